@@ -1,0 +1,92 @@
+//! Proof that policy allows an identity an action on a repository. Made by [`super::decide`] only.
+
+use crate::identity::Principal;
+use crate::oci::RepositoryName;
+use std::marker::PhantomData;
+
+/// The four actions of zot's policies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Action {
+    Read,
+    Create,
+    Update,
+    Delete,
+}
+
+impl Action {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+/// Marks a permit to read manifests, blobs, tags and referrers.
+#[derive(Clone, Copy, Debug)]
+pub struct Read;
+/// Marks a permit to upload blobs and to mount them.
+#[derive(Clone, Copy, Debug)]
+pub struct Create;
+/// Marks a permit to write a manifest; the permit says whether tags may be created and whether they may be moved.
+#[derive(Clone, Copy, Debug)]
+pub struct Write;
+/// Marks a permit to delete.
+#[derive(Clone, Copy, Debug)]
+pub struct Delete;
+
+/// Policy allows this principal the action `A` on this repository now. Every registry method reads the repository from its permit,
+/// so no handler can name one repository to policy and another to the core.
+#[derive(Clone, Debug)]
+pub struct Permit<A> {
+    repository: RepositoryName,
+    principal: Principal,
+    may_create: bool,
+    may_update: bool,
+    action: PhantomData<A>,
+}
+
+impl<A> Permit<A> {
+    pub(in crate::access) fn new(repository: RepositoryName, principal: Principal, may_create: bool, may_update: bool) -> Self {
+        Self { repository, principal, may_create, may_update, action: PhantomData }
+    }
+
+    #[must_use]
+    pub const fn repository(&self) -> &RepositoryName {
+        &self.repository
+    }
+
+    #[must_use]
+    pub const fn principal(&self) -> &Principal {
+        &self.principal
+    }
+}
+
+impl Permit<Write> {
+    /// A tag that does not exist may be made.
+    #[must_use]
+    pub const fn may_create(&self) -> bool {
+        self.may_create
+    }
+
+    /// A tag that exists may be moved.
+    #[must_use]
+    pub const fn may_update(&self) -> bool {
+        self.may_update
+    }
+}
+
+#[cfg(test)]
+impl<A> Permit<A> {
+    /// A permit that no policy gave, for the tests of the core.
+    pub(crate) fn for_test(repository: &str, principal: Principal) -> Self {
+        Self::new(repository.parse().unwrap(), principal, true, true)
+    }
+
+    pub(crate) fn for_test_limited(repository: &str, principal: Principal, may_create: bool, may_update: bool) -> Self {
+        Self::new(repository.parse().unwrap(), principal, may_create, may_update)
+    }
+}

@@ -1,0 +1,167 @@
+//! Time as a value and as a parameter. Everything that judges by time takes a [`Timestamp`]; only the edges hold a [`Clock`].
+//! No other file may ask the operating system for the time.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+/// Milliseconds since the Unix epoch. May lie before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// Later than everything: "does not expire".
+    pub const MAX: Self = Self(i64::MAX);
+
+    #[must_use]
+    pub const fn from_secs(seconds: i64) -> Self {
+        Self(seconds.saturating_mul(1000))
+    }
+
+    #[must_use]
+    pub const fn from_millis(milliseconds: i64) -> Self {
+        Self(milliseconds)
+    }
+
+    /// A `NumericDate` of RFC 7519, which may have a fraction. `None` if it is not finite or beyond what a date can be.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "the bounds were checked on the line above")]
+    pub fn from_numeric_date(seconds: f64) -> Option<Self> {
+        const FAR: f64 = 1e12;
+        (seconds.is_finite() && seconds.abs() < FAR).then(|| Self((seconds * 1000.0) as i64))
+    }
+
+    /// Whole seconds, rounded down.
+    #[must_use]
+    pub const fn as_secs(self) -> i64 {
+        self.0.div_euclid(1000)
+    }
+
+    #[must_use]
+    pub const fn as_millis(self) -> i64 {
+        self.0
+    }
+
+    #[must_use]
+    pub fn plus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(millis(duration)))
+    }
+
+    #[must_use]
+    pub fn minus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(millis(duration)))
+    }
+
+    /// How long after `earlier` this is; zero if it is not after it.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+}
+
+/// RFC 3339 in UTC with whole seconds, as in `2026-11-24T04:55:59Z`.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = time::OffsetDateTime::from_unix_timestamp(self.as_secs())
+            .ok()
+            .and_then(|date| date.format(&time::format_description::well_known::Rfc3339).ok());
+        match text {
+            Some(text) => f.write_str(&text),
+            None => f.write_str("never"),
+        }
+    }
+}
+
+/// Where the current time comes from. Cheap to clone.
+#[derive(Clone)]
+pub struct Clock(Source);
+
+#[derive(Clone)]
+enum Source {
+    System,
+    Manual(Arc<AtomicI64>),
+}
+
+impl Clock {
+    /// The operating system's wall clock.
+    #[must_use]
+    pub fn system() -> Self {
+        Self(Source::System)
+    }
+
+    /// A clock that stands still until it is set.
+    #[must_use]
+    pub fn manual(start: Timestamp) -> (Self, ManualClock) {
+        let at = Arc::new(AtomicI64::new(start.0));
+        (Self(Source::Manual(at.clone())), ManualClock(at))
+    }
+
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that asks the operating system for the time")]
+    pub fn now(&self) -> Timestamp {
+        match &self.0 {
+            Source::Manual(at) => Timestamp(at.load(Ordering::SeqCst)),
+            Source::System => match std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH) {
+                Ok(after) => Timestamp(millis(after)),
+                Err(before) => Timestamp(-millis(before.duration())),
+            },
+        }
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Source::System => f.write_str("Clock(system)"),
+            Source::Manual(_) => write!(f, "Clock({})", self.now()),
+        }
+    }
+}
+
+/// Moves the clock it was made with.
+#[derive(Clone, Debug)]
+pub struct ManualClock(Arc<AtomicI64>);
+
+impl ManualClock {
+    pub fn set(&self, now: Timestamp) {
+        self.0.store(now.0, Ordering::SeqCst);
+    }
+
+    pub fn advance(&self, by: Duration) {
+        self.0.fetch_add(millis(by), Ordering::SeqCst);
+    }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numeric_dates_may_have_fractions_and_must_be_dates() {
+        assert_eq!(Timestamp::from_numeric_date(1_795_309_338.5), Some(Timestamp::from_millis(1_795_309_338_500)));
+        assert_eq!(Timestamp::from_numeric_date(-1.0), Some(Timestamp::from_secs(-1)));
+        for not_a_date in [f64::NAN, f64::INFINITY, 1e300] {
+            assert_eq!(Timestamp::from_numeric_date(not_a_date), None);
+        }
+    }
+
+    #[test]
+    fn prints_as_rfc_3339() {
+        assert_eq!(Timestamp::from_secs(1_795_409_759).to_string(), "2026-11-23T04:55:59Z");
+        assert_eq!(Timestamp::MAX.to_string(), "never");
+    }
+
+    #[test]
+    fn a_manual_clock_moves_only_when_told() {
+        let (clock, hand) = Clock::manual(Timestamp::from_secs(100));
+        assert_eq!(clock.now(), Timestamp::from_secs(100));
+        hand.advance(Duration::from_secs(5));
+        assert_eq!(clock.now(), Timestamp::from_secs(105));
+        assert_eq!(clock.now().since(Timestamp::from_secs(100)), Duration::from_secs(5));
+    }
+}

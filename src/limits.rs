@@ -1,0 +1,22 @@
+//! The bounds on what strangers may send, in one place. Each is documented for users in `docs/reference/limits.md`.
+
+/// The longest token that is looked at, in bytes.
+pub const TOKEN_BYTES: usize = 32 * 1024;
+/// The largest request header block, in bytes.
+pub const HEADER_BYTES: usize = 64 * 1024;
+/// The largest manifest, in bytes (OCI distribution-spec: at least 4 MiB should be supported).
+pub const MANIFEST_BYTES: usize = 4 * 1024 * 1024;
+/// The longest repository name, in bytes. With a host name in front it stays below the 255 that clients allow.
+pub const REPOSITORY_NAME_BYTES: usize = 230;
+/// The longest SPIFFE ID, in bytes (SPIFFE-ID 2.3: 2048 must be supported).
+pub const SPIFFE_ID_BYTES: usize = 2048;
+/// The longest trust domain name, in bytes.
+pub const TRUST_DOMAIN_BYTES: usize = 255;
+/// How deep JSON in tokens and key sets may nest.
+pub const JSON_DEPTH: u8 = 16;
+/// The longest username that a mapping may yield, in bytes.
+pub const USERNAME_BYTES: usize = 1024;
+/// The most groups that a mapping may yield; each is at most [`USERNAME_BYTES`] long.
+pub const GROUPS: usize = 1000;
+/// The most entries on one page of the catalogue or of a tag list.
+pub const PAGE_ENTRIES: usize = 1000;

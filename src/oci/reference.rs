@@ -1,0 +1,102 @@
+//! What may stand behind `/manifests/`: a tag or a digest, and nothing else.
+
+use super::{Digest, InvalidDigest};
+use std::fmt;
+use std::str::FromStr;
+
+/// `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Tag(String);
+
+impl Tag {
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Tag {
+    type Err = InvalidTag;
+
+    fn from_str(text: &str) -> Result<Self, InvalidTag> {
+        let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+        let first = text.bytes().next().is_some_and(word);
+        if first && text.len() <= 128 && text.bytes().all(|b| word(b) || b == b'.' || b == b'-') {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidTag)
+        }
+    }
+}
+
+impl fmt::Display for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a tag has at most 128 letters, digits, `_`, `.` and `-`, and begins with none of the last two")]
+pub struct InvalidTag;
+
+/// A tag or a digest. What contains `:` is a digest or an error, never a tag.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Reference {
+    Tag(Tag),
+    Digest(Digest),
+}
+
+/// Why a text is no [`Reference`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidReference {
+    #[error(transparent)]
+    Tag(#[from] InvalidTag),
+    #[error(transparent)]
+    Digest(#[from] InvalidDigest),
+}
+
+impl FromStr for Reference {
+    type Err = InvalidReference;
+
+    fn from_str(text: &str) -> Result<Self, InvalidReference> {
+        if text.contains(':') { Ok(Self::Digest(text.parse()?)) } else { Ok(Self::Tag(text.parse()?)) }
+    }
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tag(tag) => tag.fmt(f),
+            Self::Digest(digest) => digest.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tag_grammar() {
+        let longest = "a".repeat(128);
+        for good in ["latest", "_", "1.0-rc.1", "V1", longest.as_str()] {
+            assert!(good.parse::<Tag>().is_ok(), "{good}");
+        }
+        for bad in ["", ".a", "-a", "a b", "a/b", "ä", "a:b", &"a".repeat(129)] {
+            assert_eq!(bad.parse::<Tag>(), Err(InvalidTag), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_colon_makes_it_a_digest() {
+        assert_eq!("foo:bar".parse::<Reference>(), Err(InvalidReference::Digest(InvalidDigest::Algorithm)));
+        assert!(matches!(format!("sha256:{}", "0".repeat(64)).parse(), Ok(Reference::Digest(_))));
+        assert!(matches!("v1".parse(), Ok(Reference::Tag(_))));
+    }
+}

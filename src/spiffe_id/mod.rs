@@ -1,0 +1,154 @@
+//! SPIFFE IDs and trust domain names (SPIFFE-ID), parsed strictly: an issuer must not emit upper case, so it is refused rather
+//! than folded, and two spellings of one name never meet a policy.
+//!
+//! <https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE-ID.md>
+
+mod pattern;
+
+pub use pattern::{InvalidPattern, SpiffePattern};
+
+use crate::limits::{SPIFFE_ID_BYTES, TRUST_DOMAIN_BYTES};
+use std::fmt;
+use std::str::FromStr;
+
+/// A trust domain's name: `[a-z0-9.-_]+`, at most 255 bytes. Never treated differently for looking like a DNS name or an address.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TrustDomain(String);
+
+impl TrustDomain {
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// `spiffe://<name>`, which is how the Workload API names a trust domain.
+    #[must_use]
+    pub fn id(&self) -> String {
+        format!("spiffe://{}", self.0)
+    }
+}
+
+impl FromStr for TrustDomain {
+    type Err = InvalidSpiffeId;
+
+    /// The bare name, without a scheme.
+    fn from_str(name: &str) -> Result<Self, InvalidSpiffeId> {
+        if name.is_empty() {
+            return Err(InvalidSpiffeId::NoTrustDomain);
+        }
+        if name.len() > TRUST_DOMAIN_BYTES {
+            return Err(InvalidSpiffeId::TooLong);
+        }
+        if !name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'_')) {
+            return Err(InvalidSpiffeId::TrustDomainCharacter);
+        }
+        Ok(Self(name.to_owned()))
+    }
+}
+
+impl fmt::Display for TrustDomain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for TrustDomain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A SPIFFE ID: `spiffe://<trust domain>[/<segment>…]`, at most 2048 bytes. Segments are not empty, not `.` or `..`, and consist
+/// of `[a-zA-Z0-9.-_]`; the path is case-sensitive. An ID without a path names the trust domain itself, which is no workload.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SpiffeId {
+    text: String,
+    trust_domain: TrustDomain,
+}
+
+impl SpiffeId {
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    #[must_use]
+    pub const fn trust_domain(&self) -> &TrustDomain {
+        &self.trust_domain
+    }
+
+    /// With its leading slash, or empty.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.text.get(SCHEME.len() + self.trust_domain.0.len()..).unwrap_or_default()
+    }
+
+    pub fn segments(&self) -> impl Iterator<Item = &str> {
+        self.path().split('/').skip(1)
+    }
+
+    /// Whether there is a path: only then can it be a workload's.
+    #[must_use]
+    pub fn is_workload(&self) -> bool {
+        !self.path().is_empty()
+    }
+}
+
+impl FromStr for SpiffeId {
+    type Err = InvalidSpiffeId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidSpiffeId> {
+        if text.len() > SPIFFE_ID_BYTES {
+            return Err(InvalidSpiffeId::TooLong);
+        }
+        let rest = text.strip_prefix(SCHEME).ok_or(InvalidSpiffeId::Scheme)?;
+        let (domain, path) = rest.split_once('/').map_or((rest, None), |(domain, path)| (domain, Some(path)));
+        let trust_domain = domain.parse()?;
+        for segment in path.into_iter().flat_map(|path| path.split('/')) {
+            match segment {
+                "" => return Err(InvalidSpiffeId::EmptySegment),
+                "." | ".." => return Err(InvalidSpiffeId::DotSegment),
+                _ if !segment.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_')) => {
+                    return Err(InvalidSpiffeId::PathCharacter);
+                }
+                _ => {}
+            }
+        }
+        Ok(Self { text: text.to_owned(), trust_domain })
+    }
+}
+
+impl fmt::Display for SpiffeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for SpiffeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidSpiffeId {
+    #[error("a SPIFFE ID begins with spiffe:// in lower case")]
+    Scheme,
+    #[error("the trust domain is missing")]
+    NoTrustDomain,
+    #[error("a trust domain consists of a-z, 0-9, `.`, `-` and `_`; no upper case, user, port or percent-encoding")]
+    TrustDomainCharacter,
+    #[error("a SPIFFE ID has at most {SPIFFE_ID_BYTES} bytes, its trust domain {TRUST_DOMAIN_BYTES}")]
+    TooLong,
+    #[error("a path has no empty segment and no `/` at its end")]
+    EmptySegment,
+    #[error("a path has no segment `.` or `..`")]
+    DotSegment,
+    #[error("a path consists of letters, digits, `.`, `-`, `_` and `/`; no query, fragment or percent-encoding")]
+    PathCharacter,
+}
+
+pub(crate) const SCHEME: &str = "spiffe://";
+
+#[cfg(test)]
+mod tests;

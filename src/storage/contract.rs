@@ -1,0 +1,69 @@
+//! The contract of a store. `storage::tests` holds every implementation to it.
+
+use super::Answer;
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// Names one state of one record. Never used twice, not after a delete and a new create either.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Version(pub(in crate::storage) i64);
+
+/// A record as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    pub version: Version,
+    pub value: Bytes,
+}
+
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Failure {
+    /// The record is not in the state that the caller expected. Nothing changed.
+    #[error("the record has changed meanwhile")]
+    Conflict,
+    /// The bytes that a record names are not there.
+    #[error("the bytes are missing from the store")]
+    Missing,
+    /// The store is out of space. Nothing was acknowledged.
+    #[error("the store is full")]
+    Full,
+    /// The operation failed; after a crash it may turn out that it was done all the same.
+    #[error("the store failed: {0}")]
+    Io(Arc<dyn std::error::Error + Send + Sync>),
+    /// An earlier failure of the disk stopped all writing; only a restart can tell what is really there.
+    #[error("the store stopped writing after an earlier failure of the disk: restart to find out what is really there")]
+    Stopped,
+}
+
+/// Small values under ordered keys. A record changes only by compare-and-swap. An answer that acknowledges a change means that it
+/// survives a power cut. Keys are ordered by their bytes. A reader sees every change that was acknowledged before it asked.
+pub trait RecordStore: Send + Sync {
+    fn get<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Record>>;
+    /// [`Failure::Conflict`] if the key exists.
+    fn create<'a>(&'a self, key: &'a str, value: Bytes) -> Answer<'a, Version>;
+    /// [`Failure::Conflict`] unless the record is in state `expected`.
+    fn swap<'a>(&'a self, key: &'a str, expected: Version, value: Bytes) -> Answer<'a, Version>;
+    /// [`Failure::Conflict`] unless the record is in state `expected`.
+    fn delete<'a>(&'a self, key: &'a str, expected: Version) -> Answer<'a, ()>;
+    /// At most `limit` keys that begin with `prefix`, in order, the first one after `after` (a whole key, or empty).
+    fn list<'a>(&'a self, prefix: &'a str, after: &'a str, limit: usize) -> Answer<'a, Vec<String>>;
+}
+
+/// Bytes under unique names that are never reused. A name is `[a-z0-9]{32}`.
+pub trait BlobStore: Send + Sync {
+    /// Writes `chunks` at `offset`, cutting off whatever lay behind it; creates the blob when `offset` is 0.
+    /// [`Failure::Missing`] if fewer than `offset` bytes are there. Not durable until [`BlobStore::seal`].
+    fn write<'a>(&'a self, name: &'a str, offset: u64, chunks: Vec<Bytes>) -> Answer<'a, ()>;
+    /// Returns when the bytes and the name survive a power cut. `size` must be the blob's size ([`Failure::Missing`] if not).
+    fn seal<'a>(&'a self, name: &'a str, size: u64) -> Answer<'a, ()>;
+    /// For reading. [`Failure::Missing`] if there is no such blob.
+    fn open<'a>(&'a self, name: &'a str) -> Answer<'a, Arc<dyn BlobFile>>;
+    /// Removes the bytes; not an error if they are gone.
+    fn remove<'a>(&'a self, name: &'a str) -> Answer<'a, ()>;
+}
+
+/// An open blob.
+pub trait BlobFile: Send + Sync {
+    fn size(&self) -> u64;
+    /// At most `most` bytes from `offset` on; empty only at the end.
+    fn read(&self, offset: u64, most: usize) -> Answer<'_, Bytes>;
+}

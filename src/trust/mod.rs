@@ -2,10 +2,12 @@
 //! signature or a chain counts; it knows nothing of usernames, policy or HTTP.
 
 pub mod bundle;
+mod json;
 pub mod jwks;
 pub mod jwt;
 pub mod slot;
 pub mod source;
 pub mod x509;
 
+pub use json::InvalidJson;
 pub use slot::{Authorities, Generation, Held, NoKeys, Refetch, Slot};

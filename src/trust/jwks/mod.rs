@@ -1,0 +1,131 @@
+//! JWK Sets (RFC 7517) and the keys in them that can verify a token's signature. The document must be well-formed; its elements are
+//! judged one by one, and one that cannot be used is skipped and reported while the rest counts.
+//!
+//! For SPIFFE bundles also
+//! <https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE_Trust_Domain_and_Bundle.md#4-spiffe-bundle-format>.
+
+mod key;
+
+pub(in crate::trust) use key::Key;
+
+use super::json::{self, InvalidJson};
+use serde_json::Value;
+use std::fmt;
+use std::sync::Arc;
+
+/// What a key's `use` must say to count, and whether it must have a `kid`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UseRule {
+    /// An OIDC issuer's key set: absent or `sig`. `kid` is optional.
+    Oidc,
+    /// A SPIFFE bundle: exactly `jwt-svid`, with a `kid`. Elements for `x509-svid` and `wit-svid` are passed over in silence.
+    SpiffeBundle,
+    /// The Workload API, whose key sets carry no `use`: absent or `jwt-svid`, with a `kid`.
+    WorkloadApi,
+    /// Whatever it says. `kid` is optional.
+    Ignored,
+}
+
+/// Reads a JWK Set. A well-formed one may well yield an empty [`KeySet`].
+pub fn parse(bytes: &[u8], rule: UseRule) -> Result<Parsed<KeySet>, InvalidJwks> {
+    let document = json::object(bytes)?;
+    match document.get("keys") {
+        Some(Value::Array(elements)) => Ok(from_elements(elements, rule)),
+        found => Err(InvalidJwks::Keys { found: json::kind(found) }),
+    }
+}
+
+/// Reads the elements of `keys`, for a document that was read already.
+pub(in crate::trust) fn from_elements(elements: &[Value], rule: UseRule) -> Parsed<KeySet> {
+    let (mut keys, mut skipped) = (Vec::new(), Vec::new());
+    for (index, element) in elements.iter().enumerate() {
+        match Key::parse(element, rule) {
+            Ok(Some(key)) => keys.push(key),
+            Ok(None) => {}
+            Err(why) => skipped.push(Skipped { element: name(index, element), why: why.to_string() }),
+        }
+    }
+    Parsed { value: KeySet { keys: keys.into() }, skipped }
+}
+
+/// Something was read; these elements of it were not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parsed<T> {
+    pub value: T,
+    pub skipped: Vec<Skipped>,
+}
+
+/// An element that cannot be used, and counts for nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// Which one, as in `keys[2] (kid abc)`.
+    pub element: String,
+    pub why: String,
+}
+
+impl fmt::Display for Skipped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.element, self.why)
+    }
+}
+
+/// Public keys that may verify tokens. Immutable and cheap to clone.
+#[derive(Clone, Default)]
+pub struct KeySet {
+    keys: Arc<[Key]>,
+}
+
+impl KeySet {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    pub fn key_ids(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().filter_map(Key::id)
+    }
+
+    /// The same keys, for tokens of this issuer only: what an OIDC issuer publishes vouches for nobody else's `iss`.
+    #[must_use]
+    pub fn demanding_issuer(self, issuer: &str) -> Self {
+        let issuer: Arc<str> = issuer.into();
+        Self { keys: self.keys.iter().map(|key| key.demanding(issuer.clone())).collect() }
+    }
+
+    pub(in crate::trust) fn keys(&self) -> &[Key] {
+        &self.keys
+    }
+}
+
+impl fmt::Debug for KeySet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.keys.iter()).finish()
+    }
+}
+
+/// The document is no JWK Set. It must never replace a good one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidJwks {
+    #[error("not a JWK Set: {0}")]
+    Json(#[from] InvalidJson),
+    #[error("not a JWK Set: expected a list as `keys`, found {found}")]
+    Keys { found: &'static str },
+}
+
+/// Names an element for whoever must mend it. A `kid` is a stranger's text: made printable, and short.
+fn name(index: usize, element: &Value) -> String {
+    match element.get("kid").and_then(Value::as_str) {
+        Some(id) => format!("keys[{index}] (kid {})", id.escape_debug().take(SHOWN_CHARACTERS).collect::<String>()),
+        None => format!("keys[{index}]"),
+    }
+}
+
+const SHOWN_CHARACTERS: usize = 80;
+
+#[cfg(test)]
+mod tests;

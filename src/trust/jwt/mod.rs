@@ -1,0 +1,49 @@
+//! JSON Web Tokens (RFC 7519) and the two profiles that count here: JWT-SVIDs and OIDC ID tokens. Verification is our own over
+//! `aws-lc-rs`: the usual library accepts `crit`, any `typ`, a list as `iss`, duplicate members, and knows no ES512.
+//!
+//! <https://github.com/spiffe/spiffe/blob/main/standards/JWT-SVID.md>,
+//! <https://openid.net/specs/openid-connect-core-1_0.html#IDTokenValidation>, RFC 7515, RFC 8725.
+
+mod algorithm;
+mod claims;
+mod rejected;
+mod signature;
+mod unverified;
+mod verify;
+
+pub use algorithm::{Algorithm, UnknownAlgorithm};
+pub use rejected::{Failure, Rejected};
+pub use unverified::{Unverified, looks_like_jwt};
+pub use verify::{VerifiedJwt, verify_oidc, verify_svid};
+
+use crate::spiffe_id::TrustDomain;
+use std::time::Duration;
+
+/// How JWT-SVIDs of one trust domain are judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SvidRules {
+    pub trust_domain: TrustDomain,
+    /// One of these must be in `aud`. With none, no token is accepted.
+    pub audiences: Vec<String>,
+    pub clock_skew: Duration,
+    /// Refuse a token for others besides us: they could replay it.
+    pub single_audience: bool,
+}
+
+/// How ID tokens of one issuer are judged, by one configured entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OidcRules {
+    /// Compared byte for byte with `iss`.
+    pub issuer: String,
+    /// Do not compare `iss`.
+    pub skip_issuer: bool,
+    /// One of these must be in `aud`. With none, no token is accepted.
+    pub audiences: Vec<String>,
+    /// `None` for every one that fits the key.
+    pub algorithms: Option<Vec<Algorithm>>,
+    pub clock_skew: Duration,
+    /// The longest time from `iat`, or from now if there is none, to `exp`.
+    pub max_lifetime: Option<Duration>,
+    /// Refuse a token for others besides us: they could replay it.
+    pub single_audience: bool,
+}

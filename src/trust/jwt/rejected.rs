@@ -1,0 +1,161 @@
+//! Why a token does not count, told so that whoever operates the issuer or this registry knows what to change. Never the token.
+
+use super::Algorithm;
+use crate::clock::Timestamp;
+use crate::limits::TOKEN_BYTES;
+use crate::spiffe_id::{InvalidSpiffeId, TrustDomain};
+use crate::trust::json::InvalidJson;
+use crate::trust::slot::NoKeys;
+use std::fmt;
+use std::time::Duration;
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    #[error(transparent)]
+    Rejected(#[from] Rejected),
+    /// Nothing is known against the token, but there are no keys to judge it by.
+    #[error(transparent)]
+    Undecidable(#[from] NoKeys),
+}
+
+/// Texts in it are the token's, as long as they were; `Display` shortens them and escapes what is not printable.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejected {
+    #[error("expected a token of at most {TOKEN_BYTES} bytes, found {bytes}")]
+    TooLong { bytes: usize },
+    #[error("expected a JWS in compact serialization, three parts joined by dots, found {parts}")]
+    NotCompact { parts: usize },
+    #[error("the token's {part} is not canonical base64url without padding")]
+    Encoding { part: Part },
+    #[error("the token's {part} is not accepted: {why}")]
+    Json { part: Part, why: InvalidJson },
+    #[error("expected a string as `{name}` in the token's header, found {found}")]
+    HeaderType { name: &'static str, found: &'static str },
+    #[error(
+        "the token's alg {} is not accepted: expected an asymmetric signature, RS, PS or ES with 256, 384 or 512, or EdDSA",
+        Shown(found)
+    )]
+    UnknownAlgorithm { found: String },
+    #[error("the token's alg {found} is not accepted here: expected {}", Several(allowed))]
+    AlgorithmNotAllowed { found: Algorithm, allowed: Vec<Algorithm> },
+    #[error("the token's header has `{name}`, which is never accepted; have the issuer leave it out")]
+    ForbiddenHeader { name: &'static str },
+    #[error("the token's typ is {}: expected none, JWT or JOSE (an access token is no ID token)", Shown(found))]
+    Type { found: String },
+    #[error("expected a `kid` in the token's header, found none")]
+    KeyIdMissing,
+    #[error("expected {expected} as the claim `{claim}`, found {found}")]
+    Claim { claim: &'static str, expected: &'static str, found: &'static str },
+    #[error("the claim `{claim}` is no date: expected seconds since 1970")]
+    NotADate { claim: &'static str },
+    #[error("expected the issuer {}, found {}", Shown(expected), Shown(found))]
+    Issuer { expected: String, found: String },
+    #[error("the claim `sub` is no SPIFFE ID: {0}")]
+    Subject(InvalidSpiffeId),
+    #[error("the claim `sub` names a trust domain, not a workload: expected spiffe://{trust_domain}/ and a path")]
+    SubjectWithoutPath { trust_domain: TrustDomain },
+    #[error("expected a subject of the trust domain {expected}, found one of {found}")]
+    TrustDomain { expected: TrustDomain, found: TrustDomain },
+    #[error("no audience is configured here, so no token can be accepted; configure one")]
+    NoAudienceConfigured,
+    #[error("the token is for another audience: expected one of {}, found {}", Several(expected), Several(found))]
+    Audience { expected: Vec<String>, found: Vec<String> },
+    #[error("the token is for several audiences, each of which could replay it: expected exactly one, found {}", Several(found))]
+    SeveralAudiences { found: Vec<String> },
+    #[error("the token expired at {at}, and it is {now}; if it is fresh, compare the clocks")]
+    Expired { at: Timestamp, now: Timestamp },
+    #[error("the token's `{claim}` is {at}, and it is {now} only; compare the clocks")]
+    NotYetValid { claim: &'static str, at: Timestamp, now: Timestamp },
+    #[error("the token lives too long: expected at most {} s, found {} s", longest.as_secs(), found.as_secs())]
+    Lifetime { longest: Duration, found: Duration },
+    #[error("the token's key {} is unknown: expected {}", Shown(key_id), Known(known))]
+    UnknownKey { key_id: String, known: Vec<String> },
+    #[error("no key fits the token, which has no `kid` and alg {algorithm}")]
+    NoFittingKey { algorithm: Algorithm },
+    #[error("the token's alg {algorithm} does not fit its key {}", Shown(key_id))]
+    AlgorithmDoesNotFitKey { algorithm: Algorithm, key_id: String },
+    #[error("the token's key counts for the issuer {} only, found {}", Shown(demanded), found.as_deref().map_or_else(|| "none".into(), |iss| Shown(iss).to_string()))]
+    KeyOfAnotherIssuer { demanded: String, found: Option<String> },
+    #[error("the token has no `kid`, {fitting} keys fit, and no more than {tried} are tried; have the issuer set `kid`")]
+    KeyIdNeeded { fitting: usize, tried: usize },
+    #[error("the signature does not verify")]
+    Signature,
+}
+
+/// A part of the compact serialization.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    Header,
+    Claims,
+    Signature,
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Header => "header",
+            Self::Claims => "payload",
+            Self::Signature => "signature",
+        })
+    }
+}
+
+/// A stranger's text: quoted, printable, short.
+struct Shown<T>(T);
+
+impl<T: AsRef<str>> fmt::Display for Shown<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_ref().char_indices().nth(SHOWN_CHARACTERS) {
+            Some((end, _)) => write!(f, "{:?}…", self.0.as_ref().get(..end).unwrap_or_default()),
+            None => write!(f, "{:?}", self.0.as_ref()),
+        }
+    }
+}
+
+struct Several<'a, T>(&'a [T]);
+
+impl<T: ToString> fmt::Display for Several<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, one) in self.0.iter().take(SHOWN_ELEMENTS).enumerate() {
+            let comma = if index == 0 { "" } else { ", " };
+            write!(f, "{comma}{}", Shown(one.to_string()))?;
+        }
+        match self.0.len() {
+            0 => f.write_str("none"),
+            more if more > SHOWN_ELEMENTS => write!(f, " and {} more", more - SHOWN_ELEMENTS),
+            _ => Ok(()),
+        }
+    }
+}
+
+struct Known<'a>(&'a [String]);
+
+impl fmt::Display for Known<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() { f.write_str("any, but there are no usable keys") } else { write!(f, "one of {}", Several(self.0)) }
+    }
+}
+
+const SHOWN_CHARACTERS: usize = 120;
+const SHOWN_ELEMENTS: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_strangers_text_is_shown_quoted_printable_and_short() {
+        let text = Rejected::Issuer { expected: "https://good.example".into(), found: "x\r\n\u{1b}[2J".into() }.to_string();
+        assert_eq!(text, r#"expected the issuer "https://good.example", found "x\r\n\u{1b}[2J""#);
+        let long = Rejected::UnknownAlgorithm { found: "é".repeat(10_000) }.to_string();
+        assert!(long.len() < 500, "{long}");
+        let many = Rejected::Audience { expected: vec!["zot".into()], found: vec!["a".into(); 1000] }.to_string();
+        assert!(many.ends_with(r#""a" and 992 more"#) && many.len() < 500, "{many}");
+    }
+
+    #[test]
+    fn says_that_there_are_no_keys() {
+        let text = Rejected::UnknownKey { key_id: "k".into(), known: vec![] }.to_string();
+        assert_eq!(text, r#"the token's key "k" is unknown: expected any, but there are no usable keys"#);
+    }
+}

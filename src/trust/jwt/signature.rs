@@ -1,0 +1,50 @@
+//! Which keys may have signed a token, and whether one did (RFC 7515 5.2).
+
+use super::rejected::Rejected;
+use super::unverified::Unverified;
+use crate::trust::jwks::KeySet;
+use aws_lc_rs::signature::ParsedPublicKey;
+
+/// With a `kid`, the keys of that name; without one every key that fits, up to a few.
+pub(super) fn check(token: &Unverified, keys: &KeySet) -> Result<(), Rejected> {
+    let named: Vec<_> = keys.keys().iter().filter(|key| token.key_id.is_none() || key.id() == token.key_id()).collect();
+    if let (Some(key_id), true) = (&token.key_id, named.is_empty()) {
+        return Err(Rejected::UnknownKey { key_id: key_id.clone(), known: keys.key_ids().map(Into::into).collect() });
+    }
+    let mut demanded = None;
+    let mut fitting: Vec<&ParsedPublicKey> = Vec::new();
+    for key in named {
+        let Some(verifier) = key.verifier(token.algorithm) else { continue };
+        match key.demanded_issuer() {
+            Some(issuer) if token.issuer() != Some(issuer) => demanded = Some(issuer),
+            _ => fitting.push(verifier),
+        }
+    }
+    if fitting.is_empty() {
+        return Err(match (demanded, &token.key_id) {
+            (Some(issuer), _) => Rejected::KeyOfAnotherIssuer { demanded: issuer.into(), found: token.issuer().map(Into::into) },
+            (None, Some(key_id)) => Rejected::AlgorithmDoesNotFitKey { algorithm: token.algorithm, key_id: key_id.clone() },
+            (None, None) => Rejected::NoFittingKey { algorithm: token.algorithm },
+        });
+    }
+    if fitting.iter().take(KEYS_TRIED).any(|key| key.verify_sig(token.signed.as_bytes(), &token.signature).is_ok()) {
+        return Ok(());
+    }
+    match fitting.len() {
+        more if more > KEYS_TRIED => Err(Rejected::KeyIdNeeded { fitting: more, tried: KEYS_TRIED }),
+        _ => Err(Rejected::Signature),
+    }
+}
+
+/// Whether newer keys may change the verdict. A bad signature by a key that was named is bad for good: asking again for each would
+/// let strangers make us ask.
+pub(super) fn newer_keys_may_help(token: &Unverified, why: &Rejected) -> bool {
+    match why {
+        Rejected::UnknownKey { .. } | Rejected::NoFittingKey { .. } => true,
+        Rejected::Signature => token.key_id.is_none(),
+        _ => false,
+    }
+}
+
+/// How many signatures one token may cost us.
+const KEYS_TRIED: usize = 4;

@@ -1,0 +1,107 @@
+//! A token that was taken apart and not yet believed (RFC 7515 3.1, 5.2). Everything in it may be a lie; it tells which rules and
+//! keys to judge it by, and what to write into a log.
+
+use super::Algorithm;
+use super::rejected::{Part, Rejected};
+use crate::limits::TOKEN_BYTES;
+use crate::spiffe_id::SpiffeId;
+use crate::trust::json;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value};
+use std::fmt;
+
+/// Whether this has the form of a JWT: three parts, the first of which begins as a JSON object does in base64url. It may still be
+/// a bad one, but it is meant as one, and is no password.
+#[must_use]
+pub fn looks_like_jwt(text: &str) -> bool {
+    let mut parts = text.split('.');
+    let (Some(header), Some(claims), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else { return false };
+    // `{` and what may follow it: `e`, then a letter whose six bits begin with 11.
+    let object = matches!(header.as_bytes(), [b'e', b'w'..=b'z' | b'0'..=b'9' | b'-' | b'_', ..]);
+    object && !claims.is_empty()
+}
+
+#[derive(Clone)]
+pub struct Unverified {
+    /// Header and payload as they came, which is what is signed.
+    pub(super) signed: String,
+    pub(super) signature: Vec<u8>,
+    pub(super) algorithm: Algorithm,
+    pub(super) key_id: Option<String>,
+    pub(super) typ: Option<String>,
+    pub(super) claims: Map<String, Value>,
+}
+
+impl Unverified {
+    pub fn parse(token: &str) -> Result<Self, Rejected> {
+        if token.len() > TOKEN_BYTES {
+            return Err(Rejected::TooLong { bytes: token.len() });
+        }
+        let parts: Vec<_> = token.split('.').collect();
+        let [header, claims, signature] = parts[..] else { return Err(Rejected::NotCompact { parts: parts.len() }) };
+        let header = object(header, Part::Header)?;
+        let algorithm = header.get("alg").and_then(Value::as_str).ok_or(header_type(&header, "alg"))?;
+        let algorithm = algorithm.parse().map_err(|_| Rejected::UnknownAlgorithm { found: algorithm.into() })?;
+        if let Some(name) = FORBIDDEN_HEADERS.into_iter().find(|name| header.contains_key(*name)) {
+            return Err(Rejected::ForbiddenHeader { name });
+        }
+        let (key_id, typ) = (optional_text(&header, "kid")?, optional_text(&header, "typ")?);
+        let signed = token.rsplit_once('.').map_or("", |(signed, _)| signed).to_owned();
+        let claims = object(claims, Part::Claims)?;
+        Ok(Self { signed, signature: decode(signature, Part::Signature)?, algorithm, key_id, typ, claims })
+    }
+
+    #[must_use]
+    pub fn issuer(&self) -> Option<&str> {
+        self.claims.get("iss").and_then(Value::as_str)
+    }
+
+    #[must_use]
+    pub fn subject(&self) -> Option<&str> {
+        self.claims.get("sub").and_then(Value::as_str)
+    }
+
+    #[must_use]
+    pub fn key_id(&self) -> Option<&str> {
+        self.key_id.as_deref()
+    }
+
+    /// The subject, if it is a SPIFFE ID: then the token claims to be a JWT-SVID.
+    #[must_use]
+    pub fn spiffe_id(&self) -> Option<SpiffeId> {
+        self.subject()?.parse().ok()
+    }
+}
+
+/// Without the token.
+impl fmt::Debug for Unverified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Unverified");
+        shown.field("algorithm", &self.algorithm).field("key_id", &self.key_id);
+        shown.field("issuer", &self.issuer()).field("subject", &self.subject()).finish_non_exhaustive()
+    }
+}
+
+fn object(part: &str, name: Part) -> Result<Map<String, Value>, Rejected> {
+    json::object(&decode(part, name)?).map_err(|why| Rejected::Json { part: name, why })
+}
+
+fn decode(part: &str, name: Part) -> Result<Vec<u8>, Rejected> {
+    URL_SAFE_NO_PAD.decode(part).map_err(|_| Rejected::Encoding { part: name })
+}
+
+fn optional_text(header: &Map<String, Value>, name: &'static str) -> Result<Option<String>, Rejected> {
+    match header.get(name) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(_) => Err(header_type(header, name)),
+    }
+}
+
+fn header_type(header: &Map<String, Value>, name: &'static str) -> Rejected {
+    Rejected::HeaderType { name, found: json::kind(header.get(name)) }
+}
+
+/// Headers that change what is signed, bring their own key, or must be understood and are not.
+const FORBIDDEN_HEADERS: [&str; 6] = ["crit", "b64", "jku", "jwk", "x5u", "x5c"];

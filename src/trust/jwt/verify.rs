@@ -1,0 +1,206 @@
+//! From a token to its claims: the cheap checks of its profile, then the keys, then the signature. Only a good signature yields a
+//! [`VerifiedJwt`].
+
+use super::claims::{self, Dates};
+use super::rejected::{Failure, Rejected};
+use super::unverified::Unverified;
+use super::{Algorithm, OidcRules, SvidRules, signature};
+use crate::clock::Timestamp;
+use crate::spiffe_id::SpiffeId;
+use crate::trust::jwks::KeySet;
+use crate::trust::slot::{Authorities, Generation, Held};
+use serde_json::{Map, Value};
+use std::fmt;
+use std::sync::Arc;
+
+/// Verifies a JWT-SVID (JWT-SVID 4 and 5) by the keys of its subject's trust domain, which `keys` must be.
+///
+/// `iss` is not looked at, except by keys that demand one.
+pub async fn verify_svid(
+    token: &Unverified,
+    rules: &SvidRules,
+    keys: &Authorities<KeySet>,
+    now: Timestamp,
+) -> Result<VerifiedJwt, Failure> {
+    let (id, dates) = check_svid(token, rules, now)?;
+    let vouching = vouching_keys(token, keys, now).await?;
+    Ok(VerifiedJwt::new(token, &dates, Some(id), vec![], &vouching))
+}
+
+/// Verifies an OIDC ID token for the entries of one issuer, which share its keys: one signature check, and
+/// [`VerifiedJwt::accepted_by`] says for which entries. If none accepts it, the first one's reason counts.
+pub async fn verify_oidc(
+    token: &Unverified,
+    entries: &[&OidcRules],
+    keys: &Authorities<KeySet>,
+    now: Timestamp,
+) -> Result<VerifiedJwt, Failure> {
+    let dates = check_id_token(token)?;
+    let mut first = Ok(());
+    let mut accepted = Vec::new();
+    for (index, rules) in entries.iter().enumerate() {
+        match check_entry(token, rules, &dates, now) {
+            Ok(()) => accepted.push(index),
+            Err(why) => first = first.and(Err(why)),
+        }
+    }
+    if accepted.is_empty() {
+        return Err(first.err().unwrap_or(Rejected::NoAudienceConfigured).into());
+    }
+    let vouching = vouching_keys(token, keys, now).await?;
+    Ok(VerifiedJwt::new(token, &dates, None, accepted, &vouching))
+}
+
+/// A token that counts. Only verification makes one.
+#[derive(Clone)]
+pub struct VerifiedJwt {
+    claims: Map<String, Value>,
+    spiffe_id: Option<SpiffeId>,
+    key_id: Option<String>,
+    accepted_by: Vec<usize>,
+    generation: Generation,
+    expires: Timestamp,
+    valid_until: Timestamp,
+}
+
+impl VerifiedJwt {
+    fn new(token: &Unverified, dates: &Dates, spiffe_id: Option<SpiffeId>, accepted_by: Vec<usize>, vouching: &Held<KeySet>) -> Self {
+        Self {
+            claims: claims::settled(&token.claims, dates, spiffe_id.as_ref()),
+            spiffe_id,
+            key_id: token.key_id.clone(),
+            accepted_by,
+            generation: vouching.generation,
+            expires: dates.expires,
+            valid_until: dates.expires.min(vouching.usable_until),
+        }
+    }
+
+    /// `aud` is a list, dates are whole seconds, and `spiffe` is there for JWT-SVIDs only.
+    #[must_use]
+    pub const fn claims(&self) -> &Map<String, Value> {
+        &self.claims
+    }
+
+    /// Of a JWT-SVID. `None` for an ID token, whatever its subject looks like.
+    #[must_use]
+    pub const fn spiffe_id(&self) -> Option<&SpiffeId> {
+        self.spiffe_id.as_ref()
+    }
+
+    #[must_use]
+    pub fn issuer(&self) -> Option<&str> {
+        self.claims.get("iss").and_then(Value::as_str)
+    }
+
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        self.claims.get("sub").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    #[must_use]
+    pub fn key_id(&self) -> Option<&str> {
+        self.key_id.as_deref()
+    }
+
+    /// Indexes of the entries given to [`verify_oidc`] whose rules the token passes, in order; empty for a JWT-SVID.
+    #[must_use]
+    pub fn accepted_by(&self) -> &[usize] {
+        &self.accepted_by
+    }
+
+    /// Of the keys that vouched.
+    #[must_use]
+    pub const fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    #[must_use]
+    pub const fn expires(&self) -> Timestamp {
+        self.expires
+    }
+
+    /// When the token expires or its keys grow stale, whichever is first. Up to the skew it may lie in the past.
+    #[must_use]
+    pub const fn valid_until(&self) -> Timestamp {
+        self.valid_until
+    }
+}
+
+impl fmt::Debug for VerifiedJwt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("VerifiedJwt");
+        shown.field("issuer", &self.issuer()).field("subject", &self.subject()).field("key_id", &self.key_id);
+        shown.field("expires", &self.expires).finish_non_exhaustive()
+    }
+}
+
+fn check_svid(token: &Unverified, rules: &SvidRules, now: Timestamp) -> Result<(SpiffeId, Dates), Rejected> {
+    if !token.algorithm.signs_svids() {
+        let allowed = Algorithm::ALL.into_iter().filter(|algorithm| algorithm.signs_svids()).collect();
+        return Err(Rejected::AlgorithmNotAllowed { found: token.algorithm, allowed });
+    }
+    if let Some(typ) = token.typ.as_deref().filter(|typ| !TYPES.contains(typ)) {
+        return Err(Rejected::Type { found: typ.into() });
+    }
+    if token.key_id().is_none_or(str::is_empty) {
+        return Err(Rejected::KeyIdMissing);
+    }
+    let id: SpiffeId = claims::text(&token.claims, "sub")?.parse().map_err(Rejected::Subject)?;
+    if !id.is_workload() {
+        return Err(Rejected::SubjectWithoutPath { trust_domain: id.trust_domain().clone() });
+    }
+    if *id.trust_domain() != rules.trust_domain {
+        return Err(Rejected::TrustDomain { expected: rules.trust_domain.clone(), found: id.trust_domain().clone() });
+    }
+    claims::check_audience(&claims::audiences(&token.claims)?, &rules.audiences, rules.single_audience)?;
+    let dates = Dates::read(&token.claims)?;
+    dates.check(now, rules.clock_skew)?;
+    Ok((id, dates))
+}
+
+/// What every entry asks of an ID token.
+fn check_id_token(token: &Unverified) -> Result<Dates, Rejected> {
+    if let Some(typ) = token.typ.as_deref().filter(|typ| !TYPES.iter().any(|good| good.eq_ignore_ascii_case(typ))) {
+        return Err(Rejected::Type { found: typ.into() });
+    }
+    claims::text(&token.claims, "iss")?;
+    claims::text(&token.claims, "sub")?;
+    Dates::read(&token.claims)
+}
+
+fn check_entry(token: &Unverified, rules: &OidcRules, dates: &Dates, now: Timestamp) -> Result<(), Rejected> {
+    if let Some(allowed) = rules.algorithms.as_ref().filter(|allowed| !allowed.contains(&token.algorithm)) {
+        return Err(Rejected::AlgorithmNotAllowed { found: token.algorithm, allowed: allowed.clone() });
+    }
+    let issuer = claims::text(&token.claims, "iss")?;
+    if !rules.skip_issuer && issuer != rules.issuer {
+        return Err(Rejected::Issuer { expected: rules.issuer.clone(), found: issuer.into() });
+    }
+    claims::check_audience(&claims::audiences(&token.claims)?, &rules.audiences, rules.single_audience)?;
+    dates.check(now, rules.clock_skew)?;
+    rules.max_lifetime.map_or(Ok(()), |longest| dates.check_lifetime(longest, now))
+}
+
+/// Finds the keys that signed the token. Their source is asked again at most once.
+async fn vouching_keys(token: &Unverified, keys: &Authorities<KeySet>, now: Timestamp) -> Result<Arc<Held<KeySet>>, Failure> {
+    let Ok(held) = keys.view(now) else {
+        keys.refetch().await;
+        let held = keys.view(now)?;
+        signature::check(token, &held.keys)?;
+        return Ok(held);
+    };
+    let Err(why) = signature::check(token, &held.keys) else { return Ok(held) };
+    if !signature::newer_keys_may_help(token, &why) || !keys.refetch().await {
+        return Err(why.into());
+    }
+    let newer = keys.view(now)?;
+    if newer.generation == held.generation {
+        return Err(why.into());
+    }
+    signature::check(token, &newer.keys)?;
+    Ok(newer)
+}
+
+/// What `typ` may be, if it is there.
+const TYPES: [&str; 2] = ["JWT", "JOSE"];

@@ -67,3 +67,13 @@ pub trait BlobFile: Send + Sync {
     /// At most `most` bytes from `offset` on; empty only at the end.
     fn read(&self, offset: u64, most: usize) -> Answer<'_, Bytes>;
 }
+
+/// The shape of a blob's name, checked before it becomes part of a path or of a request.
+pub(in crate::storage) fn check_name(name: &str) -> Result<(), Failure> {
+    let fits = name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    if fits { Ok(()) } else { Err(Failure::Io(Arc::new(NotABlobName))) }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("not the name of a blob: expected 32 characters of a-z and 0-9")]
+struct NotABlobName;

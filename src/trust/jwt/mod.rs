@@ -8,6 +8,8 @@ mod algorithm;
 mod claims;
 mod rejected;
 mod signature;
+#[cfg(test)]
+pub(crate) mod testing;
 mod unverified;
 mod verify;
 
@@ -47,3 +49,6 @@ pub struct OidcRules {
     /// Refuse a token for others besides us: they could replay it.
     pub single_audience: bool,
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,135 @@
+//! Which keys are tried, and when their source is asked again.
+
+use super::*;
+use crate::trust::slot::Refetch;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// A source that publishes what it was given when it is asked, and counts how often it is.
+struct Source {
+    slot: Arc<Slot<KeySet>>,
+    next: Option<KeySet>,
+    asked: AtomicUsize,
+}
+
+impl Refetch for Source {
+    fn refetch(&self) -> BoxFuture<'_, ()> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        if let Some(keys) = &self.next {
+            self.slot.publish(keys.clone(), NOW, Timestamp::MAX);
+        }
+        async {}.boxed()
+    }
+}
+
+/// Judges a token while the source holds `held` and would answer `next`. Also says how often the source was asked.
+async fn judge(token: &str, held: Option<KeySet>, next: Option<KeySet>) -> (Result<(), Failure>, usize) {
+    let slot = Slot::new("issuer");
+    if let Some(keys) = held {
+        slot.publish(keys, NOW, Timestamp::MAX);
+    }
+    let source = Arc::new(Source { slot: slot.clone(), next, asked: AtomicUsize::new(0) });
+    let all = Authorities::with_refetch(vec![slot], source.clone());
+    let rules = OidcRules {
+        issuer: "https://issuer.example".into(),
+        skip_issuer: false,
+        audiences: vec!["zot".into()],
+        algorithms: None,
+        clock_skew: Duration::from_secs(30),
+        max_lifetime: None,
+        single_audience: false,
+    };
+    let outcome = verify_oidc(&Unverified::parse(token).unwrap(), &[&rules], &all, NOW).await;
+    if let Ok(verified) = &outcome {
+        assert_eq!(Some(verified.generation()), all.generation(NOW), "the keys that vouched are the newest");
+    }
+    (outcome.map(drop), source.asked.load(Ordering::SeqCst))
+}
+
+fn claims() -> Value {
+    json!({"iss": "https://issuer.example", "sub": "a", "aud": "zot", "exp": EXP})
+}
+
+fn without_kid(signer: &Signer) -> String {
+    signer.token_of(&with(signer.header(), json!({"kid": null})).to_string(), &claims().to_string())
+}
+
+fn oidc(signers: &[&Signer]) -> KeySet {
+    keys(&signers.iter().map(|signer| signer.jwk()).collect::<Vec<_>>(), UseRule::Oidc)
+}
+
+#[tokio::test]
+async fn a_known_key_asks_nobody_not_even_for_a_bad_signature() {
+    let impostor = Signer::new(Algorithm::ES256, "one");
+    assert_eq!(judge(&signer().token(&claims()), Some(oidc(&[signer()])), None).await, (Ok(()), 0));
+    let forged = judge(&impostor.token(&claims()), Some(oidc(&[signer()])), None).await;
+    assert_eq!(forged, (Err(Rejected::Signature.into()), 0), "strangers must not make us ask");
+    let expired = signer().token(&with(claims(), json!({"exp": 1})));
+    assert!(matches!(judge(&expired, None, None).await, (Err(Failure::Rejected(Rejected::Expired { .. })), 0)), "claims come first");
+}
+
+#[tokio::test]
+async fn an_unknown_key_asks_once() {
+    let (old, new) = (Signer::new(Algorithm::ES256, "old"), signer());
+    let token = new.token(&claims());
+    assert_eq!(judge(&token, Some(oidc(&[&old])), Some(oidc(&[&old, new]))).await, (Ok(()), 1));
+    let unknown =
+        |known: &[&str]| Err(Rejected::UnknownKey { key_id: "one".into(), known: known.iter().map(|id| (*id).into()).collect() }.into());
+    assert_eq!(judge(&token, Some(oidc(&[&old])), Some(oidc(&[&old]))).await, (unknown(&["old"]), 1));
+    assert_eq!(judge(&token, Some(oidc(&[&old])), None).await, (unknown(&["old"]), 1), "the source kept silent");
+    assert_eq!(judge(&token, Some(oidc(&[&old])), Some(KeySet::default())).await, (unknown(&[]), 1));
+}
+
+#[tokio::test]
+async fn without_keys_the_source_is_asked_once_and_then_nothing_can_be_decided() {
+    let token = signer().token(&claims());
+    assert_eq!(judge(&token, None, Some(oidc(&[signer()]))).await, (Ok(()), 1));
+    let other = Signer::new(Algorithm::ES256, "other");
+    let (outcome, asked) = judge(&token, None, Some(oidc(&[&other]))).await;
+    assert!(matches!(outcome, Err(Failure::Rejected(Rejected::UnknownKey { .. }))));
+    assert_eq!(asked, 1, "the keys are as fresh as can be");
+    let (outcome, asked) = judge(&token, None, None).await;
+    assert!(matches!(outcome, Err(Failure::Undecidable(_))), "{outcome:?}");
+    assert_eq!(asked, 1);
+}
+
+#[tokio::test]
+async fn without_a_kid_every_key_that_fits_is_tried_up_to_four() {
+    let signers: Vec<_> = (0..5).map(|n| Signer::new(Algorithm::ES256, &n.to_string())).collect();
+    let all: Vec<_> = signers.iter().collect();
+    let (fourth, fifth) = (without_kid(&signers[3]), without_kid(&signers[4]));
+    assert_eq!(judge(&fourth, Some(oidc(&all)), None).await, (Ok(()), 0));
+    let why = Rejected::KeyIdNeeded { fitting: 5, tried: 4 };
+    assert_eq!(judge(&fifth, Some(oidc(&all)), None).await, (Err(why.into()), 0));
+    let others: Vec<_> = (0..9).map(|n| Signer::new(Algorithm::ES384, &n.to_string())).collect();
+    let mixed: Vec<_> = others.iter().chain([&signers[0]]).collect();
+    assert_eq!(judge(&without_kid(&signers[0]), Some(oidc(&mixed)), None).await, (Ok(()), 0), "those that do not fit do not count");
+}
+
+#[tokio::test]
+async fn without_a_kid_newer_keys_may_help() {
+    let (old, new) = (Signer::new(Algorithm::ES256, "old"), signer());
+    let token = without_kid(new);
+    assert_eq!(judge(&token, Some(oidc(&[&old])), Some(oidc(&[new]))).await, (Ok(()), 1));
+    assert_eq!(judge(&token, Some(oidc(&[&old])), None).await, (Err(Rejected::Signature.into()), 1));
+    let why = Rejected::NoFittingKey { algorithm: Algorithm::ES256 };
+    assert_eq!(judge(&token, Some(KeySet::default()), None).await, (Err(why.into()), 1));
+}
+
+#[tokio::test]
+async fn a_key_without_kid_serves_tokens_without_kid_only() {
+    let anonymous = keys(&[with(signer().jwk(), json!({"kid": null}))], UseRule::Oidc);
+    assert_eq!(judge(&without_kid(signer()), Some(anonymous.clone()), None).await, (Ok(()), 0));
+    let (outcome, _) = judge(&signer().token(&claims()), Some(anonymous), None).await;
+    assert!(matches!(outcome, Err(Failure::Rejected(Rejected::UnknownKey { .. }))));
+}
+
+#[tokio::test]
+async fn two_keys_of_one_kid_are_told_apart_by_what_they_fit() {
+    let (ec, rsa) = (Signer::new(Algorithm::ES256, "same"), Signer::new(Algorithm::RS256, "same"));
+    for signer in [&ec, &rsa] {
+        assert_eq!(judge(&signer.token(&claims()), Some(oidc(&[&ec, &rsa])), None).await, (Ok(()), 0));
+    }
+}

@@ -1,0 +1,153 @@
+//! OIDC ID tokens.
+
+use super::*;
+
+fn rules() -> OidcRules {
+    OidcRules {
+        issuer: "https://issuer.example".into(),
+        skip_issuer: false,
+        audiences: vec!["zot".into()],
+        algorithms: None,
+        clock_skew: Duration::from_secs(30),
+        max_lifetime: None,
+        single_audience: false,
+    }
+}
+
+fn claims(changes: Value) -> Value {
+    with(json!({"iss": "https://issuer.example", "sub": "repo:acme/app", "aud": ["zot"], "exp": EXP}), changes)
+}
+
+async fn judge(token: &str, entries: &[OidcRules], keys: KeySet) -> Result<VerifiedJwt, Failure> {
+    let entries: Vec<_> = entries.iter().collect();
+    verify_oidc(&Unverified::parse(token)?, &entries, &authorities(keys), NOW).await
+}
+
+async fn verify(token: &str, rules: OidcRules) -> Result<Map<String, Value>, Failure> {
+    judge(token, &[rules], keys(&[signer().jwk()], UseRule::Oidc)).await.map(|verified| verified.claims().clone())
+}
+
+async fn refused(changes: Value) -> Rejected {
+    rejected(verify(&signer().token(&claims(changes)), rules()).await)
+}
+
+#[tokio::test]
+async fn every_asymmetric_algorithm_that_fits_the_key() {
+    for algorithm in Algorithm::ALL {
+        let signer = Signer::new(algorithm, "key");
+        let verified = judge(&signer.token(&claims(json!({}))), &[rules()], keys(&[signer.jwk()], UseRule::Oidc)).await;
+        let verified = verified.unwrap_or_else(|why| panic!("{algorithm}: {why}"));
+        assert_eq!((verified.subject(), verified.issuer()), ("repo:acme/app", Some("https://issuer.example")));
+        assert_eq!(verified.accepted_by(), [0]);
+    }
+    let only = OidcRules { algorithms: Some(vec![Algorithm::RS256, Algorithm::ES384]), ..rules() };
+    let why = rejected(verify(&signer().token(&claims(json!({}))), only).await);
+    let allowed = vec![Algorithm::RS256, Algorithm::ES384];
+    assert_eq!(why, Rejected::AlgorithmNotAllowed { found: Algorithm::ES256, allowed });
+}
+
+#[tokio::test]
+async fn the_issuer_is_one_string_and_ours() {
+    for other in ["https://issuer.example/", "https://ISSUER.example", "http://issuer.example", "https://evil.example"] {
+        let why = Rejected::Issuer { expected: "https://issuer.example".into(), found: other.into() };
+        assert_eq!(refused(json!({"iss": other})).await, why);
+        verify(&signer().token(&claims(json!({"iss": other}))), OidcRules { skip_issuer: true, ..rules() }).await.unwrap();
+    }
+    for (bad, found) in
+        [(json!(null), "nothing"), (json!(1), "a number"), (json!(["https://issuer.example"]), "a list"), (json!(""), "an empty one")]
+    {
+        let why = Rejected::Claim { claim: "iss", expected: "a non-empty string", found };
+        assert_eq!(refused(json!({"iss": bad})).await, why);
+        let skipping = verify(&signer().token(&claims(json!({"iss": bad}))), OidcRules { skip_issuer: true, ..rules() }).await;
+        assert_eq!(rejected(skipping), why, "not compared is not the same as not needed");
+    }
+}
+
+#[tokio::test]
+async fn subject_audience_and_expiry_are_needed() {
+    for (claim, bad) in [
+        ("sub", json!(null)),
+        ("sub", json!("")),
+        ("sub", json!(7)),
+        ("aud", json!(null)),
+        ("aud", json!(["zot", 1])),
+        ("exp", json!(null)),
+        ("exp", json!("1")),
+    ] {
+        let why = refused(json!({claim: bad})).await;
+        assert!(matches!(why, Rejected::Claim { claim: named, .. } if named == claim), "{claim} {bad}: {why}");
+    }
+    assert!(matches!(refused(json!({"aud": "other"})).await, Rejected::Audience { .. }));
+    assert!(matches!(refused(json!({"exp": NOW.as_secs() - 30})).await, Rejected::Expired { .. }));
+    assert!(matches!(refused(json!({"nbf": NOW.as_secs() + 31})).await, Rejected::NotYetValid { claim: "nbf", .. }));
+    assert!(matches!(refused(json!({"iat": NOW.as_secs() + 31})).await, Rejected::NotYetValid { claim: "iat", .. }));
+    let open = OidcRules { audiences: vec![], ..rules() };
+    assert_eq!(rejected(verify(&signer().token(&claims(json!({}))), open).await), Rejected::NoAudienceConfigured);
+}
+
+#[tokio::test]
+async fn typ_in_any_case_but_no_access_token() {
+    let typed = |typ: &str| signer().token_of(&with(signer().header(), json!({"typ": typ})).to_string(), &claims(json!({})).to_string());
+    for good in ["JWT", "jwt", "Jwt", "jose"] {
+        verify(&typed(good), rules()).await.unwrap();
+    }
+    for bad in ["at+jwt", "AT+JWT", "application/at+jwt", "secevent+jwt", "dpop+jwt", ""] {
+        assert_eq!(rejected(verify(&typed(bad), rules()).await), Rejected::Type { found: bad.into() });
+    }
+}
+
+#[tokio::test]
+async fn what_jsonwebtoken_accepts_and_we_do_not() {
+    for (header, why) in [
+        (json!({"crit": ["foo"]}), Rejected::ForbiddenHeader { name: "crit" }),
+        (json!({"crit": ["b64"], "b64": false}), Rejected::ForbiddenHeader { name: "crit" }),
+        (json!({"jku": "https://evil.example"}), Rejected::ForbiddenHeader { name: "jku" }),
+    ] {
+        let token = signer().token_of(&with(signer().header(), header).to_string(), &claims(json!({})).to_string());
+        assert_eq!(rejected(verify(&token, rules()).await), why);
+    }
+}
+
+#[tokio::test]
+async fn a_token_lives_no_longer_than_allowed() {
+    let short = || OidcRules { max_lifetime: Some(Duration::from_secs(600)), ..rules() };
+    let now = NOW.as_secs();
+    for (issued, expires, lifetime) in [
+        (json!(now - 300), now + 300, 600),
+        (json!(now - 400), now + 300, 700),
+        (json!(null), now + 600, 600),
+        (json!(null), now + 601, 601),
+    ] {
+        let outcome = verify(&signer().token(&claims(json!({"iat": issued, "exp": expires}))), short()).await;
+        if lifetime <= 600 {
+            outcome.unwrap();
+        } else {
+            let why = Rejected::Lifetime { longest: Duration::from_secs(600), found: Duration::from_secs(lifetime) };
+            assert_eq!(rejected(outcome), why);
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_signature_check_for_all_entries_of_an_issuer() {
+    let entry = |audience: &str| OidcRules { audiences: vec![audience.into()], ..rules() };
+    let strict = OidcRules { max_lifetime: Some(Duration::from_secs(1)), ..rules() };
+    let entries = [entry("other"), rules(), strict, entry("zot")];
+    let keys = keys(&[signer().jwk()], UseRule::Oidc);
+    let token = signer().token(&claims(json!({})));
+    let verified = judge(&token, &entries, keys.clone()).await.unwrap();
+    assert_eq!(verified.accepted_by(), [1, 3]);
+    let why = judge(&token, &[entry("first"), entry("second")], keys.clone()).await.unwrap_err();
+    let first = Rejected::Audience { expected: vec!["first".into()], found: vec!["zot".into()] };
+    assert_eq!(why, Failure::Rejected(first), "the first entry's reason");
+    assert!(judge(&token, &[], keys).await.is_err(), "no entry, no token");
+}
+
+#[tokio::test]
+async fn only_we_say_what_spiffe_and_x509_are() {
+    let token = signer().token(&claims(json!({"sub": "spiffe://prod.example/a", "spiffe": {"id": "x"}, "x509": 1, "aud": "zot"})));
+    let verified = judge(&token, &[rules()], keys(&[signer().jwk()], UseRule::Oidc)).await.unwrap();
+    assert_eq!(verified.spiffe_id(), None, "an ID token is no SVID whatever its subject");
+    assert!(!verified.claims().contains_key("spiffe") && !verified.claims().contains_key("x509"));
+    assert_eq!(verified.claims()["aud"], json!(["zot"]));
+}

@@ -101,6 +101,7 @@ impl BlobStore for Memory {
 
     fn seal<'a>(&'a self, name: &'a str, size: u64) -> Answer<'a, ()> {
         async move {
+            contract::check_name(name)?;
             match self.state().blobs.get(name) {
                 Some(bytes) if bytes.len() as u64 == size => Ok(()),
                 _ => Err(Failure::Missing),
@@ -111,6 +112,7 @@ impl BlobStore for Memory {
 
     fn open<'a>(&'a self, name: &'a str) -> Answer<'a, Arc<dyn BlobFile>> {
         async move {
+            contract::check_name(name)?;
             let bytes = self.state().blobs.get(name).cloned().ok_or(Failure::Missing)?;
             Ok(Arc::new(OpenBlob(bytes)) as Arc<dyn BlobFile>)
         }
@@ -119,6 +121,7 @@ impl BlobStore for Memory {
 
     fn remove<'a>(&'a self, name: &'a str) -> Answer<'a, ()> {
         async move {
+            contract::check_name(name)?;
             self.state().blobs.remove(name);
             Ok(())
         }

@@ -4,6 +4,8 @@
 mod contract;
 pub mod local;
 pub mod memory;
+#[cfg(test)]
+mod tests;
 
 pub use contract::{BlobFile, BlobStore, Failure, Record, RecordStore, Version};
 

@@ -1,0 +1,197 @@
+//! The folder of a local store: who may have it open, and whether this program knows its layout.
+
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+use std::fs::{DirBuilder, File};
+use std::io::{Read, Seek, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+/// The layout that this program reads and writes.
+const VERSION: u32 = 1;
+const TITLE: &str = "wharfinger store ";
+
+/// Why a folder could not be opened as a store.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("the store in {} cannot be opened: {file}: {source}", folder.display())]
+    Folder { folder: PathBuf, file: &'static str, source: std::io::Error },
+    #[error("the store in {} is in use by {}: only one process at a time may have it open; stop that one, or use another folder", folder.display(), holder(*pid))]
+    InUse { folder: PathBuf, pid: Option<u32> },
+    #[error("the store in {} has format {found}, and this program knows formats up to {known}: use the newer program that wrote it", folder.display())]
+    Newer { folder: PathBuf, found: u32, known: u32 },
+    #[error("the file {} does not say \"{TITLE}{VERSION}\": it is damaged, or belongs to another program", file.display())]
+    UnknownFormat { file: PathBuf },
+    #[error("the folder {} has a `{holds}` but no file `format`: it is no store, or not a whole one; use an empty folder, or restore it in full", folder.display())]
+    NotAStore { folder: PathBuf, holds: &'static str },
+    #[error("the records in {} cannot be opened: {source}", file.display())]
+    Records { file: PathBuf, source: rusqlite::Error },
+}
+
+fn holder(pid: Option<u32>) -> String {
+    pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
+}
+
+/// The folder, locked until this is dropped.
+pub(super) struct Folder {
+    path: PathBuf,
+    root: File,
+    _lock: File,
+}
+
+impl Folder {
+    pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
+        let failed = |file| move |source: std::io::Error| OpenError::Folder { folder: path.to_owned(), file, source };
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed("the folder"))?;
+        let path = path.canonicalize().map_err(failed("the folder"))?;
+        let root = File::open(&path).map_err(failed("the folder"))?;
+        let lock = lock(&path, &root)?;
+        let folder = Self { path, root, _lock: lock };
+        folder.check_format()?;
+        Ok(folder)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The folder `name` in it, which is created if it is missing.
+    pub(super) fn folder(&self, name: &'static str) -> Result<File, OpenError> {
+        match rustix::fs::mkdirat(&self.root, name, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(self.failed(name)(error.into())),
+        }
+        open_folder(&self.root, name).map_err(|error| self.failed(name)(error.into()))
+    }
+
+    /// Returns when the names in it survive a power cut.
+    pub(super) fn sync(&self) -> Result<(), OpenError> {
+        self.root.sync_all().map_err(self.failed("the folder"))
+    }
+
+    /// A folder without a format becomes a store, unless it looks as if it had been one.
+    fn check_format(&self) -> Result<(), OpenError> {
+        let text = match open_file(&self.root, "format", OFlags::RDONLY) {
+            Ok(file) => {
+                let mut text = String::new();
+                file.take(100).read_to_string(&mut text).map_err(self.failed("format"))?;
+                text
+            }
+            Err(Errno::NOENT) => return self.write_format(),
+            Err(error) => return Err(self.failed("format")(error.into())),
+        };
+        match text.strip_prefix(TITLE).and_then(|version| version.trim_end().parse::<u32>().ok()) {
+            Some(VERSION) => Ok(()),
+            Some(found) if found > VERSION => Err(OpenError::Newer { folder: self.path.clone(), found, known: VERSION }),
+            _ => Err(OpenError::UnknownFormat { file: self.path.join("format") }),
+        }
+    }
+
+    fn write_format(&self) -> Result<(), OpenError> {
+        for holds in ["records.sqlite3", "d"] {
+            if self.path.join(holds).symlink_metadata().is_ok() {
+                return Err(OpenError::NotAStore { folder: self.path.clone(), holds });
+            }
+        }
+        let failed = || self.failed("format");
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC;
+        let mut file = open_file(&self.root, "format.new", flags).map_err(|error| failed()(error.into()))?;
+        writeln!(file, "{TITLE}{VERSION}").and_then(|()| file.sync_all()).map_err(failed())?;
+        rustix::fs::renameat(&self.root, "format.new", &self.root, "format").map_err(|error| failed()(error.into()))?;
+        self.sync()
+    }
+
+    fn failed(&self, file: &'static str) -> impl Fn(std::io::Error) -> OpenError + '_ {
+        move |source| OpenError::Folder { folder: self.path.clone(), file, source }
+    }
+}
+
+/// Opens `name` in the folder `at`, following no link. A new file is for its owner only.
+pub(super) fn open_file(at: impl AsFd, name: &str, flags: OFlags) -> Result<File, Errno> {
+    let mode = Mode::RUSR | Mode::WUSR;
+    rustix::fs::openat(at, name, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, mode).map(File::from)
+}
+
+pub(super) fn open_folder(at: impl AsFd, name: &str) -> Result<File, Errno> {
+    open_file(at, name, OFlags::RDONLY | OFlags::DIRECTORY)
+}
+
+fn lock(path: &Path, root: &File) -> Result<File, OpenError> {
+    let failed = |source| OpenError::Folder { folder: path.to_owned(), file: "lock", source };
+    let mut file = open_file(root, "lock", OFlags::RDWR | OFlags::CREATE).map_err(|error| failed(error.into()))?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(Errno::WOULDBLOCK) => {
+            let mut text = String::new();
+            let pid = file.take(20).read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
+            return Err(OpenError::InUse { folder: path.to_owned(), pid });
+        }
+        Err(error) => return Err(failed(error.into())),
+    }
+    // For the error above only: what counts is the lock, which the kernel takes back when the process ends.
+    let noted = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
+    noted.map_err(failed)?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(folder: &Path) -> Result<(), OpenError> {
+        super::super::Local::open(folder).map(drop)
+    }
+
+    #[test]
+    fn one_process_at_a_time_and_the_error_says_which() {
+        let folder = tempfile::tempdir().unwrap();
+        let held = super::super::Local::open(folder.path()).unwrap();
+        let error = open(folder.path()).unwrap_err();
+        assert!(matches!(&error, OpenError::InUse { pid: Some(pid), .. } if *pid == std::process::id()), "{error}");
+        assert!(error.to_string().contains(&format!("process {}", std::process::id())));
+        drop(held);
+        open(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn a_newer_format_is_refused_and_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("format"), "wharfinger store 2\n").unwrap();
+        assert!(matches!(open(folder.path()), Err(OpenError::Newer { found: 2, known: 1, .. })));
+        assert!(!folder.path().join("records.sqlite3").exists());
+    }
+
+    #[test]
+    fn a_folder_that_is_no_whole_store_is_refused() {
+        for format in ["", "wharfinger store 0\n", "wharfinger store x\n", "something else\n"] {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::write(folder.path().join("format"), format).unwrap();
+            assert!(matches!(open(folder.path()), Err(OpenError::UnknownFormat { .. })), "{format:?}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("d")).unwrap();
+        assert!(matches!(open(folder.path()), Err(OpenError::NotAStore { holds: "d", .. })));
+    }
+
+    #[test]
+    fn links_in_the_store_are_not_followed() {
+        for name in ["format", "lock", "d", "records.sqlite3"] {
+            let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+            open(folder.path()).unwrap();
+            let (inside, outside) = (folder.path().join(name), elsewhere.path().join(name));
+            std::fs::rename(&inside, &outside).unwrap();
+            std::os::unix::fs::symlink(&outside, &inside).unwrap();
+            open(folder.path()).expect_err(name);
+        }
+    }
+
+    #[test]
+    fn the_path_to_the_folder_may_be_a_link() {
+        let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let link = elsewhere.path().join("store");
+        std::os::unix::fs::symlink(folder.path(), &link).unwrap();
+        open(&link).unwrap();
+        assert!(folder.path().join("format").exists());
+    }
+}

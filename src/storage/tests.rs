@@ -1,0 +1,311 @@
+//! The contract, as tests that every implementation passes.
+
+use super::local::Local;
+use super::memory::Memory;
+use super::{BlobStore, Failure, RecordStore, Version};
+use bytes::Bytes;
+use std::collections::HashSet;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+const NAME: &str = "0123456789abcdef0123456789abcdef";
+const OTHER: &str = "01zzzzzzzzzzzzzzzzzzzzzzzzzzzzzz";
+
+/// Makes of each `async fn rule(store: Arc<impl Store>)` a test for each implementation.
+macro_rules! contract {
+    ($($rule:ident),* $(,)?) => {
+        mod memory {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $rule() {
+                super::$rule(super::Arc::new(super::Memory::new())).await;
+            })*
+        }
+        mod local {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $rule() {
+                let folder = tempfile::tempdir().unwrap();
+                super::$rule(super::Arc::new(super::Local::open(folder.path()).unwrap())).await;
+            })*
+        }
+    };
+}
+
+contract! {
+    a_record_is_made_only_where_there_is_none,
+    a_record_changes_only_from_the_state_expected,
+    a_version_is_never_used_twice,
+    of_concurrent_swaps_one_wins,
+    of_concurrent_creates_one_wins,
+    keys_are_listed_in_the_order_of_their_bytes,
+    a_list_holds_its_prefix_only,
+    a_list_goes_on_after_any_key,
+    a_large_value_comes_back_whole,
+    a_blob_is_written_sealed_and_read,
+    a_write_cuts_off_what_lay_behind_it,
+    a_write_leaves_no_gap,
+    a_seal_wants_the_right_size,
+    a_read_answers_with_at_most_what_was_asked,
+    a_blob_removed_is_missing_and_removing_again_is_fine,
+    an_open_blob_outlives_its_name,
+    a_name_of_another_shape_is_refused,
+    writes_that_nobody_waits_for_do_not_disturb_later_ones,
+}
+
+fn text(value: &'static str) -> Bytes {
+    Bytes::from_static(value.as_bytes())
+}
+
+fn is_conflict<T: Debug>(result: Result<T, Failure>) -> bool {
+    matches!(result, Err(Failure::Conflict))
+}
+
+fn is_missing<T>(result: Result<T, Failure>) -> bool {
+    matches!(result, Err(Failure::Missing))
+}
+
+async fn value(store: &impl RecordStore, key: &str) -> Option<Bytes> {
+    store.get(key).await.unwrap().map(|record| record.value)
+}
+
+async fn all(store: &impl BlobStore, name: &str) -> Vec<u8> {
+    let file = store.open(name).await.unwrap();
+    let mut bytes = Vec::new();
+    loop {
+        let part = file.read(bytes.len() as u64, 7).await.unwrap();
+        if part.is_empty() {
+            assert_eq!(bytes.len() as u64, file.size());
+            return bytes;
+        }
+        bytes.extend_from_slice(&part);
+    }
+}
+
+async fn a_record_is_made_only_where_there_is_none(store: Arc<impl RecordStore>) {
+    assert_eq!(store.get("k").await.unwrap(), None);
+    let version = store.create("k", text("one")).await.unwrap();
+    assert!(is_conflict(store.create("k", text("two")).await));
+    let record = store.get("k").await.unwrap().unwrap();
+    assert_eq!((record.version, record.value), (version, text("one")));
+    store.create("", text("the empty key is a key")).await.unwrap();
+    assert_eq!(value(&*store, "").await, Some(text("the empty key is a key")));
+}
+
+async fn a_record_changes_only_from_the_state_expected(store: Arc<impl RecordStore>) {
+    let first = store.create("k", text("1")).await.unwrap();
+    let second = store.swap("k", first, text("2")).await.unwrap();
+    assert!(is_conflict(store.swap("k", first, text("3")).await));
+    assert!(is_conflict(store.delete("k", first).await));
+    assert!(is_conflict(store.swap("no such key", second, text("3")).await));
+    assert!(is_conflict(store.delete("no such key", second).await));
+    assert_eq!(value(&*store, "k").await, Some(text("2")));
+    store.delete("k", second).await.unwrap();
+    assert_eq!(value(&*store, "k").await, None);
+    assert!(is_conflict(store.delete("k", second).await));
+    assert!(is_conflict(store.swap("k", second, text("3")).await));
+}
+
+async fn a_version_is_never_used_twice(store: Arc<impl RecordStore>) {
+    let mut seen = HashSet::<Version>::new();
+    for _ in 0..20 {
+        let made = store.create("k", text("same")).await.unwrap();
+        let swapped = store.swap("k", made, text("same")).await.unwrap();
+        store.delete("k", swapped).await.unwrap();
+        assert!(seen.insert(made) && seen.insert(swapped));
+        assert!(is_conflict(store.swap("k", made, text("from an earlier life")).await));
+    }
+}
+
+async fn of_concurrent_swaps_one_wins(store: Arc<impl RecordStore + 'static>) {
+    let mut version = store.create("k", text("start")).await.unwrap();
+    for _ in 0..20 {
+        let one = |i: u8| {
+            let store = store.clone();
+            tokio::spawn(async move { (i, store.swap("k", version, Bytes::from(vec![i])).await) })
+        };
+        let tasks: Vec<_> = (0..16).map(one).collect();
+        let mut winners = Vec::new();
+        for task in tasks {
+            match task.await.unwrap() {
+                (i, Ok(version)) => winners.push((i, version)),
+                (_, result) => assert!(is_conflict(result)),
+            }
+        }
+        assert_eq!(winners.len(), 1);
+        version = winners[0].1;
+        assert_eq!(value(&*store, "k").await.unwrap(), [winners[0].0][..]);
+    }
+}
+
+async fn of_concurrent_creates_one_wins(store: Arc<impl RecordStore + 'static>) {
+    let one = |i: u8| {
+        let store = store.clone();
+        tokio::spawn(async move { store.create("k", Bytes::from(vec![i])).await.is_ok().then_some(i) })
+    };
+    let mut winners = Vec::new();
+    for task in (0..16).map(one).collect::<Vec<_>>() {
+        winners.extend(task.await.unwrap());
+    }
+    assert_eq!(value(&*store, "k").await.unwrap(), winners);
+}
+
+async fn keys_are_listed_in_the_order_of_their_bytes(store: Arc<impl RecordStore>) {
+    let mut keys = ["b", "a/b", "a", "a-b", "aé", "a\u{10ffff}", "A", "a/", "a0", "\u{10ffff}", ""];
+    for key in keys {
+        store.create(key, Bytes::new()).await.unwrap();
+    }
+    keys.sort_unstable();
+    assert_eq!(store.list("", "", 100).await.unwrap(), keys[1..], "the empty key is not after the empty key");
+}
+
+async fn a_list_holds_its_prefix_only(store: Arc<impl RecordStore>) {
+    for key in ["t/app/1", "t/app/2", "t/app-x/1", "t/app", "t/app0", "u", "t/app/\u{10ffff}", "t/app/\u{10ffff}z"] {
+        store.create(key, Bytes::new()).await.unwrap();
+    }
+    assert_eq!(store.list("t/app/", "", 100).await.unwrap(), ["t/app/1", "t/app/2", "t/app/\u{10ffff}", "t/app/\u{10ffff}z"]);
+    assert_eq!(store.list("t/app", "", 2).await.unwrap(), ["t/app", "t/app-x/1"], "the prefix itself counts");
+    assert_eq!(store.list("t/none/", "", 100).await.unwrap(), [""; 0]);
+    assert_eq!(store.list("t/", "", 0).await.unwrap(), [""; 0]);
+}
+
+async fn a_list_goes_on_after_any_key(store: Arc<impl RecordStore>) {
+    let keys: Vec<String> = (0..250).map(|i| format!("t/{i:03}")).collect();
+    for key in &keys {
+        store.create(key, Bytes::new()).await.unwrap();
+    }
+    let (mut listed, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = store.list("t/", &after, 100).await.unwrap();
+        let Some(last) = page.last() else { break };
+        after.clone_from(last);
+        listed.extend(page);
+    }
+    assert_eq!(listed, keys);
+    assert_eq!(store.list("t/", "t/0425", 1).await.unwrap(), ["t/043"], "after a key that is not there");
+    assert_eq!(store.list("t/", "a", 1).await.unwrap(), ["t/000"], "after a key before the prefix");
+    assert_eq!(store.list("t/", "u", 1).await.unwrap(), [""; 0], "after a key behind the prefix");
+    assert_eq!(store.list("t/", "t/", 1).await.unwrap(), ["t/000"]);
+}
+
+async fn a_large_value_comes_back_whole(store: Arc<impl RecordStore>) {
+    let large = Bytes::from(vec![7; (4 << 20) + 3]);
+    store.create("k", large.clone()).await.unwrap();
+    assert_eq!(value(&*store, "k").await, Some(large));
+}
+
+async fn a_blob_is_written_sealed_and_read(store: Arc<impl BlobStore>) {
+    assert!(is_missing(store.open(NAME).await));
+    store.write(NAME, 0, vec![text("Hello, "), text("world")]).await.unwrap();
+    store.write(NAME, 12, vec![text("!")]).await.unwrap();
+    store.seal(NAME, 13).await.unwrap();
+    assert_eq!(all(&*store, NAME).await, b"Hello, world!");
+    store.write(OTHER, 0, Vec::new()).await.unwrap();
+    store.seal(OTHER, 0).await.unwrap();
+    assert_eq!(all(&*store, OTHER).await, b"");
+}
+
+async fn a_write_cuts_off_what_lay_behind_it(store: Arc<impl BlobStore>) {
+    store.write(NAME, 0, vec![text("0123456789")]).await.unwrap();
+    store.write(NAME, 5, vec![text("ab")]).await.unwrap();
+    assert_eq!(all(&*store, NAME).await, b"01234ab");
+    store.write(NAME, 3, Vec::new()).await.unwrap();
+    assert_eq!(all(&*store, NAME).await, b"012");
+    store.write(NAME, 0, vec![text("new")]).await.unwrap();
+    assert_eq!(all(&*store, NAME).await, b"new");
+}
+
+async fn a_write_leaves_no_gap(store: Arc<impl BlobStore>) {
+    assert!(is_missing(store.write(NAME, 1, vec![text("x")]).await));
+    store.write(NAME, 0, vec![text("abc")]).await.unwrap();
+    assert!(is_missing(store.write(NAME, 4, vec![text("x")]).await));
+    assert_eq!(all(&*store, NAME).await, b"abc");
+}
+
+async fn a_seal_wants_the_right_size(store: Arc<impl BlobStore>) {
+    assert!(is_missing(store.seal(NAME, 0).await));
+    store.write(NAME, 0, vec![text("abc")]).await.unwrap();
+    assert!(is_missing(store.seal(NAME, 2).await));
+    assert!(is_missing(store.seal(NAME, 4).await));
+    store.seal(NAME, 3).await.unwrap();
+    store.seal(NAME, 3).await.unwrap();
+}
+
+async fn a_read_answers_with_at_most_what_was_asked(store: Arc<impl BlobStore>) {
+    store.write(NAME, 0, vec![text("0123456789")]).await.unwrap();
+    let file = store.open(NAME).await.unwrap();
+    assert_eq!(file.size(), 10);
+    assert_eq!(file.read(2, 3).await.unwrap(), text("234"));
+    assert_eq!(file.read(8, usize::MAX).await.unwrap(), text("89"));
+    for end in [10, 11, u64::MAX] {
+        assert_eq!(file.read(end, 1).await.unwrap(), Bytes::new());
+    }
+}
+
+async fn a_blob_removed_is_missing_and_removing_again_is_fine(store: Arc<impl BlobStore>) {
+    store.remove(NAME).await.unwrap();
+    store.write(NAME, 0, vec![text("abc")]).await.unwrap();
+    store.write(OTHER, 0, vec![text("other")]).await.unwrap();
+    store.remove(NAME).await.unwrap();
+    store.remove(NAME).await.unwrap();
+    assert!(is_missing(store.open(NAME).await));
+    assert!(is_missing(store.seal(NAME, 3).await));
+    assert!(is_missing(store.write(NAME, 3, vec![text("x")]).await));
+    assert_eq!(all(&*store, OTHER).await, b"other");
+}
+
+async fn an_open_blob_outlives_its_name(store: Arc<impl BlobStore>) {
+    store.write(NAME, 0, vec![text("abc")]).await.unwrap();
+    let file = store.open(NAME).await.unwrap();
+    store.remove(NAME).await.unwrap();
+    assert_eq!(file.read(0, 10).await.unwrap(), text("abc"));
+}
+
+async fn a_name_of_another_shape_is_refused(store: Arc<impl BlobStore>) {
+    for name in ["", "short", "../../../../etc/passwd__________", "0123456789ABCDEF0123456789ABCDEF", "0123456789abcdef0123456789abcdef0"] {
+        assert!(matches!(store.write(name, 0, Vec::new()).await, Err(Failure::Io(_))), "{name}");
+        assert!(matches!(store.seal(name, 0).await, Err(Failure::Io(_))), "{name}");
+        assert!(matches!(store.open(name).await, Err(Failure::Io(_))), "{name}");
+        assert!(matches!(store.remove(name).await, Err(Failure::Io(_))), "{name}");
+    }
+}
+
+/// A request may go away in the middle of a write, and its successor resumes at the offset that it finds.
+async fn writes_that_nobody_waits_for_do_not_disturb_later_ones(store: Arc<impl BlobStore>) {
+    store.write(NAME, 0, vec![text("start ")]).await.unwrap();
+    for _ in 0..50 {
+        let abandoned = store.write(NAME, 6, vec![Bytes::from(vec![b'x'; 100_000])]);
+        drop(futures_util::FutureExt::now_or_never(abandoned)); // polled once, so that it is under way
+        store.write(NAME, 6, vec![text("end")]).await.unwrap();
+        assert_eq!(all(&*store, NAME).await, b"start end");
+    }
+}
+
+#[tokio::test]
+async fn a_local_store_keeps_what_it_acknowledged() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Local::open(folder.path()).unwrap();
+    let first = store.create("k", text("1")).await.unwrap();
+    let version = store.swap("k", first, text("2")).await.unwrap();
+    store.write(NAME, 0, vec![text("sealed")]).await.unwrap();
+    store.seal(NAME, 6).await.unwrap();
+    drop(store);
+    assert!(!folder.path().join("records.sqlite3-wal").exists(), "closed tidily");
+
+    let store = Local::open(folder.path()).unwrap();
+    let record = store.get("k").await.unwrap().unwrap();
+    assert_eq!((record.version, record.value), (version, text("2")));
+    assert_eq!(all(&store, NAME).await, b"sealed");
+    assert!(is_conflict(store.swap("k", first, text("3")).await));
+}
+
+#[tokio::test]
+async fn a_local_store_follows_no_link_to_a_blob() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Local::open(folder.path()).unwrap();
+    let outside = folder.path().join("outside");
+    std::fs::write(&outside, "secret").unwrap();
+    std::fs::create_dir(folder.path().join("d/01")).unwrap();
+    std::os::unix::fs::symlink(&outside, folder.path().join("d/01").join(NAME)).unwrap();
+    assert!(matches!(BlobStore::open(&store, NAME).await, Err(Failure::Io(_))));
+    assert!(matches!(store.write(NAME, 0, vec![text("overwritten")]).await, Err(Failure::Io(_))));
+    assert_eq!(std::fs::read_to_string(&outside).unwrap(), "secret");
+}

@@ -1,0 +1,179 @@
+//! One HTTP GET of a key set or a discovery document: no redirects, a bounded body, bounded time, the issuer's own authority if
+//! it has one, and a bearer token that goes only where the configuration says.
+
+use http::header::{AUTHORIZATION, CACHE_CONTROL};
+use http::{HeaderValue, StatusCode};
+use reqwest::redirect::Policy;
+use reqwest::{Certificate, Client, Response, Url};
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Certificate authorities in PEM that vouch for a server instead of the system's.
+#[derive(Clone, Debug)]
+pub enum CaSource {
+    /// Read at each fetch, so that it can be replaced.
+    File(PathBuf),
+    Inline(Vec<u8>),
+}
+
+#[derive(Debug)]
+pub(super) struct Fetcher {
+    pub(super) ca: Option<CaSource>,
+    /// Read at each fetch: Kubernetes replaces its projected tokens.
+    pub(super) bearer_token_file: Option<PathBuf>,
+    /// Who may see the bearer token: URLs, of which the origin counts.
+    pub(super) bearer_origins: Vec<String>,
+    /// Host names that resolve to a fixed address.
+    pub(super) resolve: Vec<(String, SocketAddr)>,
+}
+
+#[derive(Debug)]
+pub(super) struct Fetched {
+    pub(super) body: Vec<u8>,
+    /// `max-age` of `Cache-Control`; zero if it says `no-store` or `no-cache`.
+    pub(super) max_age: Option<Duration>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum FetchError {
+    #[error("the URL must be https://host… or http://host…, without a user or password")]
+    Url,
+    #[error("the certificate authority file {path} cannot be read: {kind}")]
+    CaUnreadable { path: String, kind: io::ErrorKind },
+    #[error("the configured certificate authority holds no usable PEM certificate")]
+    CaUnusable,
+    #[error("the bearer token file {path} cannot be read: {kind}")]
+    TokenUnreadable { path: String, kind: io::ErrorKind },
+    #[error("the bearer token file holds no token: expected one line of printable ASCII")]
+    TokenUnusable,
+    #[error("no connection: {0}")]
+    Connect(String),
+    #[error("no complete answer within {} s", TIMEOUT.as_secs())]
+    Timeout,
+    #[error("the connection broke: {0}")]
+    Broken(String),
+    #[error("expected status 200, found {0}; redirects are not followed, so configure the final URL")]
+    Redirect(StatusCode),
+    #[error("expected status 200, found {0}")]
+    Status(StatusCode),
+    #[error("the answer is larger than {LARGEST_BODY} bytes")]
+    TooLarge,
+}
+
+impl Fetcher {
+    pub(super) async fn get(&self, url: &str) -> Result<Fetched, FetchError> {
+        let url = parse(url)?;
+        let mut request = self.client(&url).await?.get(url.clone()).header(CACHE_CONTROL, "no-cache");
+        if let Some(path) = &self.bearer_token_file
+            && self.bearer_origins.iter().any(|trusted| parse(trusted).is_ok_and(|trusted| trusted.origin() == url.origin()))
+        {
+            request = request.header(AUTHORIZATION, bearer(path).await?);
+        }
+        let mut response = request.send().await.map_err(|e| judged(&e))?;
+        match response.status() {
+            StatusCode::OK => {}
+            status if status.is_redirection() => return Err(FetchError::Redirect(status)),
+            status => return Err(FetchError::Status(status)),
+        }
+        let max_age = max_age(&response);
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|e| judged(&e))? {
+            if body.len() + chunk.len() > LARGEST_BODY {
+                return Err(FetchError::TooLarge);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Fetched { body, max_age })
+    }
+
+    /// Fetches are minutes apart, so each makes its own client and sees the authorities of the moment.
+    async fn client(&self, url: &Url) -> Result<Client, FetchError> {
+        let mut builder = Client::builder().redirect(Policy::none()).timeout(TIMEOUT).connect_timeout(TIMEOUT).referer(false);
+        if let Some(ca) = &self.ca {
+            builder = builder.tls_certs_only(ca.certificates().await?);
+        } else if url.scheme() == "http" {
+            // No TLS, so none of the system's authorities: a minimal container may have none and would fail here.
+            builder = builder.tls_certs_only([]);
+        }
+        if is_loopback(url) {
+            builder = builder.no_proxy();
+        }
+        for (host, address) in &self.resolve {
+            builder = builder.resolve(host, *address).no_proxy();
+        }
+        builder.build().map_err(|e| FetchError::Connect(chain(&e)))
+    }
+}
+
+impl CaSource {
+    async fn certificates(&self) -> Result<Vec<Certificate>, FetchError> {
+        let pem = match self {
+            Self::Inline(pem) => pem.clone(),
+            Self::File(path) => {
+                tokio::fs::read(path).await.map_err(|e| FetchError::CaUnreadable { path: path.display().to_string(), kind: e.kind() })?
+            }
+        };
+        match Certificate::from_pem_bundle(&pem) {
+            Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+            _ => Err(FetchError::CaUnusable),
+        }
+    }
+}
+
+/// An absolute http or https URL that names a host and no user.
+pub(super) fn parse(url: &str) -> Result<Url, FetchError> {
+    let url = Url::parse(url).map_err(|_| FetchError::Url)?;
+    let plain = url.username().is_empty() && url.password().is_none() && url.has_host();
+    (plain && matches!(url.scheme(), "https" | "http")).then_some(url).ok_or(FetchError::Url)
+}
+
+pub(super) fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    host == "localhost" || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+async fn bearer(path: &PathBuf) -> Result<HeaderValue, FetchError> {
+    let unreadable = |e: io::Error| FetchError::TokenUnreadable { path: path.display().to_string(), kind: e.kind() };
+    let token = tokio::fs::read_to_string(path).await.map_err(unreadable)?;
+    let token = token.trim();
+    if token.is_empty() {
+        return Err(FetchError::TokenUnusable);
+    }
+    let mut value = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| FetchError::TokenUnusable)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn max_age(response: &Response) -> Option<Duration> {
+    let values = response.headers().get_all(CACHE_CONTROL).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).find_map(|directive| {
+        let directive = directive.trim().to_ascii_lowercase();
+        match directive.strip_prefix("max-age=") {
+            Some(seconds) => seconds.trim_matches('"').parse().ok().map(Duration::from_secs),
+            None => matches!(&*directive, "no-store" | "no-cache").then_some(Duration::ZERO),
+        }
+    })
+}
+
+fn judged(error: &reqwest::Error) -> FetchError {
+    if error.is_timeout() {
+        FetchError::Timeout
+    } else if error.is_connect() {
+        FetchError::Connect(chain(error))
+    } else {
+        FetchError::Broken(chain(error))
+    }
+}
+
+/// The causes, innermost last: reqwest's own text stops at "error sending request".
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    let text: Vec<_> = causes.map(ToString::to_string).collect();
+    if text.is_empty() { error.to_string() } else { text.join(": ") }
+}
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// In bytes. Large public issuers' key sets have some 10 KiB.
+const LARGEST_BODY: usize = 1024 * 1024;

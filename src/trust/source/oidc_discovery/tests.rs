@@ -1,0 +1,478 @@
+//! Against issuers of our own over real sockets: discovery, faults, and how often we fetch.
+
+use super::*;
+use crate::clock::ManualClock;
+use crate::trust::source::testing::{Ca, UNUSABLE, ca, eventually, jwk_set};
+use bytes::Bytes;
+use futures_util::future::join_all;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+const DOCUMENT: &str = "/.well-known/openid-configuration";
+const KEYS: &str = "/keys";
+
+#[tokio::test]
+async fn nothing_is_fetched_before_someone_asks() {
+    let issuer = Issuer::start().await;
+    let client = Client::of(settings(&issuer.base));
+    assert!(client.keys.view(client.clock.now()).is_err());
+    assert_eq!(issuer.seen(), 0);
+    assert_eq!(client.fetched().await, Ok("k1".to_owned()));
+    assert_eq!((issuer.count(DOCUMENT), issuer.count(KEYS)), (1, 1));
+    let held = client.keys.view(client.clock.now()).unwrap();
+    assert_eq!((&*held.source, held.usable_until), (&*issuer.base, client.clock.now().plus(DAY)));
+}
+
+#[tokio::test]
+async fn an_issuer_with_a_final_slash_has_its_document_where_one_without_has() {
+    let issuer = Issuer::start().await;
+    let name = format!("{}/", issuer.base);
+    issuer.answer(DOCUMENT, 200, document(&name, &issuer.url(KEYS)));
+    assert_eq!(Client::of(settings(&name)).fetched().await, Ok("k1".to_owned()));
+}
+
+#[tokio::test]
+async fn the_documents_issuer_must_be_the_configured_one_byte_for_byte() {
+    let issuer = Issuer::start().await;
+    let slashed = format!("{}/", issuer.base);
+    issuer.answer(DOCUMENT, 200, document(&slashed, &issuer.url(KEYS)));
+    let refused = Client::of(settings(&issuer.base)).fetched().await.unwrap_err();
+    assert!(refused.contains(&format!("expected the issuer `{}` as configured, found `{slashed}`", issuer.base)), "{refused}");
+    assert_eq!(issuer.count(KEYS), 0);
+    let lenient = Client::of(OidcSettings { skip_issuer: true, ..settings(&issuer.base) });
+    assert_eq!(lenient.fetched().await, Ok("k1".to_owned()));
+}
+
+#[tokio::test]
+async fn configured_urls_count_instead_of_discovered_ones() {
+    let issuer = Issuer::start().await;
+    let name = "https://issuer.example";
+    issuer.answer("/elsewhere", 200, document(name, &issuer.url(KEYS)));
+    let discovery_url = Some(issuer.url("/elsewhere"));
+    assert_eq!(Client::of(OidcSettings { discovery_url, ..settings(name) }).fetched().await, Ok("k1".to_owned()));
+    let jwks_url = Some(issuer.url(KEYS));
+    assert_eq!(Client::of(OidcSettings { jwks_url, ..settings(name) }).fetched().await, Ok("k1".to_owned()));
+    assert_eq!((issuer.count("/elsewhere"), issuer.count(DOCUMENT)), (1, 0));
+}
+
+#[tokio::test]
+async fn what_is_no_answer_is_told_and_gives_no_keys() {
+    let issuer = Issuer::start().await;
+    let large = vec![b' '; 1024 * 1024 + 1];
+    let redirect = "redirects are not followed";
+    for (path, status, body, expected) in [
+        (DOCUMENT, 500, b"oops".to_vec(), "expected status 200, found 500"),
+        (DOCUMENT, 302, vec![], redirect),
+        (DOCUMENT, 200, b"<html>".to_vec(), "expected an OIDC discovery document"),
+        (DOCUMENT, 200, document(&issuer.base, "file:///etc/passwd"), "found `file:///etc/passwd`"),
+        (DOCUMENT, 200, large.clone(), "larger than 1048576 bytes"),
+        (KEYS, 404, vec![], "expected status 200, found 404"),
+        (KEYS, 200, b"{}".to_vec(), "/keys: "),
+        (KEYS, 200, UNUSABLE.to_vec(), "none of its 1 keys can be used"),
+    ] {
+        issuer.reset();
+        issuer.answer(path, status, body);
+        let why = Client::of(settings(&issuer.base)).fetched().await.unwrap_err();
+        assert!(why.contains(expected), "{path} {status}: {why}");
+    }
+}
+
+#[tokio::test]
+async fn an_unreachable_issuer_is_told() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let why = Client::of(settings(&base)).fetched().await.unwrap_err();
+    assert!(why.contains("never answered") && why.contains("no connection"), "{why}");
+}
+
+#[tokio::test]
+async fn a_thousand_at_once_make_one_fetch() {
+    let issuer = Issuer::start().await;
+    let client = Client::of(settings(&issuer.base));
+    let hold = issuer.hold();
+    let (keys, clock) = (client.keys.clone(), client.clock.clone());
+    let everyone = tokio::spawn(async move {
+        join_all((0..1_000).map(|_| keys.refetch())).await;
+        keys.view(clock.now()).is_ok()
+    });
+    eventually("the fetch began", || issuer.seen() == 1).await;
+    drop(hold);
+    assert!(everyone.await.unwrap(), "all waited for it");
+    assert_eq!((issuer.count(DOCUMENT), issuer.count(KEYS)), (1, 1));
+}
+
+#[tokio::test]
+async fn a_request_that_is_cancelled_does_not_cancel_the_fetch() {
+    let issuer = Issuer::start().await;
+    let client = Client::of(settings(&issuer.base));
+    let hold = issuer.hold();
+    let keys = client.keys.clone();
+    let request = tokio::spawn(async move { keys.refetch().await });
+    eventually("the fetch began", || issuer.seen() == 1).await;
+    request.abort();
+    assert!(request.await.unwrap_err().is_cancelled());
+    drop(hold);
+    eventually("it ended well", || client.keys.view(client.clock.now()).is_ok()).await;
+}
+
+#[tokio::test]
+async fn an_unknown_key_is_looked_for_at_most_once_in_10_s() {
+    let issuer = Issuer::start().await;
+    let client = Client::of(settings(&issuer.base));
+    client.keys.refetch().await;
+    issuer.answer(KEYS, 200, jwk_set(&["k1", "k2"]));
+    for (seconds, expected) in [(0, "k1"), (9, "k1"), (10, "k1 k2")] {
+        client.hand.set(START.plus(Duration::from_secs(seconds)));
+        assert_eq!(client.fetched().await.as_deref(), Ok(expected), "after {seconds} s");
+    }
+    assert_eq!((issuer.count(DOCUMENT), issuer.count(KEYS)), (1, 2), "a good document is believed for an hour");
+    client.hand.set(START);
+    client.keys.refetch().await;
+    assert_eq!(issuer.count(KEYS), 3, "a clock that was set back does not forbid fetching");
+}
+
+#[tokio::test]
+async fn failures_at_first_use_cool_down_longer_and_longer() {
+    let issuer = Issuer::start().await;
+    issuer.answer(DOCUMENT, 500, vec![]);
+    let client = Client::of(settings(&issuer.base));
+    let mut count = 0;
+    for least in [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000] {
+        client.keys.refetch().await;
+        count += 1;
+        assert_eq!(issuer.seen(), count);
+        client.hand.advance(Duration::from_millis(least - 1));
+        client.keys.refetch().await;
+        assert_eq!(issuer.seen(), count, "not before {least} ms");
+        client.hand.advance(Duration::from_millis(2 * least + 1)); // jitter: three times the least at the most
+    }
+    issuer.reset();
+    assert_eq!(client.fetched().await, Ok("k1".to_owned()));
+}
+
+#[tokio::test]
+async fn a_failure_keeps_what_is_held_until_the_staleness_bound() {
+    let issuer = Issuer::start().await;
+    let client = Client::of(settings(&issuer.base));
+    client.keys.refetch().await;
+    for (path, status, body) in [(KEYS, 500, vec![]), (KEYS, 200, UNUSABLE.to_vec()), (KEYS, 200, b"{".to_vec()), (DOCUMENT, 503, vec![])] {
+        issuer.reset();
+        issuer.answer(path, status, body);
+        client.hand.advance(Duration::from_secs(90));
+        assert_eq!(client.fetched().await, Ok("k1".to_owned()));
+    }
+    client.hand.set(START.plus(DAY));
+    issuer.reset();
+    issuer.answer(KEYS, 500, vec![]);
+    let why = client.fetched().await.unwrap_err();
+    assert!(why.contains("stale since"), "{why}");
+}
+
+#[tokio::test]
+async fn an_empty_key_set_replaces_and_the_same_one_is_the_same_generation() {
+    let issuer = Issuer::start().await;
+    let client = Client::of(settings(&issuer.base));
+    client.keys.refetch().await;
+    let before = client.keys.generation(client.clock.now());
+    client.hand.advance(Duration::from_secs(10));
+    client.keys.refetch().await;
+    assert_eq!(issuer.count(KEYS), 2);
+    assert_eq!(client.keys.generation(client.clock.now()), before);
+    issuer.answer(KEYS, 200, jwk_set(&[]));
+    client.hand.advance(Duration::from_secs(10));
+    assert_eq!(client.fetched().await, Ok(String::new()));
+    assert_ne!(client.keys.generation(client.clock.now()), before);
+}
+
+#[tokio::test]
+async fn keys_that_moved_are_found_by_discovery_again() {
+    let issuer = Issuer::start().await;
+    let client = Client::of(settings(&issuer.base));
+    client.keys.refetch().await;
+    issuer.answer(KEYS, 410, vec![]);
+    issuer.answer("/moved", 200, jwk_set(&["k2"]));
+    issuer.answer(DOCUMENT, 200, document(&issuer.base, &issuer.url("/moved")));
+    client.hand.advance(Duration::from_secs(10));
+    assert_eq!(client.fetched().await, Ok("k2".to_owned()));
+}
+
+#[tokio::test]
+async fn from_the_first_success_on_keys_are_refreshed_in_the_background() {
+    let issuer = Issuer::start().await;
+    let fresh = Duration::from_millis(20);
+    let client = Client::paced(settings(&issuer.base), Pace { first_pause: fresh, fresh, freshest: fresh, ..Pace::default() });
+    client.keys.refetch().await;
+    issuer.answer(KEYS, 200, jwk_set(&["k2"]));
+    eventually("the new key", || client.key_ids() == Ok("k2".to_owned())).await;
+    issuer.answer(KEYS, 500, vec![]);
+    let before = issuer.count(KEYS);
+    eventually("attempts that fail", || issuer.count(KEYS) > before + 1).await;
+    issuer.answer(KEYS, 200, jwk_set(&["k3"]));
+    eventually("the key after the outage", || client.key_ids() == Ok("k3".to_owned())).await;
+}
+
+#[tokio::test]
+async fn max_age_is_held_between_a_minute_and_an_hour() {
+    let issuer = Issuer::start().await;
+    for (header, seconds) in [("", 300), ("public, max-age=600", 600), ("max-age=1", 60), ("no-store", 60), ("Max-Age=86400", 3600)] {
+        issuer.cache_control(header);
+        // Without any staleness keys serve exactly as long as they are fresh.
+        let client = Client::of(OidcSettings { max_stale: Duration::ZERO, ..settings(&issuer.base) });
+        client.keys.refetch().await;
+        let held = client.keys.view(client.clock.now()).unwrap();
+        assert_eq!(held.usable_until.since(START).as_secs(), seconds, "{header}");
+    }
+}
+
+#[tokio::test]
+async fn the_bearer_token_is_read_anew_and_goes_only_to_configured_origins() {
+    let (issuer, other) = (Issuer::start().await, Issuer::start().await);
+    issuer.answer(DOCUMENT, 200, document(&issuer.base, &other.url(KEYS)));
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "first\n").unwrap();
+    let client = Client::of(OidcSettings { bearer_token_file: Some(file.path().into()), ..settings(&issuer.base) });
+    assert_eq!(client.fetched().await, Ok("k1".to_owned()));
+    assert_eq!((issuer.authorization(), other.authorization()), (Some("Bearer first".to_owned()), None));
+
+    std::fs::write(file.path(), "second").unwrap();
+    let client =
+        Client::of(OidcSettings { bearer_token_file: Some(file.path().into()), jwks_url: Some(other.url(KEYS)), ..settings(&issuer.base) });
+    assert_eq!(client.fetched().await, Ok("k1".to_owned()));
+    assert_eq!(other.authorization(), Some("Bearer second".to_owned()));
+
+    std::fs::write(file.path(), "\n").unwrap();
+    let client = Client::of(OidcSettings { bearer_token_file: Some(file.path().into()), ..settings(&issuer.base) });
+    assert!(client.fetched().await.unwrap_err().contains("the bearer token file holds no token"));
+}
+
+#[tokio::test]
+async fn a_private_authority_counts_instead_of_the_systems_and_can_be_replaced() {
+    let (good, other) = (ca("good"), ca("other"));
+    let issuer = Issuer::start_tls(&good).await;
+    let over = |ca| OidcSettings { ca: Some(ca), resolve: vec![("issuer.test".into(), issuer.address)], ..settings(&issuer.base) };
+    assert_eq!(Client::of(over(CaSource::Inline(good.pem.clone().into()))).fetched().await, Ok("k1".to_owned()));
+
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), &other.pem).unwrap();
+    let client = Client::of(over(CaSource::File(file.path().into())));
+    let why = client.fetched().await.unwrap_err();
+    assert!(why.contains("no connection") && why.to_lowercase().contains("certificate"), "{why}");
+    std::fs::write(file.path(), &good.pem).unwrap();
+    client.hand.advance(Duration::from_secs(60));
+    assert_eq!(client.fetched().await, Ok("k1".to_owned()));
+
+    let unusable = Client::of(over(CaSource::Inline(b"no PEM".to_vec())));
+    assert!(unusable.fetched().await.unwrap_err().contains("no usable PEM certificate"));
+}
+
+#[tokio::test]
+async fn a_document_by_https_may_not_send_us_to_http() {
+    let authority = ca("authority");
+    let issuer = Issuer::start_tls(&authority).await;
+    issuer.answer(DOCUMENT, 200, document(&issuer.base, "http://issuer.test/keys"));
+    let client = Client::of(OidcSettings {
+        ca: Some(CaSource::Inline(authority.pem.into())),
+        resolve: vec![("issuer.test".into(), issuer.address)],
+        ..settings(&issuer.base)
+    });
+    assert!(client.fetched().await.unwrap_err().contains("expected a `jwks_uri` of https"));
+}
+
+#[tokio::test]
+async fn a_url_with_a_password_in_it_is_refused_and_not_printed() {
+    let discovery_url = Some("https://user:hunter2@issuer.example/document".to_owned());
+    let why = Client::of(OidcSettings { discovery_url, ..settings("https://issuer.example") }).fetched().await.unwrap_err();
+    assert!(why.contains("without a user or password") && !why.contains("hunter2"), "{why}");
+}
+
+const START: Timestamp = Timestamp::from_secs(1_000_000);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+fn settings(issuer: &str) -> OidcSettings {
+    OidcSettings {
+        issuer: issuer.to_owned(),
+        discovery_url: None,
+        jwks_url: None,
+        ca: None,
+        bearer_token_file: None,
+        skip_issuer: false,
+        max_stale: DAY,
+        resolve: Vec::new(),
+    }
+}
+
+fn document(issuer: &str, jwks_uri: &str) -> Vec<u8> {
+    serde_json::json!({ "issuer": issuer, "jwks_uri": jwks_uri, "response_types_supported": ["id_token"] }).to_string().into_bytes()
+}
+
+/// Someone who verifies tokens, and the time it is for them.
+struct Client {
+    keys: Arc<Authorities<KeySet>>,
+    clock: Clock,
+    hand: ManualClock,
+}
+
+impl Client {
+    fn of(settings: OidcSettings) -> Self {
+        let (clock, hand) = Clock::manual(START);
+        Self { keys: oidc(settings, clock.clone()), clock, hand }
+    }
+
+    fn paced(settings: OidcSettings, pace: Pace) -> Self {
+        let (clock, hand) = Clock::manual(START);
+        let (slot, refetch) = Oidc::source(settings, clock.clone(), false, pace);
+        Self { keys: Arc::new(Authorities::with_refetch(vec![slot], refetch)), clock, hand }
+    }
+
+    /// The key IDs after a refetch, or why there are none.
+    async fn fetched(&self) -> Result<String, String> {
+        self.keys.refetch().await;
+        self.key_ids()
+    }
+
+    fn key_ids(&self) -> Result<String, String> {
+        let held = self.keys.view(self.clock.now()).map_err(|e| e.to_string())?;
+        Ok(held.keys.key_ids().collect::<Vec<_>>().join(" "))
+    }
+}
+
+/// An issuer on a real socket.
+struct Issuer {
+    base: String,
+    address: SocketAddr,
+    site: Arc<Site>,
+}
+
+struct Site {
+    answers: Mutex<HashMap<String, (StatusCode, Bytes)>>,
+    counts: Mutex<HashMap<String, usize>>,
+    seen: AtomicUsize,
+    cache_control: Mutex<String>,
+    authorization: Mutex<Option<String>>,
+    /// Nothing is answered without a permit.
+    gate: Semaphore,
+}
+
+/// Holds all answers back until it is dropped.
+struct Hold<'a>(&'a Semaphore);
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        self.0.add_permits(1);
+    }
+}
+
+impl Issuer {
+    async fn start() -> Self {
+        Self::serve(None).await
+    }
+
+    async fn start_tls(authority: &Ca) -> Self {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(vec!["issuer.test".to_owned()]).unwrap();
+        let signer = rcgen::Issuer::from_params(&authority.params, &authority.key);
+        let certificate = params.signed_by(&key, &signer).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], pki_types::PrivateKeyDer::Pkcs8(key.serialize_der().into()))
+            .unwrap();
+        Self::serve(Some(tokio_rustls::TlsAcceptor::from(Arc::new(config)))).await
+    }
+
+    async fn serve(tls: Option<tokio_rustls::TlsAcceptor>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let base = if tls.is_some() { format!("https://issuer.test:{}", address.port()) } else { format!("http://{address}") };
+        let site = Arc::new(Site {
+            answers: Mutex::default(),
+            counts: Mutex::default(),
+            seen: AtomicUsize::new(0),
+            cache_control: Mutex::default(),
+            authorization: Mutex::default(),
+            gate: Semaphore::new(1),
+        });
+        let serving = site.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(converse(stream, tls.clone(), serving.clone()));
+            }
+        });
+        let issuer = Self { base, address, site };
+        issuer.reset();
+        issuer
+    }
+
+    /// A good issuer again.
+    fn reset(&self) {
+        self.answer(DOCUMENT, 200, document(&self.base, &self.url(KEYS)));
+        self.answer(KEYS, 200, jwk_set(&["k1"]));
+    }
+
+    fn answer(&self, path: &str, status: u16, body: Vec<u8>) {
+        let answer = (StatusCode::from_u16(status).unwrap(), body.into());
+        self.site.answers.lock().unwrap().insert(path.to_owned(), answer);
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    fn cache_control(&self, value: &str) {
+        value.clone_into(&mut self.site.cache_control.lock().unwrap());
+    }
+
+    fn hold(&self) -> Hold<'_> {
+        self.site.gate.try_acquire().unwrap().forget();
+        Hold(&self.site.gate)
+    }
+
+    fn seen(&self) -> usize {
+        self.site.seen.load(Ordering::SeqCst)
+    }
+
+    fn count(&self, path: &str) -> usize {
+        self.site.counts.lock().unwrap().get(path).copied().unwrap_or(0)
+    }
+
+    /// Of the last request.
+    fn authorization(&self) -> Option<String> {
+        self.site.authorization.lock().unwrap().clone()
+    }
+}
+
+async fn converse(stream: TcpStream, tls: Option<tokio_rustls::TlsAcceptor>, site: Arc<Site>) {
+    let service = service_fn(move |request| respond(request, site.clone()));
+    let http = hyper::server::conn::http1::Builder::new();
+    match tls {
+        None => drop(http.serve_connection(TokioIo::new(stream), service).await),
+        Some(tls) => {
+            if let Ok(stream) = tls.accept(stream).await {
+                drop(http.serve_connection(TokioIo::new(stream), service).await);
+            }
+        }
+    }
+}
+
+async fn respond(request: Request<Incoming>, site: Arc<Site>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let path = request.uri().path().to_owned();
+    *site.counts.lock().unwrap().entry(path.clone()).or_default() += 1;
+    site.seen.fetch_add(1, Ordering::SeqCst);
+    *site.authorization.lock().unwrap() = request.headers().get("authorization").map(|value| value.to_str().unwrap().to_owned());
+    let _permit = site.gate.acquire().await.unwrap();
+    let found = site.answers.lock().unwrap().get(&path).cloned();
+    let (status, body) = found.unwrap_or((StatusCode::NOT_FOUND, Bytes::new()));
+    let cache_control = site.cache_control.lock().unwrap().clone();
+    Ok(Response::builder().status(status).header("cache-control", cache_control).body(Full::new(body)).unwrap())
+}

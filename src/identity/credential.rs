@@ -1,0 +1,72 @@
+//! Which credential of a request counts. Exactly one is chosen by a fixed rule, before anything is believed, and there is no
+//! second choice when it turns out to be bad (RFC 9110 11.6.2, RFC 6750 2.1, RFC 7617 2).
+
+use super::{Peer, Refused};
+use crate::secret::Secret;
+use crate::trust::jwt::looks_like_jwt;
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use std::fmt;
+
+/// What a request carries that may say who is asking.
+pub struct Presented<'a> {
+    /// The value of every `Authorization` header.
+    pub authorization: Vec<&'a [u8]>,
+    /// What the client proved in the TLS handshake to have the key of.
+    pub peer: Option<&'a Peer>,
+    /// Whether what the client sends without being told counts. `false` for a browser's request on behalf of another site: its
+    /// certificate says nothing about who wants it.
+    pub ambient: bool,
+}
+
+/// Without the credential.
+impl fmt::Debug for Presented<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Presented");
+        shown.field("authorization_headers", &self.authorization.len()).field("peer", &self.peer);
+        shown.field("ambient", &self.ambient).finish()
+    }
+}
+
+/// The one that counts, still untrusted.
+pub(super) enum Credential<'a> {
+    Anonymous,
+    Token(Secret),
+    Certificate(&'a Peer),
+}
+
+impl<'a> Credential<'a> {
+    pub(super) fn choose(presented: &Presented<'a>) -> Result<Self, Refused> {
+        match presented.authorization[..] {
+            [] => Ok(presented.peer.filter(|peer| presented.ambient && !peer.is_empty()).map_or(Self::Anonymous, Self::Certificate)),
+            [value] => Self::from_header(value),
+            [..] => Err(Refused::SeveralAuthorizationHeaders),
+        }
+    }
+
+    fn from_header(value: &[u8]) -> Result<Self, Refused> {
+        let value = std::str::from_utf8(value).map_err(|_| Refused::Scheme)?;
+        let (scheme, rest) = value.split_once(' ').unwrap_or((value, ""));
+        match scheme {
+            _ if scheme.eq_ignore_ascii_case("bearer") => Ok(Self::Token(Secret::new(rest.trim_matches(' ')))),
+            _ if scheme.eq_ignore_ascii_case("basic") => Self::from_basic(rest.trim_matches(' ')),
+            _ => Err(Refused::Scheme),
+        }
+    }
+
+    /// Clients that know passwords only put the token there. Empty name and password are how some of them say nobody.
+    fn from_basic(encoded: &str) -> Result<Self, Refused> {
+        let decoded = BASIC.decode(encoded).map_err(|_| Refused::MalformedBasic)?;
+        let decoded = std::str::from_utf8(&decoded).map_err(|_| Refused::MalformedBasic)?;
+        match decoded.split_once(':').ok_or(Refused::MalformedBasic)? {
+            ("", "") => Ok(Self::Anonymous),
+            (_, password) if looks_like_jwt(password) => Ok(Self::Token(Secret::new(password))),
+            _ => Err(Refused::NotAToken),
+        }
+    }
+}
+
+/// Some clients leave the padding out.
+const BASIC: GeneralPurpose =
+    GeneralPurpose::new(&STANDARD, GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent));

@@ -1,0 +1,108 @@
+//! Why nobody was identified. Two kinds that never mix: the credential is bad ([`Failure::Refused`], 401), or it could not be
+//! checked ([`Failure::Undecidable`], 503).
+
+use super::CredentialType;
+use crate::limits::{GROUPS, USERNAME_BYTES};
+use crate::trust::{NoKeys, jwt};
+use std::fmt;
+
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Failure {
+    #[error("{0}")]
+    Refused(Refusal),
+    #[error("{why}{evidence}")]
+    Undecidable { why: NoKeys, evidence: Evidence },
+}
+
+/// A credential that was presented and does not count. It never makes anyone anonymous.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{reason}{evidence}")]
+pub struct Refusal {
+    pub reason: Refused,
+    pub evidence: Evidence,
+}
+
+/// What is wrong. What was found is in the [`Evidence`] beside it.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Refused {
+    #[error("expected one Authorization header, found several; leave only one")]
+    SeveralAuthorizationHeaders,
+    #[error("expected the Authorization scheme Bearer, or Basic with a token as its password")]
+    Scheme,
+    #[error("expected base64 of user:password after Basic")]
+    MalformedBasic,
+    #[error("the password is no token: expected an ID token or a JWT-SVID as the password, whatever the username")]
+    NotAToken,
+    #[error(transparent)]
+    Jwt(jwt::Rejected),
+    #[error("the token's issuer is not configured here; compare its `iss` with the configured issuers, byte for byte")]
+    UnknownIssuer,
+    #[error("the SPIFFE ID's trust domain is not configured here; use an identity of a configured one, or configure it")]
+    UnknownTrustDomain,
+    #[error("credentials of this kind are not accepted from there; use another kind, or configure it")]
+    KindNotAccepted,
+    #[error("{message}")]
+    Validation { message: String },
+    #[error("the mapping yields no username: it is empty")]
+    EmptyUsername,
+    #[error("expected a username of at most {USERNAME_BYTES} bytes, found {bytes}")]
+    UsernameTooLong { bytes: usize },
+    #[error("a username may begin with spiffe:// only if it is this credential's own SPIFFE ID; change the mapping")]
+    UsernameIsSpiffeId,
+    #[error("the certificate's subject has no common name; map a username from something else it has")]
+    NoCommonName,
+    #[error("expected at most {GROUPS} groups, found {found}; filter them in the mapping")]
+    TooManyGroups { found: usize },
+    #[error("expected groups of at most {USERNAME_BYTES} bytes, found {bytes}")]
+    GroupTooLong { bytes: usize },
+}
+
+/// What is known of a credential, for the log. What a stranger wrote is shortened; a token or password is never in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Evidence {
+    pub credential: Option<CredentialType>,
+    pub issuer: Option<String>,
+    pub key_id: Option<String>,
+    pub subject: Option<String>,
+    /// Of a certificate.
+    pub serial: Option<String>,
+}
+
+impl Evidence {
+    pub(super) fn refused(self, reason: Refused) -> Failure {
+        Failure::Refused(Refusal { reason, evidence: self })
+    }
+
+    pub(super) fn undecidable(self, why: NoKeys) -> Failure {
+        Failure::Undecidable { why, evidence: self }
+    }
+}
+
+/// ` (oidc, issuer "https://…", subject "…")`, or nothing where nothing is known.
+impl fmt::Display for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = " (";
+        if let Some(credential) = self.credential {
+            write!(f, "{separator}{credential}")?;
+            separator = ", ";
+        }
+        let texts = [("issuer", &self.issuer), ("key", &self.key_id), ("subject", &self.subject), ("serial", &self.serial)];
+        for (name, text) in texts {
+            if let Some(text) = text {
+                write!(f, "{separator}{name} {text:?}")?;
+                separator = ", ";
+            }
+        }
+        if separator == ", " { f.write_str(")") } else { Ok(()) }
+    }
+}
+
+/// As much of a stranger's text as a log line should hold.
+pub(super) fn shown(text: &str) -> String {
+    match text.char_indices().nth(SHOWN_CHARACTERS) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
+const SHOWN_CHARACTERS: usize = 256;

@@ -142,6 +142,9 @@ async fn j_11_without_an_audience_of_ours_no_token_counts() {
             assert_eq!(rejected(outcome), Rejected::NoAudienceConfigured);
         }
     }
+    let rules = SvidRules { audiences: vec![String::new(), "registry.example.com".into()], ..rules() };
+    let outcome = judge(&signer().token(&claims(json!({"aud": ""}))), &rules, keys(&[signer().jwk()], UseRule::WorkloadApi)).await;
+    assert!(matches!(rejected(outcome), Rejected::Audience { .. }), "an empty audience matches nothing");
 }
 
 #[tokio::test]

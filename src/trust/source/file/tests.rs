@@ -1,0 +1,146 @@
+//! Files that change, break and come back.
+
+use super::*;
+use crate::trust::Generation;
+use crate::trust::source::testing::{UNUSABLE, ca, eventually, jwk_set};
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::symlink;
+
+const SPIFFE: &[u8] = include_bytes!("../../../../testdata/spire/cluster-a.example/bundle.json");
+
+const fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_secs(seconds)
+}
+
+fn key_ids(slot: &Slot<KeySet>) -> Vec<String> {
+    slot.held().unwrap().keys.key_ids().map(str::to_owned).collect()
+}
+
+fn roots(slot: &Slot<X509Authorities>) -> usize {
+    slot.held().unwrap().keys.len()
+}
+
+fn generation(slot: &Slot<KeySet>) -> Generation {
+    slot.held().unwrap().generation
+}
+
+#[test]
+fn a_spiffe_bundle_and_pem_are_told_apart_by_content() {
+    let pem = format!("# roots of prod\n{}{}", ca("one").pem, ca("two").pem);
+    let keys = inline("inline bundle", pem.as_bytes(), Format::SpiffeBundleOrPem, at(1)).unwrap();
+    assert_eq!(keys.x509.as_deref().map(roots), Some(2));
+    assert!(keys.jwt.is_none(), "PEM says nothing about JWT keys, so another source may");
+
+    let keys = inline("inline bundle", SPIFFE, Format::SpiffeBundleOrPem, at(1)).unwrap();
+    assert_eq!(keys.x509.as_deref().map(roots), Some(1));
+    assert_eq!(keys.jwt.as_deref().map(|slot| slot.held().unwrap().keys.len()), Some(1));
+    assert!(keys.skipped.is_empty());
+    let held = keys.jwt.unwrap().held().unwrap();
+    assert_eq!((&*held.source, held.as_of, held.usable_until), ("inline bundle", at(1), Timestamp::MAX));
+}
+
+#[test]
+fn a_jwk_set_has_no_x509_authorities_and_pem_roots_are_nothing_else() {
+    let keys = inline("jwks", &jwk_set(&["a", "b"]), Format::Jwks, at(1)).unwrap();
+    assert_eq!(keys.jwt.as_deref().map(key_ids), Some(vec!["a".to_owned(), "b".to_owned()]));
+    assert!(keys.x509.is_none());
+    assert!(matches!(inline("roots", SPIFFE, Format::PemRoots, at(1)), Err(SourceError::Bundle { .. })));
+}
+
+#[test]
+fn an_issuers_key_set_of_which_nothing_is_usable_is_an_error_and_an_empty_one_is_not() {
+    let refused = inline("jwks", UNUSABLE, Format::OidcJwks, at(1)).unwrap_err();
+    assert_eq!(refused, SourceError::NoneUsable { name: "jwks".into(), skipped: 1 });
+    assert!(inline("jwks", &jwk_set(&[]), Format::OidcJwks, at(1)).unwrap().jwt.unwrap().held().unwrap().keys.is_empty());
+    assert_eq!(inline("jwks", UNUSABLE, Format::Jwks, at(1)).unwrap().skipped.len(), 1, "for a trust domain it revokes");
+}
+
+#[test]
+fn opening_tells_what_is_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys.json");
+    let name: Arc<str> = format!("file {}", path.display()).into();
+    let open = || FileSource::open(&path, Format::Jwks, at(1)).map(|_| ()).unwrap_err();
+    assert_eq!(open(), SourceError::Unreadable { name: name.clone(), kind: ErrorKind::NotFound });
+    fs::write(&path, b"{").unwrap();
+    assert!(matches!(open(), SourceError::Jwks { .. }));
+    File::create(&path).unwrap().set_len(LARGEST + 1).unwrap();
+    assert_eq!(open(), SourceError::TooLarge { name, limit: LARGEST });
+}
+
+#[test]
+fn a_bad_file_never_replaces_a_good_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys.json");
+    fs::write(&path, jwk_set(&["a"])).unwrap();
+    let (mut file, keys) = FileSource::open(&path, Format::OidcJwks, at(1)).unwrap();
+    let slot = keys.jwt.unwrap();
+    let first = generation(&slot);
+
+    assert_eq!(file.reload(at(2)), Ok(false), "nothing changed");
+    for bad in [&b"{\"keys\""[..], b"", UNUSABLE] {
+        fs::write(&path, bad).unwrap();
+        assert!(file.reload(at(3)).is_err());
+        assert_eq!((key_ids(&slot), generation(&slot)), (vec!["a".to_owned()], first));
+    }
+    fs::remove_file(&path).unwrap();
+    assert!(matches!(file.reload(at(4)), Err(SourceError::Unreadable { kind: ErrorKind::NotFound, .. })));
+    assert_eq!(key_ids(&slot), ["a"]);
+
+    fs::write(&path, jwk_set(&["a"])).unwrap();
+    assert_eq!(file.reload(at(5)), Ok(false), "it came back as it was");
+    assert_eq!((generation(&slot), slot.held().unwrap().as_of), (first, at(5)));
+
+    fs::write(&path, jwk_set(&["b"])).unwrap();
+    assert_eq!(file.reload(at(6)), Ok(true));
+    assert_eq!(key_ids(&slot), ["b"]);
+    assert_ne!(generation(&slot), first);
+
+    fs::write(&path, jwk_set(&[])).unwrap();
+    assert_eq!(file.reload(at(7)), Ok(true), "an empty set is an answer: it revokes");
+    assert!(key_ids(&slot).is_empty());
+}
+
+#[test]
+fn a_bundle_that_becomes_pem_has_no_jwt_keys_any_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bundle");
+    fs::write(&path, SPIFFE).unwrap();
+    let (mut file, keys) = FileSource::open(&path, Format::SpiffeBundleOrPem, at(1)).unwrap();
+    fs::write(&path, format!("{}{}", ca("one").pem, ca("two").pem)).unwrap();
+    assert_eq!(file.reload(at(2)), Ok(true));
+    assert_eq!(roots(&keys.x509.unwrap()), 2);
+    assert!(key_ids(&keys.jwt.unwrap()).is_empty());
+}
+
+#[tokio::test]
+async fn watching_sees_a_symlink_swap() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    for (version, key) in [("v1", "a"), ("v2", "b")] {
+        fs::create_dir(path(version)).unwrap();
+        fs::write(path(version).join("keys.json"), jwk_set(&[key])).unwrap();
+    }
+    symlink("v1", path("data")).unwrap();
+    let (file, keys) = FileSource::open(path("data").join("keys.json"), Format::Jwks, at(1)).unwrap();
+    let slot = keys.jwt.unwrap();
+    let (clock, _) = Clock::manual(at(2));
+    let _tasks = watch(vec![file], clock, Duration::from_millis(10));
+    symlink("v2", path("next")).unwrap();
+    fs::rename(path("next"), path("data")).unwrap();
+    eventually("the swap is seen", || key_ids(&slot) == ["b"]).await;
+}
+
+#[tokio::test]
+async fn reload_now_does_not_wait_for_the_next_look() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys.json");
+    fs::write(&path, jwk_set(&["a"])).unwrap();
+    let (file, keys) = FileSource::open(&path, Format::Jwks, at(1)).unwrap();
+    let slot = keys.jwt.unwrap();
+    let tasks = watch(vec![file], Clock::manual(at(2)).0, Duration::from_secs(3600));
+    fs::write(&path, jwk_set(&["b"])).unwrap();
+    tasks.reload_now();
+    eventually("the reload is seen", || key_ids(&slot) == ["b"]).await;
+}

@@ -1,0 +1,211 @@
+//! Keeps the two bundle streams open for ever, and decides what the end of a stream means.
+
+use super::bundles::Bundles;
+use super::client::Client;
+use super::wire::{JwtBundlesResponse, State, X509BundlesResponse};
+use crate::clock::Clock;
+use crate::spiffe_id::TrustDomain;
+use crate::trust::Slot;
+use crate::trust::bundle::parse_der;
+use crate::trust::jwks::{self, UseRule};
+use crate::trust::source::{DomainKeys, SourceError, Tasks, jittered};
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, timeout};
+use tonic::{Code, Status, Streaming};
+
+/// Follows the Workload API at `address` (`unix:///absolute/path` or `tcp://IP:port`) for these trust domains. Returns at once,
+/// whether or not anyone answers there; the slots fill when someone does. What was said counts until `max_stale` after its
+/// stream was last seen open. Needs a tokio runtime.
+pub fn follow(
+    address: &str,
+    domains: &[TrustDomain],
+    clock: Clock,
+    max_stale: Duration,
+) -> Result<(BTreeMap<TrustDomain, DomainKeys>, Tasks), SourceError> {
+    follow_paced(address, domains, clock, max_stale, Pace::default())
+}
+
+pub(super) fn follow_paced(
+    address: &str,
+    domains: &[TrustDomain],
+    clock: Clock,
+    max_stale: Duration,
+    pace: Pace,
+) -> Result<(BTreeMap<TrustDomain, DomainKeys>, Tasks), SourceError> {
+    let client = Client::new(address)?;
+    let name: Arc<str> = format!("Workload API {address}").into();
+    let (mut keys, mut x509, mut jwt) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    for domain in domains {
+        let (certificates, jwks) = (Slot::new(name.clone()), Slot::new(name.clone()));
+        x509.insert(domain.clone(), certificates.clone());
+        jwt.insert(domain.clone(), jwks.clone());
+        keys.insert(domain.clone(), DomainKeys { x509: Some(certificates), jwt: Some(jwks), skipped: Vec::new() });
+    }
+    let x509 = Bundles::new(x509, parse_der, clock.clone(), max_stale);
+    let jwt = Bundles::new(jwt, |bytes| jwks::parse(bytes, UseRule::WorkloadApi), clock, max_stale);
+    let mut tasks = Tasks::new();
+    tasks.spawn(follow_stream::<X509BundlesResponse, _, _>(client.clone(), x509, pace));
+    tasks.spawn(follow_stream::<JwtBundlesResponse, _, _>(client, jwt, pace));
+    Ok((keys, tasks))
+}
+
+async fn follow_stream<S: State, T: Clone + Default, E: Display>(client: Client, mut bundles: Bundles<T, E>, pace: Pace) {
+    let mut refusals = Refusals::new(pace);
+    let mut told = None;
+    loop {
+        // The kernel accepts connections for an agent that is frozen: without a deadline this would wait for ever.
+        let opened = timeout(pace.first_message, client.open::<S>()).await;
+        let opened = opened.unwrap_or_else(|_| Err(Status::deadline_exceeded(format!("no first message within {:?}", pace.first_message))));
+        let (was_open, status) = match opened {
+            Err(status) => (false, status),
+            Ok((first, stream)) => {
+                if told.take().is_some() {
+                    tracing::info!(stream = S::METHOD, "the Workload API answers again");
+                }
+                refusals.opened();
+                bundles.apply(first.bundles());
+                (true, read::<S, _, _>(stream, &mut bundles).await)
+            }
+        };
+        let why = format!("{}: {:?}: {}", S::METHOD, status.code(), status.message());
+        let (verdict, pause) = refusals.judge(was_open, status.code(), Instant::now());
+        match verdict {
+            Verdict::Keep => bundles.fail(&why),
+            Verdict::Withdraw => bundles.withdraw(&format!("{why}; does the registry have a registration entry?")),
+        }
+        // An agent that stays away is told of once, not at every attempt.
+        if told.as_ref() != Some(&why) {
+            tracing::warn!(stream = S::METHOD, "the Workload API's stream ended or did not open, trying again for ever: {why}");
+            told = Some(why);
+        }
+        tokio::time::sleep(jittered(pause)).await;
+    }
+}
+
+/// Reads an open stream to its end. Says why it ended.
+async fn read<S: State, T: Clone + Default, E: Display>(mut stream: Streaming<S>, bundles: &mut Bundles<T, E>) -> Status {
+    let mut confirm = tokio::time::interval(bundles.period());
+    loop {
+        tokio::select! {
+            message = stream.message() => match message {
+                Ok(Some(message)) => bundles.apply(message.bundles()),
+                Ok(None) => return Status::unavailable("the agent ended the stream"),
+                Err(status) => return status,
+            },
+            _ = confirm.tick() => bundles.confirm(),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    pub(super) shortest: Duration,
+    pub(super) longest: Duration,
+    /// After an answer that will not change by asking again soon (W-4).
+    pub(super) hopeless: Duration,
+    pub(super) first_message: Duration,
+    /// An agent that attests anew denies for 5 s although the entry exists (measured): only a lasting denial withdraws.
+    pub(super) lasting: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            shortest: Duration::from_millis(100),
+            longest: Duration::from_secs(5), // as often as SPIRE's agent asks its server
+            hopeless: Duration::from_secs(60),
+            first_message: Duration::from_secs(10),
+            lasting: Duration::from_secs(30),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Keep,
+    Withdraw,
+}
+
+/// What the ends of one stream add up to.
+struct Refusals {
+    pace: Pace,
+    pause: Duration,
+    denied_since: Option<Instant>,
+}
+
+impl Refusals {
+    fn new(pace: Pace) -> Self {
+        Self { pace, pause: pace.shortest, denied_since: None }
+    }
+
+    fn opened(&mut self) {
+        (self.pause, self.denied_since) = (self.pace.shortest, None);
+    }
+
+    /// Whether what was said still counts, and how long to wait before the next attempt.
+    fn judge(&mut self, was_open: bool, code: Code, at: Instant) -> (Verdict, Duration) {
+        let pause = self.pause;
+        self.pause = (pause * 2).min(self.pace.longest);
+        match code {
+            Code::PermissionDenied => {
+                let since = *self.denied_since.get_or_insert(at);
+                let lasting = at.duration_since(since) >= self.pace.lasting;
+                (if was_open || lasting { Verdict::Withdraw } else { Verdict::Keep }, pause)
+            }
+            Code::InvalidArgument | Code::Unimplemented => {
+                self.denied_since = None;
+                (Verdict::Keep, self.pace.hopeless)
+            }
+            // `Unknown` for a killed agent, `Unavailable` without a socket.
+            _ => {
+                self.denied_since = None;
+                (Verdict::Keep, pause)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn w_7_a_denial_withdraws_at_once_from_an_open_stream_and_after_30_s_from_a_closed_one() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut refusals = Refusals::new(Pace::default());
+        assert_eq!(refusals.judge(true, Code::PermissionDenied, at(0)).0, Verdict::Withdraw);
+
+        refusals.opened();
+        for (seconds, expected) in
+            [(0, Verdict::Keep), (5, Verdict::Keep), (29, Verdict::Keep), (30, Verdict::Withdraw), (35, Verdict::Withdraw)]
+        {
+            assert_eq!(refusals.judge(false, Code::PermissionDenied, at(seconds)).0, expected, "after {seconds} s");
+        }
+    }
+
+    #[tokio::test]
+    async fn w_7_only_unbroken_denial_lasts() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut refusals = Refusals::new(Pace::default());
+        refusals.judge(false, Code::PermissionDenied, at(0));
+        assert_eq!(refusals.judge(false, Code::Unavailable, at(20)).0, Verdict::Keep);
+        assert_eq!(refusals.judge(false, Code::PermissionDenied, at(40)).0, Verdict::Keep, "it began anew");
+        assert_eq!(refusals.judge(false, Code::PermissionDenied, at(70)).0, Verdict::Withdraw);
+    }
+
+    #[tokio::test]
+    async fn w_4_pauses_grow_to_5_s_and_what_is_hopeless_waits_a_minute() {
+        let now = Instant::now();
+        let mut refusals = Refusals::new(Pace::default());
+        let mut pause = |code| refusals.judge(false, code, now).1.as_millis();
+        let grown: Vec<_> = (0..8).map(|_| pause(Code::Unavailable)).collect();
+        assert_eq!(grown, [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
+        assert_eq!(pause(Code::Unimplemented), 60_000);
+        assert_eq!(pause(Code::InvalidArgument), 60_000);
+    }
+}

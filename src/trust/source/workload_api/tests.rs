@@ -1,0 +1,242 @@
+//! Against an agent of our own over real sockets: rotation, withdrawal, faults, loss and denial.
+
+mod agent;
+
+use super::follow::{Pace, follow_paced};
+use crate::clock::{Clock, ManualClock, Timestamp};
+use crate::spiffe_id::TrustDomain;
+use crate::trust::jwks::KeySet;
+use crate::trust::source::testing::{ca, eventually, jwk_set};
+use crate::trust::source::{DomainKeys, Tasks};
+use crate::trust::x509::X509Authorities;
+use crate::trust::{Authorities, Generation, Slot};
+use agent::Agent;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+const A: &str = "a.example";
+const B: &str = "b.example";
+
+#[tokio::test]
+async fn w_13_both_streams_fill_the_configured_trust_domains_and_follow_rotations() {
+    let mut agent = Agent::new();
+    let (old, new) = (ca("old").der, ca("new").der);
+    agent.x509(&[(A, old.clone()), ("unconfigured.example", old.clone())]);
+    agent.jwt(&[(A, jwk_set(&["k1"])), (B, jwk_set(&["k2"]))]);
+    agent.start();
+    let followed = Followed::new(&agent, PACE);
+    eventually("the first messages", || followed.roots(A) == Some(1) && followed.key_ids(B).as_deref() == Some("k2")).await;
+    assert_eq!(followed.key_ids(A).as_deref(), Some("k1"));
+    assert_eq!(&**followed.keys[&domain(A)].jwt.as_ref().unwrap().source(), format!("Workload API {}", agent.address));
+
+    agent.x509(&[(A, [old, new].concat())]);
+    agent.jwt(&[(A, jwk_set(&["k3"])), (B, jwk_set(&["k2"]))]);
+    eventually("the rotation", || followed.roots(A) == Some(2) && followed.key_ids(A).as_deref() == Some("k3")).await;
+    assert_eq!(followed.key_ids(B).as_deref(), Some("k2"));
+}
+
+#[tokio::test]
+async fn w_1_every_call_carries_the_security_header() {
+    let mut agent = Agent::new();
+    agent.start();
+    let followed = Followed::new(&agent, PACE);
+    eventually("empty first messages", || followed.roots(A) == Some(0) && followed.key_ids(A).is_some()).await;
+    assert_eq!(agent.without_header.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn w_2_over_tcp() {
+    let mut agent = Agent::new();
+    agent.jwt(&[(A, jwk_set(&["k1"]))]);
+    agent.start_tcp();
+    let followed = Followed::new(&agent, PACE);
+    eventually("the first message", || followed.key_ids(A).as_deref() == Some("k1")).await;
+}
+
+#[tokio::test]
+async fn w_6_a_trust_domain_that_a_message_leaves_out_or_empties_is_withdrawn() {
+    let root = ca("root").der;
+    for emptied in [vec![(A, ca("root").der)], vec![(A, ca("root").der), (B, vec![])]] {
+        let mut agent = Agent::new();
+        agent.x509(&[(A, root.clone()), (B, root.clone())]);
+        agent.jwt(&[(A, jwk_set(&["k1"])), (B, jwk_set(&["k2"]))]);
+        agent.start();
+        let followed = Followed::new(&agent, PACE);
+        eventually("the first messages", || followed.roots(B) == Some(1) && followed.key_ids(B).as_deref() == Some("k2")).await;
+        agent.x509(&emptied);
+        eventually("it is withdrawn", || followed.roots(B) == Some(0)).await;
+        assert_eq!(followed.roots(A), Some(1));
+        assert_eq!(followed.key_ids(B).as_deref(), Some("k2"), "W-9: the other stream speaks for itself");
+        agent.jwt(&[(A, jwk_set(&["k1"])), (B, jwk_set(&[]))]);
+        eventually("it is emptied", || followed.key_ids(B).as_deref() == Some("")).await;
+    }
+}
+
+#[tokio::test]
+async fn one_malformed_bundle_keeps_its_own_keys_and_freezes_no_other() {
+    let (root, next) = (ca("root").der, ca("next").der);
+    let mut agent = Agent::new();
+    agent.x509(&[(A, root.clone()), (B, root.clone())]);
+    agent.jwt(&[(A, jwk_set(&["k1"])), (B, jwk_set(&["k2"]))]);
+    agent.start();
+    let followed = Followed::new(&agent, PACE);
+    eventually("the first messages", || followed.roots(B) == Some(1) && followed.key_ids(B).as_deref() == Some("k2")).await;
+    agent.x509(&[(A, [root, next].concat()), (B, b"no DER".to_vec()), ("NOT A DOMAIN", vec![1])]);
+    agent.jwt(&[(A, jwk_set(&["k3"])), (B, b"{\"keys\":null}".to_vec())]);
+    eventually("the other one rotates", || followed.roots(A) == Some(2) && followed.key_ids(A).as_deref() == Some("k3")).await;
+    assert_eq!((followed.roots(B), followed.key_ids(B).as_deref()), (Some(1), Some("k2")));
+}
+
+#[tokio::test]
+async fn one_unusable_key_is_skipped_and_the_rest_of_its_bundle_counts() {
+    let mut agent = Agent::new();
+    let mut keys: serde_json::Value = serde_json::from_slice(&jwk_set(&["k1"])).unwrap();
+    keys["keys"].as_array_mut().unwrap().push(serde_json::json!({ "kty": "EC" }));
+    agent.jwt(&[(A, keys.to_string().into_bytes())]);
+    agent.start();
+    let followed = Followed::new(&agent, PACE);
+    eventually("the first message", || followed.key_ids(A).as_deref() == Some("k1")).await;
+}
+
+#[tokio::test]
+async fn w_5_an_agent_that_dies_changes_nothing_and_is_found_again() {
+    let mut agent = Agent::new();
+    agent.jwt(&[(A, jwk_set(&["k1"])), (B, jwk_set(&["k2"]))]);
+    let followed = Followed::new(&agent, PACE); // before there is a socket
+    agent.start();
+    eventually("the first message", || followed.key_ids(B).as_deref() == Some("k2")).await;
+    let before = followed.generation(B);
+    agent.stop();
+    eventually("the loss is noticed", || followed.failure(B).is_some()).await;
+    assert_eq!(followed.key_ids(A).as_deref(), Some("k1"));
+    agent.jwt(&[(A, jwk_set(&["k3"])), (B, jwk_set(&["k2"]))]);
+    agent.start();
+    eventually("the rotation during the outage", || followed.key_ids(A).as_deref() == Some("k3")).await;
+    assert_eq!(followed.generation(B), before, "what was said again is the same generation");
+}
+
+#[tokio::test]
+async fn w_7_a_denial_on_an_open_stream_withdraws_at_once_and_only_what_it_carries() {
+    let mut agent = Agent::new();
+    agent.x509(&[(A, ca("root").der)]);
+    agent.jwt(&[(A, jwk_set(&["k1"]))]);
+    agent.start();
+    let followed = Followed::new(&agent, Pace { lasting: NEVER, ..PACE });
+    eventually("the first messages", || followed.roots(A) == Some(1) && followed.key_ids(A).as_deref() == Some("k1")).await;
+    agent.deny_jwt();
+    eventually("it is withdrawn", || followed.key_ids(A).as_deref() == Some("")).await;
+    assert_eq!(followed.roots(A), Some(1));
+    agent.jwt(&[(A, jwk_set(&["k1"]))]);
+    eventually("it is granted again", || followed.key_ids(A).as_deref() == Some("k1")).await;
+}
+
+#[tokio::test]
+async fn w_7_a_denial_while_reopening_withdraws_only_if_it_lasts() {
+    for (lasting, expected) in [(NEVER, "k1"), (Duration::ZERO, "")] {
+        let mut agent = Agent::new();
+        agent.jwt(&[(A, jwk_set(&["k1"]))]);
+        agent.start();
+        let followed = Followed::new(&agent, Pace { lasting, ..PACE });
+        eventually("the first message", || followed.key_ids(A).as_deref() == Some("k1")).await;
+        agent.stop();
+        eventually("the loss is noticed", || followed.failure(A).is_some()).await;
+        agent.deny_jwt();
+        let before = agent.denied.load(Ordering::SeqCst);
+        agent.start();
+        eventually("three denials", || agent.denied.load(Ordering::SeqCst) > before + 2).await;
+        eventually("the verdict", || followed.key_ids(A).as_deref() == Some(expected)).await;
+    }
+}
+
+#[tokio::test]
+async fn an_open_stream_keeps_its_keys_fresh_and_a_lost_one_lets_them_go_stale() {
+    let mut agent = Agent::new();
+    agent.jwt(&[(A, jwk_set(&["k1"]))]);
+    agent.start();
+    let followed = Followed::new(&agent, PACE);
+    eventually("the first message", || followed.key_ids(A).as_deref() == Some("k1")).await;
+    let generation = followed.generation(A);
+    let authorities = Authorities::new(vec![followed.jwt(A)]);
+    for _ in 0..3 {
+        followed.hand.advance(MAX_STALE);
+        eventually("the bound moves on", || authorities.view(followed.clock.now()).is_ok()).await;
+    }
+    assert_eq!(followed.generation(A), generation);
+    agent.stop();
+    eventually("the loss is noticed", || followed.failure(A).is_some()).await;
+    followed.hand.advance(MAX_STALE);
+    assert!(authorities.view(followed.clock.now()).is_err());
+}
+
+#[tokio::test]
+async fn a_malformed_bundle_on_an_open_stream_goes_stale() {
+    let mut agent = Agent::new();
+    agent.jwt(&[(A, jwk_set(&["k1"])), (B, jwk_set(&["k2"]))]);
+    agent.start();
+    let followed = Followed::new(&agent, PACE);
+    eventually("the first message", || followed.key_ids(A).as_deref() == Some("k1")).await;
+    agent.jwt(&[(A, b"{".to_vec()), (B, jwk_set(&["k3"]))]);
+    eventually("the second message", || followed.key_ids(B).as_deref() == Some("k3")).await;
+    followed.hand.advance(MAX_STALE);
+    eventually("the good one stays fresh", || Authorities::new(vec![followed.jwt(B)]).view(followed.clock.now()).is_ok()).await;
+    assert!(Authorities::new(vec![followed.jwt(A)]).view(followed.clock.now()).is_err());
+}
+
+const PACE: Pace = Pace {
+    shortest: Duration::from_millis(5),
+    longest: Duration::from_millis(20),
+    hopeless: Duration::from_millis(20),
+    first_message: Duration::from_secs(10),
+    lasting: NEVER,
+};
+const NEVER: Duration = Duration::from_secs(3600);
+/// Short, since a quarter of it passes between two confirmations.
+const MAX_STALE: Duration = Duration::from_millis(40);
+
+fn domain(name: &str) -> TrustDomain {
+    name.parse().unwrap()
+}
+
+/// A client of the fake agent, and the time it lives in.
+struct Followed {
+    keys: BTreeMap<TrustDomain, DomainKeys>,
+    clock: Clock,
+    hand: ManualClock,
+    _tasks: Tasks,
+}
+
+impl Followed {
+    fn new(agent: &Agent, pace: Pace) -> Self {
+        let (clock, hand) = Clock::manual(Timestamp::from_secs(1_000));
+        let (keys, tasks) = follow_paced(&agent.address, &[domain(A), domain(B)], clock.clone(), MAX_STALE, pace).unwrap();
+        Self { keys, clock, hand, _tasks: tasks }
+    }
+
+    fn x509(&self, name: &str) -> Arc<Slot<X509Authorities>> {
+        self.keys[&domain(name)].x509.clone().unwrap()
+    }
+
+    fn jwt(&self, name: &str) -> Arc<Slot<KeySet>> {
+        self.keys[&domain(name)].jwt.clone().unwrap()
+    }
+
+    fn roots(&self, name: &str) -> Option<usize> {
+        self.x509(name).held().map(|held| held.keys.len())
+    }
+
+    fn key_ids(&self, name: &str) -> Option<String> {
+        self.jwt(name).held().map(|held| held.keys.key_ids().collect::<Vec<_>>().join(" "))
+    }
+
+    fn generation(&self, name: &str) -> Generation {
+        self.jwt(name).held().unwrap().generation
+    }
+
+    /// Why the JWT stream is not open, as [`Authorities`] would tell.
+    fn failure(&self, name: &str) -> Option<String> {
+        let why = Authorities::new(vec![self.jwt(name)]).view(Timestamp::MAX).unwrap_err().to_string();
+        why.contains('(').then_some(why)
+    }
+}

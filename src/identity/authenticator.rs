@@ -1,17 +1,25 @@
-//! From what a request presents to the identity it proves.
+//! From what a request presents to the identity it proves. A credential is routed once, by what it says of itself, to the rules and
+//! keys of its own issuer or trust domain; what these say is final, and nobody else is asked.
 
 use super::credential::Credential;
-use super::{Evidence, Failure, Identity, Mapping, Presented, Refused};
+use super::mapping::Verified;
+use super::peer::Verdict;
+use super::refusal::shown;
+use super::{CredentialType, Evidence, Failure, Identity, Mapping, Peer, Presented, Principal, Refused};
 use crate::clock::Timestamp;
 use crate::secret::Secret;
+use crate::spiffe_id::TrustDomain;
 use crate::trust::jwks::KeySet;
-use crate::trust::{Authorities, jwt};
+use crate::trust::jwt::{self, OidcRules, Unverified, VerifiedJwt};
+use crate::trust::x509::{Leaf, VerifiedChain, X509Authorities};
+use crate::trust::{Authorities, NoKeys};
+use serde_json::Value;
 use std::sync::Arc;
 
 /// One configured OIDC issuer entry.
 #[derive(Debug)]
 pub struct Issuer {
-    pub rules: jwt::OidcRules,
+    pub rules: OidcRules,
     /// Entries of one issuer share them.
     pub keys: Arc<Authorities<KeySet>>,
     pub mapping: Mapping,
@@ -21,21 +29,24 @@ pub struct Issuer {
 #[derive(Debug)]
 pub struct Domain {
     pub rules: jwt::SvidRules,
-    /// `None` if it may not identify by JWT-SVIDs.
+    /// `None` if JWT-SVIDs are not accepted.
     pub jwt: Option<Arc<Authorities<KeySet>>>,
+    /// `None` if X.509-SVIDs are not accepted.
+    pub x509: Option<Arc<Authorities<X509Authorities>>>,
     pub mapping: Mapping,
 }
 
 /// One configured authority for client certificates that are no SVIDs.
 #[derive(Debug)]
 pub struct CertificateEntry {
+    /// Part of the principal: upload sessions belong to it.
     pub name: String,
+    pub authorities: Arc<Authorities<X509Authorities>>,
     pub mapping: Mapping,
 }
 
 /// Every configured way to be somebody. Immutable.
 #[derive(Debug)]
-#[expect(dead_code, reason = "read by what comes next")]
 pub struct Authenticator {
     issuers: Vec<Issuer>,
     domains: Vec<Domain>,
@@ -43,27 +54,244 @@ pub struct Authenticator {
 }
 
 impl Authenticator {
+    /// Each in the order of the configuration.
     #[must_use]
     pub fn new(issuers: Vec<Issuer>, domains: Vec<Domain>, certificates: Vec<CertificateEntry>) -> Self {
         Self { issuers, domains, certificates }
     }
 
-    /// Who is asking. Anonymous only if no credential was presented.
-    #[expect(clippy::unused_async, reason = "it will wait for keys")]
-    pub async fn authenticate(&self, presented: &Presented<'_>, _now: Timestamp) -> Result<Identity, Failure> {
+    /// Who is asking. Anonymous only if no credential was presented; one that is bad or cannot be checked is a failure.
+    pub async fn authenticate(&self, presented: &Presented<'_>, now: Timestamp) -> Result<Identity, Failure> {
         match Credential::choose(presented) {
             Ok(Credential::Anonymous) => Ok(Identity::anonymous()),
-            Ok(Credential::Token(_) | Credential::Certificate(_)) => Err(Evidence::default().refused(Refused::KindNotAccepted)),
+            Ok(Credential::Token(token)) => self.token_identity(&token, now).await,
+            Ok(Credential::Certificate(peer)) => self.certificate_identity(peer, now),
             Err(reason) => Err(Evidence::default().refused(reason)),
         }
     }
 
-    /// The token that was presented, unverified, for a token service that hands it back once it was authenticated.
+    /// The token that was presented, unverified: for a token service that hands it back after [`Self::authenticate`].
     #[must_use]
     pub fn token(&self, presented: &Presented<'_>) -> Option<Secret> {
         match Credential::choose(presented) {
             Ok(Credential::Token(token)) => Some(token),
             _ => None,
         }
+    }
+
+    async fn token_identity(&self, token: &Secret, now: Timestamp) -> Result<Identity, Failure> {
+        let token = Unverified::parse(token.expose()).map_err(|why| Evidence::default().refused(Refused::Jwt(why)))?;
+        let mut evidence = evidence_of_token(&token);
+        let route = self.route(&token);
+        evidence.credential = match route {
+            Ok(Route::Svid(_)) | Err(Refused::UnknownTrustDomain) => Some(CredentialType::JwtSvid),
+            Ok(Route::Oidc(_)) | Err(_) => Some(CredentialType::Oidc),
+        };
+        let identity = match route {
+            Ok(Route::Svid(domain)) => svid_identity(&token, domain, now).await,
+            Ok(Route::Oidc(entries)) => self.oidc_identity(&token, &entries, now).await,
+            Err(reason) => Err(reason.into()),
+        };
+        identity.map_err(|why| why.with(evidence))
+    }
+
+    /// Where a token belongs. Decided by what it says of itself, so that a forged one meets the keys of whom it names.
+    fn route(&self, token: &Unverified) -> Result<Route<'_>, Refused> {
+        let issuer = token.issuer().unwrap_or_default();
+        let entries: Vec<_> = self.issuers.iter().filter(|entry| entry.rules.issuer == issuer).collect();
+        match token.spiffe_id() {
+            Some(id) => match (self.domain(id.trust_domain()), entries.is_empty()) {
+                (Some(domain), _) => Ok(Route::Svid(domain)),
+                (None, true) => Err(Refused::UnknownTrustDomain),
+                (None, false) => Ok(Route::Oidc(entries)),
+            },
+            None if entries.is_empty() => self.any_issuer().map(Route::Oidc).ok_or(Refused::UnknownIssuer),
+            None => Ok(Route::Oidc(entries)),
+        }
+    }
+
+    /// The first entry that compares no `iss`, with the others of its issuer that do not either: they share its keys.
+    fn any_issuer(&self) -> Option<Vec<&Issuer>> {
+        let skipping = || self.issuers.iter().filter(|entry| entry.rules.skip_issuer);
+        let first = skipping().next()?;
+        Some(skipping().filter(|entry| entry.rules.issuer == first.rules.issuer).collect())
+    }
+
+    async fn oidc_identity(&self, token: &Unverified, entries: &[&Issuer], now: Timestamp) -> Result<Identity, Reason> {
+        let rules: Vec<_> = entries.iter().map(|entry| &entry.rules).collect();
+        let keys = &entries.first().ok_or(Refused::UnknownIssuer)?.keys;
+        let verified = jwt::verify_oidc(token, &rules, keys, now).await?;
+        let mut first_reason = None;
+        for entry in verified.accepted_by().iter().filter_map(|index| entries.get(*index)) {
+            if entry.mapping.names_by_default() && self.could_pass_for_another(verified.issuer().unwrap_or_default(), entry) {
+                return Err(Refused::UnknownIssuer.into());
+            }
+            match token_identity(&verified, CredentialType::Oidc, &entry.mapping) {
+                Err(reason @ Refused::Validation { .. }) => _ = first_reason.get_or_insert(reason),
+                decided => return Ok(decided?),
+            }
+        }
+        Err(first_reason.unwrap_or(Refused::UnknownIssuer).into())
+    }
+
+    /// Where `iss` is not compared, its signer may write anything there. Usernames join `iss` and `sub` by a slash, so one that
+    /// begins as a configured issuer does, or the other way round, could yield the username of that one's subject.
+    fn could_pass_for_another(&self, issuer: &str, entry: &Issuer) -> bool {
+        let within = |a: &str, b: &str| a.strip_prefix(b).is_some_and(|rest| rest.starts_with('/'));
+        let other = |other: &&Issuer| other.rules.issuer != entry.rules.issuer;
+        let named = issuer == entry.rules.issuer;
+        let mut others = self.issuers.iter().filter(other).map(|other| other.rules.issuer.as_str());
+        entry.rules.skip_issuer && !named && others.any(|other| within(issuer, other) || within(other, issuer))
+    }
+
+    fn certificate_identity(&self, peer: &Peer, now: Timestamp) -> Result<Identity, Failure> {
+        let leaf = peer.leaf().map_err(|why| Evidence::default().refused(Refused::Chain(why)))?;
+        let (identity, credential) = if leaf.claims_spiffe() {
+            (self.x509_svid_identity(peer, leaf, now), CredentialType::X509Svid)
+        } else {
+            (self.plain_identity(peer, leaf, now), CredentialType::X509)
+        };
+        identity.map_err(|why| why.with(evidence_of_certificate(leaf, credential)))
+    }
+
+    fn x509_svid_identity(&self, peer: &Peer, leaf: &Leaf, now: Timestamp) -> Result<Identity, Reason> {
+        let id = leaf.spiffe_id().map_err(Refused::Chain)?;
+        let domain = self.domain(id.trust_domain()).ok_or(Refused::UnknownTrustDomain)?;
+        let authorities = domain.x509.as_ref().ok_or(Refused::KindNotAccepted)?;
+        let chain = peer.svid(authorities, now)?;
+        // Verification has compared it with the leaf's own; a chain without one is none of an SVID.
+        let principal = Principal::Spiffe(chain.spiffe_id().ok_or(Refused::UnknownTrustDomain)?.clone());
+        Ok(chain_identity(&chain, leaf, CredentialType::X509Svid, principal, &domain.mapping)?)
+    }
+
+    /// Each entry in order: a plain certificate names nobody whose business it is. One that nothing can be said of ends the
+    /// search, since who somebody is must not depend on which authorities happen to be known.
+    fn plain_identity(&self, peer: &Peer, leaf: &Leaf, now: Timestamp) -> Result<Identity, Reason> {
+        let (mut untrusted, mut invalid) = (None, None);
+        for entry in &self.certificates {
+            let chain = match peer.plain(&entry.authorities, now) {
+                Ok(chain) => chain,
+                Err(Verdict::Rejected(why)) => {
+                    untrusted.get_or_insert(Refused::Chain(why));
+                    continue;
+                }
+                Err(undecidable) => return Err(undecidable.into()),
+            };
+            let principal = Principal::Certificate { entry: entry.name.clone(), subject: chain.subject_dn().to_owned() };
+            match chain_identity(&chain, leaf, CredentialType::X509, principal, &entry.mapping) {
+                Err(reason @ Refused::Validation { .. }) => _ = invalid.get_or_insert(reason),
+                decided => return Ok(decided?),
+            }
+        }
+        Err(invalid.or(untrusted).unwrap_or(Refused::KindNotAccepted).into())
+    }
+
+    fn domain(&self, name: &TrustDomain) -> Option<&Domain> {
+        self.domains.iter().find(|domain| domain.rules.trust_domain == *name)
+    }
+}
+
+enum Route<'a> {
+    Svid(&'a Domain),
+    /// Entries of one issuer, at least one.
+    Oidc(Vec<&'a Issuer>),
+}
+
+/// A [`Failure`] before it is said of which credential.
+enum Reason {
+    Refused(Refused),
+    Undecidable(NoKeys),
+}
+
+impl Reason {
+    fn with(self, evidence: Evidence) -> Failure {
+        match self {
+            Self::Refused(reason) => evidence.refused(reason),
+            Self::Undecidable(why) => evidence.undecidable(why),
+        }
+    }
+}
+
+impl From<Refused> for Reason {
+    fn from(reason: Refused) -> Self {
+        Self::Refused(reason)
+    }
+}
+
+impl From<jwt::Failure> for Reason {
+    fn from(failure: jwt::Failure) -> Self {
+        match failure {
+            jwt::Failure::Rejected(why) => Self::Refused(Refused::Jwt(why)),
+            jwt::Failure::Undecidable(why) => Self::Undecidable(why),
+        }
+    }
+}
+
+impl From<Verdict> for Reason {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Rejected(why) => Self::Refused(Refused::Chain(why)),
+            Verdict::Undecidable(why) => Self::Undecidable(why),
+        }
+    }
+}
+
+async fn svid_identity(token: &Unverified, domain: &Domain, now: Timestamp) -> Result<Identity, Reason> {
+    let keys = domain.jwt.as_ref().ok_or(Refused::KindNotAccepted)?;
+    let verified = jwt::verify_svid(token, &domain.rules, keys, now).await?;
+    Ok(token_identity(&verified, CredentialType::JwtSvid, &domain.mapping)?)
+}
+
+fn token_identity(verified: &VerifiedJwt, credential: CredentialType, mapping: &Mapping) -> Result<Identity, Refused> {
+    let spiffe_id = verified.spiffe_id();
+    let mapped = mapping.map(&Verified { credential, claims: verified.claims(), spiffe_id, common_name: None })?;
+    let oidc = || Principal::Oidc { issuer: verified.issuer().unwrap_or_default().into(), subject: verified.subject().into() };
+    Ok(Identity {
+        username: mapped.username,
+        groups: mapped.groups,
+        principal: spiffe_id.map_or_else(oidc, |id| Principal::Spiffe(id.clone())),
+        credential,
+        claims: Arc::new(verified.claims().clone()),
+        valid_until: verified.valid_until(),
+    })
+}
+
+fn chain_identity(
+    chain: &VerifiedChain,
+    leaf: &Leaf,
+    credential: CredentialType,
+    principal: Principal,
+    mapping: &Mapping,
+) -> Result<Identity, Refused> {
+    let (claims, spiffe_id) = (chain.claims(), chain.spiffe_id());
+    let mapped = mapping.map(&Verified { credential, claims, spiffe_id, common_name: leaf.subject_cn() })?;
+    Ok(Identity {
+        username: mapped.username,
+        groups: mapped.groups,
+        principal,
+        credential,
+        claims: Arc::new(claims.clone()),
+        valid_until: chain.valid_until(),
+    })
+}
+
+fn evidence_of_token(token: &Unverified) -> Evidence {
+    Evidence {
+        issuer: token.issuer().map(shown),
+        key_id: token.key_id().map(shown),
+        subject: token.subject().map(shown),
+        ..Evidence::default()
+    }
+}
+
+fn evidence_of_certificate(leaf: &Leaf, credential: CredentialType) -> Evidence {
+    let x509 = Value::Object(leaf.claims().clone());
+    let text = |pointer| x509.pointer(pointer).and_then(Value::as_str).map(shown);
+    Evidence {
+        credential: Some(credential),
+        issuer: text("/issuer_dn"),
+        key_id: None,
+        subject: text("/san/uri/0").filter(|_| credential == CredentialType::X509Svid).or_else(|| text("/subject/dn")),
+        serial: text("/serial"),
     }
 }

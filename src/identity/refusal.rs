@@ -2,8 +2,9 @@
 //! checked ([`Failure::Undecidable`], 503).
 
 use super::CredentialType;
+use super::mapping::expr;
 use crate::limits::{GROUPS, USERNAME_BYTES};
-use crate::trust::{NoKeys, jwt};
+use crate::trust::{NoKeys, jwt, x509};
 use std::fmt;
 
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -41,8 +42,13 @@ pub enum Refused {
     UnknownTrustDomain,
     #[error("credentials of this kind are not accepted from there; use another kind, or configure it")]
     KindNotAccepted,
+    #[error(transparent)]
+    Chain(x509::Rejected),
     #[error("{message}")]
     Validation { message: String },
+    /// `part` as in `validations[1]`.
+    #[error("the mapping's {part} failed on this credential's claims: {why}")]
+    Mapping { part: String, why: expr::Failed },
     #[error("the mapping yields no username: it is empty")]
     EmptyUsername,
     #[error("expected a username of at most {USERNAME_BYTES} bytes, found {bytes}")]

@@ -1,0 +1,182 @@
+//! Access rules, compiled: every pattern parsed, every SPIFFE ID a value, the order of precedence fixed.
+
+use super::actions::Actions;
+use super::glob::{Glob, InvalidGlob};
+use super::{Grant, PatternRules, Rules};
+use crate::identity::Identity;
+use crate::oci::RepositoryName;
+use crate::spiffe_id::{InvalidPattern, SpiffePattern};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What is granted to whom. Immutable: a reload makes another one.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// In order of precedence: the first that matches counts.
+    entries: Vec<Entry>,
+    admin: Option<CompiledGrant>,
+    groups: BTreeMap<String, Users>,
+}
+
+/// One pattern with what it grants.
+#[derive(Clone, Debug)]
+struct Entry {
+    pattern: String,
+    glob: Glob,
+    policies: Vec<CompiledGrant>,
+    default: Actions,
+    anonymous: Actions,
+}
+
+#[derive(Clone, Debug)]
+struct CompiledGrant {
+    users: Users,
+    groups: BTreeSet<String>,
+    actions: Actions,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Users {
+    names: BTreeSet<String>,
+    spiffe: Vec<SpiffePattern>,
+}
+
+impl Policy {
+    /// Checks and compiles everything, and reports every mistake.
+    pub fn compile(rules: Rules) -> Result<Self, Vec<InvalidPolicy>> {
+        let mut invalid = Vec::new();
+        let mut entries = Vec::new();
+        let mut seen = BTreeSet::new();
+        for (pattern, grants) in rules.repositories {
+            let key = format!("repositories[{pattern:?}]");
+            if !seen.insert(pattern.clone()) {
+                invalid.push(InvalidPolicy { key: key.clone(), why: WhyInvalid::PatternTwice });
+            }
+            let glob = Glob::parse(&pattern).map_err(|why| invalid.push(InvalidPolicy { key: key.clone(), why: why.into() }));
+            let entry = glob.map(|glob| Entry::compile(pattern, glob, &grants, &key, &mut invalid));
+            entries.extend(entry);
+        }
+        // The longest pattern in bytes counts; zot leaves ties to chance, we to the bytes.
+        entries.sort_by(|a, b| b.pattern.len().cmp(&a.pattern.len()).then_with(|| a.pattern.cmp(&b.pattern)));
+        let admin = rules.admin.map(|admin| CompiledGrant::compile(&admin, "adminPolicy", &mut invalid));
+        let groups = rules
+            .groups
+            .into_iter()
+            .map(|(name, users)| {
+                let users = Users::compile(&users, &format!("groups[{name:?}].users"), &mut invalid);
+                (name, users)
+            })
+            .collect();
+        if invalid.is_empty() { Ok(Self { entries, admin, groups }) } else { Err(invalid) }
+    }
+
+    /// What zot does without `accessControl`: everyone who is authenticated may do everything.
+    #[must_use]
+    pub fn everything_to_authenticated() -> Self {
+        let entry = Entry {
+            pattern: "**".to_owned(),
+            glob: Glob::any(),
+            policies: Vec::new(),
+            default: Actions::ALL,
+            anonymous: Actions::default(),
+        };
+        Self { entries: vec![entry], admin: None, groups: BTreeMap::new() }
+    }
+
+    /// Whether there is anything at all for those who present no credential.
+    #[must_use]
+    pub fn serves_anonymous(&self) -> bool {
+        self.entries.iter().any(|entry| !entry.anonymous.is_empty())
+    }
+
+    /// Everything this identity may do on this repository, and the pattern that decided, if one matched.
+    pub(super) fn granted(&self, identity: &Identity, repository: &RepositoryName) -> (Actions, Option<&str>) {
+        let entry = self.entries.iter().find(|entry| entry.glob.matches(repository.as_str()));
+        let pattern = entry.map(|entry| entry.pattern.as_str());
+        if identity.is_anonymous() {
+            return (entry.map(|entry| entry.anonymous).unwrap_or_default(), pattern);
+        }
+        let groups = self.groups_of(identity);
+        let named = entry.iter().flat_map(|entry| &entry.policies).chain(&self.admin).filter(|grant| grant.names(identity, &groups));
+        let default = entry.map(|entry| entry.default).unwrap_or_default();
+        (named.fold(default, |actions, grant| actions.union(grant.actions)), pattern)
+    }
+
+    /// The groups of the mapping together with those of `accessControl.groups`.
+    fn groups_of<'a>(&'a self, identity: &'a Identity) -> BTreeSet<&'a str> {
+        let ours = self.groups.iter().filter(|(_, users)| users.name(identity)).map(|(name, _)| name.as_str());
+        identity.groups().iter().map(String::as_str).chain(ours).collect()
+    }
+}
+
+impl Entry {
+    fn compile(pattern: String, glob: Glob, rules: &PatternRules, key: &str, invalid: &mut Vec<InvalidPolicy>) -> Self {
+        let policies = rules.policies.iter().enumerate();
+        Self {
+            policies: policies.map(|(n, grant)| CompiledGrant::compile(grant, &format!("{key}.policies[{n}]"), invalid)).collect(),
+            default: rules.default.iter().collect(),
+            anonymous: rules.anonymous.iter().collect(),
+            pattern,
+            glob,
+        }
+    }
+}
+
+impl CompiledGrant {
+    fn compile(grant: &Grant, key: &str, invalid: &mut Vec<InvalidPolicy>) -> Self {
+        Self {
+            users: Users::compile(&grant.users, &format!("{key}.users"), invalid),
+            groups: grant.groups.iter().cloned().collect(),
+            actions: grant.actions.iter().collect(),
+        }
+    }
+
+    fn names(&self, identity: &Identity, groups: &BTreeSet<&str>) -> bool {
+        self.users.name(identity) || groups.iter().any(|group| self.groups.contains(*group))
+    }
+}
+
+impl Users {
+    fn compile(users: &[String], key: &str, invalid: &mut Vec<InvalidPolicy>) -> Self {
+        let mut compiled = Self::default();
+        for (n, user) in users.iter().enumerate() {
+            if !SpiffePattern::is_meant_by(user) {
+                compiled.names.insert(user.clone());
+                continue;
+            }
+            match user.parse() {
+                Ok(pattern) => compiled.spiffe.push(pattern),
+                Err(why) => invalid.push(InvalidPolicy { key: format!("{key}[{n}] ({user})"), why: WhyInvalid::SpiffeId(why) }),
+            }
+        }
+        compiled
+    }
+
+    /// A name is compared with names and a SPIFFE ID with SPIFFE IDs, so no mapping can yield a username that passes for a SPIFFE ID.
+    fn name(&self, identity: &Identity) -> bool {
+        !identity.is_anonymous()
+            && (self.names.contains(identity.username())
+                || identity.spiffe_id().is_some_and(|id| self.spiffe.iter().any(|pattern| pattern.matches(id))))
+    }
+}
+
+/// A mistake in the rules, and where it is, seen from `accessControl`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {why}")]
+pub struct InvalidPolicy {
+    pub key: String,
+    pub why: WhyInvalid,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WhyInvalid {
+    #[error(transparent)]
+    Pattern(#[from] InvalidGlob),
+    #[error("this pattern stands here twice; only one entry can count, so merge them")]
+    PatternTwice,
+    #[error("a user that starts with `spiffe://` must be a SPIFFE ID, or one with a trailing `/` for everything below it: {0}")]
+    SpiffeId(InvalidPattern),
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

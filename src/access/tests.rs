@@ -1,0 +1,249 @@
+//! zot's access control, one test a rule.
+
+use super::*;
+use crate::access::{Action, Create, Delete, Denied, Read, Reader, decide, decide_write};
+use crate::identity::Principal;
+use Action::{Create as C, Delete as D, Read as R, Update as U};
+
+fn strings(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(ToString::to_string).collect()
+}
+
+fn grant(users: &[&str], groups: &[&str], actions: &[Action]) -> Grant {
+    Grant { users: strings(users), groups: strings(groups), actions: actions.to_vec() }
+}
+
+fn entry(pattern: &str, policies: Vec<Grant>, default: &[Action], anonymous: &[Action]) -> (String, PatternRules) {
+    (pattern.to_owned(), PatternRules { policies, default: default.to_vec(), anonymous: anonymous.to_vec() })
+}
+
+fn policy(repositories: Vec<(String, PatternRules)>) -> Policy {
+    Policy::compile(Rules { repositories, ..Rules::default() }).unwrap()
+}
+
+fn user(name: &str, groups: &[&str]) -> Identity {
+    Identity::for_test(name, groups, Principal::Oidc { issuer: "https://i".into(), subject: name.into() })
+}
+
+fn svid(id: &str) -> Identity {
+    Identity::for_test(id, &[], Principal::Spiffe(id.parse().unwrap()))
+}
+
+fn name(text: &str) -> RepositoryName {
+    text.parse().unwrap()
+}
+
+/// The actions granted, as the first letters.
+fn granted(policy: &Policy, identity: &Identity, repository: &str) -> String {
+    let (actions, _) = policy.granted(identity, &name(repository));
+    [(R, 'r'), (C, 'c'), (U, 'u'), (D, 'd')].iter().filter(|(action, _)| actions.contains(*action)).map(|(_, letter)| letter).collect()
+}
+
+#[test]
+fn only_the_longest_pattern_counts() {
+    let policy = policy(vec![
+        entry("**", vec![grant(&["ann"], &[], &[R, C, U, D])], &[R], &[]),
+        entry("app/**", vec![grant(&["ann"], &[], &[R])], &[], &[]),
+        entry("app/secret", vec![], &[], &[]),
+        // Longer in bytes, though less specific.
+        entry("app/{secret,other}", vec![grant(&["bob"], &[], &[D])], &[], &[]),
+    ]);
+    for (who, repository, expected) in [
+        ("ann", "x", "rcud"),
+        ("ann", "app", "r"),
+        ("ann", "app/x", "r"),
+        ("ann", "app/secret", ""),
+        ("bob", "x", "r"),
+        ("bob", "app/x", ""),
+        ("bob", "app/secret", "d"),
+        ("bob", "app/other", "d"),
+    ] {
+        assert_eq!(granted(&policy, &user(who, &[]), repository), expected, "{who} {repository}");
+    }
+}
+
+#[test]
+fn of_equally_long_patterns_the_smaller_counts_whatever_their_order() {
+    let one = entry("a/*", vec![], &[R], &[]);
+    let two = entry("*/b", vec![], &[D], &[]);
+    for repositories in [vec![one.clone(), two.clone()], vec![two, one]] {
+        assert_eq!(granted(&policy(repositories), &user("ann", &[]), "a/b"), "d");
+    }
+}
+
+#[test]
+fn policies_add_up_within_the_entry() {
+    let policy =
+        policy(vec![entry("**", vec![grant(&["ann"], &[], &[C]), grant(&[], &["dev"], &[U]), grant(&["bob"], &["ops"], &[D])], &[R], &[])]);
+    for (who, groups, expected) in
+        [("ann", &["dev"][..], "rcu"), ("ann", &[], "rc"), ("bob", &[], "rd"), ("eve", &["ops", "dev"], "rud"), ("dev", &["ann"], "r")]
+    {
+        assert_eq!(granted(&policy, &user(who, groups), "x"), expected, "{who} {groups:?}");
+    }
+}
+
+#[test]
+fn default_is_for_the_authenticated_and_anonymous_for_the_others() {
+    let policy = policy(vec![entry("pub", vec![grant(&[""], &[""], &[D])], &[C], &[R]), entry("in", vec![], &[R], &[])]);
+    assert_eq!(granted(&policy, &user("ann", &[]), "pub"), "c");
+    assert_eq!(granted(&policy, &Identity::anonymous(), "pub"), "r");
+    assert_eq!(granted(&policy, &Identity::anonymous(), "in"), "");
+    assert_eq!(granted(&policy, &Identity::anonymous(), "elsewhere"), "");
+    assert!(policy.serves_anonymous());
+    assert!(!self::policy(vec![entry("in", vec![], &[R], &[])]).serves_anonymous());
+}
+
+#[test]
+fn spiffe_users_are_verified_ids_only() {
+    let policy = policy(vec![
+        entry("exact", vec![grant(&["spiffe://td/ns/a"], &[], &[R])], &[], &[]),
+        entry("below", vec![grant(&["spiffe://td/ns/"], &[], &[R])], &[], &[]),
+        entry("all", vec![grant(&["spiffe://td/"], &[], &[R])], &[], &[]),
+    ]);
+    let impostor = user("spiffe://td/ns/a", &["spiffe://td/ns/a", "spiffe://td/"]);
+    for (identity, exact, below, all) in [
+        (svid("spiffe://td/ns/a"), "r", "r", "r"),
+        (svid("spiffe://td/ns/a/b"), "", "r", "r"),
+        (svid("spiffe://td/nsa"), "", "", "r"),
+        (svid("spiffe://td.evil/ns/a"), "", "", ""),
+        (impostor, "", "", ""),
+    ] {
+        assert_eq!(
+            ["exact", "below", "all"].map(|repository| granted(&policy, &identity, repository)),
+            [exact, below, all],
+            "{identity:?}"
+        );
+    }
+}
+
+#[test]
+fn a_mapped_svid_is_known_by_its_username_too() {
+    let policy = policy(vec![entry("**", vec![grant(&["builder"], &[], &[C]), grant(&["spiffe://td/b"], &[], &[R])], &[], &[])]);
+    let mapped = Identity::for_test("builder", &[], Principal::Spiffe("spiffe://td/b".parse().unwrap()));
+    assert_eq!(granted(&policy, &mapped, "x"), "rc");
+}
+
+#[test]
+fn groups_of_the_rules_hold_for_every_identity_but_the_anonymous() {
+    let rules = Rules {
+        repositories: vec![entry("**", vec![grant(&[], &["team"], &[R])], &[], &[])],
+        groups: BTreeMap::from([("team".to_owned(), strings(&["ann", "", "spiffe://td/x/"]))]),
+        ..Rules::default()
+    };
+    let policy = Policy::compile(rules).unwrap();
+    for (identity, expected) in [
+        (user("ann", &[]), "r"),
+        (user("bob", &["team"]), "r"),
+        (user("bob", &[]), ""),
+        (svid("spiffe://td/x/y"), "r"),
+        (user("spiffe://td/x/y", &[]), ""),
+        (Identity::anonymous(), ""),
+    ] {
+        assert_eq!(granted(&policy, &identity, "x"), expected, "{identity:?}");
+    }
+}
+
+#[test]
+fn the_admin_policy_grants_what_it_lists_everywhere() {
+    let rules = Rules {
+        repositories: vec![entry("app/**", vec![grant(&["root"], &[], &[D])], &[], &[])],
+        admin: Some(grant(&["root", ""], &["admins"], &[R, U])),
+        groups: BTreeMap::from([("admins".to_owned(), strings(&["ann"]))]),
+    };
+    let policy = Policy::compile(rules).unwrap();
+    for (identity, inside, outside) in [
+        (user("root", &[]), "rud", "ru"),
+        (user("ann", &[]), "ru", "ru"),
+        (user("eve", &["admins"]), "ru", "ru"),
+        (user("eve", &[]), "", ""),
+        (Identity::anonymous(), "", ""),
+    ] {
+        assert_eq!((granted(&policy, &identity, "app/x").as_str(), granted(&policy, &identity, "x").as_str()), (inside, outside));
+    }
+    assert!(!policy.serves_anonymous());
+}
+
+#[test]
+fn permits_say_what_was_granted() {
+    let policy = policy(vec![
+        entry("c", vec![], &[C], &[]),
+        entry("u", vec![], &[U], &[]),
+        entry("cu", vec![], &[C, U], &[]),
+        entry("r", vec![], &[R], &[]),
+    ]);
+    let ann = user("ann", &[]);
+    for (repository, write, read, create, delete) in [
+        ("c", Some((true, false)), false, true, false),
+        ("u", Some((false, true)), false, false, false),
+        ("cu", Some((true, true)), false, true, false),
+        ("r", None, true, false, false),
+        ("none", None, false, false, false),
+    ] {
+        let permit = decide_write(&policy, &ann, &name(repository)).ok();
+        assert_eq!(permit.map(|permit| (permit.may_create(), permit.may_update())), write, "{repository}");
+        assert_eq!(decide::<Read>(&policy, &ann, &name(repository)).is_ok(), read, "{repository}");
+        assert_eq!(decide::<Create>(&policy, &ann, &name(repository)).is_ok(), create, "{repository}");
+        assert_eq!(decide::<Delete>(&policy, &ann, &name(repository)).is_ok(), delete, "{repository}");
+    }
+    let permit = decide::<Read>(&policy, &ann, &name("r")).unwrap();
+    assert_eq!((permit.repository(), permit.principal()), (&name("r"), ann.principal()));
+}
+
+#[test]
+fn a_denial_says_what_decided() {
+    let policy = policy(vec![entry("app/**", vec![], &[R], &[])]);
+    let denied = decide::<Delete>(&policy, &user("ann", &[]), &name("app/x")).map(drop);
+    let expected = Denied { action: D, repository: name("app/x"), anonymous: false, pattern: Some("app/**".to_owned()) };
+    assert_eq!(denied, Err(expected.clone()));
+    assert_eq!(expected.to_string(), "this identity may not delete in app/x: the pattern `app/**` decides, and grants them no `delete`");
+    let denied = decide_write(&policy, &Identity::anonymous(), &name("y")).map(drop);
+    assert_eq!(denied, Err(Denied { action: C, repository: name("y"), anonymous: true, pattern: None }));
+}
+
+#[test]
+fn a_reader_yields_what_may_be_read() {
+    let policy = policy(vec![entry("a/**", vec![], &[R], &[]), entry("b/**", vec![], &[], &[R])]);
+    let (ann, nobody) = (user("ann", &[]), Identity::anonymous());
+    assert!(Reader::new(&policy, &ann).permit(&name("a/x")).is_some());
+    assert!(Reader::new(&policy, &ann).permit(&name("b/x")).is_none());
+    assert!(Reader::new(&policy, &nobody).permit(&name("a/x")).is_none());
+    assert!(Reader::new(&policy, &nobody).permit(&name("b/x")).is_some());
+}
+
+#[test]
+fn without_rules_the_authenticated_may_do_everything() {
+    let policy = Policy::everything_to_authenticated();
+    assert_eq!(granted(&policy, &user("ann", &[]), "a/b/c"), "rcud");
+    assert_eq!(granted(&policy, &Identity::anonymous(), "a"), "");
+    assert!(!policy.serves_anonymous());
+    assert_eq!(granted(&self::policy(vec![]), &user("ann", &[]), "a"), "", "rules that grant nothing are not no rules");
+}
+
+#[test]
+fn every_mistake_is_reported_with_its_place() {
+    let rules = Rules {
+        repositories: vec![
+            entry("a/{b", vec![], &[], &[]),
+            entry("x", vec![grant(&["ok", "spiffe://td"], &[], &[])], &[], &[]),
+            entry("x", vec![], &[], &[]),
+        ],
+        admin: Some(grant(&["spiffe://TD/a"], &[], &[])),
+        groups: BTreeMap::from([("g".to_owned(), strings(&["spiffe://td//"]))]),
+    };
+    let found: Vec<(String, WhyInvalid)> =
+        Policy::compile(rules).unwrap_err().into_iter().map(|invalid| (invalid.key, invalid.why)).collect();
+    let keys: Vec<&str> = found.iter().map(|(key, _)| key.as_str()).collect();
+    assert_eq!(
+        keys,
+        [
+            "repositories[\"a/{b\"]",
+            "repositories[\"x\"].policies[0].users[1] (spiffe://td)",
+            "repositories[\"x\"]",
+            "adminPolicy.users[0] (spiffe://TD/a)",
+            "groups[\"g\"].users[0] (spiffe://td//)",
+        ]
+    );
+    assert_eq!(found[0].1, WhyInvalid::Pattern(InvalidGlob::UnclosedBrace));
+    assert_eq!(found[1].1, WhyInvalid::SpiffeId(InvalidPattern::BareTrustDomain));
+    assert_eq!(found[2].1, WhyInvalid::PatternTwice);
+}

@@ -1,1 +1,61 @@
-//! Under construction.
+//! The OCI registry core: manifests, blobs, uploads, tags and referrers over two storage traits. Knows neither HTTP nor policy;
+//! what a caller may do arrives as a [`Permit`](crate::access::Permit), and the repository is read from it.
+//!
+//! <https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md>
+//!
+//! Everything is a record that changes by compare-and-swap only, or bytes under a name that is never used twice. Several processes
+//! may work on one store but for uploads, whose sessions are locked in this process. Reads never create anything.
+
+mod blobs;
+mod error;
+mod hashing;
+mod keys;
+mod listing;
+mod manifests;
+mod marks;
+mod records;
+mod referrers;
+mod tags;
+#[cfg(test)]
+mod tests;
+mod uploads;
+
+pub use blobs::Blob;
+pub use error::{BodyError, Error};
+pub use listing::Page;
+pub use manifests::{Pushed, StoredManifest};
+pub use referrers::Referrers;
+pub use uploads::{InvalidUploadId, Upload, UploadId};
+
+use crate::clock::Clock;
+use crate::storage::{BlobStore, RecordStore};
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use marks::Records;
+use std::fmt;
+use std::sync::Arc;
+
+/// A request's body. It must end, be it with an error, when its client is gone or silent: an upload is locked until then.
+pub type Body = BoxStream<'static, Result<Bytes, BodyError>>;
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Registry {
+    records: Records,
+    bytes: Arc<dyn BlobStore>,
+    clock: Clock,
+    locks: uploads::Locks,
+}
+
+impl Registry {
+    #[must_use]
+    pub fn new(records: Arc<dyn RecordStore>, blobs: Arc<dyn BlobStore>, clock: Clock) -> Self {
+        Self { records: Records(records), bytes: blobs, clock, locks: uploads::Locks::default() }
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry").finish_non_exhaustive()
+    }
+}

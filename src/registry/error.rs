@@ -1,0 +1,63 @@
+//! Why the registry core refuses. Which HTTP status and code goes with a variant is decided in `http`.
+
+use crate::oci::{Digest, InvalidManifest};
+use crate::storage;
+use std::fmt;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("this repository holds no such blob")]
+    BlobUnknown,
+    /// Also for an upload of somebody else, of another repository, or one that has expired.
+    #[error("there is no such upload: start a new one")]
+    UploadUnknown,
+    #[error("another request is writing to this upload: wait for it, ask for the upload's offset, and go on from there")]
+    UploadBusy,
+    #[error("the chunk must begin at byte {offset}, where this upload stands")]
+    RangeMismatch { offset: u64 },
+    #[error("the body, Content-Length and Content-Range differ in length; nothing of the chunk was kept")]
+    SizeMismatch,
+    #[error("expected content with digest {expected}, found {found}")]
+    DigestMismatch { expected: Digest, found: Digest },
+    #[error("this repository holds no such manifest")]
+    ManifestUnknown,
+    #[error("there is no such repository")]
+    RepositoryUnknown,
+    #[error(transparent)]
+    InvalidManifest(#[from] InvalidManifest),
+    #[error("the manifest needs content that this repository does not hold: push first {}", List(.0))]
+    MissingReferences(Vec<Digest>),
+    #[error("a manifest has at most {} bytes", crate::limits::MANIFEST_BYTES)]
+    TooLarge,
+    #[error("the tag exists with other content, and policy gives no `update` here")]
+    TagExists,
+    #[error("the tag or manifest does not exist, and policy gives no `create` here")]
+    TagMissing,
+    #[error("a manifest of this repository needs the blob: delete the manifest first")]
+    Referenced,
+    #[error("the request's body ended early: ask for the upload's offset, and go on from there")]
+    Interrupted,
+    #[error(transparent)]
+    Storage(#[from] storage::Failure),
+}
+
+/// Why a request's body gave no more bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    #[error("the body ended early")]
+    Interrupted,
+}
+
+struct List<'a>(&'a [Digest]);
+
+impl fmt::Display for List<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, digest) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str(", ")?;
+            }
+            digest.fmt(f)?;
+        }
+        Ok(())
+    }
+}

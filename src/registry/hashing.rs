@@ -1,0 +1,101 @@
+//! Hashing that can be laid down and taken up again: an upload's hash state is part of its session, so it survives a restart.
+
+use crate::oci::{Algorithm, Digest};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sha2::digest::common::hazmat::{SerializableState, SerializedState};
+use sha2::{Digest as _, Sha256, Sha512};
+
+/// A hash under way.
+#[derive(Clone)]
+pub(super) enum Hasher {
+    Sha256(Box<Sha256>),
+    Sha512(Box<Sha512>),
+}
+
+impl Hasher {
+    pub(super) fn new(algorithm: Algorithm) -> Self {
+        match algorithm {
+            Algorithm::Sha256 => Self::Sha256(Box::default()),
+            Algorithm::Sha512 => Self::Sha512(Box::default()),
+        }
+    }
+
+    /// `None` if `state` is not what [`Hasher::state`] gave for this algorithm.
+    pub(super) fn restore(algorithm: Algorithm, state: &str) -> Option<Self> {
+        let state = STANDARD.decode(state).ok()?;
+        Some(match algorithm {
+            Algorithm::Sha256 => Self::Sha256(Box::new(restore(&state)?)),
+            Algorithm::Sha512 => Self::Sha512(Box::new(restore(&state)?)),
+        })
+    }
+
+    pub(super) fn state(&self) -> String {
+        match self {
+            Self::Sha256(hash) => STANDARD.encode(hash.serialize()),
+            Self::Sha512(hash) => STANDARD.encode(hash.serialize()),
+        }
+    }
+
+    pub(super) const fn algorithm(&self) -> Algorithm {
+        match self {
+            Self::Sha256(_) => Algorithm::Sha256,
+            Self::Sha512(_) => Algorithm::Sha512,
+        }
+    }
+
+    pub(super) fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Sha256(hash) => hash.update(bytes),
+            Self::Sha512(hash) => hash.update(bytes),
+        }
+    }
+
+    #[expect(clippy::expect_used, reason = "each hash has its algorithm's length")]
+    pub(super) fn digest(self) -> Digest {
+        match self {
+            Self::Sha256(hash) => Digest::from_hash(Algorithm::Sha256, &hash.finalize()),
+            Self::Sha512(hash) => Digest::from_hash(Algorithm::Sha512, &hash.finalize()),
+        }
+        .expect("the hash has its algorithm's length")
+    }
+}
+
+pub(super) fn digest_of(algorithm: Algorithm, bytes: &[u8]) -> Digest {
+    let mut hasher = Hasher::new(algorithm);
+    hasher.update(bytes);
+    hasher.digest()
+}
+
+fn restore<T: SerializableState>(state: &[u8]) -> Option<T> {
+    T::deserialize(&SerializedState::<T>::try_from(state).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_resumes_where_it_was_laid_down() {
+        for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+            let mut first = Hasher::new(algorithm);
+            first.update(&[7; 1000]);
+            let mut second = Hasher::restore(algorithm, &first.state()).unwrap();
+            second.update(&[8; 77]);
+            let whole = [vec![7; 1000], vec![8; 77]].concat();
+            assert_eq!(second.digest(), digest_of(algorithm, &whole));
+        }
+    }
+
+    #[test]
+    fn a_damaged_state_is_not_resumed() {
+        let state = Hasher::new(Algorithm::Sha256).state();
+        assert!(Hasher::restore(Algorithm::Sha512, &state).is_none());
+        assert!(Hasher::restore(Algorithm::Sha256, "not base64!").is_none());
+    }
+
+    #[test]
+    fn known_digests_of_nothing() {
+        assert_eq!(digest_of(Algorithm::Sha256, b"").hex(), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+    }
+}

@@ -1,0 +1,105 @@
+//! Where each record lies. A repository's name ends with `!`, which sorts before every character of a name: the order of the keys
+//! is the order of the names, and no name is a prefix of another's keys.
+
+use super::UploadId;
+use crate::oci::{Algorithm, Digest, RepositoryName, Tag};
+
+pub(super) const CATALOG: &str = "c/";
+pub(super) const UPLOADS: &str = "u/";
+
+pub(super) fn blob(digest: &Digest) -> String {
+    format!("b/{}", spread(digest))
+}
+
+/// Everyone who links the blob lies under this prefix.
+pub(super) fn links(digest: &Digest) -> String {
+    format!("l/{}/", spread(digest))
+}
+
+pub(super) fn link(digest: &Digest, repository: &RepositoryName) -> String {
+    format!("l/{}/{repository}!", spread(digest))
+}
+
+pub(super) fn manifests(repository: &RepositoryName) -> String {
+    format!("r/{repository}!/m/")
+}
+
+pub(super) fn manifest(repository: &RepositoryName, digest: &Digest) -> String {
+    format!("r/{repository}!/m/{}/{}", digest.algorithm(), digest.hex())
+}
+
+pub(super) fn tags(repository: &RepositoryName) -> String {
+    format!("r/{repository}!/t/")
+}
+
+pub(super) fn tag(repository: &RepositoryName, tag: &Tag) -> String {
+    format!("r/{repository}!/t/{tag}")
+}
+
+/// The tags that may stand on a manifest lie under this prefix.
+pub(super) fn back_references(repository: &RepositoryName, digest: &Digest) -> String {
+    format!("r/{repository}!/k/{}/{}/", digest.algorithm(), digest.hex())
+}
+
+pub(super) fn back_reference(repository: &RepositoryName, digest: &Digest, tag: &Tag) -> String {
+    format!("r/{repository}!/k/{}/{}/{tag}", digest.algorithm(), digest.hex())
+}
+
+/// The manifests that may have this subject lie under this prefix.
+pub(super) fn referrers(repository: &RepositoryName, subject: &Digest) -> String {
+    format!("r/{repository}!/s/{}/{}/", subject.algorithm(), subject.hex())
+}
+
+pub(super) fn referrer(repository: &RepositoryName, subject: &Digest, referrer: &Digest) -> String {
+    format!("{}{}-{}", referrers(repository, subject), referrer.algorithm(), referrer.hex())
+}
+
+pub(super) fn catalog(repository: &str) -> String {
+    format!("{CATALOG}{repository}!")
+}
+
+pub(super) fn upload(id: &UploadId) -> String {
+    format!("{UPLOADS}{id}")
+}
+
+/// The repository at the end of a key of [`CATALOG`] or of [`links`].
+pub(super) fn repository_of(key: &str, prefix: &str) -> Option<RepositoryName> {
+    key.strip_prefix(prefix)?.strip_suffix('!')?.parse().ok()
+}
+
+/// The digest at the end of a key of [`referrers`] (`sha256-…`) or of [`manifests`] (`sha256/…`).
+pub(super) fn digest_of(key: &str, prefix: &str) -> Option<Digest> {
+    let (algorithm, hex) = key.strip_prefix(prefix)?.split_once(['-', '/'])?;
+    let algorithm: Algorithm = algorithm.parse().ok()?;
+    format!("{algorithm}:{hex}").parse().ok()
+}
+
+fn spread(digest: &Digest) -> String {
+    let hex = digest.hex();
+    format!("{}/{}/{hex}", digest.algorithm(), hex.get(..2).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_sort_as_names_do() {
+        let mut names = ["a/b", "a", "a-b", "ab", "a.b", "a_b"];
+        let mut keys = names.map(catalog);
+        names.sort_unstable();
+        keys.sort_unstable();
+        assert_eq!(keys, names.map(catalog));
+    }
+
+    #[test]
+    fn keys_lead_back_to_their_names() {
+        let (repository, digest): (RepositoryName, Digest) =
+            ("a/b".parse().unwrap(), format!("sha256:{}", "ab".repeat(32)).parse().unwrap());
+        assert_eq!(repository_of(&link(&digest, &repository), &links(&digest)), Some(repository.clone()));
+        assert_eq!(repository_of(&catalog("a/b"), CATALOG), Some(repository.clone()));
+        assert_eq!(digest_of(&referrer(&repository, &digest, &digest), &referrers(&repository, &digest)), Some(digest.clone()));
+        assert_eq!(digest_of(&manifest(&repository, &digest), &manifests(&repository)), Some(digest.clone()));
+        assert_eq!(blob(&digest), format!("b/sha256/ab/{}", "ab".repeat(32)));
+    }
+}

@@ -1,0 +1,245 @@
+//! Manifests: reading, pushing, deleting (distribution-spec, Pulling manifests, Pushing Manifests, Deleting Manifests).
+
+use super::hashing::digest_of;
+use super::marks::{LISTED, TRIES, contended};
+use super::records::{ManifestRecord, ManifestState};
+use super::{Error, Registry, keys};
+use crate::access::{Delete, Permit, Read, Write};
+use crate::limits::MANIFEST_BYTES;
+use crate::oci::{Algorithm, Digest, Manifest, Reference, RepositoryName, Tag};
+use bytes::Bytes;
+
+/// A manifest as it was pushed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredManifest {
+    pub media_type: String,
+    pub digest: Digest,
+    pub bytes: Bytes,
+    pub subject: Option<Digest>,
+}
+
+/// A manifest was accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pushed {
+    pub digest: Digest,
+    /// For `OCI-Subject`.
+    pub subject: Option<Digest>,
+}
+
+impl Registry {
+    pub async fn manifest(&self, permit: &Permit<Read>, reference: &Reference) -> Result<StoredManifest, Error> {
+        let repository = permit.repository();
+        let found = match reference {
+            Reference::Digest(digest) => self.stored(repository, digest).await?,
+            Reference::Tag(tag) => self.tagged(repository, tag).await?,
+        };
+        match found {
+            Some(manifest) => Ok(manifest),
+            None => Err(self.unknown_manifest(repository).await?),
+        }
+    }
+
+    /// Accepts a manifest whose content the repository holds; its subject may be absent. Whether policy lets the tag be made or moved
+    /// is decided by the write of the tag itself.
+    pub async fn put_manifest(
+        &self,
+        permit: &Permit<Write>,
+        reference: &Reference,
+        content_type: Option<&str>,
+        bytes: Bytes,
+    ) -> Result<Pushed, Error> {
+        if bytes.len() > MANIFEST_BYTES {
+            return Err(Error::TooLarge);
+        }
+        let algorithm = match reference {
+            Reference::Digest(digest) => digest.algorithm(),
+            Reference::Tag(_) => Algorithm::Sha256,
+        };
+        let found = digest_of(algorithm, &bytes);
+        if let Reference::Digest(expected) = reference
+            && *expected != found
+        {
+            return Err(Error::DigestMismatch { expected: expected.clone(), found });
+        }
+        let manifest = Manifest::parse(content_type, &bytes)?;
+        let pushed = Pushed { digest: found, subject: manifest.subject.clone() };
+        let record = ManifestRecord::pending(manifest, bytes, self.clock.now());
+        let Reference::Tag(tag) = reference else {
+            if !permit.may_create() && self.stored(permit.repository(), &pushed.digest).await?.is_none() {
+                return Err(Error::TagMissing);
+            }
+            self.commit(permit.repository(), &pushed.digest, record).await?;
+            return Ok(pushed);
+        };
+        // A tag that may not be written is refused before the manifest is stored; the write below decides all the same.
+        self.check_tag(permit, tag, &pushed.digest).await?;
+        for _ in 0..TRIES {
+            self.commit(permit.repository(), &pushed.digest, record.clone()).await?;
+            self.write_tag(permit, tag, &pushed.digest).await?;
+            if self.stays(permit.repository(), &pushed.digest).await? {
+                return Ok(pushed);
+            }
+        }
+        Err(contended())
+    }
+
+    /// By digest, the manifest and every tag on it; by tag, that tag alone.
+    pub async fn delete_manifest(&self, permit: &Permit<Delete>, reference: &Reference) -> Result<(), Error> {
+        let (registry, repository, reference) = (self.clone(), permit.repository().clone(), reference.clone());
+        // To its end even if the caller is given up: a manifest's tags go with it.
+        let task = tokio::spawn(async move {
+            let deleted = match &reference {
+                Reference::Tag(tag) => registry.delete_tag(&repository, tag).await?,
+                Reference::Digest(digest) => registry.delete_by_digest(&repository, digest).await?,
+            };
+            if deleted { Ok(()) } else { Err(registry.unknown_manifest(&repository).await?) }
+        });
+        task.await.unwrap_or(Err(Error::Interrupted))
+    }
+
+    /// The manifest itself was not found: does the repository exist?
+    async fn unknown_manifest(&self, repository: &RepositoryName) -> Result<Error, Error> {
+        let exists = self.records.is_marked(&keys::catalog(repository.as_str())).await?;
+        Ok(if exists { Error::ManifestUnknown } else { Error::RepositoryUnknown })
+    }
+
+    pub(super) async fn stored(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<StoredManifest>, Error> {
+        let record = self.records.read::<ManifestRecord>(&keys::manifest(repository, digest)).await?;
+        Ok(record.filter(|(_, record)| record.is_readable()).map(|(_, ManifestRecord { header, bytes })| StoredManifest {
+            media_type: header.media_type,
+            digest: digest.clone(),
+            bytes,
+            subject: header.subject.map(|subject| subject.0),
+        }))
+    }
+
+    async fn tagged(&self, repository: &RepositoryName, tag: &Tag) -> Result<Option<StoredManifest>, Error> {
+        let mut before = None;
+        loop {
+            let Some(digest) = self.tag_target(repository, tag).await? else { return Ok(None) };
+            let found = self.stored(repository, &digest).await?;
+            // The tag may have moved, and the old manifest gone, between the two reads.
+            if found.is_some() || before.as_ref() == Some(&digest) {
+                return Ok(found);
+            }
+            before = Some(digest);
+        }
+    }
+
+    /// Announces the manifest, which keeps collectors away from what it needs, looks whether all of that is there, and commits.
+    async fn commit(&self, repository: &RepositoryName, digest: &Digest, pending: ManifestRecord) -> Result<(), Error> {
+        let key = keys::manifest(repository, digest);
+        for _ in 0..TRIES {
+            let (version, record) = match self.records.read::<ManifestRecord>(&key).await? {
+                None => match self.records.create(&key, &pending).await? {
+                    Some(version) => (version, pending.clone()),
+                    None => continue,
+                },
+                Some((_, record)) if record.header.state == ManifestState::Com => return Ok(()),
+                Some((version, record)) if record.header.state == ManifestState::Cond => {
+                    self.records.swap(&key, version, &record.in_state(ManifestState::Com)).await?;
+                    continue;
+                }
+                Some(found) => found,
+            };
+            let missing = self.missing(repository, &record).await?;
+            if !missing.is_empty() {
+                self.records.delete(&key, version).await?;
+                return Err(Error::MissingReferences(missing));
+            }
+            if let Some(subject) = &record.header.subject {
+                self.records.mark(&keys::referrer(repository, &subject.0, digest)).await?;
+            }
+            self.records.mark(&keys::catalog(repository.as_str())).await?;
+            if self.records.swap(&key, version, &record.in_state(ManifestState::Com)).await?.is_some() {
+                return Ok(());
+            }
+        }
+        Err(contended())
+    }
+
+    async fn missing(&self, repository: &RepositoryName, record: &ManifestRecord) -> Result<Vec<Digest>, Error> {
+        let mut missing = Vec::new();
+        for blob in &record.header.blobs {
+            if !self.holds(repository, &blob.0).await? {
+                missing.push(blob.0.clone());
+            }
+        }
+        for child in &record.header.manifests {
+            if !self.stays(repository, &child.0).await? {
+                missing.push(child.0.clone());
+            }
+        }
+        Ok(missing)
+    }
+
+    /// Whether the manifest is there from now on; one that is condemned is rescued.
+    pub(super) async fn stays(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
+        let key = keys::manifest(repository, digest);
+        for _ in 0..TRIES {
+            match self.records.read::<ManifestRecord>(&key).await? {
+                Some((_, record)) if record.header.state == ManifestState::Com => return Ok(true),
+                Some((version, record)) if record.header.state == ManifestState::Cond => {
+                    self.records.swap(&key, version, &record.in_state(ManifestState::Com)).await?;
+                }
+                _ => return Ok(false),
+            }
+        }
+        Err(contended())
+    }
+
+    async fn delete_by_digest(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
+        let key = keys::manifest(repository, digest);
+        let mut tries = 0..TRIES;
+        let record = loop {
+            if tries.next().is_none() {
+                return Err(contended());
+            }
+            match self.records.read::<ManifestRecord>(&key).await? {
+                Some((version, record)) if record.is_readable() => {
+                    if self.records.delete(&key, version).await? {
+                        break record;
+                    }
+                }
+                _ => {
+                    // What a deletion that was cut short left behind.
+                    self.delete_tags_on(repository, digest).await?;
+                    return Ok(false);
+                }
+            }
+        };
+        self.delete_tags_on(repository, digest).await?;
+        if let Some(subject) = &record.header.subject {
+            self.records.clear(&keys::referrer(repository, &subject.0, digest), self.exists(&key)).await?;
+        }
+        self.leave(repository).await?;
+        Ok(true)
+    }
+
+    /// Committed, condemned or being pushed.
+    async fn exists(&self, key: &str) -> Result<bool, Error> {
+        Ok(self.records.read::<ManifestRecord>(key).await?.is_some())
+    }
+
+    /// Takes the repository out of the catalogue if nothing keeps it there.
+    pub(super) async fn leave(&self, repository: &RepositoryName) -> Result<(), Error> {
+        self.records.clear(&keys::catalog(repository.as_str()), self.is_in_use(repository)).await
+    }
+
+    async fn is_in_use(&self, repository: &RepositoryName) -> Result<bool, Error> {
+        if !self.records.list(&keys::manifests(repository), "", 1).await?.is_empty() {
+            return Ok(true);
+        }
+        let mut after = String::new();
+        loop {
+            let page = self.records.list(keys::UPLOADS, &after, LISTED).await?;
+            let Some(last) = page.last().cloned() else { return Ok(false) };
+            for key in &page {
+                if self.is_upload_of(key, repository).await? {
+                    return Ok(true);
+                }
+            }
+            after = last;
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Typed records over the store, and the protocol of the index entries that are hints: they are written before what they lead to,
+//! and taken away by condemning, looking again, and deciding.
+
+use super::Error;
+use super::records::{Format, Mark, MarkState, Stored};
+use crate::storage::{self, Failure, RecordStore, Version};
+use std::sync::Arc;
+
+/// How often a compare-and-swap is tried again when somebody else was faster. Each loss is somebody's progress.
+pub(super) const TRIES: usize = 100;
+/// How many keys are listed at once.
+pub(super) const LISTED: usize = 1000;
+
+#[derive(Clone)]
+pub(super) struct Records(pub(super) Arc<dyn RecordStore>);
+
+#[derive(Debug, thiserror::Error)]
+#[error("the record {key} cannot be read or written as this version does: {source}; it is damaged, or another version made it")]
+struct Unreadable {
+    key: String,
+    source: serde_json::Error,
+}
+
+fn unreadable(key: &str) -> impl FnOnce(serde_json::Error) -> Error + '_ {
+    move |source| Error::Storage(Failure::Io(Arc::new(Unreadable { key: key.to_owned(), source })))
+}
+
+/// The error for losing more often than [`TRIES`] times. Nothing is wrong; the caller may try again.
+pub(super) const fn contended() -> Error {
+    Error::Storage(Failure::Conflict)
+}
+
+fn unless_conflict<T>(answer: Result<T, Failure>) -> Result<Option<T>, Error> {
+    match answer {
+        Ok(value) => Ok(Some(value)),
+        Err(Failure::Conflict) => Ok(None),
+        Err(failure) => Err(failure.into()),
+    }
+}
+
+impl Records {
+    pub(super) async fn read<T: Stored>(&self, key: &str) -> Result<Option<(Version, T)>, Error> {
+        let Some(storage::Record { version, value }) = self.0.get(key).await? else { return Ok(None) };
+        Ok(Some((version, T::decode(&value).map_err(unreadable(key))?)))
+    }
+
+    /// `None` if the record exists.
+    pub(super) async fn create<T: Stored>(&self, key: &str, record: &T) -> Result<Option<Version>, Error> {
+        unless_conflict(self.0.create(key, record.encode().map_err(unreadable(key))?).await)
+    }
+
+    /// `None` if the record has changed.
+    pub(super) async fn swap<T: Stored>(&self, key: &str, expected: Version, record: &T) -> Result<Option<Version>, Error> {
+        unless_conflict(self.0.swap(key, expected, record.encode().map_err(unreadable(key))?).await)
+    }
+
+    /// `false` if the record has changed.
+    pub(super) async fn delete(&self, key: &str, expected: Version) -> Result<bool, Error> {
+        Ok(unless_conflict(self.0.delete(key, expected).await)?.is_some())
+    }
+
+    pub(super) async fn list(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<String>, Error> {
+        Ok(self.0.list(prefix, after, limit).await?)
+    }
+
+    pub(super) async fn is_marked(&self, key: &str) -> Result<bool, Error> {
+        Ok(self.read::<Mark>(key).await?.is_some())
+    }
+
+    /// Makes the entry stand, rescuing it from a clearing that is under way.
+    pub(super) async fn mark(&self, key: &str) -> Result<(), Error> {
+        let live = Mark { format: Format, state: MarkState::Live };
+        for _ in 0..TRIES {
+            let done = match self.read::<Mark>(key).await? {
+                Some((_, mark)) if mark.state == MarkState::Live => return Ok(()),
+                Some((version, _)) => self.swap(key, version, &live).await?,
+                None => self.create(key, &live).await?,
+            };
+            if done.is_some() {
+                return Ok(());
+            }
+        }
+        Err(contended())
+    }
+
+    /// Takes the entry away unless it is `needed`, which is asked only after the entry was condemned: whoever comes to need it
+    /// later meets the condemned entry and rescues it.
+    pub(super) async fn clear(&self, key: &str, needed: impl Future<Output = Result<bool, Error>> + Send) -> Result<(), Error> {
+        let Some((version, mark)) = self.read::<Mark>(key).await? else { return Ok(()) };
+        let condemned = match mark.state {
+            MarkState::Cond => Some(version),
+            MarkState::Live => self.swap(key, version, &Mark { format: Format, state: MarkState::Cond }).await?,
+        };
+        // Whoever changed the entry meanwhile wants it, or clears it.
+        let Some(version) = condemned else { return Ok(()) };
+        if needed.await? {
+            self.swap(key, version, &Mark { format: Format, state: MarkState::Live }).await?;
+        } else {
+            self.delete(key, version).await?;
+        }
+        Ok(())
+    }
+}

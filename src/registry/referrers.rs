@@ -1,0 +1,71 @@
+//! What refers to a manifest by its `subject` (distribution-spec, Listing Referrers).
+
+use super::marks::LISTED;
+use super::records::ManifestRecord;
+use super::{Error, Registry, keys};
+use crate::access::{Permit, Read};
+use crate::limits::{MANIFEST_BYTES, PAGE_ENTRIES};
+use crate::oci::{Descriptor, Digest, RepositoryName};
+
+/// A part of the list, small enough for one index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Referrers {
+    pub manifests: Vec<Descriptor>,
+    /// If there may be more: what to ask for `after`.
+    pub next: Option<Digest>,
+}
+
+impl Registry {
+    /// Empty, not an error, for a subject or a repository that does not exist.
+    pub async fn referrers(
+        &self,
+        permit: &Permit<Read>,
+        subject: &Digest,
+        artifact_type: Option<&str>,
+        after: Option<&Digest>,
+    ) -> Result<Referrers, Error> {
+        let repository = permit.repository();
+        let prefix = keys::referrers(repository, subject);
+        let mut from = after.map(|after| keys::referrer(repository, subject, after)).unwrap_or_default();
+        let mut page = Referrers { manifests: Vec::new(), next: None };
+        let mut room = MANIFEST_BYTES;
+        loop {
+            let keys = self.records.list(&prefix, &from, LISTED).await?;
+            let Some(last) = keys.last().cloned() else { return Ok(page) };
+            for digest in keys.iter().filter_map(|key| keys::digest_of(key, &prefix)) {
+                let Some(descriptor) = self.descriptor(repository, subject, &digest).await? else { continue };
+                if artifact_type.is_some_and(|wanted| descriptor.artifact_type.as_deref() != Some(wanted)) {
+                    continue;
+                }
+                let size = written_size(&descriptor);
+                let last = page.manifests.last().map(|last| last.digest.clone());
+                if last.is_some() && (page.manifests.len() == PAGE_ENTRIES || size > room) {
+                    page.next = last;
+                    return Ok(page);
+                }
+                room = room.saturating_sub(size);
+                page.manifests.push(descriptor);
+            }
+            from = last;
+        }
+    }
+
+    /// The index says where to look; the manifest says whether it is so.
+    async fn descriptor(&self, repository: &RepositoryName, subject: &Digest, digest: &Digest) -> Result<Option<Descriptor>, Error> {
+        let record = self.records.read::<ManifestRecord>(&keys::manifest(repository, digest)).await?;
+        let Some((_, record)) = record.filter(|(_, record)| record.is_readable()) else { return Ok(None) };
+        let ManifestRecord { header, bytes } = record;
+        Ok(header.subject.is_some_and(|found| found.0 == *subject).then(|| Descriptor {
+            media_type: header.media_type,
+            digest: digest.clone(),
+            size: bytes.len() as u64,
+            artifact_type: header.artifact_type,
+            annotations: header.annotations,
+        }))
+    }
+}
+
+fn written_size(descriptor: &Descriptor) -> usize {
+    // What cannot be written does not fit.
+    serde_json::to_vec(descriptor).map_or(usize::MAX, |json| json.len() + 1)
+}

@@ -1,0 +1,199 @@
+//! Requests that run at the same time, in many reproducible orders: the store lets others go first before each operation.
+
+use super::*;
+use crate::storage::{Answer, Record, Version};
+use futures_util::future::join;
+use std::sync::Mutex;
+
+const R: &str = "team/app";
+const ORDERS: u64 = 400;
+
+/// Before each operation, lets others run as often as the seed says.
+struct Interleaved {
+    store: Arc<Memory>,
+    dice: Mutex<fastrand::Rng>,
+}
+
+impl Interleaved {
+    async fn let_others_run(&self) {
+        let turns = self.dice.lock().unwrap().u8(0..4);
+        for _ in 0..turns {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl RecordStore for Interleaved {
+    fn get<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Record>> {
+        Box::pin(async move {
+            self.let_others_run().await;
+            self.store.get(key).await
+        })
+    }
+
+    fn create<'a>(&'a self, key: &'a str, value: Bytes) -> Answer<'a, Version> {
+        Box::pin(async move {
+            self.let_others_run().await;
+            self.store.create(key, value).await
+        })
+    }
+
+    fn swap<'a>(&'a self, key: &'a str, expected: Version, value: Bytes) -> Answer<'a, Version> {
+        Box::pin(async move {
+            self.let_others_run().await;
+            self.store.swap(key, expected, value).await
+        })
+    }
+
+    fn delete<'a>(&'a self, key: &'a str, expected: Version) -> Answer<'a, ()> {
+        Box::pin(async move {
+            self.let_others_run().await;
+            self.store.delete(key, expected).await
+        })
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str, after: &'a str, limit: usize) -> Answer<'a, Vec<String>> {
+        Box::pin(async move {
+            self.let_others_run().await;
+            self.store.list(prefix, after, limit).await
+        })
+    }
+}
+
+impl Bench {
+    /// The same store, where every operation lets others go first in an order of its own.
+    fn interleaved(&self, seed: u64) -> Registry {
+        let dice = Mutex::new(fastrand::Rng::with_seed(seed));
+        let records = Arc::new(Interleaved { store: self.store.clone(), dice });
+        Registry::new(records, self.store.clone(), self.clock.clone())
+    }
+
+    /// Every manifest's content is there, every tag stands on a manifest, and every index entry leads somewhere.
+    async fn check(&self, seed: u64) {
+        let prefix = format!("r/{R}!/m/");
+        for key in self.keys(&prefix).await {
+            let digest = keys::digest_of(&key, &prefix).unwrap();
+            let manifest = self.registry.manifest(&read(R), &Reference::Digest(digest.clone())).await.unwrap();
+            let parsed: Value = serde_json::from_slice(&manifest.bytes).unwrap();
+            let config = parsed["config"]["digest"].as_str().unwrap().parse().unwrap();
+            assert!(content(&self.registry, R, &config).await.is_ok(), "seed {seed}: a manifest without its blob");
+            if let Some(subject) = manifest.subject {
+                let referrers = self.registry.referrers(&read(R), &subject, None, None).await.unwrap();
+                assert!(referrers.manifests.iter().any(|found| found.digest == digest), "seed {seed}: a referrer that is not listed");
+            }
+            assert_eq!(self.keys("c/").await.len(), 1, "seed {seed}: a manifest in a repository that is not listed");
+        }
+        let prefix = format!("r/{R}!/t/");
+        for key in self.keys(&prefix).await {
+            let name = key.strip_prefix(&prefix).unwrap();
+            let found = self.registry.manifest(&read(R), &tag(name)).await;
+            let digest = found.unwrap_or_else(|error| panic!("seed {seed}: tag {name}: {error}")).digest;
+            let back = self.keys(&format!("r/{R}!/k/sha256/{}/{name}", digest.hex())).await;
+            assert_eq!(back.len(), 1, "seed {seed}: a tag that deleting its manifest would not find");
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_two_who_may_only_create_a_tag_one_does() {
+    for seed in 0..ORDERS {
+        let bench = Bench::new();
+        let config = push_blob(&bench.registry, R, b"{}").await;
+        let registry = bench.interleaved(seed);
+        let put = |n: u32| {
+            let (registry, bytes) = (registry.clone(), image(&config, &json!({"n": n})));
+            let permit = Permit::for_test_limited(R, alice(), true, false);
+            async move { registry.put_manifest(&permit, &tag("v1"), Some(IMAGE), bytes).await }
+        };
+        let winner = match join(put(1), put(2)).await {
+            (Ok(winner), Err(Error::TagExists)) | (Err(Error::TagExists), Ok(winner)) => winner,
+            other => panic!("seed {seed}: {other:?}"),
+        };
+        assert_eq!(bench.registry.manifest(&read(R), &tag("v1")).await.unwrap().digest, winner.digest);
+        bench.check(seed).await;
+    }
+}
+
+#[tokio::test]
+async fn a_push_and_the_deletion_of_the_same_manifest_leave_all_or_nothing() {
+    for seed in 0..ORDERS {
+        let bench = Bench::new();
+        let subject = sha256(b"subject");
+        let extra = json!({"subject": descriptor(IMAGE, &subject)});
+        let digest = push_image(&bench.registry, R, "config", &extra).await;
+        bench.registry.put_tag(&write(R), &"v1".parse().unwrap(), &digest).await.unwrap();
+        let (registry, bytes) = (bench.interleaved(seed), image(&sha256(b"config"), &extra));
+        let (reference, permit, v1) = (Reference::Digest(digest.clone()), (write(R), delete(R)), tag("v1"));
+        let push = registry.put_manifest(&permit.0, &v1, Some(IMAGE), bytes);
+        let (pushed, deleted) = join(push, registry.delete_manifest(&permit.1, &reference)).await;
+        pushed.unwrap();
+        deleted.unwrap();
+        bench.check(seed).await;
+        let there = bench.registry.manifest(&read(R), &reference).await.is_ok();
+        assert_eq!(bench.registry.manifest(&read(R), &v1).await.is_ok(), there, "seed {seed}");
+    }
+}
+
+#[tokio::test]
+async fn a_tag_that_moves_away_and_back_is_found_by_the_deletion_of_its_manifest() {
+    for seed in 0..ORDERS {
+        let bench = Bench::new();
+        let (one, two) = (push_image(&bench.registry, R, "1", &json!({})).await, push_image(&bench.registry, R, "2", &json!({})).await);
+        let (registry, permit, name) = (bench.interleaved(seed), write(R), "v1".parse().unwrap());
+        bench.registry.put_tag(&permit, &name, &one).await.unwrap();
+        let (away, back) = join(registry.put_tag(&permit, &name, &two), registry.put_tag(&permit, &name, &one)).await;
+        away.unwrap();
+        back.unwrap();
+        bench.check(seed).await;
+    }
+}
+
+#[tokio::test]
+async fn a_blob_is_deleted_or_the_manifest_that_needs_it_is_pushed() {
+    for seed in 0..ORDERS {
+        let bench = Bench::new();
+        let config = push_blob(&bench.registry, R, b"{}").await;
+        let (registry, permit, v1) = (bench.interleaved(seed), (write(R), delete(R)), tag("v1"));
+        let push = registry.put_manifest(&permit.0, &v1, Some(IMAGE), image(&config, &json!({})));
+        match join(push, registry.delete_blob(&permit.1, &config)).await {
+            (Ok(_), Err(Error::Referenced)) => bench.check(seed).await,
+            (Err(Error::MissingReferences(_)), Ok(())) => {}
+            other => panic!("seed {seed}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_repository_stays_listed_while_its_last_upload_ends_and_another_begins() {
+    for seed in 0..ORDERS {
+        let bench = Bench::new();
+        let upload = bench.registry.start_upload(&create(R), None).await.unwrap();
+        let (registry, permit) = (bench.interleaved(seed), create(R));
+        let (cancelled, started) = join(registry.cancel(&permit, &upload.id), registry.start_upload(&permit, None)).await;
+        cancelled.unwrap();
+        started.unwrap();
+        assert_eq!(bench.keys("c/").await.len(), 1, "seed {seed}");
+    }
+}
+
+#[tokio::test]
+async fn the_same_blob_pushed_twice_at_once_is_kept_once() {
+    for seed in 0..ORDERS / 10 {
+        let bench = Bench::new();
+        let (registry, digest) = (bench.interleaved(seed), sha256(b"layer"));
+        let push = |repository: &'static str| {
+            let (registry, digest) = (registry.clone(), digest.clone());
+            async move {
+                let upload = registry.start_upload(&create(repository), None).await.unwrap();
+                registry.append(&create(repository), &upload.id, None, None, body(&[b"layer"])).await.unwrap();
+                registry.finish(&create(repository), &upload.id, None, &digest, body(&[])).await.unwrap();
+                upload.id
+            }
+        };
+        let ids = join(push(R), push("other")).await;
+        assert!(bench.has_bytes(&ids.0).await != bench.has_bytes(&ids.1).await, "seed {seed}");
+        for repository in [R, "other"] {
+            assert_eq!(content(&bench.registry, repository, &digest).await.unwrap(), "layer", "seed {seed}");
+        }
+    }
+}

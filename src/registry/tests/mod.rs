@@ -1,0 +1,121 @@
+//! The core over a store in memory, each test named for the rule it proves.
+
+mod blobs;
+mod interleaved;
+mod manifests;
+mod uploads;
+
+use super::hashing::digest_of;
+use super::*;
+use crate::access::{Create, Delete, Permit, Read, Write};
+use crate::clock::{ManualClock, Timestamp};
+use crate::identity::Principal;
+use crate::oci::{Algorithm, Digest, Reference};
+use crate::storage::memory::Memory;
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+
+pub(super) const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
+
+pub(super) struct Bench {
+    pub registry: Registry,
+    pub store: Arc<Memory>,
+    pub hand: ManualClock,
+    pub clock: Clock,
+}
+
+impl Bench {
+    pub(super) fn new() -> Self {
+        let store = Arc::new(Memory::new());
+        let (clock, hand) = Clock::manual(Timestamp::from_secs(1_800_000_000));
+        Self { registry: Registry::new(store.clone(), store.clone(), clock.clone()), store, hand, clock }
+    }
+
+    /// A new process on the same store.
+    pub(super) fn restarted(&self) -> Registry {
+        Registry::new(self.store.clone(), self.store.clone(), self.clock.clone())
+    }
+
+    pub(super) async fn keys(&self, prefix: &str) -> Vec<String> {
+        self.store.list(prefix, "", 10_000).await.unwrap()
+    }
+
+    pub(super) async fn has_bytes(&self, id: &UploadId) -> bool {
+        self.store.open(id.as_str()).await.is_ok()
+    }
+}
+
+pub(super) fn alice() -> Principal {
+    Principal::Spiffe("spiffe://example.org/alice".parse().unwrap())
+}
+
+pub(super) fn create(repository: &str) -> Permit<Create> {
+    Permit::for_test(repository, alice())
+}
+
+pub(super) fn read(repository: &str) -> Permit<Read> {
+    Permit::for_test(repository, alice())
+}
+
+pub(super) fn write(repository: &str) -> Permit<Write> {
+    Permit::for_test(repository, alice())
+}
+
+pub(super) fn delete(repository: &str) -> Permit<Delete> {
+    Permit::for_test(repository, alice())
+}
+
+pub(super) fn sha256(bytes: &[u8]) -> Digest {
+    digest_of(Algorithm::Sha256, bytes)
+}
+
+pub(super) fn tag(name: &str) -> Reference {
+    Reference::Tag(name.parse().unwrap())
+}
+
+/// A body of these frames.
+pub(super) fn body(frames: &[&[u8]]) -> Body {
+    let frames: Vec<_> = frames.iter().map(|frame| Ok(Bytes::copy_from_slice(frame))).collect();
+    futures_util::stream::iter(frames).boxed()
+}
+
+/// A body that breaks off after these bytes.
+pub(super) fn broken(bytes: &[u8]) -> Body {
+    futures_util::stream::iter([Ok(Bytes::copy_from_slice(bytes)), Err(BodyError::Interrupted)]).boxed()
+}
+
+pub(super) async fn push_blob(registry: &Registry, repository: &str, bytes: &[u8]) -> Digest {
+    let upload = registry.start_upload(&create(repository), None).await.unwrap();
+    registry.finish(&create(repository), &upload.id, None, &sha256(bytes), body(&[bytes])).await.unwrap()
+}
+
+pub(super) async fn content(registry: &Registry, repository: &str, digest: &Digest) -> Result<Bytes, Error> {
+    let blob = registry.blob(&read(repository), digest).await?;
+    let bytes = blob.file.read(0, 10_000_000).await?;
+    assert_eq!(bytes.len() as u64, blob.size);
+    Ok(bytes)
+}
+
+pub(super) fn descriptor(media_type: &str, digest: &Digest) -> Value {
+    json!({"mediaType": media_type, "digest": digest.as_str(), "size": 1})
+}
+
+/// An image with this blob as its config and no layers; `extra` members go beside it.
+pub(super) fn image(config: &Digest, extra: &Value) -> Bytes {
+    let mut manifest = json!({
+        "schemaVersion": 2, "mediaType": IMAGE,
+        "config": descriptor("application/vnd.example.config", config), "layers": [],
+    });
+    for (key, value) in extra.as_object().into_iter().flatten() {
+        manifest[key] = value.clone();
+    }
+    manifest.to_string().into()
+}
+
+/// An image with its blob, pushed by digest.
+pub(super) async fn push_image(registry: &Registry, repository: &str, name: &str, extra: &Value) -> Digest {
+    let config = push_blob(registry, repository, name.as_bytes()).await;
+    let bytes = image(&config, extra);
+    let reference = Reference::Digest(sha256(&bytes));
+    registry.put_manifest(&write(repository), &reference, Some(IMAGE), bytes).await.unwrap().digest
+}

@@ -1,0 +1,181 @@
+//! Appending to an upload: the body is hashed and written in batches, the next one arriving while the last is worked on.
+
+use super::super::hashing::Hasher;
+use super::super::marks::contended;
+use super::super::{Body, BodyError, Error, Registry, keys};
+use super::session::{Lock, Session, SessionState};
+use super::{LIFETIME, Upload, UploadId};
+use crate::access::{Create, Permit};
+use crate::oci::ContentRange;
+use crate::storage::Version;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::future::join;
+
+/// A batch is complete when it has this many bytes. Two are in memory at most, each with what its last frame has beyond.
+const BATCH: usize = 1024 * 1024;
+
+/// What came of a body.
+pub(super) struct Received {
+    pub hasher: Hasher,
+    pub length: u64,
+    pub end: Result<(), BodyError>,
+}
+
+#[derive(Default)]
+struct Batch {
+    chunks: Vec<Bytes>,
+    size: usize,
+    /// Set when the body ended after these bytes.
+    end: Option<Result<(), BodyError>>,
+}
+
+impl Registry {
+    /// Appends a chunk (`range`, which must begin where the upload stands) or a stream of any length. What arrived of a body that
+    /// ends early is kept; of one whose length is not the announced one, nothing.
+    pub async fn append(
+        &self,
+        permit: &Permit<Create>,
+        id: &UploadId,
+        range: Option<ContentRange>,
+        content_length: Option<u64>,
+        body: Body,
+    ) -> Result<Upload, Error> {
+        self.session(permit, id).await?;
+        let lock = self.locks.take(id)?;
+        let (version, session) = self.session(permit, id).await?;
+        if session.state != SessionState::Open {
+            return Err(Error::UploadUnknown);
+        }
+        check_range(range, session.offset)?;
+        let announced = range.map(ContentRange::len);
+        if announced.zip(content_length).is_some_and(|(range, length)| range != length) {
+            return Err(Error::SizeMismatch);
+        }
+        let (registry, id) = (self.clone(), id.clone());
+        self.detached(lock, async move { registry.append_locked(id, version, session, announced.or(content_length), body).await }).await
+    }
+
+    async fn append_locked(
+        &self,
+        id: UploadId,
+        version: Version,
+        session: Session,
+        announced: Option<u64>,
+        mut body: Body,
+    ) -> Result<Upload, Error> {
+        let hasher = session.hasher().ok_or(Error::UploadUnknown)?;
+        let start = session.offset;
+        let received = self.receive(Some((id.as_str(), start)), hasher, &mut body, announced).await?;
+        let offset = self.keep(&id, version, session, &received).await?;
+        received.end.map_err(|BodyError::Interrupted| Error::Interrupted)?;
+        Ok(Upload { id, offset })
+    }
+
+    /// Makes what was received part of the upload. Only bytes that survive a power cut may be counted: the hash state would.
+    pub(super) async fn keep(&self, id: &UploadId, version: Version, session: Session, received: &Received) -> Result<u64, Error> {
+        let offset = session.offset + received.length;
+        if received.length == 0 {
+            return Ok(offset);
+        }
+        self.bytes.seal(id.as_str(), offset).await?;
+        let advanced = session.advanced(offset, &received.hasher, self.clock.now().plus(LIFETIME));
+        self.records.swap(&keys::upload(id), version, &advanced).await?.ok_or_else(contended)?;
+        Ok(offset)
+    }
+
+    /// Hashes the body and, if it is told where, writes it.
+    pub(super) async fn receive(
+        &self,
+        to: Option<(&str, u64)>,
+        mut hasher: Hasher,
+        body: &mut Body,
+        announced: Option<u64>,
+    ) -> Result<Received, Error> {
+        let mut length = 0;
+        let mut batch = collect(body).await;
+        loop {
+            let Batch { chunks, size, end } = batch;
+            let at = to.map(|(name, start)| (name, start + length));
+            length += size as u64;
+            if announced.is_some_and(|announced| length > announced || (end == Some(Ok(())) && length < announced)) {
+                return Err(Error::SizeMismatch);
+            }
+            let work = self.absorb(at, hasher, chunks);
+            if let Some(end) = end {
+                return Ok(Received { hasher: work.await?, length, end });
+            }
+            let (done, next) = join(work, collect(body)).await;
+            hasher = done?;
+            batch = next;
+        }
+    }
+
+    pub(super) async fn absorb(&self, at: Option<(&str, u64)>, mut hasher: Hasher, chunks: Vec<Bytes>) -> Result<Hasher, Error> {
+        if chunks.is_empty() {
+            return Ok(hasher);
+        }
+        let hashed = {
+            let chunks = chunks.clone();
+            tokio::task::spawn_blocking(move || {
+                for chunk in &chunks {
+                    hasher.update(chunk);
+                }
+                hasher
+            })
+        };
+        let written = async {
+            match at {
+                Some((name, offset)) => self.bytes.write(name, offset, chunks).await,
+                None => Ok(()),
+            }
+        };
+        let (hashed, written) = join(hashed, written).await;
+        written?;
+        hashed.map_err(|_| Error::Interrupted)
+    }
+
+    /// Runs to its end with the upload's lock even if the caller is given up.
+    pub(super) async fn detached<T: Send + 'static>(
+        &self,
+        lock: Lock,
+        work: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        let task = tokio::spawn(async move {
+            let done = work.await;
+            drop(lock);
+            done
+        });
+        // The task ends early only when the runtime does.
+        task.await.unwrap_or(Err(Error::Interrupted))
+    }
+}
+
+pub(super) fn check_range(range: Option<ContentRange>, offset: u64) -> Result<(), Error> {
+    match range {
+        Some(range) if range.start != offset => Err(Error::RangeMismatch { offset }),
+        _ => Ok(()),
+    }
+}
+
+async fn collect(body: &mut Body) -> Batch {
+    let mut batch = Batch::default();
+    while batch.size < BATCH {
+        match body.next().await {
+            Some(Ok(chunk)) if chunk.is_empty() => {}
+            Some(Ok(chunk)) => {
+                batch.size += chunk.len();
+                batch.chunks.push(chunk);
+            }
+            Some(Err(error)) => {
+                batch.end = Some(Err(error));
+                break;
+            }
+            None => {
+                batch.end = Some(Ok(()));
+                break;
+            }
+        }
+    }
+    batch
+}

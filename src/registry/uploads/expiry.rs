@@ -1,0 +1,68 @@
+//! The end of uploads that are not closed: cancelled, failed, or forgotten.
+
+use super::super::marks::LISTED;
+use super::super::records::BlobRecord;
+use super::super::{Error, Registry, keys};
+use super::UploadId;
+use super::session::{Session, SessionState};
+use crate::oci::{Digest, RepositoryName};
+use crate::storage::Version;
+
+impl Registry {
+    /// Removes the uploads that have expired, with their bytes, and says how many. One that a request is writing to is left alone.
+    pub async fn expire_uploads(&self) -> Result<usize, Error> {
+        let mut expired = 0;
+        let mut after = String::new();
+        loop {
+            let page = self.records.list(keys::UPLOADS, &after, LISTED).await?;
+            let Some(last) = page.last().cloned() else { return Ok(expired) };
+            for id in page.iter().filter_map(|key| key.strip_prefix(keys::UPLOADS)?.parse::<UploadId>().ok()) {
+                expired += usize::from(self.expire(id).await?);
+            }
+            after = last;
+        }
+    }
+
+    async fn expire(&self, id: UploadId) -> Result<bool, Error> {
+        let Ok(lock) = self.locks.take(&id) else { return Ok(false) };
+        let Some((version, session)) = self.records.read::<Session>(&keys::upload(&id)).await? else { return Ok(false) };
+        // Open ones live out their time; what is left of the others is what a crash interrupted.
+        if !session.has_expired(self.clock.now()) {
+            return Ok(false);
+        }
+        let registry = self.clone();
+        self.detached(lock, async move { registry.discard(&id, version, session).await }).await?;
+        Ok(true)
+    }
+
+    /// Removes the upload and its bytes, unless they have become a blob's. The caller holds the lock.
+    pub(super) async fn discard(&self, id: &UploadId, version: Version, session: Session) -> Result<(), Error> {
+        let repository = session.repository.parse::<RepositoryName>();
+        if let (SessionState::Closed, Some(digest)) = (session.state, &session.digest) {
+            self.remove_closed(id, version, &digest.0.clone()).await?;
+        } else {
+            // Said before it is done, so that no half removed upload is taken up again after a crash.
+            let aborting = Session { state: SessionState::Aborting, ..session };
+            let Some(version) = self.records.swap(&keys::upload(id), version, &aborting).await? else {
+                return Err(Error::UploadUnknown);
+            };
+            self.bytes.remove(id.as_str()).await?;
+            self.records.delete(&keys::upload(id), version).await?;
+        }
+        match repository {
+            Ok(repository) => self.leave(&repository).await,
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Removes a closed upload, and its bytes if the blob has others.
+    pub(super) async fn remove_closed(&self, id: &UploadId, version: Version, digest: &Digest) -> Result<(), Error> {
+        let blob = self.records.read::<BlobRecord>(&keys::blob(digest)).await?;
+        let is_used = |blob: &BlobRecord| blob.generation == id.as_str() || blob.trash.iter().any(|name| name == id.as_str());
+        if !blob.is_some_and(|(_, blob)| is_used(&blob)) {
+            self.bytes.remove(id.as_str()).await?;
+        }
+        self.records.delete(&keys::upload(id), version).await?;
+        Ok(())
+    }
+}

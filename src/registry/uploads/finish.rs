@@ -1,0 +1,131 @@
+//! Closing an upload: the last bytes, the check of the digest, and the blob's publication.
+
+use super::super::blobs::Own;
+use super::super::hashing::Hasher;
+use super::super::marks::contended;
+use super::super::records::Text;
+use super::super::{Body, Error, Registry, keys};
+use super::UploadId;
+use super::append::check_range;
+use super::session::{Session, SessionState};
+use crate::access::{Create, Permit};
+use crate::oci::{Algorithm, ContentRange, Digest, RepositoryName};
+use crate::storage::Version;
+
+/// How much is read at once when bytes must be hashed again.
+const READ: usize = 1024 * 1024;
+
+impl Registry {
+    /// Appends the last bytes, if any, and makes the upload a blob of the repository. If the content is not what `digest` says, the
+    /// upload is cancelled and its bytes are removed.
+    pub async fn finish(
+        &self,
+        permit: &Permit<Create>,
+        id: &UploadId,
+        range: Option<ContentRange>,
+        digest: &Digest,
+        body: Body,
+    ) -> Result<Digest, Error> {
+        self.session(permit, id).await?;
+        let lock = self.locks.take(id)?;
+        let (version, session) = self.session(permit, id).await?;
+        let (registry, repository) = (self.clone(), permit.repository().clone());
+        let closing = Closing { registry, repository, id: id.clone(), digest: digest.clone(), version };
+        self.detached(lock, async move {
+            match session.state {
+                SessionState::Open => closing.close(session, range, body).await,
+                SessionState::Closed => closing.resume(session).await,
+                SessionState::Aborting => Err(Error::UploadUnknown),
+            }
+        })
+        .await
+    }
+
+    /// Hashes with another algorithm what was written so far.
+    async fn rehash(&self, name: &str, size: u64, algorithm: Algorithm) -> Result<Hasher, Error> {
+        let mut hasher = Hasher::new(algorithm);
+        if size == 0 {
+            return Ok(hasher);
+        }
+        let file = self.bytes.open(name).await?;
+        let mut offset = 0;
+        while offset < size {
+            let most = usize::try_from(size - offset).map_or(READ, |left| left.min(READ));
+            let bytes = file.read(offset, most).await?;
+            if bytes.is_empty() {
+                return Err(crate::storage::Failure::Missing.into());
+            }
+            offset += bytes.len() as u64;
+            hasher = self.absorb(None, hasher, vec![bytes]).await?;
+        }
+        Ok(hasher)
+    }
+}
+
+/// An upload that is being closed, under its lock.
+struct Closing {
+    registry: Registry,
+    repository: RepositoryName,
+    id: UploadId,
+    digest: Digest,
+    version: Version,
+}
+
+impl Closing {
+    async fn close(self, session: Session, range: Option<ContentRange>, mut body: Body) -> Result<Digest, Error> {
+        let registry = &self.registry;
+        check_range(range, session.offset)?;
+        let hasher = match session.hasher() {
+            Some(hasher) if hasher.algorithm() == self.digest.algorithm() => hasher,
+            _ => registry.rehash(self.id.as_str(), session.offset, self.digest.algorithm()).await?,
+        };
+        // Content that is here already is hashed, which proves that the client has it, and not written again.
+        let known = session.offset == 0 && registry.is_known(&self.digest).await?;
+        let to = (!known).then_some((self.id.as_str(), session.offset));
+        let received = registry.receive(to, hasher, &mut body, range.map(ContentRange::len)).await?;
+        if received.end.is_err() {
+            if !known {
+                registry.keep(&self.id, self.version, session, &received).await?;
+            }
+            return Err(Error::Interrupted);
+        }
+        let found = received.hasher.digest();
+        if found != self.digest {
+            registry.discard(&self.id, self.version, session).await?;
+            return Err(Error::DigestMismatch { expected: self.digest, found });
+        }
+        if known {
+            // Collected since: the client must send it again.
+            registry.publish(&self.repository, &self.digest, None).await?.ok_or_else(contended)?;
+            registry.records.delete(&keys::upload(&self.id), self.version).await?;
+            return Ok(self.digest);
+        }
+        let size = session.offset + received.length;
+        self.seal_and_publish(session, size).await
+    }
+
+    async fn seal_and_publish(self, session: Session, size: u64) -> Result<Digest, Error> {
+        let Self { registry, repository, id, digest, version } = self;
+        if size == 0 {
+            registry.bytes.write(id.as_str(), 0, Vec::new()).await?;
+        }
+        registry.bytes.seal(id.as_str(), size).await?;
+        // From here on the bytes may be a blob's: expiry must look before it removes them.
+        let closed = Session { state: SessionState::Closed, offset: size, digest: Some(Text(digest.clone())), ..session };
+        let version = registry.records.swap(&keys::upload(&id), version, &closed).await?.ok_or_else(contended)?;
+        registry.publish(&repository, &digest, Some(Own { name: id.to_string(), size })).await?;
+        registry.remove_closed(&id, version, &digest).await?;
+        Ok(digest)
+    }
+
+    /// The upload was closed, and the answer lost: link what was published. Its own bytes are not published a second time.
+    async fn resume(self, session: Session) -> Result<Digest, Error> {
+        let Self { registry, repository, id, digest, version } = self;
+        if session.digest.is_none_or(|closed| closed.0 != digest) {
+            return Err(Error::UploadUnknown);
+        }
+        registry.publish(&repository, &digest, None).await?.ok_or(Error::UploadUnknown)?;
+        registry.remove_closed(&id, version, &digest).await?;
+        Ok(digest)
+    }
+}

@@ -1,1 +1,50 @@
-//! Under construction.
+//! Requests and answers: routes, the identification of callers, status codes and headers. Knows no sockets and no files.
+//!
+//! Every request under `/v2/` takes one way: [`auth`] finds out who asks, a handler asks policy for a permit and the registry for the
+//! rest, and [`answer`] turns whatever went wrong into the specification's words.
+//!
+//! <https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md>
+
+mod answer;
+mod auth;
+mod authority;
+mod challenge;
+mod connection;
+mod handlers;
+mod live;
+mod query;
+mod route;
+#[cfg(test)]
+mod tests;
+
+pub use connection::Connection;
+pub use live::{Live, Shared};
+
+use crate::clock::Clock;
+use crate::registry::Registry;
+use axum::Router;
+use axum::extract::{Request, State};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// What every request needs. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct App {
+    pub live: Shared,
+    pub registry: Registry,
+    pub clock: Clock,
+    /// Set when the server is about to accept requests, and cleared when it drains.
+    pub ready: Arc<AtomicBool>,
+}
+
+/// The registry. Expects a [`Connection`] in the extensions of every request.
+pub fn router(app: App) -> Router {
+    Router::new().fallback(async |State(app): State<App>, request: Request| auth::serve(app, request).await).with_state(app)
+}
+
+/// Only `/livez`, `/readyz` and `/startupz`, for a listener of their own.
+pub fn health_router(ready: Arc<AtomicBool>) -> Router {
+    Router::new()
+        .fallback(async |State(ready): State<Arc<AtomicBool>>, request: Request| handlers::health::only(&ready, &request))
+        .with_state(ready)
+}

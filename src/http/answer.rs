@@ -1,0 +1,288 @@
+//! What goes wrong, in the specification's words. The only file that knows which status and which code an error gets; what the client
+//! reads and what the log reads are separate texts.
+//!
+//! <https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#error-codes>
+
+use super::authority::InvalidHost;
+use super::route::InvalidPath;
+use crate::access::Denied;
+use crate::identity::{self, Refused};
+use crate::limits::MANIFEST_BYTES;
+use crate::oci::{ErrorCode, InvalidContentRange, InvalidDigest, InvalidReference, InvalidTag};
+use crate::registry;
+use crate::storage;
+use axum::body::Body;
+use axum::response::Response;
+use http::header::{ALLOW, CONTENT_TYPE, RANGE, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use serde_json::{Value, json};
+use std::borrow::Cow;
+
+/// What clients that cannot be judged, or not be served, now are told to wait.
+const RETRY_SECONDS: &str = "5";
+
+/// An answer that is an error.
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub(super) status: StatusCode,
+    /// `None`: the specification has no code for what is our own fault.
+    code: Option<ErrorCode>,
+    message: Cow<'static, str>,
+    /// One error is reported for each; one without detail if there are none.
+    details: Vec<Value>,
+    headers: HeaderMap,
+    /// What the log says beyond the client's text.
+    pub(super) log: Option<String>,
+    /// A credential was presented and is bad: clients shall not present it again.
+    pub(super) invalid_token: bool,
+}
+
+impl Fault {
+    fn new(status: StatusCode, code: impl Into<Option<ErrorCode>>, message: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            status,
+            code: code.into(),
+            message: message.into(),
+            details: Vec::new(),
+            headers: HeaderMap::new(),
+            log: None,
+            invalid_token: false,
+        }
+    }
+
+    fn detail(mut self, detail: Value) -> Self {
+        self.details.push(detail);
+        self
+    }
+
+    fn log(mut self, text: impl ToString) -> Self {
+        self.log = Some(text.to_string());
+        self
+    }
+
+    pub(super) fn header(mut self, name: HeaderName, value: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.headers.insert(name, value);
+        }
+        self
+    }
+
+    /// A header of a 416, which tells where to go on.
+    pub(super) fn header_on_range(self, name: HeaderName, value: &str) -> Self {
+        if self.status == StatusCode::RANGE_NOT_SATISFIABLE { self.header(name, value) } else { self }
+    }
+
+    /// Nobody in particular asks for what somebody may have.
+    pub(super) fn unauthenticated() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, "authentication is required")
+    }
+
+    /// Only a token can be handed back.
+    pub(super) fn no_token() -> Self {
+        let message = "present an OIDC ID token or a JWT-SVID, as Bearer or as the password of Basic: a client certificate needs no token";
+        Self::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, message)
+    }
+
+    pub(super) fn method_not_allowed(allowed: &'static str) -> Self {
+        let message = format!("the method is not supported here: use {allowed}");
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported, message).header(ALLOW, allowed)
+    }
+
+    pub(super) fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, ErrorCode::Unsupported, InvalidPath::Unknown.to_string())
+    }
+
+    pub(super) fn bad_page_size() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, ErrorCode::Unsupported, "`n` is how many entries to list: a number, 0 or more")
+    }
+
+    pub(super) fn missing_digest() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, ErrorCode::DigestInvalid, "close an upload with ?digest=<digest of the whole content>")
+    }
+
+    pub(super) fn manifest_too_large() -> Self {
+        registry::Error::TooLarge.into()
+    }
+
+    /// The request's body ended before its end.
+    pub(super) fn interrupted() -> Self {
+        registry::Error::Interrupted.into()
+    }
+
+    pub(super) fn upload_unknown() -> Self {
+        registry::Error::UploadUnknown.into()
+    }
+
+    pub(super) fn bad_tag(tag: InvalidTag) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, ErrorCode::ManifestInvalid, tag.to_string())
+    }
+
+    pub(super) fn tag_in_path_and_query() -> Self {
+        let message = "?tag= goes with a digest in the path, not with a tag";
+        Self::new(StatusCode::BAD_REQUEST, ErrorCode::ManifestInvalid, message)
+    }
+
+    pub(super) fn too_many_tags(most: usize) -> Self {
+        let message = format!("a manifest can be pushed with at most {most} tags at once");
+        Self::new(StatusCode::URI_TOO_LONG, ErrorCode::ManifestInvalid, message)
+    }
+
+    pub(super) fn range_not_satisfiable(size: u64) -> Self {
+        Self::new(StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::SizeInvalid, "the range is outside the blob")
+            .detail(json!({"size": size}))
+            .header(http::header::CONTENT_RANGE, &format!("bytes */{size}"))
+    }
+
+    /// A bad path. `writes` tells a push of a malformed reference (400) from asking for what cannot be there (404).
+    pub(super) fn path(invalid: InvalidPath, writes: bool) -> Self {
+        match invalid {
+            InvalidPath::Unknown => Self::not_found(),
+            InvalidPath::Name(name) => Self::new(StatusCode::BAD_REQUEST, ErrorCode::NameInvalid, name.to_string()),
+            InvalidPath::Reference(InvalidReference::Tag(tag)) if writes => Self::bad_tag(tag),
+            InvalidPath::Reference(InvalidReference::Tag(tag)) => {
+                Self::new(StatusCode::NOT_FOUND, ErrorCode::ManifestUnknown, tag.to_string())
+            }
+            InvalidPath::Reference(InvalidReference::Digest(digest)) | InvalidPath::Digest(digest) => digest.into(),
+        }
+    }
+
+    /// The same for someone who has not said who they are: 401 instead of 403, since a credential might help.
+    #[must_use]
+    pub(super) fn for_anonymous(mut self) -> Self {
+        if self.status == StatusCode::FORBIDDEN {
+            let Self { status, code, message, .. } = Self::unauthenticated();
+            (self.status, self.code, self.message) = (status, code, message);
+        }
+        self
+    }
+
+    pub(super) fn response(self) -> Response {
+        let code = self.code.map_or("UNKNOWN", ErrorCode::as_str);
+        let error = |detail: &Value| json!({"code": code, "message": self.message, "detail": detail});
+        let errors: Vec<Value> = if self.details.is_empty() { vec![error(&json!({}))] } else { self.details.iter().map(error).collect() };
+        let mut response = Response::new(Body::from(json!({ "errors": errors }).to_string()));
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.headers;
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response
+    }
+}
+
+impl From<InvalidHost> for Fault {
+    fn from(invalid: InvalidHost) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, ErrorCode::Unsupported, invalid.to_string())
+    }
+}
+
+impl From<InvalidDigest> for Fault {
+    fn from(invalid: InvalidDigest) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, ErrorCode::DigestInvalid, invalid.to_string())
+    }
+}
+
+impl From<InvalidContentRange> for Fault {
+    fn from(invalid: InvalidContentRange) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, ErrorCode::BlobUploadInvalid, invalid.to_string())
+    }
+}
+
+impl From<Denied> for Fault {
+    fn from(denied: Denied) -> Self {
+        let Denied { action, repository, .. } = &denied;
+        let message = format!("policy does not allow you to {} in {repository}", action.as_str());
+        Self::new(StatusCode::FORBIDDEN, ErrorCode::Denied, message)
+            .detail(json!({"repository": repository.as_str(), "action": action.as_str()}))
+            .log(&denied)
+    }
+}
+
+impl From<registry::Error> for Fault {
+    fn from(error: registry::Error) -> Self {
+        use registry::Error::*;
+        let (status, code) = match &error {
+            BlobUnknown => (StatusCode::NOT_FOUND, ErrorCode::BlobUnknown),
+            UploadUnknown => (StatusCode::NOT_FOUND, ErrorCode::BlobUploadUnknown),
+            UploadBusy => (StatusCode::CONFLICT, ErrorCode::BlobUploadInvalid),
+            RangeMismatch { .. } => (StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::BlobUploadInvalid),
+            SizeMismatch => (StatusCode::BAD_REQUEST, ErrorCode::SizeInvalid),
+            DigestMismatch { .. } => (StatusCode::BAD_REQUEST, ErrorCode::DigestInvalid),
+            ManifestUnknown => (StatusCode::NOT_FOUND, ErrorCode::ManifestUnknown),
+            RepositoryUnknown => (StatusCode::NOT_FOUND, ErrorCode::NameUnknown),
+            InvalidManifest(_) => (StatusCode::BAD_REQUEST, ErrorCode::ManifestInvalid),
+            MissingReferences(_) => (StatusCode::NOT_FOUND, ErrorCode::ManifestBlobUnknown),
+            TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::SizeInvalid),
+            TagExists | TagMissing => (StatusCode::FORBIDDEN, ErrorCode::Denied),
+            Referenced => (StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Denied),
+            Interrupted => (StatusCode::BAD_REQUEST, ErrorCode::BlobUploadInvalid),
+            Storage(failure) => return storage_failed(failure),
+        };
+        let fault = Self::new(status, code, error.to_string());
+        match error {
+            RangeMismatch { offset } => fault.header(RANGE, &uploaded(offset)).detail(json!({"offset": offset})),
+            DigestMismatch { expected, found } => fault.detail(json!({"expected": expected.as_str(), "found": found.as_str()})),
+            MissingReferences(digests) => digests.iter().fold(fault, |fault, digest| fault.detail(json!({"digest": digest.as_str()}))),
+            TooLarge => fault.detail(json!({"limit": MANIFEST_BYTES})),
+            Referenced => fault.header(ALLOW, "GET, HEAD"),
+            _ => fault,
+        }
+    }
+}
+
+/// `Range` of an upload that has so many bytes. Of one that has none clients can read only `0-0`.
+pub(super) fn uploaded(offset: u64) -> String {
+    format!("0-{}", offset.saturating_sub(1))
+}
+
+fn storage_failed(failure: &storage::Failure) -> Fault {
+    let (status, message) = match failure {
+        storage::Failure::Conflict => (StatusCode::SERVICE_UNAVAILABLE, "others are changing the same: try again"),
+        storage::Failure::Full => (StatusCode::INSUFFICIENT_STORAGE, "the registry's storage is full: nothing was stored"),
+        storage::Failure::Missing | storage::Failure::Io(_) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "the registry's storage failed: its log has the reason")
+        }
+        storage::Failure::Stopped => (StatusCode::SERVICE_UNAVAILABLE, "the registry's storage takes no changes until it is restarted"),
+    };
+    let fault = Fault::new(status, None, message).log(failure);
+    if status == StatusCode::SERVICE_UNAVAILABLE { fault.header(RETRY_AFTER, RETRY_SECONDS) } else { fault }
+}
+
+impl From<identity::Failure> for Fault {
+    fn from(failure: identity::Failure) -> Self {
+        match failure {
+            identity::Failure::Refused(refusal) => Self {
+                invalid_token: true,
+                ..Self::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, refused(&refusal.reason)).log(&refusal.reason)
+            },
+            identity::Failure::Undecidable { why, .. } => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, None, "the credential cannot be checked now: its issuer's keys are not known")
+                    .log(why)
+                    .header(RETRY_AFTER, RETRY_SECONDS)
+            }
+        }
+    }
+}
+
+/// What a client may know of why its credential is bad. What was expected and what was found stays in the log.
+const fn refused(reason: &Refused) -> &'static str {
+    match reason {
+        Refused::SeveralAuthorizationHeaders => "the request has several Authorization headers: send one",
+        Refused::Scheme => "the Authorization header is neither Bearer nor Basic with a token as its password",
+        Refused::MalformedBasic => "the Authorization header is not base64 of user:password",
+        Refused::NotAToken => "the password is no token: present an OIDC ID token or a JWT-SVID",
+        Refused::Jwt(_) => "the token is not accepted: is it meant for this registry, and has it not expired?",
+        Refused::UnknownIssuer => "the token's issuer is not accepted here",
+        Refused::UnknownTrustDomain => "the SPIFFE ID's trust domain is not accepted here",
+        Refused::KindNotAccepted => "credentials of this kind are not accepted from there",
+        Refused::Chain(_) => {
+            "the client certificate is not accepted: is it issued by an authority of this registry, and has it not expired?"
+        }
+        Refused::Validation { .. } => "the credential does not fulfil the conditions that are set for its issuer",
+        Refused::Mapping { .. }
+        | Refused::EmptyUsername
+        | Refused::UsernameTooLong { .. }
+        | Refused::UsernameIsSpiffeId
+        | Refused::NoCommonName
+        | Refused::TooManyGroups { .. }
+        | Refused::GroupTooLong { .. } => "the credential's claims do not yield an identity",
+    }
+}

@@ -1,0 +1,155 @@
+//! The one way that every request takes: its id, its address, its caller, its handler, its line in the log.
+
+use super::answer::Fault;
+use super::authority::{self, Origin};
+use super::handlers::{self, Call};
+use super::query::Query;
+use super::route::{InvalidPath, Route};
+use super::{App, Connection, Live, challenge};
+use crate::identity::{CredentialType, Evidence, Failure, Presented, Refusal};
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use http::header::{AUTHORIZATION, ORIGIN, WWW_AUTHENTICATE};
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Method, StatusCode};
+use std::sync::Arc;
+use tokio::time::Instant;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
+
+/// What the log says of a caller, known or not.
+#[derive(Default)]
+struct Who {
+    credential: Option<CredentialType>,
+    /// Once it is identified.
+    name: Option<String>,
+    /// Of a credential that was refused or could not be checked.
+    evidence: Evidence,
+}
+
+pub(super) async fn serve(app: App, request: Request) -> Response {
+    let begun = Instant::now();
+    let id = format!("{:016x}", fastrand::u64(..));
+    let (parts, body) = request.into_parts();
+    let route = Route::parse(parts.uri.path());
+    if let Ok(Route::Health(probe)) = route {
+        return handlers::health::answer(probe, &app.ready, &parts.method);
+    }
+    let live = app.live.load_full();
+    let (method, path) = (parts.method.clone(), logged_path(&parts, route.as_ref().ok()));
+    let scope = route.as_ref().ok().and_then(|route| challenge::scope(route, &method));
+    let mut who = Who::default();
+    let tls = parts.extensions.get::<Connection>().is_some_and(|connection| connection.tls);
+    let origin = authority::origin(&parts, tls, &live.external_urls);
+
+    let outcome = match &origin {
+        Ok(_) => attend(&app, &live, route, parts, body, &mut who).await,
+        Err(invalid) => Err((*invalid).into()),
+    };
+    let (mut response, why) = match outcome {
+        Ok(response) => (response, None),
+        Err(mut fault) => {
+            let why = fault.log.take();
+            (refuse(fault, &live, origin.as_ref().ok(), scope.as_deref()), why)
+        }
+    };
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response.headers_mut().insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
+    log(&id, &method, &path, response.status(), &who, why.as_deref(), begun);
+    response
+}
+
+/// Finds out who asks, and lets the route's handler answer.
+async fn attend(
+    app: &App,
+    live: &Arc<Live>,
+    route: Result<Route, InvalidPath>,
+    parts: Parts,
+    body: Body,
+    who: &mut Who,
+) -> Result<Response, Fault> {
+    let now = app.clock.now();
+    let identity = match live.authenticator.authenticate(&presented(&parts), now).await {
+        Ok(identity) => identity,
+        Err(failure) => {
+            let (Failure::Refused(Refusal { evidence, .. }) | Failure::Undecidable { evidence, .. }) = &failure;
+            *who = Who { credential: evidence.credential, name: None, evidence: evidence.clone() };
+            return Err(failure.into());
+        }
+    };
+    *who = Who { credential: Some(identity.credential()), name: Some(identity.username().to_owned()), evidence: Evidence::default() };
+    let anonymous = identity.is_anonymous();
+    let call = Call { app: app.clone(), live: live.clone(), identity, query: Query::parse(parts.uri.query()), parts, now };
+    let outcome = match route {
+        Ok(route) => handlers::answer(&call, route, body).await,
+        Err(invalid) => Err(Fault::path(invalid, matches!(call.parts.method, Method::PUT | Method::POST | Method::PATCH))),
+    };
+    outcome.map_err(|fault| if anonymous { fault.for_anonymous() } else { fault })
+}
+
+/// What the request carries to say who asks. A certificate is ambient: a browser presents it for whatever page asks it to.
+pub(super) fn presented(parts: &Parts) -> Presented<'_> {
+    let site = parts.headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    let foreign = matches!(site, Some(b"cross-site" | b"same-site")) || parts.headers.contains_key(ORIGIN);
+    Presented {
+        authorization: parts.headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes).collect(),
+        peer: parts.extensions.get::<Connection>().and_then(|connection| connection.peer.as_deref()),
+        ambient: !foreign,
+    }
+}
+
+fn refuse(fault: Fault, live: &Live, origin: Option<&Origin>, scope: Option<&str>) -> Response {
+    let challenge = match origin {
+        Some(origin) if live.challenge && fault.status == StatusCode::UNAUTHORIZED => {
+            HeaderValue::from_str(&challenge::bearer(origin, &live.service, scope, fault.invalid_token)).ok()
+        }
+        _ => None,
+    };
+    let mut response = fault.response();
+    if let Some(challenge) = challenge {
+        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    }
+    response
+}
+
+/// Without the query, and of an upload's name only the beginning: for the anonymous, whoever knows it owns the upload.
+fn logged_path(parts: &Parts, route: Option<&Route>) -> String {
+    match route {
+        Some(Route::Upload(repository, id)) => format!("/v2/{repository}/blobs/uploads/{}…", id.get(..8).unwrap_or_default()),
+        _ => parts.uri.path().to_owned(),
+    }
+}
+
+/// One line a request: with the reason and the evidence if it was refused, never with the credential.
+fn log(id: &str, method: &Method, path: &str, status: StatusCode, who: &Who, why: Option<&str>, begun: Instant) {
+    let Who { credential, name, evidence } = who;
+    let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+    macro_rules! line {
+        ($level:ident, $message:literal) => {
+            tracing::$level!(
+                http.method = %method,
+                http.path = path,
+                http.status = status.as_u16(),
+                http.micros = micros,
+                request.id = id,
+                credential.type = credential.map(CredentialType::as_str),
+                credential.issuer = evidence.issuer.as_deref(),
+                credential.key_id = evidence.key_id.as_deref(),
+                credential.subject = evidence.subject.as_deref(),
+                credential.serial = evidence.serial.as_deref(),
+                identity = name.as_deref(),
+                why,
+                $message
+            )
+        };
+    }
+    match (status, why) {
+        (status, _) if status.is_server_error() => line!(error, "request failed"),
+        (StatusCode::UNAUTHORIZED, Some(_)) => line!(warn, "credential refused"),
+        _ => line!(info, "request"),
+    }
+}

@@ -1,0 +1,101 @@
+//! Under which address the client reached us: what goes into the realm of a challenge, and the check that there is only one.
+//!
+//! RFC 9110, 7.2 (`Host`, `:authority`) and RFC 9112, 3.2 (a request with several `Host` lines is answered with 400).
+
+use http::header::HOST;
+use http::request::Parts;
+use std::fmt;
+
+/// Scheme and authority, as in `https://registry.example.org:5000`. Of characters that may stand in a quoted string.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Origin(String);
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum InvalidHost {
+    #[error("the request has several Host headers: send one")]
+    Several,
+    #[error("the request has no Host header: send one")]
+    Missing,
+    #[error("the Host header is no host name or address with an optional port")]
+    Malformed,
+    #[error("the Host header and the request target name different hosts")]
+    Contradiction,
+}
+
+/// The address that the client used. `external_urls` is where users say the registry is found: the one with the client's own authority
+/// counts, else the first, since whatever stands in between has then replaced the authority.
+pub(super) fn origin(parts: &Parts, tls: bool, external_urls: &[String]) -> Result<Origin, InvalidHost> {
+    let authority = authority(parts)?;
+    let same = |url: &&String| url.split_once("://").is_some_and(|(_, rest)| rest.trim_end_matches('/').eq_ignore_ascii_case(authority));
+    match external_urls.iter().find(same).or_else(|| external_urls.first()) {
+        Some(url) => Ok(Origin(url.trim_end_matches('/').to_owned())),
+        None => Ok(Origin(format!("{}://{authority}", if tls { "https" } else { "http" }))),
+    }
+}
+
+fn authority(parts: &Parts) -> Result<&str, InvalidHost> {
+    let mut hosts = parts.headers.get_all(HOST).iter();
+    let host = hosts.next().map(|value| value.to_str().map_err(|_| InvalidHost::Malformed)).transpose()?;
+    if hosts.next().is_some() {
+        return Err(InvalidHost::Several);
+    }
+    let target = parts.uri.authority().map(http::uri::Authority::as_str);
+    let authority = match (target, host) {
+        (Some(target), Some(host)) if !target.eq_ignore_ascii_case(host) => return Err(InvalidHost::Contradiction),
+        (Some(authority), _) | (None, Some(authority)) => authority,
+        (None, None) => return Err(InvalidHost::Missing),
+    };
+    // Narrower than RFC 3986: without user information, and without anything that could end a quoted string.
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
+    if authority.is_empty() || !authority.bytes().all(plain) { Err(InvalidHost::Malformed) } else { Ok(authority) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(uri: &str, hosts: &[&str]) -> Parts {
+        let mut request = http::Request::builder().uri(uri);
+        for host in hosts {
+            request = request.header(HOST, *host);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    fn at(uri: &str, hosts: &[&str], tls: bool, external: &[&str]) -> Result<String, InvalidHost> {
+        let external: Vec<String> = external.iter().map(ToString::to_string).collect();
+        origin(&parts(uri, hosts), tls, &external).map(|origin| origin.to_string())
+    }
+
+    #[test]
+    fn the_origin_is_what_the_client_used() {
+        assert_eq!(at("/v2/", &["r.example:5000"], true, &[]), Ok("https://r.example:5000".into()));
+        assert_eq!(at("/v2/", &["[::1]:5000"], false, &[]), Ok("http://[::1]:5000".into()));
+        assert_eq!(at("https://r.example/v2/", &[], true, &[]), Ok("https://r.example".into()), "HTTP/2's :authority");
+        assert_eq!(at("http://r.example/v2/", &["R.example"], false, &[]), Ok("http://r.example".into()));
+    }
+
+    #[test]
+    fn external_urls_win_and_the_clients_own_among_them() {
+        let external = ["https://out.example", "https://r.example/"];
+        assert_eq!(at("/v2/", &["r.example"], false, &external), Ok("https://r.example".into()));
+        assert_eq!(at("/v2/", &["10.0.0.1:5000"], false, &external), Ok("https://out.example".into()));
+    }
+
+    #[test]
+    fn there_is_exactly_one_well_formed_host() {
+        assert_eq!(at("/v2/", &["a", "b"], true, &[]), Err(InvalidHost::Several));
+        assert_eq!(at("/v2/", &["a", "a"], true, &[]), Err(InvalidHost::Several));
+        assert_eq!(at("/v2/", &[], true, &[]), Err(InvalidHost::Missing));
+        assert_eq!(at("http://a/v2/", &["b"], true, &[]), Err(InvalidHost::Contradiction));
+        for bad in ["", "a b", "a\",x=\"", "a,b", "user@a", "a/b", "ä"] {
+            assert_eq!(at("/v2/", &[bad], true, &[]), Err(InvalidHost::Malformed), "{bad}");
+        }
+    }
+}

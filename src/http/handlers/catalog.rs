@@ -1,0 +1,21 @@
+//! `/v2/_catalog`: the repositories that the caller may read.
+
+use super::{Call, Reply};
+use crate::http::answer::Fault;
+use axum::response::Response;
+use http::header::LINK;
+use http::{Method, StatusCode};
+use serde_json::json;
+
+pub(super) async fn answer(call: &Call) -> Result<Response, Fault> {
+    if !matches!(call.parts.method, Method::GET | Method::HEAD) {
+        return Err(Fault::method_not_allowed("GET, HEAD"));
+    }
+    if call.identity.is_anonymous() && !call.live.policy.serves_anonymous() {
+        return Err(Fault::unauthenticated());
+    }
+    let wanted = call.query.page()?;
+    let page = call.app.registry.catalog(&call.reader(), wanted.after, wanted.limit).await?;
+    let next = page.entries.last().filter(|_| page.more).map(|last| wanted.next("/v2/_catalog", last));
+    Ok(Reply::new(StatusCode::OK).header_if(LINK, next).json(&json!({"repositories": page.entries})))
+}

@@ -1,0 +1,87 @@
+//! `/v2/<name>/manifests/<reference>` (distribution-spec, Pulling manifests, Pushing Manifests, Deleting Manifests).
+
+use super::{CONTENT_DIGEST, Call, OCI_SUBJECT, OCI_TAG, Reply};
+use crate::http::answer::Fault;
+use crate::limits::MANIFEST_BYTES;
+use crate::oci::{Reference, RepositoryName, Tag};
+use axum::body::Body;
+use axum::response::Response;
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, LOCATION};
+use http::{Method, StatusCode};
+use http_body_util::BodyExt;
+
+/// The most tags that one push may set.
+const TAGS: usize = 32;
+
+pub(super) async fn answer(call: &Call, repository: &RepositoryName, reference: &Reference, body: Body) -> Result<Response, Fault> {
+    match call.parts.method {
+        Method::GET | Method::HEAD => pull(call, repository, reference).await,
+        Method::PUT => push(call, repository, reference, body).await,
+        Method::DELETE => {
+            call.app.registry.delete_manifest(&call.permit(repository)?, reference).await?;
+            Ok(Reply::new(StatusCode::ACCEPTED).empty())
+        }
+        _ => Err(Fault::method_not_allowed("GET, HEAD, PUT, DELETE")),
+    }
+}
+
+async fn pull(call: &Call, repository: &RepositoryName, reference: &Reference) -> Result<Response, Fault> {
+    let manifest = call.app.registry.manifest(&call.permit(repository)?, reference).await?;
+    let etag = format!("\"{}\"", manifest.digest);
+    let reply = |status| Reply::new(status).header(CONTENT_DIGEST, manifest.digest.as_str()).header(ETAG, &etag);
+    if call.has(&etag) {
+        return Ok(reply(StatusCode::NOT_MODIFIED).empty());
+    }
+    let reply = reply(StatusCode::OK).header(CONTENT_TYPE, &manifest.media_type).header(CONTENT_LENGTH, manifest.bytes.len().to_string());
+    Ok(if call.parts.method == Method::HEAD { reply.empty() } else { reply.body(manifest.bytes) })
+}
+
+async fn push(call: &Call, repository: &RepositoryName, reference: &Reference, body: Body) -> Result<Response, Fault> {
+    let permit = call.write_permit(repository)?;
+    let tags = tags(call, reference)?;
+    let bytes = collect(call, body).await?;
+    let registry = &call.app.registry;
+    let pushed = registry.put_manifest(&permit, reference, call.header(CONTENT_TYPE), bytes).await?;
+    let mut reply = Reply::new(StatusCode::CREATED)
+        .header(LOCATION, format!("/v2/{repository}/manifests/{}", pushed.digest))
+        .header(CONTENT_DIGEST, pushed.digest.as_str())
+        .header_if(OCI_SUBJECT, pushed.subject.as_ref().map(|subject| subject.as_str()));
+    for tag in &tags {
+        registry.put_tag(&permit, tag, &pushed.digest).await?;
+        reply = reply.header(OCI_TAG, tag.as_str());
+    }
+    Ok(reply.empty())
+}
+
+/// `?tag=`, which may come several times.
+fn tags(call: &Call, reference: &Reference) -> Result<Vec<Tag>, Fault> {
+    let tags: Vec<Tag> = call.query.all("tag").map(str::parse).collect::<Result<_, _>>().map_err(Fault::bad_tag)?;
+    match reference {
+        Reference::Tag(_) if !tags.is_empty() => Err(Fault::tag_in_path_and_query()),
+        _ if tags.len() > TAGS => Err(Fault::too_many_tags(TAGS)),
+        _ => Ok(tags),
+    }
+}
+
+/// How much of a body that is too long is read, so that a client that is still sending gets to hear why it is refused.
+const DRAINED: usize = 4 * MANIFEST_BYTES;
+
+/// The whole body, if it is no longer than a manifest may be.
+async fn collect(call: &Call, mut body: Body) -> Result<Bytes, Fault> {
+    let announced = call.header(CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > DRAINED as u64) {
+        return Err(Fault::manifest_too_large());
+    }
+    let (mut bytes, mut length) = (BytesMut::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let Ok(chunk) = frame.map_err(|_| Fault::interrupted())?.into_data() else { continue };
+        length += chunk.len();
+        match length {
+            0..=MANIFEST_BYTES => bytes.extend_from_slice(&chunk),
+            ..=DRAINED => bytes.clear(),
+            _ => break,
+        }
+    }
+    if length > MANIFEST_BYTES { Err(Fault::manifest_too_large()) } else { Ok(bytes.freeze()) }
+}

@@ -1,0 +1,121 @@
+//! One file for each kind of resource. A handler asks policy for a permit before it reads a byte of the body.
+
+mod base;
+mod blobs;
+mod catalog;
+pub(super) mod health;
+mod manifests;
+mod referrers;
+mod tags;
+mod token;
+mod uploads;
+
+use super::answer::Fault;
+use super::query::Query;
+use super::route::Route;
+use super::{App, Live};
+use crate::access::{self, Kind, Permit, Write};
+use crate::clock::Timestamp;
+use crate::identity::Identity;
+use crate::oci::RepositoryName;
+use axum::body::Body;
+use axum::response::Response;
+use http::header::CONTENT_TYPE;
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, StatusCode};
+use std::sync::Arc;
+
+const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+const UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
+const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
+const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
+const OCI_FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
+
+/// A request whose caller is known.
+pub(super) struct Call {
+    pub(super) app: App,
+    pub(super) live: Arc<Live>,
+    pub(super) identity: Identity,
+    pub(super) query: Query,
+    pub(super) parts: Parts,
+    pub(super) now: Timestamp,
+}
+
+impl Call {
+    fn permit<A: Kind>(&self, repository: &RepositoryName) -> Result<Permit<A>, Fault> {
+        Ok(access::decide(&self.live.policy, &self.identity, repository)?)
+    }
+
+    fn write_permit(&self, repository: &RepositoryName) -> Result<Permit<Write>, Fault> {
+        Ok(access::decide_write(&self.live.policy, &self.identity, repository)?)
+    }
+
+    fn reader(&self) -> access::Reader<'_> {
+        access::Reader::new(&self.live.policy, &self.identity)
+    }
+
+    fn header(&self, name: HeaderName) -> Option<&str> {
+        self.parts.headers.get(name)?.to_str().ok()
+    }
+
+    /// Whether the client has what `etag` names (RFC 9110, 13.1.2).
+    fn has(&self, etag: &str) -> bool {
+        let known = self.parts.headers.get_all(http::header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+        known.flat_map(|list| list.split(',')).map(str::trim).any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
+    }
+}
+
+pub(super) async fn answer(call: &Call, route: Route, body: Body) -> Result<Response, Fault> {
+    match route {
+        Route::Base => base::answer(call),
+        Route::Catalog => catalog::answer(call).await,
+        Route::Token => token::answer(call),
+        Route::Health(probe) => Ok(health::answer(probe, &call.app.ready, &call.parts.method)),
+        Route::Manifest(repository, reference) => manifests::answer(call, &repository, &reference, body).await,
+        Route::Blob(repository, digest) => blobs::answer(call, &repository, &digest).await,
+        Route::Uploads(repository) => uploads::begin(call, &repository, body).await,
+        Route::Upload(repository, id) => uploads::answer(call, &repository, &id, body).await,
+        Route::Tags(repository) => tags::answer(call, &repository).await,
+        Route::Referrers(repository, digest) => referrers::answer(call, &repository, &digest).await,
+    }
+}
+
+/// An answer under construction.
+struct Reply(Response);
+
+impl Reply {
+    fn new(status: StatusCode) -> Self {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = status;
+        Self(response)
+    }
+
+    /// A value that cannot stand in a header is left out.
+    fn header(mut self, name: HeaderName, value: impl AsRef<str>) -> Self {
+        if let Ok(value) = HeaderValue::from_str(value.as_ref()) {
+            self.0.headers_mut().append(name, value);
+        }
+        self
+    }
+
+    fn header_if(self, name: HeaderName, value: Option<impl AsRef<str>>) -> Self {
+        match value {
+            Some(value) => self.header(name, value),
+            None => self,
+        }
+    }
+
+    fn body(mut self, body: impl Into<Body>) -> Response {
+        *self.0.body_mut() = body.into();
+        self.0
+    }
+
+    /// No charset: strict clients compare the whole value.
+    fn json(self, value: &serde_json::Value) -> Response {
+        self.header(CONTENT_TYPE, "application/json").body(value.to_string())
+    }
+
+    fn empty(self) -> Response {
+        self.0
+    }
+}

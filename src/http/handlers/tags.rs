@@ -1,0 +1,21 @@
+//! `/v2/<name>/tags/list` (distribution-spec, Listing Tags).
+
+use super::{Call, Reply};
+use crate::http::answer::Fault;
+use crate::oci::RepositoryName;
+use axum::response::Response;
+use http::header::LINK;
+use http::{Method, StatusCode};
+use serde_json::json;
+
+pub(super) async fn answer(call: &Call, repository: &RepositoryName) -> Result<Response, Fault> {
+    if !matches!(call.parts.method, Method::GET | Method::HEAD) {
+        return Err(Fault::method_not_allowed("GET, HEAD"));
+    }
+    let permit = call.permit(repository)?;
+    let wanted = call.query.page()?;
+    let page = call.app.registry.tags(&permit, wanted.after, wanted.limit).await?;
+    let path = format!("/v2/{repository}/tags/list");
+    let next = page.entries.last().filter(|_| page.more).map(|last| wanted.next(&path, last));
+    Ok(Reply::new(StatusCode::OK).header_if(LINK, next).json(&json!({"name": repository.as_str(), "tags": page.entries})))
+}

@@ -1,0 +1,117 @@
+//! `/v2/<name>/blobs/uploads/` (distribution-spec, Pushing blobs, Mounting a blob from another repository).
+
+use super::{CONTENT_DIGEST, Call, Reply, UPLOAD_UUID};
+use crate::access::{Create, Permit};
+use crate::http::answer::{Fault, uploaded};
+use crate::oci::{Algorithm, ContentRange, Digest, RepositoryName};
+use crate::registry::{self, BodyError, Upload, UploadId};
+use axum::body::Body;
+use axum::response::Response;
+use futures_util::{StreamExt, TryStreamExt};
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, LOCATION, RANGE};
+use http::{Method, StatusCode};
+
+/// Begins an upload, takes a blob in one go, or mounts one that is there.
+pub(super) async fn begin(call: &Call, repository: &RepositoryName, body: Body) -> Result<Response, Fault> {
+    if call.parts.method != Method::POST {
+        return Err(Fault::method_not_allowed("POST"));
+    }
+    let permit = call.permit(repository)?;
+    if let Some(digest) = mount(call, &permit).await? {
+        return Ok(created(repository, &digest));
+    }
+    let registry = &call.app.registry;
+    let digest: Option<Digest> = call.query.get("digest").map(str::parse).transpose()?;
+    if let Some(digest) = digest {
+        let upload = registry.start_upload(&permit, Some(digest.algorithm())).await?;
+        let range = whole(call)?;
+        let finished = registry.finish(&permit, &upload.id, range, &digest, stream(body)).await;
+        if finished.is_err() {
+            // Nobody was told its name. Another failure changes nothing: it expires.
+            let _ = registry.cancel(&permit, &upload.id).await;
+        }
+        return Ok(created(repository, &finished?));
+    }
+    let algorithm: Option<Algorithm> = call.query.get("digest-algorithm").map(str::parse).transpose()?;
+    let upload = registry.start_upload(&permit, algorithm).await?;
+    Ok(progress(StatusCode::ACCEPTED, repository, &upload))
+}
+
+/// Status, more bytes, the end.
+pub(super) async fn answer(call: &Call, repository: &RepositoryName, id: &str, body: Body) -> Result<Response, Fault> {
+    if !matches!(call.parts.method, Method::GET | Method::HEAD | Method::PATCH | Method::PUT | Method::DELETE) {
+        return Err(Fault::method_not_allowed("GET, HEAD, PATCH, PUT, DELETE"));
+    }
+    let permit: Permit<Create> = call.permit(repository)?;
+    let id: UploadId = id.parse().map_err(|_| Fault::upload_unknown())?;
+    let registry = &call.app.registry;
+    let here = |error: registry::Error| Fault::from(error).header_on_range(LOCATION, &location(repository, &id));
+    match call.parts.method {
+        Method::PATCH => {
+            let length = call.header(CONTENT_LENGTH).and_then(|length| length.parse().ok());
+            let upload = registry.append(&permit, &id, content_range(call)?, length, stream(body)).await.map_err(here)?;
+            Ok(progress(StatusCode::ACCEPTED, repository, &upload))
+        }
+        Method::PUT => {
+            let digest: Digest = call.query.get("digest").ok_or_else(Fault::missing_digest)?.parse()?;
+            let digest = registry.finish(&permit, &id, content_range(call)?, &digest, stream(body)).await.map_err(here)?;
+            Ok(created(repository, &digest))
+        }
+        Method::DELETE => {
+            registry.cancel(&permit, &id).await?;
+            Ok(Reply::new(StatusCode::NO_CONTENT).empty())
+        }
+        _ => Ok(progress(StatusCode::NO_CONTENT, repository, &registry.upload_status(&permit, &id).await?)),
+    }
+}
+
+/// The blob that was asked to be mounted, if it could be. A source that the caller may not read is like one that has no such blob.
+async fn mount(call: &Call, permit: &Permit<Create>) -> Result<Option<Digest>, Fault> {
+    let Some(digest) = call.query.get("mount").and_then(|digest| digest.parse::<Digest>().ok()) else { return Ok(None) };
+    let registry = &call.app.registry;
+    let mounted = match call.query.get("from") {
+        None => registry.mount(permit, None, Some(&call.reader()), &digest).await?,
+        Some(from) => match from.parse().ok().and_then(|from| call.reader().permit(&from)) {
+            Some(from) => registry.mount(permit, Some(&from), None, &digest).await?,
+            None => false,
+        },
+    };
+    Ok(mounted.then_some(digest))
+}
+
+fn content_range(call: &Call) -> Result<Option<ContentRange>, Fault> {
+    let header = call.parts.headers.get(CONTENT_RANGE);
+    Ok(header.map(|value| value.to_str().unwrap_or_default().parse()).transpose()?)
+}
+
+/// The announced length of a blob that comes in one go, as the range that it is.
+fn whole(call: &Call) -> Result<Option<ContentRange>, Fault> {
+    if let Some(range) = content_range(call)? {
+        return Ok(Some(range));
+    }
+    let length = call.header(CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
+    Ok(length.filter(|length| *length > 0).map(|length| ContentRange { start: 0, end: length - 1 }))
+}
+
+fn stream(body: Body) -> registry::Body {
+    body.into_data_stream().map_err(|_| BodyError::Interrupted).boxed()
+}
+
+fn progress(status: StatusCode, repository: &RepositoryName, upload: &Upload) -> Response {
+    Reply::new(status)
+        .header(LOCATION, location(repository, &upload.id))
+        .header(RANGE, uploaded(upload.offset))
+        .header(UPLOAD_UUID, upload.id.as_str())
+        .empty()
+}
+
+fn created(repository: &RepositoryName, digest: &Digest) -> Response {
+    Reply::new(StatusCode::CREATED)
+        .header(LOCATION, format!("/v2/{repository}/blobs/{digest}"))
+        .header(CONTENT_DIGEST, digest.as_str())
+        .empty()
+}
+
+fn location(repository: &RepositoryName, id: &UploadId) -> String {
+    format!("/v2/{repository}/blobs/uploads/{id}")
+}

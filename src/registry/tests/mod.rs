@@ -91,9 +91,16 @@ pub(super) async fn push_blob(registry: &Registry, repository: &str, bytes: &[u8
 
 pub(super) async fn content(registry: &Registry, repository: &str, digest: &Digest) -> Result<Bytes, Error> {
     let blob = registry.blob(&read(repository), digest).await?;
-    let bytes = blob.file.read(0, 10_000_000).await?;
+    let mut bytes = Vec::new();
+    loop {
+        let part = blob.file.read(bytes.len() as u64, 1024 * 1024).await?;
+        if part.is_empty() {
+            break;
+        }
+        bytes.extend_from_slice(&part);
+    }
     assert_eq!(bytes.len() as u64, blob.size);
-    Ok(bytes)
+    Ok(bytes.into())
 }
 
 pub(super) fn descriptor(media_type: &str, digest: &Digest) -> Value {
@@ -118,4 +125,29 @@ pub(super) async fn push_image(registry: &Registry, repository: &str, name: &str
     let bytes = image(&config, extra);
     let reference = Reference::Digest(sha256(&bytes));
     registry.put_manifest(&write(repository), &reference, Some(IMAGE), bytes).await.unwrap().digest
+}
+
+/// A server runs every request on whichever thread is free.
+#[test]
+fn every_operation_may_move_between_threads() {
+    fn is_send<T: Send>(_: T) {}
+    let (bench, digest) = (Bench::new(), sha256(b""));
+    let (registry, name, id) = (&bench.registry, "v1".parse().unwrap(), "0".repeat(32).parse().unwrap());
+    let (policy, identity) = (crate::access::Policy::everything_to_authenticated(), crate::identity::Identity::anonymous());
+    let reader = crate::access::Reader::new(&policy, &identity);
+    is_send(registry.manifest(&read("a"), &tag("v1")));
+    is_send(registry.put_manifest(&write("a"), &tag("v1"), None, Bytes::new()));
+    is_send(registry.put_tag(&write("a"), &name, &digest));
+    is_send(registry.delete_manifest(&delete("a"), &tag("v1")));
+    is_send(registry.blob(&read("a"), &digest));
+    is_send(registry.delete_blob(&delete("a"), &digest));
+    is_send(registry.mount(&create("a"), None, Some(&reader), &digest));
+    is_send(registry.start_upload(&create("a"), None));
+    is_send(registry.append(&create("a"), &id, None, None, body(&[])));
+    is_send(registry.finish(&create("a"), &id, None, &digest, body(&[])));
+    is_send(registry.cancel(&create("a"), &id));
+    is_send(registry.expire_uploads());
+    is_send(registry.tags(&read("a"), "", 1));
+    is_send(registry.catalog(&reader, "", 1));
+    is_send(registry.referrers(&read("a"), &digest, None, None));
 }

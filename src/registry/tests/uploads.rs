@@ -273,3 +273,40 @@ async fn lost_bytes_are_replaced_by_the_next_push() {
         assert_eq!(content(&bench.registry, repository, &digest).await.unwrap(), "layer");
     }
 }
+
+#[tokio::test]
+async fn bytes_that_were_not_kept_are_no_part_of_the_blob() {
+    let bench = Bench::new();
+    let Upload { id, .. } = bench.registry.start_upload(&create(R), None).await.unwrap();
+    bench.registry.append(&create(R), &id, None, None, body(&[b"abc"])).await.unwrap();
+    let refused = bench.registry.append(&create(R), &id, chunk(3, 9), None, body(&[b"short"])).await;
+    assert!(matches!(refused, Err(Error::SizeMismatch)));
+    let digest = bench.registry.finish(&create(R), &id, None, &sha256(b"abc"), body(&[])).await.unwrap();
+    assert_eq!(content(&bench.registry, R, &digest).await.unwrap(), "abc");
+}
+
+#[tokio::test]
+async fn a_local_folder_keeps_uploads_and_blobs_over_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || {
+        let store = Arc::new(crate::storage::local::Local::open(folder.path()).unwrap());
+        Registry::new(store.clone(), store, Clock::system())
+    };
+    let whole = vec![7; 2_500_000];
+    let registry = open();
+    let empty = push_blob(&registry, R, b"").await;
+    let Upload { id, .. } = registry.start_upload(&create(R), None).await.unwrap();
+    registry.append(&create(R), &id, None, None, broken(&whole[..1_500_000])).await.unwrap_err();
+    drop(registry);
+    let registry = open();
+    assert_eq!(registry.upload_status(&create(R), &id).await.unwrap().offset, 1_500_000);
+    let refused = registry.append(&create(R), &id, chunk(1_500_000, 1_500_001), None, body(&[b"xyz"])).await;
+    assert!(matches!(refused, Err(Error::SizeMismatch)));
+    let expected = digest_of(Algorithm::Sha512, &whole);
+    registry.append(&create(R), &id, None, None, body(&[&whole[1_500_000..]])).await.unwrap();
+    registry.finish(&create(R), &id, None, &expected, body(&[])).await.unwrap();
+    drop(registry);
+    let registry = open();
+    assert!(content(&registry, R, &expected).await.unwrap() == whole);
+    assert_eq!(content(&registry, R, &empty).await.unwrap(), "");
+}

@@ -101,14 +101,15 @@ impl Closing {
             return Ok(self.digest);
         }
         let size = session.offset + received.length;
+        if received.length == 0 {
+            // Makes an empty blob, and cuts off what an earlier request wrote and did not keep.
+            registry.bytes.write(self.id.as_str(), size, Vec::new()).await?;
+        }
         self.seal_and_publish(session, size).await
     }
 
     async fn seal_and_publish(self, session: Session, size: u64) -> Result<Digest, Error> {
         let Self { registry, repository, id, digest, version } = self;
-        if size == 0 {
-            registry.bytes.write(id.as_str(), 0, Vec::new()).await?;
-        }
         registry.bytes.seal(id.as_str(), size).await?;
         // From here on the bytes may be a blob's: expiry must look before it removes them.
         let closed = Session { state: SessionState::Closed, offset: size, digest: Some(Text(digest.clone())), ..session };

@@ -1,0 +1,141 @@
+//! One connection, from the handshake to its last answer.
+
+use super::{Connection, Limits};
+use crate::identity::Peer;
+use axum::body::Body;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::ServerConfig;
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+use tower_service::Service;
+
+/// What answers requests: any tower service of the right types.
+pub trait Handler:
+    Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static
+{
+}
+
+impl<H> Handler for H where
+    H: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static
+{
+}
+
+pub(super) async fn serve<H: Handler>(
+    stream: TcpStream,
+    remote: SocketAddr,
+    tls: Option<Arc<ServerConfig>>,
+    limits: Arc<Limits>,
+    handler: H,
+    mut draining: watch::Receiver<bool>,
+) {
+    let Some(tls) = tls else {
+        let connection = Connection { peer: None, remote, tls: false };
+        return speak(stream, connection, false, &limits, handler, draining).await;
+    };
+    let handshake = tokio::time::timeout(limits.handshake_timeout, TlsAcceptor::from(tls).accept(stream));
+    let stream = tokio::select! {
+        shaken = handshake => match shaken {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof => return, // a probe, most likely
+            Ok(Err(error)) => return tracing::info!(client.address = %remote, "the TLS handshake failed: {error}"),
+            Err(_) => return tracing::info!(client.address = %remote, "the TLS handshake took more than {:?}", limits.handshake_timeout),
+        },
+        () = told(&mut draining) => return,
+    };
+    let session = stream.get_ref().1;
+    let peer = session.peer_certificates().filter(|chain| !chain.is_empty()).map(|chain| Arc::new(Peer::new(chain.to_vec())));
+    let http2 = session.alpn_protocol() == Some(b"h2");
+    speak(stream, Connection { peer, remote, tls: true }, http2, &limits, handler, draining).await;
+}
+
+async fn speak<H: Handler>(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    connection: Connection,
+    http2: bool,
+    limits: &Limits,
+    handler: H,
+    draining: watch::Receiver<bool>,
+) {
+    /// Less than that hyper does not take.
+    const LEAST_HEADER: usize = 8 << 10;
+    const STREAMS: u32 = 128;
+    let remote = connection.remote;
+    let asked = Arc::new(AtomicBool::new(false));
+    let service = Tagging { handler, connection, asked: asked.clone() };
+    let stream = TokioIo::new(stream);
+    let result = if http2 {
+        let mut http = http2::Builder::new(TokioExecutor::new());
+        http.timer(TokioTimer::new()).max_header_list_size(limits.header_bytes).max_concurrent_streams(STREAMS);
+        http.keep_alive_interval(limits.header_timeout).keep_alive_timeout(limits.handshake_timeout);
+        drive(http.serve_connection(stream, service), http2::Connection::graceful_shutdown, &asked, draining).await
+    } else {
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new()).header_read_timeout(limits.header_timeout);
+        http.max_buf_size(usize::try_from(limits.header_bytes).unwrap_or(usize::MAX).max(LEAST_HEADER));
+        drive(http.serve_connection(stream, service), http1::Connection::graceful_shutdown, &asked, draining).await
+    };
+    if let Err(error) = result {
+        tracing::debug!(client.address = %remote, "the connection ended early: {error}");
+    }
+}
+
+/// Runs a connection to its end; once draining, to the end of the requests it has begun.
+async fn drive<C: Future<Output = hyper::Result<()>>>(
+    connection: C,
+    graceful_shutdown: fn(Pin<&mut C>),
+    asked: &AtomicBool,
+    mut draining: watch::Receiver<bool>,
+) -> hyper::Result<()> {
+    tokio::pin!(connection);
+    tokio::select! {
+        result = &mut connection => return result,
+        () = told(&mut draining) => {}
+    }
+    // Hyper would wait for the first request of a connection that has not had one yet.
+    if !asked.load(Ordering::SeqCst) {
+        return Ok(());
+    }
+    graceful_shutdown(connection.as_mut());
+    connection.await
+}
+
+/// Returns when draining begins.
+async fn told(draining: &mut watch::Receiver<bool>) {
+    // An error means that the accept loop itself is gone, and everything is about to be.
+    drop(draining.wait_for(|draining| *draining).await);
+}
+
+/// Hands each request on with its [`Connection`].
+struct Tagging<H> {
+    handler: H,
+    connection: Connection,
+    /// Whether there was a request at all.
+    asked: Arc<AtomicBool>,
+}
+
+impl<H: Handler> hyper::service::Service<Request<Incoming>> for Tagging<H> {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        self.asked.store(true, Ordering::SeqCst);
+        request.extensions_mut().insert(self.connection.clone());
+        let mut handler = self.handler.clone();
+        Box::pin(async move {
+            poll_fn(|context| handler.poll_ready(context)).await?;
+            handler.call(request).await
+        })
+    }
+}

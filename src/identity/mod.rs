@@ -15,3 +15,6 @@ pub use identity::{CredentialType, Identity, Principal};
 pub use mapping::{InvalidMapping, Mapping, MappingSettings};
 pub use peer::Peer;
 pub use refusal::{Evidence, Failure, Refusal, Refused};
+
+#[cfg(test)]
+mod tests;

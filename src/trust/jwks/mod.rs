@@ -118,7 +118,7 @@ pub enum InvalidJwks {
 }
 
 /// Names an element for whoever must mend it. A `kid` is a stranger's text: made printable, and short.
-fn name(index: usize, element: &Value) -> String {
+pub(in crate::trust) fn name(index: usize, element: &Value) -> String {
     match element.get("kid").and_then(Value::as_str) {
         Some(id) => format!("keys[{index}] (kid {})", id.escape_debug().take(SHOWN_CHARACTERS).collect::<String>()),
         None => format!("keys[{index}]"),

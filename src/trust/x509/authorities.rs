@@ -1,10 +1,19 @@
-//! Skeleton.
+//! The X.509 authorities of one trust domain or one entry. webpki looks at no date of a trust anchor, so theirs are kept beside
+//! it and applied at each judgement.
+
+use super::extensions::{Extensions, certificate};
+use super::name;
+use super::public_key::PublicKey;
+use super::rejected::Unfit;
 use crate::clock::Timestamp;
+use pki_types::{CertificateDer, TrustAnchor};
+use std::fmt;
 use std::sync::Arc;
 
-#[derive(Clone, Debug, Default)]
+/// Certificates that may vouch for leaves, directly or through intermediates. Immutable and cheap to clone.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct X509Authorities {
-    authorities: Arc<[()]>,
+    authorities: Arc<[Authority]>,
 }
 
 impl X509Authorities {
@@ -18,8 +27,68 @@ impl X509Authorities {
         self.authorities.len()
     }
 
+    /// When the first of them stops counting.
     #[must_use]
     pub fn earliest_expiry(&self) -> Option<Timestamp> {
-        None
+        self.authorities.iter().map(|authority| authority.not_after).min()
+    }
+
+    pub(super) fn latest_expiry(&self) -> Option<Timestamp> {
+        self.authorities.iter().map(|authority| authority.not_after).max()
+    }
+
+    pub(super) fn valid_at(&self, now: Timestamp) -> impl Iterator<Item = &Authority> {
+        self.authorities.iter().filter(move |authority| authority.not_before <= now && now <= authority.not_after)
+    }
+}
+
+impl FromIterator<Authority> for X509Authorities {
+    fn from_iter<I: IntoIterator<Item = Authority>>(authorities: I) -> Self {
+        Self { authorities: authorities.into_iter().collect() }
+    }
+}
+
+impl fmt::Debug for X509Authorities {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.authorities.iter().map(|one| format!("{} until {}", one.subject, one.not_after))).finish()
+    }
+}
+
+#[derive(Clone, PartialEq, Eq)]
+pub(in crate::trust) struct Authority {
+    pub(super) anchor: TrustAnchor<'static>,
+    subject: String,
+    pub(super) not_before: Timestamp,
+    pub(super) not_after: Timestamp,
+    /// How many intermediates that are not self-issued may follow (RFC 5280 4.2.1.9).
+    pub(super) path_len: Option<u32>,
+    public_key: PublicKey,
+}
+
+impl Authority {
+    /// Refuses what was never meant to sign certificates: a leaf that strayed into a bundle must not become a root.
+    pub(in crate::trust) fn parse(der: &[u8]) -> Result<Self, Unfit> {
+        let certificate = certificate(der)?;
+        let extensions = Extensions::read(&certificate)?;
+        if !extensions.is_authority() {
+            return Err(Unfit::NotAnAuthority);
+        }
+        if extensions.key_usage.is_some_and(|usage| !usage.key_cert_sign) {
+            return Err(Unfit::NoKeyCertSign);
+        }
+        let der = CertificateDer::from(der);
+        let validity = certificate.validity();
+        Ok(Self {
+            anchor: webpki::anchor_from_trusted_cert(&der).map_err(Unfit::Anchor)?.to_owned(),
+            subject: name::text(certificate.subject())?,
+            not_before: Timestamp::from_secs(validity.not_before.timestamp()),
+            not_after: Timestamp::from_secs(validity.not_after.timestamp()),
+            path_len: extensions.basic_constraints.and_then(|found| found.path_len),
+            public_key: PublicKey::of(certificate.public_key()),
+        })
+    }
+
+    pub(in crate::trust) const fn public_key(&self) -> &PublicKey {
+        &self.public_key
     }
 }

@@ -1,1 +1,88 @@
-//! Skeleton.
+//! What a certificate says, in the form in which claims go on (`sub`, `exp`, `spiffe`, `x509`).
+
+use super::extensions::Extensions;
+use super::leaf::Leaf;
+use super::name;
+use super::rejected::Malformed;
+use crate::spiffe_id::SpiffeId;
+use aws_lc_rs::digest::{SHA256, digest};
+use serde_json::{Map, Value, json};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
+use x509_parser::x509::AttributeTypeAndValue;
+
+/// The `x509` object. Lists are there even when empty; `subject.cn` only if the subject has exactly one.
+pub(super) fn x509(certificate: &X509Certificate<'_>, extensions: &Extensions<'_>) -> Result<Map<String, Value>, Malformed> {
+    let subject = certificate.subject();
+    let mut shown = json!({
+        "o": texts(subject.iter_organization()),
+        "ou": texts(subject.iter_organizational_unit()),
+        "dn": name::text(subject)?,
+    });
+    if let (Some(cn), Some(members)) = (common_name(certificate), shown.as_object_mut()) {
+        members.insert("cn".into(), cn.into());
+    }
+    let (mut dns, mut email, mut ip, mut uri) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for name in &extensions.alternative_names {
+        match name {
+            GeneralName::DNSName(name) => dns.push((*name).to_owned()),
+            GeneralName::RFC822Name(name) => email.push((*name).to_owned()),
+            GeneralName::URI(name) => uri.push((*name).to_owned()),
+            GeneralName::IPAddress(bytes) => ip.push(address(bytes).ok_or(Malformed::AlternativeName)?),
+            _ => {}
+        }
+    }
+    let serial = certificate.raw_serial();
+    let members = [
+        ("subject", shown),
+        ("san", json!({"dns": dns, "email": email, "ip": ip, "uri": uri})),
+        ("serial", hex(serial.strip_prefix(&[0]).filter(|rest| !rest.is_empty()).unwrap_or(serial)).into()),
+        ("sha256", hex(digest(&SHA256, certificate.as_raw()).as_ref()).into()),
+        ("issuer_dn", name::text(certificate.issuer())?.into()),
+    ];
+    Ok(members.into_iter().map(|(member, value)| (member.to_owned(), value)).collect())
+}
+
+/// Two common names would let two readers see two different subjects: then there is none.
+pub(super) fn common_name<'a>(certificate: &'a X509Certificate<'_>) -> Option<&'a str> {
+    let mut names = certificate.subject().iter_common_name();
+    let first = names.next()?;
+    if names.next().is_some() { None } else { first.as_str().ok() }
+}
+
+/// The whole map: of an X.509-SVID with its SPIFFE ID, of a plain certificate without.
+pub(super) fn whole(leaf: &Leaf, spiffe_id: Option<&SpiffeId>) -> Map<String, Value> {
+    let mut claims = Map::new();
+    match spiffe_id {
+        Some(id) => {
+            let segments: Vec<_> = id.segments().collect();
+            let spiffe = json!({"id": id.as_str(), "trust_domain": id.trust_domain().as_str(), "path": id.path(), "segments": segments});
+            claims.insert("sub".into(), id.as_str().into());
+            claims.insert("spiffe".into(), spiffe);
+        }
+        None => {
+            claims.insert("iss".into(), leaf.issuer_dn().into());
+            claims.insert("sub".into(), leaf.subject_dn().into());
+        }
+    }
+    claims.insert("exp".into(), leaf.not_after().as_secs().into());
+    claims.insert("nbf".into(), leaf.not_before().as_secs().into());
+    claims.insert("x509".into(), Value::Object(leaf.claims().clone()));
+    claims
+}
+
+fn texts<'a>(attributes: impl Iterator<Item = &'a AttributeTypeAndValue<'a>>) -> Vec<String> {
+    attributes.filter_map(|attribute| attribute.as_str().ok().map(str::to_owned)).collect()
+}
+
+fn address(bytes: &[u8]) -> Option<String> {
+    let four = <[u8; 4]>::try_from(bytes).map(|octets| Ipv4Addr::from(octets).to_string());
+    four.or_else(|_| <[u8; 16]>::try_from(bytes).map(|octets| Ipv6Addr::from(octets).to_string())).ok()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() * 2);
+    name::push_hex(&mut text, bytes);
+    text
+}

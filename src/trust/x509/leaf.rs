@@ -1,47 +1,132 @@
-//! Skeleton.
-use super::Rejected;
+//! The certificate that a client presents for itself, read once, and the rules that its bytes alone must meet. What it says is
+//! believed only after [`super::verify_svid`] or [`super::verify_plain`].
+//!
+//! X509-SVID 2, 3 to 4.4 and 5.2.
+
+use super::claims;
+use super::extensions::{Extensions, KeyUsage, certificate};
+use super::name;
+use super::rejected::Rejected;
 use crate::clock::Timestamp;
 use crate::spiffe_id::SpiffeId;
 use pki_types::CertificateDer;
 use serde_json::{Map, Value};
+use x509_parser::extensions::GeneralName;
 
 #[derive(Clone, Debug)]
 pub struct Leaf {
+    der: CertificateDer<'static>,
+    uri_names: Vec<String>,
+    is_authority: bool,
+    key_usage: Option<KeyUsage>,
+    /// Whether the extended key usage allows clients; absent, it allows everything.
+    client_auth: bool,
+    not_before: Timestamp,
+    not_after: Timestamp,
+    common_name: Option<String>,
+    subject_dn: String,
+    issuer_dn: String,
     claims: Map<String, Value>,
 }
 
-#[allow(clippy::unimplemented, clippy::missing_errors_doc)]
 impl Leaf {
-    pub fn parse(_der: &CertificateDer<'_>) -> Result<Self, Rejected> {
-        unimplemented!()
+    /// Reads a certificate that is all there is in `der`.
+    pub fn parse(der: &CertificateDer<'_>) -> Result<Self, Rejected> {
+        let certificate = certificate(der)?;
+        let extensions = Extensions::read(&certificate)?;
+        let uri = |name: &GeneralName<'_>| if let GeneralName::URI(uri) = name { Some((*uri).to_owned()) } else { None };
+        let validity = certificate.validity();
+        Ok(Self {
+            der: der.clone().into_owned(),
+            uri_names: extensions.alternative_names.iter().filter_map(uri).collect(),
+            is_authority: extensions.is_authority(),
+            key_usage: extensions.key_usage,
+            client_auth: extensions.extended_key_usage.is_none_or(|usage| usage.client_auth),
+            not_before: Timestamp::from_secs(validity.not_before.timestamp()),
+            not_after: Timestamp::from_secs(validity.not_after.timestamp()),
+            common_name: claims::common_name(&certificate).map(str::to_owned),
+            subject_dn: name::text(certificate.subject())?,
+            issuer_dn: name::text(certificate.issuer())?,
+            claims: claims::x509(&certificate, &extensions)?,
+        })
     }
 
+    /// Whether it wants to be an X.509-SVID, well or badly: any URI name has the scheme `spiffe`, in whatever case.
     #[must_use]
     pub fn claims_spiffe(&self) -> bool {
-        unimplemented!()
+        let spiffe = |uri: &String| uri.get(..SCHEME.len()).is_some_and(|scheme| scheme.eq_ignore_ascii_case(SCHEME));
+        self.uri_names.iter().any(spiffe)
     }
 
+    /// The SPIFFE ID it claims, if the certificate is one that may carry a workload's. Not verified.
     pub fn spiffe_id(&self) -> Result<SpiffeId, Rejected> {
-        unimplemented!()
+        let uri = match self.uri_names.as_slice() {
+            [uri] => uri,
+            [] => return Err(Rejected::NoUriName),
+            several => return Err(Rejected::SeveralUriNames { found: several.len() }),
+        };
+        let id: SpiffeId = uri.parse().map_err(|why| Rejected::SpiffeId { found: uri.clone(), why })?;
+        if !id.is_workload() {
+            return Err(Rejected::RootPath { trust_domain: id.trust_domain().clone() });
+        }
+        self.check_client()?;
+        match self.key_usage {
+            None => Err(Rejected::NoKeyUsage),
+            Some(KeyUsage { key_cert_sign: true, .. }) => Err(Rejected::AuthorityKeyUsage { found: "keyCertSign" }),
+            Some(KeyUsage { crl_sign: true, .. }) => Err(Rejected::AuthorityKeyUsage { found: "cRLSign" }),
+            Some(KeyUsage { digital_signature: false, .. }) => Err(Rejected::NoDigitalSignature),
+            Some(_) => Ok(id),
+        }
     }
 
+    /// The common name, if the subject has exactly one.
     #[must_use]
     pub fn subject_cn(&self) -> Option<&str> {
-        unimplemented!()
+        self.common_name.as_deref()
+    }
+
+    /// RFC 4514; empty if the subject is.
+    #[must_use]
+    pub fn subject_dn(&self) -> &str {
+        &self.subject_dn
     }
 
     #[must_use]
-    pub fn claims(&self) -> &Map<String, Value> {
+    pub fn issuer_dn(&self) -> &str {
+        &self.issuer_dn
+    }
+
+    /// The `x509` claim.
+    #[must_use]
+    pub const fn claims(&self) -> &Map<String, Value> {
         &self.claims
     }
 
     #[must_use]
-    pub fn not_before(&self) -> Timestamp {
-        unimplemented!()
+    pub const fn not_before(&self) -> Timestamp {
+        self.not_before
     }
 
+    /// The last second in which it is valid.
     #[must_use]
-    pub fn not_after(&self) -> Timestamp {
-        unimplemented!()
+    pub const fn not_after(&self) -> Timestamp {
+        self.not_after
+    }
+
+    pub(super) const fn der(&self) -> &CertificateDer<'static> {
+        &self.der
+    }
+
+    /// What any client's certificate must be.
+    pub(super) const fn check_client(&self) -> Result<(), Rejected> {
+        if self.is_authority {
+            return Err(Rejected::CertificateAuthority);
+        }
+        if !self.client_auth {
+            return Err(Rejected::NoClientAuth);
+        }
+        Ok(())
     }
 }
+
+const SCHEME: &str = "spiffe:";

@@ -1,16 +1,25 @@
 //! X.509-SVIDs and plain client certificates: reading a leaf, and judging its chain by one trust domain's (or one entry's)
-//! authorities. The only place that knows X.509 path building. It never chooses the authorities: whoever calls has looked at the
+//! authorities. The only place that knows X.509 path building. It never chooses the authorities: the caller has looked at the
 //! leaf's SPIFFE ID and brings those of that trust domain and no other.
+//!
+//! A chain in which any certificate constrains URI names is refused, as webpki cannot apply such constraints; and a chain has at
+//! most six intermediates.
 //!
 //! <https://github.com/spiffe/spiffe/blob/main/standards/X509-SVID.md>, RFC 5280 6.
 
 mod authorities;
 mod claims;
+mod extensions;
 mod leaf;
+mod name;
+mod public_key;
 mod rejected;
 mod verify;
 
 pub use authorities::X509Authorities;
 pub use leaf::Leaf;
-pub use rejected::Rejected;
+pub use rejected::{Malformed, PassedOver, Rejected, Unfit};
 pub use verify::{VerifiedChain, verify_plain, verify_svid};
+
+pub(in crate::trust) use authorities::Authority;
+pub(in crate::trust) use public_key::PublicKey;

@@ -1,6 +1,118 @@
-//! Skeleton.
+//! Why a certificate does not count, told so that whoever issues certificates or runs this registry knows what to change.
+
+use crate::clock::Timestamp;
+use crate::limits::SPIFFE_ID_BYTES;
+use crate::spiffe_id::{InvalidSpiffeId, TrustDomain};
+use std::fmt;
+use std::sync::Arc;
+
+/// Texts in it are the certificate's, as long as they were; `Display` shortens them and escapes what is not printable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejected {
-    #[error("not an X.509 certificate in DER")]
-    Malformed,
+    #[error("the client certificate is malformed: {0}")]
+    Malformed(#[from] Malformed),
+    #[error("expected exactly one URI name in the X.509-SVID, a SPIFFE ID, found none; other names and the subject never count")]
+    NoUriName,
+    #[error("expected exactly one URI name in the X.509-SVID, found {found}; issue it with the SPIFFE ID alone")]
+    SeveralUriNames { found: usize },
+    #[error("the URI name {} of the X.509-SVID is no SPIFFE ID: {why}", Shown(found))]
+    SpiffeId { found: String, why: InvalidSpiffeId },
+    #[error("expected a workload's SPIFFE ID with a path in the X.509-SVID, found spiffe://{trust_domain}, which names the trust domain")]
+    RootPath { trust_domain: TrustDomain },
+    #[error("expected a workload's certificate with cA false, found that of a certificate authority, which authenticates nobody")]
+    CertificateAuthority,
+    #[error("expected key usage digitalSignature in the X.509-SVID, found no key usage at all")]
+    NoKeyUsage,
+    #[error("expected key usage digitalSignature in the X.509-SVID, found a key usage without it")]
+    NoDigitalSignature,
+    #[error("the X.509-SVID's key usage has {found}, which only an authority may have")]
+    AuthorityKeyUsage { found: &'static str },
+    #[error("expected clientAuth in the certificate's extended key usage, found others only; add it, or issue without the extension")]
+    NoClientAuth,
+    #[error("the certificate is valid from {not_before} on, it is {now}: compare the clocks of issuer and registry")]
+    NotYetValid { not_before: Timestamp, now: Timestamp },
+    #[error("the certificate expired at {not_after}, it is {now}: the client must present its renewed one")]
+    Expired { not_after: Timestamp, now: Timestamp },
+    #[error("{origin} holds no X.509 authority: everything that it vouched for is revoked")]
+    NoAuthorities { origin: Arc<str> },
+    #[error("none of the {held} X.509 authorities from {origin} is valid at {now}, the last one until {last}: refresh the bundle")]
+    AuthoritiesOutOfDate { origin: Arc<str>, held: usize, last: Timestamp, now: Timestamp },
+    #[error(
+        "no authority from {origin} vouches for the certificate's issuer {}{}: the client must send its intermediates, the bundle \
+         must have their root",
+        Shown(issuer),
+        List(passed_over)
+    )]
+    NoPath { issuer: String, origin: Arc<str>, passed_over: Vec<PassedOver> },
+    #[error("a certificate in the chain constrains names that are not supported (URI) or not met")]
+    NameConstraints,
+    /// Anything else in RFC 5280 6.
+    #[error("the certificate chain is not valid by the authorities from {origin}: {why:?}")]
+    Path { origin: Arc<str>, why: webpki::Error },
+}
+
+/// A certificate that the client sent along, and that may not be part of a path.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {why}", Shown(subject))]
+pub struct PassedOver {
+    /// Empty if it could not be read.
+    pub subject: String,
+    pub why: Unfit,
+}
+
+/// Why a certificate may not sign others.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    #[error("malformed: {0}")]
+    Malformed(#[from] Malformed),
+    #[error("expected the certificate of an authority, found one without cA true")]
+    NotAnAuthority,
+    #[error("expected an authority with key usage keyCertSign, found one without it")]
+    NoKeyCertSign,
+    #[error("valid from {not_before} on only")]
+    NotYetValid { not_before: Timestamp },
+    #[error("expired at {not_after}")]
+    Expired { not_after: Timestamp },
+    #[error("not usable as a trust anchor: {0:?}")]
+    Anchor(webpki::Error),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    #[error("expected an X.509 certificate in DER")]
+    Der,
+    #[error("{bytes} bytes follow the certificate")]
+    TrailingBytes { bytes: usize },
+    #[error("the extension {oid} is there twice")]
+    RepeatedExtension { oid: String },
+    #[error("the extension {oid} cannot be read")]
+    Extension { oid: String },
+    #[error("a subject alternative name cannot be read")]
+    AlternativeName,
+    #[error("the subject or issuer name cannot be read")]
+    Name,
+}
+
+/// A stranger's text: printable, and not longer than a SPIFFE ID.
+struct Shown<'a>(&'a str);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("(no name)");
+        }
+        let shown: String = self.0.chars().take(SPIFFE_ID_BYTES).collect();
+        write!(f, "{}", shown.escape_debug())
+    }
+}
+
+struct List<'a>(&'a [PassedOver]);
+
+impl fmt::Display for List<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, one) in self.0.iter().enumerate() {
+            write!(f, "{}{one}", if index == 0 { " (passed over " } else { "; " })?;
+        }
+        f.write_str(if self.0.is_empty() { "" } else { ")" })
+    }
 }

@@ -1,11 +1,45 @@
-//! Skeleton.
-use super::{Leaf, Rejected, X509Authorities};
+//! Judging a chain (RFC 5280 6, X509-SVID 5). webpki builds the path; what it does not look at is looked at here: the dates and
+//! path length of anchors, and whether an intermediate's key may sign certificates.
+
+use super::authorities::Authority;
+use super::claims;
+use super::extensions::{Extensions, certificate};
+use super::name;
+use super::rejected::{Malformed, PassedOver, Rejected, Unfit};
+use super::{Leaf, X509Authorities};
 use crate::clock::Timestamp;
 use crate::spiffe_id::SpiffeId;
 use crate::trust::{Generation, Held};
-use pki_types::CertificateDer;
+use pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use serde_json::{Map, Value};
+use std::time::Duration;
+use webpki::{EndEntityCert, VerifiedPath};
 
+/// Judges an X.509-SVID. `chain` is what the client sent after the leaf, `view` what its own trust domain's sources hold.
+pub fn verify_svid(
+    leaf: &Leaf,
+    chain: &[CertificateDer<'static>],
+    view: &Held<X509Authorities>,
+    now: Timestamp,
+) -> Result<VerifiedChain, Rejected> {
+    let id = leaf.spiffe_id()?;
+    let valid_until = judge(leaf, chain, view, now)?;
+    Ok(VerifiedChain::new(leaf, Some(id), view, valid_until))
+}
+
+/// Judges a client certificate that is no X.509-SVID. Whatever its names say, the result has no SPIFFE ID.
+pub fn verify_plain(
+    leaf: &Leaf,
+    chain: &[CertificateDer<'static>],
+    view: &Held<X509Authorities>,
+    now: Timestamp,
+) -> Result<VerifiedChain, Rejected> {
+    leaf.check_client()?;
+    let valid_until = judge(leaf, chain, view, now)?;
+    Ok(VerifiedChain::new(leaf, None, view, valid_until))
+}
+
+/// A chain that leads to an authority. Only the functions above make it.
 #[derive(Clone, Debug)]
 pub struct VerifiedChain {
     spiffe_id: Option<SpiffeId>,
@@ -15,27 +49,17 @@ pub struct VerifiedChain {
     subject_dn: String,
 }
 
-#[allow(clippy::unimplemented)]
-pub fn verify_svid(
-    _leaf: &Leaf,
-    _chain: &[CertificateDer<'static>],
-    _view: &Held<X509Authorities>,
-    _now: Timestamp,
-) -> Result<VerifiedChain, Rejected> {
-    unimplemented!()
-}
-
-#[allow(clippy::unimplemented)]
-pub fn verify_plain(
-    _leaf: &Leaf,
-    _chain: &[CertificateDer<'static>],
-    _view: &Held<X509Authorities>,
-    _now: Timestamp,
-) -> Result<VerifiedChain, Rejected> {
-    unimplemented!()
-}
-
 impl VerifiedChain {
+    fn new(leaf: &Leaf, spiffe_id: Option<SpiffeId>, view: &Held<X509Authorities>, valid_until: Timestamp) -> Self {
+        Self {
+            claims: claims::whole(leaf, spiffe_id.as_ref()),
+            spiffe_id,
+            generation: view.generation,
+            valid_until,
+            subject_dn: leaf.subject_dn().to_owned(),
+        }
+    }
+
     #[must_use]
     pub const fn spiffe_id(&self) -> Option<&SpiffeId> {
         self.spiffe_id.as_ref()
@@ -46,18 +70,122 @@ impl VerifiedChain {
         &self.claims
     }
 
+    /// Of the authorities that vouched.
     #[must_use]
     pub const fn generation(&self) -> Generation {
         self.generation
     }
 
+    /// The earliest of the expiry of the leaf, the intermediates used and the authority, and of the source's staleness bound.
     #[must_use]
     pub const fn valid_until(&self) -> Timestamp {
         self.valid_until
     }
 
+    /// RFC 4514; empty if the subject is.
     #[must_use]
     pub fn subject_dn(&self) -> &str {
         &self.subject_dn
+    }
+}
+
+/// Says until when the chain is valid.
+fn judge(leaf: &Leaf, chain: &[CertificateDer<'static>], view: &Held<X509Authorities>, now: Timestamp) -> Result<Timestamp, Rejected> {
+    // Certificates know whole seconds, and the last one counts in full.
+    let now = Timestamp::from_secs(now.as_secs());
+    if now < leaf.not_before() {
+        return Err(Rejected::NotYetValid { not_before: leaf.not_before(), now });
+    }
+    if leaf.not_after() < now {
+        return Err(Rejected::Expired { not_after: leaf.not_after(), now });
+    }
+    let authorities = authorities(view, now)?;
+    let (intermediates, passed_over) = intermediates(leaf, chain, now);
+    let candidates: Vec<_> = intermediates.iter().map(|one| one.der.clone()).collect();
+    let anchors: Vec<TrustAnchor<'_>> = authorities.iter().map(|authority| authority.anchor.clone()).collect();
+
+    let refuse = |why| refused(why, leaf, view, passed_over.clone());
+    let end_entity = EndEntityCert::try_from(leaf.der()).map_err(refuse)?;
+    let time = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(now.as_secs()).unwrap_or(0)));
+    let length = |path: &VerifiedPath<'_>| check_length(path, &authorities);
+    let path = end_entity
+        .verify_for_usage(webpki::ALL_VERIFICATION_ALGS, &anchors, &candidates, time, webpki::KeyUsage::client_auth(), None, Some(&length))
+        .map_err(refuse)?;
+
+    let used = path.intermediate_certificates().map(|certificate| certificate.der());
+    let expiries = used.filter_map(|der| intermediates.iter().find(|one| one.der == der)).map(|one| one.not_after);
+    let anchored = vouching(&path, &authorities).map(|authority| authority.not_after).max();
+    Ok(expiries.chain(anchored).fold(leaf.not_after().min(view.usable_until), Timestamp::min))
+}
+
+fn authorities(view: &Held<X509Authorities>, now: Timestamp) -> Result<Vec<&Authority>, Rejected> {
+    let Some(last) = view.keys.latest_expiry() else {
+        return Err(Rejected::NoAuthorities { origin: view.source.clone() });
+    };
+    let valid: Vec<_> = view.keys.valid_at(now).collect();
+    if valid.is_empty() {
+        return Err(Rejected::AuthoritiesOutOfDate { origin: view.source.clone(), held: view.keys.len(), last, now });
+    }
+    Ok(valid)
+}
+
+struct Intermediate<'a> {
+    der: CertificateDer<'a>,
+    not_after: Timestamp,
+}
+
+/// Those that may be part of a path, and why the others may not.
+fn intermediates<'a>(leaf: &Leaf, chain: &'a [CertificateDer<'static>], now: Timestamp) -> (Vec<Intermediate<'a>>, Vec<PassedOver>) {
+    let (mut fit, mut passed_over) = (Vec::new(), Vec::new());
+    for der in chain.iter().filter(|der| *der != leaf.der()) {
+        let mut subject = String::new();
+        match intermediate(der, now, &mut subject) {
+            Ok(one) => fit.push(one),
+            Err(why) => passed_over.push(PassedOver { subject, why }),
+        }
+    }
+    (fit, passed_over)
+}
+
+fn intermediate<'a>(der: &'a CertificateDer<'static>, now: Timestamp, subject: &mut String) -> Result<Intermediate<'a>, Unfit> {
+    let certificate = certificate(der)?;
+    *subject = name::text(certificate.subject())?;
+    let extensions = Extensions::read(&certificate)?;
+    let validity = certificate.validity();
+    let not_before = Timestamp::from_secs(validity.not_before.timestamp());
+    let not_after = Timestamp::from_secs(validity.not_after.timestamp());
+    if !extensions.is_authority() {
+        return Err(Unfit::NotAnAuthority);
+    }
+    if !extensions.key_usage.is_some_and(|usage| usage.key_cert_sign) {
+        return Err(Unfit::NoKeyCertSign);
+    }
+    if now < not_before {
+        return Err(Unfit::NotYetValid { not_before });
+    }
+    if not_after < now {
+        return Err(Unfit::Expired { not_after });
+    }
+    Ok(Intermediate { der: CertificateDer::from(der.as_ref()), not_after })
+}
+
+/// The same key may be held in two certificates with different dates.
+fn vouching<'a>(path: &VerifiedPath<'_>, authorities: &'a [&Authority]) -> impl Iterator<Item = &'a Authority> {
+    let anchor = path.anchor().to_owned();
+    authorities.iter().copied().filter(move |authority| authority.anchor == anchor)
+}
+
+fn check_length(path: &VerifiedPath<'_>, authorities: &[&Authority]) -> Result<(), webpki::Error> {
+    let counted = path.intermediate_certificates().filter(|certificate| certificate.subject() != certificate.issuer()).count();
+    let allows = |authority: &Authority| authority.path_len.is_none_or(|most| u32::try_from(counted).is_ok_and(|counted| counted <= most));
+    if vouching(path, authorities).any(allows) { Ok(()) } else { Err(webpki::Error::PathLenConstraintViolated) }
+}
+
+fn refused(why: webpki::Error, leaf: &Leaf, view: &Held<X509Authorities>, passed_over: Vec<PassedOver>) -> Rejected {
+    match why {
+        webpki::Error::BadDer => Malformed::Der.into(),
+        webpki::Error::UnknownIssuer => Rejected::NoPath { issuer: leaf.issuer_dn().to_owned(), origin: view.source.clone(), passed_over },
+        webpki::Error::NameConstraintViolation => Rejected::NameConstraints,
+        why => Rejected::Path { origin: view.source.clone(), why },
     }
 }

@@ -1,0 +1,69 @@
+//! One element of a SPIFFE bundle's `keys` with `use: x509-svid` (SPIFFE Trust Domain and Bundle 4.2.2, RFC 7517 4.7).
+
+use crate::trust::json;
+use crate::trust::x509::{Authority, PublicKey, Unfit};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use serde_json::{Map, Value};
+
+/// `None` for what is meant for something else; the JWT keys' reading reports what is meant for nothing.
+pub(super) fn authority(element: &Value) -> Option<Result<Authority, String>> {
+    let jwk = element.as_object()?;
+    (jwk.get("use")? == "x509-svid").then(|| read(jwk).map_err(|why| why.to_string()))
+}
+
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum Unusable {
+    #[error("this is a private key: its parameter `d` must never be published; replace the authority")]
+    PrivateKey,
+    #[error("this is a shared secret (kty `oct`), which is no authority's key")]
+    SharedSecret,
+    #[error("expected kty `RSA`, `EC` or `OKP`, found {found:?}")]
+    Type { found: String },
+    #[error("expected a string as `{member}`, found {found}")]
+    Mistyped { member: &'static str, found: &'static str },
+    #[error("`{member}` is not base64url without padding")]
+    Encoding { member: &'static str },
+    #[error("expected a list with a certificate as `x5c`, found {found}")]
+    NoCertificate { found: &'static str },
+    #[error("the first element of `x5c` is not base64 (the standard alphabet, padded)")]
+    CertificateEncoding,
+    #[error("the certificate in `x5c` is not usable: {0}")]
+    Certificate(#[from] Unfit),
+    #[error("the certificate in `x5c` has another public key than the element itself")]
+    OtherKey,
+}
+
+fn read(jwk: &Map<String, Value>) -> Result<Authority, Unusable> {
+    if jwk.contains_key("d") {
+        return Err(Unusable::PrivateKey);
+    }
+    let key = public_key(jwk)?;
+    let first = match jwk.get("x5c") {
+        Some(Value::Array(certificates)) => certificates.first().ok_or(Unusable::NoCertificate { found: "an empty list" })?,
+        found => return Err(Unusable::NoCertificate { found: json::kind(found) }),
+    };
+    let first = first.as_str().ok_or(Unusable::NoCertificate { found: "a list of something else" })?;
+    let der = STANDARD.decode(first).map_err(|_| Unusable::CertificateEncoding)?;
+    let authority = Authority::parse(&der)?;
+    if *authority.public_key() == key { Ok(authority) } else { Err(Unusable::OtherKey) }
+}
+
+fn public_key(jwk: &Map<String, Value>) -> Result<PublicKey, Unusable> {
+    match text(jwk, "kty")? {
+        "RSA" => Ok(PublicKey::rsa(&number(jwk, "n")?, &number(jwk, "e")?)),
+        "EC" => Ok(PublicKey::ec(&number(jwk, "x")?, &number(jwk, "y")?)),
+        "OKP" => Ok(PublicKey::Ed25519 { point: number(jwk, "x")? }),
+        "oct" => Err(Unusable::SharedSecret),
+        other => Err(Unusable::Type { found: other.to_owned() }),
+    }
+}
+
+fn text<'a>(jwk: &'a Map<String, Value>, member: &'static str) -> Result<&'a str, Unusable> {
+    let found = jwk.get(member);
+    found.and_then(Value::as_str).ok_or(Unusable::Mistyped { member, found: json::kind(found) })
+}
+
+fn number(jwk: &Map<String, Value>, member: &'static str) -> Result<Vec<u8>, Unusable> {
+    URL_SAFE_NO_PAD.decode(text(jwk, member)?).map_err(|_| Unusable::Encoding { member })
+}

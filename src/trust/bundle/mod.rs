@@ -1,0 +1,150 @@
+//! Trust bundles in their three forms: SPIFFE's JSON, PEM, and the Workload API's concatenated DER. A document must be well-formed;
+//! its elements are judged one by one, and one that cannot be used is skipped and reported while the rest counts. A well-formed
+//! bundle that yields nothing revokes.
+//!
+//! No bundle says whose it is: the trust domain's name comes from whoever configured the source, never from here (B-12), and two
+//! bundles are never merged (B-13).
+//!
+//! <https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE_Trust_Domain_and_Bundle.md#4-spiffe-bundle-format>
+
+mod element;
+
+use super::json::{self, InvalidJson};
+use super::jwks::{self, KeySet, Parsed, Skipped, UseRule};
+use super::x509::{Authority, X509Authorities};
+use pki_types::pem::{self, SectionKind};
+use serde_json::{Map, Value};
+use std::time::Duration;
+use x509_parser::asn1_rs::{Any, Class, FromDer as _, Tag};
+
+/// What one SPIFFE bundle says. X.509 authorities judge X.509-SVIDs only, JWT keys JWT-SVIDs only.
+#[derive(Clone, Debug, Default)]
+pub struct Bundle {
+    pub x509: X509Authorities,
+    pub jwt: KeySet,
+    /// Orders the bundles of one trust domain; grows with every change.
+    pub sequence: Option<u64>,
+    /// How often the publisher wants to be asked, at least [`SHORTEST_REFRESH`].
+    pub refresh_hint: Option<Duration>,
+}
+
+/// SPIRE's own bound, too: a hint of zero or less must not make us poll without a pause.
+pub const SHORTEST_REFRESH: Duration = Duration::from_secs(60);
+
+/// Reads a SPIFFE bundle, a JWK Set with `spiffe_sequence` and `spiffe_refresh_hint`.
+pub fn parse_spiffe(bytes: &[u8]) -> Result<Parsed<Bundle>, InvalidBundle> {
+    let document = json::object(bytes)?;
+    let elements = match document.get("keys") {
+        Some(Value::Array(elements)) => elements,
+        found => return Err(InvalidBundle::Keys { found: json::kind(found) }),
+    };
+    let sequence = sequence(&document)?;
+    let Parsed { value: jwt, mut skipped } = jwks::from_elements(elements, UseRule::SpiffeBundle);
+    let x509 = gather(elements.iter().enumerate().filter_map(|(index, element)| {
+        let authority = element::authority(element)?;
+        Some((jwks::name(index, element), authority))
+    }));
+    skipped.extend(x509.skipped);
+    let refresh_hint = refresh_hint(&document, &mut skipped);
+    Ok(Parsed { value: Bundle { x509: x509.value, jwt, sequence, refresh_hint }, skipped })
+}
+
+/// Reads X.509 authorities from PEM. At least one certificate must be there: an emptied file is more likely a mistake than a
+/// revocation, which SPIFFE's JSON can say clearly.
+pub fn parse_pem(bytes: &[u8]) -> Result<Parsed<X509Authorities>, InvalidBundle> {
+    let sections: Vec<(SectionKind, Vec<u8>)> = pem::SliceIter::new(bytes).collect::<Result<_, _>>().map_err(malformed_pem)?;
+    if !sections.iter().any(|(kind, _)| *kind == SectionKind::Certificate) {
+        return Err(InvalidBundle::NoCertificate);
+    }
+    Ok(gather(sections.iter().enumerate().map(|(index, (kind, der))| {
+        let authority = match kind {
+            SectionKind::Certificate => Authority::parse(der).map_err(|why| why.to_string()),
+            other => Err(format!("expected a certificate, found another PEM section ({other:?})")),
+        };
+        (format!("PEM section {}", index + 1), authority)
+    })))
+}
+
+/// Reads X.509 authorities from concatenated DER, as the Workload API sends them. No bytes are an empty bundle.
+pub fn parse_der(concatenated: &[u8]) -> Result<Parsed<X509Authorities>, InvalidBundle> {
+    let (mut rest, mut certificates) = (concatenated, Vec::new());
+    while !rest.is_empty() {
+        let offset = concatenated.len() - rest.len();
+        let (behind, one) = Any::from_der(rest).map_err(|_| InvalidBundle::Framing { offset })?;
+        if one.class() != Class::Universal || one.tag() != Tag::Sequence {
+            return Err(InvalidBundle::Framing { offset });
+        }
+        let (certificate, behind) = rest.split_at(rest.len() - behind.len());
+        certificates.push(certificate);
+        rest = behind;
+    }
+    Ok(gather(certificates.into_iter().enumerate().map(|(index, der)| {
+        let authority = Authority::parse(der).map_err(|why| why.to_string());
+        (format!("certificate {}", index + 1), authority)
+    })))
+}
+
+/// The document is no bundle. It must never replace a good one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidBundle {
+    #[error("not a SPIFFE bundle: {0}")]
+    Json(#[from] InvalidJson),
+    #[error("not a SPIFFE bundle: expected a list as `keys`, found {found}")]
+    Keys { found: &'static str },
+    #[error("not a SPIFFE bundle: expected an integer from 0 to 2^64-1 as `spiffe_sequence`, found {found}")]
+    Sequence { found: &'static str },
+    #[error("not PEM: a section's end marker is missing; the file may be cut off")]
+    PemEnd,
+    #[error("not PEM: a section's begin marker is malformed")]
+    PemStart,
+    #[error("not PEM: a section is not base64")]
+    PemBase64,
+    #[error("expected at least one PEM section BEGIN CERTIFICATE, found none")]
+    NoCertificate,
+    #[error("expected concatenated certificates in DER, found something else at byte {offset}")]
+    Framing { offset: usize },
+}
+
+fn gather(elements: impl Iterator<Item = (String, Result<Authority, String>)>) -> Parsed<X509Authorities> {
+    let mut skipped = Vec::new();
+    let usable = elements.filter_map(|(element, authority)| authority.map_err(|why| skipped.push(Skipped { element, why })).ok());
+    let value = usable.collect();
+    Parsed { value, skipped }
+}
+
+fn sequence(document: &Map<String, Value>) -> Result<Option<u64>, InvalidBundle> {
+    match document.get("spiffe_sequence") {
+        None => Ok(None),
+        Some(Value::Number(number)) => match number.as_u64() {
+            Some(sequence) => Ok(Some(sequence)),
+            None => Err(InvalidBundle::Sequence { found: "another number" }),
+        },
+        found => Err(InvalidBundle::Sequence { found: json::kind(found) }),
+    }
+}
+
+/// It is a hint only: one that cannot be read is reported, and the bundle counts.
+fn refresh_hint(document: &Map<String, Value>, skipped: &mut Vec<Skipped>) -> Option<Duration> {
+    let found = document.get("spiffe_refresh_hint")?;
+    let negative = || found.as_i64().map(|_| 0);
+    match found.as_u64().or_else(negative) {
+        Some(seconds) => Some(Duration::from_secs(seconds).max(SHORTEST_REFRESH)),
+        None => {
+            let why = format!("expected an integer of seconds, found {}", json::kind(Some(found)));
+            skipped.push(Skipped { element: "spiffe_refresh_hint".into(), why });
+            None
+        }
+    }
+}
+
+fn malformed_pem(why: pem::Error) -> InvalidBundle {
+    match why {
+        pem::Error::MissingSectionEnd { .. } => InvalidBundle::PemEnd,
+        pem::Error::IllegalSectionStart { .. } => InvalidBundle::PemStart,
+        pem::Error::Base64Decode(_) => InvalidBundle::PemBase64,
+        _ => InvalidBundle::NoCertificate,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,93 @@
+//! One certificate's DER, and the extensions that our rules read, taken strictly: x509-parser reports an unreadable
+//! basicConstraints as an absent one, passes over bytes behind an extension's value, and keeps unreadable names as such.
+
+use super::rejected::Malformed;
+use x509_parser::asn1_rs::{Any, FromDer as _};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::{GeneralName, ParsedExtension, X509Extension};
+
+/// A certificate that is all there is in `der`.
+pub(super) fn certificate(der: &[u8]) -> Result<X509Certificate<'_>, Malformed> {
+    match x509_parser::parse_x509_certificate(der) {
+        Ok(([], certificate)) => Ok(certificate),
+        Ok((rest, _)) => Err(Malformed::TrailingBytes { bytes: rest.len() }),
+        Err(_) => Err(Malformed::Der),
+    }
+}
+
+/// RFC 5280 4.2.1. An extension that is absent is `None` or empty.
+#[derive(Debug, Default)]
+pub(super) struct Extensions<'a> {
+    pub(super) basic_constraints: Option<BasicConstraints>,
+    pub(super) key_usage: Option<KeyUsage>,
+    pub(super) extended_key_usage: Option<ExtendedKeyUsage>,
+    pub(super) alternative_names: Vec<GeneralName<'a>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BasicConstraints {
+    pub(super) ca: bool,
+    pub(super) path_len: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KeyUsage {
+    pub(super) digital_signature: bool,
+    pub(super) key_cert_sign: bool,
+    pub(super) crl_sign: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ExtendedKeyUsage {
+    pub(super) client_auth: bool,
+}
+
+impl<'a> Extensions<'a> {
+    pub(super) fn read(certificate: &X509Certificate<'a>) -> Result<Self, Malformed> {
+        let mut read = Self::default();
+        let mut seen = Vec::new();
+        for extension in certificate.iter_extensions() {
+            if seen.contains(&&extension.oid) {
+                return Err(Malformed::RepeatedExtension { oid: extension.oid.to_id_string() });
+            }
+            seen.push(&extension.oid);
+            read.take(extension)?;
+        }
+        Ok(read)
+    }
+
+    fn take(&mut self, extension: &X509Extension<'a>) -> Result<(), Malformed> {
+        let unreadable = || Malformed::Extension { oid: extension.oid.to_id_string() };
+        match extension.parsed_extension() {
+            ParsedExtension::BasicConstraints(found) => {
+                self.basic_constraints = Some(BasicConstraints { ca: found.ca, path_len: found.path_len_constraint });
+            }
+            ParsedExtension::KeyUsage(found) => {
+                self.key_usage = Some(KeyUsage {
+                    digital_signature: found.digital_signature(),
+                    key_cert_sign: found.key_cert_sign(),
+                    crl_sign: found.crl_sign(),
+                });
+            }
+            ParsedExtension::ExtendedKeyUsage(found) => {
+                self.extended_key_usage = Some(ExtendedKeyUsage { client_auth: found.client_auth });
+            }
+            ParsedExtension::SubjectAlternativeName(found) => {
+                if found.general_names.iter().any(|name| matches!(name, GeneralName::Invalid(..))) {
+                    return Err(Malformed::AlternativeName);
+                }
+                self.alternative_names.clone_from(&found.general_names);
+            }
+            ParsedExtension::ParseError { .. } => return Err(unreadable()),
+            _ => return Ok(()),
+        }
+        match Any::from_der(extension.value) {
+            Ok(([], _)) => Ok(()),
+            _ => Err(unreadable()),
+        }
+    }
+
+    pub(super) fn is_authority(&self) -> bool {
+        self.basic_constraints.is_some_and(|found| found.ca)
+    }
+}

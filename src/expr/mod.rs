@@ -1,1 +1,168 @@
-//! Under construction.
+//! CEL (<https://github.com/google/cel-spec>): the administrator's expressions over a stranger's claims.
+//!
+//! Everything that can be known to be wrong is refused by [`compile`]; whatever remains unknown until there are claims is enforced
+//! at run time, and fails. The language is what zot's users write: the standard library and macros, strings, sets, encoders and
+//! optional values. Integers in claims are CEL `int`. Evaluation is synchronous, takes microseconds and is bounded by fuel.
+
+mod check;
+mod env;
+mod failed;
+mod fuel;
+mod infer;
+mod invalid;
+mod regexes;
+mod signatures;
+mod value;
+
+use cel::common::ast::IdedExpr;
+use cel::common::types::{CelBool, CelList, CelMap, CelString};
+use cel::common::value::{CowVal, Val};
+use cel::context::VariableResolver;
+use cel::{Context, Value};
+use regex::Regex;
+use serde_json::Map;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+use std::thread;
+
+pub use failed::Failed;
+pub use invalid::Invalid;
+pub use signatures::Type;
+
+/// The longest expression, in bytes. Long chains of operators are bounded by it too, before the parser has to recurse over them.
+pub const SOURCE_BYTES: usize = 2048;
+/// What the parser needs for the deepest tree that [`SOURCE_BYTES`] can spell, with much to spare.
+const COMPILE_STACK_BYTES: usize = 64 * 1024 * 1024;
+
+/// What an expression must yield.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Whatever JSON can hold.
+    Any,
+    Text,
+    Bool,
+    TextList,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Any => "a value that JSON can hold",
+            Self::Text => "a string",
+            Self::Bool => "a bool",
+            Self::TextList => "a list of strings",
+        })
+    }
+}
+
+/// A checked expression. Cheap to clone.
+#[derive(Clone)]
+pub struct Program {
+    compiled: Arc<Compiled>,
+}
+
+struct Compiled {
+    source: String,
+    expression: IdedExpr,
+    /// Those that the source spells; while they are held here, `matches` finds them ready.
+    _regexes: Vec<Arc<Regex>>,
+}
+
+/// Parses and checks an expression.
+///
+/// `variables` are the names it may use. `known_vars` are the names that may follow `vars.`; `None` leaves them open.
+pub fn compile(source: &str, kind: Kind, variables: &[&str], known_vars: Option<&BTreeSet<String>>) -> Result<Program, Invalid> {
+    if source.len() > SOURCE_BYTES {
+        return Err(Invalid::TooLong { bytes: source.len() });
+    }
+    // Parsing, walking and dropping a tree recurse over it, so a tree that is not known to be shallow stays on this thread.
+    let job = || {
+        let mut expression = env::shared().parser().parse(source).map_err(|errors| Invalid::syntax(&errors))?;
+        let regexes = check::check(&expression, variables, known_vars)?;
+        infer::check(&expression, kind, variables)?;
+        fuel::meter(&mut expression);
+        Ok(Compiled { source: source.to_owned(), expression, _regexes: regexes })
+    };
+    let compiled = thread::scope(|scope| {
+        let thread = thread::Builder::new().name("cel".to_owned()).stack_size(COMPILE_STACK_BYTES).spawn_scoped(scope, job);
+        thread.map_err(|_| Invalid::NoThread)?.join().unwrap_or(Err(Invalid::ParserGaveUp))
+    })?;
+    Ok(Program { compiled: Arc::new(compiled) })
+}
+
+impl Program {
+    /// The string that the expression yields.
+    pub fn text(&self, scope: &Scope<'_>) -> Result<String, Failed> {
+        self.evaluate(scope, |value| text(value).ok_or_else(|| Failed::kind(Kind::Text, value)))
+    }
+
+    /// The bool that the expression yields.
+    pub fn truth(&self, scope: &Scope<'_>) -> Result<bool, Failed> {
+        self.evaluate(scope, |value| {
+            value.downcast_ref::<CelBool>().map(|truth| *truth.inner()).ok_or_else(|| Failed::kind(Kind::Bool, value))
+        })
+    }
+
+    /// The list of strings that the expression yields. A string alone is no list.
+    pub fn texts(&self, scope: &Scope<'_>) -> Result<Vec<String>, Failed> {
+        self.evaluate(scope, |value| {
+            let list = value.downcast_ref::<CelList<'_>>().ok_or_else(|| Failed::kind(Kind::TextList, value))?;
+            list.inner().iter().map(|one| text(one.as_ref()).ok_or_else(|| Failed::element(one.as_ref()))).collect()
+        })
+    }
+
+    /// What the expression yields, as JSON.
+    pub fn value(&self, scope: &Scope<'_>) -> Result<serde_json::Value, Failed> {
+        self.evaluate(scope, value::to_json)
+    }
+
+    fn evaluate<T>(&self, scope: &Scope<'_>, take: impl FnOnce(&dyn Val) -> Result<T, Failed>) -> Result<T, Failed> {
+        let Compiled { source, expression, .. } = &*self.compiled;
+        fuel::metered(|| {
+            let mut context = Context::with_env(Arc::clone(env::shared()));
+            context.set_variable_resolver(scope);
+            let value = Value::resolve_val(expression, &context).map_err(|error| Failed::of(error, source))?;
+            take(value.as_ref())
+        })
+    }
+}
+
+impl fmt::Debug for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Program").field(&self.compiled.source).finish()
+    }
+}
+
+/// The variables of an evaluation. Strings are borrowed, and a clone shares what was converted.
+#[derive(Clone, Debug, Default)]
+pub struct Scope<'a> {
+    variables: BTreeMap<&'static str, Arc<CelMap<'a>>>,
+}
+
+impl<'a> Scope<'a> {
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    #[must_use]
+    pub fn with(mut self, name: &'static str, object: &'a Map<String, serde_json::Value>) -> Self {
+        self.variables.insert(name, Arc::new(value::from_object(object)));
+        self
+    }
+}
+
+impl VariableResolver for Scope<'_> {
+    fn resolve<'b>(&'b self, name: &str) -> Option<CowVal<'b, 'b>> {
+        let object: &'b CelMap<'b> = self.variables.get(name)?;
+        Some(CowVal::Borrowed(object))
+    }
+}
+
+fn text(value: &dyn Val) -> Option<String> {
+    value.downcast_ref::<CelString<'_>>().map(|text| text.inner().to_owned())
+}
+
+#[cfg(test)]
+mod tests;

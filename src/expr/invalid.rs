@@ -1,0 +1,49 @@
+//! Why an expression is refused when the configuration is loaded.
+
+use super::check::{DEPTH, LOOPS};
+use super::{Kind, SOURCE_BYTES, Type};
+use cel::ParseErrors;
+
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Invalid {
+    #[error("the expression has {bytes} bytes, at most {SOURCE_BYTES} are taken; move parts of it into variables")]
+    TooLong { bytes: usize },
+    #[error("this is no CEL: line {line}, column {column}: {what}")]
+    Syntax { line: isize, column: isize, what: String },
+    #[error("the expression nests or chains more than {DEPTH} operations; move parts of it into variables")]
+    TooDeep,
+    #[error("more than {LOOPS} loops (map, filter, all, exists, ..) stand within each other, which costs too much on long lists")]
+    NestedLoops,
+    #[error("there is no variable `{name}` here; there is {}", .known.join(", "))]
+    UnknownVariable { name: String, known: Vec<String> },
+    #[error("`vars.{name}` is not defined before this expression; {}", if .known.is_empty() { "no variable is".to_owned() } else { format!("defined are {}", .known.join(", ")) })]
+    UnknownVar { name: String, known: Vec<String> },
+    #[error("there is no function `{name}`{}", .meant.map(|meant| format!("; write `{meant}`")).unwrap_or_default())]
+    UnknownFunction { name: String, meant: Option<&'static str> },
+    #[error("`{name}` is {}", if *.member { "called on a value: write x.{name}(..)" } else { "called with its arguments: write {name}(x)" })]
+    CallStyle { name: String, member: bool },
+    #[error("`{name}` takes {least} to {most} arguments, found {found}")]
+    Arguments { name: String, least: usize, most: usize, found: usize },
+    #[error("the pattern in matches() is no regular expression of RE2's kind: {0}")]
+    Regex(regex::Error),
+    #[error("{function}({text:?}) can never work; check the text")]
+    Literal { function: String, text: String },
+    #[error("`{name}{{..}}` makes a message, and there are none here; write a map: {{'key': value}}")]
+    Message { name: String },
+    #[error("expected {expected}, but this always yields {found}")]
+    Kind { expected: Kind, found: Type },
+    #[error("the CEL parser gave up on this expression; simplify it")]
+    ParserGaveUp,
+    #[error("no thread could be started to compile the expression; check the limits on threads and memory")]
+    NoThread,
+}
+
+impl Invalid {
+    /// The first error; those after it are mostly its consequences.
+    pub(super) fn syntax(errors: &ParseErrors) -> Self {
+        match errors.errors.first() {
+            None => Self::ParserGaveUp,
+            Some(error) => Self::Syntax { line: error.pos.0, column: error.pos.1, what: error.msg.clone() },
+        }
+    }
+}

@@ -144,6 +144,7 @@ impl Authenticator {
         entry.rules.skip_issuer && !named && others.any(|other| within(issuer, other) || within(other, issuer))
     }
 
+    #[expect(clippy::result_large_err, reason = "made once a request at most")]
     fn certificate_identity(&self, peer: &Peer, now: Timestamp) -> Result<Identity, Failure> {
         let leaf = peer.leaf().map_err(|why| Evidence::default().refused(Refused::Chain(why)))?;
         let (identity, credential) = if leaf.claims_spiffe() {
@@ -177,7 +178,7 @@ impl Authenticator {
                 }
                 Err(undecidable) => return Err(undecidable.into()),
             };
-            let principal = Principal::Certificate { entry: entry.name.clone(), subject: chain.subject_dn().to_owned() };
+            let principal = Principal::Certificate { entry: entry.name.clone(), subject: subject(&chain) };
             match chain_identity(&chain, leaf, CredentialType::X509, principal, &entry.mapping) {
                 Err(reason @ Refused::Validation { .. }) => _ = invalid.get_or_insert(reason),
                 decided => return Ok(decided?),
@@ -273,6 +274,12 @@ fn chain_identity(
         claims: Arc::new(claims.clone()),
         valid_until: chain.valid_until(),
     })
+}
+
+/// Its DN. Whoever has none is told apart by the certificate itself.
+fn subject(chain: &VerifiedChain) -> String {
+    let digest = || chain.claims().get("x509").and_then(|x509| x509.get("sha256")).and_then(Value::as_str).unwrap_or_default();
+    if chain.subject_dn().is_empty() { format!("sha256:{}", digest()) } else { chain.subject_dn().to_owned() }
 }
 
 fn evidence_of_token(token: &Unverified) -> Evidence {

@@ -48,6 +48,11 @@ impl Peer {
         self.judge(x509::verify_plain, authorities, now)
     }
 
+    #[cfg(test)]
+    pub(super) fn verdict_for_test(&self) -> Option<Arc<VerifiedChain>> {
+        self.verdict.load_full()
+    }
+
     /// A generation names the state of one source, so no other authorities can take a kept verdict for theirs, not even after
     /// another configuration was loaded. Whether the leaf is judged as an SVID is up to the leaf alone.
     fn judge(&self, verify: Verify, authorities: &Authorities<X509Authorities>, now: Timestamp) -> Result<Arc<VerifiedChain>, Verdict> {

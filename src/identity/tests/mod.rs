@@ -1,5 +1,6 @@
 //! Every way to be somebody, and every way to be refused, through the one door there is.
 
+mod certificates;
 mod headers;
 mod tokens;
 
@@ -8,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::trust::jwks::{self, KeySet, UseRule};
 use crate::trust::jwt::testing::{Signer, key_set};
 use crate::trust::jwt::{Algorithm, OidcRules, SvidRules};
-use crate::trust::{Authorities, Slot};
+use crate::trust::{Authorities, Slot, bundle};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;

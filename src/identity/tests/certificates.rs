@@ -1,0 +1,245 @@
+//! Client certificates: SVIDs of configured trust domains, and others by entry.
+
+use super::*;
+use crate::spiffe_id::InvalidSpiffeId;
+use crate::trust::x509::{Malformed, Rejected, X509Authorities};
+use pki_types::CertificateDer;
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType,
+};
+
+/// 2027-01-01.
+const LEAF_EXPIRES: Timestamp = Timestamp::from_secs(1_798_761_600);
+
+struct Ca {
+    issuer: rcgen::Issuer<'static, KeyPair>,
+    pem: String,
+}
+
+impl Ca {
+    /// A root of the trust domain `name`.
+    fn new(name: &str) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.distinguished_name = common_name(name);
+        params.subject_alt_names = vec![SanType::URI(format!("spiffe://{name}").try_into().unwrap())];
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.not_after = rcgen::date_time_ymd(2030, 1, 1);
+        let pem = params.self_signed(&key).unwrap().pem();
+        Self { issuer: rcgen::Issuer::new(params, key), pem }
+    }
+
+    fn authorities(&self) -> X509Authorities {
+        let parsed = bundle::parse_pem(self.pem.as_bytes()).unwrap();
+        assert_eq!(parsed.skipped, []);
+        parsed.value
+    }
+
+    /// A client certificate with these URIs and this common name.
+    fn client(&self, uris: &[&str], name: Option<&str>) -> Peer {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = name.map_or_else(DistinguishedName::new, common_name);
+        params.subject_alt_names = uris.iter().map(|uri| SanType::URI((*uri).try_into().unwrap())).collect();
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        params.serial_number = Some(7_u64.into());
+        params.not_before = rcgen::date_time_ymd(2026, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2027, 1, 1);
+        let certificate = params.signed_by(&KeyPair::generate().unwrap(), &self.issuer).unwrap();
+        Peer::new(vec![certificate.der().clone()])
+    }
+}
+
+fn common_name(name: &str) -> DistinguishedName {
+    let mut dn = DistinguishedName::new();
+    dn.push(DnType::CommonName, name);
+    dn
+}
+
+static PROD_CA: LazyLock<Ca> = LazyLock::new(|| Ca::new("prod.example"));
+static OTHER_CA: LazyLock<Ca> = LazyLock::new(|| Ca::new("other.example"));
+const CI: &str = "spiffe://prod.example/ci";
+
+/// Two trust domains with roots, one for tokens only, one without keys; and one plain entry that trusts the root of `other.example`.
+fn authenticator() -> Authenticator {
+    let with_roots = |name, ca: &Ca| Domain { x509: Some(held(ca.authorities())), ..domain(name) };
+    let domains = vec![
+        with_roots("prod.example", &PROD_CA),
+        with_roots("other.example", &OTHER_CA),
+        domain_with_keys("jwt.example", &PROD),
+        Domain { x509: Some(silent()), ..domain("silent.example") },
+    ];
+    Authenticator::new(vec![issuer("https://a.example", &oidc_keys(&A))], domains, vec![entry("lab", &OTHER_CA)])
+}
+
+fn entry(name: &str, ca: &Ca) -> CertificateEntry {
+    CertificateEntry { name: name.into(), authorities: held(ca.authorities()), mapping: Mapping::default() }
+}
+
+fn no_path(issuer: &str, origin: &str) -> Refused {
+    Refused::Chain(Rejected::NoPath { issuer: issuer.into(), origin: origin.into(), passed_over: vec![] })
+}
+
+async fn meet_at(authenticator: &Authenticator, peer: &Peer, now: Timestamp) -> Result<Identity, Failure> {
+    authenticator.authenticate(&Presented { authorization: vec![], peer: Some(peer), ambient: true }, now).await
+}
+
+async fn meet(authenticator: &Authenticator, peer: &Peer) -> Result<Identity, Failure> {
+    meet_at(authenticator, peer, NOW).await
+}
+
+#[tokio::test]
+async fn an_x509_svid_is_its_spiffe_id() {
+    let identity = meet(&authenticator(), &PROD_CA.client(&[CI], Some("ignored"))).await.unwrap();
+    assert_eq!(identity.username(), CI);
+    assert_eq!(identity.principal(), &Principal::Spiffe(CI.parse().unwrap()));
+    assert_eq!(identity.credential(), CredentialType::X509Svid);
+    assert_eq!(identity.claims().get("sub"), Some(&json!(CI)));
+    assert_eq!(identity.valid_until(), LEAF_EXPIRES);
+}
+
+#[tokio::test]
+async fn x_12_only_its_own_trust_domains_roots_count() {
+    let forged = OTHER_CA.client(&[CI], None);
+    assert_eq!(reason(meet(&authenticator(), &forged).await), no_path("CN=other.example", "test"));
+}
+
+#[tokio::test]
+async fn a_spiffe_uri_is_only_ever_an_svid_and_never_meets_a_plain_entry() {
+    let unknown = OTHER_CA.client(&["spiffe://elsewhere.example/ci"], Some("alice"));
+    assert_eq!(reason(meet(&authenticator(), &unknown).await), Refused::UnknownTrustDomain);
+    let tokens_only = OTHER_CA.client(&["spiffe://jwt.example/ci"], Some("alice"));
+    assert_eq!(reason(meet(&authenticator(), &tokens_only).await), Refused::KindNotAccepted);
+    let spiffe_id = |found: &str, why| Rejected::SpiffeId { found: found.into(), why };
+    let bad: [(&[&str], Rejected); 4] = [
+        (&["SPIFFE://other.example/ci"], spiffe_id("SPIFFE://other.example/ci", InvalidSpiffeId::Scheme)),
+        (&["spiffe://other.example/ci/"], spiffe_id("spiffe://other.example/ci/", InvalidSpiffeId::EmptySegment)),
+        (&["spiffe://other.example"], Rejected::RootPath { trust_domain: "other.example".parse().unwrap() }),
+        (&["https://other.example", "spiffe://other.example/ci"], Rejected::SeveralUriNames { found: 2 }),
+    ];
+    for (uris, expected) in bad {
+        let outcome = meet(&authenticator(), &OTHER_CA.client(uris, Some("alice"))).await;
+        assert_eq!(reason(outcome), Refused::Chain(expected), "{uris:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_plain_certificate_is_its_common_name() {
+    let identity = meet(&authenticator(), &OTHER_CA.client(&[], Some("alice"))).await.unwrap();
+    assert_eq!(identity.username(), "alice");
+    assert_eq!(identity.credential(), CredentialType::X509);
+    assert_eq!(identity.spiffe_id(), None);
+    assert_eq!(identity.principal(), &Principal::Certificate { entry: "lab".into(), subject: "CN=alice".into() });
+    assert_eq!(reason(meet(&authenticator(), &OTHER_CA.client(&["urn:x"], None)).await), Refused::NoCommonName);
+    let named_like_an_svid = OTHER_CA.client(&[], Some(CI));
+    assert_eq!(reason(meet(&authenticator(), &named_like_an_svid).await), Refused::UsernameIsSpiffeId);
+}
+
+#[tokio::test]
+async fn a_plain_certificate_of_no_entry_is_refused() {
+    let stranger = reason(meet(&authenticator(), &PROD_CA.client(&[], Some("alice"))).await);
+    assert_eq!(stranger, no_path("CN=prod.example", "test"));
+    let without_entries = Authenticator::new(vec![], vec![], vec![]);
+    assert_eq!(reason(meet(&without_entries, &PROD_CA.client(&[], Some("alice"))).await), Refused::KindNotAccepted);
+    let garbage = Peer::new(vec![CertificateDer::from(b"no certificate".to_vec())]);
+    assert_eq!(reason(meet(&authenticator(), &garbage).await), Refused::Chain(Malformed::Der.into()));
+}
+
+#[tokio::test]
+async fn an_entry_without_roots_ends_the_search() {
+    let silent = CertificateEntry { name: "silent".into(), authorities: silent(), mapping: Mapping::default() };
+    let authenticator = Authenticator::new(vec![], vec![], vec![silent, entry("second", &OTHER_CA)]);
+    let outcome = meet(&authenticator, &OTHER_CA.client(&[], Some("alice"))).await;
+    assert!(matches!(outcome, Err(Failure::Undecidable { .. })), "who somebody is must not depend on an outage");
+}
+
+#[tokio::test]
+async fn a_header_counts_before_the_certificate_and_a_bad_one_never_falls_through_to_it() {
+    let peer = PROD_CA.client(&[CI], None);
+    let ask = async |header: &str| {
+        let presented = Presented { authorization: vec![header.as_bytes()], peer: Some(&peer), ambient: true };
+        authenticator().authenticate(&presented, NOW).await
+    };
+    let token = id_token(&A, "https://a.example", "alice");
+    assert_eq!(ask(&bearer(&token)).await.unwrap().username(), "https://a.example/alice");
+    assert!(ask("Basic Og==").await.unwrap().is_anonymous());
+    assert_eq!(reason(ask(&basic("alice:hunter2")).await), Refused::NotAToken);
+    assert_eq!(reason(ask(&bearer(&id_token(&A, "https://b.example", "alice"))).await), Refused::UnknownIssuer);
+    let bad_peer = OTHER_CA.client(&[CI], None);
+    let presented = Presented { authorization: vec![bearer(&token).leak().as_bytes()], peer: Some(&bad_peer), ambient: true };
+    assert!(authenticator().authenticate(&presented, NOW).await.is_ok(), "a good token beside a bad certificate");
+}
+
+#[tokio::test]
+async fn another_sites_request_has_no_certificate() {
+    let peer = PROD_CA.client(&[CI], None);
+    let presented = Presented { authorization: vec![], peer: Some(&peer), ambient: false };
+    assert!(authenticator().authenticate(&presented, NOW).await.unwrap().is_anonymous());
+    let none = Peer::new(vec![]);
+    assert!(meet(&authenticator(), &none).await.unwrap().is_anonymous());
+}
+
+#[tokio::test]
+async fn without_roots_nothing_is_decided_and_nothing_is_remembered() {
+    let slot = Slot::new("late");
+    let roots = Arc::new(Authorities::new(vec![slot.clone()]));
+    let authenticator = Authenticator::new(vec![], vec![Domain { x509: Some(roots), ..domain("prod.example") }], vec![]);
+    let peer = PROD_CA.client(&[CI], None);
+    match meet(&authenticator, &peer).await {
+        Err(Failure::Undecidable { evidence, .. }) => assert_eq!(evidence.subject.as_deref(), Some(CI)),
+        other => panic!("{other:?}"),
+    }
+    slot.publish(PROD_CA.authorities(), NOW, Timestamp::MAX);
+    assert_eq!(meet(&authenticator, &peer).await.unwrap().username(), CI);
+}
+
+#[tokio::test]
+async fn a_verdict_ends_with_the_generation_that_gave_it() {
+    let slot = Slot::new("roots");
+    slot.publish(PROD_CA.authorities(), NOW, Timestamp::MAX);
+    let roots = Arc::new(Authorities::new(vec![slot.clone()]));
+    let authenticator = Authenticator::new(vec![], vec![Domain { x509: Some(roots), ..domain("prod.example") }], vec![]);
+    let peer = PROD_CA.client(&[CI], None);
+    assert!(meet(&authenticator, &peer).await.is_ok());
+    slot.publish(OTHER_CA.authorities(), NOW, Timestamp::MAX);
+    assert_eq!(reason(meet(&authenticator, &peer).await), no_path("CN=prod.example", "roots"), "its root was withdrawn");
+    slot.publish(PROD_CA.authorities(), NOW, Timestamp::MAX);
+    assert!(meet(&authenticator, &peer).await.is_ok(), "a refusal is not remembered");
+    slot.publish(X509Authorities::default(), NOW, Timestamp::MAX);
+    let revoked = Refused::Chain(Rejected::NoAuthorities { origin: "roots".into() });
+    assert_eq!(reason(meet(&authenticator, &peer).await), revoked);
+}
+
+#[tokio::test]
+async fn a_verdict_is_kept_while_its_generation_counts_and_ends_when_it_expires() {
+    let (authenticator, peer) = (authenticator(), PROD_CA.client(&[CI], None));
+    assert!(meet(&authenticator, &peer).await.is_ok());
+    let kept = peer.verdict_for_test().unwrap();
+    assert!(meet(&authenticator, &peer).await.is_ok());
+    assert!(Arc::ptr_eq(&kept, &peer.verdict_for_test().unwrap()));
+    let last = LEAF_EXPIRES.minus(Duration::from_millis(1));
+    assert!(meet_at(&authenticator, &peer, last).await.is_ok());
+    let now = LEAF_EXPIRES.plus(Duration::from_secs(1));
+    let expired = Refused::Chain(Rejected::Expired { not_after: LEAF_EXPIRES, now });
+    assert_eq!(reason(meet_at(&authenticator, &peer, now).await), expired);
+}
+
+#[tokio::test]
+async fn a_verdict_does_not_outlive_its_trust_domains_configuration() {
+    let peer = PROD_CA.client(&[CI], None);
+    assert!(meet(&authenticator(), &peer).await.is_ok());
+    let without = Authenticator::new(vec![], vec![], vec![]);
+    assert_eq!(reason(meet(&without, &peer).await), Refused::UnknownTrustDomain);
+    let others = Authenticator::new(vec![], vec![Domain { x509: Some(held(OTHER_CA.authorities())), ..domain("prod.example") }], vec![]);
+    assert_eq!(reason(meet(&others, &peer).await), no_path("CN=prod.example", "test"));
+}
+
+#[tokio::test]
+async fn the_evidence_names_the_certificate() {
+    let Err(Failure::Refused(refusal)) = meet(&authenticator(), &OTHER_CA.client(&[CI], None)).await else { panic!("it counts") };
+    let evidence = refusal.evidence;
+    assert_eq!(evidence.credential, Some(CredentialType::X509Svid));
+    assert_eq!((evidence.subject.as_deref(), evidence.issuer.as_deref()), (Some(CI), Some("CN=other.example")));
+    assert!(evidence.serial.is_some_and(|serial| serial.contains('7')));
+}

@@ -14,7 +14,7 @@ use crate::storage;
 use axum::body::Body;
 use axum::response::Response;
 use http::header::{ALLOW, CONTENT_TYPE, RANGE, RETRY_AFTER};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::{Value, json};
 use std::borrow::Cow;
 
@@ -30,7 +30,7 @@ pub(super) struct Fault {
     message: Cow<'static, str>,
     /// One error is reported for each; one without detail if there are none.
     details: Vec<Value>,
-    headers: HeaderMap,
+    headers: Vec<(HeaderName, HeaderValue)>,
     /// What the log says beyond the client's text.
     pub(super) log: Option<String>,
     /// A credential was presented and is bad: clients shall not present it again.
@@ -44,7 +44,7 @@ impl Fault {
             code: code.into(),
             message: message.into(),
             details: Vec::new(),
-            headers: HeaderMap::new(),
+            headers: Vec::new(),
             log: None,
             invalid_token: false,
         }
@@ -62,7 +62,7 @@ impl Fault {
 
     pub(super) fn header(mut self, name: HeaderName, value: &str) -> Self {
         if let Ok(value) = HeaderValue::from_str(value) {
-            self.headers.insert(name, value);
+            self.headers.push((name, value));
         }
         self
     }
@@ -162,7 +162,7 @@ impl Fault {
         let errors: Vec<Value> = if self.details.is_empty() { vec![error(&json!({}))] } else { self.details.iter().map(error).collect() };
         let mut response = Response::new(Body::from(json!({ "errors": errors }).to_string()));
         *response.status_mut() = self.status;
-        *response.headers_mut() = self.headers;
+        response.headers_mut().extend(self.headers);
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         response
     }

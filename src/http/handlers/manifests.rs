@@ -77,10 +77,13 @@ async fn collect(call: &Call, mut body: Body) -> Result<Bytes, Fault> {
     while let Some(frame) = body.frame().await {
         let Ok(chunk) = frame.map_err(|_| Fault::interrupted())?.into_data() else { continue };
         length += chunk.len();
-        match length {
-            0..=MANIFEST_BYTES => bytes.extend_from_slice(&chunk),
-            ..=DRAINED => bytes.clear(),
-            _ => break,
+        if length > DRAINED {
+            break;
+        }
+        if length > MANIFEST_BYTES {
+            bytes = BytesMut::new();
+        } else {
+            bytes.extend_from_slice(&chunk);
         }
     }
     if length > MANIFEST_BYTES { Err(Fault::manifest_too_large()) } else { Ok(bytes.freeze()) }

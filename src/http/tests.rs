@@ -1,1 +1,0 @@
-//! Requests end to end, over the store in memory.

@@ -1,0 +1,68 @@
+//! The map from errors to statuses and codes.
+
+use super::*;
+use crate::http::answer::Fault;
+use crate::identity::{Evidence, Failure, Refusal, Refused};
+use crate::registry::Error;
+use crate::storage;
+
+async fn told(fault: impl Into<Fault>) -> Answer {
+    Answer::read(fault.into().response()).await
+}
+
+#[tokio::test]
+async fn every_error_of_the_core_has_its_status_and_code() {
+    let digest: Digest = sha256("x").parse().unwrap();
+    let io = storage::Failure::Io(Arc::new(std::io::Error::other("the disk at /secret/path broke")));
+    for (error, status, code) in [
+        (Error::BlobUnknown, 404, "BLOB_UNKNOWN"),
+        (Error::UploadUnknown, 404, "BLOB_UPLOAD_UNKNOWN"),
+        (Error::UploadBusy, 409, "BLOB_UPLOAD_INVALID"),
+        (Error::RangeMismatch { offset: 5 }, 416, "BLOB_UPLOAD_INVALID"),
+        (Error::SizeMismatch, 400, "SIZE_INVALID"),
+        (Error::DigestMismatch { expected: digest.clone(), found: digest.clone() }, 400, "DIGEST_INVALID"),
+        (Error::ManifestUnknown, 404, "MANIFEST_UNKNOWN"),
+        (Error::RepositoryUnknown, 404, "NAME_UNKNOWN"),
+        (Error::MissingReferences(vec![digest.clone(), digest]), 404, "MANIFEST_BLOB_UNKNOWN"),
+        (Error::TooLarge, 413, "SIZE_INVALID"),
+        (Error::TagExists, 403, "DENIED"),
+        (Error::TagMissing, 403, "DENIED"),
+        (Error::Referenced, 405, "DENIED"),
+        (Error::Interrupted, 400, "BLOB_UPLOAD_INVALID"),
+        (Error::Storage(storage::Failure::Conflict), 503, "UNKNOWN"),
+        (Error::Storage(storage::Failure::Full), 507, "UNKNOWN"),
+        (Error::Storage(storage::Failure::Missing), 500, "UNKNOWN"),
+        (Error::Storage(storage::Failure::Stopped), 503, "UNKNOWN"),
+        (Error::Storage(io), 500, "UNKNOWN"),
+    ] {
+        let what = format!("{error:?}");
+        let answer = told(error).await;
+        assert_eq!(answer.error(), (status, code.into()), "{what}");
+        assert_eq!(answer.header("retry-after").is_empty(), status != 503, "{what}");
+        assert!(!answer.text().contains("/secret/path"), "what storage says is for the log");
+    }
+}
+
+#[tokio::test]
+async fn refused_is_401_undecidable_503_and_the_details_are_for_the_log() {
+    let evidence = Evidence { issuer: Some("https://inner.example".into()), ..Evidence::default() };
+    let refused = Failure::Refused(Refusal { reason: Refused::Validation { message: "only main".into() }, evidence: evidence.clone() });
+    let fault = Fault::from(refused);
+    assert_eq!((fault.invalid_token, fault.log.as_deref()), (true, Some("only main")));
+    let answer = told(fault).await;
+    assert_eq!(answer.error(), (401, "UNAUTHORIZED".into()));
+    assert!(!answer.text().contains("only main") && !answer.text().contains("inner.example"));
+
+    let why = Authorities::<jwks::KeySet>::new(vec![Slot::new("https://inner.example")]).view(Timestamp::MAX).unwrap_err();
+    let answer = told(Failure::Undecidable { why, evidence }).await;
+    assert_eq!(answer.error(), (503, "UNKNOWN".into()));
+    assert!(!answer.header("retry-after").is_empty() && !answer.text().contains("inner.example"));
+}
+
+#[tokio::test]
+async fn a_denial_names_the_action_and_not_the_pattern() {
+    let site = Site::new();
+    let answer = site.get_as("somebody", "/v2/team/a/tags/list").await;
+    assert_eq!(answer.json()["errors"][0]["detail"], json!({"repository": "team/a", "action": "read"}));
+    assert!(!answer.text().contains("team/**"));
+}

@@ -1,0 +1,188 @@
+//! Requests end to end: the real router, authenticator, policy and core over the store in memory.
+
+mod bad_input;
+mod callers;
+mod errors;
+mod pull;
+mod push;
+
+use super::{App, Connection, Live, router};
+use crate::access::{Action, Grant, PatternRules, Policy, Rules};
+use crate::clock::{Clock, Timestamp};
+use crate::identity::{Authenticator, Issuer, Mapping, MappingSettings};
+use crate::oci::{Algorithm as DigestAlgorithm, Digest};
+use crate::registry::Registry;
+use crate::storage::memory::Memory;
+use crate::trust::jwks::{self, UseRule};
+use crate::trust::jwt::testing::{Signer, key_set};
+use crate::trust::jwt::{Algorithm, OidcRules};
+use crate::trust::{Authorities, Slot};
+use arc_swap::ArcSwap;
+use axum::Router;
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use http::request::Builder;
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256, Sha512};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+use tower_service::Service;
+
+const NOW: i64 = 1_795_000_000;
+const ISSUER: &str = "https://issuer.example";
+const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
+const ALL: [Action; 4] = [Action::Read, Action::Create, Action::Update, Action::Delete];
+
+/// A registry with one OIDC issuer. `open/**` belongs to everybody, `public/**` may be read by everybody, `team/**` belongs to the
+/// subject `builder`, and `secret/**` to nobody.
+struct Site {
+    app: App,
+    router: Router,
+    signer: Signer,
+    keys: Arc<Slot<jwks::KeySet>>,
+}
+
+impl Site {
+    fn new() -> Self {
+        let everything = PatternRules { default: ALL.to_vec(), anonymous: ALL.to_vec(), ..PatternRules::default() };
+        let public = PatternRules { default: ALL.to_vec(), anonymous: vec![Action::Read], ..PatternRules::default() };
+        let builder = Grant { users: vec![format!("{ISSUER}/builder")], actions: ALL.to_vec(), ..Grant::default() };
+        let team = PatternRules { policies: vec![builder], ..PatternRules::default() };
+        Self::with(vec![
+            ("open/**".into(), everything),
+            ("public/**".into(), public),
+            ("team/**".into(), team),
+            ("secret/**".into(), PatternRules::default()),
+        ])
+    }
+
+    fn with(repositories: Vec<(String, PatternRules)>) -> Self {
+        let clock = Clock::manual(Timestamp::from_secs(NOW)).0;
+        let signer = Signer::new(Algorithm::ES256, "k1");
+        let keys = Slot::new("test");
+        let set = jwks::parse(&key_set(&[signer.jwk()]), UseRule::Oidc).unwrap().value;
+        keys.publish(set, Timestamp::from_secs(NOW), Timestamp::MAX);
+        let rules = OidcRules {
+            issuer: ISSUER.into(),
+            skip_issuer: false,
+            audiences: vec!["registry".into()],
+            algorithms: None,
+            clock_skew: Duration::from_secs(30),
+            max_lifetime: None,
+            single_audience: false,
+        };
+        let mapping = Mapping::compile(&MappingSettings::default()).unwrap();
+        let issuer = Issuer { rules, keys: Arc::new(Authorities::new(vec![keys.clone()])), mapping };
+        let live = Live {
+            generation: 1,
+            authenticator: Arc::new(Authenticator::new(vec![issuer], vec![], vec![])),
+            policy: Arc::new(Policy::compile(Rules { repositories, ..Rules::default() }).unwrap()),
+            service: "r.example".into(),
+            external_urls: vec![],
+            challenge: true,
+        };
+        let store = Arc::new(Memory::new());
+        let registry = Registry::new(store.clone(), store, clock.clone());
+        let app = App { live: Arc::new(ArcSwap::from_pointee(live)), registry, clock, ready: Arc::new(AtomicBool::new(true)) };
+        Self { router: router(app.clone()), app, signer, keys }
+    }
+
+    /// A good token of `subject`.
+    fn token(&self, subject: &str) -> String {
+        self.signer.token(&json!({"iss": ISSUER, "sub": subject, "aud": "registry", "exp": NOW + 300}))
+    }
+
+    async fn send(&self, request: Builder, body: impl Into<Body>) -> Answer {
+        let tls = Connection { peer: None, remote: ([127, 0, 0, 1], 1).into(), tls: true };
+        let request = request.extension(tls).body(body.into()).unwrap();
+        Answer::read(self.router.clone().call(request).await.unwrap()).await
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.send(ask(Method::GET, path), Body::empty()).await
+    }
+
+    async fn get_as(&self, subject: &str, path: &str) -> Answer {
+        self.send(bearer(ask(Method::GET, path), &self.token(subject)), Body::empty()).await
+    }
+
+    /// In one go.
+    async fn push_blob(&self, repository: &str, content: &str) -> String {
+        let digest = sha256(content);
+        let answer = self.send(ask(Method::POST, &format!("/v2/{repository}/blobs/uploads/?digest={digest}")), content.to_owned()).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text());
+        digest
+    }
+
+    /// An image of one configuration and no layers.
+    async fn push_image(&self, repository: &str, tag: &str, extra: Value) -> Answer {
+        let config = self.push_blob(repository, "{}").await;
+        let mut manifest = image(&config);
+        if let (Some(manifest), Value::Object(extra)) = (manifest.as_object_mut(), extra) {
+            manifest.extend(extra);
+        }
+        let request = ask(Method::PUT, &format!("/v2/{repository}/manifests/{tag}")).header("content-type", IMAGE);
+        self.send(request, manifest.to_string()).await
+    }
+}
+
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Answer {
+    async fn read(response: Response) -> Self {
+        let (parts, body) = response.into_parts();
+        Self { status: parts.status, headers: parts.headers, body: body.collect().await.unwrap().to_bytes() }
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    /// `""` if it is not there.
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// Status and code of an error.
+    fn error(&self) -> (u16, String) {
+        assert_eq!(self.header("content-type"), "application/json");
+        (self.status.as_u16(), self.json()["errors"][0]["code"].as_str().unwrap().to_owned())
+    }
+}
+
+fn ask(method: Method, path: &str) -> Builder {
+    Request::builder().method(method).uri(path).header("host", "r.example:5000")
+}
+
+fn bearer(request: Builder, token: &str) -> Builder {
+    request.header("authorization", format!("Bearer {token}"))
+}
+
+fn image(config: &str) -> Value {
+    json!({
+        "schemaVersion": 2,
+        "mediaType": IMAGE,
+        "config": {"mediaType": "application/vnd.example+json", "digest": config, "size": 2},
+        "layers": [],
+    })
+}
+
+fn sha256(content: impl AsRef<[u8]>) -> String {
+    Digest::from_hash(DigestAlgorithm::Sha256, &Sha256::digest(content.as_ref())).unwrap().to_string()
+}
+
+fn sha512(content: impl AsRef<[u8]>) -> String {
+    Digest::from_hash(DigestAlgorithm::Sha512, &Sha512::digest(content.as_ref())).unwrap().to_string()
+}

@@ -23,3 +23,8 @@ pub use verify::{VerifiedChain, verify_plain, verify_svid};
 
 pub(in crate::trust) use authorities::Authority;
 pub(in crate::trust) use public_key::PublicKey;
+
+#[cfg(test)]
+pub(in crate::trust) mod testing;
+#[cfg(test)]
+mod tests;

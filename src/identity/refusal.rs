@@ -2,7 +2,7 @@
 //! checked ([`Failure::Undecidable`], 503).
 
 use super::CredentialType;
-use super::mapping::expr;
+use crate::expr;
 use crate::limits::{GROUPS, USERNAME_BYTES};
 use crate::trust::{NoKeys, jwt, x509};
 use std::fmt;

@@ -243,3 +243,18 @@ async fn the_evidence_names_the_certificate() {
     assert_eq!((evidence.subject.as_deref(), evidence.issuer.as_deref()), (Some(CI), Some("CN=other.example")));
     assert!(evidence.serial.is_some_and(|serial| serial.contains('7')));
 }
+#[tokio::test]
+async fn plain_entries_are_asked_in_order() {
+    let no_bob = || CertificateEntry { mapping: validating("claims.sub != 'CN=bob'", "no bob"), ..entry("first", &OTHER_CA) };
+    let entries = |last| vec![entry("prod", &PROD_CA), no_bob(), last];
+    let authenticator = Authenticator::new(vec![], vec![], entries(entry("second", &OTHER_CA)));
+    let of = |identity: Identity| match identity.principal() {
+        Principal::Certificate { entry, .. } => entry.clone(),
+        other => panic!("{other}"),
+    };
+    assert_eq!(of(meet(&authenticator, &OTHER_CA.client(&[], Some("alice"))).await.unwrap()), "first");
+    assert_eq!(of(meet(&authenticator, &OTHER_CA.client(&[], Some("bob"))).await.unwrap()), "second");
+    let authenticator = Authenticator::new(vec![], vec![], entries(entry("prod again", &PROD_CA)));
+    let no_bob = Refused::Validation { message: "no bob".into() };
+    assert_eq!(reason(meet(&authenticator, &OTHER_CA.client(&[], Some("bob"))).await), no_bob);
+}

@@ -1,7 +1,9 @@
 //! Every way to be somebody, and every way to be refused, through the one door there is.
 
 mod certificates;
+mod entries;
 mod headers;
+mod mapping;
 mod tokens;
 
 use super::*;
@@ -12,7 +14,7 @@ use crate::trust::jwt::{Algorithm, OidcRules, SvidRules};
 use crate::trust::{Authorities, Slot, bundle};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -111,4 +113,17 @@ fn reason(outcome: Result<Identity, Failure>) -> Refused {
         Err(Failure::Refused(refusal)) => refusal.reason,
         other => panic!("expected a refusal, found {other:?}"),
     }
+}
+
+fn mapping(settings: &MappingSettings) -> Mapping {
+    Mapping::compile(settings).unwrap()
+}
+
+/// A mapping that refuses everyone of whom `expression` is not true.
+fn validating(expression: &str, message: &str) -> Mapping {
+    mapping(&MappingSettings { validations: vec![(expression.into(), message.into())], ..MappingSettings::default() })
+}
+
+fn naming(username: &str) -> Mapping {
+    mapping(&MappingSettings { username: Some(username.into()), ..MappingSettings::default() })
 }

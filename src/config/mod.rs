@@ -1,1 +1,78 @@
-//! Under construction.
+//! From a file to settings. zot's shape and key names with ours on top; JSON or YAML; unknown keys refused.
+//!
+//! Three steps, and every mistake of all three is reported at once: `document` reads the text and holds it against the schema of
+//! the `raw` types, `raw` names the keys, `build` makes a [`Config`] in which invalid states cannot be written down.
+
+mod build;
+mod document;
+mod not_built;
+pub mod raw;
+mod schema;
+mod values;
+
+pub use build::{Config, DomainConfig, DomainSource, IssuerConfig, IssuerKeys, Listen, TlsConfig};
+pub use raw::{ClientAuth, Level};
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// One mistake: where it is, what is wrong and what to do. Never holds a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// As in `http.auth.bearer.oidc[0].issuer`; empty for the file as a whole.
+    pub key: String,
+    pub what: String,
+}
+
+impl Mistake {
+    pub(crate) fn new(key: impl Into<String>, what: impl Into<String>) -> Self {
+        Self { key: key.into(), what: what.into() }
+    }
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.key.is_empty() { f.write_str(&self.what) } else { write!(f, "{}: {}", self.key, self.what) }
+    }
+}
+
+/// Every mistake of one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invalid {
+    pub file: PathBuf,
+    pub mistakes: Vec<Mistake>,
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.mistakes.len();
+        write!(f, "{}: {count} mistake{}", self.file.display(), if count == 1 { "" } else { "s" })?;
+        self.mistakes.iter().try_for_each(|mistake| write!(f, "\n  {mistake}"))
+    }
+}
+
+impl std::error::Error for Invalid {}
+
+/// Reads and checks a file. Relative paths in it are taken from the file's own folder. Opens no other file and no connection.
+pub fn load(file: &Path) -> Result<Config, Invalid> {
+    let invalid = |mistakes| Invalid { file: file.to_owned(), mistakes };
+    let text = std::fs::read_to_string(file).map_err(|why| invalid(vec![Mistake::new("", format!("cannot be read: {why}"))]))?;
+    let folder = file.parent().unwrap_or(Path::new("."));
+    parse(&text, folder, std::env::var("SPIFFE_ENDPOINT_SOCKET").ok()).map_err(invalid)
+}
+
+/// Checks a configuration's text. `folder` is what relative paths start from, `endpoint_socket` the Workload API's default address.
+pub fn parse(text: &str, folder: &Path, endpoint_socket: Option<String>) -> Result<Config, Vec<Mistake>> {
+    let mut document = document::read(text)?;
+    let mut mistakes = Vec::new();
+    let warnings = not_built::strip(&mut document, &mut mistakes);
+    schema::check::<raw::File>(&mut document, &mut mistakes);
+    if !mistakes.is_empty() {
+        return Err(mistakes);
+    }
+    let raw = serde_json::from_value(document).map_err(|why| vec![Mistake::new("", why.to_string())])?;
+    build::build(raw, &build::Surroundings { folder, endpoint_socket }, warnings)
+}
+
+#[cfg(test)]
+mod tests;

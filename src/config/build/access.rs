@@ -1,0 +1,55 @@
+//! `accessControl`
+
+use super::Build;
+use crate::access::{Action, Grant, PatternRules, Policy, Rules};
+use crate::config::raw;
+
+impl Build<'_> {
+    /// Without `accessControl` every authenticated identity may do everything, as in zot; without a way to log in as well there
+    /// would be nothing to decide by, and everyone would be let in.
+    pub(super) fn access(&mut self, access: Option<raw::AccessControl>, identifies: bool) -> Policy {
+        let Some(access) = access else {
+            if !identifies {
+                self.mistake("http.auth", "is missing: nobody could log in, and without accessControl with an anonymousPolicy nobody may do anything; add an issuer or a trust domain");
+            }
+            return Policy::everything_to_authenticated();
+        };
+        let serves_anonymous = access.repositories.values().any(|repository| !repository.anonymous_policy.is_empty());
+        if !identifies && !serves_anonymous {
+            self.mistake("http.auth", "is missing: nobody could log in, and no repository has an anonymousPolicy");
+        }
+        Policy::compile(rules(access)).unwrap_or_else(|mistakes| {
+            for mistake in mistakes {
+                self.mistake(format!("accessControl.{}", mistake.key), mistake.why.to_string());
+            }
+            Policy::everything_to_authenticated()
+        })
+    }
+}
+
+fn rules(access: raw::AccessControl) -> Rules {
+    let pattern = |repository: raw::Repository| PatternRules {
+        policies: repository.policies.into_iter().map(grant).collect(),
+        default: actions(&repository.default_policy),
+        anonymous: actions(&repository.anonymous_policy),
+    };
+    Rules {
+        repositories: access.repositories.into_iter().map(|(text, repository)| (text, pattern(repository))).collect(),
+        admin: access.admin_policy.map(grant),
+        groups: access.groups.into_iter().map(|(name, group)| (name, group.users)).collect(),
+    }
+}
+
+fn grant(grant: raw::Grant) -> Grant {
+    Grant { users: grant.users, groups: grant.groups, actions: actions(&grant.actions) }
+}
+
+fn actions(actions: &[raw::Action]) -> Vec<Action> {
+    let action = |action: &raw::Action| match action {
+        raw::Action::Read => Action::Read,
+        raw::Action::Create => Action::Create,
+        raw::Action::Update => Action::Update,
+        raw::Action::Delete => Action::Delete,
+    };
+    actions.iter().map(action).collect()
+}

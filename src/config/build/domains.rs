@@ -1,0 +1,99 @@
+//! `http.auth.spiffe`
+
+use super::{Build, CLOCK_SKEW, DomainConfig, DomainSource, MAX_STALE};
+use crate::config::raw::{self, SvidKind};
+use crate::trust::jwt::SvidRules;
+use std::path::PathBuf;
+
+impl Build<'_> {
+    /// The trust domains, and the Workload API's address if one of them asks for it.
+    pub(super) fn domains(&mut self, spiffe: Option<raw::Spiffe>) -> (Vec<DomainConfig>, Option<String>) {
+        let Some(spiffe) = spiffe else { return (Vec::new(), None) };
+        let mut domains: Vec<DomainConfig> = Vec::new();
+        for (i, entry) in spiffe.trust_domains.into_iter().enumerate() {
+            let key = format!("http.auth.spiffe.trustDomains[{i}]");
+            let name = entry.name.clone();
+            let Some(domain) = self.domain(&key, entry) else { continue };
+            match domains.iter().find(|earlier| earlier.name() == domain.name()) {
+                Some(earlier) => {
+                    let what = format!("{name:?} is {} already", earlier.key);
+                    self.mistake(format!("{key}.name"), what);
+                }
+                None => domains.push(domain),
+            }
+        }
+        self.no_file_for_several(&domains);
+        let asked_for = domains.iter().any(|domain| domain.sources.contains(&DomainSource::WorkloadApi));
+        let address = spiffe.workload_api.or_else(|| self.around.endpoint_socket.clone());
+        match address {
+            Some(address) if asked_for => (domains, Some(address)),
+            None if asked_for => {
+                self.mistake("http.auth.spiffe.workloadAPI", "is missing, and SPIFFE_ENDPOINT_SOCKET is not set: a trust domain takes its bundle from it");
+                (domains, None)
+            }
+            _ => (domains, None),
+        }
+    }
+
+    fn domain(&mut self, key: &str, entry: raw::Domain) -> Option<DomainConfig> {
+        let trust_domain = match entry.name.parse() {
+            Ok(name) => Some(name),
+            Err(why) => {
+                self.mistake(format!("{key}.name"), format!("{:?}: {why}", entry.name));
+                None
+            }
+        };
+        let svids = entry.svids.unwrap_or_else(|| vec![SvidKind::Jwt, SvidKind::X509]);
+        if svids.is_empty() {
+            self.mistake(format!("{key}.svids"), "an empty list accepts nobody: name jwt or x509");
+        }
+        let (accepts_jwt, accepts_x509) = (svids.contains(&SvidKind::Jwt), svids.contains(&SvidKind::X509));
+        if accepts_jwt {
+            self.audiences(key, &entry.audiences, "JWT-SVIDs");
+        }
+        if entry.bundle.is_empty() {
+            self.mistake(format!("{key}.bundle"), "is missing: without a source of authorities nobody of this trust domain could be verified");
+        }
+        let sources = entry.bundle.into_iter().enumerate().filter_map(|(i, source)| self.source(&format!("{key}.bundle[{i}]"), source)).collect();
+        let clock_skew = self.duration(format!("{key}.clockSkew"), entry.clock_skew.as_deref(), CLOCK_SKEW);
+        let max_stale = self.duration(format!("{key}.maxStale"), entry.max_stale.as_deref(), MAX_STALE);
+        let mapping = self.mapping(key, entry.claim_mapping);
+        let single_audience = entry.single_audience.unwrap_or(false);
+        let rules = SvidRules { trust_domain: trust_domain?, audiences: entry.audiences, clock_skew, single_audience };
+        Some(DomainConfig { key: key.to_owned(), rules, accepts_jwt, accepts_x509, sources, max_stale, mapping })
+    }
+
+    fn source(&mut self, key: &str, source: raw::BundleSource) -> Option<DomainSource> {
+        let path = |path: PathBuf| self.around.path(&path);
+        let mut given = [
+            source.workload_api.map(|_| DomainSource::WorkloadApi),
+            source.file.map(|file| DomainSource::File(path(file))),
+            source.inline.map(DomainSource::Inline),
+            source.jwks_file.map(|file| DomainSource::JwksFile(path(file))),
+            source.jwks.map(DomainSource::Jwks),
+        ]
+        .into_iter()
+        .flatten();
+        let first = given.next();
+        if first.is_none() || given.next().is_some() {
+            self.mistake(key, "must be exactly one of workloadAPI, file, inline, jwksFile and jwks");
+        }
+        first
+    }
+
+    /// A file that serves two trust domains would let each vouch for the other.
+    fn no_file_for_several(&mut self, domains: &[DomainConfig]) {
+        let mut seen: Vec<(&DomainSource, &str)> = Vec::new();
+        for domain in domains {
+            for source in domain.sources.iter().filter(|source| **source != DomainSource::WorkloadApi) {
+                match seen.iter().find(|(earlier, _)| *earlier == source) {
+                    Some((_, other)) => {
+                        let what = format!("the same authorities are given for {other}: one trust domain could then vouch for the other; split them");
+                        self.mistake(format!("{}.bundle", domain.key), what);
+                    }
+                    None => seen.push((source, domain.name().as_str())),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! `http.auth.bearer.oidc`
+
+use super::{Build, CLOCK_SKEW, IssuerConfig, IssuerKeys, MAX_STALE};
+use crate::config::raw;
+use crate::trust::jwt::{Algorithm, OidcRules};
+use crate::trust::source::{CaSource, OidcSettings};
+
+impl Build<'_> {
+    pub(super) fn issuers(&mut self, entries: Vec<raw::Oidc>) -> Vec<IssuerConfig> {
+        let with_default_username: Vec<_> = entries
+            .iter()
+            .map(|entry| (entry.issuer.clone(), entry.claim_mapping.as_ref().is_none_or(|mapping| mapping.username.is_none())))
+            .collect();
+        let issuers: Vec<_> = entries.into_iter().enumerate().map(|(i, entry)| self.issuer(i, entry)).collect();
+        self.one_source_an_issuer(&issuers);
+        self.prefixes(&with_default_username);
+        issuers
+    }
+
+    fn issuer(&mut self, i: usize, entry: raw::Oidc) -> IssuerConfig {
+        let key = format!("http.auth.bearer.oidc[{i}]");
+        self.audiences(&key, &entry.audiences, "the tokens");
+        self.url(&format!("{key}.issuer"), &entry.issuer);
+        for (name, url) in [("discoveryURL", &entry.discovery_url), ("jwksURL", &entry.jwks_url)] {
+            if let Some(url) = url {
+                self.url(&format!("{key}.{name}"), url);
+            }
+        }
+        let skip_issuer = entry.skip_issuer_verification.unwrap_or(false);
+        if skip_issuer {
+            self.warn(format!("{key}.skipIssuerVerification: tokens of any issuer that its keys signed are accepted; for tests only"));
+        }
+        let validated = entry.claim_mapping.as_ref().is_some_and(|mapping| !mapping.validations.is_empty());
+        if SHARED_ISSUERS.contains(&entry.issuer.trim_end_matches('/')) && !validated {
+            self.warn(format!("{key}: {} issues tokens to everyone in the world; add a claimMapping.validations entry that names your organisation", entry.issuer));
+        }
+        let rules = OidcRules {
+            issuer: entry.issuer.clone(),
+            skip_issuer,
+            audiences: entry.audiences.clone(),
+            algorithms: self.algorithms(&key, entry.algorithms.as_deref()),
+            clock_skew: self.duration(format!("{key}.clockSkew"), entry.clock_skew.as_deref(), CLOCK_SKEW),
+            max_lifetime: self.optional_duration(format!("{key}.maxTokenLifetime"), entry.max_token_lifetime.as_deref()),
+            single_audience: entry.single_audience.unwrap_or(false),
+        };
+        let mapping = self.mapping(&key, entry.claim_mapping);
+        let max_stale = self.duration(format!("{key}.maxStale"), entry.max_stale.as_deref(), MAX_STALE);
+        let ca = self.certificate_authority(&key, entry.certificate_authority, entry.certificate_authority_file.as_deref());
+        let keys = match entry.jwks_file {
+            Some(file) => {
+                if entry.discovery_url.is_some() || entry.jwks_url.is_some() {
+                    self.mistake(format!("{key}.jwksFile"), "is given beside discoveryURL or jwksURL: keep one of them");
+                }
+                IssuerKeys::File(self.around.path(&file))
+            }
+            None => IssuerKeys::Fetched(OidcSettings {
+                issuer: entry.issuer,
+                discovery_url: entry.discovery_url,
+                jwks_url: entry.jwks_url,
+                ca,
+                bearer_token_file: entry.bearer_token_file.map(|file| self.around.path(&file)),
+                skip_issuer,
+                max_stale,
+                resolve: Vec::new(),
+            }),
+        };
+        IssuerConfig { key, rules, keys, mapping }
+    }
+
+    fn certificate_authority(&mut self, key: &str, inline: Option<String>, file: Option<&std::path::Path>) -> Option<CaSource> {
+        match (inline, file) {
+            (Some(_), Some(_)) => {
+                self.mistake(format!("{key}.certificateAuthority"), "is given beside certificateAuthorityFile: keep one of them");
+                None
+            }
+            (Some(text), None) => Some(CaSource::Inline(text.into_bytes())),
+            (None, Some(file)) => Some(CaSource::File(self.around.path(file))),
+            (None, None) => None,
+        }
+    }
+
+    fn algorithms(&mut self, key: &str, names: Option<&[String]>) -> Option<Vec<Algorithm>> {
+        let names = names?;
+        if names.is_empty() {
+            self.mistake(format!("{key}.algorithms"), "an empty list accepts no token: name some, or leave the key out");
+        }
+        let mut algorithms = Vec::new();
+        for (i, name) in names.iter().enumerate() {
+            match name.parse() {
+                Ok(algorithm) => algorithms.push(algorithm),
+                Err(why) => self.mistake(format!("{key}.algorithms[{i}]"), format!("{name:?}: {why}")),
+            }
+        }
+        Some(algorithms)
+    }
+
+    fn url(&mut self, key: &str, url: &str) {
+        let Some(rest) = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")) else {
+            return self.mistake(key, format!("must be a URL that begins with https://, not {url:?}"));
+        };
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        if authority.is_empty() || authority.contains('@') {
+            return self.mistake(key, format!("must name a host, and no user, after the scheme: {url:?}"));
+        }
+        let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+        if url.starts_with("http://") && !["localhost", "127.0.0.1", "[::1]"].contains(&host) {
+            self.warn(format!("{key}: {url} is not encrypted; whoever is on the way can hand out keys"));
+        }
+    }
+
+    /// Entries of one issuer share its keys, so they must agree on where these come from.
+    fn one_source_an_issuer(&mut self, issuers: &[IssuerConfig]) {
+        for (i, later) in issuers.iter().enumerate() {
+            let first = issuers.iter().take(i).find(|earlier| earlier.rules.issuer == later.rules.issuer);
+            if let Some(first) = first.filter(|first| format!("{:?}", first.keys) != format!("{:?}", later.keys)) {
+                let what = format!("is also the issuer of {}, but its keys come from somewhere else: entries of one issuer share its keys", first.key);
+                self.mistake(format!("{}.issuer", later.key), what);
+            }
+        }
+    }
+
+    /// `iss + '/' + sub` is not unique if one issuer continues another's path.
+    fn prefixes(&mut self, issuers: &[(String, bool)]) {
+        for (i, (shorter, short_default)) in issuers.iter().enumerate() {
+            for (j, (longer, long_default)) in issuers.iter().enumerate() {
+                let below = longer.strip_prefix(shorter.as_str()).is_some_and(|rest| rest.starts_with('/'));
+                if below && *short_default && *long_default {
+                    let what = format!("continues the issuer of http.auth.bearer.oidc[{i}], so their default usernames could be the same: give one of them a claimMapping.username");
+                    self.mistake(format!("http.auth.bearer.oidc[{j}].issuer"), what);
+                }
+            }
+        }
+    }
+}
+
+/// Issuers that many organisations share.
+const SHARED_ISSUERS: [&str; 4] =
+    ["https://token.actions.githubusercontent.com", "https://gitlab.com", "https://agent.buildkite.com", "https://accounts.google.com"];

@@ -1,0 +1,256 @@
+//! From the raw keys to a [`Config`] that can only be right. Goes on after a mistake, so that all are reported at once.
+
+mod access;
+mod domains;
+mod issuers;
+
+use super::raw;
+use super::{ClientAuth, Level, Mistake};
+use crate::access::Policy;
+use crate::identity::{Mapping, MappingSettings};
+use crate::spiffe_id::TrustDomain;
+use crate::trust::jwt::{OidcRules, SvidRules};
+use crate::trust::source::OidcSettings;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// A configuration without contradictions. Files and addresses in it have not been opened yet.
+#[derive(Debug)]
+pub struct Config {
+    pub listen: Listen,
+    /// The plain listener for probes.
+    pub health: Option<Listen>,
+    pub tls: Option<TlsConfig>,
+    pub external_urls: Vec<String>,
+    pub service: String,
+    /// The store's folder.
+    pub storage: PathBuf,
+    pub issuers: Vec<IssuerConfig>,
+    pub domains: Vec<DomainConfig>,
+    /// There if a trust domain asks for it.
+    pub workload_api: Option<String>,
+    pub policy: Policy,
+    pub level: Level,
+    /// What is accepted and perhaps not meant. For the log.
+    pub warnings: Vec<String>,
+}
+
+/// Where to listen. Port 0 is chosen by the system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    pub address: String,
+    pub port: u16,
+}
+
+#[derive(Clone, Debug)]
+pub struct TlsConfig {
+    pub cert: PathBuf,
+    pub key: PathBuf,
+    pub client_auth: ClientAuth,
+    pub http2: bool,
+}
+
+/// One entry of an OIDC issuer.
+#[derive(Debug)]
+pub struct IssuerConfig {
+    /// As in `http.auth.bearer.oidc[0]`.
+    pub key: String,
+    pub rules: OidcRules,
+    pub keys: IssuerKeys,
+    pub mapping: Mapping,
+}
+
+/// Where an issuer's keys come from.
+#[derive(Clone, Debug)]
+pub enum IssuerKeys {
+    Fetched(OidcSettings),
+    File(PathBuf),
+}
+
+/// One trust domain.
+#[derive(Debug)]
+pub struct DomainConfig {
+    /// As in `http.auth.spiffe.trustDomains[0]`.
+    pub key: String,
+    pub rules: SvidRules,
+    pub accepts_jwt: bool,
+    pub accepts_x509: bool,
+    /// In order of preference.
+    pub sources: Vec<DomainSource>,
+    pub max_stale: Duration,
+    pub mapping: Mapping,
+}
+
+impl DomainConfig {
+    #[must_use]
+    pub const fn name(&self) -> &TrustDomain {
+        &self.rules.trust_domain
+    }
+}
+
+/// One of a trust domain's sources.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DomainSource {
+    WorkloadApi,
+    File(PathBuf),
+    Inline(String),
+    JwksFile(PathBuf),
+    Jwks(String),
+}
+
+/// What a file does not say itself.
+pub(super) struct Surroundings<'a> {
+    /// Where relative paths start.
+    pub folder: &'a Path,
+    /// The Workload API's default address.
+    pub endpoint_socket: Option<String>,
+}
+
+/// What the parts of the build share.
+struct Build<'a> {
+    around: &'a Surroundings<'a>,
+    mistakes: Vec<Mistake>,
+    warnings: Vec<String>,
+}
+
+pub(super) fn build(file: raw::File, around: &Surroundings<'_>, warnings: Vec<String>) -> Result<Config, Vec<Mistake>> {
+    let mut build = Build { around, mistakes: Vec::new(), warnings };
+    let http = file.http;
+    let auth = http.auth.unwrap_or(raw::Auth { bearer: None, spiffe: None });
+    let bearer = auth.bearer.unwrap_or(raw::Bearer { realm: None, service: None, oidc: Vec::new() });
+    if bearer.realm.is_some() {
+        build.warn("http.auth.bearer.realm: not advertised; clients are sent to this registry's own /v2/token");
+    }
+    let service = bearer.service.filter(|name| !name.is_empty()).unwrap_or_else(|| "wharfinger".to_owned());
+    if !service.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\') {
+        build.mistake("http.auth.bearer.service", "goes into a header: letters, digits and punctuation except \" and \\ only");
+    }
+    let issuers = build.issuers(bearer.oidc);
+    let (domains, workload_api) = build.domains(auth.spiffe);
+    let identifies = !issuers.is_empty() || !domains.is_empty();
+    let policy = build.access(file.access_control, identifies);
+    let config = Config {
+        listen: build.listen("http", http.address, http.port.as_ref(), Some(8080)),
+        health: http.health.map(|health| build.listen("http.health", health.address, Some(&health.port), None)),
+        tls: build.tls(http.tls, &domains),
+        external_urls: build.external_urls(http.external_url),
+        service,
+        storage: around.path(&file.storage.root_directory),
+        issuers,
+        domains,
+        workload_api,
+        policy,
+        level: file.log.and_then(|log| log.level).unwrap_or(Level::Info),
+        warnings: Vec::new(),
+    };
+    let Build { mistakes, warnings, .. } = build;
+    if mistakes.is_empty() { Ok(Config { warnings, ..config }) } else { Err(mistakes) }
+}
+
+impl Build<'_> {
+    fn mistake(&mut self, key: impl Into<String>, what: impl Into<String>) {
+        self.mistakes.push(Mistake::new(key, what));
+    }
+
+    fn warn(&mut self, what: impl Into<String>) {
+        self.warnings.push(what.into());
+    }
+
+    fn listen(&mut self, key: &str, address: Option<String>, port: Option<&super::values::TextOrNumber>, default: Option<u16>) -> Listen {
+        let port = match port {
+            None => default,
+            Some(port) => port.port(),
+        };
+        if port.is_none() {
+            self.mistake(format!("{key}.port"), "must be a port from 0 to 65535");
+        }
+        let address = address.filter(|address| !address.is_empty()).unwrap_or_else(|| "127.0.0.1".to_owned());
+        if address.parse::<std::net::IpAddr>().is_err() && address != "localhost" {
+            self.mistake(format!("{key}.address"), format!("must be an IP address to listen on, as 0.0.0.0, not {address:?}"));
+        }
+        Listen { address, port: port.unwrap_or(0) }
+    }
+
+    fn tls(&mut self, tls: Option<raw::Tls>, domains: &[DomainConfig]) -> Option<TlsConfig> {
+        let by_certificate = domains.iter().any(|domain| domain.accepts_x509);
+        let only_by_certificate = domains.iter().find(|domain| domain.accepts_x509 && !domain.accepts_jwt);
+        let Some(tls) = tls else {
+            if let Some(domain) = only_by_certificate {
+                self.mistake(format!("{}.svids", domain.key), "X.509-SVIDs need TLS: add http.tls with cert and key");
+            }
+            return None;
+        };
+        let default = if by_certificate { ClientAuth::Optional } else { ClientAuth::Off };
+        let client_auth = tls.client_auth.unwrap_or(default);
+        if let (ClientAuth::Off, Some(domain)) = (client_auth, only_by_certificate) {
+            let what = format!("nobody could log in to trust domain {}, which accepts X.509-SVIDs only: use optional", domain.name());
+            self.mistake("http.tls.clientAuth", what);
+        }
+        if let (ClientAuth::Required, false) = (client_auth, by_certificate) {
+            self.mistake("http.tls.clientAuth", "required, but no trust domain accepts X.509-SVIDs: nobody could connect");
+        }
+        let (cert, key) = (self.around.path(&tls.cert), self.around.path(&tls.key));
+        Some(TlsConfig { cert, key, client_auth, http2: tls.http2.unwrap_or(false) })
+    }
+
+    fn external_urls(&mut self, urls: Option<super::values::OneOrMany>) -> Vec<String> {
+        let urls = urls.map(super::values::OneOrMany::into_list).unwrap_or_default();
+        for (i, url) in urls.iter().enumerate() {
+            let authority = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")).map(|rest| rest.trim_end_matches('/'));
+            if authority.is_none_or(|authority| authority.is_empty() || authority.contains(['/', '?', '#', '@', '"'])) {
+                self.mistake(format!("http.externalURL[{i}]"), format!("must be a scheme and a host, as https://registry.example.org, not {url:?}"));
+            }
+        }
+        urls.into_iter().map(|url| url.trim_end_matches('/').to_owned()).collect()
+    }
+
+    fn duration(&mut self, key: String, text: Option<&str>, default: Duration) -> Duration {
+        self.optional_duration(key, text).unwrap_or(default)
+    }
+
+    fn optional_duration(&mut self, key: String, text: Option<&str>) -> Option<Duration> {
+        let text = text?;
+        let duration = super::values::duration(text);
+        if duration.is_none() {
+            self.mistake(key, format!("must be a length of time, as 30s, 5m or 24h, not {text:?}"));
+        }
+        duration
+    }
+
+    /// Compiles a mapping; what is wrong with it is a mistake of this file.
+    fn mapping(&mut self, key: &str, raw: Option<raw::ClaimMapping>) -> Mapping {
+        let raw = raw.unwrap_or_default();
+        let settings = MappingSettings {
+            variables: raw.variables.into_iter().map(|variable| (variable.name, variable.expression)).collect(),
+            validations: raw.validations.into_iter().map(|validation| (validation.expression, validation.message)).collect(),
+            username: raw.username,
+            groups: raw.groups,
+        };
+        Mapping::compile(&settings).unwrap_or_else(|mistakes| {
+            for mistake in mistakes {
+                self.mistake(format!("{key}.claimMapping.{}", mistake.key), mistake.why.to_string());
+            }
+            Mapping::default()
+        })
+    }
+
+    fn audiences(&mut self, key: &str, audiences: &[String], whose: &str) {
+        if audiences.is_empty() {
+            self.mistake(format!("{key}.audiences"), format!("at least one audience is needed, or a token for any service would let in: name this registry, and have {whose} issued for that name"));
+        }
+        if audiences.iter().any(String::is_empty) {
+            self.mistake(format!("{key}.audiences"), "an audience must not be empty");
+        }
+    }
+}
+
+impl Surroundings<'_> {
+    fn path(&self, path: &Path) -> PathBuf {
+        self.folder.join(path)
+    }
+}
+
+/// How far clocks may differ, unless the file says otherwise.
+const CLOCK_SKEW: Duration = Duration::from_secs(30);
+/// How long keys from the network serve after their last success, unless the file says otherwise.
+const MAX_STALE: Duration = Duration::from_secs(24 * 60 * 60);

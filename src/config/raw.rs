@@ -1,0 +1,329 @@
+//! The keys of the configuration file, as they are written. The reference in `docs/` is generated from these types and their
+//! comments, so a comment here is what a user reads.
+
+use super::values::{OneOrMany, TextOrNumber};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// A whole configuration file.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct File {
+    /// zot's; read and ignored.
+    pub dist_spec_version: Option<String>,
+    /// Where records and blobs are kept.
+    pub storage: Storage,
+    /// The listener, TLS and who may log in.
+    pub http: Http,
+    /// Who may do what. Without it every authenticated identity may do everything.
+    pub access_control: Option<AccessControl>,
+    /// What is logged.
+    pub log: Option<Log>,
+}
+
+/// `storage`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Storage {
+    /// The folder of the store. Made if it is missing; one process at a time.
+    pub root_directory: PathBuf,
+}
+
+/// `http`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Http {
+    /// The address to listen on. Default `127.0.0.1`.
+    pub address: Option<String>,
+    /// The port, as text or a number. Default 8080; 0 is chosen by the system.
+    pub port: Option<TextOrNumber>,
+    /// What clients call this registry, as `https://registry.example.org`. Default: what each request called it.
+    #[serde(rename = "externalURL")]
+    pub external_url: Option<OneOrMany>,
+    /// A plain listener of its own for `/livez`, `/readyz` and `/startupz`.
+    pub health: Option<Health>,
+    /// TLS. Without it the registry speaks plain HTTP.
+    pub tls: Option<Tls>,
+    /// Who may log in.
+    pub auth: Option<Auth>,
+}
+
+/// `http.health`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Health {
+    /// The address to listen on. Default `127.0.0.1`.
+    pub address: Option<String>,
+    /// The port, as text or a number.
+    pub port: TextOrNumber,
+}
+
+/// `http.tls`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Tls {
+    /// A file with the certificate chain in PEM. Reloaded when it changes.
+    pub cert: PathBuf,
+    /// A file with the private key in PEM. Reloaded when it changes.
+    pub key: PathBuf,
+    /// Whether clients may or must present a certificate. Default `optional` when certificates can identify anyone, else `off`.
+    pub client_auth: Option<ClientAuth>,
+    /// Whether HTTP/2 is offered beside HTTP/1.1. Default false.
+    pub http2: Option<bool>,
+}
+
+/// `http.tls.clientAuth`
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientAuth {
+    Off,
+    Optional,
+    Required,
+}
+
+/// `http.auth`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Auth {
+    /// OIDC ID tokens.
+    pub bearer: Option<Bearer>,
+    /// JWT-SVIDs and X.509-SVIDs.
+    pub spiffe: Option<Spiffe>,
+}
+
+/// `http.auth.bearer`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Bearer {
+    /// zot's; not advertised, since the realm is this registry's own token endpoint.
+    pub realm: Option<String>,
+    /// The service name in the challenge. Default `wharfinger`.
+    pub service: Option<String>,
+    /// The issuers whose ID tokens are accepted.
+    #[serde(default)]
+    pub oidc: Vec<Oidc>,
+}
+
+/// `http.auth.bearer.oidc[]`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Oidc {
+    /// The issuer, exactly as it stands in the token's `iss`.
+    pub issuer: String,
+    /// The audiences, of which a token must name at least one.
+    #[serde(default)]
+    pub audiences: Vec<String>,
+    /// A PEM file with the CA of the issuer's server. Replaces the system's roots; read again at each fetch.
+    pub certificate_authority_file: Option<PathBuf>,
+    /// The same as text. Not beside the file.
+    pub certificate_authority: Option<String>,
+    /// Compare neither the discovery document's issuer nor the token's. For tests.
+    pub skip_issuer_verification: Option<bool>,
+    /// Where the discovery document really is. Default `<issuer>/.well-known/openid-configuration`.
+    #[serde(rename = "discoveryURL")]
+    pub discovery_url: Option<String>,
+    /// Where the key set is; skips discovery.
+    #[serde(rename = "jwksURL")]
+    pub jwks_url: Option<String>,
+    /// A file with the key set; no network at all. Reloaded when it changes.
+    pub jwks_file: Option<PathBuf>,
+    /// A file with a bearer token that is sent to fetch keys, as Kubernetes asks for. Read again at each fetch.
+    pub bearer_token_file: Option<PathBuf>,
+    /// The signature algorithms that are accepted. Default: every asymmetric one that fits the key.
+    pub algorithms: Option<Vec<String>>,
+    /// The longest life a token may have, measured from `iat`. Default: no bound.
+    pub max_token_lifetime: Option<String>,
+    /// How far clocks may differ. Default `30s`.
+    pub clock_skew: Option<String>,
+    /// How long keys serve after their last successful fetch. Default `24h`.
+    pub max_stale: Option<String>,
+    /// Refuse tokens for several audiences. Default false.
+    pub single_audience: Option<bool>,
+    /// From claims to username and groups. Default username: `claims.iss + '/' + claims.sub`.
+    pub claim_mapping: Option<ClaimMapping>,
+}
+
+/// `claimMapping`: CEL over `claims`, `vars` and `credential`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ClaimMapping {
+    /// Named expressions; each may use those before it as `vars.<name>`.
+    #[serde(default)]
+    pub variables: Vec<Variable>,
+    /// Expressions that must be true.
+    #[serde(default)]
+    pub validations: Vec<Validation>,
+    /// An expression that yields text.
+    pub username: Option<String>,
+    /// An expression that yields a list of texts. Default: no groups.
+    pub groups: Option<String>,
+}
+
+/// `claimMapping.variables[]`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Variable {
+    /// The name behind `vars.`.
+    pub name: String,
+    /// The expression.
+    pub expression: String,
+}
+
+/// `claimMapping.validations[]`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Validation {
+    /// The expression.
+    pub expression: String,
+    /// What the log says when it is false.
+    pub message: String,
+}
+
+/// `http.auth.spiffe`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Spiffe {
+    /// The Workload API's address. Default: the environment's `SPIFFE_ENDPOINT_SOCKET`.
+    #[serde(rename = "workloadAPI")]
+    pub workload_api: Option<String>,
+    /// The trust domains whose SVIDs are accepted.
+    pub trust_domains: Vec<Domain>,
+}
+
+/// `http.auth.spiffe.trustDomains[]`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Domain {
+    /// The trust domain's name, without `spiffe://`.
+    pub name: String,
+    /// The audiences, of which a JWT-SVID must name at least one. Required unless `svids` is `[x509]`.
+    #[serde(default)]
+    pub audiences: Vec<String>,
+    /// Which SVIDs are accepted. Default both.
+    pub svids: Option<Vec<SvidKind>>,
+    /// Where the bundle comes from, in order of preference; never united.
+    #[serde(default)]
+    pub bundle: Vec<BundleSource>,
+    /// How far clocks may differ. Default `30s`.
+    pub clock_skew: Option<String>,
+    /// How long the Workload API's answer serves after its last sign of life. Default `24h`.
+    pub max_stale: Option<String>,
+    /// Refuse JWT-SVIDs for several audiences. Default false.
+    pub single_audience: Option<bool>,
+    /// From claims to username and groups. Default username: the SPIFFE ID.
+    pub claim_mapping: Option<ClaimMapping>,
+}
+
+/// `svids[]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SvidKind {
+    Jwt,
+    X509,
+}
+
+/// `bundle[]`: exactly one of its keys.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct BundleSource {
+    /// From the Workload API.
+    #[serde(rename = "workloadAPI")]
+    pub workload_api: Option<Empty>,
+    /// A file in SPIFFE JSON, or in PEM (X.509 authorities only). Reloaded when it changes.
+    pub file: Option<PathBuf>,
+    /// The same as text.
+    pub inline: Option<String>,
+    /// A file with a plain JWK set; `use` is not looked at. Reloaded when it changes.
+    pub jwks_file: Option<PathBuf>,
+    /// The same as text.
+    pub jwks: Option<String>,
+}
+
+/// `{}`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Empty {}
+
+/// `accessControl`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct AccessControl {
+    /// By repository pattern (`*` one segment, `**` any depth). The longest pattern that matches decides.
+    #[serde(default)]
+    pub repositories: BTreeMap<String, Repository>,
+    /// Who may do the listed actions everywhere.
+    pub admin_policy: Option<Grant>,
+    /// Named groups of users.
+    #[serde(default)]
+    pub groups: BTreeMap<String, Group>,
+}
+
+/// `accessControl.repositories[]`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Repository {
+    /// Rights of users and groups.
+    #[serde(default)]
+    pub policies: Vec<Grant>,
+    /// Rights of every authenticated identity.
+    #[serde(default)]
+    pub default_policy: Vec<Action>,
+    /// Rights of those who present no credential.
+    #[serde(default)]
+    pub anonymous_policy: Vec<Action>,
+}
+
+/// `policies[]` and `adminPolicy`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Grant {
+    /// Usernames, SPIFFE IDs (`spiffe://td/path`) or all below a path (`spiffe://td/path/`).
+    #[serde(default)]
+    pub users: Vec<String>,
+    /// Groups.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// What they may do.
+    #[serde(default)]
+    pub actions: Vec<Action>,
+}
+
+/// An action
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    Read,
+    Create,
+    Update,
+    Delete,
+}
+
+/// `accessControl.groups[]`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Group {
+    /// Usernames.
+    #[serde(default)]
+    pub users: Vec<String>,
+}
+
+/// `log`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    /// `debug`, `info`, `warn` or `error`. Default `info`.
+    pub level: Option<Level>,
+}
+
+/// `log.level`
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    Trace,
+    Debug,
+    Info,
+    Warn,
+    Error,
+}

@@ -1,0 +1,171 @@
+//! Holds a document against the schema that the raw types derive, and collects every mistake instead of the first. Keys may be
+//! written in any case, as zot takes them; they are put into the schema's case here.
+
+use super::Mistake;
+use schemars::{JsonSchema, SchemaGenerator};
+use serde_json::{Map, Value};
+
+/// Reports unknown keys, missing keys and wrong types, each with its path, and folds the keys' case.
+pub(super) fn check<T: JsonSchema>(document: &mut Value, mistakes: &mut Vec<Mistake>) {
+    let schema = SchemaGenerator::default().into_root_schema_for::<T>().to_value();
+    Walk { root: &schema, mistakes }.value(document, &schema, "");
+}
+
+struct Walk<'a> {
+    root: &'a Value,
+    mistakes: &'a mut Vec<Mistake>,
+}
+
+impl<'a> Walk<'a> {
+    fn value(&mut self, value: &mut Value, schema: &'a Value, path: &str) {
+        let schema = self.resolve(schema);
+        if let Some(choices) = schema.get("anyOf").and_then(Value::as_array) {
+            return self.any_of(value, choices, path);
+        }
+        if !has_type(value, schema) {
+            let wanted = expectation(schema);
+            return self.mistakes.push(Mistake::new(path, format!("must be {wanted}, not {}", kind(value))));
+        }
+        match value {
+            Value::Object(object) => self.object(object, schema, path),
+            Value::Array(items) => {
+                let Some(each) = schema.get("items") else { return };
+                for (i, item) in items.iter_mut().enumerate() {
+                    self.value(item, each, &format!("{path}[{i}]"));
+                }
+            }
+            Value::String(text) => self.text(text, schema, path),
+            _ => {}
+        }
+    }
+
+    /// The first choice whose type fits decides; with none, the mistake names them all.
+    fn any_of(&mut self, value: &mut Value, choices: &'a [Value], path: &str) {
+        match choices.iter().find(|choice| has_type(value, self.resolve(choice))) {
+            Some(choice) => self.value(value, choice, path),
+            None => {
+                let wanted: Vec<_> = choices.iter().map(|choice| expectation(self.resolve(choice))).filter(|w| w != "null").collect();
+                self.mistakes.push(Mistake::new(path, format!("must be {}, not {}", wanted.join(" or "), kind(value))));
+            }
+        }
+    }
+
+    fn object(&mut self, object: &mut Map<String, Value>, schema: &'a Value, path: &str) {
+        let join = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+        let Some(known) = schema.get("properties").and_then(Value::as_object) else {
+            if let Some(each) = schema.get("additionalProperties").filter(|each| each.is_object()) {
+                object.iter_mut().for_each(|(key, value)| self.value(value, each, &format!("{path}[{key:?}]")));
+            }
+            return;
+        };
+        for (written, mut value) in std::mem::take(object) {
+            let Some((key, schema)) = known.iter().find(|(key, _)| key.eq_ignore_ascii_case(&written)) else {
+                self.mistakes.push(Mistake::new(join(&written), unknown(&written, known)));
+                continue;
+            };
+            self.value(&mut value, schema, &join(key));
+            if object.insert(key.clone(), value).is_some() {
+                self.mistakes.push(Mistake::new(join(key), "is given twice, in different case"));
+            }
+        }
+        for key in schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
+            if !object.contains_key(key) {
+                self.mistakes.push(Mistake::new(join(key), "is missing"));
+            }
+        }
+    }
+
+    fn text(&mut self, text: &str, schema: &Value, path: &str) {
+        let Some(allowed) = schema.get("enum").and_then(Value::as_array) else { return };
+        if !allowed.iter().any(|one| one == text) {
+            self.mistakes.push(Mistake::new(path, format!("must be {}, not {text:?}", expectation(schema))));
+        }
+    }
+
+    fn resolve(&self, schema: &'a Value) -> &'a Value {
+        let mut schema = schema;
+        while let Some(reference) = schema.get("$ref").and_then(Value::as_str) {
+            match self.root.pointer(reference.trim_start_matches('#')) {
+                Some(target) => schema = target,
+                None => break,
+            }
+        }
+        schema
+    }
+}
+
+fn has_type(value: &Value, schema: &Value) -> bool {
+    let fits = |name: &str| match name {
+        "null" => value.is_null(),
+        "boolean" => value.is_boolean(),
+        "integer" => value.is_i64() || value.is_u64(),
+        "number" => value.is_number(),
+        "string" => value.is_string(),
+        "array" => value.is_array(),
+        _ => value.is_object(),
+    };
+    match schema.get("type") {
+        Some(Value::String(name)) => fits(name),
+        Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).any(fits),
+        _ => schema.get("enum").is_none() || value.is_string(),
+    }
+}
+
+fn expectation(schema: &Value) -> String {
+    if let Some(allowed) = schema.get("enum").and_then(Value::as_array) {
+        let names: Vec<_> = allowed.iter().filter_map(Value::as_str).collect();
+        return format!("one of {}", names.join(", "));
+    }
+    let name = |name: &str| match name {
+        "array" => "a list",
+        "object" => "an object",
+        "string" => "text",
+        "boolean" => "true or false",
+        "integer" | "number" => "a number",
+        _ => "null",
+    };
+    match schema.get("type") {
+        Some(Value::String(one)) => name(one).to_owned(),
+        Some(Value::Array(several)) => {
+            let wanted: Vec<_> = several.iter().filter_map(Value::as_str).filter(|one| *one != "null").map(name).collect();
+            wanted.join(" or ")
+        }
+        _ => "something else".to_owned(),
+    }
+}
+
+/// The kind only: the value may be a secret.
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "empty",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+fn unknown(written: &str, known: &Map<String, Value>) -> String {
+    let close = known.keys().find(|key| distance(&key.to_lowercase(), &written.to_lowercase()) <= 2);
+    match close {
+        Some(key) => format!("is no key here; did you mean {key}?"),
+        None => format!("is no key here; known are {}", known.keys().map(String::as_str).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// Levenshtein's.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut next = vec![i + 1];
+        for (y, pair) in b.iter().zip(row.windows(2)) {
+            let (diagonal, above) = (pair.first().copied().unwrap_or(0), pair.last().copied().unwrap_or(0));
+            let left = next.last().copied().unwrap_or(0);
+            next.push((diagonal + usize::from(x != *y)).min(above + 1).min(left + 1));
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or(0)
+}

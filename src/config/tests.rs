@@ -1,0 +1,218 @@
+//! Configurations that load and mistakes that are found, each with its key.
+
+use super::*;
+use serde_json::{Value, json};
+
+fn minimal() -> Value {
+    json!({
+        "storage": {"rootDirectory": "store"},
+        "http": {"auth": {"bearer": {"oidc": [{"issuer": "https://issuer.example.org", "audiences": ["registry"]}]}}},
+    })
+}
+
+fn with(changes: &[(&str, Value)]) -> Value {
+    let mut document = minimal();
+    for (pointer, value) in changes {
+        let (parent, key) = pointer.rsplit_once('/').unwrap();
+        let mut at = &mut document;
+        for step in parent.split('/').filter(|step| !step.is_empty()) {
+            at = match step.parse::<usize>() {
+                Ok(i) => &mut at[i],
+                Err(_) => &mut at[step],
+            };
+        }
+        at[key] = value.clone();
+    }
+    document
+}
+
+fn load(document: &Value) -> Result<Config, Vec<Mistake>> {
+    parse(&document.to_string(), Path::new("/etc/wharfinger"), None)
+}
+
+fn keys(document: &Value) -> Vec<String> {
+    load(document).map(|_| ()).unwrap_err().into_iter().map(|mistake| mistake.key).collect()
+}
+
+#[test]
+fn a_minimal_file_has_the_defaults_of_zot() {
+    let config = load(&minimal()).unwrap();
+    assert_eq!(config.listen, Listen { address: "127.0.0.1".into(), port: 8080 });
+    assert_eq!(config.storage, Path::new("/etc/wharfinger/store"));
+    assert_eq!(config.service, "wharfinger");
+    assert!(config.tls.is_none() && config.warnings.is_empty());
+}
+
+#[test]
+fn yaml_and_keys_in_any_case_and_ports_as_text() {
+    let text = "storage: {ROOTDIRECTORY: /var/lib/registry}\nhttp:\n  port: '5000'\n  externalUrl: https://registry.example.org/\n  auth: {bearer: {oidc: [{issuer: https://issuer.example.org, audiences: [registry]}]}}\n";
+    let config = parse(text, Path::new("."), None).unwrap();
+    assert_eq!((config.listen.port, config.external_urls), (5000, vec!["https://registry.example.org".to_owned()]));
+}
+
+#[test]
+fn all_mistakes_of_the_text_are_found_at_once() {
+    let bad = with(&[
+        ("/http/prot", json!(80)),
+        ("/http/address", json!(5)),
+        ("/http/auth/bearer/oidc/0/claimMaping", json!({})),
+        ("/http/auth/bearer/oidc/0/audiences", json!("registry")),
+        ("/log", json!({"level": "loud"})),
+        ("/storage", json!({})),
+    ]);
+    let found = keys(&bad);
+    for key in ["http.prot", "http.address", "http.auth.bearer.oidc[0].claimMaping", "http.auth.bearer.oidc[0].audiences", "log.level", "storage.rootDirectory"] {
+        assert!(found.iter().any(|found| found == key), "{key} in {found:?}");
+    }
+    assert_eq!(found.len(), 6);
+    let text = load(&bad).map(|_| ()).unwrap_err().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    assert!(text.contains("http.prot: is no key here; did you mean port?"), "{text}");
+}
+
+#[test]
+fn all_mistakes_of_the_meaning_are_found_at_once() {
+    let bad = with(&[
+        ("/http/port", json!("eighty")),
+        ("/http/auth/bearer/oidc/0/audiences", json!([])),
+        ("/http/auth/bearer/oidc/0/clockSkew", json!("soon")),
+        ("/http/auth/bearer/oidc/0/algorithms", json!(["HS256"])),
+        ("/http/auth/bearer/oidc/0/certificateAuthority", json!("x")),
+        ("/http/auth/bearer/oidc/0/certificateAuthorityFile", json!("x")),
+        ("/http/auth/spiffe", json!({"trustDomains": [{"name": "TD", "bundle": [{}]}]})),
+    ]);
+    let mut found = keys(&bad);
+    found.sort();
+    assert_eq!(
+        found,
+        [
+            "http.auth.bearer.oidc[0].algorithms[0]",
+            "http.auth.bearer.oidc[0].audiences",
+            "http.auth.bearer.oidc[0].certificateAuthority",
+            "http.auth.bearer.oidc[0].clockSkew",
+            "http.auth.spiffe.trustDomains[0].audiences",
+            "http.auth.spiffe.trustDomains[0].bundle[0]",
+            "http.auth.spiffe.trustDomains[0].name",
+            "http.port",
+        ]
+    );
+}
+
+#[test]
+fn what_would_let_everyone_in_is_refused() {
+    let nobody = json!({"storage": {"rootDirectory": "s"}, "http": {}});
+    assert_eq!(keys(&nobody), ["http.auth"]);
+    let nobody_either = json!({"storage": {"rootDirectory": "s"}, "http": {}, "accessControl": {"repositories": {"**": {"defaultPolicy": ["read"]}}}});
+    assert_eq!(keys(&nobody_either), ["http.auth"]);
+    let public = json!({"storage": {"rootDirectory": "s"}, "http": {}, "accessControl": {"repositories": {"**": {"anonymousPolicy": ["read"]}}}});
+    assert!(load(&public).is_ok());
+}
+
+#[test]
+fn trust_domains() {
+    let domain = |name: &str, bundle: Value| json!({"name": name, "audiences": ["registry"], "bundle": bundle});
+    let spiffe = |domains: Value| with(&[("/http/auth/spiffe", json!({"trustDomains": domains}))]);
+    assert!(load(&spiffe(json!([domain("a.example", json!([{"file": "a.json"}]))]))).is_ok());
+    assert_eq!(keys(&spiffe(json!([domain("a.example", json!([]))]))), ["http.auth.spiffe.trustDomains[0].bundle"]);
+    let shared = spiffe(json!([domain("a.example", json!([{"file": "x.pem"}])), domain("b.example", json!([{"file": "x.pem"}]))]));
+    assert_eq!(keys(&shared), ["http.auth.spiffe.trustDomains[1].bundle"]);
+    let twice = spiffe(json!([domain("a.example", json!([{"file": "x"}])), domain("a.example", json!([{"file": "y"}]))]));
+    assert_eq!(keys(&twice), ["http.auth.spiffe.trustDomains[1].name"]);
+    let workload = spiffe(json!([domain("a.example", json!([{"workloadAPI": {}}]))]));
+    assert_eq!(keys(&workload), ["http.auth.spiffe.workloadAPI"]);
+    let config = parse(&workload.to_string(), Path::new("."), Some("unix:///run/agent.sock".into())).unwrap();
+    assert_eq!(config.workload_api.as_deref(), Some("unix:///run/agent.sock"));
+}
+
+#[test]
+fn client_certificates_need_tls_and_switch_client_auth_on() {
+    let x509 = json!({"trustDomains": [{"name": "a.example", "svids": ["x509"], "bundle": [{"file": "a.pem"}]}]});
+    assert_eq!(keys(&with(&[("/http/auth/spiffe", x509.clone())])), ["http.auth.spiffe.trustDomains[0].svids"]);
+    let tls = json!({"cert": "c", "key": "k"});
+    let config = load(&with(&[("/http/auth/spiffe", x509.clone()), ("/http/tls", tls.clone())])).unwrap();
+    assert!(matches!(config.tls.unwrap().client_auth, ClientAuth::Optional));
+    let off = json!({"cert": "c", "key": "k", "clientAuth": "off"});
+    assert_eq!(keys(&with(&[("/http/auth/spiffe", x509), ("/http/tls", off)])), ["http.tls.clientAuth"]);
+    assert!(matches!(load(&with(&[("/http/tls", tls)])).unwrap().tls.unwrap().client_auth, ClientAuth::Off));
+}
+
+#[test]
+fn what_is_not_built_is_refused_if_it_protects_and_ignored_if_not() {
+    let protects = with(&[("/http/ratelimit", json!({"rate": 1})), ("/http/auth/htpasswd", json!({"path": "secret"}))]);
+    assert_eq!(keys(&protects), ["http.auth.htpasswd", "http.ratelimit"]);
+    let conditions = json!({"repositories": {"**": {"policies": [{"users": ["a"], "actions": ["read"], "conditions": []}]}}});
+    assert_eq!(keys(&with(&[("/accessControl", conditions)])), [r#"accessControl.repositories["**"].policies[0].conditions"#]);
+    let harmless = load(&with(&[("/extensions", json!({"search": {"enable": true}})), ("/storage/gc", json!(true))])).unwrap();
+    assert_eq!(harmless.warnings.len(), 2);
+}
+
+#[test]
+fn issuers_that_share_names_must_not_share_usernames() {
+    let issuer = |url: &str| json!({"issuer": url, "audiences": ["registry"]});
+    let nested = json!([issuer("https://issuer.example.org"), issuer("https://issuer.example.org/team")]);
+    assert_eq!(keys(&with(&[("/http/auth/bearer/oidc", nested)])), ["http.auth.bearer.oidc[1].issuer"]);
+    let other_keys = json!([issuer("https://issuer.example.org"), {"issuer": "https://issuer.example.org", "audiences": ["x"], "jwksFile": "k"}]);
+    assert_eq!(keys(&with(&[("/http/auth/bearer/oidc", other_keys)])), ["http.auth.bearer.oidc[1].issuer"]);
+}
+
+#[test]
+fn a_shared_public_issuer_without_a_validation_is_a_warning() {
+    let github = json!([{"issuer": "https://token.actions.githubusercontent.com", "audiences": ["registry"]}]);
+    assert_eq!(load(&with(&[("/http/auth/bearer/oidc", github)])).unwrap().warnings.len(), 1);
+}
+
+#[test]
+fn a_wrong_expression_names_its_key() {
+    let mapping = json!({"username": "claim.sub", "validations": [{"expression": "'x'", "message": "m"}]});
+    let found = keys(&with(&[("/http/auth/bearer/oidc/0/claimMapping", mapping)]));
+    assert!(found.contains(&"http.auth.bearer.oidc[0].claimMapping.username".to_owned()), "{found:?}");
+    assert!(found.contains(&"http.auth.bearer.oidc[0].claimMapping.validations[0].expression".to_owned()), "{found:?}");
+}
+
+#[test]
+fn a_value_that_may_be_secret_is_not_printed() {
+    let mut document = minimal();
+    document["http"]["tls"] = json!("hunter2");
+    let text: String = load(&document).map(|_| ()).unwrap_err().iter().map(ToString::to_string).collect();
+    assert!(text.contains("http.tls") && !text.contains("hunter2"), "{text}");
+}
+
+#[test]
+fn an_unknown_key_is_found_at_every_level() {
+    let full = json!({
+        "storage": {"rootDirectory": "s"}, "log": {"level": "info"},
+        "http": {"health": {"port": 1}, "tls": {"cert": "c", "key": "k"}, "auth": {
+            "bearer": {"oidc": [{"issuer": "https://i.example", "audiences": ["a"], "claimMapping": {"variables": [{"name": "n", "expression": "1"}]}}]},
+            "spiffe": {"trustDomains": [{"name": "td", "audiences": ["a"], "bundle": [{"file": "f"}]}]}}},
+        "accessControl": {"repositories": {"**": {"policies": [{"users": ["u"], "actions": ["read"]}]}}, "adminPolicy": {}, "groups": {"g": {"users": []}}},
+    });
+    let mut planted = 0;
+    let mut pointers = vec![String::new()];
+    collect(&full, "", &mut pointers);
+    for pointer in pointers {
+        if pointer == "/accessControl/repositories" || pointer == "/accessControl/groups" {
+            continue; // their keys are names
+        }
+        let mut document = full.clone();
+        document.pointer_mut(&pointer).unwrap()["bogus"] = json!(1);
+        let mistakes = load(&document).map(|_| ()).unwrap_err();
+        assert!(mistakes.iter().any(|mistake| mistake.key.ends_with("bogus")), "{pointer}: {mistakes:?}");
+        planted += 1;
+    }
+    assert!(planted > 12, "{planted}");
+}
+
+/// The pointers of every object below `value`.
+fn collect(value: &Value, at: &str, pointers: &mut Vec<String>) {
+    let children: Vec<(String, &Value)> = match value {
+        Value::Object(map) => map.iter().map(|(key, value)| (key.clone(), value)).collect(),
+        Value::Array(items) => items.iter().enumerate().map(|(i, value)| (i.to_string(), value)).collect(),
+        _ => Vec::new(),
+    };
+    for (key, child) in children {
+        let pointer = format!("{at}/{key}");
+        if child.is_object() {
+            pointers.push(pointer.clone());
+        }
+        collect(child, &pointer, pointers);
+    }
+}

@@ -29,7 +29,7 @@ impl Timestamp {
     #[expect(clippy::cast_possible_truncation, reason = "the bounds were checked on the line above")]
     pub fn from_numeric_date(seconds: f64) -> Option<Self> {
         const FAR: f64 = 1e12;
-        (seconds.is_finite() && seconds.abs() < FAR).then(|| Self((seconds * 1000.0) as i64))
+        (seconds.is_finite() && seconds.abs() < FAR).then_some(Self((seconds * 1000.0) as i64))
     }
 
     /// Whole seconds, rounded down.

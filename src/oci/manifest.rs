@@ -173,7 +173,8 @@ mod tests {
 
     #[test]
     fn an_index_lists_manifests_and_has_no_artifact_type_of_its_own() {
-        let manifest = parse(None, &json!({"schemaVersion": 2, "manifests": [{"mediaType": IMAGE, "digest": digest('a'), "size": 1}]})).unwrap();
+        let manifest =
+            parse(None, &json!({"schemaVersion": 2, "manifests": [{"mediaType": IMAGE, "digest": digest('a'), "size": 1}]})).unwrap();
         assert_eq!(manifest.media_type, ManifestType::OciIndex);
         assert_eq!(manifest.manifests.len(), 1);
         assert_eq!(manifest.artifact_type, None);

@@ -46,7 +46,9 @@ impl fmt::Debug for RepositoryName {
 pub enum InvalidName {
     #[error("a repository name has at most {REPOSITORY_NAME_BYTES} characters")]
     TooLong,
-    #[error("a repository name is made of lower-case letters and digits, with `.`, `_`, `__` or `-` between them, and `/` between its parts")]
+    #[error(
+        "a repository name is made of lower-case letters and digits, with `.`, `_`, `__` or `-` between them, and `/` between its parts"
+    )]
     Grammar,
 }
 
@@ -70,7 +72,9 @@ mod tests {
         for good in ["a", "0", "library/alpine", "a.b_c__d---e/f", "v2/manifests/blobs/tags/token"] {
             assert_eq!(good.parse::<RepositoryName>().map(|name| name.to_string()), Ok(good.to_owned()));
         }
-        for bad in ["", "/", "a/", "/a", "a//b", "A", "a..b", "a___b", "a._b", ".a", "a.", "-a", "a-", "a b", "ä", "a%2fb", "..", "a/../b", "a!"] {
+        for bad in
+            ["", "/", "a/", "/a", "a//b", "A", "a..b", "a___b", "a._b", ".a", "a.", "-a", "a-", "a b", "ä", "a%2fb", "..", "a/../b", "a!"]
+        {
             assert_eq!(bad.parse::<RepositoryName>(), Err(InvalidName::Grammar), "{bad:?}");
         }
         assert!("a".repeat(REPOSITORY_NAME_BYTES).parse::<RepositoryName>().is_ok());

@@ -2,6 +2,7 @@
 //! signature or a chain counts; it knows nothing of usernames, policy or HTTP.
 
 pub mod bundle;
+mod json;
 pub mod jwks;
 pub mod jwt;
 pub mod slot;

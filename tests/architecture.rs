@@ -1,0 +1,177 @@
+//! The shape of the code: a module imports only from lower ranks, and siblings above rank 0 do not know each other. Every path in
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
+//! the sources counts, not only `use` lines; test code may look anywhere.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use syn::visit::Visit;
+
+/// The modules by rank. A new module gets its line here and in `lib.rs`.
+const RANKS: &[&[&str]] = &[
+    &["oci", "spiffe_id", "clock", "secret", "limits"],
+    &["trust", "storage", "expr"],
+    &["identity"],
+    &["access"],
+    &["registry"],
+    &["http"],
+    &["server"],
+    &["config"],
+    &["app"],
+    &["cli"],
+];
+
+/// Crates that stop at one place, and the modules that may name them.
+const FENCES: &[(&str, &[&str])] = &[
+    ("axum", &["http", "server", "app"]),
+    ("hyper", &["http", "server"]),
+    ("hyper_util", &["server"]),
+    ("rustls", &["trust", "server"]),
+    ("tokio_rustls", &["server"]),
+    ("cel", &["expr"]),
+    ("rusqlite", &["storage"]),
+    ("tonic", &["trust"]),
+    ("reqwest", &["trust"]),
+];
+
+#[test]
+fn modules_import_only_from_lower_ranks() {
+    let mut wrong = Vec::new();
+    for (file, module, paths) in sources() {
+        let Some(own) = rank(&module) else {
+            wrong.push(format!("{}: module {module} has no rank", file.display()));
+            continue;
+        };
+        for other in paths.iter().filter_map(|path| path.strip_prefix("crate::")) {
+            let other = other.split("::").next().unwrap_or_default();
+            let Some(theirs) = rank(other) else { continue };
+            let siblings_of_rank_0 = own == 0 && theirs == 0;
+            if other != module && theirs >= own && !siblings_of_rank_0 {
+                wrong.push(format!("{}: {module} (rank {own}) uses {other} (rank {theirs})", file.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn crates_stay_behind_their_fences() {
+    let mut wrong = Vec::new();
+    for (file, module, paths) in sources() {
+        for path in &paths {
+            let name = path.split("::").next().unwrap_or_default();
+            for (fenced, allowed) in FENCES {
+                if name == *fenced && path.contains("::") && !allowed.contains(&module.as_str()) {
+                    wrong.push(format!("{}: {module} names {path}", file.display()));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_file_says_what_it_owns_and_none_is_too_long() {
+    let mut wrong = Vec::new();
+    for file in files(Path::new("src")) {
+        let text = std::fs::read_to_string(&file).unwrap();
+        if !text.starts_with("//!") {
+            wrong.push(format!("{}: does not begin with //!", file.display()));
+        }
+        if text.lines().count() > 600 {
+            wrong.push(format!("{}: has more than 600 lines", file.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_check_itself_sees_a_path_that_no_use_line_names() {
+    let paths = paths_of(
+        "fn f() -> crate::http::Answer { crate::server::run!(rustls::Error::X); todo() }\n#[cfg(test)] mod tests { use crate::cli; }",
+    );
+    assert!(paths.contains("crate::http::Answer"));
+    assert!(!paths.iter().any(|path| path.contains("cli")));
+    assert!(paths_of("use crate::{http::{self, Live}, oci};").contains("crate::http::Live"));
+}
+
+/// Every source file with its top module and the paths in it.
+fn sources() -> Vec<(PathBuf, String, BTreeSet<String>)> {
+    let mut all = Vec::new();
+    for file in files(Path::new("src")) {
+        let relative = file.strip_prefix("src").unwrap();
+        let first = relative.components().next().unwrap().as_os_str().to_string_lossy();
+        let module = first.trim_end_matches(".rs").to_owned();
+        let is_test = relative.components().any(|part| part.as_os_str() == "tests" || part.as_os_str() == "tests.rs");
+        if !is_test && module != "lib" && module != "main" {
+            all.push((file.clone(), module, paths_of(&std::fs::read_to_string(&file).unwrap())));
+        }
+    }
+    assert!(all.len() > 10, "the sources were not found");
+    all
+}
+
+fn paths_of(source: &str) -> BTreeSet<String> {
+    let mut found = Paths::default();
+    found.visit_file(&syn::parse_file(source).expect("source that compiles"));
+    found.0
+}
+
+#[derive(Default)]
+struct Paths(BTreeSet<String>);
+
+impl<'ast> Visit<'ast> for Paths {
+    fn visit_path(&mut self, path: &'ast syn::Path) {
+        self.0.insert(path.segments.iter().map(|segment| segment.ident.to_string()).collect::<Vec<_>>().join("::"));
+        syn::visit::visit_path(self, path);
+    }
+
+    fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
+        self.tree(String::new(), &item.tree);
+    }
+
+    fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
+        let for_tests = item.attrs.iter().any(|attr| attr.path().is_ident("cfg") && quote(&attr.meta).contains("test"));
+        if !for_tests {
+            syn::visit::visit_item_mod(self, item);
+        }
+    }
+}
+
+impl Paths {
+    fn tree(&mut self, before: String, tree: &syn::UseTree) {
+        let join = |name: String| if before.is_empty() { name } else { format!("{before}::{name}") };
+        match tree {
+            syn::UseTree::Path(path) => self.tree(join(path.ident.to_string()), &path.tree),
+            syn::UseTree::Name(name) => drop(self.0.insert(join(name.ident.to_string()))),
+            syn::UseTree::Rename(rename) => drop(self.0.insert(join(rename.ident.to_string()))),
+            syn::UseTree::Glob(_) => drop(self.0.insert(join("*".into()))),
+            syn::UseTree::Group(group) => group.items.iter().for_each(|item| self.tree(before.clone(), item)),
+        }
+    }
+}
+
+fn quote(meta: &syn::Meta) -> String {
+    match meta {
+        syn::Meta::List(list) => list.tokens.to_string(),
+        _ => String::new(),
+    }
+}
+
+fn rank(module: &str) -> Option<usize> {
+    RANKS.iter().position(|modules| modules.contains(&module))
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}

@@ -14,29 +14,16 @@
 //! | rank | modules |
 //! |---|---|
 //! | 0 | [`oci`], [`spiffe_id`], [`clock`], [`secret`], [`limits`]: vocabulary, no I/O |
-//! | 1 | [`trust`] verifies, [`storage`] keeps records and bytes, [`expr`] wraps CEL |
+//! | 1 | [`trust`] verifies, [`storage`] keeps records and bytes |
 //! | 2 | [`identity`]: from a credential to an identity |
 //! | 3 | [`access`]: from an identity to a permit |
-//! | 4 | [`registry`]: the OCI core, free of HTTP |
-//! | 5 | [`http`]: requests, answers, the live configuration |
-//! | 6 | [`server`]: listeners, TLS, limits, drain |
-//! | 7 | [`config`]: from a file to settings |
-//! | 8 | [`app`]: puts it all together |
-//! | 9 | [`cli`]: one file a command |
 
 pub mod access;
-pub mod app;
-pub mod cli;
 pub mod clock;
-pub mod config;
-pub mod expr;
-pub mod http;
 pub mod identity;
 pub mod limits;
 pub mod oci;
-pub mod registry;
 pub mod secret;
-pub mod server;
 pub mod spiffe_id;
 pub mod storage;
 pub mod trust;

@@ -1,4 +1,4 @@
-//! Proof that policy allows an identity an action on a repository. Made by [`super::decide`] only.
+//! Proof that policy allows an identity an action on a repository. Made by the policy's decision only.
 
 use crate::identity::Principal;
 use crate::oci::RepositoryName;
@@ -50,6 +50,7 @@ pub struct Permit<A> {
 }
 
 impl<A> Permit<A> {
+    #[expect(dead_code, reason = "the decision that makes permits comes with the policy")]
     pub(in crate::access) fn new(repository: RepositoryName, principal: Principal, may_create: bool, may_update: bool) -> Self {
         Self { repository, principal, may_create, may_update, action: PhantomData }
     }
@@ -76,17 +77,5 @@ impl Permit<Write> {
     #[must_use]
     pub const fn may_update(&self) -> bool {
         self.may_update
-    }
-}
-
-#[cfg(test)]
-impl<A> Permit<A> {
-    /// A permit that no policy gave, for the tests of the core.
-    pub(crate) fn for_test(repository: &str, principal: Principal) -> Self {
-        Self::new(repository.parse().unwrap(), principal, true, true)
-    }
-
-    pub(crate) fn for_test_limited(repository: &str, principal: Principal, may_create: bool, may_update: bool) -> Self {
-        Self::new(repository.parse().unwrap(), principal, may_create, may_update)
     }
 }

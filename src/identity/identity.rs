@@ -1,4 +1,4 @@
-//! The end of identification: who is asking, proved. Made by [`super::Authenticator`] only.
+//! The end of identification: who is asking, proved. Made by the authenticator only.
 
 use crate::clock::Timestamp;
 use crate::spiffe_id::SpiffeId;
@@ -127,12 +127,5 @@ impl Identity {
     #[must_use]
     pub const fn valid_until(&self) -> Timestamp {
         self.valid_until
-    }
-
-    /// An identity that nothing vouched for, for the tables of tests above this rank.
-    #[cfg(test)]
-    pub(crate) fn for_test(username: &str, groups: &[&str], principal: Principal) -> Self {
-        let groups = groups.iter().map(ToString::to_string).collect();
-        Self { username: username.to_owned(), groups, principal, credential: CredentialType::Oidc, ..Self::anonymous() }
     }
 }

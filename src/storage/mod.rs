@@ -2,8 +2,6 @@
 //! else is assumed of a store, so the same protocol runs on a folder, in memory and on a bucket.
 
 mod contract;
-pub mod local;
-pub mod memory;
 
 pub use contract::{BlobFile, BlobStore, Failure, Record, RecordStore, Version};
 

@@ -149,10 +149,9 @@ fn key(element: &Value, rule: UseRule) -> Result<Key, String> {
     if element.contains_key("d") {
         return Err("holds a private key; publish the public part only".into());
     }
-    if let Some(operations) = element.get("key_ops") {
-        if !operations.as_array().is_some_and(|all| all.iter().any(|one| one == "verify")) {
-            return Err("`key_ops` has no `verify`".into());
-        }
+    let may_verify = |operations: &Value| operations.as_array().is_some_and(|all| all.iter().any(|one| one == "verify"));
+    if !element.get("key_ops").is_none_or(may_verify) {
+        return Err("`key_ops` has no `verify`".into());
     }
     let bound_to = match element.get("alg") {
         None => None,
@@ -323,8 +322,8 @@ mod tests {
     #[test]
     fn rsa_keys_below_2048_bits_are_refused_and_a_leading_zero_is_not() {
         assert!(rsa(&[0xff; 128], &[1, 0, 1]).unwrap_err().contains("1024"));
-        let key = aws_lc_rs::signature::RsaKeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).unwrap();
-        let modulus = aws_lc_rs::signature::KeyPair::public_key(&key).modulus().big_endian_without_leading_zero().to_vec();
+        let key = signature::RsaKeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).unwrap();
+        let modulus = signature::KeyPair::public_key(&key).modulus().big_endian_without_leading_zero().to_vec();
         assert_eq!(rsa(&[&[0][..], &modulus].concat(), &[0, 1, 0, 1]).unwrap().len(), 6);
     }
 }

@@ -4,7 +4,6 @@ use std::fmt;
 use std::str::FromStr;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[expect(clippy::upper_case_acronyms, reason = "the names are the standard's")]
 pub enum Algorithm {
     RS256,
     RS384,

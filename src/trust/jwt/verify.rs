@@ -248,10 +248,9 @@ async fn check_signature(token: &Unverified, keys: &Authorities<KeySet>, now: Ti
         },
         Err(_) => None,
     };
-    if !keys.refetch().await {
-        if let Some(why) = again {
-            return Err(why.into());
-        }
+    let asked = keys.refetch().await;
+    if let Some(why) = again.filter(|_| !asked) {
+        return Err(why.into());
     }
     let held = keys.view(now)?;
     signed_by(token, &held)?;

@@ -5,5 +5,6 @@ mod json;
 pub mod jwks;
 pub mod jwt;
 pub mod slot;
+pub mod x509;
 
 pub use slot::{Authorities, Generation, Held, NoKeys, Refetch, Slot};

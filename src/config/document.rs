@@ -8,7 +8,6 @@ pub(super) fn read(text: &str) -> Result<Value, Vec<Mistake>> {
     if text.trim().is_empty() {
         return Err(mistake("the file is empty; `wharfinger dev` writes one that works".into()));
     }
-    let value: Value =
-        serde_saphyr::from_str(text).map_err(|why| mistake(format!("is neither JSON nor YAML that can be read: {why}")))?;
+    let value: Value = serde_saphyr::from_str(text).map_err(|why| mistake(format!("is neither JSON nor YAML that can be read: {why}")))?;
     if value.is_object() { Ok(value) } else { Err(mistake("must be an object with `http`, `storage` and so on".into())) }
 }

@@ -38,7 +38,9 @@ fn descend(value: &mut Value, steps: &[&str], last: &str, at: &mut String, found
     let children: Vec<(String, &mut Value)> = match value {
         Value::Array(items) if *step == "*" => items.iter_mut().enumerate().map(|(i, item)| (format!("[{i}]"), item)).collect(),
         Value::Object(map) if *step == "*" => map.iter_mut().map(|(key, item)| (format!("[{key:?}]"), item)).collect(),
-        Value::Object(map) => map.iter_mut().filter(|(key, _)| key.eq_ignore_ascii_case(step)).map(|(key, item)| (key.clone(), item)).collect(),
+        Value::Object(map) => {
+            map.iter_mut().filter(|(key, _)| key.eq_ignore_ascii_case(step)).map(|(key, item)| (key.clone(), item)).collect()
+        }
         _ => Vec::new(),
     };
     for (name, child) in children {

@@ -61,7 +61,14 @@ fn all_mistakes_of_the_text_are_found_at_once() {
         ("/storage", json!({})),
     ]);
     let found = keys(&bad);
-    for key in ["http.prot", "http.address", "http.auth.bearer.oidc[0].claimMaping", "http.auth.bearer.oidc[0].audiences", "log.level", "storage.rootDirectory"] {
+    for key in [
+        "http.prot",
+        "http.address",
+        "http.auth.bearer.oidc[0].claimMaping",
+        "http.auth.bearer.oidc[0].audiences",
+        "log.level",
+        "storage.rootDirectory",
+    ] {
         assert!(found.iter().any(|found| found == key), "{key} in {found:?}");
     }
     assert_eq!(found.len(), 6);
@@ -101,9 +108,11 @@ fn all_mistakes_of_the_meaning_are_found_at_once() {
 fn what_would_let_everyone_in_is_refused() {
     let nobody = json!({"storage": {"rootDirectory": "s"}, "http": {}});
     assert_eq!(keys(&nobody), ["http.auth"]);
-    let nobody_either = json!({"storage": {"rootDirectory": "s"}, "http": {}, "accessControl": {"repositories": {"**": {"defaultPolicy": ["read"]}}}});
+    let nobody_either =
+        json!({"storage": {"rootDirectory": "s"}, "http": {}, "accessControl": {"repositories": {"**": {"defaultPolicy": ["read"]}}}});
     assert_eq!(keys(&nobody_either), ["http.auth"]);
-    let public = json!({"storage": {"rootDirectory": "s"}, "http": {}, "accessControl": {"repositories": {"**": {"anonymousPolicy": ["read"]}}}});
+    let public =
+        json!({"storage": {"rootDirectory": "s"}, "http": {}, "accessControl": {"repositories": {"**": {"anonymousPolicy": ["read"]}}}});
     assert!(load(&public).is_ok());
 }
 
@@ -150,7 +159,8 @@ fn issuers_that_share_names_must_not_share_usernames() {
     let issuer = |url: &str| json!({"issuer": url, "audiences": ["registry"]});
     let nested = json!([issuer("https://issuer.example.org"), issuer("https://issuer.example.org/team")]);
     assert_eq!(keys(&with(&[("/http/auth/bearer/oidc", nested)])), ["http.auth.bearer.oidc[1].issuer"]);
-    let other_keys = json!([issuer("https://issuer.example.org"), {"issuer": "https://issuer.example.org", "audiences": ["x"], "jwksFile": "k"}]);
+    let other_keys =
+        json!([issuer("https://issuer.example.org"), {"issuer": "https://issuer.example.org", "audiences": ["x"], "jwksFile": "k"}]);
     assert_eq!(keys(&with(&[("/http/auth/bearer/oidc", other_keys)])), ["http.auth.bearer.oidc[1].issuer"]);
 }
 

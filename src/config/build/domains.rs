@@ -28,7 +28,10 @@ impl Build<'_> {
         match address {
             Some(address) if asked_for => (domains, Some(address)),
             None if asked_for => {
-                self.mistake("http.auth.spiffe.workloadAPI", "is missing, and SPIFFE_ENDPOINT_SOCKET is not set: a trust domain takes its bundle from it");
+                self.mistake(
+                    "http.auth.spiffe.workloadAPI",
+                    "is missing, and SPIFFE_ENDPOINT_SOCKET is not set: a trust domain takes its bundle from it",
+                );
                 (domains, None)
             }
             _ => (domains, None),
@@ -52,9 +55,13 @@ impl Build<'_> {
             self.audiences(key, &entry.audiences, "JWT-SVIDs");
         }
         if entry.bundle.is_empty() {
-            self.mistake(format!("{key}.bundle"), "is missing: without a source of authorities nobody of this trust domain could be verified");
+            self.mistake(
+                format!("{key}.bundle"),
+                "is missing: without a source of authorities nobody of this trust domain could be verified",
+            );
         }
-        let sources = entry.bundle.into_iter().enumerate().filter_map(|(i, source)| self.source(&format!("{key}.bundle[{i}]"), source)).collect();
+        let sources =
+            entry.bundle.into_iter().enumerate().filter_map(|(i, source)| self.source(&format!("{key}.bundle[{i}]"), source)).collect();
         let clock_skew = self.duration(format!("{key}.clockSkew"), entry.clock_skew.as_deref(), CLOCK_SKEW);
         let max_stale = self.duration(format!("{key}.maxStale"), entry.max_stale.as_deref(), MAX_STALE);
         let mapping = self.mapping(key, entry.claim_mapping);
@@ -88,7 +95,9 @@ impl Build<'_> {
             for source in domain.sources.iter().filter(|source| **source != DomainSource::WorkloadApi) {
                 match seen.iter().find(|(earlier, _)| *earlier == source) {
                     Some((_, other)) => {
-                        let what = format!("the same authorities are given for {other}: one trust domain could then vouch for the other; split them");
+                        let what = format!(
+                            "the same authorities are given for {other}: one trust domain could then vouch for the other; split them"
+                        );
                         self.mistake(format!("{}.bundle", domain.key), what);
                     }
                     None => seen.push((source, domain.name().as_str())),

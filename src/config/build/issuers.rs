@@ -32,7 +32,10 @@ impl Build<'_> {
         }
         let validated = entry.claim_mapping.as_ref().is_some_and(|mapping| !mapping.validations.is_empty());
         if SHARED_ISSUERS.contains(&entry.issuer.trim_end_matches('/')) && !validated {
-            self.warn(format!("{key}: {} issues tokens to everyone in the world; add a claimMapping.validations entry that names your organisation", entry.issuer));
+            self.warn(format!(
+                "{key}: {} issues tokens to everyone in the world; add a claimMapping.validations entry that names your organisation",
+                entry.issuer
+            ));
         }
         let rules = OidcRules {
             issuer: entry.issuer.clone(),
@@ -113,7 +116,10 @@ impl Build<'_> {
         for (i, later) in issuers.iter().enumerate() {
             let first = issuers.iter().take(i).find(|earlier| earlier.rules.issuer == later.rules.issuer);
             if let Some(first) = first.filter(|first| format!("{:?}", first.keys) != format!("{:?}", later.keys)) {
-                let what = format!("is also the issuer of {}, but its keys come from somewhere else: entries of one issuer share its keys", first.key);
+                let what = format!(
+                    "is also the issuer of {}, but its keys come from somewhere else: entries of one issuer share its keys",
+                    first.key
+                );
                 self.mistake(format!("{}.issuer", later.key), what);
             }
         }
@@ -125,7 +131,9 @@ impl Build<'_> {
             for (j, (longer, long_default)) in issuers.iter().enumerate() {
                 let below = longer.strip_prefix(shorter.as_str()).is_some_and(|rest| rest.starts_with('/'));
                 if below && *short_default && *long_default {
-                    let what = format!("continues the issuer of http.auth.bearer.oidc[{i}], so their default usernames could be the same: give one of them a claimMapping.username");
+                    let what = format!(
+                        "continues the issuer of http.auth.bearer.oidc[{i}], so their default usernames could be the same: give one of them a claimMapping.username"
+                    );
                     self.mistake(format!("http.auth.bearer.oidc[{j}].issuer"), what);
                 }
             }

@@ -198,7 +198,10 @@ impl Build<'_> {
         for (i, url) in urls.iter().enumerate() {
             let authority = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")).map(|rest| rest.trim_end_matches('/'));
             if authority.is_none_or(|authority| authority.is_empty() || authority.contains(['/', '?', '#', '@', '"'])) {
-                self.mistake(format!("http.externalURL[{i}]"), format!("must be a scheme and a host, as https://registry.example.org, not {url:?}"));
+                self.mistake(
+                    format!("http.externalURL[{i}]"),
+                    format!("must be a scheme and a host, as https://registry.example.org, not {url:?}"),
+                );
             }
         }
         urls.into_iter().map(|url| url.trim_end_matches('/').to_owned()).collect()

@@ -1,4 +1,4 @@
-//! The decisions. [`decide`] and [`decide_write`] are the only makers of permits.
+//! The decisions. [`decide()`] and [`decide_write`] are the only makers of permits.
 
 use super::{Action, Create, Delete, Permit, Policy, Read, Write};
 use crate::identity::Identity;

@@ -1,4 +1,4 @@
-//! Proof that policy allows an identity an action on a repository. Made by [`super::decide`] only.
+//! Proof that policy allows an identity an action on a repository. Made by [`super::decide()`] only.
 
 use crate::identity::Principal;
 use crate::oci::RepositoryName;

@@ -115,8 +115,8 @@ impl<'a> Walk<'a> {
             Some(target) => match self.namespace(target) {
                 Some(namespace) => drop(signature(&format!("{namespace}.{}", call.func_name), Style::Global, call.args.len())?),
                 None => {
-                    signature(&call.func_name, Style::Member, call.args.len())?;
                     self.expression(target, at)?;
+                    signature(&call.func_name, Style::Member, call.args.len())?;
                 }
             },
         }

@@ -1,13 +1,12 @@
 //! Why an expression yielded nothing. The texts name types, functions and what the source itself spells, never a claim's value.
 
 use super::Kind;
-use cel::ExecutionError;
-use cel::common::value::Val;
+use cel::{ExecutionError, Value};
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failed {
     /// `key` only if the expression spells it.
-    #[error("{} is missing; guard it with has(..), or write .?name.orValue('..')", .key.as_ref().map_or_else(|| "a key that the expression computes".to_owned(), |key| format!("`{key}`")))]
+    #[error("{} is missing; guard it with has(..), or write .?name.orValue('..')", missing(.key.as_deref()))]
     Missing { key: Option<String> },
     #[error("`{operation}` cannot be applied to ({operands})")]
     Operands { operation: String, operands: String },
@@ -31,12 +30,12 @@ pub enum Failed {
 }
 
 impl Failed {
-    pub(super) fn kind(expected: Kind, found: &dyn Val) -> Self {
-        Self::Kind { expected, found: found.get_type().name().to_owned() }
+    pub(super) fn kind(expected: Kind, found: &Value) -> Self {
+        Self::Kind { expected, found: type_name(found) }
     }
 
-    pub(super) fn element(found: &dyn Val) -> Self {
-        Self::Element { found: found.get_type().name().to_owned() }
+    pub(super) fn element(found: &Value) -> Self {
+        Self::Element { found: type_name(found) }
     }
 
     pub(super) fn of(error: ExecutionError, source: &str) -> Self {
@@ -46,13 +45,13 @@ impl Failed {
                 Self::Operands { operation: readable(overload.function()), operands: overload.argument_types().join(", ") }
             }
             ExecutionError::UnsupportedBinaryOperator(operator, left, right) => {
-                Self::Operands { operation: readable(operator), operands: format!("{}, {}", left.type_of(), right.type_of()) }
+                Self::Operands { operation: readable(operator), operands: format!("{}, {}", type_name(&left), type_name(&right)) }
             }
             ExecutionError::ValuesNotComparable(left, right) => {
-                Self::Operands { operation: "compare".to_owned(), operands: format!("{}, {}", left.type_of(), right.type_of()) }
+                Self::Operands { operation: "compare".to_owned(), operands: format!("{}, {}", type_name(&left), type_name(&right)) }
             }
             ExecutionError::UnsupportedIndex(index, of) => {
-                Self::Operands { operation: "[_]".to_owned(), operands: format!("{}, {}", of.type_of(), index.type_of()) }
+                Self::Operands { operation: "[_]".to_owned(), operands: format!("{}, {}", type_name(&of), type_name(&index)) }
             }
             ExecutionError::IndexOutOfBounds(_) => Self::Index,
             ExecutionError::DivisionByZero(_) | ExecutionError::RemainderByZero(_) | ExecutionError::Overflow(..) => Self::Arithmetic,
@@ -63,9 +62,21 @@ impl Failed {
     }
 }
 
+fn type_name(value: &Value) -> String {
+    match value {
+        Value::Opaque(_) => "optional".to_owned(),
+        other => other.type_of().to_string(),
+    }
+}
+
 /// As users write it.
 fn readable(function: &str) -> String {
     match function {
+        "add" => "+",
+        "sub" => "-",
+        "mul" => "*",
+        "div" => "/",
+        "rem" => "%",
         "@fuel" => "a loop",
         "@scan" | "@in" => "in",
         "_[_]" | "_[?_]" => "[_]",
@@ -73,4 +84,8 @@ fn readable(function: &str) -> String {
         other => other.trim_matches('_'),
     }
     .to_owned()
+}
+
+fn missing(key: Option<&str>) -> String {
+    key.map_or_else(|| "a key that the expression computes".to_owned(), |key| format!("`{key}`"))
 }

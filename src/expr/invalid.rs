@@ -16,11 +16,11 @@ pub enum Invalid {
     NestedLoops,
     #[error("there is no variable `{name}` here; there is {}", .known.join(", "))]
     UnknownVariable { name: String, known: Vec<String> },
-    #[error("`vars.{name}` is not defined before this expression; {}", if .known.is_empty() { "no variable is".to_owned() } else { format!("defined are {}", .known.join(", ")) })]
+    #[error("`vars.{name}` is not defined before this expression; {}", defined(.known))]
     UnknownVar { name: String, known: Vec<String> },
-    #[error("there is no function `{name}`{}", .meant.map(|meant| format!("; write `{meant}`")).unwrap_or_default())]
+    #[error("there is no function `{name}`{}", instead(*.meant))]
     UnknownFunction { name: String, meant: Option<&'static str> },
-    #[error("`{name}` is {}", if *.member { "called on a value: write x.{name}(..)" } else { "called with its arguments: write {name}(x)" })]
+    #[error("`{name}` is not called like this: write {}", call(.name, *.member))]
     CallStyle { name: String, member: bool },
     #[error("`{name}` takes {least} to {most} arguments, found {found}")]
     Arguments { name: String, least: usize, most: usize, found: usize },
@@ -46,4 +46,16 @@ impl Invalid {
             Some(error) => Self::Syntax { line: error.pos.0, column: error.pos.1, what: error.msg.clone() },
         }
     }
+}
+
+fn defined(known: &[String]) -> String {
+    if known.is_empty() { "nothing is".to_owned() } else { format!("defined are {}", known.join(", ")) }
+}
+
+fn instead(meant: Option<&str>) -> String {
+    meant.map(|meant| format!("; write `{meant}`")).unwrap_or_default()
+}
+
+fn call(name: &str, member: bool) -> String {
+    if member { format!("x.{name}(..)") } else { format!("{name}(x)") }
 }

@@ -15,8 +15,8 @@ mod signatures;
 mod value;
 
 use cel::common::ast::IdedExpr;
-use cel::common::types::{CelBool, CelList, CelMap, CelString};
-use cel::common::value::{CowVal, Val};
+use cel::common::types::CelMap;
+use cel::common::value::CowVal;
 use cel::context::VariableResolver;
 use cel::{Context, Value};
 use regex::Regex;
@@ -99,16 +99,17 @@ impl Program {
 
     /// The bool that the expression yields.
     pub fn truth(&self, scope: &Scope<'_>) -> Result<bool, Failed> {
-        self.evaluate(scope, |value| {
-            value.downcast_ref::<CelBool>().map(|truth| *truth.inner()).ok_or_else(|| Failed::kind(Kind::Bool, value))
+        self.evaluate(scope, |value| match value {
+            Value::Bool(truth) => Ok(*truth),
+            other => Err(Failed::kind(Kind::Bool, other)),
         })
     }
 
     /// The list of strings that the expression yields. A string alone is no list.
     pub fn texts(&self, scope: &Scope<'_>) -> Result<Vec<String>, Failed> {
-        self.evaluate(scope, |value| {
-            let list = value.downcast_ref::<CelList<'_>>().ok_or_else(|| Failed::kind(Kind::TextList, value))?;
-            list.inner().iter().map(|one| text(one.as_ref()).ok_or_else(|| Failed::element(one.as_ref()))).collect()
+        self.evaluate(scope, |value| match value {
+            Value::List(elements) => elements.iter().map(|one| text(one).ok_or_else(|| Failed::element(one))).collect(),
+            other => Err(Failed::kind(Kind::TextList, other)),
         })
     }
 
@@ -117,13 +118,14 @@ impl Program {
         self.evaluate(scope, value::to_json)
     }
 
-    fn evaluate<T>(&self, scope: &Scope<'_>, take: impl FnOnce(&dyn Val) -> Result<T, Failed>) -> Result<T, Failed> {
+    fn evaluate<T>(&self, scope: &Scope<'_>, take: impl FnOnce(&Value) -> Result<T, Failed>) -> Result<T, Failed> {
         let Compiled { source, expression, .. } = &*self.compiled;
         fuel::metered(|| {
             let mut context = Context::with_env(Arc::clone(env::shared()));
             context.set_variable_resolver(scope);
-            let value = Value::resolve_val(expression, &context).map_err(|error| Failed::of(error, source))?;
-            take(value.as_ref())
+            // Not `resolve_val`, which is inlined: an unoptimised build of this crate would recurse through frames of 20 KiB.
+            let value = Value::resolve(expression, &context).map_err(|error| Failed::of(error, source))?;
+            take(&value)
         })
     }
 }
@@ -160,8 +162,8 @@ impl VariableResolver for Scope<'_> {
     }
 }
 
-fn text(value: &dyn Val) -> Option<String> {
-    value.downcast_ref::<CelString<'_>>().map(|text| text.inner().to_owned())
+fn text(value: &Value) -> Option<String> {
+    if let Value::String(text) = value { Some(text.to_string()) } else { None }
 }
 
 #[cfg(test)]

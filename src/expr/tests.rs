@@ -1,2 +1,321 @@
 //! What zot's users write, what they mistype, and what strangers' claims may do to it.
+
 use super::*;
+use serde_json::{Value as Json, json};
+
+const VARIABLES: [&str; 3] = ["claims", "vars", "credential"];
+
+fn object(value: Json) -> Map<String, Json> {
+    match value {
+        Json::Object(object) => object,
+        other => panic!("no object: {other}"),
+    }
+}
+
+fn claims() -> Map<String, Json> {
+    object(json!({
+        "iss": "https://i", "sub": "repo:org/app:ref:refs/heads/main", "aud": ["zot"], "exp": 1_893_456_000_u64, "n": 1, "f": 1.5,
+        "big": 18_446_744_073_709_551_615_u64, "email": "Ann@Example.org", "email_verified": true, "nul": null,
+        "groups": ["a", "x-dev", "x-ops"], "none": [], "nested": [1, [2, 3]],
+        "kubernetes.io": {"namespace": "ns1", "serviceaccount": {"name": "builder"}},
+        "secret": "hunter2", "pattern": "^h.*2$",
+    }))
+}
+
+fn compiled(source: &str, kind: Kind) -> Result<Program, Invalid> {
+    compile(source, kind, &VARIABLES, Some(&BTreeSet::from(["team".to_owned()])))
+}
+
+/// Evaluates with the claims above and `vars.team`.
+fn with_claims<T>(source: &str, kind: Kind, evaluate: impl FnOnce(&Program, &Scope<'_>) -> Result<T, Failed>) -> Result<T, Failed> {
+    let (claims, vars) = (claims(), object(json!({"team": "core"})));
+    let program = compiled(source, kind).unwrap_or_else(|error| panic!("{source}: {error}"));
+    evaluate(&program, &Scope::new().with("claims", &claims).with("vars", &vars))
+}
+
+fn value(source: &str) -> Result<Json, Failed> {
+    with_claims(source, Kind::Any, Program::value)
+}
+
+#[test]
+fn what_users_of_zot_write() {
+    for (source, expected) in [
+        ("claims.iss + '/' + claims.sub", json!("https://i/repo:org/app:ref:refs/heads/main")),
+        ("claims['kubernetes.io'].serviceaccount.name", json!("builder")),
+        ("'system:serviceaccount:' + claims['kubernetes.io'].namespace", json!("system:serviceaccount:ns1")),
+        ("vars.team + '/x'", json!("core/x")),
+        ("has(vars.team) && vars['team'] == 'core'", json!(true)),
+        // strings
+        ("claims.email.split('@')[0].lowerAscii()", json!("ann")),
+        ("claims.email.replace('Ann', 'Bob').substring(0, 3)", json!("Bob")),
+        ("claims.groups.join(',')", json!("a,x-dev,x-ops")),
+        ("'%s-%d'.format([claims.iss, claims.n])", json!("https://i-1")),
+        ("strings.quote('a')", json!("\"a\"")),
+        ("claims.sub.matches('^repo:org/[^:]+:ref:refs/heads/(main|release-.*)$')", json!(true)),
+        ("matches(claims.sub, 'nothing')", json!(false)),
+        ("claims.secret.matches(claims.pattern)", json!(true)),
+        // lists and macros
+        ("claims.groups.filter(g, g.startsWith('x-')).map(g, 'oidc:' + g.substring(2))", json!(["oidc:dev", "oidc:ops"])),
+        ("claims.groups.map(g, g != 'a', g + '!')", json!(["x-dev!", "x-ops!"])),
+        ("claims.groups.exists(g, g == 'a') && claims.groups.all(g, size(g) > 0)", json!(true)),
+        ("claims.groups.exists_one(g, g == 'a') && claims.groups.existsOne(g, g == 'a')", json!(true)),
+        ("'a' in claims.groups && !('b' in claims.groups) && 'iss' in claims", json!(true)),
+        ("claims.groups.exists(g, claims.groups.exists(h, h == g))", json!(true)),
+        ("claims.groups.first().orValue('')", json!("a")),
+        ("claims.groups.last().orValue('')", json!("x-ops")),
+        ("claims.none.first().orValue('empty')", json!("empty")),
+        ("[claims.?email, claims.?missing].unwrapOpt()", json!(["Ann@Example.org"])),
+        ("optional.unwrap([claims.?missing, optional.of('x')])", json!(["x"])),
+        // sets
+        ("sets.contains(claims.groups, ['a'])", json!(true)),
+        ("sets.contains(claims.groups, ['q'])", json!(false)),
+        ("sets.intersects(claims.groups, ['q', 'a'])", json!(true)),
+        ("sets.equivalent([1, 2], [2, 1, 1])", json!(true)),
+        // encoders
+        ("base64.encode(b'hello')", json!("aGVsbG8=")),
+        ("string(base64.decode('aGVsbG8='))", json!("hello")),
+        // optional values
+        ("claims.?missing.orValue('')", json!("")),
+        ("claims.?missing.deeper.orValue('z')", json!("z")),
+        ("claims[?'email'].hasValue()", json!(true)),
+        ("claims.?email.optMap(e, e.upperAscii()).orValue('')", json!("ANN@EXAMPLE.ORG")),
+        ("[?claims.?missing, 'x']", json!(["x"])),
+        // integers are ints
+        ("claims.exp + 1", json!(1_893_456_001)),
+        ("-claims.n", json!(-1)),
+        ("claims.n == 1 && claims.n == 1.0 && claims.n < 1.5", json!(true)),
+        ("string(claims.exp)", json!("1893456000")),
+        ("timestamp(claims.exp).getFullYear()", json!(2030)),
+        ("timestamp('2030-01-01T00:00:00Z') + duration('1h')", json!("2030-01-01T01:00:00+00:00")),
+        ("claims.f + 0.5", json!(2.0)),
+        ("claims.big > 1.0", json!(true)),
+        // the rest
+        ("has(claims.missing) ? 'a' : 'b'", json!("b")),
+        ("claims.nul == null && has(claims.nul)", json!(true)),
+        ("type(claims.sub) == string", json!(true)),
+        ("true || claims.missing == 'x'", json!(true)),
+        ("claims.missing == 'x' || true", json!(true)),
+        ("{'a': claims.n, 'b': [true, null]}", json!({"a": 1, "b": [true, null]})),
+        ("[claims].map(claims, claims.n)", json!([1])),
+    ] {
+        assert_eq!(value(source), Ok(expected), "{source}");
+    }
+    assert_eq!(value("claims"), Ok(Json::Object(object(json!(claims()))).pointer("").cloned().map(with_double).unwrap()));
+}
+
+/// The one claim above that is no `int`.
+fn with_double(mut value: Json) -> Json {
+    value["big"] = json!(18_446_744_073_709_551_615_u64 as f64);
+    value
+}
+
+#[test]
+fn what_is_known_to_be_wrong_is_refused() {
+    let unknown = |name: &str| Invalid::UnknownVariable { name: name.into(), known: VARIABLES.map(str::to_owned).to_vec() };
+    let no_function = |name: &str, meant| Invalid::UnknownFunction { name: name.into(), meant };
+    let no_var = |name: &str| Invalid::UnknownVar { name: name.into(), known: vec!["team".into()] };
+    let arguments = |name: &str, least, most, found| Invalid::Arguments { name: name.into(), least, most, found };
+    let literal = |function: &str, text: &str| Invalid::Literal { function: function.into(), text: text.into() };
+    let style = |name: &str, member| Invalid::CallStyle { name: name.into(), member };
+    for (source, expected) in [
+        ("claim.sub", unknown("claim")),
+        (".claims.sub", unknown(".claims")),
+        ("claims.groups.exists(g, g == h)", unknown("h")),
+        ("claims.groups.exists(g, true) && g == 'a'", unknown("g")),
+        ("vars.teem", no_var("teem")),
+        ("has(vars.teem)", no_var("teem")),
+        ("vars['teem']", no_var("teem")),
+        ("vars.?teem.orValue('')", no_var("teem")),
+        ("nofn(claims.sub)", no_function("nofn", None)),
+        ("claims.sub.lowerASCII()", no_function("lowerASCII", Some("lowerAscii"))),
+        ("claims.groups.Exists(g, true)", no_function("Exists", Some("exists"))),
+        ("claims.groups.map(g)", no_function("map", Some("map"))),
+        ("lists.range(9)", unknown("lists")),
+        ("sets.union([1], [2])", no_function("sets.union", None)),
+        ("startsWith(claims.sub, 'a')", style("startsWith", true)),
+        ("claims.sub.string()", style("string", false)),
+        ("claims.sub.startsWith()", arguments("startsWith", 1, 1, 0)),
+        ("sets.contains(claims.groups)", arguments("sets.contains", 2, 2, 1)),
+        ("timestamp('yesterday') < timestamp(claims.exp)", literal("timestamp", "yesterday")),
+        ("duration('1 hour') > duration('1h')", literal("duration", "1 hour")),
+        ("int('x') == 1", literal("int", "x")),
+        ("Message{a: 1}", Invalid::Message { name: "Message".into() }),
+        ("claims.groups.map(a, claims.groups.map(b, claims.groups.map(c, c)))", Invalid::NestedLoops),
+    ] {
+        assert_eq!(compiled(source, Kind::Any).map(|_| ()), Err(expected), "{source}");
+    }
+    assert!(matches!(compiled("claims.sub.matches('(unclosed')", Kind::Bool), Err(Invalid::Regex(_))));
+    assert!(matches!(compiled("claims.sub.matches('((a{1,100}){1,100}){1,100}')", Kind::Bool), Err(Invalid::Regex(_))));
+    for source in ["", "claims.", "claims.in", "'a", "a b", "@fuel([1])", "claims.groups.map(1, 2)"] {
+        assert!(matches!(compiled(source, Kind::Any), Err(Invalid::Syntax { .. })), "{source:?}: {:?}", compiled(source, Kind::Any));
+    }
+}
+
+#[test]
+fn names_are_open_where_the_caller_says_so() {
+    assert!(compile("vars.anything", Kind::Any, &["vars"], None).is_ok());
+    assert!(compile("claims.sub", Kind::Any, &["vars"], None).is_err());
+}
+
+#[test]
+fn a_wrong_kind_is_refused_when_known() {
+    use {Kind as K, Type as T};
+    for (source, expected, found) in [
+        ("size(claims.sub)", K::Text, T::Int),
+        ("claims.exp + 1", K::Text, T::Int),
+        ("['a']", K::Text, T::List),
+        ("claims.?email", K::Text, T::Optional),
+        ("has(claims.email)", K::Text, T::Bool),
+        ("claims.x == 'a' ? 1 : 2", K::Text, T::Int),
+        ("claims", K::Text, T::Map),
+        ("'x'", K::Bool, T::Text),
+        ("claims.sub + 'x'", K::Bool, T::Text),
+        ("claims.groups.filter(g, true)", K::Bool, T::List),
+        ("null", K::Bool, T::Null),
+        ("claims.sub.lowerAscii()", K::TextList, T::Text),
+        ("claims.groups.exists(g, true)", K::TextList, T::Bool),
+        ("claims.groups.exists_one(g, true)", K::TextList, T::Bool),
+        ("['a', 1]", K::TextList, T::OtherList),
+        ("claims.groups + [true]", K::TextList, T::OtherList),
+        ("claims.groups.first()", K::TextList, T::Optional),
+        ("{'a': 1}", K::TextList, T::Map),
+        ("claims.?email", K::Any, T::Optional),
+        ("type(claims)", K::Any, T::Type),
+    ] {
+        assert_eq!(compiled(source, expected).map(|_| ()), Err(Invalid::Kind { expected, found }), "{source}");
+    }
+    for (source, kind) in [
+        ("claims.sub", K::Text),
+        ("claims.sub + 'x'", K::Text),
+        ("claims.?sub.orValue('')", K::Text),
+        ("claims.a ? 'x' : claims.sub", K::Text),
+        ("claims.a ? 'x' : 1", K::Text),
+        ("claims.email_verified", K::Bool),
+        ("claims.email_verified == true", K::Bool),
+        ("claims.groups", K::TextList),
+        ("claims.groups + ['x']", K::TextList),
+        ("claims.groups.map(g, g)", K::TextList),
+        ("claims.sub.split('/')", K::TextList),
+        ("claims.groups.map(claims, claims)", K::TextList),
+        ("timestamp(claims.exp) - timestamp(claims.iat)", K::Any),
+    ] {
+        assert!(compiled(source, kind).is_ok(), "{source}: {:?}", compiled(source, kind));
+    }
+}
+
+#[test]
+fn a_wrong_kind_fails_when_it_shows() {
+    let kind = |expected, found: &str| Failed::Kind { expected, found: found.to_owned() };
+    assert_eq!(with_claims("claims.n", Kind::Text, Program::text), Err(kind(Kind::Text, "int")));
+    assert_eq!(with_claims("claims.nul", Kind::Text, Program::text), Err(kind(Kind::Text, "null")));
+    assert_eq!(with_claims("claims.sub", Kind::Bool, Program::truth), Err(kind(Kind::Bool, "string")));
+    assert_eq!(with_claims("claims.sub", Kind::TextList, Program::texts), Err(kind(Kind::TextList, "string")));
+    assert_eq!(with_claims("claims.nested", Kind::TextList, Program::texts), Err(Failed::Element { found: "int".to_owned() }));
+    assert_eq!(with_claims("dyn(b'x')", Kind::Any, Program::value), Err(kind(Kind::Any, "bytes")));
+    assert_eq!(with_claims("{1: 'a'}", Kind::Any, Program::value), Err(kind(Kind::Any, "map")));
+    assert_eq!(with_claims("dyn(claims.?email)", Kind::Any, Program::value), Err(kind(Kind::Any, "optional")));
+    assert_eq!(with_claims("1.0 / 0.0", Kind::Any, Program::value), Err(kind(Kind::Any, "float")));
+    assert_eq!(with_claims("claims.sub", Kind::Text, Program::text), Ok("repo:org/app:ref:refs/heads/main".to_owned()));
+    assert_eq!(with_claims("claims.email_verified", Kind::Bool, Program::truth), Ok(true));
+    assert_eq!(with_claims("claims.none", Kind::TextList, Program::texts), Ok(vec![]));
+    assert_eq!(with_claims("claims.aud", Kind::TextList, Program::texts), Ok(vec!["zot".to_owned()]));
+}
+
+#[test]
+fn failures_say_what_failed_and_no_claim() {
+    let operands = |operation: &str, operands: &str| Failed::Operands { operation: operation.into(), operands: operands.into() };
+    let missing = |key: &str| Failed::Missing { key: Some(key.into()) };
+    for (source, expected) in [
+        ("claims.missing", missing("missing")),
+        ("claims['missing']", missing("missing")),
+        ("has(claims.missing.deeper)", missing("missing")),
+        ("claims[claims.secret]", Failed::Missing { key: None }),
+        ("claims.secret + 1", operands("+", "string, int")),
+        ("claims.secret < 1", operands("<", "string, int")),
+        ("claims.secret.size() / 0", Failed::Arithmetic),
+        ("9223372036854775807 + claims.n", Failed::Arithmetic),
+        ("claims.groups[9]", Failed::Index),
+        ("claims.secret.substring(5, 8000)", Failed::Function { function: "substring".into() }),
+        ("int(claims.secret)", Failed::Function { function: "int".into() }),
+        ("claims.secret.map(c, c)", operands("a loop", "string")),
+        ("'h' in claims.secret", operands("in", "string")),
+        ("claims.secret.matches(claims.secret + '(')", Failed::Function { function: "matches".into() }),
+        ("claims.nul.x", operands("._", "null_type, string")),
+        ("string(claims.nul)", operands("string", "null_type")),
+        ("[claims.secret].unwrapOpt()", Failed::Function { function: "unwrapOpt".into() }),
+        ("credential.type", Failed::Undeclared { name: "credential".into() }),
+    ] {
+        let failed = value(source);
+        assert_eq!(failed, Err(expected), "{source}");
+        let (display, debug) = (failed.as_ref().unwrap_err().to_string(), format!("{failed:?}"));
+        assert!(!display.contains("hunter2") && !debug.contains("hunter2"), "{source}: {display} {debug}");
+    }
+}
+
+#[test]
+fn fuel_stops_what_loops_too_long() {
+    let groups: Vec<String> = (0..1000).map(|n| format!("g{n}")).collect();
+    let claims = object(json!({"g": groups, "patterns": (0..100).map(|n| format!("^{n}")).collect::<Vec<_>>()}));
+    let scope = Scope::new().with("claims", &claims);
+    for (source, enough) in [
+        ("claims.g.exists(a, a == 'x')", true),
+        ("claims.g.map(a, a + 'x').size() == 1000", true),
+        ("claims.g.exists(a, claims.g.exists(b, b == 'x'))", false),
+        // `||` forgives errors, but not this one.
+        ("claims.g.exists(a, claims.g.exists(b, b == 'x')) || true", false),
+        ("claims.g.all(a, a in claims.g)", true),
+        ("claims.g.exists(a, claims.g.exists(b, b == 'x')) ? true : true", false),
+        ("sets.contains(claims.g, claims.g)", true),
+        ("claims.g.exists(a, !sets.contains(claims.g, claims.g))", false),
+        ("claims.patterns.exists(p, 'x'.matches(p))", false),
+    ] {
+        let result = compiled(source, Kind::Bool).unwrap().truth(&scope);
+        assert_eq!(result.as_ref().err(), (!enough).then_some(&Failed::OutOfFuel), "{source}");
+    }
+    assert_eq!(value("claims.n"), Ok(json!(1)), "the next evaluation has a full tank");
+}
+
+#[test]
+fn long_chains_do_not_end_the_process() {
+    for (source, expected) in [
+        (vec!["1"; 500].join("+"), Invalid::TooDeep),
+        (vec!["1"; 500].join("=="), Invalid::TooDeep),
+        (format!("claims{}", "[0]".repeat(600)), Invalid::TooDeep),
+        (format!("claims{}", ".a".repeat(900)), Invalid::TooDeep),
+        (format!("claims{}", ".trim()".repeat(280)), Invalid::TooDeep),
+        (format!("claims.a == '{}'", "x".repeat(SOURCE_BYTES)), Invalid::TooLong { bytes: SOURCE_BYTES + 14 }),
+        ("(".repeat(80_000), Invalid::TooLong { bytes: 80_000 }),
+    ] {
+        assert_eq!(compiled(&source, Kind::Any).map(|_| ()), Err(expected), "{source:.40}");
+    }
+    for source in ["(".repeat(2000), "[".repeat(2000), "!".repeat(2000), "-".repeat(2000), "{1:".repeat(600), "f(".repeat(1000)] {
+        assert!(compiled(&source, Kind::Any).is_err(), "{source:.40}");
+    }
+    assert_eq!(value(&vec!["1"; 100].join("+")), Ok(json!(100)));
+    assert_eq!(value(&format!("'a'{}", ".trim()".repeat(99))), Ok(json!("a")));
+    assert_eq!(value(&format!("{}1{} != []", "[".repeat(90), "]".repeat(90))), Ok(json!(true)));
+    assert_eq!(value(&format!("{}2{}", "true ? (".repeat(45), ") : 1".repeat(45))), Ok(json!(2)));
+    assert_eq!(value(&vec!["true"; 300].join("&&")), Ok(json!(true)));
+    assert_eq!(compiled(&format!("claims.a =={}1", " ".repeat(SOURCE_BYTES - 12)), Kind::Bool).map(|_| ()), Ok(()));
+}
+
+#[test]
+fn programs_are_shared_between_threads() {
+    fn shared<T: Clone + Send + Sync + fmt::Debug>(_: &T) {}
+    let program = compiled("claims.sub", Kind::Text).unwrap();
+    shared(&program);
+    assert_eq!(format!("{program:?}"), "Program(\"claims.sub\")");
+}
+
+#[test]
+fn refusals_say_what_to_write() {
+    for (source, kind, expected) in [
+        ("claim.sub", Kind::Any, "there is no variable `claim` here; there is claims, vars, credential"),
+        ("vars.x", Kind::Any, "`vars.x` is not defined before this expression; defined are team"),
+        ("claims.sub.lowerASCII()", Kind::Any, "there is no function `lowerASCII`; write `lowerAscii`"),
+        ("size(claims.sub)", Kind::Text, "expected a string, but this always yields an int"),
+        ("startsWith(claims.sub, 'a')", Kind::Bool, "`startsWith` is not called like this: write x.startsWith(..)"),
+    ] {
+        assert_eq!(compiled(source, kind).unwrap_err().to_string(), expected);
+    }
+}

@@ -30,9 +30,8 @@ fn from_json(value: &serde_json::Value) -> Box<dyn Val + '_> {
 }
 
 /// What JSON has no form for fails, but for timestamps: RFC 3339 text, as in the JSON of protocol buffers.
-pub(super) fn to_json(value: &dyn Val) -> Result<serde_json::Value, Failed> {
-    let unfit = || Failed::kind(Kind::Any, value);
-    json(&Value::try_from(value).map_err(|_| unfit())?).ok_or_else(unfit)
+pub(super) fn to_json(value: &Value) -> Result<serde_json::Value, Failed> {
+    json(value).ok_or_else(|| Failed::kind(Kind::Any, value))
 }
 
 fn json(value: &Value) -> Option<serde_json::Value> {

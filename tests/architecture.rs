@@ -31,7 +31,9 @@ const FENCES: &[(&str, &[&str])] = &[
     ("cel", &["expr"]),
     ("rusqlite", &["storage"]),
     ("tonic", &["trust"]),
-    ("reqwest", &["trust"]),
+    ("reqwest", &["trust", "cli"]),
+    ("rcgen", &["cli"]),
+    ("jsonwebtoken", &["cli"]),
 ];
 
 #[test]

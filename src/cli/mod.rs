@@ -1,1 +1,137 @@
-//! Under construction.
+//! The commands, one file each.
+//!
+//! Exit codes: 0 success; 1 it ran and failed; 2 the arguments or the configuration are wrong.
+
+mod dev;
+mod serve;
+mod verify;
+
+use crate::config::{self, Config, Level, Mistake};
+use clap::{Parser, Subcommand};
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// An OCI registry whose credentials are workload identities.
+#[derive(Parser)]
+#[command(name = "wharfinger", version, arg_required_else_help = true, after_help = EXAMPLES)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the registry that a configuration file describes, until SIGTERM or SIGINT
+    #[command(
+        after_help = "Example:\n  wharfinger serve /etc/wharfinger/config.yaml\n\nSIGHUP reads TLS and key files again; they are also watched."
+    )]
+    Serve {
+        /// The configuration, in YAML or JSON
+        file: PathBuf,
+    },
+    /// Do everything that serving would do short of listening, and report every mistake
+    #[command(
+        after_help = "Example:\n  wharfinger verify config.yaml && systemctl reload wharfinger\n\nExit codes: 0 the file is good, 2 it is not."
+    )]
+    Verify {
+        /// The configuration, in YAML or JSON
+        file: PathBuf,
+    },
+    /// Serve a registry with a throw-away trust domain on loopback, and push and pull through it once
+    #[command(after_help = "Examples:\n  wharfinger dev\n  wharfinger dev --folder /tmp/registry --port 0 --once")]
+    Dev(dev::Options),
+}
+
+const EXAMPLES: &str = "Examples:
+  wharfinger dev                   try it: a registry of its own, with a real push and pull
+  wharfinger verify config.yaml    every mistake of a configuration at once
+  wharfinger serve config.yaml     serve
+
+Exit codes: 0 success, 1 it ran and failed, 2 wrong arguments or configuration.";
+
+/// Runs the command line and says how it went.
+#[must_use]
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let command = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments.command,
+        Err(why) => {
+            let code = if why.use_stderr() { WRONG } else { SUCCESS };
+            drop(why.print());
+            return ExitCode::from(code);
+        }
+    };
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(why) => return ExitCode::from(fail(&format!("no threads could be started: {why}"))),
+    };
+    let code = runtime.block_on(async {
+        match command {
+            Command::Serve { file } => serve::run(&file).await,
+            Command::Verify { file } => verify::run(&file),
+            Command::Dev(options) => dev::run(&options).await,
+        }
+    });
+    // Whatever still blocks (a read of a file, say) must not keep the process.
+    runtime.shutdown_background();
+    ExitCode::from(code)
+}
+
+/// Reads a configuration and tells every mistake.
+fn load(file: &Path) -> Result<Config, u8> {
+    config::load(file).map_err(|why| {
+        say_error(&why.to_string());
+        WRONG
+    })
+}
+
+fn mistaken(file: &Path, mistakes: Vec<Mistake>) -> u8 {
+    say_error(&config::Invalid { file: file.to_owned(), mistakes }.to_string());
+    WRONG
+}
+
+fn fail(why: &str) -> u8 {
+    say_error(&format!("error: {why}"));
+    FAILED
+}
+
+/// To standard output. A reader that has gone is no reason to stop.
+fn say(text: &str) {
+    drop(writeln!(std::io::stdout().lock(), "{text}"));
+}
+
+fn say_error(text: &str) {
+    drop(writeln!(std::io::stderr().lock(), "{text}"));
+}
+
+/// Logs JSON lines to standard error, at the configuration's level unless `RUST_LOG` says otherwise.
+fn start_logging(level: Level) {
+    let level = match level {
+        Level::Trace => "trace",
+        Level::Debug => "debug",
+        Level::Info => "info",
+        Level::Warn => "warn",
+        Level::Error => "error",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(format!("wharfinger={level},warn")));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).json().flatten_event(true);
+    drop(lines.try_init());
+}
+
+/// Resolves at SIGTERM or SIGINT.
+async fn interrupted() {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+const SUCCESS: u8 = 0;
+const FAILED: u8 = 1;
+const WRONG: u8 = 2;

@@ -1,0 +1,30 @@
+//! `wharfinger serve FILE`
+
+use super::{SUCCESS, fail, interrupted, load, mistaken, start_logging};
+use crate::app::Registrar;
+use crate::clock::Clock;
+use std::path::Path;
+
+pub(super) async fn run(file: &Path) -> u8 {
+    let config = match load(file) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    start_logging(config.level);
+    // Before the first connection, so that a signal is never lost.
+    let shutdown = interrupted();
+    let registrar = match Registrar::open(config, Clock::system()).await {
+        Ok(registrar) => registrar,
+        Err(mistakes) => return mistaken(file, mistakes),
+    };
+    match registrar.address() {
+        Ok(address) => tracing::info!(server.address = %address, version = env!("CARGO_PKG_VERSION"), "serving"),
+        Err(why) => return fail(&format!("the listener is gone: {why}")),
+    }
+    if let Some(address) = registrar.health_address() {
+        tracing::info!(health.address = %address, "serving probes");
+    }
+    registrar.run(shutdown).await;
+    tracing::info!("stopped");
+    SUCCESS
+}

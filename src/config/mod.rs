@@ -7,11 +7,13 @@ mod build;
 mod document;
 mod not_built;
 pub mod raw;
+mod reference;
 mod schema;
 mod values;
 
 pub use build::{Config, DomainConfig, DomainSource, IssuerConfig, IssuerKeys, Listen, TlsConfig};
 pub use raw::{ClientAuth, Level};
+pub use reference::reference;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

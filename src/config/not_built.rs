@@ -54,7 +54,7 @@ fn descend(value: &mut Value, steps: &[&str], last: &str, at: &mut String, found
     }
 }
 
-const REFUSED: &[&str] = &[
+pub(super) const REFUSED: &[&str] = &[
     "http.auth.htpasswd",
     "http.auth.ldap",
     "http.auth.openid",
@@ -72,6 +72,9 @@ const REFUSED: &[&str] = &[
     "accessControl.metrics",
     "accessControl.adminPolicy.conditions",
     "accessControl.repositories.*.policies.*.conditions",
+    "http.accessControl.metrics",
+    "http.accessControl.adminPolicy.conditions",
+    "http.accessControl.repositories.*.policies.*.conditions",
     "storage.retention",
     "storage.maxRepos",
     "storage.storageDriver",
@@ -79,7 +82,7 @@ const REFUSED: &[&str] = &[
     "cluster",
 ];
 
-const IGNORED: &[&str] = &[
+pub(super) const IGNORED: &[&str] = &[
     "http.allowOrigin",
     "http.compat",
     "http.readTimeout",

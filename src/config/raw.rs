@@ -17,7 +17,7 @@ pub struct File {
     pub storage: Storage,
     /// The listener, TLS and who may log in.
     pub http: Http,
-    /// Who may do what. Without it every authenticated identity may do everything.
+    /// Who may do what. Without it every authenticated identity may do everything. It may stand in `http` as well, where zot has it.
     pub access_control: Option<AccessControl>,
     /// What is logged.
     pub log: Option<Log>,
@@ -48,6 +48,8 @@ pub struct Http {
     pub tls: Option<Tls>,
     /// Who may log in.
     pub auth: Option<Auth>,
+    /// The same as `accessControl` beside `http`; not both.
+    pub access_control: Option<AccessControl>,
 }
 
 /// `http.health`
@@ -112,12 +114,12 @@ pub struct Bearer {
 pub struct Oidc {
     /// The issuer, exactly as it stands in the token's `iss`.
     pub issuer: String,
-    /// The audiences, of which a token must name at least one.
+    /// The audiences, of which a token must name at least one. At least one is required.
     #[serde(default)]
     pub audiences: Vec<String>,
     /// A PEM file with the CA of the issuer's server. Replaces the system's roots; read again at each fetch.
     pub certificate_authority_file: Option<PathBuf>,
-    /// The same as text. Not beside the file.
+    /// What `certificateAuthorityFile` holds, as text. Not beside it.
     pub certificate_authority: Option<String>,
     /// Compare neither the discovery document's issuer nor the token's. For tests.
     pub skip_issuer_verification: Option<bool>,
@@ -203,7 +205,7 @@ pub struct Domain {
     pub audiences: Vec<String>,
     /// Which SVIDs are accepted. Default both.
     pub svids: Option<Vec<SvidKind>>,
-    /// Where the bundle comes from, in order of preference; never united.
+    /// Where the bundle comes from, in order of preference; never united. At least one is required.
     #[serde(default)]
     pub bundle: Vec<BundleSource>,
     /// How far clocks may differ. Default `30s`.
@@ -233,11 +235,11 @@ pub struct BundleSource {
     pub workload_api: Option<Empty>,
     /// A file in SPIFFE JSON, or in PEM (X.509 authorities only). Reloaded when it changes.
     pub file: Option<PathBuf>,
-    /// The same as text.
+    /// What `file` holds, as text.
     pub inline: Option<String>,
     /// A file with a plain JWK set; `use` is not looked at. Reloaded when it changes.
     pub jwks_file: Option<PathBuf>,
-    /// The same as text.
+    /// What `jwksFile` holds, as text.
     pub jwks: Option<String>,
 }
 
@@ -313,7 +315,7 @@ pub struct Group {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Log {
-    /// `debug`, `info`, `warn` or `error`. Default `info`.
+    /// From this level on. Default `info`.
     pub level: Option<Level>,
 }
 

@@ -117,6 +117,16 @@ fn what_would_let_everyone_in_is_refused() {
 }
 
 #[test]
+fn access_control_may_stand_where_zot_has_it_but_not_twice() {
+    let rules = json!({"repositories": {"**": {"defaultPolicy": ["read"], "policies": [{"users": ["spiffe://"], "actions": ["read"]}]}}});
+    let wrong = "http.accessControl.repositories[\"**\"].policies[0].users[0] (spiffe://)";
+    assert_eq!(keys(&with(&[("/http/accessControl", rules)])), [wrong]);
+    let rules = json!({"repositories": {"**": {"defaultPolicy": ["read"]}}});
+    assert!(load(&with(&[("/http/accessControl", rules.clone())])).is_ok());
+    assert_eq!(keys(&with(&[("/http/accessControl", rules.clone()), ("/accessControl", rules)])), ["http.accessControl"]);
+}
+
+#[test]
 fn trust_domains() {
     let domain = |name: &str, bundle: Value| json!({"name": name, "audiences": ["registry"], "bundle": bundle});
     let spiffe = |domains: Value| with(&[("/http/auth/spiffe", json!({"trustDomains": domains}))]);

@@ -1,4 +1,4 @@
-//! `accessControl`
+//! `accessControl`, beside `http` or, as zot has it, in it.
 
 use super::Build;
 use crate::access::{Action, Grant, PatternRules, Policy, Rules};
@@ -7,8 +7,12 @@ use crate::config::raw;
 impl Build<'_> {
     /// Without `accessControl` every authenticated identity may do everything, as in zot; without a way to log in as well there
     /// would be nothing to decide by, and everyone would be let in.
-    pub(super) fn access(&mut self, access: Option<raw::AccessControl>, identifies: bool) -> Policy {
-        let Some(access) = access else {
+    pub(super) fn access(&mut self, own: Option<raw::AccessControl>, zots: Option<raw::AccessControl>, identifies: bool) -> Policy {
+        if own.is_some() && zots.is_some() {
+            self.mistake("http.accessControl", "is given beside accessControl: keep one of them");
+        }
+        let key = if own.is_some() { "accessControl" } else { "http.accessControl" };
+        let Some(access) = own.or(zots) else {
             if !identifies {
                 self.mistake("http.auth", "is missing: nobody could log in, and without accessControl with an anonymousPolicy nobody may do anything; add an issuer or a trust domain");
             }
@@ -20,7 +24,7 @@ impl Build<'_> {
         }
         Policy::compile(rules(access)).unwrap_or_else(|mistakes| {
             for mistake in mistakes {
-                self.mistake(format!("accessControl.{}", mistake.key), mistake.why.to_string());
+                self.mistake(format!("{key}.{}", mistake.key), mistake.why.to_string());
             }
             Policy::everything_to_authenticated()
         })

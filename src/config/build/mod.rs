@@ -128,7 +128,7 @@ pub(super) fn build(file: raw::File, around: &Surroundings<'_>, warnings: Vec<St
     let issuers = build.issuers(bearer.oidc);
     let (domains, workload_api) = build.domains(auth.spiffe);
     let identifies = !issuers.is_empty() || !domains.is_empty();
-    let policy = build.access(file.access_control, identifies);
+    let policy = build.access(file.access_control, http.access_control, identifies);
     let config = Config {
         listen: build.listen("http", http.address, http.port.as_ref(), Some(8080)),
         health: http.health.map(|health| build.listen("http.health", health.address, Some(&health.port), None)),

@@ -1,7 +1,7 @@
 //! Requests and answers: routes, the identification of callers, status codes and headers. Knows no sockets and no files.
 //!
-//! Every request under `/v2/` takes one way: [`auth`] finds out who asks, a handler asks policy for a permit and the registry for the
-//! rest, and [`answer`] turns whatever went wrong into the specification's words.
+//! Every request under `/v2/` takes one way: `auth` finds out who asks, a handler asks policy for a permit and the registry for the
+//! rest, and `answer` turns whatever went wrong into the specification's words.
 //!
 //! <https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md>
 

@@ -53,6 +53,10 @@ impl<'a> Walk<'a> {
     fn object(&mut self, object: &mut Map<String, Value>, schema: &'a Value, path: &str) {
         let join = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
         let Some(known) = schema.get("properties").and_then(Value::as_object) else {
+            if schema.get("additionalProperties") == Some(&Value::Bool(false)) {
+                let mistakes = object.keys().map(|key| Mistake::new(join(key), "is no key here; write {}"));
+                self.mistakes.extend(mistakes);
+            }
             if let Some(each) = schema.get("additionalProperties").filter(|each| each.is_object()) {
                 object.iter_mut().for_each(|(key, value)| self.value(value, each, &format!("{path}[{key:?}]")));
             }

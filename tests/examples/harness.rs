@@ -1,0 +1,168 @@
+//! A registry's judgement without the registry: a configuration, the keys of everyone it trusts, and a caller.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
+use wharfinger::access::{self, Create, Delete, Policy, Read};
+use wharfinger::clock::Timestamp;
+use wharfinger::config::{self, Config, Mistake};
+use wharfinger::identity::{Authenticator, Domain, Failure, Identity, Issuer, Peer, Presented, Refused};
+use wharfinger::trust::jwks::{self, UseRule};
+use wharfinger::trust::{Authorities, Slot, bundle};
+
+pub(crate) const NOW: i64 = 1_795_500_000;
+
+/// One key signs for everyone: that each issuer meets its own keys is proved elsewhere.
+static KEY: LazyLock<KeyPair> = LazyLock::new(|| KeyPair::generate().unwrap());
+
+pub(crate) fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+/// The files of a folder with one of these endings, by name.
+pub(crate) fn files(name: &str, endings: &[&str]) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder(name)).unwrap().map(|entry| entry.unwrap().path());
+    let mut found: Vec<_> = entries.filter(|path| path.extension().is_some_and(|it| endings.iter().any(|ending| it == *ending))).collect();
+    found.sort();
+    assert!(!found.is_empty(), "nothing in {name}");
+    found
+}
+
+pub(crate) fn parse(text: &str) -> Result<Config, Vec<Mistake>> {
+    config::parse(text, Path::new("/etc/wharfinger"), None)
+}
+
+pub(crate) struct Registry {
+    authenticator: Authenticator,
+    policy: Policy,
+    roots: HashMap<String, Ca>,
+}
+
+struct Ca {
+    issuer: rcgen::Issuer<'static, KeyPair>,
+    pem: String,
+}
+
+impl Registry {
+    /// With keys for every issuer and trust domain of the configuration.
+    pub(crate) fn of(config: Config) -> Self {
+        let issuers = config.issuers.into_iter().map(|entry| {
+            let keys = jwks::parse(key_set("sig").as_bytes(), UseRule::Oidc).unwrap().value;
+            Issuer { rules: entry.rules, keys: held(keys), mapping: entry.mapping }
+        });
+        let mut roots = HashMap::new();
+        let domains = config.domains.into_iter().map(|entry| {
+            let root = Ca::root(entry.name().as_str());
+            let x509 = entry.accepts_x509.then(|| held(bundle::parse_pem(root.pem.as_bytes()).unwrap().value));
+            let keys = || held(jwks::parse(key_set("jwt-svid").as_bytes(), UseRule::SpiffeBundle).unwrap().value);
+            roots.insert(entry.name().to_string(), root);
+            Domain { rules: entry.rules, jwt: entry.accepts_jwt.then(keys), x509, mapping: entry.mapping }
+        });
+        let (issuers, domains) = (issuers.collect(), domains.collect());
+        Self { authenticator: Authenticator::new(issuers, domains, Vec::new()), policy: config.policy, roots }
+    }
+
+    /// Whoever presents a token with these claims. `exp` is added where it is missing.
+    pub(crate) async fn token(&self, claims: Value) -> Result<Identity, Failure> {
+        let header = format!("Bearer {}", sign(claims));
+        self.authenticate(Some(&header), None).await
+    }
+
+    /// The same in the way of clients that know passwords only.
+    pub(crate) async fn password(&self, user: &str, claims: Value) -> Result<Identity, Failure> {
+        let header = format!("Basic {}", STANDARD.encode(format!("{user}:{}", sign(claims))));
+        self.authenticate(Some(&header), None).await
+    }
+
+    /// Whoever presents an X.509-SVID of this SPIFFE ID, issued by its own trust domain.
+    pub(crate) async fn certificate(&self, id: &str) -> Result<Identity, Failure> {
+        let domain = id.trim_start_matches("spiffe://").split('/').next().unwrap();
+        let peer = self.roots[domain].svid(id);
+        self.authenticate(None, Some(&peer)).await
+    }
+
+    pub(crate) async fn anonymous(&self) -> Identity {
+        self.authenticate(None, None).await.unwrap()
+    }
+
+    async fn authenticate(&self, header: Option<&str>, peer: Option<&Peer>) -> Result<Identity, Failure> {
+        let presented = Presented { authorization: header.iter().map(|header| header.as_bytes()).collect(), peer, ambient: true };
+        self.authenticator.authenticate(&presented, Timestamp::from_secs(NOW)).await
+    }
+
+    /// What they may do, as the first letters of the actions: `rcud`.
+    pub(crate) fn rights(&self, identity: &Identity, repository: &str) -> String {
+        let repository = repository.parse().unwrap();
+        let (policy, mut rights) = (&self.policy, String::new());
+        let write = access::decide_write(policy, identity, &repository).ok();
+        let create = access::decide::<Create>(policy, identity, &repository).is_ok();
+        assert_eq!(create, write.as_ref().is_some_and(access::Permit::<access::Write>::may_create));
+        for (letter, allowed) in [
+            ('r', access::decide::<Read>(policy, identity, &repository).is_ok()),
+            ('c', create),
+            ('u', write.as_ref().is_some_and(access::Permit::<access::Write>::may_update)),
+            ('d', access::decide::<Delete>(policy, identity, &repository).is_ok()),
+        ] {
+            rights.extend(allowed.then_some(letter));
+        }
+        rights
+    }
+}
+
+/// Why somebody is refused.
+pub(crate) fn refused(outcome: Result<Identity, Failure>) -> Refused {
+    match outcome {
+        Err(Failure::Refused(refusal)) => refusal.reason,
+        other => panic!("expected a refusal, found {other:?}"),
+    }
+}
+
+impl Ca {
+    fn root(domain: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = vec![SanType::URI(format!("spiffe://{domain}").try_into().unwrap())];
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let key = KeyPair::generate().unwrap();
+        let pem = params.self_signed(&key).unwrap().pem();
+        Self { issuer: rcgen::Issuer::new(params, key), pem }
+    }
+
+    fn svid(&self, id: &str) -> Peer {
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = vec![SanType::URI(id.try_into().unwrap())];
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        Peer::new(vec![params.signed_by(&KeyPair::generate().unwrap(), &self.issuer).unwrap().der().clone()])
+    }
+}
+
+/// A certificate authority in PEM, for keys that take one as text.
+pub(crate) fn authority_pem() -> String {
+    Ca::root("ca.example").pem
+}
+
+fn held<T>(keys: T) -> Arc<Authorities<T>> {
+    let slot = Slot::new("test");
+    slot.publish(keys, Timestamp::from_secs(NOW), Timestamp::MAX);
+    Arc::new(Authorities::new(vec![slot]))
+}
+
+fn key_set(purpose: &str) -> String {
+    let (x, y) = KEY.public_key_raw()[1..].split_at(32);
+    let (x, y) = (URL_SAFE_NO_PAD.encode(x), URL_SAFE_NO_PAD.encode(y));
+    json!({"keys": [{"kty": "EC", "crv": "P-256", "kid": "k", "use": purpose, "x": x, "y": y}]}).to_string()
+}
+
+fn sign(mut claims: Value) -> String {
+    let claims = claims.as_object_mut().unwrap();
+    claims.entry("exp").or_insert_with(|| (NOW + 300).into());
+    let header = Header { kid: Some("k".into()), ..Header::new(Algorithm::ES256) };
+    jsonwebtoken::encode(&header, claims, &EncodingKey::from_ec_der(KEY.serialized_der())).unwrap()
+}

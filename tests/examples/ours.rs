@@ -1,0 +1,200 @@
+//! `examples/`: each file loads, an unknown key anywhere in it is refused, and who it says may do what may do that.
+
+use crate::harness::{Registry, files, folder, parse, refused};
+use serde_json::{Value, json};
+use std::fs;
+use wharfinger::config::{ClientAuth, Config, DomainSource, IssuerKeys};
+use wharfinger::identity::Refused;
+use wharfinger::trust::jwt;
+use wharfinger::trust::source::CaSource;
+
+const AUDIENCE: &str = "registry.example.org";
+
+fn text(name: &str) -> String {
+    fs::read_to_string(folder("examples").join(name)).unwrap()
+}
+
+fn load(name: &str) -> Config {
+    let config = parse(&text(name)).unwrap_or_else(|mistakes| panic!("{name}: {mistakes:?}"));
+    assert_eq!(config.warnings, [] as [String; 0], "{name}");
+    config
+}
+
+#[test]
+fn every_example_loads_and_its_folder_says_what_it_is() {
+    let readme = text("README.md");
+    for file in files("examples", &["yaml", "yml", "json"]) {
+        let name = file.file_name().unwrap().to_str().unwrap();
+        load(name);
+        assert!(readme.contains(&format!("]({name})")), "{name} is not in examples/README.md");
+    }
+}
+
+#[test]
+fn an_unknown_key_at_any_place_of_any_example_is_refused() {
+    let mut planted = 0;
+    for file in files("examples", &["yaml", "yml", "json"]) {
+        let document: Value = serde_saphyr::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+        for pointer in objects(&document) {
+            let names_are_keys = ["/repositories", "/groups"].iter().any(|end| pointer.ends_with(end));
+            if names_are_keys {
+                continue;
+            }
+            let mut document = document.clone();
+            document.pointer_mut(&pointer).unwrap()["bogus"] = json!(1);
+            let mistakes = parse(&document.to_string()).map(|_| ()).unwrap_err();
+            assert!(mistakes.iter().any(|mistake| mistake.key.ends_with("bogus")), "{} {pointer}: {mistakes:?}", file.display());
+            planted += 1;
+        }
+    }
+    assert!(planted > 60, "{planted}");
+}
+
+/// The pointers of all objects in the document.
+fn objects(document: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut todo = vec![(String::new(), document)];
+    while let Some((at, value)) = todo.pop() {
+        match value {
+            Value::Object(map) => {
+                todo.extend(map.iter().map(|(key, value)| (format!("{at}/{}", key.replace('~', "~0").replace('/', "~1")), value)));
+                found.push(at);
+            }
+            Value::Array(items) => todo.extend(items.iter().enumerate().map(|(i, value)| (format!("{at}/{i}"), value))),
+            _ => {}
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn quickstart() {
+    let registry = Registry::of(load("quickstart.yaml"));
+    let claims = |subject: &str| json!({"iss": "https://issuer.example.org", "sub": subject, "aud": AUDIENCE});
+    let (someone, admin) = (registry.token(claims("someone")).await.unwrap(), registry.token(claims("admin")).await.unwrap());
+    assert_eq!(someone.username(), "https://issuer.example.org/someone");
+    assert_eq!((registry.rights(&someone, "public/a"), registry.rights(&someone, "a")), ("rc".into(), "r".into()));
+    assert_eq!((registry.rights(&admin, "public/a"), registry.rights(&admin, "a")), ("rcud".into(), "rcud".into()));
+    let nobody = registry.anonymous().await;
+    assert_eq!((registry.rights(&nobody, "public/a"), registry.rights(&nobody, "a")), ("r".into(), String::new()));
+    let other_audience = json!({"iss": "https://issuer.example.org", "sub": "someone", "aud": "elsewhere"});
+    assert!(matches!(refused(registry.token(other_audience).await), Refused::Jwt(jwt::Rejected::Audience { .. })));
+}
+
+#[tokio::test]
+async fn spire() {
+    let config = load("spire.yaml");
+    assert_eq!(config.workload_api.as_deref(), Some("unix:///run/spire/sockets/agent.sock"));
+    let file = DomainSource::File("/etc/wharfinger/prod.example.org.json".into());
+    assert_eq!(config.domains[0].sources, [DomainSource::WorkloadApi, file], "the file comes second");
+    assert_eq!(config.tls.as_ref().unwrap().client_auth, ClientAuth::Optional);
+    let registry = Registry::of(config);
+    for (id, rights) in [
+        ("spiffe://prod.example.org/ns/ci/sa/builder", "rc"),
+        ("spiffe://prod.example.org/ns/cicada/sa/builder", "r"),
+        ("spiffe://prod.example.org/ns/release/sa/promoter", "rcud"),
+    ] {
+        let by_token = registry.token(json!({"sub": id, "aud": [AUDIENCE]})).await.unwrap();
+        let by_certificate = registry.certificate(id).await.unwrap();
+        for identity in [by_token, by_certificate] {
+            assert_eq!(identity.username(), id);
+            assert_eq!((registry.rights(&identity, "apps/web"), registry.rights(&identity, "a")), (rights.into(), String::new()), "{id}");
+        }
+    }
+    let foreign = registry.token(json!({"sub": "spiffe://other.example.org/ns/ci/sa/builder", "aud": [AUDIENCE]})).await;
+    assert_eq!(refused(foreign), Refused::UnknownTrustDomain);
+}
+
+#[tokio::test]
+async fn mtls_only() {
+    let config = load("mtls-only.yaml");
+    assert_eq!(config.tls.as_ref().unwrap().client_auth, ClientAuth::Required);
+    assert_eq!(config.health.as_ref().map(|health| health.port), Some(8081));
+    let registry = Registry::of(config);
+    let build = registry.certificate("spiffe://prod.example.org/ns/build/sa/kaniko").await.unwrap();
+    assert_eq!((build.groups(), registry.rights(&build, "a")), (&["ns:build".to_owned()][..], "rcu".into()));
+    let web = registry.certificate("spiffe://prod.example.org/ns/web/sa/web").await.unwrap();
+    assert_eq!(registry.rights(&web, "a"), "r");
+    let other_path = registry.certificate("spiffe://prod.example.org/node/7").await;
+    assert!(matches!(refused(other_path), Refused::Validation { .. }));
+    let token = registry.token(json!({"sub": "spiffe://prod.example.org/ns/web/sa/web", "aud": [AUDIENCE]})).await;
+    assert_eq!(refused(token), Refused::KindNotAccepted);
+}
+
+fn account(namespace: &str, name: &str) -> Value {
+    json!({
+        "iss": "https://kubernetes.default.svc.cluster.local", "sub": format!("system:serviceaccount:{namespace}:{name}"), "aud": [AUDIENCE],
+        "kubernetes.io": {"namespace": namespace, "serviceaccount": {"name": name}},
+    })
+}
+
+#[tokio::test]
+async fn kubernetes() {
+    let config = load("kubernetes.yaml");
+    let IssuerKeys::Fetched(keys) = &config.issuers[0].keys else { panic!("{config:?}") };
+    assert_eq!(keys.jwks_url.as_deref(), Some("https://kubernetes.default.svc/openid/v1/jwks"));
+    assert!(matches!(&keys.ca, Some(CaSource::File(file)) if file.ends_with("serviceaccount/ca.crt")));
+    assert!(keys.bearer_token_file.is_some());
+    let registry = Registry::of(config);
+    let builder = registry.token(account("team-a", "builder")).await.unwrap();
+    assert_eq!((builder.username(), builder.groups()), ("system:serviceaccount:team-a:builder", &["ns:team-a".to_owned()][..]));
+    assert_eq!((registry.rights(&builder, "team-a/web"), registry.rights(&builder, "shared/base")), ("rcu".into(), "r".into()));
+    let default = registry.password("kubelet", account("team-a", "default")).await.unwrap();
+    assert_eq!((registry.rights(&default, "team-a/web"), registry.rights(&default, "team-b/web")), ("r".into(), String::new()));
+    let other = registry.token(account("team-b", "builder")).await.unwrap();
+    assert_eq!(registry.rights(&other, "team-a/web"), "");
+}
+
+#[tokio::test]
+async fn github_actions() {
+    let registry = Registry::of(load("github-actions.yaml"));
+    let claims = |owner: &str, repository: &str, reference: &str| {
+        json!({
+            "iss": "https://token.actions.githubusercontent.com", "aud": AUDIENCE, "sub": format!("repo:{repository}:ref:{reference}"),
+            "repository": repository, "repository_owner_id": owner, "ref": reference,
+        })
+    };
+    let main = registry.token(claims("123456", "my-org/web", "refs/heads/main")).await.unwrap();
+    assert_eq!((main.username(), main.groups()), ("my-org/web", &["ci".to_owned(), "main".to_owned()][..]));
+    assert_eq!((registry.rights(&main, "my-org/web/app"), registry.rights(&main, "my-org/api")), ("rcu".into(), "rcu".into()));
+    let branch = registry.token(claims("123456", "my-org/api", "refs/heads/x")).await.unwrap();
+    assert_eq!((registry.rights(&branch, "my-org/api"), registry.rights(&branch, "my-org/web/app")), ("r".into(), String::new()));
+    let stranger = registry.token(claims("666", "my-org/web", "refs/heads/main")).await;
+    assert_eq!(refused(stranger), Refused::Validation { message: "only workflows of our organisation".into() });
+}
+
+#[tokio::test]
+async fn gitlab() {
+    let registry = Registry::of(load("gitlab.yaml"));
+    let claims = |group: &str, protected: &str| {
+        json!({
+            "iss": "https://gitlab.com", "aud": AUDIENCE, "sub": "project_path:my-group/web:ref_type:branch:ref:main",
+            "project_path": "my-group/web", "namespace_id": group, "ref_protected": protected,
+        })
+    };
+    let protected = registry.token(claims("4711", "true")).await.unwrap();
+    assert_eq!((protected.username(), registry.rights(&protected, "my-group/web")), ("gitlab:my-group/web", "rcu".into()));
+    let branch = registry.token(claims("4711", "false")).await.unwrap();
+    assert_eq!((registry.rights(&branch, "my-group/web"), registry.rights(&branch, "my-group/scratch/x")), ("r".into(), "rcu".into()));
+    assert!(matches!(refused(registry.token(claims("1", "true")).await), Refused::Validation { .. }));
+}
+
+#[tokio::test]
+async fn flux() {
+    let registry = Registry::of(load("flux.yaml"));
+    let repository = "tenants/a/manifests/web";
+    let flux = json!({"sub": "spiffe://prod.example.org/flux/ocirepositories/a/web", "aud": [AUDIENCE]});
+    let controller = account("flux-system", "source-controller");
+    let publisher = json!({"sub": "spiffe://prod.example.org/ci/publisher", "aud": [AUDIENCE]});
+    for (claims, rights) in [(flux, "r"), (controller, "r"), (publisher, "rcu"), (account("a", "default"), "")] {
+        let bearer = registry.token(claims.clone()).await.unwrap();
+        let password = registry.password("flux", claims.clone()).await.unwrap();
+        for identity in [bearer, password] {
+            assert_eq!(
+                (registry.rights(&identity, repository), registry.rights(&identity, "x")),
+                (rights.into(), String::new()),
+                "{claims}"
+            );
+        }
+    }
+}

@@ -149,7 +149,7 @@ fn log(id: &str, method: &Method, path: &str, status: StatusCode, who: &Who, why
     }
     match (status, why) {
         (status, _) if status.is_server_error() => line!(error, "request failed"),
-        (StatusCode::UNAUTHORIZED, Some(_)) => line!(warn, "credential refused"),
+        (StatusCode::UNAUTHORIZED, Some(_)) if name.is_none() => line!(warn, "credential refused"),
         _ => line!(info, "request"),
     }
 }

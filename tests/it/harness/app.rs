@@ -1,0 +1,217 @@
+//! A registry: the real binary, its configuration, its log.
+
+use super::{AUDIENCE, Client, PATIENCE, Pair, TestIssuer, TestPki};
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use tempfile::TempDir;
+use tokio::sync::watch;
+
+/// A folder with what a registry needs, and its configuration. `config` may be changed before the start.
+pub(crate) struct Setup {
+    pub(crate) folder: TempDir,
+    pub(crate) config: Value,
+    authority: Option<String>,
+}
+
+impl Setup {
+    /// Plain HTTP and nobody's credentials; policies are open to all.
+    pub(crate) fn plain() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = json!({
+            "storage": {"rootDirectory": "store"},
+            "http": {"address": "127.0.0.1", "port": 0},
+            "accessControl": {"repositories": {"**": {"anonymousPolicy": ["read", "create", "update", "delete"]}}},
+        });
+        Self { folder, config, authority: None }
+    }
+
+    /// TLS, the trust domain, and nobody allowed anything yet.
+    pub(crate) fn tls(pki: &TestPki) -> Self {
+        let mut setup = Self::plain();
+        let Pair { certificate, key } = pki.servers.server();
+        setup.write("server.crt", &certificate);
+        setup.write("server.key", &key);
+        setup.write("bundle.json", &pki.domain.bundle().to_string());
+        setup.authority = Some(pki.servers.pem.clone());
+        setup.config["http"]["tls"] = json!({"cert": "server.crt", "key": "server.key"});
+        let domain = json!({"name": "prod.test", "audiences": [AUDIENCE], "bundle": [{"file": "bundle.json"}]});
+        setup.config["http"]["auth"] = json!({"spiffe": {"trustDomains": [domain]}});
+        setup.config["accessControl"] = json!({"repositories": {}});
+        setup
+    }
+
+    pub(crate) fn issuer(mut self, issuer: &TestIssuer, pki: &TestPki) -> Self {
+        self.config["http"]["auth"]["bearer"] = json!({"oidc": [issuer.entry(&pki.servers)]});
+        self
+    }
+
+    /// The rules of one repository pattern.
+    pub(crate) fn allow(mut self, pattern: &str, rules: Value) -> Self {
+        self.config["accessControl"]["repositories"][pattern] = rules;
+        self
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.path(name), text).unwrap();
+    }
+
+    /// Writes the configuration and says where.
+    pub(crate) fn file(&self) -> PathBuf {
+        self.write("config.json", &self.config.to_string());
+        self.path("config.json")
+    }
+
+    pub(crate) async fn start(self) -> TestApp {
+        let mut child = wharfinger().arg("serve").arg(self.file()).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let log = Log::follow(BufReader::new(child.stderr.take().unwrap()));
+        let mut app = TestApp { child, address: ([127, 0, 0, 1], 0).into(), health: None, setup: self, log };
+        let serving = app.log.wait("it serves", 0, |line| line["message"] == "serving").await;
+        app.address = serving["server.address"].as_str().unwrap().parse().unwrap();
+        if !app.setup.config["http"]["health"].is_null() {
+            let probes = app.log.wait("it serves probes", 0, |line| line["message"] == "serving probes").await;
+            app.health = Some(probes["health.address"].as_str().unwrap().parse().unwrap());
+        }
+        app
+    }
+}
+
+/// A registry that runs until this is dropped.
+pub(crate) struct TestApp {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    pub(crate) health: Option<SocketAddr>,
+    pub(crate) setup: Setup,
+    pub(crate) log: Log,
+}
+
+impl TestApp {
+    /// As in an image's name.
+    pub(crate) fn host(&self) -> String {
+        self.address.to_string()
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        let scheme = if self.setup.authority.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}{path}", self.address)
+    }
+
+    /// What a client of this registry must trust, in PEM.
+    pub(crate) fn authority(&self) -> Option<&str> {
+        self.setup.authority.as_deref()
+    }
+
+    /// A client without any credential.
+    pub(crate) fn anonymous(&self) -> Client {
+        Client::new(self, None)
+    }
+
+    pub(crate) fn bearer(&self, token: &str) -> Client {
+        Client::new(self, None).header("authorization", &format!("Bearer {token}"))
+    }
+
+    pub(crate) fn certificate(&self, pair: &Pair) -> Client {
+        Client::new(self, Some(pair))
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// `signal` as `kill` names it.
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// The process's end, which must come by itself.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        let mut end = self.log.lines.subscribe();
+        // The log ends with the process.
+        let waiting = end.wait_for(|lines| lines.ended);
+        drop(tokio::time::timeout(PATIENCE, waiting).await.expect("the process does not end"));
+        self.child.wait().unwrap()
+    }
+
+    /// The store's blobs: their names below `blobs`.
+    pub(crate) fn store(&self) -> PathBuf {
+        self.setup.path("store")
+    }
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+        if std::thread::panicking() {
+            for line in self.log.since(0) {
+                eprintln!("{line}");
+            }
+        }
+    }
+}
+
+/// A process's log, line by line, as it comes.
+pub(crate) struct Log {
+    lines: watch::Sender<Lines>,
+}
+
+#[derive(Default)]
+struct Lines {
+    all: Vec<Value>,
+    ended: bool,
+}
+
+impl Log {
+    fn follow(from: impl BufRead + Send + 'static) -> Self {
+        let (lines, _) = watch::channel(Lines::default());
+        let writing = lines.clone();
+        std::thread::spawn(move || {
+            for line in from.lines().map_while(Result::ok) {
+                let line = serde_json::from_str(&line).unwrap_or(Value::String(line));
+                writing.send_modify(|lines| lines.all.push(line));
+            }
+            writing.send_modify(|lines| lines.ended = true);
+        });
+        Self { lines }
+    }
+
+    /// How many lines there are: a mark to read on from.
+    pub(crate) fn mark(&self) -> usize {
+        self.lines.borrow().all.len()
+    }
+
+    pub(crate) fn since(&self, mark: usize) -> Vec<Value> {
+        self.lines.borrow().all.iter().skip(mark).cloned().collect()
+    }
+
+    /// The first line from `mark` on that is `wanted`, once it is there.
+    pub(crate) async fn wait(&self, what: &str, mark: usize, wanted: impl Fn(&Value) -> bool) -> Value {
+        let mut following = self.lines.subscribe();
+        let find = |lines: &Lines| lines.all.iter().skip(mark).find(|line| wanted(line)).cloned();
+        let waiting = following.wait_for(|lines| lines.ended || find(lines).is_some());
+        drop(tokio::time::timeout(PATIENCE, waiting).await);
+        let found = find(&self.lines.borrow());
+        found.unwrap_or_else(|| panic!("the log does not say that {what}: {:#?}", self.since(mark)))
+    }
+}
+
+/// The binary, in an environment that says nothing to it.
+pub(crate) fn wharfinger() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wharfinger"));
+    command.env_remove("RUST_LOG").env_remove("SPIFFE_ENDPOINT_SOCKET").stdin(Stdio::null());
+    command
+}
+
+/// Runs the binary to its end: its exit code, standard output and standard error.
+pub(crate) fn output(arguments: &[&str], folder: &Path) -> (i32, String, String) {
+    let output = wharfinger().args(arguments).current_dir(folder).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}

@@ -1,0 +1,112 @@
+//! An OIDC issuer inside the test: discovery and keys over HTTPS on loopback.
+
+use super::{AUDIENCE, Ca, Signer};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use pki_types::pem::PemObject as _;
+use pki_types::{CertificateDer, PrivateKeyDer};
+use serde_json::{Value, json};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+pub(crate) struct TestIssuer {
+    pub(crate) url: String,
+    pub(crate) signer: Signer,
+    site: Arc<Site>,
+}
+
+struct Site {
+    document: String,
+    keys: String,
+    fetches: AtomicUsize,
+    unreachable: AtomicBool,
+}
+
+impl TestIssuer {
+    /// With a server certificate of `ca`.
+    pub(crate) async fn start(ca: &Ca) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{}", listener.local_addr().unwrap());
+        let signer = Signer::new("oidc-1");
+        let site = Arc::new(Site {
+            document: json!({"issuer": url, "jwks_uri": format!("{url}/keys")}).to_string(),
+            keys: json!({"keys": [signer.jwk()]}).to_string(),
+            fetches: AtomicUsize::new(0),
+            unreachable: AtomicBool::new(false),
+        });
+        let (tls, serving) = (acceptor(ca), site.clone());
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(converse(stream, tls.clone(), serving.clone()));
+            }
+        });
+        Self { url, signer, site }
+    }
+
+    /// Of the discovery document and of the keys.
+    pub(crate) fn fetches(&self) -> usize {
+        self.site.fetches.load(Ordering::SeqCst)
+    }
+
+    /// Connections end without a word from now on, or are served again.
+    pub(crate) fn set_unreachable(&self, unreachable: bool) {
+        self.site.unreachable.store(unreachable, Ordering::SeqCst);
+    }
+
+    pub(crate) fn token(&self, subject: &str) -> String {
+        self.token_for(AUDIENCE, subject)
+    }
+
+    pub(crate) fn token_for(&self, audience: &str, subject: &str) -> String {
+        self.signer.token(&self.claims(audience, subject))
+    }
+
+    pub(crate) fn claims(&self, audience: &str, subject: &str) -> Value {
+        json!({"iss": self.url, "sub": subject, "aud": audience})
+    }
+
+    /// The username that comes without a mapping.
+    pub(crate) fn username(&self, subject: &str) -> String {
+        format!("{}/{subject}", self.url)
+    }
+
+    /// Its entry under `http.auth.bearer.oidc`.
+    pub(crate) fn entry(&self, ca: &Ca) -> Value {
+        json!({"issuer": self.url, "audiences": [AUDIENCE], "certificateAuthority": ca.pem})
+    }
+}
+
+fn acceptor(ca: &Ca) -> TlsAcceptor {
+    let pair = ca.server();
+    let chain = vec![CertificateDer::from_pem_slice(pair.certificate.as_bytes()).unwrap()];
+    let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    TlsAcceptor::from(Arc::new(config.with_no_client_auth().with_single_cert(chain, key).unwrap()))
+}
+
+async fn converse(stream: TcpStream, tls: TlsAcceptor, site: Arc<Site>) {
+    if site.unreachable.load(Ordering::SeqCst) {
+        return;
+    }
+    let Ok(stream) = tls.accept(stream).await else { return };
+    let service = service_fn(move |request| answer(request, site.clone()));
+    drop(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
+}
+
+async fn answer(request: Request<Incoming>, site: Arc<Site>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let body = match request.uri().path() {
+        "/.well-known/openid-configuration" => &site.document,
+        "/keys" => &site.keys,
+        _ => return Ok(Response::builder().status(404).body(Full::default()).unwrap()),
+    };
+    site.fetches.fetch_add(1, Ordering::SeqCst);
+    Ok(Response::new(Full::from(body.clone())))
+}

@@ -1,0 +1,33 @@
+//! What the tests are made of.
+
+#![allow(dead_code, unused_imports, reason = "tests for all of it follow")]
+
+mod app;
+mod http;
+mod image;
+mod issuer;
+mod pki;
+mod signer;
+mod tools;
+
+pub(crate) use app::{Setup, TestApp, output, wharfinger};
+pub(crate) use http::{Answer, Client, raw};
+pub(crate) use image::{Layout, sha256};
+pub(crate) use issuer::TestIssuer;
+pub(crate) use pki::{Ca, Pair, TestPki, TrustDomain};
+pub(crate) use signer::{Signer, encode};
+pub(crate) use tools::{Credential, Login, Outcome, Tool};
+
+use std::time::Duration;
+use wharfinger::clock::Clock;
+
+/// What every registry of the tests is called by tokens that are for it.
+pub(crate) const AUDIENCE: &str = "registry.test";
+
+/// How long anything may take before a test gives up. Nothing waits that long if all is well.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// In seconds since 1970.
+pub(crate) fn now() -> i64 {
+    Clock::system().now().as_secs()
+}

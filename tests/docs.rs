@@ -3,8 +3,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stderr, reason = "a test")]
 
+use serde_json::{Value, json};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use wharfinger::expr::Kind;
 
 fn check(path: &str, expected: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
@@ -18,4 +21,183 @@ fn check(path: &str, expected: &str) {
 #[test]
 fn the_configuration_reference_is_made_from_the_types() {
     check("docs/reference/configuration.md", &wharfinger::config::reference());
+}
+
+#[test]
+fn the_commands_are_what_the_program_says() {
+    let mut text = String::from(COMMANDS);
+    for arguments in [&["--help"][..], &["serve", "--help"], &["verify", "--help"], &["dev", "--help"]] {
+        let output = Command::new(env!("CARGO_BIN_EXE_wharfinger")).args(arguments).output().unwrap();
+        let help = String::from_utf8(output.stdout).unwrap();
+        let title = arguments.split_last().unwrap().1.join(" ");
+        let lines: Vec<_> = help.lines().map(str::trim_end).collect();
+        text += &format!("\n## `{}`\n\n```text\n{}\n```\n", format!("wharfinger {title}").trim_end(), lines.join("\n"));
+    }
+    check("docs/reference/commands.md", &text);
+}
+
+const COMMANDS: &str = "# Commands
+
+<!-- Made by `UPDATE_DOCS=1 cargo test --test docs`. -->
+
+| exit code | means |
+|---|---|
+| 0 | success |
+| 1 | it ran and failed |
+| 2 | the arguments or the configuration are wrong |
+
+`RUST_LOG` overrides `log.level`, as in `RUST_LOG=wharfinger=debug`. `SPIFFE_ENDPOINT_SOCKET` is the default of
+`http.auth.spiffe.workloadAPI`. The log goes to standard error, one JSON object a line.
+
+`verify` opens certificates, bundles and key sets, takes no lock, writes nothing and asks nobody on the network. The CA and the bearer
+token of an issuer's server are read when its keys are fetched, which is when the first token of that issuer comes.
+
+`serve` reads certificates, bundles and key sets again when they change; the configuration itself takes a restart.
+";
+
+#[test]
+fn the_limits_are_those_of_the_sources() {
+    let mut text = String::from(LIMITS);
+    let mut meaning = String::new();
+    for line in include_str!("../src/limits.rs").lines() {
+        if let Some(more) = line.strip_prefix("///") {
+            meaning += more;
+        } else if let Some(constant) = line.strip_prefix("pub const ") {
+            let (_, value) = constant.trim_end_matches(';').split_once(" = ").unwrap();
+            let product: u64 = value.split('*').map(|factor| factor.trim().parse::<u64>().unwrap()).product();
+            let meaning = meaning.trim().trim_end_matches('.').replace("at most [`USERNAME_BYTES`] long", "no longer than a username");
+            text += &format!("| {} |\n", [meaning, amount(product)].join(" | "));
+        }
+        if !line.starts_with("///") {
+            meaning.clear();
+        }
+    }
+    let server = wharfinger::server::Limits::default();
+    for (meaning, value) in [
+        ("The longest CEL expression, in bytes", amount(wharfinger::expr::SOURCE_BYTES as u64)),
+        ("Connections at the same time; more wait", amount(server.connections as u64)),
+        ("From a connection to the end of the TLS handshake", format!("{:?}", server.handshake_timeout)),
+        ("For a request header to arrive, and between requests on one connection", format!("{:?}", server.header_timeout)),
+        ("For running requests to finish after SIGTERM", format!("{:?}", server.drain_timeout)),
+    ] {
+        text += &format!("| {meaning} | {value} |\n");
+    }
+    check("docs/reference/limits.md", &text);
+}
+
+const LIMITS: &str = "# Limits
+
+<!-- Made by `UPDATE_DOCS=1 cargo test --test docs`. -->
+
+What strangers may send, and what a connection may cost. They are fixed. Bodies of blobs have no limit but the disk; an upload that nobody goes on
+with is removed after 24 hours.
+
+| what | at most |
+|---|---|
+";
+
+/// With its factor, where it has one that reads better.
+fn amount(number: u64) -> String {
+    match (number % (1 << 20), number % (1 << 10)) {
+        (0, _) => format!("{number} ({} MiB)", number >> 20),
+        (_, 0) => format!("{number} ({} KiB)", number >> 10),
+        _ => number.to_string(),
+    }
+}
+
+/// Every Markdown file that a reader may come across.
+fn pages() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found: Vec<_> =
+        ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "examples/README.md"].map(|page| root.join(page)).into();
+    let mut folders = vec![root.join("docs")];
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|it| it == "md") {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let mut links = 0;
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap_or_else(|why| panic!("{}: {why}", page.display()));
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if link.starts_with("https://") {
+                continue;
+            }
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = page.parent().unwrap().join(file);
+            assert!(target.exists(), "{}: {link} leads nowhere", page.display());
+            let title = |line: &str| line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+            let found = anchor.is_empty()
+                || fs::read_to_string(&target).unwrap().lines().any(|line| line.starts_with('#') && title(line) == anchor);
+            assert!(found, "{}: {link} has no such section", page.display());
+            links += 1;
+        }
+    }
+    assert!(links > 30, "{links}");
+}
+
+#[test]
+fn every_page_is_in_the_index() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let index = fs::read_to_string(docs.join("README.md")).unwrap();
+    for page in pages().iter().filter_map(|page| page.strip_prefix(&docs).ok()).filter(|page| page.components().count() > 1) {
+        assert!(index.contains(&format!("({})", page.display())), "{} is not in docs/README.md", page.display());
+    }
+}
+
+/// What stands between lines of three backticks in this language.
+fn blocks(text: &str, language: &str) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    let mut inside = false;
+    for line in text.lines() {
+        match line.trim_start().strip_prefix("```") {
+            Some(opened) if !inside && opened == language => {
+                found.push(String::new());
+                inside = true;
+            }
+            Some(_) => inside = false,
+            None if inside => *found.last_mut().unwrap() += &format!("{line}\n"),
+            None => {}
+        }
+    }
+    found
+}
+
+#[test]
+fn snippets_of_configuration_load() {
+    let mut loaded = 0;
+    for page in pages() {
+        for block in blocks(&fs::read_to_string(&page).unwrap(), "yaml") {
+            let mut document: Value = serde_saphyr::from_str(&block).unwrap();
+            document["storage"] = json!({"rootDirectory": "s"});
+            if document.pointer("/http/auth").is_none() {
+                document["http"] = json!({"auth": {"bearer": {"oidc": [{"issuer": "https://issuer.example.org", "audiences": ["a"]}]}}});
+            }
+            let config = wharfinger::config::parse(&document.to_string(), Path::new("."), None);
+            let config = config.unwrap_or_else(|mistakes| panic!("{}: {mistakes:?}\n{block}", page.display()));
+            assert_eq!(config.warnings, [] as [String; 0], "{}:\n{block}", page.display());
+            loaded += 1;
+        }
+    }
+    assert!(loaded > 4, "{loaded}");
+}
+
+#[test]
+fn expressions_compile() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference/cel.md")).unwrap();
+    let expressions: Vec<_> = blocks(&page, "cel").concat().lines().map(str::to_owned).collect();
+    assert!(expressions.len() > 5);
+    for expression in expressions {
+        let compiled = wharfinger::expr::compile(&expression, Kind::Any, &["claims", "vars", "credential"], None);
+        assert!(compiled.is_ok(), "{expression}: {compiled:?}");
+    }
 }

@@ -35,7 +35,7 @@ enum Command {
     },
     /// Do everything that serving would do short of listening, and report every mistake
     #[command(
-        after_help = "Example:\n  wharfinger verify config.yaml && systemctl reload wharfinger\n\nExit codes: 0 the file is good, 2 it is not."
+        after_help = "Example:\n  wharfinger verify config.yaml && systemctl restart wharfinger\n\nExit codes: 0 the file is good, 2 it is not."
     )]
     Verify {
         /// The configuration, in YAML or JSON

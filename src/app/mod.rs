@@ -48,7 +48,7 @@ impl Registrar {
     pub async fn open(config: Config, clock: Clock) -> Result<Self, Vec<Mistake>> {
         let mut opened = sources::open(config.issuers, config.domains, config.workload_api.as_deref(), &clock);
         for skipped in &opened.skipped {
-            tracing::warn!("{skipped}; skipped, the rest counts");
+            tracing::warn!("{skipped}");
         }
         let authenticator = Arc::new(Authenticator::new(opened.issuers, opened.domains, Vec::new()));
         let mistakes = &mut opened.mistakes;

@@ -7,7 +7,7 @@ use crate::identity::{Domain, Issuer};
 use crate::spiffe_id::TrustDomain;
 use crate::trust::Authorities;
 use crate::trust::jwks::KeySet;
-use crate::trust::source::{self, DomainKeys, FileSource, Format, SourceError, Tasks};
+use crate::trust::source::{self, CaSource, DomainKeys, FileSource, Format, OidcSettings, SourceError, Tasks};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ pub(super) struct Opened {
     pub domains: Vec<Domain>,
     pub tasks: Tasks,
     pub mistakes: Vec<Mistake>,
-    /// Elements of files that cannot be used: mistakes for `verify`, warnings for `serve`.
+    /// What cannot be used and harms nothing else: mistakes for `verify`, warnings for `serve`.
     pub skipped: Vec<Mistake>,
 }
 
@@ -62,11 +62,25 @@ impl Opening<'_> {
 
     fn issuer_keys(&mut self, key: &str, keys: IssuerKeys) -> Arc<Authorities<KeySet>> {
         match keys {
-            IssuerKeys::Fetched(settings) => source::oidc(settings, self.clock.clone()),
+            IssuerKeys::Fetched(settings) => {
+                self.files_of_fetching(key, &settings);
+                source::oidc(settings, self.clock.clone())
+            }
             IssuerKeys::File(path) => {
                 let opened = self.file(&format!("{key}.jwksFile"), path, Format::OidcJwks);
                 Arc::new(Authorities::new(opened.and_then(|keys| keys.jwt).into_iter().collect()))
             }
+        }
+    }
+
+    /// They are read at each fetch, so that they may appear later: a warning here, a mistake for `verify`.
+    fn files_of_fetching(&mut self, key: &str, settings: &OidcSettings) {
+        if let Some(Err(why)) = settings.ca.as_ref().map(CaSource::check) {
+            let name = if matches!(settings.ca, Some(CaSource::File(_))) { "certificateAuthorityFile" } else { "certificateAuthority" };
+            self.skipped.push(Mistake::new(format!("{key}.{name}"), why.to_string()));
+        }
+        if let Some(Err(why)) = settings.bearer_token_file.as_ref().map(std::fs::metadata) {
+            self.skipped.push(Mistake::new(format!("{key}.bearerTokenFile"), why.to_string()));
         }
     }
 
@@ -144,7 +158,7 @@ impl Opening<'_> {
     fn note(&mut self, key: &str, opened: Result<DomainKeys, SourceError>) -> Option<DomainKeys> {
         match opened {
             Ok(keys) => {
-                self.skipped.extend(keys.skipped.iter().map(|skipped| Mistake::new(key, skipped.to_string())));
+                self.skipped.extend(keys.skipped.iter().map(|skipped| Mistake::new(key, format!("{skipped}; skipped, the rest counts"))));
                 Some(keys)
             }
             Err(why) => {
@@ -152,5 +166,31 @@ impl Opening<'_> {
                 None
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    /// What `verify` would say of an issuer with these keys, given that its other parts are good.
+    async fn verdict(keys: &str) -> Vec<String> {
+        let text = format!(
+            "storage: {{rootDirectory: s}}\nhttp: {{auth: {{bearer: {{oidc: [{{issuer: 'https://issuer.example.org', audiences: [a], {keys}}}]}}}}}}"
+        );
+        let config = config::parse(&text, std::path::Path::new("/nowhere"), None).unwrap();
+        let found = crate::app::check(config, &Clock::system()).err().unwrap_or_default();
+        found.into_iter().map(|mistake| mistake.key).collect()
+    }
+
+    #[tokio::test]
+    async fn verify_opens_every_file() {
+        assert!(verdict("").await.is_empty());
+        assert_eq!(verdict("jwksFile: keys.json").await, ["http.auth.bearer.oidc[0].jwksFile"]);
+        assert_eq!(verdict("certificateAuthorityFile: ca.pem").await, ["http.auth.bearer.oidc[0].certificateAuthorityFile"]);
+        assert_eq!(verdict("bearerTokenFile: token").await, ["http.auth.bearer.oidc[0].bearerTokenFile"]);
+        let cut = r#"certificateAuthority: "-----BEGIN CERTIFICATE-----\nMIIC\n-----END CERTIFICATE-----""#;
+        assert_eq!(verdict(cut).await, ["http.auth.bearer.oidc[0].certificateAuthority"]);
     }
 }

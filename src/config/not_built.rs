@@ -1,4 +1,4 @@
-//! Keys of zot that this registry does not have. One that authenticates, restricts, limits or deletes is refused by name, for
+//! Keys that users bring from zot or from our own plans and that this registry does not have yet. One that authenticates, restricts, limits or deletes is refused by name, for
 //! leaving it out would let someone in or keep what should go; any other is a warning.
 
 use super::Mistake;
@@ -9,11 +9,14 @@ pub(super) fn strip(document: &mut Value, mistakes: &mut Vec<Mistake>) -> Vec<St
     let mut warnings = Vec::new();
     for path in REFUSED {
         remove(document, path, &mut |key| {
-            mistakes.push(Mistake::new(key, "is a key of zot that Wharfinger does not have; without it the registry would do less than this file asks, so remove it only if you mean that"));
+            mistakes.push(Mistake::new(
+                key,
+                "is not supported yet; without it the registry would do less than this file asks, so remove it only if you mean that",
+            ));
         });
     }
     for path in IGNORED {
-        remove(document, path, &mut |key| warnings.push(format!("{key}: a key of zot that Wharfinger does not have; ignored")));
+        remove(document, path, &mut |key| warnings.push(format!("{key}: not supported; ignored")));
     }
     warnings
 }

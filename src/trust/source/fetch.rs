@@ -1,13 +1,17 @@
 //! One HTTP GET of a key set or a discovery document: no redirects, a bounded body, bounded time, the issuer's own authority if
 //! it has one, and a bearer token that goes only where the configuration says.
 
+use super::SourceError;
 use http::header::{AUTHORIZATION, CACHE_CONTROL};
 use http::{HeaderValue, StatusCode};
+use pki_types::CertificateDer;
+use pki_types::pem::PemObject;
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Response, Url};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Certificate authorities in PEM that vouch for a server instead of the system's.
@@ -108,6 +112,20 @@ impl Fetcher {
 }
 
 impl CaSource {
+    /// Whether it could be used now. Fetching reads it again.
+    pub fn check(&self) -> Result<(), SourceError> {
+        let (name, pem) = match self {
+            Self::Inline(pem) => ("the inline certificate authority".into(), Ok(pem.clone())),
+            Self::File(path) => (format!("file {}", path.display()).into(), std::fs::read(path)),
+        };
+        let name: Arc<str> = name;
+        let pem = pem.map_err(|why| SourceError::Unreadable { name: name.clone(), kind: why.kind() })?;
+        let usable = |der: CertificateDer<'_>| webpki::anchor_from_trusted_cert(&der).is_ok();
+        let mut certificates = CertificateDer::pem_slice_iter(&pem).peekable();
+        let good = certificates.peek().is_some() && certificates.all(|der| der.is_ok_and(usable));
+        if good { Ok(()) } else { Err(SourceError::NoAuthority { name }) }
+    }
+
     async fn certificates(&self) -> Result<Vec<Certificate>, FetchError> {
         let pem = match self {
             Self::Inline(pem) => pem.clone(),

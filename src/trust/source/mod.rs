@@ -45,6 +45,8 @@ pub enum SourceError {
     Bundle { name: Arc<str>, why: InvalidBundle },
     #[error("{name}: none of its {skipped} keys can be used; expected at least one, or `\"keys\": []` to withdraw them all")]
     NoneUsable { name: Arc<str>, skipped: usize },
+    #[error("{name}: expected PEM certificates of authorities, each of them usable")]
+    NoAuthority { name: Arc<str> },
     #[error("Workload API address `{found}`: expected unix:///absolute/path or tcp://IP:port")]
     Address { found: String },
 }

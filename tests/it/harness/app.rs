@@ -120,6 +120,14 @@ impl TestApp {
         Client::new(self, Some(pair))
     }
 
+    /// A place in the log behind every request that has been answered.
+    pub(crate) async fn mark(&self) -> usize {
+        let answer = self.anonymous().get("/v2/").await;
+        let is_it = |line: &Value| line["request.id"] == answer.header("x-request-id");
+        self.log.wait("it was asked", 0, is_it).await;
+        self.log.since(0).iter().position(is_it).unwrap() + 1
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -180,11 +188,6 @@ impl Log {
             writing.send_modify(|lines| lines.ended = true);
         });
         Self { lines }
-    }
-
-    /// How many lines there are: a mark to read on from.
-    pub(crate) fn mark(&self) -> usize {
-        self.lines.borrow().all.len()
     }
 
     pub(crate) fn since(&self, mark: usize) -> Vec<Value> {

@@ -7,7 +7,7 @@ use super::authority::InvalidHost;
 use super::route::InvalidPath;
 use crate::access::Denied;
 use crate::identity::{self, Refused};
-use crate::limits::MANIFEST_BYTES;
+use crate::limits::{HEADER_BYTES, MANIFEST_BYTES};
 use crate::oci::{ErrorCode, InvalidContentRange, InvalidDigest, InvalidReference, InvalidTag};
 use crate::registry;
 use crate::storage;
@@ -98,6 +98,11 @@ impl Fault {
 
     pub(super) fn missing_digest() -> Self {
         Self::new(StatusCode::BAD_REQUEST, ErrorCode::DigestInvalid, "close an upload with ?digest=<digest of the whole content>")
+    }
+
+    pub(super) fn header_too_large() -> Self {
+        let message = format!("the request's header has more than {HEADER_BYTES} bytes");
+        Self::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, ErrorCode::Unsupported, message)
     }
 
     pub(super) fn manifest_too_large() -> Self {

@@ -7,6 +7,7 @@ use super::query::Query;
 use super::route::{InvalidPath, Route};
 use super::{App, Connection, Live, challenge};
 use crate::identity::{CredentialType, Evidence, Failure, Presented, Refusal};
+use crate::limits::HEADER_BYTES;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
@@ -45,6 +46,7 @@ pub(super) async fn serve(app: App, request: Request) -> Response {
     let origin = authority::origin(&parts, tls, &live.external_urls);
 
     let outcome = match &origin {
+        _ if header_bytes(&parts) > HEADER_BYTES => Err(Fault::header_too_large()),
         Ok(_) => attend(&app, &live, route, parts, body, &mut who).await,
         Err(invalid) => Err((*invalid).into()),
     };
@@ -61,6 +63,12 @@ pub(super) async fn serve(app: App, request: Request) -> Response {
     response.headers_mut().insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
     log(&id, &method, &path, response.status(), &who, why.as_deref(), begun);
     response
+}
+
+/// The size of the header as it came over HTTP/1.1. The server bounds what it buffers, and that only in steps of its buffer.
+fn header_bytes(parts: &Parts) -> usize {
+    let line = parts.uri.path_and_query().map_or(0, |path| path.as_str().len());
+    parts.headers.iter().fold(line, |sum, (name, value)| sum + name.as_str().len() + value.len() + ": \r\n".len())
 }
 
 /// Finds out who asks, and lets the route's handler answer.

@@ -8,9 +8,9 @@ use super::refusal::shown;
 use super::{CredentialType, Evidence, Failure, Identity, Mapping, Peer, Presented, Principal, Refused};
 use crate::clock::Timestamp;
 use crate::secret::Secret;
-use crate::spiffe_id::TrustDomain;
+use crate::spiffe_id::{SpiffeId, TrustDomain};
 use crate::trust::jwks::KeySet;
-use crate::trust::jwt::{self, OidcRules, Unverified, VerifiedJwt};
+use crate::trust::jwt::{self, Hearsay, OidcRules, Unverified, VerifiedJwt};
 use crate::trust::x509::{Leaf, VerifiedChain, X509Authorities};
 use crate::trust::{Authorities, NoKeys};
 use serde_json::Value;
@@ -80,7 +80,7 @@ impl Authenticator {
     }
 
     async fn token_identity(&self, token: &Secret, now: Timestamp) -> Result<Identity, Failure> {
-        let token = Unverified::parse(token.expose()).map_err(|why| Evidence::default().refused(Refused::Jwt(why)))?;
+        let token = Unverified::parse(token.expose()).map_err(|why| evidence_of_hearsay(token).refused(Refused::Jwt(why)))?;
         let mut evidence = evidence_of_token(&token);
         let route = self.route(&token);
         evidence.credential = match route {
@@ -289,6 +289,18 @@ fn evidence_of_token(token: &Unverified) -> Evidence {
         subject: token.subject().map(shown),
         ..Evidence::default()
     }
+}
+
+/// Of a token that cannot be taken apart. What says nothing of itself may be of any kind.
+fn evidence_of_hearsay(token: &Secret) -> Evidence {
+    let Hearsay { issuer, subject, key_id } = Hearsay::of(token.expose());
+    let credential = match (&issuer, &subject) {
+        (_, Some(subject)) if subject.parse::<SpiffeId>().is_ok() => Some(CredentialType::JwtSvid),
+        (None, None) => None,
+        _ => Some(CredentialType::Oidc),
+    };
+    let shown = |text: Option<String>| text.as_deref().map(shown);
+    Evidence { credential, issuer: shown(issuer), key_id: shown(key_id), subject: shown(subject), serial: None }
 }
 
 fn evidence_of_certificate(leaf: &Leaf, credential: CredentialType) -> Evidence {

@@ -14,5 +14,10 @@
     reason = "tests"
 )]
 
+mod bad_input;
+mod commands;
 mod harness;
+mod memory;
+mod operations;
+mod refusals;
 mod workloads;

@@ -91,9 +91,9 @@ async fn with_a_client(app: &TestApp, tool: Tool, first: &Credential, second: &C
     let (nobody, second) = (Login::new(tool, app, None), Login::new(tool, app, Some(second)));
     let first = Login::new(tool, app, Some(first));
     done("8: copy in", &first.copy_in(IMAGE).await);
-    let mark = app.log.mark();
+    let mark = app.mark().await;
     refused("9: copy without credential", app, mark, 401, &nobody.copy_in(IMAGE).await).await;
-    let mark = app.log.mark();
+    let mark = app.mark().await;
     refused("10: list tags without credential", app, mark, 401, &nobody.list_tags(IMAGE).await).await;
     let manifest = first.manifest(IMAGE).await;
     done("11: read the manifest", &manifest);
@@ -103,11 +103,11 @@ async fn with_a_client(app: &TestApp, tool: Tool, first: &Credential, second: &C
     }
     let tags = first.list_tags(IMAGE).await;
     assert!(tags.success && tags.stdout.contains("v1"), "the tags are {}{}", tags.stdout, tags.stderr);
-    let mark = app.log.mark();
+    let mark = app.mark().await;
     refused("12: copy as the second account", app, mark, 403, &second.copy_in(IMAGE).await).await;
-    let mark = app.log.mark();
+    let mark = app.mark().await;
     refused("13: its tag list", app, mark, 403, &second.list_tags(IMAGE).await).await;
-    let mark = app.log.mark();
+    let mark = app.mark().await;
     refused("14: no token", app, mark, 401, &nobody.manifest(IMAGE).await).await;
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::trust::jwt::Rejected;
+use crate::trust::jwt::testing::encode;
 
 /// One issuer, one that skips `iss`, a trust domain for tokens, one for certificates only, and one without keys.
 fn authenticator() -> Authenticator {
@@ -150,4 +151,22 @@ async fn the_evidence_names_the_token_without_showing_it() {
     let long = id_token(&A, "https://b.example", &"ä".repeat(5000));
     let Err(Failure::Refused(refusal)) = ask(&strict(), &[&bearer(&long)]).await else { panic!("it counts") };
     assert_eq!(refusal.evidence.subject.unwrap().chars().count(), 257);
+}
+
+#[tokio::test]
+async fn the_evidence_names_even_what_cannot_be_taken_apart() {
+    let signed = |header: &str, claims: &str| format!("{}.{}.", encode(header), encode(claims));
+    let (oidc, svid) = (r#"{"iss":"https://a.example","sub":"alice"}"#, r#"{"sub":"spiffe://nowhere.example/x"}"#);
+    for (token, credential, subject) in [
+        (signed(r#"{"alg":"none","kid":"a"}"#, oidc), Some(CredentialType::Oidc), Some("alice")),
+        (signed(r#"{"alg":"none","kid":"a"}"#, svid), Some(CredentialType::JwtSvid), Some("spiffe://nowhere.example/x")),
+        (signed(r#"{"alg":"ES256","kid":"a"}"#, r#"{"sub":"eve","sub":"alice"}"#), Some(CredentialType::Oidc), Some("alice")),
+        (signed(r#"{"alg":"ES256","kid":"a"}"#, "[]"), None, None),
+    ] {
+        let Err(Failure::Refused(refusal)) = ask(&strict(), &[&bearer(&token)]).await else { panic!("it counts") };
+        let Evidence { credential: found, key_id, subject: named, .. } = refusal.evidence;
+        assert_eq!((found, key_id.as_deref(), named.as_deref()), (credential, Some("a"), subject));
+    }
+    let Err(Failure::Refused(refusal)) = ask(&strict(), &[&bearer("a.b")]).await else { panic!("it counts") };
+    assert_eq!(refusal.evidence, Evidence::default());
 }

@@ -15,7 +15,7 @@ mod verify;
 
 pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub use rejected::{Failure, Rejected};
-pub use unverified::{Unverified, looks_like_jwt};
+pub use unverified::{Hearsay, Unverified, looks_like_jwt};
 pub use verify::{VerifiedJwt, verify_oidc, verify_svid};
 
 use crate::spiffe_id::TrustDomain;

@@ -74,6 +74,30 @@ impl Unverified {
     }
 }
 
+/// What a token says of itself that [`Unverified::parse`] refused, as far as it can be read. For logs alone: nothing may be decided
+/// by it, since another reader may read the same token differently.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hearsay {
+    pub issuer: Option<String>,
+    pub subject: Option<String>,
+    pub key_id: Option<String>,
+}
+
+impl Hearsay {
+    #[must_use]
+    pub fn of(token: &str) -> Self {
+        let parts: Vec<_> = token.split('.').collect();
+        let [header, claims, _] = parts[..] else { return Self::default() };
+        if token.len() > TOKEN_BYTES {
+            return Self::default();
+        }
+        let read = |part| serde_json::from_slice::<Map<String, Value>>(&decode(part, Part::Header).ok()?).ok();
+        let (header, claims) = (read(header).unwrap_or_default(), read(claims).unwrap_or_default());
+        let text = |object: &Map<String, Value>, name| object.get(name).and_then(Value::as_str).map(str::to_owned);
+        Self { issuer: text(&claims, "iss"), subject: text(&claims, "sub"), key_id: text(&header, "kid") }
+    }
+}
+
 /// Without the token.
 impl fmt::Debug for Unverified {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

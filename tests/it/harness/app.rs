@@ -1,6 +1,6 @@
 //! A registry: the real binary, its configuration, its log.
 
-use super::{AUDIENCE, Client, PATIENCE, Pair, TestIssuer, TestPki};
+use super::{AUDIENCE, Ca, Client, PATIENCE, Pair, TestIssuer, TestPki};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -120,6 +120,14 @@ impl TestApp {
         Client::new(self, Some(pair))
     }
 
+    /// A place in the log behind every request that has been answered.
+    pub(crate) async fn mark(&self) -> usize {
+        let answer = self.anonymous().get("/v2/").await;
+        let is_it = |line: &Value| line["request.id"] == answer.header("x-request-id");
+        self.log.wait("it was asked", 0, is_it).await;
+        self.log.since(0).iter().position(is_it).unwrap() + 1
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -139,7 +147,20 @@ impl TestApp {
         self.child.wait().unwrap()
     }
 
-    /// The store's blobs: their names below `blobs`.
+    /// A client that trusts another authority.
+    pub(crate) fn trusting(&self, authority: &Ca) -> Client {
+        Client::trusting(self, Some(&authority.pem), None)
+    }
+
+    /// Kills it, as a power cut would, and starts it again on the same folder.
+    pub(crate) async fn restart(mut self) -> Self {
+        drop(self.child.kill());
+        drop(self.child.wait());
+        let setup = std::mem::replace(&mut self.setup, Setup::plain());
+        setup.start().await
+    }
+
+    /// Its folder.
     pub(crate) fn store(&self) -> PathBuf {
         self.setup.path("store")
     }
@@ -182,11 +203,6 @@ impl Log {
         Self { lines }
     }
 
-    /// How many lines there are: a mark to read on from.
-    pub(crate) fn mark(&self) -> usize {
-        self.lines.borrow().all.len()
-    }
-
     pub(crate) fn since(&self, mark: usize) -> Vec<Value> {
         self.lines.borrow().all.iter().skip(mark).cloned().collect()
     }
@@ -203,7 +219,7 @@ impl Log {
 }
 
 /// The binary, in an environment that says nothing to it.
-pub(crate) fn wharfinger() -> Command {
+fn wharfinger() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wharfinger"));
     command.env_remove("RUST_LOG").env_remove("SPIFFE_ENDPOINT_SOCKET").stdin(Stdio::null());
     command

@@ -17,7 +17,11 @@ pub(crate) struct Client {
 
 impl Client {
     pub(super) fn new(app: &TestApp, pair: Option<&Pair>) -> Self {
-        let roots = app.authority().map(|pem| Certificate::from_pem(pem.as_bytes()).unwrap());
+        Self::trusting(app, app.authority(), pair)
+    }
+
+    pub(super) fn trusting(app: &TestApp, authority: Option<&str>, pair: Option<&Pair>) -> Self {
+        let roots = authority.map(|pem| Certificate::from_pem(pem.as_bytes()).unwrap());
         let mut builder = reqwest::Client::builder().no_proxy().timeout(PATIENCE).tls_certs_only(roots);
         if let Some(Pair { certificate, key }) = pair {
             builder = builder.identity(Identity::from_pem(format!("{certificate}{key}").as_bytes()).unwrap());
@@ -33,6 +37,13 @@ impl Client {
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send(Method::GET, path, "").await
+    }
+
+    /// Nothing if there is no connection.
+    pub(crate) async fn get_or_none(&self, path: &str) -> Option<Answer> {
+        let response = self.begin(Method::GET, path, "").await.ok()?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        Some(Answer { status, headers, body: response.bytes().await.ok()?.to_vec() })
     }
 
     pub(crate) async fn post(&self, path: &str) -> Answer {

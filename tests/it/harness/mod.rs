@@ -1,7 +1,5 @@
 //! What the tests are made of.
 
-#![allow(dead_code, unused_imports, reason = "tests for all of it follow")]
-
 mod app;
 mod http;
 mod image;
@@ -10,7 +8,7 @@ mod pki;
 mod signer;
 mod tools;
 
-pub(crate) use app::{Setup, TestApp, output, wharfinger};
+pub(crate) use app::{Setup, TestApp, output};
 pub(crate) use http::{Answer, Client, raw};
 pub(crate) use image::{Layout, sha256};
 pub(crate) use issuer::TestIssuer;

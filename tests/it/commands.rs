@@ -1,0 +1,97 @@
+//! The command line: what it says, and how it ends.
+
+use crate::harness::{Setup, TestPki, output};
+use serde_json::json;
+use std::fs;
+
+#[test]
+fn verify_says_good_and_ends_with_0() {
+    let setup = Setup::tls(&TestPki::new());
+    let file = setup.file();
+    let (code, out, err) = output(&["verify", file.to_str().unwrap()], setup.folder.path());
+    assert_eq!((code, out.trim_end(), err.as_str()), (0, format!("{}: good", file.display()).as_str(), ""));
+    assert!(!setup.path("store").exists(), "verify writes nothing");
+}
+
+#[test]
+fn verify_names_every_mistake_with_its_key_and_ends_with_2() {
+    let mut setup = Setup::tls(&TestPki::new());
+    setup.config["http"]["tls"]["cert"] = "missing.crt".into();
+    setup.config["http"]["auth"]["spiffe"]["trustDomains"][0]["bundle"] = json!([{"file": "missing.json"}]);
+    let file = setup.file();
+    for command in ["verify", "serve"] {
+        let (code, out, err) = output(&[command, file.to_str().unwrap()], setup.folder.path());
+        assert_eq!((code, out.as_str()), (2, ""), "{command}: {err}");
+        for said in ["config.json: 2 mistakes", "http.tls: ", "missing.crt", "trustDomains[0].bundle[0]: ", "missing.json"] {
+            assert!(err.contains(said), "{command}: expected {said} in {err}");
+        }
+    }
+}
+
+#[test]
+fn a_key_that_there_is_not_is_told_with_the_one_that_there_is() {
+    let setup = Setup::plain();
+    setup.write("config.yaml", "http:\n  prot: 8080\nstorage:\n  rootDirectory: store\nlog:\n  level: loud\n");
+    let (code, _, err) = output(&["verify", "config.yaml"], setup.folder.path());
+    assert_eq!(code, 2, "{err}");
+    for said in ["http.prot", "did you mean port?", "log.level", "loud"] {
+        assert!(err.contains(said), "expected {said} in {err}");
+    }
+    let (code, _, err) = output(&["verify", "nowhere.yaml"], setup.folder.path());
+    assert!(code == 2 && err.contains("nowhere.yaml"), "{code}: {err}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_in_use_is_told_with_its_process() {
+    let app = Setup::plain().start().await;
+    let file = app.setup.file();
+    let (code, _, err) = output(&["serve", file.to_str().unwrap()], app.setup.folder.path());
+    assert_eq!(code, 2, "{err}");
+    for said in ["storage.rootDirectory: ", &format!("in use by process {}", app.pid())] {
+        assert!(err.contains(said), "expected {said} in {err}");
+    }
+}
+
+#[test]
+fn wrong_arguments_end_with_2_and_help_with_0() {
+    let folder = tempfile::tempdir().unwrap();
+    for (arguments, code, said) in [
+        (&[][..], 2, "Usage"),
+        (&["sail"][..], 2, "unrecognized subcommand"),
+        (&["serve"][..], 2, "<FILE>"),
+        (&["--help"][..], 0, "wharfinger verify config.yaml"),
+        (&["dev", "--help"][..], 0, "wharfinger dev --folder"),
+        (&["--version"][..], 0, env!("CARGO_PKG_VERSION")),
+    ] {
+        let (found, out, err) = output(arguments, folder.path());
+        assert!(found == code && format!("{out}{err}").contains(said), "{arguments:?}: {found}: {out}{err}");
+    }
+}
+
+/// README's first command. Its configuration is one that the others take, and a second start finds all it needs.
+#[test]
+fn dev_pushes_and_pulls_and_reuses_its_folder() {
+    let temporary = tempfile::tempdir().unwrap();
+    let dev = || output(&["dev", "--once", "--port", "0"], temporary.path());
+    let read = |name: &str| fs::read_to_string(temporary.path().join("wharfinger-dev").join(name)).unwrap();
+    let (code, out, err) = dev();
+    assert_eq!(code, 0, "{err}");
+    for said in [
+        "spiffe://dev.wharfinger.test/ci/builder",
+        "spiffe://dev.wharfinger.test/ns/default/sa/reader",
+        "201 Created",
+        "200 OK",
+        "403 Forbidden",
+        "skopeo copy",
+        "crane manifest",
+        "curl --cacert",
+    ] {
+        assert!(out.contains(said), "expected {said} in {out}");
+    }
+    let first = (read("certs/ca.crt"), read("certs/client.cert"), read("bundle.json"));
+    let (code, out, err) = dev();
+    assert_eq!(code, 0, "{out}{err}");
+    assert_eq!((read("certs/ca.crt"), read("certs/client.cert"), read("bundle.json")), first);
+    let (code, out, err) = output(&["verify", "wharfinger-dev/config.yaml"], temporary.path());
+    assert!(code == 0 && out.contains("good"), "{out}{err}");
+}

@@ -1,0 +1,56 @@
+//! Bytes stream: memory does not grow with the blob.
+
+use crate::harness::{AUDIENCE, Setup, TestPki};
+use bytes::Bytes;
+use futures_util::stream;
+use reqwest::{Body, Method, StatusCode};
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+const PIECES: u8 = 200;
+const PIECE: usize = 1 << 20;
+/// In KiB.
+const MOST: u64 = 64 << 10;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_and_a_pull_of_200_mib_stay_below_64_mib() {
+    let pki = TestPki::new();
+    let app = Setup::tls(&pki).allow("**", json!({"defaultPolicy": ["read", "create"]})).start().await;
+    let client = app.bearer(&pki.domain.jwt_svid("/builder", AUDIENCE));
+    let location = client.start_upload("large/image").await;
+    let pieces = stream::iter((0..PIECES).map(|index| Ok::<_, std::io::Error>(piece(index))));
+    let patched = client.send(Method::PATCH, &location, Body::wrap_stream(pieces)).await;
+    assert_eq!(patched.status, StatusCode::ACCEPTED, "{}", patched.text());
+    let digest = hex((0..PIECES).fold(Sha256::new(), |hash, index| hash.chain_update(piece(index))));
+    let sign = if location.contains('?') { '&' } else { '?' };
+    let closed = client.put(&format!("{}{sign}digest={digest}", patched.header("location")), "").await;
+    assert_eq!(closed.status, StatusCode::CREATED, "{}", closed.text());
+
+    let path = format!("/v2/large/image/blobs/{digest}");
+    let mut pulled = client.begin(Method::GET, &path, "").await.unwrap();
+    assert_eq!(pulled.content_length(), Some(u64::from(PIECES) * PIECE as u64));
+    let mut hash = Sha256::new();
+    while let Some(chunk) = pulled.chunk().await.unwrap() {
+        hash.update(&chunk);
+    }
+    assert_eq!(hex(hash), digest);
+    let most = high_water_mark(app.pid());
+    assert!(most < MOST, "the server had {most} KiB in memory, expected less than {MOST}");
+}
+
+/// All different, so that nothing is stored once for all.
+fn piece(index: u8) -> Bytes {
+    vec![index; PIECE].into()
+}
+
+fn hex(hash: Sha256) -> String {
+    let hex: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}")
+}
+
+/// The most memory that a process ever had, in KiB (`proc_pid_status(5)`).
+fn high_water_mark(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().strip_suffix(" kB").unwrap().parse().unwrap()
+}

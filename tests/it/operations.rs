@@ -1,0 +1,156 @@
+//! Running it: probes, reload, drain, the token endpoint.
+
+use crate::harness::{AUDIENCE, Setup, TestIssuer, TestPki};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use reqwest::{Body, Method, StatusCode};
+use rustix::process::Signal;
+use serde_json::json;
+
+const PROBES: [&str; 3] = ["/livez", "/readyz", "/startupz"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn probes_answer_on_both_listeners_and_ask_for_no_credential() {
+    let pki = TestPki::new();
+    let mut setup = Setup::tls(&pki);
+    setup.config["http"]["health"] = json!({"address": "127.0.0.1", "port": 0});
+    let app = setup.start().await;
+    let bad = app.bearer("nonsense");
+    let plain = format!("http://{}", app.health.unwrap());
+    for probe in PROBES {
+        for (url, client) in [(probe.to_owned(), &bad), (format!("{plain}{probe}"), &bad)] {
+            let answer = client.get(&url).await;
+            assert_eq!((answer.status, answer.text().as_str()), (StatusCode::OK, "ok"), "{url}");
+        }
+    }
+    assert_eq!(app.anonymous().get(&format!("{plain}/v2/")).await.status, StatusCode::NOT_FOUND, "it serves nothing else");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sighup_reloads_the_certificate_and_a_bad_one_leaves_the_old() {
+    let pki = TestPki::new();
+    let app = Setup::tls(&pki).start().await;
+    let before = app.anonymous();
+    assert_eq!(before.get("/livez").await.status, StatusCode::OK);
+    // A server certificate of another authority, which only those who trust it accept.
+    let others = TestPki::new();
+    let pair = others.servers.server();
+    app.setup.write("server.key", &pair.key);
+    app.setup.write("server.crt", &pair.certificate);
+    app.signal(Signal::HUP);
+    app.log.wait("SIGHUP came", 0, |line| line["message"].as_str().is_some_and(|text| text.starts_with("SIGHUP"))).await;
+    let accepted = loop_until(async || app.trusting(&others.servers).get_or_none("/livez").await).await;
+    assert_eq!(accepted.status, StatusCode::OK);
+    assert_eq!(before.get("/livez").await.status, StatusCode::OK, "open connections go on");
+    assert!(app.anonymous().get_or_none("/livez").await.is_none(), "the old certificate is gone");
+    app.setup.write("server.crt", "no certificate");
+    app.signal(Signal::HUP);
+    let stays = |line: &serde_json::Value| line["message"].as_str().is_some_and(|text| text.contains("stays in use"));
+    app.log.wait("the certificate in use stays", 0, stays).await;
+    assert_eq!(app.trusting(&others.servers).get("/livez").await.status, StatusCode::OK);
+}
+
+/// A trust domain's bundle is read again too: who is withdrawn is nobody at the next request.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_bundle_counts_without_a_restart() {
+    let pki = TestPki::new();
+    let app = Setup::tls(&pki).allow("**", json!({"defaultPolicy": ["read"]})).start().await;
+    let (client, token) = (app.certificate(&pki.domain.x509_svid("/a")), app.bearer(&pki.domain.jwt_svid("/a", AUDIENCE)));
+    for client in [&client, &token] {
+        assert_eq!(client.get("/v2/").await.status, StatusCode::OK);
+    }
+    let next = TestPki::new();
+    app.setup.write("bundle.json", &next.domain.bundle().to_string());
+    app.signal(Signal::HUP);
+    for client in [&client, &token] {
+        // On the same connection as before.
+        loop_until(async || Some(client.get("/v2/").await).filter(|answer| answer.status == StatusCode::UNAUTHORIZED)).await;
+    }
+    assert_eq!(app.bearer(&next.domain.jwt_svid("/a", AUDIENCE)).get("/v2/").await.status, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_lets_a_running_upload_finish_and_takes_no_other() {
+    let mut app = Setup::plain().start().await;
+    let client = app.anonymous();
+    let location = client.start_upload("drain/app").await;
+    let (send, receive) = futures_channel();
+    let uploading = {
+        let (client, location) = (client.clone(), location.clone());
+        tokio::spawn(async move { client.send(Method::PATCH, &location, receive).await })
+    };
+    // It has begun when some of its bytes are on disk.
+    for _ in 0..16 {
+        send.send(Ok(vec![b'x'; 1 << 20].into())).await.unwrap();
+    }
+    loop_until(async || std::fs::read_dir(app.store().join("d")).ok()?.next()?.ok()).await;
+    app.signal(Signal::TERM);
+    app.log.wait("it drains", 0, |line| line["message"].as_str().is_some_and(|text| text.starts_with("shutting down"))).await;
+    let refused = async || tokio::net::TcpStream::connect(app.address).await.err();
+    loop_until(refused).await;
+    send.send(Ok(Bytes::from_static(b"last"))).await.unwrap();
+    drop(send);
+    let answer = uploading.await.unwrap();
+    assert_eq!((answer.status, answer.header("range")), (StatusCode::ACCEPTED, format!("0-{}", (16 << 20) + 3).as_str()));
+    assert_eq!(app.ended().await.code(), Some(0));
+    app.log.wait("it stopped", 0, |line| line["message"] == "stopped").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_store_survives_a_kill() {
+    let app = Setup::plain().start().await;
+    let digest = app.anonymous().push_blob("kept/app", b"kept").await;
+    let location = app.anonymous().start_upload("kept/app").await;
+    let path = location.trim_start_matches(&app.url("")).to_owned();
+    let again = app.restart().await;
+    let client = again.anonymous();
+    assert_eq!(client.get(&format!("/v2/kept/app/blobs/{digest}")).await.body, b"kept");
+    assert_eq!(client.get(&path).await.status, StatusCode::NO_CONTENT, "uploads go on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_token_endpoint_hands_back_what_it_verified() {
+    let pki = TestPki::new();
+    let issuer = TestIssuer::start(&pki.servers).await;
+    let app = Setup::tls(&pki).issuer(&issuer, &pki).allow("**", json!({"anonymousPolicy": ["read"]})).start().await;
+    let path = "/v2/token?service=wharfinger&scope=repository:app:pull&account=any";
+    for token in [issuer.token("builder"), pki.domain.jwt_svid("/builder", AUDIENCE)] {
+        let basic = format!("Basic {}", STANDARD.encode(format!("any:{token}")));
+        for client in [app.bearer(&token), app.anonymous().header("authorization", &basic)] {
+            let answer = client.get(path).await;
+            assert_eq!((answer.status, answer.header("cache-control")), (StatusCode::OK, "no-store"));
+            let answer = answer.json();
+            assert_eq!((&answer["token"], &answer["access_token"]), (&json!(token), &json!(token)));
+            let seconds = answer["expires_in"].as_u64().unwrap();
+            assert!((200..=330).contains(&seconds), "{seconds}");
+            assert_eq!(client.post(path).await.status, StatusCode::NOT_FOUND, "clients then try GET");
+        }
+    }
+    let elsewhere = app.bearer(&issuer.token_for("elsewhere.test", "builder"));
+    for client in [app.anonymous(), elsewhere, app.certificate(&pki.domain.x509_svid("/builder"))] {
+        let answer = client.get(path).await;
+        assert_eq!(answer.error(), (401, "UNAUTHORIZED".into()));
+        let realm = format!(r#"Bearer realm="{}/v2/token",service="wharfinger""#, app.url(""));
+        assert!(answer.header("www-authenticate").starts_with(&realm), "{}", answer.header("www-authenticate"));
+    }
+}
+
+/// The sender of a body, and the body.
+fn futures_channel() -> (tokio::sync::mpsc::Sender<std::io::Result<Bytes>>, Body) {
+    let (send, receive) = tokio::sync::mpsc::channel(1);
+    (send, Body::wrap_stream(tokio_stream::wrappers::ReceiverStream::new(receive)))
+}
+
+/// Asks again until there is an answer.
+async fn loop_until<T>(ask: impl AsyncFn() -> Option<T>) -> T {
+    let asking = async {
+        loop {
+            match ask().await {
+                Some(answer) => return answer,
+                None => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
+            }
+        }
+    };
+    tokio::time::timeout(crate::harness::PATIENCE, asking).await.expect("it does not come to be")
+}

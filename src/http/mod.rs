@@ -10,6 +10,7 @@ mod auth;
 mod authority;
 mod challenge;
 mod connection;
+mod download;
 mod handlers;
 mod live;
 mod query;

@@ -1,10 +1,12 @@
 //! Hashing that can be laid down and taken up again: an upload's hash state is part of its session, so it survives a restart.
 
 use crate::oci::{Algorithm, Digest};
+use crate::storage::Look;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::digest::common::hazmat::{SerializableState, SerializedState};
 use sha2::{Digest as _, Sha256, Sha512};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A hash under way.
 #[derive(Clone)]
@@ -65,6 +67,30 @@ pub(super) fn digest_of(algorithm: Algorithm, bytes: &[u8]) -> Digest {
     let mut hasher = Hasher::new(algorithm);
     hasher.update(bytes);
     hasher.digest()
+}
+
+/// A hash that goes along with a write, and comes back from it.
+pub(super) struct Hashing(Arc<Mutex<Option<Hasher>>>);
+
+impl Hashing {
+    pub(super) fn new(hasher: Hasher) -> Self {
+        Self(Arc::new(Mutex::new(Some(hasher))))
+    }
+
+    /// Hashes what it is shown.
+    pub(super) fn look(&self) -> Look {
+        let hasher = self.0.clone();
+        Box::new(move |bytes| {
+            if let Some(hasher) = &mut *hasher.lock().unwrap_or_else(PoisonError::into_inner) {
+                hasher.update(bytes);
+            }
+        })
+    }
+
+    /// To be called when the write is over.
+    pub(super) fn end(self) -> Option<Hasher> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 fn restore<T: SerializableState>(state: &[u8]) -> Option<T> {

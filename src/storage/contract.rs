@@ -52,7 +52,10 @@ pub trait RecordStore: Send + Sync {
 pub trait BlobStore: Send + Sync {
     /// Writes `chunks` at `offset`, cutting off whatever lay behind it; creates the blob when `offset` is 0.
     /// [`Failure::Missing`] if fewer than `offset` bytes are there. Not durable until [`BlobStore::seal`].
-    fn write<'a>(&'a self, name: &'a str, offset: u64, chunks: Vec<Bytes>) -> Answer<'a, ()>;
+    ///
+    /// `look` sees each chunk once and in order, unless the write fails: in the job that writes them and just before it does, so that
+    /// they pass through the processor's caches once.
+    fn write<'a>(&'a self, name: &'a str, offset: u64, chunks: Vec<Bytes>, look: Look) -> Answer<'a, ()>;
     /// Returns when the bytes and the name survive a power cut. `size` must be the blob's size ([`Failure::Missing`] if not).
     fn seal<'a>(&'a self, name: &'a str, size: u64) -> Answer<'a, ()>;
     /// For reading. [`Failure::Missing`] if there is no such blob.
@@ -61,10 +64,16 @@ pub trait BlobStore: Send + Sync {
     fn remove<'a>(&'a self, name: &'a str) -> Answer<'a, ()>;
 }
 
+/// What looks at bytes on their way: the registry's hash. It may take its time, and what it captured is dropped when it is done.
+pub type Look = Box<dyn FnMut(&[u8]) + Send>;
+
 /// An open blob.
 pub trait BlobFile: Send + Sync {
     fn size(&self) -> u64;
-    /// At most `most` bytes from `offset` on; empty only at the end.
+    /// What can be had without waiting: at most `most` bytes from `offset` on, and `None` if not even one, or at the end. To be
+    /// called from anywhere; [`BlobFile::read`] finds out what is the matter.
+    fn at_hand(&self, offset: u64, most: usize) -> Option<Bytes>;
+    /// At most `most` bytes from `offset` on; empty only at the end. Takes a thread that may wait for the disk.
     fn read(&self, offset: u64, most: usize) -> Answer<'_, Bytes>;
 }
 

@@ -1,7 +1,7 @@
 //! A store that lives as long as its process: for tests and for trying things out. Keeps the whole contract but for durability.
 
 use super::Answer;
-use super::contract::{self, BlobFile, BlobStore, Failure, Record, RecordStore, Version};
+use super::contract::{self, BlobFile, BlobStore, Failure, Look, Record, RecordStore, Version};
 use bytes::Bytes;
 use futures_util::future::{FutureExt, ready};
 use std::collections::{BTreeMap, HashMap};
@@ -95,8 +95,12 @@ impl RecordStore for Memory {
 }
 
 impl BlobStore for Memory {
-    fn write<'a>(&'a self, name: &'a str, offset: u64, chunks: Vec<Bytes>) -> Answer<'a, ()> {
-        async move { self.state().write(name, offset, &chunks) }.boxed()
+    fn write<'a>(&'a self, name: &'a str, offset: u64, chunks: Vec<Bytes>, mut look: Look) -> Answer<'a, ()> {
+        async move {
+            chunks.iter().for_each(|chunk| look(chunk));
+            self.state().write(name, offset, &chunks)
+        }
+        .boxed()
     }
 
     fn seal<'a>(&'a self, name: &'a str, size: u64) -> Answer<'a, ()> {
@@ -139,14 +143,24 @@ impl fmt::Debug for Memory {
 
 struct OpenBlob(Arc<Vec<u8>>);
 
+impl OpenBlob {
+    fn part(&self, offset: u64, most: usize) -> Bytes {
+        let rest = usize::try_from(offset).ok().and_then(|offset| self.0.get(offset..)).unwrap_or_default();
+        let bytes = rest.get(..most).unwrap_or(rest);
+        Bytes::copy_from_slice(bytes)
+    }
+}
+
 impl BlobFile for OpenBlob {
     fn size(&self) -> u64 {
         self.0.len() as u64
     }
 
+    fn at_hand(&self, offset: u64, most: usize) -> Option<Bytes> {
+        Some(self.part(offset, most)).filter(|part| !part.is_empty())
+    }
+
     fn read(&self, offset: u64, most: usize) -> Answer<'_, Bytes> {
-        let rest = usize::try_from(offset).ok().and_then(|offset| self.0.get(offset..)).unwrap_or_default();
-        let bytes = rest.get(..most).unwrap_or(rest);
-        ready(Ok(Bytes::copy_from_slice(bytes))).boxed()
+        ready(Ok(self.part(offset, most))).boxed()
     }
 }

@@ -7,7 +7,7 @@ pub mod memory;
 #[cfg(test)]
 mod tests;
 
-pub use contract::{BlobFile, BlobStore, Failure, Record, RecordStore, Version};
+pub use contract::{BlobFile, BlobStore, Failure, Look, Record, RecordStore, Version};
 
 use futures_util::future::BoxFuture;
 

@@ -2,11 +2,11 @@
 
 use super::local::Local;
 use super::memory::Memory;
-use super::{BlobStore, Failure, RecordStore, Version};
+use super::{Answer, BlobStore, Failure, RecordStore, Version};
 use bytes::Bytes;
 use std::collections::HashSet;
 use std::fmt::Debug;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 const NAME: &str = "0123456789abcdef0123456789abcdef";
 const OTHER: &str = "01zzzzzzzzzzzzzzzzzzzzzzzzzzzzzz";
@@ -44,7 +44,10 @@ contract! {
     a_write_cuts_off_what_lay_behind_it,
     a_write_leaves_no_gap,
     a_seal_wants_the_right_size,
+    a_write_is_looked_at_once_and_in_order,
     a_read_answers_with_at_most_what_was_asked,
+    what_is_at_hand_is_what_a_read_answers_with,
+    a_large_blob_comes_back_whole,
     a_blob_removed_is_missing_and_removing_again_is_fine,
     an_open_blob_outlives_its_name,
     a_name_of_another_shape_is_refused,
@@ -65,6 +68,11 @@ fn is_missing<T>(result: Result<T, Failure>) -> bool {
 
 async fn value(store: &impl RecordStore, key: &str) -> Option<Bytes> {
     store.get(key).await.unwrap().map(|record| record.value)
+}
+
+/// What nobody looks at on its way.
+fn write<'a>(store: &'a impl BlobStore, name: &'a str, offset: u64, chunks: Vec<Bytes>) -> Answer<'a, ()> {
+    store.write(name, offset, chunks, Box::new(|_| ()))
 }
 
 async fn all(store: &impl BlobStore, name: &str) -> Vec<u8> {
@@ -194,35 +202,35 @@ async fn a_large_value_comes_back_whole(store: Arc<impl RecordStore>) {
 
 async fn a_blob_is_written_sealed_and_read(store: Arc<impl BlobStore>) {
     assert!(is_missing(store.open(NAME).await));
-    store.write(NAME, 0, vec![text("Hello, "), text("world")]).await.unwrap();
-    store.write(NAME, 12, vec![text("!")]).await.unwrap();
+    write(&*store, NAME, 0, vec![text("Hello, "), text("world")]).await.unwrap();
+    write(&*store, NAME, 12, vec![text("!")]).await.unwrap();
     store.seal(NAME, 13).await.unwrap();
     assert_eq!(all(&*store, NAME).await, b"Hello, world!");
-    store.write(OTHER, 0, Vec::new()).await.unwrap();
+    write(&*store, OTHER, 0, Vec::new()).await.unwrap();
     store.seal(OTHER, 0).await.unwrap();
     assert_eq!(all(&*store, OTHER).await, b"");
 }
 
 async fn a_write_cuts_off_what_lay_behind_it(store: Arc<impl BlobStore>) {
-    store.write(NAME, 0, vec![text("0123456789")]).await.unwrap();
-    store.write(NAME, 5, vec![text("ab")]).await.unwrap();
+    write(&*store, NAME, 0, vec![text("0123456789")]).await.unwrap();
+    write(&*store, NAME, 5, vec![text("ab")]).await.unwrap();
     assert_eq!(all(&*store, NAME).await, b"01234ab");
-    store.write(NAME, 3, Vec::new()).await.unwrap();
+    write(&*store, NAME, 3, Vec::new()).await.unwrap();
     assert_eq!(all(&*store, NAME).await, b"012");
-    store.write(NAME, 0, vec![text("new")]).await.unwrap();
+    write(&*store, NAME, 0, vec![text("new")]).await.unwrap();
     assert_eq!(all(&*store, NAME).await, b"new");
 }
 
 async fn a_write_leaves_no_gap(store: Arc<impl BlobStore>) {
-    assert!(is_missing(store.write(NAME, 1, vec![text("x")]).await));
-    store.write(NAME, 0, vec![text("abc")]).await.unwrap();
-    assert!(is_missing(store.write(NAME, 4, vec![text("x")]).await));
+    assert!(is_missing(write(&*store, NAME, 1, vec![text("x")]).await));
+    write(&*store, NAME, 0, vec![text("abc")]).await.unwrap();
+    assert!(is_missing(write(&*store, NAME, 4, vec![text("x")]).await));
     assert_eq!(all(&*store, NAME).await, b"abc");
 }
 
 async fn a_seal_wants_the_right_size(store: Arc<impl BlobStore>) {
     assert!(is_missing(store.seal(NAME, 0).await));
-    store.write(NAME, 0, vec![text("abc")]).await.unwrap();
+    write(&*store, NAME, 0, vec![text("abc")]).await.unwrap();
     assert!(is_missing(store.seal(NAME, 2).await));
     assert!(is_missing(store.seal(NAME, 4).await));
     store.seal(NAME, 3).await.unwrap();
@@ -230,7 +238,7 @@ async fn a_seal_wants_the_right_size(store: Arc<impl BlobStore>) {
 }
 
 async fn a_read_answers_with_at_most_what_was_asked(store: Arc<impl BlobStore>) {
-    store.write(NAME, 0, vec![text("0123456789")]).await.unwrap();
+    write(&*store, NAME, 0, vec![text("0123456789")]).await.unwrap();
     let file = store.open(NAME).await.unwrap();
     assert_eq!(file.size(), 10);
     assert_eq!(file.read(2, 3).await.unwrap(), text("234"));
@@ -240,20 +248,60 @@ async fn a_read_answers_with_at_most_what_was_asked(store: Arc<impl BlobStore>) 
     }
 }
 
+async fn a_write_is_looked_at_once_and_in_order(store: Arc<impl BlobStore>) {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let seeing = seen.clone();
+    let look = Box::new(move |bytes: &[u8]| seeing.lock().unwrap().push(bytes.to_vec()));
+    store.write(NAME, 0, vec![text("Hello, "), Bytes::new(), text("world")], look).await.unwrap();
+    assert_eq!(*seen.lock().unwrap(), [&b"Hello, "[..], b"", b"world"]);
+    assert_eq!(Arc::strong_count(&seen), 1, "done with");
+    assert_eq!(all(&*store, NAME).await, b"Hello, world");
+}
+
+async fn what_is_at_hand_is_what_a_read_answers_with(store: Arc<impl BlobStore>) {
+    write(&*store, NAME, 0, vec![text("0123456789")]).await.unwrap();
+    let file = store.open(NAME).await.unwrap();
+    for (offset, most, expected) in [(0, 4, "0123"), (2, 100, "23456789"), (9, usize::MAX, "9")] {
+        // Whether anything is at hand is the store's own affair.
+        let Some(found) = file.at_hand(offset, most) else { continue };
+        assert!(!found.is_empty() && text(expected).starts_with(&found), "{found:?} is no part of {expected:?}");
+    }
+    for nothing in [(10, 1), (11, 1), (u64::MAX, 1), (0, 0)] {
+        assert_eq!(file.at_hand(nothing.0, nothing.1), None, "{nothing:?}");
+    }
+}
+
+/// In more pieces than one call of the system takes, and larger than what one read answers with.
+async fn a_large_blob_comes_back_whole(store: Arc<impl BlobStore>) {
+    let chunks: Vec<Bytes> = (0..3000_u16).map(|i| i.to_be_bytes().repeat(1 + usize::from(i) % 400).into()).collect();
+    let whole = chunks.concat();
+    write(&*store, NAME, 0, chunks).await.unwrap();
+    let file = store.open(NAME).await.unwrap();
+    let (mut by_read, mut by_hand) = (Vec::new(), Vec::new());
+    while by_read.len() < whole.len() {
+        by_read.extend_from_slice(&file.read(by_read.len() as u64, usize::MAX).await.unwrap());
+    }
+    while let Some(part) = file.at_hand(by_hand.len() as u64, usize::MAX) {
+        by_hand.extend_from_slice(&part);
+    }
+    assert!(by_read == whole);
+    assert!(whole.starts_with(&by_hand));
+}
+
 async fn a_blob_removed_is_missing_and_removing_again_is_fine(store: Arc<impl BlobStore>) {
     store.remove(NAME).await.unwrap();
-    store.write(NAME, 0, vec![text("abc")]).await.unwrap();
-    store.write(OTHER, 0, vec![text("other")]).await.unwrap();
+    write(&*store, NAME, 0, vec![text("abc")]).await.unwrap();
+    write(&*store, OTHER, 0, vec![text("other")]).await.unwrap();
     store.remove(NAME).await.unwrap();
     store.remove(NAME).await.unwrap();
     assert!(is_missing(store.open(NAME).await));
     assert!(is_missing(store.seal(NAME, 3).await));
-    assert!(is_missing(store.write(NAME, 3, vec![text("x")]).await));
+    assert!(is_missing(write(&*store, NAME, 3, vec![text("x")]).await));
     assert_eq!(all(&*store, OTHER).await, b"other");
 }
 
 async fn an_open_blob_outlives_its_name(store: Arc<impl BlobStore>) {
-    store.write(NAME, 0, vec![text("abc")]).await.unwrap();
+    write(&*store, NAME, 0, vec![text("abc")]).await.unwrap();
     let file = store.open(NAME).await.unwrap();
     store.remove(NAME).await.unwrap();
     assert_eq!(file.read(0, 10).await.unwrap(), text("abc"));
@@ -261,7 +309,7 @@ async fn an_open_blob_outlives_its_name(store: Arc<impl BlobStore>) {
 
 async fn a_name_of_another_shape_is_refused(store: Arc<impl BlobStore>) {
     for name in ["", "short", "../../../../etc/passwd__________", "0123456789ABCDEF0123456789ABCDEF", "0123456789abcdef0123456789abcdef0"] {
-        assert!(matches!(store.write(name, 0, Vec::new()).await, Err(Failure::Io(_))), "{name}");
+        assert!(matches!(write(&*store, name, 0, Vec::new()).await, Err(Failure::Io(_))), "{name}");
         assert!(matches!(store.seal(name, 0).await, Err(Failure::Io(_))), "{name}");
         assert!(matches!(store.open(name).await, Err(Failure::Io(_))), "{name}");
         assert!(matches!(store.remove(name).await, Err(Failure::Io(_))), "{name}");
@@ -270,11 +318,11 @@ async fn a_name_of_another_shape_is_refused(store: Arc<impl BlobStore>) {
 
 /// A request may go away in the middle of a write, and its successor resumes at the offset that it finds.
 async fn writes_that_nobody_waits_for_do_not_disturb_later_ones(store: Arc<impl BlobStore>) {
-    store.write(NAME, 0, vec![text("start ")]).await.unwrap();
+    write(&*store, NAME, 0, vec![text("start ")]).await.unwrap();
     for _ in 0..50 {
-        let abandoned = store.write(NAME, 6, vec![Bytes::from(vec![b'x'; 100_000])]);
+        let abandoned = write(&*store, NAME, 6, vec![Bytes::from(vec![b'x'; 100_000])]);
         drop(futures_util::FutureExt::now_or_never(abandoned)); // polled once, so that it is under way
-        store.write(NAME, 6, vec![text("end")]).await.unwrap();
+        write(&*store, NAME, 6, vec![text("end")]).await.unwrap();
         assert_eq!(all(&*store, NAME).await, b"start end");
     }
 }
@@ -285,7 +333,7 @@ async fn a_local_store_keeps_what_it_acknowledged() {
     let store = Local::open(folder.path()).unwrap();
     let first = store.create("k", text("1")).await.unwrap();
     let version = store.swap("k", first, text("2")).await.unwrap();
-    store.write(NAME, 0, vec![text("sealed")]).await.unwrap();
+    write(&store, NAME, 0, vec![text("sealed")]).await.unwrap();
     store.seal(NAME, 6).await.unwrap();
     drop(store);
     assert!(!folder.path().join("records.sqlite3-wal").exists(), "closed tidily");
@@ -306,6 +354,6 @@ async fn a_local_store_follows_no_link_to_a_blob() {
     std::fs::create_dir(folder.path().join("d/01")).unwrap();
     std::os::unix::fs::symlink(&outside, folder.path().join("d/01").join(NAME)).unwrap();
     assert!(matches!(BlobStore::open(&store, NAME).await, Err(Failure::Io(_))));
-    assert!(matches!(store.write(NAME, 0, vec![text("overwritten")]).await, Err(Failure::Io(_))));
+    assert!(matches!(write(&store, NAME, 0, vec![text("overwritten")]).await, Err(Failure::Io(_))));
     assert_eq!(std::fs::read_to_string(&outside).unwrap(), "secret");
 }

@@ -2,18 +2,12 @@
 
 use super::{CONTENT_DIGEST, Call, Reply};
 use crate::http::answer::Fault;
+use crate::http::download::Download;
 use crate::oci::{ByteRange, Digest, RangeRequest, RepositoryName};
-use crate::storage::{BlobFile, Failure};
 use axum::body::Body;
 use axum::response::Response;
-use bytes::Bytes;
-use futures_util::stream::{self, Stream};
 use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE, RANGE};
 use http::{Method, StatusCode};
-use std::sync::Arc;
-
-/// How much is read, and held in memory for a download, at once.
-const CHUNK: u64 = 256 * 1024;
 
 pub(super) async fn answer(call: &Call, repository: &RepositoryName, digest: &Digest) -> Result<Response, Fault> {
     match call.parts.method {
@@ -49,7 +43,7 @@ async fn pull(call: &Call, repository: &RepositoryName, digest: &Digest) -> Resu
     if call.parts.method == Method::HEAD || length == 0 {
         return Ok(reply.empty());
     }
-    Ok(reply.body(Body::from_stream(bytes(blob.file, first, length))))
+    Ok(reply.body(Body::new(Download::new(blob.file, first, length))))
 }
 
 /// `Range` counts for a GET only, and not if the client's part is of something else (RFC 9110, 13.1.5).
@@ -59,18 +53,4 @@ fn range(call: &Call, etag: &str, size: u64) -> RangeRequest {
         return RangeRequest::Whole;
     }
     RangeRequest::parse(call.header(RANGE), size)
-}
-
-/// Exactly `length` bytes from `first` on, or an error, which cuts the connection.
-fn bytes(file: Arc<dyn BlobFile>, first: u64, length: u64) -> impl Stream<Item = Result<Bytes, Failure>> + Send + 'static {
-    stream::try_unfold((file, first, length), |(file, at, left)| async move {
-        if left == 0 {
-            return Ok(None);
-        }
-        let most = usize::try_from(left.min(CHUNK)).unwrap_or(usize::MAX);
-        let chunk = file.read(at, most).await.and_then(|chunk| if chunk.is_empty() { Err(Failure::Missing) } else { Ok(chunk) });
-        let chunk = chunk.inspect_err(|failure| tracing::error!("a download breaks off after {at} bytes: {failure}"))?;
-        let read = chunk.len() as u64;
-        Ok(Some((chunk, (file, at + read, left.saturating_sub(read)))))
-    })
 }

@@ -1,6 +1,6 @@
 //! Appending to an upload: the body is hashed and written in batches, the next one arriving while the last is worked on.
 
-use super::super::hashing::Hasher;
+use super::super::hashing::{Hasher, Hashing};
 use super::super::marks::contended;
 use super::super::{Body, BodyError, Error, Registry, keys};
 use super::session::{Lock, Session, SessionState};
@@ -115,24 +115,16 @@ impl Registry {
         if chunks.is_empty() {
             return Ok(hasher);
         }
-        let hashed = {
-            let chunks = chunks.clone();
-            tokio::task::spawn_blocking(move || {
-                for chunk in &chunks {
-                    hasher.update(chunk);
-                }
+        let Some((name, offset)) = at else {
+            let hashed = tokio::task::spawn_blocking(move || {
+                chunks.iter().for_each(|chunk| hasher.update(chunk));
                 hasher
-            })
+            });
+            return hashed.await.map_err(|_| Error::Interrupted);
         };
-        let written = async {
-            match at {
-                Some((name, offset)) => self.bytes.write(name, offset, chunks).await,
-                None => Ok(()),
-            }
-        };
-        let (hashed, written) = join(hashed, written).await;
-        written?;
-        hashed.map_err(|_| Error::Interrupted)
+        let hashing = Hashing::new(hasher);
+        self.bytes.write(name, offset, chunks, hashing.look()).await?;
+        hashing.end().ok_or(Error::Interrupted)
     }
 
     /// Runs to its end with the upload's lock even if the caller is given up.

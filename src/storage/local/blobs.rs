@@ -1,35 +1,38 @@
 //! The bytes of blobs, a file each, written in place. What blocks runs on the runtime's blocking threads.
 
-use super::folder::{Folder, open_file, open_folder};
-use super::{Answer, BlobFile, Disk, Failure, OpenError};
+use super::buffers::Buffers;
+use super::folder::{Folder, open_cached, open_file, open_folder};
+use super::reading::OpenBlob;
+use super::{Disk, Failure, Look, OpenError};
 use crate::storage::contract::check_name;
 use bytes::Bytes;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
+use std::io::{self, IoSlice};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-
-/// The most that one read answers with, however much was asked for.
-const LARGEST_READ: usize = 1 << 20;
 
 pub(super) struct Blobs {
     shards: Arc<Shards>,
     turns: Turns,
     disk: Disk,
+    buffers: Buffers,
 }
 
 impl Blobs {
     pub(super) fn open(folder: Arc<Folder>, disk: Disk) -> Result<Self, OpenError> {
         let root = folder.folder("d")?;
         let shards = Shards { root, durable: Mutex::default(), _folder: folder };
-        Ok(Self { shards: Arc::new(shards), turns: Turns::default(), disk })
+        Ok(Self { shards: Arc::new(shards), turns: Turns::default(), disk, buffers: Buffers::default() })
     }
 
-    pub(super) async fn write(&self, name: &str, offset: u64, chunks: Vec<Bytes>) -> Result<(), Failure> {
-        self.change(name, move |shards, name, _| shards.write(name, offset, &chunks)).await
+    pub(super) async fn write(&self, name: &str, offset: u64, chunks: Vec<Bytes>, mut look: Look) -> Result<(), Failure> {
+        self.change(name, move |shards, name, _| {
+            chunks.iter().for_each(|chunk| look(chunk));
+            shards.write(name, offset, &chunks)
+        })
+        .await
     }
 
     pub(super) async fn seal(&self, name: &str, size: u64) -> Result<(), Failure> {
@@ -42,13 +45,15 @@ impl Blobs {
 
     pub(super) async fn open_blob(&self, name: &str) -> Result<OpenBlob, Failure> {
         check_name(name)?;
-        let (shards, name) = (self.shards.clone(), name.to_owned());
-        blocking(move || {
-            let file = shards.open(&name, OFlags::RDONLY)?;
+        let opened = |file: File| {
             let size = file.metadata()?.len();
-            Ok(OpenBlob { file: Arc::new(file), size })
-        })
-        .await
+            Ok(OpenBlob { file: Arc::new(file), size, buffers: self.buffers.clone() })
+        };
+        if let Some(file) = open_cached(&self.shards.root, &format!("{}/{name}", shard(name))) {
+            return opened(file);
+        }
+        let (shards, name) = (self.shards.clone(), name.to_owned());
+        opened(blocking(move || shards.open(&name, OFlags::RDONLY)).await?)
     }
 
     /// Runs `change` when no other one of that blob is running. It cannot be called back: if this future is dropped, the change
@@ -70,7 +75,7 @@ impl Blobs {
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Result<T, Failure> {
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Result<T, Failure> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(Failure::Io(Arc::new(error))))
 }
 
@@ -93,12 +98,7 @@ impl Shards {
         if size > offset {
             file.set_len(offset)?;
         }
-        let mut at = offset;
-        for chunk in chunks {
-            file.write_all_at(chunk, at)?;
-            at += chunk.len() as u64;
-        }
-        Ok(())
+        write_all(&file, chunks, offset)
     }
 
     fn seal(&self, name: &str, size: u64, disk: &Disk) -> Result<(), Failure> {
@@ -154,6 +154,28 @@ impl Shards {
     }
 }
 
+fn write_all(file: &File, chunks: &[Bytes], mut at: u64) -> Result<(), Failure> {
+    /// What one call takes (`IOV_MAX`).
+    const MOST: usize = 1024;
+    for chunks in chunks.chunks(MOST) {
+        let mut slices: Vec<_> = chunks.iter().map(|chunk| IoSlice::new(chunk)).collect();
+        let mut left = &mut slices[..];
+        IoSlice::advance_slices(&mut left, 0); // past those that are empty
+        while !left.is_empty() {
+            match rustix::io::pwritev(file, left, at) {
+                Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
+                Ok(written) => {
+                    at += written as u64;
+                    IoSlice::advance_slices(&mut left, written);
+                }
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(io::Error::from(error).into()),
+            }
+        }
+    }
+    Ok(())
+}
+
 fn shard(name: &str) -> &str {
     name.get(..2).unwrap_or(name)
 }
@@ -176,56 +198,4 @@ impl Turns {
         turns.insert(name.to_owned(), Arc::downgrade(&turn));
         turn
     }
-}
-
-pub(super) struct OpenBlob {
-    file: Arc<File>,
-    size: u64,
-}
-
-impl BlobFile for OpenBlob {
-    fn size(&self) -> u64 {
-        self.size
-    }
-
-    fn read(&self, offset: u64, most: usize) -> Answer<'_, Bytes> {
-        Box::pin(async move {
-            let rest = usize::try_from(self.size.saturating_sub(offset)).unwrap_or(usize::MAX);
-            let buffer = vec![0; rest.min(most).min(LARGEST_READ)];
-            if buffer.is_empty() {
-                return Ok(Bytes::new());
-            }
-            let file = self.file.clone();
-            let bytes = match read_cached(&file, buffer, offset) {
-                Ok(bytes) => bytes,
-                Err(mut buffer) => {
-                    blocking(move || {
-                        let read = file.read_at(&mut buffer, offset)?;
-                        buffer.truncate(read);
-                        Ok(buffer)
-                    })
-                    .await?
-                }
-            };
-            if bytes.is_empty() { Err(Failure::Missing) } else { Ok(bytes.into()) }
-        })
-    }
-}
-
-/// What the page cache has, without waiting for the disk; `Err` gives the buffer back if that is nothing.
-#[cfg(target_os = "linux")]
-fn read_cached(file: &File, mut buffer: Vec<u8>, offset: u64) -> Result<Vec<u8>, Vec<u8>> {
-    let read = rustix::io::preadv2(file, &mut [io::IoSliceMut::new(&mut buffer)], offset, rustix::io::ReadWriteFlags::NOWAIT);
-    match read {
-        Ok(read) if read > 0 => {
-            buffer.truncate(read);
-            Ok(buffer)
-        }
-        _ => Err(buffer),
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn read_cached(_: &File, buffer: Vec<u8>, _: u64) -> Result<Vec<u8>, Vec<u8>> {
-    Err(buffer)
 }

@@ -10,12 +10,14 @@
 //! The path to the folder may lead through symbolic links; inside it none is followed.
 
 mod blobs;
+mod buffers;
 mod folder;
+mod reading;
 mod records;
 
 pub use folder::OpenError;
 
-use super::{Answer, BlobFile, BlobStore, Failure, Record, RecordStore, Version};
+use super::{Answer, BlobFile, BlobStore, Failure, Look, Record, RecordStore, Version};
 use bytes::Bytes;
 use std::fmt;
 use std::path::Path;
@@ -65,8 +67,8 @@ impl RecordStore for Local {
 }
 
 impl BlobStore for Local {
-    fn write<'a>(&'a self, name: &'a str, offset: u64, chunks: Vec<Bytes>) -> Answer<'a, ()> {
-        Box::pin(self.blobs.write(name, offset, chunks))
+    fn write<'a>(&'a self, name: &'a str, offset: u64, chunks: Vec<Bytes>, look: Look) -> Answer<'a, ()> {
+        Box::pin(self.blobs.write(name, offset, chunks, look))
     }
 
     fn seal<'a>(&'a self, name: &'a str, size: u64) -> Answer<'a, ()> {

@@ -1,0 +1,190 @@
+//! The body of a download: what the page cache has is read while hyper asks for it, without another thread. From the first time that
+//! it has nothing, the rest of the answer is read by a thread that may wait for the disk, one read ahead of the client.
+//!
+//! In memory at once: the frame that is being sent and the next one.
+
+use crate::storage::{BlobFile, Failure};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http_body::{Body, Frame, SizeHint};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+/// The most that is read, and sent as one frame, at once.
+const FRAME: u64 = 256 * 1024;
+
+/// Exactly `length` bytes of a file, or an error, which cuts the connection.
+pub(super) struct Download {
+    file: Arc<dyn BlobFile>,
+    at: u64,
+    left: u64,
+    /// The next frame, once the page cache had nothing.
+    ahead: Option<Ahead>,
+}
+
+enum Ahead {
+    Reading(BoxFuture<'static, Result<Bytes, Failure>>),
+    Read(Result<Bytes, Failure>),
+}
+
+impl Download {
+    pub(super) fn new(file: Arc<dyn BlobFile>, first: u64, length: u64) -> Self {
+        Self { file, at: first, left: length, ahead: None }
+    }
+
+    fn most(&self) -> usize {
+        usize::try_from(self.left.min(FRAME)).unwrap_or(usize::MAX)
+    }
+
+    /// Begins to read what comes next; `context` is woken when it is there.
+    fn read_ahead(&mut self, context: &mut Context<'_>) {
+        let (file, at, most) = (self.file.clone(), self.at, self.most());
+        let mut reading: BoxFuture<'static, _> = Box::pin(async move { file.read(at, most).await });
+        self.ahead = Some(match reading.as_mut().poll(context) {
+            Poll::Ready(read) => Ahead::Read(read),
+            Poll::Pending => Ahead::Reading(reading),
+        });
+    }
+
+    /// Takes note of what was read. Nothing but an error comes after an error.
+    fn noted(&mut self, read: Result<Bytes, Failure>) -> Option<Result<Frame<Bytes>, Failure>> {
+        let read = read.and_then(|bytes| if bytes.is_empty() { Err(Failure::Missing) } else { Ok(bytes) });
+        match &read {
+            Ok(bytes) => {
+                self.at += bytes.len() as u64;
+                self.left = self.left.saturating_sub(bytes.len() as u64);
+            }
+            Err(failure) => {
+                tracing::error!("a download breaks off after {} bytes: {failure}", self.at);
+                self.left = 0;
+            }
+        }
+        Some(read.map(Frame::data))
+    }
+}
+
+impl Body for Download {
+    type Data = Bytes;
+    type Error = Failure;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        if self.left == 0 {
+            return Poll::Ready(None);
+        }
+        if self.ahead.is_none() {
+            if let Some(bytes) = self.file.at_hand(self.at, self.most()) {
+                return Poll::Ready(self.noted(Ok(bytes)));
+            }
+            self.read_ahead(context);
+        }
+        let read = match self.ahead.take() {
+            Some(Ahead::Read(read)) => read,
+            Some(Ahead::Reading(mut reading)) => match reading.as_mut().poll(context) {
+                Poll::Ready(read) => read,
+                Poll::Pending => {
+                    self.ahead = Some(Ahead::Reading(reading));
+                    return Poll::Pending;
+                }
+            },
+            None => return Poll::Ready(None),
+        };
+        let frame = self.noted(read);
+        if self.left > 0 {
+            self.read_ahead(context);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::Answer;
+    use http_body_util::BodyExt;
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+    /// A file of `size` bytes, each its own offset's last byte, of which `cached` are at hand. Notes the reads that may wait.
+    #[derive(Default)]
+    struct Fake {
+        size: u64,
+        cached: AtomicU64,
+        broken: AtomicBool,
+        reads: Mutex<Vec<(u64, usize)>>,
+    }
+
+    impl Fake {
+        fn part(&self, at: u64, most: usize) -> Bytes {
+            (at..self.size).take(most).map(|offset| offset.to_le_bytes()[0]).collect()
+        }
+    }
+
+    impl BlobFile for Fake {
+        fn size(&self) -> u64 {
+            self.size
+        }
+
+        fn at_hand(&self, offset: u64, most: usize) -> Option<Bytes> {
+            let cached = usize::try_from(self.cached.load(Ordering::SeqCst).saturating_sub(offset)).unwrap();
+            Some(self.part(offset, most.min(cached))).filter(|part| !part.is_empty())
+        }
+
+        fn read(&self, offset: u64, most: usize) -> Answer<'_, Bytes> {
+            Box::pin(async move {
+                self.reads.lock().unwrap().push((offset, most));
+                tokio::task::yield_now().await;
+                if self.broken.load(Ordering::SeqCst) { Err(Failure::Missing) } else { Ok(self.part(offset, most)) }
+            })
+        }
+    }
+
+    const FRAME: usize = super::FRAME as usize;
+
+    async fn all(file: &Arc<Fake>, first: u64, length: u64) -> Bytes {
+        Download::new(file.clone(), first, length).collect().await.unwrap().to_bytes()
+    }
+
+    #[tokio::test]
+    async fn what_is_at_hand_is_sent_without_a_read_that_may_wait() {
+        let file = Arc::new(Fake { size: 600_000, cached: 600_000.into(), ..Fake::default() });
+        assert_eq!(all(&file, 0, 600_000).await, file.part(0, 600_000));
+        assert_eq!(all(&file, 7, 300_001).await, file.part(7, 300_001));
+        assert_eq!(*file.reads.lock().unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn from_the_first_miss_on_the_rest_is_read_elsewhere_one_frame_ahead() {
+        let size = 3 * FRAME + 10;
+        let file = Arc::new(Fake { size: size as u64, cached: 100.into(), ..Fake::default() });
+        let mut download = Download::new(file.clone(), 50, size as u64 - 50);
+        assert_eq!(download.frame().await.unwrap().unwrap().into_data().unwrap(), file.part(50, 50));
+        assert_eq!(download.frame().await.unwrap().unwrap().into_data().unwrap(), file.part(100, FRAME));
+        file.cached.store(u64::MAX, Ordering::SeqCst);
+        assert_eq!(file.reads.lock().unwrap().len(), 2, "the next one is under way, and no more");
+        assert_eq!(download.size_hint().exact(), Some((size - 100 - FRAME) as u64));
+        let rest = download.collect().await.unwrap().to_bytes();
+        assert_eq!(rest, file.part(100 + FRAME as u64, usize::MAX));
+        let at = |n: usize| 100 + (n * FRAME) as u64;
+        assert_eq!(*file.reads.lock().unwrap(), [(at(0), FRAME), (at(1), FRAME), (at(2), FRAME - 90)]);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_fails_or_ends_early_breaks_the_download_off() {
+        let file = Arc::new(Fake { size: 10, cached: 5.into(), broken: true.into(), ..Fake::default() });
+        let mut download = Download::new(file, 0, 10);
+        assert!(download.frame().await.unwrap().is_ok());
+        assert!(download.frame().await.unwrap().is_err());
+        assert!(download.frame().await.is_none());
+        let short = Arc::new(Fake { size: 10, ..Fake::default() });
+        assert!(Download::new(short, 0, 11).collect().await.is_err());
+    }
+}

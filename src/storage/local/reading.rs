@@ -1,0 +1,69 @@
+//! Reading blobs: from the page cache on the calling thread, and by a thread that may wait where the cache has nothing.
+
+use super::buffers::Buffers;
+use super::{Answer, BlobFile, Failure, blobs};
+use bytes::Bytes;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+pub(super) struct OpenBlob {
+    pub file: Arc<File>,
+    pub size: u64,
+    pub buffers: Buffers,
+}
+
+impl OpenBlob {
+    /// How much a read at `offset` may answer with.
+    fn room(&self, offset: u64, most: usize) -> usize {
+        usize::try_from(self.size.saturating_sub(offset)).unwrap_or(usize::MAX).min(most)
+    }
+}
+
+impl BlobFile for OpenBlob {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn at_hand(&self, offset: u64, most: usize) -> Option<Bytes> {
+        let room = self.room(offset, most);
+        if room == 0 {
+            return None;
+        }
+        let mut buffer = self.buffers.take(room);
+        match read_cached(&self.file, buffer.room(), offset) {
+            Some(read) if read > 0 => Some(buffer.filled(read)),
+            _ => None,
+        }
+    }
+
+    fn read(&self, offset: u64, most: usize) -> Answer<'_, Bytes> {
+        let room = self.room(offset, most);
+        let (file, buffers) = (self.file.clone(), self.buffers.clone());
+        Box::pin(async move {
+            if room == 0 {
+                return Ok(Bytes::new());
+            }
+            blobs::blocking(move || {
+                let mut buffer = buffers.take(room);
+                match file.read_at(buffer.room(), offset)? {
+                    0 => Err(Failure::Missing), // shorter than it was
+                    read => Ok(buffer.filled(read)),
+                }
+            })
+            .await
+        })
+    }
+}
+
+/// What the page cache has. `None` also where the file system cannot tell what it has (`EOPNOTSUPP`), and on any other error: it is
+/// the next, ordinary read that reports it.
+#[cfg(target_os = "linux")]
+fn read_cached(file: &File, room: &mut [u8], offset: u64) -> Option<usize> {
+    rustix::io::preadv2(file, &mut [std::io::IoSliceMut::new(room)], offset, rustix::io::ReadWriteFlags::NOWAIT).ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn read_cached(_: &File, _: &mut [u8], _: u64) -> Option<usize> {
+    None
+}

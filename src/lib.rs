@@ -13,7 +13,7 @@
 //!
 //! | rank | modules |
 //! |---|---|
-//! | 0 | [`oci`], [`spiffe_id`], [`clock`], [`secret`], [`limits`]: vocabulary, no I/O |
+//! | 0 | [`oci`], [`spiffe_id`], [`clock`], [`secret`], [`limits`], [`recent`]: vocabulary, no I/O |
 //! | 1 | [`trust`] verifies, [`storage`] keeps records and bytes, [`expr`] wraps CEL |
 //! | 2 | [`identity`]: from a credential to an identity |
 //! | 3 | [`access`]: from an identity to a permit |
@@ -34,6 +34,7 @@ pub mod http;
 pub mod identity;
 pub mod limits;
 pub mod oci;
+pub mod recent;
 pub mod registry;
 pub mod secret;
 pub mod server;

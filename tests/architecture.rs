@@ -9,7 +9,7 @@ use syn::visit::Visit;
 
 /// The modules by rank. A new module gets its line here and in `lib.rs`.
 const RANKS: &[&[&str]] = &[
-    &["oci", "spiffe_id", "clock", "secret", "limits"],
+    &["oci", "spiffe_id", "clock", "secret", "limits", "recent"],
     &["trust", "storage", "expr"],
     &["identity"],
     &["access"],

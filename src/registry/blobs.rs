@@ -87,8 +87,8 @@ impl Registry {
 
     /// Name and size of the bytes that the repository may serve.
     async fn linked(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<(String, u64)>, Error> {
-        let link = self.records.read::<LinkRecord>(&keys::link(digest, repository)).await?;
-        Ok(link.and_then(|(_, link)| Some((link.generation?, link.size))))
+        let link = self.records.look_up::<LinkRecord>(&keys::link(digest, repository)).await?;
+        Ok(link.and_then(|link| Some((link.generation.clone()?, link.size))))
     }
 
     async fn linked_for(&self, reader: &Reader<'_>, digest: &Digest) -> Result<bool, Error> {

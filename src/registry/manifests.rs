@@ -104,12 +104,12 @@ impl Registry {
     }
 
     pub(super) async fn stored(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<StoredManifest>, Error> {
-        let record = self.records.read::<ManifestRecord>(&keys::manifest(repository, digest)).await?;
-        Ok(record.filter(|(_, record)| record.is_readable()).map(|(_, ManifestRecord { header, bytes })| StoredManifest {
-            media_type: header.media_type,
+        let record = self.records.look_up::<ManifestRecord>(&keys::manifest(repository, digest)).await?;
+        Ok(record.filter(|record| record.is_readable()).map(|record| StoredManifest {
+            media_type: record.header.media_type.clone(),
             digest: digest.clone(),
-            bytes,
-            subject: header.subject.map(|subject| subject.0),
+            bytes: record.bytes.clone(),
+            subject: record.header.subject.as_ref().map(|subject| subject.0.clone()),
         }))
     }
 

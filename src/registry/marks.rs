@@ -3,16 +3,28 @@
 
 use super::Error;
 use super::records::{Format, Mark, MarkState, Stored};
+use crate::recent::Recent;
 use crate::storage::{self, Failure, RecordStore, Version};
-use std::sync::Arc;
+use std::any::Any;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// How often a compare-and-swap is tried again when somebody else was faster. Each loss is somebody's progress.
 pub(super) const TRIES: usize = 100;
 /// How many keys are listed at once.
 pub(super) const LISTED: usize = 1000;
 
+/// Bytes of records that are kept decoded.
+const DECODED: usize = 16 << 20;
+/// What a decoded record weighs beside its bytes, about.
+const OVERHEAD: usize = 512;
+
+/// Cheap to clone; all clones share what is decoded.
 #[derive(Clone)]
-pub(super) struct Records(pub(super) Arc<dyn RecordStore>);
+pub(super) struct Records {
+    store: Arc<dyn RecordStore>,
+    /// A version names one state of one record, so this is never stale: it is the store that says which version counts now.
+    decoded: Arc<Mutex<Recent<Version, Arc<dyn Any + Send + Sync>>>>,
+}
 
 #[derive(Debug, thiserror::Error)]
 #[error("the record {key} cannot be read or written as this version does: {source}; it is damaged, or another version made it")]
@@ -39,28 +51,44 @@ fn unless_conflict<T>(answer: Result<T, Failure>) -> Result<Option<T>, Error> {
 }
 
 impl Records {
+    pub(super) fn new(store: Arc<dyn RecordStore>) -> Self {
+        Self { store, decoded: Arc::new(Mutex::new(Recent::new(DECODED))) }
+    }
+
+    /// As [`Records::read`], for those who only read: a state of a record that was decoded lately is not decoded again.
+    pub(super) async fn look_up<T: Stored + Send + Sync + 'static>(&self, key: &str) -> Result<Option<Arc<T>>, Error> {
+        let Some(storage::Record { version, value }) = self.store.get(key).await? else { return Ok(None) };
+        let known = self.decoded.lock().unwrap_or_else(PoisonError::into_inner).get(&version);
+        if let Some(known) = known.and_then(|known| known.downcast::<T>().ok()) {
+            return Ok(Some(known));
+        }
+        let decoded = Arc::new(T::decode(&value).map_err(unreadable(key))?);
+        self.decoded.lock().unwrap_or_else(PoisonError::into_inner).put(version, decoded.clone(), value.len() + OVERHEAD);
+        Ok(Some(decoded))
+    }
+
     pub(super) async fn read<T: Stored>(&self, key: &str) -> Result<Option<(Version, T)>, Error> {
-        let Some(storage::Record { version, value }) = self.0.get(key).await? else { return Ok(None) };
+        let Some(storage::Record { version, value }) = self.store.get(key).await? else { return Ok(None) };
         Ok(Some((version, T::decode(&value).map_err(unreadable(key))?)))
     }
 
     /// `None` if the record exists.
     pub(super) async fn create<T: Stored>(&self, key: &str, record: &T) -> Result<Option<Version>, Error> {
-        unless_conflict(self.0.create(key, record.encode().map_err(unreadable(key))?).await)
+        unless_conflict(self.store.create(key, record.encode().map_err(unreadable(key))?).await)
     }
 
     /// `None` if the record has changed.
     pub(super) async fn swap<T: Stored>(&self, key: &str, expected: Version, record: &T) -> Result<Option<Version>, Error> {
-        unless_conflict(self.0.swap(key, expected, record.encode().map_err(unreadable(key))?).await)
+        unless_conflict(self.store.swap(key, expected, record.encode().map_err(unreadable(key))?).await)
     }
 
     /// `false` if the record has changed.
     pub(super) async fn delete(&self, key: &str, expected: Version) -> Result<bool, Error> {
-        Ok(unless_conflict(self.0.delete(key, expected).await)?.is_some())
+        Ok(unless_conflict(self.store.delete(key, expected).await)?.is_some())
     }
 
     pub(super) async fn list(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<String>, Error> {
-        Ok(self.0.list(prefix, after, limit).await?)
+        Ok(self.store.list(prefix, after, limit).await?)
     }
 
     pub(super) async fn is_marked(&self, key: &str) -> Result<bool, Error> {

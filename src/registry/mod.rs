@@ -50,7 +50,7 @@ pub struct Registry {
 impl Registry {
     #[must_use]
     pub fn new(records: Arc<dyn RecordStore>, blobs: Arc<dyn BlobStore>, clock: Clock) -> Self {
-        Self { records: Records(records), bytes: blobs, clock, locks: uploads::Locks::default() }
+        Self { records: Records::new(records), bytes: blobs, clock, locks: uploads::Locks::default() }
     }
 }
 

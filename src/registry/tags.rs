@@ -23,8 +23,8 @@ impl Registry {
     }
 
     pub(super) async fn tag_target(&self, repository: &RepositoryName, tag: &Tag) -> Result<Option<Digest>, Error> {
-        let record = self.records.read::<TagRecord>(&keys::tag(repository, tag)).await?;
-        Ok(record.map(|(_, record)| record.digest.0))
+        let record = self.records.look_up::<TagRecord>(&keys::tag(repository, tag)).await?;
+        Ok(record.map(|record| record.digest.0.clone()))
     }
 
     /// Whether policy would let the tag be written as things stand.

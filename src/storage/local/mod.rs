@@ -11,6 +11,7 @@
 
 mod blobs;
 mod buffers;
+mod cache;
 mod folder;
 mod reading;
 mod records;

@@ -1,0 +1,114 @@
+//! A map that forgets what nobody has asked for lately, so that it never weighs more than it may.
+//!
+//! It has two generations. What is put or asked for is in the young one; when that weighs half of what is allowed, it becomes the old
+//! one, and what nobody asked for since the last time is dropped. So everything costs the same however much is in it, and what is in
+//! use stays.
+
+use std::borrow::Borrow;
+use std::collections::HashMap;
+use std::hash::Hash;
+
+/// Keys and values that were put or asked for lately. The values are cheap to clone.
+#[derive(Debug)]
+pub struct Recent<K, V> {
+    young: HashMap<K, Weighed<V>>,
+    old: HashMap<K, Weighed<V>>,
+    /// Of the young generation.
+    weight: usize,
+    most: usize,
+}
+
+#[derive(Debug)]
+struct Weighed<V> {
+    value: V,
+    weight: usize,
+}
+
+impl<K: Hash + Eq, V: Clone> Recent<K, V> {
+    /// Everything in it weighs `most` together at most, in the unit of [`Recent::put`].
+    #[must_use]
+    pub fn new(most: usize) -> Self {
+        Self { young: HashMap::new(), old: HashMap::new(), weight: 0, most }
+    }
+
+    pub fn get<Q: Hash + Eq + ?Sized>(&mut self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+    {
+        if let Some(found) = self.young.get(key) {
+            return Some(found.value.clone());
+        }
+        let (key, found) = self.old.remove_entry(key)?;
+        let value = found.value.clone();
+        self.put(key, found.value, found.weight);
+        Some(value)
+    }
+
+    /// What weighs more than a generation may is not kept.
+    pub fn put(&mut self, key: K, value: V, weight: usize) {
+        self.remove(&key);
+        let most = self.most / 2;
+        if weight > most {
+            return;
+        }
+        if self.weight + weight > most {
+            self.old = std::mem::take(&mut self.young);
+            self.weight = 0;
+        }
+        self.weight += weight;
+        self.young.insert(key, Weighed { value, weight });
+    }
+
+    pub fn remove<Q: Hash + Eq + ?Sized>(&mut self, key: &Q)
+    where
+        K: Borrow<Q>,
+    {
+        if let Some(removed) = self.young.remove(key) {
+            self.weight -= removed.weight;
+        }
+        self.old.remove(key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_never_weighs_more_than_it_may() {
+        let mut recent = Recent::new(100);
+        for key in 0..1000 {
+            recent.put(key, key, 1 + key % 7);
+            let weight = |map: &HashMap<usize, Weighed<usize>>| map.values().map(|found| found.weight).sum::<usize>();
+            assert_eq!(recent.weight, weight(&recent.young));
+            assert!(weight(&recent.young) + weight(&recent.old) <= 100);
+        }
+        recent.put(0, 0, 51);
+        assert_eq!(recent.get(&0), None, "too heavy");
+    }
+
+    #[test]
+    fn what_is_asked_for_stays_and_the_rest_goes() {
+        let mut recent = Recent::new(10);
+        recent.put("kept", 1, 1);
+        recent.put("forgotten", 2, 1);
+        for key in ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"] {
+            assert_eq!(recent.get("kept"), Some(1));
+            recent.put(key, 0, 1);
+        }
+        assert_eq!(recent.get("forgotten"), None);
+    }
+
+    #[test]
+    fn a_later_value_replaces_and_a_removed_one_is_gone() {
+        let mut recent = Recent::new(10);
+        recent.put("k", 1, 2);
+        recent.put("k", 2, 3);
+        assert_eq!((recent.get("k"), recent.weight), (Some(2), 3));
+        recent.put("other", 0, 5); // makes "k" old
+        recent.remove("k");
+        assert_eq!((recent.get("k"), recent.get("other")), (None, Some(0)));
+        recent.remove("other");
+        assert_eq!(recent.weight, 0);
+    }
+}

@@ -1,0 +1,156 @@
+//! Records in memory. The process owns the store, and this stands between its readers and its one writer, so nothing stale is served:
+//! before a change is committed the record leaves the cache, and until the commit is over nobody puts it back. A reader meanwhile
+//! sees what the table says.
+
+use super::{Failure, Record};
+use crate::recent::Recent;
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// How many parts the cache has, each with its own lock.
+const SHARDS: usize = 16;
+/// Bytes of keys and values in all of it.
+const MOST: usize = 32 << 20;
+/// Larger values are read anew each time.
+const LARGEST: usize = 512 << 10;
+/// What an entry weighs beside its key and its value, about.
+const OVERHEAD: usize = 128;
+
+pub(super) struct Cache {
+    shards: [Mutex<Shard>; SHARDS],
+    hasher: RandomState,
+}
+
+struct Shard {
+    records: Recent<String, Record>,
+    /// What is being committed.
+    changing: HashSet<String>,
+    /// How often anything began or ceased to change.
+    changes: u64,
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        let shard = |_| Shard { records: Recent::new(MOST / SHARDS), changing: HashSet::new(), changes: 0 };
+        Self { shards: std::array::from_fn(|index| Mutex::new(shard(index))), hasher: RandomState::new() }
+    }
+}
+
+impl Cache {
+    /// The record, by `read` if it is not here.
+    pub(super) fn get(&self, key: &str, read: impl FnOnce() -> Result<Option<Record>, Failure>) -> Result<Option<Record>, Failure> {
+        let changes = {
+            let mut shard = self.shard(key);
+            if let Some(record) = shard.records.get(key) {
+                return Ok(Some(record));
+            }
+            shard.changes
+        };
+        let found = read()?;
+        if let Some(record) = &found
+            && record.value.len() <= LARGEST
+        {
+            let mut shard = self.shard(key);
+            // What was read may be older than a commit that began or ended meanwhile.
+            if shard.changes == changes && !shard.changing.contains(key) {
+                shard.records.put(key.to_owned(), record.clone(), key.len() + record.value.len() + OVERHEAD);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Runs `commit`, which changes these records at most.
+    pub(super) fn change<'a, T>(&self, keys: impl Iterator<Item = &'a str> + Clone, commit: impl FnOnce() -> T) -> T {
+        for key in keys.clone() {
+            let mut shard = self.shard(key);
+            shard.records.remove(key);
+            shard.changes += 1;
+            shard.changing.insert(key.to_owned());
+        }
+        let done = commit();
+        for key in keys {
+            let mut shard = self.shard(key);
+            shard.changes += 1;
+            shard.changing.remove(key);
+        }
+        done
+    }
+
+    fn shard(&self, key: &str) -> MutexGuard<'_, Shard> {
+        let index = usize::try_from(self.hasher.hash_one(key) % SHARDS as u64).unwrap_or(0);
+        #[expect(clippy::indexing_slicing, reason = "the remainder is smaller than the number of shards")]
+        self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::Version;
+    use bytes::Bytes;
+    use std::cell::Cell;
+
+    fn record(version: i64) -> Record {
+        Record { version: Version(version), value: Bytes::from(vec![0; 10]) }
+    }
+
+    /// What the cache says of "k" when the table says `version`, and whether it asked the table.
+    fn get(cache: &Cache, version: i64) -> (i64, bool) {
+        let asked = Cell::new(false);
+        let found = cache.get("k", || {
+            asked.set(true);
+            Ok(Some(record(version)))
+        });
+        (found.unwrap().unwrap().version.0, asked.get())
+    }
+
+    #[test]
+    fn a_record_is_read_once() {
+        let cache = Cache::default();
+        assert_eq!(get(&cache, 1), (1, true));
+        assert_eq!(get(&cache, 2), (1, false));
+        assert_eq!(cache.get("other", || Ok(None)).unwrap(), None);
+        assert_eq!(cache.get("other", || Ok(Some(record(3)))).unwrap(), Some(record(3)), "what is not there is not kept");
+    }
+
+    #[test]
+    fn while_a_record_changes_the_table_is_asked_and_afterwards_once_more() {
+        let cache = Cache::default();
+        get(&cache, 1);
+        cache.change(["k"].into_iter(), || {
+            assert_eq!(get(&cache, 1), (1, true), "not committed yet");
+            assert_eq!(get(&cache, 2), (2, true), "committed, and not yet acknowledged");
+        });
+        assert_eq!(get(&cache, 2), (2, true));
+        assert_eq!(get(&cache, 3), (2, false));
+    }
+
+    #[test]
+    fn what_was_read_before_a_commit_is_not_put_after_it() {
+        let cache = Cache::default();
+        let old = cache.get("k", || {
+            cache.change(["k", "k"].into_iter(), || ());
+            Ok(Some(record(1)))
+        });
+        assert_eq!(old.unwrap(), Some(record(1)));
+        assert_eq!(get(&cache, 2), (2, true));
+    }
+
+    #[test]
+    fn what_was_read_before_a_commit_is_not_put_while_it_runs() {
+        let cache = Cache::default();
+        cache.change(["k"].into_iter(), || {
+            assert_eq!(get(&cache, 1), (1, true));
+            assert_eq!(get(&cache, 2), (2, true));
+        });
+    }
+
+    #[test]
+    fn large_values_are_not_kept() {
+        let cache = Cache::default();
+        let large = || Ok(Some(Record { version: Version(1), value: Bytes::from(vec![0; LARGEST + 1]) }));
+        assert!(cache.get("k", large).unwrap().is_some());
+        assert_eq!(get(&cache, 2), (2, true));
+    }
+}

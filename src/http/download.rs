@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 /// The most that is read, and sent as one frame, at once.
-const FRAME: u64 = 256 * 1024;
+const FRAME: usize = 256 * 1024;
 
 /// Exactly `length` bytes of a file, or an error, which cuts the connection.
 pub(super) struct Download {
@@ -34,7 +34,7 @@ impl Download {
     }
 
     fn most(&self) -> usize {
-        usize::try_from(self.left.min(FRAME)).unwrap_or(usize::MAX)
+        usize::try_from(self.left).unwrap_or(usize::MAX).min(FRAME)
     }
 
     /// Begins to read what comes next; `context` is woken when it is there.
@@ -146,8 +146,6 @@ mod tests {
             })
         }
     }
-
-    const FRAME: usize = super::FRAME as usize;
 
     async fn all(file: &Arc<Fake>, first: u64, length: u64) -> Bytes {
         Download::new(file.clone(), first, length).collect().await.unwrap().to_bytes()

@@ -13,7 +13,7 @@
 //!
 //! | rank | modules |
 //! |---|---|
-//! | 0 | [`oci`], [`spiffe_id`], [`clock`], [`secret`], [`limits`], [`recent`]: vocabulary, no I/O |
+//! | 0 | [`oci`], [`spiffe_id`], [`clock`], [`secret`], [`limits`], [`recent`], [`telemetry`]: vocabulary, no I/O |
 //! | 1 | [`trust`] verifies, [`storage`] keeps records and bytes, [`expr`] wraps CEL |
 //! | 2 | [`identity`]: from a credential to an identity |
 //! | 3 | [`access`]: from an identity to a permit |
@@ -40,4 +40,5 @@ pub mod secret;
 pub mod server;
 pub mod spiffe_id;
 pub mod storage;
+pub mod telemetry;
 pub mod trust;

@@ -9,7 +9,7 @@ use syn::visit::Visit;
 
 /// The modules by rank. A new module gets its line here and in `lib.rs`.
 const RANKS: &[&[&str]] = &[
-    &["oci", "spiffe_id", "clock", "secret", "limits", "recent"],
+    &["oci", "spiffe_id", "clock", "secret", "limits", "recent", "telemetry"],
     &["trust", "storage", "expr"],
     &["identity"],
     &["access"],
@@ -33,6 +33,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("tonic", &["trust"]),
     ("reqwest", &["trust", "cli"]),
     ("rcgen", &["cli"]),
+    ("metrics_exporter_prometheus", &["telemetry"]),
     ("jsonwebtoken", &["cli"]),
 ];
 

@@ -4,10 +4,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stderr, reason = "a test")]
 
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use wharfinger::expr::Kind;
+use wharfinger::telemetry::FAMILIES;
 
 fn check(path: &str, expected: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
@@ -21,6 +23,28 @@ fn check(path: &str, expected: &str) {
 #[test]
 fn the_configuration_reference_is_made_from_the_types() {
     check("docs/reference/configuration.md", &wharfinger::config::reference());
+}
+
+#[test]
+fn the_metrics_are_those_that_the_sources_measure() {
+    check("docs/reference/metrics.md", &wharfinger::telemetry::reference());
+    let listed: BTreeSet<_> = FAMILIES.iter().map(|family| family.name.to_owned()).collect();
+    let mut measured = BTreeSet::new();
+    for text in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) {
+        let names = text.split("\"wharfinger_").skip(1).filter_map(|rest| rest.split('"').next());
+        let whole = |name: &&str| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        measured.extend(names.filter(whole).map(|name| format!("wharfinger_{name}")));
+    }
+    assert_eq!(measured, listed, "src/telemetry/families.rs must list what the sources measure");
+}
+
+/// Every source but the list of metrics itself.
+fn sources(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries
+        .filter(|path| !path.ends_with("telemetry/families.rs"))
+        .flat_map(|path| if path.is_dir() { sources(&path) } else { vec![fs::read_to_string(&path).unwrap()] })
+        .collect()
 }
 
 #[test]

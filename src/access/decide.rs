@@ -42,6 +42,12 @@ pub fn decide_write(policy: &Policy, identity: &Identity, repository: &Repositor
     Ok(Permit::new(repository.clone(), identity.principal().clone(), create, update))
 }
 
+/// May this identity read the metrics? They belong to no repository, so there is no permit to be had for them.
+#[must_use]
+pub fn may_read_metrics(policy: &Policy, identity: &Identity) -> bool {
+    policy.shows_metrics_to(identity)
+}
+
 /// Policy does not grant this.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denied {

@@ -11,9 +11,9 @@ mod policy;
 mod reader;
 mod rules;
 
-pub use decide::{Denied, Kind, decide, decide_write};
+pub use decide::{Denied, Kind, decide, decide_write, may_read_metrics};
 pub use glob::InvalidGlob;
 pub use permit::{Action, Create, Delete, Permit, Read, Write};
 pub use policy::{InvalidPolicy, Policy, WhyInvalid};
 pub use reader::Reader;
-pub use rules::{Grant, PatternRules, Rules};
+pub use rules::{Grant, Metrics, PatternRules, Rules};

@@ -15,6 +15,14 @@ pub struct Policy {
     entries: Vec<Entry>,
     admin: Option<CompiledGrant>,
     groups: BTreeMap<String, Users>,
+    metrics: Readers,
+}
+
+/// Who may read the metrics.
+#[derive(Clone, Debug)]
+enum Readers {
+    Authenticated,
+    Listed { users: Users, anonymous: bool },
 }
 
 /// One pattern with what it grants.
@@ -66,7 +74,10 @@ impl Policy {
                 (name, users)
             })
             .collect();
-        if invalid.is_empty() { Ok(Self { entries, admin, groups }) } else { Err(invalid) }
+        let metrics = rules.metrics.unwrap_or_default();
+        let users = Users::compile(&metrics.users, "metrics.users", &mut invalid);
+        let metrics = Readers::Listed { users, anonymous: metrics.anonymous };
+        if invalid.is_empty() { Ok(Self { entries, admin, groups, metrics }) } else { Err(invalid) }
     }
 
     /// What zot does without `accessControl`: everyone who is authenticated may do everything.
@@ -79,7 +90,7 @@ impl Policy {
             default: Actions::ALL,
             anonymous: Actions::default(),
         };
-        Self { entries: vec![entry], admin: None, groups: BTreeMap::new() }
+        Self { entries: vec![entry], admin: None, groups: BTreeMap::new(), metrics: Readers::Authenticated }
     }
 
     /// Whether there is anything at all for those who present no credential.
@@ -99,6 +110,14 @@ impl Policy {
         let named = entry.iter().flat_map(|entry| &entry.policies).chain(&self.admin).filter(|grant| grant.names(identity, &groups));
         let default = entry.map(|entry| entry.default).unwrap_or_default();
         (named.fold(default, |actions, grant| actions.union(grant.actions)), pattern)
+    }
+
+    pub(super) fn shows_metrics_to(&self, identity: &Identity) -> bool {
+        match &self.metrics {
+            Readers::Authenticated => !identity.is_anonymous(),
+            Readers::Listed { anonymous, .. } if identity.is_anonymous() => *anonymous,
+            Readers::Listed { users, .. } => users.name(identity),
+        }
     }
 
     /// The groups of the mapping together with those of `accessControl.groups`.

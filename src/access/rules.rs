@@ -11,6 +11,16 @@ pub struct Rules {
     pub admin: Option<Grant>,
     /// Further groups, by name, and the users in each.
     pub groups: BTreeMap<String, Vec<String>>,
+    /// `metrics`: who may read them on the registry's own address. `None` is nobody.
+    pub metrics: Option<Metrics>,
+}
+
+/// Who may read the metrics. A user is written as in a [`Grant`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Metrics {
+    pub users: Vec<String>,
+    /// Those who presented no credential may too.
+    pub anonymous: bool,
 }
 
 /// What one pattern grants.

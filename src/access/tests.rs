@@ -1,7 +1,7 @@
 //! zot's access control, one test a rule.
 
 use super::*;
-use crate::access::{Action, Create, Delete, Denied, Read, Reader, decide, decide_write};
+use crate::access::{Action, Create, Delete, Denied, Metrics, Read, Reader, decide, decide_write, may_read_metrics};
 use crate::identity::Principal;
 use Action::{Create as C, Delete as D, Read as R, Update as U};
 
@@ -149,6 +149,7 @@ fn the_admin_policy_grants_what_it_lists_everywhere() {
         repositories: vec![entry("app/**", vec![grant(&["root"], &[], &[D])], &[], &[])],
         admin: Some(grant(&["root", ""], &["admins"], &[R, U])),
         groups: BTreeMap::from([("admins".to_owned(), strings(&["ann"]))]),
+        ..Rules::default()
     };
     let policy = Policy::compile(rules).unwrap();
     for (identity, inside, outside) in [
@@ -229,6 +230,7 @@ fn every_mistake_is_reported_with_its_place() {
         ],
         admin: Some(grant(&["spiffe://TD/a"], &[], &[])),
         groups: BTreeMap::from([("g".to_owned(), strings(&["spiffe://td//"]))]),
+        ..Rules::default()
     };
     let found: Vec<(String, WhyInvalid)> =
         Policy::compile(rules).unwrap_err().into_iter().map(|invalid| (invalid.key, invalid.why)).collect();
@@ -246,4 +248,31 @@ fn every_mistake_is_reported_with_its_place() {
     assert_eq!(found[0].1, WhyInvalid::Pattern(InvalidGlob::UnclosedBrace));
     assert_eq!(found[1].1, WhyInvalid::SpiffeId(InvalidPattern::BareTrustDomain));
     assert_eq!(found[2].1, WhyInvalid::PatternTwice);
+}
+
+#[test]
+fn metrics_are_for_those_that_are_named_and_without_rules_for_everyone_authenticated() {
+    let listed = |users: &[&str], anonymous| {
+        let metrics = Some(Metrics { users: strings(users), anonymous });
+        Policy::compile(Rules { metrics, ..Rules::default() }).unwrap()
+    };
+    let anonymous = Identity::anonymous();
+    let named = listed(&["ann", "spiffe://td/monitoring/"], false);
+    for (who, expected) in [
+        (user("ann", &[]), true),
+        (user("bob", &["ann"]), false),
+        (svid("spiffe://td/monitoring/prometheus"), true),
+        (svid("spiffe://td/monitoring"), false),
+        (user("spiffe://td/monitoring/prometheus", &[]), false),
+        (anonymous.clone(), false),
+    ] {
+        assert_eq!(may_read_metrics(&named, &who), expected, "{who:?}");
+    }
+    assert!(may_read_metrics(&listed(&[], true), &anonymous));
+    assert!(!may_read_metrics(&listed(&[], true), &user("ann", &[])), "what the anonymous may is theirs alone");
+    assert!(!may_read_metrics(&policy(vec![]), &user("ann", &[])), "rules that do not mention metrics");
+    assert!(may_read_metrics(&Policy::everything_to_authenticated(), &user("ann", &[])));
+    assert!(!may_read_metrics(&Policy::everything_to_authenticated(), &anonymous));
+    let bad = Policy::compile(Rules { metrics: Some(Metrics { users: strings(&["spiffe://TD"]), anonymous: false }), ..Rules::default() });
+    assert_eq!(bad.unwrap_err()[0].key, "metrics.users[0] (spiffe://TD)");
 }

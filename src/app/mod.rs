@@ -10,6 +10,7 @@ use crate::identity::{Authenticator, Peer, Presented};
 use crate::registry::Registry;
 use crate::server::{self, Judge, Reloader, TlsSettings};
 use crate::storage::local::Local;
+use crate::telemetry::{self, Scrape};
 use crate::trust::source::Tasks;
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
@@ -46,6 +47,7 @@ pub struct Registrar {
 impl Registrar {
     /// Opens the sources, the store and the listeners. An issuer or a Workload API that does not answer is no mistake.
     pub async fn open(config: Config, clock: Clock) -> Result<Self, Vec<Mistake>> {
+        telemetry::install();
         let mut opened = sources::open(config.issuers, config.domains, config.workload_api.as_deref(), &clock);
         for skipped in &opened.skipped {
             tracing::warn!("{skipped}");
@@ -78,6 +80,7 @@ impl Registrar {
             registry: Registry::new(store.clone(), store, clock.clone()),
             clock: clock.clone(),
             ready: Arc::new(AtomicBool::new(false)),
+            scrape: Scrape::default(),
         };
         Ok(Self { listener, health, app, tls, tasks: opened.tasks, clock })
     }
@@ -99,11 +102,10 @@ impl Registrar {
         let ready = app.ready.clone();
         let plain = || server::Settings { tls: None, limits: server::Limits::default() };
         let settings = server::Settings { tls: tls.clone(), ..plain() };
+        let probes = http::health_router(app.clone());
         let health = async {
             match health {
-                Some(listener) => {
-                    server::run(listener, plain(), http::health_router(ready.clone()), clock.clone(), std::future::pending()).await
-                }
+                Some(listener) => server::run(listener, plain(), probes, clock.clone(), std::future::pending()).await,
                 None => std::future::pending().await,
             }
         };
@@ -130,6 +132,7 @@ impl Registrar {
             () = watch_tls => {}
             () = reload_on_hangup(tls.as_ref(), &tasks) => {}
             () = expire_uploads(&registry) => {}
+            () = keep_metrics() => {}
         }
     }
 }
@@ -177,6 +180,14 @@ async fn reload_on_hangup(tls: Option<&Reloader>, tasks: &Tasks) {
         }
     }
     std::future::pending().await
+}
+
+async fn keep_metrics() {
+    let mut ticks = tokio::time::interval(telemetry::UPKEEP_EVERY);
+    loop {
+        ticks.tick().await;
+        telemetry::upkeep();
+    }
 }
 
 async fn expire_uploads(registry: &Registry) {

@@ -260,6 +260,20 @@ pub struct AccessControl {
     /// Named groups of users.
     #[serde(default)]
     pub groups: BTreeMap<String, Group>,
+    /// Who may read `/metrics` on the registry's own address. Default: nobody. The listener of `http.health` asks nobody.
+    pub metrics: Option<Metrics>,
+}
+
+/// `accessControl.metrics`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Metrics {
+    /// Usernames and SPIFFE IDs, as in `policies[]`.
+    #[serde(default)]
+    pub users: Vec<String>,
+    /// `[read]`: those who present no credential, too.
+    #[serde(default)]
+    pub anonymous_policy: Vec<Action>,
 }
 
 /// `accessControl.repositories[]`

@@ -83,6 +83,11 @@ impl Fault {
         Self::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, message)
     }
 
+    pub(super) fn no_metrics() -> Self {
+        let message = "policy does not allow you to read the metrics";
+        Self::new(StatusCode::FORBIDDEN, ErrorCode::Denied, message).log("accessControl.metrics.users does not name this identity")
+    }
+
     pub(super) fn method_not_allowed(allowed: &'static str) -> Self {
         let message = format!("the method is not supported here: use {allowed}");
         Self::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported, message).header(ALLOW, allowed)

@@ -3,6 +3,7 @@
 use super::answer::Fault;
 use super::authority::{self, Origin};
 use super::handlers::{self, Call};
+use super::measure::Measure;
 use super::query::Query;
 use super::route::{InvalidPath, Route};
 use super::{App, Connection, Live, challenge};
@@ -35,8 +36,9 @@ pub(super) async fn serve(app: App, request: Request) -> Response {
     let id = format!("{:016x}", fastrand::u64(..));
     let (parts, body) = request.into_parts();
     let route = Route::parse(parts.uri.path());
+    let measure = Measure::begin(&route, &parts.method, begun);
     if let Ok(Route::Health(probe)) = route {
-        return handlers::health::answer(probe, &app.ready, &parts.method);
+        return measure.end(handlers::health::answer(probe, &app.ready, &parts.method));
     }
     let live = app.live.load_full();
     let (method, path) = (parts.method.clone(), logged_path(&parts, route.as_ref().ok()));
@@ -47,7 +49,7 @@ pub(super) async fn serve(app: App, request: Request) -> Response {
 
     let outcome = match &origin {
         _ if header_bytes(&parts) > HEADER_BYTES => Err(Fault::header_too_large()),
-        Ok(_) => attend(&app, &live, route, parts, body, &mut who).await,
+        Ok(_) => attend(&app, &live, route, parts, Measure::received(body), &mut who).await,
         Err(invalid) => Err((*invalid).into()),
     };
     let (mut response, why) = match outcome {
@@ -62,7 +64,7 @@ pub(super) async fn serve(app: App, request: Request) -> Response {
     }
     response.headers_mut().insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
     log(&id, &method, &path, response.status(), &who, why.as_deref(), begun);
-    response
+    measure.end(response)
 }
 
 /// The size of the header as it came over HTTP/1.1. The server bounds what it buffers, and that only in steps of its buffer.

@@ -13,6 +13,7 @@ mod connection;
 mod download;
 mod handlers;
 mod live;
+mod measure;
 mod query;
 mod route;
 #[cfg(test)]
@@ -23,6 +24,7 @@ pub use live::{Live, Shared};
 
 use crate::clock::Clock;
 use crate::registry::Registry;
+use crate::telemetry::Scrape;
 use axum::Router;
 use axum::extract::{Request, State};
 use std::sync::Arc;
@@ -36,6 +38,8 @@ pub struct App {
     pub clock: Clock,
     /// Set when the server is about to accept requests, and cleared when it drains.
     pub ready: Arc<AtomicBool>,
+    /// What `/metrics` answers with.
+    pub scrape: Scrape,
 }
 
 /// The registry. Expects a [`Connection`] in the extensions of every request.
@@ -43,9 +47,7 @@ pub fn router(app: App) -> Router {
     Router::new().fallback(async |State(app): State<App>, request: Request| auth::serve(app, request).await).with_state(app)
 }
 
-/// Only `/livez`, `/readyz` and `/startupz`, for a listener of their own.
-pub fn health_router(ready: Arc<AtomicBool>) -> Router {
-    Router::new()
-        .fallback(async |State(ready): State<Arc<AtomicBool>>, request: Request| handlers::health::only(&ready, &request))
-        .with_state(ready)
+/// Only `/livez`, `/readyz`, `/startupz` and `/metrics`, for a listener of their own that asks nobody for a credential.
+pub fn health_router(app: App) -> Router {
+    Router::new().fallback(async |State(app): State<App>, request: Request| handlers::health::only(&app, &request)).with_state(app)
 }

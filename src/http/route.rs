@@ -11,6 +11,7 @@ pub(super) enum Route {
     Base,
     Catalog,
     Token,
+    Metrics,
     Health(Probe),
     Manifest(RepositoryName, Reference),
     Blob(RepositoryName, Digest),
@@ -49,6 +50,7 @@ impl Route {
             "/livez" => return Ok(Self::Health(Probe::Live)),
             "/readyz" => return Ok(Self::Health(Probe::Ready)),
             "/startupz" => return Ok(Self::Health(Probe::Startup)),
+            "/metrics" => return Ok(Self::Metrics),
             "/v2" | "/v2/" => return Ok(Self::Base),
             "/v2/_catalog" => return Ok(Self::Catalog),
             "/v2/token" => return Ok(Self::Token),
@@ -74,7 +76,7 @@ impl Route {
 
     pub(super) const fn repository(&self) -> Option<&RepositoryName> {
         match self {
-            Self::Base | Self::Catalog | Self::Token | Self::Health(_) => None,
+            Self::Base | Self::Catalog | Self::Token | Self::Metrics | Self::Health(_) => None,
             Self::Manifest(name, _)
             | Self::Blob(name, _)
             | Self::Uploads(name)
@@ -108,6 +110,7 @@ mod tests {
             ("/v2".to_owned(), Route::Base),
             ("/v2/_catalog".to_owned(), Route::Catalog),
             ("/v2/token".to_owned(), Route::Token),
+            ("/metrics".to_owned(), Route::Metrics),
             ("/livez".to_owned(), Route::Health(Probe::Live)),
             ("/readyz".to_owned(), Route::Health(Probe::Ready)),
             ("/startupz".to_owned(), Route::Health(Probe::Startup)),

@@ -18,6 +18,7 @@ mod bad_input;
 mod commands;
 mod harness;
 mod memory;
+mod metrics;
 mod operations;
 mod refusals;
 mod workloads;

@@ -1,7 +1,7 @@
 //! `accessControl`, beside `http` or, as zot has it, in it.
 
 use super::Build;
-use crate::access::{Action, Grant, PatternRules, Policy, Rules};
+use crate::access::{Action, Grant, Metrics, PatternRules, Policy, Rules};
 use crate::config::raw;
 
 impl Build<'_> {
@@ -41,7 +41,13 @@ fn rules(access: raw::AccessControl) -> Rules {
         repositories: access.repositories.into_iter().map(|(text, repository)| (text, pattern(repository))).collect(),
         admin: access.admin_policy.map(grant),
         groups: access.groups.into_iter().map(|(name, group)| (name, group.users)).collect(),
+        metrics: access.metrics.map(metrics),
     }
+}
+
+fn metrics(metrics: raw::Metrics) -> Metrics {
+    let anonymous = metrics.anonymous_policy.iter().any(|action| matches!(action, raw::Action::Read));
+    Metrics { users: metrics.users, anonymous }
 }
 
 fn grant(grant: raw::Grant) -> Grant {

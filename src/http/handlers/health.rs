@@ -1,6 +1,8 @@
 //! `/livez`, `/readyz` and `/startupz` for orchestrators. None asks for a credential, and none looks beyond this process: a registry
 //! that is restarted because an issuer is down helps nobody.
 
+use super::metrics;
+use crate::http::App;
 use crate::http::route::{Probe, Route};
 use axum::body::Body;
 use axum::extract::Request;
@@ -11,9 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 pub(in crate::http) fn answer(probe: Probe, ready: &AtomicBool, method: &Method) -> Response {
     if !matches!(*method, Method::GET | Method::HEAD) {
-        let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "use GET");
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return response;
+        return use_get();
     }
     // Whatever can answer is alive.
     if probe == Probe::Live || ready.load(Ordering::Acquire) {
@@ -23,12 +23,20 @@ pub(in crate::http) fn answer(probe: Probe, ready: &AtomicBool, method: &Method)
     }
 }
 
-/// For a listener that serves nothing else.
-pub(in crate::http) fn only(ready: &AtomicBool, request: &Request) -> Response {
+/// For a listener that serves nothing else than these and the metrics.
+pub(in crate::http) fn only(app: &App, request: &Request) -> Response {
     match Route::parse(request.uri().path()) {
-        Ok(Route::Health(probe)) => answer(probe, ready, request.method()),
-        _ => plain(StatusCode::NOT_FOUND, "there are /livez, /readyz and /startupz"),
+        Ok(Route::Health(probe)) => answer(probe, &app.ready, request.method()),
+        Ok(Route::Metrics) if matches!(*request.method(), Method::GET | Method::HEAD) => metrics::text(&app.scrape),
+        Ok(Route::Metrics) => use_get(),
+        _ => plain(StatusCode::NOT_FOUND, "there are /livez, /readyz, /startupz and /metrics"),
     }
+}
+
+fn use_get() -> Response {
+    let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "use GET");
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    response
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Response {

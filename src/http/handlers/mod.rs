@@ -5,6 +5,7 @@ mod blobs;
 mod catalog;
 pub(super) mod health;
 mod manifests;
+mod metrics;
 mod referrers;
 mod tags;
 mod token;
@@ -70,6 +71,7 @@ pub(super) async fn answer(call: &Call, route: Route, body: Body) -> Result<Resp
         Route::Base => base::answer(call),
         Route::Catalog => catalog::answer(call).await,
         Route::Token => token::answer(call),
+        Route::Metrics => metrics::answer(call),
         Route::Health(probe) => Ok(health::answer(probe, &call.app.ready, &call.parts.method)),
         Route::Manifest(repository, reference) => manifests::answer(call, &repository, &reference, body).await,
         Route::Blob(repository, digest) => blobs::answer(call, &repository, &digest).await,

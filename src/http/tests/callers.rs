@@ -168,7 +168,7 @@ async fn health_asks_nobody_who_they_are() {
     for (path, status) in [("/livez", 200), ("/readyz", 503), ("/startupz", 503)] {
         assert_eq!(site.get(path).await.status.as_u16(), status, "{path}");
     }
-    let mut alone = super::super::health_router(site.app.ready.clone());
+    let mut alone = super::super::health_router(site.app.clone());
     for (path, status) in [("/livez", 200), ("/readyz", 503), ("/v2/", 404)] {
         let request = ask(Method::GET, path).body(Body::empty()).unwrap();
         assert_eq!(alone.call(request).await.unwrap().status().as_u16(), status, "{path}");

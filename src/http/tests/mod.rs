@@ -13,6 +13,7 @@ use crate::identity::{Authenticator, Issuer, Mapping, MappingSettings};
 use crate::oci::{Algorithm as DigestAlgorithm, Digest};
 use crate::registry::Registry;
 use crate::storage::memory::Memory;
+use crate::telemetry::Scrape;
 use crate::trust::jwks::{self, UseRule};
 use crate::trust::jwt::testing::{Signer, key_set};
 use crate::trust::jwt::{Algorithm, OidcRules};
@@ -87,7 +88,13 @@ impl Site {
         };
         let store = Arc::new(Memory::new());
         let registry = Registry::new(store.clone(), store, clock.clone());
-        let app = App { live: Arc::new(ArcSwap::from_pointee(live)), registry, clock, ready: Arc::new(AtomicBool::new(true)) };
+        let app = App {
+            live: Arc::new(ArcSwap::from_pointee(live)),
+            registry,
+            clock,
+            ready: Arc::new(AtomicBool::new(true)),
+            scrape: Scrape::default(),
+        };
         Self { router: router(app.clone()), app, signer, keys }
     }
 

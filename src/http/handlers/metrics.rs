@@ -1,0 +1,25 @@
+//! `/metrics`: on a listener of its own for whoever reaches it, on the registry's own address for those whom policy names.
+
+use super::Call;
+use crate::access;
+use crate::http::answer::Fault;
+use crate::telemetry::{CONTENT_TYPE, Scrape};
+use axum::body::Body;
+use axum::response::Response;
+use http::{HeaderValue, Method, header};
+
+pub(super) fn answer(call: &Call) -> Result<Response, Fault> {
+    if !access::may_read_metrics(&call.live.policy, &call.identity) {
+        return Err(Fault::no_metrics());
+    }
+    match call.parts.method {
+        Method::GET | Method::HEAD => Ok(text(&call.app.scrape)),
+        _ => Err(Fault::method_not_allowed("GET, HEAD")),
+    }
+}
+
+pub(super) fn text(scrape: &Scrape) -> Response {
+    let mut response = Response::new(Body::from(scrape.text()));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+    response
+}

@@ -1,0 +1,96 @@
+//! Every metric there is. A test holds this list against the sources, and the reference against this list.
+
+use std::fmt::Write as _;
+
+/// One metric with all its label values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Family {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub labels: &'static [&'static str],
+    /// One sentence without its full stop.
+    pub help: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+impl Kind {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Family {
+    Family { name, kind: Kind::Counter, labels, help }
+}
+
+const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Family {
+    Family { name, kind: Kind::Gauge, labels, help }
+}
+
+const fn histogram(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Family {
+    Family { name, kind: Kind::Histogram, labels, help }
+}
+
+/// By name.
+pub const FAMILIES: &[Family] = &[
+    counter("wharfinger_http_received_bytes_total", &[], "Bytes of request bodies that were read"),
+    histogram("wharfinger_http_request_seconds", &["route"], "From a request's header to its answer's header"),
+    gauge("wharfinger_http_requests_in_flight", &[], "Requests whose answer has not been sent to its end"),
+    counter("wharfinger_http_requests_total", &["route", "method", "status"], "Requests that were answered"),
+    counter("wharfinger_http_sent_bytes_total", &[], "Bytes of answers' bodies that were sent"),
+    gauge("wharfinger_info", &["version"], "Always 1; the version that runs"),
+];
+
+/// The upper bounds of every histogram's buckets, in seconds.
+pub(super) const BUCKETS: [f64; 9] = [0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10.0, 60.0, 600.0];
+
+/// The page about them, in Markdown.
+#[must_use]
+pub fn reference() -> String {
+    let mut text = HEAD.to_owned();
+    for Family { name, kind, labels, help } in FAMILIES {
+        let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`")).collect();
+        let _ = writeln!(text, "| `{name}` | {} | {} | {help} |", kind.as_str(), labels.join(", "));
+    }
+    let bounds: Vec<_> = BUCKETS.iter().map(ToString::to_string).collect();
+    let _ = writeln!(text, "\nHistograms have buckets up to {} seconds.", bounds.join(", "));
+    text
+}
+
+const HEAD: &str = "# Metrics
+
+<!-- Made from src/telemetry/families.rs by `UPDATE_DOCS=1 cargo test --test docs`. -->
+
+`GET /metrics` answers in Prometheus's text format: on the listener of `http.health` to whoever reaches it, and on the registry's own
+address to those whom `accessControl.metrics.users` names (to any identity where there is no `accessControl`, as in zot). No label has
+a value that a stranger chose, so their number is bounded by the configuration.
+
+| name | type | labels | meaning |
+|---|---|---|---|
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_say_their_unit_and_are_listed_once_in_order() {
+        for Family { name, kind, help, .. } in FAMILIES {
+            assert!(name.starts_with("wharfinger_"), "{name}");
+            assert_eq!(*kind == Kind::Counter, name.ends_with("_total"), "{name}");
+            assert!(!help.ends_with('.') && !help.is_empty(), "{name}");
+        }
+        assert!(FAMILIES.is_sorted_by(|a, b| a.name < b.name), "not in order");
+    }
+}

@@ -1,0 +1,95 @@
+//! One reading of everything: what was recorded, and what only a look at the present state can say.
+
+use super::exposition::rendered;
+use super::families::FAMILIES;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+/// Of the text that [`Scrape::text`] makes.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Gauges of the present state. They are asked for at each reading, so what is gone is not shown.
+#[derive(Debug, Default)]
+pub struct Samples(BTreeMap<&'static str, String>);
+
+impl Samples {
+    /// One value of the family `name`, which must be listed as a gauge or a counter with these labels.
+    pub fn add(&mut self, name: &'static str, labels: &[(&'static str, &str)], value: f64) {
+        let lines = self.0.entry(name).or_default();
+        let labels: Vec<_> = labels.iter().map(|(label, value)| format!("{label}=\"{}\"", escaped(value))).collect();
+        let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+        let _ = writeln!(lines, "{name}{labels} {value}");
+    }
+
+    fn write(&self, text: &mut String) {
+        for (name, lines) in &self.0 {
+            if let Some(family) = FAMILIES.iter().find(|family| family.name == *name) {
+                let _ = write!(text, "# HELP {name} {}\n# TYPE {name} {}\n{lines}\n", family.help, family.kind.as_str());
+            }
+        }
+    }
+}
+
+/// Reads everything. Cheap to clone.
+#[derive(Clone)]
+pub struct Scrape(Arc<dyn Fn(&mut Samples) + Send + Sync>);
+
+impl Scrape {
+    /// `present` adds what the recorder does not know.
+    pub fn new(present: impl Fn(&mut Samples) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(present))
+    }
+
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut samples = Samples::default();
+        (self.0)(&mut samples);
+        let mut text = rendered();
+        samples.write(&mut text);
+        text
+    }
+}
+
+/// Only what was recorded.
+impl Default for Scrape {
+    fn default() -> Self {
+        Self::new(|_| {})
+    }
+}
+
+impl fmt::Debug for Scrape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Scrape")
+    }
+}
+
+fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::install;
+
+    #[test]
+    fn a_reading_has_what_was_recorded_and_what_is_present() {
+        install();
+        let scrape = Scrape::new(|samples| samples.add("wharfinger_http_requests_in_flight", &[], 3.0));
+        let text = scrape.text();
+        let version = format!("wharfinger_info{{version=\"{}\"}} 1\n", env!("CARGO_PKG_VERSION"));
+        assert!(text.contains(&version), "{text}");
+        assert!(text.contains("# TYPE wharfinger_http_requests_in_flight gauge\nwharfinger_http_requests_in_flight 3\n"), "{text}");
+    }
+
+    #[test]
+    fn label_values_cannot_break_out() {
+        let mut samples = Samples::default();
+        samples.add("wharfinger_info", &[("version", "a\"b\\c\nd")], 1.0);
+        let mut text = String::new();
+        samples.write(&mut text);
+        assert!(text.ends_with("wharfinger_info{version=\"a\\\"b\\\\c\\nd\"} 1\n\n"), "{text}");
+    }
+}

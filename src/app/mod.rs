@@ -11,9 +11,9 @@ use crate::registry::Registry;
 use crate::server::{self, Judge, Reloader, TlsSettings};
 use crate::storage::local::Local;
 use crate::telemetry::{self, Scrape};
-use crate::trust::source::Tasks;
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
+use sources::Sources;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use tokio::signal::unix::{SignalKind, signal};
 /// a key in a file that cannot be used is one.
 pub fn check(config: Config, clock: &Clock) -> Result<(), Vec<Mistake>> {
     let tls = config.tls.clone();
-    let mut opened = sources::open(config.issuers, config.domains, config.workload_api.as_deref(), clock);
+    let mut opened = Sources::new(clock.clone()).open(config.issuers, config.domains, config.workload_api.as_deref());
     opened.mistakes.append(&mut opened.skipped);
     if let Some(Err(why)) = tls.map(|tls| reloader(&tls, None, clock)) {
         opened.mistakes.push(why);
@@ -40,7 +40,7 @@ pub struct Registrar {
     health: Option<TcpListener>,
     app: http::App,
     tls: Option<Reloader>,
-    tasks: Tasks,
+    sources: Sources,
     clock: Clock,
 }
 
@@ -48,7 +48,8 @@ impl Registrar {
     /// Opens the sources, the store and the listeners. An issuer or a Workload API that does not answer is no mistake.
     pub async fn open(config: Config, clock: Clock) -> Result<Self, Vec<Mistake>> {
         telemetry::install();
-        let mut opened = sources::open(config.issuers, config.domains, config.workload_api.as_deref(), &clock);
+        let mut sources = Sources::new(clock.clone());
+        let mut opened = sources.open(config.issuers, config.domains, config.workload_api.as_deref());
         for skipped in &opened.skipped {
             tracing::warn!("{skipped}");
         }
@@ -66,6 +67,7 @@ impl Registrar {
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
+        sources.install(opened.running);
         let store = Arc::new(store);
         let live = Live {
             generation: 1,
@@ -82,7 +84,7 @@ impl Registrar {
             ready: Arc::new(AtomicBool::new(false)),
             scrape: Scrape::default(),
         };
-        Ok(Self { listener, health, app, tls, tasks: opened.tasks, clock })
+        Ok(Self { listener, health, app, tls, sources, clock })
     }
 
     /// Where it listens; the port is real even if the configuration said 0.
@@ -98,7 +100,7 @@ impl Registrar {
 
     /// Serves until `shutdown`, then lets the requests that are running finish. SIGHUP reads TLS and key files again.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { listener, health, app, tls, tasks, clock } = self;
+        let Self { listener, health, app, tls, sources, clock } = self;
         let ready = app.ready.clone();
         let plain = || server::Settings { tls: None, limits: server::Limits::default() };
         let settings = server::Settings { tls: tls.clone(), ..plain() };
@@ -130,7 +132,7 @@ impl Registrar {
             () = serving => {}
             () = health => {}
             () = watch_tls => {}
-            () = reload_on_hangup(tls.as_ref(), &tasks) => {}
+            () = reload_on_hangup(tls.as_ref(), &sources) => {}
             () = expire_uploads(&registry) => {}
             () = keep_metrics() => {}
         }
@@ -169,11 +171,11 @@ fn judge(authenticator: Arc<Authenticator>, clock: Clock) -> Judge {
     })
 }
 
-async fn reload_on_hangup(tls: Option<&Reloader>, tasks: &Tasks) {
+async fn reload_on_hangup(tls: Option<&Reloader>, sources: &Sources) {
     let Ok(mut hangups) = signal(SignalKind::hangup()) else { return std::future::pending().await };
     while hangups.recv().await.is_some() {
         tracing::info!("SIGHUP: reading TLS and key files again");
-        tasks.reload_now();
+        sources.reload();
         let Some(tls) = tls.cloned() else { continue };
         if let Ok(Err(why)) = tokio::task::spawn_blocking(move || tls.reload()).await {
             tracing::error!("the TLS certificate in use stays in use: {why}");

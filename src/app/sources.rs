@@ -1,75 +1,111 @@
-//! Opens every source of keys and gives each issuer and trust domain its own authorities.
+//! The running sources of keys. A configuration asks for some: those that run with the same settings are kept, with their keys
+//! and all, others are opened. Nothing new begins and nothing old ends before the configuration is in force.
 
 use super::WATCH_EVERY;
 use crate::clock::Clock;
 use crate::config::{DomainConfig, DomainSource, IssuerConfig, IssuerKeys, Mistake};
 use crate::identity::{Domain, Issuer};
-use crate::spiffe_id::TrustDomain;
 use crate::trust::Authorities;
-use crate::trust::jwks::KeySet;
-use crate::trust::source::{self, CaSource, DomainKeys, FileSource, Format, OidcSettings, SourceError, Tasks};
-use std::collections::BTreeMap;
+use crate::trust::source::{self, CaSource, Following, Format, OidcSettings, Source, SourceError, WorkloadApi};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+
+/// Every source that runs, by its settings.
+#[derive(Debug)]
+pub(super) struct Sources {
+    clock: Clock,
+    running: Running,
+}
+
+/// The sources of one configuration.
+#[derive(Debug, Default)]
+pub(super) struct Running {
+    sources: Vec<(Wanted, Arc<Source>)>,
+    /// By address.
+    workload_apis: Vec<(String, WorkloadApi)>,
+}
 
 /// What could be opened, and what was wrong.
+#[derive(Debug)]
 pub(super) struct Opened {
     pub issuers: Vec<Issuer>,
     pub domains: Vec<Domain>,
-    pub tasks: Tasks,
+    /// For [`Sources::install`], if there are no mistakes.
+    pub running: Running,
     pub mistakes: Vec<Mistake>,
     /// What cannot be used and harms nothing else: mistakes for `verify`, warnings for `serve`.
     pub skipped: Vec<Mistake>,
 }
 
-pub(super) fn open(issuers: Vec<IssuerConfig>, domains: Vec<DomainConfig>, workload_api: Option<&str>, clock: &Clock) -> Opened {
-    let mut opening = Opening { clock, files: Vec::new(), tasks: Tasks::new(), mistakes: Vec::new(), skipped: Vec::new() };
-    let issuers = opening.issuers(issuers);
-    let from_workload_api = workload_api.map_or_else(BTreeMap::new, |address| opening.workload_api(address, &domains));
-    let domains = domains.into_iter().map(|domain| opening.domain(domain, &from_workload_api)).collect();
-    let Opening { files, mut tasks, mistakes, skipped, .. } = opening;
-    tasks.extend(source::watch(files, clock.clone(), WATCH_EVERY));
-    Opened { issuers, domains, tasks, mistakes, skipped }
+impl Sources {
+    pub(super) fn new(clock: Clock) -> Self {
+        Self { clock, running: Running::default() }
+    }
+
+    /// What these entries need. Asks nobody on the network, changes nothing that runs, and starts nothing.
+    pub(super) fn open(&self, issuers: Vec<IssuerConfig>, domains: Vec<DomainConfig>, workload_api: Option<&str>) -> Opened {
+        let mut opening = Opening { sources: self, workload_api, running: Running::default(), mistakes: Vec::new(), skipped: Vec::new() };
+        let issuers = opening.issuers(issuers);
+        let domains = domains.into_iter().map(|domain| opening.domain(domain)).collect();
+        let Opening { running, mistakes, skipped, .. } = opening;
+        Opened { issuers, domains, running, mistakes, skipped }
+    }
+
+    /// Starts what is new in `running` and ends what is not in it. Needs a tokio runtime.
+    pub(super) fn install(&mut self, running: Running) {
+        for (_, source) in &running.sources {
+            source.start();
+        }
+        self.running = running;
+    }
+
+    /// Has every watched file read again now.
+    pub(super) fn reload(&self) {
+        for (_, source) in &self.running.sources {
+            source.reload();
+        }
+    }
+}
+
+/// A source's settings, by which it is known again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Wanted {
+    Oidc(OidcSettings),
+    File(PathBuf, Format),
+    Inline { name: String, text: String, format: Format },
+    WorkloadApi(String, Following),
 }
 
 struct Opening<'a> {
-    clock: &'a Clock,
-    files: Vec<FileSource>,
-    tasks: Tasks,
+    sources: &'a Sources,
+    workload_api: Option<&'a str>,
+    running: Running,
     mistakes: Vec<Mistake>,
     skipped: Vec<Mistake>,
 }
 
 impl Opening<'_> {
     fn issuers(&mut self, entries: Vec<IssuerConfig>) -> Vec<Issuer> {
-        let mut by_issuer: BTreeMap<String, Arc<Authorities<KeySet>>> = BTreeMap::new();
-        let mut issuers = Vec::new();
+        let mut issuers: Vec<Issuer> = Vec::new();
         for IssuerConfig { key, rules, keys, mapping } in entries {
-            let shared = match by_issuer.get(&rules.issuer) {
-                Some(shared) => shared.clone(),
-                None => {
-                    let opened = self.issuer_keys(&key, keys);
-                    tracing::info!(oidc.issuer = rules.issuer, sources = ?opened, "accepting OIDC ID tokens");
-                    by_issuer.insert(rules.issuer.clone(), opened.clone());
-                    opened
-                }
-            };
-            issuers.push(Issuer { rules, keys: shared, mapping });
+            let shared = issuers.iter().find(|earlier| earlier.rules.issuer == rules.issuer).map(|earlier| earlier.keys.clone());
+            let keys = shared.unwrap_or_else(|| {
+                let opened: Authorities<_> = self.issuer_keys(&key, keys).and_then(|source| source.jwt()).into_iter().collect();
+                tracing::info!(oidc.issuer = rules.issuer, sources = ?opened, "accepting OIDC ID tokens");
+                Arc::new(opened)
+            });
+            issuers.push(Issuer { rules, keys, mapping });
         }
         issuers
     }
 
-    fn issuer_keys(&mut self, key: &str, keys: IssuerKeys) -> Arc<Authorities<KeySet>> {
+    fn issuer_keys(&mut self, key: &str, keys: IssuerKeys) -> Option<Arc<Source>> {
         match keys {
             IssuerKeys::Fetched(settings) => {
                 self.files_of_fetching(key, &settings);
-                source::oidc(settings, self.clock.clone())
+                self.source(key, Wanted::Oidc(settings))
             }
-            IssuerKeys::File(path) => {
-                let opened = self.file(&format!("{key}.jwksFile"), path, Format::OidcJwks);
-                Arc::new(Authorities::new(opened.and_then(|keys| keys.jwt).into_iter().collect()))
-            }
+            IssuerKeys::File(path) => self.source(&format!("{key}.jwksFile"), Wanted::File(path, Format::OidcJwks)),
         }
     }
 
@@ -84,52 +120,14 @@ impl Opening<'_> {
         }
     }
 
-    /// One connection for all trust domains that allow the same staleness.
-    fn workload_api(&mut self, address: &str, domains: &[DomainConfig]) -> BTreeMap<TrustDomain, DomainKeys> {
-        let mut by_staleness: BTreeMap<Duration, Vec<TrustDomain>> = BTreeMap::new();
-        for domain in domains.iter().filter(|domain| domain.sources.contains(&DomainSource::WorkloadApi)) {
-            by_staleness.entry(domain.max_stale).or_default().push(domain.name().clone());
-        }
-        let mut all = BTreeMap::new();
-        for (max_stale, names) in by_staleness {
-            match source::follow(address, &names, self.clock.clone(), max_stale) {
-                Ok((keys, tasks)) => {
-                    self.tasks.extend(tasks);
-                    all.extend(keys);
-                }
-                Err(why) => self.mistakes.push(Mistake::new("http.auth.spiffe.workloadAPI", why.to_string())),
-            }
-        }
-        all
-    }
-
-    fn domain(&mut self, config: DomainConfig, from_workload_api: &BTreeMap<TrustDomain, DomainKeys>) -> Domain {
+    fn domain(&mut self, config: DomainConfig) -> Domain {
         let (mut x509, mut jwt) = (Vec::new(), Vec::new());
-        for (i, wanted) in config.sources.iter().enumerate() {
+        for (i, source) in config.sources.iter().enumerate() {
             let key = format!("{}.bundle[{i}]", config.key);
-            let opened;
-            let keys = match wanted {
-                DomainSource::WorkloadApi => from_workload_api.get(config.name()),
-                DomainSource::File(path) => {
-                    opened = self.file(&key, path.clone(), Format::SpiffeBundleOrPem);
-                    opened.as_ref()
-                }
-                DomainSource::JwksFile(path) => {
-                    opened = self.file(&key, path.clone(), Format::Jwks);
-                    opened.as_ref()
-                }
-                DomainSource::Inline(text) => {
-                    opened = self.note(&key, source::inline(&key, text.as_bytes(), Format::SpiffeBundleOrPem, self.clock.now()));
-                    opened.as_ref()
-                }
-                DomainSource::Jwks(text) => {
-                    opened = self.note(&key, source::inline(&key, text.as_bytes(), Format::Jwks, self.clock.now()));
-                    opened.as_ref()
-                }
-            };
-            let Some(keys) = keys else { continue };
-            x509.extend(keys.x509.clone());
-            jwt.extend(keys.jwt.clone());
+            let Some(wanted) = self.wanted(&key, source, &config) else { continue };
+            let Some(source) = self.source(&key, wanted) else { continue };
+            x509.extend(source.x509());
+            jwt.extend(source.jwt());
         }
         for (accepted, offered, kind) in [(config.accepts_x509, x509.len(), "X.509-SVIDs"), (config.accepts_jwt, jwt.len(), "JWT-SVIDs")] {
             if accepted && offered == 0 && self.mistakes.is_empty() {
@@ -137,42 +135,99 @@ impl Opening<'_> {
                 self.mistakes.push(Mistake::new(format!("{}.bundle", config.key), what));
             }
         }
-        let (x509, jwt) = (Arc::new(Authorities::new(x509)), Arc::new(Authorities::new(jwt)));
+        let (x509, jwt): (Authorities<_>, Authorities<_>) = (x509.into_iter().collect(), jwt.into_iter().collect());
         let name = config.name().as_str();
         tracing::info!(spiffe.trust_domain = name, x509 = ?config.accepts_x509.then_some(&x509), jwt = ?config.accepts_jwt.then_some(&jwt), "accepting SVIDs");
         Domain {
-            x509: config.accepts_x509.then_some(x509),
-            jwt: config.accepts_jwt.then_some(jwt),
+            x509: config.accepts_x509.then(|| Arc::new(x509)),
+            jwt: config.accepts_jwt.then(|| Arc::new(jwt)),
             rules: config.rules,
             mapping: config.mapping,
         }
     }
 
-    fn file(&mut self, key: &str, path: PathBuf, format: Format) -> Option<DomainKeys> {
-        let opened = FileSource::open(path, format, self.clock.now());
-        let (file, keys) = opened.map_err(|why| self.mistakes.push(Mistake::new(key, why.to_string()))).ok()?;
-        self.files.push(file);
-        self.note(key, Ok(keys))
+    fn wanted(&self, key: &str, source: &DomainSource, domain: &DomainConfig) -> Option<Wanted> {
+        let inline = |text: &String, format| Wanted::Inline { name: key.to_owned(), text: text.clone(), format };
+        Some(match source {
+            DomainSource::WorkloadApi => {
+                let following =
+                    Following { trust_domain: domain.name().clone(), max_stale: domain.max_stale, on_denied: domain.on_permission_denied };
+                Wanted::WorkloadApi(self.workload_api?.to_owned(), following)
+            }
+            DomainSource::File(path) => Wanted::File(path.clone(), Format::SpiffeBundleOrPem),
+            DomainSource::JwksFile(path) => Wanted::File(path.clone(), Format::Jwks),
+            DomainSource::Inline(text) => inline(text, Format::SpiffeBundleOrPem),
+            DomainSource::Jwks(text) => inline(text, Format::Jwks),
+        })
     }
 
-    fn note(&mut self, key: &str, opened: Result<DomainKeys, SourceError>) -> Option<DomainKeys> {
-        match opened {
-            Ok(keys) => {
-                self.skipped.extend(keys.skipped.iter().map(|skipped| Mistake::new(key, format!("{skipped}; skipped, the rest counts"))));
-                Some(keys)
-            }
+    /// The source that runs with these settings, or a new one.
+    fn source(&mut self, key: &str, wanted: Wanted) -> Option<Arc<Source>> {
+        let known = |running: &Running| running.sources.iter().find(|(settings, _)| *settings == wanted).map(|(_, source)| source.clone());
+        if let Some(shared) = known(&self.running) {
+            return Some(shared);
+        }
+        let kept = known(&self.sources.running);
+        let source = match kept.map_or_else(|| self.create(&wanted).map(Arc::new), Ok) {
+            Ok(source) => source,
             Err(why) => {
+                let key = if let Wanted::WorkloadApi(..) = wanted { "http.auth.spiffe.workloadAPI" } else { key };
                 self.mistakes.push(Mistake::new(key, why.to_string()));
-                None
+                return None;
+            }
+        };
+        if let Wanted::WorkloadApi(address, _) = &wanted {
+            self.keep_workload_api(address);
+        }
+        let skipped = source.skipped().iter().map(|skipped| Mistake::new(key, format!("{skipped}; skipped, the rest counts")));
+        self.skipped.extend(skipped);
+        self.running.sources.push((wanted, source.clone()));
+        Some(source)
+    }
+
+    fn create(&mut self, wanted: &Wanted) -> Result<Source, SourceError> {
+        let clock = &self.sources.clock;
+        match wanted {
+            Wanted::Oidc(settings) => Ok(source::oidc(settings.clone(), clock.clone())),
+            Wanted::File(path, format) => source::file(path, *format, clock.clone(), WATCH_EVERY),
+            Wanted::Inline { name, text, format } => source::inline(name, text.as_bytes(), *format, clock.now()),
+            Wanted::WorkloadApi(address, following) => {
+                self.keep_workload_api(address);
+                let found = self.running.workload_api(address);
+                let api = match found {
+                    Some(api) => api,
+                    None => {
+                        let api = WorkloadApi::new(address, &self.sources.clock)?;
+                        self.running.workload_apis.push((address.clone(), api.clone()));
+                        api
+                    }
+                };
+                Ok(api.source(following))
             }
         }
+    }
+
+    /// Takes over the one that runs.
+    fn keep_workload_api(&mut self, address: &str) {
+        if self.running.workload_api(address).is_none()
+            && let Some(api) = self.sources.running.workload_api(address)
+        {
+            self.running.workload_apis.push((address.to_owned(), api));
+        }
+    }
+}
+
+impl Running {
+    fn workload_api(&self, address: &str) -> Option<WorkloadApi> {
+        self.workload_apis.iter().find(|(known, _)| known == address).map(|(_, api)| api.clone())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config;
+    use crate::config::{self, Config};
+    use crate::trust::Generation;
 
     /// What `verify` would say of an issuer with these keys, given that its other parts are good.
     async fn verdict(keys: &str) -> Vec<String> {
@@ -192,5 +247,46 @@ mod tests {
         assert_eq!(verdict("bearerTokenFile: token").await, ["http.auth.bearer.oidc[0].bearerTokenFile"]);
         let cut = r#"certificateAuthority: "-----BEGIN CERTIFICATE-----\nMIIC\n-----END CERTIFICATE-----""#;
         assert_eq!(verdict(cut).await, ["http.auth.bearer.oidc[0].certificateAuthority"]);
+    }
+
+    fn domains(folder: &std::path::Path, names: &[&str]) -> Config {
+        let entry = |name: &&str| format!("{{name: {name}.example, audiences: [a], svids: [jwt], bundle: [{{jwksFile: {name}.jwks}}]}}");
+        let text = format!(
+            "storage: {{rootDirectory: s}}\nhttp: {{auth: {{spiffe: {{trustDomains: [{}]}}}}}}",
+            names.iter().map(entry).collect::<Vec<_>>().join(",")
+        );
+        config::parse(&text, folder, None).unwrap()
+    }
+
+    /// The generation of each trust domain's JWT keys.
+    fn generations(opened: &Opened) -> Vec<Generation> {
+        let jwt = opened.domains.iter().filter_map(|domain| domain.jwt.as_ref());
+        jwt.map(|keys| keys.generation(Clock::system().now()).unwrap()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_source_with_the_same_settings_lives_on_and_others_come_and_go() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["one", "two", "three"] {
+            std::fs::write(folder.path().join(format!("{name}.jwks")), r#"{"keys":[]}"#).unwrap();
+        }
+        let mut sources = Sources::new(Clock::system());
+        let open = |sources: &Sources, names| sources.open(Vec::new(), domains(folder.path(), names).domains, None);
+        let first = open(&sources, &["one", "two"]);
+        let before = generations(&first);
+        sources.install(first.running);
+        let weak: Vec<_> = sources.running.sources.iter().map(|(_, source)| Arc::downgrade(source)).collect();
+
+        let broken = open(&sources, &["missing", "three"]);
+        assert_eq!(broken.mistakes.len(), 1);
+        drop(broken);
+        assert!(weak.iter().all(|source| source.upgrade().is_some()), "what was refused harms nothing");
+
+        let second = open(&sources, &["three", "two"]);
+        assert_eq!(second.mistakes, []);
+        assert_eq!(generations(&second)[1], before[1]);
+        assert!(!before.contains(&generations(&second)[0]));
+        sources.install(second.running);
+        assert_eq!(weak.iter().map(|source| source.upgrade().is_some()).collect::<Vec<_>>(), [false, true]);
     }
 }

@@ -15,6 +15,9 @@ pub struct File {
     pub dist_spec_version: Option<String>,
     /// Where records and blobs are kept.
     pub storage: Storage,
+    /// The folder of what must outlive a restart and is no content, as the keys that issuers and trust domains last published. Made if it
+    /// is missing, for its owner only. Default `state` inside `storage.rootDirectory`.
+    pub state_directory: Option<PathBuf>,
     /// The listener, TLS and who may log in.
     pub http: Http,
     /// Who may do what. Without it every authenticated identity may do everything. It may stand in `http` as well, where zot has it.
@@ -212,6 +215,9 @@ pub struct Domain {
     pub clock_skew: Option<String>,
     /// How long the Workload API's answer serves after its last sign of life. Default `24h`.
     pub max_stale: Option<String>,
+    /// What a PermissionDenied of the Workload API does to the bundle it gave before: `withdraw` it (the default), at once if it ends an
+    /// open stream and after 30 s if it meets new attempts; or `retain` it, as if the agent were away.
+    pub on_permission_denied: Option<OnPermissionDenied>,
     /// Refuse JWT-SVIDs for several audiences. Default false.
     pub single_audience: Option<bool>,
     /// From claims to username and groups. Default username: the SPIFFE ID.
@@ -224,6 +230,14 @@ pub struct Domain {
 pub enum SvidKind {
     Jwt,
     X509,
+}
+
+/// `onPermissionDenied`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnPermissionDenied {
+    Withdraw,
+    Retain,
 }
 
 /// `bundle[]`: exactly one of its keys.

@@ -1,13 +1,17 @@
 //! Authorities by trust domain, key sets by issuer, and the verification that uses them. The only place that decides whether a
 //! signature or a chain counts; it knows nothing of usernames, policy or HTTP.
 
+mod authorities;
 pub mod bundle;
 mod json;
 pub mod jwks;
 pub mod jwt;
 pub mod slot;
 pub mod source;
+pub mod status;
 pub mod x509;
 
+pub use authorities::{Authorities, NoKeys, Origin, Refetch};
 pub use json::InvalidJson;
-pub use slot::{Authorities, Generation, Held, NoKeys, Refetch, Slot};
+pub use slot::{Generation, Held, Slot};
+pub use status::{SourceKind, Status};

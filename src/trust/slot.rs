@@ -1,12 +1,12 @@
-//! Where keys wait to be used. A source fills its [`Slot`]; verification asks [`Authorities`] for a [`Held`] snapshot and reads it
-//! without a lock. Sources are never united: the first listed one that has keys within its staleness bound counts.
+//! Where keys wait to be used. A source fills its [`Slot`]; verification reads the [`Held`] snapshot in it without a lock. What the
+//! source tells of its own doings stands beside it, for people only.
 
+use super::jwks::Skipped;
+use super::status::{Keys, SourceKind, Status};
 use crate::clock::Timestamp;
 use arc_swap::ArcSwapOption;
-use futures_util::future::BoxFuture;
-use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Names one state of one source. Never used twice in a process, so another source taking over is another generation too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,14 +35,33 @@ pub struct Held<T> {
 #[derive(Debug)]
 pub struct Slot<T> {
     source: Arc<str>,
+    kind: SourceKind,
     held: ArcSwapOption<Held<T>>,
-    failure: ArcSwapOption<String>,
+    course: Mutex<Course>,
+}
+
+/// What happened so far. Decides nothing.
+#[derive(Clone, Debug, Default)]
+struct Course {
+    attempts: u64,
+    failures: u64,
+    last_error: Option<String>,
+    next_refresh: Option<Timestamp>,
+    sequence: Option<u64>,
+    skipped: Vec<Skipped>,
+    from_disk: bool,
 }
 
 impl<T> Slot<T> {
+    /// Of text in the configuration.
     #[must_use]
     pub fn new(source: impl Into<Arc<str>>) -> Arc<Self> {
-        Arc::new(Self { source: source.into(), held: ArcSwapOption::empty(), failure: ArcSwapOption::empty() })
+        Self::of(SourceKind::Inline, source)
+    }
+
+    #[must_use]
+    pub fn of(kind: SourceKind, source: impl Into<Arc<str>>) -> Arc<Self> {
+        Arc::new(Self { source: source.into(), kind, held: ArcSwapOption::empty(), course: Mutex::default() })
     }
 
     #[must_use]
@@ -54,7 +73,7 @@ impl<T> Slot<T> {
     pub fn publish(&self, keys: T, as_of: Timestamp, usable_until: Timestamp) {
         let held = Held { keys, generation: Generation::next(), source: self.source.clone(), as_of, usable_until };
         self.held.store(Some(Arc::new(held)));
-        self.failure.store(None);
+        self.succeeded();
     }
 
     /// The same keys were confirmed: they live longer, under the same generation.
@@ -67,119 +86,94 @@ impl<T> Slot<T> {
             let held = Held { keys: keys.clone(), generation: *generation, source: source.clone(), as_of, usable_until };
             self.held.store(Some(Arc::new(held)));
         }
-        self.failure.store(None);
+        self.succeeded();
+    }
+
+    /// What an earlier process was told, which counts because the source does not answer. It was no attempt.
+    pub fn recall(&self, keys: T, as_of: Timestamp, usable_until: Timestamp) {
+        let held = Held { keys, generation: Generation::next(), source: self.source.clone(), as_of, usable_until };
+        self.held.store(Some(Arc::new(held)));
+        self.course().from_disk = true;
     }
 
     /// Notes why the last attempt failed. What is held stays.
     pub fn fail(&self, why: impl Into<String>) {
-        self.failure.store(Some(Arc::new(why.into())));
+        let mut course = self.course();
+        course.attempts += 1;
+        course.failures += 1;
+        course.last_error = Some(why.into());
+    }
+
+    /// Notes what came with the answer that is held.
+    pub fn annotate(&self, sequence: Option<u64>, skipped: Vec<Skipped>) {
+        let mut course = self.course();
+        (course.sequence, course.skipped) = (sequence, skipped);
+    }
+
+    /// Notes when the source will ask again.
+    pub fn plan(&self, next_refresh: Timestamp) {
+        self.course().next_refresh = Some(next_refresh);
     }
 
     #[must_use]
     pub fn held(&self) -> Option<Arc<Held<T>>> {
         self.held.load_full()
     }
-}
 
-/// Asks a source that is fetched on demand (OIDC discovery, `jwksURL`) to fetch. Implemented by `source`.
-pub trait Refetch: Send + Sync {
-    /// Returns when a fetch that began at or after this call has ended, or at once if the source's limits forbid one now.
-    /// Calls are merged: many waiters, one fetch. The outcome is in the slot.
-    fn refetch(&self) -> BoxFuture<'_, ()>;
-}
-
-/// A trust domain's sources for one kind of key, or an issuer's, in order of preference.
-pub struct Authorities<T> {
-    slots: Vec<Arc<Slot<T>>>,
-    refetch: Option<Arc<dyn Refetch>>,
-}
-
-impl<T> Authorities<T> {
-    #[must_use]
-    pub fn new(slots: Vec<Arc<Slot<T>>>) -> Self {
-        Self { slots, refetch: None }
-    }
-
-    #[must_use]
-    pub fn with_refetch(slots: Vec<Arc<Slot<T>>>, refetch: Arc<dyn Refetch>) -> Self {
-        Self { slots, refetch: Some(refetch) }
-    }
-
-    /// The keys that count now.
-    pub fn view(&self, now: Timestamp) -> Result<Arc<Held<T>>, NoKeys> {
-        let fresh = |slot: &Arc<Slot<T>>| slot.held().filter(|held| now < held.usable_until);
-        self.slots.iter().find_map(fresh).ok_or_else(|| NoKeys { why: self.slots.iter().map(|slot| slot.state(now)).collect() })
-    }
-
-    /// The generation that counts now, to compare with one that vouched earlier.
-    #[must_use]
-    pub fn generation(&self, now: Timestamp) -> Option<Generation> {
-        self.view(now).ok().map(|held| held.generation)
-    }
-
-    /// Waits for a fetch if the source can be asked. Says whether it could.
-    pub async fn refetch(&self) -> bool {
-        match &self.refetch {
-            Some(source) => {
-                source.refetch().await;
-                true
-            }
-            None => false,
-        }
-    }
-}
-
-impl<T> Slot<T> {
-    fn state(&self, now: Timestamp) -> String {
-        let failure = self.failure.load_full().map_or_else(String::new, |why| format!(" ({why})"));
+    /// In one line, for someone who wonders why there are no keys.
+    pub(super) fn state(&self, now: Timestamp) -> String {
+        let failure = self.course().last_error.clone().map_or_else(String::new, |why| format!(" ({why})"));
         match self.held() {
             Some(held) if held.usable_until <= now => format!("{}: stale since {}{failure}", self.source, held.usable_until),
             Some(_) => format!("{}: has keys", self.source),
             None => format!("{}: never answered{failure}", self.source),
         }
     }
-}
 
-impl<T> fmt::Debug for Authorities<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.slots.iter().map(|slot| &slot.source)).finish()
+    fn succeeded(&self) {
+        let mut course = self.course();
+        course.attempts += 1;
+        (course.last_error, course.from_disk) = (None, false);
+    }
+
+    fn course(&self) -> MutexGuard<'_, Course> {
+        self.course.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// No source has keys that may be used now: nothing can be decided.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no usable keys: {}", why.join("; "))]
-pub struct NoKeys {
-    why: Vec<String>,
+impl<T: Keys> Slot<T> {
+    /// What the source tells of itself.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let Course { attempts, failures, last_error, next_refresh, sequence, skipped, from_disk } = self.course().clone();
+        let held = self.held();
+        Status {
+            source: self.source.clone(),
+            kind: self.kind,
+            keys: held.as_ref().map_or_else(Vec::new, |held| held.keys.describe()),
+            generation: held.as_ref().map(|held| held.generation),
+            as_of: held.as_ref().map(|held| held.as_of),
+            usable_until: held.as_ref().map(|held| held.usable_until),
+            sequence,
+            next_refresh,
+            attempts,
+            failures,
+            last_error,
+            skipped,
+            from_disk,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trust::Authorities;
+    use crate::trust::jwks::{self, UseRule};
+    use crate::trust::source::testing::jwk_set;
 
     const fn at(seconds: i64) -> Timestamp {
         Timestamp::from_secs(seconds)
-    }
-
-    #[test]
-    fn the_first_fresh_source_counts_and_sources_are_never_united() {
-        let (first, second) = (Slot::new("first"), Slot::new("second"));
-        let all = Authorities::new(vec![first.clone(), second.clone()]);
-        assert_eq!(all.view(at(0)).unwrap_err().to_string(), "no usable keys: first: never answered; second: never answered");
-        second.publish(vec![2], at(0), Timestamp::MAX);
-        let from_second = all.generation(at(1));
-        first.publish(vec![1], at(1), at(10));
-        assert_eq!(all.view(at(2)).unwrap().keys, [1]);
-        assert_ne!(all.generation(at(2)), from_second);
-        assert_eq!(all.generation(at(10)), from_second, "past its staleness bound the next source takes over");
-    }
-
-    #[test]
-    fn an_empty_answer_does_not_fall_through() {
-        let (first, second) = (Slot::new("first"), Slot::new("second"));
-        first.publish(vec![], at(0), Timestamp::MAX);
-        second.publish(vec![2], at(0), Timestamp::MAX);
-        assert!(Authorities::new(vec![first, second]).view(at(1)).unwrap().keys.is_empty());
     }
 
     #[test]
@@ -193,5 +187,29 @@ mod tests {
         assert_eq!(all.view(at(10)).unwrap_err().to_string(), "no usable keys: one: stale since 1970-01-01T00:00:10Z (connection refused)");
         slot.confirm(at(9), at(20));
         assert_eq!(all.generation(at(15)), before);
+    }
+
+    #[test]
+    fn the_status_tells_what_happened_so_far() {
+        let slot = Slot::of(SourceKind::Federation, "https://prod.example.org/bundle");
+        slot.fail("connection refused");
+        slot.plan(at(60));
+        let status = slot.status();
+        assert_eq!((status.attempts, status.failures, status.last_error.as_deref()), (1, 1, Some("connection refused")));
+        assert_eq!((status.as_of, status.usable_until, status.next_refresh, status.keys.len()), (None, None, Some(at(60)), 0));
+
+        let keys = jwks::parse(&jwk_set(&["k1"]), UseRule::Ignored).unwrap().value;
+        slot.recall(keys.clone(), at(5), at(50));
+        let status = slot.status();
+        assert!(status.from_disk && status.last_error.is_some(), "what is on disk is no success");
+        let skipped = Skipped { element: "keys[1]".into(), why: "expected kty".into() };
+        slot.publish(keys, at(61), at(161));
+        slot.annotate(Some(7), vec![skipped.clone()]);
+        let status = slot.status();
+        assert_eq!((&*status.source, status.kind), ("https://prod.example.org/bundle", SourceKind::Federation));
+        assert_eq!((status.attempts, status.failures, status.last_error, status.from_disk), (2, 1, None, false));
+        assert_eq!((status.as_of, status.usable_until), (Some(at(61)), Some(at(161))));
+        assert_eq!((status.sequence, status.skipped), (Some(7), vec![skipped]));
+        assert_eq!((status.keys[0].id.as_deref(), &*status.keys[0].algorithms), (Some("k1"), &["ES256"][..]));
     }
 }

@@ -3,6 +3,7 @@
 use super::{Build, CLOCK_SKEW, DomainConfig, DomainSource, MAX_STALE};
 use crate::config::raw::{self, SvidKind};
 use crate::trust::jwt::SvidRules;
+use crate::trust::source::OnPermissionDenied;
 use std::path::PathBuf;
 
 impl Build<'_> {
@@ -64,10 +65,14 @@ impl Build<'_> {
             entry.bundle.into_iter().enumerate().filter_map(|(i, source)| self.source(&format!("{key}.bundle[{i}]"), source)).collect();
         let clock_skew = self.duration(format!("{key}.clockSkew"), entry.clock_skew.as_deref(), CLOCK_SKEW);
         let max_stale = self.duration(format!("{key}.maxStale"), entry.max_stale.as_deref(), MAX_STALE);
+        let on_permission_denied = match entry.on_permission_denied {
+            None | Some(raw::OnPermissionDenied::Withdraw) => OnPermissionDenied::Withdraw,
+            Some(raw::OnPermissionDenied::Retain) => OnPermissionDenied::Retain,
+        };
         let mapping = self.mapping(key, entry.claim_mapping);
         let single_audience = entry.single_audience.unwrap_or(false);
         let rules = SvidRules { trust_domain: trust_domain?, audiences: entry.audiences, clock_skew, single_audience };
-        Some(DomainConfig { key: key.to_owned(), rules, accepts_jwt, accepts_x509, sources, max_stale, mapping })
+        Some(DomainConfig { key: key.to_owned(), rules, accepts_jwt, accepts_x509, sources, max_stale, on_permission_denied, mapping })
     }
 
     fn source(&mut self, key: &str, source: raw::BundleSource) -> Option<DomainSource> {

@@ -10,7 +10,7 @@ use crate::access::Policy;
 use crate::identity::{Mapping, MappingSettings};
 use crate::spiffe_id::TrustDomain;
 use crate::trust::jwt::{OidcRules, SvidRules};
-use crate::trust::source::OidcSettings;
+use crate::trust::source::{OidcSettings, OnPermissionDenied};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -25,6 +25,9 @@ pub struct Config {
     pub service: String,
     /// The store's folder.
     pub storage: PathBuf,
+    /// What must outlive the process and is no content: the last good state of every network source, signing keys, the control
+    /// socket. For the owner only.
+    pub state_directory: PathBuf,
     pub issuers: Vec<IssuerConfig>,
     pub domains: Vec<DomainConfig>,
     /// There if a trust domain asks for it.
@@ -78,6 +81,7 @@ pub struct DomainConfig {
     /// In order of preference.
     pub sources: Vec<DomainSource>,
     pub max_stale: Duration,
+    pub on_permission_denied: OnPermissionDenied,
     pub mapping: Mapping,
 }
 
@@ -129,13 +133,16 @@ pub(super) fn build(file: raw::File, around: &Surroundings<'_>, warnings: Vec<St
     let (domains, workload_api) = build.domains(auth.spiffe);
     let identifies = !issuers.is_empty() || !domains.is_empty();
     let policy = build.access(file.access_control, http.access_control, identifies);
+    let storage = around.path(&file.storage.root_directory);
+    let state_directory = file.state_directory.map_or_else(|| storage.join("state"), |folder| around.path(&folder));
     let config = Config {
         listen: build.listen("http", http.address, http.port.as_ref(), Some(8080)),
         health: http.health.map(|health| build.listen("http.health", health.address, Some(&health.port), None)),
         tls: build.tls(http.tls, &domains),
         external_urls: build.external_urls(http.external_url),
         service,
-        storage: around.path(&file.storage.root_directory),
+        storage,
+        state_directory,
         issuers,
         domains,
         workload_api,

@@ -61,6 +61,10 @@ impl Key {
         self.issuer.as_deref()
     }
 
+    pub(super) fn algorithms(&self) -> impl Iterator<Item = Algorithm> {
+        self.verifiers.iter().map(|(algorithm, _)| *algorithm)
+    }
+
     /// The key as `algorithm` uses it, if it fits.
     pub(in crate::trust) fn verifier(&self, algorithm: Algorithm) -> Option<&ParsedPublicKey> {
         self.verifiers.iter().find(|(fitting, _)| *fitting == algorithm).map(|(_, key)| key)

@@ -9,6 +9,8 @@ mod key;
 pub(in crate::trust) use key::Key;
 
 use super::json::{self, InvalidJson};
+use super::status::{KeyKind, KeyStatus, Keys};
+use crate::trust::jwt::Algorithm;
 use serde_json::Value;
 use std::fmt;
 use std::sync::Arc;
@@ -99,6 +101,18 @@ impl KeySet {
 
     pub(in crate::trust) fn keys(&self) -> &[Key] {
         &self.keys
+    }
+}
+
+impl Keys for KeySet {
+    fn describe(&self) -> Vec<KeyStatus> {
+        let describe = |key: &Key| KeyStatus {
+            kind: KeyKind::Jwt,
+            id: key.id().map(str::to_owned),
+            algorithms: key.algorithms().map(Algorithm::as_str).collect(),
+            not_after: None,
+        };
+        self.keys.iter().map(describe).collect()
     }
 }
 

@@ -4,8 +4,8 @@ use super::Algorithm;
 use crate::clock::Timestamp;
 use crate::limits::TOKEN_BYTES;
 use crate::spiffe_id::{InvalidSpiffeId, TrustDomain};
+use crate::trust::NoKeys;
 use crate::trust::json::InvalidJson;
-use crate::trust::slot::NoKeys;
 use std::fmt;
 use std::time::Duration;
 

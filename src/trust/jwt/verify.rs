@@ -8,7 +8,7 @@ use super::{Algorithm, OidcRules, SvidRules, signature};
 use crate::clock::Timestamp;
 use crate::spiffe_id::SpiffeId;
 use crate::trust::jwks::KeySet;
-use crate::trust::slot::{Authorities, Generation, Held};
+use crate::trust::{Authorities, Generation, Held};
 use serde_json::{Map, Value};
 use std::fmt;
 use std::sync::Arc;
@@ -185,13 +185,13 @@ fn check_entry(token: &Unverified, rules: &OidcRules, dates: &Dates, now: Timest
 /// Finds the keys that signed the token. Their source is asked again at most once.
 async fn vouching_keys(token: &Unverified, keys: &Authorities<KeySet>, now: Timestamp) -> Result<Arc<Held<KeySet>>, Failure> {
     let Ok(held) = keys.view(now) else {
-        keys.refetch().await;
+        keys.refetch(now).await;
         let held = keys.view(now)?;
         signature::check(token, &held.keys)?;
         return Ok(held);
     };
     let Err(why) = signature::check(token, &held.keys) else { return Ok(held) };
-    if !signature::newer_keys_may_help(token, &why) || !keys.refetch().await {
+    if !signature::newer_keys_may_help(token, &why) || !keys.refetch(now).await {
         return Err(why.into());
     }
     let newer = keys.view(now)?;

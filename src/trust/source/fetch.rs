@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Certificate authorities in PEM that vouch for a server instead of the system's.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CaSource {
     /// Read at each fetch, so that it can be replaced.
     File(PathBuf),

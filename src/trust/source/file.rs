@@ -2,17 +2,19 @@
 //! however it was replaced: written in place, renamed over, or by a symlink swap as Kubernetes does it, so content is compared
 //! rather than dates. A missing or malformed file never replaces what a good one said.
 
-use super::{DomainKeys, SourceError, Tasks};
+use super::tasks::{Life, Task};
+use super::{Source, SourceError};
 use crate::clock::{Clock, Timestamp};
-use crate::trust::Slot;
 use crate::trust::bundle::{parse_pem, parse_spiffe};
 use crate::trust::jwks::{self, KeySet, Skipped, UseRule};
 use crate::trust::x509::X509Authorities;
+use crate::trust::{Slot, SourceKind};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// How a file's or a text's keys are written down, which its place in the configuration tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,15 +30,24 @@ pub enum Format {
 }
 
 /// Keys written into the configuration itself.
-pub fn inline(name: &str, text: &[u8], format: Format, now: Timestamp) -> Result<DomainKeys, SourceError> {
+pub fn inline(name: &str, text: &[u8], format: Format, now: Timestamp) -> Result<Source, SourceError> {
     let name: Arc<str> = name.into();
     let content = Content::parse(&name, text, format)?;
-    Ok(content.first(&name, now))
+    let (x509, jwt, skipped) = content.first(SourceKind::Inline, &name, now);
+    Ok(Source { x509, jwt, refetch: None, skipped, life: Arc::new(Life::still()) })
+}
+
+/// Keys from a file, which is read at once, and again `every` so often.
+pub fn file(path: impl Into<PathBuf>, format: Format, clock: Clock, every: Duration) -> Result<Source, SourceError> {
+    let (watched, skipped) = Watched::open(path, format, clock.now())?;
+    let (x509, jwt) = (watched.x509.clone(), watched.jwt.clone());
+    let life = Life::new(move |reload| vec![Task::spawn(watched.watch(clock, every, reload))]);
+    Ok(Source { x509, jwt, refetch: None, skipped, life: Arc::new(life) })
 }
 
 /// A file and the slots that it fills.
 #[derive(Debug)]
-pub struct FileSource {
+struct Watched {
     path: PathBuf,
     name: Arc<str>,
     format: Format,
@@ -48,19 +59,36 @@ pub struct FileSource {
     failing: Option<SourceError>,
 }
 
-impl FileSource {
+impl Watched {
     /// Reads the file at once.
-    pub fn open(path: impl Into<PathBuf>, format: Format, now: Timestamp) -> Result<(Self, DomainKeys), SourceError> {
+    fn open(path: impl Into<PathBuf>, format: Format, now: Timestamp) -> Result<(Self, Vec<Skipped>), SourceError> {
         let path = path.into();
         let name: Arc<str> = format!("file {}", path.display()).into();
         let good = read(&path, &name)?;
-        let keys = Content::parse(&name, &good, format)?.first(&name, now);
-        let (x509, jwt) = (keys.x509.clone(), keys.jwt.clone());
-        Ok((Self { path, name, format, x509, jwt, good, failing: None }, keys))
+        let (x509, jwt, skipped) = Content::parse(&name, &good, format)?.first(SourceKind::File, &name, now);
+        Ok((Self { path, name, format, x509, jwt, good, failing: None }, skipped))
+    }
+
+    /// Reloads the file whenever its content differs, looking `every` so often and at each `reload`.
+    async fn watch(mut self, clock: Clock, every: Duration, reload: Arc<Notify>) {
+        let every = every.max(SHORTEST_PAUSE);
+        loop {
+            let _ = tokio::time::timeout(every, reload.notified()).await;
+            let now = clock.now();
+            // A file system may hang; it must not hang a worker thread with it.
+            let pass = tokio::task::spawn_blocking(move || {
+                let _already_told = self.reload(now);
+                self
+            });
+            self = match pass.await {
+                Ok(watched) => watched,
+                Err(_) => return, // only a runtime that shuts down cancels it
+            };
+        }
     }
 
     /// Reads the file again. Says whether its keys were replaced; on an error they stay.
-    pub fn reload(&mut self, now: Timestamp) -> Result<bool, SourceError> {
+    fn reload(&mut self, now: Timestamp) -> Result<bool, SourceError> {
         match self.try_reload(now) {
             Ok(changed) => {
                 if self.failing.take().is_some() && !changed {
@@ -95,9 +123,11 @@ impl FileSource {
         // A file that went from JSON to PEM has no JWT keys any more: an empty answer, not an old one.
         if let Some(slot) = &self.x509 {
             slot.publish(content.x509.unwrap_or_default(), now, Timestamp::MAX);
+            slot.annotate(None, content.skipped.clone());
         }
         if let Some(slot) = &self.jwt {
             slot.publish(content.jwt.unwrap_or_default(), now, Timestamp::MAX);
+            slot.annotate(None, content.skipped);
         }
         self.good = bytes;
         tracing::info!(source = &*self.name, "keys reloaded");
@@ -122,31 +152,6 @@ impl FileSource {
             slot.fail(why.to_string());
         }
     }
-}
-
-/// Reloads the files whenever their content differs, looking `every` so often and at [`Tasks::reload_now`]. Needs a tokio runtime.
-pub fn watch(mut sources: Vec<FileSource>, clock: Clock, every: Duration) -> Tasks {
-    let mut tasks = Tasks::new();
-    let reload = tasks.on_reload();
-    let every = every.max(SHORTEST_PAUSE);
-    tasks.spawn(async move {
-        loop {
-            let _ = tokio::time::timeout(every, reload.notified()).await;
-            let now = clock.now();
-            // A file system may hang; it must not hang a worker thread with it.
-            let pass = tokio::task::spawn_blocking(move || {
-                for source in &mut sources {
-                    let _already_told = source.reload(now);
-                }
-                sources
-            });
-            sources = match pass.await {
-                Ok(sources) => sources,
-                Err(_) => return, // only a runtime that shuts down cancels it
-            };
-        }
-    });
-    tasks
 }
 
 /// What a text says. `None` for a kind of key that its format cannot carry.
@@ -184,13 +189,13 @@ impl Content {
     }
 
     /// Into new slots.
-    fn first(self, name: &Arc<str>, now: Timestamp) -> DomainKeys {
+    fn first(self, kind: SourceKind, name: &Arc<str>, now: Timestamp) -> (X509Slot, JwtSlot, Vec<Skipped>) {
         self.warn(name);
-        DomainKeys {
-            x509: self.x509.map(|keys| filled(name, keys, now)),
-            jwt: self.jwt.map(|keys| filled(name, keys, now)),
-            skipped: self.skipped,
-        }
+        (
+            self.x509.map(|keys| filled(kind, name, keys, now, &self.skipped)),
+            self.jwt.map(|keys| filled(kind, name, keys, now, &self.skipped)),
+            self.skipped,
+        )
     }
 
     fn warn(&self, name: &str) {
@@ -200,9 +205,13 @@ impl Content {
     }
 }
 
-fn filled<T>(name: &Arc<str>, keys: T, now: Timestamp) -> Arc<Slot<T>> {
-    let slot = Slot::new(name.clone());
+type X509Slot = Option<Arc<Slot<X509Authorities>>>;
+type JwtSlot = Option<Arc<Slot<KeySet>>>;
+
+fn filled<T>(kind: SourceKind, name: &Arc<str>, keys: T, now: Timestamp, skipped: &[Skipped]) -> Arc<Slot<T>> {
+    let slot = Slot::of(kind, name.clone());
     slot.publish(keys, now, Timestamp::MAX);
+    slot.annotate(None, skipped.to_vec());
     slot
 }
 

@@ -8,28 +8,66 @@ mod tasks;
 pub mod workload_api;
 
 pub use fetch::CaSource;
-pub use file::{FileSource, Format, inline, watch};
-pub use oidc_discovery::{OidcSettings, oidc, oidc_for_trust_domain};
-pub use tasks::Tasks;
-pub use workload_api::follow;
+pub use file::{Format, file, inline};
+pub use oidc_discovery::{OidcSettings, oidc};
+pub use workload_api::{Following, OnPermissionDenied, WorkloadApi};
 
-use crate::trust::Slot;
 use crate::trust::bundle::InvalidBundle;
 use crate::trust::jwks::{InvalidJwks, KeySet, Skipped};
 use crate::trust::x509::X509Authorities;
+use crate::trust::{Origin, Refetch, Slot};
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+use tasks::Life;
 
-/// What one source offers for one trust domain (or, as for an issuer's `jwksFile`, for one issuer).
-#[derive(Debug)]
-pub struct DomainKeys {
+/// One source for one trust domain or one issuer. What it does by itself begins with [`Source::start`] and ends when it is
+/// dropped; what it has published stays until its staleness bound.
+pub struct Source {
     /// Absent if this source says nothing about X.509 authorities, as a plain JWK set does not.
-    pub x509: Option<Arc<Slot<X509Authorities>>>,
+    x509: Option<Arc<Slot<X509Authorities>>>,
     /// Absent if this source says nothing about JWT keys, as PEM does not.
-    pub jwt: Option<Arc<Slot<KeySet>>>,
+    jwt: Option<Arc<Slot<KeySet>>>,
+    refetch: Option<Arc<dyn Refetch>>,
+    skipped: Vec<Skipped>,
+    /// Shared by what is read from one place for several trust domains.
+    life: Arc<Life>,
+}
+
+impl Source {
+    #[must_use]
+    pub fn x509(&self) -> Option<Origin<X509Authorities>> {
+        Some(Origin { slot: self.x509.clone()?, refetch: self.refetch.clone() })
+    }
+
+    #[must_use]
+    pub fn jwt(&self) -> Option<Origin<KeySet>> {
+        Some(Origin { slot: self.jwt.clone()?, refetch: self.refetch.clone() })
+    }
+
     /// What could not be used when the source was opened. `verify` reports it as an error, serving as a warning.
-    pub skipped: Vec<Skipped>,
+    #[must_use]
+    pub fn skipped(&self) -> &[Skipped] {
+        &self.skipped
+    }
+
+    /// Begins to watch, follow or fetch, unless it has begun. Needs a tokio runtime.
+    pub fn start(&self) {
+        self.life.start();
+    }
+
+    /// Has a watched file read again now, as on SIGHUP. Does not wait for it.
+    pub fn reload(&self) {
+        self.life.reload();
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.x509.as_ref().map(|slot| slot.source()).or_else(|| self.jwt.as_ref().map(|slot| slot.source()));
+        f.debug_struct("Source").field("name", &name).field("life", &self.life).finish_non_exhaustive()
+    }
 }
 
 /// Why a source cannot be used as configured, or why reading it again gave nothing.
@@ -57,4 +95,4 @@ fn jittered(pause: Duration) -> Duration {
 }
 
 #[cfg(test)]
-mod testing;
+pub(in crate::trust) mod testing;

@@ -5,11 +5,11 @@
 //! <https://openid.net/specs/openid-connect-discovery-1_0.html#ProviderConfig>
 
 use super::fetch::{CaSource, FetchError, Fetched, Fetcher, is_loopback, parse};
-use super::jittered;
-use super::tasks::Task;
+use super::tasks::{Life, Task};
+use super::{Source, jittered};
 use crate::clock::{Clock, Timestamp};
-use crate::trust::jwks::{self, InvalidJwks, KeySet, UseRule};
-use crate::trust::{Authorities, Refetch, Slot};
+use crate::trust::jwks::{self, InvalidJwks, KeySet, Skipped, UseRule};
+use crate::trust::{Refetch, Slot, SourceKind};
 use futures_util::future::BoxFuture;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::watch;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OidcSettings {
     /// As in the tokens' `iss`.
     pub issuer: String,
@@ -37,17 +37,11 @@ pub struct OidcSettings {
     pub resolve: Vec<(String, SocketAddr)>,
 }
 
-/// The keys of an issuer. Nothing is fetched until [`Authorities::refetch`], which needs a tokio runtime.
+/// The keys of an issuer. They demand that a token's `iss` is the issuer, unless it is not to be compared. Nothing is fetched until
+/// they are asked for, which needs a tokio runtime.
 #[must_use]
-pub fn oidc(settings: OidcSettings, clock: Clock) -> Arc<Authorities<KeySet>> {
-    let (slot, refetch) = Oidc::source(settings, clock, false, Pace::default());
-    Arc::new(Authorities::with_refetch(vec![slot], refetch))
-}
-
-/// The same as one of a trust domain's sources (`oidcIssuer:`): its keys demand that a JWT-SVID's `iss` is the issuer.
-#[must_use]
-pub fn oidc_for_trust_domain(settings: OidcSettings, clock: Clock) -> (Arc<Slot<KeySet>>, Arc<dyn Refetch>) {
-    Oidc::source(settings, clock, true, Pace::default())
+pub fn oidc(settings: OidcSettings, clock: Clock) -> Source {
+    Oidc::source(settings, clock, Pace::default())
 }
 
 struct Oidc(Arc<Shared>);
@@ -57,7 +51,6 @@ struct Shared {
     fetcher: Fetcher,
     clock: Clock,
     slot: Arc<Slot<KeySet>>,
-    demand_issuer: bool,
     pace: Pace,
     state: Mutex<State>,
 }
@@ -81,9 +74,9 @@ struct State {
 }
 
 impl Oidc {
-    fn source(settings: OidcSettings, clock: Clock, demand_issuer: bool, pace: Pace) -> (Arc<Slot<KeySet>>, Arc<dyn Refetch>) {
+    fn source(settings: OidcSettings, clock: Clock, pace: Pace) -> Source {
         warn_of_plain_http(&settings);
-        let slot = Slot::new(settings.issuer.clone());
+        let slot = Slot::of(SourceKind::Oidc, settings.issuer.clone());
         let urls = [Some(&settings.issuer), settings.discovery_url.as_ref(), settings.jwks_url.as_ref()];
         let fetcher = Fetcher {
             ca: settings.ca.clone(),
@@ -91,8 +84,9 @@ impl Oidc {
             bearer_origins: urls.into_iter().flatten().cloned().collect(),
             resolve: settings.resolve.clone(),
         };
-        let shared = Shared { settings, fetcher, clock, slot: slot.clone(), demand_issuer, pace, state: Mutex::default() };
-        (slot, Arc::new(Self(Arc::new(shared))))
+        let shared = Shared { settings, fetcher, clock, slot: slot.clone(), pace, state: Mutex::default() };
+        let refetch: Arc<dyn Refetch> = Arc::new(Self(Arc::new(shared)));
+        Source { x509: None, jwt: Some(slot), refetch: Some(refetch), skipped: Vec::new(), life: Arc::new(Life::still()) }
     }
 }
 
@@ -153,6 +147,7 @@ impl Shared {
                 } else {
                     tracing::info!(issuer = %self.settings.issuer, keys = answer.keys.len(), "issuer's keys replaced");
                     self.slot.publish(answer.keys, began, usable_until);
+                    self.slot.annotate(None, answer.skipped);
                     state.good = Some(answer.text);
                 }
                 state.failures = 0;
@@ -160,6 +155,7 @@ impl Shared {
                 if state.background.is_none() {
                     state.background = Some(Task::spawn(keep_fresh(Arc::downgrade(self), state.pause)));
                 }
+                self.slot.plan(self.clock.now().plus(state.pause));
             }
             Err(why) => {
                 let pause = self.pace.first_pause.saturating_mul(1 << state.failures.min(16)).min(self.pace.longest_pause);
@@ -171,6 +167,7 @@ impl Shared {
                 let next = state.pause;
                 tracing::warn!(issuer = %self.settings.issuer, "issuer's keys could not be fetched, next attempt in {next:.1?} at the earliest: {why}");
                 self.slot.fail(why.to_string());
+                self.slot.plan(cool);
             }
         }
     }
@@ -221,9 +218,9 @@ impl Shared {
                 tracing::warn!(issuer = %self.settings.issuer, "key skipped, the rest counts: {skipped}");
             }
         }
-        let keys = if self.demand_issuer { parsed.value.demanding_issuer(&self.settings.issuer) } else { parsed.value };
+        let keys = if self.settings.skip_issuer { parsed.value } else { parsed.value.demanding_issuer(&self.settings.issuer) };
         let fresh_for = max_age.unwrap_or(self.pace.fresh).clamp(self.pace.freshest, self.pace.least_fresh);
-        Ok(Answer { keys, text: body, fresh_for })
+        Ok(Answer { keys, skipped: parsed.skipped, text: body, fresh_for })
     }
 
     async fn get(&self, url: &str) -> Result<Fetched, DiscoveryError> {
@@ -253,6 +250,7 @@ async fn keep_fresh(shared: Weak<Shared>, mut pause: Duration) {
 
 struct Answer {
     keys: KeySet,
+    skipped: Vec<Skipped>,
     text: Vec<u8>,
     fresh_for: Duration,
 }

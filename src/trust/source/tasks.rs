@@ -1,45 +1,59 @@
-//! The life of background work: it ends when its [`Tasks`] is dropped.
+//! The life of background work: it begins when it is told to, and ends when its last owner is dropped.
 
+use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-/// Sources' background tasks. Dropping this aborts them; what they have published stays until its staleness bound.
-#[derive(Debug, Default)]
-#[must_use = "dropping it aborts the tasks"]
-pub struct Tasks {
-    running: Vec<Task>,
-    reloads: Vec<Arc<Notify>>,
+/// One source's background work.
+pub(super) struct Life {
+    stage: Mutex<Stage>,
+    reload: Arc<Notify>,
 }
 
-impl Tasks {
-    pub fn new() -> Self {
-        Self::default()
+enum Stage {
+    Waiting(Begin),
+    Running(#[expect(dead_code, reason = "dropping it ends the work")] Vec<Task>),
+}
+
+type Begin = Box<dyn FnOnce() -> Vec<Task> + Send>;
+
+impl Life {
+    /// Of a source that speaks once.
+    pub(super) fn still() -> Self {
+        Self { stage: Mutex::new(Stage::Running(Vec::new())), reload: Arc::default() }
     }
 
-    /// Takes over the tasks of `other`.
-    pub fn extend(&mut self, mut other: Self) {
-        self.running.append(&mut other.running);
-        self.reloads.append(&mut other.reloads);
+    /// Work that `begin` starts. What it is given resolves once for each [`Life::reload`] (several at once count as one).
+    pub(super) fn new(begin: impl FnOnce(Arc<Notify>) -> Vec<Task> + Send + 'static) -> Self {
+        let reload: Arc<Notify> = Arc::default();
+        let notify = reload.clone();
+        Self { stage: Mutex::new(Stage::Waiting(Box::new(move || begin(notify)))), reload }
     }
 
-    /// Has every watched file read again now, as on SIGHUP. Does not wait for it.
-    pub fn reload_now(&self) {
-        for reload in &self.reloads {
-            reload.notify_one();
-        }
+    /// Begins the work, unless it has begun. Needs a tokio runtime.
+    pub(super) fn start(&self) {
+        let mut stage = self.stage();
+        *stage = match std::mem::replace(&mut *stage, Stage::Running(Vec::new())) {
+            Stage::Waiting(begin) => Stage::Running(begin()),
+            running @ Stage::Running(_) => running,
+        };
     }
 
-    pub(super) fn spawn(&mut self, work: impl Future<Output = ()> + Send + 'static) {
-        self.running.push(Task::spawn(work));
+    /// Has files read again now. Does not wait for it.
+    pub(super) fn reload(&self) {
+        self.reload.notify_one();
     }
 
-    /// Resolves once for each [`Tasks::reload_now`] (several at once count as one).
-    pub(super) fn on_reload(&mut self) -> Arc<Notify> {
-        let reload = Arc::new(Notify::new());
-        self.reloads.push(reload.clone());
-        reload
+    fn stage(&self) -> MutexGuard<'_, Stage> {
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Life {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if matches!(*self.stage(), Stage::Waiting(_)) { "Waiting" } else { "Running" })
     }
 }
 
@@ -65,22 +79,22 @@ mod tests {
     use tokio::sync::oneshot;
 
     #[tokio::test]
-    async fn dropping_aborts_the_tasks_merged_ones_too() {
-        let (mut all, mut more) = (Tasks::new(), Tasks::new());
-        let mut ends = Vec::new();
-        for tasks in [&mut all, &mut more] {
-            let (alive, ended) = oneshot::channel::<()>();
-            ends.push(ended);
-            tasks.spawn(async move {
+    async fn work_begins_when_told_once_and_ends_with_its_last_owner() {
+        let (alive, mut ended) = oneshot::channel::<()>();
+        let life = Arc::new(Life::new(move |_| {
+            vec![Task::spawn(async move {
                 let _alive = alive;
                 std::future::pending::<()>().await;
-            });
-        }
-        all.extend(more);
-        assert!(ends.iter_mut().all(|ended| ended.try_recv() == Err(oneshot::error::TryRecvError::Empty)), "merging aborts nothing");
-        drop(all);
-        for ended in ends {
-            assert!(ended.await.is_err());
-        }
+            })]
+        }));
+        assert_eq!(format!("{life:?}"), "Waiting");
+        life.start();
+        life.start();
+        let other = life.clone();
+        drop(life);
+        tokio::task::yield_now().await;
+        assert_eq!(ended.try_recv(), Err(oneshot::error::TryRecvError::Empty), "somebody still needs it");
+        drop(other);
+        assert!(ended.await.is_err());
     }
 }

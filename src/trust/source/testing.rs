@@ -14,7 +14,7 @@ pub(super) async fn eventually(what: &str, condition: impl Fn() -> bool) {
 }
 
 /// A JWK set of one P-256 key under each of these IDs, without `use`.
-pub(super) fn jwk_set(key_ids: &[&str]) -> Vec<u8> {
+pub(in crate::trust) fn jwk_set(key_ids: &[&str]) -> Vec<u8> {
     let key = |kid: &&str| {
         serde_json::json!({
             "kty": "EC", "crv": "P-256", "kid": kid,

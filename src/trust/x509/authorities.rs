@@ -6,6 +6,7 @@ use super::name;
 use super::public_key::PublicKey;
 use super::rejected::Unfit;
 use crate::clock::Timestamp;
+use crate::trust::status::{KeyKind, KeyStatus, Keys};
 use pki_types::{CertificateDer, TrustAnchor};
 use std::fmt;
 use std::sync::Arc;
@@ -45,6 +46,18 @@ impl X509Authorities {
 impl FromIterator<Authority> for X509Authorities {
     fn from_iter<I: IntoIterator<Item = Authority>>(authorities: I) -> Self {
         Self { authorities: authorities.into_iter().collect() }
+    }
+}
+
+impl Keys for X509Authorities {
+    fn describe(&self) -> Vec<KeyStatus> {
+        let describe = |one: &Authority| KeyStatus {
+            kind: KeyKind::X509,
+            id: Some(one.subject.clone()).filter(|subject| !subject.is_empty()),
+            algorithms: vec![one.public_key.name()],
+            not_after: Some(one.not_after),
+        };
+        self.authorities.iter().map(describe).collect()
     }
 }
 

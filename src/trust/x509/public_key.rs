@@ -32,6 +32,15 @@ impl PublicKey {
         }
     }
 
+    pub(super) const fn name(&self) -> &'static str {
+        match self {
+            Self::Rsa { .. } => "RSA",
+            Self::Ec { .. } => "EC",
+            Self::Ed25519 { .. } => "Ed25519",
+            Self::Other => "other",
+        }
+    }
+
     pub(in crate::trust) fn rsa(modulus: &[u8], exponent: &[u8]) -> Self {
         Self::Rsa { modulus: without_leading_zeros(modulus), exponent: without_leading_zeros(exponent) }
     }

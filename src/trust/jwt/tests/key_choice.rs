@@ -1,7 +1,7 @@
 //! Which keys are tried, and when their source is asked again.
 
 use super::*;
-use crate::trust::slot::Refetch;
+use crate::trust::{Origin, Refetch};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ async fn judge(token: &str, held: Option<KeySet>, next: Option<KeySet>) -> (Resu
         slot.publish(keys, NOW, Timestamp::MAX);
     }
     let source = Arc::new(Source { slot: slot.clone(), next, asked: AtomicUsize::new(0) });
-    let all = Authorities::with_refetch(vec![slot], source.clone());
+    let all: Authorities<_> = [Origin { slot, refetch: Some(source.clone()) }].into_iter().collect();
     let rules = OidcRules {
         issuer: "https://issuer.example".into(),
         skip_issuer: false,

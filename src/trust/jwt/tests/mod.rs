@@ -10,7 +10,7 @@ use super::testing::{Signer, key_set};
 use super::*;
 use crate::clock::Timestamp;
 use crate::trust::jwks::{self, KeySet, UseRule};
-use crate::trust::slot::{Authorities, Slot};
+use crate::trust::{Authorities, Slot};
 use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
 

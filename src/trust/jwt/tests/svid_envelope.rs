@@ -4,9 +4,9 @@ use super::svid::{claims, judge, rules, verify};
 use super::*;
 use crate::limits::{JSON_DEPTH, TOKEN_BYTES};
 use crate::trust::InvalidJson;
+use crate::trust::NoKeys;
 use crate::trust::jwt::rejected::Part;
 use crate::trust::jwt::testing::encode;
-use crate::trust::slot::NoKeys;
 
 async fn with_header(changes: Value) -> Result<Map<String, Value>, Failure> {
     let header = with(signer().header(), changes);

@@ -61,7 +61,7 @@ fn opening_tells_what_is_wrong() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys.json");
     let name: Arc<str> = format!("file {}", path.display()).into();
-    let open = || FileSource::open(&path, Format::Jwks, at(1)).map(|_| ()).unwrap_err();
+    let open = || Watched::open(&path, Format::Jwks, at(1)).map(|_| ()).unwrap_err();
     assert_eq!(open(), SourceError::Unreadable { name: name.clone(), kind: ErrorKind::NotFound });
     fs::write(&path, b"{").unwrap();
     assert!(matches!(open(), SourceError::Jwks { .. }));
@@ -74,8 +74,8 @@ fn a_bad_file_never_replaces_a_good_one() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys.json");
     fs::write(&path, jwk_set(&["a"])).unwrap();
-    let (mut file, keys) = FileSource::open(&path, Format::OidcJwks, at(1)).unwrap();
-    let slot = keys.jwt.unwrap();
+    let (mut file, _) = Watched::open(&path, Format::OidcJwks, at(1)).unwrap();
+    let slot = file.jwt.clone().unwrap();
     let first = generation(&slot);
 
     assert_eq!(file.reload(at(2)), Ok(false), "nothing changed");
@@ -107,11 +107,11 @@ fn a_bundle_that_becomes_pem_has_no_jwt_keys_any_more() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bundle");
     fs::write(&path, SPIFFE).unwrap();
-    let (mut file, keys) = FileSource::open(&path, Format::SpiffeBundleOrPem, at(1)).unwrap();
+    let (mut file, _) = Watched::open(&path, Format::SpiffeBundleOrPem, at(1)).unwrap();
     fs::write(&path, format!("{}{}", ca("one").pem, ca("two").pem)).unwrap();
     assert_eq!(file.reload(at(2)), Ok(true));
-    assert_eq!(roots(&keys.x509.unwrap()), 2);
-    assert!(key_ids(&keys.jwt.unwrap()).is_empty());
+    assert_eq!(roots(file.x509.as_deref().unwrap()), 2);
+    assert!(key_ids(file.jwt.as_deref().unwrap()).is_empty());
 }
 
 #[tokio::test]
@@ -123,10 +123,9 @@ async fn watching_sees_a_symlink_swap() {
         fs::write(path(version).join("keys.json"), jwk_set(&[key])).unwrap();
     }
     symlink("v1", path("data")).unwrap();
-    let (file, keys) = FileSource::open(path("data").join("keys.json"), Format::Jwks, at(1)).unwrap();
-    let slot = keys.jwt.unwrap();
-    let (clock, _) = Clock::manual(at(2));
-    let _tasks = watch(vec![file], clock, Duration::from_millis(10));
+    let source = file(path("data").join("keys.json"), Format::Jwks, Clock::manual(at(1)).0, Duration::from_millis(10)).unwrap();
+    let slot = source.jwt.clone().unwrap();
+    source.start();
     symlink("v2", path("next")).unwrap();
     fs::rename(path("next"), path("data")).unwrap();
     eventually("the swap is seen", || key_ids(&slot) == ["b"]).await;
@@ -137,10 +136,10 @@ async fn reload_now_does_not_wait_for_the_next_look() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys.json");
     fs::write(&path, jwk_set(&["a"])).unwrap();
-    let (file, keys) = FileSource::open(&path, Format::Jwks, at(1)).unwrap();
-    let slot = keys.jwt.unwrap();
-    let tasks = watch(vec![file], Clock::manual(at(2)).0, Duration::from_secs(3600));
+    let source = file(&path, Format::Jwks, Clock::manual(at(1)).0, Duration::from_secs(3600)).unwrap();
+    let slot = source.jwt.clone().unwrap();
+    source.start();
     fs::write(&path, jwk_set(&["b"])).unwrap();
-    tasks.reload_now();
+    source.reload();
     eventually("the reload is seen", || key_ids(&slot) == ["b"]).await;
 }

@@ -4,6 +4,7 @@ mod issuer;
 
 use super::*;
 use crate::clock::ManualClock;
+use crate::trust::Authorities;
 use crate::trust::source::testing::{UNUSABLE, ca, eventually, jwk_set};
 use futures_util::future::join_all;
 use issuer::{DOCUMENT, Issuer, KEYS, document};
@@ -91,7 +92,7 @@ async fn a_thousand_at_once_make_one_fetch() {
     let hold = issuer.hold();
     let (keys, clock) = (client.keys.clone(), client.clock.clone());
     let everyone = tokio::spawn(async move {
-        join_all((0..1_000).map(|_| keys.refetch())).await;
+        join_all((0..1_000).map(|_| keys.refetch(clock.now()))).await;
         keys.view(clock.now()).is_ok()
     });
     eventually("the fetch began", || issuer.seen() == 1).await;
@@ -106,7 +107,7 @@ async fn a_request_that_is_cancelled_does_not_cancel_the_fetch() {
     let client = Client::of(settings(&issuer.base));
     let hold = issuer.hold();
     let keys = client.keys.clone();
-    let request = tokio::spawn(async move { keys.refetch().await });
+    let request = tokio::spawn(async move { keys.refetch(START).await });
     eventually("the fetch began", || issuer.seen() == 1).await;
     request.abort();
     assert!(request.await.unwrap_err().is_cancelled());
@@ -118,7 +119,7 @@ async fn a_request_that_is_cancelled_does_not_cancel_the_fetch() {
 async fn an_unknown_key_is_looked_for_at_most_once_in_10_s() {
     let issuer = Issuer::start().await;
     let client = Client::of(settings(&issuer.base));
-    client.keys.refetch().await;
+    client.keys.refetch(client.clock.now()).await;
     issuer.answer(KEYS, 200, jwk_set(&["k1", "k2"]));
     for (seconds, expected) in [(0, "k1"), (9, "k1"), (10, "k1 k2")] {
         client.hand.set(START.plus(Duration::from_secs(seconds)));
@@ -126,7 +127,7 @@ async fn an_unknown_key_is_looked_for_at_most_once_in_10_s() {
     }
     assert_eq!((issuer.count(DOCUMENT), issuer.count(KEYS)), (1, 2), "a good document is believed for an hour");
     client.hand.set(START);
-    client.keys.refetch().await;
+    client.keys.refetch(client.clock.now()).await;
     assert_eq!(issuer.count(KEYS), 3, "a clock that was set back does not forbid fetching");
 }
 
@@ -137,11 +138,11 @@ async fn failures_at_first_use_cool_down_longer_and_longer() {
     let client = Client::of(settings(&issuer.base));
     let mut count = 0;
     for least in [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000] {
-        client.keys.refetch().await;
+        client.keys.refetch(client.clock.now()).await;
         count += 1;
         assert_eq!(issuer.seen(), count);
         client.hand.advance(Duration::from_millis(least - 1));
-        client.keys.refetch().await;
+        client.keys.refetch(client.clock.now()).await;
         assert_eq!(issuer.seen(), count, "not before {least} ms");
         client.hand.advance(Duration::from_millis(2 * least + 1)); // jitter: three times the least at the most
     }
@@ -153,7 +154,7 @@ async fn failures_at_first_use_cool_down_longer_and_longer() {
 async fn a_failure_keeps_what_is_held_until_the_staleness_bound() {
     let issuer = Issuer::start().await;
     let client = Client::of(settings(&issuer.base));
-    client.keys.refetch().await;
+    client.keys.refetch(client.clock.now()).await;
     for (path, status, body) in [(KEYS, 500, vec![]), (KEYS, 200, UNUSABLE.to_vec()), (KEYS, 200, b"{".to_vec()), (DOCUMENT, 503, vec![])] {
         issuer.reset();
         issuer.answer(path, status, body);
@@ -171,10 +172,10 @@ async fn a_failure_keeps_what_is_held_until_the_staleness_bound() {
 async fn an_empty_key_set_replaces_and_the_same_one_is_the_same_generation() {
     let issuer = Issuer::start().await;
     let client = Client::of(settings(&issuer.base));
-    client.keys.refetch().await;
+    client.keys.refetch(client.clock.now()).await;
     let before = client.keys.generation(client.clock.now());
     client.hand.advance(Duration::from_secs(10));
-    client.keys.refetch().await;
+    client.keys.refetch(client.clock.now()).await;
     assert_eq!(issuer.count(KEYS), 2);
     assert_eq!(client.keys.generation(client.clock.now()), before);
     issuer.answer(KEYS, 200, jwk_set(&[]));
@@ -187,7 +188,7 @@ async fn an_empty_key_set_replaces_and_the_same_one_is_the_same_generation() {
 async fn keys_that_moved_are_found_by_discovery_again() {
     let issuer = Issuer::start().await;
     let client = Client::of(settings(&issuer.base));
-    client.keys.refetch().await;
+    client.keys.refetch(client.clock.now()).await;
     issuer.answer(KEYS, 410, vec![]);
     issuer.answer("/moved", 200, jwk_set(&["k2"]));
     issuer.answer(DOCUMENT, 200, document(&issuer.base, &issuer.url("/moved")));
@@ -200,7 +201,7 @@ async fn from_the_first_success_on_keys_are_refreshed_in_the_background() {
     let issuer = Issuer::start().await;
     let fresh = Duration::from_millis(20);
     let client = Client::paced(settings(&issuer.base), Pace { first_pause: fresh, fresh, freshest: fresh, ..Pace::default() });
-    client.keys.refetch().await;
+    client.keys.refetch(client.clock.now()).await;
     issuer.answer(KEYS, 200, jwk_set(&["k2"]));
     eventually("the new key", || client.key_ids() == Ok("k2".to_owned())).await;
     issuer.answer(KEYS, 500, vec![]);
@@ -217,7 +218,7 @@ async fn max_age_is_held_between_a_minute_and_an_hour() {
         issuer.cache_control(header);
         // Without any staleness keys serve exactly as long as they are fresh.
         let client = Client::of(OidcSettings { max_stale: Duration::ZERO, ..settings(&issuer.base) });
-        client.keys.refetch().await;
+        client.keys.refetch(client.clock.now()).await;
         let held = client.keys.view(client.clock.now()).unwrap();
         assert_eq!(held.usable_until.since(START).as_secs(), seconds, "{header}");
     }
@@ -300,6 +301,10 @@ fn settings(issuer: &str) -> OidcSettings {
     }
 }
 
+fn authorities(source: &Source) -> Arc<Authorities<KeySet>> {
+    Arc::new(source.jwt().into_iter().collect())
+}
+
 /// Someone who verifies tokens, and the time it is for them.
 struct Client {
     keys: Arc<Authorities<KeySet>>,
@@ -310,18 +315,17 @@ struct Client {
 impl Client {
     fn of(settings: OidcSettings) -> Self {
         let (clock, hand) = Clock::manual(START);
-        Self { keys: oidc(settings, clock.clone()), clock, hand }
+        Self { keys: authorities(&oidc(settings, clock.clone())), clock, hand }
     }
 
     fn paced(settings: OidcSettings, pace: Pace) -> Self {
         let (clock, hand) = Clock::manual(START);
-        let (slot, refetch) = Oidc::source(settings, clock.clone(), false, pace);
-        Self { keys: Arc::new(Authorities::with_refetch(vec![slot], refetch)), clock, hand }
+        Self { keys: authorities(&Oidc::source(settings, clock.clone(), pace)), clock, hand }
     }
 
     /// The key IDs after a refetch, or why there are none.
     async fn fetched(&self) -> Result<String, String> {
-        self.keys.refetch().await;
+        self.keys.refetch(self.clock.now()).await;
         self.key_ids()
     }
 

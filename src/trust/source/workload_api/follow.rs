@@ -2,57 +2,16 @@
 
 use super::bundles::Bundles;
 use super::client::Client;
-use super::wire::{JwtBundlesResponse, State, X509BundlesResponse};
-use crate::clock::Clock;
-use crate::spiffe_id::TrustDomain;
-use crate::trust::Slot;
-use crate::trust::bundle::parse_der;
-use crate::trust::jwks::{self, UseRule};
-use crate::trust::source::{DomainKeys, SourceError, Tasks, jittered};
-use std::collections::BTreeMap;
+use super::wire::State;
+use crate::trust::source::jittered;
 use std::fmt::Display;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 use tonic::{Code, Status, Streaming};
 
-/// Follows the Workload API at `address` (`unix:///absolute/path` or `tcp://IP:port`) for these trust domains. Returns at once,
-/// whether or not anyone answers there; the slots fill when someone does. What was said counts until `max_stale` after its
-/// stream was last seen open. Needs a tokio runtime.
-pub fn follow(
-    address: &str,
-    domains: &[TrustDomain],
-    clock: Clock,
-    max_stale: Duration,
-) -> Result<(BTreeMap<TrustDomain, DomainKeys>, Tasks), SourceError> {
-    follow_paced(address, domains, clock, max_stale, Pace::default())
-}
-
-pub(super) fn follow_paced(
-    address: &str,
-    domains: &[TrustDomain],
-    clock: Clock,
-    max_stale: Duration,
-    pace: Pace,
-) -> Result<(BTreeMap<TrustDomain, DomainKeys>, Tasks), SourceError> {
-    let client = Client::new(address)?;
-    let name: Arc<str> = format!("Workload API {address}").into();
-    let (mut keys, mut x509, mut jwt) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-    for domain in domains {
-        let (certificates, jwks) = (Slot::new(name.clone()), Slot::new(name.clone()));
-        x509.insert(domain.clone(), certificates.clone());
-        jwt.insert(domain.clone(), jwks.clone());
-        keys.insert(domain.clone(), DomainKeys { x509: Some(certificates), jwt: Some(jwks), skipped: Vec::new() });
-    }
-    let x509 = Bundles::new(x509, parse_der, clock.clone(), max_stale);
-    let jwt = Bundles::new(jwt, |bytes| jwks::parse(bytes, UseRule::WorkloadApi), clock, max_stale);
-    let mut tasks = Tasks::new();
-    tasks.spawn(follow_stream::<X509BundlesResponse, _, _>(client.clone(), x509, pace));
-    tasks.spawn(follow_stream::<JwtBundlesResponse, _, _>(client, jwt, pace));
-    Ok((keys, tasks))
-}
-
-async fn follow_stream<S: State, T: Clone + Default, E: Display>(client: Client, mut bundles: Bundles<T, E>, pace: Pace) {
+/// Follows one kind of bundle for ever.
+pub(super) async fn follow<S: State, T: Clone + Default, E: Display>(client: Client, bundles: Arc<Mutex<Bundles<T, E>>>, pace: Pace) {
     let mut refusals = Refusals::new(pace);
     let mut told = None;
     loop {
@@ -66,15 +25,15 @@ async fn follow_stream<S: State, T: Clone + Default, E: Display>(client: Client,
                     tracing::info!(stream = S::METHOD, "the Workload API answers again");
                 }
                 refusals.opened();
-                bundles.apply(first.bundles());
-                (true, read::<S, _, _>(stream, &mut bundles).await)
+                locked(&bundles).apply(first.bundles());
+                (true, read::<S, _, _>(stream, &bundles).await)
             }
         };
         let why = format!("{}: {:?}: {}", S::METHOD, status.code(), status.message());
         let (verdict, pause) = refusals.judge(was_open, status.code(), Instant::now());
         match verdict {
-            Verdict::Keep => bundles.fail(&why),
-            Verdict::Withdraw => bundles.withdraw(&format!("{why}; does the registry have a registration entry?")),
+            Verdict::Keep => locked(&bundles).fail(&why),
+            Verdict::Withdraw => locked(&bundles).withdraw(&format!("{why}; does the registry have a registration entry?")),
         }
         // An agent that stays away is told of once, not at every attempt.
         if told.as_ref() != Some(&why) {
@@ -86,18 +45,22 @@ async fn follow_stream<S: State, T: Clone + Default, E: Display>(client: Client,
 }
 
 /// Reads an open stream to its end. Says why it ended.
-async fn read<S: State, T: Clone + Default, E: Display>(mut stream: Streaming<S>, bundles: &mut Bundles<T, E>) -> Status {
-    let mut confirm = tokio::time::interval(bundles.period());
+async fn read<S: State, T: Clone + Default, E: Display>(mut stream: Streaming<S>, bundles: &Mutex<Bundles<T, E>>) -> Status {
     loop {
+        let period = locked(bundles).period();
         tokio::select! {
             message = stream.message() => match message {
-                Ok(Some(message)) => bundles.apply(message.bundles()),
+                Ok(Some(message)) => locked(bundles).apply(message.bundles()),
                 Ok(None) => return Status::unavailable("the agent ended the stream"),
                 Err(status) => return status,
             },
-            _ = confirm.tick() => bundles.confirm(),
+            () = tokio::time::sleep(period) => locked(bundles).confirm(),
         }
     }
+}
+
+pub(super) fn locked<T, E>(bundles: &Mutex<Bundles<T, E>>) -> MutexGuard<'_, Bundles<T, E>> {
+    bundles.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -8,7 +8,84 @@ mod client;
 mod follow;
 mod wire;
 
-pub use follow::follow;
+use super::tasks::{Life, Task};
+use super::{Source, SourceError};
+use crate::clock::Clock;
+use crate::spiffe_id::TrustDomain;
+use crate::trust::bundle::{InvalidBundle, parse_der};
+use crate::trust::jwks::{self, InvalidJwks, KeySet, UseRule};
+use crate::trust::x509::X509Authorities;
+use bundles::Bundles;
+use client::Client;
+use follow::{Pace, follow, locked};
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use wire::{JwtBundlesResponse, X509BundlesResponse};
+
+/// One Workload API, over one connection, for however many trust domains. It is followed as long as any of them is.
+#[derive(Clone)]
+pub struct WorkloadApi {
+    x509: Arc<Mutex<Bundles<X509Authorities, InvalidBundle>>>,
+    jwt: Arc<Mutex<Bundles<KeySet, InvalidJwks>>>,
+    life: Arc<Life>,
+}
+
+/// What is wanted of one trust domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Following {
+    pub trust_domain: TrustDomain,
+    /// How long what was said counts after its stream was last seen open.
+    pub max_stale: Duration,
+    pub on_denied: OnPermissionDenied,
+}
+
+/// What a lasting PermissionDenied does to what was said before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnPermissionDenied {
+    /// It counts no more (Workload API 6.1).
+    #[default]
+    Withdraw,
+    /// It counts as if the agent were away: a registration entry that was deleted by mistake locks nobody out.
+    Retain,
+}
+
+impl WorkloadApi {
+    /// `unix:///absolute/path` or `tcp://IP:port`. Whether anyone answers there shows once a source of it is started. Needs a tokio runtime.
+    pub fn new(address: &str, clock: &Clock) -> Result<Self, SourceError> {
+        Self::paced(address, clock, Pace::default())
+    }
+
+    fn paced(address: &str, clock: &Clock, pace: Pace) -> Result<Self, SourceError> {
+        let client = Client::new(address)?;
+        let name: Arc<str> = format!("Workload API {address}").into();
+        let x509 = Arc::new(Mutex::new(Bundles::new(name.clone(), parse_der as fn(&[u8]) -> _, clock.clone())));
+        let read_jwks: fn(&[u8]) -> _ = |bytes| jwks::parse(bytes, UseRule::WorkloadApi);
+        let jwt = Arc::new(Mutex::new(Bundles::new(name, read_jwks, clock.clone())));
+        let (certificates, keys) = (x509.clone(), jwt.clone());
+        let life = Life::new(move |_| {
+            vec![
+                Task::spawn(follow::<X509BundlesResponse, _, _>(client.clone(), certificates, pace)),
+                Task::spawn(follow::<JwtBundlesResponse, _, _>(client, keys, pace)),
+            ]
+        });
+        Ok(Self { x509, jwt, life: Arc::new(life) })
+    }
+
+    /// One trust domain's bundles. May be asked for at any time; what is known already is in them at once.
+    #[must_use]
+    pub fn source(&self, following: &Following) -> Source {
+        let x509 = locked(&self.x509).add(following.clone());
+        let jwt = locked(&self.jwt).add(following.clone());
+        Source { x509: Some(x509), jwt: Some(jwt), refetch: None, skipped: Vec::new(), life: self.life.clone() }
+    }
+}
+
+impl fmt::Debug for WorkloadApi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkloadApi").field("life", &self.life).finish_non_exhaustive()
+    }
+}
 
 #[cfg(test)]
 mod tests;

@@ -2,19 +2,13 @@
 
 mod agent;
 
-use super::follow::{Pace, follow_paced};
-use crate::clock::{Clock, ManualClock, Timestamp};
-use crate::spiffe_id::TrustDomain;
-use crate::trust::jwks::KeySet;
+use super::*;
+use crate::clock::{ManualClock, Timestamp};
 use crate::trust::source::testing::{ca, eventually, jwk_set};
-use crate::trust::source::{DomainKeys, Tasks};
-use crate::trust::x509::X509Authorities;
 use crate::trust::{Authorities, Generation, Slot};
 use agent::Agent;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 const A: &str = "a.example";
 const B: &str = "b.example";
@@ -29,7 +23,7 @@ async fn w_13_both_streams_fill_the_configured_trust_domains_and_follow_rotation
     let followed = Followed::new(&agent, PACE);
     eventually("the first messages", || followed.roots(A) == Some(1) && followed.key_ids(B).as_deref() == Some("k2")).await;
     assert_eq!(followed.key_ids(A).as_deref(), Some("k1"));
-    assert_eq!(&**followed.keys[&domain(A)].jwt.as_ref().unwrap().source(), format!("Workload API {}", agent.address));
+    assert_eq!(&**followed.jwt(A).source(), format!("Workload API {}", agent.address));
 
     agent.x509(&[(A, [old, new].concat())]);
     agent.jwt(&[(A, jwk_set(&["k3"])), (B, jwk_set(&["k2"]))]);
@@ -151,6 +145,50 @@ async fn w_7_a_denial_while_reopening_withdraws_only_if_it_lasts() {
 }
 
 #[tokio::test]
+async fn a_denial_that_is_to_be_retained_changes_nothing_and_is_told() {
+    let mut agent = Agent::new();
+    agent.jwt(&[(A, jwk_set(&["k1"]))]);
+    agent.start();
+    let followed = Followed::new(&agent, Pace { lasting: Duration::ZERO, ..PACE });
+    let retaining = followed.api.source(&Following { on_denied: OnPermissionDenied::Retain, max_stale: NEVER, ..following(A) });
+    let slot = retaining.jwt.clone().unwrap();
+    let key_ids = || slot.held().map(|held| held.keys.key_ids().collect::<Vec<_>>().join(" "));
+    eventually("the first message", || key_ids().as_deref() == Some("k1") && followed.key_ids(A).as_deref() == Some("k1")).await;
+    agent.deny_jwt();
+    eventually("the other is withdrawn", || followed.key_ids(A).as_deref() == Some("")).await;
+    assert_eq!(key_ids().as_deref(), Some("k1"));
+    assert!(slot.status().last_error.unwrap().contains("PermissionDenied"));
+}
+
+#[tokio::test]
+async fn a_trust_domain_that_is_configured_later_knows_at_once_what_was_said() {
+    let mut agent = Agent::new();
+    agent.jwt(&[(A, jwk_set(&["k1"]))]);
+    agent.start();
+    let followed = Followed::new(&agent, PACE);
+    eventually("the first message", || followed.key_ids(A).as_deref() == Some("k1")).await;
+    let generation = followed.generation(A);
+    let later = followed.api.source(&following(A));
+    assert_eq!(later.jwt.clone().unwrap().held().unwrap().keys.key_ids().collect::<Vec<_>>(), ["k1"]);
+    assert_eq!(followed.generation(A), generation, "and harms nobody else");
+    drop(later);
+    agent.jwt(&[(A, jwk_set(&["k2"]))]);
+    eventually("the rotation", || followed.key_ids(A).as_deref() == Some("k2")).await;
+}
+
+#[tokio::test]
+async fn nobody_is_called_before_a_source_starts() {
+    let mut agent = Agent::new();
+    agent.jwt(&[(A, jwk_set(&["k1"]))]);
+    agent.start();
+    let api = WorkloadApi::paced(&agent.address, &Clock::system(), PACE).unwrap();
+    let source = api.source(&following(A));
+    assert!(source.jwt.clone().unwrap().held().is_none());
+    source.start();
+    eventually("the first message", || source.jwt.as_ref().unwrap().held().is_some()).await;
+}
+
+#[tokio::test]
 async fn an_open_stream_keeps_its_keys_fresh_and_a_lost_one_lets_them_go_stale() {
     let mut agent = Agent::new();
     agent.jwt(&[(A, jwk_set(&["k1"]))]);
@@ -199,27 +237,33 @@ fn domain(name: &str) -> TrustDomain {
     name.parse().unwrap()
 }
 
+fn following(name: &str) -> Following {
+    Following { trust_domain: domain(name), max_stale: MAX_STALE, on_denied: OnPermissionDenied::Withdraw }
+}
+
 /// A client of the fake agent, and the time it lives in.
 struct Followed {
-    keys: BTreeMap<TrustDomain, DomainKeys>,
+    api: WorkloadApi,
+    sources: BTreeMap<TrustDomain, Source>,
     clock: Clock,
     hand: ManualClock,
-    _tasks: Tasks,
 }
 
 impl Followed {
     fn new(agent: &Agent, pace: Pace) -> Self {
         let (clock, hand) = Clock::manual(Timestamp::from_secs(1_000));
-        let (keys, tasks) = follow_paced(&agent.address, &[domain(A), domain(B)], clock.clone(), MAX_STALE, pace).unwrap();
-        Self { keys, clock, hand, _tasks: tasks }
+        let api = WorkloadApi::paced(&agent.address, &clock, pace).unwrap();
+        let sources: BTreeMap<_, _> = [A, B].map(|name| (domain(name), api.source(&following(name)))).into();
+        sources.values().for_each(Source::start);
+        Self { api, sources, clock, hand }
     }
 
     fn x509(&self, name: &str) -> Arc<Slot<X509Authorities>> {
-        self.keys[&domain(name)].x509.clone().unwrap()
+        self.sources[&domain(name)].x509.clone().unwrap()
     }
 
     fn jwt(&self, name: &str) -> Arc<Slot<KeySet>> {
-        self.keys[&domain(name)].jwt.clone().unwrap()
+        self.sources[&domain(name)].jwt.clone().unwrap()
     }
 
     fn roots(&self, name: &str) -> Option<usize> {

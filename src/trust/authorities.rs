@@ -1,0 +1,157 @@
+//! A trust domain's sources for one kind of key, or an issuer's. Sources are never united: the first listed one that has keys
+//! within its staleness bound counts.
+
+use super::slot::{Generation, Held, Slot};
+use super::status::{Keys, Status};
+use crate::clock::Timestamp;
+use futures_util::future::{BoxFuture, join_all};
+use std::fmt;
+use std::sync::Arc;
+
+/// A source that can be asked to fetch. Implemented by `source`.
+pub trait Refetch: Send + Sync {
+    /// Returns when a fetch that began at or after this call has ended, or at once if the source's limits forbid one now.
+    /// Calls are merged: many waiters, one fetch. The outcome is in the slot.
+    fn refetch(&self) -> BoxFuture<'_, ()>;
+}
+
+/// One source among several.
+pub struct Origin<T> {
+    pub slot: Arc<Slot<T>>,
+    /// Absent if the source speaks by itself, as files and the Workload API do.
+    pub refetch: Option<Arc<dyn Refetch>>,
+}
+
+/// A trust domain's sources for one kind of key, or an issuer's, in order of preference.
+pub struct Authorities<T> {
+    origins: Vec<Origin<T>>,
+}
+
+impl<T> Authorities<T> {
+    /// Sources that cannot be asked.
+    #[must_use]
+    pub fn new(slots: Vec<Arc<Slot<T>>>) -> Self {
+        slots.into_iter().map(|slot| Origin { slot, refetch: None }).collect()
+    }
+
+    /// The keys that count now.
+    pub fn view(&self, now: Timestamp) -> Result<Arc<Held<T>>, NoKeys> {
+        let counting = self.origins.iter().find_map(|origin| origin.fresh(now));
+        counting.ok_or_else(|| NoKeys { why: self.origins.iter().map(|origin| origin.slot.state(now)).collect() })
+    }
+
+    /// The generation that counts now, to compare with one that vouched earlier.
+    #[must_use]
+    pub fn generation(&self, now: Timestamp) -> Option<Generation> {
+        self.view(now).ok().map(|held| held.generation)
+    }
+
+    /// Has the source that counts asked for newer keys, and those preferred to it, and waits for them. Says whether any could be
+    /// asked. Sources behind the one that counts stay unasked.
+    pub async fn refetch(&self, now: Timestamp) -> bool {
+        let counting = self.origins.iter().position(|origin| origin.fresh(now).is_some());
+        let candidates = self.origins.iter().take(counting.map_or(usize::MAX, |index| index + 1));
+        let asked: Vec<_> = candidates.filter_map(|origin| origin.refetch.as_deref()).map(Refetch::refetch).collect();
+        !join_all(asked).await.is_empty()
+    }
+}
+
+impl<T: Keys> Authorities<T> {
+    /// What each source tells of itself, in order of preference.
+    #[must_use]
+    pub fn status(&self) -> Vec<Status> {
+        self.origins.iter().map(|origin| origin.slot.status()).collect()
+    }
+}
+
+impl<T> Origin<T> {
+    fn fresh(&self, now: Timestamp) -> Option<Arc<Held<T>>> {
+        self.slot.held().filter(|held| now < held.usable_until)
+    }
+}
+
+impl<T> FromIterator<Origin<T>> for Authorities<T> {
+    fn from_iter<I: IntoIterator<Item = Origin<T>>>(origins: I) -> Self {
+        Self { origins: origins.into_iter().collect() }
+    }
+}
+
+impl<T> fmt::Debug for Authorities<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.origins.iter().map(|origin| origin.slot.source())).finish()
+    }
+}
+
+impl<T> fmt::Debug for Origin<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Origin").field("source", self.slot.source()).field("fetched", &self.refetch.is_some()).finish()
+    }
+}
+
+/// No source has keys that may be used now: nothing can be decided.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no usable keys: {}", why.join("; "))]
+pub struct NoKeys {
+    why: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    const fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_secs(seconds)
+    }
+
+    #[test]
+    fn the_first_fresh_source_counts_and_sources_are_never_united() {
+        let (first, second) = (Slot::new("first"), Slot::new("second"));
+        let all = Authorities::new(vec![first.clone(), second.clone()]);
+        assert_eq!(all.view(at(0)).unwrap_err().to_string(), "no usable keys: first: never answered; second: never answered");
+        second.publish(vec![2], at(0), Timestamp::MAX);
+        let from_second = all.generation(at(1));
+        first.publish(vec![1], at(1), at(10));
+        assert_eq!(all.view(at(2)).unwrap().keys, [1]);
+        assert_ne!(all.generation(at(2)), from_second);
+        assert_eq!(all.generation(at(10)), from_second, "past its staleness bound the next source takes over");
+    }
+
+    #[test]
+    fn an_empty_answer_does_not_fall_through() {
+        let (first, second) = (Slot::new("first"), Slot::new("second"));
+        first.publish(vec![], at(0), Timestamp::MAX);
+        second.publish(vec![2], at(0), Timestamp::MAX);
+        assert!(Authorities::new(vec![first, second]).view(at(1)).unwrap().keys.is_empty());
+    }
+
+    #[derive(Default)]
+    struct Counting(AtomicUsize);
+
+    impl Refetch for Counting {
+        fn refetch(&self) -> BoxFuture<'_, ()> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            Box::pin(std::future::ready(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn no_source_behind_the_one_that_counts_is_asked() {
+        let slots = [Slot::new("first"), Slot::new("second"), Slot::new("third")];
+        let sources: [Arc<Counting>; 3] = Default::default();
+        let origin = |(slot, source): (&Arc<Slot<Vec<u8>>>, &Arc<Counting>)| Origin {
+            slot: slot.clone(),
+            refetch: Some(source.clone() as Arc<dyn Refetch>),
+        };
+        let all: Authorities<_> = slots.iter().zip(&sources).map(origin).collect();
+        let asked = || sources.each_ref().map(|source| source.0.load(Ordering::SeqCst));
+        assert!(all.refetch(at(1)).await);
+        assert_eq!(asked(), [1, 1, 1], "nobody has keys");
+        slots[1].publish(vec![], at(1), at(10));
+        all.refetch(at(2)).await;
+        assert_eq!(asked(), [2, 2, 1]);
+        all.refetch(at(10)).await;
+        assert_eq!(asked(), [3, 3, 2], "the second has grown stale");
+        assert!(!Authorities::new(vec![Slot::<Vec<u8>>::new("file")]).refetch(at(1)).await);
+    }
+}

@@ -1,10 +1,12 @@
 //! From an identity to a permit: zot's access control as pure, synchronous decisions.
 //!
 //! [`Rules`] are the settings as written, [`Policy`] is what they compile to, [`decide()`] and [`decide_write`] make the only
-//! [`Permit`]s there are, and a [`Reader`] makes them one by one where a request spans repositories. Nothing here does I/O.
+//! [`Permit`]s there are, and a [`Reader`] makes them one by one where a request spans repositories. [`explain()`] says which rule
+//! decides. Nothing here does I/O.
 
 mod actions;
 mod decide;
+mod explain;
 mod glob;
 mod permit;
 mod policy;
@@ -12,6 +14,7 @@ mod reader;
 mod rules;
 
 pub use decide::{Denied, Kind, decide, decide_write, may_read_metrics};
+pub use explain::{Explained, Explanation, Rule, explain};
 pub use glob::InvalidGlob;
 pub use permit::{Action, Create, Delete, Permit, Read, Write};
 pub use policy::{InvalidPolicy, Policy, WhyInvalid};

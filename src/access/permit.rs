@@ -14,6 +14,8 @@ pub enum Action {
 }
 
 impl Action {
+    pub const ALL: [Self; 4] = [Self::Read, Self::Create, Self::Update, Self::Delete];
+
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

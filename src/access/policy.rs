@@ -1,6 +1,7 @@
 //! Access rules, compiled: every pattern parsed, every SPIFFE ID a value, the order of precedence fixed.
 
 use super::actions::Actions;
+use super::explain::Rule;
 use super::glob::{Glob, InvalidGlob};
 use super::{Grant, PatternRules, Rules};
 use crate::identity::Identity;
@@ -16,6 +17,8 @@ pub struct Policy {
     admin: Option<CompiledGrant>,
     groups: BTreeMap<String, Users>,
     metrics: Readers,
+    /// There are no rules at all, and the only entry stands for that.
+    unwritten: bool,
 }
 
 /// Who may read the metrics.
@@ -77,7 +80,7 @@ impl Policy {
         let metrics = rules.metrics.unwrap_or_default();
         let users = Users::compile(&metrics.users, "metrics.users", &mut invalid);
         let metrics = Readers::Listed { users, anonymous: metrics.anonymous };
-        if invalid.is_empty() { Ok(Self { entries, admin, groups, metrics }) } else { Err(invalid) }
+        if invalid.is_empty() { Ok(Self { entries, admin, groups, metrics, unwritten: false }) } else { Err(invalid) }
     }
 
     /// What zot does without `accessControl`: everyone who is authenticated may do everything.
@@ -90,7 +93,7 @@ impl Policy {
             default: Actions::ALL,
             anonymous: Actions::default(),
         };
-        Self { entries: vec![entry], admin: None, groups: BTreeMap::new(), metrics: Readers::Authenticated }
+        Self { entries: vec![entry], admin: None, groups: BTreeMap::new(), metrics: Readers::Authenticated, unwritten: true }
     }
 
     /// Whether there is anything at all for those who present no credential.
@@ -101,15 +104,33 @@ impl Policy {
 
     /// Everything this identity may do on this repository, and the pattern that decided, if one matched.
     pub(super) fn granted(&self, identity: &Identity, repository: &RepositoryName) -> (Actions, Option<&str>) {
+        let mut all = Actions::default();
+        let pattern = self.each_rule(identity, repository, |_, actions| all = all.union(actions));
+        (all, pattern)
+    }
+
+    /// Tells `rule` of every rule that names this identity, with the actions that it grants on this repository, and returns the
+    /// pattern that decided. Whoever decides and whoever explains asks here, so that they cannot differ.
+    pub(super) fn each_rule(&self, identity: &Identity, repository: &RepositoryName, mut rule: impl FnMut(Rule, Actions)) -> Option<&str> {
         let entry = self.entries.iter().find(|entry| entry.glob.matches(repository.as_str()));
-        let pattern = entry.map(|entry| entry.pattern.as_str());
         if identity.is_anonymous() {
-            return (entry.map(|entry| entry.anonymous).unwrap_or_default(), pattern);
+            let entry = entry?;
+            rule(Rule::Anonymous, entry.anonymous);
+            return Some(&entry.pattern);
         }
         let groups = self.groups_of(identity);
-        let named = entry.iter().flat_map(|entry| &entry.policies).chain(&self.admin).filter(|grant| grant.names(identity, &groups));
-        let default = entry.map(|entry| entry.default).unwrap_or_default();
-        (named.fold(default, |actions, grant| actions.union(grant.actions)), pattern)
+        for (index, grant) in entry.iter().flat_map(|entry| &entry.policies).enumerate() {
+            if grant.names(identity, &groups) {
+                rule(Rule::Policy(index), grant.actions);
+            }
+        }
+        if let Some(entry) = entry {
+            rule(if self.unwritten { Rule::NoRules } else { Rule::Default }, entry.default);
+        }
+        if let Some(admin) = self.admin.as_ref().filter(|admin| admin.names(identity, &groups)) {
+            rule(Rule::Admin, admin.actions);
+        }
+        entry.map(|entry| entry.pattern.as_str())
     }
 
     pub(super) fn shows_metrics_to(&self, identity: &Identity) -> bool {

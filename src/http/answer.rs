@@ -8,7 +8,7 @@ use super::route::InvalidPath;
 use crate::access::Denied;
 use crate::identity::{self, Refused};
 use crate::limits::{HEADER_BYTES, MANIFEST_BYTES};
-use crate::oci::{ErrorCode, InvalidContentRange, InvalidDigest, InvalidReference, InvalidTag};
+use crate::oci::{ErrorCode, InvalidContentRange, InvalidDigest, InvalidName, InvalidReference, InvalidTag};
 use crate::registry;
 use crate::storage;
 use axum::body::Body;
@@ -123,6 +123,10 @@ impl Fault {
         registry::Error::UploadUnknown.into()
     }
 
+    pub(super) fn bad_name(name: InvalidName) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, ErrorCode::NameInvalid, name.to_string())
+    }
+
     pub(super) fn bad_tag(tag: InvalidTag) -> Self {
         Self::new(StatusCode::BAD_REQUEST, ErrorCode::ManifestInvalid, tag.to_string())
     }
@@ -147,7 +151,7 @@ impl Fault {
     pub(super) fn path(invalid: InvalidPath, writes: bool) -> Self {
         match invalid {
             InvalidPath::Unknown => Self::not_found(),
-            InvalidPath::Name(name) => Self::new(StatusCode::BAD_REQUEST, ErrorCode::NameInvalid, name.to_string()),
+            InvalidPath::Name(name) => Self::bad_name(name),
             InvalidPath::Reference(InvalidReference::Tag(tag)) if writes => Self::bad_tag(tag),
             InvalidPath::Reference(InvalidReference::Tag(tag)) => {
                 Self::new(StatusCode::NOT_FOUND, ErrorCode::ManifestUnknown, tag.to_string())
@@ -162,6 +166,16 @@ impl Fault {
         if self.status == StatusCode::FORBIDDEN {
             let Self { status, code, message, .. } = Self::unauthenticated();
             (self.status, self.code, self.message) = (status, code, message);
+        }
+        self
+    }
+
+    /// The same with the request's id where the log has more to say, since most clients show their users the message and no header.
+    #[must_use]
+    pub(super) fn with_request_id(mut self, id: &str) -> Self {
+        let refused = self.invalid_token || self.status == StatusCode::FORBIDDEN;
+        if refused || self.status.is_server_error() {
+            self.message = format!("{} (request {id})", self.message).into();
         }
         self
     }

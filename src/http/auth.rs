@@ -56,7 +56,7 @@ pub(super) async fn serve(app: App, request: Request) -> Response {
         Ok(response) => (response, None),
         Err(mut fault) => {
             let why = fault.log.take();
-            (refuse(fault, &live, origin.as_ref().ok(), scope.as_deref()), why)
+            (refuse(fault.with_request_id(&id), &live, origin.as_ref().ok(), scope.as_deref()), why)
         }
     };
     if let Ok(id) = HeaderValue::from_str(&id) {

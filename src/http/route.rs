@@ -12,6 +12,7 @@ pub(super) enum Route {
     Catalog,
     Token,
     Metrics,
+    Whoami,
     Health(Probe),
     Manifest(RepositoryName, Reference),
     Blob(RepositoryName, Digest),
@@ -54,6 +55,7 @@ impl Route {
             "/v2" | "/v2/" => return Ok(Self::Base),
             "/v2/_catalog" => return Ok(Self::Catalog),
             "/v2/token" => return Ok(Self::Token),
+            "/v2/_wharfinger/whoami" => return Ok(Self::Whoami),
             _ => {}
         }
         let path = path.strip_prefix("/v2/").ok_or(InvalidPath::Unknown)?;
@@ -76,7 +78,7 @@ impl Route {
 
     pub(super) const fn repository(&self) -> Option<&RepositoryName> {
         match self {
-            Self::Base | Self::Catalog | Self::Token | Self::Metrics | Self::Health(_) => None,
+            Self::Base | Self::Catalog | Self::Token | Self::Metrics | Self::Whoami | Self::Health(_) => None,
             Self::Manifest(name, _)
             | Self::Blob(name, _)
             | Self::Uploads(name)
@@ -111,6 +113,7 @@ mod tests {
             ("/v2/_catalog".to_owned(), Route::Catalog),
             ("/v2/token".to_owned(), Route::Token),
             ("/metrics".to_owned(), Route::Metrics),
+            ("/v2/_wharfinger/whoami".to_owned(), Route::Whoami),
             ("/livez".to_owned(), Route::Health(Probe::Live)),
             ("/readyz".to_owned(), Route::Health(Probe::Ready)),
             ("/startupz".to_owned(), Route::Health(Probe::Startup)),

@@ -10,6 +10,7 @@ mod referrers;
 mod tags;
 mod token;
 mod uploads;
+mod whoami;
 
 use super::answer::Fault;
 use super::query::Query;
@@ -72,6 +73,7 @@ pub(super) async fn answer(call: &Call, route: Route, body: Body) -> Result<Resp
         Route::Catalog => catalog::answer(call).await,
         Route::Token => token::answer(call),
         Route::Metrics => metrics::answer(call),
+        Route::Whoami => whoami::answer(call),
         Route::Health(probe) => Ok(health::answer(probe, &call.app.ready, &call.parts.method)),
         Route::Manifest(repository, reference) => manifests::answer(call, &repository, &reference, body).await,
         Route::Blob(repository, digest) => blobs::answer(call, &repository, &digest).await,

@@ -66,3 +66,17 @@ async fn a_denial_names_the_action_and_not_the_pattern() {
     assert_eq!(answer.json()["errors"][0]["detail"], json!({"repository": "team/a", "action": "read"}));
     assert!(!answer.text().contains("team/**"));
 }
+
+#[tokio::test]
+async fn a_refusal_tells_the_id_that_the_log_has_too() {
+    let site = Site::new();
+    let denied = site.get_as("somebody", "/v2/team/a/tags/list").await;
+    let bad = site.send(bearer(ask(Method::GET, "/v2/"), "no-token"), Body::empty()).await;
+    for answer in [denied, bad] {
+        let message = answer.json()["errors"][0]["message"].as_str().unwrap().to_owned();
+        let id = answer.header("x-request-id");
+        assert!(id.len() == 16 && message.ends_with(&format!("(request {id})")), "{message}");
+    }
+    let nobody = site.get("/v2/").await;
+    assert!(!nobody.text().contains("request"), "nothing was refused: {}", nobody.text());
+}

@@ -5,6 +5,7 @@ mod callers;
 mod errors;
 mod pull;
 mod push;
+mod whoami;
 
 use super::{App, Connection, Live, router};
 use crate::access::{Action, Grant, PatternRules, Policy, Rules};

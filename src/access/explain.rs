@@ -1,0 +1,138 @@
+//! Which rule decides: what [`super::decide()`] would say of each action, and why. For people who ask; nothing is permitted by it.
+
+use super::{Action, Policy};
+use crate::identity::Identity;
+use crate::oci::RepositoryName;
+use std::fmt;
+
+/// What policy says of one identity and one repository.
+#[must_use]
+pub fn explain(policy: &Policy, identity: &Identity, repository: &RepositoryName) -> Explanation {
+    let mut actions = Action::ALL.map(|action| Explained { action, granted_by: None });
+    let pattern = policy.each_rule(identity, repository, |rule, granted| {
+        for explained in &mut actions {
+            if granted.contains(explained.action) {
+                explained.granted_by.get_or_insert(rule);
+            }
+        }
+    });
+    Explanation { repository: repository.clone(), pattern: pattern.map(str::to_owned), actions }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    pub repository: RepositoryName,
+    /// The pattern that decides; `None` if none matches the repository.
+    pub pattern: Option<String>,
+    /// Each action once, in the order of [`Action::ALL`].
+    pub actions: [Explained; 4],
+}
+
+/// One action, and the first rule that grants it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Explained {
+    pub action: Action,
+    /// `None` if no rule does.
+    pub granted_by: Option<Rule>,
+}
+
+/// Where in `accessControl` something is granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// `policies[n]` of the pattern.
+    Policy(usize),
+    /// `defaultPolicy` of the pattern.
+    Default,
+    /// `anonymousPolicy` of the pattern.
+    Anonymous,
+    /// `adminPolicy`.
+    Admin,
+    /// There is no `accessControl`, so whoever is authenticated may do everything.
+    NoRules,
+}
+
+impl Explanation {
+    /// Why an action is allowed, or is not, in words that name the place in the configuration.
+    #[must_use]
+    pub fn reason(&self, action: Action) -> String {
+        let granted_by = self.actions.iter().find(|explained| explained.action == action).and_then(|explained| explained.granted_by);
+        match (granted_by, &self.pattern) {
+            (Some(Rule::Admin), _) => "accessControl.adminPolicy".to_owned(),
+            (Some(Rule::NoRules), _) => "there is no accessControl: whoever is authenticated may do everything".to_owned(),
+            (Some(rule), Some(pattern)) => format!("accessControl.repositories[{pattern:?}].{rule}"),
+            (None, Some(pattern)) => format!("accessControl.repositories[{pattern:?}] decides, and grants no {}", action.as_str()),
+            (_, None) => "no pattern of accessControl.repositories matches".to_owned(),
+        }
+    }
+}
+
+/// As in the configuration, seen from where it stands.
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Policy(index) => write!(f, "policies[{index}]"),
+            Self::Default => f.write_str("defaultPolicy"),
+            Self::Anonymous => f.write_str("anonymousPolicy"),
+            Self::Admin => f.write_str("adminPolicy"),
+            Self::NoRules => f.write_str("no accessControl"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::{Grant, PatternRules, Read, Rules, decide};
+    use crate::identity::Principal;
+    use Action::{Create, Delete, Read as R, Update};
+
+    fn user(name: &str) -> Identity {
+        Identity::for_test(name, &[], Principal::Oidc { issuer: "https://i".into(), subject: name.into() })
+    }
+
+    fn policy() -> Policy {
+        let grant = |user: &str, actions: &[Action]| Grant { users: vec![user.into()], groups: vec![], actions: actions.to_vec() };
+        let rules = PatternRules {
+            policies: vec![grant("ann", &[Create]), grant("ann", &[Create, Update]), grant("root", &[R])],
+            default: vec![R],
+            anonymous: vec![R],
+        };
+        let repositories = vec![("app/**".to_owned(), rules), ("shut".to_owned(), PatternRules::default())];
+        Policy::compile(Rules { repositories, admin: Some(grant("root", &[R, Delete])), ..Rules::default() }).unwrap()
+    }
+
+    #[test]
+    fn the_first_rule_that_grants_is_named_with_its_place() {
+        let (policy, anonymous) = (policy(), Identity::anonymous());
+        for (who, repository, action, reason) in [
+            (user("ann"), "app/x", R, r#"accessControl.repositories["app/**"].defaultPolicy"#),
+            (user("ann"), "app/x", Create, r#"accessControl.repositories["app/**"].policies[0]"#),
+            (user("ann"), "app/x", Update, r#"accessControl.repositories["app/**"].policies[1]"#),
+            (user("ann"), "app/x", Delete, r#"accessControl.repositories["app/**"] decides, and grants no delete"#),
+            (user("ann"), "shut", R, r#"accessControl.repositories["shut"] decides, and grants no read"#),
+            (user("ann"), "elsewhere", R, "no pattern of accessControl.repositories matches"),
+            (user("root"), "app/x", R, r#"accessControl.repositories["app/**"].policies[2]"#),
+            (user("root"), "app/x", Delete, "accessControl.adminPolicy"),
+            (user("root"), "elsewhere", R, "accessControl.adminPolicy"),
+            (anonymous.clone(), "app/x", R, r#"accessControl.repositories["app/**"].anonymousPolicy"#),
+            (anonymous, "app/x", Create, r#"accessControl.repositories["app/**"] decides, and grants no create"#),
+        ] {
+            let explanation = explain(&policy, &who, &repository.parse().unwrap());
+            assert_eq!(explanation.reason(action), reason, "{who:?} {repository}");
+        }
+        let open = explain(&Policy::everything_to_authenticated(), &user("ann"), &"a".parse().unwrap());
+        assert!(open.reason(Delete).starts_with("there is no accessControl"));
+    }
+
+    #[test]
+    fn an_explanation_grants_what_a_decision_does() {
+        let policy = policy();
+        for who in [user("ann"), user("root"), user("eve"), Identity::anonymous()] {
+            for repository in ["app", "app/x", "shut", "elsewhere"] {
+                let repository = repository.parse().unwrap();
+                let explained = explain(&policy, &who, &repository).actions[0].granted_by.is_some();
+                assert_eq!(explained, decide::<Read>(&policy, &who, &repository).is_ok(), "{who:?} {repository}");
+            }
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! `/v2/_wharfinger/whoami`: who the caller is to this registry, and with `?repository=` what it may do there and which rule says so.
+//! Everybody is told of themselves alone. No repository's name begins with `_`, so the path is nobody's.
+
+use super::{Call, Reply};
+use crate::access::{self, Action, Explanation};
+use crate::http::answer::Fault;
+use axum::response::Response;
+use http::header::CACHE_CONTROL;
+use http::{Method, StatusCode};
+use serde_json::{Map, Value, json};
+
+pub(super) fn answer(call: &Call) -> Result<Response, Fault> {
+    match call.parts.method {
+        Method::GET | Method::HEAD if call.identity.is_anonymous() => return Err(Fault::unauthenticated()),
+        Method::GET | Method::HEAD => {}
+        _ => return Err(Fault::method_not_allowed("GET, HEAD")),
+    }
+    let identity = &call.identity;
+    let mut told = json!({
+        "username": identity.username(),
+        "groups": identity.groups(),
+        "credential": identity.credential().as_str(),
+        "principal": identity.principal().to_string(),
+        "claims": identity.claims(),
+        "validUntil": identity.valid_until().to_string(),
+        "expiresIn": identity.valid_until().since(call.now).as_secs(),
+    });
+    if let (Some(name), Some(told)) = (call.query.get("repository"), told.as_object_mut()) {
+        let repository = name.parse().map_err(Fault::bad_name)?;
+        told.insert("access".to_owned(), described(&access::explain(&call.live.policy, identity, &repository)));
+    }
+    Ok(Reply::new(StatusCode::OK).header(CACHE_CONTROL, "no-store").json(&told))
+}
+
+fn described(explanation: &Explanation) -> Value {
+    let action = |action: Action, allowed: bool| json!({"allowed": allowed, "rule": explanation.reason(action)});
+    let actions: Map<String, Value> = explanation
+        .actions
+        .iter()
+        .map(|explained| (explained.action.as_str().to_owned(), action(explained.action, explained.granted_by.is_some())))
+        .collect();
+    json!({"repository": explanation.repository.as_str(), "actions": actions})
+}

@@ -15,7 +15,7 @@
 //! |---|---|
 //! | 0 | [`oci`], [`spiffe_id`], [`clock`], [`secret`], [`limits`], [`recent`], [`telemetry`]: vocabulary, no I/O |
 //! | 1 | [`trust`] verifies, [`storage`] keeps records and bytes, [`expr`] wraps CEL |
-//! | 2 | [`identity`]: from a credential to an identity |
+//! | 2 | [`identity`]: from a credential to an identity; [`workload`]: a workload's own token, for the clients beside it |
 //! | 3 | [`access`]: from an identity to a permit |
 //! | 4 | [`registry`]: the OCI core, free of HTTP |
 //! | 5 | [`http`]: requests, answers, the live configuration |
@@ -42,3 +42,4 @@ pub mod spiffe_id;
 pub mod storage;
 pub mod telemetry;
 pub mod trust;
+pub mod workload;

@@ -11,7 +11,7 @@ use syn::visit::Visit;
 const RANKS: &[&[&str]] = &[
     &["oci", "spiffe_id", "clock", "secret", "limits", "recent", "telemetry"],
     &["trust", "storage", "expr"],
-    &["identity"],
+    &["identity", "workload"],
     &["access"],
     &["registry"],
     &["http"],
@@ -31,7 +31,8 @@ const FENCES: &[(&str, &[&str])] = &[
     ("cel", &["expr"]),
     ("rusqlite", &["storage"]),
     ("tonic", &["trust"]),
-    ("reqwest", &["trust", "cli"]),
+    ("reqwest", &["trust", "workload", "cli"]),
+    ("spiffe", &["workload"]),
     ("rcgen", &["cli"]),
     ("metrics_exporter_prometheus", &["telemetry"]),
     ("jsonwebtoken", &["cli"]),

@@ -50,7 +50,14 @@ fn sources(folder: &Path) -> Vec<String> {
 #[test]
 fn the_commands_are_what_the_program_says() {
     let mut text = String::from(COMMANDS);
-    for arguments in [&["--help"][..], &["serve", "--help"], &["verify", "--help"], &["dev", "--help"]] {
+    for arguments in [
+        &["--help"][..],
+        &["serve", "--help"],
+        &["verify", "--help"],
+        &["dev", "--help"],
+        &["docker-credential", "--help"],
+        &["credential-provider", "--help"],
+    ] {
         let output = Command::new(env!("CARGO_BIN_EXE_wharfinger")).args(arguments).output().unwrap();
         let help = String::from_utf8(output.stdout).unwrap();
         let title = arguments.split_last().unwrap().1.join(" ");

@@ -1,15 +1,20 @@
 //! The commands, one file each.
 //!
+//! The binary is also called by two other names, by which it is one command: `docker-credential-wharfinger` and
+//! `wharfinger-credential-provider`.
+//!
 //! Exit codes: 0 success; 1 it ran and failed; 2 the arguments or the configuration are wrong.
 
+mod credential_provider;
 mod dev;
+mod docker_credential;
 mod serve;
 mod verify;
 
 use crate::config::{self, Config, Level, Mistake};
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
@@ -44,6 +49,19 @@ enum Command {
     /// Serve a registry with a throw-away trust domain on loopback, and push and pull through it once
     #[command(after_help = "Examples:\n  wharfinger dev\n  wharfinger dev --folder /tmp/registry --port 0 --once")]
     Dev(dev::Options),
+    /// Hand this workload's token to docker, podman, skopeo, crane, helm and others, as their credential helper
+    #[command(
+        after_help = "Clients run it as docker-credential-wharfinger: put the binary, or a link to it, on the PATH under this name.\n\nExample:\n  echo registry.example.org | wharfinger docker-credential get"
+    )]
+    DockerCredential {
+        /// What the client wants
+        verb: docker_credential::Wanted,
+    },
+    /// Hand a pod's or the node's token to the kubelet, as its image credential provider
+    #[command(
+        after_help = "The kubelet runs it as wharfinger-credential-provider: put the binary, or a link to it, into --image-credential-provider-bin-dir under this name."
+    )]
+    CredentialProvider,
 }
 
 const EXAMPLES: &str = "Examples:
@@ -56,7 +74,7 @@ Exit codes: 0 success, 1 it ran and failed, 2 wrong arguments or configuration."
 /// Runs the command line and says how it went.
 #[must_use]
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let command = match Arguments::try_parse_from(arguments) {
+    let command = match Arguments::try_parse_from(by_name(arguments)) {
         Ok(arguments) => arguments.command,
         Err(why) => {
             let code = if why.use_stderr() { WRONG } else { SUCCESS };
@@ -73,11 +91,31 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Command::Serve { file } => serve::run(&file).await,
             Command::Verify { file } => verify::run(&file),
             Command::Dev(options) => dev::run(&options).await,
+            Command::DockerCredential { verb } => docker_credential::run(verb).await,
+            Command::CredentialProvider => credential_provider::run().await,
         }
     });
     // Whatever still blocks (a read of a file, say) must not keep the process.
     runtime.shutdown_background();
     ExitCode::from(code)
+}
+
+/// The same arguments with the command in front that the program's name stands for.
+fn by_name(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = arguments.into_iter().collect();
+    let name = arguments.first().and_then(|path| Path::new(path).file_name()).and_then(|name| name.to_str());
+    let command = NAMES.iter().find(|(other, _)| name == Some(*other)).map(|(_, command)| *command);
+    if let Some(command) = command {
+        arguments.insert(1, command.into());
+    }
+    arguments
+}
+
+/// All of it.
+fn standard_input() -> std::io::Result<String> {
+    let mut text = String::new();
+    std::io::stdin().lock().take(LARGEST_INPUT).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// Reads a configuration and tells every mistake.
@@ -132,6 +170,11 @@ async fn interrupted() {
     }
 }
 
+/// Other names of the binary, and the command that each stands for.
+const NAMES: [(&str, &str); 2] =
+    [("docker-credential-wharfinger", "docker-credential"), ("wharfinger-credential-provider", "credential-provider")];
+/// No request of a client is longer, in bytes.
+const LARGEST_INPUT: u64 = 1 << 20;
 const SUCCESS: u8 = 0;
 const FAILED: u8 = 1;
 const WRONG: u8 = 2;

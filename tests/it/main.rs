@@ -17,6 +17,7 @@
 mod bad_input;
 mod commands;
 mod harness;
+mod helpers;
 mod memory;
 mod metrics;
 mod operations;

@@ -1,18 +1,24 @@
 //! What the tests are made of.
 
+mod agent;
 mod app;
 mod http;
 mod image;
 mod issuer;
+mod job;
 mod pki;
+mod program;
 mod signer;
 mod tools;
 
+pub(crate) use agent::Agent;
 pub(crate) use app::{Setup, TestApp, output};
 pub(crate) use http::{Answer, Client, raw};
 pub(crate) use image::{Layout, sha256};
 pub(crate) use issuer::TestIssuer;
+pub(crate) use job::{JOB_TOKEN, Job};
 pub(crate) use pki::{Ca, Pair, TestPki, TrustDomain};
+pub(crate) use program::Program;
 pub(crate) use signer::{Signer, encode};
 pub(crate) use tools::{Credential, Login, Outcome, Tool};
 

@@ -1,0 +1,43 @@
+//! `wharfinger docker-credential VERB`, and the same as `docker-credential-wharfinger VERB`.
+
+use super::{FAILED, SUCCESS, say, say_error, standard_input};
+use crate::clock::Clock;
+use crate::workload::docker::{self, Reply, Verb};
+use crate::workload::{Surroundings, Workload};
+use clap::ValueEnum;
+
+/// Whatever the client wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Wanted {
+    /// The token for the registry whose address is on standard input
+    Get,
+    /// Nothing: no secret is ever kept
+    Store,
+    /// Nothing: there is nothing to forget
+    Erase,
+    /// The registries that the settings name
+    List,
+}
+
+pub(super) async fn run(wanted: Wanted) -> u8 {
+    let verb = match wanted {
+        Wanted::Get => Verb::Get,
+        Wanted::Store => Verb::Store,
+        Wanted::Erase => Verb::Erase,
+        Wanted::List => Verb::List,
+    };
+    // Clients leave standard input open when they list, and have nothing to say.
+    let input = if verb == Verb::List { Ok(String::new()) } else { standard_input() };
+    let reply = match (input, Workload::find(Surroundings::of_process(), Clock::system())) {
+        (Ok(input), Ok(workload)) => docker::answer(verb, &input, &workload).await,
+        (Err(why), _) => Reply { output: why.to_string(), note: None, failed: true },
+        (_, Err(why)) => Reply { output: why.to_string(), note: None, failed: true },
+    };
+    if !reply.output.is_empty() {
+        say(&reply.output);
+    }
+    if let Some(note) = reply.note {
+        say_error(&note);
+    }
+    if reply.failed { FAILED } else { SUCCESS }
+}

@@ -1,0 +1,103 @@
+//! Docker's credential helper protocol, which podman, buildah, skopeo, crane, helm, oras, cosign, regctl and others speak too: a
+//! verb as argument, a registry or a credential on standard input, an answer on standard output. What goes wrong is said on standard
+//! output as well, where clients look for it, and two of the texts are compared letter by letter.
+//!
+//! <https://github.com/docker/docker-credential-helpers/blob/master/credentials/credentials.go>
+
+use super::{Handed, InvalidHost, PresentAs, RegistryHost, Workload};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+/// What a client asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    Get,
+    Store,
+    Erase,
+    List,
+}
+
+/// What a client is told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reply {
+    /// For the client. It has the token, so it goes to the client alone.
+    pub output: String,
+    /// For the person at the client.
+    pub note: Option<String>,
+    pub failed: bool,
+}
+
+/// Answers one call.
+pub async fn answer(verb: Verb, input: &str, workload: &Workload) -> Reply {
+    let outcome = match verb {
+        Verb::Get => get(input, workload).await,
+        Verb::Store => store(input, workload),
+        Verb::Erase => registry(input).map(|_| Reply::default()),
+        Verb::List => Ok(Reply { output: list(workload).to_string(), ..Reply::default() }),
+    };
+    outcome.unwrap_or_else(|output| Reply { output, note: None, failed: true })
+}
+
+async fn get(input: &str, workload: &Workload) -> Result<Reply, String> {
+    let host = registry(input)?;
+    match workload.token(&host).await {
+        Ok(Some(handed)) => Ok(Reply { output: credential(input, &handed).to_string(), ..Reply::default() }),
+        Ok(None) => Err(NOT_FOUND.to_owned()),
+        Err(why) => Err(format!("no token for {host}: {why}")),
+    }
+}
+
+fn credential(input: &str, handed: &Handed) -> Value {
+    let username = match handed.present_as {
+        PresentAs::Password => &handed.username,
+        PresentAs::IdentityToken => IDENTITY_TOKEN,
+    };
+    json!({"ServerURL": input.trim(), "Username": username, "Secret": handed.secret.expose()})
+}
+
+/// `docker login` stores what it was given. For a registry that gets its token from here nothing is lost by forgetting that; for any
+/// other a login that seems to succeed would be a riddle later.
+fn store(input: &str, workload: &Workload) -> Result<Reply, String> {
+    let stored: Stored = serde_json::from_str(input).map_err(|_| "expected JSON with ServerURL, Username and Secret".to_owned())?;
+    let host = registry(&stored.server_url)?;
+    if stored.username.is_empty() {
+        return Err(NO_USERNAME.to_owned());
+    }
+    if !workload.serves(&host) {
+        return Err(format!(
+            "wharfinger keeps no secrets and has no token of its own for {host}: name the registry in its settings file, or use another helper for it"
+        ));
+    }
+    let note = format!("wharfinger keeps no secrets: what you logged in with is forgotten, and {host} gets this workload's own token");
+    Ok(Reply { note: Some(note), ..Reply::default() })
+}
+
+fn list(workload: &Workload) -> Value {
+    let registries: Map<String, Value> =
+        workload.registries().into_iter().map(|(host, username)| (host.to_string(), username.into())).collect();
+    Value::Object(registries)
+}
+
+fn registry(input: &str) -> Result<RegistryHost, String> {
+    input.parse().map_err(|why| match why {
+        InvalidHost::Empty => NO_SERVER.to_owned(),
+        InvalidHost::Malformed => why.to_string(),
+    })
+}
+
+#[derive(Deserialize)]
+struct Stored {
+    #[serde(rename = "ServerURL", default)]
+    server_url: String,
+    #[serde(rename = "Username", default)]
+    username: String,
+}
+
+/// Compared by clients, which then go on without a credential.
+const NOT_FOUND: &str = "credentials not found in native keychain";
+/// Compared by clients.
+const NO_SERVER: &str = "no credentials server URL";
+/// Compared by clients.
+const NO_USERNAME: &str = "no credentials username";
+/// The username that makes the secret an identity token.
+const IDENTITY_TOKEN: &str = "<token>";

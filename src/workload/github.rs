@@ -1,0 +1,50 @@
+//! An ID token from GitHub Actions: a request to the address that a job with `permissions: id-token: write` finds in its environment.
+//!
+//! <https://docs.github.com/en/actions/reference/security/oidc#methods-for-requesting-the-oidc-token>
+
+use super::source::PATIENCE;
+use super::surroundings::Surroundings;
+use reqwest::Url;
+use reqwest::redirect::Policy;
+use serde::Deserialize;
+
+pub(super) const URL: &str = "ACTIONS_ID_TOKEN_REQUEST_URL";
+pub(super) const TOKEN: &str = "ACTIONS_ID_TOKEN_REQUEST_TOKEN";
+
+/// Never has the request's token or its URL in it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    #[error("{URL} and {TOKEN} are not both set: give the job `permissions: id-token: write`")]
+    NotPermitted,
+    #[error("{URL} is no http:// or https:// URL")]
+    Url,
+    #[error("its server cannot be reached: {0}")]
+    Unreachable(String),
+    #[error("its server answered {0}")]
+    Status(u16),
+    #[error("its server's answer has no `value`")]
+    NoValue,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    value: String,
+}
+
+pub(super) async fn id_token(around: &Surroundings, audience: &str) -> Result<String, Error> {
+    let (Some(url), Some(token)) = (around.variable(URL), around.variable(TOKEN)) else { return Err(Error::NotPermitted) };
+    let mut url = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https")).ok_or(Error::Url)?;
+    url.query_pairs_mut().append_pair("audience", audience);
+    // The URL has nothing secret by itself, but whatever stands in it is nobody's business.
+    let failed = |why: reqwest::Error| Error::Unreachable(why.without_url().to_string());
+    let mut client = reqwest::Client::builder().redirect(Policy::none()).timeout(PATIENCE);
+    if url.scheme() == "http" {
+        client = client.tls_certs_only([]);
+    }
+    let answer = client.build().map_err(failed)?.get(url).bearer_auth(token).send().await.map_err(failed)?;
+    if !answer.status().is_success() {
+        return Err(Error::Status(answer.status().as_u16()));
+    }
+    let body = answer.bytes().await.map_err(failed)?;
+    serde_json::from_slice(&body).map(|Answer { value }| value).map_err(|_| Error::NoValue)
+}

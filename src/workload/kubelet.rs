@@ -1,0 +1,97 @@
+//! The kubelet's image credential provider API, `credentialprovider.kubelet.k8s.io/v1`: a request on standard input, a response on
+//! standard output. With a service account's token in the request that token is handed back as the password (KEP-4412); without one
+//! the node's own token is fetched.
+//!
+//! <https://kubernetes.io/docs/reference/config-api/kubelet-credentialprovider.v1/>
+
+use super::handed::USERNAME;
+use super::source::SourceError;
+use super::token::Token;
+use super::{InvalidHost, RegistryHost, Workload};
+use crate::clock::Timestamp;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    #[error("expected a {KIND}Request in JSON on standard input: {0}")]
+    Request(String),
+    #[error(
+        "expected apiVersion {VERSION} and kind {KIND}Request, found {version} and {kind}: set apiVersion {VERSION} for this provider in the kubelet's CredentialProviderConfig"
+    )]
+    Version { version: String, kind: String },
+    #[error("image {image:?}: {why}")]
+    Image { image: String, why: InvalidHost },
+    #[error(transparent)]
+    Source(#[from] SourceError),
+}
+
+/// Answers one request.
+pub async fn answer(request: &str, workload: &Workload, now: Timestamp) -> Result<Value, Error> {
+    let request: Request = serde_json::from_str(request).map_err(|why| Error::Request(why.to_string()))?;
+    if request.api_version != VERSION || request.kind != format!("{KIND}Request") {
+        return Err(Error::Version { version: request.api_version, kind: request.kind });
+    }
+    let host = RegistryHost::of_image(&request.image).map_err(|why| Error::Image { image: request.image.clone(), why })?;
+    if !request.service_account_token.is_empty() {
+        let place = "the request's serviceAccountToken";
+        let token = Token::read(&request.service_account_token, place)?.fresh(place, now)?;
+        let keep = token.expires.map(|expires| expires.since(now));
+        return Ok(response(&host, Some((USERNAME, token.secret.expose())), keep));
+    }
+    Ok(match workload.token(&host).await? {
+        Some(handed) => response(&host, Some((&handed.username, handed.secret.expose())), handed.fresh_for),
+        None => response(&host, None, None),
+    })
+}
+
+/// The token is the same for every image of the registry. The kubelet keeps it under that registry, and where it gave a token itself
+/// under that one too, as its configuration must say (`cacheType: Token`).
+fn response(host: &RegistryHost, credential: Option<(&str, &str)>, keep: Option<Duration>) -> Value {
+    let auth = match credential {
+        Some((username, password)) => json!({host.as_str(): {"username": username, "password": password}}),
+        None => json!({}),
+    };
+    json!({
+        "kind": format!("{KIND}Response"),
+        "apiVersion": VERSION,
+        "cacheKeyType": "Registry",
+        "cacheDuration": format!("{}s", kept(keep).as_secs()),
+        "auth": auth,
+    })
+}
+
+/// As long as a pull that begins with it can still be expected to authenticate. Nothing that does not say how long it lives is kept.
+fn kept(fresh_for: Option<Duration>) -> Duration {
+    fresh_for.map_or(Duration::ZERO, |fresh| fresh.saturating_sub(SPARE))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Request {
+    #[serde(default)]
+    api_version: String,
+    #[serde(default)]
+    kind: String,
+    image: String,
+    #[serde(default)]
+    service_account_token: String,
+}
+
+const VERSION: &str = "credentialprovider.kubelet.k8s.io/v1";
+const KIND: &str = "CredentialProvider";
+/// Between what the kubelet keeps and the token's end.
+const SPARE: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_kept_to_its_very_end() {
+        for (fresh_for, expected) in [(None, 0), (Some(30), 0), (Some(60), 0), (Some(300), 240)] {
+            assert_eq!(kept(fresh_for.map(Duration::from_secs)).as_secs(), expected, "{fresh_for:?}");
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! The workload's side: where a workload's own token comes from, and how it is handed to clients that know only passwords. It serves
+//! no registry; the commands that run beside clients are made of it.
+//!
+//! [`Surroundings`] is what a process can see of where it runs, [`Settings`] what a file says, and [`Workload::token`] gets the token
+//! for one registry. [`docker`] and [`kubelet`] speak the two protocols. Nothing is ever written to disk.
+
+pub mod docker;
+mod github;
+mod handed;
+mod host;
+pub mod kubelet;
+mod settings;
+mod source;
+mod surroundings;
+mod token;
+
+pub use handed::{Handed, Workload};
+pub use host::{InvalidHost, RegistryHost};
+pub use settings::{InvalidSettings, PresentAs, Settings};
+pub use source::{Source, SourceError};
+pub use surroundings::Surroundings;

@@ -1,0 +1,92 @@
+//! Where a token comes from. Each is asked anew every time: a token that lives for minutes is not worth keeping.
+
+use super::github;
+use super::surroundings::Surroundings;
+use super::token::Token;
+use crate::clock::Timestamp;
+use spiffe::{SpiffeId, WorkloadApiClient};
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// One source of tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A JWT-SVID from the SPIFFE Workload API, of this identity if the workload has several.
+    WorkloadApi { address: String, spiffe_id: Option<String> },
+    /// An ID token of GitHub Actions, or of Forgejo Actions, which speaks the same protocol.
+    GithubActions,
+    /// A file that somebody keeps fresh, such as the kubelet's projected token.
+    TokenFile(PathBuf),
+    /// A variable of the environment, as GitLab CI's `id_tokens` sets them.
+    Environment(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SourceError {
+    #[error("{place} cannot be read: {kind}")]
+    Unreadable { place: String, kind: io::ErrorKind },
+    #[error("{place} is not set")]
+    Unset { place: String },
+    #[error("{place} holds no JWT: expected three parts joined by dots")]
+    NotAToken { place: String },
+    #[error("the token of {place} expired at {at}: whoever renews it has stopped; renew it")]
+    Expired { place: String, at: Timestamp },
+    #[error("the Workload API at {address} gives no JWT-SVID: {why}")]
+    WorkloadApi { address: String, why: String },
+    #[error("{0:?} is no SPIFFE ID")]
+    SpiffeId(String),
+    #[error("GitHub Actions gives no ID token: {0}")]
+    GithubActions(github::Error),
+}
+
+impl Source {
+    /// Whether it makes tokens for the audience that it is asked for. The others have the audience that somebody else chose.
+    pub(super) const fn chooses_audience(&self) -> bool {
+        matches!(self, Self::WorkloadApi { .. } | Self::GithubActions)
+    }
+
+    pub(super) async fn token(&self, audience: &str, around: &Surroundings, now: Timestamp) -> Result<Token, SourceError> {
+        let place = self.to_string();
+        let text = match self {
+            Self::WorkloadApi { address, spiffe_id } => jwt_svid(address, spiffe_id.as_deref(), audience).await?,
+            Self::GithubActions => github::id_token(around, audience).await.map_err(SourceError::GithubActions)?,
+            Self::TokenFile(path) => {
+                let unreadable = |why: io::Error| SourceError::Unreadable { place: place.clone(), kind: why.kind() };
+                tokio::fs::read_to_string(path).await.map_err(unreadable)?
+            }
+            Self::Environment(name) => around.variable(name).ok_or_else(|| SourceError::Unset { place: place.clone() })?.to_owned(),
+        };
+        Token::read(&text, &place)?.fresh(&place, now)
+    }
+}
+
+/// Where it is, for people.
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WorkloadApi { address, .. } => write!(f, "the Workload API at {address}"),
+            Self::GithubActions => f.write_str("GitHub Actions"),
+            Self::TokenFile(path) => write!(f, "file {}", path.display()),
+            Self::Environment(name) => write!(f, "variable {name}"),
+        }
+    }
+}
+
+async fn jwt_svid(address: &str, spiffe_id: Option<&str>, audience: &str) -> Result<String, SourceError> {
+    let failed = |why: String| SourceError::WorkloadApi { address: address.to_owned(), why };
+    let id = spiffe_id.map(|id| SpiffeId::new(id).map_err(|_| SourceError::SpiffeId(id.to_owned()))).transpose()?;
+    let fetching = async {
+        let client = WorkloadApiClient::connect_to(address).await?;
+        client.fetch_jwt_token([audience], id.as_ref()).await
+    };
+    match tokio::time::timeout(PATIENCE, fetching).await {
+        Ok(Ok(token)) => Ok(token),
+        Ok(Err(why)) => Err(failed(format!("{why}; is this workload registered there?"))),
+        Err(_) => Err(failed(format!("no answer within {} s", PATIENCE.as_secs()))),
+    }
+}
+
+/// Somebody waits for their pull.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);

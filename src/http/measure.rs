@@ -60,6 +60,7 @@ const fn class(route: &Result<Route, InvalidPath>) -> &'static str {
         Ok(Route::Base) => "base",
         Ok(Route::Catalog) => "catalog",
         Ok(Route::Token) => "token",
+        Ok(Route::Whoami) => "whoami",
         Ok(Route::Metrics) => "metrics",
         Ok(Route::Health(_)) => "health",
         Ok(Route::Manifest(..)) => "manifest",

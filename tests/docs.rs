@@ -109,6 +109,7 @@ fn the_limits_are_those_of_the_sources() {
         ("Connections at the same time; more wait", amount(server.connections as u64)),
         ("From a connection to the end of the TLS handshake", format!("{:?}", server.handshake_timeout)),
         ("For a request header to arrive, and between requests on one connection", format!("{:?}", server.header_timeout)),
+        ("For the next piece of a body to come, or of an answer to be taken", format!("{:?}", server.stall_timeout)),
         ("For running requests to finish after SIGTERM", format!("{:?}", server.drain_timeout)),
     ] {
         text += &format!("| {meaning} | {value} |\n");

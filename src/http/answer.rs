@@ -115,8 +115,8 @@ impl Fault {
     }
 
     /// The request's body ended before its end.
-    pub(super) fn interrupted() -> Self {
-        registry::Error::Interrupted.into()
+    pub(super) fn broken_off(why: registry::BodyError) -> Self {
+        registry::Error::from(why).into()
     }
 
     pub(super) fn upload_unknown() -> Self {
@@ -238,6 +238,7 @@ impl From<registry::Error> for Fault {
             TagExists | TagMissing => (StatusCode::FORBIDDEN, ErrorCode::Denied),
             Referenced => (StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Denied),
             Interrupted => (StatusCode::BAD_REQUEST, ErrorCode::BlobUploadInvalid),
+            Stalled => (StatusCode::REQUEST_TIMEOUT, ErrorCode::BlobUploadInvalid),
             Storage(failure) => return storage_failed(failure),
         };
         let fault = Self::new(status, code, error.to_string());

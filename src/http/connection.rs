@@ -3,6 +3,7 @@
 use crate::identity::Peer;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// One connection, as the server accepted it. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -11,4 +12,11 @@ pub struct Connection {
     pub peer: Option<Arc<Peer>>,
     pub remote: SocketAddr,
     pub tls: bool,
+}
+
+/// The client stopped in the middle: the error of a request's body of which nothing more came. The server puts it there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("nothing came for {after:?}")]
+pub struct Stalled {
+    pub after: Duration,
 }

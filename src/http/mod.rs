@@ -19,7 +19,7 @@ mod route;
 #[cfg(test)]
 mod tests;
 
-pub use connection::Connection;
+pub use connection::{Connection, Stalled};
 pub use live::{Live, Shared};
 
 use crate::clock::Clock;

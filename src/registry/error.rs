@@ -37,6 +37,8 @@ pub enum Error {
     Referenced,
     #[error("the request's body ended early: ask for the upload's offset, and go on from there")]
     Interrupted,
+    #[error("nothing of the request's body came for too long: ask for the upload's offset, and go on from there")]
+    Stalled,
     #[error(transparent)]
     Storage(#[from] storage::Failure),
 }
@@ -46,6 +48,18 @@ pub enum Error {
 pub enum BodyError {
     #[error("the body ended early")]
     Interrupted,
+    /// Its client went silent.
+    #[error("nothing of the body came for too long")]
+    Stalled,
+}
+
+impl From<BodyError> for Error {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::Interrupted => Self::Interrupted,
+            BodyError::Stalled => Self::Stalled,
+        }
+    }
 }
 
 struct List<'a>(&'a [Digest]);

@@ -1,9 +1,11 @@
 //! One connection, from the handshake to its last answer.
 
+use super::stall::{Received, Taken};
 use super::{Connection, Limits};
 use crate::identity::Peer;
 use axum::body::Body;
 use http::{Request, Response};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -14,6 +16,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -22,12 +25,12 @@ use tower_service::Service;
 
 /// What answers requests: any tower service of the right types.
 pub trait Handler:
-    Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static
+    Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static
 {
 }
 
 impl<H> Handler for H where
-    H: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static
+    H: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static
 {
 }
 
@@ -72,8 +75,8 @@ async fn speak<H: Handler>(
     const STREAMS: u32 = 128;
     let remote = connection.remote;
     let asked = Arc::new(AtomicBool::new(false));
-    let service = Tagging { handler, connection, asked: asked.clone() };
-    let stream = TokioIo::new(stream);
+    let service = Tagging { handler, connection, asked: asked.clone(), stall_timeout: limits.stall_timeout };
+    let stream = TokioIo::new(Taken::new(stream, limits.stall_timeout));
     let result = if http2 {
         let mut http = http2::Builder::new(TokioExecutor::new());
         http.timer(TokioTimer::new()).max_header_list_size(limits.header_bytes).max_concurrent_streams(STREAMS);
@@ -122,6 +125,7 @@ struct Tagging<H> {
     connection: Connection,
     /// Whether there was a request at all.
     asked: Arc<AtomicBool>,
+    stall_timeout: Duration,
 }
 
 impl<H: Handler> hyper::service::Service<Request<Incoming>> for Tagging<H> {
@@ -129,8 +133,10 @@ impl<H: Handler> hyper::service::Service<Request<Incoming>> for Tagging<H> {
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
-    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.asked.store(true, Ordering::SeqCst);
+        let empty = request.body().is_end_stream();
+        let mut request = request.map(|body| if empty { Body::empty() } else { Body::new(Received::new(body, self.stall_timeout)) });
         request.extensions_mut().insert(self.connection.clone());
         let mut handler = self.handler.clone();
         Box::pin(async move {

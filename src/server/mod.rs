@@ -8,6 +8,7 @@
 mod accept;
 mod client_certificate;
 mod connection;
+mod stall;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -34,6 +35,8 @@ pub struct Limits {
     pub handshake_timeout: Duration,
     /// For a whole request header to arrive; the wait for a next request on an open connection counts too.
     pub header_timeout: Duration,
+    /// For the next piece of a request's body to come once it is wanted, and for the client to take the next piece of an answer.
+    pub stall_timeout: Duration,
     /// Of a request header. The request line and a token of 32 KiB must fit; at least 8 KiB.
     pub header_bytes: u32,
     /// Open at the same time; more wait in the listener's backlog.
@@ -47,6 +50,7 @@ impl Default for Limits {
         Self {
             handshake_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(60),
+            stall_timeout: Duration::from_secs(60),
             header_bytes: 64 << 10,
             connections: 10_000,
             drain_timeout: Duration::from_secs(30),

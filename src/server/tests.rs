@@ -2,8 +2,11 @@
 
 use super::{ClientAuth, Connection, InvalidTls, Judge, Limits, Reloader, Settings, TlsSettings, run};
 use crate::clock::Clock;
+use crate::http::Stalled;
 use axum::Router;
+use axum::body::Body;
 use axum::extract::Request;
+use http_body_util::BodyExt as _;
 use pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::{ClientConfig, HandshakeKind, RootCertStore, SupportedProtocolVersion};
@@ -171,7 +174,7 @@ async fn a_client_needs_no_certificate_unless_one_is_required() {
 }
 
 #[tokio::test]
-async fn a_bad_client_certificate_ends_no_handshake_and_reaches_the_handler() {
+async fn x_24_a_bad_client_certificate_ends_no_handshake_and_reaches_the_handler() {
     let pki = Pki::new();
     let server = Running::tls(pki.reloader(ClientAuth::Optional, Some(Arc::new(|_| false)))).await;
     for versions in [&[&rustls::version::TLS12], &[&rustls::version::TLS13]] {
@@ -190,7 +193,7 @@ async fn a_certificate_that_was_not_asked_for_is_not_sent() {
 }
 
 #[tokio::test]
-async fn where_one_is_required_the_handshake_asks_the_judge() {
+async fn x_24_where_one_is_required_the_handshake_asks_the_judge() {
     let pki = Pki::new();
     let (good, bad) = (self_signed(false), self_signed(false));
     let (accepted, seen) = (good.0.clone(), Arc::new(Mutex::new(Vec::new())));
@@ -219,7 +222,7 @@ async fn the_client_must_have_the_key_of_its_certificate() {
 }
 
 #[tokio::test]
-async fn no_session_is_resumed() {
+async fn x_22_no_session_is_resumed() {
     let pki = Pki::new();
     let server = Running::tls(pki.reloader(ClientAuth::Optional, None)).await;
     for versions in [&[&rustls::version::TLS12], &[&rustls::version::TLS13]] {
@@ -323,7 +326,7 @@ async fn http_2_requests_know_their_connection_too() {
     let executor = hyper_util::rt::TokioExecutor::new();
     let (mut sender, connection) = hyper::client::conn::http2::handshake(executor, stream).await.unwrap();
     let connection = tokio::spawn(connection);
-    let request = http::Request::get("https://localhost/").body(axum::body::Body::empty()).unwrap();
+    let request = http::Request::get("https://localhost/").body(Body::empty()).unwrap();
     let answer = sender.send_request(request).await.unwrap();
     let body = http_body_util::BodyExt::collect(answer.into_body()).await.unwrap().to_bytes();
     assert_eq!(body, "true a chain 127.0.0.1");
@@ -354,6 +357,81 @@ async fn a_slow_header_is_cut_off_and_so_is_silence() {
         let mut stream = server.connect().await;
         stream.write_all(sent).await.unwrap();
         assert_eq!(rest(&mut stream).await, b"");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_stalls_ends_with_an_error_that_says_so() {
+    let reads = Router::new().fallback(async |body: Body| match body.collect().await {
+        Ok(whole) => format!("{} bytes", whole.to_bytes().len()),
+        Err(why) => format!("stalled: {}", why.into_inner().is::<Stalled>()),
+    });
+    let limits = Limits { stall_timeout: SOON, ..Limits::default() };
+    let server = Running::start(None, limits, reads).await;
+    for (sent, said) in [("0123456789", "10 bytes"), ("012", "stalled: true"), ("", "stalled: true")] {
+        let mut stream = server.connect().await;
+        let request = format!("PUT / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 10\r\n\r\n{sent}");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let answer = String::from_utf8(rest(&mut stream).await).unwrap();
+        assert!(answer.ends_with(said), "{sent:?}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_nobody_wants_yet_does_not_stall() {
+    let (begun, allowed) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let handler = {
+        let (begun, allowed) = (begun.clone(), allowed.clone());
+        Router::new().fallback(async move |body: Body| {
+            begun.notify_one();
+            allowed.notified().await;
+            body.collect().await.map_or(0, |whole| whole.to_bytes().len()).to_string()
+        })
+    };
+    let limits = Limits { stall_timeout: SOON, ..Limits::default() };
+    let server = Running::start(None, limits, handler).await;
+    let mut stream = server.connect().await;
+    stream.write_all(b"PUT / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 3\r\n\r\n012").await.unwrap();
+    begun.notified().await;
+    tokio::time::sleep(2 * SOON).await; // the handler is the one that takes so long
+    allowed.notify_one();
+    let answer = String::from_utf8(rest(&mut stream).await).unwrap();
+    assert!(answer.ends_with('3'), "{answer}");
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_takes_is_given_up() {
+    struct Given(Arc<Notify>);
+    impl Drop for Given {
+        fn drop(&mut self) {
+            self.0.notify_one();
+        }
+    }
+    let given_up = Arc::new(Notify::new());
+    let handler = {
+        let given_up = given_up.clone();
+        Router::new().fallback(async move || {
+            let given = Given(given_up);
+            Body::from_stream(futures_util::stream::repeat_with(move || {
+                let _held = &given;
+                Ok::<_, std::convert::Infallible>(bytes::Bytes::from_static(&[0; 64 << 10]))
+            }))
+        })
+    };
+    let limits = Limits { stall_timeout: SOON, ..Limits::default() };
+    for tls in [None, Some(Pki::new())] {
+        let reloader = tls.as_ref().map(|pki| pki.reloader(ClientAuth::Off, None));
+        let server = Running::start(reloader, limits.clone(), handler.clone()).await;
+        let given_up = tokio::time::timeout(Duration::from_secs(20), given_up.notified());
+        if let Some(pki) = &tls {
+            let mut stream = server.shake(&Arc::new(pki.client(None))).await.unwrap();
+            stream.write_all(GET).await.unwrap();
+            given_up.await.expect("the server ends the answer");
+        } else {
+            let mut stream = server.connect().await;
+            stream.write_all(GET).await.unwrap();
+            given_up.await.expect("the server ends the answer");
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! `/v2/<name>/manifests/<reference>` (distribution-spec, Pulling manifests, Pushing Manifests, Deleting Manifests).
 
-use super::{CONTENT_DIGEST, Call, OCI_SUBJECT, OCI_TAG, Reply};
+use super::{CONTENT_DIGEST, Call, OCI_SUBJECT, OCI_TAG, Reply, broken_off};
 use crate::http::answer::Fault;
 use crate::limits::MANIFEST_BYTES;
 use crate::oci::{Reference, RepositoryName, Tag};
@@ -75,7 +75,7 @@ async fn collect(call: &Call, mut body: Body) -> Result<Bytes, Fault> {
     }
     let (mut bytes, mut length) = (BytesMut::new(), 0);
     while let Some(frame) = body.frame().await {
-        let Ok(chunk) = frame.map_err(|_| Fault::interrupted())?.into_data() else { continue };
+        let Ok(chunk) = frame.map_err(|why| Fault::broken_off(broken_off(why)))?.into_data() else { continue };
         length += chunk.len();
         if length > DRAINED {
             break;

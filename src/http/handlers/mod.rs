@@ -15,11 +15,12 @@ mod whoami;
 use super::answer::Fault;
 use super::query::Query;
 use super::route::Route;
-use super::{App, Live};
+use super::{App, Live, Stalled};
 use crate::access::{self, Kind, Permit, Write};
 use crate::clock::Timestamp;
 use crate::identity::Identity;
 use crate::oci::RepositoryName;
+use crate::registry::BodyError;
 use axum::body::Body;
 use axum::response::Response;
 use http::header::CONTENT_TYPE;
@@ -82,6 +83,12 @@ pub(super) async fn answer(call: &Call, route: Route, body: Body) -> Result<Resp
         Route::Tags(repository) => tags::answer(call, &repository).await,
         Route::Referrers(repository, digest) => referrers::answer(call, &repository, &digest).await,
     }
+}
+
+/// Why a request's body ended early.
+fn broken_off(error: axum::Error) -> BodyError {
+    let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
+    if causes.into_iter().any(|cause| cause.is::<Stalled>()) { BodyError::Stalled } else { BodyError::Interrupted }
 }
 
 /// An answer under construction.

@@ -1,10 +1,10 @@
 //! `/v2/<name>/blobs/uploads/` (distribution-spec, Pushing blobs, Mounting a blob from another repository).
 
-use super::{CONTENT_DIGEST, Call, Reply, UPLOAD_UUID};
+use super::{CONTENT_DIGEST, Call, Reply, UPLOAD_UUID, broken_off};
 use crate::access::{Create, Permit};
 use crate::http::answer::{Fault, uploaded};
 use crate::oci::{Algorithm, ContentRange, Digest, RepositoryName};
-use crate::registry::{self, BodyError, Upload, UploadId};
+use crate::registry::{self, Upload, UploadId};
 use axum::body::Body;
 use axum::response::Response;
 use futures_util::{StreamExt, TryStreamExt};
@@ -94,7 +94,7 @@ fn whole(call: &Call) -> Result<Option<ContentRange>, Fault> {
 }
 
 fn stream(body: Body) -> registry::Body {
-    body.into_data_stream().map_err(|_| BodyError::Interrupted).boxed()
+    body.into_data_stream().map_err(broken_off).boxed()
 }
 
 fn progress(status: StatusCode, repository: &RepositoryName, upload: &Upload) -> Response {

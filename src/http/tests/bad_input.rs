@@ -1,6 +1,7 @@
 //! What strangers send.
 
 use super::*;
+use crate::http::Stalled;
 
 #[tokio::test]
 async fn bad_names_are_400_before_policy_is_asked() {
@@ -117,4 +118,26 @@ async fn a_body_that_breaks_off_is_not_a_blob() {
     assert_eq!(site.get(begun.header("location")).await.header("range"), "0-2", "what arrived is kept");
     let manifest = site.send(ask(Method::PUT, "/v2/open/a/manifests/v1").header("content-type", IMAGE), broken()).await;
     assert_eq!(manifest.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn a_body_that_stalls_is_408_and_what_arrived_is_kept() {
+    use futures_util::stream;
+    let site = Site::new();
+    let begun = site.send(ask(Method::POST, "/v2/open/a/blobs/uploads/"), Body::empty()).await;
+    let location = begun.header("location");
+    let silent = |first: &'static str| {
+        let stalled = Stalled { after: Duration::from_secs(60) };
+        let pieces: [Result<Bytes, Stalled>; 2] = [Ok(Bytes::from_static(first.as_bytes())), Err(stalled)];
+        Body::from_stream(stream::iter(pieces))
+    };
+    let answer = site.send(ask(Method::PATCH, location), silent("abc")).await;
+    assert_eq!(answer.error(), (408, "BLOB_UPLOAD_INVALID".into()));
+    let digest = sha256("abcdef");
+    let answer = site.send(ask(Method::PUT, &format!("{location}?digest={digest}")), silent("de")).await;
+    assert_eq!(answer.error(), (408, "BLOB_UPLOAD_INVALID".into()));
+    assert_eq!(site.get(location).await.header("range"), "0-4", "what arrived is kept");
+    assert_eq!(site.send(ask(Method::PUT, &format!("{location}?digest={digest}")), "f").await.status, StatusCode::CREATED);
+    let manifest = site.send(ask(Method::PUT, "/v2/open/a/manifests/v1").header("content-type", IMAGE), silent("{")).await;
+    assert_eq!(manifest.status, StatusCode::REQUEST_TIMEOUT);
 }

@@ -68,7 +68,7 @@ impl Registry {
         let start = session.offset;
         let received = self.receive(Some((id.as_str(), start)), hasher, &mut body, announced).await?;
         let offset = self.keep(&id, version, session, &received).await?;
-        received.end.map_err(|BodyError::Interrupted| Error::Interrupted)?;
+        received.end?;
         Ok(Upload { id, offset })
     }
 

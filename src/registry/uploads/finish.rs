@@ -83,11 +83,11 @@ impl Closing {
         let known = session.offset == 0 && registry.is_known(&self.digest).await?;
         let to = (!known).then_some((self.id.as_str(), session.offset));
         let received = registry.receive(to, hasher, &mut body, range.map(ContentRange::len)).await?;
-        if received.end.is_err() {
+        if let Err(broken) = received.end {
             if !known {
                 registry.keep(&self.id, self.version, session, &received).await?;
             }
-            return Err(Error::Interrupted);
+            return Err(broken.into());
         }
         let found = received.hasher.digest();
         if found != self.digest {

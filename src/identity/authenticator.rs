@@ -5,6 +5,7 @@ use super::credential::Credential;
 use super::mapping::Verified;
 use super::peer::Verdict;
 use super::refusal::shown;
+use super::several_audiences::SeveralAudiences;
 use super::{CredentialType, Evidence, Failure, Identity, Mapping, Peer, Presented, Principal, Refused};
 use crate::clock::Timestamp;
 use crate::secret::Secret;
@@ -51,13 +52,14 @@ pub struct Authenticator {
     issuers: Vec<Issuer>,
     domains: Vec<Domain>,
     certificates: Vec<CertificateEntry>,
+    several_audiences: SeveralAudiences,
 }
 
 impl Authenticator {
     /// Each in the order of the configuration.
     #[must_use]
     pub fn new(issuers: Vec<Issuer>, domains: Vec<Domain>, certificates: Vec<CertificateEntry>) -> Self {
-        Self { issuers, domains, certificates }
+        Self { issuers, domains, certificates, several_audiences: SeveralAudiences::default() }
     }
 
     /// Who is asking. Anonymous only if no credential was presented; one that is bad or cannot be checked is a failure.
@@ -92,7 +94,9 @@ impl Authenticator {
             Ok(Route::Oidc(entries)) => self.oidc_identity(&token, &entries, now).await,
             Err(reason) => Err(reason.into()),
         };
-        identity.map_err(|why| why.with(evidence))
+        let identity = identity.map_err(|why| why.with(evidence))?;
+        self.several_audiences.note(&identity);
+        Ok(identity)
     }
 
     /// Where a token belongs. Decided by what it says of itself, so that a forged one meets the keys of whom it names.

@@ -8,6 +8,7 @@ mod identity;
 mod mapping;
 mod peer;
 mod refusal;
+mod several_audiences;
 
 pub use authenticator::{Authenticator, CertificateEntry, Domain, Issuer};
 pub use credential::Presented;

@@ -136,6 +136,21 @@ async fn the_token_endpoint_hands_back_what_it_verified() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn j_12_a_token_for_several_audiences_is_accepted_and_told_once_a_subject() {
+    let pki = TestPki::new();
+    let app = Setup::tls(&pki).allow("**", json!({"defaultPolicy": ["read"]})).start().await;
+    let several =
+        |path: &str| app.bearer(&pki.domain.signer.token(&json!({"sub": pki.domain.id(path), "aud": [AUDIENCE, "elsewhere.test"]})));
+    for client in [several("/a"), several("/a"), several("/b"), app.bearer(&pki.domain.jwt_svid("/c", AUDIENCE))] {
+        assert_eq!(client.get("/v2/").await.status, StatusCode::OK);
+    }
+    app.mark().await;
+    let told = app.log.since(0).into_iter().filter(|line| line["message"].as_str().is_some_and(|text| text.contains("several audiences")));
+    let subjects: Vec<_> = told.map(|line| line["credential.subject"].clone()).collect();
+    assert_eq!(subjects, [pki.domain.id("/a"), pki.domain.id("/b")]);
+}
+
 /// The sender of a body, and the body.
 fn futures_channel() -> (tokio::sync::mpsc::Sender<std::io::Result<Bytes>>, Body) {
     let (send, receive) = tokio::sync::mpsc::channel(1);

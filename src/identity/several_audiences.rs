@@ -1,0 +1,63 @@
+//! Tokens for several audiences (JWT-SVID 3.2): each of the others could replay them here. They are accepted unless the issuer or
+//! trust domain says `singleAudience`, and whoever issues them is told once a subject.
+
+use super::refusal::shown;
+use super::{CredentialType, Identity};
+use serde_json::Value;
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
+/// Whom the log has named.
+#[derive(Debug, Default)]
+pub(super) struct SeveralAudiences {
+    told: Mutex<HashSet<String>>,
+}
+
+impl SeveralAudiences {
+    pub(super) fn note(&self, identity: &Identity) {
+        let of_a_token = matches!(identity.credential(), CredentialType::Oidc | CredentialType::JwtSvid);
+        let audiences = identity.claims().get("aud").and_then(Value::as_array).filter(|all| of_a_token && all.len() > 1);
+        let Some(audiences) = audiences else { return };
+        let (subject, audiences) = (identity.principal().to_string(), Value::Array(audiences.clone()).to_string());
+        if self.is_new(&subject) {
+            tracing::info!(
+                credential.type = identity.credential().as_str(),
+                credential.subject = shown(&subject),
+                audiences = shown(&audiences),
+                "accepted a token for several audiences, each of which could replay it here: have it issued for this registry alone, \
+                 and refuse others with singleAudience"
+            );
+        }
+    }
+
+    /// Forgets all when it knows too many: strangers who are trusted to issue tokens may invent subjects.
+    fn is_new(&self, subject: &str) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.contains(subject) {
+            return false;
+        }
+        if told.len() >= MOST {
+            told.clear();
+        }
+        told.insert(subject.to_owned())
+    }
+}
+
+const MOST: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn j_12_each_subject_is_new_once_and_what_is_remembered_is_bounded() {
+        let audiences = SeveralAudiences::default();
+        assert!(audiences.is_new("a") && audiences.is_new("b"));
+        assert!(!audiences.is_new("a") && !audiences.is_new("b"));
+        for index in 0..2 * MOST {
+            audiences.is_new(&index.to_string());
+            assert!(audiences.told.lock().unwrap().len() <= MOST);
+        }
+        assert!(audiences.is_new("a"), "forgotten");
+    }
+}

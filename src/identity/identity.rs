@@ -46,12 +46,12 @@ pub enum Principal {
 }
 
 impl fmt::Display for Principal {
-    /// A stable text, different for different principals; it is stored with upload sessions.
+    /// A stable text, different for different principals; it is stored with upload sessions. Quoted, since a stranger may write spaces.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Spiffe(id) => write!(f, "{id}"),
-            Self::Oidc { issuer, subject } => write!(f, "oidc {issuer} {subject}"),
-            Self::Certificate { entry, subject } => write!(f, "x509 {entry} {subject}"),
+            Self::Oidc { issuer, subject } => write!(f, "oidc {issuer:?} {subject:?}"),
+            Self::Certificate { entry, subject } => write!(f, "x509 {entry:?} {subject:?}"),
             Self::Anonymous => f.write_str("anonymous"),
         }
     }
@@ -134,5 +134,28 @@ impl Identity {
     pub(crate) fn for_test(username: &str, groups: &[&str], principal: Principal) -> Self {
         let groups = groups.iter().map(ToString::to_string).collect();
         Self { username: username.to_owned(), groups, principal, credential: CredentialType::Oidc, ..Self::anonymous() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn d_18_principals_have_texts_of_their_own() {
+        let oidc = |issuer: &str, subject: &str| Principal::Oidc { issuer: issuer.into(), subject: subject.into() };
+        let certificate = |entry: &str, subject: &str| Principal::Certificate { entry: entry.into(), subject: subject.into() };
+        let all = [
+            Principal::Anonymous,
+            oidc("https://a b", "c"),
+            oidc("https://a", "b c"),
+            oidc("https://a\" \"b", "c"),
+            oidc("https://a", "b\" \"c"),
+            certificate("a b", "c"),
+            certificate("a", "b c"),
+            Principal::Spiffe("spiffe://a/b".parse().unwrap()),
+        ];
+        let texts: std::collections::BTreeSet<String> = all.iter().map(ToString::to_string).collect();
+        assert_eq!(texts.len(), all.len(), "{texts:?}");
     }
 }

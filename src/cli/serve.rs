@@ -11,7 +11,7 @@ pub(super) async fn run(file: &Path) -> u8 {
         Err(code) => return code,
     };
     start_logging(config.level);
-    // Before the first connection, so that a signal is never lost.
+    // Before the store is opened, so that no signal is lost and none ends it halfway.
     let shutdown = interrupted();
     let registrar = match Registrar::open(config, Clock::system()).await {
         Ok(registrar) => registrar,

@@ -30,6 +30,12 @@ impl Mistake {
     pub(crate) fn new(key: impl Into<String>, what: impl Into<String>) -> Self {
         Self { key: key.into(), what: what.into() }
     }
+
+    /// Whether the other one is of the same key, of one below it or of one above it, and so may well follow from this one.
+    fn explains(&self, other: &Self) -> bool {
+        let below = |a: &str, b: &str| a.strip_prefix(b).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
+        below(&self.key, &other.key) || below(&other.key, &self.key)
+    }
 }
 
 impl fmt::Display for Mistake {
@@ -69,11 +75,21 @@ pub fn parse(text: &str, folder: &Path, endpoint_socket: Option<String>) -> Resu
     let mut mistakes = Vec::new();
     let warnings = not_built::strip(&mut document, &mut mistakes);
     schema::check::<raw::File>(&mut document, &mut mistakes);
-    if !mistakes.is_empty() {
-        return Err(mistakes);
+    let built = match serde_json::from_value(document) {
+        Ok(raw) => build::build(raw, &build::Surroundings { folder, endpoint_socket }, warnings),
+        Err(_) if !mistakes.is_empty() => Err(Vec::new()),
+        Err(why) => Err(vec![Mistake::new("", why.to_string())]),
+    };
+    match built {
+        Ok(config) if mistakes.is_empty() => Ok(config),
+        built => {
+            let further =
+                built.err().unwrap_or_default().into_iter().filter(|further| !mistakes.iter().any(|first| first.explains(further)));
+            let further: Vec<_> = further.collect();
+            mistakes.extend(further);
+            Err(mistakes)
+        }
     }
-    let raw = serde_json::from_value(document).map_err(|why| vec![Mistake::new("", why.to_string())])?;
-    build::build(raw, &build::Surroundings { folder, endpoint_socket }, warnings)
 }
 
 #[cfg(test)]

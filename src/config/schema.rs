@@ -1,5 +1,6 @@
 //! Holds a document against the schema that the raw types derive, and collects every mistake instead of the first. Keys may be
-//! written in any case, as zot takes them; they are put into the schema's case here.
+//! written in any case, as zot takes them; they are put into the schema's case here. What is wrong or missing is replaced by a value
+//! that says nothing, so that the rest can be judged too.
 
 use super::Mistake;
 use schemars::{JsonSchema, SchemaGenerator};
@@ -24,7 +25,9 @@ impl<'a> Walk<'a> {
         }
         if !has_type(value, schema) {
             let wanted = expectation(schema);
-            return self.mistakes.push(Mistake::new(path, format!("must be {wanted}, not {}", kind(value))));
+            self.mistakes.push(Mistake::new(path, format!("must be {wanted}, not {}", kind(value))));
+            *value = self.stand_in(schema);
+            return;
         }
         match value {
             Value::Object(object) => self.object(object, schema, path),
@@ -34,7 +37,12 @@ impl<'a> Walk<'a> {
                     self.value(item, each, &format!("{path}[{i}]"));
                 }
             }
-            Value::String(text) => self.text(text, schema, path),
+            Value::String(text) => {
+                if let Some(wrong) = wrong_text(text, schema) {
+                    self.mistakes.push(Mistake::new(path, wrong));
+                    *value = self.stand_in(schema);
+                }
+            }
             _ => {}
         }
     }
@@ -46,6 +54,7 @@ impl<'a> Walk<'a> {
             None => {
                 let wanted: Vec<_> = choices.iter().map(|choice| expectation(self.resolve(choice))).filter(|w| w != "null").collect();
                 self.mistakes.push(Mistake::new(path, format!("must be {}, not {}", wanted.join(" or "), kind(value))));
+                *value = choices.first().map_or(Value::Null, |choice| self.stand_in(choice));
             }
         }
     }
@@ -56,6 +65,7 @@ impl<'a> Walk<'a> {
             if schema.get("additionalProperties") == Some(&Value::Bool(false)) {
                 let mistakes = object.keys().map(|key| Mistake::new(join(key), "is no key here; write {}"));
                 self.mistakes.extend(mistakes);
+                object.clear();
             }
             if let Some(each) = schema.get("additionalProperties").filter(|each| each.is_object()) {
                 object.iter_mut().for_each(|(key, value)| self.value(value, each, &format!("{path}[{key:?}]")));
@@ -75,14 +85,39 @@ impl<'a> Walk<'a> {
         for key in schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
             if !object.contains_key(key) {
                 self.mistakes.push(Mistake::new(join(key), "is missing"));
+                object.insert(key.to_owned(), known.get(key).map_or(Value::Null, |schema| self.stand_in(schema)));
             }
         }
     }
 
-    fn text(&mut self, text: &str, schema: &Value, path: &str) {
-        let Some(allowed) = schema.get("enum").and_then(Value::as_array) else { return };
-        if !allowed.iter().any(|one| one == text) {
-            self.mistakes.push(Mistake::new(path, format!("must be {}, not {text:?}", expectation(schema))));
+    /// The least that the schema takes.
+    fn stand_in(&self, schema: &'a Value) -> Value {
+        let schema = self.resolve(schema);
+        if let Some(choices) = schema.get("anyOf").and_then(Value::as_array) {
+            return choices.first().map_or(Value::Null, |choice| self.stand_in(choice));
+        }
+        if let Some(first) = schema.get("enum").and_then(Value::as_array).and_then(|allowed| allowed.first()) {
+            return first.clone();
+        }
+        let type_name = match schema.get("type") {
+            Some(Value::String(one)) => one.as_str(),
+            Some(Value::Array(several)) if several.iter().any(|one| one == "null") => "null",
+            Some(Value::Array(several)) => several.first().and_then(Value::as_str).unwrap_or_default(),
+            _ => "object",
+        };
+        match type_name {
+            "null" => Value::Null,
+            "boolean" => false.into(),
+            "integer" | "number" => 0.into(),
+            "string" => "".into(),
+            "array" => Value::Array(Vec::new()),
+            _ => {
+                let required = schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+                let member = |key: &str| {
+                    (key.to_owned(), schema.get("properties").and_then(|all| all.get(key)).map_or(Value::Null, |one| self.stand_in(one)))
+                };
+                Value::Object(required.map(member).collect())
+            }
         }
     }
 
@@ -96,6 +131,11 @@ impl<'a> Walk<'a> {
         }
         schema
     }
+}
+
+fn wrong_text(text: &str, schema: &Value) -> Option<String> {
+    let allowed = schema.get("enum").and_then(Value::as_array)?;
+    (!allowed.iter().any(|one| one == text)).then(|| format!("must be {}, not {text:?}", expectation(schema)))
 }
 
 fn has_type(value: &Value, schema: &Value) -> bool {

@@ -78,6 +78,70 @@ fn all_mistakes_of_the_text_are_found_at_once() {
 }
 
 #[test]
+fn a_mistake_of_the_text_hides_none_of_the_meaning() {
+    let bad = with(&[
+        ("/http/auth/bearer/oidc/0/clockSkew", json!(30)),
+        ("/http/auth/bearer/oidc/0/issuer", json!("issuer.example.org")),
+        ("/http/auth/bearer/oidc/0/algorithms", json!(["HS256", 5])),
+        (
+            "/http/auth/spiffe",
+            json!({"trustDomains": [{"bundle": [{"file": 1}], "audiences": ["a"]}, 7, {"name": "TD", "audiences": ["a"], "bundle": []}]}),
+        ),
+        ("/http/auth/htpasswd", json!({"path": "x"})),
+        ("/storage", json!({"rootDirectroy": "s"})),
+        ("/accessControl", json!({"repositories": {"a[": {"policies": [{"users": ["a"], "actions": ["reed"]}]}}})),
+        ("/log", json!({"level": "loud"})),
+    ]);
+    let mut found = keys(&bad);
+    found.sort();
+    assert_eq!(
+        found,
+        [
+            "accessControl.repositories[\"a[\"].policies[0].actions[0]",
+            "http.auth.bearer.oidc[0].algorithms[0]",
+            "http.auth.bearer.oidc[0].algorithms[1]",
+            "http.auth.bearer.oidc[0].clockSkew",
+            "http.auth.bearer.oidc[0].issuer",
+            "http.auth.htpasswd",
+            "http.auth.spiffe.trustDomains[0].bundle[0].file",
+            "http.auth.spiffe.trustDomains[0].name",
+            "http.auth.spiffe.trustDomains[1]",
+            "http.auth.spiffe.trustDomains[2].bundle",
+            "http.auth.spiffe.trustDomains[2].name",
+            "log.level",
+            "storage.rootDirectory",
+            "storage.rootDirectroy",
+        ]
+    );
+}
+
+#[test]
+fn in_yaml_only_true_and_false_are_truth_values() {
+    let tls = |value: &str| {
+        format!(
+            "storage: {{rootDirectory: s}}\nhttp: {{tls: {{cert: c, key: k, {value}}}, auth: {{bearer: {{oidc: [{{issuer: 'https://i.example', audiences: [a]}}]}}}}}}"
+        )
+    };
+    let config = parse(&tls("clientAuth: off, http2: true"), Path::new("."), None).unwrap();
+    assert_eq!(config.tls.map(|tls| (tls.client_auth, tls.http2)), Some((ClientAuth::Off, true)));
+    let mistakes = parse(&tls("http2: yes"), Path::new("."), None).unwrap_err();
+    assert_eq!(mistakes, [Mistake::new("http.tls.http2", "must be true or false, not text")]);
+}
+
+#[test]
+fn what_is_no_yaml_is_told_by_its_place_and_without_the_lines_around_it() {
+    for (text, said) in [
+        ("storage: {rootDirectory: s}\nstorage: {}\n", "line 2: storage is given twice"),
+        ("log: {level: info}\nhttp:\n  secret: \"hunter2\n  port: 1\n", "line 3"),
+        ("storage:\n\trootDirectory: hunter2\n", "line 2"),
+    ] {
+        let mistakes = parse(text, Path::new("."), None).unwrap_err();
+        assert_eq!(mistakes.len(), 1);
+        assert!(mistakes[0].what.contains(said) && !mistakes[0].what.contains("hunter2"), "{}", mistakes[0]);
+    }
+}
+
+#[test]
 fn all_mistakes_of_the_meaning_are_found_at_once() {
     let bad = with(&[
         ("/http/port", json!("eighty")),

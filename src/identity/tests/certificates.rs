@@ -195,7 +195,7 @@ async fn without_roots_nothing_is_decided_and_nothing_is_remembered() {
 }
 
 #[tokio::test]
-async fn a_verdict_ends_with_the_generation_that_gave_it() {
+async fn x_23_a_verdict_ends_with_the_generation_that_gave_it() {
     let slot = Slot::new("roots");
     slot.publish(PROD_CA.authorities(), NOW, Timestamp::MAX);
     let roots = Arc::new(Authorities::new(vec![slot.clone()]));
@@ -212,7 +212,7 @@ async fn a_verdict_ends_with_the_generation_that_gave_it() {
 }
 
 #[tokio::test]
-async fn a_verdict_is_kept_while_its_generation_counts_and_ends_when_it_expires() {
+async fn x_23_a_verdict_is_kept_while_its_generation_counts_and_ends_when_it_expires() {
     let (authenticator, peer) = (authenticator(), PROD_CA.client(&[CI], None));
     assert!(meet(&authenticator, &peer).await.is_ok());
     let kept = peer.verdict_for_test().unwrap();

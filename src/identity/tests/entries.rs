@@ -15,6 +15,17 @@ async fn the_first_entry_of_an_issuer_whose_audience_fits_maps_the_token() {
 }
 
 #[tokio::test]
+async fn id_12_a_claim_counts_only_through_its_own_trust_domains_mapping() {
+    let other = Signer::new(Algorithm::ES256, "other");
+    let groups = MappingSettings { groups: Some("[string(claims.role)]".into()), ..MappingSettings::default() };
+    let mapped = Domain { mapping: mapping(&groups), ..domain_with_keys("prod.example", &PROD) };
+    let authenticator = Authenticator::new(vec![], vec![mapped, domain_with_keys("other.example", &other)], vec![]);
+    let token = |signer: &Signer, sub: &str| signer.token(&json!({"sub": sub, "aud": "zot", "exp": EXPIRES, "role": "admin"}));
+    assert_eq!(identify(&authenticator, &token(&PROD, "spiffe://prod.example/ci")).await.groups(), ["admin"]);
+    assert_eq!(identify(&authenticator, &token(&other, "spiffe://other.example/ci")).await.groups(), [] as [&str; 0]);
+}
+
+#[tokio::test]
 async fn a_failed_validation_goes_on_to_the_issuers_next_entry_and_any_other_fault_does_not() {
     let keys = oidc_keys(&A);
     let entries = |first: Mapping| {

@@ -50,6 +50,7 @@ pub const FAMILIES: &[Family] = &[
     counter("wharfinger_http_requests_total", &["route", "method", "status"], "Requests that were answered"),
     counter("wharfinger_http_sent_bytes_total", &[], "Bytes of answers' bodies that were sent"),
     gauge("wharfinger_info", &["version"], "Always 1; the version that runs"),
+    counter("wharfinger_tokens_several_audiences_total", &["credential"], "Tokens accepted that others than this registry could replay"),
 ];
 
 /// The upper bounds of every histogram's buckets, in seconds.

@@ -139,7 +139,9 @@ async fn the_token_endpoint_hands_back_what_it_verified() {
 #[tokio::test(flavor = "multi_thread")]
 async fn j_12_a_token_for_several_audiences_is_accepted_and_told_once_a_subject() {
     let pki = TestPki::new();
-    let app = Setup::tls(&pki).allow("**", json!({"defaultPolicy": ["read"]})).start().await;
+    let mut setup = Setup::tls(&pki).allow("**", json!({"defaultPolicy": ["read"]}));
+    setup.config["http"]["health"] = json!({"address": "127.0.0.1", "port": 0});
+    let app = setup.start().await;
     let several =
         |path: &str| app.bearer(&pki.domain.signer.token(&json!({"sub": pki.domain.id(path), "aud": [AUDIENCE, "elsewhere.test"]})));
     for client in [several("/a"), several("/a"), several("/b"), app.bearer(&pki.domain.jwt_svid("/c", AUDIENCE))] {
@@ -149,6 +151,8 @@ async fn j_12_a_token_for_several_audiences_is_accepted_and_told_once_a_subject(
     let told = app.log.since(0).into_iter().filter(|line| line["message"].as_str().is_some_and(|text| text.contains("several audiences")));
     let subjects: Vec<_> = told.map(|line| line["credential.subject"].clone()).collect();
     assert_eq!(subjects, [pki.domain.id("/a"), pki.domain.id("/b")]);
+    let metrics = app.anonymous().get(&format!("http://{}/metrics", app.health.unwrap())).await.text();
+    assert!(metrics.contains("wharfinger_tokens_several_audiences_total{credential=\"jwt-svid\"} 3\n"), "{metrics}");
 }
 
 /// The sender of a body, and the body.

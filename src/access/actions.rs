@@ -1,6 +1,7 @@
 //! A set of actions.
 
 use super::Action;
+use crate::identity::Rights;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Actions(u8);
@@ -18,6 +19,23 @@ impl Actions {
 
     pub(super) const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    pub(super) const fn intersection(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// What rights of the token protocol allow at most: a push may create and move tags.
+    pub(super) fn within(rights: Rights) -> Self {
+        let some = |allowed: bool, actions: &[Action]| if allowed { actions.iter().collect() } else { Self::default() };
+        let push = some(rights.push, &[Action::Create, Action::Update]);
+        some(rights.pull, &[Action::Read]).union(push).union(some(rights.delete, &[Action::Delete]))
+    }
+
+    /// The same the other way round, for what a token may be issued for: with either of its actions a push may succeed.
+    pub(super) const fn rights(self) -> Rights {
+        let push = self.contains(Action::Create) || self.contains(Action::Update);
+        Rights { pull: self.contains(Action::Read), push, delete: self.contains(Action::Delete) }
     }
 }
 

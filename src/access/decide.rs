@@ -1,7 +1,8 @@
 //! The decisions. [`decide()`] and [`decide_write`] are the only makers of permits.
 
+use super::actions::Actions;
 use super::{Action, Create, Delete, Permit, Policy, Read, Write};
-use crate::identity::Identity;
+use crate::identity::{Identity, Rights, Scope};
 use crate::oci::RepositoryName;
 use std::fmt;
 
@@ -24,31 +25,55 @@ impl Kind for Delete {
 
 /// May this identity do `A` on this repository?
 pub fn decide<A: Kind>(policy: &Policy, identity: &Identity, repository: &RepositoryName) -> Result<Permit<A>, Denied> {
-    let (actions, pattern) = policy.granted(identity, repository);
-    if !actions.contains(A::ACTION) {
-        return Err(Denied::new(A::ACTION, identity, repository, pattern));
-    }
+    let actions = allowed(policy, identity, repository, |actions| actions.contains(A::ACTION));
+    actions.map_err(|by| by.denied(A::ACTION, policy, identity, repository))?;
     Ok(Permit::new(repository.clone(), identity.principal().clone(), false, false))
 }
 
 /// May this identity write a manifest here? It takes the right to create or the right to update; which of the two is needed only the
 /// write itself can tell, so the permit carries both.
 pub fn decide_write(policy: &Policy, identity: &Identity, repository: &RepositoryName) -> Result<Permit<Write>, Denied> {
-    let (actions, pattern) = policy.granted(identity, repository);
+    let either = |actions: Actions| actions.contains(Action::Create) || actions.contains(Action::Update);
+    let actions = allowed(policy, identity, repository, either);
+    let actions = actions.map_err(|by| by.denied(Action::Create, policy, identity, repository))?;
     let (create, update) = (actions.contains(Action::Create), actions.contains(Action::Update));
-    if !create && !update {
-        return Err(Denied::new(Action::Create, identity, repository, pattern));
-    }
     Ok(Permit::new(repository.clone(), identity.principal().clone(), create, update))
 }
 
 /// May this identity read the metrics? They belong to no repository, so there is no permit to be had for them.
 #[must_use]
 pub fn may_read_metrics(policy: &Policy, identity: &Identity) -> bool {
-    policy.shows_metrics_to(identity)
+    let whole = identity.cap().is_none() && identity.scope().is_none();
+    whole && policy.shows_metrics_to(identity)
 }
 
-/// Policy does not grant this.
+/// What a token of this identity can be good for in a repository. The scope of the token that it has now counts as well: a token is
+/// exchanged for a narrower one only.
+#[must_use]
+pub fn rights(policy: &Policy, identity: &Identity, repository: &RepositoryName) -> Rights {
+    allowed(policy, identity, repository, |_| true).map(Actions::rights).unwrap_or_default()
+}
+
+/// The actions that are left of policy's by the credential's cap and the token's scope, if they suffice; else which took them away.
+fn allowed(
+    policy: &Policy,
+    identity: &Identity,
+    repository: &RepositoryName,
+    suffice: impl Fn(Actions) -> bool,
+) -> Result<Actions, DeniedBy> {
+    let within = |scope: Option<&Scope>| scope.map_or(Actions::ALL, |scope| Actions::within(scope.rights(repository)));
+    let granted = policy.granted(identity, repository).0;
+    let issued = granted.intersection(within(identity.cap()));
+    let asked = issued.intersection(within(identity.scope()));
+    match (suffice(asked), suffice(issued), suffice(granted)) {
+        (true, ..) => Ok(asked),
+        (false, true, _) => Err(DeniedBy::Scope),
+        (false, false, true) => Err(DeniedBy::Cap),
+        (false, false, false) => Err(DeniedBy::Policy),
+    }
+}
+
+/// This is not allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denied {
     pub action: Action,
@@ -57,24 +82,40 @@ pub struct Denied {
     pub anonymous: bool,
     /// The pattern that decided; `None` if none matches the repository.
     pub pattern: Option<String>,
+    pub by: DeniedBy,
 }
 
-impl Denied {
-    fn new(action: Action, identity: &Identity, repository: &RepositoryName, pattern: Option<&str>) -> Self {
-        let (repository, pattern) = (repository.clone(), pattern.map(str::to_owned));
-        Self { action, repository, anonymous: identity.is_anonymous(), pattern }
+/// What stands in the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeniedBy {
+    /// Policy does not grant it.
+    Policy,
+    /// The credential was issued for another repository.
+    Cap,
+    /// The token was not asked for it: another token of the same caller could have it.
+    Scope,
+}
+
+impl DeniedBy {
+    fn denied(self, action: Action, policy: &Policy, identity: &Identity, repository: &RepositoryName) -> Denied {
+        let pattern = policy.granted(identity, repository).1.map(str::to_owned);
+        Denied { action, repository: repository.clone(), anonymous: identity.is_anonymous(), pattern, by: self }
     }
 }
 
 impl fmt::Display for Denied {
     /// For the log: it names the pattern, which is nothing for strangers.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { action, repository, anonymous, pattern } = self;
+        let Self { action, repository, anonymous, pattern, by } = self;
         let who = if *anonymous { "a caller without a credential" } else { "this identity" };
         write!(f, "{who} may not {} in {repository}: ", action.as_str())?;
-        match pattern {
-            Some(pattern) => write!(f, "the pattern `{pattern}` decides, and grants them no `{}`", action.as_str()),
-            None => f.write_str("no pattern of accessControl.repositories matches it"),
+        match (by, pattern) {
+            (DeniedBy::Cap, _) => f.write_str("the credential was issued for another repository (its audience names one)"),
+            (DeniedBy::Scope, _) => f.write_str("the token's scope does not name it"),
+            (DeniedBy::Policy, Some(pattern)) => {
+                write!(f, "the pattern `{pattern}` decides, and grants them no `{}`", action.as_str())
+            }
+            (DeniedBy::Policy, None) => f.write_str("no pattern of accessControl.repositories matches it"),
         }
     }
 }

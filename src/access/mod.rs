@@ -13,10 +13,10 @@ mod policy;
 mod reader;
 mod rules;
 
-pub use decide::{Denied, Kind, decide, decide_write, may_read_metrics};
+pub use decide::{Denied, DeniedBy, Kind, decide, decide_write, may_read_metrics, rights};
 pub use explain::{Explained, Explanation, Rule, explain};
 pub use glob::InvalidGlob;
 pub use permit::{Action, Create, Delete, Permit, Read, Write};
 pub use policy::{InvalidPolicy, Policy, WhyInvalid};
-pub use reader::Reader;
+pub use reader::{BeyondScope, Reader};
 pub use rules::{Grant, Metrics, PatternRules, Rules};

@@ -1,7 +1,7 @@
 //! zot's access control, one test a rule.
 
 use super::*;
-use crate::access::{Action, Create, Delete, Denied, Metrics, Read, Reader, decide, decide_write, may_read_metrics};
+use crate::access::{Action, BeyondScope, Create, Delete, Denied, DeniedBy, Metrics, Read, Reader, decide, decide_write, may_read_metrics};
 use crate::identity::Principal;
 use Action::{Create as C, Delete as D, Read as R, Update as U};
 
@@ -194,11 +194,12 @@ fn permits_say_what_was_granted() {
 fn a_denial_says_what_decided() {
     let policy = policy(vec![entry("app/**", vec![], &[R], &[])]);
     let denied = decide::<Delete>(&policy, &user("ann", &[]), &name("app/x")).map(drop);
-    let expected = Denied { action: D, repository: name("app/x"), anonymous: false, pattern: Some("app/**".to_owned()) };
+    let expected =
+        Denied { action: D, repository: name("app/x"), anonymous: false, pattern: Some("app/**".to_owned()), by: DeniedBy::Policy };
     assert_eq!(denied, Err(expected.clone()));
     assert_eq!(expected.to_string(), "this identity may not delete in app/x: the pattern `app/**` decides, and grants them no `delete`");
     let denied = decide_write(&policy, &Identity::anonymous(), &name("y")).map(drop);
-    assert_eq!(denied, Err(Denied { action: C, repository: name("y"), anonymous: true, pattern: None }));
+    assert_eq!(denied, Err(Denied { action: C, repository: name("y"), anonymous: true, pattern: None, by: DeniedBy::Policy }));
 }
 
 #[test]
@@ -275,4 +276,72 @@ fn metrics_are_for_those_that_are_named_and_without_rules_for_everyone_authentic
     assert!(!may_read_metrics(&Policy::everything_to_authenticated(), &anonymous));
     let bad = Policy::compile(Rules { metrics: Some(Metrics { users: strings(&["spiffe://TD"]), anonymous: false }), ..Rules::default() });
     assert_eq!(bad.unwrap_err()[0].key, "metrics.users[0] (spiffe://TD)");
+    let scoped = user("ann", &[]).scoped(crate::identity::Scope::asked(["registry:catalog:*"]));
+    assert!(!may_read_metrics(&named, &scoped), "a token with a scope is for what it names");
+}
+
+/// What an identity may do with each action and who denies the others, as letters: `-` policy, `c` the cap, `s` the scope.
+fn verdicts(policy: &Policy, identity: &Identity, repository: &str) -> String {
+    let by = |denied: Result<(), Denied>| match denied.map_err(|denied| denied.by) {
+        Ok(()) => '+',
+        Err(DeniedBy::Policy) => '-',
+        Err(DeniedBy::Cap) => 'c',
+        Err(DeniedBy::Scope) => 's',
+    };
+    let repository = name(repository);
+    [
+        by(decide::<Read>(policy, identity, &repository).map(drop)),
+        by(decide::<Create>(policy, identity, &repository).map(drop)),
+        by(decide_write(policy, identity, &repository).map(drop)),
+        by(decide::<Delete>(policy, identity, &repository).map(drop)),
+    ]
+    .iter()
+    .collect()
+}
+
+#[test]
+fn a_scope_takes_away_and_says_that_another_token_could_have_it() {
+    let policy = policy(vec![entry("a", vec![], &[R, C, U], &[R]), entry("b", vec![], &[R], &[])]);
+    let scope = |text: &str| crate::identity::Scope::asked([text]);
+    for (text, a, b) in [
+        ("repository:a:pull,push,delete", "+++-", "s---"),
+        ("repository:a:pull", "+ss-", "s---"),
+        ("repository:a:push repository:b:*", "s++-", "+---"),
+        ("", "sss-", "s---"),
+    ] {
+        let scoped = user("ann", &[]).scoped(scope(text));
+        assert_eq!((verdicts(&policy, &scoped, "a"), verdicts(&policy, &scoped, "b")), (a.to_owned(), b.to_owned()), "{text}");
+    }
+    let capped = user("ann", &[]).capped_for_test(scope("repository:a:*"));
+    assert_eq!((verdicts(&policy, &capped, "a"), verdicts(&policy, &capped, "b")), ("+++-".to_owned(), "c---".to_owned()));
+    let both = capped.scoped(scope("repository:a:pull repository:b:pull"));
+    assert_eq!((verdicts(&policy, &both, "a"), verdicts(&policy, &both, "b")), ("+ss-".to_owned(), "c---".to_owned()));
+    let nobody = Identity::anonymous().scoped(scope("repository:a:pull,push"));
+    assert_eq!((verdicts(&policy, &nobody, "a"), verdicts(&policy, &nobody, "b")), ("+---".to_owned(), "----".to_owned()));
+}
+
+#[test]
+fn a_scope_is_never_widened_and_rights_are_what_is_left() {
+    let policy = policy(vec![entry("**", vec![], &[R, C], &[])]);
+    let scope = |text: &str| crate::identity::Scope::asked([text]);
+    let identity = user("ann", &[]).scoped(scope("repository:a:pull")).scoped(scope("repository:a:* repository:b:*"));
+    assert_eq!(identity.scope(), Some(&scope("repository:a:pull")));
+    let rights = |identity: &Identity, repository: &str| super::super::rights(&policy, identity, &name(repository));
+    assert_eq!(rights(&identity, "a"), crate::identity::Rights { pull: true, push: false, delete: false });
+    assert!(rights(&identity, "b").is_empty());
+    assert_eq!(rights(&user("ann", &[]), "b"), crate::identity::Rights { pull: true, push: true, delete: false });
+    assert!(rights(&Identity::anonymous(), "b").is_empty());
+}
+
+#[test]
+fn the_catalogue_is_a_scope_of_its_own_and_a_mount_is_none() {
+    let policy = policy(vec![entry("**", vec![], &[R], &[]), entry("secret", vec![], &[], &[])]);
+    let with = |text: &str| user("ann", &[]).scoped(crate::identity::Scope::asked([text]));
+    let (listing, pulling) = (with("registry:catalog:*"), with("repository:a:pull"));
+    let seen = |reader: &Reader<'_>| ["a", "b", "secret"].iter().filter(|repository| reader.permit(&name(repository)).is_some()).count();
+    assert_eq!(Reader::catalog(&policy, &listing).map(|reader| seen(&reader)), Ok(2));
+    assert_eq!(Reader::catalog(&policy, &pulling).map(|reader| seen(&reader)), Err(BeyondScope));
+    assert_eq!((seen(&Reader::new(&policy, &listing)), seen(&Reader::new(&policy, &pulling))), (0, 1));
+    let capped = user("ann", &[]).capped_for_test(crate::identity::Scope::asked(["repository:b:*"]));
+    assert_eq!(Reader::catalog(&policy, &capped).map(|reader| seen(&reader)), Ok(1), "only what its credential was issued for");
 }

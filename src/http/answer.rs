@@ -5,7 +5,7 @@
 
 use super::authority::InvalidHost;
 use super::route::InvalidPath;
-use crate::access::Denied;
+use crate::access::{BeyondScope, Denied, DeniedBy};
 use crate::identity::{self, Refused};
 use crate::limits::{HEADER_BYTES, MANIFEST_BYTES};
 use crate::oci::{ErrorCode, InvalidContentRange, InvalidDigest, InvalidName, InvalidReference, InvalidTag};
@@ -21,6 +21,15 @@ use std::borrow::Cow;
 /// What clients that cannot be judged, or not be served, now are told to wait.
 const RETRY_SECONDS: &str = "5";
 
+/// The codes of RFC 6750, 3.1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ChallengeError {
+    /// It is bad: clients shall not present it again.
+    InvalidToken,
+    /// It is good, and another token of the same caller could do this.
+    InsufficientScope,
+}
+
 /// An answer that is an error.
 #[derive(Debug)]
 pub(super) struct Fault {
@@ -33,21 +42,13 @@ pub(super) struct Fault {
     headers: Vec<(HeaderName, HeaderValue)>,
     /// What the log says beyond the client's text.
     pub(super) log: Option<String>,
-    /// A credential was presented and is bad: clients shall not present it again.
-    pub(super) invalid_token: bool,
+    /// What the challenge of a 401 says of the credential that was presented.
+    pub(super) challenge: Option<ChallengeError>,
 }
 
 impl Fault {
     fn new(status: StatusCode, code: impl Into<Option<ErrorCode>>, message: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            status,
-            code: code.into(),
-            message: message.into(),
-            details: Vec::new(),
-            headers: Vec::new(),
-            log: None,
-            invalid_token: false,
-        }
+        Self { status, code: code.into(), message: message.into(), details: Vec::new(), headers: Vec::new(), log: None, challenge: None }
     }
 
     fn detail(mut self, detail: Value) -> Self {
@@ -75,6 +76,12 @@ impl Fault {
     /// Nobody in particular asks for what somebody may have.
     pub(super) fn unauthenticated() -> Self {
         Self::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, "authentication is required")
+    }
+
+    /// The token is good, and was asked for something else.
+    fn insufficient_scope() -> Self {
+        let message = "the token's scope does not name this: ask for another token with the scope of the challenge";
+        Self { challenge: Some(ChallengeError::InsufficientScope), ..Self::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, message) }
     }
 
     /// Only a token can be handed back.
@@ -173,7 +180,7 @@ impl Fault {
     /// The same with the request's id where the log has more to say, since most clients show their users the message and no header.
     #[must_use]
     pub(super) fn with_request_id(mut self, id: &str) -> Self {
-        let refused = self.invalid_token || self.status == StatusCode::FORBIDDEN;
+        let refused = self.challenge.is_some() || self.status == StatusCode::FORBIDDEN;
         if refused || self.status.is_server_error() {
             self.message = format!("{} (request {id})", self.message).into();
         }
@@ -212,11 +219,20 @@ impl From<InvalidContentRange> for Fault {
 
 impl From<Denied> for Fault {
     fn from(denied: Denied) -> Self {
+        if denied.by == DeniedBy::Scope {
+            return Self::insufficient_scope().log(&denied);
+        }
         let Denied { action, repository, .. } = &denied;
         let message = format!("policy does not allow you to {} in {repository}", action.as_str());
         Self::new(StatusCode::FORBIDDEN, ErrorCode::Denied, message)
             .detail(json!({"repository": repository.as_str(), "action": action.as_str()}))
             .log(&denied)
+    }
+}
+
+impl From<BeyondScope> for Fault {
+    fn from(beyond: BeyondScope) -> Self {
+        Self::insufficient_scope().log(beyond)
     }
 }
 
@@ -275,7 +291,7 @@ impl From<identity::Failure> for Fault {
     fn from(failure: identity::Failure) -> Self {
         match failure {
             identity::Failure::Refused(refusal) => Self {
-                invalid_token: true,
+                challenge: Some(ChallengeError::InvalidToken),
                 ..Self::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, refused(&refusal.reason)).log(&refusal.reason)
             },
             identity::Failure::Undecidable { why, .. } => {
@@ -294,6 +310,8 @@ const fn refused(reason: &Refused) -> &'static str {
         Refused::Scheme => "the Authorization header is neither Bearer nor Basic with a token as its password",
         Refused::MalformedBasic => "the Authorization header is not base64 of user:password",
         Refused::NotAToken => "the password is no token: present an OIDC ID token or a JWT-SVID",
+        Refused::Password => "the name or the password is wrong",
+        Refused::PasswordWithdrawn => "the password has changed: log in again",
         Refused::Jwt(_) => "the token is not accepted: is it meant for this registry, and has it not expired?",
         Refused::UnknownIssuer => "the token's issuer is not accepted here",
         Refused::UnknownTrustDomain => "the SPIFFE ID's trust domain is not accepted here",

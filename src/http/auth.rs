@@ -115,7 +115,7 @@ pub(super) fn presented(parts: &Parts) -> Presented<'_> {
 fn refuse(fault: Fault, live: &Live, origin: Option<&Origin>, scope: Option<&str>) -> Response {
     let challenge = match origin {
         Some(origin) if live.challenge && fault.status == StatusCode::UNAUTHORIZED => {
-            HeaderValue::from_str(&challenge::bearer(origin, &live.service, scope, fault.invalid_token)).ok()
+            HeaderValue::from_str(&challenge::bearer(origin, &live.service, scope, fault.challenge)).ok()
         }
         _ => None,
     };

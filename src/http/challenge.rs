@@ -3,6 +3,7 @@
 //!
 //! RFC 6750, 3 and <https://distribution.github.io/distribution/spec/auth/token/>
 
+use super::answer::ChallengeError;
 use super::authority::Origin;
 use super::route::Route;
 use http::Method;
@@ -21,7 +22,7 @@ pub(super) fn scope(route: &Route, method: &Method) -> Option<String> {
 }
 
 /// The value of `WWW-Authenticate`. No parameter is ever empty.
-pub(super) fn bearer(origin: &Origin, service: &str, scope: Option<&str>, invalid_token: bool) -> String {
+pub(super) fn bearer(origin: &Origin, service: &str, scope: Option<&str>, error: Option<ChallengeError>) -> String {
     // A quoted string ends at a quote; the rest of the parameters are ours and have none.
     let service: String = service.chars().filter(|c| c.is_ascii_graphic() && !matches!(c, '"' | '\\')).collect();
     let service = if service.is_empty() { "wharfinger" } else { &service };
@@ -31,9 +32,11 @@ pub(super) fn bearer(origin: &Origin, service: &str, scope: Option<&str>, invali
         value.push_str(scope);
         value.push('"');
     }
-    if invalid_token {
-        value.push_str(",error=\"invalid_token\"");
-    }
+    value.push_str(match error {
+        None => "",
+        Some(ChallengeError::InvalidToken) => ",error=\"invalid_token\"",
+        Some(ChallengeError::InsufficientScope) => ",error=\"insufficient_scope\"",
+    });
     value
 }
 
@@ -49,12 +52,12 @@ mod tests {
 
     #[test]
     fn one_challenge_with_nothing_empty() {
-        assert_eq!(bearer(&origin(), "r", None, false), r#"Bearer realm="https://r.example:5000/v2/token",service="r""#);
+        assert_eq!(bearer(&origin(), "r", None, None), r#"Bearer realm="https://r.example:5000/v2/token",service="r""#);
         assert_eq!(
-            bearer(&origin(), "a\"b", Some("repository:x/y:pull"), true),
+            bearer(&origin(), "a\"b", Some("repository:x/y:pull"), Some(ChallengeError::InvalidToken)),
             r#"Bearer realm="https://r.example:5000/v2/token",service="ab",scope="repository:x/y:pull",error="invalid_token""#
         );
-        assert!(bearer(&origin(), "", None, false).contains(r#"service="wharfinger""#));
+        assert!(bearer(&origin(), "", None, None).contains(r#"service="wharfinger""#));
     }
 
     #[test]

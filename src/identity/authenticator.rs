@@ -2,16 +2,19 @@
 //! keys of its own issuer or trust domain; what these say is final, and nobody else is asked.
 
 use super::credential::Credential;
+use super::identity::Proof;
 use super::mapping::Verified;
+use super::minted::Minted;
 use super::peer::Verdict;
 use super::refusal::shown;
 use super::several_audiences::SeveralAudiences;
-use super::{CredentialType, Evidence, Failure, Identity, Mapping, Peer, Presented, Principal, Refused};
+use super::{CredentialType, Evidence, Failure, Htpasswd, Identity, Mapping, Peer, Presented, Principal, Refused, TokenServer};
 use crate::clock::Timestamp;
 use crate::secret::Secret;
 use crate::spiffe_id::{SpiffeId, TrustDomain};
 use crate::trust::jwks::KeySet;
 use crate::trust::jwt::{self, Hearsay, OidcRules, Unverified, VerifiedJwt};
+use crate::trust::minted::Kind;
 use crate::trust::x509::{Leaf, VerifiedChain, X509Authorities};
 use crate::trust::{Authorities, NoKeys};
 use serde_json::Value;
@@ -49,9 +52,12 @@ pub struct CertificateEntry {
 /// Every configured way to be somebody. Immutable.
 #[derive(Debug)]
 pub struct Authenticator {
-    issuers: Vec<Issuer>,
+    pub(super) issuers: Vec<Issuer>,
     domains: Vec<Domain>,
-    certificates: Vec<CertificateEntry>,
+    pub(super) certificates: Vec<CertificateEntry>,
+    pub(super) minted: Option<Minted>,
+    pub(super) passwords: Option<Arc<Htpasswd>>,
+    token_server: Option<TokenServer>,
     several_audiences: SeveralAudiences,
 }
 
@@ -59,16 +65,61 @@ impl Authenticator {
     /// Each in the order of the configuration.
     #[must_use]
     pub fn new(issuers: Vec<Issuer>, domains: Vec<Domain>, certificates: Vec<CertificateEntry>) -> Self {
-        Self { issuers, domains, certificates, several_audiences: SeveralAudiences::default() }
+        Self {
+            issuers,
+            domains,
+            certificates,
+            minted: None,
+            passwords: None,
+            token_server: None,
+            several_audiences: SeveralAudiences::default(),
+        }
+    }
+
+    /// Accepts our own tokens as well.
+    #[must_use]
+    pub fn with_minted(self, minted: Minted) -> Self {
+        Self { minted: Some(minted), ..self }
+    }
+
+    /// Accepts the names and passwords of a file as well.
+    #[must_use]
+    pub fn with_passwords(self, passwords: Arc<Htpasswd>) -> Self {
+        Self { passwords: Some(passwords), ..self }
+    }
+
+    /// Accepts the tokens of an external token server as well.
+    #[must_use]
+    pub fn with_token_server(self, token_server: TokenServer) -> Self {
+        Self { token_server: Some(token_server), ..self }
     }
 
     /// Who is asking. Anonymous only if no credential was presented; one that is bad or cannot be checked is a failure.
     pub async fn authenticate(&self, presented: &Presented<'_>, now: Timestamp) -> Result<Identity, Failure> {
         match Credential::choose(presented) {
             Ok(Credential::Anonymous) => Ok(Identity::anonymous()),
-            Ok(Credential::Token(token)) => self.token_identity(&token, now).await,
+            Ok(Credential::Token(token)) => self.token_identity(&token, Kind::Access, now).await,
+            Ok(Credential::Password { user, password }) => self.password_identity(&user, password).await,
             Ok(Credential::Certificate(peer)) => self.certificate_identity(peer, now),
             Err(reason) => Err(Evidence::default().refused(reason)),
+        }
+    }
+
+    /// Who presents this token, as [`Self::authenticate`] finds from a header.
+    pub async fn authenticate_token(&self, token: &Secret, now: Timestamp) -> Result<Identity, Failure> {
+        self.token_identity(token, Kind::Access, now).await
+    }
+
+    /// Who presents this as a refresh token: one of ours, or a token of somebody else's, but none of our access tokens.
+    pub async fn authenticate_refresh(&self, token: &Secret, now: Timestamp) -> Result<Identity, Failure> {
+        self.token_identity(token, Kind::Refresh, now).await
+    }
+
+    /// Who presents this name and password, where the password may be a token, whatever the name.
+    pub async fn authenticate_password(&self, user: &str, password: &Secret, now: Timestamp) -> Result<Identity, Failure> {
+        match Credential::from_password(user, password.expose()) {
+            Credential::Token(token) => self.token_identity(&token, Kind::Access, now).await,
+            _ => self.password_identity(user, password.clone()).await,
         }
     }
 
@@ -81,17 +132,22 @@ impl Authenticator {
         }
     }
 
-    async fn token_identity(&self, token: &Secret, now: Timestamp) -> Result<Identity, Failure> {
+    /// `kind` is what one of our own tokens must be.
+    async fn token_identity(&self, token: &Secret, kind: Kind, now: Timestamp) -> Result<Identity, Failure> {
         let token = Unverified::parse(token.expose()).map_err(|why| evidence_of_hearsay(token).refused(Refused::Jwt(why)))?;
         let mut evidence = evidence_of_token(&token);
         let route = self.route(&token);
         evidence.credential = match route {
             Ok(Route::Svid(_)) | Err(Refused::UnknownTrustDomain) => Some(CredentialType::JwtSvid),
+            Ok(Route::Minted(_)) => Some(CredentialType::Minted),
+            Ok(Route::TokenServer(_)) => Some(CredentialType::TokenServer),
             Ok(Route::Oidc(_)) | Err(_) => Some(CredentialType::Oidc),
         };
         let identity = match route {
             Ok(Route::Svid(domain)) => svid_identity(&token, domain, now).await,
             Ok(Route::Oidc(entries)) => self.oidc_identity(&token, &entries, now).await,
+            Ok(Route::Minted(minted)) => self.minted_identity(&token, kind, minted, now).await,
+            Ok(Route::TokenServer(server)) => server.identity(&token, now).map_err(Reason::from),
             Err(reason) => Err(reason.into()),
         };
         let identity = identity.map_err(|why| why.with(evidence))?;
@@ -102,16 +158,33 @@ impl Authenticator {
     /// Where a token belongs. Decided by what it says of itself, so that a forged one meets the keys of whom it names.
     fn route(&self, token: &Unverified) -> Result<Route<'_>, Refused> {
         let issuer = token.issuer().unwrap_or_default();
-        let entries: Vec<_> = self.issuers.iter().filter(|entry| entry.rules.issuer == issuer).collect();
+        if let Some(minted) = self.minted.as_ref().filter(|minted| minted.rules.issuer == issuer) {
+            return Ok(Route::Minted(minted));
+        }
+        let entries = self.entries(issuer);
         match token.spiffe_id() {
             Some(id) => match (self.domain(id.trust_domain()), entries.is_empty()) {
                 (Some(domain), _) => Ok(Route::Svid(domain)),
                 (None, true) => Err(Refused::UnknownTrustDomain),
                 (None, false) => Ok(Route::Oidc(entries)),
             },
-            None if entries.is_empty() => self.any_issuer().map(Route::Oidc).ok_or(Refused::UnknownIssuer),
+            None if entries.is_empty() => match (self.any_issuer(), &self.token_server) {
+                (Some(entries), _) => Ok(Route::Oidc(entries)),
+                (None, Some(server)) => Ok(Route::TokenServer(server)),
+                (None, None) => Err(Refused::UnknownIssuer),
+            },
             None => Ok(Route::Oidc(entries)),
         }
+    }
+
+    fn entries(&self, issuer: &str) -> Vec<&Issuer> {
+        self.issuers.iter().filter(|entry| entry.rules.issuer == issuer).collect()
+    }
+
+    /// The entries that an issuer's tokens are for, if it is named by none those that compare no `iss`.
+    pub(super) fn entries_of(&self, issuer: &str) -> Vec<&Issuer> {
+        let named = self.entries(issuer);
+        if named.is_empty() { self.any_issuer().unwrap_or_default() } else { named }
     }
 
     /// The first entry that compares no `iss`, with the others of its issuer that do not either: they share its keys.
@@ -125,6 +198,12 @@ impl Authenticator {
         let rules: Vec<_> = entries.iter().map(|entry| &entry.rules).collect();
         let keys = &entries.first().ok_or(Refused::UnknownIssuer)?.keys;
         let verified = jwt::verify_oidc(token, &rules, keys, now).await?;
+        self.mapped(verified, entries)
+    }
+
+    /// By the first of the entries that accept the token and whose validations pass.
+    pub(super) fn mapped(&self, verified: VerifiedJwt, entries: &[&Issuer]) -> Result<Identity, Reason> {
+        let verified = Arc::new(verified);
         let mut first_reason = None;
         for entry in verified.accepted_by().iter().filter_map(|index| entries.get(*index)) {
             if entry.mapping.names_by_default() && self.could_pass_for_another(verified.issuer().unwrap_or_default(), entry) {
@@ -166,7 +245,7 @@ impl Authenticator {
         let chain = peer.svid(authorities, now)?;
         // Verification has compared it with the leaf's own; a chain without one is none of an SVID.
         let principal = Principal::Spiffe(chain.spiffe_id().ok_or(Refused::UnknownTrustDomain)?.clone());
-        Ok(chain_identity(&chain, leaf, CredentialType::X509Svid, principal, &domain.mapping)?)
+        Ok(chain_identity(chain, leaf.subject_cn(), CredentialType::X509Svid, principal, &domain.mapping)?)
     }
 
     /// Each entry in order: a plain certificate names nobody whose business it is. One that nothing can be said of ends the
@@ -183,7 +262,7 @@ impl Authenticator {
                 Err(undecidable) => return Err(undecidable.into()),
             };
             let principal = Principal::Certificate { entry: entry.name.clone(), subject: subject(&chain) };
-            match chain_identity(&chain, leaf, CredentialType::X509, principal, &entry.mapping) {
+            match chain_identity(chain, leaf.subject_cn(), CredentialType::X509, principal, &entry.mapping) {
                 Err(reason @ Refused::Validation { .. }) => _ = invalid.get_or_insert(reason),
                 decided => return Ok(decided?),
             }
@@ -191,7 +270,14 @@ impl Authenticator {
         Err(invalid.or(untrusted).unwrap_or(Refused::KindNotAccepted).into())
     }
 
-    fn domain(&self, name: &TrustDomain) -> Option<&Domain> {
+    /// Of the password file.
+    async fn password_identity(&self, user: &str, password: Secret) -> Result<Identity, Failure> {
+        let Some(passwords) = &self.passwords else { return Err(Evidence::default().refused(Refused::NotAToken)) };
+        let evidence = || Evidence { credential: Some(CredentialType::Htpasswd), subject: Some(shown(user)), ..Evidence::default() };
+        passwords.check(user, password).await.map_err(|reason| evidence().refused(reason))
+    }
+
+    pub(super) fn domain(&self, name: &TrustDomain) -> Option<&Domain> {
         self.domains.iter().find(|domain| domain.rules.trust_domain == *name)
     }
 }
@@ -200,10 +286,12 @@ enum Route<'a> {
     Svid(&'a Domain),
     /// Entries of one issuer, at least one.
     Oidc(Vec<&'a Issuer>),
+    Minted(&'a Minted),
+    TokenServer(&'a TokenServer),
 }
 
 /// A [`Failure`] before it is said of which credential.
-enum Reason {
+pub(super) enum Reason {
     Refused(Refused),
     Undecidable(NoKeys),
 }
@@ -243,11 +331,11 @@ impl From<Verdict> for Reason {
 
 async fn svid_identity(token: &Unverified, domain: &Domain, now: Timestamp) -> Result<Identity, Reason> {
     let keys = domain.jwt.as_ref().ok_or(Refused::KindNotAccepted)?;
-    let verified = jwt::verify_svid(token, &domain.rules, keys, now).await?;
+    let verified = Arc::new(jwt::verify_svid(token, &domain.rules, keys, now).await?);
     Ok(token_identity(&verified, CredentialType::JwtSvid, &domain.mapping)?)
 }
 
-fn token_identity(verified: &VerifiedJwt, credential: CredentialType, mapping: &Mapping) -> Result<Identity, Refused> {
+pub(super) fn token_identity(verified: &Arc<VerifiedJwt>, credential: CredentialType, mapping: &Mapping) -> Result<Identity, Refused> {
     let spiffe_id = verified.spiffe_id();
     let mapped = mapping.map(&Verified { credential, claims: verified.claims(), spiffe_id, common_name: None })?;
     let oidc = || Principal::Oidc { issuer: verified.issuer().unwrap_or_default().into(), subject: verified.subject().into() };
@@ -258,18 +346,20 @@ fn token_identity(verified: &VerifiedJwt, credential: CredentialType, mapping: &
         credential,
         claims: Arc::new(verified.claims().clone()),
         valid_until: verified.valid_until(),
+        proof: Proof::Jwt(verified.clone()),
+        ..Identity::anonymous()
     })
 }
 
-fn chain_identity(
-    chain: &VerifiedChain,
-    leaf: &Leaf,
+pub(super) fn chain_identity(
+    chain: Arc<VerifiedChain>,
+    common_name: Option<&str>,
     credential: CredentialType,
     principal: Principal,
     mapping: &Mapping,
 ) -> Result<Identity, Refused> {
     let (claims, spiffe_id) = (chain.claims(), chain.spiffe_id());
-    let mapped = mapping.map(&Verified { credential, claims, spiffe_id, common_name: leaf.subject_cn() })?;
+    let mapped = mapping.map(&Verified { credential, claims, spiffe_id, common_name })?;
     Ok(Identity {
         username: mapped.username,
         groups: mapped.groups,
@@ -277,11 +367,13 @@ fn chain_identity(
         credential,
         claims: Arc::new(claims.clone()),
         valid_until: chain.valid_until(),
+        proof: Proof::Chain(chain),
+        ..Identity::anonymous()
     })
 }
 
 /// Its DN. Whoever has none is told apart by the certificate itself.
-fn subject(chain: &VerifiedChain) -> String {
+pub(super) fn subject(chain: &VerifiedChain) -> String {
     let digest = || chain.claims().get("x509").and_then(|x509| x509.get("sha256")).and_then(Value::as_str).unwrap_or_default();
     if chain.subject_dn().is_empty() { format!("sha256:{}", digest()) } else { chain.subject_dn().to_owned() }
 }

@@ -33,6 +33,7 @@ impl fmt::Debug for Presented<'_> {
 pub(super) enum Credential<'a> {
     Anonymous,
     Token(Secret),
+    Password { user: String, password: Secret },
     Certificate(&'a Peer),
 }
 
@@ -61,8 +62,17 @@ impl<'a> Credential<'a> {
         let decoded = std::str::from_utf8(&decoded).map_err(|_| Refused::MalformedBasic)?;
         match decoded.split_once(':').ok_or(Refused::MalformedBasic)? {
             ("", "") => Ok(Self::Anonymous),
-            (_, password) if looks_like_jwt(password) => Ok(Self::Token(Secret::new(password))),
-            _ => Err(Refused::NotAToken),
+            (user, password) => Ok(Self::from_password(user, password)),
+        }
+    }
+
+    /// A password that looks like a token is one, whatever the name: no password file has such a password, and whether it has the name
+    /// must not show.
+    pub(super) fn from_password(user: &str, password: &str) -> Self {
+        if looks_like_jwt(password) {
+            Self::Token(Secret::new(password))
+        } else {
+            Self::Password { user: user.to_owned(), password: Secret::new(password) }
         }
     }
 }

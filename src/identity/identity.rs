@@ -1,7 +1,11 @@
 //! The end of identification: who is asking, proved. Made by [`super::Authenticator`] only.
 
+use super::Scope;
 use crate::clock::Timestamp;
 use crate::spiffe_id::SpiffeId;
+use crate::trust::jwt::VerifiedJwt;
+use crate::trust::minted::Source;
+use crate::trust::x509::VerifiedChain;
 use serde_json::{Map, Value};
 use std::fmt;
 use std::sync::Arc;
@@ -13,6 +17,12 @@ pub enum CredentialType {
     JwtSvid,
     X509Svid,
     X509,
+    /// A name of the password file.
+    Htpasswd,
+    /// A token of an external token server.
+    TokenServer,
+    /// One of our own tokens that was refused. Of one that counts the type is its source's.
+    Minted,
     Anonymous,
 }
 
@@ -25,6 +35,9 @@ impl CredentialType {
             Self::JwtSvid => "jwt-svid",
             Self::X509Svid => "x509-svid",
             Self::X509 => "x509",
+            Self::Htpasswd => "htpasswd",
+            Self::TokenServer => "token-server",
+            Self::Minted => "minted",
             Self::Anonymous => "anonymous",
         }
     }
@@ -42,6 +55,8 @@ pub enum Principal {
     Spiffe(SpiffeId),
     Oidc { issuer: String, subject: String },
     Certificate { entry: String, subject: String },
+    Htpasswd { user: String },
+    TokenServer { issuer: String, subject: String },
     Anonymous,
 }
 
@@ -52,9 +67,33 @@ impl fmt::Display for Principal {
             Self::Spiffe(id) => write!(f, "{id}"),
             Self::Oidc { issuer, subject } => write!(f, "oidc {issuer:?} {subject:?}"),
             Self::Certificate { entry, subject } => write!(f, "x509 {entry:?} {subject:?}"),
+            Self::Htpasswd { user } => write!(f, "htpasswd {user:?}"),
+            Self::TokenServer { issuer, subject } => write!(f, "token-server {issuer:?} {subject:?}"),
             Self::Anonymous => f.write_str("anonymous"),
         }
     }
+}
+
+/// What proved an identity.
+#[derive(Clone, Debug)]
+pub(super) enum Proof {
+    /// No credential was presented, or only one that cannot be exchanged.
+    None,
+    Jwt(Arc<VerifiedJwt>),
+    Chain(Arc<VerifiedChain>),
+    /// A line of the password file.
+    Htpasswd {
+        fingerprint: String,
+    },
+}
+
+/// The session of one of our own tokens. It began when its source was presented, and no exchange makes it longer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    pub began: Timestamp,
+    pub ends: Timestamp,
+    /// The `jti` of the token that was presented.
+    pub token: String,
 }
 
 /// A verified and mapped caller.
@@ -66,6 +105,10 @@ pub struct Identity {
     pub(in crate::identity) credential: CredentialType,
     pub(in crate::identity) claims: Arc<Map<String, Value>>,
     pub(in crate::identity) valid_until: Timestamp,
+    pub(in crate::identity) cap: Option<Arc<Scope>>,
+    pub(in crate::identity) scope: Option<Arc<Scope>>,
+    pub(super) proof: Proof,
+    pub(in crate::identity) session: Option<Session>,
 }
 
 impl Identity {
@@ -79,6 +122,10 @@ impl Identity {
             credential: CredentialType::Anonymous,
             claims: Arc::default(),
             valid_until: Timestamp::MAX,
+            cap: None,
+            scope: None,
+            proof: Proof::None,
+            session: None,
         }
     }
 
@@ -127,6 +174,57 @@ impl Identity {
     #[must_use]
     pub const fn valid_until(&self) -> Timestamp {
         self.valid_until
+    }
+
+    /// The most that its credential was issued for, where that is not everything: no other token of this caller would have more.
+    #[must_use]
+    pub fn cap(&self) -> Option<&Scope> {
+        self.cap.as_deref()
+    }
+
+    /// What the presented token was asked for, where it is one of limited scope: another token of this caller may have more.
+    #[must_use]
+    pub fn scope(&self) -> Option<&Scope> {
+        self.scope.as_deref()
+    }
+
+    /// The session of the token that was presented, if it was one of our own.
+    #[must_use]
+    pub const fn session(&self) -> Option<&Session> {
+        self.session.as_ref()
+    }
+
+    /// What a token of our own must carry so that this identity can be proved again. `None` for the anonymous, and for the tokens of
+    /// an external token server, whose time is its business.
+    #[must_use]
+    pub fn source(&self) -> Option<Source> {
+        Some(match (&self.proof, &self.principal) {
+            (Proof::Jwt(token), Principal::Spiffe(_)) => Source::JwtSvid(token.remembered()),
+            (Proof::Jwt(token), _) => Source::Oidc(token.remembered()),
+            (Proof::Chain(chain), Principal::Certificate { entry, .. }) => Source::X509 { entry: entry.clone(), chain: chain.remembered() },
+            (Proof::Chain(chain), _) => Source::X509Svid(chain.remembered()),
+            (Proof::Htpasswd { fingerprint }, _) => Source::Htpasswd { user: self.username.clone(), fingerprint: fingerprint.clone() },
+            (Proof::None, _) => return None,
+        })
+    }
+
+    /// The same, limited to a scope, and further if it is limited already.
+    #[must_use]
+    pub fn scoped(mut self, scope: Scope) -> Self {
+        let scope = self.scope.as_deref().map_or_else(|| scope.clone(), |own| own.and(&scope));
+        self.scope = Some(Arc::new(scope));
+        self
+    }
+
+    /// The same without its token's scope, which somebody has looked at.
+    #[must_use]
+    pub(crate) fn unscoped(self) -> Self {
+        Self { scope: None, ..self }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn capped_for_test(self, cap: Scope) -> Self {
+        Self { cap: Some(Arc::new(cap)), ..self }
     }
 
     /// An identity that nothing vouched for, for the tables of tests above this rank.

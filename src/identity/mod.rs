@@ -3,19 +3,27 @@
 
 mod authenticator;
 mod credential;
+mod htpasswd;
 #[expect(clippy::module_inception, reason = "the concept that the module is named for")]
 mod identity;
 mod mapping;
+mod minted;
 mod peer;
 mod refusal;
+mod scope;
 mod several_audiences;
+mod token_server;
 
 pub use authenticator::{Authenticator, CertificateEntry, Domain, Issuer};
 pub use credential::Presented;
-pub use identity::{CredentialType, Identity, Principal};
+pub use htpasswd::{Htpasswd, InvalidHtpasswd};
+pub use identity::{CredentialType, Identity, Principal, Session};
 pub use mapping::{InvalidMapping, Mapping, MappingSettings};
+pub use minted::Minted;
 pub use peer::Peer;
 pub use refusal::{Evidence, Failure, Refusal, Refused};
+pub use scope::{Rights, Scope};
+pub use token_server::TokenServer;
 
 #[cfg(test)]
 mod tests;

@@ -34,8 +34,13 @@ pub enum Refused {
     MalformedBasic,
     #[error("the password is no token: expected an ID token or a JWT-SVID as the password, whatever the username")]
     NotAToken,
+    /// Whether the name or the password is wrong is nobody's business but the file's.
+    #[error("the password file has no such name and password")]
+    Password,
     #[error(transparent)]
     Jwt(jwt::Rejected),
+    #[error("the password file changed, and the token's source is not in it any more; log in again")]
+    PasswordWithdrawn,
     #[error("the token's issuer is not configured here; compare its `iss` with the configured issuers, byte for byte")]
     UnknownIssuer,
     #[error("the SPIFFE ID's trust domain is not configured here; use an identity of a configured one, or configure it")]

@@ -15,7 +15,7 @@ pub(super) struct SeveralAudiences {
 
 impl SeveralAudiences {
     pub(super) fn note(&self, identity: &Identity) {
-        let of_a_token = matches!(identity.credential(), CredentialType::Oidc | CredentialType::JwtSvid);
+        let of_a_token = matches!(identity.credential(), CredentialType::Oidc | CredentialType::JwtSvid) && identity.session().is_none();
         let audiences = identity.claims().get("aud").and_then(Value::as_array).filter(|all| of_a_token && all.len() > 1);
         let Some(audiences) = audiences else { return };
         metrics::counter!("wharfinger_tokens_several_audiences_total", "credential" => identity.credential().as_str()).increment(1);

@@ -3,15 +3,18 @@
 
 mod authorities;
 pub mod bundle;
+mod fingerprint;
 mod json;
 pub mod jwks;
 pub mod jwt;
+pub mod minted;
 pub mod slot;
 pub mod source;
 pub mod status;
 pub mod x509;
 
 pub use authorities::{Authorities, NoKeys, Origin, Refetch};
+pub(crate) use fingerprint::fingerprint;
 pub use json::InvalidJson;
 pub use slot::{Generation, Held, Slot};
 pub use status::{SourceKind, Status};

@@ -57,6 +57,10 @@ impl Call {
         access::Reader::new(&self.live.policy, &self.identity)
     }
 
+    fn catalog_reader(&self) -> Result<access::Reader<'_>, Fault> {
+        Ok(access::Reader::catalog(&self.live.policy, &self.identity)?)
+    }
+
     fn header(&self, name: HeaderName) -> Option<&str> {
         self.parts.headers.get(name)?.to_str().ok()
     }

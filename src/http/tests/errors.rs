@@ -1,7 +1,7 @@
 //! The map from errors to statuses and codes.
 
 use super::*;
-use crate::http::answer::Fault;
+use crate::http::answer::{ChallengeError, Fault};
 use crate::identity::{Evidence, Failure, Refusal, Refused};
 use crate::registry::Error;
 use crate::storage;
@@ -49,7 +49,7 @@ async fn refused_is_401_undecidable_503_and_the_details_are_for_the_log() {
     let evidence = Evidence { issuer: Some("https://inner.example".into()), ..Evidence::default() };
     let refused = Failure::Refused(Refusal { reason: Refused::Validation { message: "only main".into() }, evidence: evidence.clone() });
     let fault = Fault::from(refused);
-    assert_eq!((fault.invalid_token, fault.log.as_deref()), (true, Some("only main")));
+    assert_eq!((fault.challenge, fault.log.as_deref()), (Some(ChallengeError::InvalidToken), Some("only main")));
     let answer = told(fault).await;
     assert_eq!(answer.error(), (401, "UNAUTHORIZED".into()));
     assert!(!answer.text().contains("only main") && !answer.text().contains("inner.example"));

@@ -1,6 +1,7 @@
 //! One public key of a JWK Set (RFC 7517 4, RFC 7518 6, RFC 8037 2), ready to verify with each algorithm that fits it.
 
 use super::UseRule;
+use crate::trust::fingerprint;
 use crate::trust::json;
 use crate::trust::jwt::Algorithm;
 use aws_lc_rs::signature::{self as lc, ParsedPublicKey, RsaParameters, RsaPublicKeyComponents, VerificationAlgorithm};
@@ -14,6 +15,7 @@ use std::sync::Arc;
 pub(in crate::trust) struct Key {
     id: Option<Arc<str>>,
     issuer: Option<Arc<str>>,
+    fingerprint: Arc<str>,
     verifiers: Arc<[(Algorithm, ParsedPublicKey)]>,
 }
 
@@ -45,7 +47,8 @@ impl Key {
                 return Err(Unusable::Algorithm { found: bound.into() });
             }
         }
-        Ok(Some(Self { id, issuer: None, verifiers: verifiers.into() }))
+        let fingerprint = verifiers.first().map(|(_, key)| fingerprint(key.as_ref())).unwrap_or_default().into();
+        Ok(Some(Self { id, issuer: None, fingerprint, verifiers: verifiers.into() }))
     }
 
     pub(super) fn demanding(&self, issuer: Arc<str>) -> Self {
@@ -54,6 +57,11 @@ impl Key {
 
     pub(in crate::trust) fn id(&self) -> Option<&str> {
         self.id.as_deref()
+    }
+
+    /// Tells whether a key of another time is the same one, whatever it is called.
+    pub(in crate::trust) const fn fingerprint(&self) -> &Arc<str> {
+        &self.fingerprint
     }
 
     /// The `iss` that a token must have for this key to count.

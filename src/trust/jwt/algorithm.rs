@@ -1,10 +1,11 @@
 //! The signature algorithms of JWS that may count at all (RFC 7518 3.1, RFC 8037 3.1): asymmetric ones only, so that a public key
 //! can never be taken for a shared secret, and `none` has no name here.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Algorithm {
     RS256,
     RS384,

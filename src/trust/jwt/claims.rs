@@ -41,7 +41,7 @@ impl Dates {
 }
 
 /// `aud` as a list: a string, or a list of strings only.
-pub(super) fn audiences(claims: &Map<String, Value>) -> Result<Vec<&str>, Rejected> {
+pub(in crate::trust) fn audiences(claims: &Map<String, Value>) -> Result<Vec<&str>, Rejected> {
     let refuse = |found| Rejected::Claim { claim: "aud", expected: "a string or a list of strings", found };
     match claims.get("aud") {
         Some(Value::String(one)) => Ok(vec![one]),
@@ -52,7 +52,7 @@ pub(super) fn audiences(claims: &Map<String, Value>) -> Result<Vec<&str>, Reject
     }
 }
 
-pub(super) fn check_audience(found: &[&str], expected: &[String], single: bool) -> Result<(), Rejected> {
+pub(in crate::trust) fn check_audience(found: &[&str], expected: &[String], single: bool) -> Result<(), Rejected> {
     let owned = || found.iter().map(|one| (*one).to_owned()).collect();
     if expected.iter().all(String::is_empty) {
         return Err(Rejected::NoAudienceConfigured);
@@ -67,7 +67,7 @@ pub(super) fn check_audience(found: &[&str], expected: &[String], single: bool) 
 }
 
 /// A claim that must be a string with something in it.
-pub(super) fn text<'a>(claims: &'a Map<String, Value>, claim: &'static str) -> Result<&'a str, Rejected> {
+pub(in crate::trust) fn text<'a>(claims: &'a Map<String, Value>, claim: &'static str) -> Result<&'a str, Rejected> {
     let expected = "a non-empty string";
     match claims.get(claim) {
         Some(Value::String(text)) if text.is_empty() => Err(Rejected::Claim { claim, expected, found: "an empty one" }),
@@ -100,7 +100,7 @@ pub(super) fn settled(token: &Map<String, Value>, dates: &Dates, spiffe_id: Opti
     claims
 }
 
-fn date(claims: &Map<String, Value>, claim: &'static str) -> Result<Option<Timestamp>, Rejected> {
+pub(in crate::trust) fn date(claims: &Map<String, Value>, claim: &'static str) -> Result<Option<Timestamp>, Rejected> {
     match claims.get(claim) {
         None => Ok(None),
         Some(Value::Number(seconds)) => match seconds.as_f64().and_then(Timestamp::from_numeric_date) {

@@ -4,17 +4,21 @@
 //! <https://github.com/spiffe/spiffe/blob/main/standards/JWT-SVID.md>,
 //! <https://openid.net/specs/openid-connect-core-1_0.html#IDTokenValidation>, RFC 7515, RFC 8725.
 
+mod again;
 mod algorithm;
-mod claims;
+pub(in crate::trust) mod claims;
 mod rejected;
-mod signature;
+pub(in crate::trust) mod signature;
 #[cfg(test)]
 pub(crate) mod testing;
+mod token_server;
 mod unverified;
 mod verify;
 
+pub use again::{Remembered, reverify_oidc, reverify_svid};
 pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub use rejected::{Failure, Rejected};
+pub use token_server::{TokenServerRules, VerifiedAccess, verify_token_server};
 pub use unverified::{Hearsay, Unverified, looks_like_jwt};
 pub use verify::{VerifiedJwt, verify_oidc, verify_svid};
 

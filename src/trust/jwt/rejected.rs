@@ -54,6 +54,9 @@ pub enum Rejected {
     Subject(InvalidSpiffeId),
     #[error("the claim `sub` names a trust domain, not a workload: expected spiffe://{trust_domain}/ and a path")]
     SubjectWithoutPath { trust_domain: TrustDomain },
+    /// Of an external token server's token.
+    #[error("the claim `sub` is a SPIFFE ID, which no token server may say of anyone; have it name its subjects otherwise")]
+    SubjectIsSpiffeId,
     #[error("expected a subject of the trust domain {expected}, found one of {found}")]
     TrustDomain { expected: TrustDomain, found: TrustDomain },
     #[error("no audience is configured here, so no token can be accepted; configure one")]
@@ -78,6 +81,15 @@ pub enum Rejected {
     KeyOfAnotherIssuer { demanded: String, found: Option<String> },
     #[error("the token has no `kid`, {fitting} keys fit, and no more than {tried} are tried; have the issuer set `kid`")]
     KeyIdNeeded { fitting: usize, tried: usize },
+    /// Of one of our own tokens.
+    #[error("the token's typ is {}: expected {expected}; a token of one kind is never accepted as another", Shown(found))]
+    MintedType { expected: &'static str, found: String },
+    #[error("the token says of its source what cannot be read; get another one")]
+    MintedSource,
+    #[error("the token's session began at {began} and is over, and it is {now}; present the credential again")]
+    SessionOver { began: Timestamp, now: Timestamp },
+    #[error("the key of {} that vouched for the token's source is withdrawn; present a credential of a key that counts", Shown(issuer))]
+    KeyWithdrawn { issuer: String },
     #[error("the signature does not verify")]
     Signature,
 }

@@ -2,22 +2,23 @@
 
 use super::rejected::Rejected;
 use super::unverified::Unverified;
-use crate::trust::jwks::KeySet;
+use crate::trust::jwks::{Key, KeySet};
 use aws_lc_rs::signature::ParsedPublicKey;
+use std::sync::Arc;
 
-/// With a `kid`, the keys of that name; without one every key that fits, up to a few.
-pub(super) fn check(token: &Unverified, keys: &KeySet) -> Result<(), Rejected> {
+/// With a `kid`, the keys of that name; without one every key that fits, up to a few. Yields the fingerprint of the one that signed.
+pub(in crate::trust) fn check(token: &Unverified, keys: &KeySet) -> Result<Arc<str>, Rejected> {
     let named: Vec<_> = keys.keys().iter().filter(|key| token.key_id.is_none() || key.id() == token.key_id()).collect();
     if let (Some(key_id), true) = (&token.key_id, named.is_empty()) {
         return Err(Rejected::UnknownKey { key_id: key_id.clone(), known: keys.key_ids().map(Into::into).collect() });
     }
     let mut demanded = None;
-    let mut fitting: Vec<&ParsedPublicKey> = Vec::new();
+    let mut fitting: Vec<(&Key, &ParsedPublicKey)> = Vec::new();
     for key in named {
         let Some(verifier) = key.verifier(token.algorithm) else { continue };
         match key.demanded_issuer() {
             Some(issuer) if token.issuer() != Some(issuer) => demanded = Some(issuer),
-            _ => fitting.push(verifier),
+            _ => fitting.push((key, verifier)),
         }
     }
     if fitting.is_empty() {
@@ -27,8 +28,9 @@ pub(super) fn check(token: &Unverified, keys: &KeySet) -> Result<(), Rejected> {
             (None, None) => Rejected::NoFittingKey { algorithm: token.algorithm },
         });
     }
-    if fitting.iter().take(KEYS_TRIED).any(|key| key.verify_sig(token.signed.as_bytes(), &token.signature).is_ok()) {
-        return Ok(());
+    let signed = |(_, verifier): &&(&Key, &ParsedPublicKey)| verifier.verify_sig(token.signed.as_bytes(), &token.signature).is_ok();
+    if let Some((key, _)) = fitting.iter().take(KEYS_TRIED).find(signed) {
+        return Ok(key.fingerprint().clone());
     }
     match fitting.len() {
         more if more > KEYS_TRIED => Err(Rejected::KeyIdNeeded { fitting: more, tried: KEYS_TRIED }),

@@ -67,6 +67,14 @@ impl Unverified {
         self.key_id.as_deref()
     }
 
+    pub(in crate::trust) fn typ(&self) -> Option<&str> {
+        self.typ.as_deref()
+    }
+
+    pub(in crate::trust) const fn claims(&self) -> &Map<String, Value> {
+        &self.claims
+    }
+
     /// The subject, if it is a SPIFFE ID: then the token claims to be a JWT-SVID.
     #[must_use]
     pub fn spiffe_id(&self) -> Option<SpiffeId> {

@@ -4,7 +4,7 @@
 use super::claims::{self, Dates};
 use super::rejected::{Failure, Rejected};
 use super::unverified::Unverified;
-use super::{Algorithm, OidcRules, SvidRules, signature};
+use super::{Algorithm, OidcRules, Remembered, SvidRules, signature};
 use crate::clock::Timestamp;
 use crate::spiffe_id::SpiffeId;
 use crate::trust::jwks::KeySet;
@@ -24,7 +24,7 @@ pub async fn verify_svid(
 ) -> Result<VerifiedJwt, Failure> {
     let (id, dates) = check_svid(token, rules, now)?;
     let vouching = vouching_keys(token, keys, now).await?;
-    Ok(VerifiedJwt::new(token, &dates, Some(id), vec![], &vouching))
+    Ok(VerifiedJwt::new(token, &dates, Some(id), vec![], vouching))
 }
 
 /// Verifies an OIDC ID token for the entries of one issuer, which share its keys: one signature check, and
@@ -48,7 +48,7 @@ pub async fn verify_oidc(
         return Err(first.err().unwrap_or(Rejected::NoAudienceConfigured).into());
     }
     let vouching = vouching_keys(token, keys, now).await?;
-    Ok(VerifiedJwt::new(token, &dates, None, accepted, &vouching))
+    Ok(VerifiedJwt::new(token, &dates, None, accepted, vouching))
 }
 
 /// A token that counts. Only verification makes one.
@@ -58,21 +58,47 @@ pub struct VerifiedJwt {
     spiffe_id: Option<SpiffeId>,
     key_id: Option<String>,
     accepted_by: Vec<usize>,
+    algorithm: Algorithm,
+    fingerprint: Arc<str>,
     generation: Generation,
     expires: Timestamp,
     valid_until: Timestamp,
 }
 
 impl VerifiedJwt {
-    fn new(token: &Unverified, dates: &Dates, spiffe_id: Option<SpiffeId>, accepted_by: Vec<usize>, vouching: &Held<KeySet>) -> Self {
+    fn new(token: &Unverified, dates: &Dates, spiffe_id: Option<SpiffeId>, accepted_by: Vec<usize>, vouching: Vouching) -> Self {
+        let Vouching { held, fingerprint } = vouching;
         Self {
             claims: claims::settled(&token.claims, dates, spiffe_id.as_ref()),
             spiffe_id,
             key_id: token.key_id.clone(),
             accepted_by,
-            generation: vouching.generation,
+            algorithm: token.algorithm,
+            fingerprint,
+            generation: held.generation,
             expires: dates.expires,
-            valid_until: dates.expires.min(vouching.usable_until),
+            valid_until: dates.expires.min(held.usable_until),
+        }
+    }
+
+    /// Of a token that is not at hand any more, and for which `held` still vouches.
+    pub(super) fn again(
+        remembered: &Remembered,
+        dates: &Dates,
+        spiffe_id: Option<SpiffeId>,
+        accepted_by: Vec<usize>,
+        held: &Held<KeySet>,
+    ) -> Self {
+        Self {
+            claims: claims::settled(&remembered.claims, dates, spiffe_id.as_ref()),
+            spiffe_id,
+            key_id: None,
+            accepted_by,
+            algorithm: remembered.alg,
+            fingerprint: remembered.key.as_str().into(),
+            generation: held.generation,
+            expires: dates.expires,
+            valid_until: held.usable_until,
         }
     }
 
@@ -109,6 +135,14 @@ impl VerifiedJwt {
         &self.accepted_by
     }
 
+    /// What to remember of it in a token of our own.
+    #[must_use]
+    pub fn remembered(&self) -> Remembered {
+        let mut claims = self.claims.clone();
+        claims.remove("spiffe");
+        Remembered { key: self.fingerprint.to_string(), alg: self.algorithm, claims }
+    }
+
     /// Of the keys that vouched.
     #[must_use]
     pub const fn generation(&self) -> Generation {
@@ -136,70 +170,98 @@ impl fmt::Debug for VerifiedJwt {
 }
 
 fn check_svid(token: &Unverified, rules: &SvidRules, now: Timestamp) -> Result<(SpiffeId, Dates), Rejected> {
-    if !token.algorithm.signs_svids() {
-        let allowed = Algorithm::ALL.into_iter().filter(|algorithm| algorithm.signs_svids()).collect();
-        return Err(Rejected::AlgorithmNotAllowed { found: token.algorithm, allowed });
-    }
     if let Some(typ) = token.typ.as_deref().filter(|typ| !TYPES.contains(typ)) {
         return Err(Rejected::Type { found: typ.into() });
     }
     if token.key_id().is_none_or(str::is_empty) {
         return Err(Rejected::KeyIdMissing);
     }
-    let id: SpiffeId = claims::text(&token.claims, "sub")?.parse().map_err(Rejected::Subject)?;
+    let (id, dates) = check_svid_claims(&token.claims, token.algorithm, rules)?;
+    dates.check(now, rules.clock_skew)?;
+    Ok((id, dates))
+}
+
+/// All that is said of a JWT-SVID but when it counts.
+pub(super) fn check_svid_claims(
+    claims: &Map<String, Value>,
+    algorithm: Algorithm,
+    rules: &SvidRules,
+) -> Result<(SpiffeId, Dates), Rejected> {
+    if !algorithm.signs_svids() {
+        let allowed = Algorithm::ALL.into_iter().filter(|algorithm| algorithm.signs_svids()).collect();
+        return Err(Rejected::AlgorithmNotAllowed { found: algorithm, allowed });
+    }
+    let id: SpiffeId = claims::text(claims, "sub")?.parse().map_err(Rejected::Subject)?;
     if !id.is_workload() {
         return Err(Rejected::SubjectWithoutPath { trust_domain: id.trust_domain().clone() });
     }
     if *id.trust_domain() != rules.trust_domain {
         return Err(Rejected::TrustDomain { expected: rules.trust_domain.clone(), found: id.trust_domain().clone() });
     }
-    claims::check_audience(&claims::audiences(&token.claims)?, &rules.audiences, rules.single_audience)?;
-    let dates = Dates::read(&token.claims)?;
-    dates.check(now, rules.clock_skew)?;
-    Ok((id, dates))
+    claims::check_audience(&claims::audiences(claims)?, &rules.audiences, rules.single_audience)?;
+    Ok((id, Dates::read(claims)?))
 }
 
 /// What every entry asks of an ID token.
 fn check_id_token(token: &Unverified) -> Result<Dates, Rejected> {
-    if let Some(typ) = token.typ.as_deref().filter(|typ| !TYPES.iter().any(|good| good.eq_ignore_ascii_case(typ))) {
-        return Err(Rejected::Type { found: typ.into() });
-    }
+    check_typ(token)?;
     claims::text(&token.claims, "iss")?;
     claims::text(&token.claims, "sub")?;
     Dates::read(&token.claims)
 }
 
+/// In any case, which JWT-SVIDs are not allowed.
+pub(super) fn check_typ(token: &Unverified) -> Result<(), Rejected> {
+    match token.typ.as_deref().filter(|typ| !TYPES.iter().any(|good| good.eq_ignore_ascii_case(typ))) {
+        Some(typ) => Err(Rejected::Type { found: typ.into() }),
+        None => Ok(()),
+    }
+}
+
 fn check_entry(token: &Unverified, rules: &OidcRules, dates: &Dates, now: Timestamp) -> Result<(), Rejected> {
-    if let Some(allowed) = rules.algorithms.as_ref().filter(|allowed| !allowed.contains(&token.algorithm)) {
-        return Err(Rejected::AlgorithmNotAllowed { found: token.algorithm, allowed: allowed.clone() });
-    }
-    let issuer = claims::text(&token.claims, "iss")?;
-    if !rules.skip_issuer && issuer != rules.issuer {
-        return Err(Rejected::Issuer { expected: rules.issuer.clone(), found: issuer.into() });
-    }
-    claims::check_audience(&claims::audiences(&token.claims)?, &rules.audiences, rules.single_audience)?;
+    check_entry_claims(&token.claims, token.algorithm, rules)?;
     dates.check(now, rules.clock_skew)?;
     rules.max_lifetime.map_or(Ok(()), |longest| dates.check_lifetime(longest, now))
 }
 
+/// All that an entry says of an ID token but when it counts.
+pub(super) fn check_entry_claims(claims: &Map<String, Value>, algorithm: Algorithm, rules: &OidcRules) -> Result<(), Rejected> {
+    if let Some(allowed) = rules.algorithms.as_ref().filter(|allowed| !allowed.contains(&algorithm)) {
+        return Err(Rejected::AlgorithmNotAllowed { found: algorithm, allowed: allowed.clone() });
+    }
+    let issuer = claims::text(claims, "iss")?;
+    if !rules.skip_issuer && issuer != rules.issuer {
+        return Err(Rejected::Issuer { expected: rules.issuer.clone(), found: issuer.into() });
+    }
+    claims::check_audience(&claims::audiences(claims)?, &rules.audiences, rules.single_audience)
+}
+
+/// Whoever vouches for a token.
+struct Vouching {
+    held: Arc<Held<KeySet>>,
+    fingerprint: Arc<str>,
+}
+
 /// Finds the keys that signed the token. Their source is asked again at most once.
-async fn vouching_keys(token: &Unverified, keys: &Authorities<KeySet>, now: Timestamp) -> Result<Arc<Held<KeySet>>, Failure> {
+async fn vouching_keys(token: &Unverified, keys: &Authorities<KeySet>, now: Timestamp) -> Result<Vouching, Failure> {
+    let check = |held: Arc<Held<KeySet>>| signature::check(token, &held.keys).map(|fingerprint| Vouching { held, fingerprint });
     let Ok(held) = keys.view(now) else {
         keys.refetch(now).await;
-        let held = keys.view(now)?;
-        signature::check(token, &held.keys)?;
-        return Ok(held);
+        return Ok(check(keys.view(now)?)?);
     };
-    let Err(why) = signature::check(token, &held.keys) else { return Ok(held) };
+    let generation = held.generation;
+    let why = match check(held) {
+        Ok(vouching) => return Ok(vouching),
+        Err(why) => why,
+    };
     if !signature::newer_keys_may_help(token, &why) || !keys.refetch(now).await {
         return Err(why.into());
     }
     let newer = keys.view(now)?;
-    if newer.generation == held.generation {
+    if newer.generation == generation {
         return Err(why.into());
     }
-    signature::check(token, &newer.keys)?;
-    Ok(newer)
+    Ok(check(newer)?)
 }
 
 /// What `typ` may be, if it is there.

@@ -6,6 +6,7 @@ use super::name;
 use super::public_key::PublicKey;
 use super::rejected::Unfit;
 use crate::clock::Timestamp;
+use crate::trust::fingerprint;
 use crate::trust::status::{KeyKind, KeyStatus, Keys};
 use pki_types::{CertificateDer, TrustAnchor};
 use std::fmt;
@@ -76,6 +77,7 @@ pub(in crate::trust) struct Authority {
     /// How many intermediates that are not self-issued may follow (RFC 5280 4.2.1.9).
     pub(super) path_len: Option<u32>,
     public_key: PublicKey,
+    fingerprint: String,
 }
 
 impl Authority {
@@ -98,7 +100,13 @@ impl Authority {
             not_after: Timestamp::from_secs(validity.not_after.timestamp()),
             path_len: extensions.basic_constraints.and_then(|found| found.path_len),
             public_key: PublicKey::of(certificate.public_key()),
+            fingerprint: fingerprint(certificate.public_key().raw),
         })
+    }
+
+    /// Of its public key.
+    pub(super) fn fingerprint(&self) -> &str {
+        &self.fingerprint
     }
 
     pub(in crate::trust) const fn public_key(&self) -> &PublicKey {

@@ -56,10 +56,8 @@ pub(super) fn whole(leaf: &Leaf, spiffe_id: Option<&SpiffeId>) -> Map<String, Va
     let mut claims = Map::new();
     match spiffe_id {
         Some(id) => {
-            let segments: Vec<_> = id.segments().collect();
-            let spiffe = json!({"id": id.as_str(), "trust_domain": id.trust_domain().as_str(), "path": id.path(), "segments": segments});
             claims.insert("sub".into(), id.as_str().into());
-            claims.insert("spiffe".into(), spiffe);
+            claims.insert("spiffe".into(), spiffe(id));
         }
         None => {
             claims.insert("iss".into(), leaf.issuer_dn().into());
@@ -70,6 +68,12 @@ pub(super) fn whole(leaf: &Leaf, spiffe_id: Option<&SpiffeId>) -> Map<String, Va
     claims.insert("nbf".into(), leaf.not_before().as_secs().into());
     claims.insert("x509".into(), Value::Object(leaf.claims().clone()));
     claims
+}
+
+/// The `spiffe` object.
+pub(super) fn spiffe(id: &SpiffeId) -> Value {
+    let segments: Vec<_> = id.segments().collect();
+    json!({"id": id.as_str(), "trust_domain": id.trust_domain().as_str(), "path": id.path(), "segments": segments})
 }
 
 fn texts<'a>(attributes: impl Iterator<Item = &'a AttributeTypeAndValue<'a>>) -> Vec<String> {

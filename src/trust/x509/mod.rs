@@ -7,6 +7,7 @@
 //!
 //! <https://github.com/spiffe/spiffe/blob/main/standards/X509-SVID.md>, RFC 5280 6.
 
+mod again;
 mod authorities;
 mod claims;
 mod extensions;
@@ -16,6 +17,7 @@ mod public_key;
 mod rejected;
 mod verify;
 
+pub use again::{RememberedChain, reverify_plain, reverify_svid};
 pub use authorities::X509Authorities;
 pub use leaf::Leaf;
 pub use rejected::{Malformed, PassedOver, Rejected, Unfit};

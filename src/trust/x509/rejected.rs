@@ -46,6 +46,9 @@ pub enum Rejected {
     NoPath { issuer: String, origin: Arc<str>, passed_over: Vec<PassedOver> },
     #[error("a certificate in the chain constrains names that are not supported (URI) or not met")]
     NameConstraints,
+    /// Of the source of one of our own tokens.
+    #[error("the authority that vouched for the token's source is none of {origin} any more; present a certificate of one that is")]
+    AuthorityWithdrawn { origin: Arc<str> },
     /// Anything else in RFC 5280 6.
     #[error("the certificate chain is not valid by the authorities from {origin}: {why:?}")]
     Path { origin: Arc<str>, why: webpki::Error },

@@ -6,7 +6,7 @@ use super::claims;
 use super::extensions::{Extensions, certificate};
 use super::name;
 use super::rejected::{Malformed, PassedOver, Rejected, Unfit};
-use super::{Leaf, X509Authorities};
+use super::{Leaf, RememberedChain, X509Authorities};
 use crate::clock::Timestamp;
 use crate::spiffe_id::SpiffeId;
 use crate::trust::{Generation, Held};
@@ -23,8 +23,7 @@ pub fn verify_svid(
     now: Timestamp,
 ) -> Result<VerifiedChain, Rejected> {
     let id = leaf.spiffe_id()?;
-    let valid_until = judge(leaf, chain, view, now)?;
-    Ok(VerifiedChain::new(leaf, Some(id), view, valid_until))
+    Ok(VerifiedChain::new(leaf, Some(id), view, judge(leaf, chain, view, now)?))
 }
 
 /// Judges a client certificate that is no X.509-SVID. Whatever its names say, the result has no SPIFFE ID.
@@ -35,8 +34,7 @@ pub fn verify_plain(
     now: Timestamp,
 ) -> Result<VerifiedChain, Rejected> {
     leaf.check_client()?;
-    let valid_until = judge(leaf, chain, view, now)?;
-    Ok(VerifiedChain::new(leaf, None, view, valid_until))
+    Ok(VerifiedChain::new(leaf, None, view, judge(leaf, chain, view, now)?))
 }
 
 /// A chain that leads to an authority. Only the functions above make it.
@@ -47,17 +45,51 @@ pub struct VerifiedChain {
     generation: Generation,
     valid_until: Timestamp,
     subject_dn: String,
+    authority: String,
 }
 
 impl VerifiedChain {
-    fn new(leaf: &Leaf, spiffe_id: Option<SpiffeId>, view: &Held<X509Authorities>, valid_until: Timestamp) -> Self {
+    fn new(leaf: &Leaf, spiffe_id: Option<SpiffeId>, view: &Held<X509Authorities>, judged: Judged) -> Self {
+        let Judged { valid_until, authority } = judged;
         Self {
             claims: claims::whole(leaf, spiffe_id.as_ref()),
             spiffe_id,
             generation: view.generation,
             valid_until,
             subject_dn: leaf.subject_dn().to_owned(),
+            authority,
         }
+    }
+
+    /// Of a chain that is not at hand any more, and whose authority still is one.
+    pub(super) fn again(
+        remembered: &RememberedChain,
+        spiffe_id: Option<SpiffeId>,
+        view: &Held<X509Authorities>,
+        valid_until: Timestamp,
+    ) -> Self {
+        let mut claims = remembered.claims.clone();
+        claims.remove("spiffe");
+        if let Some(id) = &spiffe_id {
+            claims.insert("spiffe".into(), claims::spiffe(id));
+        }
+        let dn = claims.get("x509").and_then(|x509| x509.pointer("/subject/dn")).and_then(Value::as_str);
+        Self {
+            subject_dn: dn.unwrap_or_default().to_owned(),
+            claims,
+            spiffe_id,
+            generation: view.generation,
+            valid_until,
+            authority: remembered.authority.clone(),
+        }
+    }
+
+    /// What to remember of it in a token of our own.
+    #[must_use]
+    pub fn remembered(&self) -> RememberedChain {
+        let mut claims = self.claims.clone();
+        claims.remove("spiffe");
+        RememberedChain { authority: self.authority.clone(), claims }
     }
 
     #[must_use]
@@ -89,8 +121,13 @@ impl VerifiedChain {
     }
 }
 
-/// Says until when the chain is valid.
-fn judge(leaf: &Leaf, chain: &[CertificateDer<'static>], view: &Held<X509Authorities>, now: Timestamp) -> Result<Timestamp, Rejected> {
+/// Until when a chain is valid, and the fingerprint of the authority that vouches.
+struct Judged {
+    valid_until: Timestamp,
+    authority: String,
+}
+
+fn judge(leaf: &Leaf, chain: &[CertificateDer<'static>], view: &Held<X509Authorities>, now: Timestamp) -> Result<Judged, Rejected> {
     // Certificates know whole seconds, and the last one counts in full.
     let now = Timestamp::from_secs(now.as_secs());
     if now < leaf.not_before() {
@@ -115,7 +152,8 @@ fn judge(leaf: &Leaf, chain: &[CertificateDer<'static>], view: &Held<X509Authori
     let used = path.intermediate_certificates().map(|certificate| certificate.der());
     let expiries = used.filter_map(|der| intermediates.iter().find(|one| one.der == der)).map(|one| one.not_after);
     let anchored = vouching(&path, &authorities).map(|authority| authority.not_after).max();
-    Ok(expiries.chain(anchored).fold(leaf.not_after().min(view.usable_until), Timestamp::min))
+    let authority = vouching(&path, &authorities).next().map(Authority::fingerprint).unwrap_or_default().to_owned();
+    Ok(Judged { valid_until: expiries.chain(anchored).fold(leaf.not_after().min(view.usable_until), Timestamp::min), authority })
 }
 
 fn authorities(view: &Held<X509Authorities>, now: Timestamp) -> Result<Vec<&Authority>, Rejected> {

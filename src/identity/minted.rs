@@ -1,0 +1,78 @@
+//! Who presents one of our own tokens. The token stands for a credential, and is worth what that credential is worth now: its issuer
+//! or trust domain must still be configured, the key or authority that vouched must still be one, the mapping is applied again. Only
+//! its time is its session's.
+
+use super::authenticator::{Authenticator, Reason, chain_identity, subject, token_identity};
+use super::{CredentialType, Identity, Principal, Refused, Scope, Session};
+use crate::clock::Timestamp;
+use crate::trust::Authorities;
+use crate::trust::jwks::KeySet;
+use crate::trust::jwt::{self, Remembered, Unverified};
+use crate::trust::minted::{self, Kind, MintedRules, Source};
+use crate::trust::x509::{self, RememberedChain};
+use std::sync::Arc;
+
+/// What our own tokens are verified by.
+#[derive(Clone, Debug)]
+pub struct Minted {
+    pub rules: MintedRules,
+    pub keys: Arc<Authorities<KeySet>>,
+}
+
+impl Authenticator {
+    pub(super) async fn minted_identity(
+        &self,
+        token: &Unverified,
+        kind: Kind,
+        minted: &Minted,
+        now: Timestamp,
+    ) -> Result<Identity, Reason> {
+        let verified = minted::verify(token, kind, &minted.rules, &minted.keys, now)?;
+        let identity = match verified.source() {
+            None => Identity::anonymous(),
+            Some(Source::Oidc(token)) => self.oidc_again(token, now).await?,
+            Some(Source::JwtSvid(token)) => self.jwt_svid_again(token, now).await?,
+            Some(Source::X509Svid(chain)) => self.x509_svid_again(chain, now)?,
+            Some(Source::X509 { entry, chain }) => self.plain_again(entry, chain, now)?,
+            Some(Source::Htpasswd { user, fingerprint }) => {
+                let passwords = self.passwords.as_ref().ok_or(Refused::KindNotAccepted)?;
+                passwords.again(user, fingerprint).ok_or(Refused::PasswordWithdrawn)?
+            }
+        };
+        let scope = verified.access().map(|access| Arc::new(Scope::granted(access)));
+        let session = Session { began: verified.began(), ends: verified.expires(), token: verified.id().to_owned() };
+        let valid_until = identity.valid_until.min(verified.expires());
+        Ok(Identity { scope, session: Some(session), valid_until, ..identity })
+    }
+
+    async fn oidc_again(&self, token: &Remembered, now: Timestamp) -> Result<Identity, Reason> {
+        let entries = self.entries_of(token.issuer());
+        let rules: Vec<_> = entries.iter().map(|entry| &entry.rules).collect();
+        let keys = &entries.first().ok_or(Refused::UnknownIssuer)?.keys;
+        self.mapped(jwt::reverify_oidc(token, &rules, keys, now).await?, &entries)
+    }
+
+    async fn jwt_svid_again(&self, token: &Remembered, now: Timestamp) -> Result<Identity, Reason> {
+        let id = token.spiffe_id().ok_or(Refused::UnknownTrustDomain)?;
+        let domain = self.domain(id.trust_domain()).ok_or(Refused::UnknownTrustDomain)?;
+        let keys = domain.jwt.as_ref().ok_or(Refused::KindNotAccepted)?;
+        let verified = Arc::new(jwt::reverify_svid(token, &domain.rules, keys, now).await?);
+        Ok(token_identity(&verified, CredentialType::JwtSvid, &domain.mapping)?)
+    }
+
+    fn x509_svid_again(&self, chain: &RememberedChain, now: Timestamp) -> Result<Identity, Reason> {
+        let id = chain.spiffe_id().ok_or(Refused::UnknownTrustDomain)?;
+        let domain = self.domain(id.trust_domain()).ok_or(Refused::UnknownTrustDomain)?;
+        let view = domain.x509.as_ref().ok_or(Refused::KindNotAccepted)?.view(now).map_err(Reason::Undecidable)?;
+        let verified = Arc::new(x509::reverify_svid(chain, &view, now).map_err(Refused::Chain)?);
+        Ok(chain_identity(verified, chain.subject_cn(), CredentialType::X509Svid, Principal::Spiffe(id), &domain.mapping)?)
+    }
+
+    fn plain_again(&self, entry: &str, chain: &RememberedChain, now: Timestamp) -> Result<Identity, Reason> {
+        let entry = self.certificates.iter().find(|one| one.name == entry).ok_or(Refused::KindNotAccepted)?;
+        let view = entry.authorities.view(now).map_err(Reason::Undecidable)?;
+        let verified = Arc::new(x509::reverify_plain(chain, &view, now).map_err(Refused::Chain)?);
+        let principal = Principal::Certificate { entry: entry.name.clone(), subject: subject(&verified) };
+        Ok(chain_identity(verified, chain.subject_cn(), CredentialType::X509, principal, &entry.mapping)?)
+    }
+}

@@ -1,0 +1,97 @@
+//! The access tokens of an external token server. They are no ID tokens: they say what their bearer may do, for one service.
+//!
+//! <https://distribution.github.io/distribution/spec/auth/jwt/>
+
+use super::claims::{self, Dates};
+use super::rejected::{Failure, Rejected};
+use super::signature;
+use super::unverified::Unverified;
+use super::verify::check_typ;
+use crate::clock::Timestamp;
+use crate::spiffe_id::SCHEME;
+use crate::trust::Authorities;
+use crate::trust::jwks::KeySet;
+use serde_json::{Map, Value};
+use std::time::Duration;
+
+/// How they are judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenServerRules {
+    /// Compared byte for byte with `iss`, if there is one.
+    pub issuer: Option<String>,
+    /// Must be in `aud`.
+    pub service: String,
+    pub clock_skew: Duration,
+}
+
+/// An access token that counts. Only verification makes one.
+#[derive(Clone, Debug)]
+pub struct VerifiedAccess {
+    claims: Map<String, Value>,
+    access: Value,
+    valid_until: Timestamp,
+}
+
+impl VerifiedAccess {
+    /// Empty for a token that was issued to nobody in particular.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        self.claims.get("sub").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        self.claims.get("iss").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// The claim `access`, as far as it has not expired.
+    #[must_use]
+    pub const fn access(&self) -> &Value {
+        &self.access
+    }
+
+    #[must_use]
+    pub const fn valid_until(&self) -> Timestamp {
+        self.valid_until
+    }
+
+    #[must_use]
+    pub fn into_claims(self) -> Map<String, Value> {
+        self.claims
+    }
+}
+
+/// Verifies an access token by the token server's own keys. Keys without a `kid`, as PEM has them, count for every `kid`.
+pub fn verify_token_server(
+    token: &Unverified,
+    rules: &TokenServerRules,
+    keys: &Authorities<KeySet>,
+    now: Timestamp,
+) -> Result<VerifiedAccess, Failure> {
+    check_typ(token)?;
+    let issuer = token.issuer().unwrap_or_default();
+    if let Some(expected) = rules.issuer.as_ref().filter(|expected| *expected != issuer) {
+        return Err(Rejected::Issuer { expected: expected.clone(), found: issuer.into() }.into());
+    }
+    claims::check_audience(&claims::audiences(&token.claims)?, std::slice::from_ref(&rules.service), false)?;
+    let subject = token.subject().unwrap_or_default();
+    if subject.get(..SCHEME.len()).is_some_and(|start| start.eq_ignore_ascii_case(SCHEME)) {
+        return Err(Rejected::SubjectIsSpiffeId.into());
+    }
+    let dates = Dates::read(&token.claims)?;
+    dates.check(now, rules.clock_skew)?;
+    let held = keys.view(now)?;
+    if held.keys.key_ids().next().is_some() {
+        signature::check(token, &held.keys)?;
+    } else {
+        signature::check(&Unverified { key_id: None, ..token.clone() }, &held.keys)?;
+    }
+    let entries = token.claims.get("access").and_then(Value::as_array).into_iter().flatten();
+    let fresh =
+        |entry: &&Value| entry.get("exp").is_none_or(|exp| exp.as_f64().is_some_and(|exp| Timestamp::from_numeric_date(exp) > Some(now)));
+    Ok(VerifiedAccess {
+        access: entries.filter(fresh).cloned().collect(),
+        claims: claims::settled(&token.claims, &dates, None),
+        valid_until: dates.expires.min(held.usable_until),
+    })
+}

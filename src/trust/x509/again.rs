@@ -1,0 +1,65 @@
+//! Judging a client again whose chain was verified before and is not at hand any more: one of our own tokens remembers it. That the
+//! authority that vouched is still one takes the place of the chain.
+
+use super::X509Authorities;
+use super::rejected::Rejected;
+use super::verify::VerifiedChain;
+use crate::clock::Timestamp;
+use crate::spiffe_id::SpiffeId;
+use crate::trust::Held;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::fmt;
+
+/// A verified chain without its certificates. Worth something only where somebody else vouches for it.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct RememberedChain {
+    /// The fingerprint of the authority's public key.
+    pub(super) authority: String,
+    pub(super) claims: Map<String, Value>,
+}
+
+impl RememberedChain {
+    /// The SPIFFE ID, if it was an X.509-SVID.
+    #[must_use]
+    pub fn spiffe_id(&self) -> Option<SpiffeId> {
+        self.claims.get("sub").and_then(Value::as_str)?.parse().ok()
+    }
+
+    /// The common name, if the subject has exactly one.
+    #[must_use]
+    pub fn subject_cn(&self) -> Option<&str> {
+        self.claims.get("x509")?.get("subject")?.get("cn")?.as_str()
+    }
+
+    pub(in crate::trust) fn expires(&self) -> Option<Timestamp> {
+        self.claims.get("exp").and_then(Value::as_i64).map(Timestamp::from_secs)
+    }
+}
+
+/// Without the claims.
+impl fmt::Debug for RememberedChain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RememberedChain").field("authority", &self.authority).finish_non_exhaustive()
+    }
+}
+
+/// As [`super::verify_svid`]. `view` is what the SPIFFE ID's own trust domain holds.
+pub fn reverify_svid(remembered: &RememberedChain, view: &Held<X509Authorities>, now: Timestamp) -> Result<VerifiedChain, Rejected> {
+    let until = still_vouching(remembered, view, now)?;
+    let id = remembered.spiffe_id().ok_or(Rejected::NoUriName)?;
+    Ok(VerifiedChain::again(remembered, Some(id), view, until))
+}
+
+/// As [`super::verify_plain`].
+pub fn reverify_plain(remembered: &RememberedChain, view: &Held<X509Authorities>, now: Timestamp) -> Result<VerifiedChain, Rejected> {
+    let until = still_vouching(remembered, view, now)?;
+    Ok(VerifiedChain::again(remembered, None, view, until))
+}
+
+/// Until when.
+fn still_vouching(remembered: &RememberedChain, view: &Held<X509Authorities>, now: Timestamp) -> Result<Timestamp, Rejected> {
+    let same = view.keys.valid_at(Timestamp::from_secs(now.as_secs())).filter(|one| one.fingerprint() == remembered.authority);
+    let until = same.map(|one| one.not_after).max();
+    until.map(|until| until.min(view.usable_until)).ok_or_else(|| Rejected::AuthorityWithdrawn { origin: view.source.clone() })
+}

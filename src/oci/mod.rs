@@ -4,6 +4,7 @@
 //! <https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md>,
 //! <https://github.com/opencontainers/image-spec/blob/v1.1.1/descriptor.md>
 
+mod condition;
 mod digest;
 mod error_code;
 mod manifest;
@@ -12,6 +13,7 @@ mod name;
 mod range;
 mod reference;
 
+pub use condition::Condition;
 pub use digest::{Algorithm, Digest, InvalidDigest};
 pub use error_code::ErrorCode;
 pub use manifest::{Descriptor, InvalidManifest, Manifest};

@@ -13,7 +13,7 @@ use crate::registry;
 use crate::storage;
 use axum::body::Body;
 use axum::response::Response;
-use http::header::{ALLOW, CONTENT_TYPE, RANGE, RETRY_AFTER};
+use http::header::{ALLOW, CONTENT_TYPE, ETAG, RANGE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::{Value, json};
 use std::borrow::Cow;
@@ -242,8 +242,7 @@ impl From<registry::Error> for Fault {
         let (status, code) = match &error {
             BlobUnknown => (StatusCode::NOT_FOUND, ErrorCode::BlobUnknown),
             UploadUnknown => (StatusCode::NOT_FOUND, ErrorCode::BlobUploadUnknown),
-            UploadBusy => (StatusCode::CONFLICT, ErrorCode::BlobUploadInvalid),
-            RangeMismatch { .. } => (StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::BlobUploadInvalid),
+            UploadBusy | RangeMismatch { .. } => (StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::BlobUploadInvalid),
             SizeMismatch => (StatusCode::BAD_REQUEST, ErrorCode::SizeInvalid),
             DigestMismatch { .. } => (StatusCode::BAD_REQUEST, ErrorCode::DigestInvalid),
             ManifestUnknown => (StatusCode::NOT_FOUND, ErrorCode::ManifestUnknown),
@@ -252,6 +251,7 @@ impl From<registry::Error> for Fault {
             MissingReferences(_) => (StatusCode::NOT_FOUND, ErrorCode::ManifestBlobUnknown),
             TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::SizeInvalid),
             TagExists | TagMissing => (StatusCode::FORBIDDEN, ErrorCode::Denied),
+            ConditionFailed { .. } => (StatusCode::PRECONDITION_FAILED, ErrorCode::Denied),
             Referenced => (StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Denied),
             Interrupted => (StatusCode::BAD_REQUEST, ErrorCode::BlobUploadInvalid),
             Stalled => (StatusCode::REQUEST_TIMEOUT, ErrorCode::BlobUploadInvalid),
@@ -262,6 +262,7 @@ impl From<registry::Error> for Fault {
             RangeMismatch { offset } => fault.header(RANGE, &uploaded(offset)).detail(json!({"offset": offset})),
             DigestMismatch { expected, found } => fault.detail(json!({"expected": expected.as_str(), "found": found.as_str()})),
             MissingReferences(digests) => digests.iter().fold(fault, |fault, digest| fault.detail(json!({"digest": digest.as_str()}))),
+            ConditionFailed { found: Some(found) } => fault.header(ETAG, &format!("\"{found}\"")).detail(json!({"found": found.as_str()})),
             TooLarge => fault.detail(json!({"limit": MANIFEST_BYTES})),
             Referenced => fault.header(ALLOW, "GET, HEAD"),
             _ => fault,

@@ -18,6 +18,7 @@ mod query;
 mod route;
 #[cfg(test)]
 mod tests;
+mod warning;
 
 pub use connection::{Connection, Stalled};
 pub use live::{Live, Shared};

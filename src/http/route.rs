@@ -10,6 +10,7 @@ use crate::oci::{Digest, InvalidDigest, InvalidName, InvalidReference, Reference
 pub(super) enum Route {
     Base,
     Catalog,
+    Extensions,
     Token,
     Metrics,
     Whoami,
@@ -54,6 +55,7 @@ impl Route {
             "/metrics" => return Ok(Self::Metrics),
             "/v2" | "/v2/" => return Ok(Self::Base),
             "/v2/_catalog" => return Ok(Self::Catalog),
+            "/v2/_oci/ext/discover" => return Ok(Self::Extensions),
             "/v2/token" => return Ok(Self::Token),
             "/v2/_wharfinger/whoami" => return Ok(Self::Whoami),
             _ => {}
@@ -78,7 +80,7 @@ impl Route {
 
     pub(super) const fn repository(&self) -> Option<&RepositoryName> {
         match self {
-            Self::Base | Self::Catalog | Self::Token | Self::Metrics | Self::Whoami | Self::Health(_) => None,
+            Self::Base | Self::Catalog | Self::Extensions | Self::Token | Self::Metrics | Self::Whoami | Self::Health(_) => None,
             Self::Manifest(name, _)
             | Self::Blob(name, _)
             | Self::Uploads(name)
@@ -111,6 +113,7 @@ mod tests {
             ("/v2/".to_owned(), Route::Base),
             ("/v2".to_owned(), Route::Base),
             ("/v2/_catalog".to_owned(), Route::Catalog),
+            ("/v2/_oci/ext/discover".to_owned(), Route::Extensions),
             ("/v2/token".to_owned(), Route::Token),
             ("/metrics".to_owned(), Route::Metrics),
             ("/v2/_wharfinger/whoami".to_owned(), Route::Whoami),

@@ -32,7 +32,7 @@ pub(super) struct Own {
 
 impl Registry {
     pub async fn blob(&self, permit: &Permit<Read>, digest: &Digest) -> Result<Blob, Error> {
-        let (name, size) = self.linked(permit.repository(), digest).await?.ok_or(Error::BlobUnknown)?;
+        let (name, size) = self.held(permit, digest).await?.ok_or(Error::BlobUnknown)?;
         let file = match self.bytes.open(&name).await {
             // The bytes were replaced after the link was written.
             Err(Failure::Missing) => match self.records.read::<BlobRecord>(&keys::blob(digest)).await? {
@@ -78,32 +78,53 @@ impl Registry {
         digest: &Digest,
     ) -> Result<bool, Error> {
         let held = match (from, anywhere) {
-            (Some(from), _) => self.linked(from.repository(), digest).await?.is_some(),
-            (None, Some(reader)) => self.linked_for(reader, digest).await?,
+            (Some(from), _) => self.held(from, digest).await?.is_some(),
+            (None, Some(reader)) => self.is_held_anywhere(reader, digest).await?,
             (None, None) => false,
         };
         Ok(held && self.publish(permit.repository(), digest, None).await?.is_some())
     }
 
-    /// Name and size of the bytes that the repository may serve.
-    async fn linked(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<(String, u64)>, Error> {
-        let link = self.records.look_up::<LinkRecord>(&keys::link(digest, repository)).await?;
+    /// May this caller have this blob here? If so, the name and the size of its bytes. The one place that answers it, for HEAD, GET and
+    /// ranges, for the source of a mount, and for the push of what is here already: nobody learns of a blob that they may not read.
+    pub(super) async fn held(&self, permit: &Permit<Read>, digest: &Digest) -> Result<Option<(String, u64)>, Error> {
+        let link = self.records.look_up::<LinkRecord>(&keys::link(digest, permit.repository())).await?;
         Ok(link.and_then(|link| Some((link.generation.clone()?, link.size))))
     }
 
-    async fn linked_for(&self, reader: &Reader<'_>, digest: &Digest) -> Result<bool, Error> {
+    async fn is_held_anywhere(&self, reader: &Reader<'_>, digest: &Digest) -> Result<bool, Error> {
         let prefix = keys::links(digest);
         let mut after = String::new();
         loop {
             let page = self.records.list(&prefix, &after, LISTED).await?;
             let Some(last) = page.last().cloned() else { return Ok(false) };
             for repository in page.iter().filter_map(|key| keys::repository_of(key, &prefix)) {
-                if reader.permit(&repository).is_some() && self.linked(&repository, digest).await?.is_some() {
+                let Some(permit) = reader.permit(&repository) else { continue };
+                if self.held(&permit, digest).await?.is_some() {
                     return Ok(true);
                 }
             }
             after = last;
         }
+    }
+
+    /// Somebody who may push here asks for the blob in order not to push it: it stays for long enough to be relied on. Creates nothing.
+    pub async fn keep_blob(&self, permit: &Permit<Create>, digest: &Digest) -> Result<(), Error> {
+        let key = keys::link(digest, permit.repository());
+        if self.records.look_up::<LinkRecord>(&key).await?.is_none_or(|link| link.is_fresh(self.clock.now())) {
+            return Ok(());
+        }
+        for _ in 0..TRIES {
+            match self.records.read::<LinkRecord>(&key).await? {
+                Some((version, link)) if link.generation.is_some() && !link.is_fresh(self.clock.now()) => {
+                    if self.records.swap(&key, version, &link.refreshed(self.clock.now())).await?.is_some() {
+                        return Ok(());
+                    }
+                }
+                _ => return Ok(()),
+            }
+        }
+        Err(contended())
     }
 
     /// Whether the repository may serve the blob from now on; a link that is condemned is rescued.
@@ -129,7 +150,7 @@ impl Registry {
             let Some(last) = page.last().cloned() else { return Ok(false) };
             for key in &page {
                 let manifest = self.records.read::<ManifestRecord>(key).await?;
-                if manifest.is_some_and(|(_, manifest)| manifest.header.blobs.iter().any(|blob| blob.0 == *digest)) {
+                if manifest.is_some_and(|(_, manifest)| manifest.counts() && manifest.header.blobs.iter().any(|blob| blob.0 == *digest)) {
                     return Ok(true);
                 }
             }
@@ -158,11 +179,17 @@ impl Registry {
                     self.records.swap(&key, version, &link.rescued()).await?;
                     continue;
                 }
-                Some((version, LinkRecord { generation: Some(name), size, .. })) => {
-                    if self.is_intact(&name, size).await? {
+                Some((version, link @ LinkRecord { generation: Some(_), .. })) => {
+                    let name = link.generation.clone().unwrap_or_default();
+                    if !self.is_intact(&name, link.size).await? {
+                        (version, false)
+                    } else if link.is_fresh(self.clock.now())
+                        || self.records.swap(&key, version, &link.refreshed(self.clock.now())).await?.is_some()
+                    {
                         return Ok(Some(name));
+                    } else {
+                        continue;
                     }
-                    (version, false)
                 }
                 Some((version, _)) => (version, false),
             };
@@ -218,11 +245,11 @@ impl Registry {
         Err(contended())
     }
 
-    /// Whether bytes of the blob are there, so that new ones need not be written.
-    pub(super) async fn is_known(&self, digest: &Digest) -> Result<bool, Error> {
-        match self.records.read::<BlobRecord>(&keys::blob(digest)).await? {
-            Some((_, blob)) if blob.state == BlobState::Live => self.is_intact(&blob.generation, blob.size).await,
-            _ => Ok(false),
+    /// Whether this caller may have intact bytes of the blob here, so that new ones need not be written.
+    pub(super) async fn is_known(&self, permit: &Permit<Read>, digest: &Digest) -> Result<bool, Error> {
+        match self.held(permit, digest).await? {
+            Some((name, size)) => self.is_intact(&name, size).await,
+            None => Ok(false),
         }
     }
 

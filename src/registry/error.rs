@@ -33,6 +33,9 @@ pub enum Error {
     TagExists,
     #[error("the tag or manifest does not exist, and policy gives no `create` here")]
     TagMissing,
+    /// `If-Match` or `If-None-Match` of a write. With what is there instead.
+    #[error("the condition of the request does not hold: {}", there(.found.as_ref()))]
+    ConditionFailed { found: Option<Digest> },
     #[error("a manifest of this repository needs the blob: delete the manifest first")]
     Referenced,
     #[error("the request's body ended early: ask for the upload's offset, and go on from there")]
@@ -60,6 +63,10 @@ impl From<BodyError> for Error {
             BodyError::Stalled => Self::Stalled,
         }
     }
+}
+
+fn there(found: Option<&Digest>) -> String {
+    found.map_or_else(|| "there is nothing".to_owned(), |digest| format!("it is at {digest}"))
 }
 
 struct List<'a>(&'a [Digest]);

@@ -6,7 +6,8 @@ use super::records::{ManifestRecord, ManifestState};
 use super::{Error, Registry, keys};
 use crate::access::{Delete, Permit, Read, Write};
 use crate::limits::MANIFEST_BYTES;
-use crate::oci::{Algorithm, Digest, Manifest, Reference, RepositoryName, Tag};
+use crate::oci::{Algorithm, Condition, Digest, Manifest, Reference, RepositoryName, Tag};
+use crate::storage::Version;
 use bytes::Bytes;
 
 /// A manifest as it was pushed.
@@ -24,6 +25,8 @@ pub struct Pushed {
     pub digest: Digest,
     /// For `OCI-Subject`.
     pub subject: Option<Digest>,
+    /// What the manifest refers to and the repository lacks, where policy accepts that.
+    pub missing: Vec<Digest>,
 }
 
 impl Registry {
@@ -48,6 +51,18 @@ impl Registry {
         content_type: Option<&str>,
         bytes: Bytes,
     ) -> Result<Pushed, Error> {
+        self.put_manifest_if(&Condition::default(), permit, reference, content_type, bytes).await
+    }
+
+    /// The same on a condition about what the reference leads to now. For a tag it is judged by the write that moves the tag.
+    pub async fn put_manifest_if(
+        &self,
+        condition: &Condition,
+        permit: &Permit<Write>,
+        reference: &Reference,
+        content_type: Option<&str>,
+        bytes: Bytes,
+    ) -> Result<Pushed, Error> {
         if bytes.len() > MANIFEST_BYTES {
             return Err(Error::TooLarge);
         }
@@ -62,20 +77,27 @@ impl Registry {
             return Err(Error::DigestMismatch { expected: expected.clone(), found });
         }
         let manifest = Manifest::parse(content_type, &bytes)?;
-        let pushed = Pushed { digest: found, subject: manifest.subject.clone() };
-        let record = ManifestRecord::pending(manifest, bytes, self.clock.now());
+        let mut pushed = Pushed { digest: found, subject: manifest.subject.clone(), missing: Vec::new() };
+        let sparse = self.settings.sparse.contain(permit.repository());
+        let record = ManifestRecord::pending(manifest, bytes, self.clock.now()).sparse(sparse);
         let Reference::Tag(tag) = reference else {
-            if !permit.may_create() && self.stored(permit.repository(), &pushed.digest).await?.is_none() {
-                return Err(Error::TagMissing);
+            if !permit.may_create() || !condition.is_empty() {
+                let stored = self.stored(permit.repository(), &pushed.digest).await?.map(|stored| stored.digest);
+                if stored.is_none() && !permit.may_create() {
+                    return Err(Error::TagMissing);
+                }
+                if !condition.allows(stored.as_ref()) {
+                    return Err(Error::ConditionFailed { found: stored });
+                }
             }
-            self.commit(permit.repository(), &pushed.digest, record).await?;
+            pushed.missing = self.commit(permit.repository(), &pushed.digest, record).await?;
             return Ok(pushed);
         };
         // A tag that may not be written is refused before the manifest is stored; the write below decides all the same.
-        self.check_tag(permit, tag, &pushed.digest).await?;
+        self.check_tag(condition, permit, tag, &pushed.digest).await?;
         for _ in 0..TRIES {
-            self.commit(permit.repository(), &pushed.digest, record.clone()).await?;
-            self.write_tag(permit, tag, &pushed.digest).await?;
+            pushed.missing = self.commit(permit.repository(), &pushed.digest, record.clone()).await?;
+            self.write_tag(condition, permit, tag, &pushed.digest).await?;
             if self.stays(permit.repository(), &pushed.digest).await? {
                 return Ok(pushed);
             }
@@ -85,12 +107,18 @@ impl Registry {
 
     /// By digest, the manifest and every tag on it; by tag, that tag alone.
     pub async fn delete_manifest(&self, permit: &Permit<Delete>, reference: &Reference) -> Result<(), Error> {
+        self.delete_manifest_if(Condition::default(), permit, reference).await
+    }
+
+    /// The same on a condition about what a tag leads to now. What a digest leads to cannot change.
+    pub async fn delete_manifest_if(&self, condition: Condition, permit: &Permit<Delete>, reference: &Reference) -> Result<(), Error> {
         let (registry, repository, reference) = (self.clone(), permit.repository().clone(), reference.clone());
         // To its end even if the caller is given up: a manifest's tags go with it.
         let task = tokio::spawn(async move {
             let deleted = match &reference {
-                Reference::Tag(tag) => registry.delete_tag(&repository, tag).await?,
-                Reference::Digest(digest) => registry.delete_by_digest(&repository, digest).await?,
+                Reference::Tag(tag) => registry.delete_tag(&condition, &repository, tag).await?,
+                Reference::Digest(digest) if condition.allows(Some(digest)) => registry.delete_by_digest(&repository, digest).await?,
+                Reference::Digest(digest) => return Err(Error::ConditionFailed { found: Some(digest.clone()) }),
             };
             if deleted { Ok(()) } else { Err(registry.unknown_manifest(&repository).await?) }
         });
@@ -126,8 +154,9 @@ impl Registry {
         }
     }
 
-    /// Announces the manifest, which keeps collectors away from what it needs, looks whether all of that is there, and commits.
-    async fn commit(&self, repository: &RepositoryName, digest: &Digest, pending: ManifestRecord) -> Result<(), Error> {
+    /// Announces the manifest, which keeps collectors away from what it needs, looks whether all of that is there, and commits. Answers
+    /// with what is missing, where that is accepted.
+    async fn commit(&self, repository: &RepositoryName, digest: &Digest, pending: ManifestRecord) -> Result<Vec<Digest>, Error> {
         let key = keys::manifest(repository, digest);
         for _ in 0..TRIES {
             let (version, record) = match self.records.read::<ManifestRecord>(&key).await? {
@@ -135,16 +164,22 @@ impl Registry {
                     Some(version) => (version, pending.clone()),
                     None => continue,
                 },
-                Some((_, record)) if record.header.state == ManifestState::Com => return Ok(()),
+                Some((_, record)) if record.header.state == ManifestState::Com => return Ok(Vec::new()),
                 Some((version, record)) if record.header.state == ManifestState::Cond => {
                     self.records.swap(&key, version, &record.in_state(ManifestState::Com)).await?;
                     continue;
                 }
+                Some((version, record)) if record.header.state == ManifestState::Dying => {
+                    match self.records.swap(&key, version, &pending).await? {
+                        Some(version) => (version, pending.clone()),
+                        None => continue,
+                    }
+                }
                 Some(found) => found,
             };
             let missing = self.missing(repository, &record).await?;
-            if !missing.is_empty() {
-                self.records.delete(&key, version).await?;
+            if !missing.is_empty() && !record.header.sparse {
+                self.bury(repository, digest, version, record).await?;
                 return Err(Error::MissingReferences(missing));
             }
             if let Some(subject) = &record.header.subject {
@@ -152,7 +187,7 @@ impl Registry {
             }
             self.records.mark(&keys::catalog(repository.as_str())).await?;
             if self.records.swap(&key, version, &record.in_state(ManifestState::Com)).await?.is_some() {
-                return Ok(());
+                return Ok(missing);
             }
         }
         Err(contended())
@@ -190,35 +225,38 @@ impl Registry {
 
     async fn delete_by_digest(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
         let key = keys::manifest(repository, digest);
-        let mut tries = 0..TRIES;
-        let record = loop {
-            if tries.next().is_none() {
-                return Err(contended());
-            }
+        for _ in 0..TRIES {
             match self.records.read::<ManifestRecord>(&key).await? {
-                Some((version, record)) if record.is_readable() => {
-                    if self.records.delete(&key, version).await? {
-                        break record;
+                // What is dying already belongs to a deletion that goes on, or that was cut short: help it.
+                Some((version, record)) if record.is_readable() || !record.counts() => {
+                    if self.bury(repository, digest, version, record).await? {
+                        self.leave(repository).await?;
+                        return Ok(true);
                     }
                 }
-                _ => {
-                    // What a deletion that was cut short left behind.
-                    self.delete_tags_on(repository, digest).await?;
-                    return Ok(false);
-                }
+                _ => return Ok(false),
             }
-        };
+        }
+        Err(contended())
+    }
+
+    /// Takes the manifest away and what leads to it. `false`, and nothing has happened, if the record has changed. The record goes last:
+    /// as long as a tag may lead to a manifest that is gone, the record says why.
+    async fn bury(&self, repository: &RepositoryName, digest: &Digest, version: Version, record: ManifestRecord) -> Result<bool, Error> {
+        let key = keys::manifest(repository, digest);
+        let dying = record.dying();
+        let Some(version) = self.records.swap(&key, version, &dying).await? else { return Ok(false) };
         self.delete_tags_on(repository, digest).await?;
-        if let Some(subject) = &record.header.subject {
+        if let Some(subject) = &dying.header.subject {
             self.records.clear(&keys::referrer(repository, &subject.0, digest), self.exists(&key)).await?;
         }
-        self.leave(repository).await?;
+        // Unless it is pushed again meanwhile.
+        self.records.delete(&key, version).await?;
         Ok(true)
     }
 
-    /// Committed, condemned or being pushed.
     async fn exists(&self, key: &str) -> Result<bool, Error> {
-        Ok(self.records.read::<ManifestRecord>(key).await?.is_some())
+        Ok(self.records.read::<ManifestRecord>(key).await?.is_some_and(|(_, record)| record.counts()))
     }
 
     /// Takes the repository out of the catalogue if nothing keeps it there.

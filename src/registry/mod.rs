@@ -27,6 +27,7 @@ pub use manifests::{Pushed, StoredManifest};
 pub use referrers::Referrers;
 pub use uploads::{InvalidUploadId, Upload, UploadId};
 
+use crate::access::Repositories;
 use crate::clock::Clock;
 use crate::storage::{BlobStore, RecordStore};
 use bytes::Bytes;
@@ -38,9 +39,17 @@ use std::sync::Arc;
 /// A request's body. It must end, be it with an error, when its client is gone or silent: an upload is locked until then.
 pub type Body = BoxStream<'static, Result<Bytes, BodyError>>;
 
+/// What users decide about the core.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Where a manifest is accepted although the repository lacks what it refers to, as mirrors need it that fetch only some platforms.
+    pub sparse: Repositories,
+}
+
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct Registry {
+    settings: Arc<Settings>,
     records: Records,
     bytes: Arc<dyn BlobStore>,
     clock: Clock,
@@ -50,7 +59,13 @@ pub struct Registry {
 impl Registry {
     #[must_use]
     pub fn new(records: Arc<dyn RecordStore>, blobs: Arc<dyn BlobStore>, clock: Clock) -> Self {
-        Self { records: Records::new(records), bytes: blobs, clock, locks: uploads::Locks::default() }
+        let settings = Arc::default();
+        Self { settings, records: Records::new(records), bytes: blobs, clock, locks: uploads::Locks::default() }
+    }
+
+    #[must_use]
+    pub fn with(self, settings: Settings) -> Self {
+        Self { settings: Arc::new(settings), ..self }
     }
 }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// Something that is kept as a record.
 pub(super) trait Stored: Sized {
@@ -116,12 +117,25 @@ impl LinkRecord {
         Self { format: Format, state: LinkState::Live, generation: Some(generation), size, at: now.as_millis() }
     }
 
+    /// Nothing condemns it, and no collector will think of it soon.
+    pub(super) fn is_fresh(&self, now: Timestamp) -> bool {
+        self.state != LinkState::Cond && now.since(Timestamp::from_millis(self.at)) < FRESH
+    }
+
+    pub(super) fn refreshed(self, now: Timestamp) -> Self {
+        Self { at: now.as_millis(), ..self.rescued() }
+    }
+
     /// In the state in which it was condemned.
     pub(super) fn rescued(self) -> Self {
         let state = if self.generation.is_some() { LinkState::Live } else { LinkState::Pend };
         Self { state, ..self }
     }
 }
+
+/// Half of the time after which a collector takes what nothing refers to: so long, at least, somebody who was told that a blob is here
+/// may rely on it.
+const FRESH: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// A manifest: this header as a line of JSON, then the bytes as they came, so that one read serves a pull.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,6 +159,14 @@ pub(super) struct ManifestHeader {
     pub annotations: BTreeMap<String, String>,
     pub blobs: Vec<Text<Digest>>,
     pub manifests: Vec<Text<Digest>>,
+    /// It was accepted where manifests may lack what they refer to.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub sparse: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -154,6 +176,8 @@ pub(super) enum ManifestState {
     Pend,
     Com,
     Cond,
+    /// Deleted, and its tags may not all be gone yet. Nobody sees or counts it; a push begins anew on top of it.
+    Dying,
 }
 
 impl ManifestRecord {
@@ -173,12 +197,28 @@ impl ManifestRecord {
             subject: manifest.subject.map(Text),
             blobs: texts(manifest.blobs),
             manifests: texts(manifest.manifests),
+            sparse: false,
         };
         Self { header, bytes }
     }
 
+    pub(super) const fn sparse(mut self, sparse: bool) -> Self {
+        self.header.sparse = sparse;
+        self
+    }
+
     pub(super) fn is_readable(&self) -> bool {
-        self.header.state != ManifestState::Pend
+        matches!(self.header.state, ManifestState::Com | ManifestState::Cond)
+    }
+
+    /// Committed, condemned or being pushed: what it needs must stay.
+    pub(super) fn counts(&self) -> bool {
+        self.header.state != ManifestState::Dying
+    }
+
+    /// Deleted. Its header is still needed, its bytes are not.
+    pub(super) fn dying(self) -> Self {
+        Self { bytes: Bytes::new(), ..self.in_state(ManifestState::Dying) }
     }
 
     pub(super) fn in_state(mut self, state: ManifestState) -> Self {

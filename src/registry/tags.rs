@@ -5,7 +5,7 @@ use super::marks::{LISTED, TRIES, contended};
 use super::records::{Format, TagRecord, Text};
 use super::{Error, Registry, keys};
 use crate::access::{Permit, Write};
-use crate::oci::{Digest, RepositoryName, Tag};
+use crate::oci::{Condition, Digest, RepositoryName, Tag};
 
 impl Registry {
     /// Puts a tag on a manifest that the repository holds, under any algorithm's digest.
@@ -13,7 +13,7 @@ impl Registry {
         if !self.stays(permit.repository(), digest).await? {
             return Err(Error::ManifestUnknown);
         }
-        self.write_tag(permit, tag, digest).await?;
+        self.write_tag(&Condition::default(), permit, tag, digest).await?;
         if self.stays(permit.repository(), digest).await? {
             return Ok(());
         }
@@ -27,20 +27,17 @@ impl Registry {
         Ok(record.map(|record| record.digest.0.clone()))
     }
 
-    /// Whether policy would let the tag be written as things stand.
-    pub(super) async fn check_tag(&self, permit: &Permit<Write>, tag: &Tag, digest: &Digest) -> Result<(), Error> {
-        match self.tag_target(permit.repository(), tag).await? {
-            None if !permit.may_create() => Err(Error::TagMissing),
-            Some(found) if found != *digest && !permit.may_update() => Err(Error::TagExists),
-            _ => Ok(()),
-        }
+    /// Whether policy and the request's condition would let the tag be written as things stand.
+    pub(super) async fn check_tag(&self, condition: &Condition, permit: &Permit<Write>, tag: &Tag, digest: &Digest) -> Result<(), Error> {
+        let found = self.tag_target(permit.repository(), tag).await?;
+        may_write(condition, permit, found.as_ref(), digest)
     }
 
-    pub(super) async fn write_tag(&self, permit: &Permit<Write>, tag: &Tag, digest: &Digest) -> Result<(), Error> {
+    pub(super) async fn write_tag(&self, condition: &Condition, permit: &Permit<Write>, tag: &Tag, digest: &Digest) -> Result<(), Error> {
         let repository = permit.repository();
         let back = keys::back_reference(repository, digest, tag);
         self.records.mark(&back).await?;
-        match self.swap_tag(permit, tag, digest).await {
+        match self.swap_tag(condition, permit, tag, digest).await {
             Ok(previous) => {
                 // A clearing that began before the tag was written may have condemned the back reference since.
                 self.records.mark(&back).await?;
@@ -49,6 +46,8 @@ impl Registry {
                     None => Ok(()),
                 }
             }
+            // The tag may be there all the same, now or later, and must be found then.
+            Err(Error::Storage(failure)) => Err(failure.into()),
             Err(refused) => {
                 self.clear_back_reference(repository, digest, tag).await?;
                 Err(refused)
@@ -57,7 +56,7 @@ impl Registry {
     }
 
     /// Answers with the other manifest that the tag pointed at before.
-    async fn swap_tag(&self, permit: &Permit<Write>, tag: &Tag, digest: &Digest) -> Result<Option<Digest>, Error> {
+    async fn swap_tag(&self, condition: &Condition, permit: &Permit<Write>, tag: &Tag, digest: &Digest) -> Result<Option<Digest>, Error> {
         let key = keys::tag(permit.repository(), tag);
         let record = TagRecord {
             format: Format,
@@ -66,8 +65,9 @@ impl Registry {
             at: self.clock.now().as_millis(),
         };
         for _ in 0..TRIES {
-            match self.records.read::<TagRecord>(&key).await? {
-                None if !permit.may_create() => return Err(Error::TagMissing),
+            let found = self.records.read::<TagRecord>(&key).await?;
+            may_write(condition, permit, found.as_ref().map(|(_, found)| &found.digest.0), digest)?;
+            match found {
                 None => {
                     if self.records.create(&key, &record).await?.is_some() {
                         return Ok(None);
@@ -79,7 +79,6 @@ impl Registry {
                         return Ok(None);
                     }
                 }
-                Some(_) if !permit.may_update() => return Err(Error::TagExists),
                 Some((version, found)) => {
                     if self.records.swap(&key, version, &record).await?.is_some() {
                         return Ok(Some(found.digest.0));
@@ -91,10 +90,13 @@ impl Registry {
     }
 
     /// `false` if there is no such tag.
-    pub(super) async fn delete_tag(&self, repository: &RepositoryName, tag: &Tag) -> Result<bool, Error> {
+    pub(super) async fn delete_tag(&self, condition: &Condition, repository: &RepositoryName, tag: &Tag) -> Result<bool, Error> {
         let key = keys::tag(repository, tag);
         for _ in 0..TRIES {
             let Some((version, found)) = self.records.read::<TagRecord>(&key).await? else { return Ok(false) };
+            if !condition.allows(Some(&found.digest.0)) {
+                return Err(Error::ConditionFailed { found: Some(found.digest.0) });
+            }
             if self.records.delete(&key, version).await? {
                 self.clear_back_reference(repository, &found.digest.0, tag).await?;
                 return Ok(true);
@@ -137,5 +139,15 @@ impl Registry {
     async fn clear_back_reference(&self, repository: &RepositoryName, digest: &Digest, tag: &Tag) -> Result<(), Error> {
         let points_there = async { Ok(self.tag_target(repository, tag).await?.as_ref() == Some(digest)) };
         self.records.clear(&keys::back_reference(repository, digest, tag), points_there).await
+    }
+}
+
+/// Pushing the digest that the tag has already is allowed to whoever may make the tag or move it.
+fn may_write(condition: &Condition, permit: &Permit<Write>, found: Option<&Digest>, digest: &Digest) -> Result<(), Error> {
+    match found {
+        None if !permit.may_create() => Err(Error::TagMissing),
+        Some(found) if found != digest && !permit.may_update() => Err(Error::TagExists),
+        _ if !condition.allows(found) => Err(Error::ConditionFailed { found: found.cloned() }),
+        _ => Ok(()),
     }
 }

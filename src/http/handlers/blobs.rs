@@ -1,6 +1,7 @@
 //! `/v2/<name>/blobs/<digest>` (distribution-spec, Pulling blobs, Deleting Blobs; RFC 9110, 14 for ranges).
 
-use super::{CONTENT_DIGEST, Call, Reply};
+use super::{CONTENT_DIGEST, Call, OCI_NAMESPACE, Reply};
+use crate::access::Create;
 use crate::http::answer::Fault;
 use crate::http::download::Download;
 use crate::oci::{ByteRange, Digest, RangeRequest, RepositoryName};
@@ -23,7 +24,21 @@ pub(super) async fn answer(call: &Call, repository: &RepositoryName, digest: &Di
 async fn pull(call: &Call, repository: &RepositoryName, digest: &Digest) -> Result<Response, Fault> {
     let blob = call.app.registry.blob(&call.permit(repository)?, digest).await?;
     let etag = format!("\"{}\"", blob.digest);
-    let reply = |status| Reply::new(status).header(CONTENT_DIGEST, blob.digest.as_str()).header(ETAG, &etag).header(ACCEPT_RANGES, "bytes");
+    if call.parts.method == Method::HEAD
+        && let Ok(create) = call.permit::<Create>(repository)
+    {
+        // Whoever may push here asks in order not to push.
+        if let Err(why) = call.app.registry.keep_blob(&create, digest).await {
+            tracing::warn!(repo.name = %repository, blob.digest = %digest, "a blob was not kept for the push that asked for it: {why}");
+        }
+    }
+    let reply = |status| {
+        Reply::new(status)
+            .header(CONTENT_DIGEST, blob.digest.as_str())
+            .header(ETAG, &etag)
+            .header(ACCEPT_RANGES, "bytes")
+            .header_if(OCI_NAMESPACE, call.namespace())
+    };
     if call.has(&etag) {
         return Ok(reply(StatusCode::NOT_MODIFIED).empty());
     }

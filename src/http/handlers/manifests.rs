@@ -1,9 +1,9 @@
 //! `/v2/<name>/manifests/<reference>` (distribution-spec, Pulling manifests, Pushing Manifests, Deleting Manifests).
 
-use super::{CONTENT_DIGEST, Call, OCI_SUBJECT, OCI_TAG, Reply, broken_off};
+use super::{CONTENT_DIGEST, Call, OCI_NAMESPACE, OCI_SUBJECT, OCI_TAG, Reply, broken_off};
 use crate::http::answer::Fault;
 use crate::limits::MANIFEST_BYTES;
-use crate::oci::{Reference, RepositoryName, Tag};
+use crate::oci::{Digest, Reference, RepositoryName, Tag};
 use axum::body::Body;
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
@@ -19,7 +19,7 @@ pub(super) async fn answer(call: &Call, repository: &RepositoryName, reference: 
         Method::GET | Method::HEAD => pull(call, repository, reference).await,
         Method::PUT => push(call, repository, reference, body).await,
         Method::DELETE => {
-            call.app.registry.delete_manifest(&call.permit(repository)?, reference).await?;
+            call.app.registry.delete_manifest_if(call.condition(), &call.permit(repository)?, reference).await?;
             Ok(Reply::new(StatusCode::ACCEPTED).empty())
         }
         _ => Err(Fault::method_not_allowed("GET, HEAD, PUT, DELETE")),
@@ -29,7 +29,9 @@ pub(super) async fn answer(call: &Call, repository: &RepositoryName, reference: 
 async fn pull(call: &Call, repository: &RepositoryName, reference: &Reference) -> Result<Response, Fault> {
     let manifest = call.app.registry.manifest(&call.permit(repository)?, reference).await?;
     let etag = format!("\"{}\"", manifest.digest);
-    let reply = |status| Reply::new(status).header(CONTENT_DIGEST, manifest.digest.as_str()).header(ETAG, &etag);
+    let reply = |status| {
+        Reply::new(status).header(CONTENT_DIGEST, manifest.digest.as_str()).header(ETAG, &etag).header_if(OCI_NAMESPACE, call.namespace())
+    };
     if call.has(&etag) {
         return Ok(reply(StatusCode::NOT_MODIFIED).empty());
     }
@@ -42,16 +44,27 @@ async fn push(call: &Call, repository: &RepositoryName, reference: &Reference, b
     let tags = tags(call, reference)?;
     let bytes = collect(call, body).await?;
     let registry = &call.app.registry;
-    let pushed = registry.put_manifest(&permit, reference, call.header(CONTENT_TYPE), bytes).await?;
+    let pushed = registry.put_manifest_if(&call.condition(), &permit, reference, call.header(CONTENT_TYPE), bytes).await?;
     let mut reply = Reply::new(StatusCode::CREATED)
         .header(LOCATION, format!("/v2/{repository}/manifests/{}", pushed.digest))
         .header(CONTENT_DIGEST, pushed.digest.as_str())
-        .header_if(OCI_SUBJECT, pushed.subject.as_ref().map(|subject| subject.as_str()));
+        .header(ETAG, format!("\"{}\"", pushed.digest))
+        .header_if(OCI_SUBJECT, pushed.subject.as_ref().map(|subject| subject.as_str()))
+        .warning(missing(&pushed.missing));
     for tag in &tags {
         registry.put_tag(&permit, tag, &pushed.digest).await?;
         reply = reply.header(OCI_TAG, tag.as_str());
     }
     Ok(reply.empty())
+}
+
+/// Where manifests may lack what they refer to, whoever pushes one should know that it does.
+fn missing(digests: &[Digest]) -> Option<String> {
+    const NAMED: usize = 10;
+    let names: Vec<&str> = digests.iter().take(NAMED).map(Digest::as_str).collect();
+    let more = if digests.len() > NAMED { ", and more" } else { "" };
+    let count = digests.len();
+    (count > 0).then(|| format!("accepted without {count} of the blobs and manifests that it refers to: {}{more}", names.join(", ")))
 }
 
 /// `?tag=`, which may come several times.

@@ -3,6 +3,7 @@
 mod base;
 mod blobs;
 mod catalog;
+mod extensions;
 pub(super) mod health;
 mod manifests;
 mod metrics;
@@ -15,21 +16,23 @@ mod whoami;
 use super::answer::Fault;
 use super::query::Query;
 use super::route::Route;
+use super::warning;
 use super::{App, Live, Stalled};
 use crate::access::{self, Kind, Permit, Write};
 use crate::clock::Timestamp;
 use crate::identity::Identity;
-use crate::oci::RepositoryName;
+use crate::oci::{Condition, RepositoryName};
 use crate::registry::BodyError;
 use axum::body::Body;
 use axum::response::Response;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, WARNING};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, StatusCode};
 use std::sync::Arc;
 
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 const UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
+const OCI_NAMESPACE: HeaderName = HeaderName::from_static("oci-namespace");
 const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
 const OCI_FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
@@ -65,6 +68,24 @@ impl Call {
         self.parts.headers.get(name)?.to_str().ok()
     }
 
+    /// What `?ns=` says if it names this registry itself: then it is where the content comes from. Another host's content is served from
+    /// here as from a mirror, under the same names, and the parameter changes nothing (distribution-spec, Registry Proxying).
+    fn namespace(&self) -> Option<&str> {
+        let namespace = self.query.get("ns")?;
+        let host = self.parts.uri.authority().map(http::uri::Authority::as_str).or_else(|| self.header(http::header::HOST));
+        let external = self.live.external_urls.iter().filter_map(|url| Some(url.split_once("://")?.1.trim_end_matches('/')));
+        host.into_iter().chain(external).any(|name| name.eq_ignore_ascii_case(namespace)).then_some(namespace)
+    }
+
+    /// What a write demands of what it replaces.
+    fn condition(&self) -> Condition {
+        let list = |name| {
+            let values = self.parts.headers.get_all(name).iter().map(|value| value.to_str().unwrap_or_default());
+            values.map(str::to_owned).reduce(|list, more| format!("{list},{more}"))
+        };
+        Condition::parse(list(http::header::IF_MATCH).as_deref(), list(http::header::IF_NONE_MATCH).as_deref())
+    }
+
     /// Whether the client has what `etag` names (RFC 9110, 13.1.2).
     fn has(&self, etag: &str) -> bool {
         let known = self.parts.headers.get_all(http::header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
@@ -76,6 +97,7 @@ pub(super) async fn answer(call: &Call, route: Route, body: Body) -> Result<Resp
     match route {
         Route::Base => base::answer(call),
         Route::Catalog => catalog::answer(call).await,
+        Route::Extensions => extensions::answer(call),
         Route::Token => token::answer(call),
         Route::Metrics => metrics::answer(call),
         Route::Whoami => whoami::answer(call),
@@ -128,6 +150,14 @@ impl Reply {
     /// No charset: strict clients compare the whole value.
     fn json(self, value: &serde_json::Value) -> Response {
         self.header(CONTENT_TYPE, "application/json").body(value.to_string())
+    }
+
+    /// For the people behind the client.
+    fn warning(mut self, text: Option<String>) -> Self {
+        if let Some(value) = text.as_deref().and_then(warning::value) {
+            self.0.headers_mut().append(WARNING, value);
+        }
+        self
     }
 
     fn empty(self) -> Response {

@@ -1,7 +1,7 @@
 //! `/v2/<name>/blobs/uploads/` (distribution-spec, Pushing blobs, Mounting a blob from another repository).
 
 use super::{CONTENT_DIGEST, Call, Reply, UPLOAD_UUID, broken_off};
-use crate::access::{Create, Permit};
+use crate::access::{Create, Permit, Read};
 use crate::http::answer::{Fault, uploaded};
 use crate::oci::{Algorithm, ContentRange, Digest, RepositoryName};
 use crate::registry::{self, Upload, UploadId};
@@ -25,7 +25,7 @@ pub(super) async fn begin(call: &Call, repository: &RepositoryName, body: Body) 
     if let Some(digest) = digest {
         let upload = registry.start_upload(&permit, Some(digest.algorithm())).await?;
         let range = whole(call)?;
-        let finished = registry.finish(&permit, &upload.id, range, &digest, stream(body)).await;
+        let finished = registry.finish(&permit, readable(call, repository).as_ref(), &upload.id, range, &digest, stream(body)).await;
         if finished.is_err() {
             // Nobody was told its name. Another failure changes nothing: it expires.
             let _ = registry.cancel(&permit, &upload.id).await;
@@ -54,7 +54,8 @@ pub(super) async fn answer(call: &Call, repository: &RepositoryName, id: &str, b
         }
         Method::PUT => {
             let digest: Digest = call.query.get("digest").ok_or_else(Fault::missing_digest)?.parse()?;
-            let digest = registry.finish(&permit, &id, content_range(call)?, &digest, stream(body)).await.map_err(here)?;
+            let (readable, range) = (readable(call, repository), content_range(call)?);
+            let digest = registry.finish(&permit, readable.as_ref(), &id, range, &digest, stream(body)).await.map_err(here)?;
             Ok(created(repository, &digest))
         }
         Method::DELETE => {
@@ -63,6 +64,11 @@ pub(super) async fn answer(call: &Call, repository: &RepositoryName, id: &str, b
         }
         _ => Ok(progress(StatusCode::NO_CONTENT, repository, &registry.upload_status(&permit, &id).await?)),
     }
+}
+
+/// What is here already need not be written again, if the caller could read it.
+fn readable(call: &Call, repository: &RepositoryName) -> Option<Permit<Read>> {
+    call.permit(repository).ok()
 }
 
 /// The blob that was asked to be mounted, if it could be. A source that the caller may not read is like one that has no such blob.

@@ -17,7 +17,7 @@ async fn every_error_of_the_core_has_its_status_and_code() {
     for (error, status, code) in [
         (Error::BlobUnknown, 404, "BLOB_UNKNOWN"),
         (Error::UploadUnknown, 404, "BLOB_UPLOAD_UNKNOWN"),
-        (Error::UploadBusy, 409, "BLOB_UPLOAD_INVALID"),
+        (Error::UploadBusy, 416, "BLOB_UPLOAD_INVALID"),
         (Error::RangeMismatch { offset: 5 }, 416, "BLOB_UPLOAD_INVALID"),
         (Error::SizeMismatch, 400, "SIZE_INVALID"),
         (Error::DigestMismatch { expected: digest.clone(), found: digest.clone() }, 400, "DIGEST_INVALID"),
@@ -27,6 +27,7 @@ async fn every_error_of_the_core_has_its_status_and_code() {
         (Error::TooLarge, 413, "SIZE_INVALID"),
         (Error::TagExists, 403, "DENIED"),
         (Error::TagMissing, 403, "DENIED"),
+        (Error::ConditionFailed { found: None }, 412, "DENIED"),
         (Error::Referenced, 405, "DENIED"),
         (Error::Interrupted, 400, "BLOB_UPLOAD_INVALID"),
         (Error::Stalled, 408, "BLOB_UPLOAD_INVALID"),

@@ -2,18 +2,21 @@
 
 mod bad_input;
 mod callers;
+mod conformance;
 mod errors;
 mod pull;
 mod push;
 mod whoami;
 
 use super::{App, Connection, Live, router};
-use crate::access::{Action, Grant, PatternRules, Policy, Rules};
+use crate::access::{Action, Grant, PatternRules, Policy, Repositories, Rules};
 use crate::clock::{Clock, Timestamp};
 use crate::identity::{Authenticator, Issuer, Mapping, MappingSettings};
 use crate::oci::{Algorithm as DigestAlgorithm, Digest};
-use crate::registry::Registry;
+use crate::registry::{Registry, Settings};
+use crate::storage::local::Local;
 use crate::storage::memory::Memory;
+use crate::storage::{BlobStore, RecordStore};
 use crate::telemetry::Scrape;
 use crate::trust::jwks::{self, UseRule};
 use crate::trust::jwt::testing::{Signer, key_set};
@@ -32,6 +35,7 @@ use sha2::{Digest as _, Sha256, Sha512};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
+use tempfile::TempDir;
 use tower_service::Service;
 
 const NOW: i64 = 1_795_000_000;
@@ -46,6 +50,8 @@ struct Site {
     router: Router,
     signer: Signer,
     keys: Arc<Slot<jwks::KeySet>>,
+    /// Where a store on disk lies.
+    _folder: Option<TempDir>,
 }
 
 impl Site {
@@ -60,6 +66,15 @@ impl Site {
             ("team/**".into(), team),
             ("secret/**".into(), PatternRules::default()),
         ])
+    }
+
+    /// The same on a local folder.
+    fn on_disk() -> Self {
+        let mut site = Self::new();
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(Local::open(folder.path()).unwrap());
+        site.app.registry = registry(store.clone(), store, &site.app.clock);
+        Self { router: router(site.app.clone()), _folder: Some(folder), ..site }
     }
 
     fn with(repositories: Vec<(String, PatternRules)>) -> Self {
@@ -88,7 +103,7 @@ impl Site {
             challenge: true,
         };
         let store = Arc::new(Memory::new());
-        let registry = Registry::new(store.clone(), store, clock.clone());
+        let registry = registry(store.clone(), store, &clock);
         let app = App {
             live: Arc::new(ArcSwap::from_pointee(live)),
             registry,
@@ -96,7 +111,7 @@ impl Site {
             ready: Arc::new(AtomicBool::new(true)),
             scrape: Scrape::default(),
         };
-        Self { router: router(app.clone()), app, signer, keys }
+        Self { router: router(app.clone()), app, signer, keys, _folder: None }
     }
 
     /// A good token of `subject`.
@@ -136,6 +151,12 @@ impl Site {
         let request = ask(Method::PUT, &format!("/v2/{repository}/manifests/{tag}")).header("content-type", IMAGE);
         self.send(request, manifest.to_string()).await
     }
+}
+
+/// Manifests in `open/sparse/**` may lack what they refer to.
+fn registry(records: Arc<dyn RecordStore>, blobs: Arc<dyn BlobStore>, clock: &Clock) -> Registry {
+    let sparse = Repositories::parse("open/sparse/**").unwrap();
+    Registry::new(records, blobs, clock.clone()).with(Settings { sparse })
 }
 
 struct Answer {

@@ -120,3 +120,31 @@ async fn oci_40_the_catalogue_shows_what_the_caller_may_read_in_the_order_of_byt
     let anonymous = Identity::anonymous();
     assert_eq!(bench.registry.catalog(&Reader::new(&policy, &anonymous), "", 10).await.unwrap().entries, Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn who_may_push_and_finds_a_blob_may_rely_on_it_for_half_a_day() {
+    let bench = Bench::new();
+    let digest = push_blob(&bench.registry, "a", b"layer").await;
+    let key = keys::link(&digest, &"a".parse().unwrap());
+    let at = || async { bench.registry.records.read::<records::LinkRecord>(&key).await.unwrap().unwrap().1.at };
+    let pushed = at().await;
+    bench.hand.advance(std::time::Duration::from_secs(11 * 3600));
+    bench.registry.keep_blob(&create("a"), &digest).await.unwrap();
+    assert_eq!(at().await, pushed, "young enough");
+    bench.hand.advance(std::time::Duration::from_secs(3600));
+    bench.registry.blob(&read("a"), &digest).await.unwrap();
+    assert_eq!(at().await, pushed, "reading alone changes nothing");
+    bench.registry.keep_blob(&create("a"), &digest).await.unwrap();
+    assert_eq!(at().await, bench.clock.now().as_millis());
+    // The same for a push or a mount of what is there.
+    for again in 0..2 {
+        bench.hand.advance(std::time::Duration::from_secs(13 * 3600));
+        match again {
+            0 => drop(push_blob(&bench.registry, "a", b"layer").await),
+            _ => assert!(bench.registry.mount(&create("a"), Some(&read("a")), None, &digest).await.unwrap()),
+        }
+        assert_eq!(at().await, bench.clock.now().as_millis());
+    }
+    bench.registry.keep_blob(&create("b"), &digest).await.unwrap();
+    assert_eq!(bench.keys("l/").await.len(), 1, "asking creates nothing");
+}

@@ -21,7 +21,7 @@ async fn oci_9_a_manifest_is_served_as_it_was_pushed() {
     let bytes = Bytes::from(format!("  {}\n\n", String::from_utf8_lossy(&image(&config, &json!({"custom": 1})))));
     let header = "application/vnd.oci.image.manifest.v1+json; charset=utf-8";
     let pushed = bench.registry.put_manifest(&write(R), &tag("v1"), Some(header), bytes.clone()).await.unwrap();
-    assert_eq!(pushed, Pushed { digest: sha256(&bytes), subject: None });
+    assert_eq!(pushed, Pushed { digest: sha256(&bytes), subject: None, missing: Vec::new() });
     for reference in [tag("v1"), Reference::Digest(pushed.digest.clone())] {
         let found = bench.registry.manifest(&read(R), &reference).await.unwrap();
         assert_eq!(found, StoredManifest { media_type: IMAGE.into(), digest: pushed.digest.clone(), bytes: bytes.clone(), subject: None });
@@ -218,4 +218,42 @@ async fn without_update_a_tag_is_made_and_not_moved() {
     let third = image(&config, &json!({"n": 3}));
     let reference = Reference::Digest(sha256(&third));
     assert!(matches!(registry.put_manifest(&limited(false, true), &reference, None, third).await, Err(Error::TagMissing)));
+}
+
+#[tokio::test]
+async fn a_sparse_repository_takes_a_manifest_without_its_content_and_protects_what_comes_later() {
+    let bench = Bench::new();
+    let sparse = Repositories::parse(R).unwrap();
+    let registry = bench.restarted().with(Settings { sparse });
+    let config = sha256(b"{}");
+    let pushed = registry.put_manifest(&write(R), &tag("v1"), Some(IMAGE), image(&config, &json!({}))).await.unwrap();
+    assert_eq!(pushed.missing, [config.clone()]);
+    assert_eq!(push_blob(&registry, R, b"{}").await, config);
+    assert!(matches!(registry.delete_blob(&delete(R), &config).await, Err(Error::Referenced)));
+    let elsewhere = registry.put_manifest(&write("b"), &tag("v1"), Some(IMAGE), image(&config, &json!({}))).await;
+    assert!(matches!(elsewhere, Err(Error::MissingReferences(_))));
+}
+
+/// A deletion that a crash cut short, before its tags were gone.
+#[tokio::test]
+async fn a_deletion_that_was_cut_short_is_finished_by_the_next_one_or_undone_by_a_push() {
+    for pushed_again in [false, true] {
+        let bench = Bench::new();
+        let digest = push_image(&bench.registry, R, "config", &json!({})).await;
+        bench.registry.put_tag(&write(R), &"v1".parse().unwrap(), &digest).await.unwrap();
+        let key = keys::manifest(&R.parse().unwrap(), &digest);
+        let (version, record) = bench.registry.records.read::<records::ManifestRecord>(&key).await.unwrap().unwrap();
+        bench.registry.records.swap(&key, version, &record.dying()).await.unwrap().unwrap();
+
+        for reference in [tag("v1"), Reference::Digest(digest.clone())] {
+            assert!(matches!(bench.registry.manifest(&read(R), &reference).await, Err(Error::ManifestUnknown)));
+        }
+        if pushed_again {
+            assert_eq!(push_image(&bench.registry, R, "config", &json!({})).await, digest);
+            assert_eq!(bench.registry.manifest(&read(R), &tag("v1")).await.unwrap().digest, digest);
+        } else {
+            bench.registry.delete_manifest(&delete(R), &Reference::Digest(digest)).await.unwrap();
+            assert_eq!(bench.keys("r/").await, Vec::<String>::new());
+        }
+    }
 }

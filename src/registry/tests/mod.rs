@@ -86,7 +86,7 @@ pub(super) fn broken(bytes: &[u8]) -> Body {
 
 pub(super) async fn push_blob(registry: &Registry, repository: &str, bytes: &[u8]) -> Digest {
     let upload = registry.start_upload(&create(repository), None).await.unwrap();
-    registry.finish(&create(repository), &upload.id, None, &sha256(bytes), body(&[bytes])).await.unwrap()
+    registry.finish(&create(repository), Some(&read(repository)), &upload.id, None, &sha256(bytes), body(&[bytes])).await.unwrap()
 }
 
 pub(super) async fn content(registry: &Registry, repository: &str, digest: &Digest) -> Result<Bytes, Error> {
@@ -144,7 +144,7 @@ fn every_operation_may_move_between_threads() {
     is_send(registry.mount(&create("a"), None, Some(&reader), &digest));
     is_send(registry.start_upload(&create("a"), None));
     is_send(registry.append(&create("a"), &id, None, None, body(&[])));
-    is_send(registry.finish(&create("a"), &id, None, &digest, body(&[])));
+    is_send(registry.finish(&create("a"), Some(&read("a")), &id, None, &digest, body(&[])));
     is_send(registry.cancel(&create("a"), &id));
     is_send(registry.expire_uploads());
     is_send(registry.tags(&read("a"), "", 1));

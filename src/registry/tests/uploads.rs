@@ -37,7 +37,7 @@ async fn oci_18_a_stream_of_any_length_is_appended() {
     let upload = bench.registry.append(&create(R), &upload.id, None, None, body(&frames[..7])).await.unwrap();
     assert_eq!(upload.offset, 7 * 300_001);
     bench.registry.append(&create(R), &upload.id, None, None, body(&frames[7..])).await.unwrap();
-    let digest = bench.registry.finish(&create(R), &upload.id, None, &sha256(&whole), body(&[])).await.unwrap();
+    let digest = bench.registry.finish(&create(R), Some(&read(R)), &upload.id, None, &sha256(&whole), body(&[])).await.unwrap();
     assert!(content(&bench.registry, R, &digest).await.unwrap() == whole);
 }
 
@@ -70,7 +70,7 @@ async fn oci_18_a_chunk_has_the_length_it_announces() {
     assert_eq!(bench.registry.upload_status(&create(R), &id).await.unwrap().offset, 0);
     // What was written of the refused chunks is not part of the blob.
     bench.registry.append(&create(R), &id, None, None, body(&[b"xyz"])).await.unwrap();
-    let digest = bench.registry.finish(&create(R), &id, None, &sha256(b"xyz"), body(&[])).await.unwrap();
+    let digest = bench.registry.finish(&create(R), Some(&read(R)), &id, None, &sha256(b"xyz"), body(&[])).await.unwrap();
     assert_eq!(content(&bench.registry, R, &digest).await.unwrap(), "xyz");
 }
 
@@ -81,7 +81,7 @@ async fn oci_19_the_closing_chunk_begins_where_the_upload_stands() {
     bench.registry.append(&create(R), &id, chunk(0, 2), None, body(&[b"abc"])).await.unwrap();
     let finish = |range, bytes: &'static [u8]| {
         let (registry, id) = (bench.registry.clone(), id.clone());
-        async move { registry.finish(&create(R), &id, range, &sha256(b"abcdef"), body(&[bytes])).await }
+        async move { registry.finish(&create(R), Some(&read(R)), &id, range, &sha256(b"abcdef"), body(&[bytes])).await }
     };
     assert!(matches!(finish(chunk(0, 2), b"def").await, Err(Error::RangeMismatch { offset: 3 })));
     assert!(matches!(finish(chunk(3, 6), b"def").await, Err(Error::SizeMismatch)));
@@ -95,7 +95,7 @@ async fn oci_16_sha512_announced_at_the_start_or_at_the_closing_put_only() {
     for announced in [Some(Algorithm::Sha512), Some(Algorithm::Sha256), None] {
         let Upload { id, .. } = bench.registry.start_upload(&create(R), announced).await.unwrap();
         bench.registry.append(&create(R), &id, None, None, body(&[b"abc"])).await.unwrap();
-        let digest = bench.registry.finish(&create(R), &id, None, &expected, body(&[b"def"])).await.unwrap();
+        let digest = bench.registry.finish(&create(R), Some(&read(R)), &id, None, &expected, body(&[b"def"])).await.unwrap();
         assert_eq!(digest, expected);
         assert_eq!(content(&bench.registry, R, &digest).await.unwrap(), "abcdef");
     }
@@ -106,7 +106,7 @@ async fn oci_21_a_wrong_digest_cancels_the_upload() {
     let bench = Bench::new();
     let Upload { id, .. } = bench.registry.start_upload(&create(R), None).await.unwrap();
     bench.registry.append(&create(R), &id, None, None, body(&[b"abc"])).await.unwrap();
-    match bench.registry.finish(&create(R), &id, None, &sha256(b"abd"), body(&[])).await {
+    match bench.registry.finish(&create(R), Some(&read(R)), &id, None, &sha256(b"abd"), body(&[])).await {
         Err(Error::DigestMismatch { expected, found }) => assert_eq!((expected, found), (sha256(b"abd"), sha256(b"abc"))),
         other => panic!("{other:?}"),
     }
@@ -141,7 +141,7 @@ async fn an_upload_belongs_to_its_principal_and_its_repository() {
         let registry = &bench.registry;
         assert!(matches!(registry.upload_status(&stranger, &id).await, Err(Error::UploadUnknown)));
         assert!(matches!(registry.append(&stranger, &id, None, None, body(&[b"x"])).await, Err(Error::UploadUnknown)));
-        assert!(matches!(registry.finish(&stranger, &id, None, &sha256(b""), body(&[])).await, Err(Error::UploadUnknown)));
+        assert!(matches!(registry.finish(&stranger, None, &id, None, &sha256(b""), body(&[])).await, Err(Error::UploadUnknown)));
         assert!(matches!(registry.cancel(&stranger, &id).await, Err(Error::UploadUnknown)));
     }
     assert_eq!(bench.registry.upload_status(&create(R), &id).await.unwrap().offset, 0);
@@ -164,12 +164,12 @@ async fn one_request_at_a_time_writes_to_an_upload() {
     tokio::task::yield_now().await;
     let second = bench.registry.append(&create(R), &id, None, None, body(&[b"second"])).await;
     assert!(matches!(second, Err(Error::UploadBusy)), "{second:?}");
-    assert!(matches!(bench.registry.finish(&create(R), &id, None, &sha256(b""), body(&[])).await, Err(Error::UploadBusy)));
+    assert!(matches!(bench.registry.finish(&create(R), Some(&read(R)), &id, None, &sha256(b""), body(&[])).await, Err(Error::UploadBusy)));
     assert!(matches!(bench.registry.cancel(&create(R), &id).await, Err(Error::UploadBusy)));
     sender.send(Ok(Bytes::from_static(b"first"))).unwrap();
     drop(sender);
     assert_eq!(first.await.unwrap().unwrap().offset, 5);
-    let digest = bench.registry.finish(&create(R), &id, None, &sha256(b"first"), body(&[])).await.unwrap();
+    let digest = bench.registry.finish(&create(R), Some(&read(R)), &id, None, &sha256(b"first"), body(&[])).await.unwrap();
     assert_eq!(content(&bench.registry, R, &digest).await.unwrap(), "first");
 }
 
@@ -197,9 +197,12 @@ async fn what_arrived_of_an_interrupted_body_is_kept_and_resumed() {
     let Upload { id, .. } = bench.registry.start_upload(&create(R), None).await.unwrap();
     assert!(matches!(bench.registry.append(&create(R), &id, None, None, broken(b"abc")).await, Err(Error::Interrupted)));
     assert_eq!(bench.registry.upload_status(&create(R), &id).await.unwrap().offset, 3);
-    assert!(matches!(bench.registry.finish(&create(R), &id, None, &sha256(b"abcdef"), broken(b"d")).await, Err(Error::Interrupted)));
+    assert!(matches!(
+        bench.registry.finish(&create(R), Some(&read(R)), &id, None, &sha256(b"abcdef"), broken(b"d")).await,
+        Err(Error::Interrupted)
+    ));
     assert_eq!(bench.registry.upload_status(&create(R), &id).await.unwrap().offset, 4);
-    let digest = bench.registry.finish(&create(R), &id, chunk(4, 5), &sha256(b"abcdef"), body(&[b"ef"])).await.unwrap();
+    let digest = bench.registry.finish(&create(R), Some(&read(R)), &id, chunk(4, 5), &sha256(b"abcdef"), body(&[b"ef"])).await.unwrap();
     assert_eq!(content(&bench.registry, R, &digest).await.unwrap(), "abcdef");
 }
 
@@ -213,7 +216,7 @@ async fn an_upload_resumes_after_a_restart() {
         assert_eq!(restarted.upload_status(&create(R), &id).await.unwrap().offset, 3);
         restarted.append(&create(R), &id, chunk(3, 4), None, body(&[b"de"])).await.unwrap();
         let expected = digest_of(algorithm, b"abcdef");
-        assert_eq!(bench.restarted().finish(&create(R), &id, None, &expected, body(&[b"f"])).await.unwrap(), expected);
+        assert_eq!(bench.restarted().finish(&create(R), Some(&read(R)), &id, None, &expected, body(&[b"f"])).await.unwrap(), expected);
         assert_eq!(content(&bench.registry, R, &expected).await.unwrap(), "abcdef");
     }
 }
@@ -239,14 +242,17 @@ async fn a_known_blob_is_linked_and_not_stored_twice() {
     let bench = Bench::new();
     let digest = push_blob(&bench.registry, R, b"layer").await;
     // Announced with the body: hashed and never written.
-    let Upload { id, .. } = bench.registry.start_upload(&create("b"), None).await.unwrap();
-    bench.registry.finish(&create("b"), &id, None, &digest, body(&[b"layer"])).await.unwrap();
+    let Upload { id, .. } = bench.registry.start_upload(&create(R), None).await.unwrap();
+    bench.registry.finish(&create(R), Some(&read(R)), &id, None, &digest, body(&[b"layer"])).await.unwrap();
     assert!(!bench.has_bytes(&id).await);
-    // Known at the end only: removed again.
+    // Known in another repository, or at the end only: removed again.
+    let Upload { id, .. } = bench.registry.start_upload(&create("b"), None).await.unwrap();
+    bench.registry.finish(&create("b"), Some(&read("b")), &id, None, &digest, body(&[b"layer"])).await.unwrap();
+    assert!(!bench.has_bytes(&id).await);
     let Upload { id, .. } = bench.registry.start_upload(&create("c"), None).await.unwrap();
     bench.registry.append(&create("c"), &id, None, None, body(&[b"layer"])).await.unwrap();
     assert!(bench.has_bytes(&id).await);
-    bench.registry.finish(&create("c"), &id, None, &digest, body(&[])).await.unwrap();
+    bench.registry.finish(&create("c"), Some(&read("c")), &id, None, &digest, body(&[])).await.unwrap();
     assert!(!bench.has_bytes(&id).await);
     for repository in [R, "b", "c"] {
         assert_eq!(content(&bench.registry, repository, &digest).await.unwrap(), "layer");
@@ -254,7 +260,10 @@ async fn a_known_blob_is_linked_and_not_stored_twice() {
     assert_eq!(bench.keys("b/").await.len(), 1);
     // Knowing the digest is no proof of having the bytes.
     let Upload { id, .. } = bench.registry.start_upload(&create("d"), None).await.unwrap();
-    assert!(matches!(bench.registry.finish(&create("d"), &id, None, &digest, body(&[b"guess"])).await, Err(Error::DigestMismatch { .. })));
+    assert!(matches!(
+        bench.registry.finish(&create("d"), Some(&read("d")), &id, None, &digest, body(&[b"guess"])).await,
+        Err(Error::DigestMismatch { .. })
+    ));
     assert!(matches!(content(&bench.registry, "d", &digest).await, Err(Error::BlobUnknown)));
 }
 
@@ -281,7 +290,7 @@ async fn bytes_that_were_not_kept_are_no_part_of_the_blob() {
     bench.registry.append(&create(R), &id, None, None, body(&[b"abc"])).await.unwrap();
     let refused = bench.registry.append(&create(R), &id, chunk(3, 9), None, body(&[b"short"])).await;
     assert!(matches!(refused, Err(Error::SizeMismatch)));
-    let digest = bench.registry.finish(&create(R), &id, None, &sha256(b"abc"), body(&[])).await.unwrap();
+    let digest = bench.registry.finish(&create(R), Some(&read(R)), &id, None, &sha256(b"abc"), body(&[])).await.unwrap();
     assert_eq!(content(&bench.registry, R, &digest).await.unwrap(), "abc");
 }
 
@@ -304,9 +313,24 @@ async fn a_local_folder_keeps_uploads_and_blobs_over_a_restart() {
     assert!(matches!(refused, Err(Error::SizeMismatch)));
     let expected = digest_of(Algorithm::Sha512, &whole);
     registry.append(&create(R), &id, None, None, body(&[&whole[1_500_000..]])).await.unwrap();
-    registry.finish(&create(R), &id, None, &expected, body(&[])).await.unwrap();
+    registry.finish(&create(R), Some(&read(R)), &id, None, &expected, body(&[])).await.unwrap();
     drop(registry);
     let registry = open();
     assert!(content(&registry, R, &expected).await.unwrap() == whole);
     assert_eq!(content(&registry, R, &empty).await.unwrap(), "");
+}
+
+#[tokio::test]
+async fn an_interrupted_push_does_not_tell_whether_others_hold_the_blob() {
+    let bench = Bench::new();
+    let digest = push_blob(&bench.registry, "secret", b"layer").await;
+    // The same, whether the blob is somewhere else or nowhere, and even if it is here, where the caller cannot read.
+    for (repository, digest, readable) in
+        [("a", digest.clone(), Some(read("a"))), ("a", sha256(b"none"), Some(read("a"))), ("secret", digest, None)]
+    {
+        let Upload { id, .. } = bench.registry.start_upload(&create(repository), None).await.unwrap();
+        let broken_off = bench.registry.finish(&create(repository), readable.as_ref(), &id, None, &digest, broken(b"la")).await;
+        assert!(matches!(broken_off, Err(Error::Interrupted)));
+        assert_eq!(bench.registry.upload_status(&create(repository), &id).await.unwrap().offset, 2, "{repository}");
+    }
 }

@@ -8,7 +8,7 @@ use super::super::{Body, Error, Registry, keys};
 use super::UploadId;
 use super::append::check_range;
 use super::session::{Session, SessionState};
-use crate::access::{Create, Permit};
+use crate::access::{Create, Permit, Read};
 use crate::oci::{Algorithm, ContentRange, Digest, RepositoryName};
 use crate::storage::Version;
 
@@ -17,10 +17,11 @@ const READ: usize = 1024 * 1024;
 
 impl Registry {
     /// Appends the last bytes, if any, and makes the upload a blob of the repository. If the content is not what `digest` says, the
-    /// upload is cancelled and its bytes are removed.
+    /// upload is cancelled and its bytes are removed. What the caller can read here already (`readable`) is not written again.
     pub async fn finish(
         &self,
         permit: &Permit<Create>,
+        readable: Option<&Permit<Read>>,
         id: &UploadId,
         range: Option<ContentRange>,
         digest: &Digest,
@@ -29,8 +30,15 @@ impl Registry {
         self.session(permit, id).await?;
         let lock = self.locks.take(id)?;
         let (version, session) = self.session(permit, id).await?;
+        // Content that is here already is hashed, which proves that the client has it, and not written again.
+        let known = match readable {
+            Some(readable) if session.offset == 0 && readable.repository() == permit.repository() => {
+                self.is_known(readable, digest).await?
+            }
+            _ => false,
+        };
         let (registry, repository) = (self.clone(), permit.repository().clone());
-        let closing = Closing { registry, repository, id: id.clone(), digest: digest.clone(), version };
+        let closing = Closing { registry, repository, id: id.clone(), digest: digest.clone(), version, known };
         self.detached(lock, async move {
             match session.state {
                 SessionState::Open => closing.close(session, range, body).await,
@@ -69,6 +77,7 @@ struct Closing {
     id: UploadId,
     digest: Digest,
     version: Version,
+    known: bool,
 }
 
 impl Closing {
@@ -79,8 +88,7 @@ impl Closing {
             Some(hasher) if hasher.algorithm() == self.digest.algorithm() => hasher,
             _ => registry.rehash(self.id.as_str(), session.offset, self.digest.algorithm()).await?,
         };
-        // Content that is here already is hashed, which proves that the client has it, and not written again.
-        let known = session.offset == 0 && registry.is_known(&self.digest).await?;
+        let known = self.known;
         let to = (!known).then_some((self.id.as_str(), session.offset));
         let received = registry.receive(to, hasher, &mut body, range.map(ContentRange::len)).await?;
         if let Err(broken) = received.end {
@@ -109,7 +117,7 @@ impl Closing {
     }
 
     async fn seal_and_publish(self, session: Session, size: u64) -> Result<Digest, Error> {
-        let Self { registry, repository, id, digest, version } = self;
+        let Self { registry, repository, id, digest, version, .. } = self;
         registry.bytes.seal(id.as_str(), size).await?;
         // From here on the bytes may be a blob's: expiry must look before it removes them.
         let closed = Session { state: SessionState::Closed, offset: size, digest: Some(Text(digest.clone())), ..session };
@@ -121,7 +129,7 @@ impl Closing {
 
     /// The upload was closed, and the answer lost: link what was published. Its own bytes are not published a second time.
     async fn resume(self, session: Session) -> Result<Digest, Error> {
-        let Self { registry, repository, id, digest, version } = self;
+        let Self { registry, repository, id, digest, version, .. } = self;
         if session.digest.is_none_or(|closed| closed.0 != digest) {
             return Err(Error::UploadUnknown);
         }

@@ -1,0 +1,25 @@
+//! `/v2/_oci/ext/discover`: which extensions of the specification there are here.
+//!
+//! <https://github.com/opencontainers/distribution-spec/blob/main/extensions/_oci.md>
+
+use super::{Call, Reply};
+use crate::http::answer::Fault;
+use axum::response::Response;
+use http::{Method, StatusCode};
+use serde_json::json;
+
+pub(super) fn answer(call: &Call) -> Result<Response, Fault> {
+    if !matches!(call.parts.method, Method::GET | Method::HEAD) {
+        return Err(Fault::method_not_allowed("GET, HEAD"));
+    }
+    if call.identity.is_anonymous() && !call.live.policy.serves_anonymous() {
+        return Err(Fault::unauthenticated());
+    }
+    let catalog = json!({
+        "name": "_catalog",
+        "url": "https://distribution.github.io/distribution/spec/api/#catalog",
+        "description": "the repositories that the caller may read",
+        "endpoints": ["/v2/_catalog"],
+    });
+    Ok(Reply::new(StatusCode::OK).json(&json!({"extensions": [catalog]})))
+}

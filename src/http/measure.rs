@@ -59,6 +59,7 @@ const fn class(route: &Result<Route, InvalidPath>) -> &'static str {
     match route {
         Ok(Route::Base) => "base",
         Ok(Route::Catalog) => "catalog",
+        Ok(Route::Extensions) => "extensions",
         Ok(Route::Token) => "token",
         Ok(Route::Whoami) => "whoami",
         Ok(Route::Metrics) => "metrics",

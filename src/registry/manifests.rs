@@ -242,7 +242,13 @@ impl Registry {
 
     /// Takes the manifest away and what leads to it. `false`, and nothing has happened, if the record has changed. The record goes last:
     /// as long as a tag may lead to a manifest that is gone, the record says why.
-    async fn bury(&self, repository: &RepositoryName, digest: &Digest, version: Version, record: ManifestRecord) -> Result<bool, Error> {
+    pub(super) async fn bury(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        version: Version,
+        record: ManifestRecord,
+    ) -> Result<bool, Error> {
         let key = keys::manifest(repository, digest);
         let dying = record.dying();
         let Some(version) = self.records.swap(&key, version, &dying).await? else { return Ok(false) };

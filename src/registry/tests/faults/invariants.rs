@@ -1,0 +1,102 @@
+//! What must hold when everyone has finished or died, whatever went wrong: the invariants of the protocol, and a history of every tag that
+//! is linear.
+
+use super::super::super::marks::LISTED;
+use super::super::super::records::{BlobRecord, BlobState, LinkRecord, ManifestRecord};
+use super::super::*;
+use super::actors::{self, Done, Event, History, REPOSITORIES, TAGS, content_digest};
+use super::store::World;
+
+/// The first thing that is wrong.
+pub(super) async fn broken(world: &World, history: &History) -> Result<(), String> {
+    let registry = Registry::new(world.store.clone(), world.store.clone(), Clock::system());
+    if let Some(name) = world.published_twice().pop() {
+        return Err(format!("the bytes {name} were published twice"));
+    }
+    blob(&registry).await?;
+    for repository in 0..REPOSITORIES.len() {
+        link(&registry, repository).await?;
+        manifests(&registry, repository).await?;
+        for tag in 0..TAGS.len() {
+            back_reference(&registry, repository, tag).await?;
+            linear(&registry, &history.events(), repository, tag).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn blob(registry: &Registry) -> Result<(), String> {
+    let Some((_, blob)) = registry.records.read::<BlobRecord>(&keys::blob(&content_digest())).await.unwrap() else { return Ok(()) };
+    let there = registry.bytes.open(&blob.generation).await.is_ok();
+    if blob.state != BlobState::Dying && !there { Err(format!("the blob {blob:?} has no bytes")) } else { Ok(()) }
+}
+
+async fn link(registry: &Registry, repository: usize) -> Result<(), String> {
+    let digest = content_digest();
+    let link = registry.records.read::<LinkRecord>(&keys::link(&digest, &actors::name(repository))).await.unwrap();
+    let Some((_, LinkRecord { generation: Some(name), .. })) = link else { return Ok(()) };
+    let blob = registry.records.read::<BlobRecord>(&keys::blob(&digest)).await.unwrap();
+    match blob {
+        Some((_, blob)) if blob.state != BlobState::Dying && blob.generation == name => Ok(()),
+        other => Err(format!("{}: a link to {name}, and the blob is {other:?}", REPOSITORIES[repository])),
+    }
+}
+
+async fn manifests(registry: &Registry, repository: usize) -> Result<(), String> {
+    let name = REPOSITORIES[repository];
+    for key in registry.records.list(&keys::manifests(&actors::name(repository)), "", LISTED).await.unwrap() {
+        let Some((_, manifest)) = registry.records.read::<ManifestRecord>(&key).await.unwrap() else { continue };
+        if manifest.is_readable() && content(registry, name, &content_digest()).await.is_err() {
+            return Err(format!("{name}: the manifest {key} has no readable blob"));
+        }
+        if manifest.is_readable() && registry.records.list("c/", "", LISTED).await.unwrap().iter().all(|key| *key != format!("c/{name}!")) {
+            return Err(format!("{name}: not in the catalogue, with a manifest"));
+        }
+    }
+    Ok(())
+}
+
+/// A tag on a manifest must be found by the manifest's deletion.
+async fn back_reference(registry: &Registry, repository: usize, tag: usize) -> Result<(), String> {
+    let (repository, tag) = (actors::name(repository), actors::tag_name(tag));
+    let Some(digest) = registry.tag_target(&repository, &tag).await.unwrap() else { return Ok(()) };
+    let marked = registry.records.is_marked(&keys::back_reference(&repository, &digest, &tag)).await.unwrap();
+    let there = registry.stored(&repository, &digest).await.unwrap().is_some();
+    if there && !marked { Err(format!("{repository}:{tag} is on {digest}, and its deletion would not find it")) } else { Ok(()) }
+}
+
+/// What is there now must be the effect of something that no acknowledged change came after.
+async fn linear(registry: &Registry, events: &[Event], repository: usize, tag: usize) -> Result<(), String> {
+    let found = registry.tag_target(&actors::name(repository), &actors::tag_name(tag)).await.unwrap();
+    let mine: Vec<&Event> = events.iter().filter(|one| one.repository == repository && one.tag.is_none_or(|its| its == tag)).collect();
+    let told = || format!("{}:{} is {found:?} after {mine:#?}", REPOSITORIES[repository], TAGS[tag]);
+    // Whether what `event` did cannot be there any more.
+    let overtaken = |event: &Event, overtakes: &dyn Fn(&Done) -> bool| {
+        let end = event.acknowledged.unwrap_or(u64::MAX);
+        mine.iter().any(|other| other.acknowledged.is_some() && other.begun > end && overtakes(&other.done))
+    };
+    match &found {
+        None => {
+            let puts = |done: &Done| matches!(done, Done::Put(_));
+            let was_put = mine.iter().any(|event| event.acknowledged.is_some() && puts(&event.done));
+            let deleted = mine.iter().any(|event| !puts(&event.done) && !overtaken(event, &puts));
+            if was_put && !deleted { Err(told()) } else { Ok(()) }
+        }
+        Some(digest) => {
+            let other = |done: &Done| match done {
+                Done::Put(other) => other != digest,
+                Done::Delete => true,
+                Done::DeleteManifest(other) => other == digest,
+            };
+            let writers = mine.iter().filter(|event| matches!(&event.done, Done::Put(put) if put == digest));
+            let mut standing = writers.filter(|event| !overtaken(event, &other)).peekable();
+            if standing.peek().is_none() {
+                return Err(told());
+            }
+            let acknowledged = standing.any(|event| event.acknowledged.is_some());
+            let readable = registry.stored(&actors::name(repository), digest).await.unwrap().is_some();
+            let deleting = mine.iter().any(|event| matches!(&event.done, Done::DeleteManifest(gone) if gone == digest));
+            if acknowledged && !readable && !deleting { Err(format!("no manifest there: {}", told())) } else { Ok(()) }
+        }
+    }
+}

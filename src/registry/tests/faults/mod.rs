@@ -1,0 +1,8 @@
+//! The protocol under faults, in many reproducible orders: a store that delays, loses answers, fails, and applies late; writers, mounts,
+//! deleters and collectors on it, each a process of its own that may die at any operation; and what must hold when all is over.
+
+mod actors;
+mod collectors;
+mod invariants;
+mod runs;
+mod store;

@@ -18,6 +18,7 @@ mod bad_input;
 mod commands;
 mod harness;
 mod helpers;
+mod image;
 mod memory;
 mod metrics;
 mod operations;

@@ -4,11 +4,11 @@
 mod sources;
 
 use crate::clock::Clock;
-use crate::config::{ClientAuth, Config, Mistake, TlsConfig};
+use crate::config::{Config, Mistake};
 use crate::http::{self, Live};
 use crate::identity::{Authenticator, Peer, Presented};
 use crate::registry::Registry;
-use crate::server::{self, Judge, Reloader, TlsSettings};
+use crate::server::{self, Judge, Prepared, Reloaded, Tls, TlsSettings};
 use crate::storage::local::Local;
 use crate::telemetry::{self, Scrape};
 use arc_swap::ArcSwap;
@@ -28,9 +28,7 @@ pub fn check(config: Config, clock: &Clock) -> Result<(), Vec<Mistake>> {
     let tls = config.tls.clone();
     let mut opened = Sources::new(clock.clone()).open(config.issuers, config.domains, config.workload_api.as_deref());
     opened.mistakes.append(&mut opened.skipped);
-    if let Some(Err(why)) = tls.map(|tls| reloader(&tls, None, clock)) {
-        opened.mistakes.push(why);
-    }
+    opened.mistakes.extend(tls.and_then(|tls| prepare(tls).err()).into_iter().flatten());
     if opened.mistakes.is_empty() { Ok(()) } else { Err(opened.mistakes) }
 }
 
@@ -39,7 +37,7 @@ pub struct Registrar {
     listener: TcpListener,
     health: Option<TcpListener>,
     app: http::App,
-    tls: Option<Reloader>,
+    tls: Option<Tls>,
     sources: Sources,
     clock: Clock,
 }
@@ -55,8 +53,8 @@ impl Registrar {
         }
         let authenticator = Arc::new(Authenticator::new(opened.issuers, opened.domains, Vec::new()));
         let mistakes = &mut opened.mistakes;
-        let tls = config.tls.map(|tls| reloader(&tls, Some(judge(authenticator.clone(), clock.clone())), &clock));
-        let tls = tls.transpose().map_err(|why| mistakes.push(why)).ok().flatten();
+        let opened_tls = config.tls.map(|settings| tls(settings, judge(authenticator.clone(), clock.clone()), &clock));
+        let tls = opened_tls.transpose().map_err(|why| mistakes.extend(why)).ok().flatten();
         let listener = bind("http", &config.listen.address, config.listen.port).await.map_err(|why| mistakes.push(why)).ok();
         let health = match &config.health {
             Some(health) => bind("http.health", &health.address, health.port).await.map_err(|why| mistakes.push(why)).ok(),
@@ -152,14 +150,12 @@ async fn bind(key: &str, address: &str, port: u16) -> Result<TcpListener, Mistak
         .map_err(|why| Mistake::new(format!("{key}.port"), format!("cannot listen on {address}:{port}: {why}; {hint}")))
 }
 
-fn reloader(tls: &TlsConfig, judge: Option<Judge>, clock: &Clock) -> Result<Reloader, Mistake> {
-    let client_auth = match tls.client_auth {
-        ClientAuth::Off => server::ClientAuth::Off,
-        ClientAuth::Optional => server::ClientAuth::Optional,
-        ClientAuth::Required => server::ClientAuth::Required,
-    };
-    let settings = TlsSettings { cert: tls.cert.clone(), key: tls.key.clone(), client_auth, http2: tls.http2 };
-    Reloader::open(settings, judge, clock.clone()).map_err(|why| Mistake::new("http.tls", why.to_string()))
+fn prepare(tls: TlsSettings) -> Result<Prepared, Vec<Mistake>> {
+    Prepared::read(tls).map_err(|mistakes| mistakes.into_iter().map(|why| Mistake::new("http.tls", why.to_string())).collect())
+}
+
+fn tls(settings: TlsSettings, judge: Judge, clock: &Clock) -> Result<Tls, Vec<Mistake>> {
+    Tls::new(prepare(settings)?, Some(judge), clock.clone()).map_err(|why| vec![Mistake::new("http.tls", why.to_string())])
 }
 
 /// Whether a chain identifies anyone, for `clientAuth: required`. Judging a certificate waits for nothing.
@@ -171,14 +167,16 @@ fn judge(authenticator: Arc<Authenticator>, clock: Clock) -> Judge {
     })
 }
 
-async fn reload_on_hangup(tls: Option<&Reloader>, sources: &Sources) {
+async fn reload_on_hangup(tls: Option<&Tls>, sources: &Sources) {
     let Ok(mut hangups) = signal(SignalKind::hangup()) else { return std::future::pending().await };
     while hangups.recv().await.is_some() {
         tracing::info!("SIGHUP: reading TLS and key files again");
         sources.reload();
         let Some(tls) = tls.cloned() else { continue };
-        if let Ok(Err(why)) = tokio::task::spawn_blocking(move || tls.reload()).await {
-            tracing::error!("the TLS certificate in use stays in use: {why}");
+        if let Ok(Reloaded { failed, .. }) = tokio::task::spawn_blocking(move || tls.reload()).await {
+            for why in failed {
+                tracing::error!("the TLS certificate in use stays in use: {why}");
+            }
         }
     }
     std::future::pending().await

@@ -11,8 +11,8 @@ mod reference;
 mod schema;
 mod values;
 
-pub use build::{Config, DomainConfig, DomainSource, IssuerConfig, IssuerKeys, Listen, TlsConfig};
-pub use raw::{ClientAuth, Level};
+pub use build::{Config, DomainConfig, DomainSource, IssuerConfig, IssuerKeys, Listen};
+pub use raw::Level;
 pub use reference::reference;
 
 use std::fmt;

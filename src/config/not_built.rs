@@ -70,7 +70,6 @@ pub(super) const REFUSED: &[&str] = &[
     "http.auth.bearer.upstreamTokenEndpoint",
     "http.ratelimit",
     "http.tls.cacert",
-    "http.tls.workloadAPI",
     "http.trustedProxies",
     "accessControl.adminPolicy.conditions",
     "accessControl.repositories.*.policies.*.conditions",

@@ -70,13 +70,31 @@ pub struct Health {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Tls {
     /// A file with the certificate chain in PEM. Reloaded when it changes.
-    pub cert: PathBuf,
+    pub cert: Option<PathBuf>,
     /// A file with the private key in PEM. Reloaded when it changes.
-    pub key: PathBuf,
+    pub key: Option<PathBuf>,
+    /// More certificates. A client gets the first one that has the name that it asks for; else the registry's own X.509-SVID if
+    /// there is one, else the first certificate.
+    #[serde(default)]
+    pub certificates: Vec<CertificateFiles>,
+    /// Also, or only, the registry's own X.509-SVID from the Workload API, with its key in memory and its rotation without a dropped
+    /// connection. The address is that of `http.auth.spiffe.workloadAPI`. Default false.
+    #[serde(rename = "workloadAPI")]
+    pub workload_api: Option<bool>,
     /// Whether clients may or must present a certificate. Default `optional` when certificates can identify anyone, else `off`.
     pub client_auth: Option<ClientAuth>,
     /// Whether HTTP/2 is offered beside HTTP/1.1. Default false.
     pub http2: Option<bool>,
+}
+
+/// `http.tls.certificates[]`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CertificateFiles {
+    /// A file with the certificate chain in PEM. Reloaded when it changes.
+    pub cert: PathBuf,
+    /// A file with the private key in PEM. Reloaded when it changes.
+    pub key: PathBuf,
 }
 
 /// `http.tls.clientAuth`

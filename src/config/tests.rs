@@ -1,6 +1,7 @@
 //! Configurations that load and mistakes that are found, each with its key.
 
 use super::*;
+use crate::server::ClientAuth;
 use serde_json::{Value, json};
 
 fn minimal() -> Value {
@@ -205,6 +206,26 @@ fn trust_domains() {
     assert_eq!(keys(&workload), ["http.auth.spiffe.workloadAPI"]);
     let config = parse(&workload.to_string(), Path::new("."), Some("unix:///run/agent.sock".into())).unwrap();
     assert_eq!(config.workload_api.as_deref(), Some("unix:///run/agent.sock"));
+}
+
+#[test]
+fn tls_needs_something_to_present_and_says_what_is_missing() {
+    let pair = json!({"cert": "c", "key": "k"});
+    for (tls, expected) in [
+        (json!({}), &["http.tls"][..]),
+        (json!({"workloadAPI": false}), &["http.tls"]),
+        (json!({"cert": "c"}), &["http.tls.key"]),
+        (json!({"key": "k", "certificates": [pair]}), &["http.tls.cert"]),
+        (json!({"workloadAPI": true}), &["http.auth.spiffe.workloadAPI"]),
+        (json!({"certificates": [{"cert": "c"}]}), &["http.tls.certificates[0].key"]),
+    ] {
+        assert_eq!(keys(&with(&[("/http/tls", tls.clone())])), expected, "{tls}");
+    }
+    let config = load(&with(&[("/http/tls", json!({"cert": "a", "key": "b", "certificates": [pair]}))])).unwrap();
+    assert_eq!(config.tls.unwrap().files.len(), 2);
+    let spiffe = json!({"workloadAPI": "unix:///run/agent.sock", "trustDomains": []});
+    let config = load(&with(&[("/http/auth/spiffe", spiffe), ("/http/tls", json!({"workloadAPI": true}))])).unwrap();
+    assert!(config.tls.unwrap().svid && config.workload_api.as_deref() == Some("unix:///run/agent.sock"));
 }
 
 #[test]

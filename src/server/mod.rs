@@ -15,7 +15,7 @@ mod tls;
 
 pub use accept::run;
 pub use client_certificate::{ClientAuth, Judge};
-pub use tls::{InvalidTls, Reloader, TlsSettings};
+pub use tls::{InvalidTls, PairFiles, Prepared, Reloaded, Tls, TlsSettings};
 
 pub use crate::http::Connection;
 
@@ -24,7 +24,7 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     /// `None` serves plain HTTP/1.1.
-    pub tls: Option<Reloader>,
+    pub tls: Option<Tls>,
     pub limits: Limits,
 }
 

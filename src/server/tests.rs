@@ -1,6 +1,8 @@
 //! Real sockets, certificates made for the purpose, and clients of rustls and of plain bytes.
 
-use super::{ClientAuth, Connection, InvalidTls, Judge, Limits, Reloader, Settings, TlsSettings, run};
+mod certificates;
+
+use super::{ClientAuth, Connection, InvalidTls, Judge, Limits, PairFiles, Prepared, Reloaded, Settings, Tls, TlsSettings, run};
 use crate::clock::Clock;
 use crate::http::Stalled;
 use axum::Router;
@@ -57,11 +59,15 @@ impl Pki {
     }
 
     fn settings(&self, client_auth: ClientAuth) -> TlsSettings {
-        TlsSettings { cert: self.folder().join("tls.crt"), key: self.folder().join("tls.key"), client_auth, http2: false }
+        TlsSettings { files: vec![self.files()], client_auth, ..TlsSettings::default() }
     }
 
-    fn reloader(&self, client_auth: ClientAuth, judge: Option<Judge>) -> Reloader {
-        Reloader::open(self.settings(client_auth), judge, Clock::system()).unwrap()
+    fn files(&self) -> PairFiles {
+        PairFiles { cert: self.folder().join("tls.crt"), key: self.folder().join("tls.key") }
+    }
+
+    fn server(&self, client_auth: ClientAuth, judge: Option<Judge>) -> Tls {
+        open(self.settings(client_auth), judge)
     }
 
     fn client(&self, own: Option<&Chain>) -> ClientConfig {
@@ -83,6 +89,17 @@ impl Pki {
     }
 }
 
+fn open(settings: TlsSettings, judge: Option<Judge>) -> Tls {
+    Tls::new(Prepared::read(settings).unwrap(), judge, Clock::system()).unwrap()
+}
+
+/// Why reading the one pair again failed.
+fn failed(tls: &Tls) -> InvalidTls {
+    let Reloaded { changed, mut failed } = tls.reload();
+    assert_eq!((changed.len(), failed.len()), (0, 1), "{failed:?}");
+    failed.remove(0)
+}
+
 /// A certificate that nobody vouches for.
 fn self_signed(expired: bool) -> Chain {
     let key = KeyPair::generate().unwrap();
@@ -101,7 +118,7 @@ struct Running {
 }
 
 impl Running {
-    async fn start(tls: Option<Reloader>, limits: Limits, handler: Router) -> Self {
+    async fn start(tls: Option<Tls>, limits: Limits, handler: Router) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -110,7 +127,7 @@ impl Running {
         Self { address, stop, ended }
     }
 
-    async fn tls(tls: Reloader) -> Self {
+    async fn tls(tls: Tls) -> Self {
         Self::start(Some(tls), Limits::default(), says_who()).await
     }
 
@@ -166,17 +183,17 @@ async fn rest(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
 async fn a_client_needs_no_certificate_unless_one_is_required() {
     let pki = Pki::new();
     for auth in [ClientAuth::Off, ClientAuth::Optional] {
-        let server = Running::tls(pki.reloader(auth, None)).await;
+        let server = Running::tls(pki.server(auth, None)).await;
         assert_eq!(server.ask(pki.client(None)).await.unwrap(), "true nobody 127.0.0.1", "{auth:?}");
     }
-    let server = Running::tls(pki.reloader(ClientAuth::Required, None)).await;
+    let server = Running::tls(pki.server(ClientAuth::Required, None)).await;
     server.ask(pki.client(None)).await.unwrap_err();
 }
 
 #[tokio::test]
 async fn x_24_a_bad_client_certificate_ends_no_handshake_and_reaches_the_handler() {
     let pki = Pki::new();
-    let server = Running::tls(pki.reloader(ClientAuth::Optional, Some(Arc::new(|_| false)))).await;
+    let server = Running::tls(pki.server(ClientAuth::Optional, Some(Arc::new(|_| false)))).await;
     for versions in [&[&rustls::version::TLS12], &[&rustls::version::TLS13]] {
         for expired in [false, true] {
             let client = pki.client_of(versions, Some(&self_signed(expired)));
@@ -188,7 +205,7 @@ async fn x_24_a_bad_client_certificate_ends_no_handshake_and_reaches_the_handler
 #[tokio::test]
 async fn a_certificate_that_was_not_asked_for_is_not_sent() {
     let pki = Pki::new();
-    let server = Running::tls(pki.reloader(ClientAuth::Off, None)).await;
+    let server = Running::tls(pki.server(ClientAuth::Off, None)).await;
     assert_eq!(server.ask(pki.client(Some(&self_signed(false)))).await.unwrap(), "true nobody 127.0.0.1");
 }
 
@@ -202,7 +219,7 @@ async fn x_24_where_one_is_required_the_handshake_asks_the_judge() {
         log.lock().unwrap().push(chain.to_vec());
         chain == accepted
     });
-    let server = Running::tls(pki.reloader(ClientAuth::Required, Some(judge))).await;
+    let server = Running::tls(pki.server(ClientAuth::Required, Some(judge))).await;
     assert_eq!(server.ask(pki.client(Some(&good))).await.unwrap(), "true a chain 127.0.0.1");
     server.ask(pki.client(Some(&bad))).await.unwrap_err();
     assert_eq!(*seen.lock().unwrap(), [good.0, bad.0]);
@@ -211,7 +228,7 @@ async fn x_24_where_one_is_required_the_handshake_asks_the_judge() {
 #[tokio::test]
 async fn the_client_must_have_the_key_of_its_certificate() {
     let pki = Pki::new();
-    let server = Running::tls(pki.reloader(ClientAuth::Optional, None)).await;
+    let server = Running::tls(pki.server(ClientAuth::Optional, None)).await;
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     let another = PrivateKeyDer::try_from(KeyPair::generate().unwrap().serialize_der()).unwrap();
     let key = provider.key_provider.load_private_key(another).unwrap();
@@ -224,7 +241,7 @@ async fn the_client_must_have_the_key_of_its_certificate() {
 #[tokio::test]
 async fn x_22_no_session_is_resumed() {
     let pki = Pki::new();
-    let server = Running::tls(pki.reloader(ClientAuth::Optional, None)).await;
+    let server = Running::tls(pki.server(ClientAuth::Optional, None)).await;
     for versions in [&[&rustls::version::TLS12], &[&rustls::version::TLS13]] {
         let client = Arc::new(pki.client_of(versions, Some(&self_signed(false))));
         for _ in 0..3 {
@@ -245,15 +262,15 @@ async fn shown(server: &Running, client: &Arc<ClientConfig>) -> CertificateDer<'
 async fn a_reload_swaps_the_certificate_and_breaks_no_connection() {
     let pki = Pki::new();
     let first = pki.issue();
-    let tls = pki.reloader(ClientAuth::Off, None);
+    let tls = pki.server(ClientAuth::Off, None);
     let server = Running::tls(tls.clone()).await;
     let client = Arc::new(pki.client(None));
     let mut before = server.shake(&client).await.unwrap();
-    assert_eq!(tls.reload(), Ok(false), "nothing changed");
+    assert_eq!(tls.reload(), Reloaded::default(), "nothing changed");
 
     let second = pki.issue();
     assert_eq!(shown(&server, &client).await, first, "not before the reload");
-    assert_eq!(tls.reload(), Ok(true));
+    assert_eq!(tls.reload(), Reloaded { changed: vec![pki.files().cert], failed: vec![] });
     assert_eq!(shown(&server, &client).await, second);
     assert_eq!(ask(&mut before).await.unwrap(), "true nobody 127.0.0.1");
 }
@@ -262,33 +279,33 @@ async fn a_reload_swaps_the_certificate_and_breaks_no_connection() {
 async fn a_broken_pair_leaves_the_old_one_in_use() {
     let pki = Pki::new();
     let first = pki.issue();
-    let tls = pki.reloader(ClientAuth::Off, None);
+    let tls = pki.server(ClientAuth::Off, None);
     let server = Running::tls(tls.clone()).await;
     let client = Arc::new(pki.client(None));
-    let TlsSettings { cert, key, .. } = pki.settings(ClientAuth::Off);
+    let PairFiles { cert, key } = pki.files();
     let good_cert = std::fs::read(&cert).unwrap();
 
     std::fs::write(&key, KeyPair::generate().unwrap().serialize_pem()).unwrap();
-    assert_eq!(tls.reload(), Err(InvalidTls::Mismatch { cert: cert.clone(), key: key.clone() }));
+    assert_eq!(failed(&tls), InvalidTls::Mismatch { cert: cert.clone(), key: key.clone() });
     std::fs::write(&key, "").unwrap();
-    assert_eq!(tls.reload(), Err(InvalidTls::NoKey { file: key.clone() }));
+    assert_eq!(failed(&tls), InvalidTls::NoKey { file: key.clone() });
     std::fs::write(&cert, "").unwrap();
-    assert_eq!(tls.reload(), Err(InvalidTls::NoCertificate { file: cert.clone() }));
+    assert_eq!(failed(&tls), InvalidTls::NoCertificate { file: cert.clone() });
     std::fs::write(&cert, &good_cert[..good_cert.len() / 2]).unwrap();
-    assert!(matches!(tls.reload(), Err(InvalidTls::Pem { file, .. }) if file == cert));
+    assert!(matches!(failed(&tls), InvalidTls::Pem { file, .. } if file == cert));
     std::fs::remove_file(&cert).unwrap();
-    assert_eq!(tls.reload(), Err(InvalidTls::Unreadable { file: cert.clone(), why: std::io::ErrorKind::NotFound }));
+    assert_eq!(failed(&tls), InvalidTls::Unreadable { file: cert.clone(), why: std::io::ErrorKind::NotFound });
 
     assert_eq!(shown(&server, &client).await, first);
     let second = pki.issue();
-    assert_eq!(tls.reload(), Ok(true));
+    assert_eq!(tls.reload(), Reloaded { changed: vec![pki.files().cert], failed: vec![] });
     assert_eq!(shown(&server, &client).await, second);
 }
 
 #[tokio::test]
 async fn a_changed_file_is_noticed() {
     let pki = Pki::new();
-    let tls = pki.reloader(ClientAuth::Off, None);
+    let tls = pki.server(ClientAuth::Off, None);
     let server = Running::tls(tls.clone()).await;
     let client = Arc::new(pki.client(None));
     let watching = tokio::spawn(tls.watch(Duration::from_millis(5)));
@@ -307,7 +324,7 @@ async fn http_2_is_offered_only_if_set() {
     let pki = Pki::new();
     for (http2, agreed) in [(false, &b"http/1.1"[..]), (true, b"h2")] {
         let settings = TlsSettings { http2, ..pki.settings(ClientAuth::Optional) };
-        let server = Running::tls(Reloader::open(settings, None, Clock::system()).unwrap()).await;
+        let server = Running::tls(open(settings, None)).await;
         let mut client = pki.client(Some(&self_signed(false)));
         client.alpn_protocols = vec![b"h2".into(), b"http/1.1".into()];
         let stream = server.shake(&Arc::new(client)).await.unwrap();
@@ -319,7 +336,7 @@ async fn http_2_is_offered_only_if_set() {
 async fn http_2_requests_know_their_connection_too() {
     let pki = Pki::new();
     let settings = TlsSettings { http2: true, ..pki.settings(ClientAuth::Optional) };
-    let server = Running::tls(Reloader::open(settings, None, Clock::system()).unwrap()).await;
+    let server = Running::tls(open(settings, None)).await;
     let mut client = pki.client(Some(&self_signed(false)));
     client.alpn_protocols = vec![b"h2".into()];
     let stream = hyper_util::rt::TokioIo::new(server.shake(&Arc::new(client)).await.unwrap());
@@ -345,7 +362,7 @@ async fn a_plain_listener_serves_too() {
 #[tokio::test]
 async fn a_slow_handshake_is_cut_off() {
     let limits = Limits { handshake_timeout: SOON, ..Limits::default() };
-    let server = Running::start(Some(Pki::new().reloader(ClientAuth::Off, None)), limits, says_who()).await;
+    let server = Running::start(Some(Pki::new().server(ClientAuth::Off, None)), limits, says_who()).await;
     assert_eq!(rest(&mut server.connect().await).await, b"");
 }
 
@@ -466,7 +483,7 @@ async fn a_connection_beyond_the_limit_waits_for_its_turn() {
 #[tokio::test]
 async fn the_drain_lets_a_running_request_finish_and_takes_no_new_connection() {
     let (begun, allowed) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let server = Running::start(Some(Pki::new().reloader(ClientAuth::Off, None)), Limits::default(), says_who()).await;
+    let server = Running::start(Some(Pki::new().server(ClientAuth::Off, None)), Limits::default(), says_who()).await;
     server.stop.send(()).unwrap();
     server.ended.await.unwrap(); // with nothing open it ends at once
 

@@ -2,14 +2,14 @@
 
 use super::{Build, CLOCK_SKEW, DomainConfig, DomainSource, MAX_STALE};
 use crate::config::raw::{self, SvidKind};
+use crate::server::TlsSettings;
 use crate::trust::jwt::SvidRules;
 use crate::trust::source::OnPermissionDenied;
 use std::path::PathBuf;
 
 impl Build<'_> {
-    /// The trust domains, and the Workload API's address if one of them asks for it.
-    pub(super) fn domains(&mut self, spiffe: Option<raw::Spiffe>) -> (Vec<DomainConfig>, Option<String>) {
-        let Some(spiffe) = spiffe else { return (Vec::new(), None) };
+    pub(super) fn domains(&mut self, spiffe: Option<raw::Spiffe>) -> Vec<DomainConfig> {
+        let Some(spiffe) = spiffe else { return Vec::new() };
         let mut domains: Vec<DomainConfig> = Vec::new();
         for (i, entry) in spiffe.trust_domains.into_iter().enumerate() {
             let key = format!("http.auth.spiffe.trustDomains[{i}]");
@@ -24,19 +24,22 @@ impl Build<'_> {
             }
         }
         self.no_file_for_several(&domains);
-        let asked_for = domains.iter().any(|domain| domain.sources.contains(&DomainSource::WorkloadApi));
-        let address = spiffe.workload_api.or_else(|| self.around.endpoint_socket.clone());
-        match address {
-            Some(address) if asked_for => (domains, Some(address)),
-            None if asked_for => {
-                self.mistake(
-                    "http.auth.spiffe.workloadAPI",
-                    "is missing, and SPIFFE_ENDPOINT_SOCKET is not set: a trust domain takes its bundle from it",
-                );
-                (domains, None)
-            }
-            _ => (domains, None),
+        domains
+    }
+
+    /// The Workload API's address, if something asks for it.
+    pub(super) fn workload_api(&mut self, given: Option<String>, domains: &[DomainConfig], tls: Option<&TlsSettings>) -> Option<String> {
+        let by_domain = domains.iter().any(|domain| domain.sources.contains(&DomainSource::WorkloadApi));
+        let by_tls = tls.is_some_and(|tls| tls.svid);
+        if !by_domain && !by_tls {
+            return None;
         }
+        let address = given.or_else(|| self.around.endpoint_socket.clone());
+        if address.is_none() {
+            let who = if by_domain { "a trust domain takes its bundle from it" } else { "http.tls takes its certificate from it" };
+            self.mistake("http.auth.spiffe.workloadAPI", format!("is missing, and SPIFFE_ENDPOINT_SOCKET is not set: {who}"));
+        }
+        address
     }
 
     fn domain(&mut self, key: &str, entry: raw::Domain) -> Option<DomainConfig> {

@@ -3,11 +3,13 @@
 mod access;
 mod domains;
 mod issuers;
+mod tls;
 
 use super::raw;
-use super::{ClientAuth, Level, Mistake};
+use super::{Level, Mistake};
 use crate::access::Policy;
 use crate::identity::{Mapping, MappingSettings};
+use crate::server::TlsSettings;
 use crate::spiffe_id::TrustDomain;
 use crate::trust::jwt::{OidcRules, SvidRules};
 use crate::trust::source::{OidcSettings, OnPermissionDenied};
@@ -20,7 +22,7 @@ pub struct Config {
     pub listen: Listen,
     /// The plain listener for probes.
     pub health: Option<Listen>,
-    pub tls: Option<TlsConfig>,
+    pub tls: Option<TlsSettings>,
     pub external_urls: Vec<String>,
     pub service: String,
     /// The store's folder.
@@ -30,7 +32,7 @@ pub struct Config {
     pub state_directory: PathBuf,
     pub issuers: Vec<IssuerConfig>,
     pub domains: Vec<DomainConfig>,
-    /// There if a trust domain asks for it.
+    /// There if a trust domain or `http.tls` asks for it.
     pub workload_api: Option<String>,
     pub policy: Policy,
     pub level: Level,
@@ -43,14 +45,6 @@ pub struct Config {
 pub struct Listen {
     pub address: String,
     pub port: u16,
-}
-
-#[derive(Clone, Debug)]
-pub struct TlsConfig {
-    pub cert: PathBuf,
-    pub key: PathBuf,
-    pub client_auth: ClientAuth,
-    pub http2: bool,
 }
 
 /// One entry of an OIDC issuer.
@@ -130,7 +124,10 @@ pub(super) fn build(file: raw::File, around: &Surroundings<'_>, warnings: Vec<St
         build.mistake("http.auth.bearer.service", "goes into a header: letters, digits and punctuation except \" and \\ only");
     }
     let issuers = build.issuers(bearer.oidc);
-    let (domains, workload_api) = build.domains(auth.spiffe);
+    let given = auth.spiffe.as_ref().and_then(|spiffe| spiffe.workload_api.clone());
+    let domains = build.domains(auth.spiffe);
+    let tls = build.tls(http.tls, &domains);
+    let workload_api = build.workload_api(given, &domains, tls.as_ref());
     let identifies = !issuers.is_empty() || !domains.is_empty();
     let policy = build.access(file.access_control, http.access_control, identifies);
     let storage = around.path(&file.storage.root_directory);
@@ -138,7 +135,7 @@ pub(super) fn build(file: raw::File, around: &Surroundings<'_>, warnings: Vec<St
     let config = Config {
         listen: build.listen("http", http.address, http.port.as_ref(), Some(8080)),
         health: http.health.map(|health| build.listen("http.health", health.address, Some(&health.port), None)),
-        tls: build.tls(http.tls, &domains),
+        tls,
         external_urls: build.external_urls(http.external_url),
         service,
         storage,
@@ -176,28 +173,6 @@ impl Build<'_> {
             self.mistake(format!("{key}.address"), format!("must be an IP address to listen on, as 0.0.0.0, not {address:?}"));
         }
         Listen { address, port: port.unwrap_or(0) }
-    }
-
-    fn tls(&mut self, tls: Option<raw::Tls>, domains: &[DomainConfig]) -> Option<TlsConfig> {
-        let by_certificate = domains.iter().any(|domain| domain.accepts_x509);
-        let only_by_certificate = domains.iter().find(|domain| domain.accepts_x509 && !domain.accepts_jwt);
-        let Some(tls) = tls else {
-            if let Some(domain) = only_by_certificate {
-                self.mistake(format!("{}.svids", domain.key), "X.509-SVIDs need TLS: add http.tls with cert and key");
-            }
-            return None;
-        };
-        let default = if by_certificate { ClientAuth::Optional } else { ClientAuth::Off };
-        let client_auth = tls.client_auth.unwrap_or(default);
-        if let (ClientAuth::Off, Some(domain)) = (client_auth, only_by_certificate) {
-            let what = format!("nobody could log in to trust domain {}, which accepts X.509-SVIDs only: use optional", domain.name());
-            self.mistake("http.tls.clientAuth", what);
-        }
-        if let (ClientAuth::Required, false) = (client_auth, by_certificate) {
-            self.mistake("http.tls.clientAuth", "required, but no trust domain accepts X.509-SVIDs: nobody could connect");
-        }
-        let (cert, key) = (self.around.path(&tls.cert), self.around.path(&tls.key));
-        Some(TlsConfig { cert, key, client_auth, http2: tls.http2.unwrap_or(false) })
     }
 
     fn external_urls(&mut self, urls: Option<super::values::OneOrMany>) -> Vec<String> {

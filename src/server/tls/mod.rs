@@ -1,0 +1,221 @@
+//! The server's side of TLS: what it presents, and how that is replaced while it runs. Certificates come from files, which are read
+//! again when they change, and from whoever hands over the registry's own X.509-SVID, whose key then never touches the disk. Sessions
+//! are never resumed, since a resumed one would skip the question for the client's certificate and outlive the trust in it.
+
+mod choice;
+mod pair;
+
+pub use pair::{InvalidTls, PairFiles};
+
+use super::client_certificate::{ClientAuth, Judge, verifier};
+use crate::clock::{Clock, Timestamp};
+use arc_swap::{ArcSwap, ArcSwapOption};
+use choice::Certificates;
+use pair::Pair;
+use pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::ServerConfig;
+use rustls::crypto::CryptoProvider;
+use rustls::server::NoServerSessionStorage;
+use rustls::sign::CertifiedKey;
+use rustls::time_provider::TimeProvider;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsSettings {
+    /// Chosen by the name that the client asks for.
+    pub files: Vec<PairFiles>,
+    /// Whether there will be an X.509-SVID, too, for whoever asks for a name that no file's certificate has.
+    pub svid: bool,
+    pub client_auth: ClientAuth,
+    /// Offer HTTP/2 beside HTTP/1.1.
+    pub http2: bool,
+}
+
+/// Settings whose files have been read.
+pub struct Prepared {
+    settings: TlsSettings,
+    pairs: Vec<Pair>,
+}
+
+impl Prepared {
+    /// Reads every pair of files, and reports every mistake.
+    pub fn read(settings: TlsSettings) -> Result<Self, Vec<InvalidTls>> {
+        let (mut pairs, mut mistakes) = (Vec::new(), Vec::new());
+        for files in &settings.files {
+            match Pair::read(files, &provider()) {
+                Ok(pair) => pairs.push(pair),
+                Err(why) => mistakes.push(why),
+            }
+        }
+        if mistakes.is_empty() { Ok(Self { settings, pairs }) } else { Err(mistakes) }
+    }
+}
+
+/// What new connections get. Open ones keep what they began with. Cheap to clone; all clones share it.
+#[derive(Clone)]
+pub struct Tls(Arc<Inner>);
+
+struct Inner {
+    judge: Option<Judge>,
+    clock: Clock,
+    current: ArcSwap<ServerConfig>,
+    svid: Arc<ArcSwapOption<CertifiedKey>>,
+    svid_until: ArcSwapOption<Timestamp>,
+    /// Held while reading, so that the last to read is the last to swap.
+    loaded: Mutex<Prepared>,
+}
+
+/// What reading the files again came to.
+#[derive(Debug, Default, PartialEq)]
+pub struct Reloaded {
+    /// The certificates that were replaced.
+    pub changed: Vec<PathBuf>,
+    /// What stays as it was, because it cannot be used as it is now.
+    pub failed: Vec<InvalidTls>,
+}
+
+impl Tls {
+    /// The judge has a say only with [`ClientAuth::Required`].
+    pub fn new(prepared: Prepared, judge: Option<Judge>, clock: Clock) -> Result<Self, InvalidTls> {
+        let svid = Arc::default();
+        let config = config(&prepared, judge.clone(), &clock, &svid)?;
+        let current = ArcSwap::from_pointee(config);
+        Ok(Self(Arc::new(Inner { judge, clock, current, svid, svid_until: ArcSwapOption::empty(), loaded: Mutex::new(prepared) })))
+    }
+
+    /// Other settings count from now on.
+    pub fn replace(&self, prepared: Prepared) -> Result<(), InvalidTls> {
+        let mut loaded = self.loaded();
+        self.0.current.store(Arc::new(config(&prepared, self.0.judge.clone(), &self.0.clock, &self.0.svid)?));
+        *loaded = prepared;
+        Ok(())
+    }
+
+    /// Reads the files again. One pair's fault keeps no other from being replaced.
+    pub fn reload(&self) -> Reloaded {
+        let mut loaded = self.loaded();
+        let mut reloaded = Reloaded::default();
+        let Prepared { settings, pairs } = &mut *loaded;
+        for (files, pair) in settings.files.iter().zip(pairs) {
+            match Pair::read(files, &provider()) {
+                Ok(read) if read.hash == pair.hash => {}
+                Ok(read) => {
+                    *pair = read;
+                    reloaded.changed.push(files.cert.clone());
+                }
+                Err(why) => reloaded.failed.push(why),
+            }
+        }
+        if !reloaded.changed.is_empty() {
+            match config(&loaded, self.0.judge.clone(), &self.0.clock, &self.0.svid) {
+                Ok(config) => self.0.current.store(Arc::new(config)),
+                Err(why) => reloaded.failed.push(why),
+            }
+        }
+        reloaded
+    }
+
+    /// Reloads when the files' content has changed, however that came about. Never ends. An error is logged once.
+    pub async fn watch(self, every: Duration) {
+        let mut ticks = tokio::time::interval(every);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut reported = Vec::new();
+        loop {
+            ticks.tick().await;
+            let tls = self.clone();
+            let Ok(Reloaded { changed, failed }) = tokio::task::spawn_blocking(move || tls.reload()).await else { continue };
+            for cert in changed {
+                tracing::info!(tls.cert = %cert.display(), "new connections get the new TLS certificate");
+            }
+            for why in failed.iter().filter(|why| !reported.contains(*why)) {
+                tracing::error!("the TLS certificate in use stays in use, because {why}");
+            }
+            reported = failed;
+        }
+    }
+
+    /// Presents this X.509-SVID from now on, or none: then whoever would have got it gets a file's certificate, or no handshake.
+    pub fn present(&self, svid: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>) -> Result<(), InvalidTls> {
+        let certified = svid.map(|(chain, key)| pair::certified(chain, key, &provider()).map_err(|why| InvalidTls::Svid { why }));
+        let certified = certified.transpose()?;
+        let until = certified.as_ref().and_then(|key| pair::not_after(key));
+        self.0.svid_until.store(until.map(Arc::new));
+        self.0.svid.store(certified.map(Arc::new));
+        Ok(())
+    }
+
+    /// Each certificate that is presented, by where it is from, and when it expires.
+    #[must_use]
+    pub fn certificates(&self) -> Vec<(String, Timestamp)> {
+        let loaded = self.loaded();
+        let files = loaded.settings.files.iter().zip(&loaded.pairs);
+        let files = files.filter_map(|(files, pair)| Some((format!("file {}", files.cert.display()), pair.not_after()?)));
+        let svid = self.0.svid_until.load_full().filter(|_| loaded.settings.svid);
+        files.chain(svid.map(|until| ("Workload API".to_owned(), *until))).collect()
+    }
+
+    /// Whether there is anything to present: not while the only certificate has not come yet.
+    #[must_use]
+    pub fn presents_something(&self) -> bool {
+        let loaded = self.loaded();
+        !loaded.pairs.is_empty() || (loaded.settings.svid && self.0.svid.load().is_some())
+    }
+
+    pub(super) fn config(&self) -> Arc<ServerConfig> {
+        self.0.current.load_full()
+    }
+
+    fn loaded(&self) -> MutexGuard<'_, Prepared> {
+        self.0.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls").field("settings", &self.loaded().settings).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prepared").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+fn config(
+    prepared: &Prepared,
+    judge: Option<Judge>,
+    clock: &Clock,
+    svid: &Arc<ArcSwapOption<CertifiedKey>>,
+) -> Result<ServerConfig, InvalidTls> {
+    let Prepared { settings, pairs } = prepared;
+    let provider = provider();
+    let verifier = verifier(settings.client_auth, judge, &provider);
+    let builder = ServerConfig::builder_with_details(provider, Arc::new(Time(clock.clone())));
+    let builder = builder.with_safe_default_protocol_versions().map_err(InvalidTls::Versions)?;
+    let builder = match verifier {
+        Some(verifier) => builder.with_client_cert_verifier(verifier),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(Certificates::new(pairs, settings.svid.then(|| svid.clone()))));
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config.alpn_protocols = if settings.http2 { vec![b"h2".into(), b"http/1.1".into()] } else { vec![b"http/1.1".into()] };
+    Ok(config)
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+#[derive(Debug)]
+struct Time(Clock);
+
+impl TimeProvider for Time {
+    fn current_time(&self) -> Option<UnixTime> {
+        u64::try_from(self.0.now().as_millis()).ok().map(|now| UnixTime::since_unix_epoch(Duration::from_millis(now)))
+    }
+}

@@ -67,6 +67,15 @@ pub fn parse_pem(bytes: &[u8]) -> Result<Parsed<X509Authorities>, InvalidBundle>
 
 /// Reads X.509 authorities from concatenated DER, as the Workload API sends them. No bytes are an empty bundle.
 pub fn parse_der(concatenated: &[u8]) -> Result<Parsed<X509Authorities>, InvalidBundle> {
+    let certificates = split_der(concatenated)?;
+    Ok(gather(certificates.into_iter().enumerate().map(|(index, der)| {
+        let authority = Authority::parse(der).map_err(|why| why.to_string());
+        (format!("certificate {}", index + 1), authority)
+    })))
+}
+
+/// Takes concatenated certificates apart.
+pub(in crate::trust) fn split_der(concatenated: &[u8]) -> Result<Vec<&[u8]>, InvalidBundle> {
     let (mut rest, mut certificates) = (concatenated, Vec::new());
     while !rest.is_empty() {
         let offset = concatenated.len() - rest.len();
@@ -78,10 +87,7 @@ pub fn parse_der(concatenated: &[u8]) -> Result<Parsed<X509Authorities>, Invalid
         certificates.push(certificate);
         rest = behind;
     }
-    Ok(gather(certificates.into_iter().enumerate().map(|(index, der)| {
-        let authority = Authority::parse(der).map_err(|why| why.to_string());
-        (format!("certificate {}", index + 1), authority)
-    })))
+    Ok(certificates)
 }
 
 /// The document is no bundle. It must never replace a good one.

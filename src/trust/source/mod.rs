@@ -10,7 +10,7 @@ pub mod workload_api;
 pub use fetch::CaSource;
 pub use file::{Format, file, inline};
 pub use oidc_discovery::{OidcSettings, oidc};
-pub use workload_api::{Following, OnPermissionDenied, WorkloadApi};
+pub use workload_api::{Following, OnPermissionDenied, OwnSvid, OwnSvids, WorkloadApi};
 
 use crate::trust::bundle::InvalidBundle;
 use crate::trust::jwks::{InvalidJwks, KeySet, Skipped};

@@ -1,6 +1,7 @@
 //! What one stream says about the configured trust domains, put into their slots. No I/O.
 
-use super::wire::ByDomain;
+use super::follow::Follower;
+use super::wire::{ByDomain, State};
 use super::{Following, OnPermissionDenied};
 use crate::clock::{Clock, Timestamp};
 use crate::trust::jwks::Parsed;
@@ -57,15 +58,25 @@ impl<T: Clone + Default, E: Display> Bundles<T, E> {
         slot
     }
 
-    /// Takes a message, which is the whole state (W-6).
-    pub(super) fn apply(&mut self, message: ByDomain) {
-        let (now, parse) = (self.clock.now(), self.parse);
+    fn each(&mut self, mut what: impl FnMut(&mut Domain<T>, &Slot<T>)) {
+        self.domains.retain_mut(|domain| {
+            let slot = domain.slot.upgrade();
+            if let Some(slot) = &slot {
+                what(domain, slot);
+            }
+            slot.is_some()
+        });
+    }
+}
+
+impl<S: State, T: Clone + Default, E: Display> Follower<S> for Bundles<T, E> {
+    fn apply(&mut self, message: S) {
+        let (message, now, parse) = (message.bundles(), self.clock.now(), self.parse);
         self.each(|domain, slot| domain.take(&message, parse, slot, now));
         self.said = Said::Message(message, now);
     }
 
-    /// The stream is open, so what it said last holds.
-    pub(super) fn confirm(&mut self) {
+    fn confirm(&mut self) {
         let now = self.clock.now();
         self.each(|domain, slot| {
             if domain.current {
@@ -77,32 +88,19 @@ impl<T: Clone + Default, E: Display> Bundles<T, E> {
         }
     }
 
-    /// The caller may not know these authorities any more (W-7).
-    pub(super) fn withdraw(&mut self, why: &str) {
+    fn withdraw(&mut self, why: &str) {
         let now = self.clock.now();
         self.each(|domain, slot| domain.denied(why, slot, now));
         self.said = Said::Denied(why.to_owned());
     }
 
-    /// The stream is not open. What is held stays.
-    pub(super) fn fail(&mut self, why: &str) {
+    fn fail(&mut self, why: &str) {
         self.each(|_, slot| slot.fail(why));
     }
 
-    /// How often to [`Bundles::confirm`].
-    pub(super) fn period(&self) -> Duration {
+    fn period(&self) -> Duration {
         let shortest = self.domains.iter().map(|domain| domain.following.max_stale).min();
         (shortest.unwrap_or(Duration::MAX) / 4).clamp(Duration::from_millis(10), Duration::from_secs(60))
-    }
-
-    fn each(&mut self, mut what: impl FnMut(&mut Domain<T>, &Slot<T>)) {
-        self.domains.retain_mut(|domain| {
-            let slot = domain.slot.upgrade();
-            if let Some(slot) = &slot {
-                what(domain, slot);
-            }
-            slot.is_some()
-        });
     }
 }
 

@@ -1,6 +1,6 @@
 //! Calls to the Workload API over a unix socket or TCP. Never TLS (W-3).
 
-use super::wire::{Request, State};
+use super::wire::{Message, Request};
 use crate::trust::source::SourceError;
 use http::uri::PathAndQuery;
 use std::net::SocketAddr;
@@ -23,7 +23,7 @@ impl Client {
     }
 
     /// Opens the stream of `S` and waits for its first message.
-    pub(super) async fn open<S: State>(&self) -> Result<(S, Streaming<S>), Status> {
+    pub(super) async fn open<S: Message>(&self) -> Result<(S, Streaming<S>), Status> {
         let mut grpc = tonic::client::Grpc::new(self.0.clone()).max_decoding_message_size(LARGEST_MESSAGE);
         grpc.ready().await.map_err(|e| Status::from_error(e.into()))?;
         let mut request = tonic::Request::new(Request {});

@@ -1,17 +1,28 @@
-//! Keeps the two bundle streams open for ever, and decides what the end of a stream means.
+//! Keeps a stream open for ever, and decides what the end of a stream means.
 
-use super::bundles::Bundles;
 use super::client::Client;
-use super::wire::State;
+use super::wire::Message;
 use crate::trust::source::jittered;
-use std::fmt::Display;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 use tonic::{Code, Status, Streaming};
 
-/// Follows one kind of bundle for ever.
-pub(super) async fn follow<S: State, T: Clone + Default, E: Display>(client: Client, bundles: Arc<Mutex<Bundles<T, E>>>, pace: Pace) {
+/// What takes a stream's messages.
+pub(super) trait Follower<S> {
+    fn apply(&mut self, message: S);
+    /// The stream is open, so what it said last holds.
+    fn confirm(&mut self);
+    /// How often to confirm.
+    fn period(&self) -> Duration;
+    /// The stream is not open. What was said stays.
+    fn fail(&mut self, why: &str);
+    /// The caller may not know what was said any more (W-7).
+    fn withdraw(&mut self, why: &str);
+}
+
+/// Follows one stream for ever.
+pub(super) async fn follow<S: Message, F: Follower<S>>(client: Client, follower: Arc<Mutex<F>>, pace: Pace) {
     let mut refusals = Refusals::new(pace);
     let mut told = None;
     loop {
@@ -25,15 +36,15 @@ pub(super) async fn follow<S: State, T: Clone + Default, E: Display>(client: Cli
                     tracing::info!(stream = S::METHOD, "the Workload API answers again");
                 }
                 refusals.opened();
-                locked(&bundles).apply(first.bundles());
-                (true, read::<S, _, _>(stream, &bundles).await)
+                locked(&follower).apply(first);
+                (true, read(stream, &follower).await)
             }
         };
         let why = format!("{}: {:?}: {}", S::METHOD, status.code(), status.message());
         let (verdict, pause) = refusals.judge(was_open, status.code(), Instant::now());
         match verdict {
-            Verdict::Keep => locked(&bundles).fail(&why),
-            Verdict::Withdraw => locked(&bundles).withdraw(&format!("{why}; does the registry have a registration entry?")),
+            Verdict::Keep => locked(&follower).fail(&why),
+            Verdict::Withdraw => locked(&follower).withdraw(&format!("{why}; does the registry have a registration entry?")),
         }
         // An agent that stays away is told of once, not at every attempt.
         if told.as_ref() != Some(&why) {
@@ -45,22 +56,22 @@ pub(super) async fn follow<S: State, T: Clone + Default, E: Display>(client: Cli
 }
 
 /// Reads an open stream to its end. Says why it ended.
-async fn read<S: State, T: Clone + Default, E: Display>(mut stream: Streaming<S>, bundles: &Mutex<Bundles<T, E>>) -> Status {
+async fn read<S: Message, F: Follower<S>>(mut stream: Streaming<S>, follower: &Mutex<F>) -> Status {
     loop {
-        let period = locked(bundles).period();
+        let period = locked(follower).period();
         tokio::select! {
             message = stream.message() => match message {
-                Ok(Some(message)) => locked(bundles).apply(message.bundles()),
+                Ok(Some(message)) => locked(follower).apply(message),
                 Ok(None) => return Status::unavailable("the agent ended the stream"),
                 Err(status) => return status,
             },
-            () = tokio::time::sleep(period) => locked(bundles).confirm(),
+            () = tokio::time::sleep(period) => locked(follower).confirm(),
         }
     }
 }
 
-pub(super) fn locked<T, E>(bundles: &Mutex<Bundles<T, E>>) -> MutexGuard<'_, Bundles<T, E>> {
-    bundles.lock().unwrap_or_else(PoisonError::into_inner)
+pub(super) fn locked<F>(follower: &Mutex<F>) -> MutexGuard<'_, F> {
+    follower.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -1,4 +1,5 @@
-//! Bundles from the SPIFFE Workload API: two endless streams over one connection, each message the whole state. What a
+//! What the SPIFFE Workload API says: bundles by two endless streams over one connection, and the registry's own X.509-SVID by a
+//! third, each message the whole state. What a
 //! message leaves out is withdrawn, what it garbles stays as it was, and one trust domain's fault never touches another.
 //!
 //! <https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE_Workload_API.md>
@@ -6,7 +7,10 @@
 mod bundles;
 mod client;
 mod follow;
+mod own_svid;
 mod wire;
+
+pub use own_svid::{OwnSvid, OwnSvids};
 
 use super::tasks::{Life, Task};
 use super::{Source, SourceError};
@@ -65,8 +69,8 @@ impl WorkloadApi {
         let (certificates, keys) = (x509.clone(), jwt.clone());
         let life = Life::new(move |_| {
             vec![
-                Task::spawn(follow::<X509BundlesResponse, _, _>(client.clone(), certificates, pace)),
-                Task::spawn(follow::<JwtBundlesResponse, _, _>(client, keys, pace)),
+                Task::spawn(follow::<X509BundlesResponse, _>(client.clone(), certificates, pace)),
+                Task::spawn(follow::<JwtBundlesResponse, _>(client, keys, pace)),
             ]
         });
         Ok(Self { x509, jwt, life: Arc::new(life) })

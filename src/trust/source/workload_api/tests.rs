@@ -1,6 +1,7 @@
 //! Against an agent of our own over real sockets: rotation, withdrawal, faults, loss and denial.
 
 mod agent;
+mod own_svid;
 
 use super::*;
 use crate::clock::{ManualClock, Timestamp};

@@ -3,6 +3,7 @@
 //! <https://github.com/spiffe/spiffe/blob/main/standards/workloadapi.proto>
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// By the trust domain's SPIFFE ID, `spiffe://td` (W-13).
 pub(super) type ByDomain = BTreeMap<String, Vec<u8>>;
@@ -26,27 +27,68 @@ pub(super) struct JwtBundlesResponse {
     pub(super) bundles: ByDomain,
 }
 
-/// A message that says the whole state of one kind of key.
-pub(super) trait State: prost::Message + Default + 'static {
+/// Field 2 (`crl`) is not read, and field 3 (`federated_bundles`) neither: bundles have a stream of their own.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct X509SvidResponse {
+    /// The first is the default identity.
+    #[prost(message, repeated, tag = "1")]
+    pub(super) svids: Vec<X509Svid>,
+}
+
+/// The generated `Debug` would show the key.
+#[derive(Clone, PartialEq, prost::Message)]
+#[prost(skip_debug)]
+pub(super) struct X509Svid {
+    #[prost(string, tag = "1")]
+    pub(super) spiffe_id: String,
+    /// Concatenated DER certificates, the leaf first.
+    #[prost(bytes = "vec", tag = "2")]
+    pub(super) x509_svid: Vec<u8>,
+    /// PKCS#8 in DER.
+    #[prost(bytes = "vec", tag = "3")]
+    pub(super) x509_svid_key: Vec<u8>,
+}
+
+impl fmt::Debug for X509Svid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("X509Svid").field("spiffe_id", &self.spiffe_id).finish_non_exhaustive()
+    }
+}
+
+/// A message of an endless stream; each one says the whole state (W-6).
+pub(super) trait Message: prost::Message + Default + 'static {
     /// The stream's name, and the path it is called by.
     const METHOD: &'static str;
     const PATH: &'static str;
+}
+
+impl Message for X509SvidResponse {
+    const METHOD: &'static str = "FetchX509SVID";
+    const PATH: &'static str = "/SpiffeWorkloadAPI/FetchX509SVID";
+}
+
+/// A message about one kind of key.
+pub(super) trait State: Message {
     fn bundles(self) -> ByDomain;
 }
 
-impl State for X509BundlesResponse {
+impl Message for X509BundlesResponse {
     const METHOD: &'static str = "FetchX509Bundles";
     const PATH: &'static str = "/SpiffeWorkloadAPI/FetchX509Bundles";
+}
 
+impl State for X509BundlesResponse {
     fn bundles(self) -> ByDomain {
         self.bundles
     }
 }
 
-impl State for JwtBundlesResponse {
+impl Message for JwtBundlesResponse {
     const METHOD: &'static str = "FetchJWTBundles";
     const PATH: &'static str = "/SpiffeWorkloadAPI/FetchJWTBundles";
+}
 
+impl State for JwtBundlesResponse {
     fn bundles(self) -> ByDomain {
         self.bundles
     }

@@ -1,6 +1,6 @@
 //! A Workload API on a real socket, that says what a test has it say and dies when told.
 
-use crate::trust::source::workload_api::wire::{ByDomain, JwtBundlesResponse, Request, X509BundlesResponse};
+use crate::trust::source::workload_api::wire::{ByDomain, JwtBundlesResponse, Request, X509BundlesResponse, X509Svid, X509SvidResponse};
 use futures_util::Stream;
 use std::convert::Infallible;
 use std::future::Future;
@@ -21,6 +21,7 @@ pub(super) struct Agent {
     pub(super) address: String,
     x509: watch::Sender<Answer<X509BundlesResponse>>,
     jwt: watch::Sender<Answer<JwtBundlesResponse>>,
+    svids: watch::Sender<Answer<X509SvidResponse>>,
     pub(super) denied: Arc<AtomicUsize>,
     pub(super) without_header: Arc<AtomicUsize>,
     running: Option<tokio::runtime::Runtime>,
@@ -34,6 +35,7 @@ impl Agent {
             folder,
             x509: watch::Sender::new(Ok(X509BundlesResponse::default())),
             jwt: watch::Sender::new(Ok(JwtBundlesResponse::default())),
+            svids: watch::Sender::new(Ok(X509SvidResponse::default())),
             denied: Arc::default(),
             without_header: Arc::default(),
             running: None,
@@ -46,6 +48,14 @@ impl Agent {
 
     pub(super) fn jwt(&self, bundles: &[(&str, Vec<u8>)]) {
         drop(self.jwt.send_replace(Ok(JwtBundlesResponse { bundles: by_domain(bundles) })));
+    }
+
+    pub(super) fn svids(&self, svids: Vec<X509Svid>) {
+        drop(self.svids.send_replace(Ok(X509SvidResponse { svids })));
+    }
+
+    pub(super) fn deny_svids(&self) {
+        drop(self.svids.send_replace(Err(Status::permission_denied("no identity issued"))));
     }
 
     pub(super) fn deny_jwt(&self) {
@@ -88,6 +98,7 @@ impl Agent {
         Service {
             x509: self.x509.subscribe(),
             jwt: self.jwt.subscribe(),
+            svids: self.svids.subscribe(),
             denied: self.denied.clone(),
             without_header: self.without_header.clone(),
         }
@@ -115,6 +126,7 @@ fn listen(runtime: &tokio::runtime::Runtime, path: &Path) -> tokio::net::UnixLis
 struct Service {
     x509: watch::Receiver<Answer<X509BundlesResponse>>,
     jwt: watch::Receiver<Answer<JwtBundlesResponse>>,
+    svids: watch::Receiver<Answer<X509SvidResponse>>,
     denied: Arc<AtomicUsize>,
     without_header: Arc<AtomicUsize>,
 }
@@ -167,7 +179,7 @@ impl tonic::codegen::Service<http::Request<tonic::body::Body>> for Service {
     }
 
     fn call(&mut self, request: http::Request<tonic::body::Body>) -> Self::Future {
-        let Self { x509, jwt, denied, without_header } = self.clone();
+        let Self { x509, jwt, svids, denied, without_header } = self.clone();
         Box::pin(async move {
             if request.headers().get("workload.spiffe.io").is_none_or(|value| value != "true") {
                 without_header.fetch_add(1, Ordering::SeqCst);
@@ -181,6 +193,10 @@ impl tonic::codegen::Service<http::Request<tonic::body::Body>> for Service {
                 "/SpiffeWorkloadAPI/FetchJWTBundles" => {
                     let codec = tonic_prost::ProstCodec::<JwtBundlesResponse, Request>::default();
                     tonic::server::Grpc::new(codec).server_streaming(Streams { states: jwt, denied }, request).await
+                }
+                "/SpiffeWorkloadAPI/FetchX509SVID" => {
+                    let codec = tonic_prost::ProstCodec::<X509SvidResponse, Request>::default();
+                    tonic::server::Grpc::new(codec).server_streaming(Streams { states: svids, denied }, request).await
                 }
                 path => Status::unimplemented(path.to_owned()).into_http(),
             })

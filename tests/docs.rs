@@ -83,7 +83,9 @@ const COMMANDS: &str = "# Commands
 `verify` opens certificates, bundles and key sets, takes no lock, writes nothing and asks nobody on the network. The CA and the bearer
 token of an issuer's server are read when its keys are fetched, which is when the first token of that issuer comes.
 
-`serve` reads certificates, bundles and key sets again when they change; the configuration itself takes a restart.
+`serve` reads the configuration, certificates, bundles and key sets again when they change, and at once on SIGHUP. A configuration with
+mistakes is refused with all of them, and the one before goes on. Addresses, storage, whether there is TLS, and the log's level take a
+restart; a warning says so.
 ";
 
 #[test]

@@ -1,34 +1,39 @@
 //! Puts it all together: a [`Config`] becomes sources, an authenticator, a policy, a store, a registry and a server. Nothing here
 //! decides anything.
 
+mod live;
+mod reload;
 mod sources;
+mod tls;
 
 use crate::clock::Clock;
 use crate::config::{Config, Mistake};
-use crate::http::{self, Live};
-use crate::identity::{Authenticator, Peer, Presented};
+use crate::http::{self, Shared};
 use crate::registry::Registry;
-use crate::server::{self, Judge, Prepared, Reloaded, Tls, TlsSettings};
+use crate::server::{self, Tls};
 use crate::storage::local::Local;
 use crate::telemetry::{self, Scrape};
 use arc_swap::ArcSwap;
-use futures_util::FutureExt;
+use live::live;
+use reload::{Fixed, Reload, in_force};
 use sources::Sources;
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tls::{Own, judge, prepare};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// Does everything that start-up does short of opening the store and listening. Needs a tokio runtime. Returns every mistake;
 /// a key in a file that cannot be used is one.
 pub fn check(config: Config, clock: &Clock) -> Result<(), Vec<Mistake>> {
-    let tls = config.tls.clone();
+    let own = config.workload_api.clone().filter(|_| config.tls.as_ref().is_some_and(|tls| tls.svid));
     let mut opened = Sources::new(clock.clone()).open(config.issuers, config.domains, config.workload_api.as_deref());
     opened.mistakes.append(&mut opened.skipped);
-    opened.mistakes.extend(tls.and_then(|tls| prepare(tls).err()).into_iter().flatten());
+    opened.mistakes.extend(own.and_then(|address| Own::check(&address).err()));
+    opened.mistakes.extend(config.tls.and_then(|tls| prepare(tls).err()).into_iter().flatten());
     if opened.mistakes.is_empty() { Ok(()) } else { Err(opened.mistakes) }
 }
 
@@ -37,52 +42,50 @@ pub struct Registrar {
     listener: TcpListener,
     health: Option<TcpListener>,
     app: http::App,
-    tls: Option<Tls>,
-    sources: Sources,
-    clock: Clock,
+    reload: Reload,
 }
 
 impl Registrar {
-    /// Opens the sources, the store and the listeners. An issuer or a Workload API that does not answer is no mistake.
-    pub async fn open(config: Config, clock: Clock) -> Result<Self, Vec<Mistake>> {
+    /// Opens the sources, the store and the listeners. An issuer or a Workload API that does not answer is no mistake. `file` is read
+    /// again when it changes.
+    pub async fn open(config: Config, file: Option<PathBuf>, clock: Clock) -> Result<Self, Vec<Mistake>> {
         telemetry::install();
+        let fixed = Fixed::of(&config);
+        let own_address = config.workload_api.clone().filter(|_| config.tls.as_ref().is_some_and(|tls| tls.svid));
         let mut sources = Sources::new(clock.clone());
-        let mut opened = sources.open(config.issuers, config.domains, config.workload_api.as_deref());
-        for skipped in &opened.skipped {
-            tracing::warn!("{skipped}");
-        }
-        let authenticator = Arc::new(Authenticator::new(opened.issuers, opened.domains, Vec::new()));
-        let mistakes = &mut opened.mistakes;
-        let opened_tls = config.tls.map(|settings| tls(settings, judge(authenticator.clone(), clock.clone()), &clock));
-        let tls = opened_tls.transpose().map_err(|why| mistakes.extend(why)).ok().flatten();
+        let opened = sources.open(config.issuers, config.domains, config.workload_api.as_deref());
+        let mut mistakes = opened.mistakes;
+        let live = live(1, opened.issuers, opened.domains, config.policy, config.service, config.external_urls);
+        let live: Shared = Arc::new(ArcSwap::from_pointee(live));
+        mistakes.extend(own_address.as_deref().and_then(|address| Own::check(address).err()));
+        let prepared = config.tls.map(prepare).transpose().map_err(|why| mistakes.extend(why)).ok().flatten();
+        let tls = prepared.map(|prepared| Tls::new(prepared, Some(judge(live.clone(), clock.clone())), clock.clone())).transpose();
+        let tls = tls.map_err(|why| mistakes.push(Mistake::new("http.tls", why.to_string()))).ok().flatten();
         let listener = bind("http", &config.listen.address, config.listen.port).await.map_err(|why| mistakes.push(why)).ok();
         let health = match &config.health {
             Some(health) => bind("http.health", &health.address, health.port).await.map_err(|why| mistakes.push(why)).ok(),
             None => None,
         };
         let store = Local::open(&config.storage).map_err(|why| mistakes.push(Mistake::new("storage.rootDirectory", why.to_string()))).ok();
-        let (Some(listener), Some(store), true) = (listener, store, opened.mistakes.is_empty()) else { return Err(opened.mistakes) };
-        for warning in &config.warnings {
+        let (Some(listener), Some(store), true) = (listener, store, mistakes.is_empty()) else { return Err(mistakes) };
+        for warning in opened.skipped.iter().map(ToString::to_string).chain(config.warnings) {
             tracing::warn!("{warning}");
         }
         sources.install(opened.running);
+        let mut own = Own::default();
+        if let Some(tls) = &tls {
+            own.follow(own_address.as_deref(), tls);
+        }
+        in_force(&live, file.as_deref().unwrap_or(Path::new("")));
         let store = Arc::new(store);
-        let live = Live {
-            generation: 1,
-            authenticator,
-            policy: Arc::new(config.policy),
-            service: config.service,
-            external_urls: config.external_urls,
-            challenge: true,
-        };
         let app = http::App {
-            live: Arc::new(ArcSwap::from_pointee(live)),
+            live: live.clone(),
             registry: Registry::new(store.clone(), store, clock.clone()),
-            clock: clock.clone(),
+            clock,
             ready: Arc::new(AtomicBool::new(false)),
             scrape: Scrape::default(),
         };
-        Ok(Self { listener, health, app, tls, sources, clock })
+        Ok(Self { listener, health, app, reload: Reload { file, fixed, live, sources, tls, own } })
     }
 
     /// Where it listens; the port is real even if the configuration said 0.
@@ -96,10 +99,10 @@ impl Registrar {
         self.health.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
-    /// Serves until `shutdown`, then lets the requests that are running finish. SIGHUP reads TLS and key files again.
+    /// Serves until `shutdown`, then lets the requests that are running finish. SIGHUP has every file read again.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { listener, health, app, tls, sources, clock } = self;
-        let ready = app.ready.clone();
+        let Self { listener, health, app, reload } = self;
+        let (ready, clock, tls) = (app.ready.clone(), app.clock.clone(), reload.tls.clone());
         let plain = || server::Settings { tls: None, limits: server::Limits::default() };
         let settings = server::Settings { tls: tls.clone(), ..plain() };
         let probes = http::health_router(app.clone());
@@ -116,21 +119,31 @@ impl Registrar {
             }
         };
         let draining = {
-            let ready = ready.clone();
+            let (ready, tls) = (ready.clone(), tls.clone());
             async move {
-                shutdown.await;
+                // Nobody can be served before there is a certificate to show.
+                let presentable = async {
+                    if let Some(tls) = &tls {
+                        tls.presentable().await;
+                    }
+                    ready.store(true, Ordering::SeqCst);
+                    std::future::pending::<()>().await;
+                };
+                tokio::select! {
+                    () = shutdown => {}
+                    () = presentable => {}
+                }
                 tracing::info!("shutting down: requests that are running may finish");
                 ready.store(false, Ordering::SeqCst);
             }
         };
-        ready.store(true, Ordering::SeqCst);
         let registry = app.registry.clone();
         let serving = server::run(listener, settings, http::router(app), clock.clone(), draining);
         tokio::select! {
             () = serving => {}
             () = health => {}
             () = watch_tls => {}
-            () = reload_on_hangup(tls.as_ref(), &sources) => {}
+            () = reload.run() => {}
             () = expire_uploads(&registry) => {}
             () = keep_metrics() => {}
         }
@@ -148,38 +161,6 @@ async fn bind(key: &str, address: &str, port: u16) -> Result<TcpListener, Mistak
     TcpListener::bind((address, port))
         .await
         .map_err(|why| Mistake::new(format!("{key}.port"), format!("cannot listen on {address}:{port}: {why}; {hint}")))
-}
-
-fn prepare(tls: TlsSettings) -> Result<Prepared, Vec<Mistake>> {
-    Prepared::read(tls).map_err(|mistakes| mistakes.into_iter().map(|why| Mistake::new("http.tls", why.to_string())).collect())
-}
-
-fn tls(settings: TlsSettings, judge: Judge, clock: &Clock) -> Result<Tls, Vec<Mistake>> {
-    Tls::new(prepare(settings)?, Some(judge), clock.clone()).map_err(|why| vec![Mistake::new("http.tls", why.to_string())])
-}
-
-/// Whether a chain identifies anyone, for `clientAuth: required`. Judging a certificate waits for nothing.
-fn judge(authenticator: Arc<Authenticator>, clock: Clock) -> Judge {
-    Arc::new(move |chain| {
-        let peer = Peer::new(chain.to_vec());
-        let presented = Presented { authorization: Vec::new(), peer: Some(&peer), ambient: true };
-        authenticator.authenticate(&presented, clock.now()).now_or_never().is_some_and(|identity| identity.is_ok())
-    })
-}
-
-async fn reload_on_hangup(tls: Option<&Tls>, sources: &Sources) {
-    let Ok(mut hangups) = signal(SignalKind::hangup()) else { return std::future::pending().await };
-    while hangups.recv().await.is_some() {
-        tracing::info!("SIGHUP: reading TLS and key files again");
-        sources.reload();
-        let Some(tls) = tls.cloned() else { continue };
-        if let Ok(Reloaded { failed, .. }) = tokio::task::spawn_blocking(move || tls.reload()).await {
-            for why in failed {
-                tracing::error!("the TLS certificate in use stays in use: {why}");
-            }
-        }
-    }
-    std::future::pending().await
 }
 
 async fn keep_metrics() {

@@ -32,7 +32,7 @@ struct Arguments {
 enum Command {
     /// Serve the registry that a configuration file describes, until SIGTERM or SIGINT
     #[command(
-        after_help = "Example:\n  wharfinger serve /etc/wharfinger/config.yaml\n\nSIGHUP reads TLS and key files again; they are also watched."
+        after_help = "Example:\n  wharfinger serve /etc/wharfinger/config.yaml\n\nSIGHUP has the configuration, TLS and key files read again; they are also watched."
     )]
     Serve {
         /// The configuration, in YAML or JSON

@@ -13,7 +13,7 @@ pub(super) async fn run(file: &Path) -> u8 {
     start_logging(config.level);
     // Before the store is opened, so that no signal is lost and none ends it halfway.
     let shutdown = interrupted();
-    let registrar = match Registrar::open(config, Clock::system()).await {
+    let registrar = match Registrar::open(config, Some(file.to_owned()), Clock::system()).await {
         Ok(registrar) => registrar,
         Err(mistakes) => return mistaken(file, mistakes),
     };

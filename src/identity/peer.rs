@@ -62,6 +62,7 @@ impl Peer {
         }
         let intermediates = self.chain.get(1..).unwrap_or_default();
         let verified = verify(self.leaf().map_err(Verdict::Rejected)?, intermediates, &view, now);
+        metrics::counter!("wharfinger_certificate_judgements_total").increment(1);
         let verified = Arc::new(verified.map_err(Verdict::Rejected)?);
         self.verdict.store(Some(verified.clone()));
         Ok(verified)

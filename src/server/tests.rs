@@ -437,7 +437,7 @@ async fn an_answer_that_nobody_takes_is_given_up() {
     };
     let limits = Limits { stall_timeout: SOON, ..Limits::default() };
     for tls in [None, Some(Pki::new())] {
-        let reloader = tls.as_ref().map(|pki| pki.reloader(ClientAuth::Off, None));
+        let reloader = tls.as_ref().map(|pki| pki.server(ClientAuth::Off, None));
         let server = Running::start(reloader, limits.clone(), handler.clone()).await;
         let given_up = tokio::time::timeout(Duration::from_secs(20), given_up.notified());
         if let Some(pki) = &tls {

@@ -44,6 +44,14 @@ const fn histogram(name: &'static str, labels: &'static [&'static str], help: &'
 
 /// By name.
 pub const FAMILIES: &[Family] = &[
+    counter(
+        "wharfinger_certificate_judgements_total",
+        &[],
+        "Client certificates whose chain was verified: once a connection, and again when the authorities that vouched for it change",
+    ),
+    gauge("wharfinger_config_generation", &[], "Counts the configurations that were in force since the start; the first is 1"),
+    gauge("wharfinger_config_last_reload_applied", &[], "1, or 0 if the configuration file as it is now was refused"),
+    counter("wharfinger_config_reloads_total", &["result"], "Changed configurations, `applied` or `refused`"),
     counter("wharfinger_http_received_bytes_total", &[], "Bytes of request bodies that were read"),
     histogram("wharfinger_http_request_seconds", &["route"], "From a request's header to its answer's header"),
     gauge("wharfinger_http_requests_in_flight", &[], "Requests whose answer has not been sent to its end"),

@@ -3,8 +3,9 @@
 use crate::harness::{Registry, files, folder, parse, refused};
 use serde_json::{Value, json};
 use std::fs;
-use wharfinger::config::{ClientAuth, Config, DomainSource, IssuerKeys};
+use wharfinger::config::{Config, DomainSource, IssuerKeys};
 use wharfinger::identity::Refused;
+use wharfinger::server::ClientAuth;
 use wharfinger::trust::jwt;
 use wharfinger::trust::source::CaSource;
 

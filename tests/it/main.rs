@@ -23,4 +23,5 @@ mod memory;
 mod metrics;
 mod operations;
 mod refusals;
+mod reload;
 mod workloads;

@@ -38,7 +38,7 @@ pub(super) async fn run(options: &Options) -> u8 {
         Err(code) => return code,
     };
     start_logging(config.level);
-    let registrar = match Registrar::open(config, clock.clone()).await {
+    let registrar = match Registrar::open(config, None, clock.clone()).await {
         Ok(registrar) => registrar,
         Err(mistakes) => return mistaken(&file, mistakes),
     };

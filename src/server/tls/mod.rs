@@ -22,6 +22,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::Notify;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsSettings {
@@ -64,6 +65,8 @@ struct Inner {
     current: ArcSwap<ServerConfig>,
     svid: Arc<ArcSwapOption<CertifiedKey>>,
     svid_until: ArcSwapOption<Timestamp>,
+    /// Told of everything new that is presented.
+    news: Notify,
     /// Held while reading, so that the last to read is the last to swap.
     loaded: Mutex<Prepared>,
 }
@@ -83,7 +86,15 @@ impl Tls {
         let svid = Arc::default();
         let config = config(&prepared, judge.clone(), &clock, &svid)?;
         let current = ArcSwap::from_pointee(config);
-        Ok(Self(Arc::new(Inner { judge, clock, current, svid, svid_until: ArcSwapOption::empty(), loaded: Mutex::new(prepared) })))
+        Ok(Self(Arc::new(Inner {
+            judge,
+            clock,
+            current,
+            svid,
+            svid_until: ArcSwapOption::empty(),
+            news: Notify::new(),
+            loaded: Mutex::new(prepared),
+        })))
     }
 
     /// Other settings count from now on.
@@ -91,6 +102,8 @@ impl Tls {
         let mut loaded = self.loaded();
         self.0.current.store(Arc::new(config(&prepared, self.0.judge.clone(), &self.0.clock, &self.0.svid)?));
         *loaded = prepared;
+        drop(loaded);
+        self.0.news.notify_waiters();
         Ok(())
     }
 
@@ -141,9 +154,10 @@ impl Tls {
     pub fn present(&self, svid: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>) -> Result<(), InvalidTls> {
         let certified = svid.map(|(chain, key)| pair::certified(chain, key, &provider()).map_err(|why| InvalidTls::Svid { why }));
         let certified = certified.transpose()?;
-        let until = certified.as_ref().and_then(|key| pair::not_after(key));
+        let until = certified.as_ref().and_then(pair::not_after);
         self.0.svid_until.store(until.map(Arc::new));
         self.0.svid.store(certified.map(Arc::new));
+        self.0.news.notify_waiters();
         Ok(())
     }
 
@@ -162,6 +176,19 @@ impl Tls {
     pub fn presents_something(&self) -> bool {
         let loaded = self.loaded();
         !loaded.pairs.is_empty() || (loaded.settings.svid && self.0.svid.load().is_some())
+    }
+
+    /// Returns once there is something to present.
+    pub async fn presentable(&self) {
+        loop {
+            let news = self.0.news.notified();
+            tokio::pin!(news);
+            news.as_mut().enable();
+            if self.presents_something() {
+                return;
+            }
+            news.await;
+        }
     }
 
     pub(super) fn config(&self) -> Arc<ServerConfig> {

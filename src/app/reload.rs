@@ -1,0 +1,206 @@
+//! A changed configuration, without a restart. The file is looked at every second, whether it was written in place, renamed over or
+//! swapped by a symlink as Kubernetes does it, and is read when it has changed and come to rest: half a policy is a policy, too. SIGHUP
+//! has everything read at once. A file with mistakes is refused with all of them, and what runs goes on.
+
+use super::live::live;
+use super::sources::Sources;
+use super::tls::{Own, prepare};
+use crate::config::{self, Config, Level, Listen, Mistake};
+use crate::http::Shared;
+use crate::server::{Reloaded, Tls};
+use sha2::{Digest, Sha256};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+/// Everything that a new configuration changes.
+pub(super) struct Reload {
+    /// Absent if nobody writes the configuration, as in `wharfinger dev`.
+    pub(super) file: Option<PathBuf>,
+    pub(super) fixed: Fixed,
+    pub(super) live: Shared,
+    pub(super) sources: Sources,
+    pub(super) tls: Option<Tls>,
+    pub(super) own: Own,
+}
+
+/// What takes a restart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fixed {
+    listen: Listen,
+    health: Option<Listen>,
+    storage: PathBuf,
+    tls: bool,
+    level: Level,
+}
+
+impl Fixed {
+    pub(super) fn of(config: &Config) -> Self {
+        Self {
+            listen: config.listen.clone(),
+            health: config.health.clone(),
+            storage: config.storage.clone(),
+            tls: config.tls.is_some(),
+            level: config.level,
+        }
+    }
+
+    /// The keys that differ in `other`.
+    fn changed(&self, other: &Self) -> Vec<&'static str> {
+        let keys = [
+            ("http.address, http.port", self.listen != other.listen),
+            ("http.health", self.health != other.health),
+            ("storage", self.storage != other.storage),
+            ("http.tls (whether there is TLS)", self.tls != other.tls),
+            ("log.level", self.level != other.level),
+        ];
+        keys.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+    }
+}
+
+impl Reload {
+    /// Never ends.
+    pub(super) async fn run(mut self) {
+        let Ok(mut hangups) = signal(SignalKind::hangup()) else { return std::future::pending().await };
+        let mut ticks = interval_at(Instant::now() + LOOK_EVERY, LOOK_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut watched = Watched::new(self.look().await);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {
+                    if watched.changed(self.look().await) {
+                        self.configure().await;
+                    }
+                }
+                Some(()) = hangups.recv() => {
+                    tracing::info!("SIGHUP: reading the configuration, TLS and key files again");
+                    self.sources.reload();
+                    self.certificates().await;
+                    watched = Watched::new(self.look().await);
+                    self.configure().await;
+                }
+            }
+        }
+    }
+
+    /// What the file holds, in short; nothing if it cannot be read.
+    async fn look(&self) -> Look {
+        let file = self.file.clone()?;
+        let read = tokio::task::spawn_blocking(move || std::fs::read(file).ok()).await.ok().flatten()?;
+        Some(Sha256::digest(read).into())
+    }
+
+    async fn certificates(&self) {
+        let Some(tls) = self.tls.clone() else { return };
+        if let Ok(Reloaded { failed, .. }) = tokio::task::spawn_blocking(move || tls.reload()).await {
+            for why in failed {
+                tracing::error!("the TLS certificate in use stays in use: {why}");
+            }
+        }
+    }
+
+    async fn configure(&mut self) {
+        let Some(file) = self.file.clone() else { return };
+        let reading = file.clone();
+        let Ok(loaded) = tokio::task::spawn_blocking(move || config::load(&reading)).await else { return };
+        match loaded.map_err(|invalid| invalid.mistakes).and_then(|config| self.take(config)) {
+            Ok(()) => {
+                metrics::counter!("wharfinger_config_reloads_total", "result" => "applied").increment(1);
+                in_force(&self.live, &file);
+            }
+            Err(mistakes) => {
+                metrics::counter!("wharfinger_config_reloads_total", "result" => "refused").increment(1);
+                metrics::gauge!("wharfinger_config_last_reload_applied").set(0);
+                let (count, generation) = (mistakes.len(), self.live.load().generation);
+                tracing::error!(
+                    config.file = %file.display(),
+                    config.generation = generation,
+                    mistakes = count,
+                    "the changed configuration is refused, the one before goes on"
+                );
+                for mistake in mistakes {
+                    tracing::error!(config.key = mistake.key, "{mistake}");
+                }
+            }
+        }
+    }
+
+    /// All of it or nothing.
+    fn take(&mut self, config: Config) -> Result<(), Vec<Mistake>> {
+        let asked = Fixed::of(&config);
+        let own = config.workload_api.clone().filter(|_| config.tls.as_ref().is_some_and(|tls| tls.svid));
+        let opened = self.sources.open(config.issuers, config.domains, config.workload_api.as_deref());
+        let mut mistakes = opened.mistakes;
+        mistakes.extend(own.as_deref().and_then(|address| Own::check(address).err()));
+        let prepared = config.tls.map(prepare).transpose().map_err(|why| mistakes.extend(why)).ok().flatten();
+        if !mistakes.is_empty() {
+            return Err(mistakes);
+        }
+        if let (Some(tls), Some(prepared)) = (&self.tls, prepared) {
+            tls.replace(prepared).map_err(|why| vec![Mistake::new("http.tls", why.to_string())])?;
+            self.own.follow(own.as_deref(), tls);
+        }
+        for key in self.fixed.changed(&asked) {
+            tracing::warn!(config.key = key, "this change takes a restart; until then what was at the start holds");
+        }
+        for warning in opened.skipped.iter().map(ToString::to_string).chain(config.warnings) {
+            tracing::warn!("{warning}");
+        }
+        self.sources.install(opened.running);
+        let generation = self.live.load().generation + 1;
+        self.live.store(Arc::new(live(generation, opened.issuers, opened.domains, config.policy, config.service, config.external_urls)));
+        Ok(())
+    }
+}
+
+/// Says which generation of the configuration counts.
+pub(super) fn in_force(live: &Shared, file: &Path) {
+    let generation = live.load().generation;
+    metrics::gauge!("wharfinger_config_generation").set(u32::try_from(generation).unwrap_or(u32::MAX));
+    metrics::gauge!("wharfinger_config_last_reload_applied").set(1);
+    tracing::info!(config.file = %file.display(), config.generation = generation, "the configuration is in force");
+}
+
+type Look = Option<[u8; 32]>;
+
+/// Tells when a file has changed and has stayed so for one look.
+struct Watched {
+    taken: Look,
+    last: Look,
+}
+
+impl Watched {
+    const fn new(taken: Look) -> Self {
+        Self { taken, last: taken }
+    }
+
+    fn changed(&mut self, now: Look) -> bool {
+        let rests = now == self.last;
+        self.last = now;
+        if !rests || now == self.taken {
+            return false;
+        }
+        self.taken = now;
+        true
+    }
+}
+
+/// How often the file is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_counts_when_it_has_come_to_rest() {
+        let look = |byte: u8| Some([byte; 32]);
+        let mut watched = Watched::new(look(1));
+        let looks = [look(1), look(2), look(3), look(3), look(3), None, look(3), None, None, None, look(1), look(1)];
+        let changed = looks.map(|now| watched.changed(now));
+        let expected = [false, false, false, true, false, false, false, false, true, false, false, true];
+        assert_eq!(changed, expected);
+    }
+}

@@ -1,0 +1,56 @@
+//! What the server presents, from the settings and from the Workload API, and who may finish a handshake.
+
+use crate::clock::Clock;
+use crate::config::Mistake;
+use crate::http::Shared;
+use crate::identity::{Peer, Presented};
+use crate::server::{Judge, Prepared, Tls, TlsSettings};
+use crate::trust::source::{OwnSvid, OwnSvids};
+use futures_util::FutureExt;
+use std::sync::Arc;
+
+pub(super) fn prepare(settings: TlsSettings) -> Result<Prepared, Vec<Mistake>> {
+    Prepared::read(settings).map_err(|mistakes| mistakes.into_iter().map(|why| Mistake::new("http.tls", why.to_string())).collect())
+}
+
+/// Whether a chain identifies anyone, for `clientAuth: required`. Judging a certificate waits for nothing.
+pub(super) fn judge(live: Shared, clock: Clock) -> Judge {
+    Arc::new(move |chain| {
+        let peer = Peer::new(chain.to_vec());
+        let presented = Presented { authorization: Vec::new(), peer: Some(&peer), ambient: true };
+        let live = live.load_full();
+        live.authenticator.authenticate(&presented, clock.now()).now_or_never().is_some_and(|identity| identity.is_ok())
+    })
+}
+
+/// The stream of the registry's own X.509-SVIDs, if it presents them.
+#[derive(Debug, Default)]
+pub(super) struct Own {
+    following: Option<(String, OwnSvids)>,
+}
+
+impl Own {
+    /// Whether `address` could be followed.
+    pub(super) fn check(address: &str) -> Result<(), Mistake> {
+        OwnSvids::check(address).map_err(|why| Mistake::new("http.auth.spiffe.workloadAPI", why.to_string()))
+    }
+
+    /// Follows `address` from now on, or nobody. A stream that is followed already goes on.
+    pub(super) fn follow(&mut self, address: Option<&str>, tls: &Tls) {
+        if self.following.as_ref().map(|(known, _)| known.as_str()) == address {
+            return;
+        }
+        self.following = None;
+        let Some(address) = address else { return };
+        let tls = tls.clone();
+        let present = move |svid: Option<OwnSvid>| {
+            if let Err(why) = tls.present(svid.map(|svid| (svid.chain, svid.key))) {
+                tracing::error!("what was presented before stays: {why}");
+            }
+        };
+        match OwnSvids::follow(address, present) {
+            Ok(svids) => self.following = Some((address.to_owned(), svids)),
+            Err(why) => tracing::error!("{why}"),
+        }
+    }
+}

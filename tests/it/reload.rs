@@ -1,0 +1,166 @@
+//! A changed configuration, without a restart and without a dropped connection.
+
+use crate::harness::{AUDIENCE, PATIENCE, Setup, TestApp, TestPki};
+use reqwest::StatusCode;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// TLS, both trust domains of the tests, and `read` for everyone who is someone.
+fn two_domains(pki: &TestPki) -> Setup {
+    let mut setup = Setup::tls(pki).allow("**", json!({"defaultPolicy": ["read"]}));
+    setup.write("foreign.json", &pki.foreign.bundle().to_string());
+    let foreign = json!({"name": "foreign.test", "audiences": [AUDIENCE], "bundle": [{"file": "foreign.json"}]});
+    setup.config["http"]["auth"]["spiffe"]["trustDomains"].as_array_mut().unwrap().push(foreign);
+    setup.config["http"]["health"] = json!({"address": "127.0.0.1", "port": 0});
+    setup
+}
+
+impl TestApp {
+    /// The value of a metric without labels.
+    async fn metric(&self, name: &str) -> f64 {
+        let text = self.anonymous().get(&format!("http://{}/metrics", self.health.unwrap())).await.text();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
+    }
+
+    /// Changes the configuration, has it read, and waits until it is decided upon.
+    async fn reload(&mut self, change: impl FnOnce(&mut Value)) -> Value {
+        let mark = self.mark().await;
+        change(&mut self.setup.config);
+        self.setup.file();
+        self.signal(Signal::HUP);
+        let decided =
+            |line: &Value| line["message"].as_str().is_some_and(|text| text.contains("is in force") || text.contains("is refused"));
+        self.log.wait("the configuration is decided upon", mark, decided).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn withdrawing_a_trust_domain_refuses_its_open_connections_next_request_and_no_other() {
+    let pki = TestPki::new();
+    let mut app = two_domains(&pki).start().await;
+    let here = [app.certificate(&pki.domain.x509_svid("/a")), app.bearer(&pki.domain.jwt_svid("/a", AUDIENCE))];
+    let foreign = [app.certificate(&pki.foreign.x509_svid("/a")), app.bearer(&pki.foreign.jwt_svid("/a", AUDIENCE))];
+    for client in here.iter().chain(&foreign) {
+        assert_eq!(client.get("/v2/").await.status, StatusCode::OK);
+    }
+    assert_eq!(app.metric("wharfinger_certificate_judgements_total").await, 2.0);
+    let decided = app.reload(|config| drop(config["http"]["auth"]["spiffe"]["trustDomains"].as_array_mut().unwrap().pop())).await;
+    assert_eq!(decided["config.generation"], 2);
+    for client in &foreign {
+        assert_eq!(client.get("/v2/").await.error(), (401, "UNAUTHORIZED".into()));
+    }
+    for client in &here {
+        assert_eq!(client.get("/v2/").await.status, StatusCode::OK);
+    }
+    assert_eq!(app.metric("wharfinger_certificate_judgements_total").await, 2.0, "what has not changed is not judged again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_in_one_trust_domain_judges_no_connection_of_another_again() {
+    let pki = TestPki::new();
+    let app = two_domains(&pki).start().await;
+    let here: Vec<_> = (0..4).map(|n| app.certificate(&pki.domain.x509_svid(&format!("/{n}")))).collect();
+    let foreign: Vec<_> = (0..3).map(|n| app.certificate(&pki.foreign.x509_svid(&format!("/{n}")))).collect();
+    let ask_all = async || {
+        for client in here.iter().chain(&foreign) {
+            assert_eq!(client.get("/v2/").await.status, StatusCode::OK);
+        }
+        app.metric("wharfinger_certificate_judgements_total").await
+    };
+    assert_eq!(ask_all().await, 7.0);
+    assert_eq!(ask_all().await, 7.0, "a verdict is kept");
+    // One more authority, so that the generation changes and everyone stays who they are.
+    let mut bundle = pki.domain.bundle();
+    let more = TestPki::new().domain.bundle();
+    bundle["keys"].as_array_mut().unwrap().push(more["keys"][0].clone());
+    let mark = app.mark().await;
+    app.setup.write("bundle.json", &bundle.to_string());
+    app.signal(Signal::HUP);
+    app.log.wait("the bundle is reloaded", mark, |line| line["message"] == "keys reloaded").await;
+    assert_eq!(ask_all().await, 11.0, "four of the trust domain that rotated, none of the other");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_with_mistakes_is_refused_with_all_of_them_and_the_running_one_stays() {
+    let pki = TestPki::new();
+    let mut app = two_domains(&pki).start().await;
+    let client = app.bearer(&pki.domain.jwt_svid("/a", AUDIENCE));
+    let good = app.setup.config.clone();
+    assert_eq!(app.metric("wharfinger_config_generation").await, 1.0);
+    let refused = app
+        .reload(|config| {
+            config["http"]["tls"]["cert"] = "missing.crt".into();
+            config["http"]["auth"]["spiffe"]["trustDomains"][0]["bundle"] = json!([{"file": "missing.json"}]);
+            config["accessControl"]["repositories"] = json!({});
+        })
+        .await;
+    assert_eq!((&refused["mistakes"], &refused["config.generation"]), (&json!(2), &json!(1)), "{refused}");
+    for key in ["http.tls", "http.auth.spiffe.trustDomains[0].bundle[0]"] {
+        app.log.wait("the mistake is told", 0, |line| line["config.key"] == key && line["level"] == "ERROR").await;
+    }
+    assert_eq!(client.get("/v2/a/tags/list").await.error(), (404, "NAME_UNKNOWN".into()), "the old policy holds");
+    assert_eq!(app.metric("wharfinger_config_last_reload_applied").await, 0.0);
+    let unknown = app.reload(|config| config["htpp"] = json!({})).await;
+    assert!(unknown["message"].as_str().unwrap().contains("refused"), "{unknown}");
+
+    let applied = app.reload(|config| *config = good.clone()).await;
+    assert_eq!(applied["config.generation"], 2);
+    assert_eq!(app.metric("wharfinger_config_generation").await, 2.0);
+    assert_eq!(app.metric("wharfinger_config_last_reload_applied").await, 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_file_is_noticed_however_it_was_replaced() {
+    let pki = TestPki::new();
+    let mut setup = Setup::tls(&pki).allow("**", json!({"defaultPolicy": ["read"]}));
+    let with = |actions: Value| {
+        let mut config = setup.config.clone();
+        config["accessControl"]["repositories"]["**"]["defaultPolicy"] = actions;
+        config.to_string()
+    };
+    let texts = [with(json!([])), with(json!(["read"])), with(json!([]))];
+    setup.config = serde_json::from_str(&texts[1]).unwrap();
+    let app = setup.start().await;
+    let client = app.bearer(&pki.domain.jwt_svid("/a", AUDIENCE));
+    let path = app.setup.path("config.json");
+    let becomes = async |code: (u16, &str)| {
+        let waiting = async {
+            while client.get("/v2/a/tags/list").await.error() != (code.0, code.1.to_owned()) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, waiting).await.expect("it does not come to be");
+    };
+    becomes((404, "NAME_UNKNOWN")).await;
+    std::fs::write(&path, &texts[0]).unwrap();
+    becomes((403, "DENIED")).await;
+    app.setup.write("next.json", &texts[1]);
+    std::fs::rename(app.setup.path("next.json"), &path).unwrap();
+    becomes((404, "NAME_UNKNOWN")).await;
+    app.setup.write("linked.json", &texts[2]);
+    std::os::unix::fs::symlink("linked.json", app.setup.path("link")).unwrap();
+    std::fs::rename(app.setup.path("link"), &path).unwrap();
+    becomes((403, "DENIED")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_takes_a_restart_is_said_and_the_rest_counts() {
+    let pki = TestPki::new();
+    let mut app = two_domains(&pki).start().await;
+    let client = app.bearer(&pki.domain.jwt_svid("/a", AUDIENCE));
+    let applied = app
+        .reload(|config| {
+            config["storage"]["rootDirectory"] = "elsewhere".into();
+            config["http"]["port"] = 1.into();
+            config["accessControl"]["repositories"]["**"] = json!({"defaultPolicy": []});
+        })
+        .await;
+    assert_eq!(applied["config.generation"], 2);
+    for key in ["storage", "http.address, http.port"] {
+        app.log.wait("it takes a restart", 0, |line| line["config.key"] == key && line["level"] == "WARN").await;
+    }
+    assert_eq!(client.get("/v2/a/tags/list").await.error(), (403, "DENIED".into()));
+    assert!(!app.setup.path("elsewhere").exists());
+}

@@ -15,10 +15,10 @@
 )]
 
 mod bad_input;
+mod clients;
 mod commands;
 mod harness;
 mod helpers;
-mod image;
 mod memory;
 mod metrics;
 mod operations;

@@ -1,6 +1,6 @@
 //! Authorities, trust domains with their bundles, SVIDs and server certificates.
 
-use super::{Signer, now};
+use super::{AUDIENCE, Signer, now};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::{
@@ -38,9 +38,9 @@ impl Ca {
         Self { issuer: Issuer::new(params, key), der, pem }
     }
 
-    /// For a server on loopback.
+    /// For a server on loopback, by its addresses and by a name that only those know who are told.
     pub(crate) fn server(&self) -> Pair {
-        let mut params = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+        let mut params = CertificateParams::new(["localhost", "127.0.0.1", "::1", AUDIENCE].map(str::to_owned)).unwrap();
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         self.issue(params)
     }

@@ -1,0 +1,66 @@
+//! docker with a daemon of its own: its own data, its own containerd, and a mount namespace in which `/etc/docker` and `/etc/hosts`
+//! are the test's: the daemon looks for certificates nowhere else, and must find the registry by a name.
+
+use super::bench::{Bench, USER, finished};
+use super::daemon::Daemon;
+use super::{Client, Outcome, Way};
+
+pub(super) struct Docker {
+    // Before the home that it works in.
+    _daemon: Daemon,
+    bench: Bench,
+}
+
+impl Client for Docker {
+    const BY_NAME: bool = true;
+
+    async fn prepare(bench: Bench) -> Self {
+        bench.certificates(&format!("etc-docker/certs.d/{}", bench.host()));
+        bench.write("etc-docker/daemon.json", "{}");
+        bench.write("hosts", &format!("::1 {}\n", bench.host().split(':').next().unwrap()));
+        bench.write(".docker/config.json", &bench.docker_config(false));
+        bench.write("files/hello", "Hello from a test.\n");
+        let mut command = bench.command("unshare");
+        let script = r#"mkdir -p /etc/docker && mount --bind "$HOME/etc-docker" /etc/docker && mount --bind "$HOME/hosts" /etc/hosts && exec dockerd "$@""#;
+        command.args(["--mount", "sh", "-c", script, "dockerd", "--host", &socket(&bench)]);
+        command.args(["--iptables=false", "--ip6tables=false", "--bridge=none", "--storage-driver=vfs"]);
+        command.args(["--data-root", &bench.text_path("data"), "--exec-root", &bench.text_path("exec")]);
+        command.args(["--pidfile", &bench.text_path("docker.pid")]);
+        let daemon = Daemon::start(&bench, command, async || run(&bench, &["version"]).await.success).await;
+        Self { _daemon: daemon, bench }
+    }
+
+    async fn login(&self) {
+        let (bench, host) = (&self.bench, self.bench.host());
+        let outcome = match bench.way {
+            Way::Password => run(bench, &["login", "-u", USER, "-p", bench.token(), &host]).await,
+            Way::Helper => run(bench, &["login", &host]).await,
+            Way::Bearer | Way::IdentityToken | Way::Certificate | Way::Anonymous => return,
+        };
+        assert!(outcome.success && outcome.text.contains("Login Succeeded"), "docker login: {}", outcome.text);
+    }
+
+    async fn push(&self, repository: &str) -> Outcome {
+        let image = self.bench.image(repository);
+        let packed = self.bench.run("tar", &["-C", "files", "-cf", "files.tar", "hello"]).await;
+        assert!(packed.success, "tar: {}", packed.text);
+        let imported = run(&self.bench, &["import", "files.tar", &image]).await;
+        assert!(imported.success, "docker import: {}", imported.text);
+        run(&self.bench, &["push", &image]).await
+    }
+
+    async fn pull(&self, repository: &str) -> Outcome {
+        let image = self.bench.image(repository);
+        // What it has pushed it has. That there is nothing to remove is fine.
+        run(&self.bench, &["rmi", "--force", &image]).await;
+        run(&self.bench, &["pull", &image]).await
+    }
+}
+
+fn socket(bench: &Bench) -> String {
+    format!("unix://{}", bench.text_path("docker.sock"))
+}
+
+async fn run(bench: &Bench, arguments: &[&str]) -> Outcome {
+    finished(bench.command("docker").args(["--host", &socket(bench)]).args(arguments)).await
+}

@@ -1,0 +1,250 @@
+//! Every client, with every credential that it can carry, as its users would run it: it logs in, pushes to a repository that is nobody
+//! else's, and pulls that back; and without a credential it reads what is public and nothing else.
+//!
+//! [`MATRIX`] is what `docs/reference/clients.md` shows. A cell that says [`Cell::Works`] is walked by the client's test, and the row is
+//! printed when it is done.
+
+mod bench;
+mod containerd;
+mod cosign;
+mod crane;
+mod daemon;
+mod docker;
+mod helm;
+mod podman;
+mod regctl;
+mod skopeo;
+
+use bench::{Bench, Site};
+use serde_json::Value;
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What a client logs in with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Password,
+    Bearer,
+    IdentityToken,
+    Helper,
+    Certificate,
+    Anonymous,
+}
+
+const WAYS: [Way; 6] = [Way::Password, Way::Bearer, Way::IdentityToken, Way::Helper, Way::Certificate, Way::Anonymous];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cell {
+    Works,
+    /// And why.
+    Cannot(&'static str),
+}
+
+use Cell::{Cannot, Works};
+
+const LATER: Cell = Cannot("the registry mints no tokens yet");
+
+/// A client, the program that is run, and what it can do, in the order of [`WAYS`].
+struct Row {
+    client: &'static str,
+    programs: &'static [&'static str],
+    cells: [Cell; 6],
+}
+
+const MATRIX: &[Row] = &[
+    Row { client: "docker", programs: &["docker", "dockerd", "unshare"], cells: [Works, Works, LATER, Works, Works, LATER] },
+    Row {
+        client: "containerd (ctr)",
+        programs: &["ctr", "containerd"],
+        cells: [Works, Works, LATER, Cannot("ctr knows no helpers; the kubelet's plugin is the helper of containerd's CRI"), Works, LATER],
+    },
+    Row {
+        client: "podman",
+        programs: &["podman"],
+        cells: [Works, Cannot("podman does not read `registrytoken`"), LATER, Works, Works, LATER],
+    },
+    Row {
+        client: "buildah",
+        programs: &["buildah"],
+        cells: [Works, Cannot("buildah does not read `registrytoken`"), LATER, Works, Works, LATER],
+    },
+    Row { client: "skopeo", programs: &["skopeo"], cells: [Works, Works, LATER, Works, Works, LATER] },
+    Row {
+        client: "crane",
+        programs: &["crane"],
+        cells: [Works, Works, LATER, Works, Cannot("crane has no option for a client certificate"), LATER],
+    },
+    Row {
+        client: "regctl",
+        programs: &["regctl"],
+        cells: [Works, Cannot("regctl does not read `registrytoken`"), LATER, Works, Works, LATER],
+    },
+    Row { client: "helm", programs: &["helm"], cells: [Works, Works, LATER, Works, Works, LATER] },
+    Row { client: "cosign", programs: &["cosign"], cells: [Works, Works, LATER, Works, Works, LATER] },
+];
+
+/// What a client does. Each is made for one way and one home.
+trait Client: Sized {
+    /// See [`Site::start`].
+    const BY_NAME: bool = false;
+
+    async fn prepare(bench: Bench) -> Self;
+    /// What must be in the repository before its first push.
+    async fn before_push(&self, _repository: &str) {}
+    /// Its own login command, where it has one for this way.
+    async fn login(&self) {}
+    async fn push(&self, repository: &str) -> Outcome;
+    /// Into a place that has nothing of it yet.
+    async fn pull(&self, repository: &str) -> Outcome;
+}
+
+struct Outcome {
+    success: bool,
+    text: String,
+}
+
+macro_rules! clients {
+    ($($name:ident: $client:ty, $row:literal;)+) => {
+        $(#[tokio::test(flavor = "multi_thread")]
+        async fn $name() {
+            walk::<$client>($row).await;
+        })+
+    };
+}
+
+clients! {
+    docker_carries_everything: docker::Docker, "docker";
+    containerd_carries_everything_but_a_helper: containerd::Ctr, "containerd (ctr)";
+    podman_carries_everything_but_a_bearer_token: podman::Podman, "podman";
+    buildah_carries_everything_but_a_bearer_token: podman::Buildah, "buildah";
+    skopeo_carries_everything: skopeo::Skopeo, "skopeo";
+    crane_carries_everything_but_a_certificate: crane::Crane, "crane";
+    regctl_carries_everything_but_a_bearer_token: regctl::Regctl, "regctl";
+    helm_carries_everything: helm::Helm, "helm";
+    cosign_carries_everything: cosign::Cosign, "cosign";
+}
+
+async fn walk<C: Client>(client: &str) {
+    let row = MATRIX.iter().find(|row| row.client == client).expect("a row of the matrix");
+    if !row.programs.iter().all(|program| bench::is_installed(program)) {
+        return;
+    }
+    let site = Arc::new(Site::start(C::BY_NAME).await);
+    for (way, cell) in WAYS.into_iter().zip(row.cells) {
+        match (way, cell) {
+            (_, Cannot(_)) => {}
+            (Way::Anonymous, Works) => anonymous::<C>(&site).await,
+            (_, Works) => round_trip::<C>(&site, way).await,
+        }
+    }
+    // Not by a macro: its output is shown for failed tests only.
+    drop(writeln!(std::io::stderr(), "{}", printed(row)));
+}
+
+/// Login, push, pull, and the registry's own word for who it was.
+async fn round_trip<C: Client>(site: &Arc<Site>, way: Way) {
+    let client = C::prepare(Bench::new(site, way)).await;
+    let repository = &format!("team/{}", format!("{way:?}").to_lowercase());
+    client.before_push(repository).await;
+    let start = site.app.mark().await;
+    client.login().await;
+    done(way, "push", &client.push(repository).await);
+    site.was(start, "PUT", &format!("/v2/{repository}/manifests/"), way).await;
+    let mark = site.app.mark().await;
+    done(way, "pull", &client.pull(repository).await);
+    site.was(mark, "GET", &format!("/v2/{repository}/blobs/"), way).await;
+    let lines = site.app.log.since(start);
+    let token_requests: Vec<&Value> = lines.iter().filter(|line| line["http.path"] == "/v2/token").collect();
+    match way {
+        Way::Bearer | Way::Certificate => assert!(token_requests.is_empty(), "{way:?}: goes straight to the registry: {token_requests:#?}"),
+        Way::IdentityToken => {
+            let exchanged = token_requests.iter().any(|line| line["http.method"] == "POST" && line["http.status"] == 200);
+            assert!(exchanged, "{way:?}: is exchanged at the token endpoint: {token_requests:#?}");
+        }
+        Way::Password | Way::Helper | Way::Anonymous => assert!(!token_requests.is_empty(), "{way:?}: gets a token first"),
+    }
+}
+
+/// Reads the public repository, and beside it not the one that is not.
+async fn anonymous<C: Client>(site: &Arc<Site>) {
+    let (public, private) = ("public/app", "team/app");
+    let owner = C::prepare(Bench::new(site, Way::Password)).await;
+    owner.login().await;
+    for repository in [public, private] {
+        owner.before_push(repository).await;
+        done(Way::Anonymous, "push by its owner", &owner.push(repository).await);
+    }
+    drop(owner);
+    let client = C::prepare(Bench::new(site, Way::Anonymous)).await;
+    let mark = site.app.mark().await;
+    done(Way::Anonymous, "pull", &client.pull(public).await);
+    site.was(mark, "GET", &format!("/v2/{public}/blobs/"), Way::Anonymous).await;
+    let mark = site.app.mark().await;
+    let refused = client.pull(private).await;
+    assert!(!refused.success, "Anonymous: what is not public is not read: {}", refused.text);
+    for line in site.app.log.since(mark) {
+        let read = line["http.path"].as_str().is_some_and(|path| path.contains(private)) && line["http.status"] == 200;
+        assert!(!read, "{line}");
+    }
+}
+
+fn done(way: Way, step: &str, outcome: &Outcome) {
+    assert!(outcome.success, "{way:?}: {step}: {}", outcome.text);
+}
+
+/// `UPDATE_DOCS=1 cargo test --test it clients` writes it.
+#[test]
+fn the_documentation_shows_the_matrix() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference/clients.md");
+    let page = page();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, &page).unwrap();
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(found == page, "{} is out of date: run `UPDATE_DOCS=1 cargo test --test it clients`", path.display());
+}
+
+fn page() -> String {
+    let mut page = String::from(PAGE);
+    let mut notes = Vec::new();
+    for row in MATRIX {
+        let cells = row.cells.map(|cell| match cell {
+            Works => "yes".to_owned(),
+            Cannot(why) => {
+                let known = notes.iter().position(|note| *note == why).unwrap_or_else(|| {
+                    notes.push(why);
+                    notes.len() - 1
+                });
+                format!("no ({})", known + 1)
+            }
+        });
+        page += &format!("| {} | {} |\n", row.client, cells.join(" | "));
+    }
+    page += "\n";
+    for (n, note) in notes.iter().enumerate() {
+        page += &format!("{}. {note}\n", n + 1);
+    }
+    page
+}
+
+const PAGE: &str = "# What clients can carry
+
+<!-- Made by `UPDATE_DOCS=1 cargo test --test it clients`, whose tests walk every `yes` with the real client. -->
+
+A *password* is a token beside any username. A *bearer token* goes straight to the registry (`registrytoken` in docker's configuration, an option, or a
+header). An *identity token* is a token that the client exchanges at the token endpoint. The *helper* is `docker-credential-wharfinger`. A
+*certificate* is an X.509-SVID alone. *Anonymous* reads what is public beside what is not.
+
+| client | password | bearer token | identity token | helper | certificate | anonymous |
+|---|---|---|---|---|---|---|
+";
+
+/// One line of the run's output.
+fn printed(row: &Row) -> String {
+    let cells = WAYS.into_iter().zip(row.cells).map(|(way, cell)| match cell {
+        Works => format!("{way:?}: works"),
+        Cannot(_) => format!("{way:?}: -"),
+    });
+    format!("clients  {:16}  {}", row.client, cells.collect::<Vec<_>>().join("  "))
+}

@@ -23,14 +23,8 @@ pub(super) async fn begin(call: &Call, repository: &RepositoryName, body: Body) 
     let registry = &call.app.registry;
     let digest: Option<Digest> = call.query.get("digest").map(str::parse).transpose()?;
     if let Some(digest) = digest {
-        let upload = registry.start_upload(&permit, Some(digest.algorithm())).await?;
-        let range = whole(call)?;
-        let finished = registry.finish(&permit, readable(call, repository).as_ref(), &upload.id, range, &digest, stream(body)).await;
-        if finished.is_err() {
-            // Nobody was told its name. Another failure changes nothing: it expires.
-            let _ = registry.cancel(&permit, &upload.id).await;
-        }
-        return Ok(created(repository, &finished?));
+        let digest = registry.put_blob(&permit, readable(call, repository).as_ref(), whole(call)?, &digest, stream(body)).await?;
+        return Ok(created(repository, &digest));
     }
     let algorithm: Option<Algorithm> = call.query.get("digest-algorithm").map(str::parse).transpose()?;
     let upload = registry.start_upload(&permit, algorithm).await?;

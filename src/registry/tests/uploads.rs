@@ -238,6 +238,23 @@ async fn uploads_expire_a_day_after_their_last_chunk() {
 }
 
 #[tokio::test]
+async fn a_known_blob_that_comes_in_one_request_leaves_no_trace() {
+    let bench = Bench::new();
+    let digest = push_blob(&bench.registry, R, b"hello").await;
+    let before = bench.keys("").await;
+    let again = |content: &'static [u8]| {
+        let (registry, digest) = (bench.registry.clone(), digest.clone());
+        async move { registry.put_blob(&create(R), Some(&read(R)), chunk(0, 4), &digest, body(&[content])).await }
+    };
+    assert_eq!(again(b"hello").await.unwrap(), digest);
+    assert_eq!(bench.keys("").await, before);
+    assert!(matches!(again(b"jello").await, Err(Error::DigestMismatch { .. })));
+    assert!(matches!(again(b"hell").await, Err(Error::SizeMismatch)));
+    assert_eq!(bench.keys("").await, before);
+    assert_eq!(content(&bench.registry, R, &digest).await.unwrap(), "hello");
+}
+
+#[tokio::test]
 async fn a_known_blob_is_linked_and_not_stored_twice() {
     let bench = Bench::new();
     let digest = push_blob(&bench.registry, R, b"layer").await;

@@ -31,12 +31,7 @@ impl Registry {
         let lock = self.locks.take(id)?;
         let (version, session) = self.session(permit, id).await?;
         // Content that is here already is hashed, which proves that the client has it, and not written again.
-        let known = match readable {
-            Some(readable) if session.offset == 0 && readable.repository() == permit.repository() => {
-                self.is_known(readable, digest).await?
-            }
-            _ => false,
-        };
+        let known = session.offset == 0 && self.is_known_here(permit, readable, digest).await?;
         let (registry, repository) = (self.clone(), permit.repository().clone());
         let closing = Closing { registry, repository, id: id.clone(), digest: digest.clone(), version, known };
         self.detached(lock, async move {
@@ -47,6 +42,44 @@ impl Registry {
             }
         })
         .await
+    }
+
+    /// Takes a blob that comes in one request. What the caller can read here already (`readable`) is hashed, which proves that the
+    /// client has it, and nothing is written.
+    pub async fn put_blob(
+        &self,
+        permit: &Permit<Create>,
+        readable: Option<&Permit<Read>>,
+        range: Option<ContentRange>,
+        digest: &Digest,
+        mut body: Body,
+    ) -> Result<Digest, Error> {
+        if !self.is_known_here(permit, readable, digest).await? {
+            let upload = self.start_upload(permit, Some(digest.algorithm())).await?;
+            let finished = self.finish(permit, readable, &upload.id, range, digest, body).await;
+            if finished.is_err() {
+                // Nobody was told its name. Another failure changes nothing: it expires.
+                let _ = self.cancel(permit, &upload.id).await;
+            }
+            return finished;
+        }
+        check_range(range, 0)?;
+        let received = self.receive(None, Hasher::new(digest.algorithm()), &mut body, range.map(ContentRange::len)).await?;
+        received.end?;
+        let found = received.hasher.digest();
+        if found != *digest {
+            return Err(Error::DigestMismatch { expected: digest.clone(), found });
+        }
+        // Collected since: the client must send it again.
+        self.publish(permit.repository(), digest, None).await?.ok_or_else(contended)?;
+        Ok(found)
+    }
+
+    async fn is_known_here(&self, permit: &Permit<Create>, readable: Option<&Permit<Read>>, digest: &Digest) -> Result<bool, Error> {
+        match readable {
+            Some(readable) if readable.repository() == permit.repository() => self.is_known(readable, digest).await,
+            _ => Ok(false),
+        }
     }
 
     /// Hashes with another algorithm what was written so far.

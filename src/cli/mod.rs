@@ -8,17 +8,17 @@
 mod credential_provider;
 mod dev;
 mod docker_credential;
+mod logging;
 mod serve;
 mod verify;
 
-use crate::config::{self, Config, Level, Mistake};
+use crate::config::{self, Config, Mistake};
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 /// An OCI registry whose credentials are workload identities.
 #[derive(Parser)]
@@ -97,6 +97,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     });
     // Whatever still blocks (a read of a file, say) must not keep the process.
     runtime.shutdown_background();
+    logging::flush();
     ExitCode::from(code)
 }
 
@@ -143,20 +144,6 @@ fn say(text: &str) {
 
 fn say_error(text: &str) {
     drop(writeln!(std::io::stderr().lock(), "{text}"));
-}
-
-/// Logs JSON lines to standard error, at the configuration's level unless `RUST_LOG` says otherwise.
-fn start_logging(level: Level) {
-    let level = match level {
-        Level::Trace => "trace",
-        Level::Debug => "debug",
-        Level::Info => "info",
-        Level::Warn => "warn",
-        Level::Error => "error",
-    };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(format!("wharfinger={level},warn")));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).json().flatten_event(true);
-    drop(lines.try_init());
 }
 
 /// Resolves at SIGTERM or SIGINT. They are caught from this call on, not only once somebody waits.

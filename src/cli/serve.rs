@@ -1,6 +1,6 @@
 //! `wharfinger serve FILE`
 
-use super::{SUCCESS, fail, interrupted, load, mistaken, start_logging};
+use super::{SUCCESS, fail, interrupted, load, logging, mistaken};
 use crate::app::Registrar;
 use crate::clock::Clock;
 use std::path::Path;
@@ -10,7 +10,7 @@ pub(super) async fn run(file: &Path) -> u8 {
         Ok(config) => config,
         Err(code) => return code,
     };
-    start_logging(config.level);
+    logging::start(config.level);
     // Before the store is opened, so that no signal is lost and none ends it halfway.
     let shutdown = interrupted();
     let registrar = match Registrar::open(config, Some(file.to_owned()), Clock::system()).await {

@@ -5,7 +5,7 @@ mod folder;
 mod pki;
 mod report;
 
-use super::{FAILED, SUCCESS, fail, interrupted, load, mistaken, start_logging};
+use super::{FAILED, SUCCESS, fail, interrupted, load, logging, mistaken};
 use crate::app::Registrar;
 use crate::clock::Clock;
 use clap::Args;
@@ -37,7 +37,7 @@ pub(super) async fn run(options: &Options) -> u8 {
         Ok(config) => config,
         Err(code) => return code,
     };
-    start_logging(config.level);
+    logging::start(config.level);
     let registrar = match Registrar::open(config, None, clock.clone()).await {
         Ok(registrar) => registrar,
         Err(mistakes) => return mistaken(&file, mistakes),

@@ -138,7 +138,7 @@ impl Registrar {
             }
         };
         let registry = app.registry.clone();
-        let serving = server::run(listener, settings, http::router(app), clock.clone(), draining);
+        let serving = server::run(listener, settings, http::Endpoint::new(app), clock.clone(), draining);
         tokio::select! {
             () = serving => {}
             () = health => {}

@@ -16,6 +16,7 @@ use axum::response::Response;
 use http::header::{ALLOW, CONTENT_TYPE, ETAG, RANGE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::{Value, json};
+use std::any::Any;
 use std::borrow::Cow;
 
 /// What clients that cannot be judged, or not be served, now are told to wait.
@@ -93,6 +94,13 @@ impl Fault {
     pub(super) fn no_metrics() -> Self {
         let message = "policy does not allow you to read the metrics";
         Self::new(StatusCode::FORBIDDEN, ErrorCode::Denied, message).log("accessControl.metrics.users does not name this identity")
+    }
+
+    /// A handler ended with a panic, which is a bug.
+    pub(super) fn panicked(panic: &(dyn Any + Send)) -> Self {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+        let message = "the registry failed, which is a bug: its log has the reason";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, None, message).log(format_args!("a panic: {}", text.unwrap_or("without a text")))
     }
 
     pub(super) fn method_not_allowed(allowed: &'static str) -> Self {

@@ -12,9 +12,11 @@ use crate::limits::HEADER_BYTES;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
+use futures_util::FutureExt;
 use http::header::{AUTHORIZATION, ORIGIN, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -42,20 +44,23 @@ pub(super) async fn serve(app: App, request: Request) -> Response {
     }
     let live = app.live.load_full();
     let (method, path) = (parts.method.clone(), logged_path(&parts, route.as_ref().ok()));
-    let scope = route.as_ref().ok().and_then(|route| challenge::scope(route, &method));
     let mut who = Who::default();
     let tls = parts.extensions.get::<Connection>().is_some_and(|connection| connection.tls);
     let origin = authority::origin(&parts, tls, &live.external_urls);
 
     let outcome = match &origin {
         _ if header_bytes(&parts) > HEADER_BYTES => Err(Fault::header_too_large()),
-        Ok(_) => attend(&app, &live, route, parts, Measure::received(body), &mut who).await,
+        Ok(_) => {
+            let attended = AssertUnwindSafe(attend(&app, &live, &route, parts, Measure::received(body), &mut who)).catch_unwind().await;
+            attended.unwrap_or_else(|panic| Err(Fault::panicked(&*panic)))
+        }
         Err(invalid) => Err((*invalid).into()),
     };
     let (mut response, why) = match outcome {
         Ok(response) => (response, None),
         Err(mut fault) => {
             let why = fault.log.take();
+            let scope = route.as_ref().ok().and_then(|route| challenge::scope(route, &method));
             (refuse(fault.with_request_id(&id), &live, origin.as_ref().ok(), scope.as_deref()), why)
         }
     };
@@ -77,7 +82,7 @@ fn header_bytes(parts: &Parts) -> usize {
 async fn attend(
     app: &App,
     live: &Arc<Live>,
-    route: Result<Route, InvalidPath>,
+    route: &Result<Route, InvalidPath>,
     parts: Parts,
     body: Body,
     who: &mut Who,
@@ -96,7 +101,7 @@ async fn attend(
     let call = Call { app: app.clone(), live: live.clone(), identity, query: Query::parse(parts.uri.query()), parts, now };
     let outcome = match route {
         Ok(route) => handlers::answer(&call, route, body).await,
-        Err(invalid) => Err(Fault::path(invalid, matches!(call.parts.method, Method::PUT | Method::POST | Method::PATCH))),
+        Err(invalid) => Err(Fault::path(*invalid, matches!(call.parts.method, Method::PUT | Method::POST | Method::PATCH))),
     };
     outcome.map_err(|fault| if anonymous { fault.for_anonymous() } else { fault })
 }

@@ -28,8 +28,14 @@ use crate::registry::Registry;
 use crate::telemetry::Scrape;
 use axum::Router;
 use axum::extract::{Request, State};
+use axum::response::Response;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::task::{Context, Poll};
+use tower_service::Service;
 
 /// What every request needs. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -43,9 +49,29 @@ pub struct App {
     pub scrape: Scrape,
 }
 
-/// The registry. Expects a [`Connection`] in the extensions of every request.
-pub fn router(app: App) -> Router {
-    Router::new().fallback(async |State(app): State<App>, request: Request| auth::serve(app, request).await).with_state(app)
+/// The registry as a service. Expects a [`Connection`] in the extensions of every request.
+#[derive(Clone, Debug)]
+pub struct Endpoint(App);
+
+impl Endpoint {
+    #[must_use]
+    pub const fn new(app: App) -> Self {
+        Self(app)
+    }
+}
+
+impl Service<Request> for Endpoint {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        Box::pin(auth::serve(self.0.clone(), request).map(Ok))
+    }
 }
 
 /// Only `/livez`, `/readyz`, `/startupz` and `/metrics`, for a listener of their own that asks nobody for a credential.

@@ -93,7 +93,7 @@ impl Call {
     }
 }
 
-pub(super) async fn answer(call: &Call, route: Route, body: Body) -> Result<Response, Fault> {
+pub(super) async fn answer(call: &Call, route: &Route, body: Body) -> Result<Response, Fault> {
     match route {
         Route::Base => base::answer(call),
         Route::Catalog => catalog::answer(call).await,
@@ -101,13 +101,13 @@ pub(super) async fn answer(call: &Call, route: Route, body: Body) -> Result<Resp
         Route::Token => token::answer(call),
         Route::Metrics => metrics::answer(call),
         Route::Whoami => whoami::answer(call),
-        Route::Health(probe) => Ok(health::answer(probe, &call.app.ready, &call.parts.method)),
-        Route::Manifest(repository, reference) => manifests::answer(call, &repository, &reference, body).await,
-        Route::Blob(repository, digest) => blobs::answer(call, &repository, &digest).await,
-        Route::Uploads(repository) => uploads::begin(call, &repository, body).await,
-        Route::Upload(repository, id) => uploads::answer(call, &repository, &id, body).await,
-        Route::Tags(repository) => tags::answer(call, &repository).await,
-        Route::Referrers(repository, digest) => referrers::answer(call, &repository, &digest).await,
+        Route::Health(probe) => Ok(health::answer(*probe, &call.app.ready, &call.parts.method)),
+        Route::Manifest(repository, reference) => manifests::answer(call, repository, reference, body).await,
+        Route::Blob(repository, digest) => blobs::answer(call, repository, digest).await,
+        Route::Uploads(repository) => uploads::begin(call, repository, body).await,
+        Route::Upload(repository, id) => uploads::answer(call, repository, id, body).await,
+        Route::Tags(repository) => tags::answer(call, repository).await,
+        Route::Referrers(repository, digest) => referrers::answer(call, repository, digest).await,
     }
 }
 

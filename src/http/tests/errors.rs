@@ -82,3 +82,40 @@ async fn a_refusal_tells_the_id_that_the_log_has_too() {
     let nobody = site.get("/v2/").await;
     assert!(!nobody.text().contains("request"), "nothing was refused: {}", nobody.text());
 }
+
+/// A store of which every read is a bug.
+struct Panics;
+
+impl RecordStore for Panics {
+    fn get<'a>(&'a self, key: &'a str) -> storage::Answer<'a, Option<storage::Record>> {
+        panic!("no {key} for anybody")
+    }
+
+    fn create<'a>(&'a self, _: &'a str, _: Bytes) -> storage::Answer<'a, storage::Version> {
+        unreachable!()
+    }
+
+    fn swap<'a>(&'a self, _: &'a str, _: storage::Version, _: Bytes) -> storage::Answer<'a, storage::Version> {
+        unreachable!()
+    }
+
+    fn delete<'a>(&'a self, _: &'a str, _: storage::Version) -> storage::Answer<'a, ()> {
+        unreachable!()
+    }
+
+    fn list<'a>(&'a self, _: &'a str, _: &'a str, _: usize) -> storage::Answer<'a, Vec<String>> {
+        unreachable!()
+    }
+}
+
+#[tokio::test]
+async fn a_panic_is_500_with_a_body_and_not_the_end_of_the_connection() {
+    let mut site = Site::new();
+    let registry = Registry::new(Arc::new(Panics), Arc::new(Memory::new()), site.app.clock.clone());
+    site.endpoint = Endpoint::new(App { registry, ..site.app.clone() });
+    let answer = site.get("/v2/open/a/manifests/v1").await;
+    assert_eq!(answer.error(), (500, "UNKNOWN".into()));
+    assert_ne!(answer.header("x-request-id"), "");
+    assert!(!answer.text().contains("for anybody"), "what went wrong is for the log");
+    assert_eq!(site.get("/v2/open/a/manifests/v1").await.status, StatusCode::INTERNAL_SERVER_ERROR, "and it goes on");
+}

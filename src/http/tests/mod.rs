@@ -8,7 +8,7 @@ mod pull;
 mod push;
 mod whoami;
 
-use super::{App, Connection, Live, router};
+use super::{App, Connection, Endpoint, Live};
 use crate::access::{Action, Grant, PatternRules, Policy, Repositories, Rules};
 use crate::clock::{Clock, Timestamp};
 use crate::identity::{Authenticator, Issuer, Mapping, MappingSettings};
@@ -23,7 +23,6 @@ use crate::trust::jwt::testing::{Signer, key_set};
 use crate::trust::jwt::{Algorithm, OidcRules};
 use crate::trust::{Authorities, Slot};
 use arc_swap::ArcSwap;
-use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
@@ -47,7 +46,7 @@ const ALL: [Action; 4] = [Action::Read, Action::Create, Action::Update, Action::
 /// subject `builder`, and `secret/**` to nobody.
 struct Site {
     app: App,
-    router: Router,
+    endpoint: Endpoint,
     signer: Signer,
     keys: Arc<Slot<jwks::KeySet>>,
     /// Where a store on disk lies.
@@ -74,7 +73,7 @@ impl Site {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(Local::open(folder.path()).unwrap());
         site.app.registry = registry(store.clone(), store, &site.app.clock);
-        Self { router: router(site.app.clone()), _folder: Some(folder), ..site }
+        Self { endpoint: Endpoint::new(site.app.clone()), _folder: Some(folder), ..site }
     }
 
     fn with(repositories: Vec<(String, PatternRules)>) -> Self {
@@ -111,7 +110,7 @@ impl Site {
             ready: Arc::new(AtomicBool::new(true)),
             scrape: Scrape::default(),
         };
-        Self { router: router(app.clone()), app, signer, keys, _folder: None }
+        Self { endpoint: Endpoint::new(app.clone()), app, signer, keys, _folder: None }
     }
 
     /// A good token of `subject`.
@@ -122,7 +121,7 @@ impl Site {
     async fn send(&self, request: Builder, body: impl Into<Body>) -> Answer {
         let tls = Connection { peer: None, remote: ([127, 0, 0, 1], 1).into(), tls: true };
         let request = request.extension(tls).body(body.into()).unwrap();
-        Answer::read(self.router.clone().call(request).await.unwrap()).await
+        Answer::read(self.endpoint.clone().call(request).await.unwrap()).await
     }
 
     async fn get(&self, path: &str) -> Answer {

@@ -19,6 +19,7 @@ mod clients;
 mod commands;
 mod harness;
 mod helpers;
+mod image;
 mod memory;
 mod metrics;
 mod operations;

@@ -2,6 +2,7 @@
 
 mod agent;
 mod app;
+mod docker;
 mod http;
 mod image;
 mod issuer;
@@ -13,6 +14,7 @@ mod tools;
 
 pub(crate) use agent::Agent;
 pub(crate) use app::{Setup, TestApp, output};
+pub(crate) use docker::Docker;
 pub(crate) use http::{Answer, Client, raw};
 pub(crate) use image::{Layout, sha256};
 pub(crate) use issuer::TestIssuer;

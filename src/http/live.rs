@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use std::sync::Arc;
 
 /// One state of the configuration, complete and immutable.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Live {
     /// Counts reloads; for logs.
     pub generation: u64,

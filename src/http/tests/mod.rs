@@ -1,5 +1,6 @@
 //! Requests end to end: the real router, authenticator, policy and core over the store in memory.
 
+mod actions;
 mod bad_input;
 mod callers;
 mod conformance;

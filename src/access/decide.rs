@@ -61,16 +61,29 @@ fn allowed(
     repository: &RepositoryName,
     suffice: impl Fn(Actions) -> bool,
 ) -> Result<Actions, DeniedBy> {
-    let within = |scope: Option<&Scope>| scope.map_or(Actions::ALL, |scope| Actions::within(scope.rights(repository)));
     let granted = policy.granted(identity, repository).0;
-    let issued = granted.intersection(within(identity.cap()));
-    let asked = issued.intersection(within(identity.scope()));
+    let issued = granted.intersection(within(identity.cap(), repository));
+    let asked = issued.intersection(within(identity.scope(), repository));
     match (suffice(asked), suffice(issued), suffice(granted)) {
         (true, ..) => Ok(asked),
         (false, true, _) => Err(DeniedBy::Scope),
         (false, false, true) => Err(DeniedBy::Cap),
         (false, false, false) => Err(DeniedBy::Policy),
     }
+}
+
+/// What takes an action away that policy grants, if something does.
+pub(super) fn taken_away(action: Action, identity: &Identity, repository: &RepositoryName) -> Option<DeniedBy> {
+    let lacks = |scope: Option<&Scope>| !within(scope, repository).contains(action);
+    match (lacks(identity.cap()), lacks(identity.scope())) {
+        (true, _) => Some(DeniedBy::Cap),
+        (false, true) => Some(DeniedBy::Scope),
+        (false, false) => None,
+    }
+}
+
+fn within(scope: Option<&Scope>, repository: &RepositoryName) -> Actions {
+    scope.map_or(Actions::ALL, |scope| Actions::within(scope.rights(repository)))
 }
 
 /// This is not allowed.

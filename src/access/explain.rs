@@ -1,6 +1,7 @@
 //! Which rule decides: what [`super::decide()`] would say of each action, and why. For people who ask; nothing is permitted by it.
 
-use super::{Action, Policy};
+use super::decide::taken_away;
+use super::{Action, DeniedBy, Policy};
 use crate::identity::Identity;
 use crate::oci::RepositoryName;
 use std::fmt;
@@ -8,7 +9,8 @@ use std::fmt;
 /// What policy says of one identity and one repository.
 #[must_use]
 pub fn explain(policy: &Policy, identity: &Identity, repository: &RepositoryName) -> Explanation {
-    let mut actions = Action::ALL.map(|action| Explained { action, granted_by: None });
+    let explained = |action| Explained { action, granted_by: None, taken_by: taken_away(action, identity, repository) };
+    let mut actions = Action::ALL.map(explained);
     let pattern = policy.each_rule(identity, repository, |rule, granted| {
         for explained in &mut actions {
             if granted.contains(explained.action) {
@@ -34,6 +36,15 @@ pub struct Explained {
     pub action: Action,
     /// `None` if no rule does.
     pub granted_by: Option<Rule>,
+    /// What takes it away all the same: the credential's cap, or the token's scope.
+    pub taken_by: Option<DeniedBy>,
+}
+
+impl Explained {
+    #[must_use]
+    pub const fn is_allowed(&self) -> bool {
+        self.granted_by.is_some() && self.taken_by.is_none()
+    }
 }
 
 /// Where in `accessControl` something is granted.
@@ -55,13 +66,19 @@ impl Explanation {
     /// Why an action is allowed, or is not, in words that name the place in the configuration.
     #[must_use]
     pub fn reason(&self, action: Action) -> String {
-        let granted_by = self.actions.iter().find(|explained| explained.action == action).and_then(|explained| explained.granted_by);
-        match (granted_by, &self.pattern) {
+        let explained = self.actions.iter().find(|explained| explained.action == action);
+        let granted_by = explained.and_then(|explained| explained.granted_by);
+        let rule = match (granted_by, &self.pattern) {
             (Some(Rule::Admin), _) => "accessControl.adminPolicy".to_owned(),
             (Some(Rule::NoRules), _) => "there is no accessControl: whoever is authenticated may do everything".to_owned(),
             (Some(rule), Some(pattern)) => format!("accessControl.repositories[{pattern:?}].{rule}"),
             (None, Some(pattern)) => format!("accessControl.repositories[{pattern:?}] decides, and grants no {}", action.as_str()),
             (_, None) => "no pattern of accessControl.repositories matches".to_owned(),
+        };
+        match explained.and_then(|explained| explained.taken_by).filter(|_| granted_by.is_some()) {
+            Some(DeniedBy::Scope) => format!("{rule}, but the token was not asked for it"),
+            Some(_) => format!("{rule}, but the credential was issued for another repository"),
+            None => rule,
         }
     }
 }
@@ -83,7 +100,7 @@ impl fmt::Display for Rule {
 mod tests {
     use super::*;
     use crate::access::{Grant, PatternRules, Read, Rules, decide};
-    use crate::identity::Principal;
+    use crate::identity::{Principal, Scope};
     use Action::{Create, Delete, Read as R, Update};
 
     fn user(name: &str) -> Identity {
@@ -127,10 +144,14 @@ mod tests {
     #[test]
     fn an_explanation_grants_what_a_decision_does() {
         let policy = policy();
-        for who in [user("ann"), user("root"), user("eve"), Identity::anonymous()] {
+        let scoped = || user("ann").scoped(Scope::asked(["repository:app/x:pull"]));
+        let capped = user("ann").capped_for_test(Scope::asked(["repository:app:pull"]));
+        let said = explain(&policy, &scoped(), &"app".parse().unwrap()).reason(R);
+        assert_eq!(said, r#"accessControl.repositories["app/**"].defaultPolicy, but the token was not asked for it"#);
+        for who in [user("ann"), user("root"), user("eve"), Identity::anonymous(), scoped(), capped] {
             for repository in ["app", "app/x", "shut", "elsewhere"] {
                 let repository = repository.parse().unwrap();
-                let explained = explain(&policy, &who, &repository).actions[0].granted_by.is_some();
+                let explained = explain(&policy, &who, &repository).actions[0].is_allowed();
                 assert_eq!(explained, decide::<Read>(&policy, &who, &repository).is_ok(), "{who:?} {repository}");
             }
         }

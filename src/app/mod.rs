@@ -1,10 +1,13 @@
 //! Puts it all together: a [`Config`] becomes sources, an authenticator, a policy, a store, a registry and a server. Nothing here
 //! decides anything.
 
+mod evaluate;
 mod live;
 mod reload;
 mod sources;
 mod tls;
+
+pub use evaluate::{Evaluator, Verdict};
 
 use crate::clock::Clock;
 use crate::config::{Config, Mistake};

@@ -53,7 +53,7 @@ pub struct CertificateEntry {
 #[derive(Debug)]
 pub struct Authenticator {
     pub(super) issuers: Vec<Issuer>,
-    domains: Vec<Domain>,
+    pub(super) domains: Vec<Domain>,
     pub(super) certificates: Vec<CertificateEntry>,
     pub(super) minted: Option<Minted>,
     pub(super) passwords: Option<Arc<Htpasswd>>,
@@ -156,7 +156,7 @@ impl Authenticator {
     }
 
     /// Where a token belongs. Decided by what it says of itself, so that a forged one meets the keys of whom it names.
-    fn route(&self, token: &Unverified) -> Result<Route<'_>, Refused> {
+    pub(super) fn route(&self, token: &Unverified) -> Result<Route<'_>, Refused> {
         let issuer = token.issuer().unwrap_or_default();
         if let Some(minted) = self.minted.as_ref().filter(|minted| minted.rules.issuer == issuer) {
             return Ok(Route::Minted(minted));
@@ -194,7 +194,7 @@ impl Authenticator {
         Some(skipping().filter(|entry| entry.rules.issuer == first.rules.issuer).collect())
     }
 
-    async fn oidc_identity(&self, token: &Unverified, entries: &[&Issuer], now: Timestamp) -> Result<Identity, Reason> {
+    pub(super) async fn oidc_identity(&self, token: &Unverified, entries: &[&Issuer], now: Timestamp) -> Result<Identity, Reason> {
         let rules: Vec<_> = entries.iter().map(|entry| &entry.rules).collect();
         let keys = &entries.first().ok_or(Refused::UnknownIssuer)?.keys;
         let verified = jwt::verify_oidc(token, &rules, keys, now).await?;
@@ -233,12 +233,12 @@ impl Authenticator {
         let (identity, credential) = if leaf.claims_spiffe() {
             (self.x509_svid_identity(peer, leaf, now), CredentialType::X509Svid)
         } else {
-            (self.plain_identity(peer, leaf, now), CredentialType::X509)
+            (Self::plain_identity(&self.certificates, peer, leaf, now), CredentialType::X509)
         };
         identity.map_err(|why| why.with(evidence_of_certificate(leaf, credential)))
     }
 
-    fn x509_svid_identity(&self, peer: &Peer, leaf: &Leaf, now: Timestamp) -> Result<Identity, Reason> {
+    pub(super) fn x509_svid_identity(&self, peer: &Peer, leaf: &Leaf, now: Timestamp) -> Result<Identity, Reason> {
         let id = leaf.spiffe_id().map_err(Refused::Chain)?;
         let domain = self.domain(id.trust_domain()).ok_or(Refused::UnknownTrustDomain)?;
         let authorities = domain.x509.as_ref().ok_or(Refused::KindNotAccepted)?;
@@ -250,9 +250,9 @@ impl Authenticator {
 
     /// Each entry in order: a plain certificate names nobody whose business it is. One that nothing can be said of ends the
     /// search, since who somebody is must not depend on which authorities happen to be known.
-    fn plain_identity(&self, peer: &Peer, leaf: &Leaf, now: Timestamp) -> Result<Identity, Reason> {
+    pub(super) fn plain_identity(entries: &[CertificateEntry], peer: &Peer, leaf: &Leaf, now: Timestamp) -> Result<Identity, Reason> {
         let (mut untrusted, mut invalid) = (None, None);
-        for entry in &self.certificates {
+        for entry in entries {
             let chain = match peer.plain(&entry.authorities, now) {
                 Ok(chain) => chain,
                 Err(Verdict::Rejected(why)) => {
@@ -282,7 +282,7 @@ impl Authenticator {
     }
 }
 
-enum Route<'a> {
+pub(super) enum Route<'a> {
     Svid(&'a Domain),
     /// Entries of one issuer, at least one.
     Oidc(Vec<&'a Issuer>),
@@ -297,7 +297,7 @@ pub(super) enum Reason {
 }
 
 impl Reason {
-    fn with(self, evidence: Evidence) -> Failure {
+    pub(super) fn with(self, evidence: Evidence) -> Failure {
         match self {
             Self::Refused(reason) => evidence.refused(reason),
             Self::Undecidable(why) => evidence.undecidable(why),
@@ -329,7 +329,7 @@ impl From<Verdict> for Reason {
     }
 }
 
-async fn svid_identity(token: &Unverified, domain: &Domain, now: Timestamp) -> Result<Identity, Reason> {
+pub(super) async fn svid_identity(token: &Unverified, domain: &Domain, now: Timestamp) -> Result<Identity, Reason> {
     let keys = domain.jwt.as_ref().ok_or(Refused::KindNotAccepted)?;
     let verified = Arc::new(jwt::verify_svid(token, &domain.rules, keys, now).await?);
     Ok(token_identity(&verified, CredentialType::JwtSvid, &domain.mapping)?)

@@ -3,6 +3,7 @@
 
 mod authenticator;
 mod credential;
+mod explain;
 mod htpasswd;
 #[expect(clippy::module_inception, reason = "the concept that the module is named for")]
 mod identity;
@@ -16,6 +17,7 @@ mod token_server;
 
 pub use authenticator::{Authenticator, CertificateEntry, Domain, Issuer};
 pub use credential::Presented;
+pub use explain::{Entry, Tried};
 pub use htpasswd::{Htpasswd, InvalidHtpasswd};
 pub use identity::{CredentialType, Identity, Principal, Session};
 pub use mapping::{InvalidMapping, Mapping, MappingSettings};

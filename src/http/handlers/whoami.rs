@@ -37,7 +37,7 @@ fn described(explanation: &Explanation) -> Value {
     let actions: Map<String, Value> = explanation
         .actions
         .iter()
-        .map(|explained| (explained.action.as_str().to_owned(), action(explained.action, explained.granted_by.is_some())))
+        .map(|explained| (explained.action.as_str().to_owned(), action(explained.action, explained.is_allowed())))
         .collect();
     json!({"repository": explanation.repository.as_str(), "actions": actions})
 }

@@ -13,7 +13,7 @@ async fn everybody_is_told_who_they_are_and_until_when() {
     assert_eq!(answer.header("cache-control"), "no-store");
     let told = answer.json();
     assert_eq!((&told["username"], &told["credential"]), (&json!(username), &json!("oidc")));
-    assert_eq!(told["principal"], format!("oidc {ISSUER} builder"));
+    assert_eq!(told["principal"], format!("oidc {ISSUER:?} \"builder\""));
     assert_eq!((&told["claims"]["sub"], &told["claims"]["aud"]), (&json!("builder"), &json!(["registry"])));
     assert_eq!((&told["groups"], &told["access"]), (&json!([]), &Value::Null));
     assert_eq!(told["expiresIn"], 300);

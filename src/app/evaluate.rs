@@ -1,0 +1,96 @@
+//! A configuration's own word about a credential, without serving: the same sources, authenticator and policy as a registry's. Opens no
+//! store and writes nothing.
+
+use super::live::live;
+use super::sources::Sources;
+use crate::access::{Explanation, explain};
+use crate::clock::Clock;
+use crate::config::{Config, Mistake};
+use crate::http::Live;
+use crate::identity::{Entry, Failure, Identity, Presented, Tried};
+use crate::oci::RepositoryName;
+use std::time::Duration;
+
+/// A configuration that is ready to judge. Its sources run until it is dropped.
+#[derive(Debug)]
+pub struct Evaluator {
+    live: Live,
+    clock: Clock,
+    /// Entries by their keys, as the configuration has them, and whom each is for.
+    issuers: Vec<(String, String)>,
+    trust_domains: Vec<(String, String)>,
+    _sources: Sources,
+}
+
+/// What the configuration says of one credential.
+#[derive(Debug)]
+pub struct Verdict {
+    pub tried: Vec<Tried>,
+    pub outcome: Result<Identity, Failure>,
+}
+
+impl Evaluator {
+    /// Needs a tokio runtime. Returns every mistake.
+    pub fn open(config: Config, clock: Clock) -> Result<Self, Vec<Mistake>> {
+        let issuers = config.issuers.iter().map(|entry| (entry.key.clone(), entry.rules.issuer.clone())).collect();
+        let trust_domains = config.domains.iter().map(|entry| (entry.key.clone(), entry.name().to_string())).collect();
+        let mut sources = Sources::new(clock.clone());
+        let opened = sources.open(config.issuers, config.domains, config.workload_api.as_deref());
+        if !opened.mistakes.is_empty() {
+            return Err(opened.mistakes);
+        }
+        sources.install(opened.running);
+        let live = live(1, opened.issuers, opened.domains, config.policy, config.service, config.external_urls);
+        Ok(Self { live, clock, issuers, trust_domains, _sources: sources })
+    }
+
+    /// Asks as often as it takes for sources on the network to answer, and not for long.
+    pub async fn judge(&self, presented: &Presented<'_>) -> Verdict {
+        let asking = async {
+            loop {
+                let outcome = self.live.authenticator.authenticate(presented, self.clock.now()).await;
+                if !matches!(outcome, Err(Failure::Undecidable { .. })) {
+                    return outcome;
+                }
+                tokio::time::sleep(BETWEEN).await;
+            }
+        };
+        let decided = tokio::time::timeout(PATIENCE, asking).await.ok();
+        let tried = self.live.authenticator.tried(presented, self.clock.now()).await;
+        let outcome = match decided {
+            Some(outcome) => outcome,
+            None => self.live.authenticator.authenticate(presented, self.clock.now()).await,
+        };
+        Verdict { tried, outcome }
+    }
+
+    #[must_use]
+    pub fn access(&self, identity: &Identity, repository: &RepositoryName) -> Explanation {
+        explain(&self.live.policy, identity, repository)
+    }
+
+    /// How long an identity is good for.
+    #[must_use]
+    pub fn left(&self, identity: &Identity) -> Duration {
+        identity.valid_until().since(self.clock.now())
+    }
+
+    /// As in `http.auth.bearer.oidc[0] (https://issuer.example.org)`.
+    #[must_use]
+    pub fn place(&self, entry: Entry) -> String {
+        let named = |list: &[(String, String)], at: usize| list.get(at).map_or_else(String::new, |(key, whose)| format!("{key} ({whose})"));
+        match entry {
+            Entry::Issuer(at) => named(&self.issuers, at),
+            Entry::TrustDomain(at) => named(&self.trust_domains, at),
+            Entry::Certificate(at) => format!("http.auth.x509[{at}]"),
+        }
+    }
+
+    /// Every issuer and trust domain that there is, for whoever came with another.
+    pub fn places(&self) -> impl Iterator<Item = String> {
+        self.issuers.iter().chain(&self.trust_domains).map(|(key, whose)| format!("{key} ({whose})"))
+    }
+}
+
+const BETWEEN: Duration = Duration::from_millis(100);
+const PATIENCE: Duration = Duration::from_secs(15);

@@ -55,6 +55,8 @@ fn the_commands_are_what_the_program_says() {
         &["serve", "--help"],
         &["verify", "--help"],
         &["dev", "--help"],
+        &["explain", "--help"],
+        &["login-check", "--help"],
         &["docker-credential", "--help"],
         &["credential-provider", "--help"],
     ] {

@@ -8,7 +8,9 @@
 mod credential_provider;
 mod dev;
 mod docker_credential;
+mod explain;
 mod logging;
+mod login_check;
 mod serve;
 mod verify;
 
@@ -49,6 +51,16 @@ enum Command {
     /// Serve a registry with a throw-away trust domain on loopback, and push and pull through it once
     #[command(after_help = "Examples:\n  wharfinger dev\n  wharfinger dev --folder /tmp/registry --port 0 --once")]
     Dev(dev::Options),
+    /// Say why a credential is somebody or nobody, and what it may do, by the word of a configuration file
+    #[command(
+        after_help = "Examples:\n  wharfinger explain config.yaml --token-file token\n  wharfinger explain config.yaml --cert svid.pem --repository team/app --action create\n\nIt verifies with the sources that the file names, so it needs what the registry needs to reach them.\nExit codes: 0 it is somebody (and may do ACTION), 1 it is not, 2 wrong arguments or configuration."
+    )]
+    Explain(explain::Options),
+    /// Try every way in that clients know against a running registry, and say what to change
+    #[command(
+        after_help = "Examples:\n  wharfinger login-check registry.example.org\n  wharfinger login-check localhost:5000 --ca ca.pem --token-file token --cert svid.pem --key svid.key --repository team/app\n\nNo secret is printed. Exit codes: 0 nothing is to be changed, 1 something is, 2 wrong arguments."
+    )]
+    LoginCheck(login_check::Options),
     /// Hand this workload's token to docker, podman, skopeo, crane, helm and others, as their credential helper
     #[command(
         after_help = "Clients run it as docker-credential-wharfinger: put the binary, or a link to it, on the PATH under this name.\n\nExample:\n  echo registry.example.org | wharfinger docker-credential get"
@@ -68,6 +80,8 @@ const EXAMPLES: &str = "Examples:
   wharfinger dev                   try it: a registry of its own, with a real push and pull
   wharfinger verify config.yaml    every mistake of a configuration at once
   wharfinger serve config.yaml     serve
+  wharfinger explain config.yaml --token-file token     why a token is refused
+  wharfinger login-check registry.example.org           what clients meet
 
 Exit codes: 0 success, 1 it ran and failed, 2 wrong arguments or configuration.";
 
@@ -91,6 +105,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Command::Serve { file } => serve::run(&file).await,
             Command::Verify { file } => verify::run(&file),
             Command::Dev(options) => dev::run(&options).await,
+            Command::Explain(options) => explain::run(options).await,
+            Command::LoginCheck(options) => login_check::run(options).await,
             Command::DockerCredential { verb } => docker_credential::run(verb).await,
             Command::CredentialProvider => credential_provider::run().await,
         }

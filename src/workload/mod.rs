@@ -9,6 +9,7 @@ mod github;
 mod handed;
 mod host;
 pub mod kubelet;
+pub mod login_check;
 mod settings;
 mod source;
 mod surroundings;

@@ -17,9 +17,11 @@
 mod bad_input;
 mod clients;
 mod commands;
+mod explain;
 mod harness;
 mod helpers;
 mod image;
+mod login_check;
 mod memory;
 mod metrics;
 mod operations;

@@ -1,0 +1,172 @@
+//! `wharfinger explain FILE`: why a credential is somebody or nobody, and what it may do, by the configuration's own word.
+
+use super::{FAILED, SUCCESS, WRONG, load, mistaken, say, say_error};
+use crate::access::Action;
+use crate::app::Evaluator;
+use crate::clock::Clock;
+use crate::identity::{Evidence, Failure, Identity, Peer, Presented, Refusal, Refused};
+use crate::oci::RepositoryName;
+use crate::secret::Secret;
+use clap::Args;
+use pki_types::CertificateDer;
+use pki_types::pem::PemObject as _;
+use std::path::{Path, PathBuf};
+
+#[derive(Args)]
+pub(super) struct Options {
+    /// The configuration, in YAML or JSON
+    file: PathBuf,
+    #[command(flatten)]
+    credential: Credential,
+    /// Say also what it may do in this repository, and which rule says so
+    #[arg(long, visible_alias = "repo", value_name = "NAME")]
+    repository: Option<String>,
+    /// End with 1 unless it may do this there
+    #[arg(long, value_name = "ACTION", requires = "repository", value_parser = ["read", "create", "update", "delete"])]
+    action: Option<String>,
+}
+
+/// Exactly one.
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+struct Credential {
+    /// An OIDC ID token or a JWT-SVID. Others on this machine can see it here: rather use --token-file
+    #[arg(long)]
+    token: Option<String>,
+    /// A file with the token
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// A client certificate with its intermediates, in PEM; its key is not needed
+    #[arg(long, value_name = "FILE")]
+    cert: Option<PathBuf>,
+}
+
+/// What is presented.
+enum Given {
+    Token(Secret),
+    Certificate(Peer),
+}
+
+pub(super) async fn run(options: Options) -> u8 {
+    let Options { file, credential, repository, action } = options;
+    let repository = match repository.as_deref().map(str::parse::<RepositoryName>).transpose() {
+        Ok(repository) => repository,
+        Err(why) => return wrong(&format!("--repository: {why}")),
+    };
+    let given = match credential.read() {
+        Ok(given) => given,
+        Err(why) => return wrong(&why),
+    };
+    let config = match load(&file) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    let evaluator = match Evaluator::open(config, Clock::system()) {
+        Ok(evaluator) => evaluator,
+        Err(mistakes) => return mistaken(&file, mistakes),
+    };
+    let identity = match identify(&evaluator, &given).await {
+        Ok(identity) => identity,
+        Err(code) => return code,
+    };
+    let wanted = Action::ALL.into_iter().find(|known| Some(known.as_str()) == action.as_deref());
+    match repository {
+        Some(repository) => tell_access(&evaluator, &identity, &repository, wanted),
+        None => SUCCESS,
+    }
+}
+
+impl Credential {
+    fn read(self) -> Result<Given, String> {
+        let read = |path: &Path| std::fs::read(path).map_err(|why| format!("{}: {why}", path.display()));
+        match self {
+            Self { token: Some(token), .. } => Ok(Given::Token(Secret::new(token.trim()))),
+            Self { token_file: Some(path), .. } => {
+                let text = String::from_utf8(read(&path)?).map_err(|_| format!("{}: holds no token", path.display()))?;
+                Ok(Given::Token(Secret::new(text.trim())))
+            }
+            Self { cert: Some(path), .. } => {
+                let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(&path)?).collect();
+                let chain = chain.ok().filter(|chain| !chain.is_empty());
+                chain
+                    .map(|chain| Given::Certificate(Peer::new(chain)))
+                    .ok_or_else(|| format!("{}: holds no PEM certificate", path.display()))
+            }
+            Self { .. } => Err("give --token, --token-file or --cert".to_owned()),
+        }
+    }
+}
+
+async fn identify(evaluator: &Evaluator, given: &Given) -> Result<Identity, u8> {
+    let header;
+    let presented = match given {
+        Given::Token(token) => {
+            header = format!("Bearer {}", token.expose());
+            Presented { authorization: vec![header.as_bytes()], peer: None, ambient: true }
+        }
+        Given::Certificate(peer) => Presented { authorization: Vec::new(), peer: Some(peer), ambient: true },
+    };
+    let verdict = evaluator.judge(&presented).await;
+    for tried in &verdict.tried {
+        let place = evaluator.place(tried.entry);
+        match &tried.outcome {
+            Ok(_) => say(&format!("entry        {place}: accepts it")),
+            Err(Failure::Refused(Refusal { reason, .. })) => say(&format!("entry        {place}: refuses it: {reason}")),
+            Err(Failure::Undecidable { why, .. }) => say(&format!("entry        {place}: cannot tell: {why}")),
+        }
+    }
+    let failure = match verdict.outcome {
+        Ok(identity) => {
+            tell_identity(evaluator, &identity);
+            return Ok(identity);
+        }
+        Err(failure) => failure,
+    };
+    match &failure {
+        Failure::Refused(Refusal { reason, evidence }) => {
+            say_evidence(evidence);
+            say(&format!("refused      {reason}"));
+            if matches!(reason, Refused::UnknownIssuer | Refused::UnknownTrustDomain) {
+                evaluator.places().for_each(|place| say(&format!("configured   {place}")));
+            }
+        }
+        Failure::Undecidable { why, evidence } => {
+            say_evidence(evidence);
+            say(&format!("undecided    {why}"));
+        }
+    }
+    Err(FAILED)
+}
+
+fn say_evidence(evidence: &Evidence) {
+    let text = evidence.to_string();
+    if !text.is_empty() {
+        say(&format!("credential  {text}"));
+    }
+}
+
+fn tell_identity(evaluator: &Evaluator, identity: &Identity) {
+    let groups = if identity.groups().is_empty() { "none".to_owned() } else { identity.groups().join(", ") };
+    say(&format!("credential   {}", identity.credential()));
+    say(&format!("username     {}", identity.username()));
+    say(&format!("groups       {groups}"));
+    say(&format!("principal    {}", identity.principal()));
+    say(&format!("good until   {} ({} s)", identity.valid_until(), evaluator.left(identity).as_secs()));
+    say(&format!("claims       {}", serde_json::Value::Object(identity.claims().clone())));
+}
+
+fn tell_access(evaluator: &Evaluator, identity: &Identity, repository: &RepositoryName, wanted: Option<Action>) -> u8 {
+    let explanation = evaluator.access(identity, repository);
+    say(&format!("repository   {repository}"));
+    for explained in &explanation.actions {
+        let word = if explained.is_allowed() { "yes" } else { "no " };
+        say(&format!("  {:10} {word}  {}", explained.action.as_str(), explanation.reason(explained.action)));
+    }
+    let refused = explanation.actions.iter().any(|explained| Some(explained.action) == wanted && !explained.is_allowed());
+    if refused { FAILED } else { SUCCESS }
+}
+
+fn wrong(why: &str) -> u8 {
+    say_error(&format!("error: {why}"));
+    WRONG
+}

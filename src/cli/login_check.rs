@@ -1,0 +1,92 @@
+//! `wharfinger login-check HOST`: what clients meet at a running registry, and what to change.
+
+use super::{FAILED, SUCCESS, WRONG, say, say_error};
+use crate::clock::Clock;
+use crate::oci::RepositoryName;
+use crate::secret::Secret;
+use crate::workload::login_check::{self, Credentials, Probe};
+use crate::workload::{RegistryHost, Surroundings, Workload};
+use clap::Args;
+use std::path::{Path, PathBuf};
+
+#[derive(Args)]
+pub(super) struct Options {
+    /// The registry as clients call it, as registry.example.org:5000
+    host: String,
+    /// A file with the token to try; without it, what the credential helper would hand over here
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// The client certificate to try, in PEM
+    #[arg(long, value_name = "FILE", requires = "key")]
+    cert: Option<PathBuf>,
+    /// The certificate's private key, in PEM
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+    /// The authorities of the registry's own certificate, in PEM, instead of the system's
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// The registry has no TLS
+    #[arg(long, conflicts_with_all = ["ca", "cert"])]
+    plain_http: bool,
+    /// Say also whether this repository can be read
+    #[arg(long, visible_alias = "repo", value_name = "NAME")]
+    repository: Option<String>,
+}
+
+pub(super) async fn run(options: Options) -> u8 {
+    let prepared = match prepare(&options) {
+        Ok(prepared) => prepared,
+        Err(why) => {
+            say_error(&format!("error: {why}"));
+            return WRONG;
+        }
+    };
+    let Prepared { host, probe, repository, token } = prepared;
+    let token = match token {
+        Some(token) => Some(token),
+        None => match helper(&host).await {
+            Ok(token) => token,
+            Err(why) => {
+                say_error(&format!("warning: the credential helper has no token for {host}: {why}"));
+                None
+            }
+        },
+    };
+    let credentials = Credentials { token, certificate: options.cert.is_some() };
+    let good = login_check::check(&host, &probe, &credentials, repository.as_ref(), |line| say(&line.to_string())).await;
+    if good { SUCCESS } else { FAILED }
+}
+
+struct Prepared {
+    host: RegistryHost,
+    probe: Probe,
+    repository: Option<RepositoryName>,
+    token: Option<Secret>,
+}
+
+fn prepare(options: &Options) -> Result<Prepared, String> {
+    let host: RegistryHost = options.host.parse().map_err(|why| format!("{}: {why}", options.host))?;
+    let repository = options.repository.as_deref().map(str::parse).transpose().map_err(|why| format!("--repository: {why}"))?;
+    let token = options.token_file.as_deref().map(read).transpose()?;
+    let token = token.map(|text| Secret::new(String::from_utf8_lossy(&text).trim()));
+    let authorities = options.ca.as_deref().map(read).transpose()?;
+    let certificate = match (&options.cert, &options.key) {
+        (Some(cert), Some(key)) => Some([read(cert)?, b"\n".to_vec(), read(key)?].concat()),
+        _ => None,
+    };
+    let probe = Probe::new(&host, options.plain_http, authorities.as_deref(), certificate.as_deref()).map_err(|why| why.to_string())?;
+    Ok(Prepared { host, probe, repository, token })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    std::fs::read(path).map_err(|why| format!("{}: {why}", path.display()))
+}
+
+async fn helper(host: &RegistryHost) -> Result<Option<Secret>, String> {
+    let workload = Workload::find(Surroundings::of_process(), Clock::system()).map_err(|why| why.to_string())?;
+    let handed = workload.token(host).await.map_err(|why| why.to_string())?;
+    Ok(handed.map(|handed| {
+        say(&format!("note  the token: from {}", handed.place));
+        handed.secret
+    }))
+}

@@ -1,0 +1,56 @@
+//! What people read: one finding, what it means for clients, and what to change.
+
+use std::fmt;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Good,
+    /// True and perhaps not what was meant.
+    Note,
+    Bad,
+    /// Not tried.
+    Skipped,
+}
+
+/// Never has a secret in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    pub verdict: Verdict,
+    /// What was tried, and in brackets the clients that do it.
+    pub what: String,
+    /// What the registry answered.
+    pub found: String,
+    /// What to change, where something is bad.
+    pub fix: Option<String>,
+}
+
+impl Line {
+    pub(super) fn good(what: impl Into<String>, found: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Good, what: what.into(), found: found.into(), fix: None }
+    }
+
+    pub(super) fn note(what: impl Into<String>, found: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Note, what: what.into(), found: found.into(), fix: None }
+    }
+
+    pub(super) fn bad(what: impl Into<String>, found: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Bad, what: what.into(), found: found.into(), fix: Some(fix.into()) }
+    }
+
+    pub(super) fn skipped(what: impl Into<String>, found: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Skipped, what: what.into(), found: found.into(), fix: None }
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = match self.verdict {
+            Verdict::Good => "ok  ",
+            Verdict::Note => "note",
+            Verdict::Bad => "FAIL",
+            Verdict::Skipped => "skip",
+        };
+        write!(f, "{verdict}  {}: {}", self.what, self.found)?;
+        self.fix.iter().try_for_each(|fix| write!(f, "\n      fix: {fix}"))
+    }
+}

@@ -1,0 +1,161 @@
+//! Asks a registry as a client would: no redirects, bounded time, a bounded answer.
+
+use super::super::RegistryHost;
+use http::{HeaderMap, Method};
+use reqwest::redirect::Policy;
+use reqwest::{Certificate, Client, Identity, Url};
+use std::error::Error as _;
+use std::time::Duration;
+
+/// Two clients of one registry: one as anybody, one with a certificate if there is one.
+#[derive(Debug)]
+pub struct Probe {
+    base: Url,
+    plain: Client,
+    certified: Client,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidProbe {
+    #[error("the certificate authorities are no PEM certificates")]
+    Authorities,
+    #[error("the certificate and its key are no PEM of a certificate and a private key that fit")]
+    Certificate,
+    #[error("the host is none that a URL can have")]
+    Host,
+    #[error("no client could be made: {0}")]
+    Client(String),
+}
+
+impl Probe {
+    /// `authorities` and `certificate` (with its key behind it) in PEM. Without authorities the system's count.
+    pub fn new(
+        host: &RegistryHost,
+        plain_http: bool,
+        authorities: Option<&[u8]>,
+        certificate: Option<&[u8]>,
+    ) -> Result<Self, InvalidProbe> {
+        let scheme = if plain_http { "http" } else { "https" };
+        let base = Url::parse(&format!("{scheme}://{host}")).map_err(|_| InvalidProbe::Host)?;
+        let authorities = authorities.map(|pem| Certificate::from_pem_bundle(pem).map_err(|_| InvalidProbe::Authorities)).transpose()?;
+        let builder = || {
+            let builder = Client::builder().redirect(Policy::none()).timeout(PATIENCE).no_proxy();
+            match &authorities {
+                Some(authorities) => builder.tls_certs_only(authorities.clone()),
+                // Nothing to verify, and a minimal container may have no authorities at all.
+                None if plain_http => builder.tls_certs_only([]),
+                None => builder,
+            }
+        };
+        let failed = |why: reqwest::Error| InvalidProbe::Client(causes(&why));
+        let identity = certificate.map(|pem| Identity::from_pem(pem).map_err(|_| InvalidProbe::Certificate)).transpose()?;
+        let certified = match identity {
+            Some(identity) => builder().identity(identity),
+            None => builder(),
+        };
+        Ok(Self { base, plain: builder().build().map_err(failed)?, certified: certified.build().map_err(failed)? })
+    }
+
+    /// `path` begins with a slash.
+    pub(super) fn url(&self, path: &str) -> Url {
+        let mut url = self.base.clone();
+        url.set_path(path);
+        url
+    }
+
+    /// Scheme and authority, as a client writes them.
+    pub(super) fn origin(&self) -> Url {
+        self.base.clone()
+    }
+
+    pub(super) async fn ask(&self, ask: Ask) -> Outcome {
+        let client = if ask.certified { &self.certified } else { &self.plain };
+        let mut request = client.request(ask.method, ask.url);
+        request = match ask.authorization {
+            Some(Authorization::Bearer(token)) => request.bearer_auth(token),
+            Some(Authorization::Basic(user, password)) => request.basic_auth(user, Some(password)),
+            None => request,
+        };
+        if let Some(form) = ask.form {
+            let mut body = self.base.clone();
+            body.query_pairs_mut().clear().extend_pairs(form);
+            let body = body.query().unwrap_or_default().to_owned();
+            request = request.header("content-type", "application/x-www-form-urlencoded").body(body);
+        }
+        let failed = |why: reqwest::Error| Unanswered(causes(&why.without_url()));
+        let mut response = request.send().await.map_err(failed)?;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(failed)? {
+            body.extend_from_slice(&chunk);
+            if body.len() > LARGEST_BODY {
+                break;
+            }
+        }
+        Ok(Answer { status, headers, body })
+    }
+}
+
+pub(super) type Outcome = Result<Answer, Unanswered>;
+
+/// Why there was no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Unanswered(pub(super) String);
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Vec<u8>,
+}
+
+/// One request.
+pub(super) struct Ask {
+    method: Method,
+    url: Url,
+    authorization: Option<Authorization>,
+    form: Option<Vec<(&'static str, String)>>,
+    certified: bool,
+}
+
+enum Authorization {
+    Bearer(String),
+    Basic(String, String),
+}
+
+impl Ask {
+    pub(super) const fn get(url: Url) -> Self {
+        Self { method: Method::GET, url, authorization: None, form: None, certified: false }
+    }
+
+    pub(super) const fn post(url: Url, form: Vec<(&'static str, String)>) -> Self {
+        Self { method: Method::POST, url, authorization: None, form: Some(form), certified: false }
+    }
+
+    pub(super) fn bearer(self, token: &str) -> Self {
+        Self { authorization: Some(Authorization::Bearer(token.to_owned())), ..self }
+    }
+
+    pub(super) fn basic(self, user: &str, password: &str) -> Self {
+        Self { authorization: Some(Authorization::Basic(user.to_owned(), password.to_owned())), ..self }
+    }
+
+    pub(super) fn with_certificate(self) -> Self {
+        Self { certified: true, ..self }
+    }
+}
+
+/// The first cause says what, the last says why.
+fn causes(why: &reqwest::Error) -> String {
+    let mut text = why.to_string();
+    let mut source = why.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Clients read no longer answer from a token endpoint.
+const LARGEST_BODY: usize = 64 * 1024;

@@ -1,0 +1,128 @@
+//! `wharfinger explain`: the same verdict as the registry's, with the entry and the rule that it comes from.
+
+use crate::harness::{AUDIENCE, Setup, TestIssuer, TestPki, output};
+use serde_json::json;
+
+/// The exit code and what is said of a credential in a file.
+fn explained(setup: &Setup, credential: &str, rest: &[&str]) -> (i32, String) {
+    let file = setup.file();
+    let arguments = [&["explain", file.to_str().unwrap(), credential], rest].concat();
+    let (code, out, err) = output(&arguments, setup.folder.path());
+    (code, out + &err)
+}
+
+fn has(text: &str, said: &[&str]) {
+    for said in said {
+        assert!(text.contains(said), "expected {said} in:\n{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_told_with_its_entry_its_identity_and_its_rights() {
+    let pki = TestPki::new();
+    let issuer = TestIssuer::start(&pki.servers).await;
+    let policies = json!({"policies": [{"users": ["ann"], "actions": ["read"]}]});
+    let mut setup = Setup::tls(&pki).issuer(&issuer, &pki).allow("team/**", policies);
+    let mapping = json!({
+        "validations": [{"expression": "claims.sub != 'mallory'", "message": "mallory is not welcome"}],
+        "username": "claims.sub",
+        "groups": "['dev']",
+    });
+    let mut first = setup.config["http"]["auth"]["bearer"]["oidc"][0].clone();
+    first["audiences"] = json!(["another.test"]);
+    setup.config["http"]["auth"]["bearer"]["oidc"][0]["claimMapping"] = mapping;
+    let second = setup.config["http"]["auth"]["bearer"]["oidc"][0].clone();
+    setup.config["http"]["auth"]["bearer"]["oidc"] = json!([first, second]);
+    setup.write("ann", &issuer.token("ann"));
+    let (code, said) = explained(&setup, "--token-file=ann", &["--repo", "team/app", "--action", "read"]);
+    assert_eq!(code, 0, "{said}");
+    has(
+        &said,
+        &[
+            &format!("http.auth.bearer.oidc[0] ({}): refuses it: ", issuer.url),
+            "another.test",
+            &format!("http.auth.bearer.oidc[1] ({}): accepts it", issuer.url),
+            "credential   oidc\n",
+            "username     ann\n",
+            "groups       dev\n",
+            r#""sub":"ann""#,
+            r#"read       yes  accessControl.repositories["team/**"].policies[0]"#,
+            r#"create     no   accessControl.repositories["team/**"] decides, and grants no create"#,
+        ],
+    );
+    assert_eq!(explained(&setup, "--token-file=ann", &["--repo", "team/app", "--action", "create"]).0, 1);
+    assert!(!setup.path("store").exists(), "explain opens no store");
+
+    setup.write("mallory", &issuer.token("mallory"));
+    let (code, said) = explained(&setup, "--token-file=mallory", &[]);
+    assert_eq!(code, 1, "{said}");
+    has(&said, &["oidc[1]", "mallory is not welcome", "refused      "]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_is_told_who_is_configured_and_nobody_the_token() {
+    let pki = TestPki::new();
+    let setup = Setup::tls(&pki);
+    let id = "/ns/ci/sa/builder";
+    for (token, said) in [
+        (pki.domain.jwt_svid(id, "another.test"), vec!["trustDomains[0] (prod.test): refuses it: ", "another.test", AUDIENCE]),
+        (pki.foreign.jwt_svid(id, AUDIENCE), vec!["trust domain", "configured   http.auth.spiffe.trustDomains[0] (prod.test)"]),
+        ("aaa.bbb.qqzz".to_owned(), vec!["refused      "]),
+    ] {
+        setup.write("token", &token);
+        let (code, text) = explained(&setup, "--token-file=token", &[]);
+        assert_eq!(code, 1, "{text}");
+        has(&text, &said);
+        let signature = token.rsplit('.').next().unwrap();
+        assert!(!text.contains(&token) && !text.contains(signature), "{text}");
+    }
+    let token = pki.domain.jwt_svid(id, AUDIENCE);
+    let (code, text) = explained(&setup, "--token", &[&token]);
+    assert_eq!(code, 0, "{text}");
+    assert!(!text.contains(token.rsplit('.').next().unwrap()), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_is_judged_without_its_key() {
+    let pki = TestPki::new();
+    let setup = Setup::tls(&pki);
+    setup.write("svid.pem", &pki.domain.x509_svid("/ns/ci/sa/builder").certificate);
+    setup.write("other.pem", &pki.foreign.ca.svid("spiffe://prod.test/ns/ci/sa/builder").certificate);
+    let (code, said) = explained(&setup, "--cert=svid.pem", &[]);
+    assert_eq!(code, 0, "{said}");
+    has(&said, &["trustDomains[0] (prod.test): accepts it", "credential   x509-svid", "username     spiffe://prod.test/ns/ci/sa/builder"]);
+    let (code, said) = explained(&setup, "--cert=other.pem", &[]);
+    assert_eq!(code, 1, "{said}");
+    has(&said, &["trustDomains[0] (prod.test): refuses it: "]);
+    for wrong in [&["--cert=nothing.pem"][..], &[], &["--cert=svid.pem", "--token=x"], &["--cert=svid.pem", "--repo=Team"]] {
+        let file = setup.file();
+        let (code, _, err) = output(&[&["explain", file.to_str().unwrap()], wrong].concat(), setup.folder.path());
+        assert_eq!(code, 2, "{wrong:?}: {err}");
+    }
+}
+
+/// What explain says of a token is what the registry does with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_has_the_same_reason_in_the_log_under_the_id_that_the_client_is_told() {
+    let pki = TestPki::new();
+    let setup = Setup::tls(&pki);
+    let token = pki.domain.jwt_svid("/ns/ci/sa/builder", "another.test");
+    setup.write("token", &token);
+    let said = explained(&setup, "--token-file=token", &[]).1;
+    let app = setup.start().await;
+    let answer = app.bearer(&token).get("/v2/").await;
+    let id = answer.header("x-request-id");
+    let message = answer.json()["errors"][0]["message"].as_str().unwrap().to_owned();
+    assert!(message.ends_with(&format!("(request {id})")), "{message}");
+    let line = app.log.wait("why", 0, |line| line["request.id"] == id && line["http.status"] == 401).await;
+    let why = line["why"].as_str().unwrap();
+    assert!(said.contains(&format!("refused      {why}")), "{why} is not in {said}");
+}
+
+#[test]
+fn what_the_configuration_lacks_is_told_first() {
+    let setup = Setup::plain();
+    setup.write("config.yaml", "http: {prot: 1}\n");
+    let (code, _, err) = output(&["explain", "config.yaml", "--token", "x"], setup.folder.path());
+    assert!(code == 2 && err.contains("did you mean port?"), "{err}");
+}

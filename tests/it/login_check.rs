@@ -1,0 +1,123 @@
+//! `wharfinger login-check` against real registries: ours, and one that does what clients stumble over.
+
+use crate::harness::{AUDIENCE, Agent, Program, Setup, TestApp, TestIssuer, TestPki};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+use std::convert::Infallible;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+
+/// Its program, with the registry's authority in `ca.pem`.
+fn program(app: &TestApp) -> Program {
+    let program = Program::named("wharfinger");
+    program.write("ca.pem", app.authority().unwrap());
+    program
+}
+
+fn line<'a>(said: &'a str, begin: &str) -> &'a str {
+    said.lines().find(|line| line.contains(begin)).unwrap_or_else(|| panic!("no line says {begin}:\n{said}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_that_ours_offers_is_found_good_with_a_token_and_a_certificate() {
+    let pki = TestPki::new();
+    let issuer = TestIssuer::start(&pki.servers).await;
+    let policies = json!({"defaultPolicy": ["read"]});
+    let app = Setup::tls(&pki).issuer(&issuer, &pki).allow("team/**", policies).start().await;
+    let (token, pair) = (issuer.token("ann"), pki.domain.x509_svid("/ns/ci/sa/builder"));
+    let program = program(&app);
+    program.write("token", &token);
+    program.write("svid.pem", &pair.certificate);
+    program.write("svid.key", &pair.key);
+    let host = app.host();
+    let arguments = ["login-check", &host, "--ca=ca.pem", "--token-file=token", "--cert=svid.pem", "--key=svid.key", "--repo=team/app"];
+    let (code, said, err) = program.run(&arguments, "").await;
+    assert_eq!((code, err.as_str()), (0, ""), "{said}");
+    for good in [
+        "GET /v2/ without a credential",
+        "the token as bearer token",
+        "the token as password, without the token endpoint",
+        "GET token with the token as password",
+        "the client certificate alone",
+        "reading team/app:",
+    ] {
+        assert!(line(&said, good).starts_with("ok "), "{said}");
+    }
+    assert!(said.contains(&format!("who you are there: {} (oidc)", issuer.username("ann"))), "{said}");
+    assert!(said.contains("who you are there: spiffe://prod.test/ns/ci/sa/builder (x509-svid)"), "{said}");
+    assert!(line(&said, "reading team/app without a credential").starts_with("note"), "{said}");
+    assert!(!said.contains(&token) && !said.contains(token.rsplit('.').next().unwrap()), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_is_told_with_the_registrys_own_words_and_request_id() {
+    let pki = TestPki::new();
+    let app = Setup::tls(&pki).allow("team/**", json!({})).start().await;
+    let program = program(&app);
+    let host = app.host();
+    program.write("token", &pki.domain.jwt_svid("/a", "another.test"));
+    let (code, said, _) = program.run(&["login-check", &host, "--ca=ca.pem", "--token-file=token"], "").await;
+    assert_eq!(code, 1, "{said}");
+    let refused = line(&said, "the token as bearer token");
+    assert!(refused.starts_with("FAIL") && refused.contains("401: ") && refused.contains("(request "), "{said}");
+    assert!(said.contains("      fix: "), "{said}");
+    program.write("token", &pki.domain.jwt_svid("/a", AUDIENCE));
+    let (code, said, _) = program.run(&["login-check", &host, "--ca=ca.pem", "--token-file=token", "--repo=team/app"], "").await;
+    assert_eq!(code, 1, "{said}");
+    assert!(line(&said, "reading team/app:").starts_with("FAIL"), "{said}");
+    let (code, said, _) = program.run(&["login-check", &host], "").await;
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("no answer: ") && said.contains("--ca FILE"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_token_file_the_helpers_token_is_tried() {
+    let pki = TestPki::new();
+    let app = Setup::tls(&pki).start().await;
+    let program = program(&app);
+    let agent = Agent::start(Arc::new(pki.domain), "/ns/ci/sa/builder");
+    let settings = json!({"registries": {app.host(): {"audience": AUDIENCE, "from": {"workloadAPI": {"address": agent.address}}}}});
+    let host = app.host();
+    let (code, said, _) = program.run(&["login-check", &host, "--ca=ca.pem"], "").await;
+    assert_eq!(code, 0, "{said}");
+    assert!(line(&said, "every way in with a token").starts_with("skip"), "{said}");
+    program.write(".config/wharfinger/credentials.yaml", &settings.to_string());
+    let (code, said, _) = program.run(&["login-check", &host, "--ca=ca.pem"], "").await;
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("the token: from the Workload API") && said.contains("spiffe://prod.test/ns/ci/sa/builder (jwt-svid)"), "{said}");
+}
+
+/// A registry behind a proxy that tells clients to go to an address of its own, with Basic beside it.
+async fn careless() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let service = service_fn(async |_: Request<Incoming>| {
+                let challenge = r#"Bearer realm="http://pod-1.cluster.local:8080/token",service="r""#;
+                let answer = Response::builder().status(401).header("www-authenticate", challenge);
+                Ok::<_, Infallible>(answer.header("www-authenticate", "Basic realm=\"r\"").body(Full::<Bytes>::default()).unwrap())
+            });
+            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    host
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_clients_stumble_over_is_found_with_what_to_change() {
+    let host = careless().await;
+    let program = Program::named("wharfinger");
+    let (code, said, _) = program.run(&["login-check", &host, "--plain-http"], "").await;
+    assert_eq!(code, 1, "{said}");
+    let first = line(&said, "GET /v2/ without a credential");
+    assert!(first.starts_with("FAIL") && first.contains("2 challenges"), "{said}");
+    for wrong in [&["login-check", "a b"][..], &["login-check", &host, "--cert=x"], &["login-check", &host, "--token-file=nowhere"]] {
+        assert_eq!(program.run(wrong, "").await.0, 2, "{wrong:?}");
+    }
+}

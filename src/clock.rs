@@ -3,8 +3,8 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// Milliseconds since the Unix epoch. May lie before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -80,7 +80,7 @@ pub struct Clock(Source);
 #[derive(Clone)]
 enum Source {
     System,
-    Manual(Arc<AtomicI64>),
+    Manual(Arc<watch::Sender<Timestamp>>),
 }
 
 impl Clock {
@@ -93,7 +93,7 @@ impl Clock {
     /// A clock that stands still until it is set.
     #[must_use]
     pub fn manual(start: Timestamp) -> (Self, ManualClock) {
-        let at = Arc::new(AtomicI64::new(start.0));
+        let at = Arc::new(watch::Sender::new(start));
         (Self(Source::Manual(at.clone())), ManualClock(at))
     }
 
@@ -101,11 +101,19 @@ impl Clock {
     #[expect(clippy::disallowed_methods, reason = "this is the one place that asks the operating system for the time")]
     pub fn now(&self) -> Timestamp {
         match &self.0 {
-            Source::Manual(at) => Timestamp(at.load(Ordering::SeqCst)),
+            Source::Manual(at) => *at.borrow(),
             Source::System => match std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH) {
                 Ok(after) => Timestamp(millis(after)),
                 Err(before) => Timestamp(-millis(before.duration())),
             },
+        }
+    }
+
+    /// Returns when it is `at`; with a manual clock, when that was set to `at` or later.
+    pub async fn reach(&self, at: Timestamp) {
+        match &self.0 {
+            Source::System => tokio::time::sleep(at.since(self.now())).await,
+            Source::Manual(hand) => drop(hand.subscribe().wait_for(|now| *now >= at).await),
         }
     }
 }
@@ -121,15 +129,15 @@ impl fmt::Debug for Clock {
 
 /// Moves the clock it was made with.
 #[derive(Clone, Debug)]
-pub struct ManualClock(Arc<AtomicI64>);
+pub struct ManualClock(Arc<watch::Sender<Timestamp>>);
 
 impl ManualClock {
     pub fn set(&self, now: Timestamp) {
-        self.0.store(now.0, Ordering::SeqCst);
+        self.0.send_replace(now);
     }
 
     pub fn advance(&self, by: Duration) {
-        self.0.fetch_add(millis(by), Ordering::SeqCst);
+        self.0.send_modify(|now| *now = now.plus(by));
     }
 }
 
@@ -163,5 +171,17 @@ mod tests {
         hand.advance(Duration::from_secs(5));
         assert_eq!(clock.now(), Timestamp::from_secs(105));
         assert_eq!(clock.now().since(Timestamp::from_secs(100)), Duration::from_secs(5));
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_time_goes_on_when_it_is_reached() {
+        let (clock, hand) = Clock::manual(Timestamp::from_secs(100));
+        let waiting = tokio::spawn(async move { clock.reach(Timestamp::from_secs(105)).await });
+        hand.advance(Duration::from_secs(4));
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        hand.advance(Duration::from_secs(1));
+        waiting.await.unwrap();
+        Clock::system().reach(Timestamp::from_secs(0)).await;
     }
 }

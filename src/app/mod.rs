@@ -16,6 +16,7 @@ use crate::registry::Registry;
 use crate::server::{self, Tls};
 use crate::storage::local::Local;
 use crate::telemetry::{self, Scrape};
+use crate::trust::LastGood;
 use arc_swap::ArcSwap;
 use live::live;
 use reload::{Fixed, Reload, in_force};
@@ -33,7 +34,7 @@ use tokio::net::TcpListener;
 /// a key in a file that cannot be used is one.
 pub fn check(config: Config, clock: &Clock) -> Result<(), Vec<Mistake>> {
     let own = config.workload_api.clone().filter(|_| config.tls.as_ref().is_some_and(|tls| tls.svid));
-    let mut opened = Sources::new(clock.clone()).open(config.issuers, config.domains, config.workload_api.as_deref());
+    let mut opened = Sources::new(clock.clone(), None).open(config.issuers, config.domains, config.workload_api.as_deref());
     opened.mistakes.append(&mut opened.skipped);
     opened.mistakes.extend(own.and_then(|address| Own::check(&address).err()));
     opened.mistakes.extend(config.tls.and_then(|tls| prepare(tls).err()).into_iter().flatten());
@@ -55,7 +56,7 @@ impl Registrar {
         telemetry::install();
         let fixed = Fixed::of(&config);
         let own_address = config.workload_api.clone().filter(|_| config.tls.as_ref().is_some_and(|tls| tls.svid));
-        let mut sources = Sources::new(clock.clone());
+        let mut sources = Sources::new(clock.clone(), Some(LastGood::new(&config.state_directory)));
         let opened = sources.open(config.issuers, config.domains, config.workload_api.as_deref());
         let mut mistakes = opened.mistakes;
         let live = live(1, opened.issuers, opened.domains, config.policy, config.service, config.external_urls);

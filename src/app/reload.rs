@@ -32,6 +32,7 @@ pub(super) struct Fixed {
     listen: Listen,
     health: Option<Listen>,
     storage: PathBuf,
+    state_directory: PathBuf,
     tls: bool,
     level: Level,
 }
@@ -42,6 +43,7 @@ impl Fixed {
             listen: config.listen.clone(),
             health: config.health.clone(),
             storage: config.storage.clone(),
+            state_directory: config.state_directory.clone(),
             tls: config.tls.is_some(),
             level: config.level,
         }
@@ -53,6 +55,7 @@ impl Fixed {
             ("http.address, http.port", self.listen != other.listen),
             ("http.health", self.health != other.health),
             ("storage", self.storage != other.storage),
+            ("stateDirectory", self.state_directory != other.state_directory),
             ("http.tls (whether there is TLS)", self.tls != other.tls),
             ("log.level", self.level != other.level),
         ];

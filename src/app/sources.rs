@@ -5,8 +5,10 @@ use super::WATCH_EVERY;
 use crate::clock::Clock;
 use crate::config::{DomainConfig, DomainSource, IssuerConfig, IssuerKeys, Mistake};
 use crate::identity::{Domain, Issuer};
-use crate::trust::Authorities;
-use crate::trust::source::{self, CaSource, Following, Format, OidcSettings, Source, SourceError, WorkloadApi};
+use crate::trust::source::{
+    self, CaSource, EndpointProfile, FederationSettings, Following, Format, OidcSettings, Source, SourceError, WorkloadApi,
+};
+use crate::trust::{Authorities, LastGood};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -14,6 +16,8 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) struct Sources {
     clock: Clock,
+    /// Absent for `verify`, which writes nothing.
+    last_good: Option<Arc<LastGood>>,
     running: Running,
 }
 
@@ -38,8 +42,9 @@ pub(super) struct Opened {
 }
 
 impl Sources {
-    pub(super) fn new(clock: Clock) -> Self {
-        Self { clock, running: Running::default() }
+    /// Keeps what network sources say in `last_good`.
+    pub(super) fn new(clock: Clock, last_good: Option<Arc<LastGood>>) -> Self {
+        Self { clock, last_good, running: Running::default() }
     }
 
     /// What these entries need. Asks nobody on the network, changes nothing that runs, and starts nothing.
@@ -74,6 +79,7 @@ enum Wanted {
     File(PathBuf, Format),
     Inline { name: String, text: String, format: Format },
     WorkloadApi(String, Following),
+    Federation(FederationSettings),
 }
 
 struct Opening<'a> {
@@ -120,11 +126,27 @@ impl Opening<'_> {
         }
     }
 
+    /// The same: what vouches for an endpoint is read when it is needed.
+    fn files_of_federation(&mut self, key: &str, settings: &FederationSettings) {
+        let (name, checked) = match &settings.profile {
+            EndpointProfile::Web { ca } => ("certificateAuthorityFile", ca.as_ref().map_or(Ok(()), CaSource::check)),
+            EndpointProfile::Spiffe { bootstrap, .. } => ("bootstrapFile", source::check_bootstrap(bootstrap)),
+        };
+        if let Err(why) = checked {
+            self.skipped.push(Mistake::new(format!("{key}.{name}"), why.to_string()));
+        }
+    }
+
     fn domain(&mut self, config: DomainConfig) -> Domain {
         let (mut x509, mut jwt) = (Vec::new(), Vec::new());
         for (i, source) in config.sources.iter().enumerate() {
             let key = format!("{}.bundle[{i}]", config.key);
             let Some(wanted) = self.wanted(&key, source, &config) else { continue };
+            match &wanted {
+                Wanted::Oidc(settings) => self.files_of_fetching(&format!("{key}.oidcIssuer"), settings),
+                Wanted::Federation(settings) => self.files_of_federation(&format!("{key}.endpoint"), settings),
+                _ => {}
+            }
             let Some(source) = self.source(&key, wanted) else { continue };
             x509.extend(source.x509());
             jwt.extend(source.jwt());
@@ -158,6 +180,9 @@ impl Opening<'_> {
             DomainSource::JwksFile(path) => Wanted::File(path.clone(), Format::Jwks),
             DomainSource::Inline(text) => inline(text, Format::SpiffeBundleOrPem),
             DomainSource::Jwks(text) => inline(text, Format::Jwks),
+            DomainSource::BundleMapFile(path) => Wanted::File(path.clone(), Format::BundleMap(domain.name().clone())),
+            DomainSource::OidcIssuer(settings) => Wanted::Oidc(settings.clone()),
+            DomainSource::Endpoint(settings) => Wanted::Federation(settings.clone()),
         })
     }
 
@@ -188,9 +213,10 @@ impl Opening<'_> {
     fn create(&mut self, wanted: &Wanted) -> Result<Source, SourceError> {
         let clock = &self.sources.clock;
         match wanted {
-            Wanted::Oidc(settings) => Ok(source::oidc(settings.clone(), clock.clone())),
-            Wanted::File(path, format) => source::file(path, *format, clock.clone(), WATCH_EVERY),
-            Wanted::Inline { name, text, format } => source::inline(name, text.as_bytes(), *format, clock.now()),
+            Wanted::Oidc(settings) => Ok(source::oidc(settings.clone(), clock.clone(), self.sources.last_good.as_ref())),
+            Wanted::Federation(settings) => Ok(source::federation(settings.clone(), clock.clone(), self.sources.last_good.as_ref())),
+            Wanted::File(path, format) => source::file(path, format.clone(), clock.clone(), WATCH_EVERY),
+            Wanted::Inline { name, text, format } => source::inline(name, text.as_bytes(), format, clock.now()),
             Wanted::WorkloadApi(address, following) => {
                 self.keep_workload_api(address);
                 let found = self.running.workload_api(address);
@@ -270,14 +296,15 @@ mod tests {
         for name in ["one", "two", "three"] {
             std::fs::write(folder.path().join(format!("{name}.jwks")), r#"{"keys":[]}"#).unwrap();
         }
-        let mut sources = Sources::new(Clock::system());
+        let mut sources = Sources::new(Clock::system(), None);
         let open = |sources: &Sources, names| sources.open(Vec::new(), domains(folder.path(), names).domains, None);
         let first = open(&sources, &["one", "two"]);
         let before = generations(&first);
         sources.install(first.running);
         let weak: Vec<_> = sources.running.sources.iter().map(|(_, source)| Arc::downgrade(source)).collect();
 
-        let broken = open(&sources, &["missing", "three"]);
+        std::fs::write(folder.path().join("broken.jwks"), "{").unwrap();
+        let broken = open(&sources, &["broken", "three"]);
         assert_eq!(broken.mistakes.len(), 1);
         drop(broken);
         assert!(weak.iter().all(|source| source.upgrade().is_some()), "what was refused harms nothing");

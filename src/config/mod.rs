@@ -11,7 +11,7 @@ mod reference;
 mod schema;
 mod values;
 
-pub use build::{Config, DomainConfig, DomainSource, IssuerConfig, IssuerKeys, Listen};
+pub use build::{Config, DomainConfig, DomainSource, Environment, IssuerConfig, IssuerKeys, Listen};
 pub use raw::Level;
 pub use reference::reference;
 
@@ -61,22 +61,28 @@ impl fmt::Display for Invalid {
 
 impl std::error::Error for Invalid {}
 
-/// Reads and checks a file. Relative paths in it are taken from the file's own folder. Opens no other file and no connection.
+/// Reads and checks a file. Relative paths in it are taken from the file's own folder. Opens no connection and no
+/// other file, but for the pod's token where an issuer is to be found in it.
 pub fn load(file: &Path) -> Result<Config, Invalid> {
     let invalid = |mistakes| Invalid { file: file.to_owned(), mistakes };
     let text = std::fs::read_to_string(file).map_err(|why| invalid(vec![Mistake::new("", format!("cannot be read: {why}"))]))?;
     let folder = file.parent().unwrap_or(Path::new("."));
-    parse(&text, folder, std::env::var("SPIFFE_ENDPOINT_SOCKET").ok()).map_err(invalid)
+    parse_in(&text, folder, Environment::of_process()).map_err(invalid)
 }
 
 /// Checks a configuration's text. `folder` is what relative paths start from, `endpoint_socket` the Workload API's default address.
 pub fn parse(text: &str, folder: &Path, endpoint_socket: Option<String>) -> Result<Config, Vec<Mistake>> {
+    parse_in(text, folder, Environment { endpoint_socket, ..Environment::default() })
+}
+
+/// The same in a whole environment.
+pub fn parse_in(text: &str, folder: &Path, environment: Environment) -> Result<Config, Vec<Mistake>> {
     let mut document = document::read(text)?;
     let mut mistakes = Vec::new();
     let warnings = not_built::strip(&mut document, &mut mistakes);
     schema::check::<raw::File>(&mut document, &mut mistakes);
     let built = match serde_json::from_value(document) {
-        Ok(raw) => build::build(raw, &build::Surroundings { folder, endpoint_socket }, warnings),
+        Ok(raw) => build::build(raw, &build::Surroundings { folder, environment }, warnings),
         Err(_) if !mistakes.is_empty() => Err(Vec::new()),
         Err(why) => Err(vec![Mistake::new("", why.to_string())]),
     };

@@ -133,8 +133,12 @@ pub struct Bearer {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Oidc {
-    /// The issuer, exactly as it stands in the token's `iss`.
-    pub issuer: String,
+    /// The issuer, exactly as it stands in the token's `iss`. Required unless `type` finds it.
+    pub issuer: Option<String>,
+    /// `kubernetes`: this registry's own cluster. What is not given is found by itself: the issuer in the pod's token, the key set at the
+    /// API server (`jwksURL`), its CA, and the pod's token to fetch it with (`bearerTokenFile`).
+    #[serde(rename = "type")]
+    pub kind: Option<IssuerType>,
     /// The audiences, of which a token must name at least one. At least one is required.
     #[serde(default)]
     pub audiences: Vec<String>,
@@ -154,6 +158,11 @@ pub struct Oidc {
     pub jwks_file: Option<PathBuf>,
     /// A file with a bearer token that is sent to fetch keys, as Kubernetes asks for. Read again at each fetch.
     pub bearer_token_file: Option<PathBuf>,
+    /// More origins, as `https://host:port`, that the bearer token may be sent to. Those of `issuer`, `discoveryURL` and `jwksURL` may always.
+    #[serde(default)]
+    pub bearer_token_origins: Vec<String>,
+    /// An HTTP proxy to fetch keys through, as `http://proxy.example.org:3128`. Default: the environment's `HTTPS_PROXY` and so on.
+    pub proxy: Option<String>,
     /// The signature algorithms that are accepted. Default: every asymmetric one that fits the key.
     pub algorithms: Option<Vec<String>>,
     /// The longest life a token may have, measured from `iat`. Default: no bound.
@@ -166,6 +175,13 @@ pub struct Oidc {
     pub single_audience: Option<bool>,
     /// From claims to username and groups. Default username: `claims.iss + '/' + claims.sub`.
     pub claim_mapping: Option<ClaimMapping>,
+}
+
+/// `http.auth.bearer.oidc[].type`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum IssuerType {
+    Kubernetes,
 }
 
 /// `claimMapping`: CEL over `claims`, `vars` and `credential`.
@@ -231,7 +247,7 @@ pub struct Domain {
     pub bundle: Vec<BundleSource>,
     /// How far clocks may differ. Default `30s`.
     pub clock_skew: Option<String>,
-    /// How long the Workload API's answer serves after its last sign of life. Default `24h`.
+    /// How long what came over the network serves after it was last confirmed, whichever source it came from. Default `24h`.
     pub max_stale: Option<String>,
     /// What a PermissionDenied of the Workload API does to the bundle it gave before: `withdraw` it (the default), at once if it ends an
     /// open stream and after 30 s if it meets new attempts; or `retain` it, as if the agent were away.
@@ -273,6 +289,75 @@ pub struct BundleSource {
     pub jwks_file: Option<PathBuf>,
     /// What `jwksFile` holds, as text.
     pub jwks: Option<String>,
+    /// A file with a SPIFFE bundle map, of which this trust domain's bundle counts; several trust domains may share it. Reloaded when it
+    /// changes.
+    pub bundle_map_file: Option<PathBuf>,
+    /// JWT keys of an OIDC issuer, by discovery. Tokens verified by these must have it as their `iss`. The issuer, or an object that says
+    /// how to reach it.
+    pub oidc_issuer: Option<IssuerOrReach>,
+    /// The trust domain's federation endpoint.
+    pub endpoint: Option<Endpoint>,
+}
+
+/// An issuer, or how to reach it
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum IssuerOrReach {
+    Issuer(String),
+    Reach(Box<Reach>),
+}
+
+/// `bundle[].oidcIssuer`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Reach {
+    /// The issuer, exactly as it stands in the token's `iss`.
+    pub issuer: String,
+    /// Where the discovery document really is. Default `<issuer>/.well-known/openid-configuration`.
+    #[serde(rename = "discoveryURL")]
+    pub discovery_url: Option<String>,
+    /// Where the key set is; skips discovery.
+    #[serde(rename = "jwksURL")]
+    pub jwks_url: Option<String>,
+    /// A PEM file with the CA of the issuer's server. Replaces the system's roots; read again at each fetch.
+    pub certificate_authority_file: Option<PathBuf>,
+    /// What `certificateAuthorityFile` holds, as text. Not beside it.
+    pub certificate_authority: Option<String>,
+    /// A file with a bearer token that is sent to fetch keys. Read again at each fetch.
+    pub bearer_token_file: Option<PathBuf>,
+    /// More origins, as `https://host:port`, that the bearer token may be sent to.
+    #[serde(default)]
+    pub bearer_token_origins: Vec<String>,
+    /// An HTTP proxy to fetch keys through. Default: the environment's.
+    pub proxy: Option<String>,
+}
+
+/// `bundle[].endpoint`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Endpoint {
+    /// Where the bundle is published: https only.
+    pub url: String,
+    /// How its server is known: `https_web` by its name, `https_spiffe` by its X.509-SVID.
+    pub profile: Profile,
+    /// The SPIFFE ID of the endpoint's server. Required for `https_spiffe`, and only there.
+    #[serde(rename = "endpointSpiffeID")]
+    pub endpoint_spiffe_id: Option<String>,
+    /// A file with the bundle of the endpoint's trust domain, in SPIFFE JSON or PEM. If that is this trust domain itself, it serves for the
+    /// first connection, and from then on the bundle fetched last. Required for `https_spiffe`, and only there.
+    pub bootstrap_file: Option<PathBuf>,
+    /// A PEM file with the CA of the endpoint's server, for `https_web` only. Replaces the system's roots; read again at each fetch.
+    pub certificate_authority_file: Option<PathBuf>,
+    /// An HTTP proxy to fetch the bundle through. Default: the environment's.
+    pub proxy: Option<String>,
+}
+
+/// `bundle[].endpoint.profile`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Profile {
+    HttpsWeb,
+    HttpsSpiffe,
 }
 
 /// `{}`

@@ -3,18 +3,22 @@
 
 mod authorities;
 pub mod bundle;
+mod content;
 mod fingerprint;
 mod json;
 pub mod jwks;
 pub mod jwt;
 pub mod minted;
+mod refresh;
 pub mod slot;
 pub mod source;
 pub mod status;
+mod tasks;
 pub mod x509;
 
 pub use authorities::{Authorities, NoKeys, Origin, Refetch};
 pub(crate) use fingerprint::fingerprint;
 pub use json::InvalidJson;
+pub use refresh::LastGood;
 pub use slot::{Generation, Held, Slot};
 pub use status::{SourceKind, Status};

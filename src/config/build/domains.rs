@@ -5,7 +5,6 @@ use crate::config::raw::{self, SvidKind};
 use crate::server::TlsSettings;
 use crate::trust::jwt::SvidRules;
 use crate::trust::source::OnPermissionDenied;
-use std::path::PathBuf;
 
 impl Build<'_> {
     pub(super) fn domains(&mut self, spiffe: Option<raw::Spiffe>) -> Vec<DomainConfig> {
@@ -23,7 +22,7 @@ impl Build<'_> {
                 None => domains.push(domain),
             }
         }
-        self.no_file_for_several(&domains);
+        self.no_source_for_several(&domains);
         domains
     }
 
@@ -34,7 +33,7 @@ impl Build<'_> {
         if !by_domain && !by_tls {
             return None;
         }
-        let address = given.or_else(|| self.around.endpoint_socket.clone());
+        let address = given.or_else(|| self.around.environment.endpoint_socket.clone());
         if address.is_none() {
             let who = if by_domain { "a trust domain takes its bundle from it" } else { "http.tls takes its certificate from it" };
             self.mistake("http.auth.spiffe.workloadAPI", format!("is missing, and SPIFFE_ENDPOINT_SOCKET is not set: {who}"));
@@ -64,10 +63,12 @@ impl Build<'_> {
                 "is missing: without a source of authorities nobody of this trust domain could be verified",
             );
         }
-        let sources =
-            entry.bundle.into_iter().enumerate().filter_map(|(i, source)| self.source(&format!("{key}.bundle[{i}]"), source)).collect();
         let clock_skew = self.duration(format!("{key}.clockSkew"), entry.clock_skew.as_deref(), CLOCK_SKEW);
         let max_stale = self.duration(format!("{key}.maxStale"), entry.max_stale.as_deref(), MAX_STALE);
+        let mut sources = Vec::new();
+        for (i, source) in entry.bundle.into_iter().enumerate() {
+            sources.extend(self.source(&format!("{key}.bundle[{i}]"), source, trust_domain.as_ref(), max_stale));
+        }
         let on_permission_denied = match entry.on_permission_denied {
             None | Some(raw::OnPermissionDenied::Withdraw) => OnPermissionDenied::Withdraw,
             Some(raw::OnPermissionDenied::Retain) => OnPermissionDenied::Retain,
@@ -76,41 +77,5 @@ impl Build<'_> {
         let single_audience = entry.single_audience.unwrap_or(false);
         let rules = SvidRules { trust_domain: trust_domain?, audiences: entry.audiences, clock_skew, single_audience };
         Some(DomainConfig { key: key.to_owned(), rules, accepts_jwt, accepts_x509, sources, max_stale, on_permission_denied, mapping })
-    }
-
-    fn source(&mut self, key: &str, source: raw::BundleSource) -> Option<DomainSource> {
-        let path = |path: PathBuf| self.around.path(&path);
-        let mut given = [
-            source.workload_api.map(|_| DomainSource::WorkloadApi),
-            source.file.map(|file| DomainSource::File(path(file))),
-            source.inline.map(DomainSource::Inline),
-            source.jwks_file.map(|file| DomainSource::JwksFile(path(file))),
-            source.jwks.map(DomainSource::Jwks),
-        ]
-        .into_iter()
-        .flatten();
-        let first = given.next();
-        if first.is_none() || given.next().is_some() {
-            self.mistake(key, "must be exactly one of workloadAPI, file, inline, jwksFile and jwks");
-        }
-        first
-    }
-
-    /// A file that serves two trust domains would let each vouch for the other.
-    fn no_file_for_several(&mut self, domains: &[DomainConfig]) {
-        let mut seen: Vec<(&DomainSource, &str)> = Vec::new();
-        for domain in domains {
-            for source in domain.sources.iter().filter(|source| **source != DomainSource::WorkloadApi) {
-                match seen.iter().find(|(earlier, _)| *earlier == source) {
-                    Some((_, other)) => {
-                        let what = format!(
-                            "the same authorities are given for {other}: one trust domain could then vouch for the other; split them"
-                        );
-                        self.mistake(format!("{}.bundle", domain.key), what);
-                    }
-                    None => seen.push((source, domain.name().as_str())),
-                }
-            }
-        }
     }
 }

@@ -3,13 +3,19 @@
 use super::{Build, CLOCK_SKEW, IssuerConfig, IssuerKeys, MAX_STALE};
 use crate::config::raw;
 use crate::trust::jwt::{Algorithm, OidcRules};
-use crate::trust::source::{CaSource, OidcSettings};
+use crate::trust::source::OidcSettings;
 
 impl Build<'_> {
-    pub(super) fn issuers(&mut self, entries: Vec<raw::Oidc>) -> Vec<IssuerConfig> {
+    pub(super) fn issuers(&mut self, mut entries: Vec<raw::Oidc>) -> Vec<IssuerConfig> {
+        for (i, entry) in entries.iter_mut().enumerate().filter(|(_, entry)| entry.kind == Some(raw::IssuerType::Kubernetes)) {
+            self.in_cluster(&format!("http.auth.bearer.oidc[{i}]"), entry);
+        }
         let with_default_username: Vec<_> = entries
             .iter()
-            .map(|entry| (entry.issuer.clone(), entry.claim_mapping.as_ref().is_none_or(|mapping| mapping.username.is_none())))
+            .map(|entry| {
+                let by_default = entry.claim_mapping.as_ref().is_none_or(|mapping| mapping.username.is_none());
+                (entry.issuer.clone().unwrap_or_default(), by_default)
+            })
             .collect();
         let issuers: Vec<_> = entries.into_iter().enumerate().map(|(i, entry)| self.issuer(i, entry)).collect();
         self.one_source_an_issuer(&issuers);
@@ -20,7 +26,13 @@ impl Build<'_> {
     fn issuer(&mut self, i: usize, entry: raw::Oidc) -> IssuerConfig {
         let key = format!("http.auth.bearer.oidc[{i}]");
         self.audiences(&key, &entry.audiences, "the tokens");
-        self.url(&format!("{key}.issuer"), &entry.issuer);
+        match &entry.issuer {
+            Some(issuer) => self.url(&format!("{key}.issuer"), issuer),
+            None if entry.kind.is_none() => self.mistake(format!("{key}.issuer"), "is missing"),
+            None => {}
+        }
+        // Without one there is a mistake, and nothing comes of this entry.
+        let issuer = entry.issuer.unwrap_or_default();
         for (name, url) in [("discoveryURL", &entry.discovery_url), ("jwksURL", &entry.jwks_url)] {
             if let Some(url) = url {
                 self.url(&format!("{key}.{name}"), url);
@@ -31,14 +43,13 @@ impl Build<'_> {
             self.warn(format!("{key}.skipIssuerVerification: tokens of any issuer that its keys signed are accepted; for tests only"));
         }
         let validated = entry.claim_mapping.as_ref().is_some_and(|mapping| !mapping.validations.is_empty());
-        if SHARED_ISSUERS.contains(&entry.issuer.trim_end_matches('/')) && !validated {
+        if SHARED_ISSUERS.contains(&issuer.trim_end_matches('/')) && !validated {
             self.warn(format!(
-                "{key}: {} issues tokens to everyone in the world; add a claimMapping.validations entry that names your organisation",
-                entry.issuer
+                "{key}: {issuer} issues tokens to everyone in the world; add a claimMapping.validations entry that names your organisation"
             ));
         }
         let rules = OidcRules {
-            issuer: entry.issuer.clone(),
+            issuer: issuer.clone(),
             skip_issuer,
             audiences: entry.audiences.clone(),
             algorithms: self.algorithms(&key, entry.algorithms.as_deref()),
@@ -48,6 +59,8 @@ impl Build<'_> {
         };
         let mapping = self.mapping(&key, entry.claim_mapping);
         let max_stale = self.duration(format!("{key}.maxStale"), entry.max_stale.as_deref(), MAX_STALE);
+        let bearer_token_origins = self.origins(&key, entry.bearer_token_origins);
+        let proxy = self.proxy(&key, entry.proxy);
         let ca = self.certificate_authority(&key, entry.certificate_authority, entry.certificate_authority_file.as_deref());
         let keys = match entry.jwks_file {
             Some(file) => {
@@ -57,29 +70,19 @@ impl Build<'_> {
                 IssuerKeys::File(self.around.path(&file))
             }
             None => IssuerKeys::Fetched(OidcSettings {
-                issuer: entry.issuer,
+                issuer,
                 discovery_url: entry.discovery_url,
                 jwks_url: entry.jwks_url,
                 ca,
                 bearer_token_file: entry.bearer_token_file.map(|file| self.around.path(&file)),
+                bearer_token_origins,
+                proxy,
                 skip_issuer,
                 max_stale,
                 resolve: Vec::new(),
             }),
         };
         IssuerConfig { key, rules, keys, mapping }
-    }
-
-    fn certificate_authority(&mut self, key: &str, inline: Option<String>, file: Option<&std::path::Path>) -> Option<CaSource> {
-        match (inline, file) {
-            (Some(_), Some(_)) => {
-                self.mistake(format!("{key}.certificateAuthority"), "is given beside certificateAuthorityFile: keep one of them");
-                None
-            }
-            (Some(text), None) => Some(CaSource::Inline(text.into_bytes())),
-            (None, Some(file)) => Some(CaSource::File(self.around.path(file))),
-            (None, None) => None,
-        }
     }
 
     fn algorithms(&mut self, key: &str, names: Option<&[String]>) -> Option<Vec<Algorithm>> {
@@ -97,7 +100,7 @@ impl Build<'_> {
         Some(algorithms)
     }
 
-    fn url(&mut self, key: &str, url: &str) {
+    pub(super) fn url(&mut self, key: &str, url: &str) {
         let Some(rest) = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")) else {
             return self.mistake(key, format!("must be a URL that begins with https://, not {url:?}"));
         };

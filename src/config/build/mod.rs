@@ -3,6 +3,8 @@
 mod access;
 mod domains;
 mod issuers;
+mod kubernetes;
+mod sources;
 mod tls;
 
 use super::raw;
@@ -12,7 +14,7 @@ use crate::identity::{Mapping, MappingSettings};
 use crate::server::TlsSettings;
 use crate::spiffe_id::TrustDomain;
 use crate::trust::jwt::{OidcRules, SvidRules};
-use crate::trust::source::{OidcSettings, OnPermissionDenied};
+use crate::trust::source::{FederationSettings, OidcSettings, OnPermissionDenied};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -94,14 +96,37 @@ pub enum DomainSource {
     Inline(String),
     JwksFile(PathBuf),
     Jwks(String),
+    BundleMapFile(PathBuf),
+    OidcIssuer(OidcSettings),
+    Endpoint(FederationSettings),
 }
 
 /// What a file does not say itself.
 pub(super) struct Surroundings<'a> {
     /// Where relative paths start.
     pub folder: &'a Path,
+    pub environment: Environment,
+}
+
+/// What the process's environment says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Environment {
     /// The Workload API's default address.
     pub endpoint_socket: Option<String>,
+    /// The API server of the cluster that this runs in, as host and port.
+    pub kubernetes_service: Option<(String, String)>,
+}
+
+impl Environment {
+    /// `SPIFFE_ENDPOINT_SOCKET`, `KUBERNETES_SERVICE_HOST` and `KUBERNETES_SERVICE_PORT`.
+    #[must_use]
+    pub fn of_process() -> Self {
+        let read = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        Self {
+            endpoint_socket: read("SPIFFE_ENDPOINT_SOCKET"),
+            kubernetes_service: read("KUBERNETES_SERVICE_HOST").zip(read("KUBERNETES_SERVICE_PORT")),
+        }
+    }
 }
 
 /// What the parts of the build share.

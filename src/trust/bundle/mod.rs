@@ -8,10 +8,14 @@
 //! <https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE_Trust_Domain_and_Bundle.md#4-spiffe-bundle-format>
 
 mod element;
+mod map;
+
+pub use map::parse_map;
 
 use super::json::{self, InvalidJson};
 use super::jwks::{self, KeySet, Parsed, Skipped, UseRule};
 use super::x509::{Authority, X509Authorities};
+use crate::spiffe_id::InvalidSpiffeId;
 use pki_types::pem::{self, SectionKind};
 use serde_json::{Map, Value};
 use std::time::Duration;
@@ -33,19 +37,22 @@ pub const SHORTEST_REFRESH: Duration = Duration::from_secs(60);
 
 /// Reads a SPIFFE bundle, a JWK Set with `spiffe_sequence` and `spiffe_refresh_hint`.
 pub fn parse_spiffe(bytes: &[u8]) -> Result<Parsed<Bundle>, InvalidBundle> {
-    let document = json::object(bytes)?;
+    bundle(&json::object(bytes)?)
+}
+
+fn bundle(document: &Map<String, Value>) -> Result<Parsed<Bundle>, InvalidBundle> {
     let elements = match document.get("keys") {
         Some(Value::Array(elements)) => elements,
         found => return Err(InvalidBundle::Keys { found: json::kind(found) }),
     };
-    let sequence = sequence(&document)?;
+    let sequence = sequence(document)?;
     let Parsed { value: jwt, mut skipped } = jwks::from_elements(elements, UseRule::SpiffeBundle);
     let x509 = gather(elements.iter().enumerate().filter_map(|(index, element)| {
         let authority = element::authority(element)?;
         Some((jwks::name(index, element), authority))
     }));
     skipped.extend(x509.skipped);
-    let refresh_hint = refresh_hint(&document, &mut skipped);
+    let refresh_hint = refresh_hint(document, &mut skipped);
     Ok(Parsed { value: Bundle { x509: x509.value, jwt, sequence, refresh_hint }, skipped })
 }
 
@@ -99,6 +106,12 @@ pub enum InvalidBundle {
     Keys { found: &'static str },
     #[error("not a SPIFFE bundle: expected an integer from 0 to 2^64-1 as `spiffe_sequence`, found {found}")]
     Sequence { found: &'static str },
+    #[error("not a SPIFFE bundle map: expected an object as `trust_domains`, found {found}")]
+    TrustDomains { found: &'static str },
+    #[error("not a SPIFFE bundle map: {name:?} is no trust domain: {why}")]
+    TrustDomain { name: String, why: InvalidSpiffeId },
+    #[error("not a SPIFFE bundle: expected an object as `trust_domains[{trust_domain:?}]`, found {found}")]
+    Entry { trust_domain: String, found: &'static str },
     #[error("not PEM: a section's end marker is missing; the file may be cut off")]
     PemEnd,
     #[error("not PEM: a section's begin marker is malformed")]

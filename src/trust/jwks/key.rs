@@ -79,6 +79,14 @@ impl Key {
     }
 }
 
+/// The same key for the same tokens.
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        let verifiers = |key: &Self| key.verifiers.iter().map(|(algorithm, key)| (*algorithm, key.as_ref().to_vec())).collect::<Vec<_>>();
+        self.id == other.id && self.issuer == other.issuer && verifiers(self) == verifiers(other)
+    }
+}
+
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let algorithms: Vec<_> = self.verifiers.iter().map(|(algorithm, _)| algorithm).collect();

@@ -72,7 +72,7 @@ impl fmt::Display for Skipped {
 }
 
 /// Public keys that may verify tokens. Immutable and cheap to clone.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq)]
 pub struct KeySet {
     keys: Arc<[Key]>,
 }

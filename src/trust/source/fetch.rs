@@ -1,13 +1,16 @@
-//! One HTTP GET of a key set or a discovery document: no redirects, a bounded body, bounded time, the issuer's own authority if
-//! it has one, and a bearer token that goes only where the configuration says.
+//! One HTTP GET of a key set, a bundle or a discovery document: a bounded body, bounded time, a server's own authority if it has one,
+//! and a bearer token that goes only where the configuration says. Redirects are followed only where the protocol asks for it, never
+//! off https, and never remembered.
 
 use super::SourceError;
-use http::header::{AUTHORIZATION, CACHE_CONTROL};
+use crate::secret::Secret;
+use crate::trust::refresh::Validator;
+use http::header::{AUTHORIZATION, CACHE_CONTROL, ETAG, IF_NONE_MATCH, LOCATION};
 use http::{HeaderValue, StatusCode};
 use pki_types::CertificateDer;
 use pki_types::pem::PemObject;
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, Response, Url};
+use reqwest::{Certificate, Client, Proxy, Response, Url};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -29,15 +32,29 @@ pub(super) struct Fetcher {
     pub(super) bearer_token_file: Option<PathBuf>,
     /// Who may see the bearer token: URLs, of which the origin counts.
     pub(super) bearer_origins: Vec<String>,
+    /// An HTTP proxy's URL, which may hold a password. Default: the environment's.
+    pub(super) proxy: Option<Secret>,
     /// Host names that resolve to a fixed address.
     pub(super) resolve: Vec<(String, SocketAddr)>,
+    pub(super) follow_redirects: bool,
+    /// From the start to the end of the body, and for each redirect anew.
+    pub(super) timeout: Duration,
+    /// In bytes.
+    pub(super) largest: usize,
 }
 
+/// What a GET brought.
 #[derive(Debug)]
-pub(super) struct Fetched {
-    pub(super) body: Vec<u8>,
-    /// `max-age` of `Cache-Control`; zero if it says `no-store` or `no-cache`.
-    pub(super) max_age: Option<Duration>,
+pub(super) enum Fetched {
+    New {
+        body: Vec<u8>,
+        validator: Option<Validator>,
+        max_age: Option<Duration>,
+    },
+    /// The validator still holds (304).
+    Same {
+        max_age: Option<Duration>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -54,61 +71,115 @@ pub(super) enum FetchError {
     TokenUnusable,
     #[error("no connection: {0}")]
     Connect(String),
-    #[error("no complete answer within {} s", TIMEOUT.as_secs())]
-    Timeout,
+    #[error("no complete answer within {after:?}")]
+    Timeout { after: Duration },
     #[error("the connection broke: {0}")]
     Broken(String),
     #[error("expected status 200, found {0}; redirects are not followed, so configure the final URL")]
     Redirect(StatusCode),
     #[error("expected status 200, found {0}")]
     Status(StatusCode),
-    #[error("the answer is larger than {LARGEST_BODY} bytes")]
-    TooLarge,
+    #[error("found status {0}, a redirect to something else than an https URL without a user or password")]
+    RedirectTarget(StatusCode),
+    #[error("more than {MOST_REDIRECTS} redirects in a row")]
+    Redirects,
+    #[error("the answer is larger than {limit} bytes")]
+    TooLarge { limit: usize },
+    #[error("the proxy must be a URL as http://proxy.example.org:3128")]
+    Proxy,
 }
 
 impl Fetcher {
-    pub(super) async fn get(&self, url: &str) -> Result<Fetched, FetchError> {
-        let url = parse(url)?;
-        let mut request = self.client(&url).await?.get(url.clone()).header(CACHE_CONTROL, "no-cache");
-        if let Some(path) = &self.bearer_token_file
-            && self.bearer_origins.iter().any(|trusted| parse(trusted).is_ok_and(|trusted| trusted.origin() == url.origin()))
-        {
-            request = request.header(AUTHORIZATION, bearer(path).await?);
+    /// Fetches `url`, unless what `known` stands for is still the same. `tls` replaces the usual verification of the server.
+    pub(super) async fn get(
+        &self,
+        url: &str,
+        known: Option<&Validator>,
+        tls: Option<&rustls::ClientConfig>,
+    ) -> Result<Fetched, FetchError> {
+        let start = parse(url)?;
+        let known = known.filter(|known| known.url == url);
+        let client = self.client(&start, tls).await?;
+        let mut at = start.clone();
+        for _ in 0..=MOST_REDIRECTS {
+            let mut request = client.get(at.clone()).header(CACHE_CONTROL, "no-cache");
+            if let Some(known) = known {
+                request = request.header(IF_NONE_MATCH, &known.etag);
+            }
+            if let Some(path) = &self.bearer_token_file
+                && self.bearer_origins.iter().any(|trusted| parse(trusted).is_ok_and(|trusted| trusted.origin() == at.origin()))
+            {
+                request = request.header(AUTHORIZATION, bearer(path).await?);
+            }
+            let response = request.send().await.map_err(|e| self.judged(&e))?;
+            match response.status() {
+                StatusCode::OK => return self.body(url, response).await,
+                StatusCode::NOT_MODIFIED if known.is_some() => return Ok(Fetched::Same { max_age: max_age(&response) }),
+                status if leads_elsewhere(status) && self.follow_redirects => at = redirected(&at, &response)?,
+                status if leads_elsewhere(status) => return Err(FetchError::Redirect(status)),
+                status => return Err(FetchError::Status(status)),
+            }
         }
-        let mut response = request.send().await.map_err(|e| judged(&e))?;
-        match response.status() {
-            StatusCode::OK => {}
-            status if status.is_redirection() => return Err(FetchError::Redirect(status)),
-            status => return Err(FetchError::Status(status)),
-        }
+        Err(FetchError::Redirects)
+    }
+
+    async fn body(&self, url: &str, mut response: Response) -> Result<Fetched, FetchError> {
         let max_age = max_age(&response);
+        let etag = response.headers().get(ETAG).and_then(|etag| etag.to_str().ok());
+        let validator = etag.map(|etag| Validator { url: url.to_owned(), etag: etag.to_owned() });
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|e| judged(&e))? {
-            if body.len() + chunk.len() > LARGEST_BODY {
-                return Err(FetchError::TooLarge);
+        while let Some(chunk) = response.chunk().await.map_err(|e| self.judged(&e))? {
+            if body.len() + chunk.len() > self.largest {
+                return Err(FetchError::TooLarge { limit: self.largest });
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Fetched { body, max_age })
+        Ok(Fetched::New { body, validator, max_age })
     }
 
     /// Fetches are minutes apart, so each makes its own client and sees the authorities of the moment.
-    async fn client(&self, url: &Url) -> Result<Client, FetchError> {
-        let mut builder = Client::builder().redirect(Policy::none()).timeout(TIMEOUT).connect_timeout(TIMEOUT).referer(false);
-        if let Some(ca) = &self.ca {
+    async fn client(&self, url: &Url, tls: Option<&rustls::ClientConfig>) -> Result<Client, FetchError> {
+        let mut builder = Client::builder().redirect(Policy::none()).timeout(self.timeout).connect_timeout(self.timeout).referer(false);
+        if let Some(tls) = tls {
+            builder = builder.tls_backend_preconfigured(tls.clone());
+        } else if let Some(ca) = &self.ca {
             builder = builder.tls_certs_only(ca.certificates().await?);
         } else if url.scheme() == "http" {
             // No TLS, so none of the system's authorities: a minimal container may have none and would fail here.
             builder = builder.tls_certs_only([]);
         }
-        if is_loopback(url) {
-            builder = builder.no_proxy();
-        }
         for (host, address) in &self.resolve {
-            builder = builder.resolve(host, *address).no_proxy();
+            builder = builder.resolve(host, *address);
+        }
+        if let Some(proxy) = &self.proxy {
+            builder = builder.proxy(Proxy::all(proxy.expose()).map_err(|_| FetchError::Proxy)?);
+        } else if is_loopback(url) || !self.resolve.is_empty() {
+            builder = builder.no_proxy();
         }
         builder.build().map_err(|e| FetchError::Connect(chain(&e)))
     }
+
+    fn judged(&self, error: &reqwest::Error) -> FetchError {
+        if error.is_timeout() {
+            FetchError::Timeout { after: self.timeout }
+        } else if error.is_connect() {
+            FetchError::Connect(chain(error))
+        } else {
+            FetchError::Broken(chain(error))
+        }
+    }
+}
+
+fn leads_elsewhere(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
+/// The target of a redirect, which must be as good as a configured one (Federation 5.2.1).
+fn redirected(from: &Url, response: &Response) -> Result<Url, FetchError> {
+    let location = response.headers().get(LOCATION).and_then(|location| location.to_str().ok());
+    let target = location.and_then(|location| from.join(location).ok());
+    let good = target.filter(|target| target.scheme() == "https").and_then(|target| parse(target.as_str()).ok());
+    good.ok_or(FetchError::RedirectTarget(response.status()))
 }
 
 impl CaSource {
@@ -175,16 +246,6 @@ fn max_age(response: &Response) -> Option<Duration> {
     })
 }
 
-fn judged(error: &reqwest::Error) -> FetchError {
-    if error.is_timeout() {
-        FetchError::Timeout
-    } else if error.is_connect() {
-        FetchError::Connect(chain(error))
-    } else {
-        FetchError::Broken(chain(error))
-    }
-}
-
 /// The causes, innermost last: reqwest's own text stops at "error sending request".
 fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
@@ -192,6 +253,9 @@ fn chain(error: &dyn std::error::Error) -> String {
     if text.is_empty() { error.to_string() } else { text.join(": ") }
 }
 
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// As browsers do, there must be an end.
+const MOST_REDIRECTS: usize = 5;
+/// From the start to the end of the body.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 /// In bytes. Large public issuers' key sets have some 10 KiB.
-const LARGEST_BODY: usize = 1024 * 1024;
+pub(super) const LARGEST_BODY: usize = 1024 * 1024;

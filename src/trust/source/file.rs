@@ -2,47 +2,35 @@
 //! however it was replaced: written in place, renamed over, or by a symlink swap as Kubernetes does it, so content is compared
 //! rather than dates. A missing or malformed file never replaces what a good one said.
 
-use super::tasks::{Life, Task};
-use super::{Source, SourceError};
+use super::{Format, Source, SourceError};
 use crate::clock::{Clock, Timestamp};
-use crate::trust::bundle::{parse_pem, parse_spiffe};
-use crate::trust::jwks::{self, KeySet, Skipped, UseRule};
-use crate::trust::x509::X509Authorities;
-use crate::trust::{Slot, SourceKind};
+use crate::trust::SourceKind;
+use crate::trust::content::{Content, Slots};
+use crate::trust::jwks::Skipped;
+use crate::trust::tasks::{Life, Task};
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// How a file's or a text's keys are written down, which its place in the configuration tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// `file:` and `inline:` of a trust domain: a SPIFFE bundle in JSON, or PEM, which carries X.509 authorities only. Told apart by content.
-    SpiffeBundleOrPem,
-    /// `jwksFile:` and `jwks:` of a trust domain: a plain JWK set, its `use` ignored.
-    Jwks,
-    /// `jwksFile:` of an OIDC issuer.
-    OidcJwks,
-    /// PEM certificates.
-    PemRoots,
-}
-
 /// Keys written into the configuration itself.
-pub fn inline(name: &str, text: &[u8], format: Format, now: Timestamp) -> Result<Source, SourceError> {
+pub fn inline(name: &str, text: &[u8], format: &Format, now: Timestamp) -> Result<Source, SourceError> {
     let name: Arc<str> = name.into();
-    let content = Content::parse(&name, text, format)?;
-    let (x509, jwt, skipped) = content.first(SourceKind::Inline, &name, now);
-    Ok(Source { x509, jwt, refetch: None, skipped, life: Arc::new(Life::still()) })
+    let content = format.parse(&name, text)?;
+    warn(&content, &name);
+    let skipped = content.skipped.clone();
+    Ok(Source::new(Slots::of(SourceKind::Inline, &name, content, now), None, skipped, Arc::new(Life::still())))
 }
 
-/// Keys from a file, which is read at once, and again `every` so often.
+/// Keys from a file, which is read at once, and again `every` so often. One that is not there (yet) is no error: it has no keys
+/// until it appears.
 pub fn file(path: impl Into<PathBuf>, format: Format, clock: Clock, every: Duration) -> Result<Source, SourceError> {
-    let (watched, skipped) = Watched::open(path, format, clock.now())?;
-    let (x509, jwt) = (watched.x509.clone(), watched.jwt.clone());
+    let (watched, skipped) = Watched::open(path.into(), format, clock.now())?;
+    let slots = watched.slots.clone();
     let life = Life::new(move |reload| vec![Task::spawn(watched.watch(clock, every, reload))]);
-    Ok(Source { x509, jwt, refetch: None, skipped, life: Arc::new(life) })
+    Ok(Source::new(slots, None, skipped, Arc::new(life)))
 }
 
 /// A file and the slots that it fills.
@@ -51,22 +39,32 @@ struct Watched {
     path: PathBuf,
     name: Arc<str>,
     format: Format,
-    x509: Option<Arc<Slot<X509Authorities>>>,
-    jwt: Option<Arc<Slot<KeySet>>>,
+    slots: Slots,
     /// What the slots were filled from.
-    good: Vec<u8>,
+    good: Option<Vec<u8>>,
     /// Why the last attempt to read it failed, to warn of each cause once.
     failing: Option<SourceError>,
 }
 
 impl Watched {
-    /// Reads the file at once.
-    fn open(path: impl Into<PathBuf>, format: Format, now: Timestamp) -> Result<(Self, Vec<Skipped>), SourceError> {
-        let path = path.into();
+    fn open(path: PathBuf, format: Format, now: Timestamp) -> Result<(Self, Vec<Skipped>), SourceError> {
         let name: Arc<str> = format!("file {}", path.display()).into();
-        let good = read(&path, &name)?;
-        let (x509, jwt, skipped) = Content::parse(&name, &good, format)?.first(SourceKind::File, &name, now);
-        Ok((Self { path, name, format, x509, jwt, good, failing: None }, skipped))
+        match read(&path, &name) {
+            Ok(good) => {
+                let content = format.parse(&name, &good)?;
+                warn(&content, &name);
+                let skipped = content.skipped.clone();
+                let slots = Slots::of(SourceKind::File, &name, content, now);
+                Ok((Self { path, name, format, slots, good: Some(good), failing: None }, skipped))
+            }
+            Err(why @ SourceError::Unreadable { kind: ErrorKind::NotFound, .. }) => {
+                let slots = Slots::empty(SourceKind::File, &name, &format.nothing());
+                slots.fail(&why.to_string());
+                let skipped = Skipped { element: name.to_string(), why: "there is no such file; its keys count once it appears".into() };
+                Ok((Self { path, name, format, slots, good: None, failing: Some(why) }, vec![skipped]))
+            }
+            Err(why) => Err(why),
+        }
     }
 
     /// Reloads the file whenever its content differs, looking `every` so often and at each `reload`.
@@ -92,7 +90,8 @@ impl Watched {
         match self.try_reload(now) {
             Ok(changed) => {
                 if self.failing.take().is_some() && !changed {
-                    self.confirm(now);
+                    self.slots.confirm(now, Timestamp::MAX);
+                    tracing::info!(source = &*self.name, "the file is as it was before the failure");
                 }
                 Ok(changed)
             }
@@ -100,7 +99,7 @@ impl Watched {
                 if self.failing.as_ref() != Some(&why) {
                     tracing::warn!(source = &*self.name, "keys stay as they were, the file could not be reloaded: {why}");
                 }
-                self.fail(&why);
+                self.slots.fail(&why.to_string());
                 self.failing = Some(why.clone());
                 Err(why)
             }
@@ -109,118 +108,35 @@ impl Watched {
 
     fn try_reload(&mut self, now: Timestamp) -> Result<bool, SourceError> {
         let bytes = read(&self.path, &self.name)?;
-        if bytes == self.good {
+        if self.good.as_ref() == Some(&bytes) {
             return Ok(false);
         }
-        let content = Content::parse(&self.name, &bytes, self.format)?;
-        content.warn(&self.name);
-        if self.jwt.is_none() && content.jwt.as_ref().is_some_and(|keys| !keys.is_empty()) {
+        let content = self.format.parse(&self.name, &bytes)?;
+        warn(&content, &self.name);
+        if self.slots.jwt.is_none() && content.jwt.as_ref().is_some_and(|keys| !keys.is_empty()) {
             tracing::warn!(
                 source = &*self.name,
                 "the file was PEM and has JWT keys now; they count from the next start or configuration reload on"
             );
         }
-        // A file that went from JSON to PEM has no JWT keys any more: an empty answer, not an old one.
-        if let Some(slot) = &self.x509 {
-            slot.publish(content.x509.unwrap_or_default(), now, Timestamp::MAX);
-            slot.annotate(None, content.skipped.clone());
+        match self.good {
+            // A file that went from JSON to PEM has no JWT keys any more: an empty answer, not an old one.
+            Some(_) => self.slots.publish(content, now, Timestamp::MAX),
+            None => self.slots.publish_spoken(content, now, Timestamp::MAX),
         }
-        if let Some(slot) = &self.jwt {
-            slot.publish(content.jwt.unwrap_or_default(), now, Timestamp::MAX);
-            slot.annotate(None, content.skipped);
-        }
-        self.good = bytes;
+        self.good = Some(bytes);
         tracing::info!(source = &*self.name, "keys reloaded");
         Ok(true)
     }
+}
 
-    fn confirm(&self, now: Timestamp) {
-        if let Some(slot) = &self.x509 {
-            slot.confirm(now, Timestamp::MAX);
-        }
-        if let Some(slot) = &self.jwt {
-            slot.confirm(now, Timestamp::MAX);
-        }
-        tracing::info!(source = &*self.name, "the file is as it was before the failure");
-    }
-
-    fn fail(&self, why: &SourceError) {
-        if let Some(slot) = &self.x509 {
-            slot.fail(why.to_string());
-        }
-        if let Some(slot) = &self.jwt {
-            slot.fail(why.to_string());
-        }
+fn warn(content: &Content, name: &str) {
+    for skipped in &content.skipped {
+        tracing::warn!(source = name, "skipped, the rest counts: {skipped}");
     }
 }
 
-/// What a text says. `None` for a kind of key that its format cannot carry.
-struct Content {
-    x509: Option<X509Authorities>,
-    jwt: Option<KeySet>,
-    skipped: Vec<Skipped>,
-}
-
-impl Content {
-    fn parse(name: &Arc<str>, text: &[u8], format: Format) -> Result<Self, SourceError> {
-        let in_bundle = |why| SourceError::Bundle { name: name.clone(), why };
-        let in_jwks = |why| SourceError::Jwks { name: name.clone(), why };
-        Ok(match format {
-            Format::SpiffeBundleOrPem if is_json(text) => {
-                let parsed = parse_spiffe(text).map_err(in_bundle)?;
-                Self { x509: Some(parsed.value.x509), jwt: Some(parsed.value.jwt), skipped: parsed.skipped }
-            }
-            Format::SpiffeBundleOrPem | Format::PemRoots => {
-                let parsed = parse_pem(text).map_err(in_bundle)?;
-                Self { x509: Some(parsed.value), jwt: None, skipped: parsed.skipped }
-            }
-            Format::Jwks => {
-                let parsed = jwks::parse(text, UseRule::Ignored).map_err(in_jwks)?;
-                Self { x509: None, jwt: Some(parsed.value), skipped: parsed.skipped }
-            }
-            Format::OidcJwks => {
-                let parsed = jwks::parse(text, UseRule::Oidc).map_err(in_jwks)?;
-                if parsed.value.is_empty() && !parsed.skipped.is_empty() {
-                    return Err(SourceError::NoneUsable { name: name.clone(), skipped: parsed.skipped.len() });
-                }
-                Self { x509: None, jwt: Some(parsed.value), skipped: parsed.skipped }
-            }
-        })
-    }
-
-    /// Into new slots.
-    fn first(self, kind: SourceKind, name: &Arc<str>, now: Timestamp) -> (X509Slot, JwtSlot, Vec<Skipped>) {
-        self.warn(name);
-        (
-            self.x509.map(|keys| filled(kind, name, keys, now, &self.skipped)),
-            self.jwt.map(|keys| filled(kind, name, keys, now, &self.skipped)),
-            self.skipped,
-        )
-    }
-
-    fn warn(&self, name: &str) {
-        for skipped in &self.skipped {
-            tracing::warn!(source = name, "skipped, the rest counts: {skipped}");
-        }
-    }
-}
-
-type X509Slot = Option<Arc<Slot<X509Authorities>>>;
-type JwtSlot = Option<Arc<Slot<KeySet>>>;
-
-fn filled<T>(kind: SourceKind, name: &Arc<str>, keys: T, now: Timestamp, skipped: &[Skipped]) -> Arc<Slot<T>> {
-    let slot = Slot::of(kind, name.clone());
-    slot.publish(keys, now, Timestamp::MAX);
-    slot.annotate(None, skipped.to_vec());
-    slot
-}
-
-/// PEM may open with comments, but not with what opens a JSON value.
-fn is_json(text: &[u8]) -> bool {
-    matches!(text.trim_ascii_start().first(), Some(b'{' | b'[' | b'"'))
-}
-
-fn read(path: &Path, name: &Arc<str>) -> Result<Vec<u8>, SourceError> {
+pub(super) fn read(path: &Path, name: &Arc<str>) -> Result<Vec<u8>, SourceError> {
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes))

@@ -1,34 +1,35 @@
 //! Where keys come from: files and inline text, the SPIFFE Workload API, and OIDC discovery. A source writes
 //! [`Slot`]s, which verification reads, and it never replaces a good answer by a malformed one. It judges no credential.
 
+pub mod federation;
 mod fetch;
 pub mod file;
+mod format;
 pub mod oidc_discovery;
-mod tasks;
 pub mod workload_api;
 
+pub use federation::{EndpointProfile, FederationSettings, check_bootstrap, federation};
 pub use fetch::CaSource;
-pub use file::{Format, file, inline};
+pub use file::{file, inline};
+pub use format::Format;
 pub use oidc_discovery::{OidcSettings, oidc};
 pub use workload_api::{Following, OnPermissionDenied, OwnSvid, OwnSvids, WorkloadApi};
 
 use crate::trust::bundle::InvalidBundle;
+use crate::trust::content::Slots;
 use crate::trust::jwks::{InvalidJwks, KeySet, Skipped};
+use crate::trust::tasks::Life;
 use crate::trust::x509::X509Authorities;
-use crate::trust::{Origin, Refetch, Slot};
+use crate::trust::{Origin, Refetch};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
-use tasks::Life;
 
 /// One source for one trust domain or one issuer. What it does by itself begins with [`Source::start`] and ends when it is
 /// dropped; what it has published stays until its staleness bound.
 pub struct Source {
-    /// Absent if this source says nothing about X.509 authorities, as a plain JWK set does not.
-    x509: Option<Arc<Slot<X509Authorities>>>,
-    /// Absent if this source says nothing about JWT keys, as PEM does not.
-    jwt: Option<Arc<Slot<KeySet>>>,
+    /// Of what this source speaks of: PEM says nothing about JWT keys, a plain JWK set nothing about X.509 authorities.
+    slots: Slots,
     refetch: Option<Arc<dyn Refetch>>,
     skipped: Vec<Skipped>,
     /// Shared by what is read from one place for several trust domains.
@@ -36,14 +37,18 @@ pub struct Source {
 }
 
 impl Source {
+    fn new(slots: Slots, refetch: Option<Arc<dyn Refetch>>, skipped: Vec<Skipped>, life: Arc<Life>) -> Self {
+        Self { slots, refetch, skipped, life }
+    }
+
     #[must_use]
     pub fn x509(&self) -> Option<Origin<X509Authorities>> {
-        Some(Origin { slot: self.x509.clone()?, refetch: self.refetch.clone() })
+        Some(Origin { slot: self.slots.x509.clone()?, refetch: self.refetch.clone() })
     }
 
     #[must_use]
     pub fn jwt(&self) -> Option<Origin<KeySet>> {
-        Some(Origin { slot: self.jwt.clone()?, refetch: self.refetch.clone() })
+        Some(Origin { slot: self.slots.jwt.clone()?, refetch: self.refetch.clone() })
     }
 
     /// What could not be used when the source was opened. `verify` reports it as an error, serving as a warning.
@@ -65,7 +70,8 @@ impl Source {
 
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = self.x509.as_ref().map(|slot| slot.source()).or_else(|| self.jwt.as_ref().map(|slot| slot.source()));
+        let Slots { x509, jwt } = &self.slots;
+        let name = x509.as_ref().map(|slot| slot.source()).or_else(|| jwt.as_ref().map(|slot| slot.source()));
         f.debug_struct("Source").field("name", &name).field("life", &self.life).finish_non_exhaustive()
     }
 }
@@ -87,11 +93,6 @@ pub enum SourceError {
     NoAuthority { name: Arc<str> },
     #[error("Workload API address `{found}`: expected unix:///absolute/path or tcp://IP:port")]
     Address { found: String },
-}
-
-/// Spread over half to one and a half of `pause`, so that many waiters do not return together.
-fn jittered(pause: Duration) -> Duration {
-    pause.mul_f64(0.5 + fastrand::f64())
 }
 
 #[cfg(test)]

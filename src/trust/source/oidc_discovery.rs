@@ -1,21 +1,21 @@
-//! An OIDC issuer's keys, by discovery or from a JWK set's URL. Nothing is fetched before someone asks; from the first success
-//! on the keys are refreshed in the background. However many ask at once, one fetch answers them, and strangers' tokens cannot
-//! make us fetch more often than the limits here allow.
+//! An OIDC issuer's keys, by discovery or from a JWK set's URL. Nothing is fetched before someone asks; from then on they are kept
+//! fresh.
 //!
 //! <https://openid.net/specs/openid-connect-discovery-1_0.html#ProviderConfig>
 
-use super::fetch::{CaSource, FetchError, Fetched, Fetcher, is_loopback, parse};
-use super::tasks::{Life, Task};
-use super::{Source, jittered};
+use super::Source;
+use super::fetch::{CaSource, FetchError, Fetched, Fetcher, LARGEST_BODY, TIMEOUT, is_loopback, parse};
 use crate::clock::{Clock, Timestamp};
-use crate::trust::jwks::{self, InvalidJwks, KeySet, Skipped, UseRule};
-use crate::trust::{Refetch, Slot, SourceKind};
-use futures_util::future::BoxFuture;
+use crate::secret::Secret;
+use crate::trust::content::{Content, Slots};
+use crate::trust::jwks::{self, InvalidJwks, UseRule};
+use crate::trust::refresh::{self, Endpoint, Known, LastGood, Pace, Said};
+use crate::trust::{Slot, SourceKind};
+use http::StatusCode;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::watch;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OidcSettings {
@@ -27,9 +27,12 @@ pub struct OidcSettings {
     pub jwks_url: Option<String>,
     /// Who vouches for the servers. Default: the system's authorities.
     pub ca: Option<CaSource>,
-    /// Sent to the origins of `issuer`, `discovery_url` and `jwks_url` only.
+    /// Sent to the origins of `issuer`, `discovery_url` and `jwks_url`, and of these.
     pub bearer_token_file: Option<PathBuf>,
-    /// The document's issuer is not compared.
+    pub bearer_token_origins: Vec<String>,
+    /// An HTTP proxy's URL. Default: the environment's.
+    pub proxy: Option<Secret>,
+    /// The document's issuer is not compared, and neither is that of tokens.
     pub skip_issuer: bool,
     /// How long keys serve after their last success. Zero: until they should have been refreshed.
     pub max_stale: Duration,
@@ -40,163 +43,88 @@ pub struct OidcSettings {
 /// The keys of an issuer. They demand that a token's `iss` is the issuer, unless it is not to be compared. Nothing is fetched until
 /// they are asked for, which needs a tokio runtime.
 #[must_use]
-pub fn oidc(settings: OidcSettings, clock: Clock) -> Source {
-    Oidc::source(settings, clock, Pace::default())
+pub fn oidc(settings: OidcSettings, clock: Clock, last_good: Option<&Arc<LastGood>>) -> Source {
+    paced(settings, clock, last_good, Pace::OIDC, TIMEOUT)
 }
 
-struct Oidc(Arc<Shared>);
+pub(super) fn paced(settings: OidcSettings, clock: Clock, last_good: Option<&Arc<LastGood>>, pace: Pace, timeout: Duration) -> Source {
+    warn_of_plain_http(&settings);
+    let slot = Slot::of(SourceKind::Oidc, settings.issuer.clone());
+    let slots = Slots { x509: None, jwt: Some(slot) };
+    let urls = [Some(&settings.issuer), settings.discovery_url.as_ref(), settings.jwks_url.as_ref()];
+    let fetcher = Fetcher {
+        ca: settings.ca.clone(),
+        bearer_token_file: settings.bearer_token_file.clone(),
+        bearer_origins: urls.into_iter().flatten().chain(&settings.bearer_token_origins).cloned().collect(),
+        proxy: settings.proxy.clone(),
+        resolve: settings.resolve.clone(),
+        follow_redirects: false,
+        timeout,
+        largest: LARGEST_BODY,
+    };
+    let place = last_good.map(|all| {
+        let [issuer, discovery, keys] = urls.map(|url| url.map_or("-", String::as_str));
+        all.place(format!("oidc {issuer} {discovery} {keys}"))
+    });
+    let max_stale = settings.max_stale;
+    let endpoint = Issuer { settings, fetcher, discovered: Mutex::default() };
+    let (refetch, life) = refresh::lazy(refresh::Settings { endpoint, slots: slots.clone(), clock, pace, max_stale, place });
+    Source::new(slots, Some(refetch), Vec::new(), Arc::new(life))
+}
 
-struct Shared {
+struct Issuer {
     settings: OidcSettings,
     fetcher: Fetcher,
-    clock: Clock,
-    slot: Arc<Slot<KeySet>>,
-    pace: Pace,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    /// Closed when the latest fetch has ended, whatever ended it.
-    ended: Option<watch::Receiver<()>>,
-    /// When the latest fetch began, and before when no other may.
-    began: Option<Timestamp>,
-    not_before: Option<Timestamp>,
-    /// In a row.
-    failures: u32,
-    /// What the key set of the slot was read from.
-    good: Option<Vec<u8>>,
     /// Where discovery found the key set, and when.
-    discovered: Option<(String, Timestamp)>,
-    /// How long after the latest fetch the background waits for the next.
-    pause: Duration,
-    background: Option<Task>,
+    discovered: Mutex<Option<(String, Timestamp)>>,
 }
 
-impl Oidc {
-    fn source(settings: OidcSettings, clock: Clock, pace: Pace) -> Source {
-        warn_of_plain_http(&settings);
-        let slot = Slot::of(SourceKind::Oidc, settings.issuer.clone());
-        let urls = [Some(&settings.issuer), settings.discovery_url.as_ref(), settings.jwks_url.as_ref()];
-        let fetcher = Fetcher {
-            ca: settings.ca.clone(),
-            bearer_token_file: settings.bearer_token_file.clone(),
-            bearer_origins: urls.into_iter().flatten().cloned().collect(),
-            resolve: settings.resolve.clone(),
-        };
-        let shared = Shared { settings, fetcher, clock, slot: slot.clone(), pace, state: Mutex::default() };
-        let refetch: Arc<dyn Refetch> = Arc::new(Self(Arc::new(shared)));
-        Source { x509: None, jwt: Some(slot), refetch: Some(refetch), skipped: Vec::new(), life: Arc::new(Life::still()) }
-    }
-}
+impl Endpoint for Issuer {
+    type Error = DiscoveryError;
 
-impl Refetch for Oidc {
-    fn refetch(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async {
-            if let Some(mut ended) = self.0.start(Asked::ByRequest) {
-                // The fetch goes on if this gives up or is dropped.
-                let _ = tokio::time::timeout(self.0.pace.patience, ended.changed()).await;
-            }
-        })
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Asked {
-    ByRequest,
-    InBackground,
-}
-
-impl Shared {
-    /// Starts a fetch, or joins the one that is under way: a second right after it is what the limits forbid. `None` if
-    /// they forbid even one.
-    fn start(self: &Arc<Self>, asked: Asked) -> Option<watch::Receiver<()>> {
-        let mut state = self.state();
-        if let Some(ended) = state.ended.as_ref().filter(|ended| ended.has_changed().is_ok()) {
-            return Some(ended.clone());
-        }
-        let now = self.clock.now();
-        let waits = |state: &State| state.not_before.is_some_and(|not_before| now < not_before);
-        let clock_went_back = |state: &State| state.began.is_some_and(|began| now < began);
-        if asked == Asked::ByRequest && waits(&state) && !clock_went_back(&state) {
-            return None;
-        }
-        let (alive, ended) = watch::channel(());
-        (state.ended, state.began) = (Some(ended.clone()), Some(now));
-        state.not_before = Some(now.plus(self.pace.unknown_key));
-        let shared = self.clone();
-        // In a task of its own, which a request that is cancelled does not take with it.
-        tokio::spawn(async move {
-            let outcome = shared.fetch(now).await;
-            shared.settle(now, outcome);
-            drop(alive);
-        });
-        Some(ended)
-    }
-
-    /// The outcome into the slot, and from it when the next fetch may and will be.
-    fn settle(self: &Arc<Self>, began: Timestamp, outcome: Result<Answer, DiscoveryError>) {
-        let mut state = self.state();
-        match outcome {
-            Ok(answer) => {
-                let max_stale = self.settings.max_stale;
-                let usable_for = if max_stale.is_zero() { answer.fresh_for } else { max_stale };
-                let usable_until = began.plus(usable_for);
-                if state.good.as_ref() == Some(&answer.text) {
-                    self.slot.confirm(began, usable_until);
-                } else {
-                    tracing::info!(issuer = %self.settings.issuer, keys = answer.keys.len(), "issuer's keys replaced");
-                    self.slot.publish(answer.keys, began, usable_until);
-                    self.slot.annotate(None, answer.skipped);
-                    state.good = Some(answer.text);
-                }
-                state.failures = 0;
-                state.pause = answer.fresh_for.min(usable_for / 2).max(self.pace.first_pause);
-                if state.background.is_none() {
-                    state.background = Some(Task::spawn(keep_fresh(Arc::downgrade(self), state.pause)));
-                }
-                self.slot.plan(self.clock.now().plus(state.pause));
-            }
-            Err(why) => {
-                let pause = self.pace.first_pause.saturating_mul(1 << state.failures.min(16)).min(self.pace.longest_pause);
-                state.pause = jittered(pause);
-                state.failures = state.failures.saturating_add(1);
-                let cool = self.clock.now().plus(state.pause);
-                let first_use = self.slot.held().is_none_or(|held| held.usable_until <= began);
-                state.not_before = Some(if first_use { cool } else { cool.max(began.plus(self.pace.unknown_key)) });
-                let next = state.pause;
-                tracing::warn!(issuer = %self.settings.issuer, "issuer's keys could not be fetched, next attempt in {next:.1?} at the earliest: {why}");
-                self.slot.fail(why.to_string());
-                self.slot.plan(cool);
-            }
-        }
-    }
-
-    async fn fetch(&self, now: Timestamp) -> Result<Answer, DiscoveryError> {
+    async fn ask(&self, now: Timestamp, known: Option<&Known>) -> Result<Said, DiscoveryError> {
         if let Some(url) = &self.settings.jwks_url {
-            return self.key_set(url).await;
+            return self.key_set(url, known).await;
         }
-        let discovered = self.state().discovered.clone();
-        if let Some((url, at)) = discovered
-            && now.since(at) < self.pace.discovery
-            && let Ok(answer) = self.key_set(&url).await
-        {
-            return Ok(answer);
+        let discovered = self.discovered().clone();
+        if let Some((url, at)) = discovered.filter(|(_, at)| now.since(*at) < DISCOVERY) {
+            match self.key_set(&url, known).await {
+                Err(why) if why.has_moved() => {}
+                Err(why) => return Err(why),
+                Ok(said) => {
+                    // A clock that was set back must not keep the address for longer.
+                    *self.discovered() = Some((url, at.min(now)));
+                    return Ok(said);
+                }
+            }
         }
-        // Never discovered, long ago, or the key set is not (well) where it was.
-        self.state().discovered = None;
         let url = self.discover().await?;
-        let answer = self.key_set(&url).await?;
-        self.state().discovered = Some((url, now));
-        Ok(answer)
+        *self.discovered() = Some((url.clone(), now));
+        self.key_set(&url, known).await
     }
 
+    fn read(&self, document: &[u8]) -> Result<Content, DiscoveryError> {
+        let parsed = jwks::parse(document, UseRule::Oidc)?;
+        if parsed.value.is_empty() && !parsed.skipped.is_empty() {
+            return Err(DiscoveryError::NoneUsable { skipped: parsed.skipped.len() });
+        }
+        let OidcSettings { issuer, skip_issuer, .. } = &self.settings;
+        let keys = if *skip_issuer { parsed.value } else { parsed.value.demanding_issuer(issuer) };
+        Ok(Content { jwt: Some(keys), skipped: parsed.skipped, ..Content::default() })
+    }
+
+    fn name(&self) -> &str {
+        &self.settings.issuer
+    }
+}
+
+impl Issuer {
     /// The document's `jwks_uri`.
     async fn discover(&self) -> Result<String, DiscoveryError> {
         let OidcSettings { issuer, discovery_url, skip_issuer, .. } = &self.settings;
         let url = discovery_url.clone().unwrap_or_else(|| format!("{}{WELL_KNOWN}", issuer.strip_suffix('/').unwrap_or(issuer)));
-        let fetched = self.get(&url).await?;
-        let document: Document = serde_json::from_slice(&fetched.body).map_err(|_| DiscoveryError::NotADocument { url: url.clone() })?;
+        let Fetched::New { body, .. } = self.get(&url, None).await? else { return Err(DiscoveryError::NotADocument { url }) };
+        let document: Document = serde_json::from_slice(&body).map_err(|_| DiscoveryError::NotADocument { url: url.clone() })?;
         if !skip_issuer && document.issuer != *issuer {
             return Err(DiscoveryError::Issuer { url, expected: issuer.clone(), found: document.issuer });
         }
@@ -207,52 +135,27 @@ impl Shared {
         }
     }
 
-    async fn key_set(&self, url: &str) -> Result<Answer, DiscoveryError> {
-        let Fetched { body, max_age } = self.get(url).await?;
-        let parsed = jwks::parse(&body, UseRule::Oidc).map_err(|why| DiscoveryError::Keys { url: url.to_owned(), why })?;
-        if parsed.value.is_empty() && !parsed.skipped.is_empty() {
-            return Err(DiscoveryError::NoneUsable { url: url.to_owned(), skipped: parsed.skipped.len() });
-        }
-        if self.state().good.as_ref() != Some(&body) {
-            for skipped in &parsed.skipped {
-                tracing::warn!(issuer = %self.settings.issuer, "key skipped, the rest counts: {skipped}");
-            }
-        }
-        let keys = if self.settings.skip_issuer { parsed.value } else { parsed.value.demanding_issuer(&self.settings.issuer) };
-        let fresh_for = max_age.unwrap_or(self.pace.fresh).clamp(self.pace.freshest, self.pace.least_fresh);
-        Ok(Answer { keys, skipped: parsed.skipped, text: body, fresh_for })
+    async fn key_set(&self, url: &str, known: Option<&Known>) -> Result<Said, DiscoveryError> {
+        let validator = known.and_then(|known| known.validator.as_ref());
+        let (document, validator, max_age) = match (self.get(url, validator).await?, known) {
+            (Fetched::New { body, validator, max_age }, _) => (body, validator, max_age),
+            (Fetched::Same { max_age }, Some(known)) => (known.document.clone(), known.validator.clone(), max_age),
+            (Fetched::Same { .. }, None) => return Err(DiscoveryError::NotADocument { url: url.to_owned() }),
+        };
+        Ok(Said { document, validator, fresh_for: max_age })
     }
 
-    async fn get(&self, url: &str) -> Result<Fetched, DiscoveryError> {
-        self.fetcher.get(url).await.map_err(|why| match why {
+    async fn get(&self, url: &str, known: Option<&refresh::Validator>) -> Result<Fetched, DiscoveryError> {
+        self.fetcher.get(url, known, None).await.map_err(|why| match why {
             // It may hold a password.
             FetchError::Url => DiscoveryError::Url,
             why => DiscoveryError::Fetch { url: url.to_owned(), why },
         })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn discovered(&self) -> MutexGuard<'_, Option<(String, Timestamp)>> {
+        self.discovered.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Runs until its issuer is dropped.
-async fn keep_fresh(shared: Weak<Shared>, mut pause: Duration) {
-    loop {
-        tokio::time::sleep(pause).await;
-        let Some(shared) = shared.upgrade() else { return };
-        if let Some(mut ended) = shared.start(Asked::InBackground) {
-            let _ = ended.changed().await;
-        }
-        pause = shared.state().pause;
-    }
-}
-
-struct Answer {
-    keys: KeySet,
-    skipped: Vec<Skipped>,
-    text: Vec<u8>,
-    fresh_for: Duration,
 }
 
 /// What we need of the discovery document.
@@ -275,41 +178,16 @@ enum DiscoveryError {
     Issuer { url: String, expected: String, found: String },
     #[error("{url}: expected a `jwks_uri` of https (or http if the document itself came by http), found `{found}`")]
     JwksUri { url: String, found: String },
-    #[error("{url}: {why}")]
-    Keys { url: String, why: InvalidJwks },
-    #[error("{url}: none of its {skipped} keys can be used; the former ones stay")]
-    NoneUsable { url: String, skipped: usize },
+    #[error(transparent)]
+    Keys(#[from] InvalidJwks),
+    #[error("none of its {skipped} keys can be used; the former ones stay")]
+    NoneUsable { skipped: usize },
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Pace {
-    /// Between fetches that requests ask for, while there are keys: an unknown `kid` costs a stranger nothing.
-    unknown_key: Duration,
-    /// Between attempts that fail: grows from the first to the longest.
-    first_pause: Duration,
-    longest_pause: Duration,
-    /// How long keys stay fresh: by default, at the least and at the most.
-    fresh: Duration,
-    freshest: Duration,
-    least_fresh: Duration,
-    /// How long a discovered `jwks_uri` is believed.
-    discovery: Duration,
-    /// How long a request waits for a fetch.
-    patience: Duration,
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self {
-            unknown_key: Duration::from_secs(10),
-            first_pause: Duration::from_secs(1),
-            longest_pause: Duration::from_secs(60),
-            fresh: Duration::from_secs(5 * 60),
-            freshest: Duration::from_secs(60),
-            least_fresh: Duration::from_secs(60 * 60),
-            discovery: Duration::from_secs(60 * 60),
-            patience: Duration::from_secs(5),
-        }
+impl DiscoveryError {
+    /// Whether the key set is no more where it was, so that discovery may find it elsewhere.
+    const fn has_moved(&self) -> bool {
+        matches!(self, Self::Fetch { why: FetchError::Status(StatusCode::NOT_FOUND | StatusCode::GONE), .. })
     }
 }
 
@@ -323,6 +201,8 @@ fn warn_of_plain_http(settings: &OidcSettings) {
 }
 
 const WELL_KNOWN: &str = "/.well-known/openid-configuration";
+/// How long a discovered `jwks_uri` is believed.
+const DISCOVERY: Duration = Duration::from_secs(60 * 60);
 
 #[cfg(test)]
 mod tests;

@@ -35,6 +35,11 @@ impl X509Authorities {
         self.authorities.iter().map(|authority| authority.not_after).min()
     }
 
+    /// Whether there were any and none is left.
+    pub(in crate::trust) fn have_expired_by(&self, now: Timestamp) -> bool {
+        self.latest_expiry().is_some_and(|last| last < now)
+    }
+
     pub(super) fn latest_expiry(&self) -> Option<Timestamp> {
         self.authorities.iter().map(|authority| authority.not_after).max()
     }

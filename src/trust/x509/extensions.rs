@@ -40,6 +40,7 @@ pub(super) struct KeyUsage {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ExtendedKeyUsage {
     pub(super) client_auth: bool,
+    pub(super) server_auth: bool,
 }
 
 impl<'a> Extensions<'a> {
@@ -70,7 +71,7 @@ impl<'a> Extensions<'a> {
                 });
             }
             ParsedExtension::ExtendedKeyUsage(found) => {
-                self.extended_key_usage = Some(ExtendedKeyUsage { client_auth: found.client_auth });
+                self.extended_key_usage = Some(ExtendedKeyUsage { client_auth: found.client_auth, server_auth: found.server_auth });
             }
             ParsedExtension::SubjectAlternativeName(found) => {
                 if found.general_names.iter().any(|name| matches!(name, GeneralName::Invalid(..))) {

@@ -19,8 +19,9 @@ pub struct Leaf {
     uri_names: Vec<String>,
     is_authority: bool,
     key_usage: Option<KeyUsage>,
-    /// Whether the extended key usage allows clients; absent, it allows everything.
+    /// Whether the extended key usage allows clients and servers; absent, it allows everything.
     client_auth: bool,
+    server_auth: bool,
     not_before: Timestamp,
     not_after: Timestamp,
     common_name: Option<String>,
@@ -42,6 +43,7 @@ impl Leaf {
             is_authority: extensions.is_authority(),
             key_usage: extensions.key_usage,
             client_auth: extensions.extended_key_usage.is_none_or(|usage| usage.client_auth),
+            server_auth: extensions.extended_key_usage.is_none_or(|usage| usage.server_auth),
             not_before: Timestamp::from_secs(validity.not_before.timestamp()),
             not_after: Timestamp::from_secs(validity.not_after.timestamp()),
             common_name: claims::common_name(&certificate).map(str::to_owned),
@@ -58,8 +60,20 @@ impl Leaf {
         self.uri_names.iter().any(spiffe)
     }
 
-    /// The SPIFFE ID it claims, if the certificate is one that may carry a workload's. Not verified.
+    /// The SPIFFE ID it claims, if the certificate is one that may carry a client workload's. Not verified.
     pub fn spiffe_id(&self) -> Result<SpiffeId, Rejected> {
+        let id = self.svid_id()?;
+        self.check_client()?;
+        Ok(id)
+    }
+
+    /// The same for a server's.
+    pub(super) fn server_spiffe_id(&self) -> Result<SpiffeId, Rejected> {
+        let id = self.svid_id()?;
+        if self.server_auth { Ok(id) } else { Err(Rejected::NoServerAuth) }
+    }
+
+    fn svid_id(&self) -> Result<SpiffeId, Rejected> {
         let uri = match self.uri_names.as_slice() {
             [uri] => uri,
             [] => return Err(Rejected::NoUriName),
@@ -69,7 +83,9 @@ impl Leaf {
         if !id.is_workload() {
             return Err(Rejected::RootPath { trust_domain: id.trust_domain().clone() });
         }
-        self.check_client()?;
+        if self.is_authority {
+            return Err(Rejected::CertificateAuthority);
+        }
         match self.key_usage {
             None => Err(Rejected::NoKeyUsage),
             Some(KeyUsage { key_cert_sign: true, .. }) => Err(Rejected::AuthorityKeyUsage { found: "keyCertSign" }),

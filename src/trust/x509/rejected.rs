@@ -2,7 +2,7 @@
 
 use crate::clock::Timestamp;
 use crate::limits::SPIFFE_ID_BYTES;
-use crate::spiffe_id::{InvalidSpiffeId, TrustDomain};
+use crate::spiffe_id::{InvalidSpiffeId, SpiffeId, TrustDomain};
 use std::fmt;
 use std::sync::Arc;
 
@@ -29,6 +29,10 @@ pub enum Rejected {
     AuthorityKeyUsage { found: &'static str },
     #[error("expected clientAuth in the certificate's extended key usage, found others only; add it, or issue without the extension")]
     NoClientAuth,
+    #[error("expected serverAuth in the certificate's extended key usage, found others only; add it, or issue without the extension")]
+    NoServerAuth,
+    #[error("expected the server to be {expected}, found {found}")]
+    OtherServer { expected: SpiffeId, found: SpiffeId },
     #[error("the certificate is valid from {not_before} on, it is {now}: compare the clocks of issuer and registry")]
     NotYetValid { not_before: Timestamp, now: Timestamp },
     #[error("the certificate expired at {not_after}, it is {now}: the client must present its renewed one")]

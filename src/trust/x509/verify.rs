@@ -13,7 +13,7 @@ use crate::trust::{Generation, Held};
 use pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use serde_json::{Map, Value};
 use std::time::Duration;
-use webpki::{EndEntityCert, VerifiedPath};
+use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 
 /// Judges an X.509-SVID. `chain` is what the client sent after the leaf, `view` what its own trust domain's sources hold.
 pub fn verify_svid(
@@ -23,7 +23,7 @@ pub fn verify_svid(
     now: Timestamp,
 ) -> Result<VerifiedChain, Rejected> {
     let id = leaf.spiffe_id()?;
-    Ok(VerifiedChain::new(leaf, Some(id), view, judge(leaf, chain, view, now)?))
+    Ok(VerifiedChain::new(leaf, Some(id), view, judge(leaf, chain, view, now, KeyUsage::client_auth())?))
 }
 
 /// Judges a client certificate that is no X.509-SVID. Whatever its names say, the result has no SPIFFE ID.
@@ -34,7 +34,22 @@ pub fn verify_plain(
     now: Timestamp,
 ) -> Result<VerifiedChain, Rejected> {
     leaf.check_client()?;
-    Ok(VerifiedChain::new(leaf, None, view, judge(leaf, chain, view, now)?))
+    Ok(VerifiedChain::new(leaf, None, view, judge(leaf, chain, view, now, KeyUsage::client_auth())?))
+}
+
+/// Judges a server's X.509-SVID, which must be that of `expected` and no other. `view` are the authorities of its trust domain.
+pub(in crate::trust) fn verify_server(
+    leaf: &Leaf,
+    chain: &[CertificateDer<'static>],
+    view: &Held<X509Authorities>,
+    expected: &SpiffeId,
+    now: Timestamp,
+) -> Result<(), Rejected> {
+    let found = leaf.server_spiffe_id()?;
+    if found != *expected {
+        return Err(Rejected::OtherServer { expected: expected.clone(), found });
+    }
+    judge(leaf, chain, view, now, KeyUsage::server_auth()).map(drop)
 }
 
 /// A chain that leads to an authority. Only the functions above make it.
@@ -127,7 +142,13 @@ struct Judged {
     authority: String,
 }
 
-fn judge(leaf: &Leaf, chain: &[CertificateDer<'static>], view: &Held<X509Authorities>, now: Timestamp) -> Result<Judged, Rejected> {
+fn judge(
+    leaf: &Leaf,
+    chain: &[CertificateDer<'static>],
+    view: &Held<X509Authorities>,
+    now: Timestamp,
+    usage: KeyUsage,
+) -> Result<Judged, Rejected> {
     // Certificates know whole seconds, and the last one counts in full.
     let now = Timestamp::from_secs(now.as_secs());
     if now < leaf.not_before() {
@@ -146,7 +167,7 @@ fn judge(leaf: &Leaf, chain: &[CertificateDer<'static>], view: &Held<X509Authori
     let time = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(now.as_secs()).unwrap_or(0)));
     let length = |path: &VerifiedPath<'_>| check_length(path, &authorities);
     let path = end_entity
-        .verify_for_usage(webpki::ALL_VERIFICATION_ALGS, &anchors, &candidates, time, webpki::KeyUsage::client_auth(), None, Some(&length))
+        .verify_for_usage(webpki::ALL_VERIFICATION_ALGS, &anchors, &candidates, time, usage, None, Some(&length))
         .map_err(refuse)?;
 
     let used = path.intermediate_certificates().map(|certificate| certificate.der());

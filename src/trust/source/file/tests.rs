@@ -1,10 +1,11 @@
 //! Files that change, break and come back.
 
 use super::*;
-use crate::trust::Generation;
+use crate::trust::jwks::KeySet;
 use crate::trust::source::testing::{UNUSABLE, ca, eventually, jwk_set};
+use crate::trust::x509::X509Authorities;
+use crate::trust::{Authorities, Generation, Slot};
 use std::fs;
-use std::io::ErrorKind;
 use std::os::unix::fs::symlink;
 
 const SPIFFE: &[u8] = include_bytes!("../../../../testdata/spire/cluster-a.example/bundle.json");
@@ -28,32 +29,32 @@ fn generation(slot: &Slot<KeySet>) -> Generation {
 #[test]
 fn a_spiffe_bundle_and_pem_are_told_apart_by_content() {
     let pem = format!("# roots of prod\n{}{}", ca("one").pem, ca("two").pem);
-    let keys = inline("inline bundle", pem.as_bytes(), Format::SpiffeBundleOrPem, at(1)).unwrap();
-    assert_eq!(keys.x509.as_deref().map(roots), Some(2));
-    assert!(keys.jwt.is_none(), "PEM says nothing about JWT keys, so another source may");
+    let keys = inline("inline bundle", pem.as_bytes(), &Format::SpiffeBundleOrPem, at(1)).unwrap();
+    assert_eq!(keys.slots.x509.as_deref().map(roots), Some(2));
+    assert!(keys.slots.jwt.is_none(), "PEM says nothing about JWT keys, so another source may");
 
-    let keys = inline("inline bundle", SPIFFE, Format::SpiffeBundleOrPem, at(1)).unwrap();
-    assert_eq!(keys.x509.as_deref().map(roots), Some(1));
-    assert_eq!(keys.jwt.as_deref().map(|slot| slot.held().unwrap().keys.len()), Some(1));
+    let keys = inline("inline bundle", SPIFFE, &Format::SpiffeBundleOrPem, at(1)).unwrap();
+    assert_eq!(keys.slots.x509.as_deref().map(roots), Some(1));
+    assert_eq!(keys.slots.jwt.as_deref().map(|slot| slot.held().unwrap().keys.len()), Some(1));
     assert!(keys.skipped.is_empty());
-    let held = keys.jwt.unwrap().held().unwrap();
+    let held = keys.slots.jwt.unwrap().held().unwrap();
     assert_eq!((&*held.source, held.as_of, held.usable_until), ("inline bundle", at(1), Timestamp::MAX));
 }
 
 #[test]
 fn a_jwk_set_has_no_x509_authorities_and_pem_roots_are_nothing_else() {
-    let keys = inline("jwks", &jwk_set(&["a", "b"]), Format::Jwks, at(1)).unwrap();
-    assert_eq!(keys.jwt.as_deref().map(key_ids), Some(vec!["a".to_owned(), "b".to_owned()]));
-    assert!(keys.x509.is_none());
-    assert!(matches!(inline("roots", SPIFFE, Format::PemRoots, at(1)), Err(SourceError::Bundle { .. })));
+    let keys = inline("jwks", &jwk_set(&["a", "b"]), &Format::Jwks, at(1)).unwrap();
+    assert_eq!(keys.slots.jwt.as_deref().map(key_ids), Some(vec!["a".to_owned(), "b".to_owned()]));
+    assert!(keys.slots.x509.is_none());
+    assert!(matches!(inline("roots", SPIFFE, &Format::PemRoots, at(1)), Err(SourceError::Bundle { .. })));
 }
 
 #[test]
 fn an_issuers_key_set_of_which_nothing_is_usable_is_an_error_and_an_empty_one_is_not() {
-    let refused = inline("jwks", UNUSABLE, Format::OidcJwks, at(1)).unwrap_err();
+    let refused = inline("jwks", UNUSABLE, &Format::OidcJwks, at(1)).unwrap_err();
     assert_eq!(refused, SourceError::NoneUsable { name: "jwks".into(), skipped: 1 });
-    assert!(inline("jwks", &jwk_set(&[]), Format::OidcJwks, at(1)).unwrap().jwt.unwrap().held().unwrap().keys.is_empty());
-    assert_eq!(inline("jwks", UNUSABLE, Format::Jwks, at(1)).unwrap().skipped.len(), 1, "for a trust domain it revokes");
+    assert!(inline("jwks", &jwk_set(&[]), &Format::OidcJwks, at(1)).unwrap().slots.jwt.unwrap().held().unwrap().keys.is_empty());
+    assert_eq!(inline("jwks", UNUSABLE, &Format::Jwks, at(1)).unwrap().skipped.len(), 1, "for a trust domain it revokes");
 }
 
 #[test]
@@ -61,8 +62,7 @@ fn opening_tells_what_is_wrong() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys.json");
     let name: Arc<str> = format!("file {}", path.display()).into();
-    let open = || Watched::open(&path, Format::Jwks, at(1)).map(|_| ()).unwrap_err();
-    assert_eq!(open(), SourceError::Unreadable { name: name.clone(), kind: ErrorKind::NotFound });
+    let open = || Watched::open(path.clone(), Format::Jwks, at(1)).map(|_| ()).unwrap_err();
     fs::write(&path, b"{").unwrap();
     assert!(matches!(open(), SourceError::Jwks { .. }));
     File::create(&path).unwrap().set_len(LARGEST + 1).unwrap();
@@ -74,8 +74,8 @@ fn a_bad_file_never_replaces_a_good_one() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys.json");
     fs::write(&path, jwk_set(&["a"])).unwrap();
-    let (mut file, _) = Watched::open(&path, Format::OidcJwks, at(1)).unwrap();
-    let slot = file.jwt.clone().unwrap();
+    let (mut file, _) = Watched::open(path.clone(), Format::OidcJwks, at(1)).unwrap();
+    let slot = file.slots.jwt.clone().unwrap();
     let first = generation(&slot);
 
     assert_eq!(file.reload(at(2)), Ok(false), "nothing changed");
@@ -88,6 +88,7 @@ fn a_bad_file_never_replaces_a_good_one() {
     assert!(matches!(file.reload(at(4)), Err(SourceError::Unreadable { kind: ErrorKind::NotFound, .. })));
     assert_eq!(key_ids(&slot), ["a"]);
 
+    assert!(slot.status().last_error.unwrap().contains("cannot be read"));
     fs::write(&path, jwk_set(&["a"])).unwrap();
     assert_eq!(file.reload(at(5)), Ok(false), "it came back as it was");
     assert_eq!((generation(&slot), slot.held().unwrap().as_of), (first, at(5)));
@@ -102,16 +103,67 @@ fn a_bad_file_never_replaces_a_good_one() {
     assert!(key_ids(&slot).is_empty());
 }
 
+#[tokio::test]
+async fn a_file_that_is_missing_at_first_counts_once_it_appears() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bundle");
+    let source = file(&path, Format::SpiffeBundleOrPem, Clock::manual(at(1)).0, Duration::from_millis(10)).unwrap();
+    assert!(source.skipped()[0].to_string().contains("there is no such file"));
+    let (x509, jwt) = (source.slots.x509.clone().unwrap(), source.slots.jwt.clone().unwrap());
+    let why = Authorities::new(vec![jwt.clone()]).view(at(1)).unwrap_err().to_string();
+    assert!(why.contains("never answered") && why.contains("check that it exists"), "{why}");
+    source.start();
+    fs::write(&path, ca("one").pem).unwrap();
+    eventually("it is seen", || x509.held().is_some()).await;
+    assert!(jwt.held().is_none(), "PEM says nothing about JWT keys, so that another source may");
+    fs::write(folder.path().join("next"), SPIFFE).unwrap();
+    fs::rename(folder.path().join("next"), &path).unwrap();
+    eventually("the rename is seen", || jwt.held().is_some()).await;
+    fs::remove_file(&path).unwrap();
+    eventually("the loss is noticed", || jwt.status().last_error.is_some()).await;
+    assert_eq!(key_ids(&jwt).len(), 1);
+}
+
+#[tokio::test]
+async fn each_trust_domain_of_a_bundle_map_follows_its_own_bundle() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("map.json");
+    let spiffe = String::from_utf8(SPIFFE.to_vec()).unwrap();
+    let map = |entries: &[(&str, &str)]| {
+        let entries: Vec<_> = entries.iter().map(|(name, bundle)| format!("{name:?}:{bundle}")).collect();
+        fs::write(&path, format!(r#"{{"trust_domains":{{{}}}}}"#, entries.join(","))).unwrap();
+    };
+    map(&[("a.example", &spiffe), ("b.example", &spiffe)]);
+    let source = |name: &str| {
+        let source = file(&path, Format::BundleMap(name.parse().unwrap()), Clock::manual(at(1)).0, Duration::from_millis(10)).unwrap();
+        source.start();
+        source
+    };
+    let (a, b, absent) = (source("a.example"), source("b.example"), source("c.example"));
+    let keys = |source: &Source| source.slots.jwt.as_ref().unwrap().held().unwrap().keys.len();
+    assert_eq!((keys(&a), keys(&b), keys(&absent)), (1, 1, 0));
+    assert!(absent.skipped()[0].to_string().contains("no bundle of this trust domain"));
+    let before = generation(a.slots.jwt.as_ref().unwrap());
+
+    map(&[("a.example", &spiffe), ("c.example", &spiffe), ("b.example", "{}")]);
+    eventually("the new one is seen", || keys(&absent) == 1).await;
+    eventually("the faulty one is noticed", || b.slots.jwt.as_ref().unwrap().status().last_error.is_some()).await;
+    assert_eq!(keys(&b), 1, "a malformed bundle replaces nothing");
+    map(&[("a.example", &spiffe)]);
+    eventually("who is left out is withdrawn", || keys(&b) == 0 && keys(&absent) == 0).await;
+    assert_eq!(generation(a.slots.jwt.as_ref().unwrap()), before, "and nobody else is touched");
+}
+
 #[test]
 fn a_bundle_that_becomes_pem_has_no_jwt_keys_any_more() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bundle");
     fs::write(&path, SPIFFE).unwrap();
-    let (mut file, _) = Watched::open(&path, Format::SpiffeBundleOrPem, at(1)).unwrap();
+    let (mut file, _) = Watched::open(path.clone(), Format::SpiffeBundleOrPem, at(1)).unwrap();
     fs::write(&path, format!("{}{}", ca("one").pem, ca("two").pem)).unwrap();
     assert_eq!(file.reload(at(2)), Ok(true));
-    assert_eq!(roots(file.x509.as_deref().unwrap()), 2);
-    assert!(key_ids(file.jwt.as_deref().unwrap()).is_empty());
+    assert_eq!(roots(file.slots.x509.as_deref().unwrap()), 2);
+    assert!(key_ids(file.slots.jwt.as_deref().unwrap()).is_empty());
 }
 
 #[tokio::test]
@@ -124,7 +176,7 @@ async fn watching_sees_a_symlink_swap() {
     }
     symlink("v1", path("data")).unwrap();
     let source = file(path("data").join("keys.json"), Format::Jwks, Clock::manual(at(1)).0, Duration::from_millis(10)).unwrap();
-    let slot = source.jwt.clone().unwrap();
+    let slot = source.slots.jwt.clone().unwrap();
     source.start();
     symlink("v2", path("next")).unwrap();
     fs::rename(path("next"), path("data")).unwrap();
@@ -137,7 +189,7 @@ async fn reload_now_does_not_wait_for_the_next_look() {
     let path = folder.path().join("keys.json");
     fs::write(&path, jwk_set(&["a"])).unwrap();
     let source = file(&path, Format::Jwks, Clock::manual(at(1)).0, Duration::from_secs(3600)).unwrap();
-    let slot = source.jwt.clone().unwrap();
+    let slot = source.slots.jwt.clone().unwrap();
     source.start();
     fs::write(&path, jwk_set(&["b"])).unwrap();
     source.reload();

@@ -1,18 +1,19 @@
 //! Against issuers of our own over real sockets: discovery, faults, and how often we fetch.
 
-mod issuer;
-
 use super::*;
 use crate::clock::ManualClock;
 use crate::trust::Authorities;
-use crate::trust::source::testing::{UNUSABLE, ca, eventually, jwk_set};
+use crate::trust::jwks::KeySet;
+use crate::trust::source::testing::site::{Site, server};
+use crate::trust::source::testing::{Ca, UNUSABLE, ca, eventually, eventually_after, jwk_set};
 use futures_util::future::join_all;
-use issuer::{DOCUMENT, Issuer, KEYS, document};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, ETAG};
+use std::ops::Deref;
 use tokio::net::TcpListener;
 
 #[tokio::test]
 async fn nothing_is_fetched_before_someone_asks() {
-    let issuer = Issuer::start().await;
+    let issuer = TestIssuer::start().await;
     let client = Client::of(settings(&issuer.base));
     assert!(client.keys.view(client.clock.now()).is_err());
     assert_eq!(issuer.seen(), 0);
@@ -24,7 +25,7 @@ async fn nothing_is_fetched_before_someone_asks() {
 
 #[tokio::test]
 async fn an_issuer_with_a_final_slash_has_its_document_where_one_without_has() {
-    let issuer = Issuer::start().await;
+    let issuer = TestIssuer::start().await;
     let name = format!("{}/", issuer.base);
     issuer.answer(DOCUMENT, 200, document(&name, &issuer.url(KEYS)));
     assert_eq!(Client::of(settings(&name)).fetched().await, Ok("k1".to_owned()));
@@ -32,7 +33,7 @@ async fn an_issuer_with_a_final_slash_has_its_document_where_one_without_has() {
 
 #[tokio::test]
 async fn the_documents_issuer_must_be_the_configured_one_byte_for_byte() {
-    let issuer = Issuer::start().await;
+    let issuer = TestIssuer::start().await;
     let slashed = format!("{}/", issuer.base);
     issuer.answer(DOCUMENT, 200, document(&slashed, &issuer.url(KEYS)));
     let refused = Client::of(settings(&issuer.base)).fetched().await.unwrap_err();
@@ -44,7 +45,7 @@ async fn the_documents_issuer_must_be_the_configured_one_byte_for_byte() {
 
 #[tokio::test]
 async fn configured_urls_count_instead_of_discovered_ones() {
-    let issuer = Issuer::start().await;
+    let issuer = TestIssuer::start().await;
     let name = "https://issuer.example";
     issuer.answer("/elsewhere", 200, document(name, &issuer.url(KEYS)));
     let discovery_url = Some(issuer.url("/elsewhere"));
@@ -56,7 +57,7 @@ async fn configured_urls_count_instead_of_discovered_ones() {
 
 #[tokio::test]
 async fn what_is_no_answer_is_told_and_gives_no_keys() {
-    let issuer = Issuer::start().await;
+    let issuer = TestIssuer::start().await;
     let large = vec![b' '; 1024 * 1024 + 1];
     let redirect = "redirects are not followed";
     for (path, status, body, expected) in [
@@ -66,7 +67,7 @@ async fn what_is_no_answer_is_told_and_gives_no_keys() {
         (DOCUMENT, 200, document(&issuer.base, "file:///etc/passwd"), "found `file:///etc/passwd`"),
         (DOCUMENT, 200, large.clone(), "larger than 1048576 bytes"),
         (KEYS, 404, vec![], "expected status 200, found 404"),
-        (KEYS, 200, b"{}".to_vec(), "/keys: "),
+        (KEYS, 200, b"{}".to_vec(), "not a JWK Set"),
         (KEYS, 200, UNUSABLE.to_vec(), "none of its 1 keys can be used"),
     ] {
         issuer.reset();
@@ -87,7 +88,7 @@ async fn an_unreachable_issuer_is_told() {
 
 #[tokio::test]
 async fn a_thousand_at_once_make_one_fetch() {
-    let issuer = Issuer::start().await;
+    let issuer = TestIssuer::start().await;
     let client = Client::of(settings(&issuer.base));
     let hold = issuer.hold();
     let (keys, clock) = (client.keys.clone(), client.clock.clone());
@@ -103,7 +104,7 @@ async fn a_thousand_at_once_make_one_fetch() {
 
 #[tokio::test]
 async fn a_request_that_is_cancelled_does_not_cancel_the_fetch() {
-    let issuer = Issuer::start().await;
+    let issuer = TestIssuer::start().await;
     let client = Client::of(settings(&issuer.base));
     let hold = issuer.hold();
     let keys = client.keys.clone();
@@ -117,7 +118,7 @@ async fn a_request_that_is_cancelled_does_not_cancel_the_fetch() {
 
 #[tokio::test]
 async fn an_unknown_key_is_looked_for_at_most_once_in_10_s() {
-    let issuer = Issuer::start().await;
+    let issuer = TestIssuer::start().await;
     let client = Client::of(settings(&issuer.base));
     client.keys.refetch(client.clock.now()).await;
     issuer.answer(KEYS, 200, jwk_set(&["k1", "k2"]));
@@ -133,7 +134,7 @@ async fn an_unknown_key_is_looked_for_at_most_once_in_10_s() {
 
 #[tokio::test]
 async fn failures_at_first_use_cool_down_longer_and_longer() {
-    let issuer = Issuer::start().await;
+    let issuer = TestIssuer::start().await;
     issuer.answer(DOCUMENT, 500, vec![]);
     let client = Client::of(settings(&issuer.base));
     let mut count = 0;
@@ -152,10 +153,10 @@ async fn failures_at_first_use_cool_down_longer_and_longer() {
 
 #[tokio::test]
 async fn a_failure_keeps_what_is_held_until_the_staleness_bound() {
-    let issuer = Issuer::start().await;
+    let issuer = TestIssuer::start().await;
     let client = Client::of(settings(&issuer.base));
     client.keys.refetch(client.clock.now()).await;
-    for (path, status, body) in [(KEYS, 500, vec![]), (KEYS, 200, UNUSABLE.to_vec()), (KEYS, 200, b"{".to_vec()), (DOCUMENT, 503, vec![])] {
+    for (path, status, body) in [(KEYS, 500, vec![]), (KEYS, 200, UNUSABLE.to_vec()), (KEYS, 200, b"{".to_vec()), (KEYS, 404, vec![])] {
         issuer.reset();
         issuer.answer(path, status, body);
         client.hand.advance(Duration::from_secs(90));
@@ -170,7 +171,7 @@ async fn a_failure_keeps_what_is_held_until_the_staleness_bound() {
 
 #[tokio::test]
 async fn an_empty_key_set_replaces_and_the_same_one_is_the_same_generation() {
-    let issuer = Issuer::start().await;
+    let issuer = TestIssuer::start().await;
     let client = Client::of(settings(&issuer.base));
     client.keys.refetch(client.clock.now()).await;
     let before = client.keys.generation(client.clock.now());
@@ -186,7 +187,7 @@ async fn an_empty_key_set_replaces_and_the_same_one_is_the_same_generation() {
 
 #[tokio::test]
 async fn keys_that_moved_are_found_by_discovery_again() {
-    let issuer = Issuer::start().await;
+    let issuer = TestIssuer::start().await;
     let client = Client::of(settings(&issuer.base));
     client.keys.refetch(client.clock.now()).await;
     issuer.answer(KEYS, 410, vec![]);
@@ -198,24 +199,24 @@ async fn keys_that_moved_are_found_by_discovery_again() {
 
 #[tokio::test]
 async fn from_the_first_success_on_keys_are_refreshed_in_the_background() {
-    let issuer = Issuer::start().await;
-    let fresh = Duration::from_millis(20);
-    let client = Client::paced(settings(&issuer.base), Pace { first_pause: fresh, fresh, freshest: fresh, ..Pace::default() });
+    let issuer = TestIssuer::start().await;
+    let client = Client::of(settings(&issuer.base));
     client.keys.refetch(client.clock.now()).await;
     issuer.answer(KEYS, 200, jwk_set(&["k2"]));
-    eventually("the new key", || client.key_ids() == Ok("k2".to_owned())).await;
+    let passing = || client.hand.advance(Duration::from_secs(5));
+    eventually_after("the new key", passing, || client.key_ids() == Ok("k2".to_owned())).await;
     issuer.answer(KEYS, 500, vec![]);
     let before = issuer.count(KEYS);
-    eventually("attempts that fail", || issuer.count(KEYS) > before + 1).await;
+    eventually_after("attempts that fail", passing, || issuer.count(KEYS) > before + 1).await;
     issuer.answer(KEYS, 200, jwk_set(&["k3"]));
-    eventually("the key after the outage", || client.key_ids() == Ok("k3".to_owned())).await;
+    eventually_after("the key after the outage", passing, || client.key_ids() == Ok("k3".to_owned())).await;
 }
 
 #[tokio::test]
 async fn max_age_is_held_between_a_minute_and_an_hour() {
-    let issuer = Issuer::start().await;
+    let issuer = TestIssuer::start().await;
     for (header, seconds) in [("", 300), ("public, max-age=600", 600), ("max-age=1", 60), ("no-store", 60), ("Max-Age=86400", 3600)] {
-        issuer.cache_control(header);
+        issuer.header(KEYS, CACHE_CONTROL, header);
         // Without any staleness keys serve exactly as long as they are fresh.
         let client = Client::of(OidcSettings { max_stale: Duration::ZERO, ..settings(&issuer.base) });
         client.keys.refetch(client.clock.now()).await;
@@ -225,20 +226,85 @@ async fn max_age_is_held_between_a_minute_and_an_hour() {
 }
 
 #[tokio::test]
+async fn a_key_set_that_is_still_the_same_is_not_sent_again() {
+    let issuer = TestIssuer::start().await;
+    issuer.header(KEYS, ETAG, "\"v1\"");
+    let client = Client::of(settings(&issuer.base));
+    client.keys.refetch(client.clock.now()).await;
+    let first = client.keys.view(client.clock.now()).unwrap();
+    client.hand.advance(Duration::from_secs(10));
+    client.keys.refetch(client.clock.now()).await;
+    let second = client.keys.view(client.clock.now()).unwrap();
+    assert_eq!(issuer.heard(http::header::IF_NONE_MATCH).as_deref(), Some("\"v1\""));
+    assert_eq!((second.generation, second.as_of), (first.generation, client.clock.now()));
+    issuer.answer(KEYS, 200, jwk_set(&["k2"]));
+    issuer.header(KEYS, ETAG, "\"v2\"");
+    client.hand.advance(Duration::from_secs(10));
+    assert_eq!(client.fetched().await, Ok("k2".to_owned()));
+}
+
+#[tokio::test]
+async fn discovery_is_done_again_after_an_hour_or_where_keys_have_moved_and_not_for_any_failure() {
+    let issuer = TestIssuer::start().await;
+    let client = Client::of(settings(&issuer.base));
+    client.keys.refetch(client.clock.now()).await;
+    for (status, documents) in [(500, 1), (404, 2), (410, 3)] {
+        issuer.answer(KEYS, status, vec![]);
+        client.hand.advance(Duration::from_secs(90));
+        client.keys.refetch(client.clock.now()).await;
+        assert_eq!(issuer.count(DOCUMENT), documents, "{status}");
+    }
+    issuer.reset();
+    client.hand.advance(Duration::from_secs(90));
+    client.keys.refetch(client.clock.now()).await;
+    assert_eq!(issuer.count(DOCUMENT), 3);
+    client.hand.advance(Duration::from_secs(3600));
+    client.keys.refetch(client.clock.now()).await;
+    assert_eq!(issuer.count(DOCUMENT), 4);
+}
+
+#[tokio::test]
+async fn the_bearer_token_goes_to_further_origins_that_are_configured() {
+    let (issuer, other) = (TestIssuer::start().await, TestIssuer::start().await);
+    issuer.answer(DOCUMENT, 200, document(&issuer.base, &other.url(KEYS)));
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "token").unwrap();
+    let bearer_token_origins = vec![other.base.clone()];
+    let client = Client::of(OidcSettings { bearer_token_file: Some(file.path().into()), bearer_token_origins, ..settings(&issuer.base) });
+    assert_eq!(client.fetched().await, Ok("k1".to_owned()));
+    assert_eq!(other.heard(AUTHORIZATION), Some("Bearer token".to_owned()));
+}
+
+#[tokio::test]
+async fn a_proxy_is_asked_instead_and_its_password_is_not_printed() {
+    let proxy = TestIssuer::start().await;
+    let name = "http://issuer.example";
+    proxy.answer(DOCUMENT, 200, document(name, "http://issuer.example/keys"));
+    let url = proxy.base.replace("http://", "http://user:hunter2@");
+    let over = OidcSettings { proxy: Some(Secret::new(url)), ..settings(name) };
+    assert!(!format!("{over:?}").contains("hunter2"));
+    assert_eq!(Client::of(over.clone()).fetched().await, Ok("k1".to_owned()));
+    assert!(proxy.heard(http::header::PROXY_AUTHORIZATION).is_some());
+    drop(proxy);
+    let why = Client::of(over).fetched().await.unwrap_err();
+    assert!(!why.contains("hunter2"), "{why}");
+}
+
+#[tokio::test]
 async fn the_bearer_token_is_read_anew_and_goes_only_to_configured_origins() {
-    let (issuer, other) = (Issuer::start().await, Issuer::start().await);
+    let (issuer, other) = (TestIssuer::start().await, TestIssuer::start().await);
     issuer.answer(DOCUMENT, 200, document(&issuer.base, &other.url(KEYS)));
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "first\n").unwrap();
     let client = Client::of(OidcSettings { bearer_token_file: Some(file.path().into()), ..settings(&issuer.base) });
     assert_eq!(client.fetched().await, Ok("k1".to_owned()));
-    assert_eq!((issuer.authorization(), other.authorization()), (Some("Bearer first".to_owned()), None));
+    assert_eq!((issuer.heard(AUTHORIZATION), other.heard(AUTHORIZATION)), (Some("Bearer first".to_owned()), None));
 
     std::fs::write(file.path(), "second").unwrap();
     let client =
         Client::of(OidcSettings { bearer_token_file: Some(file.path().into()), jwks_url: Some(other.url(KEYS)), ..settings(&issuer.base) });
     assert_eq!(client.fetched().await, Ok("k1".to_owned()));
-    assert_eq!(other.authorization(), Some("Bearer second".to_owned()));
+    assert_eq!(other.heard(AUTHORIZATION), Some("Bearer second".to_owned()));
 
     std::fs::write(file.path(), "\n").unwrap();
     let client = Client::of(OidcSettings { bearer_token_file: Some(file.path().into()), ..settings(&issuer.base) });
@@ -248,8 +314,8 @@ async fn the_bearer_token_is_read_anew_and_goes_only_to_configured_origins() {
 #[tokio::test]
 async fn a_private_authority_counts_instead_of_the_systems_and_can_be_replaced() {
     let (good, other) = (ca("good"), ca("other"));
-    let issuer = Issuer::start_tls(&good).await;
-    let over = |ca| OidcSettings { ca: Some(ca), resolve: vec![("issuer.test".into(), issuer.address)], ..settings(&issuer.base) };
+    let issuer = TestIssuer::start_tls(&good).await;
+    let over = |ca| OidcSettings { ca: Some(ca), resolve: vec![("site.test".into(), issuer.address)], ..settings(&issuer.base) };
     assert_eq!(Client::of(over(CaSource::Inline(good.pem.clone().into()))).fetched().await, Ok("k1".to_owned()));
 
     let file = tempfile::NamedTempFile::new().unwrap();
@@ -268,11 +334,11 @@ async fn a_private_authority_counts_instead_of_the_systems_and_can_be_replaced()
 #[tokio::test]
 async fn a_document_by_https_may_not_send_us_to_http() {
     let authority = ca("authority");
-    let issuer = Issuer::start_tls(&authority).await;
-    issuer.answer(DOCUMENT, 200, document(&issuer.base, "http://issuer.test/keys"));
+    let issuer = TestIssuer::start_tls(&authority).await;
+    issuer.answer(DOCUMENT, 200, document(&issuer.base, "http://site.test/keys"));
     let client = Client::of(OidcSettings {
         ca: Some(CaSource::Inline(authority.pem.into())),
-        resolve: vec![("issuer.test".into(), issuer.address)],
+        resolve: vec![("site.test".into(), issuer.address)],
         ..settings(&issuer.base)
     });
     assert!(client.fetched().await.unwrap_err().contains("expected a `jwks_uri` of https"));
@@ -285,6 +351,46 @@ async fn a_url_with_a_password_in_it_is_refused_and_not_printed() {
     assert!(why.contains("without a user or password") && !why.contains("hunter2"), "{why}");
 }
 
+const DOCUMENT: &str = "/.well-known/openid-configuration";
+const KEYS: &str = "/keys";
+
+/// An issuer on a real socket.
+struct TestIssuer(Site);
+
+impl TestIssuer {
+    async fn start() -> Self {
+        Self::good(Site::plain().await)
+    }
+
+    async fn start_tls(authority: &Ca) -> Self {
+        Self::good(Site::tls(&server(authority)).await)
+    }
+
+    fn good(site: Site) -> Self {
+        let issuer = Self(site);
+        issuer.reset();
+        issuer
+    }
+
+    /// A good issuer again.
+    fn reset(&self) {
+        self.answer(DOCUMENT, 200, document(&self.base, &self.url(KEYS)));
+        self.answer(KEYS, 200, jwk_set(&["k1"]));
+    }
+}
+
+impl Deref for TestIssuer {
+    type Target = Site;
+
+    fn deref(&self) -> &Site {
+        &self.0
+    }
+}
+
+fn document(issuer: &str, jwks_uri: &str) -> Vec<u8> {
+    serde_json::json!({ "issuer": issuer, "jwks_uri": jwks_uri, "response_types_supported": ["id_token"] }).to_string().into_bytes()
+}
+
 const START: Timestamp = Timestamp::from_secs(1_000_000);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -295,6 +401,8 @@ fn settings(issuer: &str) -> OidcSettings {
         jwks_url: None,
         ca: None,
         bearer_token_file: None,
+        bearer_token_origins: Vec::new(),
+        proxy: None,
         skip_issuer: false,
         max_stale: DAY,
         resolve: Vec::new(),
@@ -314,13 +422,12 @@ struct Client {
 
 impl Client {
     fn of(settings: OidcSettings) -> Self {
-        let (clock, hand) = Clock::manual(START);
-        Self { keys: authorities(&oidc(settings, clock.clone())), clock, hand }
+        Self::paced(settings, Pace::OIDC)
     }
 
     fn paced(settings: OidcSettings, pace: Pace) -> Self {
         let (clock, hand) = Clock::manual(START);
-        Self { keys: authorities(&Oidc::source(settings, clock.clone(), pace)), clock, hand }
+        Self { keys: authorities(&paced(settings, clock.clone(), None, pace, TIMEOUT)), clock, hand }
     }
 
     /// The key IDs after a refetch, or why there are none.

@@ -2,7 +2,7 @@
 
 use super::client::Client;
 use super::wire::Message;
-use crate::trust::source::jittered;
+use crate::trust::refresh::jittered;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, timeout};

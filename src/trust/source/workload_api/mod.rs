@@ -12,12 +12,13 @@ mod wire;
 
 pub use own_svid::{OwnSvid, OwnSvids};
 
-use super::tasks::{Life, Task};
 use super::{Source, SourceError};
 use crate::clock::Clock;
 use crate::spiffe_id::TrustDomain;
 use crate::trust::bundle::{InvalidBundle, parse_der};
+use crate::trust::content::Slots;
 use crate::trust::jwks::{self, InvalidJwks, KeySet, UseRule};
+use crate::trust::tasks::{Life, Task};
 use crate::trust::x509::X509Authorities;
 use bundles::Bundles;
 use client::Client;
@@ -81,7 +82,7 @@ impl WorkloadApi {
     pub fn source(&self, following: &Following) -> Source {
         let x509 = locked(&self.x509).add(following.clone());
         let jwt = locked(&self.jwt).add(following.clone());
-        Source { x509: Some(x509), jwt: Some(jwt), refetch: None, skipped: Vec::new(), life: self.life.clone() }
+        Source::new(Slots { x509: Some(x509), jwt: Some(jwt) }, None, Vec::new(), self.life.clone())
     }
 }
 

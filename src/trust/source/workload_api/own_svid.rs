@@ -7,7 +7,7 @@ use crate::clock::Timestamp;
 use crate::spiffe_id::SpiffeId;
 use crate::trust::bundle::split_der;
 use crate::trust::source::SourceError;
-use crate::trust::source::tasks::Task;
+use crate::trust::tasks::Task;
 use crate::trust::x509::Leaf;
 use pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::fmt;

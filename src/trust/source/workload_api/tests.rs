@@ -152,7 +152,7 @@ async fn a_denial_that_is_to_be_retained_changes_nothing_and_is_told() {
     agent.start();
     let followed = Followed::new(&agent, Pace { lasting: Duration::ZERO, ..PACE });
     let retaining = followed.api.source(&Following { on_denied: OnPermissionDenied::Retain, max_stale: NEVER, ..following(A) });
-    let slot = retaining.jwt.clone().unwrap();
+    let slot = retaining.slots.jwt.clone().unwrap();
     let key_ids = || slot.held().map(|held| held.keys.key_ids().collect::<Vec<_>>().join(" "));
     eventually("the first message", || key_ids().as_deref() == Some("k1") && followed.key_ids(A).as_deref() == Some("k1")).await;
     agent.deny_jwt();
@@ -170,7 +170,7 @@ async fn a_trust_domain_that_is_configured_later_knows_at_once_what_was_said() {
     eventually("the first message", || followed.key_ids(A).as_deref() == Some("k1")).await;
     let generation = followed.generation(A);
     let later = followed.api.source(&following(A));
-    assert_eq!(later.jwt.clone().unwrap().held().unwrap().keys.key_ids().collect::<Vec<_>>(), ["k1"]);
+    assert_eq!(later.slots.jwt.clone().unwrap().held().unwrap().keys.key_ids().collect::<Vec<_>>(), ["k1"]);
     assert_eq!(followed.generation(A), generation, "and harms nobody else");
     drop(later);
     agent.jwt(&[(A, jwk_set(&["k2"]))]);
@@ -184,9 +184,9 @@ async fn nobody_is_called_before_a_source_starts() {
     agent.start();
     let api = WorkloadApi::paced(&agent.address, &Clock::system(), PACE).unwrap();
     let source = api.source(&following(A));
-    assert!(source.jwt.clone().unwrap().held().is_none());
+    assert!(source.slots.jwt.clone().unwrap().held().is_none());
     source.start();
-    eventually("the first message", || source.jwt.as_ref().unwrap().held().is_some()).await;
+    eventually("the first message", || source.slots.jwt.as_ref().unwrap().held().is_some()).await;
 }
 
 #[tokio::test]
@@ -260,11 +260,11 @@ impl Followed {
     }
 
     fn x509(&self, name: &str) -> Arc<Slot<X509Authorities>> {
-        self.sources[&domain(name)].x509.clone().unwrap()
+        self.sources[&domain(name)].slots.x509.clone().unwrap()
     }
 
     fn jwt(&self, name: &str) -> Arc<Slot<KeySet>> {
-        self.sources[&domain(name)].jwt.clone().unwrap()
+        self.sources[&domain(name)].slots.jwt.clone().unwrap()
     }
 
     fn roots(&self, name: &str) -> Option<usize> {

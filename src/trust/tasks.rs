@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 /// One source's background work.
-pub(super) struct Life {
+pub(in crate::trust) struct Life {
     stage: Mutex<Stage>,
     reload: Arc<Notify>,
 }
@@ -21,19 +21,19 @@ type Begin = Box<dyn FnOnce() -> Vec<Task> + Send>;
 
 impl Life {
     /// Of a source that speaks once.
-    pub(super) fn still() -> Self {
+    pub(in crate::trust) fn still() -> Self {
         Self { stage: Mutex::new(Stage::Running(Vec::new())), reload: Arc::default() }
     }
 
     /// Work that `begin` starts. What it is given resolves once for each [`Life::reload`] (several at once count as one).
-    pub(super) fn new(begin: impl FnOnce(Arc<Notify>) -> Vec<Task> + Send + 'static) -> Self {
+    pub(in crate::trust) fn new(begin: impl FnOnce(Arc<Notify>) -> Vec<Task> + Send + 'static) -> Self {
         let reload: Arc<Notify> = Arc::default();
         let notify = reload.clone();
         Self { stage: Mutex::new(Stage::Waiting(Box::new(move || begin(notify)))), reload }
     }
 
     /// Begins the work, unless it has begun. Needs a tokio runtime.
-    pub(super) fn start(&self) {
+    pub(in crate::trust) fn start(&self) {
         let mut stage = self.stage();
         *stage = match std::mem::replace(&mut *stage, Stage::Running(Vec::new())) {
             Stage::Waiting(begin) => Stage::Running(begin()),
@@ -42,7 +42,7 @@ impl Life {
     }
 
     /// Has files read again now. Does not wait for it.
-    pub(super) fn reload(&self) {
+    pub(in crate::trust) fn reload(&self) {
         self.reload.notify_one();
     }
 
@@ -59,10 +59,10 @@ impl fmt::Debug for Life {
 
 /// Work that is aborted on drop.
 #[derive(Debug)]
-pub(super) struct Task(JoinHandle<()>);
+pub(in crate::trust) struct Task(JoinHandle<()>);
 
 impl Task {
-    pub(super) fn spawn(work: impl Future<Output = ()> + Send + 'static) -> Self {
+    pub(in crate::trust) fn spawn(work: impl Future<Output = ()> + Send + 'static) -> Self {
         Self(tokio::spawn(work))
     }
 }

@@ -1,0 +1,143 @@
+//! What one document says, and the slots of the source that it came from.
+
+use super::jwks::{KeySet, Skipped};
+use super::x509::X509Authorities;
+use super::{Slot, SourceKind};
+use crate::clock::Timestamp;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// `None` for a kind of key that the document cannot speak of.
+#[derive(Clone, Debug, Default)]
+pub(in crate::trust) struct Content {
+    pub(in crate::trust) x509: Option<X509Authorities>,
+    pub(in crate::trust) jwt: Option<KeySet>,
+    pub(in crate::trust) sequence: Option<u64>,
+    /// How often the publisher wants to be asked.
+    pub(in crate::trust) refresh_hint: Option<Duration>,
+    pub(in crate::trust) skipped: Vec<Skipped>,
+}
+
+/// Those that one source fills.
+#[derive(Clone, Debug)]
+pub(in crate::trust) struct Slots {
+    pub(in crate::trust) x509: Option<Arc<Slot<X509Authorities>>>,
+    pub(in crate::trust) jwt: Option<Arc<Slot<KeySet>>>,
+}
+
+impl Slots {
+    /// For what `content` can speak of, and filled with it.
+    pub(in crate::trust) fn of(kind: SourceKind, name: &Arc<str>, content: Content, as_of: Timestamp) -> Self {
+        let slots = Self::empty(kind, name, &content);
+        slots.publish(content, as_of, Timestamp::MAX);
+        slots
+    }
+
+    /// For what `content` can speak of, and not filled yet.
+    pub(in crate::trust) fn empty(kind: SourceKind, name: &Arc<str>, content: &Content) -> Self {
+        Self {
+            x509: content.x509.is_some().then(|| Slot::of(kind, name.clone())),
+            jwt: content.jwt.is_some().then(|| Slot::of(kind, name.clone())),
+        }
+    }
+
+    /// Puts a first answer in place. A kind of key that it does not speak of stays unanswered.
+    pub(in crate::trust) fn publish_spoken(&self, content: Content, as_of: Timestamp, usable_until: Timestamp) {
+        let spoken =
+            Self { x509: self.x509.clone().filter(|_| content.x509.is_some()), jwt: self.jwt.clone().filter(|_| content.jwt.is_some()) };
+        spoken.publish(content, as_of, usable_until);
+    }
+
+    /// Puts a good answer in place. A kind of key that it does not speak of is withdrawn. What is the same as before keeps its
+    /// generation: a rotation of one kind re-judges nothing that the other vouched for.
+    pub(in crate::trust) fn publish(&self, content: Content, as_of: Timestamp, usable_until: Timestamp) {
+        if let Some(slot) = &self.x509 {
+            replace(slot, content.x509.unwrap_or_default(), as_of, usable_until);
+            slot.annotate(content.sequence, content.skipped.clone());
+        }
+        if let Some(slot) = &self.jwt {
+            replace(slot, content.jwt.unwrap_or_default(), as_of, usable_until);
+            slot.annotate(content.sequence, content.skipped);
+        }
+    }
+
+    /// Puts in place what an earlier process was told.
+    pub(in crate::trust) fn recall(&self, content: Content, as_of: Timestamp, usable_until: Timestamp) {
+        if let Some(slot) = &self.x509 {
+            slot.recall(content.x509.unwrap_or_default(), as_of, usable_until);
+            slot.annotate(content.sequence, content.skipped.clone());
+        }
+        if let Some(slot) = &self.jwt {
+            slot.recall(content.jwt.unwrap_or_default(), as_of, usable_until);
+            slot.annotate(content.sequence, content.skipped);
+        }
+    }
+
+    pub(in crate::trust) fn confirm(&self, as_of: Timestamp, usable_until: Timestamp) {
+        if let Some(slot) = &self.x509 {
+            slot.confirm(as_of, usable_until);
+        }
+        if let Some(slot) = &self.jwt {
+            slot.confirm(as_of, usable_until);
+        }
+    }
+
+    pub(in crate::trust) fn fail(&self, why: &str) {
+        if let Some(slot) = &self.x509 {
+            slot.fail(why);
+        }
+        if let Some(slot) = &self.jwt {
+            slot.fail(why);
+        }
+    }
+
+    pub(in crate::trust) fn plan(&self, next_refresh: Timestamp) {
+        if let Some(slot) = &self.x509 {
+            slot.plan(next_refresh);
+        }
+        if let Some(slot) = &self.jwt {
+            slot.plan(next_refresh);
+        }
+    }
+
+    /// Until when what is held counts; `None` if nothing ever was. They are filled together.
+    pub(in crate::trust) fn usable_until(&self) -> Option<Timestamp> {
+        let x509 = self.x509.as_ref().and_then(|slot| slot.held()).map(|held| held.usable_until);
+        x509.or_else(|| self.jwt.as_ref().and_then(|slot| slot.held()).map(|held| held.usable_until))
+    }
+}
+
+fn replace<T: Clone + PartialEq>(slot: &Slot<T>, keys: T, as_of: Timestamp, usable_until: Timestamp) {
+    match slot.held() {
+        Some(held) if held.keys == keys => slot.confirm(as_of, usable_until),
+        _ => slot.publish(keys, as_of, usable_until),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trust::jwks::{self, UseRule};
+    use crate::trust::source::testing::jwk_set;
+
+    #[test]
+    fn what_is_the_same_keeps_its_generation() {
+        let content = |kids: &[&str]| Content {
+            x509: Some(X509Authorities::default()),
+            jwt: Some(jwks::parse(&jwk_set(kids), UseRule::Ignored).unwrap().value),
+            ..Content::default()
+        };
+        let slots = Slots::of(SourceKind::File, &"file".into(), content(&["a"]), Timestamp::from_secs(1));
+        let generations = || {
+            let (x509, jwt) = (slots.x509.as_ref().unwrap().held().unwrap(), slots.jwt.as_ref().unwrap().held().unwrap());
+            (x509.generation, jwt.generation)
+        };
+        let before = generations();
+        slots.publish(content(&["a"]), Timestamp::from_secs(2), Timestamp::MAX);
+        assert_eq!(generations(), before);
+        slots.publish(content(&["b"]), Timestamp::from_secs(3), Timestamp::MAX);
+        assert_eq!(generations().0, before.0, "the other kind of key did not change");
+        assert_ne!(generations().1, before.1);
+        assert_eq!(slots.x509.as_ref().unwrap().held().unwrap().as_of, Timestamp::from_secs(3));
+    }
+}

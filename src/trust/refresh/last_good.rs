@@ -1,0 +1,247 @@
+//! The last good state of network sources on disk, for the next start. A file holds one document as it was received, so that it is
+//! read by whatever reads the source itself; when it was last confirmed stands above it.
+//!
+//! Whoever may write here may say whom the registry trusts: files are the owner's alone, and one that others could have written is
+//! not read.
+
+use crate::clock::Timestamp;
+use aws_lc_rs::digest::{SHA256, digest};
+use serde::{Deserialize, Serialize};
+use std::fmt::Write as _;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::JoinHandle;
+
+/// The folder of copies. Writing happens in order in a thread of its own, which has written everything when this is dropped.
+#[derive(Debug)]
+pub struct LastGood {
+    folder: PathBuf,
+    jobs: Option<Mutex<mpsc::Sender<Job>>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+/// One source's file.
+#[derive(Clone, Debug)]
+pub(in crate::trust) struct Place {
+    all: Arc<LastGood>,
+    path: PathBuf,
+    source: String,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::trust) struct Copy {
+    pub(in crate::trust) document: Vec<u8>,
+    pub(in crate::trust) as_of: Timestamp,
+}
+
+enum Job {
+    Write {
+        path: PathBuf,
+        bytes: Vec<u8>,
+    },
+    #[cfg(test)]
+    Tell(mpsc::Sender<()>),
+}
+
+impl LastGood {
+    /// Below the state directory. Nothing is made before something is to be written.
+    #[must_use]
+    pub fn new(state_directory: &Path) -> Arc<Self> {
+        let folder = state_directory.join("trust");
+        let (jobs, todo) = mpsc::channel();
+        let writing = folder.clone();
+        let writer = std::thread::Builder::new().name("last-good".into()).spawn(move || work(&writing, &todo));
+        if let Err(why) = &writer {
+            tracing::error!("trust will not be kept on disk: {why}");
+        }
+        Arc::new(Self { folder, jobs: Some(Mutex::new(jobs)), writer: writer.ok() })
+    }
+
+    /// Where `source` is kept, which names everything that decides what it says.
+    pub(in crate::trust) fn place(self: &Arc<Self>, source: String) -> Place {
+        Place { all: self.clone(), path: self.folder.join(format!("{}.last-good", hex(source.as_bytes()))), source }
+    }
+
+    fn send(&self, job: Job) {
+        if let Some(jobs) = &self.jobs {
+            let _ = jobs.lock().unwrap_or_else(PoisonError::into_inner).send(job);
+        }
+    }
+
+    /// Waits until everything is written that was given before.
+    #[cfg(test)]
+    pub(in crate::trust) fn flush(&self) {
+        let (tell, told) = mpsc::channel();
+        self.send(Job::Tell(tell));
+        told.recv().unwrap();
+    }
+}
+
+impl Drop for LastGood {
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(writer) = self.writer.take() {
+            let _ = writer.join();
+        }
+    }
+}
+
+impl Place {
+    /// `None` if there is none, and with a warning if there is one that cannot be used.
+    pub(in crate::trust) fn load(&self) -> Option<Copy> {
+        match self.read() {
+            Ok(copy) => copy,
+            Err(why) => {
+                tracing::warn!(source = self.source, "{}: not used: {why}", self.path.display());
+                None
+            }
+        }
+    }
+
+    pub(in crate::trust) fn save(&self, document: &[u8], as_of: Timestamp) {
+        let head = Head { source: self.source.clone(), as_of: as_of.as_millis(), sha256: hex(document) };
+        let Ok(head) = serde_json::to_string(&head) else { return };
+        let bytes = [TITLE, head.as_bytes(), b"\n", document].concat();
+        self.all.send(Job::Write { path: self.path.clone(), bytes });
+    }
+
+    fn read(&self) -> Result<Option<Copy>, Unusable> {
+        let mut options = OpenOptions::new();
+        options.read(true).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
+        let file = match options.open(&self.path) {
+            Ok(file) => file,
+            Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(why) => return Err(why.into()),
+        };
+        let about = file.metadata()?;
+        if about.mode() & 0o022 != 0 || about.uid() != rustix::process::geteuid().as_raw() {
+            return Err(Unusable::Shared);
+        }
+        let mut bytes = Vec::new();
+        file.take(LARGEST).read_to_end(&mut bytes)?;
+        let rest = bytes.strip_prefix(TITLE).ok_or(Unusable::Format)?;
+        let end = rest.iter().position(|byte| *byte == b'\n').ok_or(Unusable::Format)?;
+        let (head, document) = rest.split_at(end);
+        let document = document.get(1..).unwrap_or_default();
+        let head: Head = serde_json::from_slice(head).map_err(|_| Unusable::Format)?;
+        if head.source != self.source || head.sha256 != hex(document) {
+            return Err(Unusable::Damaged);
+        }
+        Ok(Some(Copy { document: document.to_vec(), as_of: Timestamp::from_millis(head.as_of) }))
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Head {
+    source: String,
+    /// In milliseconds since 1970.
+    as_of: i64,
+    sha256: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Unusable {
+    #[error("cannot be read: {0}")]
+    Io(#[from] io::Error),
+    #[error("others than its owner may have written it: it must belong to the registry's user, with mode 0600")]
+    Shared,
+    #[error("is of another format than this program writes")]
+    Format,
+    #[error("is damaged, or another source's")]
+    Damaged,
+}
+
+fn work(folder: &Path, todo: &mpsc::Receiver<Job>) {
+    while let Ok(job) = todo.recv() {
+        match job {
+            Job::Write { path, bytes } => {
+                if let Err(why) = write(folder, &path, &bytes) {
+                    tracing::error!("{}: could not be written, a restart may have to wait for its source: {why}", path.display());
+                }
+            }
+            #[cfg(test)]
+            Job::Tell(done) => drop(done.send(())),
+        }
+    }
+}
+
+/// All or nothing, even if the power fails.
+fn write(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    let new = path.with_extension("new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&new, path)?;
+    File::open(folder)?.sync_all()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    digest(&SHA256, bytes).as_ref().iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+const TITLE: &[u8] = b"wharfinger last-good 1\n";
+/// In bytes: what any source may say, and the head.
+const LARGEST: u64 = 65 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    const AT: Timestamp = Timestamp::from_millis(1_790_000_000_123);
+
+    fn place(folder: &Path, source: &str) -> Place {
+        LastGood::new(folder).place(source.to_owned())
+    }
+
+    #[test]
+    fn what_was_saved_is_loaded_by_the_next_process_and_only_for_the_same_source() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("state");
+        let one = place(&state, "one");
+        assert_eq!(one.load(), None);
+        assert!(!state.exists(), "nothing is made before there is something to keep");
+        one.save(b"first", AT.minus(std::time::Duration::from_secs(1)));
+        one.save(b"second\nline", AT);
+        drop(one);
+        let again = place(&state, "one");
+        assert_eq!(again.load(), Some(Copy { document: b"second\nline".to_vec(), as_of: AT }));
+        assert_eq!(place(&state, "two").load(), None);
+        std::fs::copy(&again.path, place(&state, "two").path).unwrap();
+        assert_eq!(place(&state, "two").load(), None, "another source's");
+        for path in [&state, &state.join("trust"), &again.path] {
+            assert_eq!(path.metadata().unwrap().permissions().mode() & 0o077, 0, "{}", path.display());
+        }
+    }
+
+    #[test]
+    fn what_is_damaged_newer_or_others_could_have_written_is_not_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let one = place(folder.path(), "one");
+        one.save(b"document", AT);
+        one.all.flush();
+        let good = std::fs::read(&one.path).unwrap();
+        let newer = [b"wharfinger last-good 2\n", &good[TITLE.len()..]].concat();
+        for bad in [&good[..good.len() - 1], &[&good[..], b"x"].concat(), &good[..30], b"", &newer] {
+            std::fs::write(&one.path, bad).unwrap();
+            assert_eq!(one.load(), None, "{}", bad.escape_ascii());
+        }
+        std::fs::write(&one.path, &good).unwrap();
+        assert!(one.load().is_some());
+        std::fs::set_permissions(&one.path, std::fs::Permissions::from_mode(0o620)).unwrap();
+        assert_eq!(one.load(), None);
+        let elsewhere = folder.path().join("elsewhere");
+        std::fs::write(&elsewhere, &good).unwrap();
+        std::fs::remove_file(&one.path).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &one.path).unwrap();
+        assert_eq!(one.load(), None, "no link is followed");
+    }
+}

@@ -1,0 +1,84 @@
+//! How keys are written down in files and in the configuration, which their place in the configuration tells.
+
+use super::SourceError;
+use crate::spiffe_id::TrustDomain;
+use crate::trust::bundle::{Bundle, parse_map, parse_pem, parse_spiffe};
+use crate::trust::content::Content;
+use crate::trust::jwks::KeySet;
+use crate::trust::jwks::{self, Parsed, Skipped, UseRule};
+use crate::trust::x509::X509Authorities;
+use std::sync::Arc;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// `file:` and `inline:` of a trust domain: a SPIFFE bundle in JSON, or PEM, which carries X.509 authorities only. Told apart by content.
+    SpiffeBundleOrPem,
+    /// `bundleMapFile:`, of which one trust domain's bundle counts.
+    BundleMap(TrustDomain),
+    /// `jwksFile:` and `jwks:` of a trust domain: a plain JWK set, its `use` ignored.
+    Jwks,
+    /// `jwksFile:` of an OIDC issuer.
+    OidcJwks,
+    /// PEM certificates.
+    PemRoots,
+}
+
+impl Format {
+    pub(super) fn parse(&self, name: &Arc<str>, text: &[u8]) -> Result<Content, SourceError> {
+        let in_bundle = |why| SourceError::Bundle { name: name.clone(), why };
+        let in_jwks = |why| SourceError::Jwks { name: name.clone(), why };
+        Ok(match self {
+            Self::SpiffeBundleOrPem if is_json(text) => parse_spiffe(text).map_err(in_bundle)?.into(),
+            Self::BundleMap(trust_domain) => match parse_map(text, trust_domain).map_err(in_bundle)? {
+                Some(bundle) => bundle.into(),
+                // The map is the whole state: who is not in it is withdrawn.
+                None => Content { skipped: vec![absent(trust_domain)], ..Parsed { value: Bundle::default(), skipped: Vec::new() }.into() },
+            },
+            Self::SpiffeBundleOrPem | Self::PemRoots => {
+                let parsed = parse_pem(text).map_err(in_bundle)?;
+                Content { x509: Some(parsed.value), skipped: parsed.skipped, ..Content::default() }
+            }
+            Self::Jwks => {
+                let parsed = jwks::parse(text, UseRule::Ignored).map_err(in_jwks)?;
+                Content { jwt: Some(parsed.value), skipped: parsed.skipped, ..Content::default() }
+            }
+            Self::OidcJwks => {
+                let parsed = jwks::parse(text, UseRule::Oidc).map_err(in_jwks)?;
+                if parsed.value.is_empty() && !parsed.skipped.is_empty() {
+                    return Err(SourceError::NoneUsable { name: name.clone(), skipped: parsed.skipped.len() });
+                }
+                Content { jwt: Some(parsed.value), skipped: parsed.skipped, ..Content::default() }
+            }
+        })
+    }
+
+    /// What a file of this format may speak of, with no keys at all.
+    pub(super) fn nothing(&self) -> Content {
+        let x509 = || Some(X509Authorities::default());
+        let jwt = || Some(KeySet::default());
+        match self {
+            Self::SpiffeBundleOrPem | Self::BundleMap(_) => Content { x509: x509(), jwt: jwt(), ..Content::default() },
+            Self::Jwks | Self::OidcJwks => Content { jwt: jwt(), ..Content::default() },
+            Self::PemRoots => Content { x509: x509(), ..Content::default() },
+        }
+    }
+}
+
+impl From<Parsed<Bundle>> for Content {
+    fn from(Parsed { value, skipped }: Parsed<Bundle>) -> Self {
+        let Bundle { x509, jwt, sequence, refresh_hint } = value;
+        Self { x509: Some(x509), jwt: Some(jwt), sequence, refresh_hint, skipped }
+    }
+}
+
+fn absent(trust_domain: &TrustDomain) -> Skipped {
+    Skipped {
+        element: format!("trust_domains[\"{trust_domain}\"]"),
+        why: "the bundle map has no bundle of this trust domain, which withdraws it".into(),
+    }
+}
+
+/// PEM may open with comments, but not with what opens a JSON value.
+fn is_json(text: &[u8]) -> bool {
+    matches!(text.trim_ascii_start().first(), Some(b'{' | b'[' | b'"'))
+}

@@ -1,0 +1,72 @@
+//! What the sources' tests share.
+
+pub(in crate::trust) mod site;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// Waits until `condition` holds, and fails the test if it does not within ten seconds.
+pub(in crate::trust) async fn eventually(what: &str, condition: impl Fn() -> bool) {
+    eventually_after(what, || {}, condition).await;
+}
+
+/// The same, doing something before each look, as letting time pass.
+pub(in crate::trust) async fn eventually_after(what: &str, before: impl Fn(), condition: impl Fn() -> bool) {
+    for _ in 0..2_000 {
+        before();
+        if condition() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("not within 10 s: {what}");
+}
+
+/// A JWK set of one P-256 key under each of these IDs, without `use`.
+pub(in crate::trust) fn jwk_set(key_ids: &[&str]) -> Vec<u8> {
+    let key = |kid: &&str| {
+        serde_json::json!({
+            "kty": "EC", "crv": "P-256", "kid": kid,
+            "x": "ngLYQnlfF6GsojUwqtcEE3WgTNG2RUlsGhK73RNEl5k", "y": "tKbiDSUSsQ3F1P7wteeHNXIcU-cx6CgSbroeQrQHTLM",
+        })
+    };
+    serde_json::json!({ "keys": key_ids.iter().map(key).collect::<Vec<_>>() }).to_string().into_bytes()
+}
+
+/// A JWK set of one key that nobody can use.
+pub(in crate::trust) const UNUSABLE: &[u8] = br#"{"keys":[{"kty":"unheard-of","kid":"k"}]}"#;
+
+pub(in crate::trust) struct Ca {
+    pub(in crate::trust) params: rcgen::CertificateParams,
+    pub(in crate::trust) key: rcgen::KeyPair,
+    pub(in crate::trust) pem: String,
+    pub(in crate::trust) der: Vec<u8>,
+}
+
+/// A new certificate authority.
+pub(in crate::trust) fn ca(name: &str) -> Ca {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name.push(rcgen::DnType::CommonName, name);
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign];
+    params.not_after = rcgen::date_time_ymd(2100, 1, 1);
+    let certificate = params.self_signed(&key).unwrap();
+    Ca { pem: certificate.pem(), der: certificate.der().to_vec(), params, key }
+}
+
+impl Ca {
+    /// As an element of a SPIFFE bundle.
+    pub(in crate::trust) fn element(&self) -> Value {
+        let (x, y) = self.key.public_key_raw()[1..].split_at(32);
+        let encode = |bytes| URL_SAFE_NO_PAD.encode(bytes);
+        json!({"kty": "EC", "crv": "P-256", "use": "x509-svid", "x": encode(x), "y": encode(y), "x5c": [STANDARD.encode(&self.der)]})
+    }
+}
+
+/// A SPIFFE bundle.
+pub(in crate::trust) fn bundle(sequence: u64, elements: &[Value]) -> Vec<u8> {
+    json!({"spiffe_sequence": sequence, "spiffe_refresh_hint": 300, "keys": elements}).to_string().into_bytes()
+}

@@ -106,7 +106,8 @@ fn sources() -> Vec<(PathBuf, String, BTreeSet<String>)> {
         let relative = file.strip_prefix("src").unwrap();
         let first = relative.components().next().unwrap().as_os_str().to_string_lossy();
         let module = first.trim_end_matches(".rs").to_owned();
-        let is_test = relative.components().any(|part| ["tests", "tests.rs", "testing", "testing.rs"].iter().any(|name| part.as_os_str() == *name));
+        let is_test =
+            relative.components().any(|part| ["tests", "tests.rs", "testing", "testing.rs"].iter().any(|name| part.as_os_str() == *name));
         if !is_test && module != "lib" && module != "main" {
             all.push((file.clone(), module, paths_of(&std::fs::read_to_string(&file).unwrap())));
         }

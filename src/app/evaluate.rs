@@ -34,7 +34,7 @@ impl Evaluator {
     pub fn open(config: Config, clock: Clock) -> Result<Self, Vec<Mistake>> {
         let issuers = config.issuers.iter().map(|entry| (entry.key.clone(), entry.rules.issuer.clone())).collect();
         let trust_domains = config.domains.iter().map(|entry| (entry.key.clone(), entry.name().to_string())).collect();
-        let mut sources = Sources::new(clock.clone());
+        let mut sources = Sources::new(clock.clone(), None);
         let opened = sources.open(config.issuers, config.domains, config.workload_api.as_deref());
         if !opened.mistakes.is_empty() {
             return Err(opened.mistakes);

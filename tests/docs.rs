@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stderr, reason = "a test")]
 
+#[path = "docs/refused.rs"]
+mod refused;
+
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
@@ -225,6 +228,21 @@ fn snippets_of_configuration_load() {
         }
     }
     assert!(loaded > 4, "{loaded}");
+}
+
+/// The settings of the credential helper, as the helper itself reads them.
+#[test]
+fn settings_of_the_helper_load() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/how-to/credential-helper.md")).unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(&file, blocks(&page, "yml").concat()).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wharfinger"));
+    let output = command.args(["docker-credential", "list"]).env("WHARFINGER_CREDENTIALS", file.path()).output().unwrap();
+    let listed = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{listed}");
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    let hosts = ["registry.example.org", "registry.example.org:5000", "mirror.example.org", "other.example.org"];
+    assert!(hosts.iter().all(|host| listed[host].is_string()), "{listed}");
 }
 
 #[test]

@@ -72,14 +72,23 @@ impl<'a> Walk<'a> {
             }
             return;
         };
+        let mut misspelt = Vec::new();
         for (written, mut value) in std::mem::take(object) {
             let Some((key, schema)) = known.iter().find(|(key, _)| key.eq_ignore_ascii_case(&written)) else {
                 self.mistakes.push(Mistake::new(join(&written), unknown(&written, known)));
+                misspelt.extend(close(&written, known).map(|(key, schema)| (key, schema, value)));
                 continue;
             };
             self.value(&mut value, schema, &join(key));
             if object.insert(key.clone(), value).is_some() {
                 self.mistakes.push(Mistake::new(join(key), "is given twice, in different case"));
+            }
+        }
+        // What is meant is looked at as well, so that nobody is told that it is missing.
+        for (key, schema, mut value) in misspelt {
+            if !object.contains_key(key) {
+                self.value(&mut value, schema, &join(key));
+                object.insert(key.clone(), value);
             }
         }
         for key in schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
@@ -191,11 +200,15 @@ fn kind(value: &Value) -> &'static str {
 }
 
 fn unknown(written: &str, known: &Map<String, Value>) -> String {
-    let close = known.keys().find(|key| distance(&key.to_lowercase(), &written.to_lowercase()) <= 2);
-    match close {
-        Some(key) => format!("is no key here; did you mean {key}?"),
+    match close(written, known) {
+        Some((key, _)) => format!("is no key here; did you mean {key}?"),
         None => format!("is no key here; known are {}", known.keys().map(String::as_str).collect::<Vec<_>>().join(", ")),
     }
+}
+
+/// The key that is probably meant.
+fn close<'a>(written: &str, known: &'a Map<String, Value>) -> Option<(&'a String, &'a Value)> {
+    known.iter().find(|(key, _)| distance(&key.to_lowercase(), &written.to_lowercase()) <= 2)
 }
 
 /// Levenshtein's.

@@ -111,7 +111,6 @@ fn a_mistake_of_the_text_hides_none_of_the_meaning() {
             "http.auth.spiffe.trustDomains[2].bundle",
             "http.auth.spiffe.trustDomains[2].name",
             "log.level",
-            "storage.rootDirectory",
             "storage.rootDirectroy",
         ]
     );

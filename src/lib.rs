@@ -20,7 +20,7 @@
 //! | 4 | [`registry`]: the OCI core, free of HTTP |
 //! | 5 | [`http`]: requests, answers, the live configuration |
 //! | 6 | [`server`]: listeners, TLS, limits, drain |
-//! | 7 | [`config`]: from a file to settings |
+//! | 7 | [`config`]: from a file to settings; [`control`]: what the operator can ask |
 //! | 8 | [`app`]: puts it all together |
 //! | 9 | [`cli`]: one file a command |
 
@@ -29,6 +29,7 @@ pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod expr;
 pub mod http;
 pub mod identity;

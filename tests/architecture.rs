@@ -16,7 +16,7 @@ const RANKS: &[&[&str]] = &[
     &["registry"],
     &["http"],
     &["server"],
-    &["config"],
+    &["config", "control"],
     &["app"],
     &["cli"],
 ];
@@ -24,8 +24,8 @@ const RANKS: &[&[&str]] = &[
 /// Crates that stop at one place, and the modules that may name them.
 const FENCES: &[(&str, &[&str])] = &[
     ("axum", &["http", "server", "app"]),
-    ("hyper", &["http", "server"]),
-    ("hyper_util", &["server"]),
+    ("hyper", &["http", "server", "control"]),
+    ("hyper_util", &["server", "control"]),
     ("rustls", &["trust", "server"]),
     ("tokio_rustls", &["server"]),
     ("cel", &["expr"]),

@@ -57,6 +57,7 @@ fn the_commands_are_what_the_program_says() {
         &["--help"][..],
         &["serve", "--help"],
         &["verify", "--help"],
+        &["trust", "--help"],
         &["dev", "--help"],
         &["explain", "--help"],
         &["login-check", "--help"],

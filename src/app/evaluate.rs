@@ -1,14 +1,16 @@
-//! A configuration's own word about a credential, without serving: the same sources, authenticator and policy as a registry's. Opens no
-//! store and writes nothing.
+//! A configuration's own word about a credential, and about whom it trusts, without serving: the same sources, authenticator and policy
+//! as a registry's. Opens no store and writes nothing.
 
 use super::live::live;
 use super::sources::Sources;
 use crate::access::{Explanation, explain};
 use crate::clock::Clock;
 use crate::config::{Config, Mistake};
+use crate::control::Report;
 use crate::http::Live;
 use crate::identity::{Entry, Failure, Identity, Presented, Tried};
 use crate::oci::RepositoryName;
+use futures_util::future::join_all;
 use std::time::Duration;
 
 /// A configuration that is ready to judge. Its sources run until it is dropped.
@@ -40,7 +42,7 @@ impl Evaluator {
             return Err(opened.mistakes);
         }
         sources.install(opened.running);
-        let live = live(1, opened.issuers, opened.domains, config.policy, config.service, config.external_urls);
+        let live = live(1, opened.issuers, opened.domains, config.policy, config.service, config.external_urls, false);
         Ok(Self { live, clock, issuers, trust_domains, _sources: sources })
     }
 
@@ -62,6 +64,21 @@ impl Evaluator {
             None => self.live.authenticator.authenticate(presented, self.clock.now()).await,
         };
         Verdict { tried, outcome }
+    }
+
+    /// Whom the configuration trusts, once every source has answered or some time has passed.
+    pub async fn trust(&self) -> Report {
+        let authenticator = &self.live.authenticator;
+        let report = || Report::new(self.live.generation, authenticator, &[], self.clock.now());
+        let answers = async {
+            join_all(authenticator.issuers().iter().map(|issuer| issuer.keys.refetch(self.clock.now()))).await;
+            while !report().is_complete() {
+                tokio::time::sleep(BETWEEN).await;
+            }
+        };
+        // Whoever has not answered by then is in the report.
+        let _ = tokio::time::timeout(PATIENCE, answers).await;
+        report()
     }
 
     #[must_use]

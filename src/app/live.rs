@@ -12,10 +12,12 @@ pub(super) fn live(
     policy: Policy,
     service: String,
     external_urls: Vec<String>,
+    token_cache: bool,
 ) -> Live {
+    let authenticator = Authenticator::new(issuers, domains, Vec::new());
     Live {
         generation,
-        authenticator: Arc::new(Authenticator::new(issuers, domains, Vec::new())),
+        authenticator: Arc::new(if token_cache { authenticator.with_token_cache() } else { authenticator }),
         policy: Arc::new(policy),
         service,
         external_urls,

@@ -11,7 +11,8 @@ pub use evaluate::{Evaluator, Verdict};
 
 use crate::clock::Clock;
 use crate::config::{Config, Mistake};
-use crate::http::{self, Shared};
+use crate::control::{self, Answers, Report};
+use crate::http::{self, Readiness, Shared};
 use crate::registry::Registry;
 use crate::server::{self, Tls};
 use crate::storage::local::Local;
@@ -25,7 +26,6 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tls::{Own, judge, prepare};
 use tokio::net::TcpListener;
@@ -47,6 +47,8 @@ pub struct Registrar {
     health: Option<TcpListener>,
     app: http::App,
     reload: Reload,
+    state_directory: PathBuf,
+    trust: Arc<dyn Fn() -> Report + Send + Sync>,
 }
 
 impl Registrar {
@@ -59,7 +61,7 @@ impl Registrar {
         let mut sources = Sources::new(clock.clone(), Some(LastGood::new(&config.state_directory)));
         let opened = sources.open(config.issuers, config.domains, config.workload_api.as_deref());
         let mut mistakes = opened.mistakes;
-        let live = live(1, opened.issuers, opened.domains, config.policy, config.service, config.external_urls);
+        let live = live(1, opened.issuers, opened.domains, config.policy, config.service, config.external_urls, config.token_cache);
         let live: Shared = Arc::new(ArcSwap::from_pointee(live));
         mistakes.extend(own_address.as_deref().and_then(|address| Own::check(address).err()));
         let prepared = config.tls.map(prepare).transpose().map_err(|why| mistakes.extend(why)).ok().flatten();
@@ -82,14 +84,24 @@ impl Registrar {
         }
         in_force(&live, file.as_deref().unwrap_or(Path::new("")));
         let store = Arc::new(store);
+        let trust = reporter(live.clone(), tls.clone(), clock.clone());
+        let reporting = trust.clone();
+        let scrape = Scrape::new(move |samples| control::gauges(&reporting(), samples));
         let app = http::App {
             live: live.clone(),
             registry: Registry::new(store.clone(), store, clock.clone()),
             clock,
-            ready: Arc::new(AtomicBool::new(false)),
-            scrape: Scrape::default(),
+            ready: Arc::default(),
+            scrape,
         };
-        Ok(Self { listener, health, app, reload: Reload { file, fixed, live, sources, tls, own } })
+        Ok(Self {
+            listener,
+            health,
+            app,
+            reload: Reload { file, fixed, live, sources, tls, own },
+            state_directory: config.state_directory,
+            trust,
+        })
     }
 
     /// Where it listens; the port is real even if the configuration said 0.
@@ -105,7 +117,7 @@ impl Registrar {
 
     /// Serves until `shutdown`, then lets the requests that are running finish. SIGHUP has every file read again.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { listener, health, app, reload } = self;
+        let Self { listener, health, app, reload, state_directory, trust } = self;
         let (ready, clock, tls) = (app.ready.clone(), app.clock.clone(), reload.tls.clone());
         let plain = || server::Settings { tls: None, limits: server::Limits::default() };
         let settings = server::Settings { tls: tls.clone(), ..plain() };
@@ -130,7 +142,7 @@ impl Registrar {
                     if let Some(tls) = &tls {
                         tls.presentable().await;
                     }
-                    ready.store(true, Ordering::SeqCst);
+                    ready.serves(true);
                     std::future::pending::<()>().await;
                 };
                 tokio::select! {
@@ -138,10 +150,10 @@ impl Registrar {
                     () = presentable => {}
                 }
                 tracing::info!("shutting down: requests that are running may finish");
-                ready.store(false, Ordering::SeqCst);
+                ready.serves(false);
             }
         };
-        let registry = app.registry.clone();
+        let (registry, watched) = (app.registry.clone(), app.ready.clone());
         let serving = server::run(listener, settings, http::Endpoint::new(app), clock.clone(), draining);
         tokio::select! {
             () = serving => {}
@@ -150,6 +162,8 @@ impl Registrar {
             () = reload.run() => {}
             () = expire_uploads(&registry) => {}
             () = keep_metrics() => {}
+            () = watch_storage(&registry, &watched) => {}
+            () = answer_operator(&state_directory, trust) => {}
         }
     }
 }
@@ -165,6 +179,46 @@ async fn bind(key: &str, address: &str, port: u16) -> Result<TcpListener, Mistak
     TcpListener::bind((address, port))
         .await
         .map_err(|why| Mistake::new(format!("{key}.port"), format!("cannot listen on {address}:{port}: {why}; {hint}")))
+}
+
+/// What is trusted, and presented, at the moment that it is asked.
+fn reporter(live: Shared, tls: Option<Tls>, clock: Clock) -> Arc<dyn Fn() -> Report + Send + Sync> {
+    Arc::new(move || {
+        let live = live.load_full();
+        let certificates = tls.as_ref().map(Tls::certificates).unwrap_or_default();
+        Report::new(live.generation, &live.authenticator, &certificates, clock.now())
+    })
+}
+
+/// The registry serves without it, too.
+async fn answer_operator(state_directory: &Path, trust: Arc<dyn Fn() -> Report + Send + Sync>) {
+    let answers = Answers { trust: Box::new(move || trust()) };
+    let Err(why) = control::serve(state_directory, answers).await;
+    tracing::warn!(state.directory = %state_directory.display(), "nobody can ask this server with `wharfinger trust`: {why}");
+    std::future::pending().await
+}
+
+/// Keeps readiness in line with the store.
+async fn watch_storage(registry: &Registry, ready: &Readiness) {
+    let mut ticks = tokio::time::interval(WATCH_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut worked = true;
+    loop {
+        ticks.tick().await;
+        let checked = tokio::time::timeout(STORAGE_ANSWERS_WITHIN, registry.check_storage()).await;
+        let why = match checked {
+            Ok(Ok(())) => None,
+            Ok(Err(why)) => Some(why.to_string()),
+            Err(_) => Some(format!("no answer within {STORAGE_ANSWERS_WITHIN:?}")),
+        };
+        ready.storage_works(why.is_none());
+        match &why {
+            Some(why) if worked => tracing::error!("not ready any more, since the storage fails: {why}"),
+            None if !worked => tracing::info!("the storage works again"),
+            _ => {}
+        }
+        worked = why.is_none();
+    }
 }
 
 async fn keep_metrics() {
@@ -190,5 +244,7 @@ async fn expire_uploads(registry: &Registry) {
 
 /// How often TLS and key files are compared with what is in use.
 const WATCH_EVERY: Duration = Duration::from_secs(2);
+/// How long the store may take before it counts as failing.
+const STORAGE_ANSWERS_WITHIN: Duration = Duration::from_secs(20);
 /// How often expired upload sessions are looked for.
 const EXPIRE_EVERY: Duration = Duration::from_secs(10 * 60);

@@ -153,7 +153,9 @@ impl Reload {
         }
         self.sources.install(opened.running);
         let generation = self.live.load().generation + 1;
-        self.live.store(Arc::new(live(generation, opened.issuers, opened.domains, config.policy, config.service, config.external_urls)));
+        let (issuers, domains) = (opened.issuers, opened.domains);
+        let live = live(generation, issuers, domains, config.policy, config.service, config.external_urls, config.token_cache);
+        self.live.store(Arc::new(live));
         Ok(())
     }
 }

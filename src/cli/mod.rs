@@ -12,6 +12,7 @@ mod explain;
 mod logging;
 mod login_check;
 mod serve;
+mod trust;
 mod verify;
 
 use crate::config::{self, Config, Mistake};
@@ -48,6 +49,11 @@ enum Command {
         /// The configuration, in YAML or JSON
         file: PathBuf,
     },
+    /// Say whom a running server, or a configuration, trusts: keys, their age, and what went wrong
+    #[command(
+        after_help = "Examples:\n  wharfinger trust --state-directory /var/lib/wharfinger/state\n  wharfinger trust config.yaml --json\n\nExit codes: 0 everyone who is trusted can be verified, 1 somebody cannot, 2 wrong arguments or configuration."
+    )]
+    Trust(trust::Options),
     /// Serve a registry with a throw-away trust domain on loopback, and push and pull through it once
     #[command(after_help = "Examples:\n  wharfinger dev\n  wharfinger dev --folder /tmp/registry --port 0 --once")]
     Dev(dev::Options),
@@ -104,6 +110,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         match command {
             Command::Serve { file } => serve::run(&file).await,
             Command::Verify { file } => verify::run(&file),
+            Command::Trust(options) => trust::run(&options).await,
             Command::Dev(options) => dev::run(&options).await,
             Command::Explain(options) => explain::run(options).await,
             Command::LoginCheck(options) => login_check::run(options).await,

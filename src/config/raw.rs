@@ -114,6 +114,9 @@ pub struct Auth {
     pub bearer: Option<Bearer>,
     /// JWT-SVIDs and X.509-SVIDs.
     pub spiffe: Option<Spiffe>,
+    /// Keep who presented a token that comes again, as long as the token, the configuration and the keys that vouched for it count.
+    /// Default true.
+    pub token_cache: Option<bool>,
 }
 
 /// `http.auth.bearer`

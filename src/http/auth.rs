@@ -3,7 +3,7 @@
 use super::answer::Fault;
 use super::authority::{self, Origin};
 use super::handlers::{self, Call};
-use super::measure::Measure;
+use super::measure::{self, Measure};
 use super::query::Query;
 use super::route::{InvalidPath, Route};
 use super::{App, Connection, Live, challenge};
@@ -88,7 +88,9 @@ async fn attend(
     who: &mut Who,
 ) -> Result<Response, Fault> {
     let now = app.clock.now();
-    let identity = match live.authenticator.authenticate(&presented(&parts), now).await {
+    let outcome = live.authenticator.authenticate(&presented(&parts), now).await;
+    measure::verdict(&outcome);
+    let identity = match outcome {
         Ok(identity) => identity,
         Err(failure) => {
             let (Failure::Refused(Refusal { evidence, .. }) | Failure::Undecidable { evidence, .. }) = &failure;

@@ -4,6 +4,7 @@ use crate::access::Policy;
 use crate::identity::Authenticator;
 use arc_swap::ArcSwap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// One state of the configuration, complete and immutable.
 #[derive(Clone, Debug)]
@@ -18,6 +19,33 @@ pub struct Live {
     pub external_urls: Vec<String>,
     /// Whether a 401 has a challenge: not where client certificates are all that is accepted.
     pub challenge: bool,
+}
+
+/// Whether requests can be served now. An issuer that is down is no reason why not.
+#[derive(Debug, Default)]
+pub struct Readiness {
+    serving: AtomicBool,
+    storage_fails: AtomicBool,
+}
+
+impl Readiness {
+    /// Set when the server is about to accept requests, and cleared when it drains.
+    pub fn serves(&self, serving: bool) {
+        self.serving.store(serving, Ordering::SeqCst);
+    }
+
+    pub fn storage_works(&self, works: bool) {
+        self.storage_fails.store(!works, Ordering::SeqCst);
+    }
+
+    /// If not, why.
+    pub(super) fn check(&self) -> Result<(), &'static str> {
+        match (self.serving.load(Ordering::SeqCst), self.storage_fails.load(Ordering::SeqCst)) {
+            (false, _) => Err("not ready: starting or shutting down"),
+            (true, true) => Err("not ready: the storage fails, and the log has the reason"),
+            (true, false) => Ok(()),
+        }
+    }
 }
 
 /// Where the state that counts now is found.

@@ -2,6 +2,7 @@
 //! lookups in a small map and no lock.
 
 use super::route::{InvalidPath, Route};
+use crate::identity::{CredentialType, Failure, Identity, reason};
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
@@ -54,6 +55,22 @@ impl Measure {
     }
 }
 
+/// Counts what became of a credential.
+pub(super) fn verdict(outcome: &Result<Identity, Failure>) {
+    match outcome {
+        Ok(identity) => with_handles(|handles| handles.accepted(identity.credential()).increment(1)),
+        Err(failure) => {
+            let (result, evidence) = match failure {
+                Failure::Refused(refusal) => ("refused", &refusal.evidence),
+                Failure::Undecidable { evidence, .. } => ("undecidable", evidence),
+            };
+            let credential = evidence.credential.map_or("unknown", CredentialType::as_str);
+            metrics::counter!("wharfinger_verdicts_total", "credential" => credential, "result" => result, "reason" => reason(failure))
+                .increment(1);
+        }
+    }
+}
+
 /// Few, whatever strangers ask for.
 const fn class(route: &Result<Route, InvalidPath>) -> &'static str {
     match route {
@@ -80,6 +97,7 @@ fn known(method: &Method) -> &'static str {
 /// One thread's handles.
 struct Handles {
     answered: HashMap<(&'static str, &'static str, StatusCode), Answered>,
+    accepted: HashMap<CredentialType, Counter>,
     received: Counter,
     sent: Counter,
     in_flight: Gauge,
@@ -94,10 +112,17 @@ impl Handles {
     fn new() -> Self {
         Self {
             answered: HashMap::new(),
+            accepted: HashMap::new(),
             received: metrics::counter!("wharfinger_http_received_bytes_total"),
             sent: metrics::counter!("wharfinger_http_sent_bytes_total"),
             in_flight: metrics::gauge!("wharfinger_http_requests_in_flight"),
         }
+    }
+
+    fn accepted(&mut self, credential: CredentialType) -> &Counter {
+        self.accepted.entry(credential).or_insert_with(
+            || metrics::counter!("wharfinger_verdicts_total", "credential" => credential.as_str(), "result" => "accepted", "reason" => ""),
+        )
     }
 
     fn answered(&mut self, route: &'static str, method: &'static str, status: StatusCode) -> &Answered {

@@ -21,7 +21,7 @@ mod tests;
 mod warning;
 
 pub use connection::{Connection, Stalled};
-pub use live::{Live, Shared};
+pub use live::{Live, Readiness, Shared};
 
 use crate::clock::Clock;
 use crate::registry::Registry;
@@ -33,7 +33,6 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll};
 use tower_service::Service;
 
@@ -43,8 +42,7 @@ pub struct App {
     pub live: Shared,
     pub registry: Registry,
     pub clock: Clock,
-    /// Set when the server is about to accept requests, and cleared when it drains.
-    pub ready: Arc<AtomicBool>,
+    pub ready: Arc<Readiness>,
     /// What `/metrics` answers with.
     pub scrape: Scrape,
 }

@@ -8,6 +8,7 @@ use super::minted::Minted;
 use super::peer::Verdict;
 use super::refusal::shown;
 use super::several_audiences::SeveralAudiences;
+use super::token_cache::TokenCache;
 use super::{CredentialType, Evidence, Failure, Htpasswd, Identity, Mapping, Peer, Presented, Principal, Refused, TokenServer};
 use crate::clock::Timestamp;
 use crate::secret::Secret;
@@ -59,6 +60,7 @@ pub struct Authenticator {
     pub(super) passwords: Option<Arc<Htpasswd>>,
     token_server: Option<TokenServer>,
     several_audiences: SeveralAudiences,
+    cache: Option<TokenCache>,
 }
 
 impl Authenticator {
@@ -73,6 +75,7 @@ impl Authenticator {
             passwords: None,
             token_server: None,
             several_audiences: SeveralAudiences::default(),
+            cache: None,
         }
     }
 
@@ -92,6 +95,27 @@ impl Authenticator {
     #[must_use]
     pub fn with_token_server(self, token_server: TokenServer) -> Self {
         Self { token_server: Some(token_server), ..self }
+    }
+
+    /// Keeps who presented tokens that come again.
+    #[must_use]
+    pub fn with_token_cache(self) -> Self {
+        Self { cache: TokenCache::new(), ..self }
+    }
+
+    #[must_use]
+    pub fn issuers(&self) -> &[Issuer] {
+        &self.issuers
+    }
+
+    #[must_use]
+    pub fn domains(&self) -> &[Domain] {
+        &self.domains
+    }
+
+    #[must_use]
+    pub fn certificates(&self) -> &[CertificateEntry] {
+        &self.certificates
     }
 
     /// Who is asking. Anonymous only if no credential was presented; one that is bad or cannot be checked is a failure.
@@ -134,6 +158,11 @@ impl Authenticator {
 
     /// `kind` is what one of our own tokens must be.
     async fn token_identity(&self, token: &Secret, kind: Kind, now: Timestamp) -> Result<Identity, Failure> {
+        let cached = self.cache.as_ref().map(|cache| (cache, cache.hash(token)));
+        if let Some(identity) = cached.and_then(|(cache, hash)| cache.get(hash, now)) {
+            self.several_audiences.note(&identity);
+            return Ok(identity);
+        }
         let token = Unverified::parse(token.expose()).map_err(|why| evidence_of_hearsay(token).refused(Refused::Jwt(why)))?;
         let mut evidence = evidence_of_token(&token);
         let route = self.route(&token);
@@ -143,14 +172,22 @@ impl Authenticator {
             Ok(Route::TokenServer(_)) => Some(CredentialType::TokenServer),
             Ok(Route::Oidc(_)) | Err(_) => Some(CredentialType::Oidc),
         };
-        let identity = match route {
+        let vouching = match &route {
+            Ok(Route::Svid(domain)) => domain.jwt.as_ref(),
+            Ok(Route::Oidc(entries)) => entries.first().map(|entry| &entry.keys),
+            _ => None,
+        };
+        let identity = match &route {
             Ok(Route::Svid(domain)) => svid_identity(&token, domain, now).await,
-            Ok(Route::Oidc(entries)) => self.oidc_identity(&token, &entries, now).await,
+            Ok(Route::Oidc(entries)) => self.oidc_identity(&token, entries, now).await,
             Ok(Route::Minted(minted)) => self.minted_identity(&token, kind, minted, now).await,
             Ok(Route::TokenServer(server)) => server.identity(&token, now).map_err(Reason::from),
-            Err(reason) => Err(reason.into()),
+            Err(reason) => Err(reason.clone().into()),
         };
         let identity = identity.map_err(|why| why.with(evidence))?;
+        if let (Some((cache, hash)), Some(keys)) = (cached, vouching) {
+            cache.put(hash, &identity, keys, now);
+        }
         self.several_audiences.note(&identity);
         Ok(identity)
     }

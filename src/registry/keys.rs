@@ -4,6 +4,8 @@
 use super::UploadId;
 use crate::oci::{Algorithm, Digest, RepositoryName, Tag};
 
+/// Holds nothing. It is asked for to find out whether the store works.
+pub(super) const PROBE: &str = "h/probe";
 pub(super) const CATALOG: &str = "c/";
 pub(super) const UPLOADS: &str = "u/";
 

@@ -55,6 +55,12 @@ impl Records {
         Self { store, decoded: Arc::new(Mutex::new(Recent::new(DECODED))) }
     }
 
+    /// Asks for a change that is none but the first time.
+    pub(super) async fn probe(&self, key: &str) -> Result<(), Error> {
+        self.store.get(key).await?;
+        unless_conflict(self.store.create(key, bytes::Bytes::new()).await).map(|_| ())
+    }
+
     /// As [`Records::read`], for those who only read: a state of a record that was decoded lately is not decoded again.
     pub(super) async fn look_up<T: Stored + Send + Sync + 'static>(&self, key: &str) -> Result<Option<Arc<T>>, Error> {
         let Some(storage::Record { version, value }) = self.store.get(key).await? else { return Ok(None) };

@@ -69,6 +69,13 @@ impl Registry {
     }
 }
 
+impl Registry {
+    /// Whether the store reads and takes changes. Writes an empty record the first time, and nothing after that.
+    pub async fn check_storage(&self) -> Result<(), Error> {
+        self.records.probe(keys::PROBE).await
+    }
+}
+
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Registry").finish_non_exhaustive()

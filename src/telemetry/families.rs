@@ -42,8 +42,16 @@ const fn histogram(name: &'static str, labels: &'static [&'static str], help: &'
     Family { name, kind: Kind::Histogram, labels, help }
 }
 
+/// Of one source: the issuer or trust domain, the kind of credential, the source.
+const SOURCE: &[&str] = &["of", "verifies", "source"];
+
 /// By name.
 pub const FAMILIES: &[Family] = &[
+    gauge(
+        "wharfinger_authority_expiry_days",
+        &["of", "source", "authority", "subject"],
+        "Days until an X.509 authority expires; those of one source are numbered, the first to expire is 0",
+    ),
     counter(
         "wharfinger_certificate_judgements_total",
         &[],
@@ -58,7 +66,20 @@ pub const FAMILIES: &[Family] = &[
     counter("wharfinger_http_requests_total", &["route", "method", "status"], "Requests that were answered"),
     counter("wharfinger_http_sent_bytes_total", &[], "Bytes of answers' bodies that were sent"),
     gauge("wharfinger_info", &["version"], "Always 1; the version that runs"),
+    gauge("wharfinger_keys_age_seconds", SOURCE, "Since a source last said or confirmed what it holds"),
+    gauge("wharfinger_keys_count", SOURCE, "Keys or X.509 authorities that a source holds"),
+    gauge("wharfinger_keys_in_use", SOURCE, "1 for the source whose keys verify now, 0 for those in reserve"),
+    counter("wharfinger_keys_refresh_failures_total", SOURCE, "Times that a source gave no usable answer"),
+    counter("wharfinger_keys_refreshes_total", SOURCE, "Times that a source gave a usable answer"),
+    gauge("wharfinger_keys_skipped_elements", SOURCE, "Elements of what a source holds that cannot be used"),
+    gauge("wharfinger_keys_stale_in_seconds", SOURCE, "Until what a source holds counts no more, unless it answers; absent for files"),
+    gauge("wharfinger_tls_certificate_expiry_days", &["source"], "Days until a certificate that the registry presents expires"),
     counter("wharfinger_tokens_several_audiences_total", &["credential"], "Tokens accepted that others than this registry could replay"),
+    counter(
+        "wharfinger_verdicts_total",
+        &["credential", "result", "reason"],
+        "Credentials, `accepted`, `refused` or `undecidable`, and why; a key that is not known is `jwt_unknown_key`",
+    ),
 ];
 
 /// The upper bounds of every histogram's buckets, in seconds.

@@ -21,4 +21,4 @@ pub(crate) use fingerprint::fingerprint;
 pub use json::InvalidJson;
 pub use refresh::LastGood;
 pub use slot::{Generation, Held, Slot};
-pub use status::{SourceKind, Status};
+pub use status::{KeyStatus, Keys, SourceKind, Status};

@@ -27,4 +27,5 @@ mod metrics;
 mod operations;
 mod refusals;
 mod reload;
+mod trust;
 mod workloads;

@@ -36,6 +36,8 @@ pub struct Config {
     pub domains: Vec<DomainConfig>,
     /// There if a trust domain or `http.tls` asks for it.
     pub workload_api: Option<String>,
+    /// Whether tokens that come again are known again.
+    pub token_cache: bool,
     pub policy: Policy,
     pub level: Level,
     /// What is accepted and perhaps not meant. For the log.
@@ -139,7 +141,7 @@ struct Build<'a> {
 pub(super) fn build(file: raw::File, around: &Surroundings<'_>, warnings: Vec<String>) -> Result<Config, Vec<Mistake>> {
     let mut build = Build { around, mistakes: Vec::new(), warnings };
     let http = file.http;
-    let auth = http.auth.unwrap_or(raw::Auth { bearer: None, spiffe: None });
+    let auth = http.auth.unwrap_or(raw::Auth { bearer: None, spiffe: None, token_cache: None });
     let bearer = auth.bearer.unwrap_or(raw::Bearer { realm: None, service: None, oidc: Vec::new() });
     if bearer.realm.is_some() {
         build.warn("http.auth.bearer.realm: not advertised; clients are sent to this registry's own /v2/token");
@@ -168,6 +170,7 @@ pub(super) fn build(file: raw::File, around: &Surroundings<'_>, warnings: Vec<St
         issuers,
         domains,
         workload_api,
+        token_cache: auth.token_cache.unwrap_or(true),
         policy,
         level: file.log.and_then(|log| log.level).unwrap_or(Level::Info),
         warnings: Vec::new(),

@@ -1,25 +1,23 @@
-//! `/livez`, `/readyz` and `/startupz` for orchestrators. None asks for a credential, and none looks beyond this process: a registry
-//! that is restarted because an issuer is down helps nobody.
+//! `/livez`, `/readyz` and `/startupz` for orchestrators. None asks for a credential, and none looks beyond this process and its
+//! storage: a registry that is restarted because an issuer is down helps nobody.
 
 use super::metrics;
-use crate::http::App;
 use crate::http::route::{Probe, Route};
+use crate::http::{App, Readiness};
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, StatusCode};
-use std::sync::atomic::{AtomicBool, Ordering};
 
-pub(in crate::http) fn answer(probe: Probe, ready: &AtomicBool, method: &Method) -> Response {
+pub(in crate::http) fn answer(probe: Probe, ready: &Readiness, method: &Method) -> Response {
     if !matches!(*method, Method::GET | Method::HEAD) {
         return use_get();
     }
     // Whatever can answer is alive.
-    if probe == Probe::Live || ready.load(Ordering::Acquire) {
-        plain(StatusCode::OK, "ok")
-    } else {
-        plain(StatusCode::SERVICE_UNAVAILABLE, "not ready")
+    match ready.check() {
+        Err(why) if probe != Probe::Live => plain(StatusCode::SERVICE_UNAVAILABLE, why),
+        _ => plain(StatusCode::OK, "ok"),
     }
 }
 

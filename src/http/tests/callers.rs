@@ -3,7 +3,6 @@
 use super::*;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use std::sync::atomic::Ordering;
 
 const CHALLENGE: &str = r#"Bearer realm="https://r.example:5000/v2/token",service="r.example""#;
 
@@ -164,7 +163,11 @@ async fn health_asks_nobody_who_they_are() {
         let answer = site.send(bearer(ask(Method::GET, path), "bad"), Body::empty()).await;
         assert_eq!((answer.status, answer.text().as_str()), (StatusCode::OK, "ok"), "{path}");
     }
-    site.app.ready.store(false, Ordering::Release);
+    site.app.ready.storage_works(false);
+    assert_eq!(site.get("/readyz").await.text(), "not ready: the storage fails, and the log has the reason");
+    site.app.ready.storage_works(true);
+    assert_eq!(site.get("/readyz").await.status, StatusCode::OK);
+    site.app.ready.serves(false);
     for (path, status) in [("/livez", 200), ("/readyz", 503), ("/startupz", 503)] {
         assert_eq!(site.get(path).await.status.as_u16(), status, "{path}");
     }

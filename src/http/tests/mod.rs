@@ -9,7 +9,7 @@ mod pull;
 mod push;
 mod whoami;
 
-use super::{App, Connection, Endpoint, Live};
+use super::{App, Connection, Endpoint, Live, Readiness};
 use crate::access::{Action, Grant, PatternRules, Policy, Repositories, Rules};
 use crate::clock::{Clock, Timestamp};
 use crate::identity::{Authenticator, Issuer, Mapping, MappingSettings};
@@ -33,7 +33,6 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256, Sha512};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tempfile::TempDir;
 use tower_service::Service;
@@ -104,13 +103,7 @@ impl Site {
         };
         let store = Arc::new(Memory::new());
         let registry = registry(store.clone(), store, &clock);
-        let app = App {
-            live: Arc::new(ArcSwap::from_pointee(live)),
-            registry,
-            clock,
-            ready: Arc::new(AtomicBool::new(true)),
-            scrape: Scrape::default(),
-        };
+        let app = App { live: Arc::new(ArcSwap::from_pointee(live)), registry, clock, ready: ready(), scrape: Scrape::default() };
         Self { endpoint: Endpoint::new(app.clone()), app, signer, keys, _folder: None }
     }
 
@@ -157,6 +150,12 @@ impl Site {
 fn registry(records: Arc<dyn RecordStore>, blobs: Arc<dyn BlobStore>, clock: &Clock) -> Registry {
     let sparse = Repositories::parse("open/sparse/**").unwrap();
     Registry::new(records, blobs, clock.clone()).with(Settings { sparse })
+}
+
+fn ready() -> Arc<Readiness> {
+    let ready = Readiness::default();
+    ready.serves(true);
+    Arc::new(ready)
 }
 
 struct Answer {

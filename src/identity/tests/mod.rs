@@ -4,6 +4,7 @@ mod certificates;
 mod entries;
 mod headers;
 mod mapping;
+mod token_cache;
 mod tokens;
 
 use super::*;

@@ -1,0 +1,68 @@
+//! `wharfinger trust [FILE]`
+
+use super::{FAILED, SUCCESS, fail, load, mistaken, say};
+use crate::app::Evaluator;
+use crate::clock::Clock;
+use crate::control::{Report, SOCKET, table};
+use clap::Args;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+#[derive(Args)]
+pub(super) struct Options {
+    /// A configuration to evaluate here and now, without a server: its sources are read and asked
+    file: Option<PathBuf>,
+    /// The state directory of the running server to ask: `stateDirectory`, by default `state` in the store's folder
+    #[arg(long, value_name = "FOLDER", env = "WHARFINGER_STATE_DIRECTORY", hide_env_values = true, conflicts_with = "file")]
+    state_directory: Option<PathBuf>,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(options: &Options) -> u8 {
+    let report = match (&options.file, &options.state_directory) {
+        (Some(file), _) => evaluate(file).await,
+        (None, Some(folder)) => ask(folder).await,
+        (None, None) => Err(fail(
+            "whom to ask? Name the running server's state directory (--state-directory, or WHARFINGER_STATE_DIRECTORY), or give a configuration file",
+        )),
+    };
+    let report = match report {
+        Ok(report) => report,
+        Err(code) => return code,
+    };
+    if options.json {
+        match serde_json::to_string_pretty(&report) {
+            Ok(text) => say(&text),
+            Err(why) => return fail(&why.to_string()),
+        }
+    } else {
+        say(table(&report).trim_end());
+    }
+    if report.is_complete() { SUCCESS } else { FAILED }
+}
+
+async fn evaluate(file: &Path) -> Result<Report, u8> {
+    let config = load(file)?;
+    let evaluator = Evaluator::open(config, Clock::system()).map_err(|mistakes| mistaken(file, mistakes))?;
+    Ok(evaluator.trust().await)
+}
+
+async fn ask(folder: &Path) -> Result<Report, u8> {
+    let socket = folder.join(SOCKET);
+    let failed = |why: &dyn std::fmt::Display| {
+        fail(&format!("{}: {why}; does a server run with this state directory, and are you its user?", socket.display()))
+    };
+    if !socket.exists() {
+        return Err(failed(&"there is no such socket"));
+    }
+    let client = reqwest::Client::builder().unix_socket(socket.clone()).timeout(PATIENCE).no_proxy().tls_certs_only([]).build();
+    let client = client.map_err(|why| failed(&why))?;
+    let answer = client.get("http://wharfinger/trust").send().await.and_then(reqwest::Response::error_for_status);
+    let body = answer.map_err(|why| failed(&why))?.bytes().await.map_err(|why| failed(&why))?;
+    serde_json::from_slice(&body).map_err(|why| failed(&why))
+}
+
+/// For a server to answer.
+const PATIENCE: Duration = Duration::from_secs(10);

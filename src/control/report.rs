@@ -1,0 +1,174 @@
+//! Everything that is trusted now, and how fresh it is.
+
+use crate::clock::Timestamp;
+use crate::identity::Authenticator;
+use crate::trust::{Authorities, KeyStatus, Keys, Status};
+use serde::{Deserialize, Serialize};
+
+/// One moment's answer to "whom do you trust, and why?". Nothing in it is secret.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// RFC 3339.
+    pub at: String,
+    /// Of the configuration.
+    pub generation: u64,
+    pub trusted: Vec<Trusted>,
+    /// What the server's side of TLS presents.
+    pub certificates: Vec<CertificateReport>,
+}
+
+/// One kind of key of one issuer or trust domain.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Trusted {
+    pub what: What,
+    pub name: String,
+    pub verifies: Verifies,
+    /// In order of preference.
+    pub sources: Vec<SourceReport>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum What {
+    Issuer,
+    TrustDomain,
+    CertificateAuthority,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verifies {
+    Jwt,
+    X509,
+}
+
+impl Verifies {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Jwt => "jwt",
+            Self::X509 => "x509",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceReport {
+    pub source: String,
+    /// `inline`, `file`, `workload-api`, `federation` or `oidc`.
+    pub kind: String,
+    /// Whether its keys are the ones that verify now: those of the first source that has fresh ones.
+    pub counts: bool,
+    /// What it holds was kept on disk by an earlier process.
+    pub from_disk: bool,
+    pub keys: Vec<KeyReport>,
+    /// Since it last said or confirmed what it holds. Absent if it never answered, as the next one is.
+    pub age_seconds: Option<i64>,
+    /// Absent also if what it holds does not grow stale. Negative once it has.
+    pub stale_in_seconds: Option<i64>,
+    /// `spiffe_sequence`.
+    pub sequence: Option<u64>,
+    /// Negative if it is overdue.
+    pub next_refresh_in_seconds: Option<i64>,
+    pub refreshes: u64,
+    pub failures: u64,
+    pub last_error: Option<String>,
+    /// Elements of what it holds that cannot be used.
+    pub skipped: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyReport {
+    /// The `kid`, or the subject of an X.509 authority.
+    pub id: Option<String>,
+    pub algorithms: Vec<String>,
+    /// Of an X.509 authority, RFC 3339.
+    pub not_after: Option<String>,
+    pub expires_in_seconds: Option<i64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CertificateReport {
+    pub source: String,
+    pub not_after: String,
+    pub expires_in_seconds: i64,
+}
+
+impl Report {
+    /// `certificates` by where they are from, with their last second.
+    #[must_use]
+    pub fn new(generation: u64, authenticator: &Authenticator, certificates: &[(String, Timestamp)], now: Timestamp) -> Self {
+        let mut trusted: Vec<Trusted> = Vec::new();
+        for issuer in authenticator.issuers() {
+            // Entries of one issuer share its keys.
+            if !trusted.iter().any(|known| known.what == What::Issuer && known.name == issuer.rules.issuer) {
+                trusted.push(of(What::Issuer, &issuer.rules.issuer, Verifies::Jwt, &issuer.keys, now));
+            }
+        }
+        for domain in authenticator.domains() {
+            let name = domain.rules.trust_domain.as_str();
+            trusted.extend(domain.jwt.as_ref().map(|keys| of(What::TrustDomain, name, Verifies::Jwt, keys, now)));
+            trusted.extend(domain.x509.as_ref().map(|keys| of(What::TrustDomain, name, Verifies::X509, keys, now)));
+        }
+        for entry in authenticator.certificates() {
+            trusted.push(of(What::CertificateAuthority, &entry.name, Verifies::X509, &entry.authorities, now));
+        }
+        let certificate = |(source, not_after): &(String, Timestamp)| CertificateReport {
+            source: source.clone(),
+            not_after: not_after.to_string(),
+            expires_in_seconds: between(now, *not_after),
+        };
+        Self { at: now.to_string(), generation, trusted, certificates: certificates.iter().map(certificate).collect() }
+    }
+
+    /// Whether everyone who is trusted can be verified now.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.trusted.iter().all(|trusted| trusted.sources.iter().any(|source| source.counts))
+    }
+}
+
+fn of<T: Keys>(what: What, name: &str, verifies: Verifies, keys: &Authorities<T>, now: Timestamp) -> Trusted {
+    let statuses = keys.status();
+    let fresh = |status: &Status| status.usable_until.is_some_and(|until| now < until);
+    let counting = statuses.iter().position(fresh);
+    let sources = statuses.iter().enumerate().map(|(index, status)| source(status, counting == Some(index), now));
+    Trusted { what, name: name.to_owned(), verifies, sources: sources.collect() }
+}
+
+fn source(status: &Status, counts: bool, now: Timestamp) -> SourceReport {
+    let stale = status.usable_until.filter(|until| *until != Timestamp::MAX);
+    SourceReport {
+        source: status.source.to_string(),
+        kind: status.kind.as_str().to_owned(),
+        counts,
+        from_disk: status.from_disk,
+        keys: status.keys.iter().map(|key| key_report(key, now)).collect(),
+        age_seconds: status.as_of.map(|as_of| between(as_of, now)),
+        stale_in_seconds: stale.map(|until| between(now, until)),
+        sequence: status.sequence,
+        next_refresh_in_seconds: status.next_refresh.map(|next| between(now, next)),
+        refreshes: status.attempts.saturating_sub(status.failures),
+        failures: status.failures,
+        last_error: status.last_error.clone(),
+        skipped: status.skipped.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn key_report(key: &KeyStatus, now: Timestamp) -> KeyReport {
+    KeyReport {
+        id: key.id.clone(),
+        algorithms: key.algorithms.iter().map(ToString::to_string).collect(),
+        not_after: key.not_after.map(|at| at.to_string()),
+        expires_in_seconds: key.not_after.map(|at| between(now, at)),
+    }
+}
+
+fn between(from: Timestamp, to: Timestamp) -> i64 {
+    to.as_secs().saturating_sub(from.as_secs())
+}

@@ -36,6 +36,9 @@ pub(super) const EXCHANGE: Grant = Grant::of("POST token, RFC 8693 token exchang
 pub(super) const GET_WITH_CERTIFICATE: Grant =
     Grant { spare: true, ..Grant::of("GET token with the client certificate (containerd and crane, where they are challenged)") };
 
+pub(super) const CLIENT_CREDENTIALS: Grant =
+    Grant { spare: true, ..Grant::of("POST token, grant client_credentials with the client certificate (scripts)") };
+
 pub(super) fn unreachable(host: &RegistryHost, why: &Unanswered) -> Line {
     let fix = "check the address; give --ca FILE if its certificate is of a private authority, --plain-http if it has none";
     Line::bad(format!("GET https://{host}/v2/"), format!("no answer: {}", why.0), fix)
@@ -129,7 +132,7 @@ pub(super) fn issued(grant: Grant, outcome: &Outcome) -> Result<Secret, Line> {
             return Err(Line::note(grant.what, format!("{}; clients go on with GET", said(answer))));
         }
         404 | 405 => return Err(Line::note(grant.what, format!("{}: not offered here", answer.status))),
-        401 if grant.spare => return Err(Line::note(grant.what, format!("{}; clients need none", said(answer)))),
+        400 | 401 if grant.spare => return Err(Line::note(grant.what, format!("{}; clients need none", said(answer)))),
         400 | 401 => return Err(Line::bad(grant.what, said(answer), credential_fix(401))),
         _ => return Err(Line::bad(grant.what, said(answer), "answer 400 or 401: at anything else containerd and buildkit give up")),
     }
@@ -160,11 +163,18 @@ pub(super) fn used(grant: Grant, outcome: &Outcome) -> Line {
     }
 }
 
-pub(super) fn anonymous(outcome: &Outcome) -> Line {
+/// `direct` is what reading it without any token met.
+pub(super) fn anonymous(outcome: &Outcome, direct: &Outcome) -> Line {
     let what = "GET token without a credential (anonymous pulls of docker, podman, crane)";
+    let public = direct.as_ref().is_ok_and(|answer| matches!(answer.status, 200 | 404));
     match outcome {
-        Ok(answer) if answer.status == 200 => Line::good(what, "200: public repositories can be pulled by everybody"),
-        Ok(answer) if answer.status == 401 => Line::note(what, "401: nobody reads anything without a credential"),
+        Ok(answer) if answer.status == 200 => Line::good(what, "200"),
+        Ok(answer) if answer.status == 401 && public => Line::bad(
+            what,
+            said(answer),
+            "the repository is public, but clients that ping /v2/ first never get that far: give anonymous tokens",
+        ),
+        Ok(answer) if answer.status == 401 => Line::note(what, "401: it is not public"),
         Ok(answer) => Line::bad(what, said(answer), "answer 200 with a token, or 401 if nothing is public"),
         Err(Unanswered(why)) => Line::bad(what, format!("no answer: {why}"), "the realm must be reachable from where clients are"),
     }

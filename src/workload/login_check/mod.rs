@@ -59,14 +59,15 @@ pub async fn check(
     } else {
         say(Line::skipped("a client certificate alone", "no certificate: give --cert and --key"));
     }
-    if let Some(challenge) = &challenge {
-        let outcome = probe.ask(Ask::get(challenge.token_url(&[]))).await;
-        say(judge::anonymous(&outcome));
-    }
     if let Some(repository) = repository {
         let path = format!("/v2/{repository}/tags/list");
         let anonymous = probe.ask(Ask::get(probe.url(&path))).await;
         say(judge::public(repository, &anonymous));
+        if let Some(challenge) = &challenge {
+            let scope = format!("repository:{repository}:pull");
+            let outcome = probe.ask(Ask::get(challenge.token_url(&[("scope", &scope)]))).await;
+            say(judge::anonymous(&outcome, &anonymous));
+        }
         let ask = Ask::get(probe.url(&path));
         let outcome = match &credentials.token {
             Some(token) => probe.ask(ask.bearer(token.expose())).await,
@@ -118,8 +119,11 @@ async fn with_certificate(probe: &Probe, challenge: Option<&Challenge>, say: &mu
     let outcome = probe.ask(Ask::get(probe.url("/v2/")).with_certificate()).await;
     say(judge::direct("the client certificate alone", "docker, podman, skopeo, containerd, helm, regctl, cosign", &outcome));
     if let Some(challenge) = challenge {
-        let outcome = probe.ask(Ask::get(challenge.token_url(&[])).with_certificate()).await;
-        say(issued(probe, judge::GET_WITH_CERTIFICATE, outcome).await);
+        let get = probe.ask(Ask::get(challenge.token_url(&[])).with_certificate()).await;
+        say(issued(probe, judge::GET_WITH_CERTIFICATE, get).await);
+        let form = vec![("grant_type", "client_credentials".to_owned()), ("service", challenge.service().to_owned())];
+        let post = probe.ask(Ask::post(challenge.token_url(&[]), form).with_certificate()).await;
+        say(issued(probe, judge::CLIENT_CREDENTIALS, post).await);
     }
     if matches!(&outcome, Ok(answer) if answer.status == 200) {
         say(judge::whoami(&probe.ask(Ask::get(probe.url(WHOAMI)).with_certificate()).await));

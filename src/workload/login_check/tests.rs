@@ -78,7 +78,10 @@ fn rights_are_told_for_one_repository() {
     for (status, said) in [(200, "public"), (401, "not public")] {
         assert!(public(&name, &Ok(answer(status, &[], &json!({})))).found.contains(said));
     }
-    assert_eq!(anonymous(&Ok(answer(401, &[], &json!({})))).verdict, Note);
+    for (token, direct, verdict) in [(200, 200, Good), (401, 401, Note), (401, 200, Bad), (403, 401, Bad)] {
+        let answered = |status| Ok(answer(status, &[], &json!({})));
+        assert_eq!(anonymous(&answered(token), &answered(direct)).verdict, verdict, "{token} {direct}");
+    }
     let told = json!({"username": "u", "credential": "oidc", "groups": ["g"], "validUntil": "2026-01-01T00:00:00Z"});
     assert_eq!(whoami(&Ok(answer(200, &[], &told))).found, r#"u (oidc), groups ["g"], until 2026-01-01T00:00:00Z"#);
     assert_eq!(whoami(&Ok(answer(404, &[], &json!({})))).verdict, Note);

@@ -1,4 +1,5 @@
-//! What zot's users write, what they mistype, and what strangers' claims may do to it.
+//! What zot's users write, what they mistype, and what strangers' claims may do to it. `t_4_5` is the fifth check of expressions in the
+//! project's list of rules for tokens.
 
 use super::*;
 use serde_json::{Value as Json, json};
@@ -110,7 +111,7 @@ fn with_double(mut value: Json) -> Json {
 }
 
 #[test]
-fn what_is_known_to_be_wrong_is_refused() {
+fn t_4_1_to_4_and_6_what_is_known_to_be_wrong_is_refused() {
     let unknown = |name: &str| Invalid::UnknownVariable { name: name.into(), known: VARIABLES.map(str::to_owned).to_vec() };
     let no_function = |name: &str, meant| Invalid::UnknownFunction { name: name.into(), meant };
     let no_var = |name: &str| Invalid::UnknownVar { name: name.into(), known: vec!["team".into()] };
@@ -158,7 +159,7 @@ fn names_are_open_where_the_caller_says_so() {
 }
 
 #[test]
-fn a_wrong_kind_is_refused_when_known() {
+fn t_4_5_a_wrong_kind_is_refused_when_known() {
     use {Kind as K, Type as T};
     for (source, expected, found) in [
         ("size(claims.sub)", K::Text, T::Int),
@@ -204,7 +205,7 @@ fn a_wrong_kind_is_refused_when_known() {
 }
 
 #[test]
-fn a_wrong_kind_fails_when_it_shows() {
+fn t_4_5_a_wrong_kind_fails_when_it_shows() {
     let kind = |expected, found: &str| Failed::Kind { expected, found: found.to_owned() };
     assert_eq!(with_claims("claims.n", Kind::Text, Program::text), Err(kind(Kind::Text, "int")));
     assert_eq!(with_claims("claims.nul", Kind::Text, Program::text), Err(kind(Kind::Text, "null")));

@@ -180,7 +180,7 @@ async fn rest(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_client_needs_no_certificate_unless_one_is_required() {
+async fn t_11_a_client_needs_no_certificate_unless_one_is_required() {
     let pki = Pki::new();
     for auth in [ClientAuth::Off, ClientAuth::Optional] {
         let server = Running::tls(pki.server(auth, None)).await;
@@ -226,7 +226,7 @@ async fn x_24_where_one_is_required_the_handshake_asks_the_judge() {
 }
 
 #[tokio::test]
-async fn the_client_must_have_the_key_of_its_certificate() {
+async fn t_11_the_client_must_have_the_key_of_its_certificate() {
     let pki = Pki::new();
     let server = Running::tls(pki.server(ClientAuth::Optional, None)).await;
     let provider = rustls::crypto::aws_lc_rs::default_provider();
@@ -236,6 +236,32 @@ async fn the_client_must_have_the_key_of_its_certificate() {
     let mut client = pki.client(None);
     client.client_auth_cert_resolver = Arc::new(rustls::sign::SingleCertAndKey::from(stolen));
     server.ask(client).await.unwrap_err();
+}
+
+/// A client that is told which authorities count sends nothing where it has only others, and they change while it is connected.
+#[tokio::test]
+async fn t_11_no_authority_is_named_to_the_client() {
+    #[derive(Debug)]
+    struct Named(Mutex<Option<usize>>);
+    impl rustls::client::ResolvesClientCert for Named {
+        fn resolve(&self, authorities: &[&[u8]], _: &[rustls::SignatureScheme]) -> Option<Arc<rustls::sign::CertifiedKey>> {
+            *self.0.lock().unwrap() = Some(authorities.len());
+            None
+        }
+
+        fn has_certs(&self) -> bool {
+            true
+        }
+    }
+    let pki = Pki::new();
+    let server = Running::tls(pki.server(ClientAuth::Optional, None)).await;
+    for versions in [&[&rustls::version::TLS12], &[&rustls::version::TLS13]] {
+        let named = Arc::new(Named(Mutex::new(None)));
+        let mut client = pki.client_of(versions, None);
+        client.client_auth_cert_resolver = named.clone();
+        assert_eq!(server.ask(client).await.unwrap(), "true nobody 127.0.0.1");
+        assert_eq!(*named.0.lock().unwrap(), Some(0), "asked, and told of none");
+    }
 }
 
 #[tokio::test]
@@ -259,7 +285,7 @@ async fn shown(server: &Running, client: &Arc<ClientConfig>) -> CertificateDer<'
 }
 
 #[tokio::test]
-async fn a_reload_swaps_the_certificate_and_breaks_no_connection() {
+async fn t_11_a_reload_swaps_the_certificate_and_breaks_no_connection() {
     let pki = Pki::new();
     let first = pki.issue();
     let tls = pki.server(ClientAuth::Off, None);
@@ -320,7 +346,7 @@ async fn a_changed_file_is_noticed() {
 }
 
 #[tokio::test]
-async fn http_2_is_offered_only_if_set() {
+async fn t_11_http_2_is_offered_only_if_set() {
     let pki = Pki::new();
     for (http2, agreed) in [(false, &b"http/1.1"[..]), (true, b"h2")] {
         let settings = TlsSettings { http2, ..pki.settings(ClientAuth::Optional) };

@@ -96,7 +96,7 @@ async fn without_keys_the_source_is_asked_once_and_then_nothing_can_be_decided()
 }
 
 #[tokio::test]
-async fn without_a_kid_every_key_that_fits_is_tried_up_to_four() {
+async fn t_7_4_without_a_kid_every_key_that_fits_is_tried_up_to_four() {
     let signers: Vec<_> = (0..5).map(|n| Signer::new(Algorithm::ES256, &n.to_string())).collect();
     let all: Vec<_> = signers.iter().collect();
     let (fourth, fifth) = (without_kid(&signers[3]), without_kid(&signers[4]));
@@ -119,7 +119,7 @@ async fn without_a_kid_newer_keys_may_help() {
 }
 
 #[tokio::test]
-async fn a_key_without_kid_serves_tokens_without_kid_only() {
+async fn t_7_4_a_key_without_kid_serves_tokens_without_kid_only() {
     let anonymous = keys(&[with(signer().jwk(), json!({"kid": null}))], UseRule::Oidc);
     assert_eq!(judge(&without_kid(signer()), Some(anonymous.clone()), None).await, (Ok(()), 0));
     let (outcome, _) = judge(&signer().token(&claims()), Some(anonymous), None).await;
@@ -127,7 +127,7 @@ async fn a_key_without_kid_serves_tokens_without_kid_only() {
 }
 
 #[tokio::test]
-async fn two_keys_of_one_kid_are_told_apart_by_what_they_fit() {
+async fn t_7_4_two_keys_of_one_kid_are_told_apart_by_what_they_fit() {
     let (ec, rsa) = (Signer::new(Algorithm::ES256, "same"), Signer::new(Algorithm::RS256, "same"));
     for signer in [&ec, &rsa] {
         assert_eq!(judge(&signer.token(&claims()), Some(oidc(&[&ec, &rsa])), None).await, (Ok(()), 0));

@@ -32,7 +32,7 @@ async fn refused(changes: Value) -> Rejected {
 }
 
 #[tokio::test]
-async fn every_asymmetric_algorithm_that_fits_the_key() {
+async fn t_7_2_every_asymmetric_algorithm_that_fits_the_key() {
     for algorithm in Algorithm::ALL {
         let signer = Signer::new(algorithm, "key");
         let verified = judge(&signer.token(&claims(json!({}))), &[rules()], keys(&[signer.jwk()], UseRule::Oidc)).await;
@@ -47,7 +47,7 @@ async fn every_asymmetric_algorithm_that_fits_the_key() {
 }
 
 #[tokio::test]
-async fn the_issuer_is_one_string_and_ours() {
+async fn t_7_3_the_issuer_is_one_string_and_ours() {
     for other in ["https://issuer.example/", "https://ISSUER.example", "http://issuer.example", "https://evil.example"] {
         let why = Rejected::Issuer { expected: "https://issuer.example".into(), found: other.into() };
         assert_eq!(refused(json!({"iss": other})).await, why);
@@ -64,7 +64,7 @@ async fn the_issuer_is_one_string_and_ours() {
 }
 
 #[tokio::test]
-async fn subject_audience_and_expiry_are_needed() {
+async fn t_7_3_subject_audience_and_expiry_are_needed() {
     for (claim, bad) in [
         ("sub", json!(null)),
         ("sub", json!("")),
@@ -86,7 +86,7 @@ async fn subject_audience_and_expiry_are_needed() {
 }
 
 #[tokio::test]
-async fn typ_in_any_case_but_no_access_token() {
+async fn t_7_2_typ_in_any_case_but_no_access_token() {
     let typed = |typ: &str| signer().token_of(&with(signer().header(), json!({"typ": typ})).to_string(), &claims(json!({})).to_string());
     for good in ["JWT", "jwt", "Jwt", "jose"] {
         verify(&typed(good), rules()).await.unwrap();
@@ -97,7 +97,7 @@ async fn typ_in_any_case_but_no_access_token() {
 }
 
 #[tokio::test]
-async fn what_jsonwebtoken_accepts_and_we_do_not() {
+async fn t_7_2_what_jsonwebtoken_accepts_and_we_do_not() {
     for (header, why) in [
         (json!({"crit": ["foo"]}), Rejected::ForbiddenHeader { name: "crit" }),
         (json!({"crit": ["b64"], "b64": false}), Rejected::ForbiddenHeader { name: "crit" }),
@@ -129,7 +129,7 @@ async fn a_token_lives_no_longer_than_allowed() {
 }
 
 #[tokio::test]
-async fn one_signature_check_for_all_entries_of_an_issuer() {
+async fn t_7_5_one_signature_check_for_all_entries_of_an_issuer() {
     let entry = |audience: &str| OidcRules { audiences: vec![audience.into()], ..rules() };
     let strict = OidcRules { max_lifetime: Some(Duration::from_secs(1)), ..rules() };
     let entries = [entry("other"), rules(), strict, entry("zot")];

@@ -34,7 +34,7 @@ const NINE: [Algorithm; 9] = [
 ];
 
 #[tokio::test]
-async fn j_01_compact_serialization_only() {
+async fn j_01_and_t_7_1_compact_serialization_only() {
     let token = signer().token(&claims(json!({})));
     verify(&token).await.unwrap();
     let [header, payload, signature] = parts(&token);
@@ -168,7 +168,7 @@ fn j_21_a_password_with_a_token_in_it_is_told_from_others() {
 }
 
 #[tokio::test]
-async fn j_22_no_member_twice() {
+async fn j_22_and_t_7_2_no_member_twice() {
     let (header, payload) = (signer().header().to_string(), claims(json!({})).to_string());
     let more = |object: &str, text: &str| format!("{},{text}}}", &object[..object.len() - 1]);
     let twice = |part, member: &str| Rejected::Json { part, why: InvalidJson::Duplicate { member: member.into() } };
@@ -186,7 +186,7 @@ async fn j_22_no_member_twice() {
 }
 
 #[tokio::test]
-async fn j_23_size_and_depth_are_limited() {
+async fn j_23_and_t_7_1_and_2_size_and_depth_are_limited() {
     let filled = |bytes: usize| signer().token(&claims(json!({"fill": "x".repeat(bytes)})));
     verify(&filled(20 * 1024)).await.unwrap();
     let long = filled(TOKEN_BYTES);

@@ -47,7 +47,7 @@ pub(super) async fn serve<H: Handler>(
         return speak(stream, connection, false, &limits, handler, draining).await;
     };
     let handshake = tokio::time::timeout(limits.handshake_timeout, TlsAcceptor::from(tls).accept(stream));
-    let stream = tokio::select! {
+    let mut stream = tokio::select! {
         shaken = handshake => match shaken {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof => return, // a probe, most likely
@@ -56,11 +56,15 @@ pub(super) async fn serve<H: Handler>(
         },
         () = told(&mut draining) => return,
     };
-    let session = stream.get_ref().1;
+    let session = stream.get_mut().1;
+    session.set_buffer_limit(Some(ENCRYPTED_AT_ONCE));
     let peer = session.peer_certificates().filter(|chain| !chain.is_empty()).map(|chain| Arc::new(Peer::new(chain.to_vec())));
     let http2 = session.alpn_protocol() == Some(b"h2");
     speak(stream, Connection { peer, remote, tls: true }, http2, &limits, handler, draining).await;
 }
+
+/// As much as a download reads at once, so that it is sent with one call of the system.
+const ENCRYPTED_AT_ONCE: usize = 256 << 10;
 
 async fn speak<H: Handler>(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,

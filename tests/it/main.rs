@@ -17,6 +17,7 @@
 mod bad_input;
 mod clients;
 mod commands;
+mod costs;
 mod explain;
 mod harness;
 mod helpers;

@@ -1,0 +1,85 @@
+//! Comparing on a machine that others use too: what is compared takes turns, the order is reversed every other round, and what counts is
+//! the median of the rounds' ratios.
+
+use super::servers::Server;
+use std::fmt;
+
+/// One thing that is measured, in some unit: less is better.
+pub(crate) type Contender<'a> = Box<dyn FnMut() -> f64 + 'a>;
+
+/// What came of comparing.
+pub(crate) struct Compared {
+    /// Each contender's median.
+    pub(crate) medians: Vec<f64>,
+    /// Of the first to each of the others.
+    pub(crate) ratios: Vec<f64>,
+}
+
+pub(crate) fn compare(rounds: usize, mut contenders: Vec<Contender<'_>>) -> Compared {
+    let count = contenders.len();
+    let mut rows = Vec::new();
+    for round in 0..rounds {
+        let mut row = vec![0.0; count];
+        let forth: Vec<usize> = (0..count).collect();
+        let order: Vec<usize> = if round % 2 == 0 { forth } else { forth.into_iter().rev().collect() };
+        for index in order {
+            row[index] = contenders[index]();
+        }
+        rows.push(row);
+    }
+    let of = |value: &dyn Fn(&Vec<f64>) -> f64| median(rows.iter().map(value).collect());
+    Compared {
+        medians: (0..count).map(|index| of(&|row| row[index])).collect(),
+        ratios: (1..count).map(|index| of(&|row| row[0] / row[index])).collect(),
+    }
+}
+
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// The CPU seconds that a server spends on `work`.
+pub(crate) fn spent(server: &Server, work: impl FnOnce()) -> f64 {
+    let before = server.cpu();
+    work();
+    (server.cpu() - before).max(0.001)
+}
+
+/// A measure beside its bar.
+pub(crate) struct Line {
+    pub(crate) id: &'static str,
+    pub(crate) what: String,
+    pub(crate) found: f64,
+    pub(crate) bar: Bar,
+    pub(crate) absolute: String,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) enum Bar {
+    /// What is more than the first has failed, what is not more than the second is what we aim at.
+    AtMost(f64, f64),
+    AtLeast(f64, f64),
+    /// Nothing is demanded.
+    Told,
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, what, found, bar, absolute } = self;
+        let (demanded, verdict) = match *bar {
+            Bar::AtMost(fail, aim) => (format!("≤ {fail} / {aim}"), verdict(*found <= fail, *found <= aim)),
+            Bar::AtLeast(fail, aim) => (format!("≥ {fail} / {aim}"), verdict(*found >= fail, *found >= aim)),
+            Bar::Told => (String::new(), ""),
+        };
+        write!(f, "| {id} | {what} | {found:.2} | {demanded} | {verdict} | {absolute} |")
+    }
+}
+
+fn verdict(passes: bool, aims: bool) -> &'static str {
+    match (passes, aims) {
+        (_, true) => "aim",
+        (true, false) => "pass",
+        (false, false) => "MISS",
+    }
+}

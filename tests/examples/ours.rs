@@ -199,3 +199,85 @@ async fn flux() {
         }
     }
 }
+
+/// A JWT-SVID's claims.
+fn svid(id: &str) -> Value {
+    json!({"sub": id, "aud": [AUDIENCE]})
+}
+
+#[tokio::test]
+async fn spire_federation() {
+    let config = load("spire-federation.yaml");
+    assert!(config.tls.as_ref().is_some_and(|tls| tls.svid && tls.files.len() == 1));
+    assert!(
+        matches!(&config.domains[2].sources[..], [DomainSource::Endpoint(_)])
+            && matches!(&config.domains[3].sources[..], [DomainSource::Endpoint(_)])
+    );
+    let registry = Registry::of(config);
+    for (id, apps, partner) in [
+        ("spiffe://prod.example.org/ns/ci/sa/builder", "rcu", ""),
+        ("spiffe://staging.example.org/anything", "r", ""),
+        ("spiffe://partner.example/release/bot", "", "rc"),
+        ("spiffe://partner.example/ns/ci/sa/builder", "", ""),
+    ] {
+        let by_token = registry.token(svid(id)).await.unwrap();
+        let by_certificate = registry.certificate(id).await.unwrap();
+        for identity in [by_token, by_certificate] {
+            assert_eq!(
+                (registry.rights(&identity, "apps/web"), registry.rights(&identity, "partner/web")),
+                (apps.into(), partner.into()),
+                "{id}"
+            );
+        }
+    }
+    let cloud = registry.token(svid("spiffe://cloud.example/job")).await.unwrap();
+    assert_eq!((registry.rights(&cloud, "apps/web"), registry.rights(&cloud, "partner/web")), (String::new(), "r".into()));
+    assert_eq!(refused(registry.token(svid("spiffe://other.example/job")).await), Refused::UnknownTrustDomain);
+}
+
+#[tokio::test]
+async fn spire_oidc_provider() {
+    let config = load("spire-oidc-provider.yaml");
+    assert!(matches!(&config.domains[0].sources[..], [DomainSource::OidcIssuer(_)]));
+    assert!(!config.domains[0].accepts_x509);
+    let registry = Registry::of(config);
+    let builder = registry.token(svid("spiffe://prod.example.org/ns/ci/sa/builder")).await.unwrap();
+    assert_eq!((builder.username(), registry.rights(&builder, "apps/web")), ("spiffe://prod.example.org/ns/ci/sa/builder", "rcu".into()));
+    let other = registry.token(svid("spiffe://prod.example.org/ns/web/sa/web")).await.unwrap();
+    assert_eq!(registry.rights(&other, "apps/web"), "r");
+}
+
+#[tokio::test]
+async fn kubernetes_clusters() {
+    let registry = Registry::of(load("kubernetes-clusters.yaml"));
+    let account = |issuer: &str, namespace: &str, name: &str| {
+        json!({
+            "iss": issuer, "aud": [AUDIENCE], "sub": format!("system:serviceaccount:{namespace}:{name}"),
+            "kubernetes.io": {"namespace": namespace, "serviceaccount": {"name": name}},
+        })
+    };
+    let (prod, edge) = ("https://oidc.eks.eu-central-1.amazonaws.com/id/EXAMPLE", "https://kubernetes.default.svc.cluster.local");
+    for (issuer, namespace, name, username, rights) in [
+        (prod, "team-a", "builder", "prod:team-a:builder", "rcu"),
+        (edge, "team-a", "builder", "edge:team-a:builder", "r"),
+        ("https://island.example.org", "team-a", "builder", "island:team-a:builder", ""),
+        (prod, "team-b", "builder", "prod:team-b:builder", ""),
+    ] {
+        let identity = registry.token(account(issuer, namespace, name)).await.unwrap();
+        assert_eq!((identity.username(), registry.rights(&identity, "team-a/web")), (username, rights.into()));
+    }
+}
+
+#[tokio::test]
+async fn flux_own_key() {
+    let registry = Registry::of(load("flux-own-key.yaml"));
+    for (id, rights) in [
+        ("spiffe://flux.example.org/ocirepositories/tenant-a/web", "r"),
+        ("spiffe://flux.example.org/imagerepositories/tenant-a/web", "r"),
+        ("spiffe://flux.example.org/ocirepositories/tenant-b/web", ""),
+    ] {
+        for identity in [registry.token(svid(id)).await.unwrap(), registry.certificate(id).await.unwrap()] {
+            assert_eq!(registry.rights(&identity, "tenants/a/web"), rights, "{id}");
+        }
+    }
+}

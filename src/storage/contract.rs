@@ -34,8 +34,18 @@ pub enum Failure {
     Stopped,
 }
 
-/// Small values under ordered keys. A record changes only by compare-and-swap. An answer that acknowledges a change means that it
-/// survives a power cut. Keys are ordered by their bytes. A reader sees every change that was acknowledged before it asked.
+/// Values of up to some MiB under ordered keys. What a store promises, and all that the registry's protocol relies on:
+///
+/// * A record changes only by compare-and-swap, and of several who try from one state one succeeds. A [`Version`] names one state and no
+///   other, also over a deletion and a new creation.
+/// * An answer that acknowledges a change means that the change survives a power cut.
+/// * [`Failure::Conflict`] and [`Failure::Full`] mean that nothing happened. A store that repeats a request by itself looks whether its
+///   first attempt was the one that won before it says so.
+/// * After [`Failure::Io`] the change may have happened, or may happen later, but once at most, and not if the record was changed in
+///   between. That holds for a creation too: a record that was made and deleted since is not made again. (A bucket keeps tombstones with
+///   a nonce for this; they are its own affair.)
+/// * A reader, and a list, sees every change that was acknowledged before it began. A list of several pages is no snapshot.
+/// * Keys are ordered by their bytes.
 pub trait RecordStore: Send + Sync {
     fn get<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Record>>;
     /// [`Failure::Conflict`] if the key exists.
@@ -48,7 +58,8 @@ pub trait RecordStore: Send + Sync {
     fn list<'a>(&'a self, prefix: &'a str, after: &'a str, limit: usize) -> Answer<'a, Vec<String>>;
 }
 
-/// Bytes under unique names that are never reused. A name is `[a-z0-9]{32}`.
+/// Bytes under unique names that are never reused. A name is `[a-z0-9]{32}`. Since no name comes back, a removal may be repeated, or come
+/// late, and harms nobody.
 pub trait BlobStore: Send + Sync {
     /// Writes `chunks` at `offset`, cutting off whatever lay behind it; creates the blob when `offset` is 0.
     /// [`Failure::Missing`] if fewer than `offset` bytes are there. Not durable until [`BlobStore::seal`].
@@ -62,6 +73,8 @@ pub trait BlobStore: Send + Sync {
     fn open<'a>(&'a self, name: &'a str) -> Answer<'a, Arc<dyn BlobFile>>;
     /// Removes the bytes; not an error if they are gone.
     fn remove<'a>(&'a self, name: &'a str) -> Answer<'a, ()>;
+    /// The names that begin with these two characters, in no order. For checkers and collectors.
+    fn names<'a>(&'a self, begin: [u8; 2]) -> Answer<'a, Vec<String>>;
 }
 
 /// What looks at bytes on their way: the registry's hash. It may take its time, and what it captured is dropped when it is done.

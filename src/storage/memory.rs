@@ -131,6 +131,10 @@ impl BlobStore for Memory {
         }
         .boxed()
     }
+
+    fn names<'a>(&'a self, begin: [u8; 2]) -> Answer<'a, Vec<String>> {
+        async move { Ok(self.state().blobs.keys().filter(|name| name.as_bytes().starts_with(&begin)).cloned().collect()) }.boxed()
+    }
 }
 
 /// Says how much is in it, not what.

@@ -40,6 +40,7 @@ contract! {
     a_list_holds_its_prefix_only,
     a_list_goes_on_after_any_key,
     a_large_value_comes_back_whole,
+    a_value_may_become_large_and_small_again,
     a_blob_is_written_sealed_and_read,
     a_write_cuts_off_what_lay_behind_it,
     a_write_leaves_no_gap,
@@ -51,6 +52,7 @@ contract! {
     a_blob_removed_is_missing_and_removing_again_is_fine,
     an_open_blob_outlives_its_name,
     a_name_of_another_shape_is_refused,
+    names_are_found_by_how_they_begin,
     writes_that_nobody_waits_for_do_not_disturb_later_ones,
 }
 
@@ -198,6 +200,30 @@ async fn a_large_value_comes_back_whole(store: Arc<impl RecordStore>) {
     let large = Bytes::from(vec![7; (4 << 20) + 3]);
     store.create("k", large.clone()).await.unwrap();
     assert_eq!(value(&*store, "k").await, Some(large));
+}
+
+async fn a_value_may_become_large_and_small_again(store: Arc<impl RecordStore>) {
+    let sized = |size: usize| Bytes::from(vec![u8::try_from(size % 251).unwrap(); size]);
+    let mut version = store.create("k", sized(1)).await.unwrap();
+    for size in [0, 64 << 10, (64 << 10) + 1, 1 << 20, 200_000, 3] {
+        version = store.swap("k", version, sized(size)).await.unwrap();
+        assert_eq!(value(&*store, "k").await, Some(sized(size)));
+        assert!(is_conflict(store.create("k", sized(100_000)).await));
+        assert_eq!(value(&*store, "k").await, Some(sized(size)), "who loses leaves the value alone");
+    }
+    version = store.swap("k", version, sized(100_000)).await.unwrap();
+    store.delete("k", version).await.unwrap();
+    assert_eq!(value(&*store, "k").await, None);
+}
+
+async fn names_are_found_by_how_they_begin(store: Arc<impl BlobStore>) {
+    assert_eq!(store.names(*b"01").await.unwrap(), [""; 0]);
+    write(&*store, NAME, 0, vec![text("a")]).await.unwrap();
+    write(&*store, OTHER, 0, vec![text("b")]).await.unwrap();
+    let mut names = store.names(*b"01").await.unwrap();
+    names.sort();
+    assert_eq!(names, [NAME, OTHER]);
+    assert_eq!(store.names(*b"zz").await.unwrap(), [""; 0]);
 }
 
 async fn a_blob_is_written_sealed_and_read(store: Arc<impl BlobStore>) {
@@ -356,4 +382,51 @@ async fn a_local_store_follows_no_link_to_a_blob() {
     assert!(matches!(BlobStore::open(&store, NAME).await, Err(Failure::Io(_))));
     assert!(matches!(write(&store, NAME, 0, vec![text("overwritten")]).await, Err(Failure::Io(_))));
     assert_eq!(std::fs::read_to_string(&outside).unwrap(), "secret");
+}
+
+#[tokio::test]
+async fn a_large_value_is_a_file_as_long_as_it_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = || -> Vec<std::path::PathBuf> {
+        let shards = std::fs::read_dir(folder.path().join("v")).unwrap();
+        shards.flat_map(|shard| std::fs::read_dir(shard.unwrap().path()).unwrap()).map(|file| file.unwrap().path()).collect()
+    };
+    let large = Bytes::from(vec![7; 100_000]);
+    let store = Local::open(folder.path()).unwrap();
+    let first = store.create("k", large.clone()).await.unwrap();
+    let before = files();
+    assert_eq!(before.len(), 1);
+    let second = store.swap("k", first, large.clone()).await.unwrap();
+    assert!(is_conflict(store.swap("k", first, large.clone()).await));
+    drop(store); // what is of no use any more is removed after the answer
+    assert_eq!(files().len(), 1);
+    assert_ne!(files(), before);
+
+    let store = Local::open(folder.path()).unwrap();
+    assert_eq!(value(&store, "k").await, Some(large.clone()));
+    assert_eq!(store.check().unwrap(), (Vec::new(), 0));
+    let third = store.swap("k", second, text("small")).await.unwrap();
+    store.create("l", large).await.unwrap();
+    drop(store);
+    assert_eq!(files().len(), 1);
+    std::fs::rename(&files()[0], files()[0].with_file_name("0123456789abcdef")).unwrap();
+    let store = Local::open(folder.path()).unwrap();
+    let (wrong, left_over) = store.check().unwrap();
+    assert_eq!((wrong.len(), left_over), (1, 1), "{wrong:?}");
+    assert!(is_missing(store.get("l").await));
+    assert_eq!(store.get("k").await.unwrap().unwrap().version, third);
+}
+
+#[tokio::test]
+async fn a_store_that_does_not_wait_for_the_disk_keeps_the_same_contract() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = super::local::Settings { commit: false };
+    let store = Local::open_with(folder.path(), settings).unwrap();
+    store.create("k", Bytes::from(vec![7; 100_000])).await.unwrap();
+    write(&store, NAME, 0, vec![text("sealed")]).await.unwrap();
+    store.seal(NAME, 6).await.unwrap();
+    drop(store);
+    let store = Local::open_with(folder.path(), settings).unwrap();
+    assert_eq!(value(&store, "k").await.unwrap().len(), 100_000);
+    assert_eq!(all(&store, NAME).await, b"sealed");
 }

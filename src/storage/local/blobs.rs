@@ -3,6 +3,7 @@
 use super::buffers::Buffers;
 use super::folder::{Folder, open_cached, open_file, open_folder};
 use super::reading::OpenBlob;
+use super::values::names;
 use super::{Disk, Failure, Look, OpenError};
 use crate::storage::contract::check_name;
 use bytes::Bytes;
@@ -41,6 +42,17 @@ impl Blobs {
 
     pub(super) async fn remove(&self, name: &str) -> Result<(), Failure> {
         self.change(name, |shards, name, _| shards.remove(name)).await
+    }
+
+    /// The names that begin so.
+    pub(super) async fn names(&self, begin: [u8; 2]) -> Result<Vec<String>, Failure> {
+        let shards = self.shards.clone();
+        blocking(move || match open_folder(&shards.root, &String::from_utf8_lossy(&begin)) {
+            Ok(folder) => Ok(names(&folder)?),
+            Err(Errno::NOENT) => Ok(Vec::new()),
+            Err(error) => Err(io::Error::from(error).into()),
+        })
+        .await
     }
 
     pub(super) async fn open_blob(&self, name: &str) -> Result<OpenBlob, Failure> {
@@ -105,6 +117,9 @@ impl Shards {
         let file = self.open(name, OFlags::WRONLY)?;
         if file.metadata()?.len() != size {
             return Err(Failure::Missing);
+        }
+        if !disk.is_durable() {
+            return Ok(());
         }
         self.sync(name, &file).inspect_err(|failure| match failure {
             // What could not be written is lost, and another sync would not say so: leave nothing that could be sealed.

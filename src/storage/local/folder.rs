@@ -25,6 +25,8 @@ pub enum OpenError {
     UnknownFormat { file: PathBuf },
     #[error("the folder {} has a `{holds}` but no file `format`: it is no store, or not a whole one; use an empty folder, or restore it in full", folder.display())]
     NotAStore { folder: PathBuf, holds: &'static str },
+    #[error("there is no store in {}", folder.display())]
+    NoStore { folder: PathBuf },
     #[error("the records in {} cannot be opened: {source}", file.display())]
     Records { file: PathBuf, source: rusqlite::Error },
 }
@@ -89,7 +91,7 @@ impl Folder {
     }
 
     fn write_format(&self) -> Result<(), OpenError> {
-        for holds in ["records.sqlite3", "d"] {
+        for holds in ["records.sqlite3", "d", "v"] {
             if self.path.join(holds).symlink_metadata().is_ok() {
                 return Err(OpenError::NotAStore { folder: self.path.clone(), holds });
             }

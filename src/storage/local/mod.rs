@@ -5,6 +5,7 @@
 //! | `format` | the version of this layout, as text |
 //! | `lock` | locked while a process has the store open; holds its process id |
 //! | `records.sqlite3` (and `-wal`, `-shm`) | the records, one table |
+//! | `v/<first two characters of the name>/<name>` | the value of one record each that is too large for the table |
 //! | `d/<first two characters of the name>/<name>` | the bytes of one blob each |
 //!
 //! The path to the folder may lead through symbolic links; inside it none is followed.
@@ -15,6 +16,8 @@ mod cache;
 mod folder;
 mod reading;
 mod records;
+mod space;
+mod values;
 
 pub use folder::OpenError;
 
@@ -30,18 +33,46 @@ pub struct Local {
     // In the order in which they must be closed: nothing may write any more when the lock goes.
     records: records::Records,
     blobs: blobs::Blobs,
+    space: space::Space,
     folder: Arc<folder::Folder>,
+}
+
+/// What users decide about a store on a disk.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// An answer that acknowledges means that a power cut takes nothing away. Without it a crash of the process still takes nothing away.
+    pub commit: bool,
 }
 
 impl Local {
     /// Creates the store if the folder is missing or holds none.
     pub fn open(folder: &Path) -> Result<Self, OpenError> {
+        Self::open_with(folder, Settings { commit: true })
+    }
+
+    pub fn open_with(folder: &Path, Settings { commit }: Settings) -> Result<Self, OpenError> {
         let folder = Arc::new(folder::Folder::open(folder)?);
-        let disk = Disk::default();
-        let records = records::Records::open(&folder.path().join("records.sqlite3"), disk.clone())?;
+        let disk = Disk::new(commit);
+        let values = values::Values::open(folder.clone(), disk.clone())?;
+        let records = records::Records::open(&folder.path().join("records.sqlite3"), values, disk.clone())?;
         let blobs = blobs::Blobs::open(folder.clone(), disk)?;
         folder.sync()?;
-        Ok(Self { records, blobs, folder })
+        let space = space::Space::new(folder.folder("d")?);
+        Ok(Self { records, blobs, space, folder })
+    }
+
+    /// The store that is in the folder, which is not made.
+    pub fn open_existing(folder: &Path) -> Result<Self, OpenError> {
+        if folder.join("format").symlink_metadata().is_err() {
+            return Err(OpenError::NoStore { folder: folder.to_owned() });
+        }
+        Self::open(folder)
+    }
+
+    /// What is wrong with the table or with the files beside it, in words, and how many files there are that belong to no record. For a
+    /// store that nothing else is done with meanwhile.
+    pub fn check(&self) -> Result<(Vec<String>, usize), Failure> {
+        self.records.check()
     }
 }
 
@@ -69,7 +100,10 @@ impl RecordStore for Local {
 
 impl BlobStore for Local {
     fn write<'a>(&'a self, name: &'a str, offset: u64, chunks: Vec<Bytes>, look: Look) -> Answer<'a, ()> {
-        Box::pin(self.blobs.write(name, offset, chunks, look))
+        Box::pin(async move {
+            self.space.check()?;
+            self.blobs.write(name, offset, chunks, look).await
+        })
     }
 
     fn seal<'a>(&'a self, name: &'a str, size: u64) -> Answer<'a, ()> {
@@ -83,6 +117,10 @@ impl BlobStore for Local {
     fn remove<'a>(&'a self, name: &'a str) -> Answer<'a, ()> {
         Box::pin(self.blobs.remove(name))
     }
+
+    fn names<'a>(&'a self, begin: [u8; 2]) -> Answer<'a, Vec<String>> {
+        Box::pin(self.blobs.names(begin))
+    }
 }
 
 impl fmt::Debug for Local {
@@ -93,18 +131,30 @@ impl fmt::Debug for Local {
 
 /// Whether the disk can still be believed. After a failed sync the kernel may have dropped pages and call the next sync good, so
 /// the first such failure stops all writing, of records and bytes alike.
-#[derive(Clone, Debug, Default)]
-struct Disk(Arc<AtomicBool>);
+#[derive(Clone, Debug)]
+struct Disk {
+    stopped: Arc<AtomicBool>,
+    durable: bool,
+}
 
 impl Disk {
+    fn new(durable: bool) -> Self {
+        Self { stopped: Arc::default(), durable }
+    }
+
+    /// Whether to wait until the disk has what was written.
+    const fn is_durable(&self) -> bool {
+        self.durable
+    }
+
     fn stop(&self, why: &dyn fmt::Display) {
-        if !self.0.swap(true, Ordering::SeqCst) {
+        if !self.stopped.swap(true, Ordering::SeqCst) {
             tracing::error!("the store stops writing until a restart, because the disk failed: {why}");
         }
     }
 
     fn check(&self) -> Result<(), Failure> {
-        if self.0.load(Ordering::SeqCst) { Err(Failure::Stopped) } else { Ok(()) }
+        if self.stopped.load(Ordering::SeqCst) { Err(Failure::Stopped) } else { Ok(()) }
     }
 }
 

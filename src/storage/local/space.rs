@@ -1,0 +1,59 @@
+//! A reserve of free space. On a disk that is full to the last byte even a deletion fails, which needs room in the log; so blobs are
+//! refused while there still is some.
+
+use super::Failure;
+use std::fs::File;
+use std::io;
+
+/// The reserve is this part of the disk …
+const PART: u64 = 100;
+/// … and at least and at most so many bytes.
+const LEAST: u64 = 1 << 20;
+const MOST: u64 = 1 << 30;
+
+pub(super) struct Space {
+    folder: File,
+}
+
+impl Space {
+    /// Of the disk that the folder is on.
+    pub(super) fn new(folder: File) -> Self {
+        Self { folder }
+    }
+
+    /// [`Failure::Full`] if nothing but the reserve is left.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        let disk = rustix::fs::fstatvfs(&self.folder).map_err(io::Error::from)?;
+        if is_reserve(disk.f_blocks.saturating_mul(disk.f_frsize), disk.f_bavail.saturating_mul(disk.f_frsize)) {
+            return Err(Failure::Full);
+        }
+        Ok(())
+    }
+}
+
+/// Whether what is `left` of a disk of `size` bytes is the reserve.
+fn is_reserve(size: u64, left: u64) -> bool {
+    // Some file systems say nothing of their size.
+    size > 0 && left < (size / PART).clamp(LEAST, MOST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hundredth_is_kept_of_small_and_of_large_disks() {
+        const GIB: u64 = 1 << 30;
+        for (size, left, reserve) in [
+            (8 << 20, 1 << 20, false),
+            (8 << 20, (1 << 20) - 1, true),
+            (10 * GIB, GIB / 10, false),
+            (10 * GIB, GIB / 10 - 1, true),
+            (1000 * GIB, GIB, false),
+            (1000 * GIB, GIB - 1, true),
+            (0, 0, false),
+        ] {
+            assert_eq!(is_reserve(size, left), reserve, "{left} of {size}");
+        }
+    }
+}

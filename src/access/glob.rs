@@ -11,7 +11,7 @@ const ALTERNATIVES: usize = 256;
 const PATTERN_BYTES: usize = 1024;
 
 /// A pattern that can be matched; made by [`Glob::parse`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Glob {
     alternatives: Vec<Vec<Segment>>,
 }

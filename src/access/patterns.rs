@@ -4,7 +4,7 @@ use super::glob::{Glob, InvalidGlob};
 use crate::oci::RepositoryName;
 
 /// Empty by default: no repository is in it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Repositories(Vec<Glob>);
 
 impl Repositories {

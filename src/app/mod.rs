@@ -13,9 +13,9 @@ use crate::clock::Clock;
 use crate::config::{Config, Mistake};
 use crate::control::{self, Answers, Report};
 use crate::http::{self, Readiness, Shared};
-use crate::registry::Registry;
+use crate::registry::{self, Registry};
 use crate::server::{self, Tls};
-use crate::storage::local::Local;
+use crate::storage::local::{self, Local};
 use crate::telemetry::{self, Scrape};
 use crate::trust::LastGood;
 use arc_swap::ArcSwap;
@@ -72,7 +72,10 @@ impl Registrar {
             Some(health) => bind("http.health", &health.address, health.port).await.map_err(|why| mistakes.push(why)).ok(),
             None => None,
         };
-        let store = Local::open(&config.storage).map_err(|why| mistakes.push(Mistake::new("storage.rootDirectory", why.to_string()))).ok();
+        let settings = local::Settings { commit: config.commit };
+        let store = Local::open_with(&config.storage, settings)
+            .map_err(|why| mistakes.push(Mistake::new("storage.rootDirectory", why.to_string())))
+            .ok();
         let (Some(listener), Some(store), true) = (listener, store, mistakes.is_empty()) else { return Err(mistakes) };
         for warning in opened.skipped.iter().map(ToString::to_string).chain(config.warnings) {
             tracing::warn!("{warning}");
@@ -89,7 +92,7 @@ impl Registrar {
         let scrape = Scrape::new(move |samples| control::gauges(&reporting(), samples));
         let app = http::App {
             live: live.clone(),
-            registry: Registry::new(store.clone(), store, clock.clone()),
+            registry: Registry::new(store.clone(), store, clock.clone()).with(registry::Settings { sparse: config.sparse }),
             clock,
             ready: Arc::default(),
             scrape,

@@ -9,6 +9,7 @@ mod credential_provider;
 mod dev;
 mod docker_credential;
 mod explain;
+mod fsck;
 mod logging;
 mod login_check;
 mod serve;
@@ -54,6 +55,17 @@ enum Command {
         after_help = "Examples:\n  wharfinger trust --state-directory /var/lib/wharfinger/state\n  wharfinger trust config.yaml --json\n\nExit codes: 0 everyone who is trusted can be verified, 1 somebody cannot, 2 wrong arguments or configuration."
     )]
     Trust(trust::Options),
+    /// Check every record, every reference and every byte of a store that is not in use
+    #[command(
+        after_help = "Example:\n  wharfinger fsck /etc/wharfinger/config.yaml\n\nDamage is what was acknowledged and is lost, or could be. A leftover costs space and nothing else.\n\nExit codes: 0 no damage, 1 damage or the check could not be made, 2 the configuration is wrong."
+    )]
+    Fsck {
+        /// The configuration, in YAML or JSON
+        file: PathBuf,
+        /// A JSON object a line: each finding, then the summary
+        #[arg(long)]
+        json: bool,
+    },
     /// Serve a registry with a throw-away trust domain on loopback, and push and pull through it once
     #[command(after_help = "Examples:\n  wharfinger dev\n  wharfinger dev --folder /tmp/registry --port 0 --once")]
     Dev(dev::Options),
@@ -111,6 +123,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Command::Serve { file } => serve::run(&file).await,
             Command::Verify { file } => verify::run(&file),
             Command::Trust(options) => trust::run(&options).await,
+            Command::Fsck { file, json } => fsck::run(&file, json).await,
             Command::Dev(options) => dev::run(&options).await,
             Command::Explain(options) => explain::run(options).await,
             Command::LoginCheck(options) => login_check::run(options).await,

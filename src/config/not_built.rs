@@ -94,7 +94,6 @@ pub(super) const IGNORED: &[&str] = &[
     "log.output",
     "log.audit",
     "storage.dedupe",
-    "storage.commit",
     "storage.gc",
     "storage.gcDelay",
     "storage.gcInterval",

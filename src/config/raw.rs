@@ -32,6 +32,12 @@ pub struct File {
 pub struct Storage {
     /// The folder of the store. Made if it is missing; one process at a time.
     pub root_directory: PathBuf,
+    /// Whether what is acknowledged survives a power cut. Default true. False is faster, and takes nothing away when only the process dies.
+    pub commit: Option<bool>,
+    /// Repositories, by patterns as in `accessControl.repositories`, in which a manifest is accepted although blobs and manifests that it
+    /// refers to are missing, as mirrors need it that copy some platforms only. The client is warned. Default none. Read at start.
+    #[serde(default)]
+    pub sparse: Vec<String>,
 }
 
 /// `http`

@@ -33,8 +33,12 @@ pub(super) struct Own {
 impl Registry {
     pub async fn blob(&self, permit: &Permit<Read>, digest: &Digest) -> Result<Blob, Error> {
         let (name, size) = self.held(permit, digest).await?.ok_or(Error::BlobUnknown)?;
-        let file = match self.bytes.open(&name).await {
-            // The bytes were replaced after the link was written.
+        let opened = match self.bytes.open(&name).await {
+            Ok(file) if file.size() != size => Err(Failure::Missing),
+            opened => opened,
+        };
+        let file = match opened {
+            // The bytes were lost, and replaced after the link was written.
             Err(Failure::Missing) => match self.records.read::<BlobRecord>(&keys::blob(digest)).await? {
                 Some((_, blob)) if blob.generation != name => self.bytes.open(&blob.generation).await?,
                 _ => return Err(Failure::Missing.into()),

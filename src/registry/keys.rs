@@ -6,6 +6,8 @@ use crate::oci::{Algorithm, Digest, RepositoryName, Tag};
 
 /// Holds nothing. It is asked for to find out whether the store works.
 pub(super) const PROBE: &str = "h/probe";
+pub(super) const BLOBS: &str = "b/";
+pub(super) const LINKS: &str = "l/";
 pub(super) const CATALOG: &str = "c/";
 pub(super) const UPLOADS: &str = "u/";
 
@@ -76,6 +78,70 @@ pub(super) fn digest_of(key: &str, prefix: &str) -> Option<Digest> {
     format!("{algorithm}:{hex}").parse().ok()
 }
 
+/// The digest at the end of a key of [`BLOBS`].
+pub(super) fn spread_digest_of(key: &str, prefix: &str) -> Option<Digest> {
+    let (algorithm, rest) = key.strip_prefix(prefix)?.split_once('/')?;
+    let (_, hex) = rest.split_once('/')?;
+    let digest: Digest = format!("{algorithm}:{hex}").parse().ok()?;
+    (spread(&digest) == *key.strip_prefix(prefix)?).then_some(digest)
+}
+
+/// Of a link's key.
+pub(super) fn link_of(key: &str) -> Option<(Digest, RepositoryName)> {
+    // The repository may have slashes; what stands before it has three.
+    let mut parts = key.strip_prefix(LINKS)?.splitn(4, '/');
+    let (algorithm, _, hex, repository) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let digest: Digest = format!("{algorithm}:{hex}").parse().ok()?;
+    let repository: RepositoryName = repository.strip_suffix('!')?.parse().ok()?;
+    (link(&digest, &repository) == key).then_some((digest, repository))
+}
+
+/// What a key leads to, for whoever reads all of them.
+pub(super) enum Entry {
+    Manifest(RepositoryName, Digest),
+    Tag(RepositoryName, Tag),
+    /// From a manifest to a tag that is on it.
+    BackReference(RepositoryName, Digest, Tag),
+    /// A subject and its referrer.
+    Referrer(RepositoryName, Digest, Digest),
+    Catalog,
+    /// A blob, a link or an upload.
+    Other,
+}
+
+impl Entry {
+    pub(super) fn parse(key: &str) -> Option<Self> {
+        if [BLOBS, LINKS, UPLOADS].iter().any(|prefix| key.starts_with(prefix)) {
+            return Some(Self::Other);
+        }
+        if key.starts_with(CATALOG) {
+            return repository_of(key, CATALOG).map(|_| Self::Catalog);
+        }
+        let (repository, rest) = key.strip_prefix("r/")?.split_once("!/")?;
+        let repository: RepositoryName = repository.parse().ok()?;
+        let (kind, rest) = rest.split_once('/')?;
+        let pair = |text: &str| {
+            let (algorithm, hex) = text.split_once('/')?;
+            format!("{algorithm}:{hex}").parse::<Digest>().ok()
+        };
+        match kind {
+            "m" => Some(Self::Manifest(repository, pair(rest)?)),
+            "t" => Some(Self::Tag(repository, rest.parse().ok()?)),
+            "k" => {
+                let (digest, tag) = rest.rsplit_once('/')?;
+                Some(Self::BackReference(repository, pair(digest)?, tag.parse().ok()?))
+            }
+            "s" => {
+                let (subject, _) = rest.rsplit_once('/')?;
+                let subject = pair(subject)?;
+                let referrer = digest_of(key, &referrers(&repository, &subject))?;
+                Some(Self::Referrer(repository, subject, referrer))
+            }
+            _ => None,
+        }
+    }
+}
+
 fn spread(digest: &Digest) -> String {
     let hex = digest.hex();
     format!("{}/{}/{hex}", digest.algorithm(), hex.get(..2).unwrap_or_default())
@@ -103,5 +169,18 @@ mod tests {
         assert_eq!(digest_of(&referrer(&repository, &digest, &digest), &referrers(&repository, &digest)), Some(digest.clone()));
         assert_eq!(digest_of(&manifest(&repository, &digest), &manifests(&repository)), Some(digest.clone()));
         assert_eq!(blob(&digest), format!("b/sha256/ab/{}", "ab".repeat(32)));
+        assert_eq!(spread_digest_of(&blob(&digest), BLOBS), Some(digest.clone()));
+        assert_eq!(link_of(&link(&digest, &repository)), Some((digest.clone(), repository.clone())));
+        let v1: Tag = "v1".parse().unwrap();
+        assert!(matches!(Entry::parse(&manifest(&repository, &digest)), Some(Entry::Manifest(r, d)) if r == repository && d == digest));
+        assert!(matches!(Entry::parse(&tag(&repository, &v1)), Some(Entry::Tag(r, t)) if r == repository && t == v1));
+        let back = back_reference(&repository, &digest, &v1);
+        assert!(matches!(Entry::parse(&back), Some(Entry::BackReference(r, d, t)) if r == repository && d == digest && t == v1));
+        let refers = referrer(&repository, &digest, &digest);
+        assert!(matches!(Entry::parse(&refers), Some(Entry::Referrer(r, s, d)) if r == repository && s == digest && d == digest));
+        assert!(matches!(Entry::parse(&catalog("a/b")), Some(Entry::Catalog)));
+        for unknown in ["", "x", "r/a!/x/1", "r/A!/t/v1", "c/a", "r/a!/m/sha256/short"] {
+            assert!(Entry::parse(unknown).is_none(), "{unknown}");
+        }
     }
 }

@@ -8,6 +8,7 @@
 
 mod blobs;
 mod error;
+mod fsck;
 mod hashing;
 mod keys;
 mod listing;
@@ -22,6 +23,7 @@ mod uploads;
 
 pub use blobs::Blob;
 pub use error::{BodyError, Error};
+pub use fsck::{Checked, Finding, Progress, Severity};
 pub use listing::Page;
 pub use manifests::{Pushed, StoredManifest};
 pub use referrers::Referrers;

@@ -211,6 +211,12 @@ impl ManifestRecord {
         matches!(self.header.state, ManifestState::Com | ManifestState::Cond)
     }
 
+    /// Whether the header says what is read in the bytes.
+    pub(super) fn says(&self, manifest: &Manifest) -> bool {
+        let read = Self::pending(manifest.clone(), Bytes::new(), Timestamp::from_millis(self.header.at)).sparse(self.header.sparse);
+        read.in_state(self.header.state).header == self.header
+    }
+
     /// Committed, condemned or being pushed: what it needs must stay.
     pub(super) fn counts(&self) -> bool {
         self.header.state != ManifestState::Dying

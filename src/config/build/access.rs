@@ -1,10 +1,22 @@
 //! `accessControl`, beside `http` or, as zot has it, in it.
 
 use super::Build;
-use crate::access::{Action, Grant, Metrics, PatternRules, Policy, Rules};
+use crate::access::{Action, Grant, Metrics, PatternRules, Policy, Repositories, Rules};
 use crate::config::raw;
 
 impl Build<'_> {
+    /// `storage.sparse`
+    pub(super) fn sparse(&mut self, patterns: &[String]) -> Repositories {
+        let mut sparse = Repositories::default();
+        for (index, pattern) in patterns.iter().enumerate() {
+            match Repositories::parse(pattern) {
+                Ok(repositories) => sparse = sparse.or(repositories),
+                Err(why) => self.mistake(format!("storage.sparse[{index}]"), why.to_string()),
+            }
+        }
+        sparse
+    }
+
     /// Without `accessControl` every authenticated identity may do everything, as in zot; without a way to log in as well there
     /// would be nothing to decide by, and everyone would be let in.
     pub(super) fn access(&mut self, own: Option<raw::AccessControl>, zots: Option<raw::AccessControl>, identifies: bool) -> Policy {

@@ -9,7 +9,7 @@ mod tls;
 
 use super::raw;
 use super::{Level, Mistake};
-use crate::access::Policy;
+use crate::access::{Policy, Repositories};
 use crate::identity::{Mapping, MappingSettings};
 use crate::server::TlsSettings;
 use crate::spiffe_id::TrustDomain;
@@ -29,6 +29,10 @@ pub struct Config {
     pub service: String,
     /// The store's folder.
     pub storage: PathBuf,
+    /// Whether what is acknowledged survives a power cut.
+    pub commit: bool,
+    /// Where manifests may lack what they refer to.
+    pub sparse: Repositories,
     /// What must outlive the process and is no content: the last good state of every network source, signing keys, the control
     /// socket. For the owner only.
     pub state_directory: PathBuf,
@@ -159,6 +163,11 @@ pub(super) fn build(file: raw::File, around: &Surroundings<'_>, warnings: Vec<St
     let policy = build.access(file.access_control, http.access_control, identifies);
     let storage = around.path(&file.storage.root_directory);
     let state_directory = file.state_directory.map_or_else(|| storage.join("state"), |folder| around.path(&folder));
+    let sparse = build.sparse(&file.storage.sparse);
+    let commit = file.storage.commit.unwrap_or(true);
+    if !commit {
+        build.warn("storage.commit: false: a power cut may take away what was acknowledged");
+    }
     let config = Config {
         listen: build.listen("http", http.address, http.port.as_ref(), Some(8080)),
         health: http.health.map(|health| build.listen("http.health", health.address, Some(&health.port), None)),
@@ -166,6 +175,8 @@ pub(super) fn build(file: raw::File, around: &Surroundings<'_>, warnings: Vec<St
         external_urls: build.external_urls(http.external_url),
         service,
         storage,
+        commit,
+        sparse,
         state_directory,
         issuers,
         domains,

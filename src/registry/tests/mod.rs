@@ -2,6 +2,7 @@
 
 mod blobs;
 mod faults;
+mod fsck;
 mod interleaved;
 mod manifests;
 mod uploads;

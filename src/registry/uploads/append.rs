@@ -111,7 +111,12 @@ impl Registry {
         }
     }
 
-    pub(super) async fn absorb(&self, at: Option<(&str, u64)>, mut hasher: Hasher, chunks: Vec<Bytes>) -> Result<Hasher, Error> {
+    pub(in crate::registry) async fn absorb(
+        &self,
+        at: Option<(&str, u64)>,
+        mut hasher: Hasher,
+        chunks: Vec<Bytes>,
+    ) -> Result<Hasher, Error> {
         if chunks.is_empty() {
             return Ok(hasher);
         }

@@ -9,13 +9,12 @@ mod expiry;
 mod finish;
 mod session;
 
-pub(super) use session::Locks;
 pub use session::{InvalidUploadId, UploadId};
+pub(super) use session::{Locks, Session, SessionState};
 
 use super::{Error, Registry, keys};
 use crate::access::{Create, Permit};
 use crate::oci::Algorithm;
-use session::{Session, SessionState};
 use std::time::Duration;
 
 /// How long an upload lives after its last chunk.

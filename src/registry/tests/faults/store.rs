@@ -272,4 +272,8 @@ impl BlobStore for Process {
             Ok(())
         })
     }
+
+    fn names<'a>(&'a self, begin: [u8; 2]) -> Answer<'a, Vec<String>> {
+        self.world.store.names(begin)
+    }
 }

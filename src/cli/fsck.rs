@@ -1,0 +1,143 @@
+//! `wharfinger fsck FILE`: every record, every reference and every byte of the store that a configuration names.
+
+use super::{FAILED, SUCCESS, fail, load, say};
+use crate::access::Maintenance;
+use crate::clock::Clock;
+use crate::registry::{Checked, Finding, Progress, Registry, Severity};
+use crate::storage::local::Local;
+use serde_json::json;
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+pub(super) async fn run(file: &Path, as_json: bool) -> u8 {
+    let config = match load(file) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    let store = match Local::open_existing(&config.storage) {
+        Ok(store) => Arc::new(store),
+        Err(why) => return fail(&why.to_string()),
+    };
+    let mut report = Report { as_json, bar: Bar::new(!as_json && std::io::stderr().is_terminal()), damages: 0, leftovers: 0 };
+    match store.check() {
+        Ok((wrong, left_over)) => {
+            for what in wrong {
+                report.found(Finding { severity: Severity::Damage, key: "records".into(), what });
+            }
+            for _ in 0..left_over {
+                let what = "a large value that belongs to no record".into();
+                report.found(Finding { severity: Severity::Leftover, key: "v".into(), what });
+            }
+        }
+        Err(why) => return fail(&why.to_string()),
+    }
+    let registry = Registry::new(store.clone(), store, Clock::system());
+    let checked = registry.check(&Maintenance::by_the_stores_owner(), &mut report).await;
+    report.bar.end();
+    match checked {
+        Ok(checked) => report.end(&config.storage, checked),
+        Err(why) => fail(&format!("the check could not be finished: {why}")),
+    }
+}
+
+struct Report {
+    as_json: bool,
+    bar: Bar,
+    damages: u64,
+    leftovers: u64,
+}
+
+impl Report {
+    fn end(&self, store: &Path, checked: Checked) -> u8 {
+        let Self { damages, leftovers, .. } = self;
+        if self.as_json {
+            say(&json!({"damages": damages, "leftovers": leftovers, "checked": checked}).to_string());
+        } else {
+            let Checked { blobs, bytes, links, manifests, tags, uploads } = checked;
+            let verdict = if *damages == 0 { "clean" } else { "DAMAGED" };
+            say(&format!(
+                "{}: {verdict}: {damages} damages, {leftovers} leftovers; checked {manifests} manifests, {tags} tags, {blobs} blobs of {bytes} bytes, {links} links and {uploads} uploads",
+                store.display()
+            ));
+        }
+        if *damages == 0 { SUCCESS } else { FAILED }
+    }
+}
+
+impl Progress for Report {
+    fn found(&mut self, finding: Finding) {
+        self.bar.clear();
+        match finding.severity {
+            Severity::Damage => self.damages += 1,
+            Severity::Leftover => self.leftovers += 1,
+        }
+        match serde_json::to_string(&finding) {
+            Ok(line) if self.as_json => say(&line),
+            _ => say(&finding.to_string()),
+        }
+    }
+
+    fn hashed(&mut self, done: u64, of: u64) {
+        self.bar.show(done, of);
+    }
+}
+
+/// How far it is, on a terminal.
+struct Bar {
+    on: bool,
+    shown: Option<u64>,
+}
+
+impl Bar {
+    const WIDTH: u64 = 40;
+
+    const fn new(on: bool) -> Self {
+        Self { on, shown: None }
+    }
+
+    fn show(&mut self, done: u64, of: u64) {
+        let per_mille = u64::try_from(u128::from(done) * 1000 / u128::from(of.max(1))).unwrap_or(1000).min(1000);
+        if !self.on || self.shown == Some(per_mille) {
+            return;
+        }
+        self.shown = Some(per_mille);
+        self.write(&bar(per_mille, done, of));
+    }
+
+    /// Before something else is written.
+    fn clear(&mut self) {
+        if self.shown.take().is_some() {
+            self.write("\r\x1b[K");
+        }
+    }
+
+    fn end(&mut self) {
+        self.clear();
+    }
+
+    fn write(&self, text: &str) {
+        let mut to = std::io::stderr().lock();
+        drop(to.write_all(text.as_bytes()).and_then(|()| to.flush()));
+    }
+}
+
+fn bar(per_mille: u64, done: u64, of: u64) -> String {
+    const MIB: u64 = 1 << 20;
+    let full = usize::try_from(Bar::WIDTH * per_mille / 1000).unwrap_or_default();
+    let width = usize::try_from(Bar::WIDTH).unwrap_or_default();
+    let (marks, blanks) = ("#".repeat(full), " ".repeat(width - full));
+    format!("\r[{marks}{blanks}] {:>3} %  {} of {} MiB", per_mille / 10, done / MIB, of / MIB)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bar_fills() {
+        assert_eq!(bar(0, 0, 4 << 20), format!("\r[{}]   0 %  0 of 4 MiB", " ".repeat(40)));
+        assert_eq!(bar(500, 2 << 20, 4 << 20), format!("\r[{}{}]  50 %  2 of 4 MiB", "#".repeat(20), " ".repeat(20)));
+        assert_eq!(bar(1000, 4 << 20, 4 << 20), format!("\r[{}] 100 %  4 of 4 MiB", "#".repeat(40)));
+    }
+}

@@ -18,6 +18,7 @@ mod bad_input;
 mod clients;
 mod commands;
 mod costs;
+mod crash;
 mod explain;
 mod harness;
 mod helpers;

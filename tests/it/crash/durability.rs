@@ -1,0 +1,96 @@
+//! In which order bytes reach the disk and answers the client, and what is answered when a sync fails.
+
+use super::client::{Http, Told};
+use super::server::{Kill, Server, Shim};
+use crate::harness::sha256;
+use reqwest::Method;
+use serde_json::json;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_comes_after_the_sync_of_the_bytes_their_folder_and_the_records() {
+    let Some(shim) = Shim::build() else { return };
+    let mut server = Server::new(shim);
+    let address = server.start(Kill::Never).await.unwrap();
+    let http = Http::new(address);
+    let log = server.shim.path("log");
+    let since = |mark: usize| {
+        let lines: Vec<String> = std::fs::read_to_string(&log).unwrap().lines().map(str::to_owned).collect();
+        let end = lines.iter().rposition(|line| line.starts_with("answer")).unwrap();
+        (lines[mark..=end].to_vec(), lines.len())
+    };
+    let position = |lines: &[String], begins: &str, holds: &str| {
+        lines
+            .iter()
+            .position(|line| line.starts_with(begins) && line.contains(holds))
+            .unwrap_or_else(|| panic!("no {begins} {holds}: {lines:#?}"))
+    };
+    let (_, mark) = {
+        assert_eq!(http.change(Method::POST, "/v2/a/blobs/uploads/", "").await, Told::Done);
+        since(0)
+    };
+    let digest = sha256(b"hello");
+    assert_eq!(http.change(Method::POST, &format!("/v2/a/blobs/uploads/?digest={digest}"), "hello").await, Told::Done);
+    let (lines, mark) = since(mark);
+    let bytes = position(&lines, "fdatasync", "/store/d/");
+    let folder = bytes + 1 + position(&lines[bytes + 1..], "fsync", "/store/d/");
+    let parent = folder + 1 + position(&lines[folder + 1..], "fsync", "/store/d");
+    let record = parent + 1 + position(&lines[parent + 1..], "f", "records.sqlite3-wal");
+    let answer = record + 1 + position(&lines[record + 1..], "answer", "201");
+    assert!(bytes < folder && folder < parent && parent < record && record < answer);
+
+    // A manifest that is too large for the table is a file, which is on the disk before the record that it belongs to.
+    let large = json!({
+        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "layers": [],
+        "config": {"mediaType": "a/b", "digest": digest, "size": 5}, "annotations": {"k": "x".repeat(100_000)},
+    });
+    assert_eq!(http.change(Method::PUT, "/v2/a/manifests/v1", large.to_string()).await, Told::Done);
+    let (lines, _) = since(mark);
+    let value = position(&lines, "fdatasync", "/store/v/");
+    let folder = value + 1 + position(&lines[value + 1..], "fsync", "/store/v/");
+    let record = folder + 1 + position(&lines[folder + 1..], "f", "records.sqlite3-wal");
+    position(&lines[record + 1..], "answer", "201");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_commit_nothing_waits_for_the_disk() {
+    let Some(shim) = Shim::build() else { return };
+    let mut setup = crate::harness::Setup::plain();
+    setup.config["storage"]["commit"] = json!(false);
+    let mut server = Server::with(shim, setup);
+    let address = server.start(Kill::Never).await.unwrap();
+    let before = std::fs::read_to_string(server.shim.path("log")).unwrap().lines().count();
+    let digest = sha256(b"hello");
+    assert_eq!(Http::new(address).change(Method::POST, &format!("/v2/a/blobs/uploads/?digest={digest}"), "hello").await, Told::Done);
+    let log = std::fs::read_to_string(server.shim.path("log")).unwrap();
+    let synced: Vec<&str> = log.lines().skip(before).take_while(|line| !line.starts_with("answer")).collect();
+    assert_eq!(synced, [""; 0]);
+    server.stop().await;
+    server.check();
+}
+
+/// After a failed sync the kernel may call the next one good although pages are lost: nothing is acknowledged until a restart.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_sync_fails_the_request_and_all_later_ones_and_loses_nothing_acknowledged() {
+    let Some(shim) = Shim::build() else { return };
+    let mut server = Server::new(shim);
+    let address = server.start(Kill::Never).await.unwrap();
+    let http = Http::new(address);
+    let (good, bad) = (sha256(b"good"), sha256(b"bad"));
+    let path = |digest: &str| format!("/v2/a/blobs/uploads/?digest={digest}");
+    assert_eq!(http.change(Method::POST, &path(&good), "good").await, Told::Done);
+    std::fs::write(server.shim.path("fail"), "").unwrap();
+    assert_eq!(http.change(Method::POST, &path(&bad), "bad").await, Told::Nothing, "the sync fails");
+    std::fs::remove_file(server.shim.path("fail")).unwrap();
+    assert_eq!(http.change(Method::POST, &path(&bad), "bad").await, Told::Nothing, "a later success would not be believed");
+    assert_eq!(http.change(Method::GET, &format!("/v2/a/blobs/{good}"), "").await, Told::Done, "reading goes on");
+    server.stop().await;
+    server.check();
+
+    let address = server.start(Kill::Never).await.unwrap();
+    let http = Http::new(address);
+    assert_eq!(http.change(Method::GET, &format!("/v2/a/blobs/{good}"), "").await, Told::Done);
+    assert_eq!(http.change(Method::POST, &path(&bad), "bad").await, Told::Done, "a restart finds out");
+    server.stop().await;
+    server.check();
+}

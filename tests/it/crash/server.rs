@@ -1,0 +1,135 @@
+//! The registry as a process that may end at any moment.
+
+use crate::harness::{PATIENCE, Setup, output};
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+/// `shim.c`, compiled.
+pub(super) struct Shim {
+    folder: TempDir,
+}
+
+impl Shim {
+    /// `None`, and it says so, where there is no C compiler.
+    pub(super) fn build() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/crash/shim.c");
+        let built = std::process::Command::new("cc")
+            .args(["-shared", "-fPIC", "-O2", "-o"])
+            .arg(folder.path().join("shim.so"))
+            .arg(source)
+            .arg("-ldl")
+            .status();
+        match built {
+            Ok(status) if status.success() => Some(Self { folder }),
+            Ok(status) => panic!("cc: {status}"),
+            Err(why) => {
+                assert!(std::env::var_os("WHARFINGER_REQUIRE_CLIENTS").is_none(), "cc is needed: {why}");
+                eprintln!("skipped: cc: {why}");
+                None
+            }
+        }
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+}
+
+/// How the process ends.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kill {
+    Never,
+    AfterMillis(u64),
+    /// At a call that changes the disk.
+    AtCall(u64),
+}
+
+pub(super) struct Server {
+    pub(super) shim: Shim,
+    setup: Setup,
+    file: PathBuf,
+    child: Option<Child>,
+}
+
+impl Server {
+    pub(super) fn new(shim: Shim) -> Self {
+        Self::with(shim, Setup::plain())
+    }
+
+    pub(super) fn with(shim: Shim, setup: Setup) -> Self {
+        let file = setup.file();
+        Self { shim, setup, file, child: None }
+    }
+
+    /// Where it listens. `None` if it ended before.
+    pub(super) async fn start(&mut self, kill: Kill) -> Option<SocketAddr> {
+        let at = match kill {
+            Kill::AtCall(call) => call.to_string(),
+            _ => "0".to_owned(),
+        };
+        let mut child = Command::new(env!("CARGO_BIN_EXE_wharfinger"))
+            .arg("serve")
+            .arg(&self.file)
+            .env_remove("SPIFFE_ENDPOINT_SOCKET")
+            .env("RUST_LOG", "wharfinger=info,wharfinger::http=error")
+            .env("LD_PRELOAD", self.shim.path("shim.so"))
+            .env("SHIM_KILL_AT", at)
+            .env("SHIM_LOG", self.shim.path("log"))
+            .env("SHIM_FAIL_IF", self.shim.path("fail"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        self.child = Some(child);
+        loop {
+            let line = tokio::time::timeout(PATIENCE, lines.next_line()).await.expect("the registry neither serves nor ends").unwrap()?;
+            let line: Value = serde_json::from_str(&line).unwrap_or(json!(line));
+            if line["message"] == "serving" {
+                let address = line["server.address"].as_str().unwrap().parse().unwrap();
+                // So that the pipe never fills.
+                tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+                if let Kill::AfterMillis(millis) = kill {
+                    let pid = self.pid();
+                    tokio::spawn(async move {
+                        tokio::time::sleep(Duration::from_millis(millis)).await;
+                        rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok();
+                    });
+                }
+                return Some(address);
+            }
+        }
+    }
+
+    fn pid(&self) -> rustix::process::Pid {
+        let pid = self.child.as_ref().and_then(Child::id).expect("it runs");
+        rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap()
+    }
+
+    /// Ends it tidily if it has not ended. Whether it had been killed.
+    pub(super) async fn stop(&mut self) -> bool {
+        let Some(mut child) = self.child.take() else { return false };
+        if child.try_wait().unwrap().is_none() {
+            let pid = rustix::process::Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()).unwrap();
+            rustix::process::kill_process(pid, rustix::process::Signal::TERM).ok();
+        }
+        let status = tokio::time::timeout(PATIENCE, child.wait()).await.expect("the registry does not end").unwrap();
+        status.signal() == Some(9)
+    }
+
+    /// The store is clean.
+    pub(super) fn check(&self) {
+        let (code, out, errors) = output(&["fsck", self.file.to_str().unwrap()], self.setup.folder.path());
+        assert_eq!(code, 0, "{out}{errors}");
+    }
+}

@@ -1,0 +1,88 @@
+/* Stands between a process and the C library, to end the process at a chosen call, to make syncs fail, and to write down in which
+ * order the process syncs and answers. What to do is said by the environment:
+ *
+ *   SHIM_KILL_AT=N    ends the process with SIGKILL at its N-th call that changes what is on disk: before it for even N, after it for odd N
+ *   SHIM_FAIL_IF=F    while the file F exists, syncs fail with EIO
+ *   SHIM_LOG=F        appends a line to F for each sync and for each answer of HTTP
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+static long kill_at;
+static long calls;
+static const char *fail_if;
+static int log_to = -1;
+
+__attribute__((constructor)) static void start(void) {
+    const char *at = getenv("SHIM_KILL_AT");
+    kill_at = at ? atol(at) : 0;
+    fail_if = getenv("SHIM_FAIL_IF");
+    const char *log = getenv("SHIM_LOG");
+    if (log) log_to = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+}
+
+static void note(const char *what, const char *which) {
+    if (log_to < 0) return;
+    char line[PATH_MAX + 64];
+    int length = snprintf(line, sizeof line, "%s %s\n", what, which);
+    if (length > 0 && write(log_to, line, (size_t)length) < 0) return;
+}
+
+static void note_sync(const char *what, int fd) {
+    if (log_to < 0) return;
+    char link[64], path[PATH_MAX];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(link, path, sizeof path - 1);
+    path[length < 0 ? 0 : length] = 0;
+    note(what, path);
+}
+
+static void note_answer(const char *bytes, size_t length) {
+    if (log_to < 0 || length < 12 || memcmp(bytes, "HTTP/1.1 ", 9) != 0) return;
+    char status[4] = {bytes[9], bytes[10], bytes[11], 0};
+    note("answer", status);
+}
+
+static void end(void) { kill(getpid(), SIGKILL); }
+
+/* Counts a call. Whether it is the one to die after. */
+static int counted(void) {
+    if (kill_at <= 0) return 0;
+    long call = __atomic_add_fetch(&calls, 1, __ATOMIC_SEQ_CST);
+    if (call == kill_at && kill_at % 2 == 0) end();
+    return call == kill_at;
+}
+
+#define REAL(name) static __typeof__(name) *real; if (!real) real = (__typeof__(name) *)dlsym(RTLD_NEXT, #name)
+#define CHANGE(call) int last = counted(); __typeof__(call) result = call; if (last) end(); return result
+
+static int fails(void) {
+    if (!fail_if || access(fail_if, F_OK) != 0) return 0;
+    errno = EIO;
+    return 1;
+}
+
+int fsync(int fd) { REAL(fsync); if (fails()) return -1; note_sync("fsync", fd); CHANGE(real(fd)); }
+int fdatasync(int fd) { REAL(fdatasync); if (fails()) return -1; note_sync("fdatasync", fd); CHANGE(real(fd)); }
+int ftruncate(int fd, off_t size) { REAL(ftruncate); CHANGE(real(fd, size)); }
+int ftruncate64(int fd, off64_t size) { REAL(ftruncate64); CHANGE(real(fd, size)); }
+ssize_t pwrite64(int fd, const void *bytes, size_t size, off64_t at) { REAL(pwrite64); CHANGE(real(fd, bytes, size, at)); }
+ssize_t pwrite(int fd, const void *bytes, size_t size, off_t at) { REAL(pwrite); CHANGE(real(fd, bytes, size, at)); }
+int unlink(const char *path) { REAL(unlink); CHANGE(real(path)); }
+
+ssize_t send(int fd, const void *bytes, size_t size, int flags) { REAL(send); note_answer(bytes, size); return real(fd, bytes, size, flags); }
+ssize_t writev(int fd, const struct iovec *parts, int count) {
+    REAL(writev);
+    if (count > 0) note_answer(parts[0].iov_base, parts[0].iov_len);
+    return real(fd, parts, count);
+}

@@ -5,6 +5,7 @@
 use super::live::live;
 use super::sources::Sources;
 use super::tls::{Own, prepare};
+use crate::access::Repositories;
 use crate::config::{self, Config, Level, Listen, Mistake};
 use crate::http::Shared;
 use crate::server::{Reloaded, Tls};

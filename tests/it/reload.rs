@@ -158,7 +158,7 @@ async fn what_takes_a_restart_is_said_and_the_rest_counts() {
         })
         .await;
     assert_eq!(applied["config.generation"], 2);
-    for key in ["storage", "http.address, http.port"] {
+    for key in ["storage.rootDirectory", "http.address, http.port"] {
         app.log.wait("it takes a restart", 0, |line| line["config.key"] == key && line["level"] == "WARN").await;
     }
     assert_eq!(client.get("/v2/a/tags/list").await.error(), (403, "DENIED".into()));

@@ -17,7 +17,7 @@
 //! | 1 | [`trust`] verifies, [`storage`] keeps records and bytes, [`expr`] wraps CEL |
 //! | 2 | [`identity`]: from a credential to an identity; [`workload`]: a workload's own token, for the clients beside it |
 //! | 3 | [`access`]: from an identity to a permit |
-//! | 4 | [`registry`]: the OCI core, free of HTTP |
+//! | 4 | [`registry`]: the OCI core, and [`exchange`]: the token service, both free of HTTP |
 //! | 5 | [`http`]: requests, answers, the live configuration |
 //! | 6 | [`server`]: listeners, TLS, limits, drain |
 //! | 7 | [`config`]: from a file to settings; [`control`]: what the operator can ask |
@@ -30,6 +30,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;
+pub mod exchange;
 pub mod expr;
 pub mod http;
 pub mod identity;

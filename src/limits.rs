@@ -2,6 +2,10 @@
 
 /// The longest token that is looked at, in bytes.
 pub const TOKEN_BYTES: usize = 32 * 1024;
+/// The largest token that is issued here, in bytes; proxies refuse headers of more than 8 KiB.
+pub const MINTED_BYTES: usize = 6 * 1024;
+/// The largest form that the token endpoint reads, in bytes.
+pub const FORM_BYTES: usize = 128 * 1024;
 /// The largest request header block, in bytes.
 pub const HEADER_BYTES: usize = 64 * 1024;
 /// The largest manifest, in bytes (OCI distribution-spec: at least 4 MiB should be supported).

@@ -13,7 +13,7 @@ const RANKS: &[&[&str]] = &[
     &["trust", "storage", "expr"],
     &["identity", "workload"],
     &["access"],
-    &["registry"],
+    &["registry", "exchange"],
     &["http"],
     &["server"],
     &["config", "control"],

@@ -1,7 +1,7 @@
 //! A configuration's own word about a credential, and about whom it trusts, without serving: the same sources, authenticator and policy
 //! as a registry's. Opens no store and writes nothing.
 
-use super::live::live;
+use super::live::{Rest, live};
 use super::sources::Sources;
 use crate::access::{Explanation, explain};
 use crate::clock::Clock;
@@ -42,7 +42,8 @@ impl Evaluator {
             return Err(opened.mistakes);
         }
         sources.install(opened.running);
-        let live = live(1, opened.issuers, opened.domains, config.policy, config.service, config.external_urls, false);
+        let rest = Rest { policy: config.policy, terms: config.terms, external_urls: config.external_urls, token_cache: false };
+        let live = live(1, opened.issuers, opened.domains, None, rest);
         Ok(Self { live, clock, issuers, trust_domains, _sources: sources })
     }
 

@@ -1,26 +1,28 @@
 //! From a configuration, whose sources are open, to the state that requests see.
 
 use crate::access::Policy;
+use crate::exchange::{Terms, Tokens};
 use crate::http::Live;
 use crate::identity::{Authenticator, Domain, Issuer};
 use std::sync::Arc;
 
-pub(super) fn live(
-    generation: u64,
-    issuers: Vec<Issuer>,
-    domains: Vec<Domain>,
-    policy: Policy,
-    service: String,
-    external_urls: Vec<String>,
-    token_cache: bool,
-) -> Live {
-    let authenticator = Authenticator::new(issuers, domains, Vec::new());
-    Live {
-        generation,
-        authenticator: Arc::new(if token_cache { authenticator.with_token_cache() } else { authenticator }),
-        policy: Arc::new(policy),
-        service,
-        external_urls,
-        challenge: true,
+/// What a configuration says that needs nothing opened.
+pub(super) struct Rest {
+    pub(super) policy: Policy,
+    pub(super) terms: Terms,
+    pub(super) external_urls: Vec<String>,
+    pub(super) token_cache: bool,
+}
+
+/// `tokens` is missing only where a mistake keeps anybody from being served.
+pub(super) fn live(generation: u64, issuers: Vec<Issuer>, domains: Vec<Domain>, tokens: Option<&Tokens>, rest: Rest) -> Live {
+    let Rest { policy, terms, external_urls, token_cache } = rest;
+    let mut authenticator = Authenticator::new(issuers, domains, Vec::new());
+    if token_cache {
+        authenticator = authenticator.with_token_cache();
     }
+    if let Some(tokens) = tokens {
+        authenticator = authenticator.with_minted(tokens.verification(&terms));
+    }
+    Live { generation, authenticator: Arc::new(authenticator), policy: Arc::new(policy), terms, external_urls, challenge: true }
 }

@@ -6,6 +6,7 @@ mod live;
 mod reload;
 mod sources;
 mod tls;
+mod tokens;
 
 pub use evaluate::{Evaluator, Verdict};
 
@@ -19,7 +20,7 @@ use crate::storage::local::{self, Local};
 use crate::telemetry::{self, Scrape};
 use crate::trust::LastGood;
 use arc_swap::ArcSwap;
-use live::live;
+use live::{Rest, live};
 use reload::{Fixed, Reload, in_force};
 use sources::Sources;
 use std::fmt;
@@ -38,6 +39,7 @@ pub fn check(config: Config, clock: &Clock) -> Result<(), Vec<Mistake>> {
     opened.mistakes.append(&mut opened.skipped);
     opened.mistakes.extend(own.and_then(|address| Own::check(&address).err()));
     opened.mistakes.extend(config.tls.and_then(|tls| prepare(tls).err()).into_iter().flatten());
+    opened.mistakes.extend(tokens::check(&config.token_keys, clock.now()).err());
     if opened.mistakes.is_empty() { Ok(()) } else { Err(opened.mistakes) }
 }
 
@@ -61,7 +63,17 @@ impl Registrar {
         let mut sources = Sources::new(clock.clone(), Some(LastGood::new(&config.state_directory)));
         let opened = sources.open(config.issuers, config.domains, config.workload_api.as_deref());
         let mut mistakes = opened.mistakes;
-        let live = live(1, opened.issuers, opened.domains, config.policy, config.service, config.external_urls, config.token_cache);
+        let store = Local::open_with(&config.storage, local::Settings { commit: config.commit });
+        let store = store.map_err(|why| Mistake::new("storage.rootDirectory", why.to_string()));
+        let store = store.map_err(|why| mistakes.push(why)).ok().map(Arc::new);
+        let tokens = match store.as_deref() {
+            Some(store) => tokens::open(&config.token_keys, store, config.terms.session_lifetime, clock.now()).await.map(Some),
+            None => Ok(None),
+        };
+        let tokens = tokens.map_err(|why| mistakes.push(why)).ok().flatten();
+        let rest =
+            Rest { policy: config.policy, terms: config.terms, external_urls: config.external_urls, token_cache: config.token_cache };
+        let live = live(1, opened.issuers, opened.domains, tokens.as_ref(), rest);
         let live: Shared = Arc::new(ArcSwap::from_pointee(live));
         mistakes.extend(own_address.as_deref().and_then(|address| Own::check(address).err()));
         let prepared = config.tls.map(prepare).transpose().map_err(|why| mistakes.extend(why)).ok().flatten();
@@ -72,11 +84,9 @@ impl Registrar {
             Some(health) => bind("http.health", &health.address, health.port).await.map_err(|why| mistakes.push(why)).ok(),
             None => None,
         };
-        let settings = local::Settings { commit: config.commit };
-        let store = Local::open_with(&config.storage, settings)
-            .map_err(|why| mistakes.push(Mistake::new("storage.rootDirectory", why.to_string())))
-            .ok();
-        let (Some(listener), Some(store), true) = (listener, store, mistakes.is_empty()) else { return Err(mistakes) };
+        let (Some(listener), Some(store), Some(tokens), true) = (listener, store, tokens, mistakes.is_empty()) else {
+            return Err(mistakes);
+        };
         for warning in opened.skipped.iter().map(ToString::to_string).chain(config.warnings) {
             tracing::warn!("{warning}");
         }
@@ -86,13 +96,13 @@ impl Registrar {
             own.follow(own_address.as_deref(), tls);
         }
         in_force(&live, file.as_deref().unwrap_or(Path::new("")));
-        let store = Arc::new(store);
         let trust = reporter(live.clone(), tls.clone(), clock.clone());
         let reporting = trust.clone();
         let scrape = Scrape::new(move |samples| control::gauges(&reporting(), samples));
         let app = http::App {
             live: live.clone(),
             registry: Registry::new(store.clone(), store, clock.clone()).with(registry::Settings { sparse: config.sparse }),
+            tokens: tokens.clone(),
             clock,
             ready: Arc::default(),
             scrape,
@@ -101,7 +111,7 @@ impl Registrar {
             listener,
             health,
             app,
-            reload: Reload { file, fixed, live, sources, tls, own },
+            reload: Reload { file, fixed, live, sources, tls, own, tokens },
             state_directory: config.state_directory,
             trust,
         })
@@ -157,6 +167,8 @@ impl Registrar {
             }
         };
         let (registry, watched) = (app.registry.clone(), app.ready.clone());
+        let (keys, live) = (app.tokens.keys().clone(), app.live.clone());
+        let turning = tokens::turn(&keys, || live.load().terms.session_lifetime, clock.clone());
         let serving = server::run(listener, settings, http::Endpoint::new(app), clock.clone(), draining);
         tokio::select! {
             () = serving => {}
@@ -164,6 +176,7 @@ impl Registrar {
             () = watch_tls => {}
             () = reload.run() => {}
             () = expire_uploads(&registry) => {}
+            () = turning => {}
             () = keep_metrics() => {}
             () = watch_storage(&registry, &watched) => {}
             () = answer_operator(&state_directory, trust) => {}

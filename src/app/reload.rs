@@ -2,11 +2,12 @@
 //! swapped by a symlink as Kubernetes does it, and is read when it has changed and come to rest: half a policy is a policy, too. SIGHUP
 //! has everything read at once. A file with mistakes is refused with all of them, and what runs goes on.
 
-use super::live::live;
+use super::live::{Rest, live};
 use super::sources::Sources;
 use super::tls::{Own, prepare};
 use crate::access::Repositories;
-use crate::config::{self, Config, Level, Listen, Mistake};
+use crate::config::{self, Config, Level, Listen, Mistake, TokenKeys};
+use crate::exchange::Tokens;
 use crate::http::Shared;
 use crate::server::{Reloaded, Tls};
 use sha2::{Digest, Sha256};
@@ -25,6 +26,7 @@ pub(super) struct Reload {
     pub(super) sources: Sources,
     pub(super) tls: Option<Tls>,
     pub(super) own: Own,
+    pub(super) tokens: Tokens,
 }
 
 /// What takes a restart.
@@ -36,6 +38,7 @@ pub(super) struct Fixed {
     commit: bool,
     sparse: Repositories,
     state_directory: PathBuf,
+    token_keys: TokenKeys,
     tls: bool,
     level: Level,
 }
@@ -49,6 +52,7 @@ impl Fixed {
             commit: config.commit,
             sparse: config.sparse.clone(),
             state_directory: config.state_directory.clone(),
+            token_keys: config.token_keys.clone(),
             tls: config.tls.is_some(),
             level: config.level,
         }
@@ -63,6 +67,7 @@ impl Fixed {
             ("storage.commit", self.commit != other.commit),
             ("storage.sparse", self.sparse != other.sparse),
             ("stateDirectory", self.state_directory != other.state_directory),
+            ("http.auth.token.signingKeyFile", self.token_keys != other.token_keys),
             ("http.tls (whether there is TLS)", self.tls != other.tls),
             ("log.level", self.level != other.level),
         ];
@@ -160,9 +165,9 @@ impl Reload {
         }
         self.sources.install(opened.running);
         let generation = self.live.load().generation + 1;
-        let (issuers, domains) = (opened.issuers, opened.domains);
-        let live = live(generation, issuers, domains, config.policy, config.service, config.external_urls, config.token_cache);
-        self.live.store(Arc::new(live));
+        let rest =
+            Rest { policy: config.policy, terms: config.terms, external_urls: config.external_urls, token_cache: config.token_cache };
+        self.live.store(Arc::new(live(generation, opened.issuers, opened.domains, Some(&self.tokens), rest)));
         Ok(())
     }
 }

@@ -11,7 +11,7 @@ mod reference;
 mod schema;
 mod values;
 
-pub use build::{Config, DomainConfig, DomainSource, Environment, IssuerConfig, IssuerKeys, Listen};
+pub use build::{Config, DomainConfig, DomainSource, Environment, IssuerConfig, IssuerKeys, Listen, TokenKeys};
 pub use raw::Level;
 pub use reference::reference;
 

@@ -120,9 +120,23 @@ pub struct Auth {
     pub bearer: Option<Bearer>,
     /// JWT-SVIDs and X.509-SVIDs.
     pub spiffe: Option<Spiffe>,
+    /// The tokens that this registry issues in exchange for a credential.
+    pub token: Option<Token>,
     /// Keep who presented a token that comes again, as long as the token, the configuration and the keys that vouched for it count.
     /// Default true.
     pub token_cache: Option<bool>,
+}
+
+/// `http.auth.token`
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Token {
+    /// How long after a credential was presented anything that was issued for it may be used. Default `1h`; `0`: never longer than the
+    /// credential, and no refresh tokens.
+    pub session_lifetime: Option<String>,
+    /// A PEM file with the keys to sign with, each EC on P-256: the first signs, the others verify only. Read again when it changes.
+    /// Default: made here, kept in `stateDirectory` and replaced every 30 days.
+    pub signing_key_file: Option<PathBuf>,
 }
 
 /// `http.auth.bearer`

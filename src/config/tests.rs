@@ -42,7 +42,7 @@ fn a_minimal_file_has_the_defaults_of_zot() {
     assert_eq!(config.listen, Listen { address: "127.0.0.1".into(), port: 8080 });
     assert_eq!(config.storage, Path::new("/etc/wharfinger/store"));
     assert_eq!(config.state_directory, Path::new("/etc/wharfinger/store/state"));
-    assert_eq!(config.service, "wharfinger");
+    assert_eq!(config.terms.service, "wharfinger");
     assert!(config.tls.is_none() && config.warnings.is_empty());
 }
 

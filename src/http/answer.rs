@@ -6,8 +6,9 @@
 use super::authority::InvalidHost;
 use super::route::InvalidPath;
 use crate::access::{BeyondScope, Denied, DeniedBy};
+use crate::exchange::{GrantError, NotIssued, NotRedeemed};
 use crate::identity::{self, Refused};
-use crate::limits::{HEADER_BYTES, MANIFEST_BYTES};
+use crate::limits::{FORM_BYTES, HEADER_BYTES, MANIFEST_BYTES};
 use crate::oci::{ErrorCode, InvalidContentRange, InvalidDigest, InvalidName, InvalidReference, InvalidTag};
 use crate::registry;
 use crate::storage;
@@ -45,11 +46,37 @@ pub(super) struct Fault {
     pub(super) log: Option<String>,
     /// What the challenge of a 401 says of the credential that was presented.
     pub(super) challenge: Option<ChallengeError>,
+    /// The same in the words of RFC 6749 5.2, for clients that ask for tokens.
+    oauth: Option<&'static str>,
 }
 
 impl Fault {
     fn new(status: StatusCode, code: impl Into<Option<ErrorCode>>, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, code: code.into(), message: message.into(), details: Vec::new(), headers: Vec::new(), log: None, challenge: None }
+        Self {
+            status,
+            code: code.into(),
+            message: message.into(),
+            details: Vec::new(),
+            headers: Vec::new(),
+            log: None,
+            challenge: None,
+            oauth: None,
+        }
+    }
+
+    pub(super) fn oauth(self, error: &'static str) -> Self {
+        Self { oauth: Some(error), ..self }
+    }
+
+    /// Said in their words too.
+    pub(super) fn for_token_clients(self) -> Self {
+        let error = self.oauth.unwrap_or(match self.status {
+            StatusCode::UNAUTHORIZED => "invalid_grant",
+            StatusCode::SERVICE_UNAVAILABLE => "temporarily_unavailable",
+            status if status.is_server_error() => "server_error",
+            _ => "invalid_request",
+        });
+        self.oauth(error)
     }
 
     fn detail(mut self, detail: Value) -> Self {
@@ -85,12 +112,6 @@ impl Fault {
         Self { challenge: Some(ChallengeError::InsufficientScope), ..Self::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, message) }
     }
 
-    /// Only a token can be handed back.
-    pub(super) fn no_token() -> Self {
-        let message = "present an OIDC ID token or a JWT-SVID, as Bearer or as the password of Basic: a client certificate needs no token";
-        Self::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, message)
-    }
-
     pub(super) fn no_metrics() -> Self {
         let message = "policy does not allow you to read the metrics";
         Self::new(StatusCode::FORBIDDEN, ErrorCode::Denied, message).log("accessControl.metrics.users does not name this identity")
@@ -110,6 +131,22 @@ impl Fault {
 
     pub(super) fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, ErrorCode::Unsupported, InvalidPath::Unknown.to_string())
+    }
+
+    pub(super) fn other_service(ours: &str) -> Self {
+        let message = format!("tokens are issued for the service {ours} only: leave `service` out, or take it from the challenge");
+        Self::new(StatusCode::BAD_REQUEST, ErrorCode::Unsupported, message)
+    }
+
+    /// RFC 8693 2.2.2.
+    pub(super) fn invalid_target() -> Self {
+        let message = "audience and resource must name this registry: its service, or its address";
+        Self::new(StatusCode::BAD_REQUEST, ErrorCode::Unsupported, message).oauth("invalid_target")
+    }
+
+    pub(super) fn form_too_large() -> Self {
+        let message = format!("the form has more than {FORM_BYTES} bytes");
+        Self::new(StatusCode::BAD_REQUEST, ErrorCode::Unsupported, message)
     }
 
     pub(super) fn bad_page_size() -> Self {
@@ -177,10 +214,12 @@ impl Fault {
 
     /// The same for someone who has not said who they are: 401 instead of 403, since a credential might help.
     #[must_use]
-    pub(super) fn for_anonymous(mut self) -> Self {
+    pub(super) fn for_anonymous(mut self, with_token: bool) -> Self {
         if self.status == StatusCode::FORBIDDEN {
             let Self { status, code, message, .. } = Self::unauthenticated();
             (self.status, self.code, self.message) = (status, code, message);
+            // Clients present an anonymous token again and again unless they are told that it does not suffice.
+            self.challenge = with_token.then_some(ChallengeError::InsufficientScope);
         }
         self
     }
@@ -199,7 +238,11 @@ impl Fault {
         let code = self.code.map_or("UNKNOWN", ErrorCode::as_str);
         let error = |detail: &Value| json!({"code": code, "message": self.message, "detail": detail});
         let errors: Vec<Value> = if self.details.is_empty() { vec![error(&json!({}))] } else { self.details.iter().map(error).collect() };
-        let mut response = Response::new(Body::from(json!({ "errors": errors }).to_string()));
+        let body = match self.oauth {
+            None => json!({ "errors": errors }),
+            Some(error) => json!({ "errors": errors, "error": error, "error_description": self.message }),
+        };
+        let mut response = Response::new(Body::from(body.to_string()));
         *response.status_mut() = self.status;
         response.headers_mut().extend(self.headers);
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -294,6 +337,54 @@ fn storage_failed(failure: &storage::Failure) -> Fault {
     };
     let fault = Fault::new(status, None, message).log(failure);
     if status == StatusCode::SERVICE_UNAVAILABLE { fault.header(RETRY_AFTER, RETRY_SECONDS) } else { fault }
+}
+
+impl From<GrantError> for Fault {
+    fn from(error: GrantError) -> Self {
+        let (status, oauth) = match &error {
+            GrantError::UnsupportedGrantType => (StatusCode::BAD_REQUEST, "unsupported_grant_type"),
+            GrantError::AssertionType => (StatusCode::UNAUTHORIZED, "invalid_client"),
+            GrantError::NoGrantType
+            | GrantError::Missing { .. }
+            | GrantError::Repeated { .. }
+            | GrantError::SubjectTokenType
+            | GrantError::RequestedTokenType
+            | GrantError::ActorToken => (StatusCode::BAD_REQUEST, "invalid_request"),
+        };
+        let code = if status == StatusCode::UNAUTHORIZED { ErrorCode::Unauthorized } else { ErrorCode::Unsupported };
+        Self::new(status, code, error.to_string()).oauth(oauth)
+    }
+}
+
+impl From<NotRedeemed> for Fault {
+    fn from(why: NotRedeemed) -> Self {
+        match why {
+            NotRedeemed::Grant(failure) => Self::from(failure).oauth("invalid_grant"),
+            NotRedeemed::Client(failure) => Self::from(failure).oauth("invalid_client"),
+            NotRedeemed::NoClient | NotRedeemed::NoJwtSvid | NotRedeemed::SeveralAudiences { .. } | NotRedeemed::ClientId => {
+                Self::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, why.to_string()).oauth("invalid_client")
+            }
+        }
+    }
+}
+
+impl From<NotIssued> for Fault {
+    fn from(why: NotIssued) -> Self {
+        let bad_request = |why: NotIssued| Self::new(StatusCode::BAD_REQUEST, ErrorCode::Unsupported, why.to_string());
+        match why {
+            NotIssued::Anonymous => Self::unauthenticated(),
+            NotIssued::Expired => Self {
+                challenge: Some(ChallengeError::InvalidToken),
+                ..Self::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, why.to_string())
+            },
+            NotIssued::NotExchanged => bad_request(why).oauth("invalid_grant"),
+            NotIssued::TooLarge { .. } => bad_request(why),
+            NotIssued::TooManyScopes => bad_request(why).oauth("invalid_scope"),
+            NotIssued::Keys(why) => {
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, None, "no token can be signed: the registry's log has the reason").log(why)
+            }
+        }
+    }
 }
 
 impl From<identity::Failure> for Fault {

@@ -2,12 +2,13 @@
 
 use super::answer::Fault;
 use super::authority::{self, Origin};
+use super::handlers::token::Told;
 use super::handlers::{self, Call};
 use super::measure::{self, Measure};
 use super::query::Query;
 use super::route::{InvalidPath, Route};
 use super::{App, Connection, Live, challenge};
-use crate::identity::{CredentialType, Evidence, Failure, Presented, Refusal};
+use crate::identity::{CredentialType, Evidence, Failure, Identity, Presented, Refusal};
 use crate::limits::HEADER_BYTES;
 use axum::body::Body;
 use axum::extract::Request;
@@ -25,12 +26,30 @@ const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api
 
 /// What the log says of a caller, known or not.
 #[derive(Default)]
-struct Who {
+pub(super) struct Who {
     credential: Option<CredentialType>,
     /// Once it is identified.
     name: Option<String>,
     /// Of a credential that was refused or could not be checked.
     evidence: Evidence,
+    /// Which of our own tokens was presented.
+    session: Option<String>,
+}
+
+impl Who {
+    pub(super) fn known(identity: &Identity) -> Self {
+        Self {
+            credential: Some(identity.credential()),
+            name: Some(identity.username().to_owned()),
+            session: identity.session().map(|session| session.token.clone()),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn unknown(failure: &Failure) -> Self {
+        let (Failure::Refused(Refusal { evidence, .. }) | Failure::Undecidable { evidence, .. }) = failure;
+        Self { credential: evidence.credential, evidence: evidence.clone(), ..Self::default() }
+    }
 }
 
 pub(super) async fn serve(app: App, request: Request) -> Response {
@@ -50,8 +69,9 @@ pub(super) async fn serve(app: App, request: Request) -> Response {
 
     let outcome = match &origin {
         _ if header_bytes(&parts) > HEADER_BYTES => Err(Fault::header_too_large()),
-        Ok(_) => {
-            let attended = AssertUnwindSafe(attend(&app, &live, &route, parts, Measure::received(body), &mut who)).catch_unwind().await;
+        Ok(origin) => {
+            let attended =
+                AssertUnwindSafe(attend(&app, &live, origin, &route, parts, Measure::received(body), &mut who)).catch_unwind().await;
             attended.unwrap_or_else(|panic| Err(Fault::panicked(&*panic)))
         }
         Err(invalid) => Err((*invalid).into()),
@@ -68,7 +88,8 @@ pub(super) async fn serve(app: App, request: Request) -> Response {
         response.headers_mut().insert(REQUEST_ID, id);
     }
     response.headers_mut().insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
-    log(&id, &method, &path, response.status(), &who, why.as_deref(), begun);
+    let issued = response.extensions_mut().remove::<Told>();
+    log(&id, &method, &path, response.status(), &who, issued.as_ref(), why.as_deref(), begun);
     measure.end(response)
 }
 
@@ -82,30 +103,28 @@ fn header_bytes(parts: &Parts) -> usize {
 async fn attend(
     app: &App,
     live: &Arc<Live>,
+    origin: &Origin,
     route: &Result<Route, InvalidPath>,
     parts: Parts,
     body: Body,
     who: &mut Who,
 ) -> Result<Response, Fault> {
+    if *route == Ok(Route::Token) {
+        // Identifies its callers itself, since a form may carry the credential.
+        return handlers::token::answer(app, live, origin, &parts, body, who).await;
+    }
     let now = app.clock.now();
-    let outcome = live.authenticator.authenticate(&presented(&parts), now).await;
-    measure::verdict(&outcome);
-    let identity = match outcome {
-        Ok(identity) => identity,
-        Err(failure) => {
-            let (Failure::Refused(Refusal { evidence, .. }) | Failure::Undecidable { evidence, .. }) = &failure;
-            *who = Who { credential: evidence.credential, name: None, evidence: evidence.clone() };
-            return Err(failure.into());
-        }
-    };
-    *who = Who { credential: Some(identity.credential()), name: Some(identity.username().to_owned()), evidence: Evidence::default() };
-    let anonymous = identity.is_anonymous();
+    let identified = live.authenticator.authenticate(&presented(&parts), now).await;
+    measure::verdict(identified.as_ref());
+    let identity = identified.inspect_err(|failure| *who = Who::unknown(failure))?;
+    *who = Who::known(&identity);
     let call = Call { app: app.clone(), live: live.clone(), identity, query: Query::parse(parts.uri.query()), parts, now };
     let outcome = match route {
         Ok(route) => handlers::answer(&call, route, body).await,
         Err(invalid) => Err(Fault::path(*invalid, matches!(call.parts.method, Method::PUT | Method::POST | Method::PATCH))),
     };
-    outcome.map_err(|fault| if anonymous { fault.for_anonymous() } else { fault })
+    let with_token = call.identity.scope().is_some();
+    outcome.map_err(|fault| if call.identity.is_anonymous() { fault.for_anonymous(with_token) } else { fault })
 }
 
 /// What the request carries to say who asks. A certificate is ambient: a browser presents it for whatever page asks it to.
@@ -122,7 +141,7 @@ pub(super) fn presented(parts: &Parts) -> Presented<'_> {
 fn refuse(fault: Fault, live: &Live, origin: Option<&Origin>, scope: Option<&str>) -> Response {
     let challenge = match origin {
         Some(origin) if live.challenge && fault.status == StatusCode::UNAUTHORIZED => {
-            HeaderValue::from_str(&challenge::bearer(origin, &live.service, scope, fault.challenge)).ok()
+            HeaderValue::from_str(&challenge::bearer(origin, &live.terms.service, scope, fault.challenge)).ok()
         }
         _ => None,
     };
@@ -142,8 +161,9 @@ fn logged_path(parts: &Parts, route: Option<&Route>) -> String {
 }
 
 /// One line a request: with the reason and the evidence if it was refused, never with the credential.
-fn log(id: &str, method: &Method, path: &str, status: StatusCode, who: &Who, why: Option<&str>, begun: Instant) {
-    let Who { credential, name, evidence } = who;
+#[expect(clippy::too_many_arguments, reason = "each is a field of the line")]
+fn log(id: &str, method: &Method, path: &str, status: StatusCode, who: &Who, issued: Option<&Told>, why: Option<&str>, begun: Instant) {
+    let Who { credential, name, evidence, session } = who;
     let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
     macro_rules! line {
         ($level:ident, $message:literal) => {
@@ -159,6 +179,9 @@ fn log(id: &str, method: &Method, path: &str, status: StatusCode, who: &Who, why
                 credential.subject = evidence.subject.as_deref(),
                 credential.serial = evidence.serial.as_deref(),
                 identity = name.as_deref(),
+                token.id = session.as_deref(),
+                token.issued = issued.map(|issued| issued.id.as_str()),
+                token.scope = issued.map(|issued| issued.scope.as_str()),
                 why,
                 $message
             )

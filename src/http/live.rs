@@ -1,6 +1,7 @@
 //! What changes while requests are served: a reload replaces it as a whole, and a request uses one state from its begin to its end.
 
 use crate::access::Policy;
+use crate::exchange::Terms;
 use crate::identity::Authenticator;
 use arc_swap::ArcSwap;
 use std::sync::Arc;
@@ -13,8 +14,8 @@ pub struct Live {
     pub generation: u64,
     pub authenticator: Arc<Authenticator>,
     pub policy: Arc<Policy>,
-    /// The `service` of challenges.
-    pub service: String,
+    /// On which tokens are issued; the `service` of challenges is in it.
+    pub terms: Terms,
     /// Where clients find the registry, as in `https://registry.example.org`, if it is not the address that they ask for.
     pub external_urls: Vec<String>,
     /// Whether a 401 has a challenge: not where client certificates are all that is accepted.

@@ -56,7 +56,7 @@ impl Measure {
 }
 
 /// Counts what became of a credential.
-pub(super) fn verdict(outcome: &Result<Identity, Failure>) {
+pub(super) fn verdict(outcome: Result<&Identity, &Failure>) {
     match outcome {
         Ok(identity) => with_handles(|handles| handles.accepted(identity.credential()).increment(1)),
         Err(failure) => {
@@ -79,6 +79,7 @@ const fn class(route: &Result<Route, InvalidPath>) -> &'static str {
         Ok(Route::Extensions) => "extensions",
         Ok(Route::Token) => "token",
         Ok(Route::Whoami) => "whoami",
+        Ok(Route::Jwks) => "jwks",
         Ok(Route::Metrics) => "metrics",
         Ok(Route::Health(_)) => "health",
         Ok(Route::Manifest(..)) => "manifest",

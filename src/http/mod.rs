@@ -24,6 +24,7 @@ pub use connection::{Connection, Stalled};
 pub use live::{Live, Readiness, Shared};
 
 use crate::clock::Clock;
+use crate::exchange::Tokens;
 use crate::registry::Registry;
 use crate::telemetry::Scrape;
 use axum::Router;
@@ -41,6 +42,7 @@ use tower_service::Service;
 pub struct App {
     pub live: Shared,
     pub registry: Registry,
+    pub tokens: Tokens,
     pub clock: Clock,
     pub ready: Arc<Readiness>,
     /// What `/metrics` answers with.

@@ -14,6 +14,8 @@ pub(super) enum Route {
     Token,
     Metrics,
     Whoami,
+    /// The public keys of our own tokens.
+    Jwks,
     Health(Probe),
     Manifest(RepositoryName, Reference),
     Blob(RepositoryName, Digest),
@@ -56,8 +58,9 @@ impl Route {
             "/v2" | "/v2/" => return Ok(Self::Base),
             "/v2/_catalog" => return Ok(Self::Catalog),
             "/v2/_oci/ext/discover" => return Ok(Self::Extensions),
-            "/v2/token" => return Ok(Self::Token),
+            "/v2/token" | "/token" => return Ok(Self::Token),
             "/v2/_wharfinger/whoami" => return Ok(Self::Whoami),
+            "/v2/_wharfinger/jwks" => return Ok(Self::Jwks),
             _ => {}
         }
         let path = path.strip_prefix("/v2/").ok_or(InvalidPath::Unknown)?;
@@ -80,7 +83,9 @@ impl Route {
 
     pub(super) const fn repository(&self) -> Option<&RepositoryName> {
         match self {
-            Self::Base | Self::Catalog | Self::Extensions | Self::Token | Self::Metrics | Self::Whoami | Self::Health(_) => None,
+            Self::Base | Self::Catalog | Self::Extensions | Self::Token | Self::Metrics | Self::Whoami | Self::Jwks | Self::Health(_) => {
+                None
+            }
             Self::Manifest(name, _)
             | Self::Blob(name, _)
             | Self::Uploads(name)
@@ -115,6 +120,8 @@ mod tests {
             ("/v2/_catalog".to_owned(), Route::Catalog),
             ("/v2/_oci/ext/discover".to_owned(), Route::Extensions),
             ("/v2/token".to_owned(), Route::Token),
+            ("/token".to_owned(), Route::Token),
+            ("/v2/_wharfinger/jwks".to_owned(), Route::Jwks),
             ("/metrics".to_owned(), Route::Metrics),
             ("/v2/_wharfinger/whoami".to_owned(), Route::Whoami),
             ("/livez".to_owned(), Route::Health(Probe::Live)),

@@ -69,7 +69,7 @@ fn every_sample_is_tried_here() {
 #[tokio::test]
 async fn basic() {
     let config = load("basic.json");
-    assert_eq!((rules(&config), config.service.as_str()), (vec![(CLUSTER, vec!["zot"])], "zot-service"));
+    assert_eq!((rules(&config), config.terms.service.as_str()), (vec![(CLUSTER, vec!["zot"])], "zot-service"));
     assert_eq!(config.warnings.len(), 1, "the realm is not advertised: {:?}", config.warnings);
     let registry = Registry::of(config);
     let identity = registry.token(source_controller()).await.unwrap();

@@ -110,30 +110,50 @@ async fn the_store_survives_a_kill() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_token_endpoint_hands_back_what_it_verified() {
+async fn every_credential_is_exchanged_for_a_token_that_outlives_a_restart() {
     let pki = TestPki::new();
     let issuer = TestIssuer::start(&pki.servers).await;
-    let app = Setup::tls(&pki).issuer(&issuer, &pki).allow("**", json!({"anonymousPolicy": ["read"]})).start().await;
-    let path = "/v2/token?service=wharfinger&scope=repository:app:pull&account=any";
-    for token in [issuer.token("builder"), pki.domain.jwt_svid("/builder", AUDIENCE)] {
-        let basic = format!("Basic {}", STANDARD.encode(format!("any:{token}")));
-        for client in [app.bearer(&token), app.anonymous().header("authorization", &basic)] {
-            let answer = client.get(path).await;
-            assert_eq!((answer.status, answer.header("cache-control")), (StatusCode::OK, "no-store"));
-            let answer = answer.json();
-            assert_eq!((&answer["token"], &answer["access_token"]), (&json!(token), &json!(token)));
-            let seconds = answer["expires_in"].as_u64().unwrap();
-            assert!((200..=330).contains(&seconds), "{seconds}");
-            assert_eq!(client.post(path).await.status, StatusCode::NOT_FOUND, "clients then try GET");
-        }
-    }
-    let elsewhere = app.bearer(&issuer.token_for("elsewhere.test", "builder"));
-    for client in [app.anonymous(), elsewhere, app.certificate(&pki.domain.x509_svid("/builder"))] {
+    let rules = json!({"anonymousPolicy": ["read"], "defaultPolicy": ["read", "create"]});
+    let app = Setup::tls(&pki).issuer(&issuer, &pki).allow("**", rules).start().await;
+    let path = "/v2/token?service=wharfinger&scope=repository:app:pull,push&account=any";
+    let mut tokens = Vec::new();
+    let basic = |token: &str| format!("Basic {}", STANDARD.encode(format!("any:{token}")));
+    let (id_token, svid) = (issuer.token("builder"), pki.domain.jwt_svid("/builder", AUDIENCE));
+    let clients = [
+        app.bearer(&id_token),
+        app.anonymous().header("authorization", &basic(&id_token)),
+        app.bearer(&svid),
+        app.anonymous().header("authorization", &basic(&svid)),
+        app.certificate(&pki.domain.x509_svid("/builder")),
+    ];
+    for client in clients {
         let answer = client.get(path).await;
-        assert_eq!(answer.error(), (401, "UNAUTHORIZED".into()));
-        let realm = format!(r#"Bearer realm="{}/v2/token",service="wharfinger""#, app.url(""));
-        assert!(answer.header("www-authenticate").starts_with(&realm), "{}", answer.header("www-authenticate"));
+        assert_eq!((answer.status, answer.header("cache-control")), (StatusCode::OK, "no-store"), "{}", answer.text());
+        let answer = answer.json();
+        assert_eq!((&answer["scope"], &answer["expires_in"]), (&json!("repository:app:pull,push"), &json!(3595)));
+        tokens.push(answer["token"].as_str().unwrap().to_owned());
+        assert_ne!((tokens.last(), tokens.last()), (Some(&id_token), Some(&svid)), "a token of its own");
     }
+    let form = format!("grant_type=client_credentials&client_id={}&scope=repository:app:pull,push", pki.domain.id("/builder"));
+    let answer = app.certificate(&pki.domain.x509_svid("/builder")).send(Method::POST, "/v2/token", form).await;
+    tokens.push(answer.json()["access_token"].as_str().unwrap().to_owned());
+    let elsewhere = app.bearer(&issuer.token_for("elsewhere.test", "builder"));
+    let answer = elsewhere.get(path).await;
+    assert_eq!(answer.error(), (401, "UNAUTHORIZED".into()));
+    let realm = format!(r#"Bearer realm="{}/v2/token",service="wharfinger""#, app.url(""));
+    assert!(answer.header("www-authenticate").starts_with(&realm), "{}", answer.header("www-authenticate"));
+    let keys = app.anonymous().get("/v2/_wharfinger/jwks").await.json();
+
+    let app = app.restart().await;
+    assert_eq!(app.anonymous().get("/v2/_wharfinger/jwks").await.json(), keys);
+    for token in &tokens {
+        assert_eq!(app.bearer(token).post("/v2/app/blobs/uploads/").await.status, StatusCode::ACCEPTED);
+        assert_eq!(app.bearer(token).post("/v2/other/blobs/uploads/").await.error(), (401, "UNAUTHORIZED".into()));
+    }
+    let mark = app.mark().await;
+    app.bearer(&tokens[0]).get("/v2/").await;
+    let line = app.log.wait("which token was presented", mark, |line| line["token.id"].is_string()).await;
+    assert!(!line.to_string().contains(&tokens[0]), "{line}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,10 +6,14 @@ mod issuers;
 mod kubernetes;
 mod sources;
 mod tls;
+mod token;
+
+pub use token::TokenKeys;
 
 use super::raw;
 use super::{Level, Mistake};
 use crate::access::{Policy, Repositories};
+use crate::exchange::Terms;
 use crate::identity::{Mapping, MappingSettings};
 use crate::server::TlsSettings;
 use crate::spiffe_id::TrustDomain;
@@ -26,7 +30,8 @@ pub struct Config {
     pub health: Option<Listen>,
     pub tls: Option<TlsSettings>,
     pub external_urls: Vec<String>,
-    pub service: String,
+    /// On which tokens are issued.
+    pub terms: Terms,
     /// The store's folder.
     pub storage: PathBuf,
     /// Whether what is acknowledged survives a power cut.
@@ -36,6 +41,7 @@ pub struct Config {
     /// What must outlive the process and is no content: the last good state of every network source, signing keys, the control
     /// socket. For the owner only.
     pub state_directory: PathBuf,
+    pub token_keys: TokenKeys,
     pub issuers: Vec<IssuerConfig>,
     pub domains: Vec<DomainConfig>,
     /// There if a trust domain or `http.tls` asks for it.
@@ -145,7 +151,7 @@ struct Build<'a> {
 pub(super) fn build(file: raw::File, around: &Surroundings<'_>, warnings: Vec<String>) -> Result<Config, Vec<Mistake>> {
     let mut build = Build { around, mistakes: Vec::new(), warnings };
     let http = file.http;
-    let auth = http.auth.unwrap_or(raw::Auth { bearer: None, spiffe: None, token_cache: None });
+    let auth = http.auth.unwrap_or(raw::Auth { bearer: None, spiffe: None, token: None, token_cache: None });
     let bearer = auth.bearer.unwrap_or(raw::Bearer { realm: None, service: None, oidc: Vec::new() });
     if bearer.realm.is_some() {
         build.warn("http.auth.bearer.realm: not advertised; clients are sent to this registry's own /v2/token");
@@ -168,16 +174,18 @@ pub(super) fn build(file: raw::File, around: &Surroundings<'_>, warnings: Vec<St
     if !commit {
         build.warn("storage.commit: false: a power cut may take away what was acknowledged");
     }
+    let (token_keys, session_lifetime) = build.token(auth.token, &state_directory);
     let config = Config {
         listen: build.listen("http", http.address, http.port.as_ref(), Some(8080)),
         health: http.health.map(|health| build.listen("http.health", health.address, Some(&health.port), None)),
         tls,
         external_urls: build.external_urls(http.external_url),
-        service,
+        terms: Terms { service, session_lifetime },
         storage,
         commit,
         sparse,
         state_directory,
+        token_keys,
         issuers,
         domains,
         workload_api,

@@ -5,11 +5,12 @@ mod blobs;
 mod catalog;
 mod extensions;
 pub(super) mod health;
+mod jwks;
 mod manifests;
 mod metrics;
 mod referrers;
 mod tags;
-mod token;
+pub(super) mod token;
 mod uploads;
 mod whoami;
 
@@ -98,7 +99,9 @@ pub(super) async fn answer(call: &Call, route: &Route, body: Body) -> Result<Res
         Route::Base => base::answer(call),
         Route::Catalog => catalog::answer(call).await,
         Route::Extensions => extensions::answer(call),
-        Route::Token => token::answer(call),
+        // Answered before anybody is identified.
+        Route::Token => Err(Fault::not_found()),
+        Route::Jwks => jwks::answer(call),
         Route::Metrics => metrics::answer(call),
         Route::Whoami => whoami::answer(call),
         Route::Health(probe) => Ok(health::answer(*probe, &call.app.ready, &call.parts.method)),

@@ -1,32 +1,169 @@
-//! `/v2/token`: what clients ask that know only the token protocol. The token that they present has been verified by now; they get it
-//! back and present it as Bearer from then on.
+//! `/v2/token`: the token service's door. What is asked by GET with the request's own credential, or by POST with a form, is answered
+//! with a token of our own, or by an error in both vocabularies that clients know: never 403 or 415, on which some of them give up.
 //!
-//! <https://distribution.github.io/distribution/spec/auth/token/>
+//! <https://distribution.github.io/distribution/spec/auth/token/>,
+//! <https://distribution.github.io/distribution/spec/auth/oauth/>, RFC 6749 5, RFC 8693 2.2.
 
-use super::{Call, Reply};
+use super::{Reply, broken_off};
+use crate::exchange::{self, Asked, Grant, GrantRequest, Issued, NotIssued, NotRedeemed};
 use crate::http::answer::Fault;
-use crate::http::auth::presented;
+use crate::http::auth::{Who, presented};
+use crate::http::authority::Origin;
+use crate::http::{App, Live, measure};
+use crate::identity::{CredentialType, Failure, Identity, Scope};
+use crate::limits::FORM_BYTES;
+use crate::secret::Secret;
+use axum::body::Body;
 use axum::response::Response;
+use bytes::BytesMut;
 use http::header::CACHE_CONTROL;
+use http::request::Parts;
 use http::{Method, StatusCode};
-use serde_json::json;
+use http_body_util::BodyExt as _;
+use serde_json::{Value, json};
 
-pub(super) fn answer(call: &Call) -> Result<Response, Fault> {
-    match call.parts.method {
-        Method::GET => {}
-        // Clients that try OAuth2's POST first go on with GET when they are told 404.
-        Method::POST => return Err(Fault::not_found()),
-        _ => return Err(Fault::method_not_allowed("GET")),
+/// What the log says of a token that was issued. Travels with the answer.
+#[derive(Clone, Debug)]
+pub(in crate::http) struct Told {
+    pub(in crate::http) id: String,
+    pub(in crate::http) scope: String,
+}
+
+/// A request for a token, whose caller is known.
+struct Request {
+    identity: Identity,
+    asked: Asked,
+    /// The credential itself, if it is a token of somebody else's.
+    credential: Option<Secret>,
+    exchange: bool,
+}
+
+pub(in crate::http) async fn answer(
+    app: &App,
+    live: &Live,
+    origin: &Origin,
+    parts: &Parts,
+    body: Body,
+    who: &mut Who,
+) -> Result<Response, Fault> {
+    let request = match parts.method {
+        Method::GET => by_get(app, live, parts, who).await,
+        Method::POST => by_post(app, live, origin, parts, body, who).await,
+        _ => Err(Fault::method_not_allowed("GET, POST")),
+    };
+    let issued = request.and_then(|request| issue(app, live, &request));
+    issued.map_err(Fault::for_token_clients)
+}
+
+async fn by_get(app: &App, live: &Live, parts: &Parts, who: &mut Who) -> Result<Request, Fault> {
+    let query = pairs(parts.uri.query().unwrap_or_default().as_bytes());
+    let all = |name: &'static str| query.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str());
+    check_service(live, all("service").next())?;
+    let presented = presented(parts);
+    let identified = live.authenticator.authenticate(&presented, app.clock.now()).await;
+    let identity = identified.map_err(|failure| refused(failure, who))?;
+    accepted(&identity, who);
+    let asked = Asked { scope: Scope::asked(all("scope")), offline: all("offline_token").next() == Some("true") };
+    Ok(Request { identity, asked, credential: live.authenticator.token(&presented), exchange: false })
+}
+
+async fn by_post(app: &App, live: &Live, origin: &Origin, parts: &Parts, body: Body, who: &mut Who) -> Result<Request, Fault> {
+    let GrantRequest { grant, asked, service, targets } = GrantRequest::parse(&form(body).await?)?;
+    check_service(live, service.as_deref())?;
+    if !targets.iter().all(|target| is_here(target, live, origin)) {
+        return Err(Fault::invalid_target());
     }
-    if call.identity.is_anonymous() {
-        return Err(Fault::no_token());
-    }
-    let presented = presented(&call.parts);
-    let token = call.live.authenticator.token(&presented).ok_or_else(Fault::no_token)?;
-    let seconds = call.identity.valid_until().since(call.now).as_secs();
-    Ok(Reply::new(StatusCode::OK).header(CACHE_CONTROL, "no-store").json(&json!({
+    let redeemed = exchange::redeem(&grant, &live.authenticator, &presented(parts), app.clock.now()).await;
+    let identity = redeemed.map_err(|why| match why {
+        NotRedeemed::Grant(failure) => refused(failure, who),
+        NotRedeemed::Client(failure) => refused(failure, who).oauth("invalid_client"),
+        other => other.into(),
+    })?;
+    accepted(&identity, who);
+    let exchange = matches!(grant, Grant::TokenExchange { .. });
+    let credential = match grant {
+        Grant::Password { password: token, .. }
+        | Grant::RefreshToken(token)
+        | Grant::TokenExchange { subject: token }
+        | Grant::ClientAssertion { assertion: token, .. } => {
+            Some(token).filter(|_| matches!(identity.credential(), CredentialType::Oidc | CredentialType::JwtSvid))
+        }
+        Grant::ClientCredentials { .. } => None,
+    };
+    Ok(Request { identity, asked, credential, exchange })
+}
+
+fn issue(app: &App, live: &Live, request: &Request) -> Result<Response, Fault> {
+    let Request { identity, asked, credential, exchange } = request;
+    let now = app.clock.now();
+    let issued = match (app.tokens.issue(&live.terms, &live.policy, identity, asked, now), credential) {
+        (Ok(issued), _) => issued,
+        // It is as good as ours would be, but for the scope.
+        (Err(why @ NotIssued::TooLarge { .. }), Some(credential)) if identity.session().is_none() => {
+            tracing::warn!(identity = identity.username(), "the credential is handed back as it is: {why}");
+            let expires_in = identity.valid_until().since(now);
+            Issued { token: credential.clone(), refresh: None, scope: asked.scope.clone(), expires_in, id: String::new() }
+        }
+        (Err(why), _) => return Err(why.into()),
+    };
+    let Issued { token, refresh, scope, expires_in, id } = issued;
+    // No `issued_at`: clients then use their own clock, which is the one that they compare with.
+    let told = json!({
         "token": token.expose(),
         "access_token": token.expose(),
-        "expires_in": seconds,
-    })))
+        "token_type": "Bearer",
+        "expires_in": expires_in.as_secs(),
+        "scope": scope.to_string(),
+    });
+    let further = [
+        ("issued_token_type", exchange.then_some("urn:ietf:params:oauth:token-type:access_token")),
+        ("refresh_token", refresh.as_ref().map(Secret::expose)),
+    ];
+    let further = further.into_iter().filter_map(|(name, value)| Some((name.to_owned(), Value::from(value?))));
+    let told = told.as_object().cloned().unwrap_or_default().into_iter().chain(further).collect();
+    let mut response = Reply::new(StatusCode::OK).header(CACHE_CONTROL, "no-store").json(&told);
+    response.extensions_mut().insert(Told { id, scope: scope.to_string() });
+    Ok(response)
+}
+
+fn accepted(identity: &Identity, who: &mut Who) {
+    measure::verdict(Ok(identity));
+    *who = Who::known(identity);
+}
+
+fn refused(failure: Failure, who: &mut Who) -> Fault {
+    measure::verdict(Err(&failure));
+    *who = Who::unknown(&failure);
+    failure.into()
+}
+
+/// Tokens are for this service only.
+fn check_service(live: &Live, service: Option<&str>) -> Result<(), Fault> {
+    match service.filter(|service| !service.is_empty() && *service != live.terms.service) {
+        Some(_) => Err(Fault::other_service(&live.terms.service)),
+        None => Ok(()),
+    }
+}
+
+/// Whether a target of RFC 8693 names this registry: its service, or its address with or without the scheme and a path.
+fn is_here(target: &str, live: &Live, origin: &Origin) -> bool {
+    let below = |text: &str| target.strip_prefix(text).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    target == live.terms.service || below(&origin.to_string()) || below(origin.authority())
+}
+
+/// Whatever it says that it is: a form is tried to be read, and what is none has no grant type.
+async fn form(mut body: Body) -> Result<Vec<(String, String)>, Fault> {
+    let mut bytes = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(chunk) = frame.map_err(|why| Fault::broken_off(broken_off(why)))?.into_data() else { continue };
+        if bytes.len() + chunk.len() > FORM_BYTES {
+            return Err(Fault::form_too_large());
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(pairs(&bytes))
+}
+
+fn pairs(form: &[u8]) -> Vec<(String, String)> {
+    form_urlencoded::parse(form).into_owned().collect()
 }

@@ -53,7 +53,7 @@ async fn paths_and_methods_that_there_are_not() {
     for (method, path, allow) in [
         (Method::POST, "/v2/", "GET, HEAD"),
         (Method::DELETE, "/v2/_catalog", "GET, HEAD"),
-        (Method::PUT, "/v2/token", "GET"),
+        (Method::PUT, "/v2/token", "GET, POST"),
         (Method::POST, "/v2/open/a/manifests/v1", "GET, HEAD, PUT, DELETE"),
         (Method::PUT, blob.as_str(), "GET, HEAD, DELETE"),
         (Method::GET, "/v2/open/a/blobs/uploads/", "POST"),

@@ -82,22 +82,6 @@ async fn what_cannot_be_checked_is_503_with_retry_after() {
 }
 
 #[tokio::test]
-async fn the_token_endpoint_hands_back_the_verified_token_and_nothing_else() {
-    let site = Site::new();
-    let token = site.token("builder");
-    let basic = format!("Basic {}", STANDARD.encode(format!("any:{token}")));
-    for header in [format!("Bearer {token}"), basic] {
-        let request = ask(Method::GET, "/v2/token?service=r.example&scope=repository:a:pull").header("authorization", header);
-        let answer = site.send(request, Body::empty()).await;
-        assert_eq!(answer.json(), json!({"token": token, "access_token": token, "expires_in": 300}));
-        assert_eq!((answer.header("cache-control"), answer.header("content-type")), ("no-store", "application/json"));
-    }
-    assert_eq!(site.get("/v2/token").await.error(), (401, "UNAUTHORIZED".into()));
-    assert_eq!(site.send(bearer(ask(Method::GET, "/v2/token"), "a.b.c"), Body::empty()).await.status, StatusCode::UNAUTHORIZED);
-    assert_eq!(site.send(bearer(ask(Method::POST, "/v2/token"), &token), Body::empty()).await.status, StatusCode::NOT_FOUND);
-}
-
-#[tokio::test]
 async fn the_catalogue_shows_what_the_caller_may_read() {
     let site = Site::new();
     for repository in ["open/a", "open/b", "open/c"] {
@@ -127,15 +111,7 @@ async fn the_catalogue_is_401_where_the_anonymous_have_nothing() {
 #[tokio::test]
 async fn without_a_challenge_a_401_has_none() {
     let site = Site::new();
-    let live = site.app.live.load_full();
-    let quiet = Live {
-        generation: 2,
-        authenticator: live.authenticator.clone(),
-        policy: live.policy.clone(),
-        service: String::new(),
-        external_urls: vec![],
-        challenge: false,
-    };
+    let quiet = Live { challenge: false, ..(*site.app.live.load_full()).clone() };
     site.app.live.store(Arc::new(quiet));
     let answer = site.get("/v2/").await;
     assert_eq!((answer.status, answer.header("www-authenticate")), (StatusCode::UNAUTHORIZED, ""));

@@ -7,11 +7,13 @@ mod conformance;
 mod errors;
 mod pull;
 mod push;
+mod token;
 mod whoami;
 
 use super::{App, Connection, Endpoint, Live, Readiness};
 use crate::access::{Action, Grant, PatternRules, Policy, Repositories, Rules};
-use crate::clock::{Clock, Timestamp};
+use crate::clock::{Clock, ManualClock, Timestamp};
+use crate::exchange::{SigningKeys, Terms, Tokens};
 use crate::identity::{Authenticator, Issuer, Mapping, MappingSettings};
 use crate::oci::{Algorithm as DigestAlgorithm, Digest};
 use crate::registry::{Registry, Settings};
@@ -51,6 +53,7 @@ struct Site {
     keys: Arc<Slot<jwks::KeySet>>,
     /// Where a store on disk lies.
     _folder: Option<TempDir>,
+    hand: ManualClock,
 }
 
 impl Site {
@@ -77,7 +80,9 @@ impl Site {
     }
 
     fn with(repositories: Vec<(String, PatternRules)>) -> Self {
-        let clock = Clock::manual(Timestamp::from_secs(NOW)).0;
+        let (clock, hand) = Clock::manual(Timestamp::from_secs(NOW));
+        let terms = Terms { service: "r.example".into(), session_lifetime: Duration::from_secs(3600) };
+        let tokens = Tokens::new("0123", Arc::new(SigningKeys::in_memory(clock.now()).unwrap()));
         let signer = Signer::new(Algorithm::ES256, "k1");
         let keys = Slot::new("test");
         let set = jwks::parse(&key_set(&[signer.jwk()]), UseRule::Oidc).unwrap().value;
@@ -95,16 +100,16 @@ impl Site {
         let issuer = Issuer { rules, keys: Arc::new(Authorities::new(vec![keys.clone()])), mapping };
         let live = Live {
             generation: 1,
-            authenticator: Arc::new(Authenticator::new(vec![issuer], vec![], vec![])),
+            authenticator: Arc::new(Authenticator::new(vec![issuer], vec![], vec![]).with_minted(tokens.verification(&terms))),
             policy: Arc::new(Policy::compile(Rules { repositories, ..Rules::default() }).unwrap()),
-            service: "r.example".into(),
+            terms,
             external_urls: vec![],
             challenge: true,
         };
         let store = Arc::new(Memory::new());
         let registry = registry(store.clone(), store, &clock);
-        let app = App { live: Arc::new(ArcSwap::from_pointee(live)), registry, clock, ready: ready(), scrape: Scrape::default() };
-        Self { endpoint: Endpoint::new(app.clone()), app, signer, keys, _folder: None }
+        let app = App { live: Arc::new(ArcSwap::from_pointee(live)), registry, tokens, clock, ready: ready(), scrape: Scrape::default() };
+        Self { endpoint: Endpoint::new(app.clone()), app, signer, keys, hand, _folder: None }
     }
 
     /// A good token of `subject`.

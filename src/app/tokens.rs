@@ -1,0 +1,51 @@
+//! The keys of our own tokens: where they come from, and the task that turns them.
+
+use crate::clock::{Clock, Timestamp};
+use crate::config::{Mistake, TokenKeys};
+use crate::exchange::{InvalidKeys, SigningKeys, Tokens, store_id};
+use crate::storage::RecordStore;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Whether a file of keys is there and good. Makes nothing.
+pub(super) fn check(keys: &TokenKeys, now: Timestamp) -> Result<(), Mistake> {
+    match keys {
+        TokenKeys::Folder(_) => Ok(()),
+        TokenKeys::File(path) => SigningKeys::from_file(path, now).map(drop).map_err(|why| mistake(keys, &why)),
+    }
+}
+
+pub(super) async fn open(keys: &TokenKeys, store: &dyn RecordStore, session_lifetime: Duration, now: Timestamp) -> Result<Tokens, Mistake> {
+    let id = store_id(store).await.map_err(|why| Mistake::new("storage", why.to_string()))?;
+    let opened = match keys {
+        TokenKeys::Folder(folder) => SigningKeys::in_folder(folder, session_lifetime, now),
+        TokenKeys::File(path) => SigningKeys::from_file(path, now),
+    };
+    Ok(Tokens::new(&id, Arc::new(opened.map_err(|why| mistake(keys, &why))?)))
+}
+
+/// Makes, drops and reads keys when it is time to, for ever.
+pub(super) async fn turn(keys: &Arc<SigningKeys>, session_lifetime: impl Fn() -> Duration, clock: Clock) {
+    let mut ticks = tokio::time::interval(EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let (keys, lifetime, now) = (keys.clone(), session_lifetime(), clock.now());
+        match tokio::task::spawn_blocking(move || keys.turn(lifetime, now)).await {
+            Ok(Ok(true)) => tracing::info!("the keys that tokens are signed with have changed"),
+            Ok(Ok(false)) => {}
+            Ok(Err(why)) => tracing::error!("the keys that tokens are signed with stay as they are: {why}"),
+            Err(_) => return std::future::pending().await, // only a runtime that shuts down cancels it
+        }
+    }
+}
+
+fn mistake(keys: &TokenKeys, why: &InvalidKeys) -> Mistake {
+    let key = match keys {
+        TokenKeys::Folder(_) => "stateDirectory",
+        TokenKeys::File(_) => "http.auth.token.signingKeyFile",
+    };
+    Mistake::new(key, why.to_string())
+}
+
+const EVERY: Duration = Duration::from_secs(10);

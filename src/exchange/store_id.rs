@@ -1,0 +1,49 @@
+//! The store's name for itself, which is part of what its tokens say: made once, and the same for every replica.
+
+use crate::storage::{Failure, RecordStore};
+use bytes::Bytes;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+/// The id, which is made if there is none: 128 random bits as 32 hexadecimal characters.
+pub async fn store_id(records: &dyn RecordStore) -> Result<String, Failure> {
+    loop {
+        if let Some(found) = records.get(KEY).await? {
+            return String::from_utf8(found.value.into()).map_err(|why| Failure::Io(Arc::new(why)));
+        }
+        match records.create(KEY, Bytes::from(random().map_err(|why| Failure::Io(Arc::new(why)))?)).await {
+            // Another replica was faster; then its id counts.
+            Ok(_) | Err(Failure::Conflict) => {}
+            Err(why) => return Err(why),
+        }
+    }
+}
+
+/// 32 hexadecimal characters.
+pub(super) fn random() -> Result<String, aws_lc_rs::error::Unspecified> {
+    let mut bytes = [0; 16];
+    aws_lc_rs::rand::fill(&mut bytes)?;
+    Ok(bytes.iter().fold(String::with_capacity(32), |mut text, byte| {
+        // Writing to a text cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    }))
+}
+
+/// No other record begins with it.
+const KEY: &str = "i/store";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::memory::Memory;
+
+    #[tokio::test]
+    async fn a_store_has_one_id_for_good() {
+        let (store, other) = (Memory::new(), Memory::new());
+        let id = store_id(&store).await.unwrap();
+        assert_eq!(store_id(&store).await.unwrap(), id);
+        assert_eq!((id.len(), id.bytes().all(|byte| byte.is_ascii_hexdigit())), (32, true));
+        assert_ne!(store_id(&other).await.unwrap(), id);
+    }
+}

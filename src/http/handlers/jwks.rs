@@ -1,0 +1,17 @@
+//! `/v2/_wharfinger/jwks`: the public keys of our own tokens (RFC 7517), for whoever is sent one.
+
+use super::{Call, Reply};
+use crate::http::answer::Fault;
+use axum::response::Response;
+use http::header::CACHE_CONTROL;
+use http::{Method, StatusCode};
+
+pub(super) fn answer(call: &Call) -> Result<Response, Fault> {
+    match call.parts.method {
+        // Shorter than a new key is published before it signs.
+        Method::GET | Method::HEAD => {
+            Ok(Reply::new(StatusCode::OK).header(CACHE_CONTROL, "public, max-age=300").json(&call.app.tokens.keys().published()))
+        }
+        _ => Err(Fault::method_not_allowed("GET, HEAD")),
+    }
+}

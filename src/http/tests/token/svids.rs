@@ -1,0 +1,142 @@
+//! SVIDs of both kinds at the token endpoint, and what becomes of their tokens.
+
+use super::*;
+use crate::identity::Peer;
+use crate::trust::bundle;
+use crate::trust::jwt::SvidRules;
+use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType};
+
+/// A trust domain, and a workload of it with an X.509-SVID.
+struct Workload {
+    signer: Signer,
+    bundle: bundle::Bundle,
+    peer: Arc<Peer>,
+}
+
+const ID: &str = "spiffe://prod.example/builder";
+
+impl Workload {
+    fn new() -> Self {
+        let (root_key, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+        let mut root = CertificateParams::default();
+        root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        root.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let mut leaf = CertificateParams::default();
+        leaf.subject_alt_names = vec![SanType::URI(ID.try_into().unwrap())];
+        leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        for params in [&mut root, &mut leaf] {
+            (params.not_before, params.not_after) = (rcgen::date_time_ymd(2026, 1, 1), rcgen::date_time_ymd(2030, 1, 1));
+        }
+        let pem = root.self_signed(&root_key).unwrap().pem();
+        let leaf = leaf.signed_by(&key, &rcgen::Issuer::new(root, root_key)).unwrap();
+        let signer = Signer::new(Algorithm::ES256, "svid");
+        let x509 = bundle::parse_pem(pem.as_bytes()).unwrap().value;
+        let jwt = jwks::parse(&key_set(&[signer.jwk_with("use", "jwt-svid")]), UseRule::SpiffeBundle).unwrap().value;
+        Self {
+            signer,
+            bundle: bundle::Bundle { x509, jwt, ..bundle::Bundle::default() },
+            peer: Arc::new(Peer::new(vec![leaf.der().clone()])),
+        }
+    }
+
+    fn domain(&self) -> Domain {
+        let (x509, jwt) = (Slot::new("bundle"), Slot::new("bundle"));
+        x509.publish(self.bundle.x509.clone(), Timestamp::from_secs(NOW), Timestamp::MAX);
+        jwt.publish(self.bundle.jwt.clone(), Timestamp::from_secs(NOW), Timestamp::MAX);
+        let rules = SvidRules {
+            trust_domain: "prod.example".parse().unwrap(),
+            audiences: vec!["registry".into()],
+            clock_skew: Duration::from_secs(30),
+            single_audience: false,
+        };
+        let (x509, jwt) = (Arc::new(Authorities::new(vec![x509])), Arc::new(Authorities::new(vec![jwt])));
+        Domain { rules, jwt: Some(jwt), x509: Some(x509), mapping: Mapping::default() }
+    }
+
+    fn jwt_svid(&self, audiences: &[&str]) -> String {
+        self.signer.token(&json!({"sub": ID, "aud": audiences, "exp": NOW + 300}))
+    }
+
+    async fn send(&self, site: &Site, request: Builder, body: String) -> Answer {
+        let tls = Connection { peer: Some(self.peer.clone()), remote: ([127, 0, 0, 1], 1).into(), tls: true };
+        Answer::read(site.endpoint.clone().call(request.extension(tls).body(Body::from(body)).unwrap()).await.unwrap()).await
+    }
+}
+
+#[tokio::test]
+async fn svids_are_exchanged_and_their_tokens_die_with_the_bundle() {
+    let (site, workload, other) = (Site::new(), Workload::new(), Workload::new());
+    let builder = Grant { users: vec![ID.into()], actions: ALL.to_vec(), ..Grant::default() };
+    let team = PatternRules { policies: vec![builder], ..PatternRules::default() };
+    let policy = Policy::compile(Rules { repositories: vec![("team/**".into(), team)], ..Rules::default() }).unwrap();
+    site.change(|live| live.policy = Arc::new(policy));
+    site.authenticate_with(vec![], vec![workload.domain()], &site.terms(3600));
+    let (svid, assertion) = (workload.jwt_svid(&["registry"]), "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe");
+    let by_certificate = workload.send(&site, ask(Method::GET, &format!("/v2/token?scope={PULL}")), String::new()).await;
+    let form = |client_id: &str| format!("grant_type=client_credentials&client_id={client_id}&scope={PULL}");
+    let by_client_credentials = workload.send(&site, ask(Method::POST, "/v2/token"), form(ID)).await;
+    let answers = [
+        site.token_for(&format!("scope={PULL}"), &format!("Bearer {svid}")).await,
+        site.post(&[("grant_type", "refresh_token"), ("refresh_token", &svid), ("scope", PULL)]).await,
+        site.post(&[
+            ("grant_type", "client_credentials"),
+            ("client_assertion_type", assertion),
+            ("client_assertion", &svid),
+            ("scope", PULL),
+        ])
+        .await,
+        by_certificate,
+        by_client_credentials,
+    ];
+    let tokens: Vec<_> = answers.iter().map(access).collect();
+    site.hand.advance(Duration::from_secs(3000));
+    for token in &tokens {
+        assert_eq!(site.with_token(Method::GET, TAGS, token).await.error().0, 404, "{}", claims(token));
+    }
+    // The principal is the SPIFFE ID, by whichever way it came.
+    let push = site.with_token(Method::POST, UPLOADS, &tokens[0]).await;
+    assert_eq!(push.error().0, 401, "pull only");
+    site.authenticate_with(vec![], vec![other.domain()], &site.terms(3600));
+    for token in &tokens {
+        assert_eq!(site.with_token(Method::GET, TAGS, token).await.error().0, 401, "another authority, other keys");
+    }
+    site.authenticate_with(vec![], vec![Domain { x509: None, jwt: None, ..workload.domain() }], &site.terms(3600));
+    for token in &tokens {
+        assert_eq!(site.with_token(Method::GET, TAGS, token).await.error().0, 401, "a kind that is not accepted any more");
+    }
+    site.authenticate_with(vec![], vec![], &site.terms(3600));
+    for token in &tokens {
+        assert_eq!(site.with_token(Method::GET, TAGS, token).await.error().0, 401, "a trust domain that is not configured any more");
+    }
+}
+
+#[tokio::test]
+async fn a_client_is_the_workload_that_it_says() {
+    let (site, workload) = (Site::new(), Workload::new());
+    site.authenticate_with(vec![], vec![workload.domain()], &site.terms(3600));
+    let bad_client = (401, "UNAUTHORIZED".to_owned(), "invalid_client".to_owned());
+    let form = "grant_type=client_credentials&client_id=spiffe://prod.example/other".to_owned();
+    assert_eq!(told(&workload.send(&site, ask(Method::POST, "/v2/token"), form).await), bad_client);
+    let assertion = ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe");
+    let (one, two) = (workload.jwt_svid(&["registry"]), workload.jwt_svid(&["registry", "elsewhere"]));
+    let grant = ("grant_type", "client_credentials");
+    for form in [
+        &[grant, assertion, ("client_assertion", &*two)][..],
+        &[grant, assertion, ("client_assertion", &one), ("client_id", "spiffe://prod.example/other")],
+        &[grant, assertion, ("client_assertion", &workload.jwt_svid(&["elsewhere"]))],
+    ] {
+        assert_eq!(told(&site.post(form).await), bad_client, "{form:?}");
+    }
+    access(&site.post(&[grant, assertion, ("client_assertion", &one), ("client_id", ID)]).await);
+    // A browser's request for another site.
+    let foreign = ask(Method::POST, "/v2/token").header("origin", "https://evil.example");
+    let answer = workload.send(&site, foreign, "grant_type=client_credentials".into()).await;
+    assert_eq!(told(&answer), bad_client);
+    // What a form carries counts, and neither the header nor the certificate beside it.
+    let dex = ask(Method::POST, "/v2/token").header("authorization", basic("client", "secret"));
+    let form = format!("grant_type={EXCHANGE}&subject_token={one}&subject_token_type={JWT}");
+    access(&workload.send(&site, dex, form).await);
+    let form = "grant_type=password&username=u&password=wrong".to_owned();
+    assert_eq!(told(&workload.send(&site, ask(Method::POST, "/v2/token"), form).await).2, "invalid_grant", "no second choice");
+}

@@ -223,7 +223,7 @@ impl Opening<'_> {
                 let api = match found {
                     Some(api) => api,
                     None => {
-                        let api = WorkloadApi::new(address, &self.sources.clock)?;
+                        let api = WorkloadApi::new(address, &self.sources.clock, self.sources.last_good.as_ref())?;
                         self.running.workload_apis.push((address.clone(), api.clone()));
                         api
                     }

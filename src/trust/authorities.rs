@@ -4,9 +4,11 @@
 use super::slot::{Generation, Held, Slot};
 use super::status::{Keys, Status};
 use crate::clock::Timestamp;
+use crate::recent::Recent;
 use futures_util::future::{BoxFuture, join_all};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// A source that can be asked to fetch. Implemented by `source`.
 pub trait Refetch: Send + Sync {
@@ -25,6 +27,8 @@ pub struct Origin<T> {
 /// A trust domain's sources for one kind of key, or an issuer's, in order of preference.
 pub struct Authorities<T> {
     origins: Vec<Origin<T>>,
+    /// Key IDs that nobody knew, and when that was found out.
+    in_vain: Mutex<Recent<String, Timestamp>>,
 }
 
 impl<T> Authorities<T> {
@@ -54,6 +58,21 @@ impl<T> Authorities<T> {
         let asked: Vec<_> = candidates.filter_map(|origin| origin.refetch.as_deref()).map(Refetch::refetch).collect();
         !join_all(asked).await.is_empty()
     }
+
+    /// Whether the source was asked for a key of this ID a moment ago, and had none.
+    pub(super) fn asked_in_vain(&self, key_id: &str, now: Timestamp) -> bool {
+        let then = self.in_vain().get(key_id);
+        then.is_some_and(|then| now.since(then) < IN_VAIN && then <= now)
+    }
+
+    /// Notes that the source was asked for a key of this ID, and had none.
+    pub(super) fn note_in_vain(&self, key_id: &str, now: Timestamp) {
+        self.in_vain().put(key_id.to_owned(), now, key_id.len() + BOOKKEEPING);
+    }
+
+    fn in_vain(&self) -> MutexGuard<'_, Recent<String, Timestamp>> {
+        self.in_vain.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl<T: Keys> Authorities<T> {
@@ -72,7 +91,7 @@ impl<T> Origin<T> {
 
 impl<T> FromIterator<Origin<T>> for Authorities<T> {
     fn from_iter<I: IntoIterator<Item = Origin<T>>>(origins: I) -> Self {
-        Self { origins: origins.into_iter().collect() }
+        Self { origins: origins.into_iter().collect(), in_vain: Mutex::new(Recent::new(IN_VAIN_BYTES)) }
     }
 }
 
@@ -94,6 +113,13 @@ impl<T> fmt::Debug for Origin<T> {
 pub struct NoKeys {
     why: Vec<String>,
 }
+
+/// For how long nobody is asked for the same key ID again.
+const IN_VAIN: Duration = Duration::from_secs(30);
+/// What is remembered of strangers' key IDs, in bytes.
+const IN_VAIN_BYTES: usize = 128 * 1024;
+/// What one costs beside its text, about.
+const BOOKKEEPING: usize = 64;
 
 #[cfg(test)]
 mod tests {

@@ -249,19 +249,22 @@ async fn vouching_keys(token: &Unverified, keys: &Authorities<KeySet>, now: Time
         keys.refetch(now).await;
         return Ok(check(keys.view(now)?)?);
     };
-    let generation = held.generation;
+    let (generation, as_of) = (held.generation, held.as_of);
     let why = match check(held) {
         Ok(vouching) => return Ok(vouching),
         Err(why) => why,
     };
-    if !signature::newer_keys_may_help(token, &why) || !keys.refetch(now).await {
+    let in_vain = token.key_id().is_some_and(|key_id| keys.asked_in_vain(key_id, now));
+    if in_vain || !signature::newer_keys_may_help(token, &why) || !keys.refetch(now).await {
         return Err(why.into());
     }
     let newer = keys.view(now)?;
-    if newer.generation == generation {
-        return Err(why.into());
+    let (answered, changed) = (newer.as_of > as_of, newer.generation != generation);
+    let judged = if changed { check(newer) } else { Err(why) };
+    if let (Err(Rejected::UnknownKey { key_id, .. }), true) = (&judged, answered || changed) {
+        keys.note_in_vain(key_id, now);
     }
-    Ok(check(newer)?)
+    Ok(judged?)
 }
 
 /// What `typ` may be, if it is there.

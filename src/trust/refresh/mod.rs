@@ -338,4 +338,4 @@ pub(in crate::trust) fn jittered(pause: Duration) -> Duration {
 }
 
 /// How many times within the staleness bound a copy of the same is written.
-const SAVES: u32 = 24;
+pub(in crate::trust) const SAVES: u32 = 24;

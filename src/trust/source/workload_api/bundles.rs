@@ -1,11 +1,12 @@
-//! What one stream says about the configured trust domains, put into their slots. No I/O.
+//! What one stream says about the configured trust domains, put into their slots and onto disk.
 
 use super::follow::Follower;
 use super::wire::{ByDomain, State};
 use super::{Following, OnPermissionDenied};
 use crate::clock::{Clock, Timestamp};
 use crate::trust::jwks::Parsed;
-use crate::trust::{Slot, SourceKind};
+use crate::trust::refresh::{Place, SAVES};
+use crate::trust::{LastGood, Slot, SourceKind};
 use std::fmt::Display;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -14,9 +15,18 @@ use std::time::Duration;
 pub(super) struct Bundles<T, E> {
     source: Arc<str>,
     domains: Vec<Domain<T>>,
-    parse: fn(&[u8]) -> Result<Parsed<T>, E>,
+    form: Form<T, E>,
     clock: Clock,
+    last_good: Option<Arc<LastGood>>,
     said: Said,
+}
+
+/// How one kind of bundle is written.
+pub(super) struct Form<T, E> {
+    pub(super) name: &'static str,
+    pub(super) parse: fn(&[u8]) -> Result<Parsed<T>, E>,
+    /// A bundle without authorities.
+    pub(super) empty: &'static [u8],
 }
 
 /// What holds of all trust domains, for one that is configured later.
@@ -31,6 +41,11 @@ enum Said {
 struct Domain<T> {
     following: Following,
     id: String,
+    place: Option<Place>,
+    /// What is on disk, as long as it does not count.
+    remembered: Option<Remembered<T>>,
+    /// When the copy on disk was written.
+    saved: Option<Timestamp>,
     /// Gone when no configuration asks for it any more.
     slot: Weak<Slot<T>>,
     /// The bytes that filled the slot; none if it was never filled or its domain was withdrawn.
@@ -39,30 +54,41 @@ struct Domain<T> {
     current: bool,
 }
 
+struct Remembered<T> {
+    bundle: Parsed<T>,
+    bytes: Vec<u8>,
+    as_of: Timestamp,
+}
+
 impl<T: Clone + Default, E: Display> Bundles<T, E> {
-    pub(super) fn new(source: Arc<str>, parse: fn(&[u8]) -> Result<Parsed<T>, E>, clock: Clock) -> Self {
-        Self { source, domains: Vec::new(), parse, clock, said: Said::Nothing }
+    pub(super) fn new(source: Arc<str>, form: Form<T, E>, clock: Clock, last_good: Option<Arc<LastGood>>) -> Self {
+        Self { source, domains: Vec::new(), form, clock, last_good, said: Said::Nothing }
     }
 
     /// A trust domain's slot, which is filled as long as anyone holds it. It begins with what is known already.
     pub(super) fn add(&mut self, following: Following) -> Arc<Slot<T>> {
         let slot = Slot::of(SourceKind::WorkloadApi, self.source.clone());
         let weak = Arc::downgrade(&slot);
-        let mut domain = Domain { id: following.trust_domain.id(), following, slot: weak, good: None, current: false };
+        let Form { name, parse, .. } = self.form;
+        let place = self.last_good.as_ref().map(|all| all.place(format!("{} {} {name}", self.source, following.trust_domain)));
+        let id = following.trust_domain.id();
+        let mut domain = Domain { id, following, place, remembered: None, saved: None, slot: weak, good: None, current: false };
+        domain.remember(parse, &self.source, self.clock.now());
         match &self.said {
             Said::Nothing => {}
-            Said::Message(message, as_of) => domain.take(message, self.parse, &slot, *as_of),
-            Said::Denied(why) => domain.denied(why, &slot, self.clock.now()),
+            Said::Message(message, as_of) => domain.take(message, &self.form, &slot, *as_of),
+            Said::Denied(why) => domain.denied(why, &self.form, &slot, self.clock.now()),
         }
         self.domains.push(domain);
         slot
     }
 
-    fn each(&mut self, mut what: impl FnMut(&mut Domain<T>, &Slot<T>)) {
+    fn each(&mut self, mut what: impl FnMut(&mut Domain<T>, &Form<T, E>, &Slot<T>)) {
+        let form = &self.form;
         self.domains.retain_mut(|domain| {
             let slot = domain.slot.upgrade();
             if let Some(slot) = &slot {
-                what(domain, slot);
+                what(domain, form, slot);
             }
             slot.is_some()
         });
@@ -71,16 +97,16 @@ impl<T: Clone + Default, E: Display> Bundles<T, E> {
 
 impl<S: State, T: Clone + Default, E: Display> Follower<S> for Bundles<T, E> {
     fn apply(&mut self, message: S) {
-        let (message, now, parse) = (message.bundles(), self.clock.now(), self.parse);
-        self.each(|domain, slot| domain.take(&message, parse, slot, now));
+        let (message, now) = (message.bundles(), self.clock.now());
+        self.each(|domain, form, slot| domain.take(&message, form, slot, now));
         self.said = Said::Message(message, now);
     }
 
     fn confirm(&mut self) {
         let now = self.clock.now();
-        self.each(|domain, slot| {
+        self.each(|domain, form, slot| {
             if domain.current {
-                slot.confirm(now, domain.bound(now));
+                domain.confirm(form, slot, now);
             }
         });
         if let Said::Message(_, as_of) = &mut self.said {
@@ -90,12 +116,16 @@ impl<S: State, T: Clone + Default, E: Display> Follower<S> for Bundles<T, E> {
 
     fn withdraw(&mut self, why: &str) {
         let now = self.clock.now();
-        self.each(|domain, slot| domain.denied(why, slot, now));
+        self.each(|domain, form, slot| domain.denied(why, form, slot, now));
         self.said = Said::Denied(why.to_owned());
     }
 
     fn fail(&mut self, why: &str) {
-        self.each(|_, slot| slot.fail(why));
+        let now = self.clock.now();
+        self.each(|domain, _, slot| {
+            slot.fail(why);
+            domain.recall(slot, now);
+        });
     }
 
     fn period(&self) -> Duration {
@@ -109,21 +139,62 @@ impl<T: Clone + Default> Domain<T> {
         as_of.plus(self.following.max_stale)
     }
 
-    fn take<E: Display>(&mut self, message: &ByDomain, parse: fn(&[u8]) -> Result<Parsed<T>, E>, slot: &Slot<T>, as_of: Timestamp) {
-        match message.get(&self.id) {
-            Some(bytes) if !bytes.is_empty() => self.replace(bytes, parse, slot, as_of),
-            // Zero bytes is how an emptied X.509 bundle looks (measured with SPIRE); a default value replaces too.
-            _ => self.withdraw("the Workload API has no bundle of it (any more)", slot, as_of),
+    /// Reads the copy on disk.
+    fn remember<E: Display>(&mut self, parse: fn(&[u8]) -> Result<Parsed<T>, E>, source: &str, now: Timestamp) {
+        let Some(copy) = self.place.as_ref().and_then(Place::load) else { return };
+        match parse(&copy.document) {
+            Ok(bundle) => self.remembered = Some(Remembered { bundle, bytes: copy.document, as_of: copy.as_of.min(now) }),
+            Err(why) => tracing::warn!(source, trust_domain.name = %self.following.trust_domain, "the copy on disk is of no use: {why}"),
         }
     }
 
-    fn replace<E: Display>(&mut self, bytes: &[u8], parse: fn(&[u8]) -> Result<Parsed<T>, E>, slot: &Slot<T>, as_of: Timestamp) {
+    /// What is on disk counts, if nothing that was said to this process does.
+    fn recall(&mut self, slot: &Slot<T>, now: Timestamp) {
+        if slot.held().is_some() {
+            return;
+        }
+        let Some(Remembered { bundle, bytes, as_of }) = self.remembered.take() else { return };
+        let until = self.bound(as_of);
+        if now < until {
+            let (source, name): (&str, _) = (slot.source(), &self.following.trust_domain);
+            tracing::warn!(source, trust_domain.name = %name, "nobody answers: what was said at {as_of} counts until {until}");
+            slot.recall(bundle.value, as_of, until);
+            slot.annotate(None, bundle.skipped);
+            self.good = Some(bytes);
+        }
+    }
+
+    /// What is held is what the agent says.
+    fn confirm<E>(&mut self, form: &Form<T, E>, slot: &Slot<T>, as_of: Timestamp) {
+        slot.confirm(as_of, self.bound(as_of));
+        let recent = |saved: Timestamp| as_of.since(saved) < self.following.max_stale / SAVES && saved <= as_of;
+        if !self.saved.is_some_and(recent) {
+            self.save(form, as_of);
+        }
+    }
+
+    fn save<E>(&mut self, form: &Form<T, E>, as_of: Timestamp) {
+        if let Some(place) = &self.place {
+            place.save(self.good.as_deref().unwrap_or(form.empty), as_of);
+            self.saved = Some(as_of);
+        }
+    }
+
+    fn take<E: Display>(&mut self, message: &ByDomain, form: &Form<T, E>, slot: &Slot<T>, as_of: Timestamp) {
+        match message.get(&self.id) {
+            Some(bytes) if !bytes.is_empty() => self.replace(bytes, form, slot, as_of),
+            // Zero bytes is how an emptied X.509 bundle looks (measured with SPIRE); a default value replaces too.
+            _ => self.withdraw("the Workload API has no bundle of it (any more)", form, slot, as_of),
+        }
+    }
+
+    fn replace<E: Display>(&mut self, bytes: &[u8], form: &Form<T, E>, slot: &Slot<T>, as_of: Timestamp) {
         if self.good.as_deref() == Some(bytes) {
             self.current = true;
-            return slot.confirm(as_of, self.bound(as_of));
+            return self.confirm(form, slot, as_of);
         }
         let (source, name): (&str, _) = (slot.source(), &self.following.trust_domain);
-        match parse(bytes) {
+        match (form.parse)(bytes) {
             Ok(parsed) => {
                 for skipped in &parsed.skipped {
                     tracing::warn!(source, trust_domain.name = %name, "skipped, the rest counts: {skipped}");
@@ -132,34 +203,38 @@ impl<T: Clone + Default> Domain<T> {
                 slot.publish(parsed.value, as_of, self.bound(as_of));
                 slot.annotate(None, parsed.skipped);
                 (self.good, self.current) = (Some(bytes.to_vec()), true);
+                self.save(form, as_of);
             }
             Err(why) => {
                 tracing::warn!(source, trust_domain.name = %name, "bundle stays as it was, the new one is malformed: {why}");
                 slot.fail(format!("malformed bundle: {why}"));
                 self.current = false;
+                self.recall(slot, as_of);
             }
         }
     }
 
-    fn denied(&mut self, why: &str, slot: &Slot<T>, as_of: Timestamp) {
+    fn denied<E>(&mut self, why: &str, form: &Form<T, E>, slot: &Slot<T>, as_of: Timestamp) {
         match self.following.on_denied {
-            OnPermissionDenied::Withdraw => self.withdraw(why, slot, as_of),
+            OnPermissionDenied::Withdraw => self.withdraw(why, form, slot, as_of),
             OnPermissionDenied::Retain => {
                 let (source, name): (&str, _) = (slot.source(), &self.following.trust_domain);
                 tracing::warn!(source, trust_domain.name = %name, "denied, and its bundle stays as onPermissionDenied asks: {why}");
+                self.recall(slot, as_of);
             }
         }
         slot.fail(why);
     }
 
-    fn withdraw(&mut self, why: &str, slot: &Slot<T>, as_of: Timestamp) {
+    fn withdraw<E>(&mut self, why: &str, form: &Form<T, E>, slot: &Slot<T>, as_of: Timestamp) {
         if self.current && self.good.is_none() {
-            return slot.confirm(as_of, self.bound(as_of)); // already empty: the same generation
+            return self.confirm(form, slot, as_of); // already empty: the same generation
         }
         let (source, name): (&str, _) = (slot.source(), &self.following.trust_domain);
         tracing::warn!(source, trust_domain.name = %name, "bundle withdrawn, nothing of this trust domain is accepted: {why}");
         slot.publish(T::default(), as_of, self.bound(as_of));
         slot.annotate(None, Vec::new());
         (self.good, self.current) = (None, true);
+        self.save(form, as_of);
     }
 }

@@ -15,12 +15,13 @@ pub use own_svid::{OwnSvid, OwnSvids};
 use super::{Source, SourceError};
 use crate::clock::Clock;
 use crate::spiffe_id::TrustDomain;
+use crate::trust::LastGood;
 use crate::trust::bundle::{InvalidBundle, parse_der};
 use crate::trust::content::Slots;
 use crate::trust::jwks::{self, InvalidJwks, KeySet, UseRule};
 use crate::trust::tasks::{Life, Task};
 use crate::trust::x509::X509Authorities;
-use bundles::Bundles;
+use bundles::{Bundles, Form};
 use client::Client;
 use follow::{Pace, follow, locked};
 use std::fmt;
@@ -57,16 +58,20 @@ pub enum OnPermissionDenied {
 
 impl WorkloadApi {
     /// `unix:///absolute/path` or `tcp://IP:port`. Whether anyone answers there shows once a source of it is started. Needs a tokio runtime.
-    pub fn new(address: &str, clock: &Clock) -> Result<Self, SourceError> {
-        Self::paced(address, clock, Pace::default())
+    ///
+    /// What it says is kept in `last_good`.
+    pub fn new(address: &str, clock: &Clock, last_good: Option<&Arc<LastGood>>) -> Result<Self, SourceError> {
+        Self::paced(address, clock, last_good, Pace::default())
     }
 
-    fn paced(address: &str, clock: &Clock, pace: Pace) -> Result<Self, SourceError> {
+    fn paced(address: &str, clock: &Clock, last_good: Option<&Arc<LastGood>>, pace: Pace) -> Result<Self, SourceError> {
         let client = Client::new(address)?;
         let name: Arc<str> = format!("Workload API {address}").into();
-        let x509 = Arc::new(Mutex::new(Bundles::new(name.clone(), parse_der as fn(&[u8]) -> _, clock.clone())));
-        let read_jwks: fn(&[u8]) -> _ = |bytes| jwks::parse(bytes, UseRule::WorkloadApi);
-        let jwt = Arc::new(Mutex::new(Bundles::new(name, read_jwks, clock.clone())));
+        let x509 = Form { name: "x509", parse: parse_der as fn(&[u8]) -> _, empty: b"" };
+        let jwt =
+            Form { name: "jwt", parse: (|bytes| jwks::parse(bytes, UseRule::WorkloadApi)) as fn(&[u8]) -> _, empty: br#"{"keys":[]}"# };
+        let x509 = Arc::new(Mutex::new(Bundles::new(name.clone(), x509, clock.clone(), last_good.cloned())));
+        let jwt = Arc::new(Mutex::new(Bundles::new(name, jwt, clock.clone(), last_good.cloned())));
         let (certificates, keys) = (x509.clone(), jwt.clone());
         let life = Life::new(move |_| {
             vec![

@@ -146,6 +146,47 @@ async fn w_7_a_denial_while_reopening_withdraws_only_if_it_lasts() {
 }
 
 #[tokio::test]
+async fn a_registry_restarts_and_serves_while_the_agent_is_down() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = ca("root").der;
+    let mut agent = Agent::new();
+    agent.x509(&[(A, root.clone()), (B, root.clone())]);
+    agent.jwt(&[(A, jwk_set(&["k1"])), (B, jwk_set(&["k2"]))]);
+    agent.start();
+    {
+        let last_good = LastGood::new(folder.path());
+        let followed = Followed::kept(&agent, PACE, Some(&last_good));
+        eventually("the first messages", || followed.roots(B) == Some(1) && followed.key_ids(B).is_some()).await;
+        agent.jwt(&[(A, jwk_set(&["k1"]))]);
+        eventually("one is withdrawn", || followed.key_ids(B).as_deref() == Some("")).await;
+        last_good.flush();
+    }
+    agent.stop();
+    let last_good = LastGood::new(folder.path());
+    let followed = Followed::kept(&agent, PACE, Some(&last_good));
+    eventually("the copy counts", || followed.key_ids(A).is_some() && followed.roots(B).is_some() && followed.roots(A).is_some()).await;
+    assert_eq!((followed.key_ids(A).as_deref(), followed.roots(A), followed.roots(B)), (Some("k1"), Some(1), Some(1)));
+    assert_ne!(followed.key_ids(B).as_deref(), Some("k2"), "what was withdrawn stays so");
+    let status = followed.jwt(A).status();
+    assert!(status.from_disk && status.last_error.is_some());
+    assert_eq!(status.usable_until, Some(Timestamp::from_secs(1_000).plus(MAX_STALE)));
+    let generation = followed.generation(A);
+    agent.start();
+    eventually("the agent answers again", || !followed.jwt(A).status().from_disk).await;
+    assert_eq!(followed.generation(A), generation, "what it said again is the same generation");
+
+    followed.hand.advance(MAX_STALE);
+    agent.stop();
+    drop(followed);
+    let (clock, _) = Clock::manual(Timestamp::from_secs(2_000));
+    let late = WorkloadApi::paced(&agent.address, &clock, Some(&last_good), PACE).unwrap().source(&following(A));
+    late.start();
+    let slot = late.slots.jwt.clone().unwrap();
+    eventually("nobody answers", || slot.status().failures > 1).await;
+    assert!(slot.held().is_none(), "what has grown stale counts for nothing");
+}
+
+#[tokio::test]
 async fn a_denial_that_is_to_be_retained_changes_nothing_and_is_told() {
     let mut agent = Agent::new();
     agent.jwt(&[(A, jwk_set(&["k1"]))]);
@@ -182,7 +223,7 @@ async fn nobody_is_called_before_a_source_starts() {
     let mut agent = Agent::new();
     agent.jwt(&[(A, jwk_set(&["k1"]))]);
     agent.start();
-    let api = WorkloadApi::paced(&agent.address, &Clock::system(), PACE).unwrap();
+    let api = WorkloadApi::paced(&agent.address, &Clock::system(), None, PACE).unwrap();
     let source = api.source(&following(A));
     assert!(source.slots.jwt.clone().unwrap().held().is_none());
     source.start();
@@ -252,8 +293,12 @@ struct Followed {
 
 impl Followed {
     fn new(agent: &Agent, pace: Pace) -> Self {
+        Self::kept(agent, pace, None)
+    }
+
+    fn kept(agent: &Agent, pace: Pace, last_good: Option<&Arc<LastGood>>) -> Self {
         let (clock, hand) = Clock::manual(Timestamp::from_secs(1_000));
-        let api = WorkloadApi::paced(&agent.address, &clock, pace).unwrap();
+        let api = WorkloadApi::paced(&agent.address, &clock, last_good, pace).unwrap();
         let sources: BTreeMap<_, _> = [A, B].map(|name| (domain(name), api.source(&following(name)))).into();
         sources.values().for_each(Source::start);
         Self { api, sources, clock, hand }

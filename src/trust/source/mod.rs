@@ -97,3 +97,5 @@ pub enum SourceError {
 
 #[cfg(test)]
 pub(in crate::trust) mod testing;
+#[cfg(test)]
+mod tests;

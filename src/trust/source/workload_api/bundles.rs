@@ -7,6 +7,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::trust::jwks::Parsed;
 use crate::trust::refresh::{Place, SAVES};
 use crate::trust::{LastGood, Slot, SourceKind};
+use futures_util::future::BoxFuture;
 use std::fmt::Display;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -128,9 +129,11 @@ impl<S: State, T: Clone + Default, E: Display> Follower<S> for Bundles<T, E> {
         });
     }
 
-    fn period(&self) -> Duration {
+    fn pause(&self) -> BoxFuture<'static, ()> {
         let shortest = self.domains.iter().map(|domain| domain.following.max_stale).min();
-        (shortest.unwrap_or(Duration::MAX) / 4).clamp(Duration::from_millis(10), Duration::from_secs(60))
+        let period = (shortest.unwrap_or(Duration::MAX) / 4).clamp(Duration::from_millis(10), Duration::from_secs(60));
+        let (clock, at) = (self.clock.clone(), self.clock.now().plus(period));
+        Box::pin(async move { clock.reach(at).await })
     }
 }
 

@@ -3,6 +3,7 @@
 use super::client::Client;
 use super::wire::Message;
 use crate::trust::refresh::jittered;
+use futures_util::future::BoxFuture;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
@@ -13,8 +14,8 @@ pub(super) trait Follower<S> {
     fn apply(&mut self, message: S);
     /// The stream is open, so what it said last holds.
     fn confirm(&mut self);
-    /// How often to confirm.
-    fn period(&self) -> Duration;
+    /// Resolves when it is time to confirm.
+    fn pause(&self) -> BoxFuture<'static, ()>;
     /// The stream is not open. What was said stays.
     fn fail(&mut self, why: &str);
     /// The caller may not know what was said any more (W-7).
@@ -58,14 +59,14 @@ pub(super) async fn follow<S: Message, F: Follower<S>>(client: Client, follower:
 /// Reads an open stream to its end. Says why it ended.
 async fn read<S: Message, F: Follower<S>>(mut stream: Streaming<S>, follower: &Mutex<F>) -> Status {
     loop {
-        let period = locked(follower).period();
+        let pause = locked(follower).pause();
         tokio::select! {
             message = stream.message() => match message {
                 Ok(Some(message)) => locked(follower).apply(message),
                 Ok(None) => return Status::unavailable("the agent ended the stream"),
                 Err(status) => return status,
             },
-            () = tokio::time::sleep(period) => locked(follower).confirm(),
+            () = pause => locked(follower).confirm(),
         }
     }
 }

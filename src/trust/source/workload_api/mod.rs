@@ -98,4 +98,4 @@ impl fmt::Debug for WorkloadApi {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -9,10 +9,10 @@ use crate::trust::bundle::split_der;
 use crate::trust::source::SourceError;
 use crate::trust::tasks::Task;
 use crate::trust::x509::Leaf;
+use futures_util::future::BoxFuture;
 use pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::fmt;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 /// An X.509-SVID with its key.
 pub struct OwnSvid {
@@ -83,8 +83,8 @@ impl<P: FnMut(Option<OwnSvid>)> Follower<X509SvidResponse> for Presenter<P> {
 
     fn confirm(&mut self) {}
 
-    fn period(&self) -> Duration {
-        NEVER
+    fn pause(&self) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::pending())
     }
 
     fn fail(&mut self, _why: &str) {}
@@ -117,5 +117,3 @@ impl fmt::Debug for OwnSvid {
         f.debug_struct("OwnSvid").field("id", &self.id).field("not_after", &self.not_after).finish_non_exhaustive()
     }
 }
-
-const NEVER: Duration = Duration::from_secs(3600);

@@ -1,6 +1,6 @@
 //! Against an agent of our own over real sockets: rotation, withdrawal, faults, loss and denial.
 
-mod agent;
+pub(in crate::trust::source) mod agent;
 mod own_svid;
 
 use super::*;
@@ -262,6 +262,11 @@ async fn a_malformed_bundle_on_an_open_stream_goes_stale() {
     followed.hand.advance(MAX_STALE);
     eventually("the good one stays fresh", || Authorities::new(vec![followed.jwt(B)]).view(followed.clock.now()).is_ok()).await;
     assert!(Authorities::new(vec![followed.jwt(A)]).view(followed.clock.now()).is_err());
+}
+
+/// One that tries again soon.
+pub(in crate::trust::source) fn impatient(address: &str, clock: &Clock, last_good: Option<&Arc<LastGood>>) -> WorkloadApi {
+    WorkloadApi::paced(address, clock, last_good, Pace { first_message: Duration::from_millis(500), ..PACE }).unwrap()
 }
 
 const PACE: Pace = Pace {

@@ -16,19 +16,20 @@ use tonic::{Code, Response, Status};
 type Answer<T> = Result<T, Status>;
 
 /// A Workload API on a real socket.
-pub(super) struct Agent {
+pub(in crate::trust::source) struct Agent {
     folder: tempfile::TempDir,
-    pub(super) address: String,
+    pub(in crate::trust::source) address: String,
     x509: watch::Sender<Answer<X509BundlesResponse>>,
     jwt: watch::Sender<Answer<JwtBundlesResponse>>,
     svids: watch::Sender<Answer<X509SvidResponse>>,
-    pub(super) denied: Arc<AtomicUsize>,
-    pub(super) without_header: Arc<AtomicUsize>,
+    pub(in crate::trust::source) denied: Arc<AtomicUsize>,
+    pub(in crate::trust::source) without_header: Arc<AtomicUsize>,
     running: Option<tokio::runtime::Runtime>,
+    frozen: Option<std::os::unix::net::UnixListener>,
 }
 
 impl Agent {
-    pub(super) fn new() -> Self {
+    pub(in crate::trust::source) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         Self {
             address: format!("unix://{}", folder.path().join("agent.sock").display()),
@@ -39,31 +40,32 @@ impl Agent {
             denied: Arc::default(),
             without_header: Arc::default(),
             running: None,
+            frozen: None,
         }
     }
 
-    pub(super) fn x509(&self, bundles: &[(&str, Vec<u8>)]) {
+    pub(in crate::trust::source) fn x509(&self, bundles: &[(&str, Vec<u8>)]) {
         drop(self.x509.send_replace(Ok(X509BundlesResponse { bundles: by_domain(bundles) })));
     }
 
-    pub(super) fn jwt(&self, bundles: &[(&str, Vec<u8>)]) {
+    pub(in crate::trust::source) fn jwt(&self, bundles: &[(&str, Vec<u8>)]) {
         drop(self.jwt.send_replace(Ok(JwtBundlesResponse { bundles: by_domain(bundles) })));
     }
 
-    pub(super) fn svids(&self, svids: Vec<X509Svid>) {
+    pub(in crate::trust::source::workload_api) fn svids(&self, svids: Vec<X509Svid>) {
         drop(self.svids.send_replace(Ok(X509SvidResponse { svids })));
     }
 
-    pub(super) fn deny_svids(&self) {
+    pub(in crate::trust::source) fn deny_svids(&self) {
         drop(self.svids.send_replace(Err(Status::permission_denied("no identity issued"))));
     }
 
-    pub(super) fn deny_jwt(&self) {
+    pub(in crate::trust::source) fn deny_jwt(&self) {
         drop(self.jwt.send_replace(Err(Status::permission_denied("no identity issued"))));
     }
 
     /// In a runtime of its own, so that [`Agent::stop`] cuts its connections as a kill does.
-    pub(super) fn start(&mut self) {
+    pub(in crate::trust::source) fn start(&mut self) {
         let path = self.folder.path().join("agent.sock");
         let runtime = self.runtime();
         let listener = listen(&runtime, &path);
@@ -72,7 +74,7 @@ impl Agent {
         self.running = Some(runtime);
     }
 
-    pub(super) fn start_tcp(&mut self) {
+    pub(in crate::trust::source) fn start_tcp(&mut self) {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         self.address = format!("tcp://{}", listener.local_addr().unwrap());
@@ -85,7 +87,24 @@ impl Agent {
         self.running = Some(runtime);
     }
 
-    pub(super) fn stop(&mut self) {
+    /// The kernel still accepts connections, and nobody answers.
+    pub(in crate::trust::source) fn freeze(&mut self) {
+        self.stop();
+        self.frozen = Some(std::os::unix::net::UnixListener::bind(self.folder.path().join("agent.sock")).unwrap());
+    }
+
+    /// Nobody is there any more.
+    pub(in crate::trust::source) fn thaw(&mut self) {
+        if self.frozen.take().is_some() {
+            std::fs::remove_file(self.folder.path().join("agent.sock")).unwrap();
+        }
+    }
+
+    pub(in crate::trust::source) fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    pub(in crate::trust::source) fn stop(&mut self) {
         std::fs::remove_file(self.folder.path().join("agent.sock")).unwrap();
         self.running.take().unwrap().shutdown_background();
     }

@@ -1,0 +1,507 @@
+//! A Workload API, two federation endpoints and an OIDC issuer over real sockets rotate, withdraw, disappear, answer garbage, hang and
+//! come back, in an order that a seed decides, while a clock that the test turns lets hours pass; and the registry restarts.
+//!
+//! What is known of a publisher after each step is told by when its source was last confirmed: then exactly what was published at that
+//! time must be accepted, and nothing else ever. How old that may be is bounded beside it.
+
+use super::publisher::{Keys, Publisher};
+use crate::clock::{Clock, ManualClock, Timestamp};
+use crate::spiffe_id::TrustDomain;
+use crate::trust::jwks::KeySet;
+use crate::trust::jwt::{self, OidcRules, SvidRules, Unverified};
+use crate::trust::refresh::Pace;
+use crate::trust::source::testing::eventually;
+use crate::trust::source::testing::site::{Hold, Site, server, svid};
+use crate::trust::source::workload_api::tests::{agent::Agent, impatient};
+use crate::trust::source::{CaSource, EndpointProfile, FederationSettings, Following, OidcSettings, OnPermissionDenied, Source};
+use crate::trust::source::{federation, oidc_discovery, testing};
+use crate::trust::x509::{self, Leaf, X509Authorities};
+use crate::trust::{Authorities, LastGood, Status};
+use rcgen::ExtendedKeyUsagePurpose::ClientAuth;
+use serde_json::json;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Who publishes how.
+const OWN: usize = 0;
+const GUEST: usize = 1;
+const WEB: usize = 2;
+const SPIFFE: usize = 3;
+const OIDC: usize = 4;
+const NAMES: [&str; 5] = ["own.example", "guest.example", "web.example", "spiffe.example", "oidc.example"];
+
+const START: Timestamp = Timestamp::from_secs(1_800_000_000);
+const MAX_STALE: Duration = Duration::from_secs(24 * 3600);
+/// In which a source that is well has been asked, whatever happened before.
+const SOON: Duration = Duration::from_secs(15 * 60);
+/// By how much the copy on disk may be older.
+const LAG: Duration = Duration::from_secs(3600 + 60);
+const STEPS: usize = 60;
+/// Real time, for answers that do not come.
+const TIMEOUT: Duration = Duration::from_millis(700);
+const PACE: Pace = Pace { patience: Duration::from_secs(30), ..Pace::OIDC };
+
+#[tokio::test]
+async fn no_valid_credential_is_refused_and_no_invalid_one_accepted_whatever_publishers_do() {
+    for seed in [1, 2] {
+        let mut world = World::new(seed).await;
+        world.settle().await;
+        for step in 0..STEPS {
+            let deed = world.do_something().await;
+            let pause = world.pause();
+            world.hand.advance(pause);
+            world.settle().await;
+            world.judge(&format!("seed {seed}, step {step}: {deed}, then {pause:?}")).await;
+        }
+        world.an_hour_without_anyone().await;
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    None,
+    Unreachable,
+    Garbage,
+    Hang,
+    Refusal,
+    /// A document that was published before.
+    Rollback,
+}
+
+struct World {
+    random: fastrand::Rng,
+    clock: Clock,
+    hand: ManualClock,
+    folder: tempfile::TempDir,
+    last_good: Arc<LastGood>,
+    publishers: Vec<Publisher>,
+    faults: [Fault; 5],
+    /// Since when a publisher has been well, if it is.
+    well_since: [Option<Timestamp>; 5],
+    sites: Vec<Site>,
+    holds: [Option<Hold>; 5],
+    older: Vec<Vec<u8>>,
+    agent: Agent,
+    agent_changed: Timestamp,
+    /// When the agent denied JWT bundles, from and to.
+    denied: Vec<(Timestamp, Timestamp)>,
+    web_authority: testing::Ca,
+    registry: Option<Registry>,
+    /// When each source was last confirmed, as far as it must be remembered.
+    floor: [Timestamp; 5],
+    accepted: usize,
+    refused: usize,
+}
+
+/// What is made anew at a restart.
+struct Registry {
+    sources: Vec<Source>,
+    x509: Vec<Authorities<X509Authorities>>,
+    jwt: Vec<Authorities<KeySet>>,
+}
+
+impl World {
+    async fn new(seed: u64) -> Self {
+        let (clock, hand) = Clock::manual(START);
+        let folder = tempfile::tempdir().unwrap();
+        let publishers: Vec<_> = NAMES.into_iter().map(|name| Publisher::new(name, START)).collect();
+        let web_authority = testing::ca("web authority");
+        let identity = server(&web_authority);
+        let sites = vec![Site::tls(&identity).await, Site::tls(&publishers[SPIFFE].newest().server).await, Site::plain().await];
+        let older = publishers.iter().map(Publisher::bundle).collect();
+        let mut world = Self {
+            random: fastrand::Rng::with_seed(seed),
+            last_good: LastGood::new(folder.path()),
+            clock,
+            hand,
+            folder,
+            publishers,
+            faults: [Fault::None; 5],
+            well_since: [Some(START); 5],
+            sites,
+            holds: Default::default(),
+            older,
+            agent: Agent::new(),
+            agent_changed: START,
+            denied: Vec::new(),
+            web_authority,
+            registry: None,
+            floor: [START; 5],
+            accepted: 0,
+            refused: 0,
+        };
+        (0..5).for_each(|who| world.show(who));
+        world.agent.start();
+        world.start();
+        world
+    }
+
+    fn start(&mut self) {
+        let last_good = Some(&self.last_good);
+        let domain = |who: usize| NAMES[who].parse::<TrustDomain>().unwrap();
+        let api = impatient(&self.agent.address, &self.clock, last_good);
+        let following = |who| Following { trust_domain: domain(who), max_stale: MAX_STALE, on_denied: OnPermissionDenied::Withdraw };
+        let federated = |who: usize, profile| {
+            let site = &self.sites[who - WEB];
+            let settings = FederationSettings {
+                trust_domain: domain(who),
+                url: site.url("/bundle"),
+                profile,
+                proxy: None,
+                max_stale: MAX_STALE,
+                resolve: site.resolve(),
+            };
+            federation::paced(settings, self.clock.clone(), last_good, Pace { patience: PACE.patience, ..Pace::FEDERATION }, TIMEOUT)
+        };
+        let oidc = OidcSettings {
+            issuer: self.sites[OIDC - WEB].base.clone(),
+            discovery_url: None,
+            jwks_url: None,
+            ca: None,
+            bearer_token_file: None,
+            bearer_token_origins: Vec::new(),
+            proxy: None,
+            skip_issuer: false,
+            max_stale: MAX_STALE,
+            resolve: Vec::new(),
+        };
+        let endpoint = format!("spiffe://{}/spire/server", NAMES[SPIFFE]).parse().unwrap();
+        let sources = vec![
+            api.source(&following(OWN)),
+            api.source(&following(GUEST)),
+            federated(WEB, EndpointProfile::Web { ca: Some(CaSource::Inline(self.web_authority.pem.clone().into())) }),
+            federated(SPIFFE, EndpointProfile::Spiffe { endpoint, bootstrap: self.folder.path().join("bootstrap") }),
+            oidc_discovery::paced(oidc, self.clock.clone(), last_good, PACE, TIMEOUT),
+        ];
+        sources.iter().for_each(Source::start);
+        let x509 = sources.iter().map(|source| source.x509().into_iter().collect()).collect();
+        let jwt = sources.iter().map(|source| source.jwt().into_iter().collect()).collect();
+        self.registry = Some(Registry { sources, x509, jwt });
+    }
+
+    fn registry(&self) -> &Registry {
+        self.registry.as_ref().unwrap()
+    }
+
+    /// One deed of somebody, at a time of its own.
+    async fn do_something(&mut self) -> String {
+        self.hand.advance(Duration::from_millis(1));
+        let now = self.clock.now();
+        let who = self.random.usize(0..5);
+        let name = NAMES[who];
+        match self.random.usize(0..20) {
+            0..6 => {
+                self.publish(who, |publisher| publisher.rotate(now));
+                format!("{name} rotates")
+            }
+            6..8 => {
+                self.publish(who, |publisher| publisher.withdraw_old(now));
+                format!("{name} withdraws its old keys")
+            }
+            8 => {
+                self.publish(who, |publisher| publisher.withdraw_all(now));
+                format!("{name} withdraws everything")
+            }
+            9..12 => {
+                (0..5).for_each(|who| self.set_fault(who, Fault::None));
+                "everybody is well".into()
+            }
+            12 => {
+                self.last_good.flush();
+                self.registry = None;
+                self.start();
+                for who in 0..5 {
+                    self.floor[who] = self.floor[who].minus(LAG);
+                    self.well_since[who] = self.well_since[who].map(|_| now);
+                }
+                self.agent_changed = now;
+                "the registry restarts".into()
+            }
+            _ => {
+                let fault = [Fault::Unreachable, Fault::Garbage, Fault::Refusal, Fault::Rollback, Fault::Hang][self.random.usize(0..5)];
+                self.set_fault(who, fault);
+                format!("{name} has a fault: {fault:?}")
+            }
+        }
+    }
+
+    fn publish(&mut self, who: usize, deed: impl FnOnce(&mut Publisher)) {
+        self.older[who] = self.publishers[who].bundle();
+        deed(&mut self.publishers[who]);
+        self.show(who);
+    }
+
+    fn set_fault(&mut self, who: usize, fault: Fault) {
+        let fault = match (who, fault) {
+            (OIDC, Fault::Rollback) => Fault::Garbage,
+            // An agent is there for both trust domains, and only the guest's bundles are ever malformed.
+            (OWN, Fault::Garbage | Fault::Rollback) => Fault::Refusal,
+            (GUEST, Fault::Hang | Fault::Unreachable | Fault::Refusal | Fault::Rollback) => Fault::Garbage,
+            (_, fault) => fault,
+        };
+        if self.faults[who] != fault {
+            let was = std::mem::replace(&mut self.faults[who], fault);
+            self.show(who);
+            if who == OWN {
+                self.end_fault_of_agent(was);
+                self.begin_fault_of_agent(fault);
+            }
+        }
+    }
+
+    fn end_fault_of_agent(&mut self, fault: Fault) {
+        match fault {
+            Fault::Unreachable | Fault::Hang => {
+                self.agent.thaw();
+                self.agent.start();
+            }
+            Fault::Refusal => self.denied.last_mut().unwrap().1 = self.clock.now(),
+            _ => {}
+        }
+        self.show(OWN);
+    }
+
+    fn begin_fault_of_agent(&mut self, fault: Fault) {
+        match fault {
+            Fault::Unreachable => self.agent.stop(),
+            Fault::Hang => self.agent.freeze(),
+            Fault::Refusal => {
+                self.agent.deny_jwt();
+                self.denied.push((self.clock.now(), Timestamp::MAX));
+            }
+            _ => {}
+        }
+    }
+
+    /// Puts what a publisher says, well or badly, where its source finds it.
+    fn show(&mut self, who: usize) {
+        let (now, fault) = (self.clock.now(), self.faults[who]);
+        let is_well = fault == Fault::None && (who != SPIFFE || !self.publishers[who].published().is_empty());
+        self.well_since[who] = if is_well { self.well_since[who].or(Some(now)) } else { None };
+        match who {
+            OWN | GUEST => {
+                self.agent_changed = now;
+                let publishers = &self.publishers;
+                let malformed = self.faults[GUEST] == Fault::Garbage;
+                let der = if malformed { b"garbage".to_vec() } else { publishers[GUEST].der() };
+                let jwks = if malformed { b"{".to_vec() } else { publishers[GUEST].jwks() };
+                self.agent.x509(&[(NAMES[OWN], publishers[OWN].der()), (NAMES[GUEST], der)]);
+                if self.faults[OWN] != Fault::Refusal {
+                    self.agent.jwt(&[(NAMES[OWN], publishers[OWN].jwks()), (NAMES[GUEST], jwks)]);
+                }
+            }
+            _ => self.show_site(who),
+        }
+    }
+
+    fn show_site(&mut self, who: usize) {
+        let (publisher, site, fault) = (&self.publishers[who], &self.sites[who - WEB], self.faults[who]);
+        let path = if who == OIDC { "/keys" } else { "/bundle" };
+        let good = if who == OIDC { publisher.jwks() } else { publisher.bundle() };
+        if who == SPIFFE {
+            if !publisher.published().is_empty() {
+                site.present(&publisher.newest().server);
+            }
+            // Whoever runs the registry keeps the bootstrap bundle up to date.
+            std::fs::write(self.folder.path().join("bootstrap"), publisher.bundle()).unwrap();
+        }
+        if who == OIDC {
+            let document = |issuer: &str| json!({"issuer": issuer, "jwks_uri": site.url("/keys")}).to_string();
+            let issuer = if fault == Fault::Garbage { "https://another.example" } else { &*site.base };
+            site.answer("/.well-known/openid-configuration", 200, document(issuer));
+        }
+        match fault {
+            Fault::Garbage => site.answer(path, 200, &b"<html>"[..]),
+            Fault::Refusal => site.answer(path, 503, &b""[..]),
+            Fault::Rollback => site.answer(path, 200, self.older[who].clone()),
+            Fault::None | Fault::Unreachable | Fault::Hang => site.answer(path, 200, good),
+        }
+        site.set_unreachable(fault == Fault::Unreachable);
+        if fault == Fault::Hang {
+            self.holds[who].get_or_insert_with(|| site.hold());
+        } else {
+            self.holds[who] = None;
+        }
+    }
+
+    fn pause(&mut self) -> Duration {
+        let rolled_back = self.faults.contains(&Fault::Rollback);
+        match self.random.usize(0..30) {
+            0 if !rolled_back => Duration::from_secs(25 * 3600),
+            1..3 => Duration::from_secs(3600),
+            _ => Duration::from_secs(self.random.u64(10..600)),
+        }
+    }
+
+    /// Waits until every source has done what is due.
+    async fn settle(&self) {
+        let now = self.clock.now();
+        let Registry { sources, jwt, .. } = self.registry();
+        // It is fetched for those who ask.
+        jwt[OIDC].refetch(now).await;
+        for who in WEB..=OIDC {
+            let status = || sources[who].jwt().unwrap().slot.status();
+            eventually(&format!("{} has been asked", NAMES[who]), || {
+                status().attempts > 0 && status().next_refresh.is_some_and(|next| now < next)
+            })
+            .await;
+        }
+        for who in [OWN, GUEST] {
+            let (x509, jwt) = (sources[who].x509().unwrap().slot, sources[who].jwt().unwrap().slot);
+            let heard = |status: Status| {
+                status.as_of.is_some_and(|as_of| self.agent_changed <= as_of && now.since(as_of) < Duration::from_secs(61))
+            };
+            let malformed = self.faults[who] == Fault::Garbage;
+            let (running, denied) = (self.agent.is_running(), self.faults[OWN] == Fault::Refusal);
+            if running && !malformed {
+                eventually("the agent's X.509 bundles have come", || heard(x509.status())).await;
+            }
+            if running && !malformed && !denied {
+                eventually("the agent's JWT bundles have come", || heard(jwt.status())).await;
+            }
+            if running && denied {
+                eventually("the denial has come", || jwt.status().last_error.is_some_and(|why| why.contains("PermissionDenied"))).await;
+            }
+            if !running {
+                let lost = |status: Status| status.last_error.is_some();
+                eventually("the loss was noticed", || lost(x509.status()) && (denied || lost(jwt.status()))).await;
+            }
+        }
+    }
+
+    async fn judge(&mut self, when: &str) {
+        for who in 0..5 {
+            self.check_age(who, when);
+            for keys in self.publishers[who].all.clone() {
+                self.check_token(who, &keys, when).await;
+                if who != OIDC {
+                    self.check_chain(who, &keys, when);
+                }
+            }
+            self.check_forgeries(who, when).await;
+        }
+    }
+
+    fn status(&self, who: usize) -> Status {
+        self.registry().sources[who].jwt().unwrap().slot.status()
+    }
+
+    /// Keys are as fresh as the publisher's health allows, and never get older.
+    fn check_age(&mut self, who: usize, when: &str) {
+        let (now, as_of) = (self.clock.now(), self.status(who).as_of);
+        if self.well_since[who].is_some_and(|since| SOON <= now.since(since)) && !(who <= GUEST && self.faults[OWN] != Fault::None) {
+            assert!(as_of.is_some_and(|as_of| now.since(as_of) <= SOON), "{}: {as_of:?} at {now}, {when}", NAMES[who]);
+        }
+        if now.since(self.floor[who]) < MAX_STALE {
+            assert!(as_of.is_some_and(|as_of| self.floor[who] <= as_of), "{}: {as_of:?}, was {}, {when}", NAMES[who], self.floor[who]);
+        }
+        self.floor[who] = as_of.map_or(self.floor[who], |as_of| as_of.max(self.floor[who]));
+    }
+
+    /// Whether a key must count now, by what its source was told last.
+    fn counts(&self, who: usize, keys: &Keys, status: &Status, denied: bool) -> bool {
+        let (Some(as_of), Some(usable_until)) = (status.as_of, status.usable_until) else { return false };
+        let was_denied = denied && self.denied.iter().any(|(from, to)| *from <= as_of && as_of < *to);
+        assert_eq!(usable_until, as_of.plus(MAX_STALE));
+        self.clock.now() < usable_until && !was_denied && self.publishers[who].published_at(as_of).contains(&keys.number)
+    }
+
+    async fn check_token(&mut self, who: usize, keys: &Keys, when: &str) {
+        let good = self.verify_token(who, &self.token(who, keys)).await;
+        let status = self.status(who);
+        let expected = self.counts(who, keys, &status, who <= GUEST);
+        assert_eq!(good, expected, "token of {} {} at {}, {when}: {status:?}", NAMES[who], keys.number, self.clock.now());
+        *(if good { &mut self.accepted } else { &mut self.refused }) += 1;
+    }
+
+    fn check_chain(&mut self, who: usize, keys: &Keys, when: &str) {
+        let good = self.verify_chain(who, &keys.leaf);
+        let status = self.registry().sources[who].x509().unwrap().slot.status();
+        let expected = self.counts(who, keys, &status, false);
+        assert_eq!(good, expected, "chain of {} {} at {}, {when}: {status:?}", NAMES[who], keys.number, self.clock.now());
+        *(if good { &mut self.accepted } else { &mut self.refused }) += 1;
+    }
+
+    /// Another's keys never vouch, whatever they claim.
+    async fn check_forgeries(&self, who: usize, when: &str) {
+        let other = &self.publishers[(who + 1) % 5];
+        let forged = other.newest().signer.token(&self.claims(who));
+        assert!(!self.verify_token(who, &forged).await, "{when}");
+        let kid = self.publishers[who].newest().signer.header();
+        let forged = other.newest().signer.token_of(&kid.to_string(), &self.claims(who).to_string());
+        assert!(!self.verify_token(who, &forged).await, "{when}");
+        let leaf = svid(&other.newest().authority, &self.publishers[who].id("/workload"), &[ClientAuth]);
+        assert!(who == OIDC || !self.verify_chain(who, &Leaf::parse(&leaf.certificate).unwrap()), "{when}");
+    }
+
+    fn claims(&self, who: usize) -> serde_json::Value {
+        let now = self.clock.now().as_secs();
+        if who == OIDC {
+            json!({"iss": self.sites[OIDC - WEB].base, "sub": "someone", "aud": "registry", "exp": now + 300})
+        } else {
+            json!({"sub": self.publishers[who].id("/workload"), "aud": ["registry"], "exp": now + 300})
+        }
+    }
+
+    fn token(&self, who: usize, keys: &Keys) -> String {
+        keys.signer.token(&self.claims(who))
+    }
+
+    async fn verify_token(&self, who: usize, token: &str) -> bool {
+        let (token, now, keys) = (Unverified::parse(token).unwrap(), self.clock.now(), &self.registry().jwt[who]);
+        let (audiences, clock_skew) = (vec!["registry".to_owned()], Duration::ZERO);
+        if who == OIDC {
+            let issuer = self.sites[OIDC - WEB].base.clone();
+            let rules = OidcRules {
+                issuer,
+                skip_issuer: false,
+                audiences,
+                algorithms: None,
+                clock_skew,
+                max_lifetime: None,
+                single_audience: false,
+            };
+            jwt::verify_oidc(&token, &[&rules], keys, now).await.is_ok()
+        } else {
+            let rules = SvidRules { trust_domain: NAMES[who].parse().unwrap(), audiences, clock_skew, single_audience: false };
+            jwt::verify_svid(&token, &rules, keys, now).await.is_ok()
+        }
+    }
+
+    fn verify_chain(&self, who: usize, leaf: &Leaf) -> bool {
+        let now = self.clock.now();
+        let view = self.registry().x509[who].view(now);
+        view.is_ok_and(|view| x509::verify_svid(leaf, &[], &view, now).is_ok())
+    }
+
+    /// Everybody is well, and then nobody is there for an hour: not one valid credential is refused.
+    async fn an_hour_without_anyone(&mut self) {
+        self.hand.advance(Duration::from_millis(1));
+        let now = self.clock.now();
+        for who in 0..5 {
+            self.set_fault(who, Fault::None);
+            self.publish(who, |publisher| publisher.rotate(now));
+        }
+        self.hand.advance(SOON);
+        self.settle().await;
+        self.hand.advance(SOON);
+        self.settle().await;
+        (0..5).for_each(|who| self.set_fault(who, Fault::Unreachable));
+        for _ in 0..12 {
+            self.hand.advance(Duration::from_secs(300));
+            self.settle().await;
+            for who in (0..5).filter(|who| *who != GUEST) {
+                let newest: Rc<Keys> = self.publishers[who].all.last().unwrap().clone();
+                assert!(self.verify_token(who, &self.token(who, &newest)).await, "{}", NAMES[who]);
+                assert!(who == OIDC || self.verify_chain(who, &newest.leaf), "{}", NAMES[who]);
+            }
+        }
+        assert!(
+            self.accepted > 200 && self.refused > 200,
+            "{} accepted, {} refused: the test tests something",
+            self.accepted,
+            self.refused
+        );
+    }
+}

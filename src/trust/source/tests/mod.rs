@@ -1,0 +1,5 @@
+//! All sources together.
+
+mod chaos;
+mod publisher;
+mod strangers;

@@ -27,6 +27,7 @@ mod login_check;
 mod memory;
 mod metrics;
 mod operations;
+mod own_svid;
 mod refusals;
 mod reload;
 mod trust;

@@ -5,6 +5,7 @@ mod faults;
 mod fsck;
 mod interleaved;
 mod manifests;
+mod probe;
 mod uploads;
 
 use super::hashing::digest_of;

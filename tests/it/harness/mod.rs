@@ -10,6 +10,7 @@ mod job;
 mod pki;
 mod program;
 mod signer;
+mod svid_agent;
 mod tools;
 
 pub(crate) use agent::Agent;
@@ -22,6 +23,7 @@ pub(crate) use job::{JOB_TOKEN, Job};
 pub(crate) use pki::{Ca, Pair, TestPki, TrustDomain};
 pub(crate) use program::Program;
 pub(crate) use signer::{Signer, encode};
+pub(crate) use svid_agent::SvidAgent;
 pub(crate) use tools::{Credential, Login, Outcome, Tool};
 
 use std::time::Duration;

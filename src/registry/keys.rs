@@ -105,13 +105,13 @@ pub(super) enum Entry {
     /// A subject and its referrer.
     Referrer(RepositoryName, Digest, Digest),
     Catalog,
-    /// A blob, a link or an upload.
+    /// A blob, a link, an upload, or the probe.
     Other,
 }
 
 impl Entry {
     pub(super) fn parse(key: &str) -> Option<Self> {
-        if [BLOBS, LINKS, UPLOADS].iter().any(|prefix| key.starts_with(prefix)) {
+        if key == PROBE || [BLOBS, LINKS, UPLOADS].iter().any(|prefix| key.starts_with(prefix)) {
             return Some(Self::Other);
         }
         if key.starts_with(CATALOG) {
@@ -179,6 +179,7 @@ mod tests {
         let refers = referrer(&repository, &digest, &digest);
         assert!(matches!(Entry::parse(&refers), Some(Entry::Referrer(r, s, d)) if r == repository && s == digest && d == digest));
         assert!(matches!(Entry::parse(&catalog("a/b")), Some(Entry::Catalog)));
+        assert!(matches!(Entry::parse(PROBE), Some(Entry::Other)));
         for unknown in ["", "x", "r/a!/x/1", "r/A!/t/v1", "c/a", "r/a!/m/sha256/short"] {
             assert!(Entry::parse(unknown).is_none(), "{unknown}");
         }

@@ -17,6 +17,7 @@
 mod bad_input;
 mod clients;
 mod commands;
+mod conformance;
 mod costs;
 mod crash;
 mod explain;

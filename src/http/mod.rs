@@ -25,6 +25,7 @@ pub use live::{Live, Readiness, Shared};
 
 use crate::clock::Clock;
 use crate::exchange::Tokens;
+use crate::oci::RepositoryName;
 use crate::registry::Registry;
 use crate::telemetry::Scrape;
 use axum::Router;
@@ -72,6 +73,14 @@ impl Service<Request> for Endpoint {
     fn call(&mut self, request: Request) -> Self::Future {
         Box::pin(auth::serve(self.0.clone(), request).map(Ok))
     }
+}
+
+/// The repository that a request's path names, once its query has been read as well. For fuzzing.
+#[doc(hidden)]
+#[must_use]
+pub fn repository_named(path: &str, query: Option<&str>) -> Option<RepositoryName> {
+    drop(query::Query::parse(query).page());
+    route::Route::parse(path).ok()?.repository().cloned()
 }
 
 /// Only `/livez`, `/readyz`, `/startupz` and `/metrics`, for a listener of their own that asks nobody for a credential.

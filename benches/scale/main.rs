@@ -1,0 +1,119 @@
+//! What a repository's size costs: a page of tags, a referrers answer, a push with a new tag, a push that moves a tag, and opening the store,
+//! with 100 tags and with a thousand times as many. Run with `cargo bench --bench scale`; `SCALE_TAGS` is how many tags the large one has.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::indexing_slicing, reason = "a benchmark")]
+
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+use wharfinger::access::{Action, PatternRules, Permit, Policy, Read, Rules, Write, decide, decide_write};
+use wharfinger::clock::Clock;
+use wharfinger::identity::Identity;
+use wharfinger::oci::{Digest, Reference};
+use wharfinger::registry::Registry;
+use wharfinger::storage::local::{Local, Settings};
+
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const SMALL: usize = 100;
+/// Of each kind of operation. The median counts.
+const TIMES: usize = 200;
+const REFERRERS: usize = 20;
+
+struct Permits {
+    read: Permit<Read>,
+    write: Permit<Write>,
+}
+
+fn permits() -> Permits {
+    let all = vec![Action::Read, Action::Create, Action::Update, Action::Delete];
+    let rules = PatternRules { anonymous: all, ..PatternRules::default() };
+    let policy = Policy::compile(Rules { repositories: vec![("**".into(), rules)], ..Rules::default() }).unwrap();
+    let (identity, repository) = (Identity::anonymous(), "team/app".parse().unwrap());
+    Permits { read: decide(&policy, &identity, &repository).unwrap(), write: decide_write(&policy, &identity, &repository).unwrap() }
+}
+
+/// An index without children, different for each number.
+fn manifest(number: usize, subject: Option<&Digest>) -> (Digest, Bytes) {
+    let mut manifest = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [], "annotations": {"number": number.to_string()}});
+    if let Some(subject) = subject {
+        manifest["subject"] = json!({"mediaType": INDEX, "digest": subject.as_str(), "size": 1});
+    }
+    let bytes = Bytes::from(manifest.to_string());
+    let hex: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    (format!("sha256:{hex}").parse().unwrap(), bytes)
+}
+
+fn open(folder: &std::path::Path, commit: bool) -> Registry {
+    let store = Arc::new(Local::open_with(folder, Settings { commit }).unwrap());
+    Registry::new(store.clone(), store, Clock::system())
+}
+
+async fn push(registry: &Registry, permits: &Permits, reference: &str, number: usize, subject: Option<&Digest>) -> Digest {
+    let (digest, bytes) = manifest(number, subject);
+    let reference = if reference.is_empty() { Reference::Digest(digest) } else { reference.parse().unwrap() };
+    registry.put_manifest(&permits.write, &reference, Some(INDEX), bytes).await.unwrap().digest
+}
+
+/// One manifest with so many tags, and a subject with some referrers.
+async fn fill(folder: &std::path::Path, tags: usize) {
+    let (registry, permits) = (open(folder, false), permits());
+    let subject = push(&registry, &permits, "", 0, None).await;
+    for number in 0..REFERRERS {
+        push(&registry, &permits, "", number, Some(&subject)).await;
+    }
+    let tag = |number: usize| {
+        let (registry, permits, subject) = (&registry, &permits, &subject);
+        async move { registry.put_tag(&permits.write, &format!("tag-{number:07}").parse().unwrap(), subject).await }
+    };
+    stream::iter(0..tags).map(tag).buffer_unordered(64).try_collect::<Vec<()>>().await.unwrap();
+}
+
+async fn median<F: Future>(mut work: impl FnMut(usize) -> F) -> Duration {
+    let mut times = Vec::new();
+    for number in 0..TIMES {
+        let begun = Instant::now();
+        work(number).await;
+        times.push(begun.elapsed());
+    }
+    times.sort_unstable();
+    times[TIMES / 2]
+}
+
+async fn measure(tags: usize) -> BTreeMap<&'static str, Duration> {
+    let folder = tempfile::tempdir().unwrap();
+    fill(folder.path(), tags).await;
+    let mut found = BTreeMap::new();
+    let begun = Instant::now();
+    let registry = open(folder.path(), true);
+    found.insert("opening the store", begun.elapsed());
+    let permits = permits();
+    let (subject, _) = manifest(0, None);
+    let middle = format!("tag-{:07}", tags / 2);
+    let page = async |_| assert!(registry.tags(&permits.read, &middle, 100).await.unwrap().entries.len() >= SMALL / 2 - 1);
+    found.insert("a page of tags", median(page).await);
+    let referrers = async |_| assert_eq!(registry.referrers(&permits.read, &subject, None, None).await.unwrap().manifests.len(), REFERRERS);
+    found.insert("the referrers of a manifest", median(referrers).await);
+    let new = async |number| push(&registry, &permits, &format!("new-{number}"), 1_000_000 + number, None).await;
+    found.insert("a push with a new tag", median(new).await);
+    let moved = async |number| push(&registry, &permits, "latest", 2_000_000 + number, None).await;
+    found.insert("a push that moves a tag", median(moved).await);
+    let pull = async |_| registry.manifest(&permits.read, &middle.parse().unwrap()).await.unwrap();
+    found.insert("a manifest by its tag", median(pull).await);
+    found
+}
+
+#[tokio::main]
+async fn main() {
+    let many = std::env::var("SCALE_TAGS").ok().and_then(|text| text.parse().ok()).unwrap_or(100_000);
+    let (small, large) = (measure(SMALL).await, measure(many).await);
+    println!("{:<30} {SMALL:>12} {many:>12} tags   ratio", "");
+    for (what, before) in &small {
+        let after = large[what];
+        println!("{what:<30} {before:>12.1?} {after:>12.1?}        {:.2}", after.as_secs_f64() / before.as_secs_f64());
+    }
+}

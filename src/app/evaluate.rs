@@ -2,7 +2,7 @@
 //! as a registry's. Opens no store and writes nothing.
 
 use super::live::{Rest, live};
-use super::sources::Sources;
+use super::sources::{Others, Sources};
 use crate::access::{Explanation, explain};
 use crate::clock::Clock;
 use crate::config::{Config, Mistake};
@@ -37,13 +37,15 @@ impl Evaluator {
         let issuers = config.issuers.iter().map(|entry| (entry.key.clone(), entry.rules.issuer.clone())).collect();
         let trust_domains = config.domains.iter().map(|entry| (entry.key.clone(), entry.name().to_string())).collect();
         let mut sources = Sources::new(clock.clone(), None);
-        let opened = sources.open(config.issuers, config.domains, config.workload_api.as_deref());
+        let realm = config.token_server.as_ref().and_then(|server| server.realm.clone());
+        let others = Others { certificates: config.certificates, token_server: config.token_server, passwords: config.passwords };
+        let opened = sources.open(config.issuers, config.domains, others, config.workload_api.as_deref());
         if !opened.mistakes.is_empty() {
             return Err(opened.mistakes);
         }
         sources.install(opened.running);
-        let rest = Rest { policy: config.policy, terms: config.terms, external_urls: config.external_urls, token_cache: false };
-        let live = live(1, opened.issuers, opened.domains, None, rest);
+        let rest = Rest { policy: config.policy, terms: config.terms, external_urls: config.external_urls, token_cache: false, realm };
+        let live = live(1, opened.issuers, opened.domains, opened.others, None, rest);
         Ok(Self { live, clock, issuers, trust_domains, _sources: sources })
     }
 

@@ -1,5 +1,6 @@
 //! From a configuration, whose sources are open, to the state that requests see.
 
+use super::sources::{OpenOthers, Others};
 use crate::access::Policy;
 use crate::exchange::{Terms, Tokens};
 use crate::http::Live;
@@ -12,17 +13,33 @@ pub(super) struct Rest {
     pub(super) terms: Terms,
     pub(super) external_urls: Vec<String>,
     pub(super) token_cache: bool,
+    /// Of an external token server.
+    pub(super) realm: Option<String>,
 }
 
 /// `tokens` is missing only where a mistake keeps anybody from being served.
-pub(super) fn live(generation: u64, issuers: Vec<Issuer>, domains: Vec<Domain>, tokens: Option<&Tokens>, rest: Rest) -> Live {
-    let Rest { policy, terms, external_urls, token_cache } = rest;
-    let mut authenticator = Authenticator::new(issuers, domains, Vec::new());
+pub(super) fn live(
+    generation: u64,
+    issuers: Vec<Issuer>,
+    domains: Vec<Domain>,
+    others: OpenOthers,
+    tokens: Option<&Tokens>,
+    rest: Rest,
+) -> Live {
+    let Rest { policy, terms, external_urls, token_cache, realm } = rest;
+    let Others { certificates, token_server, passwords } = others;
+    let mut authenticator = Authenticator::new(issuers, domains, certificates);
     if token_cache {
         authenticator = authenticator.with_token_cache();
+    }
+    if let Some(token_server) = token_server {
+        authenticator = authenticator.with_token_server(token_server);
+    }
+    if let Some(passwords) = passwords {
+        authenticator = authenticator.with_passwords(passwords);
     }
     if let Some(tokens) = tokens {
         authenticator = authenticator.with_minted(tokens.verification(&terms));
     }
-    Live { generation, authenticator: Arc::new(authenticator), policy: Arc::new(policy), terms, external_urls, challenge: true }
+    Live { generation, authenticator: Arc::new(authenticator), policy: Arc::new(policy), terms, external_urls, realm, challenge: true }
 }

@@ -22,7 +22,7 @@ use crate::trust::LastGood;
 use arc_swap::ArcSwap;
 use live::{Rest, live};
 use reload::{Fixed, Reload, in_force};
-use sources::Sources;
+use sources::{Others, Sources};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -35,7 +35,8 @@ use tokio::net::TcpListener;
 /// a key in a file that cannot be used is one.
 pub fn check(config: Config, clock: &Clock) -> Result<(), Vec<Mistake>> {
     let own = config.workload_api.clone().filter(|_| config.tls.as_ref().is_some_and(|tls| tls.svid));
-    let mut opened = Sources::new(clock.clone(), None).open(config.issuers, config.domains, config.workload_api.as_deref());
+    let others = Others { certificates: config.certificates, token_server: config.token_server, passwords: config.passwords };
+    let mut opened = Sources::new(clock.clone(), None).open(config.issuers, config.domains, others, config.workload_api.as_deref());
     opened.mistakes.append(&mut opened.skipped);
     opened.mistakes.extend(own.and_then(|address| Own::check(&address).err()));
     opened.mistakes.extend(config.tls.and_then(|tls| prepare(tls).err()).into_iter().flatten());
@@ -61,7 +62,9 @@ impl Registrar {
         let fixed = Fixed::of(&config);
         let own_address = config.workload_api.clone().filter(|_| config.tls.as_ref().is_some_and(|tls| tls.svid));
         let mut sources = Sources::new(clock.clone(), Some(LastGood::new(&config.state_directory)));
-        let opened = sources.open(config.issuers, config.domains, config.workload_api.as_deref());
+        let realm = config.token_server.as_ref().and_then(|server| server.realm.clone());
+        let others = Others { certificates: config.certificates, token_server: config.token_server, passwords: config.passwords };
+        let opened = sources.open(config.issuers, config.domains, others, config.workload_api.as_deref());
         let mut mistakes = opened.mistakes;
         let store = Local::open_with(&config.storage, local::Settings { commit: config.commit });
         let store = store.map_err(|why| Mistake::new("storage.rootDirectory", why.to_string()));
@@ -71,9 +74,14 @@ impl Registrar {
             None => Ok(None),
         };
         let tokens = tokens.map_err(|why| mistakes.push(why)).ok().flatten();
-        let rest =
-            Rest { policy: config.policy, terms: config.terms, external_urls: config.external_urls, token_cache: config.token_cache };
-        let live = live(1, opened.issuers, opened.domains, tokens.as_ref(), rest);
+        let rest = Rest {
+            policy: config.policy,
+            terms: config.terms,
+            external_urls: config.external_urls,
+            token_cache: config.token_cache,
+            realm,
+        };
+        let live = live(1, opened.issuers, opened.domains, opened.others, tokens.as_ref(), rest);
         let live: Shared = Arc::new(ArcSwap::from_pointee(live));
         mistakes.extend(own_address.as_deref().and_then(|address| Own::check(address).err()));
         let prepared = config.tls.map(prepare).transpose().map_err(|why| mistakes.extend(why)).ok().flatten();
@@ -167,7 +175,7 @@ impl Registrar {
             }
         };
         let (registry, watched) = (app.registry.clone(), app.ready.clone());
-        let (keys, live) = (app.tokens.keys().clone(), app.live.clone());
+        let (keys, live, served) = (app.tokens.keys().clone(), app.live.clone(), app.live.clone());
         let turning = tokens::turn(&keys, || live.load().terms.session_lifetime, clock.clone());
         let serving = server::run(listener, settings, http::Endpoint::new(app), clock.clone(), draining);
         tokio::select! {
@@ -177,6 +185,7 @@ impl Registrar {
             () = reload.run() => {}
             () = expire_uploads(&registry) => {}
             () = turning => {}
+            () = watch_passwords(&served) => {}
             () = keep_metrics() => {}
             () = watch_storage(&registry, &watched) => {}
             () = answer_operator(&state_directory, trust) => {}
@@ -234,6 +243,34 @@ async fn watch_storage(registry: &Registry, ready: &Readiness) {
             _ => {}
         }
         worked = why.is_none();
+    }
+}
+
+/// Reads the password file again when it has changed. A bad one changes nothing, and each cause is told once.
+async fn watch_passwords(live: &Shared) {
+    let mut ticks = tokio::time::interval(WATCH_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut told = Vec::new();
+    loop {
+        ticks.tick().await;
+        let Some(passwords) = live.load().authenticator.passwords().cloned() else { continue };
+        let reading = passwords.clone();
+        let Ok(reloaded) = tokio::task::spawn_blocking(move || reading.reload()).await else { return std::future::pending().await };
+        match reloaded {
+            Ok(changed) => {
+                told.clear();
+                if changed {
+                    tracing::info!(file = %passwords.path().display(), "names and passwords reloaded");
+                }
+            }
+            Err(mistakes) if mistakes == told => {}
+            Err(mistakes) => {
+                for why in &mistakes {
+                    tracing::error!(file = %passwords.path().display(), "names and passwords stay as they were: {why}");
+                }
+                told = mistakes;
+            }
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! has everything read at once. A file with mistakes is refused with all of them, and what runs goes on.
 
 use super::live::{Rest, live};
-use super::sources::Sources;
+use super::sources::{Others, Sources};
 use super::tls::{Own, prepare};
 use crate::access::Repositories;
 use crate::config::{self, Config, Level, Listen, Mistake, TokenKeys};
@@ -146,7 +146,9 @@ impl Reload {
     fn take(&mut self, config: Config) -> Result<(), Vec<Mistake>> {
         let asked = Fixed::of(&config);
         let own = config.workload_api.clone().filter(|_| config.tls.as_ref().is_some_and(|tls| tls.svid));
-        let opened = self.sources.open(config.issuers, config.domains, config.workload_api.as_deref());
+        let realm = config.token_server.as_ref().and_then(|server| server.realm.clone());
+        let others = Others { certificates: config.certificates, token_server: config.token_server, passwords: config.passwords };
+        let opened = self.sources.open(config.issuers, config.domains, others, config.workload_api.as_deref());
         let mut mistakes = opened.mistakes;
         mistakes.extend(own.as_deref().and_then(|address| Own::check(address).err()));
         let prepared = config.tls.map(prepare).transpose().map_err(|why| mistakes.extend(why)).ok().flatten();
@@ -165,9 +167,14 @@ impl Reload {
         }
         self.sources.install(opened.running);
         let generation = self.live.load().generation + 1;
-        let rest =
-            Rest { policy: config.policy, terms: config.terms, external_urls: config.external_urls, token_cache: config.token_cache };
-        self.live.store(Arc::new(live(generation, opened.issuers, opened.domains, Some(&self.tokens), rest)));
+        let rest = Rest {
+            policy: config.policy,
+            terms: config.terms,
+            external_urls: config.external_urls,
+            token_cache: config.token_cache,
+            realm,
+        };
+        self.live.store(Arc::new(live(generation, opened.issuers, opened.domains, opened.others, Some(&self.tokens), rest)));
         Ok(())
     }
 }

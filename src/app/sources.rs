@@ -3,8 +3,8 @@
 
 use super::WATCH_EVERY;
 use crate::clock::Clock;
-use crate::config::{DomainConfig, DomainSource, IssuerConfig, IssuerKeys, Mistake};
-use crate::identity::{Domain, Issuer};
+use crate::config::{CertificateConfig, DomainConfig, DomainSource, IssuerConfig, IssuerKeys, Mistake, TokenServerConfig};
+use crate::identity::{CertificateEntry, Domain, Htpasswd, Issuer, TokenServer};
 use crate::trust::source::{
     self, CaSource, EndpointProfile, FederationSettings, Following, Format, OidcSettings, Source, SourceError, WorkloadApi,
 };
@@ -25,8 +25,26 @@ pub(super) struct Sources {
 #[derive(Debug, Default)]
 pub(super) struct Running {
     sources: Vec<(Wanted, Arc<Source>)>,
+    passwords: Option<Arc<Htpasswd>>,
     /// By address.
     workload_apis: Vec<(String, WorkloadApi)>,
+}
+
+/// The ways to log in beside issuers and trust domains, as they are written and as they are open.
+#[derive(Debug)]
+pub(super) struct Others<C, T, P> {
+    pub certificates: Vec<C>,
+    pub token_server: Option<T>,
+    pub passwords: Option<P>,
+}
+
+pub(super) type WantedOthers = Others<CertificateConfig, TokenServerConfig, PathBuf>;
+pub(super) type OpenOthers = Others<CertificateEntry, TokenServer, Arc<Htpasswd>>;
+
+impl<C, T, P> Default for Others<C, T, P> {
+    fn default() -> Self {
+        Self { certificates: Vec::new(), token_server: None, passwords: None }
+    }
 }
 
 /// What could be opened, and what was wrong.
@@ -34,6 +52,7 @@ pub(super) struct Running {
 pub(super) struct Opened {
     pub issuers: Vec<Issuer>,
     pub domains: Vec<Domain>,
+    pub others: OpenOthers,
     /// For [`Sources::install`], if there are no mistakes.
     pub running: Running,
     pub mistakes: Vec<Mistake>,
@@ -48,12 +67,19 @@ impl Sources {
     }
 
     /// What these entries need. Asks nobody on the network, changes nothing that runs, and starts nothing.
-    pub(super) fn open(&self, issuers: Vec<IssuerConfig>, domains: Vec<DomainConfig>, workload_api: Option<&str>) -> Opened {
+    pub(super) fn open(
+        &self,
+        issuers: Vec<IssuerConfig>,
+        domains: Vec<DomainConfig>,
+        others: WantedOthers,
+        workload_api: Option<&str>,
+    ) -> Opened {
         let mut opening = Opening { sources: self, workload_api, running: Running::default(), mistakes: Vec::new(), skipped: Vec::new() };
         let issuers = opening.issuers(issuers);
         let domains = domains.into_iter().map(|domain| opening.domain(domain)).collect();
+        let others = opening.others(others);
         let Opening { running, mistakes, skipped, .. } = opening;
-        Opened { issuers, domains, running, mistakes, skipped }
+        Opened { issuers, domains, others, running, mistakes, skipped }
     }
 
     /// Starts what is new in `running` and ends what is not in it. Needs a tokio runtime.
@@ -103,6 +129,44 @@ impl Opening<'_> {
             issuers.push(Issuer { rules, keys, mapping });
         }
         issuers
+    }
+
+    fn others(&mut self, others: WantedOthers) -> OpenOthers {
+        let mut certificates = Vec::new();
+        for CertificateConfig { key, name, authorities, mapping } in others.certificates {
+            let source = self.source(&key, Wanted::File(authorities, Format::PemRoots));
+            let authorities: Authorities<_> = source.and_then(|source| source.x509()).into_iter().collect();
+            tracing::info!(entry = name, sources = ?authorities, "accepting client certificates");
+            certificates.push(CertificateEntry { name, authorities: Arc::new(authorities), mapping });
+        }
+        let token_server = others.token_server.map(|TokenServerConfig { rules, keys, .. }| {
+            let source = self.source("http.auth.bearer.cert", Wanted::File(keys, Format::PublicKeys));
+            let keys: Authorities<_> = source.and_then(|source| source.jwt()).into_iter().collect();
+            tracing::info!(service = rules.service, sources = ?keys, "accepting the tokens of a token server");
+            TokenServer { rules, keys: Arc::new(keys) }
+        });
+        let passwords = others.passwords.and_then(|path| self.passwords(path));
+        self.running.passwords.clone_from(&passwords);
+        Others { certificates, token_server, passwords }
+    }
+
+    /// The file that is read already, or another one.
+    fn passwords(&mut self, path: PathBuf) -> Option<Arc<Htpasswd>> {
+        if let Some(kept) = self.sources.running.passwords.as_ref().filter(|kept| kept.path() == path) {
+            return Some(kept.clone());
+        }
+        match Htpasswd::open(&path) {
+            Ok(opened) => {
+                tracing::info!(file = %path.display(), "accepting names and passwords");
+                Some(Arc::new(opened))
+            }
+            Err(mistakes) => {
+                let named =
+                    |why: crate::identity::InvalidHtpasswd| Mistake::new("http.auth.htpasswd.path", format!("{}: {why}", path.display()));
+                self.mistakes.extend(mistakes.into_iter().map(named));
+                None
+            }
+        }
     }
 
     fn issuer_keys(&mut self, key: &str, keys: IssuerKeys) -> Option<Arc<Source>> {
@@ -297,7 +361,8 @@ mod tests {
             std::fs::write(folder.path().join(format!("{name}.jwks")), r#"{"keys":[]}"#).unwrap();
         }
         let mut sources = Sources::new(Clock::system(), None);
-        let open = |sources: &Sources, names| sources.open(Vec::new(), domains(folder.path(), names).domains, None);
+        let open =
+            |sources: &Sources, names| sources.open(Vec::new(), domains(folder.path(), names).domains, WantedOthers::default(), None);
         let first = open(&sources, &["one", "two"]);
         let before = generations(&first);
         sources.install(first.running);

@@ -11,7 +11,9 @@ mod reference;
 mod schema;
 mod values;
 
-pub use build::{Config, DomainConfig, DomainSource, Environment, IssuerConfig, IssuerKeys, Listen, TokenKeys};
+pub use build::{
+    CertificateConfig, Config, DomainConfig, DomainSource, Environment, IssuerConfig, IssuerKeys, Listen, TokenKeys, TokenServerConfig,
+};
 pub use raw::Level;
 pub use reference::reference;
 

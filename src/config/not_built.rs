@@ -58,18 +58,13 @@ fn descend(value: &mut Value, steps: &[&str], last: &str, at: &mut String, found
 }
 
 pub(super) const REFUSED: &[&str] = &[
-    "http.auth.htpasswd",
     "http.auth.ldap",
     "http.auth.openid",
     "http.auth.apikey",
-    "http.auth.mtls",
-    "http.auth.x509",
     "http.auth.failDelay",
-    "http.auth.bearer.cert",
     "http.auth.bearer.awsSecretsManager",
     "http.auth.bearer.upstreamTokenEndpoint",
     "http.ratelimit",
-    "http.tls.cacert",
     "http.trustedProxies",
     "accessControl.adminPolicy.conditions",
     "accessControl.repositories.*.policies.*.conditions",

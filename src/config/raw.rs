@@ -87,6 +87,8 @@ pub struct Tls {
     /// connection. The address is that of `http.auth.spiffe.workloadAPI`. Default false.
     #[serde(rename = "workloadAPI")]
     pub workload_api: Option<bool>,
+    /// zot's: a PEM file with authorities of client certificates, as an `http.auth.x509` entry. Reloaded when it changes.
+    pub cacert: Option<PathBuf>,
     /// Whether clients may or must present a certificate. Default `optional` when certificates can identify anyone, else `off`.
     pub client_auth: Option<ClientAuth>,
     /// Whether HTTP/2 is offered beside HTTP/1.1. Default false.
@@ -113,18 +115,62 @@ pub enum ClientAuth {
 }
 
 /// `http.auth`
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Auth {
     /// OIDC ID tokens.
     pub bearer: Option<Bearer>,
     /// JWT-SVIDs and X.509-SVIDs.
     pub spiffe: Option<Spiffe>,
+    /// Client certificates that are no SVIDs, by their authorities. The first entry that trusts a certificate and whose validations pass counts.
+    #[serde(default)]
+    pub x509: Vec<X509>,
+    /// zot's: who presents a client certificate of `tls.cacert`. Default: the common name.
+    pub mtls: Option<Mtls>,
+    /// Names and passwords.
+    pub htpasswd: Option<Htpasswd>,
     /// The tokens that this registry issues in exchange for a credential.
     pub token: Option<Token>,
     /// Keep who presented a token that comes again, as long as the token, the configuration and the keys that vouched for it count.
     /// Default true.
     pub token_cache: Option<bool>,
+}
+
+/// `http.auth.x509[]`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct X509 {
+    /// A name for these authorities, which uploads belong to. Keep it.
+    pub name: String,
+    /// A PEM file with their certificates. Reloaded when it changes.
+    pub certificate_authority_file: PathBuf,
+    /// From claims to username and groups. Default username: the common name.
+    pub claim_mapping: Option<ClaimMapping>,
+}
+
+/// `http.auth.mtls`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Mtls {
+    /// `CommonName`, `Subject`, `Email`, `URI`, `DNSName`: the first that a certificate has is the username. Default: the common name.
+    #[serde(default)]
+    pub identity_attributes: Vec<String>,
+    /// A regular expression over the whole URI, whose first group is the username.
+    pub uri_san_pattern: Option<String>,
+    /// Which of several URIs. Default 0.
+    pub uri_san_index: Option<usize>,
+    /// Which of several DNS names. Default 0.
+    pub dns_san_index: Option<usize>,
+    /// Which of several addresses. Default 0.
+    pub email_san_index: Option<usize>,
+}
+
+/// `http.auth.htpasswd`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Htpasswd {
+    /// The file, with bcrypt hashes as `htpasswd -B` makes them. Read again when it changes.
+    pub path: PathBuf,
 }
 
 /// `http.auth.token`
@@ -140,11 +186,17 @@ pub struct Token {
 }
 
 /// `http.auth.bearer`
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Bearer {
-    /// zot's; not advertised, since the realm is this registry's own token endpoint.
+    /// The URL of an external token server, which clients are then sent to. Only beside `cert`; else clients are sent to this registry's
+    /// own token endpoint.
     pub realm: Option<String>,
+    /// A file with the key of an external token server, whose tokens are then accepted for `service`: PEM with a public key or a
+    /// certificate, or a JWK set. Read again when it changes.
+    pub cert: Option<PathBuf>,
+    /// The `iss` of the external token server's tokens. Default: whatever its key signed.
+    pub issuer: Option<String>,
     /// The service name in the challenge. Default `wharfinger`.
     pub service: Option<String>,
     /// The issuers whose ID tokens are accepted.

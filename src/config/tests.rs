@@ -89,7 +89,7 @@ fn a_mistake_of_the_text_hides_none_of_the_meaning() {
             "/http/auth/spiffe",
             json!({"trustDomains": [{"bundle": [{"file": 1}], "audiences": ["a"]}, 7, {"name": "TD", "audiences": ["a"], "bundle": []}]}),
         ),
-        ("/http/auth/htpasswd", json!({"path": "x"})),
+        ("/http/auth/ldap", json!({"address": "x"})),
         ("/storage", json!({"rootDirectroy": "s"})),
         ("/accessControl", json!({"repositories": {"a[": {"policies": [{"users": ["a"], "actions": ["reed"]}]}}})),
         ("/log", json!({"level": "loud"})),
@@ -104,7 +104,7 @@ fn a_mistake_of_the_text_hides_none_of_the_meaning() {
             "http.auth.bearer.oidc[0].algorithms[1]",
             "http.auth.bearer.oidc[0].clockSkew",
             "http.auth.bearer.oidc[0].issuer",
-            "http.auth.htpasswd",
+            "http.auth.ldap",
             "http.auth.spiffe.trustDomains[0].bundle[0].file",
             "http.auth.spiffe.trustDomains[0].name",
             "http.auth.spiffe.trustDomains[1]",
@@ -341,8 +341,8 @@ fn client_certificates_need_tls_and_switch_client_auth_on() {
 
 #[test]
 fn what_is_not_built_is_refused_if_it_protects_and_ignored_if_not() {
-    let protects = with(&[("/http/ratelimit", json!({"rate": 1})), ("/http/auth/htpasswd", json!({"path": "secret"}))]);
-    assert_eq!(keys(&protects), ["http.auth.htpasswd", "http.ratelimit"]);
+    let protects = with(&[("/http/ratelimit", json!({"rate": 1})), ("/http/auth/ldap", json!({"address": "secret"}))]);
+    assert_eq!(keys(&protects), ["http.auth.ldap", "http.ratelimit"]);
     let conditions = json!({"repositories": {"**": {"policies": [{"users": ["a"], "actions": ["read"], "conditions": []}]}}});
     assert_eq!(keys(&with(&[("/accessControl", conditions)])), [r#"accessControl.repositories["**"].policies[0].conditions"#]);
     let harmless = load(&with(&[("/extensions", json!({"search": {"enable": true}})), ("/storage/gc", json!(true))])).unwrap();
@@ -420,4 +420,37 @@ fn collect(value: &Value, at: &str, pointers: &mut Vec<String>) {
         }
         collect(child, &pointer, pointers);
     }
+}
+
+#[test]
+fn zots_other_methods_are_read_and_their_mistakes_found() {
+    let tls = json!({"cert": "c", "key": "k", "cacert": "ca.pem"});
+    let only = |auth: Value, tls: Value| json!({"storage": {"rootDirectory": "s"}, "http": {"tls": tls, "auth": auth}});
+    let config = load(&only(json!({}), tls.clone())).unwrap();
+    let entries: Vec<_> = config.certificates.iter().map(|entry| (entry.name.as_str(), entry.key.as_str())).collect();
+    assert_eq!(entries, [("cacert", "http.tls.cacert")], "zot takes the common name where nothing is said");
+    assert_eq!(config.tls.unwrap().client_auth, ClientAuth::Optional);
+    let mtls =
+        json!({"mtls": {"identityAttributes": ["URI", "cn"], "uriSanPattern": "spiffe://example.org/workload/(.*)", "uriSanIndex": 0}});
+    assert_eq!(load(&only(mtls, tls.clone())).unwrap().warnings.len(), 1, "a trust domain is recommended");
+    let bad = json!({"mtls": {"identityAttributes": ["serial"], "uriSanPattern": "x"}});
+    assert_eq!(keys(&only(bad.clone(), tls.clone())), ["http.auth.mtls.identityAttributes[0]", "http.auth.mtls.uriSanPattern"]);
+    assert_eq!(keys(&with(&[("/http/auth/mtls", bad["mtls"].clone())])), ["http.auth.mtls"]);
+    let entry = json!({"name": "lab", "certificateAuthorityFile": "lab.pem"});
+    assert_eq!(keys(&only(json!({"x509": [entry, entry]}), tls)), ["http.auth.x509[1].name"]);
+    assert_eq!(keys(&with(&[("/http/auth/x509", json!([entry]))])), ["http.auth.x509[0].certificateAuthorityFile"], "needs TLS");
+    let plain = json!({"storage": {"rootDirectory": "s"}, "http": {"auth": {"htpasswd": {"path": "users"}}}});
+    assert_eq!(load(&plain).unwrap().passwords, Some("/etc/wharfinger/users".into()));
+    for (changes, expected) in [
+        (&[("/http/auth/bearer/cert", json!("k")), ("/http/auth/bearer/realm", json!("zot"))][..], "http.auth.bearer.realm"),
+        (&[("/http/auth/bearer/issuer", json!("me"))], "http.auth.bearer.issuer"),
+        (&[("/http/auth/token", json!({"sessionLifetime": "30s"}))], "http.auth.token.sessionLifetime"),
+    ] {
+        assert_eq!(keys(&with(changes)), [expected]);
+    }
+    let config = load(&with(&[("/http/auth/token", json!({"sessionLifetime": "0", "signingKeyFile": "k.pem"}))])).unwrap();
+    assert_eq!(
+        (config.terms.session_lifetime, config.token_keys),
+        (std::time::Duration::ZERO, TokenKeys::File("/etc/wharfinger/k.pem".into()))
+    );
 }

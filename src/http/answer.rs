@@ -425,6 +425,7 @@ const fn refused(reason: &Refused) -> &'static str {
         | Refused::UsernameTooLong { .. }
         | Refused::UsernameIsSpiffeId
         | Refused::NoCommonName
+        | Refused::NoAttribute
         | Refused::TooManyGroups { .. }
         | Refused::GroupTooLong { .. } => "the credential's claims do not yield an identity",
     }

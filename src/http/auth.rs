@@ -140,9 +140,13 @@ pub(super) fn presented(parts: &Parts) -> Presented<'_> {
 
 fn refuse(fault: Fault, live: &Live, origin: Option<&Origin>, scope: Option<&str>) -> Response {
     let challenge = match origin {
-        Some(origin) if live.challenge && fault.status == StatusCode::UNAUTHORIZED => {
-            HeaderValue::from_str(&challenge::bearer(origin, &live.terms.service, scope, fault.challenge)).ok()
-        }
+        Some(origin) if live.challenge && fault.status == StatusCode::UNAUTHORIZED => HeaderValue::from_str(&challenge::bearer(
+            &challenge::realm(live.realm.as_deref(), origin),
+            &live.terms.service,
+            scope,
+            fault.challenge,
+        ))
+        .ok(),
         _ => None,
     };
     let mut response = fault.response();

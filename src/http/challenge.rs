@@ -21,12 +21,17 @@ pub(super) fn scope(route: &Route, method: &Method) -> Option<String> {
     route.repository().map(|name| format!("repository:{name}:{actions}"))
 }
 
+/// Where clients ask for tokens: at an external token server, or here under the address that they used.
+pub(super) fn realm(external: Option<&str>, origin: &Origin) -> String {
+    external.map_or_else(|| format!("{origin}/v2/token"), str::to_owned)
+}
+
 /// The value of `WWW-Authenticate`. No parameter is ever empty.
-pub(super) fn bearer(origin: &Origin, service: &str, scope: Option<&str>, error: Option<ChallengeError>) -> String {
+pub(super) fn bearer(realm: &str, service: &str, scope: Option<&str>, error: Option<ChallengeError>) -> String {
     // A quoted string ends at a quote; the rest of the parameters are ours and have none.
     let service: String = service.chars().filter(|c| c.is_ascii_graphic() && !matches!(c, '"' | '\\')).collect();
     let service = if service.is_empty() { "wharfinger" } else { &service };
-    let mut value = format!("Bearer realm=\"{origin}/v2/token\",service=\"{service}\"");
+    let mut value = format!("Bearer realm=\"{realm}\",service=\"{service}\"");
     if let Some(scope) = scope {
         value.push_str(",scope=\"");
         value.push_str(scope);
@@ -52,12 +57,12 @@ mod tests {
 
     #[test]
     fn one_challenge_with_nothing_empty() {
-        assert_eq!(bearer(&origin(), "r", None, None), r#"Bearer realm="https://r.example:5000/v2/token",service="r""#);
+        assert_eq!(bearer(&realm(None, &origin()), "r", None, None), r#"Bearer realm="https://r.example:5000/v2/token",service="r""#);
         assert_eq!(
-            bearer(&origin(), "a\"b", Some("repository:x/y:pull"), Some(ChallengeError::InvalidToken)),
+            bearer(&realm(None, &origin()), "a\"b", Some("repository:x/y:pull"), Some(ChallengeError::InvalidToken)),
             r#"Bearer realm="https://r.example:5000/v2/token",service="ab",scope="repository:x/y:pull",error="invalid_token""#
         );
-        assert!(bearer(&origin(), "", None, None).contains(r#"service="wharfinger""#));
+        assert!(bearer(&realm(None, &origin()), "", None, None).contains(r#"service="wharfinger""#));
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub struct Live {
     pub terms: Terms,
     /// Where clients find the registry, as in `https://registry.example.org`, if it is not the address that they ask for.
     pub external_urls: Vec<String>,
+    /// An external token server, which challenges then name.
+    pub realm: Option<String>,
     /// Whether a 401 has a challenge: not where client certificates are all that is accepted.
     pub challenge: bool,
 }

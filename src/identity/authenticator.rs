@@ -104,6 +104,11 @@ impl Authenticator {
     }
 
     #[must_use]
+    pub const fn passwords(&self) -> Option<&Arc<Htpasswd>> {
+        self.passwords.as_ref()
+    }
+
+    #[must_use]
     pub fn issuers(&self) -> &[Issuer] {
         &self.issuers
     }
@@ -267,12 +272,19 @@ impl Authenticator {
     #[expect(clippy::result_large_err, reason = "made once a request at most")]
     fn certificate_identity(&self, peer: &Peer, now: Timestamp) -> Result<Identity, Failure> {
         let leaf = peer.leaf().map_err(|why| Evidence::default().refused(Refused::Chain(why)))?;
-        let (identity, credential) = if leaf.claims_spiffe() {
+        let (identity, credential) = if self.is_svid(leaf) {
             (self.x509_svid_identity(peer, leaf, now), CredentialType::X509Svid)
         } else {
             (Self::plain_identity(&self.certificates, peer, leaf, now), CredentialType::X509)
         };
         identity.map_err(|why| why.with(evidence_of_certificate(leaf, credential)))
+    }
+
+    /// A certificate with any SPIFFE URI is only ever an SVID, unless its trust domain is unknown and an entry says that its authorities
+    /// may name URIs.
+    pub(super) fn is_svid(&self, leaf: &Leaf) -> bool {
+        let known = || leaf.spiffe_id().is_ok_and(|id| self.domain(id.trust_domain()).is_some());
+        leaf.claims_spiffe() && (known() || !self.certificates.iter().any(|entry| entry.mapping.names_uris()))
     }
 
     pub(super) fn x509_svid_identity(&self, peer: &Peer, leaf: &Leaf, now: Timestamp) -> Result<Identity, Reason> {
@@ -289,7 +301,9 @@ impl Authenticator {
     /// search, since who somebody is must not depend on which authorities happen to be known.
     pub(super) fn plain_identity(entries: &[CertificateEntry], peer: &Peer, leaf: &Leaf, now: Timestamp) -> Result<Identity, Reason> {
         let (mut untrusted, mut invalid) = (None, None);
-        for entry in entries {
+        // One with a SPIFFE URI is for those entries alone that say so.
+        let wanted = |entry: &&CertificateEntry| !leaf.claims_spiffe() || entry.mapping.names_uris();
+        for entry in entries.iter().filter(wanted) {
             let chain = match peer.plain(&entry.authorities, now) {
                 Ok(chain) => chain,
                 Err(Verdict::Rejected(why)) => {

@@ -55,7 +55,7 @@ impl Authenticator {
 
     fn tried_by_certificate(&self, peer: &Peer, now: Timestamp) -> Vec<Tried> {
         let Ok(leaf) = peer.leaf() else { return Vec::new() };
-        if !leaf.claims_spiffe() {
+        if !self.is_svid(leaf) {
             let entries = self.certificates.iter().enumerate();
             let one = |entry| Self::plain_identity(std::slice::from_ref(entry), peer, leaf, now);
             return entries.map(|(at, entry)| told(Entry::Certificate(at), one(entry))).collect();

@@ -1,6 +1,6 @@
 //! From claims to username and groups, by CEL. Whatever goes wrong refuses: a mapping never yields less than it was written to.
 
-use super::{CredentialType, Refused};
+use super::{Attributes, CredentialType, Refused};
 use crate::expr::{self, Kind, Program, Scope};
 use crate::limits::{GROUPS, USERNAME_BYTES};
 use crate::spiffe_id::{SCHEME, SpiffeId};
@@ -27,9 +27,21 @@ pub struct Mapping {
     validations: Vec<(Program, String)>,
     username: Option<Program>,
     groups: Option<Program>,
+    attributes: Option<Attributes>,
 }
 
 impl Mapping {
+    /// Usernames by zot's attributes of client certificates.
+    #[must_use]
+    pub fn by_attributes(attributes: Attributes) -> Self {
+        Self { attributes: Some(attributes), ..Self::default() }
+    }
+
+    /// Whether a URI of a certificate may name its bearer, whatever its scheme.
+    pub(super) fn names_uris(&self) -> bool {
+        self.attributes.as_ref().is_some_and(Attributes::names_uris)
+    }
+
     /// Reports every mistake.
     pub fn compile(settings: &MappingSettings) -> Result<Self, Vec<InvalidMapping>> {
         let mut compiler = Compiler::default();
@@ -54,6 +66,11 @@ impl Mapping {
     }
 
     pub(super) fn map(&self, verified: &Verified<'_>) -> Result<Mapped, Refused> {
+        if let Some(attributes) = &self.attributes {
+            // It may be a SPIFFE ID: no policy takes it for a verified one, since it is none.
+            let username = attributes.name(verified.claims.get("x509")).ok_or(Refused::NoAttribute)?;
+            return Ok(Mapped { username: bounded_username(username)?, groups: vec![] });
+        }
         let mut credential = Map::new();
         credential.insert("type".into(), verified.credential.as_str().into());
         let facts = Scope::new().with("claims", verified.claims).with("credential", &credential);
@@ -152,11 +169,15 @@ fn failed(part: impl FnOnce() -> String) -> impl FnOnce(expr::Failed) -> Refused
 
 /// Usernames share one namespace, in which only SVIDs are named `spiffe://`.
 fn checked_username(username: String, spiffe_id: Option<&SpiffeId>) -> Result<String, Refused> {
-    let own = spiffe_id.is_some_and(|id| id.as_str() == username);
+    if spiffe_id.is_some_and(|id| id.as_str() == username) {
+        return Ok(username);
+    }
+    if is_spiffe(&username) { Err(Refused::UsernameIsSpiffeId) } else { bounded_username(username) }
+}
+
+fn bounded_username(username: String) -> Result<String, Refused> {
     match username.len() {
         0 => Err(Refused::EmptyUsername),
-        _ if own => Ok(username),
-        _ if is_spiffe(&username) => Err(Refused::UsernameIsSpiffeId),
         bytes if bytes > USERNAME_BYTES => Err(Refused::UsernameTooLong { bytes }),
         _ => Ok(username),
     }

@@ -1,6 +1,7 @@
 //! From a credential to an identity: which credential counts, its claims, and the CEL mapping to username and groups. It decides
 //! who is asking and nothing else; what they may do is `access`'s.
 
+mod attributes;
 mod authenticator;
 mod credential;
 mod explain;
@@ -17,6 +18,7 @@ mod several_audiences;
 mod token_cache;
 mod token_server;
 
+pub use attributes::{Attribute, Attributes, InvalidUriPattern, UriPattern};
 pub use authenticator::{Authenticator, CertificateEntry, Domain, Issuer};
 pub use credential::Presented;
 pub use explain::{Entry, Tried};

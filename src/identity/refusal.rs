@@ -62,6 +62,8 @@ pub enum Refused {
     UsernameIsSpiffeId,
     #[error("the certificate's subject has no common name; map a username from something else it has")]
     NoCommonName,
+    #[error("the certificate has none of the attributes that name somebody here (http.auth.mtls); issue it with one of them")]
+    NoAttribute,
     #[error("expected at most {GROUPS} groups, found {found}; filter them in the mapping")]
     TooManyGroups { found: usize },
     #[error("expected groups of at most {USERNAME_BYTES} bytes, found {bytes}")]

@@ -9,6 +9,7 @@ mod json;
 pub mod jwks;
 pub mod jwt;
 pub mod minted;
+mod public_keys;
 mod refresh;
 pub mod slot;
 pub mod source;

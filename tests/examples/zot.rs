@@ -172,10 +172,13 @@ fn debug_log() {
 }
 
 #[test]
-fn a_classic_token_servers_key_is_refused_by_name() {
-    let mistakes = parse(&whole("traditional-bearer.json").to_string()).map(|_| ()).unwrap_err();
-    let keys: Vec<_> = mistakes.iter().map(|mistake| mistake.key.as_str()).collect();
-    assert_eq!(keys, ["http.auth.bearer.cert"]);
+fn traditional_bearer() {
+    let config = load("traditional-bearer.json");
+    let server = config.token_server.as_ref().unwrap();
+    assert_eq!((server.realm.as_deref(), server.rules.service.as_str()), (Some("https://auth.myreg.io/auth/token"), "myauth"));
+    assert_eq!((server.keys.as_path(), &server.rules.issuer), (Path::new("/etc/zot/auth.crt"), &None));
+    assert_eq!(rules(&config), [(CLUSTER, vec!["zot"])]);
+    assert_eq!(config.warnings, [""; 0]);
 }
 
 /// The guide's expressions, each with claims that it is about.

@@ -28,6 +28,7 @@ mod login_check;
 mod memory;
 mod metrics;
 mod operations;
+mod others;
 mod own_svid;
 mod refusals;
 mod reload;

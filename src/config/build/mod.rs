@@ -4,10 +4,12 @@ mod access;
 mod domains;
 mod issuers;
 mod kubernetes;
+mod others;
 mod sources;
 mod tls;
 mod token;
 
+pub use others::{CertificateConfig, TokenServerConfig};
 pub use token::TokenKeys;
 
 use super::raw;
@@ -44,6 +46,10 @@ pub struct Config {
     pub token_keys: TokenKeys,
     pub issuers: Vec<IssuerConfig>,
     pub domains: Vec<DomainConfig>,
+    pub certificates: Vec<CertificateConfig>,
+    pub token_server: Option<TokenServerConfig>,
+    /// The file of names and passwords.
+    pub passwords: Option<PathBuf>,
     /// There if a trust domain or `http.tls` asks for it.
     pub workload_api: Option<String>,
     /// Whether tokens that come again are known again.
@@ -151,21 +157,23 @@ struct Build<'a> {
 pub(super) fn build(file: raw::File, around: &Surroundings<'_>, warnings: Vec<String>) -> Result<Config, Vec<Mistake>> {
     let mut build = Build { around, mistakes: Vec::new(), warnings };
     let http = file.http;
-    let auth = http.auth.unwrap_or(raw::Auth { bearer: None, spiffe: None, token: None, token_cache: None });
-    let bearer = auth.bearer.unwrap_or(raw::Bearer { realm: None, service: None, oidc: Vec::new() });
-    if bearer.realm.is_some() {
-        build.warn("http.auth.bearer.realm: not advertised; clients are sent to this registry's own /v2/token");
-    }
+    let auth = http.auth.unwrap_or_default();
+    let bearer = auth.bearer.unwrap_or_default();
     let service = bearer.service.filter(|name| !name.is_empty()).unwrap_or_else(|| "wharfinger".to_owned());
     if !service.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\') {
         build.mistake("http.auth.bearer.service", "goes into a header: letters, digits and punctuation except \" and \\ only");
     }
+    let token_server = build.token_server(bearer.cert, bearer.issuer, bearer.realm, &service);
+    let cacert = http.tls.as_ref().and_then(|tls| tls.cacert.clone());
+    let certificates = build.certificates(auth.x509, auth.mtls, cacert);
+    let passwords = auth.htpasswd.map(|htpasswd| around.path(&htpasswd.path));
     let issuers = build.issuers(bearer.oidc);
     let given = auth.spiffe.as_ref().and_then(|spiffe| spiffe.workload_api.clone());
     let domains = build.domains(auth.spiffe);
-    let tls = build.tls(http.tls, &domains);
+    let tls = build.tls(http.tls, &domains, &certificates);
     let workload_api = build.workload_api(given, &domains, tls.as_ref());
-    let identifies = !issuers.is_empty() || !domains.is_empty();
+    let tokens = !issuers.is_empty() || !domains.is_empty() || token_server.is_some();
+    let identifies = tokens || !certificates.is_empty() || passwords.is_some();
     let policy = build.access(file.access_control, http.access_control, identifies);
     let storage = around.path(&file.storage.root_directory);
     let state_directory = file.state_directory.map_or_else(|| storage.join("state"), |folder| around.path(&folder));
@@ -188,6 +196,9 @@ pub(super) fn build(file: raw::File, around: &Surroundings<'_>, warnings: Vec<St
         token_keys,
         issuers,
         domains,
+        certificates,
+        token_server,
+        passwords,
         workload_api,
         token_cache: auth.token_cache.unwrap_or(true),
         policy,

@@ -1,16 +1,24 @@
 //! `http.tls`
 
-use super::{Build, DomainConfig};
+use super::{Build, CertificateConfig, DomainConfig};
 use crate::config::raw;
 use crate::server::{ClientAuth, PairFiles, TlsSettings};
 
 impl Build<'_> {
-    pub(super) fn tls(&mut self, tls: Option<raw::Tls>, domains: &[DomainConfig]) -> Option<TlsSettings> {
-        let by_certificate = domains.iter().any(|domain| domain.accepts_x509);
+    pub(super) fn tls(
+        &mut self,
+        tls: Option<raw::Tls>,
+        domains: &[DomainConfig],
+        certificates: &[CertificateConfig],
+    ) -> Option<TlsSettings> {
+        let by_certificate = domains.iter().any(|domain| domain.accepts_x509) || !certificates.is_empty();
         let only_by_certificate = domains.iter().find(|domain| domain.accepts_x509 && !domain.accepts_jwt);
         let Some(tls) = tls else {
             if let Some(domain) = only_by_certificate {
                 self.mistake(format!("{}.svids", domain.key), "X.509-SVIDs need TLS: add http.tls with cert and key");
+            }
+            if let Some(entry) = certificates.first() {
+                self.mistake(entry.key.clone(), "client certificates need TLS: add http.tls with cert and key");
             }
             return None;
         };
@@ -21,7 +29,10 @@ impl Build<'_> {
             self.mistake("http.tls.clientAuth", what);
         }
         if let (ClientAuth::Required, false) = (client_auth, by_certificate) {
-            self.mistake("http.tls.clientAuth", "required, but no trust domain accepts X.509-SVIDs: nobody could connect");
+            self.mistake(
+                "http.tls.clientAuth",
+                "required, but no trust domain accepts X.509-SVIDs and there is no http.auth.x509 entry: nobody could connect",
+            );
         }
         let svid = tls.workload_api.unwrap_or(false);
         let mut files = Vec::new();

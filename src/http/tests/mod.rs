@@ -104,6 +104,7 @@ impl Site {
             policy: Arc::new(Policy::compile(Rules { repositories, ..Rules::default() }).unwrap()),
             terms,
             external_urls: vec![],
+            realm: None,
             challenge: true,
         };
         let store = Arc::new(Memory::new());

@@ -6,6 +6,7 @@ use crate::trust::bundle::{Bundle, parse_map, parse_pem, parse_spiffe};
 use crate::trust::content::Content;
 use crate::trust::jwks::KeySet;
 use crate::trust::jwks::{self, Parsed, Skipped, UseRule};
+use crate::trust::public_keys::public_keys;
 use crate::trust::x509::X509Authorities;
 use std::sync::Arc;
 
@@ -21,6 +22,8 @@ pub enum Format {
     OidcJwks,
     /// PEM certificates.
     PemRoots,
+    /// An external token server's keys: PEM or a JWK set.
+    PublicKeys,
 }
 
 impl Format {
@@ -42,8 +45,9 @@ impl Format {
                 let parsed = jwks::parse(text, UseRule::Ignored).map_err(in_jwks)?;
                 Content { jwt: Some(parsed.value), skipped: parsed.skipped, ..Content::default() }
             }
-            Self::OidcJwks => {
-                let parsed = jwks::parse(text, UseRule::Oidc).map_err(in_jwks)?;
+            Self::OidcJwks | Self::PublicKeys => {
+                let parsed =
+                    if *self == Self::PublicKeys { public_keys(text) } else { jwks::parse(text, UseRule::Oidc) }.map_err(in_jwks)?;
                 if parsed.value.is_empty() && !parsed.skipped.is_empty() {
                     return Err(SourceError::NoneUsable { name: name.clone(), skipped: parsed.skipped.len() });
                 }
@@ -58,7 +62,7 @@ impl Format {
         let jwt = || Some(KeySet::default());
         match self {
             Self::SpiffeBundleOrPem | Self::BundleMap(_) => Content { x509: x509(), jwt: jwt(), ..Content::default() },
-            Self::Jwks | Self::OidcJwks => Content { jwt: jwt(), ..Content::default() },
+            Self::Jwks | Self::OidcJwks | Self::PublicKeys => Content { jwt: jwt(), ..Content::default() },
             Self::PemRoots => Content { x509: x509(), ..Content::default() },
         }
     }

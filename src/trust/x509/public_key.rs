@@ -21,7 +21,7 @@ pub(in crate::trust) enum PublicKey {
 }
 
 impl PublicKey {
-    pub(super) fn of(info: &SubjectPublicKeyInfo<'_>) -> Self {
+    pub(in crate::trust) fn of(info: &SubjectPublicKeyInfo<'_>) -> Self {
         if info.algorithm.algorithm.to_id_string() == ED25519 {
             return Self::Ed25519 { point: info.subject_public_key.data.to_vec() };
         }

@@ -45,6 +45,16 @@ impl Ca {
         self.issue(params)
     }
 
+    /// A client's certificate that is no SVID.
+    pub(crate) fn client(&self, name: &str) -> Pair {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.issue(params)
+    }
+
     /// An X.509-SVID, as SPIRE makes them, whatever ID it claims.
     pub(crate) fn svid(&self, id: &str) -> Pair {
         self.svid_with(id, |_| {})

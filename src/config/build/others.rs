@@ -1,0 +1,121 @@
+//! The ways to log in that are zot's: `http.auth.htpasswd`, an external token server's key in `http.auth.bearer`, `http.auth.x509`, and zot's
+//! `http.auth.mtls` with `http.tls.cacert`.
+
+use super::{Build, CLOCK_SKEW};
+use crate::config::raw;
+use crate::identity::{Attribute, Attributes, Mapping, UriPattern};
+use crate::trust::jwt::TokenServerRules;
+use std::path::PathBuf;
+
+/// An authority for client certificates that are no SVIDs.
+#[derive(Debug)]
+pub struct CertificateConfig {
+    /// As in `http.auth.x509[0].certificateAuthorityFile`.
+    pub key: String,
+    pub name: String,
+    pub authorities: PathBuf,
+    pub mapping: Mapping,
+}
+
+/// An external token server.
+#[derive(Debug)]
+pub struct TokenServerConfig {
+    pub rules: TokenServerRules,
+    pub keys: PathBuf,
+    /// Where clients are sent; without one to the registry's own token endpoint.
+    pub realm: Option<String>,
+}
+
+impl Build<'_> {
+    pub(super) fn token_server(
+        &mut self,
+        cert: Option<PathBuf>,
+        issuer: Option<String>,
+        realm: Option<String>,
+        service: &str,
+    ) -> Option<TokenServerConfig> {
+        let Some(cert) = cert else {
+            if realm.is_some() {
+                self.warn("http.auth.bearer.realm: not advertised without the cert of a token server; clients are sent to this registry's own /v2/token");
+            }
+            if issuer.is_some() {
+                self.mistake("http.auth.bearer.issuer", "is the token server's, whose cert is missing");
+            }
+            return None;
+        };
+        let good = |realm: &String| {
+            let rest = realm.strip_prefix("https://").or_else(|| realm.strip_prefix("http://"));
+            rest.is_some_and(|rest| !rest.is_empty() && realm.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"\\".contains(&byte)))
+        };
+        if realm.as_ref().is_some_and(|realm| !good(realm)) {
+            self.mistake(
+                "http.auth.bearer.realm",
+                "clients ask there for tokens: it must be the token server's URL, as https://auth.example.org/token",
+            );
+        }
+        let rules = TokenServerRules { issuer, service: service.to_owned(), clock_skew: CLOCK_SKEW };
+        Some(TokenServerConfig { rules, keys: self.around.path(&cert), realm })
+    }
+
+    /// zot's entry is the last.
+    pub(super) fn certificates(
+        &mut self,
+        entries: Vec<raw::X509>,
+        mtls: Option<raw::Mtls>,
+        cacert: Option<PathBuf>,
+    ) -> Vec<CertificateConfig> {
+        let mut built: Vec<CertificateConfig> = Vec::new();
+        for (i, entry) in entries.into_iter().enumerate() {
+            let key = format!("http.auth.x509[{i}]");
+            if entry.name.is_empty() || built.iter().any(|earlier| earlier.name == entry.name) {
+                self.mistake(format!("{key}.name"), "uploads belong to it: give each entry a name of its own");
+            }
+            let mapping = self.mapping(&key, entry.claim_mapping);
+            let authorities = self.around.path(&entry.certificate_authority_file);
+            built.push(CertificateConfig { key: format!("{key}.certificateAuthorityFile"), name: entry.name, authorities, mapping });
+        }
+        match (cacert, mtls) {
+            (Some(cacert), mtls) => {
+                let attributes = mtls.map_or_else(Attributes::common_name, |mtls| self.attributes(mtls));
+                let (key, name) = ("http.tls.cacert".to_owned(), "cacert".to_owned());
+                built.push(CertificateConfig {
+                    key,
+                    name,
+                    authorities: self.around.path(&cacert),
+                    mapping: Mapping::by_attributes(attributes),
+                });
+            }
+            (None, Some(_)) => self.mistake("http.auth.mtls", "needs http.tls.cacert: without it no client certificate is trusted"),
+            (None, None) => {}
+        }
+        built
+    }
+
+    fn attributes(&mut self, mtls: raw::Mtls) -> Attributes {
+        let mut order = Vec::new();
+        for (i, name) in mtls.identity_attributes.iter().enumerate() {
+            match Attribute::named(name) {
+                Some(attribute) => order.push(attribute),
+                None => self.mistake(
+                    format!("http.auth.mtls.identityAttributes[{i}]"),
+                    format!("must be CommonName, Subject, Email, URI or DNSName, not {name:?}"),
+                ),
+            }
+        }
+        if order.is_empty() {
+            order.push(Attribute::CommonName);
+        }
+        if order.contains(&Attribute::Uri) {
+            self.warn("http.auth.mtls: every authority in http.tls.cacert may name every URI; for SPIFFE IDs configure their trust domain (http.auth.spiffe), which alone matches users that begin with spiffe://");
+        }
+        let pattern = mtls.uri_san_pattern.map(|text| UriPattern::parse(&text)).transpose();
+        let uri_pattern = pattern.map_err(|why| self.mistake("http.auth.mtls.uriSanPattern", why.to_string())).ok().flatten();
+        Attributes {
+            order,
+            uri_pattern,
+            uri_index: mtls.uri_san_index.unwrap_or(0),
+            dns_index: mtls.dns_san_index.unwrap_or(0),
+            email_index: mtls.email_san_index.unwrap_or(0),
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Public keys as an external token server's are given: PEM (`PUBLIC KEY`, or a certificate, of which only the key counts), or a JWK Set.
+
+use super::jwks::{InvalidJwks, KeySet, Parsed, UseRule, from_elements, parse};
+use super::x509::PublicKey;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use pki_types::pem::{SectionKind, SliceIter};
+use serde_json::{Value, json};
+use x509_parser::prelude::FromDer as _;
+use x509_parser::x509::SubjectPublicKeyInfo;
+
+/// Keys from PEM have no `kid`.
+pub(in crate::trust) fn public_keys(text: &[u8]) -> Result<Parsed<KeySet>, InvalidJwks> {
+    let sections: Vec<(SectionKind, Vec<u8>)> = SliceIter::new(text).filter_map(Result::ok).collect();
+    if sections.is_empty() {
+        return parse(text, UseRule::Oidc);
+    }
+    let elements: Vec<_> = sections.iter().map(|(kind, der)| element(*kind, der).unwrap_or(Value::Null)).collect();
+    Ok(from_elements(&elements, UseRule::Ignored))
+}
+
+fn element(kind: SectionKind, der: &[u8]) -> Option<Value> {
+    let key = match kind {
+        SectionKind::PublicKey => PublicKey::of(&SubjectPublicKeyInfo::from_der(der).ok()?.1),
+        SectionKind::Certificate => PublicKey::of(x509_parser::parse_x509_certificate(der).ok()?.1.public_key()),
+        _ => return None,
+    };
+    let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+    Some(match key {
+        PublicKey::Rsa { modulus, exponent } => json!({"kty": "RSA", "n": encode(&modulus), "e": encode(&exponent)}),
+        PublicKey::Ed25519 { point } => json!({"kty": "OKP", "crv": "Ed25519", "x": encode(&point)}),
+        PublicKey::Ec { point } => {
+            let coordinates = point.get(1..)?;
+            let (x, y) = coordinates.split_at(coordinates.len() / 2);
+            let crv = match x.len() {
+                32 => "P-256",
+                48 => "P-384",
+                _ => "P-521",
+            };
+            json!({"kty": "EC", "crv": crv, "x": encode(x), "y": encode(y)})
+        }
+        PublicKey::Other => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::{CertificateParams, KeyPair, PublicKeyData as _};
+
+    #[test]
+    fn keys_come_as_pem_keys_as_certificates_and_as_key_sets() {
+        for algorithm in [&rcgen::PKCS_ECDSA_P256_SHA256, &rcgen::PKCS_ECDSA_P384_SHA384, &rcgen::PKCS_ED25519, &rcgen::PKCS_RSA_SHA256] {
+            let key = KeyPair::generate_for(algorithm).unwrap();
+            let spki = key.subject_public_key_info();
+            let pem = format!(
+                "-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n",
+                base64::engine::general_purpose::STANDARD.encode(spki)
+            );
+            let certificate = CertificateParams::default().self_signed(&key).unwrap().pem();
+            let (one, other) = (public_keys(pem.as_bytes()).unwrap(), public_keys(certificate.as_bytes()).unwrap());
+            assert_eq!((one.value.len(), other.value.len()), (1, 1), "{algorithm:?}");
+            let fingerprint = |parsed: &Parsed<KeySet>| parsed.value.keys()[0].fingerprint().clone();
+            assert_eq!(fingerprint(&one), fingerprint(&other), "{algorithm:?}");
+        }
+        let private = public_keys(KeyPair::generate().unwrap().serialize_pem().as_bytes()).unwrap();
+        assert_eq!((private.value.len(), private.skipped.len()), (0, 1));
+        assert_eq!(public_keys(br#"{"keys":[]}"#).unwrap().value.len(), 0);
+        assert!(public_keys(b"neither").is_err());
+    }
+}

@@ -51,7 +51,7 @@ pub struct Http {
     /// What clients call this registry, as `https://registry.example.org`. Default: what each request called it.
     #[serde(rename = "externalURL")]
     pub external_url: Option<OneOrMany>,
-    /// A plain listener of its own for `/livez`, `/readyz` and `/startupz`.
+    /// A plain listener of its own for `/livez`, `/readyz`, `/startupz` and `/metrics`, which asks nobody for a credential.
     pub health: Option<Health>,
     /// TLS. Without it the registry speaks plain HTTP.
     pub tls: Option<Tls>,

@@ -42,6 +42,11 @@ pub async fn serve(state_directory: &Path, answers: Answers) -> io::Result<Infal
         Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(why),
         _ => {}
     }
+    if path.as_os_str().len() > PATH_BYTES {
+        let why =
+            format!("{} is longer than the {PATH_BYTES} bytes that a socket's path may have: set a shorter stateDirectory", path.display());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    }
     let listener = UnixListener::bind(&path)?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
     tracing::info!(control.socket = %path.display(), "answering `wharfinger trust`");
@@ -83,6 +88,8 @@ fn answer(answers: &Answers, request: &Request<Incoming>) -> Response<Full<Bytes
     response
 }
 
+/// What fits into `sockaddr_un` of Linux.
+const PATH_BYTES: usize = 107;
 /// Questions at the same time.
 const AT_ONCE: usize = 8;
 /// For a question and its answer.

@@ -177,10 +177,10 @@ impl Authenticator {
             Ok(Route::TokenServer(_)) => Some(CredentialType::TokenServer),
             Ok(Route::Oidc(_)) | Err(_) => Some(CredentialType::Oidc),
         };
-        let vouching = match &route {
-            Ok(Route::Svid(domain)) => domain.jwt.as_ref(),
-            Ok(Route::Oidc(entries)) => entries.first().map(|entry| &entry.keys),
-            _ => None,
+        let (vouching, of) = match &route {
+            Ok(Route::Svid(domain)) => (domain.jwt.as_ref(), domain.rules.trust_domain.as_str()),
+            Ok(Route::Oidc(entries)) => entries.first().map_or((None, ""), |entry| (Some(&entry.keys), &entry.rules.issuer)),
+            _ => (None, ""),
         };
         let identity = match &route {
             Ok(Route::Svid(domain)) => svid_identity(&token, domain, now).await,
@@ -189,6 +189,9 @@ impl Authenticator {
             Ok(Route::TokenServer(server)) => server.identity(&token, now).map_err(Reason::from),
             Err(reason) => Err(reason.clone().into()),
         };
+        if let Err(Reason::Refused(Refused::Jwt(jwt::Rejected::UnknownKey { .. }))) = &identity {
+            metrics::counter!("wharfinger_unknown_key_ids_total", "of" => of.to_owned()).increment(1);
+        }
         let identity = identity.map_err(|why| why.with(evidence))?;
         if let (Some((cache, hash)), Some(keys)) = (cached, vouching) {
             cache.put(hash, &identity, keys, now);

@@ -76,6 +76,11 @@ pub const FAMILIES: &[Family] = &[
     gauge("wharfinger_tls_certificate_expiry_days", &["source"], "Days until a certificate that the registry presents expires"),
     counter("wharfinger_tokens_several_audiences_total", &["credential"], "Tokens accepted that others than this registry could replay"),
     counter(
+        "wharfinger_unknown_key_ids_total",
+        &["of"],
+        "Tokens whose `kid` an issuer or trust domain does not know: rotated out, not yet fetched, or made up",
+    ),
+    counter(
         "wharfinger_verdicts_total",
         &["credential", "result", "reason"],
         "Credentials, `accepted`, `refused` or `undecidable`, and why; a key that is not known is `jwt_unknown_key`",

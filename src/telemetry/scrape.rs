@@ -2,7 +2,7 @@
 
 use super::exposition::rendered;
 use super::families::FAMILIES;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -12,19 +12,29 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Gauges of the present state. They are asked for at each reading, so what is gone is not shown.
 #[derive(Debug, Default)]
-pub struct Samples(BTreeMap<&'static str, String>);
+pub struct Samples(BTreeMap<&'static str, Family>);
+
+#[derive(Debug, Default)]
+struct Family {
+    lines: String,
+    /// The labels that have a value.
+    known: BTreeSet<String>,
+}
 
 impl Samples {
     /// One value of the family `name`, which must be listed as a gauge or a counter with these labels.
     pub fn add(&mut self, name: &'static str, labels: &[(&'static str, &str)], value: f64) {
-        let lines = self.0.entry(name).or_default();
+        let Family { lines, known } = self.0.entry(name).or_default();
         let labels: Vec<_> = labels.iter().map(|(label, value)| format!("{label}=\"{}\"", escaped(value))).collect();
         let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
-        let _ = writeln!(lines, "{name}{labels} {value}");
+        // Twice the same, and Prometheus would take nothing of the whole reading.
+        if known.insert(labels.clone()) {
+            let _ = writeln!(lines, "{name}{labels} {value}");
+        }
     }
 
     fn write(&self, text: &mut String) {
-        for (name, lines) in &self.0 {
+        for (name, Family { lines, .. }) in &self.0 {
             if let Some(family) = FAMILIES.iter().find(|family| family.name == *name) {
                 let _ = write!(text, "# HELP {name} {}\n# TYPE {name} {}\n{lines}\n", family.help, family.kind.as_str());
             }
@@ -82,6 +92,17 @@ mod tests {
         let version = format!("wharfinger_info{{version=\"{}\"}} 1\n", env!("CARGO_PKG_VERSION"));
         assert!(text.contains(&version), "{text}");
         assert!(text.contains("# TYPE wharfinger_http_requests_in_flight gauge\nwharfinger_http_requests_in_flight 3\n"), "{text}");
+    }
+
+    #[test]
+    fn the_first_of_two_equal_samples_counts() {
+        let mut samples = Samples::default();
+        for value in [1.0, 2.0] {
+            samples.add("wharfinger_info", &[("version", "a")], value);
+        }
+        let mut text = String::new();
+        samples.write(&mut text);
+        assert!(text.ends_with("gauge\nwharfinger_info{version=\"a\"} 1\n\n"), "{text}");
     }
 
     #[test]

@@ -17,12 +17,13 @@ fn verify_says_good_and_ends_with_0() {
 fn verify_names_every_mistake_with_its_key_and_ends_with_2() {
     let mut setup = Setup::tls(&TestPki::new());
     setup.config["http"]["tls"]["cert"] = "missing.crt".into();
-    setup.config["http"]["auth"]["spiffe"]["trustDomains"][0]["bundle"] = json!([{"file": "missing.json"}]);
+    setup.write("broken.json", "{");
+    setup.config["http"]["auth"]["spiffe"]["trustDomains"][0]["bundle"] = json!([{"file": "broken.json"}]);
     let file = setup.file();
     for command in ["verify", "serve"] {
         let (code, out, err) = output(&[command, file.to_str().unwrap()], setup.folder.path());
         assert_eq!((code, out.as_str()), (2, ""), "{command}: {err}");
-        for said in ["config.json: 2 mistakes", "http.tls: ", "missing.crt", "trustDomains[0].bundle[0]: ", "missing.json"] {
+        for said in ["config.json: 2 mistakes", "http.tls: ", "missing.crt", "trustDomains[0].bundle[0]: ", "broken.json"] {
             assert!(err.contains(said), "{command}: expected {said} in {err}");
         }
     }

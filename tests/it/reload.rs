@@ -57,6 +57,36 @@ async fn withdrawing_a_trust_domain_refuses_its_open_connections_next_request_an
     assert_eq!(app.metric("wharfinger_certificate_judgements_total").await, 2.0, "what has not changed is not judged again");
 }
 
+/// A token of the registry's own, for whoever presents this one.
+async fn exchanged(app: &TestApp, token: &str) -> String {
+    let answer = app.bearer(token).get("/v2/token?service=wharfinger&scope=repository:a:pull").await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    let minted = answer.json()["token"].as_str().unwrap().to_owned();
+    assert_ne!(minted, token);
+    minted
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn withdrawing_a_trust_domain_refuses_the_tokens_that_were_minted_for_it_and_no_others() {
+    let pki = TestPki::new();
+    let mut app = two_domains(&pki).start().await;
+    let here = app.bearer(&exchanged(&app, &pki.domain.jwt_svid("/a", AUDIENCE)).await);
+    let foreign = app.bearer(&exchanged(&app, &pki.foreign.jwt_svid("/a", AUDIENCE)).await);
+    for client in [&here, &foreign] {
+        assert_eq!(client.get("/v2/a/tags/list").await.error(), (404, "NAME_UNKNOWN".into()));
+    }
+    app.reload(|config| drop(config["http"]["auth"]["spiffe"]["trustDomains"].as_array_mut().unwrap().pop())).await;
+    assert_eq!(foreign.get("/v2/a/tags/list").await.error(), (401, "UNAUTHORIZED".into()));
+    assert_eq!(here.get("/v2/a/tags/list").await.error(), (404, "NAME_UNKNOWN".into()));
+
+    // An emptied bundle withdraws just as well.
+    let mark = app.mark().await;
+    app.setup.write("bundle.json", r#"{"keys": []}"#);
+    app.signal(Signal::HUP);
+    app.log.wait("the bundle is reloaded", mark, |line| line["message"] == "keys reloaded").await;
+    assert_eq!(here.get("/v2/a/tags/list").await.error(), (401, "UNAUTHORIZED".into()));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rotation_in_one_trust_domain_judges_no_connection_of_another_again() {
     let pki = TestPki::new();
@@ -88,11 +118,12 @@ async fn a_configuration_with_mistakes_is_refused_with_all_of_them_and_the_runni
     let mut app = two_domains(&pki).start().await;
     let client = app.bearer(&pki.domain.jwt_svid("/a", AUDIENCE));
     let good = app.setup.config.clone();
+    app.setup.write("broken.json", "{");
     assert_eq!(app.metric("wharfinger_config_generation").await, 1.0);
     let refused = app
         .reload(|config| {
             config["http"]["tls"]["cert"] = "missing.crt".into();
-            config["http"]["auth"]["spiffe"]["trustDomains"][0]["bundle"] = json!([{"file": "missing.json"}]);
+            config["http"]["auth"]["spiffe"]["trustDomains"][0]["bundle"] = json!([{"file": "broken.json"}]);
             config["accessControl"]["repositories"] = json!({});
         })
         .await;

@@ -51,7 +51,7 @@ async fn trust_asks_a_running_server_for_every_source() {
     for trusted in [tokens, chains] {
         let source = &trusted["sources"][0];
         assert_eq!((&source["kind"], &source["counts"], &source["lastError"]), (&json!("file"), &json!(true), &Value::Null), "{report:#}");
-        assert_eq!(source["staleInSeconds"], Value::Null);
+        assert_eq!((&source["sequence"], &source["staleInSeconds"]), (&json!(1), &Value::Null));
     }
     assert_eq!(tokens["sources"][0]["keys"][0]["id"], "jwt-1");
     let days = chains["sources"][0]["keys"][0]["expiresInSeconds"].as_i64().unwrap();
@@ -115,10 +115,11 @@ async fn trust_evaluates_a_configuration_by_itself() {
     assert_eq!(counting(&report), 3, "{report:#}");
     assert!(!setup.path("store").exists(), "nothing is written");
 
-    setup.config["http"]["auth"]["spiffe"]["trustDomains"][0]["bundle"] = json!([{"file": "missing.json"}]);
+    setup.config["http"]["auth"]["spiffe"]["trustDomains"][0]["bundle"] = json!([{"file": "broken.json"}]);
+    setup.write("broken.json", "{");
     let file = setup.file().display().to_string();
     let (code, _, err) = evaluate(file, setup.folder.path().to_owned()).await;
-    assert!(code == 2 && err.contains("missing.json"), "{code}: {err}");
+    assert!(code == 2 && err.contains("broken.json"), "{code}: {err}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -133,6 +134,8 @@ async fn verdicts_and_sources_are_measured_and_an_issuer_that_is_down_leaves_the
     assert_eq!(app.bearer(&pki.domain.jwt_svid("/a", AUDIENCE)).get("/v2/").await.status, StatusCode::OK);
     assert_eq!(app.bearer(&pki.domain.jwt_svid("/a", "elsewhere.test")).get("/v2/").await.status, StatusCode::UNAUTHORIZED);
     assert_eq!(app.bearer(&pki.foreign.jwt_svid("/a", AUDIENCE)).get("/v2/").await.status, StatusCode::UNAUTHORIZED);
+    let stranger = crate::harness::Signer::new("made-up").token(&json!({"sub": pki.domain.id("/a"), "aud": [AUDIENCE]}));
+    assert_eq!(app.bearer(&stranger).get("/v2/").await.status, StatusCode::UNAUTHORIZED);
     let unreachable = pki.domain.signer.token(&json!({"iss": "https://127.0.0.1:1", "sub": "a", "aud": AUDIENCE}));
     assert_eq!(app.bearer(&unreachable).get("/v2/").await.status, StatusCode::SERVICE_UNAVAILABLE);
     for url in ["/readyz".to_owned(), format!("http://{}/readyz", app.health.unwrap())] {
@@ -143,6 +146,8 @@ async fn verdicts_and_sources_are_measured_and_an_issuer_that_is_down_leaves_the
         r#"wharfinger_verdicts_total{credential="jwt-svid",result="accepted",reason=""} 1"#,
         r#"wharfinger_verdicts_total{credential="jwt-svid",result="refused",reason="jwt_audience"} 1"#,
         r#"wharfinger_verdicts_total{credential="jwt-svid",result="refused",reason="unknown_trust_domain"} 1"#,
+        r#"wharfinger_verdicts_total{credential="jwt-svid",result="refused",reason="jwt_unknown_key"} 1"#,
+        r#"wharfinger_unknown_key_ids_total{of="prod.test"} 1"#,
         r#"wharfinger_verdicts_total{credential="oidc",result="undecidable",reason="no_keys"} 1"#,
     ] {
         assert!(text.lines().any(|found| found == line), "expected {line} in {text}");

@@ -43,7 +43,12 @@ async fn everything_that_ours_offers_is_found_good_with_a_token_and_a_certificat
         "the token as bearer token",
         "the token as password, without the token endpoint",
         "GET token with the token as password",
+        "grant password",
+        "grant refresh_token",
+        "RFC 8693 token exchange",
         "the client certificate alone",
+        "GET token with the client certificate",
+        "grant client_credentials",
         "reading team/app:",
     ] {
         assert!(line(&said, good).starts_with("ok "), "{said}");

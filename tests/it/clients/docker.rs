@@ -38,6 +38,9 @@ impl Client for Docker {
             Way::Bearer | Way::IdentityToken | Way::Certificate | Way::Anonymous => return,
         };
         assert!(outcome.success && outcome.text.contains("Login Succeeded"), "docker login: {}", outcome.text);
+        let kept = std::fs::read_to_string(bench.path(".docker/config.json")).unwrap();
+        assert_eq!(kept.contains("identitytoken"), bench.is(Way::Password), "a refresh token instead of the password: {kept}");
+        assert!(!kept.contains(bench.token()), "the token itself is not kept: {kept}");
     }
 
     async fn push(&self, repository: &str) -> Outcome {

@@ -43,8 +43,6 @@ enum Cell {
 
 use Cell::{Cannot, Works};
 
-const LATER: Cell = Cannot("the registry mints no tokens yet");
-
 /// A client, the program that is run, and what it can do, in the order of [`WAYS`].
 struct Row {
     client: &'static str,
@@ -53,35 +51,35 @@ struct Row {
 }
 
 const MATRIX: &[Row] = &[
-    Row { client: "docker", programs: &["docker", "dockerd", "unshare"], cells: [Works, Works, LATER, Works, Works, LATER] },
+    Row { client: "docker", programs: &["docker", "dockerd", "unshare"], cells: [Works; 6] },
     Row {
         client: "containerd (ctr)",
         programs: &["ctr", "containerd"],
-        cells: [Works, Works, LATER, Cannot("ctr knows no helpers; the kubelet's plugin is the helper of containerd's CRI"), Works, LATER],
+        cells: [Works, Works, Works, Cannot("ctr knows no helpers; the kubelet's plugin is the helper of containerd's CRI"), Works, Works],
     },
     Row {
         client: "podman",
         programs: &["podman"],
-        cells: [Works, Cannot("podman does not read `registrytoken`"), LATER, Works, Works, LATER],
+        cells: [Works, Cannot("podman does not read `registrytoken`"), Works, Works, Works, Works],
     },
     Row {
         client: "buildah",
         programs: &["buildah"],
-        cells: [Works, Cannot("buildah does not read `registrytoken`"), LATER, Works, Works, LATER],
+        cells: [Works, Cannot("buildah does not read `registrytoken`"), Works, Works, Works, Works],
     },
-    Row { client: "skopeo", programs: &["skopeo"], cells: [Works, Works, LATER, Works, Works, LATER] },
+    Row { client: "skopeo", programs: &["skopeo"], cells: [Works; 6] },
     Row {
         client: "crane",
         programs: &["crane"],
-        cells: [Works, Works, LATER, Works, Cannot("crane has no option for a client certificate"), LATER],
+        cells: [Works, Works, Works, Works, Cannot("crane has no option for a client certificate"), Works],
     },
     Row {
         client: "regctl",
         programs: &["regctl"],
-        cells: [Works, Cannot("regctl does not read `registrytoken`"), LATER, Works, Works, LATER],
+        cells: [Works, Cannot("regctl does not read `registrytoken`"), Works, Works, Works, Works],
     },
-    Row { client: "helm", programs: &["helm"], cells: [Works, Works, LATER, Works, Works, LATER] },
-    Row { client: "cosign", programs: &["cosign"], cells: [Works, Works, LATER, Works, Works, LATER] },
+    Row { client: "helm", programs: &["helm"], cells: [Works; 6] },
+    Row { client: "cosign", programs: &["cosign"], cells: [Works; 6] },
 ];
 
 /// What a client does. Each is made for one way and one home.

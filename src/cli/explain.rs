@@ -126,6 +126,11 @@ async fn identify(evaluator: &Evaluator, given: &Given) -> Result<Identity, u8> 
         Failure::Refused(Refusal { reason, evidence }) => {
             say_evidence(evidence);
             say(&format!("refused      {reason}"));
+            if evidence.issuer.as_deref().is_some_and(|issuer| issuer.starts_with(OWN_ISSUERS)) {
+                say(
+                    "hint         a registry issued it: present it there, at /v2/_wharfinger/whoami, or explain the credential that it was issued for",
+                );
+            }
             if matches!(reason, Refused::UnknownIssuer | Refused::UnknownTrustDomain) {
                 evaluator.places().for_each(|place| say(&format!("configured   {place}")));
             }
@@ -165,6 +170,9 @@ fn tell_access(evaluator: &Evaluator, identity: &Identity, repository: &Reposito
     let refused = explanation.actions.iter().any(|explained| Some(explained.action) == wanted && !explained.is_allowed());
     if refused { FAILED } else { SUCCESS }
 }
+
+/// Only the registry that issued a token has its key.
+const OWN_ISSUERS: &str = "urn:wharfinger:";
 
 fn wrong(why: &str) -> u8 {
     say_error(&format!("error: {why}"));

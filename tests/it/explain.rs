@@ -76,6 +76,8 @@ async fn a_stranger_is_told_who_is_configured_and_nobody_the_token() {
         let signature = token.rsplit('.').next().unwrap();
         assert!(!text.contains(&token) && !text.contains(signature), "{text}");
     }
+    setup.write("token", &pki.domain.signer.token(&json!({"iss": "urn:wharfinger:a", "sub": "a", "aud": AUDIENCE})));
+    has(&explained(&setup, "--token-file=token", &[]).1, &["hint         a registry issued it"]);
     let token = pki.domain.jwt_svid(id, AUDIENCE);
     let (code, text) = explained(&setup, "--token", &[&token]);
     assert_eq!(code, 0, "{text}");

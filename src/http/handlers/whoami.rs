@@ -23,6 +23,7 @@ pub(super) fn answer(call: &Call) -> Result<Response, Fault> {
         "principal": identity.principal().to_string(),
         "claims": identity.claims(),
         "validUntil": identity.valid_until().to_string(),
+        "scope": identity.scope().map(ToString::to_string),
         "expiresIn": identity.valid_until().since(call.now).as_secs(),
     });
     if let (Some(name), Some(told)) = (call.query.get("repository"), told.as_object_mut()) {

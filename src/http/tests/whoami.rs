@@ -15,7 +15,7 @@ async fn everybody_is_told_who_they_are_and_until_when() {
     assert_eq!((&told["username"], &told["credential"]), (&json!(username), &json!("oidc")));
     assert_eq!(told["principal"], format!("oidc {ISSUER:?} \"builder\""));
     assert_eq!((&told["claims"]["sub"], &told["claims"]["aud"]), (&json!("builder"), &json!(["registry"])));
-    assert_eq!((&told["groups"], &told["access"]), (&json!([]), &Value::Null));
+    assert_eq!((&told["groups"], &told["access"], &told["scope"]), (&json!([]), &Value::Null, &Value::Null));
     assert_eq!(told["expiresIn"], 300);
     assert_eq!(site.get(PATH).await.error(), (401, "UNAUTHORIZED".into()));
     assert_eq!(site.get(PATH).await.header("www-authenticate").split(' ').next(), Some("Bearer"));

@@ -34,7 +34,12 @@ impl Client for Docker {
         let (bench, host) = (&self.bench, self.bench.host());
         let outcome = match bench.way {
             Way::Password => run(bench, &["login", "-u", USER, "-p", bench.token(), &host]).await,
-            Way::Helper => run(bench, &["login", &host]).await,
+            Way::Helper => {
+                let login = run(bench, &["login", &host]).await;
+                let logout = run(bench, &["logout", &host]).await;
+                assert!(logout.success, "docker logout: {}", logout.text);
+                login
+            }
             Way::Bearer | Way::IdentityToken | Way::Certificate | Way::Anonymous => return,
         };
         assert!(outcome.success && outcome.text.contains("Login Succeeded"), "docker login: {}", outcome.text);

@@ -32,11 +32,7 @@ pub async fn run<H: Handler>(listener: TcpListener, settings: Settings, handler:
         // A small answer must not wait for the acknowledgement of the one before it. A failure means that the peer has gone.
         drop(stream.set_nodelay(true));
         let tls = tls.as_ref().map(super::Tls::config);
-        let serving = connection::serve(stream, remote, tls, limits.clone(), handler.clone(), draining.clone());
-        connections.spawn(async move {
-            serving.await;
-            drop(slot);
-        });
+        connections.spawn(connection::serve(stream, remote, tls, limits.clone(), handler.clone(), draining.clone(), slot));
     }
     drop(listener);
     drain.send_replace(true);

@@ -19,8 +19,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tower_service::Service;
 
 /// What answers requests: any tower service of the right types.
@@ -34,6 +35,8 @@ impl<H> Handler for H where
 {
 }
 
+/// `slot` is given back at the connection's end. A future is as large as all that it may ever hold, and an idle connection keeps it:
+/// what is large is in a box of its own, and only while it is needed.
 pub(super) async fn serve<H: Handler>(
     stream: TcpStream,
     remote: SocketAddr,
@@ -41,26 +44,41 @@ pub(super) async fn serve<H: Handler>(
     limits: Arc<Limits>,
     handler: H,
     mut draining: watch::Receiver<bool>,
+    _slot: Option<OwnedSemaphorePermit>,
 ) {
     let Some(tls) = tls else {
         let connection = Connection { peer: None, remote, tls: false };
         return speak(stream, connection, false, &limits, handler, draining).await;
     };
-    let handshake = tokio::time::timeout(limits.handshake_timeout, TlsAcceptor::from(tls).accept(stream));
-    let mut stream = tokio::select! {
-        shaken = handshake => match shaken {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof => return, // a probe, most likely
-            Ok(Err(error)) => return tracing::info!(client.address = %remote, "the TLS handshake failed: {error}"),
-            Err(_) => return tracing::info!(client.address = %remote, "the TLS handshake took more than {:?}", limits.handshake_timeout),
-        },
-        () = told(&mut draining) => return,
-    };
-    let session = stream.get_mut().1;
-    session.set_buffer_limit(Some(ENCRYPTED_AT_ONCE));
+    let Some(stream) = Box::pin(shake_hands(stream, remote, tls, &limits, &mut draining)).await else { return };
+    let session = stream.get_ref().1;
     let peer = session.peer_certificates().filter(|chain| !chain.is_empty()).map(|chain| Arc::new(Peer::new(chain.to_vec())));
     let http2 = session.alpn_protocol() == Some(b"h2");
     speak(stream, Connection { peer, remote, tls: true }, http2, &limits, handler, draining).await;
+}
+
+async fn shake_hands(
+    stream: TcpStream,
+    remote: SocketAddr,
+    tls: Arc<ServerConfig>,
+    limits: &Limits,
+    draining: &mut watch::Receiver<bool>,
+) -> Option<Box<TlsStream<TcpStream>>> {
+    let handshake = tokio::time::timeout(limits.handshake_timeout, TlsAcceptor::from(tls).accept(stream));
+    let shaken = tokio::select! {
+        shaken = handshake => shaken,
+        () = told(draining) => return None,
+    };
+    match shaken {
+        Ok(Ok(mut stream)) => {
+            stream.get_mut().1.set_buffer_limit(Some(ENCRYPTED_AT_ONCE));
+            return Some(Box::new(stream));
+        }
+        Ok(Err(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof => {} // a probe, most likely
+        Ok(Err(error)) => tracing::info!(client.address = %remote, "the TLS handshake failed: {error}"),
+        Err(_) => tracing::info!(client.address = %remote, "the TLS handshake took more than {:?}", limits.handshake_timeout),
+    }
+    None
 }
 
 /// As much as a download reads at once, so that it is sent with one call of the system.
@@ -85,12 +103,12 @@ async fn speak<H: Handler>(
         let mut http = http2::Builder::new(TokioExecutor::new());
         http.timer(TokioTimer::new()).max_header_list_size(limits.header_bytes).max_concurrent_streams(STREAMS);
         http.keep_alive_interval(limits.header_timeout).keep_alive_timeout(limits.handshake_timeout);
-        drive(http.serve_connection(stream, service), http2::Connection::graceful_shutdown, &asked, draining).await
+        drive(Box::pin(http.serve_connection(stream, service)), http2::Connection::graceful_shutdown, &asked, draining).await
     } else {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(limits.header_timeout);
         http.max_buf_size(usize::try_from(limits.header_bytes).unwrap_or(usize::MAX).max(LEAST_HEADER));
-        drive(http.serve_connection(stream, service), http1::Connection::graceful_shutdown, &asked, draining).await
+        drive(Box::pin(http.serve_connection(stream, service)), http1::Connection::graceful_shutdown, &asked, draining).await
     };
     if let Err(error) = result {
         tracing::debug!(client.address = %remote, "the connection ended early: {error}");
@@ -99,12 +117,11 @@ async fn speak<H: Handler>(
 
 /// Runs a connection to its end; once draining, to the end of the requests it has begun.
 async fn drive<C: Future<Output = hyper::Result<()>>>(
-    connection: C,
+    mut connection: Pin<Box<C>>,
     graceful_shutdown: fn(Pin<&mut C>),
     asked: &AtomicBool,
     mut draining: watch::Receiver<bool>,
 ) -> hyper::Result<()> {
-    tokio::pin!(connection);
     tokio::select! {
         result = &mut connection => return result,
         () = told(&mut draining) => {}

@@ -24,7 +24,10 @@ pub(super) async fn run(file: &Path) -> u8 {
     if let Some(address) = registrar.health_address() {
         tracing::info!(health.address = %address, "serving probes");
     }
-    registrar.run(shutdown).await;
+    // As a task: this future has a thread of its own, to which every new connection would have to be handed first.
+    if let Err(why) = tokio::spawn(registrar.run(shutdown)).await {
+        return fail(&format!("serving ended with a panic, which is a bug: {why}"));
+    }
     tracing::info!("stopped");
     SUCCESS
 }

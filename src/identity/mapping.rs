@@ -65,11 +65,19 @@ impl Mapping {
         self.username.is_none()
     }
 
+    /// Whether no expression asks for the claims, which are costly to hand to one.
+    const fn is_default(&self) -> bool {
+        self.variables.is_empty() && self.validations.is_empty() && self.username.is_none() && self.groups.is_none()
+    }
+
     pub(super) fn map(&self, verified: &Verified<'_>) -> Result<Mapped, Refused> {
         if let Some(attributes) = &self.attributes {
             // It may be a SPIFFE ID: no policy takes it for a verified one, since it is none.
             let username = attributes.name(verified.claims.get("x509")).ok_or(Refused::NoAttribute)?;
             return Ok(Mapped { username: bounded_username(username)?, groups: vec![] });
+        }
+        if self.is_default() {
+            return Ok(Mapped { username: checked_username(verified.default_username()?, verified.spiffe_id)?, groups: vec![] });
         }
         let mut credential = Map::new();
         credential.insert("type".into(), verified.credential.as_str().into());

@@ -6,7 +6,7 @@
 use super::claims;
 use super::extensions::{Extensions, KeyUsage, certificate};
 use super::name;
-use super::rejected::Rejected;
+use super::rejected::{NotTheServer, Rejected};
 use crate::clock::Timestamp;
 use crate::spiffe_id::SpiffeId;
 use pki_types::CertificateDer;
@@ -68,9 +68,9 @@ impl Leaf {
     }
 
     /// The same for a server's.
-    pub(super) fn server_spiffe_id(&self) -> Result<SpiffeId, Rejected> {
+    pub(super) fn server_spiffe_id(&self) -> Result<SpiffeId, NotTheServer> {
         let id = self.svid_id()?;
-        if self.server_auth { Ok(id) } else { Err(Rejected::NoServerAuth) }
+        if self.server_auth { Ok(id) } else { Err(NotTheServer::NoServerAuth) }
     }
 
     fn svid_id(&self) -> Result<SpiffeId, Rejected> {

@@ -25,6 +25,7 @@ pub use verify::{VerifiedChain, verify_plain, verify_svid};
 
 pub(in crate::trust) use authorities::Authority;
 pub(in crate::trust) use public_key::PublicKey;
+pub(in crate::trust) use rejected::NotTheServer;
 pub(in crate::trust) use verify::verify_server;
 
 #[cfg(test)]

@@ -29,10 +29,6 @@ pub enum Rejected {
     AuthorityKeyUsage { found: &'static str },
     #[error("expected clientAuth in the certificate's extended key usage, found others only; add it, or issue without the extension")]
     NoClientAuth,
-    #[error("expected serverAuth in the certificate's extended key usage, found others only; add it, or issue without the extension")]
-    NoServerAuth,
-    #[error("expected the server to be {expected}, found {found}")]
-    OtherServer { expected: SpiffeId, found: SpiffeId },
     #[error("the certificate is valid from {not_before} on, it is {now}: compare the clocks of issuer and registry")]
     NotYetValid { not_before: Timestamp, now: Timestamp },
     #[error("the certificate expired at {not_after}, it is {now}: the client must present its renewed one")]
@@ -56,6 +52,17 @@ pub enum Rejected {
     /// Anything else in RFC 5280 6.
     #[error("the certificate chain is not valid by the authorities from {origin}: {why:?}")]
     Path { origin: Arc<str>, why: webpki::Error },
+}
+
+/// Why a server is not the one that is looked for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(in crate::trust) enum NotTheServer {
+    #[error(transparent)]
+    Certificate(#[from] Rejected),
+    #[error("expected serverAuth in the certificate's extended key usage, found others only; add it, or issue without the extension")]
+    NoServerAuth,
+    #[error("expected the server to be {expected}, found {found}")]
+    Other { expected: SpiffeId, found: SpiffeId },
 }
 
 /// A certificate that the client sent along, and that may not be part of a path.

@@ -5,7 +5,7 @@ use super::authorities::Authority;
 use super::claims;
 use super::extensions::{Extensions, certificate};
 use super::name;
-use super::rejected::{Malformed, PassedOver, Rejected, Unfit};
+use super::rejected::{Malformed, NotTheServer, PassedOver, Rejected, Unfit};
 use super::{Leaf, RememberedChain, X509Authorities};
 use crate::clock::Timestamp;
 use crate::spiffe_id::SpiffeId;
@@ -44,12 +44,13 @@ pub(in crate::trust) fn verify_server(
     view: &Held<X509Authorities>,
     expected: &SpiffeId,
     now: Timestamp,
-) -> Result<(), Rejected> {
+) -> Result<(), NotTheServer> {
     let found = leaf.server_spiffe_id()?;
     if found != *expected {
-        return Err(Rejected::OtherServer { expected: expected.clone(), found });
+        return Err(NotTheServer::Other { expected: expected.clone(), found });
     }
-    judge(leaf, chain, view, now, KeyUsage::server_auth()).map(drop)
+    judge(leaf, chain, view, now, KeyUsage::server_auth())?;
+    Ok(())
 }
 
 /// A chain that leads to an authority. Only the functions above make it.

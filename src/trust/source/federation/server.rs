@@ -3,7 +3,7 @@
 
 use crate::clock::Timestamp;
 use crate::spiffe_id::SpiffeId;
-use crate::trust::x509::{Leaf, Rejected, X509Authorities, verify_server};
+use crate::trust::x509::{Leaf, NotTheServer, Rejected, X509Authorities, verify_server};
 use crate::trust::{Held, Slot};
 use pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::client::Resumption;
@@ -37,7 +37,7 @@ struct Verifier {
 }
 
 impl Verifier {
-    fn judge(&self, leaf: &CertificateDer<'_>, chain: &[CertificateDer<'_>]) -> Result<(), Rejected> {
+    fn judge(&self, leaf: &CertificateDer<'_>, chain: &[CertificateDer<'_>]) -> Result<(), NotTheServer> {
         let leaf = Leaf::parse(leaf)?;
         let chain: Vec<_> = chain.iter().map(|one| one.clone().into_owned()).collect();
         let none = || Rejected::NoAuthorities { origin: self.authorities.source().clone() };

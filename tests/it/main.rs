@@ -32,5 +32,6 @@ mod others;
 mod own_svid;
 mod refusals;
 mod reload;
+mod restart;
 mod trust;
 mod workloads;

@@ -349,8 +349,12 @@ impl World {
         }
         for who in [OWN, GUEST] {
             let (x509, jwt) = (sources[who].x509().unwrap().slot, sources[who].jwt().unwrap().slot);
+            // A message is on its way while the clock turns, so that what was said before may be confirmed once more.
+            let said: Vec<_> = self.publishers[who].published().iter().map(|number| format!("{} {number}", NAMES[who])).collect();
             let heard = |status: Status| {
-                status.as_of.is_some_and(|as_of| self.agent_changed <= as_of && now.since(as_of) < Duration::from_secs(61))
+                let keys: Vec<_> = status.keys.iter().flat_map(|key| &key.id).map(|id| id.trim_start_matches("CN=").to_owned()).collect();
+                let recent = |as_of: Timestamp| self.agent_changed <= as_of && now.since(as_of) < Duration::from_secs(61);
+                keys == said && status.as_of.is_some_and(recent)
             };
             let malformed = self.faults[who] == Fault::Garbage;
             let (running, denied) = (self.agent.is_running(), self.faults[OWN] == Fault::Refusal);

@@ -26,10 +26,13 @@ async fn w_13_both_streams_fill_the_configured_trust_domains_and_follow_rotation
     assert_eq!(followed.key_ids(A).as_deref(), Some("k1"));
     assert_eq!(&**followed.jwt(A).source(), format!("Workload API {}", agent.address));
 
+    let (others, own) = (followed.generation(B), followed.generation(A));
     agent.x509(&[(A, [old, new].concat())]);
     agent.jwt(&[(A, jwk_set(&["k3"])), (B, jwk_set(&["k2"]))]);
     eventually("the rotation", || followed.roots(A) == Some(2) && followed.key_ids(A).as_deref() == Some("k3")).await;
     assert_eq!(followed.key_ids(B).as_deref(), Some("k2"));
+    assert_ne!(followed.generation(A), own);
+    assert_eq!(followed.generation(B), others, "a rotation in one trust domain re-judges nothing of another");
 }
 
 #[tokio::test]
@@ -42,12 +45,34 @@ async fn w_1_every_call_carries_the_security_header() {
 }
 
 #[tokio::test]
-async fn w_2_over_tcp() {
+async fn w_2_w_3_over_tcp_without_tls() {
     let mut agent = Agent::new();
     agent.jwt(&[(A, jwk_set(&["k1"]))]);
     agent.start_tcp();
     let followed = Followed::new(&agent, PACE);
     eventually("the first message", || followed.key_ids(A).as_deref() == Some("k1")).await;
+}
+
+#[tokio::test]
+async fn w_9_each_stream_speaks_of_its_own_kind_of_svid_only() {
+    let mut agent = Agent::new();
+    agent.x509(&[(A, ca("root").der)]);
+    agent.start();
+    let followed = Followed::new(&agent, PACE);
+    eventually("the first messages", || followed.roots(A) == Some(1) && followed.key_ids(A).is_some()).await;
+    assert_eq!(followed.key_ids(A).as_deref(), Some(""), "an X.509 bundle gives no JWT keys");
+    agent.x509(&[]);
+    agent.jwt(&[(A, jwk_set(&["k1"]))]);
+    eventually("the next messages", || followed.roots(A) == Some(0) && followed.key_ids(A).as_deref() == Some("k1")).await;
+}
+
+#[tokio::test]
+async fn w_11_w_15_nothing_but_the_two_streams_of_bundles_is_asked_for() {
+    let mut agent = Agent::new();
+    agent.start();
+    let followed = Followed::new(&agent, PACE);
+    eventually("the first messages", || followed.roots(A).is_some() && followed.key_ids(A).is_some()).await;
+    assert_eq!(agent.unheard_of.load(Ordering::SeqCst), 0, "neither ValidateJWTSVID nor reflection");
 }
 
 #[tokio::test]
@@ -70,7 +95,7 @@ async fn w_6_a_trust_domain_that_a_message_leaves_out_or_empties_is_withdrawn() 
 }
 
 #[tokio::test]
-async fn one_malformed_bundle_keeps_its_own_keys_and_freezes_no_other() {
+async fn w_8_one_malformed_bundle_keeps_its_own_keys_and_freezes_no_other() {
     let (root, next) = (ca("root").der, ca("next").der);
     let mut agent = Agent::new();
     agent.x509(&[(A, root.clone()), (B, root.clone())]);

@@ -93,3 +93,16 @@ impl State for JwtBundlesResponse {
         self.bundles
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prost::Message as _;
+
+    #[test]
+    fn w_14_revocation_lists_are_passed_over() {
+        let with_crl = [&[0x0a, 3, 1, 2, 3][..], &[0x12, 6, 0x0a, 1, b'k', 0x12, 1, b'v']].concat();
+        let read = X509BundlesResponse::decode(&with_crl[..]).unwrap();
+        assert_eq!(read.bundles(), ByDomain::from([("k".to_owned(), b"v".to_vec())]));
+    }
+}

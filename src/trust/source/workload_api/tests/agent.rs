@@ -24,6 +24,7 @@ pub(in crate::trust::source) struct Agent {
     svids: watch::Sender<Answer<X509SvidResponse>>,
     pub(in crate::trust::source) denied: Arc<AtomicUsize>,
     pub(in crate::trust::source) without_header: Arc<AtomicUsize>,
+    pub(in crate::trust::source) unheard_of: Arc<AtomicUsize>,
     running: Option<tokio::runtime::Runtime>,
     frozen: Option<std::os::unix::net::UnixListener>,
 }
@@ -39,6 +40,7 @@ impl Agent {
             svids: watch::Sender::new(Ok(X509SvidResponse::default())),
             denied: Arc::default(),
             without_header: Arc::default(),
+            unheard_of: Arc::default(),
             running: None,
             frozen: None,
         }
@@ -120,6 +122,7 @@ impl Agent {
             svids: self.svids.subscribe(),
             denied: self.denied.clone(),
             without_header: self.without_header.clone(),
+            unheard_of: self.unheard_of.clone(),
         }
     }
 }
@@ -148,6 +151,7 @@ struct Service {
     svids: watch::Receiver<Answer<X509SvidResponse>>,
     denied: Arc<AtomicUsize>,
     without_header: Arc<AtomicUsize>,
+    unheard_of: Arc<AtomicUsize>,
 }
 
 type Messages<T> = Pin<Box<dyn Stream<Item = Answer<T>> + Send>>;
@@ -198,7 +202,7 @@ impl tonic::codegen::Service<http::Request<tonic::body::Body>> for Service {
     }
 
     fn call(&mut self, request: http::Request<tonic::body::Body>) -> Self::Future {
-        let Self { x509, jwt, svids, denied, without_header } = self.clone();
+        let Self { x509, jwt, svids, denied, without_header, unheard_of } = self.clone();
         Box::pin(async move {
             if request.headers().get("workload.spiffe.io").is_none_or(|value| value != "true") {
                 without_header.fetch_add(1, Ordering::SeqCst);
@@ -217,7 +221,10 @@ impl tonic::codegen::Service<http::Request<tonic::body::Body>> for Service {
                     let codec = tonic_prost::ProstCodec::<X509SvidResponse, Request>::default();
                     tonic::server::Grpc::new(codec).server_streaming(Streams { states: svids, denied }, request).await
                 }
-                path => Status::unimplemented(path.to_owned()).into_http(),
+                path => {
+                    unheard_of.fetch_add(1, Ordering::SeqCst);
+                    Status::unimplemented(path.to_owned()).into_http()
+                }
             })
         })
     }

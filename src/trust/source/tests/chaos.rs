@@ -227,7 +227,9 @@ impl World {
     }
 
     fn publish(&mut self, who: usize, deed: impl FnOnce(&mut Publisher)) {
-        self.older[who] = self.publishers[who].bundle();
+        if self.faults[who] != Fault::Rollback {
+            self.older[who] = self.publishers[who].bundle();
+        }
         deed(&mut self.publishers[who]);
         self.show(who);
     }
@@ -235,6 +237,8 @@ impl World {
     fn set_fault(&mut self, who: usize, fault: Fault) {
         let fault = match (who, fault) {
             (OIDC, Fault::Rollback) => Fault::Garbage,
+            // Only who knows the newer document can tell.
+            (WEB | SPIFFE, Fault::Rollback) if !self.knows_the_newest(who) => Fault::Garbage,
             // An agent is there for both trust domains, and only the guest's bundles are ever malformed.
             (OWN, Fault::Garbage | Fault::Rollback) => Fault::Refusal,
             (GUEST, Fault::Hang | Fault::Unreachable | Fault::Refusal | Fault::Rollback) => Fault::Garbage,
@@ -248,6 +252,12 @@ impl World {
                 self.begin_fault_of_agent(fault);
             }
         }
+    }
+
+    fn knows_the_newest(&self, who: usize) -> bool {
+        let Status { sequence, as_of, .. } = self.status(who);
+        let recently = as_of.is_some_and(|as_of| self.clock.now().since(as_of) < Duration::from_secs(3600));
+        recently && sequence == Some(self.publishers[who].sequence) && self.publishers[who].sequence > 1
     }
 
     fn end_fault_of_agent(&mut self, fault: Fault) {

@@ -19,7 +19,7 @@ use futures_util::future::BoxFuture;
 use std::fmt::Display;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// Who can be asked.
 pub(in crate::trust) trait Endpoint: Send + Sync + 'static {
@@ -87,6 +87,7 @@ pub(in crate::trust) fn lazy<E: Endpoint>(settings: Settings<E>) -> (Arc<dyn Ref
 /// Fetches by itself from the start, and when it is asked.
 pub(in crate::trust) fn eager<E: Endpoint>(settings: Settings<E>) -> (Arc<dyn Refetch>, Life) {
     let supervisor = Supervisor::new(settings);
+    supervisor.state().driven = true;
     let weak = Arc::downgrade(&supervisor);
     (Arc::new(Supervised(supervisor)), Life::new(move |_| vec![Task::spawn(keep_fresh(weak))]))
 }
@@ -96,6 +97,8 @@ struct Supervised<E>(Arc<Supervisor<E>>);
 struct Supervisor<E> {
     settings: Settings<E>,
     state: Mutex<State>,
+    /// Tells the background that its next fetch is at another time than it thought.
+    replanned: Arc<Notify>,
 }
 
 #[derive(Default)]
@@ -115,6 +118,8 @@ struct State {
     saved: Option<Timestamp>,
     /// When the background fetches next.
     next: Option<Timestamp>,
+    /// Whether something in the background fetches already.
+    driven: bool,
     background: Option<Task>,
 }
 
@@ -139,7 +144,8 @@ impl<E: Endpoint> Supervisor<E> {
     fn new(settings: Settings<E>) -> Arc<Self> {
         let remembered = remembered(&settings);
         let saved = remembered.as_ref().map(|(_, as_of)| *as_of);
-        Arc::new(Self { settings, state: Mutex::new(State { remembered, saved, ..State::default() }) })
+        let state = Mutex::new(State { remembered, saved, ..State::default() });
+        Arc::new(Self { settings, state, replanned: Arc::default() })
     }
 
     /// Starts a fetch, or joins the one that is under way: a second right after it is what the limits forbid. `None` if
@@ -220,6 +226,7 @@ impl<E: Endpoint> Supervisor<E> {
                 let next = began.plus(fresh_for.min(half).max(pace.first_pause));
                 state.next = Some(next);
                 slots.plan(next);
+                self.replanned.notify_one();
                 self.go_on(&mut state);
             }
             Err(why) => {
@@ -237,6 +244,7 @@ impl<E: Endpoint> Supervisor<E> {
                 let mut state = self.state();
                 state.next = Some(cool);
                 slots.plan(cool);
+                self.replanned.notify_one();
                 if state.known.is_some() {
                     self.go_on(&mut state);
                 }
@@ -246,7 +254,8 @@ impl<E: Endpoint> Supervisor<E> {
 
     /// From now on the background sees to it that the next fetch comes.
     fn go_on(self: &Arc<Self>, state: &mut State) {
-        if state.background.is_none() {
+        if !state.driven {
+            state.driven = true;
             state.background = Some(Task::spawn(keep_fresh(Arc::downgrade(self))));
         }
     }
@@ -293,10 +302,14 @@ async fn keep_fresh<E: Endpoint>(weak: Weak<Supervisor<E>>) {
         let clock = supervisor.settings.clock.clone();
         let due = supervisor.state().next.filter(|next| clock.now() < *next);
         match due {
-            // A request's fetch may meanwhile have put it off.
+            // A request's fetch may meanwhile change it.
             Some(next) => {
+                let replanned = supervisor.replanned.clone();
                 drop(supervisor);
-                clock.reach(next).await;
+                tokio::select! {
+                    () = clock.reach(next) => {}
+                    () = replanned.notified() => {}
+                }
             }
             None => {
                 if let Some(mut progress) = supervisor.start(Asked::InBackground) {

@@ -213,6 +213,21 @@ async fn from_the_first_success_on_keys_are_refreshed_in_the_background() {
 }
 
 #[tokio::test]
+async fn a_fetch_for_a_request_that_failed_is_made_up_for_in_the_background() {
+    let issuer = TestIssuer::start().await;
+    let client = Client::of(settings(&issuer.base));
+    client.keys.refetch(client.clock.now()).await;
+    issuer.answer(KEYS, 500, vec![]);
+    client.hand.advance(Duration::from_secs(20));
+    client.keys.refetch(client.clock.now()).await;
+    let before = issuer.count(KEYS);
+    issuer.answer(KEYS, 200, jwk_set(&["k2"]));
+    client.hand.advance(Duration::from_secs(2)); // long before the keys of the first fetch would have been refreshed
+    eventually("the new key", || client.key_ids() == Ok("k2".to_owned())).await;
+    assert_eq!(issuer.count(KEYS), before + 1);
+}
+
+#[tokio::test]
 async fn max_age_is_held_between_a_minute_and_an_hour() {
     let issuer = TestIssuer::start().await;
     for (header, seconds) in [("", 300), ("public, max-age=600", 600), ("max-age=1", 60), ("no-store", 60), ("Max-Age=86400", 3600)] {

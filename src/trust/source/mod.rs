@@ -1,5 +1,5 @@
 //! Where keys come from: files and inline text, the SPIFFE Workload API, and OIDC discovery. A source writes
-//! [`Slot`]s, which verification reads, and it never replaces a good answer by a malformed one. It judges no credential.
+//! [`Slot`](crate::trust::Slot)s, which verification reads, and it never replaces a good answer by a malformed one. It judges no credential.
 
 pub mod federation;
 mod fetch;

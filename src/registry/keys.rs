@@ -6,6 +6,8 @@ use crate::oci::{Algorithm, Digest, RepositoryName, Tag};
 
 /// Holds nothing. It is asked for to find out whether the store works.
 pub(super) const PROBE: &str = "h/probe";
+/// The token service's: the store's own name.
+const STORE_ID: &str = "i/store";
 pub(super) const BLOBS: &str = "b/";
 pub(super) const LINKS: &str = "l/";
 pub(super) const CATALOG: &str = "c/";
@@ -105,13 +107,13 @@ pub(super) enum Entry {
     /// A subject and its referrer.
     Referrer(RepositoryName, Digest, Digest),
     Catalog,
-    /// A blob, a link, an upload, or the probe.
+    /// A blob, a link, an upload, the probe, or the store's name.
     Other,
 }
 
 impl Entry {
     pub(super) fn parse(key: &str) -> Option<Self> {
-        if key == PROBE || [BLOBS, LINKS, UPLOADS].iter().any(|prefix| key.starts_with(prefix)) {
+        if [PROBE, STORE_ID].contains(&key) || [BLOBS, LINKS, UPLOADS].iter().any(|prefix| key.starts_with(prefix)) {
             return Some(Self::Other);
         }
         if key.starts_with(CATALOG) {
@@ -179,7 +181,9 @@ mod tests {
         let refers = referrer(&repository, &digest, &digest);
         assert!(matches!(Entry::parse(&refers), Some(Entry::Referrer(r, s, d)) if r == repository && s == digest && d == digest));
         assert!(matches!(Entry::parse(&catalog("a/b")), Some(Entry::Catalog)));
-        assert!(matches!(Entry::parse(PROBE), Some(Entry::Other)));
+        for key in [PROBE, STORE_ID] {
+            assert!(matches!(Entry::parse(key), Some(Entry::Other)), "{key}");
+        }
         for unknown in ["", "x", "r/a!/x/1", "r/A!/t/v1", "c/a", "r/a!/m/sha256/short"] {
             assert!(Entry::parse(unknown).is_none(), "{unknown}");
         }

@@ -101,7 +101,12 @@ impl Folder {
         let mut file = open_file(&self.root, "format.new", flags).map_err(|error| failed()(error.into()))?;
         writeln!(file, "{TITLE}{VERSION}").and_then(|()| file.sync_all()).map_err(failed())?;
         rustix::fs::renameat(&self.root, "format.new", &self.root, "format").map_err(|error| failed()(error.into()))?;
-        self.sync()
+        self.sync()?;
+        // The folder may be new itself. Where we may not even look into its parent, somebody else made it.
+        match self.path.parent().map(File::open) {
+            Some(Ok(parent)) => parent.sync_all().map_err(self.failed("the folder above")),
+            _ => Ok(()),
+        }
     }
 
     fn failed(&self, file: &'static str) -> impl Fn(std::io::Error) -> OpenError + '_ {

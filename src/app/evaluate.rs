@@ -21,6 +21,7 @@ pub struct Evaluator {
     /// Entries by their keys, as the configuration has them, and whom each is for.
     issuers: Vec<(String, String)>,
     trust_domains: Vec<(String, String)>,
+    certificates: Vec<(String, String)>,
     _sources: Sources,
 }
 
@@ -36,6 +37,7 @@ impl Evaluator {
     pub fn open(config: Config, clock: Clock) -> Result<Self, Vec<Mistake>> {
         let issuers = config.issuers.iter().map(|entry| (entry.key.clone(), entry.rules.issuer.clone())).collect();
         let trust_domains = config.domains.iter().map(|entry| (entry.key.clone(), entry.name().to_string())).collect();
+        let certificates = config.certificates.iter().map(|entry| (entry.key.clone(), entry.name.clone())).collect();
         let mut sources = Sources::new(clock.clone(), None);
         let realm = config.token_server.as_ref().and_then(|server| server.realm.clone());
         let others = Others { certificates: config.certificates, token_server: config.token_server, passwords: config.passwords };
@@ -46,7 +48,7 @@ impl Evaluator {
         sources.install(opened.running);
         let rest = Rest { policy: config.policy, terms: config.terms, external_urls: config.external_urls, token_cache: false, realm };
         let live = live(1, opened.issuers, opened.domains, opened.others, None, rest);
-        Ok(Self { live, clock, issuers, trust_domains, _sources: sources })
+        Ok(Self { live, clock, issuers, trust_domains, certificates, _sources: sources })
     }
 
     /// Asks as often as it takes for sources on the network to answer, and not for long.
@@ -102,7 +104,7 @@ impl Evaluator {
         match entry {
             Entry::Issuer(at) => named(&self.issuers, at),
             Entry::TrustDomain(at) => named(&self.trust_domains, at),
-            Entry::Certificate(at) => format!("http.auth.x509[{at}]"),
+            Entry::Certificate(at) => named(&self.certificates, at),
         }
     }
 

@@ -103,6 +103,23 @@ async fn a_certificate_is_judged_without_its_key() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_is_no_svid_is_told_by_each_entry_with_its_name() {
+    let pki = TestPki::new();
+    let mut setup = Setup::tls(&pki).allow("**", json!({"defaultPolicy": ["read"]}));
+    let (lab, office) = (crate::harness::Ca::new("lab"), crate::harness::Ca::new("office"));
+    setup.write("lab.pem", &lab.pem);
+    setup.write("office.pem", &office.pem);
+    setup.config["http"]["auth"]["x509"] = json!([
+        {"name": "office", "certificateAuthorityFile": "office.pem"},
+        {"name": "lab", "certificateAuthorityFile": "lab.pem"},
+    ]);
+    setup.write("ann.pem", &lab.client("ann").certificate);
+    let (code, said) = explained(&setup, "--cert=ann.pem", &["--repo", "app", "--action", "read"]);
+    assert_eq!(code, 0, "{said}");
+    has(&said, &["(office): refuses it: ", "(lab): accepts it", "credential   x509\n", "username     ann\n"]);
+}
+
 /// What explain says of a token is what the registry does with it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_has_the_same_reason_in_the_log_under_the_id_that_the_client_is_told() {

@@ -191,6 +191,7 @@ fn every_page_is_in_the_index() {
     let index = fs::read_to_string(docs.join("README.md")).unwrap();
     for page in pages().iter().filter_map(|page| page.strip_prefix(&docs).ok()).filter(|page| page.components().count() > 1) {
         assert!(index.contains(&format!("({})", page.display())), "{} is not in docs/README.md", page.display());
+        assert!(fs::read_to_string(docs.join(page)).unwrap().starts_with("# "), "{} has no title", page.display());
     }
 }
 

@@ -46,7 +46,14 @@ impl Evaluator {
             return Err(opened.mistakes);
         }
         sources.install(opened.running);
-        let rest = Rest { policy: config.policy, terms: config.terms, external_urls: config.external_urls, token_cache: false, realm };
+        let rest = Rest {
+            policy: config.policy,
+            terms: config.terms,
+            external_urls: config.external_urls,
+            token_cache: false,
+            realm,
+            proxies: config.proxies,
+        };
         let live = live(1, opened.issuers, opened.domains, opened.others, None, rest);
         Ok(Self { live, clock, issuers, trust_domains, certificates, _sources: sources })
     }

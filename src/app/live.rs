@@ -3,7 +3,7 @@
 use super::sources::{OpenOthers, Others};
 use crate::access::Policy;
 use crate::exchange::{Terms, Tokens};
-use crate::http::Live;
+use crate::http::{Live, TrustedProxies};
 use crate::identity::{Authenticator, Domain, Issuer};
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ pub(super) struct Rest {
     pub(super) token_cache: bool,
     /// Of an external token server.
     pub(super) realm: Option<String>,
+    pub(super) proxies: TrustedProxies,
 }
 
 /// `tokens` is missing only where a mistake keeps anybody from being served.
@@ -26,7 +27,7 @@ pub(super) fn live(
     tokens: Option<&Tokens>,
     rest: Rest,
 ) -> Live {
-    let Rest { policy, terms, external_urls, token_cache, realm } = rest;
+    let Rest { policy, terms, external_urls, token_cache, realm, proxies } = rest;
     let Others { certificates, token_server, passwords } = others;
     let mut authenticator = Authenticator::new(issuers, domains, certificates);
     if token_cache {
@@ -41,5 +42,14 @@ pub(super) fn live(
     if let Some(tokens) = tokens {
         authenticator = authenticator.with_minted(tokens.verification(&terms));
     }
-    Live { generation, authenticator: Arc::new(authenticator), policy: Arc::new(policy), terms, external_urls, realm, challenge: true }
+    Live {
+        generation,
+        authenticator: Arc::new(authenticator),
+        policy: Arc::new(policy),
+        terms,
+        external_urls,
+        realm,
+        proxies,
+        challenge: true,
+    }
 }

@@ -80,6 +80,7 @@ impl Registrar {
             external_urls: config.external_urls,
             token_cache: config.token_cache,
             realm,
+            proxies: config.proxies,
         };
         let live = live(1, opened.issuers, opened.domains, opened.others, tokens.as_ref(), rest);
         let live: Shared = Arc::new(ArcSwap::from_pointee(live));

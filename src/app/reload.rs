@@ -173,6 +173,7 @@ impl Reload {
             external_urls: config.external_urls,
             token_cache: config.token_cache,
             realm,
+            proxies: config.proxies,
         };
         self.live.store(Arc::new(live(generation, opened.issuers, opened.domains, opened.others, Some(&self.tokens), rest)));
         Ok(())

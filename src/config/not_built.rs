@@ -65,7 +65,6 @@ pub(super) const REFUSED: &[&str] = &[
     "http.auth.bearer.awsSecretsManager",
     "http.auth.bearer.upstreamTokenEndpoint",
     "http.ratelimit",
-    "http.trustedProxies",
     "accessControl.adminPolicy.conditions",
     "accessControl.repositories.*.policies.*.conditions",
     "http.accessControl.adminPolicy.conditions",

@@ -51,6 +51,10 @@ pub struct Http {
     /// What clients call this registry, as `https://registry.example.org`. Default: what each request called it.
     #[serde(rename = "externalURL")]
     pub external_url: Option<OneOrMany>,
+    /// The reverse proxies, as addresses and networks (`10.0.0.0/8`), that may say the scheme, host and address of the client (`Forwarded`,
+    /// `X-Forwarded-Proto`, `-Host`, `-For`). Their own certificates identify nobody.
+    #[serde(default)]
+    pub trusted_proxies: Vec<String>,
     /// A plain listener of its own for `/livez`, `/readyz`, `/startupz` and `/metrics`, which asks nobody for a credential.
     pub health: Option<Health>,
     /// TLS. Without it the registry speaks plain HTTP.
@@ -217,6 +221,9 @@ pub struct Oidc {
     /// The audiences, of which a token must name at least one. At least one is required.
     #[serde(default)]
     pub audiences: Vec<String>,
+    /// Also accept the names of this registry as audiences: each host of `http.externalURL` with and without its port, with `https://` or `oci://`
+    /// in front, and with a repository behind it (`oci://host/app`, `host/app`), which limits the token to that repository. Default false.
+    pub audience_from_host: Option<bool>,
     /// A PEM file with the CA of the issuer's server. Replaces the system's roots; read again at each fetch.
     pub certificate_authority_file: Option<PathBuf>,
     /// What `certificateAuthorityFile` holds, as text. Not beside it.
@@ -315,6 +322,9 @@ pub struct Domain {
     /// The audiences, of which a JWT-SVID must name at least one. Required unless `svids` is `[x509]`.
     #[serde(default)]
     pub audiences: Vec<String>,
+    /// Also accept the names of this registry as audiences: each host of `http.externalURL` with and without its port, with `https://` or `oci://`
+    /// in front, and with a repository behind it (`oci://host/app`, `host/app`), which limits the token to that repository. Default false.
+    pub audience_from_host: Option<bool>,
     /// Which SVIDs are accepted. Default both.
     pub svids: Option<Vec<SvidKind>>,
     /// Where the bundle comes from, in order of preference; never united. At least one is required.

@@ -454,3 +454,21 @@ fn zots_other_methods_are_read_and_their_mistakes_found() {
         (std::time::Duration::ZERO, TokenKeys::File("/etc/wharfinger/k.pem".into()))
     );
 }
+
+#[test]
+fn proxies_are_networks_and_names_are_audiences_only_where_they_are_said() {
+    assert_eq!(
+        keys(&with(&[("/http/trustedProxies", json!(["10.0.0.0/8", "proxy.example.org", "10.0.0.0/40"]))])),
+        ["http.trustedProxies[1]", "http.trustedProxies[2]"]
+    );
+    let from_host = [("/http/auth/bearer/oidc/0/audienceFromHost", json!(true)), ("/http/auth/bearer/oidc/0/audiences", json!([]))];
+    assert_eq!(keys(&with(&from_host)), ["http.auth.bearer.oidc[0].audienceFromHost"], "a Host header is its sender's choice");
+    let url = |url: &str| [from_host[0].clone(), from_host[1].clone(), ("/http/externalURL", json!(url))];
+    for (external, hosts) in [
+        ("https://Registry.example.org", ["registry.example.org:443", "registry.example.org"]),
+        ("http://registry.example.org:5000/", ["registry.example.org:5000", "registry.example.org"]),
+        ("https://[2001:db8::1]", ["[2001:db8::1]:443", "[2001:db8::1]"]),
+    ] {
+        assert_eq!(load(&with(&url(external))).unwrap().issuers[0].rules.hosts, hosts, "{external}");
+    }
+}

@@ -5,6 +5,7 @@ use super::authority::{self, Origin};
 use super::handlers::token::Told;
 use super::handlers::{self, Call};
 use super::measure::{self, Measure};
+use super::proxies::Forwarded;
 use super::query::Query;
 use super::route::{InvalidPath, Route};
 use super::{App, Connection, Live, challenge};
@@ -17,6 +18,7 @@ use futures_util::FutureExt;
 use http::header::{AUTHORIZATION, ORIGIN, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -34,28 +36,28 @@ pub(super) struct Who {
     evidence: Evidence,
     /// Which of our own tokens was presented.
     session: Option<String>,
+    /// Where the client is.
+    address: Option<IpAddr>,
 }
 
 impl Who {
-    pub(super) fn known(identity: &Identity) -> Self {
-        Self {
-            credential: Some(identity.credential()),
-            name: Some(identity.username().to_owned()),
-            session: identity.session().map(|session| session.token.clone()),
-            ..Self::default()
-        }
+    pub(super) fn is(&mut self, identity: &Identity) {
+        self.credential = Some(identity.credential());
+        self.name = Some(identity.username().to_owned());
+        self.session = identity.session().map(|session| session.token.clone());
     }
 
-    pub(super) fn unknown(failure: &Failure) -> Self {
+    pub(super) fn is_nobody(&mut self, failure: &Failure) {
         let (Failure::Refused(Refusal { evidence, .. }) | Failure::Undecidable { evidence, .. }) = failure;
-        Self { credential: evidence.credential, evidence: evidence.clone(), ..Self::default() }
+        self.credential = evidence.credential;
+        self.evidence = evidence.clone();
     }
 }
 
 pub(super) async fn serve(app: App, request: Request) -> Response {
     let begun = Instant::now();
     let id = format!("{:016x}", fastrand::u64(..));
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let route = Route::parse(parts.uri.path());
     let measure = Measure::begin(&route, &parts.method, begun);
     if let Ok(Route::Health(probe)) = route {
@@ -64,8 +66,8 @@ pub(super) async fn serve(app: App, request: Request) -> Response {
     let live = app.live.load_full();
     let (method, path) = (parts.method.clone(), logged_path(&parts, route.as_ref().ok()));
     let mut who = Who::default();
-    let tls = parts.extensions.get::<Connection>().is_some_and(|connection| connection.tls);
-    let origin = authority::origin(&parts, tls, &live.external_urls);
+    let (tls, forwarded) = hop(&mut parts, &live, &mut who);
+    let origin = authority::origin(&parts, tls, &forwarded, &live.external_urls);
 
     let outcome = match &origin {
         _ if header_bytes(&parts) > HEADER_BYTES => Err(Fault::header_too_large()),
@@ -93,6 +95,21 @@ pub(super) async fn serve(app: App, request: Request) -> Response {
     measure.end(response)
 }
 
+/// Whether the connection has TLS, and what its other end says of the client, if that is a proxy that may say so. The certificate of
+/// such a proxy is its own, and is taken away here, before anybody looks for a credential.
+fn hop(parts: &mut Parts, live: &Live, who: &mut Who) -> (bool, Forwarded) {
+    let Some(connection) = parts.extensions.get_mut::<Connection>() else { return (false, Forwarded::default()) };
+    let (tls, remote) = (connection.tls, connection.remote.ip());
+    who.address = Some(remote);
+    if !live.proxies.contains(remote) {
+        return (tls, Forwarded::default());
+    }
+    connection.peer = None;
+    let forwarded = Forwarded::read(&parts.headers, &live.proxies);
+    who.address = forwarded.client.or(who.address);
+    (tls, forwarded)
+}
+
 /// The size of the header as it came over HTTP/1.1. The server bounds what it buffers, and that only in steps of its buffer.
 fn header_bytes(parts: &Parts) -> usize {
     let line = parts.uri.path_and_query().map_or(0, |path| path.as_str().len());
@@ -116,8 +133,8 @@ async fn attend(
     let now = app.clock.now();
     let identified = live.authenticator.authenticate(&presented(&parts), now).await;
     measure::verdict(identified.as_ref());
-    let identity = identified.inspect_err(|failure| *who = Who::unknown(failure))?;
-    *who = Who::known(&identity);
+    let identity = identified.inspect_err(|failure| who.is_nobody(failure))?;
+    who.is(&identity);
     let call = Call { app: app.clone(), live: live.clone(), identity, query: Query::parse(parts.uri.query()), parts, now };
     let outcome = match route {
         Ok(route) => handlers::answer(&call, route, body).await,
@@ -167,7 +184,7 @@ fn logged_path(parts: &Parts, route: Option<&Route>) -> String {
 /// One line a request: with the reason and the evidence if it was refused, never with the credential.
 #[expect(clippy::too_many_arguments, reason = "each is a field of the line")]
 fn log(id: &str, method: &Method, path: &str, status: StatusCode, who: &Who, issued: Option<&Told>, why: Option<&str>, begun: Instant) {
-    let Who { credential, name, evidence, session } = who;
+    let Who { credential, name, evidence, session, address } = who;
     let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
     macro_rules! line {
         ($level:ident, $message:literal) => {
@@ -177,6 +194,7 @@ fn log(id: &str, method: &Method, path: &str, status: StatusCode, who: &Who, iss
                 http.status = status.as_u16(),
                 http.micros = micros,
                 request.id = id,
+                client.address = address.map(tracing::field::display),
                 credential.type = credential.map(CredentialType::as_str),
                 credential.issuer = evidence.issuer.as_deref(),
                 credential.key_id = evidence.key_id.as_deref(),

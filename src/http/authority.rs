@@ -2,9 +2,11 @@
 //!
 //! RFC 9110, 7.2 (`Host`, `:authority`) and RFC 9112, 3.2 (a request with several `Host` lines is answered with 400).
 
+use super::proxies::Forwarded;
 use http::header::HOST;
 use http::request::Parts;
 use std::fmt;
+use std::net::Ipv6Addr;
 
 /// Scheme and authority, as in `https://registry.example.org:5000`. Of characters that may stand in a quoted string.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,12 +39,14 @@ pub(super) enum InvalidHost {
 
 /// The address that the client used. `external_urls` is where users say the registry is found: the one with the client's own authority
 /// counts, else the first, since whatever stands in between has then replaced the authority.
-pub(super) fn origin(parts: &Parts, tls: bool, external_urls: &[String]) -> Result<Origin, InvalidHost> {
-    let authority = authority(parts)?;
+pub(super) fn origin(parts: &Parts, tls: bool, forwarded: &Forwarded, external_urls: &[String]) -> Result<Origin, InvalidHost> {
+    let own = authority(parts)?;
+    let authority = forwarded.host.as_deref().map_or(Ok(own), well_formed)?;
+    let scheme = forwarded.scheme.unwrap_or(if tls { "https" } else { "http" });
     let same = |url: &&String| url.split_once("://").is_some_and(|(_, rest)| rest.trim_end_matches('/').eq_ignore_ascii_case(authority));
     match external_urls.iter().find(same).or_else(|| external_urls.first()) {
         Some(url) => Ok(Origin(url.trim_end_matches('/').to_owned())),
-        None => Ok(Origin(format!("{}://{authority}", if tls { "https" } else { "http" }))),
+        None => Ok(Origin(format!("{scheme}://{authority}"))),
     }
 }
 
@@ -58,9 +62,21 @@ fn authority(parts: &Parts) -> Result<&str, InvalidHost> {
         (Some(authority), _) | (None, Some(authority)) => authority,
         (None, None) => return Err(InvalidHost::Missing),
     };
-    // Narrower than RFC 3986: without user information, and without anything that could end a quoted string.
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
-    if authority.is_empty() || !authority.bytes().all(plain) { Err(InvalidHost::Malformed) } else { Ok(authority) }
+    well_formed(authority)
+}
+
+/// A host and perhaps a port. Narrower than RFC 3986, 3.2: without user information, and without anything that could end a quoted string.
+fn well_formed(authority: &str) -> Result<&str, InvalidHost> {
+    let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((inside, "")) if inside.parse::<Ipv6Addr>().is_ok() => (inside, None),
+        Some((inside, port)) if inside.parse::<Ipv6Addr>().is_ok() => (inside, Some(port.strip_prefix(':').ok_or(InvalidHost::Malformed)?)),
+        Some(_) => return Err(InvalidHost::Malformed),
+        None => authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
+    };
+    let named =
+        !host.is_empty() && (authority.starts_with('[') || host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte)));
+    let numbered = port.is_none_or(|port| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok());
+    if named && numbered { Ok(authority) } else { Err(InvalidHost::Malformed) }
 }
 
 #[cfg(test)]
@@ -77,7 +93,7 @@ mod tests {
 
     fn at(uri: &str, hosts: &[&str], tls: bool, external: &[&str]) -> Result<String, InvalidHost> {
         let external: Vec<String> = external.iter().map(ToString::to_string).collect();
-        origin(&parts(uri, hosts), tls, &external).map(|origin| origin.to_string())
+        origin(&parts(uri, hosts), tls, &Forwarded::default(), &external).map(|origin| origin.to_string())
     }
 
     #[test]
@@ -101,8 +117,25 @@ mod tests {
         assert_eq!(at("/v2/", &["a", "a"], true, &[]), Err(InvalidHost::Several));
         assert_eq!(at("/v2/", &[], true, &[]), Err(InvalidHost::Missing));
         assert_eq!(at("http://a/v2/", &["b"], true, &[]), Err(InvalidHost::Contradiction));
-        for bad in ["", "a b", "a\",x=\"", "a,b", "user@a", "a/b", "ä"] {
+        for bad in
+            ["", "a b", "a\",x=\"", "a,b", "user@a", "a/b", "ä", "a:", "a:x", "a:65536", "a:1:2", "[::1", "[x]", "[::1]5", "::1", ":5000"]
+        {
             assert_eq!(at("/v2/", &[bad], true, &[]), Err(InvalidHost::Malformed), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_trusted_proxy_says_scheme_and_host() {
+        let told = |scheme, host: Option<&str>, external: &[&str]| {
+            let external: Vec<String> = external.iter().map(ToString::to_string).collect();
+            let forwarded = Forwarded { scheme, host: host.map(str::to_owned), client: None };
+            origin(&parts("/v2/", &["10.0.0.1:5000"]), false, &forwarded, &external).map(|origin| origin.to_string())
+        };
+        assert_eq!(told(Some("https"), Some("r.example"), &[]), Ok("https://r.example".into()));
+        assert_eq!(told(Some("https"), Some("[2001:db8::1]:8443"), &[]), Ok("https://[2001:db8::1]:8443".into()));
+        assert_eq!(told(Some("https"), None, &[]), Ok("https://10.0.0.1:5000".into()));
+        assert_eq!(told(None, Some("r.example"), &[]), Ok("http://r.example".into()));
+        assert_eq!(told(Some("http"), Some("r.example"), &["https://out.example", "https://r.example"]), Ok("https://r.example".into()));
+        assert_eq!(told(Some("https"), Some("a\",x=\"b"), &[]), Err(InvalidHost::Malformed));
     }
 }

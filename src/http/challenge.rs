@@ -52,7 +52,7 @@ mod tests {
 
     fn origin() -> Origin {
         let request = http::Request::builder().uri("https://r.example:5000/v2/").body(()).unwrap();
-        authority::origin(&request.into_parts().0, true, &[]).unwrap()
+        authority::origin(&request.into_parts().0, true, &super::super::proxies::Forwarded::default(), &[]).unwrap()
     }
 
     #[test]

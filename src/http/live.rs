@@ -1,5 +1,6 @@
 //! What changes while requests are served: a reload replaces it as a whole, and a request uses one state from its begin to its end.
 
+use super::TrustedProxies;
 use crate::access::Policy;
 use crate::exchange::Terms;
 use crate::identity::Authenticator;
@@ -18,6 +19,8 @@ pub struct Live {
     pub terms: Terms,
     /// Where clients find the registry, as in `https://registry.example.org`, if it is not the address that they ask for.
     pub external_urls: Vec<String>,
+    /// Who may say for whom they ask.
+    pub proxies: TrustedProxies,
     /// An external token server, which challenges then name.
     pub realm: Option<String>,
     /// Whether a 401 has a challenge: not where client certificates are all that is accepted.

@@ -14,6 +14,7 @@ mod download;
 mod handlers;
 mod live;
 mod measure;
+mod proxies;
 mod query;
 mod route;
 #[cfg(test)]
@@ -22,6 +23,7 @@ mod warning;
 
 pub use connection::{Connection, Stalled};
 pub use live::{Live, Readiness, Shared};
+pub use proxies::{InvalidNetwork, Network, TrustedProxies};
 
 use crate::clock::Clock;
 use crate::exchange::Tokens;

@@ -9,7 +9,7 @@ use super::peer::Verdict;
 use super::refusal::shown;
 use super::several_audiences::SeveralAudiences;
 use super::token_cache::TokenCache;
-use super::{CredentialType, Evidence, Failure, Htpasswd, Identity, Mapping, Peer, Presented, Principal, Refused, TokenServer};
+use super::{CredentialType, Evidence, Failure, Htpasswd, Identity, Mapping, Peer, Presented, Principal, Refused, Scope, TokenServer};
 use crate::clock::Timestamp;
 use crate::secret::Secret;
 use crate::spiffe_id::{SpiffeId, TrustDomain};
@@ -254,7 +254,8 @@ impl Authenticator {
             if entry.mapping.names_by_default() && self.could_pass_for_another(verified.issuer().unwrap_or_default(), entry) {
                 return Err(Refused::UnknownIssuer.into());
             }
-            match token_identity(&verified, CredentialType::Oidc, &entry.mapping) {
+            let OidcRules { audiences, hosts, .. } = &entry.rules;
+            match token_identity(&verified, CredentialType::Oidc, &entry.mapping, (audiences, hosts)) {
                 Err(reason @ Refused::Validation { .. }) => _ = first_reason.get_or_insert(reason),
                 decided => return Ok(decided?),
             }
@@ -386,14 +387,23 @@ impl From<Verdict> for Reason {
 pub(super) async fn svid_identity(token: &Unverified, domain: &Domain, now: Timestamp) -> Result<Identity, Reason> {
     let keys = domain.jwt.as_ref().ok_or(Refused::KindNotAccepted)?;
     let verified = Arc::new(jwt::verify_svid(token, &domain.rules, keys, now).await?);
-    Ok(token_identity(&verified, CredentialType::JwtSvid, &domain.mapping)?)
+    Ok(token_identity(&verified, CredentialType::JwtSvid, &domain.mapping, (&domain.rules.audiences, &domain.rules.hosts))?)
 }
 
-pub(super) fn token_identity(verified: &Arc<VerifiedJwt>, credential: CredentialType, mapping: &Mapping) -> Result<Identity, Refused> {
+/// `audiences` are those that are configured, and the hosts that are some.
+pub(super) fn token_identity(
+    verified: &Arc<VerifiedJwt>,
+    credential: CredentialType,
+    mapping: &Mapping,
+    (audiences, hosts): (&[String], &[String]),
+) -> Result<Identity, Refused> {
     let spiffe_id = verified.spiffe_id();
     let mapped = mapping.map(&Verified { credential, claims: verified.claims(), spiffe_id, common_name: None })?;
     let oidc = || Principal::Oidc { issuer: verified.issuer().unwrap_or_default().into(), subject: verified.subject().into() };
+    let cap = jwt::audience_cap(verified.claims(), audiences, hosts);
+    let cap = cap.map(|names| Arc::new(names.into_iter().map(Scope::repository).fold(Scope::default(), Scope::or)));
     Ok(Identity {
+        cap,
         username: mapped.username,
         groups: mapped.groups,
         principal: spiffe_id.map_or_else(oidc, |id| Principal::Spiffe(id.clone())),

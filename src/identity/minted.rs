@@ -57,7 +57,7 @@ impl Authenticator {
         let domain = self.domain(id.trust_domain()).ok_or(Refused::UnknownTrustDomain)?;
         let keys = domain.jwt.as_ref().ok_or(Refused::KindNotAccepted)?;
         let verified = Arc::new(jwt::reverify_svid(token, &domain.rules, keys, now).await?);
-        Ok(token_identity(&verified, CredentialType::JwtSvid, &domain.mapping)?)
+        Ok(token_identity(&verified, CredentialType::JwtSvid, &domain.mapping, (&domain.rules.audiences, &domain.rules.hosts))?)
     }
 
     fn x509_svid_again(&self, chain: &RememberedChain, now: Timestamp) -> Result<Identity, Reason> {

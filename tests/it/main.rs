@@ -30,6 +30,7 @@ mod metrics;
 mod operations;
 mod others;
 mod own_svid;
+mod proxied;
 mod refusals;
 mod reload;
 mod restart;

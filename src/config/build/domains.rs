@@ -7,13 +7,13 @@ use crate::trust::jwt::SvidRules;
 use crate::trust::source::OnPermissionDenied;
 
 impl Build<'_> {
-    pub(super) fn domains(&mut self, spiffe: Option<raw::Spiffe>) -> Vec<DomainConfig> {
+    pub(super) fn domains(&mut self, spiffe: Option<raw::Spiffe>, external_urls: &[String]) -> Vec<DomainConfig> {
         let Some(spiffe) = spiffe else { return Vec::new() };
         let mut domains: Vec<DomainConfig> = Vec::new();
         for (i, entry) in spiffe.trust_domains.into_iter().enumerate() {
             let key = format!("http.auth.spiffe.trustDomains[{i}]");
             let name = entry.name.clone();
-            let Some(domain) = self.domain(&key, entry) else { continue };
+            let Some(domain) = self.domain(&key, entry, external_urls) else { continue };
             match domains.iter().find(|earlier| earlier.name() == domain.name()) {
                 Some(earlier) => {
                     let what = format!("{name:?} is {} already", earlier.key);
@@ -41,7 +41,7 @@ impl Build<'_> {
         address
     }
 
-    fn domain(&mut self, key: &str, entry: raw::Domain) -> Option<DomainConfig> {
+    fn domain(&mut self, key: &str, entry: raw::Domain, external_urls: &[String]) -> Option<DomainConfig> {
         let trust_domain = match entry.name.parse() {
             Ok(name) => Some(name),
             Err(why) => {
@@ -55,7 +55,7 @@ impl Build<'_> {
         }
         let (accepts_jwt, accepts_x509) = (svids.contains(&SvidKind::Jwt), svids.contains(&SvidKind::X509));
         if accepts_jwt {
-            self.audiences(key, &entry.audiences, "JWT-SVIDs");
+            self.audiences(key, &entry.audiences, entry.audience_from_host, "JWT-SVIDs");
         }
         if entry.bundle.is_empty() {
             self.mistake(
@@ -74,8 +74,9 @@ impl Build<'_> {
             Some(raw::OnPermissionDenied::Retain) => OnPermissionDenied::Retain,
         };
         let mapping = self.mapping(key, entry.claim_mapping);
+        let hosts = self.audience_hosts(key, entry.audience_from_host, external_urls);
         let single_audience = entry.single_audience.unwrap_or(false);
-        let rules = SvidRules { trust_domain: trust_domain?, audiences: entry.audiences, clock_skew, single_audience };
+        let rules = SvidRules { trust_domain: trust_domain?, audiences: entry.audiences, hosts, clock_skew, single_audience };
         Some(DomainConfig { key: key.to_owned(), rules, accepts_jwt, accepts_x509, sources, max_stale, on_permission_denied, mapping })
     }
 }

@@ -6,7 +6,7 @@ use crate::trust::jwt::{Algorithm, OidcRules};
 use crate::trust::source::OidcSettings;
 
 impl Build<'_> {
-    pub(super) fn issuers(&mut self, mut entries: Vec<raw::Oidc>) -> Vec<IssuerConfig> {
+    pub(super) fn issuers(&mut self, mut entries: Vec<raw::Oidc>, external_urls: &[String]) -> Vec<IssuerConfig> {
         for (i, entry) in entries.iter_mut().enumerate().filter(|(_, entry)| entry.kind == Some(raw::IssuerType::Kubernetes)) {
             self.in_cluster(&format!("http.auth.bearer.oidc[{i}]"), entry);
         }
@@ -17,15 +17,15 @@ impl Build<'_> {
                 (entry.issuer.clone().unwrap_or_default(), by_default)
             })
             .collect();
-        let issuers: Vec<_> = entries.into_iter().enumerate().map(|(i, entry)| self.issuer(i, entry)).collect();
+        let issuers: Vec<_> = entries.into_iter().enumerate().map(|(i, entry)| self.issuer(i, entry, external_urls)).collect();
         self.one_source_an_issuer(&issuers);
         self.prefixes(&with_default_username);
         issuers
     }
 
-    fn issuer(&mut self, i: usize, entry: raw::Oidc) -> IssuerConfig {
+    fn issuer(&mut self, i: usize, entry: raw::Oidc, external_urls: &[String]) -> IssuerConfig {
         let key = format!("http.auth.bearer.oidc[{i}]");
-        self.audiences(&key, &entry.audiences, "the tokens");
+        self.audiences(&key, &entry.audiences, entry.audience_from_host, "the tokens");
         match &entry.issuer {
             Some(issuer) => self.url(&format!("{key}.issuer"), issuer),
             None if entry.kind.is_none() => self.mistake(format!("{key}.issuer"), "is missing"),
@@ -52,6 +52,7 @@ impl Build<'_> {
             issuer: issuer.clone(),
             skip_issuer,
             audiences: entry.audiences.clone(),
+            hosts: self.audience_hosts(&key, entry.audience_from_host, external_urls),
             algorithms: self.algorithms(&key, entry.algorithms.as_deref()),
             clock_skew: self.duration(format!("{key}.clockSkew"), entry.clock_skew.as_deref(), CLOCK_SKEW),
             max_lifetime: self.optional_duration(format!("{key}.maxTokenLifetime"), entry.max_token_lifetime.as_deref()),

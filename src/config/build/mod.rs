@@ -16,6 +16,7 @@ use super::raw;
 use super::{Level, Mistake};
 use crate::access::{Policy, Repositories};
 use crate::exchange::Terms;
+use crate::http::{Network, TrustedProxies};
 use crate::identity::{Mapping, MappingSettings};
 use crate::server::TlsSettings;
 use crate::spiffe_id::TrustDomain;
@@ -32,6 +33,7 @@ pub struct Config {
     pub health: Option<Listen>,
     pub tls: Option<TlsSettings>,
     pub external_urls: Vec<String>,
+    pub proxies: TrustedProxies,
     /// On which tokens are issued.
     pub terms: Terms,
     /// The store's folder.
@@ -167,9 +169,11 @@ pub(super) fn build(file: raw::File, around: &Surroundings<'_>, warnings: Vec<St
     let cacert = http.tls.as_ref().and_then(|tls| tls.cacert.clone());
     let certificates = build.certificates(auth.x509, auth.mtls, cacert);
     let passwords = auth.htpasswd.map(|htpasswd| around.path(&htpasswd.path));
-    let issuers = build.issuers(bearer.oidc);
+    let external_urls = build.external_urls(http.external_url);
+    let proxies = build.proxies(&http.trusted_proxies);
+    let issuers = build.issuers(bearer.oidc, &external_urls);
     let given = auth.spiffe.as_ref().and_then(|spiffe| spiffe.workload_api.clone());
-    let domains = build.domains(auth.spiffe);
+    let domains = build.domains(auth.spiffe, &external_urls);
     let tls = build.tls(http.tls, &domains, &certificates);
     let workload_api = build.workload_api(given, &domains, tls.as_ref());
     let tokens = !issuers.is_empty() || !domains.is_empty() || token_server.is_some();
@@ -187,7 +191,8 @@ pub(super) fn build(file: raw::File, around: &Surroundings<'_>, warnings: Vec<St
         listen: build.listen("http", http.address, http.port.as_ref(), Some(8080)),
         health: http.health.map(|health| build.listen("http.health", health.address, Some(&health.port), None)),
         tls,
-        external_urls: build.external_urls(http.external_url),
+        external_urls,
+        proxies,
         terms: Terms { service, session_lifetime },
         storage,
         commit,
@@ -231,6 +236,40 @@ impl Build<'_> {
             self.mistake(format!("{key}.address"), format!("must be an IP address to listen on, as 0.0.0.0, not {address:?}"));
         }
         Listen { address, port: port.unwrap_or(0) }
+    }
+
+    fn proxies(&mut self, networks: &[String]) -> TrustedProxies {
+        let mut good = Vec::new();
+        for (i, text) in networks.iter().enumerate() {
+            match text.parse::<Network>() {
+                Ok(network) => good.push(network),
+                Err(why) => self.mistake(format!("http.trustedProxies[{i}]"), format!("{text:?}: {why}")),
+            }
+        }
+        good.into_iter().collect()
+    }
+
+    /// The hosts whose names count as audiences beside those that are listed.
+    fn audience_hosts(&mut self, key: &str, wanted: Option<bool>, external_urls: &[String]) -> Vec<String> {
+        if wanted != Some(true) {
+            return Vec::new();
+        }
+        if external_urls.is_empty() {
+            // What a request says of its host its sender chose: a token for any other service could then be replayed here.
+            self.mistake(format!("{key}.audienceFromHost"), "needs http.externalURL, which says by which names this registry is called");
+        }
+        let mut hosts = Vec::new();
+        for url in external_urls {
+            let Some((scheme, authority)) = url.split_once("://") else { continue };
+            let authority = authority.to_ascii_lowercase();
+            let (host, port) = match authority.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')) {
+                Some((host, port)) => (host.to_owned(), port.to_owned()),
+                None => (authority.clone(), if scheme == "https" { "443" } else { "80" }.to_owned()),
+            };
+            hosts.push(format!("{host}:{port}"));
+            hosts.push(host);
+        }
+        hosts
     }
 
     fn external_urls(&mut self, urls: Option<super::values::OneOrMany>) -> Vec<String> {
@@ -277,8 +316,8 @@ impl Build<'_> {
         })
     }
 
-    fn audiences(&mut self, key: &str, audiences: &[String], whose: &str) {
-        if audiences.is_empty() {
+    fn audiences(&mut self, key: &str, audiences: &[String], from_host: Option<bool>, whose: &str) {
+        if audiences.is_empty() && from_host != Some(true) {
             self.mistake(format!("{key}.audiences"), format!("at least one audience is needed, or a token for any service would let in: name this registry, and have {whose} issued for that name"));
         }
         if audiences.iter().any(String::is_empty) {

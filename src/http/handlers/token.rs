@@ -128,12 +128,12 @@ fn issue(app: &App, live: &Live, request: &Request) -> Result<Response, Fault> {
 
 fn accepted(identity: &Identity, who: &mut Who) {
     measure::verdict(Ok(identity));
-    *who = Who::known(identity);
+    who.is(identity);
 }
 
 fn refused(failure: Failure, who: &mut Who) -> Fault {
     measure::verdict(Err(&failure));
-    *who = Who::unknown(&failure);
+    who.is_nobody(&failure);
     failure.into()
 }
 

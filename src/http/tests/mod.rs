@@ -10,7 +10,7 @@ mod push;
 mod token;
 mod whoami;
 
-use super::{App, Connection, Endpoint, Live, Readiness};
+use super::{App, Connection, Endpoint, Live, Readiness, TrustedProxies};
 use crate::access::{Action, Grant, PatternRules, Policy, Repositories, Rules};
 use crate::clock::{Clock, ManualClock, Timestamp};
 use crate::exchange::{SigningKeys, Terms, Tokens};
@@ -88,6 +88,7 @@ impl Site {
         let set = jwks::parse(&key_set(&[signer.jwk()]), UseRule::Oidc).unwrap().value;
         keys.publish(set, Timestamp::from_secs(NOW), Timestamp::MAX);
         let rules = OidcRules {
+            hosts: Vec::new(),
             issuer: ISSUER.into(),
             skip_issuer: false,
             audiences: vec!["registry".into()],
@@ -105,6 +106,7 @@ impl Site {
             terms,
             external_urls: vec![],
             realm: None,
+            proxies: TrustedProxies::default(),
             challenge: true,
         };
         let store = Arc::new(Memory::new());

@@ -46,6 +46,7 @@ fn silent<T>() -> Arc<Authorities<T>> {
 
 fn issuer(name: &str, keys: &Arc<Authorities<KeySet>>) -> Issuer {
     let rules = OidcRules {
+        hosts: Vec::new(),
         issuer: name.into(),
         skip_issuer: false,
         audiences: vec!["zot".into()],
@@ -65,6 +66,7 @@ fn skipping(name: &str, keys: &Arc<Authorities<KeySet>>) -> Issuer {
 
 fn domain(name: &str) -> Domain {
     let rules = SvidRules {
+        hosts: Vec::new(),
         trust_domain: name.parse().unwrap(),
         audiences: vec!["zot".into()],
         clock_skew: Duration::from_secs(30),

@@ -6,6 +6,7 @@
 
 mod again;
 mod algorithm;
+mod audience;
 pub(in crate::trust) mod claims;
 mod rejected;
 pub(in crate::trust) mod signature;
@@ -17,6 +18,7 @@ mod verify;
 
 pub use again::{Remembered, reverify_oidc, reverify_svid};
 pub use algorithm::{Algorithm, UnknownAlgorithm};
+pub use audience::audience_cap;
 pub use rejected::{Failure, Rejected};
 pub use token_server::{TokenServerRules, VerifiedAccess, verify_token_server};
 pub use unverified::{Hearsay, Unverified, looks_like_jwt};
@@ -29,8 +31,11 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SvidRules {
     pub trust_domain: TrustDomain,
-    /// One of these must be in `aud`. With none, no token is accepted.
+    /// One of these must be in `aud`. With none, and without hosts, no token is accepted.
     pub audiences: Vec<String>,
+    /// Names of this registry, in lower case, that count as audiences: alone, as `https://host` or `oci://host`, and with a repository as
+    /// `oci://host/<repository>` or `host/<repository>`, which limits the token to it.
+    pub hosts: Vec<String>,
     pub clock_skew: Duration,
     /// Refuse a token for others besides us: they could replay it.
     pub single_audience: bool,
@@ -43,8 +48,11 @@ pub struct OidcRules {
     pub issuer: String,
     /// Do not compare `iss`.
     pub skip_issuer: bool,
-    /// One of these must be in `aud`. With none, no token is accepted.
+    /// One of these must be in `aud`. With none, and without hosts, no token is accepted.
     pub audiences: Vec<String>,
+    /// Names of this registry, in lower case, that count as audiences: alone, as `https://host` or `oci://host`, and with a repository as
+    /// `oci://host/<repository>` or `host/<repository>`, which limits the token to it.
+    pub hosts: Vec<String>,
     /// `None` for every one that fits the key.
     pub algorithms: Option<Vec<Algorithm>>,
     pub clock_skew: Duration,

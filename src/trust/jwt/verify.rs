@@ -1,6 +1,7 @@
 //! From a token to its claims: the cheap checks of its profile, then the keys, then the signature. Only a good signature yields a
 //! [`VerifiedJwt`].
 
+use super::audience;
 use super::claims::{self, Dates};
 use super::rejected::{Failure, Rejected};
 use super::unverified::Unverified;
@@ -198,7 +199,7 @@ pub(super) fn check_svid_claims(
     if *id.trust_domain() != rules.trust_domain {
         return Err(Rejected::TrustDomain { expected: rules.trust_domain.clone(), found: id.trust_domain().clone() });
     }
-    claims::check_audience(&claims::audiences(claims)?, &rules.audiences, rules.single_audience)?;
+    audience::check(&claims::audiences(claims)?, &rules.audiences, &rules.hosts, rules.single_audience)?;
     Ok((id, Dates::read(claims)?))
 }
 
@@ -233,7 +234,7 @@ pub(super) fn check_entry_claims(claims: &Map<String, Value>, algorithm: Algorit
     if !rules.skip_issuer && issuer != rules.issuer {
         return Err(Rejected::Issuer { expected: rules.issuer.clone(), found: issuer.into() });
     }
-    claims::check_audience(&claims::audiences(claims)?, &rules.audiences, rules.single_audience)
+    audience::check(&claims::audiences(claims)?, &rules.audiences, &rules.hosts, rules.single_audience)
 }
 
 /// Whoever vouches for a token.

@@ -45,6 +45,7 @@ impl Site {
 
     fn issuer(&self, mapping: Mapping) -> Issuer {
         let rules = OidcRules {
+            hosts: Vec::new(),
             issuer: ISSUER.into(),
             skip_issuer: false,
             audiences: vec!["registry".into()],

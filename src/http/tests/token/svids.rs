@@ -45,6 +45,7 @@ impl Workload {
         x509.publish(self.bundle.x509.clone(), Timestamp::from_secs(NOW), Timestamp::MAX);
         jwt.publish(self.bundle.jwt.clone(), Timestamp::from_secs(NOW), Timestamp::MAX);
         let rules = SvidRules {
+            hosts: Vec::new(),
             trust_domain: "prod.example".parse().unwrap(),
             audiences: vec!["registry".into()],
             clock_skew: Duration::from_secs(30),

@@ -33,6 +33,7 @@ async fn judge(token: &str, held: Option<KeySet>, next: Option<KeySet>) -> (Resu
     let source = Arc::new(Source { slot: slot.clone(), next, asked: AtomicUsize::new(0) });
     let all: Authorities<_> = [Origin { slot, refetch: Some(source.clone()) }].into_iter().collect();
     let rules = OidcRules {
+        hosts: Vec::new(),
         issuer: "https://issuer.example".into(),
         skip_issuer: false,
         audiences: vec!["zot".into()],
@@ -155,6 +156,7 @@ async fn a_key_that_was_looked_for_in_vain_is_not_looked_for_again_for_30_s() {
     let source = Arc::new(Fruitless { slot: slot.clone(), asked: AtomicUsize::new(0) });
     let all: Authorities<_> = [Origin { slot, refetch: Some(source.clone()) }].into_iter().collect();
     let rules = OidcRules {
+        hosts: Vec::new(),
         issuer: "https://issuer.example".into(),
         skip_issuer: false,
         audiences: vec!["zot".into()],

@@ -4,6 +4,7 @@ use super::*;
 
 fn rules() -> OidcRules {
     OidcRules {
+        hosts: Vec::new(),
         issuer: "https://issuer.example".into(),
         skip_issuer: false,
         audiences: vec!["zot".into()],

@@ -41,6 +41,7 @@ fn bundle(cluster: &Cluster) -> KeySet {
 
 async fn judge(token: &str, domain: &Cluster, keys: &Cluster, now: Timestamp) -> Result<VerifiedJwt, Failure> {
     let rules = SvidRules {
+        hosts: Vec::new(),
         trust_domain: TrustDomain::from_str(domain.name).unwrap(),
         audiences: vec!["registry.example.com".into()],
         clock_skew: Duration::from_secs(30),

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 pub(super) fn rules() -> SvidRules {
     SvidRules {
+        hosts: Vec::new(),
         trust_domain: TrustDomain::from_str("prod.example").unwrap(),
         audiences: vec!["registry.example.com".into(), "https://registry.example.com".into()],
         clock_skew: Duration::from_secs(30),

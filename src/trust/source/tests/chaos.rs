@@ -468,6 +468,7 @@ impl World {
         if who == OIDC {
             let issuer = self.sites[OIDC - WEB].base.clone();
             let rules = OidcRules {
+                hosts: Vec::new(),
                 issuer,
                 skip_issuer: false,
                 audiences,
@@ -478,7 +479,8 @@ impl World {
             };
             jwt::verify_oidc(&token, &[&rules], keys, now).await.is_ok()
         } else {
-            let rules = SvidRules { trust_domain: NAMES[who].parse().unwrap(), audiences, clock_skew, single_audience: false };
+            let rules =
+                SvidRules { hosts: Vec::new(), trust_domain: NAMES[who].parse().unwrap(), audiences, clock_skew, single_audience: false };
             jwt::verify_svid(&token, &rules, keys, now).await.is_ok()
         }
     }

@@ -38,6 +38,7 @@ async fn issuer() -> (Site, OidcSettings) {
 
 fn rules(issuer: &str) -> OidcRules {
     OidcRules {
+        hosts: Vec::new(),
         issuer: issuer.to_owned(),
         skip_issuer: false,
         audiences: vec!["registry".to_owned()],

@@ -4,7 +4,8 @@ use super::stall::{Received, Taken};
 use super::{Connection, Limits};
 use crate::identity::Peer;
 use axum::body::Body;
-use http::{Request, Response};
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -156,13 +157,21 @@ impl<H: Handler> hyper::service::Service<Request<Incoming>> for Tagging<H> {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.asked.store(true, Ordering::SeqCst);
-        let empty = request.body().is_end_stream();
-        let mut request = request.map(|body| if empty { Body::empty() } else { Body::new(Received::new(body, self.stall_timeout)) });
+        let whole = Arc::new(AtomicBool::new(request.body().is_end_stream()));
+        let empty = whole.load(Ordering::Relaxed);
+        let http1 = request.version() <= Version::HTTP_11;
+        let mut request =
+            request.map(|body| if empty { Body::empty() } else { Body::new(Received::new(body, self.stall_timeout, whole.clone())) });
         request.extensions_mut().insert(self.connection.clone());
         let mut handler = self.handler.clone();
         Box::pin(async move {
             poll_fn(|context| handler.poll_ready(context)).await?;
-            handler.call(request).await
+            let mut response = handler.call(request).await?;
+            // Hyper closes a connection on which a body is still under way. A client that is not told might ask again on it.
+            if http1 && !whole.load(Ordering::Relaxed) {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(response)
         })
     }
 }

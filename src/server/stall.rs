@@ -9,6 +9,8 @@ use hyper::body::Incoming;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -18,11 +20,13 @@ use tokio::time::{Instant, Sleep};
 pub(super) struct Received {
     body: Incoming,
     patience: Patience,
+    whole: Arc<AtomicBool>,
 }
 
 impl Received {
-    pub(super) fn new(body: Incoming, limit: Duration) -> Self {
-        Self { body, patience: Patience::new(limit) }
+    /// `whole` is set when the last of it was taken.
+    pub(super) fn new(body: Incoming, limit: Duration, whole: Arc<AtomicBool>) -> Self {
+        Self { body, patience: Patience::new(limit), whole }
     }
 }
 
@@ -31,9 +35,12 @@ impl Body for Received {
     type Error = BoxError;
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let Self { body, patience } = self.get_mut();
-        match patience.watch(Pin::new(body).poll_frame(context), context) {
-            Poll::Ready(Ok(frame)) => Poll::Ready(frame.map(|frame| frame.map_err(Into::into))),
+        let Self { body, patience, whole } = self.get_mut();
+        match patience.watch(Pin::new(&mut *body).poll_frame(context), context) {
+            Poll::Ready(Ok(frame)) => {
+                whole.store(frame.is_none() || body.is_end_stream(), Ordering::Relaxed);
+                Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+            }
             Poll::Ready(Err(stalled)) => Poll::Ready(Some(Err(stalled.into()))),
             Poll::Pending => Poll::Pending,
         }

@@ -8,6 +8,7 @@ use crate::http::Stalled;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
+use http::Method;
 use http_body_util::BodyExt as _;
 use pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -417,6 +418,26 @@ async fn a_body_that_stalls_ends_with_an_error_that_says_so() {
         stream.write_all(request.as_bytes()).await.unwrap();
         let answer = String::from_utf8(rest(&mut stream).await).unwrap();
         assert!(answer.ends_with(said), "{sent:?}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_whose_body_was_not_taken_is_told_that_the_connection_ends() {
+    let handler = Router::new().fallback(async |method: Method, body: Body| {
+        if method == Method::PUT {
+            drop(body.collect().await);
+        }
+    });
+    let server = Running::start(None, Limits::default(), handler).await;
+    for (method, length, closes) in [("PUT", 10, false), ("POST", 10, true), ("POST", 0, false)] {
+        let mut stream = server.connect().await;
+        let request = format!("{method} / HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n{}", "x".repeat(length));
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = vec![0; 4096];
+        let read = stream.read(&mut answer).await.unwrap();
+        let answer = String::from_utf8_lossy(&answer[..read]).into_owned();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        assert_eq!(answer.contains("connection: close"), closes, "{method} {length}: {answer}");
     }
 }
 

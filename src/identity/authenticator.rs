@@ -284,10 +284,10 @@ impl Authenticator {
         identity.map_err(|why| why.with(evidence_of_certificate(leaf, credential)))
     }
 
-    /// A certificate with any SPIFFE URI is only ever an SVID, unless its trust domain is unknown and an entry says that its authorities
-    /// may name URIs.
+    /// A certificate with any SPIFFE URI is only ever an SVID, unless no configured trust domain is in its URIs and an entry says that
+    /// its authorities may name URIs. The names alone decide: one that breaks a rule of SVIDs is a bad SVID, not something else.
     pub(super) fn is_svid(&self, leaf: &Leaf) -> bool {
-        let known = || leaf.spiffe_id().is_ok_and(|id| self.domain(id.trust_domain()).is_some());
+        let known = || self.domains.iter().any(|domain| leaf.claims_trust_domain(&domain.rules.trust_domain));
         leaf.claims_spiffe() && (known() || !self.certificates.iter().any(|entry| entry.mapping.names_uris()))
     }
 

@@ -162,6 +162,14 @@ async fn client_certificates_name_their_bearers_by_entry_and_by_zots_attributes(
     assert_eq!(app.certificate(&pki.foreign.x509_svid("/other")).get("/v2/").await.error().0, 401, "the pattern does not match");
     let svid = app.certificate(&pki.domain.x509_svid("/builder"));
     assert_eq!(whoami(&svid).await, (pki.domain.id("/builder"), "x509-svid".into()), "a configured trust domain's are SVIDs");
+    // A certificate that names a configured trust domain as well, however badly, is a bad SVID and no `app`.
+    for name in [pki.domain.id("/builder"), pki.domain.id("/builder").to_uppercase(), pki.domain.id("")] {
+        let two = pki.foreign.ca.svid_with(&pki.foreign.id("/workload/app"), |params| {
+            params.subject_alt_names.push(rcgen::SanType::URI(name.as_str().try_into().unwrap()));
+            params.key_usages.clear();
+        });
+        assert_eq!(app.certificate(&two).get("/v2/").await.error().0, 401, "{name}");
+    }
     let header = app.certificate(&ann).header("authorization", "Bearer a.b.c");
     assert_eq!(header.get("/v2/").await.error().0, 401, "an explicit credential counts, and a bad one is bad");
 }

@@ -38,10 +38,14 @@ impl Ca {
 
     /// A client certificate with these URIs and this common name.
     fn client(&self, uris: &[&str], name: Option<&str>) -> Peer {
+        self.client_used(uris, name, &[KeyUsagePurpose::DigitalSignature])
+    }
+
+    fn client_used(&self, uris: &[&str], name: Option<&str>, usages: &[KeyUsagePurpose]) -> Peer {
         let mut params = CertificateParams::default();
         params.distinguished_name = name.map_or_else(DistinguishedName::new, common_name);
         params.subject_alt_names = uris.iter().map(|uri| SanType::URI((*uri).try_into().unwrap())).collect();
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.key_usages = usages.to_vec();
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         params.serial_number = Some(7_u64.into());
         params.not_before = rcgen::date_time_ymd(2026, 1, 1);
@@ -122,6 +126,31 @@ async fn a_spiffe_uri_is_only_ever_an_svid_and_never_meets_a_plain_entry() {
         let outcome = meet(&authenticator(), &OTHER_CA.client(uris, Some("alice"))).await;
         assert_eq!(reason(outcome), Refused::Chain(expected), "{uris:?}");
     }
+}
+
+#[tokio::test]
+async fn a_bad_svid_of_a_configured_trust_domain_never_meets_an_entry_that_names_uris() {
+    let attributes = Attributes { order: vec![Attribute::Uri, Attribute::CommonName], ..Attributes::common_name() };
+    let uris = CertificateEntry { mapping: Mapping::by_attributes(attributes), ..entry("uris", &OTHER_CA) };
+    let domains = vec![Domain { x509: Some(held(PROD_CA.authorities())), ..domain("prod.example") }];
+    let authenticator = Authenticator::new(vec![], domains, vec![uris]);
+    let spiffe_id = |found: &str, why| Rejected::SpiffeId { found: found.into(), why };
+    let signs = &[KeyUsagePurpose::DigitalSignature][..];
+    let bad: [(&[&str], &[KeyUsagePurpose], Rejected); 7] = [
+        (&[CI], &[], Rejected::NoKeyUsage),
+        (&[CI, "https://other.example"], signs, Rejected::SeveralUriNames { found: 2 }),
+        (&["https://other.example", "SPIFFE://PROD.example/ci"], signs, Rejected::SeveralUriNames { found: 2 }),
+        (&["spiffe://prod.example"], signs, Rejected::RootPath { trust_domain: "prod.example".parse().unwrap() }),
+        (&["SPIFFE://prod.example/ci"], signs, spiffe_id("SPIFFE://prod.example/ci", InvalidSpiffeId::Scheme)),
+        (&["spiffe://PROD.example/ci"], signs, spiffe_id("spiffe://PROD.example/ci", InvalidSpiffeId::TrustDomainCharacter)),
+        (&["spiffe://prod.example:443/ci"], signs, spiffe_id("spiffe://prod.example:443/ci", InvalidSpiffeId::TrustDomainCharacter)),
+    ];
+    for (uris, usages, expected) in bad {
+        let outcome = meet(&authenticator, &OTHER_CA.client_used(uris, Some("alice"), usages)).await;
+        assert_eq!(reason(outcome), Refused::Chain(expected), "{uris:?}");
+    }
+    let foreign = OTHER_CA.client(&["spiffe://elsewhere.example/ci"], None);
+    assert_eq!(meet(&authenticator, &foreign).await.unwrap().username(), "spiffe://elsewhere.example/ci", "of no configured trust domain");
 }
 
 #[tokio::test]

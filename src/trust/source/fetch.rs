@@ -4,6 +4,7 @@
 
 use super::SourceError;
 use crate::secret::Secret;
+use crate::trust::fingerprint;
 use crate::trust::refresh::Validator;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, ETAG, IF_NONE_MATCH, LOCATION};
 use http::{HeaderValue, StatusCode};
@@ -87,6 +88,20 @@ pub(super) enum FetchError {
     TooLarge { limit: usize },
     #[error("the proxy must be a URL as http://proxy.example.org:3128")]
     Proxy,
+}
+
+/// What decides who answers, beside the URL, in short: what was said through other hands is another source's. A proxy's URL may hold a
+/// password, and is not told.
+pub(super) fn by_way_of(ca: Option<&CaSource>, proxy: Option<&Secret>) -> String {
+    let ca = ca.map_or_else(
+        || "-".to_owned(),
+        |ca| match ca {
+            CaSource::File(path) => fingerprint(path.as_os_str().as_encoded_bytes()),
+            CaSource::Inline(pem) => fingerprint(pem),
+        },
+    );
+    let proxy = proxy.map_or_else(|| "-".to_owned(), |proxy| fingerprint(proxy.expose().as_bytes()));
+    format!("{ca} {proxy}")
 }
 
 impl Fetcher {

@@ -4,7 +4,7 @@
 //! <https://openid.net/specs/openid-connect-discovery-1_0.html#ProviderConfig>
 
 use super::Source;
-use super::fetch::{CaSource, FetchError, Fetched, Fetcher, LARGEST_BODY, TIMEOUT, is_loopback, parse};
+use super::fetch::{CaSource, FetchError, Fetched, Fetcher, LARGEST_BODY, TIMEOUT, by_way_of, is_loopback, parse};
 use crate::clock::{Clock, Timestamp};
 use crate::secret::Secret;
 use crate::trust::content::{Content, Slots};
@@ -64,7 +64,9 @@ pub(super) fn paced(settings: OidcSettings, clock: Clock, last_good: Option<&Arc
     };
     let place = last_good.map(|all| {
         let [issuer, discovery, keys] = urls.map(|url| url.map_or("-", String::as_str));
-        all.place(format!("oidc {issuer} {discovery} {keys}"))
+        let demanded = if settings.skip_issuer { "any-issuer" } else { "its-issuer" };
+        let way = by_way_of(settings.ca.as_ref(), settings.proxy.as_ref());
+        all.place(format!("oidc {issuer} {discovery} {keys} {demanded} {way}"))
     });
     let max_stale = settings.max_stale;
     let endpoint = Issuer { settings, fetcher, discovered: Mutex::default() };

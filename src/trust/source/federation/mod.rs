@@ -4,7 +4,7 @@
 
 mod server;
 
-use super::fetch::{CaSource, FetchError, Fetched, Fetcher, TIMEOUT, parse};
+use super::fetch::{CaSource, FetchError, Fetched, Fetcher, TIMEOUT, by_way_of, parse};
 use super::file::read;
 use super::{Format, Source, SourceError};
 use crate::clock::{Clock, Timestamp};
@@ -77,7 +77,11 @@ pub(super) fn paced(
             EndpointProfile::Web { .. } => "-".to_owned(),
             EndpointProfile::Spiffe { endpoint, .. } => endpoint.to_string(),
         };
-        all.place(format!("federation {trust_domain} {url} {} {endpoint}", profile.name()))
+        let way = match profile {
+            EndpointProfile::Web { ca } => by_way_of(ca.as_ref(), settings.proxy.as_ref()),
+            EndpointProfile::Spiffe { bootstrap, .. } => by_way_of(Some(&CaSource::File(bootstrap.clone())), settings.proxy.as_ref()),
+        };
+        all.place(format!("federation {trust_domain} {url} {} {endpoint} {way}", profile.name()))
     });
     let fetcher = Fetcher {
         ca: match profile {

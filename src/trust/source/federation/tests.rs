@@ -330,6 +330,25 @@ async fn an_endpoint_that_is_away_at_the_start_is_replaced_by_the_copy_on_disk_w
 }
 
 #[tokio::test]
+async fn what_was_said_by_way_of_another_authority_or_proxy_is_not_taken_from_disk() {
+    let (web, other) = (ca("web"), ca("other"));
+    let site = Site::tls(&server(&web)).await;
+    site.answer(PATH, 200, bundle(3, &[web.element()]));
+    let home = Home::with(&web);
+    Client::kept(web_settings(&site, &web), &home).fetched().await;
+    site.set_unreachable(true);
+    let proxy = Some(Secret::new("http://user:pa55@127.0.0.1:1"));
+    for corrected in [web_settings(&site, &other), FederationSettings { proxy, ..web_settings(&site, &web) }] {
+        let client = Client::kept(corrected, &home);
+        client.start().await;
+        assert!(client.roots().is_none(), "{:?}", client.status());
+    }
+    let client = Client::kept(web_settings(&site, &web), &home);
+    client.start().await;
+    assert_eq!(client.roots(), Some(1));
+}
+
+#[tokio::test]
 async fn an_endpoint_that_hangs_at_the_start_is_replaced_by_the_copy_on_disk_before_it_times_out() {
     let web = ca("web");
     let site = Site::tls(&server(&web)).await;

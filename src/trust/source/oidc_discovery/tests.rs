@@ -347,6 +347,32 @@ async fn a_private_authority_counts_instead_of_the_systems_and_can_be_replaced()
 }
 
 #[tokio::test]
+async fn what_was_said_by_way_of_other_settings_is_not_taken_from_disk() {
+    let issuer = TestIssuer::start().await;
+    let home = tempfile::tempdir().unwrap();
+    let client = |settings: OidcSettings| {
+        let last_good = LastGood::new(home.path());
+        let (clock, hand) = Clock::manual(START);
+        let keys = authorities(&paced(settings, clock.clone(), Some(&last_good), Pace::OIDC, TIMEOUT));
+        (Client { keys, clock, hand }, last_good)
+    };
+    let (first, last_good) = client(settings(&issuer.base));
+    assert_eq!(first.fetched().await, Ok("k1".to_owned()));
+    last_good.flush();
+    issuer.set_unreachable(true);
+    let good = settings(&issuer.base);
+    for corrected in [
+        OidcSettings { ca: Some(CaSource::Inline(ca("other").pem.clone().into())), ..good.clone() },
+        OidcSettings { ca: Some(CaSource::File(home.path().join("ca.pem"))), ..good.clone() },
+        OidcSettings { proxy: Some(Secret::new("http://user:pa55@127.0.0.1:1")), ..good.clone() },
+        OidcSettings { skip_issuer: true, ..good.clone() },
+    ] {
+        assert!(client(corrected.clone()).0.fetched().await.is_err(), "{corrected:?}");
+    }
+    assert_eq!(client(good).0.fetched().await, Ok("k1".to_owned()));
+}
+
+#[tokio::test]
 async fn a_document_by_https_may_not_send_us_to_http() {
     let authority = ca("authority");
     let issuer = TestIssuer::start_tls(&authority).await;

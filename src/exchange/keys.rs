@@ -19,9 +19,9 @@ use pki_types::pem::PemObject as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::fmt;
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,10 +51,12 @@ impl SigningKeys {
         let unusable = |why: &io::Error| InvalidKeys::Unusable { path: folder.clone(), kind: why.kind() };
         DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(|why| unusable(&why))?;
         let path = folder.join(FILE);
-        let kept = match std::fs::read(&path) {
-            Ok(bytes) => kept(&path, &bytes)?,
-            Err(why) if why.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(why) => return Err(InvalidKeys::Unusable { path, kind: why.kind() }),
+        if shared(&std::fs::metadata(&folder).map_err(|why| unusable(&why))?) {
+            tracing::warn!("{}: others may write here, and could make up tokens: take that right from them (mode 0700)", folder.display());
+        }
+        let kept = match read_own(&path)? {
+            Some(bytes) => kept(&path, &bytes)?,
+            None => Vec::new(),
         };
         let keys = Self::new(Place::Folder(folder), kept, now);
         keys.turn(session_lifetime, now)?;
@@ -162,6 +164,12 @@ impl fmt::Debug for SigningKeys {
 pub enum InvalidKeys {
     #[error("{} cannot be read or written: {kind}; check that the registry's user may", path.display())]
     Unusable { path: PathBuf, kind: io::ErrorKind },
+    #[error(
+        "{}: others may have written it: it must be a file, no link, of the registry's user, with mode 0600; if it is not yours, remove it \
+         to have new keys made, which ends every session",
+        path.display()
+    )]
+    Shared { path: PathBuf },
     #[error("{} is no set of signing keys; restore it, or remove it to have new keys made, which ends every session", path.display())]
     Malformed { path: PathBuf },
     #[error(
@@ -224,6 +232,30 @@ struct KeptSet {
     keys: Vec<Kept>,
 }
 
+/// The file, unless others than its owner could have written it: whoever knows a key is whoever they like.
+fn read_own(path: &Path) -> Result<Option<Vec<u8>>, InvalidKeys> {
+    let unusable = |why: io::Error| InvalidKeys::Unusable { path: path.to_owned(), kind: why.kind() };
+    let mut file = match OpenOptions::new().read(true).custom_flags(NO_LINK).open(path) {
+        Ok(file) => file,
+        Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(why) if why.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
+            return Err(InvalidKeys::Shared { path: path.to_owned() });
+        }
+        Err(why) => return Err(unusable(why)),
+    };
+    let about = file.metadata().map_err(unusable)?;
+    if shared(&about) {
+        return Err(InvalidKeys::Shared { path: path.to_owned() });
+    }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(unusable)?;
+    Ok(Some(bytes))
+}
+
+fn shared(about: &Metadata) -> bool {
+    about.mode() & 0o022 != 0 || about.uid() != rustix::process::geteuid().as_raw()
+}
+
 fn kept(path: &Path, bytes: &[u8]) -> Result<Vec<SigningKey>, InvalidKeys> {
     let malformed = || InvalidKeys::Malformed { path: path.to_owned() };
     let set: KeptSet = serde_json::from_slice(bytes).map_err(|_| malformed())?;
@@ -249,7 +281,9 @@ fn keep(folder: &Path, keys: &[SigningKey]) -> Result<(), InvalidKeys> {
     let text = serde_json::to_vec(&set).map_err(|_| InvalidKeys::Crypto)?;
     let (path, new) = (folder.join(FILE), folder.join(format!("{FILE}.new")));
     let write = || {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600).custom_flags(NO_LINK);
+        let mut file = options.open(&new)?;
         file.write_all(&text)?;
         file.sync_all()?;
         std::fs::rename(&new, &path)?;
@@ -274,5 +308,6 @@ fn encode(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
+const NO_LINK: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
 const FILE: &str = "signing-keys.json";
 const UNCOMPRESSED_POINT: u8 = 4;

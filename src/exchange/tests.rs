@@ -138,6 +138,26 @@ fn a_damaged_file_of_keys_is_an_error_and_is_not_replaced() {
 }
 
 #[test]
+fn keys_that_others_could_have_written_sign_nothing_and_no_link_is_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, elsewhere) = (folder.path().join("signing-keys.json"), folder.path().join("elsewhere"));
+    let open = || SigningKeys::in_folder(folder.path(), HOUR, NOW);
+    let first = ids(&open().unwrap());
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o620)).unwrap();
+    assert_eq!(open().map(drop), Err(InvalidKeys::Shared { path: path.clone() }));
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(ids(&open().unwrap()), first);
+    std::fs::rename(&path, &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+    assert_eq!(open().map(drop), Err(InvalidKeys::Shared { path: path.clone() }));
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&elsewhere, "mine").unwrap();
+    std::os::unix::fs::symlink(&elsewhere, folder.path().join("signing-keys.json.new")).unwrap();
+    assert!(open().is_err());
+    assert_eq!(std::fs::read_to_string(&elsewhere).unwrap(), "mine", "no key was written there");
+}
+
+#[test]
 fn the_first_key_of_a_pem_file_signs_and_all_of_them_verify() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys.pem");

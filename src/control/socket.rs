@@ -53,7 +53,7 @@ pub async fn serve(state_directory: &Path, answers: Answers) -> io::Result<Infal
     let (answers, slots) = (Arc::new(answers), Arc::new(Semaphore::new(AT_ONCE)));
     loop {
         let slot = slots.clone().acquire_owned().await.map_err(io::Error::other)?;
-        let (stream, _) = listener.accept().await?;
+        let stream = accept(&listener).await;
         if !is_ours(&stream) {
             continue;
         }
@@ -65,6 +65,19 @@ pub async fn serve(state_directory: &Path, answers: Answers) -> io::Result<Infal
             drop(tokio::time::timeout(PATIENCE, http.serve_connection(TokioIo::new(stream), service)).await);
             drop(slot);
         });
+    }
+}
+
+/// The next connection. Out of descriptors, most likely, there is none for now: others that end will free some.
+async fn accept(listener: &UnixListener) -> UnixStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            Err(why) => {
+                tracing::error!("the control socket cannot accept connections at the moment, and will try again: {why}");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
     }
 }
 
@@ -90,6 +103,7 @@ fn answer(answers: &Answers, request: &Request<Incoming>) -> Response<Full<Bytes
 
 /// What fits into `sockaddr_un` of Linux.
 const PATH_BYTES: usize = 107;
+const PAUSE: Duration = Duration::from_millis(500);
 /// Questions at the same time.
 const AT_ONCE: usize = 8;
 /// For a question and its answer.

@@ -437,7 +437,10 @@ fn zots_other_methods_are_read_and_their_mistakes_found() {
     assert_eq!(keys(&only(bad.clone(), tls.clone())), ["http.auth.mtls.identityAttributes[0]", "http.auth.mtls.uriSanPattern"]);
     assert_eq!(keys(&with(&[("/http/auth/mtls", bad["mtls"].clone())])), ["http.auth.mtls"]);
     let entry = json!({"name": "lab", "certificateAuthorityFile": "lab.pem"});
-    assert_eq!(keys(&only(json!({"x509": [entry, entry]}), tls)), ["http.auth.x509[1].name"]);
+    assert_eq!(keys(&only(json!({"x509": [entry, entry]}), tls.clone())), ["http.auth.x509[1].name"]);
+    let taken = json!({"x509": [{"name": "cacert", "certificateAuthorityFile": "lab.pem"}]});
+    assert_eq!(keys(&only(taken.clone(), tls)), ["http.auth.x509[0].name"], "uploads would belong to either's bearers");
+    assert!(load(&only(taken, json!({"cert": "c", "key": "k"}))).is_ok());
     assert_eq!(keys(&with(&[("/http/auth/x509", json!([entry]))])), ["http.auth.x509[0].certificateAuthorityFile"], "needs TLS");
     let plain = json!({"storage": {"rootDirectory": "s"}, "http": {"auth": {"htpasswd": {"path": "users"}}}});
     assert_eq!(load(&plain).unwrap().passwords, Some("/etc/wharfinger/users".into()));

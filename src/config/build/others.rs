@@ -70,6 +70,9 @@ impl Build<'_> {
             if entry.name.is_empty() || built.iter().any(|earlier| earlier.name == entry.name) {
                 self.mistake(format!("{key}.name"), "uploads belong to it: give each entry a name of its own");
             }
+            if entry.name == CACERT && cacert.is_some() {
+                self.mistake(format!("{key}.name"), "is that of http.tls.cacert, to whose bearers uploads belong: give it another");
+            }
             let mapping = self.mapping(&key, entry.claim_mapping);
             let authorities = self.around.path(&entry.certificate_authority_file);
             built.push(CertificateConfig { key: format!("{key}.certificateAuthorityFile"), name: entry.name, authorities, mapping });
@@ -77,7 +80,7 @@ impl Build<'_> {
         match (cacert, mtls) {
             (Some(cacert), mtls) => {
                 let attributes = mtls.map_or_else(Attributes::common_name, |mtls| self.attributes(mtls));
-                let (key, name) = ("http.tls.cacert".to_owned(), "cacert".to_owned());
+                let (key, name) = ("http.tls.cacert".to_owned(), CACERT.to_owned());
                 built.push(CertificateConfig {
                     key,
                     name,
@@ -119,3 +122,6 @@ impl Build<'_> {
         }
     }
 }
+
+/// The name of the entry that `http.tls.cacert` makes.
+const CACERT: &str = "cacert";

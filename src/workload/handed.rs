@@ -74,12 +74,35 @@ impl Workload {
         }
     }
 
+    /// Whether somebody else's token, for these audiences, may be handed to this registry: settings name it, or without any its audience
+    /// does.
+    pub(super) fn may_have(&self, host: &RegistryHost, audiences: &[String]) -> Result<(), Withheld> {
+        match &self.settings {
+            Some(settings) if settings.registries.contains_key(host) => Ok(()),
+            Some(_) => Err(Withheld::NotNamed { host: host.clone() }),
+            None if audiences.iter().any(|audience| host.is_audience(audience)) => Ok(()),
+            None => Err(Withheld::Audience { host: host.clone(), found: audiences.to_vec() }),
+        }
+    }
+
     /// The registries that the settings name, each with the username that goes with its token.
     #[must_use]
     pub fn registries(&self) -> Vec<(&RegistryHost, &str)> {
         let all = self.settings.iter().flat_map(|settings| &settings.registries);
         all.map(|(host, registry)| (host, registry.username.as_deref().unwrap_or(USERNAME))).collect()
     }
+}
+
+/// Why a token was not handed to a registry, which could log in elsewhere with it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Withheld {
+    #[error("{host} gets no token: the settings name other registries; if it is one of yours, name it there")]
+    NotNamed { host: RegistryHost },
+    #[error(
+        "{host} gets no token: expected one for the audience {host}, found {found:?}; set serviceAccountTokenAudience to the registry's \
+         host, or name the registry in the settings"
+    )]
+    Audience { host: RegistryHost, found: Vec<String> },
 }
 
 fn handed(token: Token, source: &Source, registry: &Registry, now: Timestamp) -> Handed {

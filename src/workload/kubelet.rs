@@ -1,13 +1,13 @@
 //! The kubelet's image credential provider API, `credentialprovider.kubelet.k8s.io/v1`: a request on standard input, a response on
-//! standard output. With a service account's token in the request that token is handed back as the password (KEP-4412); without one
-//! the node's own token is fetched.
+//! standard output. With a service account's token in the request that token is handed back as the password (KEP-4412), if the image's
+//! registry is one that it is for; without one the node's own token is fetched.
 //!
 //! <https://kubernetes.io/docs/reference/config-api/kubelet-credentialprovider.v1/>
 
 use super::handed::USERNAME;
 use super::source::SourceError;
 use super::token::Token;
-use super::{InvalidHost, RegistryHost, Workload};
+use super::{InvalidHost, RegistryHost, Withheld, Workload};
 use crate::clock::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -27,8 +27,21 @@ pub enum Error {
     Source(#[from] SourceError),
 }
 
+/// What the kubelet is told, and what else to say to whoever reads its log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    pub response: Value,
+    pub note: Option<Withheld>,
+}
+
+impl From<Value> for Answer {
+    fn from(response: Value) -> Self {
+        Self { response, note: None }
+    }
+}
+
 /// Answers one request.
-pub async fn answer(request: &str, workload: &Workload, now: Timestamp) -> Result<Value, Error> {
+pub async fn answer(request: &str, workload: &Workload, now: Timestamp) -> Result<Answer, Error> {
     let request: Request = serde_json::from_str(request).map_err(|why| Error::Request(why.to_string()))?;
     if request.api_version != VERSION || request.kind != format!("{KIND}Request") {
         return Err(Error::Version { version: request.api_version, kind: request.kind });
@@ -37,13 +50,15 @@ pub async fn answer(request: &str, workload: &Workload, now: Timestamp) -> Resul
     if !request.service_account_token.is_empty() {
         let place = "the request's serviceAccountToken";
         let token = Token::read(&request.service_account_token, place)?.fresh(place, now)?;
+        if let Err(why) = workload.may_have(&host, &token.audiences) {
+            return Ok(Answer { response: response(&host, None, None), note: Some(why) });
+        }
         let keep = token.expires.map(|expires| expires.since(now));
-        return Ok(response(&host, Some((USERNAME, token.secret.expose())), keep));
+        return Ok(response(&host, Some((USERNAME, token.secret.expose())), keep).into());
     }
-    Ok(match workload.token(&host).await? {
-        Some(handed) => response(&host, Some((&handed.username, handed.secret.expose())), handed.fresh_for),
-        None => response(&host, None, None),
-    })
+    let handed = workload.token(&host).await?;
+    let credential = handed.as_ref().map(|handed| (handed.username.as_str(), handed.secret.expose()));
+    Ok(response(&host, credential, handed.as_ref().and_then(|handed| handed.fresh_for)).into())
 }
 
 /// The token is the same for every image of the registry. The kubelet keeps it under that registry, and where it gave a token itself

@@ -10,13 +10,15 @@ mod handed;
 mod host;
 pub mod kubelet;
 pub mod login_check;
+mod printable;
 mod settings;
 mod source;
 mod surroundings;
 mod token;
 
-pub use handed::{Handed, Workload};
+pub use handed::{Handed, Withheld, Workload};
 pub use host::{InvalidHost, RegistryHost};
+pub use printable::printable;
 pub use settings::{InvalidSettings, PresentAs, Settings};
 pub use source::{Source, SourceError};
 pub use surroundings::Surroundings;

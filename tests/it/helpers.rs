@@ -167,6 +167,23 @@ async fn the_kubelet_gets_its_pods_token_back_for_as_long_as_it_is_good() {
     // Its 300 seconds without a minute to spare, however long the process took to start.
     assert!((200..=240).contains(&duration(&answer)), "{answer}");
     assert_eq!(answer, response(HOST, &token, answer["cacheDuration"].as_str().unwrap()));
+    // A registry that the token is not for could log in with it where it counts.
+    let mut nothing = response("", "", "0s");
+    nothing["auth"] = json!({});
+    let elsewhere = request("evil.test/team/app:v1", Some(&token)).to_string();
+    let (code, out, err) = provider.run(&[], &elsewhere).await;
+    assert_eq!((code, json_of(&out)), (0, nothing.clone()));
+    assert!(err.contains("evil.test gets no token") && !err.contains(&token), "{err}");
+    let named = json!({"registries": {"other.test": {"from": {"environment": "T"}}}}).to_string();
+    let settled = self::provider();
+    settled.write(".config/wharfinger/credentials.yaml", &named);
+    let any = issuer.token_for("anything", "system:serviceaccount:ns:app");
+    for (image, expected) in [("other.test/app", Some(&any)), ("registry.test:5000/app", None), ("anything/app", None)] {
+        let (code, out, _) = settled.run(&[], &request(image, Some(&any)).to_string()).await;
+        let answer = json_of(&out);
+        assert_eq!((code, answer["auth"]["other.test"]["password"].as_str()), (0, expected.map(String::as_str)), "{image}");
+        assert_eq!(answer["auth"] == json!({}), expected.is_none(), "{image}");
+    }
     let old = issuer.signer.token(&json!({"aud": AUDIENCE, "exp": 1}));
     let (code, out, err) = provider.run(&[], &request("registry.test/app", Some(&old)).to_string()).await;
     assert_eq!((code, out.as_str()), (1, ""));

@@ -42,6 +42,17 @@ impl Challenge {
         &self.realm
     }
 
+    /// Why nobody who asked `origin` should send a credential there, if so.
+    pub(super) fn distrusted_by(&self, origin: &Url) -> Option<&'static str> {
+        if origin.scheme() == "https" && self.realm.scheme() != "https" {
+            Some("not sent: the realm is no https, and anybody in between could read it")
+        } else if origin.host_str() != self.realm.host_str() {
+            Some("not sent: the realm is on another host, which may be anybody's; if it is yours, log in there by hand")
+        } else {
+            None
+        }
+    }
+
     /// Empty if there is none.
     pub(super) fn service(&self) -> &str {
         self.service.as_deref().unwrap_or_default()

@@ -1,5 +1,6 @@
 //! What people read: one finding, what it means for clients, and what to change.
 
+use crate::workload::printable;
 use std::fmt;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +51,7 @@ impl fmt::Display for Line {
             Verdict::Bad => "FAIL",
             Verdict::Skipped => "skip",
         };
-        write!(f, "{verdict}  {}: {}", self.what, self.found)?;
-        self.fix.iter().try_for_each(|fix| write!(f, "\n      fix: {fix}"))
+        write!(f, "{verdict}  {}: {}", printable(&self.what), printable(&self.found))?;
+        self.fix.iter().try_for_each(|fix| write!(f, "\n      fix: {}", printable(fix)))
     }
 }

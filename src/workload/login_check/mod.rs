@@ -47,15 +47,20 @@ pub async fn check(
     };
     let (challenge, lines) = judge::ping(&ping, &probe.origin());
     lines.into_iter().for_each(&mut say);
+    let distrusted = challenge.as_ref().and_then(|challenge| challenge.distrusted_by(&probe.origin()));
+    let endpoint = challenge.as_ref().filter(|_| distrusted.is_none());
+    if let Some(why) = distrusted.filter(|_| credentials.token.is_some() || credentials.certificate) {
+        say(Line::skipped("token and certificate at the token endpoint", why));
+    }
     match &credentials.token {
-        Some(token) => with_token(probe, token, challenge.as_ref(), &mut say).await,
+        Some(token) => with_token(probe, token, endpoint, &mut say).await,
         None => say(Line::skipped(
             "every way in with a token",
             "no token: give --token-file, or run this where the credential helper finds one",
         )),
     }
     if credentials.certificate {
-        with_certificate(probe, challenge.as_ref(), &mut say).await;
+        with_certificate(probe, endpoint, &mut say).await;
     } else {
         say(Line::skipped("a client certificate alone", "no certificate: give --cert and --key"));
     }

@@ -40,6 +40,30 @@ fn the_first_answer_must_be_401_with_one_bearer_challenge_on_the_same_host() {
 }
 
 #[test]
+fn a_credential_goes_to_no_other_host_and_never_from_https_to_http() {
+    for (asked, realm, sent) in [
+        ("https://r.example", "https://r.example/v2/token", true),
+        ("https://r.example:5000", "https://r.example/token", true),
+        ("http://r.example", "https://r.example/token", true),
+        ("http://r.example", "http://r.example/token", true),
+        ("https://r.example", "http://r.example/v2/token", false),
+        ("https://r.example", "https://evil.example/v2/token", false),
+        ("https://r.example", "https://r.example.evil.example/v2/token", false),
+        ("http://r.example", "http://evil.example/v2/token", false),
+    ] {
+        let challenge = Challenge::parse(&format!("Bearer realm=\"{realm}\"")).unwrap();
+        assert_eq!(challenge.distrusted_by(&Url::parse(asked).unwrap()).is_none(), sent, "{asked} {realm}");
+    }
+}
+
+#[test]
+fn what_the_registry_wrote_gives_no_orders_to_a_terminal() {
+    let refusal = json!({"errors": [{"message": "no\u{1b}[2J\nok    all is well"}]});
+    let text = issued(PASSWORD, &Ok(answer(401, &[], &refusal))).unwrap_err().to_string();
+    assert!(text.contains("no\\u{1b}[2J\\nok") && !text.contains('\u{1b}'), "{text}");
+}
+
+#[test]
 fn a_token_endpoint_must_give_a_token_that_lives_a_minute() {
     let body = json!({"token": "secret-token", "expires_in": 300});
     assert_eq!(issued(PASSWORD, &Ok(answer(200, &[], &body))).unwrap().expose(), "secret-token");

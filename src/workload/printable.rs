@@ -1,0 +1,25 @@
+//! What others wrote, for a terminal: it obeys control characters, so none of theirs may reach it.
+
+/// The text on one line, with everything that is no visible character written out.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    let mut shown = String::new();
+    for c in text.chars() {
+        match c {
+            '"' | '\'' | '\\' => shown.push(c),
+            _ => shown.extend(c.escape_debug()),
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_is_told_nothing_by_others() {
+        let text = "a \"b\" \\ ü\u{1b}]0;title\u{7}\r\nok  \u{9b}2J\u{202e}x";
+        assert_eq!(printable(text), "a \"b\" \\ ü\\u{1b}]0;title\\u{7}\\r\\nok  \\u{9b}2J\\u{202e}x");
+    }
+}

@@ -78,6 +78,7 @@ impl Sources {
         let issuers = opening.issuers(issuers);
         let domains = domains.into_iter().map(|domain| opening.domain(domain)).collect();
         let others = opening.others(others);
+        opening.check_names(&issuers, &others);
         let Opening { running, mistakes, skipped, .. } = opening;
         Opened { issuers, domains, others, running, mistakes, skipped }
     }
@@ -129,6 +130,17 @@ impl Opening<'_> {
             issuers.push(Issuer { rules, keys, mapping });
         }
         issuers
+    }
+
+    /// Nobody of the password file may be named as an issuer's subject is.
+    fn check_names(&mut self, issuers: &[Issuer], others: &OpenOthers) {
+        let Some(passwords) = &others.passwords else { return };
+        for issuer in issuers.iter().map(|issuer| issuer.rules.issuer.as_str()) {
+            if let Some(name) = passwords.name_within(issuer) {
+                let what = format!("{}: {name:?} begins as the usernames of the issuer {issuer} do; rename it", passwords.path().display());
+                self.mistakes.push(Mistake::new("http.auth.htpasswd.path", what));
+            }
+        }
     }
 
     fn others(&mut self, others: WantedOthers) -> OpenOthers {
@@ -352,6 +364,38 @@ mod tests {
     fn generations(opened: &Opened) -> Vec<Generation> {
         let jwt = opened.domains.iter().filter_map(|domain| domain.jwt.as_ref());
         jwt.map(|keys| keys.generation(Clock::system().now()).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_name_in_the_password_file_may_not_be_an_issuers() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("users");
+        let hash = bcrypt::hash("x", 4).unwrap();
+        std::fs::write(&path, format!("ann:{hash}\nissuer/ann:{hash}\nissuers/ann:{hash}\n")).unwrap();
+        let of = |name: &str| {
+            let rules = crate::trust::jwt::OidcRules {
+                issuer: name.into(),
+                skip_issuer: false,
+                audiences: Vec::new(),
+                algorithms: None,
+                clock_skew: std::time::Duration::ZERO,
+                max_lifetime: None,
+                hosts: Vec::new(),
+                single_audience: false,
+            };
+            Issuer { rules, keys: Arc::new(Authorities::new(Vec::new())), mapping: crate::identity::Mapping::default() }
+        };
+        let passwords = || Some(Arc::new(Htpasswd::open(&path).unwrap()));
+        let sources = Sources::new(Clock::system(), None);
+        let mistakes = |issuers: &[Issuer]| {
+            let mut opening =
+                Opening { sources: &sources, workload_api: None, running: Running::default(), mistakes: Vec::new(), skipped: Vec::new() };
+            opening.check_names(issuers, &OpenOthers { passwords: passwords(), ..OpenOthers::default() });
+            opening.mistakes.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(mistakes(&[of("other"), of("ann")]), Vec::<String>::new());
+        let found = mistakes(&[of("other"), of("issuer")]);
+        assert!(found.len() == 1 && found[0].contains("\"issuer/ann\"") && found[0].contains("http.auth.htpasswd.path"), "{found:?}");
     }
 
     #[tokio::test]

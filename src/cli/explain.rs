@@ -4,9 +4,10 @@ use super::{FAILED, SUCCESS, WRONG, load, mistaken, say, say_error};
 use crate::access::Action;
 use crate::app::Evaluator;
 use crate::clock::Clock;
-use crate::identity::{Evidence, Failure, Identity, Peer, Presented, Refusal, Refused};
+use crate::identity::{BUSY, Evidence, Failure, Identity, Peer, Presented, Refusal, Refused};
 use crate::oci::RepositoryName;
 use crate::secret::Secret;
+use crate::workload::printable;
 use clap::Args;
 use pki_types::CertificateDer;
 use pki_types::pem::PemObject as _;
@@ -110,9 +111,9 @@ async fn identify(evaluator: &Evaluator, given: &Given) -> Result<Identity, u8> 
     for tried in &verdict.tried {
         let place = evaluator.place(tried.entry);
         match &tried.outcome {
-            Ok(_) => say(&format!("entry        {place}: accepts it")),
-            Err(Failure::Refused(Refusal { reason, .. })) => say(&format!("entry        {place}: refuses it: {reason}")),
-            Err(Failure::Undecidable { why, .. }) => say(&format!("entry        {place}: cannot tell: {why}")),
+            Ok(_) => tell(&format!("entry        {place}: accepts it")),
+            Err(Failure::Refused(Refusal { reason, .. })) => tell(&format!("entry        {place}: refuses it: {reason}")),
+            Err(why @ (Failure::Undecidable { .. } | Failure::Busy { .. })) => tell(&format!("entry        {place}: cannot tell: {why}")),
         }
     }
     let failure = match verdict.outcome {
@@ -125,47 +126,56 @@ async fn identify(evaluator: &Evaluator, given: &Given) -> Result<Identity, u8> 
     match &failure {
         Failure::Refused(Refusal { reason, evidence }) => {
             say_evidence(evidence);
-            say(&format!("refused      {reason}"));
+            tell(&format!("refused      {reason}"));
             if evidence.issuer.as_deref().is_some_and(|issuer| issuer.starts_with(OWN_ISSUERS)) {
-                say(
+                tell(
                     "hint         a registry issued it: present it there, at /v2/_wharfinger/whoami, or explain the credential that it was issued for",
                 );
             }
             if matches!(reason, Refused::UnknownIssuer | Refused::UnknownTrustDomain) {
-                evaluator.places().for_each(|place| say(&format!("configured   {place}")));
+                evaluator.places().for_each(|place| tell(&format!("configured   {place}")));
             }
         }
         Failure::Undecidable { why, evidence } => {
             say_evidence(evidence);
-            say(&format!("undecided    {why}"));
+            tell(&format!("undecided    {why}"));
+        }
+        Failure::Busy { evidence } => {
+            say_evidence(evidence);
+            tell(&format!("undecided    {BUSY}"));
         }
     }
     Err(FAILED)
 }
 
+/// One line, with what the credential's maker wrote in it.
+fn tell(text: &str) {
+    say(&printable(text));
+}
+
 fn say_evidence(evidence: &Evidence) {
     let text = evidence.to_string();
     if !text.is_empty() {
-        say(&format!("credential  {text}"));
+        tell(&format!("credential  {text}"));
     }
 }
 
 fn tell_identity(evaluator: &Evaluator, identity: &Identity) {
     let groups = if identity.groups().is_empty() { "none".to_owned() } else { identity.groups().join(", ") };
-    say(&format!("credential   {}", identity.credential()));
-    say(&format!("username     {}", identity.username()));
-    say(&format!("groups       {groups}"));
-    say(&format!("principal    {}", identity.principal()));
-    say(&format!("good until   {} ({} s)", identity.valid_until(), evaluator.left(identity).as_secs()));
-    say(&format!("claims       {}", serde_json::Value::Object(identity.claims().clone())));
+    tell(&format!("credential   {}", identity.credential()));
+    tell(&format!("username     {}", identity.username()));
+    tell(&format!("groups       {groups}"));
+    tell(&format!("principal    {}", identity.principal()));
+    tell(&format!("good until   {} ({} s)", identity.valid_until(), evaluator.left(identity).as_secs()));
+    tell(&format!("claims       {}", serde_json::Value::Object(identity.claims().clone())));
 }
 
 fn tell_access(evaluator: &Evaluator, identity: &Identity, repository: &RepositoryName, wanted: Option<Action>) -> u8 {
     let explanation = evaluator.access(identity, repository);
-    say(&format!("repository   {repository}"));
+    tell(&format!("repository   {repository}"));
     for explained in &explanation.actions {
         let word = if explained.is_allowed() { "yes" } else { "no " };
-        say(&format!("  {:10} {word}  {}", explained.action.as_str(), explanation.reason(explained.action)));
+        tell(&format!("  {:10} {word}  {}", explained.action.as_str(), explanation.reason(explained.action)));
     }
     let refused = explanation.actions.iter().any(|explained| Some(explained.action) == wanted && !explained.is_allowed());
     if refused { FAILED } else { SUCCESS }

@@ -68,6 +68,11 @@ impl Fault {
         Self { oauth: Some(error), ..self }
     }
 
+    /// The same for a client's own credential: one that cannot be checked now is not a bad one.
+    pub(super) fn bad_client(self) -> Self {
+        if self.status == StatusCode::UNAUTHORIZED { self.oauth("invalid_client") } else { self }
+    }
+
     /// Said in their words too.
     pub(super) fn for_token_clients(self) -> Self {
         let error = self.oauth.unwrap_or(match self.status {
@@ -359,8 +364,8 @@ impl From<GrantError> for Fault {
 impl From<NotRedeemed> for Fault {
     fn from(why: NotRedeemed) -> Self {
         match why {
-            NotRedeemed::Grant(failure) => Self::from(failure).oauth("invalid_grant"),
-            NotRedeemed::Client(failure) => Self::from(failure).oauth("invalid_client"),
+            NotRedeemed::Grant(failure) => failure.into(),
+            NotRedeemed::Client(failure) => Self::from(failure).bad_client(),
             NotRedeemed::NoClient | NotRedeemed::NoJwtSvid | NotRedeemed::SeveralAudiences { .. } | NotRedeemed::ClientId => {
                 Self::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, why.to_string()).oauth("invalid_client")
             }
@@ -399,6 +404,11 @@ impl From<identity::Failure> for Fault {
                     .log(why)
                     .header(RETRY_AFTER, RETRY_SECONDS)
             }
+            identity::Failure::Busy { .. } => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, None, "too many passwords are being checked: try again")
+                    .log(identity::BUSY)
+                    .header(RETRY_AFTER, RETRY_SECONDS)
+            }
         }
     }
 }
@@ -424,6 +434,7 @@ const fn refused(reason: &Refused) -> &'static str {
         | Refused::EmptyUsername
         | Refused::UsernameTooLong { .. }
         | Refused::UsernameIsSpiffeId
+        | Refused::UsernameIsAnIssuers
         | Refused::NoCommonName
         | Refused::NoAttribute
         | Refused::TooManyGroups { .. }

@@ -48,7 +48,7 @@ impl Who {
     }
 
     pub(super) fn is_nobody(&mut self, failure: &Failure) {
-        let (Failure::Refused(Refusal { evidence, .. }) | Failure::Undecidable { evidence, .. }) = failure;
+        let (Failure::Refused(Refusal { evidence, .. }) | Failure::Undecidable { evidence, .. } | Failure::Busy { evidence }) = failure;
         self.credential = evidence.credential;
         self.evidence = evidence.clone();
     }

@@ -52,8 +52,8 @@ impl Attributes {
         self.order.contains(&Attribute::Uri)
     }
 
-    /// From the claim `x509`.
-    pub(super) fn name(&self, x509: Option<&Value>) -> Option<String> {
+    /// From the claim `x509`: the first that is there.
+    pub(super) fn name(&self, x509: Option<&Value>) -> Option<(Attribute, String)> {
         let at = |pointer: &str| x509?.pointer(pointer)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
         let name = |attribute: &Attribute| match attribute {
             Attribute::CommonName => at("/subject/cn"),
@@ -65,7 +65,7 @@ impl Attributes {
                 self.uri_pattern.as_ref().map_or_else(|| Some(uri.clone()), |pattern| pattern.pick(&uri))
             }
         };
-        self.order.iter().find_map(name)
+        self.order.iter().find_map(|attribute| Some((*attribute, name(attribute)?)))
     }
 }
 
@@ -115,9 +115,9 @@ mod tests {
             (&[Uri], Some("spiffe://example.org/workload/app")),
             (&[Dns], None),
         ] {
-            assert_eq!(names(order).name(Some(&x509)).as_deref(), expected, "{order:?}");
+            assert_eq!(names(order).name(Some(&x509)).map(|(_, name)| name).as_deref(), expected, "{order:?}");
         }
-        assert_eq!(Attributes { email_index: 1, ..names(&[Email]) }.name(Some(&x509)).as_deref(), Some("b@example.org"));
+        assert_eq!(Attributes { email_index: 1, ..names(&[Email]) }.name(Some(&x509)), Some((Email, "b@example.org".to_owned())));
         assert_eq!(Attributes { email_index: 2, ..names(&[Email]) }.name(Some(&x509)), None);
         assert_eq!(names(&[CommonName]).name(None), None);
     }

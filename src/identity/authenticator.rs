@@ -2,6 +2,7 @@
 //! keys of its own issuer or trust domain; what these say is final, and nobody else is asked.
 
 use super::credential::Credential;
+use super::htpasswd::NoMatch;
 use super::identity::Proof;
 use super::mapping::Verified;
 use super::minted::Minted;
@@ -186,7 +187,9 @@ impl Authenticator {
             Ok(Route::Svid(domain)) => svid_identity(&token, domain, now).await,
             Ok(Route::Oidc(entries)) => self.oidc_identity(&token, entries, now).await,
             Ok(Route::Minted(minted)) => self.minted_identity(&token, kind, minted, now).await,
-            Ok(Route::TokenServer(server)) => server.identity(&token, now).map_err(Reason::from),
+            Ok(Route::TokenServer(server)) => {
+                server.identity(&token, now).map_err(Reason::from).and_then(|identity| Ok(self.named_by_default(identity)?))
+            }
             Err(reason) => Err(reason.clone().into()),
         };
         if let Err(Reason::Refused(Refused::Jwt(jwt::Rejected::UnknownKey { .. }))) = &identity {
@@ -279,7 +282,7 @@ impl Authenticator {
         let (identity, credential) = if self.is_svid(leaf) {
             (self.x509_svid_identity(peer, leaf, now), CredentialType::X509Svid)
         } else {
-            (Self::plain_identity(&self.certificates, peer, leaf, now), CredentialType::X509)
+            (self.plain_identity(&self.certificates, peer, leaf, now), CredentialType::X509)
         };
         identity.map_err(|why| why.with(evidence_of_certificate(leaf, credential)))
     }
@@ -303,7 +306,13 @@ impl Authenticator {
 
     /// Each entry in order: a plain certificate names nobody whose business it is. One that nothing can be said of ends the
     /// search, since who somebody is must not depend on which authorities happen to be known.
-    pub(super) fn plain_identity(entries: &[CertificateEntry], peer: &Peer, leaf: &Leaf, now: Timestamp) -> Result<Identity, Reason> {
+    pub(super) fn plain_identity(
+        &self,
+        entries: &[CertificateEntry],
+        peer: &Peer,
+        leaf: &Leaf,
+        now: Timestamp,
+    ) -> Result<Identity, Reason> {
         let (mut untrusted, mut invalid) = (None, None);
         // One with a SPIFFE URI is for those entries alone that say so.
         let wanted = |entry: &&CertificateEntry| !leaf.claims_spiffe() || entry.mapping.names_uris();
@@ -319,7 +328,7 @@ impl Authenticator {
             let principal = Principal::Certificate { entry: entry.name.clone(), subject: subject(&chain) };
             match chain_identity(chain, leaf.subject_cn(), CredentialType::X509, principal, &entry.mapping) {
                 Err(reason @ Refused::Validation { .. }) => _ = invalid.get_or_insert(reason),
-                decided => return Ok(decided?),
+                decided => return Ok(self.named_by(&entry.mapping, decided?)?),
             }
         }
         Err(invalid.or(untrusted).unwrap_or(Refused::KindNotAccepted).into())
@@ -329,7 +338,24 @@ impl Authenticator {
     async fn password_identity(&self, user: &str, password: Secret) -> Result<Identity, Failure> {
         let Some(passwords) = &self.passwords else { return Err(Evidence::default().refused(Refused::NotAToken)) };
         let evidence = || Evidence { credential: Some(CredentialType::Htpasswd), subject: Some(shown(user)), ..Evidence::default() };
-        passwords.check(user, password).await.map_err(|reason| evidence().refused(reason))
+        let identity = passwords.check(user, password).await.map_err(|why| match why {
+            NoMatch::Wrong => evidence().refused(Refused::Password),
+            NoMatch::Busy => Failure::Busy { evidence: evidence() },
+        })?;
+        self.named_by_default(identity).map_err(|reason| evidence().refused(reason))
+    }
+
+    /// See [`Self::named_by_default`]: a username that the configuration maps is one that its author gave.
+    pub(super) fn named_by(&self, mapping: &Mapping, identity: Identity) -> Result<Identity, Refused> {
+        if mapping.names_by_default() { self.named_by_default(identity) } else { Ok(identity) }
+    }
+
+    /// Usernames share one namespace, in which a configured issuer's subjects are its name, a slash and `sub`: no common name, name of
+    /// the password file or subject of a token server may pass for one.
+    pub(super) fn named_by_default(&self, identity: Identity) -> Result<Identity, Refused> {
+        let within =
+            |issuer: &Issuer| identity.username.strip_prefix(issuer.rules.issuer.as_str()).is_some_and(|rest| rest.starts_with('/'));
+        if self.issuers.iter().any(within) { Err(Refused::UsernameIsAnIssuers) } else { Ok(identity) }
     }
 
     pub(super) fn domain(&self, name: &TrustDomain) -> Option<&Domain> {

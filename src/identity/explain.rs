@@ -57,7 +57,7 @@ impl Authenticator {
         let Ok(leaf) = peer.leaf() else { return Vec::new() };
         if !self.is_svid(leaf) {
             let entries = self.certificates.iter().enumerate();
-            let one = |entry| Self::plain_identity(std::slice::from_ref(entry), peer, leaf, now);
+            let one = |entry| self.plain_identity(std::slice::from_ref(entry), peer, leaf, now);
             return entries.map(|(at, entry)| told(Entry::Certificate(at), one(entry))).collect();
         }
         let domain = leaf.spiffe_id().ok().and_then(|id| self.domain(id.trust_domain()));

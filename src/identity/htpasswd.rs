@@ -2,7 +2,7 @@
 //! a name that is not there takes as long as one that is, and a password that was good is known again by a keyed digest.
 
 use super::identity::Proof;
-use super::{CredentialType, Identity, Principal, Refused};
+use super::{CredentialType, Identity, Principal};
 use crate::secret::Secret;
 use crate::spiffe_id::SCHEME;
 use crate::trust::fingerprint;
@@ -21,8 +21,12 @@ use tokio::sync::Semaphore;
 pub struct Htpasswd {
     path: PathBuf,
     users: ArcSwap<Users>,
+    /// What was found last, if it is not what counts.
+    coming: Mutex<Option<String>>,
     /// How many passwords are checked at a time.
     workers: Arc<Semaphore>,
+    /// How many are checked or wait for it: whoever comes after these is told to come again.
+    queue: Arc<Semaphore>,
     /// Digests of name, password and hash that were found to fit.
     good: Mutex<HashSet<[u8; 32]>>,
     key: hmac::Key,
@@ -40,24 +44,32 @@ impl Htpasswd {
     /// Reads the file.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, Vec<InvalidHtpasswd>> {
         let path = path.into();
-        let users = read(&path)?;
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let users = read(text(&path)?)?;
+        let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).div_ceil(2);
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new());
         Ok(Self {
             path,
             users: ArcSwap::from_pointee(users),
-            workers: Arc::new(Semaphore::new(cores.div_ceil(2))),
+            coming: Mutex::default(),
+            workers: Arc::new(Semaphore::new(workers)),
+            queue: Arc::new(Semaphore::new(workers * QUEUE)),
             good: Mutex::default(),
             key: key.map_err(|_| vec![InvalidHtpasswd::Random])?,
         })
     }
 
-    /// Reads the file again. Says whether it has changed; a bad file changes nothing.
+    /// Reads the file again. Says whether it has changed; a bad file changes nothing. A change counts once it has come to rest, that is
+    /// the second time in a row that it is found: a file may be read while it is being written.
     pub fn reload(&self) -> Result<bool, Vec<InvalidHtpasswd>> {
-        let users = read(&self.path)?;
-        if users.text == self.users.load().text {
+        let text = text(&self.path)?;
+        let known = self.users.load().text == text;
+        let mut coming = self.coming.lock().unwrap_or_else(PoisonError::into_inner);
+        if known || coming.as_ref() != Some(&text) {
+            *coming = Some(text).filter(|_| !known);
             return Ok(false);
         }
+        drop(coming);
+        let users = read(text)?;
         self.users.store(Arc::new(users));
         self.good.lock().unwrap_or_else(PoisonError::into_inner).clear();
         Ok(true)
@@ -68,25 +80,33 @@ impl Htpasswd {
         &self.path
     }
 
-    pub(super) async fn check(&self, user: &str, password: Secret) -> Result<Identity, Refused> {
+    /// One of its names that an OIDC issuer's default usernames, `issuer/sub`, could be.
+    #[must_use]
+    pub fn name_within(&self, issuer: &str) -> Option<String> {
+        let within = |name: &&String| name.strip_prefix(issuer).is_some_and(|rest| rest.starts_with('/'));
+        self.users.load().hashes.keys().find(within).cloned()
+    }
+
+    pub(super) async fn check(&self, user: &str, password: Secret) -> Result<Identity, NoMatch> {
         let users = self.users.load_full();
         let known = users.hashes.get(user);
         let hash = known.unwrap_or(&users.dummy).clone();
         let digest = self.digest(&[user, &hash, password.expose()]);
         if !self.good.lock().unwrap_or_else(PoisonError::into_inner).contains(&digest) {
-            let slot = self.workers.clone().acquire_owned().await.map_err(|_| Refused::Password)?;
+            let place = self.queue.clone().try_acquire_owned().map_err(|_| NoMatch::Busy)?;
+            let slot = self.workers.clone().acquire_owned().await.map_err(|_| NoMatch::Busy)?;
             let fits = tokio::task::spawn_blocking(move || {
                 let fits = bcrypt::verify(password.expose(), &hash).unwrap_or(false);
                 // Here, since a request that is given up does not end this.
-                drop(slot);
+                drop((slot, place));
                 fits
             });
             if !fits.await.unwrap_or(false) || known.is_none() {
-                return Err(Refused::Password);
+                return Err(NoMatch::Wrong);
             }
             self.remember(digest);
         }
-        known.map(|hash| identity(user, hash)).ok_or(Refused::Password)
+        known.map(|hash| identity(user, hash)).ok_or(NoMatch::Wrong)
     }
 
     /// The identity of somebody who gave the password that the file had then, if it still has it.
@@ -111,6 +131,14 @@ impl Htpasswd {
         }
         good.insert(digest);
     }
+}
+
+/// Why nobody was identified by a name and a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoMatch {
+    Wrong,
+    /// It was not checked: too many wait already.
+    Busy,
 }
 
 /// The path alone.
@@ -139,8 +167,11 @@ pub enum InvalidHtpasswd {
     Random,
 }
 
-fn read(path: &Path) -> Result<Users, Vec<InvalidHtpasswd>> {
-    let text = std::fs::read_to_string(path).map_err(|why| vec![InvalidHtpasswd::Unreadable { kind: why.kind() }])?;
+fn text(path: &Path) -> Result<String, Vec<InvalidHtpasswd>> {
+    std::fs::read_to_string(path).map_err(|why| vec![InvalidHtpasswd::Unreadable { kind: why.kind() }])
+}
+
+fn read(text: String) -> Result<Users, Vec<InvalidHtpasswd>> {
     let (mut hashes, mut invalid, mut dearest) = (BTreeMap::new(), Vec::new(), bcrypt::DEFAULT_COST.min(10));
     for (index, content) in text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
         let line = index + 1;
@@ -187,12 +218,15 @@ fn line(user: &str, hash: &str) -> String {
 
 /// 14 takes about a second.
 const DEAREST: u32 = 16;
+/// How many are checked or wait, for each that is checked at a time: of the usual cost that is about a second of waiting.
+const QUEUE: usize = 16;
 /// How many good passwords are known again.
 const REMEMBERED: usize = 4096;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt as _;
     use std::io::Write as _;
 
     fn file(text: &str) -> tempfile::NamedTempFile {
@@ -209,7 +243,7 @@ mod tests {
         Htpasswd::open(file(text).path()).map(drop).unwrap_err()
     }
 
-    async fn check(passwords: &Htpasswd, user: &str, password: &str) -> Result<String, Refused> {
+    async fn check(passwords: &Htpasswd, user: &str, password: &str) -> Result<String, NoMatch> {
         passwords.check(user, Secret::new(password)).await.map(|identity| identity.username().to_owned())
     }
 
@@ -224,7 +258,7 @@ mod tests {
             for (user, password) in
                 [("ann", "other"), ("ann", ""), ("", ""), ("Ann", "open sesame"), ("eve", "open sesame"), ("ann", ann.as_str())]
             {
-                assert_eq!(check(&passwords, user, password).await, Err(Refused::Password), "{user} {password}");
+                assert_eq!(check(&passwords, user, password).await, Err(NoMatch::Wrong), "{user} {password}");
             }
         }
         let identity = passwords.check("ann", Secret::new("open sesame")).await.unwrap();
@@ -242,12 +276,15 @@ mod tests {
         assert!(passwords.again("bob", &fingerprint).is_none());
         assert_eq!(passwords.reload(), Ok(false));
         std::fs::write(file.path(), "ann:plain\n").unwrap();
+        assert_eq!(passwords.reload(), Ok(false), "it may be in the middle of being written");
         assert_eq!(passwords.reload(), Err(vec![InvalidHtpasswd::Hash { line: 1 }]));
         assert_eq!(check(&passwords, "ann", "one").await, Ok("ann".into()));
         std::fs::write(file.path(), format!("ann:{}\n", hash("two"))).unwrap();
+        assert_eq!(passwords.reload(), Ok(false));
+        assert_eq!(check(&passwords, "bob", "one").await, Ok("bob".into()), "whoever is on a line that is yet to come keeps his place");
         assert_eq!(passwords.reload(), Ok(true));
-        assert_eq!(check(&passwords, "ann", "one").await, Err(Refused::Password));
-        assert_eq!(check(&passwords, "bob", "one").await, Err(Refused::Password));
+        assert_eq!(check(&passwords, "ann", "one").await, Err(NoMatch::Wrong));
+        assert_eq!(check(&passwords, "bob", "one").await, Err(NoMatch::Wrong));
         assert_eq!(check(&passwords, "ann", "two").await, Ok("ann".into()));
         assert!(passwords.again("ann", &fingerprint).is_none(), "the password is another one");
     }
@@ -274,10 +311,34 @@ mod tests {
 
     #[test]
     fn a_name_that_is_not_there_costs_what_the_dearest_that_is_there_does() {
-        let users = read(file(&format!("ann:{}\n", bcrypt::hash("x", 11).unwrap())).path()).unwrap();
+        let users = read(format!("ann:{}\n", bcrypt::hash("x", 11).unwrap())).unwrap();
         let dummy: bcrypt::HashParts = users.dummy.parse().unwrap();
         assert_eq!(dummy.get_cost(), 11);
         assert!(!bcrypt::verify("x", &users.dummy.replacen("$11$", "$04$", 1)).unwrap(), "it is a hash, of nothing that anyone knows");
+    }
+
+    #[tokio::test]
+    async fn no_more_than_some_wait_to_be_checked_and_the_others_are_not_told_that_they_are_wrong() {
+        let file = file(&format!("ann:{}\n", hash("one")));
+        let passwords = Htpasswd::open(file.path()).unwrap();
+        let all = u32::try_from(passwords.workers.available_permits()).unwrap();
+        let workers = passwords.workers.clone().acquire_many_owned(all).await.unwrap();
+        let room = passwords.queue.available_permits();
+        let mut waiting: Vec<_> = (0..room).map(|_| Box::pin(check(&passwords, "ann", "one"))).collect();
+        for one in &mut waiting {
+            assert!(one.as_mut().now_or_never().is_none());
+        }
+        for (user, password) in [("ann", "one"), ("ann", "two"), ("eve", "one")] {
+            assert_eq!(check(&passwords, user, password).await, Err(NoMatch::Busy), "{user} {password}");
+        }
+        // One that gives up makes room for another.
+        waiting.pop();
+        waiting.push(Box::pin(check(&passwords, "ann", "one")));
+        drop(workers);
+        for outcome in futures_util::future::join_all(waiting).await {
+            assert_eq!(outcome, Ok("ann".into()));
+        }
+        assert_eq!(passwords.queue.available_permits(), room);
     }
 
     #[tokio::test]

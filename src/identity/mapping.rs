@@ -1,6 +1,6 @@
 //! From claims to username and groups, by CEL. Whatever goes wrong refuses: a mapping never yields less than it was written to.
 
-use super::{Attributes, CredentialType, Refused};
+use super::{Attribute, Attributes, CredentialType, Refused};
 use crate::expr::{self, Kind, Program, Scope};
 use crate::limits::{GROUPS, USERNAME_BYTES};
 use crate::spiffe_id::{SCHEME, SpiffeId};
@@ -72,9 +72,13 @@ impl Mapping {
 
     pub(super) fn map(&self, verified: &Verified<'_>) -> Result<Mapped, Refused> {
         if let Some(attributes) = &self.attributes {
-            // It may be a SPIFFE ID: no policy takes it for a verified one, since it is none.
-            let username = attributes.name(verified.claims.get("x509")).ok_or(Refused::NoAttribute)?;
-            return Ok(Mapped { username: bounded_username(username)?, groups: vec![] });
+            let (attribute, username) = attributes.name(verified.claims.get("x509")).ok_or(Refused::NoAttribute)?;
+            let username = match attribute {
+                // It may be a SPIFFE ID, as it stands in the certificate: no policy takes it for a verified one, since it is none.
+                Attribute::Uri => bounded_username(username),
+                _ => checked_username(username, None),
+            };
+            return Ok(Mapped { username: username?, groups: vec![] });
         }
         if self.is_default() {
             return Ok(Mapped { username: checked_username(verified.default_username()?, verified.spiffe_id)?, groups: vec![] });

@@ -36,7 +36,7 @@ impl Authenticator {
             Some(Source::X509 { entry, chain }) => self.plain_again(entry, chain, now)?,
             Some(Source::Htpasswd { user, fingerprint }) => {
                 let passwords = self.passwords.as_ref().ok_or(Refused::KindNotAccepted)?;
-                passwords.again(user, fingerprint).ok_or(Refused::PasswordWithdrawn)?
+                self.named_by_default(passwords.again(user, fingerprint).ok_or(Refused::PasswordWithdrawn)?)?
             }
         };
         let scope = verified.access().map(|access| Arc::new(Scope::granted(access)));
@@ -73,6 +73,7 @@ impl Authenticator {
         let view = entry.authorities.view(now).map_err(Reason::Undecidable)?;
         let verified = Arc::new(x509::reverify_plain(chain, &view, now).map_err(Refused::Chain)?);
         let principal = Principal::Certificate { entry: entry.name.clone(), subject: subject(&verified) };
-        Ok(chain_identity(verified, chain.subject_cn(), CredentialType::X509, principal, &entry.mapping)?)
+        let identity = chain_identity(verified, chain.subject_cn(), CredentialType::X509, principal, &entry.mapping)?;
+        Ok(self.named_by(&entry.mapping, identity)?)
     }
 }

@@ -28,7 +28,7 @@ pub use mapping::{InvalidMapping, Mapping, MappingSettings};
 pub use minted::Minted;
 pub use peer::Peer;
 pub use reason::reason;
-pub use refusal::{Evidence, Failure, Refusal, Refused};
+pub use refusal::{BUSY, Evidence, Failure, Refusal, Refused};
 pub use scope::{Rights, Scope};
 pub use token_server::TokenServer;
 

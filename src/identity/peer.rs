@@ -40,12 +40,12 @@ impl Peer {
 
     /// The chain as proved by what counts now in `authorities`, which must be those of the leaf's own trust domain.
     pub(super) fn svid(&self, authorities: &Authorities<X509Authorities>, now: Timestamp) -> Result<Arc<VerifiedChain>, Verdict> {
-        self.judge(x509::verify_svid, authorities, now)
+        self.judge(x509::verify_svid, true, authorities, now)
     }
 
     /// The chain of a certificate that is no SVID, as proved by what counts now in `authorities`.
     pub(super) fn plain(&self, authorities: &Authorities<X509Authorities>, now: Timestamp) -> Result<Arc<VerifiedChain>, Verdict> {
-        self.judge(x509::verify_plain, authorities, now)
+        self.judge(x509::verify_plain, false, authorities, now)
     }
 
     #[cfg(test)]
@@ -54,10 +54,19 @@ impl Peer {
     }
 
     /// A generation names the state of one source, so no other authorities can take a kept verdict for theirs, not even after
-    /// another configuration was loaded. Whether the leaf is judged as an SVID is up to the leaf alone.
-    fn judge(&self, verify: Verify, authorities: &Authorities<X509Authorities>, now: Timestamp) -> Result<Arc<VerifiedChain>, Verdict> {
+    /// another configuration was loaded. As what the leaf was judged is compared too, since that depends on the configuration.
+    fn judge(
+        &self,
+        verify: Verify,
+        svid: bool,
+        authorities: &Authorities<X509Authorities>,
+        now: Timestamp,
+    ) -> Result<Arc<VerifiedChain>, Verdict> {
         let view = authorities.view(now).map_err(Verdict::Undecidable)?;
-        if let Some(kept) = self.verdict.load_full().filter(|kept| kept.generation() == view.generation && now < kept.valid_until()) {
+        let counts = |kept: &Arc<VerifiedChain>| {
+            kept.generation() == view.generation && kept.spiffe_id().is_some() == svid && now < kept.valid_until()
+        };
+        if let Some(kept) = self.verdict.load_full().filter(counts) {
             return Ok(kept);
         }
         let intermediates = self.chain.get(1..).unwrap_or_default();

@@ -8,6 +8,7 @@ use std::fmt::{self, Write};
 pub fn reason(failure: &Failure) -> String {
     match failure {
         Failure::Undecidable { .. } => "no_keys".to_owned(),
+        Failure::Busy { .. } => "busy".to_owned(),
         Failure::Refused(refusal) => {
             let mut names = Names(String::new());
             // It ends with an error when there are no more names.

@@ -13,6 +13,9 @@ pub enum Failure {
     Refused(Refusal),
     #[error("{why}{evidence}")]
     Undecidable { why: NoKeys, evidence: Evidence },
+    /// As undecidable, for want of time.
+    #[error("{BUSY}{evidence}")]
+    Busy { evidence: Evidence },
 }
 
 /// A credential that was presented and does not count. It never makes anyone anonymous.
@@ -60,6 +63,8 @@ pub enum Refused {
     UsernameTooLong { bytes: usize },
     #[error("a username may begin with spiffe:// only if it is this credential's own SPIFFE ID; change the mapping")]
     UsernameIsSpiffeId,
+    #[error("the username begins as a configured OIDC issuer's do, and is of another credential; issue it with another name, or map one")]
+    UsernameIsAnIssuers,
     #[error("the certificate's subject has no common name; map a username from something else it has")]
     NoCommonName,
     #[error("the certificate has none of the attributes that name somebody here (http.auth.mtls); issue it with one of them")]
@@ -118,4 +123,6 @@ pub(super) fn shown(text: &str) -> String {
     }
 }
 
+/// Said of a password that was not checked.
+pub const BUSY: &str = "the password was not checked: as many wait for that as may; who tries so many?";
 const SHOWN_CHARACTERS: usize = 256;

@@ -115,6 +115,7 @@ async fn a_token_servers_scopes_count_within_access_control() {
         ("expired", with("exp", (now() - 60).into())),
         ("not yet", with("nbf", (now() + 600).into())),
         ("a SPIFFE ID that it may say of nobody", with("sub", "spiffe://elsewhere.test/admin".into())),
+        ("a name that an issuer's subject has", with("sub", format!("{}/builder", issuer.url).into())),
         ("another key", Signer::new("auth-1").token(&claims("ann", &[("app", all)]))),
     ] {
         assert_eq!(app.bearer(&token).get("/v2/").await.error(), (401, "UNAUTHORIZED".into()), "{case}");

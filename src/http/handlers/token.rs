@@ -76,7 +76,7 @@ async fn by_post(app: &App, live: &Live, origin: &Origin, parts: &Parts, body: B
     let redeemed = exchange::redeem(&grant, &live.authenticator, &presented(parts), app.clock.now()).await;
     let identity = redeemed.map_err(|why| match why {
         NotRedeemed::Grant(failure) => refused(failure, who),
-        NotRedeemed::Client(failure) => refused(failure, who).oauth("invalid_client"),
+        NotRedeemed::Client(failure) => refused(failure, who).bad_client(),
         other => other.into(),
     })?;
     accepted(&identity, who);

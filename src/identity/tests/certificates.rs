@@ -265,6 +265,55 @@ async fn a_verdict_does_not_outlive_its_trust_domains_configuration() {
 }
 
 #[tokio::test]
+async fn a_verdict_of_an_svid_is_none_of_another_certificate_although_the_same_authorities_gave_it() {
+    let shared = held(OTHER_CA.authorities());
+    let uri = Attributes { order: vec![Attribute::Uri], ..Attributes::common_name() };
+    let entry = CertificateEntry { name: "uris".into(), authorities: shared.clone(), mapping: Mapping::by_attributes(uri) };
+    let domains = vec![Domain { x509: Some(shared), ..domain("other.example") }];
+    let (plain, svids) = (Authenticator::new(vec![], vec![], vec![entry]), Authenticator::new(vec![], domains, vec![]));
+    let peer = OTHER_CA.client(&["spiffe://other.example/ci"], None);
+    for _ in 0..2 {
+        assert_eq!(meet(&plain, &peer).await.unwrap().credential(), CredentialType::X509);
+        let identity = meet(&svids, &peer).await.unwrap();
+        assert_eq!((identity.credential(), identity.spiffe_id().is_some()), (CredentialType::X509Svid, true));
+    }
+}
+
+#[tokio::test]
+async fn only_a_uri_may_name_its_bearer_like_a_spiffe_id() {
+    for (attribute, uris, name) in [(Attribute::CommonName, &[][..], CI), (Attribute::Uri, &[CI], "x")] {
+        let attributes = Attributes { order: vec![attribute], ..Attributes::common_name() };
+        let entry = CertificateEntry { mapping: Mapping::by_attributes(attributes), ..entry("by attributes", &OTHER_CA) };
+        let outcome = meet(&Authenticator::new(vec![], vec![], vec![entry]), &OTHER_CA.client(uris, Some(name))).await;
+        match attribute {
+            Attribute::Uri => assert_eq!(outcome.unwrap().username(), CI),
+            _ => assert_eq!(reason(outcome), Refused::UsernameIsSpiffeId),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_names_its_bearer_like_an_issuers_subject_only_where_the_configuration_maps_it() {
+    let alice = OTHER_CA.client(&[], Some("https://a.example/alice"));
+    for (mapping, expected) in [
+        (Mapping::default(), Err(Refused::UsernameIsAnIssuers)),
+        (Mapping::by_attributes(Attributes::common_name()), Err(Refused::UsernameIsAnIssuers)),
+        (validating("true", ""), Err(Refused::UsernameIsAnIssuers)),
+        (naming("claims.x509.subject.cn"), Ok("https://a.example/alice".to_owned())),
+    ] {
+        let entry = CertificateEntry { mapping, ..entry("lab", &OTHER_CA) };
+        let issuers = || vec![issuer("https://a.example", &oidc_keys(&A))];
+        let outcome = meet(&Authenticator::new(issuers(), vec![], vec![entry]), &alice).await;
+        match expected {
+            Ok(name) => assert_eq!(outcome.unwrap().username(), name),
+            Err(expected) => assert_eq!(reason(outcome), expected),
+        }
+    }
+    let other = OTHER_CA.client(&[], Some("https://a.example.org/alice"));
+    assert!(meet(&authenticator(), &other).await.is_ok(), "of no configured issuer");
+}
+
+#[tokio::test]
 async fn the_evidence_names_the_certificate() {
     let Err(Failure::Refused(refusal)) = meet(&authenticator(), &OTHER_CA.client(&[CI], None)).await else { panic!("it counts") };
     let evidence = refusal.evidence;

@@ -130,6 +130,12 @@ async fn a_client_is_the_workload_that_it_says() {
         assert_eq!(told(&site.post(form).await), bad_client, "{form:?}");
     }
     access(&site.post(&[grant, assertion, ("client_assertion", &one), ("client_id", ID)]).await);
+    // A client that cannot be checked now is not a bad one.
+    let silent = || Some(Arc::new(Authorities::new(vec![Slot::new("silent")])));
+    site.authenticate_with(vec![], vec![Domain { jwt: silent(), ..workload.domain() }], &site.terms(3600));
+    let answer = site.post(&[grant, assertion, ("client_assertion", &one), ("client_id", ID)]).await;
+    assert_eq!((answer.status, answer.json()["error"].as_str()), (StatusCode::SERVICE_UNAVAILABLE, Some("temporarily_unavailable")));
+    site.authenticate_with(vec![], vec![workload.domain()], &site.terms(3600));
     // A browser's request for another site.
     let foreign = ask(Method::POST, "/v2/token").header("origin", "https://evil.example");
     let answer = workload.send(&site, foreign, "grant_type=client_credentials".into()).await;

@@ -9,7 +9,7 @@ use crate::access::{BeyondScope, Denied, DeniedBy};
 use crate::exchange::{GrantError, NotIssued, NotRedeemed};
 use crate::identity::{self, Refused};
 use crate::limits::{FORM_BYTES, HEADER_BYTES, MANIFEST_BYTES};
-use crate::oci::{ErrorCode, InvalidContentRange, InvalidDigest, InvalidName, InvalidReference, InvalidTag};
+use crate::oci::{Digest, ErrorCode, InvalidContentRange, InvalidDigest, InvalidName, InvalidReference, InvalidTag};
 use crate::registry;
 use crate::storage;
 use axum::body::Body;
@@ -39,8 +39,8 @@ pub(super) struct Fault {
     /// `None`: the specification has no code for what is our own fault.
     code: Option<ErrorCode>,
     message: Cow<'static, str>,
-    /// One error is reported for each; one without detail if there are none.
-    details: Vec<Value>,
+    /// One error is reported for each; one without detail if there are none. With what it says instead of `message`.
+    details: Vec<(Option<String>, Value)>,
     headers: Vec<(HeaderName, HeaderValue)>,
     /// What the log says beyond the client's text.
     pub(super) log: Option<String>,
@@ -85,7 +85,20 @@ impl Fault {
     }
 
     fn detail(mut self, detail: Value) -> Self {
-        self.details.push(detail);
+        self.details.push((None, detail));
+        self
+    }
+
+    /// An error of its own for each digest, and one that counts the rest.
+    fn missing(mut self, digests: &[Digest]) -> Self {
+        let named = digests.iter().take(registry::NAMED_DIGESTS);
+        self.details.extend(named.map(|digest| {
+            let message = format!("the manifest needs {digest}, which this repository does not hold: push it first");
+            (Some(message), json!({"digest": digest.as_str()}))
+        }));
+        if let more @ 1.. = digests.len().saturating_sub(registry::NAMED_DIGESTS) {
+            self.details.push((Some(format!("and {more} more are missing")), json!({"more": more})));
+        }
         self
     }
 
@@ -241,8 +254,11 @@ impl Fault {
 
     pub(super) fn response(self) -> Response {
         let code = self.code.map_or("UNKNOWN", ErrorCode::as_str);
-        let error = |detail: &Value| json!({"code": code, "message": self.message, "detail": detail});
-        let errors: Vec<Value> = if self.details.is_empty() { vec![error(&json!({}))] } else { self.details.iter().map(error).collect() };
+        let error = |(message, detail): &(Option<String>, Value)| {
+            let message = message.as_deref().unwrap_or(&self.message);
+            json!({"code": code, "message": message, "detail": detail})
+        };
+        let errors: Vec<Value> = if self.details.is_empty() { vec![error(&(None, json!({})))] } else { self.details.iter().map(error).collect() };
         let body = match self.oauth {
             None => json!({ "errors": errors }),
             Some(error) => json!({ "errors": errors, "error": error, "error_description": self.message }),
@@ -317,7 +333,7 @@ impl From<registry::Error> for Fault {
         match error {
             RangeMismatch { offset } => fault.header(RANGE, &uploaded(offset)).detail(json!({"offset": offset})),
             DigestMismatch { expected, found } => fault.detail(json!({"expected": expected.as_str(), "found": found.as_str()})),
-            MissingReferences(digests) => digests.iter().fold(fault, |fault, digest| fault.detail(json!({"digest": digest.as_str()}))),
+            MissingReferences(digests) => fault.missing(&digests),
             ConditionFailed { found: Some(found) } => fault.header(ETAG, &format!("\"{found}\"")).detail(json!({"found": found.as_str()})),
             TooLarge => fault.detail(json!({"limit": MANIFEST_BYTES})),
             Referenced => fault.header(ALLOW, "GET, HEAD"),

@@ -4,6 +4,9 @@ use crate::oci::{Digest, InvalidManifest};
 use crate::storage;
 use std::fmt;
 
+/// As many missing digests are named, and the others counted: a manifest can name tens of thousands.
+pub const NAMED_DIGESTS: usize = 100;
+
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("this repository holds no such blob")]
@@ -73,12 +76,15 @@ struct List<'a>(&'a [Digest]);
 
 impl fmt::Display for List<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, digest) in self.0.iter().enumerate() {
+        for (index, digest) in self.0.iter().take(NAMED_DIGESTS).enumerate() {
             if index > 0 {
                 f.write_str(", ")?;
             }
             digest.fmt(f)?;
         }
-        Ok(())
+        match self.0.len().saturating_sub(NAMED_DIGESTS) {
+            0 => Ok(()),
+            more => write!(f, ", and {more} more"),
+        }
     }
 }

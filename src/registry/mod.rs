@@ -22,7 +22,7 @@ mod tests;
 mod uploads;
 
 pub use blobs::Blob;
-pub use error::{BodyError, Error};
+pub use error::{BodyError, Error, NAMED_DIGESTS};
 pub use fsck::{Checked, Finding, Progress, Severity};
 pub use listing::Page;
 pub use manifests::{Pushed, StoredManifest};

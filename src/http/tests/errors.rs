@@ -46,6 +46,22 @@ async fn every_error_of_the_core_has_its_status_and_code() {
 }
 
 #[tokio::test]
+async fn each_missing_digest_is_an_error_of_its_own_and_the_answer_stays_small() {
+    let digests: Vec<Digest> = (0..40_000).map(|layer| sha256(format!("layer {layer}")).parse().unwrap()).collect();
+    let answer = told(Error::MissingReferences(digests.clone())).await;
+    assert!(answer.text().len() < 50_000, "{} bytes", answer.text().len());
+    let errors = answer.json()["errors"].as_array().unwrap().clone();
+    assert_eq!(errors.len(), 101);
+    for (error, digest) in errors.iter().zip(&digests[..100]) {
+        assert_eq!(error["code"], "MANIFEST_BLOB_UNKNOWN");
+        assert_eq!(error["detail"], json!({"digest": digest.as_str()}));
+        assert!(error["message"].as_str().unwrap().contains(digest.as_str()));
+    }
+    assert_eq!(errors[100]["detail"], json!({"more": 39_900}));
+    assert!(Error::MissingReferences(digests).to_string().ends_with(", and 39900 more"));
+}
+
+#[tokio::test]
 async fn refused_is_401_undecidable_503_and_the_details_are_for_the_log() {
     let evidence = Evidence { issuer: Some("https://inner.example".into()), ..Evidence::default() };
     let refused = Failure::Refused(Refusal { reason: Refused::Validation { message: "only main".into() }, evidence: evidence.clone() });

@@ -430,3 +430,70 @@ async fn a_store_that_does_not_wait_for_the_disk_keeps_the_same_contract() {
     assert_eq!(value(&store, "k").await.unwrap().len(), 100_000);
     assert_eq!(all(&store, NAME).await, b"sealed");
 }
+
+/// In a process of its own, since the limit counts for all of one.
+#[test]
+fn too_many_open_files_are_no_failure_of_the_disk() {
+    const CHILD: &str = "WHARFINGER_TEST_FEW_OPEN_FILES";
+    if std::env::var_os(CHILD).is_some() {
+        return with_few_open_files();
+    }
+    let name = "storage::tests::too_many_open_files_are_no_failure_of_the_disk";
+    let child = std::process::Command::new(std::env::current_exe().unwrap()).args(["--exact", name]).env(CHILD, "1").output().unwrap();
+    let said = String::from_utf8_lossy(&child.stdout);
+    assert!(child.status.success() && said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&child.stderr));
+}
+
+fn with_few_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let store = Local::open(folder.path()).unwrap();
+    let few = Rlimit { current: Some(64), ..getrlimit(Resource::Nofile) };
+    setrlimit(Resource::Nofile, few).unwrap();
+    let done = Arc::new(AtomicBool::new(false));
+    // Takes all that are left, gives some back, and so on.
+    let until = done.clone();
+    let hog = std::thread::spawn(move || {
+        let mut held = Vec::new();
+        while !until.load(Ordering::Relaxed) {
+            match std::fs::File::open("/dev/null") {
+                Ok(file) => held.push(file),
+                Err(_) => held.truncate(held.len().saturating_sub(3)),
+            }
+        }
+    });
+    let mut refused = 0;
+    runtime.block_on(async {
+        for round in 0..400 {
+            let name = format!("{round:032}");
+            let written = write(&store, &name, 0, vec![text("bytes")]).await;
+            let sealed = if written.is_ok() { store.seal(&name, 5).await } else { written };
+            let made = store.create(&name, Bytes::from(vec![7; 100_000])).await.map(drop);
+            for result in [sealed, made] {
+                assert!(!matches!(result, Err(Failure::Stopped)), "in round {round}");
+                refused += usize::from(result.is_err());
+            }
+        }
+    });
+    done.store(true, Ordering::Relaxed);
+    hog.join().unwrap();
+    assert!(refused > 0, "there were always enough");
+    runtime.block_on(store.create("k", text("goes on"))).unwrap();
+}
+
+#[tokio::test]
+async fn a_value_is_not_removed_through_a_link() {
+    let folder = tempfile::tempdir().unwrap();
+    let outside = tempfile::tempdir().unwrap();
+    let store = Local::open(folder.path()).unwrap();
+    let version = store.create("k", Bytes::from(vec![7; 100_000])).await.unwrap();
+    let shard = std::fs::read_dir(folder.path().join("v")).unwrap().next().unwrap().unwrap().path();
+    let moved = outside.path().join("moved");
+    std::fs::rename(&shard, &moved).unwrap();
+    std::os::unix::fs::symlink(&moved, &shard).unwrap();
+    store.delete("k", version).await.unwrap();
+    drop(store); // what is of no use any more is removed after the answer
+    assert_eq!(std::fs::read_dir(&moved).unwrap().count(), 1);
+}

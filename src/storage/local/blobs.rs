@@ -117,24 +117,26 @@ impl Shards {
     }
 
     fn seal(&self, name: &str, size: u64, disk: &Disk) -> Result<(), Failure> {
-        let file = self.open(name, OFlags::WRONLY)?;
+        // All that can fail for another reason than the disk, such as too many open files, comes first.
+        let folder = self.folder(name)?;
+        let file = open_in(&folder, name, OFlags::WRONLY)?;
         if file.metadata()?.len() != size {
             return Err(Failure::Missing);
         }
         if !disk.is_durable() {
             return Ok(());
         }
-        self.sync(name, &file).inspect_err(|failure| match failure {
+        self.sync(shard(name), &folder, &file).inspect_err(|failure| {
             // What could not be written is lost, and another sync would not say so: leave nothing that could be sealed.
-            Failure::Full => drop(self.remove(name)),
-            _ => disk.stop(failure),
+            if !matches!(failure, Failure::Full) || self.remove(name).is_err() {
+                disk.stop(failure);
+            }
         })
     }
 
-    fn sync(&self, name: &str, file: &File) -> Result<(), Failure> {
+    fn sync(&self, shard: &str, folder: &File, file: &File) -> Result<(), Failure> {
         file.sync_data()?;
-        let shard = shard(name);
-        open_folder(&self.root, shard).map_err(io::Error::from)?.sync_all()?;
+        folder.sync_all()?;
         let known = self.durable.lock().unwrap_or_else(PoisonError::into_inner).contains(shard);
         if !known {
             self.root.sync_all()?;
@@ -152,11 +154,11 @@ impl Shards {
     }
 
     fn open(&self, name: &str, flags: OFlags) -> Result<File, Failure> {
-        match open_folder(&self.root, shard(name)).and_then(|shard| open_file(shard, name, flags)) {
-            Ok(file) => Ok(file),
-            Err(Errno::NOENT) => Err(Failure::Missing),
-            Err(error) => Err(io::Error::from(error).into()),
-        }
+        open_in(&self.folder(name)?, name, flags)
+    }
+
+    fn folder(&self, name: &str) -> Result<File, Failure> {
+        open_folder(&self.root, shard(name)).map_err(not_opened)
     }
 
     fn create(&self, name: &str) -> Result<File, Failure> {
@@ -170,6 +172,14 @@ impl Shards {
             Err(error) => Err(io::Error::from(error).into()),
         }
     }
+}
+
+fn open_in(folder: &File, name: &str, flags: OFlags) -> Result<File, Failure> {
+    open_file(folder, name, flags).map_err(not_opened)
+}
+
+fn not_opened(error: Errno) -> Failure {
+    if error == Errno::NOENT { Failure::Missing } else { io::Error::from(error).into() }
 }
 
 /// How many of the chunks are hashed and written together. For a larger write the kernel looks for larger pieces of free memory, and

@@ -30,29 +30,22 @@ impl Values {
         let values = Self { root, shards: Mutex::default(), disk, folder };
         let failed = |source| OpenError::Folder { folder: values.folder.path().to_owned(), file: "v", source };
         let names = names(&values.root).map_err(failed)?;
+        // Those that a crash left count as durable from now on.
+        values.root.sync_all().map_err(failed)?;
         values.shards().extend(names.iter().filter_map(|name| u8::from_str_radix(name, 16).ok()));
         Ok(values)
     }
 
     /// Returns when the value survives a power cut.
     pub(super) fn write(&self, version: Version, value: &[u8]) -> Result<(), Failure> {
-        let (shard, name) = (shard(version), name(version));
-        let file = match self.create(&shard, &name) {
-            Err(Errno::NOENT) => {
-                match rustix::fs::mkdirat(&self.root, &shard, Mode::RWXU) {
-                    Ok(()) | Err(Errno::EXIST) => {}
-                    Err(error) => return Err(io::Error::from(error).into()),
-                }
-                self.create(&shard, &name)
-            }
-            made => made,
-        };
-        let mut file = file.map_err(io::Error::from)?;
+        // All that can fail for another reason than the disk, such as too many open files, comes first.
+        let folder = self.made_folder(&shard(version)).map_err(io::Error::from)?;
+        let mut file = open_file(&folder, &name(version), OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL).map_err(io::Error::from)?;
         if let Err(failure) = file.write_all(value) {
             self.remove(version);
             return Err(failure.into());
         }
-        self.sync(version, &file).inspect_err(|failure| {
+        self.sync(version, &folder, &file).inspect_err(|failure| {
             self.remove(version);
             if !matches!(failure, Failure::Full) {
                 self.disk.stop(failure);
@@ -77,10 +70,10 @@ impl Values {
     /// Of a record that has changed. What cannot be removed costs space and nothing else.
     pub(super) fn remove(&self, version: Version) {
         if self.shards().contains(&first_byte(version)) {
-            let path = format!("{}/{}", shard(version), name(version));
-            match rustix::fs::unlinkat(&self.root, &path, AtFlags::empty()) {
+            let (shard, name) = (shard(version), name(version));
+            match open_folder(&self.root, &shard).and_then(|folder| rustix::fs::unlinkat(folder, &name, AtFlags::empty())) {
                 Ok(()) | Err(Errno::NOENT) => {}
-                Err(why) => tracing::warn!("the value {path} could not be removed: {why}"),
+                Err(why) => tracing::warn!("the value {shard}/{name} could not be removed: {why}"),
             }
         }
     }
@@ -97,15 +90,22 @@ impl Values {
         Ok(versions)
     }
 
-    fn create(&self, shard: &str, name: &str) -> Result<File, Errno> {
-        open_file(open_folder(&self.root, shard)?, name, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)
+    fn made_folder(&self, shard: &str) -> Result<File, Errno> {
+        match open_folder(&self.root, shard) {
+            Err(Errno::NOENT) => {}
+            opened => return opened,
+        }
+        match rustix::fs::mkdirat(&self.root, shard, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => open_folder(&self.root, shard),
+            Err(error) => Err(error),
+        }
     }
 
-    fn sync(&self, version: Version, file: &File) -> Result<(), Failure> {
+    fn sync(&self, version: Version, folder: &File, file: &File) -> Result<(), Failure> {
         let first = first_byte(version);
         if self.disk.is_durable() {
             file.sync_data()?;
-            open_folder(&self.root, &shard(version)).map_err(io::Error::from)?.sync_all()?;
+            folder.sync_all()?;
             if !self.shards().contains(&first) {
                 self.root.sync_all()?;
             }

@@ -258,7 +258,8 @@ impl Fault {
             let message = message.as_deref().unwrap_or(&self.message);
             json!({"code": code, "message": message, "detail": detail})
         };
-        let errors: Vec<Value> = if self.details.is_empty() { vec![error(&(None, json!({})))] } else { self.details.iter().map(error).collect() };
+        let errors: Vec<Value> =
+            if self.details.is_empty() { vec![error(&(None, json!({})))] } else { self.details.iter().map(error).collect() };
         let body = match self.oauth {
             None => json!({ "errors": errors }),
             Some(error) => json!({ "errors": errors, "error": error, "error_description": self.message }),
@@ -350,6 +351,7 @@ pub(super) fn uploaded(offset: u64) -> String {
 fn storage_failed(failure: &storage::Failure) -> Fault {
     let (status, message) = match failure {
         storage::Failure::Conflict => (StatusCode::SERVICE_UNAVAILABLE, "others are changing the same: try again"),
+        storage::Failure::Busy => (StatusCode::SERVICE_UNAVAILABLE, "the registry's storage is busy: try again"),
         storage::Failure::Full => (StatusCode::INSUFFICIENT_STORAGE, "the registry's storage is full: nothing was stored"),
         storage::Failure::Missing | storage::Failure::Io(_) => {
             (StatusCode::INTERNAL_SERVER_ERROR, "the registry's storage failed: its log has the reason")

@@ -26,6 +26,9 @@ pub enum Failure {
     /// The store is out of space. Nothing was acknowledged.
     #[error("the store is full")]
     Full,
+    /// Another program holds the store's records. Nothing happened.
+    #[error("another program holds the store's records locked: only this one should use them")]
+    Busy,
     /// The operation failed; after a crash it may turn out that it was done all the same.
     #[error("the store failed: {0}")]
     Io(Arc<dyn std::error::Error + Send + Sync>),
@@ -39,7 +42,7 @@ pub enum Failure {
 /// * A record changes only by compare-and-swap, and of several who try from one state one succeeds. A [`Version`] names one state and no
 ///   other, also over a deletion and a new creation.
 /// * An answer that acknowledges a change means that the change survives a power cut.
-/// * [`Failure::Conflict`] and [`Failure::Full`] mean that nothing happened. A store that repeats a request by itself looks whether its
+/// * [`Failure::Conflict`], [`Failure::Full`] and [`Failure::Busy`] mean that nothing happened. A store that repeats a request by itself looks whether its
 ///   first attempt was the one that won before it says so.
 /// * After [`Failure::Io`] the change may have happened, or may happen later, but once at most, and not if the record was changed in
 ///   between. That holds for a creation too: a record that was made and deleted since is not made again. (A bucket keeps tombstones with

@@ -32,6 +32,7 @@ async fn every_error_of_the_core_has_its_status_and_code() {
         (Error::Interrupted, 400, "BLOB_UPLOAD_INVALID"),
         (Error::Stalled, 408, "BLOB_UPLOAD_INVALID"),
         (Error::Storage(storage::Failure::Conflict), 503, "UNKNOWN"),
+        (Error::Storage(storage::Failure::Busy), 503, "UNKNOWN"),
         (Error::Storage(storage::Failure::Full), 507, "UNKNOWN"),
         (Error::Storage(storage::Failure::Missing), 500, "UNKNOWN"),
         (Error::Storage(storage::Failure::Stopped), 503, "UNKNOWN"),

@@ -27,6 +27,8 @@ pub enum OpenError {
     NotAStore { folder: PathBuf, holds: &'static str },
     #[error("there is no store in {}", folder.display())]
     NoStore { folder: PathBuf },
+    #[error("the file {} is missing: the store has lost its records, and without them nothing in it can be found; restore the folder in full", file.display())]
+    NoRecords { file: PathBuf },
     #[error("the records in {} cannot be opened: {source}", file.display())]
     Records { file: PathBuf, source: rusqlite::Error },
 }
@@ -90,9 +92,12 @@ impl Folder {
         }
     }
 
+    /// The format comes last: a folder that has one has records, or has lost them.
     fn write_format(&self) -> Result<(), OpenError> {
+        let begun = self.path.join("format.new").symlink_metadata().is_ok();
         for holds in ["records.sqlite3", "d", "v"] {
-            if self.path.join(holds).symlink_metadata().is_ok() {
+            let cut_short = begun && holds == "records.sqlite3";
+            if !cut_short && self.path.join(holds).symlink_metadata().is_ok() {
                 return Err(OpenError::NotAStore { folder: self.path.clone(), holds });
             }
         }
@@ -100,6 +105,8 @@ impl Folder {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC;
         let mut file = open_file(&self.root, "format.new", flags).map_err(|error| failed()(error.into()))?;
         writeln!(file, "{TITLE}{VERSION}").and_then(|()| file.sync_all()).map_err(failed())?;
+        self.sync()?;
+        super::records::make(&self.path.join("records.sqlite3"))?;
         rustix::fs::renameat(&self.root, "format.new", &self.root, "format").map_err(|error| failed()(error.into()))?;
         self.sync()?;
         // The folder may be new itself. Where we may not even look into its parent, somebody else made it.
@@ -193,6 +200,33 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("d")).unwrap();
         assert!(matches!(open(folder.path()), Err(OpenError::NotAStore { holds: "d", .. })));
+    }
+
+    #[test]
+    fn a_store_that_lost_its_records_is_no_empty_store() {
+        let folder = tempfile::tempdir().unwrap();
+        open(folder.path()).unwrap();
+        let records = folder.path().join("records.sqlite3");
+        std::fs::remove_file(&records).unwrap();
+        assert!(matches!(open(folder.path()), Err(OpenError::NoRecords { file }) if file.ends_with("records.sqlite3")));
+        assert!(!records.exists());
+        std::fs::write(&records, "").unwrap();
+        let error = open(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("no such table: records"), "{error}");
+    }
+
+    #[test]
+    fn a_store_whose_making_was_cut_short_is_made() {
+        let folder = tempfile::tempdir().unwrap();
+        open(folder.path()).unwrap();
+        for name in ["d", "v"] {
+            std::fs::remove_dir(folder.path().join(name)).unwrap();
+        }
+        std::fs::rename(folder.path().join("format"), folder.path().join("format.new")).unwrap();
+        open(folder.path()).unwrap();
+        // But records without any format are a store that was not restored in full.
+        std::fs::remove_file(folder.path().join("format")).unwrap();
+        assert!(matches!(open(folder.path()), Err(OpenError::NotAStore { holds: "records.sqlite3", .. })));
     }
 
     #[test]

@@ -61,6 +61,14 @@ impl Local {
         Ok(Self { records, blobs, space, folder })
     }
 
+    /// The reserve is for small values: what a deletion writes.
+    async fn put(&self, key: &str, expected: Option<Version>, value: Bytes) -> Result<Version, Failure> {
+        if value.len() > values::LARGE {
+            self.space.check()?;
+        }
+        self.records.write(key, expected, Some(value)).await
+    }
+
     /// The store that is in the folder, which is not made.
     pub fn open_existing(folder: &Path) -> Result<Self, OpenError> {
         if folder.join("format").symlink_metadata().is_err() {
@@ -82,11 +90,11 @@ impl RecordStore for Local {
     }
 
     fn create<'a>(&'a self, key: &'a str, value: Bytes) -> Answer<'a, Version> {
-        Box::pin(self.records.write(key, None, Some(value)))
+        Box::pin(self.put(key, None, value))
     }
 
     fn swap<'a>(&'a self, key: &'a str, expected: Version, value: Bytes) -> Answer<'a, Version> {
-        Box::pin(self.records.write(key, Some(expected), Some(value)))
+        Box::pin(self.put(key, Some(expected), value))
     }
 
     fn delete<'a>(&'a self, key: &'a str, expected: Version) -> Answer<'a, ()> {
@@ -171,6 +179,7 @@ impl From<rusqlite::Error> for Failure {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
             Some(rusqlite::ErrorCode::DiskFull) => Self::Full,
+            Some(rusqlite::ErrorCode::DatabaseBusy) => Self::Busy,
             _ => Self::Io(Arc::new(error)),
         }
     }

@@ -88,6 +88,9 @@ impl FromSql for Value {
 impl Records {
     pub(super) fn open(file: &Path, values: Values, disk: Disk) -> Result<Self, OpenError> {
         let failed = |source| OpenError::Records { file: file.to_owned(), source };
+        if file.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
+            return Err(OpenError::NoRecords { file: file.to_owned() });
+        }
         let db = open_for_writing(file, disk.is_durable()).map_err(failed)?;
         let values = Arc::new(values);
         let (queue, jobs) = mpsc::channel(1024);
@@ -232,13 +235,14 @@ fn write_loop(mut db: Connection, mut jobs: mpsc::Receiver<Write>, disk: &Disk, 
             }
             Err(error) => {
                 let failure = Failure::from(error);
-                if !matches!(failure, Failure::Full) {
+                let nothing_happened = matches!(failure, Failure::Full | Failure::Busy);
+                if !nothing_happened {
                     disk.stop(&failure);
                 }
                 for job in batch.drain(..) {
                     drop(job.answer.send(Err(failure.clone())));
-                    // A full disk has nothing of it; after another failure only a restart can tell.
-                    if matches!(failure, Failure::Full) && job.value.is_some() {
+                    // After another failure only a restart can tell.
+                    if nothing_happened && job.value.is_some() {
                         values.remove(job.new);
                     }
                 }
@@ -246,7 +250,7 @@ fn write_loop(mut db: Connection, mut jobs: mpsc::Receiver<Write>, disk: &Disk, 
         }
         if pages >= CHECKPOINT {
             match db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).map_err(Failure::from) {
-                Ok(()) | Err(Failure::Full) => {}
+                Ok(()) | Err(Failure::Full | Failure::Busy) => {}
                 Err(failure) => disk.stop(&failure),
             }
             pages = 0;
@@ -277,15 +281,76 @@ fn apply(db: &mut Connection, batch: &[Write]) -> Result<Vec<bool>, rusqlite::Er
     Ok(outcomes)
 }
 
+/// Makes the table of a new store, unless an attempt that was cut short has made it.
+pub(super) fn make(file: &Path) -> Result<(), OpenError> {
+    let made = connect(file, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE).and_then(|db| {
+        db.execute_batch(
+            "CREATE TABLE IF NOT EXISTS records (key TEXT PRIMARY KEY NOT NULL, version INTEGER NOT NULL, value BLOB NOT NULL)",
+        )
+    });
+    made.map_err(|source| OpenError::Records { file: file.to_owned(), source })
+}
+
 fn open_for_writing(file: &Path, durable: bool) -> Result<Connection, rusqlite::Error> {
-    let db = connect(file, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+    let db = connect(file, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     db.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
-    db.pragma_update(None, "synchronous", if durable { "FULL" } else { "OFF" })?;
+    // With NORMAL a power cut takes the last changes away, and leaves the table whole.
+    db.pragma_update(None, "synchronous", if durable { "FULL" } else { "NORMAL" })?;
     db.pragma_update(None, "wal_autocheckpoint", 0)?;
-    db.execute_batch("CREATE TABLE IF NOT EXISTS records (key TEXT PRIMARY KEY NOT NULL, version INTEGER NOT NULL, value BLOB NOT NULL)")?;
+    db.prepare("SELECT key, version, value FROM records")?;
+    // What a process before this one wrote and could not sync may be in the kernel's memory only, and would be built on. This syncs it.
+    let busy: bool = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    if busy {
+        let busy = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
+        return Err(rusqlite::Error::SqliteFailure(busy, Some("another program is reading or writing them".to_owned())));
+    }
     Ok(db)
 }
 
 fn connect(file: &Path, flags: OpenFlags) -> Result<Connection, rusqlite::Error> {
     Connection::open_with_flags(file, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::RecordStore;
+    use crate::storage::local::{Local, Settings};
+
+    #[test]
+    fn without_commit_a_power_cut_leaves_the_table_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(Local::open_with(folder.path(), Settings { commit: false }).unwrap());
+        for (durable, level) in [(false, 1), (true, 2)] {
+            let db = open_for_writing(&folder.path().join("records.sqlite3"), durable).unwrap();
+            let found: i64 = db.query_row("PRAGMA synchronous", [], |row| row.get(0)).unwrap();
+            assert_eq!(found, level, "1 is NORMAL, 2 is FULL");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_killed_process_left_in_the_log_is_synced_before_anything_is_built_on_it() {
+        let (killed, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let store = Local::open(killed.path()).unwrap();
+        store.create("k", Bytes::from_static(b"1")).await.unwrap();
+        for name in ["format", "records.sqlite3", "records.sqlite3-wal"] {
+            std::fs::copy(killed.path().join(name), folder.path().join(name)).unwrap();
+        }
+        let log = folder.path().join("records.sqlite3-wal");
+        assert_ne!(log.metadata().unwrap().len(), 0);
+        let store = Local::open(folder.path()).unwrap();
+        assert_eq!(log.metadata().unwrap().len(), 0);
+        assert_eq!(store.get("k").await.unwrap().unwrap().value, "1");
+    }
+
+    #[tokio::test]
+    async fn somebody_elses_lock_is_no_failure_of_the_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Local::open(folder.path()).unwrap();
+        let other = Connection::open(folder.path().join("records.sqlite3")).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        assert!(matches!(store.create("k", Bytes::from_static(b"1")).await, Err(Failure::Busy)));
+        other.execute_batch("ROLLBACK").unwrap();
+        store.create("k", Bytes::from_static(b"1")).await.unwrap();
+    }
 }

@@ -95,12 +95,15 @@ impl Registry {
         };
         // A tag that may not be written is refused before the manifest is stored; the write below decides all the same.
         self.check_tag(condition, permit, tag, &pushed.digest).await?;
+        let (mut condition, met) = (condition, Condition::default());
         for _ in 0..TRIES {
             pushed.missing = self.commit(permit.repository(), &pushed.digest, record.clone()).await?;
             self.write_tag(condition, permit, tag, &pushed.digest).await?;
             if self.stays(permit.repository(), &pushed.digest).await? {
                 return Ok(pushed);
             }
+            // Somebody deleted the manifest meanwhile. The condition did hold, and would now meet this push's own tag.
+            condition = &met;
         }
         Err(contended())
     }
@@ -254,7 +257,7 @@ impl Registry {
         let Some(version) = self.records.swap(&key, version, &dying).await? else { return Ok(false) };
         self.delete_tags_on(repository, digest).await?;
         if let Some(subject) = &dying.header.subject {
-            self.records.clear(&keys::referrer(repository, &subject.0, digest), self.exists(&key)).await?;
+            self.records.clear(&keys::referrer(repository, &subject.0, digest), || self.exists(&key)).await?;
         }
         // Unless it is pushed again meanwhile.
         self.records.delete(&key, version).await?;
@@ -267,7 +270,7 @@ impl Registry {
 
     /// Takes the repository out of the catalogue if nothing keeps it there.
     pub(super) async fn leave(&self, repository: &RepositoryName) -> Result<(), Error> {
-        self.records.clear(&keys::catalog(repository.as_str()), self.is_in_use(repository)).await
+        self.records.clear(&keys::catalog(repository.as_str()), || self.is_in_use(repository)).await
     }
 
     async fn is_in_use(&self, repository: &RepositoryName) -> Result<bool, Error> {
@@ -279,8 +282,10 @@ impl Registry {
             let page = self.records.list(keys::UPLOADS, &after, LISTED).await?;
             let Some(last) = page.last().cloned() else { return Ok(false) };
             for key in &page {
-                if self.is_upload_of(key, repository).await? {
-                    return Ok(true);
+                match self.is_upload_of(key, repository).await {
+                    Ok(false) => {}
+                    Ok(true) => return Ok(true),
+                    Err(why) => tracing::error!("an upload cannot be told from others: {why}"),
                 }
             }
             after = last;

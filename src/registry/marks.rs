@@ -33,6 +33,12 @@ struct Unreadable {
     source: serde_json::Error,
 }
 
+#[derive(Debug, thiserror::Error)]
+#[error("the record {key} does not hold the content of its digest: it is damaged; see what else is with `wharfinger fsck`")]
+struct Changed {
+    key: String,
+}
+
 fn unreadable(key: &str) -> impl FnOnce(serde_json::Error) -> Error + '_ {
     move |source| Error::Storage(Failure::Io(Arc::new(Unreadable { key: key.to_owned(), source })))
 }
@@ -63,18 +69,28 @@ impl Records {
 
     /// As [`Records::read`], for those who only read: a state of a record that was decoded lately is not decoded again.
     pub(super) async fn look_up<T: Stored + Send + Sync + 'static>(&self, key: &str) -> Result<Option<Arc<T>>, Error> {
-        let Some(storage::Record { version, value }) = self.store.get(key).await? else { return Ok(None) };
+        let Some(storage::Record { version, value }) = self.get(key).await? else { return Ok(None) };
         let known = self.decoded.lock().unwrap_or_else(PoisonError::into_inner).get(&version);
         if let Some(known) = known.and_then(|known| known.downcast::<T>().ok()) {
             return Ok(Some(known));
         }
-        let decoded = Arc::new(T::decode(&value).map_err(unreadable(key))?);
+        let decoded = T::decode(&value).map_err(unreadable(key))?;
+        if !decoded.belongs_to(key) {
+            return Err(Error::Storage(Failure::Io(Arc::new(Changed { key: key.to_owned() }))));
+        }
+        let decoded = Arc::new(decoded);
         self.decoded.lock().unwrap_or_else(PoisonError::into_inner).put(version, decoded.clone(), value.len() + OVERHEAD);
         Ok(Some(decoded))
     }
 
+    /// Whoever reads thousands lets others run on the same thread meanwhile: most stores answer without ever waiting.
+    async fn get(&self, key: &str) -> Result<Option<storage::Record>, Failure> {
+        tokio::task::consume_budget().await;
+        self.store.get(key).await
+    }
+
     pub(super) async fn read<T: Stored>(&self, key: &str) -> Result<Option<(Version, T)>, Error> {
-        let Some(storage::Record { version, value }) = self.store.get(key).await? else { return Ok(None) };
+        let Some(storage::Record { version, value }) = self.get(key).await? else { return Ok(None) };
         Ok(Some((version, T::decode(&value).map_err(unreadable(key))?)))
     }
 
@@ -119,18 +135,26 @@ impl Records {
 
     /// Takes the entry away unless it is `needed`, which is asked only after the entry was condemned: whoever comes to need it
     /// later meets the condemned entry and rescues it.
-    pub(super) async fn clear(&self, key: &str, needed: impl Future<Output = Result<bool, Error>> + Send) -> Result<(), Error> {
-        let Some((version, mark)) = self.read::<Mark>(key).await? else { return Ok(()) };
-        let condemned = match mark.state {
-            MarkState::Cond => Some(version),
-            MarkState::Live => self.swap(key, version, &Mark { format: Format, state: MarkState::Cond }).await?,
-        };
-        // Whoever changed the entry meanwhile wants it, or clears it.
-        let Some(version) = condemned else { return Ok(()) };
-        if needed.await? {
-            self.swap(key, version, &Mark { format: Format, state: MarkState::Live }).await?;
-        } else {
-            self.delete(key, version).await?;
+    pub(super) async fn clear<F>(&self, key: &str, needed: impl Fn() -> F + Send + Sync) -> Result<(), Error>
+    where
+        F: Future<Output = Result<bool, Error>> + Send,
+    {
+        for _ in 0..TRIES {
+            let Some((version, mark)) = self.read::<Mark>(key).await? else { return Ok(()) };
+            let condemned = match mark.state {
+                MarkState::Cond => Some(version),
+                MarkState::Live => self.swap(key, version, &Mark { format: Format, state: MarkState::Cond }).await?,
+            };
+            // Whoever changed the entry meanwhile wants it, or clears it.
+            let Some(version) = condemned else { return Ok(()) };
+            if needed().await? {
+                self.swap(key, version, &Mark { format: Format, state: MarkState::Live }).await?;
+                return Ok(());
+            }
+            if self.delete(key, version).await? {
+                return Ok(());
+            }
+            // Rescued, perhaps by another clearing that looked before this one had a reason: look again.
         }
         Ok(())
     }

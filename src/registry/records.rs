@@ -1,6 +1,8 @@
 //! What the records say. Each is JSON with a format number, and carries the states of the collector's protocol: a writer announces
 //! itself (`pend`), a collector condemns (`cond`) before it looks and decides, and a writer who meets a condemned record rescues it.
 
+use super::hashing::digest_of;
+use super::keys;
 use crate::clock::Timestamp;
 use crate::oci::{Digest, Manifest};
 use bytes::Bytes;
@@ -15,6 +17,11 @@ use std::time::Duration;
 pub(super) trait Stored: Sized {
     fn encode(&self) -> Result<Bytes, serde_json::Error>;
     fn decode(value: &Bytes) -> Result<Self, serde_json::Error>;
+
+    /// Whether it is what lies under this key, as far as the key tells.
+    fn belongs_to(&self, _key: &str) -> bool {
+        true
+    }
 }
 
 /// A record that is JSON and nothing else.
@@ -244,6 +251,13 @@ impl Stored for ManifestRecord {
     fn decode(value: &Bytes) -> Result<Self, serde_json::Error> {
         let end = value.iter().position(|byte| *byte == b'\n').ok_or_else(|| serde_json::Error::custom("the header does not end"))?;
         Ok(Self { header: serde_json::from_slice(&value.slice(..end))?, bytes: value.slice(end + 1..) })
+    }
+
+    fn belongs_to(&self, key: &str) -> bool {
+        match keys::Entry::parse(key) {
+            Some(keys::Entry::Manifest(_, digest)) if self.counts() => digest_of(digest.algorithm(), &self.bytes) == digest,
+            _ => true,
+        }
     }
 }
 

@@ -52,15 +52,15 @@ impl Registry {
 
     /// The index says where to look; the manifest says whether it is so.
     async fn descriptor(&self, repository: &RepositoryName, subject: &Digest, digest: &Digest) -> Result<Option<Descriptor>, Error> {
-        let record = self.records.read::<ManifestRecord>(&keys::manifest(repository, digest)).await?;
-        let Some((_, record)) = record.filter(|(_, record)| record.is_readable()) else { return Ok(None) };
-        let ManifestRecord { header, bytes } = record;
-        Ok(header.subject.is_some_and(|found| found.0 == *subject).then(|| Descriptor {
-            media_type: header.media_type,
+        let record = self.records.look_up::<ManifestRecord>(&keys::manifest(repository, digest)).await?;
+        let Some(record) = record.filter(|record| record.is_readable()) else { return Ok(None) };
+        let ManifestRecord { header, bytes } = &*record;
+        Ok(header.subject.as_ref().is_some_and(|found| found.0 == *subject).then(|| Descriptor {
+            media_type: header.media_type.clone(),
             digest: digest.clone(),
             size: bytes.len() as u64,
-            artifact_type: header.artifact_type,
-            annotations: header.annotations,
+            artifact_type: header.artifact_type.clone(),
+            annotations: header.annotations.clone(),
         }))
     }
 }

@@ -22,6 +22,14 @@ impl Registry {
         Err(Error::ManifestUnknown)
     }
 
+    /// Whether policy would let all of these tags be put there as things stand.
+    pub async fn check_tags(&self, permit: &Permit<Write>, tags: &[Tag], digest: &Digest) -> Result<(), Error> {
+        for tag in tags {
+            self.check_tag(&Condition::default(), permit, tag, digest).await?;
+        }
+        Ok(())
+    }
+
     pub(super) async fn tag_target(&self, repository: &RepositoryName, tag: &Tag) -> Result<Option<Digest>, Error> {
         let record = self.records.look_up::<TagRecord>(&keys::tag(repository, tag)).await?;
         Ok(record.map(|record| record.digest.0.clone()))
@@ -137,7 +145,7 @@ impl Registry {
     }
 
     async fn clear_back_reference(&self, repository: &RepositoryName, digest: &Digest, tag: &Tag) -> Result<(), Error> {
-        let points_there = async { Ok(self.tag_target(repository, tag).await?.as_ref() == Some(digest)) };
+        let points_there = || async { Ok(self.tag_target(repository, tag).await?.as_ref() == Some(digest)) };
         self.records.clear(&keys::back_reference(repository, digest, tag), points_there).await
     }
 }

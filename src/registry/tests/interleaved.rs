@@ -197,3 +197,38 @@ async fn the_same_blob_pushed_twice_at_once_is_kept_once() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_push_on_a_condition_does_not_meet_its_own_tag() {
+    for seed in 0..ORDERS {
+        let bench = Bench::new();
+        let digest = push_image(&bench.registry, R, "config", &json!({})).await;
+        let (registry, bytes) = (bench.interleaved(seed), image(&sha256(b"config"), &json!({})));
+        let (reference, v1, permits) = (Reference::Digest(digest), tag("v1"), (write(R), delete(R)));
+        let new = crate::oci::Condition::parse(None, Some("*"));
+        let push = registry.put_manifest_if(&new, &permits.0, &v1, Some(IMAGE), bytes);
+        let (pushed, deleted) = join(push, registry.delete_manifest(&permits.1, &reference)).await;
+        pushed.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        deleted.unwrap();
+        bench.check(seed).await;
+    }
+}
+
+#[tokio::test]
+async fn of_two_deletions_of_one_manifest_none_fails_and_it_is_gone() {
+    for seed in 0..ORDERS {
+        let bench = Bench::new();
+        let digest = push_image(&bench.registry, R, "config", &json!({})).await;
+        bench.registry.put_tag(&write(R), &"v1".parse().unwrap(), &digest).await.unwrap();
+        let (registry, permit, reference) = (bench.interleaved(seed), delete(R), Reference::Digest(digest));
+        let both = join(registry.delete_manifest(&permit, &reference), registry.delete_manifest(&permit, &reference)).await;
+        match both {
+            (Ok(()), Ok(()) | Err(Error::ManifestUnknown | Error::RepositoryUnknown)) => {}
+            (Err(Error::ManifestUnknown | Error::RepositoryUnknown), Ok(())) => {}
+            other => panic!("seed {seed}: {other:?}"),
+        }
+        for prefix in ["r/", "c/"] {
+            assert_eq!(bench.keys(prefix).await, Vec::<String>::new(), "seed {seed}");
+        }
+    }
+}

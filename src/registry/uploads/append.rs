@@ -7,13 +7,15 @@ use super::session::{Lock, Session, SessionState};
 use super::{LIFETIME, Upload, UploadId};
 use crate::access::{Create, Permit};
 use crate::oci::ContentRange;
-use crate::storage::Version;
+use crate::storage::{Failure, Version};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::future::join;
 
 /// A batch is complete when it has this many bytes. Two are in memory at most, each with what its last frame has beyond.
 const BATCH: usize = 1024 * 1024;
+/// Or this many chunks: one of a single byte costs memory as well.
+const CHUNKS: usize = 1024;
 
 /// What came of a body.
 pub(super) struct Received {
@@ -78,10 +80,21 @@ impl Registry {
         if received.length == 0 {
             return Ok(offset);
         }
-        self.bytes.seal(id.as_str(), offset).await?;
+        let session = self.seal(id, version, session, offset).await?;
         let advanced = session.advanced(offset, &received.hasher, self.clock.now().plus(LIFETIME));
         self.records.swap(&keys::upload(id), version, &advanced).await?.ok_or_else(contended)?;
         Ok(offset)
+    }
+
+    /// Makes the upload's bytes durable. A store that is full drops all of them, those that were kept before too: so goes the upload.
+    pub(super) async fn seal(&self, id: &UploadId, version: Version, session: Session, size: u64) -> Result<Session, Error> {
+        let Err(failure) = self.bytes.seal(id.as_str(), size).await else { return Ok(session) };
+        if matches!(failure, Failure::Full)
+            && let Err(why) = self.discard(id, version, session).await
+        {
+            tracing::warn!("an upload without bytes remains until it expires: {why}");
+        }
+        Err(failure.into())
     }
 
     /// Hashes the body and, if it is told where, writes it.
@@ -157,7 +170,7 @@ pub(super) fn check_range(range: Option<ContentRange>, offset: u64) -> Result<()
 
 async fn collect(body: &mut Body) -> Batch {
     let mut batch = Batch::default();
-    while batch.size < BATCH {
+    while batch.size < BATCH && batch.chunks.len() < CHUNKS {
         match body.next().await {
             Some(Ok(chunk)) if chunk.is_empty() => {}
             Some(Ok(chunk)) => {
@@ -175,4 +188,24 @@ async fn collect(body: &mut Body) -> Batch {
         }
     }
     batch
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_batch_ends_after_so_many_chunks_however_small_they_are() {
+        let chunks = std::iter::repeat_n(Ok(Bytes::from_static(b"x")), 2 * CHUNKS + 1);
+        let mut body: Body = Box::pin(futures_util::stream::iter(chunks));
+        let mut sizes = Vec::new();
+        loop {
+            let batch = collect(&mut body).await;
+            sizes.push(batch.chunks.len());
+            if batch.end.is_some() {
+                break;
+            }
+        }
+        assert_eq!(sizes, [CHUNKS, CHUNKS, 1]);
+    }
 }

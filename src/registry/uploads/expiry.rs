@@ -6,7 +6,7 @@ use super::super::{Error, Registry, keys};
 use super::UploadId;
 use super::session::{Session, SessionState};
 use crate::oci::{Digest, RepositoryName};
-use crate::storage::Version;
+use crate::storage::{Failure, Version};
 
 impl Registry {
     /// Removes the uploads that have expired, with their bytes, and says how many. One that a request is writing to is left alone.
@@ -17,7 +17,12 @@ impl Registry {
             let page = self.records.list(keys::UPLOADS, &after, LISTED).await?;
             let Some(last) = page.last().cloned() else { return Ok(expired) };
             for id in page.iter().filter_map(|key| key.strip_prefix(keys::UPLOADS)?.parse::<UploadId>().ok()) {
-                expired += usize::from(self.expire(id).await?);
+                match self.expire(id).await {
+                    Ok(done) => expired += usize::from(done),
+                    Err(failed @ Error::Storage(Failure::Stopped | Failure::Full | Failure::Busy)) => return Err(failed),
+                    // One that is damaged, say: the others' time is up all the same.
+                    Err(why) => tracing::error!("an upload was not looked at, which may have expired: {why}"),
+                }
             }
             after = last;
         }

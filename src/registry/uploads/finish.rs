@@ -151,7 +151,7 @@ impl Closing {
 
     async fn seal_and_publish(self, session: Session, size: u64) -> Result<Digest, Error> {
         let Self { registry, repository, id, digest, version, .. } = self;
-        registry.bytes.seal(id.as_str(), size).await?;
+        let session = registry.seal(&id, version, session, size).await?;
         // From here on the bytes may be a blob's: expiry must look before it removes them.
         let closed = Session { state: SessionState::Closed, offset: size, digest: Some(Text(digest.clone())), ..session };
         let version = registry.records.swap(&keys::upload(&id), version, &closed).await?.ok_or_else(contended)?;

@@ -1,0 +1,128 @@
+//! A store that is full, or damaged, and what is served all the same.
+
+use super::*;
+use crate::storage::{Answer, BlobFile, Failure, Look};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+const R: &str = "team/app";
+
+/// Finds out only when bytes shall last that there is no room for them, and drops them, as a disk does.
+struct FullLate {
+    store: Arc<Memory>,
+    full: AtomicBool,
+}
+
+impl BlobStore for FullLate {
+    fn write<'a>(&'a self, name: &'a str, offset: u64, chunks: Vec<Bytes>, look: Look) -> Answer<'a, ()> {
+        self.store.write(name, offset, chunks, look)
+    }
+
+    fn seal<'a>(&'a self, name: &'a str, size: u64) -> Answer<'a, ()> {
+        Box::pin(async move {
+            if self.full.load(Ordering::SeqCst) {
+                self.store.remove(name).await?;
+                return Err(Failure::Full);
+            }
+            self.store.seal(name, size).await
+        })
+    }
+
+    fn open<'a>(&'a self, name: &'a str) -> Answer<'a, Arc<dyn BlobFile>> {
+        self.store.open(name)
+    }
+
+    fn remove<'a>(&'a self, name: &'a str) -> Answer<'a, ()> {
+        self.store.remove(name)
+    }
+
+    fn names<'a>(&'a self, begin: [u8; 2]) -> Answer<'a, Vec<String>> {
+        self.store.names(begin)
+    }
+}
+
+#[tokio::test]
+async fn an_upload_whose_bytes_found_no_room_is_gone() {
+    for closing in [false, true] {
+        let bench = Bench::new();
+        let bytes = Arc::new(FullLate { store: bench.store.clone(), full: AtomicBool::new(false) });
+        let registry = Registry::new(bench.store.clone(), bytes.clone(), bench.clock.clone());
+        let upload = registry.start_upload(&create(R), None).await.unwrap();
+        registry.append(&create(R), &upload.id, None, None, body(&[b"abc"])).await.unwrap();
+        bytes.full.store(true, Ordering::SeqCst);
+        let refused = if closing {
+            registry.finish(&create(R), None, &upload.id, None, &sha256(b"abcdef"), body(&[b"def"])).await.map(drop)
+        } else {
+            registry.append(&create(R), &upload.id, None, None, body(&[b"def"])).await.map(drop)
+        };
+        assert!(matches!(refused, Err(Error::Storage(Failure::Full))), "{refused:?}");
+        bytes.full.store(false, Ordering::SeqCst);
+        let next = registry.append(&create(R), &upload.id, None, None, body(&[b"def"])).await;
+        assert!(matches!(next, Err(Error::UploadUnknown)), "{next:?}");
+        assert_eq!(bench.keys("u/").await, Vec::<String>::new());
+    }
+}
+
+impl Bench {
+    async fn damage(&self, key: &str, value: impl Into<Bytes>) {
+        let version = self.store.get(key).await.unwrap().unwrap().version;
+        self.store.swap(key, version, value.into()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_cannot_be_read_is_in_nobodys_way() {
+    let bench = Bench::new();
+    for _ in 0..5 {
+        bench.registry.start_upload(&create("other"), None).await.unwrap();
+    }
+    let damaged = bench.keys("u/").await[0].clone();
+    bench.damage(&damaged, "{").await;
+    // The last manifest of a repository goes: is it in use otherwise?
+    let digest = push_image(&bench.registry, R, "config", &json!({})).await;
+    bench.registry.delete_manifest(&delete(R), &Reference::Digest(digest)).await.unwrap();
+    assert_eq!(bench.keys("c/").await, ["c/other!"]);
+
+    bench.hand.advance(std::time::Duration::from_secs(2 * 24 * 60 * 60));
+    assert_eq!(bench.registry.expire_uploads().await.unwrap(), 4);
+    assert_eq!(bench.keys("u/").await, [damaged]);
+}
+
+#[tokio::test]
+async fn a_manifest_that_has_changed_on_the_disk_is_not_served() {
+    let bench = Bench::new();
+    let digest = push_image(&bench.registry, R, "config", &json!({"annotations": {"who": "alice"}})).await;
+    let key = bench.keys(&format!("r/{R}!/m/")).await[0].clone();
+    let value = bench.store.get(&key).await.unwrap().unwrap().value;
+    bench.damage(&key, String::from_utf8(value.to_vec()).unwrap().replace("alice", "mally")).await;
+    for registry in [bench.registry.clone(), bench.restarted()] {
+        let read = registry.manifest(&read(R), &Reference::Digest(digest.clone())).await;
+        let Err(Error::Storage(Failure::Io(why))) = read else { panic!("{read:?}") };
+        assert!(why.to_string().contains(&key), "{why}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_lists_much_lets_others_run_and_a_page_has_an_end() {
+    let bench = Bench::new();
+    let subject = sha256(b"subject");
+    for number in 0..1100 {
+        push_image(&bench.registry, R, "config", &json!({"number": number, "subject": descriptor(IMAGE, &subject)})).await;
+    }
+    let turns = Arc::new(AtomicUsize::new(0));
+    let counting = turns.clone();
+    // On the same thread as this test: it runs only when that is given up.
+    let other = tokio::spawn(async move {
+        loop {
+            counting.fetch_add(1, Ordering::SeqCst);
+            tokio::task::yield_now().await;
+        }
+    });
+    let before = turns.load(Ordering::SeqCst);
+    let first = bench.registry.referrers(&read(R), &subject, None, None).await.unwrap();
+    assert!(turns.load(Ordering::SeqCst) > before + 3, "others ran {} times", turns.load(Ordering::SeqCst) - before);
+    other.abort();
+    assert_eq!(first.manifests.len(), 1000);
+    assert_eq!(first.next.as_ref(), first.manifests.last().map(|last| &last.digest));
+    let rest = bench.registry.referrers(&read(R), &subject, None, first.next.as_ref()).await.unwrap();
+    assert_eq!((rest.manifests.len(), rest.next), (100, None));
+}

@@ -44,6 +44,9 @@ async fn push(call: &Call, repository: &RepositoryName, reference: &Reference, b
     let tags = tags(call, reference)?;
     let bytes = collect(call, body).await?;
     let registry = &call.app.registry;
+    if let Reference::Digest(digest) = reference {
+        registry.check_tags(&permit, &tags, digest).await?; // none is put if one is refused
+    }
     let pushed = registry.put_manifest_if(&call.condition(), &permit, reference, call.header(CONTENT_TYPE), bytes).await?;
     let mut reply = Reply::new(StatusCode::CREATED)
         .header(LOCATION, format!("/v2/{repository}/manifests/{}", pushed.digest))

@@ -154,6 +154,22 @@ async fn a_manifest_by_digest_can_bring_its_tags() {
 }
 
 #[tokio::test]
+async fn of_several_tags_none_is_put_if_one_is_refused() {
+    let rules = PatternRules { anonymous: vec![Action::Read, Action::Create], ..PatternRules::default() };
+    let site = Site::with(vec![("a/**".into(), rules)]);
+    assert_eq!(site.push_image("a/b", "taken", json!({})).await.status, StatusCode::CREATED);
+    let mut manifest = image(&site.push_blob("a/b", "{}").await);
+    manifest["annotations"] = json!({"k": "v"});
+    let (manifest, path) = (manifest.to_string(), "/v2/a/b/manifests/");
+    let digest = sha256(&manifest);
+    let put = ask(Method::PUT, &format!("{path}{digest}?tag=free&tag=taken")).header("content-type", IMAGE);
+    assert_eq!(site.send(put, manifest).await.error(), (401, "UNAUTHORIZED".into()));
+    for reference in ["free", &digest] {
+        assert_eq!(site.get(&format!("{path}{reference}")).await.status, StatusCode::NOT_FOUND, "{reference}");
+    }
+}
+
+#[tokio::test]
 async fn d_23_a_tag_is_moved_only_with_update_and_made_only_with_create() {
     let rules = |actions: &[Action]| PatternRules { anonymous: actions.to_vec(), ..PatternRules::default() };
     let site = Site::with(vec![("a/**".into(), rules(&[Action::Read, Action::Create]))]);

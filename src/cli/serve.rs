@@ -3,6 +3,8 @@
 use super::{SUCCESS, fail, interrupted, load, logging, mistaken};
 use crate::app::Registrar;
 use crate::clock::Clock;
+use crate::server::Limits;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::path::Path;
 
 pub(super) async fn run(file: &Path) -> u8 {
@@ -11,6 +13,7 @@ pub(super) async fn run(file: &Path) -> u8 {
         Err(code) => return code,
     };
     logging::start(config.level);
+    raise_open_files();
     // Before the store is opened, so that no signal is lost and none ends it halfway.
     let shutdown = interrupted();
     let registrar = match Registrar::open(config, Some(file.to_owned()), Clock::system()).await {
@@ -30,4 +33,20 @@ pub(super) async fn run(file: &Path) -> u8 {
     }
     tracing::info!("stopped");
     SUCCESS
+}
+
+/// Each connection is an open file, and so is each blob that goes through it. The usual limit of 1,024 is for programs that use `select`,
+/// and theirs to raise for those that do not.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(why) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!("the limit of open files cannot be raised: {why}");
+    }
+    let (connections, Some(most)) = (Limits::default().connections as u64, getrlimit(Resource::Nofile).current) else { return };
+    if most < 2 * connections {
+        tracing::warn!(
+            "{most} files may be open at once, and {connections} connections may need {}: raise the hard limit (LimitNOFILE=, ulimit -Hn)",
+            2 * connections
+        );
+    }
 }

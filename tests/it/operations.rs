@@ -193,3 +193,16 @@ async fn loop_until<T>(ask: impl AsyncFn() -> Option<T>) -> T {
     };
     tokio::time::timeout(crate::harness::PATIENCE, asking).await.expect("it does not come to be")
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn it_takes_as_many_open_files_as_it_may_have() {
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", r#"ulimit -Sn 256 && exec "$@""#, "sh", env!("CARGO_BIN_EXE_wharfinger")]);
+    let app = Setup::plain().start_by(shell).await;
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", app.pid())).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let [soft, hard] = line.split_whitespace().skip(3).take(2).collect::<Vec<_>>()[..] else { panic!("{line}") };
+    assert_ne!(hard, "256");
+    assert_eq!(soft, hard);
+}

@@ -4,6 +4,7 @@ use super::client::{Http, Told};
 use super::server::{Kill, Server, Shim};
 use crate::harness::{Setup, sha256};
 use reqwest::Method;
+use serde_json::json;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -56,6 +57,10 @@ async fn on_a_full_disk_pushes_are_507_pulls_and_deletions_work_and_nothing_is_t
     };
     assert_eq!(refused, 507);
     assert!(pushed.len() > 5, "{}", pushed.len());
+    // A large record is a file too, and may not have the reserve.
+    let config = json!({"mediaType": "application/vnd.oci.image.config.v1+json", "digest": pushed[0], "size": 700_000});
+    let large = json!({"schemaVersion": 2, "config": config, "layers": [], "annotations": {"note": "x".repeat(500_000)}}).to_string();
+    assert_eq!(http.status(Method::PUT, "/v2/a/manifests/large", large.into_bytes()).await, 507);
     // Whatever else takes the reserve away.
     std::fs::write(small.0.join("ballast"), vec![0; 16 << 20]).unwrap_err();
     let bytes = blob(200);

@@ -69,7 +69,12 @@ impl Setup {
     }
 
     pub(crate) async fn start(self) -> TestApp {
-        let mut child = wharfinger().arg("serve").arg(self.file()).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        self.start_by(wharfinger()).await
+    }
+
+    /// By a command that goes on as the binary.
+    pub(crate) async fn start_by(self, mut program: Command) -> TestApp {
+        let mut child = program.arg("serve").arg(self.file()).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         let log = Log::follow(BufReader::new(child.stderr.take().unwrap()));
         let mut app = TestApp { child, address: ([127, 0, 0, 1], 0).into(), health: None, setup: self, log };
         let serving = app.log.wait("it serves", 0, |line| line["message"] == "serving").await;

@@ -497,3 +497,23 @@ async fn a_value_is_not_removed_through_a_link() {
     drop(store); // what is of no use any more is removed after the answer
     assert_eq!(std::fs::read_dir(&moved).unwrap().count(), 1);
 }
+
+#[cfg(target_os = "linux")]
+/// So that a sync hears of every byte that could not be written, whenever that was.
+#[tokio::test]
+async fn a_blobs_file_stays_open_until_it_is_sealed() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Local::open(folder.path()).unwrap();
+    write(&store, NAME, 0, vec![text("start ")]).await.unwrap();
+    let (at, moved) = (folder.path().join("d/01").join(NAME), folder.path().join("moved"));
+    std::fs::rename(&at, &moved).unwrap();
+    write(&store, NAME, 6, vec![text("end")]).await.unwrap();
+    assert_eq!(std::fs::read(&moved).unwrap(), b"start end");
+    std::fs::rename(&moved, &at).unwrap();
+    store.seal(NAME, 9).await.unwrap();
+    let open = || {
+        let descriptors = std::fs::read_dir("/proc/self/fd").unwrap();
+        descriptors.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok()).any(|path| path == at)
+    };
+    assert!(!open());
+}

@@ -5,6 +5,7 @@ use super::folder::{Folder, open_cached, open_file, open_folder};
 use super::reading::OpenBlob;
 use super::values::names;
 use super::{Disk, Failure, Look, OpenError};
+use crate::recent::Recent;
 use crate::storage::contract::check_name;
 use bytes::Bytes;
 use rustix::fs::{AtFlags, Mode, OFlags};
@@ -12,7 +13,10 @@ use rustix::io::Errno;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, IoSlice};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+/// As many files of blobs that are not sealed are kept open.
+const WRITTEN: usize = 512;
 
 pub(super) struct Blobs {
     shards: Arc<Shards>,
@@ -24,7 +28,7 @@ pub(super) struct Blobs {
 impl Blobs {
     pub(super) fn open(folder: Arc<Folder>, disk: Disk) -> Result<Self, OpenError> {
         let root = folder.folder("d")?;
-        let shards = Shards { root, durable: Mutex::default(), _folder: folder };
+        let shards = Shards { root, durable: Mutex::default(), written: Mutex::new(Recent::new(WRITTEN)), _folder: folder };
         Ok(Self { shards: Arc::new(shards), turns: Turns::default(), disk, buffers: Buffers::default() })
     }
 
@@ -92,13 +96,16 @@ struct Shards {
     root: File,
     /// Those whose own name is known to survive a power cut.
     durable: Mutex<HashSet<String>>,
+    /// The files of blobs that are not sealed. What the kernel could not write meanwhile it tells for certain only to those who had the
+    /// file open then.
+    written: Mutex<Recent<String, Arc<File>>>,
     /// Keeps it locked until the last change has ended.
     _folder: Arc<Folder>,
 }
 
 impl Shards {
     fn write(&self, name: &str, offset: u64, chunks: &[Bytes], mut look: Look) -> Result<(), Failure> {
-        let file = if offset == 0 { self.create(name)? } else { self.open(name, OFlags::WRONLY)? };
+        let file = self.open_for_writing(name, offset)?;
         let size = file.metadata()?.len();
         if size < offset {
             return Err(Failure::Missing);
@@ -119,10 +126,12 @@ impl Shards {
     fn seal(&self, name: &str, size: u64, disk: &Disk) -> Result<(), Failure> {
         // All that can fail for another reason than the disk, such as too many open files, comes first.
         let folder = self.folder(name)?;
-        let file = open_in(&folder, name, OFlags::WRONLY)?;
+        let written = self.written().get(name);
+        let file = written.map_or_else(|| open_in(&folder, name, OFlags::WRONLY).map(Arc::new), Ok)?;
         if file.metadata()?.len() != size {
             return Err(Failure::Missing);
         }
+        self.written().remove(name);
         if !disk.is_durable() {
             return Ok(());
         }
@@ -146,6 +155,7 @@ impl Shards {
     }
 
     fn remove(&self, name: &str) -> Result<(), Failure> {
+        self.written().remove(name);
         let removed = open_folder(&self.root, shard(name)).and_then(|shard| rustix::fs::unlinkat(shard, name, AtFlags::empty()));
         match removed {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
@@ -155,6 +165,20 @@ impl Shards {
 
     fn open(&self, name: &str, flags: OFlags) -> Result<File, Failure> {
         open_in(&self.folder(name)?, name, flags)
+    }
+
+    fn open_for_writing(&self, name: &str, offset: u64) -> Result<Arc<File>, Failure> {
+        let written = self.written().get(name);
+        if let Some(file) = written {
+            return Ok(file);
+        }
+        let file = Arc::new(if offset == 0 { self.create(name)? } else { self.open(name, OFlags::WRONLY)? });
+        self.written().put(name.to_owned(), file.clone(), 1);
+        Ok(file)
+    }
+
+    fn written(&self) -> MutexGuard<'_, Recent<String, Arc<File>>> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn folder(&self, name: &str) -> Result<File, Failure> {

@@ -98,16 +98,15 @@ async fn without_a_token_file_the_helpers_token_is_tried() {
 }
 
 /// A registry behind a proxy that tells clients to go to an address of its own, with Basic beside it.
-async fn careless() -> String {
+async fn careless(realm: &str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let host = listener.local_addr().unwrap().to_string();
+    let challenge = format!(r#"Bearer realm="{realm}",service="r""#);
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let service = service_fn(async |_: Request<Incoming>| {
-                let challenge = r#"Bearer realm="http://pod-1.cluster.local:8080/token",service="r""#;
-                let answer = Response::builder().status(401).header("www-authenticate", challenge);
-                Ok::<_, Infallible>(answer.header("www-authenticate", "Basic realm=\"r\"").body(Full::<Bytes>::default()).unwrap())
-            });
+            let answer = Response::builder().status(401).header("www-authenticate", &challenge);
+            let answer = answer.header("www-authenticate", "Basic realm=\"r\"").body(Full::<Bytes>::default()).unwrap();
+            let service = service_fn(move |_: Request<Incoming>| std::future::ready(Ok::<_, Infallible>(answer.clone())));
             tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
         }
     });
@@ -115,8 +114,23 @@ async fn careless() -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_token_goes_to_a_token_endpoint_on_another_host() {
+    let elsewhere = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let realm = format!("http://localhost:{}/token", elsewhere.local_addr().unwrap().port());
+    let host = careless(&realm).await;
+    let program = Program::named("wharfinger");
+    program.write("token", "a.b.c");
+    let (code, said, _) = program.run(&["login-check", &host, "--plain-http", "--token-file=token"], "").await;
+    assert_eq!(code, 1, "{said}");
+    let skipped = line(&said, "token and certificate at the token endpoint");
+    assert!(skipped.starts_with("skip") && skipped.contains("another host"), "{said}");
+    let asked = futures_util::FutureExt::now_or_never(elsewhere.accept());
+    assert!(asked.is_none(), "the program has ended, and never came here");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_clients_stumble_over_is_found_with_what_to_change() {
-    let host = careless().await;
+    let host = careless("http://pod-1.cluster.local:8080/token").await;
     let program = Program::named("wharfinger");
     let (code, said, _) = program.run(&["login-check", &host, "--plain-http"], "").await;
     assert_eq!(code, 1, "{said}");

@@ -73,9 +73,11 @@ async fn refused_is_401_undecidable_503_and_the_details_are_for_the_log() {
     assert!(!answer.text().contains("only main") && !answer.text().contains("inner.example"));
 
     let why = Authorities::<jwks::KeySet>::new(vec![Slot::new("https://inner.example")]).view(Timestamp::MAX).unwrap_err();
-    let answer = told(Failure::Undecidable { why, evidence }).await;
-    assert_eq!(answer.error(), (503, "UNKNOWN".into()));
-    assert!(!answer.header("retry-after").is_empty() && !answer.text().contains("inner.example"));
+    for failure in [Failure::Undecidable { why, evidence: evidence.clone() }, Failure::Busy { evidence }] {
+        let answer = told(failure).await;
+        assert_eq!(answer.error(), (503, "UNKNOWN".into()));
+        assert!(!answer.header("retry-after").is_empty() && !answer.text().contains("inner.example"));
+    }
 }
 
 #[tokio::test]

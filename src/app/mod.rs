@@ -112,7 +112,7 @@ impl Registrar {
             live: live.clone(),
             registry: Registry::new(store.clone(), store, clock.clone()).with(registry::Settings { sparse: config.sparse }),
             tokens: tokens.clone(),
-            clock,
+            clock: clock.clone(),
             ready: Arc::default(),
             scrape,
         };
@@ -120,7 +120,7 @@ impl Registrar {
             listener,
             health,
             app,
-            reload: Reload { file, fixed, live, sources, tls, own, tokens },
+            reload: Reload { file, fixed, live, sources, tls, own, tokens, clock },
             state_directory: config.state_directory,
             trust,
         })

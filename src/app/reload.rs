@@ -6,6 +6,7 @@ use super::live::{Rest, live};
 use super::sources::{Others, Sources};
 use super::tls::{Own, prepare};
 use crate::access::Repositories;
+use crate::clock::Clock;
 use crate::config::{self, Config, Level, Listen, Mistake, TokenKeys};
 use crate::exchange::Tokens;
 use crate::http::Shared;
@@ -27,6 +28,7 @@ pub(super) struct Reload {
     pub(super) tls: Option<Tls>,
     pub(super) own: Own,
     pub(super) tokens: Tokens,
+    pub(super) clock: Clock,
 }
 
 /// What takes a restart.
@@ -118,8 +120,9 @@ impl Reload {
 
     async fn configure(&mut self) {
         let Some(file) = self.file.clone() else { return };
-        let reading = file.clone();
-        let Ok(loaded) = tokio::task::spawn_blocking(move || config::load(&reading)).await else { return };
+        let (reading, clock) = (file.clone(), self.clock.clone());
+        let further = move |draft| super::check(draft, &clock).err().unwrap_or_default();
+        let Ok(loaded) = tokio::task::spawn_blocking(move || config::load(&reading, further)).await else { return };
         match loaded.map_err(|invalid| invalid.mistakes).and_then(|config| self.take(config)) {
             Ok(()) => {
                 metrics::counter!("wharfinger_config_reloads_total", "result" => "applied").increment(1);

@@ -16,6 +16,8 @@ mod serve;
 mod trust;
 mod verify;
 
+use crate::app;
+use crate::clock::Clock;
 use crate::config::{self, Config, Mistake};
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
@@ -155,9 +157,9 @@ fn standard_input() -> std::io::Result<String> {
     Ok(text)
 }
 
-/// Reads a configuration and tells every mistake.
+/// Reads a configuration and tells every mistake, those in the files that it names too.
 fn load(file: &Path) -> Result<Config, u8> {
-    config::load(file).map_err(|why| {
+    config::load(file, |draft| app::check(draft, &Clock::system()).err().unwrap_or_default()).map_err(|why| {
         say_error(&why.to_string());
         WRONG
     })

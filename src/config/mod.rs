@@ -65,11 +65,17 @@ impl std::error::Error for Invalid {}
 
 /// Reads and checks a file. Relative paths in it are taken from the file's own folder. Opens no connection and no
 /// other file, but for the pod's token where an issuer is to be found in it.
-pub fn load(file: &Path) -> Result<Config, Invalid> {
+///
+/// `further` is asked what else is wrong with as much as could be understood of a file with mistakes: nobody should hear of
+/// a missing certificate only when the spelling is right.
+pub fn load(file: &Path, further: impl FnOnce(Config) -> Vec<Mistake>) -> Result<Config, Invalid> {
     let invalid = |mistakes| Invalid { file: file.to_owned(), mistakes };
     let text = std::fs::read_to_string(file).map_err(|why| invalid(vec![Mistake::new("", format!("cannot be read: {why}"))]))?;
     let folder = file.parent().unwrap_or(Path::new("."));
-    parse_in(&text, folder, Environment::of_process()).map_err(invalid)
+    match draft(&text, folder, Environment::of_process()) {
+        (Some(config), mistakes) if mistakes.is_empty() => Ok(config),
+        (config, mistakes) => Err(invalid(with_further(mistakes, config.map(further).unwrap_or_default()))),
+    }
 }
 
 /// Checks a configuration's text. `folder` is what relative paths start from, `endpoint_socket` the Workload API's default address.
@@ -79,25 +85,36 @@ pub fn parse(text: &str, folder: &Path, endpoint_socket: Option<String>) -> Resu
 
 /// The same in a whole environment.
 pub fn parse_in(text: &str, folder: &Path, environment: Environment) -> Result<Config, Vec<Mistake>> {
-    let mut document = document::read(text)?;
+    match draft(text, folder, environment) {
+        (Some(config), mistakes) if mistakes.is_empty() => Ok(config),
+        (_, mistakes) => Err(mistakes),
+    }
+}
+
+/// As much of a configuration as can be understood, and all that is wrong with it. With a mistake it is nothing to serve.
+fn draft(text: &str, folder: &Path, environment: Environment) -> (Option<Config>, Vec<Mistake>) {
+    let mut document = match document::read(text) {
+        Ok(document) => document,
+        Err(mistakes) => return (None, mistakes),
+    };
     let mut mistakes = Vec::new();
     let warnings = not_built::strip(&mut document, &mut mistakes);
     schema::check::<raw::File>(&mut document, &mut mistakes);
-    let built = match serde_json::from_value(document) {
-        Ok(raw) => build::build(raw, &build::Surroundings { folder, environment }, warnings),
-        Err(_) if !mistakes.is_empty() => Err(Vec::new()),
-        Err(why) => Err(vec![Mistake::new("", why.to_string())]),
-    };
-    match built {
-        Ok(config) if mistakes.is_empty() => Ok(config),
-        built => {
-            let further =
-                built.err().unwrap_or_default().into_iter().filter(|further| !mistakes.iter().any(|first| first.explains(further)));
-            let further: Vec<_> = further.collect();
-            mistakes.extend(further);
-            Err(mistakes)
+    match serde_json::from_value(document) {
+        Ok(raw) => {
+            let (config, further) = build::build(raw, &build::Surroundings { folder, environment }, warnings);
+            (Some(config), with_further(mistakes, further))
         }
+        Err(_) if !mistakes.is_empty() => (None, mistakes),
+        Err(why) => (None, vec![Mistake::new("", why.to_string())]),
     }
+}
+
+/// Without those further ones that may well follow from the first.
+fn with_further(mut first: Vec<Mistake>, mut further: Vec<Mistake>) -> Vec<Mistake> {
+    further.retain(|further| !first.iter().any(|first| first.explains(further)));
+    first.append(&mut further);
+    first
 }
 
 #[cfg(test)]

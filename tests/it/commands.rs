@@ -30,6 +30,24 @@ fn verify_names_every_mistake_with_its_key_and_ends_with_2() {
 }
 
 #[test]
+fn mistakes_of_spelling_of_meaning_and_in_other_files_are_told_in_one_run() {
+    let mut setup = Setup::tls(&TestPki::new());
+    setup.config["http"]["tls"]["cert"] = "missing.crt".into();
+    setup.config["http"]["prot"] = 8080.into();
+    setup.config["http"]["auth"]["spiffe"]["trustDomains"][0]["clockSkew"] = "soon".into();
+    setup.write("broken.json", "{");
+    setup.config["http"]["auth"]["spiffe"]["trustDomains"][0]["bundle"] = json!([{"file": "broken.json"}]);
+    let file = setup.file();
+    for command in ["verify", "serve"] {
+        let (code, out, err) = output(&[command, file.to_str().unwrap()], setup.folder.path());
+        assert_eq!((code, out.as_str()), (2, ""), "{command}: {err}");
+        for said in ["config.json: 4 mistakes", "http.prot: ", "trustDomains[0].clockSkew: ", "http.tls: ", "trustDomains[0].bundle[0]: "] {
+            assert!(err.contains(said), "{command}: expected {said} in {err}");
+        }
+    }
+}
+
+#[test]
 fn a_key_that_there_is_not_is_told_with_the_one_that_there_is() {
     let setup = Setup::plain();
     setup.write("config.yaml", "http:\n  prot: 8080\nstorage:\n  rootDirectory: store\nlog:\n  level: loud\n");

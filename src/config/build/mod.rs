@@ -156,7 +156,8 @@ struct Build<'a> {
     warnings: Vec<String>,
 }
 
-pub(super) fn build(file: raw::File, around: &Surroundings<'_>, warnings: Vec<String>) -> Result<Config, Vec<Mistake>> {
+/// What could not be understood is left out, and among the mistakes.
+pub(super) fn build(file: raw::File, around: &Surroundings<'_>, warnings: Vec<String>) -> (Config, Vec<Mistake>) {
     let mut build = Build { around, mistakes: Vec::new(), warnings };
     let http = file.http;
     let auth = http.auth.unwrap_or_default();
@@ -211,7 +212,7 @@ pub(super) fn build(file: raw::File, around: &Surroundings<'_>, warnings: Vec<St
         warnings: Vec::new(),
     };
     let Build { mistakes, warnings, .. } = build;
-    if mistakes.is_empty() { Ok(Config { warnings, ..config }) } else { Err(mistakes) }
+    (Config { warnings, ..config }, mistakes)
 }
 
 impl Build<'_> {

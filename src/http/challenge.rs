@@ -14,6 +14,8 @@ pub(super) fn scope(route: &Route, method: &Method) -> Option<String> {
         return Some("registry:catalog:*".to_owned());
     }
     let actions = match (route, method) {
+        // Of an upload only who may push hears anything.
+        (Route::Uploads(..) | Route::Upload(..), _) => "pull,push",
         (_, &Method::GET | &Method::HEAD) => "pull",
         (Route::Manifest(..) | Route::Blob(..), &Method::DELETE) => "delete",
         _ => "pull,push",
@@ -76,6 +78,7 @@ mod tests {
             (Method::HEAD, format!("/v2/{name}/blobs/{digest}"), Some("repository:x/y:pull")),
             (Method::PUT, format!("/v2/{name}/manifests/v1"), Some("repository:x/y:pull,push")),
             (Method::POST, format!("/v2/{name}/blobs/uploads/"), Some("repository:x/y:pull,push")),
+            (Method::GET, format!("/v2/{name}/blobs/uploads/1"), Some("repository:x/y:pull,push")),
             (Method::DELETE, format!("/v2/{name}/blobs/uploads/1"), Some("repository:x/y:pull,push")),
             (Method::DELETE, format!("/v2/{name}/manifests/v1"), Some("repository:x/y:delete")),
         ] {

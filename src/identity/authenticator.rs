@@ -2,6 +2,7 @@
 //! keys of its own issuer or trust domain; what these say is final, and nobody else is asked.
 
 use super::credential::Credential;
+use super::grounds::{Grounds, Known};
 use super::htpasswd::NoMatch;
 use super::identity::Proof;
 use super::mapping::Verified;
@@ -62,6 +63,8 @@ pub struct Authenticator {
     token_server: Option<TokenServer>,
     several_audiences: SeveralAudiences,
     cache: Option<TokenCache>,
+    /// Its address tells this authenticator from those of other configurations.
+    pub(super) itself: Arc<()>,
 }
 
 impl Authenticator {
@@ -77,6 +80,7 @@ impl Authenticator {
             token_server: None,
             several_audiences: SeveralAudiences::default(),
             cache: None,
+            itself: Arc::default(),
         }
     }
 
@@ -164,7 +168,8 @@ impl Authenticator {
 
     /// `kind` is what one of our own tokens must be.
     async fn token_identity(&self, token: &Secret, kind: Kind, now: Timestamp) -> Result<Identity, Failure> {
-        let cached = self.cache.as_ref().map(|cache| (cache, cache.hash(token)));
+        // What a refresh token is for is not what is kept.
+        let cached = self.cache.as_ref().filter(|_| kind == Kind::Access).map(|cache| (cache, cache.hash(token)));
         if let Some(identity) = cached.and_then(|(cache, hash)| cache.get(hash, now)) {
             self.several_audiences.note(&identity);
             return Ok(identity);
@@ -178,26 +183,28 @@ impl Authenticator {
             Ok(Route::TokenServer(_)) => Some(CredentialType::TokenServer),
             Ok(Route::Oidc(_)) | Err(_) => Some(CredentialType::Oidc),
         };
-        let (vouching, of) = match &route {
-            Ok(Route::Svid(domain)) => (domain.jwt.as_ref(), domain.rules.trust_domain.as_str()),
-            Ok(Route::Oidc(entries)) => entries.first().map_or((None, ""), |entry| (Some(&entry.keys), &entry.rules.issuer)),
-            _ => (None, ""),
-        };
+        let mut grounds = Grounds::default();
         let identity = match &route {
-            Ok(Route::Svid(domain)) => svid_identity(&token, domain, now).await,
-            Ok(Route::Oidc(entries)) => self.oidc_identity(&token, entries, now).await,
-            Ok(Route::Minted(minted)) => self.minted_identity(&token, kind, minted, now).await,
+            Ok(Route::Svid(domain)) => svid_identity(&token, domain, &mut grounds, now).await,
+            Ok(Route::Oidc(entries)) => self.oidc_identity(&token, entries, &mut grounds, now).await,
+            Ok(Route::Minted(minted)) => self.minted_identity(&token, kind, minted, &mut grounds, now).await,
             Ok(Route::TokenServer(server)) => {
+                grounds.rest_on(&server.keys, now);
                 server.identity(&token, now).map_err(Reason::from).and_then(|identity| Ok(self.named_by_default(identity)?))
             }
             Err(reason) => Err(reason.clone().into()),
         };
         if let Err(Reason::Refused(Refused::Jwt(jwt::Rejected::UnknownKey { .. }))) = &identity {
+            let of = match &route {
+                Ok(Route::Svid(domain)) => domain.rules.trust_domain.as_str(),
+                Ok(Route::Oidc(entries)) => entries.first().map_or("", |entry| &entry.rules.issuer),
+                _ => "",
+            };
             metrics::counter!("wharfinger_unknown_key_ids_total", "of" => of.to_owned()).increment(1);
         }
         let identity = identity.map_err(|why| why.with(evidence))?;
-        if let (Some((cache, hash)), Some(keys)) = (cached, vouching) {
-            cache.put(hash, &identity, keys, now);
+        if let Some((cache, hash)) = cached {
+            cache.put(hash, Known::new(identity.clone(), grounds, now));
         }
         self.several_audiences.note(&identity);
         Ok(identity)
@@ -242,9 +249,16 @@ impl Authenticator {
         Some(skipping().filter(|entry| entry.rules.issuer == first.rules.issuer).collect())
     }
 
-    pub(super) async fn oidc_identity(&self, token: &Unverified, entries: &[&Issuer], now: Timestamp) -> Result<Identity, Reason> {
+    pub(super) async fn oidc_identity(
+        &self,
+        token: &Unverified,
+        entries: &[&Issuer],
+        grounds: &mut Grounds,
+        now: Timestamp,
+    ) -> Result<Identity, Reason> {
         let rules: Vec<_> = entries.iter().map(|entry| &entry.rules).collect();
         let keys = &entries.first().ok_or(Refused::UnknownIssuer)?.keys;
+        grounds.rest_on(keys, now);
         let verified = jwt::verify_oidc(token, &rules, keys, now).await?;
         self.mapped(verified, entries)
     }
@@ -278,13 +292,19 @@ impl Authenticator {
 
     #[expect(clippy::result_large_err, reason = "made once a request at most")]
     fn certificate_identity(&self, peer: &Peer, now: Timestamp) -> Result<Identity, Failure> {
+        if let Some(identity) = peer.known_to(&self.itself, now) {
+            return Ok(identity);
+        }
+        let mut grounds = Grounds::default();
         let leaf = peer.leaf().map_err(|why| Evidence::default().refused(Refused::Chain(why)))?;
         let (identity, credential) = if self.is_svid(leaf) {
-            (self.x509_svid_identity(peer, leaf, now), CredentialType::X509Svid)
+            (self.x509_svid_identity(peer, leaf, &mut grounds, now), CredentialType::X509Svid)
         } else {
-            (self.plain_identity(&self.certificates, peer, leaf, now), CredentialType::X509)
+            (self.plain_identity(&self.certificates, peer, leaf, &mut grounds, now), CredentialType::X509)
         };
-        identity.map_err(|why| why.with(evidence_of_certificate(leaf, credential)))
+        let identity = identity.map_err(|why| why.with(evidence_of_certificate(leaf, credential)))?;
+        peer.keep(&self.itself, Known::new(identity.clone(), grounds, now));
+        Ok(identity)
     }
 
     /// A certificate with any SPIFFE URI is only ever an SVID, unless no configured trust domain is in its URIs and an entry says that
@@ -294,10 +314,11 @@ impl Authenticator {
         leaf.claims_spiffe() && (known() || !self.certificates.iter().any(|entry| entry.mapping.names_uris()))
     }
 
-    pub(super) fn x509_svid_identity(&self, peer: &Peer, leaf: &Leaf, now: Timestamp) -> Result<Identity, Reason> {
+    pub(super) fn x509_svid_identity(&self, peer: &Peer, leaf: &Leaf, grounds: &mut Grounds, now: Timestamp) -> Result<Identity, Reason> {
         let id = leaf.spiffe_id().map_err(Refused::Chain)?;
         let domain = self.domain(id.trust_domain()).ok_or(Refused::UnknownTrustDomain)?;
         let authorities = domain.x509.as_ref().ok_or(Refused::KindNotAccepted)?;
+        grounds.rest_on(authorities, now);
         let chain = peer.svid(authorities, now)?;
         // Verification has compared it with the leaf's own; a chain without one is none of an SVID.
         let principal = Principal::Spiffe(chain.spiffe_id().ok_or(Refused::UnknownTrustDomain)?.clone());
@@ -311,12 +332,14 @@ impl Authenticator {
         entries: &[CertificateEntry],
         peer: &Peer,
         leaf: &Leaf,
+        grounds: &mut Grounds,
         now: Timestamp,
     ) -> Result<Identity, Reason> {
         let (mut untrusted, mut invalid) = (None, None);
         // One with a SPIFFE URI is for those entries alone that say so.
         let wanted = |entry: &&CertificateEntry| !leaf.claims_spiffe() || entry.mapping.names_uris();
         for entry in entries.iter().filter(wanted) {
+            grounds.rest_on(&entry.authorities, now);
             let chain = match peer.plain(&entry.authorities, now) {
                 Ok(chain) => chain,
                 Err(Verdict::Rejected(why)) => {
@@ -410,8 +433,9 @@ impl From<Verdict> for Reason {
     }
 }
 
-pub(super) async fn svid_identity(token: &Unverified, domain: &Domain, now: Timestamp) -> Result<Identity, Reason> {
+pub(super) async fn svid_identity(token: &Unverified, domain: &Domain, grounds: &mut Grounds, now: Timestamp) -> Result<Identity, Reason> {
     let keys = domain.jwt.as_ref().ok_or(Refused::KindNotAccepted)?;
+    grounds.rest_on(keys, now);
     let verified = Arc::new(jwt::verify_svid(token, &domain.rules, keys, now).await?);
     Ok(token_identity(&verified, CredentialType::JwtSvid, &domain.mapping, (&domain.rules.audiences, &domain.rules.hosts))?)
 }
@@ -434,7 +458,7 @@ pub(super) fn token_identity(
         groups: mapped.groups,
         principal: spiffe_id.map_or_else(oidc, |id| Principal::Spiffe(id.clone())),
         credential,
-        claims: Arc::new(verified.claims().clone()),
+        claims: verified.shared_claims(),
         valid_until: verified.valid_until(),
         proof: Proof::Jwt(verified.clone()),
         ..Identity::anonymous()
@@ -455,7 +479,7 @@ pub(super) fn chain_identity(
         groups: mapped.groups,
         principal,
         credential,
-        claims: Arc::new(claims.clone()),
+        claims: chain.shared_claims(),
         valid_until: chain.valid_until(),
         proof: Proof::Chain(chain),
         ..Identity::anonymous()

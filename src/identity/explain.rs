@@ -3,6 +3,7 @@
 
 use super::authenticator::{Authenticator, Reason, Route};
 use super::credential::Credential;
+use super::grounds::Grounds;
 use super::{Evidence, Failure, Identity, Peer, Presented};
 use crate::clock::Timestamp;
 use crate::secret::Secret;
@@ -40,13 +41,13 @@ impl Authenticator {
             Ok(Route::Oidc(entries)) => {
                 let mut tried = Vec::new();
                 for entry in entries {
-                    let outcome = self.oidc_identity(&token, &[entry], now).await;
+                    let outcome = self.oidc_identity(&token, &[entry], &mut Grounds::default(), now).await;
                     tried.extend(place(&self.issuers, entry).map(|at| told(Entry::Issuer(at), outcome)));
                 }
                 tried
             }
             Ok(Route::Svid(domain)) => {
-                let outcome = super::authenticator::svid_identity(&token, domain, now).await;
+                let outcome = super::authenticator::svid_identity(&token, domain, &mut Grounds::default(), now).await;
                 place(&self.domains, domain).map(|at| told(Entry::TrustDomain(at), outcome)).into_iter().collect()
             }
             Ok(Route::Minted(_) | Route::TokenServer(_)) | Err(_) => Vec::new(),
@@ -57,12 +58,15 @@ impl Authenticator {
         let Ok(leaf) = peer.leaf() else { return Vec::new() };
         if !self.is_svid(leaf) {
             let entries = self.certificates.iter().enumerate();
-            let one = |entry| self.plain_identity(std::slice::from_ref(entry), peer, leaf, now);
+            let one = |entry| self.plain_identity(std::slice::from_ref(entry), peer, leaf, &mut Grounds::default(), now);
             return entries.map(|(at, entry)| told(Entry::Certificate(at), one(entry))).collect();
         }
         let domain = leaf.spiffe_id().ok().and_then(|id| self.domain(id.trust_domain()));
         let place = domain.and_then(|domain| place(&self.domains, domain));
-        place.map(|at| told(Entry::TrustDomain(at), self.x509_svid_identity(peer, leaf, now))).into_iter().collect()
+        place
+            .map(|at| told(Entry::TrustDomain(at), self.x509_svid_identity(peer, leaf, &mut Grounds::default(), now)))
+            .into_iter()
+            .collect()
     }
 }
 

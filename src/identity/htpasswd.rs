@@ -1,11 +1,13 @@
 //! Names and passwords of a file, as `htpasswd -B` writes it. Checking a password takes long on purpose, so few are checked at a time,
 //! a name that is not there takes as long as one that is, and a password that was good is known again by a keyed digest.
 
+use super::grounds::Vouching;
 use super::identity::Proof;
 use super::{CredentialType, Identity, Principal};
+use crate::clock::Timestamp;
 use crate::secret::Secret;
 use crate::spiffe_id::SCHEME;
-use crate::trust::fingerprint;
+use crate::trust::{Generation, fingerprint};
 use arc_swap::ArcSwap;
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
@@ -32,8 +34,8 @@ pub struct Htpasswd {
     key: hmac::Key,
 }
 
-#[derive(Default)]
 struct Users {
+    generation: Generation,
     text: String,
     hashes: BTreeMap<String, String>,
     /// What a name that is not there is compared with.
@@ -133,6 +135,12 @@ impl Htpasswd {
     }
 }
 
+impl Vouching for Htpasswd {
+    fn generation(&self, _: Timestamp) -> Option<Generation> {
+        Some(self.users.load().generation)
+    }
+}
+
 /// Why nobody was identified by a name and a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoMatch {
@@ -185,7 +193,7 @@ fn read(text: String) -> Result<Users, Vec<InvalidHtpasswd>> {
         }
     }
     let dummy = format!("$2b${dearest:02}${}", ".".repeat(53));
-    if invalid.is_empty() { Ok(Users { hashes, dummy, text }) } else { Err(invalid) }
+    if invalid.is_empty() { Ok(Users { generation: Generation::next(), hashes, dummy, text }) } else { Err(invalid) }
 }
 
 /// Name, hash and cost.

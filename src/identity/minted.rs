@@ -3,6 +3,7 @@
 //! its time is its session's.
 
 use super::authenticator::{Authenticator, Reason, chain_identity, subject, token_identity};
+use super::grounds::Grounds;
 use super::{CredentialType, Identity, Principal, Refused, Scope, Session};
 use crate::clock::Timestamp;
 use crate::trust::Authorities;
@@ -25,17 +26,20 @@ impl Authenticator {
         token: &Unverified,
         kind: Kind,
         minted: &Minted,
+        grounds: &mut Grounds,
         now: Timestamp,
     ) -> Result<Identity, Reason> {
+        grounds.rest_on(&minted.keys, now);
         let verified = minted::verify(token, kind, &minted.rules, &minted.keys, now)?;
         let identity = match verified.source() {
             None => Identity::anonymous(),
-            Some(Source::Oidc(token)) => self.oidc_again(token, now).await?,
-            Some(Source::JwtSvid(token)) => self.jwt_svid_again(token, now).await?,
-            Some(Source::X509Svid(chain)) => self.x509_svid_again(chain, now)?,
-            Some(Source::X509 { entry, chain }) => self.plain_again(entry, chain, now)?,
+            Some(Source::Oidc(token)) => self.oidc_again(token, grounds, now).await?,
+            Some(Source::JwtSvid(token)) => self.jwt_svid_again(token, grounds, now).await?,
+            Some(Source::X509Svid(chain)) => self.x509_svid_again(chain, grounds, now)?,
+            Some(Source::X509 { entry, chain }) => self.plain_again(entry, chain, grounds, now)?,
             Some(Source::Htpasswd { user, fingerprint }) => {
                 let passwords = self.passwords.as_ref().ok_or(Refused::KindNotAccepted)?;
+                grounds.rest_on(passwords, now);
                 self.named_by_default(passwords.again(user, fingerprint).ok_or(Refused::PasswordWithdrawn)?)?
             }
         };
@@ -45,31 +49,36 @@ impl Authenticator {
         Ok(Identity { scope, session: Some(session), valid_until, ..identity })
     }
 
-    async fn oidc_again(&self, token: &Remembered, now: Timestamp) -> Result<Identity, Reason> {
+    async fn oidc_again(&self, token: &Remembered, grounds: &mut Grounds, now: Timestamp) -> Result<Identity, Reason> {
         let entries = self.entries_of(token.issuer());
         let rules: Vec<_> = entries.iter().map(|entry| &entry.rules).collect();
         let keys = &entries.first().ok_or(Refused::UnknownIssuer)?.keys;
+        grounds.rest_on(keys, now);
         self.mapped(jwt::reverify_oidc(token, &rules, keys, now).await?, &entries)
     }
 
-    async fn jwt_svid_again(&self, token: &Remembered, now: Timestamp) -> Result<Identity, Reason> {
+    async fn jwt_svid_again(&self, token: &Remembered, grounds: &mut Grounds, now: Timestamp) -> Result<Identity, Reason> {
         let id = token.spiffe_id().ok_or(Refused::UnknownTrustDomain)?;
         let domain = self.domain(id.trust_domain()).ok_or(Refused::UnknownTrustDomain)?;
         let keys = domain.jwt.as_ref().ok_or(Refused::KindNotAccepted)?;
+        grounds.rest_on(keys, now);
         let verified = Arc::new(jwt::reverify_svid(token, &domain.rules, keys, now).await?);
         Ok(token_identity(&verified, CredentialType::JwtSvid, &domain.mapping, (&domain.rules.audiences, &domain.rules.hosts))?)
     }
 
-    fn x509_svid_again(&self, chain: &RememberedChain, now: Timestamp) -> Result<Identity, Reason> {
+    fn x509_svid_again(&self, chain: &RememberedChain, grounds: &mut Grounds, now: Timestamp) -> Result<Identity, Reason> {
         let id = chain.spiffe_id().ok_or(Refused::UnknownTrustDomain)?;
         let domain = self.domain(id.trust_domain()).ok_or(Refused::UnknownTrustDomain)?;
-        let view = domain.x509.as_ref().ok_or(Refused::KindNotAccepted)?.view(now).map_err(Reason::Undecidable)?;
+        let authorities = domain.x509.as_ref().ok_or(Refused::KindNotAccepted)?;
+        grounds.rest_on(authorities, now);
+        let view = authorities.view(now).map_err(Reason::Undecidable)?;
         let verified = Arc::new(x509::reverify_svid(chain, &view, now).map_err(Refused::Chain)?);
         Ok(chain_identity(verified, chain.subject_cn(), CredentialType::X509Svid, Principal::Spiffe(id), &domain.mapping)?)
     }
 
-    fn plain_again(&self, entry: &str, chain: &RememberedChain, now: Timestamp) -> Result<Identity, Reason> {
+    fn plain_again(&self, entry: &str, chain: &RememberedChain, grounds: &mut Grounds, now: Timestamp) -> Result<Identity, Reason> {
         let entry = self.certificates.iter().find(|one| one.name == entry).ok_or(Refused::KindNotAccepted)?;
+        grounds.rest_on(&entry.authorities, now);
         let view = entry.authorities.view(now).map_err(Reason::Undecidable)?;
         let verified = Arc::new(x509::reverify_plain(chain, &view, now).map_err(Refused::Chain)?);
         let principal = Principal::Certificate { entry: entry.name.clone(), subject: subject(&verified) };

@@ -5,6 +5,7 @@ mod attributes;
 mod authenticator;
 mod credential;
 mod explain;
+mod grounds;
 mod htpasswd;
 #[expect(clippy::module_inception, reason = "the concept that the module is named for")]
 mod identity;

@@ -1,6 +1,9 @@
 //! What a connection's client certificate is worth. A chain is judged once, and the verdict kept for the connection's other
-//! requests as long as the keys that vouched for it are the ones that count. Only a good verdict is ever kept.
+//! requests as long as the keys that vouched for it are the ones that count. Only a good verdict is ever kept, and whom it names to
+//! those who asked last.
 
+use super::Identity;
+use super::grounds::Known;
 use crate::clock::Timestamp;
 use crate::trust::x509::{self, Leaf, Rejected, VerifiedChain, X509Authorities};
 use crate::trust::{Authorities, Held, NoKeys};
@@ -14,12 +17,13 @@ pub struct Peer {
     chain: Vec<CertificateDer<'static>>,
     leaf: OnceLock<Leaf>,
     verdict: ArcSwapOption<VerifiedChain>,
+    known: ArcSwapOption<(Arc<()>, Known)>,
 }
 
 impl Peer {
     #[must_use]
     pub fn new(chain: Vec<CertificateDer<'static>>) -> Self {
-        Self { chain, leaf: OnceLock::new(), verdict: ArcSwapOption::empty() }
+        Self { chain, leaf: OnceLock::new(), verdict: ArcSwapOption::empty(), known: ArcSwapOption::empty() }
     }
 
     /// Whether the client sent no certificate at all.
@@ -36,6 +40,16 @@ impl Peer {
         let der = self.chain.first().map_or(&[][..], |certificate| certificate.as_ref());
         let leaf = Leaf::parse(&CertificateDer::from(der))?;
         Ok(self.leaf.get_or_init(|| leaf))
+    }
+
+    /// Whom `authenticator`, as its address names it, found lately.
+    pub(super) fn known_to(&self, authenticator: &Arc<()>, now: Timestamp) -> Option<Identity> {
+        let known = self.known.load();
+        known.as_deref().filter(|(by, _)| Arc::ptr_eq(by, authenticator)).and_then(|(_, known)| known.identity(now))
+    }
+
+    pub(super) fn keep(&self, authenticator: &Arc<()>, known: Known) {
+        self.known.store(Some(Arc::new((authenticator.clone(), known))));
     }
 
     /// The chain as proved by what counts now in `authorities`, which must be those of the leaf's own trust domain.

@@ -162,18 +162,19 @@ fn read(token: &Unverified, rules: &MintedRules, now: Timestamp) -> Result<Verif
     if began > now.plus(CLOCK_SKEW) {
         return Err(Rejected::NotYetValid { claim: "auth_time", at: began, now });
     }
-    let source = claims.get("src").map(|source| serde_json::from_value(source.clone()).map_err(|_| Rejected::MintedSource)).transpose()?;
+    let source: Option<Source> =
+        claims.get("src").map(|source| serde_json::from_value(source.clone()).map_err(|_| Rejected::MintedSource)).transpose()?;
     // The lifetime may have been made shorter since.
     let over = match (&source, rules.session_lifetime) {
-        (Some(source), Duration::ZERO) => Source::expires(source)? <= now,
-        (None, Duration::ZERO) => false,
-        (_, lifetime) => began.plus(lifetime) <= now,
+        (Some(source), Duration::ZERO) => source.expires()?,
+        (None, Duration::ZERO) => Timestamp::MAX,
+        (_, lifetime) => began.plus(lifetime),
     };
-    if over {
+    if over <= now {
         return Err(Rejected::SessionOver { began, now });
     }
     let id = claims::text(claims, "jti")?.to_owned();
-    Ok(VerifiedMinted { source, access: claims.get("access").cloned(), began, expires, id })
+    Ok(VerifiedMinted { source, access: claims.get("access").cloned(), began, expires: expires.min(over), id })
 }
 
 /// How far the clocks of replicas may differ.

@@ -101,7 +101,9 @@ impl Site {
         let issuer = Issuer { rules, keys: Arc::new(Authorities::new(vec![keys.clone()])), mapping };
         let live = Live {
             generation: 1,
-            authenticator: Arc::new(Authenticator::new(vec![issuer], vec![], vec![]).with_minted(tokens.verification(&terms))),
+            authenticator: Arc::new(
+                Authenticator::new(vec![issuer], vec![], vec![]).with_minted(tokens.verification(&terms)).with_token_cache(),
+            ),
             policy: Arc::new(Policy::compile(Rules { repositories, ..Rules::default() }).unwrap()),
             terms,
             external_urls: vec![],

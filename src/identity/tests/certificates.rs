@@ -255,6 +255,35 @@ async fn x_23_a_verdict_is_kept_while_its_generation_counts_and_ends_when_it_exp
 }
 
 #[tokio::test]
+async fn whom_a_connection_names_is_known_while_everything_that_was_asked_stands() {
+    let entry_of = |slot: &Arc<Slot<X509Authorities>>, name: &str| CertificateEntry {
+        name: name.into(),
+        authorities: Arc::new(Authorities::new(vec![slot.clone()])),
+        mapping: naming(&format!("'{name}'")),
+    };
+    let publish = |slot: &Slot<X509Authorities>, ca: &Ca| slot.publish(ca.authorities(), NOW, Timestamp::MAX);
+    let (first, second) = (Slot::new("first"), Slot::new("second"));
+    publish(&first, &PROD_CA);
+    publish(&second, &OTHER_CA);
+    let authenticator = Authenticator::new(vec![], vec![], vec![entry_of(&first, "first"), entry_of(&second, "second")]);
+    let peer = OTHER_CA.client(&[], Some("alice"));
+    let known = |now| peer.known_to(&authenticator.itself, now).map(|identity| identity.username().to_owned());
+    assert_eq!(known(NOW), None);
+    assert_eq!(meet(&authenticator, &peer).await.unwrap().username(), "second");
+    assert_eq!(known(NOW).as_deref(), Some("second"));
+    assert_eq!(known(NOW.minus(Duration::from_millis(1))), None, "the clock was set back");
+    assert_eq!(known(LEAF_EXPIRES), None);
+    publish(&first, &OTHER_CA);
+    assert_eq!(known(NOW), None, "who refused it may take it now");
+    assert_eq!(meet(&authenticator, &peer).await.unwrap().username(), "first");
+    publish(&second, &PROD_CA);
+    assert_eq!(known(NOW).as_deref(), Some("first"), "nobody asked the second");
+    let renamed = Authenticator::new(vec![], vec![], vec![entry_of(&first, "renamed")]);
+    assert!(peer.known_to(&renamed.itself, NOW).is_none(), "another configuration");
+    assert_eq!(meet(&renamed, &peer).await.unwrap().username(), "renamed");
+}
+
+#[tokio::test]
 async fn a_verdict_does_not_outlive_its_trust_domains_configuration() {
     let peer = PROD_CA.client(&[CI], None);
     assert!(meet(&authenticator(), &peer).await.is_ok());

@@ -1,6 +1,7 @@
 //! A token that comes again, with the cache and without it.
 
 use super::*;
+use crate::identity::grounds::{Grounds, Known};
 use crate::identity::token_cache::TokenCache;
 use crate::secret::Secret;
 use crate::trust::jwt;
@@ -80,13 +81,18 @@ async fn a_rotation_while_a_token_is_verified_makes_what_was_found_useless() {
     let plain = Authenticator::new(vec![issuer("https://a.example", &keys.keys)], vec![], vec![]);
     let cache = TokenCache::new().unwrap();
     let hash = cache.hash(&Secret::new(&*token));
-    let verified_by_the_old_keys = identify(&plain, &token).await;
-    keys.rotate(&[&ANY]);
-    cache.put(hash, &verified_by_the_old_keys, &keys.keys, NOW);
+    let found = async |rotate: &dyn Fn()| {
+        let mut grounds = Grounds::default();
+        grounds.rest_on(&keys.keys, NOW);
+        let identity = identify(&plain, &token).await;
+        rotate();
+        Known::new(identity, grounds, NOW)
+    };
+    cache.put(hash, found(&|| keys.rotate(&[&ANY])).await);
     assert!(cache.get(hash, NOW).is_none());
     keys.rotate(&[&A]);
     assert!(cache.get(hash, NOW).is_none(), "the same keys in a later generation are another answer");
-    cache.put(hash, &identify(&plain, &token).await, &keys.keys, NOW);
+    cache.put(hash, found(&|| ()).await);
     assert!(cache.get(hash, NOW).is_some());
 }
 

@@ -55,7 +55,7 @@ pub async fn verify_oidc(
 /// A token that counts. Only verification makes one.
 #[derive(Clone)]
 pub struct VerifiedJwt {
-    claims: Map<String, Value>,
+    claims: Arc<Map<String, Value>>,
     spiffe_id: Option<SpiffeId>,
     key_id: Option<String>,
     accepted_by: Vec<usize>,
@@ -70,7 +70,7 @@ impl VerifiedJwt {
     fn new(token: &Unverified, dates: &Dates, spiffe_id: Option<SpiffeId>, accepted_by: Vec<usize>, vouching: Vouching) -> Self {
         let Vouching { held, fingerprint } = vouching;
         Self {
-            claims: claims::settled(&token.claims, dates, spiffe_id.as_ref()),
+            claims: Arc::new(claims::settled(&token.claims, dates, spiffe_id.as_ref())),
             spiffe_id,
             key_id: token.key_id.clone(),
             accepted_by,
@@ -91,7 +91,7 @@ impl VerifiedJwt {
         held: &Held<KeySet>,
     ) -> Self {
         Self {
-            claims: claims::settled(&remembered.claims, dates, spiffe_id.as_ref()),
+            claims: Arc::new(claims::settled(&remembered.claims, dates, spiffe_id.as_ref())),
             spiffe_id,
             key_id: None,
             accepted_by,
@@ -105,8 +105,12 @@ impl VerifiedJwt {
 
     /// `aud` is a list, dates are whole seconds, and `spiffe` is there for JWT-SVIDs only.
     #[must_use]
-    pub const fn claims(&self) -> &Map<String, Value> {
+    pub fn claims(&self) -> &Map<String, Value> {
         &self.claims
+    }
+
+    pub(crate) fn shared_claims(&self) -> Arc<Map<String, Value>> {
+        self.claims.clone()
     }
 
     /// Of a JWT-SVID. `None` for an ID token, whatever its subject looks like.
@@ -139,7 +143,7 @@ impl VerifiedJwt {
     /// What to remember of it in a token of our own.
     #[must_use]
     pub fn remembered(&self) -> Remembered {
-        let mut claims = self.claims.clone();
+        let mut claims = (*self.claims).clone();
         claims.remove("spiffe");
         Remembered { key: self.fingerprint.to_string(), alg: self.algorithm, claims }
     }

@@ -12,6 +12,7 @@ use crate::spiffe_id::SpiffeId;
 use crate::trust::{Generation, Held};
 use pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use serde_json::{Map, Value};
+use std::sync::Arc;
 use std::time::Duration;
 use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 
@@ -57,7 +58,7 @@ pub(in crate::trust) fn verify_server(
 #[derive(Clone, Debug)]
 pub struct VerifiedChain {
     spiffe_id: Option<SpiffeId>,
-    claims: Map<String, Value>,
+    claims: Arc<Map<String, Value>>,
     generation: Generation,
     valid_until: Timestamp,
     subject_dn: String,
@@ -68,7 +69,7 @@ impl VerifiedChain {
     fn new(leaf: &Leaf, spiffe_id: Option<SpiffeId>, view: &Held<X509Authorities>, judged: Judged) -> Self {
         let Judged { valid_until, authority } = judged;
         Self {
-            claims: claims::whole(leaf, spiffe_id.as_ref()),
+            claims: Arc::new(claims::whole(leaf, spiffe_id.as_ref())),
             spiffe_id,
             generation: view.generation,
             valid_until,
@@ -92,7 +93,7 @@ impl VerifiedChain {
         let dn = claims.get("x509").and_then(|x509| x509.pointer("/subject/dn")).and_then(Value::as_str);
         Self {
             subject_dn: dn.unwrap_or_default().to_owned(),
-            claims,
+            claims: Arc::new(claims),
             spiffe_id,
             generation: view.generation,
             valid_until,
@@ -103,7 +104,7 @@ impl VerifiedChain {
     /// What to remember of it in a token of our own.
     #[must_use]
     pub fn remembered(&self) -> RememberedChain {
-        let mut claims = self.claims.clone();
+        let mut claims = (*self.claims).clone();
         claims.remove("spiffe");
         RememberedChain { authority: self.authority.clone(), claims }
     }
@@ -114,8 +115,12 @@ impl VerifiedChain {
     }
 
     #[must_use]
-    pub const fn claims(&self) -> &Map<String, Value> {
+    pub fn claims(&self) -> &Map<String, Value> {
         &self.claims
+    }
+
+    pub(crate) fn shared_claims(&self) -> Arc<Map<String, Value>> {
+        self.claims.clone()
     }
 
     /// Of the authorities that vouched.

@@ -58,7 +58,8 @@ impl Site {
     }
 
     fn authenticate_with(&self, issuers: Vec<Issuer>, domains: Vec<Domain>, terms: &Terms) {
-        let authenticator = Authenticator::new(issuers, domains, vec![]).with_minted(self.app.tokens.verification(terms));
+        let authenticator =
+            Authenticator::new(issuers, domains, vec![]).with_minted(self.app.tokens.verification(terms)).with_token_cache();
         self.change(|live| (live.authenticator, live.terms) = (Arc::new(authenticator), terms.clone()));
     }
 

@@ -130,6 +130,8 @@ async fn a_refresh_token_opens_nothing_itself() {
     }
     let as_it_is = site.app.tokens.keys().sign_for_test("wharfinger-access+jwt", &claims(&access), Timestamp::from_secs(NOW));
     assert_eq!(site.with_token(Method::GET, "/v2/", &as_it_is).await.status, StatusCode::OK, "the check checks");
+    let refreshing = site.post(&[("grant_type", "refresh_token"), ("refresh_token", &as_it_is)]).await;
+    assert_eq!(told(&refreshing).2, "invalid_grant", "and what it found is not taken for a refresh token's");
 }
 
 #[tokio::test]

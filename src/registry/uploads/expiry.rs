@@ -7,6 +7,7 @@ use super::UploadId;
 use super::session::{Session, SessionState};
 use crate::oci::{Digest, RepositoryName};
 use crate::storage::{Failure, Version};
+use std::collections::BTreeSet;
 
 impl Registry {
     /// Removes the uploads that have expired, with their bytes, and says how many. One that a request is writing to is left alone.
@@ -16,33 +17,56 @@ impl Registry {
         loop {
             let page = self.records.list(keys::UPLOADS, &after, LISTED).await?;
             let Some(last) = page.last().cloned() else { return Ok(expired) };
+            let (mut left, mut end) = (BTreeSet::new(), Ok(()));
             for id in page.iter().filter_map(|key| key.strip_prefix(keys::UPLOADS)?.parse::<UploadId>().ok()) {
                 match self.expire(id).await {
-                    Ok(done) => expired += usize::from(done),
-                    Err(failed @ Error::Storage(Failure::Stopped | Failure::Full | Failure::Busy)) => return Err(failed),
+                    Ok(Some(repository)) => {
+                        expired += 1;
+                        left.insert(repository);
+                    }
+                    Ok(None) => {}
+                    Err(failed @ Error::Storage(Failure::Stopped | Failure::Full | Failure::Busy)) => {
+                        end = Err(failed);
+                        break;
+                    }
                     // One that is damaged, say: the others' time is up all the same.
                     Err(why) => tracing::error!("an upload was not looked at, which may have expired: {why}"),
                 }
             }
+            // Once for all of a repository's, since it looks through every upload that there is.
+            for repository in left.iter().filter_map(|name| name.parse().ok()) {
+                self.leave(&repository).await?;
+            }
+            end?;
             after = last;
         }
     }
 
-    async fn expire(&self, id: UploadId) -> Result<bool, Error> {
-        let Ok(lock) = self.locks.take(&id) else { return Ok(false) };
-        let Some((version, session)) = self.records.read::<Session>(&keys::upload(&id)).await? else { return Ok(false) };
+    /// The repository that it was for, if it has expired.
+    async fn expire(&self, id: UploadId) -> Result<Option<String>, Error> {
+        let Ok(lock) = self.locks.take(&id) else { return Ok(None) };
+        let Some((version, session)) = self.records.read::<Session>(&keys::upload(&id)).await? else { return Ok(None) };
         // Open ones live out their time; what is left of the others is what a crash interrupted.
         if !session.has_expired(self.clock.now()) {
-            return Ok(false);
+            return Ok(None);
         }
-        let registry = self.clone();
-        self.detached(lock, async move { registry.discard(&id, version, session).await }).await?;
-        Ok(true)
+        let (registry, repository) = (self.clone(), session.repository.clone());
+        self.detached(lock, async move { registry.remove_upload(&id, version, session).await }).await?;
+        Ok(Some(repository))
     }
 
-    /// Removes the upload and its bytes, unless they have become a blob's. The caller holds the lock.
+    /// Removes the upload and its bytes, unless they have become a blob's, and its repository from the catalogue if nothing else is in
+    /// it. The caller holds the lock.
     pub(super) async fn discard(&self, id: &UploadId, version: Version, session: Session) -> Result<(), Error> {
         let repository = session.repository.parse::<RepositoryName>();
+        self.remove_upload(id, version, session).await?;
+        match repository {
+            Ok(repository) => self.leave(&repository).await,
+            Err(_) => Ok(()),
+        }
+    }
+
+    async fn remove_upload(&self, id: &UploadId, version: Version, session: Session) -> Result<(), Error> {
         if let (SessionState::Closed, Some(digest)) = (session.state, &session.digest) {
             self.remove_closed(id, version, &digest.0.clone()).await?;
         } else {
@@ -54,10 +78,7 @@ impl Registry {
             self.bytes.remove(id.as_str()).await?;
             self.records.delete(&keys::upload(id), version).await?;
         }
-        match repository {
-            Ok(repository) => self.leave(&repository).await,
-            Err(_) => Ok(()),
-        }
+        Ok(())
     }
 
     /// Removes a closed upload, and its bytes if the blob has others.

@@ -4,7 +4,7 @@ use super::buffers::Buffers;
 use super::folder::{Folder, open_cached, open_file, open_folder};
 use super::reading::OpenBlob;
 use super::values::names;
-use super::{Disk, Failure, Look, OpenError};
+use super::{Disk, Failure, Look, OpenError, writeback};
 use crate::recent::Recent;
 use crate::storage::contract::check_name;
 use bytes::Bytes;
@@ -33,7 +33,7 @@ impl Blobs {
     }
 
     pub(super) async fn write(&self, name: &str, offset: u64, chunks: Vec<Bytes>, look: Look) -> Result<(), Failure> {
-        self.change(name, move |shards, name, _| shards.write(name, offset, &chunks, look)).await
+        self.change(name, move |shards, name, disk| shards.write(name, offset, &chunks, look, disk)).await
     }
 
     pub(super) async fn seal(&self, name: &str, size: u64) -> Result<(), Failure> {
@@ -104,7 +104,7 @@ struct Shards {
 }
 
 impl Shards {
-    fn write(&self, name: &str, offset: u64, chunks: &[Bytes], mut look: Look) -> Result<(), Failure> {
+    fn write(&self, name: &str, offset: u64, chunks: &[Bytes], mut look: Look, disk: &Disk) -> Result<(), Failure> {
         let file = self.open_for_writing(name, offset)?;
         let size = file.metadata()?.len();
         if size < offset {
@@ -119,6 +119,9 @@ impl Shards {
             piece.iter().for_each(|chunk| look(chunk));
             at += write_all(&file, piece, at)?;
             rest = after;
+        }
+        if disk.is_durable() {
+            writeback::begin(&file, offset, at);
         }
         Ok(())
     }

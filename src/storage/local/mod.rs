@@ -18,6 +18,7 @@ mod reading;
 mod records;
 mod space;
 mod values;
+mod writeback;
 
 pub use folder::OpenError;
 

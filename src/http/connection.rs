@@ -3,6 +3,7 @@
 use crate::identity::Peer;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// One connection, as the server accepted it. Cheap to clone.
@@ -12,6 +13,23 @@ pub struct Connection {
     pub peer: Option<Arc<Peer>>,
     pub remote: SocketAddr,
     pub tls: bool,
+    pub more: More,
+}
+
+/// Whether more of an answer is about to be sent. A hint from whoever makes the answer, for whoever sends it; all clones share it. It is
+/// not set when the last piece is handed over, nor when there will be none any more.
+#[derive(Clone, Debug, Default)]
+pub struct More(Arc<AtomicBool>);
+
+impl More {
+    pub(super) fn comes(&self, comes: bool) {
+        self.0.store(comes, Ordering::Relaxed);
+    }
+
+    #[must_use]
+    pub fn is_coming(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// The client stopped in the middle: the error of a request's body of which nothing more came. The server puts it there.

@@ -3,6 +3,7 @@
 //!
 //! In memory at once: the frame that is being sent and the next one.
 
+use super::More;
 use crate::storage::{BlobFile, Failure};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -21,6 +22,7 @@ pub(super) struct Download {
     left: u64,
     /// The next frame, once the page cache had nothing.
     ahead: Option<Ahead>,
+    more: More,
 }
 
 enum Ahead {
@@ -29,8 +31,9 @@ enum Ahead {
 }
 
 impl Download {
-    pub(super) fn new(file: Arc<dyn BlobFile>, first: u64, length: u64) -> Self {
-        Self { file, at: first, left: length, ahead: None }
+    /// `more` is told with each frame whether it is the last.
+    pub(super) fn new(file: Arc<dyn BlobFile>, first: u64, length: u64, more: More) -> Self {
+        Self { file, at: first, left: length, ahead: None, more }
     }
 
     fn most(&self) -> usize {
@@ -60,6 +63,7 @@ impl Download {
                 self.left = 0;
             }
         }
+        self.more.comes(self.left > 0);
         Some(read.map(Frame::data))
     }
 }
@@ -102,6 +106,12 @@ impl Body for Download {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.left)
+    }
+}
+
+impl Drop for Download {
+    fn drop(&mut self) {
+        self.more.comes(false);
     }
 }
 
@@ -148,7 +158,7 @@ mod tests {
     }
 
     async fn all(file: &Arc<Fake>, first: u64, length: u64) -> Bytes {
-        Download::new(file.clone(), first, length).collect().await.unwrap().to_bytes()
+        Download::new(file.clone(), first, length, More::default()).collect().await.unwrap().to_bytes()
     }
 
     #[tokio::test]
@@ -163,7 +173,7 @@ mod tests {
     async fn from_the_first_miss_on_the_rest_is_read_elsewhere_one_frame_ahead() {
         let size = 3 * FRAME + 10;
         let file = Arc::new(Fake { size: size as u64, cached: 100.into(), ..Fake::default() });
-        let mut download = Download::new(file.clone(), 50, size as u64 - 50);
+        let mut download = Download::new(file.clone(), 50, size as u64 - 50, More::default());
         assert_eq!(download.frame().await.unwrap().unwrap().into_data().unwrap(), file.part(50, 50));
         assert_eq!(download.frame().await.unwrap().unwrap().into_data().unwrap(), file.part(100, FRAME));
         file.cached.store(u64::MAX, Ordering::SeqCst);
@@ -176,13 +186,36 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn more_is_announced_with_each_frame_but_the_last_and_never_after_the_end() {
+        let (size, more) = (2 * FRAME + 1, More::default());
+        for cached in [0, u64::MAX] {
+            let file = || Arc::new(Fake { size: size as u64, cached: cached.into(), ..Fake::default() });
+            let mut download = Download::new(file(), 0, size as u64, more.clone());
+            for announced in [true, true, false] {
+                download.frame().await.unwrap().unwrap();
+                assert_eq!(more.is_coming(), announced);
+            }
+            let mut given_up = Download::new(file(), 0, size as u64, more.clone());
+            given_up.frame().await.unwrap().unwrap();
+            assert!(more.is_coming());
+            drop(given_up);
+            assert!(!more.is_coming());
+            let broken = Arc::new(Fake { size: size as u64, cached: 5.into(), broken: true.into(), ..Fake::default() });
+            let mut broken = Download::new(broken, 0, size as u64, more.clone());
+            broken.frame().await.unwrap().unwrap();
+            broken.frame().await.unwrap().unwrap_err();
+            assert!(!more.is_coming());
+        }
+    }
+
+    #[tokio::test]
     async fn a_file_that_fails_or_ends_early_breaks_the_download_off() {
         let file = Arc::new(Fake { size: 10, cached: 5.into(), broken: true.into(), ..Fake::default() });
-        let mut download = Download::new(file, 0, 10);
+        let mut download = Download::new(file, 0, 10, More::default());
         assert!(download.frame().await.unwrap().is_ok());
         assert!(download.frame().await.unwrap().is_err());
         assert!(download.frame().await.is_none());
         let short = Arc::new(Fake { size: 10, ..Fake::default() });
-        assert!(Download::new(short, 0, 11).collect().await.is_err());
+        assert!(Download::new(short, 0, 11, More::default()).collect().await.is_err());
     }
 }

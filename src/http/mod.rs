@@ -21,7 +21,7 @@ mod route;
 mod tests;
 mod warning;
 
-pub use connection::{Connection, Stalled};
+pub use connection::{Connection, More, Stalled};
 pub use live::{Live, Readiness, Shared};
 pub use proxies::{InvalidNetwork, Network, TrustedProxies};
 

@@ -1,7 +1,9 @@
 //! One connection, from the handshake to its last answer.
 
 use super::stall::{Received, Taken};
+use super::stream::Stream;
 use super::{Connection, Limits};
+use crate::http::More;
 use crate::identity::Peer;
 use axum::body::Body;
 use http::header::CONNECTION;
@@ -47,24 +49,28 @@ pub(super) async fn serve<H: Handler>(
     mut draining: watch::Receiver<bool>,
     _slot: Option<OwnedSemaphorePermit>,
 ) {
+    let more = More::default();
+    let stream = Stream::new(stream, more.clone());
     let Some(tls) = tls else {
-        let connection = Connection { peer: None, remote, tls: false };
+        let connection = Connection { peer: None, remote, tls: false, more };
         return speak(stream, connection, false, &limits, handler, draining).await;
     };
     let Some(stream) = Box::pin(shake_hands(stream, remote, tls, &limits, &mut draining)).await else { return };
     let session = stream.get_ref().1;
     let peer = session.peer_certificates().filter(|chain| !chain.is_empty()).map(|chain| Arc::new(Peer::new(chain.to_vec())));
     let http2 = session.alpn_protocol() == Some(b"h2");
-    speak(stream, Connection { peer, remote, tls: true }, http2, &limits, handler, draining).await;
+    // Several answers share an HTTP/2 connection: what one of them says would hold up another's end.
+    let more = if http2 { More::default() } else { more };
+    speak(stream, Connection { peer, remote, tls: true, more }, http2, &limits, handler, draining).await;
 }
 
 async fn shake_hands(
-    stream: TcpStream,
+    stream: Stream,
     remote: SocketAddr,
     tls: Arc<ServerConfig>,
     limits: &Limits,
     draining: &mut watch::Receiver<bool>,
-) -> Option<Box<TlsStream<TcpStream>>> {
+) -> Option<Box<TlsStream<Stream>>> {
     let handshake = tokio::time::timeout(limits.handshake_timeout, TlsAcceptor::from(tls).accept(stream));
     let shaken = tokio::select! {
         shaken = handshake => shaken,

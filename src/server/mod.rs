@@ -9,6 +9,7 @@ mod accept;
 mod client_certificate;
 mod connection;
 mod stall;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod tls;

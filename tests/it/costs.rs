@@ -69,6 +69,12 @@ impl Connection {
     }
 }
 
+/// How often one of them was called, by what `strace` counted.
+fn count(counts: &str, call: &str) -> usize {
+    let line = counts.lines().find(|line| line.split_whitespace().next_back() == Some(call));
+    line.map_or(0, |line| line.split_whitespace().nth(3).unwrap().parse().unwrap())
+}
+
 /// System calls for each request for `path`, of all threads.
 async fn calls(app: &TestApp, path: &str) -> Option<f64> {
     let mut connection = Connection(TcpStream::connect(app.address).await.unwrap());
@@ -99,6 +105,36 @@ async fn p_7_a_manifest_takes_5_system_calls_and_a_blob_of_10_kib_9() {
     for (path, most) in [("/v2/a/manifests/v1".to_owned(), 5.0), (format!("/v2/a/blobs/{digest}"), 9.0)] {
         let Some(calls) = calls(&app, &path).await else { return };
         assert!(calls <= most, "{path}: {calls} system calls a request, expected at most {most}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_blob_is_on_its_way_to_the_disk_before_the_sync_at_its_end() {
+    let app = Setup::plain().start().await;
+    let client = app.anonymous();
+    let large: Vec<u8> = (0..20_u32 << 18).flat_map(u32::to_le_bytes).collect();
+    for (bytes, expected) in [(&large[..], 2), (&large[..7 << 20], 0)] {
+        let Some(trace) = Trace::counting(&app).await else { return };
+        client.push_blob("a", bytes).await;
+        let counts = trace.end();
+        assert_eq!(count(&counts, "sync_file_range"), expected, "once every 8 MiB: {counts}");
+        assert!(count(&counts, "fdatasync") > 0, "{counts}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_download_tells_the_kernel_that_more_comes_until_its_last_piece() {
+    let app = Setup::plain().start().await;
+    let client = app.anonymous();
+    for (size, pieces) in [(1 << 20, 4), (100, 1)] {
+        let digest = client.push_blob("a", &vec![7; size]).await;
+        let mut connection = Connection(TcpStream::connect(app.address).await.unwrap());
+        let Some(trace) = Trace::counting(&app).await else { return };
+        connection.get(&format!("/v2/a/blobs/{digest}")).await;
+        let counts = trace.end();
+        // A piece takes more than one call where the client is slow to take it.
+        let (announcing, last) = (count(&counts, "sendmsg"), count(&counts, "writev"));
+        assert!(announcing >= pieces - 1 && (pieces > 1 || announcing == 0) && last >= 1, "{counts}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{CONTENT_DIGEST, Call, OCI_NAMESPACE, Reply};
 use crate::access::Create;
+use crate::http::Connection;
 use crate::http::answer::Fault;
 use crate::http::download::Download;
 use crate::oci::{ByteRange, Digest, RangeRequest, RepositoryName};
@@ -58,7 +59,8 @@ async fn pull(call: &Call, repository: &RepositoryName, digest: &Digest) -> Resu
     if call.parts.method == Method::HEAD || length == 0 {
         return Ok(reply.empty());
     }
-    Ok(reply.body(Body::new(Download::new(blob.file, first, length))))
+    let more = call.parts.extensions.get::<Connection>().map(|connection| connection.more.clone()).unwrap_or_default();
+    Ok(reply.body(Body::new(Download::new(blob.file, first, length, more))))
 }
 
 /// `Range` counts for a GET only, and not if the client's part is of something else (RFC 9110, 13.1.5).

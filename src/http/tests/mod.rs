@@ -10,7 +10,7 @@ mod push;
 mod token;
 mod whoami;
 
-use super::{App, Connection, Endpoint, Live, Readiness, TrustedProxies};
+use super::{App, Connection, Endpoint, Live, More, Readiness, TrustedProxies};
 use crate::access::{Action, Grant, PatternRules, Policy, Repositories, Rules};
 use crate::clock::{Clock, ManualClock, Timestamp};
 use crate::exchange::{SigningKeys, Terms, Tokens};
@@ -123,7 +123,7 @@ impl Site {
     }
 
     async fn send(&self, request: Builder, body: impl Into<Body>) -> Answer {
-        let tls = Connection { peer: None, remote: ([127, 0, 0, 1], 1).into(), tls: true };
+        let tls = Connection { peer: None, remote: ([127, 0, 0, 1], 1).into(), tls: true, more: More::default() };
         let request = request.extension(tls).body(body.into()).unwrap();
         Answer::read(self.endpoint.clone().call(request).await.unwrap()).await
     }

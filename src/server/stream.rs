@@ -1,38 +1,37 @@
-//! The connection's bytes. The kernel is told when more of an answer is about to come (`MSG_MORE`): it then sends whole segments only,
-//! and each piece's rest together with the next one. Measured: without it, one download over loopback costs half as much again.
+//! The connection's bytes. While more of an answer is about to come the kernel holds back what fills no segment (`TCP_CORK`), instead of
+//! sending each piece's rest by itself. Measured: without it, one download over loopback costs half as much again.
 
 use crate::http::More;
-use rustix::io::Errno;
-use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 pub(super) struct Stream {
     tcp: TcpStream,
     more: More,
+    corked: bool,
 }
 
 impl Stream {
     /// `more` says at each write whether another one is about to follow.
     pub(super) const fn new(tcp: TcpStream, more: More) -> Self {
-        Self { tcp, more }
+        Self { tcp, more, corked: false }
     }
 
-    fn send(&self, slices: &[IoSlice<'_>], context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.tcp.poll_write_ready(context))?;
-            let sent = self.tcp.try_io(Interest::WRITABLE, || {
-                Ok(sendmsg(&self.tcp, slices, &mut SendAncillaryBuffer::default(), SendFlags::MORE | SendFlags::NOSIGNAL)?)
-            });
-            match sent {
-                // Not ready after all: waits for it.
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) if error.raw_os_error() == Some(Errno::INTR.raw_os_error()) => {}
-                sent => return Poll::Ready(sent),
-            }
+    /// Before a write.
+    fn cork(&mut self) {
+        if !self.corked && self.more.is_coming() {
+            self.corked = set_cork(&self.tcp, true);
+        }
+    }
+
+    /// After a write: the last one takes what was held back along, and nothing may wait any more.
+    fn uncork(&mut self) {
+        if self.corked && !self.more.is_coming() {
+            set_cork(&self.tcp, false);
+            self.corked = false;
         }
     }
 }
@@ -50,22 +49,34 @@ impl AsyncWrite for Stream {
 
     fn poll_write_vectored(self: Pin<&mut Self>, context: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let stream = self.get_mut();
-        if stream.more.is_coming() {
-            // What one call takes (`IOV_MAX`); of any others the caller learns that they were not written.
-            return stream.send(slices.get(..1024).unwrap_or(slices), context);
-        }
-        Pin::new(&mut stream.tcp).poll_write_vectored(context, slices)
+        stream.cork();
+        let written = Pin::new(&mut stream.tcp).poll_write_vectored(context, slices);
+        stream.uncork();
+        written
     }
 
     fn is_write_vectored(&self) -> bool {
-        true
+        self.tcp.is_write_vectored()
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().tcp).poll_flush(context)
+        let stream = self.get_mut();
+        stream.uncork();
+        Pin::new(&mut stream.tcp).poll_flush(context)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().tcp).poll_shutdown(context)
     }
+}
+
+/// Says whether it is so now. A failure means that the peer has gone, which the next write tells.
+#[cfg(target_os = "linux")]
+fn set_cork(tcp: &TcpStream, corked: bool) -> bool {
+    rustix::net::sockopt::set_tcp_cork(tcp, corked).is_ok() && corked
+}
+
+#[cfg(not(target_os = "linux"))]
+fn set_cork(_: &TcpStream, _: bool) -> bool {
+    false
 }

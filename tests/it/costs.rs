@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::SystemTime;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 /// Requests over which what happens in the background is spread.
@@ -29,13 +29,16 @@ impl Trace {
             eprintln!("strace is not installed: what it counts is not tested");
             return None;
         }
-        let log = app.setup.path("strace.log");
+        // Not a pipe: it says something of each thread that comes, also when nobody listens any more.
+        let (log, said) = (app.setup.path("strace.log"), app.setup.path("strace.err"));
         let mut strace = Command::new("strace");
         strace.args(["-f", "-c", "-p", &app.pid().to_string(), "-o"]).arg(&log);
-        let mut strace = strace.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let stderr = tokio::process::ChildStderr::from_std(strace.stderr.take().unwrap()).unwrap();
-        let first = BufReader::new(stderr).lines().next_line().await.unwrap().unwrap_or_default();
-        assert!(first.contains("attached"), "{first}");
+        let mut strace = strace.stdin(Stdio::null()).stderr(std::fs::File::create(&said).unwrap()).spawn().unwrap();
+        // Threads that are there are attached one by one, those that come later with whoever makes them.
+        while !is_traced(app.pid()) {
+            assert!(strace.try_wait().unwrap().is_none(), "{}", std::fs::read_to_string(&said).unwrap());
+            tokio::task::yield_now().await;
+        }
         Some(Self { strace, log })
     }
 
@@ -46,6 +49,14 @@ impl Trace {
         self.strace.wait().unwrap();
         std::fs::read_to_string(&self.log).unwrap()
     }
+}
+
+/// Whether each of its threads is (`proc_pid_status(5)`).
+fn is_traced(pid: u32) -> bool {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let status = |task: std::io::Result<std::fs::DirEntry>| std::fs::read_to_string(task.unwrap().path().join("status"));
+    // One that has ended meanwhile is none.
+    tasks.filter_map(|task| status(task).ok()).all(|status| !status.contains("TracerPid:\t0\n"))
 }
 
 /// One connection that stays open.
@@ -126,14 +137,15 @@ async fn a_large_blob_is_on_its_way_to_the_disk_before_the_sync_at_its_end() {
 async fn a_download_of_several_pieces_is_sent_in_whole_segments_and_nothing_of_it_is_held_back() {
     let app = Setup::plain().start().await;
     let client = app.anonymous();
+    let tiny = format!("/v2/a/blobs/{}", client.push_blob("a", b"tiny").await);
     for (size, corked_and_uncorked) in [(1 << 20, 2), (256 << 10, 0)] {
         let digest = client.push_blob("a", &vec![7; size]).await;
         let mut connection = Connection(TcpStream::connect(app.address).await.unwrap());
-        connection.get("/v2/").await;
+        connection.get(&tiny).await;
         let Some(trace) = Trace::counting(&app).await else { return };
         connection.get(&format!("/v2/a/blobs/{digest}")).await;
         // Its last bytes are here before the call that lets go of them may have returned.
-        connection.get("/v2/").await;
+        connection.get(&tiny).await;
         let counts = trace.end();
         assert_eq!(count(&counts, "setsockopt"), corked_and_uncorked, "{counts}");
     }

@@ -10,10 +10,13 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// A running server.
 pub(crate) struct Server {
     child: Child,
+    /// When its process was started, with all that it needs in place.
+    begun: Instant,
     pub(crate) plain: SocketAddr,
     pub(crate) tls: Option<SocketAddr>,
 }
@@ -41,8 +44,8 @@ impl Server {
         fs::write(folder.join("config.json"), config.to_string()).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_wharfinger"));
         command.args(["serve", "config.json"]).current_dir(folder).env_remove("RUST_LOG").env_remove("SPIFFE_ENDPOINT_SOCKET");
-        let child = spawn(command, folder);
-        Self { child, plain: address, tls: with_tls.then_some(address) }.ready()
+        let (child, begun) = spawn(command, folder);
+        Self { child, begun, plain: address, tls: with_tls.then_some(address) }.ready()
     }
 
     /// nginx with `root` as its files.
@@ -73,7 +76,8 @@ impl Server {
         fs::write(folder.join("nginx.conf"), config).unwrap();
         let mut command = Command::new("nginx");
         command.arg("-c").arg(folder.join("nginx.conf"));
-        Self { child: spawn(command, folder), plain, tls: Some(tls) }.ready()
+        let (child, begun) = spawn(command, folder);
+        Self { child, begun, plain, tls: Some(tls) }.ready()
     }
 
     /// Debian's docker-registry on a folder of its own.
@@ -88,7 +92,8 @@ impl Server {
         fs::write(folder.join("config.yml"), config).unwrap();
         let mut command = Command::new("docker-registry");
         command.arg("serve").arg(folder.join("config.yml"));
-        Self { child: spawn(command, folder), plain: address, tls: None }.ready()
+        let (child, begun) = spawn(command, folder);
+        Self { child, begun, plain: address, tls: None }.ready()
     }
 
     /// Any other program, which is told where to listen as its last argument.
@@ -96,7 +101,8 @@ impl Server {
         fs::create_dir_all(folder).unwrap();
         let address = free();
         command.arg(address.to_string());
-        Self { child: spawn(command, folder), plain: address, tls: Some(address) }.ready()
+        let (child, begun) = spawn(command, folder);
+        Self { child, begun, plain: address, tls: Some(address) }.ready()
     }
 
     fn ready(mut self) -> Self {
@@ -203,10 +209,8 @@ pub(crate) fn random(size: usize) -> Vec<u8> {
     bytes
 }
 
-/// How long `command` takes until its server answers `path`, in seconds.
-pub(crate) fn start_up(mut start: impl FnMut() -> Server, path: &str) -> f64 {
-    let begun = tokio::time::Instant::now();
-    let server = start();
+/// How many seconds after its start `server` answers `path`. To be called at once.
+pub(crate) fn start_up(server: &Server, path: &str) -> f64 {
     loop {
         if let Ok(mut stream) = TcpStream::connect(server.plain) {
             let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
@@ -215,7 +219,7 @@ pub(crate) fn start_up(mut start: impl FnMut() -> Server, path: &str) -> f64 {
                 && stream.read_to_end(&mut answer).is_ok()
                 && answer.starts_with(b"HTTP/1.1 200")
             {
-                return begun.elapsed().as_secs_f64();
+                return server.begun.elapsed().as_secs_f64();
             }
         }
         pause();
@@ -232,9 +236,11 @@ fn free() -> SocketAddr {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
 }
 
-fn spawn(mut command: Command, folder: &Path) -> Child {
+fn spawn(mut command: Command, folder: &Path) -> (Child, Instant) {
     let log = fs::File::create(folder.join("log")).unwrap();
     command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
     let name = command.get_program().to_string_lossy().into_owned();
-    command.spawn().unwrap_or_else(|why| panic!("{name} cannot be started: {why}; apt-get install nginx docker-registry"))
+    let begun = Instant::now();
+    let child = command.spawn();
+    (child.unwrap_or_else(|why| panic!("{name} cannot be started: {why}; apt-get install nginx docker-registry")), begun)
 }

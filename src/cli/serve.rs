@@ -4,10 +4,13 @@ use super::{SUCCESS, fail, interrupted, load, logging, mistaken};
 use crate::app::Registrar;
 use crate::clock::Clock;
 use crate::server::Limits;
+use crate::telemetry;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::path::Path;
 
 pub(super) async fn run(file: &Path) -> u8 {
+    // Its clock is held against the system's for a millisecond, while the configuration is read.
+    std::thread::spawn(telemetry::install);
     let config = match load(file) {
         Ok(config) => config,
         Err(code) => return code,

@@ -78,6 +78,10 @@ impl Authenticator {
 
     fn plain_again(&self, entry: &str, chain: &RememberedChain, grounds: &mut Grounds, now: Timestamp) -> Result<Identity, Reason> {
         let entry = self.certificates.iter().find(|one| one.name == entry).ok_or(Refused::KindNotAccepted)?;
+        let is_an_svids = self.domains.iter().any(|domain| chain.claims_trust_domain(&domain.rules.trust_domain));
+        if is_an_svids || (chain.claims_spiffe() && !entry.mapping.names_uris()) {
+            return Err(Refused::KindNotAccepted.into());
+        }
         grounds.rest_on(&entry.authorities, now);
         let view = entry.authorities.view(now).map_err(Reason::Undecidable)?;
         let verified = Arc::new(x509::reverify_plain(chain, &view, now).map_err(Refused::Chain)?);

@@ -3,9 +3,10 @@
 
 use super::X509Authorities;
 use super::rejected::Rejected;
+use super::uri_names;
 use super::verify::VerifiedChain;
 use crate::clock::Timestamp;
-use crate::spiffe_id::SpiffeId;
+use crate::spiffe_id::{SpiffeId, TrustDomain};
 use crate::trust::Held;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -30,6 +31,23 @@ impl RememberedChain {
     #[must_use]
     pub fn subject_cn(&self) -> Option<&str> {
         self.claims.get("x509")?.get("subject")?.get("cn")?.as_str()
+    }
+
+    /// As of its leaf, [`super::Leaf::claims_spiffe`].
+    #[must_use]
+    pub fn claims_spiffe(&self) -> bool {
+        uri_names::claim_spiffe(self.uri_names())
+    }
+
+    /// As of its leaf, [`super::Leaf::claims_trust_domain`].
+    #[must_use]
+    pub fn claims_trust_domain(&self, name: &TrustDomain) -> bool {
+        uri_names::claim_trust_domain(self.uri_names(), name)
+    }
+
+    fn uri_names(&self) -> impl Iterator<Item = &str> {
+        let names = self.claims.get("x509").and_then(|x509| x509.pointer("/san/uri")).and_then(Value::as_array);
+        names.into_iter().flatten().filter_map(Value::as_str)
     }
 
     pub(in crate::trust) fn expires(&self) -> Option<Timestamp> {

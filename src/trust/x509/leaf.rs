@@ -7,6 +7,7 @@ use super::claims;
 use super::extensions::{Extensions, KeyUsage, certificate};
 use super::name;
 use super::rejected::{NotTheServer, Rejected};
+use super::uri_names;
 use crate::clock::Timestamp;
 use crate::spiffe_id::{SpiffeId, TrustDomain};
 use pki_types::CertificateDer;
@@ -56,26 +57,17 @@ impl Leaf {
     /// Whether it wants to be an X.509-SVID, well or badly: any URI name has the scheme `spiffe`, in whatever case.
     #[must_use]
     pub fn claims_spiffe(&self) -> bool {
-        self.after_scheme().next().is_some()
+        uri_names::claim_spiffe(self.uri_names())
     }
 
     /// Whether any of its names, well or badly written, is of this trust domain: whoever names it is judged by its rules.
     #[must_use]
     pub fn claims_trust_domain(&self, name: &TrustDomain) -> bool {
-        let authority = |rest: &str| {
-            let authority = rest.trim_start_matches('/').split(['/', '?', '#']).next().unwrap_or_default();
-            let host = authority.rsplit('@').next().unwrap_or_default();
-            host.split(':').next().unwrap_or_default().eq_ignore_ascii_case(name.as_str())
-        };
-        self.after_scheme().any(authority)
+        uri_names::claim_trust_domain(self.uri_names(), name)
     }
 
-    /// What follows the scheme `spiffe` in the URI names that have it.
-    fn after_scheme(&self) -> impl Iterator<Item = &str> {
-        self.uri_names.iter().filter_map(|uri| {
-            let (scheme, rest) = uri.split_at_checked(SCHEME.len())?;
-            scheme.eq_ignore_ascii_case(SCHEME).then_some(rest)
-        })
+    fn uri_names(&self) -> impl Iterator<Item = &str> {
+        self.uri_names.iter().map(String::as_str)
     }
 
     /// The SPIFFE ID it claims, if the certificate is one that may carry a client workload's. Not verified.
@@ -162,5 +154,3 @@ impl Leaf {
         Ok(())
     }
 }
-
-const SCHEME: &str = "spiffe:";

@@ -15,6 +15,7 @@ mod leaf;
 mod name;
 mod public_key;
 mod rejected;
+mod uri_names;
 mod verify;
 
 pub use again::{RememberedChain, reverify_plain, reverify_svid};

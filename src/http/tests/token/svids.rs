@@ -1,7 +1,7 @@
 //! SVIDs of both kinds at the token endpoint, and what becomes of their tokens.
 
 use super::*;
-use crate::identity::Peer;
+use crate::identity::{Attribute, Attributes, CertificateEntry, Peer};
 use crate::trust::bundle;
 use crate::trust::jwt::SvidRules;
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType};
@@ -110,6 +110,29 @@ async fn svids_are_exchanged_and_their_tokens_die_with_the_bundle() {
     for token in &tokens {
         assert_eq!(site.with_token(Method::GET, TAGS, token).await.error().0, 401, "a trust domain that is not configured any more");
     }
+}
+
+#[tokio::test]
+async fn a_certificate_that_may_name_uris_is_worth_nothing_once_its_trust_domain_is_configured() {
+    let (site, workload) = (Site::new(), Workload::new());
+    let attributes = |order| Mapping::by_attributes(Attributes { order, ..Attributes::common_name() });
+    let configure = |domains: Vec<Domain>, mapping: Mapping| {
+        let authorities = workload.domain().x509.unwrap();
+        let entry = CertificateEntry { name: "lab".into(), authorities, mapping };
+        let authenticator = Authenticator::new(vec![], domains, vec![entry]);
+        let authenticator = authenticator.with_minted(site.app.tokens.verification(&site.terms(3600))).with_token_cache();
+        site.change(|live| live.authenticator = Arc::new(authenticator));
+    };
+    configure(vec![], attributes(vec![Attribute::Uri]));
+    let minted = access(&workload.send(&site, ask(Method::GET, "/v2/token"), String::new()).await);
+    let works = async || site.with_token(Method::GET, "/v2/", &minted).await.status.as_u16();
+    assert_eq!(works().await, 200);
+    configure(vec![], attributes(vec![Attribute::CommonName]));
+    assert_eq!(works().await, 401, "its entry has no say about URIs any more");
+    configure(vec![workload.domain()], attributes(vec![Attribute::Uri]));
+    assert_eq!(works().await, 401, "whoever names a configured trust domain is judged by its rules");
+    configure(vec![], attributes(vec![Attribute::Uri]));
+    assert_eq!(works().await, 200);
 }
 
 #[tokio::test]

@@ -238,6 +238,19 @@ async fn uploads_expire_a_day_after_their_last_chunk() {
 }
 
 #[tokio::test]
+async fn repositories_whose_last_uploads_expire_leave_the_catalogue_and_the_others_stay() {
+    let bench = Bench::new();
+    for repository in ["a", "a", "b", "mixed"] {
+        bench.registry.start_upload(&create(repository), None).await.unwrap();
+    }
+    bench.hand.advance(Duration::from_secs(12 * 3600));
+    bench.registry.start_upload(&create("mixed"), None).await.unwrap();
+    bench.hand.advance(Duration::from_secs(12 * 3600));
+    assert_eq!(bench.registry.expire_uploads().await.unwrap(), 4);
+    assert_eq!(bench.keys("c/").await, ["c/mixed!"]);
+}
+
+#[tokio::test]
 async fn a_known_blob_that_comes_in_one_request_leaves_no_trace() {
     let bench = Bench::new();
     let digest = push_blob(&bench.registry, R, b"hello").await;

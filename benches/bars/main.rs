@@ -3,7 +3,8 @@
 //!
 //! ```sh
 //! apt-get install nginx docker-registry
-//! cargo bench --bench bars                     # 7 rounds, some minutes
+//! cargo bench --profile dist --bench bars      # 7 rounds, some minutes, of what is published
+//! cargo bench --bench bars                     # built in less time
 //! cargo bench --bench bars -- --quick          # 3 rounds of smaller samples
 //! cargo bench --bench bars -- P1 P8            # only these
 //! ```

@@ -94,6 +94,13 @@ pub(super) enum BlobState {
     Dying,
 }
 
+impl BlobRecord {
+    /// Whether the bytes `name` are, or were, the blob's: they are not the upload's that wrote them any more.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.generation == name || self.trash.iter().any(|replaced| replaced == name)
+    }
+}
+
 /// A repository may serve a blob.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct LinkRecord {

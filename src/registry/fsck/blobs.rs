@@ -1,19 +1,19 @@
-//! Blobs, their links, and uploads.
+//! Blobs, their bytes, and their links.
 
 use super::super::hashing::Hasher;
 use super::super::marks::LISTED;
-use super::super::records::{BlobRecord, BlobState, LinkRecord};
-use super::super::uploads::{Session, SessionState};
+use super::super::records::{BlobRecord, BlobState, LinkRecord, LinkState};
+use super::super::uploads::Session;
 use super::super::{Error, keys};
 use super::Check;
-use crate::oci::Digest;
+use crate::oci::{Algorithm, Digest};
+use crate::storage::BlobFile;
 
 /// How much is read at once.
 const READ: usize = 1 << 20;
 
 impl Check<'_> {
     pub(super) async fn blobs(&mut self) -> Result<(), Error> {
-        let of = self.all_bytes().await?;
         let mut after = String::new();
         loop {
             let page = self.registry.records.list(keys::BLOBS, &after, LISTED).await?;
@@ -25,63 +25,91 @@ impl Check<'_> {
                 };
                 let Some(blob) = self.read::<BlobRecord>(key).await else { continue };
                 self.checked.blobs += 1;
-                self.named.extend(blob.trash.iter().cloned());
-                self.named.insert(blob.generation.clone());
+                for name in blob.trash.iter().chain([&blob.generation]) {
+                    // Whoever removes them for the one removes the other's.
+                    if !self.named.insert(name.clone()) {
+                        self.damage(key, format!("its bytes {name} are named a second time"));
+                    }
+                }
                 if blob.state == BlobState::Dying {
                     self.leftover(key, "waits for the collector");
                 } else {
-                    self.hash(key, &digest, &blob, of).await?;
+                    self.content(key, &digest, &blob).await?;
                 }
             }
             after = last;
         }
     }
 
-    async fn all_bytes(&mut self) -> Result<u64, Error> {
-        let (mut sum, mut after) = (0, String::new());
-        loop {
-            let page = self.registry.records.list(keys::BLOBS, &after, LISTED).await?;
-            let Some(last) = page.last().cloned() else { return Ok(sum) };
-            for key in &page {
-                sum += self.look::<BlobRecord>(key).await.map_or(0, |blob| blob.size);
+    /// How many bytes there are to be hashed.
+    pub(super) async fn all_bytes(&self) -> Result<u64, Error> {
+        let mut sum = 0;
+        for prefix in [keys::BLOBS, keys::UPLOADS] {
+            let mut after = String::new();
+            loop {
+                let page = self.registry.records.list(prefix, &after, LISTED).await?;
+                let Some(last) = page.last().cloned() else { break };
+                for key in &page {
+                    sum += match prefix {
+                        keys::BLOBS => self.look::<BlobRecord>(key).await.map_or(0, |blob| blob.size),
+                        _ => self.look::<Session>(key).await.map_or(0, |session| session.offset),
+                    };
+                }
+                after = last;
             }
-            after = last;
         }
+        Ok(sum)
     }
 
-    async fn hash(&mut self, key: &str, digest: &Digest, blob: &BlobRecord, of: u64) -> Result<(), Error> {
-        let file = match self.registry.bytes.open(&blob.generation).await {
+    async fn content(&mut self, key: &str, digest: &Digest, blob: &BlobRecord) -> Result<(), Error> {
+        let BlobRecord { generation: name, size, .. } = blob;
+        let file = match self.registry.bytes.open(name).await {
             Ok(file) => file,
             Err(why) => {
-                self.damage(key, format!("its bytes {} cannot be opened: {why}", blob.generation));
+                self.damage(key, format!("its bytes {name} cannot be opened: {why}"));
                 return Ok(());
             }
         };
-        if file.size() != blob.size {
-            self.damage(key, format!("its bytes {} are {} long, not {}", blob.generation, file.size(), blob.size));
+        if file.size() != *size {
+            self.damage(key, format!("its bytes {name} are {} long, not {size}", file.size()));
             return Ok(());
         }
-        let (mut hasher, mut offset) = (Hasher::new(digest.algorithm()), 0);
-        while offset < blob.size {
-            match file.read(offset, READ).await {
+        let Some(hasher) = self.hash(key, name, &*file, *size, digest.algorithm()).await? else { return Ok(()) };
+        self.checked.bytes += size;
+        let found = hasher.digest();
+        if found != *digest {
+            self.damage(key, format!("its bytes {name} have the digest {found}"));
+        }
+        Ok(())
+    }
+
+    /// Of the first `size` bytes. `None`, and it is told, if they cannot be read.
+    pub(super) async fn hash(
+        &mut self,
+        key: &str,
+        name: &str,
+        file: &dyn BlobFile,
+        size: u64,
+        algorithm: Algorithm,
+    ) -> Result<Option<Hasher>, Error> {
+        let (mut hasher, mut offset) = (Hasher::new(algorithm), 0);
+        while offset < size {
+            let most = usize::try_from(size - offset).map_or(READ, |left| left.min(READ));
+            match file.read(offset, most).await {
                 Ok(bytes) if !bytes.is_empty() => {
                     offset += bytes.len() as u64;
+                    self.hashed += bytes.len() as u64;
                     hasher = self.registry.absorb(None, hasher, vec![bytes]).await?;
                 }
                 Ok(_) => break,
                 Err(why) => {
-                    self.damage(key, format!("its bytes {} cannot be read at {offset}: {why}", blob.generation));
-                    return Ok(());
+                    self.damage(key, format!("its bytes {name} cannot be read at {offset}: {why}"));
+                    return Ok(None);
                 }
             }
-            self.progress.hashed(self.checked.bytes + offset, of);
+            self.progress.hashed(self.hashed, self.to_hash);
         }
-        self.checked.bytes += offset;
-        let found = hasher.digest();
-        if found != *digest {
-            self.damage(key, format!("its bytes {} have the digest {found}", blob.generation));
-        }
-        Ok(())
+        Ok(Some(hasher))
     }
 
     pub(super) async fn links(&mut self) -> Result<(), Error> {
@@ -90,47 +118,35 @@ impl Check<'_> {
             let page = self.registry.records.list(keys::LINKS, &after, LISTED).await?;
             let Some(last) = page.last().cloned() else { return Ok(()) };
             for key in &page {
-                let Some((digest, _)) = keys::link_of(key) else {
+                let Some((digest, repository)) = keys::link_of(key) else {
                     self.damage(key, "is not the key of a link");
                     continue;
                 };
                 let Some(link) = self.read::<LinkRecord>(key).await else { continue };
                 self.checked.links += 1;
+                self.in_use.insert(repository.to_string());
                 let Some(name) = link.generation else {
-                    self.leftover(key, "a push that was cut short");
+                    if link.state == LinkState::Live {
+                        self.damage(key, "is live and names no bytes");
+                    } else {
+                        self.leftover(key, "a push that was cut short");
+                    }
                     continue;
                 };
-                match self.look::<BlobRecord>(&keys::blob(&digest)).await {
-                    Some(blob) if blob.state == BlobState::Dying => self.damage(key, "links a blob that is being removed"),
-                    Some(blob) if blob.generation == name => {}
-                    // Replaced after they had been lost; readers find the new ones.
-                    Some(blob) if blob.trash.contains(&name) => self.leftover(key, "names bytes that were replaced"),
-                    Some(blob) => self.damage(key, format!("names the bytes {name}, and the blob has {}", blob.generation)),
-                    None => self.damage(key, "links a blob that does not exist"),
+                let Some(blob) = self.look::<BlobRecord>(&keys::blob(&digest)).await else {
+                    self.damage(key, "links a blob that does not exist");
+                    continue;
+                };
+                if link.size != blob.size {
+                    self.damage(key, format!("says that the blob is {} long, and its record says {}", link.size, blob.size));
                 }
-            }
-            after = last;
-        }
-    }
-
-    pub(super) async fn uploads(&mut self) -> Result<(), Error> {
-        let mut after = String::new();
-        loop {
-            let page = self.registry.records.list(keys::UPLOADS, &after, LISTED).await?;
-            let Some(last) = page.last().cloned() else { return Ok(()) };
-            for key in &page {
-                let Some(session) = self.read::<Session>(key).await else { continue };
-                self.checked.uploads += 1;
-                let name = key.strip_prefix(keys::UPLOADS).unwrap_or_default();
-                self.named.insert(name.to_owned());
-                match session.state {
-                    SessionState::Open if session.offset > 0 => match self.registry.bytes.open(name).await {
-                        Ok(file) if file.size() >= session.offset => {}
-                        Ok(file) => self.damage(key, format!("has {} of {} bytes", file.size(), session.offset)),
-                        Err(why) => self.damage(key, format!("its bytes cannot be opened: {why}")),
-                    },
-                    SessionState::Open => {}
-                    SessionState::Closed | SessionState::Aborting => self.leftover(key, "an end that was cut short"),
+                if blob.state == BlobState::Dying {
+                    self.damage(key, "links a blob that is being removed");
+                } else if blob.trash.contains(&name) {
+                    // Replaced after they had been lost; readers find the new ones.
+                    self.leftover(key, "names bytes that were replaced");
+                } else if blob.generation != name {
+                    self.damage(key, format!("names the bytes {name}, and the blob has {}", blob.generation));
                 }
             }
             after = last;

@@ -5,6 +5,7 @@
 mod blobs;
 mod bytes;
 mod repositories;
+mod uploads;
 
 use super::records::Stored;
 use super::{Error, Registry};
@@ -63,11 +64,21 @@ pub trait Progress: Send {
 impl Registry {
     /// Every manifest, blob, tag, link, upload and index entry, and the hash of all bytes.
     pub async fn check(&self, _: &Maintenance, progress: &mut dyn Progress) -> Result<Checked, Error> {
-        let mut check = Check { registry: self, progress, checked: Checked::default(), named: HashSet::new() };
+        let mut check = Check {
+            registry: self,
+            progress,
+            checked: Checked::default(),
+            hashed: 0,
+            to_hash: 0,
+            named: HashSet::new(),
+            in_use: HashSet::new(),
+        };
+        check.to_hash = check.all_bytes().await?;
         check.repositories().await?;
         check.blobs().await?;
         check.links().await?;
         check.uploads().await?;
+        check.catalogue().await?;
         check.bytes().await?;
         Ok(check.checked)
     }
@@ -78,8 +89,13 @@ struct Check<'a> {
     registry: &'a Registry,
     progress: &'a mut dyn Progress,
     checked: Checked,
+    /// Bytes, of all that there are.
+    hashed: u64,
+    to_hash: u64,
     /// Names of bytes that something refers to.
     named: HashSet<String>,
+    /// Repositories with a link or an open upload.
+    in_use: HashSet<String>,
 }
 
 impl Check<'_> {

@@ -8,7 +8,7 @@ use super::Check;
 use crate::oci::{Digest, Manifest, RepositoryName, Tag};
 
 impl Check<'_> {
-    /// Everything below `r/`, and the catalogue; what lies elsewhere than records do is told.
+    /// Everything below `r/`; what lies elsewhere than records do is told.
     pub(super) async fn repositories(&mut self) -> Result<(), Error> {
         let mut after = String::new();
         loop {
@@ -22,11 +22,27 @@ impl Check<'_> {
                     Some(keys::Entry::Referrer(repository, subject, referrer)) => {
                         self.referrer(key, &repository, &subject, &referrer).await;
                     }
-                    Some(keys::Entry::Catalog) => {
-                        self.read::<Mark>(key).await;
-                    }
-                    Some(keys::Entry::Other) => {}
+                    Some(keys::Entry::Catalog | keys::Entry::Other) => {}
                     None => self.damage(key, "is not the key of a record"),
+                }
+            }
+            after = last;
+        }
+    }
+
+    /// To be called when it is known which repositories are in use.
+    pub(super) async fn catalogue(&mut self) -> Result<(), Error> {
+        let mut after = String::new();
+        loop {
+            let page = self.registry.records.list(keys::CATALOG, &after, LISTED).await?;
+            let Some(last) = page.last().cloned() else { return Ok(()) };
+            for key in &page {
+                let Some(repository) = keys::repository_of(key, keys::CATALOG) else { continue };
+                if self.read::<Mark>(key).await.is_some()
+                    && !self.in_use.contains(repository.as_str())
+                    && self.registry.records.list(&keys::manifests(&repository), "", 1).await?.is_empty()
+                {
+                    self.leftover(key, "nothing is in the repository");
                 }
             }
             after = last;

@@ -65,7 +65,7 @@ async fn a_whole_store_is_clean() {
     let (heard, checked) = whole().await.fsck().await;
     assert_eq!(heard.findings, []);
     assert_eq!(checked, Checked { blobs: 1, bytes: 6, links: 1, manifests: 1, tags: 1, uploads: 1 });
-    assert_eq!(heard.hashed, (6, 6));
+    assert_eq!(heard.hashed, (9, 9), "the upload's as well");
 }
 
 #[tokio::test]
@@ -77,6 +77,8 @@ async fn every_kind_of_damage_is_found() {
         ("b/", "", "", "links a blob that does not exist"),
         ("b/", "live", "dying", "links a blob that is being removed"),
         ("l/", "", "", "needs the blob"),
+        ("l/", "\"size\":6", "\"size\":7", "says that the blob is 7 long, and its record says 6"),
+        ("l/", "\"generation\"", "\"other\"", "is live and names no bytes"),
         ("l/", "\"generation\":\"", "\"generation\":\"x", "names the bytes x"),
         (MANIFEST, "", "", "is on the manifest"),
         (MANIFEST, "schemaVersion\":2", "schemaVersion\":3", "its bytes have the digest"),
@@ -86,6 +88,11 @@ async fn every_kind_of_damage_is_found() {
         ("c/", "", "", "catalogue"),
         ("c/", "live", "gone", "cannot be read"),
         ("u/", "\"offset\":3", "\"offset\":4", "has 3 of 4 bytes"),
+        ("u/", "\"offset\":3", "\"offset\":2", "its hash state is not that of its first 2 bytes"),
+        ("u/", "\"offset\":3", "\"offset\":0", "its hash state is not that of its first 0 bytes"),
+        ("u/", "\"hash\":\"", "\"hash\":\"!", "its hash state cannot be taken up again"),
+        ("u/", "sha256", "sha512", "its hash state cannot be taken up again"),
+        ("u/", "team/app", "team/other", "its repository is not in the catalogue"),
     ] {
         let bench = whole().await;
         let key = bench.only_key(prefix).await;
@@ -100,7 +107,9 @@ async fn every_kind_of_damage_is_found() {
     }
     let bench = whole().await;
     bench.store.create("x/unknown", Bytes::new()).await.unwrap();
-    assert_eq!(bench.damages().await, ["damage: x/unknown: is not the key of a record"]);
+    bench.store.create("u/unknown", Bytes::new()).await.unwrap();
+    let damages = bench.damages().await;
+    assert_eq!(damages, ["damage: x/unknown: is not the key of a record", "damage: u/unknown: is not the key of an upload"]);
 }
 
 #[tokio::test]
@@ -116,6 +125,86 @@ async fn bytes_that_are_lost_or_changed_are_damage() {
         let damages = bench.damages().await;
         assert!(damages.len() == 1 && damages[0].contains(name), "{content:?}: {damages:?}");
     }
+}
+
+#[tokio::test]
+async fn an_upload_whose_bytes_have_changed_is_damage_and_one_with_more_is_not() {
+    for (bytes, expected) in [("abd", Some("its hash state is not that of its first 3 bytes")), ("abcdef", None)] {
+        let bench = whole().await;
+        let key = bench.only_key("u/").await;
+        bench.store.write(key.strip_prefix("u/").unwrap(), 0, vec![bytes.into()], Box::new(|_| ())).await.unwrap();
+        let expected: Vec<_> = expected.map(|what| format!("damage: {key}: {what}")).into_iter().collect();
+        assert_eq!(bench.damages().await, expected, "{bytes}");
+    }
+}
+
+impl Bench {
+    async fn value(&self, key: &str) -> Value {
+        serde_json::from_slice(&self.store.get(key).await.unwrap().unwrap().value).unwrap()
+    }
+}
+
+/// Whoever removes the one's removes the other's.
+#[tokio::test]
+async fn bytes_belong_to_one_blob() {
+    for member in ["generation", "trash"] {
+        let bench = whole().await;
+        let other = push_blob(&bench.registry, "other", b"layer").await;
+        let (first, second) = (keys::blob(&sha256(b"config")), keys::blob(&other));
+        let name = bench.value(&first).await["generation"].clone();
+        let mut changed = bench.value(&second).await;
+        changed[member] = if member == "trash" { json!([name]) } else { name.clone() };
+        bench.tamper(&second, |_| Some(changed.to_string())).await;
+        let expected = format!("damage: {}: its bytes {} are named a second time", first.max(second), name.as_str().unwrap());
+        let damages = bench.damages().await;
+        assert!(damages.contains(&expected), "{member}: {damages:?}");
+    }
+}
+
+/// One that was closed may have given its bytes to the blob that it names. Every other's are removed at its end.
+#[tokio::test]
+async fn an_uploads_bytes_are_no_blobs() {
+    for (state, content, is_damage) in [
+        ("open", None, true),
+        ("aborting", None, true),
+        ("closed", None, true),
+        ("closed", Some("config"), false),
+        ("closed", Some("other"), true),
+    ] {
+        let bench = whole().await;
+        let mut session = bench.value(&bench.only_key("u/").await).await;
+        session["state"] = state.into();
+        if let Some(content) = content {
+            session["digest"] = sha256(content.as_bytes()).as_str().into();
+        }
+        let name = bench.value(&bench.only_key("b/").await).await["generation"].clone();
+        let key = format!("u/{}", name.as_str().unwrap());
+        bench.store.create(&key, session.to_string().into()).await.unwrap();
+        let damages = bench.damages().await;
+        let expected = format!("damage: {key}: its bytes are those of a blob, which would lose them at its end");
+        assert_eq!(damages.contains(&expected), is_damage, "{state} {content:?}: {damages:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_repository_in_the_catalogue_holds_something() {
+    let bench = whole().await;
+    push_blob(&bench.registry, "linked", b"layer").await;
+    bench.registry.start_upload(&create("begun"), None).await.unwrap();
+    assert_eq!(bench.fsck().await.0.findings, []);
+    for repository in ["begun", "empty", "linked"] {
+        bench.registry.records.mark(&keys::catalog(repository)).await.unwrap();
+    }
+    let findings: Vec<_> = bench.fsck().await.0.findings.iter().map(ToString::to_string).collect();
+    assert_eq!(findings, ["leftover: c/empty!: nothing is in the repository"]);
+    // A process may end between the two writes with which an upload begins, before anybody was told of it.
+    bench.tamper("c/begun!", |_| None).await;
+    let findings = bench.fsck().await.0.findings;
+    assert!(
+        findings.iter().any(|found| found.severity == Severity::Leftover && found.what == "a beginning that was cut short"),
+        "{findings:?}"
+    );
+    assert!(findings.iter().all(|found| found.severity == Severity::Leftover), "{findings:?}");
 }
 
 #[tokio::test]

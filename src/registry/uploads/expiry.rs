@@ -84,8 +84,7 @@ impl Registry {
     /// Removes a closed upload, and its bytes if the blob has others.
     pub(super) async fn remove_closed(&self, id: &UploadId, version: Version, digest: &Digest) -> Result<(), Error> {
         let blob = self.records.read::<BlobRecord>(&keys::blob(digest)).await?;
-        let is_used = |blob: &BlobRecord| blob.generation == id.as_str() || blob.trash.iter().any(|name| name == id.as_str());
-        if !blob.is_some_and(|(_, blob)| is_used(&blob)) {
+        if !blob.is_some_and(|(_, blob)| blob.has(id.as_str())) {
             self.bytes.remove(id.as_str()).await?;
         }
         self.records.delete(&keys::upload(id), version).await?;

@@ -104,7 +104,7 @@ impl Session {
         }
     }
 
-    pub(super) fn hasher(&self) -> Option<Hasher> {
+    pub(in crate::registry) fn hasher(&self) -> Option<Hasher> {
         Hasher::restore(self.algorithm.0, &self.hash)
     }
 

@@ -1,0 +1,84 @@
+//! Uploads: what they have received, and what they may still remove.
+
+use super::super::hashing::Hasher;
+use super::super::marks::LISTED;
+use super::super::records::{BlobRecord, Mark};
+use super::super::uploads::{Session, SessionState, UploadId};
+use super::super::{Error, keys};
+use super::Check;
+
+impl Check<'_> {
+    /// To be called when the blobs' bytes are known.
+    pub(super) async fn uploads(&mut self) -> Result<(), Error> {
+        let mut after = String::new();
+        loop {
+            let page = self.registry.records.list(keys::UPLOADS, &after, LISTED).await?;
+            let Some(last) = page.last().cloned() else { return Ok(()) };
+            for key in &page {
+                let Some(id) = key.strip_prefix(keys::UPLOADS).and_then(|name| name.parse::<UploadId>().ok()) else {
+                    self.damage(key, "is not the key of an upload");
+                    continue;
+                };
+                let Some(session) = self.read::<Session>(key).await else { continue };
+                self.checked.uploads += 1;
+                self.owned(key, &id, &session).await;
+                match session.state {
+                    SessionState::Open => self.open_upload(key, &id, &session).await?,
+                    SessionState::Closed | SessionState::Aborting => self.leftover(key, "an end that was cut short"),
+                }
+            }
+            after = last;
+        }
+    }
+
+    /// An upload's end removes its bytes. Those that a blob has are safe only with one that says which blob that is.
+    async fn owned(&mut self, key: &str, id: &UploadId, session: &Session) {
+        if self.named.insert(id.as_str().to_owned()) {
+            return;
+        }
+        let blob = match (session.state, &session.digest) {
+            (SessionState::Closed, Some(digest)) => self.look::<BlobRecord>(&keys::blob(&digest.0)).await,
+            _ => None,
+        };
+        if !blob.is_some_and(|blob| blob.has(id.as_str())) {
+            self.damage(key, "its bytes are those of a blob, which would lose them at its end");
+        }
+    }
+
+    async fn open_upload(&mut self, key: &str, id: &UploadId, session: &Session) -> Result<(), Error> {
+        self.in_use.insert(session.repository.clone());
+        if self.look::<Mark>(&keys::catalog(&session.repository)).await.is_none() {
+            // Nobody writes to an upload before its beginning was acknowledged.
+            if session.offset > 0 {
+                self.damage(key, "its repository is not in the catalogue");
+            } else {
+                self.leftover(key, "a beginning that was cut short");
+            }
+        }
+        let Some(kept) = session.hasher() else {
+            self.damage(key, "its hash state cannot be taken up again");
+            return Ok(());
+        };
+        let mut found = Hasher::new(session.algorithm.0);
+        if session.offset > 0 {
+            let file = match self.registry.bytes.open(id.as_str()).await {
+                // More is what a request wrote that was cut short; the next one cuts it off.
+                Ok(file) if file.size() >= session.offset => file,
+                Ok(file) => {
+                    self.damage(key, format!("has {} of {} bytes", file.size(), session.offset));
+                    return Ok(());
+                }
+                Err(why) => {
+                    self.damage(key, format!("its bytes cannot be opened: {why}"));
+                    return Ok(());
+                }
+            };
+            let Some(hasher) = self.hash(key, id.as_str(), &*file, session.offset, session.algorithm.0).await? else { return Ok(()) };
+            found = hasher;
+        }
+        if kept.digest() != found.digest() {
+            self.damage(key, format!("its hash state is not that of its first {} bytes", session.offset));
+        }
+        Ok(())
+    }
+}

@@ -1,6 +1,6 @@
-//! What an identity rests on, and for how long it is known without another look: an identity that was found is found again as long as
-//! its time lasts and every source that was asked is in the state in which it answered. What a configuration says is not among them,
-//! since another one brings another [`Authenticator`](super::Authenticator).
+//! What an identity rests on, and for how long it is known without another look: as long as its time lasts and every source that was
+//! asked is in the state in which it answered. The configuration is not among them: another one brings another
+//! [`Authenticator`](super::Authenticator).
 
 use super::Identity;
 use crate::clock::Timestamp;
@@ -19,7 +19,8 @@ impl<T: Send + Sync> Vouching for Authorities<T> {
     }
 }
 
-/// Everybody who was asked, each in the state from before it was asked: one that changes meanwhile makes what was found useless.
+/// Everybody who was asked, each in the state from before it was asked: one that changes meanwhile makes what was found useless. Who
+/// accepted is asked again once the time is over for which it did; who refused is not, although time alone may change its mind.
 #[derive(Default)]
 pub(super) struct Grounds(Vec<(Arc<dyn Vouching>, Option<Generation>)>);
 
@@ -29,7 +30,7 @@ impl Grounds {
         self.0.push((source.clone(), source.generation(now)));
     }
 
-    /// Whether everybody would say the same again. Nothing is known of what rests on nobody.
+    /// Whether everybody is in that state still. Nothing is known of what rests on nobody.
     fn hold(&self, now: Timestamp) -> bool {
         !self.0.is_empty() && self.0.iter().all(|(source, then)| then.is_some() && source.generation(now) == *then)
     }
@@ -48,15 +49,19 @@ impl Known {
         Self { identity, grounds, since: now }
     }
 
-    /// The identity, if it would be found again.
+    /// The identity, if it still counts.
     pub(super) fn identity(&self, now: Timestamp) -> Option<Identity> {
         let counts = self.since <= now && now < self.identity.valid_until && self.grounds.hold(now);
         counts.then(|| self.identity.clone())
     }
 
-    /// About how many bytes it takes.
+    /// About how many bytes it takes. Claims are held twice: as they are, and as they were signed.
     pub(super) fn weight(&self) -> usize {
-        OVERHEAD + 4 * self.identity.claims().iter().map(|(name, value)| name.len() + size(value)).sum::<usize>()
+        let identity = &self.identity;
+        let claims = identity.claims().iter().map(|(name, value)| PART + name.len() + size(value)).sum::<usize>();
+        let names = identity.groups.iter().map(|group| PART + group.len()).sum::<usize>() + identity.username.len();
+        let scopes = identity.scope.iter().chain(&identity.cap).map(|scope| scope.weight(PART)).sum::<usize>();
+        OVERHEAD + 2 * claims + names + scopes
     }
 }
 
@@ -65,11 +70,14 @@ fn size(value: &serde_json::Value) -> usize {
     use serde_json::Value;
     match value {
         Value::String(text) => text.len(),
-        Value::Array(all) => all.iter().map(|one| 32 + size(one)).sum(),
-        Value::Object(all) => all.iter().map(|(name, one)| 32 + name.len() + size(one)).sum(),
-        _ => 32,
+        Value::Array(all) => all.iter().map(|one| PART + size(one)).sum(),
+        Value::Object(all) => all.iter().map(|(name, one)| PART + name.len() + size(one)).sum(),
+        _ => 0,
     }
 }
+
+/// What each part of something weighs beside its text: a pointer, two lengths, its place in a tree or a list.
+const PART: usize = 64;
 
 /// What an identity weighs beside its claims, about.
 const OVERHEAD: usize = 1024;

@@ -107,6 +107,11 @@ impl Scope {
         self.catalog
     }
 
+    /// About how many bytes it takes, if each entry takes `each` beside its name.
+    pub(super) fn weight(&self, each: usize) -> usize {
+        self.repositories.keys().map(|name| each + name.as_str().len()).sum()
+    }
+
     pub fn repositories(&self) -> impl Iterator<Item = (&RepositoryName, Rights)> {
         self.repositories.iter().map(|(name, rights)| (name, *rights))
     }

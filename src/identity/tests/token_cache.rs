@@ -4,7 +4,7 @@ use super::*;
 use crate::identity::grounds::{Grounds, Known};
 use crate::identity::token_cache::TokenCache;
 use crate::secret::Secret;
-use crate::trust::jwt;
+use crate::trust::jwt::{self, TokenServerRules};
 
 /// Keys that a test may rotate.
 struct Rotating {
@@ -141,4 +141,24 @@ async fn one_issuers_rotation_leaves_the_others_tokens_known() {
     for (token, first) in tokens.iter().zip(&first) {
         assert!(same(first, &identify(&authenticator, token).await));
     }
+}
+
+#[tokio::test]
+async fn a_token_servers_token_is_known_until_the_first_of_its_entries_expires() {
+    let rules = TokenServerRules { issuer: None, service: "zot".into(), clock_skew: Duration::ZERO };
+    let server = TokenServer { rules, keys: oidc_keys(&A) };
+    let authenticator = Authenticator::new(vec![], vec![], vec![]).with_token_server(server).with_token_cache();
+    let now = NOW.as_secs();
+    let entry = |name: &str, exp: Value| json!({"type": "repository", "name": name, "actions": ["push"], "exp": exp});
+    let access = json!([entry("long", (now + 200).into()), entry("short", (now + 60).into()), entry("never", "soon".into())]);
+    let token = A.token(&json!({"iss": "auth", "sub": "ann", "aud": "zot", "exp": EXPIRES, "access": access}));
+    let may = async |after: u64| {
+        let identity = at(&authenticator, &token, NOW.plus(Duration::from_secs(after))).await.unwrap();
+        let scope = identity.scope().unwrap().clone();
+        ["long", "short", "never"].map(|name| scope.rights(&name.parse().unwrap()).push)
+    };
+    assert_eq!(may(0).await, [true, true, false]);
+    assert_eq!(may(59).await, [true, true, false]);
+    assert_eq!(may(60).await, [true, false, false]);
+    assert_eq!(may(200).await, [false, false, false]);
 }

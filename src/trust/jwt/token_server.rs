@@ -50,6 +50,7 @@ impl VerifiedAccess {
         &self.access
     }
 
+    /// Until the first of its entries expires, if that is earlier.
     #[must_use]
     pub const fn valid_until(&self) -> Timestamp {
         self.valid_until
@@ -87,11 +88,16 @@ pub fn verify_token_server(
         signature::check(&Unverified { key_id: None, ..token.clone() }, &held.keys)?;
     }
     let entries = token.claims.get("access").and_then(Value::as_array).into_iter().flatten();
-    let fresh =
-        |entry: &&Value| entry.get("exp").is_none_or(|exp| exp.as_f64().is_some_and(|exp| Timestamp::from_numeric_date(exp) > Some(now)));
+    // One that says something else than a time never counts.
+    let expiry = |entry: &Value| match entry.get("exp") {
+        None => Some(Timestamp::MAX),
+        Some(exp) => exp.as_f64().and_then(Timestamp::from_numeric_date),
+    };
+    let fresh: Vec<_> = entries.filter_map(|entry| Some((entry, expiry(entry)?))).filter(|(_, expires)| now < *expires).collect();
+    let first = fresh.iter().map(|(_, expires)| *expires).min().unwrap_or(Timestamp::MAX);
     Ok(VerifiedAccess {
-        access: entries.filter(fresh).cloned().collect(),
+        access: fresh.into_iter().map(|(entry, _)| entry.clone()).collect(),
         claims: claims::settled(&token.claims, &dates, None),
-        valid_until: dates.expires.min(held.usable_until),
+        valid_until: dates.expires.min(held.usable_until).min(first),
     })
 }

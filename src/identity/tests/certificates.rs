@@ -1,6 +1,7 @@
 //! Client certificates: SVIDs of configured trust domains, and others by entry.
 
 use super::*;
+use crate::identity::grounds::{Grounds, Known};
 use crate::spiffe_id::InvalidSpiffeId;
 use crate::trust::x509::{Malformed, Rejected, X509Authorities};
 use pki_types::CertificateDer;
@@ -278,6 +279,11 @@ async fn whom_a_connection_names_is_known_while_everything_that_was_asked_stands
     assert_eq!(meet(&authenticator, &peer).await.unwrap().username(), "first");
     publish(&second, &PROD_CA);
     assert_eq!(known(NOW).as_deref(), Some("first"), "nobody asked the second");
+    let mut grounds = Grounds::default();
+    grounds.rest_on(&authenticator.certificates[0].authorities, NOW);
+    let planted = Identity { username: "planted".into(), ..meet(&authenticator, &peer).await.unwrap() };
+    peer.keep(&authenticator.itself, Known::new(planted, grounds, NOW));
+    assert_eq!(meet(&authenticator, &peer).await.unwrap().username(), "planted", "what is known is not found out again");
     let renamed = Authenticator::new(vec![], vec![], vec![entry_of(&first, "renamed")]);
     assert!(peer.known_to(&renamed.itself, NOW).is_none(), "another configuration");
     assert_eq!(meet(&renamed, &peer).await.unwrap().username(), "renamed");

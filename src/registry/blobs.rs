@@ -112,20 +112,48 @@ impl Registry {
         }
     }
 
-    /// Somebody who may push here asks for the blob in order not to push it: it stays for long enough to be relied on. Creates nothing.
-    pub async fn keep_blob(&self, permit: &Permit<Create>, digest: &Digest) -> Result<(), Error> {
+    /// The size of a blob, for somebody who asks for nothing more. Known without a look at its bytes.
+    pub async fn blob_size(&self, permit: &Permit<Read>, digest: &Digest) -> Result<u64, Error> {
+        self.held(permit, digest).await?.map(|(_, size)| size).ok_or(Error::BlobUnknown)
+    }
+
+    /// The same for somebody who may push here, and asks in order not to push: they may rely on the answer. The bytes are there, and no
+    /// collector takes the blob before a manifest can refer to it. Creates nothing.
+    pub async fn keep_blob(&self, read: &Permit<Read>, create: &Permit<Create>, digest: &Digest) -> Result<u64, Error> {
+        match self.keep_link(create, digest).await {
+            Ok(true) => {}
+            Ok(false) => return Err(Error::BlobUnknown),
+            // A store that takes no changes loses nothing either, and goes on to be read.
+            Err(why @ Error::Storage(Failure::Full | Failure::Stopped)) => {
+                tracing::warn!(repo.name = %create.repository(), blob.digest = %digest, "a blob is not kept for longer: {why}");
+            }
+            Err(why) => return Err(why),
+        }
+        match self.blob(read, digest).await {
+            Ok(blob) => Ok(blob.size),
+            // Lost: whoever pushes it again makes it whole.
+            Err(Error::Storage(Failure::Missing)) => Err(Error::BlobUnknown),
+            Err(why) => Err(why),
+        }
+    }
+
+    /// Whether the repository holds the blob, for long enough to be relied on from now on; a link that is condemned is rescued.
+    async fn keep_link(&self, permit: &Permit<Create>, digest: &Digest) -> Result<bool, Error> {
         let key = keys::link(digest, permit.repository());
-        if self.records.look_up::<LinkRecord>(&key).await?.is_none_or(|link| link.is_fresh(self.clock.now())) {
-            return Ok(());
+        if self.records.look_up::<LinkRecord>(&key).await?.is_some_and(|link| link.generation.is_some() && link.is_fresh(self.clock.now()))
+        {
+            return Ok(true);
         }
         for _ in 0..TRIES {
             match self.records.read::<LinkRecord>(&key).await? {
-                Some((version, link)) if link.generation.is_some() && !link.is_fresh(self.clock.now()) => {
+                Some((_, link)) if link.generation.is_none() => return Ok(false),
+                Some((_, link)) if link.is_fresh(self.clock.now()) => return Ok(true),
+                Some((version, link)) => {
                     if self.records.swap(&key, version, &link.refreshed(self.clock.now())).await?.is_some() {
-                        return Ok(());
+                        return Ok(true);
                     }
                 }
-                _ => return Ok(()),
+                None => return Ok(false),
             }
         }
         Err(contended())

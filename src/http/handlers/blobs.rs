@@ -23,19 +23,19 @@ pub(super) async fn answer(call: &Call, repository: &RepositoryName, digest: &Di
 }
 
 async fn pull(call: &Call, repository: &RepositoryName, digest: &Digest) -> Result<Response, Fault> {
-    let blob = call.app.registry.blob(&call.permit(repository)?, digest).await?;
-    let etag = format!("\"{}\"", blob.digest);
-    if call.parts.method == Method::HEAD
-        && let Ok(create) = call.permit::<Create>(repository)
-    {
-        // Whoever may push here asks in order not to push.
-        if let Err(why) = call.app.registry.keep_blob(&create, digest).await {
-            tracing::warn!(repo.name = %repository, blob.digest = %digest, "a blob was not kept for the push that asked for it: {why}");
+    let (registry, permit) = (&call.app.registry, call.permit(repository)?);
+    let (size, file) = match (call.parts.method == Method::HEAD, call.permit::<Create>(repository)) {
+        (true, Ok(create)) => (registry.keep_blob(&permit, &create, digest).await?, None),
+        (true, Err(_)) => (registry.blob_size(&permit, digest).await?, None),
+        (false, _) => {
+            let blob = registry.blob(&permit, digest).await?;
+            (blob.size, Some(blob.file))
         }
-    }
+    };
+    let etag = format!("\"{digest}\"");
     let reply = |status| {
         Reply::new(status)
-            .header(CONTENT_DIGEST, blob.digest.as_str())
+            .header(CONTENT_DIGEST, digest.as_str())
             .header(ETAG, &etag)
             .header(ACCEPT_RANGES, "bytes")
             .header_if(OCI_NAMESPACE, call.namespace())
@@ -43,24 +43,26 @@ async fn pull(call: &Call, repository: &RepositoryName, digest: &Digest) -> Resu
     if call.has(&etag) {
         return Ok(reply(StatusCode::NOT_MODIFIED).empty());
     }
-    let (status, first, length) = match range(call, &etag, blob.size) {
-        RangeRequest::Whole => (StatusCode::OK, 0, blob.size),
+    let (status, first, length) = match range(call, &etag, size) {
+        RangeRequest::Whole => (StatusCode::OK, 0, size),
         RangeRequest::Part(range) => (StatusCode::PARTIAL_CONTENT, range.start, range.len()),
-        RangeRequest::Unsatisfiable => return Err(Fault::range_not_satisfiable(blob.size)),
+        RangeRequest::Unsatisfiable => return Err(Fault::range_not_satisfiable(size)),
     };
     let part = (status == StatusCode::PARTIAL_CONTENT).then(|| {
         let ByteRange { start, end } = ByteRange { start: first, end: first + length - 1 };
-        format!("bytes {start}-{end}/{}", blob.size)
+        format!("bytes {start}-{end}/{size}")
     });
     let reply = reply(status)
         .header(CONTENT_TYPE, "application/octet-stream")
         .header(CONTENT_LENGTH, length.to_string())
         .header_if(CONTENT_RANGE, part);
-    if call.parts.method == Method::HEAD || length == 0 {
-        return Ok(reply.empty());
+    match file {
+        Some(file) if length > 0 => {
+            let more = call.parts.extensions.get::<Connection>().map(|connection| connection.more.clone()).unwrap_or_default();
+            Ok(reply.body(Body::new(Download::new(file, first, length, more))))
+        }
+        _ => Ok(reply.empty()),
     }
-    let more = call.parts.extensions.get::<Connection>().map(|connection| connection.more.clone()).unwrap_or_default();
-    Ok(reply.body(Body::new(Download::new(blob.file, first, length, more))))
 }
 
 /// `Range` counts for a GET only, and not if the client's part is of something else (RFC 9110, 13.1.5).

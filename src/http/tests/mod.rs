@@ -52,7 +52,7 @@ struct Site {
     signer: Signer,
     keys: Arc<Slot<jwks::KeySet>>,
     /// Where a store on disk lies.
-    _folder: Option<TempDir>,
+    folder: Option<TempDir>,
     hand: ManualClock,
 }
 
@@ -76,7 +76,7 @@ impl Site {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(Local::open(folder.path()).unwrap());
         site.app.registry = registry(store.clone(), store, &site.app.clock);
-        Self { endpoint: Endpoint::new(site.app.clone()), _folder: Some(folder), ..site }
+        Self { endpoint: Endpoint::new(site.app.clone()), folder: Some(folder), ..site }
     }
 
     fn with(repositories: Vec<(String, PatternRules)>) -> Self {
@@ -114,7 +114,7 @@ impl Site {
         let store = Arc::new(Memory::new());
         let registry = registry(store.clone(), store, &clock);
         let app = App { live: Arc::new(ArcSwap::from_pointee(live)), registry, tokens, clock, ready: ready(), scrape: Scrape::default() };
-        Self { endpoint: Endpoint::new(app.clone()), app, signer, keys, hand, _folder: None }
+        Self { endpoint: Endpoint::new(app.clone()), app, signer, keys, hand, folder: None }
     }
 
     /// A good token of `subject`.

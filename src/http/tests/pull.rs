@@ -24,6 +24,27 @@ async fn a_manifest_comes_back_as_it_was_pushed() {
 }
 
 #[tokio::test]
+async fn whoever_may_push_is_told_that_a_blob_is_here_only_while_its_bytes_are() {
+    let site = Site::on_disk();
+    let content = "layer";
+    let digest = sha256(content);
+    let at = format!("/v2/public/a/blobs/uploads/?digest={digest}");
+    let push = || site.send(bearer(ask(Method::POST, &at), &site.token("builder")), Body::from(content));
+    let path = format!("/v2/public/a/blobs/{digest}");
+    let pusher = async || site.send(bearer(ask(Method::HEAD, &path), &site.token("builder")), Body::empty()).await.status.as_u16();
+    let reader = async || site.send(ask(Method::HEAD, &path), Body::empty()).await.status.as_u16();
+    assert_eq!((pusher().await, reader().await), (404, 404));
+    assert_eq!(push().await.status, StatusCode::CREATED);
+    assert_eq!((pusher().await, reader().await), (200, 200));
+    let bytes = site.folder.as_ref().unwrap().path().join("d");
+    let shard = std::fs::read_dir(bytes).unwrap().next().unwrap().unwrap().path();
+    std::fs::remove_dir_all(shard).unwrap();
+    assert_eq!(pusher().await, 404, "whoever would not push it for that answer pushes it");
+    assert_eq!(push().await.status, StatusCode::CREATED);
+    assert_eq!((pusher().await, site.get(&path).await.text()), (200, content.to_owned()));
+}
+
+#[tokio::test]
 async fn a_blob_whole_and_in_parts() {
     let site = Site::new();
     let content = "0123456789".repeat(60_000);

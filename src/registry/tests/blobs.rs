@@ -129,12 +129,16 @@ async fn who_may_push_and_finds_a_blob_may_rely_on_it_for_half_a_day() {
     let at = || async { bench.registry.records.read::<records::LinkRecord>(&key).await.unwrap().unwrap().1.at };
     let pushed = at().await;
     bench.hand.advance(std::time::Duration::from_secs(11 * 3600));
-    bench.registry.keep_blob(&create("a"), &digest).await.unwrap();
+    let keep = |repository: &'static str| {
+        let (registry, digest) = (bench.registry.clone(), digest.clone());
+        async move { registry.keep_blob(&read(repository), &create(repository), &digest).await }
+    };
+    assert_eq!(keep("a").await.unwrap(), 5);
     assert_eq!(at().await, pushed, "young enough");
     bench.hand.advance(std::time::Duration::from_secs(3600));
     bench.registry.blob(&read("a"), &digest).await.unwrap();
     assert_eq!(at().await, pushed, "reading alone changes nothing");
-    bench.registry.keep_blob(&create("a"), &digest).await.unwrap();
+    assert_eq!(keep("a").await.unwrap(), 5);
     assert_eq!(at().await, bench.clock.now().as_millis());
     // The same for a push or a mount of what is there.
     for again in 0..2 {
@@ -145,6 +149,19 @@ async fn who_may_push_and_finds_a_blob_may_rely_on_it_for_half_a_day() {
         }
         assert_eq!(at().await, bench.clock.now().as_millis());
     }
-    bench.registry.keep_blob(&create("b"), &digest).await.unwrap();
+    assert!(matches!(keep("b").await, Err(Error::BlobUnknown)));
     assert_eq!(bench.keys("l/").await.len(), 1, "asking creates nothing");
+    // A collector or a deletion that has condemned the link finds it rescued.
+    let (version, link) = bench.registry.records.read::<records::LinkRecord>(&key).await.unwrap().unwrap();
+    let condemned = records::LinkRecord { state: records::LinkState::Cond, ..link };
+    let version = bench.registry.records.swap(&key, version, &condemned).await.unwrap().unwrap();
+    assert_eq!(keep("a").await.unwrap(), 5);
+    assert!(!bench.registry.records.delete(&key, version).await.unwrap(), "the collector meets the rescue");
+    // One that only reads is told so, and changes nothing.
+    assert_eq!(bench.registry.blob_size(&read("a"), &digest).await.unwrap(), 5);
+    let (version, link) = bench.registry.records.read::<records::LinkRecord>(&key).await.unwrap().unwrap();
+    assert_eq!(link.state, records::LinkState::Live);
+    // Gone meanwhile: whoever is told that it is not here pushes it again.
+    assert!(bench.registry.records.delete(&key, version).await.unwrap());
+    assert!(matches!(keep("a").await, Err(Error::BlobUnknown)));
 }

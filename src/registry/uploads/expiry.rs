@@ -33,13 +33,25 @@ impl Registry {
                     Err(why) => tracing::error!("an upload was not looked at, which may have expired: {why}"),
                 }
             }
-            // Once for all of a repository's, since it looks through every upload that there is.
-            for repository in left.iter().filter_map(|name| name.parse().ok()) {
-                self.leave(&repository).await?;
-            }
+            self.leave_all(left).await;
             end?;
             after = last;
         }
+    }
+
+    /// Takes these repositories from the catalogue unless something is in them: once for all uploads of one, since it looks through every
+    /// upload that there is. Goes on to its end even if the caller is given up, for nobody would come back to it.
+    async fn leave_all(&self, repositories: BTreeSet<String>) {
+        let registry = self.clone();
+        let leaving = tokio::spawn(async move {
+            for repository in repositories.iter().filter_map(|name| name.parse().ok()) {
+                if let Err(why) = registry.leave(&repository).await {
+                    tracing::error!(repo.name = %repository, "a repository whose uploads expired may stay in the catalogue: {why}");
+                }
+            }
+        });
+        // It ends early only when the runtime does.
+        drop(leaving.await);
     }
 
     /// The repository that it was for, if it has expired.

@@ -135,8 +135,8 @@ pub struct Auth {
     pub htpasswd: Option<Htpasswd>,
     /// The tokens that this registry issues in exchange for a credential.
     pub token: Option<Token>,
-    /// Keep who presented a token that comes again, as long as the token, the configuration and the keys that vouched for it count.
-    /// Default true.
+    /// Keep who presented a token that comes again, as long as the token, the configuration and the keys or the password file that vouched
+    /// for it count. Default true. Of a certificate the same is always kept for its connection.
     pub token_cache: Option<bool>,
 }
 

@@ -35,8 +35,10 @@ impl Trace {
         strace.args(["-f", "-c", "-p", &app.pid().to_string(), "-o"]).arg(&log);
         let mut strace = strace.stdin(Stdio::null()).stderr(std::fs::File::create(&said).unwrap()).spawn().unwrap();
         // Threads that are there are attached one by one, those that come later with whoever makes them.
+        let begun = tokio::time::Instant::now();
         while !is_traced(app.pid()) {
             assert!(strace.try_wait().unwrap().is_none(), "{}", std::fs::read_to_string(&said).unwrap());
+            assert!(begun.elapsed().as_secs() < 60, "a thread came while strace looked for threads; try again");
             tokio::task::yield_now().await;
         }
         Some(Self { strace, log })

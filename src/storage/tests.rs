@@ -384,6 +384,62 @@ async fn a_local_store_follows_no_link_to_a_blob() {
     assert_eq!(std::fs::read_to_string(&outside).unwrap(), "secret");
 }
 
+/// Puts a link in the folder's place, and says where it is now.
+fn moved(folder: &std::path::Path, outside: &tempfile::TempDir) -> std::path::PathBuf {
+    let to = outside.path().join("moved");
+    std::fs::rename(folder, &to).unwrap();
+    std::os::unix::fs::symlink(&to, folder).unwrap();
+    to
+}
+
+#[tokio::test]
+async fn a_local_store_follows_no_link_to_a_folder_of_blobs() {
+    let (folder, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = Local::open(folder.path()).unwrap();
+    write(&store, NAME, 0, vec![text("sealed")]).await.unwrap();
+    store.seal(NAME, 6).await.unwrap();
+    let moved = moved(&folder.path().join("d/01"), &outside);
+    drop(store);
+    let store = Local::open(folder.path()).unwrap();
+    assert!(matches!(BlobStore::open(&store, NAME).await, Err(Failure::Io(_))));
+    for (name, offset) in [(NAME, 0), (NAME, 6), (OTHER, 0)] {
+        assert!(matches!(write(&store, name, offset, vec![text("overwritten")]).await, Err(Failure::Io(_))));
+    }
+    assert!(matches!(store.seal(NAME, 6).await, Err(Failure::Io(_))));
+    assert!(matches!(store.remove(NAME).await, Err(Failure::Io(_))));
+    assert!(matches!(store.names(*b"01").await, Err(Failure::Io(_))));
+    let left: Vec<_> = std::fs::read_dir(&moved).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(left, [NAME]);
+    assert_eq!(std::fs::read_to_string(moved.join(NAME)).unwrap(), "sealed");
+}
+
+#[tokio::test]
+async fn a_local_store_follows_no_link_to_a_value() {
+    for whole_folder in [false, true] {
+        let (folder, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let store = Local::open(folder.path()).unwrap();
+        store.create("k", Bytes::from(vec![7; 100_000])).await.unwrap();
+        drop(store);
+        let shard = std::fs::read_dir(folder.path().join("v")).unwrap().next().unwrap().unwrap().path();
+        let file = std::fs::read_dir(&shard).unwrap().next().unwrap().unwrap().path();
+        moved(if whole_folder { &shard } else { &file }, &outside);
+        let store = Local::open(folder.path()).unwrap();
+        assert!(matches!(store.get("k").await, Err(Failure::Io(_))), "{whole_folder}");
+    }
+}
+
+#[tokio::test]
+async fn a_local_store_writes_no_value_through_a_link() {
+    let (folder, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = Local::open(folder.path()).unwrap();
+    for shard in 0..=u8::MAX {
+        std::os::unix::fs::symlink(outside.path(), folder.path().join(format!("v/{shard:02x}"))).unwrap();
+    }
+    assert!(matches!(store.create("k", Bytes::from(vec![7; 100_000])).await, Err(Failure::Io(_))));
+    assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
+    store.create("k", text("goes on")).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_large_value_is_a_file_as_long_as_it_counts() {
     let folder = tempfile::tempdir().unwrap();

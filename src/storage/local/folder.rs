@@ -231,13 +231,49 @@ mod tests {
 
     #[test]
     fn links_in_the_store_are_not_followed() {
-        for name in ["format", "lock", "d", "records.sqlite3"] {
+        for name in ["format", "lock", "d", "v", "records.sqlite3"] {
             let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
             open(folder.path()).unwrap();
             let (inside, outside) = (folder.path().join(name), elsewhere.path().join(name));
             std::fs::rename(&inside, &outside).unwrap();
             std::os::unix::fs::symlink(&outside, &inside).unwrap();
             open(folder.path()).expect_err(name);
+        }
+    }
+
+    /// These are there only while a process has the store open, or when one was killed. A link may also lead to where nothing is yet; what
+    /// would be a journal is not even looked at then.
+    #[test]
+    fn links_beside_the_records_are_not_followed() {
+        for name in ["records.sqlite3-wal", "records.sqlite3-shm", "records.sqlite3-journal"] {
+            for content in [Some("somebody's"), None] {
+                let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+                open(folder.path()).unwrap();
+                let outside = elsewhere.path().join(name);
+                if let Some(content) = content {
+                    std::fs::write(&outside, content).unwrap();
+                }
+                std::os::unix::fs::symlink(&outside, folder.path().join(name)).unwrap();
+                let ignored = name == "records.sqlite3-journal" && content.is_none();
+                assert_eq!(open(folder.path()).is_ok(), ignored, "{name} {content:?}");
+                assert_eq!(std::fs::read_to_string(&outside).ok().as_deref(), content, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_store_is_made_through_a_link() {
+        for name in ["format", "format.new", "lock", "d", "v", "records.sqlite3"] {
+            for content in [Some("somebody's"), None] {
+                let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+                let outside = elsewhere.path().join(name);
+                if let Some(content) = content {
+                    std::fs::write(&outside, content).unwrap();
+                }
+                std::os::unix::fs::symlink(&outside, folder.path().join(name)).unwrap();
+                open(folder.path()).expect_err(name);
+                assert_eq!(std::fs::read_to_string(&outside).ok().as_deref(), content, "{name}");
+            }
         }
     }
 

@@ -144,7 +144,9 @@ impl Records {
             let expected: HashSet<Version> = select.query_map([], |row| Ok(Version(row.get(0)?)))?.collect::<Result<_, _>>()?;
             Ok((wrong, expected))
         })?;
-        let found: HashSet<Version> = self.values.versions()?.into_iter().collect();
+        let (found, unreadable) = self.values.versions();
+        wrong.extend(unreadable);
+        let found: HashSet<Version> = found.into_iter().collect();
         wrong.extend(expected.difference(&found).map(|version| format!("a record's value is missing: its file would be {version:?}")));
         Ok((wrong, found.difference(&expected).count()))
     }

@@ -78,16 +78,20 @@ impl Values {
         }
     }
 
-    /// The versions of all files.
-    pub(super) fn versions(&self) -> Result<Vec<Version>, Failure> {
-        let mut versions = Vec::new();
+    /// The versions of all files, and the folders that cannot be read, in words.
+    pub(super) fn versions(&self) -> (Vec<Version>, Vec<String>) {
+        let (mut versions, mut wrong) = (Vec::new(), Vec::new());
         let shards: Vec<u8> = self.shards().iter().copied().collect();
-        for shard in shards {
-            let folder = open_folder(&self.root, &format!("{shard:02x}")).map_err(io::Error::from)?;
-            let found = names(&folder)?;
-            versions.extend(found.iter().filter_map(|name| u64::from_str_radix(name, 16).ok()).map(|bits| Version(bits.cast_signed())));
+        for shard in shards.iter().map(|shard| format!("{shard:02x}")) {
+            match open_folder(&self.root, &shard).map_err(io::Error::from).and_then(|folder| names(&folder)) {
+                Ok(found) => {
+                    let bits = found.iter().filter_map(|name| u64::from_str_radix(name, 16).ok());
+                    versions.extend(bits.map(|bits| Version(bits.cast_signed())));
+                }
+                Err(why) => wrong.push(format!("the folder v/{shard} cannot be read: {why}")),
+            }
         }
-        Ok(versions)
+        (versions, wrong)
     }
 
     fn made_folder(&self, shard: &str) -> Result<File, Errno> {

@@ -21,6 +21,7 @@ mod conformance;
 mod costs;
 mod crash;
 mod explain;
+mod fsck;
 mod harness;
 mod helpers;
 mod image;

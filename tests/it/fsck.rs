@@ -1,0 +1,218 @@
+//! `wharfinger fsck` on what a registry has left, and on what others have made of it.
+
+use crate::harness::{Setup, TestApp, output, sha256};
+use rusqlite::Connection;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
+const CONFIG: &[u8] = b"the configuration";
+
+/// A store with one image, a process's work that has ended.
+struct Store {
+    app: TestApp,
+}
+
+impl Store {
+    async fn with_an_image() -> Self {
+        let mut app = Setup::plain().start().await;
+        push_image(&app).await;
+        app.signal(Signal::TERM);
+        assert!(app.ended().await.success());
+        Self { app }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.app.store().join(name)
+    }
+
+    /// Exit code, standard output and standard error.
+    fn fsck(&self, more: &[&str]) -> (i32, String, String) {
+        let file = self.app.setup.file();
+        output(&[&["fsck", file.to_str().unwrap()], more].concat(), self.app.setup.folder.path())
+    }
+
+    fn sql(&self, statement: &str) {
+        assert_eq!(Connection::open(self.path("records.sqlite3")).unwrap().execute(statement, []).unwrap(), 1, "{statement}");
+    }
+
+    /// The file with the blob's bytes.
+    fn bytes(&self) -> PathBuf {
+        let db = Connection::open(self.path("records.sqlite3")).unwrap();
+        let record: Vec<u8> = db.query_row("SELECT value FROM records WHERE key = ?1", [blob_key()], |row| row.get(0)).unwrap();
+        let record: Value = serde_json::from_slice(&record).unwrap();
+        let name = record["generation"].as_str().unwrap();
+        self.path("d").join(&name[..2]).join(name)
+    }
+}
+
+async fn push_image(app: &TestApp) {
+    let client = app.anonymous();
+    let config = client.push_blob("team/app", CONFIG).await;
+    let config = json!({"mediaType": "application/vnd.example.config", "digest": config, "size": CONFIG.len()});
+    let manifest = json!({"schemaVersion": 2, "mediaType": IMAGE, "config": config, "layers": []}).to_string();
+    let answer = client.header("content-type", IMAGE).put("/v2/team/app/manifests/v1", manifest).await;
+    assert_eq!(answer.status, 201, "{}", answer.text());
+}
+
+fn blob_key() -> String {
+    let digest = sha256(CONFIG);
+    let hex = digest.strip_prefix("sha256:").unwrap();
+    format!("b/sha256/{}/{hex}", &hex[..2])
+}
+
+/// The summary is the last line.
+fn lines(out: &str) -> Vec<Value> {
+    out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_whole_store_is_clean_and_ends_with_0() {
+    let store = Store::with_an_image().await;
+    let (code, out, err) = store.fsck(&[]);
+    let said = "clean: 0 damages, 0 leftovers; checked 1 manifests, 1 tags, 1 blobs of 17 bytes, 1 links and 0 uploads";
+    assert_eq!((code, out, err), (0, format!("{}: {said}\n", store.app.store().display()), String::new()));
+    let (code, out, err) = store.fsck(&["--json"]);
+    let checked = json!({"blobs": 1, "bytes": 17, "links": 1, "manifests": 1, "tags": 1, "uploads": 0});
+    assert_eq!((code, lines(&out), err.as_str()), (0, vec![json!({"damages": 0, "leftovers": 0, "checked": checked})], ""));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_damage_is_named_and_ends_with_1() {
+    let store = Store::with_an_image().await;
+    let bytes = store.bytes();
+    fs::write(&bytes, b"the confusing one").unwrap();
+    store.sql("DELETE FROM records WHERE key LIKE 'r/team/app!/m/%'");
+    let (code, out, err) = store.fsck(&[]);
+    assert_eq!((code, err.as_str()), (1, ""), "{out}");
+    let found = sha256(b"the confusing one");
+    let name = bytes.file_name().unwrap().to_str().unwrap();
+    for said in [
+        format!("damage: {}: its bytes {name} have the digest {found}\n", blob_key()),
+        "damage: r/team/app!/t/v1: is on the manifest ".to_owned(),
+        ": DAMAGED: 2 damages, ".to_owned(),
+    ] {
+        assert!(out.contains(&said), "expected {said} in {out}");
+    }
+    let (code, out, err) = store.fsck(&["--json"]);
+    assert_eq!((code, err.as_str()), (1, ""), "{out}");
+    let told = lines(&out);
+    let damage = json!({"severity": "damage", "key": blob_key(), "what": format!("its bytes {name} have the digest {found}")});
+    assert!(told.contains(&damage), "{out}");
+    assert_eq!(told.last().unwrap()["damages"], 2);
+}
+
+/// They are not followed, and the check goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn folders_that_are_links_are_damage() {
+    let store = Store::with_an_image().await;
+    let outside = tempfile::tempdir().unwrap();
+    let shard = store.bytes().parent().unwrap().to_owned();
+    let begin = shard.file_name().unwrap().to_str().unwrap();
+    for (link, name) in [(&shard, "bytes"), (&store.path("v/00"), "values")] {
+        let moved = outside.path().join(name);
+        fs::rename(link, &moved).or_else(|_| fs::create_dir(&moved)).unwrap();
+        std::os::unix::fs::symlink(&moved, link).unwrap();
+    }
+    let (code, out, err) = store.fsck(&[]);
+    assert_eq!((code, err.as_str()), (1, ""), "{out}");
+    for said in [
+        &format!("damage: {}: its bytes {begin}", blob_key()),
+        &format!("damage: bytes {begin}…: cannot be listed: "),
+        "damage: records: the folder v/00 cannot be read: ",
+        ": DAMAGED: 3 damages, ",
+    ] {
+        assert!(out.contains(said), "expected {said} in {out}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leftovers_alone_are_named_and_end_with_0() {
+    let store = Store::with_an_image().await;
+    let nobodys = "0".repeat(32);
+    for (folder, name) in [("d/00", nobodys.as_str()), ("v/00", "0000000000000001")] {
+        fs::create_dir_all(store.path(folder)).unwrap();
+        fs::write(store.path(folder).join(name), "x").unwrap();
+    }
+    let (code, out, err) = store.fsck(&[]);
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    for said in [
+        &format!("leftover: bytes {nobodys}: nothing refers to them\n"),
+        "leftover: v: a large value that belongs to no record\n",
+        ": clean: 0 damages, 2 leftovers; ",
+    ] {
+        assert!(out.contains(said), "expected {said} in {out}");
+    }
+    let (code, out, _) = store.fsck(&["--json"]);
+    let told = lines(&out);
+    assert_eq!((code, told.len(), &told[2]["damages"], &told[2]["leftovers"]), (0, 3, &json!(0), &json!(2)), "{out}");
+}
+
+/// The index does not have what the table has: the store itself would go on with what it finds.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_of_the_records_that_lacks_one_is_damage() {
+    let store = Store::with_an_image().await;
+    let file = store.path("records.sqlite3");
+    let page = |db: &Connection, of: &str| -> usize {
+        let number: i64 = db.query_row(of, [], |row| row.get(0)).unwrap();
+        number.try_into().unwrap()
+    };
+    let db = Connection::open(&file).unwrap();
+    let root = page(&db, "SELECT rootpage FROM sqlite_master WHERE type = 'index'");
+    let size = page(&db, "PRAGMA page_size");
+    drop(db);
+    let mut content = fs::read(&file).unwrap();
+    let index = &mut content[(root - 1) * size..root * size];
+    let key = blob_key().into_bytes();
+    let at = index.windows(key.len()).position(|window| window == key).unwrap();
+    index[at + key.len() - 1] ^= 1;
+    fs::write(&file, content).unwrap();
+    let (code, out, err) = store.fsck(&[]);
+    assert_eq!((code, err.as_str()), (1, ""), "{out}");
+    assert!(out.contains("damage: records: ") && out.contains("missing from index"), "{out}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_are_no_database_end_with_1_and_say_which_file() {
+    for half in [false, true] {
+        let store = Store::with_an_image().await;
+        let file = store.path("records.sqlite3");
+        let mut content = fs::read(&file).unwrap();
+        if half {
+            content.truncate(content.len() / 2)
+        } else {
+            content[..100].fill(b'x')
+        }
+        fs::write(&file, &content).unwrap();
+        let (code, out, err) = store.fsck(&[]);
+        assert_eq!((code, out.as_str()), (1, ""), "{err}");
+        assert!(err.contains(file.to_str().unwrap()), "{err}");
+        assert_eq!(fs::read(&file).unwrap(), content, "left as it is");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_in_use_is_not_checked_and_ends_with_1() {
+    let app = Setup::plain().start().await;
+    push_image(&app).await;
+    let file = app.setup.file();
+    let (code, out, err) = output(&["fsck", file.to_str().unwrap()], app.setup.folder.path());
+    assert_eq!((code, out.as_str()), (1, ""), "{err}");
+    for said in [app.store().to_str().unwrap(), &format!("in use by process {}", app.pid())] {
+        assert!(err.contains(said), "expected {said} in {err}");
+    }
+    assert_eq!(app.anonymous().get("/v2/team/app/manifests/v1").await.status, 200, "it goes on");
+}
+
+#[test]
+fn where_there_is_no_store_none_is_made() {
+    let setup = Setup::plain();
+    let fsck = |file: &Path| output(&["fsck", file.to_str().unwrap()], setup.folder.path());
+    let (code, out, err) = fsck(&setup.file());
+    assert!(code == 1 && out.is_empty() && err.contains("there is no store in "), "{code}: {out}{err}");
+    assert!(!setup.path("store").exists());
+    let (code, _, err) = fsck(&setup.path("nowhere.json"));
+    assert!(code == 2 && err.contains("nowhere.json"), "{code}: {err}");
+}

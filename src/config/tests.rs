@@ -360,6 +360,19 @@ fn issuers_that_share_names_must_not_share_usernames() {
 }
 
 #[test]
+fn a_store_that_does_not_wait_for_the_disk_is_a_warning() {
+    for (given, commit, warnings) in [
+        (None, true, &[][..]),
+        (Some(true), true, &[]),
+        (Some(false), false, &["storage.commit: false: a power cut may take away what was acknowledged"]),
+    ] {
+        let changes: Vec<_> = given.map(|commit| ("/storage/commit", json!(commit))).into_iter().collect();
+        let config = load(&with(&changes)).unwrap();
+        assert_eq!((config.commit, config.warnings), (commit, warnings.iter().map(ToString::to_string).collect()), "{given:?}");
+    }
+}
+
+#[test]
 fn a_shared_public_issuer_without_a_validation_is_a_warning() {
     let github = json!([{"issuer": "https://token.actions.githubusercontent.com", "audiences": ["registry"]}]);
     assert_eq!(load(&with(&[("/http/auth/bearer/oidc", github)])).unwrap().warnings.len(), 1);

@@ -61,6 +61,24 @@ fn a_key_that_there_is_not_is_told_with_the_one_that_there_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn that_acknowledgements_do_not_wait_for_the_disk_is_said_before_it_serves() {
+    const WARNING: &str = "storage.commit: false: a power cut may take away what was acknowledged";
+    let mut setup = Setup::plain();
+    setup.config["storage"]["commit"] = false.into();
+    let file = setup.file();
+    let (code, _, err) = output(&["verify", file.to_str().unwrap()], setup.folder.path());
+    assert_eq!((code, err.trim_end()), (0, format!("warning: {WARNING}").as_str()));
+    let app = setup.start().await;
+    let lines = app.log.since(0);
+    let position = |message: &str| lines.iter().position(|line| line["message"] == message).unwrap();
+    assert!(position(WARNING) < position("serving"));
+    assert_eq!(lines[position(WARNING)]["level"], "WARN");
+    for line in Setup::plain().start().await.log.since(0) {
+        assert!(!line.to_string().contains("storage.commit"), "{line}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_store_in_use_is_told_with_its_process() {
     let app = Setup::plain().start().await;
     let file = app.setup.file();

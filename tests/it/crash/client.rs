@@ -1,329 +1,464 @@
-//! A client that remembers what it was told.
+//! A client that remembers what it was told. Nobody else writes to its repository, so it knows every answer that it can get there: any
+//! other is a failure.
 
-use super::register::{self, Register};
+use super::http::sha512;
+pub(super) use super::http::{Http, Told};
+use super::shared::Shared;
+use super::upload::Upload;
 use crate::harness::sha256;
-use reqwest::{Method, StatusCode};
-use serde_json::{Value, json};
+use http::Method;
+use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::time::Instant;
 
 const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
+/// With more manifests, blobs or uploads than these, they are rather deleted or closed: the comparisons shall not take longer and longer.
+const MANIFESTS: usize = 16;
+const BLOBS: usize = 40;
+const UPLOADS: usize = 3;
 
-/// Requests to one run of the registry.
-#[derive(Clone)]
-pub(super) struct Http {
-    client: reqwest::Client,
-    base: String,
+#[derive(Clone, Debug)]
+struct Manifest {
+    bytes: String,
+    blobs: Vec<String>,
+    subject: Option<String>,
+    before: String,
 }
 
-/// What became of a change.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Told {
-    /// It was acknowledged.
-    Done,
-    /// It was refused, and nothing happened.
-    Refused(StatusCode),
-    /// No answer, or one that says that the registry does not know.
-    Nothing,
-}
-
-impl Http {
-    pub(super) fn new(address: SocketAddr) -> Self {
-        let client = reqwest::Client::builder().no_proxy().timeout(crate::harness::PATIENCE).build().unwrap();
-        Self { client, base: format!("http://{address}") }
-    }
-
-    async fn send(&self, method: Method, path: &str, body: impl Into<reqwest::Body>) -> Option<reqwest::Response> {
-        let url = if path.starts_with('/') { format!("{}{path}", self.base) } else { path.to_owned() };
-        self.client.request(method, url).header("content-type", IMAGE).body(body).send().await.ok()
-    }
-
-    pub(super) async fn change(&self, method: Method, path: &str, body: impl Into<reqwest::Body>) -> Told {
-        match self.send(method, path, body).await {
-            None => Told::Nothing,
-            Some(answer) if answer.status().is_success() => Told::Done,
-            Some(answer) if answer.status().is_server_error() => Told::Nothing,
-            Some(answer) => Told::Refused(answer.status()),
-        }
-    }
-
-    pub(super) async fn status(&self, method: Method, path: &str, body: impl Into<reqwest::Body>) -> u16 {
-        self.send(method, path, body).await.expect("an answer").status().as_u16()
-    }
-
-    /// Status and content, if the connection lasts.
-    async fn get(&self, path: &str) -> Option<(StatusCode, Vec<u8>)> {
-        let answer = self.send(Method::GET, path, "").await?;
-        let status = answer.status();
-        Some((status, answer.bytes().await.ok()?.to_vec()))
-    }
-
-    /// The content of that digest, which must be there.
-    async fn must_have(&self, path: &str, digest: &str) {
-        let (status, bytes) = self.get(path).await.expect("nobody kills it now");
-        assert_eq!((status, sha256(&bytes).as_str()), (StatusCode::OK, digest), "{path}: {}", String::from_utf8_lossy(&bytes));
-    }
-
-    /// The digest of what is there.
-    pub(super) async fn manifest(&self, repository: &str, reference: &str) -> Option<String> {
-        let (status, bytes) = self.get(&format!("/v2/{repository}/manifests/{reference}")).await.expect("nobody kills it now");
-        match status {
-            StatusCode::OK => Some(sha256(&bytes)),
-            StatusCode::NOT_FOUND => None,
-            _ => panic!("{repository}:{reference}: {status}"),
-        }
-    }
+/// What was asked and not answered. One thing at most: without an answer the registry is dead.
+#[derive(Clone, Debug)]
+enum Unanswered {
+    /// Pushed by its digest or by a tag, with the tags that it was to get.
+    Push {
+        digest: String,
+        manifest: Manifest,
+        tags: Vec<String>,
+    },
+    Manifest {
+        deleted: String,
+    },
+    Tag {
+        deleted: String,
+    },
+    /// Pushed, mounted or deleted.
+    Blob(String),
 }
 
 pub(super) struct Client {
     repository: String,
     dice: fastrand::Rng,
-    shared: Arc<Register>,
+    shared: Arc<Shared>,
     /// What was acknowledged. A tag is on a manifest of these.
-    tags: BTreeMap<String, String>,
-    /// With the blobs that they need.
-    manifests: BTreeMap<String, Vec<String>>,
-    /// That no manifest needs.
-    blobs: BTreeSet<String>,
-    /// What an unanswered change may have made of a tag.
-    perhaps: BTreeMap<String, BTreeMap<Option<String>, Vec<String>>>,
-    /// Manifests whose deletion was not answered.
-    perhaps_gone: BTreeSet<String>,
-    /// In the repository that everybody writes to.
-    elsewhere: BTreeMap<String, Vec<String>>,
+    tags: BTreeMap<String, (String, String)>,
+    manifests: BTreeMap<String, Manifest>,
+    /// With what acknowledged them.
+    blobs: BTreeMap<String, String>,
+    uploads: Vec<Upload>,
+    /// Whose deletion was acknowledged lately, by what.
+    gone: BTreeMap<String, String>,
+    unanswered: Option<Unanswered>,
+    pub(super) done: Done,
+}
+
+/// How much was acknowledged and compared.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Done {
     pub(super) acknowledged: u64,
+    /// Uploads that were open when the registry died, and were found as they had been acknowledged.
+    pub(super) resumed: u64,
+    /// Uploads that a closing which was not answered had taken away.
+    pub(super) again: u64,
 }
 
 impl Client {
-    pub(super) fn new(number: usize, shared: Arc<Register>, dice: fastrand::Rng) -> Self {
+    pub(super) fn new(number: usize, shared: Arc<Shared>, dice: fastrand::Rng) -> Self {
         Self {
             repository: format!("client/{number}"),
             dice,
             shared,
             tags: BTreeMap::new(),
             manifests: BTreeMap::new(),
-            blobs: BTreeSet::new(),
-            perhaps: BTreeMap::new(),
-            perhaps_gone: BTreeSet::new(),
-            elsewhere: BTreeMap::new(),
-            acknowledged: 0,
+            blobs: BTreeMap::new(),
+            uploads: Vec::new(),
+            gone: BTreeMap::new(),
+            unanswered: None,
+            done: Done::default(),
         }
     }
 
-    /// Works until the registry does not answer, or time is up.
-    pub(super) async fn work(&mut self, address: SocketAddr, stop: Instant) {
+    /// Works until time is up, or until the registry does not answer: then `false`.
+    pub(super) async fn work(&mut self, address: SocketAddr, stop: Instant) -> bool {
         let http = Http::new(address);
         while Instant::now() < stop {
-            let told = match self.dice.u32(0..20) {
-                0..8 => self.push(&http).await,
-                8..12 => self.push_shared(&http).await,
-                12 => self.delete_tag(&http).await,
-                13 => self.delete_manifest(&http).await,
-                14 => self.push_and_delete_blob(&http).await,
-                15 => self.delete_shared_tag(&http).await,
-                16 => self.list(&http).await,
-                _ => self.pull(&http).await,
+            let changed = match self.dice.u32(0..32) {
+                0..9 => self.push(&http).await,
+                9 => self.delete_tag(&http).await,
+                10 | 11 => self.delete_manifest(&http).await,
+                12 | 13 => self.push_or_delete_blob(&http).await,
+                14 | 15 => self.mount(&http).await,
+                16..19 => self.upload_on(&http).await,
+                19 => self.list(&http).await,
+                20 => self.referrers(&http).await,
+                21 => self.pull(&http).await,
+                22..26 => self.shared.push(&http, &mut self.dice).await,
+                26 => self.shared.delete_tag(&http, &mut self.dice).await,
+                27 => self.shared.delete_blob(&http, &mut self.dice).await,
+                _ => self.shared.read(&http, &mut self.dice).await,
             };
-            match told {
-                Told::Done => self.acknowledged += 1,
-                Told::Refused(_) => {}
-                Told::Nothing => return,
+            match changed {
+                Some(changed) => self.done.acknowledged += u64::from(changed),
+                None => return false,
             }
         }
+        true
+    }
+
+    fn path(&self, what: &str) -> String {
+        format!("/v2/{}/{what}", self.repository)
     }
 
     fn tag(&mut self) -> String {
         format!("t{}", self.dice.u32(0..6))
     }
 
-    /// An image's manifest with its blobs, which are pushed. Some are larger than what the table of records takes.
-    async fn image(&mut self, http: &Http, repository: &str) -> Result<(String, Vec<String>), Told> {
+    /// Bytes that nobody else has, with their digest.
+    fn content(&mut self) -> (Vec<u8>, String) {
+        let size = if self.dice.u32(0..10) == 0 { self.dice.usize(16..400_000) } else { self.dice.usize(16..3000) };
+        let bytes: Vec<u8> = std::iter::repeat_with(|| self.dice.u8(..)).take(size).collect();
+        let digest = if self.dice.u32(0..3) == 0 { sha512(&bytes) } else { sha256(&bytes) };
+        (bytes, digest)
+    }
+
+    /// Pushes a blob, at once or in chunks. `None`, as everywhere here, if the registry died.
+    async fn push_blob(&mut self, http: &Http) -> Option<String> {
+        let (bytes, digest) = self.content();
+        if self.dice.bool() {
+            self.unanswered = Some(Unanswered::Blob(digest.clone()));
+            let answer = http.ask(Method::POST, &self.path(&format!("blobs/uploads/?digest={digest}")), bytes).await?;
+            let answer = answer.must_be(201, "nothing: anybody may push a blob");
+            assert_eq!(answer.header("docker-content-digest"), digest, "{answer}");
+            self.has_blob(&digest, answer.to_string());
+        } else {
+            self.begin(http, bytes, digest.clone()).await?;
+            let last = self.uploads.len() - 1;
+            let length = self.dice.usize(2..=self.uploads[last].left());
+            self.uploads[last].append(http, length).await?;
+            self.close(http, last).await?;
+        }
+        Some(digest)
+    }
+
+    fn has_blob(&mut self, digest: &str, before: String) {
+        self.unanswered = None;
+        self.gone.remove(&self.path(&format!("blobs/{digest}")));
+        self.blobs.insert(digest.to_owned(), before);
+    }
+
+    /// The algorithm may be told at the beginning or not before the end.
+    async fn begin(&mut self, http: &Http, bytes: Vec<u8>, digest: String) -> Option<()> {
+        let hint = if digest.starts_with("sha512:") && self.dice.bool() { "?digest-algorithm=sha512" } else { "" };
+        self.uploads.push(Upload::begin(http, &self.repository, bytes, digest, hint).await?);
+        Some(())
+    }
+
+    async fn close(&mut self, http: &Http, index: usize) -> Option<()> {
+        let closed = self.uploads[index].close(http).await?;
+        let upload = self.uploads.swap_remove(index);
+        self.done.again += u64::from(closed.again);
+        self.has_blob(&upload.digest, closed.before);
+        Some(())
+    }
+
+    /// Goes on with an upload, or begins one, and leaves it open.
+    async fn upload_on(&mut self, http: &Http) -> Option<bool> {
+        if self.uploads.len() < UPLOADS && self.dice.bool() {
+            let (bytes, digest) = self.content();
+            self.begin(http, bytes, digest).await?;
+        }
+        if self.uploads.is_empty() {
+            return Some(false);
+        }
+        let index = self.dice.usize(0..self.uploads.len());
+        let length = self.dice.usize(2..2000);
+        match self.dice.u32(0..4) {
+            0 => self.close(http, index).await?,
+            1 => self.uploads[index].append_twice(http, length).await?,
+            _ => self.uploads[index].append(http, length).await?,
+        }
+        Some(true)
+    }
+
+    /// What all have, from the repository that all write to.
+    async fn mount(&mut self, http: &Http) -> Option<bool> {
+        let (digest, content, answer) = self.shared.mount(http, &mut self.dice, &self.repository).await;
+        let Some(answer) = answer else {
+            self.unanswered = Some(Unanswered::Blob(digest));
+            return None;
+        };
+        if answer.status == 202 {
+            let mut upload = Upload::begun(answer, &self.repository, content, digest.clone());
+            self.unanswered = Some(Unanswered::Blob(digest.clone()));
+            let before = upload.close(http).await?.before;
+            self.has_blob(&digest, before);
+        } else {
+            let answer = answer.must_be(201, "nothing: a blob can be mounted, or else be pushed");
+            assert_eq!(answer.header("docker-content-digest"), digest, "{answer}");
+            self.has_blob(&digest, answer.to_string());
+        }
+        Some(true)
+    }
+
+    /// An image: with blobs that are pushed now or are here, with or without a subject, which need not exist; by tag, or by digest with
+    /// tags beside it, the only way for sha512.
+    async fn push(&mut self, http: &Http) -> Option<bool> {
+        if self.manifests.len() > MANIFESTS {
+            return self.delete_manifest(http).await;
+        }
+        if self.blobs.len() > BLOBS {
+            return self.push_or_delete_blob(http).await;
+        }
         let mut blobs = Vec::new();
         for _ in 0..2 {
-            let size = if self.dice.u32(0..10) == 0 { self.dice.usize(0..400_000) } else { self.dice.usize(0..3000) };
-            let bytes: Vec<u8> = std::iter::repeat_with(|| self.dice.u8(..)).take(size).collect();
-            let digest = sha256(&bytes);
-            match self.upload(http, repository, &digest, bytes).await {
-                Told::Done => blobs.push(digest),
-                told => return Err(told),
-            }
+            let known = if self.dice.u32(0..4) == 0 { self.dice.choice(self.blobs.keys()).cloned() } else { None };
+            blobs.push(if let Some(known) = known { known } else { self.push_blob(http).await? });
         }
+        let subject = match self.dice.u32(0..4) {
+            0 => self.dice.choice(self.manifests.keys()).cloned(),
+            1 => Some(sha256(self.repository.as_bytes())),
+            _ => None,
+        };
+        // Some are larger than what the table of records takes.
         let padding = if self.dice.u32(0..10) == 0 { "x".repeat(100_000) } else { String::new() };
         let descriptor = |digest: &str| json!({"mediaType": "application/vnd.example", "digest": digest, "size": 1});
-        let manifest = json!({
+        let mut bytes = json!({
             "schemaVersion": 2, "mediaType": IMAGE, "config": descriptor(&blobs[0]), "layers": [descriptor(&blobs[1])],
             "annotations": {"padding": padding, "nonce": self.dice.u64(..).to_string()},
         });
-        Ok((manifest.to_string(), blobs))
-    }
-
-    /// At once or in chunks.
-    async fn upload(&mut self, http: &Http, repository: &str, digest: &str, bytes: Vec<u8>) -> Told {
-        if self.dice.bool() {
-            return http.change(Method::POST, &format!("/v2/{repository}/blobs/uploads/?digest={digest}"), bytes).await;
+        if let Some(subject) = &subject {
+            bytes["subject"] = json!({"mediaType": IMAGE, "digest": subject, "size": 1});
         }
-        let Some(begun) = http.send(Method::POST, &format!("/v2/{repository}/blobs/uploads/"), "").await else { return Told::Nothing };
-        let Some(location) = begun.headers().get("location").map(|location| location.to_str().unwrap().to_owned()) else {
-            return Told::Nothing;
+        let bytes = bytes.to_string();
+        let (digest, tags, path) = if self.dice.bool() {
+            let (digest, tag) = (sha256(bytes.as_bytes()), self.tag());
+            (digest, vec![tag.clone()], format!("manifests/{tag}"))
+        } else {
+            let digest = if self.dice.bool() { sha512(bytes.as_bytes()) } else { sha256(bytes.as_bytes()) };
+            let tags: BTreeSet<String> = (0..self.dice.u32(0..3)).map(|_| self.tag()).collect();
+            let query: Vec<String> = tags.iter().map(|tag| format!("tag={tag}")).collect();
+            (digest.clone(), tags.into_iter().collect(), format!("manifests/{digest}?{}", query.join("&")))
         };
-        let (first, rest) = bytes.split_at(bytes.len() / 2);
-        match http.change(Method::PATCH, &location, first.to_vec()).await {
-            Told::Done => http.change(Method::PUT, &format!("{location}?digest={digest}"), rest.to_vec()).await,
-            told => told,
+        let before = blobs.iter().map(|blob| self.blobs[blob].as_str()).collect::<Vec<_>>().join(", ");
+        let mut manifest = Manifest { bytes: bytes.clone(), blobs, subject, before };
+        self.unanswered = Some(Unanswered::Push { digest: digest.clone(), manifest: manifest.clone(), tags: tags.clone() });
+        let answer = http.ask(Method::PUT, &self.path(&path), bytes).await?.must_be(201, &manifest.before);
+        let told: Vec<&str> = answer.headers.get_all("oci-tag").iter().map(|tag| tag.to_str().unwrap()).collect();
+        assert!(!path.contains('?') || told == tags, "{answer}: {told:?}");
+        assert_eq!(answer.header("docker-content-digest"), digest, "{answer}");
+        assert_eq!(answer.header("oci-subject"), manifest.subject.as_deref().unwrap_or_default(), "{answer}");
+        manifest.before = answer.to_string();
+        for tag in tags {
+            self.tags.insert(tag, (digest.clone(), answer.to_string()));
         }
+        self.has_manifest(digest, manifest);
+        Some(true)
     }
 
-    async fn push(&mut self, http: &Http) -> Told {
-        let repository = self.repository.clone();
-        let (manifest, blobs) = match self.image(http, &repository).await {
-            Ok(image) => image,
-            Err(told) => return told,
-        };
-        let (tag, digest) = (self.tag(), sha256(manifest.as_bytes()));
-        let told = http.change(Method::PUT, &format!("/v2/{repository}/manifests/{tag}"), manifest).await;
-        match &told {
-            Told::Done => {
-                self.tags.insert(tag, digest.clone());
-                self.manifests.insert(digest, blobs);
-            }
-            Told::Nothing => drop(self.perhaps.entry(tag).or_default().insert(Some(digest), blobs)),
-            Told::Refused(status) => panic!("a push was refused: {status}"),
-        }
-        told
+    fn has_manifest(&mut self, digest: String, manifest: Manifest) {
+        self.unanswered = None;
+        self.manifests.insert(digest, manifest);
     }
 
-    async fn push_shared(&mut self, http: &Http) -> Told {
-        let (manifest, blobs) = match self.image(http, register::REPOSITORY).await {
-            Ok(image) => image,
-            Err(told) => return told,
-        };
-        let (tag, digest) = (register::TAGS[self.dice.usize(0..register::TAGS.len())], sha256(manifest.as_bytes()));
-        let event = self.shared.begin(tag, Some(digest.clone()));
-        let told = http.change(Method::PUT, &format!("/v2/{}/manifests/{tag}", register::REPOSITORY), manifest).await;
-        if told == Told::Done {
-            self.shared.acknowledge(tag, event);
-            self.elsewhere.insert(digest, blobs);
-        }
-        told
-    }
-
-    async fn delete_shared_tag(&mut self, http: &Http) -> Told {
-        let tag = register::TAGS[self.dice.usize(0..register::TAGS.len())];
-        let event = self.shared.begin(tag, None);
-        let told = http.change(Method::DELETE, &format!("/v2/{}/manifests/{tag}", register::REPOSITORY), "").await;
-        if told == Told::Done {
-            self.shared.acknowledge(tag, event);
-        }
-        told
-    }
-
-    async fn delete_tag(&mut self, http: &Http) -> Told {
+    async fn delete_tag(&mut self, http: &Http) -> Option<bool> {
         let tag = self.tag();
-        let told = http.change(Method::DELETE, &format!("/v2/{}/manifests/{tag}", self.repository), "").await;
-        match told {
-            Told::Done => assert!(self.tags.remove(&tag).is_some(), "{tag} was not there"),
-            Told::Refused(_) => assert!(!self.tags.contains_key(&tag), "{tag} was there"),
-            Told::Nothing => drop(self.perhaps.entry(tag).or_default().insert(None, Vec::new())),
-        }
-        told
+        self.unanswered = Some(Unanswered::Tag { deleted: tag.clone() });
+        let answer = http.ask(Method::DELETE, &self.path(&format!("manifests/{tag}")), "").await?;
+        self.unanswered = None;
+        let Some((_, before)) = self.tags.remove(&tag) else {
+            let code = if answer.is(404, "NAME_UNKNOWN") && self.manifests.is_empty() { "NAME_UNKNOWN" } else { "MANIFEST_UNKNOWN" };
+            assert!(answer.is(404, code), "{answer}\nand the tag had not been acknowledged");
+            return Some(false);
+        };
+        answer.must_be(202, &before);
+        Some(true)
     }
 
-    async fn delete_manifest(&mut self, http: &Http) -> Told {
-        let Some(digest) = self.dice.choice(self.manifests.keys()).cloned() else { return Told::Refused(StatusCode::NOT_FOUND) };
-        let told = http.change(Method::DELETE, &format!("/v2/{}/manifests/{digest}", self.repository), "").await;
-        match told {
-            Told::Done => self.forget(&digest),
-            Told::Refused(status) => panic!("{digest}, which was acknowledged, could not be deleted: {status}"),
-            Told::Nothing => drop(self.perhaps_gone.insert(digest)),
-        }
-        told
+    async fn delete_manifest(&mut self, http: &Http) -> Option<bool> {
+        let Some(digest) = self.dice.choice(self.manifests.keys()).cloned() else { return Some(false) };
+        self.unanswered = Some(Unanswered::Manifest { deleted: digest.clone() });
+        let path = self.path(&format!("manifests/{digest}"));
+        let answer = http.ask(Method::DELETE, &path, "").await?.must_be(202, &self.manifests[&digest].before);
+        self.gone.insert(path, answer.to_string());
+        self.forget(&digest);
+        Some(true)
     }
 
     fn forget(&mut self, digest: &str) {
-        let blobs = self.manifests.remove(digest).unwrap_or_default();
-        self.blobs.extend(blobs);
-        self.tags.retain(|_, on| on != digest);
+        self.unanswered = None;
+        self.manifests.remove(digest);
+        self.tags.retain(|_, (on, _)| on != digest);
     }
 
-    async fn push_and_delete_blob(&mut self, http: &Http) -> Told {
-        if let Some(digest) = self.dice.choice(&self.blobs).cloned() {
-            self.blobs.remove(&digest);
-            let told = http.change(Method::DELETE, &format!("/v2/{}/blobs/{digest}", self.repository), "").await;
-            assert!(!matches!(told, Told::Refused(_)), "{digest}: {told:?}");
-            return told;
+    /// A blob that a manifest needs is refused, and no other.
+    async fn push_or_delete_blob(&mut self, http: &Http) -> Option<bool> {
+        if self.blobs.is_empty() || self.blobs.len() < BLOBS && self.dice.u32(0..4) == 0 {
+            self.push_blob(http).await?;
+            return Some(true);
         }
-        let bytes = self.dice.u64(..).to_be_bytes().to_vec();
-        let (repository, digest) = (self.repository.clone(), sha256(&bytes));
-        let told = self.upload(http, &repository, &digest, bytes).await;
-        if told == Told::Done {
-            self.blobs.insert(digest);
+        let user = |digest: &String| self.manifests.values().find(|manifest| manifest.blobs.contains(digest));
+        let spare = if self.blobs.len() > BLOBS { self.blobs.keys().find(|digest| user(digest).is_none()) } else { None };
+        let digest = spare.or_else(|| self.dice.choice(self.blobs.keys()))?.clone();
+        let user = user(&digest);
+        let (path, needed) = (self.path(&format!("blobs/{digest}")), user.is_some());
+        let before = user.map_or(&self.blobs[&digest], |manifest| &manifest.before).clone();
+        self.unanswered = Some(Unanswered::Blob(digest.clone()));
+        let answer = http.ask(Method::DELETE, &path, "").await?;
+        self.unanswered = None;
+        if needed {
+            assert!(answer.is(405, "DENIED"), "{answer}\nacknowledged before, and needs it: {before}");
+            return Some(false);
         }
-        told
+        self.gone.insert(path, answer.must_be(202, &before).to_string());
+        self.blobs.remove(&digest);
+        Some(true)
     }
 
-    async fn list(&mut self, http: &Http) -> Told {
-        let Some((status, bytes)) = http.get(&format!("/v2/{}/tags/list", self.repository)).await else { return Told::Nothing };
-        if status.is_success() {
-            let listed: Value = serde_json::from_slice(&bytes).unwrap();
-            let listed: BTreeSet<&str> = listed["tags"].as_array().unwrap().iter().map(|tag| tag.as_str().unwrap()).collect();
-            let expected: BTreeSet<&str> = self.tags.keys().map(String::as_str).collect();
-            assert_eq!(listed, expected, "{}", self.repository);
+    async fn list(&mut self, http: &Http) -> Option<bool> {
+        let answer = http.ask(Method::GET, &self.path("tags/list"), "").await?;
+        if self.manifests.is_empty() && answer.is(404, "NAME_UNKNOWN") {
+            return Some(false);
         }
-        Told::Refused(status)
+        let answer = answer.must_be(200, &format!("{:?}", self.manifests.values().next().map(|manifest| &manifest.before)));
+        let expected: Vec<&String> = self.tags.keys().collect();
+        assert_eq!(answer.json()["tags"], json!(expected), "{answer}\nacknowledged before: {:?}", self.tags);
+        Some(false)
     }
 
-    async fn pull(&mut self, http: &Http) -> Told {
-        let Some((tag, digest)) = self.dice.choice(&self.tags) else { return Told::Refused(StatusCode::NOT_FOUND) };
-        let Some((status, bytes)) = http.get(&format!("/v2/{}/manifests/{tag}", self.repository)).await else { return Told::Nothing };
-        assert_eq!((status, &sha256(&bytes)), (StatusCode::OK, digest), "{tag}");
-        for blob in &self.manifests[digest] {
-            let Some((status, bytes)) = http.get(&format!("/v2/{}/blobs/{blob}", self.repository)).await else { return Told::Nothing };
-            assert_eq!((status, &sha256(&bytes)), (StatusCode::OK, blob));
+    /// Of every subject: exactly those that were acknowledged.
+    async fn referrers(&mut self, http: &Http) -> Option<bool> {
+        let mut expected: BTreeMap<&str, BTreeMap<&str, &str>> = BTreeMap::new();
+        for digest in self.manifests.keys() {
+            expected.entry(digest).or_default();
         }
-        Told::Refused(status)
+        for (digest, manifest) in &self.manifests {
+            let Some(subject) = &manifest.subject else { continue };
+            expected.entry(subject).or_default().insert(digest, &manifest.before);
+        }
+        for (subject, referrers) in expected {
+            let answer = http.ask(Method::GET, &self.path(&format!("referrers/{subject}")), "").await?;
+            let answer = answer.must_be(200, "nothing: there are always referrers, be it none");
+            let index = answer.json();
+            let found: BTreeSet<&str> =
+                index["manifests"].as_array().unwrap().iter().filter_map(|entry| entry["digest"].as_str()).collect();
+            let told: BTreeSet<&str> = referrers.keys().copied().collect();
+            assert_eq!(found, told, "{answer}\nacknowledged before: {referrers:?}");
+        }
+        Some(false)
     }
 
-    /// Compares all that is remembered with what is there, and learns what became of the changes that were not answered.
-    pub(super) async fn settle(&mut self, address: SocketAddr) {
-        let (http, repository) = (Http::new(address), self.repository.clone());
-        for digest in std::mem::take(&mut self.perhaps_gone) {
-            if http.manifest(&repository, &digest).await.is_none() {
-                self.forget(&digest);
-            }
+    async fn pull(&mut self, http: &Http) -> Option<bool> {
+        let Some((tag, (digest, before))) = self.dice.choice(&self.tags) else { return Some(false) };
+        let answer = http.ask(Method::GET, &self.path(&format!("manifests/{tag}")), "").await?;
+        answer.must_be(200, before).must_hold(digest, before);
+        for blob in &self.manifests[digest].blobs {
+            http.must_have(&self.repository, blob, before).await?;
         }
-        for (tag, may_be) in std::mem::take(&mut self.perhaps) {
-            let (found, told) = (http.manifest(&repository, &tag).await, self.tags.get(&tag).cloned());
-            match may_be.get(&found) {
-                _ if found == told => {}
-                Some(blobs) => match found {
-                    Some(digest) => {
-                        self.manifests.insert(digest.clone(), blobs.clone());
-                        self.tags.insert(tag, digest);
+        Some(false)
+    }
+
+    /// Learns what became of what was not answered, and compares all that is remembered with what is there.
+    pub(super) async fn settle(&mut self, http: &Http) -> Option<()> {
+        if let Some(unanswered) = self.unanswered.take() {
+            self.learn(http, unanswered).await?;
+        }
+        for upload in &mut self.uploads {
+            self.done.resumed += u64::from(upload.look(http).await?);
+        }
+        let repository = self.repository.clone();
+        for (tag, (digest, before)) in &self.tags {
+            let found = http.manifest(&repository, tag).await?;
+            assert_eq!(found.as_ref(), Some(digest), "{repository}:{tag}\nacknowledged before: {before}");
+        }
+        for (digest, Manifest { blobs, before, .. }) in &self.manifests {
+            let answer = http.ask(Method::GET, &self.path(&format!("manifests/{digest}")), "").await?;
+            answer.must_be(200, before).must_hold(digest, before);
+            assert!(blobs.iter().all(|blob| self.blobs.contains_key(blob)), "{digest} needs {blobs:?}, and {:?} are there", self.blobs);
+        }
+        for (digest, before) in &self.blobs {
+            http.must_have(&repository, digest, before).await?;
+        }
+        for (path, before) in std::mem::take(&mut self.gone) {
+            http.ask(Method::GET, &path, "").await?.must_be(404, &before);
+        }
+        self.list(http).await?;
+        self.referrers(http).await?;
+        Some(())
+    }
+
+    async fn learn(&mut self, http: &Http, unanswered: Unanswered) -> Option<()> {
+        let repository = self.repository.clone();
+        match unanswered {
+            Unanswered::Push { digest, mut manifest, tags } => {
+                let there = http.manifest(&repository, &digest).await?.is_some();
+                let mut moved = Vec::new();
+                for tag in tags {
+                    let (found, told) = (http.manifest(&repository, &tag).await?, self.tags.get(&tag).map(|(digest, _)| digest));
+                    if found.as_ref() == Some(&digest) {
+                        assert!(there, "{repository}:{tag} is on {digest}, which is not there");
+                        moved.push(tag);
+                    } else {
+                        assert_eq!(found.as_ref(), told, "{repository}:{tag}, which was to be moved to {digest}: {:?}", self.tags);
                     }
-                    None => drop(self.tags.remove(&tag)),
-                },
-                None => panic!("{repository}:{tag} is {found:?}, expected {told:?} or one of {may_be:?}"),
+                }
+                if !there {
+                    // As a client would.
+                    let answer = http.ask(Method::PUT, &self.path(&format!("manifests/{digest}")), manifest.bytes.clone()).await?;
+                    manifest.before = answer.must_be(201, &manifest.before).to_string();
+                }
+                for tag in moved {
+                    self.tags.insert(tag, (digest.clone(), "nothing: it was found so".to_owned()));
+                }
+                self.has_manifest(digest, manifest);
+            }
+            Unanswered::Manifest { deleted } => {
+                if http.manifest(&repository, &deleted).await?.is_some() {
+                    return Some(()); // with its tags, as what follows finds out
+                }
+                for (tag, (_, before)) in self.tags.iter().filter(|(_, (digest, _))| *digest == deleted) {
+                    let found = http.manifest(&repository, tag).await?;
+                    assert_eq!(found, None, "{repository}:{tag}, when {deleted} is gone\nacknowledged before: {before}");
+                }
+                // As a client would: what was cut short is completed.
+                let answer = http.ask(Method::DELETE, &self.path(&format!("manifests/{deleted}")), "").await?;
+                let gone = answer.is(404, "MANIFEST_UNKNOWN") || answer.is(404, "NAME_UNKNOWN");
+                assert!(gone || answer.status == 202, "{answer}\nand it was not there");
+                self.forget(&deleted);
+            }
+            Unanswered::Tag { deleted } => {
+                if http.manifest(&repository, &deleted).await?.is_none() {
+                    self.tags.remove(&deleted);
+                }
+            }
+            Unanswered::Blob(digest) => {
+                let path = self.path(&format!("blobs/{digest}"));
+                let answer = http.ask(Method::GET, &path, "").await?;
+                if answer.is(404, "BLOB_UNKNOWN") {
+                    self.blobs.remove(&digest);
+                } else {
+                    answer.must_be(200, "nothing: it is there or not").must_hold(&digest, "nothing: it is there or not");
+                    self.has_blob(&digest, "nothing: it was found so".to_owned());
+                }
             }
         }
-        for (tag, digest) in &self.tags {
-            assert_eq!(http.manifest(&repository, tag).await.as_ref(), Some(digest), "{repository}:{tag}");
+        Some(())
+    }
+
+    /// Closes the uploads that are still open, each of which must become a blob.
+    pub(super) async fn finish(&mut self, http: &Http) -> Option<()> {
+        while !self.uploads.is_empty() {
+            self.close(http, 0).await?;
         }
-        let all = self.manifests.iter().map(|entry| (repository.as_str(), entry));
-        for (repository, (digest, blobs)) in all.chain(self.elsewhere.iter().map(|entry| (register::REPOSITORY, entry))) {
-            http.must_have(&format!("/v2/{repository}/manifests/{digest}"), digest).await;
-            for blob in blobs {
-                http.must_have(&format!("/v2/{repository}/blobs/{blob}"), blob).await;
-            }
-        }
-        for blob in &self.blobs {
-            http.must_have(&format!("/v2/{repository}/blobs/{blob}"), blob).await;
-        }
-        // Compared once is enough; the rest of the run is about what comes next.
-        let keep = 20;
-        while self.elsewhere.len() > keep {
-            self.elsewhere.pop_first();
-        }
+        self.settle(http).await
     }
 }

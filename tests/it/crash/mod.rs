@@ -6,12 +6,16 @@
 mod client;
 mod durability;
 mod full;
+mod http;
 mod register;
 mod server;
+mod shared;
+mod upload;
 
-use client::Client;
-use register::Register;
+use self::http::Http;
+use client::{Client, Done};
 use server::{Kill, Server, Shim};
+use shared::Shared;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -26,7 +30,7 @@ async fn eight_clients_and_kills_end_with_a_clean_store_and_every_acknowledged_o
     eprintln!("WHARFINGER_CRASH_SEED={seed}");
     let mut dice = fastrand::Rng::with_seed(seed);
     let mut server = Server::new(shim);
-    let shared = Arc::new(Register::default());
+    let shared = Arc::new(Shared::default());
     let mut clients: Vec<Client> = (0..CLIENTS).map(|number| Client::new(number, shared.clone(), dice.fork())).collect();
     let end = Instant::now() + Duration::from_secs(seconds);
     let (mut rounds, mut deaths) = (0, 0);
@@ -35,30 +39,48 @@ async fn eight_clients_and_kills_end_with_a_clean_store_and_every_acknowledged_o
             0 => Kill::AfterMillis(dice.u64(50..3000)),
             _ => Kill::AtCall(dice.u64(1..2500)),
         };
+        let mut silent = false;
         if let Some(address) = server.start(kill).await {
             let stop =
                 Instant::now() + Duration::from_secs(10).min(end.saturating_duration_since(Instant::now()).max(Duration::from_secs(2)));
             let mut working = tokio::task::JoinSet::new();
             for mut client in clients.drain(..) {
                 working.spawn(async move {
-                    client.work(address, stop).await;
-                    client
+                    let answered = client.work(address, stop).await;
+                    (client, answered)
                 });
             }
-            clients = working.join_all().await;
+            let worked = working.join_all().await;
+            silent = worked.iter().any(|(_, answered)| !answered);
+            clients.extend(worked.into_iter().map(|(client, _)| client));
         }
-        deaths += u32::from(server.stop().await);
+        let died = server.stop().await;
+        assert!(died || !silent, "a request was not answered, and nobody had killed the registry");
+        deaths += u32::from(died);
         server.check();
         let address = server.start(Kill::Never).await.expect("the registry starts on what is left");
-        for client in &mut clients {
-            client.settle(address).await;
-        }
-        shared.settle(address).await;
+        compare(&mut clients, &shared, &Http::new(address)).await.expect("nobody kills it now");
         assert!(!server.stop().await, "nobody killed it");
         server.check();
         rounds += 1;
     }
-    let acknowledged: u64 = clients.iter().map(|client| client.acknowledged).sum();
-    eprintln!("{rounds} rounds, {deaths} kills, {acknowledged} acknowledged changes, none lost");
-    assert!(acknowledged > 0 && deaths > 0);
+    let address = server.start(Kill::Never).await.unwrap();
+    for client in &mut clients {
+        client.finish(&Http::new(address)).await.expect("nobody kills it now");
+    }
+    assert!(!server.stop().await, "nobody killed it");
+    server.check();
+    let sum = |count: fn(&Done) -> u64| clients.iter().map(|client| count(&client.done)).sum::<u64>();
+    let (acknowledged, resumed, again) = (sum(|done| done.acknowledged), sum(|done| done.resumed), sum(|done| done.again));
+    eprintln!(
+        "{rounds} rounds, {deaths} kills, {acknowledged} acknowledged changes, none lost; {resumed} uploads found open at their offset, \
+         {again} lost by a closing that was not answered"
+    );
+    assert!(acknowledged > 0 && deaths > 0 && resumed > 0);
+}
+
+async fn compare(clients: &mut [Client], shared: &Shared, http: &Http) -> Option<()> {
+    let compared = clients.iter_mut().map(|client| client.settle(http));
+    futures_util::future::join_all(compared).await.into_iter().collect::<Option<Vec<()>>>()?;
+    shared.settle(http).await
 }

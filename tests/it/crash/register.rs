@@ -1,65 +1,187 @@
-//! The history of tags that everybody moves. Each tag is a register: what is there must be what somebody wrote, and not what an
-//! acknowledged change that began later has overwritten.
+//! Registers that several clients write and read at once, and whether their history is linear: each request has its effect, or sees what
+//! it saw, at one moment between its beginning and its end. By the search of Wing and Gong, a register at a time.
 
-use super::client::Http;
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-pub(super) const REPOSITORY: &str = "shared/app";
-pub(super) const TAGS: [&str; 3] = ["s0", "s1", "s2"];
+/// What is in a register: nothing, or some digest, say.
+pub(super) type Content = Option<String>;
+
+/// What a request does to a register, or has seen there.
+#[derive(Clone, Debug)]
+pub(super) enum Act {
+    Write(Content),
+    /// Empties it if this is in it.
+    Remove(String),
+    Read(Content),
+}
 
 #[derive(Clone, Debug)]
 struct Event {
-    /// `None`: the tag was deleted.
-    digest: Option<String>,
+    act: Act,
     begun: u64,
-    /// `None`: nobody knows.
-    acknowledged: Option<u64>,
+    /// `None`: nobody knows whether it happened.
+    ended: Option<u64>,
+}
+
+/// A change that has begun.
+#[derive(Clone, Debug)]
+pub(super) struct Ticket {
+    register: String,
+    begun: u64,
 }
 
 #[derive(Default)]
-pub(super) struct Register {
-    events: Mutex<BTreeMap<&'static str, Vec<Event>>>,
-    time: AtomicU64,
+pub(super) struct History {
+    state: Mutex<State>,
 }
 
-impl Register {
-    fn now(&self) -> u64 {
-        self.time.fetch_add(1, Ordering::SeqCst)
+#[derive(Default)]
+struct State {
+    time: u64,
+    registers: BTreeMap<String, (Content, Vec<Event>)>,
+}
+
+impl State {
+    fn tick(&mut self) -> u64 {
+        self.time += 1;
+        self.time
     }
 
-    /// Somebody is about to change the tag.
-    pub(super) fn begin(&self, tag: &'static str, digest: Option<String>) -> usize {
+    fn push(&mut self, register: &str, event: Event) {
+        self.registers.entry(register.to_owned()).or_default().1.push(event);
+    }
+}
+
+impl History {
+    /// The moment at which a reading begins.
+    pub(super) fn now(&self) -> u64 {
+        self.state.lock().unwrap().tick()
+    }
+
+    /// Somebody is about to change the register. As long as nobody says how it ended it may have happened, or may yet.
+    pub(super) fn begin(&self, register: &str, act: Act) -> Ticket {
+        let mut state = self.state.lock().unwrap();
+        let begun = state.tick();
+        state.push(register, Event { act, begun, ended: None });
+        Ticket { register: register.to_owned(), begun }
+    }
+
+    pub(super) fn acknowledge(&self, ticket: &Ticket) {
+        let mut state = self.state.lock().unwrap();
+        let now = state.tick();
+        let (_, events) = state.registers.get_mut(&ticket.register).unwrap();
+        events.iter_mut().find(|event| event.begun == ticket.begun).unwrap().ended = Some(now);
+    }
+
+    /// It did not happen.
+    pub(super) fn refused(&self, ticket: &Ticket) {
+        let mut state = self.state.lock().unwrap();
+        let (_, events) = state.registers.get_mut(&ticket.register).unwrap();
+        events.retain(|event| event.begun != ticket.begun);
+    }
+
+    /// This was seen by a request that began then and has ended now.
+    pub(super) fn read(&self, register: &str, begun: u64, content: Content) {
+        let mut state = self.state.lock().unwrap();
+        let ended = Some(state.tick());
+        state.push(register, Event { act: Act::Read(content), begun, ended });
+    }
+
+    /// Whether somebody may have emptied the register since then.
+    pub(super) fn was_emptied(&self, register: &str, since: u64) -> bool {
+        let state = self.state.lock().unwrap();
+        let empties = |event: &Event| matches!(event.act, Act::Write(None)) && event.ended.is_none_or(|ended| ended > since);
+        state.registers.get(register).is_some_and(|(_, events)| events.iter().any(empties))
+    }
+
+    /// Nobody asks anything any more, and this is there: fails unless that and all that was seen before has an order. Begins anew.
+    pub(super) fn settle(&self, register: &str, content: Content) {
         let begun = self.now();
-        let mut events = self.events.lock().unwrap();
-        let events = events.entry(tag).or_default();
-        events.push(Event { digest, begun, acknowledged: None });
-        events.len() - 1
+        self.read(register, begun, content.clone());
+        let entry = self.state.lock().unwrap().registers.insert(register.to_owned(), (content, Vec::new()));
+        let (first, mut events) = entry.unwrap();
+        events.sort_by_key(|event| event.begun);
+        assert!(is_linear(&first, &events), "{register} was {first:?}, and nothing can have made it so: {events:#?}");
     }
+}
 
-    pub(super) fn acknowledge(&self, tag: &'static str, event: usize) {
-        let now = self.now();
-        self.events.lock().unwrap().get_mut(tag).unwrap()[event].acknowledged = Some(now);
-    }
-
-    /// Compares with what is there when nobody writes, and begins anew from that.
-    pub(super) async fn settle(&self, address: SocketAddr) {
-        let http = Http::new(address);
-        for tag in TAGS {
-            let found = http.manifest(REPOSITORY, tag).await;
-            let mut events = self.events.lock().unwrap();
-            let events = events.entry(tag).or_default();
-            let stands = |event: &&Event| {
-                let end = event.acknowledged.unwrap_or(u64::MAX);
-                !events.iter().any(|other| other.acknowledged.is_some() && other.begun > end && other.digest != event.digest)
-            };
-            let mut causes = events.iter().filter(|event| event.digest == found);
-            let never_set = found.is_none() && !events.iter().any(|event| event.acknowledged.is_some());
-            assert!(never_set || causes.any(|event| stands(&event)), "{tag} is {found:?} after {events:#?}");
-            let now = self.now();
-            *events = vec![Event { digest: found, begun: now, acknowledged: Some(now) }];
+impl Act {
+    /// What is in the register afterwards. `None` if it cannot have been at this moment.
+    fn after(&self, before: &Content) -> Option<Content> {
+        match self {
+            Self::Write(content) => Some(content.clone()),
+            Self::Remove(content) if before.as_ref() == Some(content) => Some(None),
+            Self::Remove(_) => Some(before.clone()),
+            Self::Read(content) => (content == before).then(|| before.clone()),
         }
+    }
+}
+
+/// `events` in the order in which they began.
+fn is_linear(first: &Content, events: &[Event]) -> bool {
+    let mut seen = HashSet::new();
+    let mut open = vec![(vec![false; events.len()], first.clone())];
+    while let Some(state) = open.pop() {
+        if seen.contains(&state) {
+            continue;
+        }
+        let (done, content) = &state;
+        let left = || events.iter().enumerate().filter(|(index, _)| !done[*index]);
+        // Whatever comes next comes before the first end of those that are left.
+        let Some(end) = left().filter_map(|(_, event)| event.ended).min() else { return true };
+        let next = left().take_while(|(_, event)| event.begun < end);
+        let mut after: Vec<_> = next.filter_map(|(index, event)| Some((index, event, event.act.after(content)?))).collect();
+        // A reading that fits may as well come at once.
+        if let Some(position) = after.iter().position(|(_, event, _)| matches!(event.act, Act::Read(_))) {
+            after = vec![after.swap_remove(position)];
+        }
+        for (index, _, content) in after {
+            let mut done = done.clone();
+            done[index] = true;
+            open.push((done, content));
+        }
+        seen.insert(state);
+    }
+    false
+}
+
+#[test]
+fn histories_that_are_linear_and_such_as_are_not() {
+    let some = |text: &str| Some(text.to_owned());
+    let event = |act: Act, begun: u64, ended: u64| Event { act, begun, ended: Some(ended).filter(|ended| *ended > 0) };
+    let (write, read) = (|text: &str| Act::Write(some(text)), |text: &str| Act::Read(some(text)));
+    let remove = |text: &str| Act::Remove(text.to_owned());
+    let cases = [
+        ("nothing happened", true, vec![event(Act::Read(None), 1, 2)]),
+        ("what was written is there", true, vec![event(write("a"), 1, 2), event(read("a"), 3, 4)]),
+        ("it is lost", false, vec![event(write("a"), 1, 2), event(Act::Read(None), 3, 4)]),
+        ("nobody wrote it", false, vec![event(write("a"), 1, 2), event(read("b"), 3, 4)]),
+        ("either of two at once", true, vec![event(write("a"), 1, 4), event(write("b"), 2, 3), event(read("a"), 5, 6)]),
+        ("an old one comes back", false, vec![event(write("a"), 1, 2), event(write("b"), 3, 4), event(read("a"), 5, 6)]),
+        ("a reader sees it before its end", true, vec![event(write("a"), 1, 6), event(read("a"), 2, 3), event(read("a"), 4, 5)]),
+        ("and then not any more", false, vec![event(write("a"), 1, 6), event(read("a"), 2, 3), event(Act::Read(None), 4, 5)]),
+        ("unanswered, and it happened", true, vec![event(write("a"), 1, 0), event(read("a"), 5, 6)]),
+        ("unanswered, and it did not", true, vec![event(write("a"), 1, 0), event(Act::Read(None), 5, 6)]),
+        ("seen once, it has happened", false, vec![event(write("a"), 1, 0), event(read("a"), 2, 3), event(Act::Read(None), 4, 5)]),
+        ("before it began", false, vec![event(read("a"), 1, 2), event(write("a"), 3, 0)]),
+        ("removed", true, vec![event(write("a"), 1, 2), event(remove("a"), 3, 4), event(Act::Read(None), 5, 6)]),
+        ("removed while it is written", true, vec![event(write("a"), 1, 4), event(remove("a"), 2, 3), event(Act::Read(None), 5, 6)]),
+        ("not removed", false, vec![event(write("a"), 1, 2), event(remove("a"), 3, 4), event(read("a"), 5, 6)]),
+        ("another was removed", true, vec![event(write("a"), 1, 2), event(remove("b"), 3, 4), event(read("a"), 5, 6)]),
+        (
+            "two readers disagree about the order",
+            false,
+            vec![
+                event(write("a"), 1, 20),
+                event(write("b"), 2, 20),
+                event(read("a"), 3, 4),
+                event(read("b"), 5, 6),
+                event(read("a"), 7, 8),
+            ],
+        ),
+    ];
+    for (what, linear, events) in cases {
+        assert_eq!(is_linear(&None, &events), linear, "{what}");
     }
 }

@@ -1,0 +1,153 @@
+//! Requests to one run of the registry, and answers that are held against what was acknowledged before.
+
+use crate::harness::sha256;
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode};
+use serde_json::Value;
+use sha2::{Digest as _, Sha512};
+use std::fmt;
+use std::net::SocketAddr;
+
+const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
+
+#[derive(Clone)]
+pub(super) struct Http {
+    client: reqwest::Client,
+    base: String,
+}
+
+/// What became of a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// It was acknowledged.
+    Done,
+    /// It was refused, and nothing happened.
+    Refused(StatusCode),
+    /// No answer, or one that says that the registry does not know.
+    Nothing,
+}
+
+impl Http {
+    pub(super) fn new(address: SocketAddr) -> Self {
+        let client = reqwest::Client::builder().no_proxy().timeout(crate::harness::PATIENCE).build().unwrap();
+        Self { client, base: format!("http://{address}") }
+    }
+
+    /// `None` if the connection broke before the end of the answer: the registry is dead.
+    pub(super) async fn ask(&self, method: Method, path: &str, body: impl Into<reqwest::Body>) -> Option<Answer> {
+        self.ask_with(method, path, None, body).await
+    }
+
+    /// With the offsets of a chunk's first and last byte.
+    pub(super) async fn ask_with(
+        &self,
+        method: Method,
+        path: &str,
+        chunk: Option<(usize, usize)>,
+        body: impl Into<reqwest::Body>,
+    ) -> Option<Answer> {
+        let url = if path.starts_with('/') { format!("{}{path}", self.base) } else { path.to_owned() };
+        let mut request = self.client.request(method.clone(), url).header("content-type", IMAGE).body(body);
+        let mut what = format!("{method} {path}");
+        if let Some((first, last)) = chunk {
+            request = request.header("content-range", format!("{first}-{last}"));
+            what = format!("{what} ({first}-{last})");
+        }
+        let silent = |why: reqwest::Error| assert!(!why.is_timeout(), "{what}: neither an answer nor an end of the connection");
+        let answer = request.send().await.map_err(silent).ok()?;
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        let body = answer.bytes().await.map_err(silent).ok()?;
+        Some(Answer { request: what, status, headers, body })
+    }
+
+    pub(super) async fn change(&self, method: Method, path: &str, body: impl Into<reqwest::Body>) -> Told {
+        match self.ask(method, path, body).await.map(|answer| answer.status) {
+            None => Told::Nothing,
+            Some(status) if status.is_success() => Told::Done,
+            Some(status) if status.is_server_error() => Told::Nothing,
+            Some(status) => Told::Refused(status),
+        }
+    }
+
+    pub(super) async fn status(&self, method: Method, path: &str, body: impl Into<reqwest::Body>) -> u16 {
+        self.ask(method, path, body).await.expect("an answer").status.as_u16()
+    }
+
+    /// The blob, whole, which was acknowledged by `before`.
+    pub(super) async fn must_have(&self, repository: &str, digest: &str, before: &str) -> Option<()> {
+        let answer = self.ask(Method::GET, &format!("/v2/{repository}/blobs/{digest}"), "").await?.must_be(200, before);
+        answer.must_hold(digest, before);
+        Some(())
+    }
+
+    /// The digest of the manifest that is there.
+    pub(super) async fn manifest(&self, repository: &str, reference: &str) -> Option<Option<String>> {
+        let answer = self.ask(Method::GET, &format!("/v2/{repository}/manifests/{reference}"), "").await?;
+        if answer.is(404, "MANIFEST_UNKNOWN") || answer.is(404, "NAME_UNKNOWN") {
+            return Some(None);
+        }
+        let answer = answer.must_be(200, "nothing: the tag or manifest is there or not");
+        let digest = answer.header("docker-content-digest").to_owned();
+        answer.must_hold(&digest, "nothing: a manifest has the digest that it is served with");
+        Some(Some(digest))
+    }
+}
+
+/// An answer, and what was asked.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    request: String,
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
+impl Answer {
+    /// Anything else is a failure, which names what was acknowledged `before`.
+    pub(super) fn must_be(self, status: u16, before: &str) -> Self {
+        assert_eq!(self.status.as_u16(), status, "{self}\nacknowledged before: {before}");
+        self
+    }
+
+    pub(super) fn must_hold(&self, digest: &str, before: &str) {
+        assert_eq!(digest_as(digest, &self.body), digest, "{self}\nacknowledged before: {before}");
+        assert_eq!(self.header("docker-content-digest"), digest, "{self}\nacknowledged before: {before}");
+    }
+
+    /// Whether it is this refusal and no other.
+    pub(super) fn is(&self, status: u16, code: &str) -> bool {
+        let codes = || self.errors().iter().all(|error| error["code"] == code);
+        self.status.as_u16() == status && !self.errors().is_empty() && codes()
+    }
+
+    pub(super) fn errors(&self) -> Vec<Value> {
+        let body: Value = serde_json::from_slice(&self.body).unwrap_or_default();
+        body["errors"].as_array().cloned().unwrap_or_default()
+    }
+
+    pub(super) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|why| panic!("{self}: {why}"))
+    }
+
+    /// Empty if there is none.
+    pub(super) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let body = String::from_utf8_lossy(&self.body);
+        write!(f, "{}: {} {}", self.request, self.status.as_u16(), body.chars().take(500).collect::<String>())
+    }
+}
+
+pub(super) fn sha512(bytes: &[u8]) -> String {
+    let hex: String = Sha512::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha512:{hex}")
+}
+
+/// The digest of `bytes` by the algorithm of the other digest.
+fn digest_as(like: &str, bytes: &[u8]) -> String {
+    if like.starts_with("sha512:") { sha512(bytes) } else { sha256(bytes) }
+}

@@ -1,6 +1,6 @@
 //! Running it: probes, reload, drain, the token endpoint.
 
-use crate::harness::{AUDIENCE, Setup, TestIssuer, TestPki};
+use crate::harness::{AUDIENCE, Setup, TestIssuer, TestPki, sha256};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -103,10 +103,15 @@ async fn the_store_survives_a_kill() {
     let digest = app.anonymous().push_blob("kept/app", b"kept").await;
     let location = app.anonymous().start_upload("kept/app").await;
     let path = location.trim_start_matches(&app.url("")).to_owned();
+    assert_eq!(app.anonymous().send(Method::PATCH, &path, "go").await.status, StatusCode::ACCEPTED);
     let again = app.restart().await;
     let client = again.anonymous();
     assert_eq!(client.get(&format!("/v2/kept/app/blobs/{digest}")).await.body, b"kept");
-    assert_eq!(client.get(&path).await.status, StatusCode::NO_CONTENT, "uploads go on");
+    let stands = client.get(&path).await;
+    assert_eq!((stands.status, stands.header("range")), (StatusCode::NO_CONTENT, "0-1"), "uploads go on");
+    let digest = sha256(b"goes on");
+    assert_eq!(client.put(&format!("{path}?digest={digest}"), "es on").await.status, StatusCode::CREATED);
+    assert_eq!(client.get(&format!("/v2/kept/app/blobs/{digest}")).await.body, b"goes on");
 }
 
 #[tokio::test(flavor = "multi_thread")]

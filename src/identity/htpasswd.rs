@@ -203,9 +203,13 @@ fn entry(line: usize, content: &str) -> Result<(&str, &str, u32), InvalidHtpassw
         return Err(InvalidHtpasswd::SpiffeId { line });
     }
     let parsed: bcrypt::HashParts = hash.parse().map_err(|_| InvalidHtpasswd::Hash { line })?;
-    match parsed.get_cost() {
-        cost if cost > DEAREST => Err(InvalidHtpasswd::Cost { line, cost }),
-        cost => Ok((user, hash, cost)),
+    let cost = parsed.get_cost();
+    let known = ["2a", "2b", "2y"].iter().any(|version| hash.starts_with(&format!("${version}${cost:02}$")));
+    match cost {
+        _ if cost > DEAREST => Err(InvalidHtpasswd::Cost { line, cost }),
+        CHEAPEST.. if known => Ok((user, hash, cost)),
+        // Of a broken bcrypt, or of a cost that bcrypt does not have: no password would ever fit.
+        _ => Err(InvalidHtpasswd::Hash { line }),
     }
 }
 
@@ -224,6 +228,7 @@ fn line(user: &str, hash: &str) -> String {
     fingerprint(format!("{user}:{hash}").as_bytes())
 }
 
+const CHEAPEST: u32 = 4;
 /// 14 takes about a second.
 const DEAREST: u32 = 16;
 /// How many are checked or wait, for each that is checked at a time: of the usual cost that is about a second of waiting.
@@ -300,8 +305,11 @@ mod tests {
     #[test]
     fn every_mistake_of_a_file_is_found() {
         let good = hash("x");
-        let dear = good.replacen("$04$", "$31$", 1);
-        let text = format!("ann:{good}\nnobody\n:{good}\nbob:$apr1$x$y\nann:{good}\nSPIFFE://a/b:{good}\neve:{dear}\nmal:{{SHA}}x\n");
+        let cost = |cost: &str| good.replacen("$04$", &format!("${cost}$"), 1);
+        let (dear, cheap, signed, broken) = (cost("31"), cost("03"), cost("+4"), good.replacen("$2b$", "$2x$", 1));
+        let text = format!(
+            "ann:{good}\nnobody\n:{good}\nbob:$apr1$x$y\nann:{good}\nSPIFFE://a/b:{good}\neve:{dear}\nmal:{{SHA}}x\na:{cheap}\nb:{signed}\nc:{broken}\n"
+        );
         assert_eq!(
             invalid(&text),
             [
@@ -312,6 +320,9 @@ mod tests {
                 InvalidHtpasswd::Hash { line: 6 },
                 InvalidHtpasswd::Cost { line: 7, cost: 31 },
                 InvalidHtpasswd::Hash { line: 8 },
+                InvalidHtpasswd::Hash { line: 9 },
+                InvalidHtpasswd::Hash { line: 10 },
+                InvalidHtpasswd::Hash { line: 11 },
             ]
         );
         assert_eq!(Htpasswd::open("/nowhere/htpasswd").map(drop), Err(vec![InvalidHtpasswd::Unreadable { kind: io::ErrorKind::NotFound }]));

@@ -67,16 +67,22 @@ fn authority(parts: &Parts) -> Result<&str, InvalidHost> {
 
 /// A host and perhaps a port. Narrower than RFC 3986, 3.2: without user information, and without anything that could end a quoted string.
 fn well_formed(authority: &str) -> Result<&str, InvalidHost> {
-    let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((inside, "")) if inside.parse::<Ipv6Addr>().is_ok() => (inside, None),
-        Some((inside, port)) if inside.parse::<Ipv6Addr>().is_ok() => (inside, Some(port.strip_prefix(':').ok_or(InvalidHost::Malformed)?)),
-        Some(_) => return Err(InvalidHost::Malformed),
-        None => authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
+    let port = match authority.strip_prefix('[') {
+        Some(rest) => {
+            let (address, port) = rest.split_once(']').ok_or(InvalidHost::Malformed)?;
+            address.parse::<Ipv6Addr>().map_err(|_| InvalidHost::Malformed)?;
+            if port.is_empty() { None } else { Some(port.strip_prefix(':').ok_or(InvalidHost::Malformed)?) }
+        }
+        None => {
+            let (host, port) = authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port)));
+            if host.is_empty() || !host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte)) {
+                return Err(InvalidHost::Malformed);
+            }
+            port
+        }
     };
-    let named =
-        !host.is_empty() && (authority.starts_with('[') || host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte)));
     let numbered = port.is_none_or(|port| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok());
-    if named && numbered { Ok(authority) } else { Err(InvalidHost::Malformed) }
+    if numbered { Ok(authority) } else { Err(InvalidHost::Malformed) }
 }
 
 #[cfg(test)]
@@ -117,9 +123,28 @@ mod tests {
         assert_eq!(at("/v2/", &["a", "a"], true, &[]), Err(InvalidHost::Several));
         assert_eq!(at("/v2/", &[], true, &[]), Err(InvalidHost::Missing));
         assert_eq!(at("http://a/v2/", &["b"], true, &[]), Err(InvalidHost::Contradiction));
-        for bad in
-            ["", "a b", "a\",x=\"", "a,b", "user@a", "a/b", "ä", "a:", "a:x", "a:65536", "a:1:2", "[::1", "[x]", "[::1]5", "::1", ":5000"]
-        {
+        for bad in [
+            "",
+            "a b",
+            "a\",x=\"",
+            "a,b",
+            "user@a",
+            "a/b",
+            "ä",
+            "a:",
+            "a:x",
+            "a:65536",
+            "a:1:2",
+            "[::1",
+            "[a:80",
+            "[\",x=\":80",
+            "[]",
+            "[x]",
+            "[::1]5",
+            "[::1]:",
+            "::1",
+            ":5000",
+        ] {
             assert_eq!(at("/v2/", &[bad], true, &[]), Err(InvalidHost::Malformed), "{bad}");
         }
     }

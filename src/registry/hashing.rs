@@ -23,13 +23,14 @@ impl Hasher {
         }
     }
 
-    /// `None` if `state` is not what [`Hasher::state`] gave for this algorithm.
-    pub(super) fn restore(algorithm: Algorithm, state: &str) -> Option<Self> {
+    /// `None` if `state` is not what [`Hasher::state`] gave for this algorithm after `length` bytes.
+    pub(super) fn restore(algorithm: Algorithm, state: &str, length: u64) -> Option<Self> {
         let state = STANDARD.decode(state).ok()?;
-        Some(match algorithm {
-            Algorithm::Sha256 => Self::Sha256(Box::new(restore(&state)?)),
-            Algorithm::Sha512 => Self::Sha512(Box::new(restore(&state)?)),
-        })
+        let (hasher, found) = match algorithm {
+            Algorithm::Sha256 => (Self::Sha256(Box::new(restore(&state)?)), hashed(&state, 32, 8, 64)?),
+            Algorithm::Sha512 => (Self::Sha512(Box::new(restore(&state)?)), hashed(&state, 64, 16, 128)?),
+        };
+        (found == u128::from(length) && length < LONGEST).then_some(hasher)
     }
 
     pub(super) fn state(&self) -> String {
@@ -93,6 +94,18 @@ impl Hashing {
     }
 }
 
+/// How many bytes a state is the state after: behind the words of the hash stands how many blocks it has taken in, and then how much of the
+/// next one has come.
+fn hashed(state: &[u8], words: usize, counter: usize, block: u128) -> Option<u128> {
+    let (count, rest) = state.get(words..)?.split_at_checked(counter)?;
+    let mut blocks = [0; 16];
+    blocks.get_mut(..counter)?.copy_from_slice(count);
+    u128::from_le_bytes(blocks).checked_mul(block)?.checked_add(u128::from(*rest.first()?))
+}
+
+/// No upload has so many bytes, and SHA-256 cannot count many times as many.
+const LONGEST: u64 = 1 << 60;
+
 fn restore<T: SerializableState>(state: &[u8]) -> Option<T> {
     T::deserialize(&SerializedState::<T>::try_from(state).ok()?).ok()
 }
@@ -106,7 +119,7 @@ mod tests {
         for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
             let mut first = Hasher::new(algorithm);
             first.update(&[7; 1000]);
-            let mut second = Hasher::restore(algorithm, &first.state()).unwrap();
+            let mut second = Hasher::restore(algorithm, &first.state(), 1000).unwrap();
             second.update(&[8; 77]);
             let whole = [vec![7; 1000], vec![8; 77]].concat();
             assert_eq!(second.digest(), digest_of(algorithm, &whole));
@@ -116,8 +129,23 @@ mod tests {
     #[test]
     fn a_damaged_state_is_not_resumed() {
         let state = Hasher::new(Algorithm::Sha256).state();
-        assert!(Hasher::restore(Algorithm::Sha512, &state).is_none());
-        assert!(Hasher::restore(Algorithm::Sha256, "not base64!").is_none());
+        assert!(Hasher::restore(Algorithm::Sha256, &state, 0).is_some());
+        assert!(Hasher::restore(Algorithm::Sha512, &state, 0).is_none());
+        assert!(Hasher::restore(Algorithm::Sha256, "not base64!", 0).is_none());
+    }
+
+    #[test]
+    fn a_state_after_another_number_of_bytes_is_not_resumed() {
+        for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+            for length in [0_u64, 1, 63, 64, 127, 128, 1000] {
+                let mut hasher = Hasher::new(algorithm);
+                hasher.update(&vec![7; usize::try_from(length).unwrap()]);
+                for other in [length + 1, length + 64, length + 128] {
+                    assert!(Hasher::restore(algorithm, &hasher.state(), other).is_none(), "{algorithm} {length} {other}");
+                }
+                assert!(Hasher::restore(algorithm, &hasher.state(), length).is_some(), "{algorithm} {length}");
+            }
+        }
     }
 
     #[test]

@@ -105,7 +105,7 @@ impl Session {
     }
 
     pub(in crate::registry) fn hasher(&self) -> Option<Hasher> {
-        Hasher::restore(self.algorithm.0, &self.hash)
+        Hasher::restore(self.algorithm.0, &self.hash, self.offset)
     }
 
     /// After more bytes were kept.

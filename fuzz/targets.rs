@@ -1,11 +1,21 @@
 //! What strangers' bytes are parsed by, each as a function of bytes that panics if something is wrong: not only if the parser panics, but
 //! also if what it made does not keep its promises. `fuzz_targets/` gives them to libFuzzer, `tests/fuzz.rs` to a short run.
 
+#![allow(dead_code, reason = "each program of fuzz_targets/ uses one")]
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+use std::net::IpAddr;
 use std::path::Path;
 use wharfinger::access::Repositories;
 use wharfinger::config::{self, Environment};
+use wharfinger::exchange::GrantRequest;
 use wharfinger::expr;
-use wharfinger::oci::{Condition, ContentRange, Digest, Manifest, RangeRequest, Reference, RepositoryName};
+use wharfinger::http::{self, Network, TrustedProxies};
+use wharfinger::identity::{self, Scope};
+use wharfinger::oci::{Algorithm, Condition, ContentRange, Digest, Manifest, RangeRequest, Reference, RepositoryName};
+use wharfinger::registry::{self, UploadId};
 use wharfinger::spiffe_id::{SpiffeId, SpiffePattern, TrustDomain};
 use wharfinger::trust::jwks::{self, UseRule};
 use wharfinger::trust::{bundle, jwt, x509};
@@ -32,11 +42,58 @@ pub(crate) const TARGETS: &[Target] = &[
     ("certificate", certificate, &["0\u{0}", "0\u{3}0\u{1}\u{0}"]),
     ("expression", expression, &["claims.sub + ':' + claims.iss", "claims.groups.filter(g, g.startsWith('a')).map(g, g + '/b')"]),
     ("configuration", configuration, &[CONFIGURATION]),
+    ("record", record, RECORDS),
+    ("key", key, KEYS),
+    ("hash_state", hash_state, &[SHA256_STATE, SHA512_STATE]),
+    ("upload", upload, &["0123456789abcdef0123456789abcdef"]),
+    ("grant", grant, GRANTS),
+    ("scope", scope, &["repository:a/b:pull,push registry:catalog:*", ACCESS]),
+    ("host", host, HEADERS),
+    ("network", network, &["10.0.0.0/8", "fd00::/8", "::ffff:10.0.0.1/104", "192.0.2.1"]),
+    ("passwords", passwords, &[PASSWORDS, "ann:$2x$05$c4WoMPo3SXsafkva.HHa6uXQZWr7oboPiC2bT/r7q1BB8I2s0BRqC"]),
+    ("authorization", authorization, &["Bearer a.b.c", "bearer   a.b.c ", "Basic YW5uOm9wZW4gc2VzYW1l", "basic Og=="]),
 ];
 
 const MANIFEST: &str = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"a/b","digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":0},"layers":[{"mediaType":"a/b","digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":0,"data":""}],"annotations":{"k":"v"}}"#;
 const INDEX: &str = r#"{"schemaVersion":2,"manifests":[{"mediaType":"a/b","digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":0}],"subject":{"digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}}"#;
 const JWKS: &str = r#"{"spiffe_sequence":1,"keys":[{"kty":"EC","kid":"a","use":"jwt-svid","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"},{"kty":"RSA","n":"AQAB","e":"AQAB"}]}"#;
+const RECORDS: &[&str] = &[
+    r#"{"format":1,"state":"dying","generation":"a","size":1,"trash":["b"]}"#,
+    r#"{"format":1,"state":"pend","size":0,"at":1795000000000}"#,
+    r#"{"format":1,"state":"live","generation":"a","size":1,"at":-1}"#,
+    "{\"format\":1,\"state\":\"com\",\"media_type\":\"a/b\",\"at\":1,\"subject\":\"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\",\"artifact_type\":\"a/b\",\"annotations\":{\"k\":\"v\"},\"blobs\":[],\"manifests\":[],\"sparse\":true}\n{}\n",
+    r#"{"format":1,"digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","by":"a","at":1}"#,
+    r#"{"format":1,"state":"cond"}"#,
+    r#"{"format":1,"state":"closed","repository":"a","owner":"b","algorithm":"sha512","offset":3,"hash":"","expires":1,"digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}"#,
+];
+const KEYS: &[&str] = &[
+    "b/sha256/e3/e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+    "l/sha256/e3/e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855/a/b!",
+    "r/a/b!/m/sha256/e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+    "r/a!/t/v1",
+    "r/a!/k/sha256/e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855/v1",
+    "r/a!/s/sha256/e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855/sha256-e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+    "c/a/b!",
+    "u/0123456789abcdef0123456789abcdef",
+    "h/probe",
+];
+/// After three bytes.
+const SHA256_STATE: &str = "3 Z+YJaoWuZ7ty8248OvVPpX9SDlGMaAWbq9mDHxnN4FsAAAAAAAAAAANhYmMAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+const SHA512_STATE: &str = "3 CMm882fmCWo7p8qEha5nuyv4lP5y82488TYdXzr1T6XRguatf1IOUR9sPiuMaAWba71B+6vZgx95IX4TGc3gWwAAAAAAAAAAAAAAAAAAAAADYWJjAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA==";
+const GRANTS: &[&str] = &[
+    "grant_type=password&username=ann&password=x&service=wharfinger&scope=repository%3Aa%3Apull&access_type=offline",
+    "grant_type=refresh_token&refresh_token=a.b.c",
+    "grant_type=urn:ietf:params:oauth:grant-type:token-exchange&subject_token=a.b.c&subject_token_type=urn:ietf:params:oauth:token-type:jwt&audience=a&resource=b",
+    "grant_type=client_credentials&client_id=a&client_assertion=a.b.c&client_assertion_type=urn:ietf:params:oauth:client-assertion-type:jwt-spiffe",
+];
+const ACCESS: &str =
+    r#"[{"type":"repository","name":"a/b","actions":["pull","push"]},{"type":"registry","name":"catalog","actions":["*"]}]"#;
+const HEADERS: &[&str] = &[
+    "host: r.example:5000",
+    "host: [::1]:5000\nx-forwarded-proto: https, http\nx-forwarded-host: r.example\nx-forwarded-for: 203.0.113.7, 10.0.0.2",
+    "host: a\nforwarded: for=\"[2001:db8::7]:4711\";proto=http;host=\"r.example\", for=10.0.0.2",
+];
+const PASSWORDS: &str = "# people\nann:$2y$05$c4WoMPo3SXsafkva.HHa6uXQZWr7oboPiC2bT/r7q1BB8I2s0BRqC\n\nbob:$2b$10$c4WoMPo3SXsafkva.HHa6uXQZWr7oboPiC2bT/r7q1BB8I2s0BRqC\n";
 const CONFIGURATION: &str = "storage: {rootDirectory: s, sparse: [a/**]}\nhttp:\n  port: 0\n  auth: {bearer: {oidc: [{issuer: 'https://i.example', audiences: [a], claimMapping: {username: 'claims.sub'}}]}}\naccessControl: {repositories: {'**': {anonymousPolicy: [read]}}}\n";
 
 fn text(bytes: &[u8]) -> &str {
@@ -89,7 +146,7 @@ pub(crate) fn manifest(bytes: &[u8]) {
 
 pub(crate) fn target(bytes: &[u8]) {
     let (path, query) = text(bytes).split_once('?').map_or((text(bytes), None), |(path, query)| (path, Some(query)));
-    if let Some(repository) = wharfinger::http::repository_named(path, query) {
+    if let Some(repository) = http::repository_named(path, query) {
         assert!(path.starts_with(&format!("/v2/{repository}/")), "what policy judges is what the client wrote");
         name(repository.as_str().as_bytes());
     }
@@ -137,4 +194,104 @@ pub(crate) fn expression(bytes: &[u8]) {
 
 pub(crate) fn configuration(bytes: &[u8]) {
     let _ = config::parse_in(text(bytes), Path::new("/"), Environment::default());
+}
+
+pub(crate) fn record(bytes: &[u8]) {
+    for (kind, survives) in registry::records_read(bytes) {
+        assert!(survives, "a {kind} says the same once it is written and read again");
+        let header = if kind == "manifest" { bytes.split(|byte| *byte == b'\n').next().unwrap_or_default() } else { bytes };
+        if let Ok(value) = serde_json::from_slice::<Value>(header) {
+            assert_eq!(value["format"], 1, "a {kind} of another format is not read");
+        }
+    }
+}
+
+pub(crate) fn key(bytes: &[u8]) {
+    if let Some(again) = registry::key_rewritten(text(bytes)) {
+        assert_eq!(again, text(bytes), "what a key leads to lies there and nowhere else");
+    }
+}
+
+pub(crate) fn hash_state(bytes: &[u8]) {
+    let Some((length, state)) = text(bytes).split_once(' ') else { return };
+    let Ok(length) = length.parse() else { return };
+    for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+        if let Some(again) = registry::hash_state_rewritten(algorithm, state, length) {
+            assert_eq!(again, state);
+            assert_eq!(registry::hash_state_rewritten(algorithm, state, length ^ 1), None, "it is the state after so many bytes");
+        }
+    }
+}
+
+pub(crate) fn upload(bytes: &[u8]) {
+    if let Ok(id) = text(bytes).parse::<UploadId>() {
+        assert_eq!(id.to_string(), text(bytes));
+        assert!(bytes.len() == 32 && bytes.iter().all(u8::is_ascii_hexdigit));
+    }
+}
+
+pub(crate) fn grant(bytes: &[u8]) {
+    let mut form: Vec<(String, String)> = form_urlencoded::parse(bytes).into_owned().collect();
+    let Ok(read) = GrantRequest::parse(&form) else { return };
+    form.reverse();
+    let reversed = GrantRequest::parse(&form).expect("a form has no order");
+    assert_eq!((&reversed.grant, &reversed.service, reversed.asked.offline), (&read.grant, &read.service, read.asked.offline));
+    let given: Vec<_> = form.iter().filter(|(name, value)| name == "grant_type" && !value.is_empty()).cloned().collect();
+    assert_eq!(given.len(), 1, "one grant is asked for");
+    form.extend(given);
+    GrantRequest::parse(&form).expect_err("what is there twice says nothing");
+}
+
+pub(crate) fn scope(bytes: &[u8]) {
+    let granted = serde_json::from_slice::<Value>(bytes).map(|access| Scope::granted(&access)).unwrap_or_default();
+    let asked = Scope::asked([text(bytes)]);
+    assert_eq!(Scope::asked([asked.to_string().as_str()]), asked, "as a client is told it");
+    for scope in [granted, asked] {
+        assert_eq!(Scope::granted(&scope.access()), scope, "as a token says it");
+        assert_eq!(scope.and(&scope), scope);
+        assert!(scope.repositories().all(|(name, rights)| !rights.is_empty() && scope.rights(name) == rights));
+        assert!(scope.and(&Scope::default()).is_empty());
+    }
+}
+
+pub(crate) fn host(bytes: &[u8]) {
+    let headers: Vec<(&str, &str)> = text(bytes).lines().filter_map(|line| line.split_once(": ")).collect();
+    let proxies: TrustedProxies = ["10.0.0.0/8".parse::<Network>().expect("a network")].into_iter().collect();
+    let Some((origin, client)) = http::origin_told(&headers, &proxies) else { return };
+    let authority = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://")).expect("one of the two schemes");
+    assert!(!authority.is_empty() && authority.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte)));
+    assert_eq!(http::origin_told(&[("host", authority)], &proxies), Some((format!("https://{authority}"), None)));
+    let standard = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("forwarded"));
+    assert!(standard || client.is_none_or(|client| !proxies.contains(client)), "no proxy is taken for the client");
+}
+
+pub(crate) fn network(bytes: &[u8]) {
+    if let Ok(network) = text(bytes).parse::<Network>() {
+        let address: IpAddr = text(bytes).split('/').next().unwrap_or_default().parse().expect("it begins with an address");
+        assert!([network].into_iter().collect::<TrustedProxies>().contains(address));
+    }
+}
+
+pub(crate) fn passwords(bytes: &[u8]) {
+    let Some(read) = identity::passwords_read(text(bytes)) else { return };
+    for (name, hash) in &read {
+        assert!(!name.to_ascii_lowercase().starts_with("spiffe://"), "a verified identity is nobody's name");
+        assert!(text(bytes).contains(&format!("{name}:{hash}")));
+        let costs = (4..=16).flat_map(|cost| ["2a", "2b", "2y"].map(|version| format!("${version}${cost:02}$")));
+        assert!(costs.into_iter().any(|start| hash.starts_with(&start)), "a password can fit");
+    }
+    let written: String = read.iter().map(|(name, hash)| format!("{name}:{hash}\n")).collect();
+    assert_eq!(identity::passwords_read(&written), Some(read));
+}
+
+pub(crate) fn authorization(bytes: &[u8]) {
+    let Some((user, secret)) = identity::credential_read(bytes) else { return };
+    let header = match &user {
+        Some(user) => format!("Basic {}", STANDARD.encode(format!("{user}:{}", secret.expose()))),
+        None => {
+            assert!(!secret.expose().starts_with(' ') && !secret.expose().ends_with(' '));
+            format!("Bearer {}", secret.expose())
+        }
+    };
+    assert!(identity::credential_read(header.as_bytes()) == Some((user, secret)), "the same credential");
 }

@@ -6,7 +6,12 @@
 #[path = "../fuzz/targets.rs"]
 mod targets;
 
+use std::collections::BTreeSet;
 use std::path::Path;
+use wharfinger::exchange::GrantRequest;
+use wharfinger::http::{self, TrustedProxies};
+use wharfinger::oci::Algorithm;
+use wharfinger::{identity, registry};
 
 /// What parsers stumble over.
 const TOKENS: &[&str] = &[
@@ -61,6 +66,30 @@ fn no_input_breaks_a_parser() {
             assert!(tried.is_ok(), "{name}, seed {seed}, round {round}: {:?}", String::from_utf8_lossy(&input));
         }
     }
+}
+
+#[test]
+fn what_is_given_as_good_is_taken() {
+    let good = |wanted: &str| targets::TARGETS.iter().find(|(name, ..)| *name == wanted).unwrap().2;
+    let records: BTreeSet<_> = good("record").iter().flat_map(|record| registry::records_read(record.as_bytes())).collect();
+    let kinds = ["blob", "link", "manifest", "mark", "session", "tag"].map(|kind| (kind, true));
+    assert_eq!(records, BTreeSet::from(kinds));
+    assert!(good("key").iter().all(|key| registry::key_rewritten(key).is_some() || *key == "h/probe"));
+    for (state, algorithm) in good("hash_state").iter().zip([Algorithm::Sha256, Algorithm::Sha512]) {
+        let (length, state) = state.split_once(' ').unwrap();
+        assert!(registry::hash_state_rewritten(algorithm, state, length.parse().unwrap()).is_some());
+    }
+    for form in good("grant") {
+        let form: Vec<_> = form_urlencoded::parse(form.as_bytes()).into_owned().collect();
+        GrantRequest::parse(&form).unwrap();
+    }
+    for headers in good("host") {
+        let headers: Vec<_> = headers.lines().map(|line| line.split_once(": ").unwrap()).collect();
+        assert!(http::origin_told(&headers, &TrustedProxies::default()).is_some(), "{headers:?}");
+    }
+    assert_eq!(identity::passwords_read(good("passwords")[0]).unwrap().len(), 2);
+    let credentials = good("authorization").iter().filter_map(|header| identity::credential_read(header.as_bytes()));
+    assert_eq!(credentials.count(), 3, "and nobody's");
 }
 
 #[test]

@@ -36,6 +36,7 @@ use axum::response::Response;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tower_service::Service;
@@ -83,6 +84,17 @@ impl Service<Request> for Endpoint {
 pub fn repository_named(path: &str, query: Option<&str>) -> Option<RepositoryName> {
     drop(query::Query::parse(query).page());
     route::Route::parse(path).ok()?.repository().cloned()
+}
+
+/// Where a request with these headers was sent to, as a challenge says it, and the client that its proxies name. For fuzzing.
+#[doc(hidden)]
+#[must_use]
+pub fn origin_told(headers: &[(&str, &str)], proxies: &TrustedProxies) -> Option<(String, Option<IpAddr>)> {
+    let request = headers.iter().fold(http::Request::builder(), |request, (name, value)| request.header(*name, *value));
+    let (parts, ()) = request.body(()).ok()?.into_parts();
+    let forwarded = proxies::Forwarded::read(&parts.headers, proxies);
+    let origin = authority::origin(&parts, true, &forwarded, &[]).ok()?;
+    Some((origin.to_string(), forwarded.client))
 }
 
 /// Only `/livez`, `/readyz`, `/startupz` and `/metrics`, for a listener of their own that asks nobody for a credential.

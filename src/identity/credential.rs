@@ -77,6 +77,17 @@ impl<'a> Credential<'a> {
     }
 }
 
+/// What an `Authorization` header presents: the user that goes with a password, and the password or the token. For fuzzing.
+#[doc(hidden)]
+#[must_use]
+pub fn credential_read(value: &[u8]) -> Option<(Option<String>, Secret)> {
+    match Credential::from_header(value).ok()? {
+        Credential::Token(token) => Some((None, token)),
+        Credential::Password { user, password } => Some((Some(user), password)),
+        Credential::Anonymous | Credential::Certificate(_) => None,
+    }
+}
+
 /// Some clients leave the padding out.
 const BASIC: GeneralPurpose =
     GeneralPurpose::new(&STANDARD, GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent));

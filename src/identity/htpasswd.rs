@@ -175,6 +175,13 @@ pub enum InvalidHtpasswd {
     Random,
 }
 
+/// The names and the hashes of a good file. For fuzzing.
+#[doc(hidden)]
+#[must_use]
+pub fn passwords_read(text: &str) -> Option<BTreeMap<String, String>> {
+    read(text.to_owned()).ok().map(|users| users.hashes)
+}
+
 fn text(path: &Path) -> Result<String, Vec<InvalidHtpasswd>> {
     std::fs::read_to_string(path).map_err(|why| vec![InvalidHtpasswd::Unreadable { kind: why.kind() }])
 }

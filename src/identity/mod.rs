@@ -22,7 +22,11 @@ mod token_server;
 pub use attributes::{Attribute, Attributes, InvalidUriPattern, UriPattern};
 pub use authenticator::{Authenticator, CertificateEntry, Domain, Issuer};
 pub use credential::Presented;
+#[doc(hidden)]
+pub use credential::credential_read;
 pub use explain::{Entry, Tried};
+#[doc(hidden)]
+pub use htpasswd::passwords_read;
 pub use htpasswd::{Htpasswd, InvalidHtpasswd};
 pub use identity::{CredentialType, Identity, Principal, Session};
 pub use mapping::{InvalidMapping, Mapping, MappingSettings};

@@ -9,6 +9,7 @@
 mod blobs;
 mod error;
 mod fsck;
+mod fuzzing;
 mod hashing;
 mod keys;
 mod listing;
@@ -24,6 +25,8 @@ mod uploads;
 pub use blobs::Blob;
 pub use error::{BodyError, Error, NAMED_DIGESTS};
 pub use fsck::{Checked, Finding, Progress, Severity};
+#[doc(hidden)]
+pub use fuzzing::{hash_state_rewritten, key_rewritten, records_read};
 pub use listing::Page;
 pub use manifests::{Pushed, StoredManifest};
 pub use referrers::Referrers;

@@ -2,6 +2,7 @@
 
 mod agent;
 mod app;
+mod counts;
 mod docker;
 mod http;
 mod image;
@@ -15,6 +16,7 @@ mod tools;
 
 pub(crate) use agent::Agent;
 pub(crate) use app::{Setup, TestApp, output};
+pub(crate) use counts::{Trace, io};
 pub(crate) use docker::Docker;
 pub(crate) use http::{Answer, Client, raw};
 pub(crate) use image::{Layout, sha256};

@@ -1,11 +1,11 @@
-//! Comparing on a machine that others use too: what is compared takes turns, the order is reversed every other round, and what counts is
-//! the median of the rounds' ratios.
+//! Comparing on a machine that others use too: what is compared takes turns, the order is reversed every other round, the first round
+//! only warms up and does not count, and what counts is the median of the other rounds' ratios.
 
 use super::servers::Server;
 use std::fmt;
 
 /// One thing that is measured, in some unit: less is better.
-pub(crate) type Contender<'a> = Box<dyn FnMut() -> f64 + 'a>;
+pub(crate) type Contender<'a, T = f64> = Box<dyn FnMut() -> T + 'a>;
 
 /// What came of comparing.
 pub(crate) struct Compared {
@@ -15,23 +15,35 @@ pub(crate) struct Compared {
     pub(crate) ratios: Vec<f64>,
 }
 
-pub(crate) fn compare(rounds: usize, mut contenders: Vec<Contender<'_>>) -> Compared {
-    let count = contenders.len();
-    let mut rows = Vec::new();
-    for round in 0..rounds {
-        let mut row = vec![0.0; count];
-        let forth: Vec<usize> = (0..count).collect();
-        let order: Vec<usize> = if round % 2 == 0 { forth } else { forth.into_iter().rev().collect() };
-        for index in order {
-            row[index] = contenders[index]();
+impl Compared {
+    /// By one figure of those that each sample has. A row for each round.
+    pub(crate) fn by<T>(rows: &[Vec<T>], figure: impl Fn(&T) -> f64) -> Self {
+        let count = rows.first().map_or(0, Vec::len);
+        let of = |value: &dyn Fn(&Vec<T>) -> f64| median(rows.iter().map(value).collect());
+        Self {
+            medians: (0..count).map(|index| of(&|row| figure(&row[index]))).collect(),
+            ratios: (1..count).map(|index| of(&|row| figure(&row[0]) / figure(&row[index]))).collect(),
         }
-        rows.push(row);
     }
-    let of = |value: &dyn Fn(&Vec<f64>) -> f64| median(rows.iter().map(value).collect());
-    Compared {
-        medians: (0..count).map(|index| of(&|row| row[index])).collect(),
-        ratios: (1..count).map(|index| of(&|row| row[0] / row[index])).collect(),
+}
+
+pub(crate) fn compare(rounds: usize, contenders: Vec<Contender<'_>>) -> Compared {
+    Compared::by(&in_turns(rounds, contenders), |figure| *figure)
+}
+
+/// What each contender found in each round.
+pub(crate) fn in_turns<T>(rounds: usize, mut contenders: Vec<Contender<'_, T>>) -> Vec<Vec<T>> {
+    let mut rows = Vec::new();
+    for round in 0..=rounds {
+        let forth = 0..contenders.len();
+        let order: Vec<usize> = if round % 2 == 0 { forth.collect() } else { forth.rev().collect() };
+        let mut found: Vec<(usize, T)> = order.into_iter().map(|index| (index, contenders[index]())).collect();
+        found.sort_unstable_by_key(|(index, _)| *index);
+        if round > 0 {
+            rows.push(found.into_iter().map(|(_, found)| found).collect());
+        }
     }
+    rows
 }
 
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {

@@ -1,36 +1,42 @@
-//! The servers that are compared: ours, nginx with the same bytes as static files, and docker-registry 2.8. Each listens on loopback,
-//! writes its access log to a file, and is ended by its own process id.
+//! The servers that are compared: ours, nginx with the same bytes as static files, and docker-registry 2.8. Each listens on loopback and
+//! writes its access log to a file.
 
+use super::AUDIENCE;
+use super::content::{MIB, files, read_through};
+use super::counts::io;
 use super::pki::{Pair, TestPki};
-use super::{AUDIENCE, sha256};
-use serde_json::{Value, json};
+use super::program::{Program, free};
+use serde_json::json;
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
-use tokio::time::Instant;
+use std::process::Command;
 
 /// A running server.
 pub(crate) struct Server {
-    child: Child,
-    /// When its process was started, with all that it needs in place.
-    begun: Instant,
+    pub(crate) program: Program,
     pub(crate) plain: SocketAddr,
     pub(crate) tls: Option<SocketAddr>,
+    /// Where its blobs are.
+    store: PathBuf,
 }
 
 impl Server {
-    /// Ours: a plain listener that serves the anonymous and whoever brings a JWT-SVID, and, on the same store only one at a time, so in
-    /// a process of its own, one with TLS.
+    /// Ours: a plain listener that serves the anonymous and whoever brings a JWT-SVID, or one with TLS. One process at a time serves a
+    /// store.
     pub(crate) fn wharfinger(folder: &Path, pki: &TestPki, with_tls: bool) -> Self {
-        fs::create_dir_all(folder).unwrap();
+        Self::wharfinger_with(folder, pki, with_tls, Some(&folder.join("log")))
+    }
+
+    /// Ours, and whatever it writes is not its log.
+    pub(crate) fn silent_wharfinger(folder: &Path, pki: &TestPki) -> Self {
+        Self::wharfinger_with(folder, pki, false, None)
+    }
+
+    fn wharfinger_with(folder: &Path, pki: &TestPki, with_tls: bool, log: Option<&Path>) -> Self {
+        write_pair(folder, pki);
+        fs::write(folder.join("bundle.json"), pki.domain.bundle().to_string()).unwrap();
         let address = free();
-        let Pair { certificate, key } = pki.servers.server();
-        for (name, text) in [("server.crt", certificate), ("server.key", key), ("bundle.json", pki.domain.bundle().to_string())] {
-            fs::write(folder.join(name), text).unwrap();
-        }
         let domain = json!({"name": "prod.test", "audiences": [AUDIENCE], "bundle": [{"file": "bundle.json"}]});
         let everything = json!(["read", "create", "update", "delete"]);
         let mut config = json!({
@@ -44,18 +50,15 @@ impl Server {
         fs::write(folder.join("config.json"), config.to_string()).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_wharfinger"));
         command.args(["serve", "config.json"]).current_dir(folder).env_remove("RUST_LOG").env_remove("SPIFFE_ENDPOINT_SOCKET");
-        let (child, begun) = spawn(command, folder);
-        Self { child, begun, plain: address, tls: with_tls.then_some(address) }.ready()
+        let program = Program::start(command, log, address);
+        Self { program, plain: address, tls: with_tls.then_some(address), store: folder.join("store/d") }
     }
 
     /// nginx with `root` as its files.
     pub(crate) fn nginx(folder: &Path, root: &Path, pki: &TestPki) -> Self {
-        fs::create_dir_all(folder).unwrap();
-        let Pair { certificate, key } = pki.servers.server();
-        fs::write(folder.join("server.crt"), certificate).unwrap();
-        fs::write(folder.join("server.key"), key).unwrap();
+        write_pair(folder, pki);
         let (plain, tls) = (free(), free());
-        let (folder_text, root) = (folder.display(), root.display());
+        let (folder_text, root_text) = (folder.display(), root.display());
         let config = format!(
             "daemon off; worker_processes auto; pid {folder_text}/nginx.pid; error_log {folder_text}/error.log;
              user root;
@@ -69,60 +72,43 @@ impl Server {
                server {{
                  listen {plain} backlog=4096; listen {tls} ssl backlog=4096;
                  ssl_certificate {folder_text}/server.crt; ssl_certificate_key {folder_text}/server.key;
-                 root {root};
+                 root {root_text};
                }}
              }}"
         );
         fs::write(folder.join("nginx.conf"), config).unwrap();
         let mut command = Command::new("nginx");
         command.arg("-c").arg(folder.join("nginx.conf"));
-        let (child, begun) = spawn(command, folder);
-        Self { child, begun, plain, tls: Some(tls) }.ready()
+        let program = Program::start(command, Some(&folder.join("log")), plain);
+        Self { program, plain, tls: Some(tls), store: root.to_owned() }
     }
 
-    /// Debian's docker-registry on a folder of its own.
-    pub(crate) fn docker_registry(folder: &Path) -> Self {
-        fs::create_dir_all(folder).unwrap();
-        let address = free();
-        let store = folder.join("store");
-        let config = format!(
-            "version: 0.1\nlog:\n  level: info\n  formatter: json\nstorage:\n  filesystem:\n    rootdirectory: {}\n  cache:\n    blobdescriptor: inmemory\nhttp:\n  addr: {address}\n",
-            store.display()
-        );
-        fs::write(folder.join("config.yml"), config).unwrap();
+    /// Debian's docker-registry on a folder of its own, plain or with TLS.
+    pub(crate) fn docker_registry(folder: &Path, pki: &TestPki, with_tls: bool) -> Self {
+        write_pair(folder, pki);
+        let (address, store) = (free(), folder.join("store"));
+        let mut config = json!({
+            "version": 0.1,
+            "log": {"level": "info", "formatter": "json"},
+            "storage": {"filesystem": {"rootdirectory": store}, "cache": {"blobdescriptor": "inmemory"}},
+            "http": {"addr": address},
+        });
+        if with_tls {
+            config["http"]["tls"] = json!({"certificate": folder.join("server.crt"), "key": folder.join("server.key")});
+        }
+        fs::write(folder.join("config.yml"), config.to_string()).unwrap();
         let mut command = Command::new("docker-registry");
         command.arg("serve").arg(folder.join("config.yml"));
-        let (child, begun) = spawn(command, folder);
-        Self { child, begun, plain: address, tls: None }.ready()
+        let program = Program::start(command, Some(&folder.join("log")), address);
+        Self { program, plain: address, tls: with_tls.then_some(address), store }
     }
 
-    /// Any other program, which is told where to listen as its last argument.
+    /// Any other program without files, which is told where to listen as its last argument.
     pub(crate) fn other(mut command: Command, folder: &Path) -> Self {
-        fs::create_dir_all(folder).unwrap();
         let address = free();
         command.arg(address.to_string());
-        let (child, begun) = spawn(command, folder);
-        Self { child, begun, plain: address, tls: Some(address) }.ready()
-    }
-
-    fn ready(mut self) -> Self {
-        // Not a measurement: the next thing that is done with it must not fail.
-        while TcpStream::connect(self.plain).is_err() {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                panic!("a server ended before it served, with {status}: its log is in its folder");
-            }
-            pause();
-        }
-        self
-    }
-
-    /// The process and its children, which do the work of nginx.
-    pub(crate) fn pids(&self) -> Vec<u32> {
-        let own = self.child.id();
-        let children = fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap_or_default();
-        let mut pids = vec![own];
-        pids.extend(children.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
-        pids
+        let program = Program::start(command, Some(&folder.join("log")), address);
+        Self { program, plain: address, tls: Some(address), store: folder.to_owned() }
     }
 
     /// CPU seconds so far, of user and system (`proc_pid_stat(5)`, 14 and 15).
@@ -132,7 +118,7 @@ impl Server {
             let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
             fields.skip(11).take(2).map(|field| field.parse::<u64>().unwrap()).sum::<u64>()
         };
-        let ticks: u64 = self.pids().into_iter().map(ticks).sum();
+        let ticks: u64 = self.program.pids().into_iter().map(ticks).sum();
         ticks as f64 / rustix::param::clock_ticks_per_second() as f64
     }
 
@@ -143,104 +129,38 @@ impl Server {
             let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap();
             line.trim().trim_end_matches(" kB").parse::<f64>().unwrap()
         };
-        self.pids().into_iter().map(of).sum()
+        self.program.pids().into_iter().map(of).sum()
     }
-}
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        // nginx's workers end with their master only if it is asked.
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        drop(self.child.wait());
-    }
-}
-
-/// What all servers serve, as files for nginx under the paths that registries use.
-pub(crate) struct Content {
-    pub(crate) root: PathBuf,
-    pub(crate) blobs: Vec<(String, Vec<u8>)>,
-    pub(crate) manifest: String,
-}
-
-pub(crate) const REPOSITORY: &str = "bench/image";
-
-impl Content {
-    /// Blobs of these sizes, and a manifest that names them.
-    pub(crate) fn new(root: &Path, sizes: &[usize]) -> Self {
-        let blobs: Vec<(String, Vec<u8>)> = sizes.iter().map(|size| random(*size)).map(|bytes| (sha256(&bytes), bytes)).collect();
-        let layers: Vec<Value> = blobs.iter().map(|(digest, bytes)| layer(digest, bytes.len())).collect();
-        let manifest = image(&blobs[0].0, blobs[0].1.len(), &layers);
-        let base = root.join("v2").join(REPOSITORY);
-        fs::create_dir_all(base.join("blobs")).unwrap();
-        fs::create_dir_all(base.join("manifests")).unwrap();
-        for (digest, bytes) in &blobs {
-            fs::write(base.join("blobs").join(digest), bytes).unwrap();
+    /// Does `work` with the server's blobs of `size` bytes in the page cache. Says so if it had to read from a disk all the same.
+    pub(crate) fn with_cached<T>(&self, size: usize, work: impl FnOnce() -> T) -> T {
+        let blobs = files(&self.store, |found| found == size);
+        assert!(!blobs.is_empty(), "no file of {size} bytes below {}", self.store.display());
+        blobs.iter().for_each(|file| read_through(file));
+        let read = || self.program.pids().into_iter().map(|pid| io(pid, "read_bytes")).sum::<u64>();
+        let before = read();
+        let done = work();
+        let mib = (read() - before) / MIB as u64;
+        if mib > 0 {
+            eprintln!("{mib} MiB came from the disk in a sample of what is in memory: {}", self.store.display());
         }
-        fs::write(base.join("manifests/latest"), &manifest).unwrap();
-        Self { root: root.to_owned(), blobs, manifest }
+        done
     }
 
-    pub(crate) fn push_to(&self, address: SocketAddr) {
-        for (digest, bytes) in &self.blobs {
-            super::load::push_blob(address, REPOSITORY, digest, bytes);
+    /// Has the kernel forget the server's files of at least `size` bytes.
+    pub(crate) fn forget(&self, size: usize) {
+        for path in files(&self.store, |found| found >= size) {
+            let file = fs::File::open(&path).unwrap();
+            file.sync_all().unwrap();
+            rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
         }
-        super::load::push_manifest(address, REPOSITORY, "latest", &self.manifest);
     }
 }
 
-pub(crate) fn image(config: &str, size: usize, layers: &[Value]) -> String {
-    json!({
-        "schemaVersion": 2,
-        "mediaType": "application/vnd.oci.image.manifest.v1+json",
-        "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": config, "size": size},
-        "layers": layers,
-    })
-    .to_string()
-}
-
-fn layer(digest: &str, size: usize) -> Value {
-    json!({"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": digest, "size": size})
-}
-
-pub(crate) fn random(size: usize) -> Vec<u8> {
-    let mut bytes = vec![0; size];
-    fastrand::fill(&mut bytes);
-    bytes
-}
-
-/// How many seconds after its start `server` answers `path`. To be called at once.
-pub(crate) fn start_up(server: &Server, path: &str) -> f64 {
-    loop {
-        if let Ok(mut stream) = TcpStream::connect(server.plain) {
-            let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-            let mut answer = Vec::new();
-            if stream.write_all(request.as_bytes()).is_ok()
-                && stream.read_to_end(&mut answer).is_ok()
-                && answer.starts_with(b"HTTP/1.1 200")
-            {
-                return server.begun.elapsed().as_secs_f64();
-            }
-        }
-        pause();
-    }
-}
-
-pub(crate) fn pause() {
-    let (_keep, never) = std::sync::mpsc::channel::<()>();
-    let _ = never.recv_timeout(Duration::from_micros(500));
-}
-
-/// An address that nobody uses at the moment.
-fn free() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
-}
-
-fn spawn(mut command: Command, folder: &Path) -> (Child, Instant) {
-    let log = fs::File::create(folder.join("log")).unwrap();
-    command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-    let name = command.get_program().to_string_lossy().into_owned();
-    let begun = Instant::now();
-    let child = command.spawn();
-    (child.unwrap_or_else(|why| panic!("{name} cannot be started: {why}; apt-get install nginx docker-registry")), begun)
+/// Makes the folder and puts a server's certificate and key into it.
+fn write_pair(folder: &Path, pki: &TestPki) {
+    fs::create_dir_all(folder).unwrap();
+    let Pair { certificate, key } = pki.servers.server();
+    fs::write(folder.join("server.crt"), certificate).unwrap();
+    fs::write(folder.join("server.key"), key).unwrap();
 }

@@ -1,13 +1,22 @@
-//! What a repository's size costs: a page of tags, a referrers answer, a push with a new tag, a push that moves a tag, and opening the store,
-//! with 100 tags and with a thousand times as many. Run with `cargo bench --bench scale`; `SCALE_TAGS` is how many tags the large one has.
+//! What a repository's size costs: a page of tags, a referrers answer, a push with a new tag, a push that moves a tag, opening the store, and
+//! a whole start of `wharfinger serve` up to its first answer, with 100 tags and with a thousand times as many. The same is asked of both:
+//! a page has as many entries here as there, with more behind it. Run with `cargo bench --bench scale`; `SCALE_TAGS` is how many tags the
+//! large one has.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::indexing_slicing, reason = "a benchmark")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::indexing_slicing, reason = "a benchmark")]
+
+#[allow(dead_code, reason = "shared with the other benchmark")]
+#[path = "../bars/program.rs"]
+mod program;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
+use program::Program;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -22,6 +31,9 @@ const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const SMALL: usize = 100;
 /// Of each kind of operation. The median counts.
 const TIMES: usize = 200;
+const STARTS: usize = 21;
+/// Of tags, from the middle on: the small repository has as many, and some behind them.
+const PAGE: usize = 40;
 const REFERRERS: usize = 20;
 
 struct Permits {
@@ -48,7 +60,7 @@ fn manifest(number: usize, subject: Option<&Digest>) -> (Digest, Bytes) {
     (format!("sha256:{hex}").parse().unwrap(), bytes)
 }
 
-fn open(folder: &std::path::Path, commit: bool) -> Registry {
+fn open(folder: &Path, commit: bool) -> Registry {
     let store = Arc::new(Local::open_with(folder, Settings { commit }).unwrap());
     Registry::new(store.clone(), store, Clock::system())
 }
@@ -60,7 +72,7 @@ async fn push(registry: &Registry, permits: &Permits, reference: &str, number: u
 }
 
 /// One manifest with so many tags, and a subject with some referrers.
-async fn fill(folder: &std::path::Path, tags: usize) {
+async fn fill(folder: &Path, tags: usize) {
     let (registry, permits) = (open(folder, false), permits());
     let subject = push(&registry, &permits, "", 0, None).await;
     for number in 0..REFERRERS {
@@ -73,39 +85,72 @@ async fn fill(folder: &std::path::Path, tags: usize) {
     stream::iter(0..tags).map(tag).buffer_unordered(64).try_collect::<Vec<()>>().await.unwrap();
 }
 
-async fn median<F: Future>(mut work: impl FnMut(usize) -> F) -> Duration {
+async fn timed<F: Future>(mut work: impl FnMut(usize) -> F) -> Duration {
     let mut times = Vec::new();
     for number in 0..TIMES {
         let begun = Instant::now();
         work(number).await;
         times.push(begun.elapsed());
     }
+    median(times)
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
     times.sort_unstable();
-    times[TIMES / 2]
+    times[times.len() / 2]
+}
+
+/// From the start of `wharfinger serve` to its first answer from the store that is in `folder`. It expires uploads meanwhile, as always.
+fn starts(folder: &Path, tag: &str) -> Duration {
+    let address = program::free();
+    let config = json!({
+        "storage": {"rootDirectory": "store"},
+        "http": {"address": "127.0.0.1", "port": address.port()},
+        "accessControl": {"repositories": {"**": {"anonymousPolicy": ["read"]}}},
+    });
+    std::fs::write(folder.join("config.json"), config.to_string()).unwrap();
+    let start = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wharfinger"));
+        command.args(["serve", "config.json"]).current_dir(folder).env_remove("RUST_LOG").env_remove("SPIFFE_ENDPOINT_SOCKET");
+        let program = Program::start(command, Some(&folder.join("log")), address);
+        Duration::from_secs_f64(program.first_answer(&format!("/v2/team/app/manifests/{tag}")))
+    };
+    // The first has more to write.
+    start();
+    median((0..STARTS).map(|_| start()).collect())
 }
 
 async fn measure(tags: usize) -> BTreeMap<&'static str, Duration> {
     let folder = tempfile::tempdir().unwrap();
-    fill(folder.path(), tags).await;
+    let store = folder.path().join("store");
+    fill(&store, tags).await;
     let mut found = BTreeMap::new();
     // The first to sync waits for what was written without.
-    drop(open(folder.path(), true));
-    let begun = Instant::now();
-    let registry = open(folder.path(), true);
-    found.insert("opening the store", begun.elapsed());
+    drop(open(&store, true));
+    let middle = format!("tag-{:07}", tags / 2);
+    found.insert("a start, to the first answer", starts(folder.path(), &middle));
+    let opening = || {
+        let begun = Instant::now();
+        let registry = open(&store, true);
+        (begun.elapsed(), registry)
+    };
+    found.insert("opening the store", median((0..STARTS).map(|_| opening().0).collect()));
+    let registry = open(&store, true);
     let permits = permits();
     let (subject, _) = manifest(0, None);
-    let middle = format!("tag-{:07}", tags / 2);
-    let page = async |_| assert!(registry.tags(&permits.read, &middle, 100).await.unwrap().entries.len() >= SMALL / 2 - 1);
-    found.insert("a page of tags", median(page).await);
+    let page = async |_| {
+        let page = registry.tags(&permits.read, &middle, PAGE).await.unwrap();
+        assert_eq!((page.entries.len(), page.more), (PAGE, true));
+    };
+    found.insert("a page of tags", timed(page).await);
     let referrers = async |_| assert_eq!(registry.referrers(&permits.read, &subject, None, None).await.unwrap().manifests.len(), REFERRERS);
-    found.insert("the referrers of a manifest", median(referrers).await);
+    found.insert("the referrers of a manifest", timed(referrers).await);
     let new = async |number| push(&registry, &permits, &format!("new-{number}"), 1_000_000 + number, None).await;
-    found.insert("a push with a new tag", median(new).await);
+    found.insert("a push with a new tag", timed(new).await);
     let moved = async |number| push(&registry, &permits, "latest", 2_000_000 + number, None).await;
-    found.insert("a push that moves a tag", median(moved).await);
+    found.insert("a push that moves a tag", timed(moved).await);
     let pull = async |_| registry.manifest(&permits.read, &middle.parse().unwrap()).await.unwrap();
-    found.insert("a manifest by its tag", median(pull).await);
+    found.insert("a manifest by its tag", timed(pull).await);
     found
 }
 

@@ -7,6 +7,7 @@ mod conformance;
 mod errors;
 mod pull;
 mod push;
+mod reads;
 mod token;
 mod whoami;
 

@@ -45,8 +45,8 @@ pub(crate) fn memory(site: &Site) -> Vec<Line> {
         drop((first, held));
         (after - before) / count as f64
     };
-    let plain = site.ask(Over::Http, &site.ours, "/v2/");
-    let tls = site.ask(Over::Tls, &site.ours_tls, "/v2/");
+    let plain = site.ask(Over::Http, &site.ours, &Site::manifest());
+    let tls = site.ask(Over::Tls, &site.ours_tls, &Site::manifest());
     let of_plain = grown(&site.ours, 1000, &|_| Box::new(plain.idle()));
     let of_tls = grown(&site.ours_tls, 1000, &|_| Box::new(tls.idle()));
     let of_pulls = grown(&site.ours, 64, &|index| Box::new(Ask::get(site.ours.plain, &paths[index % 2]).begun())) / KIB as f64;

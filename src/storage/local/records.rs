@@ -317,6 +317,7 @@ fn connect(file: &Path, flags: OpenFlags) -> Result<Connection, rusqlite::Error>
 mod tests {
     use super::*;
     use crate::storage::RecordStore;
+    use crate::storage::local::folder::Folder;
     use crate::storage::local::{Local, Settings};
 
     #[test]
@@ -343,6 +344,46 @@ mod tests {
         let store = Local::open(folder.path()).unwrap();
         assert_eq!(log.metadata().unwrap().len(), 0);
         assert_eq!(store.get("k").await.unwrap().unwrap().value, "1");
+    }
+
+    /// How many transactions are in the log. Of the last page that each one wrote the frame's header says how large the table is
+    /// (`SQLite`'s file format, section 4.1: a header of 32 bytes, then frames of a header of 24 and a page).
+    fn commits(log: &Path) -> usize {
+        const PAGE: usize = 4096;
+        let bytes = std::fs::read(log).unwrap();
+        let (frames, rest) = bytes[32..].as_chunks::<{ 24 + PAGE }>();
+        assert_eq!((rest.len(), &bytes[8..12]), (0, &[0, 0, 16, 0][..]), "pages of {PAGE}");
+        frames.iter().filter(|frame| frame[4..8] != [0; 4]).count()
+    }
+
+    /// A sync of the log each: that there is one is for the tests that watch system calls.
+    #[test]
+    fn whatever_waits_for_the_writer_shares_one_commit() {
+        for (waiting, expected) in [(1, 1), (64, 1), (MOST_AT_ONCE + 1, 2)] {
+            let folder = tempfile::tempdir().unwrap();
+            drop(Local::open(folder.path()).unwrap());
+            let (file, disk) = (folder.path().join("records.sqlite3"), Disk::new(true));
+            let values = Values::open(Arc::new(Folder::open(folder.path()).unwrap()), disk.clone()).unwrap();
+            let db = open_for_writing(&file, true).unwrap();
+            // Whoever closes the file last takes the log away.
+            let _open = open_for_writing(&file, true).unwrap();
+            let (queue, jobs) = mpsc::channel(1024);
+            let room = Arc::new(Semaphore::new(waiting));
+            let wait = |number: usize| {
+                let (answer, answered) = oneshot::channel();
+                let (value, _room) = (Some(Value::Here(Bytes::from_static(b"1"))), room.clone().try_acquire_owned().unwrap());
+                let new = Version(i64::try_from(number).unwrap());
+                assert!(queue.try_send(Write { key: number.to_string(), expected: None, new, value, answer, _room }).is_ok());
+                answered
+            };
+            let answers: Vec<_> = (0..waiting).map(wait).collect();
+            drop(queue);
+            write_loop(db, jobs, &disk, &Cache::default(), &values);
+            for mut answered in answers {
+                answered.try_recv().unwrap().unwrap();
+            }
+            assert_eq!(commits(&folder.path().join("records.sqlite3-wal")), expected, "for {waiting} changes");
+        }
     }
 
     #[tokio::test]

@@ -42,11 +42,11 @@ impl Values {
         let folder = self.made_folder(&shard(version)).map_err(io::Error::from)?;
         let mut file = open_file(&folder, &name(version), OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL).map_err(io::Error::from)?;
         if let Err(failure) = file.write_all(value) {
-            self.remove(version);
+            self.unlink(version);
             return Err(failure.into());
         }
         self.sync(version, &folder, &file).inspect_err(|failure| {
-            self.remove(version);
+            self.unlink(version);
             if !matches!(failure, Failure::Full) {
                 self.disk.stop(failure);
             }
@@ -70,11 +70,15 @@ impl Values {
     /// Of a record that has changed. What cannot be removed costs space and nothing else.
     pub(super) fn remove(&self, version: Version) {
         if self.shards().contains(&first_byte(version)) {
-            let (shard, name) = (shard(version), name(version));
-            match open_folder(&self.root, &shard).and_then(|folder| rustix::fs::unlinkat(folder, &name, AtFlags::empty())) {
-                Ok(()) | Err(Errno::NOENT) => {}
-                Err(why) => tracing::warn!("the value {shard}/{name} could not be removed: {why}"),
-            }
+            self.unlink(version);
+        }
+    }
+
+    fn unlink(&self, version: Version) {
+        let (shard, name) = (shard(version), name(version));
+        match open_folder(&self.root, &shard).and_then(|folder| rustix::fs::unlinkat(folder, &name, AtFlags::empty())) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(why) => tracing::warn!("the value {shard}/{name} could not be removed: {why}"),
         }
     }
 

@@ -65,7 +65,8 @@ pub trait RecordStore: Send + Sync {
 /// late, and harms nobody.
 pub trait BlobStore: Send + Sync {
     /// Writes `chunks` at `offset`, cutting off whatever lay behind it; creates the blob when `offset` is 0.
-    /// [`Failure::Missing`] if fewer than `offset` bytes are there. Not durable until [`BlobStore::seal`].
+    /// [`Failure::Missing`] if fewer than `offset` bytes are there. Not durable until [`BlobStore::seal`]. After a failure nothing behind
+    /// what was sealed last can be relied on: it must be written again.
     ///
     /// `look` sees each chunk once and in order, unless the write fails: in the job that writes them and just before it does, so that
     /// they pass through the processor's caches once.

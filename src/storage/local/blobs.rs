@@ -121,7 +121,12 @@ impl Shards {
             rest = after;
         }
         if disk.is_durable() {
-            writeback::begin(&file, offset, at);
+            // Of what could not be written nothing is believed: the caller goes on from what was sealed before, and this cuts off the rest.
+            writeback::begin(&file, offset, at).map_err(Failure::from).inspect_err(|failure| {
+                if !matches!(failure, Failure::Full) {
+                    disk.stop(failure);
+                }
+            })?;
         }
         Ok(())
     }

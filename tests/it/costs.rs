@@ -1,7 +1,7 @@
 //! What a request costs in what can be counted exactly, whatever the machine: system calls, as `strace` sees them, and bytes written.
 //! `benches/` prints it beside what is measured in time.
 
-use crate::harness::{Setup, TestApp, Trace, io, sha256};
+use crate::harness::{Setup, TestApp, Trace, can_trace, io, sha256};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -11,17 +11,6 @@ use tokio::net::TcpStream;
 /// Requests over which what happens in the background is spread.
 const MANY: usize = 400;
 const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
-
-/// Whether system calls can be counted here; a word about it if not.
-fn can_count() -> bool {
-    let installed = Trace::is_installed();
-    let required = std::env::var_os("WHARFINGER_REQUIRE_CLIENTS").is_some();
-    assert!(installed || !required, "strace is not installed, and WHARFINGER_REQUIRE_CLIENTS is set");
-    if !installed {
-        eprintln!("strace is not installed: what it counts is not tested");
-    }
-    installed
-}
 
 fn counting(app: &TestApp) -> Trace {
     Trace::begin(app.pid(), app.setup.folder.path())
@@ -64,7 +53,7 @@ async fn calls(app: &TestApp, path: &str) -> f64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn p_7_a_manifest_takes_5_system_calls_and_a_blob_of_10_kib_9() {
-    if !can_count() {
+    if !can_trace() {
         return;
     }
     let app = Setup::plain().start().await;
@@ -82,7 +71,7 @@ async fn p_7_a_manifest_takes_5_system_calls_and_a_blob_of_10_kib_9() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_blob_is_on_its_way_to_the_disk_before_the_sync_at_its_end() {
-    if !can_count() {
+    if !can_trace() {
         return;
     }
     let app = Setup::plain().start().await;
@@ -99,7 +88,7 @@ async fn a_large_blob_is_on_its_way_to_the_disk_before_the_sync_at_its_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_download_of_several_pieces_is_sent_in_whole_segments_and_nothing_of_it_is_held_back() {
-    if !can_count() {
+    if !can_trace() {
         return;
     }
     let app = Setup::plain().start().await;

@@ -5,6 +5,7 @@
 
 mod client;
 mod durability;
+mod failing;
 mod full;
 mod http;
 mod register;

@@ -1,6 +1,7 @@
 //! The registry as a process that may end at any moment.
 
 use crate::harness::{PATIENCE, Setup, output};
+use rustix::io::Errno;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt as _;
@@ -40,6 +41,33 @@ impl Shim {
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    /// Makes such calls of such files fail from now on: patterns, as `shim.c` has them.
+    pub(super) fn fail(&self, calls: &str, error: Errno, files: &str) {
+        self.say(calls, error.raw_os_error(), files);
+    }
+
+    /// Makes them wait.
+    pub(super) fn hold(&self, calls: &str, files: &str) {
+        self.say(calls, 0, files);
+    }
+
+    fn say(&self, calls: &str, error: i32, files: &str) {
+        std::fs::write(self.path("fail"), format!("{calls} {error} {files}")).unwrap();
+    }
+
+    /// None fails or waits any more.
+    pub(super) fn heal(&self) {
+        std::fs::remove_file(self.path("fail")).unwrap();
+    }
+
+    /// The registry with this between it and the C library.
+    pub(super) fn program(&self) -> std::process::Command {
+        let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_wharfinger"));
+        program.env_remove("SPIFFE_ENDPOINT_SOCKET").env_remove("RUST_LOG").stdin(Stdio::null());
+        program.env("LD_PRELOAD", self.path("shim.so")).env("SHIM_FAIL_IF", self.path("fail"));
+        program
     }
 }
 

@@ -1,14 +1,17 @@
-/* Stands between a process and the C library, to end the process at a chosen call, to make syncs fail, and to write down in which
+/* Stands between a process and the C library, to end the process at a chosen call, to make calls fail, and to write down in which
  * order the process syncs and answers. What to do is said by the environment:
  *
  *   SHIM_KILL_AT=N    ends the process with SIGKILL at its N-th call that changes what is on disk: before it for even N, after it for odd N
- *   SHIM_FAIL_IF=F    while the file F exists, syncs fail with EIO
- *   SHIM_LOG=F        appends a line to F for each sync and for each answer of HTTP
+ *   SHIM_FAIL_IF=F    while the file F says "CALL ERROR PATH", such calls fail for such files: CALL (fsync, fdatasync, write, pwrite64) and
+ *                     PATH are patterns of the shell, whose stars match slashes too, ERROR is a number, and with 0 they wait until F
+ *                     says something else. Rust's standard library and SQLite call so; what calls the kernel directly passes by.
+ *   SHIM_LOG=F        appends a line to F for each sync, for each POST that has arrived, and for each answer of HTTP
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
@@ -38,12 +41,17 @@ static void note(const char *what, const char *which) {
     if (length > 0 && write(log_to, line, (size_t)length) < 0) return;
 }
 
+static void path_of(int fd, char path[PATH_MAX]) {
+    char link[64];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(link, path, PATH_MAX - 1);
+    path[length < 0 ? 0 : length] = 0;
+}
+
 static void note_sync(const char *what, int fd) {
     if (log_to < 0) return;
-    char link[64], path[PATH_MAX];
-    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    ssize_t length = readlink(link, path, sizeof path - 1);
-    path[length < 0 ? 0 : length] = 0;
+    char path[PATH_MAX];
+    path_of(fd, path);
     note(what, path);
 }
 
@@ -66,20 +74,43 @@ static int counted(void) {
 #define REAL(name) static __typeof__(name) *real; if (!real) real = (__typeof__(name) *)dlsym(RTLD_NEXT, #name)
 #define CHANGE(call) int last = counted(); __typeof__(call) result = call; if (last) end(); return result
 
-static int fails(void) {
-    if (!fail_if || access(fail_if, F_OK) != 0) return 0;
-    errno = EIO;
-    return 1;
+static int is_chosen(const char *call, int fd, int *error) {
+    int from = fail_if ? open(fail_if, O_RDONLY | O_CLOEXEC) : -1;
+    if (from < 0) return 0;
+    char said[512], calls[32], paths[256], path[PATH_MAX];
+    ssize_t length = read(from, said, sizeof said - 1);
+    close(from);
+    said[length < 0 ? 0 : length] = 0;
+    if (sscanf(said, "%31s %d %255s", calls, error, paths) != 3) return 0;
+    path_of(fd, path);
+    return fnmatch(calls, call, 0) == 0 && fnmatch(paths, path, 0) == 0;
 }
 
-int fsync(int fd) { REAL(fsync); if (fails()) return -1; note_sync("fsync", fd); CHANGE(real(fd)); }
-int fdatasync(int fd) { REAL(fdatasync); if (fails()) return -1; note_sync("fdatasync", fd); CHANGE(real(fd)); }
+static int fails(const char *call, int fd) {
+    int error;
+    for (; is_chosen(call, fd, &error); usleep(1000)) {
+        if (error == 0) continue;
+        errno = error;
+        return 1;
+    }
+    return 0;
+}
+
+int fsync(int fd) { REAL(fsync); if (fails("fsync", fd)) return -1; note_sync("fsync", fd); CHANGE(real(fd)); }
+int fdatasync(int fd) { REAL(fdatasync); if (fails("fdatasync", fd)) return -1; note_sync("fdatasync", fd); CHANGE(real(fd)); }
 int ftruncate(int fd, off_t size) { REAL(ftruncate); CHANGE(real(fd, size)); }
 int ftruncate64(int fd, off64_t size) { REAL(ftruncate64); CHANGE(real(fd, size)); }
-ssize_t pwrite64(int fd, const void *bytes, size_t size, off64_t at) { REAL(pwrite64); CHANGE(real(fd, bytes, size, at)); }
+ssize_t pwrite64(int fd, const void *bytes, size_t size, off64_t at) { REAL(pwrite64); if (fails("pwrite64", fd)) return -1; CHANGE(real(fd, bytes, size, at)); }
 ssize_t pwrite(int fd, const void *bytes, size_t size, off_t at) { REAL(pwrite); CHANGE(real(fd, bytes, size, at)); }
+ssize_t write(int fd, const void *bytes, size_t size) { REAL(write); return fails("write", fd) ? -1 : real(fd, bytes, size); }
 int unlink(const char *path) { REAL(unlink); CHANGE(real(path)); }
 
+ssize_t recv(int fd, void *bytes, size_t size, int flags) {
+    REAL(recv);
+    ssize_t length = real(fd, bytes, size, flags);
+    if (length > 5 && memcmp(bytes, "POST ", 5) == 0) note("request", "POST");
+    return length;
+}
 ssize_t send(int fd, const void *bytes, size_t size, int flags) { REAL(send); note_answer(bytes, size); return real(fd, bytes, size, flags); }
 ssize_t writev(int fd, const struct iovec *parts, int count) {
     REAL(writev);

@@ -19,10 +19,15 @@ impl Trace {
 
     /// Counts from now on. `folder` is for what `strace` writes.
     pub(crate) fn begin(pid: u32, folder: &Path) -> Self {
+        Self::attach(&["-c"], pid, folder)
+    }
+
+    /// With other arguments than those to count.
+    pub(crate) fn attach(arguments: &[&str], pid: u32, folder: &Path) -> Self {
         // Not a pipe: it says something of each thread that comes, also when nobody listens any more.
         let (log, said) = (folder.join("strace.log"), folder.join("strace.err"));
         let mut strace = Command::new("strace");
-        strace.args(["-f", "-c", "-p", &pid.to_string(), "-o"]).arg(&log);
+        strace.arg("-f").args(arguments).args(["-p", &pid.to_string(), "-o"]).arg(&log);
         let mut strace = strace.stdin(Stdio::null()).stderr(fs::File::create(&said).unwrap()).spawn().unwrap();
         // Threads that are there are attached one by one, those that come later with whoever makes them.
         let begun = tokio::time::Instant::now();

@@ -41,3 +41,14 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) fn now() -> i64 {
     Clock::system().now().as_secs()
 }
+
+/// Whether `strace` is here; a word about it if not.
+pub(crate) fn can_trace() -> bool {
+    let installed = Trace::is_installed();
+    let required = std::env::var_os("WHARFINGER_REQUIRE_CLIENTS").is_some();
+    assert!(installed || !required, "strace is not installed, and WHARFINGER_REQUIRE_CLIENTS is set");
+    if !installed {
+        eprintln!("skipped: strace is not installed");
+    }
+    installed
+}

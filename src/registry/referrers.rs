@@ -5,14 +5,23 @@ use super::records::ManifestRecord;
 use super::{Error, Registry, keys};
 use crate::access::{Permit, Read};
 use crate::limits::{MANIFEST_BYTES, PAGE_ENTRIES};
-use crate::oci::{Descriptor, Digest, RepositoryName};
+use crate::oci::{Descriptor, Digest, ManifestType, RepositoryName};
+use serde_json::json;
 
 /// A part of the list, small enough for one index.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Referrers {
     pub manifests: Vec<Descriptor>,
     /// If there may be more: what to ask for `after`.
     pub next: Option<Digest>,
+}
+
+impl Referrers {
+    /// As it is answered: no longer than a manifest may be, unless it has one descriptor alone.
+    #[must_use]
+    pub fn index(&self) -> String {
+        json!({"schemaVersion": 2, "mediaType": ManifestType::OciIndex.as_str(), "manifests": self.manifests}).to_string()
+    }
 }
 
 impl Registry {
@@ -27,8 +36,9 @@ impl Registry {
         let repository = permit.repository();
         let prefix = keys::referrers(repository, subject);
         let mut from = after.map(|after| keys::referrer(repository, subject, after)).unwrap_or_default();
-        let mut page = Referrers { manifests: Vec::new(), next: None };
-        let mut room = MANIFEST_BYTES;
+        let mut page = Referrers::default();
+        // Every descriptor is counted with a comma, and the last has none.
+        let mut room = (MANIFEST_BYTES + 1).saturating_sub(page.index().len());
         loop {
             let keys = self.records.list(&prefix, &from, LISTED).await?;
             let Some(last) = keys.last().cloned() else { return Ok(page) };

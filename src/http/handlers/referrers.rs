@@ -8,7 +8,6 @@ use crate::oci::{Digest, ManifestType, RepositoryName};
 use axum::response::Response;
 use http::header::{CONTENT_TYPE, LINK};
 use http::{Method, StatusCode};
-use serde_json::json;
 
 pub(super) async fn answer(call: &Call, repository: &RepositoryName, subject: &Digest) -> Result<Response, Fault> {
     if !matches!(call.parts.method, Method::GET | Method::HEAD) {
@@ -18,14 +17,13 @@ pub(super) async fn answer(call: &Call, repository: &RepositoryName, subject: &D
     let artifact_type = call.query.get("artifactType").filter(|wanted| !wanted.is_empty());
     let after: Option<Digest> = call.query.get("last").map(str::parse).transpose()?;
     let page = call.app.registry.referrers(&permit, subject, artifact_type, after.as_ref()).await?;
-    let next = page.next.map(|last| {
+    let next = page.next.as_ref().map(|last| {
         let filter = artifact_type.map(|wanted| ("artifactType", wanted));
         link(&format!("/v2/{repository}/referrers/{subject}"), [Some(("last", last.as_str())), filter].into_iter().flatten())
     });
-    let index = json!({"schemaVersion": 2, "mediaType": ManifestType::OciIndex.as_str(), "manifests": page.manifests});
     Ok(Reply::new(StatusCode::OK)
         .header(CONTENT_TYPE, ManifestType::OciIndex.as_str())
         .header_if(OCI_FILTERS_APPLIED, artifact_type.map(|_| "artifactType"))
         .header_if(LINK, next)
-        .body(index.to_string()))
+        .body(page.index()))
 }

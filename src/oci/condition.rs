@@ -1,4 +1,4 @@
-//! What a write may demand of the tag or manifest that it replaces (RFC 9110, 13.1.1 and 13.1.2). An entity tag of ours is the digest in
+//! What a request may demand of the tag, manifest or blob that is there (RFC 9110, 13.1.1 and 13.1.2). An entity tag of ours is the digest in
 //! quotes, so a condition is about digests.
 
 use super::Digest;
@@ -33,12 +33,22 @@ impl Condition {
     /// Whether it allows to replace (or to delete) what is `found` there.
     #[must_use]
     pub fn allows(&self, found: Option<&Digest>) -> bool {
-        let meets = |tags: &EntityTags| match (tags, found) {
-            (_, None) => false,
-            (EntityTags::Any, Some(_)) => true,
-            (EntityTags::Of(digests), Some(found)) => digests.contains(found),
-        };
-        self.matches.as_ref().is_none_or(meets) && !self.none_matches.as_ref().is_some_and(meets)
+        match found {
+            Some(found) => self.is_met_by(found) && !self.is_known(found),
+            None => self.matches.is_none(),
+        }
+    }
+
+    /// Whether what is there is what `If-Match` wants.
+    #[must_use]
+    pub fn is_met_by(&self, found: &Digest) -> bool {
+        self.matches.as_ref().is_none_or(|tags| tags.name(found))
+    }
+
+    /// Whether `If-None-Match` names what is there: whoever wants to read it has it.
+    #[must_use]
+    pub fn is_known(&self, found: &Digest) -> bool {
+        self.none_matches.as_ref().is_some_and(|tags| tags.name(found))
     }
 
     /// Nothing is demanded.
@@ -49,6 +59,13 @@ impl Condition {
 }
 
 impl EntityTags {
+    fn name(&self, found: &Digest) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Of(digests) => digests.contains(found),
+        }
+    }
+
     fn parse(list: &str, weak: bool) -> Self {
         if list.trim() == "*" {
             return Self::Any;

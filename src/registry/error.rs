@@ -36,7 +36,7 @@ pub enum Error {
     TagExists,
     #[error("the tag or manifest does not exist, and policy gives no `create` here")]
     TagMissing,
-    /// `If-Match` or `If-None-Match` of a write. With what is there instead.
+    /// `If-Match` or `If-None-Match`. With what is there instead.
     #[error("the condition of the request does not hold: {}", there(.found.as_ref()))]
     ConditionFailed { found: Option<Digest> },
     #[error("a manifest of this repository needs the blob: delete the manifest first")]

@@ -40,7 +40,7 @@ async fn pull(call: &Call, repository: &RepositoryName, digest: &Digest) -> Resu
             .header(ACCEPT_RANGES, "bytes")
             .header_if(OCI_NAMESPACE, call.namespace())
     };
-    if call.has(&etag) {
+    if call.has(digest)? {
         return Ok(reply(StatusCode::NOT_MODIFIED).empty());
     }
     let (status, first, length) = match range(call, &etag, size) {

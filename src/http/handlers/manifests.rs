@@ -32,7 +32,7 @@ async fn pull(call: &Call, repository: &RepositoryName, reference: &Reference) -
     let reply = |status| {
         Reply::new(status).header(CONTENT_DIGEST, manifest.digest.as_str()).header(ETAG, &etag).header_if(OCI_NAMESPACE, call.namespace())
     };
-    if call.has(&etag) {
+    if call.has(&manifest.digest)? {
         return Ok(reply(StatusCode::NOT_MODIFIED).empty());
     }
     let reply = reply(StatusCode::OK).header(CONTENT_TYPE, &manifest.media_type).header(CONTENT_LENGTH, manifest.bytes.len().to_string());

@@ -22,8 +22,8 @@ use super::{App, Live, Stalled};
 use crate::access::{self, Kind, Permit, Write};
 use crate::clock::Timestamp;
 use crate::identity::Identity;
-use crate::oci::{Condition, RepositoryName};
-use crate::registry::BodyError;
+use crate::oci::{Condition, Digest, RepositoryName};
+use crate::registry::{self, BodyError};
 use axum::body::Body;
 use axum::response::Response;
 use http::header::{CONTENT_TYPE, WARNING};
@@ -78,7 +78,7 @@ impl Call {
         host.into_iter().chain(external).any(|name| name.eq_ignore_ascii_case(namespace)).then_some(namespace)
     }
 
-    /// What a write demands of what it replaces.
+    /// What the request demands of what is there.
     fn condition(&self) -> Condition {
         let list = |name| {
             let values = self.parts.headers.get_all(name).iter().map(|value| value.to_str().unwrap_or_default());
@@ -87,10 +87,13 @@ impl Call {
         Condition::parse(list(http::header::IF_MATCH).as_deref(), list(http::header::IF_NONE_MATCH).as_deref())
     }
 
-    /// Whether the client has what `etag` names (RFC 9110, 13.1.2).
-    fn has(&self, etag: &str) -> bool {
-        let known = self.parts.headers.get_all(http::header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-        known.flat_map(|list| list.split(',')).map(str::trim).any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
+    /// Whether the client has what it wants to read (RFC 9110, 13.2.2). It is refused if it wants something else.
+    fn has(&self, found: &Digest) -> Result<bool, Fault> {
+        let condition = self.condition();
+        if !condition.is_met_by(found) {
+            return Err(registry::Error::ConditionFailed { found: Some(found.clone()) }.into());
+        }
+        Ok(condition.is_known(found))
     }
 }
 

@@ -30,8 +30,7 @@ async fn oci_9_a_manifest_is_served_as_it_was_pushed_with_its_type_length_and_di
                     assert_eq!(answer.header("docker-content-digest"), expected);
                     assert_eq!(answer.header("etag"), format!("\"{expected}\""));
                 }
-                let known = ask(Method::GET, &path).header("if-none-match", format!("\"{expected}\""));
-                assert_eq!(site.send(known, Body::empty()).await.status, StatusCode::NOT_MODIFIED);
+                conditions(&site, &path, &expected).await;
             }
         }
     }
@@ -107,6 +106,38 @@ async fn oci_13_ranges_and_conditions_of_a_blob(site: Site) {
         let request = ask(Method::GET, &path).header("range", "bytes=0-1").header("if-range", validator);
         assert_eq!(site.send(request, Body::empty()).await.status.as_u16(), status);
     }
-    let known = ask(Method::GET, &path).header("if-none-match", etag);
-    assert_eq!(site.send(known, Body::empty()).await.status, StatusCode::NOT_MODIFIED);
+    conditions(&site, &path, &digest).await;
+}
+
+/// What is at `path` and has this digest is read on conditions (RFC 9110, 13.1.1, 13.1.2 and 13.2.2).
+async fn conditions(site: &Site, path: &str, digest: &str) {
+    let (here, other) = (format!("\"{digest}\""), format!("\"{}\"", sha256("something else")));
+    let (weak, several) = (format!("W/{here}"), format!("{other}, {here}"));
+    for (if_match, if_none_match, status) in [
+        ("", here.as_str(), 304),
+        ("", &weak, 304),
+        ("", &several, 304),
+        ("", "*", 304),
+        ("", &other, 200),
+        (&here, "", 200),
+        (&several, "", 200),
+        ("*", "", 200),
+        (&other, "", 412),
+        // It compares strongly.
+        (&weak, "", 412),
+        // It is judged first.
+        (&other, &here, 412),
+        (&here, &here, 304),
+    ] {
+        for method in [Method::GET, Method::HEAD] {
+            let mut request = ask(method, path);
+            for (name, value) in [("if-match", if_match), ("if-none-match", if_none_match)] {
+                if !value.is_empty() {
+                    request = request.header(name, value);
+                }
+            }
+            let answer = site.send(request, Body::empty()).await;
+            assert_eq!((answer.status.as_u16(), answer.header("etag")), (status, here.as_str()), "{if_match} {if_none_match}");
+        }
+    }
 }

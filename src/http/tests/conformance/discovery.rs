@@ -5,8 +5,10 @@ use super::*;
 points! {
     oci_32_referrers_are_an_index_and_never_404,
     oci_33_34_and_35_referrers_are_described_filtered_and_paged,
+    oci_35_a_page_of_referrers_has_4_mib_and_no_more,
     oci_36_and_37_a_fallback_tag_is_an_ordinary_tag_and_hides_nothing,
     oci_38_and_39_tags_are_listed_in_the_order_of_bytes_and_paged,
+    oci_39_a_page_has_at_most_1000_tags_and_a_link_to_the_rest,
     oci_40_the_catalogue_is_paged_and_shows_what_the_caller_may_read_and_extensions_are_named,
     oci_41_what_is_deleted_is_gone_at_once,
     oci_42_a_deleted_referrer_is_not_listed_and_a_deleted_subjects_referrers_are,
@@ -20,14 +22,18 @@ async fn referrers(site: &Site, subject: &str, query: &str) -> Answer {
 
 /// Pushes a referrer of `subject` and says its digest.
 async fn refer(site: &Site, subject: &str, number: usize, artifact_type: Option<&str>) -> String {
-    let mut manifest = site.sample(IMAGE).await;
+    refer_as(site, IMAGE, subject, number, artifact_type).await
+}
+
+async fn refer_as(site: &Site, media_type: &str, subject: &str, number: usize, artifact_type: Option<&str>) -> String {
+    let mut manifest = site.sample(media_type).await;
     manifest["subject"] = json!({"mediaType": IMAGE, "digest": subject, "size": 1});
     manifest["annotations"] = json!({"number": number.to_string()});
     if let Some(artifact_type) = artifact_type {
         manifest["artifactType"] = json!(artifact_type);
     }
     let digest = sha256(manifest.to_string());
-    created(&site.put_manifest(&digest, IMAGE, &manifest).await, &digest);
+    created(&site.put_manifest(&digest, media_type, &manifest).await, &digest);
     digest
 }
 
@@ -45,13 +51,15 @@ async fn oci_33_34_and_35_referrers_are_described_filtered_and_paged(site: Site)
     for subject in digests("subject") {
         let own = refer(&site, &subject, 0, Some("a/own+type")).await;
         let configs = refer(&site, &subject, 1, None).await;
+        let docker = refer_as(&site, DOCKER_IMAGE, &subject, 2, None).await;
+        let list = refer_as(&site, DOCKER_LIST, &subject, 3, None).await;
         let index = json!({
             "schemaVersion": 2, "mediaType": INDEX, "manifests": [],
             "subject": {"mediaType": IMAGE, "digest": subject, "size": 1},
         });
         created(&site.put_manifest("index", INDEX, &index).await, &sha256(index.to_string()));
         let listed = referrers(&site, &subject, "").await.json()["manifests"].as_array().unwrap().clone();
-        assert_eq!(listed.len(), 3);
+        assert_eq!(listed.len(), 5);
         for descriptor in listed {
             let digest = descriptor["digest"].as_str().unwrap();
             let stored = site.get(&format!("/v2/open/a/manifests/{digest}")).await;
@@ -60,6 +68,8 @@ async fn oci_33_34_and_35_referrers_are_described_filtered_and_paged(site: Site)
             let expected = match digest {
                 _ if digest == own => (json!("a/own+type"), json!({"number": "0"})),
                 _ if digest == configs => (json!("application/vnd.example+json"), json!({"number": "1"})),
+                _ if digest == docker => (json!("application/vnd.example+json"), json!({"number": "2"})),
+                _ if digest == list => (Value::Null, json!({"number": "3"})),
                 _ => (Value::Null, Value::Null),
             };
             assert_eq!((descriptor["artifactType"].clone(), descriptor["annotations"].clone()), expected);
@@ -93,6 +103,30 @@ async fn oci_33_34_and_35_referrers_are_described_filtered_and_paged(site: Site)
         }
         pushed.sort();
         assert_eq!(listed, pushed);
+    }
+}
+
+async fn oci_35_a_page_of_referrers_has_4_mib_and_no_more(site: Site) {
+    const MOST: usize = 4 * 1024 * 1024;
+    let subject = sha256("subject");
+    let large = async |number: usize, length: usize| {
+        let mut manifest = site.sample(IMAGE).await;
+        manifest["subject"] = json!({"mediaType": IMAGE, "digest": subject, "size": 1});
+        manifest["annotations"] = json!({"number": number.to_string(), "k": "x".repeat(length)});
+        let digest = sha256(manifest.to_string());
+        created(&site.put_manifest(&digest, IMAGE, &manifest).await, &digest);
+        format!("/v2/open/a/manifests/{digest}")
+    };
+    large(1, 2_000_000).await;
+    let second = large(2, 2_000_000).await;
+    let room = MOST - referrers(&site, &subject, "").await.body.len();
+    site.ask(Method::DELETE, &second).await;
+    for (more, listed) in [(room, 2), (room + 1, 1)] {
+        let second = large(2, 2_000_000 + more).await;
+        let page = referrers(&site, &subject, "").await;
+        assert_eq!(page.json()["manifests"].as_array().unwrap().len(), listed);
+        assert_eq!((page.body.len() == MOST, page.header("link").is_empty()), (listed == 2, listed == 2), "{}", page.body.len());
+        site.ask(Method::DELETE, &second).await;
     }
 }
 
@@ -134,6 +168,24 @@ async fn oci_38_and_39_tags_are_listed_in_the_order_of_bytes_and_paged(site: Sit
     assert_eq!((none.json()["tags"].clone(), none.header("link")), (json!([]), ""));
     for bad in ["?n=-1", "?n=x", "?n=", "?n=1.5"] {
         assert_eq!(list(bad).await.status, StatusCode::BAD_REQUEST, "{bad}");
+    }
+}
+
+async fn oci_39_a_page_has_at_most_1000_tags_and_a_link_to_the_rest(site: Site) {
+    let manifest = site.sample(IMAGE).await;
+    let digest = sha256(manifest.to_string());
+    let tags: Vec<String> = (0..1024).map(|number| format!("t{number:04}")).collect();
+    let pushes = tags.chunks(32).map(|tags| format!("{digest}?tag={}", tags.join("&tag=")));
+    let pushes = pushes.map(async |reference| site.put_manifest(&reference, IMAGE, &manifest).await);
+    for pushed in futures_util::future::join_all(pushes).await {
+        created(&pushed, &digest);
+    }
+    for query in ["", "?n=1001", "?n=18446744073709551616"] {
+        let first = site.get(&format!("/v2/open/a/tags/list{query}")).await;
+        assert!(first.json()["tags"] == json!(tags[..1000]), "{query}");
+        let link = first.header("link").strip_prefix('<').and_then(|link| link.strip_suffix(">; rel=\"next\"")).unwrap();
+        let second = site.get(link).await;
+        assert_eq!((second.json()["tags"].clone(), second.header("link")), (json!(tags[1000..]), ""), "{query}");
     }
 }
 

@@ -131,7 +131,7 @@ async fn oci_29_oci_and_docker_types_and_no_others(site: Site) {
 async fn oci_30_a_subject_is_confirmed_whether_it_exists_or_not(site: Site) {
     let here = site.push_image("open/a", "v1", json!({})).await.header("docker-content-digest").to_owned();
     for subject in [here, sha256("absent"), sha512("absent")] {
-        for media_type in [IMAGE, INDEX] {
+        for media_type in [IMAGE, INDEX, DOCKER_IMAGE, DOCKER_LIST] {
             let mut manifest = site.sample(media_type).await;
             manifest["subject"] = json!({"mediaType": IMAGE, "digest": subject, "size": 1});
             let digest = sha256(manifest.to_string());

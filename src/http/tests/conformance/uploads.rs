@@ -12,13 +12,16 @@ points! {
     oci_20_the_status_of_an_upload,
     oci_21_the_end_of_an_upload,
     oci_22_an_upload_can_be_cancelled,
+    oci_22_an_upload_expires_a_day_after_its_last_chunk,
     oci_23_mounts_from_a_repository_or_from_anywhere,
 }
 
 async fn oci_14_an_upload_begins_with_202_and_an_address_that_takes_more_parameters(site: Site) {
-    let (one, two) = (site.begin("").await, site.begin("").await);
-    assert_ne!(one, two);
-    assert!(one.starts_with("/v2/open/a/blobs/uploads/"), "{one}");
+    let begun = site.ask(Method::POST, "/v2/open/a/blobs/uploads/").await;
+    assert_eq!((begun.status, begun.header("range")), (StatusCode::ACCEPTED, "0-0"));
+    let one = begun.header("location");
+    assert_eq!(one, format!("/v2/open/a/blobs/uploads/{}", begun.header("docker-upload-uuid")));
+    assert_ne!(one, site.begin("").await);
     let digest = sha256("x");
     let closed = site.send(ask(Method::PUT, &format!("{one}?_state=abc&digest={digest}")), "x").await;
     created(&closed, &digest);
@@ -117,6 +120,24 @@ async fn oci_22_an_upload_can_be_cancelled(site: Site) {
     for method in [Method::GET, Method::PATCH, Method::DELETE] {
         assert_eq!(site.ask(method, &upload).await.error(), (404, "BLOB_UPLOAD_UNKNOWN".into()));
     }
+}
+
+async fn oci_22_an_upload_expires_a_day_after_its_last_chunk(site: Site) {
+    let upload = site.begin("").await;
+    let hours = |hours: u64| site.hand.advance(Duration::from_secs(hours * 3600));
+    hours(23);
+    assert_eq!(site.send(ask(Method::PATCH, &upload), "abc").await.status, StatusCode::ACCEPTED);
+    hours(23);
+    assert_eq!(site.app.registry.expire_uploads().await.unwrap(), 0);
+    assert_eq!(site.get(&upload).await.header("range"), "0-2");
+    hours(1);
+    let close = format!("{upload}?digest={}", sha256("abc"));
+    for (method, path) in [(Method::GET, &upload), (Method::PATCH, &upload), (Method::PUT, &close), (Method::DELETE, &upload)] {
+        assert_eq!(site.ask(method, path).await.error(), (404, "BLOB_UPLOAD_UNKNOWN".into()), "even before it is cleared away");
+    }
+    assert_eq!(site.app.registry.expire_uploads().await.unwrap(), 1);
+    assert_eq!(site.get(&upload).await.error(), (404, "BLOB_UPLOAD_UNKNOWN".into()));
+    assert_eq!(site.get("/v2/_catalog").await.json()["repositories"], json!([]), "nothing else was there");
 }
 
 async fn oci_23_mounts_from_a_repository_or_from_anywhere(site: Site) {

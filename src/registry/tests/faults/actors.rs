@@ -7,12 +7,13 @@ use crate::oci::{RepositoryName, Tag};
 use crate::storage::Failure;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 pub(super) const REPOSITORIES: [&str; 2] = ["one", "two"];
 pub(super) const TAGS: [&str; 2] = ["v1", "v2"];
 pub(super) const CONTENT: &[u8] = b"layer";
-/// How many different manifests there are.
-const MANIFESTS: u32 = 3;
+/// How many different manifests there are. The last one's subject is the first.
+const MANIFESTS: u32 = 4;
 
 /// What one client or one collector does. Numbers choose one of the constants above.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +32,12 @@ pub(super) enum Actor {
     },
     /// Relies on the blob's being there.
     PushAlone {
+        repository: usize,
+        manifest: u32,
+        tag: usize,
+    },
+    /// Asks for the blob, and uploads it only if it is not there.
+    HeadThenPush {
         repository: usize,
         manifest: u32,
         tag: usize,
@@ -59,7 +66,7 @@ impl Actor {
     pub(super) fn random(world: &World) -> Self {
         let index = |below: usize| world.roll(u32::try_from(below).unwrap()) as usize;
         let (repository, manifest, tag) = (index(REPOSITORIES.len()), world.roll(MANIFESTS), index(TAGS.len()));
-        match world.roll(14) {
+        match world.roll(15) {
             0..3 => Self::Push { repository, manifest, tag },
             3 | 4 => Self::Mount { repository, manifest, tag },
             5 | 6 => Self::PushAlone { repository, manifest, tag },
@@ -68,7 +75,17 @@ impl Actor {
             9 => Self::DeleteBlob { repository },
             10 | 11 => Self::CollectLinks { repository },
             12 => Self::CollectBlobs,
+            13 => Self::HeadThenPush { repository, manifest, tag },
             _ => Self::CollectManifests { repository },
+        }
+    }
+
+    /// Of a crowd in which nobody deletes a blob.
+    pub(super) fn relying(world: &World) -> Self {
+        match Self::random(world) {
+            Self::DeleteBlob { repository } | Self::PushAlone { repository, .. } => Self::CollectLinks { repository },
+            Self::Push { repository, manifest, tag } => Self::HeadThenPush { repository, manifest, tag },
+            other => other,
         }
     }
 }
@@ -98,11 +115,17 @@ pub(super) struct Event {
 pub(super) struct History {
     events: Mutex<Vec<Event>>,
     time: AtomicU64,
+    /// Pushes that were refused for want of a blob that a HEAD had found.
+    broken_promises: AtomicU64,
 }
 
 impl History {
     pub(super) fn events(&self) -> Vec<Event> {
         self.events.lock().unwrap().clone()
+    }
+
+    pub(super) fn broken_promises(&self) -> u64 {
+        self.broken_promises.load(Ordering::SeqCst)
     }
 
     fn now(&self) -> u64 {
@@ -131,7 +154,11 @@ pub(super) fn content_digest() -> Digest {
 }
 
 pub(super) fn manifest(number: u32) -> Bytes {
-    image(&content_digest(), &json!({"annotations": {"number": number.to_string()}}))
+    let mut extra = json!({"annotations": {"number": number.to_string()}});
+    if number == MANIFESTS - 1 {
+        extra["subject"] = descriptor(IMAGE, &sha256(&manifest(0)));
+    }
+    image(&content_digest(), &extra)
 }
 
 /// A client or a collector with a process of its own.
@@ -140,6 +167,8 @@ pub(super) struct Client {
     pub process: Arc<Process>,
     pub history: Arc<History>,
     pub care: Care,
+    /// How old a link must be for a collector to think of it.
+    pub grace: Duration,
 }
 
 impl Client {
@@ -152,17 +181,27 @@ impl Client {
         match actor {
             Actor::Push { repository, manifest, tag } => {
                 if self.upload(REPOSITORIES[repository]).await {
-                    self.push(repository, manifest, tag).await;
+                    drop(self.push(repository, manifest, tag).await);
                 }
             }
             Actor::Mount { repository, manifest, tag } => {
                 let (here, there) = (REPOSITORIES[repository], REPOSITORIES[1 - repository]);
                 let mounted = self.registry.mount(&create(here), Some(&read(there)), None, &content_digest()).await;
                 if matches!(mounted, Ok(true)) || self.upload(here).await {
-                    self.push(repository, manifest, tag).await;
+                    drop(self.push(repository, manifest, tag).await);
                 }
             }
-            Actor::PushAlone { repository, manifest, tag } => self.push(repository, manifest, tag).await,
+            Actor::PushAlone { repository, manifest, tag } => drop(self.push(repository, manifest, tag).await),
+            Actor::HeadThenPush { repository, manifest, tag } => {
+                let here = REPOSITORIES[repository];
+                let found = self.registry.keep_blob(&read(here), &create(here), &content_digest()).await.is_ok();
+                if found || self.upload(here).await {
+                    let pushed = self.push(repository, manifest, tag).await;
+                    if found && matches!(pushed, Err(Error::MissingReferences(_))) {
+                        self.history.broken_promises.fetch_add(1, Ordering::SeqCst);
+                    }
+                }
+            }
             Actor::DeleteManifest { repository, manifest: number } => {
                 let digest = sha256(&manifest(number));
                 let event = self.history.begin(repository, None, Done::DeleteManifest(digest.clone()));
@@ -179,7 +218,7 @@ impl Client {
             }
             Actor::CollectLinks { repository } => {
                 for _ in 0..2 {
-                    drop(collectors::link(&self.registry, self.care, &name(repository), &content_digest()).await);
+                    drop(collectors::link(&self.registry, self.care, self.grace, &name(repository), &content_digest()).await);
                 }
             }
             Actor::CollectBlobs => {
@@ -199,8 +238,10 @@ impl Client {
     async fn upload(&self, repository: &str) -> bool {
         for _ in 0..3 {
             let Ok(upload) = self.registry.start_upload(&create(repository), None).await else { continue };
+            let kept = if self.process.world.roll(2) == 0 { self.first_chunk(repository, &upload.id).await } else { Some(0) };
+            let Some(rest) = kept.and_then(|kept| CONTENT.get(kept..)) else { continue };
             for _ in 0..2 {
-                match self.registry.finish(&create(repository), None, &upload.id, None, &content_digest(), body(&[CONTENT])).await {
+                match self.registry.finish(&create(repository), None, &upload.id, None, &content_digest(), body(&[rest])).await {
                     Ok(_) => return true,
                     Err(Error::Storage(Failure::Io(_))) => {}
                     Err(_) => break,
@@ -210,17 +251,31 @@ impl Client {
         false
     }
 
-    async fn push(&self, repository: usize, number: u32, at: usize) {
+    /// Where the upload stands then. Who does not hear it asks.
+    async fn first_chunk(&self, repository: &str, id: &UploadId) -> Option<usize> {
+        let appended = self.registry.append(&create(repository), id, None, None, body(&[&CONTENT[..2]])).await;
+        let upload = match appended {
+            Ok(upload) => upload,
+            Err(_) => self.registry.upload_status(&create(repository), id).await.ok()?,
+        };
+        usize::try_from(upload.offset).ok()
+    }
+
+    /// What it was told last.
+    async fn push(&self, repository: usize, number: u32, at: usize) -> Result<(), Error> {
         let digest = sha256(&manifest(number));
+        let mut last = Ok(());
         for _ in 0..2 {
             let event = self.history.begin(repository, Some(at), Done::Put(digest.clone()));
             let permit = write(REPOSITORIES[repository]);
             let pushed = self.registry.put_manifest(&permit, &tag(TAGS[at]), Some(IMAGE), manifest(number)).await;
             self.history.end(event, &pushed);
-            if pushed.is_ok() {
-                return;
+            last = pushed.map(drop);
+            if last.is_ok() {
+                break;
             }
         }
+        last
     }
 }
 

@@ -1,10 +1,11 @@
-//! Garbage collectors as the protocol has them, without any grace: whatever nobody refers to right now is taken. The careless ones show
-//! that the runs would find a broken protocol.
+//! Garbage collectors as the protocol has them, mostly without any grace: whatever nobody refers to right now is taken. The careless ones
+//! show that the runs would find a broken protocol.
 
 use super::super::super::marks::LISTED;
 use super::super::super::records::{BlobRecord, BlobState, LinkRecord, LinkState, ManifestRecord, ManifestState};
 use super::super::*;
 use crate::oci::RepositoryName;
+use std::time::Duration;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Care {
@@ -16,11 +17,20 @@ pub(super) enum Care {
     NoCondemning,
 }
 
-/// Takes the repository's link if no manifest needs it.
-pub(super) async fn link(registry: &Registry, care: Care, repository: &RepositoryName, digest: &Digest) -> Result<(), Error> {
+/// Takes the repository's link if it is old and no manifest needs it.
+pub(super) async fn link(
+    registry: &Registry,
+    care: Care,
+    grace: Duration,
+    repository: &RepositoryName,
+    digest: &Digest,
+) -> Result<(), Error> {
     let records = &registry.records;
     let key = keys::link(digest, repository);
     let Some((version, link)) = records.read::<LinkRecord>(&key).await? else { return Ok(()) };
+    if registry.clock.now().since(Timestamp::from_millis(link.at)) < grace {
+        return Ok(());
+    }
     if care == Care::NoSecondLook && is_needed(registry, repository, digest).await? {
         return Ok(());
     }

@@ -4,21 +4,46 @@
 use super::super::super::marks::LISTED;
 use super::super::super::records::{BlobRecord, BlobState, LinkRecord, ManifestRecord};
 use super::super::*;
-use super::actors::{self, Done, Event, History, REPOSITORIES, TAGS, content_digest};
+use super::actors::{self, CONTENT, Done, Event, History, REPOSITORIES, TAGS, content_digest};
 use super::store::World;
+use crate::access::Maintenance;
+use std::time::Duration;
 
-/// The first thing that is wrong.
-pub(super) async fn broken(world: &World, history: &History) -> Result<(), String> {
-    let registry = Registry::new(world.store.clone(), world.store.clone(), Clock::system());
+/// The first thing that is wrong, now or when all uploads that were left have expired.
+pub(super) async fn broken(world: &World, history: &History, clock: &Clock) -> Result<(), String> {
+    let later = Clock::manual(clock.now().plus(Duration::from_secs(25 * 60 * 60))).0;
+    let registry = Registry::new(world.store.clone(), world.store.clone(), later);
+    standing(&registry, world, history).await?;
+    registry.expire_uploads().await.map_err(|why| format!("uploads do not expire: {why}"))?;
+    standing(&registry, world, history).await?;
+    let mut damages = Damages::default();
+    registry.check(&Maintenance::by_the_stores_owner(), &mut damages).await.unwrap();
+    damages.0.pop().map_or(Ok(()), Err)
+}
+
+#[derive(Default)]
+struct Damages(Vec<String>);
+
+impl Progress for Damages {
+    fn found(&mut self, finding: Finding) {
+        if finding.severity == Severity::Damage {
+            self.0.push(finding.to_string());
+        }
+    }
+
+    fn hashed(&mut self, _: u64, _: u64) {}
+}
+
+async fn standing(registry: &Registry, world: &World, history: &History) -> Result<(), String> {
     if let Some(name) = world.published_twice().pop() {
         return Err(format!("the bytes {name} were published twice"));
     }
-    blob(&registry).await?;
+    blob(registry).await?;
     for repository in 0..REPOSITORIES.len() {
-        link(&registry, repository).await?;
-        manifests(&registry, repository).await?;
+        link(registry, repository).await?;
+        manifests(registry, repository).await?;
         for tag in 0..TAGS.len() {
-            linear(&registry, &history.events(), repository, tag).await?;
+            linear(registry, &history.events(), repository, tag).await?;
         }
     }
     Ok(())
@@ -45,8 +70,15 @@ async fn manifests(registry: &Registry, repository: usize) -> Result<(), String>
     let name = REPOSITORIES[repository];
     for key in registry.records.list(&keys::manifests(&actors::name(repository)), "", LISTED).await.unwrap() {
         let Some((_, manifest)) = registry.records.read::<ManifestRecord>(&key).await.unwrap() else { continue };
-        if manifest.is_readable() && content(registry, name, &content_digest()).await.is_err() {
+        if manifest.is_readable() && content(registry, name, &content_digest()).await.ok().as_deref() != Some(CONTENT) {
             return Err(format!("{name}: the manifest {key} has no readable blob"));
+        }
+        if let (true, Some(subject)) = (manifest.is_readable(), &manifest.header.subject) {
+            let listed = registry.referrers(&read(name), &subject.0, None, None).await.unwrap().manifests;
+            let digest = keys::digest_of(&key, &keys::manifests(&actors::name(repository))).unwrap();
+            if listed.iter().all(|referrer| referrer.digest != digest) {
+                return Err(format!("{name}: {digest} is not among the referrers of its subject: {listed:?}"));
+            }
         }
         if manifest.is_readable() && registry.records.list("c/", "", LISTED).await.unwrap().iter().all(|key| *key != format!("c/{name}!")) {
             return Err(format!("{name}: not in the catalogue, with a manifest"));

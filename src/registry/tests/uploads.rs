@@ -222,6 +222,23 @@ async fn an_upload_resumes_after_a_restart() {
 }
 
 #[tokio::test]
+async fn an_upload_whose_bytes_are_gone_is_over_and_its_client_begins_anew() {
+    for closing in [false, true] {
+        let bench = Bench::new();
+        let Upload { id, .. } = bench.registry.start_upload(&create(R), None).await.unwrap();
+        bench.registry.append(&create(R), &id, None, None, body(&[b"abc"])).await.unwrap();
+        bench.store.remove(id.as_str()).await.unwrap();
+        let digest = digest_of(Algorithm::Sha256, b"abcdef");
+        let outcome = match closing {
+            false => bench.registry.append(&create(R), &id, None, None, body(&[b"def"])).await.map(drop),
+            true => bench.registry.finish(&create(R), Some(&read(R)), &id, None, &digest, body(&[b"def"])).await.map(drop),
+        };
+        assert!(matches!(outcome, Err(Error::UploadUnknown)), "{outcome:?}");
+        assert_eq!(bench.keys("").await, Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
 async fn uploads_expire_a_day_after_their_last_chunk() {
     let bench = Bench::new();
     let hour = Duration::from_secs(3600);

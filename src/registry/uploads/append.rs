@@ -55,12 +55,16 @@ impl Registry {
             return Err(Error::SizeMismatch);
         }
         let (registry, id) = (self.clone(), id.clone());
-        self.detached(lock, async move { registry.append_locked(id, version, session, announced.or(content_length), body).await }).await
+        self.detached(lock, async move {
+            let appended = registry.append_locked(&id, version, session.clone(), announced.or(content_length), body).await;
+            registry.unless_lost(&id, version, session, appended).await
+        })
+        .await
     }
 
     async fn append_locked(
         &self,
-        id: UploadId,
+        id: &UploadId,
         version: Version,
         session: Session,
         announced: Option<u64>,
@@ -69,9 +73,25 @@ impl Registry {
         let hasher = session.hasher().ok_or(Error::UploadUnknown)?;
         let start = session.offset;
         let received = self.receive(Some((id.as_str(), start)), hasher, &mut body, announced).await?;
-        let offset = self.keep(&id, version, session, &received).await?;
+        let offset = self.keep(id, version, session, &received).await?;
         received.end?;
-        Ok(Upload { id, offset })
+        Ok(Upload { id: id.clone(), offset })
+    }
+
+    /// What was `done`, unless the upload's bytes turned out to be gone: then it is over, and its client begins anew.
+    pub(super) async fn unless_lost<T>(
+        &self,
+        id: &UploadId,
+        version: Version,
+        session: Session,
+        done: Result<T, Error>,
+    ) -> Result<T, Error> {
+        let Err(Error::Storage(Failure::Missing)) = done else { return done };
+        tracing::error!(repo.name = session.repository, "an upload ends, since its bytes are gone");
+        if let Err(why) = self.discard(id, version, session).await {
+            tracing::warn!("an upload without bytes remains until it expires: {why}");
+        }
+        Err(Error::UploadUnknown)
     }
 
     /// Makes what was received part of the upload. Only bytes that survive a power cut may be counted: the hash state would.

@@ -36,7 +36,11 @@ impl Registry {
         let closing = Closing { registry, repository, id: id.clone(), digest: digest.clone(), version, known };
         self.detached(lock, async move {
             match session.state {
-                SessionState::Open => closing.close(session, range, body).await,
+                SessionState::Open => {
+                    let (registry, id) = (closing.registry.clone(), closing.id.clone());
+                    let closed = closing.close(session.clone(), range, body).await;
+                    registry.unless_lost(&id, version, session, closed).await
+                }
                 SessionState::Closed => closing.resume(session).await,
                 SessionState::Aborting => Err(Error::UploadUnknown),
             }

@@ -41,7 +41,7 @@ async fn standing(registry: &Registry, world: &World, history: &History) -> Resu
     blob(registry).await?;
     for repository in 0..REPOSITORIES.len() {
         link(registry, repository).await?;
-        manifests(registry, repository).await?;
+        manifests(registry, &history.events(), repository).await?;
         for tag in 0..TAGS.len() {
             linear(registry, &history.events(), repository, tag).await?;
         }
@@ -66,12 +66,21 @@ async fn link(registry: &Registry, repository: usize) -> Result<(), String> {
     }
 }
 
-async fn manifests(registry: &Registry, repository: usize) -> Result<(), String> {
+async fn manifests(registry: &Registry, events: &[Event], repository: usize) -> Result<(), String> {
     let name = REPOSITORIES[repository];
     for key in registry.records.list(&keys::manifests(&actors::name(repository)), "", LISTED).await.unwrap() {
         let Some((_, manifest)) = registry.records.read::<ManifestRecord>(&key).await.unwrap() else { continue };
-        if manifest.is_readable() && content(registry, name, &content_digest()).await.ok().as_deref() != Some(CONTENT) {
+        let needs_content = manifest.is_readable() && !manifest.header.blobs.is_empty();
+        if needs_content && content(registry, name, &content_digest()).await.ok().as_deref() != Some(CONTENT) {
             return Err(format!("{name}: the manifest {key} has no readable blob"));
+        }
+        for child in manifest.header.manifests.iter().filter(|_| manifest.is_readable()) {
+            // Whoever deletes one that an index lists has it so.
+            let deletes = |event: &Event| matches!(&event.done, Done::DeleteManifest(gone) if *gone == child.0);
+            let deleted = events.iter().any(|event| event.repository == repository && deletes(event));
+            if !deleted && registry.stored(&actors::name(repository), &child.0).await.unwrap().is_none() {
+                return Err(format!("{name}: {key} lists {}, which nobody deleted, and it is gone", child.0));
+            }
         }
         if let (true, Some(subject)) = (manifest.is_readable(), &manifest.header.subject) {
             let listed = registry.referrers(&read(name), &subject.0, None, None).await.unwrap().manifests;

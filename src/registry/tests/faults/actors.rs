@@ -85,6 +85,17 @@ impl Actor {
         }
     }
 
+    /// Of a crowd about one index and its child, which is tagged for a moment only.
+    pub(super) fn listing(world: &World) -> Self {
+        let (repository, tag) = (0, world.roll(2) as usize);
+        match world.roll(8) {
+            0..2 => Self::Push { repository, manifest: 1, tag },
+            2..5 => Self::PushAlone { repository, manifest: LISTS, tag },
+            5 => Self::DeleteTag { repository, tag },
+            _ => Self::CollectManifests { repository },
+        }
+    }
+
     /// Of a crowd in which nobody deletes a blob.
     pub(super) fn relying(world: &World) -> Self {
         match Self::random(world) {

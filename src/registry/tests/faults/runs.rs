@@ -1,7 +1,7 @@
 //! Many seeds, each a different crowd in a different order.
 
 use super::super::*;
-use super::actors::{Actor, CONTENT, Client, History, REPOSITORIES};
+use super::actors::{Actor, CONTENT, Client, History, REPOSITORIES, manifest};
 use super::collectors::Care;
 use super::invariants;
 use super::store::{Odds, Process, World};
@@ -30,6 +30,11 @@ fn crowd(seed: u64, odds: Odds, care: Care, grace: Duration, actor: fn(&World) -
         for repository in REPOSITORIES.into_iter().take(world.roll(4) as usize) {
             let quiet = Registry::new(world.store.clone(), world.store.clone(), clock.clone());
             push_blob(&quiet, repository, CONTENT).await;
+            // And at times a manifest without a tag.
+            if world.roll(2) == 0 {
+                let (bytes, permit) = (manifest(1), write(repository));
+                quiet.put_manifest(&permit, &Reference::Digest(sha256(&bytes)), None, bytes).await.unwrap();
+            }
         }
         hand.advance(2 * DAY);
         let history = Arc::new(History::default());
@@ -67,6 +72,15 @@ fn the_invariants_hold_in_every_order_of_a_store_that_works() {
     for seed in 0..seeds(1000) {
         if let Err(why) = run(seed, Odds::NONE, Care::Full) {
             panic!("{why}");
+        }
+    }
+}
+
+#[test]
+fn what_an_index_lists_stays_though_collectors_meet_its_push() {
+    for seed in 0..seeds(1000) {
+        for odds in [Odds::ALL, Odds::NONE] {
+            assert_eq!(crowd(seed, odds, Care::Full, Duration::ZERO, Actor::listing), Ok(0), "seed {seed}");
         }
     }
 }

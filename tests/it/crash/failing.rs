@@ -322,7 +322,8 @@ async fn a_large_blob_whose_writing_back_fails_is_not_believed_and_one_that_cann
     if !can_trace() {
         return;
     }
-    let large: Vec<u8> = (0..9_u32 << 18).flat_map(u32::to_le_bytes).collect();
+    // Its last byte completes the first piece: the answer comes when everything was sent, and meets no client that is still sending.
+    let large: Vec<u8> = (0..8_u32 << 18).flat_map(u32::to_le_bytes).collect();
     for (error, status, stops) in [
         ("EIO", 500, true),
         ("EUCLEAN", 500, true),
@@ -346,7 +347,8 @@ async fn a_large_blob_whose_writing_back_fails_is_not_believed_and_one_that_cann
                 "0-1048575",
                 "what was sealed before counts, and no more"
             );
-            assert_eq!(registry.close_upload(&upload, &large, rest).await, if stops { 503 } else { 201 });
+            let (rest, status) = if stops { (&rest[..1], 503) } else { (rest, 201) };
+            assert_eq!(registry.close_upload(&upload, &large, rest).await, status);
         }
         if stops {
             registry.has_stopped().await;

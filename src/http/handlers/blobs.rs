@@ -24,13 +24,15 @@ pub(super) async fn answer(call: &Call, repository: &RepositoryName, digest: &Di
 
 async fn pull(call: &Call, repository: &RepositoryName, digest: &Digest) -> Result<Response, Fault> {
     let (registry, permit) = (&call.app.registry, call.permit(repository)?);
-    let (size, file) = match (call.parts.method == Method::HEAD, call.permit::<Create>(repository)) {
-        (true, Ok(create)) => (registry.keep_blob(&permit, &create, digest).await?, None),
-        (true, Err(_)) => (registry.blob_size(&permit, digest).await?, None),
-        (false, _) => {
-            let blob = registry.blob(&permit, digest).await?;
-            (blob.size, Some(blob.file))
-        }
+    let (size, file) = if call.parts.method == Method::HEAD {
+        let size = match call.permit::<Create>(repository) {
+            Ok(create) => registry.keep_blob(&permit, &create, digest).await?,
+            Err(_) => registry.blob_size(&permit, digest).await?,
+        };
+        (size, None)
+    } else {
+        let blob = registry.blob(&permit, digest).await?;
+        (blob.size, Some(blob.file))
     };
     let etag = format!("\"{digest}\"");
     let reply = |status| {

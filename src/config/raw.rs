@@ -245,7 +245,7 @@ pub struct Oidc {
     pub bearer_token_origins: Vec<String>,
     /// An HTTP proxy to fetch keys through, as `http://proxy.example.org:3128`. Default: the environment's `HTTPS_PROXY` and so on.
     pub proxy: Option<String>,
-    /// The signature algorithms that are accepted. Default: every asymmetric one that fits the key.
+    /// The signature algorithms that are accepted. Default: every asymmetric one that fits the key. `EdDSA` and `Ed25519` are the same.
     pub algorithms: Option<Vec<String>>,
     /// The longest life a token may have, measured from `iat`. Default: no bound.
     pub max_token_lifetime: Option<String>,

@@ -54,7 +54,7 @@ mod tests {
         for (reason_of, expected) in [
             (Refused::UnknownIssuer, "unknown_issuer"),
             (Refused::Jwt(jwt::Rejected::Expired { at, now: at }), "jwt_expired"),
-            (Refused::Jwt(jwt::Rejected::UnknownKey { key_id: "Stranger".into(), known: vec![] }), "jwt_unknown_key"),
+            (Refused::Jwt(jwt::Rejected::UnknownKey { key_id: "Stranger".into(), known: vec![], nameless: 0 }), "jwt_unknown_key"),
             (Refused::Jwt(jwt::Rejected::Signature), "jwt_signature"),
             (Refused::Chain(x509::Rejected::Malformed(x509::Malformed::Der)), "chain_malformed_der"),
             (Refused::Chain(x509::Rejected::SeveralUriNames { found: 2 }), "chain_several_uri_names"),

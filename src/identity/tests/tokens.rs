@@ -49,13 +49,14 @@ async fn a_jwt_svid_is_its_spiffe_id() {
 async fn a_spiffe_id_of_a_configured_domain_is_only_ever_a_jwt_svid_whatever_its_iss() {
     let claims = json!({"iss": "https://a.example", "sub": "spiffe://prod.example/ci", "aud": "zot", "exp": EXPIRES});
     assert_eq!(identify(&authenticator(), &PROD.token(&claims)).await.credential(), CredentialType::JwtSvid);
-    let unknown = Rejected::UnknownKey { key_id: "a".into(), known: vec!["prod".into()] };
+    let unknown = Rejected::UnknownKey { key_id: "a".into(), known: vec!["prod".into()], nameless: 0 };
     assert_eq!(refuse(&authenticator(), &A.token(&claims)).await, Refused::Jwt(unknown));
 }
 
 #[tokio::test]
 async fn the_keys_of_one_say_nothing_for_another() {
-    let unknown = |key_id: &str, known: &str| Refused::Jwt(Rejected::UnknownKey { key_id: key_id.into(), known: vec![known.into()] });
+    let unknown =
+        |key_id: &str, known: &str| Refused::Jwt(Rejected::UnknownKey { key_id: key_id.into(), known: vec![known.into()], nameless: 0 });
     let a = id_token(&ANY, "https://a.example", "alice");
     assert_eq!(refuse(&authenticator(), &a).await, unknown("any", "a"));
     let prod = jwt_svid(&A, "spiffe://prod.example/ci");

@@ -16,6 +16,8 @@ pub(super) fn authority(element: &Value) -> Option<Result<Authority, String>> {
 enum Unusable {
     #[error("this is a private key: its parameter `d` must never be published; replace the authority")]
     PrivateKey,
+    #[error("expected a public key, without the private parameter `d`, found `d: null`; leave the member out")]
+    NullPrivateKey,
     #[error("this is a shared secret (kty `oct`), which is no authority's key")]
     SharedSecret,
     #[error("expected kty `RSA`, `EC` or `OKP`, found {found:?}")]
@@ -35,8 +37,10 @@ enum Unusable {
 }
 
 fn read(jwk: &Map<String, Value>) -> Result<Authority, Unusable> {
-    if jwk.contains_key("d") {
-        return Err(Unusable::PrivateKey);
+    match jwk.get("d") {
+        None => {}
+        Some(Value::Null) => return Err(Unusable::NullPrivateKey),
+        Some(_) => return Err(Unusable::PrivateKey),
     }
     let key = public_key(jwk)?;
     let first = match jwk.get("x5c") {

@@ -131,9 +131,10 @@ fn gather(elements: impl Iterator<Item = (String, Result<Authority, String>)>) -
     Parsed { value, skipped }
 }
 
+/// Null says nothing, as an absent one: publishers written in other languages write both.
 fn sequence(document: &Map<String, Value>) -> Result<Option<u64>, InvalidBundle> {
     match document.get("spiffe_sequence") {
-        None => Ok(None),
+        None | Some(Value::Null) => Ok(None),
         Some(Value::Number(number)) => match number.as_u64() {
             Some(sequence) => Ok(Some(sequence)),
             None => Err(InvalidBundle::Sequence { found: "another number" }),
@@ -144,7 +145,7 @@ fn sequence(document: &Map<String, Value>) -> Result<Option<u64>, InvalidBundle>
 
 /// It is a hint only: one that cannot be read is reported, and the bundle counts.
 fn refresh_hint(document: &Map<String, Value>, skipped: &mut Vec<Skipped>) -> Option<Duration> {
-    let found = document.get("spiffe_refresh_hint")?;
+    let found = document.get("spiffe_refresh_hint").filter(|found| !found.is_null())?;
     let negative = || found.as_i64().map(|_| 0);
     match found.as_u64().or_else(negative) {
         Some(seconds) => Some(Duration::from_secs(seconds).max(SHORTEST_REFRESH)),

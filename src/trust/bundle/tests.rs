@@ -154,6 +154,7 @@ fn b_09_the_sequence_is_an_integer_of_64_bits() {
     let sequence =
         |text: &str| parse_spiffe(format!(r#"{{"keys":[],"spiffe_sequence":{text}}}"#).as_bytes()).map(|read| read.value.sequence);
     assert_eq!(read(&[]).value.sequence, None);
+    assert_eq!(sequence("null"), Ok(None));
     for found in [0, 1 << 63, u64::MAX] {
         assert_eq!(sequence(&found.to_string()), Ok(Some(found)));
     }
@@ -163,7 +164,7 @@ fn b_09_the_sequence_is_an_integer_of_64_bits() {
         ("1.0", "another number"),
         ("18446744073709551616", "another number"),
         ("\"1\"", "a string"),
-        ("null", "null"),
+        ("[1]", "a list"),
     ] {
         assert_eq!(sequence(text), Err(InvalidBundle::Sequence { found }), "{text}");
     }
@@ -180,7 +181,8 @@ fn b_10_the_refresh_hint_is_a_hint() {
     for short in ["0", "-1", "59"] {
         assert_eq!(hint(short), (Some(SHORTEST_REFRESH.as_secs()), 0), "{short}");
     }
-    for mistyped in ["\"300\"", "1.5", "null"] {
+    assert_eq!(hint("null"), (None, 0));
+    for mistyped in ["\"300\"", "1.5"] {
         assert_eq!(hint(mistyped), (None, 1), "{mistyped}: reported, and the bundle counts");
     }
 }

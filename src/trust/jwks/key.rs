@@ -26,8 +26,10 @@ impl Key {
         if !used_for_tokens(jwk, rule)? {
             return Ok(None);
         }
-        if jwk.contains_key("d") {
-            return Err(Unusable::PrivateKey);
+        match jwk.get("d") {
+            None => {}
+            Some(Value::Null) => return Err(Unusable::NullPrivateKey),
+            Some(_) => return Err(Unusable::PrivateKey),
         }
         let id = match jwk.get("kid") {
             Some(Value::String(id)) if !id.is_empty() => Some(id.as_str().into()),
@@ -42,7 +44,8 @@ impl Key {
         let mut verifiers = verifiers(jwk)?;
         if let Some(bound) = jwk.get("alg") {
             let bound = bound.as_str().ok_or(Unusable::Mistyped { member: "alg", found: json::kind(Some(bound)) })?;
-            verifiers.retain(|(algorithm, _)| algorithm.as_str() == bound);
+            let only = bound.parse().ok();
+            verifiers.retain(|(algorithm, _)| Some(*algorithm) == only);
             if verifiers.is_empty() {
                 return Err(Unusable::Algorithm { found: bound.into() });
             }
@@ -103,6 +106,8 @@ pub(super) enum Unusable {
     Use { expected: &'static str, found: String },
     #[error("this is a private key: its parameter `d` must never be published; replace the key")]
     PrivateKey,
+    #[error("expected a public key, without the private parameter `d`, found `d: null`; leave the member out")]
+    NullPrivateKey,
     #[error("this is a shared secret (kty `oct`), which everyone who reads the set could sign with; replace it by a key pair")]
     SharedSecret,
     #[error("expected a non-empty string as `kid`, found {found}")]
@@ -135,7 +140,7 @@ fn used_for_tokens(jwk: &Map<String, Value>, rule: UseRule) -> Result<bool, Unus
     let (good, expected) = match rule {
         UseRule::Ignored => (true, ""),
         UseRule::Oidc => (found.is_none() || stated == Some("sig"), "absent or `sig`"),
-        UseRule::WorkloadApi => (found.is_none() || stated == Some("jwt-svid"), "absent or `jwt-svid`"),
+        UseRule::WorkloadApi => (found.is_none() || matches!(stated, Some("jwt-svid" | "sig")), "absent, `jwt-svid` or `sig`"),
         UseRule::SpiffeBundle if matches!(stated, Some("x509-svid" | "wit-svid")) => return Ok(false),
         UseRule::SpiffeBundle => (stated == Some("jwt-svid"), "`x509-svid` or `jwt-svid`"),
     };

@@ -22,7 +22,7 @@ pub enum UseRule {
     Oidc,
     /// A SPIFFE bundle: exactly `jwt-svid`, with a `kid`. Elements for `x509-svid` and `wit-svid` are passed over in silence.
     SpiffeBundle,
-    /// The Workload API, whose key sets carry no `use`: absent or `jwt-svid`, with a `kid`.
+    /// The Workload API, whose key sets are plain ones (RFC 7517) and need no `use`: absent, `sig` or `jwt-svid`, with a `kid`.
     WorkloadApi,
     /// Whatever it says. `kid` is optional.
     Ignored,

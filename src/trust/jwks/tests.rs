@@ -87,7 +87,7 @@ fn b_04_one_bad_element_does_not_spoil_the_rest() {
 fn b_05_use_counts_by_source_and_case() {
     let table = [
         (json!(null), [false, false, false, true]),
-        (json!("sig"), [true, false, false, true]),
+        (json!("sig"), [true, false, true, true]),
         (json!("SIG"), [false, false, false, true]),
         (json!("enc"), [false, false, false, true]),
         (json!("jwt-svid"), [false, true, true, true]),
@@ -126,6 +126,7 @@ fn b_08_spiffe_keys_need_a_kid() {
 #[test]
 fn b_18_no_private_key_and_no_shared_secret() {
     assert!(skipped(ec().jwk_with("d", "AA"), UseRule::WorkloadApi).starts_with("this is a private key"));
+    assert!(skipped(ec().jwk_with("d", json!(null)), UseRule::Oidc).ends_with("found `d: null`; leave the member out"));
     for rule in [UseRule::Oidc, UseRule::Ignored, UseRule::WorkloadApi] {
         assert!(skipped(json!({"kty": "oct", "kid": "s", "k": "AAAA"}), rule).starts_with("this is a shared secret"));
     }

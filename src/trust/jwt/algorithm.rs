@@ -16,6 +16,7 @@ pub enum Algorithm {
     ES256,
     ES384,
     ES512,
+    /// Also called Ed25519.
     EdDSA,
 }
 
@@ -23,7 +24,7 @@ impl Algorithm {
     pub const ALL: [Self; 10] =
         [Self::RS256, Self::RS384, Self::RS512, Self::PS256, Self::PS384, Self::PS512, Self::ES256, Self::ES384, Self::ES512, Self::EdDSA];
 
-    /// The name in a JOSE header, which is case-sensitive.
+    /// The name in a JOSE header, which is case-sensitive. EdDSA has a second one, Ed25519, which [`Self::from_str`] also reads.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -51,6 +52,9 @@ impl FromStr for Algorithm {
     type Err = UnknownAlgorithm;
 
     fn from_str(name: &str) -> Result<Self, UnknownAlgorithm> {
+        if name == ED25519 {
+            return Ok(Self::EdDSA);
+        }
         Self::ALL.into_iter().find(|algorithm| algorithm.as_str() == name).ok_or(UnknownAlgorithm)
     }
 }
@@ -62,5 +66,9 @@ impl fmt::Display for Algorithm {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA (upper and lower case matter)")]
+#[error("expected one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA, Ed25519 (upper and lower case matter)")]
 pub struct UnknownAlgorithm;
+
+/// The newer name of EdDSA with an Ed25519 key, the only kind of key that EdDSA is accepted with (RFC 9864 2.2). One algorithm with two
+/// names: a key or a setting that has one of them also allows the other.
+const ED25519: &str = "Ed25519";

@@ -32,16 +32,20 @@ pub enum Rejected {
     #[error("expected a string as `{name}` in the token's header, found {found}")]
     HeaderType { name: &'static str, found: &'static str },
     #[error(
-        "the token's alg {} is not accepted: expected an asymmetric signature, RS, PS or ES with 256, 384 or 512, or EdDSA",
+        "the token's alg {} is not accepted: expected an asymmetric signature, RS, PS or ES with 256, 384 or 512, EdDSA or Ed25519",
         Shown(found)
     )]
     UnknownAlgorithm { found: String },
     #[error("the token's alg {found} is not accepted here: expected {}", Several(allowed))]
     AlgorithmNotAllowed { found: Algorithm, allowed: Vec<Algorithm> },
-    #[error("the token's header has `{name}`, which is never accepted; have the issuer leave it out")]
+    #[error("the token's header has `{name}`, which changes how the token is read and is not supported; have the issuer leave it out")]
     ForbiddenHeader { name: &'static str },
     #[error("the token's typ is {}: expected none, JWT or JOSE (an access token is no ID token)", Shown(found))]
     Type { found: String },
+    /// A SPIFFE credential that a workload must sign each request with, beside it. By itself it proves nothing.
+    #[error("the token is a WIT-SVID (typ wit+jwt), which is never accepted as a bearer token; present a JWT-SVID or an X.509-SVID")]
+    WitSvid,
+    /// Of one of our own tokens.
     #[error("expected a `kid` in the token's header, found none")]
     KeyIdMissing,
     #[error("expected {expected} as the claim `{claim}`, found {found}")]
@@ -71,8 +75,9 @@ pub enum Rejected {
     NotYetValid { claim: &'static str, at: Timestamp, now: Timestamp },
     #[error("the token lives too long: expected at most {} s, found {} s", longest.as_secs(), found.as_secs())]
     Lifetime { longest: Duration, found: Duration },
-    #[error("the token's key {} is unknown: expected {}", Shown(key_id), Known(known))]
-    UnknownKey { key_id: String, known: Vec<String> },
+    /// `nameless` keys have no `kid`.
+    #[error("the token's key {} is unknown: expected {}", Shown(key_id), Known { known, nameless: *nameless })]
+    UnknownKey { key_id: String, known: Vec<String>, nameless: usize },
     #[error("no key fits the token, which has no `kid` and alg {algorithm}")]
     NoFittingKey { algorithm: Algorithm },
     #[error("the token's alg {algorithm} does not fit its key {}", Shown(key_id))]
@@ -140,14 +145,25 @@ impl<T: ToString> fmt::Display for Several<'_, T> {
     }
 }
 
-struct Known<'a>(&'a [String]);
+struct Known<'a> {
+    known: &'a [String],
+    nameless: usize,
+}
 
 impl fmt::Display for Known<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() { f.write_str("any, but there are no usable keys") } else { write!(f, "one of {}", Several(self.0)) }
+        let Self { known, nameless } = *self;
+        match known {
+            [] if nameless == 0 => f.write_str("any, but there are no usable keys"),
+            [] => write!(f, "a key with this `kid`, found {nameless} without any; {PUBLISH_KEY_ID}"),
+            _ if nameless == 0 => write!(f, "one of {}", Several(known)),
+            _ => write!(f, "one of {}; {nameless} more have no `kid`; {PUBLISH_KEY_ID}", Several(known)),
+        }
     }
 }
 
+/// Where keys without a `kid` stand beside a token with one.
+const PUBLISH_KEY_ID: &str = "a key without `kid` verifies only tokens without one: have the issuer publish its keys with their `kid`";
 const SHOWN_CHARACTERS: usize = 120;
 const SHOWN_ELEMENTS: usize = 8;
 
@@ -166,8 +182,19 @@ mod tests {
     }
 
     #[test]
-    fn says_that_there_are_no_keys() {
-        let text = Rejected::UnknownKey { key_id: "k".into(), known: vec![] }.to_string();
-        assert_eq!(text, r#"the token's key "k" is unknown: expected any, but there are no usable keys"#);
+    fn says_which_keys_there_are() {
+        let text = |known: &[&str], nameless| {
+            let known = known.iter().map(|id| (*id).to_owned()).collect();
+            Rejected::UnknownKey { key_id: "k".into(), known, nameless }.to_string()
+        };
+        let publish = "a key without `kid` verifies only tokens without one: have the issuer publish its keys with their `kid`";
+        for (known, nameless, expected) in [
+            (&[][..], 0, "any, but there are no usable keys".to_owned()),
+            (&["a", "b"], 0, r#"one of "a", "b""#.to_owned()),
+            (&[], 1, format!("a key with this `kid`, found 1 without any; {publish}")),
+            (&["a"], 2, format!(r#"one of "a"; 2 more have no `kid`; {publish}"#)),
+        ] {
+            assert_eq!(text(known, nameless), format!(r#"the token's key "k" is unknown: expected {expected}"#));
+        }
     }
 }

@@ -10,7 +10,8 @@ use std::sync::Arc;
 pub(in crate::trust) fn check(token: &Unverified, keys: &KeySet) -> Result<Arc<str>, Rejected> {
     let named: Vec<_> = keys.keys().iter().filter(|key| token.key_id.is_none() || key.id() == token.key_id()).collect();
     if let (Some(key_id), true) = (&token.key_id, named.is_empty()) {
-        return Err(Rejected::UnknownKey { key_id: key_id.clone(), known: keys.key_ids().map(Into::into).collect() });
+        let known: Vec<String> = keys.key_ids().map(Into::into).collect();
+        return Err(Rejected::UnknownKey { key_id: key_id.clone(), nameless: keys.len() - known.len(), known });
     }
     let mut demanded = None;
     let mut fitting: Vec<(&Key, &ParsedPublicKey)> = Vec::new();

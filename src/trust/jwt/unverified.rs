@@ -47,6 +47,9 @@ impl Unverified {
             return Err(Rejected::ForbiddenHeader { name });
         }
         let (key_id, typ) = (optional_text(&header, "kid")?, optional_text(&header, "typ")?);
+        if typ.as_deref().is_some_and(is_wit) {
+            return Err(Rejected::WitSvid);
+        }
         let signed = token.rsplit_once('.').map_or("", |(signed, _)| signed).to_owned();
         let claims = object(claims, Part::Claims)?;
         Ok(Self { signed, signature: decode(signature, Part::Signature)?, algorithm, key_id, typ, claims })
@@ -135,5 +138,15 @@ fn header_type(header: &Map<String, Value>, name: &'static str) -> Rejected {
     Rejected::HeaderType { name, found: json::kind(header.get(name)) }
 }
 
-/// Headers that change what is signed, bring their own key, or must be understood and are not.
-const FORBIDDEN_HEADERS: [&str; 6] = ["crit", "b64", "jku", "jwk", "x5u", "x5c"];
+/// Whether this `typ` is that of a WIT-SVID: a media type, whose case and whose `application/` do not count (RFC 7515 4.1.9).
+fn is_wit(typ: &str) -> bool {
+    let typ = typ.to_ascii_lowercase();
+    typ.strip_prefix("application/").unwrap_or(&typ) == WIT_TYPE
+}
+
+/// Headers that must be understood and are not, or that change what is signed. Those that say where a key is to be found (`jku`, `x5u`)
+/// or bring one along (`jwk`, `x5c`) are ignored and never followed: a token is judged by its issuer's keys alone.
+const FORBIDDEN_HEADERS: [&str; 2] = ["crit", "b64"];
+
+/// <https://github.com/spiffe/spiffe/blob/main/standards/WIT-SVID.md>
+const WIT_TYPE: &str = "wit+jwt";

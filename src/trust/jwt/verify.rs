@@ -178,9 +178,6 @@ fn check_svid(token: &Unverified, rules: &SvidRules, now: Timestamp) -> Result<(
     if let Some(typ) = token.typ.as_deref().filter(|typ| !TYPES.contains(typ)) {
         return Err(Rejected::Type { found: typ.into() });
     }
-    if token.key_id().is_none_or(str::is_empty) {
-        return Err(Rejected::KeyIdMissing);
-    }
     let (id, dates) = check_svid_claims(&token.claims, token.algorithm, rules)?;
     dates.check(now, rules.clock_skew)?;
     Ok((id, dates))

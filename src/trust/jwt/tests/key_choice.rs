@@ -76,8 +76,9 @@ async fn an_unknown_key_asks_once() {
     let (old, new) = (Signer::new(Algorithm::ES256, "old"), signer());
     let token = new.token(&claims());
     assert_eq!(judge(&token, Some(oidc(&[&old])), Some(oidc(&[&old, new]))).await, (Ok(()), 1));
-    let unknown =
-        |known: &[&str]| Err(Rejected::UnknownKey { key_id: "one".into(), known: known.iter().map(|id| (*id).into()).collect() }.into());
+    let unknown = |known: &[&str]| {
+        Err(Rejected::UnknownKey { key_id: "one".into(), known: known.iter().map(|id| (*id).into()).collect(), nameless: 0 }.into())
+    };
     assert_eq!(judge(&token, Some(oidc(&[&old])), Some(oidc(&[&old]))).await, (unknown(&["old"]), 1));
     assert_eq!(judge(&token, Some(oidc(&[&old])), None).await, (unknown(&["old"]), 1), "the source kept silent");
     assert_eq!(judge(&token, Some(oidc(&[&old])), Some(KeySet::default())).await, (unknown(&[]), 1));
@@ -124,7 +125,14 @@ async fn t_7_4_a_key_without_kid_serves_tokens_without_kid_only() {
     let anonymous = keys(&[with(signer().jwk(), json!({"kid": null}))], UseRule::Oidc);
     assert_eq!(judge(&without_kid(signer()), Some(anonymous.clone()), None).await, (Ok(()), 0));
     let (outcome, _) = judge(&signer().token(&claims()), Some(anonymous), None).await;
-    assert!(matches!(outcome, Err(Failure::Rejected(Rejected::UnknownKey { .. }))));
+    let unknown = |known: &[&str], nameless| Rejected::UnknownKey {
+        key_id: "one".into(),
+        known: known.iter().map(|id| (*id).into()).collect(),
+        nameless,
+    };
+    assert_eq!(outcome, Err(unknown(&[], 1).into()), "the reason says that the key is there without its name");
+    let both = keys(&[with(signer().jwk(), json!({"kid": null})), Signer::new(Algorithm::ES256, "other").jwk()], UseRule::Oidc);
+    assert_eq!(judge(&signer().token(&claims()), Some(both), None).await.0, Err(unknown(&["other"], 1).into()));
 }
 
 #[tokio::test]

@@ -213,7 +213,7 @@ async fn j_17_only_keys_of_the_subjects_trust_domain() {
     let token = signer().token(&claims(json!({})));
     let same_id = keys(&[Signer::new(Algorithm::ES256, "one").jwk()], UseRule::WorkloadApi);
     assert_eq!(rejected(judge(&token, &rules(), same_id).await), Rejected::Signature, "the kid alone proves nothing");
-    let why = Rejected::UnknownKey { key_id: "one".into(), known: vec![] };
+    let why = Rejected::UnknownKey { key_id: "one".into(), known: vec![], nameless: 0 };
     assert_eq!(rejected(judge(&token, &rules(), KeySet::default()).await), why, "an empty bundle revokes");
     let nothing = Authorities::new(vec![Slot::new("agent")]);
     let undecidable = verify_svid(&Unverified::parse(&token).unwrap(), &rules(), &nothing, NOW).await.unwrap_err();
@@ -227,7 +227,7 @@ async fn j_18_in_a_bundle_only_keys_for_jwt_svids() {
     judge(&token, &rules(), bundle(signer().jwk_with("use", "jwt-svid"))).await.unwrap();
     for other in [json!("wit-svid"), json!("x509-svid"), json!("sig"), json!("JWT-SVID"), json!(null)] {
         let outcome = judge(&token, &rules(), bundle(signer().jwk_with("use", other))).await;
-        assert_eq!(rejected(outcome), Rejected::UnknownKey { key_id: "one".into(), known: vec![] });
+        assert_eq!(rejected(outcome), Rejected::UnknownKey { key_id: "one".into(), known: vec![], nameless: 0 });
     }
     assert!(bundle(signer().jwk()).is_empty());
 }

@@ -86,8 +86,12 @@ const COMMANDS: &str = "# Commands
 `RUST_LOG` overrides `log.level`, as in `RUST_LOG=wharfinger=debug`. `SPIFFE_ENDPOINT_SOCKET` is the default of
 `http.auth.spiffe.workloadAPI`. The log goes to standard error, one JSON object a line.
 
-`verify` opens certificates, bundles and key sets, takes no lock, writes nothing and asks nobody on the network. The CA and the bearer
-token of an issuer's server are read when its keys are fetched, which is when the first token of that issuer comes.
+`verify` ends with 0 where `serve` would start. What `serve` would warn of is listed as warnings; with `--strict` they end it with 1. It
+opens certificates, bundles and key sets, takes no lock, writes nothing and asks nobody on the network. A file of keys, a CA or a bearer
+token that is missing is a warning, since it may appear later.
+
+A TLS certificate that has expired, or will within a sixth of its life and two weeks at most, is a warning of `verify`. `serve` logs it
+at start, daily, and when a new certificate is like that; the metric `wharfinger_tls_certificate_expiry_days` says how long each has left.
 
 `serve` reads the configuration, certificates, bundles and key sets again when they change, and at once on SIGHUP. A configuration with
 mistakes is refused with all of them, and the one before goes on. Addresses, storage, whether there is TLS, and the log's level take a
@@ -225,7 +229,7 @@ fn snippets_of_configuration_load() {
             }
             let config = wharfinger::config::parse(&document.to_string(), Path::new("."), None);
             let config = config.unwrap_or_else(|mistakes| panic!("{}: {mistakes:?}\n{block}", page.display()));
-            assert_eq!(config.warnings, [] as [String; 0], "{}:\n{block}", page.display());
+            assert_eq!(config.warnings, [], "{}:\n{block}", page.display());
             loaded += 1;
         }
     }

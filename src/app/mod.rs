@@ -1,6 +1,7 @@
 //! Puts it all together: a [`Config`] becomes sources, an authenticator, a policy, a store, a registry and a server. Nothing here
 //! decides anything.
 
+mod certificates;
 mod evaluate;
 mod live;
 mod reload;
@@ -11,7 +12,7 @@ mod tokens;
 pub use evaluate::{Evaluator, Verdict};
 
 use crate::clock::Clock;
-use crate::config::{Config, Mistake};
+use crate::config::{Config, Mistake, Warning};
 use crate::control::{self, Answers, Report};
 use crate::http::{self, Readiness, Shared};
 use crate::registry::{self, Registry};
@@ -31,17 +32,29 @@ use std::time::Duration;
 use tls::{Own, judge, prepare};
 use tokio::net::TcpListener;
 
-/// Does everything that start-up does short of opening the store and listening. Needs a tokio runtime. Returns every mistake;
-/// a key in a file that cannot be used is one.
-pub fn check(config: Config, clock: &Clock) -> Result<(), Vec<Mistake>> {
+/// Does everything that start-up does short of opening the store and listening. Needs a tokio runtime. Returns every warning that
+/// start-up would log, or every mistake on which it would end.
+pub fn check(config: Config, clock: &Clock) -> Result<Vec<Warning>, Vec<Mistake>> {
     let own = config.workload_api.clone().filter(|_| config.tls.as_ref().is_some_and(|tls| tls.svid));
     let others = Others { certificates: config.certificates, token_server: config.token_server, passwords: config.passwords };
-    let mut opened = Sources::new(clock.clone(), None).open(config.issuers, config.domains, others, config.workload_api.as_deref());
-    opened.mistakes.append(&mut opened.skipped);
-    opened.mistakes.extend(own.and_then(|address| Own::check(&address).err()));
-    opened.mistakes.extend(config.tls.and_then(|tls| prepare(tls).err()).into_iter().flatten());
-    opened.mistakes.extend(tokens::check(&config.token_keys, clock.now()).err());
-    if opened.mistakes.is_empty() { Ok(()) } else { Err(opened.mistakes) }
+    let opened = Sources::new(clock.clone(), None).open(config.issuers, config.domains, others, config.workload_api.as_deref());
+    let (mut mistakes, mut warnings) = (opened.mistakes, config.warnings);
+    warnings.extend(opened.warnings);
+    mistakes.extend(own.and_then(|address| Own::check(&address).err()));
+    match config.tls.map(prepare).transpose() {
+        Ok(prepared) => {
+            let expiring = prepared.iter().flat_map(|prepared| prepared.expiring(clock.now()));
+            warnings.extend(expiring.map(|one| Warning::new("http.tls", one.sentence(clock.now()))));
+        }
+        Err(why) => mistakes.extend(why),
+    }
+    mistakes.extend(tokens::check(&config.token_keys, clock.now()).err());
+    for (key, folder) in [("storage.rootDirectory", &config.storage), ("stateDirectory", &config.state_directory)] {
+        if folder.exists() && !folder.is_dir() {
+            mistakes.push(Mistake::new(key, format!("{} is not a folder: name one, or one that is to be made", folder.display())));
+        }
+    }
+    if mistakes.is_empty() { Ok(warnings) } else { Err(mistakes) }
 }
 
 /// A registry that is ready to serve: everything is open and the addresses are bound.
@@ -96,9 +109,7 @@ impl Registrar {
         let (Some(listener), Some(store), Some(tokens), true) = (listener, store, tokens, mistakes.is_empty()) else {
             return Err(mistakes);
         };
-        for warning in opened.skipped.iter().map(ToString::to_string).chain(config.warnings) {
-            tracing::warn!("{warning}");
-        }
+        config.warnings.iter().chain(&opened.warnings).for_each(Warning::log);
         sources.install(opened.running);
         let mut own = Own::default();
         if let Some(tls) = &tls {
@@ -141,6 +152,7 @@ impl Registrar {
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let Self { listener, health, app, reload, state_directory, trust } = self;
         let (ready, clock, tls) = (app.ready.clone(), app.clock.clone(), reload.tls.clone());
+        let (own_tls, expiry_clock) = (tls.clone(), clock.clone());
         let plain = || server::Settings { tls: None, limits: server::Limits::default() };
         let settings = server::Settings { tls: tls.clone(), ..plain() };
         let probes = http::health_router(app.clone());
@@ -183,6 +195,7 @@ impl Registrar {
             () = serving => {}
             () = health => {}
             () = watch_tls => {}
+            () = certificates::warn_of_expiry(own_tls.as_ref(), expiry_clock) => {}
             () = reload.run() => {}
             () = expire_uploads(&registry) => {}
             () = turning => {}

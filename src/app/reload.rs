@@ -7,7 +7,7 @@ use super::sources::{Others, Sources};
 use super::tls::{Own, prepare};
 use crate::access::Repositories;
 use crate::clock::Clock;
-use crate::config::{self, Config, Level, Listen, Mistake, TokenKeys};
+use crate::config::{self, Config, Level, Listen, Mistake, TokenKeys, Warning};
 use crate::exchange::Tokens;
 use crate::http::Shared;
 use crate::server::{Reloaded, Tls};
@@ -165,9 +165,7 @@ impl Reload {
         for key in self.fixed.changed(&asked) {
             tracing::warn!(config.key = key, "this change takes a restart; until then what was at the start holds");
         }
-        for warning in opened.skipped.iter().map(ToString::to_string).chain(config.warnings) {
-            tracing::warn!("{warning}");
-        }
+        config.warnings.iter().chain(&opened.warnings).for_each(Warning::log);
         self.sources.install(opened.running);
         let generation = self.live.load().generation + 1;
         let rest = Rest {

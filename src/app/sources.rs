@@ -3,7 +3,7 @@
 
 use super::WATCH_EVERY;
 use crate::clock::Clock;
-use crate::config::{CertificateConfig, DomainConfig, DomainSource, IssuerConfig, IssuerKeys, Mistake, TokenServerConfig};
+use crate::config::{CertificateConfig, DomainConfig, DomainSource, IssuerConfig, IssuerKeys, Mistake, TokenServerConfig, Warning};
 use crate::identity::{CertificateEntry, Domain, Htpasswd, Issuer, TokenServer};
 use crate::trust::source::{
     self, CaSource, EndpointProfile, FederationSettings, Following, Format, OidcSettings, Source, SourceError, WorkloadApi,
@@ -56,8 +56,8 @@ pub(super) struct Opened {
     /// For [`Sources::install`], if there are no mistakes.
     pub running: Running,
     pub mistakes: Vec<Mistake>,
-    /// What cannot be used and harms nothing else: mistakes for `verify`, warnings for `serve`.
-    pub skipped: Vec<Mistake>,
+    /// What cannot be used and harms nothing else.
+    pub warnings: Vec<Warning>,
 }
 
 impl Sources {
@@ -74,13 +74,13 @@ impl Sources {
         others: WantedOthers,
         workload_api: Option<&str>,
     ) -> Opened {
-        let mut opening = Opening { sources: self, workload_api, running: Running::default(), mistakes: Vec::new(), skipped: Vec::new() };
+        let mut opening = Opening { sources: self, workload_api, running: Running::default(), mistakes: Vec::new(), warnings: Vec::new() };
         let issuers = opening.issuers(issuers);
         let domains = domains.into_iter().map(|domain| opening.domain(domain)).collect();
         let others = opening.others(others);
         opening.check_names(&issuers, &others);
-        let Opening { running, mistakes, skipped, .. } = opening;
-        Opened { issuers, domains, others, running, mistakes, skipped }
+        let Opening { running, mistakes, warnings, .. } = opening;
+        Opened { issuers, domains, others, running, mistakes, warnings }
     }
 
     /// Starts what is new in `running` and ends what is not in it. Needs a tokio runtime.
@@ -114,7 +114,7 @@ struct Opening<'a> {
     workload_api: Option<&'a str>,
     running: Running,
     mistakes: Vec<Mistake>,
-    skipped: Vec<Mistake>,
+    warnings: Vec<Warning>,
 }
 
 impl Opening<'_> {
@@ -191,14 +191,20 @@ impl Opening<'_> {
         }
     }
 
-    /// They are read at each fetch, so that they may appear later: a warning here, a mistake for `verify`.
+    /// They are read at each fetch, so that they may appear later.
     fn files_of_fetching(&mut self, key: &str, settings: &OidcSettings) {
-        if let Some(Err(why)) = settings.ca.as_ref().map(CaSource::check) {
-            let name = if matches!(settings.ca, Some(CaSource::File(_))) { "certificateAuthorityFile" } else { "certificateAuthority" };
-            self.skipped.push(Mistake::new(format!("{key}.{name}"), why.to_string()));
+        match settings.ca.as_ref().map(|ca| (ca, ca.check())) {
+            Some((CaSource::File(_), Err(why))) => {
+                self.warnings.push(Warning::new(format!("{key}.certificateAuthorityFile"), why.to_string()));
+            }
+            // Text in the configuration cannot become right later.
+            Some((CaSource::Inline(_), Err(why))) => {
+                self.mistakes.push(Mistake::new(format!("{key}.certificateAuthority"), why.to_string()));
+            }
+            Some((_, Ok(()))) | None => {}
         }
         if let Some(Err(why)) = settings.bearer_token_file.as_ref().map(std::fs::metadata) {
-            self.skipped.push(Mistake::new(format!("{key}.bearerTokenFile"), why.to_string()));
+            self.warnings.push(Warning::new(format!("{key}.bearerTokenFile"), why.to_string()));
         }
     }
 
@@ -209,7 +215,7 @@ impl Opening<'_> {
             EndpointProfile::Spiffe { bootstrap, .. } => ("bootstrapFile", source::check_bootstrap(bootstrap)),
         };
         if let Err(why) = checked {
-            self.skipped.push(Mistake::new(format!("{key}.{name}"), why.to_string()));
+            self.warnings.push(Warning::new(format!("{key}.{name}"), why.to_string()));
         }
     }
 
@@ -280,8 +286,8 @@ impl Opening<'_> {
         if let Wanted::WorkloadApi(address, _) = &wanted {
             self.keep_workload_api(address);
         }
-        let skipped = source.skipped().iter().map(|skipped| Mistake::new(key, format!("{skipped}; skipped, the rest counts")));
-        self.skipped.extend(skipped);
+        let skipped = source.skipped().iter().map(|skipped| Warning::new(key, format!("{skipped}; skipped, the rest counts")));
+        self.warnings.extend(skipped);
         self.running.sources.push((wanted, source.clone()));
         Some(source)
     }
@@ -331,24 +337,27 @@ mod tests {
     use crate::config::{self, Config};
     use crate::trust::Generation;
 
-    /// What `verify` would say of an issuer with these keys, given that its other parts are good.
-    async fn verdict(keys: &str) -> Vec<String> {
+    /// The keys of the mistakes and of the warnings that `verify` would find in an issuer with these keys, whose other parts are good.
+    async fn verdict(keys: &str) -> (Vec<String>, Vec<String>) {
         let text = format!(
             "storage: {{rootDirectory: s}}\nhttp: {{auth: {{bearer: {{oidc: [{{issuer: 'https://issuer.example.org', audiences: [a], {keys}}}]}}}}}}"
         );
         let config = config::parse(&text, std::path::Path::new("/nowhere"), None).unwrap();
-        let found = crate::app::check(config, &Clock::system()).err().unwrap_or_default();
-        found.into_iter().map(|mistake| mistake.key).collect()
+        match crate::app::check(config, &Clock::system()) {
+            Ok(warnings) => (Vec::new(), warnings.into_iter().map(|warning| warning.key).collect()),
+            Err(mistakes) => (mistakes.into_iter().map(|mistake| mistake.key).collect(), Vec::new()),
+        }
     }
 
     #[tokio::test]
     async fn verify_opens_every_file() {
-        assert!(verdict("").await.is_empty());
-        assert_eq!(verdict("jwksFile: keys.json").await, ["http.auth.bearer.oidc[0].jwksFile"]);
-        assert_eq!(verdict("certificateAuthorityFile: ca.pem").await, ["http.auth.bearer.oidc[0].certificateAuthorityFile"]);
-        assert_eq!(verdict("bearerTokenFile: token").await, ["http.auth.bearer.oidc[0].bearerTokenFile"]);
+        assert_eq!(verdict("").await, (vec![], vec![]));
+        for name in ["jwksFile", "certificateAuthorityFile", "bearerTokenFile"] {
+            let expected = (vec![], vec![format!("http.auth.bearer.oidc[0].{name}")]);
+            assert_eq!(verdict(&format!("{name}: nowhere")).await, expected, "it may appear later, so `serve` starts");
+        }
         let cut = r#"certificateAuthority: "-----BEGIN CERTIFICATE-----\nMIIC\n-----END CERTIFICATE-----""#;
-        assert_eq!(verdict(cut).await, ["http.auth.bearer.oidc[0].certificateAuthority"]);
+        assert_eq!(verdict(cut).await, (vec!["http.auth.bearer.oidc[0].certificateAuthority".to_owned()], vec![]));
     }
 
     fn domains(folder: &std::path::Path, names: &[&str]) -> Config {
@@ -389,7 +398,7 @@ mod tests {
         let sources = Sources::new(Clock::system(), None);
         let mistakes = |issuers: &[Issuer]| {
             let mut opening =
-                Opening { sources: &sources, workload_api: None, running: Running::default(), mistakes: Vec::new(), skipped: Vec::new() };
+                Opening { sources: &sources, workload_api: None, running: Running::default(), mistakes: Vec::new(), warnings: Vec::new() };
             opening.check_names(issuers, &OpenOthers { passwords: passwords(), ..OpenOthers::default() });
             opening.mistakes.iter().map(ToString::to_string).collect::<Vec<_>>()
         };

@@ -44,14 +44,11 @@ enum Command {
         /// The configuration, in YAML or JSON
         file: PathBuf,
     },
-    /// Do everything that serving would do short of listening, and report every mistake
+    /// Do everything that serving would do short of listening, and report every mistake and every warning
     #[command(
-        after_help = "Example:\n  wharfinger verify config.yaml && systemctl restart wharfinger\n\nExit codes: 0 the file is good, 2 it is not."
+        after_help = "Examples:\n  wharfinger verify config.yaml && systemctl restart wharfinger\n  wharfinger verify --strict config.yaml\n\nExit codes: 0 `serve` would start with this file, 1 it would, but there are warnings and --strict was given, 2 it would not."
     )]
-    Verify {
-        /// The configuration, in YAML or JSON
-        file: PathBuf,
-    },
+    Verify(verify::Options),
     /// Say whom a running server, or a configuration, trusts: keys, their age, and what went wrong
     #[command(
         after_help = "Examples:\n  wharfinger trust --state-directory /var/lib/wharfinger/state\n  wharfinger trust config.yaml --json\n\nExit codes: 0 everyone who is trusted can be verified, 1 somebody cannot, 2 wrong arguments or configuration."
@@ -123,7 +120,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let code = runtime.block_on(async {
         match command {
             Command::Serve { file } => serve::run(&file).await,
-            Command::Verify { file } => verify::run(&file),
+            Command::Verify(options) => verify::run(&options),
             Command::Trust(options) => trust::run(&options).await,
             Command::Fsck { file, json } => fsck::run(&file, json).await,
             Command::Dev(options) => dev::run(&options).await,

@@ -1,23 +1,40 @@
 //! `wharfinger verify FILE`
 
-use super::{SUCCESS, load, mistaken, say, say_error};
+use super::{FAILED, SUCCESS, load, mistaken, say, say_error};
 use crate::app;
 use crate::clock::Clock;
-use std::path::Path;
+use clap::Args;
+use std::path::PathBuf;
 
-pub(super) fn run(file: &Path) -> u8 {
-    let config = match load(file) {
-        Ok(config) => config,
+#[derive(Args)]
+pub(super) struct Options {
+    /// The configuration, in YAML or JSON
+    file: PathBuf,
+    /// End with 1 if there are warnings, as a check before a change is merged
+    #[arg(long)]
+    strict: bool,
+}
+
+pub(super) fn run(options: &Options) -> u8 {
+    let Options { file, strict } = options;
+    let checked = load(file).map(|config| app::check(config, &Clock::system()));
+    let warnings = match checked {
+        Ok(Ok(warnings)) => warnings,
+        Ok(Err(mistakes)) => return mistaken(file, mistakes),
         Err(code) => return code,
     };
-    for warning in &config.warnings {
+    for warning in &warnings {
         say_error(&format!("warning: {warning}"));
     }
-    match app::check(config, &Clock::system()) {
-        Ok(()) => {
-            say(&format!("{}: good", file.display()));
-            SUCCESS
-        }
-        Err(mistakes) => mistaken(file, mistakes),
+    let count = match warnings.len() {
+        0 => String::new(),
+        1 => ", with 1 warning".to_owned(),
+        count => format!(", with {count} warnings"),
+    };
+    if *strict && !warnings.is_empty() {
+        say_error(&format!("{}: `serve` would start{count}, which --strict does not allow", file.display()));
+        return FAILED;
     }
+    say(&format!("{}: good{count}", file.display()));
+    SUCCESS
 }

@@ -10,12 +10,14 @@ pub mod raw;
 mod reference;
 mod schema;
 mod values;
+mod warning;
 
 pub use build::{
     CertificateConfig, Config, DomainConfig, DomainSource, Environment, IssuerConfig, IssuerKeys, Listen, TokenKeys, TokenServerConfig,
 };
 pub use raw::Level;
 pub use reference::reference;
+pub use warning::Warning;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

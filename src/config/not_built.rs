@@ -1,11 +1,11 @@
 //! Keys that users bring from zot or from our own plans and that this registry does not have yet. One that authenticates, restricts, limits or deletes is refused by name, for
 //! leaving it out would let someone in or keep what should go; any other is a warning.
 
-use super::Mistake;
+use super::{Mistake, Warning};
 use serde_json::Value;
 
 /// Removes what is not built. Refusals become mistakes, the rest is returned as warnings.
-pub(super) fn strip(document: &mut Value, mistakes: &mut Vec<Mistake>) -> Vec<String> {
+pub(super) fn strip(document: &mut Value, mistakes: &mut Vec<Mistake>) -> Vec<Warning> {
     let mut warnings = Vec::new();
     for path in REFUSED {
         remove(document, path, &mut |key| {
@@ -16,7 +16,7 @@ pub(super) fn strip(document: &mut Value, mistakes: &mut Vec<Mistake>) -> Vec<St
         });
     }
     for path in IGNORED {
-        remove(document, path, &mut |key| warnings.push(format!("{key}: not supported; ignored")));
+        remove(document, path, &mut |key| warnings.push(Warning::new(key, "not supported; ignored")));
     }
     warnings
 }

@@ -16,7 +16,7 @@ mod tls;
 
 pub use accept::run;
 pub use client_certificate::{ClientAuth, Judge};
-pub use tls::{InvalidTls, PairFiles, Prepared, Reloaded, Tls, TlsSettings};
+pub use tls::{Expiring, Expiry, InvalidTls, PairFiles, Prepared, Reloaded, Tls, TlsSettings};
 
 pub use crate::http::Connection;
 

@@ -17,7 +17,7 @@ fn text(name: &str) -> String {
 
 fn load(name: &str) -> Config {
     let config = parse(&text(name)).unwrap_or_else(|mistakes| panic!("{name}: {mistakes:?}"));
-    assert_eq!(config.warnings, [] as [String; 0], "{name}");
+    assert_eq!(config.warnings, [], "{name}");
     config
 }
 

@@ -178,7 +178,7 @@ fn traditional_bearer() {
     assert_eq!((server.realm.as_deref(), server.rules.service.as_str()), (Some("https://auth.myreg.io/auth/token"), "myauth"));
     assert_eq!((server.keys.as_path(), &server.rules.issuer), (Path::new("/etc/zot/auth.crt"), &None));
     assert_eq!(rules(&config), [(CLUSTER, vec!["zot"])]);
-    assert_eq!(config.warnings, [""; 0]);
+    assert_eq!(config.warnings, []);
 }
 
 /// The guide's expressions, each with claims that it is about.

@@ -36,4 +36,5 @@ mod refusals;
 mod reload;
 mod restart;
 mod trust;
+mod verify;
 mod workloads;

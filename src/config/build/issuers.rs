@@ -40,13 +40,16 @@ impl Build<'_> {
         }
         let skip_issuer = entry.skip_issuer_verification.unwrap_or(false);
         if skip_issuer {
-            self.warn(format!("{key}.skipIssuerVerification: tokens of any issuer that its keys signed are accepted; for tests only"));
+            self.warn(format!("{key}.skipIssuerVerification"), "tokens of any issuer that its keys signed are accepted; for tests only");
         }
         let validated = entry.claim_mapping.as_ref().is_some_and(|mapping| !mapping.validations.is_empty());
         if SHARED_ISSUERS.contains(&issuer.trim_end_matches('/')) && !validated {
-            self.warn(format!(
-                "{key}: {issuer} issues tokens to everyone in the world; add a claimMapping.validations entry that names your organisation"
-            ));
+            self.warn(
+                key.clone(),
+                format!(
+                    "{issuer} issues tokens to everyone in the world; add a claimMapping.validations entry that names your organisation"
+                ),
+            );
         }
         let rules = OidcRules {
             issuer: issuer.clone(),
@@ -111,7 +114,7 @@ impl Build<'_> {
         }
         let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
         if url.starts_with("http://") && !["localhost", "127.0.0.1", "[::1]"].contains(&host) {
-            self.warn(format!("{key}: {url} is not encrypted; whoever is on the way can hand out keys"));
+            self.warn(key, format!("{url} is not encrypted; whoever is on the way can hand out keys"));
         }
     }
 

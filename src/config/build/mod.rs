@@ -13,7 +13,7 @@ pub use others::{CertificateConfig, TokenServerConfig};
 pub use token::TokenKeys;
 
 use super::raw;
-use super::{Level, Mistake};
+use super::{Level, Mistake, Warning};
 use crate::access::{Policy, Repositories};
 use crate::exchange::Terms;
 use crate::http::{Network, TrustedProxies};
@@ -58,8 +58,8 @@ pub struct Config {
     pub token_cache: bool,
     pub policy: Policy,
     pub level: Level,
-    /// What is accepted and perhaps not meant. For the log.
-    pub warnings: Vec<String>,
+    /// For the log, and for `verify`.
+    pub warnings: Vec<Warning>,
 }
 
 /// Where to listen. Port 0 is chosen by the system.
@@ -153,11 +153,11 @@ impl Environment {
 struct Build<'a> {
     around: &'a Surroundings<'a>,
     mistakes: Vec<Mistake>,
-    warnings: Vec<String>,
+    warnings: Vec<Warning>,
 }
 
 /// What could not be understood is left out, and among the mistakes.
-pub(super) fn build(file: raw::File, around: &Surroundings<'_>, warnings: Vec<String>) -> (Config, Vec<Mistake>) {
+pub(super) fn build(file: raw::File, around: &Surroundings<'_>, warnings: Vec<Warning>) -> (Config, Vec<Mistake>) {
     let mut build = Build { around, mistakes: Vec::new(), warnings };
     let http = file.http;
     let auth = http.auth.unwrap_or_default();
@@ -185,7 +185,7 @@ pub(super) fn build(file: raw::File, around: &Surroundings<'_>, warnings: Vec<St
     let sparse = build.sparse(&file.storage.sparse);
     let commit = file.storage.commit.unwrap_or(true);
     if !commit {
-        build.warn("storage.commit: false: a power cut may take away what was acknowledged");
+        build.warn("storage.commit", "false: a power cut may take away what was acknowledged");
     }
     let (token_keys, session_lifetime) = build.token(auth.token, &state_directory);
     let config = Config {
@@ -220,8 +220,8 @@ impl Build<'_> {
         self.mistakes.push(Mistake::new(key, what));
     }
 
-    fn warn(&mut self, what: impl Into<String>) {
-        self.warnings.push(what.into());
+    fn warn(&mut self, key: impl Into<String>, what: impl Into<String>) {
+        self.warnings.push(Warning::new(key, what));
     }
 
     fn listen(&mut self, key: &str, address: Option<String>, port: Option<&super::values::TextOrNumber>, default: Option<u16>) -> Listen {

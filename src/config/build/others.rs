@@ -36,7 +36,10 @@ impl Build<'_> {
     ) -> Option<TokenServerConfig> {
         let Some(cert) = cert else {
             if realm.is_some() {
-                self.warn("http.auth.bearer.realm: not advertised without the cert of a token server; clients are sent to this registry's own /v2/token");
+                self.warn(
+                    "http.auth.bearer.realm",
+                    "not advertised without the cert of a token server; clients are sent to this registry's own /v2/token",
+                );
             }
             if issuer.is_some() {
                 self.mistake("http.auth.bearer.issuer", "is the token server's, whose cert is missing");
@@ -109,7 +112,7 @@ impl Build<'_> {
             order.push(Attribute::CommonName);
         }
         if order.contains(&Attribute::Uri) {
-            self.warn("http.auth.mtls: every authority in http.tls.cacert may name every URI; for SPIFFE IDs configure their trust domain (http.auth.spiffe), which alone matches users that begin with spiffe://");
+            self.warn("http.auth.mtls", "every authority in http.tls.cacert may name every URI; for SPIFFE IDs configure their trust domain (http.auth.spiffe), which alone matches users that begin with spiffe://");
         }
         let pattern = mtls.uri_san_pattern.map(|text| UriPattern::parse(&text)).transpose();
         let uri_pattern = pattern.map_err(|why| self.mistake("http.auth.mtls.uriSanPattern", why.to_string())).ok().flatten();

@@ -3,8 +3,10 @@
 //! are never resumed, since a resumed one would skip the question for the client's certificate and outlive the trust in it.
 
 mod choice;
+mod expiry;
 mod pair;
 
+pub use expiry::{Expiring, Expiry};
 pub use pair::{InvalidTls, PairFiles};
 
 use super::client_certificate::{ClientAuth, Judge, verifier};
@@ -52,6 +54,13 @@ impl Prepared {
             }
         }
         if mistakes.is_empty() { Ok(Self { settings, pairs }) } else { Err(mistakes) }
+    }
+
+    /// The certificates in the files that have expired or soon will.
+    #[must_use]
+    pub fn expiring(&self, now: Timestamp) -> Vec<Expiring> {
+        let pairs = self.settings.files.iter().zip(&self.pairs);
+        pairs.flat_map(|(files, pair)| expiry::expiring(&file_source(files), &pair.certified.cert, now)).collect()
     }
 }
 
@@ -166,9 +175,20 @@ impl Tls {
     pub fn certificates(&self) -> Vec<(String, Timestamp)> {
         let loaded = self.loaded();
         let files = loaded.settings.files.iter().zip(&loaded.pairs);
-        let files = files.filter_map(|(files, pair)| Some((format!("file {}", files.cert.display()), pair.not_after()?)));
+        let files = files.filter_map(|(files, pair)| Some((file_source(files), pair.not_after()?)));
         let svid = self.0.svid_until.load_full().filter(|_| loaded.settings.svid);
-        files.chain(svid.map(|until| ("Workload API".to_owned(), *until))).collect()
+        files.chain(svid.map(|until| (WORKLOAD_API.to_owned(), *until))).collect()
+    }
+
+    /// Those of them that have expired or soon will, with their intermediates.
+    #[must_use]
+    pub fn expiring(&self, now: Timestamp) -> Vec<Expiring> {
+        let loaded = self.loaded();
+        let mut found = loaded.expiring(now);
+        if let Some(svid) = self.0.svid.load_full().filter(|_| loaded.settings.svid) {
+            found.extend(expiry::expiring(WORKLOAD_API, &svid.cert, now));
+        }
+        found
     }
 
     /// Whether there is anything to present: not while the only certificate has not come yet.
@@ -234,9 +254,15 @@ fn config(
     Ok(config)
 }
 
+fn file_source(files: &PairFiles) -> String {
+    format!("file {}", files.cert.display())
+}
+
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
+
+const WORKLOAD_API: &str = "Workload API";
 
 #[derive(Debug)]
 struct Time(Clock);

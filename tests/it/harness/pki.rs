@@ -45,6 +45,16 @@ impl Ca {
         self.issue(params)
     }
 
+    /// A server's certificate that expired yesterday.
+    pub(crate) fn expired_server(&self) -> Pair {
+        let mut params = CertificateParams::new(["localhost", "127.0.0.1"].map(str::to_owned)).unwrap();
+        let day = time::Duration::days(1);
+        let at = OffsetDateTime::from_unix_timestamp(now()).unwrap();
+        (params.not_before, params.not_after) = (at - 10 * day, at - day);
+        let key = KeyPair::generate().unwrap();
+        Pair { certificate: params.signed_by(&key, &self.issuer).unwrap().pem(), key: key.serialize_pem() }
+    }
+
     /// A client's certificate that is no SVID.
     pub(crate) fn client(&self, name: &str) -> Pair {
         let mut params = CertificateParams::default();

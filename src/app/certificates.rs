@@ -1,0 +1,73 @@
+//! Warns of TLS certificates of our own that have expired or soon will: at start, at once when one is replaced by such a one, and daily.
+
+use crate::clock::{Clock, Timestamp};
+use crate::server::{Expiring, Tls};
+use std::time::Duration;
+
+/// Never ends.
+pub(super) async fn warn_of_expiry(tls: Option<&Tls>, clock: Clock) {
+    let Some(tls) = tls else { return std::future::pending().await };
+    let mut reminders = Reminders::default();
+    let mut ticks = tokio::time::interval(EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let now = clock.now();
+        for expiring in reminders.due(tls.expiring(now), now) {
+            let sentence = expiring.sentence(now);
+            if expiring.is_expired() {
+                tracing::error!(tls.source = expiring.source, "{sentence}");
+            } else {
+                tracing::warn!(tls.source = expiring.source, "{sentence}");
+            }
+        }
+    }
+}
+
+/// What was said, and when, so that each is said once a day.
+#[derive(Default)]
+struct Reminders(Vec<(Expiring, Timestamp)>);
+
+impl Reminders {
+    /// Those that were not said within a day. What is not among `found` any more is forgotten.
+    fn due(&mut self, found: Vec<Expiring>, now: Timestamp) -> Vec<Expiring> {
+        self.0.retain(|(said, at)| found.contains(said) && *at <= now && now.since(*at) < DAY);
+        let due: Vec<_> = found.into_iter().filter(|one| !self.0.iter().any(|(said, _)| said == one)).collect();
+        self.0.extend(due.iter().map(|one| (one.clone(), now)));
+        due
+    }
+}
+
+/// How often the certificates in use are looked at.
+const EVERY: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::Expiry;
+
+    fn expiring(source: &str, expiry: Expiry) -> Expiring {
+        Expiring { source: source.into(), subject: "CN=registry".into(), serial: "01".into(), expiry }
+    }
+
+    #[test]
+    fn each_is_said_at_once_and_then_daily() {
+        let at = Timestamp::from_secs(1_790_000_000);
+        let later = |hours: u64| at.plus(Duration::from_secs(hours * 3_600));
+        let (soon, over) = (expiring("file a", Expiry::Soon { at }), expiring("file a", Expiry::Expired { at }));
+        let other = expiring("file b", Expiry::Soon { at });
+        let mut reminders = Reminders::default();
+        for (hours, found, due) in [
+            (0, vec![soon.clone()], vec![soon.clone()]),
+            (1, vec![soon.clone()], vec![]),
+            (2, vec![soon.clone(), other.clone()], vec![other.clone()]),
+            (24, vec![soon.clone(), other.clone()], vec![soon.clone()]),
+            (25, vec![over.clone()], vec![over.clone()]),
+            (26, vec![], vec![]),
+            (27, vec![other.clone()], vec![other]),
+        ] {
+            assert_eq!(reminders.due(found, later(hours)), due, "after {hours} hours");
+        }
+    }
+}

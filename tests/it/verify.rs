@@ -1,0 +1,97 @@
+//! `verify` and `serve` agree: the one ends with 0 where the other starts, and lists what the other would warn of.
+
+use crate::harness::{AUDIENCE, Pair, Setup, TestPki, output};
+use serde_json::{Value, json};
+
+fn verify(arguments: &[&str], setup: &Setup) -> (i32, String, String) {
+    let file = setup.file();
+    output(&[&["verify"], arguments, &[file.to_str().unwrap()]].concat(), setup.folder.path())
+}
+
+/// A fallback bundle, a bearer token and a CA that are not there yet.
+fn lacking() -> Setup {
+    let mut setup = Setup::tls(&TestPki::new());
+    let auth = &mut setup.config["http"]["auth"];
+    auth["spiffe"]["trustDomains"][0]["bundle"] = json!([{"file": "bundle.json"}, {"file": "fallback.json"}]);
+    auth["bearer"] = json!({"oidc": [
+        {"issuer": "https://issuer.test", "audiences": [AUDIENCE], "bearerTokenFile": "token", "certificateAuthorityFile": "ca.pem"},
+    ]});
+    setup
+}
+
+const LACKING: [&str; 3] = [
+    "http.auth.spiffe.trustDomains[0].bundle[1]: ",
+    "http.auth.bearer.oidc[0].bearerTokenFile: ",
+    "http.auth.bearer.oidc[0].certificateAuthorityFile: ",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_may_appear_later_is_a_warning_of_both() {
+    let setup = lacking();
+    let (code, out, err) = verify(&[], &setup);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.trim_end().ends_with("config.json: good, with 3 warnings"), "{out}");
+    for key in LACKING {
+        assert!(err.contains(&format!("warning: {key}")), "expected {key} in {err}");
+    }
+    let (code, out, err) = verify(&["--strict"], &setup);
+    assert_eq!((code, out.as_str()), (1, ""), "{err}");
+    assert!(err.contains("`serve` would start, with 3 warnings, which --strict does not allow"), "{err}");
+
+    let app = setup.start().await;
+    let warned: Vec<_> = app.log.since(0).iter().filter(|line| line["level"] == "WARN").map(|line| line["message"].to_string()).collect();
+    for key in LACKING {
+        assert!(warned.iter().any(|line| line.contains(key)), "expected {key} in {warned:?}");
+    }
+}
+
+#[test]
+fn strict_says_nothing_of_a_file_without_warnings() {
+    let (code, out, err) = verify(&["--strict"], &Setup::tls(&TestPki::new()));
+    assert_eq!((code, out.trim_end().ends_with("config.json: good"), err.as_str()), (0, true, ""));
+}
+
+#[test]
+fn a_folder_that_is_a_file_ends_both() {
+    for (pointer, key) in [("/storage/rootDirectory", "storage.rootDirectory"), ("/stateDirectory", "stateDirectory")] {
+        let mut setup = Setup::plain();
+        setup.write("file", "");
+        setup.config["stateDirectory"] = "state".into();
+        *setup.config.pointer_mut(pointer).unwrap() = "file".into();
+        let file = setup.file();
+        for command in ["verify", "serve"] {
+            let (code, _, err) = output(&[command, file.to_str().unwrap()], setup.folder.path());
+            assert!(code == 2 && err.contains(key), "{command} {key}: {code} {err}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_certificate_of_our_own_is_a_warning_of_verify_and_of_serve_and_a_metric() {
+    let pki = TestPki::new();
+    let mut setup = Setup::tls(&pki);
+    setup.config["http"]["health"] = json!({"port": 0});
+    let good = setup.path("server.crt");
+    let (before, key_before) = (std::fs::read_to_string(&good).unwrap(), std::fs::read_to_string(setup.path("server.key")).unwrap());
+    let Pair { certificate, key } = pki.servers.expired_server();
+    setup.write("server.crt", &certificate);
+    setup.write("server.key", &key);
+    let (code, _, err) = verify(&[], &setup);
+    assert_eq!(code, 0, "{err}");
+    assert!(err.starts_with("warning: http.tls: ") && err.contains("server.crt") && err.contains("expired at"), "{err}");
+    assert_eq!(verify(&["--strict"], &setup).0, 1);
+
+    let app = setup.start().await;
+    let expired = |line: &Value| line["level"] == "ERROR" && line["message"].as_str().is_some_and(|text| text.contains("expired at"));
+    app.log.wait("its certificate has expired", 0, expired).await;
+    let metrics = app.anonymous().get(&format!("http://{}/metrics", app.health.unwrap())).await.text();
+    let days = metrics.lines().find(|line| line.starts_with("wharfinger_tls_certificate_expiry_days{")).unwrap();
+    assert!(days.contains("server.crt") && days.rsplit(' ').next().unwrap().parse::<f64>().unwrap() < 0.0, "{days}");
+
+    // Clients connect again once it is renewed.
+    let mark = app.log.since(0).len();
+    app.setup.write("server.key", &key_before);
+    app.setup.write("server.crt", &before);
+    app.log.wait("it is renewed", mark, |line| line["message"].as_str().is_some_and(|text| text.contains("new TLS certificate"))).await;
+    app.mark().await;
+}

@@ -12,7 +12,7 @@ use wharfinger::access::Repositories;
 use wharfinger::config::{self, Environment};
 use wharfinger::exchange::GrantRequest;
 use wharfinger::expr;
-use wharfinger::http::{self, Network, TrustedProxies};
+use wharfinger::http::{self, Family, Network, TrustedProxies};
 use wharfinger::identity::{self, Scope};
 use wharfinger::oci::{Algorithm, Condition, ContentRange, Digest, Manifest, RangeRequest, Reference, RepositoryName};
 use wharfinger::registry::{self, UploadId};
@@ -257,12 +257,17 @@ pub(crate) fn scope(bytes: &[u8]) {
 pub(crate) fn host(bytes: &[u8]) {
     let headers: Vec<(&str, &str)> = text(bytes).lines().filter_map(|line| line.split_once(": ")).collect();
     let proxies: TrustedProxies = ["10.0.0.0/8".parse::<Network>().expect("a network")].into_iter().collect();
-    let Some((origin, client)) = http::origin_told(&headers, &proxies) else { return };
+    for family in [Family::XForwarded, Family::Forwarded] {
+        origin(&headers, &proxies.clone().writing(family));
+    }
+}
+
+fn origin(headers: &[(&str, &str)], proxies: &TrustedProxies) {
+    let Some((origin, client)) = http::origin_told(headers, proxies) else { return };
     let authority = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://")).expect("one of the two schemes");
     assert!(!authority.is_empty() && authority.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte)));
-    assert_eq!(http::origin_told(&[("host", authority)], &proxies), Some((format!("https://{authority}"), None)));
-    let standard = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("forwarded"));
-    assert!(standard || client.is_none_or(|client| !proxies.contains(client)), "no proxy is taken for the client");
+    assert_eq!(http::origin_told(&[("host", authority)], proxies), Some((format!("https://{authority}"), None)));
+    assert!(client.is_none_or(|client| !proxies.contains(client)), "no proxy is taken for the client");
 }
 
 pub(crate) fn network(bytes: &[u8]) {

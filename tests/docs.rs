@@ -12,6 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use wharfinger::expr::Kind;
+use wharfinger::http::{Network, TrustedProxies};
 use wharfinger::telemetry::FAMILIES;
 
 fn check(path: &str, expected: &str) {
@@ -187,6 +188,24 @@ fn links_lead_somewhere() {
         }
     }
     assert!(links > 30, "{links}");
+}
+
+/// Whoever copies an example must not make every pod a trusted proxy.
+#[test]
+fn no_example_trusts_a_network_that_pods_commonly_have() {
+    let mut networks = 0;
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        let lists = text.split("trustedProxies: [").skip(1).filter_map(|rest| rest.split(']').next());
+        for network in lists.flat_map(|list| list.split(',')) {
+            let proxies: TrustedProxies = [network.trim().trim_matches('"').parse::<Network>().unwrap()].into_iter().collect();
+            for pod in ["10.0.0.9", "10.42.0.9", "10.244.0.9", "100.64.0.9", "172.17.0.9", "192.168.0.9", "fd00::9"] {
+                assert!(!proxies.contains(pod.parse().unwrap()), "{}: {network} covers {pod}", page.display());
+            }
+            networks += 1;
+        }
+    }
+    assert!(networks > 0);
 }
 
 #[test]

@@ -51,10 +51,13 @@ pub struct Http {
     /// What clients call this registry, as `https://registry.example.org`. Default: what each request called it.
     #[serde(rename = "externalURL")]
     pub external_url: Option<OneOrMany>,
-    /// The reverse proxies, as addresses and networks (`10.0.0.0/8`), that may say the scheme, host and address of the client (`Forwarded`,
-    /// `X-Forwarded-Proto`, `-Host`, `-For`). Their own certificates identify nobody.
+    /// The reverse proxies, as addresses and networks (`192.0.2.10`, `2001:db8:7::/64`), that may say the scheme, host and address of the
+    /// client. Name the proxies alone: everything else in a network can say the same. Their own certificates identify nobody.
     #[serde(default)]
     pub trusted_proxies: Vec<String>,
+    /// The headers that the trusted proxies write, `x-forwarded` (`X-Forwarded-For`, `-Proto`, `-Host`) or `forwarded` (RFC 7239). The other
+    /// ones are ignored. Default `x-forwarded`.
+    pub forwarded_headers: Option<ForwardedHeaders>,
     /// A plain listener of its own for `/livez`, `/readyz`, `/startupz` and `/metrics`, which asks nobody for a credential.
     pub health: Option<Health>,
     /// TLS. Without it the registry speaks plain HTTP.
@@ -63,6 +66,14 @@ pub struct Http {
     pub auth: Option<Auth>,
     /// The same as `accessControl` beside `http`; not both.
     pub access_control: Option<AccessControl>,
+}
+
+/// `http.forwardedHeaders`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ForwardedHeaders {
+    XForwarded,
+    Forwarded,
 }
 
 /// `http.health`

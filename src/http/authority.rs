@@ -3,6 +3,7 @@
 //! RFC 9110, 7.2 (`Host`, `:authority`) and RFC 9112, 3.2 (a request with several `Host` lines is answered with 400).
 
 use super::proxies::Forwarded;
+use crate::limits::HOST_BYTES;
 use http::header::HOST;
 use http::request::Parts;
 use std::fmt;
@@ -81,8 +82,9 @@ fn well_formed(authority: &str) -> Result<&str, InvalidHost> {
             port
         }
     };
+    let short = authority.len() <= HOST_BYTES;
     let numbered = port.is_none_or(|port| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok());
-    if numbered { Ok(authority) } else { Err(InvalidHost::Malformed) }
+    if short && numbered { Ok(authority) } else { Err(InvalidHost::Malformed) }
 }
 
 #[cfg(test)]
@@ -144,6 +146,7 @@ mod tests {
             "[::1]:",
             "::1",
             ":5000",
+            &"a".repeat(HOST_BYTES + 1),
         ] {
             assert_eq!(at("/v2/", &[bad], true, &[]), Err(InvalidHost::Malformed), "{bad}");
         }

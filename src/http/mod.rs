@@ -23,7 +23,7 @@ mod warning;
 
 pub use connection::{Connection, More, Stalled};
 pub use live::{Live, Readiness, Shared};
-pub use proxies::{InvalidNetwork, Network, TrustedProxies};
+pub use proxies::{Family, InvalidNetwork, Network, TrustedProxies};
 
 use crate::clock::Clock;
 use crate::exchange::Tokens;

@@ -1,28 +1,50 @@
-//! Reverse proxies that may speak for their clients: what they say of scheme, host and client counts, and their own certificate never
-//! does. From anybody else such headers are a stranger's claims, and nothing is read in them.
+//! Reverse proxies that may speak for their clients. What they say of scheme, host and client is used, and their own certificate never
+//! is. From any other address such headers are a stranger's claims and are not read.
 //!
-//! RFC 7239 (`Forwarded`), and `X-Forwarded-Proto`, `-Host` and `-For`. Of several values the first counts, which the proxy next to the client
-//! wrote: a proxy must replace what its clients send.
+//! One family of headers is read, `X-Forwarded-For`, `-Proto` and `-Host` or RFC 7239's `Forwarded`, and the other is ignored: a proxy
+//! that writes one family usually passes the other on as its client sent it.
+//!
+//! A proxy appends to what its client sent, on the same line or on a line of its own. So the lines are joined, and the list is read from
+//! its end: each trusted proxy vouches for the entry before it, and no further. What stands to the left was written by the client.
 
 use http::HeaderMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
-/// Where they are.
+/// Where they are, and which headers they write.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TrustedProxies(Vec<Network>);
+pub struct TrustedProxies {
+    networks: Vec<Network>,
+    family: Family,
+}
 
 impl TrustedProxies {
+    /// The same proxies, writing headers of this family.
+    #[must_use]
+    pub fn writing(self, family: Family) -> Self {
+        Self { family, ..self }
+    }
+
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
-        self.0.iter().any(|network| network.contains(address))
+        self.networks.iter().any(|network| network.contains(address))
     }
 }
 
 impl FromIterator<Network> for TrustedProxies {
     fn from_iter<I: IntoIterator<Item = Network>>(networks: I) -> Self {
-        Self(networks.into_iter().collect())
+        Self { networks: networks.into_iter().collect(), family: Family::default() }
     }
+}
+
+/// Headers that say the same thing in two ways.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Family {
+    /// `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Forwarded-Host`.
+    #[default]
+    XForwarded,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
 }
 
 /// Addresses that begin with the same bits: `10.0.0.0/8`, `fd00::/8`, or one alone. IPv4 in IPv6 is IPv4.
@@ -58,7 +80,7 @@ impl FromStr for Network {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected an address or a network, as 10.0.0.0/8 or fd00::/8")]
+#[error("expected an address or a network, as 192.0.2.10 or 2001:db8:7::/64")]
 pub struct InvalidNetwork;
 
 fn number(address: IpAddr) -> u128 {
@@ -75,34 +97,96 @@ pub(super) struct Forwarded {
     /// `http` or `https`; anything else is as good as nothing.
     pub(super) scheme: Option<&'static str>,
     pub(super) host: Option<String>,
-    /// The client, if it is an address.
+    /// The client's address, which is no trusted proxy's.
     pub(super) client: Option<IpAddr>,
 }
 
 impl Forwarded {
-    /// `Forwarded` where it says something, else `X-Forwarded-*`.
     pub(super) fn read(headers: &HeaderMap, proxies: &TrustedProxies) -> Self {
-        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        let first = |name: &str| text(name).and_then(|list| list.split(',').next()).map(|value| value.trim().to_owned());
-        let standard = text("forwarded").and_then(|list| list.split(',').next()).unwrap_or_default();
-        let parameter = |name: &str| {
-            let pairs = standard.split(';').filter_map(|pair| pair.trim().split_once('='));
-            let found = pairs.into_iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
-            found.map(|(_, value)| value.trim_matches('"').to_owned())
-        };
-        let scheme = parameter("proto").or_else(|| first("x-forwarded-proto"));
-        Self {
-            scheme: scheme.and_then(|scheme| ["http", "https"].into_iter().find(|known| scheme.eq_ignore_ascii_case(known))),
-            host: parameter("host").or_else(|| first("x-forwarded-host")).filter(|host| !host.is_empty()),
-            client: parameter("for").and_then(|node| address(&node)).or_else(|| client(text("x-forwarded-for")?, proxies)),
+        match proxies.family {
+            Family::XForwarded => Self::x_forwarded(headers, proxies),
+            Family::Forwarded => Self::standard(headers, proxies),
         }
+    }
+
+    /// The last scheme and the last host: the proxy that is connected here wrote them. Which entry of a longer list belongs to the
+    /// client's own request cannot be known, since some proxies append to these headers and others pass them on.
+    fn x_forwarded(headers: &HeaderMap, proxies: &TrustedProxies) -> Self {
+        let last = |name| joined(headers, name).rsplit(',').next().map(|value| value.trim().to_owned()).unwrap_or_default();
+        let list = joined(headers, "x-forwarded-for");
+        let mut addresses = list.rsplit(',').map_while(|entry| address(entry.trim()));
+        let client = addresses.find(|address| !proxies.contains(*address));
+        Self { scheme: scheme(&last("x-forwarded-proto")), host: Some(last("x-forwarded-host")).filter(|host| !host.is_empty()), client }
+    }
+
+    /// Each element is one proxy's. The one that names a client which is no proxy was written by the proxy that the client called, so
+    /// scheme and host are taken from it.
+    fn standard(headers: &HeaderMap, proxies: &TrustedProxies) -> Self {
+        let mut told = Self::default();
+        for element in elements(&joined(headers, "forwarded")) {
+            let parameter = |name: &str| {
+                let mut pairs = split_outside_quotes(element, ';').filter_map(|pair| pair.trim().split_once('='));
+                pairs.find(|(key, _)| key.trim().eq_ignore_ascii_case(name)).map(|(_, value)| unquoted(value.trim()))
+            };
+            told.scheme = parameter("proto").as_deref().and_then(scheme);
+            told.host = parameter("host").filter(|host| !host.is_empty());
+            let node = parameter("for").as_deref().and_then(address);
+            told.client = node.filter(|address| !proxies.contains(*address));
+            if told.client == node {
+                break;
+            }
+        }
+        told
     }
 }
 
-/// The last that is no proxy of ours: what stands before it anybody may have written.
-fn client(list: &str, proxies: &TrustedProxies) -> Option<IpAddr> {
-    let mut addresses = list.rsplit(',').map_while(|one| address(one.trim()));
-    addresses.find(|address| !proxies.contains(*address))
+/// All lines of a header as one list, in their order (RFC 9110, 5.3). Bytes that are no text must not hide what follows them.
+fn joined(headers: &HeaderMap, name: &str) -> String {
+    let lines: Vec<_> = headers.get_all(name).iter().map(|line| String::from_utf8_lossy(line.as_bytes())).collect();
+    lines.join(",")
+}
+
+fn scheme(text: &str) -> Option<&'static str> {
+    ["http", "https"].into_iter().find(|known| text.eq_ignore_ascii_case(known))
+}
+
+/// The elements of a list, the last one first. Empty elements are none (RFC 9110, 5.6.1).
+fn elements(list: &str) -> impl Iterator<Item = &str> {
+    split_outside_quotes(list, ',').filter(|element| !element.trim().is_empty())
+}
+
+/// Splits from the end, so that a quote which a client left open cannot swallow what its proxy wrote after it.
+fn split_outside_quotes(text: &str, separator: char) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let now = rest?;
+        let mut quoted = false;
+        let at = now.char_indices().rev().find(|(at, c)| {
+            let escaped =
+                *c == '"' && now.get(..*at).is_some_and(|before| before.bytes().rev().take_while(|b| *b == b'\\').count() % 2 == 1);
+            quoted ^= *c == '"' && !escaped;
+            *c == separator && !quoted
+        });
+        let (before, last) = match at {
+            Some((at, c)) => (now.get(..at), now.get(at + c.len_utf8()..)),
+            None => (None, Some(now)),
+        };
+        rest = before;
+        last
+    })
+}
+
+/// A quoted string's content (RFC 9110, 5.6.4), or the token itself.
+fn unquoted(value: &str) -> String {
+    let Some(inside) = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else { return value.to_owned() };
+    let mut escaped = false;
+    inside
+        .chars()
+        .filter(|c| {
+            escaped = *c == '\\' && !escaped;
+            !escaped
+        })
+        .collect()
 }
 
 /// With or without a port, IPv6 with or without brackets.
@@ -143,23 +227,94 @@ mod tests {
         }
     }
 
-    fn read(headers: &[(&'static str, &str)]) -> (Option<&'static str>, Option<String>, Option<String>) {
-        let headers = headers.iter().map(|(name, value)| (http::HeaderName::from_static(name), value.parse().unwrap())).collect();
-        let Forwarded { scheme, host, client } = Forwarded::read(&headers, &proxies(&["10.0.0.0/8"]));
+    type Told = (Option<&'static str>, Option<String>, Option<String>);
+
+    fn read(family: Family, headers: &[(&'static str, &[u8])]) -> Told {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, http::HeaderValue::from_bytes(value).unwrap());
+        }
+        let Forwarded { scheme, host, client } = Forwarded::read(&map, &proxies(&["10.0.0.0/8"]).writing(family));
         (scheme, host, client.map(|client| client.to_string()))
     }
 
+    fn told(scheme: Option<&'static str>, host: &str, client: &str) -> Told {
+        let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+        (scheme, some(host), some(client))
+    }
+
     #[test]
-    fn headers_are_read_as_proxies_write_them() {
-        let some = |text: &str| Some(text.to_owned());
-        let https = [("x-forwarded-proto", "https"), ("x-forwarded-host", "r.example:8443"), ("x-forwarded-for", "203.0.113.7")];
-        assert_eq!(read(&https), (Some("https"), some("r.example:8443"), some("203.0.113.7")));
-        let chain = [("x-forwarded-proto", "https, http"), ("x-forwarded-for", "1.2.3.4, 203.0.113.7, 10.0.0.2, 10.0.0.3")];
-        assert_eq!(read(&chain), (Some("https"), None, some("203.0.113.7")), "what a client wrote in front counts for nothing");
-        let standard =
-            [("forwarded", r#"for="[2001:db8::7]:4711";Proto=HTTPS;host="[::1]:5000", for=10.0.0.2"#), ("x-forwarded-host", "other")];
-        assert_eq!(read(&standard), (Some("https"), some("[::1]:5000"), some("2001:db8::7")));
-        assert_eq!(read(&[("x-forwarded-proto", "ftp"), ("x-forwarded-host", ""), ("x-forwarded-for", "unknown")]), (None, None, None));
-        assert_eq!(read(&[]), (None, None, None));
+    fn x_forwarded_is_read_as_proxies_write_it() {
+        let read = |headers: &[(&'static str, &[u8])]| read(Family::XForwarded, headers);
+        let https: &[(_, &[u8])] =
+            &[("x-forwarded-proto", b"HTTPS"), ("x-forwarded-host", b"r.example:8443"), ("x-forwarded-for", b"203.0.113.7")];
+        assert_eq!(read(https), told(Some("https"), "r.example:8443", "203.0.113.7"));
+        for (list, client) in [
+            ("1.2.3.4, 203.0.113.7, 10.0.0.2, 10.0.0.3", "203.0.113.7"),
+            ("203.0.113.7:4711,10.0.0.2", "203.0.113.7"),
+            ("[2001:db8::7]:4711", "2001:db8::7"),
+            ("10.0.0.9, 10.0.0.2", ""),
+            ("1.2.3.4, unknown, 10.0.0.2", ""),
+            ("1.2.3.4, ", ""),
+            ("unknown", ""),
+        ] {
+            assert_eq!(read(&[("x-forwarded-for", list.as_bytes())]), told(None, "", client), "{list}");
+        }
+        assert_eq!(read(&[("x-forwarded-proto", b"ftp"), ("x-forwarded-host", b"")]), told(None, "", ""));
+        assert_eq!(read(&[]), told(None, "", ""));
+    }
+
+    #[test]
+    fn what_a_client_wrote_before_its_proxy_is_not_used() {
+        let forged: &[(_, &[u8])] = &[
+            ("x-forwarded-for", b"1.2.3.4"),
+            ("x-forwarded-for", b"203.0.113.7"),
+            ("x-forwarded-host", b"evil.example"),
+            ("x-forwarded-host", b"r.example"),
+            ("x-forwarded-proto", b"http"),
+            ("x-forwarded-proto", b"https"),
+        ];
+        assert_eq!(read(Family::XForwarded, forged), told(Some("https"), "r.example", "203.0.113.7"), "on a line of its own");
+        let forged: &[(_, &[u8])] = &[
+            ("x-forwarded-for", b"\xff, 203.0.113.7"),
+            ("x-forwarded-host", b"evil.example, r.example"),
+            ("x-forwarded-proto", b"http, https"),
+        ];
+        assert_eq!(read(Family::XForwarded, forged), told(Some("https"), "r.example", "203.0.113.7"), "on the same line");
+        let emptied: &[(_, &[u8])] = &[("x-forwarded-host", b"evil.example, "), ("x-forwarded-proto", b"https,")];
+        assert_eq!(read(Family::XForwarded, emptied), told(None, "", ""));
+        for forged in ["for=1.2.3.4;host=evil.example;proto=http", "for=\"1.2.3.4", "for=\"\\", "\"", "for=10.0.0.9;host=evil.example"] {
+            let proxy = r#"for=203.0.113.7;host="r.example";proto=https"#;
+            let expected = told(Some("https"), "r.example", "203.0.113.7");
+            let lines: &[(_, &[u8])] = &[("forwarded", forged.as_bytes()), ("forwarded", proxy.as_bytes())];
+            assert_eq!(read(Family::Forwarded, lines), expected, "{forged}");
+            let one = format!("{forged}, {proxy}");
+            assert_eq!(read(Family::Forwarded, &[("forwarded", one.as_bytes())]), expected, "{forged}");
+        }
+    }
+
+    #[test]
+    fn forwarded_names_scheme_and_host_in_the_clients_own_element() {
+        let read = |line: &str| read(Family::Forwarded, &[("forwarded", line.as_bytes())]);
+        let chain = r#"for=1.2.3.4;host=evil.example, for="[2001:db8::7]:4711";Proto=HTTPS;host="[::1]:5000", for=10.0.0.2;proto=http"#;
+        assert_eq!(read(chain), told(Some("https"), "[::1]:5000", "2001:db8::7"));
+        assert_eq!(read("for=203.0.113.7, , for=10.0.0.2;proto=https;host=inside"), told(None, "", "203.0.113.7"));
+        assert_eq!(read(r#"for="_a,;b";host="r\.example", for=10.0.0.2"#), told(None, "r.example", ""), "a hidden client");
+        assert_eq!(read("for=1.2.3.4, for=unknown;proto=https"), told(Some("https"), "", ""));
+        assert_eq!(read(""), told(None, "", ""));
+    }
+
+    #[test]
+    fn the_other_family_is_ignored() {
+        let both: &[(_, &[u8])] = &[
+            ("forwarded", b"for=198.51.100.1;proto=http;host=one.example"),
+            ("x-forwarded-for", b"203.0.113.7"),
+            ("x-forwarded-proto", b"https"),
+            ("x-forwarded-host", b"two.example"),
+        ];
+        assert_eq!(read(Family::XForwarded, both), told(Some("https"), "two.example", "203.0.113.7"));
+        assert_eq!(read(Family::Forwarded, both), told(Some("http"), "one.example", "198.51.100.1"));
+        assert_eq!(read(Family::XForwarded, both.get(..1).unwrap()), told(None, "", ""));
+        assert_eq!(read(Family::Forwarded, both.get(1..).unwrap()), told(None, "", ""));
     }
 }

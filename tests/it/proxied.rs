@@ -1,6 +1,6 @@
 //! Behind a reverse proxy, and called by names: whose word counts for scheme, host and client, and which audiences the names are.
 
-use crate::harness::{Setup, TestIssuer, TestPki};
+use crate::harness::{Setup, TestIssuer, TestPki, raw};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -23,12 +23,53 @@ async fn a_trusted_proxy_speaks_for_its_clients_and_its_own_certificate_for_nobo
         let line = app.log.wait("who asked", 0, |line| line["request.id"] == answer.header("x-request-id")).await;
         assert_eq!(line["client.address"], "203.0.113.7");
     }
-    let standard = proxy.clone().header("forwarded", r#"for=203.0.113.7;proto=https;host="[::1]:8443""#);
-    assert!(standard.get("/v2/").await.header("www-authenticate").starts_with(r#"Bearer realm="https://[::1]:8443/v2/token""#));
+    let other = proxy.clone().header("forwarded", "for=203.0.113.7;proto=http;host=evil.test").get("/v2/").await;
+    assert_eq!(other.header("www-authenticate"), format!(r#"Bearer realm="{}{TOKEN}",service="wharfinger""#, app.url("")));
     let bad = proxy.clone().header("x-forwarded-host", "a\",evil=\"b").get("/v2/").await;
     assert_eq!((bad.status, bad.header("www-authenticate")), (StatusCode::BAD_REQUEST, ""));
     let through = proxy.header("authorization", &format!("Bearer {}", pki.domain.jwt_svid("/a", crate::harness::AUDIENCE)));
     assert_eq!(through.get("/v2/").await.status, StatusCode::OK, "a client's own token goes through");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_sent_before_a_proxy_added_its_own_line_is_not_used() {
+    let families: [(&str, [&str; 6]); 2] = [
+        (
+            "x-forwarded",
+            [
+                "X-Forwarded-For: 198.51.100.1",
+                "X-Forwarded-Host: evil.test",
+                "X-Forwarded-Proto: http",
+                "X-Forwarded-For: 203.0.113.7",
+                "X-Forwarded-Host: registry.example.org",
+                "X-Forwarded-Proto: https",
+            ],
+        ),
+        (
+            "forwarded",
+            [
+                "X-Forwarded-For: 198.51.100.1",
+                "X-Forwarded-Host: evil.test",
+                "X-Forwarded-Proto: http",
+                "Forwarded: for=198.51.100.1;host=evil.test;proto=http",
+                "Forwarded: for=\"198.51.100.1",
+                "Forwarded: for=203.0.113.7;host=registry.example.org;proto=https",
+            ],
+        ),
+    ];
+    for (family, lines) in families {
+        let pki = TestPki::new();
+        let mut setup = Setup::tls(&pki).allow("**", json!({"defaultPolicy": ["read"]}));
+        setup.config["http"].as_object_mut().unwrap().remove("tls");
+        setup.config["http"]["trustedProxies"] = json!(["127.0.0.1"]);
+        setup.config["http"]["forwardedHeaders"] = family.into();
+        let app = setup.start().await;
+        let head = format!("GET /v2/ HTTP/1.1\r\nHost: 10.0.0.1:5000\r\n{}\r\nConnection: close\r\n\r\n", lines.join("\r\n"));
+        let answer = raw(app.address, head.as_bytes()).await.to_ascii_lowercase();
+        assert!(answer.contains(r#"realm="https://registry.example.org/v2/token""#), "{family}: {answer}");
+        let line = app.log.wait("who asked", 0, |line| line["http.path"] == "/v2/").await;
+        assert_eq!(line["client.address"], "203.0.113.7", "{family}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

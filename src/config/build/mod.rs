@@ -16,7 +16,7 @@ use super::raw;
 use super::{Level, Mistake, Warning};
 use crate::access::{Policy, Repositories};
 use crate::exchange::Terms;
-use crate::http::{Network, TrustedProxies};
+use crate::http::{Family, Network, TrustedProxies};
 use crate::identity::{Mapping, MappingSettings};
 use crate::server::TlsSettings;
 use crate::spiffe_id::TrustDomain;
@@ -171,7 +171,7 @@ pub(super) fn build(file: raw::File, around: &Surroundings<'_>, warnings: Vec<Wa
     let certificates = build.certificates(auth.x509, auth.mtls, cacert);
     let passwords = auth.htpasswd.map(|htpasswd| around.path(&htpasswd.path));
     let external_urls = build.external_urls(http.external_url);
-    let proxies = build.proxies(&http.trusted_proxies);
+    let proxies = build.proxies(&http.trusted_proxies, http.forwarded_headers);
     let issuers = build.issuers(bearer.oidc, &external_urls);
     let given = auth.spiffe.as_ref().and_then(|spiffe| spiffe.workload_api.clone());
     let domains = build.domains(auth.spiffe, &external_urls);
@@ -239,7 +239,7 @@ impl Build<'_> {
         Listen { address, port: port.unwrap_or(0) }
     }
 
-    fn proxies(&mut self, networks: &[String]) -> TrustedProxies {
+    fn proxies(&mut self, networks: &[String], headers: Option<raw::ForwardedHeaders>) -> TrustedProxies {
         let mut good = Vec::new();
         for (i, text) in networks.iter().enumerate() {
             match text.parse::<Network>() {
@@ -247,7 +247,11 @@ impl Build<'_> {
                 Err(why) => self.mistake(format!("http.trustedProxies[{i}]"), format!("{text:?}: {why}")),
             }
         }
-        good.into_iter().collect()
+        let family = match headers {
+            Some(raw::ForwardedHeaders::Forwarded) => Family::Forwarded,
+            Some(raw::ForwardedHeaders::XForwarded) | None => Family::XForwarded,
+        };
+        good.into_iter().collect::<TrustedProxies>().writing(family)
     }
 
     /// The hosts whose names count as audiences beside those that are listed.

@@ -10,7 +10,6 @@ use crate::control::Report;
 use crate::http::Live;
 use crate::identity::{Entry, Failure, Identity, Presented, Tried};
 use crate::oci::RepositoryName;
-use futures_util::future::join_all;
 use std::time::Duration;
 
 /// A configuration that is ready to judge. Its sources run until it is dropped.
@@ -58,12 +57,13 @@ impl Evaluator {
         Ok(Self { live, clock, issuers, trust_domains, certificates, _sources: sources })
     }
 
-    /// Asks as often as it takes for sources on the network to answer, and not for long.
+    /// Waits until the sources that matter have answered or failed, and not for long.
     pub async fn judge(&self, presented: &Presented<'_>) -> Verdict {
         let asking = async {
             loop {
+                let pending = self.report().is_pending();
                 let outcome = self.live.authenticator.authenticate(presented, self.clock.now()).await;
-                if !matches!(outcome, Err(Failure::Undecidable { .. })) {
+                if !pending || !matches!(outcome, Err(Failure::Undecidable { .. })) {
                     return outcome;
                 }
                 tokio::time::sleep(BETWEEN).await;
@@ -78,19 +78,20 @@ impl Evaluator {
         Verdict { tried, outcome }
     }
 
-    /// Whom the configuration trusts, once every source has answered or some time has passed.
+    /// Whom the configuration trusts, once every source has answered or failed. The sources are asked at the same time, and one that
+    /// is silent is reported as such after a few seconds.
     pub async fn trust(&self) -> Report {
-        let authenticator = &self.live.authenticator;
-        let report = || Report::new(self.live.generation, authenticator, &[], self.clock.now());
         let answers = async {
-            join_all(authenticator.issuers().iter().map(|issuer| issuer.keys.refetch(self.clock.now()))).await;
-            while !report().is_complete() {
+            while self.report().is_pending() {
                 tokio::time::sleep(BETWEEN).await;
             }
         };
-        // Whoever has not answered by then is in the report.
         let _ = tokio::time::timeout(PATIENCE, answers).await;
-        report()
+        self.report()
+    }
+
+    fn report(&self) -> Report {
+        Report::new(self.live.generation, &self.live.authenticator, &[], self.clock.now())
     }
 
     #[must_use]
@@ -122,4 +123,4 @@ impl Evaluator {
 }
 
 const BETWEEN: Duration = Duration::from_millis(100);
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(5);

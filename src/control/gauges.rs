@@ -18,7 +18,10 @@ pub fn gauges(report: &Report, samples: &mut Samples) {
             let labels = [("of", of.as_str()), ("verifies", trusted.verifies.as_str()), ("source", source.source.as_str())];
             let mut add = |name, value| samples.add(name, &labels, value);
             add("wharfinger_keys_count", count(source.keys.len()));
-            add("wharfinger_keys_in_use", if source.counts { 1.0 } else { 0.0 });
+            // An alert on zero must not fire because the registry has just started.
+            if !trusted.is_pending() {
+                add("wharfinger_keys_in_use", if source.counts { 1.0 } else { 0.0 });
+            }
             add("wharfinger_keys_skipped_elements", count(source.skipped.len()));
             add("wharfinger_keys_refreshes_total", number(source.refreshes));
             add("wharfinger_keys_refresh_failures_total", number(source.failures));

@@ -62,16 +62,19 @@ pub struct SourceReport {
     pub kind: String,
     /// Whether its keys are the ones that verify now: those of the first source that has fresh ones.
     pub counts: bool,
+    /// It was not asked yet, or its first answer is still on its way. A source that failed is not pending.
+    #[serde(default)]
+    pub pending: bool,
     /// What it holds was kept on disk by an earlier process.
     pub from_disk: bool,
     pub keys: Vec<KeyReport>,
     /// Since it last said or confirmed what it holds. Absent if it never answered, as the next one is.
     pub age_seconds: Option<i64>,
-    /// Absent also if what it holds does not grow stale. Negative once it has.
+    /// Absent also if what it holds does not grow stale. Zero once it is stale.
     pub stale_in_seconds: Option<i64>,
     /// `spiffe_sequence`.
     pub sequence: Option<u64>,
-    /// Negative if it is overdue.
+    /// Zero if it is due.
     pub next_refresh_in_seconds: Option<i64>,
     pub refreshes: u64,
     pub failures: u64,
@@ -88,6 +91,7 @@ pub struct KeyReport {
     pub algorithms: Vec<String>,
     /// Of an X.509 authority, RFC 3339.
     pub not_after: Option<String>,
+    /// Zero once it has expired.
     pub expires_in_seconds: Option<i64>,
 }
 
@@ -129,7 +133,30 @@ impl Report {
     /// Whether everyone who is trusted can be verified now.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.trusted.iter().all(|trusted| trusted.sources.iter().any(|source| source.counts))
+        self.trusted.iter().all(Trusted::is_verifiable)
+    }
+
+    /// Whether some source has neither answered nor failed yet.
+    #[must_use]
+    pub fn is_pending(&self) -> bool {
+        self.trusted.iter().any(|trusted| trusted.sources.iter().any(|source| source.pending))
+    }
+
+    /// Whether somebody who is trusted cannot be verified, and not only because an answer is still on its way.
+    #[must_use]
+    pub fn is_alarming(&self) -> bool {
+        self.trusted.iter().any(|trusted| !trusted.is_verifiable() && !trusted.is_pending())
+    }
+}
+
+impl Trusted {
+    fn is_verifiable(&self) -> bool {
+        self.sources.iter().any(|source| source.counts)
+    }
+
+    /// Nothing counts, and an answer may still come.
+    pub(super) fn is_pending(&self) -> bool {
+        !self.is_verifiable() && self.sources.iter().any(|source| source.pending)
     }
 }
 
@@ -147,6 +174,7 @@ fn source(status: &Status, counts: bool, now: Timestamp) -> SourceReport {
         source: status.source.to_string(),
         kind: status.kind.as_str().to_owned(),
         counts,
+        pending: status.attempts == 0 && status.as_of.is_none(),
         from_disk: status.from_disk,
         keys: status.keys.iter().map(|key| key_report(key, now)).collect(),
         age_seconds: status.as_of.map(|as_of| between(as_of, now)),
@@ -169,6 +197,57 @@ fn key_report(key: &KeyStatus, now: Timestamp) -> KeyReport {
     }
 }
 
+/// In whole seconds; zero if `to` is past.
 fn between(from: Timestamp, to: Timestamp) -> i64 {
-    to.as_secs().saturating_sub(from.as_secs())
+    to.as_secs().saturating_sub(from.as_secs()).max(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::gauges;
+    use crate::telemetry::Scrape;
+    use crate::trust::jwks::KeySet;
+    use crate::trust::{Slot, SourceKind};
+
+    const fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_secs(seconds)
+    }
+
+    /// A report about one issuer with this source.
+    fn report(slot: &std::sync::Arc<Slot<KeySet>>, now: Timestamp) -> Report {
+        let keys = Authorities::new(vec![slot.clone()]);
+        let trusted = vec![of(What::Issuer, "https://issuer.test", Verifies::Jwt, &keys, now)];
+        Report { at: now.to_string(), generation: 1, trusted, certificates: Vec::new() }
+    }
+
+    #[test]
+    fn a_source_without_a_first_answer_is_pending_and_one_that_failed_is_not() {
+        let slot = Slot::of(SourceKind::Oidc, "https://issuer.test");
+        let pages = |report: &Report| {
+            let report = report.clone();
+            Scrape::new(move |samples| gauges(&report, samples))
+                .text()
+                .contains("wharfinger_keys_in_use{of=\"https://issuer.test\",verifies=\"jwt\",source=\"https://issuer.test\"} 0")
+        };
+        let asked = report(&slot, at(1));
+        assert!(asked.is_pending() && !asked.is_alarming() && !asked.is_complete() && !pages(&asked), "{asked:?}");
+        slot.fail("connection refused");
+        let failed = report(&slot, at(2));
+        assert!(!failed.is_pending() && failed.is_alarming() && pages(&failed), "{failed:?}");
+        slot.publish(KeySet::default(), at(3), at(10));
+        let answered = report(&slot, at(4));
+        assert!(answered.is_complete() && !answered.is_alarming() && !pages(&answered), "{answered:?}");
+    }
+
+    #[test]
+    fn no_time_is_negative() {
+        let slot = Slot::of(SourceKind::Oidc, "https://issuer.test");
+        slot.publish(KeySet::default(), at(100), at(110));
+        slot.plan(at(105));
+        let source = |now| report(&slot, now).trusted.remove(0).sources.remove(0);
+        let overdue = source(at(200));
+        assert_eq!((overdue.stale_in_seconds, overdue.next_refresh_in_seconds), (Some(0), Some(0)));
+        assert_eq!(source(at(50)).age_seconds, Some(0), "a clock that was set back");
+    }
 }

@@ -60,6 +60,7 @@ fn state(source: &SourceReport) -> String {
         (true, _) if source.keys.is_empty() => "counts, and revokes everyone",
         (true, _) if source.from_disk => "counts, from disk",
         (true, _) => "counts",
+        (false, None) if source.pending => "no answer yet",
         (false, None) => "never answered",
         (false, Some(_)) if source.stale_in_seconds.is_some_and(|left| left <= 0) => "stale",
         (false, Some(_)) => "in reserve",
@@ -67,20 +68,18 @@ fn state(source: &SourceReport) -> String {
     state.to_owned()
 }
 
-/// The two largest units that say something: `5d`, `3h20m`, `-2m`.
+/// The two largest units that say something, as in `5d` or `3h20m`. A time that is past is `0s`.
 fn length(seconds: Option<i64>) -> String {
     let Some(seconds) = seconds else { return "-".to_owned() };
-    let sign = if seconds < 0 { "-" } else { "" };
-    let total = seconds.unsigned_abs();
+    let total = seconds.max(0).unsigned_abs();
     let (days, hours, minutes, rest) = (total / 86_400, total / 3600 % 24, total / 60 % 60, total % 60);
-    let text = match (days, hours, minutes) {
+    match (days, hours, minutes) {
         (0, 0, 0) => format!("{rest}s"),
         (0, 0, _) => format!("{minutes}m"),
         (0, _, 0) => format!("{hours}h"),
         (0, ..) => format!("{hours}h{minutes}m"),
         _ => format!("{days}d"),
-    };
-    format!("{sign}{text}")
+    }
 }
 
 #[cfg(test)]
@@ -93,6 +92,7 @@ mod tests {
             source: name.into(),
             kind: "oidc".into(),
             counts: false,
+            pending: false,
             from_disk: false,
             keys: vec![],
             age_seconds: None,
@@ -138,7 +138,7 @@ NAME                 VERIFIES  SOURCE               KEYS  EXPIRES  AGE  STALE IN
 prod.test            x509      Workload API         1     2d       1m   23h53m    -     counts
     sequence: 7
 prod.test            x509      file a.pem           0     -        5s   never     -     in reserve
-https://issuer.test  jwt       https://issuer.test  0     -        -    -         -3s   never answered
+https://issuer.test  jwt       https://issuer.test  0     -        -    -         0s    never answered
     last error: connection refused
     skipped: keys[1]: no kty
 

@@ -68,7 +68,11 @@ pub const FAMILIES: &[Family] = &[
     gauge("wharfinger_info", &["version"], "Always 1; the version that runs"),
     gauge("wharfinger_keys_age_seconds", SOURCE, "Since a source last said or confirmed what it holds"),
     gauge("wharfinger_keys_count", SOURCE, "Keys or X.509 authorities that a source holds"),
-    gauge("wharfinger_keys_in_use", SOURCE, "1 for the source whose keys verify now, 0 for those in reserve"),
+    gauge(
+        "wharfinger_keys_in_use",
+        SOURCE,
+        "1 for the source whose keys verify now, 0 for those in reserve; absent until the first answer or failure",
+    ),
     counter("wharfinger_keys_refresh_failures_total", SOURCE, "Times that a source gave no usable answer"),
     counter("wharfinger_keys_refreshes_total", SOURCE, "Times that a source gave a usable answer"),
     gauge("wharfinger_keys_skipped_elements", SOURCE, "Elements of what a source holds that cannot be used"),

@@ -134,7 +134,7 @@ mod tests {
     fn the_first_fresh_source_counts_and_sources_are_never_united() {
         let (first, second) = (Slot::new("first"), Slot::new("second"));
         let all = Authorities::new(vec![first.clone(), second.clone()]);
-        assert_eq!(all.view(at(0)).unwrap_err().to_string(), "no usable keys: first: never answered; second: never answered");
+        assert_eq!(all.view(at(0)).unwrap_err().to_string(), "no usable keys: first: no answer yet; second: no answer yet");
         second.publish(vec![2], at(0), Timestamp::MAX);
         let from_second = all.generation(at(1));
         first.publish(vec![1], at(1), at(10));

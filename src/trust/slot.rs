@@ -126,6 +126,7 @@ impl<T> Slot<T> {
         match self.held() {
             Some(held) if held.usable_until <= now => format!("{}: stale since {}{failure}", self.source, held.usable_until),
             Some(_) => format!("{}: has keys", self.source),
+            None if self.course().attempts == 0 => format!("{}: no answer yet", self.source),
             None => format!("{}: never answered{failure}", self.source),
         }
     }

@@ -240,7 +240,7 @@ async fn an_unreachable_issuer_is_503_and_never_stops_the_start() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_issuers_keys_are_fetched_once_and_not_before_they_are_needed() {
+async fn an_issuers_keys_are_fetched_once() {
     let pki = TestPki::new();
     let issuer = TestIssuer::start(&pki.servers).await;
     let app = Setup::tls(&pki).issuer(&issuer, &pki).allow("**", json!({"defaultPolicy": ["read"]})).start().await;

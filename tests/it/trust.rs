@@ -123,6 +123,41 @@ async fn trust_evaluates_a_configuration_by_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nobody_has_to_ask_before_the_keys_of_an_issuer_are_known() {
+    let pki = TestPki::new();
+    let issuer = TestIssuer::start(&pki.servers).await;
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut setup = with_health(Setup::tls(&pki).issuer(&issuer, &pki).allow("**", json!({"defaultPolicy": ["read"]})));
+    let mut hanging = setup.config["http"]["auth"]["bearer"]["oidc"][0].clone();
+    let hangs = format!("https://{}", silent.local_addr().unwrap());
+    hanging["issuer"] = hangs.as_str().into();
+    setup.config["http"]["auth"]["bearer"]["oidc"].as_array_mut().unwrap().push(hanging);
+    let file = setup.file().display().to_string();
+    let folder = setup.folder.path().to_owned();
+    let app = setup.start().await;
+    let healthy = issuer.url.clone();
+    let (code, report) = loop {
+        let (code, text) = app.asked(&["--json"]).await;
+        let report: Value = serde_json::from_str(&text).unwrap();
+        if of(&report, &healthy, "jwt")["sources"][0]["counts"] == true {
+            break (code, report);
+        }
+    };
+    let source = &of(&report, &hangs, "jwt")["sources"][0];
+    assert_eq!((code, &source["pending"], &source["failures"]), (0, &json!(true), &json!(0)), "no answer yet is no failure: {source:#}");
+    let text = app.metrics().await;
+    let line = |name: &str| text.lines().find(|line| line.starts_with("wharfinger_keys_in_use") && line.contains(name)).map(str::to_owned);
+    assert!(line(&healthy).unwrap().ends_with(" 1") && line(&hangs).is_none(), "{text}");
+
+    // By itself it gives up on the silent issuer before the fetch does, and says so.
+    let run = tokio::task::spawn_blocking(move || output(&["trust", &file, "--json"], &folder));
+    let (code, text, _) = run.await.unwrap();
+    let report: Value = serde_json::from_str(&text).unwrap();
+    let (good, bad) = (&of(&report, &healthy, "jwt")["sources"][0], &of(&report, &hangs, "jwt")["sources"][0]);
+    assert_eq!((code, &good["counts"], &bad["pending"], &bad["failures"]), (1, &json!(true), &json!(true), &json!(0)), "{report:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn verdicts_and_sources_are_measured_and_an_issuer_that_is_down_leaves_the_registry_ready() {
     let pki = TestPki::new();
     let issuer = TestIssuer::start(&pki.servers).await;

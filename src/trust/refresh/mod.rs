@@ -79,17 +79,16 @@ pub(in crate::trust) struct Settings<E> {
     pub(in crate::trust) place: Option<Place>,
 }
 
-/// Fetches when it is asked, and from the first answer on by itself.
-pub(in crate::trust) fn lazy<E: Endpoint>(settings: Settings<E>) -> (Arc<dyn Refetch>, Life) {
-    (Arc::new(Supervised(Supervisor::new(settings))), Life::still())
-}
-
-/// Fetches by itself from the start, and when it is asked.
-pub(in crate::trust) fn eager<E: Endpoint>(settings: Settings<E>) -> (Arc<dyn Refetch>, Life) {
+/// Fetches when it is asked, and by itself from the start of its life or from the first answer on, whichever comes first.
+pub(in crate::trust) fn supervise<E: Endpoint>(settings: Settings<E>) -> (Arc<dyn Refetch>, Life) {
     let supervisor = Supervisor::new(settings);
-    supervisor.state().driven = true;
     let weak = Arc::downgrade(&supervisor);
-    (Arc::new(Supervised(supervisor)), Life::new(move |_| vec![Task::spawn(keep_fresh(weak))]))
+    let begin = move |_| {
+        let idle = |supervisor: Arc<Supervisor<E>>| !std::mem::replace(&mut supervisor.state().driven, true);
+        let idle = weak.upgrade().is_some_and(idle);
+        idle.then(|| Task::spawn(keep_fresh(weak))).into_iter().collect()
+    };
+    (Arc::new(Supervised(supervisor)), Life::new(begin))
 }
 
 struct Supervised<E>(Arc<Supervisor<E>>);

@@ -1,5 +1,5 @@
-//! An OIDC issuer's keys, by discovery or from a JWK set's URL. Nothing is fetched before someone asks; from then on they are kept
-//! fresh.
+//! An OIDC issuer's keys, by discovery or from a JWK set's URL. The first fetch begins when the source is started, in the background,
+//! or when a request needs the keys before that.
 //!
 //! <https://openid.net/specs/openid-connect-discovery-1_0.html#ProviderConfig>
 
@@ -40,8 +40,8 @@ pub struct OidcSettings {
     pub resolve: Vec<(String, SocketAddr)>,
 }
 
-/// The keys of an issuer. They demand that a token's `iss` is the issuer, unless it is not to be compared. Nothing is fetched until
-/// they are asked for, which needs a tokio runtime.
+/// The keys of an issuer. They demand that a token's `iss` is the issuer, unless it is not to be compared. They are fetched from
+/// [`Source::start`] on.
 #[must_use]
 pub fn oidc(settings: OidcSettings, clock: Clock, last_good: Option<&Arc<LastGood>>) -> Source {
     paced(settings, clock, last_good, Pace::OIDC, TIMEOUT)
@@ -70,7 +70,7 @@ pub(super) fn paced(settings: OidcSettings, clock: Clock, last_good: Option<&Arc
     });
     let max_stale = settings.max_stale;
     let endpoint = Issuer { settings, fetcher, discovered: Mutex::default() };
-    let (refetch, life) = refresh::lazy(refresh::Settings { endpoint, slots: slots.clone(), clock, pace, max_stale, place });
+    let (refetch, life) = refresh::supervise(refresh::Settings { endpoint, slots: slots.clone(), clock, pace, max_stale, place });
     Source::new(slots, Some(refetch), Vec::new(), Arc::new(life))
 }
 

@@ -217,7 +217,7 @@ async fn j_17_only_keys_of_the_subjects_trust_domain() {
     assert_eq!(rejected(judge(&token, &rules(), KeySet::default()).await), why, "an empty bundle revokes");
     let nothing = Authorities::new(vec![Slot::new("agent")]);
     let undecidable = verify_svid(&Unverified::parse(&token).unwrap(), &rules(), &nothing, NOW).await.unwrap_err();
-    assert_eq!(undecidable.to_string(), "no usable keys: agent: never answered");
+    assert_eq!(undecidable.to_string(), "no usable keys: agent: no answer yet");
 }
 
 #[tokio::test]

@@ -99,7 +99,7 @@ pub(super) fn paced(
     };
     let max_stale = settings.max_stale;
     let endpoint = BundleEndpoint { settings, fetcher };
-    let (refetch, life) = refresh::eager(refresh::Settings { endpoint, slots: slots.clone(), clock, pace, max_stale, place });
+    let (refetch, life) = refresh::supervise(refresh::Settings { endpoint, slots: slots.clone(), clock, pace, max_stale, place });
     Source::new(slots, Some(refetch), Vec::new(), Arc::new(life))
 }
 

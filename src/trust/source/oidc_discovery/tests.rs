@@ -12,7 +12,7 @@ use std::ops::Deref;
 use tokio::net::TcpListener;
 
 #[tokio::test]
-async fn nothing_is_fetched_before_someone_asks() {
+async fn a_source_that_was_not_started_fetches_when_someone_asks() {
     let issuer = TestIssuer::start().await;
     let client = Client::of(settings(&issuer.base));
     assert!(client.keys.view(client.clock.now()).is_err());
@@ -21,6 +21,29 @@ async fn nothing_is_fetched_before_someone_asks() {
     assert_eq!((issuer.count(DOCUMENT), issuer.count(KEYS)), (1, 1));
     let held = client.keys.view(client.clock.now()).unwrap();
     assert_eq!((&*held.source, held.usable_until), (&*issuer.base, client.clock.now().plus(DAY)));
+}
+
+#[tokio::test]
+async fn keys_are_asked_for_in_the_background_from_the_start_on() {
+    let issuer = TestIssuer::start().await;
+    let (clock, hand) = Clock::manual(START);
+    let source = paced(settings(&issuer.base), clock.clone(), None, Pace::OIDC, TIMEOUT);
+    let status = || source.jwt().unwrap().slot.status();
+    let hold = issuer.hold();
+    source.start();
+    eventually("it was asked", || issuer.seen() == 1).await;
+    assert_eq!((status().attempts, status().as_of), (0, None), "the start waits for nobody");
+    drop(hold);
+    eventually("it answered", || status().as_of == Some(START)).await;
+    assert_eq!((issuer.count(DOCUMENT), issuer.count(KEYS)), (1, 1), "and nobody had to ask");
+
+    issuer.answer(DOCUMENT, 500, vec![]);
+    let source = paced(settings(&issuer.base), clock.clone(), None, Pace::OIDC, TIMEOUT);
+    source.start();
+    eventually("it failed", || source.jwt().unwrap().slot.status().failures > 0).await;
+    issuer.reset();
+    let passing = || hand.advance(Duration::from_secs(1));
+    eventually_after("it is asked again by itself", passing, || source.jwt().unwrap().slot.held().is_some()).await;
 }
 
 #[tokio::test]

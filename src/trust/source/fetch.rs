@@ -80,6 +80,8 @@ pub(super) enum FetchError {
     Redirect(StatusCode),
     #[error("expected status 200, found {0}")]
     Status(StatusCode),
+    #[error("expected status 200, found {status}; {bearer}")]
+    Refused { status: StatusCode, bearer: Bearer },
     #[error("found status {0}, a redirect to something else than an https URL without a user or password")]
     RedirectTarget(StatusCode),
     #[error("more than {MOST_REDIRECTS} redirects in a row")]
@@ -88,6 +90,22 @@ pub(super) enum FetchError {
     TooLarge { limit: usize },
     #[error("the proxy must be a URL as http://proxy.example.org:3128")]
     Proxy,
+}
+
+/// Whether a bearer token went along with a request that was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Bearer {
+    #[error("no bearer token was sent, since none is configured: name a file that holds one as `bearerTokenFile`")]
+    NotConfigured,
+    #[error(
+        "the bearer token was not sent to {origin}, which is not among the origins that may see it: add {origin} to `bearerTokenOrigins`"
+    )]
+    Withheld { origin: String },
+    #[error(
+        "the bearer token of {file} (`bearerTokenFile`) was sent to {origin} and did not suffice: check that it is for this server, has \
+         not expired and may read the keys (in Kubernetes by the ClusterRole system:service-account-issuer-discovery)"
+    )]
+    Sent { origin: String, file: String },
 }
 
 /// What decides who answers, beside the URL, in short: what was said through other hands is another source's. A proxy's URL may hold a
@@ -121,9 +139,7 @@ impl Fetcher {
             if let Some(known) = known {
                 request = request.header(IF_NONE_MATCH, &known.etag);
             }
-            if let Some(path) = &self.bearer_token_file
-                && self.bearer_origins.iter().any(|trusted| parse(trusted).is_ok_and(|trusted| trusted.origin() == at.origin()))
-            {
+            if let Some(path) = self.bearer_for(&at) {
                 request = request.header(AUTHORIZATION, bearer(path).await?);
             }
             let response = request.send().await.map_err(|e| self.judged(&e))?;
@@ -132,10 +148,28 @@ impl Fetcher {
                 StatusCode::NOT_MODIFIED if known.is_some() => return Ok(Fetched::Same { max_age: max_age(&response) }),
                 status if leads_elsewhere(status) && self.follow_redirects => at = redirected(&at, &response)?,
                 status if leads_elsewhere(status) => return Err(FetchError::Redirect(status)),
+                status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+                    return Err(FetchError::Refused { status, bearer: self.bearer_went(&at) });
+                }
                 status => return Err(FetchError::Status(status)),
             }
         }
         Err(FetchError::Redirects)
+    }
+
+    /// The file of the bearer token, if this URL's origin may see it.
+    fn bearer_for(&self, url: &Url) -> Option<&PathBuf> {
+        let may_see = |trusted: &String| parse(trusted).is_ok_and(|trusted| trusted.origin() == url.origin());
+        self.bearer_token_file.as_ref().filter(|_| self.bearer_origins.iter().any(may_see))
+    }
+
+    fn bearer_went(&self, url: &Url) -> Bearer {
+        let origin = url.origin().ascii_serialization();
+        match (&self.bearer_token_file, self.bearer_for(url)) {
+            (None, _) => Bearer::NotConfigured,
+            (Some(_), None) => Bearer::Withheld { origin },
+            (Some(_), Some(file)) => Bearer::Sent { origin, file: file.display().to_string() },
+        }
     }
 
     async fn body(&self, url: &str, mut response: Response) -> Result<Fetched, FetchError> {

@@ -15,6 +15,7 @@ use crate::trust::bundle::{InvalidBundle, parse_spiffe};
 use crate::trust::content::{Content, Slots};
 use crate::trust::refresh::{self, Endpoint, Known, LastGood, Pace, Said};
 use crate::trust::x509::X509Authorities;
+use http::StatusCode;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -190,7 +191,9 @@ enum FederationError {
     #[error("the endpoint's URL must be https://host…, without a user or password")]
     Url,
     #[error(transparent)]
-    Fetch(#[from] FetchError),
+    Fetch(FetchError),
+    #[error("expected status 200, found {0}; bundle endpoints are asked without a credential, so this one must not want any")]
+    Refused(StatusCode),
     #[error("who vouches for the endpoint is not known: {0}")]
     Bootstrap(#[from] SourceError),
     #[error("TLS cannot be set up: {0}")]
@@ -204,6 +207,15 @@ enum FederationError {
          domain started over, its bundle is taken from {until} on, or at once after a restart without the copy in the state directory"
     )]
     Rollback { found: u64, held: u64, until: Timestamp },
+}
+
+impl From<FetchError> for FederationError {
+    fn from(why: FetchError) -> Self {
+        match why {
+            FetchError::Refused { status, .. } => Self::Refused(status),
+            why => Self::Fetch(why),
+        }
+    }
 }
 
 /// In bytes. A bundle with a thousand keys has about one MiB.

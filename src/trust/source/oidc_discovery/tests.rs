@@ -350,6 +350,34 @@ async fn the_bearer_token_is_read_anew_and_goes_only_to_configured_origins() {
 }
 
 #[tokio::test]
+async fn a_refused_fetch_says_whether_the_bearer_token_was_sent_and_which_setting_would_send_it() {
+    // As an API server does it: discovery by one name, the key set at the advertise address, which is another origin.
+    let (issuer, advertised) = (TestIssuer::start().await, TestIssuer::start().await);
+    issuer.answer(DOCUMENT, 200, document(&issuer.base, &advertised.url(KEYS)));
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "token").unwrap();
+    let with_token = OidcSettings { bearer_token_file: Some(file.path().into()), ..settings(&issuer.base) };
+    for status in [401, 403] {
+        advertised.answer(KEYS, status, vec![]);
+        let why = Client::of(settings(&issuer.base)).fetched().await.unwrap_err();
+        assert!(
+            why.contains(&format!("found {status}")) && why.contains("no bearer token was sent") && why.contains("`bearerTokenFile`"),
+            "{why}"
+        );
+        let why = Client::of(with_token.clone()).fetched().await.unwrap_err();
+        assert!(
+            why.contains(&format!("was not sent to {0}", advertised.base))
+                && why.contains(&format!("add {} to `bearerTokenOrigins`", advertised.base)),
+            "{why}"
+        );
+        let origins = vec![advertised.base.clone()];
+        let why = Client::of(OidcSettings { bearer_token_origins: origins, ..with_token.clone() }).fetched().await.unwrap_err();
+        let sent = format!("{} (`bearerTokenFile`) was sent to {}", file.path().display(), advertised.base);
+        assert!(why.contains(&sent) && !why.contains("Origins"), "{why}");
+    }
+}
+
+#[tokio::test]
 async fn a_private_authority_counts_instead_of_the_systems_and_can_be_replaced() {
     let (good, other) = (ca("good"), ca("other"));
     let issuer = TestIssuer::start_tls(&good).await;

@@ -56,8 +56,8 @@ fn bundle(document: &Map<String, Value>) -> Result<Parsed<Bundle>, InvalidBundle
     Ok(Parsed { value: Bundle { x509: x509.value, jwt, sequence, refresh_hint }, skipped })
 }
 
-/// Reads X.509 authorities from PEM. At least one certificate must be there: an emptied file is more likely a mistake than a
-/// revocation, which SPIFFE's JSON can say clearly.
+/// Reads X.509 authorities from PEM. At least one certificate must be there: for a trust domain an emptied file is more likely a
+/// mistake than a revocation, which SPIFFE's JSON can say clearly.
 pub fn parse_pem(bytes: &[u8]) -> Result<Parsed<X509Authorities>, InvalidBundle> {
     let sections: Vec<(SectionKind, Vec<u8>)> = pem::SliceIter::new(bytes).collect::<Result<_, _>>().map_err(malformed_pem)?;
     if !sections.iter().any(|(kind, _)| *kind == SectionKind::Certificate) {
@@ -118,7 +118,10 @@ pub enum InvalidBundle {
     PemStart,
     #[error("not PEM: a section is not base64")]
     PemBase64,
-    #[error("expected at least one PEM section BEGIN CERTIFICATE, found none")]
+    #[error(
+        "expected at least one PEM section BEGIN CERTIFICATE, found none; to withdraw every authority of a trust domain, write \
+         {{\"keys\": []}}"
+    )]
     NoCertificate,
     #[error("expected concatenated certificates in DER, found something else at byte {offset}")]
     Framing { offset: usize },

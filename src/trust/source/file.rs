@@ -1,11 +1,13 @@
 //! Keys from files and from text in the configuration. A file is read when it is opened and again when its content changes,
 //! however it was replaced: written in place, renamed over, or by a symlink swap as Kubernetes does it, so content is compared
-//! rather than dates. A missing or malformed file never replaces what a good one said.
+//! rather than dates. Changed content counts once two looks have found the same: a PEM file that is half written is well-formed and
+//! lacks authorities. A missing or malformed file never replaces what a good one said.
 
 use super::{Format, Source, SourceError};
 use crate::clock::{Clock, Timestamp};
 use crate::trust::SourceKind;
 use crate::trust::content::{Content, Slots};
+use crate::trust::fingerprint;
 use crate::trust::jwks::Skipped;
 use crate::trust::tasks::{Life, Task};
 use std::fs::File;
@@ -42,6 +44,8 @@ struct Watched {
     slots: Slots,
     /// What the slots were filled from.
     good: Option<Vec<u8>>,
+    /// The fingerprint of other content that the last look found.
+    unrest: Option<String>,
     /// Why the last attempt to read it failed, to warn of each cause once.
     failing: Option<SourceError>,
 }
@@ -55,27 +59,28 @@ impl Watched {
                 warn(&content, &name);
                 let skipped = content.skipped.clone();
                 let slots = Slots::of(SourceKind::File, &name, content, now);
-                Ok((Self { path, name, format, slots, good: Some(good), failing: None }, skipped))
+                Ok((Self { path, name, format, slots, good: Some(good), unrest: None, failing: None }, skipped))
             }
             Err(why @ SourceError::Unreadable { kind: ErrorKind::NotFound, .. }) => {
                 let slots = Slots::empty(SourceKind::File, &name, &format.nothing());
                 slots.fail(&why.to_string());
                 let skipped = Skipped { element: name.to_string(), why: "there is no such file; its keys count once it appears".into() };
-                Ok((Self { path, name, format, slots, good: None, failing: Some(why) }, vec![skipped]))
+                Ok((Self { path, name, format, slots, good: None, unrest: None, failing: Some(why) }, vec![skipped]))
             }
             Err(why) => Err(why),
         }
     }
 
-    /// Reloads the file whenever its content differs, looking `every` so often and at each `reload`.
+    /// Reloads the file whenever its content differs and has come to rest, looking `every` so often, and at each `reload` at once.
     async fn watch(mut self, clock: Clock, every: Duration, reload: Arc<Notify>) {
         let every = every.max(SHORTEST_PAUSE);
         loop {
-            let _ = tokio::time::timeout(every, reload.notified()).await;
+            let pause = if self.unrest.is_some() { every.min(REST) } else { every };
+            let asked = tokio::time::timeout(pause, reload.notified()).await.is_ok();
             let now = clock.now();
             // A file system may hang; it must not hang a worker thread with it.
             let pass = tokio::task::spawn_blocking(move || {
-                let _already_told = self.reload(now);
+                let _already_told = if asked { self.reload(now) } else { self.look(now) };
                 self
             });
             self = match pass.await {
@@ -85,15 +90,26 @@ impl Watched {
         }
     }
 
-    /// Reads the file again. Says whether its keys were replaced; on an error they stay.
+    /// Reads the file again, and takes what it holds even if somebody is still writing it. Says whether its keys were replaced; on an
+    /// error they stay.
     fn reload(&mut self, now: Timestamp) -> Result<bool, SourceError> {
-        match self.try_reload(now) {
-            Ok(changed) => {
-                if self.failing.take().is_some() && !changed {
+        self.read_again(now, false)
+    }
+
+    /// As [`Self::reload`], once the file has come to rest.
+    fn look(&mut self, now: Timestamp) -> Result<bool, SourceError> {
+        self.read_again(now, true)
+    }
+
+    fn read_again(&mut self, now: Timestamp, at_rest: bool) -> Result<bool, SourceError> {
+        match self.try_reload(now, at_rest) {
+            Ok(Found::Unrest) => Ok(false),
+            Ok(found) => {
+                if self.failing.take().is_some() && found == Found::Same {
                     self.slots.confirm(now, Timestamp::MAX);
                     tracing::info!(source = &*self.name, "the file is as it was before the failure");
                 }
-                Ok(changed)
+                Ok(found == Found::Changed)
             }
             Err(why) => {
                 if self.failing.as_ref() != Some(&why) {
@@ -106,11 +122,19 @@ impl Watched {
         }
     }
 
-    fn try_reload(&mut self, now: Timestamp) -> Result<bool, SourceError> {
+    fn try_reload(&mut self, now: Timestamp, at_rest: bool) -> Result<Found, SourceError> {
+        let before = self.unrest.take();
         let bytes = read(&self.path, &self.name)?;
         if self.good.as_ref() == Some(&bytes) {
-            return Ok(false);
+            return Ok(Found::Same);
         }
+        let print = fingerprint(&bytes);
+        if at_rest && before.as_ref() != Some(&print) {
+            self.unrest = Some(print);
+            return Ok(Found::Unrest);
+        }
+        // Until it is mended, further looks tell the same of it.
+        self.unrest = Some(print);
         let content = self.format.parse(&self.name, &bytes)?;
         warn(&content, &self.name);
         if self.slots.jwt.is_none() && content.jwt.as_ref().is_some_and(|keys| !keys.is_empty()) {
@@ -124,10 +148,19 @@ impl Watched {
             Some(_) => self.slots.publish(content, now, Timestamp::MAX),
             None => self.slots.publish_spoken(content, now, Timestamp::MAX),
         }
-        self.good = Some(bytes);
+        (self.good, self.unrest) = (Some(bytes), None);
         tracing::info!(source = &*self.name, "keys reloaded");
-        Ok(true)
+        Ok(Found::Changed)
     }
+}
+
+/// What a look at a file found.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Same,
+    Changed,
+    /// Other content, which the next look must find again.
+    Unrest,
 }
 
 fn warn(content: &Content, name: &str) {
@@ -149,6 +182,8 @@ pub(super) fn read(path: &Path, name: &Arc<str>) -> Result<Vec<u8>, SourceError>
 
 /// The largest file, in bytes. SPIRE's bundles have a few KiB.
 const LARGEST: u64 = 4 * 1024 * 1024;
+/// How soon changed content is looked at again, at the latest.
+const REST: Duration = Duration::from_secs(1);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 
 #[cfg(test)]

@@ -37,6 +37,7 @@ impl Format {
                 // The map is the whole state: who is not in it is withdrawn.
                 None => Content { skipped: vec![absent(trust_domain)], ..Parsed { value: Bundle::default(), skipped: Vec::new() }.into() },
             },
+            Self::PemRoots if is_emptied(text) => Content { skipped: vec![emptied(name)], ..self.nothing() },
             Self::SpiffeBundleOrPem | Self::PemRoots => {
                 let parsed = parse_pem(text).map_err(in_bundle)?;
                 Content { x509: Some(parsed.value), skipped: parsed.skipped, ..Content::default() }
@@ -80,6 +81,16 @@ fn absent(trust_domain: &TrustDomain) -> Skipped {
         element: format!("trust_domains[\"{trust_domain}\"]"),
         why: "the bundle map has no bundle of this trust domain, which withdraws it".into(),
     }
+}
+
+/// Plain authorities have no format beside PEM, so an empty file is how an operator withdraws them all, as `"keys": []` does in a
+/// SPIFFE bundle.
+fn is_emptied(text: &[u8]) -> bool {
+    text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).all(|line| line.is_empty() || line.starts_with(b"#"))
+}
+
+fn emptied(name: &Arc<str>) -> Skipped {
+    Skipped { element: name.to_string(), why: "it holds no certificate, which withdraws all its authorities".into() }
 }
 
 /// PEM may open with comments, but not with what opens a JSON value.

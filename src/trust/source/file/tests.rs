@@ -195,3 +195,47 @@ async fn reload_now_does_not_wait_for_the_next_look() {
     source.reload();
     eventually("the reload is seen", || key_ids(&slot) == ["b"]).await;
 }
+
+#[test]
+fn a_file_counts_once_it_has_come_to_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("roots.pem");
+    let (one, two) = (ca("one").pem, ca("two").pem);
+    fs::write(&path, format!("{one}{two}")).unwrap();
+    let (mut file, _) = Watched::open(path.clone(), Format::PemRoots, at(1)).unwrap();
+    let roots = |file: &Watched| roots(file.slots.x509.as_deref().unwrap());
+    // Somebody writes three authorities in place: the first part is well-formed PEM of one.
+    fs::write(&path, &two).unwrap();
+    assert_eq!((file.look(at(2)), roots(&file)), (Ok(false), 2));
+    fs::write(&path, format!("{two}{one}{}", ca("three").pem)).unwrap();
+    assert_eq!((file.look(at(3)), roots(&file)), (Ok(false), 2), "it is not the same as at the last look");
+    assert_eq!((file.look(at(4)), roots(&file)), (Ok(true), 3));
+    assert_eq!(file.look(at(5)), Ok(false));
+
+    fs::write(&path, &one).unwrap();
+    assert_eq!((file.look(at(6)), roots(&file)), (Ok(false), 3));
+    assert_eq!((file.reload(at(7)), roots(&file)), (Ok(true), 1), "on SIGHUP it is taken as it is");
+    fs::write(&path, "-----BEGIN CERTIFICATE-----\nMIIC").unwrap();
+    assert_eq!(file.look(at(8)), Ok(false), "half a certificate may be whole at the next look");
+    assert!(file.look(at(9)).is_err() && file.look(at(10)).is_err());
+    fs::write(&path, &one).unwrap();
+    assert_eq!((file.look(at(11)), file.failing.is_none()), (Ok(false), true), "it is as it was");
+}
+
+#[test]
+fn an_emptied_file_of_plain_authorities_withdraws_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("roots.pem");
+    fs::write(&path, ca("one").pem).unwrap();
+    let (mut file, _) = Watched::open(path.clone(), Format::PemRoots, at(1)).unwrap();
+    for (moment, nothing) in (2..).zip(["", "\n", "# withdrawn on 3 May\r\n"]) {
+        fs::write(&path, nothing).unwrap();
+        assert_eq!(file.reload(at(moment)), Ok(true), "{nothing:?}");
+        assert_eq!(roots(file.slots.x509.as_deref().unwrap()), 0);
+    }
+    let (_, skipped) = Watched::open(path.clone(), Format::PemRoots, at(9)).unwrap();
+    assert!(skipped[0].to_string().contains("withdraws all its authorities"), "and the registry starts with it, and warns");
+    fs::write(&path, "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n").unwrap();
+    assert!(file.reload(at(10)).is_err(), "something else than certificates is a mistake");
+    assert!(inline("bundle", b"", &Format::SpiffeBundleOrPem, at(1)).is_err(), "a trust domain's bundle says it by `\"keys\": []`");
+}

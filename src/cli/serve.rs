@@ -1,6 +1,6 @@
 //! `wharfinger serve FILE`
 
-use super::{SUCCESS, fail, interrupted, load, logging, mistaken};
+use super::{FAILED, SUCCESS, fail, interrupted, load, logging, mistaken};
 use crate::app::Registrar;
 use crate::clock::Clock;
 use crate::server::Limits;
@@ -15,7 +15,9 @@ pub(super) async fn run(file: &Path) -> u8 {
         Ok(config) => config,
         Err(code) => return code,
     };
-    logging::start(config.level);
+    if let Err(why) = logging::start(config.level) {
+        return fail(&format!("the thread that writes the log cannot be started: {why}"));
+    }
     raise_open_files();
     keep_freed_memory();
     // Before the store is opened, so that no signal is lost and none ends it halfway.
@@ -33,7 +35,8 @@ pub(super) async fn run(file: &Path) -> u8 {
     }
     // As a task: this future has a thread of its own, to which every new connection would have to be handed first.
     if let Err(why) = tokio::spawn(registrar.run(shutdown)).await {
-        return fail(&format!("serving ended with a panic, which is a bug: {why}"));
+        tracing::error!("serving ended with a panic, which is a bug: {why}");
+        return FAILED;
     }
     tracing::info!("stopped");
     SUCCESS

@@ -8,7 +8,7 @@ use super::route::InvalidPath;
 use crate::access::{BeyondScope, Denied, DeniedBy};
 use crate::exchange::{GrantError, NotIssued, NotRedeemed};
 use crate::identity::{self, Refused};
-use crate::limits::{FORM_BYTES, HEADER_BYTES, MANIFEST_BYTES};
+use crate::limits::{FORM_BYTES, HEADER_BYTES, MANIFEST_BYTES, MESSAGE_BYTES};
 use crate::oci::{Digest, ErrorCode, InvalidContentRange, InvalidDigest, InvalidName, InvalidReference, InvalidTag};
 use crate::registry;
 use crate::storage;
@@ -254,15 +254,16 @@ impl Fault {
 
     pub(super) fn response(self) -> Response {
         let code = self.code.map_or("UNKNOWN", ErrorCode::as_str);
+        let whole = short(&self.message);
         let error = |(message, detail): &(Option<String>, Value)| {
-            let message = message.as_deref().unwrap_or(&self.message);
+            let message = message.as_deref().map_or(whole.clone(), short);
             json!({"code": code, "message": message, "detail": detail})
         };
         let errors: Vec<Value> =
             if self.details.is_empty() { vec![error(&(None, json!({})))] } else { self.details.iter().map(error).collect() };
         let body = match self.oauth {
             None => json!({ "errors": errors }),
-            Some(error) => json!({ "errors": errors, "error": error, "error_description": self.message }),
+            Some(error) => json!({ "errors": errors, "error": error, "error_description": whole }),
         };
         let mut response = Response::new(Body::from(body.to_string()));
         *response.status_mut() = self.status;
@@ -270,6 +271,15 @@ impl Fault {
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         response
     }
+}
+
+/// As much of a message as a client reads. Some repeat what the client sent.
+fn short(message: &str) -> Cow<'_, str> {
+    if message.len() <= MESSAGE_BYTES {
+        return Cow::Borrowed(message);
+    }
+    let (kept, rest) = message.split_at(message.floor_char_boundary(MESSAGE_BYTES));
+    Cow::Owned(format!("{kept}… ({} more bytes)", rest.len()))
 }
 
 impl From<InvalidHost> for Fault {

@@ -25,6 +25,7 @@ mod fsck;
 mod harness;
 mod helpers;
 mod image;
+mod log;
 mod login_check;
 mod memory;
 mod metrics;

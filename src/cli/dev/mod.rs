@@ -37,7 +37,9 @@ pub(super) async fn run(options: &Options) -> u8 {
         Ok(config) => config,
         Err(code) => return code,
     };
-    logging::start(config.level);
+    if let Err(why) = logging::start(config.level) {
+        return fail(&format!("the thread that writes the log cannot be started: {why}"));
+    }
     let registrar = match Registrar::open(config, None, clock.clone()).await {
         Ok(registrar) => registrar,
         Err(mistakes) => return mistaken(&file, mistakes),

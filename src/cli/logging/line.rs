@@ -1,7 +1,11 @@
 //! One event as one line of JSON, flat: `timestamp`, `level`, the message and the fields as they come, `target`. Written by hand
 //! because each request has such a line, and the general way costs more than the rest of a small answer.
+//!
+//! The one place that bounds what strangers wrote: every text has at most [`LOG_FIELD_BYTES`], so that no request and no certificate,
+//! whatever is in it, makes a longer line than its number of fields allows.
 
 use crate::clock::{Clock, Timestamp};
+use crate::limits::LOG_FIELD_BYTES;
 use std::fmt::{self, Write};
 use std::sync::{Mutex, PoisonError};
 use tracing::field::{Field, Visit};
@@ -19,6 +23,19 @@ pub(super) struct Json {
 impl Json {
     pub(super) fn new(clock: Clock) -> Self {
         Self { clock, second: Mutex::new((i64::MIN, String::new())) }
+    }
+
+    /// The line that says how many lines were dropped.
+    pub(super) fn dropped(&self, count: u64) -> String {
+        let mut line = String::from("{\"timestamp\":\"");
+        let _ = self.write_time(&mut line);
+        let message = "lines of the log were dropped here, since its reader did not take them fast enough";
+        let _ = writeln!(
+            line,
+            "\",\"level\":\"WARN\",\"message\":\"{count} {message}\",\"log.dropped\":{count},\"target\":\"{}\"}}",
+            module_path!()
+        );
+        line
     }
 
     fn write_time(&self, line: &mut impl Write) -> fmt::Result {
@@ -74,11 +91,11 @@ impl<W: Write> Fields<'_, W> {
 
 impl<W: Write> Visit for Fields<'_, W> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.field(field, "\"", |line| write!(Escaped(line), "{value:?}"));
+        self.field(field, "\"", |line| Cut::text(line, |text| write!(text, "{value:?}")));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.field(field, "\"", |line| Escaped(line).write_str(value));
+        self.field(field, "\"", |line| Cut::text(line, |text| text.write_str(value)));
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
@@ -91,6 +108,34 @@ impl<W: Write> Visit for Fields<'_, W> {
 
     fn record_bool(&mut self, field: &Field, value: bool) {
         self.field(field, "", |line| write!(line, "{value}"));
+    }
+}
+
+/// Text that ends after [`LOG_FIELD_BYTES`], before they are escaped, and says how many more there were.
+struct Cut<'a, W> {
+    to: Escaped<'a, W>,
+    left: usize,
+    omitted: usize,
+}
+
+impl<'a, W: Write> Cut<'a, W> {
+    fn text(line: &'a mut W, write: impl FnOnce(&mut Self) -> fmt::Result) -> fmt::Result {
+        let mut cut = Self { to: Escaped(line), left: LOG_FIELD_BYTES, omitted: 0 };
+        write(&mut cut)?;
+        if cut.omitted > 0 { write!(cut.to, "… ({} more bytes)", cut.omitted) } else { Ok(()) }
+    }
+}
+
+impl<W: Write> Write for Cut<'_, W> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if text.len() <= self.left {
+            self.left -= text.len();
+            return self.to.write_str(text);
+        }
+        let (kept, rest) = text.split_at(text.floor_char_boundary(self.left));
+        self.left = 0;
+        self.omitted += rest.len();
+        self.to.write_str(kept)
     }
 }
 
@@ -124,6 +169,7 @@ mod tests {
     use serde_json::{Value, json};
     use std::io;
     use std::sync::Arc;
+    use tracing::subscriber::DefaultGuard;
     use tracing_subscriber::util::SubscriberInitExt;
 
     #[derive(Clone, Default)]
@@ -140,20 +186,63 @@ mod tests {
         }
     }
 
+    impl Out {
+        fn lines(&self) -> Vec<Value> {
+            let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        }
+    }
+
+    /// The log of this thread goes to `out`.
+    fn logging_to(out: &Out, clock: Clock) -> (Sink, DefaultGuard) {
+        let sink = Sink::new(|_| String::new());
+        sink.start(out.clone()).unwrap();
+        let subscriber = tracing_subscriber::fmt().event_format(Json::new(clock)).with_writer(sink.clone()).finish();
+        (sink, subscriber.set_default())
+    }
+
+    #[test]
+    fn a_stranger_does_not_decide_how_long_a_line_is() {
+        let (clock, _) = Clock::manual(Timestamp::from_millis(0));
+        let out = Out::default();
+        let (sink, guard) = logging_to(&out, clock);
+        let names = vec!["ä".repeat(50); 20_000];
+        let long = "é".repeat(LOG_FIELD_BYTES);
+        tracing::warn!(text = long, listed = ?names, several = names.join(","), fits = "x".repeat(LOG_FIELD_BYTES), "it {long}");
+        drop(guard);
+        sink.flush();
+        let bytes = out.0.lock().unwrap().len();
+        assert!(bytes < 5 * (LOG_FIELD_BYTES + 100), "{bytes}");
+        let line = out.lines().pop().unwrap();
+        let kept = |name: &str| line[name].as_str().unwrap().to_owned();
+        assert_eq!(kept("text"), format!("{}… ({LOG_FIELD_BYTES} more bytes)", "é".repeat(LOG_FIELD_BYTES / 2)));
+        assert_eq!(kept("message"), format!("it {}… ({} more bytes)", "é".repeat(LOG_FIELD_BYTES / 2 - 2), LOG_FIELD_BYTES + 4));
+        assert_eq!(kept("fits"), "x".repeat(LOG_FIELD_BYTES));
+        assert!(kept("listed").starts_with("[\"ää") && kept("several").ends_with(" more bytes)"), "{line}");
+    }
+
+    #[test]
+    fn dropped_lines_are_a_line() {
+        let line = Json::new(Clock::manual(Timestamp::from_millis(1_795_409_759_007)).0).dropped(7);
+        let read: Value = serde_json::from_str(&line).unwrap();
+        assert!(line.ends_with('\n') && read["message"].as_str().unwrap().starts_with("7 lines of the log were dropped"), "{line}");
+        assert_eq!(
+            (&read["timestamp"], &read["level"], &read["log.dropped"]),
+            (&json!("2026-11-23T04:55:59.007Z"), &json!("WARN"), &json!(7))
+        );
+    }
+
     #[test]
     fn a_line_is_json_whatever_is_in_it() {
         let (clock, hand) = Clock::manual(Timestamp::from_millis(1_795_409_759_007));
         let (out, nasty) = (Out::default(), "\"\\\n\r\t\u{1}é\u{1f600}");
-        let sink = Sink::new(out.clone());
-        let subscriber = tracing_subscriber::fmt().event_format(Json::new(clock)).with_writer(sink.clone()).finish();
-        let guard = subscriber.set_default();
+        let (sink, guard) = logging_to(&out, clock);
         tracing::info!(text = nasty, shown = %nasty, debugged = ?Some("x"), number = 7_u64, less = -7, yes = true, none = None::<&str>, "it {}", nasty);
         hand.advance(std::time::Duration::from_millis(1));
         tracing::warn!(http.status = 200, "next");
         drop(guard);
         sink.flush();
-        let text = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
-        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let lines = out.lines();
         let target = "wharfinger::cli::logging::line::tests";
         assert_eq!(
             lines,

@@ -1,18 +1,23 @@
 //! The log: JSON lines on standard error, at the configuration's level unless `RUST_LOG` says otherwise.
+//!
+//! What strangers wrote is bounded in `line`, whatever the field; no thread that serves requests writes, which is `sink`'s task.
 
 mod line;
 mod sink;
 
 use crate::clock::Clock;
 use crate::config::Level;
+use line::Json;
 use sink::Sink;
+use std::any::Any;
+use std::panic::PanicHookInfo;
 use std::sync::OnceLock;
 use tracing_subscriber::EnvFilter;
 
 static SINK: OnceLock<Sink> = OnceLock::new();
 
-/// Only the first call counts.
-pub(super) fn start(level: Level) {
+/// Only the first call has an effect. Fails if the thread that writes cannot be started.
+pub(super) fn start(level: Level) -> std::io::Result<()> {
     let level = match level {
         Level::Trace => "trace",
         Level::Debug => "debug",
@@ -21,18 +26,32 @@ pub(super) fn start(level: Level) {
         Level::Error => "error",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(format!("wharfinger={level},warn")));
-    let sink = SINK.get_or_init(|| Sink::new(std::io::stderr()));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).event_format(line::Json::new(Clock::system()));
-    if lines.with_writer(sink.clone()).try_init().is_ok()
-        && let Err(why) = sink.start()
-    {
-        tracing::warn!("log lines wait until there are many, because their thread could not be started: {why}");
+    let sink = SINK.get_or_init(|| Sink::new(|count| Json::new(Clock::system()).dropped(count)));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).event_format(Json::new(Clock::system()));
+    if lines.with_writer(sink.clone()).try_init().is_ok() {
+        sink.start(std::io::stderr())?;
+        std::panic::set_hook(Box::new(panicked));
     }
+    Ok(())
 }
 
-/// Writes what waits. To be called before the process ends.
+/// Writes what waits, as far as the log's reader takes it. To be called before the process ends.
 pub(super) fn flush() {
     if let Some(sink) = SINK.get() {
         sink.flush();
     }
+}
+
+/// The usual hook writes to standard error from the thread that panicked, which may serve requests.
+fn panicked(panic: &PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string);
+    tracing::error!(panic.at = place, "a thread panicked, which is a bug: {}", text(panic.payload()));
+    if std::thread::current().name() == Some("main") {
+        flush(); // the process ends
+    }
+}
+
+fn text(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("without a text")
 }

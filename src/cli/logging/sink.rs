@@ -1,96 +1,166 @@
-//! Where log lines go: standard error, behind a buffer, so that a request does not pay for a system call. What matters (warnings and
-//! errors, with all that came before) is written at once, the rest within a twentieth of a second, and all of it before the end.
+//! Where log lines go: standard error, by a thread of its own. Whoever logs puts a line into a bounded queue and goes on, so that a log
+//! reader that stops reading holds up nothing but the log. When the queue is full, lines are dropped and counted, and the log says how
+//! many once it can be written again.
+//!
+//! Warnings and errors are written at once, the rest within a twentieth of a second, and what waits before the process ends.
 
-use std::io::{self, Write};
+use crate::limits::LOG_QUEUE_BYTES;
+use std::io::{self, ErrorKind, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// How long a line may wait.
+/// How long a line may wait for others, so that they are written with one system call.
 const DELAY: Duration = Duration::from_millis(50);
-/// How much may wait. Who brings more writes it.
-const ROOM: usize = 64 << 10;
+/// Lines of this many bytes wait for no others.
+const ENOUGH: usize = 64 << 10;
+/// How long the end of the process waits for the reader of the log.
+const AT_THE_END: Duration = Duration::from_secs(2);
 
-/// Cheap to clone; all clones share the buffer.
+/// Cheap to clone; all clones share the queue.
 #[derive(Clone)]
 pub(super) struct Sink(Arc<Shared>);
 
 struct Shared {
-    waiting: Mutex<Vec<u8>>,
-    /// Told when a line comes into the empty buffer.
+    queue: Mutex<Queue>,
+    /// Notified when there is something to write, or more urgently.
     came: Condvar,
-    /// Locked while lines are being written, so that they stay in order. Taken before `waiting`.
-    out: Mutex<Box<dyn Write + Send>>,
+    /// Notified when everything is written.
+    written: Condvar,
+    /// The line that says how many lines were dropped.
+    notice: Box<dyn Fn(u64) -> String + Send + Sync>,
+}
+
+#[derive(Default)]
+struct Queue {
+    lines: Vec<u8>,
+    /// How many bytes the thread has taken and not written yet.
+    taken: usize,
+    /// Whether something matters among the lines.
+    urgent: bool,
+    /// Lines that found no room and that the log has not mentioned.
+    dropped: u64,
+}
+
+impl Queue {
+    const fn is_due(&self) -> bool {
+        self.urgent || self.lines.len() >= ENOUGH
+    }
+
+    const fn is_empty(&self) -> bool {
+        self.lines.is_empty() && self.dropped == 0
+    }
 }
 
 /// Takes one line.
 pub(super) struct Line<'a> {
     shared: &'a Shared,
-    at_once: bool,
+    urgent: bool,
 }
 
 impl Sink {
-    pub(super) fn new(out: impl Write + Send + 'static) -> Self {
-        Self(Arc::new(Shared { waiting: Mutex::default(), came: Condvar::new(), out: Mutex::new(Box::new(out)) }))
+    /// `notice` makes the line that says how many lines were dropped.
+    pub(super) fn new(notice: impl Fn(u64) -> String + Send + Sync + 'static) -> Self {
+        let (queue, came, written) = (Mutex::default(), Condvar::new(), Condvar::new());
+        Self(Arc::new(Shared { queue, came, written, notice: Box::new(notice) }))
     }
 
-    /// Starts the thread that writes what waits.
-    pub(super) fn start(&self) -> io::Result<()> {
+    /// Starts the thread that writes.
+    pub(super) fn start(&self, out: impl Write + Send + 'static) -> io::Result<()> {
         let shared = self.0.clone();
-        std::thread::Builder::new().name("log".into()).spawn(move || shared.write_on()).map(drop)
+        std::thread::Builder::new().name("log".into()).spawn(move || shared.write_on(out)).map(drop)
     }
 
-    /// Returns when everything is written.
+    /// Returns when everything is written, or the reader has not taken it for [`AT_THE_END`].
     pub(super) fn flush(&self) {
-        self.0.write();
+        let mut queue = self.0.queue();
+        queue.urgent = true;
+        self.0.came.notify_one();
+        let unwritten = |queue: &mut Queue| !queue.is_empty() || queue.taken > 0;
+        drop(self.0.written.wait_timeout_while(queue, AT_THE_END, unwritten));
     }
 }
 
 impl Shared {
-    fn waiting(&self) -> MutexGuard<'_, Vec<u8>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write_on(&self) {
+    /// Never ends.
+    fn write_on(&self, mut out: impl Write) {
         loop {
-            let came = self.came.wait_while(self.waiting(), |waiting| waiting.is_empty()).unwrap_or_else(PoisonError::into_inner);
-            // Nobody tells it then: this is the delay.
-            drop(self.came.wait_timeout_while(came, DELAY, |waiting| !waiting.is_empty()));
-            self.write();
+            let queue = self.came.wait_while(self.queue(), |queue| queue.is_empty()).unwrap_or_else(PoisonError::into_inner);
+            let waited = self.came.wait_timeout_while(queue, DELAY, |queue| !queue.is_due());
+            let mut queue = waited.unwrap_or_else(PoisonError::into_inner).0;
+            let lines = std::mem::take(&mut queue.lines);
+            let dropped = std::mem::take(&mut queue.dropped);
+            (queue.urgent, queue.taken) = (false, lines.len());
+            drop(queue);
+            self.write(&mut out, &lines);
+            if dropped > 0 {
+                // They came after those that had room.
+                self.write(&mut out, (self.notice)(dropped).as_bytes());
+            }
+            self.queue().taken = 0;
+            self.written.notify_all();
         }
     }
 
-    fn write(&self) {
-        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
-        let lines = std::mem::take(&mut *self.waiting());
-        // A log that cannot be written is no reason to stop, and there is nowhere to say so.
-        drop(out.write_all(&lines));
+    /// Gives room back as the reader takes the lines.
+    fn write(&self, out: &mut impl Write, mut lines: &[u8]) {
+        while !lines.is_empty() {
+            match out.write(lines) {
+                Ok(count @ 1..) => {
+                    lines = lines.get(count..).unwrap_or_default();
+                    let mut queue = self.queue();
+                    queue.taken = queue.taken.saturating_sub(count);
+                }
+                Err(why) if why.kind() == ErrorKind::Interrupted => {}
+                // Another process that shares the pipe has made it so.
+                Err(why) if why.kind() == ErrorKind::WouldBlock => std::thread::park_timeout(DELAY),
+                Ok(_) | Err(_) => {
+                    // The reader has gone. That is no reason to stop, and only the metric can still say so.
+                    count_dropped(lines.iter().filter(|byte| **byte == b'\n').count() as u64);
+                    return;
+                }
+            }
+        }
         drop(out.flush());
     }
+}
+
+fn count_dropped(lines: u64) {
+    metrics::counter!("wharfinger_log_lines_dropped_total").increment(lines);
 }
 
 impl<'a> MakeWriter<'a> for Sink {
     type Writer = Line<'a>;
 
     fn make_writer(&'a self) -> Line<'a> {
-        Line { shared: &self.0, at_once: false }
+        Line { shared: &self.0, urgent: false }
     }
 
     fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> Line<'a> {
-        Line { shared: &self.0, at_once: *metadata.level() <= Level::WARN }
+        Line { shared: &self.0, urgent: *metadata.level() <= Level::WARN }
     }
 }
 
 impl Write for Line<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let mut waiting = self.shared.waiting();
-        let (was_empty, full) = (waiting.is_empty(), waiting.len() + line.len() > ROOM);
-        waiting.extend_from_slice(line);
-        drop(waiting);
-        if full || self.at_once {
-            self.shared.write();
-        } else if was_empty {
+        let mut queue = self.shared.queue();
+        if queue.taken + queue.lines.len() + line.len() > LOG_QUEUE_BYTES {
+            queue.dropped += 1;
+            drop(queue);
+            count_dropped(1);
+            return Ok(line.len());
+        }
+        let (was_empty, was_due) = (queue.is_empty(), queue.is_due());
+        queue.lines.extend_from_slice(line);
+        queue.urgent |= self.urgent;
+        let wakes = was_empty || (queue.is_due() && !was_due);
+        drop(queue);
+        if wakes {
             self.shared.came.notify_one();
         }
         Ok(line.len())
@@ -106,11 +176,16 @@ mod tests {
     use super::*;
     use std::sync::mpsc::{Receiver, Sender, channel};
 
-    struct Out(Sender<Vec<u8>>);
+    /// Writes that arrive, once the reader lets them.
+    struct Out {
+        written: Sender<String>,
+        allowed: Receiver<()>,
+    }
 
     impl Write for Out {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            drop(self.0.send(bytes.to_vec()));
+            drop(self.written.send(String::from_utf8(bytes.to_vec()).unwrap()));
+            self.allowed.recv().map_err(|_| io::Error::from(ErrorKind::BrokenPipe))?;
             Ok(bytes.len())
         }
 
@@ -119,46 +194,73 @@ mod tests {
         }
     }
 
-    fn sink() -> (Sink, Receiver<Vec<u8>>) {
-        let (out, written) = channel();
-        (Sink::new(Out(out)), written)
+    /// A sink, what its thread tries to write, and what lets it.
+    fn sink() -> (Sink, Receiver<String>, Sender<()>) {
+        let ((written, reader), (allow, allowed)) = (channel(), channel());
+        let sink = Sink::new(|count| format!("{count} dropped\n"));
+        sink.start(Out { written, allowed }).unwrap();
+        (sink, reader, allow)
     }
 
-    fn line(sink: &Sink, at_once: bool, text: &str) {
-        Line { shared: &sink.0, at_once }.write_all(text.as_bytes()).unwrap();
-    }
-
-    #[test]
-    fn lines_wait_until_something_matters() {
-        let (sink, written) = sink();
-        line(&sink, false, "a\n");
-        line(&sink, false, "b\n");
-        assert!(written.try_recv().is_err());
-        line(&sink, true, "c\n");
-        assert_eq!(written.recv().unwrap(), b"a\nb\nc\n");
-        line(&sink, false, "d\n");
-        sink.flush();
-        assert_eq!(written.recv().unwrap(), b"d\n");
+    fn line(sink: &Sink, urgent: bool, text: &str) {
+        Line { shared: &sink.0, urgent }.write_all(text.as_bytes()).unwrap();
     }
 
     #[test]
-    fn the_thread_writes_what_nobody_else_does() {
-        let (sink, written) = sink();
-        sink.start().unwrap();
-        for text in ["a\n", "b\n"] {
-            line(&sink, false, text);
-            assert_eq!(written.recv().unwrap(), text.as_bytes());
+    fn lines_are_written_in_order_whether_they_matter_or_not() {
+        let (sink, written, allow) = sink();
+        for (urgent, text) in [(false, "a\n"), (true, "b\n"), (false, "c\n")] {
+            line(&sink, urgent, text);
+            assert_eq!(written.recv().unwrap(), text);
+            allow.send(()).unwrap();
         }
+        sink.flush();
+        assert!(sink.0.queue().is_empty());
     }
 
     #[test]
-    fn the_buffer_does_not_grow_beyond_its_room() {
-        let (sink, written) = sink();
-        let long = "x".repeat(ROOM / 2);
-        line(&sink, false, &long);
-        line(&sink, false, &long);
-        assert!(written.try_recv().is_err());
-        line(&sink, false, "y");
-        assert_eq!(written.recv().unwrap().len(), ROOM + 1);
+    fn a_reader_that_stops_holds_up_nobody_and_hears_how_many_lines_it_missed() {
+        let (sink, written, allow) = sink();
+        line(&sink, true, "first\n");
+        assert_eq!(written.recv().unwrap(), "first\n", "and the reader takes it not");
+        let long = format!("{}\n", "x".repeat((LOG_QUEUE_BYTES >> 4) - 1));
+        for urgent in [true, false].into_iter().cycle().take(40) {
+            line(&sink, urgent, &long);
+        }
+        let queue = sink.0.queue();
+        assert_eq!((queue.lines.len(), queue.dropped), (15 * long.len(), 25), "all of that without a reader");
+        drop(queue);
+        allow.send(()).unwrap();
+        assert_eq!(written.recv().unwrap(), long.repeat(15));
+        allow.send(()).unwrap();
+        assert_eq!(written.recv().unwrap(), "25 dropped\n");
+        allow.send(()).unwrap();
+        line(&sink, true, "again\n");
+        assert_eq!(written.recv().unwrap(), "again\n");
+        allow.send(()).unwrap();
+    }
+
+    #[test]
+    fn the_end_waits_for_what_is_written_and_not_for_ever() {
+        let (sink, written, allow) = sink();
+        line(&sink, false, "last\n");
+        allow.send(()).unwrap();
+        sink.flush();
+        assert_eq!(written.try_recv().unwrap(), "last\n");
+        line(&sink, false, "stuck\n");
+        sink.flush();
+        assert_eq!(written.try_recv().unwrap(), "stuck\n", "tried, and given up");
+    }
+
+    #[test]
+    fn a_reader_that_is_gone_stops_nothing() {
+        let (sink, written, allow) = sink();
+        drop(allow);
+        for text in ["a\n", "b\n"] {
+            line(&sink, true, text);
+            assert_eq!(written.recv().unwrap(), text);
+        }
+        sink.flush();
+        assert_eq!(sink.0.queue().taken, 0);
     }
 }

@@ -1,7 +1,6 @@
 //! Why a certificate does not count, told so that whoever issues certificates or runs this registry knows what to change.
 
 use crate::clock::Timestamp;
-use crate::limits::SPIFFE_ID_BYTES;
 use crate::spiffe_id::{InvalidSpiffeId, SpiffeId, TrustDomain};
 use std::fmt;
 use std::sync::Arc;
@@ -107,7 +106,7 @@ pub enum Malformed {
     Name,
 }
 
-/// A stranger's text: printable, and not longer than a SPIFFE ID.
+/// A stranger's text: printable and short.
 struct Shown<'a>(&'a str);
 
 impl fmt::Display for Shown<'_> {
@@ -115,18 +114,48 @@ impl fmt::Display for Shown<'_> {
         if self.0.is_empty() {
             return f.write_str("(no name)");
         }
-        let shown: String = self.0.chars().take(SPIFFE_ID_BYTES).collect();
-        write!(f, "{}", shown.escape_debug())
+        let end = self.0.char_indices().nth(SHOWN_CHARACTERS).map(|(end, _)| end);
+        write!(f, "{}", self.0.get(..end.unwrap_or(self.0.len())).unwrap_or_default().escape_debug())?;
+        f.write_str(if end.is_some() { "…" } else { "" })
     }
 }
 
+/// The first few of what may be a long list, and the number of the rest.
 struct List<'a>(&'a [PassedOver]);
 
 impl fmt::Display for List<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, one) in self.0.iter().enumerate() {
+        for (index, one) in self.0.iter().take(SHOWN_ELEMENTS).enumerate() {
             write!(f, "{}{one}", if index == 0 { " (passed over " } else { "; " })?;
         }
-        f.write_str(if self.0.is_empty() { "" } else { ")" })
+        match self.0.len() {
+            0 => Ok(()),
+            all if all > SHOWN_ELEMENTS => write!(f, "; and {} more)", all - SHOWN_ELEMENTS),
+            _ => f.write_str(")"),
+        }
+    }
+}
+
+const SHOWN_CHARACTERS: usize = 200;
+const SHOWN_ELEMENTS: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_chain_makes_a_short_reason() {
+        let at = Timestamp::from_secs(0);
+        let expired = PassedOver { subject: "CN=\u{202e}".repeat(10_000), why: Unfit::Expired { not_after: at } };
+        let no_path = |count| {
+            let passed_over = vec![expired.clone(); count];
+            Rejected::NoPath { issuer: "CN=x".repeat(10_000), origin: "bundle.json".into(), passed_over }.to_string()
+        };
+        let text = no_path(48);
+        assert!(text.contains("…: expired at 1970-01-01T00:00:00Z; and 45 more): the client"), "{text}");
+        assert!(text.len() < 3_500, "{} bytes: {text}", text.len());
+        assert!(!no_path(3).contains("more)") && !no_path(0).contains("passed over"));
+        let names = Rejected::SpiffeId { found: "é".repeat(100_000), why: InvalidSpiffeId::Scheme }.to_string();
+        assert!(names.len() < 700, "{names}");
     }
 }

@@ -104,7 +104,7 @@ mod tests {
     use Action::{Create, Delete, Read as R, Update};
 
     fn user(name: &str) -> Identity {
-        Identity::for_test(name, &[], Principal::Oidc { issuer: "https://i".into(), subject: name.into() })
+        Identity::for_test(name, &[], Principal::Oidc { issuer: "https://i".into(), entry: None, subject: name.into() })
     }
 
     fn policy() -> Policy {

@@ -22,7 +22,7 @@ fn policy(repositories: Vec<(String, PatternRules)>) -> Policy {
 }
 
 fn user(name: &str, groups: &[&str]) -> Identity {
-    Identity::for_test(name, groups, Principal::Oidc { issuer: "https://i".into(), subject: name.into() })
+    Identity::for_test(name, groups, Principal::Oidc { issuer: "https://i".into(), entry: None, subject: name.into() })
 }
 
 fn svid(id: &str) -> Identity {

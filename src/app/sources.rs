@@ -120,14 +120,15 @@ struct Opening<'a> {
 impl Opening<'_> {
     fn issuers(&mut self, entries: Vec<IssuerConfig>) -> Vec<Issuer> {
         let mut issuers: Vec<Issuer> = Vec::new();
-        for IssuerConfig { key, rules, keys, mapping } in entries {
-            let shared = issuers.iter().find(|earlier| earlier.rules.issuer == rules.issuer).map(|earlier| earlier.keys.clone());
+        for IssuerConfig { key, name, rules, keys, mapping } in entries {
+            let same = |earlier: &&Issuer| earlier.rules.issuer == rules.issuer && earlier.name == name;
+            let shared = issuers.iter().find(same).map(|earlier| earlier.keys.clone());
             let keys = shared.unwrap_or_else(|| {
                 let opened: Authorities<_> = self.issuer_keys(&key, keys).and_then(|source| source.jwt()).into_iter().collect();
                 tracing::info!(oidc.issuer = rules.issuer, sources = ?opened, "accepting OIDC ID tokens");
                 Arc::new(opened)
             });
-            issuers.push(Issuer { rules, keys, mapping });
+            issuers.push(Issuer { name, rules, keys, mapping });
         }
         issuers
     }
@@ -392,7 +393,7 @@ mod tests {
                 hosts: Vec::new(),
                 single_audience: false,
             };
-            Issuer { rules, keys: Arc::new(Authorities::new(Vec::new())), mapping: crate::identity::Mapping::default() }
+            Issuer { name: None, rules, keys: Arc::new(Authorities::new(Vec::new())), mapping: crate::identity::Mapping::default() }
         };
         let passwords = || Some(Arc::new(Htpasswd::open(&path).unwrap()));
         let sources = Sources::new(Clock::system(), None);

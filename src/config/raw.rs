@@ -178,6 +178,9 @@ pub struct Mtls {
     pub dns_san_index: Option<usize>,
     /// Which of several addresses. Default 0.
     pub email_san_index: Option<usize>,
+    /// Accept a username that begins with a configured OIDC issuer and a slash, which could pass for a subject of that issuer.
+    /// Default false: such a certificate is refused.
+    pub allow_other_issuers_usernames: Option<bool>,
 }
 
 /// `http.auth.htpasswd`
@@ -291,6 +294,9 @@ pub struct ClaimMapping {
     pub username: Option<String>,
     /// An expression that yields a list of texts. Default: no groups.
     pub groups: Option<String>,
+    /// Accept a username that begins with another configured issuer and a slash, which could pass for a subject of that issuer.
+    /// Default false: such a credential is refused.
+    pub allow_other_issuers_usernames: Option<bool>,
 }
 
 /// `claimMapping.variables[]`

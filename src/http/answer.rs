@@ -462,7 +462,7 @@ const fn refused(reason: &Refused) -> &'static str {
         | Refused::EmptyUsername
         | Refused::UsernameTooLong { .. }
         | Refused::UsernameIsSpiffeId
-        | Refused::UsernameIsAnIssuers
+        | Refused::UsernameIsAnIssuers { .. }
         | Refused::NoCommonName
         | Refused::NoAttribute
         | Refused::TooManyGroups { .. }

@@ -26,10 +26,22 @@ use std::sync::Arc;
 /// One configured OIDC issuer entry.
 #[derive(Debug)]
 pub struct Issuer {
+    /// Tells entries of one issuer apart that have different keys, as those of several clusters whose issuer is the default one. Part of
+    /// the principal and of the default username.
+    pub name: Option<String>,
     pub rules: OidcRules,
-    /// Entries of one issuer share them.
+    /// Entries of one issuer and one name share them.
     pub keys: Arc<Authorities<KeySet>>,
     pub mapping: Mapping,
+}
+
+impl Issuer {
+    /// For people: the issuer, and the name if there is one.
+    #[must_use]
+    pub fn label(&self) -> String {
+        let issuer = &self.rules.issuer;
+        self.name.as_ref().map_or_else(|| issuer.clone(), |name| format!("{issuer} ({name})"))
+    }
 }
 
 /// One configured trust domain.
@@ -185,12 +197,12 @@ impl Authenticator {
         };
         let mut grounds = Grounds::default();
         let identity = match &route {
-            Ok(Route::Svid(domain)) => svid_identity(&token, domain, &mut grounds, now).await,
+            Ok(Route::Svid(domain)) => self.svid_identity(&token, domain, &mut grounds, now).await,
             Ok(Route::Oidc(entries)) => self.oidc_identity(&token, entries, &mut grounds, now).await,
             Ok(Route::Minted(minted)) => self.minted_identity(&token, kind, minted, &mut grounds, now).await,
             Ok(Route::TokenServer(server)) => {
                 grounds.rest_on(&server.keys, now);
-                server.identity(&token, now).map_err(Reason::from).and_then(|identity| Ok(self.named_by_default(identity)?))
+                server.identity(&token, now).map_err(Reason::from).and_then(|identity| Ok(self.in_own_namespace(None, None, identity)?))
             }
             Err(reason) => Err(reason.clone().into()),
         };
@@ -268,26 +280,28 @@ impl Authenticator {
         let verified = Arc::new(verified);
         let mut first_reason = None;
         for entry in verified.accepted_by().iter().filter_map(|index| entries.get(*index)) {
-            if entry.mapping.names_by_default() && self.could_pass_for_another(verified.issuer().unwrap_or_default(), entry) {
-                return Err(Refused::UnknownIssuer.into());
-            }
             let OidcRules { audiences, hosts, .. } = &entry.rules;
-            match token_identity(&verified, CredentialType::Oidc, &entry.mapping, (audiences, hosts)) {
+            match token_identity(&verified, entry.name.as_deref(), CredentialType::Oidc, &entry.mapping, (audiences, hosts)) {
                 Err(reason @ Refused::Validation { .. }) => _ = first_reason.get_or_insert(reason),
-                decided => return Ok(decided?),
+                decided => return Ok(self.in_own_namespace(Some(entry), Some(&entry.mapping), decided?)?),
             }
         }
         Err(first_reason.unwrap_or(Refused::UnknownIssuer).into())
     }
 
-    /// Where `iss` is not compared, its signer may write anything there. Usernames join `iss` and `sub` by a slash, so one that
-    /// begins as a configured issuer does, or the other way round, could yield the username of that one's subject.
-    fn could_pass_for_another(&self, issuer: &str, entry: &Issuer) -> bool {
-        let within = |a: &str, b: &str| a.strip_prefix(b).is_some_and(|rest| rest.starts_with('/'));
-        let other = |other: &&Issuer| other.rules.issuer != entry.rules.issuer;
-        let named = issuer == entry.rules.issuer;
-        let mut others = self.issuers.iter().filter(other).map(|other| other.rules.issuer.as_str());
-        entry.rules.skip_issuer && !named && others.any(|other| within(issuer, other) || within(other, issuer))
+    pub(super) async fn svid_identity(
+        &self,
+        token: &Unverified,
+        domain: &Domain,
+        grounds: &mut Grounds,
+        now: Timestamp,
+    ) -> Result<Identity, Reason> {
+        let keys = domain.jwt.as_ref().ok_or(Refused::KindNotAccepted)?;
+        grounds.rest_on(keys, now);
+        let verified = Arc::new(jwt::verify_svid(token, &domain.rules, keys, now).await?);
+        let (audiences, hosts) = (&domain.rules.audiences, &domain.rules.hosts);
+        let identity = token_identity(&verified, None, CredentialType::JwtSvid, &domain.mapping, (audiences, hosts))?;
+        Ok(self.in_own_namespace(None, Some(&domain.mapping), identity)?)
     }
 
     #[expect(clippy::result_large_err, reason = "made once a request at most")]
@@ -322,7 +336,8 @@ impl Authenticator {
         let chain = peer.svid(authorities, now)?;
         // Verification has compared it with the leaf's own; a chain without one is none of an SVID.
         let principal = Principal::Spiffe(chain.spiffe_id().ok_or(Refused::UnknownTrustDomain)?.clone());
-        Ok(chain_identity(chain, leaf.subject_cn(), CredentialType::X509Svid, principal, &domain.mapping)?)
+        let identity = chain_identity(chain, leaf.subject_cn(), CredentialType::X509Svid, principal, &domain.mapping)?;
+        Ok(self.in_own_namespace(None, Some(&domain.mapping), identity)?)
     }
 
     /// Each entry in order: a plain certificate names nobody whose business it is. One that nothing can be said of ends the
@@ -351,7 +366,7 @@ impl Authenticator {
             let principal = Principal::Certificate { entry: entry.name.clone(), subject: subject(&chain) };
             match chain_identity(chain, leaf.subject_cn(), CredentialType::X509, principal, &entry.mapping) {
                 Err(reason @ Refused::Validation { .. }) => _ = invalid.get_or_insert(reason),
-                decided => return Ok(self.named_by(&entry.mapping, decided?)?),
+                decided => return Ok(self.in_own_namespace(None, Some(&entry.mapping), decided?)?),
             }
         }
         Err(invalid.or(untrusted).unwrap_or(Refused::KindNotAccepted).into())
@@ -365,20 +380,7 @@ impl Authenticator {
             NoMatch::Wrong => evidence().refused(Refused::Password),
             NoMatch::Busy => Failure::Busy { evidence: evidence() },
         })?;
-        self.named_by_default(identity).map_err(|reason| evidence().refused(reason))
-    }
-
-    /// See [`Self::named_by_default`]: a username that the configuration maps is one that its author gave.
-    pub(super) fn named_by(&self, mapping: &Mapping, identity: Identity) -> Result<Identity, Refused> {
-        if mapping.names_by_default() { self.named_by_default(identity) } else { Ok(identity) }
-    }
-
-    /// Usernames share one namespace, in which a configured issuer's subjects are its name, a slash and `sub`: no common name, name of
-    /// the password file or subject of a token server may pass for one.
-    pub(super) fn named_by_default(&self, identity: Identity) -> Result<Identity, Refused> {
-        let within =
-            |issuer: &Issuer| identity.username.strip_prefix(issuer.rules.issuer.as_str()).is_some_and(|rest| rest.starts_with('/'));
-        if self.issuers.iter().any(within) { Err(Refused::UsernameIsAnIssuers) } else { Ok(identity) }
+        self.in_own_namespace(None, None, identity).map_err(|reason| evidence().refused(reason))
     }
 
     pub(super) fn domain(&self, name: &TrustDomain) -> Option<&Domain> {
@@ -433,23 +435,21 @@ impl From<Verdict> for Reason {
     }
 }
 
-pub(super) async fn svid_identity(token: &Unverified, domain: &Domain, grounds: &mut Grounds, now: Timestamp) -> Result<Identity, Reason> {
-    let keys = domain.jwt.as_ref().ok_or(Refused::KindNotAccepted)?;
-    grounds.rest_on(keys, now);
-    let verified = Arc::new(jwt::verify_svid(token, &domain.rules, keys, now).await?);
-    Ok(token_identity(&verified, CredentialType::JwtSvid, &domain.mapping, (&domain.rules.audiences, &domain.rules.hosts))?)
-}
-
-/// `audiences` are those that are configured, and the hosts that are some.
+/// `entry` is the name of the entry that accepted an ID token, `audiences` are those that are configured, and the hosts that are some.
 pub(super) fn token_identity(
     verified: &Arc<VerifiedJwt>,
+    entry: Option<&str>,
     credential: CredentialType,
     mapping: &Mapping,
     (audiences, hosts): (&[String], &[String]),
 ) -> Result<Identity, Refused> {
     let spiffe_id = verified.spiffe_id();
-    let mapped = mapping.map(&Verified { credential, claims: verified.claims(), spiffe_id, common_name: None })?;
-    let oidc = || Principal::Oidc { issuer: verified.issuer().unwrap_or_default().into(), subject: verified.subject().into() };
+    let mapped = mapping.map(&Verified { credential, entry, claims: verified.claims(), spiffe_id, common_name: None })?;
+    let oidc = || Principal::Oidc {
+        issuer: verified.issuer().unwrap_or_default().into(),
+        entry: entry.map(Into::into),
+        subject: verified.subject().into(),
+    };
     let cap = jwt::audience_cap(verified.claims(), audiences, hosts);
     let cap = cap.map(|names| Arc::new(names.into_iter().map(Scope::repository).fold(Scope::default(), Scope::or)));
     Ok(Identity {
@@ -473,7 +473,7 @@ pub(super) fn chain_identity(
     mapping: &Mapping,
 ) -> Result<Identity, Refused> {
     let (claims, spiffe_id) = (chain.claims(), chain.spiffe_id());
-    let mapped = mapping.map(&Verified { credential, claims, spiffe_id, common_name })?;
+    let mapped = mapping.map(&Verified { credential, entry: None, claims, spiffe_id, common_name })?;
     Ok(Identity {
         username: mapped.username,
         groups: mapped.groups,

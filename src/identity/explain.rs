@@ -47,7 +47,7 @@ impl Authenticator {
                 tried
             }
             Ok(Route::Svid(domain)) => {
-                let outcome = super::authenticator::svid_identity(&token, domain, &mut Grounds::default(), now).await;
+                let outcome = self.svid_identity(&token, domain, &mut Grounds::default(), now).await;
                 place(&self.domains, domain).map(|at| told(Entry::TrustDomain(at), outcome)).into_iter().collect()
             }
             Ok(Route::Minted(_) | Route::TokenServer(_)) | Err(_) => Vec::new(),

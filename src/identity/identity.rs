@@ -53,10 +53,23 @@ impl fmt::Display for CredentialType {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Principal {
     Spiffe(SpiffeId),
-    Oidc { issuer: String, subject: String },
-    Certificate { entry: String, subject: String },
-    Htpasswd { user: String },
-    TokenServer { issuer: String, subject: String },
+    /// `entry` is the name of the entry that accepted the token, if it has one: namesakes share nothing.
+    Oidc {
+        issuer: String,
+        entry: Option<String>,
+        subject: String,
+    },
+    Certificate {
+        entry: String,
+        subject: String,
+    },
+    Htpasswd {
+        user: String,
+    },
+    TokenServer {
+        issuer: String,
+        subject: String,
+    },
     Anonymous,
 }
 
@@ -65,7 +78,8 @@ impl fmt::Display for Principal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Spiffe(id) => write!(f, "{id}"),
-            Self::Oidc { issuer, subject } => write!(f, "oidc {issuer:?} {subject:?}"),
+            Self::Oidc { issuer, entry: None, subject } => write!(f, "oidc {issuer:?} {subject:?}"),
+            Self::Oidc { issuer, entry: Some(entry), subject } => write!(f, "oidc {issuer:?} {entry:?} {subject:?}"),
             Self::Certificate { entry, subject } => write!(f, "x509 {entry:?} {subject:?}"),
             Self::Htpasswd { user } => write!(f, "htpasswd {user:?}"),
             Self::TokenServer { issuer, subject } => write!(f, "token-server {issuer:?} {subject:?}"),
@@ -200,7 +214,8 @@ impl Identity {
     pub fn source(&self) -> Option<Source> {
         Some(match (&self.proof, &self.principal) {
             (Proof::Jwt(token), Principal::Spiffe(_)) => Source::JwtSvid(token.remembered()),
-            (Proof::Jwt(token), _) => Source::Oidc(token.remembered()),
+            (Proof::Jwt(token), Principal::Oidc { entry, .. }) => Source::Oidc { entry: entry.clone(), token: token.remembered() },
+            (Proof::Jwt(token), _) => Source::Oidc { entry: None, token: token.remembered() },
             (Proof::Chain(chain), Principal::Certificate { entry, .. }) => Source::X509 { entry: entry.clone(), chain: chain.remembered() },
             (Proof::Chain(chain), _) => Source::X509Svid(chain.remembered()),
             (Proof::Htpasswd { fingerprint }, _) => Source::Htpasswd { user: self.username.clone(), fingerprint: fingerprint.clone() },
@@ -241,7 +256,8 @@ mod tests {
 
     #[test]
     fn d_18_principals_have_texts_of_their_own() {
-        let oidc = |issuer: &str, subject: &str| Principal::Oidc { issuer: issuer.into(), subject: subject.into() };
+        let oidc = |issuer: &str, subject: &str| Principal::Oidc { issuer: issuer.into(), entry: None, subject: subject.into() };
+        let named = |entry: &str| Principal::Oidc { issuer: "https://a".into(), entry: Some(entry.into()), subject: "c".into() };
         let certificate = |entry: &str, subject: &str| Principal::Certificate { entry: entry.into(), subject: subject.into() };
         let all = [
             Principal::Anonymous,
@@ -249,6 +265,9 @@ mod tests {
             oidc("https://a", "b c"),
             oidc("https://a\" \"b", "c"),
             oidc("https://a", "b\" \"c"),
+            oidc("https://a", "c"),
+            named("b"),
+            named("d"),
             certificate("a b", "c"),
             certificate("a", "b c"),
             Principal::Spiffe("spiffe://a/b".parse().unwrap()),

@@ -14,10 +14,12 @@ pub struct MappingSettings {
     pub variables: Vec<(String, String)>,
     /// Expression and the message for whoever it refuses by yielding `false`.
     pub validations: Vec<(String, String)>,
-    /// Default: `iss` and `sub` joined by a slash, the SPIFFE ID, or the common name, by the credential's type.
+    /// Default: `iss`, the entry's name if it has one, and `sub`, joined by slashes; the SPIFFE ID, or the common name, by the credential's type.
     pub username: Option<String>,
     /// Default: none.
     pub groups: Option<String>,
+    /// Usernames may begin as those of another configured issuer do.
+    pub may_name_others: bool,
 }
 
 /// A compiled mapping. The default one has no validations, the default username and no groups.
@@ -28,13 +30,14 @@ pub struct Mapping {
     username: Option<Program>,
     groups: Option<Program>,
     attributes: Option<Attributes>,
+    may_name_others: bool,
 }
 
 impl Mapping {
     /// Usernames by zot's attributes of client certificates.
     #[must_use]
-    pub fn by_attributes(attributes: Attributes) -> Self {
-        Self { attributes: Some(attributes), ..Self::default() }
+    pub fn by_attributes(attributes: Attributes, may_name_others: bool) -> Self {
+        Self { attributes: Some(attributes), may_name_others, ..Self::default() }
     }
 
     /// Whether a URI of a certificate may name its bearer, whatever its scheme.
@@ -45,7 +48,7 @@ impl Mapping {
     /// Reports every mistake.
     pub fn compile(settings: &MappingSettings) -> Result<Self, Vec<InvalidMapping>> {
         let mut compiler = Compiler::default();
-        let mut mapping = Self::default();
+        let mut mapping = Self { may_name_others: settings.may_name_others, ..Self::default() };
         for (index, (name, expression)) in settings.variables.iter().enumerate() {
             let program = compiler.expression(format!("variables[{index}].expression"), expression, Kind::Any);
             compiler.declare(format!("variables[{index}].name"), name);
@@ -60,9 +63,9 @@ impl Mapping {
         if compiler.mistakes.is_empty() { Ok(mapping) } else { Err(compiler.mistakes) }
     }
 
-    /// Whether usernames are the default ones.
-    pub(super) const fn names_by_default(&self) -> bool {
-        self.username.is_none()
+    /// Whether its author allows usernames that begin as another configured issuer's do.
+    pub(super) const fn may_name_others(&self) -> bool {
+        self.may_name_others
     }
 
     /// Whether no expression asks for the claims, which are costly to hand to one.
@@ -112,6 +115,8 @@ impl Mapping {
 /// What verification proved, as a mapping needs it.
 pub(super) struct Verified<'a> {
     pub(super) credential: CredentialType,
+    /// The name of the entry that accepted an ID token, if it has one.
+    pub(super) entry: Option<&'a str>,
     pub(super) claims: &'a Map<String, Value>,
     /// Of an SVID.
     pub(super) spiffe_id: Option<&'a SpiffeId>,
@@ -124,7 +129,10 @@ impl Verified<'_> {
         let text = |claim| self.claims.get(claim).and_then(Value::as_str).unwrap_or_default();
         match (self.spiffe_id, self.credential) {
             (Some(id), _) => Ok(id.to_string()),
-            (None, CredentialType::Oidc) => Ok(format!("{}/{}", text("iss"), text("sub"))),
+            (None, CredentialType::Oidc) => Ok(match self.entry {
+                Some(entry) => format!("{}/{entry}/{}", text("iss"), text("sub")),
+                None => format!("{}/{}", text("iss"), text("sub")),
+            }),
             (None, _) => Ok(self.common_name.ok_or(Refused::NoCommonName)?.to_owned()),
         }
     }

@@ -33,14 +33,14 @@ impl Authenticator {
         let verified = minted::verify(token, kind, &minted.rules, &minted.keys, now)?;
         let identity = match verified.source() {
             None => Identity::anonymous(),
-            Some(Source::Oidc(token)) => self.oidc_again(token, grounds, now).await?,
+            Some(Source::Oidc { entry, token }) => self.oidc_again(entry.as_deref(), token, grounds, now).await?,
             Some(Source::JwtSvid(token)) => self.jwt_svid_again(token, grounds, now).await?,
             Some(Source::X509Svid(chain)) => self.x509_svid_again(chain, grounds, now)?,
             Some(Source::X509 { entry, chain }) => self.plain_again(entry, chain, grounds, now)?,
             Some(Source::Htpasswd { user, fingerprint }) => {
                 let passwords = self.passwords.as_ref().ok_or(Refused::KindNotAccepted)?;
                 grounds.rest_on(passwords, now);
-                self.named_by_default(passwords.again(user, fingerprint).ok_or(Refused::PasswordWithdrawn)?)?
+                self.in_own_namespace(None, None, passwords.again(user, fingerprint).ok_or(Refused::PasswordWithdrawn)?)?
             }
         };
         let scope = verified.access().map(|access| Arc::new(Scope::granted(access)));
@@ -49,8 +49,9 @@ impl Authenticator {
         Ok(Identity { scope, session: Some(session), valid_until, ..identity })
     }
 
-    async fn oidc_again(&self, token: &Remembered, grounds: &mut Grounds, now: Timestamp) -> Result<Identity, Reason> {
-        let entries = self.entries_of(token.issuer());
+    async fn oidc_again(&self, name: Option<&str>, token: &Remembered, grounds: &mut Grounds, now: Timestamp) -> Result<Identity, Reason> {
+        let mut entries = self.entries_of(token.issuer());
+        entries.retain(|entry| entry.name.as_deref() == name);
         let rules: Vec<_> = entries.iter().map(|entry| &entry.rules).collect();
         let keys = &entries.first().ok_or(Refused::UnknownIssuer)?.keys;
         grounds.rest_on(keys, now);
@@ -63,7 +64,9 @@ impl Authenticator {
         let keys = domain.jwt.as_ref().ok_or(Refused::KindNotAccepted)?;
         grounds.rest_on(keys, now);
         let verified = Arc::new(jwt::reverify_svid(token, &domain.rules, keys, now).await?);
-        Ok(token_identity(&verified, CredentialType::JwtSvid, &domain.mapping, (&domain.rules.audiences, &domain.rules.hosts))?)
+        let (audiences, hosts) = (&domain.rules.audiences, &domain.rules.hosts);
+        let identity = token_identity(&verified, None, CredentialType::JwtSvid, &domain.mapping, (audiences, hosts))?;
+        Ok(self.in_own_namespace(None, Some(&domain.mapping), identity)?)
     }
 
     fn x509_svid_again(&self, chain: &RememberedChain, grounds: &mut Grounds, now: Timestamp) -> Result<Identity, Reason> {
@@ -73,7 +76,8 @@ impl Authenticator {
         grounds.rest_on(authorities, now);
         let view = authorities.view(now).map_err(Reason::Undecidable)?;
         let verified = Arc::new(x509::reverify_svid(chain, &view, now).map_err(Refused::Chain)?);
-        Ok(chain_identity(verified, chain.subject_cn(), CredentialType::X509Svid, Principal::Spiffe(id), &domain.mapping)?)
+        let identity = chain_identity(verified, chain.subject_cn(), CredentialType::X509Svid, Principal::Spiffe(id), &domain.mapping)?;
+        Ok(self.in_own_namespace(None, Some(&domain.mapping), identity)?)
     }
 
     fn plain_again(&self, entry: &str, chain: &RememberedChain, grounds: &mut Grounds, now: Timestamp) -> Result<Identity, Reason> {
@@ -87,6 +91,6 @@ impl Authenticator {
         let verified = Arc::new(x509::reverify_plain(chain, &view, now).map_err(Refused::Chain)?);
         let principal = Principal::Certificate { entry: entry.name.clone(), subject: subject(&verified) };
         let identity = chain_identity(verified, chain.subject_cn(), CredentialType::X509, principal, &entry.mapping)?;
-        Ok(self.named_by(&entry.mapping, identity)?)
+        Ok(self.in_own_namespace(None, Some(&entry.mapping), identity)?)
     }
 }

@@ -11,6 +11,7 @@ mod htpasswd;
 mod identity;
 mod mapping;
 mod minted;
+mod namespace;
 mod peer;
 mod reason;
 mod refusal;

@@ -63,8 +63,10 @@ pub enum Refused {
     UsernameTooLong { bytes: usize },
     #[error("a username may begin with spiffe:// only if it is this credential's own SPIFFE ID; change the mapping")]
     UsernameIsSpiffeId,
-    #[error("the username begins as a configured OIDC issuer's do, and is of another credential; issue it with another name, or map one")]
-    UsernameIsAnIssuers,
+    #[error(
+        "the username begins with {issuer}/, which is kept for the subjects of that issuer; map another username, or set allowOtherIssuersUsernames in the mapping"
+    )]
+    UsernameIsAnIssuers { issuer: String },
     #[error("the certificate's subject has no common name; map a username from something else it has")]
     NoCommonName,
     #[error("the certificate has none of the attributes that name somebody here (http.auth.mtls); issue it with one of them")]

@@ -60,7 +60,13 @@ pub struct MintedRules {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum Source {
-    Oidc(Remembered),
+    Oidc {
+        /// The name of the entry that accepted it, if it has one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        entry: Option<String>,
+        #[serde(flatten)]
+        token: Remembered,
+    },
     JwtSvid(Remembered),
     X509Svid(RememberedChain),
     X509 {
@@ -79,7 +85,7 @@ pub enum Source {
 impl Source {
     fn expires(&self) -> Result<Timestamp, Rejected> {
         match self {
-            Self::Oidc(token) | Self::JwtSvid(token) => token.expires(),
+            Self::Oidc { token, .. } | Self::JwtSvid(token) => token.expires(),
             Self::X509Svid(chain) | Self::X509 { chain, .. } => chain.expires().ok_or(Rejected::MintedSource),
             Self::Htpasswd { .. } => Ok(Timestamp::MAX),
         }

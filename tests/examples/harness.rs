@@ -54,7 +54,7 @@ impl Registry {
     pub(crate) fn of(config: Config) -> Self {
         let issuers = config.issuers.into_iter().map(|entry| {
             let keys = jwks::parse(key_set("sig").as_bytes(), UseRule::Oidc).unwrap().value;
-            Issuer { rules: entry.rules, keys: held(keys), mapping: entry.mapping }
+            Issuer { name: entry.name, rules: entry.rules, keys: held(keys), mapping: entry.mapping }
         });
         let mut roots = HashMap::new();
         let domains = config.domains.into_iter().map(|entry| {

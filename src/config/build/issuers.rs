@@ -86,7 +86,7 @@ impl Build<'_> {
                 resolve: Vec::new(),
             }),
         };
-        IssuerConfig { key, rules, keys, mapping }
+        IssuerConfig { key, name: None, rules, keys, mapping }
     }
 
     fn algorithms(&mut self, key: &str, names: Option<&[String]>) -> Option<Vec<Algorithm>> {

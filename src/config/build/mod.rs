@@ -74,6 +74,7 @@ pub struct Listen {
 pub struct IssuerConfig {
     /// As in `http.auth.bearer.oidc[0]`.
     pub key: String,
+    pub name: Option<String>,
     pub rules: OidcRules,
     pub keys: IssuerKeys,
     pub mapping: Mapping,
@@ -312,6 +313,7 @@ impl Build<'_> {
             validations: raw.validations.into_iter().map(|validation| (validation.expression, validation.message)).collect(),
             username: raw.username,
             groups: raw.groups,
+            may_name_others: raw.allow_other_issuers_usernames.unwrap_or(false),
         };
         Mapping::compile(&settings).unwrap_or_else(|mistakes| {
             for mistake in mistakes {

@@ -82,13 +82,14 @@ impl Build<'_> {
         }
         match (cacert, mtls) {
             (Some(cacert), mtls) => {
+                let may_name_others = mtls.as_ref().and_then(|mtls| mtls.allow_other_issuers_usernames).unwrap_or(false);
                 let attributes = mtls.map_or_else(Attributes::common_name, |mtls| self.attributes(mtls));
                 let (key, name) = ("http.tls.cacert".to_owned(), CACERT.to_owned());
                 built.push(CertificateConfig {
                     key,
                     name,
                     authorities: self.around.path(&cacert),
-                    mapping: Mapping::by_attributes(attributes),
+                    mapping: Mapping::by_attributes(attributes, may_name_others),
                 });
             }
             (None, Some(_)) => self.mistake("http.auth.mtls", "needs http.tls.cacert: without it no client certificate is trusted"),

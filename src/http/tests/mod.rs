@@ -99,7 +99,7 @@ impl Site {
             single_audience: false,
         };
         let mapping = Mapping::compile(&MappingSettings::default()).unwrap();
-        let issuer = Issuer { rules, keys: Arc::new(Authorities::new(vec![keys.clone()])), mapping };
+        let issuer = Issuer { name: None, rules, keys: Arc::new(Authorities::new(vec![keys.clone()])), mapping };
         let live = Live {
             generation: 1,
             authenticator: Arc::new(

@@ -12,7 +12,7 @@ use rcgen::{
 /// 2027-01-01.
 const LEAF_EXPIRES: Timestamp = Timestamp::from_secs(1_798_761_600);
 
-struct Ca {
+pub(super) struct Ca {
     issuer: rcgen::Issuer<'static, KeyPair>,
     pem: String,
 }
@@ -31,14 +31,14 @@ impl Ca {
         Self { issuer: rcgen::Issuer::new(params, key), pem }
     }
 
-    fn authorities(&self) -> X509Authorities {
+    pub(super) fn authorities(&self) -> X509Authorities {
         let parsed = bundle::parse_pem(self.pem.as_bytes()).unwrap();
         assert_eq!(parsed.skipped, []);
         parsed.value
     }
 
     /// A client certificate with these URIs and this common name.
-    fn client(&self, uris: &[&str], name: Option<&str>) -> Peer {
+    pub(super) fn client(&self, uris: &[&str], name: Option<&str>) -> Peer {
         self.client_used(uris, name, &[KeyUsagePurpose::DigitalSignature])
     }
 
@@ -63,7 +63,7 @@ fn common_name(name: &str) -> DistinguishedName {
 }
 
 static PROD_CA: LazyLock<Ca> = LazyLock::new(|| Ca::new("prod.example"));
-static OTHER_CA: LazyLock<Ca> = LazyLock::new(|| Ca::new("other.example"));
+pub(super) static OTHER_CA: LazyLock<Ca> = LazyLock::new(|| Ca::new("other.example"));
 const CI: &str = "spiffe://prod.example/ci";
 
 /// Two trust domains with roots, one for tokens only, one without keys; and one plain entry that trusts the root of `other.example`.
@@ -132,7 +132,7 @@ async fn a_spiffe_uri_is_only_ever_an_svid_and_never_meets_a_plain_entry() {
 #[tokio::test]
 async fn a_bad_svid_of_a_configured_trust_domain_never_meets_an_entry_that_names_uris() {
     let attributes = Attributes { order: vec![Attribute::Uri, Attribute::CommonName], ..Attributes::common_name() };
-    let uris = CertificateEntry { mapping: Mapping::by_attributes(attributes), ..entry("uris", &OTHER_CA) };
+    let uris = CertificateEntry { mapping: Mapping::by_attributes(attributes, false), ..entry("uris", &OTHER_CA) };
     let domains = vec![Domain { x509: Some(held(PROD_CA.authorities())), ..domain("prod.example") }];
     let authenticator = Authenticator::new(vec![], domains, vec![uris]);
     let spiffe_id = |found: &str, why| Rejected::SpiffeId { found: found.into(), why };
@@ -303,7 +303,7 @@ async fn a_verdict_does_not_outlive_its_trust_domains_configuration() {
 async fn a_verdict_of_an_svid_is_none_of_another_certificate_although_the_same_authorities_gave_it() {
     let shared = held(OTHER_CA.authorities());
     let uri = Attributes { order: vec![Attribute::Uri], ..Attributes::common_name() };
-    let entry = CertificateEntry { name: "uris".into(), authorities: shared.clone(), mapping: Mapping::by_attributes(uri) };
+    let entry = CertificateEntry { name: "uris".into(), authorities: shared.clone(), mapping: Mapping::by_attributes(uri, false) };
     let domains = vec![Domain { x509: Some(shared), ..domain("other.example") }];
     let (plain, svids) = (Authenticator::new(vec![], vec![], vec![entry]), Authenticator::new(vec![], domains, vec![]));
     let peer = OTHER_CA.client(&["spiffe://other.example/ci"], None);
@@ -318,34 +318,13 @@ async fn a_verdict_of_an_svid_is_none_of_another_certificate_although_the_same_a
 async fn only_a_uri_may_name_its_bearer_like_a_spiffe_id() {
     for (attribute, uris, name) in [(Attribute::CommonName, &[][..], CI), (Attribute::Uri, &[CI], "x")] {
         let attributes = Attributes { order: vec![attribute], ..Attributes::common_name() };
-        let entry = CertificateEntry { mapping: Mapping::by_attributes(attributes), ..entry("by attributes", &OTHER_CA) };
+        let entry = CertificateEntry { mapping: Mapping::by_attributes(attributes, false), ..entry("by attributes", &OTHER_CA) };
         let outcome = meet(&Authenticator::new(vec![], vec![], vec![entry]), &OTHER_CA.client(uris, Some(name))).await;
         match attribute {
             Attribute::Uri => assert_eq!(outcome.unwrap().username(), CI),
             _ => assert_eq!(reason(outcome), Refused::UsernameIsSpiffeId),
         }
     }
-}
-
-#[tokio::test]
-async fn a_certificate_names_its_bearer_like_an_issuers_subject_only_where_the_configuration_maps_it() {
-    let alice = OTHER_CA.client(&[], Some("https://a.example/alice"));
-    for (mapping, expected) in [
-        (Mapping::default(), Err(Refused::UsernameIsAnIssuers)),
-        (Mapping::by_attributes(Attributes::common_name()), Err(Refused::UsernameIsAnIssuers)),
-        (validating("true", ""), Err(Refused::UsernameIsAnIssuers)),
-        (naming("claims.x509.subject.cn"), Ok("https://a.example/alice".to_owned())),
-    ] {
-        let entry = CertificateEntry { mapping, ..entry("lab", &OTHER_CA) };
-        let issuers = || vec![issuer("https://a.example", &oidc_keys(&A))];
-        let outcome = meet(&Authenticator::new(issuers(), vec![], vec![entry]), &alice).await;
-        match expected {
-            Ok(name) => assert_eq!(outcome.unwrap().username(), name),
-            Err(expected) => assert_eq!(reason(outcome), expected),
-        }
-    }
-    let other = OTHER_CA.client(&[], Some("https://a.example.org/alice"));
-    assert!(meet(&authenticator(), &other).await.is_ok(), "of no configured issuer");
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ fn settings(username: Option<&str>, groups: Option<&str>) -> MappingSettings {
 fn map(mapping: &Mapping, claims: &Value, spiffe_id: Option<&str>) -> Result<Mapped, Refused> {
     let id: Option<SpiffeId> = spiffe_id.map(|id| id.parse().unwrap());
     let credential = if id.is_some() { CredentialType::JwtSvid } else { CredentialType::Oidc };
-    mapping.map(&Verified { credential, claims: claims.as_object().unwrap(), spiffe_id: id.as_ref(), common_name: None })
+    mapping.map(&Verified { credential, entry: None, claims: claims.as_object().unwrap(), spiffe_id: id.as_ref(), common_name: None })
 }
 
 fn username(expression: &str, claims: &Value, spiffe_id: Option<&str>) -> Result<String, Refused> {
@@ -25,7 +25,7 @@ fn username(expression: &str, claims: &Value, spiffe_id: Option<&str>) -> Result
 fn defaults_are_by_the_credentials_type() {
     let claims = json!({"iss": "https://a.example", "sub": "alice"});
     let default = |credential, spiffe_id: Option<&SpiffeId>, common_name| {
-        let verified = Verified { credential, claims: claims.as_object().unwrap(), spiffe_id, common_name };
+        let verified = Verified { credential, entry: None, claims: claims.as_object().unwrap(), spiffe_id, common_name };
         Mapping::default().map(&verified).map(|mapped| mapped.username)
     };
     let id: SpiffeId = ID.parse().unwrap();
@@ -71,6 +71,7 @@ fn groups_are_sorted_unique_and_bounded() {
 #[test]
 fn variables_see_the_ones_before_them_and_everything_sees_the_credentials_type() {
     let mapping = mapping(&MappingSettings {
+        may_name_others: false,
         variables: vec![("team".into(), "claims.team".into()), ("full".into(), "vars.team + '/' + claims.sub".into())],
         validations: vec![("credential.type == 'oidc' && vars.team == 'red'".into(), "only red".into())],
         username: Some("vars.full".into()),
@@ -108,6 +109,7 @@ fn whatever_cannot_be_evaluated_refuses_and_says_which_part() {
 #[test]
 fn every_mistake_is_reported_with_its_place() {
     let settings = MappingSettings {
+        may_name_others: false,
         variables: vec![("a".into(), "((".into()), ("a".into(), "claims.b".into()), ("1x".into(), "vars.later".into())],
         validations: vec![("true".into(), String::new()), ("vars.a ==".into(), String::new())],
         username: Some("nothing.known".into()),

@@ -4,6 +4,7 @@ mod certificates;
 mod entries;
 mod headers;
 mod mapping;
+mod namespace;
 mod token_cache;
 mod tokens;
 
@@ -55,7 +56,7 @@ fn issuer(name: &str, keys: &Arc<Authorities<KeySet>>) -> Issuer {
         max_lifetime: None,
         single_audience: false,
     };
-    Issuer { rules, keys: keys.clone(), mapping: Mapping::default() }
+    Issuer { name: None, rules, keys: keys.clone(), mapping: Mapping::default() }
 }
 
 fn skipping(name: &str, keys: &Arc<Authorities<KeySet>>) -> Issuer {

@@ -131,7 +131,7 @@ async fn oci_22_a_cancelled_upload_is_gone_with_its_bytes() {
 async fn an_upload_belongs_to_its_principal_and_its_repository() {
     let bench = Bench::new();
     let Upload { id, .. } = bench.registry.start_upload(&create(R), None).await.unwrap();
-    let bob = Principal::Oidc { issuer: "https://issuer.example".into(), subject: "spiffe://example.org/alice".into() };
+    let bob = Principal::Oidc { issuer: "https://issuer.example".into(), entry: None, subject: "spiffe://example.org/alice".into() };
     let strangers = [
         Permit::<Create>::for_test(R, bob),
         Permit::<Create>::for_test(R, Principal::Anonymous),

@@ -54,7 +54,7 @@ impl Site {
             max_lifetime: None,
             single_audience: false,
         };
-        Issuer { rules, keys: Arc::new(Authorities::new(vec![self.keys.clone()])), mapping }
+        Issuer { name: None, rules, keys: Arc::new(Authorities::new(vec![self.keys.clone()])), mapping }
     }
 
     fn authenticate_with(&self, issuers: Vec<Issuer>, domains: Vec<Domain>, terms: &Terms) {

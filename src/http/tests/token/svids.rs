@@ -115,7 +115,7 @@ async fn svids_are_exchanged_and_their_tokens_die_with_the_bundle() {
 #[tokio::test]
 async fn a_certificate_that_may_name_uris_is_worth_nothing_once_its_trust_domain_is_configured() {
     let (site, workload) = (Site::new(), Workload::new());
-    let attributes = |order| Mapping::by_attributes(Attributes { order, ..Attributes::common_name() });
+    let attributes = |order| Mapping::by_attributes(Attributes { order, ..Attributes::common_name() }, false);
     let configure = |domains: Vec<Domain>, mapping: Mapping| {
         let authorities = workload.domain().x509.unwrap();
         let entry = CertificateEntry { name: "lab".into(), authorities, mapping };

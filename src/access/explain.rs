@@ -63,6 +63,18 @@ pub enum Rule {
 }
 
 impl Explanation {
+    /// The same as [`Self::reason`] for the caller itself, who learns of a pattern only where it grants the caller something.
+    #[must_use]
+    pub fn reason_for_caller(&self, action: Action) -> String {
+        let by_pattern = |explained: &Explained| explained.granted_by.is_some_and(Rule::is_of_a_pattern);
+        let granted = |explained: &Explained| explained.action == action && explained.granted_by.is_some();
+        if self.actions.iter().any(by_pattern) || self.actions.iter().any(granted) {
+            self.reason(action)
+        } else {
+            format!("no rule of accessControl grants {} to this caller", action.as_str())
+        }
+    }
+
     /// Why an action is allowed, or is not, in words that name the place in the configuration.
     #[must_use]
     pub fn reason(&self, action: Action) -> String {
@@ -80,6 +92,12 @@ impl Explanation {
             Some(_) => format!("{rule}, but the credential was issued for another repository"),
             None => rule,
         }
+    }
+}
+
+impl Rule {
+    const fn is_of_a_pattern(self) -> bool {
+        matches!(self, Self::Policy(_) | Self::Default | Self::Anonymous)
     }
 }
 
@@ -139,6 +157,25 @@ mod tests {
         }
         let open = explain(&Policy::everything_to_authenticated(), &user("ann"), &"a".parse().unwrap());
         assert!(open.reason(Delete).starts_with("there is no accessControl"));
+    }
+
+    #[test]
+    fn a_caller_learns_of_a_pattern_only_where_it_grants_them_something() {
+        let policy = policy();
+        let nothing = |action: &str| format!("no rule of accessControl grants {action} to this caller");
+        for (who, repository, action, reason) in [
+            ("ann", "app/x", R, r#"accessControl.repositories["app/**"].defaultPolicy"#.to_owned()),
+            ("ann", "app/x", Delete, r#"accessControl.repositories["app/**"] decides, and grants no delete"#.to_owned()),
+            ("ann", "shut", R, nothing("read")),
+            ("ann", "elsewhere", R, nothing("read")),
+            ("root", "shut", R, "accessControl.adminPolicy".to_owned()),
+            ("root", "shut", Create, nothing("create")),
+        ] {
+            let explanation = explain(&policy, &user(who), &repository.parse().unwrap());
+            assert_eq!(explanation.reason_for_caller(action), reason, "{who} {repository}");
+        }
+        let open = explain(&Policy::everything_to_authenticated(), &user("ann"), &"a".parse().unwrap());
+        assert!(open.reason_for_caller(Delete).starts_with("there is no accessControl"));
     }
 
     #[test]

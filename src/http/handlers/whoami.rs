@@ -1,5 +1,6 @@
 //! `/v2/_wharfinger/whoami`: who the caller is to this registry, and with `?repository=` what it may do there and which rule says so.
-//! Everybody is told of themselves alone. No repository's name begins with `_`, so the path is nobody's.
+//! Callers learn of themselves alone, and of a pattern only where it grants them something: a pattern may name a secret project.
+//! No repository's name begins with `_`, so the path cannot be one's.
 
 use super::{Call, Reply};
 use crate::access::{self, Action, Explanation};
@@ -34,7 +35,7 @@ pub(super) fn answer(call: &Call) -> Result<Response, Fault> {
 }
 
 fn described(explanation: &Explanation) -> Value {
-    let action = |action: Action, allowed: bool| json!({"allowed": allowed, "rule": explanation.reason(action)});
+    let action = |action: Action, allowed: bool| json!({"allowed": allowed, "rule": explanation.reason_for_caller(action)});
     let actions: Map<String, Value> = explanation
         .actions
         .iter()

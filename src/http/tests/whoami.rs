@@ -32,8 +32,10 @@ async fn of_a_repository_it_is_told_what_is_allowed_and_by_which_rule() {
     assert_eq!(access["repository"], "team/a");
     assert_eq!(access["actions"]["delete"], json!({"allowed": true, "rule": r#"accessControl.repositories["team/**"].policies[0]"#}));
     let access = told("somebody", "team/a").await;
-    let refused = json!({"allowed": false, "rule": r#"accessControl.repositories["team/**"] decides, and grants no read"#});
+    let refused = json!({"allowed": false, "rule": "no rule of accessControl grants read to this caller"});
     assert_eq!(access["actions"]["read"], refused);
+    let elsewhere = told("somebody", "nowhere/a").await;
+    assert_eq!(elsewhere["actions"], access["actions"], "whether a pattern matches is no business of strangers");
     let access = told("somebody", "open/a").await;
     assert_eq!(access["actions"]["update"]["rule"], r#"accessControl.repositories["open/**"].defaultPolicy"#);
     let bad = site.get_as("builder", &format!("{PATH}?repository=Team")).await;

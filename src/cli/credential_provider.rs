@@ -1,6 +1,6 @@
 //! `wharfinger credential-provider`, and the same as `wharfinger-credential-provider`: the kubelet's image credential provider.
 
-use super::{SUCCESS, fail, say, say_error, standard_input};
+use super::{SUCCESS, fail, say, standard_input};
 use crate::clock::Clock;
 use crate::workload::{Surroundings, Workload, kubelet};
 
@@ -15,8 +15,7 @@ pub(super) async fn run() -> u8 {
         Err(why) => return fail(&why.to_string()),
     };
     match kubelet::answer(&request, &workload, clock.now()).await {
-        Ok(kubelet::Answer { response, note }) => {
-            note.iter().for_each(|why| say_error(&why.to_string()));
+        Ok(response) => {
             say(&response.to_string());
             SUCCESS
         }

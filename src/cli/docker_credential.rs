@@ -17,6 +17,8 @@ pub(super) enum Wanted {
     Erase,
     /// The registries that the settings name
     List,
+    /// The helper's own version
+    Version,
 }
 
 pub(super) async fn run(wanted: Wanted) -> u8 {
@@ -25,14 +27,9 @@ pub(super) async fn run(wanted: Wanted) -> u8 {
         Wanted::Store => Verb::Store,
         Wanted::Erase => Verb::Erase,
         Wanted::List => Verb::List,
+        Wanted::Version => Verb::Version,
     };
-    // Clients leave standard input open when they list, and have nothing to say.
-    let input = if verb == Verb::List { Ok(String::new()) } else { standard_input() };
-    let reply = match (input, Workload::find(Surroundings::of_process(), Clock::system())) {
-        (Ok(input), Ok(workload)) => docker::answer(verb, &input, &workload).await,
-        (Err(why), _) => Reply { output: why.to_string(), note: None, failed: true },
-        (_, Err(why)) => Reply { output: why.to_string(), note: None, failed: true },
-    };
+    let reply = if verb == Verb::Version { docker::version() } else { answer(verb).await };
     if !reply.output.is_empty() {
         say(&reply.output);
     }
@@ -40,4 +37,14 @@ pub(super) async fn run(wanted: Wanted) -> u8 {
         say_error(&note);
     }
     if reply.failed { FAILED } else { SUCCESS }
+}
+
+async fn answer(verb: Verb) -> Reply {
+    // Clients leave standard input open when they list, and have nothing to say.
+    let input = if verb == Verb::List { Ok(String::new()) } else { standard_input() };
+    match (input, Workload::find(Surroundings::of_process(), Clock::system())) {
+        (Ok(input), Ok(workload)) => docker::answer(verb, &input, &workload).await,
+        (Err(why), _) => Reply { output: why.to_string(), note: None, failed: true },
+        (_, Err(why)) => Reply { output: why.to_string(), note: None, failed: true },
+    }
 }

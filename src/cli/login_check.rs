@@ -5,7 +5,7 @@ use crate::clock::Clock;
 use crate::oci::RepositoryName;
 use crate::secret::Secret;
 use crate::workload::login_check::{self, Credentials, Probe};
-use crate::workload::{RegistryHost, Surroundings, Workload};
+use crate::workload::{Asker, Found, RegistryHost, Surroundings, Workload};
 use clap::Args;
 use std::path::{Path, PathBuf};
 
@@ -42,18 +42,14 @@ pub(super) async fn run(options: Options) -> u8 {
         }
     };
     let Prepared { host, probe, repository, token } = prepared;
+    let clock = Clock::system();
     let token = match token {
-        Some(token) => Some(token),
-        None => match helper(&host).await {
-            Ok(token) => token,
-            Err(why) => {
-                say_error(&format!("warning: the credential helper has no token for {host}: {why}"));
-                None
-            }
-        },
+        Some(token) => Ok(token),
+        None => helper(&host, &clock).await,
     };
     let credentials = Credentials { token, certificate: options.cert.is_some() };
-    let good = login_check::check(&host, &probe, &credentials, repository.as_ref(), |line| say(&line.to_string())).await;
+    let tell = |line: &login_check::Line| say(&line.to_string());
+    let good = login_check::check(&host, &probe, &credentials, repository.as_ref(), clock.now(), tell).await;
     if good { SUCCESS } else { FAILED }
 }
 
@@ -82,11 +78,17 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     std::fs::read(path).map_err(|why| format!("{}: {why}", path.display()))
 }
 
-async fn helper(host: &RegistryHost) -> Result<Option<Secret>, String> {
-    let workload = Workload::find(Surroundings::of_process(), Clock::system()).map_err(|why| why.to_string())?;
-    let handed = workload.token(host).await.map_err(|why| why.to_string())?;
-    Ok(handed.map(|handed| {
-        say(&format!("note  the token: from {}", handed.place));
-        handed.secret
-    }))
+/// What the credential helper would hand over here, or why it would not.
+async fn helper(host: &RegistryHost, clock: &Clock) -> Result<Secret, String> {
+    let workload = Workload::find(Surroundings::of_process(), clock.clone()).map_err(|why| why.to_string())?;
+    match workload.token(host, Asker::Configured).await.map_err(|why| why.to_string())? {
+        Found::Token(handed) => {
+            say(&format!("note  the token: from {}", handed.place));
+            Ok(handed.secret)
+        }
+        Found::Nothing(withheld) if withheld.is_empty() => {
+            Err("give --token-file, or run this where the credential helper finds one".to_owned())
+        }
+        Found::Nothing(withheld) => Err(withheld.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),
+    }
 }

@@ -143,6 +143,10 @@ fn by_name(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let command = NAMES.iter().find(|(other, _)| name == Some(*other)).map(|(_, command)| *command);
     if let Some(command) = command {
         arguments.insert(1, command.into());
+        // As docker's own helpers answer them.
+        if let Some(flag) = arguments.get_mut(2).filter(|flag| command == DOCKER_CREDENTIAL && (*flag == "--version" || *flag == "-v")) {
+            *flag = "version".into();
+        }
     }
     arguments
 }
@@ -195,7 +199,8 @@ fn interrupted() -> impl Future<Output = ()> {
 
 /// Other names of the binary, and the command that each stands for.
 const NAMES: [(&str, &str); 2] =
-    [("docker-credential-wharfinger", "docker-credential"), ("wharfinger-credential-provider", "credential-provider")];
+    [("docker-credential-wharfinger", DOCKER_CREDENTIAL), ("wharfinger-credential-provider", "credential-provider")];
+const DOCKER_CREDENTIAL: &str = "docker-credential";
 /// No request of a client is longer, in bytes.
 const LARGEST_INPUT: u64 = 1 << 20;
 const SUCCESS: u8 = 0;

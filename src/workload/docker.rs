@@ -1,10 +1,10 @@
 //! Docker's credential helper protocol, which podman, buildah, skopeo, crane, helm, oras, cosign, regctl and others speak too: a
-//! verb as argument, a registry or a credential on standard input, an answer on standard output. What goes wrong is said on standard
-//! output as well, where clients look for it, and two of the texts are compared letter by letter.
+//! verb as argument, a registry or a credential on standard input, an answer on standard output. Clients look for errors on standard
+//! output as well, and compare some of the texts letter by letter. They pass standard error on to the person at the terminal.
 //!
 //! <https://github.com/docker/docker-credential-helpers/blob/master/credentials/credentials.go>
 
-use super::{Handed, InvalidHost, PresentAs, RegistryHost, Workload};
+use super::{Asker, Found, Handed, InvalidHost, PresentAs, RegistryHost, Withheld, Workload};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -15,6 +15,7 @@ pub enum Verb {
     Store,
     Erase,
     List,
+    Version,
 }
 
 /// What a client is told.
@@ -22,7 +23,7 @@ pub enum Verb {
 pub struct Reply {
     /// For the client. It has the token, so it goes to the client alone.
     pub output: String,
-    /// For the person at the client.
+    /// For the person at the client, on standard error.
     pub note: Option<String>,
     pub failed: bool,
 }
@@ -31,20 +32,33 @@ pub struct Reply {
 pub async fn answer(verb: Verb, input: &str, workload: &Workload) -> Reply {
     let outcome = match verb {
         Verb::Get => get(input, workload).await,
-        Verb::Store => store(input, workload),
+        Verb::Store => store(input, workload).await,
         Verb::Erase => registry(input).map(|_| Reply::default()),
         Verb::List => Ok(Reply { output: list(workload).to_string(), ..Reply::default() }),
+        Verb::Version => Ok(version()),
     };
     outcome.unwrap_or_else(|output| Reply { output, note: None, failed: true })
 }
 
+/// Needs no settings and no input.
+#[must_use]
+pub fn version() -> Reply {
+    Reply { output: format!("{PROGRAM} ({}) {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")), ..Reply::default() }
+}
+
 async fn get(input: &str, workload: &Workload) -> Result<Reply, String> {
     let host = registry(input)?;
-    match workload.token(&host).await {
-        Ok(Some(handed)) => Ok(Reply { output: credential(input, &handed).to_string(), ..Reply::default() }),
-        Ok(None) => Err(NOT_FOUND.to_owned()),
+    match workload.token(&host, Asker::AnyClient).await {
+        Ok(Found::Token(handed)) => Ok(Reply { output: credential(input, &handed).to_string(), ..Reply::default() }),
+        Ok(Found::Nothing(withheld)) => Ok(Reply { output: NOT_FOUND.to_owned(), note: note(&withheld), failed: true }),
         Err(why) => Err(format!("no token for {host}: {why}")),
     }
+}
+
+/// A line for each token that was withheld.
+fn note(withheld: &[Withheld]) -> Option<String> {
+    let lines: Vec<_> = withheld.iter().take(LINES).map(ToString::to_string).collect();
+    (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
 fn credential(input: &str, handed: &Handed) -> Value {
@@ -55,20 +69,20 @@ fn credential(input: &str, handed: &Handed) -> Value {
     json!({"ServerURL": input.trim(), "Username": username, "Secret": handed.secret.expose()})
 }
 
-/// `docker login` stores what it was given. For a registry that gets its token from here nothing is lost by forgetting that; for any
-/// other a login that seems to succeed would be a riddle later.
-fn store(input: &str, workload: &Workload) -> Result<Reply, String> {
+/// `docker login` stores the password that it was given. A registry that gets its token from here does not need it. For any other
+/// registry the password would be lost, so the login fails.
+async fn store(input: &str, workload: &Workload) -> Result<Reply, String> {
     let stored: Stored = serde_json::from_str(input).map_err(|_| "expected JSON with ServerURL, Username and Secret".to_owned())?;
     let host = registry(&stored.server_url)?;
     if stored.username.is_empty() {
         return Err(NO_USERNAME.to_owned());
     }
-    if !workload.serves(&host) {
+    if !workload.serves(&host).await {
         return Err(format!(
             "wharfinger keeps no secrets and has no token of its own for {host}: name the registry in its settings file, or use another helper for it"
         ));
     }
-    let note = format!("wharfinger keeps no secrets: what you logged in with is forgotten, and {host} gets this workload's own token");
+    let note = format!("wharfinger keeps no secrets: the password was not stored, and {host} gets this workload's own token");
     Ok(Reply { note: Some(note), ..Reply::default() })
 }
 
@@ -101,3 +115,7 @@ const NO_SERVER: &str = "no credentials server URL";
 const NO_USERNAME: &str = "no credentials username";
 /// The username that makes the secret an identity token.
 const IDENTITY_TOKEN: &str = "<token>";
+/// What `version` calls it.
+const PROGRAM: &str = "docker-credential-wharfinger";
+/// A CI job may hold a token in any number of variables.
+const LINES: usize = 8;

@@ -1,10 +1,12 @@
-//! From a registry to the token for it. A token goes only where its audience says, unless the settings name the registry.
+//! From a registry to the token for it. A token goes only to the registry that its audience names, unless the settings name that registry.
 
+use super::clients;
 use super::host::RegistryHost;
 use super::settings::{InvalidSettings, PresentAs, Registry, Settings};
 use super::source::{Source, SourceError};
 use super::surroundings::Surroundings;
 use super::token::Token;
+use super::withheld::Withheld;
 use crate::clock::{Clock, Timestamp};
 use crate::secret::Secret;
 use std::time::Duration;
@@ -13,7 +15,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Workload {
     around: Surroundings,
-    /// Of a file, if there is one; then no other registry gets anything.
+    /// The settings file, if there is one. Then only the registries that it names get a token.
     settings: Option<Settings>,
     clock: Clock,
 }
@@ -30,58 +32,102 @@ pub struct Handed {
     pub fresh_for: Option<Duration>,
 }
 
+/// What there is for a registry.
+#[derive(Debug)]
+pub enum Found {
+    Token(Handed),
+    /// Clients go on without a token. The list is empty where there was none to withhold.
+    Nothing(Vec<Withheld>),
+}
+
+/// Who asks for a registry's token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asker {
+    /// A client that may ask for every registry it meets, so a new token takes a configuration that names the registry.
+    AnyClient,
+    /// A person, or a program that an operator configured for this registry.
+    Configured,
+}
+
 impl Workload {
     pub fn find(around: Surroundings, clock: Clock) -> Result<Self, InvalidSettings> {
         Ok(Self { settings: Settings::find(&around)?, around, clock })
     }
 
-    /// The token for this registry; `None` if it gets none and clients should go on without.
-    pub async fn token(&self, host: &RegistryHost) -> Result<Option<Handed>, SourceError> {
-        let named = match &self.settings {
+    /// Returns the token for this registry, or why there is none. Fails where this registry should get one and its source fails.
+    pub async fn token(&self, host: &RegistryHost, asker: Asker) -> Result<Found, SourceError> {
+        let registry = match &self.settings {
             None => None,
-            Some(settings) => match settings.registries.get(host) {
+            Some(settings) => match settings.registry(host) {
                 Some(registry) => Some(registry),
-                None => return Ok(None),
+                None => return Ok(Found::Nothing(settings.near(host).into_iter().collect())),
             },
         };
-        let registry = named.cloned().unwrap_or_default();
-        let audience = registry.audience.as_deref().unwrap_or_else(|| host.name());
+        let configured = registry.is_some() || asker == Asker::Configured || clients::name(&self.around, host);
+        let registry = registry.cloned().unwrap_or_default();
         let now = self.clock.now();
         if let Some(source) = &registry.source {
-            let token = source.token(audience, &self.around, now).await?;
-            return Ok(Some(handed(token, source, &registry, now)));
+            let audience = registry.audience.clone().unwrap_or_else(|| host.audience());
+            let token = source.token(&audience, &self.around).await?.fresh(&source.to_string(), now)?;
+            return Ok(Found::Token(handed(token, source, &registry, now)));
         }
+        let mut withheld = Vec::new();
         for source in self.around.sources() {
-            // One that somebody else fills may be for another registry, and expired tokens of others are none of our business.
-            let others_choice = !source.chooses_audience();
-            match source.token(audience, &self.around, now).await {
-                Ok(token)
-                    if others_choice && !token.audiences.iter().any(|for_whom| for_whom == audience || host.is_audience(for_whom)) => {}
-                Ok(token) => return Ok(Some(handed(token, &source, &registry, now))),
-                Err(SourceError::NotAToken { .. } | SourceError::Expired { .. }) if matches!(source, Source::Environment(_)) => {}
-                Err(why) => return Err(why),
+            match self.offered(&source, host, &registry, configured).await {
+                Ok(Ok(token)) => return Ok(Found::Token(handed(token, &source, &registry, now))),
+                Ok(Err(why)) => withheld.push(why),
+                // Any variable may hold a JWT of another issuer, or something that only looks like one.
+                Err(SourceError::NotAToken { .. }) if matches!(source, Source::Environment(_)) => {}
+                Err(why) if configured => return Err(why),
+                Err(why) => withheld.push(Withheld::Unusable { host: host.clone(), why }),
             }
         }
-        Ok(None)
+        Ok(Found::Nothing(withheld))
     }
 
-    /// Whether [`Self::token`] would look for one, without looking.
-    #[must_use]
-    pub fn serves(&self, host: &RegistryHost) -> bool {
+    /// The token of one source of the surroundings, if this registry may have it.
+    async fn offered(
+        &self,
+        source: &Source,
+        host: &RegistryHost,
+        registry: &Registry,
+        configured: bool,
+    ) -> Result<Result<Token, Withheld>, SourceError> {
+        let makes_tokens = source.chooses_audience();
+        if makes_tokens && !configured {
+            return Ok(Err(Withheld::NotConfigured { source: source.clone(), host: host.clone() }));
+        }
+        let audience = registry.audience.clone().unwrap_or_else(|| host.audience());
+        let token = source.token(&audience, &self.around).await?;
+        let for_it = |found: &String| *found == audience || (registry.audience.is_none() && host.is_audience(found));
+        if !makes_tokens && !token.audiences.iter().any(for_it) {
+            return Ok(Err(Withheld::Audience { holder: source.holder(), found: token.audiences, expected: audience, setting: None }));
+        }
+        Ok(Ok(token.fresh(&source.to_string(), self.clock.now())?))
+    }
+
+    /// Whether a login at this registry is pointless, since it gets this workload's own token. Requests no new token.
+    pub async fn serves(&self, host: &RegistryHost) -> bool {
         match &self.settings {
-            Some(settings) => settings.registries.contains_key(host),
-            None => !self.around.sources().is_empty(),
+            Some(settings) => settings.registry(host).is_some(),
+            None if clients::name(&self.around, host) => !self.around.sources().is_empty(),
+            None => matches!(self.token(host, Asker::AnyClient).await, Ok(Found::Token(_))),
         }
     }
 
-    /// Whether somebody else's token, for these audiences, may be handed to this registry: settings name it, or without any its audience
-    /// does.
-    pub(super) fn may_have(&self, host: &RegistryHost, audiences: &[String]) -> Result<(), Withheld> {
+    /// Whether this registry may have the pod's token that `holder` holds: the settings name the registry, or, without settings, an audience
+    /// of the token does.
+    pub(super) fn may_have(&self, host: &RegistryHost, token: &Token, holder: &str) -> Result<(), Withheld> {
         match &self.settings {
-            Some(settings) if settings.registries.contains_key(host) => Ok(()),
-            Some(_) => Err(Withheld::NotNamed { host: host.clone() }),
-            None if audiences.iter().any(|audience| host.is_audience(audience)) => Ok(()),
-            None => Err(Withheld::Audience { host: host.clone(), found: audiences.to_vec() }),
+            Some(settings) if settings.registry(host).is_some() => Ok(()),
+            Some(settings) => Err(settings.near(host).unwrap_or_else(|| settings.without(host))),
+            None if token.audiences.iter().any(|audience| host.is_audience(audience)) => Ok(()),
+            None => Err(Withheld::Audience {
+                holder: holder.to_owned(),
+                found: token.audiences.clone(),
+                expected: host.audience(),
+                setting: Some("serviceAccountTokenAudience"),
+            }),
         }
     }
 
@@ -91,18 +137,6 @@ impl Workload {
         let all = self.settings.iter().flat_map(|settings| &settings.registries);
         all.map(|(host, registry)| (host, registry.username.as_deref().unwrap_or(USERNAME))).collect()
     }
-}
-
-/// Why a token was not handed to a registry, which could log in elsewhere with it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Withheld {
-    #[error("{host} gets no token: the settings name other registries; if it is one of yours, name it there")]
-    NotNamed { host: RegistryHost },
-    #[error(
-        "{host} gets no token: expected one for the audience {host}, found {found:?}; set serviceAccountTokenAudience to the registry's \
-         host, or name the registry in the settings"
-    )]
-    Audience { host: RegistryHost, found: Vec<String> },
 }
 
 fn handed(token: Token, source: &Source, registry: &Registry, now: Timestamp) -> Handed {
@@ -134,50 +168,93 @@ mod tests {
         let around = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let registries =
             |list: &[(&str, Registry)]| list.iter().map(|(host, registry)| (host.parse().unwrap(), registry.clone())).collect();
-        let settings = settings.map(|list| Settings { registries: registries(list) });
+        let settings = settings.map(|list| Settings { registries: registries(list), file: "/s.yaml".into() });
         Workload { around, settings, clock: Clock::manual(NOW).0 }
     }
 
+    async fn found(workload: &Workload, host: &str) -> Found {
+        workload.token(&host.parse().unwrap(), Asker::AnyClient).await.unwrap()
+    }
+
     async fn got(workload: &Workload, host: &str) -> Option<String> {
-        let handed = workload.token(&host.parse().unwrap()).await.unwrap()?;
-        Some(handed.secret.expose().to_owned())
+        match found(workload, host).await {
+            Found::Token(handed) => Some(handed.secret.expose().to_owned()),
+            Found::Nothing(_) => None,
+        }
+    }
+
+    async fn withheld(workload: &Workload, host: &str) -> Vec<String> {
+        match found(workload, host).await {
+            Found::Token(handed) => panic!("expected no token for {host}, found {handed:?}"),
+            Found::Nothing(withheld) => withheld.iter().map(ToString::to_string).collect(),
+        }
     }
 
     #[tokio::test]
     async fn of_gitlabs_tokens_the_one_counts_that_is_for_this_registry() {
         let (ours, theirs) = (token_for("https://r.example"), token_for("https://vault.example"));
-        let old = token::for_test(&json!({"aud": "r.example", "exp": 1}));
+        let old = token::for_test(&json!({"aud": "old.example", "exp": 1}));
         let workload = workload(&[("GITLAB_CI", "true"), ("A", &theirs), ("B", &old), ("C", &ours)], None);
         assert_eq!(got(&workload, "r.example").await, Some(ours));
-        assert_eq!(got(&workload, "index.docker.io").await, None, "no token for a stranger");
+        let said = withheld(&workload, "r.example:5000").await;
+        assert_eq!(said.len(), 3, "{said:?}");
+        assert!(said[2].starts_with("the token in C is for https://r.example, not for r.example:5000; "), "{said:?}");
+        let expired = workload.token(&"old.example".parse().unwrap(), Asker::Configured).await.map(drop);
+        assert!(matches!(expired, Err(SourceError::Expired { .. })), "{expired:?}");
+        let said = withheld(&workload, "old.example").await;
+        assert!(said.iter().any(|why| why.contains("variable B expired")), "{said:?}");
     }
 
     #[tokio::test]
     async fn with_settings_only_the_registries_they_name_get_anything() {
         let token = token_for("whatever");
         let from = |name: &str| Registry { source: Some(Source::Environment(name.into())), ..Registry::default() };
-        let workload = workload(&[("T", &token), ("GITLAB_CI", "1")], Some(&[("r.example:5000", from("T")), ("s.example", from("NONE"))]));
-        assert_eq!(got(&workload, "r.example:5000").await, Some(token), "whatever its audience: somebody named it");
-        assert_eq!(got(&workload, "r.example").await, None);
-        let unset = workload.token(&"s.example".parse().unwrap()).await.map(drop);
+        let named = [("r.example:5000", from("T")), ("s.example", from("NONE")), ("http://p.example:80", from("T"))];
+        let workload = workload(&[("T", &token), ("GITLAB_CI", "1")], Some(&named));
+        for host in ["r.example:5000", "https://r.example:5000", "p.example:80", "http://p.example"] {
+            assert_eq!(got(&workload, host).await.as_deref(), Some(token.as_str()), "{host}: its audience does not matter");
+        }
+        for host in ["r.example", "https://r.example", "r.example:5001", "p.example", "https://p.example:80"] {
+            let said = withheld(&workload, host).await;
+            assert!(said.len() == 1 && said[0].contains("/s.yaml names ") && said[0].contains(host), "{said:?}");
+        }
+        assert_eq!(withheld(&workload, "index.docker.io").await, [] as [String; 0], "public pulls go on without a word");
+        let unset = workload.token(&"s.example".parse().unwrap(), Asker::AnyClient).await.map(drop);
         assert_eq!(unset, Err(SourceError::Unset { place: "variable NONE".into() }));
         let names: Vec<_> = workload.registries().iter().map(|(host, username)| format!("{host} {username}")).collect();
-        assert_eq!(names, ["r.example:5000 workload", "s.example workload"]);
+        assert_eq!(names, ["http://p.example:80 workload", "r.example:5000 workload", "s.example workload"]);
     }
 
     #[tokio::test]
-    async fn a_token_file_is_read_each_time_and_told_when_it_is_old() {
+    async fn a_new_token_takes_a_configuration_that_names_the_registry() {
+        let svid = ("SPIFFE_ENDPOINT_SOCKET", "unix:///nowhere");
+        let unnamed = workload(&[svid], None);
+        let said = withheld(&unnamed, "https://index.docker.io/v1/").await;
+        assert!(said.len() == 1 && said[0].contains("none was requested from the Workload API at unix:///nowhere"), "{said:?}");
+        let named = workload(&[svid, ("WHARFINGER_REGISTRIES", "r.example:5000")], None);
+        assert_eq!(withheld(&named, "r.example").await.len(), 1);
+        for (workload, host, asker) in [(&named, "r.example:5000", Asker::AnyClient), (&unnamed, "r.example", Asker::Configured)] {
+            let asked = workload.token(&host.parse().unwrap(), asker).await.map(drop);
+            assert!(matches!(asked, Err(SourceError::WorkloadApi { .. })), "{host}: {asked:?}");
+        }
+        assert!(named.serves(&"r.example:5000".parse().unwrap()).await && !named.serves(&"r.example".parse().unwrap()).await);
+    }
+
+    #[tokio::test]
+    async fn a_token_file_is_read_each_time_and_reported_when_it_is_old() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("token");
         let workload = workload(&[("WHARFINGER_TOKEN_FILE", path.to_str().unwrap())], None);
-        let host = "r.example".parse().unwrap();
-        let unreadable = workload.token(&host).await.map(drop).unwrap_err();
+        let host: RegistryHost = "r.example".parse().unwrap();
+        let unreadable = workload.token(&host, Asker::Configured).await.map(drop).unwrap_err();
         assert!(matches!(unreadable, SourceError::Unreadable { .. }) && unreadable.to_string().contains("token"), "{unreadable}");
+        let said = withheld(&workload, "index.docker.io").await;
+        assert!(said.len() == 1 && said[0].contains(path.to_str().unwrap()), "a broken file stops no public pull: {said:?}");
         let first = token_for("r.example");
         std::fs::write(&path, format!("{first}\n")).unwrap();
-        let handed = workload.token(&host).await.unwrap().unwrap();
+        let Found::Token(handed) = workload.token(&host, Asker::AnyClient).await.unwrap() else { panic!() };
         assert_eq!((handed.secret.expose(), handed.fresh_for), (first.as_str(), Some(Duration::from_secs(300))));
         std::fs::write(&path, token::for_test(&json!({"aud": "r.example", "exp": NOW.as_secs()}))).unwrap();
-        assert!(matches!(workload.token(&host).await.map(drop), Err(SourceError::Expired { .. })));
+        assert!(matches!(workload.token(&host, Asker::Configured).await.map(drop), Err(SourceError::Expired { .. })));
     }
 }

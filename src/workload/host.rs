@@ -1,68 +1,122 @@
-//! Which registry is meant: the authority that clients use, whatever each of them puts around it.
+//! Which registry a client means: its host, its port, and its scheme where one is written.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// `host` or `host:port`, in lower case, as clients write it in front of a repository.
+/// A registry as clients write it: `registry.example.org:5000`, or a URL, whose path is left out. The name is in lower case.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RegistryHost(String);
+pub struct RegistryHost {
+    name: String,
+    port: Option<u16>,
+    scheme: Option<Scheme>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Scheme {
+    Https,
+    Http,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidHost {
-    #[error("no registry is named")]
+    #[error("expected the registry's host, found nothing")]
     Empty,
-    #[error("a registry is named by its host, with a port if it has one, as registry.example.org:5000")]
+    #[error("expected the registry's host, with its port if it has one, as in registry.example.org:5000")]
     Malformed,
 }
 
 impl RegistryHost {
-    /// The registry of an image's name. One that names none is Docker's own.
+    /// Returns the registry of an image's name. An image without one is on Docker Hub.
     pub fn of_image(image: &str) -> Result<Self, InvalidHost> {
         let first = image.split('/').next().unwrap_or_default();
         let names_a_host = image.contains('/') && (first.contains(['.', ':']) || first == "localhost");
-        if names_a_host { first.parse() } else { Ok(Self("docker.io".to_owned())) }
+        if names_a_host { first.parse() } else { Ok(Self { name: "docker.io".to_owned(), port: None, scheme: None }) }
     }
 
+    /// Whether both mean the same registry. The port is 443 where none is written, or 80 after `http://`. Schemes are compared where
+    /// both have one.
+    ///
+    /// A service on another port of the same host may belong to someone else, so the port always counts.
     #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
+    pub fn is(&self, other: &Self) -> bool {
+        self.is_near(other)
+            && self.effective_port() == other.effective_port()
+            && self.scheme.or(other.scheme) == other.scheme.or(self.scheme)
     }
 
-    /// Without the port: what a registry is called by tokens that are for it, unless somebody says otherwise.
+    /// Whether both have the same host, whatever the port and scheme.
     #[must_use]
-    pub fn name(&self) -> &str {
-        let port = |(_, port): &(&str, &str)| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
-        self.0.rsplit_once(':').filter(port).map_or(&self.0, |(name, _)| name)
+    pub fn is_near(&self, other: &Self) -> bool {
+        self.name == other.name
     }
 
-    /// Whether a token with this audience is meant for this registry: its host, with or without port, as such or as a URL.
+    /// Whether this audience names this registry, as such or as a URL (`https://`, `http://` or `oci://`).
     #[must_use]
     pub fn is_audience(&self, audience: &str) -> bool {
-        let bare = ["https://", "http://", "oci://"].iter().find_map(|scheme| audience.strip_prefix(scheme)).unwrap_or(audience);
-        let authority = bare.split('/').next().unwrap_or_default();
-        authority.eq_ignore_ascii_case(&self.0) || authority.eq_ignore_ascii_case(self.name())
+        audience.parse::<Self>().is_ok_and(|named| named.is(self))
+    }
+
+    /// The audience of a token for this registry: the host, with its port unless that is the default one. Flux has the same default.
+    #[must_use]
+    pub fn audience(&self) -> String {
+        let default = Self { port: None, ..self.clone() };
+        if self.is(&default) { self.name.clone() } else { self.authority() }
+    }
+
+    /// The host, and the port if one is written, without the scheme.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        self.port.map_or_else(|| self.name.clone(), |port| format!("{}:{port}", self.name))
+    }
+
+    /// Whether it is written as `http://…`.
+    #[must_use]
+    pub fn is_plain_http(&self) -> bool {
+        self.scheme == Some(Scheme::Http)
+    }
+
+    fn effective_port(&self) -> u16 {
+        self.port.unwrap_or(if self.is_plain_http() { 80 } else { 443 })
     }
 }
 
-/// From what a client calls the registry: `host:port`, or a URL of which the rest is left out.
 impl FromStr for RegistryHost {
     type Err = InvalidHost;
 
     fn from_str(text: &str) -> Result<Self, InvalidHost> {
-        let text = text.trim();
-        let bare = text.split_once("://").map_or(text, |(_, rest)| rest);
-        let authority = bare.split('/').next().unwrap_or_default();
-        match authority {
-            "" => Err(InvalidHost::Empty),
-            _ if authority.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_:[]".contains(&b)) => Ok(Self(authority.to_ascii_lowercase())),
+        let text = text.trim().to_ascii_lowercase();
+        let (scheme, rest) = match text.split_once("://") {
+            None | Some(("oci", _)) => (None, text.strip_prefix("oci://").unwrap_or(&text)),
+            Some(("https", rest)) => (Some(Scheme::Https), rest),
+            Some(("http", rest)) => (Some(Scheme::Http), rest),
+            Some(_) => return Err(InvalidHost::Malformed),
+        };
+        let authority = rest.split('/').next().unwrap_or_default();
+        // An IPv6 address has colons of its own, in brackets.
+        let after_address = authority.rfind(']').map_or(0, |end| end + 1);
+        let colon = authority.get(after_address..).and_then(|rest| rest.find(':')).map(|at| after_address + at);
+        let (name, port) = colon.and_then(|at| authority.split_at_checked(at)).unwrap_or((authority, ""));
+        let port = port.strip_prefix(':').map(|port| port.parse::<u16>().map_err(|_| InvalidHost::Malformed)).transpose()?;
+        match name {
+            "" if port.is_none() => Err(InvalidHost::Empty),
+            "" => Err(InvalidHost::Malformed),
+            _ if name.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_:[]".contains(&b)) => {
+                Ok(Self { name: name.to_owned(), port, scheme })
+            }
             _ => Err(InvalidHost::Malformed),
         }
     }
 }
 
+/// As it was written, without a path.
 impl fmt::Display for RegistryHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        let scheme = match self.scheme {
+            Some(Scheme::Https) => "https://",
+            Some(Scheme::Http) => "http://",
+            None => "",
+        };
+        write!(f, "{scheme}{}", self.authority())
     }
 }
 
@@ -70,22 +124,38 @@ impl fmt::Display for RegistryHost {
 mod tests {
     use super::*;
 
+    fn host(text: &str) -> RegistryHost {
+        text.parse().unwrap()
+    }
+
     #[test]
-    fn a_registry_is_named_by_its_authority() {
-        for (text, expected) in [
-            ("registry.example.org", "registry.example.org"),
-            ("Registry.Example.org:5000\n", "registry.example.org:5000"),
-            ("https://registry.example.org", "registry.example.org"),
-            ("https://index.docker.io/v1/", "index.docker.io"),
-            ("registry.example.org/team/app", "registry.example.org"),
-            ("[::1]:5000", "[::1]:5000"),
+    fn a_registry_is_read_from_what_clients_write() {
+        for (text, shown, audience) in [
+            ("registry.example.org", "registry.example.org", "registry.example.org"),
+            ("Registry.Example.org:5000\n", "registry.example.org:5000", "registry.example.org:5000"),
+            ("https://registry.example.org", "https://registry.example.org", "registry.example.org"),
+            ("https://registry.example.org:443/v2/", "https://registry.example.org:443", "registry.example.org"),
+            ("http://registry.example.org:443", "http://registry.example.org:443", "registry.example.org:443"),
+            ("HTTP://registry.example.org:80", "http://registry.example.org:80", "registry.example.org"),
+            ("https://index.docker.io/v1/", "https://index.docker.io", "index.docker.io"),
+            ("oci://registry.example.org/team/app", "registry.example.org", "registry.example.org"),
+            ("[::1]:5000", "[::1]:5000", "[::1]:5000"),
+            ("[::1]", "[::1]", "[::1]"),
         ] {
-            assert_eq!(text.parse::<RegistryHost>().unwrap().as_str(), expected, "{text}");
+            assert_eq!((host(text).to_string().as_str(), host(text).audience().as_str()), (shown, audience), "{text}");
         }
-        assert_eq!("".parse::<RegistryHost>(), Err(InvalidHost::Empty));
-        assert_eq!("https://".parse::<RegistryHost>(), Err(InvalidHost::Empty));
-        assert_eq!("a b".parse::<RegistryHost>(), Err(InvalidHost::Malformed));
-        assert_eq!("user@a".parse::<RegistryHost>(), Err(InvalidHost::Malformed));
+        for (text, why) in [
+            ("", InvalidHost::Empty),
+            ("https://", InvalidHost::Empty),
+            (":5000", InvalidHost::Malformed),
+            ("a b", InvalidHost::Malformed),
+            ("user@a", InvalidHost::Malformed),
+            ("a:port", InvalidHost::Malformed),
+            ("a:70000", InvalidHost::Malformed),
+            ("ftp://a", InvalidHost::Malformed),
+        ] {
+            assert_eq!(text.parse::<RegistryHost>(), Err(why), "{text}");
+        }
     }
 
     #[test]
@@ -98,22 +168,35 @@ mod tests {
             ("nginx:1.27", "docker.io"),
             ("library/nginx", "docker.io"),
         ] {
-            assert_eq!(RegistryHost::of_image(image).unwrap().as_str(), expected, "{image}");
+            assert_eq!(RegistryHost::of_image(image).unwrap().to_string(), expected, "{image}");
         }
     }
 
     #[test]
-    fn a_tokens_audience_names_the_registry_with_or_without_port_and_scheme() {
-        let host: RegistryHost = "r.example:5000".parse().unwrap();
-        assert_eq!(host.name(), "r.example");
-        for audience in ["r.example", "r.example:5000", "https://r.example", "https://R.example:5000/", "oci://r.example/team/app"] {
-            assert!(host.is_audience(audience), "{audience}");
+    fn an_audience_names_a_registry_by_host_and_port_and_by_the_scheme_where_both_have_one() {
+        for (registry, audience, same) in [
+            ("r.example:5000", "r.example:5000", true),
+            ("r.example:5000", "https://R.example:5000/", true),
+            ("r.example:5000", "oci://r.example:5000/team/app", true),
+            ("r.example:5000", "http://r.example:5000", true),
+            ("https://r.example:5000", "http://r.example:5000", false),
+            ("r.example:5000", "r.example", false),
+            ("r.example", "r.example:5000", false),
+            ("r.example:5000", "r.example:5001", false),
+            ("r.example:5000", "https://r.example", false),
+            ("r.example", "r.example:443", true),
+            ("r.example", "https://r.example:443", true),
+            ("r.example", "http://r.example", false),
+            ("http://r.example", "r.example:80", true),
+            ("http://r.example", "r.example", false),
+            ("r.example", "", false),
+            ("r.example", "example", false),
+            ("r.example", "r.example.evil", false),
+            ("r.example", "https://api.r.example", false),
+            ("r.example", "user@r.example", false),
+            ("r.example", "ftp://r.example", false),
+        ] {
+            assert_eq!(host(registry).is_audience(audience), same, "{registry} {audience}");
         }
-        for audience in ["", "example", "r.example.evil", "https://api.r.example", "sts.amazonaws.com", "r.example:5001", "ftp://r.example"]
-        {
-            assert!(!host.is_audience(audience), "{audience}");
-        }
-        assert_eq!("[::1]".parse::<RegistryHost>().unwrap().name(), "[::1]");
-        assert_eq!("[::1]:5000".parse::<RegistryHost>().unwrap().name(), "[::1]");
     }
 }

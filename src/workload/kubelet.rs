@@ -1,13 +1,14 @@
 //! The kubelet's image credential provider API, `credentialprovider.kubelet.k8s.io/v1`: a request on standard input, a response on
 //! standard output. With a service account's token in the request that token is handed back as the password (KEP-4412), if the image's
-//! registry is one that it is for; without one the node's own token is fetched.
+//! registry is one that it is for; without one the node's own token is fetched. The kubelet logs standard error only if the plugin fails,
+//! so a token that is withheld is an error. The pull then goes on without one.
 //!
 //! <https://kubernetes.io/docs/reference/config-api/kubelet-credentialprovider.v1/>
 
 use super::handed::USERNAME;
 use super::source::SourceError;
 use super::token::Token;
-use super::{InvalidHost, RegistryHost, Withheld, Workload};
+use super::{Asker, Found, InvalidHost, RegistryHost, Withheld, Workload};
 use crate::clock::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -25,47 +26,37 @@ pub enum Error {
     Image { image: String, why: InvalidHost },
     #[error(transparent)]
     Source(#[from] SourceError),
-}
-
-/// What the kubelet is told, and what else to say to whoever reads its log.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Answer {
-    pub response: Value,
-    pub note: Option<Withheld>,
-}
-
-impl From<Value> for Answer {
-    fn from(response: Value) -> Self {
-        Self { response, note: None }
-    }
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Withheld(Vec<Withheld>),
 }
 
 /// Answers one request.
-pub async fn answer(request: &str, workload: &Workload, now: Timestamp) -> Result<Answer, Error> {
+pub async fn answer(request: &str, workload: &Workload, now: Timestamp) -> Result<Value, Error> {
     let request: Request = serde_json::from_str(request).map_err(|why| Error::Request(why.to_string()))?;
     if request.api_version != VERSION || request.kind != format!("{KIND}Request") {
         return Err(Error::Version { version: request.api_version, kind: request.kind });
     }
     let host = RegistryHost::of_image(&request.image).map_err(|why| Error::Image { image: request.image.clone(), why })?;
     if !request.service_account_token.is_empty() {
-        let place = "the request's serviceAccountToken";
-        let token = Token::read(&request.service_account_token, place)?.fresh(place, now)?;
-        if let Err(why) = workload.may_have(&host, &token.audiences) {
-            return Ok(Answer { response: response(&host, None, None), note: Some(why) });
-        }
+        let token = Token::read(&request.service_account_token, POD_TOKEN)?;
+        workload.may_have(&host, &token, POD_TOKEN).map_err(|why| Error::Withheld(vec![why]))?;
+        let token = token.fresh(POD_TOKEN, now)?;
         let keep = token.expires.map(|expires| expires.since(now));
-        return Ok(response(&host, Some((USERNAME, token.secret.expose())), keep).into());
+        return Ok(response(&host, Some((USERNAME, token.secret.expose())), keep));
     }
-    let handed = workload.token(&host).await?;
-    let credential = handed.as_ref().map(|handed| (handed.username.as_str(), handed.secret.expose()));
-    Ok(response(&host, credential, handed.as_ref().and_then(|handed| handed.fresh_for)).into())
+    // `matchImages` of the kubelet's configuration names the registry.
+    match workload.token(&host, Asker::Configured).await? {
+        Found::Token(handed) => Ok(response(&host, Some((&handed.username, handed.secret.expose())), handed.fresh_for)),
+        Found::Nothing(withheld) if withheld.is_empty() => Ok(response(&host, None, None)),
+        Found::Nothing(withheld) => Err(Error::Withheld(withheld)),
+    }
 }
 
 /// The token is the same for every image of the registry. The kubelet keeps it under that registry, and where it gave a token itself
 /// under that one too, as its configuration must say (`cacheType: Token`).
 fn response(host: &RegistryHost, credential: Option<(&str, &str)>, keep: Option<Duration>) -> Value {
     let auth = match credential {
-        Some((username, password)) => json!({host.as_str(): {"username": username, "password": password}}),
+        Some((username, password)) => json!({host.authority(): {"username": username, "password": password}}),
         None => json!({}),
     };
     json!({
@@ -96,6 +87,8 @@ struct Request {
 
 const VERSION: &str = "credentialprovider.kubelet.k8s.io/v1";
 const KIND: &str = "CredentialProvider";
+/// As the kubelet's API calls it.
+const POD_TOKEN: &str = "the request's serviceAccountToken";
 /// Between what the kubelet keeps and the token's end.
 const SPARE: Duration = Duration::from_secs(60);
 

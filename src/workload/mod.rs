@@ -4,6 +4,7 @@
 //! [`Surroundings`] is what a process can see of where it runs, [`Settings`] what a file says, and [`Workload::token`] gets the token
 //! for one registry. [`docker`] and [`kubelet`] speak the two protocols. Nothing is ever written to disk.
 
+mod clients;
 pub mod docker;
 mod github;
 mod handed;
@@ -15,10 +16,12 @@ mod settings;
 mod source;
 mod surroundings;
 mod token;
+mod withheld;
 
-pub use handed::{Handed, Withheld, Workload};
+pub use handed::{Asker, Found, Handed, Workload};
 pub use host::{InvalidHost, RegistryHost};
 pub use printable::printable;
 pub use settings::{InvalidSettings, PresentAs, Settings};
 pub use source::{Source, SourceError};
 pub use surroundings::Surroundings;
+pub use withheld::Withheld;

@@ -3,6 +3,7 @@
 use super::host::RegistryHost;
 use super::source::Source;
 use super::surroundings::{SETTINGS, Surroundings};
+use super::withheld::Withheld;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -12,12 +13,13 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     pub(super) registries: BTreeMap<RegistryHost, Registry>,
+    pub(super) file: PathBuf,
 }
 
 /// What one registry gets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Registry {
-    /// Default: the host without its port.
+    /// Default: the host, with its port unless that is the default one.
     pub(super) audience: Option<String>,
     pub(super) username: Option<String>,
     pub(super) present_as: PresentAs,
@@ -55,7 +57,7 @@ impl Settings {
         for file in files {
             match std::fs::read_to_string(&file) {
                 Ok(text) => {
-                    let parsed = Self::parse(&text, file.parent().unwrap_or(Path::new(".")), around);
+                    let parsed = Self::parse(&text, &file, around);
                     return parsed.map(Some).map_err(|what| InvalidSettings::Malformed { file, what });
                 }
                 Err(why) if why.kind() == ErrorKind::NotFound && !must_exist => {}
@@ -65,7 +67,23 @@ impl Settings {
         Ok(None)
     }
 
-    fn parse(text: &str, folder: &Path, around: &Surroundings) -> Result<Self, String> {
+    /// What this registry gets, if the file names it.
+    pub(super) fn registry(&self, host: &RegistryHost) -> Option<&Registry> {
+        self.registries.iter().find(|(named, _)| named.is(host)).map(|(_, registry)| registry)
+    }
+
+    /// The mistake that explains why the file does not name this registry: another port, or another scheme.
+    pub(super) fn near(&self, host: &RegistryHost) -> Option<Withheld> {
+        let named = self.registries.keys().find(|named| named.is_near(host))?.clone();
+        Some(Withheld::Settings { file: self.file.clone(), named, host: host.clone() })
+    }
+
+    pub(super) fn without(&self, host: &RegistryHost) -> Withheld {
+        Withheld::NotInSettings { file: self.file.clone(), host: host.clone() }
+    }
+
+    fn parse(text: &str, file: &Path, around: &Surroundings) -> Result<Self, String> {
+        let folder = file.parent().unwrap_or(Path::new("."));
         let File { registries } = serde_saphyr::from_str(text).map_err(|why| why.to_string())?;
         let registry = |(host, raw): (String, Raw)| {
             let wrong = |what: &str| format!("registries[{host:?}]: {what}");
@@ -73,7 +91,7 @@ impl Settings {
             let source = raw.from.map(|from| from.source(folder, around).map_err(wrong)).transpose()?;
             Ok((key, Registry { audience: raw.audience, username: raw.username, present_as: raw.present_as, source }))
         };
-        Ok(Self { registries: registries.into_iter().map(registry).collect::<Result<_, String>>()? })
+        Ok(Self { registries: registries.into_iter().map(registry).collect::<Result<_, String>>()?, file: file.to_owned() })
     }
 }
 
@@ -140,7 +158,7 @@ mod tests {
 
     fn parse(text: &str) -> Result<Settings, String> {
         let around = [("SPIFFE_ENDPOINT_SOCKET".to_owned(), "unix:///default".to_owned())].into_iter().collect();
-        Settings::parse(text, Path::new("/etc/w"), &around)
+        Settings::parse(text, Path::new("/etc/w/credentials.yaml"), &around)
     }
 
     #[test]
@@ -182,7 +200,7 @@ mod tests {
             ("registry: {}", "registry"),
             ("registries: {r.example: {from: {}}}", r#"registries["r.example"]: from: name exactly one"#),
             ("registries: {r.example: {from: {tokenFile: a, environment: B}}}", "exactly one"),
-            ("registries: {'a b': {}}", r#"registries["a b"]: a registry is named by its host"#),
+            ("registries: {'a b': {}}", r#"registries["a b"]: expected the registry's host"#),
             ("registries: {r.example: {presentAs: bearer}}", "bearer"),
         ] {
             let why = parse(text).unwrap_err();

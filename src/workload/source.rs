@@ -31,7 +31,7 @@ pub enum SourceError {
     Unset { place: String },
     #[error("{place} holds no JWT: expected three parts joined by dots")]
     NotAToken { place: String },
-    #[error("the token of {place} expired at {at}: whoever renews it has stopped; renew it")]
+    #[error("the token of {place} expired at {at}: renew it, and look why nothing has")]
     Expired { place: String, at: Timestamp },
     #[error("the Workload API at {address} gives no JWT-SVID: {why}")]
     WorkloadApi { address: String, why: String },
@@ -42,12 +42,22 @@ pub enum SourceError {
 }
 
 impl Source {
-    /// Whether it makes tokens for the audience that it is asked for. The others have the audience that somebody else chose.
+    /// Whether it makes a token for the audience that it is asked for. The others hold one whose audience is already chosen.
     pub(super) const fn chooses_audience(&self) -> bool {
         matches!(self, Self::WorkloadApi { .. } | Self::GithubActions)
     }
 
-    pub(super) async fn token(&self, audience: &str, around: &Surroundings, now: Timestamp) -> Result<Token, SourceError> {
+    /// What holds the token, as a person would look it up.
+    pub(super) fn holder(&self) -> String {
+        match self {
+            Self::Environment(name) => name.clone(),
+            Self::TokenFile(path) => path.display().to_string(),
+            Self::WorkloadApi { .. } | Self::GithubActions => self.to_string(),
+        }
+    }
+
+    /// May have expired.
+    pub(super) async fn token(&self, audience: &str, around: &Surroundings) -> Result<Token, SourceError> {
         let place = self.to_string();
         let text = match self {
             Self::WorkloadApi { address, spiffe_id } => jwt_svid(address, spiffe_id.as_deref(), audience).await?,
@@ -58,7 +68,7 @@ impl Source {
             }
             Self::Environment(name) => around.variable(name).ok_or_else(|| SourceError::Unset { place: place.clone() })?.to_owned(),
         };
-        Token::read(&text, &place)?.fresh(&place, now)
+        Token::read(&text, &place)
     }
 }
 

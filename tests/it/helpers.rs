@@ -31,16 +31,62 @@ fn claims(token: &Value) -> Value {
 async fn get_hands_over_a_fresh_jwt_svid_whose_audience_is_the_registry() {
     let pki = TestPki::new();
     let agent = Agent::start(Arc::new(pki.domain), "/ns/ci/sa/builder");
-    let helper = helper().env("SPIFFE_ENDPOINT_SOCKET", &agent.address);
+    let helper = helper().env("SPIFFE_ENDPOINT_SOCKET", &agent.address).env("WHARFINGER_REGISTRIES", HOST);
     for asked in [HOST, "https://registry.test:5000/"] {
         let (code, out, err) = helper.run(&["get"], &format!("{asked}\n")).await;
         assert_eq!((code, err.as_str()), (0, ""), "{out}");
         let answer = json_of(&out);
         assert_eq!((&answer["ServerURL"], &answer["Username"]), (&json!(asked), &json!("workload")));
         let claims = claims(&answer["Secret"]);
-        assert_eq!((&claims["sub"], &claims["aud"]), (&json!("spiffe://prod.test/ns/ci/sa/builder"), &json!(["registry.test"])));
+        assert_eq!((&claims["sub"], &claims["aud"]), (&json!("spiffe://prod.test/ns/ci/sa/builder"), &json!([HOST])));
     }
     helper.left_nothing();
+}
+
+/// As `credsStore` it is asked for every registry, Docker Hub's own among them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_is_not_configured_gets_no_new_token_so_public_pulls_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("agent.sock");
+    let agent = tokio::net::UnixListener::bind(&socket).unwrap();
+    let helper = helper().env("SPIFFE_ENDPOINT_SOCKET", &format!("unix://{}", socket.display()));
+    helper.write(".docker/config.json", r#"{"credsStore": "wharfinger", "credHelpers": {"other.test": "pass"}}"#);
+    for asked in ["https://index.docker.io/v1/", "ghcr.io", "other.test", HOST] {
+        let (code, out, err) = helper.run(&["get"], asked).await;
+        assert_eq!((code, out.as_str()), (1, NOT_FOUND), "{asked}");
+        assert!(err.contains("none was requested") && err.contains("credHelpers"), "{err}");
+    }
+    assert!(futures_util::FutureExt::now_or_never(agent.accept()).is_none(), "the helper has ended, and never came here");
+    helper.write("credentials.yaml", &json!({"registries": {"registry.test": {}}}).to_string());
+    let settled = helper.env("WHARFINGER_CREDENTIALS", &helper.path("credentials.yaml"));
+    for (asked, said) in [("https://index.docker.io/v1/", ""), (HOST, "names registry.test, not registry.test:5000")] {
+        let (code, out, err) = settled.run(&["get"], asked).await;
+        assert_eq!((code, out.as_str()), (1, NOT_FOUND), "{asked}");
+        assert!(err.contains(said) && err.is_empty() == said.is_empty(), "{err}");
+    }
+    assert!(futures_util::FutureExt::now_or_never(agent.accept()).is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clients_configuration_names_the_registry_by_host_and_port() {
+    let pki = TestPki::new();
+    let agent = Agent::start(Arc::new(pki.domain), "/ns/ci/sa/builder");
+    let helper = helper().env("SPIFFE_ENDPOINT_SOCKET", &agent.address);
+    helper.write(".docker/config.json", &json!({"credHelpers": {HOST: "wharfinger"}}).to_string());
+    let (code, out, err) = helper.run(&["get"], HOST).await;
+    assert_eq!((code, &claims(&json_of(&out)["Secret"])["aud"], err.as_str()), (0, &json!([HOST]), ""));
+    for other in ["registry.test", "registry.test:5001", "https://registry.test"] {
+        assert_eq!(helper.run(&["get"], other).await.1, NOT_FOUND, "{other}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_says_its_version_as_dockers_own_helpers_do() {
+    let helper = helper().env("WHARFINGER_CREDENTIALS", "/nowhere.yaml");
+    let version = format!("docker-credential-wharfinger (wharfinger) {}\n", env!("CARGO_PKG_VERSION"));
+    for verb in ["version", "--version", "-v"] {
+        assert_eq!(helper.run(&[verb], "").await, (0, version.clone(), String::new()), "{verb}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -48,10 +94,10 @@ async fn get_asks_github_with_the_jobs_own_token() {
     let pki = TestPki::new();
     let issuer = Arc::new(TestIssuer::start(&pki.servers).await);
     let job = Job::start(issuer.clone(), "repo:octo/app").await;
-    let helper = helper().env("ACTIONS_ID_TOKEN_REQUEST_URL", &job.url);
+    let helper = helper().env("ACTIONS_ID_TOKEN_REQUEST_URL", &job.url).env("WHARFINGER_REGISTRIES", HOST);
     let (code, out, _) = helper.env("ACTIONS_ID_TOKEN_REQUEST_TOKEN", JOB_TOKEN).run(&["get"], HOST).await;
     assert_eq!(code, 0, "{out}");
-    assert_eq!(claims(&json_of(&out)["Secret"])["aud"], "registry.test");
+    assert_eq!(claims(&json_of(&out)["Secret"])["aud"], HOST);
     let (code, out, _) = helper.env("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "of-another-job").run(&["get"], HOST).await;
     assert_eq!((code, out.as_str()), (1, "no token for registry.test:5000: GitHub Actions gives no ID token: its server answered 401\n"));
     helper.left_nothing();
@@ -61,17 +107,23 @@ async fn get_asks_github_with_the_jobs_own_token() {
 async fn get_takes_a_token_that_somebody_keeps_fresh_only_where_it_belongs() {
     let pki = TestPki::new();
     let issuer = TestIssuer::start(&pki.servers).await;
-    let (ours, theirs) = (issuer.token_for("https://registry.test", "a"), issuer.token_for("vault.test", "a"));
+    let (ours, theirs) = (issuer.token_for("https://registry.test:5000", "a"), issuer.token_for("vault.test", "a"));
     let helper = helper();
     helper.write("token", &ours);
     let gitlab = helper.env("GITLAB_CI", "true").env("A_TOKEN", &theirs).env("B_TOKEN", &ours);
     let file = helper.env("WHARFINGER_TOKEN_FILE", &helper.path("token"));
     for helper in [&gitlab, &file] {
-        let (code, out, _) = helper.run(&["get"], HOST).await;
-        assert_eq!((code, &json_of(&out)["Secret"]), (0, &json!(ours)));
-        let (code, out, _) = helper.run(&["get"], "https://index.docker.io/v1/").await;
-        assert_eq!((code, out.as_str()), (1, NOT_FOUND), "no token for a stranger");
+        let (code, out, err) = helper.run(&["get"], HOST).await;
+        assert_eq!((code, &json_of(&out)["Secret"], err.as_str()), (0, &json!(ours), ""));
+        for other in ["https://index.docker.io/v1/", "registry.test", "registry.test:5001", "http://registry.test:5000"] {
+            let (code, out, err) = helper.run(&["get"], other).await;
+            assert_eq!((code, out.as_str()), (1, NOT_FOUND), "no token for {other}");
+            assert!(err.contains(" is for https://registry.test:5000, not for ") && !err.contains(&ours), "{err}");
+        }
     }
+    let (_, _, err) = gitlab.run(&["get"], "registry.test").await;
+    assert!(err.contains("the token in A_TOKEN is for vault.test, not for registry.test;"), "{err}");
+    assert!(err.contains("the token in B_TOKEN is for https://registry.test:5000, not for registry.test;"), "{err}");
     let (code, out, err) = helper.run(&["get"], HOST).await;
     assert_eq!((code, out.as_str(), err.as_str()), (1, NOT_FOUND, ""), "nowhere to get one");
 }
@@ -111,10 +163,12 @@ async fn store_and_erase_keep_and_forget_nothing() {
     let (code, out, err) = helper.run(&["store"], &login).await;
     assert_eq!((code, err.as_str()), (1, ""));
     assert!(out.contains("keeps no secrets") && out.contains(HOST) && !out.contains("hunter2"), "{out}");
-    let somewhere = helper.env("SPIFFE_ENDPOINT_SOCKET", "unix:///nowhere.sock");
+    let unnamed = helper.env("SPIFFE_ENDPOINT_SOCKET", "unix:///nowhere.sock");
+    assert_eq!(unnamed.run(&["store"], &login).await.0, 1, "a password for a registry that gets no token here must not be lost");
+    let somewhere = unnamed.env("WHARFINGER_REGISTRIES", HOST);
     let (code, out, err) = somewhere.run(&["store"], &login).await;
     assert_eq!((code, out.as_str()), (0, ""));
-    assert!(err.contains("is forgotten") && !err.contains("hunter2"), "{err}");
+    assert!(err.contains("was not stored") && !err.contains("hunter2"), "{err}");
     assert_eq!(helper.run(&["erase"], HOST).await, (0, String::new(), String::new()));
     assert_eq!(helper.run(&["list"], "").await, (0, "{}\n".into(), String::new()));
     for (verb, input, said) in [
@@ -159,7 +213,7 @@ fn duration(response: &Value) -> u64 {
 async fn the_kubelet_gets_its_pods_token_back_for_as_long_as_it_is_good() {
     let pki = TestPki::new();
     let issuer = TestIssuer::start(&pki.servers).await;
-    let token = issuer.token("system:serviceaccount:ns:app");
+    let token = issuer.token_for(HOST, "system:serviceaccount:ns:app");
     let provider = provider();
     let (code, out, err) = provider.run(&[], &request("registry.test:5000/team/app:v1", Some(&token)).to_string()).await;
     assert_eq!((code, err.as_str()), (0, ""));
@@ -167,25 +221,31 @@ async fn the_kubelet_gets_its_pods_token_back_for_as_long_as_it_is_good() {
     // Its 300 seconds without a minute to spare, however long the process took to start.
     assert!((200..=240).contains(&duration(&answer)), "{answer}");
     assert_eq!(answer, response(HOST, &token, answer["cacheDuration"].as_str().unwrap()));
-    // A registry that the token is not for could log in with it where it counts.
-    let mut nothing = response("", "", "0s");
-    nothing["auth"] = json!({});
-    let elsewhere = request("evil.test/team/app:v1", Some(&token)).to_string();
-    let (code, out, err) = provider.run(&[], &elsewhere).await;
-    assert_eq!((code, json_of(&out)), (0, nothing.clone()));
-    assert!(err.contains("evil.test gets no token") && !err.contains(&token), "{err}");
+    // A service that the token is not for could log in with it where it counts, so it gets none. The kubelet logs standard error only
+    // if its plugin fails.
+    for image in ["evil.test/team/app:v1", "registry.test/team/app:v1", "registry.test:5001/team/app:v1"] {
+        let (code, out, err) = provider.run(&[], &request(image, Some(&token)).to_string()).await;
+        let host = image.split('/').next().unwrap();
+        assert_eq!((code, out.as_str()), (1, ""), "{image}");
+        let said = format!("serviceAccountToken is for registry.test:5000, not for {host}; set serviceAccountTokenAudience to {host}");
+        assert!(err.contains(&said) && !err.contains(&token), "{err}");
+    }
     let named = json!({"registries": {"other.test": {"from": {"environment": "T"}}}}).to_string();
     let settled = self::provider();
     settled.write(".config/wharfinger/credentials.yaml", &named);
     let any = issuer.token_for("anything", "system:serviceaccount:ns:app");
-    for (image, expected) in [("other.test/app", Some(&any)), ("registry.test:5000/app", None), ("anything/app", None)] {
-        let (code, out, _) = settled.run(&[], &request(image, Some(&any)).to_string()).await;
-        let answer = json_of(&out);
-        assert_eq!((code, answer["auth"]["other.test"]["password"].as_str()), (0, expected.map(String::as_str)), "{image}");
-        assert_eq!(answer["auth"] == json!({}), expected.is_none(), "{image}");
+    let (code, out, _) = settled.run(&[], &request("other.test/app", Some(&any)).to_string()).await;
+    assert_eq!((code, &json_of(&out)["auth"]["other.test"]["password"]), (0, &json!(any)));
+    for (image, said) in [
+        ("registry.test:5000/app", "does not name it"),
+        ("anything/app", "does not name it"),
+        ("other.test:5000/app", "names other.test, not other.test:5000"),
+    ] {
+        let (code, out, err) = settled.run(&[], &request(image, Some(&any)).to_string()).await;
+        assert_eq!((code, out.as_str(), err.contains(said)), (1, "", true), "{image}: {err}");
     }
-    let old = issuer.signer.token(&json!({"aud": AUDIENCE, "exp": 1}));
-    let (code, out, err) = provider.run(&[], &request("registry.test/app", Some(&old)).to_string()).await;
+    let old = issuer.signer.token(&json!({"aud": HOST, "exp": 1}));
+    let (code, out, err) = provider.run(&[], &request("registry.test:5000/app", Some(&old)).to_string()).await;
     assert_eq!((code, out.as_str()), (1, ""));
     assert!(err.contains("expired") && !err.contains(&old), "{err}");
     provider.left_nothing();
@@ -200,7 +260,7 @@ async fn without_a_pods_token_the_kubelet_gets_the_nodes() {
     assert_eq!(code, 0, "{out}");
     let answer = json_of(&out);
     let password = &answer["auth"][HOST]["password"];
-    assert_eq!((&claims(password)["sub"], &claims(password)["aud"]), (&json!("spiffe://prod.test/node/a"), &json!(["registry.test"])));
+    assert_eq!((&claims(password)["sub"], &claims(password)["aud"]), (&json!("spiffe://prod.test/node/a"), &json!([HOST])));
     assert_eq!(answer, response(HOST, password.as_str().unwrap(), answer["cacheDuration"].as_str().unwrap()));
     assert!((200..=240).contains(&duration(&answer)), "{answer}");
 }
@@ -227,7 +287,7 @@ async fn the_token_that_is_handed_over_logs_in() {
     let pki = TestPki::new();
     let app = Setup::tls(&pki).start().await;
     let agent = Agent::start(Arc::new(pki.domain), "/ns/ci/sa/builder");
-    let helper = Program::named("wharfinger").env("SPIFFE_ENDPOINT_SOCKET", &agent.address);
+    let helper = Program::named("wharfinger").env("SPIFFE_ENDPOINT_SOCKET", &agent.address).env("WHARFINGER_REGISTRIES", AUDIENCE);
     let (code, out, _) = helper.run(&["docker-credential", "get"], AUDIENCE).await;
     assert_eq!(code, 0, "{out}");
     let answer = app.bearer(json_of(&out)["Secret"].as_str().unwrap()).get("/v2/_wharfinger/whoami").await;

@@ -70,7 +70,12 @@ async fn what_is_refused_is_told_with_the_registrys_own_words_and_request_id() {
     assert_eq!(code, 1, "{said}");
     let refused = line(&said, "the token as bearer token");
     assert!(refused.starts_with("FAIL") && refused.contains("401: ") && refused.contains("(request "), "{said}");
-    assert!(said.contains("      fix: "), "{said}");
+    let host_said = format!("it is for another.test, not for {host}");
+    assert!(line(&said, "  the token: ").contains(&host_said), "{said}");
+    assert!(said.contains(&format!("fix: the token is for another.test, and this registry is {host}: request a token")), "{said}");
+    assert_eq!(said.matches("FAIL").count(), 1, "one failure is told once:\n{said}");
+    let again = line(&said, "the same failure");
+    assert!(again.contains("grant password") && again.contains("the token as password"), "{said}");
     program.write("token", &pki.domain.jwt_svid("/a", AUDIENCE));
     let (code, said, _) = program.run(&["login-check", &host, "--ca=ca.pem", "--token-file=token", "--repo=team/app"], "").await;
     assert_eq!(code, 1, "{said}");
@@ -78,6 +83,49 @@ async fn what_is_refused_is_told_with_the_registrys_own_words_and_request_id() {
     let (code, said, _) = program.run(&["login-check", &host], "").await;
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("no answer: ") && said.contains("--ca FILE"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_demands_a_certificate_is_asked_with_one() {
+    let pki = TestPki::new();
+    let mut setup = Setup::tls(&pki).allow("team/**", json!({"defaultPolicy": ["read"]}));
+    setup.config["http"]["tls"]["clientAuth"] = json!("required");
+    setup.config["http"]["health"] = json!({"address": "127.0.0.1", "port": 0});
+    let app = setup.start().await;
+    let pair = pki.domain.x509_svid("/ns/ci/sa/builder");
+    let program = program(&app);
+    program.write("svid.pem", &pair.certificate);
+    program.write("svid.key", &pair.key);
+    program.write("token", &pki.domain.jwt_svid("/ns/ci/sa/builder", AUDIENCE));
+    let host = app.host();
+    let with_certificate = ["login-check", &host, "--ca=ca.pem", "--cert=svid.pem", "--key=svid.key", "--repo=team/app"];
+    for arguments in [with_certificate.to_vec(), [&with_certificate[..], &["--token-file=token"]].concat()] {
+        let (code, said, err) = program.run(&arguments, "").await;
+        assert_eq!((code, err.as_str()), (0, ""), "{said}");
+        assert!(line(&said, "GET /v2/ without a client certificate").starts_with("note"), "{said}");
+        assert!(line(&said, "the client certificate alone").starts_with("ok "), "{said}");
+        assert!(line(&said, "reading team/app:").starts_with("ok "), "{said}");
+    }
+    let (code, said, _) = program.run(&["login-check", &host, "--ca=ca.pem"], "").await;
+    assert_eq!((code, said.matches("FAIL").count()), (1, 1), "{said}");
+    // Another trust domain's certificate fails as none does, which is told once.
+    let stranger = TestPki::new().domain.x509_svid("/ns/ci/sa/builder");
+    program.write("svid.pem", &stranger.certificate);
+    program.write("svid.key", &stranger.key);
+    let (code, said, _) = program.run(&with_certificate, "").await;
+    assert_eq!((code, said.matches("FAIL").count()), (1, 1), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_the_helper_withholds_is_explained_once() {
+    let pki = TestPki::new();
+    let app = Setup::tls(&pki).start().await;
+    let program = program(&app).env("GITLAB_CI", "true").env("REGISTRY_TOKEN", &pki.domain.jwt_svid("/a", "another.test"));
+    let host = app.host();
+    let (code, said, err) = program.run(&["login-check", &host, "--ca=ca.pem"], "").await;
+    assert_eq!((code, err.as_str()), (0, ""), "{said}");
+    let skipped = line(&said, "every way in with a token");
+    assert!(skipped.contains(&format!("the token in REGISTRY_TOKEN is for another.test, not for {host};")), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -41,7 +41,13 @@ pub(super) const CLIENT_CREDENTIALS: Grant =
 
 pub(super) fn unreachable(host: &RegistryHost, why: &Unanswered) -> Line {
     let fix = "check the address; give --ca FILE if its certificate is of a private authority, --plain-http if it has none";
-    Line::bad(format!("GET https://{host}/v2/"), format!("no answer: {}", why.0), fix)
+    Line::bad(format!("GET /v2/ at {}", host.authority()), format!("no answer: {}", why.0), fix)
+}
+
+/// Of a registry that serves nobody without a certificate.
+pub(super) fn certificate_required() -> Line {
+    let found = "the registry ends the connection, as with `clientAuth: required`: every client needs a certificate";
+    Line::note("GET /v2/ without a client certificate", found)
 }
 
 /// What everybody meets first. Without a challenge that can be followed there is nothing more to try at a token endpoint.

@@ -38,6 +38,14 @@ impl Line {
         Self { verdict: Verdict::Bad, what: what.into(), found: found.into(), fix: Some(fix.into()) }
     }
 
+    /// With a more specific fix, if the credential itself was rejected.
+    pub(super) fn fixed_by(mut self, fix: Option<&str>) -> Self {
+        if self.found.starts_with("401") && self.fix.is_some() {
+            self.fix = fix.map(str::to_owned).or(self.fix);
+        }
+        self
+    }
+
     pub(super) fn skipped(what: impl Into<String>, found: impl Into<String>) -> Self {
         Self { verdict: Verdict::Skipped, what: what.into(), found: found.into(), fix: None }
     }

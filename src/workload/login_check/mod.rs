@@ -1,99 +1,129 @@
 //! Tries every way in that a client knows, against a running registry, and says of each what a client would meet and what to change.
 //!
-//! `probe` asks, `judge` says what the answers mean, as pure functions with a table of tests, and `line` is what people read.
+//! `probe` asks, `judge` says what the answers mean, as pure functions with a table of tests, `holder` reads the token as its holder may,
+//! `report` says each failure once, and `line` is what people read.
 
 mod challenge;
+mod holder;
 mod judge;
 mod line;
 mod probe;
+mod report;
 
 pub use line::{Line, Verdict};
 pub use probe::{InvalidProbe, Probe};
 
 use super::RegistryHost;
+use crate::clock::Timestamp;
 use crate::oci::RepositoryName;
 use crate::secret::Secret;
 use challenge::Challenge;
+use holder::Held;
 use judge::Grant;
-use probe::{Ask, Outcome};
+use probe::{Answer, Ask, Outcome};
+use report::Report;
 
-/// What to try it with. Whatever is missing is skipped, and said to be.
-#[derive(Debug, Default)]
+/// What to try it with. What is missing is skipped, and a line says so.
+#[derive(Debug)]
 pub struct Credentials {
-    pub token: Option<Secret>,
+    /// Or why there is none.
+    pub token: Result<Secret, String>,
     /// The client of the [`Probe`] has a certificate.
     pub certificate: bool,
 }
 
-/// Tries everything and tells each line as soon as it is known. Whether nothing was found to change.
+/// Tries everything and tells each line as soon as it is known. Returns whether nothing was found to change.
 pub async fn check(
     host: &RegistryHost,
     probe: &Probe,
     credentials: &Credentials,
     repository: Option<&RepositoryName>,
-    mut tell: impl FnMut(&Line),
+    now: Timestamp,
+    tell: impl FnMut(&Line),
 ) -> bool {
-    let mut good = true;
-    let mut say = |line: Line| {
-        good &= line.verdict != Verdict::Bad;
-        tell(&line);
+    let mut report = Report::to(tell);
+    let Some(Entry { probe, challenge, endpoint, certificate }) = enter(host, probe, credentials, &mut report).await else {
+        return report.end();
     };
-    let ping = match probe.ask(Ask::get(probe.url("/v2/"))).await {
-        Ok(ping) => ping,
-        Err(why) => {
-            say(judge::unreachable(host, &why));
-            return false;
-        }
-    };
-    let (challenge, lines) = judge::ping(&ping, &probe.origin());
-    lines.into_iter().for_each(&mut say);
-    let distrusted = challenge.as_ref().and_then(|challenge| challenge.distrusted_by(&probe.origin()));
-    let endpoint = challenge.as_ref().filter(|_| distrusted.is_none());
-    if let Some(why) = distrusted.filter(|_| credentials.token.is_some() || credentials.certificate) {
-        say(Line::skipped("token and certificate at the token endpoint", why));
+    if let Some(outcome) = certificate {
+        with_certificate(&probe, &outcome, endpoint.as_ref(), &mut report).await;
+        report.repeated();
+    } else {
+        report.say(Line::skipped("a client certificate alone", "no certificate: give --cert and --key"));
     }
     match &credentials.token {
-        Some(token) => with_token(probe, token, endpoint, &mut say).await,
-        None => say(Line::skipped(
-            "every way in with a token",
-            "no token: give --token-file, or run this where the credential helper finds one",
-        )),
-    }
-    if credentials.certificate {
-        with_certificate(probe, endpoint, &mut say).await;
-    } else {
-        say(Line::skipped("a client certificate alone", "no certificate: give --cert and --key"));
+        Ok(token) => {
+            let held = Held::read(token, host, challenge.as_ref(), now);
+            with_token(&probe, token, &held, endpoint.as_ref(), &mut report).await;
+            report.repeated();
+        }
+        Err(why) => report.say(Line::skipped("every way in with a token", format!("no token: {why}"))),
     }
     if let Some(repository) = repository {
-        let path = format!("/v2/{repository}/tags/list");
-        let anonymous = probe.ask(Ask::get(probe.url(&path))).await;
-        say(judge::public(repository, &anonymous));
-        if let Some(challenge) = &challenge {
-            let scope = format!("repository:{repository}:pull");
-            let outcome = probe.ask(Ask::get(challenge.token_url(&[("scope", &scope)]))).await;
-            say(judge::anonymous(&outcome, &anonymous));
-        }
-        let ask = Ask::get(probe.url(&path));
-        let outcome = match &credentials.token {
-            Some(token) => probe.ask(ask.bearer(token.expose())).await,
-            None if credentials.certificate => probe.ask(ask.with_certificate()).await,
-            None => return good,
-        };
-        say(judge::readable(repository, &outcome));
+        in_repository(&probe, repository, credentials, challenge.as_ref(), &mut report).await;
     }
-    good
+    report.end()
 }
 
-async fn with_token(probe: &Probe, token: &Secret, challenge: Option<&Challenge>, say: &mut impl FnMut(Line)) {
+/// What the first requests found.
+struct Entry {
+    /// Presents the certificate with every request, if the registry serves nobody without one.
+    probe: Probe,
+    challenge: Option<Challenge>,
+    /// The challenge, if credentials may be sent where it leads.
+    endpoint: Option<Challenge>,
+    /// What the certificate alone met.
+    certificate: Option<Outcome>,
+}
+
+/// Asks with the certificate, if there is one, and without. A registry may end the handshake of clients without a certificate, so the
+/// certificate goes first.
+async fn enter(host: &RegistryHost, probe: &Probe, credentials: &Credentials, report: &mut Report<impl FnMut(&Line)>) -> Option<Entry> {
+    let root = || Ask::get(probe.url("/v2/"));
+    let certificate = if credentials.certificate { Some(probe.ask(root().with_certificate()).await) } else { None };
+    let without = probe.ask(root()).await;
+    let (probe, ping): (Probe, Option<Answer>) = match (without, &certificate) {
+        (Ok(ping), _) => (probe.clone(), Some(ping)),
+        (Err(_), Some(Ok(answer))) => {
+            report.say(judge::certificate_required());
+            // A good certificate is answered 200, without a challenge.
+            (probe.presenting_always(), (answer.status != 200).then(|| answer.clone()))
+        }
+        (Err(why), _) => {
+            report.say(judge::unreachable(host, &why));
+            return None;
+        }
+    };
+    let mut challenge = None;
+    if let Some(ping) = ping {
+        let (found, lines) = judge::ping(&ping, &probe.origin());
+        lines.into_iter().for_each(|line| report.say(line));
+        challenge = found;
+    } else {
+        report.say(Line::skipped("the token endpoint", "clients with an accepted certificate are answered 200 and get no challenge"));
+    }
+    let distrusted = challenge.as_ref().and_then(|challenge: &Challenge| challenge.distrusted_by(&probe.origin()));
+    if let Some(why) = distrusted.filter(|_| credentials.token.is_ok() || credentials.certificate) {
+        report.say(Line::skipped("token and certificate at the token endpoint", why));
+    }
+    let endpoint = challenge.clone().filter(|_| distrusted.is_none());
+    Some(Entry { probe, challenge, endpoint, certificate })
+}
+
+async fn with_token(probe: &Probe, token: &Secret, held: &Held, challenge: Option<&Challenge>, report: &mut Report<impl FnMut(&Line)>) {
+    report.say(held.line());
+    let fix = held.fix();
     let direct = probe.ask(Ask::get(probe.url("/v2/")).bearer(token.expose())).await;
     let in_at_all = matches!(&direct, Ok(answer) if answer.status == 200);
-    say(judge::direct("the token as bearer token", "Flux, crane and docker with registrytoken, skopeo --registry-token", &direct));
+    let clients = "Flux, crane and docker with registrytoken, skopeo --registry-token";
+    report.say(judge::direct("the token as bearer token", clients, &direct).fixed_by(fix));
     let basic = probe.ask(Ask::get(probe.url("/v2/")).basic(USER, token.expose())).await;
-    say(judge::direct("the token as password, without the token endpoint", "clients that were told Basic", &basic));
+    let what = "the token as password, without the token endpoint";
+    report.say(judge::direct(what, "clients that were told Basic", &basic).fixed_by(fix));
     let Some(challenge) = challenge else { return };
     let docker = [("account", USER), ("client_id", "docker"), ("offline_token", "true")];
     let outcome = probe.ask(Ask::get(challenge.token_url(&docker)).basic(USER, token.expose())).await;
-    say(issued(probe, judge::GET_WITH_PASSWORD, outcome).await);
+    report.say(issued(probe, judge::GET_WITH_PASSWORD, outcome).await.fixed_by(fix));
     let form = |grant: &'static str, extra: &[(&'static str, &str)]| {
         let mut form =
             vec![("grant_type", grant.to_owned()), ("service", challenge.service().to_owned()), ("client_id", "wharfinger".to_owned())];
@@ -113,26 +143,52 @@ async fn with_token(probe: &Probe, token: &Secret, challenge: Option<&Challenge>
         ),
     ] {
         let outcome = probe.ask(ask).await;
-        say(issued(probe, grant, outcome).await);
+        report.say(issued(probe, grant, outcome).await.fixed_by(fix));
     }
     if in_at_all {
-        say(judge::whoami(&probe.ask(Ask::get(probe.url(WHOAMI)).bearer(secret)).await));
+        report.say(judge::whoami(&probe.ask(Ask::get(probe.url(WHOAMI)).bearer(secret)).await));
     }
 }
 
-async fn with_certificate(probe: &Probe, challenge: Option<&Challenge>, say: &mut impl FnMut(Line)) {
-    let outcome = probe.ask(Ask::get(probe.url("/v2/")).with_certificate()).await;
-    say(judge::direct("the client certificate alone", "docker, podman, skopeo, containerd, helm, regctl, cosign", &outcome));
+async fn with_certificate(probe: &Probe, outcome: &Outcome, challenge: Option<&Challenge>, report: &mut Report<impl FnMut(&Line)>) {
+    report.say(judge::direct("the client certificate alone", "docker, podman, skopeo, containerd, helm, regctl, cosign", outcome));
     if let Some(challenge) = challenge {
         let get = probe.ask(Ask::get(challenge.token_url(&[])).with_certificate()).await;
-        say(issued(probe, judge::GET_WITH_CERTIFICATE, get).await);
+        report.say(issued(probe, judge::GET_WITH_CERTIFICATE, get).await);
         let form = vec![("grant_type", "client_credentials".to_owned()), ("service", challenge.service().to_owned())];
         let post = probe.ask(Ask::post(challenge.token_url(&[]), form).with_certificate()).await;
-        say(issued(probe, judge::CLIENT_CREDENTIALS, post).await);
+        report.say(issued(probe, judge::CLIENT_CREDENTIALS, post).await);
     }
-    if matches!(&outcome, Ok(answer) if answer.status == 200) {
-        say(judge::whoami(&probe.ask(Ask::get(probe.url(WHOAMI)).with_certificate()).await));
+    if matches!(outcome, Ok(answer) if answer.status == 200) {
+        report.say(judge::whoami(&probe.ask(Ask::get(probe.url(WHOAMI)).with_certificate()).await));
     }
+}
+
+async fn in_repository(
+    probe: &Probe,
+    repository: &RepositoryName,
+    credentials: &Credentials,
+    challenge: Option<&Challenge>,
+    report: &mut Report<impl FnMut(&Line)>,
+) {
+    let path = format!("/v2/{repository}/tags/list");
+    // Where every connection has a certificate, no request is anonymous.
+    if !probe.always_presents() {
+        let anonymous = probe.ask(Ask::get(probe.url(&path))).await;
+        report.say(judge::public(repository, &anonymous));
+        if let Some(challenge) = challenge {
+            let scope = format!("repository:{repository}:pull");
+            let outcome = probe.ask(Ask::get(challenge.token_url(&[("scope", &scope)]))).await;
+            report.say(judge::anonymous(&outcome, &anonymous));
+        }
+    }
+    let ask = Ask::get(probe.url(&path));
+    let outcome = match &credentials.token {
+        Ok(token) => probe.ask(ask.bearer(token.expose())).await,
+        Err(_) if credentials.certificate => probe.ask(ask.with_certificate()).await,
+        Err(_) => return,
+    };
+    report.say(judge::readable(repository, &outcome));
 }
 
 /// A token is worth something if it opens the door that it was asked for.

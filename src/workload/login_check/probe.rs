@@ -8,11 +8,12 @@ use std::error::Error as _;
 use std::time::Duration;
 
 /// Two clients of one registry: one as anybody, one with a certificate if there is one.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Probe {
     base: Url,
     plain: Client,
     certified: Client,
+    always_presents: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,8 +36,9 @@ impl Probe {
         authorities: Option<&[u8]>,
         certificate: Option<&[u8]>,
     ) -> Result<Self, InvalidProbe> {
+        let plain_http = plain_http || host.is_plain_http();
         let scheme = if plain_http { "http" } else { "https" };
-        let base = Url::parse(&format!("{scheme}://{host}")).map_err(|_| InvalidProbe::Host)?;
+        let base = Url::parse(&format!("{scheme}://{}", host.authority())).map_err(|_| InvalidProbe::Host)?;
         let authorities = authorities.map(|pem| Certificate::from_pem_bundle(pem).map_err(|_| InvalidProbe::Authorities)).transpose()?;
         let builder = || {
             let builder = Client::builder().redirect(Policy::none()).timeout(PATIENCE).no_proxy();
@@ -53,7 +55,16 @@ impl Probe {
             Some(identity) => builder().identity(identity),
             None => builder(),
         };
-        Ok(Self { base, plain: builder().build().map_err(failed)?, certified: certified.build().map_err(failed)? })
+        Ok(Self { base, plain: builder().build().map_err(failed)?, certified: certified.build().map_err(failed)?, always_presents: false })
+    }
+
+    /// The same, presenting the certificate with every request.
+    pub(super) fn presenting_always(&self) -> Self {
+        Self { plain: self.certified.clone(), always_presents: true, ..self.clone() }
+    }
+
+    pub(super) const fn always_presents(&self) -> bool {
+        self.always_presents
     }
 
     /// `path` begins with a slash.

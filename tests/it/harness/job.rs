@@ -45,6 +45,7 @@ async fn answer(request: Request<Incoming>, issuer: Arc<TestIssuer>, subject: &s
     let known = request.headers().get("authorization").is_some_and(|value| *value == format!("Bearer {JOB_TOKEN}"));
     let query = request.uri().query().unwrap_or_default();
     let audience = query.split('&').find_map(|pair| pair.strip_prefix("audience=")).unwrap_or_default();
+    let audience = &audience.replace("%3A", ":");
     if !known || !query.contains("api-version=2.0") {
         return Ok(Response::builder().status(401).body(Full::default()).unwrap());
     }

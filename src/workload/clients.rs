@@ -1,0 +1,107 @@
+//! The registries that a client's own configuration names for this helper. Clients ask a helper in `credHelpers` for these registries
+//! only, and one in `credsStore` for every registry, without saying which of the two it is.
+
+use super::host::RegistryHost;
+use super::surroundings::Surroundings;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Whether a client's configuration, or the variable `WHARFINGER_REGISTRIES`, names this registry. A file that is missing or malformed
+/// names none: its client reports that.
+pub(super) fn name(around: &Surroundings, host: &RegistryHost) -> bool {
+    let listed = around.variable(REGISTRIES).into_iter().flat_map(|list| list.split([',', ' '])).any(|one| is(one, host));
+    listed || files(around).iter().any(|file| file_names(file, host))
+}
+
+fn file_names(file: &Path, host: &RegistryHost) -> bool {
+    let Some(found) = std::fs::read(file).ok().and_then(|text| serde_json::from_slice::<Configuration>(&text).ok()) else { return false };
+    let by_helper = found.cred_helpers.iter().filter(|(_, helper)| *helper == HELPER).map(|(registry, _)| registry);
+    let of_regctl = found.hosts.iter().filter(|(_, host)| host.cred_helper == PROGRAM).map(|(registry, _)| registry);
+    by_helper.chain(of_regctl).any(|registry| is(registry, host))
+}
+
+fn is(text: &str, host: &RegistryHost) -> bool {
+    text.parse::<RegistryHost>().is_ok_and(|named| named.is(host))
+}
+
+/// Where clients look for their configuration.
+fn files(around: &Surroundings) -> Vec<PathBuf> {
+    let variable = |name: &str| around.variable(name).map(PathBuf::from);
+    let home = |path: &str| variable("HOME").map(|home| home.join(path));
+    let configuration = variable("XDG_CONFIG_HOME").or_else(|| home(".config"));
+    let below = |path: &str| configuration.as_ref().map(|folder| folder.join(path));
+    let docker = variable("DOCKER_CONFIG").or_else(|| home(".docker")).map(|folder| folder.join("config.json"));
+    let all = [
+        docker,
+        variable("REGISTRY_AUTH_FILE"),
+        variable("XDG_RUNTIME_DIR").map(|folder| folder.join("containers/auth.json")),
+        below("containers/auth.json"),
+        variable("HELM_REGISTRY_CONFIG").or_else(|| below("helm/registry/config.json")),
+        variable("REGCTL_CONFIG").or_else(|| home(".regctl/config.json")),
+    ];
+    all.into_iter().flatten().collect()
+}
+
+#[derive(Deserialize)]
+struct Configuration {
+    #[serde(rename = "credHelpers", default)]
+    cred_helpers: BTreeMap<String, String>,
+    #[serde(default)]
+    hosts: BTreeMap<String, Host>,
+}
+
+/// One registry of regctl.
+#[derive(Deserialize)]
+struct Host {
+    #[serde(rename = "credHelper", default)]
+    cred_helper: String,
+}
+
+/// A list of registries with commas between them.
+pub(super) const REGISTRIES: &str = "WHARFINGER_REGISTRIES";
+/// The program's name in `credHelpers`.
+const HELPER: &str = "wharfinger";
+const PROGRAM: &str = "docker-credential-wharfinger";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registry_is_named_in_any_clients_configuration_by_host_and_port() {
+        let home = tempfile::tempdir().unwrap();
+        let around: Surroundings = [("HOME".to_owned(), home.path().display().to_string())].into_iter().collect();
+        let named = |host: &str| name(&around, &host.parse().unwrap());
+        for (file, text, host) in [
+            (".docker/config.json", r#"{"auths": {}, "credHelpers": {"a.example": "wharfinger", "x.example": "pass"}}"#, "a.example"),
+            (".config/containers/auth.json", r#"{"credHelpers": {"b.example:5000": "wharfinger"}}"#, "b.example:5000"),
+            (".config/helm/registry/config.json", r#"{"credHelpers": {"https://c.example": "wharfinger"}}"#, "c.example"),
+            (".regctl/config.json", r#"{"hosts": {"d.example": {"credHelper": "docker-credential-wharfinger"}, "e": {}}}"#, "d.example"),
+        ] {
+            assert!(!named(host), "{host}");
+            let path = home.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, text).unwrap();
+            assert!(named(host), "{host}");
+            std::fs::write(&path, "{").unwrap();
+            assert!(!named(host), "{host}: a malformed file names none");
+            std::fs::write(&path, text).unwrap();
+        }
+        for host in ["a.example:5000", "http://a.example", "b.example", "x.example", "index.docker.io"] {
+            assert!(!named(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_store_for_every_registry_names_none_and_the_variable_names_those_in_its_list() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::write(home.path().join("config.json"), r#"{"credsStore": "wharfinger"}"#).unwrap();
+        let folder = home.path().display().to_string();
+        let around: Surroundings =
+            [("DOCKER_CONFIG".to_owned(), folder), (REGISTRIES.to_owned(), "a.example, b.example:5000".to_owned())].into_iter().collect();
+        for (host, named) in [("a.example", true), ("b.example:5000", true), ("b.example", false), ("index.docker.io", false)] {
+            assert_eq!(name(&around, &host.parse().unwrap()), named, "{host}");
+        }
+    }
+}

@@ -149,18 +149,27 @@ async fn kubernetes() {
 #[tokio::test]
 async fn github_actions() {
     let registry = Registry::of(load("github-actions.yaml"));
-    let claims = |owner: &str, repository: &str, reference: &str| {
+    let claims = |owner: &str, repository: &str, reference: &str, event: &str| {
         json!({
             "iss": "https://token.actions.githubusercontent.com", "aud": AUDIENCE, "sub": format!("repo:{repository}:ref:{reference}"),
-            "repository": repository, "repository_owner_id": owner, "ref": reference,
+            "repository": repository, "repository_owner_id": owner, "ref": reference, "event_name": event,
         })
     };
-    let main = registry.token(claims("123456", "my-org/web", "refs/heads/main")).await.unwrap();
-    assert_eq!((main.username(), main.groups()), ("my-org/web", &["ci".to_owned(), "main".to_owned()][..]));
-    assert_eq!((registry.rights(&main, "my-org/web/app"), registry.rights(&main, "my-org/api")), ("rcu".into(), "rcu".into()));
-    let branch = registry.token(claims("123456", "my-org/api", "refs/heads/x")).await.unwrap();
-    assert_eq!((registry.rights(&branch, "my-org/api"), registry.rights(&branch, "my-org/web/app")), ("r".into(), String::new()));
-    let stranger = registry.token(claims("666", "my-org/web", "refs/heads/main")).await;
+    let main = registry.token(claims("123456", "my-org/web", "refs/heads/main", "push")).await.unwrap();
+    assert_eq!((main.username(), main.groups().join(" ")), ("my-org/web", "ci main main:my-org/web".to_owned()));
+    for (repository, reference, event, web, api) in [
+        ("my-org/web", "refs/heads/main", "push", "rcu", "rcu"),
+        ("my-org/web", "refs/heads/x", "push", "r", "r"),
+        ("my-org/web", "refs/heads/main", "pull_request_target", "r", "r"),
+        ("my-org/web", "refs/tags/refs/heads/main", "push", "r", "r"),
+        ("my-org/api", "refs/heads/main", "push", "", "rcu"),
+        ("my-org/api", "refs/heads/x", "push", "", "r"),
+    ] {
+        let job = registry.token(claims("123456", repository, reference, event)).await.unwrap();
+        let rights = (registry.rights(&job, "my-org/web/app"), registry.rights(&job, "my-org/api"));
+        assert_eq!(rights, (web.into(), api.into()), "{repository} {reference} {event}");
+    }
+    let stranger = registry.token(claims("666", "my-org/web", "refs/heads/main", "push")).await;
     assert_eq!(refused(stranger), Refused::Validation { message: "only workflows of our organisation".into() });
 }
 
@@ -180,23 +189,51 @@ async fn gitlab() {
     assert!(matches!(refused(registry.token(claims("1", "true")).await), Refused::Validation { .. }));
 }
 
+/// The claims of a service account's token, or of a JWT-SVID, for this audience.
+fn of(subject: &str, audience: &str) -> Value {
+    match subject.strip_prefix("system:serviceaccount:").and_then(|account| account.split_once(':')) {
+        Some((namespace, name)) => {
+            let mut claims = account(namespace, name);
+            claims["aud"] = json!([audience]);
+            claims
+        }
+        None => json!({"iss": "https://flux-issuer.example.org", "sub": subject, "aud": [audience]}),
+    }
+}
+
+/// What each may do in repositories of two tenants, by every way that Flux has to present this credential.
+async fn in_tenants(registry: &Registry, subject: &str) -> (String, String) {
+    let claims = of(subject, AUDIENCE);
+    let mut identities = vec![registry.token(claims.clone()).await.unwrap(), registry.password("flux", claims).await.unwrap()];
+    if subject.starts_with("spiffe://") {
+        identities.push(registry.certificate(subject).await.unwrap());
+    }
+    let mut rights: Vec<_> =
+        identities.iter().map(|who| (registry.rights(who, "tenants/a/web"), registry.rights(who, "tenants/b/web"))).collect();
+    rights.dedup();
+    assert_eq!(rights.len(), 1, "{subject}: {rights:?}");
+    rights.remove(0)
+}
+
+/// Flux as it is: by default its audience is the host, with the port if the URL has one.
 #[tokio::test]
 async fn flux() {
     let registry = Registry::of(load("flux.yaml"));
-    let repository = "tenants/a/manifests/web";
-    let flux = json!({"sub": "spiffe://prod.example.org/flux/ocirepositories/a/web", "aud": [AUDIENCE]});
-    let controller = account("flux-system", "source-controller");
-    let publisher = json!({"sub": "spiffe://prod.example.org/ci/publisher", "aud": [AUDIENCE]});
-    for (claims, rights) in [(flux, "r"), (controller, "r"), (publisher, "rcu"), (account("a", "default"), "")] {
-        let bearer = registry.token(claims.clone()).await.unwrap();
-        let password = registry.password("flux", claims.clone()).await.unwrap();
-        for identity in [bearer, password] {
-            assert_eq!(
-                (registry.rights(&identity, repository), registry.rights(&identity, "x")),
-                (rights.into(), String::new()),
-                "{claims}"
-            );
-        }
+    for (subject, a, b) in [
+        ("system:serviceaccount:tenant-a:registry", "r", ""),
+        ("system:serviceaccount:tenant-b:registry", "", "r"),
+        ("spiffe://prod.example.org/flux/tenant-a/web", "r", ""),
+        ("spiffe://prod.example.org/flux/tenant-b/web", "", "r"),
+        ("spiffe://prod.example.org/flux/tenant-a-evil/web", "", ""),
+        ("system:serviceaccount:tenant-a:default", "", ""),
+        ("system:serviceaccount:flux-system:source-controller", "", ""),
+        ("spiffe://prod.example.org/ci/publisher", "rcu", "rcu"),
+    ] {
+        assert_eq!(in_tenants(&registry, subject).await, (a.to_owned(), b.to_owned()), "{subject}");
+        let with_port = registry.token(of(subject, "registry.example.org:443")).await.unwrap();
+        assert_eq!(registry.rights(&with_port, "tenants/a/web"), a, "{subject}");
+        let elsewhere = registry.token(of(subject, "elsewhere.example.org")).await;
+        assert!(matches!(refused(elsewhere), Refused::Jwt(jwt::Rejected::Audience { .. })), "{subject}");
     }
 }
 
@@ -268,16 +305,40 @@ async fn kubernetes_clusters() {
     }
 }
 
+/// `ServiceAccountToken`, `SpiffeJWT` and `SpiffeCertificate`: by default their audience is the object's URL, which limits a token to
+/// that repository.
 #[tokio::test]
-async fn flux_own_key() {
-    let registry = Registry::of(load("flux-own-key.yaml"));
-    for (id, rights) in [
-        ("spiffe://flux.example.org/ocirepositories/tenant-a/web", "r"),
-        ("spiffe://flux.example.org/imagerepositories/tenant-a/web", "r"),
-        ("spiffe://flux.example.org/ocirepositories/tenant-b/web", ""),
+async fn flux_draft() {
+    let registry = Registry::of(load("flux-draft.yaml"));
+    for (subject, a, b) in [
+        ("system:serviceaccount:tenant-a:registry", "r", ""),
+        ("system:serviceaccount:tenant-b:registry", "", "r"),
+        ("spiffe://flux.example.org/ocirepositories/tenant-a/web", "r", ""),
+        ("spiffe://flux.example.org/imagerepositories/tenant-a/web", "r", ""),
+        ("spiffe://flux.example.org/ocirepositories/tenant-b/web", "", "r"),
+        ("spiffe://flux.example.org/helmcharts/tenant-a/web", "", ""),
     ] {
-        for identity in [registry.token(svid(id)).await.unwrap(), registry.certificate(id).await.unwrap()] {
-            assert_eq!(registry.rights(&identity, "tenants/a/web"), rights, "{id}");
-        }
+        assert_eq!(in_tenants(&registry, subject).await, (a.to_owned(), b.to_owned()), "{subject}");
+        let by_url = registry.token(of(subject, "oci://registry.example.org/tenants/a/web")).await.unwrap();
+        let rights = (registry.rights(&by_url, "tenants/a/web"), registry.rights(&by_url, "tenants/a/other"));
+        assert_eq!(rights, (a.to_owned(), String::new()), "{subject}");
+    }
+}
+
+/// The first images are public, and a pod that has an identity may read them too: `anonymousPolicy` is for callers without one only.
+#[tokio::test]
+async fn bootstrapping() {
+    let page = fs::read_to_string(folder("docs/explanation/bootstrapping.md")).unwrap();
+    let block = page.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let mut document: Value = serde_saphyr::from_str(block).unwrap();
+    document["storage"] = json!({"rootDirectory": "s"});
+    let domain = json!({"name": "prod.example.org", "audiences": [AUDIENCE], "bundle": [{"file": "bundle.json"}]});
+    document["http"] = json!({"tls": {"cert": "a", "key": "b"}, "auth": {"spiffe": {"trustDomains": [domain]}}});
+    let registry = Registry::of(parse(&document.to_string()).unwrap());
+    let anonymous = registry.anonymous().await;
+    let pod = registry.token(svid("spiffe://prod.example.org/ns/spire/sa/agent")).await.unwrap();
+    let promoter = registry.certificate("spiffe://prod.example.org/ns/release/sa/promoter").await.unwrap();
+    for (who, bootstrap) in [(anonymous, "r"), (pod, "r"), (promoter, "rc")] {
+        assert_eq!((registry.rights(&who, "bootstrap/spire/agent"), registry.rights(&who, "apps/web")), (bootstrap.into(), String::new()));
     }
 }

@@ -114,6 +114,7 @@ async fn a_registry_that_demands_a_certificate_is_asked_with_one() {
     program.write("svid.key", &stranger.key);
     let (code, said, _) = program.run(&with_certificate, "").await;
     assert_eq!((code, said.matches("FAIL").count()), (1, 1), "{said}");
+    assert!(line(&said, "FAIL").contains("GET /v2/ with the client certificate"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -164,14 +164,15 @@ async fn a_client_gets_the_certificate_that_has_the_name_that_it_asks_for() {
 #[tokio::test]
 async fn whoever_asks_for_no_name_of_a_file_gets_the_svid_while_there_is_one() {
     let pki = Pki::new();
-    let (tls, [first, _, second]) = several(&pki, true);
+    let (tls, [first, wild, second]) = several(&pki, true);
     let server = Running::tls(tls.clone()).await;
     let client = pki.spiffe_client(Expected::Anyone);
     assert_eq!(server.shown_for(&client, "other.test").await, first, "it has not come yet");
     let svid = pki.svid("spiffe://prod.test/registry");
     let leaf = svid.0[0].clone();
     tls.present(Some(svid)).unwrap();
-    for (name, expected) in [("other.test", &leaf), ("127.0.0.1", &leaf), ("second.test", &second)] {
+    // A wildcard hides it from the names that it covers.
+    for (name, expected) in [("other.test", &leaf), ("127.0.0.1", &leaf), ("second.test", &second), ("two.wild.test", &wild)] {
         assert_eq!(server.shown_for(&client, name).await, *expected, "{name}");
     }
     tls.present(None).unwrap();

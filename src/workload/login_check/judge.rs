@@ -40,7 +40,8 @@ pub(super) const CLIENT_CREDENTIALS: Grant =
     Grant { spare: true, ..Grant::of("POST token, grant client_credentials with the client certificate (scripts)") };
 
 pub(super) fn unreachable(host: &RegistryHost, why: &Unanswered) -> Line {
-    let fix = "check the address; give --ca FILE if its certificate is of a private authority, --plain-http if it has none";
+    let fix = "check the address; give --ca FILE if its certificate is of a private authority, --plain-http if it has no TLS, --cert and \
+               --key if it demands a client certificate";
     Line::bad(format!("GET /v2/ at {}", host.authority()), format!("no answer: {}", why.0), fix)
 }
 
@@ -48,6 +49,12 @@ pub(super) fn unreachable(host: &RegistryHost, why: &Unanswered) -> Line {
 pub(super) fn certificate_required() -> Line {
     let found = "the registry ends the connection, as with `clientAuth: required`: every client needs a certificate";
     Line::note("GET /v2/ without a client certificate", found)
+}
+
+/// Of a registry that ends the connection with this certificate as without one, for another reason.
+pub(super) fn certificate_refused(why: &Unanswered) -> Line {
+    let fix = "present a certificate of an authority that the registry accepts: its log has the reason";
+    Line::bad("GET /v2/ with the client certificate", format!("no answer: {}", why.0), fix)
 }
 
 /// What everybody meets first. Without a challenge that can be followed there is nothing more to try at a token endpoint.

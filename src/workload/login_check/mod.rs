@@ -89,6 +89,10 @@ async fn enter(host: &RegistryHost, probe: &Probe, credentials: &Credentials, re
             // A good certificate is answered 200, without a challenge.
             (probe.presenting_always(), (answer.status != 200).then(|| answer.clone()))
         }
+        (Err(why), Some(Err(with_certificate))) if *with_certificate != why => {
+            report.say(judge::certificate_refused(with_certificate));
+            return None;
+        }
         (Err(why), _) => {
             report.say(judge::unreachable(host, &why));
             return None;

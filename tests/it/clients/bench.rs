@@ -88,6 +88,8 @@ pub(super) struct Bench {
     pub(super) way: Way,
     home: TempDir,
     layout: Layout,
+    /// The helper is the store for every registry, and nothing names this one; a Workload API is there.
+    store: bool,
 }
 
 impl Bench {
@@ -95,7 +97,7 @@ impl Bench {
     pub(super) fn new(site: &Arc<Site>, way: Way) -> Self {
         let home = tempfile::tempdir().unwrap();
         let layout = Layout::write(&home.path().join("layout"));
-        let bench = Self { site: site.clone(), way, home, layout };
+        let bench = Self { site: site.clone(), way, home, layout, store: false };
         bench.write("ca.pem", bench.authority());
         bench.write("client.pem", &site.pair.certificate);
         bench.write("client.key", &site.pair.key);
@@ -103,6 +105,13 @@ impl Bench {
         std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_wharfinger"), bench.path("bin/docker-credential-wharfinger")).unwrap();
         let source = json!({"audience": AUDIENCE, "from": {"workloadAPI": {"address": site.agent.address}}});
         bench.write(".config/wharfinger/credentials.yaml", &json!({"registries": {bench.host(): source}}).to_string());
+        bench
+    }
+
+    /// An anonymous client's, whose helper is asked for every registry and is told of none.
+    pub(super) fn of_a_store(site: &Arc<Site>) -> Self {
+        let bench = Self { store: true, ..Self::new(site, Way::Anonymous) };
+        fs::remove_file(bench.path(".config/wharfinger/credentials.yaml")).unwrap();
         bench
     }
 
@@ -155,6 +164,7 @@ impl Bench {
             // Beside it a name that means nothing: containers/image and docker want `auth` as well.
             Way::IdentityToken => json!({"auths": {host: {"auth": STANDARD.encode("<token>:"), "identitytoken": self.token()}}}),
             Way::Helper => json!({"credHelpers": {host: "wharfinger"}}),
+            Way::Anonymous if self.store => json!({"credsStore": "wharfinger"}),
             Way::Password | Way::Certificate | Way::Anonymous => json!({"auths": {}}),
         };
         config.to_string()
@@ -177,6 +187,9 @@ impl Bench {
         command.env("XDG_RUNTIME_DIR", self.home.path()).env("TMPDIR", self.home.path());
         command.env("DOCKER_CONFIG", self.path(".docker")).env("REGISTRY_AUTH_FILE", self.path(".docker/config.json"));
         command.env("SSL_CERT_FILE", self.path("ca.pem"));
+        if self.store {
+            command.env("SPIFFE_ENDPOINT_SOCKET", &self.site.agent.address);
+        }
         command
     }
 

@@ -187,6 +187,26 @@ async fn anonymous<C: Client>(site: &Arc<Site>) {
     }
 }
 
+/// As `credsStore` the helper is asked for a registry that nothing names: it hands over no token, and the client goes on without one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_for_every_registry_leaves_public_pulls_alone() {
+    let site = Arc::new(Site::start(false).await);
+    site.push_image("public/app").await;
+    if bench::is_installed("crane") {
+        public_pull::<crane::Crane>(&site).await;
+    }
+    if bench::is_installed("skopeo") {
+        public_pull::<skopeo::Skopeo>(&site).await;
+    }
+}
+
+async fn public_pull<C: Client>(site: &Arc<Site>) {
+    let client = C::prepare(Bench::of_a_store(site)).await;
+    let mark = site.app.mark().await;
+    done(Way::Anonymous, "pull with credsStore", &client.pull("public/app").await);
+    site.was(mark, "GET", "/v2/public/app/blobs/", Way::Anonymous).await;
+}
+
 fn done(way: Way, step: &str, outcome: &Outcome) {
     assert!(outcome.success, "{way:?}: {step}: {}", outcome.text);
 }

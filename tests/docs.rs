@@ -236,6 +236,24 @@ fn blocks(text: &str, language: &str) -> Vec<String> {
     found
 }
 
+/// SPIRE refuses an entry that federates with a trust domain whose bundle it does not have.
+#[test]
+fn the_first_entry_for_the_registry_needs_no_federation() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/how-to/spire.md")).unwrap();
+    let first = &blocks(&page, "sh")[0];
+    assert!(first.contains("spire-server entry create") && !first.contains("-federatesWith"), "{first}");
+}
+
+/// No release of Flux has the flags of its first draft.
+#[test]
+fn flags_of_fluxs_draft_are_on_its_own_page_only() {
+    for flag in ["--spiffe-issuer", "--spiffe-trust-domain", "--spiffe-secret-name"] {
+        let named = pages().into_iter().filter(|page| fs::read_to_string(page).unwrap().contains(flag));
+        let named: Vec<_> = named.map(|page| page.file_name().unwrap().to_str().unwrap().to_owned()).collect();
+        assert_eq!(named, ["flux-draft.md"], "{flag}");
+    }
+}
+
 #[test]
 fn snippets_of_configuration_load() {
     let mut loaded = 0;

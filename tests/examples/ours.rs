@@ -325,13 +325,42 @@ async fn flux_draft() {
     }
 }
 
+/// Each snippet of the page is a whole answer: it admits the tenant, and refuses the other one.
+#[tokio::test]
+async fn flux_draft_page() {
+    let [account_token, jwt, certificate] = &snippets("docs/how-to/flux-draft.md")[..] else { panic!("expected one snippet a type") };
+    let load = |snippet: &Value| Registry::of(parse(&snippet.to_string()).unwrap());
+    let (accounts, jwts, certificates) = (load(account_token), load(jwt), load(certificate));
+    for (tenant, rights) in [("a", "r"), ("b", "")] {
+        let account = format!("system:serviceaccount:tenant-{tenant}:registry");
+        let object = format!("spiffe://flux.example.org/ocirepositories/tenant-{tenant}/web");
+        let audience = "oci://registry.example.org/tenants/a/web";
+        for (kind, registry, identity) in [
+            ("ServiceAccountToken", &accounts, accounts.token(of(&account, audience)).await.unwrap()),
+            ("SpiffeJWT", &jwts, jwts.token(of(&object, audience)).await.unwrap()),
+            ("SpiffeCertificate", &certificates, certificates.certificate(&object).await.unwrap()),
+        ] {
+            assert_eq!(registry.rights(&identity, "tenants/a/web"), rights, "{kind} of tenant {tenant}");
+        }
+    }
+}
+
+/// The configurations on a page of the documentation, with a store.
+fn snippets(page: &str) -> Vec<Value> {
+    let text = fs::read_to_string(folder(page)).unwrap();
+    let blocks = text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let documents = blocks.map(|block| {
+        let mut document: Value = serde_saphyr::from_str(block).unwrap();
+        document["storage"] = json!({"rootDirectory": "s"});
+        document
+    });
+    documents.collect()
+}
+
 /// The first images are public, and a pod that has an identity may read them too: `anonymousPolicy` is for callers without one only.
 #[tokio::test]
 async fn bootstrapping() {
-    let page = fs::read_to_string(folder("docs/explanation/bootstrapping.md")).unwrap();
-    let block = page.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
-    let mut document: Value = serde_saphyr::from_str(block).unwrap();
-    document["storage"] = json!({"rootDirectory": "s"});
+    let mut document = snippets("docs/explanation/bootstrapping.md").remove(0);
     let domain = json!({"name": "prod.example.org", "audiences": [AUDIENCE], "bundle": [{"file": "bundle.json"}]});
     document["http"] = json!({"tls": {"cert": "a", "key": "b"}, "auth": {"spiffe": {"trustDomains": [domain]}}});
     let registry = Registry::of(parse(&document.to_string()).unwrap());

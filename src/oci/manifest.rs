@@ -4,6 +4,7 @@
 //! <https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md>
 
 use super::{Digest, InvalidDigest, ManifestType};
+use crate::object::{self, Object};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -39,7 +40,7 @@ pub struct Manifest {
 impl Manifest {
     /// `content_type` is the request's header, if it had one; it must agree with the manifest's own `mediaType`.
     pub fn parse(content_type: Option<&str>, bytes: &[u8]) -> Result<Self, InvalidManifest> {
-        let raw: Raw = serde_json::from_slice(bytes).map_err(InvalidManifest::Json)?;
+        let raw: Raw = object::read(bytes).map_err(InvalidManifest::Json)?;
         let media_type = raw.media_type(content_type)?;
         if raw.schema_version != 2 {
             return Err(InvalidManifest::SchemaVersion(raw.schema_version));
@@ -48,13 +49,13 @@ impl Manifest {
             return Err(InvalidManifest::Shape(media_type));
         }
         let mut blobs = Vec::new();
-        for blob in raw.config.iter().chain(raw.layers.iter().flatten()) {
+        for blob in raw.config.iter().chain(raw.layers.iter().flatten().map(|Object(layer)| layer)) {
             let digest: Digest = blob.digest.parse()?;
             if blob.data.is_none() && !is_nondistributable(&blob.media_type) {
                 blobs.push(digest);
             }
         }
-        let manifests = raw.manifests.iter().flatten().filter(|child| child.data.is_none());
+        let manifests = raw.manifests.iter().flatten().map(|Object(child)| child).filter(|child| child.data.is_none());
         let config_type = raw.config.as_ref().map(|config| config.media_type.clone());
         Ok(Self {
             media_type,
@@ -70,7 +71,7 @@ impl Manifest {
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidManifest {
     #[error("the manifest is not the JSON that its type asks for: {0}")]
-    Json(serde_json::Error),
+    Json(String),
     #[error("Content-Type {header} and the manifest's mediaType {field} differ")]
     TypeMismatch { header: String, field: String },
     #[error("media type {0} is not accepted: push an OCI manifest or index, or a Docker schema 2 manifest or list")]
@@ -89,9 +90,11 @@ struct Raw {
     schema_version: u64,
     media_type: Option<String>,
     artifact_type: Option<String>,
+    #[serde(default, deserialize_with = "object::optional")]
     config: Option<RawDescriptor>,
-    layers: Option<Vec<RawDescriptor>>,
-    manifests: Option<Vec<RawDescriptor>>,
+    layers: Option<Vec<Object<RawDescriptor>>>,
+    manifests: Option<Vec<Object<RawDescriptor>>>,
+    #[serde(default, deserialize_with = "object::optional")]
     subject: Option<RawDescriptor>,
     annotations: Option<BTreeMap<String, String>>,
 }
@@ -203,5 +206,29 @@ mod tests {
         bad["layers"][0]["digest"] = json!("sha256:short");
         assert!(matches!(parse(Some(IMAGE), &bad), Err(InvalidManifest::Digest(_))));
         assert!(matches!(Manifest::parse(None, b"{"), Err(InvalidManifest::Json(_))));
+    }
+
+    #[test]
+    fn a_list_is_no_object_at_any_level() {
+        let (descriptor, config) = (json!([IMAGE, digest('a'), null]), &image()["config"]);
+        let by_position = json!([2, IMAGE, null, config, [], null, null, {}]);
+        let mut manifests = vec![by_position, json!([])];
+        for member in ["config", "subject"] {
+            let mut manifest = image();
+            manifest[member] = descriptor.clone();
+            manifests.push(manifest);
+        }
+        let mut manifest = image();
+        manifest["layers"][0] = descriptor.clone();
+        manifests.extend([manifest, json!({"schemaVersion": 2, "manifests": [descriptor]})]);
+        for manifest in manifests {
+            let why = Manifest::parse(None, manifest.to_string().as_bytes()).unwrap_err().to_string();
+            assert!(
+                why.starts_with("the manifest is not the JSON that its type asks for: expected an object, found a list at line 1"),
+                "{why}"
+            );
+        }
+        let why = Manifest::parse(None, br#"{"schemaVersion":"2"}"#).unwrap_err().to_string();
+        assert!(why.contains(r#"expected a whole number, not negative, found "2" at line 1"#), "{why}");
     }
 }

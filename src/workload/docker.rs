@@ -5,6 +5,7 @@
 //! <https://github.com/docker/docker-credential-helpers/blob/master/credentials/credentials.go>
 
 use super::{Asker, Found, Handed, InvalidHost, PresentAs, RegistryHost, Withheld, Workload};
+use crate::object;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -72,7 +73,8 @@ fn credential(input: &str, handed: &Handed) -> Value {
 /// `docker login` stores the password that it was given. A registry that gets its token from here does not need it. For any other
 /// registry the password would be lost, so the login fails.
 async fn store(input: &str, workload: &Workload) -> Result<Reply, String> {
-    let stored: Stored = serde_json::from_str(input).map_err(|_| "expected JSON with ServerURL, Username and Secret".to_owned())?;
+    let stored: Stored =
+        object::read(input.as_bytes()).map_err(|_| "expected a JSON object with ServerURL, Username and Secret".to_owned())?;
     let host = registry(&stored.server_url)?;
     if stored.username.is_empty() {
         return Err(NO_USERNAME.to_owned());

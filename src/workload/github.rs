@@ -4,6 +4,7 @@
 
 use super::source::PATIENCE;
 use super::surroundings::Surroundings;
+use crate::object;
 use reqwest::Url;
 use reqwest::redirect::Policy;
 use serde::Deserialize;
@@ -46,5 +47,5 @@ pub(super) async fn id_token(around: &Surroundings, audience: &str) -> Result<St
         return Err(Error::Status(answer.status().as_u16()));
     }
     let body = answer.bytes().await.map_err(failed)?;
-    serde_json::from_slice(&body).map(|Answer { value }| value).map_err(|_| Error::NoValue)
+    object::read(&body).map(|Answer { value }| value).map_err(|_| Error::NoValue)
 }

@@ -10,6 +10,7 @@ use super::source::SourceError;
 use super::token::Token;
 use super::{Asker, Found, InvalidHost, RegistryHost, Withheld, Workload};
 use crate::clock::Timestamp;
+use crate::object;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -32,7 +33,7 @@ pub enum Error {
 
 /// Answers one request.
 pub async fn answer(request: &str, workload: &Workload, now: Timestamp) -> Result<Value, Error> {
-    let request: Request = serde_json::from_str(request).map_err(|why| Error::Request(why.to_string()))?;
+    let request: Request = object::read(request.as_bytes()).map_err(Error::Request)?;
     if request.api_version != VERSION || request.kind != format!("{KIND}Request") {
         return Err(Error::Version { version: request.api_version, kind: request.kind });
     }

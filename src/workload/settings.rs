@@ -198,6 +198,9 @@ mod tests {
         for (text, said) in [
             ("registries: {r.example: {password: x}}", "password"),
             ("registry: {}", "registry"),
+            ("- {}", "expected mapping"),
+            ("registries: {r.example: [r, svc]}", "expected mapping"),
+            ("registries: {r.example: {from: [null, null, token]}}", "expected mapping"),
             ("registries: {r.example: {from: {}}}", r#"registries["r.example"]: from: name exactly one"#),
             ("registries: {r.example: {from: {tokenFile: a, environment: B}}}", "exactly one"),
             ("registries: {'a b': {}}", r#"registries["a b"]: expected the registry's host"#),

@@ -176,6 +176,7 @@ async fn store_and_erase_keep_and_forget_nothing() {
         ("erase", "", "no credentials server URL\n"),
         ("store", r#"{"Username": "a", "Secret": "b"}"#, "no credentials server URL\n"),
         ("store", r#"{"ServerURL": "a.test", "Secret": "b"}"#, "no credentials username\n"),
+        ("store", r#"["a.test", "ann"]"#, "expected a JSON object with ServerURL, Username and Secret\n"),
     ] {
         let (code, out, _) = helper.run(&[verb], input).await;
         assert_eq!((code, out.as_str()), (1, said), "{verb} {input}");
@@ -274,7 +275,12 @@ async fn the_kubelet_is_told_what_is_wrong_and_gets_nothing_where_nothing_is() {
     assert_eq!((code, json_of(&out)), (0, nothing));
     let mut old = request("registry.test/app", None);
     old["apiVersion"] = "credentialprovider.kubelet.k8s.io/v1beta1".into();
-    for (input, said) in [(old.to_string(), "credentialprovider.kubelet.k8s.io/v1 "), ("{".into(), "CredentialProviderRequest")] {
+    let list = json!(["credentialprovider.kubelet.k8s.io/v1", "CredentialProviderRequest", "nginx", ""]).to_string();
+    for (input, said) in [
+        (old.to_string(), "credentialprovider.kubelet.k8s.io/v1 "),
+        ("{".into(), "CredentialProviderRequest"),
+        (list, "expected an object, found a list at line 1"),
+    ] {
         let (code, out, err) = provider.run(&[], &input).await;
         assert_eq!((code, out.as_str()), (1, ""));
         assert!(err.contains(said), "{err}");

@@ -6,6 +6,7 @@
 use super::Source;
 use super::fetch::{CaSource, FetchError, Fetched, Fetcher, LARGEST_BODY, TIMEOUT, by_way_of, is_loopback, parse};
 use crate::clock::{Clock, Timestamp};
+use crate::object;
 use crate::secret::Secret;
 use crate::trust::content::{Content, Slots};
 use crate::trust::jwks::{self, InvalidJwks, UseRule};
@@ -125,8 +126,10 @@ impl Issuer {
     async fn discover(&self) -> Result<String, DiscoveryError> {
         let OidcSettings { issuer, discovery_url, skip_issuer, .. } = &self.settings;
         let url = discovery_url.clone().unwrap_or_else(|| format!("{}{WELL_KNOWN}", issuer.strip_suffix('/').unwrap_or(issuer)));
-        let Fetched::New { body, .. } = self.get(&url, None).await? else { return Err(DiscoveryError::NotADocument { url }) };
-        let document: Document = serde_json::from_slice(&body).map_err(|_| DiscoveryError::NotADocument { url: url.clone() })?;
+        let Fetched::New { body, .. } = self.get(&url, None).await? else {
+            return Err(DiscoveryError::NotADocument { url, why: UNCHANGED.into() });
+        };
+        let document: Document = object::read(&body).map_err(|why| DiscoveryError::NotADocument { url: url.clone(), why })?;
         if !skip_issuer && document.issuer != *issuer {
             return Err(DiscoveryError::Issuer { url, expected: issuer.clone(), found: document.issuer });
         }
@@ -142,7 +145,7 @@ impl Issuer {
         let (document, validator, max_age) = match (self.get(url, validator).await?, known) {
             (Fetched::New { body, validator, max_age }, _) => (body, validator, max_age),
             (Fetched::Same { max_age }, Some(known)) => (known.document.clone(), known.validator.clone(), max_age),
-            (Fetched::Same { .. }, None) => return Err(DiscoveryError::NotADocument { url: url.to_owned() }),
+            (Fetched::Same { .. }, None) => return Err(DiscoveryError::NotADocument { url: url.to_owned(), why: UNCHANGED.into() }),
         };
         Ok(Said { document, validator, fresh_for: max_age })
     }
@@ -174,8 +177,8 @@ enum DiscoveryError {
     Url,
     #[error("{url}: {why}")]
     Fetch { url: String, why: FetchError },
-    #[error("{url}: expected an OIDC discovery document, a JSON object with `issuer` and `jwks_uri`")]
-    NotADocument { url: String },
+    #[error("{url}: expected an OIDC discovery document, a JSON object with `issuer` and `jwks_uri`: {why}")]
+    NotADocument { url: String, why: String },
     #[error("{url}: expected the issuer `{expected}` as configured, found `{found}`; they must be equal byte for byte")]
     Issuer { url: String, expected: String, found: String },
     #[error("{url}: expected a `jwks_uri` of https (or http if the document itself came by http), found `{found}`")]
@@ -202,6 +205,7 @@ fn warn_of_plain_http(settings: &OidcSettings) {
     }
 }
 
+const UNCHANGED: &str = "found none, only that nothing changed";
 const WELL_KNOWN: &str = "/.well-known/openid-configuration";
 /// How long a discovered `jwks_uri` is believed.
 const DISCOVERY: Duration = Duration::from_secs(60 * 60);

@@ -87,6 +87,13 @@ async fn what_is_no_answer_is_told_and_gives_no_keys() {
         (DOCUMENT, 500, b"oops".to_vec(), "expected status 200, found 500"),
         (DOCUMENT, 302, vec![], redirect),
         (DOCUMENT, 200, b"<html>".to_vec(), "expected an OIDC discovery document"),
+        (
+            DOCUMENT,
+            200,
+            format!(r#"["{0}","{0}{KEYS}"]"#, issuer.base).into_bytes(),
+            "a JSON object with `issuer` and `jwks_uri`: expected an object, found a list",
+        ),
+        (DOCUMENT, 200, br#"{"issuer":["a"],"jwks_uri":"b"}"#.to_vec(), "expected a string, found a list"),
         (DOCUMENT, 200, document(&issuer.base, "file:///etc/passwd"), "found `file:///etc/passwd`"),
         (DOCUMENT, 200, large.clone(), "larger than 1048576 bytes"),
         (KEYS, 404, vec![], "expected status 200, found 404"),

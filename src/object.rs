@@ -9,13 +9,13 @@ use std::fmt;
 use std::marker::PhantomData;
 
 /// Reads one object that is all there is in `bytes`. The error is a sentence for its author.
-pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     serde_json::from_slice(bytes).map(|Object(value)| value).map_err(|why| explain(&why))
 }
 
 /// A `T` that was an object. A list is refused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Object<T>(pub T);
+pub(crate) struct Object<T>(pub(crate) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -24,13 +24,13 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
 }
 
 /// For a member that may be absent: `#[serde(default, deserialize_with = "object::optional")]`.
-pub fn optional<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+pub(crate) fn optional<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     Ok(Option::<Object<T>>::deserialize(deserializer)?.map(|Object(value)| value))
 }
 
 /// What serde found, in the words of JSON.
 #[must_use]
-pub fn explain(why: &serde_json::Error) -> String {
+pub(crate) fn explain(why: &serde_json::Error) -> String {
     let text = why.to_string();
     let place = format!(" at line {} column {}", why.line(), why.column());
     let message = text.strip_suffix(&place).unwrap_or(&text);

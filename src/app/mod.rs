@@ -32,9 +32,17 @@ use std::time::Duration;
 use tls::{Own, judge, prepare};
 use tokio::net::TcpListener;
 
-/// Does everything that start-up does short of opening the store and listening. Needs a tokio runtime. Returns every warning that
-/// start-up would log, or every mistake on which it would end.
-pub fn check(config: Config, clock: &Clock) -> Result<Vec<Warning>, Vec<Mistake>> {
+/// What start-up would say of a configuration with which it serves.
+#[derive(Debug, Default)]
+pub struct Checked {
+    pub warnings: Vec<Warning>,
+    /// What is ignored as a standard asks. Nobody has to change anything.
+    pub notes: Vec<Warning>,
+}
+
+/// Does everything that start-up does short of opening the store and listening. Needs a tokio runtime. Returns every mistake on which
+/// start-up would end.
+pub fn check(config: Config, clock: &Clock) -> Result<Checked, Vec<Mistake>> {
     let own = config.workload_api.clone().filter(|_| config.tls.as_ref().is_some_and(|tls| tls.svid));
     let others = Others { certificates: config.certificates, token_server: config.token_server, passwords: config.passwords };
     let opened = Sources::new(clock.clone(), None).open(config.issuers, config.domains, others, config.workload_api.as_deref());
@@ -54,7 +62,7 @@ pub fn check(config: Config, clock: &Clock) -> Result<Vec<Warning>, Vec<Mistake>
             mistakes.push(Mistake::new(key, format!("{} is not a folder: name one, or one that is to be made", folder.display())));
         }
     }
-    if mistakes.is_empty() { Ok(warnings) } else { Err(mistakes) }
+    if mistakes.is_empty() { Ok(Checked { warnings, notes: opened.notes }) } else { Err(mistakes) }
 }
 
 /// A registry that is ready to serve: everything is open and the addresses are bound.

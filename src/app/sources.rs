@@ -58,6 +58,8 @@ pub(super) struct Opened {
     pub mistakes: Vec<Mistake>,
     /// What cannot be used and harms nothing else.
     pub warnings: Vec<Warning>,
+    /// What is ignored as a standard asks. Nobody has to change anything.
+    pub notes: Vec<Warning>,
 }
 
 impl Sources {
@@ -74,13 +76,20 @@ impl Sources {
         others: WantedOthers,
         workload_api: Option<&str>,
     ) -> Opened {
-        let mut opening = Opening { sources: self, workload_api, running: Running::default(), mistakes: Vec::new(), warnings: Vec::new() };
+        let mut opening = Opening {
+            sources: self,
+            workload_api,
+            running: Running::default(),
+            mistakes: Vec::new(),
+            warnings: Vec::new(),
+            notes: Vec::new(),
+        };
         let issuers = opening.issuers(issuers);
         let domains = domains.into_iter().map(|domain| opening.domain(domain)).collect();
         let others = opening.others(others);
         opening.check_names(&issuers, &others);
-        let Opening { running, mistakes, warnings, .. } = opening;
-        Opened { issuers, domains, others, running, mistakes, warnings }
+        let Opening { running, mistakes, warnings, notes, .. } = opening;
+        Opened { issuers, domains, others, running, mistakes, warnings, notes }
     }
 
     /// Starts what is new in `running` and ends what is not in it. Needs a tokio runtime.
@@ -115,6 +124,7 @@ struct Opening<'a> {
     running: Running,
     mistakes: Vec<Mistake>,
     warnings: Vec<Warning>,
+    notes: Vec<Warning>,
 }
 
 impl Opening<'_> {
@@ -287,8 +297,13 @@ impl Opening<'_> {
         if let Wanted::WorkloadApi(address, _) = &wanted {
             self.keep_workload_api(address);
         }
-        let skipped = source.skipped().iter().map(|skipped| Warning::new(key, format!("{skipped}; skipped, the rest counts")));
-        self.warnings.extend(skipped);
+        for skipped in source.skipped() {
+            if skipped.ignored {
+                self.notes.push(Warning::new(key, format!("{skipped}; ignored, as the standard asks")));
+            } else {
+                self.warnings.push(Warning::new(key, format!("{skipped}; skipped, the rest counts")));
+            }
+        }
         self.running.sources.push((wanted, source.clone()));
         Some(source)
     }
@@ -345,7 +360,7 @@ mod tests {
         );
         let config = config::parse(&text, std::path::Path::new("/nowhere"), None).unwrap();
         match crate::app::check(config, &Clock::system()) {
-            Ok(warnings) => (Vec::new(), warnings.into_iter().map(|warning| warning.key).collect()),
+            Ok(found) => (Vec::new(), found.warnings.into_iter().map(|warning| warning.key).collect()),
             Err(mistakes) => (mistakes.into_iter().map(|mistake| mistake.key).collect(), Vec::new()),
         }
     }
@@ -398,8 +413,14 @@ mod tests {
         let passwords = || Some(Arc::new(Htpasswd::open(&path).unwrap()));
         let sources = Sources::new(Clock::system(), None);
         let mistakes = |issuers: &[Issuer]| {
-            let mut opening =
-                Opening { sources: &sources, workload_api: None, running: Running::default(), mistakes: Vec::new(), warnings: Vec::new() };
+            let mut opening = Opening {
+                sources: &sources,
+                workload_api: None,
+                running: Running::default(),
+                mistakes: Vec::new(),
+                warnings: Vec::new(),
+                notes: Vec::new(),
+            };
             opening.check_names(issuers, &OpenOthers { passwords: passwords(), ..OpenOthers::default() });
             opening.mistakes.iter().map(ToString::to_string).collect::<Vec<_>>()
         };

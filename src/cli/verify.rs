@@ -18,11 +18,14 @@ pub(super) struct Options {
 pub(super) fn run(options: &Options) -> u8 {
     let Options { file, strict } = options;
     let checked = load(file).map(|config| app::check(config, &Clock::system()));
-    let warnings = match checked {
-        Ok(Ok(warnings)) => warnings,
+    let app::Checked { warnings, notes } = match checked {
+        Ok(Ok(found)) => found,
         Ok(Err(mistakes)) => return mistaken(file, mistakes),
         Err(code) => return code,
     };
+    for note in &notes {
+        say_error(&format!("note: {note}"));
+    }
     for warning in &warnings {
         say_error(&format!("warning: {warning}"));
     }

@@ -81,6 +81,9 @@ pub struct SourceReport {
     pub last_error: Option<String>,
     /// Elements of what it holds that cannot be used.
     pub skipped: Vec<String>,
+    /// Those that a standard says to ignore: keys for another use, or of an unknown type.
+    #[serde(default)]
+    pub ignored: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -184,7 +187,8 @@ fn source(status: &Status, counts: bool, now: Timestamp) -> SourceReport {
         refreshes: status.attempts.saturating_sub(status.failures),
         failures: status.failures,
         last_error: status.last_error.clone(),
-        skipped: status.skipped.iter().map(ToString::to_string).collect(),
+        skipped: status.skipped.iter().filter(|one| !one.ignored).map(ToString::to_string).collect(),
+        ignored: status.skipped.iter().filter(|one| one.ignored).map(ToString::to_string).collect(),
     }
 }
 

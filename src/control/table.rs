@@ -30,7 +30,8 @@ pub fn table(report: &Report) -> String {
             let sequence = source.sequence.map(|sequence| format!("sequence: {sequence}"));
             let error = source.last_error.as_ref().map(|why| format!("last error: {why}"));
             let skipped = source.skipped.iter().map(|skipped| format!("skipped: {skipped}"));
-            rows.push((row, sequence.into_iter().chain(error).chain(skipped).collect()));
+            let ignored = source.ignored.iter().map(|ignored| format!("ignored: {ignored}"));
+            rows.push((row, sequence.into_iter().chain(error).chain(skipped).chain(ignored).collect()));
         }
     }
     let mut widths = [0; HEAD.len()];
@@ -103,6 +104,7 @@ mod tests {
             failures: 0,
             last_error: None,
             skipped: vec![],
+            ignored: vec![],
         }
     }
 
@@ -120,6 +122,7 @@ mod tests {
         let failing = SourceReport {
             last_error: Some("connection refused".into()),
             skipped: vec!["keys[1]: no kty".into()],
+            ignored: vec!["keys[2]: for encryption".into()],
             next_refresh_in_seconds: Some(-3),
             ..source("https://issuer.test")
         };
@@ -141,6 +144,7 @@ prod.test            x509      file a.pem           0     -        5s   never   
 https://issuer.test  jwt       https://issuer.test  0     -        -    -         0s    never answered
     last error: connection refused
     skipped: keys[1]: no kty
+    ignored: keys[2]: for encryption
 
 server certificate from file tls.crt: expires in 1h
 

@@ -75,7 +75,11 @@ pub const FAMILIES: &[Family] = &[
     ),
     counter("wharfinger_keys_refresh_failures_total", SOURCE, "Times that a source gave no usable answer"),
     counter("wharfinger_keys_refreshes_total", SOURCE, "Times that a source gave a usable answer"),
-    gauge("wharfinger_keys_skipped_elements", SOURCE, "Elements of what a source holds that cannot be used"),
+    gauge(
+        "wharfinger_keys_skipped_elements",
+        SOURCE,
+        "Elements of what a source holds that cannot be used, without those that a standard says to ignore",
+    ),
     gauge("wharfinger_keys_stale_in_seconds", SOURCE, "Until what a source holds counts no more, unless it answers; absent for files"),
     counter("wharfinger_log_lines_dropped_total", &[], "Lines that are missing in the log, since its reader did not take them or has gone"),
     gauge("wharfinger_tls_certificate_expiry_days", &["source"], "Days until a certificate that the registry presents expires"),

@@ -1,6 +1,7 @@
 //! Public keys as an external token server's are given: PEM (`PUBLIC KEY`, or a certificate, of which only the key counts), or a JWK Set.
 
-use super::jwks::{InvalidJwks, KeySet, Parsed, UseRule, from_elements, parse};
+use super::bundle::section;
+use super::jwks::{InvalidJwks, KeySet, Parsed, Skipped, UseRule, from_elements, name, parse};
 use super::x509::PublicKey;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -15,8 +16,24 @@ pub(in crate::trust) fn public_keys(text: &[u8]) -> Result<Parsed<KeySet>, Inval
     if sections.is_empty() {
         return parse(text, UseRule::Oidc);
     }
-    let elements: Vec<_> = sections.iter().map(|(kind, der)| element(*kind, der).unwrap_or(Value::Null)).collect();
-    Ok(from_elements(&elements, UseRule::Ignored))
+    let (mut elements, mut places, mut unread) = (Vec::new(), Vec::new(), Vec::new());
+    for (index, (kind, der)) in sections.iter().enumerate() {
+        let place = format!("PEM section {}", index + 1);
+        match element(*kind, der) {
+            Some(element) => {
+                elements.push(element);
+                places.push(place);
+            }
+            None => unread.push(Skipped::new(place, format!("{EXPECTED}, found {}", section(*kind)))),
+        }
+    }
+    let mut parsed = from_elements(&elements, UseRule::Ignored);
+    for skipped in &mut parsed.skipped {
+        let place = (0..).zip(&places).find(|(index, _)| name(*index, &Value::Null) == skipped.element);
+        skipped.element = place.map_or_else(String::new, |(_, place)| place.clone());
+    }
+    parsed.skipped.extend(unread);
+    Ok(parsed)
 }
 
 fn element(kind: SectionKind, der: &[u8]) -> Option<Value> {
@@ -43,6 +60,8 @@ fn element(kind: SectionKind, der: &[u8]) -> Option<Value> {
     })
 }
 
+const EXPECTED: &str = "expected a PUBLIC KEY or CERTIFICATE with an RSA, Ed25519 or NIST curve's key";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,6 +84,8 @@ mod tests {
         }
         let private = public_keys(KeyPair::generate().unwrap().serialize_pem().as_bytes()).unwrap();
         assert_eq!((private.value.len(), private.skipped.len()), (0, 1));
+        let why = private.skipped[0].to_string();
+        assert!(why.starts_with("PEM section 1: expected a PUBLIC KEY or CERTIFICATE") && why.ends_with("found PRIVATE KEY"), "{why}");
         assert_eq!(public_keys(br#"{"keys":[]}"#).unwrap().value.len(), 0);
         assert!(public_keys(b"neither").is_err());
     }

@@ -203,7 +203,7 @@ mod tests {
         slot.recall(keys.clone(), at(5), at(50));
         let status = slot.status();
         assert!(status.from_disk && status.last_error.is_some(), "what is on disk is no success");
-        let skipped = Skipped { element: "keys[1]".into(), why: "expected kty".into() };
+        let skipped = Skipped::new("keys[1]", "expected kty");
         slot.publish(keys, at(61), at(161));
         slot.annotate(Some(7), vec![skipped.clone()]);
         let status = slot.status();

@@ -1,6 +1,6 @@
 //! `verify` and `serve` agree: the one ends with 0 where the other starts, and lists what the other would warn of.
 
-use crate::harness::{AUDIENCE, Pair, Setup, TestPki, output};
+use crate::harness::{AUDIENCE, Pair, Setup, Signer, TestPki, output};
 use serde_json::{Value, json};
 
 fn verify(arguments: &[&str], setup: &Setup) -> (i32, String, String) {
@@ -94,4 +94,56 @@ async fn an_expired_certificate_of_our_own_is_a_warning_of_verify_and_of_serve_a
     app.setup.write("server.crt", &before);
     app.log.wait("it is renewed", mark, |line| line["message"].as_str().is_some_and(|text| text.contains("new TLS certificate"))).await;
     app.mark().await;
+}
+
+/// Keycloak publishes an encryption key beside the signing key; newer issuers add keys of types that are not known here yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_standard_says_to_ignore_is_a_note_and_what_must_be_mended_says_why_everywhere() {
+    let (good, bad) = (Signer::new("good"), Signer::new("bad"));
+    let mut setup = Setup::tls(&TestPki::new());
+    let issuer = json!({"issuer": "https://keycloak.test", "audiences": [AUDIENCE], "jwksFile": "keys.json"});
+    setup.config["http"]["auth"]["bearer"] = json!({"oidc": [issuer]});
+    let mut bundle: Value = serde_json::from_slice(&std::fs::read(setup.path("bundle.json")).unwrap()).unwrap();
+    bundle["keys"].as_array_mut().unwrap().push(json!({"kty": "EC", "use": "of-tomorrow"}));
+    setup.write("bundle.json", &bundle.to_string());
+    let key = |signer: &Signer, member: &str, value: Value| {
+        let mut key = signer.jwk();
+        key[member] = value;
+        key
+    };
+    let quantum = json!({"kty": "AKP", "alg": "ML-DSA-65", "use": "sig", "kid": "pq", "pub": "AA"});
+    let encryption = key(&bad, "use", "enc".into());
+    setup.write("keys.json", &json!({"keys": [good.jwk(), encryption, quantum]}).to_string());
+    let (code, out, err) = verify(&["--strict"], &setup);
+    assert_eq!((code, out.trim_end().ends_with("config.json: good")), (0, true), "{out}{err}");
+    for note in [
+        r#"note: http.auth.bearer.oidc[0].jwksFile: keys[1] (kid bad): expected `use` to be absent or `sig`, found "enc""#,
+        "note: http.auth.bearer.oidc[0].jwksFile: keys[2] (kid pq): expected kty",
+        "note: http.auth.spiffe.trustDomains[0].bundle[0]: keys[2]: expected `use` to be",
+    ] {
+        assert!(err.contains(note), "expected {note} in {err}");
+    }
+    let (code, report, err) = output(&["trust", setup.file().to_str().unwrap(), "--json"], setup.folder.path());
+    assert_eq!(code, 0, "{err}");
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let source =
+        |report: &Value| report["trusted"].as_array().unwrap().iter().find(|one| one["what"] == "issuer").unwrap()["sources"][0].clone();
+    assert_eq!((source(&report)["skipped"].clone(), source(&report)["ignored"].as_array().unwrap().len()), (json!([]), 2), "{report:#}");
+
+    setup.write("keys.json", &json!({"keys": [good.jwk(), key(&bad, "alg", Value::Null)]}).to_string());
+    let why = "keys[1] (kid bad): expected a string as `alg`, found null";
+    let (code, out, err) = verify(&[], &setup);
+    assert!(code == 0 && out.contains("good, with 1 warning") && err.contains(why), "{out}{err}");
+    let (_, table, _) = output(&["trust", setup.file().to_str().unwrap()], setup.folder.path());
+    assert!(table.contains(&format!("    skipped: {why}\n")), "{table}");
+    let claims = json!({"iss": "https://keycloak.test", "sub": "a", "aud": AUDIENCE});
+    setup.write("token", &bad.token(&claims));
+    let (code, out, err) = output(&["explain", setup.file().to_str().unwrap(), "--token-file=token"], setup.folder.path());
+    let said = r#"the token's key "bad" is published and cannot be used: expected a string as `alg`, found null"#;
+    assert!(code == 1 && out.contains(said), "{out}{err}");
+
+    setup.write("keys.json", &json!({"keys": [key(&bad, "alg", Value::Null)]}).to_string());
+    let (code, _, err) = verify(&[], &setup);
+    let only = "none of its 1 keys can be used (keys[0] (kid bad): expected a string as `alg`, found null)";
+    assert!(code == 2 && err.contains(only), "{code}: {err}");
 }

@@ -1,15 +1,17 @@
 //! One element of a SPIFFE bundle's `keys` with `use: x509-svid` (SPIFFE Trust Domain and Bundle 4.2.2, RFC 7517 4.7).
 
 use crate::trust::json;
+use crate::trust::jwks::{Skipped, name};
 use crate::trust::x509::{Authority, PublicKey, Unfit};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
 
 /// `None` for what is meant for something else; the JWT keys' reading reports what is meant for nothing.
-pub(super) fn authority(element: &Value) -> Option<Result<Authority, String>> {
+pub(super) fn authority(index: usize, element: &Value) -> Option<Result<Authority, Skipped>> {
     let jwk = element.as_object()?;
-    (jwk.get("use")? == "x509-svid").then(|| read(jwk).map_err(|why| why.to_string()))
+    let skipped = |why: Unusable| Skipped { element: name(index, element), why: why.to_string(), ignored: why.is_ignored() };
+    (jwk.get("use")? == "x509-svid").then(|| read(jwk).map_err(skipped))
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,6 +36,13 @@ enum Unusable {
     Certificate(#[from] Unfit),
     #[error("the certificate in `x5c` has another public key than the element itself")]
     OtherKey,
+}
+
+impl Unusable {
+    /// Whether the standard says to ignore such an element: one of an unknown type, or without a certificate.
+    fn is_ignored(&self) -> bool {
+        matches!(self, Self::Type { .. } | Self::NoCertificate { found: "nothing" | "an empty list" })
+    }
 }
 
 fn read(jwk: &Map<String, Value>) -> Result<Authority, Unusable> {

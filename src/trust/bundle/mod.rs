@@ -47,11 +47,11 @@ fn bundle(document: &Map<String, Value>) -> Result<Parsed<Bundle>, InvalidBundle
     };
     let sequence = sequence(document)?;
     let Parsed { value: jwt, mut skipped } = jwks::from_elements(elements, UseRule::SpiffeBundle);
-    let x509 = gather(elements.iter().enumerate().filter_map(|(index, element)| {
-        let authority = element::authority(element)?;
-        Some((jwks::name(index, element), authority))
-    }));
+    let x509 = gather(elements.iter().enumerate().filter_map(|(index, element)| element::authority(index, element)));
     skipped.extend(x509.skipped);
+    if x509.value.is_empty() && jwt.is_empty() {
+        jwks::promote(&mut skipped);
+    }
     let refresh_hint = refresh_hint(document, &mut skipped);
     Ok(Parsed { value: Bundle { x509: x509.value, jwt, sequence, refresh_hint }, skipped })
 }
@@ -66,19 +66,21 @@ pub fn parse_pem(bytes: &[u8]) -> Result<Parsed<X509Authorities>, InvalidBundle>
     Ok(gather(sections.iter().enumerate().map(|(index, (kind, der))| {
         let authority = match kind {
             SectionKind::Certificate => Authority::parse(der).map_err(|why| why.to_string()),
-            other => Err(format!("expected a certificate, found another PEM section ({other:?})")),
+            other => Err(format!("expected a certificate, found another PEM section ({})", section(*other))),
         };
-        (format!("PEM section {}", index + 1), authority)
+        authority.map_err(|why| Skipped::new(format!("PEM section {}", index + 1), why))
     })))
 }
 
 /// Reads X.509 authorities from concatenated DER, as the Workload API sends them. No bytes are an empty bundle.
 pub fn parse_der(concatenated: &[u8]) -> Result<Parsed<X509Authorities>, InvalidBundle> {
     let certificates = split_der(concatenated)?;
-    Ok(gather(certificates.into_iter().enumerate().map(|(index, der)| {
-        let authority = Authority::parse(der).map_err(|why| why.to_string());
-        (format!("certificate {}", index + 1), authority)
-    })))
+    Ok(gather(
+        certificates
+            .into_iter()
+            .enumerate()
+            .map(|(index, der)| Authority::parse(der).map_err(|why| Skipped::new(format!("certificate {}", index + 1), why.to_string()))),
+    ))
 }
 
 /// Takes concatenated certificates apart.
@@ -127,9 +129,9 @@ pub enum InvalidBundle {
     Framing { offset: usize },
 }
 
-fn gather(elements: impl Iterator<Item = (String, Result<Authority, String>)>) -> Parsed<X509Authorities> {
+fn gather(elements: impl Iterator<Item = Result<Authority, Skipped>>) -> Parsed<X509Authorities> {
     let mut skipped = Vec::new();
-    let usable = elements.filter_map(|(element, authority)| authority.map_err(|why| skipped.push(Skipped { element, why })).ok());
+    let usable = elements.filter_map(|authority| authority.map_err(|why| skipped.push(why)).ok());
     let value = usable.collect();
     Parsed { value, skipped }
 }
@@ -154,9 +156,24 @@ fn refresh_hint(document: &Map<String, Value>, skipped: &mut Vec<Skipped>) -> Op
         Some(seconds) => Some(Duration::from_secs(seconds).max(SHORTEST_REFRESH)),
         None => {
             let why = format!("expected an integer of seconds, found {}", json::kind(Some(found)));
-            skipped.push(Skipped { element: "spiffe_refresh_hint".into(), why });
+            skipped.push(Skipped::new("spiffe_refresh_hint", why));
             None
         }
+    }
+}
+
+/// As it stands in the file, between `BEGIN` and the hyphens.
+pub(in crate::trust) const fn section(kind: SectionKind) -> &'static str {
+    match kind {
+        SectionKind::Certificate => "CERTIFICATE",
+        SectionKind::PublicKey => "PUBLIC KEY",
+        SectionKind::RsaPrivateKey => "RSA PRIVATE KEY",
+        SectionKind::PrivateKey => "PRIVATE KEY",
+        SectionKind::EcPrivateKey => "EC PRIVATE KEY",
+        SectionKind::Crl => "X509 CRL",
+        SectionKind::Csr => "CERTIFICATE REQUEST",
+        SectionKind::EchConfigList => "ECHCONFIG",
+        _ => "of another kind",
     }
 }
 

@@ -123,6 +123,25 @@ fn b_05_use_decides_and_its_case_counts() {
 }
 
 #[test]
+fn b_04_to_b_06_what_the_standard_says_to_ignore_is_worth_a_note_only_beside_a_good_one() {
+    let root = Ca::root("root");
+    for (change, ignored) in [
+        (json!({"kty": "AKP"}), true),
+        (json!({"use": null}), true),
+        (json!({"use": "of-tomorrow"}), true),
+        (json!({"x5c": null}), true),
+        (json!({"x5c": []}), true),
+        (json!({"x5c": ["AAAA"]}), false),
+        (json!({"x": "=="}), false),
+        (json!({"kty": "oct"}), false),
+    ] {
+        let parsed = read(&[element(&root, json!({})), element(&root, change.clone())]);
+        assert_eq!(parsed.skipped.iter().map(|one| one.ignored).collect::<Vec<_>>(), [ignored], "{change}");
+        assert!(read(&[element(&root, change)]).skipped.iter().all(|one| !one.ignored), "nothing is usable");
+    }
+}
+
+#[test]
 fn b_06_the_first_certificate_of_x5c_counts_and_there_must_be_one() {
     let (root, other) = (Ca::root("root"), Ca::root("other"));
     let several = element(&root, json!({"x5c": [STANDARD.encode(&root.der), STANDARD.encode(&other.der), "junk"]}));
@@ -302,7 +321,7 @@ fn pem_is_judged_section_by_section() {
         parsed.skipped.iter().map(ToString::to_string).collect::<Vec<_>>(),
         [
             "PEM section 1: malformed: expected an X.509 certificate in DER",
-            "PEM section 2: expected a certificate, found another PEM section (PrivateKey)",
+            "PEM section 2: expected a certificate, found another PEM section (PRIVATE KEY)",
             "PEM section 4: expected the certificate of an authority, found one without cA true",
         ]
     );

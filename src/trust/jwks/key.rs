@@ -23,14 +23,17 @@ impl Key {
     /// `None` for an element that is well but meant for something else.
     pub(super) fn parse(element: &Value, rule: UseRule) -> Result<Option<Self>, Unusable> {
         let Value::Object(jwk) = element else { return Err(Unusable::NotAnObject { found: json::kind(Some(element)) }) };
-        if !used_for_tokens(jwk, rule)? {
+        let used = used_for_tokens(jwk, rule);
+        if used == Ok(false) {
             return Ok(None);
         }
+        // Whatever the key is for, a private one was leaked.
         match jwk.get("d") {
             None => {}
             Some(Value::Null) => return Err(Unusable::NullPrivateKey),
             Some(_) => return Err(Unusable::PrivateKey),
         }
+        used?;
         let id = match jwk.get("kid") {
             Some(Value::String(id)) if !id.is_empty() => Some(id.as_str().into()),
             None if matches!(rule, UseRule::Oidc | UseRule::Ignored) => None,
@@ -39,13 +42,14 @@ impl Key {
         match jwk.get("key_ops") {
             None => {}
             Some(Value::Array(operations)) if operations.iter().any(|one| one == "verify") => {}
-            Some(_) => return Err(Unusable::Operations),
+            Some(Value::Array(_)) => return Err(Unusable::Operations),
+            found => return Err(Unusable::OperationsType { found: json::kind(found) }),
         }
         let mut verifiers = verifiers(jwk)?;
         if let Some(bound) = jwk.get("alg") {
             let bound = bound.as_str().ok_or(Unusable::Mistyped { member: "alg", found: json::kind(Some(bound)) })?;
-            let only = bound.parse().ok();
-            verifiers.retain(|(algorithm, _)| Some(*algorithm) == only);
+            let only: Algorithm = bound.parse().map_err(|_| Unusable::UnknownAlgorithm { found: bound.into() })?;
+            verifiers.retain(|(algorithm, _)| *algorithm == only);
             if verifiers.is_empty() {
                 return Err(Unusable::Algorithm { found: bound.into() });
             }
@@ -112,10 +116,14 @@ pub(super) enum Unusable {
     SharedSecret,
     #[error("expected a non-empty string as `kid`, found {found}")]
     KeyId { found: &'static str },
-    #[error("`key_ops` is there without `verify`")]
+    #[error("the key is not for verifying: its `key_ops` has no `verify`")]
     Operations,
-    #[error("`alg` is {found:?}, which does not fit the key or is no signature algorithm")]
+    #[error("expected a list as `key_ops`, found {found}")]
+    OperationsType { found: &'static str },
+    #[error("`alg` is {found:?}, which does not fit the key")]
     Algorithm { found: String },
+    #[error("`alg` is {found:?}, which is no signature algorithm that is known here")]
+    UnknownAlgorithm { found: String },
     #[error("expected a string as `{member}`, found {found}")]
     Mistyped { member: &'static str, found: &'static str },
     #[error("`{member}` is not base64url without padding")]
@@ -134,9 +142,20 @@ pub(super) enum Unusable {
     Rsa,
 }
 
+impl Unusable {
+    /// Whether a standard says to ignore such a key: one for another use, or of a type, curve or algorithm that is not known here
+    /// (RFC 7517 4.2, 4.3 and 5, SPIFFE Trust Domain and Bundle 4.2). What is malformed or dangerous must be mended.
+    pub(super) const fn is_ignored(&self) -> bool {
+        matches!(self, Self::Use { .. } | Self::Operations | Self::UnknownAlgorithm { .. } | Self::Type { .. } | Self::Curve { .. })
+    }
+}
+
 fn used_for_tokens(jwk: &Map<String, Value>, rule: UseRule) -> Result<bool, Unusable> {
     let found = jwk.get("use");
     let stated = found.and_then(Value::as_str);
+    if found.is_some() && stated.is_none() && rule != UseRule::Ignored {
+        return Err(Unusable::Mistyped { member: "use", found: json::kind(found) });
+    }
     let (good, expected) = match rule {
         UseRule::Ignored => (true, ""),
         UseRule::Oidc => (found.is_none() || stated == Some("sig"), "absent or `sig`"),

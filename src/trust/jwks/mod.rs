@@ -1,12 +1,16 @@
 //! JWK Sets (RFC 7517) and the keys in them that can verify a token's signature. The document must be well-formed; its elements are
-//! judged one by one, and one that cannot be used is skipped and reported while the rest counts.
+//! judged one by one, and one that cannot be used is skipped and reported while the rest counts. Where a standard says to ignore an
+//! element, it is reported as ignored, since nobody has to change anything.
 //!
 //! For SPIFFE bundles also
 //! <https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE_Trust_Domain_and_Bundle.md#4-spiffe-bundle-format>.
 
 mod key;
+mod skipped;
 
 pub(in crate::trust) use key::Key;
+pub use skipped::Skipped;
+pub(in crate::trust) use skipped::{Reasons, promote};
 
 use super::json::{self, InvalidJson};
 use super::status::{KeyKind, KeyStatus, Keys};
@@ -39,15 +43,24 @@ pub fn parse(bytes: &[u8], rule: UseRule) -> Result<Parsed<KeySet>, InvalidJwks>
 
 /// Reads the elements of `keys`, for a document that was read already.
 pub(in crate::trust) fn from_elements(elements: &[Value], rule: UseRule) -> Parsed<KeySet> {
-    let (mut keys, mut skipped) = (Vec::new(), Vec::new());
+    let (mut keys, mut skipped, mut unusable) = (Vec::new(), Vec::new(), Vec::new());
     for (index, element) in elements.iter().enumerate() {
         match Key::parse(element, rule) {
             Ok(Some(key)) => keys.push(key),
             Ok(None) => {}
-            Err(why) => skipped.push(Skipped { element: name(index, element), why: why.to_string() }),
+            Err(why) => {
+                let found = Skipped { element: name(index, element), why: why.to_string(), ignored: why.is_ignored() };
+                if let Some(id) = element.get("kid").and_then(Value::as_str) {
+                    unusable.push((id.into(), found.why.as_str().into()));
+                }
+                skipped.push(found);
+            }
         }
     }
-    Parsed { value: KeySet { keys: keys.into() }, skipped }
+    if keys.is_empty() && rule != UseRule::SpiffeBundle {
+        promote(&mut skipped);
+    }
+    Parsed { value: KeySet { keys: keys.into(), unusable: unusable.into() }, skipped }
 }
 
 /// Something was read; these elements of it were not.
@@ -57,24 +70,12 @@ pub struct Parsed<T> {
     pub skipped: Vec<Skipped>,
 }
 
-/// An element that cannot be used, and counts for nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Skipped {
-    /// Which one, as in `keys[2] (kid abc)`.
-    pub element: String,
-    pub why: String,
-}
-
-impl fmt::Display for Skipped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.element, self.why)
-    }
-}
-
 /// Public keys that may verify tokens. Immutable and cheap to clone.
 #[derive(Clone, Default, PartialEq)]
 pub struct KeySet {
     keys: Arc<[Key]>,
+    /// The `kid` of elements that cannot be used, and why. For the reason that a token which names one of them gets.
+    unusable: Arc<[(Arc<str>, Arc<str>)]>,
 }
 
 impl KeySet {
@@ -96,7 +97,12 @@ impl KeySet {
     #[must_use]
     pub fn demanding_issuer(self, issuer: &str) -> Self {
         let issuer: Arc<str> = issuer.into();
-        Self { keys: self.keys.iter().map(|key| key.demanding(issuer.clone())).collect() }
+        Self { keys: self.keys.iter().map(|key| key.demanding(issuer.clone())).collect(), unusable: self.unusable }
+    }
+
+    /// Why the published key of this `kid` cannot be used.
+    pub(in crate::trust) fn why_unusable(&self, key_id: &str) -> Option<&str> {
+        self.unusable.iter().find(|(id, _)| **id == *key_id).map(|(_, why)| &**why)
     }
 
     pub(in crate::trust) fn keys(&self) -> &[Key] {

@@ -78,6 +78,9 @@ pub enum Rejected {
     /// `nameless` keys have no `kid`.
     #[error("the token's key {} is unknown: expected {}", Shown(key_id), Known { known, nameless: *nameless })]
     UnknownKey { key_id: String, known: Vec<String>, nameless: usize },
+    /// It is published, and was skipped.
+    #[error("the token's key {} is published and cannot be used: {why}", Shown(key_id))]
+    UnusableKey { key_id: String, why: String },
     #[error("no key fits the token, which has no `kid` and alg {algorithm}")]
     NoFittingKey { algorithm: Algorithm },
     #[error("the token's alg {algorithm} does not fit its key {}", Shown(key_id))]

@@ -10,6 +10,9 @@ use std::sync::Arc;
 pub(in crate::trust) fn check(token: &Unverified, keys: &KeySet) -> Result<Arc<str>, Rejected> {
     let named: Vec<_> = keys.keys().iter().filter(|key| token.key_id.is_none() || key.id() == token.key_id()).collect();
     if let (Some(key_id), true) = (&token.key_id, named.is_empty()) {
+        if let Some(why) = keys.why_unusable(key_id) {
+            return Err(Rejected::UnusableKey { key_id: key_id.clone(), why: why.into() });
+        }
         let known: Vec<String> = keys.key_ids().map(Into::into).collect();
         return Err(Rejected::UnknownKey { key_id: key_id.clone(), nameless: keys.len() - known.len(), known });
     }
@@ -43,7 +46,7 @@ pub(in crate::trust) fn check(token: &Unverified, keys: &KeySet) -> Result<Arc<s
 /// let strangers make us ask.
 pub(super) fn newer_keys_may_help(token: &Unverified, why: &Rejected) -> bool {
     match why {
-        Rejected::UnknownKey { .. } | Rejected::NoFittingKey { .. } => true,
+        Rejected::UnknownKey { .. } | Rejected::UnusableKey { .. } | Rejected::NoFittingKey { .. } => true,
         Rejected::Signature => token.key_id.is_none(),
         _ => false,
     }

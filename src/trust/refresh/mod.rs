@@ -212,9 +212,7 @@ impl<E: Endpoint> Supervisor<E> {
                 if same {
                     slots.confirm(began, usable_until);
                 } else {
-                    for skipped in &known.content.skipped {
-                        tracing::warn!(source = endpoint.name(), "skipped, the rest counts: {skipped}");
-                    }
+                    known.content.skipped.iter().for_each(|skipped| skipped.log(endpoint.name()));
                     tracing::info!(source = endpoint.name(), "keys replaced");
                     slots.publish(known.content.clone(), began, usable_until);
                 }

@@ -64,7 +64,7 @@ impl Watched {
             Err(why @ SourceError::Unreadable { kind: ErrorKind::NotFound, .. }) => {
                 let slots = Slots::empty(SourceKind::File, &name, &format.nothing());
                 slots.fail(&why.to_string());
-                let skipped = Skipped { element: name.to_string(), why: "there is no such file; its keys count once it appears".into() };
+                let skipped = Skipped::new(&*name, "there is no such file; its keys count once it appears");
                 Ok((Self { path, name, format, slots, good: None, unrest: None, failing: Some(why) }, vec![skipped]))
             }
             Err(why) => Err(why),
@@ -164,9 +164,7 @@ enum Found {
 }
 
 fn warn(content: &Content, name: &str) {
-    for skipped in &content.skipped {
-        tracing::warn!(source = name, "skipped, the rest counts: {skipped}");
-    }
+    content.skipped.iter().for_each(|skipped| skipped.log(name));
 }
 
 pub(super) fn read(path: &Path, name: &Arc<str>) -> Result<Vec<u8>, SourceError> {

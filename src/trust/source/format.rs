@@ -50,7 +50,7 @@ impl Format {
                 let parsed =
                     if *self == Self::PublicKeys { public_keys(text) } else { jwks::parse(text, UseRule::Oidc) }.map_err(in_jwks)?;
                 if parsed.value.is_empty() && !parsed.skipped.is_empty() {
-                    return Err(SourceError::NoneUsable { name: name.clone(), skipped: parsed.skipped.len() });
+                    return Err(SourceError::NoneUsable { name: name.clone(), skipped: parsed.skipped });
                 }
                 Content { jwt: Some(parsed.value), skipped: parsed.skipped, ..Content::default() }
             }
@@ -77,10 +77,7 @@ impl From<Parsed<Bundle>> for Content {
 }
 
 fn absent(trust_domain: &TrustDomain) -> Skipped {
-    Skipped {
-        element: format!("trust_domains[\"{trust_domain}\"]"),
-        why: "the bundle map has no bundle of this trust domain, which withdraws it".into(),
-    }
+    Skipped::new(format!("trust_domains[\"{trust_domain}\"]"), "the bundle map has no bundle of this trust domain, which withdraws it")
 }
 
 /// Plain authorities have no format beside PEM, so an empty file is how an operator withdraws them all, as `"keys": []` does in a
@@ -90,7 +87,7 @@ fn is_emptied(text: &[u8]) -> bool {
 }
 
 fn emptied(name: &Arc<str>) -> Skipped {
-    Skipped { element: name.to_string(), why: "it holds no certificate, which withdraws all its authorities".into() }
+    Skipped::new(&**name, "it holds no certificate, which withdraws all its authorities")
 }
 
 /// PEM may open with comments, but not with what opens a JSON value.

@@ -17,7 +17,7 @@ pub use workload_api::{Following, OnPermissionDenied, OwnSvid, OwnSvids, Workloa
 
 use crate::trust::bundle::InvalidBundle;
 use crate::trust::content::Slots;
-use crate::trust::jwks::{InvalidJwks, KeySet, Skipped};
+use crate::trust::jwks::{InvalidJwks, KeySet, Reasons, Skipped};
 use crate::trust::tasks::Life;
 use crate::trust::x509::X509Authorities;
 use crate::trust::{Origin, Refetch};
@@ -51,7 +51,7 @@ impl Source {
         Some(Origin { slot: self.slots.jwt.clone()?, refetch: self.refetch.clone() })
     }
 
-    /// What could not be used when the source was opened. `verify` reports it as an error, serving as a warning.
+    /// What could not be used when the source was opened: a warning, or only worth a note where a standard says to ignore it.
     #[must_use]
     pub fn skipped(&self) -> &[Skipped] {
         &self.skipped
@@ -87,8 +87,12 @@ pub enum SourceError {
     Jwks { name: Arc<str>, why: InvalidJwks },
     #[error("{name}: {why}")]
     Bundle { name: Arc<str>, why: InvalidBundle },
-    #[error("{name}: none of its {skipped} keys can be used; expected at least one, or `\"keys\": []` to withdraw them all")]
-    NoneUsable { name: Arc<str>, skipped: usize },
+    #[error(
+        "{name}: none of its {} keys can be used ({}); expected at least one, or `\"keys\": []` to withdraw them all",
+        skipped.len(),
+        Reasons(skipped)
+    )]
+    NoneUsable { name: Arc<str>, skipped: Vec<Skipped> },
     #[error("{name}: expected PEM certificates of authorities, each of them usable")]
     NoAuthority { name: Arc<str> },
     #[error("Workload API address `{found}`: expected unix:///absolute/path or tcp://IP:port")]

@@ -9,7 +9,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::object;
 use crate::secret::Secret;
 use crate::trust::content::{Content, Slots};
-use crate::trust::jwks::{self, InvalidJwks, UseRule};
+use crate::trust::jwks::{self, InvalidJwks, Reasons, Skipped, UseRule};
 use crate::trust::refresh::{self, Endpoint, Known, LastGood, Pace, Said};
 use crate::trust::{Slot, SourceKind};
 use http::StatusCode;
@@ -109,7 +109,7 @@ impl Endpoint for Issuer {
     fn read(&self, document: &[u8]) -> Result<Content, DiscoveryError> {
         let parsed = jwks::parse(document, UseRule::Oidc)?;
         if parsed.value.is_empty() && !parsed.skipped.is_empty() {
-            return Err(DiscoveryError::NoneUsable { skipped: parsed.skipped.len() });
+            return Err(DiscoveryError::NoneUsable { skipped: parsed.skipped });
         }
         let OidcSettings { issuer, skip_issuer, .. } = &self.settings;
         let keys = if *skip_issuer { parsed.value } else { parsed.value.demanding_issuer(issuer) };
@@ -185,8 +185,8 @@ enum DiscoveryError {
     JwksUri { url: String, found: String },
     #[error(transparent)]
     Keys(#[from] InvalidJwks),
-    #[error("none of its {skipped} keys can be used; the former ones stay")]
-    NoneUsable { skipped: usize },
+    #[error("none of its {} keys can be used ({}); the former ones stay", skipped.len(), Reasons(skipped))]
+    NoneUsable { skipped: Vec<Skipped> },
 }
 
 impl DiscoveryError {

@@ -136,6 +136,16 @@ async fn t_7_4_a_key_without_kid_serves_tokens_without_kid_only() {
 }
 
 #[tokio::test]
+async fn a_key_that_is_published_and_cannot_be_used_says_why_to_its_tokens() {
+    let bad = with(signer().jwk(), json!({"use": "enc"}));
+    let set = jwks::parse(&key_set(&[bad, Signer::new(Algorithm::ES256, "other").jwk()]), UseRule::Oidc).unwrap().value;
+    let why = r#"the token's key "one" is published and cannot be used: expected `use` to be absent or `sig`, found "enc""#;
+    let (outcome, asked) = judge(&signer().token(&claims()), Some(set.clone()), None).await;
+    assert_eq!((outcome.unwrap_err().to_string().as_str(), asked), (why, 1));
+    assert_eq!(judge(&signer().token(&claims()), Some(set), Some(oidc(&[signer()]))).await, (Ok(()), 1), "until the issuer mends it");
+}
+
+#[tokio::test]
 async fn t_7_4_two_keys_of_one_kid_are_told_apart_by_what_they_fit() {
     let (ec, rsa) = (Signer::new(Algorithm::ES256, "same"), Signer::new(Algorithm::RS256, "same"));
     for signer in [&ec, &rsa] {

@@ -108,6 +108,33 @@ async fn what_is_no_answer_is_told_and_gives_no_keys() {
 }
 
 #[tokio::test]
+async fn a_key_that_cannot_be_used_says_why_also_when_it_is_the_only_one() {
+    let issuer = TestIssuer::start().await;
+    let base: serde_json::Value = serde_json::from_slice(&jwk_set(&["k"])).unwrap();
+    let small = serde_json::json!({"kty": "RSA", "kid": "k", "e": "AQAB", "n": crate::trust::jwt::testing::encode([0xff; 128])});
+    let padded = serde_json::json!({"kty": "RSA", "kid": "k", "e": "AQAB", "n": "AAAA=="});
+    let with = |member: &str, value: serde_json::Value| {
+        let mut key = base["keys"][0].clone();
+        key[member] = value;
+        key
+    };
+    for (key, why) in [
+        (padded, "`n` is not base64url without padding"),
+        (small, "expected an RSA modulus of 2048 to 8192 bits, found 1024"),
+        (with("kid", 7.into()), "expected a non-empty string as `kid`, found a number"),
+        (with("alg", ().into()), "expected a string as `alg`, found null"),
+        (with("d", ().into()), "found `d: null`"),
+        (with("use", "enc".into()), r#"expected `use` to be absent or `sig`, found "enc""#),
+    ] {
+        issuer.answer(KEYS, 200, serde_json::json!({"keys": [key]}).to_string().into_bytes());
+        let client = Client::of(settings(&issuer.base));
+        let told = client.fetched().await.unwrap_err();
+        assert!(told.contains("none of its 1 keys can be used (keys[0]") && told.contains(why), "{why}: {told}");
+        assert!(client.keys.status()[0].last_error.as_ref().unwrap().contains(why), "and `trust` says it");
+    }
+}
+
+#[tokio::test]
 async fn an_unreachable_issuer_is_told() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());

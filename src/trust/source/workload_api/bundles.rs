@@ -199,9 +199,7 @@ impl<T: Clone + Default> Domain<T> {
         let (source, name): (&str, _) = (slot.source(), &self.following.trust_domain);
         match (form.parse)(bytes) {
             Ok(parsed) => {
-                for skipped in &parsed.skipped {
-                    tracing::warn!(source, trust_domain.name = %name, "skipped, the rest counts: {skipped}");
-                }
+                parsed.skipped.iter().for_each(|skipped| skipped.log(&format!("{source}, trust domain {name}")));
                 tracing::info!(source, trust_domain.name = %name, "bundle replaced");
                 slot.publish(parsed.value, as_of, self.bound(as_of));
                 slot.annotate(None, parsed.skipped);

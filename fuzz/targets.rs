@@ -14,8 +14,10 @@ use wharfinger::exchange::GrantRequest;
 use wharfinger::expr;
 use wharfinger::http::{self, Family, Network, TrustedProxies};
 use wharfinger::identity::{self, Scope};
+use wharfinger::limits;
 use wharfinger::oci::{Algorithm, Condition, ContentRange, Digest, Manifest, RangeRequest, Reference, RepositoryName};
 use wharfinger::registry::{self, UploadId};
+use wharfinger::server::ProxyHeader;
 use wharfinger::spiffe_id::{SpiffeId, SpiffePattern, TrustDomain};
 use wharfinger::trust::jwks::{self, UseRule};
 use wharfinger::trust::{bundle, jwt, x509};
@@ -50,12 +52,21 @@ pub(crate) const TARGETS: &[Target] = &[
     ("scope", scope, &["repository:a/b:pull,push registry:catalog:*", ACCESS]),
     ("host", host, HEADERS),
     ("network", network, &["10.0.0.0/8", "fd00::/8", "::ffff:10.0.0.1/104", "192.0.2.1"]),
+    ("proxy_header", proxy_header, PROXY_HEADERS),
     ("passwords", passwords, &[PASSWORDS, "ann:$2x$05$c4WoMPo3SXsafkva.HHa6uXQZWr7oboPiC2bT/r7q1BB8I2s0BRqC"]),
     ("authorization", authorization, &["Bearer a.b.c", "bearer   a.b.c ", "Basic YW5uOm9wZW4gc2VzYW1l", "basic Og=="]),
 ];
 
 const MANIFEST: &str = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"a/b","digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":0},"layers":[{"mediaType":"a/b","digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":0,"data":""}],"annotations":{"k":"v"}}"#;
 const INDEX: &str = r#"{"schemaVersion":2,"manifests":[{"mediaType":"a/b","digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":0}],"subject":{"digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}}"#;
+const PROXY_HEADERS: &[&str] = &[
+    "PROXY TCP4 203.0.113.7 10.0.0.1 4711 443\r\n",
+    "PROXY TCP6 2001:db8::7 fd00::1 4711 443\r\nGET / HTTP/1.1\r\n",
+    "PROXY UNKNOWN\r\n",
+    "\r\n\r\n\0\r\nQUIT\n!\u{11}\0\u{c}abcdefghijkl",
+    "\r\n\r\n\0\r\nQUIT\n!!\0$abcdefghijklmnopqrstuvwxyz0123456789",
+    "\r\n\r\n\0\r\nQUIT\n \0\0\0",
+];
 const JWKS: &str = r#"{"spiffe_sequence":1,"keys":[{"kty":"EC","kid":"a","use":"jwt-svid","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"},{"kty":"RSA","n":"AQAB","e":"AQAB"}]}"#;
 const RECORDS: &[&str] = &[
     r#"{"format":1,"state":"dying","generation":"a","size":1,"trash":["b"]}"#,
@@ -274,6 +285,18 @@ pub(crate) fn network(bytes: &[u8]) {
     if let Ok(network) = text(bytes).parse::<Network>() {
         let address: IpAddr = text(bytes).split('/').next().unwrap_or_default().parse().expect("it begins with an address");
         assert!([network].into_iter().collect::<TrustedProxies>().contains(address));
+    }
+}
+
+pub(crate) fn proxy_header(bytes: &[u8]) {
+    match ProxyHeader::parse(bytes) {
+        Ok(Some((header, length))) => {
+            assert!(length <= bytes.len() && length <= limits::PROXY_HEADER_BYTES);
+            assert_eq!(ProxyHeader::parse(&bytes[..length]), Ok(Some((header, length))), "what follows changes nothing");
+            assert_eq!(ProxyHeader::parse(&bytes[..length - 1]), Ok(None), "not before it is whole");
+        }
+        Ok(None) => assert!(bytes.len() < limits::PROXY_HEADER_BYTES, "it is decided by then"),
+        Err(why) => assert_eq!(ProxyHeader::parse(&[bytes, b"\r\n"].concat()), Err(why), "nothing that follows makes it good"),
     }
 }
 

@@ -10,6 +10,8 @@ pub const FORM_BYTES: usize = 128 * 1024;
 pub const HEADER_BYTES: usize = 64 * 1024;
 /// The longest host that a request may name, with its port, in bytes. DNS allows names of 253.
 pub const HOST_BYTES: usize = 260;
+/// The longest PROXY header that a load balancer may send, in bytes.
+pub const PROXY_HEADER_BYTES: usize = 4096;
 /// The largest manifest, in bytes (OCI distribution-spec: at least 4 MiB should be supported).
 pub const MANIFEST_BYTES: usize = 4 * 1024 * 1024;
 /// The longest repository name, in bytes. With a host name in front it stays below the 255 that clients allow.

@@ -117,12 +117,32 @@ fn the_limits_are_those_of_the_sources() {
         }
     }
     let server = wharfinger::server::Limits::default();
+    let bounds = wharfinger::http::StrangerBounds::default();
     for (meaning, value) in [
         ("The longest CEL expression, in bytes", amount(wharfinger::expr::SOURCE_BYTES as u64)),
-        ("Connections at the same time; more wait", amount(server.connections as u64)),
+        (
+            "Connections at the same time; for one more the longest idle one that has identified nobody is closed, or it waits",
+            amount(server.connections as u64),
+        ),
+        (
+            "Connections of one address that have identified nobody (`http.unidentified.connectionsPerAddress`)",
+            bounds.connections.to_string(),
+        ),
+        (
+            "Requests of one address in flight without a login (`http.unidentified.requestsPerAddress`); more wait up to a minute",
+            bounds.requests.to_string(),
+        ),
+        (
+            "Bytes a second that a caller who has not logged in may send or take a body with, at least, after a credit of one minute",
+            server.unidentified_rate.to_string(),
+        ),
+        ("For the whole body of such a caller's request, as far as it was waited for", format!("{:?}", server.unidentified_body_timeout)),
         ("From a connection to the end of the TLS handshake", format!("{:?}", server.handshake_timeout)),
-        ("For a request header to arrive, and between requests on one connection", format!("{:?}", server.header_timeout)),
-        ("For the next piece of a body to come, or of an answer to be taken", format!("{:?}", server.stall_timeout)),
+        ("For a request header to arrive, and between requests on one connection, HTTP/2 included", format!("{:?}", server.header_timeout)),
+        (
+            "For the next piece of a body to come, or of an answer to be taken; an HTTP/2 stream is then reset",
+            format!("{:?}", server.stall_timeout),
+        ),
         ("For running requests to finish after SIGTERM", format!("{:?}", server.drain_timeout)),
     ] {
         text += &format!("| {meaning} | {value} |\n");

@@ -11,6 +11,7 @@ use std::path::Path;
 use wharfinger::exchange::GrantRequest;
 use wharfinger::http::{self, TrustedProxies};
 use wharfinger::oci::Algorithm;
+use wharfinger::server::ProxyHeader;
 use wharfinger::{identity, registry};
 
 /// What parsers stumble over.
@@ -90,6 +91,7 @@ fn what_is_given_as_good_is_taken() {
     assert_eq!(identity::passwords_read(good("passwords")[0]).unwrap().len(), 2);
     let credentials = good("authorization").iter().filter_map(|header| identity::credential_read(header.as_bytes()));
     assert_eq!(credentials.count(), 3, "and nobody's");
+    assert!(good("proxy_header").iter().all(|header| matches!(ProxyHeader::parse(header.as_bytes()), Ok(Some(_)))));
 }
 
 #[test]

@@ -14,9 +14,9 @@ pub use evaluate::{Evaluator, Verdict};
 use crate::clock::Clock;
 use crate::config::{Config, Mistake, Warning};
 use crate::control::{self, Answers, Report};
-use crate::http::{self, Readiness, Shared};
+use crate::http::{self, Readiness, Shared, Strangers};
 use crate::registry::{self, Registry};
-use crate::server::{self, Tls};
+use crate::server::{self, Networks, Tls};
 use crate::storage::local::{self, Local};
 use crate::telemetry::{self, Scrape};
 use crate::trust::LastGood;
@@ -95,6 +95,9 @@ impl Registrar {
             None => Ok(None),
         };
         let tokens = tokens.map_err(|why| mistakes.push(why)).ok().flatten();
+        let strangers = Strangers::new(config.unidentified);
+        let networks = Networks { trusted_proxies: config.proxies.clone(), proxy_protocol: config.proxy_protocol };
+        let networks = Arc::new(ArcSwap::from_pointee(networks));
         let rest = Rest {
             policy: config.policy,
             terms: config.terms,
@@ -133,13 +136,14 @@ impl Registrar {
             tokens: tokens.clone(),
             clock: clock.clone(),
             ready: Arc::default(),
+            strangers: strangers.clone(),
             scrape,
         };
         Ok(Self {
             listener,
             health,
             app,
-            reload: Reload { file, fixed, live, sources, tls, own, tokens, clock },
+            reload: Reload { file, fixed, live, strangers, networks, sources, tls, own, tokens, clock },
             state_directory: config.state_directory,
             trust,
         })
@@ -161,12 +165,12 @@ impl Registrar {
         let Self { listener, health, app, reload, state_directory, trust } = self;
         let (ready, clock, tls) = (app.ready.clone(), app.clock.clone(), reload.tls.clone());
         let (own_tls, expiry_clock) = (tls.clone(), clock.clone());
-        let plain = || server::Settings { tls: None, limits: server::Limits::default() };
-        let settings = server::Settings { tls: tls.clone(), ..plain() };
+        let (strangers, networks) = (reload.strangers.clone(), reload.networks.clone());
+        let settings = server::Settings { tls: tls.clone(), limits: server::Limits::default(), strangers, networks };
         let probes = http::health_router(app.clone());
         let health = async {
             match health {
-                Some(listener) => server::run(listener, plain(), probes, clock.clone(), std::future::pending()).await,
+                Some(listener) => server::run(listener, server::Settings::default(), probes, clock.clone(), std::future::pending()).await,
                 None => std::future::pending().await,
             }
         };

@@ -9,8 +9,9 @@ use crate::access::Repositories;
 use crate::clock::Clock;
 use crate::config::{self, Config, Level, Listen, Mistake, TokenKeys, Warning};
 use crate::exchange::Tokens;
-use crate::http::Shared;
-use crate::server::{Reloaded, Tls};
+use crate::http::{Shared, Strangers};
+use crate::server::{Networks, Reloaded, Tls};
+use arc_swap::ArcSwap;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,6 +25,8 @@ pub(super) struct Reload {
     pub(super) file: Option<PathBuf>,
     pub(super) fixed: Fixed,
     pub(super) live: Shared,
+    pub(super) strangers: Strangers,
+    pub(super) networks: Arc<ArcSwap<Networks>>,
     pub(super) sources: Sources,
     pub(super) tls: Option<Tls>,
     pub(super) own: Own,
@@ -167,6 +170,9 @@ impl Reload {
         }
         config.warnings.iter().chain(&opened.warnings).for_each(Warning::log);
         self.sources.install(opened.running);
+        self.strangers.bound(config.unidentified);
+        let networks = Networks { trusted_proxies: config.proxies.clone(), proxy_protocol: config.proxy_protocol };
+        self.networks.store(Arc::new(networks));
         let generation = self.live.load().generation + 1;
         let rest = Rest {
             policy: config.policy,

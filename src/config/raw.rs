@@ -58,6 +58,13 @@ pub struct Http {
     /// The headers that the trusted proxies write, `x-forwarded` (`X-Forwarded-For`, `-Proto`, `-Host`) or `forwarded` (RFC 7239). The other
     /// ones are ignored. Default `x-forwarded`.
     pub forwarded_headers: Option<ForwardedHeaders>,
+    /// The load balancers, as addresses and networks, that pass connections through and begin each with a PROXY header (version 1 or 2):
+    /// the address that it names is the client's. They must send it, and a connection from anywhere else that begins with one is refused.
+    #[serde(default)]
+    pub proxy_protocol: Vec<String>,
+    /// Bounds for each client address (IPv6: each /64), as long as its connections have presented no credential that was accepted.
+    /// Connections of `trustedProxies` are exempt; their requests are bounded by the client that they name.
+    pub unidentified: Option<Unidentified>,
     /// A plain listener of its own for `/livez`, `/readyz`, `/startupz` and `/metrics`, which asks nobody for a credential.
     pub health: Option<Health>,
     /// TLS. Without it the registry speaks plain HTTP.
@@ -74,6 +81,18 @@ pub struct Http {
 pub enum ForwardedHeaders {
     XForwarded,
     Forwarded,
+}
+
+/// `http.unidentified`
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Unidentified {
+    /// Connections of one address. For one more the one that has been idle for the longest is closed; if none is idle, it is refused.
+    /// Default 1024.
+    pub connections_per_address: Option<u32>,
+    /// Requests of one address that are being answered. As many as it may have connections wait for up to a minute, and are then
+    /// answered with 429. Default 256.
+    pub requests_per_address: Option<u32>,
 }
 
 /// `http.health`

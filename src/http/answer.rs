@@ -184,6 +184,14 @@ impl Fault {
         registry::Error::TooLarge.into()
     }
 
+    /// A caller who has not logged in, and whose address has too many requests in flight.
+    pub(super) fn crowded() -> Self {
+        let message = "too many requests of your address are being answered for callers who have not logged in: log in, or try again later";
+        Self::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests, message)
+            .header(RETRY_AFTER, RETRY_SECONDS)
+            .log("http.unidentified.requestsPerAddress is reached, and none of them ended in time")
+    }
+
     /// The request's body ended before its end.
     pub(super) fn broken_off(why: registry::BodyError) -> Self {
         registry::Error::from(why).into()

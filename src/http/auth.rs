@@ -8,7 +8,7 @@ use super::measure::{self, Measure};
 use super::proxies::Forwarded;
 use super::query::Query;
 use super::route::{InvalidPath, Route};
-use super::{App, Connection, Live, challenge};
+use super::{App, Caller, Connection, Crowded, Live, challenge};
 use crate::identity::{CredentialType, Evidence, Failure, Identity, Presented, Refusal};
 use crate::limits::HEADER_BYTES;
 use axum::body::Body;
@@ -38,10 +38,19 @@ pub(super) struct Who {
     session: Option<String>,
     /// Where the client is.
     address: Option<IpAddr>,
+    /// What the server knows of the request.
+    caller: Option<Caller>,
+    /// Whether a trusted proxy sent the request.
+    proxied: bool,
+    /// The client that it named.
+    named: Option<IpAddr>,
 }
 
 impl Who {
     pub(super) fn is(&mut self, identity: &Identity) {
+        if !identity.is_anonymous() {
+            self.caller.as_ref().inspect(|caller| caller.identified());
+        }
         self.credential = Some(identity.credential());
         self.name = Some(identity.username().to_owned());
         self.session = identity.session().map(|session| session.token.clone());
@@ -51,6 +60,25 @@ impl Who {
         let (Failure::Refused(Refusal { evidence, .. }) | Failure::Undecidable { evidence, .. } | Failure::Busy { evidence }) = failure;
         self.credential = evidence.credential;
         self.evidence = evidence.clone();
+    }
+
+    /// Leave for a caller who is not known to be answered. It is kept until the answer is sent.
+    ///
+    /// # Errors
+    ///
+    /// 429 when the client's address has too many requests in flight.
+    pub(super) async fn sits(&self, app: &App) -> Result<(), Fault> {
+        let Some(caller) = self.caller.as_ref().filter(|caller| !caller.is_identified()) else { return Ok(()) };
+        let stranger = match self.named {
+            Some(client) => Some(app.strangers.at(client)),
+            // A proxy that names no client speaks for all of them.
+            None if self.proxied => None,
+            None => caller.standing().stranger().cloned(),
+        };
+        if let Some(stranger) = stranger {
+            caller.sits(stranger.seat().await.map_err(|Crowded| Fault::crowded())?);
+        }
+        Ok(())
     }
 }
 
@@ -101,11 +129,15 @@ fn hop(parts: &mut Parts, live: &Live, who: &mut Who) -> (bool, Forwarded) {
     let Some(connection) = parts.extensions.get_mut::<Connection>() else { return (false, Forwarded::default()) };
     let (tls, remote) = (connection.tls, connection.remote.ip());
     who.address = Some(remote);
+    who.caller = Some(connection.caller.clone());
     if !live.proxies.contains(remote) {
         return (tls, Forwarded::default());
     }
     connection.peer = None;
     let forwarded = Forwarded::read(&parts.headers, &live.proxies);
+    // The proxy's connection was accepted before it was trusted, if a reload made it so.
+    connection.caller.standing().exempt();
+    (who.proxied, who.named) = (true, forwarded.client);
     who.address = forwarded.client.or(who.address);
     (tls, forwarded)
 }
@@ -135,6 +167,9 @@ async fn attend(
     measure::verdict(identified.as_ref());
     let identity = identified.inspect_err(|failure| who.is_nobody(failure))?;
     who.is(&identity);
+    if identity.is_anonymous() {
+        who.sits(app).await?;
+    }
     let call = Call { app: app.clone(), live: live.clone(), identity, query: Query::parse(parts.uri.query()), parts, now };
     let outcome = match route {
         Ok(route) => handlers::answer(&call, route, body).await,
@@ -184,7 +219,7 @@ fn logged_path(parts: &Parts, route: Option<&Route>) -> String {
 /// One line a request: with the reason and the evidence if it was refused, never with the credential.
 #[expect(clippy::too_many_arguments, reason = "each is a field of the line")]
 fn log(id: &str, method: &Method, path: &str, status: StatusCode, who: &Who, issued: Option<&Told>, why: Option<&str>, begun: Instant) {
-    let Who { credential, name, evidence, session, address } = who;
+    let Who { credential, name, evidence, session, address, .. } = who;
     let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
     macro_rules! line {
         ($level:ident, $message:literal) => {

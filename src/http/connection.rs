@@ -1,5 +1,6 @@
 //! What a request inherits from its connection. The server puts it into the extensions of every request.
 
+use super::standing::Caller;
 use crate::identity::Peer;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,6 +15,8 @@ pub struct Connection {
     pub remote: SocketAddr,
     pub tls: bool,
     pub more: More,
+    /// Who sends this request, as far as it is known.
+    pub caller: Caller,
 }
 
 /// Whether more of an answer is about to be sent. A hint from whoever makes the answer, for whoever sends it; all clones share it. It is
@@ -32,9 +35,13 @@ impl More {
     }
 }
 
-/// The client stopped in the middle: the error of a request's body of which nothing more came. The server puts it there.
+/// The client stopped in the middle, or was too slow: the error of a request's body, which the server puts there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("nothing came for {after:?}")]
-pub struct Stalled {
-    pub after: Duration,
+pub enum Stalled {
+    #[error("nothing came for {after:?}")]
+    Silent { after: Duration },
+    #[error("it was slower than {rate} bytes a second, which is too slow for a caller who has not logged in")]
+    Slow { rate: u64 },
+    #[error("it took more than {after:?}, which is too long for a caller who has not logged in")]
+    Late { after: Duration },
 }

@@ -14,12 +14,15 @@ use std::task::{Context, Poll};
 
 /// The most that is read, and sent as one frame, at once.
 const FRAME: usize = 256 * 1024;
+/// The same where many answers share a connection, each of which may stand still with two frames and the one read ahead.
+const SHARED_FRAME: usize = 64 * 1024;
 
 /// Exactly `length` bytes of a file, or an error, which cuts the connection.
 pub(super) struct Download {
     file: Arc<dyn BlobFile>,
     at: u64,
     left: u64,
+    frame: usize,
     /// The next frame, once the page cache had nothing.
     ahead: Option<Ahead>,
     more: More,
@@ -33,11 +36,17 @@ enum Ahead {
 impl Download {
     /// `more` is told with each frame whether it is the last.
     pub(super) fn new(file: Arc<dyn BlobFile>, first: u64, length: u64, more: More) -> Self {
-        Self { file, at: first, left: length, ahead: None, more }
+        Self { file, at: first, left: length, frame: FRAME, ahead: None, more }
+    }
+
+    /// For a connection that other answers share.
+    pub(super) fn shared(mut self) -> Self {
+        self.frame = SHARED_FRAME;
+        self
     }
 
     fn most(&self) -> usize {
-        usize::try_from(self.left).unwrap_or(usize::MAX).min(FRAME)
+        usize::try_from(self.left).unwrap_or(usize::MAX).min(self.frame)
     }
 
     /// Begins to read what comes next; `context` is woken when it is there.

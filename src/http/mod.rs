@@ -17,6 +17,9 @@ mod measure;
 mod proxies;
 mod query;
 mod route;
+mod source;
+mod standing;
+mod strangers;
 #[cfg(test)]
 mod tests;
 mod warning;
@@ -24,6 +27,9 @@ mod warning;
 pub use connection::{Connection, More, Stalled};
 pub use live::{Live, Readiness, Shared};
 pub use proxies::{Family, InvalidNetwork, Network, TrustedProxies};
+pub use source::Source;
+pub use standing::{Caller, Standing};
+pub use strangers::{Crowded, Seat, Stranger, StrangerBounds, Strangers};
 
 use crate::clock::Clock;
 use crate::exchange::Tokens;
@@ -49,6 +55,8 @@ pub struct App {
     pub tokens: Tokens,
     pub clock: Clock,
     pub ready: Arc<Readiness>,
+    /// What clients that have not identified themselves have open.
+    pub strangers: Strangers,
     /// What `/metrics` answers with.
     pub scrape: Scrape,
 }

@@ -1,51 +1,100 @@
 //! The accept loop, and its end.
 
-use super::connection::{self, Handler};
+use super::admission::{Admission, Place};
+use super::connection::{self, Handler, Serving};
 use super::{Limits, Settings};
 use crate::clock::Clock;
+use crate::http::Standing;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 
 /// Serves `listener` until `shutdown`; then closes it, lets the requests that are running finish, and returns when they have or
 /// [`Limits::drain_timeout`] is over. Every request carries its [`Connection`](super::Connection) as an extension.
 pub async fn run<H: Handler>(listener: TcpListener, settings: Settings, handler: H, clock: Clock, shutdown: impl Future<Output = ()>) {
-    let Settings { tls, limits } = settings;
+    let Settings { tls, limits, strangers, networks } = settings;
     let limits = Arc::new(limits);
-    let slots = Arc::new(Semaphore::new(limits.connections.clamp(1, Semaphore::MAX_PERMITS)));
+    let admission = Arc::new(Admission::new(strangers, networks, limits.connections));
+    let serving = Arc::new(Serving { tls, limits: limits.clone(), handler, admission: admission.clone() });
     let (drain, draining) = watch::channel(false);
     let mut connections = JoinSet::new();
+    // One that was accepted and waits for a place.
+    let mut waiting: Option<Accepted> = None;
     tokio::pin!(shutdown);
     loop {
-        let (slot, stream, remote) = tokio::select! {
+        tokio::select! {
             biased;
             () = &mut shutdown => break,
-            Some(ended) = connections.join_next() => {
-                report(ended);
-                continue;
+            Some(ended) = connections.join_next() => report(ended),
+            accepted = accept(&listener), if waiting.is_none() => waiting = Some(accepted),
+            () = a_place(&admission), if waiting.is_some() => {}
+        }
+        let Some(accepted) = waiting.take() else { continue };
+        match accepted.place(&admission) {
+            Placed::In(Accepted { stream, remote, standing, .. }, place) => {
+                connections.spawn(connection::serve(stream, remote, standing, serving.clone(), draining.clone(), place));
             }
-            accepted = accept(&listener, &slots) => accepted,
-        };
-        // A small answer must not wait for the acknowledgement of the one before it. A failure means that the peer has gone.
-        drop(stream.set_nodelay(true));
-        let tls = tls.as_ref().map(super::Tls::config);
-        connections.spawn(connection::serve(stream, remote, tls, limits.clone(), handler.clone(), draining.clone(), slot));
+            Placed::Waits(accepted) => waiting = Some(accepted),
+            Placed::Out => {}
+        }
     }
+    drop(waiting);
     drop(listener);
     drain.send_replace(true);
     finish(connections, &limits, &clock).await;
 }
 
-/// The next connection, when there is room for one.
-async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> (Option<OwnedSemaphorePermit>, TcpStream, SocketAddr) {
+struct Accepted {
+    stream: TcpStream,
+    remote: SocketAddr,
+    standing: Standing,
+    /// Its address has leave for it, or says later whose it is.
+    admitted: bool,
+}
+
+enum Placed {
+    In(Accepted, Place),
+    Waits(Accepted),
+    Out,
+}
+
+impl Accepted {
+    fn place(mut self, admission: &Arc<Admission>) -> Placed {
+        let peer = self.remote.ip();
+        if !self.admitted
+            && !admission.sends_proxy_header(peer)
+            && let Err(refused) = admission.admit(&self.standing, peer)
+        {
+            refused.log(peer);
+            return Placed::Out;
+        }
+        self.admitted = true;
+        match admission.place(&self.standing) {
+            Some(place) => Placed::In(self, place),
+            None => Placed::Waits(self),
+        }
+    }
+}
+
+/// Returns when there may be a place. That a connection has become idle is not told, so it looks now and then.
+async fn a_place(admission: &Admission) {
+    drop(tokio::time::timeout(LOOK_AGAIN, admission.freed()).await);
+}
+
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+async fn accept(listener: &TcpListener) -> Accepted {
     const PAUSE: Duration = Duration::from_millis(500);
-    let slot = slots.clone().acquire_owned().await.ok();
     loop {
         match listener.accept().await {
-            Ok((stream, remote)) => return (slot, stream, remote),
+            Ok((stream, remote)) => {
+                // A small answer must not wait for the acknowledgement of the one before it. A failure means that the peer has gone.
+                drop(stream.set_nodelay(true));
+                return Accepted { stream, remote, standing: Standing::default(), admitted: false };
+            }
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {
                 // Out of descriptors, most likely. Connections that end will free some.

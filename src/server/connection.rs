@@ -1,28 +1,30 @@
 //! One connection, from the handshake to its last answer.
 
+use super::admission::{Admission, Place};
+use super::answered::Answered;
+use super::proxy_header::ProxyHeader;
 use super::stall::{Received, Taken};
-use super::stream::Stream;
-use super::{Connection, Limits};
-use crate::http::More;
+use super::stream::{NoHeader, Stream};
+use super::streams::Streams;
+use super::{Connection, Limits, Tls};
+use crate::http::{Caller, More, Standing};
 use crate::identity::Peer;
 use axum::body::Body;
 use http::header::CONNECTION;
-use http::{HeaderValue, Request, Response, Version};
+use http::{HeaderValue, Request, Response};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tower_service::Service;
@@ -38,30 +40,106 @@ impl<H> Handler for H where
 {
 }
 
-/// `slot` is given back at the connection's end. A future is as large as all that it may ever hold, and an idle connection keeps it:
+/// What all connections of a listener share.
+pub(super) struct Serving<H> {
+    pub(super) tls: Option<Tls>,
+    pub(super) limits: Arc<Limits>,
+    pub(super) handler: H,
+    pub(super) admission: Arc<Admission>,
+}
+
+/// `place` is given back at the connection's end. A future is as large as all that it may ever hold, and an idle connection keeps it:
 /// what is large is in a box of its own, and only while it is needed.
 pub(super) async fn serve<H: Handler>(
     stream: TcpStream,
     remote: SocketAddr,
-    tls: Option<Arc<ServerConfig>>,
-    limits: Arc<Limits>,
-    handler: H,
-    mut draining: watch::Receiver<bool>,
-    _slot: Option<OwnedSemaphorePermit>,
+    standing: Standing,
+    serving: Arc<Serving<H>>,
+    draining: watch::Receiver<bool>,
+    _place: Place,
 ) {
-    let more = More::default();
-    let stream = Stream::new(stream, more.clone());
-    let Some(tls) = tls else {
-        let connection = Connection { peer: None, remote, tls: false, more };
-        return speak(stream, connection, false, &limits, handler, draining).await;
+    let mut end = End { draining, standing: standing.clone() };
+    let (limits, more) = (&serving.limits, More::default());
+    let mut stream = Stream::new(stream, more.clone());
+    let mut remote = remote;
+    if serving.admission.sends_proxy_header(remote.ip()) {
+        match Box::pin(introduce(&mut stream, remote, &serving, &mut end)).await {
+            Some(client) => remote = client,
+            None => return,
+        }
+    }
+    let Some(tls) = serving.tls.as_ref().map(Tls::config) else {
+        let origin = Origin { peer: None, remote, tls: false, more };
+        return speak(stream, origin, standing, false, limits, serving.handler.clone(), end).await;
     };
-    let Some(stream) = Box::pin(shake_hands(stream, remote, tls, &limits, &mut draining)).await else { return };
+    let Some(stream) = Box::pin(shake_hands(stream, remote, tls, limits, &mut end)).await else { return };
     let session = stream.get_ref().1;
     let peer = session.peer_certificates().filter(|chain| !chain.is_empty()).map(|chain| Arc::new(Peer::new(chain.to_vec())));
     let http2 = session.alpn_protocol() == Some(b"h2");
     // Several answers share an HTTP/2 connection: what one of them says would hold up another's end.
     let more = if http2 { More::default() } else { more };
-    speak(stream, Connection { peer, remote, tls: true, more }, http2, &limits, handler, draining).await;
+    let origin = Origin { peer, remote, tls: true, more };
+    speak(stream, origin, standing, http2, limits, serving.handler.clone(), end).await;
+}
+
+/// What all requests of a connection have in common.
+struct Origin {
+    peer: Option<Arc<Peer>>,
+    remote: SocketAddr,
+    tls: bool,
+    more: More,
+}
+
+/// Why a connection ends that might go on.
+struct End {
+    draining: watch::Receiver<bool>,
+    standing: Standing,
+}
+
+impl End {
+    async fn comes(&mut self) -> Why {
+        let Self { draining, standing } = self;
+        tokio::select! {
+            // An error means that the accept loop itself is gone, and everything is about to be.
+            _ = draining.wait_for(|draining| *draining) => Why::Drains,
+            () = standing.told_to_give_way() => Why::GivesWay,
+        }
+    }
+}
+
+enum Why {
+    /// The server ends.
+    Drains,
+    /// Another connection needs the place.
+    GivesWay,
+    /// There was no request for too long.
+    Idled,
+}
+
+/// The client that a load balancer names in front of everything else, if its address may have one more connection.
+async fn introduce<H>(stream: &mut Stream, peer: SocketAddr, serving: &Serving<H>, end: &mut End) -> Option<SocketAddr> {
+    let limit = serving.limits.handshake_timeout;
+    let header = tokio::select! {
+        header = tokio::time::timeout(limit, stream.proxy_header()) => header,
+        _ = end.comes() => return None,
+    };
+    match header {
+        Ok(Ok(ProxyHeader::Client(client))) => match serving.admission.admit(&end.standing, client.ip()) {
+            Ok(()) => return Some(client),
+            Err(refused) => refused.log(client.ip()),
+        },
+        Ok(Ok(ProxyHeader::Own)) => {
+            end.standing.exempt();
+            return Some(peer);
+        }
+        Ok(Err(NoHeader::Closed)) => {}
+        Ok(Err(why)) => tracing::warn!(
+            peer.address = %peer.ip(),
+            "refused a connection of a peer that http.proxyProtocol names: {why}; turn on its PROXY protocol, or take its address out"
+        ),
+        Err(_) => tracing::info!(peer.address = %peer.ip(), "no PROXY header came within {limit:?}"),
+    }
+    None
 }
 
 async fn shake_hands(
@@ -69,12 +147,12 @@ async fn shake_hands(
     remote: SocketAddr,
     tls: Arc<ServerConfig>,
     limits: &Limits,
-    draining: &mut watch::Receiver<bool>,
+    end: &mut End,
 ) -> Option<Box<TlsStream<Stream>>> {
     let handshake = tokio::time::timeout(limits.handshake_timeout, TlsAcceptor::from(tls).accept(stream));
     let shaken = tokio::select! {
         shaken = handshake => shaken,
-        () = told(draining) => return None,
+        _ = end.comes() => return None,
     };
     match shaken {
         Ok(Ok(mut stream)) => {
@@ -93,91 +171,118 @@ const ENCRYPTED_AT_ONCE: usize = 256 << 10;
 
 async fn speak<H: Handler>(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    connection: Connection,
+    origin: Origin,
+    standing: Standing,
     http2: bool,
-    limits: &Limits,
+    limits: &Arc<Limits>,
     handler: H,
-    draining: watch::Receiver<bool>,
+    end: End,
 ) {
     /// Less than that hyper does not take.
     const LEAST_HEADER: usize = 8 << 10;
-    const STREAMS: u32 = 128;
-    let remote = connection.remote;
-    let asked = Arc::new(AtomicBool::new(false));
-    let service = Tagging { handler, connection, asked: asked.clone(), stall_timeout: limits.stall_timeout };
-    let stream = TokioIo::new(Taken::new(stream, limits.stall_timeout));
-    let result = if http2 {
-        let mut http = http2::Builder::new(TokioExecutor::new());
+    let remote = origin.remote;
+    let streams = http2.then(|| Streams::new(limits.clone()));
+    let service = Tagging { handler, origin, standing: standing.clone(), limits: limits.clone(), streams: streams.clone() };
+    let stream = TokioIo::new(Taken::new(stream, limits, standing));
+    let result = if let Some(streams) = streams {
+        let mut http = http2::Builder::new(streams);
         http.timer(TokioTimer::new()).max_header_list_size(limits.header_bytes).max_concurrent_streams(STREAMS);
+        http.max_send_buf_size(STREAM_SENDS);
         http.keep_alive_interval(limits.header_timeout).keep_alive_timeout(limits.handshake_timeout);
-        drive(Box::pin(http.serve_connection(stream, service)), http2::Connection::graceful_shutdown, &asked, draining).await
+        drive(Box::pin(http.serve_connection(stream, service)), http2::Connection::graceful_shutdown, Some(limits), end).await
     } else {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(limits.header_timeout);
         http.max_buf_size(usize::try_from(limits.header_bytes).unwrap_or(usize::MAX).max(LEAST_HEADER));
-        drive(Box::pin(http.serve_connection(stream, service)), http1::Connection::graceful_shutdown, &asked, draining).await
+        drive(Box::pin(http.serve_connection(stream, service)), http1::Connection::graceful_shutdown, None, end).await
     };
     if let Err(error) = result {
         tracing::debug!(client.address = %remote, "the connection ended early: {error}");
     }
 }
 
-/// Runs a connection to its end; once draining, to the end of the requests it has begun.
+/// On one HTTP/2 connection. With what a stream may hold of its answer (two pieces and the one read ahead) this is 24 MiB, and with what
+/// hyper takes of requests' bodies before anyone reads them (1 MiB a connection) the most that a connection can occupy.
+const STREAMS: u32 = 128;
+/// What is buffered for a stream before its client must take some of it, as far as hyper asks for more.
+const STREAM_SENDS: usize = 64 << 10;
+
+/// Runs a connection to its end; once it shall end, to the end of the requests it has begun. With `idle` also ends it when it has been
+/// without a request for too long, which hyper itself does for HTTP/1.1 only.
 async fn drive<C: Future<Output = hyper::Result<()>>>(
     mut connection: Pin<Box<C>>,
     graceful_shutdown: fn(Pin<&mut C>),
-    asked: &AtomicBool,
-    mut draining: watch::Receiver<bool>,
+    idle: Option<&Limits>,
+    mut end: End,
 ) -> hyper::Result<()> {
-    tokio::select! {
+    let standing = end.standing.clone();
+    let why = tokio::select! {
         result = &mut connection => return result,
-        () = told(&mut draining) => {}
-    }
-    // Hyper would wait for the first request of a connection that has not had one yet.
-    if !asked.load(Ordering::SeqCst) {
+        why = end.comes() => why,
+        () = has_idled(&standing, idle) => Why::Idled,
+    };
+    // Hyper would wait for the first request of a connection that has not had one yet, and for the rest of a header that has begun.
+    if !standing.was_asked() || (matches!(why, Why::GivesWay) && standing.idle_for().is_some()) {
         return Ok(());
     }
     graceful_shutdown(connection.as_mut());
-    connection.await
+    let Some(limits) = idle else { return connection.await };
+    // The other end must acknowledge it, and may not.
+    let limit = limits.handshake_timeout;
+    loop {
+        match tokio::time::timeout(limit, &mut connection).await {
+            Ok(result) => return result,
+            Err(_) if standing.idle_for().is_some_and(|idle| idle >= limit) => return Ok(()),
+            Err(_) => {}
+        }
+    }
 }
 
-/// Returns when draining begins.
-async fn told(draining: &mut watch::Receiver<bool>) {
-    // An error means that the accept loop itself is gone, and everything is about to be.
-    drop(draining.wait_for(|draining| *draining).await);
+/// Returns when nothing has been in flight for too long.
+async fn has_idled(standing: &Standing, limits: Option<&Limits>) {
+    let Some(limit) = limits.map(|limits| limits.header_timeout) else { return std::future::pending().await };
+    loop {
+        let idle = standing.idle_for().unwrap_or_default();
+        if idle >= limit {
+            return;
+        }
+        tokio::time::sleep(limit - idle).await;
+    }
 }
 
 /// Hands each request on with its [`Connection`].
 struct Tagging<H> {
     handler: H,
-    connection: Connection,
-    /// Whether there was a request at all.
-    asked: Arc<AtomicBool>,
-    stall_timeout: Duration,
+    origin: Origin,
+    standing: Standing,
+    limits: Arc<Limits>,
+    /// Over HTTP/2.
+    streams: Option<Streams>,
 }
 
 impl<H: Handler> hyper::service::Service<Request<Incoming>> for Tagging<H> {
-    type Response = Response<Body>;
+    type Response = Response<Answered>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        self.asked.store(true, Ordering::SeqCst);
-        let whole = Arc::new(AtomicBool::new(request.body().is_end_stream()));
-        let empty = whole.load(Ordering::Relaxed);
-        let http1 = request.version() <= Version::HTTP_11;
+        let empty = request.body().is_end_stream();
+        let caller = Caller::new(&self.standing, empty);
+        let flight = self.streams.as_ref().map(|streams| streams.begin(&caller));
         let mut request =
-            request.map(|body| if empty { Body::empty() } else { Body::new(Received::new(body, self.stall_timeout, whole.clone())) });
-        request.extensions_mut().insert(self.connection.clone());
+            request.map(|body| if empty { Body::empty() } else { Body::new(Received::new(body, &self.limits, caller.clone())) });
+        let Origin { peer, remote, tls, more } = &self.origin;
+        let (peer, more, caller_too) = (peer.clone(), more.clone(), caller.clone());
+        request.extensions_mut().insert(Connection { peer, remote: *remote, tls: *tls, more, caller: caller_too });
         let mut handler = self.handler.clone();
         Box::pin(async move {
             poll_fn(|context| handler.poll_ready(context)).await?;
             let mut response = handler.call(request).await?;
             // Hyper closes a connection on which a body is still under way. A client that is not told might ask again on it.
-            if http1 && !whole.load(Ordering::Relaxed) {
+            if flight.is_none() && !caller.body_is_taken() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok(response)
+            Ok(response.map(|body| Answered::new(body, caller, flight)))
         })
     }
 }

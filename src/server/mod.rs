@@ -6,20 +6,31 @@
 //! it shows, and [`Peer`](crate::identity::Peer) is what finds out whom that certificate stands for.
 
 mod accept;
+mod admission;
+mod answered;
 mod client_certificate;
 mod connection;
+mod pace;
+mod proxy_header;
+mod slots;
 mod stall;
 mod stream;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod tls;
 
 pub use accept::run;
+pub use admission::Networks;
 pub use client_certificate::{ClientAuth, Judge};
+pub use proxy_header::{InvalidProxyHeader, ProxyHeader};
 pub use tls::{Expiring, Expiry, InvalidTls, PairFiles, Prepared, Reloaded, Tls, TlsSettings};
 
 pub use crate::http::Connection;
 
+use crate::http::Strangers;
+use arc_swap::ArcSwap;
+use std::sync::Arc;
 use std::time::Duration;
 
 #[derive(Clone, Debug, Default)]
@@ -27,6 +38,10 @@ pub struct Settings {
     /// `None` serves plain HTTP/1.1.
     pub tls: Option<Tls>,
     pub limits: Limits,
+    /// What clients that have not identified themselves have open.
+    pub strangers: Strangers,
+    /// May change at any time.
+    pub networks: Arc<ArcSwap<Networks>>,
 }
 
 /// What one connection may cost, and how many there may be.
@@ -34,13 +49,19 @@ pub struct Settings {
 pub struct Limits {
     /// From the accepted connection to the end of the TLS handshake.
     pub handshake_timeout: Duration,
-    /// For a whole request header to arrive; the wait for a next request on an open connection counts too.
+    /// For a whole request header to arrive; the wait for a next request on an open connection counts too. Over HTTP/2, how long a
+    /// connection may be without any request.
     pub header_timeout: Duration,
     /// For the next piece of a request's body to come once it is wanted, and for the client to take the next piece of an answer.
     pub stall_timeout: Duration,
+    /// Bytes a second that a caller who has not logged in must send and take on average, with `stall_timeout` as a credit.
+    pub unidentified_rate: u64,
+    /// For the whole body of such a caller's request; only the time that is spent waiting for it counts.
+    pub unidentified_body_timeout: Duration,
     /// Of a request header. The request line and a token of 32 KiB must fit; at least 8 KiB.
     pub header_bytes: u32,
-    /// Open at the same time; more wait in the listener's backlog.
+    /// Open at the same time. For one more the one that has been idle for the longest without having identified anyone is closed; if
+    /// there is none, more wait in the listener's backlog.
     pub connections: usize,
     /// How long running requests may take to finish after the server was told to stop.
     pub drain_timeout: Duration,
@@ -52,6 +73,8 @@ impl Default for Limits {
             handshake_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(60),
             stall_timeout: Duration::from_secs(60),
+            unidentified_rate: 1024,
+            unidentified_body_timeout: Duration::from_secs(60 * 60),
             header_bytes: 64 << 10,
             connections: 10_000,
             drain_timeout: Duration::from_secs(30),

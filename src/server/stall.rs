@@ -1,7 +1,9 @@
 //! Clients that stop in the middle: of sending a request's body, or of taking an answer. Both hold what others could have: an
-//! upload's lock, memory, a place among the connections.
+//! upload's lock, memory, a place among the connections. A caller who has not logged in must not be slow, either.
 
-use crate::http::Stalled;
+use super::Limits;
+use super::pace::Pace;
+use crate::http::{Caller, Stalled, Standing};
 use axum::BoxError;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -9,24 +11,22 @@ use hyper::body::Incoming;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-/// A request's body that ends with [`Stalled`] when nothing of it came for too long while somebody wanted it.
+/// A request's body that ends with [`Stalled`] when nothing of it came for too long while somebody wanted it, or too little.
 pub(super) struct Received {
     body: Incoming,
     patience: Patience,
-    whole: Arc<AtomicBool>,
+    caller: Caller,
 }
 
 impl Received {
-    /// `whole` is set when the last of it was taken.
-    pub(super) fn new(body: Incoming, limit: Duration, whole: Arc<AtomicBool>) -> Self {
-        Self { body, patience: Patience::new(limit), whole }
+    /// Tells `caller` when the last of it was taken.
+    pub(super) fn new(body: Incoming, limits: &Limits, caller: Caller) -> Self {
+        Self { body, patience: Patience::new(limits, limits.unidentified_body_timeout), caller }
     }
 }
 
@@ -35,10 +35,14 @@ impl Body for Received {
     type Error = BoxError;
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let Self { body, patience, whole } = self.get_mut();
-        match patience.watch(Pin::new(&mut *body).poll_frame(context), context) {
+        let Self { body, patience, caller } = self.get_mut();
+        let bytes = |frame: &Option<Result<Frame<Bytes>, _>>| match frame {
+            Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
+            _ => 0,
+        };
+        match patience.watch(Pin::new(&mut *body).poll_frame(context), bytes, caller.is_identified(), context) {
             Poll::Ready(Ok(frame)) => {
-                whole.store(frame.is_none() || body.is_end_stream(), Ordering::Relaxed);
+                caller.body_taken(frame.is_none() || body.is_end_stream());
                 Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
             }
             Poll::Ready(Err(stalled)) => Poll::Ready(Some(Err(stalled.into()))),
@@ -55,15 +59,16 @@ impl Body for Received {
     }
 }
 
-/// A stream whose writes fail when the peer took nothing for too long.
+/// A stream whose writes fail when the peer took nothing for too long, or too little. It tells the connection what is unsent.
 pub(super) struct Taken<S> {
     stream: S,
     patience: Patience,
+    standing: Standing,
 }
 
 impl<S> Taken<S> {
-    pub(super) const fn new(stream: S, limit: Duration) -> Self {
-        Self { stream, patience: Patience::new(limit) }
+    pub(super) const fn new(stream: S, limits: &Limits, standing: Standing) -> Self {
+        Self { stream, patience: Patience::new(limits, Duration::MAX), standing }
     }
 }
 
@@ -72,11 +77,16 @@ impl<S: AsyncWrite + Unpin> Taken<S> {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
         poll: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<T>>,
+        bytes: impl FnOnce(&T) -> usize,
     ) -> Poll<io::Result<T>> {
-        let Self { stream, patience } = self.get_mut();
+        let Self { stream, patience, standing } = self.get_mut();
         let written = poll(Pin::new(stream), context);
+        // A proxy takes as slowly as whichever of its clients does.
+        let trusted = standing.is_identified() || standing.is_exempt();
+        let bytes = |written: &io::Result<T>| written.as_ref().map_or(0, bytes);
         Poll::Ready(
-            ready!(patience.watch(written, context)).unwrap_or_else(|stalled| Err(io::Error::new(io::ErrorKind::TimedOut, stalled))),
+            ready!(patience.watch(written, bytes, trusted, context))
+                .unwrap_or_else(|stalled| Err(io::Error::new(io::ErrorKind::TimedOut, stalled))),
         )
     }
 }
@@ -89,48 +99,69 @@ impl<S: AsyncRead + Unpin> AsyncRead for Taken<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Taken<S> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.write(context, |stream, context| stream.poll_write(context, bytes))
+        self.standing.wrote();
+        self.write(context, |stream, context| stream.poll_write(context, bytes), |written| *written)
     }
 
     fn poll_write_vectored(self: Pin<&mut Self>, context: &mut Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        self.write(context, |stream, context| stream.poll_write_vectored(context, slices))
+        self.standing.wrote();
+        self.write(context, |stream, context| stream.poll_write_vectored(context, slices), |written| *written)
     }
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
     }
 
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.write(context, |stream, context| stream.poll_flush(context))
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = self.as_mut().write(context, |stream, context| stream.poll_flush(context), |()| 0);
+        if matches!(flushed, Poll::Ready(Ok(()))) {
+            self.standing.flushed();
+        }
+        flushed
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.write(context, |stream, context| stream.poll_shutdown(context))
+        self.write(context, |stream, context| stream.poll_shutdown(context), |()| 0)
     }
 }
 
 /// How long to wait for the same thing. The timer is made at the first wait, and set anew at each.
 struct Patience {
     limit: Duration,
+    /// Of a caller who is not trusted.
+    pace: Pace,
     timer: Option<Pin<Box<Sleep>>>,
-    waiting: bool,
+    waiting: Option<Instant>,
 }
 
 impl Patience {
-    const fn new(limit: Duration) -> Self {
-        Self { limit, timer: None, waiting: false }
+    const fn new(limits: &Limits, deadline: Duration) -> Self {
+        let limit = limits.stall_timeout;
+        Self { limit, pace: Pace::new(limit, limits.unidentified_rate, deadline), timer: None, waiting: None }
     }
 
-    fn watch<T>(&mut self, poll: Poll<T>, context: &mut Context<'_>) -> Poll<Result<T, Stalled>> {
+    fn watch<T>(
+        &mut self,
+        poll: Poll<T>,
+        bytes: impl FnOnce(&T) -> usize,
+        trusted: bool,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<T, Stalled>> {
         if let Poll::Ready(progress) = poll {
-            self.waiting = false;
+            let waited = self.waiting.take().map(|since| since.elapsed()).unwrap_or_default();
+            if !trusted {
+                self.pace.took(waited, u64::try_from(bytes(&progress)).unwrap_or(u64::MAX));
+            }
             return Poll::Ready(Ok(progress));
         }
-        let end = Instant::now() + self.limit;
+        let left = if trusted { self.limit } else { self.limit.min(self.pace.left()) };
+        let end = Instant::now() + left;
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(end)));
-        if !std::mem::replace(&mut self.waiting, true) {
+        if self.waiting.is_none() {
+            self.waiting = Some(Instant::now());
             timer.as_mut().reset(end);
         }
-        timer.as_mut().poll(context).map(|()| Err(Stalled { after: self.limit }))
+        let over = || if trusted { Stalled::Silent { after: self.limit } } else { self.pace.over(self.limit) };
+        timer.as_mut().poll(context).map(|()| Err(over()))
     }
 }

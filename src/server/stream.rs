@@ -1,23 +1,48 @@
 //! The connection's bytes. While more of an answer is about to come the kernel holds back what fills no segment (`TCP_CORK`), instead of
-//! sending each piece's rest by itself, which costs a tenth of a large download.
+//! sending each piece's rest by itself, which costs a tenth of a large download. A PROXY header in front is read here, or refused.
 
+use super::proxy_header::{InvalidProxyHeader, ProxyHeader};
 use crate::http::More;
+use crate::limits::PROXY_HEADER_BYTES;
+use bytes::{Buf as _, Bytes, BytesMut};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 pub(super) struct Stream {
     tcp: TcpStream,
     more: More,
     corked: bool,
+    /// What was read together with the PROXY header.
+    ahead: Bytes,
+    /// Whether anything was read.
+    begun: bool,
 }
 
 impl Stream {
     /// `more` says at each write whether another one is about to follow.
     pub(super) const fn new(tcp: TcpStream, more: More) -> Self {
-        Self { tcp, more, corked: false }
+        Self { tcp, more, corked: false, ahead: Bytes::new(), begun: false }
+    }
+
+    /// Reads the header with which each connection of this peer begins. What follows it is read as if there were none.
+    pub(super) async fn proxy_header(&mut self) -> Result<ProxyHeader, NoHeader> {
+        self.begun = true;
+        let mut read = BytesMut::with_capacity(FIRST);
+        loop {
+            if self.tcp.read_buf(&mut read).await? == 0 {
+                return Err(NoHeader::Closed);
+            }
+            if let Some((header, length)) = ProxyHeader::parse(&read)? {
+                read.advance(length);
+                self.ahead = read.freeze();
+                return Ok(header);
+            }
+            // What is longer than this is refused by its length, as soon as that is there.
+            read.reserve(PROXY_HEADER_BYTES - read.len().min(PROXY_HEADER_BYTES - 1));
+        }
     }
 
     /// Before a write.
@@ -38,9 +63,42 @@ impl Stream {
 
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().tcp).poll_read(context, buffer)
+        let stream = self.get_mut();
+        if !stream.ahead.is_empty() {
+            let now = stream.ahead.split_to(stream.ahead.len().min(buffer.remaining()));
+            buffer.put_slice(&now);
+            return Poll::Ready(Ok(()));
+        }
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut stream.tcp).poll_read(context, buffer);
+        if !stream.begun && read.is_ready() {
+            stream.begun = true;
+            if buffer.filled().get(before..).is_some_and(ProxyHeader::is_begun) {
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, UnexpectedHeader)));
+            }
+        }
+        read
     }
 }
+
+/// Why a connection that must begin with a PROXY header did not get further.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoHeader {
+    /// As a check whether the port is open does it.
+    #[error("it was closed at once")]
+    Closed,
+    #[error(transparent)]
+    Failed(#[from] io::Error),
+    #[error(transparent)]
+    Invalid(#[from] InvalidProxyHeader),
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("it begins with a PROXY header, and http.proxyProtocol does not name its address")]
+struct UnexpectedHeader;
+
+/// Enough for a header as load balancers send it.
+const FIRST: usize = 512;
 
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {

@@ -1,6 +1,9 @@
 //! Real sockets, certificates made for the purpose, and clients of rustls and of plain bytes.
 
+mod answers;
 mod certificates;
+mod places;
+mod proxied;
 
 use super::{ClientAuth, Connection, InvalidTls, Judge, Limits, PairFiles, Prepared, Reloaded, Settings, Tls, TlsSettings, run};
 use crate::clock::Clock;
@@ -18,7 +21,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
@@ -120,11 +123,15 @@ struct Running {
 
 impl Running {
     async fn start(tls: Option<Tls>, limits: Limits, handler: Router) -> Self {
+        Self::with(Settings { tls, limits, ..Settings::default() }, handler).await
+    }
+
+    async fn with(settings: Settings, handler: Router) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async { drop(stopped.await) };
-        let ended = tokio::spawn(run(listener, Settings { tls, limits }, handler, Clock::system(), shutdown));
+        let ended = tokio::spawn(run(listener, settings, handler, Clock::system(), shutdown));
         Self { address, stop, ended }
     }
 
@@ -136,15 +143,25 @@ impl Running {
         TcpStream::connect(self.address).await.unwrap()
     }
 
+    /// From another address of this machine.
+    async fn connect_from(&self, address: &str) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::new(address.parse().unwrap(), 0)).unwrap();
+        socket.connect(self.address).await.unwrap()
+    }
+
     async fn shake(&self, client: &Arc<ClientConfig>) -> std::io::Result<TlsStream<TcpStream>> {
-        let name = ServerName::try_from("localhost").unwrap();
-        TlsConnector::from(client.clone()).connect(name, self.connect().await).await
+        shake_on(self.connect().await, client).await
     }
 
     /// The body of the answer.
     async fn ask(&self, client: ClientConfig) -> std::io::Result<String> {
         ask(&mut self.shake(&Arc::new(client)).await?).await
     }
+}
+
+async fn shake_on(stream: TcpStream, client: &Arc<ClientConfig>) -> std::io::Result<TlsStream<TcpStream>> {
+    TlsConnector::from(client.clone()).connect(ServerName::try_from("localhost").unwrap(), stream).await
 }
 
 /// Answers with what the handler was told of the connection.
@@ -514,17 +531,20 @@ async fn a_large_header_is_refused() {
 
 #[tokio::test]
 async fn a_connection_beyond_the_limit_waits_for_its_turn() {
+    let (begun, allowed) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let limits = Limits { connections: 1, ..Limits::default() };
-    let server = Running::start(None, limits, says_who()).await;
+    let server = Running::start(None, limits, waits(&begun, &allowed)).await;
     let mut first = server.connect().await;
-    first.write_all(GET_AND_STAY).await.unwrap();
-    first.read_u8().await.unwrap();
+    first.write_all(GET).await.unwrap();
+    begun.notified().await;
     let mut second = server.connect().await;
     let asking = ask(&mut second);
     tokio::pin!(asking);
     assert!(tokio::time::timeout(SOON, &mut asking).await.is_err(), "served beside the first");
-    drop(first);
-    assert_eq!(asking.await.unwrap(), "false nobody 127.0.0.1");
+    allowed.notify_one();
+    assert!(String::from_utf8(rest(&mut first).await).unwrap().ends_with("finished"), "a busy one is not closed");
+    allowed.notify_one();
+    assert_eq!(asking.await.unwrap(), "finished");
 }
 
 #[tokio::test]

@@ -60,6 +60,16 @@ pub const FAMILIES: &[Family] = &[
     gauge("wharfinger_config_generation", &[], "Counts the configurations that were in force since the start; the first is 1"),
     gauge("wharfinger_config_last_reload_applied", &[], "1, or 0 if the configuration file as it is now was refused"),
     counter("wharfinger_config_reloads_total", &["result"], "Changed configurations, `applied` or `refused`"),
+    counter(
+        "wharfinger_connections_closed_for_others_total",
+        &["reason"],
+        "Idle connections that had identified nobody and were closed for another: `address`, one more of the same address; `all`, one more",
+    ),
+    counter(
+        "wharfinger_connections_refused_total",
+        &["reason"],
+        "Connections that were refused: `address`, too many of one address that identified nobody, all of them busy",
+    ),
     counter("wharfinger_http_received_bytes_total", &[], "Bytes of request bodies that were read"),
     histogram("wharfinger_http_request_seconds", &["route"], "From a request's header to its answer's header"),
     gauge("wharfinger_http_requests_in_flight", &[], "Requests whose answer has not been sent to its end"),
@@ -82,6 +92,7 @@ pub const FAMILIES: &[Family] = &[
     ),
     gauge("wharfinger_keys_stale_in_seconds", SOURCE, "Until what a source holds counts no more, unless it answers; absent for files"),
     counter("wharfinger_log_lines_dropped_total", &[], "Lines that are missing in the log, since its reader did not take them or has gone"),
+    counter("wharfinger_streams_given_up_total", &[], "HTTP/2 answers that were ended because their client did not take them"),
     gauge("wharfinger_tls_certificate_expiry_days", &["source"], "Days until a certificate that the registry presents expires"),
     counter("wharfinger_tokens_several_audiences_total", &["credential"], "Tokens accepted that others than this registry could replay"),
     counter(

@@ -1,6 +1,7 @@
 //! From the raw keys to a [`Config`] that can only be right. Goes on after a mistake, so that all are reported at once.
 
 mod access;
+mod connections;
 mod domains;
 mod issuers;
 mod kubernetes;
@@ -16,7 +17,7 @@ use super::raw;
 use super::{Level, Mistake, Warning};
 use crate::access::{Policy, Repositories};
 use crate::exchange::Terms;
-use crate::http::{Family, Network, TrustedProxies};
+use crate::http::{Family, Network, StrangerBounds, TrustedProxies};
 use crate::identity::{Mapping, MappingSettings};
 use crate::server::TlsSettings;
 use crate::spiffe_id::TrustDomain;
@@ -34,6 +35,10 @@ pub struct Config {
     pub tls: Option<TlsSettings>,
     pub external_urls: Vec<String>,
     pub proxies: TrustedProxies,
+    /// Load balancers that send a PROXY header.
+    pub proxy_protocol: TrustedProxies,
+    /// What one address may have open without a credential.
+    pub unidentified: StrangerBounds,
     /// On which tokens are issued.
     pub terms: Terms,
     /// The store's folder.
@@ -173,6 +178,8 @@ pub(super) fn build(file: raw::File, around: &Surroundings<'_>, warnings: Vec<Wa
     let passwords = auth.htpasswd.map(|htpasswd| around.path(&htpasswd.path));
     let external_urls = build.external_urls(http.external_url);
     let proxies = build.proxies(&http.trusted_proxies, http.forwarded_headers);
+    let proxy_protocol = build.proxy_protocol(&http.proxy_protocol);
+    let unidentified = build.unidentified(http.unidentified);
     let issuers = build.issuers(bearer.oidc, &external_urls);
     let given = auth.spiffe.as_ref().and_then(|spiffe| spiffe.workload_api.clone());
     let domains = build.domains(auth.spiffe, &external_urls);
@@ -195,6 +202,8 @@ pub(super) fn build(file: raw::File, around: &Surroundings<'_>, warnings: Vec<Wa
         tls,
         external_urls,
         proxies,
+        proxy_protocol,
+        unidentified,
         terms: Terms { service, session_lifetime },
         storage,
         commit,

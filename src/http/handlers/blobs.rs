@@ -9,7 +9,7 @@ use crate::oci::{ByteRange, Digest, RangeRequest, RepositoryName};
 use axum::body::Body;
 use axum::response::Response;
 use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE, RANGE};
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, Version};
 
 pub(super) async fn answer(call: &Call, repository: &RepositoryName, digest: &Digest) -> Result<Response, Fault> {
     match call.parts.method {
@@ -61,7 +61,9 @@ async fn pull(call: &Call, repository: &RepositoryName, digest: &Digest) -> Resu
     match file {
         Some(file) if length > 0 => {
             let more = call.parts.extensions.get::<Connection>().map(|connection| connection.more.clone()).unwrap_or_default();
-            Ok(reply.body(Body::new(Download::new(file, first, length, more))))
+            let download = Download::new(file, first, length, more);
+            let shared = call.parts.version > Version::HTTP_11;
+            Ok(reply.body(Body::new(if shared { download.shared() } else { download })))
         }
         _ => Ok(reply.empty()),
     }

@@ -68,6 +68,8 @@ async fn by_get(app: &App, live: &Live, parts: &Parts, who: &mut Who) -> Result<
 }
 
 async fn by_post(app: &App, live: &Live, origin: &Origin, parts: &Parts, body: Body, who: &mut Who) -> Result<Request, Fault> {
+    // The form may be long in coming, and says who sends it only once it is there.
+    who.sits(app).await?;
     let GrantRequest { grant, asked, service, targets } = GrantRequest::parse(&form(body).await?)?;
     check_service(live, service.as_deref())?;
     if !targets.iter().all(|target| is_here(target, live, origin)) {

@@ -127,7 +127,7 @@ async fn a_body_that_stalls_is_408_and_what_arrived_is_kept() {
     let begun = site.send(ask(Method::POST, "/v2/open/a/blobs/uploads/"), Body::empty()).await;
     let location = begun.header("location");
     let silent = |first: &'static str| {
-        let stalled = Stalled { after: Duration::from_secs(60) };
+        let stalled = Stalled::Silent { after: Duration::from_secs(60) };
         let pieces: [Result<Bytes, Stalled>; 2] = [Ok(Bytes::from_static(first.as_bytes())), Err(stalled)];
         Body::from_stream(stream::iter(pieces))
     };

@@ -8,10 +8,11 @@ mod errors;
 mod pull;
 mod push;
 mod reads;
+mod strangers;
 mod token;
 mod whoami;
 
-use super::{App, Connection, Endpoint, Live, More, Readiness, TrustedProxies};
+use super::{App, Caller, Connection, Endpoint, Live, More, Readiness, Strangers, TrustedProxies};
 use crate::access::{Action, Grant, PatternRules, Policy, Repositories, Rules};
 use crate::clock::{Clock, ManualClock, Timestamp};
 use crate::exchange::{SigningKeys, Terms, Tokens};
@@ -114,7 +115,15 @@ impl Site {
         };
         let store = Arc::new(Memory::new());
         let registry = registry(store.clone(), store, &clock);
-        let app = App { live: Arc::new(ArcSwap::from_pointee(live)), registry, tokens, clock, ready: ready(), scrape: Scrape::default() };
+        let app = App {
+            live: Arc::new(ArcSwap::from_pointee(live)),
+            registry,
+            tokens,
+            clock,
+            ready: ready(),
+            strangers: Strangers::default(),
+            scrape: Scrape::default(),
+        };
         Self { endpoint: Endpoint::new(app.clone()), app, signer, keys, hand, folder: None }
     }
 
@@ -124,7 +133,8 @@ impl Site {
     }
 
     async fn send(&self, request: Builder, body: impl Into<Body>) -> Answer {
-        let tls = Connection { peer: None, remote: ([127, 0, 0, 1], 1).into(), tls: true, more: More::default() };
+        let tls =
+            Connection { peer: None, remote: ([127, 0, 0, 1], 1).into(), tls: true, more: More::default(), caller: Caller::default() };
         let request = request.extension(tls).body(body.into()).unwrap();
         Answer::read(self.endpoint.clone().call(request).await.unwrap()).await
     }

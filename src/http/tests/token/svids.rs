@@ -60,7 +60,13 @@ impl Workload {
     }
 
     async fn send(&self, site: &Site, request: Builder, body: String) -> Answer {
-        let tls = Connection { peer: Some(self.peer.clone()), remote: ([127, 0, 0, 1], 1).into(), tls: true, more: More::default() };
+        let tls = Connection {
+            peer: Some(self.peer.clone()),
+            remote: ([127, 0, 0, 1], 1).into(),
+            tls: true,
+            more: More::default(),
+            caller: Caller::default(),
+        };
         Answer::read(site.endpoint.clone().call(request.extension(tls).body(Body::from(body)).unwrap()).await.unwrap()).await
     }
 }

@@ -1,0 +1,242 @@
+//! What is known of a connection and of each request on it while it is open: whether it has identified someone, what is in flight, and
+//! since when nothing is. The server reads it to decide which connection must give way; `auth` says who was identified.
+
+use super::strangers::{Seat, Stranger};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// One connection. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Standing(Arc<Connected>);
+
+#[derive(Debug)]
+struct Connected {
+    identified: AtomicBool,
+    /// A trusted proxy, which speaks for many.
+    exempt: AtomicBool,
+    stranger: OnceLock<Stranger>,
+    asked: AtomicBool,
+    in_flight: AtomicUsize,
+    /// When the last request ended, or the connection began, in milliseconds of the process.
+    idle_since: AtomicU64,
+    gives_way: AtomicBool,
+    told: Notify,
+    /// Whether anything written is not yet with the kernel.
+    unflushed: AtomicBool,
+    lingers: AtomicBool,
+    /// Of requests that were answered into buffers which the client has not taken yet.
+    lingering: Mutex<Vec<Seat>>,
+}
+
+impl Default for Standing {
+    fn default() -> Self {
+        Self(Arc::new(Connected {
+            identified: false.into(),
+            exempt: false.into(),
+            stranger: OnceLock::new(),
+            asked: false.into(),
+            in_flight: 0.into(),
+            idle_since: now().into(),
+            gives_way: false.into(),
+            told: Notify::new(),
+            unflushed: false.into(),
+            lingers: false.into(),
+            lingering: Mutex::default(),
+        }))
+    }
+}
+
+impl Standing {
+    #[cfg(test)]
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// The connection is one of this address, and counted there until it has identified someone.
+    pub fn counts_for(&self, stranger: Stranger) {
+        drop(self.0.stranger.set(stranger));
+    }
+
+    /// The other end is a trusted proxy: neither counted nor closed for others, and no request on it vouches for the next.
+    pub fn exempt(&self) {
+        self.0.exempt.store(true, Ordering::Relaxed);
+    }
+
+    #[must_use]
+    pub fn is_exempt(&self) -> bool {
+        self.0.exempt.load(Ordering::Relaxed)
+    }
+
+    #[must_use]
+    pub fn stranger(&self) -> Option<&Stranger> {
+        self.0.stranger.get()
+    }
+
+    /// Whether a request of this connection has identified someone.
+    #[must_use]
+    pub fn is_identified(&self) -> bool {
+        self.0.identified.load(Ordering::Relaxed)
+    }
+
+    fn identified(&self) {
+        if !self.is_exempt() && !self.is_identified() && !self.0.identified.swap(true, Ordering::Relaxed) {
+            self.0.stranger.get().inspect(|stranger| stranger.disconnects());
+        }
+    }
+
+    /// Whether there was a request at all.
+    #[must_use]
+    pub fn was_asked(&self) -> bool {
+        self.0.asked.load(Ordering::SeqCst)
+    }
+
+    /// How long nothing has been in flight. `None` while something is, or while the last of an answer waits in a buffer.
+    #[must_use]
+    pub fn idle_for(&self) -> Option<Duration> {
+        let idle = self.0.in_flight.load(Ordering::SeqCst) == 0 && !self.0.unflushed.load(Ordering::SeqCst);
+        idle.then(|| Duration::from_millis(now().saturating_sub(self.idle_since())))
+    }
+
+    /// Orders connections by when they became idle.
+    #[must_use]
+    pub fn idle_since(&self) -> u64 {
+        self.0.idle_since.load(Ordering::Relaxed)
+    }
+
+    /// Tells the connection to end, since another one needs its place.
+    pub fn give_way(&self) {
+        self.0.gives_way.store(true, Ordering::SeqCst);
+        self.0.told.notify_one();
+    }
+
+    /// Returns when the connection was told to end.
+    pub async fn told_to_give_way(&self) {
+        while !self.0.gives_way.load(Ordering::SeqCst) {
+            self.0.told.notified().await;
+        }
+    }
+
+    /// Something was written, and may wait in a buffer.
+    pub fn wrote(&self) {
+        if !self.0.unflushed.load(Ordering::Relaxed) {
+            self.0.unflushed.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// Everything that was written is with the kernel.
+    pub fn flushed(&self) {
+        if self.0.unflushed.load(Ordering::Relaxed) {
+            self.0.unflushed.store(false, Ordering::SeqCst);
+            if self.0.lingers.load(Ordering::SeqCst) {
+                self.rise();
+            }
+        }
+    }
+
+    /// A request is over, and its answer may still be in a buffer of this connection: the seat is given back once it is not.
+    fn linger(&self, seat: Seat) {
+        self.0.lingering.lock().unwrap_or_else(PoisonError::into_inner).push(seat);
+        self.0.lingers.store(true, Ordering::SeqCst);
+        if !self.0.unflushed.load(Ordering::SeqCst) {
+            self.rise();
+        }
+    }
+
+    fn rise(&self) {
+        let mut lingering = self.0.lingering.lock().unwrap_or_else(PoisonError::into_inner);
+        self.0.lingers.store(false, Ordering::SeqCst);
+        let seats = std::mem::take(&mut *lingering);
+        drop(lingering);
+        drop(seats);
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        if !*self.identified.get_mut() {
+            self.stranger.get().inspect(|stranger| stranger.disconnects());
+        }
+    }
+}
+
+/// One request. It is in flight until the last clone is dropped, which the server does when the answer is sent.
+#[derive(Clone, Debug)]
+pub struct Caller(Arc<Asking>);
+
+#[derive(Debug)]
+struct Asking {
+    standing: Standing,
+    identified: AtomicBool,
+    body_taken: AtomicBool,
+    seat: OnceLock<Seat>,
+}
+
+impl Caller {
+    /// `body_taken`: there is none.
+    #[must_use]
+    pub fn new(standing: &Standing, body_taken: bool) -> Self {
+        standing.0.in_flight.fetch_add(1, Ordering::SeqCst);
+        standing.0.asked.store(true, Ordering::SeqCst);
+        let (standing, body_taken) = (standing.clone(), body_taken.into());
+        Self(Arc::new(Asking { standing, identified: false.into(), body_taken, seat: OnceLock::new() }))
+    }
+
+    #[must_use]
+    pub fn standing(&self) -> &Standing {
+        &self.0.standing
+    }
+
+    /// The request's caller is known. So is the connection's, unless a proxy speaks for many on it.
+    pub fn identified(&self) {
+        self.0.identified.store(true, Ordering::Relaxed);
+        self.0.standing.identified();
+    }
+
+    /// Whether this request, or an earlier one of the connection, has identified someone.
+    #[must_use]
+    pub fn is_identified(&self) -> bool {
+        self.0.identified.load(Ordering::Relaxed) || self.0.standing.is_identified()
+    }
+
+    /// Keeps the seat until the answer is sent.
+    pub fn sits(&self, seat: Seat) {
+        drop(self.0.seat.set(seat));
+    }
+
+    /// Whether the last of the request's body was taken.
+    #[must_use]
+    pub fn body_is_taken(&self) -> bool {
+        self.0.body_taken.load(Ordering::Relaxed)
+    }
+
+    pub fn body_taken(&self, taken: bool) {
+        self.0.body_taken.store(taken, Ordering::Relaxed);
+    }
+}
+
+/// The only request of a connection of its own.
+impl Default for Caller {
+    fn default() -> Self {
+        Self::new(&Standing::default(), true)
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        if let Some(seat) = self.seat.take() {
+            self.standing.linger(seat);
+        }
+        let Standing(connected) = &self.standing;
+        connected.idle_since.store(now(), Ordering::Relaxed);
+        connected.in_flight.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// In milliseconds.
+fn now() -> u64 {
+    static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    u64::try_from(Instant::now().saturating_duration_since(*BEGAN).as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,101 @@
+//! How many requests of callers who have not logged in are answered at once, by client.
+
+use super::*;
+use crate::http::{Network, Standing, StrangerBounds};
+
+/// A site behind a proxy at 10.0.0.1, where an address may have one such request in flight.
+fn site() -> Site {
+    let mut site = Site::new();
+    let mut live = Live::clone(&site.app.live.load());
+    live.proxies = ["10.0.0.0/8".parse::<Network>().unwrap()].into_iter().collect();
+    site.app.live.store(Arc::new(live));
+    site.app.strangers = Strangers::new(StrangerBounds { connections: 1, requests: 1 });
+    Site { endpoint: Endpoint::new(site.app.clone()), ..site }
+}
+
+impl Site {
+    /// Sends a request of this caller on a connection from `remote`.
+    async fn ask_as(&self, caller: &Caller, remote: &str, request: Builder, body: &str) -> Answer {
+        let remote = std::net::SocketAddr::new(remote.parse().unwrap(), 1);
+        let connection = Connection { peer: None, remote, tls: true, more: More::default(), caller: caller.clone() };
+        let request = request.extension(connection).body(Body::from(body.to_owned())).unwrap();
+        Answer::read(self.endpoint.clone().call(request).await.unwrap()).await
+    }
+
+    /// The same through the proxy.
+    async fn proxied(&self, caller: &Caller, client: &str, request: Builder) -> Answer {
+        self.ask_as(caller, "10.0.0.1", request.header("x-forwarded-for", client), "").await
+    }
+}
+
+fn tags() -> Builder {
+    ask(Method::GET, "/v2/open/app/tags/list")
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_in_flight_are_bounded_by_the_client_that_a_proxy_names() {
+    let site = site();
+    site.push_image("open/app", "v1", json!({})).await;
+    let proxy = Standing::default();
+    let request = || Caller::new(&proxy, true);
+    let first = request();
+    assert_eq!(site.proxied(&first, "2001:db8::1", tags()).await.status, StatusCode::OK);
+    // It is in flight as long as the server keeps its caller.
+    let refused = site.proxied(&request(), "2001:db8::2", tags()).await;
+    assert_eq!(refused.error(), (429, "TOOMANYREQUESTS".into()));
+    assert!(!refused.header("retry-after").is_empty());
+    assert_eq!(site.proxied(&request(), "2001:db8:0:1::1", tags()).await.status, StatusCode::OK, "another client");
+    assert_eq!(site.proxied(&request(), "not an address", tags()).await.status, StatusCode::OK, "a proxy that names nobody");
+    assert_eq!(site.proxied(&request(), "2001:db8::1", ask(Method::GET, "/livez")).await.status, StatusCode::OK);
+    let known = request();
+    let answer = site.proxied(&known, "2001:db8::1", bearer(tags(), &site.token("builder"))).await;
+    assert_eq!((answer.status, known.is_identified()), (StatusCode::OK, true));
+    assert!(!proxy.is_identified(), "the proxy speaks for others, too");
+    let bad = site.proxied(&request(), "2001:db8::1", bearer(tags(), "a.b.c")).await;
+    assert_eq!(bad.status, StatusCode::UNAUTHORIZED);
+    let form = ask(Method::POST, "/v2/token").header("content-type", "application/x-www-form-urlencoded");
+    assert_eq!(site.proxied(&request(), "2001:db8::1", form).await.status, StatusCode::TOO_MANY_REQUESTS);
+    drop(first);
+    assert_eq!(site.proxied(&request(), "2001:db8::2", tags()).await.status, StatusCode::OK);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_direct_connection_is_bounded_until_it_has_identified_someone() {
+    let site = site();
+    site.push_image("open/app", "v1", json!({})).await;
+    let remote = "203.0.113.7";
+    let stranger = site.app.strangers.at(remote.parse().unwrap());
+    let connect = || {
+        let standing = Standing::default();
+        standing.counts_for(stranger.clone());
+        standing
+    };
+    assert!(stranger.connects() && !stranger.connects());
+    let connection = connect();
+    let held = Caller::new(&connection, true);
+    assert_eq!(site.ask_as(&held, remote, tags(), "").await.status, StatusCode::OK);
+    let ask_once = async |connection: &Standing, request: Builder| {
+        let caller = Caller::new(connection, true);
+        site.ask_as(&caller, remote, request, "").await.status
+    };
+    assert_eq!(ask_once(&connection, tags()).await, StatusCode::TOO_MANY_REQUESTS);
+    let bad = bearer(tags(), "a.b.c");
+    assert_eq!(ask_once(&connection, bad).await, StatusCode::UNAUTHORIZED);
+    assert!(!connection.is_identified() && !stranger.connects());
+    assert_eq!(ask_once(&connection, bearer(tags(), &site.token("builder"))).await, StatusCode::OK);
+    assert!(connection.is_identified() && stranger.connects(), "its place is free for the next stranger");
+    assert_eq!(ask_once(&connection, tags()).await, StatusCode::OK, "whatever it asks for next");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_at_the_token_endpoint_identifies_too() {
+    let site = site();
+    let connection = Standing::default();
+    let login = bearer(ask(Method::GET, "/v2/token?service=r.example"), &site.token("builder"));
+    assert_eq!(site.ask_as(&Caller::new(&connection, true), "203.0.113.7", login, "").await.status, StatusCode::OK);
+    assert!(connection.is_identified());
+    let connection = Standing::default();
+    let anonymous = ask(Method::GET, "/v2/token?service=r.example");
+    assert_eq!(site.ask_as(&Caller::new(&connection, true), "203.0.113.7", anonymous, "").await.status, StatusCode::OK);
+    assert!(!connection.is_identified(), "a token for nobody identifies nobody");
+}

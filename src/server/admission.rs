@@ -1,0 +1,120 @@
+//! Which connections get in: by the address that they come from, and by whether there is a place among all.
+
+use super::slots::Slots;
+use crate::http::{Standing, Strangers, TrustedProxies};
+use arc_swap::ArcSwap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// Which peers stand between this server and its clients.
+#[derive(Clone, Debug, Default)]
+pub struct Networks {
+    /// Reverse proxies, whose connections are not bounded by address.
+    pub trusted_proxies: TrustedProxies,
+    /// Load balancers, each of whose connections begins with a PROXY header.
+    pub proxy_protocol: TrustedProxies,
+}
+
+pub(super) struct Admission {
+    strangers: Strangers,
+    networks: Arc<ArcSwap<Networks>>,
+    /// Open at the same time.
+    most: usize,
+    slots: Mutex<Slots>,
+    freed: Notify,
+}
+
+impl Admission {
+    pub(super) fn new(strangers: Strangers, networks: Arc<ArcSwap<Networks>>, most: usize) -> Self {
+        Self { strangers, networks, most: most.max(1), slots: Mutex::default(), freed: Notify::new() }
+    }
+
+    /// Whether connections from there begin with a PROXY header.
+    pub(super) fn sends_proxy_header(&self, peer: IpAddr) -> bool {
+        self.networks.load().proxy_protocol.contains(peer)
+    }
+
+    /// Counts a connection for the client's address. Where that has too many, the one that has been idle for the longest is closed for
+    /// it, or it is refused if all are busy.
+    pub(super) fn admit(&self, standing: &Standing, client: IpAddr) -> Result<(), Refused> {
+        if self.networks.load().trusted_proxies.contains(client) {
+            standing.exempt();
+            return Ok(());
+        }
+        let stranger = self.strangers.at(client);
+        if !stranger.connects() {
+            let Some(idle) = self.slots().give_away(Some(stranger.source())) else {
+                metrics::counter!("wharfinger_connections_refused_total", "reason" => "address").increment(1);
+                return Err(Refused);
+            };
+            self.close(&idle, "address");
+            stranger.connects_instead();
+        }
+        standing.counts_for(stranger);
+        Ok(())
+    }
+
+    /// A place among all, if need be that of the connection that has been idle for the longest without having identified anyone. `None`
+    /// while none of those that are open may be closed.
+    pub(super) fn place(self: &Arc<Self>, standing: &Standing) -> Option<Place> {
+        let mut slots = self.slots();
+        if slots.len() >= self.most {
+            let idle = slots.give_away(None)?;
+            self.close(&idle, "all");
+        }
+        let id = slots.enter(standing.clone());
+        drop(slots);
+        Some(Place { admission: self.clone(), id })
+    }
+
+    /// Returns when a connection may have ended.
+    pub(super) async fn freed(&self) {
+        self.freed.notified().await;
+    }
+
+    fn close(&self, standing: &Standing, reason: &'static str) {
+        metrics::counter!("wharfinger_connections_closed_for_others_total", "reason" => reason).increment(1);
+        standing.give_way();
+    }
+
+    fn slots(&self) -> MutexGuard<'_, Slots> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One connection's place, until it is dropped.
+pub(super) struct Place {
+    admission: Arc<Admission>,
+    id: u64,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.admission.slots().leave(self.id);
+        self.admission.freed.notify_one();
+    }
+}
+
+/// The client's address has too many connections, and all are busy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Refused;
+
+impl Refused {
+    /// One line a minute at most: whoever is refused can try again as fast as the network allows.
+    pub(super) fn log(self, client: IpAddr) {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+        let now = Instant::now().saturating_duration_since(*BEGAN).as_secs() + 60;
+        let last = LAST.load(Ordering::Relaxed);
+        if now >= last + 60 && LAST.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            tracing::warn!(
+                client.address = %client,
+                "refused a connection: its address has http.unidentified.connectionsPerAddress connections, all of them busy, and none \
+                 has logged in. Further refusals are only counted for a minute"
+            );
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The tasks of one HTTP/2 connection's streams. A stream whose client takes nothing of the answer for too long, or too little, is
+//! dropped, which resets it and gives back what it holds.
+
+use super::Limits;
+use super::answered::Flight;
+use super::pace::Pace;
+use crate::http::Caller;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::{Instant, Sleep};
+
+/// What hyper runs a connection's streams with. Hyper asks the service for a stream's answer and then runs the stream, one after the
+/// other: so the service leaves here what the stream needs.
+#[derive(Clone)]
+pub(super) struct Streams {
+    next: Arc<Mutex<Option<Begun>>>,
+    limits: Arc<Limits>,
+}
+
+type Begun = (Caller, Arc<Flight>);
+
+impl Streams {
+    pub(super) fn new(limits: Arc<Limits>) -> Self {
+        Self { next: Arc::default(), limits }
+    }
+
+    /// The next stream that is run is of this request.
+    pub(super) fn begin(&self, caller: &Caller) -> Arc<Flight> {
+        let flight = Arc::new(Flight::default());
+        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some((caller.clone(), flight.clone()));
+        flight
+    }
+}
+
+impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Streams {
+    fn execute(&self, stream: F) {
+        let next = self.next.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match next {
+            Some((caller, flight)) => drop(tokio::spawn(Watched::new(stream, caller, flight, &self.limits))),
+            None => drop(tokio::spawn(stream)),
+        }
+    }
+}
+
+/// A stream that ends when its client does not take the answer.
+struct Watched<F> {
+    stream: Pin<Box<F>>,
+    watch: Watch,
+}
+
+impl<F> Watched<F> {
+    fn new(stream: F, caller: Caller, flight: Arc<Flight>, limits: &Limits) -> Self {
+        let watch = Watch {
+            caller,
+            flight,
+            limit: limits.stall_timeout,
+            pace: Pace::new(limits.stall_timeout, limits.unidentified_rate, Duration::MAX),
+            waiting: None,
+            timer: None,
+        };
+        Self { stream: Box::pin(stream), watch }
+    }
+}
+
+impl<F: Future<Output = ()>> Future for Watched<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let Self { stream, watch } = self.get_mut();
+        if stream.as_mut().poll(context).is_ready() {
+            return Poll::Ready(());
+        }
+        watch.poll(context)
+    }
+}
+
+struct Watch {
+    caller: Caller,
+    flight: Arc<Flight>,
+    limit: Duration,
+    pace: Pace,
+    /// While something waits for the client.
+    waiting: Option<Waiting>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+struct Waiting {
+    looked: Instant,
+    sent: u64,
+    /// How long nothing was sent.
+    still: Duration,
+}
+
+impl Watch {
+    /// Ready when it has waited for too long. Looks a few times within the limit, whatever else happens.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if !self.flight.waits() {
+            self.waiting = None;
+            return Poll::Pending;
+        }
+        let every = self.limit / LOOKS;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(every)));
+        let waiting = self.waiting.get_or_insert_with(|| {
+            timer.as_mut().reset(Instant::now() + every);
+            Waiting { looked: Instant::now(), sent: self.flight.sent(), still: Duration::ZERO }
+        });
+        while timer.as_mut().poll(context).is_ready() {
+            let (waited, sent) = (waiting.looked.elapsed(), self.flight.sent());
+            let bytes = sent.saturating_sub(waiting.sent);
+            waiting.still = if bytes == 0 { waiting.still + waited } else { Duration::ZERO };
+            (waiting.looked, waiting.sent) = (Instant::now(), sent);
+            let trusted = self.caller.is_identified();
+            if !trusted {
+                self.pace.took(waited, bytes);
+            }
+            if waiting.still >= self.limit || (!trusted && self.pace.left().is_zero()) {
+                metrics::counter!("wharfinger_streams_given_up_total").increment(1);
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(Instant::now() + every);
+        }
+        Poll::Pending
+    }
+}
+
+const LOOKS: u32 = 4;

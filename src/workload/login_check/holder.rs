@@ -24,7 +24,8 @@ impl Held {
         };
         let wanted = host.audience();
         let service = challenge.map(Challenge::service).filter(|service| !service.is_empty());
-        let fits = audiences.iter().any(|audience| host.is_audience(audience) || Some(audience.as_str()) == service);
+        let for_host = audiences.iter().any(|audience| host.is_audience(audience));
+        let fits = for_host || audiences.iter().any(|audience| Some(audience.as_str()) == service);
         let found = Audiences(&audiences);
         let end = expires.map(|at| format!(", {} {at}", if at <= now { "expired at" } else { "until" })).unwrap_or_default();
         let expired = expires.filter(|at| *at <= now).map(|at| format!("present a token that is still valid: this one expired at {at}"));
@@ -33,7 +34,7 @@ impl Held {
              `audiences` in the registry's configuration"
         );
         let line = if fits { format!("it is for {found}{end}") } else { format!("it is for {found}, not for {wanted}{end}") };
-        Self { line: Line::note(what, line), fix: expired.or_else(|| (!fits).then_some(other)) }
+        Self { line: Line::note(what, line), fix: expired.or_else(|| (!for_host).then_some(other)) }
     }
 
     pub(super) fn line(&self) -> Line {
@@ -59,7 +60,7 @@ mod tests {
         for (claims, said, fix) in [
             (json!({"aud": "r.example:5000", "exp": 200}), "it is for r.example:5000, until 1970-01-01T00:03:20Z", None),
             (json!({"aud": ["x", "oci://r.example:5000/a"]}), "it is for x, oci://r.example:5000/a", None),
-            (json!({"aud": "harbor"}), "it is for harbor", None),
+            (json!({"aud": "harbor"}), "it is for harbor", Some("add harbor to `audiences`")),
             (
                 json!({"aud": "r.example"}),
                 "it is for r.example, not for r.example:5000",

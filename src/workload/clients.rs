@@ -3,8 +3,7 @@
 
 use super::host::RegistryHost;
 use super::surroundings::Surroundings;
-use serde::Deserialize;
-use std::collections::BTreeMap;
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// Whether a client's configuration, or the variable `WHARFINGER_REGISTRIES`, names this registry. A file that is missing or malformed
@@ -15,10 +14,12 @@ pub(super) fn name(around: &Surroundings, host: &RegistryHost) -> bool {
 }
 
 fn file_names(file: &Path, host: &RegistryHost) -> bool {
-    let Some(found) = std::fs::read(file).ok().and_then(|text| serde_json::from_slice::<Configuration>(&text).ok()) else { return false };
-    let by_helper = found.cred_helpers.iter().filter(|(_, helper)| *helper == HELPER).map(|(registry, _)| registry);
-    let of_regctl = found.hosts.iter().filter(|(_, host)| host.cred_helper == PROGRAM).map(|(registry, _)| registry);
-    by_helper.chain(of_regctl).any(|registry| is(registry, host))
+    let Some(found) = std::fs::read(file).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok()) else { return false };
+    let entries = |key: &str| found.get(key).and_then(Value::as_object).into_iter().flatten();
+    let by_helper = entries("credHelpers").filter(|(_, helper)| *helper == HELPER);
+    // regctl's own configuration.
+    let by_host = entries("hosts").filter(|(_, host)| host.get("credHelper").is_some_and(|helper| helper == PROGRAM));
+    by_helper.chain(by_host).any(|(registry, _)| is(registry, host))
 }
 
 fn is(text: &str, host: &RegistryHost) -> bool {
@@ -43,21 +44,6 @@ fn files(around: &Surroundings) -> Vec<PathBuf> {
     all.into_iter().flatten().collect()
 }
 
-#[derive(Deserialize)]
-struct Configuration {
-    #[serde(rename = "credHelpers", default)]
-    cred_helpers: BTreeMap<String, String>,
-    #[serde(default)]
-    hosts: BTreeMap<String, Host>,
-}
-
-/// One registry of regctl.
-#[derive(Deserialize)]
-struct Host {
-    #[serde(rename = "credHelper", default)]
-    cred_helper: String,
-}
-
 /// A list of registries with commas between them.
 pub(super) const REGISTRIES: &str = "WHARFINGER_REGISTRIES";
 /// The program's name in `credHelpers`.
@@ -77,7 +63,7 @@ mod tests {
             (".docker/config.json", r#"{"auths": {}, "credHelpers": {"a.example": "wharfinger", "x.example": "pass"}}"#, "a.example"),
             (".config/containers/auth.json", r#"{"credHelpers": {"b.example:5000": "wharfinger"}}"#, "b.example:5000"),
             (".config/helm/registry/config.json", r#"{"credHelpers": {"https://c.example": "wharfinger"}}"#, "c.example"),
-            (".regctl/config.json", r#"{"hosts": {"d.example": {"credHelper": "docker-credential-wharfinger"}, "e": {}}}"#, "d.example"),
+            (".regctl/config.json", r#"{"hosts": {"d.example": {"credHelper": "docker-credential-wharfinger"}, "e": []}}"#, "d.example"),
         ] {
             assert!(!named(host), "{host}");
             let path = home.path().join(file);

@@ -20,6 +20,20 @@ pub const REPOSITORY_NAME_BYTES: usize = 230;
 pub const SPIFFE_ID_BYTES: usize = 2048;
 /// The longest trust domain name, in bytes.
 pub const TRUST_DOMAIN_BYTES: usize = 255;
+/// The largest client certificate, in bytes.
+pub const CERTIFICATE_BYTES: usize = 16 * 1024;
+/// The most names in a certificate of a client's chain: alternative names and attributes of subject and issuer together.
+pub const CERTIFICATE_NAMES: usize = 128;
+/// The longest of these names, in bytes.
+pub const CERTIFICATE_NAME_BYTES: usize = 4 * 1024;
+/// The most extensions of a certificate in a client's chain.
+pub const CERTIFICATE_EXTENSIONS: usize = 64;
+/// The most intermediate certificates that a client may send after its own.
+pub const INTERMEDIATES: usize = 6;
+/// The largest certificate chain of a client, in bytes, its own certificate included.
+pub const CHAIN_BYTES: usize = 32 * 1024;
+/// The most signatures that are checked to find a path from one client certificate to an authority.
+pub const SIGNATURE_CHECKS: usize = 16;
 /// How deep JSON in tokens and key sets may nest.
 pub const JSON_DEPTH: u8 = 16;
 /// The longest username that a mapping may yield, in bytes.

@@ -306,19 +306,28 @@ impl Authenticator {
 
     #[expect(clippy::result_large_err, reason = "made once a request at most")]
     fn certificate_identity(&self, peer: &Peer, now: Timestamp) -> Result<Identity, Failure> {
-        if let Some(identity) = peer.known_to(&self.itself, now) {
-            return Ok(identity);
+        if let Some(known) = peer.known_to(&self.itself, now) {
+            return known;
+        }
+        let _judging = peer.judging();
+        if let Some(known) = peer.known_to(&self.itself, now) {
+            return known;
         }
         let mut grounds = Grounds::default();
-        let leaf = peer.leaf().map_err(|why| Evidence::default().refused(Refused::Chain(why)))?;
-        let (identity, credential) = if self.is_svid(leaf) {
-            (self.x509_svid_identity(peer, leaf, &mut grounds, now), CredentialType::X509Svid)
+        let found = self.judge_certificate(peer, &mut grounds, now);
+        peer.keep(&self.itself, found.clone(), grounds, now);
+        found
+    }
+
+    #[expect(clippy::result_large_err, reason = "made once a connection")]
+    fn judge_certificate(&self, peer: &Peer, grounds: &mut Grounds, now: Timestamp) -> Result<Identity, Failure> {
+        let leaf = peer.leaf().map_err(|why| peer.evidence().refused(Refused::Chain(why)))?;
+        let (identity, credential) = if self.is_svid(&leaf) {
+            (self.x509_svid_identity(peer, &leaf, grounds, now), CredentialType::X509Svid)
         } else {
-            (self.plain_identity(&self.certificates, peer, leaf, &mut grounds, now), CredentialType::X509)
+            (self.plain_identity(&self.certificates, peer, &leaf, grounds, now), CredentialType::X509)
         };
-        let identity = identity.map_err(|why| why.with(evidence_of_certificate(leaf, credential)))?;
-        peer.keep(&self.itself, Known::new(identity.clone(), grounds, now));
-        Ok(identity)
+        identity.map_err(|why| why.with(Evidence { credential: Some(credential), ..peer.evidence() }))
     }
 
     /// A certificate with any SPIFFE URI is only ever an SVID, unless no configured trust domain is in its URIs and an entry says that
@@ -333,7 +342,7 @@ impl Authenticator {
         let domain = self.domain(id.trust_domain()).ok_or(Refused::UnknownTrustDomain)?;
         let authorities = domain.x509.as_ref().ok_or(Refused::KindNotAccepted)?;
         grounds.rest_on(authorities, now);
-        let chain = peer.svid(authorities, now)?;
+        let chain = peer.svid(leaf, authorities, grounds, now)?;
         // Verification has compared it with the leaf's own; a chain without one is none of an SVID.
         let principal = Principal::Spiffe(chain.spiffe_id().ok_or(Refused::UnknownTrustDomain)?.clone());
         let identity = chain_identity(chain, leaf.subject_cn(), CredentialType::X509Svid, principal, &domain.mapping)?;
@@ -355,7 +364,7 @@ impl Authenticator {
         let wanted = |entry: &&CertificateEntry| !leaf.claims_spiffe() || entry.mapping.names_uris();
         for entry in entries.iter().filter(wanted) {
             grounds.rest_on(&entry.authorities, now);
-            let chain = match peer.plain(&entry.authorities, now) {
+            let chain = match peer.plain(leaf, &entry.authorities, grounds, now) {
                 Ok(chain) => chain,
                 Err(Verdict::Rejected(why)) => {
                     untrusted.get_or_insert(Refused::Chain(why));
@@ -511,16 +520,4 @@ fn evidence_of_hearsay(token: &Secret) -> Evidence {
     };
     let shown = |text: Option<String>| text.as_deref().map(shown);
     Evidence { credential, issuer: shown(issuer), key_id: shown(key_id), subject: shown(subject), serial: None }
-}
-
-fn evidence_of_certificate(leaf: &Leaf, credential: CredentialType) -> Evidence {
-    let x509 = Value::Object(leaf.claims().clone());
-    let text = |pointer| x509.pointer(pointer).and_then(Value::as_str).map(shown);
-    Evidence {
-        credential: Some(credential),
-        issuer: text("/issuer_dn"),
-        key_id: None,
-        subject: text("/san/uri/0").filter(|_| credential == CredentialType::X509Svid).or_else(|| text("/subject/dn")),
-        serial: text("/serial"),
-    }
 }

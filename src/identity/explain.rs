@@ -4,7 +4,7 @@
 use super::authenticator::{Authenticator, Reason, Route};
 use super::credential::Credential;
 use super::grounds::Grounds;
-use super::{Evidence, Failure, Identity, Peer, Presented};
+use super::{CertificateEntry, Evidence, Failure, Identity, Peer, Presented};
 use crate::clock::Timestamp;
 use crate::secret::Secret;
 use crate::trust::jwt::Unverified;
@@ -56,15 +56,19 @@ impl Authenticator {
 
     fn tried_by_certificate(&self, peer: &Peer, now: Timestamp) -> Vec<Tried> {
         let Ok(leaf) = peer.leaf() else { return Vec::new() };
-        if !self.is_svid(leaf) {
-            let entries = self.certificates.iter().enumerate();
-            let one = |entry| self.plain_identity(std::slice::from_ref(entry), peer, leaf, &mut Grounds::default(), now);
-            return entries.map(|(at, entry)| told(Entry::Certificate(at), one(entry))).collect();
+        if !self.is_svid(&leaf) {
+            // Each with a leaf of its own, since a leaf counts what its judgements cost.
+            let one = |(at, entry): (usize, &CertificateEntry)| {
+                let leaf = peer.leaf().ok()?;
+                let outcome = self.plain_identity(std::slice::from_ref(entry), peer, &leaf, &mut Grounds::default(), now);
+                Some(told(Entry::Certificate(at), outcome))
+            };
+            return self.certificates.iter().enumerate().filter_map(one).collect();
         }
         let domain = leaf.spiffe_id().ok().and_then(|id| self.domain(id.trust_domain()));
         let place = domain.and_then(|domain| place(&self.domains, domain));
         place
-            .map(|at| told(Entry::TrustDomain(at), self.x509_svid_identity(peer, leaf, &mut Grounds::default(), now)))
+            .map(|at| told(Entry::TrustDomain(at), self.x509_svid_identity(peer, &leaf, &mut Grounds::default(), now)))
             .into_iter()
             .collect()
     }

@@ -2,10 +2,11 @@
 //! asked is in the state in which it answered. The configuration is not among them: another one brings another
 //! [`Authenticator`](super::Authenticator).
 
-use super::Identity;
+use super::{Failure, Identity};
 use crate::clock::Timestamp;
 use crate::trust::{Authorities, Generation};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Who vouches for identities.
 pub(super) trait Vouching: Send + Sync {
@@ -20,19 +21,37 @@ impl<T: Send + Sync> Vouching for Authorities<T> {
 }
 
 /// Everybody who was asked, each in the state from before it was asked: one that changes meanwhile makes what was found useless. Who
-/// accepted is asked again once the time is over for which it did; who refused is not, although time alone may change its mind.
-#[derive(Default)]
-pub(super) struct Grounds(Vec<(Arc<dyn Vouching>, Option<Generation>)>);
+/// accepted is asked again once the time is over for which it did, who refused once a date may change its mind.
+pub(super) struct Grounds {
+    asked: Vec<(Arc<dyn Vouching>, Option<Generation>)>,
+    until: Timestamp,
+}
 
 impl Grounds {
     /// To be called before `source` is asked.
     pub(super) fn rest_on(&mut self, source: &Arc<impl Vouching + 'static>, now: Timestamp) {
-        self.0.push((source.clone(), source.generation(now)));
+        self.asked.push((source.clone(), source.generation(now)));
     }
 
-    /// Whether everybody is in that state still. Nothing is known of what rests on nobody.
+    /// Does not hold from `date` on.
+    pub(super) fn last_until(&mut self, date: Timestamp) {
+        self.until = self.until.min(date);
+    }
+
+    /// Whether everybody is in that state still, and no date has come that may change what they said.
     fn hold(&self, now: Timestamp) -> bool {
-        !self.0.is_empty() && self.0.iter().all(|(source, then)| then.is_some() && source.generation(now) == *then)
+        now < self.until && self.asked.iter().all(|(source, then)| source.generation(now) == *then)
+    }
+
+    /// Whether everybody who was asked had an answer. An identity rests on somebody.
+    fn support_an_identity(&self) -> bool {
+        !self.asked.is_empty() && self.asked.iter().all(|(_, then)| then.is_some())
+    }
+}
+
+impl Default for Grounds {
+    fn default() -> Self {
+        Self { asked: Vec::new(), until: Timestamp::MAX }
     }
 }
 
@@ -51,7 +70,8 @@ impl Known {
 
     /// The identity, if it still counts.
     pub(super) fn identity(&self, now: Timestamp) -> Option<Identity> {
-        let counts = self.since <= now && now < self.identity.valid_until && self.grounds.hold(now);
+        let counts = self.since <= now && now < self.identity.valid_until;
+        let counts = counts && self.grounds.support_an_identity() && self.grounds.hold(now);
         counts.then(|| self.identity.clone())
     }
 
@@ -64,6 +84,31 @@ impl Known {
         OVERHEAD + 2 * claims + names + scopes
     }
 }
+
+/// Why a certificate identified nobody. A refusal that no source was asked about lasts as long as the configuration.
+pub(super) struct KnownFailure {
+    failure: Failure,
+    grounds: Grounds,
+    /// Before it nothing is known: the clock was set back.
+    since: Timestamp,
+}
+
+impl KnownFailure {
+    pub(super) fn new(failure: Failure, mut grounds: Grounds, now: Timestamp) -> Self {
+        if !matches!(failure, Failure::Refused(_)) {
+            grounds.last_until(now.plus(UNDECIDABLE));
+        }
+        Self { failure, grounds, since: now }
+    }
+
+    /// The failure, if asking again would end in the same.
+    pub(super) fn failure(&self, now: Timestamp) -> Option<Failure> {
+        (self.since <= now && self.grounds.hold(now)).then(|| self.failure.clone())
+    }
+}
+
+/// For how long a certificate is not judged again that could not be judged for want of keys. The reason in the log gets this old.
+const UNDECIDABLE: Duration = Duration::from_secs(10);
 
 /// About how many bytes a claim takes.
 fn size(value: &serde_json::Value) -> usize {

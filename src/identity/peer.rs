@@ -1,70 +1,129 @@
-//! What a connection's client certificate is worth. A chain is judged once, and the verdict kept for the connection's other
-//! requests as long as the keys that vouched for it are the ones that count. Only a good verdict is ever kept, and whom it names to
-//! those who asked last.
+//! What a connection's client certificate is worth. A chain is judged once, and what came of it is kept for the connection's other
+//! requests: an identity as long as the keys that vouched for it are the current ones, a refusal as long as the sources that were
+//! asked are in the same state and no date changes it. A connection can make the registry verify signatures once, not per request.
+//!
+//! What is kept of a certificate that was refused is its DER, within [`crate::limits`], so that keys which arrive later can still
+//! vouch for it. Nothing that was parsed of it stays.
 
-use super::Identity;
-use super::grounds::Known;
+use super::grounds::{Grounds, Known, KnownFailure};
+use super::refusal::shown;
+use super::{CredentialType, Evidence, Failure, Identity};
 use crate::clock::Timestamp;
-use crate::trust::x509::{self, Leaf, Rejected, VerifiedChain, X509Authorities};
+use crate::trust::x509::{self, Hearsay, Leaf, Rejected, VerifiedChain, X509Authorities};
 use crate::trust::{Authorities, Held, NoKeys};
 use arc_swap::ArcSwapOption;
 use pki_types::CertificateDer;
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The certificates that the client sent in the handshake, leaf first. TLS has proved that it has the leaf's key, and nothing more.
+/// The certificates that the client sent in the handshake, leaf first. TLS has proved that it has the leaf's key, if
+/// [`x509::provable_key`] says that this can be proved, and nothing more.
 pub struct Peer {
-    chain: Vec<CertificateDer<'static>>,
-    leaf: OnceLock<Leaf>,
+    chain: Result<Vec<CertificateDer<'static>>, Box<TooMuch>>,
     verdict: ArcSwapOption<VerifiedChain>,
-    known: ArcSwapOption<(Arc<()>, Known)>,
+    known: ArcSwapOption<(Arc<()>, Found)>,
+    /// Held while the chain is judged, so that requests at the same time do not judge it several times.
+    judging: Mutex<()>,
+}
+
+/// A chain over a limit. It is not kept, since nothing could make it good.
+struct TooMuch {
+    certificates: usize,
+    why: Rejected,
+    evidence: Evidence,
+}
+
+enum Found {
+    Somebody(Known),
+    Nobody(KnownFailure),
 }
 
 impl Peer {
     #[must_use]
     pub fn new(chain: Vec<CertificateDer<'static>>) -> Self {
-        Self { chain, leaf: OnceLock::new(), verdict: ArcSwapOption::empty(), known: ArcSwapOption::empty() }
+        let chain = match x509::check_chain(&chain) {
+            Ok(()) => Ok(chain),
+            Err(why) => {
+                let evidence = chain.first().map(|leaf| evidence(leaf)).unwrap_or_default();
+                Err(Box::new(TooMuch { certificates: chain.len(), why, evidence }))
+            }
+        };
+        Self { chain, verdict: ArcSwapOption::empty(), known: ArcSwapOption::empty(), judging: Mutex::default() }
     }
 
     /// Whether the client sent no certificate at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.chain.is_empty()
+        self.chain.as_ref().is_ok_and(Vec::is_empty)
     }
 
-    /// The first certificate, parsed and untrusted. It is parsed when somebody asks: a client with a token may never need it.
-    pub(super) fn leaf(&self) -> Result<&Leaf, Rejected> {
-        if let Some(leaf) = self.leaf.get() {
-            return Ok(leaf);
+    /// What the first certificate says of itself, unverified and shortened, for the log.
+    #[must_use]
+    pub fn evidence(&self) -> Evidence {
+        match &self.chain {
+            Ok(chain) => chain.first().map(|leaf| evidence(leaf)).unwrap_or_default(),
+            Err(too_much) => too_much.evidence.clone(),
         }
-        let der = self.chain.first().map_or(&[][..], |certificate| certificate.as_ref());
-        let leaf = Leaf::parse(&CertificateDer::from(der))?;
-        Ok(self.leaf.get_or_init(|| leaf))
     }
 
-    /// Whom `authenticator`, as its address names it, found lately.
-    pub(super) fn known_to(&self, authenticator: &Arc<()>, now: Timestamp) -> Option<Identity> {
-        let known = self.known.load();
-        known.as_deref().filter(|(by, _)| Arc::ptr_eq(by, authenticator)).and_then(|(_, known)| known.identity(now))
+    /// The first certificate, parsed and untrusted, for one judgement: what the chain may cost is counted in it.
+    pub(super) fn leaf(&self) -> Result<Leaf, Rejected> {
+        let chain = self.chain.as_ref().map_err(|too_much| too_much.why.clone())?;
+        Leaf::parse(chain.first().unwrap_or(&CertificateDer::from(&[][..])))
     }
 
-    pub(super) fn keep(&self, authenticator: &Arc<()>, known: Known) {
-        self.known.store(Some(Arc::new((authenticator.clone(), known))));
+    /// What `authenticator`, as its address names it, found lately.
+    pub(super) fn known_to(&self, authenticator: &Arc<()>, now: Timestamp) -> Option<Result<Identity, Failure>> {
+        match self.known.load().as_deref().filter(|(by, _)| Arc::ptr_eq(by, authenticator))? {
+            (_, Found::Somebody(known)) => known.identity(now).map(Ok),
+            (_, Found::Nobody(known)) => known.failure(now).map(Err),
+        }
     }
 
-    /// The chain as proved by what counts now in `authorities`, which must be those of the leaf's own trust domain.
-    pub(super) fn svid(&self, authorities: &Authorities<X509Authorities>, now: Timestamp) -> Result<Arc<VerifiedChain>, Verdict> {
-        self.judge(x509::verify_svid, true, authorities, now)
+    /// Waits while another request has the chain judged.
+    pub(super) fn judging(&self) -> MutexGuard<'_, ()> {
+        self.judging.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The chain of a certificate that is no SVID, as proved by what counts now in `authorities`.
-    pub(super) fn plain(&self, authorities: &Authorities<X509Authorities>, now: Timestamp) -> Result<Arc<VerifiedChain>, Verdict> {
-        self.judge(x509::verify_plain, false, authorities, now)
+    pub(super) fn keep(&self, authenticator: &Arc<()>, found: Result<Identity, Failure>, grounds: Grounds, now: Timestamp) {
+        let found = match found {
+            Ok(identity) => Found::Somebody(Known::new(identity, grounds, now)),
+            Err(failure) => Found::Nobody(KnownFailure::new(failure, grounds, now)),
+        };
+        self.known.store(Some(Arc::new((authenticator.clone(), found))));
+    }
+
+    /// The chain as proved by the current keys of `authorities`, which must be those of the leaf's own trust domain.
+    pub(super) fn svid(
+        &self,
+        leaf: &Leaf,
+        authorities: &Authorities<X509Authorities>,
+        grounds: &mut Grounds,
+        now: Timestamp,
+    ) -> Result<Arc<VerifiedChain>, Verdict> {
+        self.judge(x509::verify_svid, true, leaf, authorities, grounds, now)
+    }
+
+    /// The chain of a certificate that is no SVID, as proved by the current keys of `authorities`.
+    pub(super) fn plain(
+        &self,
+        leaf: &Leaf,
+        authorities: &Authorities<X509Authorities>,
+        grounds: &mut Grounds,
+        now: Timestamp,
+    ) -> Result<Arc<VerifiedChain>, Verdict> {
+        self.judge(x509::verify_plain, false, leaf, authorities, grounds, now)
     }
 
     #[cfg(test)]
     pub(super) fn verdict_for_test(&self) -> Option<Arc<VerifiedChain>> {
         self.verdict.load_full()
+    }
+
+    /// The bytes of certificates that it holds.
+    #[cfg(test)]
+    pub(super) fn der_bytes(&self) -> usize {
+        self.chain.iter().flatten().map(|der| der.len()).sum()
     }
 
     /// A generation names the state of one source, so no other authorities can take a kept verdict for theirs, not even after
@@ -73,7 +132,9 @@ impl Peer {
         &self,
         verify: Verify,
         svid: bool,
+        leaf: &Leaf,
         authorities: &Authorities<X509Authorities>,
+        grounds: &mut Grounds,
         now: Timestamp,
     ) -> Result<Arc<VerifiedChain>, Verdict> {
         let view = authorities.view(now).map_err(Verdict::Undecidable)?;
@@ -83,10 +144,14 @@ impl Peer {
         if let Some(kept) = self.verdict.load_full().filter(counts) {
             return Ok(kept);
         }
-        let intermediates = self.chain.get(1..).unwrap_or_default();
-        let verified = verify(self.leaf().map_err(Verdict::Rejected)?, intermediates, &view, now);
+        let intermediates = self.chain.as_ref().ok().and_then(|chain| chain.get(1..)).unwrap_or_default();
+        let verified = verify(leaf, intermediates, &view, now);
         metrics::counter!("wharfinger_certificate_judgements_total").increment(1);
-        let verified = Arc::new(verified.map_err(Verdict::Rejected)?);
+        let verified = verified.map_err(|why| {
+            grounds.last_until(x509::next_change(leaf, intermediates, &view, now));
+            Verdict::Rejected(why)
+        })?;
+        let verified = Arc::new(verified);
         self.verdict.store(Some(verified.clone()));
         Ok(verified)
     }
@@ -94,11 +159,25 @@ impl Peer {
 
 impl fmt::Debug for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Peer").field("certificates", &self.chain.len()).finish_non_exhaustive()
+        let certificates = self.chain.as_ref().map_or_else(|too_much| too_much.certificates, Vec::len);
+        f.debug_struct("Peer").field("certificates", &certificates).finish_non_exhaustive()
     }
 }
 
-/// Why a chain does not count.
+fn evidence(leaf: &CertificateDer<'_>) -> Evidence {
+    let Hearsay { subject, issuer, serial, uri, claims_spiffe } = Hearsay::of(leaf);
+    let credential = if claims_spiffe { CredentialType::X509Svid } else { CredentialType::X509 };
+    let shown = |text: Option<String>| text.as_deref().map(shown);
+    Evidence {
+        credential: Some(credential),
+        issuer: shown(issuer),
+        key_id: None,
+        subject: shown(uri.filter(|_| claims_spiffe).or(subject)),
+        serial: shown(serial),
+    }
+}
+
+/// Why a chain names nobody.
 pub(super) enum Verdict {
     Rejected(Rejected),
     Undecidable(NoKeys),

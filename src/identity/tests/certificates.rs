@@ -1,7 +1,7 @@
 //! Client certificates: SVIDs of configured trust domains, and others by entry.
 
 use super::*;
-use crate::identity::grounds::{Grounds, Known};
+use crate::identity::grounds::Grounds;
 use crate::spiffe_id::InvalidSpiffeId;
 use crate::trust::x509::{Malformed, Rejected, X509Authorities};
 use pki_types::CertificateDer;
@@ -235,7 +235,7 @@ async fn x_23_a_verdict_ends_with_the_generation_that_gave_it() {
     slot.publish(OTHER_CA.authorities(), NOW, Timestamp::MAX);
     assert_eq!(reason(meet(&authenticator, &peer).await), no_path("CN=prod.example", "roots"), "its root was withdrawn");
     slot.publish(PROD_CA.authorities(), NOW, Timestamp::MAX);
-    assert!(meet(&authenticator, &peer).await.is_ok(), "a refusal is not remembered");
+    assert!(meet(&authenticator, &peer).await.is_ok(), "a refusal ends with the generation that gave it, too");
     slot.publish(X509Authorities::default(), NOW, Timestamp::MAX);
     let revoked = Refused::Chain(Rejected::NoAuthorities { origin: "roots".into() });
     assert_eq!(reason(meet(&authenticator, &peer).await), revoked);
@@ -268,7 +268,7 @@ async fn whom_a_connection_names_is_known_while_everything_that_was_asked_stands
     publish(&second, &OTHER_CA);
     let authenticator = Authenticator::new(vec![], vec![], vec![entry_of(&first, "first"), entry_of(&second, "second")]);
     let peer = OTHER_CA.client(&[], Some("alice"));
-    let known = |now| peer.known_to(&authenticator.itself, now).map(|identity| identity.username().to_owned());
+    let known = |now| peer.known_to(&authenticator.itself, now).map(|found| found.unwrap().username().to_owned());
     assert_eq!(known(NOW), None);
     assert_eq!(meet(&authenticator, &peer).await.unwrap().username(), "second");
     assert_eq!(known(NOW).as_deref(), Some("second"));
@@ -282,7 +282,7 @@ async fn whom_a_connection_names_is_known_while_everything_that_was_asked_stands
     let mut grounds = Grounds::default();
     grounds.rest_on(&authenticator.certificates[0].authorities, NOW);
     let planted = Identity { username: "planted".into(), ..meet(&authenticator, &peer).await.unwrap() };
-    peer.keep(&authenticator.itself, Known::new(planted, grounds, NOW));
+    peer.keep(&authenticator.itself, Ok(planted), grounds, NOW);
     assert_eq!(meet(&authenticator, &peer).await.unwrap().username(), "planted", "what is known is not found out again");
     let renamed = Authenticator::new(vec![], vec![], vec![entry_of(&first, "renamed")]);
     assert!(peer.known_to(&renamed.itself, NOW).is_none(), "another configuration");

@@ -1,5 +1,6 @@
 //! Every way to be somebody, and every way to be refused, through the one door there is.
 
+mod certificate_costs;
 mod certificates;
 mod entries;
 mod headers;

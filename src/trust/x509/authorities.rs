@@ -3,6 +3,7 @@
 
 use super::extensions::{Extensions, certificate};
 use super::name;
+use super::outline::Outline;
 use super::public_key::PublicKey;
 use super::rejected::Unfit;
 use crate::clock::Timestamp;
@@ -44,6 +45,10 @@ impl X509Authorities {
         self.authorities.iter().map(|authority| authority.not_after).max()
     }
 
+    pub(super) fn validities(&self) -> impl Iterator<Item = (Timestamp, Timestamp)> {
+        self.authorities.iter().map(|authority| (authority.not_before, authority.not_after))
+    }
+
     pub(super) fn valid_at(&self, now: Timestamp) -> impl Iterator<Item = &Authority> {
         self.authorities.iter().filter(move |authority| authority.not_before <= now && now <= authority.not_after)
     }
@@ -83,6 +88,7 @@ pub(in crate::trust) struct Authority {
     pub(super) path_len: Option<u32>,
     public_key: PublicKey,
     fingerprint: String,
+    key_id: Option<Vec<u8>>,
 }
 
 impl Authority {
@@ -106,7 +112,18 @@ impl Authority {
             path_len: extensions.basic_constraints.and_then(|found| found.path_len),
             public_key: PublicKey::of(certificate.public_key()),
             fingerprint: fingerprint(certificate.public_key().raw),
+            key_id: Outline::read(&der)?.subject_key_id().map(<[u8]>::to_vec),
         })
+    }
+
+    /// As [`super::outline::Outline`] has names: without tag and length.
+    pub(super) fn subject(&self) -> &[u8] {
+        &self.anchor.subject
+    }
+
+    /// The subject key identifier.
+    pub(super) fn key_id(&self) -> Option<&[u8]> {
+        self.key_id.as_deref()
     }
 
     /// Of its public key.

@@ -1,6 +1,6 @@
 //! What a certificate says, in the form in which claims go on (`sub`, `exp`, `spiffe`, `x509`).
 
-use super::extensions::Extensions;
+use super::extensions::{Extensions, certificate};
 use super::leaf::Leaf;
 use super::name;
 use super::rejected::Malformed;
@@ -13,7 +13,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::x509::AttributeTypeAndValue;
 
 /// The `x509` object. Lists are there even when empty; `subject.cn` only if the subject has exactly one.
-pub(super) fn x509(certificate: &X509Certificate<'_>, extensions: &Extensions<'_>) -> Result<Map<String, Value>, Malformed> {
+fn x509(certificate: &X509Certificate<'_>, extensions: &Extensions<'_>) -> Result<Map<String, Value>, Malformed> {
     let subject = certificate.subject();
     let mut shown = json!({
         "o": texts(subject.iter_organization()),
@@ -33,11 +33,10 @@ pub(super) fn x509(certificate: &X509Certificate<'_>, extensions: &Extensions<'_
             _ => {}
         }
     }
-    let serial = certificate.raw_serial();
     let members = [
         ("subject", shown),
         ("san", json!({"dns": dns, "email": email, "ip": ip, "uri": uri})),
-        ("serial", hex(serial.strip_prefix(&[0]).filter(|rest| !rest.is_empty()).unwrap_or(serial)).into()),
+        ("serial", name::serial(certificate.raw_serial()).into()),
         ("sha256", hex(digest(&SHA256, certificate.as_raw()).as_ref()).into()),
         ("issuer_dn", name::text(certificate.issuer())?.into()),
     ];
@@ -51,8 +50,9 @@ pub(super) fn common_name<'a>(certificate: &'a X509Certificate<'_>) -> Option<&'
     if names.next().is_some() { None } else { first.as_str().ok() }
 }
 
-/// The whole map: of an X.509-SVID with its SPIFFE ID, of a plain certificate without.
-pub(super) fn whole(leaf: &Leaf, spiffe_id: Option<&SpiffeId>) -> Map<String, Value> {
+/// The whole map: of an X.509-SVID with its SPIFFE ID, of a plain certificate without. To be built once the chain is verified.
+pub(super) fn whole(leaf: &Leaf, spiffe_id: Option<&SpiffeId>) -> Result<Map<String, Value>, Malformed> {
+    let certificate = certificate(leaf.der())?;
     let mut claims = Map::new();
     match spiffe_id {
         Some(id) => {
@@ -66,8 +66,8 @@ pub(super) fn whole(leaf: &Leaf, spiffe_id: Option<&SpiffeId>) -> Map<String, Va
     }
     claims.insert("exp".into(), leaf.not_after().as_secs().into());
     claims.insert("nbf".into(), leaf.not_before().as_secs().into());
-    claims.insert("x509".into(), Value::Object(leaf.claims().clone()));
-    claims
+    claims.insert("x509".into(), Value::Object(x509(&certificate, &Extensions::read(&certificate)?)?));
+    Ok(claims)
 }
 
 /// The `spiffe` object.

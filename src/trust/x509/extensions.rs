@@ -22,6 +22,8 @@ pub(super) struct Extensions<'a> {
     pub(super) key_usage: Option<KeyUsage>,
     pub(super) extended_key_usage: Option<ExtendedKeyUsage>,
     pub(super) alternative_names: Vec<GeneralName<'a>>,
+    /// The first critical one that the path builder does not know.
+    pub(super) unknown_critical: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +54,9 @@ impl<'a> Extensions<'a> {
                 return Err(Malformed::RepeatedExtension { oid: extension.oid.to_id_string() });
             }
             seen.push(&extension.oid);
+            if extension.critical && read.unknown_critical.is_none() && !KNOWN.contains(&extension.oid.as_bytes()) {
+                read.unknown_critical = Some(extension.oid.to_id_string());
+            }
             read.take(extension)?;
         }
         Ok(read)
@@ -92,3 +97,8 @@ impl<'a> Extensions<'a> {
         self.basic_constraints.is_some_and(|found| found.ca)
     }
 }
+
+/// Those that webpki takes although they are critical: key usage, alternative names, basic constraints, name constraints, CRL
+/// distribution points and extended key usage.
+const KNOWN: [&[u8]; 6] =
+    [&[0x55, 0x1d, 0x0f], &[0x55, 0x1d, 0x11], &[0x55, 0x1d, 0x13], &[0x55, 0x1d, 0x1e], &[0x55, 0x1d, 0x1f], &[0x55, 0x1d, 0x25]];

@@ -1,22 +1,30 @@
-//! The certificate that a client presents for itself, read once, and the rules that its bytes alone must meet. What it says is
-//! believed only after [`super::verify_svid`] or [`super::verify_plain`].
+//! The certificate that a client presents for itself, and the rules that its bytes alone must meet. It is read for one judgement: what
+//! it says is believed only after [`super::verify_svid`] or [`super::verify_plain`], which build its claims.
 //!
 //! X509-SVID 2, 3 to 4.4 and 5.2.
 
+use super::budget::Budget;
 use super::claims;
 use super::extensions::{Extensions, KeyUsage, certificate};
 use super::name;
-use super::rejected::{NotTheServer, Rejected};
+use super::outline::Outline;
+use super::possession::provable_key;
+use super::rejected::{Malformed, NotTheServer, Rejected};
 use super::uri_names;
 use crate::clock::Timestamp;
 use crate::spiffe_id::{SpiffeId, TrustDomain};
-use pki_types::CertificateDer;
-use serde_json::{Map, Value};
+use pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
+use std::sync::Arc;
 use x509_parser::extensions::GeneralName;
 
 #[derive(Clone, Debug)]
 pub struct Leaf {
     der: CertificateDer<'static>,
+    /// Of which the client has proved in the handshake that it has the private half.
+    public_key: SubjectPublicKeyInfoDer<'static>,
+    /// What all judgements of this leaf may still cost.
+    budget: Arc<Budget>,
+    unknown_critical: Option<String>,
     uri_names: Vec<String>,
     is_authority: bool,
     key_usage: Option<KeyUsage>,
@@ -28,18 +36,30 @@ pub struct Leaf {
     common_name: Option<String>,
     subject_dn: String,
     issuer_dn: String,
-    claims: Map<String, Value>,
 }
 
 impl Leaf {
-    /// Reads a certificate that is all there is in `der`.
+    /// Reads a certificate that is all there is in `der`, within the limits. One whose key can prove nothing in the handshake is
+    /// refused here, so that it never becomes an identity.
     pub fn parse(der: &CertificateDer<'_>) -> Result<Self, Rejected> {
+        let public_key = provable_key(der)?;
+        let found = Outline::read(der)?.version;
+        if found != 3 {
+            return Err(Rejected::Version { found });
+        }
         let certificate = certificate(der)?;
         let extensions = Extensions::read(&certificate)?;
+        let is_address = |bytes: &[u8]| matches!(bytes.len(), 4 | 16);
+        if extensions.alternative_names.iter().any(|name| matches!(name, GeneralName::IPAddress(bytes) if !is_address(bytes))) {
+            return Err(Malformed::AlternativeName.into());
+        }
         let uri = |name: &GeneralName<'_>| if let GeneralName::URI(uri) = name { Some((*uri).to_owned()) } else { None };
         let validity = certificate.validity();
         Ok(Self {
             der: der.clone().into_owned(),
+            public_key,
+            budget: Arc::default(),
+            unknown_critical: extensions.unknown_critical.clone(),
             uri_names: extensions.alternative_names.iter().filter_map(uri).collect(),
             is_authority: extensions.is_authority(),
             key_usage: extensions.key_usage,
@@ -50,7 +70,6 @@ impl Leaf {
             common_name: claims::common_name(&certificate).map(str::to_owned),
             subject_dn: name::text(certificate.subject())?,
             issuer_dn: name::text(certificate.issuer())?,
-            claims: claims::x509(&certificate, &extensions)?,
         })
     }
 
@@ -122,12 +141,6 @@ impl Leaf {
         &self.issuer_dn
     }
 
-    /// The `x509` claim.
-    #[must_use]
-    pub const fn claims(&self) -> &Map<String, Value> {
-        &self.claims
-    }
-
     #[must_use]
     pub const fn not_before(&self) -> Timestamp {
         self.not_before
@@ -137,6 +150,18 @@ impl Leaf {
     #[must_use]
     pub const fn not_after(&self) -> Timestamp {
         self.not_after
+    }
+
+    pub(super) fn unknown_critical(&self) -> Option<&str> {
+        self.unknown_critical.as_deref()
+    }
+
+    pub(super) const fn public_key(&self) -> &SubjectPublicKeyInfoDer<'static> {
+        &self.public_key
+    }
+
+    pub(super) fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     pub(super) const fn der(&self) -> &CertificateDer<'static> {

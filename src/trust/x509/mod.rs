@@ -2,17 +2,25 @@
 //! authorities. The only place that knows X.509 path building. It never chooses the authorities: the caller has looked at the
 //! leaf's SPIFFE ID and brings those of that trust domain and no other.
 //!
-//! A chain in which any certificate constrains URI names is refused, as webpki cannot apply such constraints; and a chain has at
-//! most six intermediates.
+//! A chain in which any certificate constrains URI names is refused, as webpki cannot apply such constraints. What a stranger may send
+//! is bounded before it is parsed, and so are the signatures that one credential may cost ([`crate::limits`]).
 //!
 //! <https://github.com/spiffe/spiffe/blob/main/standards/X509-SVID.md>, RFC 5280 6.
 
 mod again;
 mod authorities;
+mod bounds;
+mod budget;
+mod candidates;
 mod claims;
+mod dates;
+mod der;
 mod extensions;
+mod hearsay;
 mod leaf;
 mod name;
+mod outline;
+mod possession;
 mod public_key;
 mod rejected;
 mod uri_names;
@@ -20,8 +28,12 @@ mod verify;
 
 pub use again::{RememberedChain, reverify_plain, reverify_svid};
 pub use authorities::X509Authorities;
+pub use bounds::check_chain;
+pub use dates::next_change;
+pub use hearsay::Hearsay;
 pub use leaf::Leaf;
-pub use rejected::{Malformed, PassedOver, Rejected, Unfit};
+pub use possession::provable_key;
+pub use rejected::{Malformed, Oversized, PassedOver, Rejected, Unfit, Unprovable};
 pub use verify::{VerifiedChain, verify_plain, verify_svid};
 
 pub(in crate::trust) use authorities::Authority;
@@ -30,6 +42,8 @@ pub(in crate::trust) use rejected::NotTheServer;
 pub(in crate::trust) use verify::verify_server;
 
 #[cfg(test)]
-pub(in crate::trust) mod testing;
+pub(crate) use possession::can_prove;
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

@@ -58,6 +58,21 @@ fn escape(text: &mut String, value: &str) {
     }
 }
 
+/// As much of a stranger's name as a refusal keeps.
+pub(super) fn shortened(text: &str) -> String {
+    match text.char_indices().nth(SHOWN_CHARACTERS) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
+/// A serial number in hexadecimal, without the zero in front that makes it positive.
+pub(super) fn serial(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    push_hex(&mut text, bytes.strip_prefix(&[0]).filter(|rest| !rest.is_empty()).unwrap_or(bytes));
+    text
+}
+
 /// Lower case, two digits a byte.
 pub(super) fn push_hex(text: &mut String, bytes: &[u8]) {
     for byte in bytes {
@@ -65,6 +80,8 @@ pub(super) fn push_hex(text: &mut String, bytes: &[u8]) {
         let _ = write!(text, "{byte:02x}");
     }
 }
+
+const SHOWN_CHARACTERS: usize = 256;
 
 /// RFC 4514 3.
 const SHORT_NAMES: [(&str, &str); 9] = [

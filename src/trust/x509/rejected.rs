@@ -1,15 +1,35 @@
 //! Why a certificate does not count, told so that whoever issues certificates or runs this registry knows what to change.
 
 use crate::clock::Timestamp;
+use crate::limits::{
+    CERTIFICATE_BYTES, CERTIFICATE_EXTENSIONS, CERTIFICATE_NAME_BYTES, CERTIFICATE_NAMES, CHAIN_BYTES, INTERMEDIATES, SIGNATURE_CHECKS,
+};
 use crate::spiffe_id::{InvalidSpiffeId, SpiffeId, TrustDomain};
 use std::fmt;
 use std::sync::Arc;
 
-/// Texts in it are the certificate's, as long as they were; `Display` shortens them and escapes what is not printable.
+/// Texts in it are the certificate's and bounded, since a refusal is kept as long as its connection. `Display` escapes what is not
+/// printable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejected {
     #[error("the client certificate is malformed: {0}")]
     Malformed(#[from] Malformed),
+    #[error("the client certificate is over a limit: {0}")]
+    Oversized(#[from] Oversized),
+    #[error(
+        "expected at most {INTERMEDIATES} intermediate certificates after the client's own, found {found}; send only those that lead to \
+         the authority"
+    )]
+    TooManyIntermediates { found: usize },
+    #[error("expected a certificate chain of at most {CHAIN_BYTES} bytes, found {bytes}; send only those that lead to the authority")]
+    ChainTooLarge { bytes: usize },
+    /// No identity follows from such a certificate: the handshake could not check that the client has the key.
+    #[error("the client cannot prove that it has the certificate's key: {0}")]
+    UnprovableKey(#[from] Unprovable),
+    #[error("expected an X.509 certificate of version 3, found version {found}; issue one with extensions")]
+    Version { found: u8 },
+    #[error("the certificate has the critical extension {oid}, which this registry does not support; issue it without, or not critical")]
+    CriticalExtension { oid: String },
     #[error("expected exactly one URI name in the X.509-SVID, a SPIFFE ID, found none; other names and the subject never count")]
     NoUriName,
     #[error("expected exactly one URI name in the X.509-SVID, found {found}; issue it with the SPIFFE ID alone")]
@@ -43,6 +63,11 @@ pub enum Rejected {
         List(passed_over)
     )]
     NoPath { issuer: String, origin: Arc<str>, passed_over: Vec<PassedOver> },
+    #[error(
+        "no path to an authority from {origin} was found with {SIGNATURE_CHECKS} signature checks: too many authorities share a name; \
+         issue certificates with key identifiers, and send only the intermediates that lead to the authority"
+    )]
+    SignatureChecks { origin: Arc<str> },
     #[error("a certificate in the chain constrains names that are not supported (URI) or not met")]
     NameConstraints,
     /// Of the source of one of our own tokens.
@@ -78,6 +103,8 @@ pub struct PassedOver {
 pub enum Unfit {
     #[error("malformed: {0}")]
     Malformed(#[from] Malformed),
+    #[error("over a limit: {0}")]
+    Oversized(#[from] Oversized),
     #[error("expected the certificate of an authority, found one without cA true")]
     NotAnAuthority,
     #[error("expected an authority with key usage keyCertSign, found one without it")]
@@ -88,6 +115,57 @@ pub enum Unfit {
     Expired { not_after: Timestamp },
     #[error("not usable as a trust anchor: {0:?}")]
     Anchor(webpki::Error),
+}
+
+/// What is too large to be parsed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Oversized {
+    #[error("expected at most {CERTIFICATE_BYTES} bytes, found {found}; issue it with fewer names and extensions")]
+    Bytes { found: usize },
+    #[error("expected at most {CERTIFICATE_NAMES} names, found {found}; issue it with fewer")]
+    Names { found: usize },
+    #[error("expected names of at most {CERTIFICATE_NAME_BYTES} bytes, found one of {bytes}; issue it with a shorter one")]
+    Name { bytes: usize },
+    #[error("expected at most {CERTIFICATE_EXTENSIONS} extensions, found {found}; issue it with fewer")]
+    Extensions { found: usize },
+}
+
+/// Why no signature by a certificate's key can be checked in the handshake.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unprovable {
+    #[error("expected an RSA key of 2048 to 8192 bits, found one of {bits}; issue the certificate for another key")]
+    RsaSize { bits: usize },
+    #[error("expected an ECDSA key (P-256, P-384 or P-521), an RSA or an Ed25519 key, found algorithm {oid}; issue it for another key")]
+    Algorithm { oid: String },
+    #[error("its public key is malformed; issue the certificate again")]
+    Malformed,
+}
+
+/// Why a certificate is not handed to the parser.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unread {
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    #[error(transparent)]
+    Oversized(#[from] Oversized),
+}
+
+impl From<Unread> for Rejected {
+    fn from(why: Unread) -> Self {
+        match why {
+            Unread::Malformed(why) => Self::Malformed(why),
+            Unread::Oversized(why) => Self::Oversized(why),
+        }
+    }
+}
+
+impl From<Unread> for Unfit {
+    fn from(why: Unread) -> Self {
+        match why {
+            Unread::Malformed(why) => Self::Malformed(why),
+            Unread::Oversized(why) => Self::Oversized(why),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -2,15 +2,19 @@
 //! path length of anchors, and whether an intermediate's key may sign certificates.
 
 use super::authorities::Authority;
+use super::bounds::check_intermediates;
+use super::budget::Counted;
+use super::candidates;
 use super::claims;
 use super::extensions::{Extensions, certificate};
 use super::name;
+use super::outline::Outline;
 use super::rejected::{Malformed, NotTheServer, PassedOver, Rejected, Unfit};
 use super::{Leaf, RememberedChain, X509Authorities};
 use crate::clock::Timestamp;
 use crate::spiffe_id::SpiffeId;
 use crate::trust::{Generation, Held};
-use pki_types::{CertificateDer, TrustAnchor, UnixTime};
+use pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +28,7 @@ pub fn verify_svid(
     now: Timestamp,
 ) -> Result<VerifiedChain, Rejected> {
     let id = leaf.spiffe_id()?;
-    Ok(VerifiedChain::new(leaf, Some(id), view, judge(leaf, chain, view, now, KeyUsage::client_auth())?))
+    VerifiedChain::new(leaf, Some(id), view, judge(leaf, chain, view, now, KeyUsage::client_auth())?)
 }
 
 /// Judges a client certificate that is no X.509-SVID. Whatever its names say, the result has no SPIFFE ID.
@@ -35,7 +39,7 @@ pub fn verify_plain(
     now: Timestamp,
 ) -> Result<VerifiedChain, Rejected> {
     leaf.check_client()?;
-    Ok(VerifiedChain::new(leaf, None, view, judge(leaf, chain, view, now, KeyUsage::client_auth())?))
+    VerifiedChain::new(leaf, None, view, judge(leaf, chain, view, now, KeyUsage::client_auth())?)
 }
 
 /// Judges a server's X.509-SVID, which must be that of `expected` and no other. `view` are the authorities of its trust domain.
@@ -66,16 +70,16 @@ pub struct VerifiedChain {
 }
 
 impl VerifiedChain {
-    fn new(leaf: &Leaf, spiffe_id: Option<SpiffeId>, view: &Held<X509Authorities>, judged: Judged) -> Self {
+    fn new(leaf: &Leaf, spiffe_id: Option<SpiffeId>, view: &Held<X509Authorities>, judged: Judged) -> Result<Self, Rejected> {
         let Judged { valid_until, authority } = judged;
-        Self {
-            claims: Arc::new(claims::whole(leaf, spiffe_id.as_ref())),
+        Ok(Self {
+            claims: Arc::new(claims::whole(leaf, spiffe_id.as_ref())?),
             spiffe_id,
             generation: view.generation,
             valid_until,
             subject_dn: leaf.subject_dn().to_owned(),
             authority,
-        }
+        })
     }
 
     /// Of a chain that is not at hand any more, and whose authority still is one.
@@ -163,18 +167,27 @@ fn judge(
     if leaf.not_after() < now {
         return Err(Rejected::Expired { not_after: leaf.not_after(), now });
     }
-    let authorities = authorities(view, now)?;
+    if let Some(oid) = leaf.unknown_critical() {
+        return Err(Rejected::CriticalExtension { oid: oid.to_owned() });
+    }
+    check_intermediates(leaf.der(), chain)?;
+    let mut authorities = authorities(view, now)?;
     let (intermediates, passed_over) = intermediates(leaf, chain, now);
+    let intermediates = candidates::choose(&Outline::read(leaf.der())?, intermediates, &mut authorities);
     let candidates: Vec<_> = intermediates.iter().map(|one| one.der.clone()).collect();
     let anchors: Vec<TrustAnchor<'_>> = authorities.iter().map(|authority| authority.anchor.clone()).collect();
 
     let refuse = |why| refused(why, leaf, view, passed_over.clone());
     let end_entity = EndEntityCert::try_from(leaf.der()).map_err(refuse)?;
+    if end_entity.subject_public_key_info() != *leaf.public_key() {
+        // Two readers would see two keys, and the client has proved that it has one of them.
+        return Err(Malformed::Der.into());
+    }
+    let counted = leaf.budget().algorithms();
+    let algorithms: Vec<_> = counted.iter().map(|one: &Counted<'_>| one as &dyn SignatureVerificationAlgorithm).collect();
     let time = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(now.as_secs()).unwrap_or(0)));
     let length = |path: &VerifiedPath<'_>| check_length(path, &authorities);
-    let path = end_entity
-        .verify_for_usage(webpki::ALL_VERIFICATION_ALGS, &anchors, &candidates, time, usage, None, Some(&length))
-        .map_err(refuse)?;
+    let path = end_entity.verify_for_usage(&algorithms, &anchors, &candidates, time, usage, None, Some(&length)).map_err(refuse)?;
 
     let used = path.intermediate_certificates().map(|certificate| certificate.der());
     let expiries = used.filter_map(|der| intermediates.iter().find(|one| one.der == der)).map(|one| one.not_after);
@@ -194,8 +207,9 @@ fn authorities(view: &Held<X509Authorities>, now: Timestamp) -> Result<Vec<&Auth
     Ok(valid)
 }
 
-struct Intermediate<'a> {
+pub(super) struct Intermediate<'a> {
     der: CertificateDer<'a>,
+    pub(super) outline: Outline<'a>,
     not_after: Timestamp,
 }
 
@@ -206,13 +220,14 @@ fn intermediates<'a>(leaf: &Leaf, chain: &'a [CertificateDer<'static>], now: Tim
         let mut subject = String::new();
         match intermediate(der, now, &mut subject) {
             Ok(one) => fit.push(one),
-            Err(why) => passed_over.push(PassedOver { subject, why }),
+            Err(why) => passed_over.push(PassedOver { subject: name::shortened(&subject), why }),
         }
     }
     (fit, passed_over)
 }
 
 fn intermediate<'a>(der: &'a CertificateDer<'static>, now: Timestamp, subject: &mut String) -> Result<Intermediate<'a>, Unfit> {
+    let outline = Outline::bounded(der)?;
     let certificate = certificate(der)?;
     *subject = name::text(certificate.subject())?;
     let extensions = Extensions::read(&certificate)?;
@@ -231,7 +246,7 @@ fn intermediate<'a>(der: &'a CertificateDer<'static>, now: Timestamp, subject: &
     if not_after < now {
         return Err(Unfit::Expired { not_after });
     }
-    Ok(Intermediate { der: CertificateDer::from(der.as_ref()), not_after })
+    Ok(Intermediate { der: CertificateDer::from(der.as_ref()), outline, not_after })
 }
 
 /// The same key may be held in two certificates with different dates.
@@ -248,8 +263,11 @@ fn check_length(path: &VerifiedPath<'_>, authorities: &[&Authority]) -> Result<(
 
 fn refused(why: webpki::Error, leaf: &Leaf, view: &Held<X509Authorities>, passed_over: Vec<PassedOver>) -> Rejected {
     match why {
+        _ if leaf.budget().is_exceeded() => Rejected::SignatureChecks { origin: view.source.clone() },
         webpki::Error::BadDer => Malformed::Der.into(),
-        webpki::Error::UnknownIssuer => Rejected::NoPath { issuer: leaf.issuer_dn().to_owned(), origin: view.source.clone(), passed_over },
+        webpki::Error::UnknownIssuer => {
+            Rejected::NoPath { issuer: name::shortened(leaf.issuer_dn()), origin: view.source.clone(), passed_over }
+        }
         webpki::Error::NameConstraintViolation => Rejected::NameConstraints,
         why => Rejected::Path { origin: view.source.clone(), why },
     }

@@ -17,6 +17,7 @@ use crate::trust::source::{CaSource, EndpointProfile, FederationSettings, Follow
 use crate::trust::source::{federation, oidc_discovery, testing};
 use crate::trust::x509::{self, Leaf, X509Authorities};
 use crate::trust::{Authorities, LastGood, Status};
+use pki_types::CertificateDer;
 use rcgen::ExtendedKeyUsagePurpose::ClientAuth;
 use serde_json::json;
 use std::rc::Rc;
@@ -446,7 +447,7 @@ impl World {
         let forged = other.newest().signer.token_of(&kid.to_string(), &self.claims(who).to_string());
         assert!(!self.verify_token(who, &forged).await, "{when}");
         let leaf = svid(&other.newest().authority, &self.publishers[who].id("/workload"), &[ClientAuth]);
-        assert!(who == OIDC || !self.verify_chain(who, &Leaf::parse(&leaf.certificate).unwrap()), "{when}");
+        assert!(who == OIDC || !self.verify_chain(who, &leaf.certificate), "{when}");
     }
 
     fn claims(&self, who: usize) -> serde_json::Value {
@@ -485,10 +486,11 @@ impl World {
         }
     }
 
-    fn verify_chain(&self, who: usize, leaf: &Leaf) -> bool {
+    fn verify_chain(&self, who: usize, leaf: &CertificateDer<'_>) -> bool {
+        let leaf = Leaf::parse(leaf).unwrap();
         let now = self.clock.now();
         let view = self.registry().x509[who].view(now);
-        view.is_ok_and(|view| x509::verify_svid(leaf, &[], &view, now).is_ok())
+        view.is_ok_and(|view| x509::verify_svid(&leaf, &[], &view, now).is_ok())
     }
 
     /// Everybody is well, and then nobody is there for an hour: not one valid credential is refused.

@@ -5,7 +5,7 @@ use crate::trust::jwt::Algorithm;
 use crate::trust::jwt::testing::Signer;
 use crate::trust::source::testing::site::{Identity, svid};
 use crate::trust::source::testing::{Ca, bundle, ca};
-use crate::trust::x509::Leaf;
+use pki_types::CertificateDer;
 use rcgen::ExtendedKeyUsagePurpose::{ClientAuth, ServerAuth};
 use serde_json::{Value, json};
 use std::rc::Rc;
@@ -15,7 +15,7 @@ pub(super) struct Keys {
     pub(super) number: usize,
     pub(super) signer: Signer,
     pub(super) authority: Ca,
-    pub(super) leaf: Leaf,
+    pub(super) leaf: CertificateDer<'static>,
     pub(super) server: Identity,
 }
 
@@ -43,7 +43,7 @@ impl Publisher {
         self.all.push(Rc::new(Keys {
             number,
             signer: Signer::new(Algorithm::ES256, &format!("{} {number}", self.name)),
-            leaf: Leaf::parse(&workload.certificate).unwrap(),
+            leaf: workload.certificate,
             server: svid(&authority, &self.id("/spire/server"), &[ServerAuth]),
             authority,
         }));

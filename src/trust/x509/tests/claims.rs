@@ -56,11 +56,14 @@ fn a_plain_certificate_is_its_issuers_and_subjects_name() {
 
 #[test]
 fn lists_are_there_when_empty_and_a_common_name_only_when_there_is_one() {
-    let der = Ca::root("root").leaf(&key(), |params| params.distinguished_name = DistinguishedName::new());
+    let root = Ca::root("root");
+    let der = root.leaf(&key(), |params| params.distinguished_name = DistinguishedName::new());
     let bare = leaf(&der);
     assert_eq!((bare.subject_cn(), bare.subject_dn()), (None, ""));
-    assert_eq!(bare.claims()["subject"], json!({"o": [], "ou": [], "dn": ""}));
-    assert_eq!(bare.claims()["san"], json!({"dns": [], "email": [], "ip": [], "uri": []}));
+    let verified = verify_plain(&bare, &[], &holding(&[&root]), NOW).unwrap();
+    let x509 = &verified.claims()["x509"];
+    assert_eq!(x509["subject"], json!({"o": [], "ou": [], "dn": ""}));
+    assert_eq!(x509["san"], json!({"dns": [], "email": [], "ip": [], "uri": []}));
 }
 
 #[test]

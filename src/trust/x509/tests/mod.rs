@@ -1,7 +1,9 @@
 //! The rules for a leaf by itself. Each test is named for its line in X509-SVID's checklist.
 
 mod claims;
+mod limits;
 mod path;
+mod possession;
 mod spire;
 
 use super::testing::{Ca, NOW, holding, key, leaf, uri};

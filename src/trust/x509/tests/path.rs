@@ -85,7 +85,9 @@ fn x_11_unknown_critical_extension() {
     assert!(judge(&root.svid_with(ID, |params| params.custom_extensions.push(unknown.clone())), &[], &holding(&[&root]), NOW).is_ok());
     unknown.set_criticality(true);
     let der = root.svid_with(ID, |params| params.custom_extensions.push(unknown));
-    assert_eq!(judge(&der, &[], &holding(&[&root]), NOW), Err(broken(webpki::Error::UnsupportedCriticalExtension)));
+    let why = judge(&der, &[], &holding(&[&root]), NOW).unwrap_err();
+    assert_eq!(why, Rejected::CriticalExtension { oid: "1.2.3.4".into() });
+    assert!(why.to_string().contains("critical extension 1.2.3.4"), "{why}");
 }
 
 #[test]

@@ -1,0 +1,144 @@
+//! What a chain may weigh and cost, counted in bytes and signatures.
+
+use super::super::testing::{Ca, NOW, at, holding, key, leaf, signature_checks, uri, valid};
+use super::super::*;
+use super::{ID, extension};
+use crate::clock::Timestamp;
+use crate::limits::{CERTIFICATE_BYTES, CERTIFICATE_EXTENSIONS, CERTIFICATE_NAME_BYTES, CERTIFICATE_NAMES, CHAIN_BYTES, SIGNATURE_CHECKS};
+use pki_types::CertificateDer;
+use rcgen::{CertificateParams, DnType, SanType};
+
+fn ders(chain: &[Ca]) -> Vec<CertificateDer<'static>> {
+    chain.iter().map(|ca| ca.der.clone()).collect()
+}
+
+/// Certificates of one name, none of which has signed another.
+fn namesakes(name: &str, count: usize) -> Vec<Ca> {
+    (0..count).map(|_| Ca::root(name)).collect()
+}
+
+fn dns(count: usize) -> Vec<SanType> {
+    (0..count).map(|_| SanType::DnsName("a".try_into().unwrap())).collect()
+}
+
+fn too_large(change: impl FnOnce(&mut CertificateParams)) -> Oversized {
+    match Leaf::parse(&Ca::root("root").svid_with(ID, change)) {
+        Err(Rejected::Oversized(why)) => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_leaf_over_a_limit_is_refused_before_it_is_parsed() {
+    let large = Ca::root("root").svid_with(ID, |params| params.subject_alt_names = dns(20_000));
+    assert!(large.len() > 60_000);
+    let why = Rejected::Oversized(Oversized::Bytes { found: large.len() });
+    assert_eq!(Leaf::parse(&large).unwrap_err(), why);
+    assert_eq!(check_chain(std::slice::from_ref(&large)), Err(why));
+
+    let names = |count| move |params: &mut CertificateParams| params.subject_alt_names.extend(dns(count));
+    // The subject has two attributes and the issuer one, beside the URI.
+    assert_eq!(too_large(names(CERTIFICATE_NAMES - 3)), Oversized::Names { found: CERTIFICATE_NAMES + 1 });
+    assert!(Leaf::parse(&Ca::root("root").svid_with(ID, names(CERTIFICATE_NAMES - 4))).is_ok());
+    let long = "a".repeat(CERTIFICATE_NAME_BYTES + 1);
+    let found = too_large(|params| params.subject_alt_names.push(SanType::DnsName(long.as_str().try_into().unwrap())));
+    assert_eq!(found, Oversized::Name { bytes: CERTIFICATE_NAME_BYTES + 1 });
+    let found = too_large(|params| params.distinguished_name.push(DnType::CommonName, long.as_str()));
+    assert!(matches!(found, Oversized::Name { bytes } if bytes > CERTIFICATE_NAME_BYTES));
+    let found = too_large(|params| {
+        params.custom_extensions = (0..=CERTIFICATE_EXTENSIONS as u64).map(|number| extension(&[1, 2, number], &[5, 0])).collect();
+    });
+    assert!(matches!(found, Oversized::Extensions { found } if found > CERTIFICATE_EXTENSIONS));
+    let many = Ca::root("root").svid_with(ID, |params| params.subject_alt_names.extend(dns(CERTIFICATE_NAMES)));
+    assert!(check_chain(&[many]).is_err(), "the connection does not keep it either");
+}
+
+#[test]
+fn a_long_or_large_chain_is_refused_without_a_signature() {
+    let root = Ca::root("root");
+    let view = holding(&[&root]);
+    let signer = root.intermediate("signer");
+    let der = signer.svid(ID);
+    signature_checks();
+    let judged = |chain: &[CertificateDer<'static>]| verify_svid(&leaf(&der), chain, &view, NOW).unwrap_err();
+    let many = ders(&namesakes("root", 120));
+    assert_eq!(judged(&many), Rejected::TooManyIntermediates { found: 120 });
+    let whole: Vec<_> = std::iter::once(der.clone()).chain(many).collect();
+    assert_eq!(check_chain(&whole), Err(Rejected::TooManyIntermediates { found: 120 }));
+    let bulky = root.intermediate_with("bulky", |params| params.custom_extensions.push(extension(&[1, 2, 3], &vec![0; CHAIN_BYTES])));
+    let found = judged(std::slice::from_ref(&bulky.der));
+    assert!(matches!(found, Rejected::ChainTooLarge { bytes } if bytes > CHAIN_BYTES), "{found:?}");
+    let large = root.intermediate_with("large", |params| params.custom_extensions.push(extension(&[1, 2], &vec![0; CERTIFICATE_BYTES])));
+    let why = PassedOver { subject: String::new(), why: Unfit::Oversized(Oversized::Bytes { found: large.der.len() }) };
+    let no_path = Rejected::NoPath { issuer: "CN=signer".into(), origin: "test bundle".into(), passed_over: vec![why] };
+    assert_eq!(judged(&[large.der]), no_path);
+    assert_eq!(signature_checks(), 0);
+    let repeated = vec![der.clone(); 3];
+    assert!(verify_svid(&leaf(&der), &[&repeated[..], &[signer.der]].concat(), &view, NOW).is_ok(), "the client's own does not count");
+}
+
+#[test]
+fn authorities_of_one_name_cost_no_more_than_the_budget() {
+    let root = Ca::root("root");
+    let namesakes = namesakes("root", 6);
+    let der = namesakes[0].svid(ID);
+    let presented = leaf(&der);
+    signature_checks();
+    let judged = verify_svid(&presented, &ders(&namesakes), &holding(&[&root]), NOW).unwrap_err();
+    assert_eq!(judged, Rejected::SignatureChecks { origin: "test bundle".into() });
+    assert_eq!(signature_checks(), SIGNATURE_CHECKS);
+    // Another entry does not begin anew.
+    assert!(verify_plain(&presented, &ders(&namesakes), &holding(&[&Ca::root("root")]), NOW).is_err());
+    assert_eq!(signature_checks(), 0);
+}
+
+#[test]
+fn the_budget_is_shared_by_all_entries() {
+    let der = Ca::root("root").leaf(&key(), |_| {});
+    let presented = leaf(&der);
+    signature_checks();
+    for entry in 1..=20 {
+        let judged = verify_plain(&presented, &[], &holding(&[&Ca::root("root")]), NOW).unwrap_err();
+        let exceeded = matches!(judged, Rejected::SignatureChecks { .. });
+        assert_eq!(exceeded, entry > SIGNATURE_CHECKS, "{entry}: {judged:?}");
+    }
+    assert_eq!(signature_checks(), SIGNATURE_CHECKS);
+}
+
+#[test]
+fn what_leads_to_no_authority_is_not_tried() {
+    let root = Ca::root("root");
+    let namesakes = namesakes("other", 6);
+    signature_checks();
+    let judged = verify_svid(&leaf(&namesakes[0].svid(ID)), &ders(&namesakes), &holding(&[&root]), NOW).unwrap_err();
+    assert_eq!(judged, Rejected::NoPath { issuer: "CN=other".into(), origin: "test bundle".into(), passed_over: vec![] });
+    assert_eq!(signature_checks(), 0);
+}
+
+#[test]
+fn the_authority_that_the_key_identifier_names_is_tried_first() {
+    let mut roots = namesakes("root", 40);
+    let signer = roots.pop().unwrap();
+    let with_id = |params: &mut CertificateParams| {
+        params.subject_alt_names = vec![uri(ID)];
+        params.use_authority_key_identifier_extension = true;
+    };
+    let all: Vec<_> = roots.iter().chain([&signer]).collect();
+    signature_checks();
+    assert!(verify_svid(&leaf(&signer.leaf(&key(), with_id)), &[], &holding(&all), NOW).is_ok());
+    assert_eq!(signature_checks(), 1);
+    let without = verify_svid(&leaf(&signer.svid(ID)), &[], &holding(&all), NOW);
+    assert_eq!(without.unwrap_err(), Rejected::SignatureChecks { origin: "test bundle".into() });
+}
+
+#[test]
+fn a_refusal_lasts_until_the_next_date_of_any_certificate() {
+    let root = Ca::root_with("root", |params| valid(params, at(30), at(400)));
+    let signer = root.intermediate_with("signer", |params| valid(params, at(20), at(300)));
+    let der = signer.svid_with(ID, |params| valid(params, at(10), at(200)));
+    let (presented, chain, view) = (leaf(&der), [signer.der], holding(&[&root]));
+    for (now, change) in [(0, 10), (10, 20), (20, 30), (30, 201), (201, 301), (301, 401)] {
+        assert_eq!(next_change(&presented, &chain, &view, at(now)), at(change), "{now}");
+    }
+    assert_eq!(next_change(&presented, &chain, &view, at(401)), Timestamp::MAX);
+}

@@ -3,8 +3,8 @@
 use crate::clock::Clock;
 use crate::config::Mistake;
 use crate::http::Shared;
-use crate::identity::{Peer, Presented};
-use crate::server::{Judge, Prepared, Tls, TlsSettings};
+use crate::identity::{Failure, Peer, Presented, Refusal};
+use crate::server::{Judge, NotAccepted, Prepared, Tls, TlsSettings};
 use crate::trust::source::{OwnSvid, OwnSvids};
 use futures_util::FutureExt;
 use std::sync::Arc;
@@ -19,7 +19,17 @@ pub(super) fn judge(live: Shared, clock: Clock) -> Judge {
         let peer = Peer::new(chain.to_vec());
         let presented = Presented { authorization: Vec::new(), peer: Some(&peer), ambient: true };
         let live = live.load_full();
-        live.authenticator.authenticate(&presented, clock.now()).now_or_never().is_some_and(|identity| identity.is_ok())
+        let failure = match live.authenticator.authenticate(&presented, clock.now()).now_or_never() {
+            Some(Ok(_)) => return Ok(()),
+            Some(Err(failure)) => failure,
+            None => return Err(NotAccepted { reason: "it could not be judged at once".to_owned(), evidence: Box::new(peer.evidence()) }),
+        };
+        let reason = match &failure {
+            Failure::Refused(Refusal { reason, .. }) => reason.to_string(),
+            Failure::Undecidable { why, .. } => why.to_string(),
+            Failure::Busy { .. } => failure.to_string(),
+        };
+        Err(NotAccepted { reason, evidence: Box::new(peer.evidence()) })
     })
 }
 

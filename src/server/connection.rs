@@ -2,13 +2,14 @@
 
 use super::admission::{Admission, Place};
 use super::answered::Answered;
+use super::client_certificate::NotAccepted;
 use super::proxy_header::ProxyHeader;
 use super::stall::{Received, Taken};
 use super::stream::{NoHeader, Stream};
 use super::streams::Streams;
 use super::{Connection, Limits, Tls};
 use crate::http::{Caller, More, Standing};
-use crate::identity::Peer;
+use crate::identity::{CredentialType, Peer};
 use axum::body::Body;
 use http::header::CONNECTION;
 use http::{HeaderValue, Request, Response};
@@ -160,7 +161,18 @@ async fn shake_hands(
             return Some(Box::new(stream));
         }
         Ok(Err(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof => {} // a probe, most likely
-        Ok(Err(error)) => tracing::info!(client.address = %remote, "the TLS handshake failed: {error}"),
+        Ok(Err(error)) => match NotAccepted::of(&error) {
+            Some(NotAccepted { reason, evidence }) => tracing::warn!(
+                client.address = %remote,
+                credential.type = evidence.credential.map(CredentialType::as_str),
+                credential.issuer = evidence.issuer.as_deref(),
+                credential.subject = evidence.subject.as_deref(),
+                credential.serial = evidence.serial.as_deref(),
+                why = reason,
+                "client certificate refused in the TLS handshake"
+            ),
+            None => tracing::info!(client.address = %remote, "the TLS handshake failed: {error}"),
+        },
         Err(_) => tracing::info!(client.address = %remote, "the TLS handshake took more than {:?}", limits.handshake_timeout),
     }
     None

@@ -3,7 +3,7 @@
 //!
 //! [`run`] serves one bound listener with any tower service (an [`axum::Router`] is one) and tells each request where it came from
 //! in an extension, [`Connection`]. It knows nothing of identities: TLS proves here that the client has the key of the certificate
-//! it shows, and [`Peer`](crate::identity::Peer) is what finds out whom that certificate stands for.
+//! it shows, where that key can prove it, and [`Peer`](crate::identity::Peer) is what finds out whom that certificate stands for.
 
 mod accept;
 mod admission;
@@ -22,7 +22,7 @@ mod tls;
 
 pub use accept::run;
 pub use admission::Networks;
-pub use client_certificate::{ClientAuth, Judge};
+pub use client_certificate::{ClientAuth, Judge, NotAccepted};
 pub use proxy_header::{InvalidProxyHeader, ProxyHeader};
 pub use tls::{Expiring, Expiry, InvalidTls, PairFiles, Prepared, Reloaded, Tls, TlsSettings};
 

@@ -3,9 +3,12 @@
 mod answers;
 mod certificates;
 mod places;
+mod possession;
 mod proxied;
 
-use super::{ClientAuth, Connection, InvalidTls, Judge, Limits, PairFiles, Prepared, Reloaded, Settings, Tls, TlsSettings, run};
+use super::{
+    ClientAuth, Connection, InvalidTls, Judge, Limits, NotAccepted, PairFiles, Prepared, Reloaded, Settings, Tls, TlsSettings, run,
+};
 use crate::clock::Clock;
 use crate::http::Stalled;
 use axum::Router;
@@ -102,6 +105,10 @@ fn failed(tls: &Tls) -> InvalidTls {
     let Reloaded { changed, mut failed } = tls.reload();
     assert_eq!((changed.len(), failed.len()), (0, 1), "{failed:?}");
     failed.remove(0)
+}
+
+fn not_accepted() -> NotAccepted {
+    NotAccepted { reason: "a test does not accept it".into(), evidence: Box::default() }
 }
 
 /// A certificate that nobody vouches for.
@@ -211,7 +218,7 @@ async fn t_11_a_client_needs_no_certificate_unless_one_is_required() {
 #[tokio::test]
 async fn x_24_a_bad_client_certificate_ends_no_handshake_and_reaches_the_handler() {
     let pki = Pki::new();
-    let server = Running::tls(pki.server(ClientAuth::Optional, Some(Arc::new(|_| false)))).await;
+    let server = Running::tls(pki.server(ClientAuth::Optional, Some(Arc::new(|_| Err(not_accepted()))))).await;
     for versions in [&[&rustls::version::TLS12], &[&rustls::version::TLS13]] {
         for expired in [false, true] {
             let client = pki.client_of(versions, Some(&self_signed(expired)));
@@ -235,7 +242,7 @@ async fn x_24_where_one_is_required_the_handshake_asks_the_judge() {
     let log = seen.clone();
     let judge: Judge = Arc::new(move |chain| {
         log.lock().unwrap().push(chain.to_vec());
-        chain == accepted
+        if chain == accepted { Ok(()) } else { Err(not_accepted()) }
     });
     let server = Running::tls(pki.server(ClientAuth::Required, Some(judge))).await;
     assert_eq!(server.ask(pki.client(Some(&good))).await.unwrap(), "true a chain 127.0.0.1");

@@ -197,6 +197,25 @@ async fn each_bad_x509_svid_for_its_own_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn where_a_certificate_is_required_the_log_says_whose_was_refused_and_why() {
+    let (pki, staging) = (TestPki::new(), TrustDomain::new("staging.test"));
+    let mut setup = Setup::tls(&pki).allow("**", json!({"defaultPolicy": ["read"]}));
+    setup.config["http"]["tls"]["clientAuth"] = "required".into();
+    let app = setup.start().await;
+    assert_eq!(app.certificate(&pki.domain.x509_svid(BUILDER)).get("/v2/").await.status, StatusCode::OK);
+    let id = pki.domain.id(BUILDER);
+    let forged = staging.ca.svid_with(&id, |params| params.serial_number = Some(0x00c0_ffee_u64.into()));
+    assert!(app.certificate(&forged).get_or_none("/v2/").await.is_none());
+    let message = "client certificate refused in the TLS handshake";
+    let line = app.log.wait("it was refused", 0, |line| line["message"] == message).await;
+    let expected =
+        Expected { why: "no authority from", kind: "x509-svid", issuer: Some("CN=staging.test"), key_id: None, subject: Some(&id) };
+    expected.check("required", &line);
+    assert_eq!((&line["credential.serial"], &line["level"]), (&"c0ffee".into(), &"WARN".into()), "{line}");
+    assert!(line["client.address"].as_str().is_some_and(|address| address.starts_with("127.0.0.1:")), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_credential_at_all_is_refused_too() {
     let site = Site::start().await;
     let good = format!("Bearer {}", site.issuer.token("builder"));

@@ -9,7 +9,7 @@ use super::proxies::Forwarded;
 use super::query::Query;
 use super::route::{InvalidPath, Route};
 use super::{App, Caller, Connection, Crowded, Live, challenge};
-use crate::identity::{CredentialType, Evidence, Failure, Identity, Presented, Refusal};
+use crate::identity::{CredentialType, Evidence, Failure, Identity, Peer, Presented, Refusal};
 use crate::limits::HEADER_BYTES;
 use axum::body::Body;
 use axum::extract::Request;
@@ -44,6 +44,8 @@ pub(super) struct Who {
     proxied: bool,
     /// The client that it named.
     named: Option<IpAddr>,
+    /// The certificate of a trusted proxy, which identifies nobody.
+    ignored: Option<Arc<Peer>>,
 }
 
 impl Who {
@@ -60,6 +62,18 @@ impl Who {
         let (Failure::Refused(Refusal { evidence, .. }) | Failure::Undecidable { evidence, .. } | Failure::Busy { evidence }) = failure;
         self.credential = evidence.credential;
         self.evidence = evidence.clone();
+    }
+
+    /// Adds to the reason for a 401 that a certificate was there and was ignored.
+    fn explain(&self, status: StatusCode, why: Option<String>) -> Option<String> {
+        let Some(peer) = self.ignored.as_ref().filter(|_| status == StatusCode::UNAUTHORIZED) else { return why };
+        let Evidence { subject, serial, .. } = peer.evidence();
+        let (subject, serial) = (subject.unwrap_or_default(), serial.unwrap_or_default());
+        let ignored = format!(
+            "the client certificate (subject {subject:?}, serial {serial}) was ignored, since it was presented by a trusted proxy \
+             (http.trustedProxies): take the address out, or let the client send a token"
+        );
+        Some(why.into_iter().chain([ignored]).collect::<Vec<_>>().join("; "))
     }
 
     /// Leave for a caller who is not known to be answered. It is kept until the answer is sent.
@@ -119,6 +133,7 @@ pub(super) async fn serve(app: App, request: Request) -> Response {
     }
     response.headers_mut().insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
     let issued = response.extensions_mut().remove::<Told>();
+    let why = who.explain(response.status(), why);
     log(&id, &method, &path, response.status(), &who, issued.as_ref(), why.as_deref(), begun);
     measure.end(response)
 }
@@ -133,7 +148,7 @@ fn hop(parts: &mut Parts, live: &Live, who: &mut Who) -> (bool, Forwarded) {
     if !live.proxies.contains(remote) {
         return (tls, Forwarded::default());
     }
-    connection.peer = None;
+    who.ignored = connection.peer.take();
     let forwarded = Forwarded::read(&parts.headers, &live.proxies);
     // The proxy's connection was accepted before it was trusted, if a reload made it so.
     connection.caller.standing().exempt();

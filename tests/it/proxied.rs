@@ -15,6 +15,14 @@ async fn a_trusted_proxy_speaks_for_its_clients_and_its_own_certificate_for_nobo
     let proxy = app.certificate(&pki.domain.x509_svid("/proxy"));
     let answer = proxy.get("/v2/").await;
     assert_eq!(answer.error(), (401, "UNAUTHORIZED".into()), "the proxy itself is nobody here");
+    let line = app.log.wait("who asked", 0, |line| line["request.id"] == answer.header("x-request-id")).await;
+    let why = line["why"].as_str().unwrap_or_default();
+    assert!(why.contains("was ignored, since it was presented by a trusted proxy (http.trustedProxies)"), "{line}");
+    assert!(why.contains(r#"subject "spiffe://prod.test/proxy", serial "#), "{line}");
+    let bad = proxy.clone().header("authorization", "Bearer hunter2").get("/v2/").await;
+    let line = app.log.wait("who asked", 0, |line| line["request.id"] == bad.header("x-request-id")).await;
+    let why = line["why"].as_str().unwrap_or_default();
+    assert!(why.starts_with("expected a JWS") && why.contains("spiffe://prod.test/proxy"), "both reasons: {line}");
     for (scheme, host) in [("https", "registry.example.org"), ("http", "registry.example.org:8080"), ("https", "[2001:db8::1]:5000")] {
         let told = proxy.clone().header("x-forwarded-proto", scheme).header("x-forwarded-host", host);
         let answer = told.header("x-forwarded-for", "203.0.113.7").get("/v2/").await;

@@ -13,7 +13,7 @@
 //!
 //! | rank | modules |
 //! |---|---|
-//! | 0 | [`oci`], [`spiffe_id`], [`clock`], [`secret`], [`limits`], [`recent`], [`telemetry`], `object`: vocabulary, no I/O |
+//! | 0 | [`oci`], [`budget`], [`spiffe_id`], [`clock`], [`secret`], [`limits`], [`recent`], [`telemetry`], `object`: vocabulary, no I/O |
 //! | 1 | [`trust`] verifies, [`storage`] keeps records and bytes, [`expr`] wraps CEL |
 //! | 2 | [`identity`]: from a credential to an identity; [`workload`]: a workload's own token, for the clients beside it |
 //! | 3 | [`access`]: from an identity to a permit |
@@ -26,6 +26,7 @@
 
 pub mod access;
 pub mod app;
+pub mod budget;
 pub mod cli;
 pub mod clock;
 pub mod config;

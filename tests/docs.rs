@@ -85,7 +85,8 @@ const COMMANDS: &str = "# Commands
 | 2 | the arguments or the configuration are wrong |
 
 `RUST_LOG` overrides `log.level`, as in `RUST_LOG=wharfinger=debug`. `SPIFFE_ENDPOINT_SOCKET` is the default of
-`http.auth.spiffe.workloadAPI`. The log goes to standard error, one JSON object a line.
+`http.auth.spiffe.workloadAPI`. The log goes to standard error, one JSON object a line. A reader that stops reading holds up
+nothing: lines wait in a queue, then they are dropped, and a line with `log.dropped` says how many. A longer text is cut and says so.
 
 `verify` ends with 0 where `serve` would start. What `serve` would warn of is listed as warnings; with `--strict` they end it with 1. It
 opens certificates, bundles and key sets, takes no lock, writes nothing and asks nobody on the network. A file of keys, a CA or a bearer
@@ -154,7 +155,8 @@ const LIMITS: &str = "# Limits
 
 <!-- Made by `UPDATE_DOCS=1 cargo test --test docs`. -->
 
-What strangers may send, and what a connection may cost. They are fixed. Bodies of blobs have no limit but the disk; an upload that nobody goes on
+What strangers may send, and what a connection may cost. They are fixed. Bodies of blobs have no limit but the disk, and all bodies
+together hold the memory of `http.bodyMemory`, 64 MiB unless it says otherwise; an upload that nobody goes on
 with is removed after 24 hours.
 
 | what | at most |

@@ -11,6 +11,7 @@ mod tokens;
 
 pub use evaluate::{Evaluator, Verdict};
 
+use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::config::{Config, Mistake, Warning};
 use crate::control::{self, Answers, Report};
@@ -129,9 +130,15 @@ impl Registrar {
         in_force(&live, file.as_deref().unwrap_or(Path::new("")));
         let trust = reporter(live.clone(), tls.clone(), clock.clone());
         let reporting = trust.clone();
-        let scrape = Scrape::new(move |samples| control::gauges(&reporting(), samples));
+        let memory = Budget::new(config.body_memory);
+        let held = memory.clone();
+        let scrape = Scrape::new(move |samples| {
+            control::gauges(&reporting(), samples);
+            samples.add("wharfinger_body_memory_bytes", &[], f64::from(u32::try_from(held.used() >> 10).unwrap_or(u32::MAX)) * 1024.0);
+        });
         let app = http::App {
             live: live.clone(),
+            memory,
             registry: Registry::new(store.clone(), store, clock.clone()).with(registry::Settings { sparse: config.sparse }),
             tokens: tokens.clone(),
             clock: clock.clone(),

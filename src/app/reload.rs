@@ -39,6 +39,7 @@ pub(super) struct Reload {
 pub(super) struct Fixed {
     listen: Listen,
     health: Option<Listen>,
+    body_memory: usize,
     storage: PathBuf,
     commit: bool,
     sparse: Repositories,
@@ -53,6 +54,7 @@ impl Fixed {
         Self {
             listen: config.listen.clone(),
             health: config.health.clone(),
+            body_memory: config.body_memory,
             storage: config.storage.clone(),
             commit: config.commit,
             sparse: config.sparse.clone(),
@@ -68,6 +70,7 @@ impl Fixed {
         let keys = [
             ("http.address, http.port", self.listen != other.listen),
             ("http.health", self.health != other.health),
+            ("http.bodyMemory", self.body_memory != other.body_memory),
             ("storage.rootDirectory", self.storage != other.storage),
             ("storage.commit", self.commit != other.commit),
             ("storage.sparse", self.sparse != other.sparse),

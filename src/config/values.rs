@@ -23,6 +23,25 @@ impl TextOrNumber {
     }
 }
 
+impl TextOrNumber {
+    /// An amount of memory in bytes: a number, or one with `KiB`, `MiB` or `GiB` behind it (`Ki`, `Mi`, `Gi` as in Kubernetes).
+    pub(super) fn bytes(&self) -> Option<u64> {
+        let text = match self {
+            Self::Number(number) => return Some(*number),
+            Self::Text(text) => text,
+        };
+        let (number, unit) = text.split_at(text.bytes().take_while(u8::is_ascii_digit).count());
+        let factor: u64 = match unit.trim_start() {
+            "" => 1,
+            "KiB" | "Ki" => 1 << 10,
+            "MiB" | "Mi" => 1 << 20,
+            "GiB" | "Gi" => 1 << 30,
+            _ => return None,
+        };
+        number.parse::<u64>().ok()?.checked_mul(factor)
+    }
+}
+
 /// One text or a list of them.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
@@ -69,6 +88,18 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn amounts_of_memory() {
+        let bytes = |text: &str| TextOrNumber::Text(text.into()).bytes();
+        for (text, expected) in [("1024", 1024), ("64MiB", 64 << 20), ("64 MiB", 64 << 20), ("2Gi", 2 << 30), ("3KiB", 3072), ("0", 0)] {
+            assert_eq!(bytes(text), Some(expected), "{text}");
+        }
+        for bad in ["", "MiB", "64MB", "64mib", "-1", "1.5GiB", "99999999999GiB", "64M", "64MiB "] {
+            assert_eq!(bytes(bad), None, "{bad}");
+        }
+        assert_eq!(TextOrNumber::Number(7).bytes(), Some(7));
+    }
 
     #[test]
     fn durations_in_gos_notation() {

@@ -6,6 +6,7 @@
 use super::authority::InvalidHost;
 use super::route::InvalidPath;
 use crate::access::{BeyondScope, Denied, DeniedBy};
+use crate::budget::Exhausted;
 use crate::exchange::{GrantError, NotIssued, NotRedeemed};
 use crate::identity::{self, Refused};
 use crate::limits::{FORM_BYTES, HEADER_BYTES, MANIFEST_BYTES, MESSAGE_BYTES};
@@ -378,6 +379,13 @@ fn storage_failed(failure: &storage::Failure) -> Fault {
     };
     let fault = Fault::new(status, None, message).log(failure);
     if status == StatusCode::SERVICE_UNAVAILABLE { fault.header(RETRY_AFTER, RETRY_SECONDS) } else { fault }
+}
+
+impl From<Exhausted> for Fault {
+    fn from(exhausted: Exhausted) -> Self {
+        let message = "too many large requests are being received: try again";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, None, message).log(exhausted).header(RETRY_AFTER, RETRY_SECONDS)
+    }
 }
 
 impl From<GrantError> for Fault {

@@ -31,6 +31,7 @@ pub use source::Source;
 pub use standing::{Caller, Standing};
 pub use strangers::{Crowded, Seat, Stranger, StrangerBounds, Strangers};
 
+use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::exchange::Tokens;
 use crate::oci::RepositoryName;
@@ -52,6 +53,8 @@ use tower_service::Service;
 pub struct App {
     pub live: Shared,
     pub registry: Registry,
+    /// For the bodies of requests.
+    pub memory: Budget,
     pub tokens: Tokens,
     pub clock: Clock,
     pub ready: Arc<Readiness>,

@@ -7,6 +7,7 @@
 //! may work on one store but for uploads, whose sessions are locked in this process. Reads never create anything.
 
 mod blobs;
+mod body;
 mod error;
 mod fsck;
 mod fuzzing;
@@ -23,6 +24,7 @@ mod tests;
 mod uploads;
 
 pub use blobs::Blob;
+pub use body::Body;
 pub use error::{BodyError, Error, NAMED_DIGESTS};
 pub use fsck::{Checked, Finding, Progress, Severity};
 #[doc(hidden)]
@@ -35,14 +37,9 @@ pub use uploads::{InvalidUploadId, Upload, UploadId};
 use crate::access::Repositories;
 use crate::clock::Clock;
 use crate::storage::{BlobStore, RecordStore};
-use bytes::Bytes;
-use futures_util::stream::BoxStream;
 use marks::Records;
 use std::fmt;
 use std::sync::Arc;
-
-/// A request's body. It must end, be it with an error, when its client is gone or silent: an upload is locked until then.
-pub type Body = BoxStream<'static, Result<Bytes, BodyError>>;
 
 /// What users decide about the core.
 #[derive(Clone, Debug, Default)]

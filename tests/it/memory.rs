@@ -1,11 +1,12 @@
 //! Bytes stream: memory does not grow with the blob.
 
-use crate::harness::{AUDIENCE, Setup, TestPki};
+use crate::harness::{AUDIENCE, PATIENCE, Setup, TestPki, raw};
 use bytes::Bytes;
 use futures_util::stream;
 use reqwest::{Body, Method, StatusCode};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
+use tokio::sync::mpsc;
 
 const PIECES: u8 = 200;
 const PIECE: usize = 1 << 20;
@@ -36,6 +37,34 @@ async fn a_push_and_a_pull_of_200_mib_stay_below_64_mib() {
     assert_eq!(hex(hash), digest);
     let most = high_water_mark(app.pid());
     assert!(most < MOST, "the server had {most} KiB in memory, expected less than {MOST}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_manifests_at_once_hold_what_the_budget_has_and_the_rest_is_told_to_come_back() {
+    const CLIENTS: usize = 100;
+    /// Half of 16 MiB is for callers without a credential, which are two of the largest manifests.
+    const READ: usize = 2;
+    let mut setup = Setup::plain();
+    setup.config["http"]["bodyMemory"] = "16MiB".into();
+    let app = setup.start().await;
+    let head = "PUT /v2/a/manifests/v1 HTTP/1.1\r\nHost: a\r\nContent-Length: 4194304\r\n\r\n";
+    // None of them is whole, so whoever is read holds its memory to the end of the test.
+    let request = Bytes::from([head.as_bytes(), &vec![b' '; 2 << 20]].concat());
+    let (told, mut answers) = mpsc::unbounded_channel();
+    let address = app.address;
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            let (told, request) = (told.clone(), request.clone());
+            tokio::spawn(async move { told.send(raw(address, &request).await) })
+        })
+        .collect();
+    for _ in READ..CLIENTS {
+        let answer = tokio::time::timeout(PATIENCE, answers.recv()).await.expect("more are read than there is memory for").unwrap();
+        assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("\r\nretry-after: 5\r\n"), "{answer}");
+    }
+    let most = high_water_mark(app.pid());
+    assert!(most < MOST, "the server had {most} KiB in memory, expected less than {MOST}");
+    clients.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
 /// All different, so that nothing is stored once for all.

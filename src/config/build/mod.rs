@@ -16,6 +16,7 @@ pub use token::TokenKeys;
 use super::raw;
 use super::{Level, Mistake, Warning};
 use crate::access::{Policy, Repositories};
+use crate::budget;
 use crate::exchange::Terms;
 use crate::http::{Family, Network, StrangerBounds, TrustedProxies};
 use crate::identity::{Mapping, MappingSettings};
@@ -39,6 +40,8 @@ pub struct Config {
     pub proxy_protocol: TrustedProxies,
     /// What one address may have open without a credential.
     pub unidentified: StrangerBounds,
+    /// For the bodies of requests, in bytes.
+    pub body_memory: usize,
     /// On which tokens are issued.
     pub terms: Terms,
     /// The store's folder.
@@ -180,6 +183,7 @@ pub(super) fn build(file: raw::File, around: &Surroundings<'_>, warnings: Vec<Wa
     let proxies = build.proxies(&http.trusted_proxies, http.forwarded_headers);
     let proxy_protocol = build.proxy_protocol(&http.proxy_protocol);
     let unidentified = build.unidentified(http.unidentified);
+    let body_memory = build.body_memory(http.body_memory.as_ref());
     let issuers = build.issuers(bearer.oidc, &external_urls);
     let given = auth.spiffe.as_ref().and_then(|spiffe| spiffe.workload_api.clone());
     let domains = build.domains(auth.spiffe, &external_urls);
@@ -204,6 +208,7 @@ pub(super) fn build(file: raw::File, around: &Surroundings<'_>, warnings: Vec<Wa
         proxies,
         proxy_protocol,
         unidentified,
+        body_memory,
         terms: Terms { service, session_lifetime },
         storage,
         commit,
@@ -247,6 +252,16 @@ impl Build<'_> {
             self.mistake(format!("{key}.address"), format!("must be an IP address to listen on, as 0.0.0.0, not {address:?}"));
         }
         Listen { address, port: port.unwrap_or(0) }
+    }
+
+    fn body_memory(&mut self, given: Option<&super::values::TextOrNumber>) -> usize {
+        let Some(given) = given else { return budget::USUAL };
+        let bytes = given.bytes().and_then(|bytes| usize::try_from(bytes).ok()).filter(|bytes| *bytes >= budget::LEAST);
+        if bytes.is_none() {
+            let least = budget::LEAST >> 20;
+            self.mistake("http.bodyMemory", format!("must be an amount of memory of at least {least}MiB, as 64MiB or 1GiB"));
+        }
+        bytes.unwrap_or(budget::USUAL)
     }
 
     fn proxies(&mut self, networks: &[String], headers: Option<raw::ForwardedHeaders>) -> TrustedProxies {

@@ -1,6 +1,7 @@
 //! `/v2/<name>/manifests/<reference>` (distribution-spec, Pulling manifests, Pushing Manifests, Deleting Manifests).
 
 use super::{CONTENT_DIGEST, Call, OCI_NAMESPACE, OCI_SUBJECT, OCI_TAG, Reply, broken_off};
+use crate::budget::Held;
 use crate::http::answer::Fault;
 use crate::limits::MANIFEST_BYTES;
 use crate::oci::{Digest, Reference, RepositoryName, Tag};
@@ -42,7 +43,7 @@ async fn pull(call: &Call, repository: &RepositoryName, reference: &Reference) -
 async fn push(call: &Call, repository: &RepositoryName, reference: &Reference, body: Body) -> Result<Response, Fault> {
     let permit = call.write_permit(repository)?;
     let tags = tags(call, reference)?;
-    let bytes = collect(call, body).await?;
+    let (bytes, _held) = collect(call, body).await?;
     let registry = &call.app.registry;
     if let Reference::Digest(digest) = reference {
         registry.check_tags(&permit, &tags, digest).await?; // none is put if one is refused
@@ -83,13 +84,16 @@ fn tags(call: &Call, reference: &Reference) -> Result<Vec<Tag>, Fault> {
 /// How much of a body that is too long is read, so that a client that is still sending gets to hear why it is refused.
 const DRAINED: usize = 4 * MANIFEST_BYTES;
 
-/// The whole body, if it is no longer than a manifest may be.
-async fn collect(call: &Call, mut body: Body) -> Result<Bytes, Fault> {
-    let announced = call.header(CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
+/// The whole body, if it is no longer than a manifest may be, and the memory for it. All of that is taken before anything is read, since
+/// bodies that are read halfway and wait for more would wait for each other.
+async fn collect(call: &Call, mut body: Body) -> Result<(Bytes, Held), Fault> {
+    let announced = call.content_length();
     if announced.is_some_and(|length| length > DRAINED as u64) {
         return Err(Fault::manifest_too_large());
     }
-    let (mut bytes, mut length) = (BytesMut::new(), 0);
+    let most = announced.map_or(MANIFEST_BYTES, |length| usize::try_from(length).unwrap_or(MANIFEST_BYTES).min(MANIFEST_BYTES));
+    let mut held = call.memory().reserve(most).await?;
+    let (mut bytes, mut length) = (BytesMut::with_capacity(announced.map_or(0, |_| most)), 0);
     while let Some(frame) = body.frame().await {
         let Ok(chunk) = frame.map_err(|why| Fault::broken_off(broken_off(why)))?.into_data() else { continue };
         length += chunk.len();
@@ -102,5 +106,9 @@ async fn collect(call: &Call, mut body: Body) -> Result<Bytes, Fault> {
             bytes.extend_from_slice(&chunk);
         }
     }
-    if length > MANIFEST_BYTES { Err(Fault::manifest_too_large()) } else { Ok(bytes.freeze()) }
+    if length > MANIFEST_BYTES {
+        return Err(Fault::manifest_too_large());
+    }
+    held.keep(bytes.len());
+    Ok((bytes.freeze(), held))
 }

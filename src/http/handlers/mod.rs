@@ -20,13 +20,14 @@ use super::route::Route;
 use super::warning;
 use super::{App, Live, Stalled};
 use crate::access::{self, Kind, Permit, Write};
+use crate::budget::{Class, Share};
 use crate::clock::Timestamp;
 use crate::identity::Identity;
 use crate::oci::{Condition, Digest, RepositoryName};
 use crate::registry::{self, BodyError};
 use axum::body::Body;
 use axum::response::Response;
-use http::header::{CONTENT_TYPE, WARNING};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, WARNING};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, StatusCode};
 use std::sync::Arc;
@@ -55,6 +56,16 @@ impl Call {
 
     fn write_permit(&self, repository: &RepositoryName) -> Result<Permit<Write>, Fault> {
         Ok(access::decide_write(&self.live.policy, &self.identity, repository)?)
+    }
+
+    /// The memory that this caller's bodies may take.
+    fn memory(&self) -> Share {
+        self.app.memory.of(if self.identity.is_anonymous() { Class::Stranger } else { Class::Identified })
+    }
+
+    /// What the request says of its body's length.
+    fn content_length(&self) -> Option<u64> {
+        self.header(CONTENT_LENGTH)?.parse().ok()
     }
 
     fn reader(&self) -> access::Reader<'_> {

@@ -5,18 +5,19 @@
 //! <https://distribution.github.io/distribution/spec/auth/oauth/>, RFC 6749 5, RFC 8693 2.2.
 
 use super::{Reply, broken_off};
+use crate::budget::{Class, Held};
 use crate::exchange::{self, Asked, Grant, GrantRequest, Issued, NotIssued, NotRedeemed};
 use crate::http::answer::Fault;
 use crate::http::auth::{Who, presented};
 use crate::http::authority::Origin;
-use crate::http::{App, Live, measure};
+use crate::http::{App, Connection, Live, measure};
 use crate::identity::{CredentialType, Failure, Identity, Scope};
 use crate::limits::FORM_BYTES;
 use crate::secret::Secret;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::BytesMut;
-use http::header::CACHE_CONTROL;
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH};
 use http::request::Parts;
 use http::{Method, StatusCode};
 use http_body_util::BodyExt as _;
@@ -70,7 +71,8 @@ async fn by_get(app: &App, live: &Live, parts: &Parts, who: &mut Who) -> Result<
 async fn by_post(app: &App, live: &Live, origin: &Origin, parts: &Parts, body: Body, who: &mut Who) -> Result<Request, Fault> {
     // The form may be long in coming, and says who sends it only once it is there.
     who.sits(app).await?;
-    let GrantRequest { grant, asked, service, targets } = GrantRequest::parse(&form(body).await?)?;
+    let (form, _held) = form(app, parts, body).await?;
+    let GrantRequest { grant, asked, service, targets } = GrantRequest::parse(&form)?;
     check_service(live, service.as_deref())?;
     if !targets.iter().all(|target| is_here(target, live, origin)) {
         return Err(Fault::invalid_target());
@@ -153,8 +155,15 @@ fn is_here(target: &str, live: &Live, origin: &Origin) -> bool {
     target == live.terms.service || below(&origin.to_string()) || below(origin.authority())
 }
 
-/// Whatever it says that it is: a form is tried to be read, and what is none has no grant type.
-async fn form(mut body: Body) -> Result<Vec<(String, String)>, Fault> {
+/// Whatever it says that it is: a form is tried to be read, and what is none has no grant type. With it comes the memory for it, all of
+/// which is taken before anything is read. Only its content says whose it is, so it is a stranger's unless its connection has identified
+/// somebody.
+async fn form(app: &App, parts: &Parts, mut body: Body) -> Result<(Vec<(String, String)>, Held), Fault> {
+    let announced = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let most = announced.unwrap_or(FORM_BYTES).min(FORM_BYTES);
+    let known = parts.extensions.get::<Connection>().is_some_and(|connection| connection.caller.is_identified());
+    let class = if known { Class::Identified } else { Class::Stranger };
+    let mut held = app.memory.of(class).reserve(most).await?;
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(chunk) = frame.map_err(|why| Fault::broken_off(broken_off(why)))?.into_data() else { continue };
@@ -163,7 +172,8 @@ async fn form(mut body: Body) -> Result<Vec<(String, String)>, Fault> {
         }
         bytes.extend_from_slice(&chunk);
     }
-    Ok(pairs(&bytes))
+    held.keep(bytes.len());
+    Ok((pairs(&bytes), held))
 }
 
 fn pairs(form: &[u8]) -> Vec<(String, String)> {

@@ -8,8 +8,9 @@ use crate::registry::{self, Upload, UploadId};
 use axum::body::Body;
 use axum::response::Response;
 use futures_util::{StreamExt, TryStreamExt};
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, LOCATION, RANGE};
+use http::header::{CONTENT_RANGE, LOCATION, RANGE};
 use http::{Method, StatusCode};
+use http_body::Body as _;
 
 /// Begins an upload, takes a blob in one go, or mounts one that is there.
 pub(super) async fn begin(call: &Call, repository: &RepositoryName, body: Body) -> Result<Response, Fault> {
@@ -23,7 +24,8 @@ pub(super) async fn begin(call: &Call, repository: &RepositoryName, body: Body) 
     let registry = &call.app.registry;
     let digest: Option<Digest> = call.query.get("digest").map(str::parse).transpose()?;
     if let Some(digest) = digest {
-        let digest = registry.put_blob(&permit, readable(call, repository).as_ref(), whole(call)?, &digest, stream(body)).await?;
+        let (range, body) = (whole(call)?, stream(call, body).await?);
+        let digest = registry.put_blob(&permit, readable(call, repository).as_ref(), range, &digest, body).await?;
         return Ok(created(repository, &digest));
     }
     let algorithm: Option<Algorithm> = call.query.get("digest-algorithm").map(str::parse).transpose()?;
@@ -42,14 +44,15 @@ pub(super) async fn answer(call: &Call, repository: &RepositoryName, id: &str, b
     let here = |error: registry::Error| Fault::from(error).header_on_range(LOCATION, &location(repository, &id));
     match call.parts.method {
         Method::PATCH => {
-            let length = call.header(CONTENT_LENGTH).and_then(|length| length.parse().ok());
-            let upload = registry.append(&permit, &id, content_range(call)?, length, stream(body)).await.map_err(here)?;
+            let (range, body) = (content_range(call)?, stream(call, body).await?);
+            let upload = registry.append(&permit, &id, range, call.content_length(), body).await.map_err(here)?;
             Ok(progress(StatusCode::ACCEPTED, repository, &upload))
         }
         Method::PUT => {
             let digest: Digest = call.query.get("digest").ok_or_else(Fault::missing_digest)?.parse()?;
             let (readable, range) = (readable(call, repository), content_range(call)?);
-            let digest = registry.finish(&permit, readable.as_ref(), &id, range, &digest, stream(body)).await.map_err(here)?;
+            let body = stream(call, body).await?;
+            let digest = registry.finish(&permit, readable.as_ref(), &id, range, &digest, body).await.map_err(here)?;
             Ok(created(repository, &digest))
         }
         Method::DELETE => {
@@ -89,12 +92,15 @@ fn whole(call: &Call) -> Result<Option<ContentRange>, Fault> {
     if let Some(range) = content_range(call)? {
         return Ok(Some(range));
     }
-    let length = call.header(CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
+    let length = call.content_length();
     Ok(length.filter(|length| *length > 0).map(|length| ContentRange { start: 0, end: length - 1 }))
 }
 
-fn stream(body: Body) -> registry::Body {
-    body.into_data_stream().map_err(broken_off).boxed()
+/// The body, once there is memory for its beginning. One without content needs none.
+async fn stream(call: &Call, body: Body) -> Result<registry::Body, Fault> {
+    let memory = call.memory();
+    let first = if body.is_end_stream() { None } else { Some(memory.reserve(1).await?) };
+    Ok(registry::Body::new(body.into_data_stream().map_err(broken_off).boxed(), memory, first))
 }
 
 fn progress(status: StatusCode, repository: &RepositoryName, upload: &Upload) -> Response {

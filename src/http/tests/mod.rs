@@ -5,6 +5,7 @@ mod bad_input;
 mod callers;
 mod conformance;
 mod errors;
+mod memory;
 mod pull;
 mod push;
 mod reads;
@@ -14,6 +15,7 @@ mod whoami;
 
 use super::{App, Caller, Connection, Endpoint, Live, More, Readiness, Strangers, TrustedProxies};
 use crate::access::{Action, Grant, PatternRules, Policy, Repositories, Rules};
+use crate::budget::{self, Budget};
 use crate::clock::{Clock, ManualClock, Timestamp};
 use crate::exchange::{SigningKeys, Terms, Tokens};
 use crate::identity::{Authenticator, Issuer, Mapping, MappingSettings};
@@ -118,6 +120,7 @@ impl Site {
         let app = App {
             live: Arc::new(ArcSwap::from_pointee(live)),
             registry,
+            memory: Budget::new(budget::USUAL),
             tokens,
             clock,
             ready: ready(),

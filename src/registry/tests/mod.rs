@@ -6,6 +6,7 @@ mod faults;
 mod fsck;
 mod interleaved;
 mod manifests;
+mod memory;
 mod probe;
 mod uploads;
 
@@ -16,6 +17,7 @@ use crate::clock::{ManualClock, Timestamp};
 use crate::identity::Principal;
 use crate::oci::{Algorithm, Digest, Reference};
 use crate::storage::memory::Memory;
+use bytes::Bytes;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
@@ -80,12 +82,12 @@ pub(super) fn tag(name: &str) -> Reference {
 /// A body of these frames.
 pub(super) fn body(frames: &[&[u8]]) -> Body {
     let frames: Vec<_> = frames.iter().map(|frame| Ok(Bytes::copy_from_slice(frame))).collect();
-    futures_util::stream::iter(frames).boxed()
+    Body::unbounded(futures_util::stream::iter(frames).boxed())
 }
 
 /// A body that breaks off after these bytes.
 pub(super) fn broken(bytes: &[u8]) -> Body {
-    futures_util::stream::iter([Ok(Bytes::copy_from_slice(bytes)), Err(BodyError::Interrupted)]).boxed()
+    Body::unbounded(futures_util::stream::iter([Ok(Bytes::copy_from_slice(bytes)), Err(BodyError::Interrupted)]).boxed())
 }
 
 pub(super) async fn push_blob(registry: &Registry, repository: &str, bytes: &[u8]) -> Digest {

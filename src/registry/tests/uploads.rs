@@ -14,7 +14,7 @@ fn chunk(start: u64, end: u64) -> Option<ContentRange> {
 
 /// A body of the frames that are sent while it is read.
 fn received(frames: mpsc::UnboundedReceiver<Result<Bytes, BodyError>>) -> Body {
-    futures_util::stream::unfold(frames, |mut frames| async { Some((frames.recv().await?, frames)) }).boxed()
+    Body::unbounded(futures_util::stream::unfold(frames, |mut frames| async { Some((frames.recv().await?, frames)) }).boxed())
 }
 
 #[tokio::test]

@@ -1,21 +1,25 @@
-//! Appending to an upload: the body is hashed and written in batches, the next one arriving while the last is worked on.
+//! Appending to an upload: the body is hashed and written in batches, the next one arriving while the last is worked on. A batch holds
+//! memory of the budget for bodies until it is written. When there is little, batches are smaller, and each waits for the one before.
 
+use super::super::body::Wanted;
 use super::super::hashing::{Hasher, Hashing};
 use super::super::marks::contended;
 use super::super::{Body, BodyError, Error, Registry, keys};
 use super::session::{Lock, Session, SessionState};
 use super::{LIFETIME, Upload, UploadId};
 use crate::access::{Create, Permit};
+use crate::budget::Held;
 use crate::oci::ContentRange;
 use crate::storage::{Failure, Version};
 use bytes::Bytes;
-use futures_util::StreamExt;
 use futures_util::future::join;
 
 /// A batch is complete when it has this many bytes. Two are in memory at most, each with what its last frame has beyond.
 const BATCH: usize = 1024 * 1024;
 /// Or this many chunks: one of a single byte costs memory as well.
 const CHUNKS: usize = 1024;
+/// What a chunk costs beside its bytes: its handle, and what frames it on the wire.
+const CHUNK_COST: usize = 128;
 
 /// What came of a body.
 pub(super) struct Received {
@@ -30,6 +34,21 @@ struct Batch {
     size: usize,
     /// Set when the body ended after these bytes.
     end: Option<Result<(), BodyError>>,
+    /// Memory for them.
+    held: Option<Held>,
+}
+
+impl Batch {
+    fn add(&mut self, chunk: Bytes) {
+        self.size += chunk.len();
+        self.chunks.push(chunk);
+    }
+
+    /// How much memory it still needs, in bytes.
+    fn lacks(&self) -> usize {
+        let held = self.held.as_ref().map_or(0, Held::bytes);
+        (self.size + self.chunks.len() * CHUNK_COST).saturating_sub(held)
+    }
 }
 
 impl Registry {
@@ -128,13 +147,17 @@ impl Registry {
         let mut length = 0;
         let mut batch = collect(body).await;
         loop {
-            let Batch { chunks, size, end } = batch;
+            let Batch { chunks, size, end, held } = batch;
             let at = to.map(|(name, start)| (name, start + length));
             length += size as u64;
             if announced.is_some_and(|announced| length > announced || (end == Some(Ok(())) && length < announced)) {
                 return Err(Error::SizeMismatch);
             }
-            let work = self.absorb(at, hasher, chunks);
+            let work = async {
+                let done = self.absorb(at, hasher, chunks).await;
+                drop(held);
+                done
+            };
             if let Some(end) = end {
                 return Ok(Received { hasher: work.await?, length, end });
             }
@@ -189,19 +212,34 @@ pub(super) fn check_range(range: Option<ContentRange>, offset: u64) -> Result<()
 }
 
 async fn collect(body: &mut Body) -> Batch {
-    let mut batch = Batch::default();
+    let mut batch = Batch { held: body.reserved(), ..Batch::default() };
     while batch.size < BATCH && batch.chunks.len() < CHUNKS {
-        match body.next().await {
-            Some(Ok(chunk)) if chunk.is_empty() => {}
-            Some(Ok(chunk)) => {
-                batch.size += chunk.len();
-                batch.chunks.push(chunk);
+        let next = match batch.held {
+            Some(_) => body.next_unless_wanted().await,
+            None => Ok(body.next().await),
+        };
+        match next {
+            // The client sends nothing now: others shall have the memory.
+            Err(Wanted) if batch.chunks.is_empty() => batch.held = None,
+            Err(Wanted) => break,
+            Ok(Some(Ok(chunk))) if chunk.is_empty() => {}
+            Ok(Some(Ok(chunk))) => {
+                batch.add(chunk);
+                let lacks = batch.lacks();
+                match &mut batch.held {
+                    None => batch.held = Some(body.share.take(lacks).await),
+                    Some(held) if lacks > 0 => match body.share.try_take(lacks) {
+                        Some(more) => held.add(more),
+                        None => break,
+                    },
+                    Some(_) => {}
+                }
             }
-            Some(Err(error)) => {
+            Ok(Some(Err(error))) => {
                 batch.end = Some(Err(error));
                 break;
             }
-            None => {
+            Ok(None) => {
                 batch.end = Some(Ok(()));
                 break;
             }
@@ -217,7 +255,7 @@ mod tests {
     #[tokio::test]
     async fn a_batch_ends_after_so_many_chunks_however_small_they_are() {
         let chunks = std::iter::repeat_n(Ok(Bytes::from_static(b"x")), 2 * CHUNKS + 1);
-        let mut body: Body = Box::pin(futures_util::stream::iter(chunks));
+        let mut body = Body::unbounded(Box::pin(futures_util::stream::iter(chunks)));
         let mut sizes = Vec::new();
         loop {
             let batch = collect(&mut body).await;

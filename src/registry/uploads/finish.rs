@@ -87,11 +87,13 @@ impl Registry {
     }
 
     /// Hashes with another algorithm what was written so far.
-    async fn rehash(&self, name: &str, size: u64, algorithm: Algorithm) -> Result<Hasher, Error> {
+    async fn rehash(&self, name: &str, size: u64, algorithm: Algorithm, body: &mut Body) -> Result<Hasher, Error> {
         let mut hasher = Hasher::new(algorithm);
         if size == 0 {
             return Ok(hasher);
         }
+        drop(body.reserved()); // or those that wait for more could wait for each other
+        let _held = body.share.take(READ).await;
         let file = self.bytes.open(name).await?;
         let mut offset = 0;
         while offset < size {
@@ -123,7 +125,7 @@ impl Closing {
         check_range(range, session.offset)?;
         let hasher = match session.hasher() {
             Some(hasher) if hasher.algorithm() == self.digest.algorithm() => hasher,
-            _ => registry.rehash(self.id.as_str(), session.offset, self.digest.algorithm()).await?,
+            _ => registry.rehash(self.id.as_str(), session.offset, self.digest.algorithm(), &mut body).await?,
         };
         let known = self.known;
         let to = (!known).then_some((self.id.as_str(), session.offset));

@@ -1,0 +1,57 @@
+//! A request's body, and the memory that it may hold while it is received.
+
+use super::BodyError;
+use crate::budget::{Held, Share};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use std::fmt;
+
+/// It must end, be it with an error, when its client is gone or silent: an upload is locked until then.
+pub struct Body {
+    stream: BoxStream<'static, Result<Bytes, BodyError>>,
+    pub(super) share: Share,
+    first: Option<Held>,
+}
+
+impl Body {
+    /// `first` is memory that was reserved before anything was read. More is taken from `share`.
+    #[must_use]
+    pub fn new(stream: BoxStream<'static, Result<Bytes, BodyError>>, share: Share, first: Option<Held>) -> Self {
+        Self { stream, share, first }
+    }
+
+    /// With as much memory as it likes.
+    #[cfg(test)]
+    pub(super) fn unbounded(stream: BoxStream<'static, Result<Bytes, BodyError>>) -> Self {
+        let budget = crate::budget::Budget::new(usize::MAX);
+        Self::new(stream, budget.of(crate::budget::Class::Identified), None)
+    }
+
+    /// The memory that was reserved, once.
+    pub(super) fn reserved(&mut self) -> Option<Held> {
+        self.first.take()
+    }
+
+    pub(super) async fn next(&mut self) -> Option<Result<Bytes, BodyError>> {
+        self.stream.next().await
+    }
+
+    /// What comes next, or nothing if others want the memory that is held before anything comes.
+    pub(super) async fn next_unless_wanted(&mut self) -> Result<Option<Result<Bytes, BodyError>>, Wanted> {
+        tokio::select! {
+            biased;
+            next = self.stream.next() => Ok(next),
+            () = self.share.wanted() => Err(Wanted),
+        }
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Body").field("share", &self.share).finish_non_exhaustive()
+    }
+}
+
+/// Others wait for memory.
+pub(super) struct Wanted;

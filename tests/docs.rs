@@ -92,6 +92,10 @@ nothing: lines wait in a queue, then they are dropped, and a line with `log.drop
 opens certificates, bundles and key sets, takes no lock, writes nothing and asks nobody on the network. A file of keys, a CA or a bearer
 token that is missing is a warning, since it may appear later.
 
+An issuer that anyone in the world can get a token of (GitHub, GitLab.com, Buildkite, Google, HCP Terraform, Vercel, Codeberg, Sigstore)
+needs a validation where a stranger would get something. `--open`, or `WHARFINGER_OPEN=1`, makes that a warning of `serve` and `verify`. A
+reload opens nothing: what was said at start holds.
+
 A TLS certificate that has expired, or will within a sixth of its life and two weeks at most, is a warning of `verify`. `serve` logs it
 at start, daily, and when a new certificate is like that; the metric `wharfinger_tls_certificate_expiry_days` says how long each has left.
 

@@ -5,6 +5,7 @@ mod certificates;
 mod evaluate;
 mod live;
 mod reload;
+mod roots;
 mod sources;
 mod tls;
 mod tokens;
@@ -150,7 +151,7 @@ impl Registrar {
             listener,
             health,
             app,
-            reload: Reload { file, fixed, live, strangers, networks, sources, tls, own, tokens, clock },
+            reload: Reload { file, fixed, live, strangers, networks, sources, tls, own, tokens, clock, open: config.open },
             state_directory: config.state_directory,
             trust,
         })

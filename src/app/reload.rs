@@ -7,7 +7,7 @@ use super::sources::{Others, Sources};
 use super::tls::{Own, prepare};
 use crate::access::Repositories;
 use crate::clock::Clock;
-use crate::config::{self, Config, Level, Listen, Mistake, TokenKeys, Warning};
+use crate::config::{self, Config, Environment, Level, Listen, Mistake, TokenKeys, Warning};
 use crate::exchange::Tokens;
 use crate::http::{Shared, Strangers};
 use crate::server::{Networks, Reloaded, Tls};
@@ -32,6 +32,8 @@ pub(super) struct Reload {
     pub(super) own: Own,
     pub(super) tokens: Tokens,
     pub(super) clock: Clock,
+    /// As at start: a reload opens nothing.
+    pub(super) open: bool,
 }
 
 /// What takes a restart.
@@ -127,8 +129,9 @@ impl Reload {
     async fn configure(&mut self) {
         let Some(file) = self.file.clone() else { return };
         let (reading, clock) = (file.clone(), self.clock.clone());
+        let environment = Environment { open: self.open, ..Environment::of_process() };
         let further = move |draft| super::check(draft, &clock).err().unwrap_or_default();
-        let Ok(loaded) = tokio::task::spawn_blocking(move || config::load(&reading, further)).await else { return };
+        let Ok(loaded) = tokio::task::spawn_blocking(move || config::load(&reading, environment, further)).await else { return };
         match loaded.map_err(|invalid| invalid.mistakes).and_then(|config| self.take(config)) {
             Ok(()) => {
                 metrics::counter!("wharfinger_config_reloads_total", "result" => "applied").increment(1);

@@ -2,6 +2,7 @@
 //! and all, others are opened. Nothing new begins and nothing old ends before the configuration is in force.
 
 use super::WATCH_EVERY;
+use super::roots::issue_svids;
 use crate::clock::Clock;
 use crate::config::{CertificateConfig, DomainConfig, DomainSource, IssuerConfig, IssuerKeys, Mistake, TokenServerConfig, Warning};
 use crate::identity::{CertificateEntry, Domain, Htpasswd, Issuer, TokenServer};
@@ -157,6 +158,10 @@ impl Opening<'_> {
     fn others(&mut self, others: WantedOthers) -> OpenOthers {
         let mut certificates = Vec::new();
         for CertificateConfig { key, name, authorities, mapping } in others.certificates {
+            if !mapping.names_uris() && issue_svids(&authorities) {
+                let what = "its authorities have SPIFFE IDs, and a certificate with one is never named by its common name: configure their trust domain in http.auth.spiffe";
+                self.warnings.push(Warning::new(&key, what));
+            }
             let source = self.source(&key, Wanted::File(authorities, Format::PemRoots));
             let authorities: Authorities<_> = source.and_then(|source| source.x509()).into_iter().collect();
             tracing::info!(entry = name, sources = ?authorities, "accepting client certificates");

@@ -18,7 +18,7 @@ mod verify;
 
 use crate::app;
 use crate::clock::Clock;
-use crate::config::{self, Config, Mistake};
+use crate::config::{self, Config, Environment, Mistake};
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::io::{Read, Write};
@@ -40,10 +40,7 @@ enum Command {
     #[command(
         after_help = "Example:\n  wharfinger serve /etc/wharfinger/config.yaml\n\nSIGHUP has the configuration, TLS and key files read again; they are also watched."
     )]
-    Serve {
-        /// The configuration, in YAML or JSON
-        file: PathBuf,
-    },
+    Serve(serve::Options),
     /// Do everything that serving would do short of listening, and report every mistake and every warning
     #[command(
         after_help = "Examples:\n  wharfinger verify config.yaml && systemctl restart wharfinger\n  wharfinger verify --strict config.yaml\n\nExit codes: 0 `serve` would start with this file, 1 it would, but there are warnings and --strict was given, 2 it would not."
@@ -119,7 +116,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let code = runtime.block_on(async {
         match command {
-            Command::Serve { file } => serve::run(&file).await,
+            Command::Serve(options) => serve::run(&options).await,
             Command::Verify(options) => verify::run(&options),
             Command::Trust(options) => trust::run(&options).await,
             Command::Fsck { file, json } => fsck::run(&file, json).await,
@@ -158,9 +155,17 @@ fn standard_input() -> std::io::Result<String> {
     Ok(text)
 }
 
-/// Reads a configuration and tells every mistake, those in the files that it names too.
+/// Reads a configuration that is not served, and tells every mistake, those in the files that it names too.
 fn load(file: &Path) -> Result<Config, u8> {
-    config::load(file, |draft| app::check(draft, &Clock::system()).err().unwrap_or_default()).map_err(|why| {
+    load_to_serve(file, true)
+}
+
+/// The same of one that is served, by an operator who says whether strangers are to be let in.
+fn load_to_serve(file: &Path, open: bool) -> Result<Config, u8> {
+    config::load(file, Environment { open, ..Environment::of_process() }, |draft| {
+        app::check(draft, &Clock::system()).err().unwrap_or_default()
+    })
+    .map_err(|why| {
         say_error(&why.to_string());
         WRONG
     })

@@ -1,17 +1,29 @@
 //! `wharfinger serve FILE`
 
-use super::{FAILED, SUCCESS, fail, interrupted, load, logging, mistaken};
+use super::{FAILED, SUCCESS, fail, interrupted, load_to_serve, logging, mistaken};
 use crate::app::Registrar;
 use crate::clock::Clock;
 use crate::server::Limits;
 use crate::telemetry;
+use clap::Args;
+use clap::builder::BoolishValueParser;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use std::path::Path;
+use std::path::PathBuf;
 
-pub(super) async fn run(file: &Path) -> u8 {
+#[derive(Args)]
+pub(super) struct Options {
+    /// The configuration, in YAML or JSON
+    file: PathBuf,
+    /// Serve a file that lets strangers in: an issuer that anyone can get a token of, without a validation
+    #[arg(long, env = "WHARFINGER_OPEN", hide_env_values = true, value_parser = BoolishValueParser::new())]
+    open: bool,
+}
+
+pub(super) async fn run(options: &Options) -> u8 {
+    let Options { file, open } = options;
     // Its clock is held against the system's for a millisecond, while the configuration is read.
     std::thread::spawn(telemetry::install);
-    let config = match load(file) {
+    let config = match load_to_serve(file, *open) {
         Ok(config) => config,
         Err(code) => return code,
     };

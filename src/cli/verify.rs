@@ -1,9 +1,10 @@
 //! `wharfinger verify FILE`
 
-use super::{FAILED, SUCCESS, load, mistaken, say, say_error};
+use super::{FAILED, SUCCESS, load_to_serve, mistaken, say, say_error};
 use crate::app;
 use crate::clock::Clock;
 use clap::Args;
+use clap::builder::BoolishValueParser;
 use std::path::PathBuf;
 
 #[derive(Args)]
@@ -13,11 +14,14 @@ pub(super) struct Options {
     /// End with 1 if there are warnings, as a check before a change is merged
     #[arg(long)]
     strict: bool,
+    /// Verify the file for `serve --open`
+    #[arg(long, env = "WHARFINGER_OPEN", hide_env_values = true, value_parser = BoolishValueParser::new())]
+    open: bool,
 }
 
 pub(super) fn run(options: &Options) -> u8 {
-    let Options { file, strict } = options;
-    let checked = load(file).map(|config| app::check(config, &Clock::system()));
+    let Options { file, strict, open } = options;
+    let checked = load_to_serve(file, *open).map(|config| app::check(config, &Clock::system()));
     let app::Checked { warnings, notes } = match checked {
         Ok(Ok(found)) => found,
         Ok(Err(mistakes)) => return mistaken(file, mistakes),

@@ -70,11 +70,11 @@ impl std::error::Error for Invalid {}
 ///
 /// `further` is asked what else is wrong with as much as could be understood of a file with mistakes: nobody should hear of
 /// a missing certificate only when the spelling is right.
-pub fn load(file: &Path, further: impl FnOnce(Config) -> Vec<Mistake>) -> Result<Config, Invalid> {
+pub fn load(file: &Path, environment: Environment, further: impl FnOnce(Config) -> Vec<Mistake>) -> Result<Config, Invalid> {
     let invalid = |mistakes| Invalid { file: file.to_owned(), mistakes };
     let text = std::fs::read_to_string(file).map_err(|why| invalid(vec![Mistake::new("", format!("cannot be read: {why}"))]))?;
     let folder = file.parent().unwrap_or(Path::new("."));
-    match draft(&text, folder, Environment::of_process()) {
+    match draft(&text, folder, environment) {
         (Some(config), mistakes) if mistakes.is_empty() => Ok(config),
         (config, mistakes) => Err(invalid(with_further(mistakes, config.map(further).unwrap_or_default()))),
     }

@@ -292,6 +292,10 @@ pub struct Oidc {
     pub max_stale: Option<String>,
     /// Refuse tokens for several audiences. Default false.
     pub single_audience: Option<bool>,
+    /// Accept the tokens of an issuer that anyone in the world can get one of (GitHub, GitLab.com, Buildkite, Google, HCP Terraform,
+    /// Vercel, Codeberg, Sigstore), although no validation says whose are meant. Default false: such an entry is refused where a
+    /// `defaultPolicy`, a missing `accessControl`, or a group or user that the mapping gives to all grants a stranger something.
+    pub accept_everyone: Option<bool>,
     /// From claims to username and groups. Default username: `claims.iss + '/' + claims.sub`.
     pub claim_mapping: Option<ClaimMapping>,
 }

@@ -1,5 +1,8 @@
 //! Configurations that load and mistakes that are found, each with its key.
 
+mod strangers;
+mod warnings;
+
 use super::*;
 use crate::server::ClientAuth;
 use crate::trust::source::CaSource;
@@ -371,12 +374,6 @@ fn a_store_that_does_not_wait_for_the_disk_is_a_warning() {
         let said: Vec<_> = config.warnings.iter().map(ToString::to_string).collect();
         assert_eq!((config.commit, said), (commit, warnings.iter().map(ToString::to_string).collect()), "{given:?}");
     }
-}
-
-#[test]
-fn a_shared_public_issuer_without_a_validation_is_a_warning() {
-    let github = json!([{"issuer": "https://token.actions.githubusercontent.com", "audiences": ["registry"]}]);
-    assert_eq!(load(&with(&[("/http/auth/bearer/oidc", github)])).unwrap().warnings.len(), 1);
 }
 
 #[test]

@@ -41,7 +41,8 @@ impl Mapping {
     }
 
     /// Whether a URI of a certificate may name its bearer, whatever its scheme.
-    pub(super) fn names_uris(&self) -> bool {
+    #[must_use]
+    pub fn names_uris(&self) -> bool {
         self.attributes.as_ref().is_some_and(Attributes::names_uris)
     }
 

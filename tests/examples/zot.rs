@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
-use wharfinger::config::{Config, IssuerKeys, Level, Listen};
+use wharfinger::config::{self, Config, Environment, IssuerKeys, Level, Listen};
 use wharfinger::identity::Refused;
 use wharfinger::trust::jwt;
 use wharfinger::trust::source::CaSource;
@@ -135,9 +135,13 @@ async fn cel_validations() {
 
 #[tokio::test]
 async fn multiple_providers() {
-    let config = load("multiple-providers.json");
+    let text = whole("multiple-providers.json").to_string();
+    let strangers = "anyone in the world can get a token of https://token.actions.githubusercontent.com";
+    let refused_by_default = parse(&text).map(|_| ()).unwrap_err();
+    assert!(refused_by_default.len() == 1 && refused_by_default[0].what.contains(strangers), "{refused_by_default:?}");
+    let config = config::parse_in(&text, Path::new("/etc/wharfinger"), Environment { open: true, ..Environment::default() }).unwrap();
     assert_eq!(rules(&config), [(CLUSTER, vec!["zot"]), (GITHUB, vec!["zot"])]);
-    assert_eq!(config.warnings.len(), 1, "everybody in the world has a token of GitHub: {:?}", config.warnings);
+    assert!(config.warnings.len() == 1 && config.warnings[0].what.contains(strangers), "{:?}", config.warnings);
     let registry = Registry::of(config);
     let cluster = registry.token(source_controller()).await.unwrap();
     assert_eq!((cluster.username(), cluster.groups()), ("flux-system:source-controller", &["k8s-workloads".to_owned()][..]));

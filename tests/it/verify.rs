@@ -1,6 +1,7 @@
 //! `verify` and `serve` agree: the one ends with 0 where the other starts, and lists what the other would warn of.
 
 use crate::harness::{AUDIENCE, Pair, Setup, Signer, TestPki, output};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyUsagePurpose};
 use serde_json::{Value, json};
 
 fn verify(arguments: &[&str], setup: &Setup) -> (i32, String, String) {
@@ -86,7 +87,7 @@ async fn an_expired_certificate_of_our_own_is_a_warning_of_verify_and_of_serve_a
     app.log.wait("its certificate has expired", 0, expired).await;
     let metrics = app.anonymous().get(&format!("http://{}/metrics", app.health.unwrap())).await.text();
     let days = metrics.lines().find(|line| line.starts_with("wharfinger_tls_certificate_expiry_days{")).unwrap();
-    assert!(days.contains("server.crt") && days.rsplit(' ').next().unwrap().parse::<f64>().unwrap() < 0.0, "{days}");
+    assert!(days.contains("server.crt") && days.rsplit(' ').next().unwrap().parse::<f64>().unwrap() <= 0.0, "{days}");
 
     // Clients connect again once it is renewed.
     let mark = app.log.since(0).len();
@@ -146,4 +147,67 @@ async fn what_a_standard_says_to_ignore_is_a_note_and_what_must_be_mended_says_w
     let (code, _, err) = verify(&[], &setup);
     let only = "none of its 1 keys can be used (keys[0] (kid bad): expected a string as `alg`, found null)";
     assert!(code == 2 && err.contains(only), "{code}: {err}");
+}
+
+#[test]
+fn common_names_of_certificates_with_spiffe_ids_are_a_warning() {
+    let pki = TestPki::new();
+    let mut setup = Setup::tls(&pki);
+    setup.write("plain.pem", &pki.servers.pem);
+    let authority = |params: &mut CertificateParams| {
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.extended_key_usages = vec![];
+    };
+    setup.write("spire.pem", &pki.servers.svid_with("spiffe://prod.test", authority).certificate);
+    for (file, mtls, warned) in [("plain.pem", json!({}), false), ("spire.pem", json!({}), true), ("spire.pem", uris(), false)] {
+        setup.config["http"]["tls"]["cacert"] = file.into();
+        setup.config["http"]["auth"]["mtls"] = mtls;
+        let (code, _, err) = verify(&[], &setup);
+        assert_eq!((code, err.contains("http.tls.cacert: its authorities have SPIFFE IDs")), (0, warned), "{file}: {err}");
+    }
+}
+
+fn uris() -> Value {
+    json!({"identityAttributes": ["URI"]})
+}
+
+/// The guide of zot has such a file; it is served when the operator says so.
+fn open_to_strangers() -> Setup {
+    let mut setup = Setup::plain();
+    setup.config["http"]["auth"] = json!({"bearer": {"oidc": [
+        {"issuer": "https://token.actions.githubusercontent.com", "audiences": ["zot"], "claimMapping": {"username": "claims.repository", "groups": "['github-actions']"}},
+    ]}});
+    setup.config.as_object_mut().unwrap().remove("accessControl");
+    setup
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_issuer_of_strangers_is_served_only_if_the_operator_says_so() {
+    const SAID: &str = "anyone in the world can get a token of https://token.actions.githubusercontent.com";
+    let setup = open_to_strangers();
+    let file = setup.file();
+    for command in ["verify", "serve"] {
+        let (code, _, err) = output(&[command, file.to_str().unwrap()], setup.folder.path());
+        assert!(code == 2 && err.contains(SAID) && err.contains("--open"), "{command}: {code} {err}");
+    }
+    let (code, _, err) = verify(&["--open"], &setup);
+    assert!(code == 0 && err.starts_with("warning: http.auth.bearer.oidc[0]: ") && err.contains(SAID), "{code} {err}");
+    let app = setup.start_with(&["--open"]).await;
+    assert!(app.log.since(0).iter().any(|line| line["level"] == "WARN" && line.to_string().contains(SAID)));
+    drop(app);
+    let by_variable = open_to_strangers().start_in(&[("WHARFINGER_OPEN", "1")]).await;
+    assert!(by_variable.log.since(0).iter().any(|line| line["level"] == "WARN" && line.to_string().contains(SAID)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_opens_nothing() {
+    let app = Setup::plain().start().await;
+    let mark = app.log.since(0).len();
+    let mut changed = open_to_strangers();
+    changed.config["storage"] = app.setup.config["storage"].clone();
+    app.setup.write("config.json", &changed.config.to_string());
+    app.signal(rustix::process::Signal::HUP);
+    let refused = app.log.wait("it is refused", mark, |line| line["mistakes"] == 1).await;
+    assert!(refused["message"].as_str().unwrap().contains("is refused"), "{refused}");
 }

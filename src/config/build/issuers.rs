@@ -1,12 +1,13 @@
 //! `http.auth.bearer.oidc`
 
+use super::shared::Granted;
 use super::{Build, CLOCK_SKEW, IssuerConfig, IssuerKeys, MAX_STALE};
 use crate::config::raw;
 use crate::trust::jwt::{Algorithm, OidcRules};
 use crate::trust::source::OidcSettings;
 
 impl Build<'_> {
-    pub(super) fn issuers(&mut self, mut entries: Vec<raw::Oidc>, external_urls: &[String]) -> Vec<IssuerConfig> {
+    pub(super) fn issuers(&mut self, mut entries: Vec<raw::Oidc>, external_urls: &[String], granted: &Granted) -> Vec<IssuerConfig> {
         for (i, entry) in entries.iter_mut().enumerate().filter(|(_, entry)| entry.kind == Some(raw::IssuerType::Kubernetes)) {
             self.in_cluster(&format!("http.auth.bearer.oidc[{i}]"), entry);
         }
@@ -17,13 +18,13 @@ impl Build<'_> {
                 (entry.issuer.clone().unwrap_or_default(), by_default)
             })
             .collect();
-        let issuers: Vec<_> = entries.into_iter().enumerate().map(|(i, entry)| self.issuer(i, entry, external_urls)).collect();
+        let issuers: Vec<_> = entries.into_iter().enumerate().map(|(i, entry)| self.issuer(i, entry, external_urls, granted)).collect();
         self.one_source_an_issuer(&issuers);
         self.prefixes(&with_default_username);
         issuers
     }
 
-    fn issuer(&mut self, i: usize, entry: raw::Oidc, external_urls: &[String]) -> IssuerConfig {
+    fn issuer(&mut self, i: usize, entry: raw::Oidc, external_urls: &[String], granted: &Granted) -> IssuerConfig {
         let key = format!("http.auth.bearer.oidc[{i}]");
         self.audiences(&key, &entry.audiences, entry.audience_from_host, "the tokens");
         match &entry.issuer {
@@ -31,6 +32,8 @@ impl Build<'_> {
             None if entry.kind.is_none() => self.mistake(format!("{key}.issuer"), "is missing"),
             None => {}
         }
+        self.shared_issuer(&key, &entry, granted);
+        self.advise_issuer(&key, &entry);
         // Without one there is a mistake, and nothing comes of this entry.
         let issuer = entry.issuer.unwrap_or_default();
         for (name, url) in [("discoveryURL", &entry.discovery_url), ("jwksURL", &entry.jwks_url)] {
@@ -41,15 +44,6 @@ impl Build<'_> {
         let skip_issuer = entry.skip_issuer_verification.unwrap_or(false);
         if skip_issuer {
             self.warn(format!("{key}.skipIssuerVerification"), "tokens of any issuer that its keys signed are accepted; for tests only");
-        }
-        let validated = entry.claim_mapping.as_ref().is_some_and(|mapping| !mapping.validations.is_empty());
-        if SHARED_ISSUERS.contains(&issuer.trim_end_matches('/')) && !validated {
-            self.warn(
-                key.clone(),
-                format!(
-                    "{issuer} issues tokens to everyone in the world; add a claimMapping.validations entry that names your organisation"
-                ),
-            );
         }
         let rules = OidcRules {
             issuer: issuer.clone(),
@@ -147,7 +141,3 @@ impl Build<'_> {
         }
     }
 }
-
-/// Issuers that many organisations share.
-const SHARED_ISSUERS: [&str; 4] =
-    ["https://token.actions.githubusercontent.com", "https://gitlab.com", "https://agent.buildkite.com", "https://accounts.google.com"];

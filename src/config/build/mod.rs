@@ -1,11 +1,14 @@
 //! From the raw keys to a [`Config`] that can only be right. Goes on after a mistake, so that all are reported at once.
 
 mod access;
+mod advice;
 mod connections;
 mod domains;
+mod expressions;
 mod issuers;
 mod kubernetes;
 mod others;
+mod shared;
 mod sources;
 mod tls;
 mod token;
@@ -24,6 +27,7 @@ use crate::server::TlsSettings;
 use crate::spiffe_id::TrustDomain;
 use crate::trust::jwt::{OidcRules, SvidRules};
 use crate::trust::source::{FederationSettings, OidcSettings, OnPermissionDenied};
+use shared::Granted;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -64,6 +68,8 @@ pub struct Config {
     pub workload_api: Option<String>,
     /// Whether tokens that come again are known again.
     pub token_cache: bool,
+    /// Whether it was read with [`Environment::open`].
+    pub open: bool,
     pub policy: Policy,
     pub level: Level,
     /// For the log, and for `verify`.
@@ -144,6 +150,8 @@ pub struct Environment {
     pub endpoint_socket: Option<String>,
     /// The API server of the cluster that this runs in, as host and port.
     pub kubernetes_service: Option<(String, String)>,
+    /// The operator's word, by `--open` or `WHARFINGER_OPEN`, that strangers are to be let in where the file lets them in.
+    pub open: bool,
 }
 
 impl Environment {
@@ -154,6 +162,7 @@ impl Environment {
         Self {
             endpoint_socket: read("SPIFFE_ENDPOINT_SOCKET"),
             kubernetes_service: read("KUBERNETES_SERVICE_HOST").zip(read("KUBERNETES_SERVICE_PORT")),
+            open: false,
         }
     }
 }
@@ -184,13 +193,17 @@ pub(super) fn build(file: raw::File, around: &Surroundings<'_>, warnings: Vec<Wa
     let proxy_protocol = build.proxy_protocol(&http.proxy_protocol);
     let unidentified = build.unidentified(http.unidentified);
     let body_memory = build.body_memory(http.body_memory.as_ref());
-    let issuers = build.issuers(bearer.oidc, &external_urls);
+    let access = file.access_control.as_ref().or(http.access_control.as_ref());
+    let issuers = build.issuers(bearer.oidc, &external_urls, &Granted::of(access));
+    build.advise_access(access);
     let given = auth.spiffe.as_ref().and_then(|spiffe| spiffe.workload_api.clone());
     let domains = build.domains(auth.spiffe, &external_urls);
     let tls = build.tls(http.tls, &domains, &certificates);
     let workload_api = build.workload_api(given, &domains, tls.as_ref());
     let tokens = !issuers.is_empty() || !domains.is_empty() || token_server.is_some();
     let identifies = tokens || !certificates.is_empty() || passwords.is_some();
+    let listen = build.listen("http", http.address, http.port.as_ref(), Some(8080));
+    build.advise_passwords(passwords.is_some(), tls.is_some(), !http.trusted_proxies.is_empty(), &listen.address);
     let policy = build.access(file.access_control, http.access_control, identifies);
     let storage = around.path(&file.storage.root_directory);
     let state_directory = file.state_directory.map_or_else(|| storage.join("state"), |folder| around.path(&folder));
@@ -201,7 +214,7 @@ pub(super) fn build(file: raw::File, around: &Surroundings<'_>, warnings: Vec<Wa
     }
     let (token_keys, session_lifetime) = build.token(auth.token, &state_directory);
     let config = Config {
-        listen: build.listen("http", http.address, http.port.as_ref(), Some(8080)),
+        listen,
         health: http.health.map(|health| build.listen("http.health", health.address, Some(&health.port), None)),
         tls,
         external_urls,
@@ -222,6 +235,7 @@ pub(super) fn build(file: raw::File, around: &Surroundings<'_>, warnings: Vec<Wa
         passwords,
         workload_api,
         token_cache: auth.token_cache.unwrap_or(true),
+        open: around.environment.open,
         policy,
         level: file.log.and_then(|log| log.level).unwrap_or(Level::Info),
         warnings: Vec::new(),
@@ -268,7 +282,10 @@ impl Build<'_> {
         let mut good = Vec::new();
         for (i, text) in networks.iter().enumerate() {
             match text.parse::<Network>() {
-                Ok(network) => good.push(network),
+                Ok(network) => {
+                    self.advise_proxy(i, text);
+                    good.push(network);
+                }
                 Err(why) => self.mistake(format!("http.trustedProxies[{i}]"), format!("{text:?}: {why}")),
             }
         }
@@ -331,6 +348,7 @@ impl Build<'_> {
 
     /// Compiles a mapping; what is wrong with it is a mistake of this file.
     fn mapping(&mut self, key: &str, raw: Option<raw::ClaimMapping>) -> Mapping {
+        self.advise_mapping(key, raw.as_ref());
         let raw = raw.unwrap_or_default();
         let settings = MappingSettings {
             variables: raw.variables.into_iter().map(|variable| (variable.name, variable.expression)).collect(),

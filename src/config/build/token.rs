@@ -22,6 +22,7 @@ impl Build<'_> {
         if !lifetime.is_zero() && lifetime < SHORTEST {
             self.mistake(key, "clients take a token to be good for at least 60s: give 2m or more, or 0 for no longer than the credential");
         }
+        self.advise_session(lifetime);
         let file = token.signing_key_file.map(|file| TokenKeys::File(self.around.path(&file)));
         (file.unwrap_or_else(|| TokenKeys::Folder(state_directory.to_owned())), lifetime)
     }

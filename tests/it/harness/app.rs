@@ -72,9 +72,28 @@ impl Setup {
         self.start_by(wharfinger()).await
     }
 
+    /// With these options of `serve`.
+    pub(crate) async fn start_with(self, options: &[&str]) -> TestApp {
+        let mut program = wharfinger();
+        program.arg("serve").args(options);
+        self.follow(program).await
+    }
+
+    /// With these environment variables.
+    pub(crate) async fn start_in(self, variables: &[(&str, &str)]) -> TestApp {
+        let mut program = wharfinger();
+        program.envs(variables.iter().copied());
+        self.start_by(program).await
+    }
+
     /// By a command that goes on as the binary.
     pub(crate) async fn start_by(self, mut program: Command) -> TestApp {
-        let mut child = program.arg("serve").arg(self.file()).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        program.arg("serve");
+        self.follow(program).await
+    }
+
+    async fn follow(self, mut program: Command) -> TestApp {
+        let mut child = program.arg(self.file()).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         let log = Log::follow(BufReader::new(child.stderr.take().unwrap()));
         let mut app = TestApp { child, address: ([127, 0, 0, 1], 0).into(), health: None, setup: self, log };
         let serving = app.log.wait("it serves", 0, |line| line["message"] == "serving").await;
@@ -226,7 +245,7 @@ impl Log {
 /// The binary, in an environment that says nothing to it.
 fn wharfinger() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wharfinger"));
-    command.env_remove("RUST_LOG").env_remove("SPIFFE_ENDPOINT_SOCKET").stdin(Stdio::null());
+    command.env_remove("RUST_LOG").env_remove("SPIFFE_ENDPOINT_SOCKET").env_remove("WHARFINGER_OPEN").stdin(Stdio::null());
     command
 }
 

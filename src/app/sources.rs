@@ -9,7 +9,7 @@ use crate::identity::{CertificateEntry, Domain, Htpasswd, Issuer, TokenServer};
 use crate::trust::source::{
     self, CaSource, EndpointProfile, FederationSettings, Following, Format, OidcSettings, Source, SourceError, WorkloadApi,
 };
-use crate::trust::{Authorities, LastGood};
+use crate::trust::{Authorities, LastGood, WaitingRoom};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -19,6 +19,8 @@ pub(super) struct Sources {
     clock: Clock,
     /// Absent for `verify`, which writes nothing.
     last_good: Option<Arc<LastGood>>,
+    /// Absent for those who want an answer at once.
+    room: Option<WaitingRoom>,
     running: Running,
 }
 
@@ -64,9 +66,10 @@ pub(super) struct Opened {
 }
 
 impl Sources {
-    /// Keeps what network sources say in `last_good`.
+    /// Keeps what network sources say in `last_good`. Without it nothing is served either, and no request waits for newer keys.
     pub(super) fn new(clock: Clock, last_good: Option<Arc<LastGood>>) -> Self {
-        Self { clock, last_good, running: Running::default() }
+        let room = last_good.as_ref().map(|_| WaitingRoom::default());
+        Self { clock, last_good, room, running: Running::default() }
     }
 
     /// What these entries need. Asks nobody on the network, changes nothing that runs, and starts nothing.
@@ -137,7 +140,7 @@ impl Opening<'_> {
             let keys = shared.unwrap_or_else(|| {
                 let opened: Authorities<_> = self.issuer_keys(&key, keys).and_then(|source| source.jwt()).into_iter().collect();
                 tracing::info!(oidc.issuer = rules.issuer, sources = ?opened, "accepting OIDC ID tokens");
-                Arc::new(opened)
+                Arc::new(opened.waiting_in(self.sources.room.as_ref()))
             });
             issuers.push(Issuer { name, rules, keys, mapping });
         }
@@ -260,7 +263,7 @@ impl Opening<'_> {
         tracing::info!(spiffe.trust_domain = name, x509 = ?config.accepts_x509.then_some(&x509), jwt = ?config.accepts_jwt.then_some(&jwt), "accepting SVIDs");
         Domain {
             x509: config.accepts_x509.then(|| Arc::new(x509)),
-            jwt: config.accepts_jwt.then(|| Arc::new(jwt)),
+            jwt: config.accepts_jwt.then(|| Arc::new(jwt.waiting_in(self.sources.room.as_ref()))),
             rules: config.rules,
             mapping: config.mapping,
         }

@@ -17,7 +17,7 @@ pub(super) fn prepare(settings: TlsSettings) -> Result<Prepared, Vec<Mistake>> {
 pub(super) fn judge(live: Shared, clock: Clock) -> Judge {
     Arc::new(move |chain| {
         let peer = Peer::new(chain.to_vec());
-        let presented = Presented { authorization: Vec::new(), peer: Some(&peer), ambient: true };
+        let presented = Presented { authorization: Vec::new(), peer: Some(&peer), ambient: true, address: None };
         let live = live.load_full();
         let failure = match live.authenticator.authenticate(&presented, clock.now()).now_or_never() {
             Some(Ok(_)) => return Ok(()),

@@ -103,9 +103,9 @@ async fn identify(evaluator: &Evaluator, given: &Given) -> Result<Identity, u8> 
     let presented = match given {
         Given::Token(token) => {
             header = format!("Bearer {}", token.expose());
-            Presented { authorization: vec![header.as_bytes()], peer: None, ambient: true }
+            Presented { authorization: vec![header.as_bytes()], peer: None, ambient: true, address: None }
         }
-        Given::Certificate(peer) => Presented { authorization: Vec::new(), peer: Some(peer), ambient: true },
+        Given::Certificate(peer) => Presented { authorization: Vec::new(), peer: Some(peer), ambient: true, address: None },
     };
     let verdict = evaluator.judge(&presented).await;
     for tried in &verdict.tried {

@@ -96,6 +96,9 @@ pub struct KeyReport {
     pub not_after: Option<String>,
     /// Zero once it has expired.
     pub expires_in_seconds: Option<i64>,
+    /// Of a JWT key that the issuer's latest key set lacks: until when it verifies, RFC 3339.
+    #[serde(default)]
+    pub withdrawn_until: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -179,7 +182,12 @@ fn source(status: &Status, counts: bool, now: Timestamp) -> SourceReport {
         counts,
         pending: status.attempts == 0 && status.as_of.is_none(),
         from_disk: status.from_disk,
-        keys: status.keys.iter().map(|key| key_report(key, now)).collect(),
+        keys: status
+            .keys
+            .iter()
+            .filter(|key| key.withdrawn_until.is_none_or(|until| now < until))
+            .map(|key| key_report(key, now))
+            .collect(),
         age_seconds: status.as_of.map(|as_of| between(as_of, now)),
         stale_in_seconds: stale.map(|until| between(now, until)),
         sequence: status.sequence,
@@ -198,6 +206,7 @@ fn key_report(key: &KeyStatus, now: Timestamp) -> KeyReport {
         algorithms: key.algorithms.iter().map(ToString::to_string).collect(),
         not_after: key.not_after.map(|at| at.to_string()),
         expires_in_seconds: key.not_after.map(|at| between(now, at)),
+        withdrawn_until: key.withdrawn_until.map(|at| at.to_string()),
     }
 }
 

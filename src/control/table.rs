@@ -29,9 +29,13 @@ pub fn table(report: &Report) -> String {
             ];
             let sequence = source.sequence.map(|sequence| format!("sequence: {sequence}"));
             let error = source.last_error.as_ref().map(|why| format!("last error: {why}"));
+            let withdrawn = source.keys.iter().filter_map(|key| Some((key, key.withdrawn_until.as_ref()?)));
+            let withdrawn = withdrawn.map(|(key, until)| {
+                format!("key {}: not in the latest key set, verifies until {until}", key.id.as_deref().unwrap_or("without an ID"))
+            });
             let skipped = source.skipped.iter().map(|skipped| format!("skipped: {skipped}"));
             let ignored = source.ignored.iter().map(|ignored| format!("ignored: {ignored}"));
-            rows.push((row, sequence.into_iter().chain(error).chain(skipped).chain(ignored).collect()));
+            rows.push((row, sequence.into_iter().chain(error).chain(withdrawn).chain(skipped).chain(ignored).collect()));
         }
     }
     let mut widths = [0; HEAD.len()];
@@ -110,7 +114,13 @@ mod tests {
 
     #[test]
     fn one_line_a_source_with_what_is_wrong_under_it() {
-        let key = KeyReport { id: Some("CN=a".into()), algorithms: vec![], not_after: None, expires_in_seconds: Some(200_000) };
+        let key = KeyReport {
+            id: Some("CN=a".into()),
+            algorithms: vec![],
+            not_after: None,
+            expires_in_seconds: Some(200_000),
+            withdrawn_until: None,
+        };
         let good = SourceReport {
             counts: true,
             keys: vec![key],

@@ -13,10 +13,11 @@ pub async fn redeem(
     presented: &Presented<'_>,
     now: Timestamp,
 ) -> Result<Identity, NotRedeemed> {
+    let from = presented.address;
     match grant {
-        Grant::Password { user, password } => Ok(authenticator.authenticate_password(user, password, now).await?),
-        Grant::RefreshToken(token) => Ok(authenticator.authenticate_refresh(token, now).await?),
-        Grant::TokenExchange { subject } => Ok(authenticator.authenticate_token(subject, now).await?),
+        Grant::Password { user, password } => Ok(authenticator.authenticate_password(user, password, from, now).await?),
+        Grant::RefreshToken(token) => Ok(authenticator.authenticate_refresh(token, from, now).await?),
+        Grant::TokenExchange { subject } => Ok(authenticator.authenticate_token(subject, from, now).await?),
         Grant::ClientCredentials { client_id } => {
             let identity = authenticator.authenticate(presented, now).await.map_err(NotRedeemed::Client)?;
             if identity.is_anonymous() {
@@ -25,7 +26,7 @@ pub async fn redeem(
             if is_named(&identity, client_id.as_deref()) { Ok(identity) } else { Err(NotRedeemed::ClientId) }
         }
         Grant::ClientAssertion { client_id, assertion } => {
-            let identity = authenticator.authenticate_token(assertion, now).await.map_err(NotRedeemed::Client)?;
+            let identity = authenticator.authenticate_token(assertion, from, now).await.map_err(NotRedeemed::Client)?;
             if identity.credential() != CredentialType::JwtSvid || identity.session().is_some() {
                 return Err(NotRedeemed::NoJwtSvid);
             }

@@ -443,11 +443,13 @@ impl From<identity::Failure> for Fault {
                 challenge: Some(ChallengeError::InvalidToken),
                 ..Self::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, refused(&refusal.reason)).log(&refusal.reason)
             },
-            identity::Failure::Undecidable { why, .. } => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, None, "the credential cannot be checked now: its issuer's keys are not known")
-                    .log(why)
-                    .header(RETRY_AFTER, RETRY_SECONDS)
-            }
+            identity::Failure::Undecidable { why, .. } => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                None,
+                "the credential cannot be checked now: the key that could verify it is not known yet; try again",
+            )
+            .log(why)
+            .header(RETRY_AFTER, RETRY_SECONDS),
             identity::Failure::Busy { .. } => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, None, "too many passwords are being checked: try again")
                     .log(identity::BUSY)

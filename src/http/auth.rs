@@ -141,6 +141,16 @@ pub(super) async fn serve(app: App, request: Request) -> Response {
 /// Whether the connection has TLS, and what its other end says of the client, if that is a proxy that may say so. The certificate of
 /// such a proxy is its own, and is taken away here, before anybody looks for a credential.
 fn hop(parts: &mut Parts, live: &Live, who: &mut Who) -> (bool, Forwarded) {
+    let (tls, forwarded) = nearest_hop(parts, live, who);
+    parts.extensions.insert(Client(who.address));
+    (tls, forwarded)
+}
+
+/// Where the client of a request is.
+#[derive(Clone, Copy)]
+struct Client(Option<IpAddr>);
+
+fn nearest_hop(parts: &mut Parts, live: &Live, who: &mut Who) -> (bool, Forwarded) {
     let Some(connection) = parts.extensions.get_mut::<Connection>() else { return (false, Forwarded::default()) };
     let (tls, remote) = (connection.tls, connection.remote.ip());
     who.address = Some(remote);
@@ -202,6 +212,7 @@ pub(super) fn presented(parts: &Parts) -> Presented<'_> {
         authorization: parts.headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes).collect(),
         peer: parts.extensions.get::<Connection>().and_then(|connection| connection.peer.as_deref()),
         ambient: !foreign,
+        address: parts.extensions.get::<Client>().and_then(|client| client.0),
     }
 }
 

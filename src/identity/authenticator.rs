@@ -21,6 +21,7 @@ use crate::trust::minted::Kind;
 use crate::trust::x509::{Leaf, VerifiedChain, X509Authorities};
 use crate::trust::{Authorities, NoKeys};
 use serde_json::Value;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// One configured OIDC issuer entry.
@@ -144,27 +145,33 @@ impl Authenticator {
     pub async fn authenticate(&self, presented: &Presented<'_>, now: Timestamp) -> Result<Identity, Failure> {
         match Credential::choose(presented) {
             Ok(Credential::Anonymous) => Ok(Identity::anonymous()),
-            Ok(Credential::Token(token)) => self.token_identity(&token, Kind::Access, now).await,
+            Ok(Credential::Token(token)) => self.token_identity(&token, Kind::Access, presented.address, now).await,
             Ok(Credential::Password { user, password }) => self.password_identity(&user, password).await,
             Ok(Credential::Certificate(peer)) => self.certificate_identity(peer, now),
             Err(reason) => Err(Evidence::default().refused(reason)),
         }
     }
 
-    /// Who presents this token, as [`Self::authenticate`] finds from a header.
-    pub async fn authenticate_token(&self, token: &Secret, now: Timestamp) -> Result<Identity, Failure> {
-        self.token_identity(token, Kind::Access, now).await
+    /// Who presents this token, as [`Self::authenticate`] finds from a header. `from` is where the client is.
+    pub async fn authenticate_token(&self, token: &Secret, from: Option<IpAddr>, now: Timestamp) -> Result<Identity, Failure> {
+        self.token_identity(token, Kind::Access, from, now).await
     }
 
     /// Who presents this as a refresh token: one of ours, or a token of somebody else's, but none of our access tokens.
-    pub async fn authenticate_refresh(&self, token: &Secret, now: Timestamp) -> Result<Identity, Failure> {
-        self.token_identity(token, Kind::Refresh, now).await
+    pub async fn authenticate_refresh(&self, token: &Secret, from: Option<IpAddr>, now: Timestamp) -> Result<Identity, Failure> {
+        self.token_identity(token, Kind::Refresh, from, now).await
     }
 
     /// Who presents this name and password, where the password may be a token, whatever the name.
-    pub async fn authenticate_password(&self, user: &str, password: &Secret, now: Timestamp) -> Result<Identity, Failure> {
+    pub async fn authenticate_password(
+        &self,
+        user: &str,
+        password: &Secret,
+        from: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<Identity, Failure> {
         match Credential::from_password(user, password.expose()) {
-            Credential::Token(token) => self.token_identity(&token, Kind::Access, now).await,
+            Credential::Token(token) => self.token_identity(&token, Kind::Access, from, now).await,
             _ => self.password_identity(user, password.clone()).await,
         }
     }
@@ -179,7 +186,7 @@ impl Authenticator {
     }
 
     /// `kind` is what one of our own tokens must be.
-    async fn token_identity(&self, token: &Secret, kind: Kind, now: Timestamp) -> Result<Identity, Failure> {
+    async fn token_identity(&self, token: &Secret, kind: Kind, from: Option<IpAddr>, now: Timestamp) -> Result<Identity, Failure> {
         // What a refresh token is for is not what is kept.
         let cached = self.cache.as_ref().filter(|_| kind == Kind::Access).map(|cache| (cache, cache.hash(token)));
         if let Some(identity) = cached.and_then(|(cache, hash)| cache.get(hash, now)) {
@@ -187,6 +194,7 @@ impl Authenticator {
             return Ok(identity);
         }
         let token = Unverified::parse(token.expose()).map_err(|why| evidence_of_hearsay(token).refused(Refused::Jwt(why)))?;
+        let token = token.sent_from(from);
         let mut evidence = evidence_of_token(&token);
         let route = self.route(&token);
         evidence.credential = match route {

@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use std::fmt;
+use std::net::IpAddr;
 
 /// What a request carries that may say who is asking.
 pub struct Presented<'a> {
@@ -18,6 +19,8 @@ pub struct Presented<'a> {
     /// Whether what the client sends without being told counts. `false` for a browser's request on behalf of another site: its
     /// certificate says nothing about who wants it.
     pub ambient: bool,
+    /// Where the client is, if that is known. It decides nothing but who waits for whom.
+    pub address: Option<IpAddr>,
 }
 
 /// Without the credential.
@@ -25,7 +28,7 @@ impl fmt::Debug for Presented<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("Presented");
         shown.field("authorization_headers", &self.authorization.len()).field("peer", &self.peer);
-        shown.field("ambient", &self.ambient).finish()
+        shown.field("ambient", &self.ambient).field("address", &self.address).finish()
     }
 }
 

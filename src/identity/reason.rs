@@ -1,13 +1,16 @@
 //! Why somebody was not identified, in one word out of few: for metrics, whose labels strangers must not choose.
 
 use super::Failure;
+use crate::trust::NoKeys;
 use std::fmt::{self, Write};
 
 /// As in `jwt_expired`: the names of the reason and of what it holds, as they are in the source, and nothing of what was presented.
 #[must_use]
 pub fn reason(failure: &Failure) -> String {
     match failure {
-        Failure::Undecidable { .. } => "no_keys".to_owned(),
+        Failure::Undecidable { why: NoKeys::None { .. }, .. } => "no_keys".to_owned(),
+        Failure::Undecidable { why: NoKeys::NotFetched { .. }, .. } => "keys_not_fetched".to_owned(),
+        Failure::Undecidable { why: NoKeys::NoPlace, .. } => "no_place_to_wait".to_owned(),
         Failure::Busy { .. } => "busy".to_owned(),
         Failure::Refused(refusal) => {
             let mut names = Names(String::new());

@@ -1,20 +1,25 @@
 //! A trust domain's sources for one kind of key, or an issuer's. Sources are never united: the first listed one that has keys
 //! within its staleness bound counts.
 
+use super::newer::Next;
 use super::slot::{Generation, Held, Slot};
 use super::status::{Keys, Status};
+use super::waiting::WaitingRoom;
 use crate::clock::Timestamp;
-use crate::recent::Recent;
 use futures_util::future::{BoxFuture, join_all};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A source that can be asked to fetch. Implemented by `source`.
 pub trait Refetch: Send + Sync {
     /// Returns when a fetch that began at or after this call has ended, or at once if the source's limits forbid one now.
     /// Calls are merged: many waiters, one fetch. The outcome is in the slot.
     fn refetch(&self) -> BoxFuture<'_, ()>;
+
+    /// Waits for a fetch that begins at or after `asked`, and begins it as soon as the source's limits allow one, if they do by
+    /// `deadline`. Returns earlier if a fetch ends that had begun before. All who wait share one fetch.
+    fn next(&self, asked: Timestamp, deadline: Timestamp) -> BoxFuture<'_, Next>;
 }
 
 /// One source among several.
@@ -26,9 +31,10 @@ pub struct Origin<T> {
 
 /// A trust domain's sources for one kind of key, or an issuer's, in order of preference.
 pub struct Authorities<T> {
-    origins: Vec<Origin<T>>,
-    /// Key IDs that nobody knew, and when that was found out.
-    in_vain: Mutex<Recent<String, Timestamp>>,
+    pub(super) origins: Vec<Origin<T>>,
+    /// Where requests wait for newer keys, and by which number their places are counted there.
+    pub(super) room: Option<WaitingRoom>,
+    pub(super) number: u64,
 }
 
 impl<T> Authorities<T> {
@@ -41,7 +47,7 @@ impl<T> Authorities<T> {
     /// The keys that count now.
     pub fn view(&self, now: Timestamp) -> Result<Arc<Held<T>>, NoKeys> {
         let counting = self.origins.iter().find_map(|origin| origin.fresh(now));
-        counting.ok_or_else(|| NoKeys { why: self.origins.iter().map(|origin| origin.slot.state(now)).collect() })
+        counting.ok_or_else(|| NoKeys::None { why: self.origins.iter().map(|origin| origin.slot.state(now)).collect() })
     }
 
     /// The generation that counts now, to compare with one that vouched earlier.
@@ -53,25 +59,14 @@ impl<T> Authorities<T> {
     /// Has the source that counts asked for newer keys, and those preferred to it, and waits for them. Says whether any could be
     /// asked. Sources behind the one that counts stay unasked.
     pub async fn refetch(&self, now: Timestamp) -> bool {
-        let counting = self.origins.iter().position(|origin| origin.fresh(now).is_some());
-        let candidates = self.origins.iter().take(counting.map_or(usize::MAX, |index| index + 1));
-        let asked: Vec<_> = candidates.filter_map(|origin| origin.refetch.as_deref()).map(Refetch::refetch).collect();
+        let asked: Vec<_> = self.preferred(now).filter_map(|origin| origin.refetch.as_deref()).map(Refetch::refetch).collect();
         !join_all(asked).await.is_empty()
     }
 
-    /// Whether the source was asked for a key of this ID a moment ago, and had none.
-    pub(super) fn asked_in_vain(&self, key_id: &str, now: Timestamp) -> bool {
-        let then = self.in_vain().get(key_id);
-        then.is_some_and(|then| now.since(then) < IN_VAIN && then <= now)
-    }
-
-    /// Notes that the source was asked for a key of this ID, and had none.
-    pub(super) fn note_in_vain(&self, key_id: &str, now: Timestamp) {
-        self.in_vain().put(key_id.to_owned(), now, key_id.len() + BOOKKEEPING);
-    }
-
-    fn in_vain(&self) -> MutexGuard<'_, Recent<String, Timestamp>> {
-        self.in_vain.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The source that counts, and those that would count instead if they had fresh keys.
+    pub(super) fn preferred(&self, now: Timestamp) -> impl Iterator<Item = &Origin<T>> {
+        let counting = self.origins.iter().position(|origin| origin.fresh(now).is_some());
+        self.origins.iter().take(counting.map_or(usize::MAX, |index| index + 1))
     }
 }
 
@@ -91,7 +86,8 @@ impl<T> Origin<T> {
 
 impl<T> FromIterator<Origin<T>> for Authorities<T> {
     fn from_iter<I: IntoIterator<Item = Origin<T>>>(origins: I) -> Self {
-        Self { origins: origins.into_iter().collect(), in_vain: Mutex::new(Recent::new(IN_VAIN_BYTES)) }
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        Self { origins: origins.into_iter().collect(), room: None, number: LAST.fetch_add(1, Ordering::Relaxed) }
     }
 }
 
@@ -107,24 +103,25 @@ impl<T> fmt::Debug for Origin<T> {
     }
 }
 
-/// No source has keys that may be used now: nothing can be decided.
+/// Nothing can be decided for want of keys.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no usable keys: {}", why.join("; "))]
-pub struct NoKeys {
-    why: Vec<String>,
+pub enum NoKeys {
+    /// No source has keys that may be used now.
+    #[error("no usable keys: {}", why.join("; "))]
+    None { why: Vec<String> },
+    /// The key is not among those that are held, and it could not be found out whether there are newer ones.
+    #[error("the key is not among those that are known, and newer keys could not be fetched: {why}")]
+    NotFetched { why: String },
+    #[error(
+        "the key is not among those that are known, and too many requests wait for newer keys already; look for a client that makes up key IDs"
+    )]
+    NoPlace,
 }
-
-/// For how long nobody is asked for the same key ID again.
-const IN_VAIN: Duration = Duration::from_secs(30);
-/// What is remembered of strangers' key IDs, in bytes.
-const IN_VAIN_BYTES: usize = 128 * 1024;
-/// What one costs beside its text, about.
-const BOOKKEEPING: usize = 64;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
 
     const fn at(seconds: i64) -> Timestamp {
         Timestamp::from_secs(seconds)
@@ -158,6 +155,10 @@ mod tests {
         fn refetch(&self) -> BoxFuture<'_, ()> {
             self.0.fetch_add(1, Ordering::SeqCst);
             Box::pin(std::future::ready(()))
+        }
+
+        fn next(&self, _: Timestamp, _: Timestamp) -> BoxFuture<'_, Next> {
+            Box::pin(std::future::ready(Next::Answered))
         }
     }
 

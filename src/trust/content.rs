@@ -100,6 +100,23 @@ impl Slots {
         }
     }
 
+    /// Why the latest attempt failed, if it did. All of them tell the same.
+    pub(in crate::trust) fn failure(&self) -> Option<String> {
+        let x509 = self.x509.as_ref().and_then(|slot| slot.failure());
+        x509.or_else(|| self.jwt.as_ref().and_then(|slot| slot.failure()))
+    }
+
+    /// This answer, and the keys that the one before had beside it, which verify for `grace` longer: not every replica of an issuer
+    /// publishes a new key set at the same moment.
+    pub(in crate::trust) fn beside_former(&self, content: Content, now: Timestamp, grace: Duration) -> Content {
+        let held = self.jwt.as_ref().and_then(|slot| slot.held());
+        let beside = |keys: KeySet| match &held {
+            Some(held) => keys.beside_former(&held.keys, now, grace),
+            None => keys,
+        };
+        Content { jwt: content.jwt.map(beside), ..content }
+    }
+
     /// Until when what is held counts; `None` if nothing ever was. They are filled together.
     pub(in crate::trust) fn usable_until(&self) -> Option<Timestamp> {
         let x509 = self.x509.as_ref().and_then(|slot| slot.held()).map(|held| held.usable_until);

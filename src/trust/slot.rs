@@ -120,6 +120,11 @@ impl<T> Slot<T> {
         self.held.load_full()
     }
 
+    /// Why the latest attempt to get keys failed, if it did.
+    pub(super) fn failure(&self) -> Option<String> {
+        self.course().last_error.as_ref().map(|why| format!("{}: {why}", self.source))
+    }
+
     /// In one line, for someone who wonders why there are no keys.
     pub(super) fn state(&self, now: Timestamp) -> String {
         let failure = self.course().last_error.clone().map_or_else(String::new, |why| format!(" ({why})"));

@@ -66,6 +66,8 @@ pub struct KeyStatus {
     pub algorithms: Vec<&'static str>,
     /// Of an X.509 authority. JWT keys carry no dates.
     pub not_after: Option<Timestamp>,
+    /// Of a JWT key that the latest key set of an OIDC issuer lacks: until then it verifies.
+    pub withdrawn_until: Option<Timestamp>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

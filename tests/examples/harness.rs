@@ -92,7 +92,8 @@ impl Registry {
     }
 
     async fn authenticate(&self, header: Option<&str>, peer: Option<&Peer>) -> Result<Identity, Failure> {
-        let presented = Presented { authorization: header.iter().map(|header| header.as_bytes()).collect(), peer, ambient: true };
+        let presented =
+            Presented { authorization: header.iter().map(|header| header.as_bytes()).collect(), peer, ambient: true, address: None };
         self.authenticator.authenticate(&presented, Timestamp::from_secs(NOW)).await
     }
 

@@ -33,7 +33,7 @@ fn namesakes(id: Option<&str>) -> (Ca, Peer) {
 }
 
 async fn meet(authenticator: &Authenticator, peer: &Peer, now: Timestamp) -> Result<Identity, Failure> {
-    authenticator.authenticate(&Presented { authorization: vec![], peer: Some(peer), ambient: true }, now).await
+    authenticator.authenticate(&Presented { authorization: vec![], peer: Some(peer), ambient: true, address: None }, now).await
 }
 
 #[tokio::test]

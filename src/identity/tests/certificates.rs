@@ -87,7 +87,7 @@ fn no_path(issuer: &str, origin: &str) -> Refused {
 }
 
 async fn meet_at(authenticator: &Authenticator, peer: &Peer, now: Timestamp) -> Result<Identity, Failure> {
-    authenticator.authenticate(&Presented { authorization: vec![], peer: Some(peer), ambient: true }, now).await
+    authenticator.authenticate(&Presented { authorization: vec![], peer: Some(peer), ambient: true, address: None }, now).await
 }
 
 async fn meet(authenticator: &Authenticator, peer: &Peer) -> Result<Identity, Failure> {
@@ -188,7 +188,7 @@ async fn an_entry_without_roots_ends_the_search() {
 async fn a_header_counts_before_the_certificate_and_a_bad_one_never_falls_through_to_it() {
     let peer = PROD_CA.client(&[CI], None);
     let ask = async |header: &str| {
-        let presented = Presented { authorization: vec![header.as_bytes()], peer: Some(&peer), ambient: true };
+        let presented = Presented { authorization: vec![header.as_bytes()], peer: Some(&peer), ambient: true, address: None };
         authenticator().authenticate(&presented, NOW).await
     };
     let token = id_token(&A, "https://a.example", "alice");
@@ -197,14 +197,15 @@ async fn a_header_counts_before_the_certificate_and_a_bad_one_never_falls_throug
     assert_eq!(reason(ask(&basic("alice:hunter2")).await), Refused::NotAToken);
     assert_eq!(reason(ask(&bearer(&id_token(&A, "https://b.example", "alice"))).await), Refused::UnknownIssuer);
     let bad_peer = OTHER_CA.client(&[CI], None);
-    let presented = Presented { authorization: vec![bearer(&token).leak().as_bytes()], peer: Some(&bad_peer), ambient: true };
+    let presented =
+        Presented { authorization: vec![bearer(&token).leak().as_bytes()], peer: Some(&bad_peer), ambient: true, address: None };
     assert!(authenticator().authenticate(&presented, NOW).await.is_ok(), "a good token beside a bad certificate");
 }
 
 #[tokio::test]
 async fn another_sites_request_has_no_certificate() {
     let peer = PROD_CA.client(&[CI], None);
-    let presented = Presented { authorization: vec![], peer: Some(&peer), ambient: false };
+    let presented = Presented { authorization: vec![], peer: Some(&peer), ambient: false, address: None };
     assert!(authenticator().authenticate(&presented, NOW).await.unwrap().is_anonymous());
     let none = Peer::new(vec![]);
     assert!(meet(&authenticator(), &none).await.unwrap().is_anonymous());

@@ -61,7 +61,7 @@ async fn what_is_no_credential_of_ours_is_refused_and_never_anonymous() {
         assert_eq!(reason(ask(&authenticator(), headers).await), expected, "{headers:?}");
     }
     let authorization = vec![&b"Bearer \xff"[..]];
-    let outcome = authenticator().authenticate(&Presented { authorization, peer: None, ambient: true }, NOW).await;
+    let outcome = authenticator().authenticate(&Presented { authorization, peer: None, ambient: true, address: None }, NOW).await;
     assert_eq!(reason(outcome), Refused::Scheme);
 }
 
@@ -78,7 +78,7 @@ fn the_token_that_counts_is_handed_back() {
     let (authenticator, token) = (authenticator(), token());
     let handed = |header: &str| {
         let authorization = vec![header.as_bytes()];
-        authenticator.token(&Presented { authorization, peer: None, ambient: true }).map(|secret| secret.expose().to_owned())
+        authenticator.token(&Presented { authorization, peer: None, ambient: true, address: None }).map(|secret| secret.expose().to_owned())
     };
     assert_eq!(handed(&bearer(&token)), Some(token.clone()));
     assert_eq!(handed(&basic(&format!("alice:{token}"))), Some(token));
@@ -92,7 +92,7 @@ async fn neither_token_nor_password_is_ever_printed() {
     let token = token();
     let forged = format!("{}AAAA", token.get(..token.len() - 4).unwrap());
     for (header, secret) in [(bearer(&forged), forged.as_str()), (basic("alice:hunter2"), "hunter2")] {
-        let presented = Presented { authorization: vec![header.as_bytes()], peer: None, ambient: true };
+        let presented = Presented { authorization: vec![header.as_bytes()], peer: None, ambient: true, address: None };
         let failure = authenticator().authenticate(&presented, NOW).await.unwrap_err();
         for text in [format!("{presented:?}"), format!("{failure:?}"), failure.to_string()] {
             assert!(!text.contains(secret) && !text.contains(&header[6..]), "{text}");

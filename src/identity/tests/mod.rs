@@ -100,7 +100,7 @@ fn basic(user_and_password: &str) -> String {
 
 async fn ask(authenticator: &Authenticator, headers: &[&str]) -> Result<Identity, Failure> {
     let authorization = headers.iter().map(|value| value.as_bytes()).collect();
-    authenticator.authenticate(&Presented { authorization, peer: None, ambient: true }, NOW).await
+    authenticator.authenticate(&Presented { authorization, peer: None, ambient: true, address: None }, NOW).await
 }
 
 /// Whom the token identifies.

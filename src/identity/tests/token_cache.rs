@@ -32,7 +32,7 @@ fn cached(keys: &Rotating) -> Authenticator {
 
 async fn at(authenticator: &Authenticator, token: &str, now: Timestamp) -> Result<Identity, Failure> {
     let header = bearer(token);
-    authenticator.authenticate(&Presented { authorization: vec![header.as_bytes()], peer: None, ambient: true }, now).await
+    authenticator.authenticate(&Presented { authorization: vec![header.as_bytes()], peer: None, ambient: true, address: None }, now).await
 }
 
 /// Whether both are of one verification.

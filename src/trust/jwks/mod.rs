@@ -14,10 +14,12 @@ pub(in crate::trust) use skipped::{Reasons, promote};
 
 use super::json::{self, InvalidJson};
 use super::status::{KeyKind, KeyStatus, Keys};
+use crate::clock::Timestamp;
 use crate::trust::jwt::Algorithm;
 use serde_json::Value;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a key's `use` must say to count, and whether it must have a `kid`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +62,7 @@ pub(in crate::trust) fn from_elements(elements: &[Value], rule: UseRule) -> Pars
     if keys.is_empty() && rule != UseRule::SpiffeBundle {
         promote(&mut skipped);
     }
-    Parsed { value: KeySet { keys: keys.into(), unusable: unusable.into() }, skipped }
+    Parsed { value: KeySet { keys: keys.into(), unusable: unusable.into(), ..KeySet::default() }, skipped }
 }
 
 /// Something was read; these elements of it were not.
@@ -76,6 +78,16 @@ pub struct KeySet {
     keys: Arc<[Key]>,
     /// The `kid` of elements that cannot be used, and why. For the reason that a token which names one of them gets.
     unusable: Arc<[(Arc<str>, Arc<str>)]>,
+    /// Keys of former sets that this one lacks.
+    withdrawn: Arc<[Withdrawn]>,
+}
+
+/// A key that verifies for a while although the latest set lacks it.
+#[derive(Clone, PartialEq)]
+struct Withdrawn {
+    key: Key,
+    since: Timestamp,
+    until: Timestamp,
 }
 
 impl KeySet {
@@ -97,7 +109,7 @@ impl KeySet {
     #[must_use]
     pub fn demanding_issuer(self, issuer: &str) -> Self {
         let issuer: Arc<str> = issuer.into();
-        Self { keys: self.keys.iter().map(|key| key.demanding(issuer.clone())).collect(), unusable: self.unusable }
+        Self { keys: self.keys.iter().map(|key| key.demanding(issuer.clone())).collect(), ..self }
     }
 
     /// Why the published key of this `kid` cannot be used.
@@ -105,20 +117,52 @@ impl KeySet {
         self.unusable.iter().find(|(id, _)| **id == *key_id).map(|(_, why)| &**why)
     }
 
+    /// This set, and for `grace` from `now` on also the keys of `former` that it lacks. An empty set withdraws them all at once.
+    pub(in crate::trust) fn beside_former(self, former: &Self, now: Timestamp, grace: Duration) -> Self {
+        if self.is_empty() || grace.is_zero() {
+            return self;
+        }
+        let newly = former.keys.iter().map(|key| Withdrawn { key: key.clone(), since: now, until: now.plus(grace) });
+        let earlier = former.withdrawn.iter().filter(|one| one.counts_at(now)).cloned();
+        let lacks = |one: &Withdrawn| !self.keys.contains(&one.key);
+        let withdrawn = newly.chain(earlier).filter(lacks).take(MOST_WITHDRAWN).collect();
+        Self { withdrawn, ..self }
+    }
+
+    /// The keys that this set lacks and that still verify, each with when it stops to.
+    pub(in crate::trust) fn withdrawn_at(&self, now: Timestamp) -> impl Iterator<Item = (&Key, Timestamp)> {
+        self.withdrawn.iter().filter(move |one| one.counts_at(now)).map(|one| (&one.key, one.until))
+    }
+
     pub(in crate::trust) fn keys(&self) -> &[Key] {
         &self.keys
     }
 }
 
+impl FromIterator<Key> for KeySet {
+    fn from_iter<I: IntoIterator<Item = Key>>(keys: I) -> Self {
+        Self { keys: keys.into_iter().collect(), ..Self::default() }
+    }
+}
+
+impl Withdrawn {
+    /// A clock that was set back makes it count no longer.
+    fn counts_at(&self, now: Timestamp) -> bool {
+        self.since <= now && now < self.until
+    }
+}
+
 impl Keys for KeySet {
     fn describe(&self) -> Vec<KeyStatus> {
-        let describe = |key: &Key| KeyStatus {
+        let describe = |(key, withdrawn_until): (&Key, Option<Timestamp>)| KeyStatus {
             kind: KeyKind::Jwt,
             id: key.id().map(str::to_owned),
             algorithms: key.algorithms().map(Algorithm::as_str).collect(),
             not_after: None,
+            withdrawn_until,
         };
-        self.keys.iter().map(describe).collect()
+        let withdrawn = self.withdrawn.iter().map(|one| (&one.key, Some(one.until)));
+        self.keys.iter().map(|key| (key, None)).chain(withdrawn).map(describe).collect()
     }
 }
 
@@ -146,6 +190,8 @@ pub(in crate::trust) fn name(index: usize, element: &Value) -> String {
 }
 
 const SHOWN_CHARACTERS: usize = 80;
+/// How many withdrawn keys are kept: an issuer with a new set for every answer must not make the list grow.
+const MOST_WITHDRAWN: usize = 64;
 
 #[cfg(test)]
 mod tests;

@@ -8,8 +8,8 @@ use super::verify::{VerifiedJwt, check_entry_claims, check_svid_claims};
 use super::{Algorithm, OidcRules, SvidRules};
 use crate::clock::Timestamp;
 use crate::spiffe_id::SpiffeId;
-use crate::trust::jwks::KeySet;
-use crate::trust::{Authorities, Held};
+use crate::trust::jwks::{Key, KeySet};
+use crate::trust::{Authorities, Held, Sender};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::fmt;
@@ -62,8 +62,8 @@ pub async fn reverify_svid(
     now: Timestamp,
 ) -> Result<VerifiedJwt, Failure> {
     let (id, dates) = check_svid_claims(&remembered.claims, remembered.alg, rules)?;
-    let held = still_vouching(remembered, keys, now).await?;
-    Ok(VerifiedJwt::again(remembered, &dates, Some(id), vec![], &held))
+    let (held, until) = still_vouching(remembered, keys, now).await?;
+    Ok(VerifiedJwt::again(remembered, &dates, Some(id), vec![], (&held, until)))
 }
 
 /// As [`super::verify_oidc`].
@@ -86,23 +86,36 @@ pub async fn reverify_oidc(
     if accepted.is_empty() {
         return Err(first.err().unwrap_or(Rejected::NoAudienceConfigured).into());
     }
-    let held = still_vouching(remembered, keys, now).await?;
-    Ok(VerifiedJwt::again(remembered, &dates, None, accepted, &held))
+    let (held, until) = still_vouching(remembered, keys, now).await?;
+    Ok(VerifiedJwt::again(remembered, &dates, None, accepted, (&held, until)))
 }
 
-/// Asks the source once more if the key is missing: another replica may know newer keys.
-async fn still_vouching(remembered: &Remembered, keys: &Authorities<KeySet>, now: Timestamp) -> Result<Arc<Held<KeySet>>, Failure> {
-    if let Some(held) = keys.view(now).ok().filter(|held| vouches(remembered, &held.keys)) {
-        return Ok(held);
+/// With when the key stops to verify, if it is withdrawn. If the key is missing the source is asked again: another replica of the
+/// registry may know newer keys.
+async fn still_vouching(
+    remembered: &Remembered,
+    keys: &Authorities<KeySet>,
+    now: Timestamp,
+) -> Result<(Arc<Held<KeySet>>, Timestamp), Failure> {
+    let check = |held: Arc<Held<KeySet>>| match vouches_until(remembered, &held.keys, now) {
+        Some(until) => Ok((held, until)),
+        None => Err(Rejected::KeyWithdrawn { issuer: remembered.issuer().into() }),
+    };
+    let Ok(held) = keys.view(now) else {
+        keys.refetch(now).await;
+        return Ok(check(keys.view(now)?)?);
+    };
+    match check(held) {
+        // Only those who hold a token of ours come here, so they need not be told apart.
+        Err(why) => Ok(keys.judge_by_newer(Sender::default(), now, why, check).await?),
+        judged => Ok(judged?),
     }
-    keys.refetch(now).await;
-    let held = keys.view(now)?;
-    if vouches(remembered, &held.keys) { Ok(held) } else { Err(Rejected::KeyWithdrawn { issuer: remembered.issuer().into() }.into()) }
 }
 
-fn vouches(remembered: &Remembered, keys: &KeySet) -> bool {
+fn vouches_until(remembered: &Remembered, keys: &KeySet, now: Timestamp) -> Option<Timestamp> {
     let demanded = |issuer: Option<&str>| issuer.is_none_or(|issuer| issuer == remembered.issuer());
-    keys.keys()
-        .iter()
-        .any(|key| **key.fingerprint() == *remembered.key && key.verifier(remembered.alg).is_some() && demanded(key.demanded_issuer()))
+    let current = keys.keys().iter().map(|key| (key, Timestamp::MAX));
+    let signed = |key: &Key| **key.fingerprint() == *remembered.key && key.verifier(remembered.alg).is_some();
+    let mut all = current.chain(keys.withdrawn_at(now));
+    all.find(|(key, _)| signed(key) && demanded(key.demanded_issuer())).map(|(_, until)| until)
 }

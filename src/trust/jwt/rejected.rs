@@ -6,6 +6,7 @@ use crate::limits::TOKEN_BYTES;
 use crate::spiffe_id::{InvalidSpiffeId, TrustDomain};
 use crate::trust::NoKeys;
 use crate::trust::json::InvalidJson;
+use crate::trust::newer::NotNewer;
 use std::fmt;
 use std::time::Duration;
 
@@ -16,6 +17,15 @@ pub enum Failure {
     /// Nothing is known against the token, but there are no keys to judge it by.
     #[error(transparent)]
     Undecidable(#[from] NoKeys),
+}
+
+impl From<NotNewer<Rejected>> for Failure {
+    fn from(why: NotNewer<Rejected>) -> Self {
+        match why {
+            NotNewer::Final(why) => Self::Rejected(why),
+            NotNewer::Undecidable(why) => Self::Undecidable(why),
+        }
+    }
 }
 
 /// Texts in it are the token's, as long as they were; `Display` shortens them and escapes what is not printable.

@@ -5,11 +5,13 @@ use super::Algorithm;
 use super::rejected::{Part, Rejected};
 use crate::limits::TOKEN_BYTES;
 use crate::spiffe_id::SpiffeId;
+use crate::trust::Sender;
 use crate::trust::json;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 use std::fmt;
+use std::net::IpAddr;
 
 /// Whether this has the form of a JWT: three parts, the first of which begins as a JSON object does in base64url. It may still be
 /// a bad one, but it is meant as one, and is no password.
@@ -31,6 +33,8 @@ pub struct Unverified {
     pub(super) key_id: Option<String>,
     pub(super) typ: Option<String>,
     pub(super) claims: Map<String, Value>,
+    /// Whose place it takes while its key is looked for.
+    pub(super) sender: Sender,
 }
 
 impl Unverified {
@@ -52,7 +56,13 @@ impl Unverified {
         }
         let signed = token.rsplit_once('.').map_or("", |(signed, _)| signed).to_owned();
         let claims = object(claims, Part::Claims)?;
-        Ok(Self { signed, signature: decode(signature, Part::Signature)?, algorithm, key_id, typ, claims })
+        Ok(Self { signed, signature: decode(signature, Part::Signature)?, algorithm, key_id, typ, claims, sender: Sender::default() })
+    }
+
+    /// The same, sent by a client at this address.
+    #[must_use]
+    pub fn sent_from(self, address: Option<IpAddr>) -> Self {
+        Self { sender: address.map_or(self.sender, Sender::at), ..self }
     }
 
     #[must_use]

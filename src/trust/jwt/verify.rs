@@ -68,7 +68,7 @@ pub struct VerifiedJwt {
 
 impl VerifiedJwt {
     fn new(token: &Unverified, dates: &Dates, spiffe_id: Option<SpiffeId>, accepted_by: Vec<usize>, vouching: Vouching) -> Self {
-        let Vouching { held, fingerprint } = vouching;
+        let Vouching { held, fingerprint, until } = vouching;
         Self {
             claims: Arc::new(claims::settled(&token.claims, dates, spiffe_id.as_ref())),
             spiffe_id,
@@ -78,7 +78,7 @@ impl VerifiedJwt {
             fingerprint,
             generation: held.generation,
             expires: dates.expires,
-            valid_until: dates.expires.min(held.usable_until),
+            valid_until: dates.expires.min(held.usable_until).min(until),
         }
     }
 
@@ -88,7 +88,7 @@ impl VerifiedJwt {
         dates: &Dates,
         spiffe_id: Option<SpiffeId>,
         accepted_by: Vec<usize>,
-        held: &Held<KeySet>,
+        (held, until): (&Held<KeySet>, Timestamp),
     ) -> Self {
         Self {
             claims: Arc::new(claims::settled(&remembered.claims, dates, spiffe_id.as_ref())),
@@ -99,7 +99,7 @@ impl VerifiedJwt {
             fingerprint: remembered.key.as_str().into(),
             generation: held.generation,
             expires: dates.expires,
-            valid_until: held.usable_until,
+            valid_until: held.usable_until.min(until),
         }
     }
 
@@ -242,31 +242,33 @@ pub(super) fn check_entry_claims(claims: &Map<String, Value>, algorithm: Algorit
 struct Vouching {
     held: Arc<Held<KeySet>>,
     fingerprint: Arc<str>,
+    /// Later than the keys' own bound unless the key is withdrawn.
+    until: Timestamp,
 }
 
-/// Finds the keys that signed the token. Their source is asked again at most once.
+/// Finds the keys that signed the token. If they may be newer than those that are held, their source is asked again.
 async fn vouching_keys(token: &Unverified, keys: &Authorities<KeySet>, now: Timestamp) -> Result<Vouching, Failure> {
-    let check = |held: Arc<Held<KeySet>>| signature::check(token, &held.keys).map(|fingerprint| Vouching { held, fingerprint });
+    let check = |held| vouching(token, held, now);
     let Ok(held) = keys.view(now) else {
         keys.refetch(now).await;
         return Ok(check(keys.view(now)?)?);
     };
-    let (generation, as_of) = (held.generation, held.as_of);
-    let why = match check(held) {
-        Ok(vouching) => return Ok(vouching),
+    match check(held) {
+        Err(why) if signature::newer_keys_may_help(token, &why) => Ok(keys.judge_by_newer(token.sender, now, why, check).await?),
+        judged => Ok(judged?),
+    }
+}
+
+/// By a key of the latest set, or by one that it lacks and that still verifies.
+fn vouching(token: &Unverified, held: Arc<Held<KeySet>>, now: Timestamp) -> Result<Vouching, Rejected> {
+    let why = match signature::check(token, &held.keys) {
+        Ok(fingerprint) => return Ok(Vouching { held, fingerprint, until: Timestamp::MAX }),
         Err(why) => why,
     };
-    let in_vain = token.key_id().is_some_and(|key_id| keys.asked_in_vain(key_id, now));
-    if in_vain || !signature::newer_keys_may_help(token, &why) || !keys.refetch(now).await {
-        return Err(why.into());
-    }
-    let newer = keys.view(now)?;
-    let (answered, changed) = (newer.as_of > as_of, newer.generation != generation);
-    let judged = if changed { check(newer) } else { Err(why) };
-    if let (Err(Rejected::UnknownKey { key_id, .. }), true) = (&judged, answered || changed) {
-        keys.note_in_vain(key_id, now);
-    }
-    Ok(judged?)
+    let withdrawn: KeySet = held.keys.withdrawn_at(now).map(|(key, _)| key.clone()).collect();
+    let Ok(fingerprint) = signature::check(token, &withdrawn) else { return Err(why) };
+    let until = held.keys.withdrawn_at(now).find(|(key, _)| *key.fingerprint() == fingerprint).map_or(now, |(_, until)| until);
+    Ok(Vouching { held, fingerprint, until })
 }
 
 /// What `typ` may be, if it is there.

@@ -11,9 +11,9 @@ pub use last_good::LastGood;
 pub(in crate::trust) use last_good::Place;
 pub(in crate::trust) use pace::Pace;
 
-use super::Refetch;
 use super::content::{Content, Slots};
 use super::tasks::{Life, Task};
+use super::{Next, Refetch};
 use crate::clock::{Clock, Timestamp};
 use futures_util::future::BoxFuture;
 use std::fmt::Display;
@@ -106,6 +106,8 @@ struct State {
     progress: Option<watch::Receiver<()>>,
     /// When the latest fetch began, and before when no other may.
     began: Option<Timestamp>,
+    /// When the latest fetch began that has ended.
+    ended: Option<Timestamp>,
     not_before: Option<Timestamp>,
     /// In a row.
     failures: u32,
@@ -122,6 +124,14 @@ struct State {
     background: Option<Task>,
 }
 
+/// What came of wanting a fetch.
+enum Started {
+    /// One is under way, since then.
+    Running(watch::Receiver<()>, Timestamp),
+    /// The limits forbid one until then.
+    NotBefore(Timestamp),
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Asked {
     ByRequest,
@@ -131,11 +141,15 @@ enum Asked {
 impl<E: Endpoint> Refetch for Supervised<E> {
     fn refetch(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
-            if let Some(mut progress) = self.0.start(Asked::ByRequest) {
+            if let Started::Running(mut progress, _) = self.0.start(Asked::ByRequest) {
                 // The fetch goes on if this gives up or is dropped.
                 let _ = tokio::time::timeout(self.0.settings.pace.patience * 2, progress.changed()).await;
             }
         })
+    }
+
+    fn next(&self, asked: Timestamp, deadline: Timestamp) -> BoxFuture<'_, Next> {
+        Box::pin(self.0.next(asked, deadline))
     }
 }
 
@@ -147,19 +161,44 @@ impl<E: Endpoint> Supervisor<E> {
         Arc::new(Self { settings, state, replanned: Arc::default() })
     }
 
-    /// Starts a fetch, or joins the one that is under way: a second right after it is what the limits forbid. `None` if
-    /// they forbid even one.
-    fn start(self: &Arc<Self>, asked: Asked) -> Option<watch::Receiver<()>> {
+    /// See [`Refetch::next`].
+    async fn next(self: &Arc<Self>, asked: Timestamp, deadline: Timestamp) -> Next {
+        let Settings { endpoint, slots, clock, pace, .. } = &self.settings;
+        loop {
+            let ended = self.state().ended;
+            if ended.is_some_and(|began| asked <= began && began <= clock.now()) {
+                return slots.failure().map_or(Next::Answered, Next::Failed);
+            }
+            match self.start(Asked::ByRequest) {
+                Started::Running(mut progress, began) => {
+                    let over = async { while progress.changed().await.is_ok() {} };
+                    if tokio::time::timeout(pace.patience, over).await.is_err() {
+                        return Next::Failed(format!("{}: no answer within {:?}", endpoint.name(), pace.patience));
+                    }
+                    if began < asked {
+                        return Next::Earlier;
+                    }
+                }
+                Started::NotBefore(at) if at <= deadline => clock.reach(at).await,
+                Started::NotBefore(at) => {
+                    let quiet = || format!("{}: asked a moment ago, and not again before {at}", endpoint.name());
+                    return Next::Failed(slots.failure().unwrap_or_else(quiet));
+                }
+            }
+        }
+    }
+
+    /// Starts a fetch, or joins the one that is under way: a second right after it is what the limits forbid.
+    fn start(self: &Arc<Self>, asked: Asked) -> Started {
         let Settings { clock, pace, .. } = &self.settings;
         let mut state = self.state();
-        if let Some(progress) = state.progress.as_ref().filter(|progress| progress.has_changed().is_ok()) {
-            return Some(progress.clone());
-        }
         let now = clock.now();
-        let waits = state.not_before.is_some_and(|not_before| now < not_before);
+        if let Some(progress) = state.progress.as_ref().filter(|progress| progress.has_changed().is_ok()) {
+            return Started::Running(progress.clone(), state.began.unwrap_or(now));
+        }
         let clock_went_back = state.began.is_some_and(|began| now < began);
-        if asked == Asked::ByRequest && waits && !clock_went_back {
-            return None;
+        if let (Asked::ByRequest, false, Some(at)) = (asked, clock_went_back, state.not_before.filter(|not_before| now < *not_before)) {
+            return Started::NotBefore(at);
         }
         let (alive, progress) = watch::channel(());
         (state.progress, state.began) = (Some(progress.clone()), Some(now));
@@ -178,9 +217,10 @@ impl<E: Endpoint> Supervisor<E> {
                 }
             };
             supervisor.settle(now, outcome);
+            supervisor.state().ended = Some(now);
             drop(alive);
         });
-        Some(progress)
+        Started::Running(progress, now)
     }
 
     async fn attempt(&self, now: Timestamp) -> Result<Accepted, E::Error> {
@@ -214,7 +254,8 @@ impl<E: Endpoint> Supervisor<E> {
                 } else {
                     known.content.skipped.iter().for_each(|skipped| skipped.log(endpoint.name()));
                     tracing::info!(source = endpoint.name(), "keys replaced");
-                    slots.publish(known.content.clone(), began, usable_until);
+                    let content = slots.beside_former(known.content.clone(), began, pace.withdrawn);
+                    slots.publish(content, began, usable_until);
                 }
                 let mut state = self.state();
                 self.save(&mut state, &known, same, began);
@@ -309,7 +350,7 @@ async fn keep_fresh<E: Endpoint>(weak: Weak<Supervisor<E>>) {
                 }
             }
             None => {
-                if let Some(mut progress) = supervisor.start(Asked::InBackground) {
+                if let Started::Running(mut progress, _) = supervisor.start(Asked::InBackground) {
                     while progress.changed().await.is_ok() {}
                 }
             }

@@ -15,6 +15,8 @@ pub(in crate::trust) struct Pace {
     pub(in crate::trust) least_fresh: Duration,
     /// How long a request waits for a fetch, and how long a source may be silent before what is on disk counts.
     pub(in crate::trust) patience: Duration,
+    /// How long a key verifies that a newer key set lacks. Never if that set is empty.
+    pub(in crate::trust) withdrawn: Duration,
 }
 
 impl Pace {
@@ -26,11 +28,13 @@ impl Pace {
         freshest: Duration::from_secs(60),
         least_fresh: Duration::from_secs(60 * 60),
         patience: Duration::from_secs(5),
+        withdrawn: Duration::from_secs(10 * 60),
     };
 
-    /// Federation 6.2: at the publisher's pace, and not aggressively when it fails.
+    /// Federation 6.2: at the publisher's pace, and not aggressively when it fails. A bundle is the whole state of its trust domain, so
+    /// what it lacks is withdrawn at once.
     pub(in crate::trust) const FEDERATION: Self = Self {
-        unknown_key: Duration::from_secs(60),
+        withdrawn: Duration::ZERO,
         longest_pause: Duration::from_secs(5 * 60),
         least_fresh: Duration::from_secs(24 * 60 * 60),
         ..Self::OIDC

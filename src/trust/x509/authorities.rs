@@ -67,6 +67,7 @@ impl Keys for X509Authorities {
             id: Some(one.subject.clone()).filter(|subject| !subject.is_empty()),
             algorithms: vec![one.public_key.name()],
             not_after: Some(one.not_after),
+            withdrawn_until: None,
         };
         self.authorities.iter().map(describe).collect()
     }

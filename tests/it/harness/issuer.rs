@@ -11,8 +11,8 @@ use pki_types::pem::PemObject as _;
 use pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
@@ -24,7 +24,7 @@ pub(crate) struct TestIssuer {
 
 struct Site {
     document: String,
-    keys: String,
+    keys: Mutex<String>,
     fetches: AtomicUsize,
     unreachable: AtomicBool,
 }
@@ -37,7 +37,7 @@ impl TestIssuer {
         let signer = Signer::new("oidc-1");
         let site = Arc::new(Site {
             document: json!({"issuer": url, "jwks_uri": format!("{url}/keys")}).to_string(),
-            keys: json!({"keys": [signer.jwk()]}).to_string(),
+            keys: Mutex::new(json!({"keys": [signer.jwk()]}).to_string()),
             fetches: AtomicUsize::new(0),
             unreachable: AtomicBool::new(false),
         });
@@ -53,6 +53,12 @@ impl TestIssuer {
     /// Of the discovery document and of the keys.
     pub(crate) fn fetches(&self) -> usize {
         self.site.fetches.load(Ordering::SeqCst)
+    }
+
+    /// Publishes these keys from now on.
+    pub(crate) fn publish(&self, signers: &[&Signer]) {
+        let keys: Vec<_> = signers.iter().map(|signer| signer.jwk()).collect();
+        *self.site.keys.lock().unwrap() = json!({ "keys": keys }).to_string();
     }
 
     /// Connections end without a word from now on, or are served again.
@@ -103,10 +109,10 @@ async fn converse(stream: TcpStream, tls: TlsAcceptor, site: Arc<Site>) {
 
 async fn answer(request: Request<Incoming>, site: Arc<Site>) -> Result<Response<Full<Bytes>>, Infallible> {
     let body = match request.uri().path() {
-        "/.well-known/openid-configuration" => &site.document,
-        "/keys" => &site.keys,
+        "/.well-known/openid-configuration" => site.document.clone(),
+        "/keys" => site.keys.lock().unwrap().clone(),
         _ => return Ok(Response::builder().status(404).body(Full::default()).unwrap()),
     };
     site.fetches.fetch_add(1, Ordering::SeqCst);
-    Ok(Response::new(Full::from(body.clone())))
+    Ok(Response::new(Full::from(body)))
 }

@@ -1,7 +1,7 @@
 //! Which keys are tried, and when their source is asked again.
 
 use super::*;
-use crate::trust::{Origin, Refetch};
+use crate::trust::{Next, Origin, Refetch};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
@@ -21,6 +21,10 @@ impl Refetch for Source {
             self.slot.publish(keys.clone(), NOW, Timestamp::MAX);
         }
         async {}.boxed()
+    }
+
+    fn next(&self, _: Timestamp, _: Timestamp) -> BoxFuture<'_, Next> {
+        unreachable!("nobody waits without a waiting room")
     }
 }
 
@@ -151,54 +155,4 @@ async fn t_7_4_two_keys_of_one_kid_are_told_apart_by_what_they_fit() {
     for signer in [&ec, &rsa] {
         assert_eq!(judge(&signer.token(&claims()), Some(oidc(&[&ec, &rsa])), None).await, (Ok(()), 0));
     }
-}
-
-/// A source whose answer is always newer, and never has what is looked for.
-struct Fruitless {
-    slot: Arc<Slot<KeySet>>,
-    asked: AtomicUsize,
-}
-
-impl Refetch for Fruitless {
-    fn refetch(&self) -> BoxFuture<'_, ()> {
-        let asked = self.asked.fetch_add(1, Ordering::SeqCst);
-        self.slot.confirm(NOW.plus(Duration::from_secs(asked as u64 + 1)), Timestamp::MAX);
-        async {}.boxed()
-    }
-}
-
-#[tokio::test]
-async fn a_key_that_was_looked_for_in_vain_is_not_looked_for_again_for_30_s() {
-    let slot = Slot::new("issuer");
-    slot.publish(oidc(&[&Signer::new(Algorithm::ES256, "old")]), NOW, Timestamp::MAX);
-    let source = Arc::new(Fruitless { slot: slot.clone(), asked: AtomicUsize::new(0) });
-    let all: Authorities<_> = [Origin { slot, refetch: Some(source.clone()) }].into_iter().collect();
-    let rules = OidcRules {
-        hosts: Vec::new(),
-        issuer: "https://issuer.example".into(),
-        skip_issuer: false,
-        audiences: vec!["zot".into()],
-        algorithms: None,
-        clock_skew: Duration::from_secs(30),
-        max_lifetime: None,
-        single_audience: false,
-    };
-    let present = |kid: &str, after: u64| {
-        let token = Signer::new(Algorithm::ES256, kid).token(&claims());
-        let (all, rules, source) = (&all, &rules, &source);
-        async move {
-            let now = NOW.plus(Duration::from_secs(after));
-            let refused = verify_oidc(&Unverified::parse(&token).unwrap(), &[rules], all, now).await;
-            assert!(matches!(refused, Err(Failure::Rejected(Rejected::UnknownKey { .. }))));
-            source.asked.load(Ordering::SeqCst)
-        }
-    };
-    assert_eq!(present("a", 0).await, 1);
-    assert_eq!(present("a", 29).await, 1);
-    assert_eq!(present("b", 29).await, 2, "another one is looked for");
-    assert_eq!(present("a", 30).await, 3);
-    for stranger in 0..5_000 {
-        all.note_in_vain(&format!("stranger {stranger}"), NOW);
-    }
-    assert_eq!(present("a", 31).await, 4, "and what strangers make us remember is bounded");
 }

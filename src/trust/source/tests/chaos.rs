@@ -41,7 +41,8 @@ const LAG: Duration = Duration::from_secs(3600 + 60);
 const STEPS: usize = 60;
 /// Real time, for answers that do not come.
 const TIMEOUT: Duration = Duration::from_millis(700);
-const PACE: Pace = Pace { patience: Duration::from_secs(30), ..Pace::OIDC };
+/// A withdrawn key is withdrawn at once, so that what must be accepted is what was published last.
+const PACE: Pace = Pace { patience: Duration::from_secs(30), withdrawn: Duration::ZERO, ..Pace::OIDC };
 
 #[tokio::test]
 async fn no_valid_credential_is_refused_and_no_invalid_one_accepted_whatever_publishers_do() {

@@ -8,9 +8,10 @@ use crate::trust::source::oidc_discovery::paced;
 use crate::trust::source::testing::site::Site;
 use crate::trust::source::testing::{eventually, jwk_set};
 use crate::trust::source::{OidcSettings, Source};
-use crate::trust::{Authorities, refresh::Pace};
+use crate::trust::{Authorities, NoKeys, Slot, SourceKind, WaitingRoom, refresh::Pace};
 use futures_util::future::join_all;
 use serde_json::json;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -142,4 +143,171 @@ async fn large_and_odd_key_sets_have_the_outcome_that_was_decided() {
     site.answer(DOCUMENT, 200, json!({"issuer": "https://another.example", "jwks_uri": site.url("/keys")}).to_string());
     let (good, status) = present(json!({"keys": [signer.jwk()]}).to_string().into_bytes()).await;
     assert!(!good && status.last_error.unwrap().contains("found `https://another.example`"));
+}
+
+/// An issuer that was asked a second ago, and who asks about tokens of it.
+struct Waiters {
+    site: Site,
+    hand: crate::clock::ManualClock,
+    clock: Clock,
+    keys: Arc<Authorities<KeySet>>,
+    room: WaitingRoom,
+    _source: Source,
+}
+
+impl Waiters {
+    async fn new() -> Self {
+        let (site, settings) = issuer().await;
+        let (clock, hand) = Clock::manual(START);
+        let source = paced(settings, clock.clone(), None, Pace::OIDC, Duration::from_secs(10));
+        let room = WaitingRoom::default();
+        let keys = Arc::new(source.jwt().into_iter().collect::<Authorities<_>>().waiting_in(Some(&room)));
+        keys.refetch(START).await;
+        hand.advance(Duration::from_secs(1));
+        Self { site, hand, clock, keys, room, _source: source }
+    }
+
+    fn publish(&self, signer: &Signer) {
+        self.site.answer("/keys", 200, json!({"keys": [signer.jwk()]}).to_string());
+    }
+
+    /// Presents a token from an address, in a task.
+    fn present(&self, signer: &Signer, kid: &str, from: [u8; 4]) -> tokio::task::JoinHandle<Result<(), Failure>> {
+        let token = token(signer, kid, &self.site.base).sent_from(Some(IpAddr::from(from)));
+        let (rules, keys, now) = (rules(&self.site.base), self.keys.clone(), self.clock.now());
+        tokio::spawn(async move { jwt::verify_oidc(&token, &[&rules], &keys, now).await.map(drop) })
+    }
+
+    async fn wait_for(&self, many: usize) {
+        eventually("they wait", || self.room.taken() == many).await;
+    }
+}
+
+const VICTIM: [u8; 4] = [192, 0, 2, 1];
+const STRANGER: [u8; 4] = [192, 0, 2, 99];
+
+#[tokio::test]
+async fn a_key_that_is_new_within_the_cool_down_waits_for_the_next_fetch() {
+    let world = Waiters::new().await;
+    let (fresh, stranger) = (Signer::new(Algorithm::ES256, "fresh"), Signer::new(Algorithm::ES256, "stranger"));
+    world.publish(&fresh);
+    let (good, unknown) = (world.present(&fresh, "fresh", VICTIM), world.present(&stranger, "made-up", STRANGER));
+    world.wait_for(2).await;
+    world.hand.advance(Duration::from_secs(8));
+    assert_eq!((world.site.count("/keys"), world.room.taken()), (1, 2), "the cool-down lasts 10 s from the first fetch on");
+    world.hand.advance(Duration::from_secs(1));
+    assert_eq!(good.await.unwrap(), Ok(()));
+    assert!(matches!(unknown.await.unwrap(), Err(Failure::Rejected(Rejected::UnknownKey { .. }))), "it is known not to exist");
+    assert_eq!((world.site.count("/keys"), world.room.taken()), (2, 0), "one fetch for both");
+}
+
+#[tokio::test]
+async fn a_fetch_that_fails_decides_nothing() {
+    let world = Waiters::new().await;
+    let fresh = Signer::new(Algorithm::ES256, "fresh");
+    let old = Signer::new(Algorithm::ES256, "k1");
+    world.site.answer("/keys", 503, "");
+    let waiting = world.present(&fresh, "fresh", VICTIM);
+    world.wait_for(1).await;
+    world.hand.advance(Duration::from_secs(9));
+    let why = waiting.await.unwrap().unwrap_err();
+    assert!(matches!(why, Failure::Undecidable(NoKeys::NotFetched { .. })), "{why:?}");
+    assert!(why.to_string().contains("expected status 200, found 503") && why.to_string().contains(&world.site.base), "{why}");
+    let forged = world.present(&old, "k1", STRANGER).await.unwrap();
+    assert_eq!(forged, Err(Rejected::Signature.into()), "a known key is judged all the same");
+}
+
+#[tokio::test]
+async fn a_flood_of_made_up_key_ids_makes_nobody_elses_request_fail() {
+    let world = Waiters::new().await;
+    let (fresh, stranger) = (Signer::new(Algorithm::ES256, "fresh"), Signer::new(Algorithm::ES256, "stranger"));
+    world.publish(&fresh);
+    let flood: Vec<_> = (0..1_100).map(|index| world.present(&stranger, &format!("made-up {index}"), STRANGER)).collect();
+    let turned_away = || flood.iter().filter(|request| request.is_finished()).count();
+    eventually("all places are taken", || world.room.taken() == 1_024 && turned_away() == 76).await;
+    let victim = world.present(&fresh, "fresh", VICTIM);
+    eventually("a stranger gives up a place", || turned_away() == 77).await;
+    world.hand.advance(Duration::from_secs(9));
+    assert_eq!(victim.await.unwrap(), Ok(()));
+    let outcomes = join_all(flood).await.into_iter().map(|outcome| outcome.unwrap().unwrap_err());
+    let (no_place, refused): (Vec<_>, Vec<_>) = outcomes.partition(|why| *why == Failure::Undecidable(NoKeys::NoPlace));
+    assert_eq!((no_place.len(), refused.len()), (77, 1_023));
+    assert_eq!(world.site.count("/keys"), 2, "and all of them cause one fetch");
+}
+
+#[tokio::test]
+async fn asking_too_early_for_a_key_does_not_keep_it_from_being_found() {
+    let world = Waiters::new().await;
+    let (fresh, stranger) = (Signer::new(Algorithm::ES256, "fresh"), Signer::new(Algorithm::ES256, "stranger"));
+    world.hand.advance(Duration::from_secs(10));
+    let early = world.present(&stranger, "fresh", STRANGER).await.unwrap();
+    assert!(matches!(early, Err(Failure::Rejected(Rejected::UnknownKey { .. }))), "the source could be asked at once");
+    world.publish(&fresh);
+    world.hand.advance(Duration::from_secs(1));
+    let good = world.present(&fresh, "fresh", VICTIM);
+    world.wait_for(1).await;
+    world.hand.advance(Duration::from_secs(9));
+    assert_eq!(good.await.unwrap(), Ok(()));
+}
+
+#[tokio::test]
+async fn a_source_that_speaks_by_itself_and_cannot_now_decides_nothing_about_an_unknown_key() {
+    let slot = Slot::of(SourceKind::WorkloadApi, "Workload API unix:///agent");
+    let keys = Authorities::new(vec![slot.clone()]).waiting_in(Some(&WaitingRoom::default()));
+    slot.publish(KeySet::default(), START, Timestamp::MAX);
+    let token = token(&Signer::new(Algorithm::ES256, "new"), "new", "https://issuer.example");
+    let rules = rules("https://issuer.example");
+    let judge = async || jwt::verify_oidc(&token, &[&rules], &keys, START).await.map(drop);
+    assert!(matches!(judge().await, Err(Failure::Rejected(Rejected::UnknownKey { .. }))));
+    slot.fail("the agent ended the stream");
+    let why = judge().await.unwrap_err();
+    assert!(matches!(&why, Failure::Undecidable(_)) && why.to_string().contains("the agent ended the stream"), "{why}");
+}
+
+#[tokio::test]
+async fn keys_of_two_replicas_verify_side_by_side_for_ten_minutes_and_never_after_an_empty_set() {
+    let (site, settings) = issuer().await;
+    let (clock, hand) = Clock::manual(START);
+    let (source, keys) = open(settings, &clock);
+    let (one, two) = (Signer::new(Algorithm::ES256, "one"), Signer::new(Algorithm::ES256, "two"));
+    let rules = rules(&site.base);
+    let fetched = async |signers: &[&Signer]| {
+        site.answer("/keys", 200, json!({"keys": signers.iter().map(|signer| signer.jwk()).collect::<Vec<_>>()}).to_string());
+        hand.advance(Duration::from_secs(10));
+        keys.refetch(clock.now()).await;
+        assert_eq!(source.jwt().unwrap().slot.held().unwrap().as_of, clock.now());
+    };
+    let until = async |signer: &Signer| {
+        let token = signer.token_of(
+            &signer.header().to_string(),
+            &json!({"iss": site.base, "sub": "s", "aud": "registry", "exp": START.as_secs() + 10_000}).to_string(),
+        );
+        let verified = jwt::verify_oidc(&Unverified::parse(&token).unwrap(), &[&rules], &keys, clock.now()).await;
+        verified.ok().map(|verified| verified.valid_until().since(clock.now()).as_secs())
+    };
+    fetched(&[&one]).await;
+    for _ in 0..3 {
+        fetched(&[&two]).await;
+        assert!(until(&one).await == Some(600) && until(&two).await > Some(600), "half of the tokens would fail");
+        fetched(&[&one]).await;
+        assert!(until(&two).await == Some(600) && until(&one).await > Some(600));
+    }
+    let status = source.jwt().unwrap().slot.status();
+    let withdrawn: Vec<_> = status.keys.iter().map(|key| (key.id.as_deref(), key.withdrawn_until)).collect();
+    assert_eq!(withdrawn, [(Some("one"), None), (Some("two"), Some(clock.now().plus(Duration::from_secs(600))))]);
+    // It stays away.
+    let since = clock.now();
+    for _ in 0..59 {
+        fetched(&[&one]).await;
+    }
+    assert_eq!(until(&two).await, Some(10), "ten minutes from when it was missed first");
+    hand.set(since.plus(Duration::from_secs(600)));
+    assert_eq!(until(&two).await, None);
+
+    fetched(&[&two]).await;
+    assert!(until(&one).await.is_some());
+    fetched(&[]).await;
+    assert_eq!((until(&one).await, until(&two).await), (None, None), "an empty set withdraws everything at once");
+    fetched(&[&two]).await;
+    assert_eq!(until(&one).await, None, "and for good");
 }

@@ -220,6 +220,7 @@ impl Registrar {
             () = expire_uploads(&registry) => {}
             () = turning => {}
             () = watch_passwords(&served) => {}
+            () = watch_sharing(&served, &clock) => {}
             () = keep_metrics() => {}
             () = watch_storage(&registry, &watched) => {}
             () = answer_operator(&state_directory, trust) => {}
@@ -277,6 +278,20 @@ async fn watch_storage(registry: &Registry, ready: &Readiness) {
             _ => {}
         }
         worked = why.is_none();
+    }
+}
+
+/// Has every trust domain's keys compared with the others', so that sharing is told of also where nobody presents a credential.
+async fn watch_sharing(live: &Shared, clock: &Clock) {
+    let mut ticks = tokio::time::interval(WATCH_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let live = live.load_full();
+        for domain in live.authenticator.domains() {
+            let _ = domain.x509.as_ref().map(|keys| keys.withheld(clock.now()));
+            let _ = domain.jwt.as_ref().map(|keys| keys.withheld(clock.now()));
+        }
     }
 }
 

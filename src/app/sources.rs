@@ -6,9 +6,12 @@ use super::roots::issue_svids;
 use crate::clock::Clock;
 use crate::config::{CertificateConfig, DomainConfig, DomainSource, IssuerConfig, IssuerKeys, Mistake, TokenServerConfig, Warning};
 use crate::identity::{CertificateEntry, Domain, Htpasswd, Issuer, TokenServer};
+use crate::spiffe_id::TrustDomain;
+use crate::trust::jwks::KeySet;
 use crate::trust::source::{
     self, CaSource, EndpointProfile, FederationSettings, Following, Format, OidcSettings, Source, SourceError, WorkloadApi,
 };
+use crate::trust::x509::X509Authorities;
 use crate::trust::{Authorities, LastGood, WaitingRoom};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -89,7 +92,7 @@ impl Sources {
             notes: Vec::new(),
         };
         let issuers = opening.issuers(issuers);
-        let domains = domains.into_iter().map(|domain| opening.domain(domain)).collect();
+        let domains = opening.domains(domains);
         let others = opening.others(others);
         opening.check_names(&issuers, &others);
         let Opening { running, mistakes, warnings, notes, .. } = opening;
@@ -121,6 +124,9 @@ enum Wanted {
     WorkloadApi(String, Following),
     Federation(FederationSettings),
 }
+
+/// Trust domains by name, with what each holds.
+type Before<T> = Vec<(Arc<str>, Arc<Authorities<T>>)>;
 
 struct Opening<'a> {
     sources: &'a Sources,
@@ -238,11 +244,31 @@ impl Opening<'_> {
         }
     }
 
-    fn domain(&mut self, config: DomainConfig) -> Domain {
+    /// In order: a key that two of them hold stays with the first.
+    fn domains(&mut self, configs: Vec<DomainConfig>) -> Vec<Domain> {
+        let mut opened: Vec<Domain> = Vec::new();
+        for (i, config) in configs.iter().enumerate() {
+            let earlier = || opened.iter().zip(configs.iter().take(i)).filter(|(_, other)| !config.shares_with(other));
+            let named = |name: &TrustDomain| Arc::<str>::from(name.as_str());
+            let x509 = earlier().filter_map(|(domain, other)| Some((named(other.name()), domain.x509.clone()?))).collect();
+            let jwt = earlier().filter_map(|(domain, other)| Some((named(other.name()), domain.jwt.clone()?))).collect();
+            let domain = self.domain(config, x509, jwt);
+            let now = self.sources.clock.now();
+            let x509 = domain.x509.iter().flat_map(|keys| keys.withheld(now));
+            for what in x509.chain(domain.jwt.iter().flat_map(|keys| keys.withheld(now))) {
+                self.warnings.push(Warning::new(format!("{}.bundle", config.key), what));
+            }
+            opened.push(domain);
+        }
+        opened
+    }
+
+    /// Those before it may not have keys in common with it.
+    fn domain(&mut self, config: &DomainConfig, before_x509: Before<X509Authorities>, before_jwt: Before<KeySet>) -> Domain {
         let (mut x509, mut jwt) = (Vec::new(), Vec::new());
         for (i, source) in config.sources.iter().enumerate() {
             let key = format!("{}.bundle[{i}]", config.key);
-            let Some(wanted) = self.wanted(&key, source, &config) else { continue };
+            let Some(wanted) = self.wanted(&key, source, config) else { continue };
             match &wanted {
                 Wanted::Oidc(settings) => self.files_of_fetching(&format!("{key}.oidcIssuer"), settings),
                 Wanted::Federation(settings) => self.files_of_federation(&format!("{key}.endpoint"), settings),
@@ -262,10 +288,10 @@ impl Opening<'_> {
         let name = config.name().as_str();
         tracing::info!(spiffe.trust_domain = name, x509 = ?config.accepts_x509.then_some(&x509), jwt = ?config.accepts_jwt.then_some(&jwt), "accepting SVIDs");
         Domain {
-            x509: config.accepts_x509.then(|| Arc::new(x509)),
-            jwt: config.accepts_jwt.then(|| Arc::new(jwt.waiting_in(self.sources.room.as_ref()))),
-            rules: config.rules,
-            mapping: config.mapping,
+            x509: config.accepts_x509.then(|| Arc::new(x509.apart_from(name, before_x509))),
+            jwt: config.accepts_jwt.then(|| Arc::new(jwt.waiting_in(self.sources.room.as_ref()).apart_from(name, before_jwt))),
+            rules: config.rules.clone(),
+            mapping: config.mapping.clone(),
         }
     }
 
@@ -463,5 +489,28 @@ mod tests {
         assert!(!before.contains(&generations(&second)[0]));
         sources.install(second.running);
         assert_eq!(weak.iter().map(|source| source.upgrade().is_some()).collect::<Vec<_>>(), [false, true]);
+    }
+
+    #[test]
+    fn a_key_of_two_trust_domains_is_warned_of_by_whatever_way_it_came_unless_it_may_be_shared() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = r#"{"kty":"EC","crv":"P-256","kid":"KID","x":"ngLYQnlfF6GsojUwqtcEE3WgTNG2RUlsGhK73RNEl5k","y":"tKbiDSUSsQ3F1P7wteeHNXIcU-cx6CgSbroeQrQHTLM"}"#;
+        let set = |kid: &str| format!(r#"{{"keys":[{}]}}"#, key.replace("KID", kid));
+        std::fs::write(folder.path().join("one.jwks"), set("one")).unwrap();
+        let warnings = |second: &str| {
+            let text = format!(
+                "storage: {{rootDirectory: s}}\nhttp: {{auth: {{spiffe: {{trustDomains: [\
+                 {{name: one.example, audiences: [a], svids: [jwt], bundle: [{{jwksFile: one.jwks}}]}},\
+                 {{name: two.example, audiences: [a], svids: [jwt], bundle: [{{jwks: '{}'}}]{second}}}]}}}}}}",
+                set("another name")
+            );
+            let config = config::parse(&text, folder.path(), None).unwrap();
+            let opened = Sources::new(Clock::system(), None).open(Vec::new(), config.domains, WantedOthers::default(), None);
+            assert_eq!(opened.mistakes, []);
+            opened.warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let found = warnings("");
+        assert!(found.len() == 1 && found[0].contains("trustDomains[1].bundle") && found[0].contains("one.example"), "{found:?}");
+        assert_eq!(warnings(", sharesAuthoritiesWith: [one.example]"), Vec::<String>::new());
     }
 }

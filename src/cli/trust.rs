@@ -41,7 +41,7 @@ pub(super) async fn run(options: &Options) -> u8 {
         say(table(&report).trim_end());
     }
     // A server that has just started may still wait for an answer. A report of our own has waited as long as it wants to.
-    let good = if options.file.is_some() { report.is_complete() } else { !report.is_alarming() };
+    let good = !report.is_alarming() && (options.file.is_none() || report.is_complete());
     if good { SUCCESS } else { FAILED }
 }
 

@@ -374,6 +374,10 @@ pub struct Domain {
     /// Where the bundle comes from, in order of preference; never united. At least one is required.
     #[serde(default)]
     pub bundle: Vec<BundleSource>,
+    /// The names of other trust domains here whose authorities this one may hold too, or which may hold its. Otherwise an X.509 authority or
+    /// JWT key that two trust domains hold counts for the first of them in the file alone, since each could vouch for the other.
+    #[serde(default)]
+    pub shares_authorities_with: Vec<String>,
     /// How far clocks may differ. Default `30s`.
     pub clock_skew: Option<String>,
     /// How long what came over the network serves after it was last confirmed, whichever source it came from. Default `24h`.

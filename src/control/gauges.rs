@@ -14,6 +14,10 @@ pub fn gauges(report: &Report, samples: &mut Samples) {
             What::Issuer | What::TrustDomain => trusted.name.clone(),
             What::CertificateAuthority => format!("x509 {}", trusted.name),
         };
+        if trusted.what == What::TrustDomain {
+            let labels = [("of", of.as_str()), ("verifies", trusted.verifies.as_str())];
+            samples.add("wharfinger_keys_withheld", &labels, count(trusted.withheld.len()));
+        }
         for source in &trusted.sources {
             let labels = [("of", of.as_str()), ("verifies", trusted.verifies.as_str()), ("source", source.source.as_str())];
             let mut add = |name, value| samples.add(name, &labels, value);

@@ -27,6 +27,9 @@ pub struct Trusted {
     pub verifies: Verifies,
     /// In order of preference.
     pub sources: Vec<SourceReport>,
+    /// Keys that are held and do not count, since a trust domain that comes before this one in the configuration holds them too.
+    #[serde(default)]
+    pub withheld: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -148,10 +151,11 @@ impl Report {
         self.trusted.iter().any(|trusted| trusted.sources.iter().any(|source| source.pending))
     }
 
-    /// Whether somebody who is trusted cannot be verified, and not only because an answer is still on its way.
+    /// Whether somebody who is trusted cannot be verified, and not only because an answer is still on its way, or two trust domains
+    /// hold the same key.
     #[must_use]
     pub fn is_alarming(&self) -> bool {
-        self.trusted.iter().any(|trusted| !trusted.is_verifiable() && !trusted.is_pending())
+        self.trusted.iter().any(|trusted| (!trusted.is_verifiable() && !trusted.is_pending()) || !trusted.withheld.is_empty())
     }
 }
 
@@ -171,7 +175,7 @@ fn of<T: Keys>(what: What, name: &str, verifies: Verifies, keys: &Authorities<T>
     let fresh = |status: &Status| status.usable_until.is_some_and(|until| now < until);
     let counting = statuses.iter().position(fresh);
     let sources = statuses.iter().enumerate().map(|(index, status)| source(status, counting == Some(index), now));
-    Trusted { what, name: name.to_owned(), verifies, sources: sources.collect() }
+    Trusted { what, name: name.to_owned(), verifies, sources: sources.collect(), withheld: keys.withheld(now) }
 }
 
 fn source(status: &Status, counts: bool, now: Timestamp) -> SourceReport {

@@ -10,6 +10,7 @@ const HEAD: [&str; 9] = ["NAME", "VERIFIES", "SOURCE", "KEYS", "EXPIRES", "AGE",
 pub fn table(report: &Report) -> String {
     let mut rows = vec![(HEAD.map(str::to_owned), Vec::new())];
     for trusted in &report.trusted {
+        let mut withheld: Vec<_> = trusted.withheld.iter().map(|what| format!("withheld: {what}")).collect();
         for source in &trusted.sources {
             let soonest = source.keys.iter().filter_map(|key| key.expires_in_seconds).min();
             let row = [
@@ -35,7 +36,10 @@ pub fn table(report: &Report) -> String {
             });
             let skipped = source.skipped.iter().map(|skipped| format!("skipped: {skipped}"));
             let ignored = source.ignored.iter().map(|ignored| format!("ignored: {ignored}"));
-            rows.push((row, sequence.into_iter().chain(error).chain(withdrawn).chain(skipped).chain(ignored).collect()));
+            rows.push((
+                row,
+                sequence.into_iter().chain(error).chain(withdrawn).chain(skipped).chain(ignored).chain(withheld.drain(..)).collect(),
+            ));
         }
     }
     let mut widths = [0; HEAD.len()];
@@ -141,8 +145,20 @@ mod tests {
             at: "2026-11-24T04:55:59Z".into(),
             generation: 3,
             trusted: vec![
-                Trusted { what: What::TrustDomain, name: "prod.test".into(), verifies: Verifies::X509, sources: vec![good, file] },
-                Trusted { what: What::Issuer, name: "https://issuer.test".into(), verifies: Verifies::Jwt, sources: vec![failing] },
+                Trusted {
+                    what: What::TrustDomain,
+                    name: "prod.test".into(),
+                    verifies: Verifies::X509,
+                    sources: vec![good, file],
+                    withheld: vec!["the authority CN=b".into()],
+                },
+                Trusted {
+                    what: What::Issuer,
+                    name: "https://issuer.test".into(),
+                    verifies: Verifies::Jwt,
+                    sources: vec![failing],
+                    withheld: vec![],
+                },
             ],
             certificates: vec![CertificateReport { source: "file tls.crt".into(), not_after: String::new(), expires_in_seconds: 3600 }],
         };
@@ -150,6 +166,7 @@ mod tests {
 NAME                 VERIFIES  SOURCE               KEYS  EXPIRES  AGE  STALE IN  NEXT  STATE
 prod.test            x509      Workload API         1     2d       1m   23h53m    -     counts
     sequence: 7
+    withheld: the authority CN=b
 prod.test            x509      file a.pem           0     -        5s   never     -     in reserve
 https://issuer.test  jwt       https://issuer.test  0     -        -    -         0s    never answered
     last error: connection refused

@@ -97,6 +97,11 @@ pub const FAMILIES: &[Family] = &[
         "Elements of what a source holds that cannot be used, without those that a standard says to ignore",
     ),
     gauge("wharfinger_keys_stale_in_seconds", SOURCE, "Until what a source holds counts no more, unless it answers; absent for files"),
+    gauge(
+        "wharfinger_keys_withheld",
+        &["of", "verifies"],
+        "Keys of a trust domain that do not count, since another one that comes first in the configuration holds them too",
+    ),
     counter("wharfinger_log_lines_dropped_total", &[], "Lines that are missing in the log, since its reader did not take them or has gone"),
     counter("wharfinger_streams_given_up_total", &[], "HTTP/2 answers that were ended because their client did not take them"),
     gauge("wharfinger_tls_certificate_expiry_days", &["source"], "Days until a certificate that the registry presents expires"),
@@ -109,7 +114,7 @@ pub const FAMILIES: &[Family] = &[
     counter(
         "wharfinger_verdicts_total",
         &["credential", "result", "reason"],
-        "Credentials, `accepted`, `refused` or `undecidable`, and why; a key that is not known is `jwt_unknown_key`",
+        "Credentials, `accepted`, `refused` or `undecidable`, and why; a key that is not known is `jwt_unknown_key`, and one that nobody could be asked about `keys_not_fetched`",
     ),
 ];
 

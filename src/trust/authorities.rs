@@ -2,6 +2,7 @@
 //! within its staleness bound counts.
 
 use super::newer::Next;
+use super::sharing::Apart;
 use super::slot::{Generation, Held, Slot};
 use super::status::{Keys, Status};
 use super::waiting::WaitingRoom;
@@ -35,6 +36,8 @@ pub struct Authorities<T> {
     /// Where requests wait for newer keys, and by which number their places are counted there.
     pub(super) room: Option<WaitingRoom>,
     pub(super) number: u64,
+    /// What belongs to other trust domains.
+    pub(super) apart: Option<Box<dyn Apart<T>>>,
 }
 
 impl<T> Authorities<T> {
@@ -47,6 +50,10 @@ impl<T> Authorities<T> {
     /// The keys that count now.
     pub fn view(&self, now: Timestamp) -> Result<Arc<Held<T>>, NoKeys> {
         let counting = self.origins.iter().find_map(|origin| origin.fresh(now));
+        let counting = counting.map(|held| match &self.apart {
+            Some(apart) => apart.apply(held),
+            None => held,
+        });
         counting.ok_or_else(|| NoKeys::None { why: self.origins.iter().map(|origin| origin.slot.state(now)).collect() })
     }
 
@@ -61,6 +68,25 @@ impl<T> Authorities<T> {
     pub async fn refetch(&self, now: Timestamp) -> bool {
         let asked: Vec<_> = self.preferred(now).filter_map(|origin| origin.refetch.as_deref()).map(Refetch::refetch).collect();
         !join_all(asked).await.is_empty()
+    }
+
+    /// Of every source, whether or not it counts.
+    pub(super) fn generations(&self) -> impl Iterator<Item = Option<Generation>> {
+        self.origins.iter().map(|origin| origin.slot.held().map(|held| held.generation))
+    }
+
+    /// What every source said last, however long ago.
+    pub(super) fn all_held(&self) -> impl Iterator<Item = Arc<Held<T>>> {
+        self.origins.iter().filter_map(|origin| origin.slot.held())
+    }
+
+    /// The keys that are held and do not count, since a trust domain that comes before this one holds them too; for people.
+    #[must_use]
+    pub fn withheld(&self, now: Timestamp) -> Vec<String> {
+        match (&self.apart, self.view(now)) {
+            (Some(apart), Ok(_)) => apart.withheld(),
+            _ => Vec::new(),
+        }
     }
 
     /// The source that counts, and those that would count instead if they had fresh keys.
@@ -87,7 +113,7 @@ impl<T> Origin<T> {
 impl<T> FromIterator<Origin<T>> for Authorities<T> {
     fn from_iter<I: IntoIterator<Item = Origin<T>>>(origins: I) -> Self {
         static LAST: AtomicU64 = AtomicU64::new(0);
-        Self { origins: origins.into_iter().collect(), room: None, number: LAST.fetch_add(1, Ordering::Relaxed) }
+        Self { origins: origins.into_iter().collect(), room: None, apart: None, number: LAST.fetch_add(1, Ordering::Relaxed) }
     }
 }
 

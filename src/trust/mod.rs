@@ -12,6 +12,7 @@ pub mod minted;
 mod newer;
 mod public_keys;
 mod refresh;
+mod sharing;
 pub mod slot;
 pub mod source;
 pub mod status;

@@ -89,4 +89,13 @@ impl KeyKind {
 /// Keys that can be listed.
 pub trait Keys {
     fn describe(&self) -> Vec<KeyStatus>;
+
+    /// The fingerprint of each public key, with what people call the key.
+    fn prints(&self) -> Vec<(&str, String)>;
+
+    /// The same without the keys of these fingerprints.
+    #[must_use]
+    fn without(&self, gone: &dyn Fn(&str) -> bool) -> Self
+    where
+        Self: Sized;
 }

@@ -1,6 +1,6 @@
 //! A changed configuration, without a restart and without a dropped connection.
 
-use crate::harness::{AUDIENCE, PATIENCE, Setup, TestApp, TestPki};
+use crate::harness::{AUDIENCE, Client, PATIENCE, Setup, TestApp, TestPki};
 use reqwest::StatusCode;
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -55,6 +55,43 @@ async fn withdrawing_a_trust_domain_refuses_its_open_connections_next_request_an
         assert_eq!(client.get("/v2/").await.status, StatusCode::OK);
     }
     assert_eq!(app.metric("wharfinger_certificate_judgements_total").await, 2.0, "what has not changed is not judged again");
+}
+
+/// Each trust domain has a file of its own, so only the keys in them tell.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_of_two_trust_domains_counts_for_the_first_alone_unless_the_configuration_allows_it() {
+    let pki = TestPki::new();
+    let mut app = two_domains(&pki).start().await;
+    let here = [app.certificate(&pki.domain.x509_svid("/a")), app.bearer(&pki.domain.jwt_svid("/a", AUDIENCE))];
+    // What the first trust domain's authority and key say about workloads of the second.
+    let id = pki.foreign.id("/a");
+    let token = pki.domain.signer.token(&json!({"sub": id, "aud": [AUDIENCE]}));
+    let crossed = [app.certificate(&pki.domain.ca.svid(&id)), app.bearer(&token)];
+    let status = async |clients: &[Client]| {
+        let mut found = Vec::new();
+        for client in clients {
+            found.push(client.get("/v2/").await.status.as_u16());
+        }
+        found
+    };
+    assert_eq!(status(&crossed).await, [401, 401]);
+    // The second one's publisher takes the first one's keys into its bundle.
+    app.setup.write("foreign.json", &pki.domain.bundle().to_string());
+    app.signal(Signal::HUP);
+    for (what, key) in [("its authority", "CN=prod.test"), ("its JWT key", "the JWT key jwt-1")] {
+        let told = |line: &Value| {
+            let text = line["message"].as_str().unwrap_or_default();
+            line["level"] == "ERROR" && text.contains(key) && text.contains("is held by the trust domain prod.test too")
+        };
+        app.log.wait(what, 0, told).await;
+    }
+    assert_eq!((status(&crossed).await, status(&here).await), (vec![401, 401], vec![200, 200]));
+    for verifies in ["jwt", "x509"] {
+        let name = format!(r#"wharfinger_keys_withheld{{of="foreign.test",verifies="{verifies}"}}"#);
+        assert_eq!(app.metric(&name).await, 1.0);
+    }
+    app.reload(|config| config["http"]["auth"]["spiffe"]["trustDomains"][1]["sharesAuthoritiesWith"] = json!(["prod.test"])).await;
+    assert_eq!((status(&crossed).await, status(&here).await), (vec![200, 200], vec![200, 200]));
 }
 
 /// A token of the registry's own, for whoever presents this one.

@@ -23,7 +23,22 @@ impl Build<'_> {
             }
         }
         self.no_source_for_several(&domains);
+        self.shared_with_whom(&domains);
         domains
+    }
+
+    /// A name that is written wrongly would share nothing.
+    fn shared_with_whom(&mut self, domains: &[DomainConfig]) {
+        for domain in domains {
+            for (i, other) in domain.shares_with.iter().enumerate() {
+                let key = format!("{}.sharesAuthoritiesWith[{i}]", domain.key);
+                if other == domain.name() {
+                    self.mistake(key, format!("names the trust domain {other} itself: name another one"));
+                } else if !domains.iter().any(|one| one.name() == other) {
+                    self.mistake(key, format!("{other} is not among the trust domains here: compare it with their names"));
+                }
+            }
+        }
     }
 
     /// The Workload API's address, if something asks for it.
@@ -73,10 +88,27 @@ impl Build<'_> {
             None | Some(raw::OnPermissionDenied::Withdraw) => OnPermissionDenied::Withdraw,
             Some(raw::OnPermissionDenied::Retain) => OnPermissionDenied::Retain,
         };
+        let mut shares_with = Vec::new();
+        for (i, name) in entry.shares_authorities_with.into_iter().enumerate() {
+            match name.parse() {
+                Ok(name) => shares_with.push(name),
+                Err(why) => self.mistake(format!("{key}.sharesAuthoritiesWith[{i}]"), format!("{name:?}: {why}")),
+            }
+        }
         let mapping = self.mapping(key, entry.claim_mapping);
         let hosts = self.audience_hosts(key, entry.audience_from_host, external_urls);
         let single_audience = entry.single_audience.unwrap_or(false);
         let rules = SvidRules { trust_domain: trust_domain?, audiences: entry.audiences, hosts, clock_skew, single_audience };
-        Some(DomainConfig { key: key.to_owned(), rules, accepts_jwt, accepts_x509, sources, max_stale, on_permission_denied, mapping })
+        Some(DomainConfig {
+            key: key.to_owned(),
+            rules,
+            accepts_jwt,
+            accepts_x509,
+            sources,
+            max_stale,
+            on_permission_denied,
+            mapping,
+            shares_with,
+        })
     }
 }

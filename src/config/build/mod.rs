@@ -114,9 +114,17 @@ pub struct DomainConfig {
     pub max_stale: Duration,
     pub on_permission_denied: OnPermissionDenied,
     pub mapping: Mapping,
+    /// With whom it may have authorities in common.
+    pub shares_with: Vec<TrustDomain>,
 }
 
 impl DomainConfig {
+    /// Whether one of the two says so.
+    #[must_use]
+    pub fn shares_with(&self, other: &Self) -> bool {
+        self.shares_with.contains(other.name()) || other.shares_with.contains(self.name())
+    }
+
     #[must_use]
     pub const fn name(&self) -> &TrustDomain {
         &self.rules.trust_domain

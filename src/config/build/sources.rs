@@ -194,10 +194,13 @@ impl Build<'_> {
         for domain in domains {
             let mut reported = false;
             for source in &domain.sources {
-                let shared = seen.iter().find(|(earlier, other)| other.name() != domain.name() && one_place(earlier, source));
+                let shared = seen
+                    .iter()
+                    .find(|(earlier, other)| other.name() != domain.name() && !other.shares_with(domain) && one_place(earlier, source));
                 if let (Some((_, other)), false) = (shared, reported) {
                     let what = format!(
-                        "the same authorities are given for {}: one trust domain could then vouch for the other; split them",
+                        "the same authorities are given for {0}: one trust domain could then vouch for the other; split them, or allow it \
+                         by `sharesAuthoritiesWith: [{0}]`",
                         other.name()
                     );
                     self.mistake(format!("{}.bundle", domain.key), what);

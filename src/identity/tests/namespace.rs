@@ -81,7 +81,8 @@ async fn certificates_are_not_named_so_whichever_way_they_are_mapped() {
     ] {
         let entry = CertificateEntry { name: "lab".into(), authorities: held(OTHER_CA.authorities()), mapping };
         let authenticator = Authenticator::new(beside(Mapping::default()), vec![], vec![entry]);
-        let outcome = authenticator.authenticate(&Presented { authorization: vec![], peer: Some(&peer), ambient: true, address: None }, NOW).await;
+        let outcome =
+            authenticator.authenticate(&Presented { authorization: vec![], peer: Some(&peer), ambient: true, address: None }, NOW).await;
         match expected {
             Ok(name) => assert_eq!(outcome.unwrap().username(), name),
             Err(why) => assert_eq!(reason(outcome), why),

@@ -164,6 +164,20 @@ impl Keys for KeySet {
         let withdrawn = self.withdrawn.iter().map(|one| (&one.key, Some(one.until)));
         self.keys.iter().map(|key| (key, None)).chain(withdrawn).map(describe).collect()
     }
+
+    fn prints(&self) -> Vec<(&str, String)> {
+        let name = |key: &Key| key.id().map_or_else(|| "the JWT key without an ID".to_owned(), |id| format!("the JWT key {id}"));
+        let all = self.keys.iter().chain(self.withdrawn.iter().map(|one| &one.key));
+        all.map(|key| (&**key.fingerprint(), name(key))).collect()
+    }
+
+    fn without(&self, gone: &dyn Fn(&str) -> bool) -> Self {
+        Self {
+            keys: self.keys.iter().filter(|key| !gone(key.fingerprint())).cloned().collect(),
+            withdrawn: self.withdrawn.iter().filter(|one| !gone(one.key.fingerprint())).cloned().collect(),
+            unusable: self.unusable.clone(),
+        }
+    }
 }
 
 impl fmt::Debug for KeySet {

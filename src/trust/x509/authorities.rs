@@ -71,6 +71,14 @@ impl Keys for X509Authorities {
         };
         self.authorities.iter().map(describe).collect()
     }
+
+    fn prints(&self) -> Vec<(&str, String)> {
+        self.authorities.iter().map(|one| (one.fingerprint(), format!("the authority {}", one.subject))).collect()
+    }
+
+    fn without(&self, gone: &dyn Fn(&str) -> bool) -> Self {
+        self.authorities.iter().filter(|one| !gone(one.fingerprint())).cloned().collect()
+    }
 }
 
 impl fmt::Debug for X509Authorities {

@@ -1,0 +1,216 @@
+//! One key for two trust domains would let each vouch for the other's workloads. The key stays with the trust domain that comes first in
+//! the configuration; the later one does not get it, and that is told loudly. Keys are compared by their public key, so it does not
+//! matter by which files or endpoints they came, in which certificate, or when: what each trust domain holds is looked at again
+//! whenever any of it changes. This holds for X.509 authorities and for JWT keys alike, since both name their subjects by themselves.
+//!
+//! SPIFFE discourages sharing and does not forbid it, so the configuration can allow it for named trust domains.
+//!
+//! <https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE_Trust_Domain_and_Bundle.md#62-reusing-cryptographic-keys-across-trust-domains>
+
+use super::slot::Generation;
+use super::status::Keys;
+use super::{Authorities, Held};
+use arc_swap::ArcSwapOption;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Takes away from what one trust domain holds what belongs to others.
+pub(super) trait Apart<T>: Send + Sync {
+    fn apply(&self, held: Arc<Held<T>>) -> Arc<Held<T>>;
+
+    /// What [`Self::apply`] took away the last time, for people.
+    fn withheld(&self) -> Vec<String>;
+}
+
+/// The trust domains that come before one.
+pub(super) struct ApartFrom<T> {
+    name: Arc<str>,
+    others: Vec<(Arc<str>, Arc<Authorities<T>>)>,
+    last: ArcSwapOption<Look<T>>,
+}
+
+impl<T: Keys + Send + Sync + 'static> Authorities<T> {
+    /// The same, without the keys that `others` hold, as the trust domain `name` among trust domains of which `others` come before it.
+    #[must_use]
+    pub fn apart_from(self, name: &str, others: Vec<(Arc<str>, Arc<Self>)>) -> Self {
+        let apart = (!others.is_empty()).then(|| {
+            let apart: Box<dyn Apart<T>> = Box::new(ApartFrom { name: name.into(), others, last: ArcSwapOption::empty() });
+            apart
+        });
+        Self { apart, ..self }
+    }
+}
+
+/// What was found, and of what state.
+struct Look<T> {
+    held: Arc<Held<T>>,
+    /// Of every source of the others.
+    others: Vec<Option<Generation>>,
+    withheld: Vec<Withheld>,
+    left: Arc<Held<T>>,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+struct Withheld {
+    print: String,
+    /// What people call it.
+    name: String,
+    owner: Arc<str>,
+}
+
+impl<T: Keys + Send + Sync> Apart<T> for ApartFrom<T> {
+    fn apply(&self, held: Arc<Held<T>>) -> Arc<Held<T>> {
+        let others: Vec<_> = self.others.iter().flat_map(|(_, other)| other.generations()).collect();
+        let last = self.last.load_full();
+        if let Some(last) = last.as_ref().filter(|last| Arc::ptr_eq(&last.held, &held) && last.others == others) {
+            return last.left.clone();
+        }
+        let withheld = self.find(&held.keys);
+        let same = last.as_ref().filter(|last| last.held.generation == held.generation && last.withheld == withheld);
+        let left = match (withheld.is_empty(), same) {
+            (true, _) => held.clone(),
+            (false, same) => {
+                let keys = held.keys.without(&|print| withheld.iter().any(|one| one.print == print));
+                // What is the same as before keeps its generation, so that nothing is judged again without need.
+                let generation = same.map_or_else(Generation::next, |last| last.left.generation);
+                let Held { source, as_of, usable_until, .. } = &*held;
+                Arc::new(Held { keys, generation, source: source.clone(), as_of: *as_of, usable_until: *usable_until })
+            }
+        };
+        self.tell(last.as_ref().map_or(&[], |last| &last.withheld), &withheld);
+        self.last.store(Some(Arc::new(Look { held, others, withheld, left: left.clone() })));
+        left
+    }
+
+    fn withheld(&self) -> Vec<String> {
+        self.last.load().as_ref().map_or_else(Vec::new, |last| last.withheld.iter().map(|one| one.told(&self.name)).collect())
+    }
+}
+
+impl<T: Keys> ApartFrom<T> {
+    /// A key that several others hold belongs to the first of them.
+    fn find(&self, keys: &T) -> Vec<Withheld> {
+        let mut owners: BTreeMap<String, &Arc<str>> = BTreeMap::new();
+        for (name, other) in &self.others {
+            // Whatever its sources said last, fresh or not: an outage of one trust domain must not hand its keys to another.
+            for held in other.all_held() {
+                for (print, _) in held.keys.prints() {
+                    owners.entry(print.to_owned()).or_insert(name);
+                }
+            }
+        }
+        let withheld = |(print, name): (&str, String)| {
+            owners.get(print).map(|owner| Withheld { print: print.to_owned(), name, owner: Arc::clone(owner) })
+        };
+        keys.prints().into_iter().filter_map(withheld).collect()
+    }
+
+    fn tell(&self, before: &[Withheld], now: &[Withheld]) {
+        for one in now.iter().filter(|one| !before.contains(one)) {
+            tracing::error!(spiffe.trust_domain = &*self.name, "{}", one.told(&self.name));
+        }
+        for one in before.iter().filter(|one| !now.contains(one)) {
+            tracing::warn!(spiffe.trust_domain = &*self.name, "{}, held by {} before, is not withheld any more", one.name, one.owner);
+        }
+    }
+}
+
+impl Withheld {
+    fn told(&self, trust_domain: &str) -> String {
+        let Self { print, name, owner } = self;
+        format!(
+            "{name} (public key {print}) is held by the trust domain {owner} too, which comes first in the configuration: it does not vouch \
+             for {trust_domain}; give each its own key, or allow it by `sharesAuthoritiesWith: [{owner}]` at {trust_domain}"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::trust::Slot;
+    use crate::trust::bundle::parse_pem;
+    use crate::trust::source::testing::{Ca, ca};
+    use crate::trust::x509::X509Authorities;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+    fn roots(all: &[&Ca]) -> X509Authorities {
+        parse_pem(all.iter().map(|one| one.pem.as_str()).collect::<String>().as_bytes()).unwrap().value
+    }
+
+    /// Two trust domains, the second apart from the first, each with one source.
+    struct Two {
+        slots: [Arc<Slot<X509Authorities>>; 2],
+        second: Authorities<X509Authorities>,
+    }
+
+    impl Two {
+        fn new() -> Self {
+            let slots = [Slot::new("first"), Slot::new("second")];
+            let first = Arc::new(Authorities::new(vec![slots[0].clone()]));
+            let second = Authorities::new(vec![slots[1].clone()]).apart_from("second.example", vec![("first.example".into(), first)]);
+            Self { slots, second }
+        }
+
+        fn first(&self, all: &[&Ca]) {
+            self.slots[0].publish(roots(all), NOW, NOW.plus(std::time::Duration::from_secs(60)));
+        }
+
+        fn left(&self, now: Timestamp) -> usize {
+            self.second.view(now).unwrap().keys.len()
+        }
+    }
+
+    /// Another certificate of the same key.
+    fn renewed(one: &Ca) -> Ca {
+        let certificate = one.params.self_signed(&one.key).unwrap();
+        let key = rcgen::KeyPair::from_pem(&one.key.serialize_pem()).unwrap();
+        let mut params = one.params.clone();
+        params.serial_number = Some(77.into());
+        Ca { pem: params.self_signed(&key).unwrap().pem(), der: certificate.der().to_vec(), params, key }
+    }
+
+    #[test]
+    fn one_root_for_two_trust_domains_stays_with_the_first_also_when_it_appears_later() {
+        let (shared, own) = (ca("shared"), ca("own"));
+        let two = Two::new();
+        two.slots[1].publish(roots(&[&shared, &own]), NOW, Timestamp::MAX);
+        assert_eq!(two.left(NOW), 2, "the first has no keys yet");
+        let before = two.second.generation(NOW);
+        two.first(&[&renewed(&shared)]);
+        assert_eq!(two.left(NOW), 1, "by key, in whatever certificate");
+        let after = two.second.generation(NOW);
+        assert_ne!(after, before, "what it vouched for is judged again");
+        let told = two.second.withheld(NOW);
+        assert!(
+            told.len() == 1
+                && told[0].contains("CN=shared")
+                && told[0].contains("first.example")
+                && told[0].contains("sharesAuthoritiesWith"),
+            "{told:?}"
+        );
+
+        let later = NOW.plus(std::time::Duration::from_secs(61));
+        assert_eq!(two.left(later), 1, "that the first has grown stale hands its keys to nobody");
+        two.first(&[&shared, &ca("other")]);
+        assert_eq!(two.second.generation(NOW), after, "the same is withheld, so nothing changes");
+        two.slots[1].confirm(NOW, Timestamp::MAX);
+        assert_eq!(two.second.generation(NOW), after);
+        two.first(&[&ca("other")]);
+        assert_eq!((two.left(NOW), two.second.withheld(NOW)), (2, vec![]), "the first has given it up");
+    }
+
+    #[test]
+    fn trust_domains_that_share_nothing_do_not_notice_each_other() {
+        let (one, other) = (ca("one"), ca("other"));
+        let two = Two::new();
+        two.first(&[&one]);
+        two.slots[1].publish(roots(&[&other]), NOW, Timestamp::MAX);
+        let before = two.second.generation(NOW);
+        assert_eq!(before, two.slots[1].held().map(|held| held.generation));
+        two.first(&[&ca("newer")]);
+        assert_eq!(two.second.generation(NOW), before);
+    }
+}

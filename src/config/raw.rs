@@ -91,7 +91,7 @@ pub enum ForwardedHeaders {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Unidentified {
-    /// Connections of one address. For one more the one that has been idle for the longest is closed; if none is idle, it is refused.
+    /// Connections of one address, and HTTP/2 streams on them. For one more connection the one that has been idle for the longest is closed; if none is idle, it is refused.
     /// Default 1024.
     pub connections_per_address: Option<u32>,
     /// Requests of one address that are being answered. As many as it may have connections wait for up to a minute, and are then

@@ -29,7 +29,7 @@ pub use live::{Live, Readiness, Shared};
 pub use proxies::{Family, InvalidNetwork, Network, TrustedProxies};
 pub use source::Source;
 pub use standing::{Caller, Standing};
-pub use strangers::{Crowded, Seat, Stranger, StrangerBounds, Strangers};
+pub use strangers::{Crowded, OpenStream, Seat, Stranger, StrangerBounds, Strangers};
 
 use crate::budget::Budget;
 use crate::clock::Clock;

@@ -59,6 +59,7 @@ impl Strangers {
         let entry = Arc::new(Entry {
             source,
             connections: 0.into(),
+            streams: 0.into(),
             requests: 0.into(),
             waiting: 0.into(),
             freed: Notify::new(),
@@ -107,6 +108,15 @@ impl Stranger {
         self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// Leave for one more HTTP/2 stream, of which an address may have as many as connections. Even an answer of some bytes, or a refusal,
+    /// occupies memory as long as its client does not take it, and a connection can have many.
+    #[must_use]
+    pub fn stream(&self) -> Option<OpenStream> {
+        let most = self.0.table.connections.load(Ordering::Relaxed);
+        let opened = self.0.streams.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| (open < most).then_some(open + 1));
+        opened.is_ok().then(|| OpenStream(self.clone()))
+    }
+
     /// Leave to be answered. Waits in turn for another request of this address to end, if too many are being answered.
     ///
     /// # Errors
@@ -153,6 +163,17 @@ impl Drop for Seat {
     }
 }
 
+/// One HTTP/2 stream of a connection that has not identified anyone.
+#[derive(Debug)]
+pub struct OpenStream(Stranger);
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        let Self(Stranger(entry)) = self;
+        entry.streams.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Too many requests of one address are being answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Crowded;
@@ -178,6 +199,7 @@ impl Table {
 struct Entry {
     source: Source,
     connections: AtomicUsize,
+    streams: AtomicUsize,
     requests: AtomicUsize,
     waiting: AtomicUsize,
     freed: Notify,

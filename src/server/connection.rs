@@ -279,8 +279,14 @@ impl<H: Handler> hyper::service::Service<Request<Incoming>> for Tagging<H> {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let empty = request.body().is_end_stream();
-        let caller = Caller::new(&self.standing, empty);
-        let flight = self.streams.as_ref().map(|streams| streams.begin(&caller));
+        let (caller, flight) = match &self.streams {
+            None => (Caller::new(&self.standing, empty), None),
+            Some(streams) => match streams.begin(&self.standing, empty) {
+                Some((caller, flight)) => (caller, Some(flight)),
+                // The stream is reset before this is asked for an answer.
+                None => return Box::pin(std::future::pending()),
+            },
+        };
         let mut request =
             request.map(|body| if empty { Body::empty() } else { Body::new(Received::new(body, &self.limits, caller.clone())) });
         let Origin { peer, remote, tls, more } = &self.origin;

@@ -4,7 +4,7 @@
 use super::Limits;
 use super::answered::Flight;
 use super::pace::Pace;
-use crate::http::Caller;
+use crate::http::{Caller, OpenStream, Standing};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -15,31 +15,53 @@ use tokio::time::{Instant, Sleep};
 /// other: so the service leaves here what the stream needs.
 #[derive(Clone)]
 pub(super) struct Streams {
-    next: Arc<Mutex<Option<Begun>>>,
+    next: Arc<Mutex<Next>>,
     limits: Arc<Limits>,
 }
 
-type Begun = (Caller, Arc<Flight>);
+/// What becomes of the stream that hyper runs next.
+#[derive(Default)]
+enum Next {
+    #[default]
+    Unwatched,
+    Watched(Caller, Arc<Flight>, Option<OpenStream>),
+    Refused,
+}
 
 impl Streams {
     pub(super) fn new(limits: Arc<Limits>) -> Self {
         Self { next: Arc::default(), limits }
     }
 
-    /// The next stream that is run is of this request.
-    pub(super) fn begin(&self, caller: &Caller) -> Arc<Flight> {
-        let flight = Arc::new(Flight::default());
-        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some((caller.clone(), flight.clone()));
-        flight
+    /// The next stream that is run is of this request. `None` if the client's address has too many of them: the stream is then reset.
+    pub(super) fn begin(&self, standing: &Standing, body_taken: bool) -> Option<(Caller, Arc<Flight>)> {
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = match standing.stranger().filter(|_| !standing.is_identified()) {
+            Some(stranger) => match stranger.stream() {
+                Some(open) => Some(open),
+                None => {
+                    *next = Next::Refused;
+                    return None;
+                }
+            },
+            None => None,
+        };
+        let (caller, flight) = (Caller::new(standing, body_taken), Arc::new(Flight::default()));
+        *next = Next::Watched(caller.clone(), flight.clone(), open);
+        Some((caller, flight))
     }
 }
 
 impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Streams {
     fn execute(&self, stream: F) {
-        let next = self.next.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let next = std::mem::take(&mut *self.next.lock().unwrap_or_else(PoisonError::into_inner));
         match next {
-            Some((caller, flight)) => drop(tokio::spawn(Watched::new(stream, caller, flight, &self.limits))),
-            None => drop(tokio::spawn(stream)),
+            Next::Watched(caller, flight, open) => drop(tokio::spawn(Watched::new(stream, caller, flight, open, &self.limits))),
+            Next::Unwatched => drop(tokio::spawn(stream)),
+            Next::Refused => {
+                metrics::counter!("wharfinger_streams_reset_total", "reason" => "address").increment(1);
+                drop(stream);
+            }
         }
     }
 }
@@ -51,10 +73,11 @@ struct Watched<F> {
 }
 
 impl<F> Watched<F> {
-    fn new(stream: F, caller: Caller, flight: Arc<Flight>, limits: &Limits) -> Self {
+    fn new(stream: F, caller: Caller, flight: Arc<Flight>, open: Option<OpenStream>, limits: &Limits) -> Self {
         let watch = Watch {
             caller,
             flight,
+            open,
             limit: limits.stall_timeout,
             pace: Pace::new(limits.stall_timeout, limits.unidentified_rate, Duration::MAX),
             waiting: None,
@@ -79,6 +102,8 @@ impl<F: Future<Output = ()>> Future for Watched<F> {
 struct Watch {
     caller: Caller,
     flight: Arc<Flight>,
+    /// Until the request has identified someone.
+    open: Option<OpenStream>,
     limit: Duration,
     pace: Pace,
     /// While something waits for the client.
@@ -96,6 +121,9 @@ struct Waiting {
 impl Watch {
     /// Ready when it has waited for too long. Looks a few times within the limit, whatever else happens.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.caller.is_identified() {
+            self.open = None;
+        }
         if !self.flight.waits() {
             self.waiting = None;
             return Poll::Pending;
@@ -116,7 +144,7 @@ impl Watch {
                 self.pace.took(waited, bytes);
             }
             if waiting.still >= self.limit || (!trusted && self.pace.left().is_zero()) {
-                metrics::counter!("wharfinger_streams_given_up_total").increment(1);
+                metrics::counter!("wharfinger_streams_reset_total", "reason" => "not_taken").increment(1);
                 return Poll::Ready(());
             }
             timer.as_mut().reset(Instant::now() + every);

@@ -103,7 +103,11 @@ pub const FAMILIES: &[Family] = &[
         "Keys of a trust domain that do not count, since another one that comes first in the configuration holds them too",
     ),
     counter("wharfinger_log_lines_dropped_total", &[], "Lines that are missing in the log, since its reader did not take them or has gone"),
-    counter("wharfinger_streams_given_up_total", &[], "HTTP/2 answers that were ended because their client did not take them"),
+    counter(
+        "wharfinger_streams_reset_total",
+        &["reason"],
+        "HTTP/2 streams that were reset: `not_taken`, the client did not take the answer; `address`, too many of one address without a login",
+    ),
     gauge("wharfinger_tls_certificate_expiry_days", &["source"], "Days until a certificate that the registry presents expires"),
     counter("wharfinger_tokens_several_audiences_total", &["credential"], "Tokens accepted that others than this registry could replay"),
     counter(

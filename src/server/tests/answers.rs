@@ -1,6 +1,7 @@
 //! Clients that neither send nor take what they asked for, over HTTP/1.1 and HTTP/2.
 
 use super::*;
+use crate::http::{StrangerBounds, Strangers};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use http_body::Body as _;
@@ -54,9 +55,13 @@ fn pieces(held: &Arc<AtomicUsize>) -> Router {
 }
 
 async fn http2(limits: Limits, handler: Router, window: u32) -> (Running, SendRequest<Body>, JoinHandle<hyper::Result<()>>) {
+    http2_with(Settings { limits, ..Settings::default() }, handler, window).await
+}
+
+async fn http2_with(settings: Settings, handler: Router, window: u32) -> (Running, SendRequest<Body>, JoinHandle<hyper::Result<()>>) {
     let pki = Pki::new();
-    let settings = TlsSettings { http2: true, ..pki.settings(ClientAuth::Off) };
-    let server = Running::start(Some(open(settings, None)), limits, handler).await;
+    let tls = open(TlsSettings { http2: true, ..pki.settings(ClientAuth::Off) }, None);
+    let server = Running::with(Settings { tls: Some(tls), ..settings }, handler).await;
     let mut client = pki.client(None);
     client.alpn_protocols = vec![b"h2".into()];
     let stream = TokioIo::new(server.shake(&Arc::new(client)).await.unwrap());
@@ -106,6 +111,26 @@ async fn http_2_streams_that_are_not_taken_end_and_give_back_their_bytes() {
             let answer = sender.send_request(get("/nothing")).await.unwrap();
             assert!(answer.into_body().is_end_stream(), "the connection goes on");
         }
+    }
+}
+
+#[tokio::test]
+async fn http_2_streams_are_bounded_by_address_until_someone_is_identified() {
+    let held = Arc::new(AtomicUsize::new(0));
+    let strangers = Strangers::new(StrangerBounds { connections: 3, requests: 3 });
+    let settings = Settings { strangers, ..Settings::default() };
+    let (_server, mut sender, _connection) = http2_with(settings, pieces(&held), 0).await;
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        open.push(sender.send_request(get("/")).await.unwrap());
+    }
+    sender.send_request(get("/")).await.unwrap_err();
+    assert_eq!(held.load(Ordering::SeqCst), 3 * PIECE, "the fourth was not asked for");
+    open.clear();
+    eventually(|| held.load(Ordering::SeqCst) == 0).await;
+    while sender.send_request(get("/in")).await.is_err() {}
+    for _ in 0..10 {
+        open.push(sender.send_request(get("/")).await.unwrap());
     }
 }
 

@@ -1,5 +1,6 @@
 //! The memory that bodies of requests hold: manifests and forms, which are read whole, and the batches of uploads. All together they
-//! have a fixed number of bytes, so that many clients at once get slower and the process does not grow.
+//! have a fixed number of bytes, so that many clients at once get slower and the process does not grow. Large manifests on their way to
+//! slow clients are part of it.
 //!
 //! Memory is handed out in whole pieces, in the order of asking. A body waits for its first memory before it is read; if that takes too
 //! long the request is refused, and nothing of it was read. After that a body is never refused: a manifest or a form has taken all that

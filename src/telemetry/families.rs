@@ -52,11 +52,11 @@ pub const FAMILIES: &[Family] = &[
         &["of", "source", "authority", "subject"],
         "Days until an X.509 authority expires; those of one source are numbered, the first to expire is 0",
     ),
-    gauge("wharfinger_body_memory_bytes", &[], "Memory of `http.bodyMemory` that bodies of requests hold"),
+    gauge("wharfinger_body_memory_bytes", &[], "Memory of `http.bodyMemory` in use"),
     counter(
         "wharfinger_body_memory_refusals_total",
         &[],
-        "Requests that were answered with 503 before their body was read, since `http.bodyMemory` was in use",
+        "Requests that were answered with 503, before their body was read, since `http.bodyMemory` was in use",
     ),
     counter(
         "wharfinger_certificate_judgements_total",

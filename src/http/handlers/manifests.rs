@@ -37,7 +37,12 @@ async fn pull(call: &Call, repository: &RepositoryName, reference: &Reference) -
         return Ok(reply(StatusCode::NOT_MODIFIED).empty());
     }
     let reply = reply(StatusCode::OK).header(CONTENT_TYPE, &manifest.media_type).header(CONTENT_LENGTH, manifest.bytes.len().to_string());
-    Ok(if call.parts.method == Method::HEAD { reply.empty() } else { reply.body(manifest.bytes) })
+    if call.parts.method == Method::HEAD {
+        return Ok(reply.empty());
+    }
+    let same = Reference::Digest(manifest.digest.clone());
+    let again = async { Ok(call.app.registry.manifest(&call.permit(repository)?, &same).await?.bytes) };
+    Ok(reply.body(call.in_memory(manifest.bytes, again).await?))
 }
 
 async fn push(call: &Call, repository: &RepositoryName, reference: &Reference, body: Body) -> Result<Response, Fault> {

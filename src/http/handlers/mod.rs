@@ -20,13 +20,14 @@ use super::route::Route;
 use super::warning;
 use super::{App, Live, Stalled};
 use crate::access::{self, Kind, Permit, Write};
-use crate::budget::{Class, Share};
+use crate::budget::{Class, Held, Share};
 use crate::clock::Timestamp;
 use crate::identity::Identity;
 use crate::oci::{Condition, Digest, RepositoryName};
 use crate::registry::{self, BodyError};
 use axum::body::Body;
 use axum::response::Response;
+use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, WARNING};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -61,6 +62,21 @@ impl Call {
     /// The memory that this caller's bodies may take.
     fn memory(&self) -> Share {
         self.app.memory.of(if self.identity.is_anonymous() { Class::Stranger } else { Class::Identified })
+    }
+
+    /// Content that an answer holds until its client has taken it. A large one takes memory for as long. Until there is some it is dropped,
+    /// and made `again` after that, so that those who wait hold nothing.
+    async fn in_memory(&self, content: Bytes, again: impl Future<Output = Result<Bytes, Fault>>) -> Result<Bytes, Fault> {
+        if content.len() <= LARGE {
+            return Ok(content);
+        }
+        let (memory, size) = (self.memory(), content.len());
+        if let Some(held) = memory.try_take(size) {
+            return Ok(Bytes::from_owner(Content { content, _held: held }));
+        }
+        drop(content);
+        let held = memory.reserve(size).await?;
+        Ok(Bytes::from_owner(Content { content: again.await?, _held: held }))
     }
 
     /// What the request says of its body's length.
@@ -105,6 +121,21 @@ impl Call {
             return Err(registry::Error::ConditionFailed { found: Some(found.clone()) }.into());
         }
         Ok(condition.is_known(found))
+    }
+}
+
+/// Answers of more bytes take memory of the budget. Smaller manifests are shared with the store's cache.
+const LARGE: usize = 512 << 10;
+
+/// Bytes and the memory that they take.
+struct Content {
+    content: Bytes,
+    _held: Held,
+}
+
+impl AsRef<[u8]> for Content {
+    fn as_ref(&self) -> &[u8] {
+        &self.content
     }
 }
 

@@ -21,9 +21,13 @@ pub(super) async fn answer(call: &Call, repository: &RepositoryName, subject: &D
         let filter = artifact_type.map(|wanted| ("artifactType", wanted));
         link(&format!("/v2/{repository}/referrers/{subject}"), [Some(("last", last.as_str())), filter].into_iter().flatten())
     });
+    let index = page.index().into();
+    drop(page);
+    let again = async { Ok(call.app.registry.referrers(&permit, subject, artifact_type, after.as_ref()).await?.index().into()) };
+    let index = call.in_memory(index, again).await?;
     Ok(Reply::new(StatusCode::OK)
         .header(CONTENT_TYPE, ManifestType::OciIndex.as_str())
         .header_if(OCI_FILTERS_APPLIED, artifact_type.map(|_| "artifactType"))
         .header_if(LINK, next)
-        .body(page.index()))
+        .body(index))
 }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::http::answer::{ChallengeError, Fault};
 use crate::identity::{Evidence, Failure, Refusal, Refused};
+use crate::limits::MESSAGE_BYTES;
 use crate::registry::Error;
 use crate::storage;
 
@@ -100,6 +101,20 @@ async fn a_refusal_tells_the_id_that_the_log_has_too() {
     }
     let nobody = site.get("/v2/").await;
     assert!(!nobody.text().contains("request"), "nothing was refused: {}", nobody.text());
+}
+
+#[tokio::test]
+async fn an_answer_repeats_little_of_what_a_client_sent() {
+    let site = Site::new();
+    let request = ask(Method::PUT, "/v2/open/a/manifests/v1").header("content-type", "x".repeat(60_000));
+    let refused = site.send(request, image(&sha256("{}")).to_string()).await;
+    assert_eq!(refused.error(), (400, "MANIFEST_INVALID".into()));
+    let message = refused.json()["errors"][0]["message"].as_str().unwrap().to_owned();
+    assert!(message.ends_with(" more bytes)") && message.len() < MESSAGE_BYTES + 40, "{message}");
+    let long = format!("Bearer {}", "y".repeat(30_000));
+    let refused = site.send(ask(Method::GET, "/v2/").header("authorization", long), Body::empty()).await;
+    assert_eq!(refused.error(), (401, "UNAUTHORIZED".into()));
+    assert!(refused.body.len() < MESSAGE_BYTES, "{}", refused.text());
 }
 
 /// A store of which every read is a bug.

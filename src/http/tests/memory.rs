@@ -123,3 +123,32 @@ async fn strangers_do_not_keep_an_identified_caller_from_pushing() {
     assert_eq!(refused, 4, "of six strangers two had their half");
     assert_eq!(site.app.memory.used(), 0, "and what is given up holds nothing");
 }
+
+#[tokio::test(start_paused = true)]
+async fn large_manifests_that_clients_do_not_take_hold_no_more_than_the_budget() {
+    const LARGE: usize = 3 << 20;
+    let site = site();
+    let pushed = site.push_image("open/a", "v1", json!({"annotations": {"large": "x".repeat(LARGE)}})).await;
+    assert_eq!(pushed.status, StatusCode::CREATED, "{}", pushed.text());
+    let get = || {
+        let connection =
+            Connection { caller: Caller::default(), peer: None, remote: ([127, 0, 0, 1], 1).into(), tls: true, more: More::default() };
+        let request = ask(Method::GET, "/v2/open/a/manifests/v1").extension(connection).body(Body::empty()).unwrap();
+        let mut endpoint = site.endpoint.clone();
+        async move { endpoint.call(request).await.unwrap() }
+    };
+    let untaken = [get().await, get().await];
+    assert!(untaken.iter().all(|answer| answer.status() == StatusCode::OK));
+    assert!((2 * LARGE..=LEAST / 2).contains(&site.app.memory.used()), "{}", site.app.memory.used());
+    let refused = get().await;
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE, "strangers have half of the budget, which is two of these");
+    assert_eq!(refused.headers()["retry-after"], "5");
+    let (waited, ()) = tokio::join!(get(), async {
+        tokio::task::yield_now().await;
+        drop(untaken);
+    });
+    let answer = Answer::read(waited).await;
+    assert_eq!((answer.status, sha256(&answer.body)), (StatusCode::OK, pushed.header("docker-content-digest").to_owned()));
+    drop(answer);
+    assert_eq!(site.app.memory.used(), 0);
+}

@@ -37,9 +37,9 @@ pub const CHAIN_BYTES: usize = 32 * 1024;
 /// The most signatures that are checked to find a path from one client certificate to an authority.
 pub const SIGNATURE_CHECKS: usize = 16;
 /// The most requests that wait at the same time for newer keys of their issuers and trust domains, since their key is not known yet.
-pub const KEY_WAITS: usize = 4096;
-/// The most of them for one issuer or trust domain.
-pub const KEY_WAITS_PER_ISSUER: usize = 1024;
+pub const KEY_WAITS: usize = 4000;
+/// The most requests that wait for the keys of one issuer or trust domain.
+pub const KEY_WAITS_PER_ISSUER: usize = 1000;
 /// How deep JSON in tokens and key sets may nest.
 pub const JSON_DEPTH: u8 = 16;
 /// The longest username that a mapping may yield, in bytes.

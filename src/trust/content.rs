@@ -43,6 +43,8 @@ impl Slots {
 
     /// Puts a first answer in place. A kind of key that it does not speak of stays unanswered.
     pub(in crate::trust) fn publish_spoken(&self, content: Content, as_of: Timestamp, usable_until: Timestamp) {
+        self.x509.iter().filter(|_| content.x509.is_none()).for_each(|slot| slot.says_nothing());
+        self.jwt.iter().filter(|_| content.jwt.is_none()).for_each(|slot| slot.says_nothing());
         let spoken =
             Self { x509: self.x509.clone().filter(|_| content.x509.is_some()), jwt: self.jwt.clone().filter(|_| content.jwt.is_some()) };
         spoken.publish(content, as_of, usable_until);

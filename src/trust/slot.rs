@@ -104,6 +104,11 @@ impl<T> Slot<T> {
         course.last_error = Some(why.into());
     }
 
+    /// The source can be read, and says nothing of this kind of key.
+    pub(super) fn says_nothing(&self) {
+        self.course().last_error = None;
+    }
+
     /// Notes what came with the answer that is held.
     pub fn annotate(&self, sequence: Option<u64>, skipped: Vec<Skipped>) {
         let mut course = self.course();

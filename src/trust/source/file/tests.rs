@@ -117,6 +117,7 @@ async fn a_file_that_is_missing_at_first_counts_once_it_appears() {
     fs::write(&path, ca("one").pem).unwrap();
     eventually("it is seen", || x509.held().is_some()).await;
     assert!(jwt.held().is_none(), "PEM says nothing about JWT keys, so that another source may");
+    eventually("and fails at nothing", || jwt.status().last_error.is_none()).await;
     fs::write(folder.path().join("next"), SPIFFE).unwrap();
     fs::rename(folder.path().join("next"), &path).unwrap();
     eventually("the rename is seen", || jwt.held().is_some()).await;

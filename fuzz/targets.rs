@@ -196,7 +196,10 @@ pub(crate) fn trust_bundle(bytes: &[u8]) {
 }
 
 pub(crate) fn certificate(bytes: &[u8]) {
-    let _ = x509::Leaf::parse(&bytes.into());
+    let leaf = x509::Leaf::parse(&bytes.into());
+    assert!(leaf.is_err() || x509::provable_key(bytes).is_ok(), "a leaf whose key proves nothing");
+    let _ = x509::check_chain(&[bytes.into(), bytes.into()]);
+    let _ = x509::Hearsay::of(bytes);
 }
 
 pub(crate) fn expression(bytes: &[u8]) {

@@ -459,8 +459,16 @@ impl From<identity::Failure> for Fault {
     }
 }
 
-/// What a client may know of why its credential is bad. What was expected and what was found stays in the log.
-const fn refused(reason: &Refused) -> &'static str {
+/// What a client may know of why its credential is bad. What was expected and what was found stays in the log, except for what is wrong
+/// with the client's certificate whoever looks at it.
+fn refused(reason: &Refused) -> Cow<'static, str> {
+    match reason {
+        Refused::Chain(why) if why.is_of_the_certificate_alone() => why.to_string().into(),
+        reason => summary(reason).into(),
+    }
+}
+
+const fn summary(reason: &Refused) -> &'static str {
     match reason {
         Refused::SeveralAuthorizationHeaders => "the request has several Authorization headers: send one",
         Refused::Scheme => "the Authorization header is neither Bearer nor Basic with a token as its password",

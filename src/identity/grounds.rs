@@ -2,7 +2,7 @@
 //! asked is in the state in which it answered. The configuration is not among them: another one brings another
 //! [`Authenticator`](super::Authenticator).
 
-use super::{Failure, Identity};
+use super::{Failure, Identity, Refusal, Refused};
 use crate::clock::Timestamp;
 use crate::trust::{Authorities, Generation};
 use std::sync::Arc;
@@ -103,7 +103,13 @@ impl KnownFailure {
 
     /// The failure, if asking again would end in the same.
     pub(super) fn failure(&self, now: Timestamp) -> Option<Failure> {
-        (self.since <= now && self.grounds.hold(now)).then(|| self.failure.clone())
+        let holds = self.since <= now && self.grounds.hold(now);
+        holds.then(|| match self.failure.clone() {
+            Failure::Refused(Refusal { reason: Refused::Chain(why), evidence }) => {
+                evidence.refused(Refused::Chain(why.at(Timestamp::from_secs(now.as_secs()))))
+            }
+            failure => failure,
+        })
     }
 }
 

@@ -1,13 +1,20 @@
 //! Bad credentials: each is refused for its own reason, which the log says with what is known of the credential and never with the
 //! credential itself. Anonymous callers may read here, so whatever fell through to them would be let in.
 
-use crate::harness::{AUDIENCE, Answer, Client, Setup, Signer, TestApp, TestIssuer, TestPki, TrustDomain, encode, now};
+use crate::harness::{AUDIENCE, Answer, Client, Pair, Setup, Signer, TestApp, TestIssuer, TestPki, TrustDomain, encode, now};
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use rcgen::{BasicConstraints, IsCa, KeyUsagePurpose, SanType};
+use pki_types::pem::PemObject as _;
+use pki_types::{CertificateDer, PrivateKeyDer};
+use rcgen::{BasicConstraints, CustomExtension, IsCa, KeyUsagePurpose, SanType};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use std::sync::Arc;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 /// What anyone may read, and nobody does with a bad credential.
 const PATH: &str = "/v2/public/app/tags/list";
@@ -194,6 +201,58 @@ async fn each_bad_x509_svid_for_its_own_reason() {
     let bad = site.app.certificate(&site.staging.ca.svid(&id));
     let saved = bad.header("authorization", &format!("Bearer {}", domain.jwt_svid(BUILDER, AUDIENCE)));
     assert_eq!(saved.get(PATH).await.status, StatusCode::OK, "a good token beside a bad certificate");
+}
+
+/// One connection on which a client presents a certificate that its own TLS library would refuse.
+struct Presenting(TlsStream<TcpStream>);
+
+impl Presenting {
+    async fn connect(app: &TestApp, pair: &Pair) -> Self {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
+        let key = provider.key_provider.load_private_key(key).unwrap();
+        let chain = vec![CertificateDer::from_pem_slice(pair.certificate.as_bytes()).unwrap()];
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(app.authority().unwrap().as_bytes()).unwrap()).unwrap();
+        let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let mut config = config.with_root_certificates(roots).with_no_client_auth();
+        let certified = rustls::sign::CertifiedKey::new(chain, key);
+        config.client_auth_cert_resolver = Arc::new(rustls::sign::SingleCertAndKey::from(certified));
+        let stream = TcpStream::connect(app.address).await.unwrap();
+        Self(TlsConnector::from(Arc::new(config)).connect("localhost".try_into().unwrap(), stream).await.unwrap())
+    }
+
+    /// The answer, up to the end of an object.
+    async fn get(&mut self, headers: &str) -> String {
+        let request = format!("GET {PATH} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n");
+        self.0.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"}") {
+            assert_ne!(self.0.read_buf(&mut answer).await.unwrap(), 0, "{}", String::from_utf8_lossy(&answer));
+        }
+        String::from_utf8(answer).unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_good_token_works_beside_a_certificate_that_tls_libraries_refuse() {
+    let site = Site::start().await;
+    let (domain, id) = (&site.pki.domain, site.pki.domain.id(BUILDER));
+    let critical = domain.ca.svid_with(&id, |params| {
+        let mut policies = CustomExtension::from_oid_content(&[2, 5, 29, 32], vec![0x30, 5, 0x30, 3, 0x06, 1, 0x2a]);
+        policies.set_criticality(true);
+        params.custom_extensions.push(policies);
+    });
+    let mut connection = Presenting::connect(&site.app, &critical).await;
+    let refused = connection.get("").await;
+    assert!(refused.starts_with("HTTP/1.1 401 "), "{refused}");
+    assert!(refused.contains("the certificate has the critical extension 2.5.29.32"), "{refused}");
+    let token = domain.jwt_svid(BUILDER, AUDIENCE);
+    let accepted = connection.get(&format!("Authorization: Bearer {token}\r\n")).await;
+    assert!(accepted.starts_with("HTTP/1.1 200 "), "{accepted}");
+    let why = "the certificate has the critical extension 2.5.29.32";
+    let line = site.app.log.wait("it was refused", 0, |line| line["why"].as_str().is_some_and(|found| found.contains(why))).await;
+    assert_eq!((&line["credential.type"], &line["credential.subject"]), (&"x509-svid".into(), &id.into()), "{line}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

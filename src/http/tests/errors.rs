@@ -82,6 +82,17 @@ async fn refused_is_401_undecidable_503_and_the_details_are_for_the_log() {
 }
 
 #[tokio::test]
+async fn what_is_wrong_with_a_certificate_by_itself_is_for_the_client_too() {
+    use crate::trust::x509::Rejected;
+    let refused = |why: Rejected| told(Failure::Refused(Refusal { reason: Refused::Chain(why), evidence: Evidence::default() }));
+    let answer = refused(Rejected::CriticalExtension { oid: "2.5.29.32".into() }).await;
+    assert_eq!(answer.error(), (401, "UNAUTHORIZED".into()));
+    assert!(answer.text().contains("the certificate has the critical extension 2.5.29.32"), "{}", answer.text());
+    let answer = refused(Rejected::NoAuthorities { origin: "inner.pem".into() }).await;
+    assert!(!answer.text().contains("inner.pem"), "{}", answer.text());
+}
+
+#[tokio::test]
 async fn a_denial_names_the_action_and_not_the_pattern() {
     let site = Site::new();
     let answer = site.get_as("somebody", "/v2/team/a/tags/list").await;

@@ -89,6 +89,12 @@ async fn a_refusal_for_a_date_lasts_until_that_date() {
     refused(meet(&authenticator, &peer, NOW).await);
     refused(meet(&authenticator, &peer, later.minus(Duration::from_secs(1))).await);
     assert_eq!(meet(&authenticator, &peer, later).await.unwrap().username(), CI);
+    let expired = |now: Timestamp| Refused::Chain(Rejected::Expired { not_after: end, now });
+    for later in [1, 2] {
+        let now = end.plus(Duration::from_secs(later));
+        let outcome = reason(meet(&authenticator, &peer, now).await);
+        assert_eq!(outcome, expired(now), "a refusal that is kept has the time of the request");
+    }
     let young = root.svid_with(CI, |params| valid(params, end.minus(Duration::from_secs(1)), end));
     let peer = Peer::new(vec![young]);
     assert!(meet(&authenticator, &peer, later).await.is_err());

@@ -121,7 +121,7 @@ impl Authority {
             path_len: extensions.basic_constraints.and_then(|found| found.path_len),
             public_key: PublicKey::of(certificate.public_key()),
             fingerprint: fingerprint(certificate.public_key().raw),
-            key_id: Outline::read(&der)?.subject_key_id().map(<[u8]>::to_vec),
+            key_id: Outline::read(&der).ok().and_then(|outline| outline.subject_key_id().map(<[u8]>::to_vec)),
         })
     }
 

@@ -1,6 +1,7 @@
 //! One certificate's DER, and the extensions that our rules read, taken strictly: x509-parser reports an unreadable
 //! basicConstraints as an absent one, passes over bytes behind an extension's value, and keeps unreadable names as such.
 
+use super::name;
 use super::rejected::Malformed;
 use x509_parser::asn1_rs::{Any, FromDer as _};
 use x509_parser::certificate::X509Certificate;
@@ -55,7 +56,7 @@ impl<'a> Extensions<'a> {
             }
             seen.push(&extension.oid);
             if extension.critical && read.unknown_critical.is_none() && !KNOWN.contains(&extension.oid.as_bytes()) {
-                read.unknown_critical = Some(extension.oid.to_id_string());
+                read.unknown_critical = Some(name::shortened(&extension.oid.to_id_string()));
             }
             read.take(extension)?;
         }

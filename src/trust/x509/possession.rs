@@ -3,6 +3,7 @@
 //! no leaf, and so no identity.
 
 use super::der::{self, take_tagged, values};
+use super::name;
 use super::outline::Outline;
 use super::rejected::{Malformed, Rejected, Unprovable};
 use aws_lc_rs::signature::{
@@ -58,7 +59,9 @@ fn modulus_bits(mut key: &[u8]) -> Option<usize> {
 
 /// With its parameters, if they name a curve.
 fn oid(mut algorithm: &[u8]) -> String {
-    let text = |bytes: &[u8]| Oid::from_der(bytes).map_or_else(|_| "an unreadable one".to_owned(), |(_, oid)| oid.to_id_string());
+    let text = |bytes: &[u8]| {
+        Oid::from_der(bytes).map_or_else(|_| "an unreadable one".to_owned(), |(_, oid)| name::shortened(&oid.to_id_string()))
+    };
     let name = take_tagged(&mut algorithm, der::OBJECT_IDENTIFIER).map_or_else(|| text(&[]), |oid| text(oid.whole));
     match take_tagged(&mut algorithm, der::OBJECT_IDENTIFIER) {
         Some(curve) => format!("{name} with {}", text(curve.whole)),

@@ -78,6 +78,33 @@ pub enum Rejected {
     Path { origin: Arc<str>, why: webpki::Error },
 }
 
+impl Rejected {
+    /// Whether the reason follows from the client's own certificates alone, so that the client may read it.
+    #[must_use]
+    pub const fn is_of_the_certificate_alone(&self) -> bool {
+        matches!(
+            self,
+            Self::Malformed(_)
+                | Self::Oversized(_)
+                | Self::TooManyIntermediates { .. }
+                | Self::ChainTooLarge { .. }
+                | Self::UnprovableKey(_)
+                | Self::Version { .. }
+                | Self::CriticalExtension { .. }
+        )
+    }
+
+    /// The same refusal at another time, at which nothing else has changed.
+    pub(crate) fn at(self, at: Timestamp) -> Self {
+        match self {
+            Self::NotYetValid { not_before, .. } => Self::NotYetValid { not_before, now: at },
+            Self::Expired { not_after, .. } => Self::Expired { not_after, now: at },
+            Self::AuthoritiesOutOfDate { origin, held, last, .. } => Self::AuthoritiesOutOfDate { origin, held, last, now: at },
+            other => other,
+        }
+    }
+}
+
 /// Why a server is not the one that is looked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(in crate::trust) enum NotTheServer {

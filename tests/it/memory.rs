@@ -1,8 +1,9 @@
-//! Bytes stream: memory does not grow with the blob.
+//! Memory does not grow with the blob, since bytes stream, nor with what a stranger's certificate says.
 
-use crate::harness::{AUDIENCE, PATIENCE, Setup, TestPki, raw};
+use crate::harness::{AUDIENCE, PATIENCE, Setup, TestPki, TrustDomain, raw};
 use bytes::Bytes;
 use futures_util::stream;
+use rcgen::SanType;
 use reqwest::{Body, Method, StatusCode};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
@@ -12,6 +13,9 @@ const PIECES: u8 = 200;
 const PIECE: usize = 1 << 20;
 /// In KiB.
 const MOST: u64 = 64 << 10;
+const CONNECTIONS: u64 = 50;
+/// In KiB: the certificate is one of 60, and TLS has buffers.
+const MOST_EACH: u64 = 256;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_push_and_a_pull_of_200_mib_stay_below_64_mib() {
@@ -65,6 +69,28 @@ async fn a_hundred_manifests_at_once_hold_what_the_budget_has_and_the_rest_is_to
     let most = high_water_mark(app.pid());
     assert!(most < MOST, "the server had {most} KiB in memory, expected less than {MOST}");
     clients.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_certificate_with_20_000_names_costs_its_connection_no_more_than_its_bytes() {
+    let pki = TestPki::new();
+    let app = Setup::tls(&pki).allow("**", json!({"defaultPolicy": ["read"]})).start().await;
+    let stranger = TrustDomain::new("stranger.test");
+    let names = std::iter::repeat_n(SanType::DnsName("a".try_into().unwrap()), 20_000);
+    let large = stranger.ca.svid_with(&pki.domain.id("/a"), |params| params.subject_alt_names.extend(names));
+    assert_eq!(app.certificate(&large).get("/v2/").await.error(), (401, "UNAUTHORIZED".into()));
+    let before = high_water_mark(app.pid());
+    let mut clients = Vec::new();
+    for _ in 0..CONNECTIONS {
+        // Kept, and with it its connection.
+        let client = app.certificate(&large);
+        for _ in 0..2 {
+            assert_eq!(client.get("/v2/").await.status, StatusCode::UNAUTHORIZED);
+        }
+        clients.push(client);
+    }
+    let each = (high_water_mark(app.pid()) - before) / CONNECTIONS;
+    assert!(each < MOST_EACH, "a connection took {each} KiB, expected less than {MOST_EACH}");
 }
 
 /// All different, so that nothing is stored once for all.

@@ -13,7 +13,7 @@
 //!
 //! | rank | modules |
 //! |---|---|
-//! | 0 | [`oci`], [`budget`], [`spiffe_id`], [`clock`], [`secret`], [`limits`], [`recent`], [`telemetry`], `object`: vocabulary, no I/O |
+//! | 0 | [`oci`], [`budget`], [`spiffe_id`], [`clock`], [`secret`], [`limits`], [`recent`], [`source_address`], [`telemetry`], `object`: vocabulary, no I/O |
 //! | 1 | [`trust`] verifies, [`storage`] keeps records and bytes, [`expr`] wraps CEL |
 //! | 2 | [`identity`]: from a credential to an identity; [`workload`]: a workload's own token, for the clients beside it |
 //! | 3 | [`access`]: from an identity to a permit |
@@ -42,6 +42,7 @@ pub mod recent;
 pub mod registry;
 pub mod secret;
 pub mod server;
+pub mod source_address;
 pub mod spiffe_id;
 pub mod storage;
 pub mod telemetry;

@@ -17,7 +17,6 @@ mod measure;
 mod proxies;
 mod query;
 mod route;
-mod source;
 mod standing;
 mod strangers;
 #[cfg(test)]
@@ -27,7 +26,6 @@ mod warning;
 pub use connection::{Connection, More, Stalled};
 pub use live::{Live, Readiness, Shared};
 pub use proxies::{Family, InvalidNetwork, Network, TrustedProxies};
-pub use source::Source;
 pub use standing::{Caller, Standing};
 pub use strangers::{Crowded, OpenStream, Seat, Stranger, StrangerBounds, Strangers};
 

@@ -3,7 +3,7 @@
 //! A connection asks once, when it is accepted. A request asks only while its caller is unknown, and then costs some atomic operations
 //! on a direct connection, or one short lock of a shard where a proxy names the client.
 
-use super::source::Source;
+use crate::source_address::SourceAddress;
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
@@ -51,7 +51,7 @@ impl Strangers {
     /// The entry of an address, which lasts as long as it is used.
     #[must_use]
     pub fn at(&self, address: IpAddr) -> Stranger {
-        let source = Source::from(address);
+        let source = SourceAddress::of(address);
         let mut shard = self.0.shard(source);
         if let Some(known) = shard.get(&source).and_then(Weak::upgrade) {
             return Stranger(known);
@@ -87,7 +87,7 @@ pub struct Stranger(Arc<Entry>);
 
 impl Stranger {
     #[must_use]
-    pub fn source(&self) -> Source {
+    pub fn source(&self) -> SourceAddress {
         self.0.source
     }
 
@@ -182,12 +182,12 @@ pub struct Crowded;
 struct Table {
     connections: AtomicUsize,
     requests: AtomicUsize,
-    shards: [Mutex<HashMap<Source, Weak<Entry>>>; 32],
+    shards: [Mutex<HashMap<SourceAddress, Weak<Entry>>>; 32],
     hasher: RandomState,
 }
 
 impl Table {
-    fn shard(&self, source: Source) -> MutexGuard<'_, HashMap<Source, Weak<Entry>>> {
+    fn shard(&self, source: SourceAddress) -> MutexGuard<'_, HashMap<SourceAddress, Weak<Entry>>> {
         let [first, ..] = &self.shards;
         let at = self.hasher.hash_one(source) % 32;
         let shard = usize::try_from(at).ok().and_then(|at| self.shards.get(at)).unwrap_or(first);
@@ -197,7 +197,7 @@ impl Table {
 
 #[derive(Debug)]
 struct Entry {
-    source: Source,
+    source: SourceAddress,
     connections: AtomicUsize,
     streams: AtomicUsize,
     requests: AtomicUsize,

@@ -1,7 +1,8 @@
 //! The connections that are open, and which of them gives way to another. Pure: what is known of a connection is in its
 //! [`Standing`].
 
-use crate::http::{Source, Standing};
+use crate::http::Standing;
+use crate::source_address::SourceAddress;
 use std::collections::HashMap;
 
 #[derive(Debug, Default)]
@@ -29,7 +30,7 @@ impl Slots {
 
     /// Gives away the place of the connection that has been idle for the longest, of those that have not identified anyone, or only of
     /// those at `source`. It has to be told. Not that of a trusted proxy.
-    pub(super) fn give_away(&mut self, source: Option<Source>) -> Option<Standing> {
+    pub(super) fn give_away(&mut self, source: Option<SourceAddress>) -> Option<Standing> {
         let candidates = self.open.iter().filter(|(_, standing)| {
             let there = || standing.stranger().map(|stranger| stranger.source());
             !standing.is_identified()

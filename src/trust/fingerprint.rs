@@ -6,6 +6,19 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 /// 128 bits of SHA-256, as 22 characters of base64url.
 pub(crate) fn fingerprint(bytes: &[u8]) -> String {
-    let digest = digest(&SHA256, bytes);
-    URL_SAFE_NO_PAD.encode(digest.as_ref().get(..16).unwrap_or_default())
+    shortened(digest(&SHA256, bytes).as_ref())
+}
+
+/// The fingerprint of what has this SHA-256 digest.
+pub(crate) fn fingerprint_of_digest(digest: &[u8; 32]) -> String {
+    shortened(digest)
+}
+
+/// A SHA-256 digest, as RFC 7638 writes it.
+pub(crate) fn digest_of_base64url(text: &str) -> Option<[u8; 32]> {
+    URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()
+}
+
+fn shortened(digest: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(digest.get(..16).unwrap_or_default())
 }

@@ -21,7 +21,7 @@ mod waiting;
 pub mod x509;
 
 pub use authorities::{Authorities, NoKeys, Origin, Refetch};
-pub(crate) use fingerprint::fingerprint;
+pub(crate) use fingerprint::{digest_of_base64url, fingerprint, fingerprint_of_digest};
 pub use json::InvalidJson;
 pub use newer::Next;
 pub use refresh::LastGood;

@@ -7,7 +7,7 @@ use crate::trust::jwt::Algorithm;
 use aws_lc_rs::signature::{self as lc, ParsedPublicKey, RsaParameters, RsaPublicKeyComponents, VerificationAlgorithm};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::fmt;
 use std::sync::Arc;
 
@@ -54,7 +54,7 @@ impl Key {
                 return Err(Unusable::Algorithm { found: bound.into() });
             }
         }
-        let fingerprint = verifiers.first().map(|(_, key)| fingerprint(key.as_ref())).unwrap_or_default().into();
+        let fingerprint = fingerprint(required_members(jwk)?.to_string().as_bytes()).into();
         Ok(Some(Self { id, issuer: None, fingerprint, verifiers: verifiers.into() }))
     }
 
@@ -66,7 +66,7 @@ impl Key {
         self.id.as_deref()
     }
 
-    /// Tells whether a key of another time is the same one, whatever it is called.
+    /// Tells whether a key of another time is the same one, whatever it is called: the beginning of its thumbprint (RFC 7638).
     pub(in crate::trust) const fn fingerprint(&self) -> &Arc<str> {
         &self.fingerprint
     }
@@ -218,6 +218,17 @@ fn rsa(jwk: &Map<String, Value>) -> Result<Vec<(Algorithm, ParsedPublicKey)>, Un
     }
     let key = RsaPublicKeyComponents { n, e };
     RSA.into_iter().map(|(algorithm, kind)| Ok((algorithm, key.to_parsed_public_key(kind).map_err(|_| Unusable::Rsa)?))).collect()
+}
+
+/// What a thumbprint is taken of, in its order (RFC 7638 3.2). Two ways to write one key have one thumbprint.
+fn required_members(jwk: &Map<String, Value>) -> Result<Value, Unusable> {
+    let shortest = |member| Ok(URL_SAFE_NO_PAD.encode(without_leading_zeros(&number(jwk, member)?)));
+    let (kty, crv) = (text(jwk, "kty")?, || text(jwk, "crv"));
+    Ok(match kty {
+        "RSA" => json!({"e": shortest("e")?, "kty": kty, "n": shortest("n")?}),
+        "EC" => json!({"crv": crv()?, "kty": kty, "x": text(jwk, "x")?, "y": text(jwk, "y")?}),
+        _ => json!({"crv": crv()?, "kty": kty, "x": text(jwk, "x")?}),
+    })
 }
 
 fn without_leading_zeros(number: &[u8]) -> &[u8] {

@@ -226,3 +226,13 @@ fn prints_no_key_material_and_clones_share() {
     assert!(text.len() < 400, "{text}");
     assert!(KeySet::default().is_empty());
 }
+
+/// RFC 7638 3.1.
+#[test]
+fn a_keys_fingerprint_begins_its_thumbprint() {
+    let n = "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw";
+    let thumbprint = crate::trust::digest_of_base64url("NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs").unwrap();
+    let expected = crate::trust::fingerprint_of_digest(&thumbprint);
+    let example = json!({"kty": "RSA", "n": n, "e": "AQAB", "alg": "RS256", "kid": "2011-04-29"});
+    assert_eq!(**read(&[example], UseRule::Oidc).value.keys()[0].fingerprint(), *expected);
+}

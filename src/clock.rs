@@ -2,6 +2,7 @@
 //! No other file may ask the operating system for the time.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -72,6 +73,20 @@ impl fmt::Display for Timestamp {
         }
     }
 }
+
+/// RFC 3339, as in `2026-11-24T04:55:59Z`.
+impl FromStr for Timestamp {
+    type Err = InvalidTimestamp;
+
+    fn from_str(text: &str) -> Result<Self, InvalidTimestamp> {
+        let date = time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).map_err(|_| InvalidTimestamp)?;
+        Ok(Self::from_millis(i64::try_from(date.unix_timestamp_nanos() / 1_000_000).map_err(|_| InvalidTimestamp)?))
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected a date and time with its offset, as 2026-11-27T12:00:00Z")]
+pub struct InvalidTimestamp;
 
 /// Where the current time comes from. Cheap to clone.
 #[derive(Clone)]
@@ -162,6 +177,16 @@ mod tests {
     fn prints_as_rfc_3339() {
         assert_eq!(Timestamp::from_secs(1_795_409_759).to_string(), "2026-11-23T04:55:59Z");
         assert_eq!(Timestamp::MAX.to_string(), "never");
+    }
+
+    #[test]
+    fn is_read_as_rfc_3339() {
+        for (text, millis) in [("2026-11-23T04:55:59Z", 1_795_409_759_000), ("2026-11-23T05:55:59.5+01:00", 1_795_409_759_500)] {
+            assert_eq!(text.parse(), Ok(Timestamp::from_millis(millis)), "{text}");
+        }
+        for bad in ["", "2026-11-23", "2026-11-23T04:55:59", "1795409759", "2026-13-23T04:55:59Z"] {
+            assert_eq!(bad.parse::<Timestamp>(), Err(InvalidTimestamp), "{bad}");
+        }
     }
 
     #[test]

@@ -6,6 +6,16 @@ pub const TOKEN_BYTES: usize = 32 * 1024;
 pub const MINTED_BYTES: usize = 6 * 1024;
 /// The largest form that the token endpoint reads, in bytes.
 pub const FORM_BYTES: usize = 128 * 1024;
+/// The longest password of a name in the password file, in bytes; bcrypt ignores what is behind them.
+pub const PASSWORD_BYTES: usize = 72;
+/// Passwords of one source address that wait, are checked or were wrong and wait for `failDelay`; an IPv6 source is a /64.
+pub const PASSWORDS_OF_SOURCE: usize = 32;
+/// Those of one name among them.
+pub const PASSWORDS_OF_NAME: usize = 8;
+/// Requests of one source that wait for the check of one and the same name and password.
+pub const PASSWORD_REQUESTS: usize = 128;
+/// Passwords of all sources that wait to be checked; the source with the most waiting loses its last one first.
+pub const PASSWORDS_WAITING: usize = 512;
 /// The largest request header block, in bytes.
 pub const HEADER_BYTES: usize = 64 * 1024;
 /// The longest host that a request may name, with its port, in bytes. DNS allows names of 253.

@@ -52,6 +52,8 @@ impl Evaluator {
             token_cache: false,
             realm,
             proxies: config.proxies,
+            fail_delay: config.fail_delay,
+            deny: config.deny,
         };
         let live = live(1, opened.issuers, opened.domains, opened.others, None, rest);
         Ok(Self { live, clock, issuers, trust_domains, certificates, _sources: sources })

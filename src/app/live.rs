@@ -4,8 +4,9 @@ use super::sources::{OpenOthers, Others};
 use crate::access::Policy;
 use crate::exchange::{Terms, Tokens};
 use crate::http::{Live, TrustedProxies};
-use crate::identity::{Authenticator, Domain, Issuer};
+use crate::identity::{Authenticator, DenyList, Domain, Issuer};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a configuration says that needs nothing opened.
 pub(super) struct Rest {
@@ -16,6 +17,8 @@ pub(super) struct Rest {
     /// Of an external token server.
     pub(super) realm: Option<String>,
     pub(super) proxies: TrustedProxies,
+    pub(super) fail_delay: Duration,
+    pub(super) deny: DenyList,
 }
 
 /// `tokens` is missing only where a mistake keeps anybody from being served.
@@ -27,9 +30,9 @@ pub(super) fn live(
     tokens: Option<&Tokens>,
     rest: Rest,
 ) -> Live {
-    let Rest { policy, terms, external_urls, token_cache, realm, proxies } = rest;
+    let Rest { policy, terms, external_urls, token_cache, realm, proxies, fail_delay, deny } = rest;
     let Others { certificates, token_server, passwords } = others;
-    let mut authenticator = Authenticator::new(issuers, domains, certificates);
+    let mut authenticator = Authenticator::new(issuers, domains, certificates).with_deny(deny);
     if token_cache {
         authenticator = authenticator.with_token_cache();
     }
@@ -37,7 +40,7 @@ pub(super) fn live(
         authenticator = authenticator.with_token_server(token_server);
     }
     if let Some(passwords) = passwords {
-        authenticator = authenticator.with_passwords(passwords);
+        authenticator = authenticator.with_passwords(passwords, fail_delay);
     }
     if let Some(tokens) = tokens {
         authenticator = authenticator.with_minted(tokens.verification(&terms));

@@ -107,6 +107,8 @@ impl Registrar {
             token_cache: config.token_cache,
             realm,
             proxies: config.proxies,
+            fail_delay: config.fail_delay,
+            deny: config.deny,
         };
         let live = live(1, opened.issuers, opened.domains, opened.others, tokens.as_ref(), rest);
         let live: Shared = Arc::new(ArcSwap::from_pointee(live));

@@ -187,6 +187,8 @@ impl Reload {
             token_cache: config.token_cache,
             realm,
             proxies: config.proxies,
+            fail_delay: config.fail_delay,
+            deny: config.deny,
         };
         self.live.store(Arc::new(live(generation, opened.issuers, opened.domains, opened.others, Some(&self.tokens), rest)));
         Ok(())

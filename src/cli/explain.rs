@@ -4,7 +4,7 @@ use super::{FAILED, SUCCESS, WRONG, load, mistaken, say, say_error};
 use crate::access::Action;
 use crate::app::Evaluator;
 use crate::clock::Clock;
-use crate::identity::{BUSY, Evidence, Failure, Identity, Peer, Presented, Refusal, Refused};
+use crate::identity::{Evidence, Failure, Identity, Peer, Presented, Refusal, Refused};
 use crate::oci::RepositoryName;
 use crate::secret::Secret;
 use crate::workload::printable;
@@ -140,9 +140,9 @@ async fn identify(evaluator: &Evaluator, given: &Given) -> Result<Identity, u8> 
             say_evidence(evidence);
             tell(&format!("undecided    {why}"));
         }
-        Failure::Busy { evidence } => {
+        Failure::Busy { why, evidence } => {
             say_evidence(evidence);
-            tell(&format!("undecided    {BUSY}"));
+            tell(&format!("undecided    {why}"));
         }
     }
     Err(FAILED)

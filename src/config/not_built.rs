@@ -61,7 +61,6 @@ pub(super) const REFUSED: &[&str] = &[
     "http.auth.ldap",
     "http.auth.openid",
     "http.auth.apikey",
-    "http.auth.failDelay",
     "http.auth.bearer.awsSecretsManager",
     "http.auth.bearer.upstreamTokenEndpoint",
     "http.ratelimit",

@@ -1,6 +1,12 @@
 //! The keys of the configuration file, as they are written. The reference in `docs/` is generated from these types and their
 //! comments, so a comment here is what a user reads.
 
+mod deny;
+mod token;
+
+pub use deny::Deny;
+pub use token::Token;
+
 use super::values::{OneOrMany, TextOrNumber};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -167,6 +173,13 @@ pub struct Auth {
     pub mtls: Option<Mtls>,
     /// Names and passwords.
     pub htpasswd: Option<Htpasswd>,
+    /// zot's: how many seconds the answer to a wrong password waits. Default 0, at most 60. An attempt that waits takes one of the places that
+    /// its address has; a client without a place gets 429. Unlike in zot, what policy denies is answered at once.
+    pub fail_delay: Option<u64>,
+    /// Credentials that are refused although their issuers still vouch for them. A change holds for the next request of every client, also for
+    /// open connections and for tokens that were issued before.
+    #[serde(default)]
+    pub deny: Vec<Deny>,
     /// The tokens that this registry issues in exchange for a credential.
     pub token: Option<Token>,
     /// Keep who presented a token that comes again, as long as the token, the configuration and the keys or the password file that vouched
@@ -212,18 +225,6 @@ pub struct Mtls {
 pub struct Htpasswd {
     /// The file, with bcrypt hashes as `htpasswd -B` makes them. Read again when it changes.
     pub path: PathBuf,
-}
-
-/// `http.auth.token`
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct Token {
-    /// How long after a credential was presented anything that was issued for it may be used. Default `1h`; `0`: never longer than the
-    /// credential, and no refresh tokens.
-    pub session_lifetime: Option<String>,
-    /// A PEM file with the keys to sign with, each EC on P-256: the first signs, the others verify only. Read again when it changes.
-    /// Default: made here, kept in `stateDirectory` and replaced every 30 days.
-    pub signing_key_file: Option<PathBuf>,
 }
 
 /// `http.auth.bearer`

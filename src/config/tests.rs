@@ -454,11 +454,14 @@ fn zots_other_methods_are_read_and_their_mistakes_found() {
     assert!(load(&only(taken, json!({"cert": "c", "key": "k"}))).is_ok());
     assert_eq!(keys(&with(&[("/http/auth/x509", json!([entry]))])), ["http.auth.x509[0].certificateAuthorityFile"], "needs TLS");
     let plain = json!({"storage": {"rootDirectory": "s"}, "http": {"auth": {"htpasswd": {"path": "users"}}}});
-    assert_eq!(load(&plain).unwrap().passwords, Some("/etc/wharfinger/users".into()));
+    let config = load(&plain).unwrap();
+    assert_eq!((config.passwords, config.fail_delay.as_secs()), (Some("/etc/wharfinger/users".into()), 0));
+    assert_eq!(load(&with(&[("/http/auth/failDelay", json!(5))])).unwrap().fail_delay.as_secs(), 5);
     for (changes, expected) in [
         (&[("/http/auth/bearer/cert", json!("k")), ("/http/auth/bearer/realm", json!("zot"))][..], "http.auth.bearer.realm"),
         (&[("/http/auth/bearer/issuer", json!("me"))], "http.auth.bearer.issuer"),
         (&[("/http/auth/token", json!({"sessionLifetime": "30s"}))], "http.auth.token.sessionLifetime"),
+        (&[("/http/auth/failDelay", json!(61))], "http.auth.failDelay"),
     ] {
         assert_eq!(keys(&with(changes)), [expected]);
     }
@@ -485,4 +488,52 @@ fn proxies_are_networks_and_names_are_audiences_only_where_they_are_said() {
     ] {
         assert_eq!(load(&with(&url(external))).unwrap().issuers[0].rules.hosts, hosts, "{external}");
     }
+}
+
+#[test]
+fn rules_that_revoke_are_read_and_malformed_ones_are_found_with_their_place() {
+    let thumbprint = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    let deny = |rules: Value| with(&[("/http/auth/deny", rules), ("/http/auth/htpasswd", json!({"path": "users"}))]);
+    let issuer = "https://issuer.example.org";
+    let good = json!([
+        {"spiffeID": "spiffe://td/ns/a/", "issuedBefore": "2026-11-27T12:00:00Z"},
+        {"issuer": issuer, "subject": "a", "jti": "b", "issuedBefore": "2026-11-27T12:00:00+01:00"},
+        {"keyThumbprint": thumbprint},
+        {"htpasswd": "ann"},
+        {"token": "a"},
+    ]);
+    let config = load(&deny(good)).unwrap();
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    for (rule, key) in [
+        (json!({}), ""),
+        (json!({"token": "a", "htpasswd": "b"}), ""),
+        (json!({"htpasswd": ""}), ".htpasswd"),
+        (json!({"spiffeID": "spiffe://td"}), ".spiffeID"),
+        (json!({"spiffeID": "spiffe://td/*"}), ".spiffeID"),
+        (json!({"spiffeID": "spiffe://td/a", "subject": "b"}), ".subject"),
+        (json!({"issuer": issuer}), ".issuer"),
+        (json!({"issuer": issuer, "name": "a"}), ".issuer"),
+        (json!({"htpasswd": "ann", "name": "a"}), ".name"),
+        (json!({"issuer": issuer, "issuedBefore": "yesterday"}), ".issuedBefore"),
+        (json!({"htpasswd": "ann", "issuedBefore": "2026-11-27T12:00:00Z"}), ".issuedBefore"),
+        (json!({"authority": "CN=a"}), ".serial"),
+        (json!({"authority": "CN=a", "serial": "x"}), ".serial"),
+        (json!({"token": "a", "serial": "0a"}), ".serial"),
+        (json!({"keyThumbprint": "abc"}), ".keyThumbprint"),
+        (json!({"certificateThumbprint": "abc"}), ".certificateThumbprint"),
+        (json!({"user": "ann"}), ".user"),
+    ] {
+        assert_eq!(keys(&deny(json!([{"htpasswd": "ann"}, rule]))), [format!("http.auth.deny[1]{key}")], "{rule}");
+    }
+    let nothing = json!([
+        {"issuer": issuer, "name": "a", "subject": "a"},
+        {"issuer": "https://other.example.org", "subject": "a"},
+        {"htpasswd": "a"},
+        {"certificateThumbprint": thumbprint},
+    ]);
+    let warnings = load(&with(&[("/http/auth/deny", nothing)])).unwrap().warnings;
+    for (i, warning) in warnings.iter().enumerate() {
+        assert!(warning.to_string().starts_with(&format!("http.auth.deny[{i}]: matches nothing: ")), "{warning}");
+    }
+    assert_eq!(warnings.len(), 4);
 }

@@ -9,7 +9,7 @@ use crate::identity::{Identity, Scope};
 use crate::limits::MINTED_BYTES;
 use crate::secret::Secret;
 use crate::trust::jwt::Unverified;
-use crate::trust::minted::Kind;
+use crate::trust::minted::{self, Kind};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -80,13 +80,15 @@ impl Tokens {
         }
         let id = random().map_err(|_| InvalidKeys::Crypto)?;
         let subject = if identity.is_anonymous() { String::new() } else { identity.principal().to_string() };
+        let first = session.map_or(id.as_str(), |session| session.first.as_str());
         let claims = |kind: Kind, id: &str, scope: Option<&Scope>| {
             let mut claims = json!({
                 "iss": self.issuer(), "aud": kind.audience(&terms.service), "sub": subject, "jti": id,
                 "iat": now.as_secs(), "exp": ends.as_secs(), "auth_time": began.as_secs(),
             });
             let source = source.as_ref().and_then(|source| serde_json::to_value(source).ok());
-            for (name, value) in [("access", scope.map(Scope::access)), ("src", source)] {
+            let further = (id != first).then(|| Value::from(first));
+            for (name, value) in [("access", scope.map(Scope::access)), ("src", source), (minted::SESSION, further)] {
                 if let (Some(claims), Some(value)) = (claims.as_object_mut(), value) {
                     claims.insert(name.to_owned(), value);
                 }

@@ -8,7 +8,7 @@ use super::route::InvalidPath;
 use crate::access::{BeyondScope, Denied, DeniedBy};
 use crate::budget::Exhausted;
 use crate::exchange::{GrantError, NotIssued, NotRedeemed};
-use crate::identity::{self, Refused};
+use crate::identity::{self, Busy, Refused};
 use crate::limits::{FORM_BYTES, HEADER_BYTES, MANIFEST_BYTES, MESSAGE_BYTES};
 use crate::oci::{Digest, ErrorCode, InvalidContentRange, InvalidDigest, InvalidName, InvalidReference, InvalidTag};
 use crate::registry;
@@ -78,7 +78,7 @@ impl Fault {
     pub(super) fn for_token_clients(self) -> Self {
         let error = self.oauth.unwrap_or(match self.status {
             StatusCode::UNAUTHORIZED => "invalid_grant",
-            StatusCode::SERVICE_UNAVAILABLE => "temporarily_unavailable",
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => "temporarily_unavailable",
             status if status.is_server_error() => "server_error",
             _ => "invalid_request",
         });
@@ -254,7 +254,7 @@ impl Fault {
     /// The same with the request's id where the log has more to say, since most clients show their users the message and no header.
     #[must_use]
     pub(super) fn with_request_id(mut self, id: &str) -> Self {
-        let refused = self.challenge.is_some() || self.status == StatusCode::FORBIDDEN;
+        let refused = self.challenge.is_some() || matches!(self.status, StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS);
         if refused || self.status.is_server_error() {
             self.message = format!("{} (request {id})", self.message).into();
         }
@@ -450,11 +450,18 @@ impl From<identity::Failure> for Fault {
             )
             .log(why)
             .header(RETRY_AFTER, RETRY_SECONDS),
-            identity::Failure::Busy { .. } => {
+            identity::Failure::Busy { why: why @ Busy::Everyone, .. } => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, None, "too many passwords are being checked: try again")
-                    .log(identity::BUSY)
+                    .log(why)
                     .header(RETRY_AFTER, RETRY_SECONDS)
             }
+            identity::Failure::Busy { why: why @ Busy::Source { retry }, .. } => Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                ErrorCode::TooManyRequests,
+                "too many passwords from this address are being checked or were wrong: try again later",
+            )
+            .log(why)
+            .header(RETRY_AFTER, &retry.as_secs().to_string()),
         }
     }
 }
@@ -475,7 +482,9 @@ const fn summary(reason: &Refused) -> &'static str {
         Refused::MalformedBasic => "the Authorization header is not base64 of user:password",
         Refused::NotAToken => "the password is no token: present an OIDC ID token or a JWT-SVID",
         Refused::Password => "the name or the password is wrong",
+        Refused::PasswordNotComparable => "the password is longer than 72 bytes or has a NUL byte: it can be nobody's",
         Refused::PasswordWithdrawn => "the password has changed: log in again",
+        Refused::Revoked { .. } => "the credential is revoked",
         Refused::Jwt(_) => "the token is not accepted: is it meant for this registry, and has it not expired?",
         Refused::UnknownIssuer => "the token's issuer is not accepted here",
         Refused::UnknownTrustDomain => "the SPIFFE ID's trust domain is not accepted here",

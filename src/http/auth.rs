@@ -59,7 +59,7 @@ impl Who {
     }
 
     pub(super) fn is_nobody(&mut self, failure: &Failure) {
-        let (Failure::Refused(Refusal { evidence, .. }) | Failure::Undecidable { evidence, .. } | Failure::Busy { evidence }) = failure;
+        let (Failure::Refused(Refusal { evidence, .. }) | Failure::Undecidable { evidence, .. } | Failure::Busy { evidence, .. }) = failure;
         self.credential = evidence.credential;
         self.evidence = evidence.clone();
     }
@@ -273,6 +273,7 @@ fn log(id: &str, method: &Method, path: &str, status: StatusCode, who: &Who, iss
     match (status, why) {
         (status, _) if status.is_server_error() => line!(error, "request failed"),
         (StatusCode::UNAUTHORIZED, Some(_)) if name.is_none() => line!(warn, "credential refused"),
+        (StatusCode::TOO_MANY_REQUESTS, Some(_)) => line!(warn, "too many requests"),
         _ => line!(info, "request"),
     }
 }

@@ -62,7 +62,7 @@ pub(super) fn verdict(outcome: Result<&Identity, &Failure>) {
         Err(failure) => {
             let (result, evidence) = match failure {
                 Failure::Refused(refusal) => ("refused", &refusal.evidence),
-                Failure::Undecidable { evidence, .. } | Failure::Busy { evidence } => ("undecidable", evidence),
+                Failure::Undecidable { evidence, .. } | Failure::Busy { evidence, .. } => ("undecidable", evidence),
             };
             let credential = evidence.credential.map_or("unknown", CredentialType::as_str);
             metrics::counter!("wharfinger_verdicts_total", "credential" => credential, "result" => result, "reason" => reason(failure))

@@ -2,16 +2,17 @@
 //! keys of its own issuer or trust domain; what these say is final, and nobody else is asked.
 
 use super::credential::Credential;
+use super::deny::{DenyList, Proved};
 use super::grounds::{Grounds, Known};
-use super::htpasswd::NoMatch;
-use super::identity::Proof;
-use super::mapping::Verified;
+use super::htpasswd::{Attempt, NoMatch};
 use super::minted::Minted;
 use super::peer::Verdict;
 use super::refusal::shown;
 use super::several_audiences::SeveralAudiences;
 use super::token_cache::TokenCache;
-use super::{CredentialType, Evidence, Failure, Htpasswd, Identity, Mapping, Peer, Presented, Principal, Refused, Scope, TokenServer};
+use super::{
+    Busy, CredentialType, Evidence, Failure, Htpasswd, Identity, Mapping, Peer, Presented, Principal, Refused, SourceAddress, TokenServer,
+};
 use crate::clock::Timestamp;
 use crate::secret::Secret;
 use crate::spiffe_id::{SpiffeId, TrustDomain};
@@ -23,6 +24,7 @@ use crate::trust::{Authorities, NoKeys};
 use serde_json::Value;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// One configured OIDC issuer entry.
 #[derive(Debug)]
@@ -73,7 +75,10 @@ pub struct Authenticator {
     pub(super) certificates: Vec<CertificateEntry>,
     pub(super) minted: Option<Minted>,
     pub(super) passwords: Option<Arc<Htpasswd>>,
+    /// How long the answer to a wrong password waits.
+    fail_delay: Duration,
     token_server: Option<TokenServer>,
+    pub(super) deny: DenyList,
     several_audiences: SeveralAudiences,
     cache: Option<TokenCache>,
     /// Its address tells this authenticator from those of other configurations.
@@ -90,7 +95,9 @@ impl Authenticator {
             certificates,
             minted: None,
             passwords: None,
+            fail_delay: Duration::ZERO,
             token_server: None,
+            deny: DenyList::default(),
             several_audiences: SeveralAudiences::default(),
             cache: None,
             itself: Arc::default(),
@@ -103,16 +110,22 @@ impl Authenticator {
         Self { minted: Some(minted), ..self }
     }
 
-    /// Accepts the names and passwords of a file as well.
+    /// Accepts the names and passwords of a file as well. A wrong password is answered after `fail_delay`.
     #[must_use]
-    pub fn with_passwords(self, passwords: Arc<Htpasswd>) -> Self {
-        Self { passwords: Some(passwords), ..self }
+    pub fn with_passwords(self, passwords: Arc<Htpasswd>, fail_delay: Duration) -> Self {
+        Self { passwords: Some(passwords), fail_delay, ..self }
     }
 
     /// Accepts the tokens of an external token server as well.
     #[must_use]
     pub fn with_token_server(self, token_server: TokenServer) -> Self {
         Self { token_server: Some(token_server), ..self }
+    }
+
+    /// Refuses what these rules revoke.
+    #[must_use]
+    pub fn with_deny(self, deny: DenyList) -> Self {
+        Self { deny, ..self }
     }
 
     /// Keeps who presented tokens that come again.
@@ -146,7 +159,7 @@ impl Authenticator {
         match Credential::choose(presented) {
             Ok(Credential::Anonymous) => Ok(Identity::anonymous()),
             Ok(Credential::Token(token)) => self.token_identity(&token, Kind::Access, presented.address, now).await,
-            Ok(Credential::Password { user, password }) => self.password_identity(&user, password).await,
+            Ok(Credential::Password { user, password }) => self.password_identity(&user, password, presented.address).await,
             Ok(Credential::Certificate(peer)) => self.certificate_identity(peer, now),
             Err(reason) => Err(Evidence::default().refused(reason)),
         }
@@ -172,7 +185,7 @@ impl Authenticator {
     ) -> Result<Identity, Failure> {
         match Credential::from_password(user, password.expose()) {
             Credential::Token(token) => self.token_identity(&token, Kind::Access, from, now).await,
-            _ => self.password_identity(user, password.clone()).await,
+            _ => self.password_identity(user, password.clone(), from).await,
         }
     }
 
@@ -210,7 +223,7 @@ impl Authenticator {
             Ok(Route::Minted(minted)) => self.minted_identity(&token, kind, minted, &mut grounds, now).await,
             Ok(Route::TokenServer(server)) => {
                 grounds.rest_on(&server.keys, now);
-                server.identity(&token, now).map_err(Reason::from).and_then(|identity| Ok(self.in_own_namespace(None, None, identity)?))
+                server.identity(&token, &self.deny, now).and_then(|identity| Ok(self.in_own_namespace(None, None, identity)?))
             }
             Err(reason) => Err(reason.clone().into()),
         };
@@ -289,7 +302,7 @@ impl Authenticator {
         let mut first_reason = None;
         for entry in verified.accepted_by().iter().filter_map(|index| entries.get(*index)) {
             let OidcRules { audiences, hosts, .. } = &entry.rules;
-            match token_identity(&verified, entry.name.as_deref(), CredentialType::Oidc, &entry.mapping, (audiences, hosts)) {
+            match self.proved_token(&verified, entry.name.as_deref(), CredentialType::Oidc, &entry.mapping, (audiences, hosts)) {
                 Err(reason @ Refused::Validation { .. }) => _ = first_reason.get_or_insert(reason),
                 decided => return Ok(self.in_own_namespace(Some(entry), Some(&entry.mapping), decided?)?),
             }
@@ -308,7 +321,7 @@ impl Authenticator {
         grounds.rest_on(keys, now);
         let verified = Arc::new(jwt::verify_svid(token, &domain.rules, keys, now).await?);
         let (audiences, hosts) = (&domain.rules.audiences, &domain.rules.hosts);
-        let identity = token_identity(&verified, None, CredentialType::JwtSvid, &domain.mapping, (audiences, hosts))?;
+        let identity = self.proved_token(&verified, None, CredentialType::JwtSvid, &domain.mapping, (audiences, hosts))?;
         Ok(self.in_own_namespace(None, Some(&domain.mapping), identity)?)
     }
 
@@ -353,7 +366,7 @@ impl Authenticator {
         let chain = peer.svid(leaf, authorities, grounds, now)?;
         // Verification has compared it with the leaf's own; a chain without one is none of an SVID.
         let principal = Principal::Spiffe(chain.spiffe_id().ok_or(Refused::UnknownTrustDomain)?.clone());
-        let identity = chain_identity(chain, leaf.subject_cn(), CredentialType::X509Svid, principal, &domain.mapping)?;
+        let identity = self.proved_chain(chain, leaf.subject_cn(), CredentialType::X509Svid, principal, &domain.mapping)?;
         Ok(self.in_own_namespace(None, Some(&domain.mapping), identity)?)
     }
 
@@ -381,7 +394,7 @@ impl Authenticator {
                 Err(undecidable) => return Err(undecidable.into()),
             };
             let principal = Principal::Certificate { entry: entry.name.clone(), subject: subject(&chain) };
-            match chain_identity(chain, leaf.subject_cn(), CredentialType::X509, principal, &entry.mapping) {
+            match self.proved_chain(chain, leaf.subject_cn(), CredentialType::X509, principal, &entry.mapping) {
                 Err(reason @ Refused::Validation { .. }) => _ = invalid.get_or_insert(reason),
                 decided => return Ok(self.in_own_namespace(None, Some(&entry.mapping), decided?)?),
             }
@@ -390,14 +403,19 @@ impl Authenticator {
     }
 
     /// Of the password file.
-    async fn password_identity(&self, user: &str, password: Secret) -> Result<Identity, Failure> {
+    async fn password_identity(&self, user: &str, password: Secret, from: Option<IpAddr>) -> Result<Identity, Failure> {
         let Some(passwords) = &self.passwords else { return Err(Evidence::default().refused(Refused::NotAToken)) };
         let evidence = || Evidence { credential: Some(CredentialType::Htpasswd), subject: Some(shown(user)), ..Evidence::default() };
-        let identity = passwords.check(user, password).await.map_err(|why| match why {
+        let (source, fail_delay) = (from.map_or(SourceAddress::UNKNOWN, SourceAddress::of), self.fail_delay);
+        let busy = |why| Failure::Busy { why, evidence: evidence() };
+        let identity = passwords.check(Attempt { user, password, source, fail_delay }).await.map_err(|why| match why {
             NoMatch::Wrong => evidence().refused(Refused::Password),
-            NoMatch::Busy => Failure::Busy { evidence: evidence() },
+            NoMatch::NotComparable => evidence().refused(Refused::PasswordNotComparable),
+            NoMatch::SourceBusy => busy(Busy::Source { retry: fail_delay.max(SOON) }),
+            NoMatch::Busy => busy(Busy::Everyone),
         })?;
-        self.in_own_namespace(None, None, identity).map_err(|reason| evidence().refused(reason))
+        let accepted = self.deny.check(Proved::Password { user }).and_then(|()| self.in_own_namespace(None, None, identity));
+        accepted.map_err(|reason| evidence().refused(reason))
     }
 
     pub(super) fn domain(&self, name: &TrustDomain) -> Option<&Domain> {
@@ -452,57 +470,6 @@ impl From<Verdict> for Reason {
     }
 }
 
-/// `entry` is the name of the entry that accepted an ID token, `audiences` are those that are configured, and the hosts that are some.
-pub(super) fn token_identity(
-    verified: &Arc<VerifiedJwt>,
-    entry: Option<&str>,
-    credential: CredentialType,
-    mapping: &Mapping,
-    (audiences, hosts): (&[String], &[String]),
-) -> Result<Identity, Refused> {
-    let spiffe_id = verified.spiffe_id();
-    let mapped = mapping.map(&Verified { credential, entry, claims: verified.claims(), spiffe_id, common_name: None })?;
-    let oidc = || Principal::Oidc {
-        issuer: verified.issuer().unwrap_or_default().into(),
-        entry: entry.map(Into::into),
-        subject: verified.subject().into(),
-    };
-    let cap = jwt::audience_cap(verified.claims(), audiences, hosts);
-    let cap = cap.map(|names| Arc::new(names.into_iter().map(Scope::repository).fold(Scope::default(), Scope::or)));
-    Ok(Identity {
-        cap,
-        username: mapped.username,
-        groups: mapped.groups,
-        principal: spiffe_id.map_or_else(oidc, |id| Principal::Spiffe(id.clone())),
-        credential,
-        claims: verified.shared_claims(),
-        valid_until: verified.valid_until(),
-        proof: Proof::Jwt(verified.clone()),
-        ..Identity::anonymous()
-    })
-}
-
-pub(super) fn chain_identity(
-    chain: Arc<VerifiedChain>,
-    common_name: Option<&str>,
-    credential: CredentialType,
-    principal: Principal,
-    mapping: &Mapping,
-) -> Result<Identity, Refused> {
-    let (claims, spiffe_id) = (chain.claims(), chain.spiffe_id());
-    let mapped = mapping.map(&Verified { credential, entry: None, claims, spiffe_id, common_name })?;
-    Ok(Identity {
-        username: mapped.username,
-        groups: mapped.groups,
-        principal,
-        credential,
-        claims: chain.shared_claims(),
-        valid_until: chain.valid_until(),
-        proof: Proof::Chain(chain),
-        ..Identity::anonymous()
-    })
-}
-
 /// Its DN. Whoever has none is told apart by the certificate itself.
 pub(super) fn subject(chain: &VerifiedChain) -> String {
     let digest = || chain.claims().get("x509").and_then(|x509| x509.get("sha256")).and_then(Value::as_str).unwrap_or_default();
@@ -529,3 +496,6 @@ fn evidence_of_hearsay(token: &Secret) -> Evidence {
     let shown = |text: Option<String>| text.as_deref().map(shown);
     Evidence { credential, issuer: shown(issuer), key_id: shown(key_id), subject: shown(subject), serial: None }
 }
+
+/// When a source that has too many attempts may try again, at the earliest.
+const SOON: Duration = Duration::from_secs(1);

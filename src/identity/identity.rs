@@ -108,6 +108,8 @@ pub struct Session {
     pub ends: Timestamp,
     /// The `jti` of the token that was presented.
     pub token: String,
+    /// The `jti` of the token with which the session began.
+    pub first: String,
 }
 
 /// A verified and mapped caller.

@@ -2,7 +2,8 @@
 //! or trust domain must still be configured, the key or authority that vouched must still be one, the mapping is applied again. Only
 //! its time is its session's.
 
-use super::authenticator::{Authenticator, Reason, chain_identity, subject, token_identity};
+use super::authenticator::{Authenticator, Reason, subject};
+use super::deny::Proved;
 use super::grounds::Grounds;
 use super::{CredentialType, Identity, Principal, Refused, Scope, Session};
 use crate::clock::Timestamp;
@@ -31,6 +32,7 @@ impl Authenticator {
     ) -> Result<Identity, Reason> {
         grounds.rest_on(&minted.keys, now);
         let verified = minted::verify(token, kind, &minted.rules, &minted.keys, now)?;
+        self.deny.check(Proved::Minted { id: verified.id(), session: verified.session() })?;
         let identity = match verified.source() {
             None => Identity::anonymous(),
             Some(Source::Oidc { entry, token }) => self.oidc_again(entry.as_deref(), token, grounds, now).await?,
@@ -40,11 +42,14 @@ impl Authenticator {
             Some(Source::Htpasswd { user, fingerprint }) => {
                 let passwords = self.passwords.as_ref().ok_or(Refused::KindNotAccepted)?;
                 grounds.rest_on(passwords, now);
-                self.in_own_namespace(None, None, passwords.again(user, fingerprint).ok_or(Refused::PasswordWithdrawn)?)?
+                let identity = passwords.again(user, fingerprint).ok_or(Refused::PasswordWithdrawn)?;
+                self.deny.check(Proved::Password { user })?;
+                self.in_own_namespace(None, None, identity)?
             }
         };
         let scope = verified.access().map(|access| Arc::new(Scope::granted(access)));
-        let session = Session { began: verified.began(), ends: verified.expires(), token: verified.id().to_owned() };
+        let (token, first) = (verified.id().to_owned(), verified.session().to_owned());
+        let session = Session { began: verified.began(), ends: verified.expires(), token, first };
         let valid_until = identity.valid_until.min(verified.expires());
         Ok(Identity { scope, session: Some(session), valid_until, ..identity })
     }
@@ -65,7 +70,7 @@ impl Authenticator {
         grounds.rest_on(keys, now);
         let verified = Arc::new(jwt::reverify_svid(token, &domain.rules, keys, now).await?);
         let (audiences, hosts) = (&domain.rules.audiences, &domain.rules.hosts);
-        let identity = token_identity(&verified, None, CredentialType::JwtSvid, &domain.mapping, (audiences, hosts))?;
+        let identity = self.proved_token(&verified, None, CredentialType::JwtSvid, &domain.mapping, (audiences, hosts))?;
         Ok(self.in_own_namespace(None, Some(&domain.mapping), identity)?)
     }
 
@@ -76,7 +81,7 @@ impl Authenticator {
         grounds.rest_on(authorities, now);
         let view = authorities.view(now).map_err(Reason::Undecidable)?;
         let verified = Arc::new(x509::reverify_svid(chain, &view, now).map_err(Refused::Chain)?);
-        let identity = chain_identity(verified, chain.subject_cn(), CredentialType::X509Svid, Principal::Spiffe(id), &domain.mapping)?;
+        let identity = self.proved_chain(verified, chain.subject_cn(), CredentialType::X509Svid, Principal::Spiffe(id), &domain.mapping)?;
         Ok(self.in_own_namespace(None, Some(&domain.mapping), identity)?)
     }
 
@@ -90,7 +95,7 @@ impl Authenticator {
         let view = entry.authorities.view(now).map_err(Reason::Undecidable)?;
         let verified = Arc::new(x509::reverify_plain(chain, &view, now).map_err(Refused::Chain)?);
         let principal = Principal::Certificate { entry: entry.name.clone(), subject: subject(&verified) };
-        let identity = chain_identity(verified, chain.subject_cn(), CredentialType::X509, principal, &entry.mapping)?;
+        let identity = self.proved_chain(verified, chain.subject_cn(), CredentialType::X509, principal, &entry.mapping)?;
         Ok(self.in_own_namespace(None, Some(&entry.mapping), identity)?)
     }
 }

@@ -4,6 +4,7 @@
 mod attributes;
 mod authenticator;
 mod credential;
+mod deny;
 mod explain;
 mod grounds;
 mod htpasswd;
@@ -13,10 +14,12 @@ mod mapping;
 mod minted;
 mod namespace;
 mod peer;
+mod proved;
 mod reason;
 mod refusal;
 mod scope;
 mod several_audiences;
+mod thumbprint;
 mod token_cache;
 mod token_server;
 
@@ -25,6 +28,7 @@ pub use authenticator::{Authenticator, CertificateEntry, Domain, Issuer};
 pub use credential::Presented;
 #[doc(hidden)]
 pub use credential::credential_read;
+pub use deny::{DenyList, DenyRule, InvalidSerial, Serial};
 pub use explain::{Entry, Tried};
 #[doc(hidden)]
 pub use htpasswd::passwords_read;
@@ -34,9 +38,12 @@ pub use mapping::{InvalidMapping, Mapping, MappingSettings};
 pub use minted::Minted;
 pub use peer::Peer;
 pub use reason::reason;
-pub use refusal::{BUSY, Evidence, Failure, Refusal, Refused};
+pub use refusal::{Busy, Evidence, Failure, Refusal, Refused};
 pub use scope::{Rights, Scope};
+pub use thumbprint::{InvalidThumbprint, Thumbprint};
 pub use token_server::TokenServer;
+
+use crate::source_address::SourceAddress;
 
 #[cfg(test)]
 mod tests;

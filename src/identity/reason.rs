@@ -1,6 +1,6 @@
 //! Why somebody was not identified, in one word out of few: for metrics, whose labels strangers must not choose.
 
-use super::Failure;
+use super::{Busy, Failure};
 use crate::trust::NoKeys;
 use std::fmt::{self, Write};
 
@@ -11,7 +11,8 @@ pub fn reason(failure: &Failure) -> String {
         Failure::Undecidable { why: NoKeys::None { .. }, .. } => "no_keys".to_owned(),
         Failure::Undecidable { why: NoKeys::NotFetched { .. }, .. } => "keys_not_fetched".to_owned(),
         Failure::Undecidable { why: NoKeys::NoPlace, .. } => "no_place_to_wait".to_owned(),
-        Failure::Busy { .. } => "busy".to_owned(),
+        Failure::Busy { why: Busy::Everyone, .. } => "busy".to_owned(),
+        Failure::Busy { why: Busy::Source { .. }, .. } => "source_busy".to_owned(),
         Failure::Refused(refusal) => {
             let mut names = Names(String::new());
             // It ends with an error when there are no more names.

@@ -3,9 +3,10 @@
 
 use super::CredentialType;
 use crate::expr;
-use crate::limits::{GROUPS, USERNAME_BYTES};
+use crate::limits::{GROUPS, PASSWORD_BYTES, PASSWORDS_OF_NAME, PASSWORDS_OF_SOURCE, USERNAME_BYTES};
 use crate::trust::{NoKeys, jwt, x509};
 use std::fmt;
+use std::time::Duration;
 
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Failure {
@@ -14,8 +15,20 @@ pub enum Failure {
     #[error("{why}{evidence}")]
     Undecidable { why: NoKeys, evidence: Evidence },
     /// As undecidable, for want of time.
-    #[error("{BUSY}{evidence}")]
-    Busy { evidence: Evidence },
+    #[error("{why}{evidence}")]
+    Busy { why: Busy, evidence: Evidence },
+}
+
+/// Why a password was not checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Busy {
+    #[error("the password was not checked: the queue is full; look for clients that guess passwords from many addresses")]
+    Everyone,
+    /// May be tried again after `retry`.
+    #[error(
+        "the password was not checked: its address has {PASSWORDS_OF_SOURCE} attempts that wait or were wrong, or {PASSWORDS_OF_NAME} of this name; look for a client there that guesses passwords or repeats a wrong one"
+    )]
+    Source { retry: Duration },
 }
 
 /// A credential that was presented and does not count. It never makes anyone anonymous.
@@ -40,10 +53,17 @@ pub enum Refused {
     /// Whether the name or the password is wrong is nobody's business but the file's.
     #[error("the password file has no such name and password")]
     Password,
+    #[error(
+        "expected a password of at most {PASSWORD_BYTES} bytes without a NUL byte: bcrypt compares nothing behind these; choose a shorter one"
+    )]
+    PasswordNotComparable,
     #[error(transparent)]
     Jwt(jwt::Rejected),
     #[error("the password file changed, and the token's source is not in it any more; log in again")]
     PasswordWithdrawn,
+    /// `rule` as in `http.auth.deny[0] (htpasswd "ann")`.
+    #[error("the operator revoked this credential: {rule}; remove that rule to accept it again")]
+    Revoked { rule: String },
     #[error("the token's issuer is not configured here; compare its `iss` with the configured issuers, byte for byte")]
     UnknownIssuer,
     #[error("the SPIFFE ID's trust domain is not configured here; use an identity of a configured one, or configure it")]
@@ -125,6 +145,4 @@ pub(super) fn shown(text: &str) -> String {
     }
 }
 
-/// Said of a password that was not checked.
-pub const BUSY: &str = "the password was not checked: as many wait for that as may; who tries so many?";
 const SHOWN_CHARACTERS: usize = 256;

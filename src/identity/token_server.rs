@@ -3,6 +3,8 @@
 //!
 //! <https://distribution.github.io/distribution/spec/auth/jwt/>
 
+use super::authenticator::Reason;
+use super::deny::{DenyList, Proved};
 use super::{CredentialType, Identity, Principal, Scope};
 use crate::clock::Timestamp;
 use crate::trust::Authorities;
@@ -19,8 +21,9 @@ pub struct TokenServer {
 
 impl TokenServer {
     /// Whoever the token names. Without a subject it was issued to nobody in particular, who may do what the anonymous may.
-    pub(super) fn identity(&self, token: &Unverified, now: Timestamp) -> Result<Identity, jwt::Failure> {
+    pub(super) fn identity(&self, token: &Unverified, deny: &DenyList, now: Timestamp) -> Result<Identity, Reason> {
         let verified = jwt::verify_token_server(token, &self.rules, &self.keys, now)?;
+        deny.check(Proved::Token { claims: verified.claims(), entry: None, spiffe_id: None, key: verified.key() })?;
         let scope = Some(Arc::new(Scope::granted(verified.access())));
         let nobody = Identity { scope, valid_until: verified.valid_until(), ..Identity::anonymous() };
         if verified.subject().is_empty() {

@@ -100,6 +100,7 @@ pub struct VerifiedMinted {
     began: Timestamp,
     expires: Timestamp,
     id: String,
+    session: String,
 }
 
 impl VerifiedMinted {
@@ -130,6 +131,12 @@ impl VerifiedMinted {
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// The `jti` of the token with which the session began.
+    #[must_use]
+    pub fn session(&self) -> &str {
+        &self.session
     }
 }
 
@@ -180,8 +187,11 @@ fn read(token: &Unverified, rules: &MintedRules, now: Timestamp) -> Result<Verif
         return Err(Rejected::SessionOver { began, now });
     }
     let id = claims::text(claims, "jti")?.to_owned();
-    Ok(VerifiedMinted { source, access: claims.get("access").cloned(), began, expires: expires.min(over), id })
+    let session = claims.get(SESSION).and_then(Value::as_str).unwrap_or(&id).to_owned();
+    Ok(VerifiedMinted { source, access: claims.get("access").cloned(), began, expires: expires.min(over), id, session })
 }
 
+/// The claim with the id of the token with which a session began. That token itself may lack it.
+pub const SESSION: &str = "sid";
 /// How far the clocks of replicas may differ.
 const CLOCK_SKEW: Duration = Duration::from_secs(30);

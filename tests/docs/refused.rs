@@ -65,7 +65,7 @@ fn every_reason_is_explained_and_none_that_there_is_not() {
     expected.insert("your own validation's message".to_owned());
     expected.extend(denials());
     expected.insert("no usable keys: …".to_owned());
-    expected.insert(wharfinger::identity::BUSY.to_owned());
+    expected.extend(messages("src/identity/refusal.rs", "Busy"));
     let rows = rows();
     let missing: Vec<_> = expected.difference(&rows).collect();
     let unknown: Vec<_> = rows.difference(&expected).collect();

@@ -36,6 +36,7 @@ mod proxied;
 mod refusals;
 mod reload;
 mod restart;
+mod revoke;
 mod strangers;
 mod trust;
 mod verify;

@@ -25,7 +25,7 @@ impl TestApp {
     }
 
     /// Changes the configuration, has it read, and waits until it is decided upon.
-    async fn reload(&mut self, change: impl FnOnce(&mut Value)) -> Value {
+    pub(crate) async fn reload(&mut self, change: impl FnOnce(&mut Value)) -> Value {
         let mark = self.mark().await;
         change(&mut self.setup.config);
         self.setup.file();

@@ -3,6 +3,7 @@
 mod access;
 mod advice;
 mod connections;
+mod deny;
 mod domains;
 mod expressions;
 mod issuers;
@@ -22,7 +23,7 @@ use crate::access::{Policy, Repositories};
 use crate::budget;
 use crate::exchange::Terms;
 use crate::http::{Family, Network, StrangerBounds, TrustedProxies};
-use crate::identity::{Mapping, MappingSettings};
+use crate::identity::{DenyList, Mapping, MappingSettings};
 use crate::server::TlsSettings;
 use crate::spiffe_id::TrustDomain;
 use crate::trust::jwt::{OidcRules, SvidRules};
@@ -64,6 +65,10 @@ pub struct Config {
     pub token_server: Option<TokenServerConfig>,
     /// The file of names and passwords.
     pub passwords: Option<PathBuf>,
+    /// How long the answer to a wrong password waits.
+    pub fail_delay: Duration,
+    /// What the operator has revoked.
+    pub deny: DenyList,
     /// There if a trust domain or `http.tls` asks for it.
     pub workload_api: Option<String>,
     /// Whether tokens that come again are known again.
@@ -196,6 +201,7 @@ pub(super) fn build(file: raw::File, around: &Surroundings<'_>, warnings: Vec<Wa
     let cacert = http.tls.as_ref().and_then(|tls| tls.cacert.clone());
     let certificates = build.certificates(auth.x509, auth.mtls, cacert);
     let passwords = auth.htpasswd.map(|htpasswd| around.path(&htpasswd.path));
+    let fail_delay = build.fail_delay(auth.fail_delay);
     let external_urls = build.external_urls(http.external_url);
     let proxies = build.proxies(&http.trusted_proxies, http.forwarded_headers);
     let proxy_protocol = build.proxy_protocol(&http.proxy_protocol);
@@ -212,6 +218,14 @@ pub(super) fn build(file: raw::File, around: &Surroundings<'_>, warnings: Vec<Wa
     let identifies = tokens || !certificates.is_empty() || passwords.is_some();
     let listen = build.listen("http", http.address, http.port.as_ref(), Some(8080));
     build.advise_passwords(passwords.is_some(), tls.is_some(), !http.trusted_proxies.is_empty(), &listen.address);
+    let configured = deny::Configured {
+        issuers: &issuers,
+        domains: &domains,
+        certificates: !certificates.is_empty(),
+        token_server: token_server.is_some(),
+        passwords: passwords.is_some(),
+    };
+    let deny = build.deny(auth.deny, &configured);
     let policy = build.access(file.access_control, http.access_control, identifies);
     let storage = around.path(&file.storage.root_directory);
     let state_directory = file.state_directory.map_or_else(|| storage.join("state"), |folder| around.path(&folder));
@@ -241,6 +255,8 @@ pub(super) fn build(file: raw::File, around: &Surroundings<'_>, warnings: Vec<Wa
         certificates,
         token_server,
         passwords,
+        fail_delay,
+        deny,
         workload_api,
         token_cache: auth.token_cache.unwrap_or(true),
         open: around.environment.open,
@@ -341,6 +357,16 @@ impl Build<'_> {
         urls.into_iter().map(|url| url.trim_end_matches('/').to_owned()).collect()
     }
 
+    fn fail_delay(&mut self, seconds: Option<u64>) -> Duration {
+        let delay = Duration::from_secs(seconds.unwrap_or(0));
+        if delay > LONGEST_FAIL_DELAY {
+            let what =
+                format!("must be at most {} seconds, found {}: clients give up before", LONGEST_FAIL_DELAY.as_secs(), delay.as_secs());
+            self.mistake("http.auth.failDelay", what);
+        }
+        delay
+    }
+
     fn duration(&mut self, key: String, text: Option<&str>, default: Duration) -> Duration {
         self.optional_duration(key, text).unwrap_or(default)
     }
@@ -393,3 +419,5 @@ impl Surroundings<'_> {
 const CLOCK_SKEW: Duration = Duration::from_secs(30);
 /// How long keys from the network serve after their last success, unless the file says otherwise.
 const MAX_STALE: Duration = Duration::from_secs(24 * 60 * 60);
+/// The longest that the answer to a wrong password may wait.
+const LONGEST_FAIL_DELAY: Duration = Duration::from_secs(60);

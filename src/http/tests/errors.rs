@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::http::answer::{ChallengeError, Fault};
-use crate::identity::{Evidence, Failure, Refusal, Refused};
+use crate::identity::{Busy, Evidence, Failure, Refusal, Refused};
 use crate::limits::MESSAGE_BYTES;
 use crate::registry::Error;
 use crate::storage;
@@ -74,7 +74,7 @@ async fn refused_is_401_undecidable_503_and_the_details_are_for_the_log() {
     assert!(!answer.text().contains("only main") && !answer.text().contains("inner.example"));
 
     let why = Authorities::<jwks::KeySet>::new(vec![Slot::new("https://inner.example")]).view(Timestamp::MAX).unwrap_err();
-    for failure in [Failure::Undecidable { why, evidence: evidence.clone() }, Failure::Busy { evidence }] {
+    for failure in [Failure::Undecidable { why, evidence: evidence.clone() }, Failure::Busy { why: Busy::Everyone, evidence }] {
         let answer = told(failure).await;
         assert_eq!(answer.error(), (503, "UNKNOWN".into()));
         assert!(!answer.header("retry-after").is_empty() && !answer.text().contains("inner.example"));

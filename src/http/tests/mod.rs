@@ -6,6 +6,7 @@ mod callers;
 mod conformance;
 mod errors;
 mod memory;
+mod passwords;
 mod pull;
 mod push;
 mod reads;

@@ -2,6 +2,7 @@
 
 mod certificate_costs;
 mod certificates;
+mod deny;
 mod entries;
 mod headers;
 mod mapping;

@@ -104,7 +104,8 @@ async fn names_of_the_password_file_and_of_a_token_server_are_not_such_names() {
     // A name in the file ends at the first colon, so only an issuer without one is at stake.
     std::fs::write(&path, format!("a/ci:{0}\nci:{0}\n", bcrypt::hash("x", 4).unwrap())).unwrap();
     let issuers = vec![issuer("a", &oidc_keys(&A))];
-    let authenticator = Authenticator::new(issuers, vec![], vec![]).with_passwords(Arc::new(Htpasswd::open(&path).unwrap()));
+    let authenticator =
+        Authenticator::new(issuers, vec![], vec![]).with_passwords(Arc::new(Htpasswd::open(&path).unwrap()), Duration::ZERO);
     assert_eq!(reason(ask(&authenticator, &[&basic("a/ci:x")]).await), Refused::UsernameIsAnIssuers { issuer: "a".into() });
     assert_eq!(ask(&authenticator, &[&basic("ci:x")]).await.unwrap().username(), "ci");
 }

@@ -12,6 +12,7 @@ use crate::spiffe_id::SCHEME;
 use crate::trust::Authorities;
 use crate::trust::jwks::KeySet;
 use serde_json::{Map, Value};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How they are judged.
@@ -29,6 +30,7 @@ pub struct TokenServerRules {
 pub struct VerifiedAccess {
     claims: Map<String, Value>,
     access: Value,
+    key: Arc<str>,
     valid_until: Timestamp,
 }
 
@@ -48,6 +50,17 @@ impl VerifiedAccess {
     #[must_use]
     pub const fn access(&self) -> &Value {
         &self.access
+    }
+
+    #[must_use]
+    pub const fn claims(&self) -> &Map<String, Value> {
+        &self.claims
+    }
+
+    /// The fingerprint of the key that signed.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
     }
 
     /// Until the first of its entries expires, if that is earlier.
@@ -82,11 +95,10 @@ pub fn verify_token_server(
     let dates = Dates::read(&token.claims)?;
     dates.check(now, rules.clock_skew)?;
     let held = keys.view(now)?;
-    if held.keys.key_ids().next().is_some() {
-        signature::check(token, &held.keys)?;
-    } else {
-        signature::check(&Unverified { key_id: None, ..token.clone() }, &held.keys)?;
-    }
+    let key = match held.keys.key_ids().next() {
+        Some(_) => signature::check(token, &held.keys)?,
+        None => signature::check(&Unverified { key_id: None, ..token.clone() }, &held.keys)?,
+    };
     let entries = token.claims.get("access").and_then(Value::as_array).into_iter().flatten();
     // One that says something else than a time never counts.
     let expiry = |entry: &Value| match entry.get("exp") {
@@ -98,6 +110,7 @@ pub fn verify_token_server(
     Ok(VerifiedAccess {
         access: fresh.into_iter().map(|(entry, _)| entry.clone()).collect(),
         claims: claims::settled(&token.claims, &dates, None),
+        key,
         valid_until: dates.expires.min(held.usable_until).min(first),
     })
 }

@@ -148,6 +148,12 @@ impl VerifiedJwt {
         Remembered { key: self.fingerprint.to_string(), alg: self.algorithm, claims }
     }
 
+    /// The fingerprint of the key that signed.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.fingerprint
+    }
+
     /// Of the keys that vouched.
     #[must_use]
     pub const fn generation(&self) -> Generation {

@@ -17,6 +17,8 @@ use std::fmt;
 pub struct RememberedChain {
     /// The fingerprint of the authority's public key.
     pub(super) authority: String,
+    /// The fingerprint of the leaf's public key.
+    pub(super) key: String,
     pub(super) claims: Map<String, Value>,
 }
 

@@ -13,7 +13,7 @@ use super::rejected::{Malformed, NotTheServer, PassedOver, Rejected, Unfit};
 use super::{Leaf, RememberedChain, X509Authorities};
 use crate::clock::Timestamp;
 use crate::spiffe_id::SpiffeId;
-use crate::trust::{Generation, Held};
+use crate::trust::{Generation, Held, fingerprint};
 use pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -67,11 +67,12 @@ pub struct VerifiedChain {
     valid_until: Timestamp,
     subject_dn: String,
     authority: String,
+    key: String,
 }
 
 impl VerifiedChain {
     fn new(leaf: &Leaf, spiffe_id: Option<SpiffeId>, view: &Held<X509Authorities>, judged: Judged) -> Result<Self, Rejected> {
-        let Judged { valid_until, authority } = judged;
+        let Judged { valid_until, authority, key } = judged;
         Ok(Self {
             claims: Arc::new(claims::whole(leaf, spiffe_id.as_ref())?),
             spiffe_id,
@@ -79,6 +80,7 @@ impl VerifiedChain {
             valid_until,
             subject_dn: leaf.subject_dn().to_owned(),
             authority,
+            key,
         })
     }
 
@@ -102,6 +104,7 @@ impl VerifiedChain {
             generation: view.generation,
             valid_until,
             authority: remembered.authority.clone(),
+            key: remembered.key.clone(),
         }
     }
 
@@ -110,7 +113,7 @@ impl VerifiedChain {
     pub fn remembered(&self) -> RememberedChain {
         let mut claims = (*self.claims).clone();
         claims.remove("spiffe");
-        RememberedChain { authority: self.authority.clone(), claims }
+        RememberedChain { authority: self.authority.clone(), key: self.key.clone(), claims }
     }
 
     #[must_use]
@@ -125,6 +128,18 @@ impl VerifiedChain {
 
     pub(crate) fn shared_claims(&self) -> Arc<Map<String, Value>> {
         self.claims.clone()
+    }
+
+    /// The fingerprint of the leaf's public key.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// The fingerprint of the authority's public key.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        &self.authority
     }
 
     /// Of the authorities that vouched.
@@ -146,10 +161,11 @@ impl VerifiedChain {
     }
 }
 
-/// Until when a chain is valid, and the fingerprint of the authority that vouches.
+/// Until when a chain is valid, and the fingerprints of the keys of the authority that vouches and of the leaf.
 struct Judged {
     valid_until: Timestamp,
     authority: String,
+    key: String,
 }
 
 fn judge(
@@ -193,7 +209,8 @@ fn judge(
     let expiries = used.filter_map(|der| intermediates.iter().find(|one| one.der == der)).map(|one| one.not_after);
     let anchored = vouching(&path, &authorities).map(|authority| authority.not_after).max();
     let authority = vouching(&path, &authorities).next().map(Authority::fingerprint).unwrap_or_default().to_owned();
-    Ok(Judged { valid_until: expiries.chain(anchored).fold(leaf.not_after().min(view.usable_until), Timestamp::min), authority })
+    let key = fingerprint(&end_entity.subject_public_key_info());
+    Ok(Judged { valid_until: expiries.chain(anchored).fold(leaf.not_after().min(view.usable_until), Timestamp::min), authority, key })
 }
 
 fn authorities(view: &Held<X509Authorities>, now: Timestamp) -> Result<Vec<&Authority>, Rejected> {

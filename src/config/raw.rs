@@ -262,7 +262,8 @@ pub struct Oidc {
     /// Also accept the names of this registry as audiences: each host of `http.externalURL` with and without its port, with `https://` or `oci://`
     /// in front, and with a repository behind it (`oci://host/app`, `host/app`), which limits the token to that repository. Default false.
     pub audience_from_host: Option<bool>,
-    /// A PEM file with the CA of the issuer's server. Replaces the system's roots; read again at each fetch.
+    /// A PEM file with the CA of the issuer's server, or that server's own self-signed certificate. Replaces the system's roots; read again at
+    /// each fetch.
     pub certificate_authority_file: Option<PathBuf>,
     /// What `certificateAuthorityFile` holds, as text. Not beside it.
     pub certificate_authority: Option<String>,
@@ -453,7 +454,8 @@ pub struct Reach {
     /// Where the key set is; skips discovery.
     #[serde(rename = "jwksURL")]
     pub jwks_url: Option<String>,
-    /// A PEM file with the CA of the issuer's server. Replaces the system's roots; read again at each fetch.
+    /// A PEM file with the CA of the issuer's server, or that server's own self-signed certificate. Replaces the system's roots; read again at
+    /// each fetch.
     pub certificate_authority_file: Option<PathBuf>,
     /// What `certificateAuthorityFile` holds, as text. Not beside it.
     pub certificate_authority: Option<String>,

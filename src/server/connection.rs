@@ -10,6 +10,7 @@ use super::streams::Streams;
 use super::{Connection, Limits, Tls};
 use crate::http::{Caller, More, Standing};
 use crate::identity::{CredentialType, Peer};
+use crate::trust::tls::explain_peer;
 use axum::body::Body;
 use http::header::CONNECTION;
 use http::{HeaderValue, Request, Response};
@@ -171,7 +172,10 @@ async fn shake_hands(
                 why = reason,
                 "client certificate refused in the TLS handshake"
             ),
-            None => tracing::info!(client.address = %remote, "the TLS handshake failed: {error}"),
+            None => {
+                let why = explain_peer(&error, "client");
+                tracing::info!(client.address = %remote, "the TLS handshake failed: {why}");
+            }
         },
         Err(_) => tracing::info!(client.address = %remote, "the TLS handshake took more than {:?}", limits.handshake_timeout),
     }

@@ -17,6 +17,7 @@ pub mod slot;
 pub mod source;
 pub mod status;
 mod tasks;
+pub mod tls;
 mod waiting;
 pub mod x509;
 

@@ -5,6 +5,7 @@
 use super::source::PATIENCE;
 use super::surroundings::Surroundings;
 use crate::object;
+use crate::trust::tls;
 use reqwest::Url;
 use reqwest::redirect::Policy;
 use serde::Deserialize;
@@ -37,7 +38,7 @@ pub(super) async fn id_token(around: &Surroundings, audience: &str) -> Result<St
     let mut url = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https")).ok_or(Error::Url)?;
     url.query_pairs_mut().append_pair("audience", audience);
     // The URL has nothing secret by itself, but whatever stands in it is nobody's business.
-    let failed = |why: reqwest::Error| Error::Unreachable(why.without_url().to_string());
+    let failed = |why: reqwest::Error| Error::Unreachable(tls::explain(&why.without_url()).to_string());
     let mut client = reqwest::Client::builder().redirect(Policy::none()).timeout(PATIENCE);
     if url.scheme() == "http" {
         client = client.tls_certs_only([]);

@@ -189,3 +189,36 @@ async fn what_clients_stumble_over_is_found_with_what_to_change() {
         assert_eq!(program.run(wrong, "").await.0, 2, "{wrong:?}");
     }
 }
+
+/// A wrong authority and a certificate that names no host are different mistakes, with different fixes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_certificate_that_is_not_accepted_is_named_with_its_fix() {
+    let pki = TestPki::new();
+    let by_name = Setup::tls(&pki).start().await;
+    let by_spiffe_id = Setup::tls(&pki);
+    let svid = pki.domain.x509_svid("/registry");
+    by_spiffe_id.write("server.crt", &svid.certificate);
+    by_spiffe_id.write("server.key", &svid.key);
+    let by_spiffe_id = by_spiffe_id.start().await;
+    let program = program(&by_name);
+    program.write("domain.pem", &pki.domain.ca.pem);
+    let check = async |app: &TestApp, ca: &str| {
+        let (code, said, _) = program.run(&["login-check", &app.host(), ca], "").await;
+        assert_eq!((code, said.matches("FAIL").count()), (1, 1), "{said}");
+        for rust in ["Context", "Other(", "UnknownIssuer", "invalid peer"] {
+            assert!(!said.contains(rust), "{said}");
+        }
+        said
+    };
+    let wrong_authority = check(&by_name, "--ca=domain.pem").await;
+    assert!(wrong_authority.contains("which the authorities of --ca do not vouch for"), "{wrong_authority}");
+    assert!(
+        wrong_authority.contains("fix: give its authority with --ca FILE, or have the server send its intermediate"),
+        "{wrong_authority}"
+    );
+    let no_host = check(&by_spiffe_id, "--ca=domain.pem").await;
+    assert!(no_host.contains("names no host, only spiffe://prod.test/registry: an X.509-SVID proves a SPIFFE ID"), "{no_host}");
+    assert!(no_host.contains("fix: issue one with ") && !no_host.contains("vouch"), "{no_host}");
+    let both = check(&by_spiffe_id, "--ca=ca.pem").await;
+    assert!(both.contains("do not vouch for; besides, it names no host"), "{both}");
+}

@@ -1,6 +1,7 @@
 //! A certificate and its key in two files, read at one moment.
 
 use crate::clock::Timestamp;
+use crate::trust::tls::{explain_peer, pem_words};
 use pki_types::pem::PemObject;
 use pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::crypto::CryptoProvider;
@@ -25,18 +26,18 @@ pub enum InvalidTls {
     #[error("the file {} cannot be read: {why}", file.display())]
     Unreadable { file: PathBuf, why: std::io::ErrorKind },
     #[error("the file {} is no well-formed PEM: {why}", file.display())]
-    Pem { file: PathBuf, why: String },
+    Pem { file: PathBuf, why: &'static str },
     #[error("the file {} has no certificate: expected \"-----BEGIN CERTIFICATE-----\", the server's own first", file.display())]
     NoCertificate { file: PathBuf },
     #[error("the file {} has no private key: expected \"-----BEGIN PRIVATE KEY-----\", not encrypted", file.display())]
     NoKey { file: PathBuf },
     #[error("the key in {} is not the one of the first certificate in {}: replace both files together", key.display(), cert.display())]
     Mismatch { cert: PathBuf, key: PathBuf },
-    #[error("the certificate in {} with the key in {} cannot be used: {why}", cert.display(), key.display())]
+    #[error("the certificate in {} with the key in {} cannot be used: {}", cert.display(), key.display(), explain_peer(why, "registry"))]
     Unusable { cert: PathBuf, key: PathBuf, why: rustls::Error },
-    #[error("the X.509-SVID cannot be presented: {why}")]
+    #[error("the X.509-SVID cannot be presented: {}", explain_peer(why, "registry"))]
     Svid { why: rustls::Error },
-    #[error("TLS cannot be set up: {0}")]
+    #[error("TLS cannot be set up: {}", explain_peer(.0, "registry"))]
     Versions(rustls::Error),
 }
 
@@ -55,7 +56,7 @@ impl Pair {
         hash.update(cert.len().to_be_bytes());
         hash.update(&cert);
         hash.update(&key);
-        let malformed = |file: &Path, why: pki_types::pem::Error| InvalidTls::Pem { file: file.to_owned(), why: why.to_string() };
+        let malformed = |file: &Path, why: pki_types::pem::Error| InvalidTls::Pem { file: file.to_owned(), why: pem_words(&why) };
         let chain: Vec<_> =
             CertificateDer::pem_slice_iter(&cert).collect::<Result<_, _>>().map_err(|error| malformed(&files.cert, error))?;
         if chain.is_empty() {

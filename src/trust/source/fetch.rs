@@ -6,12 +6,11 @@ use super::SourceError;
 use crate::secret::Secret;
 use crate::trust::fingerprint;
 use crate::trust::refresh::Validator;
+use crate::trust::tls::{self, Authorities, InvalidTls, Tls};
 use http::header::{AUTHORIZATION, CACHE_CONTROL, ETAG, IF_NONE_MATCH, LOCATION};
 use http::{HeaderValue, StatusCode};
-use pki_types::CertificateDer;
-use pki_types::pem::PemObject;
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, Proxy, Response, Url};
+use reqwest::{Client, Proxy, Response, Url};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -64,8 +63,8 @@ pub(super) enum FetchError {
     Url,
     #[error("the certificate authority file {path} cannot be read: {kind}")]
     CaUnreadable { path: String, kind: io::ErrorKind },
-    #[error("the configured certificate authority holds no usable PEM certificate")]
-    CaUnusable,
+    #[error(transparent)]
+    Tls(#[from] InvalidTls),
     #[error("the bearer token file {path} cannot be read: {kind}")]
     TokenUnreadable { path: String, kind: io::ErrorKind },
     #[error("the bearer token file holds no token: expected one line of printable ASCII")]
@@ -192,10 +191,12 @@ impl Fetcher {
         if let Some(tls) = tls {
             builder = builder.tls_backend_preconfigured(tls.clone());
         } else if let Some(ca) = &self.ca {
-            builder = builder.tls_certs_only(ca.certificates().await?);
+            builder = builder.tls_backend_preconfigured(ca.tls(&ca.read().await?)?);
         } else if url.scheme() == "http" {
             // No TLS, so none of the system's authorities: a minimal container may have none and would fail here.
             builder = builder.tls_certs_only([]);
+        } else {
+            builder = builder.tls_backend_preconfigured(tls::client(&SYSTEM, None)?);
         }
         for (host, address) in &self.resolve {
             builder = builder.resolve(host, *address);
@@ -205,16 +206,16 @@ impl Fetcher {
         } else if is_loopback(url) || !self.resolve.is_empty() {
             builder = builder.no_proxy();
         }
-        builder.build().map_err(|e| FetchError::Connect(chain(&e)))
+        builder.build().map_err(|e| FetchError::Connect(tls::explain(&e).to_string()))
     }
 
     fn judged(&self, error: &reqwest::Error) -> FetchError {
         if error.is_timeout() {
             FetchError::Timeout { after: self.timeout }
         } else if error.is_connect() {
-            FetchError::Connect(chain(error))
+            FetchError::Connect(tls::explain(error).to_string())
         } else {
-            FetchError::Broken(chain(error))
+            FetchError::Broken(tls::explain(error).to_string())
         }
     }
 }
@@ -234,29 +235,31 @@ fn redirected(from: &Url, response: &Response) -> Result<Url, FetchError> {
 impl CaSource {
     /// Whether it could be used now. Fetching reads it again.
     pub fn check(&self) -> Result<(), SourceError> {
-        let (name, pem) = match self {
-            Self::Inline(pem) => ("the inline certificate authority".into(), Ok(pem.clone())),
-            Self::File(path) => (format!("file {}", path.display()).into(), std::fs::read(path)),
-        };
-        let name: Arc<str> = name;
-        let pem = pem.map_err(|why| SourceError::Unreadable { name: name.clone(), kind: why.kind() })?;
-        let usable = |der: CertificateDer<'_>| webpki::anchor_from_trusted_cert(&der).is_ok();
-        let mut certificates = CertificateDer::pem_slice_iter(&pem).peekable();
-        let good = certificates.peek().is_some() && certificates.all(|der| der.is_ok_and(usable));
-        if good { Ok(()) } else { Err(SourceError::NoAuthority { name }) }
-    }
-
-    async fn certificates(&self) -> Result<Vec<Certificate>, FetchError> {
         let pem = match self {
             Self::Inline(pem) => pem.clone(),
             Self::File(path) => {
-                tokio::fs::read(path).await.map_err(|e| FetchError::CaUnreadable { path: path.display().to_string(), kind: e.kind() })?
+                let name: Arc<str> = format!("file {}", path.display()).into();
+                std::fs::read(path).map_err(|why| SourceError::Unreadable { name, kind: why.kind() })?
             }
         };
-        match Certificate::from_pem_bundle(&pem) {
-            Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-            _ => Err(FetchError::CaUnusable),
+        self.tls(&pem).map(drop).map_err(|why| SourceError::Authority { why })
+    }
+
+    async fn read(&self) -> Result<Vec<u8>, FetchError> {
+        match self {
+            Self::Inline(pem) => Ok(pem.clone()),
+            Self::File(path) => {
+                tokio::fs::read(path).await.map_err(|e| FetchError::CaUnreadable { path: path.display().to_string(), kind: e.kind() })
+            }
         }
+    }
+
+    fn tls(&self, pem: &[u8]) -> Result<Tls, InvalidTls> {
+        let (named, fix) = match self {
+            Self::Inline(_) => ("the authorities in certificateAuthority".to_owned(), "put its authority into certificateAuthority"),
+            Self::File(path) => (format!("the authorities in {}", path.display()), "name its authority in certificateAuthorityFile"),
+        };
+        tls::client(&Authorities { pem: Some(pem), named: &named, fix }, None)
     }
 }
 
@@ -295,13 +298,9 @@ fn max_age(response: &Response) -> Option<Duration> {
     })
 }
 
-/// The causes, innermost last: reqwest's own text stops at "error sending request".
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    let text: Vec<_> = causes.map(ToString::to_string).collect();
-    if text.is_empty() { error.to_string() } else { text.join(": ") }
-}
-
+/// Where no authority is configured.
+const SYSTEM: Authorities<'_> =
+    Authorities { pem: None, named: "the system's authorities", fix: "name its authority in certificateAuthorityFile" };
 /// As browsers do, there must be an end.
 const MOST_REDIRECTS: usize = 5;
 /// From the start to the end of the body.

@@ -19,6 +19,7 @@ use crate::trust::bundle::InvalidBundle;
 use crate::trust::content::Slots;
 use crate::trust::jwks::{InvalidJwks, KeySet, Reasons, Skipped};
 use crate::trust::tasks::Life;
+use crate::trust::tls::InvalidTls;
 use crate::trust::x509::X509Authorities;
 use crate::trust::{Origin, Refetch};
 use std::fmt;
@@ -95,6 +96,8 @@ pub enum SourceError {
     NoneUsable { name: Arc<str>, skipped: Vec<Skipped> },
     #[error("{name}: expected PEM certificates of authorities, each of them usable")]
     NoAuthority { name: Arc<str> },
+    #[error("{why}")]
+    Authority { why: InvalidTls },
     #[error("Workload API address `{found}`: expected unix:///absolute/path or tcp://IP:port")]
     Address { found: String },
 }

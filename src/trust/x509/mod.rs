@@ -16,6 +16,7 @@ mod claims;
 mod dates;
 mod der;
 mod extensions;
+mod fault;
 mod hearsay;
 mod leaf;
 mod name;
@@ -37,6 +38,8 @@ pub use rejected::{Malformed, Oversized, PassedOver, Rejected, Unfit, Unprovable
 pub use verify::{VerifiedChain, verify_plain, verify_svid};
 
 pub(in crate::trust) use authorities::Authority;
+pub(in crate::trust) use fault::Fault;
+pub(in crate::trust) use name::dn;
 pub(in crate::trust) use public_key::PublicKey;
 pub(in crate::trust) use rejected::NotTheServer;
 pub(in crate::trust) use verify::verify_server;

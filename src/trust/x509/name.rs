@@ -21,6 +21,11 @@ pub(super) fn text(name: &X509Name<'_>) -> Result<String, Malformed> {
     Ok(text)
 }
 
+/// For messages: short, and printable.
+pub(in crate::trust) fn dn(name: &X509Name<'_>) -> String {
+    text(name).map_or_else(|_| "a name that cannot be read".to_owned(), |text| shortened(&text))
+}
+
 fn write(text: &mut String, attribute: &AttributeTypeAndValue<'_>) -> Result<(), Malformed> {
     let oid = attribute.attr_type().to_id_string();
     match SHORT_NAMES.iter().find(|(known, _)| *known == oid).zip(attribute.as_str().ok()) {

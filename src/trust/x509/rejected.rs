@@ -1,5 +1,6 @@
 //! Why a certificate does not count, told so that whoever issues certificates or runs this registry knows what to change.
 
+use super::fault::Fault;
 use crate::clock::Timestamp;
 use crate::limits::{
     CERTIFICATE_BYTES, CERTIFICATE_EXTENSIONS, CERTIFICATE_NAME_BYTES, CERTIFICATE_NAMES, CHAIN_BYTES, INTERMEDIATES, SIGNATURE_CHECKS,
@@ -74,7 +75,7 @@ pub enum Rejected {
     #[error("the authority that vouched for the token's source is none of {origin} any more; present a certificate of one that is")]
     AuthorityWithdrawn { origin: Arc<str> },
     /// Anything else in RFC 5280 6.
-    #[error("the certificate chain is not valid by the authorities from {origin}: {why:?}")]
+    #[error("the certificate chain is not valid by the authorities from {origin}: {}", Fault(why))]
     Path { origin: Arc<str>, why: webpki::Error },
 }
 
@@ -140,7 +141,7 @@ pub enum Unfit {
     NotYetValid { not_before: Timestamp },
     #[error("expired at {not_after}")]
     Expired { not_after: Timestamp },
-    #[error("not usable as a trust anchor: {0:?}")]
+    #[error("not usable as a trust anchor: {}", Fault(.0))]
     Anchor(webpki::Error),
 }
 

@@ -6,6 +6,7 @@ use super::line::Line;
 use super::probe::{Answer, Outcome, Unanswered};
 use crate::oci::RepositoryName;
 use crate::secret::Secret;
+use crate::trust::tls::Failure;
 use http::header::WWW_AUTHENTICATE;
 use reqwest::Url;
 use serde_json::Value;
@@ -40,9 +41,10 @@ pub(super) const CLIENT_CREDENTIALS: Grant =
     Grant { spare: true, ..Grant::of("POST token, grant client_credentials with the client certificate (scripts)") };
 
 pub(super) fn unreachable(host: &RegistryHost, why: &Unanswered) -> Line {
-    let fix = "check the address; give --ca FILE if its certificate is of a private authority, --plain-http if it has no TLS, --cert and \
-               --key if it demands a client certificate";
-    Line::bad(format!("GET /v2/ at {}", host.authority()), format!("no answer: {}", why.0), fix)
+    let usual = "check the address; give --ca FILE if its certificate is of a private authority, --plain-http if it has no TLS, --cert and \
+                 --key if it demands a client certificate";
+    let Failure { what, fix } = &why.0;
+    Line::bad(format!("GET /v2/ at {}", host.authority()), format!("no answer: {what}"), fix.as_deref().unwrap_or(usual))
 }
 
 /// Of a registry that serves nobody without a certificate.

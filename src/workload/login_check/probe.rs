@@ -1,10 +1,10 @@
 //! Asks a registry as a client would: no redirects, bounded time, a bounded answer.
 
 use super::super::RegistryHost;
+use crate::trust::tls::{self, Authorities, Failure, InvalidTls};
 use http::{HeaderMap, Method};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, Identity, Url};
-use std::error::Error as _;
+use reqwest::{Client, Url};
 use std::time::Duration;
 
 /// Two clients of one registry: one as anybody, one with a certificate if there is one.
@@ -18,10 +18,8 @@ pub struct Probe {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidProbe {
-    #[error("the certificate authorities are no PEM certificates")]
-    Authorities,
-    #[error("the certificate and its key are no PEM of a certificate and a private key that fit")]
-    Certificate,
+    #[error(transparent)]
+    Tls(#[from] InvalidTls),
     #[error("the host is none that a URL can have")]
     Host,
     #[error("no client could be made: {0}")]
@@ -39,23 +37,19 @@ impl Probe {
         let plain_http = plain_http || host.is_plain_http();
         let scheme = if plain_http { "http" } else { "https" };
         let base = Url::parse(&format!("{scheme}://{}", host.authority())).map_err(|_| InvalidProbe::Host)?;
-        let authorities = authorities.map(|pem| Certificate::from_pem_bundle(pem).map_err(|_| InvalidProbe::Authorities)).transpose()?;
-        let builder = || {
+        let named = if authorities.is_some() { "the authorities of --ca" } else { "the system's authorities" };
+        let authorities = Authorities { pem: authorities, named, fix: "give its authority with --ca FILE" };
+        let client = |certificate| {
             let builder = Client::builder().redirect(Policy::none()).timeout(PATIENCE).no_proxy();
-            match &authorities {
-                Some(authorities) => builder.tls_certs_only(authorities.clone()),
+            let builder = if plain_http {
                 // Nothing to verify, and a minimal container may have no authorities at all.
-                None if plain_http => builder.tls_certs_only([]),
-                None => builder,
-            }
+                builder.tls_certs_only([])
+            } else {
+                builder.tls_backend_preconfigured(tls::client(&authorities, certificate)?)
+            };
+            builder.build().map_err(|why| InvalidProbe::Client(tls::explain(&why).to_string()))
         };
-        let failed = |why: reqwest::Error| InvalidProbe::Client(causes(&why));
-        let identity = certificate.map(|pem| Identity::from_pem(pem).map_err(|_| InvalidProbe::Certificate)).transpose()?;
-        let certified = match identity {
-            Some(identity) => builder().identity(identity),
-            None => builder(),
-        };
-        Ok(Self { base, plain: builder().build().map_err(failed)?, certified: certified.build().map_err(failed)?, always_presents: false })
+        Ok(Self { base, plain: client(None)?, certified: client(certificate)?, always_presents: false })
     }
 
     /// The same, presenting the certificate with every request.
@@ -93,7 +87,7 @@ impl Probe {
             let body = body.query().unwrap_or_default().to_owned();
             request = request.header("content-type", "application/x-www-form-urlencoded").body(body);
         }
-        let failed = |why: reqwest::Error| Unanswered(causes(&why.without_url()));
+        let failed = |why: reqwest::Error| Unanswered(tls::explain(&why.without_url()));
         let mut response = request.send().await.map_err(failed)?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let mut body = Vec::new();
@@ -111,7 +105,7 @@ pub(super) type Outcome = Result<Answer, Unanswered>;
 
 /// Why there was no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Unanswered(pub(super) String);
+pub(super) struct Unanswered(pub(super) Failure);
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Answer {
@@ -154,17 +148,6 @@ impl Ask {
     pub(super) fn with_certificate(self) -> Self {
         Self { certified: true, ..self }
     }
-}
-
-/// The first cause says what, the last says why.
-fn causes(why: &reqwest::Error) -> String {
-    let mut text = why.to_string();
-    let mut source = why.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 const PATIENCE: Duration = Duration::from_secs(15);

@@ -4,7 +4,7 @@ use super::*;
 use crate::clock::ManualClock;
 use crate::trust::Authorities;
 use crate::trust::jwks::KeySet;
-use crate::trust::source::testing::site::{Site, server};
+use crate::trust::source::testing::site::{Identity, Site, server};
 use crate::trust::source::testing::{Ca, UNUSABLE, ca, eventually, eventually_after, jwk_set};
 use futures_util::future::join_all;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, ETAG};
@@ -422,13 +422,46 @@ async fn a_private_authority_counts_instead_of_the_systems_and_can_be_replaced()
     std::fs::write(file.path(), &other.pem).unwrap();
     let client = Client::of(over(CaSource::File(file.path().into())));
     let why = client.fetched().await.unwrap_err();
-    assert!(why.contains("no connection") && why.to_lowercase().contains("certificate"), "{why}");
+    let sentence = format!(
+        "no connection: the certificate CN=rcgen self signed cert of site.test was issued by CN=good, which the authorities in {} do not \
+         vouch for; name its authority in certificateAuthorityFile, or have the server send its intermediate certificates",
+        file.path().display()
+    );
+    assert!(why.contains(&sentence), "{why}");
     std::fs::write(file.path(), &good.pem).unwrap();
     client.hand.advance(Duration::from_secs(60));
     assert_eq!(client.fetched().await, Ok("k1".to_owned()));
 
     let unusable = Client::of(over(CaSource::Inline(b"no PEM".to_vec())));
-    assert!(unusable.fetched().await.unwrap_err().contains("no usable PEM certificate"));
+    assert!(unusable.fetched().await.unwrap_err().contains("expected PEM with at least one certificate, found none"));
+}
+
+/// `openssl req -x509` makes a certificate that says of itself that it is an authority's.
+#[tokio::test]
+async fn a_self_signed_certificate_that_is_configured_as_its_own_authority_is_accepted() {
+    let certify = |names: &[&str]| {
+        let mut params = rcgen::CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.distinguished_name.push(rcgen::DnType::CommonName, "issuer");
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        (certificate.pem(), Identity { certificate: certificate.der().clone(), key: key.serialize_der() })
+    };
+    let (pem, itself) = certify(&["site.test"]);
+    let issuer = TestIssuer::start_tls(&ca("any")).await;
+    issuer.present(&itself);
+    let over = |pem: &str| OidcSettings {
+        ca: Some(CaSource::Inline(pem.into())),
+        resolve: vec![("site.test".into(), issuer.address)],
+        ..settings(&issuer.base)
+    };
+    assert_eq!(Client::of(over(&pem)).fetched().await, Ok("k1".to_owned()));
+    let why = Client::of(over(&ca("other").pem)).fetched().await.unwrap_err();
+    assert!(why.contains("CN=issuer of site.test is self-signed, says that it is an authority's (cA true), and is not among"), "{why}");
+    let (pem, elsewhere) = certify(&["elsewhere.test"]);
+    issuer.present(&elsewhere);
+    let why = Client::of(over(&pem)).fetched().await.unwrap_err();
+    assert!(why.contains("CN=issuer of site.test is for elsewhere.test; use one of these names, or issue it for site.test"), "{why}");
 }
 
 #[tokio::test]

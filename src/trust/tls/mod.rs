@@ -1,0 +1,12 @@
+//! TLS to servers that are known by name, and what is wrong with a connection in sentences that name the certificate and the fix. For
+//! key sources and for checking a registry; the only place where TLS and chain errors become words.
+
+mod failure;
+mod server;
+mod verdict;
+
+pub use failure::{Failure, explain, explain_peer, pem_words};
+pub use server::{Authorities, InvalidTls, Tls, client};
+
+#[cfg(test)]
+mod tests;

@@ -29,7 +29,7 @@ impl RememberedChain {
         self.claims.get("sub").and_then(Value::as_str)?.parse().ok()
     }
 
-    /// The common name, if the subject has exactly one.
+    /// The last common name of the subject.
     #[must_use]
     pub fn subject_cn(&self) -> Option<&str> {
         self.claims.get("x509")?.get("subject")?.get("cn")?.as_str()

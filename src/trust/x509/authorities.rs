@@ -1,7 +1,7 @@
 //! The X.509 authorities of one trust domain or one entry. webpki looks at no date of a trust anchor, so theirs are kept beside
 //! it and applied at each judgement.
 
-use super::extensions::{Extensions, certificate};
+use super::extensions::{Constrains, Extensions, certificate};
 use super::name;
 use super::outline::Outline;
 use super::public_key::PublicKey;
@@ -98,6 +98,7 @@ pub(in crate::trust) struct Authority {
     public_key: PublicKey,
     fingerprint: String,
     key_id: Option<Vec<u8>>,
+    pub(super) constrains: Constrains,
 }
 
 impl Authority {
@@ -121,6 +122,7 @@ impl Authority {
             path_len: extensions.basic_constraints.and_then(|found| found.path_len),
             public_key: PublicKey::of(certificate.public_key()),
             fingerprint: fingerprint(certificate.public_key().raw),
+            constrains: extensions.constrains,
             key_id: Outline::read(&der).ok().and_then(|outline| outline.subject_key_id().map(<[u8]>::to_vec)),
         })
     }
@@ -128,6 +130,11 @@ impl Authority {
     /// As [`super::outline::Outline`] has names: without tag and length.
     pub(super) fn subject(&self) -> &[u8] {
         &self.anchor.subject
+    }
+
+    /// RFC 4514.
+    pub(super) fn subject_dn(&self) -> &str {
+        &self.subject
     }
 
     /// The subject key identifier.

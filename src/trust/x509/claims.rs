@@ -12,7 +12,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::x509::AttributeTypeAndValue;
 
-/// The `x509` object. Lists are there even when empty; `subject.cn` only if the subject has exactly one.
+/// The `x509` object. Lists are there even when empty; `subject.cn` only if the subject has one.
 fn x509(certificate: &X509Certificate<'_>, extensions: &Extensions<'_>) -> Result<Map<String, Value>, Malformed> {
     let subject = certificate.subject();
     let mut shown = json!({
@@ -43,11 +43,9 @@ fn x509(certificate: &X509Certificate<'_>, extensions: &Extensions<'_>) -> Resul
     Ok(members.into_iter().map(|(member, value)| (member.to_owned(), value)).collect())
 }
 
-/// Two common names would let two readers see two different subjects: then there is none.
+/// Of several common names the last one, as Go has it, and so every registry and proxy that is written in Go.
 pub(super) fn common_name<'a>(certificate: &'a X509Certificate<'_>) -> Option<&'a str> {
-    let mut names = certificate.subject().iter_common_name();
-    let first = names.next()?;
-    if names.next().is_some() { None } else { first.as_str().ok() }
+    certificate.subject().iter_common_name().filter_map(|name| name.as_str().ok()).last()
 }
 
 /// The whole map: of an X.509-SVID with its SPIFFE ID, of a plain certificate without. To be built once the chain is verified.

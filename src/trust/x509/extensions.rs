@@ -23,6 +23,7 @@ pub(super) struct Extensions<'a> {
     pub(super) key_usage: Option<KeyUsage>,
     pub(super) extended_key_usage: Option<ExtendedKeyUsage>,
     pub(super) alternative_names: Vec<GeneralName<'a>>,
+    pub(super) constrains: Constrains,
     /// The first critical one that the path builder does not know.
     pub(super) unknown_critical: Option<String>,
 }
@@ -40,8 +41,16 @@ pub(super) struct KeyUsage {
     pub(super) crl_sign: bool,
 }
 
+/// The kinds of name that an authority constrains and the path builder cannot judge.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Constrains {
+    pub(super) uri: bool,
+    pub(super) directory: bool,
+}
+
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ExtendedKeyUsage {
+    pub(super) any: bool,
     pub(super) client_auth: bool,
     pub(super) server_auth: bool,
 }
@@ -77,13 +86,21 @@ impl<'a> Extensions<'a> {
                 });
             }
             ParsedExtension::ExtendedKeyUsage(found) => {
-                self.extended_key_usage = Some(ExtendedKeyUsage { client_auth: found.client_auth, server_auth: found.server_auth });
+                self.extended_key_usage =
+                    Some(ExtendedKeyUsage { any: found.any, client_auth: found.client_auth, server_auth: found.server_auth });
             }
             ParsedExtension::SubjectAlternativeName(found) => {
                 if found.general_names.iter().any(|name| matches!(name, GeneralName::Invalid(..))) {
                     return Err(Malformed::AlternativeName);
                 }
                 self.alternative_names.clone_from(&found.general_names);
+            }
+            ParsedExtension::NameConstraints(found) => {
+                let subtrees = found.permitted_subtrees.iter().chain(&found.excluded_subtrees).flatten();
+                for subtree in subtrees {
+                    self.constrains.uri |= matches!(subtree.base, GeneralName::URI(_));
+                    self.constrains.directory |= matches!(subtree.base, GeneralName::DirectoryName(_));
+                }
             }
             ParsedExtension::ParseError { .. } => return Err(unreadable()),
             _ => return Ok(()),

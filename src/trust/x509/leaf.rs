@@ -9,6 +9,7 @@ use super::extensions::{Extensions, KeyUsage, certificate};
 use super::name;
 use super::outline::Outline;
 use super::possession::provable_key;
+use super::profile::Profile;
 use super::rejected::{Malformed, NotTheServer, Rejected};
 use super::uri_names;
 use crate::clock::Timestamp;
@@ -30,6 +31,7 @@ pub struct Leaf {
     key_usage: Option<KeyUsage>,
     /// Whether the extended key usage allows clients and servers; absent, it allows everything.
     client_auth: bool,
+    any_use: bool,
     server_auth: bool,
     not_before: Timestamp,
     not_after: Timestamp,
@@ -63,6 +65,7 @@ impl Leaf {
             uri_names: extensions.alternative_names.iter().filter_map(uri).collect(),
             is_authority: extensions.is_authority(),
             key_usage: extensions.key_usage,
+            any_use: extensions.extended_key_usage.is_some_and(|usage| usage.any),
             client_auth: extensions.extended_key_usage.is_none_or(|usage| usage.client_auth),
             server_auth: extensions.extended_key_usage.is_none_or(|usage| usage.server_auth),
             not_before: Timestamp::from_secs(validity.not_before.timestamp()),
@@ -85,6 +88,10 @@ impl Leaf {
         uri_names::claim_trust_domain(self.uri_names(), name)
     }
 
+    pub(super) fn has_uri_names(&self) -> bool {
+        !self.uri_names.is_empty()
+    }
+
     fn uri_names(&self) -> impl Iterator<Item = &str> {
         self.uri_names.iter().map(String::as_str)
     }
@@ -92,7 +99,7 @@ impl Leaf {
     /// The SPIFFE ID it claims, if the certificate is one that may carry a client workload's. Not verified.
     pub fn spiffe_id(&self) -> Result<SpiffeId, Rejected> {
         let id = self.svid_id()?;
-        self.check_client()?;
+        self.check_client(Profile::Svid)?;
         Ok(id)
     }
 
@@ -124,7 +131,7 @@ impl Leaf {
         }
     }
 
-    /// The common name, if the subject has exactly one.
+    /// The last common name of the subject, as in Go.
     #[must_use]
     pub fn subject_cn(&self) -> Option<&str> {
         self.common_name.as_deref()
@@ -169,11 +176,12 @@ impl Leaf {
     }
 
     /// What any client's certificate must be.
-    pub(super) const fn check_client(&self) -> Result<(), Rejected> {
+    pub(super) fn check_client(&self, profile: Profile) -> Result<(), Rejected> {
         if self.is_authority {
             return Err(Rejected::CertificateAuthority);
         }
-        if !self.client_auth {
+        let allowed = self.client_auth || (profile == Profile::Plain && self.any_use);
+        if !allowed {
             return Err(Rejected::NoClientAuth);
         }
         Ok(())

@@ -2,7 +2,8 @@
 //! authorities. The only place that knows X.509 path building. It never chooses the authorities: the caller has looked at the
 //! leaf's SPIFFE ID and brings those of that trust domain and no other.
 //!
-//! A chain in which any certificate constrains URI names is refused, as webpki cannot apply such constraints. What a stranger may send
+//! webpki cannot apply constraints of URI or directory names, nor policies: a chain in which an authority imposes them is refused, with
+//! a reason that says so. What a stranger may send
 //! is bounded before it is parsed, and so are the signatures that one credential may cost ([`crate::limits`]).
 //!
 //! <https://github.com/spiffe/spiffe/blob/main/standards/X509-SVID.md>, RFC 5280 6.
@@ -22,6 +23,7 @@ mod leaf;
 mod name;
 mod outline;
 mod possession;
+mod profile;
 mod public_key;
 mod rejected;
 mod uri_names;

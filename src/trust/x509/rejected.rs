@@ -29,7 +29,10 @@ pub enum Rejected {
     UnprovableKey(#[from] Unprovable),
     #[error("expected an X.509 certificate of version 3, found version {found}; issue one with extensions")]
     Version { found: u8 },
-    #[error("the certificate has the critical extension {oid}, which this registry does not support; issue it without, or not critical")]
+    #[error(
+        "the certificate has the critical extension {}, which this registry does not support; issue it without, or not critical",
+        Named(oid)
+    )]
     CriticalExtension { oid: String },
     #[error("expected exactly one URI name in the X.509-SVID, a SPIFFE ID, found none; other names and the subject never count")]
     NoUriName,
@@ -69,7 +72,23 @@ pub enum Rejected {
          issue certificates with key identifiers, and send only the intermediates that lead to the authority"
     )]
     SignatureChecks { origin: Arc<str> },
-    #[error("a certificate in the chain constrains names that are not supported (URI) or not met")]
+    #[error("the issuer {} in the certificate's chain cannot be part of a path: {why}", Shown(issuer))]
+    UnfitIssuer { issuer: String, why: Unfit },
+    #[error(
+        "the authority {} constrains URI names, which this registry cannot judge; issue the certificate from an authority without \
+         constraints of URI names",
+        Shown(authority)
+    )]
+    UriConstraints { authority: String },
+    #[error(
+        "the authority {} constrains directory names, which this registry cannot judge; issue the certificate from an authority without \
+         constraints of directory names",
+        Shown(authority)
+    )]
+    DirectoryConstraints { authority: String },
+    #[error(
+        "the certificate has a name that an authority in its chain does not permit (name constraints); issue it within the constraints"
+    )]
     NameConstraints,
     /// Of the source of one of our own tokens.
     #[error("the authority that vouched for the token's source is none of {origin} any more; present a certificate of one that is")]
@@ -135,6 +154,8 @@ pub enum Unfit {
     Oversized(#[from] Oversized),
     #[error("expected the certificate of an authority, found one without cA true")]
     NotAnAuthority,
+    #[error("it has the critical extension {}, which this registry does not support; issue it without, or not critical", Named(oid))]
+    CriticalExtension { oid: String },
     #[error("expected an authority with key usage keyCertSign, found one without it")]
     NoKeyCertSign,
     #[error("valid from {not_before} on only")]
@@ -211,6 +232,26 @@ pub enum Malformed {
     #[error("the subject or issuer name cannot be read")]
     Name,
 }
+
+/// An extension by its number, and by its name where it is one of those that authorities have.
+struct Named<'a>(&'a str);
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match POLICIES.iter().find(|(oid, _)| *oid == self.0) {
+            Some((oid, name)) => write!(f, "{name} ({oid})"),
+            None => f.write_str(self.0),
+        }
+    }
+}
+
+/// RFC 5280 4.2.1.
+const POLICIES: [(&str, &str); 4] = [
+    ("2.5.29.32", "certificatePolicies"),
+    ("2.5.29.33", "policyMappings"),
+    ("2.5.29.36", "policyConstraints"),
+    ("2.5.29.54", "inhibitAnyPolicy"),
+];
 
 /// A stranger's text: printable and short.
 struct Shown<'a>(&'a str);

@@ -6,9 +6,10 @@ use super::bounds::check_intermediates;
 use super::budget::Counted;
 use super::candidates;
 use super::claims;
-use super::extensions::{Extensions, certificate};
+use super::extensions::{Constrains, Extensions, certificate};
 use super::name;
 use super::outline::Outline;
+use super::profile::Profile;
 use super::rejected::{Malformed, NotTheServer, PassedOver, Rejected, Unfit};
 use super::{Leaf, RememberedChain, X509Authorities};
 use crate::clock::Timestamp;
@@ -18,7 +19,7 @@ use pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, Uni
 use serde_json::{Map, Value};
 use std::sync::Arc;
 use std::time::Duration;
-use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
+use webpki::{EndEntityCert, VerifiedPath};
 
 /// Judges an X.509-SVID. `chain` is what the client sent after the leaf, `view` what its own trust domain's sources hold.
 pub fn verify_svid(
@@ -28,7 +29,7 @@ pub fn verify_svid(
     now: Timestamp,
 ) -> Result<VerifiedChain, Rejected> {
     let id = leaf.spiffe_id()?;
-    VerifiedChain::new(leaf, Some(id), view, judge(leaf, chain, view, now, KeyUsage::client_auth())?)
+    VerifiedChain::new(leaf, Some(id), view, judge(leaf, chain, view, now, Profile::Svid)?)
 }
 
 /// Judges a client certificate that is no X.509-SVID. Whatever its names say, the result has no SPIFFE ID.
@@ -38,8 +39,8 @@ pub fn verify_plain(
     view: &Held<X509Authorities>,
     now: Timestamp,
 ) -> Result<VerifiedChain, Rejected> {
-    leaf.check_client()?;
-    VerifiedChain::new(leaf, None, view, judge(leaf, chain, view, now, KeyUsage::client_auth())?)
+    leaf.check_client(Profile::Plain)?;
+    VerifiedChain::new(leaf, None, view, judge(leaf, chain, view, now, Profile::Plain)?)
 }
 
 /// Judges a server's X.509-SVID, which must be that of `expected` and no other. `view` are the authorities of its trust domain.
@@ -54,7 +55,7 @@ pub(in crate::trust) fn verify_server(
     if found != *expected {
         return Err(NotTheServer::Other { expected: expected.clone(), found });
     }
-    judge(leaf, chain, view, now, KeyUsage::server_auth())?;
+    judge(leaf, chain, view, now, Profile::ServerSvid)?;
     Ok(())
 }
 
@@ -173,7 +174,7 @@ fn judge(
     chain: &[CertificateDer<'static>],
     view: &Held<X509Authorities>,
     now: Timestamp,
-    usage: KeyUsage,
+    profile: Profile,
 ) -> Result<Judged, Rejected> {
     // Certificates know whole seconds, and the last one counts in full.
     let now = Timestamp::from_secs(now.as_secs());
@@ -188,12 +189,19 @@ fn judge(
     }
     check_intermediates(leaf.der(), chain)?;
     let mut authorities = authorities(view, now)?;
-    let (intermediates, passed_over) = intermediates(leaf, chain, now);
+    let (intermediates, passed_over) = intermediates(leaf, chain, now, profile);
+    let unfit = unfit_issuer(leaf, &intermediates, &passed_over);
     let intermediates = candidates::choose(&Outline::read(leaf.der())?, intermediates, &mut authorities);
     let candidates: Vec<_> = intermediates.iter().map(|one| one.der.clone()).collect();
     let anchors: Vec<TrustAnchor<'_>> = authorities.iter().map(|authority| authority.anchor.clone()).collect();
 
-    let refuse = |why| refused(why, leaf, view, passed_over.clone());
+    let refuse = |why| match (why, &unfit) {
+        (webpki::Error::NameConstraintViolation, _) => constrained(leaf, &intermediates, &authorities),
+        (webpki::Error::UnknownIssuer, Some(PassedOver { subject, why })) => {
+            Rejected::UnfitIssuer { issuer: subject.clone(), why: why.clone() }
+        }
+        (why, _) => refused(why, leaf, view, passed_over.clone()),
+    };
     let end_entity = EndEntityCert::try_from(leaf.der()).map_err(refuse)?;
     if end_entity.subject_public_key_info() != *leaf.public_key() {
         // Two readers would see two keys, and the client has proved that it has one of them.
@@ -203,7 +211,7 @@ fn judge(
     let algorithms: Vec<_> = counted.iter().map(|one: &Counted<'_>| one as &dyn SignatureVerificationAlgorithm).collect();
     let time = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(now.as_secs()).unwrap_or(0)));
     let length = |path: &VerifiedPath<'_>| check_length(path, &authorities);
-    let path = end_entity.verify_for_usage(&algorithms, &anchors, &candidates, time, usage, None, Some(&length)).map_err(refuse)?;
+    let path = end_entity.verify_for_usage(&algorithms, &anchors, &candidates, time, profile, None, Some(&length)).map_err(refuse)?;
 
     let used = path.intermediate_certificates().map(|certificate| certificate.der());
     let expiries = used.filter_map(|der| intermediates.iter().find(|one| one.der == der)).map(|one| one.not_after);
@@ -228,14 +236,22 @@ pub(super) struct Intermediate<'a> {
     der: CertificateDer<'a>,
     pub(super) outline: Outline<'a>,
     not_after: Timestamp,
+    subject: String,
+    issuer: String,
+    constrains: Constrains,
 }
 
 /// Those that may be part of a path, and why the others may not.
-fn intermediates<'a>(leaf: &Leaf, chain: &'a [CertificateDer<'static>], now: Timestamp) -> (Vec<Intermediate<'a>>, Vec<PassedOver>) {
+fn intermediates<'a>(
+    leaf: &Leaf,
+    chain: &'a [CertificateDer<'static>],
+    now: Timestamp,
+    profile: Profile,
+) -> (Vec<Intermediate<'a>>, Vec<PassedOver>) {
     let (mut fit, mut passed_over) = (Vec::new(), Vec::new());
     for der in chain.iter().filter(|der| *der != leaf.der()) {
         let mut subject = String::new();
-        match intermediate(der, now, &mut subject) {
+        match intermediate(der, now, profile, &mut subject) {
             Ok(one) => fit.push(one),
             Err(why) => passed_over.push(PassedOver { subject: name::shortened(&subject), why }),
         }
@@ -243,7 +259,12 @@ fn intermediates<'a>(leaf: &Leaf, chain: &'a [CertificateDer<'static>], now: Tim
     (fit, passed_over)
 }
 
-fn intermediate<'a>(der: &'a CertificateDer<'static>, now: Timestamp, subject: &mut String) -> Result<Intermediate<'a>, Unfit> {
+fn intermediate<'a>(
+    der: &'a CertificateDer<'static>,
+    now: Timestamp,
+    profile: Profile,
+    subject: &mut String,
+) -> Result<Intermediate<'a>, Unfit> {
     let outline = Outline::bounded(der)?;
     let certificate = certificate(der)?;
     *subject = name::text(certificate.subject())?;
@@ -254,7 +275,7 @@ fn intermediate<'a>(der: &'a CertificateDer<'static>, now: Timestamp, subject: &
     if !extensions.is_authority() {
         return Err(Unfit::NotAnAuthority);
     }
-    if !extensions.key_usage.is_some_and(|usage| usage.key_cert_sign) {
+    if !extensions.key_usage.map_or(!profile.demands_key_usage(), |usage| usage.key_cert_sign) {
         return Err(Unfit::NoKeyCertSign);
     }
     if now < not_before {
@@ -263,7 +284,38 @@ fn intermediate<'a>(der: &'a CertificateDer<'static>, now: Timestamp, subject: &
     if not_after < now {
         return Err(Unfit::Expired { not_after });
     }
-    Ok(Intermediate { der: CertificateDer::from(der.as_ref()), outline, not_after })
+    if let Some(oid) = extensions.unknown_critical {
+        return Err(Unfit::CriticalExtension { oid });
+    }
+    let (subject, issuer) = (name::shortened(subject), name::shortened(&name::text(certificate.issuer())?));
+    Ok(Intermediate { der: CertificateDer::from(der.as_ref()), outline, not_after, subject, issuer, constrains: extensions.constrains })
+}
+
+/// An issuer that was sent and that the path builder cannot use. Where there is no path, it is the reason.
+fn unfit_issuer(leaf: &Leaf, fit: &[Intermediate<'_>], passed_over: &[PassedOver]) -> Option<PassedOver> {
+    let issuers = |subject: &str| {
+        let by_leaf = name::shortened(leaf.issuer_dn()) == subject;
+        by_leaf || fit.iter().any(|one| one.issuer == subject)
+    };
+    let same = |subject: &str| fit.iter().any(|one| one.subject == subject);
+    let unusable = passed_over.iter().filter(|one| matches!(one.why, Unfit::CriticalExtension { .. }));
+    unusable.filter(|one| !same(&one.subject)).find(|one| issuers(&one.subject)).cloned()
+}
+
+/// Which constraint it is that the names do not meet, or that cannot be judged.
+fn constrained(leaf: &Leaf, intermediates: &[Intermediate<'_>], authorities: &[&Authority]) -> Rejected {
+    let of_authorities = authorities.iter().map(|one| (one.subject_dn(), one.constrains));
+    let mut all = intermediates.iter().map(|one| (one.subject.as_str(), one.constrains)).chain(of_authorities);
+    let (mut uri, mut directory) = (None, None);
+    for (subject, constrains) in &mut all {
+        uri = uri.or_else(|| Some(subject.to_owned()).filter(|_| constrains.uri && leaf.has_uri_names()));
+        directory = directory.or_else(|| Some(subject.to_owned()).filter(|_| constrains.directory));
+    }
+    match (uri, directory) {
+        (Some(authority), _) => Rejected::UriConstraints { authority },
+        (None, Some(authority)) => Rejected::DirectoryConstraints { authority },
+        (None, None) => Rejected::NameConstraints,
+    }
 }
 
 /// The same key may be held in two certificates with different dates.
@@ -285,7 +337,6 @@ fn refused(why: webpki::Error, leaf: &Leaf, view: &Held<X509Authorities>, passed
         webpki::Error::UnknownIssuer => {
             Rejected::NoPath { issuer: name::shortened(leaf.issuer_dn()), origin: view.source.clone(), passed_over }
         }
-        webpki::Error::NameConstraintViolation => Rejected::NameConstraints,
         why => Rejected::Path { origin: view.source.clone(), why },
     }
 }

@@ -55,7 +55,7 @@ fn a_plain_certificate_is_its_issuers_and_subjects_name() {
 }
 
 #[test]
-fn lists_are_there_when_empty_and_a_common_name_only_when_there_is_one() {
+fn lists_are_there_when_empty_and_a_common_name_only_where_there_is_one() {
     let root = Ca::root("root");
     let der = root.leaf(&key(), |params| params.distinguished_name = DistinguishedName::new());
     let bare = leaf(&der);
@@ -90,4 +90,19 @@ fn a_value_cannot_pass_for_another_attribute() {
         params.subject_alt_names = vec![uri(ID)];
     });
     assert_eq!(leaf(&der).subject_dn(), "2.5.4.45=#0c026964");
+}
+
+#[test]
+fn of_several_common_names_the_last_counts_as_in_go() {
+    let root = Ca::root("root");
+    let der = root.leaf(&key(), |params| {
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, "first");
+        params.distinguished_name.push(DnType::OrganizationName, "acme");
+        // Another key for the same attribute, of which the library takes one only.
+        params.distinguished_name.push(DnType::CustomDnType(vec![2, 5, 4, 3]), DnValue::Utf8String("last".into()));
+    });
+    assert_eq!((leaf(&der).subject_cn(), leaf(&der).subject_dn()), (Some("last"), "CN=last,O=acme,CN=first"));
+    let verified = verify_plain(&leaf(&der), &[], &holding(&[&root]), NOW).unwrap();
+    assert_eq!((&verified.claims()["x509"]["subject"]["cn"], verified.remembered().subject_cn()), (&json!("last"), Some("last")));
 }

@@ -6,7 +6,7 @@ use super::{ID, extension};
 use crate::clock::Timestamp;
 use crate::trust::Held;
 use pki_types::CertificateDer;
-use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, RsaKeySize};
+use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, RsaKeySize, SanType};
 use std::time::Duration;
 
 type Outcome = Result<Timestamp, Rejected>;
@@ -199,7 +199,93 @@ fn x_18_uri_name_constraints_are_refused() {
     // permittedSubtrees: uniformResourceIdentifier "example.org"
     let constraint = [&[0x30, 17, 0xa0, 15, 0x30, 13, 0x86, 11][..], b"example.org"].concat();
     let signer = root.intermediate_with("signer", |params| params.custom_extensions.push(extension(&[2, 5, 29, 30], &constraint)));
-    assert_eq!(judge(&signer.svid(ID), &[&signer], &holding(&[&root]), NOW), Err(Rejected::NameConstraints));
+    let why = Rejected::UriConstraints { authority: "CN=signer".into() };
+    assert_eq!(judge(&signer.svid(ID), &[&signer], &holding(&[&root]), NOW), Err(why));
+    let constraining = Ca::root_with("root", |params| params.custom_extensions.push(extension(&[2, 5, 29, 30], &constraint)));
+    let why = Rejected::UriConstraints { authority: "CN=root".into() };
+    assert_eq!(judge(&constraining.svid(ID), &[], &holding(&[&constraining]), NOW), Err(why), "of the authority itself");
+    let plain = constraining.leaf(&key(), |_| {});
+    assert!(verify_plain(&leaf(&plain), &[], &holding(&[&constraining]), NOW).is_ok(), "it has no URI name");
+}
+
+#[test]
+fn x_18_directory_name_constraints_are_refused_by_their_name() {
+    // permittedSubtrees: directoryName O=SPIRE
+    let name = [0x30, 16, 0x31, 14, 0x30, 12, 6, 3, 0x55, 4, 10, 12, 5, b'S', b'P', b'I', b'R', b'E'];
+    let constraint = [&[0x30, 24, 0xa0, 22, 0x30, 20, 0xa4, 18][..], &name].concat();
+    let root = Ca::root("root");
+    let signer = root.intermediate_with("signer", |params| params.custom_extensions.push(extension(&[2, 5, 29, 30], &constraint)));
+    let why = judge(&signer.svid(ID), &[&signer], &holding(&[&root]), NOW).unwrap_err();
+    assert_eq!(why, Rejected::DirectoryConstraints { authority: "CN=signer".into() });
+    assert!(why.to_string().starts_with("the authority CN=signer constrains directory names, which"), "{why}");
+}
+
+#[test]
+fn x_18_a_name_that_is_not_permitted_is_told_apart_from_what_cannot_be_judged() {
+    use rcgen::{GeneralSubtree, NameConstraints};
+    let root = Ca::root_with("root", |params| {
+        let permitted_subtrees = vec![GeneralSubtree::DnsName("example.org".into())];
+        params.name_constraints = Some(NameConstraints { permitted_subtrees, excluded_subtrees: vec![] });
+    });
+    let with = |name: &str| root.svid_with(ID, |params| params.subject_alt_names.push(SanType::DnsName(name.try_into().unwrap())));
+    assert!(judge(&with("a.example.org"), &[], &holding(&[&root]), NOW).is_ok());
+    assert_eq!(judge(&with("a.example.com"), &[], &holding(&[&root]), NOW), Err(Rejected::NameConstraints));
+}
+
+/// What the path builder does not know, in an issuing authority that the client sends along.
+#[test]
+fn x_11_a_critical_policy_of_an_issuer_is_told_by_its_name() {
+    let root = Ca::root("root");
+    // certificatePolicies: anyPolicy; inhibitAnyPolicy: 0
+    let policies: [(&[u64], &[u8], &str); 2] = [
+        (&[2, 5, 29, 32], &[0x30, 8, 0x30, 6, 6, 4, 0x55, 0x1d, 0x20, 0], "certificatePolicies (2.5.29.32)"),
+        (&[2, 5, 29, 54], &[2, 1, 0], "inhibitAnyPolicy (2.5.29.54)"),
+    ];
+    for (oid, content, name) in policies {
+        let issuing = |critical: bool| {
+            root.intermediate_with("issuing", |params| {
+                let mut policy = extension(oid, content);
+                policy.set_criticality(critical);
+                params.custom_extensions.push(policy);
+            })
+        };
+        let (harmless, critical) = (issuing(false), issuing(true));
+        assert!(judge(&harmless.svid(ID), &[&harmless], &holding(&[&root]), NOW).is_ok());
+        let why = judge(&critical.svid(ID), &[&critical], &holding(&[&root]), NOW).unwrap_err().to_string();
+        let sentence = format!(
+            "the issuer CN=issuing in the certificate's chain cannot be part of a path: it has the critical extension {name}, which \
+             this registry does not support; issue it without, or not critical"
+        );
+        assert_eq!(why, sentence);
+        let below = critical.intermediate("below");
+        let why = judge(&below.svid(ID), &[&below, &critical], &holding(&[&root]), NOW).unwrap_err().to_string();
+        assert_eq!(why, sentence, "further up as well");
+        for sent in [&[][..], &[&critical]] {
+            assert!(judge(&critical.svid(ID), sent, &holding(&[&critical]), NOW).is_ok(), "an authority that is configured is trusted");
+        }
+    }
+}
+
+#[test]
+fn a_plain_chain_follows_rfc_5280_where_an_svids_does_not() {
+    let root = Ca::root("root");
+    let bare = root.intermediate_with("bare", |params| params.key_usages.clear());
+    let any = root.intermediate_with("any", |params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::Any]);
+    let servers = root.intermediate_with("servers", |params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]);
+    let plain = |ca: &Ca, usages: &[ExtendedKeyUsagePurpose], chain: &[&Ca]| {
+        let der = ca.leaf(&key(), |params| params.extended_key_usages = usages.to_vec());
+        let chain: Vec<_> = chain.iter().map(|ca| ca.der.clone()).collect();
+        verify_plain(&leaf(&der), &chain, &holding(&[&root]), NOW).map(|_| ())
+    };
+    let clients = [ExtendedKeyUsagePurpose::ClientAuth];
+    assert_eq!(plain(&bare, &clients, &[&bare]), Ok(()), "an authority without key usage may sign");
+    assert_eq!(plain(&any, &clients, &[&any]), Ok(()));
+    assert_eq!(plain(&root, &[ExtendedKeyUsagePurpose::Any], &[]), Ok(()));
+    assert_eq!(plain(&root, &[ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::Any], &[]), Ok(()));
+    assert_eq!(plain(&root, &[ExtendedKeyUsagePurpose::ServerAuth], &[]), Err(Rejected::NoClientAuth));
+    let why = plain(&servers, &clients, &[&servers]).unwrap_err().to_string();
+    assert!(why.contains("extended key usage") && !why.contains("RequiredEku"), "{why}");
+    assert!(judge(&any.svid(ID), &[&any], &holding(&[&root]), NOW).is_err(), "the standard of SVIDs is stricter");
 }
 
 #[test]

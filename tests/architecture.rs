@@ -48,6 +48,7 @@ const OWN_JSON: &[&str] = &[
     "src/trust/jwt/unverified.rs",
     "src/trust/minted.rs",
     "src/trust/refresh/last_good.rs",
+    "src/workload/clients.rs",
     "src/workload/login_check/judge.rs",
     "src/workload/token.rs",
 ];

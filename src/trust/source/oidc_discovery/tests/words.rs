@@ -1,0 +1,59 @@
+//! What is said of keys that cannot be used, and of the server's certificate.
+
+use super::*;
+use crate::trust::source::testing::site::Identity;
+
+#[tokio::test]
+async fn a_key_that_cannot_be_used_says_why_also_when_it_is_the_only_one() {
+    let issuer = TestIssuer::start().await;
+    let base: serde_json::Value = serde_json::from_slice(&jwk_set(&["k"])).unwrap();
+    let small = serde_json::json!({"kty": "RSA", "kid": "k", "e": "AQAB", "n": crate::trust::jwt::testing::encode([0xff; 128])});
+    let padded = serde_json::json!({"kty": "RSA", "kid": "k", "e": "AQAB", "n": "AAAA=="});
+    let with = |member: &str, value: serde_json::Value| {
+        let mut key = base["keys"][0].clone();
+        key[member] = value;
+        key
+    };
+    for (key, why) in [
+        (padded, "`n` is not base64url without padding"),
+        (small, "expected an RSA modulus of 2048 to 8192 bits, found 1024"),
+        (with("kid", 7.into()), "expected a non-empty string as `kid`, found a number"),
+        (with("alg", ().into()), "expected a string as `alg`, found null"),
+        (with("d", ().into()), "found `d: null`"),
+        (with("use", "enc".into()), r#"expected `use` to be absent or `sig`, found "enc""#),
+    ] {
+        issuer.answer(KEYS, 200, serde_json::json!({"keys": [key]}).to_string().into_bytes());
+        let client = Client::of(settings(&issuer.base));
+        let told = client.fetched().await.unwrap_err();
+        assert!(told.contains("none of its 1 keys can be used (keys[0]") && told.contains(why), "{why}: {told}");
+        assert!(client.keys.status()[0].last_error.as_ref().unwrap().contains(why), "and `trust` says it");
+    }
+}
+
+/// `openssl req -x509` makes a certificate that says of itself that it is an authority's.
+#[tokio::test]
+async fn a_self_signed_certificate_that_is_configured_as_its_own_authority_is_accepted() {
+    let certify = |names: &[&str]| {
+        let mut params = rcgen::CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.distinguished_name.push(rcgen::DnType::CommonName, "issuer");
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        (certificate.pem(), Identity { certificate: certificate.der().clone(), key: key.serialize_der() })
+    };
+    let (pem, itself) = certify(&["site.test"]);
+    let issuer = TestIssuer::start_tls(&ca("any")).await;
+    issuer.present(&itself);
+    let over = |pem: &str| OidcSettings {
+        ca: Some(CaSource::Inline(pem.into())),
+        resolve: vec![("site.test".into(), issuer.address)],
+        ..settings(&issuer.base)
+    };
+    assert_eq!(Client::of(over(&pem)).fetched().await, Ok("k1".to_owned()));
+    let why = Client::of(over(&ca("other").pem)).fetched().await.unwrap_err();
+    assert!(why.contains("CN=issuer of site.test is self-signed, says that it is an authority's (cA true), and is not among"), "{why}");
+    let (pem, elsewhere) = certify(&["elsewhere.test"]);
+    issuer.present(&elsewhere);
+    let why = Client::of(over(&pem)).fetched().await.unwrap_err();
+    assert!(why.contains("CN=issuer of site.test is for elsewhere.test; use one of these names, or issue it for site.test"), "{why}");
+}

@@ -159,7 +159,7 @@ const LIMITS: &str = "# Limits
 
 <!-- Made by `UPDATE_DOCS=1 cargo test --test docs`. -->
 
-What strangers may send, and what a connection may cost. They are fixed. Bodies of blobs have no limit but the disk, and all bodies
+What strangers may send, and what a connection may cost. A limit that names a setting is its default; the others are fixed. Bodies of blobs have no limit but the disk, and all bodies
 together hold the memory of `http.bodyMemory`, 64 MiB unless it says otherwise; an upload that nobody goes on
 with is removed after 24 hours.
 

@@ -43,7 +43,7 @@ pub enum Error {
     Referenced,
     #[error("the request's body ended early: ask for the upload's offset, and go on from there")]
     Interrupted,
-    #[error("nothing of the request's body came for too long: ask for the upload's offset, and go on from there")]
+    #[error("the request's body stopped or came too slowly: ask for the upload's offset, and go on from there")]
     Stalled,
     #[error(transparent)]
     Storage(#[from] storage::Failure),
@@ -54,8 +54,8 @@ pub enum Error {
 pub enum BodyError {
     #[error("the body ended early")]
     Interrupted,
-    /// Its client went silent.
-    #[error("nothing of the body came for too long")]
+    /// Its client went silent, or was slower than a caller may be who has not logged in.
+    #[error("the body stopped or came too slowly")]
     Stalled,
 }
 

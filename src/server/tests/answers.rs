@@ -154,10 +154,10 @@ async fn http_2_answers_that_are_taken_come_whole() {
 
 #[tokio::test]
 async fn an_idle_http_2_connection_ends() {
-    let limits = Limits { header_timeout: SOON, ..Limits::default() };
-    for asks in [false, true] {
+    for (asks, header_timeout) in [(false, SOON), (true, Duration::from_secs(2))] {
+        let limits = Limits { header_timeout, ..Limits::default() };
         let held = Arc::new(AtomicUsize::new(0));
-        let (_server, mut sender, connection) = http2(limits.clone(), pieces(&held), 1 << 20).await;
+        let (_server, mut sender, connection) = http2(limits, pieces(&held), 1 << 20).await;
         if asks {
             sender.send_request(get("/")).await.unwrap().into_body().collect().await.unwrap();
         }
@@ -187,7 +187,7 @@ async fn drip(server: &Running, path: &str, length: usize) -> String {
     write.write_all(request.as_bytes()).await.unwrap();
     let dripping = tokio::spawn(async move {
         for _ in 0..length {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::time::sleep(Duration::from_millis(15)).await;
             if write.write_all(b"x").await.is_err() {
                 break;
             }
@@ -201,7 +201,7 @@ async fn drip(server: &Running, path: &str, length: usize) -> String {
 
 #[tokio::test]
 async fn a_body_that_drips_ends_unless_its_caller_is_known() {
-    let limits = Limits { stall_timeout: Duration::from_millis(200), unidentified_rate: 1 << 20, ..Limits::default() };
+    let limits = Limits { stall_timeout: Duration::from_secs(1), unidentified_rate: 1 << 20, ..Limits::default() };
     let server = Running::start(None, limits.clone(), reads()).await;
     let slow = drip(&server, "/", 1 << 30).await;
     assert!(slow.ends_with(&format!("{:?}", Stalled::Slow { rate: 1 << 20 })), "{slow}");
@@ -218,7 +218,7 @@ async fn a_body_that_drips_ends_unless_its_caller_is_known() {
 
 #[tokio::test]
 async fn an_answer_that_is_sipped_ends_unless_its_caller_is_known() {
-    let limits = Limits { stall_timeout: Duration::from_millis(400), unidentified_rate: 1 << 30, ..Limits::default() };
+    let limits = Limits { stall_timeout: Duration::from_secs(1), unidentified_rate: 1 << 30, ..Limits::default() };
     let held = Arc::new(AtomicUsize::new(0));
     let server = Running::start(None, limits.clone(), pieces(&held)).await;
     let mut stream = server.connect().await;
@@ -246,7 +246,7 @@ async fn an_answer_that_is_sipped_ends_unless_its_caller_is_known() {
     let mut taken = 0;
     while let Some(frame) = known.frame().await {
         taken += frame.unwrap().data_ref().unwrap().len();
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(taken, PIECE);
 }

@@ -4,6 +4,8 @@
 use crate::harness::{Client, Setup, Signer, TestApp, TestIssuer, TestPki, now};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -67,6 +69,29 @@ async fn names_and_passwords_open_what_they_may_until_the_file_changes() {
     assert_eq!(basic(&app, "ann", "another").get("/v2/").await.status, StatusCode::OK);
     let log = app.log.since(0).iter().map(Value::to_string).collect::<String>();
     assert!(!log.contains("$2b$") && !log.contains(&token), "no hash and no token in the log");
+}
+
+/// With real sockets: what is bounded and in which order is proved beside the queue.
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_passwords_of_one_address_are_answered_late_and_hold_up_no_other_address() {
+    let pki = TestPki::new();
+    let mut setup = Setup::tls(&pki).allow("**", json!({"defaultPolicy": ["read"]}));
+    setup.config["http"]["auth"]["htpasswd"] = json!({"path": "users"});
+    setup.config["http"]["auth"]["failDelay"] = 60.into();
+    setup.config["http"]["trustedProxies"] = json!(["127.0.0.1"]);
+    setup.write("users", &line("ann", "one"));
+    let app = setup.start().await;
+    let from = |client: &str, password: &str| basic(&app, "ann", password).header("x-forwarded-for", client);
+    let guesses: Vec<_> = (0..9).map(|n| from("192.0.2.66", &format!("guess {n}"))).collect();
+    let mut guesses: FuturesUnordered<_> = guesses.iter().map(|guess| guess.get("/v2/")).collect();
+    let first = guesses.next().await.unwrap();
+    assert_eq!(first.error(), (429, "TOOMANYREQUESTS".into()), "the only one that is not answered late");
+    assert_eq!(first.header("retry-after"), "60");
+    let id = first.header("x-request-id");
+    let told = app.log.wait("it is turned away", 0, |line| line["request.id"] == id).await;
+    assert_eq!((&told["level"], &told["client.address"]), (&json!("WARN"), &json!("192.0.2.66")));
+    assert_eq!(from("192.0.2.1", "one").get("/v2/").await.status, StatusCode::OK);
+    assert_eq!(from("192.0.2.66", "one").get("/v2/").await.status, StatusCode::OK, "a password that is known");
 }
 
 #[tokio::test(flavor = "multi_thread")]

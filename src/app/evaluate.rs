@@ -34,7 +34,7 @@ pub struct Verdict {
 impl Evaluator {
     /// Needs a tokio runtime. Returns every mistake.
     pub fn open(config: Config, clock: Clock) -> Result<Self, Vec<Mistake>> {
-        let issuers = config.issuers.iter().map(|entry| (entry.key.clone(), entry.rules.issuer.clone())).collect();
+        let issuers = config.issuers.iter().map(|entry| (entry.key.clone(), entry.label())).collect();
         let trust_domains = config.domains.iter().map(|entry| (entry.key.clone(), entry.name().to_string())).collect();
         let certificates = config.certificates.iter().map(|entry| (entry.key.clone(), entry.name.clone())).collect();
         let mut sources = Sources::new(clock.clone(), None);

@@ -6,6 +6,7 @@ mod evaluate;
 mod live;
 mod reload;
 mod roots;
+mod shared_keys;
 mod sources;
 mod tls;
 mod tokens;
@@ -175,6 +176,7 @@ impl Registrar {
         let Self { listener, health, app, reload, state_directory, trust } = self;
         let (ready, clock, tls) = (app.ready.clone(), app.clock.clone(), reload.tls.clone());
         let (own_tls, expiry_clock) = (tls.clone(), clock.clone());
+        let (named, shared_clock) = (app.live.clone(), clock.clone());
         let (strangers, networks) = (reload.strangers.clone(), reload.networks.clone());
         let settings = server::Settings { tls: tls.clone(), limits: server::Limits::default(), strangers, networks };
         let probes = http::health_router(app.clone());
@@ -220,6 +222,7 @@ impl Registrar {
             () = certificates::warn_of_expiry(own_tls.as_ref(), expiry_clock) => {}
             () = reload.run() => {}
             () = expire_uploads(&registry) => {}
+            () = shared_keys::warn_of_shared_keys(&named, shared_clock) => {}
             () = turning => {}
             () = watch_passwords(&served) => {}
             () = watch_sharing(&served, &clock) => {}

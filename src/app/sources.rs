@@ -145,7 +145,7 @@ impl Opening<'_> {
             let shared = issuers.iter().find(same).map(|earlier| earlier.keys.clone());
             let keys = shared.unwrap_or_else(|| {
                 let opened: Authorities<_> = self.issuer_keys(&key, keys).and_then(|source| source.jwt()).into_iter().collect();
-                tracing::info!(oidc.issuer = rules.issuer, sources = ?opened, "accepting OIDC ID tokens");
+                tracing::info!(oidc.issuer = rules.issuer, oidc.name = name, sources = ?opened, "accepting OIDC ID tokens");
                 Arc::new(opened.waiting_in(self.sources.room.as_ref()))
             });
             issuers.push(Issuer { name, rules, keys, mapping });

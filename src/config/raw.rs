@@ -250,6 +250,11 @@ pub struct Bearer {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Oidc {
+    /// Tells entries of one issuer apart whose keys are different, as those of several clusters whose issuer is the default
+    /// `https://kubernetes.default.svc.cluster.local`: the key that verifies a token decides which entry it belongs to. Part of the
+    /// principal, to whom uploads belong, and of the default username: `claims.iss + '/NAME/' + claims.sub`. Keep it. Required of each such
+    /// entry; entries of one name share their keys.
+    pub name: Option<String>,
     /// The issuer, exactly as it stands in the token's `iss`. Required unless `type` finds it.
     pub issuer: Option<String>,
     /// `kubernetes`: this registry's own cluster. What is not given is found by itself: the issuer in the pod's token, the key set at the
@@ -298,7 +303,7 @@ pub struct Oidc {
     /// Vercel, Codeberg, Sigstore), although no validation says whose are meant. Default false: such an entry is refused where a
     /// `defaultPolicy`, a missing `accessControl`, or a group or user that the mapping gives to all grants a stranger something.
     pub accept_everyone: Option<bool>,
-    /// From claims to username and groups. Default username: `claims.iss + '/' + claims.sub`.
+    /// From claims to username and groups. Default username: `claims.iss + '/' + claims.sub`, with `name` between them if there is one.
     pub claim_mapping: Option<ClaimMapping>,
 }
 

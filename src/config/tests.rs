@@ -357,9 +357,31 @@ fn issuers_that_share_names_must_not_share_usernames() {
     let issuer = |url: &str| json!({"issuer": url, "audiences": ["registry"]});
     let nested = json!([issuer("https://issuer.example.org"), issuer("https://issuer.example.org/team")]);
     assert_eq!(keys(&with(&[("/http/auth/bearer/oidc", nested)])), ["http.auth.bearer.oidc[1].issuer"]);
-    let other_keys =
-        json!([issuer("https://issuer.example.org"), {"issuer": "https://issuer.example.org", "audiences": ["x"], "jwksFile": "k"}]);
-    assert_eq!(keys(&with(&[("/http/auth/bearer/oidc", other_keys)])), ["http.auth.bearer.oidc[1].issuer"]);
+}
+
+#[test]
+fn entries_of_one_issuer_with_other_keys_need_names() {
+    let issuer = "https://kubernetes.default.svc.cluster.local";
+    let entry = |name: &str, file: &str| match name {
+        "" => json!({"issuer": issuer, "audiences": ["registry"], "jwksFile": file}),
+        name => json!({"issuer": issuer, "audiences": ["registry"], "jwksFile": file, "name": name}),
+    };
+    for (entries, expected) in [
+        (json!([entry("", "a"), entry("", "b")]), &["http.auth.bearer.oidc[1].issuer"][..]),
+        (json!([entry("", "a"), entry("", "a")]), &[]),
+        (json!([entry("edge", "a"), entry("prod", "b")]), &[]),
+        (json!([entry("edge", "a"), entry("edge", "a"), entry("prod", "b")]), &[]),
+        (json!([entry("edge", "a"), entry("edge", "b")]), &["http.auth.bearer.oidc[1].issuer"]),
+        (json!([entry("edge", "a"), entry("prod", "a")]), &["http.auth.bearer.oidc[1].name"]),
+        (json!([entry("edge", "a"), entry("", "b")]), &["http.auth.bearer.oidc[1].name"]),
+        (json!([entry("", "a"), entry("prod", "b")]), &["http.auth.bearer.oidc[0].name"]),
+        (json!([entry("a/b", "a")]), &["http.auth.bearer.oidc[0].name"]),
+        (json!([entry(&"a".repeat(64), "a")]), &["http.auth.bearer.oidc[0].name"]),
+    ] {
+        let document = with(&[("/http/auth/bearer/oidc", entries.clone())]);
+        let found = load(&document).map_or_else(|mistakes| mistakes.into_iter().map(|mistake| mistake.key).collect(), |_| Vec::new());
+        assert_eq!(found, expected, "{entries}");
+    }
 }
 
 #[test]

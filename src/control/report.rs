@@ -118,9 +118,10 @@ impl Report {
     pub fn new(generation: u64, authenticator: &Authenticator, certificates: &[(String, Timestamp)], now: Timestamp) -> Self {
         let mut trusted: Vec<Trusted> = Vec::new();
         for issuer in authenticator.issuers() {
-            // Entries of one issuer share its keys.
-            if !trusted.iter().any(|known| known.what == What::Issuer && known.name == issuer.rules.issuer) {
-                trusted.push(of(What::Issuer, &issuer.rules.issuer, Verifies::Jwt, &issuer.keys, now));
+            // Entries of one issuer, and of one name if they have names, share their keys.
+            let label = issuer.label();
+            if !trusted.iter().any(|known| known.what == What::Issuer && known.name == label) {
+                trusted.push(of(What::Issuer, &label, Verifies::Jwt, &issuer.keys, now));
             }
         }
         for domain in authenticator.domains() {

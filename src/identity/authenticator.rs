@@ -282,7 +282,8 @@ impl Authenticator {
         Some(skipping().filter(|entry| entry.rules.issuer == first.rules.issuer).collect())
     }
 
-    pub(super) async fn oidc_identity(
+    /// By entries that share their keys.
+    pub(super) async fn entry_identity(
         &self,
         token: &Unverified,
         entries: &[&Issuer],

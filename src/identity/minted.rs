@@ -54,8 +54,20 @@ impl Authenticator {
         Ok(Identity { scope, session: Some(session), valid_until, ..identity })
     }
 
-    async fn oidc_again(&self, name: Option<&str>, token: &Remembered, grounds: &mut Grounds, now: Timestamp) -> Result<Identity, Reason> {
+    pub(super) async fn oidc_again(
+        &self,
+        name: Option<&str>,
+        token: &Remembered,
+        grounds: &mut Grounds,
+        now: Timestamp,
+    ) -> Result<Identity, Reason> {
         let mut entries = self.entries_of(token.issuer());
+        for namesake in entries.iter().filter(|entry| entry.name.as_deref() != name) {
+            grounds.rest_on(&namesake.keys, now);
+        }
+        if self.belongs_to_an_earlier(&entries, name, token.fingerprint(), now) {
+            return Err(Refused::Jwt(jwt::Rejected::KeyWithdrawn { issuer: token.issuer().to_owned() }).into());
+        }
         entries.retain(|entry| entry.name.as_deref() == name);
         let rules: Vec<_> = entries.iter().map(|entry| &entry.rules).collect();
         let keys = &entries.first().ok_or(Refused::UnknownIssuer)?.keys;

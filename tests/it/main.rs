@@ -16,6 +16,7 @@
 
 mod bad_input;
 mod clients;
+mod clusters;
 mod commands;
 mod conformance;
 mod costs;

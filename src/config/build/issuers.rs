@@ -19,7 +19,7 @@ impl Build<'_> {
             })
             .collect();
         let issuers: Vec<_> = entries.into_iter().enumerate().map(|(i, entry)| self.issuer(i, entry, external_urls, granted)).collect();
-        self.one_source_an_issuer(&issuers);
+        self.namesakes(&issuers);
         self.prefixes(&with_default_username);
         issuers
     }
@@ -36,6 +36,7 @@ impl Build<'_> {
         self.advise_issuer(&key, &entry);
         // Without one there is a mistake, and nothing comes of this entry.
         let issuer = entry.issuer.unwrap_or_default();
+        let named = self.issuer_name(&key, entry.name);
         for (name, url) in [("discoveryURL", &entry.discovery_url), ("jwksURL", &entry.jwks_url)] {
             if let Some(url) = url {
                 self.url(&format!("{key}.{name}"), url);
@@ -68,6 +69,7 @@ impl Build<'_> {
                 IssuerKeys::File(self.around.path(&file))
             }
             None => IssuerKeys::Fetched(OidcSettings {
+                name: named.clone(),
                 issuer,
                 discovery_url: entry.discovery_url,
                 jwks_url: entry.jwks_url,
@@ -80,7 +82,7 @@ impl Build<'_> {
                 resolve: Vec::new(),
             }),
         };
-        IssuerConfig { key, name: None, rules, keys, mapping }
+        IssuerConfig { key, name: named, rules, keys, mapping }
     }
 
     fn algorithms(&mut self, key: &str, names: Option<&[String]>) -> Option<Vec<Algorithm>> {
@@ -109,20 +111,6 @@ impl Build<'_> {
         let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
         if url.starts_with("http://") && !["localhost", "127.0.0.1", "[::1]"].contains(&host) {
             self.warn(key, format!("{url} is not encrypted; whoever is on the way can hand out keys"));
-        }
-    }
-
-    /// Entries of one issuer share its keys, so they must agree on where these come from.
-    fn one_source_an_issuer(&mut self, issuers: &[IssuerConfig]) {
-        for (i, later) in issuers.iter().enumerate() {
-            let first = issuers.iter().take(i).find(|earlier| earlier.rules.issuer == later.rules.issuer);
-            if let Some(first) = first.filter(|first| format!("{:?}", first.keys) != format!("{:?}", later.keys)) {
-                let what = format!(
-                    "is also the issuer of {}, but its keys come from somewhere else: entries of one issuer share its keys",
-                    first.key
-                );
-                self.mistake(format!("{}.issuer", later.key), what);
-            }
         }
     }
 

@@ -8,6 +8,7 @@ mod domains;
 mod expressions;
 mod issuers;
 mod kubernetes;
+mod namesakes;
 mod others;
 mod shared;
 mod sources;
@@ -99,8 +100,18 @@ pub struct IssuerConfig {
     pub mapping: Mapping,
 }
 
+impl IssuerConfig {
+    /// For people: the issuer, and the name if there is one.
+    #[must_use]
+    pub fn label(&self) -> String {
+        let issuer = &self.rules.issuer;
+        self.name.as_ref().map_or_else(|| issuer.clone(), |name| format!("{issuer} ({name})"))
+    }
+}
+
 /// Where an issuer's keys come from.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a few of them, made once for each configuration")]
 pub enum IssuerKeys {
     Fetched(OidcSettings),
     File(PathBuf),

@@ -73,6 +73,7 @@ impl Build<'_> {
             }
         }
         OidcSettings {
+            name: None,
             ca: self.certificate_authority(key, reach.certificate_authority, reach.certificate_authority_file.as_deref()),
             bearer_token_origins: self.origins(key, reach.bearer_token_origins),
             proxy: self.proxy(key, reach.proxy),

@@ -6,6 +6,7 @@ mod deny;
 mod entries;
 mod headers;
 mod mapping;
+mod namesakes;
 mod namespace;
 mod token_cache;
 mod tokens;

@@ -36,6 +36,12 @@ impl Remembered {
         self.claims.get("sub").and_then(Value::as_str).unwrap_or_default()
     }
 
+    /// Of the key that signed.
+    #[must_use]
+    pub fn fingerprint(&self) -> &str {
+        &self.key
+    }
+
     /// The subject, if it is a SPIFFE ID.
     #[must_use]
     pub fn spiffe_id(&self) -> Option<SpiffeId> {

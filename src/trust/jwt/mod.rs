@@ -8,6 +8,7 @@ mod again;
 mod algorithm;
 mod audience;
 pub(in crate::trust) mod claims;
+mod namesakes;
 mod rejected;
 pub(in crate::trust) mod signature;
 #[cfg(test)]
@@ -19,6 +20,7 @@ mod verify;
 pub use again::{Remembered, reverify_oidc, reverify_svid};
 pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub use audience::audience_cap;
+pub use namesakes::{fingerprints, holds_key, is_signed_by};
 pub use rejected::{Failure, Rejected};
 pub use token_server::{TokenServerRules, VerifiedAccess, verify_token_server};
 pub use unverified::{Hearsay, Unverified, looks_like_jwt};

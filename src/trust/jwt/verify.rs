@@ -245,7 +245,7 @@ pub(super) fn check_entry_claims(claims: &Map<String, Value>, algorithm: Algorit
 }
 
 /// Whoever vouches for a token.
-struct Vouching {
+pub(super) struct Vouching {
     held: Arc<Held<KeySet>>,
     fingerprint: Arc<str>,
     /// Later than the keys' own bound unless the key is withdrawn.
@@ -266,7 +266,7 @@ async fn vouching_keys(token: &Unverified, keys: &Authorities<KeySet>, now: Time
 }
 
 /// By a key of the latest set, or by one that it lacks and that still verifies.
-fn vouching(token: &Unverified, held: Arc<Held<KeySet>>, now: Timestamp) -> Result<Vouching, Rejected> {
+pub(super) fn vouching(token: &Unverified, held: Arc<Held<KeySet>>, now: Timestamp) -> Result<Vouching, Rejected> {
     let why = match signature::check(token, &held.keys) {
         Ok(fingerprint) => return Ok(Vouching { held, fingerprint, until: Timestamp::MAX }),
         Err(why) => why,

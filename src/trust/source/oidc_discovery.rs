@@ -20,6 +20,8 @@ use std::time::Duration;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OidcSettings {
+    /// Tells it from others with the same issuer and different keys.
+    pub name: Option<String>,
     /// As in the tokens' `iss`.
     pub issuer: String,
     /// The discovery document's own URL. Default: the issuer's, without a final `/`, and `/.well-known/openid-configuration`.
@@ -50,7 +52,8 @@ pub fn oidc(settings: OidcSettings, clock: Clock, last_good: Option<&Arc<LastGoo
 
 pub(super) fn paced(settings: OidcSettings, clock: Clock, last_good: Option<&Arc<LastGood>>, pace: Pace, timeout: Duration) -> Source {
     warn_of_plain_http(&settings);
-    let slot = Slot::of(SourceKind::Oidc, settings.issuer.clone());
+    let called = settings.name.as_ref().map_or_else(|| settings.issuer.clone(), |name| format!("{} ({name})", settings.issuer));
+    let slot = Slot::of(SourceKind::Oidc, called);
     let slots = Slots { x509: None, jwt: Some(slot) };
     let urls = [Some(&settings.issuer), settings.discovery_url.as_ref(), settings.jwks_url.as_ref()];
     let fetcher = Fetcher {
@@ -67,7 +70,8 @@ pub(super) fn paced(settings: OidcSettings, clock: Clock, last_good: Option<&Arc
         let [issuer, discovery, keys] = urls.map(|url| url.map_or("-", String::as_str));
         let demanded = if settings.skip_issuer { "any-issuer" } else { "its-issuer" };
         let way = by_way_of(settings.ca.as_ref(), settings.proxy.as_ref());
-        all.place(format!("oidc {issuer} {discovery} {keys} {demanded} {way}"))
+        let named = settings.name.as_ref().map_or_else(String::new, |name| format!(" {name}"));
+        all.place(format!("oidc {issuer} {discovery} {keys} {demanded} {way}{named}"))
     });
     let max_stale = settings.max_stale;
     let endpoint = Issuer { settings, fetcher, discovered: Mutex::default() };

@@ -502,6 +502,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 
 fn settings(issuer: &str) -> OidcSettings {
     OidcSettings {
+        name: None,
         issuer: issuer.to_owned(),
         discovery_url: None,
         jwks_url: None,

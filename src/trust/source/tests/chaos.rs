@@ -157,6 +157,7 @@ impl World {
             federation::paced(settings, self.clock.clone(), last_good, Pace { patience: PACE.patience, ..Pace::FEDERATION }, TIMEOUT)
         };
         let oidc = OidcSettings {
+            name: None,
             issuer: self.sites[OIDC - WEB].base.clone(),
             discovery_url: None,
             jwks_url: None,

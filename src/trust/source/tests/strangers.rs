@@ -23,6 +23,7 @@ async fn issuer() -> (Site, OidcSettings) {
     site.answer(DOCUMENT, 200, json!({"issuer": site.base, "jwks_uri": site.url("/keys")}).to_string());
     site.answer("/keys", 200, jwk_set(&["k1"]));
     let settings = OidcSettings {
+        name: None,
         issuer: site.base.clone(),
         discovery_url: None,
         jwks_url: None,

@@ -1,0 +1,62 @@
+//! Entries of one issuer. They share its keys, unless they have names: then those of one name do, as the entries of one of several
+//! clusters whose issuer is the default one.
+
+use super::{Build, IssuerConfig, IssuerKeys};
+
+impl Build<'_> {
+    pub(super) fn issuer_name(&mut self, key: &str, name: Option<String>) -> Option<String> {
+        let name = name?;
+        let good = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        if name.is_empty() || name.len() > LONGEST || !name.bytes().all(good) {
+            self.mistake(
+                format!("{key}.name"),
+                format!("becomes a part of usernames: expected 1 to {LONGEST} letters, digits, `-`, `_` and `.`, found {name:?}"),
+            );
+        }
+        Some(name)
+    }
+
+    pub(super) fn namesakes(&mut self, issuers: &[IssuerConfig]) {
+        for (i, later) in issuers.iter().enumerate() {
+            let others = || issuers.iter().filter(|other| other.rules.issuer == later.rules.issuer && !std::ptr::eq(*other, later));
+            if later.name.is_none()
+                && let Some(named) = others().find(|other| other.name.is_some())
+            {
+                let what = format!("is missing: {} is an entry of the same issuer and has a name, so each of them needs one", named.key);
+                self.mistake(format!("{}.name", later.key), what);
+                continue;
+            }
+            let same = |one: &IssuerKeys, other: &IssuerKeys| format!("{:?}", nameless(one)) == format!("{:?}", nameless(other));
+            let earlier = || issuers.iter().take(i).filter(|earlier| earlier.rules.issuer == later.rules.issuer);
+            if let Some(first) = earlier().find(|earlier| earlier.name == later.name && !same(&earlier.keys, &later.keys)) {
+                let what = match &later.name {
+                    None => format!(
+                        "is also the issuer of {}, but its keys come from somewhere else: entries of one issuer share its keys, unless each has a `name`, as clusters with the default issuer need one",
+                        first.key
+                    ),
+                    Some(name) => format!(
+                        "is also the issuer of {} with the name {name:?}, but its keys come from somewhere else: give it another name",
+                        first.key
+                    ),
+                };
+                self.mistake(format!("{}.issuer", later.key), what);
+            } else if let Some(first) = earlier().find(|earlier| earlier.name != later.name && same(&earlier.keys, &later.keys)) {
+                let what = format!(
+                    "has the same keys as {}, to which every token would then belong: give both the same name, or this one its own keys",
+                    first.key
+                );
+                self.mistake(format!("{}.name", later.key), what);
+            }
+        }
+    }
+}
+
+fn nameless(keys: &IssuerKeys) -> IssuerKeys {
+    let mut keys = keys.clone();
+    if let IssuerKeys::Fetched(settings) = &mut keys {
+        settings.name = None;
+    }
+    keys
+}
+
+const LONGEST: usize = 63;

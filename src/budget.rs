@@ -1,67 +1,108 @@
 //! The memory that bodies of requests hold: manifests and forms, which are read whole, and the batches of uploads. All together they
 //! have a fixed number of bytes, so that many clients at once get slower and the process does not grow. Large manifests on their way to
-//! slow clients are part of it.
+//! slow clients are part of it. What a connection buffers before a body is read is not: the HTTP server bounds that for each connection.
 //!
 //! Memory is handed out in whole pieces, in the order of asking. A body waits for its first memory before it is read; if that takes too
 //! long the request is refused, and nothing of it was read. After that a body is never refused: a manifest or a form has taken all that
-//! it may need at the start, and an upload goes on with whatever it has, writes it, and waits for the next piece. Whoever holds memory
-//! and waits for its client gives it up when others want it, so that slow clients hold up nobody.
+//! it may need at the start, and an upload goes on with whatever it has, writes it, and waits for the next piece. An upload that holds
+//! memory and waits for its client gives it up when others want it.
 //!
-//! Callers that are not identified have half of it at most: strangers cannot keep identified callers from pushing.
+//! Each caller has a share, so that a slow or greedy one holds up nobody but itself: an identified caller has a quarter, an address
+//! without a credential an eighth, and at least one of the largest manifests. All callers without a credential have half together, so
+//! that they cannot keep identified callers from pushing. Forms have a part of their own, so that logins do not wait for pushes.
 
-use crate::limits::BODY_WAIT_SECONDS;
+use crate::limits::{BODY_WAIT_SECONDS, MANIFEST_BYTES};
+use crate::source_address::SourceAddress;
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 /// Memory is given in multiples of this, in bytes.
 pub const PIECE: usize = 16 * 1024;
-/// The smallest budget, in bytes: four of the largest manifests, two of them strangers'.
+/// The smallest budget, in bytes: three of the largest manifests and the forms. Two of the manifests may be strangers'.
 pub const LEAST: usize = 16 << 20;
-/// The budget unless the configuration says otherwise, in bytes: 32 uploads at full speed or 16 of the largest manifests, and a quarter of
+/// The budget unless the configuration says otherwise, in bytes: 28 uploads at full speed or 14 of the largest manifests, and a quarter of
 /// a container of 256 MiB.
 pub const USUAL: usize = 64 << 20;
+/// The largest manifest, in pieces.
+const LARGEST: usize = MANIFEST_BYTES / PIECE;
 
 /// Cheap to clone; all clones share the memory.
 #[derive(Clone)]
 pub struct Budget(Arc<Pools>);
 
 struct Pools {
-    all: Pool,
-    strangers: Pool,
+    /// All but forms.
+    all: Arc<Pool>,
+    strangers: Arc<Pool>,
+    forms: Arc<Pool>,
+    /// How much each caller of a kind may have, in pieces.
+    identified_each: usize,
+    stranger_each: usize,
+    form_each: usize,
+    /// Of the callers that hold memory or wait for it.
+    shares: Mutex<HashMap<Holder, Weak<Own>>>,
 }
 
 /// Whose body it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
-    Identified,
-    /// A caller without a credential, or whose credential is in the body.
-    Stranger,
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Holder {
+    /// A caller of this name.
+    Identified(String),
+    /// A caller without a credential, by address. `None` for the clients of a proxy that does not name them: they have no share of
+    /// their own.
+    Stranger(Option<SourceAddress>),
+    /// A form that may carry the credential itself, by address, as above.
+    Form(Option<SourceAddress>),
 }
 
 /// There was no memory for too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no memory for a request's body within {BODY_WAIT_SECONDS}s: http.bodyMemory is in use")]
+#[error("no memory for a request's body within {BODY_WAIT_SECONDS}s: http.bodyMemory, or this caller's share of it, is in use")]
 pub struct Exhausted;
 
 impl Budget {
     #[must_use]
     pub fn new(bytes: usize) -> Self {
-        let pieces = u32::try_from(bytes / PIECE).unwrap_or(u32::MAX).max(2);
-        Self(Arc::new(Pools { all: Pool::new(pieces), strangers: Pool::new(pieces / 2) }))
+        let pieces = bytes / PIECE;
+        let forms = pieces / 8;
+        Self(Arc::new(Pools {
+            all: Pool::new(pieces - forms),
+            strangers: Pool::new(pieces / 2),
+            forms: Pool::new(forms),
+            identified_each: (pieces / 4).max(LARGEST),
+            stranger_each: (pieces / 8).max(LARGEST),
+            form_each: forms / 8,
+            shares: Mutex::default(),
+        }))
     }
 
+    /// What one caller's bodies may take. All shares of one caller are the same.
     #[must_use]
-    pub fn of(&self, class: Class) -> Share {
-        Share { pools: self.0.clone(), class }
+    pub fn of(&self, holder: Holder) -> Share {
+        let pools = &self.0;
+        let mut shares = pools.shares();
+        if let Some(known) = shares.get(&holder).and_then(Weak::upgrade) {
+            return Share(known);
+        }
+        let (each, common) = match holder {
+            Holder::Identified(_) => (Some(pools.identified_each), vec![&pools.all]),
+            Holder::Stranger(from) => (from.map(|_| pools.stranger_each), vec![&pools.strangers, &pools.all]),
+            Holder::Form(from) => (from.map(|_| pools.form_each), vec![&pools.forms]),
+        };
+        let own = each.map(Pool::new).into_iter().chain(common.into_iter().cloned()).collect();
+        let own = Arc::new(Own { holder: holder.clone(), pools: own, budget: pools.clone() });
+        shares.insert(holder, Arc::downgrade(&own));
+        Share(own)
     }
 
     /// How many bytes are held now.
     #[must_use]
     pub fn used(&self) -> usize {
-        self.0.all.used()
+        self.0.all.used() + self.0.forms.used()
     }
 }
 
@@ -71,11 +112,31 @@ impl fmt::Debug for Budget {
     }
 }
 
+impl Pools {
+    fn shares(&self) -> MutexGuard<'_, HashMap<Holder, Weak<Own>>> {
+        self.shares.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// What one caller's bodies may take. Cheap to clone.
 #[derive(Clone)]
-pub struct Share {
-    pools: Arc<Pools>,
-    class: Class,
+pub struct Share(Arc<Own>);
+
+struct Own {
+    holder: Holder,
+    /// Memory is taken from each, in this order: the caller's own share first, so that whoever waits for that holds nothing of others.
+    pools: Vec<Arc<Pool>>,
+    budget: Arc<Pools>,
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        let mut shares = self.budget.shares();
+        // Another one may have come in the meantime.
+        if shares.get(&self.holder).is_some_and(|share| share.strong_count() == 0) {
+            shares.remove(&self.holder);
+        }
+    }
 }
 
 impl Share {
@@ -93,82 +154,64 @@ impl Share {
 
     /// The same, however long it takes. To be called only while holding none, or two that hold some would wait for each other.
     pub async fn take(&self, bytes: usize) -> Held {
-        let pieces = self.pieces(bytes);
-        let share = match self.class {
-            Class::Identified => None,
-            Class::Stranger => self.pools.strangers.take(pieces).await,
-        };
-        Held { share, all: self.pools.all.take(pieces).await }
+        let (pieces, mut permits) = (self.pieces(bytes), Vec::with_capacity(self.0.pools.len()));
+        for pool in &self.0.pools {
+            permits.extend(pool.take(pieces).await);
+        }
+        Held { permits, _share: self.clone() }
     }
 
     /// At once or not at all.
     #[must_use]
     pub fn try_take(&self, bytes: usize) -> Option<Held> {
         let pieces = self.pieces(bytes);
-        let share = match self.class {
-            Class::Identified => None,
-            Class::Stranger => Some(self.pools.strangers.try_take(pieces)?),
-        };
-        Some(Held { share, all: Some(self.pools.all.try_take(pieces)?) })
+        let permits = self.0.pools.iter().map(|pool| pool.try_take(pieces)).collect::<Option<_>>()?;
+        Some(Held { permits, _share: self.clone() })
     }
 
     /// Returns when others wait for memory that this caller holds.
     pub async fn wanted(&self) {
-        let by_strangers = async {
-            match self.class {
-                Class::Identified => std::future::pending().await,
-                Class::Stranger => self.pools.strangers.wanted().await,
-            }
-        };
-        tokio::select! {
-            () = self.pools.all.wanted() => {}
-            () = by_strangers => {}
-        }
+        let wanted = self.0.pools.iter().map(|pool| Box::pin(pool.wanted()));
+        futures_util::future::select_all(wanted).await;
     }
 
     /// Never more than there are.
     fn pieces(&self, bytes: usize) -> u32 {
-        let most = match self.class {
-            Class::Identified => self.pools.all.pieces,
-            Class::Stranger => self.pools.strangers.pieces,
-        };
+        let most = self.0.pools.iter().map(|pool| pool.pieces).min().unwrap_or(1);
         u32::try_from(bytes.div_ceil(PIECE)).unwrap_or(u32::MAX).clamp(1, most)
     }
 }
 
 impl fmt::Debug for Share {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Share").field("class", &self.class).finish_non_exhaustive()
+        f.debug_struct("Share").field("holder", &self.0.holder).finish_non_exhaustive()
     }
 }
 
 /// Memory that is given back when this is dropped.
 #[derive(Debug)]
 pub struct Held {
-    share: Option<OwnedSemaphorePermit>,
-    all: Option<OwnedSemaphorePermit>,
+    /// One for each pool of the share.
+    permits: Vec<OwnedSemaphorePermit>,
+    /// Keeps the share from being made anew.
+    _share: Share,
 }
 
 impl Held {
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.all.as_ref().map_or(0, OwnedSemaphorePermit::num_permits) * PIECE
+        self.permits.first().map_or(0, OwnedSemaphorePermit::num_permits) * PIECE
     }
 
     /// Of the same share.
     pub fn add(&mut self, more: Self) {
-        let merge = |own: &mut Option<OwnedSemaphorePermit>, more| match (own, more) {
-            (Some(own), Some(more)) => own.merge(more),
-            (own, more) => *own = more,
-        };
-        merge(&mut self.share, more.share);
-        merge(&mut self.all, more.all);
+        self.permits.iter_mut().zip(more.permits).for_each(|(own, more)| own.merge(more));
     }
 
     /// Gives back what is not needed for so many bytes.
     pub fn keep(&mut self, bytes: usize) {
         let needed = bytes.div_ceil(PIECE).max(1);
-        for permit in [&mut self.share, &mut self.all].into_iter().flatten() {
+        for permit in &mut self.permits {
             drop(permit.split(permit.num_permits().saturating_sub(needed)));
         }
     }
@@ -183,9 +226,11 @@ struct Pool {
 }
 
 impl Pool {
-    fn new(pieces: u32) -> Self {
+    /// At least one piece.
+    fn new(pieces: usize) -> Arc<Self> {
+        let pieces = u32::try_from(pieces).unwrap_or(u32::MAX).max(1);
         let free = Arc::new(Semaphore::new(usize::try_from(pieces).unwrap_or(Semaphore::MAX_PERMITS)));
-        Self { free, pieces, waiting: AtomicUsize::new(0), wanted: Notify::new() }
+        Arc::new(Self { free, pieces, waiting: AtomicUsize::new(0), wanted: Notify::new() })
     }
 
     fn used(&self) -> usize {
@@ -235,21 +280,31 @@ impl Drop for Waiting<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::FORM_BYTES;
     use futures_util::FutureExt;
 
+    /// Without forms.
     fn budget(pieces: usize) -> (Budget, Share, Share) {
         let budget = Budget::new(pieces * PIECE);
-        let (identified, stranger) = (budget.of(Class::Identified), budget.of(Class::Stranger));
+        let (identified, stranger) = (budget.of(caller("builder")), budget.of(Holder::Stranger(None)));
         (budget, identified, stranger)
+    }
+
+    fn caller(name: &str) -> Holder {
+        Holder::Identified(name.to_owned())
+    }
+
+    fn from(address: &str) -> Option<SourceAddress> {
+        Some(SourceAddress::of(address.parse().unwrap()))
     }
 
     #[test]
     fn memory_comes_in_whole_pieces_and_goes_back() {
-        let (budget, identified, _) = budget(8);
+        let (budget, identified, _) = budget(6);
         let mut held = identified.try_take(PIECE + 1).unwrap();
         assert_eq!((held.bytes(), budget.used()), (2 * PIECE, 2 * PIECE));
-        held.add(identified.try_take(6 * PIECE).unwrap());
-        assert_eq!((held.bytes(), budget.used()), (8 * PIECE, 8 * PIECE));
+        held.add(identified.try_take(4 * PIECE).unwrap());
+        assert_eq!((held.bytes(), budget.used()), (6 * PIECE, 6 * PIECE));
         assert!(identified.try_take(1).is_none());
         held.keep(10);
         assert_eq!((held.bytes(), budget.used()), (PIECE, PIECE));
@@ -259,22 +314,69 @@ mod tests {
 
     #[test]
     fn strangers_have_half_and_identified_callers_all() {
-        let (budget, identified, stranger) = budget(8);
-        let theirs = stranger.try_take(4 * PIECE).unwrap();
+        let (budget, identified, stranger) = budget(6);
+        let theirs = stranger.try_take(3 * PIECE).unwrap();
         assert!(stranger.try_take(1).is_none());
-        assert!(identified.try_take(4 * PIECE).is_some());
+        assert!(identified.try_take(3 * PIECE).is_some());
         drop(theirs);
-        let all = identified.try_take(8 * PIECE).unwrap();
+        let all = identified.try_take(6 * PIECE).unwrap();
         assert!(stranger.try_take(1).is_none(), "there is none left");
         drop(all);
-        assert_eq!(stranger.try_take(usize::MAX).unwrap().bytes(), 4 * PIECE);
+        assert_eq!(stranger.try_take(usize::MAX).unwrap().bytes(), 3 * PIECE);
         assert_eq!(budget.used(), 0, "what was refused holds nothing");
+    }
+
+    #[test]
+    fn no_caller_takes_what_others_need() {
+        let budget = Budget::new(USUAL);
+        let most = |holder: Holder| {
+            let share = budget.of(holder);
+            let held = share.try_take(usize::MAX).unwrap();
+            assert!(share.try_take(1).is_none());
+            held
+        };
+        let holders = [
+            (caller("a"), USUAL / 4),
+            (caller("b"), USUAL / 4),
+            (Holder::Stranger(from("192.0.2.1")), USUAL / 8),
+            (Holder::Stranger(from("2001:db8::1")), USUAL / 8),
+            (Holder::Form(from("192.0.2.1")), USUAL / 64),
+            (Holder::Form(from("192.0.2.2")), USUAL / 64),
+        ];
+        let held: Vec<_> = holders.iter().map(|(holder, bytes)| (most(holder.clone()), *bytes)).collect();
+        for (held, bytes) in &held {
+            assert_eq!(held.bytes(), *bytes);
+        }
+        assert!(budget.of(Holder::Stranger(from("2001:db8::2"))).try_take(1).is_none(), "it is the same network");
+        assert_eq!(budget.used(), held.iter().map(|(held, _)| held.bytes()).sum::<usize>());
+        drop(held);
+        assert_eq!((budget.used(), budget.0.shares().len()), (0, 0), "callers who hold nothing are forgotten");
+    }
+
+    #[test]
+    fn every_share_is_large_enough_for_one_body_and_all_of_it_is_no_more_than_the_budget() {
+        let budget = Budget::new(LEAST);
+        let held: Vec<_> = (0..4).map(|n| budget.of(Holder::Stranger(from(&format!("192.0.2.{n}")))).try_take(MANIFEST_BYTES)).collect();
+        assert_eq!(held.iter().flatten().map(Held::bytes).collect::<Vec<_>>(), [MANIFEST_BYTES; 2]);
+        assert_eq!(budget.of(caller("a")).try_take(MANIFEST_BYTES).unwrap().bytes(), MANIFEST_BYTES);
+        let forms: Vec<_> = (0..20).map(|n| budget.of(Holder::Form(from(&format!("192.0.2.{n}")))).try_take(FORM_BYTES)).collect();
+        assert!(forms.iter().flatten().all(|form| form.bytes() == FORM_BYTES));
+        let rest: Vec<_> = (0..LEAST / PIECE).filter_map(|n| budget.of(caller(&n.to_string())).try_take(1)).collect();
+        assert!(budget.of(Holder::Form(None)).try_take(1).is_none(), "sixteen of the largest forms are all that there may be");
+        assert_eq!((budget.used(), rest.is_empty()), (LEAST, false));
+    }
+
+    #[test]
+    fn memory_that_is_held_counts_for_its_caller_after_its_share_is_gone() {
+        let budget = Budget::new(LEAST);
+        let held = budget.of(Holder::Stranger(from("192.0.2.1"))).try_take(usize::MAX);
+        assert!(held.is_some() && budget.of(Holder::Stranger(from("192.0.2.1"))).try_take(1).is_none());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_body_waits_for_memory_and_not_for_ever() {
-        let (budget, identified, stranger) = budget(8);
-        let all = identified.reserve(8 * PIECE).await.unwrap();
+        let (budget, identified, stranger) = budget(6);
+        let all = identified.reserve(6 * PIECE).await.unwrap();
         assert_eq!(stranger.reserve(1).await.unwrap_err(), Exhausted);
         let (waiting, given) = tokio::join!(identified.reserve(4 * PIECE), async {
             tokio::task::yield_now().await;

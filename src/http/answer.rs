@@ -383,7 +383,7 @@ fn storage_failed(failure: &storage::Failure) -> Fault {
 
 impl From<Exhausted> for Fault {
     fn from(exhausted: Exhausted) -> Self {
-        let message = "too many large requests are under way: try again";
+        let message = "the registry has no memory for this request now, since too many are under way: try again";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, None, message).log(exhausted).header(RETRY_AFTER, RETRY_SECONDS)
     }
 }

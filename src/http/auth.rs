@@ -11,6 +11,7 @@ use super::route::{InvalidPath, Route};
 use super::{App, Caller, Connection, Crowded, Live, challenge};
 use crate::identity::{CredentialType, Evidence, Failure, Identity, Peer, Presented, Refusal};
 use crate::limits::HEADER_BYTES;
+use crate::source_address::SourceAddress;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
@@ -142,13 +143,26 @@ pub(super) async fn serve(app: App, request: Request) -> Response {
 /// such a proxy is its own, and is taken away here, before anybody looks for a credential.
 fn hop(parts: &mut Parts, live: &Live, who: &mut Who) -> (bool, Forwarded) {
     let (tls, forwarded) = nearest_hop(parts, live, who);
-    parts.extensions.insert(Client(who.address));
+    parts.extensions.insert(Client { address: who.address, unnamed: who.proxied && who.named.is_none() });
     (tls, forwarded)
 }
 
 /// Where the client of a request is.
 #[derive(Clone, Copy)]
-struct Client(Option<IpAddr>);
+struct Client {
+    address: Option<IpAddr>,
+    /// A trusted proxy sent the request and names no client, so the address is the proxy's.
+    unnamed: bool,
+}
+
+/// The source that bounds by source hold against. `None` for the clients of a proxy that does not name them.
+pub(super) fn source(parts: &Parts) -> Option<SourceAddress> {
+    match parts.extensions.get() {
+        Some(Client { unnamed: true, .. }) => None,
+        Some(Client { address: Some(address), .. }) => Some(SourceAddress::of(*address)),
+        _ => Some(SourceAddress::UNKNOWN),
+    }
+}
 
 fn nearest_hop(parts: &mut Parts, live: &Live, who: &mut Who) -> (bool, Forwarded) {
     let Some(connection) = parts.extensions.get_mut::<Connection>() else { return (false, Forwarded::default()) };
@@ -212,7 +226,7 @@ pub(super) fn presented(parts: &Parts) -> Presented<'_> {
         authorization: parts.headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes).collect(),
         peer: parts.extensions.get::<Connection>().and_then(|connection| connection.peer.as_deref()),
         ambient: !foreign,
-        address: parts.extensions.get::<Client>().and_then(|client| client.0),
+        address: parts.extensions.get::<Client>().and_then(|client| client.address),
     }
 }
 

@@ -25,7 +25,7 @@ impl Body {
     #[cfg(test)]
     pub(super) fn unbounded(stream: BoxStream<'static, Result<Bytes, BodyError>>) -> Self {
         let budget = crate::budget::Budget::new(usize::MAX);
-        Self::new(stream, budget.of(crate::budget::Class::Identified), None)
+        Self::new(stream, budget.of(crate::budget::Holder::Stranger(None)), None)
     }
 
     /// The memory that was reserved, once.

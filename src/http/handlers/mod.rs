@@ -15,12 +15,13 @@ mod uploads;
 mod whoami;
 
 use super::answer::Fault;
+use super::auth::source;
 use super::query::Query;
 use super::route::Route;
 use super::warning;
 use super::{App, Live, Stalled};
 use crate::access::{self, Kind, Permit, Write};
-use crate::budget::{Class, Held, Share};
+use crate::budget::{Held, Holder, Share};
 use crate::clock::Timestamp;
 use crate::identity::Identity;
 use crate::oci::{Condition, Digest, RepositoryName};
@@ -61,7 +62,9 @@ impl Call {
 
     /// The memory that this caller's bodies may take.
     fn memory(&self) -> Share {
-        self.app.memory.of(if self.identity.is_anonymous() { Class::Stranger } else { Class::Identified })
+        let stranger = self.identity.is_anonymous();
+        let name = || self.identity.username().to_owned();
+        self.app.memory.of(if stranger { Holder::Stranger(source(&self.parts)) } else { Holder::Identified(name()) })
     }
 
     /// Content that an answer holds until its client has taken it. A large one takes memory for as long. Until there is some it is dropped,

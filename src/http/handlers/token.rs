@@ -5,12 +5,12 @@
 //! <https://distribution.github.io/distribution/spec/auth/oauth/>, RFC 6749 5, RFC 8693 2.2.
 
 use super::{Reply, broken_off};
-use crate::budget::{Class, Held};
+use crate::budget::{Held, Holder};
 use crate::exchange::{self, Asked, Grant, GrantRequest, Issued, NotIssued, NotRedeemed};
 use crate::http::answer::Fault;
-use crate::http::auth::{Who, presented};
+use crate::http::auth::{Who, presented, source};
 use crate::http::authority::Origin;
-use crate::http::{App, Connection, Live, measure};
+use crate::http::{App, Live, measure};
 use crate::identity::{CredentialType, Failure, Identity, Scope};
 use crate::limits::FORM_BYTES;
 use crate::secret::Secret;
@@ -156,14 +156,11 @@ fn is_here(target: &str, live: &Live, origin: &Origin) -> bool {
 }
 
 /// Whatever it says that it is: a form is tried to be read, and what is none has no grant type. With it comes the memory for it, all of
-/// which is taken before anything is read. Only its content says whose it is, so it is a stranger's unless its connection has identified
-/// somebody.
+/// which is taken before anything is read. Only its content says whose it is, so it counts for the address that it comes from.
 async fn form(app: &App, parts: &Parts, mut body: Body) -> Result<(Vec<(String, String)>, Held), Fault> {
     let announced = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let most = announced.unwrap_or(FORM_BYTES).min(FORM_BYTES);
-    let known = parts.extensions.get::<Connection>().is_some_and(|connection| connection.caller.is_identified());
-    let class = if known { Class::Identified } else { Class::Stranger };
-    let mut held = app.memory.of(class).reserve(most).await?;
+    let mut held = app.memory.of(Holder::Form(source(parts))).reserve(most).await?;
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(chunk) = frame.map_err(|why| Fault::broken_off(broken_off(why)))?.into_data() else { continue };

@@ -1,11 +1,13 @@
 //! The memory for the bodies of requests, all together.
 
 use super::*;
-use crate::budget::{Class, LEAST, PIECE};
+use crate::budget::{Held, Holder, LEAST, PIECE};
+use crate::limits::FORM_BYTES;
 use futures_util::future::join_all;
 use futures_util::stream;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use tokio::task::JoinHandle;
 
 const LARGEST: usize = crate::limits::MANIFEST_BYTES;
 
@@ -27,6 +29,38 @@ fn watched(content: &'static str) -> (Arc<AtomicBool>, Body) {
     (read, Body::from_stream(frames))
 }
 
+/// All memory that there is.
+fn take_all(site: &Site) -> Vec<Held> {
+    let callers = (0..LEAST / PIECE).map(|n| Holder::Identified(n.to_string()));
+    let forms = std::iter::repeat_n(Holder::Form(None), LEAST / PIECE);
+    let held = callers.chain(forms).filter_map(|holder| site.app.memory.of(holder).try_take(PIECE)).collect();
+    assert_eq!(site.app.memory.used(), LEAST);
+    held
+}
+
+/// Sends a request on a connection from this address.
+async fn send_from(site: &Site, address: &str, request: Builder, body: Body) -> Response {
+    let remote = std::net::SocketAddr::new(address.parse().unwrap(), 1);
+    let connection = Connection { caller: Caller::default(), peer: None, remote, tls: true, more: More::default() };
+    site.endpoint.clone().call(request.extension(connection).body(body).unwrap()).await.unwrap()
+}
+
+/// Requests from this address whose bodies never come.
+fn silent(site: &Arc<Site>, address: &'static str, count: usize, request: fn() -> Builder) -> Vec<JoinHandle<StatusCode>> {
+    let one = |_| {
+        let site = site.clone();
+        let never = Body::from_stream(stream::pending::<Result<Bytes, Infallible>>());
+        tokio::spawn(async move { send_from(&site, address, request(), never).await.status() })
+    };
+    (0..count).map(one).collect()
+}
+
+/// How many of them were answered with 503. The others are given up.
+async fn refused(requests: Vec<JoinHandle<StatusCode>>) -> usize {
+    requests.iter().for_each(JoinHandle::abort);
+    join_all(requests).await.into_iter().filter(|status| matches!(status, Ok(StatusCode::SERVICE_UNAVAILABLE))).count()
+}
+
 fn push(name: &str) -> Builder {
     ask(Method::PUT, &format!("/v2/{name}/manifests/v1")).header("content-type", IMAGE)
 }
@@ -36,7 +70,7 @@ async fn without_memory_a_request_is_503_before_its_body_is_read() {
     let site = site();
     let begun = site.send(ask(Method::POST, "/v2/open/a/blobs/uploads/"), Body::empty()).await;
     let upload = begun.header("location").to_owned();
-    let all = site.app.memory.of(Class::Identified).try_take(LEAST).unwrap();
+    let all = take_all(&site);
     let digest = sha256("abc");
     for request in [
         push("open/a"),
@@ -84,7 +118,7 @@ async fn many_manifests_at_once_hold_no_more_than_the_budget() {
         let request = if n % 2 == 0 { push("open/a").header("content-length", LARGEST.to_string()) } else { push("open/a") };
         let (site, held) = (&site, held.clone());
         async move {
-            let answer = site.send(bearer(request, &site.token("builder")), Body::from_stream(frames)).await;
+            let answer = site.send(bearer(request, &site.token(&format!("builder{}", n % 8))), Body::from_stream(frames)).await;
             held.fetch_sub(LARGEST, Ordering::SeqCst);
             answer.status
         }
@@ -95,33 +129,75 @@ async fn many_manifests_at_once_hold_no_more_than_the_budget() {
     assert!(most <= LEAST, "{most} bytes were in memory at once");
 }
 
+fn largest() -> Builder {
+    push("open/a").header("content-length", LARGEST.to_string())
+}
+
 #[tokio::test(start_paused = true)]
 async fn strangers_do_not_keep_an_identified_caller_from_pushing() {
     let site = Arc::new(site());
     let config = site.push_blob("open/a", "{}").await;
-    let strangers: Vec<_> = (0..6)
-        .map(|_| {
-            let site = site.clone();
-            let never = Body::from_stream(stream::pending::<Result<Bytes, Infallible>>());
-            tokio::spawn(async move { site.send(push("open/a").header("content-length", LARGEST.to_string()), never).await.status })
-        })
-        .collect();
+    let strangers: Vec<_> = ["192.0.2.1", "192.0.2.2", "2001:db8::1"].into_iter().flat_map(|one| silent(&site, one, 2, largest)).collect();
     while site.app.memory.used() < LEAST / 2 {
         tokio::task::yield_now().await;
     }
     let manifest = image(&config).to_string();
-    assert_eq!(site.send(push("open/a"), manifest.clone()).await.status, StatusCode::SERVICE_UNAVAILABLE);
+    let stranger = send_from(&site, "192.0.2.9", push("open/a"), manifest.clone().into()).await;
+    assert_eq!(stranger.status(), StatusCode::SERVICE_UNAVAILABLE);
     let identified = site.send(bearer(push("open/a"), &site.token("builder")), manifest).await;
     assert_eq!(identified.status, StatusCode::CREATED, "{}", identified.text());
     assert_eq!(site.app.memory.used(), LEAST / 2);
     while strangers.iter().filter(|stranger| stranger.is_finished()).count() < 4 {
         tokio::task::yield_now().await;
     }
-    strangers.iter().for_each(tokio::task::JoinHandle::abort);
-    let ended = join_all(strangers).await;
-    let refused = ended.into_iter().filter(|status| matches!(status, Ok(StatusCode::SERVICE_UNAVAILABLE))).count();
-    assert_eq!(refused, 4, "of six strangers two had their half");
+    assert_eq!(refused(strangers).await, 4, "of six strangers two had their half");
     assert_eq!(site.app.memory.used(), 0, "and what is given up holds nothing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_address_keeps_no_other_from_pushing_and_from_logging_in_with_a_form() {
+    let site = Arc::new(site());
+    let config = site.push_blob("open/a", "{}").await;
+    let form = || ask(Method::POST, "/v2/token").header("content-length", FORM_BYTES.to_string());
+    let mut greedy = silent(&site, "192.0.2.1", 3, largest);
+    greedy.extend(silent(&site, "192.0.2.1", 40, form));
+    while site.app.memory.used() < LARGEST {
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert!(site.app.memory.used() < LARGEST + LEAST / 32, "it has more than its share: {}", site.app.memory.used());
+    let credential = site.token("builder");
+    let fields = format!("grant_type=password&username=oidc&password={credential}&service=r.example");
+    let logged_in = send_from(&site, "192.0.2.2", ask(Method::POST, "/v2/token"), fields.into()).await;
+    assert_eq!(logged_in.status(), StatusCode::OK);
+    let pushed = send_from(&site, "192.0.2.2", push("open/a"), image(&config).to_string().into()).await;
+    assert_eq!(pushed.status(), StatusCode::CREATED);
+    let same = send_from(&site, "192.0.2.1", push("open/a"), image(&config).to_string().into()).await;
+    assert_eq!(same.status(), StatusCode::SERVICE_UNAVAILABLE);
+    refused(greedy).await;
+    assert_eq!(site.app.memory.used(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_identity_with_slow_connections_keeps_no_other_from_pushing() {
+    let site = Arc::new(site());
+    let config = site.push_blob("open/a", "{}").await;
+    let slow: Vec<_> = (0..16)
+        .map(|_| {
+            let site = site.clone();
+            let never = Body::from_stream(stream::pending::<Result<Bytes, Infallible>>());
+            tokio::spawn(async move { site.send(bearer(largest(), &site.token("slow")), never).await.status })
+        })
+        .collect();
+    while site.app.memory.used() < LARGEST {
+        tokio::task::yield_now().await;
+    }
+    let pushed = site.send(bearer(push("open/a"), &site.token("builder")), image(&config).to_string()).await;
+    assert_eq!((pushed.status, site.app.memory.used()), (StatusCode::CREATED, LARGEST), "{}", pushed.text());
+    refused(slow).await;
+    assert_eq!(site.app.memory.used(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -130,20 +206,14 @@ async fn large_manifests_that_clients_do_not_take_hold_no_more_than_the_budget()
     let site = site();
     let pushed = site.push_image("open/a", "v1", json!({"annotations": {"large": "x".repeat(LARGE)}})).await;
     assert_eq!(pushed.status, StatusCode::CREATED, "{}", pushed.text());
-    let get = || {
-        let connection =
-            Connection { caller: Caller::default(), peer: None, remote: ([127, 0, 0, 1], 1).into(), tls: true, more: More::default() };
-        let request = ask(Method::GET, "/v2/open/a/manifests/v1").extension(connection).body(Body::empty()).unwrap();
-        let mut endpoint = site.endpoint.clone();
-        async move { endpoint.call(request).await.unwrap() }
-    };
-    let untaken = [get().await, get().await];
+    let get = |from| send_from(&site, from, ask(Method::GET, "/v2/open/a/manifests/v1"), Body::empty());
+    let untaken = [get("192.0.2.1").await, get("192.0.2.2").await];
     assert!(untaken.iter().all(|answer| answer.status() == StatusCode::OK));
     assert!((2 * LARGE..=LEAST / 2).contains(&site.app.memory.used()), "{}", site.app.memory.used());
-    let refused = get().await;
+    let refused = get("192.0.2.3").await;
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE, "strangers have half of the budget, which is two of these");
     assert_eq!(refused.headers()["retry-after"], "5");
-    let (waited, ()) = tokio::join!(get(), async {
+    let (waited, ()) = tokio::join!(get("192.0.2.3"), async {
         tokio::task::yield_now().await;
         drop(untaken);
     });

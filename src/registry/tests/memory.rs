@@ -1,7 +1,7 @@
 //! Uploads that share little memory.
 
 use super::*;
-use crate::budget::{Budget, Class, PIECE, Share};
+use crate::budget::{Budget, Holder, PIECE, Share};
 use futures_util::future::join_all;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::mpsc;
@@ -10,7 +10,7 @@ const R: &str = "team/app";
 
 fn budget(pieces: usize) -> (Budget, Share) {
     let budget = Budget::new(pieces * PIECE);
-    let share = budget.of(Class::Identified);
+    let share = budget.of(Holder::Identified("builder".into()));
     (budget, share)
 }
 

@@ -87,7 +87,7 @@ async fn what_is_wrong_with_a_certificate_by_itself_is_for_the_client_too() {
     let refused = |why: Rejected| told(Failure::Refused(Refusal { reason: Refused::Chain(why), evidence: Evidence::default() }));
     let answer = refused(Rejected::CriticalExtension { oid: "2.5.29.32".into() }).await;
     assert_eq!(answer.error(), (401, "UNAUTHORIZED".into()));
-    assert!(answer.text().contains("the certificate has the critical extension 2.5.29.32"), "{}", answer.text());
+    assert!(answer.text().contains("the certificate has the critical extension certificatePolicies (2.5.29.32)"), "{}", answer.text());
     let answer = refused(Rejected::NoAuthorities { origin: "inner.pem".into() }).await;
     assert!(!answer.text().contains("inner.pem"), "{}", answer.text());
 }

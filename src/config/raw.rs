@@ -301,7 +301,8 @@ pub struct Oidc {
     pub single_audience: Option<bool>,
     /// Accept the tokens of an issuer that anyone in the world can get one of (GitHub, GitLab.com, Buildkite, Google, HCP Terraform,
     /// Vercel, Codeberg, Sigstore), although no validation says whose are meant. Default false: such an entry is refused where a
-    /// `defaultPolicy`, a missing `accessControl`, or a group or user that the mapping gives to all grants a stranger something.
+    /// `defaultPolicy` or a missing `accessControl` grants a stranger something, or where an expression for `username` or `groups` could yield a
+    /// user or group that `accessControl` names: any expression but `claims.sub`, the default, and texts in quotes.
     pub accept_everyone: Option<bool>,
     /// From claims to username and groups. Default username: `claims.iss + '/' + claims.sub`, with `name` between them if there is one.
     pub claim_mapping: Option<ClaimMapping>,

@@ -82,6 +82,24 @@ pub(super) fn literals(expression: &str) -> Vec<String> {
     found
 }
 
+/// What an expression yields that is a text in quotes or a list of them. `None` if it is anything else, and so could yield other texts.
+pub(super) fn constants(expression: &str) -> Option<Vec<String>> {
+    let mut quote = None;
+    let is_constant = expression.chars().all(|character| match (quote, character) {
+        (_, '\\') => false,
+        (None, '\'' | '"') => {
+            quote = Some(character);
+            true
+        }
+        (None, other) => matches!(other, '[' | ']' | ',') || other.is_whitespace(),
+        (Some(open), other) => {
+            quote = quote.filter(|_| other != open);
+            true
+        }
+    });
+    is_constant.then(|| literals(expression))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,6 +130,22 @@ mod tests {
             ("claims.sub", &[]),
         ] {
             assert_eq!(literals(expression), expected, "{expression}");
+        }
+    }
+
+    #[test]
+    fn only_texts_in_quotes_are_constant() {
+        for (expression, expected) in [
+            ("'ci'", Some(&["ci"][..])),
+            ("[\"a\", 'b']", Some(&["a", "b"])),
+            ("[]", Some(&[])),
+            ("['c' + 'i']", None),
+            (r"'\x63i'", None),
+            ("r'ci'", None),
+            ("['ci', claims.sub]", None),
+            ("vars.g", None),
+        ] {
+            assert_eq!(constants(expression), expected.map(|texts| texts.iter().map(|&text| text.into()).collect()), "{expression}");
         }
     }
 }

@@ -2,7 +2,7 @@
 //! entry is refused where that grants a stranger something.
 
 use super::Build;
-use super::expressions::{Expressions, literals};
+use super::expressions::{Expressions, constants};
 use crate::config::raw;
 use std::collections::BTreeSet;
 
@@ -24,15 +24,17 @@ impl Granted {
         let by_default = access.repositories.iter().find(|(_, repository)| !repository.default_policy.is_empty());
         let grants = || access.repositories.values().flat_map(|repository| &repository.policies).chain(&access.admin_policy);
         let in_groups = access.groups.values().flat_map(|group| &group.users);
+        let of_metrics = access.metrics.iter().flat_map(|metrics| &metrics.users);
         Self {
             everything: false,
             default_policy: by_default.map(|(pattern, _)| pattern.clone()),
-            users: grants().flat_map(|grant| &grant.users).chain(in_groups).cloned().collect(),
+            users: grants().flat_map(|grant| &grant.users).chain(in_groups).chain(of_metrics).cloned().collect(),
             groups: grants().flat_map(|grant| &grant.groups).cloned().collect(),
         }
     }
 
-    /// How a stranger, mapped by these expressions, would get something.
+    /// How a stranger, mapped by these expressions, could get something. An expression that is not constant could yield any name:
+    /// many claims, such as the name of a workflow or an environment, have the value that their author chooses.
     fn to_strangers(&self, mapping: &Expressions<'_>) -> Option<String> {
         if self.everything {
             return Some("there is no accessControl, so they may do everything".to_owned());
@@ -40,15 +42,24 @@ impl Granted {
         if let Some(pattern) = &self.default_policy {
             return Some(format!("the defaultPolicy of {pattern:?} is for them too"));
         }
-        let given = |expression: Option<&str>, granted: &BTreeSet<String>| {
-            literals(expression.unwrap_or_default()).into_iter().find(|literal| granted.contains(literal))
+        let could_be = |expression: &str, granted: &BTreeSet<String>| match constants(expression) {
+            Some(constants) => constants.into_iter().find(|constant| granted.contains(constant)),
+            None => granted.first().cloned(),
         };
-        if let Some(group) = given(mapping.groups, &self.groups) {
-            return Some(format!("claimMapping.groups puts them into the group {group:?}, which accessControl grants something"));
+        if let Some(group) = mapping.groups.and_then(|groups| could_be(groups, &self.groups)) {
+            return Some(format!("claimMapping.groups could put them into the group {group:?}, which accessControl grants something"));
         }
-        let user = given(mapping.username, &self.users)?;
-        Some(format!("claimMapping.username may name them {user:?}, which accessControl grants something"))
+        let username = mapping.username.filter(|username| !is_by_subject(username))?;
+        let user = could_be(username, &self.users)?;
+        Some(format!("claimMapping.username could name them {user:?}, which accessControl grants something"))
     }
+}
+
+/// Whether an expression yields the subject, or what is the username without an expression. Each issuer gives a subject to one account
+/// or project alone.
+fn is_by_subject(username: &str) -> bool {
+    let text: String = username.chars().filter(|c| !c.is_whitespace()).map(|c| if c == '"' { '\'' } else { c }).collect();
+    matches!(text.as_str(), "claims.sub" | "claims.iss+'/'+claims.sub")
 }
 
 impl Build<'_> {
@@ -70,7 +81,7 @@ impl Build<'_> {
         self.mistake(
             format!("{key}.claimMapping.validations"),
             format!(
-                "is missing: {strangers}; add a validation that names your organisation, grant rights to users instead, set acceptEveryone: true in this entry, or start with --open"
+                "is missing: {strangers}; add a validation that names your organisation, or leave username and groups out and grant rights to users by their issuer and subject, or set acceptEveryone: true in this entry, or start with --open"
             ),
         );
     }

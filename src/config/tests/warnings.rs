@@ -116,4 +116,6 @@ fn a_user_named_star() {
     check("accessControl.adminPolicy.users", &[admin("*")], &[admin("ann")]);
     let group = |user: &str| ("/accessControl", json!({"groups": {"g": {"users": [user]}}}));
     check(r#"accessControl.groups["g"].users"#, &[group("*")], &[group("ann")]);
+    let metrics = |user: &str| ("/accessControl", json!({"metrics": {"users": [user]}}));
+    check("accessControl.metrics.users", &[metrics("*")], &[metrics("ann")]);
 }

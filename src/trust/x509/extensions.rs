@@ -61,11 +61,11 @@ impl<'a> Extensions<'a> {
         let mut seen = Vec::new();
         for extension in certificate.iter_extensions() {
             if seen.contains(&&extension.oid) {
-                return Err(Malformed::RepeatedExtension { oid: extension.oid.to_id_string() });
+                return Err(Malformed::RepeatedExtension { oid: oid(extension) });
             }
             seen.push(&extension.oid);
             if extension.critical && read.unknown_critical.is_none() && !KNOWN.contains(&extension.oid.as_bytes()) {
-                read.unknown_critical = Some(name::shortened(&extension.oid.to_id_string()));
+                read.unknown_critical = Some(oid(extension));
             }
             read.take(extension)?;
         }
@@ -73,7 +73,7 @@ impl<'a> Extensions<'a> {
     }
 
     fn take(&mut self, extension: &X509Extension<'a>) -> Result<(), Malformed> {
-        let unreadable = || Malformed::Extension { oid: extension.oid.to_id_string() };
+        let unreadable = || Malformed::Extension { oid: oid(extension) };
         match extension.parsed_extension() {
             ParsedExtension::BasicConstraints(found) => {
                 self.basic_constraints = Some(BasicConstraints { ca: found.ca, path_len: found.path_len_constraint });
@@ -114,6 +114,11 @@ impl<'a> Extensions<'a> {
     pub(super) fn is_authority(&self) -> bool {
         self.basic_constraints.is_some_and(|found| found.ca)
     }
+}
+
+/// An OID may be as long as the certificate.
+fn oid(extension: &X509Extension<'_>) -> String {
+    name::shortened(&extension.oid.to_id_string())
 }
 
 /// Those that webpki takes although they are critical: key usage, alternative names, basic constraints, name constraints, CRL

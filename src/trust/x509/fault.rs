@@ -12,6 +12,17 @@ impl fmt::Display for Fault<'_> {
     }
 }
 
+/// Without what the error repeats of a stranger's certificate, since a refusal is kept.
+pub(super) fn without_context(why: Error) -> Error {
+    #[expect(deprecated, reason = "the newer ones repeat object identifiers as long as the certificate")]
+    match why {
+        Error::RequiredEkuNotFoundContext(_) => Error::RequiredEkuNotFound,
+        Error::UnsupportedSignatureAlgorithmContext(_) => Error::UnsupportedSignatureAlgorithm,
+        Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => Error::UnsupportedSignatureAlgorithmForPublicKey,
+        why => why,
+    }
+}
+
 #[expect(deprecated, reason = "older names of the same faults are still errors")]
 const fn words(why: &Error) -> &'static str {
     match why {

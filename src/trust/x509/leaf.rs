@@ -115,7 +115,7 @@ impl Leaf {
             [] => return Err(Rejected::NoUriName),
             several => return Err(Rejected::SeveralUriNames { found: several.len() }),
         };
-        let id: SpiffeId = uri.parse().map_err(|why| Rejected::SpiffeId { found: uri.clone(), why })?;
+        let id: SpiffeId = uri.parse().map_err(|why| Rejected::SpiffeId { found: name::shortened(uri), why })?;
         if !id.is_workload() {
             return Err(Rejected::RootPath { trust_domain: id.trust_domain().clone() });
         }

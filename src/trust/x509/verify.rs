@@ -7,6 +7,7 @@ use super::budget::Counted;
 use super::candidates;
 use super::claims;
 use super::extensions::{Constrains, Extensions, certificate};
+use super::fault::without_context;
 use super::name;
 use super::outline::Outline;
 use super::profile::Profile;
@@ -337,6 +338,6 @@ fn refused(why: webpki::Error, leaf: &Leaf, view: &Held<X509Authorities>, passed
         webpki::Error::UnknownIssuer => {
             Rejected::NoPath { issuer: name::shortened(leaf.issuer_dn()), origin: view.source.clone(), passed_over }
         }
-        why => Rejected::Path { origin: view.source.clone(), why },
+        why => Rejected::Path { origin: view.source.clone(), why: without_context(why) },
     }
 }

@@ -132,6 +132,82 @@ fn the_authority_that_the_key_identifier_names_is_tried_first() {
 }
 
 #[test]
+fn an_authority_with_another_key_identifier_is_not_tried() {
+    let named = |params: &mut CertificateParams| params.use_authority_key_identifier_extension = true;
+    let roots = namesakes("root", 17);
+    let signer = roots.last().unwrap();
+    let refused = |judged: Result<VerifiedChain, Rejected>| matches!(judged, Err(Rejected::NoPath { .. }));
+    let presented = leaf(&signer.leaf(&key(), named));
+    signature_checks();
+    for other in &roots[..16] {
+        assert!(refused(verify_plain(&presented, &[], &holding(&[other]), NOW)));
+    }
+    assert_eq!(signature_checks(), 0);
+    assert!(verify_plain(&presented, &[], &holding(&[signer]), NOW).is_ok());
+    assert_eq!(signature_checks(), 1);
+
+    let intermediate = signer.intermediate_with("signer", named);
+    let mut chain = ders(&namesakes("signer", 5));
+    chain.push(intermediate.der.clone());
+    let presented = leaf(&intermediate.leaf(&key(), named));
+    signature_checks();
+    for other in &roots[..16] {
+        assert!(refused(verify_plain(&presented, &chain, &holding(&[other]), NOW)));
+    }
+    assert_eq!(signature_checks(), 0);
+    assert!(verify_plain(&presented, &chain, &holding(&[signer]), NOW).is_ok());
+    assert_eq!(signature_checks(), 2);
+}
+
+#[test]
+fn what_is_kept_of_a_refused_certificate_is_short() {
+    // 2, 1, and then thousands of arcs.
+    let long: Vec<u64> = [2, 1].into_iter().chain(std::iter::repeat_n(1, 14_000)).collect();
+    let unreadable = |params: &mut CertificateParams| {
+        params.is_ca = rcgen::IsCa::NoCa;
+        params.custom_extensions = vec![extension(&[2, 5, 29, 19], b"\x30")];
+    };
+    let twice = |params: &mut CertificateParams| {
+        let long: Vec<u64> = long.iter().copied().take(7_000).collect();
+        params.custom_extensions = vec![extension(&long, b""), extension(&long, b"")];
+    };
+    let critical = |params: &mut CertificateParams| {
+        let mut unknown = extension(&long, b"");
+        unknown.set_criticality(true);
+        params.custom_extensions = vec![unknown];
+    };
+    let use_of = |params: &mut CertificateParams| {
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::Other(long.clone())];
+    };
+    let names = |count: usize| move |params: &mut CertificateParams| params.subject_alt_names = dns(count);
+    let long_uri = |params: &mut CertificateParams| {
+        params.subject_alt_names = vec![uri(&format!("https://{}", "a".repeat(CERTIFICATE_NAME_BYTES - 8)))];
+    };
+    let root = Ca::root("root");
+    let changes: [&dyn Fn(&mut CertificateParams); 6] = [&unreadable, &twice, &critical, &use_of, &names(CERTIFICATE_NAMES + 1), &long_uri];
+    let mut reasons = vec![];
+    for change in changes {
+        let der = root.svid_with(ID, change);
+        let signer = root.intermediate_with("signer", change);
+        let by_signer = signer.svid(ID);
+        for (der, chain) in [(&der, vec![]), (&by_signer, vec![signer.der.clone()]), (&by_signer, vec![signer.der.clone(); 6])] {
+            let judged = Leaf::parse(der).and_then(|leaf| verify_svid(&leaf, &chain, &holding(&[&root]), NOW));
+            reasons.extend(judged.err());
+        }
+    }
+    let found = |is: fn(&Rejected) -> bool| reasons.iter().any(is);
+    assert!(found(|why| matches!(why, Rejected::Malformed(Malformed::RepeatedExtension { .. }))), "{reasons:?}");
+    assert!(found(|why| matches!(why, Rejected::Malformed(Malformed::Extension { .. }))), "{reasons:?}");
+    assert!(found(|why| matches!(why, Rejected::CriticalExtension { .. })), "{reasons:?}");
+    assert!(found(|why| matches!(why, Rejected::Path { .. })), "{reasons:?}");
+    assert!(found(|why| matches!(why, Rejected::SpiffeId { .. })), "{reasons:?}");
+    for why in reasons {
+        let kept = format!("{why:?}").len();
+        assert!(kept <= 4 * 1024, "{kept} bytes: {why}");
+    }
+}
+
+#[test]
 fn a_refusal_lasts_until_the_next_date_of_any_certificate() {
     let root = Ca::root_with("root", |params| valid(params, at(30), at(400)));
     let signer = root.intermediate_with("signer", |params| valid(params, at(20), at(300)));

@@ -160,7 +160,7 @@ impl Authenticator {
             Ok(Credential::Anonymous) => Ok(Identity::anonymous()),
             Ok(Credential::Token(token)) => self.token_identity(&token, Kind::Access, presented.address, now).await,
             Ok(Credential::Password { user, password }) => self.password_identity(&user, password, presented.address).await,
-            Ok(Credential::Certificate(peer)) => self.certificate_identity(peer, now),
+            Ok(Credential::Certificate(peer)) => self.certificate_identity(peer, now).await,
             Err(reason) => Err(Evidence::default().refused(reason)),
         }
     }
@@ -326,12 +326,11 @@ impl Authenticator {
         Ok(self.in_own_namespace(None, Some(&domain.mapping), identity)?)
     }
 
-    #[expect(clippy::result_large_err, reason = "made once a request at most")]
-    fn certificate_identity(&self, peer: &Peer, now: Timestamp) -> Result<Identity, Failure> {
+    async fn certificate_identity(&self, peer: &Peer, now: Timestamp) -> Result<Identity, Failure> {
         if let Some(known) = peer.known_to(&self.itself, now) {
             return known;
         }
-        let _judging = peer.judging();
+        let _judging = peer.judging().await;
         if let Some(known) = peer.known_to(&self.itself, now) {
             return known;
         }

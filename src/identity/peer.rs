@@ -14,7 +14,8 @@ use crate::trust::{Authorities, Held, NoKeys};
 use arc_swap::ArcSwapOption;
 use pki_types::CertificateDer;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use tokio::sync::{Mutex, MutexGuard};
 
 /// The certificates that the client sent in the handshake, leaf first. TLS has proved that it has the leaf's key, if
 /// [`x509::provable_key`] says that this can be proved, and nothing more.
@@ -22,7 +23,7 @@ pub struct Peer {
     chain: Result<Vec<CertificateDer<'static>>, Box<TooMuch>>,
     verdict: ArcSwapOption<VerifiedChain>,
     known: ArcSwapOption<(Arc<()>, Found)>,
-    /// Held while the chain is judged, so that requests at the same time do not judge it several times.
+    /// Held while the chain is judged, so that requests at the same time do not judge it several times. They wait without a thread.
     judging: Mutex<()>,
 }
 
@@ -81,8 +82,8 @@ impl Peer {
     }
 
     /// Waits while another request has the chain judged.
-    pub(super) fn judging(&self) -> MutexGuard<'_, ()> {
-        self.judging.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) async fn judging(&self) -> MutexGuard<'_, ()> {
+        self.judging.lock().await
     }
 
     pub(super) fn keep(&self, authenticator: &Arc<()>, found: Result<Identity, Failure>, grounds: Grounds, now: Timestamp) {

@@ -68,7 +68,8 @@ fn requests_at_the_same_time_cost_no_more() {
     let begin = std::sync::Barrier::new(8);
     let checked = || {
         begin.wait();
-        assert!(futures_util::FutureExt::now_or_never(meet(&authenticator, &peer, NOW)).unwrap().is_err());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        assert!(runtime.block_on(meet(&authenticator, &peer, NOW)).is_err());
         signature_checks()
     };
     let spent: usize = std::thread::scope(|scope| {
@@ -115,6 +116,38 @@ async fn an_identity_by_a_later_entry_ends_when_a_date_lets_an_earlier_one_have_
     let peer = Peer::new(vec![now.leaf(&rcgen::KeyPair::generate().unwrap(), |_| {})]);
     assert_eq!(meet(&authenticator, &peer, NOW).await.unwrap().username(), "now");
     assert_eq!(meet(&authenticator, &peer, later).await.unwrap().username(), "soon");
+}
+
+#[tokio::test]
+async fn a_certificate_that_names_its_authoritys_key_is_accepted_by_the_last_of_many_entries() {
+    let roots: Vec<_> = (0..=SIGNATURE_CHECKS).map(|_| Ca::root("ca")).collect();
+    let entries = roots.iter().enumerate().map(|(i, ca)| entry(&i.to_string(), &slot("roots", &[ca]))).collect();
+    let authenticator = Authenticator::new(vec![], vec![], entries);
+    let named = |params: &mut CertificateParams| params.use_authority_key_identifier_extension = true;
+    let peer = Peer::new(vec![roots.last().unwrap().leaf(&rcgen::KeyPair::generate().unwrap(), named)]);
+    signature_checks();
+    assert_eq!(meet(&authenticator, &peer, NOW).await.unwrap().username(), "somebody");
+    assert_eq!(signature_checks(), 1);
+}
+
+#[tokio::test]
+async fn requests_wait_for_the_judgement_of_their_certificate_without_a_thread() {
+    let root = Ca::root("prod.example");
+    let (authenticator, peer) = (trusting(&slot("roots", &[&root])), Peer::new(vec![root.svid(CI)]));
+    signature_checks();
+    let judging = peer.judging().await;
+    let mut requests: Vec<_> = (0..128).map(|_| Box::pin(meet(&authenticator, &peer, NOW))).collect();
+    for request in &mut requests {
+        assert!(futures_util::FutureExt::now_or_never(request).is_none(), "it waits");
+    }
+    assert_eq!(signature_checks(), 0);
+    drop(judging);
+    // A request that goes away meanwhile does not hold up the others.
+    drop(requests.remove(0));
+    for found in futures_util::future::join_all(requests).await {
+        assert_eq!(found.unwrap().username(), CI);
+    }
+    assert_eq!(signature_checks(), 1);
 }
 
 #[tokio::test]

@@ -96,6 +96,7 @@ struct Raw {
     manifests: Option<Vec<Object<RawDescriptor>>>,
     #[serde(default, deserialize_with = "object::optional")]
     subject: Option<RawDescriptor>,
+    #[serde(default, deserialize_with = "object::texts")]
     annotations: Option<BTreeMap<String, String>>,
 }
 
@@ -230,5 +231,24 @@ mod tests {
         }
         let why = Manifest::parse(None, br#"{"schemaVersion":"2"}"#).unwrap_err().to_string();
         assert!(why.contains(r#"expected a whole number, not negative, found "2" at line 1"#), "{why}");
+    }
+
+    #[test]
+    fn a_member_that_is_there_twice_is_refused() {
+        let config = format!(r#"{{"mediaType":"a","digest":"{}","size":2}}"#, digest('c'));
+        let with =
+            |members: &str| Manifest::parse(None, format!(r#"{{"schemaVersion":2,"config":{config},"layers":[]{members}}}"#).as_bytes());
+        assert_eq!(with(r#","annotations":{"a":"1","b":"1"}"#).unwrap().annotations.len(), 2);
+        assert!(with(r#","annotations":null"#).unwrap().annotations.is_empty());
+        for (members, why) in [
+            (r#","annotations":{"a":"1","a":"2"}"#, r#"the member "a" is there twice in one object at line 1"#),
+            (r#","annotations":{"a":"1","\u0061":"1"}"#, r#"the member "a" is there twice in one object at line 1"#),
+            (r#","annotations":{"a":"1"},"annotations":{"a":"2"}"#, "duplicate field `annotations` at line 1"),
+            (r#","annotations":[]"#, "expected an object, found a list at line 1"),
+            (r#","annotations":{"a":1}"#, "expected a string, found `1` at line 1"),
+        ] {
+            let found = with(members).unwrap_err().to_string();
+            assert!(found.contains(why), "{members}: {found}");
+        }
     }
 }

@@ -93,7 +93,8 @@ opens certificates, bundles and key sets, takes no lock, writes nothing and asks
 token that is missing is a warning, since it may appear later.
 
 An issuer that anyone in the world can get a token of (GitHub, GitLab.com, Buildkite, Google, HCP Terraform, Vercel, Codeberg, Sigstore)
-needs a validation where a stranger would get something. `--open`, or `WHARFINGER_OPEN=1`, makes that a warning of `serve` and `verify`. A
+needs a validation where a stranger could get something: through a `defaultPolicy`, a missing `accessControl`, or an expression for
+`username` or `groups` that could yield a name with rights. `--open`, or `WHARFINGER_OPEN=1`, makes that a warning of `serve` and `verify`. A
 reload opens nothing: what was said at start holds.
 
 A TLS certificate that has expired, or will within a sixth of its life and two weeks at most, is a warning of `verify`. `serve` logs it

@@ -1,11 +1,11 @@
 //! The address that a request comes from, as far as bounds by source are concerned. An IPv6 host owns a whole /64 and may use a new
-//! address for each request, so all addresses of one /64 are one source.
+//! address for each request, so all addresses of one /64 are one source. Behind a NAT64 gateway a whole /96 stands for all of IPv4.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// One IPv4 address, or one IPv6 network of 64 bits. IPv4 in IPv6 is IPv4.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+/// One IPv4 address, or one IPv6 network of 64 bits. IPv4 in IPv6 is IPv4, and so is the well-known prefix of NAT64 (RFC 6052).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SourceAddress(Option<IpAddr>);
 
 impl SourceAddress {
@@ -15,6 +15,10 @@ impl SourceAddress {
     #[must_use]
     pub fn of(address: IpAddr) -> Self {
         Self(Some(match address.to_canonical() {
+            IpAddr::V6(v6) if v6.to_bits() >> 32 == NAT64 => {
+                let [.., a, b, c, d] = v6.octets();
+                IpAddr::V4(Ipv4Addr::new(a, b, c, d))
+            }
             IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & NETWORK)),
             v4 @ IpAddr::V4(_) => v4,
         }))
@@ -34,6 +38,8 @@ impl fmt::Display for SourceAddress {
 
 /// The upper 64 bits.
 const NETWORK: u128 = !0 << 64;
+/// The upper 96 bits of `64:ff9b::/96`.
+const NAT64: u128 = 0x0064_ff9b << 64;
 
 #[cfg(test)]
 mod tests {
@@ -48,6 +54,10 @@ mod tests {
             ("192.0.2.1", "::ffff:192.0.2.1", true),
             ("2001:db8::1", "2001:db8::ffff:ffff:ffff:ffff", true),
             ("2001:db8::1", "2001:db8:0:1::1", false),
+            ("64:ff9b::192.0.2.1", "64:ff9b::192.0.2.2", false),
+            ("64:ff9b::192.0.2.1", "192.0.2.1", true),
+            ("64:ff9b:0:0:0:1:c000:201", "192.0.2.1", false),
+            ("64:ff9b:1::192.0.2.1", "192.0.2.1", false),
         ] {
             assert_eq!(of(one) == of(other), same, "{one} {other}");
         }

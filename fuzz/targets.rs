@@ -271,7 +271,7 @@ pub(crate) fn scope(bytes: &[u8]) {
 pub(crate) fn host(bytes: &[u8]) {
     let headers: Vec<(&str, &str)> = text(bytes).lines().filter_map(|line| line.split_once(": ")).collect();
     let proxies: TrustedProxies = ["10.0.0.0/8".parse::<Network>().expect("a network")].into_iter().collect();
-    for family in [Family::XForwarded, Family::Forwarded] {
+    for family in [Family::XForwarded, Family::XForwardedHost, Family::Forwarded] {
         origin(&headers, &proxies.clone().writing(family));
     }
 }

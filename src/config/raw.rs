@@ -61,15 +61,15 @@ pub struct Http {
     /// client. Name the proxies alone: everything else in a network can say the same. Their own certificates identify nobody.
     #[serde(default)]
     pub trusted_proxies: Vec<String>,
-    /// The headers that the trusted proxies write, `x-forwarded` (`X-Forwarded-For`, `-Proto`, `-Host`) or `forwarded` (RFC 7239). The other
-    /// ones are ignored. Default `x-forwarded`.
+    /// The headers that the trusted proxies write: `x-forwarded` (`X-Forwarded-For` and `-Proto`), `x-forwarded-host` (these and
+    /// `X-Forwarded-Host`) or `forwarded` (RFC 7239). The other ones are ignored. Default `x-forwarded`.
     pub forwarded_headers: Option<ForwardedHeaders>,
     /// The load balancers, as addresses and networks, that pass connections through and begin each with a PROXY header (version 1 or 2):
     /// the address that it names is the client's. They must send it, and a connection from anywhere else that begins with one is refused.
     #[serde(default)]
     pub proxy_protocol: Vec<String>,
     /// Bounds for each client address (IPv6: each /64), as long as its connections have presented no credential that was accepted.
-    /// Connections of `trustedProxies` are exempt; their requests are bounded by the client that they name.
+    /// Connections of `trustedProxies` are exempt; their requests are bounded by the client that they name, or else all together.
     pub unidentified: Option<Unidentified>,
     /// The memory that the bodies of requests may hold together, in bytes or as `64MiB` or `1GiB`: manifests, forms, and what of uploads is not
     /// written yet; so do manifests of more than 512 KiB that are being sent. When it is in use, uploads take turns, and a request that finds
@@ -90,6 +90,7 @@ pub struct Http {
 #[serde(rename_all = "kebab-case")]
 pub enum ForwardedHeaders {
     XForwarded,
+    XForwardedHost,
     Forwarded,
 }
 
@@ -97,11 +98,11 @@ pub enum ForwardedHeaders {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Unidentified {
-    /// Connections of one address, and HTTP/2 streams on them. For one more connection the one that has been idle for the longest is closed; if none is idle, it is refused.
-    /// Default 1024.
+    /// Connections of one address; also its HTTP/2 streams, which are counted apart. For one more connection the one that has been idle for the
+    /// longest is closed. If requests are being answered on all of them, it is refused. Default 1024.
     pub connections_per_address: Option<u32>,
-    /// Requests of one address that are being answered. As many as it may have connections wait for up to a minute, and are then
-    /// answered with 429. Default 256.
+    /// Requests of one address that are being answered. 128 more wait for up to ten seconds, and are then answered with 429. Answers that hold
+    /// nothing, such as a 401, are not bounded. At most half of `connectionsPerAddress` is sensible. Default 320.
     pub requests_per_address: Option<u32>,
 }
 

@@ -1,8 +1,9 @@
 //! Reverse proxies that may speak for their clients. What they say of scheme, host and client is used, and their own certificate never
 //! is. From any other address such headers are a stranger's claims and are not read.
 //!
-//! One family of headers is read, `X-Forwarded-For`, `-Proto` and `-Host` or RFC 7239's `Forwarded`, and the other is ignored: a proxy
-//! that writes one family usually passes the other on as its client sent it.
+//! One family of headers is read, `X-Forwarded-For` and `-Proto` or RFC 7239's `Forwarded`, and the other is ignored: a proxy that writes
+//! one family usually passes the other on as its client sent it. So it is with `X-Forwarded-Host`, which load balancers of AWS do not
+//! write, for example: nothing in the header shows who wrote it, so it is read only where the configuration says that the proxy does.
 //!
 //! A proxy appends to what its client sent, on the same line or on a line of its own. So the lines are joined, and the list is read from
 //! its end: each trusted proxy vouches for the entry before it, and no further. What stands to the left was written by the client.
@@ -40,9 +41,11 @@ impl FromIterator<Network> for TrustedProxies {
 /// Headers that say the same thing in two ways.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Family {
-    /// `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Forwarded-Host`.
+    /// `X-Forwarded-For` and `X-Forwarded-Proto`. The host is the one in the request itself.
     #[default]
     XForwarded,
+    /// `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Forwarded-Host`.
+    XForwardedHost,
     /// `Forwarded` (RFC 7239).
     Forwarded,
 }
@@ -58,7 +61,7 @@ pub struct Network {
 
 impl Network {
     fn contains(&self, address: IpAddr) -> bool {
-        // Shifting by all of the bits is none of Rust's business.
+        // A shift by all 128 bits overflows. Every address is in a network of no bits.
         let apart = self.first ^ number(address);
         apart.checked_shr(128 - self.bits).unwrap_or(0) == 0
     }
@@ -104,7 +107,8 @@ pub(super) struct Forwarded {
 impl Forwarded {
     pub(super) fn read(headers: &HeaderMap, proxies: &TrustedProxies) -> Self {
         match proxies.family {
-            Family::XForwarded => Self::x_forwarded(headers, proxies),
+            Family::XForwarded => Self { host: None, ..Self::x_forwarded(headers, proxies) },
+            Family::XForwardedHost => Self::x_forwarded(headers, proxies),
             Family::Forwarded => Self::standard(headers, proxies),
         }
     }
@@ -245,7 +249,7 @@ mod tests {
 
     #[test]
     fn x_forwarded_is_read_as_proxies_write_it() {
-        let read = |headers: &[(&'static str, &[u8])]| read(Family::XForwarded, headers);
+        let read = |headers: &[(&'static str, &[u8])]| read(Family::XForwardedHost, headers);
         let https: &[(_, &[u8])] =
             &[("x-forwarded-proto", b"HTTPS"), ("x-forwarded-host", b"r.example:8443"), ("x-forwarded-for", b"203.0.113.7")];
         assert_eq!(read(https), told(Some("https"), "r.example:8443", "203.0.113.7"));
@@ -264,6 +268,17 @@ mod tests {
         assert_eq!(read(&[]), told(None, "", ""));
     }
 
+    /// A load balancer of AWS writes two of the three, and passes the third on.
+    #[test]
+    fn a_host_that_the_proxy_may_not_have_written_is_not_used() {
+        for client in ["203.0.113.7", "1.2.3.4, 203.0.113.7"] {
+            let headers: &[(_, &[u8])] =
+                &[("x-forwarded-host", b"evil.example"), ("x-forwarded-for", client.as_bytes()), ("x-forwarded-proto", b"https")];
+            assert_eq!(read(Family::XForwarded, headers), told(Some("https"), "", "203.0.113.7"));
+            assert_eq!(read(Family::default(), headers), told(Some("https"), "", "203.0.113.7"));
+        }
+    }
+
     #[test]
     fn what_a_client_wrote_before_its_proxy_is_not_used() {
         let forged: &[(_, &[u8])] = &[
@@ -274,15 +289,15 @@ mod tests {
             ("x-forwarded-proto", b"http"),
             ("x-forwarded-proto", b"https"),
         ];
-        assert_eq!(read(Family::XForwarded, forged), told(Some("https"), "r.example", "203.0.113.7"), "on a line of its own");
+        assert_eq!(read(Family::XForwardedHost, forged), told(Some("https"), "r.example", "203.0.113.7"), "on a line of its own");
         let forged: &[(_, &[u8])] = &[
             ("x-forwarded-for", b"\xff, 203.0.113.7"),
             ("x-forwarded-host", b"evil.example, r.example"),
             ("x-forwarded-proto", b"http, https"),
         ];
-        assert_eq!(read(Family::XForwarded, forged), told(Some("https"), "r.example", "203.0.113.7"), "on the same line");
+        assert_eq!(read(Family::XForwardedHost, forged), told(Some("https"), "r.example", "203.0.113.7"), "on the same line");
         let emptied: &[(_, &[u8])] = &[("x-forwarded-host", b"evil.example, "), ("x-forwarded-proto", b"https,")];
-        assert_eq!(read(Family::XForwarded, emptied), told(None, "", ""));
+        assert_eq!(read(Family::XForwardedHost, emptied), told(None, "", ""));
         for forged in ["for=1.2.3.4;host=evil.example;proto=http", "for=\"1.2.3.4", "for=\"\\", "\"", "for=10.0.0.9;host=evil.example"] {
             let proxy = r#"for=203.0.113.7;host="r.example";proto=https"#;
             let expected = told(Some("https"), "r.example", "203.0.113.7");
@@ -312,9 +327,9 @@ mod tests {
             ("x-forwarded-proto", b"https"),
             ("x-forwarded-host", b"two.example"),
         ];
-        assert_eq!(read(Family::XForwarded, both), told(Some("https"), "two.example", "203.0.113.7"));
+        assert_eq!(read(Family::XForwardedHost, both), told(Some("https"), "two.example", "203.0.113.7"));
         assert_eq!(read(Family::Forwarded, both), told(Some("http"), "one.example", "198.51.100.1"));
-        assert_eq!(read(Family::XForwarded, both.get(..1).unwrap()), told(None, "", ""));
+        assert_eq!(read(Family::XForwardedHost, both.get(..1).unwrap()), told(None, "", ""));
         assert_eq!(read(Family::Forwarded, both.get(1..).unwrap()), told(None, "", ""));
     }
 }

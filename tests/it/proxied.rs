@@ -11,6 +11,7 @@ async fn a_trusted_proxy_speaks_for_its_clients_and_its_own_certificate_for_nobo
     let pki = TestPki::new();
     let mut setup = Setup::tls(&pki).allow("**", json!({"defaultPolicy": ["read"]}));
     setup.config["http"]["trustedProxies"] = json!(["127.0.0.0/8"]);
+    setup.config["http"]["forwardedHeaders"] = "x-forwarded-host".into();
     let app = setup.start().await;
     let proxy = app.certificate(&pki.domain.x509_svid("/proxy"));
     let answer = proxy.get("/v2/").await;
@@ -43,7 +44,7 @@ async fn a_trusted_proxy_speaks_for_its_clients_and_its_own_certificate_for_nobo
 async fn what_a_client_sent_before_a_proxy_added_its_own_line_is_not_used() {
     let families: [(&str, [&str; 6]); 2] = [
         (
-            "x-forwarded",
+            "x-forwarded-host",
             [
                 "X-Forwarded-For: 198.51.100.1",
                 "X-Forwarded-Host: evil.test",

@@ -326,6 +326,7 @@ impl Build<'_> {
         }
         let family = match headers {
             Some(raw::ForwardedHeaders::Forwarded) => Family::Forwarded,
+            Some(raw::ForwardedHeaders::XForwardedHost) => Family::XForwardedHost,
             Some(raw::ForwardedHeaders::XForwarded) | None => Family::XForwarded,
         };
         good.into_iter().collect::<TrustedProxies>().writing(family)

@@ -16,8 +16,16 @@ pub const PASSWORDS_OF_NAME: usize = 8;
 pub const PASSWORD_REQUESTS: usize = 128;
 /// Passwords of all sources that wait to be checked; the source with the most waiting loses its last one first.
 pub const PASSWORDS_WAITING: usize = 512;
+/// Forms of the token endpoint that callers at one address may send at the same time; an IPv6 address is a /64.
+pub const FORMS_OF_ADDRESS: usize = 64;
+/// Requests without a login of one address that wait until others of it have ended, and as many forms.
+pub const WAITING_OF_ADDRESS: usize = 128;
+/// How long such a request waits, in seconds; then it is answered with 429.
+pub const WAIT_SECONDS: u64 = 10;
 /// The largest request header block, in bytes.
 pub const HEADER_BYTES: usize = 64 * 1024;
+/// Streams that one HTTP/2 connection has open.
+pub const HTTP2_STREAMS: u32 = 128;
 /// The longest host that a request may name, with its port, in bytes. DNS allows names of 253.
 pub const HOST_BYTES: usize = 260;
 /// The longest PROXY header that a load balancer may send, in bytes.

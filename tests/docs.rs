@@ -127,7 +127,7 @@ fn the_limits_are_those_of_the_sources() {
     for (meaning, value) in [
         ("The longest CEL expression, in bytes", amount(wharfinger::expr::SOURCE_BYTES as u64)),
         (
-            "Connections at the same time; for one more the longest idle one that has identified nobody is closed, or it waits",
+            "Connections at the same time; for one more, one that has identified nobody is closed, or it waits",
             amount(server.connections as u64),
         ),
         (
@@ -135,15 +135,22 @@ fn the_limits_are_those_of_the_sources() {
             bounds.connections.to_string(),
         ),
         (
-            "Requests of one address in flight without a login (`http.unidentified.requestsPerAddress`); more wait up to a minute",
-            bounds.requests.to_string(),
+            "HTTP/2 streams of one address without a login, but for one of each connection (`http.unidentified.connectionsPerAddress`)",
+            bounds.connections.to_string(),
         ),
+        ("Requests of one address in flight without a login (`http.unidentified.requestsPerAddress`)", bounds.requests.to_string()),
         (
-            "Bytes a second that a caller who has not logged in may send or take a body with, at least, after a credit of one minute",
+            "Bytes a second that a caller who has not logged in must send or take on average, after a credit of one minute",
             server.unidentified_rate.to_string(),
         ),
-        ("For the whole body of such a caller's request, as far as it was waited for", format!("{:?}", server.unidentified_body_timeout)),
-        ("From a connection to the end of the TLS handshake", format!("{:?}", server.handshake_timeout)),
+        (
+            "For the whole body of such a caller's request; only the time that the registry waits for it adds up",
+            format!("{:?}", server.unidentified_body_timeout),
+        ),
+        (
+            "From a connection to the end of the TLS handshake, with the PROXY header if there is one",
+            format!("{:?}", server.handshake_timeout),
+        ),
         ("For a request header to arrive, and between requests on one connection, HTTP/2 included", format!("{:?}", server.header_timeout)),
         (
             "For the next piece of a body to come, or of an answer to be taken; an HTTP/2 stream is then reset",

@@ -5,11 +5,12 @@
 
 use super::authority::InvalidHost;
 use super::route::InvalidPath;
+use super::turns::Crowded;
 use crate::access::{BeyondScope, Denied, DeniedBy};
 use crate::budget::Exhausted;
 use crate::exchange::{GrantError, NotIssued, NotRedeemed};
 use crate::identity::{self, Busy, Refused};
-use crate::limits::{FORM_BYTES, HEADER_BYTES, MANIFEST_BYTES, MESSAGE_BYTES};
+use crate::limits::{FORM_BYTES, FORMS_OF_ADDRESS, HEADER_BYTES, MANIFEST_BYTES, MESSAGE_BYTES};
 use crate::oci::{Digest, ErrorCode, InvalidContentRange, InvalidDigest, InvalidName, InvalidReference, InvalidTag};
 use crate::registry;
 use crate::storage;
@@ -186,11 +187,12 @@ impl Fault {
     }
 
     /// A caller who has not logged in, and whose address has too many requests in flight.
-    pub(super) fn crowded() -> Self {
+    pub(super) fn crowded(why: Crowded) -> Self {
         let message = "too many requests of your address are being answered for callers who have not logged in: log in, or try again later";
-        Self::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests, message)
-            .header(RETRY_AFTER, RETRY_SECONDS)
-            .log("http.unidentified.requestsPerAddress is reached, and none of them ended in time")
+        Self::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests, message).header(RETRY_AFTER, RETRY_SECONDS).log(format!(
+            "callers at this address who have not logged in have as many requests in flight as \
+                 http.unidentified.requestsPerAddress allows, or send {FORMS_OF_ADDRESS} forms, and {why}"
+        ))
     }
 
     /// The request's body ended before its end.

@@ -8,7 +8,7 @@ use super::measure::{self, Measure};
 use super::proxies::Forwarded;
 use super::query::Query;
 use super::route::{InvalidPath, Route};
-use super::{App, Caller, Connection, Crowded, Live, challenge};
+use super::{App, Caller, Connection, Live, Stranger, challenge};
 use crate::identity::{CredentialType, Evidence, Failure, Identity, Peer, Presented, Refusal};
 use crate::limits::HEADER_BYTES;
 use crate::source_address::SourceAddress;
@@ -43,8 +43,6 @@ pub(super) struct Who {
     caller: Option<Caller>,
     /// Whether a trusted proxy sent the request.
     proxied: bool,
-    /// The client that it named.
-    named: Option<IpAddr>,
     /// The certificate of a trusted proxy, which identifies nobody.
     ignored: Option<Arc<Peer>>,
 }
@@ -77,23 +75,33 @@ impl Who {
         Some(why.into_iter().chain([ignored]).collect::<Vec<_>>().join("; "))
     }
 
-    /// Leave for a caller who is not known to be answered. It is kept until the answer is sent.
+    /// Waits until an unknown caller may have an answer that holds something. It is in flight until all of it is sent.
     ///
     /// # Errors
     ///
     /// 429 when the client's address has too many requests in flight.
     pub(super) async fn sits(&self, app: &App) -> Result<(), Fault> {
-        let Some(caller) = self.caller.as_ref().filter(|caller| !caller.is_identified()) else { return Ok(()) };
-        let stranger = match self.named {
-            Some(client) => Some(app.strangers.at(client)),
-            // A proxy that names no client speaks for all of them.
-            None if self.proxied => None,
-            None => caller.standing().stranger().cloned(),
-        };
-        if let Some(stranger) = stranger {
-            caller.sits(stranger.seat().await.map_err(|Crowded| Fault::crowded())?);
-        }
+        let Some((caller, stranger)) = self.stranger(app) else { return Ok(()) };
+        caller.sits(stranger.seat().await.map_err(Fault::crowded)?);
         Ok(())
+    }
+
+    /// The same for an unknown caller who sends a form.
+    ///
+    /// # Errors
+    ///
+    /// 429 when the client's address sends too many forms.
+    pub(super) async fn sends_form(&self, app: &App) -> Result<(), Fault> {
+        let Some((caller, stranger)) = self.stranger(app) else { return Ok(()) };
+        caller.sits(stranger.form().await.map_err(Fault::crowded)?);
+        Ok(())
+    }
+
+    /// An unknown caller, and the address that bounds it: the client's, or the proxy's own if the proxy names no client.
+    fn stranger(&self, app: &App) -> Option<(&Caller, Stranger)> {
+        let caller = self.caller.as_ref().filter(|caller| !caller.is_identified())?;
+        let known = caller.standing().stranger().filter(|_| !self.proxied).cloned();
+        Some((caller, known.or_else(|| Some(app.strangers.at(self.address?)))?))
     }
 }
 
@@ -143,7 +151,7 @@ pub(super) async fn serve(app: App, request: Request) -> Response {
 /// such a proxy is its own, and is taken away here, before anybody looks for a credential.
 fn hop(parts: &mut Parts, live: &Live, who: &mut Who) -> (bool, Forwarded) {
     let (tls, forwarded) = nearest_hop(parts, live, who);
-    parts.extensions.insert(Client { address: who.address, unnamed: who.proxied && who.named.is_none() });
+    parts.extensions.insert(Client { address: who.address, unnamed: who.proxied && forwarded.client.is_none() });
     (tls, forwarded)
 }
 
@@ -169,14 +177,15 @@ fn nearest_hop(parts: &mut Parts, live: &Live, who: &mut Who) -> (bool, Forwarde
     let (tls, remote) = (connection.tls, connection.remote.ip());
     who.address = Some(remote);
     who.caller = Some(connection.caller.clone());
-    if !live.proxies.contains(remote) {
+    // A reload may have changed it since the connection was accepted, or since its last request.
+    let proxied = live.proxies.contains(remote);
+    connection.caller.standing().is_proxy(proxied);
+    if !proxied {
         return (tls, Forwarded::default());
     }
     who.ignored = connection.peer.take();
     let forwarded = Forwarded::read(&parts.headers, &live.proxies);
-    // The proxy's connection was accepted before it was trusted, if a reload made it so.
-    connection.caller.standing().exempt();
-    (who.proxied, who.named) = (true, forwarded.client);
+    who.proxied = true;
     who.address = forwarded.client.or(who.address);
     (tls, forwarded)
 }
@@ -206,10 +215,10 @@ async fn attend(
     measure::verdict(identified.as_ref());
     let identity = identified.inspect_err(|failure| who.is_nobody(failure))?;
     who.is(&identity);
-    if identity.is_anonymous() {
+    let call = Call { app: app.clone(), live: live.clone(), identity, query: Query::parse(parts.uri.query()), parts, now };
+    if call.identity.is_anonymous() && route.as_ref().is_ok_and(|route| handlers::holds(&call, route)) {
         who.sits(app).await?;
     }
-    let call = Call { app: app.clone(), live: live.clone(), identity, query: Query::parse(parts.uri.query()), parts, now };
     let outcome = match route {
         Ok(route) => handlers::answer(&call, route, body).await,
         Err(invalid) => Err(Fault::path(*invalid, matches!(call.parts.method, Method::PUT | Method::POST | Method::PATCH))),

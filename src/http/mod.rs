@@ -21,13 +21,15 @@ mod standing;
 mod strangers;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod warning;
 
 pub use connection::{Connection, More, Stalled};
 pub use live::{Live, Readiness, Shared};
 pub use proxies::{Family, InvalidNetwork, Network, TrustedProxies};
-pub use standing::{Caller, Standing};
-pub use strangers::{Crowded, OpenStream, Seat, Stranger, StrangerBounds, Strangers};
+pub use standing::{Caller, Stake, Standing};
+pub use strangers::{OpenStream, Seat, Stranger, StrangerBounds, Strangers};
+pub use turns::Crowded;
 
 use crate::budget::Budget;
 use crate::clock::Clock;

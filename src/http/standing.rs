@@ -15,14 +15,21 @@ pub struct Standing(Arc<Connected>);
 #[derive(Debug)]
 struct Connected {
     identified: AtomicBool,
+    /// A load balancer's own connection, for its checks.
+    balancer: AtomicBool,
     /// A trusted proxy, which speaks for many.
-    exempt: AtomicBool,
+    proxy: AtomicBool,
     stranger: OnceLock<Stranger>,
     asked: AtomicBool,
     in_flight: AtomicUsize,
+    /// Seats of requests in flight, and those that linger.
+    seated: AtomicUsize,
+    /// When the client last sent a request, or sent or took a piece of a body, in milliseconds of the process.
+    moved: AtomicU64,
     /// When the last request ended, or the connection began, in milliseconds of the process.
     idle_since: AtomicU64,
     gives_way: AtomicBool,
+    at_once: AtomicBool,
     told: Notify,
     /// Whether anything written is not yet with the kernel.
     unflushed: AtomicBool,
@@ -35,12 +42,16 @@ impl Default for Standing {
     fn default() -> Self {
         Self(Arc::new(Connected {
             identified: false.into(),
-            exempt: false.into(),
+            balancer: false.into(),
+            proxy: false.into(),
             stranger: OnceLock::new(),
             asked: false.into(),
             in_flight: 0.into(),
+            seated: 0.into(),
+            moved: now().into(),
             idle_since: now().into(),
             gives_way: false.into(),
+            at_once: false.into(),
             told: Notify::new(),
             unflushed: false.into(),
             lingers: false.into(),
@@ -55,19 +66,29 @@ impl Standing {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// The connection is one of this address, and counted there until it has identified someone.
+    /// The connection comes from this address, which has counted it, and counts it until it has identified someone.
     pub fn counts_for(&self, stranger: Stranger) {
-        drop(self.0.stranger.set(stranger));
+        if let Err(second) = self.0.stranger.set(stranger) {
+            second.disconnects();
+        }
     }
 
-    /// The other end is a trusted proxy: neither counted nor closed for others, and no request on it vouches for the next.
-    pub fn exempt(&self) {
-        self.0.exempt.store(true, Ordering::Relaxed);
+    /// The other end is a load balancer that speaks for itself. Its connection is neither counted nor closed for others.
+    pub fn is_balancer(&self) {
+        self.0.balancer.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the other end is a trusted proxy. As long as it is, its connection is not closed for others, and no request on it vouches for
+    /// another one.
+    pub fn is_proxy(&self, proxy: bool) {
+        if self.0.proxy.load(Ordering::Relaxed) != proxy {
+            self.0.proxy.store(proxy, Ordering::Relaxed);
+        }
     }
 
     #[must_use]
     pub fn is_exempt(&self) -> bool {
-        self.0.exempt.load(Ordering::Relaxed)
+        self.0.proxy.load(Ordering::Relaxed) || self.0.balancer.load(Ordering::Relaxed)
     }
 
     #[must_use]
@@ -75,14 +96,14 @@ impl Standing {
         self.0.stranger.get()
     }
 
-    /// Whether a request of this connection has identified someone.
+    /// Whether a request of this connection has identified someone, and so the connection's other requests.
     #[must_use]
     pub fn is_identified(&self) -> bool {
-        self.0.identified.load(Ordering::Relaxed)
+        self.0.identified.load(Ordering::Relaxed) && !self.is_exempt()
     }
 
     fn identified(&self) {
-        if !self.is_exempt() && !self.is_identified() && !self.0.identified.swap(true, Ordering::Relaxed) {
+        if !self.is_exempt() && !self.0.identified.load(Ordering::Relaxed) && !self.0.identified.swap(true, Ordering::Relaxed) {
             self.0.stranger.get().inspect(|stranger| stranger.disconnects());
         }
     }
@@ -96,20 +117,45 @@ impl Standing {
     /// How long nothing has been in flight. `None` while something is, or while the last of an answer waits in a buffer.
     #[must_use]
     pub fn idle_for(&self) -> Option<Duration> {
-        let idle = self.0.in_flight.load(Ordering::SeqCst) == 0 && !self.0.unflushed.load(Ordering::SeqCst);
-        idle.then(|| Duration::from_millis(now().saturating_sub(self.idle_since())))
+        self.is_idle().then(|| Duration::from_millis(now().saturating_sub(self.0.idle_since.load(Ordering::Relaxed))))
     }
 
-    /// Orders connections by when they became idle.
+    fn is_idle(&self) -> bool {
+        self.0.in_flight.load(Ordering::SeqCst) == 0 && !self.0.unflushed.load(Ordering::SeqCst)
+    }
+
+    /// What the connection does, and since when the client has done nothing. `None` if it is never closed for another one.
     #[must_use]
-    pub fn idle_since(&self) -> u64 {
-        self.0.idle_since.load(Ordering::Relaxed)
+    pub fn stake(&self) -> Option<(Stake, u64)> {
+        if self.0.identified.load(Ordering::Relaxed) || self.is_exempt() {
+            return None;
+        }
+        let moved = self.0.moved.load(Ordering::Relaxed);
+        Some(if self.is_idle() {
+            (Stake::Idle, self.0.idle_since.load(Ordering::Relaxed))
+        } else if self.0.seated.load(Ordering::SeqCst) == 0 {
+            (Stake::Busy, moved)
+        } else {
+            (Stake::Seated, moved)
+        })
     }
 
-    /// Tells the connection to end, since another one needs its place.
-    pub fn give_way(&self) {
+    /// Tells the connection to end, since another one needs its place; `at_once` also if a request is in flight.
+    pub fn give_way(&self, at_once: bool) {
+        self.0.at_once.store(at_once, Ordering::SeqCst);
         self.0.gives_way.store(true, Ordering::SeqCst);
         self.0.told.notify_one();
+    }
+
+    /// Whether it has been told to end although a request is in flight.
+    #[must_use]
+    pub fn ends_at_once(&self) -> bool {
+        self.0.at_once.load(Ordering::SeqCst)
+    }
+
+    /// The client sent or took something.
+    pub fn moved(&self) {
+        self.0.moved.store(now(), Ordering::Relaxed);
     }
 
     /// Returns when the connection was told to end.
@@ -150,6 +196,7 @@ impl Standing {
         self.0.lingers.store(false, Ordering::SeqCst);
         let seats = std::mem::take(&mut *lingering);
         drop(lingering);
+        self.0.seated.fetch_sub(seats.len(), Ordering::SeqCst);
         drop(seats);
     }
 }
@@ -160,6 +207,17 @@ impl Drop for Connected {
             self.stranger.get().inspect(|stranger| stranger.disconnects());
         }
     }
+}
+
+/// What a connection loses if it is closed for another one: the more, the later it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stake {
+    /// No request is in flight.
+    Idle,
+    /// A request is read, waits for its seat, or has an answer that holds nothing.
+    Busy,
+    /// A request of an unidentified caller is being answered.
+    Seated,
 }
 
 /// One request. It is in flight until the last clone is dropped, which the server does when the answer is sent.
@@ -180,6 +238,7 @@ impl Caller {
     pub fn new(standing: &Standing, body_taken: bool) -> Self {
         standing.0.in_flight.fetch_add(1, Ordering::SeqCst);
         standing.0.asked.store(true, Ordering::SeqCst);
+        standing.moved();
         let (standing, body_taken) = (standing.clone(), body_taken.into());
         Self(Arc::new(Asking { standing, identified: false.into(), body_taken, seat: OnceLock::new() }))
     }
@@ -203,7 +262,9 @@ impl Caller {
 
     /// Keeps the seat until the answer is sent.
     pub fn sits(&self, seat: Seat) {
-        drop(self.0.seat.set(seat));
+        if self.0.seat.set(seat).is_ok() {
+            self.0.standing.0.seated.fetch_add(1, Ordering::SeqCst);
+        }
     }
 
     /// Whether the last of the request's body was taken.

@@ -3,29 +3,30 @@
 //! A connection asks once, when it is accepted. A request asks only while its caller is unknown, and then costs some atomic operations
 //! on a direct connection, or one short lock of a shard where a proxy names the client.
 
+use super::turns::{Crowded, Turns};
+use crate::limits::{FORMS_OF_ADDRESS, WAIT_SECONDS, WAITING_OF_ADDRESS};
 use crate::source_address::SourceAddress;
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
 use std::net::IpAddr;
-use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
-use tokio::sync::Notify;
 
 /// How much one address may have open without a credential. Clients that share an address share it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StrangerBounds {
     pub connections: usize,
-    /// Requests that are being answered. As many as `connections` may wait for one of these to end.
+    /// Requests whose answers hold something. Some more may wait for one of these to end.
     pub requests: usize,
 }
 
-/// 300 is what a hundred nodes behind one NAT open when all pull three layers each.
+/// A hundred nodes behind one NAT have 300 requests in flight when all pull three layers each. All that may be in flight, be read as forms
+/// or wait is half of the connections, so that some connection can always be closed for the next one.
 impl Default for StrangerBounds {
     fn default() -> Self {
-        Self { connections: 1024, requests: 256 }
+        Self { connections: 1024, requests: 320 }
     }
 }
 
@@ -46,6 +47,13 @@ impl Strangers {
     pub fn bound(&self, bounds: StrangerBounds) {
         self.0.connections.store(bounds.connections, Ordering::Relaxed);
         self.0.requests.store(bounds.requests, Ordering::Relaxed);
+        for shard in &self.0.shards {
+            // The last of an entry may not be dropped while its shard is locked.
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            let entries: Vec<_> = shard.values().filter_map(Weak::upgrade).collect();
+            drop(shard);
+            entries.iter().for_each(|entry| entry.requests.bound(self.0.requests.load(Ordering::Relaxed)));
+        }
     }
 
     /// The entry of an address, which lasts as long as it is used.
@@ -60,9 +68,8 @@ impl Strangers {
             source,
             connections: 0.into(),
             streams: 0.into(),
-            requests: 0.into(),
-            waiting: 0.into(),
-            freed: Notify::new(),
+            requests: Turns::new(self.0.requests.load(Ordering::Relaxed)),
+            forms: Turns::new(FORMS_OF_ADDRESS),
             table: self.0.clone(),
         });
         shard.insert(source, Arc::downgrade(&entry));
@@ -70,7 +77,7 @@ impl Strangers {
     }
 
     #[cfg(test)]
-    fn entries(&self) -> usize {
+    pub(crate) fn entries(&self) -> usize {
         self.0.shards.iter().map(|shard| shard.lock().unwrap().len()).sum()
     }
 }
@@ -117,49 +124,40 @@ impl Stranger {
         opened.is_ok().then(|| OpenStream(self.clone()))
     }
 
-    /// Leave to be answered. Waits in turn for another request of this address to end, if too many are being answered.
+    /// Leave for an answer that holds something until its client has taken it. Waits in turn for another one of this address.
     ///
     /// # Errors
     ///
     /// When too many wait already, or none ended in time.
     pub async fn seat(&self) -> Result<Seat, Crowded> {
-        if let Some(seat) = self.try_seat() {
-            return Ok(seat);
-        }
-        let most = self.0.table.connections.load(Ordering::Relaxed);
-        let _waiting = Waiting::begin(&self.0.waiting, most).ok_or(Crowded)?;
-        tokio::time::timeout(WAIT, self.wait()).await.map_err(|_| Crowded)
+        self.sit(|entry| &entry.requests).await
     }
 
-    async fn wait(&self) -> Seat {
-        loop {
-            let mut freed = pin!(self.0.freed.notified());
-            freed.as_mut().enable();
-            if let Some(seat) = self.try_seat() {
-                return seat;
-            }
-            freed.await;
-        }
+    /// The same to send a form, which says who the caller is only once it is there. It does not wait for answers to others.
+    ///
+    /// # Errors
+    ///
+    /// When too many wait already, or none ended in time.
+    pub async fn form(&self) -> Result<Seat, Crowded> {
+        self.sit(|entry| &entry.forms).await
     }
 
-    fn try_seat(&self) -> Option<Seat> {
-        let most = self.0.table.requests.load(Ordering::SeqCst);
-        let taken = self.0.requests.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |taken| (taken < most).then_some(taken + 1));
-        taken.is_ok().then(|| Seat(self.clone()))
+    async fn sit(&self, of: fn(&Entry) -> &Turns) -> Result<Seat, Crowded> {
+        of(&self.0).take(WAITING_OF_ADDRESS, Duration::from_secs(WAIT_SECONDS)).await?;
+        Ok(Seat { stranger: self.clone(), of })
     }
 }
 
-/// One request that is being answered.
+/// One request that is being answered, or whose form is being read.
 #[derive(Debug)]
-pub struct Seat(Stranger);
+pub struct Seat {
+    stranger: Stranger,
+    of: fn(&Entry) -> &Turns,
+}
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let Self(Stranger(entry)) = self;
-        entry.requests.fetch_sub(1, Ordering::SeqCst);
-        if entry.waiting.load(Ordering::SeqCst) > 0 {
-            entry.freed.notify_one();
-        }
+        (self.of)(&self.stranger.0).give_back();
     }
 }
 
@@ -173,10 +171,6 @@ impl Drop for OpenStream {
         entry.streams.fetch_sub(1, Ordering::Relaxed);
     }
 }
-
-/// Too many requests of one address are being answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Crowded;
 
 #[derive(Debug)]
 struct Table {
@@ -200,9 +194,8 @@ struct Entry {
     source: SourceAddress,
     connections: AtomicUsize,
     streams: AtomicUsize,
-    requests: AtomicUsize,
-    waiting: AtomicUsize,
-    freed: Notify,
+    requests: Turns,
+    forms: Turns,
     table: Arc<Table>,
 }
 
@@ -215,24 +208,6 @@ impl Drop for Entry {
         }
     }
 }
-
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl<'a> Waiting<'a> {
-    fn begin(waiting: &'a AtomicUsize, most: usize) -> Option<Self> {
-        waiting.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |now| (now < most).then_some(now + 1)).ok()?;
-        Some(Self(waiting))
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-/// How long a request waits for another one of its address to end.
-const WAIT: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
@@ -261,31 +236,36 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn requests_wait_in_turn_and_not_for_ever() {
+    async fn requests_are_bounded_by_address_and_forms_apart_from_them() {
         let strangers = strangers(2, 1);
         let (one, other) = (at(&strangers, "192.0.2.1"), at(&strangers, "192.0.2.2"));
         let seat = one.seat().await.unwrap();
         other.seat().await.unwrap();
-        let (mut second, mut third) = (Box::pin(one.seat()), Box::pin(one.seat()));
-        assert!(second.as_mut().now_or_never().is_none() && third.as_mut().now_or_never().is_none());
-        assert_eq!(one.seat().await.unwrap_err(), Crowded, "two wait already");
+        let forms: Vec<_> = (0..FORMS_OF_ADDRESS).filter_map(|_| one.form().now_or_never()).collect();
+        assert_eq!(forms.len(), FORMS_OF_ADDRESS);
+        assert!(one.form().now_or_never().is_none());
+        other.form().await.unwrap();
+        let mut waiting: Vec<_> = (0..WAITING_OF_ADDRESS).map(|_| Box::pin(one.seat())).collect();
+        assert!(waiting.iter_mut().all(|waits| waits.as_mut().now_or_never().is_none()));
+        assert_eq!(one.seat().await.unwrap_err(), Crowded::Waiting { most: WAITING_OF_ADDRESS });
         drop(seat);
-        let seat = second.await.unwrap();
-        assert!(third.as_mut().now_or_never().is_none(), "one seat, one request");
-        drop(seat);
-        let _seat = third.await.unwrap();
-        assert_eq!(one.seat().await.unwrap_err(), Crowded, "nobody stands up in time");
+        let seated = waiting.remove(0).await.unwrap();
+        let began = tokio::time::Instant::now();
+        let after = Duration::from_secs(WAIT_SECONDS);
+        assert_eq!(waiting.remove(0).await.unwrap_err(), Crowded::Late { after });
+        assert!(began.elapsed() <= after);
+        drop(seated);
     }
 
     #[tokio::test]
-    async fn a_request_that_gives_up_waiting_does_not_keep_the_seat_from_the_next() {
+    async fn a_higher_bound_lets_those_who_wait_go_on() {
         let strangers = strangers(2, 1);
         let one = at(&strangers, "192.0.2.1");
-        let seat = one.seat().await.unwrap();
-        let (mut second, mut third) = (Box::pin(one.seat()), Box::pin(one.seat()));
-        assert!(second.as_mut().now_or_never().is_none() && third.as_mut().now_or_never().is_none());
-        drop(seat);
-        drop(second);
-        third.await.unwrap();
+        let _seat = one.seat().await.unwrap();
+        let mut second = Box::pin(one.seat());
+        assert!(second.as_mut().now_or_never().is_none());
+        strangers.bound(StrangerBounds { connections: 2, requests: 2 });
+        let _second = second.await.unwrap();
+        assert!(one.seat().now_or_never().is_none());
     }
 }

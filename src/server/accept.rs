@@ -34,8 +34,9 @@ pub async fn run<H: Handler>(listener: TcpListener, settings: Settings, handler:
         }
         let Some(accepted) = waiting.take() else { continue };
         match accepted.place(&admission) {
-            Placed::In(Accepted { stream, remote, standing, .. }, place) => {
-                connections.spawn(connection::serve(stream, remote, standing, serving.clone(), draining.clone(), place));
+            Placed::In(Accepted { stream, remote, introduced, .. }, place) => {
+                let introduced = introduced.unwrap_or_default();
+                connections.spawn(connection::serve(stream, remote, introduced, serving.clone(), draining.clone(), place));
             }
             Placed::Waits(accepted) => waiting = Some(accepted),
             Placed::Out => {}
@@ -51,8 +52,9 @@ struct Accepted {
     stream: TcpStream,
     remote: SocketAddr,
     standing: Standing,
-    /// Its address has leave for it, or says later whose it is.
-    admitted: bool,
+    /// Whether it begins with a PROXY header, which names the client to count it for. `None` until this is decided, once, so that a reload
+    /// cannot make it be counted twice or not at all.
+    introduced: Option<bool>,
 }
 
 enum Placed {
@@ -64,14 +66,14 @@ enum Placed {
 impl Accepted {
     fn place(mut self, admission: &Arc<Admission>) -> Placed {
         let peer = self.remote.ip();
-        if !self.admitted
-            && !admission.sends_proxy_header(peer)
-            && let Err(refused) = admission.admit(&self.standing, peer)
-        {
-            refused.log(peer);
-            return Placed::Out;
+        if self.introduced.is_none() {
+            let introduced = admission.sends_proxy_header(peer);
+            if !introduced && let Err(refused) = admission.admit(&self.standing, peer) {
+                refused.log(peer);
+                return Placed::Out;
+            }
+            self.introduced = Some(introduced);
         }
-        self.admitted = true;
         match admission.place(&self.standing) {
             Some(place) => Placed::In(self, place),
             None => Placed::Waits(self),
@@ -79,7 +81,7 @@ impl Accepted {
     }
 }
 
-/// Returns when there may be a place. That a connection has become idle is not told, so it looks now and then.
+/// Returns when there may be a place. No event says that a connection has become idle, so this also returns now and then.
 async fn a_place(admission: &Admission) {
     drop(tokio::time::timeout(LOOK_AGAIN, admission.freed()).await);
 }
@@ -93,7 +95,7 @@ async fn accept(listener: &TcpListener) -> Accepted {
             Ok((stream, remote)) => {
                 // A small answer must not wait for the acknowledgement of the one before it. A failure means that the peer has gone.
                 drop(stream.set_nodelay(true));
-                return Accepted { stream, remote, standing: Standing::default(), admitted: false };
+                return Accepted { stream, remote, standing: Standing::default(), introduced: None };
             }
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {

@@ -1,6 +1,6 @@
 //! Which connections get in: by the address that they come from, and by whether there is a place among all.
 
-use super::slots::Slots;
+use super::slots::{Given, Slots};
 use crate::http::{Standing, Strangers, TrustedProxies};
 use arc_swap::ArcSwap;
 use std::net::IpAddr;
@@ -37,37 +37,36 @@ impl Admission {
         self.networks.load().proxy_protocol.contains(peer)
     }
 
-    /// Counts a connection for the client's address. Where that has too many, the one that has been idle for the longest is closed for
-    /// it, or it is refused if all are busy.
+    /// Counts a connection for the client's address. Where that has too many, one of them is closed for it. It is refused if a request is
+    /// being answered on each of them.
     pub(super) fn admit(&self, standing: &Standing, client: IpAddr) -> Result<(), Refused> {
         if self.networks.load().trusted_proxies.contains(client) {
-            standing.exempt();
+            standing.is_proxy(true);
             return Ok(());
         }
         let stranger = self.strangers.at(client);
         if !stranger.connects() {
-            let Some(idle) = self.slots().give_away(Some(stranger.source())) else {
+            let Some(given) = self.slots().give_away_of(stranger.source()) else {
                 metrics::counter!("wharfinger_connections_refused_total", "reason" => "address").increment(1);
                 return Err(Refused);
             };
-            self.close(&idle, "address");
+            Self::close(&given, "address");
             stranger.connects_instead();
         }
         standing.counts_for(stranger);
         Ok(())
     }
 
-    /// A place among all, if need be that of the connection that has been idle for the longest without having identified anyone. `None`
-    /// while none of those that are open may be closed.
+    /// A place among all, if need be that of a connection that has identified nobody. `None` while all that are open have, or are a
+    /// proxy's.
     pub(super) fn place(self: &Arc<Self>, standing: &Standing) -> Option<Place> {
         let mut slots = self.slots();
         if slots.len() >= self.most {
-            let idle = slots.give_away(None)?;
-            self.close(&idle, "all");
+            Self::close(&slots.give_away()?, "all");
         }
         let id = slots.enter(standing.clone());
         drop(slots);
-        Some(Place { admission: self.clone(), id })
+        Some(Place { admission: self.clone(), standing: standing.clone(), id })
     }
 
     /// Returns when a connection may have ended.
@@ -75,9 +74,9 @@ impl Admission {
         self.freed.notified().await;
     }
 
-    fn close(&self, standing: &Standing, reason: &'static str) {
+    fn close(Given { standing, at_once }: &Given, reason: &'static str) {
         metrics::counter!("wharfinger_connections_closed_for_others_total", "reason" => reason).increment(1);
-        standing.give_way();
+        standing.give_way(*at_once);
     }
 
     fn slots(&self) -> MutexGuard<'_, Slots> {
@@ -88,7 +87,19 @@ impl Admission {
 /// One connection's place, until it is dropped.
 pub(super) struct Place {
     admission: Arc<Admission>,
+    standing: Standing,
     id: u64,
+}
+
+impl Place {
+    pub(super) fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    /// A PROXY header has said whose connection it is.
+    pub(super) fn is_known(&self) {
+        self.admission.slots().file(self.id, &self.standing);
+    }
 }
 
 impl Drop for Place {
@@ -98,7 +109,7 @@ impl Drop for Place {
     }
 }
 
-/// The client's address has too many connections, and all are busy.
+/// The client's address has too many connections, and a request is being answered on each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Refused;
 
@@ -112,8 +123,8 @@ impl Refused {
         if now >= last + 60 && LAST.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
             tracing::warn!(
                 client.address = %client,
-                "refused a connection: its address has http.unidentified.connectionsPerAddress connections, all of them busy, and none \
-                 has logged in. Further refusals are only counted for a minute"
+                "refused a connection: its address has http.unidentified.connectionsPerAddress connections without a login, and a \
+                 request is being answered on each. Further refusals are only counted for a minute"
             );
         }
     }

@@ -10,6 +10,7 @@ use super::streams::Streams;
 use super::{Connection, Limits, Tls};
 use crate::http::{Caller, More, Standing};
 use crate::identity::{CredentialType, Peer};
+use crate::limits::HTTP2_STREAMS;
 use crate::trust::tls::explain_peer;
 use axum::body::Body;
 use http::header::CONNECTION;
@@ -24,9 +25,11 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tower_service::Service;
@@ -55,26 +58,29 @@ pub(super) struct Serving<H> {
 pub(super) async fn serve<H: Handler>(
     stream: TcpStream,
     remote: SocketAddr,
-    standing: Standing,
+    introduced: bool,
     serving: Arc<Serving<H>>,
     draining: watch::Receiver<bool>,
-    _place: Place,
+    place: Place,
 ) {
+    let standing = place.standing().clone();
     let mut end = End { draining, standing: standing.clone() };
     let (limits, more) = (&serving.limits, More::default());
     let mut stream = Stream::new(stream, more.clone());
     let mut remote = remote;
-    if serving.admission.sends_proxy_header(remote.ip()) {
-        match Box::pin(introduce(&mut stream, remote, &serving, &mut end)).await {
+    let deadline = Instant::now() + limits.handshake_timeout;
+    if introduced {
+        match Box::pin(introduce(&mut stream, remote, deadline, &serving, &mut end)).await {
             Some(client) => remote = client,
             None => return,
         }
+        place.is_known();
     }
     let Some(tls) = serving.tls.as_ref().map(Tls::config) else {
         let origin = Origin { peer: None, remote, tls: false, more };
         return speak(stream, origin, standing, false, limits, serving.handler.clone(), end).await;
     };
-    let Some(stream) = Box::pin(shake_hands(stream, remote, tls, limits, &mut end)).await else { return };
+    let Some(stream) = Box::pin(shake_hands(stream, remote, tls, (deadline, limits.handshake_timeout), &mut end)).await else { return };
     let session = stream.get_ref().1;
     let peer = session.peer_certificates().filter(|chain| !chain.is_empty()).map(|chain| Arc::new(Peer::new(chain.to_vec())));
     let http2 = session.alpn_protocol() == Some(b"h2");
@@ -119,10 +125,10 @@ enum Why {
 }
 
 /// The client that a load balancer names in front of everything else, if its address may have one more connection.
-async fn introduce<H>(stream: &mut Stream, peer: SocketAddr, serving: &Serving<H>, end: &mut End) -> Option<SocketAddr> {
+async fn introduce<H>(stream: &mut Stream, peer: SocketAddr, deadline: Instant, serving: &Serving<H>, end: &mut End) -> Option<SocketAddr> {
     let limit = serving.limits.handshake_timeout;
     let header = tokio::select! {
-        header = tokio::time::timeout(limit, stream.proxy_header()) => header,
+        header = tokio::time::timeout_at(deadline, stream.proxy_header()) => header,
         _ = end.comes() => return None,
     };
     match header {
@@ -131,7 +137,7 @@ async fn introduce<H>(stream: &mut Stream, peer: SocketAddr, serving: &Serving<H
             Err(refused) => refused.log(client.ip()),
         },
         Ok(Ok(ProxyHeader::Own)) => {
-            end.standing.exempt();
+            end.standing.is_balancer();
             return Some(peer);
         }
         Ok(Err(NoHeader::Closed)) => {}
@@ -148,10 +154,10 @@ async fn shake_hands(
     stream: Stream,
     remote: SocketAddr,
     tls: Arc<ServerConfig>,
-    limits: &Limits,
+    (deadline, limit): (Instant, Duration),
     end: &mut End,
 ) -> Option<Box<TlsStream<Stream>>> {
-    let handshake = tokio::time::timeout(limits.handshake_timeout, TlsAcceptor::from(tls).accept(stream));
+    let handshake = tokio::time::timeout_at(deadline, TlsAcceptor::from(tls).accept(stream));
     let shaken = tokio::select! {
         shaken = handshake => shaken,
         _ = end.comes() => return None,
@@ -177,7 +183,7 @@ async fn shake_hands(
                 tracing::info!(client.address = %remote, "the TLS handshake failed: {why}");
             }
         },
-        Err(_) => tracing::info!(client.address = %remote, "the TLS handshake took more than {:?}", limits.handshake_timeout),
+        Err(_) => tracing::info!(client.address = %remote, "the TLS handshake took more than {limit:?}"),
     }
     None
 }
@@ -202,7 +208,7 @@ async fn speak<H: Handler>(
     let stream = TokioIo::new(Taken::new(stream, limits, standing));
     let result = if let Some(streams) = streams {
         let mut http = http2::Builder::new(streams);
-        http.timer(TokioTimer::new()).max_header_list_size(limits.header_bytes).max_concurrent_streams(STREAMS);
+        http.timer(TokioTimer::new()).max_header_list_size(limits.header_bytes).max_concurrent_streams(HTTP2_STREAMS);
         http.max_send_buf_size(STREAM_SENDS);
         http.keep_alive_interval(limits.header_timeout).keep_alive_timeout(limits.handshake_timeout);
         drive(Box::pin(http.serve_connection(stream, service)), http2::Connection::graceful_shutdown, Some(limits), end).await
@@ -217,10 +223,9 @@ async fn speak<H: Handler>(
     }
 }
 
-/// On one HTTP/2 connection. With what a stream may hold of its answer (two pieces and the one read ahead) this is 24 MiB, and with what
-/// hyper takes of requests' bodies before anyone reads them (1 MiB a connection) the most that a connection can occupy.
-const STREAMS: u32 = 128;
-/// What is buffered for a stream before its client must take some of it, as far as hyper asks for more.
+/// What is buffered for a stream before its client must take some of it, as far as hyper asks for more. A stream may hold two such pieces of
+/// its answer and one that is read ahead. Of all streams together this is 24 MiB, and with what hyper takes of requests' bodies before anyone
+/// reads them (1 MiB a connection) the most that a connection can occupy.
 const STREAM_SENDS: usize = 64 << 10;
 
 /// Runs a connection to its end; once it shall end, to the end of the requests it has begun. With `idle` also ends it when it has been
@@ -238,7 +243,8 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
         () = has_idled(&standing, idle) => Why::Idled,
     };
     // Hyper would wait for the first request of a connection that has not had one yet, and for the rest of a header that has begun.
-    if !standing.was_asked() || (matches!(why, Why::GivesWay) && standing.idle_for().is_some()) {
+    let at_once = matches!(why, Why::GivesWay) && (standing.ends_at_once() || standing.idle_for().is_some());
+    if !standing.was_asked() || at_once {
         return Ok(());
     }
     graceful_shutdown(connection.as_mut());
@@ -278,8 +284,8 @@ struct Tagging<H> {
 
 impl<H: Handler> hyper::service::Service<Request<Incoming>> for Tagging<H> {
     type Response = Response<Answered>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+    type Error = h2::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, h2::Error>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let empty = request.body().is_end_stream();
@@ -287,8 +293,8 @@ impl<H: Handler> hyper::service::Service<Request<Incoming>> for Tagging<H> {
             None => (Caller::new(&self.standing, empty), None),
             Some(streams) => match streams.begin(&self.standing, empty) {
                 Some((caller, flight)) => (caller, Some(flight)),
-                // The stream is reset before this is asked for an answer.
-                None => return Box::pin(std::future::pending()),
+                // Nothing was done for it, so the client may send it again as it is (RFC 9113, 8.7).
+                None => return Box::pin(std::future::ready(Err(h2::Reason::REFUSED_STREAM.into()))),
             },
         };
         let mut request =
@@ -298,8 +304,8 @@ impl<H: Handler> hyper::service::Service<Request<Incoming>> for Tagging<H> {
         request.extensions_mut().insert(Connection { peer, remote: *remote, tls: *tls, more, caller: caller_too });
         let mut handler = self.handler.clone();
         Box::pin(async move {
-            poll_fn(|context| handler.poll_ready(context)).await?;
-            let mut response = handler.call(request).await?;
+            let Ok(()) = poll_fn(|context| handler.poll_ready(context)).await;
+            let Ok(mut response) = handler.call(request).await;
             // Hyper closes a connection on which a body is still under way. A client that is not told might ask again on it.
             if flight.is_none() && !caller.body_is_taken() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

@@ -60,8 +60,8 @@ pub struct Limits {
     pub unidentified_body_timeout: Duration,
     /// Of a request header. The request line and a token of 32 KiB must fit; at least 8 KiB.
     pub header_bytes: u32,
-    /// Open at the same time. For one more the one that has been idle for the longest without having identified anyone is closed; if
-    /// there is none, more wait in the listener's backlog.
+    /// Open at the same time. For one more, one that has identified nobody is closed, an idle one first; if there is none, more wait in
+    /// the listener's backlog.
     pub connections: usize,
     /// How long running requests may take to finish after the server was told to stop.
     pub drain_timeout: Duration,

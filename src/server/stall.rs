@@ -42,6 +42,7 @@ impl Body for Received {
         };
         match patience.watch(Pin::new(&mut *body).poll_frame(context), bytes, caller.is_identified(), context) {
             Poll::Ready(Ok(frame)) => {
+                caller.standing().moved();
                 caller.body_taken(frame.is_none() || body.is_end_stream());
                 Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
             }
@@ -83,9 +84,15 @@ impl<S: AsyncWrite + Unpin> Taken<S> {
         let written = poll(Pin::new(stream), context);
         // A proxy takes as slowly as whichever of its clients does.
         let trusted = standing.is_identified() || standing.is_exempt();
-        let bytes = |written: &io::Result<T>| written.as_ref().map_or(0, bytes);
+        let count = match &written {
+            Poll::Ready(Ok(written)) => bytes(written),
+            _ => 0,
+        };
+        if count > 0 {
+            standing.moved();
+        }
         Poll::Ready(
-            ready!(patience.watch(written, bytes, trusted, context))
+            ready!(patience.watch(written, |_| count, trusted, context))
                 .unwrap_or_else(|stalled| Err(io::Error::new(io::ErrorKind::TimedOut, stalled))),
         )
     }

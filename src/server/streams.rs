@@ -6,6 +6,7 @@ use super::answered::Flight;
 use super::pace::Pace;
 use crate::http::{Caller, OpenStream, Standing};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -16,7 +17,26 @@ use tokio::time::{Instant, Sleep};
 #[derive(Clone)]
 pub(super) struct Streams {
     next: Arc<Mutex<Next>>,
+    /// Whether the stream is open that the connection may have whatever else its address has.
+    own: Arc<AtomicBool>,
     limits: Arc<Limits>,
+}
+
+/// Leave for a stream.
+enum Open {
+    /// A connection may have one in any case, since connections are bounded. So a client that logs in always gets to show its credential.
+    Own(Arc<AtomicBool>),
+    OfAddress {
+        _stream: OpenStream,
+    },
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if let Self::Own(taken) = self {
+            taken.store(false, Ordering::SeqCst);
+        }
+    }
 }
 
 /// What becomes of the stream that hyper runs next.
@@ -24,27 +44,27 @@ pub(super) struct Streams {
 enum Next {
     #[default]
     Unwatched,
-    Watched(Caller, Arc<Flight>, Option<OpenStream>),
-    Refused,
+    Watched(Caller, Arc<Flight>, Option<Open>),
 }
 
 impl Streams {
     pub(super) fn new(limits: Arc<Limits>) -> Self {
-        Self { next: Arc::default(), limits }
+        Self { next: Arc::default(), own: Arc::default(), limits }
     }
 
-    /// The next stream that is run is of this request. `None` if the client's address has too many of them: the stream is then reset.
+    /// The next stream that is run is of this request. `None` if the client's address has too many of them.
     pub(super) fn begin(&self, standing: &Standing, body_taken: bool) -> Option<(Caller, Arc<Flight>)> {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let open = match standing.stranger().filter(|_| !standing.is_identified()) {
+            None => None,
+            Some(_) if !self.own.swap(true, Ordering::SeqCst) => Some(Open::Own(self.own.clone())),
             Some(stranger) => match stranger.stream() {
-                Some(open) => Some(open),
+                Some(stream) => Some(Open::OfAddress { _stream: stream }),
                 None => {
-                    *next = Next::Refused;
+                    metrics::counter!("wharfinger_streams_reset_total", "reason" => "address").increment(1);
                     return None;
                 }
             },
-            None => None,
         };
         let (caller, flight) = (Caller::new(standing, body_taken), Arc::new(Flight::default()));
         *next = Next::Watched(caller.clone(), flight.clone(), open);
@@ -58,10 +78,6 @@ impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Streams
         match next {
             Next::Watched(caller, flight, open) => drop(tokio::spawn(Watched::new(stream, caller, flight, open, &self.limits))),
             Next::Unwatched => drop(tokio::spawn(stream)),
-            Next::Refused => {
-                metrics::counter!("wharfinger_streams_reset_total", "reason" => "address").increment(1);
-                drop(stream);
-            }
         }
     }
 }
@@ -73,7 +89,7 @@ struct Watched<F> {
 }
 
 impl<F> Watched<F> {
-    fn new(stream: F, caller: Caller, flight: Arc<Flight>, open: Option<OpenStream>, limits: &Limits) -> Self {
+    fn new(stream: F, caller: Caller, flight: Arc<Flight>, open: Option<Open>, limits: &Limits) -> Self {
         let watch = Watch {
             caller,
             flight,
@@ -103,7 +119,7 @@ struct Watch {
     caller: Caller,
     flight: Arc<Flight>,
     /// Until the request has identified someone.
-    open: Option<OpenStream>,
+    open: Option<Open>,
     limit: Duration,
     pace: Pace,
     /// While something waits for the client.

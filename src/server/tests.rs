@@ -180,10 +180,11 @@ fn says_who() -> Router {
     })
 }
 
-/// Answers when it is allowed to; says when it has begun.
+/// Answers to someone who is known when it is allowed to; says when it has begun.
 fn waits(begun: &Arc<Notify>, allowed: &Arc<Notify>) -> Router {
     let (begun, allowed) = (begun.clone(), allowed.clone());
-    Router::new().fallback(async move || {
+    Router::new().fallback(async move |request: Request| {
+        request.extensions().get::<Connection>().unwrap().caller.identified();
         begun.notify_one();
         allowed.notified().await;
         "finished"
@@ -549,7 +550,7 @@ async fn a_connection_beyond_the_limit_waits_for_its_turn() {
     tokio::pin!(asking);
     assert!(tokio::time::timeout(SOON, &mut asking).await.is_err(), "served beside the first");
     allowed.notify_one();
-    assert!(String::from_utf8(rest(&mut first).await).unwrap().ends_with("finished"), "a busy one is not closed");
+    assert!(String::from_utf8(rest(&mut first).await).unwrap().ends_with("finished"), "a known one is not closed");
     allowed.notify_one();
     assert_eq!(asking.await.unwrap(), "finished");
 }

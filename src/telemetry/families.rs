@@ -69,12 +69,12 @@ pub const FAMILIES: &[Family] = &[
     counter(
         "wharfinger_connections_closed_for_others_total",
         &["reason"],
-        "Idle connections that had identified nobody and were closed for another: `address`, one more of the same address; `all`, one more",
+        "Connections that had identified nobody and were closed for another: `address`, one more of the same address; `all`, one more",
     ),
     counter(
         "wharfinger_connections_refused_total",
         &["reason"],
-        "Connections that were refused: `address`, too many of one address that identified nobody, all of them busy",
+        "Connections that were refused: `address`, too many of one address that identified nobody, and a request is being answered on each",
     ),
     counter("wharfinger_http_received_bytes_total", &[], "Bytes of request bodies that were read"),
     histogram("wharfinger_http_request_seconds", &["route"], "From a request's header to its answer's header"),
@@ -106,7 +106,7 @@ pub const FAMILIES: &[Family] = &[
     counter(
         "wharfinger_streams_reset_total",
         &["reason"],
-        "HTTP/2 streams that were reset: `not_taken`, the client did not take the answer; `address`, too many of one address without a login",
+        "HTTP/2 streams that were reset: `not_taken`, the client did not take the answer; `address`, refused since one address has too many without a login",
     ),
     gauge("wharfinger_tls_certificate_expiry_days", &["source"], "Days until a certificate that the registry presents expires"),
     counter("wharfinger_tokens_several_audiences_total", &["credential"], "Tokens accepted that others than this registry could replay"),

@@ -23,7 +23,7 @@ use super::{App, Live, Stalled};
 use crate::access::{self, Kind, Permit, Write};
 use crate::budget::{Held, Holder, Share};
 use crate::clock::Timestamp;
-use crate::identity::Identity;
+use crate::identity::{Identity, Rights};
 use crate::oci::{Condition, Digest, RepositoryName};
 use crate::registry::{self, BodyError};
 use axum::body::Body;
@@ -139,6 +139,20 @@ struct Content {
 impl AsRef<[u8]> for Content {
     fn as_ref(&self) -> &[u8] {
         &self.content
+    }
+}
+
+/// Whether the answer, or the request's body, can hold files or much memory for as long as its client likes. A refusal cannot, and it is
+/// what a client gets first that will log in.
+pub(super) fn holds(call: &Call, route: &Route) -> bool {
+    match (route.repository(), route) {
+        (Some(repository), _) => {
+            let rights = access::rights(&call.live.policy, &call.identity, repository);
+            rights != Rights::default()
+        }
+        (None, Route::Catalog) => call.catalog_reader().is_ok(),
+        (None, Route::Metrics) => access::may_read_metrics(&call.live.policy, &call.identity),
+        (None, _) => false,
     }
 }
 

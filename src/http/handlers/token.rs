@@ -70,7 +70,7 @@ async fn by_get(app: &App, live: &Live, parts: &Parts, who: &mut Who) -> Result<
 
 async fn by_post(app: &App, live: &Live, origin: &Origin, parts: &Parts, body: Body, who: &mut Who) -> Result<Request, Fault> {
     // The form may be long in coming, and says who sends it only once it is there.
-    who.sits(app).await?;
+    who.sends_form(app).await?;
     let (form, _held) = form(app, parts, body).await?;
     let GrantRequest { grant, asked, service, targets } = GrantRequest::parse(&form)?;
     check_service(live, service.as_deref())?;

@@ -45,7 +45,10 @@ async fn requests_in_flight_are_bounded_by_the_client_that_a_proxy_names() {
     assert_eq!(refused.error(), (429, "TOOMANYREQUESTS".into()));
     assert!(!refused.header("retry-after").is_empty());
     assert_eq!(site.proxied(&request(), "2001:db8:0:1::1", tags()).await.status, StatusCode::OK, "another client");
-    assert_eq!(site.proxied(&request(), "not an address", tags()).await.status, StatusCode::OK, "a proxy that names nobody");
+    let unnamed = request();
+    assert_eq!(site.proxied(&unnamed, "not an address", tags()).await.status, StatusCode::OK);
+    let refused = site.proxied(&request(), "unknown", tags()).await.status;
+    assert_eq!(refused, StatusCode::TOO_MANY_REQUESTS, "clients that a proxy does not name share its own address");
     assert_eq!(site.proxied(&request(), "2001:db8::1", ask(Method::GET, "/livez")).await.status, StatusCode::OK);
     let known = request();
     let answer = site.proxied(&known, "2001:db8::1", bearer(tags(), &site.token("builder"))).await;
@@ -53,10 +56,77 @@ async fn requests_in_flight_are_bounded_by_the_client_that_a_proxy_names() {
     assert!(!proxy.is_identified(), "the proxy speaks for others, too");
     let bad = site.proxied(&request(), "2001:db8::1", bearer(tags(), "a.b.c")).await;
     assert_eq!(bad.status, StatusCode::UNAUTHORIZED);
-    let form = ask(Method::POST, "/v2/token").header("content-type", "application/x-www-form-urlencoded");
-    assert_eq!(site.proxied(&request(), "2001:db8::1", form).await.status, StatusCode::TOO_MANY_REQUESTS);
     drop(first);
     assert_eq!(site.proxied(&request(), "2001:db8::2", tags()).await.status, StatusCode::OK);
+}
+
+/// What a client gets that will log in, while its address has as many requests in flight as it may.
+#[tokio::test(start_paused = true)]
+async fn what_holds_nothing_needs_no_seat() {
+    let site = site();
+    site.push_image("open/app", "v1", json!({})).await;
+    let remote = "203.0.113.7";
+    let held = Caller::new(&Standing::default(), true);
+    assert_eq!(site.ask_as(&held, remote, tags(), "").await.status, StatusCode::OK);
+    let ask_once = async |request: Builder, body: &str| {
+        let begun = tokio::time::Instant::now();
+        let status = site.ask_as(&Caller::new(&Standing::default(), true), remote, request, body).await.status;
+        (status.as_u16(), begun.elapsed().is_zero())
+    };
+    for (path, status) in [("/v2/", 401), ("/v2/_wharfinger/jwks", 200), ("/v2/closed/app/tags/list", 401), ("/livez", 200)] {
+        let (answered, at_once) = ask_once(ask(Method::GET, path), "").await;
+        assert_eq!((answered, at_once), (status, true), "{path}");
+    }
+    let form = || ask(Method::POST, "/v2/token").header("content-type", "application/x-www-form-urlencoded");
+    assert_eq!(ask_once(form(), "grant_type=none").await, (400, true));
+    assert_eq!(ask_once(tags(), "").await, (429, false));
+    let stranger = site.app.strangers.at(remote.parse().unwrap());
+    let mut forms = Vec::new();
+    for _ in 0..crate::limits::FORMS_OF_ADDRESS {
+        forms.push(stranger.form().await.unwrap());
+    }
+    assert_eq!(ask_once(form(), "grant_type=none").await, (429, false));
+}
+
+/// The networks change by a reload, while connections are open.
+#[tokio::test(start_paused = true)]
+async fn what_a_connection_vouches_for_depends_on_who_is_a_proxy_now() {
+    let site = site();
+    site.push_image("open/app", "v1", json!({})).await;
+    let connection = Standing::default();
+    let request = || Caller::new(&connection, true);
+    let remote = "192.0.2.9";
+    let proxied = |proxied: bool| {
+        let mut live = Live::clone(&site.app.live.load());
+        let network = if proxied { "192.0.2.9" } else { "10.0.0.0/8" };
+        live.proxies = [network.parse::<Network>().unwrap()].into_iter().collect();
+        site.app.live.store(Arc::new(live));
+    };
+    let good = || bearer(tags(), &site.token("builder"));
+    assert_eq!(site.ask_as(&request(), remote, good(), "").await.status, StatusCode::OK);
+    assert!(connection.is_identified());
+    proxied(true);
+    let held = request();
+    let named = || tags().header("x-forwarded-for", "203.0.113.7");
+    assert_eq!(site.ask_as(&held, remote, named(), "").await.status, StatusCode::OK);
+    assert!(!held.is_identified() && !connection.is_identified(), "a client of the proxy is another caller");
+    assert_eq!(site.ask_as(&request(), remote, named(), "").await.status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(connection.stake(), None, "a proxy's connection stays");
+    proxied(false);
+    assert_eq!(site.ask_as(&request(), remote, named(), "").await.status, StatusCode::OK);
+    assert!(connection.is_identified() && !connection.is_exempt());
+}
+
+#[test]
+fn a_connection_is_counted_once() {
+    let strangers = Strangers::new(StrangerBounds { connections: 2, requests: 1 });
+    let stranger = strangers.at("192.0.2.1".parse().unwrap());
+    let connection = Standing::default();
+    assert!(stranger.connects());
+    connection.counts_for(stranger.clone());
+    assert!(stranger.connects());
+    connection.counts_for(stranger.clone());
+    assert!(stranger.connects() && !stranger.connects());
 }
 
 #[tokio::test(start_paused = true)]

@@ -62,13 +62,18 @@ async fn http2_with(settings: Settings, handler: Router, window: u32) -> (Runnin
     let pki = Pki::new();
     let tls = open(TlsSettings { http2: true, ..pki.settings(ClientAuth::Off) }, None);
     let server = Running::with(Settings { tls: Some(tls), ..settings }, handler).await;
+    let (sender, connection) = http2_to(&server, &pki, window).await;
+    (server, sender, connection)
+}
+
+async fn http2_to(server: &Running, pki: &Pki, window: u32) -> (SendRequest<Body>, JoinHandle<hyper::Result<()>>) {
     let mut client = pki.client(None);
     client.alpn_protocols = vec![b"h2".into()];
     let stream = TokioIo::new(server.shake(&Arc::new(client)).await.unwrap());
     let mut builder = Builder::new(TokioExecutor::new());
     builder.initial_stream_window_size(window);
     let (sender, connection) = builder.handshake(stream).await.unwrap();
-    (server, sender, tokio::spawn(connection))
+    (sender, tokio::spawn(connection))
 }
 
 fn get(path: &str) -> http::Request<Body> {
@@ -114,18 +119,30 @@ async fn http_2_streams_that_are_not_taken_end_and_give_back_their_bytes() {
     }
 }
 
+/// Nothing was done for a stream that is refused, and its client learns that it may ask again.
 #[tokio::test]
 async fn http_2_streams_are_bounded_by_address_until_someone_is_identified() {
     let held = Arc::new(AtomicUsize::new(0));
     let strangers = Strangers::new(StrangerBounds { connections: 3, requests: 3 });
-    let settings = Settings { strangers, ..Settings::default() };
-    let (_server, mut sender, _connection) = http2_with(settings, pieces(&held), 0).await;
+    let pki = Pki::new();
+    let tls = open(TlsSettings { http2: true, ..pki.settings(ClientAuth::Off) }, None);
+    let server = Running::with(Settings { tls: Some(tls), strangers, ..Settings::default() }, pieces(&held)).await;
+    let (mut sender, _connection) = http2_to(&server, &pki, 0).await;
     let mut open = Vec::new();
-    for _ in 0..3 {
+    for _ in 0..4 {
         open.push(sender.send_request(get("/")).await.unwrap());
     }
-    sender.send_request(get("/")).await.unwrap_err();
-    assert_eq!(held.load(Ordering::SeqCst), 3 * PIECE, "the fourth was not asked for");
+    let refused = sender.send_request(get("/in")).await.unwrap_err();
+    let reason = std::error::Error::source(&refused).and_then(|why| why.downcast_ref::<h2::Error>()).and_then(h2::Error::reason);
+    assert_eq!(reason, Some(h2::Reason::REFUSED_STREAM));
+    assert_eq!(held.load(Ordering::SeqCst), 4 * PIECE, "the fifth was not asked for");
+    // Another client of the address logs in.
+    let (mut other, _connection) = http2_to(&server, &pki, 0).await;
+    let mut others = vec![other.send_request(get("/in")).await.unwrap()];
+    for _ in 0..10 {
+        others.push(other.send_request(get("/")).await.unwrap());
+    }
+    drop(others);
     open.clear();
     eventually(|| held.load(Ordering::SeqCst) == 0).await;
     while sender.send_request(get("/in")).await.is_err() {}

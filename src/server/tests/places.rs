@@ -2,9 +2,11 @@
 
 use super::*;
 use crate::http::{StrangerBounds, Strangers};
+use crate::server::Networks;
+use arc_swap::ArcSwap;
 use futures_util::FutureExt as _;
 
-/// What clients ask for here: to be known, to wait, or just an answer.
+/// What clients ask for here: to be known, to wait on a seat, or just an answer.
 fn handler(begun: &Arc<Notify>, allowed: &Arc<Notify>) -> Router {
     let (begun, allowed) = (begun.clone(), allowed.clone());
     Router::new().fallback(async move |request: Request| {
@@ -13,6 +15,7 @@ fn handler(begun: &Arc<Notify>, allowed: &Arc<Notify>) -> Router {
             "/in" => caller.identified(),
             "/wait" => {
                 begun.notify_one();
+                caller.sits(caller.standing().stranger().unwrap().seat().await.unwrap());
                 allowed.notified().await;
             }
             _ => {}
@@ -26,6 +29,7 @@ struct Site {
     begun: Arc<Notify>,
     allowed: Arc<Notify>,
     strangers: Strangers,
+    networks: Arc<ArcSwap<Networks>>,
 }
 
 impl Site {
@@ -34,12 +38,17 @@ impl Site {
     }
 
     async fn with(tls: Option<Tls>, connections: usize, of_one_address: usize) -> Self {
+        Self::seated(tls, connections, of_one_address, 100).await
+    }
+
+    async fn seated(tls: Option<Tls>, connections: usize, of_one_address: usize, requests: usize) -> Self {
         let (begun, allowed) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let limits = Limits { connections, ..Limits::default() };
-        let strangers = Strangers::new(StrangerBounds { connections: of_one_address, requests: 1 });
-        let settings = Settings { tls, limits, strangers: strangers.clone(), ..Settings::default() };
+        let strangers = Strangers::new(StrangerBounds { connections: of_one_address, requests });
+        let networks = Arc::new(ArcSwap::from_pointee(Networks::default()));
+        let settings = Settings { tls, limits, strangers: strangers.clone(), networks: networks.clone() };
         let server = Running::with(settings, handler(&begun, &allowed)).await;
-        Self { server, begun, allowed, strangers }
+        Self { server, begun, allowed, strangers, networks }
     }
 
     /// A connection that has been answered at this path and stays.
@@ -49,7 +58,7 @@ impl Site {
         stream
     }
 
-    /// A connection whose request is being answered.
+    /// A connection whose request is being answered, or waits for a seat.
     async fn busy(&self, from: &str) -> TcpStream {
         let mut stream = self.server.connect_from(from).await;
         stream.write_all(&get("/wait")).await.unwrap();
@@ -136,6 +145,73 @@ async fn when_all_places_are_taken_the_oldest_idle_stranger_is_closed() {
     site.allowed.notify_one();
     answer(&mut busy).await;
     for stays in [&mut silent, &mut partial, &mut idle] {
+        again(stays, "/").await;
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_waits_for_a_seat_gives_way_to_the_next_connection_of_its_address() {
+    let site = Site::seated(None, 100, 3, 1).await;
+    let mut seated = site.busy("127.0.0.2").await;
+    let (mut first, mut second) = (site.busy("127.0.0.2").await, site.busy("127.0.0.2").await);
+    site.idle("127.0.0.2", "/in").await;
+    assert_eq!(rest(&mut first).await, b"", "the one that waited for the longest");
+    for answered in [&mut seated, &mut second] {
+        site.allowed.notify_one();
+        answer(answered).await;
+    }
+}
+
+#[tokio::test]
+async fn where_all_places_are_busy_the_address_with_most_connections_makes_room() {
+    let site = Site::seated(None, 6, 100, 2).await;
+    let mut known = site.idle("127.0.0.1", "/in").await;
+    let mut elsewhere = site.busy("127.0.0.3").await;
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        held.push(site.busy("127.0.0.2").await);
+    }
+    // Two of these wait, two are being answered.
+    for closed in [2, 3, 0] {
+        let mut probe = site.idle("127.0.0.1", "/livez").await;
+        again(&mut probe, "/in").await;
+        assert_eq!(rest(&mut held[closed]).await, b"", "{closed}");
+        std::mem::forget(probe);
+    }
+    again(&mut known, "/").await;
+    for answered in [&mut elsewhere, &mut held[1]] {
+        site.allowed.notify_waiters();
+        answer(answered).await;
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_waits_for_a_place_is_what_it_was_when_it_came() {
+    let site = Site::new(1, 100).await;
+    let known = site.idle("127.0.0.1", "/in").await;
+    let mut waits = site.server.connect_from("127.0.0.2").await;
+    while site.strangers.entries() < 2 {
+        tokio::task::yield_now().await;
+    }
+    let proxy_protocol = ["127.0.0.2".parse().unwrap()].into_iter().collect();
+    site.networks.store(Arc::new(Networks { proxy_protocol, ..Networks::default() }));
+    drop(known);
+    again(&mut waits, "/").await;
+    let mut later = site.server.connect_from("127.0.0.2").await;
+    later.write_all(&[b"PROXY TCP4 203.0.113.7 10.0.0.1 4711 443\r\n", &*get("/")].concat()).await.unwrap();
+    answer(&mut later).await;
+}
+
+#[tokio::test]
+async fn a_trusted_proxy_has_as_many_connections_as_it_likes_and_none_is_closed() {
+    let site = Site::new(3, 1).await;
+    let trusted_proxies = ["127.0.0.2".parse().unwrap()].into_iter().collect();
+    site.networks.store(Arc::new(Networks { trusted_proxies, ..Networks::default() }));
+    let mut proxied = [site.idle("127.0.0.2", "/").await, site.idle("127.0.0.2", "/").await];
+    let mut stranger = site.idle("127.0.0.1", "/").await;
+    let mut next = site.idle("127.0.0.3", "/").await;
+    assert_eq!(rest(&mut stranger).await, b"");
+    for stays in proxied.iter_mut().chain([&mut next]) {
         again(stays, "/").await;
     }
 }

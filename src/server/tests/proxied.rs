@@ -113,3 +113,22 @@ async fn connections_are_bounded_by_the_address_in_the_header() {
         assert_eq!(ask(&mut stream).await.unwrap(), "false nobody 127.0.0.1", "the load balancer's own are not bounded");
     }
 }
+
+/// One deadline for both, and nothing comes of either.
+#[tokio::test(start_paused = true)]
+async fn a_proxy_header_and_a_handshake_that_never_come_end_in_time() {
+    let pki = Pki::new();
+    let server = balanced(Some(pki.server(ClientAuth::Off, None)), Strangers::default()).await;
+    let limit = Limits::default().handshake_timeout;
+    for (header, waits) in [(&b""[..], false), (b"PROXY TCP4 203.0.113.7 10.0.0.1 4711 443\r\n", true)] {
+        let began = tokio::time::Instant::now();
+        let mut stream = server.connect().await;
+        if waits {
+            tokio::time::sleep(limit - Duration::from_secs(1)).await;
+        }
+        // A paused clock goes on when nothing else does.
+        stream.write_all(header).await.unwrap();
+        assert_eq!(rest(&mut stream).await, b"");
+        assert!(began.elapsed() < limit + Duration::from_secs(5), "{:?}", began.elapsed());
+    }
+}

@@ -246,11 +246,11 @@ async fn a_good_token_works_beside_a_certificate_that_tls_libraries_refuse() {
     let mut connection = Presenting::connect(&site.app, &critical).await;
     let refused = connection.get("").await;
     assert!(refused.starts_with("HTTP/1.1 401 "), "{refused}");
-    assert!(refused.contains("the certificate has the critical extension 2.5.29.32"), "{refused}");
+    assert!(refused.contains("the certificate has the critical extension certificatePolicies (2.5.29.32)"), "{refused}");
     let token = domain.jwt_svid(BUILDER, AUDIENCE);
     let accepted = connection.get(&format!("Authorization: Bearer {token}\r\n")).await;
     assert!(accepted.starts_with("HTTP/1.1 200 "), "{accepted}");
-    let why = "the certificate has the critical extension 2.5.29.32";
+    let why = "the certificate has the critical extension certificatePolicies (2.5.29.32)";
     let line = site.app.log.wait("it was refused", 0, |line| line["why"].as_str().is_some_and(|found| found.contains(why))).await;
     assert_eq!((&line["credential.type"], &line["credential.subject"]), (&"x509-svid".into(), &id.into()), "{line}");
 }

@@ -44,7 +44,17 @@ impl Leaf {
     /// Reads a certificate that is all there is in `der`, within the limits. One whose key can prove nothing in the handshake is
     /// refused here, so that it never becomes an identity.
     pub fn parse(der: &CertificateDer<'_>) -> Result<Self, Rejected> {
-        let public_key = provable_key(der)?;
+        Self::read(der, provable_key(der)?)
+    }
+
+    /// Reads the certificate of a server that the configuration names, or the registry's own. The limits of what strangers may send do
+    /// not hold for them, and TLS checks by itself whether their keys can be used.
+    pub(in crate::trust) fn parse_known(der: &CertificateDer<'_>) -> Result<Self, Rejected> {
+        let public_key = Outline::read(der)?.public_key.whole.to_vec();
+        Self::read(der, public_key.into())
+    }
+
+    fn read(der: &CertificateDer<'_>, public_key: SubjectPublicKeyInfoDer<'static>) -> Result<Self, Rejected> {
         let found = Outline::read(der)?.version;
         if found != 3 {
             return Err(Rejected::Version { found });

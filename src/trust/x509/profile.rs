@@ -19,6 +19,11 @@ impl Profile {
         !matches!(self, Self::Plain)
     }
 
+    /// Whether a stranger may send such a chain.
+    pub(super) const fn is_a_clients(self) -> bool {
+        !matches!(self, Self::ServerSvid)
+    }
+
     const fn usage(self) -> KeyUsage {
         match self {
             Self::Svid | Self::Plain => KeyUsage::client_auth(),

@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// printable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejected {
-    #[error("the client certificate is malformed: {0}")]
+    #[error("the certificate is malformed: {0}")]
     Malformed(#[from] Malformed),
     #[error("the client certificate is over a limit: {0}")]
     Oversized(#[from] Oversized),
@@ -54,14 +54,14 @@ pub enum Rejected {
     NoClientAuth,
     #[error("the certificate is valid from {not_before} on, it is {now}: compare the clocks of issuer and registry")]
     NotYetValid { not_before: Timestamp, now: Timestamp },
-    #[error("the certificate expired at {not_after}, it is {now}: the client must present its renewed one")]
+    #[error("the certificate expired at {not_after}, it is {now}: present the renewed one")]
     Expired { not_after: Timestamp, now: Timestamp },
     #[error("{origin} holds no X.509 authority: everything that it vouched for is revoked")]
     NoAuthorities { origin: Arc<str> },
     #[error("none of the {held} X.509 authorities from {origin} is valid at {now}, the last one until {last}: refresh the bundle")]
     AuthoritiesOutOfDate { origin: Arc<str>, held: usize, last: Timestamp, now: Timestamp },
     #[error(
-        "no authority from {origin} vouches for the certificate's issuer {}{}: the client must send its intermediates, the bundle \
+        "no authority from {origin} vouches for the certificate's issuer {}{}: its intermediates must be sent along, and the bundle \
          must have their root",
         Shown(issuer),
         List(passed_over)
@@ -299,7 +299,7 @@ mod tests {
             Rejected::NoPath { issuer: "CN=x".repeat(10_000), origin: "bundle.json".into(), passed_over }.to_string()
         };
         let text = no_path(48);
-        assert!(text.contains("…: expired at 1970-01-01T00:00:00Z; and 45 more): the client"), "{text}");
+        assert!(text.contains("…: expired at 1970-01-01T00:00:00Z; and 45 more): its intermediates"), "{text}");
         assert!(text.len() < 3_500, "{} bytes: {text}", text.len());
         assert!(!no_path(3).contains("more)") && !no_path(0).contains("passed over"));
         let names = Rejected::SpiffeId { found: "é".repeat(100_000), why: InvalidSpiffeId::Scheme }.to_string();

@@ -188,7 +188,9 @@ fn judge(
     if let Some(oid) = leaf.unknown_critical() {
         return Err(Rejected::CriticalExtension { oid: oid.to_owned() });
     }
-    check_intermediates(leaf.der(), chain)?;
+    if profile.is_a_clients() {
+        check_intermediates(leaf.der(), chain)?;
+    }
     let mut authorities = authorities(view, now)?;
     let (intermediates, passed_over) = intermediates(leaf, chain, now, profile);
     let unfit = unfit_issuer(leaf, &intermediates, &passed_over);
@@ -266,7 +268,7 @@ fn intermediate<'a>(
     profile: Profile,
     subject: &mut String,
 ) -> Result<Intermediate<'a>, Unfit> {
-    let outline = Outline::bounded(der)?;
+    let outline = if profile.is_a_clients() { Outline::bounded(der)? } else { Outline::read(der)? };
     let certificate = certificate(der)?;
     *subject = name::text(certificate.subject())?;
     let extensions = Extensions::read(&certificate)?;

@@ -38,7 +38,7 @@ struct Verifier {
 
 impl Verifier {
     fn judge(&self, leaf: &CertificateDer<'_>, chain: &[CertificateDer<'_>]) -> Result<(), NotTheServer> {
-        let leaf = Leaf::parse(leaf)?;
+        let leaf = Leaf::parse_known(leaf)?;
         let chain: Vec<_> = chain.iter().map(|one| one.clone().into_owned()).collect();
         let none = || Rejected::NoAuthorities { origin: self.authorities.source().clone() };
         let view: Arc<Held<X509Authorities>> = self.authorities.held().ok_or_else(none)?;

@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::clock::ManualClock;
+use crate::limits::CERTIFICATE_NAMES;
 use crate::trust::Generation;
-use crate::trust::source::testing::site::{Site, server, svid};
+use crate::trust::source::testing::site::{Site, server, svid, svid_with};
 use crate::trust::source::testing::{Ca, bundle, ca, eventually, jwk_set};
 use http::header::{AUTHORIZATION, COOKIE, ETAG, LOCATION};
 use rcgen::ExtendedKeyUsagePurpose::{ClientAuth, ServerAuth};
@@ -54,6 +55,19 @@ async fn f_1_f_5_by_https_spiffe_the_server_is_known_by_exactly_its_spiffe_id() 
         let expected = if expected == "no SPIFFE ID" { "the server is not the endpoint" } else { expected };
         assert!(why.contains(expected), "{expected}: {why}");
     }
+}
+
+#[tokio::test]
+async fn the_limits_of_strangers_do_not_hold_for_the_server() {
+    let root = ca("root");
+    let names: Vec<_> = (0..2 * CERTIFICATE_NAMES).map(|number| format!("n{number}.test")).collect();
+    let site = Site::tls(&svid_with(&root, ENDPOINT, &[ServerAuth], &names)).await;
+    site.answer(PATH, 200, bundle(1, &[root.element()]));
+    let home = Home::with(&root);
+    Client::of(home.settings(&site)).fetched().await;
+    site.present(&svid(&ca("stranger"), ENDPOINT, &[ServerAuth]));
+    let why = Client::of(home.settings(&site)).refused().await;
+    assert!(why.contains("its intermediates must be sent along") && !why.contains("the client"), "{why}");
 }
 
 #[tokio::test]

@@ -168,11 +168,17 @@ pub(in crate::trust) fn server(authority: &Ca) -> Identity {
 
 /// An X.509-SVID, as SPIRE makes them.
 pub(in crate::trust) fn svid(authority: &Ca, id: &str, usages: &[rcgen::ExtendedKeyUsagePurpose]) -> Identity {
+    svid_with(authority, id, usages, &[])
+}
+
+/// One with DNS names beside its SPIFFE ID.
+pub(in crate::trust) fn svid_with(authority: &Ca, id: &str, usages: &[rcgen::ExtendedKeyUsagePurpose], dns: &[String]) -> Identity {
     let mut params = rcgen::CertificateParams::default();
     params.is_ca = rcgen::IsCa::ExplicitNoCa;
     params.key_usages = vec![rcgen::KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = usages.to_vec();
-    params.subject_alt_names = vec![rcgen::SanType::URI(id.try_into().unwrap())];
+    let dns = dns.iter().map(|name| rcgen::SanType::DnsName(name.as_str().try_into().unwrap()));
+    params.subject_alt_names = dns.chain([rcgen::SanType::URI(id.try_into().unwrap())]).collect();
     issue(authority, params)
 }
 

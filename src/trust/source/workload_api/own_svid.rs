@@ -101,7 +101,7 @@ impl OwnSvid {
     fn read(message: X509Svid) -> Result<Self, String> {
         let certificates = split_der(&message.x509_svid).map_err(|why| why.to_string())?;
         let chain: Vec<_> = certificates.into_iter().map(|der| CertificateDer::from(der.to_vec())).collect();
-        let leaf = Leaf::parse(chain.first().ok_or("it has no certificate")?).map_err(|why| why.to_string())?;
+        let leaf = Leaf::parse_known(chain.first().ok_or("it has no certificate")?).map_err(|why| why.to_string())?;
         let id = leaf.spiffe_id().map_err(|why| why.to_string())?;
         if id.as_str() != message.spiffe_id {
             return Err(format!("its certificate is of {id}, and the Workload API calls it {:?}", message.spiffe_id));

@@ -352,7 +352,7 @@ fn a_chain_may_repeat_the_leaf_carry_junk_and_come_in_any_order() {
     assert_eq!(
         why.to_string(),
         "no authority from test bundle vouches for the certificate's issuer CN=second (passed over (no name): malformed: expected an \
-         X.509 certificate in DER): the client must send its intermediates, the bundle must have their root"
+         X.509 certificate in DER): its intermediates must be sent along, and the bundle must have their root"
     );
 }
 

@@ -2,6 +2,7 @@
 
 use super::PACE;
 use super::agent::Agent;
+use crate::limits::CERTIFICATE_NAMES;
 use crate::trust::source::testing::{Ca, ca, eventually};
 use crate::trust::source::workload_api::follow::{Follower as _, Pace};
 use crate::trust::source::workload_api::own_svid::Presenter;
@@ -18,7 +19,9 @@ fn svid(ca: &Ca, id: &str, called: &str) -> X509Svid {
     let mut params = rcgen::CertificateParams::default();
     params.is_ca = rcgen::IsCa::ExplicitNoCa;
     params.key_usages = vec![rcgen::KeyUsagePurpose::DigitalSignature];
-    params.subject_alt_names = vec![rcgen::SanType::URI(id.try_into().unwrap())];
+    // More than a client's certificate may have.
+    let dns = (0..2 * CERTIFICATE_NAMES).map(|number| rcgen::SanType::DnsName(format!("n{number}.test").try_into().unwrap()));
+    params.subject_alt_names = dns.chain([rcgen::SanType::URI(id.try_into().unwrap())]).collect();
     let issuer = rcgen::Issuer::from_params(&ca.params, &ca.key);
     let leaf = params.signed_by(&key, &issuer).unwrap();
     let chain = [leaf.der().as_ref(), &ca.der].concat();

@@ -10,7 +10,7 @@ pub const FORM_BYTES: usize = 128 * 1024;
 pub const PASSWORD_BYTES: usize = 72;
 /// Passwords of one source address that wait, are checked or were wrong and wait for `failDelay`; an IPv6 source is a /64.
 pub const PASSWORDS_OF_SOURCE: usize = 32;
-/// Those of one name among them.
+/// Passwords of one name among those of one source address.
 pub const PASSWORDS_OF_NAME: usize = 8;
 /// Requests of one source that wait for the check of one and the same name and password.
 pub const PASSWORD_REQUESTS: usize = 128;

@@ -364,7 +364,7 @@ impl Authenticator {
         let authorities = domain.x509.as_ref().ok_or(Refused::KindNotAccepted)?;
         grounds.rest_on(authorities, now);
         let chain = peer.svid(leaf, authorities, grounds, now)?;
-        // Verification has compared it with the leaf's own; a chain without one is none of an SVID.
+        // Verification has compared it with the leaf's own. A chain without a SPIFFE ID is not that of an SVID.
         let principal = Principal::Spiffe(chain.spiffe_id().ok_or(Refused::UnknownTrustDomain)?.clone());
         let identity = self.proved_chain(chain, leaf.subject_cn(), CredentialType::X509Svid, principal, &domain.mapping)?;
         Ok(self.in_own_namespace(None, Some(&domain.mapping), identity)?)

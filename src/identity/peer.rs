@@ -35,8 +35,8 @@ struct TooMuch {
 }
 
 enum Found {
-    Somebody(Known),
-    Nobody(KnownFailure),
+    Identity(Known),
+    Failure(KnownFailure),
 }
 
 impl Peer {
@@ -76,8 +76,8 @@ impl Peer {
     /// What `authenticator`, as its address names it, found lately.
     pub(super) fn known_to(&self, authenticator: &Arc<()>, now: Timestamp) -> Option<Result<Identity, Failure>> {
         match self.known.load().as_deref().filter(|(by, _)| Arc::ptr_eq(by, authenticator))? {
-            (_, Found::Somebody(known)) => known.identity(now).map(Ok),
-            (_, Found::Nobody(known)) => known.failure(now).map(Err),
+            (_, Found::Identity(known)) => known.identity(now).map(Ok),
+            (_, Found::Failure(known)) => known.failure(now).map(Err),
         }
     }
 
@@ -88,8 +88,8 @@ impl Peer {
 
     pub(super) fn keep(&self, authenticator: &Arc<()>, found: Result<Identity, Failure>, grounds: Grounds, now: Timestamp) {
         let found = match found {
-            Ok(identity) => Found::Somebody(Known::new(identity, grounds, now)),
-            Err(failure) => Found::Nobody(KnownFailure::new(failure, grounds, now)),
+            Ok(identity) => Found::Identity(Known::new(identity, grounds, now)),
+            Err(failure) => Found::Failure(KnownFailure::new(failure, grounds, now)),
         };
         self.known.store(Some(Arc::new((authenticator.clone(), found))));
     }
@@ -178,7 +178,7 @@ fn evidence(leaf: &CertificateDer<'_>) -> Evidence {
     }
 }
 
-/// Why a chain names nobody.
+/// Why a chain gives no identity.
 pub(super) enum Verdict {
     Rejected(Rejected),
     Undecidable(NoKeys),

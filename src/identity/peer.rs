@@ -83,7 +83,11 @@ impl Peer {
 
     /// Waits while another request has the chain judged.
     pub(super) async fn judging(&self) -> MutexGuard<'_, ()> {
-        self.judging.lock().await
+        match self.judging.try_lock() {
+            Ok(judging) => judging,
+            // The handshake, which cannot wait, has a chain of its own and never comes here.
+            Err(_) => self.judging.lock().await,
+        }
     }
 
     pub(super) fn keep(&self, authenticator: &Arc<()>, found: Result<Identity, Failure>, grounds: Grounds, now: Timestamp) {

@@ -150,6 +150,16 @@ async fn requests_wait_for_the_judgement_of_their_certificate_without_a_thread()
     assert_eq!(signature_checks(), 1);
 }
 
+/// As a handshake needs it that requires a certificate. tokio's own locks are not ready in a task that has done much at once.
+#[tokio::test]
+async fn a_chain_that_no_other_request_has_is_judged_at_once() {
+    use futures_util::FutureExt;
+    let root = Ca::root("prod.example");
+    let (authenticator, peer) = (trusting(&slot("roots", &[&root])), Peer::new(vec![root.svid(CI)]));
+    while tokio::task::consume_budget().now_or_never().is_some() {}
+    assert_eq!(meet(&authenticator, &peer, NOW).now_or_never().unwrap().unwrap().username(), CI);
+}
+
 #[tokio::test]
 async fn a_missing_source_behind_others_does_not_make_them_work_for_each_request() {
     let (root, silent) = (Ca::root("prod.example"), Slot::new("silent"));

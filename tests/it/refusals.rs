@@ -256,7 +256,7 @@ async fn a_good_token_works_beside_a_certificate_that_tls_libraries_refuse() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_a_certificate_is_required_the_log_says_whose_was_refused_and_why() {
+async fn where_a_certificate_is_required_the_log_names_the_refused_one_and_the_reason() {
     let (pki, staging) = (TestPki::new(), TrustDomain::new("staging.test"));
     let mut setup = Setup::tls(&pki).allow("**", json!({"defaultPolicy": ["read"]}));
     setup.config["http"]["tls"]["clientAuth"] = "required".into();

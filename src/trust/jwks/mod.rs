@@ -17,6 +17,7 @@ use super::status::{KeyKind, KeyStatus, Keys};
 use crate::clock::Timestamp;
 use crate::trust::jwt::Algorithm;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,23 +46,23 @@ pub fn parse(bytes: &[u8], rule: UseRule) -> Result<Parsed<KeySet>, InvalidJwks>
 
 /// Reads the elements of `keys`, for a document that was read already.
 pub(in crate::trust) fn from_elements(elements: &[Value], rule: UseRule) -> Parsed<KeySet> {
-    let (mut keys, mut skipped, mut unusable) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut keys, mut skipped, mut ids) = (Vec::new(), Vec::new(), Vec::new());
     for (index, element) in elements.iter().enumerate() {
         match Key::parse(element, rule) {
             Ok(Some(key)) => keys.push(key),
             Ok(None) => {}
             Err(why) => {
-                let found = Skipped { element: name(index, element), why: why.to_string(), ignored: why.is_ignored() };
-                if let Some(id) = element.get("kid").and_then(Value::as_str) {
-                    unusable.push((id.into(), found.why.as_str().into()));
-                }
-                skipped.push(found);
+                skipped.push(Skipped { element: name(index, element), why: why.to_string(), ignored: why.is_ignored() });
+                ids.push(shown_id(element).map(Into::into));
             }
         }
     }
     if keys.is_empty() && rule != UseRule::SpiffeBundle {
         promote(&mut skipped);
     }
+    let unusable =
+        ids.into_iter().zip(&skipped).map(|(id, found)| Published { id, why: found.why.as_str().into(), ignored: found.ignored });
+    let unusable: Vec<_> = unusable.collect();
     Parsed { value: KeySet { keys: keys.into(), unusable: unusable.into(), ..KeySet::default() }, skipped }
 }
 
@@ -76,10 +77,18 @@ pub struct Parsed<T> {
 #[derive(Clone, Default, PartialEq)]
 pub struct KeySet {
     keys: Arc<[Key]>,
-    /// The `kid` of elements that cannot be used, and why. For the reason that a token which names one of them gets.
-    unusable: Arc<[(Arc<str>, Arc<str>)]>,
+    /// Elements that cannot be used. For the reason that a token gets which needs one of them.
+    unusable: Arc<[Published]>,
     /// Keys of former sets that this one lacks.
     withdrawn: Arc<[Withdrawn]>,
+}
+
+/// An element that cannot be used.
+#[derive(Clone, PartialEq)]
+struct Published {
+    id: Option<Arc<str>>,
+    why: Arc<str>,
+    ignored: bool,
 }
 
 /// A key that verifies for a while although the latest set lacks it.
@@ -114,7 +123,15 @@ impl KeySet {
 
     /// Why the published key of this `kid` cannot be used.
     pub(in crate::trust) fn why_unusable(&self, key_id: &str) -> Option<&str> {
-        self.unusable.iter().find(|(id, _)| **id == *key_id).map(|(_, why)| &**why)
+        self.unusable.iter().find(|one| one.id.as_deref() == Some(key_id)).map(|one| &*one.why)
+    }
+
+    /// What is wrong with the published keys that must be mended before they can be used.
+    pub(in crate::trust) fn faults(&self) -> impl Iterator<Item = String> {
+        self.unusable.iter().filter(|one| !one.ignored).map(|Published { id, why, .. }| match id {
+            Some(id) => format!("the key {id:?}: {why}"),
+            None => format!("a key without `kid`: {why}"),
+        })
     }
 
     /// This set, and for `grace` from `now` on also the keys of `former` that it lacks. An empty set withdraws them all at once.
@@ -197,9 +214,18 @@ pub enum InvalidJwks {
 
 /// Names an element for whoever must mend it. A `kid` is a stranger's text: made printable, and short.
 pub(in crate::trust) fn name(index: usize, element: &Value) -> String {
-    match element.get("kid").and_then(Value::as_str) {
+    match shown_id(element) {
         Some(id) => format!("keys[{index}] (kid {})", id.escape_debug().take(SHOWN_CHARACTERS).collect::<String>()),
         None => format!("keys[{index}]"),
+    }
+}
+
+/// The `kid`, also where it is a number, as a token may name it by mistake.
+fn shown_id(element: &Value) -> Option<Cow<'_, str>> {
+    match element.get("kid") {
+        Some(Value::String(id)) => Some(id.into()),
+        Some(Value::Number(id)) => Some(id.to_string().into()),
+        _ => None,
     }
 }
 

@@ -78,7 +78,7 @@ fn b_04_one_bad_element_does_not_spoil_the_rest() {
             "keys[1] (kid typeless): expected a string as `kty`, found nothing",
             "keys[2]: expected an object, found a number",
             r#"keys[3] (kid curve\n): expected crv P-256, P-384 or P-521, found "secp256k1""#,
-            "keys[5]: expected a non-empty string as `kid`, found a number",
+            "keys[5] (kid 5): expected a non-empty string as `kid`, found a number",
         ]
     );
 }

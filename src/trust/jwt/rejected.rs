@@ -91,8 +91,9 @@ pub enum Rejected {
     /// It is published, and was skipped.
     #[error("the token's key {} is published and cannot be used: {why}", Shown(key_id))]
     UnusableKey { key_id: String, why: String },
-    #[error("no key fits the token, which has no `kid` and alg {algorithm}")]
-    NoFittingKey { algorithm: Algorithm },
+    /// `faults` are those of published keys.
+    #[error("no key fits the token, which has no `kid` and alg {algorithm}: {}", Faults(faults))]
+    NoFittingKey { algorithm: Algorithm, faults: Vec<String> },
     #[error("the token's alg {algorithm} does not fit its key {}", Shown(key_id))]
     AlgorithmDoesNotFitKey { algorithm: Algorithm, key_id: String },
     #[error("the token's key counts for the issuer {} only, found {}", Shown(demanded), found.as_deref().map_or_else(|| "none".into(), |iss| Shown(iss).to_string()))]
@@ -158,6 +159,23 @@ impl<T: ToString> fmt::Display for Several<'_, T> {
     }
 }
 
+struct Faults<'a>(&'a [String]);
+
+impl fmt::Display for Faults<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("expected a key for it, found none");
+        }
+        for (index, one) in self.0.iter().take(SHOWN_FAULTS).enumerate() {
+            write!(f, "{}{one}", if index == 0 { "published keys cannot be used, " } else { "; " })?;
+        }
+        match self.0.len().saturating_sub(SHOWN_FAULTS) {
+            0 => Ok(()),
+            more => write!(f, "; and {more} more"),
+        }
+    }
+}
+
 struct Known<'a> {
     known: &'a [String],
     nameless: usize,
@@ -179,6 +197,7 @@ impl fmt::Display for Known<'_> {
 const PUBLISH_KEY_ID: &str = "a key without `kid` verifies only tokens without one: have the issuer publish its keys with their `kid`";
 const SHOWN_CHARACTERS: usize = 120;
 const SHOWN_ELEMENTS: usize = 8;
+const SHOWN_FAULTS: usize = 4;
 
 #[cfg(test)]
 mod tests {

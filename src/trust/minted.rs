@@ -5,7 +5,8 @@
 
 use super::Authorities;
 use super::jwks::KeySet;
-use super::jwt::{Failure, Rejected, Remembered, Unverified, claims, signature};
+use super::jwt::signature::{self, Tried};
+use super::jwt::{Failure, Rejected, Remembered, Unverified, claims};
 use super::x509::RememberedChain;
 use crate::clock::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -160,7 +161,7 @@ pub fn verify(
     if token.key_id().is_none() {
         return Err(Rejected::KeyIdMissing.into());
     }
-    signature::check(token, &keys.view(now)?.keys)?;
+    signature::check(token, &keys.view(now)?.keys, &Tried::default())?;
     Ok(read(token, rules, now)?)
 }
 

@@ -2,12 +2,14 @@
 
 use super::rejected::Rejected;
 use super::unverified::Unverified;
+use crate::limits::TOKEN_SIGNATURE_CHECKS;
 use crate::trust::jwks::{Key, KeySet};
 use aws_lc_rs::signature::ParsedPublicKey;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// With a `kid`, the keys of that name; without one every key that fits, up to a few. Yields the fingerprint of the one that signed.
-pub(in crate::trust) fn check(token: &Unverified, keys: &KeySet) -> Result<Arc<str>, Rejected> {
+/// A key that is in `tried` is not tried again.
+pub(in crate::trust) fn check(token: &Unverified, keys: &KeySet, tried: &Tried) -> Result<Arc<str>, Rejected> {
     let named: Vec<_> = keys.keys().iter().filter(|key| token.key_id.is_none() || key.id() == token.key_id()).collect();
     if let (Some(key_id), true) = (&token.key_id, named.is_empty()) {
         if let Some(why) = keys.why_unusable(key_id) {
@@ -29,16 +31,44 @@ pub(in crate::trust) fn check(token: &Unverified, keys: &KeySet) -> Result<Arc<s
         return Err(match (demanded, &token.key_id) {
             (Some(issuer), _) => Rejected::KeyOfAnotherIssuer { demanded: issuer.into(), found: token.issuer().map(Into::into) },
             (None, Some(key_id)) => Rejected::AlgorithmDoesNotFitKey { algorithm: token.algorithm, key_id: key_id.clone() },
-            (None, None) => Rejected::NoFittingKey { algorithm: token.algorithm },
+            (None, None) => Rejected::NoFittingKey { algorithm: token.algorithm, faults: keys.faults().collect() },
         });
     }
-    let signed = |(_, verifier): &&(&Key, &ParsedPublicKey)| verifier.verify_sig(token.signed.as_bytes(), &token.signature).is_ok();
-    if let Some((key, _)) = fitting.iter().take(KEYS_TRIED).find(signed) {
-        return Ok(key.fingerprint().clone());
+    let mut bound = KEYS_TRIED;
+    for (key, verifier) in fitting.iter().take(KEYS_TRIED) {
+        match tried.signed(token, key.fingerprint(), verifier) {
+            Some(true) => return Ok(key.fingerprint().clone()),
+            Some(false) => {}
+            None => bound = TOKEN_SIGNATURE_CHECKS,
+        }
     }
     match fitting.len() {
-        more if more > KEYS_TRIED => Err(Rejected::KeyIdNeeded { fitting: more, tried: KEYS_TRIED }),
+        more if more > KEYS_TRIED || bound > KEYS_TRIED => Err(Rejected::KeyIdNeeded { fitting: more, tried: bound }),
         _ => Err(Rejected::Signature),
+    }
+}
+
+/// The keys that did not sign one token, by their fingerprints. One for each token, however often its keys are looked for.
+#[derive(Debug, Default)]
+pub(in crate::trust) struct Tried(Mutex<Vec<Arc<str>>>);
+
+impl Tried {
+    /// Whether the key signed the token; `None` if the token has had as many signatures checked as it may.
+    fn signed(&self, token: &Unverified, fingerprint: &Arc<str>, verifier: &ParsedPublicKey) -> Option<bool> {
+        let mut tried = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if tried.contains(fingerprint) {
+            return Some(false);
+        }
+        if tried.len() >= TOKEN_SIGNATURE_CHECKS {
+            return None;
+        }
+        #[cfg(test)]
+        CHECKS.set(CHECKS.get() + 1);
+        let signed = verifier.verify_sig(token.signed.as_bytes(), &token.signature).is_ok();
+        if !signed {
+            tried.push(fingerprint.clone());
+        }
+        Some(signed)
     }
 }
 
@@ -52,5 +82,11 @@ pub(super) fn newer_keys_may_help(token: &Unverified, why: &Rejected) -> bool {
     }
 }
 
-/// How many signatures one token may cost us.
+/// How many keys of one set are tried.
 const KEYS_TRIED: usize = 4;
+
+#[cfg(test)]
+thread_local! {
+    /// How many signatures this thread has checked.
+    pub(in crate::trust) static CHECKS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}

@@ -4,7 +4,7 @@
 
 use super::claims::{self, Dates};
 use super::rejected::{Failure, Rejected};
-use super::signature;
+use super::signature::{self, Tried};
 use super::unverified::Unverified;
 use super::verify::check_typ;
 use crate::clock::Timestamp;
@@ -96,8 +96,8 @@ pub fn verify_token_server(
     dates.check(now, rules.clock_skew)?;
     let held = keys.view(now)?;
     let key = match held.keys.key_ids().next() {
-        Some(_) => signature::check(token, &held.keys)?,
-        None => signature::check(&Unverified { key_id: None, ..token.clone() }, &held.keys)?,
+        Some(_) => signature::check(token, &held.keys, &Tried::default())?,
+        None => signature::check(&Unverified { key_id: None, ..token.clone() }, &held.keys, &Tried::default())?,
     };
     let entries = token.claims.get("access").and_then(Value::as_array).into_iter().flatten();
     // One that says something else than a time never counts.

@@ -1,6 +1,7 @@
 //! Which keys are tried, and when their source is asked again.
 
 use super::*;
+use crate::trust::jwt::signature::CHECKS;
 use crate::trust::{Next, Origin, Refetch};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -115,12 +116,55 @@ async fn t_7_4_without_a_kid_every_key_that_fits_is_tried_up_to_four() {
 }
 
 #[tokio::test]
+async fn no_token_costs_more_than_eight_signatures_and_no_key_is_tried_twice() {
+    let signers: Vec<_> = (0..13).map(|n| Signer::new(Algorithm::ES256, &n.to_string())).collect();
+    let set = |of: std::ops::Range<usize>| oidc(&signers[of].iter().collect::<Vec<_>>());
+    let forged = without_kid(&signers[12]);
+    let cost = async |held: KeySet, next: KeySet| {
+        let before = CHECKS.get();
+        let (outcome, asked) = judge(&forged, Some(held), Some(next)).await;
+        assert_eq!(asked, 1);
+        (CHECKS.get() - before, outcome.unwrap_err())
+    };
+    let beside = |held: KeySet, former: KeySet| held.beside_former(&former, NOW, Duration::from_secs(600));
+    assert_eq!(cost(set(0..3), set(0..3)).await, (3, Rejected::Signature.into()), "the same keys again");
+    assert_eq!(cost(set(0..3), beside(set(2..5), set(0..3))).await, (5, Rejected::Signature.into()), "the new ones alone");
+    let (held, next) = (beside(set(0..4), set(4..8)), beside(set(8..12), set(0..4)));
+    assert_eq!(cost(held, next).await, (8, Rejected::KeyIdNeeded { fitting: 4, tried: 8 }.into()));
+    assert_eq!(judge(&forged, Some(set(0..4)), Some(beside(set(9..13), set(0..4)))).await, (Ok(()), 1), "a rotation of four keys at once");
+}
+
+#[tokio::test]
+async fn a_token_without_a_kid_is_told_why_published_keys_cannot_be_used() {
+    let rsa = |changes| with(Signer::new(Algorithm::RS256, "r").jwk(), changes);
+    let padded = format!("{}=", rsa(json!({}))["n"].as_str().unwrap());
+    let elements = [rsa(json!({"kid": null, "n": padded})), rsa(json!({"use": "enc"})), signer().jwk()];
+    let set = jwks::parse(&key_set(&elements), UseRule::Oidc).unwrap().value;
+    let rs256 = without_kid(&Signer::new(Algorithm::RS256, "r"));
+    let why = judge(&rs256, Some(set), None).await.0.unwrap_err().to_string();
+    assert_eq!(
+        why,
+        "no key fits the token, which has no `kid` and alg RS256: published keys cannot be used, a key without `kid`: `n` is not base64url \
+         without padding"
+    );
+}
+
+#[tokio::test]
+async fn a_token_that_names_a_key_whose_kid_is_a_number_is_told_so() {
+    let elements = [with(signer().jwk(), json!({"kid": 5})), Signer::new(Algorithm::ES256, "good").jwk()];
+    let set = jwks::parse(&key_set(&elements), UseRule::Oidc).unwrap().value;
+    let token = signer().token_of(&with(signer().header(), json!({"kid": "5"})).to_string(), &claims().to_string());
+    let why = judge(&token, Some(set), None).await.0.unwrap_err().to_string();
+    assert_eq!(why, "the token's key \"5\" is published and cannot be used: expected a non-empty string as `kid`, found a number");
+}
+
+#[tokio::test]
 async fn without_a_kid_newer_keys_may_help() {
     let (old, new) = (Signer::new(Algorithm::ES256, "old"), signer());
     let token = without_kid(new);
     assert_eq!(judge(&token, Some(oidc(&[&old])), Some(oidc(&[new]))).await, (Ok(()), 1));
     assert_eq!(judge(&token, Some(oidc(&[&old])), None).await, (Err(Rejected::Signature.into()), 1));
-    let why = Rejected::NoFittingKey { algorithm: Algorithm::ES256 };
+    let why = Rejected::NoFittingKey { algorithm: Algorithm::ES256, faults: Vec::new() };
     assert_eq!(judge(&token, Some(KeySet::default()), None).await, (Err(why.into()), 1));
 }
 

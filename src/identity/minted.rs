@@ -9,7 +9,7 @@ use super::{CredentialType, Identity, Principal, Refused, Scope, Session};
 use crate::clock::Timestamp;
 use crate::trust::Authorities;
 use crate::trust::jwks::KeySet;
-use crate::trust::jwt::{self, Remembered, Unverified};
+use crate::trust::jwt::{self, Bearer, Remembered, Unverified};
 use crate::trust::minted::{self, Kind, MintedRules, Source};
 use crate::trust::x509::{self, RememberedChain};
 use std::sync::Arc;
@@ -33,10 +33,11 @@ impl Authenticator {
         grounds.rest_on(&minted.keys, now);
         let verified = minted::verify(token, kind, &minted.rules, &minted.keys, now)?;
         self.deny.check(Proved::Minted { id: verified.id(), session: verified.session() })?;
+        let bearer = Bearer { sender: token.sender(), expires: verified.expires() };
         let identity = match verified.source() {
             None => Identity::anonymous(),
-            Some(Source::Oidc { entry, token }) => self.oidc_again(entry.as_deref(), token, grounds, now).await?,
-            Some(Source::JwtSvid(token)) => self.jwt_svid_again(token, grounds, now).await?,
+            Some(Source::Oidc { entry, token }) => self.oidc_again(entry.as_deref(), token, bearer, grounds, now).await?,
+            Some(Source::JwtSvid(token)) => self.jwt_svid_again(token, bearer, grounds, now).await?,
             Some(Source::X509Svid(chain)) => self.x509_svid_again(chain, grounds, now)?,
             Some(Source::X509 { entry, chain }) => self.plain_again(entry, chain, grounds, now)?,
             Some(Source::Htpasswd { user, fingerprint }) => {
@@ -58,6 +59,7 @@ impl Authenticator {
         &self,
         name: Option<&str>,
         token: &Remembered,
+        bearer: Bearer,
         grounds: &mut Grounds,
         now: Timestamp,
     ) -> Result<Identity, Reason> {
@@ -72,15 +74,15 @@ impl Authenticator {
         let rules: Vec<_> = entries.iter().map(|entry| &entry.rules).collect();
         let keys = &entries.first().ok_or(Refused::UnknownIssuer)?.keys;
         grounds.rest_on(keys, now);
-        self.mapped(jwt::reverify_oidc(token, &rules, keys, now).await?, &entries)
+        self.mapped(jwt::reverify_oidc(token, bearer, &rules, keys, now).await?, &entries)
     }
 
-    async fn jwt_svid_again(&self, token: &Remembered, grounds: &mut Grounds, now: Timestamp) -> Result<Identity, Reason> {
+    async fn jwt_svid_again(&self, token: &Remembered, bearer: Bearer, grounds: &mut Grounds, now: Timestamp) -> Result<Identity, Reason> {
         let id = token.spiffe_id().ok_or(Refused::UnknownTrustDomain)?;
         let domain = self.domain(id.trust_domain()).ok_or(Refused::UnknownTrustDomain)?;
         let keys = domain.jwt.as_ref().ok_or(Refused::KindNotAccepted)?;
         grounds.rest_on(keys, now);
-        let verified = Arc::new(jwt::reverify_svid(token, &domain.rules, keys, now).await?);
+        let verified = Arc::new(jwt::reverify_svid(token, bearer, &domain.rules, keys, now).await?);
         let (audiences, hosts) = (&domain.rules.audiences, &domain.rules.hosts);
         let identity = self.proved_token(&verified, None, CredentialType::JwtSvid, &domain.mapping, (audiences, hosts))?;
         Ok(self.in_own_namespace(None, Some(&domain.mapping), identity)?)

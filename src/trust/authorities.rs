@@ -91,8 +91,12 @@ impl<T> Authorities<T> {
 
     /// The source that counts, and those that would count instead if they had fresh keys.
     pub(super) fn preferred(&self, now: Timestamp) -> impl Iterator<Item = &Origin<T>> {
-        let counting = self.origins.iter().position(|origin| origin.fresh(now).is_some());
-        self.origins.iter().take(counting.map_or(usize::MAX, |index| index + 1))
+        self.origins.iter().take(self.in_use(now).map_or(usize::MAX, |index| index + 1))
+    }
+
+    /// Which source counts.
+    pub(super) fn in_use(&self, now: Timestamp) -> Option<usize> {
+        self.origins.iter().position(|origin| origin.fresh(now).is_some())
     }
 }
 

@@ -6,11 +6,13 @@
 //! A stranger can cause one fetch in each cool-down, as before, and can make the first request with a new key wait as long as that
 //! cool-down lasts. A stranger cannot make it fail:
 //! * a key ID that was looked for in vain is looked for again, so nobody can have a future key refused by asking for it early;
-//! * when all places are taken, the sender who holds the most gives one up. Senders are told apart by address (IPv6 by /64), so a
-//!   flood from one address costs only that address places. A flood from as many addresses as there are places can fill them, and so
-//!   can one from behind the same address as the victim; what both get is 503 with `Retry-After`, not a refusal;
+//! * when all places are taken, the sender who holds the most gives one up to one who holds fewer. Senders are told apart by IPv4
+//!   address or IPv6 /48, and within a /48 by /64. So a sender always keeps an equal share: all the places, divided by the number of
+//!   senders that wait. What it holds above that it may lose: a client that makes up key IDs from many addresses makes the share small,
+//!   and behind the address of a NAT or proxy everyone shares one. Who loses a place gets 503 with `Retry-After`, not a refusal;
 //! * places of one issuer or trust domain are counted apart from those of others.
 
+use crate::clock::Clock;
 use crate::limits::{KEY_WAITS, KEY_WAITS_PER_ISSUER};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -23,11 +25,19 @@ use tokio::sync::oneshot;
 pub struct Sender(Option<IpAddr>);
 
 impl Sender {
-    /// An IPv6 address stands for its /64, which one client has to itself.
+    /// An IPv6 address stands for its /64, which one host has to itself.
     #[must_use]
     pub fn at(address: IpAddr) -> Self {
         Self(Some(match address.to_canonical() {
-            IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from(u128::from(address) & !u128::from(u64::MAX))),
+            IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & HOST)),
+            v4 @ IpAddr::V4(_) => v4,
+        }))
+    }
+
+    /// What one subscriber may have to himself: an IPv4 address, or an IPv6 /48.
+    fn site(self) -> Self {
+        Self(self.0.map(|address| match address {
+            IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & SITE)),
             v4 @ IpAddr::V4(_) => v4,
         }))
     }
@@ -37,19 +47,20 @@ impl Sender {
 #[derive(Clone)]
 pub struct WaitingRoom {
     places: Arc<Mutex<Places>>,
+    clock: Clock,
     /// In all, and for one issuer or trust domain.
     bounds: (usize, usize),
 }
 
-impl Default for WaitingRoom {
-    fn default() -> Self {
-        Self::of(KEY_WAITS, KEY_WAITS_PER_ISSUER)
-    }
-}
-
 impl WaitingRoom {
-    fn of(all: usize, each: usize) -> Self {
-        Self { places: Arc::default(), bounds: (all, each) }
+    /// `clock` tells those who waited what time it is.
+    #[must_use]
+    pub fn new(clock: Clock) -> Self {
+        Self { places: Arc::default(), clock, bounds: (KEY_WAITS, KEY_WAITS_PER_ISSUER) }
+    }
+
+    pub(super) const fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// A place for a request of `sender`'s that waits for the keys of `issuer`. `None` if there is none left and nobody holds more
@@ -109,8 +120,53 @@ struct Places {
     next: u64,
     /// In the order in which they were taken.
     taken: BTreeMap<u64, Taken>,
-    /// How many a sender holds, in all (`None`) and for each issuer.
-    held: HashMap<Option<u64>, HashMap<Sender, usize>>,
+    /// In all (`None`) and for each issuer.
+    held: HashMap<Option<u64>, Holders>,
+}
+
+/// How many each holds.
+#[derive(Default)]
+struct Holders {
+    sites: HashMap<Sender, usize>,
+    senders: HashMap<Sender, usize>,
+}
+
+impl Holders {
+    fn add(&mut self, sender: Sender) {
+        *self.sites.entry(sender.site()).or_default() += 1;
+        *self.senders.entry(sender).or_default() += 1;
+    }
+
+    fn remove(&mut self, sender: Sender) {
+        for (counts, who) in [(&mut self.sites, sender.site()), (&mut self.senders, sender)] {
+            if let Some(count) = counts.get_mut(&who) {
+                *count -= 1;
+                if *count == 0 {
+                    counts.remove(&who);
+                }
+            }
+        }
+    }
+
+    /// Who gives up a place for one of `newcomer`'s: the one who holds the most, of the site that holds the most. If the newcomer's own
+    /// site would then hold as many, one of that site. `None` if nobody would still hold at least as many as the newcomer.
+    fn loser(&self, newcomer: Sender) -> Option<Sender> {
+        let (most, count) = most(self.sites.iter())?;
+        let own = self.sites.get(&newcomer.site()).copied().unwrap_or(0);
+        let elsewhere = own + 1 < count;
+        let site = if elsewhere { most } else { newcomer.site() };
+        let (loser, count) = most_of(&self.senders, site)?;
+        let own = self.senders.get(&newcomer).copied().unwrap_or(0);
+        (elsewhere || own + 1 < count).then_some(loser)
+    }
+}
+
+fn most_of(senders: &HashMap<Sender, usize>, site: Sender) -> Option<(Sender, usize)> {
+    most(senders.iter().filter(|(sender, _)| sender.site() == site))
+}
+
+fn most<'a>(counts: impl Iterator<Item = (&'a Sender, &'a usize)>) -> Option<(Sender, usize)> {
+    counts.map(|(who, count)| (*who, *count)).max_by_key(|(_, count)| *count)
 }
 
 struct Taken {
@@ -122,7 +178,7 @@ struct Taken {
 
 impl Places {
     fn count_of(&self, issuer: u64) -> usize {
-        self.held.get(&Some(issuer)).map_or(0, |senders| senders.values().sum())
+        self.held.get(&Some(issuer)).map_or(0, |holders| holders.senders.values().sum())
     }
 
     fn take(&mut self, room: &WaitingRoom, issuer: u64, sender: Sender) -> Place {
@@ -131,20 +187,15 @@ impl Places {
         self.next += 1;
         self.taken.insert(number, Taken { issuer, sender, _keep: keep });
         for scope in [None, Some(issuer)] {
-            *self.held.entry(scope).or_default().entry(sender).or_default() += 1;
+            self.held.entry(scope).or_default().add(sender);
         }
         Place { room: room.clone(), number, lost }
     }
 
     /// Takes the newest place from the sender who holds the most of `scope`, if that is fairer than to turn `sender` away.
     fn make_room(&mut self, sender: Sender, scope: Option<u64>, within: impl Fn(&Taken) -> bool) -> Option<()> {
-        let senders = self.held.get(&scope)?;
-        let own = senders.get(&sender).copied().unwrap_or(0);
-        let (most, count) = senders.iter().map(|(sender, count)| (*sender, *count)).max_by_key(|(_, count)| *count)?;
-        if own + 1 >= count {
-            return None;
-        }
-        let number = self.taken.iter().rev().find(|(_, one)| one.sender == most && within(one)).map(|(number, _)| *number)?;
+        let loser = self.held.get(&scope)?.loser(sender)?;
+        let number = self.taken.iter().rev().find(|(_, one)| one.sender == loser && within(one)).map(|(number, _)| *number)?;
         self.give_back(number);
         Some(())
     }
@@ -152,14 +203,9 @@ impl Places {
     fn give_back(&mut self, number: u64) {
         let Some(Taken { issuer, sender, .. }) = self.taken.remove(&number) else { return };
         for scope in [None, Some(issuer)] {
-            if let Some(senders) = self.held.get_mut(&scope) {
-                if let Some(count) = senders.get_mut(&sender) {
-                    *count -= 1;
-                    if *count == 0 {
-                        senders.remove(&sender);
-                    }
-                }
-                if senders.is_empty() {
+            if let Some(holders) = self.held.get_mut(&scope) {
+                holders.remove(sender);
+                if holders.senders.is_empty() {
                     self.held.remove(&scope);
                 }
             }
@@ -167,10 +213,18 @@ impl Places {
     }
 }
 
+/// The upper 64 and the upper 48 bits.
+const HOST: u128 = !0 << 64;
+const SITE: u128 = !0 << 80;
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use futures_util::FutureExt;
+
+    fn room(all: usize, each: usize) -> WaitingRoom {
+        WaitingRoom { bounds: (all, each), ..WaitingRoom::new(Clock::system()) }
+    }
 
     fn at(last: u8) -> Sender {
         Sender::at(IpAddr::from([192, 0, 2, last]))
@@ -182,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_flood_from_one_address_costs_nobody_else_a_place() {
-        let room = WaitingRoom::of(100, 8);
+        let room = room(100, 8);
         let mut patient = room.enter(1, at(1)).unwrap();
         let mut flood: Vec<_> = (0..100).filter_map(|_| room.enter(1, at(9))).collect();
         assert_eq!(flood.len(), 7, "what is left");
@@ -194,8 +248,39 @@ mod tests {
     }
 
     #[test]
+    fn who_holds_no_more_than_an_equal_share_keeps_it_and_who_holds_more_may_lose_the_rest() {
+        let room = room(100, 100);
+        let held = |last| room.lock().held[&Some(1)].senders.get(&at(last)).copied().unwrap_or(0);
+        let _nat: Vec<_> = (0..40).map(|_| room.enter(1, at(1)).unwrap()).collect();
+        let flooding = || (0..400).filter_map(|index: u16| room.enter(1, at(10 + u8::try_from(index % 4).unwrap()))).collect::<Vec<_>>();
+        let _flood = flooding();
+        assert_eq!([1, 10, 11, 12, 13].map(held), [20; 5], "a fifth for each of the five addresses");
+        let _few: Vec<_> = (0..10).map(|_| room.enter(1, at(2)).unwrap()).collect();
+        let _more = flooding();
+        assert!(held(2) == 10 && held(1) >= 16, "less than a sixth is kept, and of more at least a sixth");
+    }
+
+    #[test]
+    fn a_host_with_a_whole_ipv6_site_is_one_sender_beside_others_and_shares_among_its_networks() {
+        let room = room(100, 100);
+        let network = |site: u16, network: u16| Sender::at(Ipv6Addr::new(0x2001, 0xdb8, site, network, 0, 0, 0, 1).into());
+        let mut neighbour = room.enter(1, network(1, 9999)).unwrap();
+        let flood: Vec<_> = (0..1000).filter_map(|index| room.enter(1, network(1, index))).collect();
+        assert_eq!(flood.len(), 99, "each network holds one");
+        let mut victims: Vec<_> = (0..50).map(|_| room.enter(1, at(1)).unwrap()).collect();
+        assert!((0..1000).all(|index| room.enter(1, network(1, index)).is_none()));
+        assert!(!victims.iter_mut().any(is_lost), "they are half of all");
+        assert!(room.enter(1, at(1)).is_none());
+        drop(flood);
+        let many: Vec<_> = (0..100).filter_map(|_| room.enter(1, network(1, 2))).collect();
+        assert_eq!(room.taken(), 100);
+        assert!(!is_lost(&mut neighbour) && room.enter(1, network(1, 3)).is_some(), "of its site, the network with the most gives one up");
+        drop(many);
+    }
+
+    #[test]
     fn issuers_do_not_share_places_and_there_is_a_bound_over_all() {
-        let room = WaitingRoom::of(6, 4);
+        let room = room(6, 4);
         let flood: Vec<_> = (0..10).filter_map(|_| room.enter(1, at(9))).collect();
         assert_eq!(flood.len(), 4);
         let _two = [room.enter(2, at(1)).unwrap(), room.enter(2, at(2)).unwrap()];
@@ -208,7 +293,7 @@ mod tests {
 
     #[test]
     fn a_place_is_free_again_once_its_request_is_gone() {
-        let room = WaitingRoom::of(2, 2);
+        let room = room(2, 2);
         let places = [room.enter(1, at(1)), room.enter(1, at(1))];
         assert!(room.enter(1, at(1)).is_none());
         drop(places);

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::identity::grounds::Grounds;
-use crate::trust::jwt::Rejected;
+use crate::trust::Sender;
+use crate::trust::jwt::{Bearer, Rejected};
 use crate::trust::minted::Source;
 
 const CLUSTER: &str = "https://kubernetes.default.svc.cluster.local";
@@ -114,7 +115,12 @@ async fn a_token_of_our_own_is_its_entrys_only() {
     let kept = serde_json::to_value(Source::Oidc { entry: entry.clone(), token: remembered.clone() }).unwrap();
     assert_eq!(serde_json::from_value::<Source>(kept).unwrap(), identity.source().unwrap());
     let again = async |authenticator: &Authenticator, name: Option<&str>| {
-        authenticator.oidc_again(name, &remembered, &mut Grounds::default(), NOW).await.ok().map(|identity| identity.principal().clone())
+        let bearer = Bearer { sender: Sender::default(), expires: Timestamp::MAX };
+        authenticator
+            .oidc_again(name, &remembered, bearer, &mut Grounds::default(), NOW)
+            .await
+            .ok()
+            .map(|identity| identity.principal().clone())
     };
     assert_eq!(again(&authenticator, Some("edge")).await.as_ref(), Some(identity.principal()));
     for other in [Some("prod"), Some("nobody"), None] {

@@ -60,21 +60,31 @@ impl fmt::Debug for Remembered {
     }
 }
 
+/// The token of ours that remembers another one.
+#[derive(Clone, Copy, Debug)]
+pub struct Bearer {
+    /// Who takes a place while the key is looked for.
+    pub sender: Sender,
+    pub expires: Timestamp,
+}
+
 /// As [`super::verify_svid`].
 pub async fn reverify_svid(
     remembered: &Remembered,
+    bearer: Bearer,
     rules: &SvidRules,
     keys: &Authorities<KeySet>,
     now: Timestamp,
 ) -> Result<VerifiedJwt, Failure> {
     let (id, dates) = check_svid_claims(&remembered.claims, remembered.alg, rules)?;
-    let (held, until) = still_vouching(remembered, keys, now).await?;
+    let (held, until) = still_vouching(remembered, bearer, keys, now).await?;
     Ok(VerifiedJwt::again(remembered, &dates, Some(id), vec![], (&held, until)))
 }
 
 /// As [`super::verify_oidc`].
 pub async fn reverify_oidc(
     remembered: &Remembered,
+    bearer: Bearer,
     entries: &[&OidcRules],
     keys: &Authorities<KeySet>,
     now: Timestamp,
@@ -92,7 +102,7 @@ pub async fn reverify_oidc(
     if accepted.is_empty() {
         return Err(first.err().unwrap_or(Rejected::NoAudienceConfigured).into());
     }
-    let (held, until) = still_vouching(remembered, keys, now).await?;
+    let (held, until) = still_vouching(remembered, bearer, keys, now).await?;
     Ok(VerifiedJwt::again(remembered, &dates, None, accepted, (&held, until)))
 }
 
@@ -100,20 +110,23 @@ pub async fn reverify_oidc(
 /// registry may know newer keys.
 async fn still_vouching(
     remembered: &Remembered,
+    bearer: Bearer,
     keys: &Authorities<KeySet>,
     now: Timestamp,
 ) -> Result<(Arc<Held<KeySet>>, Timestamp), Failure> {
-    let check = |held: Arc<Held<KeySet>>| match vouches_until(remembered, &held.keys, now) {
+    // The token of ours may expire while its request waits.
+    let check = |held: Arc<Held<KeySet>>, now| match vouches_until(remembered, &held.keys, now) {
+        _ if now >= bearer.expires => Err(Rejected::Expired { at: bearer.expires, now }),
         Some(until) => Ok((held, until)),
         None => Err(Rejected::KeyWithdrawn { issuer: remembered.issuer().into() }),
     };
     let Ok(held) = keys.view(now) else {
         keys.refetch(now).await;
-        return Ok(check(keys.view(now)?)?);
+        let now = keys.later(now);
+        return Ok(check(keys.view(now)?, now)?);
     };
-    match check(held) {
-        // Only those who hold a token of ours come here, so they need not be told apart.
-        Err(why) => Ok(keys.judge_by_newer(Sender::default(), now, why, check).await?),
+    match check(held, now) {
+        Err(why @ Rejected::KeyWithdrawn { .. }) => Ok(keys.judge_by_newer(bearer.sender, now, why, check).await?),
         judged => Ok(judged?),
     }
 }

@@ -17,7 +17,7 @@ mod token_server;
 mod unverified;
 mod verify;
 
-pub use again::{Remembered, reverify_oidc, reverify_svid};
+pub use again::{Bearer, Remembered, reverify_oidc, reverify_svid};
 pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub use audience::audience_cap;
 pub use namesakes::{fingerprints, holds_key, is_signed_by};

@@ -1,6 +1,7 @@
 //! Entries of one issuer with different keys, as those of clusters whose issuer is the default one: which keys a token is signed by.
 //! Nobody is asked on the network, and no claim is looked at.
 
+use super::signature::Tried;
 use super::unverified::Unverified;
 use super::verify::vouching;
 use crate::clock::Timestamp;
@@ -10,7 +11,7 @@ use crate::trust::jwks::KeySet;
 /// Whether one of the keys that may be used now signed the token.
 #[must_use]
 pub fn is_signed_by(token: &Unverified, keys: &Authorities<KeySet>, now: Timestamp) -> bool {
-    keys.view(now).is_ok_and(|held| vouching(token, held, now).is_ok())
+    keys.view(now).is_ok_and(|held| vouching(token, held, &Tried::default(), now).is_ok())
 }
 
 /// Whether the key of this fingerprint is among those that may be used now.

@@ -66,6 +66,11 @@ impl Unverified {
     }
 
     #[must_use]
+    pub const fn sender(&self) -> Sender {
+        self.sender
+    }
+
+    #[must_use]
     pub fn issuer(&self) -> Option<&str> {
         self.claims.get("iss").and_then(Value::as_str)
     }

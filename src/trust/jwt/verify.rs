@@ -4,6 +4,7 @@
 use super::audience;
 use super::claims::{self, Dates};
 use super::rejected::{Failure, Rejected};
+use super::signature::Tried;
 use super::unverified::Unverified;
 use super::{Algorithm, OidcRules, Remembered, SvidRules, signature};
 use crate::clock::Timestamp;
@@ -25,6 +26,7 @@ pub async fn verify_svid(
 ) -> Result<VerifiedJwt, Failure> {
     let (id, dates) = check_svid(token, rules, now)?;
     let vouching = vouching_keys(token, keys, now).await?;
+    dates.check(vouching.at, rules.clock_skew)?;
     Ok(VerifiedJwt::new(token, &dates, Some(id), vec![], vouching))
 }
 
@@ -37,18 +39,11 @@ pub async fn verify_oidc(
     now: Timestamp,
 ) -> Result<VerifiedJwt, Failure> {
     let dates = check_id_token(token)?;
-    let mut first = Ok(());
-    let mut accepted = Vec::new();
-    for (index, rules) in entries.iter().enumerate() {
-        match check_entry(token, rules, &dates, now) {
-            Ok(()) => accepted.push(index),
-            Err(why) => first = first.and(Err(why)),
-        }
-    }
-    if accepted.is_empty() {
-        return Err(first.err().unwrap_or(Rejected::NoAudienceConfigured).into());
-    }
+    let mut accepted = accepting(token, entries, &dates, now)?;
     let vouching = vouching_keys(token, keys, now).await?;
+    if vouching.at != now {
+        accepted = accepting(token, entries, &dates, vouching.at)?;
+    }
     Ok(VerifiedJwt::new(token, &dates, None, accepted, vouching))
 }
 
@@ -68,7 +63,7 @@ pub struct VerifiedJwt {
 
 impl VerifiedJwt {
     fn new(token: &Unverified, dates: &Dates, spiffe_id: Option<SpiffeId>, accepted_by: Vec<usize>, vouching: Vouching) -> Self {
-        let Vouching { held, fingerprint, until } = vouching;
+        let Vouching { held, fingerprint, until, at: _ } = vouching;
         Self {
             claims: Arc::new(claims::settled(&token.claims, dates, spiffe_id.as_ref())),
             spiffe_id,
@@ -226,6 +221,19 @@ pub(super) fn check_typ(token: &Unverified) -> Result<(), Rejected> {
     }
 }
 
+/// Indexes of the entries whose rules the token passes, at least one.
+fn accepting(token: &Unverified, entries: &[&OidcRules], dates: &Dates, now: Timestamp) -> Result<Vec<usize>, Rejected> {
+    let mut first = Ok(());
+    let mut accepted = Vec::new();
+    for (index, rules) in entries.iter().enumerate() {
+        match check_entry(token, rules, dates, now) {
+            Ok(()) => accepted.push(index),
+            Err(why) => first = first.and(Err(why)),
+        }
+    }
+    if accepted.is_empty() { Err(first.err().unwrap_or(Rejected::NoAudienceConfigured)) } else { Ok(accepted) }
+}
+
 fn check_entry(token: &Unverified, rules: &OidcRules, dates: &Dates, now: Timestamp) -> Result<(), Rejected> {
     check_entry_claims(&token.claims, token.algorithm, rules)?;
     dates.check(now, rules.clock_skew)?;
@@ -244,37 +252,41 @@ pub(super) fn check_entry_claims(claims: &Map<String, Value>, algorithm: Algorit
     audience::check(&claims::audiences(claims)?, &rules.audiences, &rules.hosts, rules.single_audience)
 }
 
-/// Whoever vouches for a token.
+/// The keys that verified a token.
 pub(super) struct Vouching {
     held: Arc<Held<KeySet>>,
     fingerprint: Arc<str>,
     /// Later than the keys' own bound unless the key is withdrawn.
     until: Timestamp,
+    /// When the signature was checked, which is later than when the token came if its key had to be fetched.
+    at: Timestamp,
 }
 
 /// Finds the keys that signed the token. If they may be newer than those that are held, their source is asked again.
 async fn vouching_keys(token: &Unverified, keys: &Authorities<KeySet>, now: Timestamp) -> Result<Vouching, Failure> {
-    let check = |held| vouching(token, held, now);
+    let tried = Tried::default();
+    let check = |held, now| vouching(token, held, &tried, now);
     let Ok(held) = keys.view(now) else {
         keys.refetch(now).await;
-        return Ok(check(keys.view(now)?)?);
+        let now = keys.later(now);
+        return Ok(check(keys.view(now)?, now)?);
     };
-    match check(held) {
+    match check(held, now) {
         Err(why) if signature::newer_keys_may_help(token, &why) => Ok(keys.judge_by_newer(token.sender, now, why, check).await?),
         judged => Ok(judged?),
     }
 }
 
 /// By a key of the latest set, or by one that it lacks and that still verifies.
-pub(super) fn vouching(token: &Unverified, held: Arc<Held<KeySet>>, now: Timestamp) -> Result<Vouching, Rejected> {
-    let why = match signature::check(token, &held.keys) {
-        Ok(fingerprint) => return Ok(Vouching { held, fingerprint, until: Timestamp::MAX }),
+pub(super) fn vouching(token: &Unverified, held: Arc<Held<KeySet>>, tried: &Tried, at: Timestamp) -> Result<Vouching, Rejected> {
+    let why = match signature::check(token, &held.keys, tried) {
+        Ok(fingerprint) => return Ok(Vouching { held, fingerprint, until: Timestamp::MAX, at }),
         Err(why) => why,
     };
-    let withdrawn: KeySet = held.keys.withdrawn_at(now).map(|(key, _)| key.clone()).collect();
-    let Ok(fingerprint) = signature::check(token, &withdrawn) else { return Err(why) };
-    let until = held.keys.withdrawn_at(now).find(|(key, _)| *key.fingerprint() == fingerprint).map_or(now, |(_, until)| until);
-    Ok(Vouching { held, fingerprint, until })
+    let withdrawn: KeySet = held.keys.withdrawn_at(at).map(|(key, _)| key.clone()).collect();
+    let Ok(fingerprint) = signature::check(token, &withdrawn, tried) else { return Err(why) };
+    let until = held.keys.withdrawn_at(at).find(|(key, _)| *key.fingerprint() == fingerprint).map_or(at, |(_, until)| until);
+    Ok(Vouching { held, fingerprint, until, at })
 }
 
 /// What `typ` may be, if it is there.

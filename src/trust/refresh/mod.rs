@@ -134,7 +134,10 @@ enum Started {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Asked {
+    /// By one that is answered at once.
     ByRequest,
+    /// By one that waits: failures do not keep it from asking longer than an answer would.
+    ByWaiting,
     InBackground,
 }
 
@@ -169,7 +172,7 @@ impl<E: Endpoint> Supervisor<E> {
             if ended.is_some_and(|began| asked <= began && began <= clock.now()) {
                 return slots.failure().map_or(Next::Answered, Next::Failed);
             }
-            match self.start(Asked::ByRequest) {
+            match self.start(Asked::ByWaiting) {
                 Started::Running(mut progress, began) => {
                     let over = async { while progress.changed().await.is_ok() {} };
                     if tokio::time::timeout(pace.patience, over).await.is_err() {
@@ -197,7 +200,12 @@ impl<E: Endpoint> Supervisor<E> {
             return Started::Running(progress.clone(), state.began.unwrap_or(now));
         }
         let clock_went_back = state.began.is_some_and(|began| now < began);
-        if let (Asked::ByRequest, false, Some(at)) = (asked, clock_went_back, state.not_before.filter(|not_before| now < *not_before)) {
+        let earliest = match asked {
+            Asked::InBackground => None,
+            Asked::ByRequest => state.not_before,
+            Asked::ByWaiting => state.not_before.min(state.began.map(|began| began.plus(pace.unknown_key))),
+        };
+        if let (false, Some(at)) = (clock_went_back, earliest.filter(|at| now < *at)) {
             return Started::NotBefore(at);
         }
         let (alive, progress) = watch::channel(());

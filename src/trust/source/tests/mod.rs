@@ -3,3 +3,4 @@
 mod chaos;
 mod publisher;
 mod strangers;
+mod waiting;

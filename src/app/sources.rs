@@ -71,7 +71,7 @@ pub(super) struct Opened {
 impl Sources {
     /// Keeps what network sources say in `last_good`. Without it nothing is served either, and no request waits for newer keys.
     pub(super) fn new(clock: Clock, last_good: Option<Arc<LastGood>>) -> Self {
-        let room = last_good.as_ref().map(|_| WaitingRoom::default());
+        let room = last_good.as_ref().map(|_| WaitingRoom::new(clock.clone()));
         Self { clock, last_good, room, running: Running::default() }
     }
 
@@ -119,8 +119,14 @@ impl Sources {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Wanted {
     Oidc(OidcSettings),
+    /// For a trust domain, where a key that is left out is withdrawn at once.
+    OidcOfDomain(OidcSettings),
     File(PathBuf, Format),
-    Inline { name: String, text: String, format: Format },
+    Inline {
+        name: String,
+        text: String,
+        format: Format,
+    },
     WorkloadApi(String, Following),
     Federation(FederationSettings),
 }
@@ -244,33 +250,45 @@ impl Opening<'_> {
         }
     }
 
-    /// In order: a key that two of them hold stays with the first.
+    /// In order. A key that two trust domains hold belongs to the first of them, also if that one accepts no SVIDs of its kind.
     fn domains(&mut self, configs: Vec<DomainConfig>) -> Vec<Domain> {
-        let mut opened: Vec<Domain> = Vec::new();
+        let (mut opened, mut held) = (Vec::new(), Vec::<(Arc<Authorities<_>>, Arc<Authorities<_>>)>::new());
         for (i, config) in configs.iter().enumerate() {
-            let earlier = || opened.iter().zip(configs.iter().take(i)).filter(|(_, other)| !config.shares_with(other));
+            let earlier = || held.iter().zip(configs.iter().take(i)).filter(|(_, other)| !config.shares_with(other));
             let named = |name: &TrustDomain| Arc::<str>::from(name.as_str());
-            let x509 = earlier().filter_map(|(domain, other)| Some((named(other.name()), domain.x509.clone()?))).collect();
-            let jwt = earlier().filter_map(|(domain, other)| Some((named(other.name()), domain.jwt.clone()?))).collect();
-            let domain = self.domain(config, x509, jwt);
+            let before_x509 = earlier().map(|((x509, _), other)| (named(other.name()), x509.clone())).collect();
+            let before_jwt = earlier().map(|((_, jwt), other)| (named(other.name()), jwt.clone())).collect();
+            let (x509, jwt) = self.authorities(config, before_x509, before_jwt);
+            let domain = Domain {
+                x509: config.accepts_x509.then(|| x509.clone()),
+                jwt: config.accepts_jwt.then(|| jwt.clone()),
+                rules: config.rules.clone(),
+                mapping: config.mapping.clone(),
+            };
             let now = self.sources.clock.now();
-            let x509 = domain.x509.iter().flat_map(|keys| keys.withheld(now));
-            for what in x509.chain(domain.jwt.iter().flat_map(|keys| keys.withheld(now))) {
+            let x509_withheld = domain.x509.iter().flat_map(|keys| keys.withheld(now));
+            for what in x509_withheld.chain(domain.jwt.iter().flat_map(|keys| keys.withheld(now))) {
                 self.warnings.push(Warning::new(format!("{}.bundle", config.key), what));
             }
             opened.push(domain);
+            held.push((x509, jwt));
         }
         opened
     }
 
-    /// Those before it may not have keys in common with it.
-    fn domain(&mut self, config: &DomainConfig, before_x509: Before<X509Authorities>, before_jwt: Before<KeySet>) -> Domain {
+    /// All that the trust domain's sources hold, but what those before it hold too.
+    fn authorities(
+        &mut self,
+        config: &DomainConfig,
+        before_x509: Before<X509Authorities>,
+        before_jwt: Before<KeySet>,
+    ) -> (Arc<Authorities<X509Authorities>>, Arc<Authorities<KeySet>>) {
         let (mut x509, mut jwt) = (Vec::new(), Vec::new());
         for (i, source) in config.sources.iter().enumerate() {
             let key = format!("{}.bundle[{i}]", config.key);
             let Some(wanted) = self.wanted(&key, source, config) else { continue };
             match &wanted {
-                Wanted::Oidc(settings) => self.files_of_fetching(&format!("{key}.oidcIssuer"), settings),
+                Wanted::OidcOfDomain(settings) => self.files_of_fetching(&format!("{key}.oidcIssuer"), settings),
                 Wanted::Federation(settings) => self.files_of_federation(&format!("{key}.endpoint"), settings),
                 _ => {}
             }
@@ -287,12 +305,8 @@ impl Opening<'_> {
         let (x509, jwt): (Authorities<_>, Authorities<_>) = (x509.into_iter().collect(), jwt.into_iter().collect());
         let name = config.name().as_str();
         tracing::info!(spiffe.trust_domain = name, x509 = ?config.accepts_x509.then_some(&x509), jwt = ?config.accepts_jwt.then_some(&jwt), "accepting SVIDs");
-        Domain {
-            x509: config.accepts_x509.then(|| Arc::new(x509.apart_from(name, before_x509))),
-            jwt: config.accepts_jwt.then(|| Arc::new(jwt.waiting_in(self.sources.room.as_ref()).apart_from(name, before_jwt))),
-            rules: config.rules.clone(),
-            mapping: config.mapping.clone(),
-        }
+        let jwt = jwt.waiting_in(self.sources.room.as_ref());
+        (Arc::new(x509.apart_from(name, before_x509)), Arc::new(jwt.apart_from(name, before_jwt)))
     }
 
     fn wanted(&self, key: &str, source: &DomainSource, domain: &DomainConfig) -> Option<Wanted> {
@@ -308,7 +322,7 @@ impl Opening<'_> {
             DomainSource::Inline(text) => inline(text, Format::SpiffeBundleOrPem),
             DomainSource::Jwks(text) => inline(text, Format::Jwks),
             DomainSource::BundleMapFile(path) => Wanted::File(path.clone(), Format::BundleMap(domain.name().clone())),
-            DomainSource::OidcIssuer(settings) => Wanted::Oidc(settings.clone()),
+            DomainSource::OidcIssuer(settings) => Wanted::OidcOfDomain(settings.clone()),
             DomainSource::Endpoint(settings) => Wanted::Federation(settings.clone()),
         })
     }
@@ -343,10 +357,11 @@ impl Opening<'_> {
     }
 
     fn create(&mut self, wanted: &Wanted) -> Result<Source, SourceError> {
-        let clock = &self.sources.clock;
+        let (clock, last_good) = (&self.sources.clock, self.sources.last_good.as_ref());
         match wanted {
-            Wanted::Oidc(settings) => Ok(source::oidc(settings.clone(), clock.clone(), self.sources.last_good.as_ref())),
-            Wanted::Federation(settings) => Ok(source::federation(settings.clone(), clock.clone(), self.sources.last_good.as_ref())),
+            Wanted::Oidc(settings) => Ok(source::oidc(settings.clone(), clock.clone(), last_good)),
+            Wanted::OidcOfDomain(settings) => Ok(source::oidc_of_trust_domain(settings.clone(), clock.clone(), last_good)),
+            Wanted::Federation(settings) => Ok(source::federation(settings.clone(), clock.clone(), last_good)),
             Wanted::File(path, format) => source::file(path, format.clone(), clock.clone(), WATCH_EVERY),
             Wanted::Inline { name, text, format } => source::inline(name, text.as_bytes(), format, clock.now()),
             Wanted::WorkloadApi(address, following) => {
@@ -491,26 +506,78 @@ mod tests {
         assert_eq!(weak.iter().map(|source| source.upgrade().is_some()).collect::<Vec<_>>(), [false, true]);
     }
 
+    const KEY: &str = r#"{"kty":"EC","crv":"P-256","kid":"KID","x":"ngLYQnlfF6GsojUwqtcEE3WgTNG2RUlsGhK73RNEl5k","y":"tKbiDSUSsQ3F1P7wteeHNXIcU-cx6CgSbroeQrQHTLM"}"#;
+
+    fn set(kid: &str) -> String {
+        format!(r#"{{"keys":[{}]}}"#, KEY.replace("KID", kid))
+    }
+
+    /// What is warned of in a configuration with these trust domains.
+    fn warnings_of(folder: &std::path::Path, trust_domains: &str) -> Vec<String> {
+        let text = format!(
+            "storage: {{rootDirectory: s}}\nhttp: {{tls: {{cert: c, key: k}}, auth: {{spiffe: {{trustDomains: [{trust_domains}]}}}}}}"
+        );
+        let config = config::parse(&text, folder, None).unwrap();
+        let opened = Sources::new(Clock::system(), None).open(Vec::new(), config.domains, WantedOthers::default(), None);
+        assert_eq!(opened.mistakes, []);
+        opened.warnings.iter().map(ToString::to_string).collect()
+    }
+
     #[test]
     fn a_key_of_two_trust_domains_is_warned_of_by_whatever_way_it_came_unless_it_may_be_shared() {
         let folder = tempfile::tempdir().unwrap();
-        let key = r#"{"kty":"EC","crv":"P-256","kid":"KID","x":"ngLYQnlfF6GsojUwqtcEE3WgTNG2RUlsGhK73RNEl5k","y":"tKbiDSUSsQ3F1P7wteeHNXIcU-cx6CgSbroeQrQHTLM"}"#;
-        let set = |kid: &str| format!(r#"{{"keys":[{}]}}"#, key.replace("KID", kid));
         std::fs::write(folder.path().join("one.jwks"), set("one")).unwrap();
         let warnings = |second: &str| {
-            let text = format!(
-                "storage: {{rootDirectory: s}}\nhttp: {{auth: {{spiffe: {{trustDomains: [\
-                 {{name: one.example, audiences: [a], svids: [jwt], bundle: [{{jwksFile: one.jwks}}]}},\
-                 {{name: two.example, audiences: [a], svids: [jwt], bundle: [{{jwks: '{}'}}]{second}}}]}}}}}}",
+            let entries = format!(
+                "{{name: one.example, audiences: [a], svids: [jwt], bundle: [{{jwksFile: one.jwks}}]}},\
+                 {{name: two.example, audiences: [a], svids: [jwt], bundle: [{{jwks: '{}'}}]{second}}}",
                 set("another name")
             );
-            let config = config::parse(&text, folder.path(), None).unwrap();
-            let opened = Sources::new(Clock::system(), None).open(Vec::new(), config.domains, WantedOthers::default(), None);
-            assert_eq!(opened.mistakes, []);
-            opened.warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+            warnings_of(folder.path(), &entries)
         };
         let found = warnings("");
         assert!(found.len() == 1 && found[0].contains("trustDomains[1].bundle") && found[0].contains("one.example"), "{found:?}");
         assert_eq!(warnings(", sharesAuthoritiesWith: [one.example]"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_key_stays_with_the_first_also_where_the_first_accepts_no_svids_of_its_kind() {
+        let folder = tempfile::tempdir().unwrap();
+        let bundle = set("one").replace(r#""kid""#, r#""use":"jwt-svid","kid""#);
+        std::fs::write(folder.path().join("one.json"), &bundle).unwrap();
+        let found = warnings_of(
+            folder.path(),
+            &format!(
+                "{{name: one.example, svids: [x509], bundle: [{{file: one.json}}]}},\
+                 {{name: two.example, audiences: [a], svids: [jwt], bundle: [{{jwks: '{}'}}]}}",
+                set("two")
+            ),
+        );
+        assert!(found.len() == 1 && found[0].contains("trustDomains[1].bundle") && found[0].contains("one.example"), "{found:?}");
+    }
+
+    #[test]
+    fn a_trust_domain_that_shares_with_the_second_alone_does_not_get_what_the_first_holds() {
+        let folder = tempfile::tempdir().unwrap();
+        let entry = |name: &str, shares: &str| {
+            format!("{{name: {name}.example, audiences: [a], svids: [jwt], bundle: [{{jwks: '{}'}}]{shares}}}", set(name))
+        };
+        let third = entry("three", ", sharesAuthoritiesWith: [two.example]");
+        let found = warnings_of(
+            folder.path(),
+            &[entry("one", ""), entry("two", ", sharesAuthoritiesWith: [one.example]"), third.clone()].join(","),
+        );
+        assert!(found.len() == 1 && found[0].contains("trustDomains[2].bundle") && found[0].contains("one.example"), "{found:?}");
+        assert_eq!(warnings_of(folder.path(), &[entry("two", ""), third].join(",")), Vec::<String>::new());
+    }
+
+    #[tokio::test]
+    async fn an_oidc_issuer_of_a_trust_domain_is_another_source_than_the_same_one_of_id_tokens() {
+        let text = "storage: {rootDirectory: s}\nhttp: {auth: {bearer: {oidc: [{issuer: 'https://issuer.example.org', audiences: [a]}]}, \
+                    spiffe: {trustDomains: [{name: one.example, audiences: [a], svids: [jwt], bundle: [{oidcIssuer: 'https://issuer.example.org'}]}]}}}";
+        let config = config::parse(text, std::path::Path::new("/nowhere"), None).unwrap();
+        let opened = Sources::new(Clock::system(), None).open(config.issuers, config.domains, WantedOthers::default(), None);
+        let wanted: Vec<_> = opened.running.sources.iter().map(|(wanted, _)| wanted).collect();
+        assert!(matches!(wanted[..], [Wanted::Oidc(_), Wanted::OidcOfDomain(_)]), "{wanted:?}");
     }
 }

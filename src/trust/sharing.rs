@@ -1,5 +1,5 @@
 //! One key for two trust domains would let each vouch for the other's workloads. The key stays with the trust domain that comes first in
-//! the configuration; the later one does not get it, and that is told loudly. Keys are compared by their public key, so it does not
+//! the configuration. The later one does not get it, and the log has an error for it. Keys are compared by their public key, so it does not
 //! matter by which files or endpoints they came, in which certificate, or when: what each trust domain holds is looked at again
 //! whenever any of it changes. This holds for X.509 authorities and for JWT keys alike, since both name their subjects by themselves.
 //!
@@ -92,7 +92,7 @@ impl<T: Keys> ApartFrom<T> {
     fn find(&self, keys: &T) -> Vec<Withheld> {
         let mut owners: BTreeMap<String, &Arc<str>> = BTreeMap::new();
         for (name, other) in &self.others {
-            // Whatever its sources said last, fresh or not: an outage of one trust domain must not hand its keys to another.
+            // Its keys stay its own when they grow stale: while its sources are down, no other trust domain may use them.
             for held in other.all_held() {
                 for (print, _) in held.keys.prints() {
                     owners.entry(print.to_owned()).or_insert(name);
@@ -193,7 +193,7 @@ mod tests {
         );
 
         let later = NOW.plus(std::time::Duration::from_secs(61));
-        assert_eq!(two.left(later), 1, "that the first has grown stale hands its keys to nobody");
+        assert_eq!(two.left(later), 1, "keys of the first stay its own when they have grown stale");
         two.first(&[&shared, &ca("other")]);
         assert_eq!(two.second.generation(NOW), after, "the same is withheld, so nothing changes");
         two.slots[1].confirm(NOW, Timestamp::MAX);

@@ -12,7 +12,7 @@ pub use federation::{EndpointProfile, FederationSettings, check_bootstrap, feder
 pub use fetch::CaSource;
 pub use file::{file, inline};
 pub use format::Format;
-pub use oidc_discovery::{OidcSettings, oidc};
+pub use oidc_discovery::{OidcSettings, oidc, oidc_of_trust_domain};
 pub use workload_api::{Following, OnPermissionDenied, OwnSvid, OwnSvids, WorkloadApi};
 
 use crate::trust::bundle::InvalidBundle;

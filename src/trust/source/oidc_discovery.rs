@@ -50,6 +50,12 @@ pub fn oidc(settings: OidcSettings, clock: Clock, last_good: Option<&Arc<LastGoo
     paced(settings, clock, last_good, Pace::OIDC, TIMEOUT)
 }
 
+/// The same as a source of a trust domain: what it lacks is withdrawn at once, as with every other source of a trust domain.
+#[must_use]
+pub fn oidc_of_trust_domain(settings: OidcSettings, clock: Clock, last_good: Option<&Arc<LastGood>>) -> Source {
+    paced(settings, clock, last_good, Pace { withdrawn: Duration::ZERO, ..Pace::OIDC }, TIMEOUT)
+}
+
 pub(super) fn paced(settings: OidcSettings, clock: Clock, last_good: Option<&Arc<LastGood>>, pace: Pace, timeout: Duration) -> Source {
     warn_of_plain_http(&settings);
     let called = settings.name.as_ref().map_or_else(|| settings.issuer.clone(), |name| format!("{} ({name})", settings.issuer));

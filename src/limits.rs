@@ -54,7 +54,7 @@ pub const INTERMEDIATES: usize = 6;
 pub const CHAIN_BYTES: usize = 32 * 1024;
 /// The most signatures that are checked to find a path from one client certificate to an authority.
 pub const SIGNATURE_CHECKS: usize = 16;
-/// The most signatures that are checked to find the key of one token, also when newer keys are fetched for it.
+/// The most signatures that are checked to find the key of one token among those of an issuer or trust domain, newer ones included.
 pub const TOKEN_SIGNATURE_CHECKS: usize = 8;
 /// The most requests that wait at the same time for newer keys of their issuers and trust domains, since their key is not known yet.
 pub const KEY_WAITS: usize = 4000;

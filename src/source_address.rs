@@ -23,6 +23,12 @@ impl SourceAddress {
             v4 @ IpAddr::V4(_) => v4,
         }))
     }
+
+    /// The IPv4 address, or the first address of the IPv6 network.
+    #[must_use]
+    pub const fn first(self) -> Option<IpAddr> {
+        self.0
+    }
 }
 
 /// `192.0.2.1` or `2001:db8::/64`.

@@ -14,6 +14,7 @@
 
 use crate::clock::Clock;
 use crate::limits::{KEY_WAITS, KEY_WAITS_PER_ISSUER};
+use crate::source_address::SourceAddress;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -28,10 +29,7 @@ impl Sender {
     /// An IPv6 address stands for its /64, which one host has to itself.
     #[must_use]
     pub fn at(address: IpAddr) -> Self {
-        Self(Some(match address.to_canonical() {
-            IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & HOST)),
-            v4 @ IpAddr::V4(_) => v4,
-        }))
+        Self(SourceAddress::of(address).first())
     }
 
     /// What one subscriber may have to himself: an IPv4 address, or an IPv6 /48.
@@ -213,8 +211,7 @@ impl Places {
     }
 }
 
-/// The upper 64 and the upper 48 bits.
-const HOST: u128 = !0 << 64;
+/// The upper 48 bits.
 const SITE: u128 = !0 << 80;
 
 #[cfg(test)]
@@ -306,6 +303,6 @@ mod tests {
         let sender = |text: &str| Sender::at(text.parse().unwrap());
         assert_eq!(sender("2001:db8::1"), sender("2001:db8::ffff:2"));
         assert_ne!(sender("2001:db8::1"), sender("2001:db8:0:1::1"));
-        assert_eq!(sender("::ffff:192.0.2.1"), at(1));
+        assert_eq!((sender("::ffff:192.0.2.1"), sender("64:ff9b::192.0.2.1")), (at(1), at(1)));
     }
 }

@@ -66,7 +66,7 @@ pub const JSON_DEPTH: u8 = 16;
 pub const USERNAME_BYTES: usize = 1024;
 /// The most groups that a mapping may yield; each is at most [`USERNAME_BYTES`] long.
 pub const GROUPS: usize = 1000;
-/// The longest text that one field of a log line holds, in bytes; the line says how many more there were.
+/// The longest text that one field of a log line holds, in bytes as they are written; `… (cut)` stands behind one that was longer.
 pub const LOG_FIELD_BYTES: usize = 2 * 1024;
 /// How much of the log waits for its reader, in bytes; then lines are dropped and counted.
 pub const LOG_QUEUE_BYTES: usize = 4 * 1024 * 1024;

@@ -72,8 +72,9 @@ pub struct Http {
     /// Connections of `trustedProxies` are exempt; their requests are bounded by the client that they name, or else all together.
     pub unidentified: Option<Unidentified>,
     /// The memory that the bodies of requests may hold together, in bytes or as `64MiB` or `1GiB`: manifests, forms, and what of uploads is not
-    /// written yet; so do manifests of more than 512 KiB that are being sent. When it is in use, uploads take turns, and a request that finds
-    /// none within 5 seconds is answered with 503 before its body is read. Callers that are not identified have half of it. At least `16MiB`; default `64MiB`. Read at start.
+    /// written yet. Manifests and lists of referrers of more than 512 KiB take part of it while they are sent. When it is in use, uploads take
+    /// turns, and a request that finds none within 5 seconds is answered with 503 before its body is read. One identity has a quarter at
+    /// most, one address without a login an eighth (at least 4 MiB each), and all callers without a login have half. At least `16MiB`; default `64MiB`. Read at start.
     pub body_memory: Option<TextOrNumber>,
     /// A plain listener of its own for `/livez`, `/readyz`, `/startupz` and `/metrics`, which asks nobody for a credential.
     pub health: Option<Health>,

@@ -9,7 +9,7 @@ use super::proxies::Forwarded;
 use super::query::Query;
 use super::route::{InvalidPath, Route};
 use super::{App, Caller, Connection, Live, Stranger, challenge};
-use crate::identity::{CredentialType, Evidence, Failure, Identity, Peer, Presented, Refusal};
+use crate::identity::{CredentialType, Evidence, Failure, Identity, Peer, Presented, Refusal, reason};
 use crate::limits::HEADER_BYTES;
 use crate::source_address::SourceAddress;
 use axum::body::Body;
@@ -35,6 +35,8 @@ pub(super) struct Who {
     name: Option<String>,
     /// Of a credential that was refused or could not be checked.
     evidence: Evidence,
+    /// Why it was, in a word.
+    reason: Option<String>,
     /// Which of our own tokens was presented.
     session: Option<String>,
     /// Where the client is.
@@ -60,6 +62,7 @@ impl Who {
     pub(super) fn is_nobody(&mut self, failure: &Failure) {
         let (Failure::Refused(Refusal { evidence, .. }) | Failure::Undecidable { evidence, .. } | Failure::Busy { evidence, .. }) = failure;
         self.credential = evidence.credential;
+        self.reason = Some(reason(failure));
         self.evidence = evidence.clone();
     }
 
@@ -73,6 +76,16 @@ impl Who {
              (http.trustedProxies): take the address out, or let the client send a token"
         );
         Some(why.into_iter().chain([ignored]).collect::<Vec<_>>().join("; "))
+    }
+
+    /// A certificate costs its client nothing after the handshake, and could fill the log: a second refusal of the same one on its
+    /// connection refers to the first.
+    fn shorten(&mut self, id: &str, why: Option<String>) -> Option<String> {
+        let certificate = self.credential == Some(CredentialType::X509Svid) || self.credential == Some(CredentialType::X509);
+        let (Some(reason), Some(caller), true, false) = (&self.reason, &self.caller, certificate, self.proxied) else { return why };
+        let Some(first) = caller.standing().refused_before(&format!("{reason} {:?}", self.evidence), id) else { return why };
+        self.evidence = Evidence { credential: self.credential, ..Evidence::default() };
+        Some(format!("the certificate was refused as in request {first} of this connection"))
     }
 
     /// Waits until an unknown caller may have an answer that holds something. It is in flight until all of it is sent.
@@ -143,6 +156,7 @@ pub(super) async fn serve(app: App, request: Request) -> Response {
     response.headers_mut().insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
     let issued = response.extensions_mut().remove::<Told>();
     let why = who.explain(response.status(), why);
+    let why = who.shorten(&id, why);
     log(&id, &method, &path, response.status(), &who, issued.as_ref(), why.as_deref(), begun);
     measure.end(response)
 }

@@ -2,6 +2,7 @@
 //! since when nothing is. The server reads it to decide which connection must give way; `auth` says who was identified.
 
 use super::strangers::{Seat, Stranger};
+use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -34,6 +35,8 @@ struct Connected {
     /// Whether anything written is not yet with the kernel.
     unflushed: AtomicBool,
     lingers: AtomicBool,
+    /// The certificate that the log says was refused, why, and in which request: a hash of the first two, and the request's id.
+    refused: Mutex<Option<(u64, String)>>,
     /// Of requests that were answered into buffers which the client has not taken yet.
     lingering: Mutex<Vec<Seat>>,
 }
@@ -55,6 +58,7 @@ impl Default for Standing {
             told: Notify::new(),
             unflushed: false.into(),
             lingers: false.into(),
+            refused: Mutex::default(),
             lingering: Mutex::default(),
         }))
     }
@@ -191,6 +195,20 @@ impl Standing {
         }
     }
 
+    /// The request of this connection that was refused last for the same reason. If there is none, `request` is now the one.
+    pub(super) fn refused_before(&self, reason: &str, request: &str) -> Option<String> {
+        let mut hasher = DefaultHasher::new();
+        reason.hash(&mut hasher);
+        let mut refused = self.0.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*refused {
+            Some((same, first)) if *same == hasher.finish() => Some(first.clone()),
+            _ => {
+                *refused = Some((hasher.finish(), request.to_owned()));
+                None
+            }
+        }
+    }
+
     fn rise(&self) {
         let mut lingering = self.0.lingering.lock().unwrap_or_else(PoisonError::into_inner);
         self.0.lingers.store(false, Ordering::SeqCst);
@@ -300,4 +318,19 @@ impl Drop for Asking {
 fn now() -> u64 {
     static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
     u64::try_from(Instant::now().saturating_duration_since(*BEGAN).as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_the_first_of_its_reason_once_a_connection() {
+        let (one, other) = (Standing::default(), Standing::default());
+        assert_eq!(one.refused_before("expired", "1"), None);
+        assert_eq!(one.refused_before("expired", "2").as_deref(), Some("1"));
+        assert_eq!(one.refused_before("unknown authority", "3"), None);
+        assert_eq!(one.refused_before("unknown authority", "4").as_deref(), Some("3"));
+        assert_eq!(other.refused_before("unknown authority", "5"), None);
+    }
 }

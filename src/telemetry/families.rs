@@ -56,7 +56,7 @@ pub const FAMILIES: &[Family] = &[
     counter(
         "wharfinger_body_memory_refusals_total",
         &[],
-        "Requests that were answered with 503, before their body was read, since `http.bodyMemory` was in use",
+        "Requests, pulls included, that were answered with 503 since `http.bodyMemory`, or their caller's share of it, was in use",
     ),
     counter(
         "wharfinger_certificate_judgements_total",

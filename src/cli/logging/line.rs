@@ -1,11 +1,11 @@
 //! One event as one line of JSON, flat: `timestamp`, `level`, the message and the fields as they come, `target`. Written by hand
 //! because each request has such a line, and the general way costs more than the rest of a small answer.
 //!
-//! The one place that bounds what strangers wrote: every text has at most [`LOG_FIELD_BYTES`], so that no request and no certificate,
+//! The one place that bounds what strangers wrote: every text has at most [`LOG_FIELD_BYTES`] as it is written, so that no request and no certificate,
 //! whatever is in it, makes a longer line than its number of fields allows.
 
 use crate::clock::{Clock, Timestamp};
-use crate::limits::LOG_FIELD_BYTES;
+use crate::limits::{LOG_FIELD_BYTES, MESSAGE_BYTES};
 use std::fmt::{self, Write};
 use std::sync::{Mutex, PoisonError};
 use tracing::field::{Field, Visit};
@@ -13,6 +13,11 @@ use tracing::{Event, Subscriber};
 use tracing_subscriber::fmt::FmtContext;
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::registry::LookupSpan;
+
+/// The longest reason of a refusal, in bytes: it repeats what other fields say, and the client reads no more of it.
+const WHY_BYTES: usize = MESSAGE_BYTES;
+/// What stands behind a text that is cut.
+const MORE: &str = "… (cut)";
 
 pub(super) struct Json {
     clock: Clock,
@@ -91,11 +96,11 @@ impl<W: Write> Fields<'_, W> {
 
 impl<W: Write> Visit for Fields<'_, W> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.field(field, "\"", |line| Cut::text(line, |text| write!(text, "{value:?}")));
+        self.field(field, "\"", |line| Cut::text(line, most(field), |text| write!(text, "{value:?}")));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.field(field, "\"", |line| Cut::text(line, |text| text.write_str(value)));
+        self.field(field, "\"", |line| Cut::text(line, most(field), |text| text.write_str(value)));
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
@@ -111,32 +116,55 @@ impl<W: Write> Visit for Fields<'_, W> {
     }
 }
 
-/// Text that ends after [`LOG_FIELD_BYTES`], before they are escaped, and says how many more there were.
+fn most(field: &Field) -> usize {
+    if field.name() == "why" { WHY_BYTES } else { LOG_FIELD_BYTES }
+}
+
+/// Text that ends after so many bytes as they are written, and then says that there was more.
 struct Cut<'a, W> {
-    to: Escaped<'a, W>,
+    line: &'a mut W,
     left: usize,
-    omitted: usize,
+    full: bool,
 }
 
 impl<'a, W: Write> Cut<'a, W> {
-    fn text(line: &'a mut W, write: impl FnOnce(&mut Self) -> fmt::Result) -> fmt::Result {
-        let mut cut = Self { to: Escaped(line), left: LOG_FIELD_BYTES, omitted: 0 };
-        write(&mut cut)?;
-        if cut.omitted > 0 { write!(cut.to, "… ({} more bytes)", cut.omitted) } else { Ok(()) }
+    fn text(line: &'a mut W, most: usize, write: impl FnOnce(&mut Self) -> fmt::Result) -> fmt::Result {
+        let mut cut = Self { line, left: most, full: false };
+        let written = write(&mut cut);
+        if cut.full { cut.line.write_str(MORE) } else { written }
     }
 }
 
 impl<W: Write> Write for Cut<'_, W> {
+    /// The error of a text that is full keeps the rest from being formatted.
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        if text.len() <= self.left {
-            self.left -= text.len();
-            return self.to.write_str(text);
+        if self.full {
+            return Err(fmt::Error);
         }
-        let (kept, rest) = text.split_at(text.floor_char_boundary(self.left));
-        self.left = 0;
-        self.omitted += rest.len();
-        self.to.write_str(kept)
+        let (kept, written) = fitting(text, self.left);
+        self.left -= written;
+        Escaped(self.line).write_str(kept)?;
+        self.full = kept.len() < text.len();
+        if self.full { Err(fmt::Error) } else { Ok(()) }
     }
+}
+
+/// As much of a text as takes at most so many bytes when it is escaped, and how many these are.
+fn fitting(text: &str, most: usize) -> (&str, usize) {
+    let mut written = 0;
+    for (at, character) in text.char_indices() {
+        let next = written
+            + match character {
+                '"' | '\\' | '\n' => 2,
+                '\0'..' ' => 6,
+                _ => character.len_utf8(),
+            };
+        if next > most {
+            return (text.get(..at).unwrap_or_default(), written);
+        }
+        written = next;
+    }
+    (text, written)
 }
 
 /// Writes what stands between the quotes of a JSON string (RFC 8259, 7).
@@ -167,6 +195,7 @@ mod tests {
     use super::super::sink::Sink;
     use super::*;
     use serde_json::{Value, json};
+    use std::cell::Cell;
     use std::io;
     use std::sync::Arc;
     use tracing::subscriber::DefaultGuard;
@@ -207,18 +236,35 @@ mod tests {
         let out = Out::default();
         let (sink, guard) = logging_to(&out, clock);
         let names = vec!["ä".repeat(50); 20_000];
-        let long = "é".repeat(LOG_FIELD_BYTES);
-        tracing::warn!(text = long, listed = ?names, several = names.join(","), fits = "x".repeat(LOG_FIELD_BYTES), "it {long}");
+        let (long, controls) = ("é".repeat(LOG_FIELD_BYTES), "\u{1}\"".repeat(LOG_FIELD_BYTES));
+        let shown = Endless(Cell::new(0));
+        tracing::warn!(text = long, listed = ?names, controls, shown = %shown, why = long, fits = "x".repeat(LOG_FIELD_BYTES), "it {long}");
         drop(guard);
         sink.flush();
         let bytes = out.0.lock().unwrap().len();
-        assert!(bytes < 5 * (LOG_FIELD_BYTES + 100), "{bytes}");
+        assert!(bytes < 6 * (LOG_FIELD_BYTES + 100) + WHY_BYTES, "{bytes}");
         let line = out.lines().pop().unwrap();
         let kept = |name: &str| line[name].as_str().unwrap().to_owned();
-        assert_eq!(kept("text"), format!("{}… ({LOG_FIELD_BYTES} more bytes)", "é".repeat(LOG_FIELD_BYTES / 2)));
-        assert_eq!(kept("message"), format!("it {}… ({} more bytes)", "é".repeat(LOG_FIELD_BYTES / 2 - 2), LOG_FIELD_BYTES + 4));
+        assert_eq!(kept("text"), format!("{}{MORE}", "é".repeat(LOG_FIELD_BYTES / 2)));
+        assert_eq!(kept("why"), format!("{}{MORE}", "é".repeat(WHY_BYTES / 2)));
+        assert_eq!(kept("message"), format!("it {}{MORE}", "é".repeat(LOG_FIELD_BYTES / 2 - 2)));
+        assert_eq!(kept("controls"), format!("{}{MORE}", "\u{1}\"".repeat(LOG_FIELD_BYTES / 8)));
         assert_eq!(kept("fits"), "x".repeat(LOG_FIELD_BYTES));
-        assert!(kept("listed").starts_with("[\"ää") && kept("several").ends_with(" more bytes)"), "{line}");
+        assert!(kept("listed").starts_with("[\"ää") && kept("listed").ends_with(MORE), "{line}");
+        assert_eq!((kept("shown").len(), shown.0.get()), (LOG_FIELD_BYTES + MORE.len(), LOG_FIELD_BYTES + 1), "the rest is not formatted");
+    }
+
+    /// Writes until it is stopped, and counts.
+    struct Endless(Cell<usize>);
+
+    impl fmt::Display for Endless {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            for n in 1..1_000_000 {
+                self.0.set(n);
+                f.write_str("x")?;
+            }
+            Ok(())
+        }
     }
 
     #[test]

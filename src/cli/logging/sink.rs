@@ -222,7 +222,7 @@ mod tests {
     fn a_reader_that_stops_holds_up_nobody_and_hears_how_many_lines_it_missed() {
         let (sink, written, allow) = sink();
         line(&sink, true, "first\n");
-        assert_eq!(written.recv().unwrap(), "first\n", "and the reader takes it not");
+        assert_eq!(written.recv().unwrap(), "first\n", "and the reader does not take it yet");
         let long = format!("{}\n", "x".repeat((LOG_QUEUE_BYTES >> 4) - 1));
         for urgent in [true, false].into_iter().cycle().take(40) {
             line(&sink, urgent, &long);

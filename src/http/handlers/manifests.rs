@@ -40,9 +40,10 @@ async fn pull(call: &Call, repository: &RepositoryName, reference: &Reference) -
     if call.parts.method == Method::HEAD {
         return Ok(reply.empty());
     }
-    let same = Reference::Digest(manifest.digest.clone());
-    let again = async { Ok(call.app.registry.manifest(&call.permit(repository)?, &same).await?.bytes) };
-    Ok(reply.body(call.in_memory(manifest.bytes, again).await?))
+    let same = &Reference::Digest(manifest.digest.clone());
+    let again = move || async move { Ok((call.app.registry.manifest(&call.permit(repository)?, same).await?.bytes, ())) };
+    let (bytes, ()) = call.in_memory((manifest.bytes, ()), again).await?;
+    Ok(reply.body(bytes))
 }
 
 async fn push(call: &Call, repository: &RepositoryName, reference: &Reference, body: Body) -> Result<Response, Fault> {

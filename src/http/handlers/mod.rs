@@ -24,6 +24,7 @@ use crate::access::{self, Kind, Permit, Write};
 use crate::budget::{Held, Holder, Share};
 use crate::clock::Timestamp;
 use crate::identity::{Identity, Rights};
+use crate::limits::MANIFEST_BYTES;
 use crate::oci::{Condition, Digest, RepositoryName};
 use crate::registry::{self, BodyError};
 use axum::body::Body;
@@ -68,18 +69,27 @@ impl Call {
     }
 
     /// Content that an answer holds until its client has taken it. A large one takes memory for as long. Until there is some it is dropped,
-    /// and made `again` after that, so that those who wait hold nothing.
-    async fn in_memory(&self, content: Bytes, again: impl Future<Output = Result<Bytes, Fault>>) -> Result<Bytes, Fault> {
+    /// and made `again` after that, so that those who wait hold nothing. What the answer says `beside` it is from the same reading.
+    async fn in_memory<T, F>(&self, (content, beside): (Bytes, T), again: impl Fn() -> F) -> Result<(Bytes, T), Fault>
+    where
+        F: Future<Output = Result<(Bytes, T), Fault>>,
+    {
         if content.len() <= LARGE {
-            return Ok(content);
+            return Ok((content, beside));
         }
-        let (memory, size) = (self.memory(), content.len());
+        let (memory, mut size) = (self.memory(), content.len());
         if let Some(held) = memory.try_take(size) {
-            return Ok(Bytes::from_owner(Content { content, _held: held }));
+            return Ok((Bytes::from_owner(Content { content, _held: held }), beside));
         }
-        drop(content);
-        let held = memory.reserve(size).await?;
-        Ok(Bytes::from_owner(Content { content: again.await?, _held: held }))
+        drop((content, beside));
+        loop {
+            let held = memory.reserve(size).await?;
+            let (content, beside) = again().await?;
+            if content.len() <= held.bytes() || content.len() > MANIFEST_BYTES {
+                return Ok((Bytes::from_owner(Content { content, _held: held }), beside));
+            }
+            size = content.len(); // it has grown in the meantime
+        }
     }
 
     /// What the request says of its body's length.

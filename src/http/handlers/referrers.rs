@@ -6,6 +6,7 @@ use crate::http::answer::Fault;
 use crate::http::query::link;
 use crate::oci::{Digest, ManifestType, RepositoryName};
 use axum::response::Response;
+use bytes::Bytes;
 use http::header::{CONTENT_TYPE, LINK};
 use http::{Method, StatusCode};
 
@@ -13,18 +14,18 @@ pub(super) async fn answer(call: &Call, repository: &RepositoryName, subject: &D
     if !matches!(call.parts.method, Method::GET | Method::HEAD) {
         return Err(Fault::method_not_allowed("GET, HEAD"));
     }
-    let permit = call.permit(repository)?;
+    let permit = &call.permit(repository)?;
     let artifact_type = call.query.get("artifactType").filter(|wanted| !wanted.is_empty());
-    let after: Option<Digest> = call.query.get("last").map(str::parse).transpose()?;
-    let page = call.app.registry.referrers(&permit, subject, artifact_type, after.as_ref()).await?;
-    let next = page.next.as_ref().map(|last| {
-        let filter = artifact_type.map(|wanted| ("artifactType", wanted));
-        link(&format!("/v2/{repository}/referrers/{subject}"), [Some(("last", last.as_str())), filter].into_iter().flatten())
-    });
-    let index = page.index().into();
-    drop(page);
-    let again = async { Ok(call.app.registry.referrers(&permit, subject, artifact_type, after.as_ref()).await?.index().into()) };
-    let index = call.in_memory(index, again).await?;
+    let after: &Option<Digest> = &call.query.get("last").map(str::parse).transpose()?;
+    let read = move || async move {
+        let page = call.app.registry.referrers(permit, subject, artifact_type, after.as_ref()).await?;
+        let next = page.next.as_ref().map(|last| {
+            let filter = artifact_type.map(|wanted| ("artifactType", wanted));
+            link(&format!("/v2/{repository}/referrers/{subject}"), [Some(("last", last.as_str())), filter].into_iter().flatten())
+        });
+        Ok((Bytes::from(page.index()), next))
+    };
+    let (index, next) = call.in_memory(read().await?, read).await?;
     Ok(Reply::new(StatusCode::OK)
         .header(CONTENT_TYPE, ManifestType::OciIndex.as_str())
         .header_if(OCI_FILTERS_APPLIED, artifact_type.map(|_| "artifactType"))

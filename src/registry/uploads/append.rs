@@ -11,14 +11,18 @@ use crate::access::{Create, Permit};
 use crate::budget::Held;
 use crate::oci::ContentRange;
 use crate::storage::{Failure, Version};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::future::join;
 
 /// A batch is complete when it has this many bytes. Two are in memory at most, each with what its last frame has beyond.
 const BATCH: usize = 1024 * 1024;
-/// Or this many chunks: one of a single byte costs memory as well.
-const CHUNKS: usize = 1024;
-/// What a chunk costs beside its bytes: its handle, and what frames it on the wire.
+/// Smaller chunks are copied: a chunk is a part of a buffer of its connection, and keeps all of that in memory.
+const COPIED: usize = 4 * 1024;
+/// How many copied bytes lie in one allocation.
+const COPIES: usize = 8 * 1024;
+/// The smallest buffer that hyper reads into, which is what a chunk keeps in memory at least.
+const READ_BUFFER: usize = 8 * 1024;
+/// What a chunk costs beside its bytes.
 const CHUNK_COST: usize = 128;
 
 /// What came of a body.
@@ -31,7 +35,11 @@ pub(super) struct Received {
 #[derive(Default)]
 struct Batch {
     chunks: Vec<Bytes>,
+    /// The last small ones, which follow the chunks.
+    copies: BytesMut,
     size: usize,
+    /// What all of this occupies.
+    cost: usize,
     /// Set when the body ended after these bytes.
     end: Option<Result<(), BodyError>>,
     /// Memory for them.
@@ -41,13 +49,32 @@ struct Batch {
 impl Batch {
     fn add(&mut self, chunk: Bytes) {
         self.size += chunk.len();
-        self.chunks.push(chunk);
+        if chunk.len() >= COPIED {
+            self.end_copies();
+            self.cost += chunk.len().max(READ_BUFFER) + CHUNK_COST;
+            self.chunks.push(chunk);
+            return;
+        }
+        if self.copies.capacity() - self.copies.len() < chunk.len() {
+            self.end_copies();
+            self.copies = BytesMut::with_capacity(COPIES);
+            self.cost += COPIES;
+        }
+        self.copies.extend_from_slice(&chunk);
+    }
+
+    /// What was copied is a chunk. The next copies use the rest of its allocation.
+    fn end_copies(&mut self) {
+        if !self.copies.is_empty() {
+            self.cost += CHUNK_COST;
+            self.chunks.push(self.copies.split().freeze());
+        }
     }
 
     /// How much memory it still needs, in bytes.
     fn lacks(&self) -> usize {
         let held = self.held.as_ref().map_or(0, Held::bytes);
-        (self.size + self.chunks.len() * CHUNK_COST).saturating_sub(held)
+        self.cost.saturating_sub(held)
     }
 }
 
@@ -147,7 +174,7 @@ impl Registry {
         let mut length = 0;
         let mut batch = collect(body).await;
         loop {
-            let Batch { chunks, size, end, held } = batch;
+            let Batch { chunks, size, end, held, .. } = batch;
             let at = to.map(|(name, start)| (name, start + length));
             length += size as u64;
             if announced.is_some_and(|announced| length > announced || (end == Some(Ok(())) && length < announced)) {
@@ -213,14 +240,14 @@ pub(super) fn check_range(range: Option<ContentRange>, offset: u64) -> Result<()
 
 async fn collect(body: &mut Body) -> Batch {
     let mut batch = Batch { held: body.reserved(), ..Batch::default() };
-    while batch.size < BATCH && batch.chunks.len() < CHUNKS {
+    while batch.size < BATCH {
         let next = match batch.held {
             Some(_) => body.next_unless_wanted().await,
             None => Ok(body.next().await),
         };
         match next {
             // The client sends nothing now: others shall have the memory.
-            Err(Wanted) if batch.chunks.is_empty() => batch.held = None,
+            Err(Wanted) if batch.size == 0 => batch.held = None,
             Err(Wanted) => break,
             Ok(Some(Ok(chunk))) if chunk.is_empty() => {}
             Ok(Some(Ok(chunk))) => {
@@ -245,25 +272,73 @@ async fn collect(body: &mut Body) -> Batch {
             }
         }
     }
+    batch.end_copies();
     batch
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::{StreamExt as _, TryStreamExt as _};
+    use hyper::server::conn::http1;
+    use hyper_util::rt::TokioIo;
+    use std::convert::Infallible;
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::sync::mpsc;
 
     #[tokio::test]
-    async fn a_batch_ends_after_so_many_chunks_however_small_they_are() {
-        let chunks = std::iter::repeat_n(Ok(Bytes::from_static(b"x")), 2 * CHUNKS + 1);
+    async fn small_chunks_become_few_and_stay_in_their_order() {
+        let size = |n: usize| if n.is_multiple_of(7) { COPIED } else { n % 50 };
+        let content: Vec<Bytes> = (0..2_000_usize).map(|n| vec![n.to_le_bytes()[0]; size(n)].into()).collect();
+        let chunks = content.clone().into_iter().map(Ok);
         let mut body = Body::unbounded(Box::pin(futures_util::stream::iter(chunks)));
-        let mut sizes = Vec::new();
+        let mut received = Vec::new();
         loop {
             let batch = collect(&mut body).await;
-            sizes.push(batch.chunks.len());
+            assert!(batch.chunks.len() <= 2 * BATCH / COPIED, "{}", batch.chunks.len());
+            let held = batch.held.as_ref().map_or(0, Held::bytes);
+            assert!(held >= batch.cost && batch.cost >= batch.size, "{held} {} {}", batch.cost, batch.size);
+            received.extend(batch.chunks.concat());
             if batch.end.is_some() {
                 break;
             }
         }
-        assert_eq!(sizes, [CHUNKS, CHUNKS, 1]);
+        assert!(received == content.concat());
+    }
+
+    #[tokio::test]
+    async fn chunks_of_one_byte_keep_no_buffer_of_their_connection() {
+        const BYTES: usize = 200;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let (read, mut reads) = mpsc::unbounded_channel();
+        let (collected, mut batches) = mpsc::unbounded_channel();
+        let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
+            let (read, collected) = (read.clone(), collected.clone());
+            async move {
+                let frames = axum::body::Body::new(request.into_body()).into_data_stream().map_err(|_| BodyError::Interrupted);
+                let frames = frames.inspect_ok(move |_| {
+                    let _ = read.send(());
+                });
+                drop(collected.send(collect(&mut Body::unbounded(frames.boxed())).await));
+                Ok::<_, Infallible>(http::Response::new(String::new()))
+            }
+        });
+        let server = tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+        client.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").await.unwrap();
+        for _ in 0..BYTES {
+            client.write_all(b"1\r\nx\r\n").await.unwrap();
+            reads.recv().await.unwrap();
+        }
+        client.write_all(b"0\r\n\r\n").await.unwrap();
+        let batch = batches.recv().await.unwrap();
+        server.abort();
+        assert_eq!(batch.chunks.concat(), [b'x'; BYTES]);
+        let far = |pair: &[Bytes]| matches!(pair, [one, next] if one.as_ptr().addr().abs_diff(next.as_ptr().addr()) >= READ_BUFFER);
+        let buffers = 1 + batch.chunks.windows(2).filter(|pair| far(pair)).count();
+        let held = batch.held.as_ref().map_or(0, Held::bytes);
+        assert!(buffers * READ_BUFFER <= held, "{buffers} buffers are kept in memory, and {held} bytes are counted");
     }
 }

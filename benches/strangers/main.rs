@@ -43,6 +43,7 @@ use attacks::ATTACKS;
 use signer::{Signer, encode};
 use site::Site;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep;
 use victim::{Felt, Victim};
@@ -67,7 +68,7 @@ async fn main() -> ExitCode {
     open_many_files();
 
     let site = Site::start().await;
-    let victim = Victim::new(&site).await;
+    let victim = Arc::new(Victim::new(&site).await);
     println!(
         "| attack | pulls | failed | p50 ms | p99 ms | probes | failed | p99 ms | sent MB | CPU ns/byte sent | log bytes/byte sent | KiB/connection | peak MiB |\n|{}",
         "---|".repeat(13)

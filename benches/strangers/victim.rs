@@ -7,9 +7,11 @@ use super::site::Site;
 use super::tls::Tls;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::client::TlsStream;
 
@@ -59,8 +61,21 @@ impl Victim {
         format!("Authorization: Bearer {}\r\n", self.token)
     }
 
-    /// What it felt while `work` went on.
-    pub(crate) async fn watch(&self, work: impl Future<Output = ()>) -> Felt {
+    /// What it felt while `work` went on. It has a thread of its own, so that it waits for the server alone and not for the attacker.
+    pub(crate) async fn watch(self: &Arc<Self>, work: impl Future<Output = ()>) -> Felt {
+        let (stop, stopped) = oneshot::channel();
+        let victim = self.clone();
+        let watching = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(victim.until(stopped))
+        });
+        work.await;
+        drop(stop);
+        tokio::task::spawn_blocking(|| watching.join().unwrap()).await.unwrap()
+    }
+
+    /// Pulls and probes until `stopped`.
+    async fn until(&self, stopped: oneshot::Receiver<()>) -> Felt {
         let (mut pulls, mut probes) = (Series::default(), Series::default());
         let pulling = async {
             for number in 0_u64.. {
@@ -75,7 +90,7 @@ impl Victim {
             }
         };
         tokio::select! {
-            () = work => {}
+            _ = stopped => {}
             () = pulling => {}
             () = probing => {}
         }
@@ -102,8 +117,19 @@ impl Victim {
             let (head, body) = answer(&mut stream).await?;
             (head.starts_with("HTTP/1.1 200") && body >= least).then_some(())
         };
-        timeout(PATIENCE, asking).await.ok()??;
-        Some(begun.elapsed())
+        match timeout(PATIENCE, asking).await {
+            Ok(Some(())) => Some(begun.elapsed()),
+            // To find it in the server's log.
+            failed => {
+                let what = request.split_whitespace().nth(1).unwrap_or_default();
+                eprintln!(
+                    "{what} failed {:?} after it began: {}",
+                    begun.elapsed(),
+                    if failed.is_ok() { "refused or cut" } else { "no answer" }
+                );
+                None
+            }
+        }
     }
 }
 

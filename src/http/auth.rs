@@ -79,11 +79,11 @@ impl Who {
     }
 
     /// A certificate costs its client nothing after the handshake, and could fill the log: a second refusal of the same one on its
-    /// connection refers to the first.
-    fn shorten(&mut self, id: &str, why: Option<String>) -> Option<String> {
+    /// connection refers to the first. After a reload the reason may be another one, such as another rule, so it is written again.
+    fn shorten(&mut self, id: &str, generation: u64, why: Option<String>) -> Option<String> {
         let certificate = self.credential == Some(CredentialType::X509Svid) || self.credential == Some(CredentialType::X509);
         let (Some(reason), Some(caller), true, false) = (&self.reason, &self.caller, certificate, self.proxied) else { return why };
-        let Some(first) = caller.standing().refused_before(&format!("{reason} {:?}", self.evidence), id) else { return why };
+        let Some(first) = caller.standing().refused_before(&format!("{generation} {reason} {:?}", self.evidence), id) else { return why };
         self.evidence = Evidence { credential: self.credential, ..Evidence::default() };
         Some(format!("the certificate was refused as in request {first} of this connection"))
     }
@@ -156,7 +156,7 @@ pub(super) async fn serve(app: App, request: Request) -> Response {
     response.headers_mut().insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
     let issued = response.extensions_mut().remove::<Told>();
     let why = who.explain(response.status(), why);
-    let why = who.shorten(&id, why);
+    let why = who.shorten(&id, live.generation, why);
     log(&id, &method, &path, response.status(), &who, issued.as_ref(), why.as_deref(), begun);
     measure.end(response)
 }

@@ -124,7 +124,7 @@ pub struct Share(Arc<Own>);
 
 struct Own {
     holder: Holder,
-    /// Memory is taken from each, in this order: the caller's own share first, so that whoever waits for that holds nothing of others.
+    /// Memory is taken from each, in this order: the caller's own share first, so that a caller who waits for it holds nothing of others.
     pools: Vec<Arc<Pool>>,
     budget: Arc<Pools>,
 }

@@ -286,7 +286,7 @@ async fn watch_storage(registry: &Registry, ready: &Readiness) {
     }
 }
 
-/// Has every trust domain's keys compared with the others', so that sharing is told of also where nobody presents a credential.
+/// Compares the keys of all trust domains, so that the log reports a shared key even before anyone presents a credential.
 async fn watch_sharing(live: &Shared, clock: &Clock) {
     let mut ticks = tokio::time::interval(WATCH_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -468,8 +468,8 @@ impl From<identity::Failure> for Fault {
     }
 }
 
-/// What a client may know of why its credential is bad. What was expected and what was found stays in the log, except for what is wrong
-/// with the client's certificate whoever looks at it.
+/// What a client may know of why its credential is bad. What was expected and what was found stays in the log, except for faults
+/// that the client's certificate has by itself, whatever this registry trusts.
 fn refused(reason: &Refused) -> Cow<'static, str> {
     match reason {
         Refused::Chain(why) if why.is_of_the_certificate_alone() => why.to_string().into(),

@@ -100,7 +100,7 @@ pub(super) struct Forwarded {
     /// `http` or `https`; anything else is as good as nothing.
     pub(super) scheme: Option<&'static str>,
     pub(super) host: Option<String>,
-    /// The client's address, which is no trusted proxy's.
+    /// The client's address. It is never the address of a trusted proxy.
     pub(super) client: Option<IpAddr>,
 }
 
@@ -123,8 +123,8 @@ impl Forwarded {
         Self { scheme: scheme(&last("x-forwarded-proto")), host: Some(last("x-forwarded-host")).filter(|host| !host.is_empty()), client }
     }
 
-    /// Each element is one proxy's. The one that names a client which is no proxy was written by the proxy that the client called, so
-    /// scheme and host are taken from it.
+    /// Each proxy writes one element. The proxy that the client called wrote the element that names the client, so scheme and host are
+    /// taken from that element.
     fn standard(headers: &HeaderMap, proxies: &TrustedProxies) -> Self {
         let mut told = Self::default();
         for element in elements(&joined(headers, "forwarded")) {

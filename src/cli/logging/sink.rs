@@ -1,4 +1,4 @@
-//! Where log lines go: standard error, by a thread of its own. Whoever logs puts a line into a bounded queue and goes on, so that a log
+//! Where log lines go: standard error, written by one thread. Other threads put their lines into a bounded queue and go on, so that a log
 //! reader that stops reading holds up nothing but the log. When the queue is full, lines are dropped and counted, and the log says how
 //! many once it can be written again.
 //!

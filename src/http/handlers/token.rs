@@ -155,8 +155,8 @@ fn is_here(target: &str, live: &Live, origin: &Origin) -> bool {
     target == live.terms.service || below(&origin.to_string()) || below(origin.authority())
 }
 
-/// Whatever it says that it is: a form is tried to be read, and what is none has no grant type. With it comes the memory for it, all of
-/// which is taken before anything is read. Only its content says whose it is, so it counts for the address that it comes from.
+/// Reads the body as a form, whatever its content type says; anything else has no grant type. Also returns the memory for it, which is
+/// taken before anything is read. Only its content says whose it is, so it counts for the address that it comes from.
 async fn form(app: &App, parts: &Parts, mut body: Body) -> Result<(Vec<(String, String)>, Held), Fault> {
     let announced = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let most = announced.unwrap_or(FORM_BYTES).min(FORM_BYTES);

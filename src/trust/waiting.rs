@@ -146,25 +146,22 @@ impl Holders {
         }
     }
 
-    /// Who gives up a place for one of `newcomer`'s: the one who holds the most, of the site that holds the most. If the newcomer's own
-    /// site would then hold as many, one of that site. `None` if nobody would still hold at least as many as the newcomer.
-    fn loser(&self, newcomer: Sender) -> Option<Sender> {
-        let (most, count) = most(self.sites.iter())?;
-        let own = self.sites.get(&newcomer.site()).copied().unwrap_or(0);
-        let elsewhere = own + 1 < count;
-        let site = if elsewhere { most } else { newcomer.site() };
-        let (loser, count) = most_of(&self.senders, site)?;
-        let own = self.senders.get(&newcomer).copied().unwrap_or(0);
-        (elsewhere || own + 1 < count).then_some(loser)
+    /// Who gives up a place for one of `newcomer`'s: those who hold the most, of the sites that hold the most. If the newcomer's own
+    /// site would then hold as many, those of that site. `None` if nobody would still hold at least as many as the newcomer.
+    fn losers(&self, newcomer: Sender) -> Option<impl Fn(Sender) -> bool> {
+        let most = *self.sites.values().max()?;
+        let elsewhere = count_of(&self.sites, newcomer.site()) + 1 < most;
+        let of_site = move |sender: Sender| {
+            if elsewhere { count_of(&self.sites, sender.site()) == most } else { sender.site() == newcomer.site() }
+        };
+        let count = self.senders.iter().filter(|(sender, _)| of_site(**sender)).map(|(_, count)| *count).max()?;
+        (elsewhere || count_of(&self.senders, newcomer) + 1 < count)
+            .then_some(move |sender| of_site(sender) && count_of(&self.senders, sender) == count)
     }
 }
 
-fn most_of(senders: &HashMap<Sender, usize>, site: Sender) -> Option<(Sender, usize)> {
-    most(senders.iter().filter(|(sender, _)| sender.site() == site))
-}
-
-fn most<'a>(counts: impl Iterator<Item = (&'a Sender, &'a usize)>) -> Option<(Sender, usize)> {
-    counts.map(|(who, count)| (*who, *count)).max_by_key(|(_, count)| *count)
+fn count_of(counts: &HashMap<Sender, usize>, who: Sender) -> usize {
+    counts.get(&who).copied().unwrap_or(0)
 }
 
 struct Taken {
@@ -190,10 +187,11 @@ impl Places {
         Place { room: room.clone(), number, lost }
     }
 
-    /// Takes the newest place from the sender who holds the most of `scope`, if that is fairer than to turn `sender` away.
+    /// Takes the newest place of those who hold the most of `scope`, if that is fairer than to turn `sender` away.
     fn make_room(&mut self, sender: Sender, scope: Option<u64>, within: impl Fn(&Taken) -> bool) -> Option<()> {
-        let loser = self.held.get(&scope)?.loser(sender)?;
-        let number = self.taken.iter().rev().find(|(_, one)| one.sender == loser && within(one)).map(|(number, _)| *number)?;
+        let loses = self.held.get(&scope)?.losers(sender)?;
+        let number = self.taken.iter().rev().find(|(_, one)| loses(one.sender) && within(one)).map(|(number, _)| *number)?;
+        drop(loses);
         self.give_back(number);
         Some(())
     }

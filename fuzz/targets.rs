@@ -69,13 +69,18 @@ const PROXY_HEADERS: &[&str] = &[
 ];
 const JWKS: &str = r#"{"spiffe_sequence":1,"keys":[{"kty":"EC","kid":"a","use":"jwt-svid","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"},{"kty":"RSA","n":"AQAB","e":"AQAB"}]}"#;
 const RECORDS: &[&str] = &[
-    r#"{"format":1,"state":"dying","generation":"a","size":1,"trash":["b"]}"#,
-    r#"{"format":1,"state":"pend","size":0,"at":1795000000000}"#,
-    r#"{"format":1,"state":"live","generation":"a","size":1,"at":-1}"#,
-    "{\"format\":1,\"state\":\"com\",\"media_type\":\"a/b\",\"at\":1,\"subject\":\"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\",\"artifact_type\":\"a/b\",\"annotations\":{\"k\":\"v\"},\"blobs\":[],\"manifests\":[],\"sparse\":true}\n{}\n",
-    r#"{"format":1,"digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","by":"a","at":1}"#,
-    r#"{"format":1,"state":"cond"}"#,
-    r#"{"format":1,"state":"closed","repository":"a","owner":"b","algorithm":"sha512","offset":3,"hash":"","expires":1,"digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}"#,
+    "{\"format\":2,\"nonce\":\"0\"}\n{\"state\":\"dying\",\"generation\":\"a\",\"size\":1,\"trash\":[\"b\"]}",
+    "{\"format\":2,\"nonce\":\"0\"}\n{\"state\":\"live\",\"generation\":\"a\",\"size\":1,\"suspect\":true}",
+    "{\"format\":2,\"nonce\":\"0\"}\n{\"state\":\"pend\",\"size\":0}",
+    "{\"format\":2,\"nonce\":\"0\"}\n{\"state\":\"live\",\"generation\":\"a\",\"size\":1}",
+    "{\"format\":2,\"nonce\":\"0\"}\n{\"state\":\"com\",\"media_type\":\"a/b\",\"subject\":\"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\",\"artifact_type\":\"a/b\",\"annotations\":{\"k\":\"v\"},\"blobs\":[],\"manifests\":[],\"sparse\":true}\n{}\n",
+    "{\"format\":2,\"nonce\":\"0\"}\n{\"state\":\"live\",\"digest\":\"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\",\"by\":\"a\",\"at\":1,\"seq\":1,\"event\":\"b\"}",
+    "{\"format\":2,\"nonce\":\"0\"}\n{\"state\":\"deleted\",\"digest\":\"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\",\"by\":\"a\",\"at\":1,\"seq\":2,\"event\":\"b\",\"previous\":\"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\"}",
+    "{\"format\":2,\"nonce\":\"0\"}\n{\"state\":\"cond\"}",
+    "{\"format\":2,\"nonce\":\"0\"}\n{\"state\":\"closed\",\"owner\":\"b\",\"algorithm\":\"sha512\",\"offset\":3,\"hash\":\"\",\"resume\":\"r\",\"claim\":{\"holder\":\"a\",\"nonce\":\"b\"},\"digest\":\"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\"}",
+    "{\"format\":2,\"nonce\":\"0\"}\n{\"last\":1,\"by\":[\"a\"],\"others\":2}",
+    "{\"format\":2,\"nonce\":\"0\"}\n{\"bytes\":1,\"blobs\":2,\"manifests\":3}",
+    "{\"format\":2,\"nonce\":\"0\",\"more\":{\"later\":1}}\n{\"state\":\"live\"}",
 ];
 const KEYS: &[&str] = &[
     "b/sha256/e3/e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
@@ -85,7 +90,12 @@ const KEYS: &[&str] = &[
     "r/a!/k/sha256/e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855/v1",
     "r/a!/s/sha256/e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855/sha256-e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
     "c/a/b!",
-    "u/0123456789abcdef0123456789abcdef",
+    "u/a/b!/0123456789abcdef0123456789abcdef",
+    "x/a/b!/sha256/e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+    "q/a/b!",
+    "r/a!/h/v1/00000000000000ff",
+    "r/a!/i/sha256/e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855/sha256-e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+    "r/a!/p/sha256/e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
     "h/probe",
 ];
 /// After three bytes.
@@ -213,10 +223,9 @@ pub(crate) fn configuration(bytes: &[u8]) {
 pub(crate) fn record(bytes: &[u8]) {
     for (kind, survives) in registry::records_read(bytes) {
         assert!(survives, "a {kind} says the same once it is written and read again");
-        let header = if kind == "manifest" { bytes.split(|byte| *byte == b'\n').next().unwrap_or_default() } else { bytes };
-        if let Ok(value) = serde_json::from_slice::<Value>(header) {
-            assert_eq!(value["format"], 1, "a {kind} of another format is not read");
-        }
+        let head = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let head: Value = serde_json::from_slice(head).expect("its first line is JSON");
+        assert_eq!(head["format"], 2, "a {kind} of another format is not read");
     }
 }
 

@@ -73,7 +73,7 @@ fn no_input_breaks_a_parser() {
 fn what_is_given_as_good_is_taken() {
     let good = |wanted: &str| targets::TARGETS.iter().find(|(name, ..)| *name == wanted).unwrap().2;
     let records: BTreeSet<_> = good("record").iter().flat_map(|record| registry::records_read(record.as_bytes())).collect();
-    let kinds = ["blob", "link", "manifest", "mark", "session", "tag"].map(|kind| (kind, true));
+    let kinds = ["blob", "link", "manifest", "mark", "pulls", "session", "tag", "usage"].map(|kind| (kind, true));
     assert_eq!(records, BTreeSet::from(kinds));
     assert!(good("key").iter().all(|key| registry::key_rewritten(key).is_some() || *key == "h/probe"));
     for (state, algorithm) in good("hash_state").iter().zip([Algorithm::Sha256, Algorithm::Sha512]) {

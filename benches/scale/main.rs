@@ -21,7 +21,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 use wharfinger::access::{Action, PatternRules, Permit, Policy, Read, Rules, Write, decide, decide_write};
-use wharfinger::clock::Clock;
 use wharfinger::identity::Identity;
 use wharfinger::oci::{Digest, Reference};
 use wharfinger::registry::Registry;
@@ -61,8 +60,8 @@ fn manifest(number: usize, subject: Option<&Digest>) -> (Digest, Bytes) {
 }
 
 fn open(folder: &Path, commit: bool) -> Registry {
-    let store = Arc::new(Local::open_with(folder, Settings { commit }).unwrap());
-    Registry::new(store.clone(), store, Clock::system())
+    let store = Arc::new(Local::open_with(folder, Settings { commit, ..Settings::default() }).unwrap());
+    Registry::new(store.clone(), store)
 }
 
 async fn push(registry: &Registry, permits: &Permits, reference: &str, number: usize, subject: Option<&Digest>) -> Digest {

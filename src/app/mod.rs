@@ -90,7 +90,7 @@ impl Registrar {
         let others = Others { certificates: config.certificates, token_server: config.token_server, passwords: config.passwords };
         let opened = sources.open(config.issuers, config.domains, others, config.workload_api.as_deref());
         let mut mistakes = opened.mistakes;
-        let store = Local::open_with(&config.storage, local::Settings { commit: config.commit });
+        let store = Local::open_with(&config.storage, local::Settings { commit: config.commit, clock: clock.clone() });
         let store = store.map_err(|why| Mistake::new("storage.rootDirectory", why.to_string()));
         let store = store.map_err(|why| mistakes.push(why)).ok().map(Arc::new);
         let tokens = match store.as_deref() {
@@ -143,7 +143,7 @@ impl Registrar {
         let app = http::App {
             live: live.clone(),
             memory,
-            registry: Registry::new(store.clone(), store, clock.clone()).with(registry::Settings { sparse: config.sparse }),
+            registry: Registry::new(store.clone(), store).with(registry::Settings { sparse: config.sparse }),
             tokens: tokens.clone(),
             clock: clock.clone(),
             ready: Arc::default(),

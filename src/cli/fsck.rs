@@ -2,7 +2,6 @@
 
 use super::{FAILED, SUCCESS, fail, load, say};
 use crate::access::Maintenance;
-use crate::clock::Clock;
 use crate::registry::{Checked, Finding, Progress, Registry, Severity};
 use crate::storage::local::Local;
 use serde_json::json;
@@ -32,7 +31,7 @@ pub(super) async fn run(file: &Path, as_json: bool) -> u8 {
         }
         Err(why) => return fail(&why.to_string()),
     }
-    let registry = Registry::new(store.clone(), store, Clock::system());
+    let registry = Registry::new(store.clone(), store);
     let checked = registry.check(&Maintenance::by_the_stores_owner(), &mut report).await;
     report.bar.end();
     match checked {

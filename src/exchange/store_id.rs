@@ -1,6 +1,6 @@
 //! The store's name for itself, which is part of what its tokens say: made once, and the same for every replica.
 
-use crate::storage::{Failure, RecordStore};
+use crate::storage::{Failure, RecordStore, STORE_ID};
 use bytes::Bytes;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use std::sync::Arc;
 /// The id, which is made if there is none: 128 random bits as 32 hexadecimal characters.
 pub async fn store_id(records: &dyn RecordStore) -> Result<String, Failure> {
     loop {
-        if let Some(found) = records.get(KEY).await? {
+        if let Some(found) = records.get(STORE_ID).await? {
             return String::from_utf8(found.value.into()).map_err(|why| Failure::Io(Arc::new(why)));
         }
-        match records.create(KEY, Bytes::from(random().map_err(|why| Failure::Io(Arc::new(why)))?)).await {
+        match records.create(STORE_ID, Bytes::from(random().map_err(|why| Failure::Io(Arc::new(why)))?).into()).await {
             // Another replica was faster; then its id counts.
             Ok(_) | Err(Failure::Conflict) => {}
             Err(why) => return Err(why),
@@ -29,9 +29,6 @@ pub(super) fn random() -> Result<String, aws_lc_rs::error::Unspecified> {
         text
     }))
 }
-
-/// No other record begins with it.
-const KEY: &str = "i/store";
 
 #[cfg(test)]
 mod tests {

@@ -2,9 +2,14 @@
 //! itself uses nothing of this.
 
 use super::hashing::Hasher;
-use super::keys::{self, Entry};
-use super::records::{BlobRecord, LinkRecord, ManifestRecord, Mark, Stored, TagRecord};
-use super::uploads::Session;
+use super::keys::Entry;
+use super::records::{PullRecord, UsageRecord, survives};
+use super::states::blob::BlobRecord;
+use super::states::link::LinkRecord;
+use super::states::manifest::ManifestRecord;
+use super::states::mark::Mark;
+use super::states::session::Session;
+use super::states::tag::TagRecord;
 use crate::oci::Algorithm;
 use bytes::Bytes;
 
@@ -20,14 +25,10 @@ pub fn records_read(value: &[u8]) -> Vec<(&'static str, bool)> {
         ("tag", survives::<TagRecord>(&value)),
         ("mark", survives::<Mark>(&value)),
         ("session", survives::<Session>(&value)),
+        ("pulls", survives::<PullRecord>(&value)),
+        ("usage", survives::<UsageRecord>(&value)),
     ];
     kinds.into_iter().filter_map(|(kind, survives)| Some((kind, survives?))).collect()
-}
-
-fn survives<T: Stored + PartialEq>(value: &Bytes) -> Option<bool> {
-    let record = T::decode(value).ok()?;
-    let again = record.encode().and_then(|written| T::decode(&written));
-    Some(again.is_ok_and(|again| again == record))
 }
 
 /// The key that is made of what a key leads to, if it leads anywhere.
@@ -35,17 +36,8 @@ fn survives<T: Stored + PartialEq>(value: &Bytes) -> Option<bool> {
 #[must_use]
 pub fn key_rewritten(key: &str) -> Option<String> {
     match Entry::parse(key)? {
-        Entry::Manifest(repository, digest) => Some(keys::manifest(&repository, &digest)),
-        Entry::Tag(repository, tag) => Some(keys::tag(&repository, &tag)),
-        Entry::BackReference(repository, digest, tag) => Some(keys::back_reference(&repository, &digest, &tag)),
-        Entry::Referrer(repository, subject, referrer) => Some(keys::referrer(&repository, &subject, &referrer)),
-        Entry::Catalog => Some(keys::catalog(keys::repository_of(key, keys::CATALOG)?.as_str())),
-        Entry::Other => {
-            let blob = keys::spread_digest_of(key, keys::BLOBS).map(|digest| keys::blob(&digest));
-            let link = || keys::link_of(key).map(|(digest, repository)| keys::link(&digest, &repository));
-            let upload = || Some(keys::upload(&key.strip_prefix(keys::UPLOADS)?.parse().ok()?));
-            blob.or_else(link).or_else(upload)
-        }
+        Entry::Own => None,
+        entry => Some(entry.key()),
     }
 }
 

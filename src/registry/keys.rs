@@ -1,152 +1,375 @@
-//! Where each record lies. A repository's name ends with `!`, which sorts before every character of a name: the order of the keys
-//! is the order of the names, and no name is a prefix of another's keys.
+//! Where each record lies, and what kind of record lies there. A repository's name ends with `!`, which sorts before every character of a
+//! name: the order of the keys is the order of the names, and no name is a prefix of another's keys.
+//!
+//! | key | record |
+//! |---|---|
+//! | `b/<algorithm>/<2 hex>/<hex>` | a blob |
+//! | `l/<algorithm>/<2 hex>/<hex>/<repository>!` | a link: the repository may serve the blob |
+//! | `c/<repository>!` | the catalogue's entry |
+//! | `u/<repository>!/<upload>` | an upload under way |
+//! | `x/<repository>!/<algorithm>/<hex>` | a manifest is being deleted |
+//! | `q/<repository>!` | what the repository occupies |
+//! | `r/<repository>!/m/<algorithm>/<hex>` | a manifest |
+//! | `r/<repository>!/t/<tag>` | a tag |
+//! | `r/<repository>!/h/<tag>/<16 hex>` | a tag's record that was replaced, by its number in the sequence |
+//! | `r/<repository>!/k/<algorithm>/<hex>/<tag>` | from a manifest to a tag that may be on it |
+//! | `r/<repository>!/s/<algorithm>/<hex>/<algorithm>-<hex>` | from a subject to a manifest that may refer to it |
+//! | `r/<repository>!/i/<algorithm>/<hex>/<algorithm>-<hex>` | from a manifest to an index that may list it |
+//! | `r/<repository>!/p/<algorithm>/<hex>` | who pulled a manifest |
+//! | `h/probe` | nothing; asked for to find out whether the store works |
+//! | [`STORE_ID`] | the store's own name |
 
 use super::UploadId;
+use super::records::{Probe, PullRecord, UsageRecord};
+use super::states::blob::BlobRecord;
+use super::states::link::LinkRecord;
+use super::states::manifest::ManifestRecord;
+use super::states::mark::Mark;
+use super::states::session::Session;
+use super::states::tag::TagRecord;
 use crate::oci::{Algorithm, Digest, RepositoryName, Tag};
+use crate::storage::STORE_ID;
+use std::fmt;
+use std::marker::PhantomData;
 
-/// Holds nothing. It is asked for to find out whether the store works.
-pub(super) const PROBE: &str = "h/probe";
-/// The token service's: the store's own name.
-const STORE_ID: &str = "i/store";
-pub(super) const BLOBS: &str = "b/";
-pub(super) const LINKS: &str = "l/";
-pub(super) const CATALOG: &str = "c/";
-pub(super) const UPLOADS: &str = "u/";
+/// Where a record of type `T` lies.
+pub(super) struct Key<T> {
+    text: String,
+    kind: PhantomData<fn() -> T>,
+}
 
-pub(super) fn blob(digest: &Digest) -> String {
-    format!("b/{}", spread(digest))
+/// What the keys of several records of type `T` begin with.
+pub(super) struct Prefix<T> {
+    text: String,
+    kind: PhantomData<fn() -> T>,
+}
+
+impl<T> Key<T> {
+    pub(super) const fn new(text: String) -> Self {
+        Self { text, kind: PhantomData }
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl<T> Prefix<T> {
+    pub(super) const fn new(text: String) -> Self {
+        Self { text, kind: PhantomData }
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    pub(super) fn key(&self, rest: impl fmt::Display) -> Key<T> {
+        Key::new(format!("{}{rest}", self.text))
+    }
+
+    /// What follows it in a key; empty if the key is not one of its own.
+    pub(super) fn rest<'a>(&self, key: &'a Key<T>) -> &'a str {
+        key.text.strip_prefix(&self.text).unwrap_or_default()
+    }
+}
+
+impl<T> Clone for Key<T> {
+    fn clone(&self) -> Self {
+        Self::new(self.text.clone())
+    }
+}
+
+impl<T> fmt::Display for Key<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl<T> fmt::Debug for Key<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.text.fmt(f)
+    }
+}
+
+impl<T> Clone for Prefix<T> {
+    fn clone(&self) -> Self {
+        Self::new(self.text.clone())
+    }
+}
+
+const BLOBS: &str = "b/";
+const LINKS: &str = "l/";
+const CATALOG: &str = "c/";
+const UPLOADS: &str = "u/";
+const DELETIONS: &str = "x/";
+const USAGE: &str = "q/";
+const REPOSITORIES: &str = "r/";
+const PROBE: &str = "h/probe";
+
+pub(super) fn probe() -> Key<Probe> {
+    Key::new(PROBE.to_owned())
+}
+
+pub(super) fn blobs() -> Prefix<BlobRecord> {
+    Prefix::new(BLOBS.to_owned())
+}
+
+pub(super) fn blob(digest: &Digest) -> Key<BlobRecord> {
+    blobs().key(spread(digest))
+}
+
+pub(super) fn all_links() -> Prefix<LinkRecord> {
+    Prefix::new(LINKS.to_owned())
 }
 
 /// Everyone who links the blob lies under this prefix.
-pub(super) fn links(digest: &Digest) -> String {
-    format!("l/{}/", spread(digest))
+pub(super) fn links(digest: &Digest) -> Prefix<LinkRecord> {
+    Prefix::new(format!("{LINKS}{}/", spread(digest)))
 }
 
-pub(super) fn link(digest: &Digest, repository: &RepositoryName) -> String {
-    format!("l/{}/{repository}!", spread(digest))
+pub(super) fn link(digest: &Digest, repository: &RepositoryName) -> Key<LinkRecord> {
+    links(digest).key(format_args!("{repository}!"))
 }
 
-pub(super) fn manifests(repository: &RepositoryName) -> String {
-    format!("r/{repository}!/m/")
+pub(super) fn catalog() -> Prefix<Mark> {
+    Prefix::new(CATALOG.to_owned())
 }
 
-pub(super) fn manifest(repository: &RepositoryName, digest: &Digest) -> String {
-    format!("r/{repository}!/m/{}/{}", digest.algorithm(), digest.hex())
+pub(super) fn in_catalog(repository: &str) -> Key<Mark> {
+    catalog().key(format_args!("{repository}!"))
 }
 
-pub(super) fn tags(repository: &RepositoryName) -> String {
-    format!("r/{repository}!/t/")
+pub(super) fn all_uploads() -> Prefix<Session> {
+    Prefix::new(UPLOADS.to_owned())
 }
 
-pub(super) fn tag(repository: &RepositoryName, tag: &Tag) -> String {
-    format!("r/{repository}!/t/{tag}")
+pub(super) fn uploads(repository: &RepositoryName) -> Prefix<Session> {
+    Prefix::new(format!("{UPLOADS}{repository}!/"))
+}
+
+pub(super) fn upload(repository: &RepositoryName, id: &UploadId) -> Key<Session> {
+    uploads(repository).key(id)
+}
+
+/// Of the manifests of this repository that are being deleted.
+pub(super) fn deletions(repository: &RepositoryName) -> Prefix<Mark> {
+    Prefix::new(format!("{DELETIONS}{repository}!/"))
+}
+
+pub(super) fn deletion(repository: &RepositoryName, digest: &Digest) -> Key<Mark> {
+    deletions(repository).key(path(digest))
+}
+
+pub(super) fn usage(repository: &str) -> Key<UsageRecord> {
+    Key::new(format!("{USAGE}{repository}!"))
+}
+
+pub(super) fn manifests(repository: &RepositoryName) -> Prefix<ManifestRecord> {
+    of_repository(repository, "m/")
+}
+
+pub(super) fn manifest(repository: &RepositoryName, digest: &Digest) -> Key<ManifestRecord> {
+    manifests(repository).key(path(digest))
+}
+
+pub(super) fn tags(repository: &RepositoryName) -> Prefix<TagRecord> {
+    of_repository(repository, "t/")
+}
+
+pub(super) fn tag(repository: &RepositoryName, tag: &Tag) -> Key<TagRecord> {
+    tags(repository).key(tag)
+}
+
+/// The events of a tag that are over lie under this prefix, in their order.
+pub(super) fn history(repository: &RepositoryName, tag: &Tag) -> Prefix<TagRecord> {
+    of_repository(repository, format_args!("h/{tag}/"))
+}
+
+pub(super) fn past(repository: &RepositoryName, tag: &Tag, seq: u64) -> Key<TagRecord> {
+    history(repository, tag).key(format_args!("{seq:016x}"))
 }
 
 /// The tags that may stand on a manifest lie under this prefix.
-pub(super) fn back_references(repository: &RepositoryName, digest: &Digest) -> String {
-    format!("r/{repository}!/k/{}/{}/", digest.algorithm(), digest.hex())
+pub(super) fn back_references(repository: &RepositoryName, digest: &Digest) -> Prefix<Mark> {
+    of_repository(repository, format_args!("k/{}/", path(digest)))
 }
 
-pub(super) fn back_reference(repository: &RepositoryName, digest: &Digest, tag: &Tag) -> String {
-    format!("r/{repository}!/k/{}/{}/{tag}", digest.algorithm(), digest.hex())
+pub(super) fn back_reference(repository: &RepositoryName, digest: &Digest, tag: &Tag) -> Key<Mark> {
+    back_references(repository, digest).key(tag)
 }
 
 /// The manifests that may have this subject lie under this prefix.
-pub(super) fn referrers(repository: &RepositoryName, subject: &Digest) -> String {
-    format!("r/{repository}!/s/{}/{}/", subject.algorithm(), subject.hex())
+pub(super) fn referrers(repository: &RepositoryName, subject: &Digest) -> Prefix<Mark> {
+    of_repository(repository, format_args!("s/{}/", path(subject)))
 }
 
-pub(super) fn referrer(repository: &RepositoryName, subject: &Digest, referrer: &Digest) -> String {
-    format!("{}{}-{}", referrers(repository, subject), referrer.algorithm(), referrer.hex())
+pub(super) fn referrer(repository: &RepositoryName, subject: &Digest, referrer: &Digest) -> Key<Mark> {
+    referrers(repository, subject).key(name(referrer))
 }
 
-pub(super) fn catalog(repository: &str) -> String {
-    format!("{CATALOG}{repository}!")
+/// The indexes that may list this manifest lie under this prefix.
+pub(super) fn indexes(repository: &RepositoryName, child: &Digest) -> Prefix<Mark> {
+    of_repository(repository, format_args!("i/{}/", path(child)))
 }
 
-pub(super) fn upload(id: &UploadId) -> String {
-    format!("{UPLOADS}{id}")
+pub(super) fn index(repository: &RepositoryName, child: &Digest, index: &Digest) -> Key<Mark> {
+    indexes(repository, child).key(name(index))
 }
 
-/// The repository at the end of a key of [`CATALOG`] or of [`links`].
-pub(super) fn repository_of(key: &str, prefix: &str) -> Option<RepositoryName> {
-    key.strip_prefix(prefix)?.strip_suffix('!')?.parse().ok()
+pub(super) fn pulls(repository: &RepositoryName, digest: &Digest) -> Key<PullRecord> {
+    of_repository(repository, "p/").key(path(digest))
 }
 
-/// The digest at the end of a key of [`referrers`] (`sha256-…`) or of [`manifests`] (`sha256/…`).
-pub(super) fn digest_of(key: &str, prefix: &str) -> Option<Digest> {
-    let (algorithm, hex) = key.strip_prefix(prefix)?.split_once(['-', '/'])?;
-    let algorithm: Algorithm = algorithm.parse().ok()?;
-    format!("{algorithm}:{hex}").parse().ok()
+fn of_repository<T>(repository: &RepositoryName, kind: impl fmt::Display) -> Prefix<T> {
+    Prefix::new(format!("{REPOSITORIES}{repository}!/{kind}"))
 }
 
-/// The digest at the end of a key of [`BLOBS`].
-pub(super) fn spread_digest_of(key: &str, prefix: &str) -> Option<Digest> {
-    let (algorithm, rest) = key.strip_prefix(prefix)?.split_once('/')?;
-    let (_, hex) = rest.split_once('/')?;
-    let digest: Digest = format!("{algorithm}:{hex}").parse().ok()?;
-    (spread(&digest) == *key.strip_prefix(prefix)?).then_some(digest)
+/// A digest as two parts of a key.
+fn path(digest: &Digest) -> impl fmt::Display {
+    format!("{}/{}", digest.algorithm(), digest.hex())
 }
 
-/// Of a link's key.
-pub(super) fn link_of(key: &str) -> Option<(Digest, RepositoryName)> {
-    // The repository may have slashes; what stands before it has three.
-    let mut parts = key.strip_prefix(LINKS)?.splitn(4, '/');
-    let (algorithm, _, hex, repository) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let digest: Digest = format!("{algorithm}:{hex}").parse().ok()?;
-    let repository: RepositoryName = repository.strip_suffix('!')?.parse().ok()?;
-    (link(&digest, &repository) == key).then_some((digest, repository))
-}
-
-/// What a key leads to, for whoever reads all of them.
-pub(super) enum Entry {
-    Manifest(RepositoryName, Digest),
-    Tag(RepositoryName, Tag),
-    /// From a manifest to a tag that is on it.
-    BackReference(RepositoryName, Digest, Tag),
-    /// A subject and its referrer.
-    Referrer(RepositoryName, Digest, Digest),
-    Catalog,
-    /// A blob, a link, an upload, the probe, or the store's name.
-    Other,
-}
-
-impl Entry {
-    pub(super) fn parse(key: &str) -> Option<Self> {
-        if [PROBE, STORE_ID].contains(&key) || [BLOBS, LINKS, UPLOADS].iter().any(|prefix| key.starts_with(prefix)) {
-            return Some(Self::Other);
-        }
-        if key.starts_with(CATALOG) {
-            return repository_of(key, CATALOG).map(|_| Self::Catalog);
-        }
-        let (repository, rest) = key.strip_prefix("r/")?.split_once("!/")?;
-        let repository: RepositoryName = repository.parse().ok()?;
-        let (kind, rest) = rest.split_once('/')?;
-        let pair = |text: &str| {
-            let (algorithm, hex) = text.split_once('/')?;
-            format!("{algorithm}:{hex}").parse::<Digest>().ok()
-        };
-        match kind {
-            "m" => Some(Self::Manifest(repository, pair(rest)?)),
-            "t" => Some(Self::Tag(repository, rest.parse().ok()?)),
-            "k" => {
-                let (digest, tag) = rest.rsplit_once('/')?;
-                Some(Self::BackReference(repository, pair(digest)?, tag.parse().ok()?))
-            }
-            "s" => {
-                let (subject, _) = rest.rsplit_once('/')?;
-                let subject = pair(subject)?;
-                let referrer = digest_of(key, &referrers(&repository, &subject))?;
-                Some(Self::Referrer(repository, subject, referrer))
-            }
-            _ => None,
-        }
-    }
+/// A digest as the last part of a key whose parts before hold another one.
+fn name(digest: &Digest) -> impl fmt::Display {
+    format!("{}-{}", digest.algorithm(), digest.hex())
 }
 
 fn spread(digest: &Digest) -> String {
     let hex = digest.hex();
     format!("{}/{}/{hex}", digest.algorithm(), hex.get(..2).unwrap_or_default())
+}
+
+/// The repository that the last part of a key names.
+pub(super) fn repository_of(rest: &str) -> Option<RepositoryName> {
+    rest.strip_suffix('!')?.parse().ok()
+}
+
+/// The digest that the last part of a key names, written as `sha256-…` or as `sha256/…`.
+pub(super) fn digest_of(rest: &str) -> Option<Digest> {
+    let (algorithm, hex) = rest.split_once(['-', '/'])?;
+    let algorithm: Algorithm = algorithm.parse().ok()?;
+    format!("{algorithm}:{hex}").parse().ok()
+}
+
+/// What a key leads to, for whoever reads all of them.
+pub(super) enum Entry {
+    Blob(Digest),
+    Link(Digest, RepositoryName),
+    Catalog(RepositoryName),
+    Upload(RepositoryName, UploadId),
+    Deletion(RepositoryName, Digest),
+    Usage(RepositoryName),
+    Manifest(RepositoryName, Digest),
+    Tag(RepositoryName, Tag),
+    /// A tag's record that was replaced, and its number.
+    Past(RepositoryName, Tag, u64),
+    /// From a manifest to a tag that is on it.
+    BackReference(RepositoryName, Digest, Tag),
+    /// A subject and its referrer.
+    Referrer(RepositoryName, Digest, Digest),
+    /// A child and its index.
+    Index(RepositoryName, Digest, Digest),
+    Pulls(RepositoryName, Digest),
+    /// The probe, or the store's name.
+    Own,
+}
+
+impl Entry {
+    /// `None` for what is not the key of a record.
+    pub(super) fn parse(key: &str) -> Option<Self> {
+        if [PROBE, STORE_ID].contains(&key) {
+            return Some(Self::Own);
+        }
+        let found = Self::parse_parts(key)?;
+        // Nothing else leads there: two keys with one meaning would be two records of one thing.
+        (found.key() == key).then_some(found)
+    }
+
+    fn parse_parts(key: &str) -> Option<Self> {
+        let (kind, rest) = key.split_at_checked(2)?;
+        if kind == REPOSITORIES {
+            let (repository, rest) = of_one_repository(rest)?;
+            let (kind, rest) = rest.split_once('/')?;
+            return Self::parse_of_repository(repository, kind, rest);
+        }
+        Some(match kind {
+            BLOBS => Self::Blob(spread_digest_of(rest)?),
+            LINKS => {
+                // The repository may have slashes; what stands before it has three.
+                let end = rest.match_indices('/').nth(2)?.0;
+                let (digest, repository) = rest.split_at_checked(end)?;
+                Self::Link(spread_digest_of(digest)?, repository_of(repository.strip_prefix('/')?)?)
+            }
+            CATALOG => Self::Catalog(repository_of(rest)?),
+            USAGE => Self::Usage(repository_of(rest)?),
+            UPLOADS => {
+                let (repository, id) = of_one_repository(rest)?;
+                Self::Upload(repository, id.parse().ok()?)
+            }
+            DELETIONS => {
+                let (repository, digest) = of_one_repository(rest)?;
+                Self::Deletion(repository, digest_of(digest)?)
+            }
+            _ => return None,
+        })
+    }
+
+    fn parse_of_repository(repository: RepositoryName, kind: &str, rest: &str) -> Option<Self> {
+        Some(match kind {
+            "m" => Self::Manifest(repository, digest_of(rest)?),
+            "p" => Self::Pulls(repository, digest_of(rest)?),
+            "t" => Self::Tag(repository, rest.parse().ok()?),
+            "h" => {
+                let (tag, seq) = rest.rsplit_once('/')?;
+                Self::Past(repository, tag.parse().ok()?, u64::from_str_radix(seq, 16).ok()?)
+            }
+            "k" => {
+                let (digest, tag) = rest.rsplit_once('/')?;
+                Self::BackReference(repository, digest_of(digest)?, tag.parse().ok()?)
+            }
+            "s" => {
+                let (subject, referrer) = rest.rsplit_once('/')?;
+                Self::Referrer(repository, digest_of(subject)?, digest_of(referrer)?)
+            }
+            "i" => {
+                let (child, index) = rest.rsplit_once('/')?;
+                Self::Index(repository, digest_of(child)?, digest_of(index)?)
+            }
+            _ => return None,
+        })
+    }
+
+    /// The key that leads to it.
+    pub(super) fn key(&self) -> String {
+        match self {
+            Self::Blob(digest) => blob(digest).text,
+            Self::Link(digest, repository) => link(digest, repository).text,
+            Self::Catalog(repository) => in_catalog(repository.as_str()).text,
+            Self::Upload(repository, id) => upload(repository, id).text,
+            Self::Deletion(repository, digest) => deletion(repository, digest).text,
+            Self::Usage(repository) => usage(repository.as_str()).text,
+            Self::Manifest(repository, digest) => manifest(repository, digest).text,
+            Self::Tag(repository, name) => tag(repository, name).text,
+            Self::Past(repository, tag, seq) => past(repository, tag, *seq).text,
+            Self::BackReference(repository, digest, tag) => back_reference(repository, digest, tag).text,
+            Self::Referrer(repository, subject, digest) => referrer(repository, subject, digest).text,
+            Self::Index(repository, child, digest) => index(repository, child, digest).text,
+            Self::Pulls(repository, digest) => pulls(repository, digest).text,
+            Self::Own => PROBE.to_owned(),
+        }
+    }
+}
+
+fn of_one_repository(rest: &str) -> Option<(RepositoryName, &str)> {
+    let (repository, rest) = rest.split_once("!/")?;
+    Some((repository.parse().ok()?, rest))
+}
+
+/// Of `<algorithm>/<2 hex>/<hex>`.
+fn spread_digest_of(rest: &str) -> Option<Digest> {
+    let (algorithm, rest) = rest.split_once('/')?;
+    let (_, hex) = rest.split_once('/')?;
+    format!("{algorithm}:{hex}").parse().ok()
 }
 
 #[cfg(test)]
@@ -156,35 +379,44 @@ mod tests {
     #[test]
     fn keys_sort_as_names_do() {
         let mut names = ["a/b", "a", "a-b", "ab", "a.b", "a_b"];
-        let mut keys = names.map(catalog);
+        let mut keys = names.map(|name| in_catalog(name).text);
         names.sort_unstable();
         keys.sort_unstable();
-        assert_eq!(keys, names.map(catalog));
+        assert_eq!(keys, names.map(|name| in_catalog(name).text));
     }
 
     #[test]
-    fn keys_lead_back_to_their_names() {
-        let (repository, digest): (RepositoryName, Digest) =
-            ("a/b".parse().unwrap(), format!("sha256:{}", "ab".repeat(32)).parse().unwrap());
-        assert_eq!(repository_of(&link(&digest, &repository), &links(&digest)), Some(repository.clone()));
-        assert_eq!(repository_of(&catalog("a/b"), CATALOG), Some(repository.clone()));
-        assert_eq!(digest_of(&referrer(&repository, &digest, &digest), &referrers(&repository, &digest)), Some(digest.clone()));
-        assert_eq!(digest_of(&manifest(&repository, &digest), &manifests(&repository)), Some(digest.clone()));
-        assert_eq!(blob(&digest), format!("b/sha256/ab/{}", "ab".repeat(32)));
-        assert_eq!(spread_digest_of(&blob(&digest), BLOBS), Some(digest.clone()));
-        assert_eq!(link_of(&link(&digest, &repository)), Some((digest.clone(), repository.clone())));
-        let v1: Tag = "v1".parse().unwrap();
-        assert!(matches!(Entry::parse(&manifest(&repository, &digest)), Some(Entry::Manifest(r, d)) if r == repository && d == digest));
-        assert!(matches!(Entry::parse(&tag(&repository, &v1)), Some(Entry::Tag(r, t)) if r == repository && t == v1));
-        let back = back_reference(&repository, &digest, &v1);
-        assert!(matches!(Entry::parse(&back), Some(Entry::BackReference(r, d, t)) if r == repository && d == digest && t == v1));
-        let refers = referrer(&repository, &digest, &digest);
-        assert!(matches!(Entry::parse(&refers), Some(Entry::Referrer(r, s, d)) if r == repository && s == digest && d == digest));
-        assert!(matches!(Entry::parse(&catalog("a/b")), Some(Entry::Catalog)));
-        for key in [PROBE, STORE_ID] {
-            assert!(matches!(Entry::parse(key), Some(Entry::Other)), "{key}");
+    fn keys_lead_back_to_what_they_are_of() {
+        let hex = "ab".repeat(32);
+        let d = || format!("sha256:{hex}").parse::<Digest>().unwrap();
+        let (r, t) = (|| "a/b".parse::<RepositoryName>().unwrap(), || "v1".parse::<Tag>().unwrap());
+        let id: UploadId = "0".repeat(32).parse().unwrap();
+        for (entry, key) in [
+            (Entry::Blob(d()), format!("b/sha256/ab/{hex}")),
+            (Entry::Link(d(), r()), format!("l/sha256/ab/{hex}/a/b!")),
+            (Entry::Catalog(r()), "c/a/b!".to_owned()),
+            (Entry::Usage(r()), "q/a/b!".to_owned()),
+            (Entry::Upload(r(), id), format!("u/a/b!/{}", "0".repeat(32))),
+            (Entry::Deletion(r(), d()), format!("x/a/b!/sha256/{hex}")),
+            (Entry::Manifest(r(), d()), format!("r/a/b!/m/sha256/{hex}")),
+            (Entry::Pulls(r(), d()), format!("r/a/b!/p/sha256/{hex}")),
+            (Entry::Tag(r(), t()), "r/a/b!/t/v1".to_owned()),
+            (Entry::Past(r(), t(), 255), "r/a/b!/h/v1/00000000000000ff".to_owned()),
+            (Entry::BackReference(r(), d(), t()), format!("r/a/b!/k/sha256/{hex}/v1")),
+            (Entry::Referrer(r(), d(), d()), format!("r/a/b!/s/sha256/{hex}/sha256-{hex}")),
+            (Entry::Index(r(), d(), d()), format!("r/a/b!/i/sha256/{hex}/sha256-{hex}")),
+        ] {
+            assert_eq!(entry.key(), key);
+            let found = Entry::parse(&key).unwrap_or_else(|| panic!("{key} leads nowhere"));
+            assert_eq!((std::mem::discriminant(&found), found.key()), (std::mem::discriminant(&entry), key));
         }
-        for unknown in ["", "x", "r/a!/x/1", "r/A!/t/v1", "c/a", "r/a!/m/sha256/short"] {
+        for key in [PROBE, STORE_ID] {
+            assert!(matches!(Entry::parse(key), Some(Entry::Own)), "{key}");
+        }
+        let short = format!("r/a!/m/sha256/{}", &hex[1..]);
+        let twice = format!("r/a!/m/sha256-{hex}");
+        let shard = format!("b/sha256/ac/{hex}");
+        for unknown in ["", "x", "é", "r/a!/x/1", "r/A!/t/v1", "c/a", "u/a!/1", "r/a!/h/v1/ff", &short, &twice, &shard] {
             assert!(Entry::parse(unknown).is_none(), "{unknown}");
         }
     }

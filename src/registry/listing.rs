@@ -1,8 +1,8 @@
 //! Pages of tags and of the catalogue, in the order of their bytes (distribution-spec, Content Discovery).
 
-use super::marks::LISTED;
 use super::{Error, Registry, keys};
 use crate::access::{Permit, Read, Reader};
+use crate::storage::Show;
 
 /// A part of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,17 +16,18 @@ impl Registry {
     /// The first `limit` tags after `after`, which need not exist.
     pub async fn tags(&self, permit: &Permit<Read>, after: &str, limit: usize) -> Result<Page, Error> {
         let repository = permit.repository();
-        if !self.records.is_marked(&keys::catalog(repository.as_str())).await? {
+        if !self.records.is_marked(&keys::in_catalog(repository.as_str())).await? {
             return Err(Error::RepositoryUnknown);
         }
         if limit == 0 {
             return Ok(Page { entries: Vec::new(), more: false });
         }
         let prefix = keys::tags(repository);
-        let from = if after.is_empty() { String::new() } else { format!("{prefix}{after}") };
-        let keys = self.records.list(&prefix, &from, limit.saturating_add(1)).await?;
+        let from = if after.is_empty() { String::new() } else { prefix.key(after).to_string() };
+        let mut pages = self.records.pages(prefix, from, Show::Visible).of(limit.saturating_add(1));
+        let keys = pages.next().await?.unwrap_or_default();
         let more = keys.len() > limit;
-        let entries = keys.iter().take(limit).filter_map(|key| key.strip_prefix(&prefix)).map(str::to_owned).collect();
+        let entries = keys.iter().take(limit).map(|key| pages.prefix().rest(key).to_owned()).collect();
         Ok(Page { entries, more })
     }
 
@@ -36,11 +37,10 @@ impl Registry {
         if limit == 0 {
             return Ok(page);
         }
-        let mut from = if after.is_empty() { String::new() } else { keys::catalog(after) };
-        loop {
-            let keys = self.records.list(keys::CATALOG, &from, LISTED).await?;
-            let Some(last) = keys.last().cloned() else { return Ok(page) };
-            for repository in keys.iter().filter_map(|key| keys::repository_of(key, keys::CATALOG)) {
+        let from = if after.is_empty() { String::new() } else { keys::in_catalog(after).to_string() };
+        let mut pages = self.records.pages(keys::catalog(), from, Show::Visible);
+        while let Some(keys) = pages.next().await? {
+            for repository in keys.iter().filter_map(|key| keys::repository_of(pages.prefix().rest(key))) {
                 if reader.permit(&repository).is_none() {
                     continue;
                 }
@@ -50,7 +50,7 @@ impl Registry {
                 }
                 page.entries.push(repository.to_string());
             }
-            from = last;
         }
+        Ok(page)
     }
 }

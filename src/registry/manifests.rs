@@ -1,14 +1,16 @@
 //! Manifests: reading, pushing, deleting (distribution-spec, Pulling manifests, Pushing Manifests, Deleting Manifests).
 
 use super::hashing::digest_of;
-use super::marks::{LISTED, TRIES, contended};
-use super::records::{ManifestRecord, ManifestState};
+use super::keys::Key;
+use super::states::manifest::{self, ManifestRecord};
+use super::typed_store::{Base, Found, until_settled};
 use super::{Error, Registry, keys};
 use crate::access::{Delete, Permit, Read, Write};
 use crate::limits::MANIFEST_BYTES;
 use crate::oci::{Algorithm, Condition, Digest, Manifest, Reference, RepositoryName, Tag};
-use crate::storage::Version;
+use crate::storage::Show;
 use bytes::Bytes;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A manifest as it was pushed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,7 +81,7 @@ impl Registry {
         let manifest = Manifest::parse(content_type, &bytes)?;
         let mut pushed = Pushed { digest: found, subject: manifest.subject.clone(), missing: Vec::new() };
         let sparse = self.settings.sparse.contain(permit.repository());
-        let record = ManifestRecord::pending(manifest, bytes, self.clock.now()).sparse(sparse);
+        let record = ManifestRecord::pending(manifest, bytes).sparse(sparse);
         let Reference::Tag(tag) = reference else {
             if !permit.may_create() || !condition.is_empty() {
                 let stored = self.stored(permit.repository(), &pushed.digest).await?.map(|stored| stored.digest);
@@ -90,22 +92,23 @@ impl Registry {
                     return Err(Error::ConditionFailed { found: stored });
                 }
             }
-            pushed.missing = self.commit(permit.repository(), &pushed.digest, record).await?;
+            pushed.missing = self.commit(permit.repository(), &pushed.digest, &record).await?;
             return Ok(pushed);
         };
         // A tag that may not be written is refused before the manifest is stored; the write below decides all the same.
         self.check_tag(condition, permit, tag, &pushed.digest).await?;
-        let (mut condition, met) = (condition, Condition::default());
-        for _ in 0..TRIES {
-            pushed.missing = self.commit(permit.repository(), &pushed.digest, record.clone()).await?;
+        let (met, written) = (Condition::default(), AtomicBool::new(false));
+        let missing = until_settled(|| async {
+            let missing = self.commit(permit.repository(), &pushed.digest, &record).await?;
+            // The condition held when the tag was written, and would now meet this push's own tag.
+            let condition = if written.load(Ordering::SeqCst) { &met } else { condition };
             self.write_tag(condition, permit, tag, &pushed.digest).await?;
-            if self.stays(permit.repository(), &pushed.digest).await? {
-                return Ok(pushed);
-            }
-            // Somebody deleted the manifest meanwhile. The condition did hold, and would now meet this push's own tag.
-            condition = &met;
-        }
-        Err(contended())
+            written.store(true, Ordering::SeqCst);
+            // Else somebody deleted the manifest meanwhile.
+            Ok(self.stays(permit.repository(), &pushed.digest).await?.then_some(missing))
+        });
+        pushed.missing = missing.await?;
+        Ok(pushed)
     }
 
     /// By digest, the manifest and every tag on it; by tag, that tag alone.
@@ -130,17 +133,17 @@ impl Registry {
 
     /// The manifest itself was not found: does the repository exist?
     async fn unknown_manifest(&self, repository: &RepositoryName) -> Result<Error, Error> {
-        let exists = self.records.is_marked(&keys::catalog(repository.as_str())).await?;
+        let exists = self.records.is_marked(&keys::in_catalog(repository.as_str())).await?;
         Ok(if exists { Error::ManifestUnknown } else { Error::RepositoryUnknown })
     }
 
     pub(super) async fn stored(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<StoredManifest>, Error> {
-        let record = self.records.look_up::<ManifestRecord>(&keys::manifest(repository, digest)).await?;
-        Ok(record.filter(|record| record.is_readable()).map(|record| StoredManifest {
-            media_type: record.header.media_type.clone(),
+        let found = self.records.look_up(&keys::manifest(repository, digest)).await?.filter(|found| found.record.is_readable());
+        Ok(found.map(|found| StoredManifest {
+            media_type: found.record.header.media_type.clone(),
             digest: digest.clone(),
-            bytes: record.bytes.clone(),
-            subject: record.header.subject.as_ref().map(|subject| subject.0.clone()),
+            bytes: found.record.bytes.clone(),
+            subject: found.record.header.subject.as_ref().map(|subject| subject.0.clone()),
         }))
     }
 
@@ -159,41 +162,39 @@ impl Registry {
 
     /// Announces the manifest, which keeps collectors away from what it needs, looks whether all of that is there, and commits. Answers
     /// with what is missing, where that is accepted.
-    async fn commit(&self, repository: &RepositoryName, digest: &Digest, pending: ManifestRecord) -> Result<Vec<Digest>, Error> {
+    async fn commit(&self, repository: &RepositoryName, digest: &Digest, pushed: &ManifestRecord) -> Result<Vec<Digest>, Error> {
+        until_settled(|| self.commit_once(repository, digest, pushed)).await
+    }
+
+    async fn commit_once(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        pushed: &ManifestRecord,
+    ) -> Result<Option<Vec<Digest>>, Error> {
         let key = keys::manifest(repository, digest);
-        for _ in 0..TRIES {
-            let (version, record) = match self.records.read::<ManifestRecord>(&key).await? {
-                None => match self.records.create(&key, &pending).await? {
-                    Some(version) => (version, pending.clone()),
-                    None => continue,
-                },
-                Some((_, record)) if record.header.state == ManifestState::Com => return Ok(Vec::new()),
-                Some((version, record)) if record.header.state == ManifestState::Cond => {
-                    self.records.swap(&key, version, &record.in_state(ManifestState::Com)).await?;
-                    continue;
-                }
-                Some((version, record)) if record.header.state == ManifestState::Dying => {
-                    match self.records.swap(&key, version, &pending).await? {
-                        Some(version) => (version, pending.clone()),
-                        None => continue,
-                    }
-                }
-                Some(found) => found,
-            };
-            let missing = self.missing(repository, &record).await?;
-            if !missing.is_empty() && !record.header.sparse {
-                self.bury(repository, digest, version, record).await?;
-                return Err(Error::MissingReferences(missing));
-            }
-            if let Some(subject) = &record.header.subject {
-                self.records.mark(&keys::referrer(repository, &subject.0, digest)).await?;
-            }
-            self.records.mark(&keys::catalog(repository.as_str())).await?;
-            if self.records.swap(&key, version, &record.in_state(ManifestState::Com)).await?.is_some() {
-                return Ok(missing);
-            }
+        let announce = |found: Option<Found<ManifestRecord>>| {
+            let old = found.as_ref().is_some_and(|found| self.records.is_old(found.written));
+            Ok(ManifestRecord::announce(found.map(|found| found.record), pushed, old))
+        };
+        let (record, base) = match self.records.change(&key, announce).await? {
+            (manifest::Found::Pending(record), Some(base)) => (record, base),
+            (manifest::Found::Committed(_), _) => return Ok(Some(Vec::new())),
+            (manifest::Found::Pending(_), None) => return Ok(None),
+        };
+        // Whoever deletes a child asks these, and the child is looked at after they are written.
+        let listed: Vec<_> = record.header.manifests.iter().map(|child| keys::index(repository, &child.0, digest)).collect();
+        self.records.mark_all(&listed).await?;
+        let missing = self.missing(repository, &record).await?;
+        if !missing.is_empty() && !record.header.sparse {
+            self.bury(repository, digest, &base, &record).await?;
+            return Err(Error::MissingReferences(missing));
         }
-        Err(contended())
+        if let Some(subject) = &record.header.subject {
+            self.records.mark(&keys::referrer(repository, &subject.0, digest)).await?;
+        }
+        self.records.mark(&keys::in_catalog(repository.as_str())).await?;
+        Ok(self.records.swap(&key, &base, &record.committed()).await?.map(|_| missing))
     }
 
     async fn missing(&self, repository: &RepositoryName, record: &ManifestRecord) -> Result<Vec<Digest>, Error> {
@@ -214,33 +215,25 @@ impl Registry {
     /// Whether the manifest is there from now on; one that is condemned is rescued.
     pub(super) async fn stays(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
         let key = keys::manifest(repository, digest);
-        for _ in 0..TRIES {
-            match self.records.read::<ManifestRecord>(&key).await? {
-                Some((_, record)) if record.header.state == ManifestState::Com => return Ok(true),
-                Some((version, record)) if record.header.state == ManifestState::Cond => {
-                    self.records.swap(&key, version, &record.in_state(ManifestState::Com)).await?;
-                }
-                _ => return Ok(false),
-            }
-        }
-        Err(contended())
+        Ok(self.records.change(&key, |found| Ok(ManifestRecord::hold(found.map(|found| found.record)))).await?.0)
     }
 
     async fn delete_by_digest(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
         let key = keys::manifest(repository, digest);
-        for _ in 0..TRIES {
-            match self.records.read::<ManifestRecord>(&key).await? {
+        until_settled(|| async {
+            match self.records.read(&key).await? {
                 // What is dying already belongs to a deletion that goes on, or that was cut short: help it.
-                Some((version, record)) if record.is_readable() || !record.counts() => {
-                    if self.bury(repository, digest, version, record).await? {
-                        self.leave(repository).await?;
-                        return Ok(true);
+                Some(found) if found.record.is_readable() || !found.record.counts() => {
+                    if !self.bury(repository, digest, &found.base(), &found.record).await? {
+                        return Ok(None);
                     }
+                    self.leave(repository).await?;
+                    Ok(Some(true))
                 }
-                _ => return Ok(false),
+                _ => Ok(Some(false)),
             }
-        }
-        Err(contended())
+        })
+        .await
     }
 
     /// Takes the manifest away and what leads to it. `false`, and nothing has happened, if the record has changed. The record goes last:
@@ -249,46 +242,34 @@ impl Registry {
         &self,
         repository: &RepositoryName,
         digest: &Digest,
-        version: Version,
-        record: ManifestRecord,
+        base: &Base,
+        record: &ManifestRecord,
     ) -> Result<bool, Error> {
         let key = keys::manifest(repository, digest);
-        let dying = record.dying();
-        let Some(version) = self.records.swap(&key, version, &dying).await? else { return Ok(false) };
+        let Some(version) = self.records.swap(&key, base, &record.dying()).await? else { return Ok(false) };
         self.delete_tags_on(repository, digest).await?;
-        if let Some(subject) = &dying.header.subject {
+        if let Some(subject) = &record.header.subject {
             self.records.clear(&keys::referrer(repository, &subject.0, digest), || self.exists(&key)).await?;
         }
+        for child in &record.header.manifests {
+            self.records.clear(&keys::index(repository, &child.0, digest), || self.exists(&key)).await?;
+        }
         // Unless it is pushed again meanwhile.
-        self.records.delete(&key, version).await?;
+        self.records.delete(&key, &version).await?;
         Ok(true)
     }
 
-    async fn exists(&self, key: &str) -> Result<bool, Error> {
-        Ok(self.records.read::<ManifestRecord>(key).await?.is_some_and(|(_, record)| record.counts()))
+    async fn exists(&self, key: &Key<ManifestRecord>) -> Result<bool, Error> {
+        Ok(self.records.read(key).await?.is_some_and(|found| found.record.counts()))
     }
 
     /// Takes the repository out of the catalogue if nothing keeps it there.
     pub(super) async fn leave(&self, repository: &RepositoryName) -> Result<(), Error> {
-        self.records.clear(&keys::catalog(repository.as_str()), || self.is_in_use(repository)).await
+        self.records.clear(&keys::in_catalog(repository.as_str()), || self.is_in_use(repository)).await
     }
 
     async fn is_in_use(&self, repository: &RepositoryName) -> Result<bool, Error> {
-        if !self.records.list(&keys::manifests(repository), "", 1).await?.is_empty() {
-            return Ok(true);
-        }
-        let mut after = String::new();
-        loop {
-            let page = self.records.list(keys::UPLOADS, &after, LISTED).await?;
-            let Some(last) = page.last().cloned() else { return Ok(false) };
-            for key in &page {
-                match self.is_upload_of(key, repository).await {
-                    Ok(false) => {}
-                    Ok(true) => return Ok(true),
-                    Err(why) => tracing::error!("an upload cannot be told from others: {why}"),
-                }
-            }
-            after = last;
-        }
+        Ok(!self.records.is_empty(&keys::manifests(repository), Show::All).await?
+            || !self.records.is_empty(&keys::uploads(repository), Show::All).await?)
     }
 }

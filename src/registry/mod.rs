@@ -4,7 +4,7 @@
 //! <https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md>
 //!
 //! Everything is a record that changes by compare-and-swap only, or bytes under a name that is never used twice. Several processes
-//! may work on one store but for uploads, whose sessions are locked in this process. Reads never create anything.
+//! may work on one store but for uploads, which are claimed in this process. Reads never create anything.
 
 mod blobs;
 mod body;
@@ -15,12 +15,13 @@ mod hashing;
 mod keys;
 mod listing;
 mod manifests;
-mod marks;
 mod records;
 mod referrers;
+mod states;
 mod tags;
 #[cfg(test)]
 mod tests;
+mod typed_store;
 mod uploads;
 
 pub use blobs::Blob;
@@ -35,11 +36,10 @@ pub use referrers::Referrers;
 pub use uploads::{InvalidUploadId, Upload, UploadId};
 
 use crate::access::Repositories;
-use crate::clock::Clock;
 use crate::storage::{BlobStore, RecordStore};
-use marks::Records;
 use std::fmt;
 use std::sync::Arc;
+use typed_store::TypedStore;
 
 /// What users decide about the core.
 #[derive(Clone, Debug, Default)]
@@ -52,17 +52,16 @@ pub struct Settings {
 #[derive(Clone)]
 pub struct Registry {
     settings: Arc<Settings>,
-    records: Records,
+    records: TypedStore,
     bytes: Arc<dyn BlobStore>,
-    clock: Clock,
-    locks: uploads::Locks,
+    claims: Arc<dyn uploads::Claims>,
 }
 
 impl Registry {
     #[must_use]
-    pub fn new(records: Arc<dyn RecordStore>, blobs: Arc<dyn BlobStore>, clock: Clock) -> Self {
-        let settings = Arc::default();
-        Self { settings, records: Records::new(records), bytes: blobs, clock, locks: uploads::Locks::default() }
+    pub fn new(records: Arc<dyn RecordStore>, blobs: Arc<dyn BlobStore>) -> Self {
+        let claims = Arc::new(uploads::InProcess::default());
+        Self { settings: Arc::default(), records: TypedStore::new(records), bytes: blobs, claims }
     }
 
     #[must_use]
@@ -72,9 +71,10 @@ impl Registry {
 }
 
 impl Registry {
-    /// Whether the store reads and takes changes. Writes an empty record the first time, and nothing after that.
+    /// Whether the store reads and takes changes. Writes a record the first time, and after that asks for a change that is none.
     pub async fn check_storage(&self) -> Result<(), Error> {
-        self.records.probe(keys::PROBE).await
+        self.records.read(&keys::probe()).await?;
+        self.records.create(&keys::probe(), &records::Probe {}).await.map(drop)
     }
 }
 

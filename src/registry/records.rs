@@ -1,22 +1,37 @@
-//! What the records say. Each is JSON with a format number, and carries the states of the collector's protocol: a writer announces
-//! itself (`pend`), a collector condemns (`cond`) before it looks and decides, and a writer who meets a condemned record rescues it.
+//! How records are written: a line of JSON that every record has alike, then the record as a line of JSON, and the bytes of a manifest.
+//!
+//! The first line says the format, which this version must know, and a nonce, which is new each time: no two states of a record are the
+//! same bytes. It is also where a later version finds room. What it adds under `more` this version carries along unchanged when it writes
+//! the record again. A name that it adds to `critical` says that nobody who does not know it may read the record; this version knows none.
 
-use super::hashing::digest_of;
-use super::keys;
-use crate::clock::Timestamp;
-use crate::oci::{Digest, Manifest};
+use super::error::Error;
+use super::hashing;
+use super::keys::{self, Key};
+use super::states::blob::BlobRecord;
+use super::states::link::LinkRecord;
+use super::states::manifest::{ManifestRecord, ManifestState};
+use super::states::mark::Mark;
+use super::states::session::Session;
+use super::states::tag::{TagRecord, TagState};
+use crate::oci::{Algorithm, Digest};
+use crate::storage::{Failure, Value};
 use bytes::Bytes;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::str::FromStr;
-use std::time::Duration;
+use std::sync::Arc;
 
 /// Something that is kept as a record.
 pub(super) trait Stored: Sized {
-    fn encode(&self) -> Result<Bytes, serde_json::Error>;
+    /// What follows the first line.
+    fn encode(&self, into: &mut Vec<u8>) -> Result<(), serde_json::Error>;
     fn decode(value: &Bytes) -> Result<Self, serde_json::Error>;
+
+    /// Whether lists leave it out.
+    fn is_hidden(&self) -> bool {
+        false
+    }
 
     /// Whether it is what lies under this key, as far as the key tells.
     fn belongs_to(&self, _key: &str) -> bool {
@@ -25,33 +40,128 @@ pub(super) trait Stored: Sized {
 }
 
 /// A record that is JSON and nothing else.
-pub(super) trait Json: Serialize + DeserializeOwned {}
+pub(super) trait Json: Serialize + DeserializeOwned {
+    fn is_hidden(&self) -> bool {
+        false
+    }
+}
 
 impl<T: Json> Stored for T {
-    fn encode(&self) -> Result<Bytes, serde_json::Error> {
-        serde_json::to_vec(self).map(Bytes::from)
+    fn encode(&self, into: &mut Vec<u8>) -> Result<(), serde_json::Error> {
+        serde_json::to_writer(into, self)
     }
 
     fn decode(value: &Bytes) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(value)
     }
+
+    fn is_hidden(&self) -> bool {
+        Json::is_hidden(self)
+    }
 }
 
-/// The format of all records of this version: the number 1, and nothing else is read.
+/// A manifest's header is a line, and its bytes follow as they came.
+impl Stored for ManifestRecord {
+    fn encode(&self, into: &mut Vec<u8>) -> Result<(), serde_json::Error> {
+        serde_json::to_writer(&mut *into, &self.header)?;
+        into.push(b'\n');
+        into.extend_from_slice(&self.bytes);
+        Ok(())
+    }
+
+    fn decode(value: &Bytes) -> Result<Self, serde_json::Error> {
+        let (header, bytes) = first_line(value)?;
+        Ok(Self { header: serde_json::from_slice(&header)?, bytes })
+    }
+
+    fn is_hidden(&self) -> bool {
+        matches!(self.header.state, ManifestState::Pend | ManifestState::Dying)
+    }
+
+    fn belongs_to(&self, key: &str) -> bool {
+        match keys::Entry::parse(key) {
+            Some(keys::Entry::Manifest(_, digest)) if self.counts() => hashing::digest_of(digest.algorithm(), &self.bytes) == digest,
+            _ => true,
+        }
+    }
+}
+
+impl Json for BlobRecord {}
+impl Json for LinkRecord {}
+impl Json for Mark {}
+impl Json for Probe {}
+impl Json for PullRecord {}
+impl Json for Session {}
+impl Json for UsageRecord {}
+
+impl Json for TagRecord {
+    fn is_hidden(&self) -> bool {
+        self.state == TagState::Deleted
+    }
+}
+
+/// Says nothing. It is written to find out whether the store works.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Probe {}
+
+/// Who pulled a manifest, and when last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct PullRecord {
+    /// Milliseconds since the epoch, by the store's time.
+    pub last: i64,
+    /// The principals, 64 at most.
+    pub by: Vec<String>,
+    /// How many more pulled it.
+    #[serde(default)]
+    pub others: u64,
+}
+
+/// What a repository occupies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct UsageRecord {
+    /// The sum of the sizes of its blobs and manifests.
+    pub bytes: u64,
+    pub blobs: u64,
+    pub manifests: u64,
+}
+
+/// The line that every record begins with.
+#[derive(Serialize, Deserialize)]
+struct Head {
+    format: Format,
+    nonce: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    critical: Vec<String>,
+    #[serde(default, skip_serializing_if = "More::is_none")]
+    more: More,
+}
+
+/// What a later version keeps in a record beside what this one knows.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct More(Option<serde_json::Map<String, serde_json::Value>>);
+
+impl More {
+    fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+/// The format of all records of this version: the number 2, and nothing else is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Format;
+struct Format;
 
 impl Serialize for Format {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_u8(1)
+        serializer.serialize_u8(2)
     }
 }
 
 impl<'de> Deserialize<'de> for Format {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match u64::deserialize(deserializer)? {
-            1 => Ok(Self),
-            other => Err(D::Error::custom(format_args!("expected record format 1, found {other}"))),
+            2 => Ok(Self),
+            other => Err(D::Error::custom(format_args!("expected record format 2, found {other}"))),
         }
     }
 }
@@ -72,249 +182,122 @@ impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for Text<T> {
     }
 }
 
-/// Where a digest's bytes lie.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct BlobRecord {
-    pub format: Format,
-    pub state: BlobState,
-    /// The name of the bytes.
-    pub generation: String,
-    pub size: u64,
-    /// Names of bytes that were replaced and wait for the collector.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub trash: Vec<String>,
+#[derive(Debug, thiserror::Error)]
+#[error("the record {key} cannot be read or written as this version does: {source}; it is damaged, or another version made it")]
+struct Unreadable {
+    key: String,
+    source: serde_json::Error,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum BlobState {
-    Live,
-    Cond,
-    /// The bytes are being removed.
-    Dying,
+#[derive(Debug, thiserror::Error)]
+#[error("the record {key} does not hold the content of its digest: it is damaged; see what else is with `wharfinger fsck`")]
+struct Changed {
+    key: String,
 }
 
-impl BlobRecord {
-    /// Whether the bytes `name` are, or were, the blob's: they are not the upload's that wrote them any more.
-    pub(super) fn has(&self, name: &str) -> bool {
-        self.generation == name || self.trash.iter().any(|replaced| replaced == name)
-    }
+fn failed(why: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::Storage(Failure::Io(Arc::new(why)))
 }
 
-/// A repository may serve a blob.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct LinkRecord {
-    pub format: Format,
-    pub state: LinkState,
-    /// Absent until the link has been live.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub generation: Option<String>,
-    pub size: u64,
-    pub at: i64,
+fn unreadable(key: &str) -> impl FnOnce(serde_json::Error) -> Error + '_ {
+    move |source| failed(Unreadable { key: key.to_owned(), source })
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum LinkState {
-    /// Somebody is about to publish the blob for this repository.
-    Pend,
-    Live,
-    Cond,
+/// As it is written, with a nonce of its own.
+pub(super) fn encode<T: Stored>(key: &Key<T>, record: &T, more: &More) -> Result<Value, Error> {
+    let head = Head { format: Format, nonce: format!("{:016x}", fastrand::u64(..)), critical: Vec::new(), more: more.clone() };
+    let mut bytes = serde_json::to_vec(&head).map_err(unreadable(key.as_str()))?;
+    bytes.push(b'\n');
+    record.encode(&mut bytes).map_err(unreadable(key.as_str()))?;
+    Ok(Value { bytes: bytes.into(), hidden: record.is_hidden() })
 }
 
-impl LinkRecord {
-    pub(super) const fn pending(now: Timestamp) -> Self {
-        Self { format: Format, state: LinkState::Pend, generation: None, size: 0, at: now.as_millis() }
-    }
-
-    pub(super) const fn live(generation: String, size: u64, now: Timestamp) -> Self {
-        Self { format: Format, state: LinkState::Live, generation: Some(generation), size, at: now.as_millis() }
-    }
-
-    /// Nothing condemns it, and no collector will think of it soon.
-    pub(super) fn is_fresh(&self, now: Timestamp) -> bool {
-        self.state != LinkState::Cond && now.since(Timestamp::from_millis(self.at)) < FRESH
-    }
-
-    pub(super) fn refreshed(self, now: Timestamp) -> Self {
-        Self { at: now.as_millis(), ..self.rescued() }
-    }
-
-    /// In the state in which it was condemned.
-    pub(super) fn rescued(self) -> Self {
-        let state = if self.generation.is_some() { LinkState::Live } else { LinkState::Pend };
-        Self { state, ..self }
-    }
+pub(super) fn decode<T: Stored>(key: &Key<T>, value: &Bytes) -> Result<(T, More), Error> {
+    read(value).map_err(unreadable(key.as_str()))
 }
 
-/// Half of the time after which a collector takes what nothing refers to: so long, at least, somebody who was told that a blob is here
-/// may rely on it.
-const FRESH: Duration = Duration::from_secs(12 * 60 * 60);
-
-/// A manifest: this header as a line of JSON, then the bytes as they came, so that one read serves a pull.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ManifestRecord {
-    pub header: ManifestHeader,
-    pub bytes: Bytes,
+/// The same, but what does not belong to the key is an error too. Costs a hash of a manifest.
+pub(super) fn decode_checked<T: Stored>(key: &Key<T>, value: &Bytes) -> Result<(T, More), Error> {
+    let (record, more) = decode(key, value)?;
+    if T::belongs_to(&record, key.as_str()) { Ok((record, more)) } else { Err(failed(Changed { key: key.to_string() })) }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct ManifestHeader {
-    pub format: Format,
-    pub state: ManifestState,
-    pub media_type: String,
-    pub at: i64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub subject: Option<Text<Digest>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub artifact_type: Option<String>,
-    /// Of a manifest with a subject only: nobody else's are listed.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub annotations: BTreeMap<String, String>,
-    pub blobs: Vec<Text<Digest>>,
-    pub manifests: Vec<Text<Digest>>,
-    /// It was accepted where manifests may lack what they refer to.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub sparse: bool,
+fn read<T: Stored>(value: &Bytes) -> Result<(T, More), serde_json::Error> {
+    let (head, rest) = first_line(value)?;
+    let head: Head = serde_json::from_slice(&head)?;
+    if let Some(name) = head.critical.first() {
+        return Err(serde_json::Error::custom(format_args!("it needs `{name}`, which this version does not know")));
+    }
+    Ok((T::decode(&rest)?, head.more))
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
-const fn is_false(value: &bool) -> bool {
-    !*value
+fn first_line(value: &Bytes) -> Result<(Bytes, Bytes), serde_json::Error> {
+    let end = value.iter().position(|byte| *byte == b'\n').ok_or_else(|| serde_json::Error::custom("its first line does not end"))?;
+    Ok((value.slice(..end), value.slice(end + 1..)))
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum ManifestState {
-    /// Being pushed: collectors count it, readers do not see it.
-    Pend,
-    Com,
-    Cond,
-    /// Deleted, and its tags may not all be gone yet. Nobody sees or counts it; a push begins anew on top of it.
-    Dying,
+/// The hash of what a tag's record says, by which the next event names it.
+pub(super) fn hash(record: &TagRecord) -> Digest {
+    // A record of text and numbers can always be written.
+    hashing::digest_of(Algorithm::Sha256, &serde_json::to_vec(record).unwrap_or_default())
 }
 
-impl ManifestRecord {
-    pub(super) fn pending(manifest: Manifest, bytes: Bytes, now: Timestamp) -> Self {
-        let texts = |mut digests: Vec<Digest>| {
-            digests.sort_unstable();
-            digests.dedup();
-            digests.into_iter().map(Text).collect()
-        };
-        let header = ManifestHeader {
-            format: Format,
-            state: ManifestState::Pend,
-            media_type: manifest.media_type.as_str().to_owned(),
-            at: now.as_millis(),
-            artifact_type: manifest.artifact_type,
-            annotations: if manifest.subject.is_some() { manifest.annotations } else { BTreeMap::new() },
-            subject: manifest.subject.map(Text),
-            blobs: texts(manifest.blobs),
-            manifests: texts(manifest.manifests),
-            sparse: false,
-        };
-        Self { header, bytes }
-    }
-
-    pub(super) const fn sparse(mut self, sparse: bool) -> Self {
-        self.header.sparse = sparse;
-        self
-    }
-
-    pub(super) fn is_readable(&self) -> bool {
-        matches!(self.header.state, ManifestState::Com | ManifestState::Cond)
-    }
-
-    /// Whether the header says what is read in the bytes.
-    pub(super) fn says(&self, manifest: &Manifest) -> bool {
-        let read = Self::pending(manifest.clone(), Bytes::new(), Timestamp::from_millis(self.header.at)).sparse(self.header.sparse);
-        read.in_state(self.header.state).header == self.header
-    }
-
-    /// Committed, condemned or being pushed: what it needs must stay.
-    pub(super) fn counts(&self) -> bool {
-        self.header.state != ManifestState::Dying
-    }
-
-    /// Deleted. Its header is still needed, its bytes are not.
-    pub(super) fn dying(self) -> Self {
-        Self { bytes: Bytes::new(), ..self.in_state(ManifestState::Dying) }
-    }
-
-    pub(super) fn in_state(mut self, state: ManifestState) -> Self {
-        self.header.state = state;
-        self
-    }
+/// Whether a value can be read as such a record and says the same once it is written and read again. For the fuzzer.
+pub(super) fn survives<T: Stored + PartialEq>(value: &Bytes) -> Option<bool> {
+    let (record, more) = read::<T>(value).ok()?;
+    let key = Key::<T>::new(String::new());
+    let again = encode(&key, &record, &more).and_then(|written| decode::<T>(&key, &written.bytes));
+    Some(again.is_ok_and(|again| again == (record, more)))
 }
-
-impl Stored for ManifestRecord {
-    fn encode(&self) -> Result<Bytes, serde_json::Error> {
-        let mut value = serde_json::to_vec(&self.header)?;
-        value.push(b'\n');
-        value.extend_from_slice(&self.bytes);
-        Ok(value.into())
-    }
-
-    fn decode(value: &Bytes) -> Result<Self, serde_json::Error> {
-        let end = value.iter().position(|byte| *byte == b'\n').ok_or_else(|| serde_json::Error::custom("the header does not end"))?;
-        Ok(Self { header: serde_json::from_slice(&value.slice(..end))?, bytes: value.slice(end + 1..) })
-    }
-
-    fn belongs_to(&self, key: &str) -> bool {
-        match keys::Entry::parse(key) {
-            Some(keys::Entry::Manifest(_, digest)) if self.counts() => digest_of(digest.algorithm(), &self.bytes) == digest,
-            _ => true,
-        }
-    }
-}
-
-/// What a tag points at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct TagRecord {
-    pub format: Format,
-    pub digest: Text<Digest>,
-    /// Who moved it last.
-    pub by: String,
-    pub at: i64,
-}
-
-/// An entry of an index: a back reference, a referrer, a repository of the catalogue. What it leads to is the truth.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Mark {
-    pub format: Format,
-    pub state: MarkState,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum MarkState {
-    Live,
-    Cond,
-}
-
-impl Json for BlobRecord {}
-impl Json for LinkRecord {}
-impl Json for TagRecord {}
-impl Json for Mark {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oci::Manifest;
 
-    #[test]
-    fn a_record_of_another_format_is_not_read() {
-        assert!(Mark::decode(&Bytes::from_static(br#"{"format":1,"state":"live"}"#)).is_ok());
-        let other = Mark::decode(&Bytes::from_static(br#"{"format":2,"state":"live"}"#)).unwrap_err();
-        assert!(other.to_string().starts_with("expected record format 1, found 2"), "{other}");
+    fn mark(head: &str) -> Result<(Mark, More), serde_json::Error> {
+        read(&Bytes::from(format!("{head}\n{{\"state\":\"live\"}}")))
     }
 
     #[test]
-    fn a_manifest_keeps_its_exact_bytes() {
+    fn a_record_of_another_format_is_not_read() {
+        assert!(mark(r#"{"format":2,"nonce":"1"}"#).is_ok());
+        let other = mark(r#"{"format":3,"nonce":"1"}"#).unwrap_err();
+        assert!(other.to_string().starts_with("expected record format 2, found 3"), "{other}");
+        assert!(read::<Mark>(&Bytes::from_static(br#"{"format":1,"state":"live"}"#)).is_err());
+    }
+
+    #[test]
+    fn what_a_later_version_adds_is_carried_along_or_refused() {
+        let key = Key::<Mark>::new("k".to_owned());
+        let (record, more) = mark(r#"{"format":2,"nonce":"1","more":{"later":[1,{"a":"b"}]}}"#).unwrap();
+        let written = encode(&key, &record, &more).unwrap().bytes;
+        let text = String::from_utf8(written.to_vec()).unwrap();
+        assert!(text.contains(r#""more":{"later":[1,{"a":"b"}]}"#), "{text}");
+        let refused = mark(r#"{"format":2,"nonce":"1","critical":["lease"]}"#).unwrap_err();
+        assert!(refused.to_string().starts_with("it needs `lease`, which this version does not know"), "{refused}");
+    }
+
+    #[test]
+    fn no_two_states_are_the_same_bytes() {
+        let key = Key::<Mark>::new("k".to_owned());
+        let written = || encode(&key, &Mark::LIVE, &More::default()).unwrap().bytes;
+        assert_ne!(written(), written());
+    }
+
+    #[test]
+    fn a_manifest_keeps_its_exact_bytes_and_is_hidden_while_nobody_may_see_it() {
         let bytes = Bytes::from_static(b"{ \"schemaVersion\": 2,\n\n\"manifests\": [] }\n");
-        let manifest = Manifest::parse(None, &bytes).unwrap();
-        let record = ManifestRecord::pending(manifest, bytes.clone(), Timestamp::from_secs(1));
-        let again = ManifestRecord::decode(&record.encode().unwrap()).unwrap();
-        assert_eq!(again, record);
-        assert_eq!(again.bytes, bytes);
+        let record = ManifestRecord::pending(Manifest::parse(None, &bytes).unwrap(), bytes.clone());
+        let key = Key::<ManifestRecord>::new("k".to_owned());
+        for (state, hidden) in
+            [(ManifestState::Pend, true), (ManifestState::Com, false), (ManifestState::Cond, false), (ManifestState::Dying, true)]
+        {
+            let record = record.clone().in_state(state);
+            let written = encode(&key, &record, &More::default()).unwrap();
+            assert_eq!(written.hidden, hidden, "{state:?}");
+            let (again, _) = decode(&key, &written.bytes).unwrap();
+            assert_eq!((&again, &again.bytes), (&record, &bytes));
+        }
     }
 }

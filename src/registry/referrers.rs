@@ -1,11 +1,11 @@
 //! What refers to a manifest by its `subject` (distribution-spec, Listing Referrers).
 
-use super::marks::LISTED;
-use super::records::ManifestRecord;
+use super::states::manifest::ManifestRecord;
 use super::{Error, Registry, keys};
 use crate::access::{Permit, Read};
 use crate::limits::{MANIFEST_BYTES, PAGE_ENTRIES};
 use crate::oci::{Descriptor, Digest, ManifestType, RepositoryName};
+use crate::storage::Show;
 use serde_json::json;
 
 /// A part of the list, small enough for one index.
@@ -35,14 +35,13 @@ impl Registry {
     ) -> Result<Referrers, Error> {
         let repository = permit.repository();
         let prefix = keys::referrers(repository, subject);
-        let mut from = after.map(|after| keys::referrer(repository, subject, after)).unwrap_or_default();
+        let from = after.map(|after| keys::referrer(repository, subject, after).to_string()).unwrap_or_default();
+        let mut pages = self.records.pages(prefix, from, Show::Visible);
         let mut page = Referrers::default();
         // Every descriptor is counted with a comma, and the last has none.
         let mut room = (MANIFEST_BYTES + 1).saturating_sub(page.index().len());
-        loop {
-            let keys = self.records.list(&prefix, &from, LISTED).await?;
-            let Some(last) = keys.last().cloned() else { return Ok(page) };
-            for digest in keys.iter().filter_map(|key| keys::digest_of(key, &prefix)) {
+        while let Some(keys) = pages.next().await? {
+            for digest in keys.iter().filter_map(|key| keys::digest_of(pages.prefix().rest(key))) {
                 let Some(descriptor) = self.descriptor(repository, subject, &digest).await? else { continue };
                 if artifact_type.is_some_and(|wanted| descriptor.artifact_type.as_deref() != Some(wanted)) {
                     continue;
@@ -56,15 +55,15 @@ impl Registry {
                 room = room.saturating_sub(size);
                 page.manifests.push(descriptor);
             }
-            from = last;
         }
+        Ok(page)
     }
 
     /// The index says where to look; the manifest says whether it is so.
     async fn descriptor(&self, repository: &RepositoryName, subject: &Digest, digest: &Digest) -> Result<Option<Descriptor>, Error> {
-        let record = self.records.look_up::<ManifestRecord>(&keys::manifest(repository, digest)).await?;
-        let Some(record) = record.filter(|record| record.is_readable()) else { return Ok(None) };
-        let ManifestRecord { header, bytes } = &*record;
+        let record = self.records.look_up(&keys::manifest(repository, digest)).await?;
+        let Some(found) = record.filter(|found| found.record.is_readable()) else { return Ok(None) };
+        let ManifestRecord { header, bytes } = &found.record;
         Ok(header.subject.as_ref().is_some_and(|found| found.0 == *subject).then(|| Descriptor {
             media_type: header.media_type.clone(),
             digest: digest.clone(),

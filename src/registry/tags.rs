@@ -1,11 +1,13 @@
 //! Tags. A tag's record is the truth; a back reference from the manifest to its tag is written before the tag and cleared after it,
 //! so that deleting a manifest finds its tags without reading all of them.
 
-use super::marks::{LISTED, TRIES, contended};
-use super::records::{Format, TagRecord, Text};
-use super::{Error, Registry, keys};
+use super::states::Next;
+use super::states::tag::{Event, TagRecord};
+use super::typed_store::Found;
+use super::{Error, Registry, UploadId, keys, records};
 use crate::access::{Permit, Write};
 use crate::oci::{Condition, Digest, RepositoryName, Tag};
+use crate::storage::Show;
 
 impl Registry {
     /// Puts a tag on a manifest that the repository holds, under any algorithm's digest.
@@ -31,8 +33,8 @@ impl Registry {
     }
 
     pub(super) async fn tag_target(&self, repository: &RepositoryName, tag: &Tag) -> Result<Option<Digest>, Error> {
-        let record = self.records.look_up::<TagRecord>(&keys::tag(repository, tag)).await?;
-        Ok(record.map(|record| record.digest.0.clone()))
+        let found = self.records.look_up(&keys::tag(repository, tag)).await?;
+        Ok(found.and_then(|found| found.record.target().cloned()))
     }
 
     /// Whether policy and the request's condition would let the tag be written as things stand.
@@ -66,82 +68,53 @@ impl Registry {
     /// Answers with the other manifest that the tag pointed at before.
     async fn swap_tag(&self, condition: &Condition, permit: &Permit<Write>, tag: &Tag, digest: &Digest) -> Result<Option<Digest>, Error> {
         let key = keys::tag(permit.repository(), tag);
-        let record = TagRecord {
-            format: Format,
-            digest: Text(digest.clone()),
-            by: permit.principal().to_string(),
-            at: self.clock.now().as_millis(),
-        };
-        for _ in 0..TRIES {
-            let found = self.records.read::<TagRecord>(&key).await?;
-            may_write(condition, permit, found.as_ref().map(|(_, found)| &found.digest.0), digest)?;
-            match found {
-                None => {
-                    if self.records.create(&key, &record).await?.is_some() {
-                        return Ok(None);
-                    }
-                }
-                // Written anew as it was, so that whoever is deleting it with the manifest it was on sees that it is wanted.
-                Some((version, found)) if found.digest == record.digest => {
-                    if self.records.swap(&key, version, &found).await?.is_some() {
-                        return Ok(None);
-                    }
-                }
-                Some((version, found)) => {
-                    if self.records.swap(&key, version, &record).await?.is_some() {
-                        return Ok(Some(found.digest.0));
-                    }
-                }
-            }
-        }
-        Err(contended())
+        let event = self.event(permit)?;
+        let put = self.records.change(&key, |found| {
+            let found = found.map(|found| found.record);
+            may_write(condition, permit, found.as_ref().and_then(TagRecord::target), digest)?;
+            Ok(TagRecord::put(found, digest, &event, records::hash))
+        });
+        Ok(put.await?.0)
+    }
+
+    fn event(&self, permit: &Permit<Write>) -> Result<Event, Error> {
+        let (by, at) = (permit.principal().to_string(), self.records.now().as_millis());
+        Ok(Event { by, at, id: UploadId::random()?.to_string() })
     }
 
     /// `false` if there is no such tag.
     pub(super) async fn delete_tag(&self, condition: &Condition, repository: &RepositoryName, tag: &Tag) -> Result<bool, Error> {
         let key = keys::tag(repository, tag);
-        for _ in 0..TRIES {
-            let Some((version, found)) = self.records.read::<TagRecord>(&key).await? else { return Ok(false) };
-            if !condition.allows(Some(&found.digest.0)) {
-                return Err(Error::ConditionFailed { found: Some(found.digest.0) });
+        let delete = self.records.change(&key, |found| {
+            let Some(target) = found.as_ref().and_then(|found| found.record.target()) else { return Ok(Next::Keep(None)) };
+            if !condition.allows(Some(target)) {
+                return Err(Error::ConditionFailed { found: Some(target.clone()) });
             }
-            if self.records.delete(&key, version).await? {
-                self.clear_back_reference(repository, &found.digest.0, tag).await?;
-                return Ok(true);
-            }
-        }
-        Err(contended())
+            Ok(Next::Delete(Some(target.clone())))
+        });
+        let (Some(digest), _) = delete.await? else { return Ok(false) };
+        self.clear_back_reference(repository, &digest, tag).await?;
+        Ok(true)
     }
 
     pub(super) async fn delete_tags_on(&self, repository: &RepositoryName, digest: &Digest) -> Result<(), Error> {
-        let prefix = keys::back_references(repository, digest);
-        let mut after = String::new();
-        loop {
-            let page = self.records.list(&prefix, &after, LISTED).await?;
-            let Some(last) = page.last().cloned() else { return Ok(()) };
-            for tag in page.iter().filter_map(|key| key.strip_prefix(&prefix)?.parse().ok()) {
-                self.delete_tag_on(repository, digest, &tag).await?;
-                self.clear_back_reference(repository, digest, &tag).await?;
-            }
-            after = last;
+        let mut keys = self.records.keys(keys::back_references(repository, digest), Show::All);
+        while let Some(key) = keys.next().await? {
+            let Ok(tag) = keys.prefix().rest(&key).parse() else { continue };
+            self.delete_tag_on(repository, digest, &tag).await?;
+            self.clear_back_reference(repository, digest, &tag).await?;
         }
+        Ok(())
     }
 
     /// Deletes the tag if it points at this manifest and the manifest is gone.
     async fn delete_tag_on(&self, repository: &RepositoryName, digest: &Digest, tag: &Tag) -> Result<(), Error> {
-        let key = keys::tag(repository, tag);
-        for _ in 0..TRIES {
-            match self.records.read::<TagRecord>(&key).await? {
-                // A manifest that was pushed again is committed before its tag is written: the order of the two reads matters.
-                Some((version, found)) if found.digest.0 == *digest && !self.stays(repository, digest).await? => {
-                    if self.records.delete(&key, version).await? {
-                        return Ok(());
-                    }
-                }
-                _ => return Ok(()),
-            }
-        }
-        Err(contended())
+        let decide = |found: Option<Found<TagRecord>>| async move {
+            // A manifest that was pushed again is committed before its tag is written: the order of the two reads matters.
+            let there = found.is_some_and(|found| found.record.target() == Some(digest));
+            Ok(if there && !self.stays(repository, digest).await? { Next::Delete(()) } else { Next::Keep(()) })
+        };
+        self.records.change_after(&keys::tag(repository, tag), decide).await.map(drop)
     }
 
     async fn clear_back_reference(&self, repository: &RepositoryName, digest: &Digest, tag: &Tag) -> Result<(), Error> {

@@ -1,129 +1,194 @@
 //! A store that lives as long as its process: for tests and for trying things out. Keeps the whole contract but for durability.
 
 use super::Answer;
-use super::contract::{self, BlobFile, BlobStore, Failure, Look, Record, RecordStore, Version};
+use super::contract::{self, BlobFile, BlobStore, Failure, Look, Range, Record, RecordStore, Resume, Show, Token, Value, Version, Written};
+use crate::clock::{Clock, Timestamp};
 use bytes::Bytes;
 use futures_util::future::{FutureExt, ready};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Records and bytes in memory.
-#[derive(Default)]
-pub struct Memory(Mutex<State>);
+pub struct Memory {
+    state: Mutex<State>,
+    clock: Clock,
+}
 
 #[derive(Default)]
 struct State {
-    records: BTreeMap<String, Record>,
-    /// The last version given out.
-    last: i64,
+    records: BTreeMap<String, Kept>,
+    /// How many versions were given out.
+    versions: u64,
+    blobs: BTreeMap<String, Blob>,
+}
+
+struct Kept {
+    record: Record,
+    hidden: bool,
+}
+
+struct Blob {
     /// An open blob shares the bytes and keeps them when a writer goes on or the blob is removed, as an open file does.
-    blobs: HashMap<String, Arc<Vec<u8>>>,
+    bytes: Arc<Vec<u8>>,
+    written: Timestamp,
+    /// How many bytes were kept, if any were: whoever goes on must have been told.
+    kept: Option<u64>,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Memory {
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self::with_clock(Clock::system())
+    }
+
+    /// The store's own time is that of `clock`.
+    #[must_use]
+    pub fn with_clock(clock: Clock) -> Self {
+        Self { state: Mutex::default(), clock }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `expected: None` demands that there is no such record; `value: None` deletes.
+    fn change(&self, key: &str, expected: Option<&Version>, value: Option<Value>) -> Result<Version, Failure> {
+        let (mut state, written) = (self.state(), self.clock.now());
+        if state.records.get(key).map(|kept| &kept.record.version) != expected {
+            return Err(Failure::Conflict);
+        }
+        state.versions += 1;
+        let version = Version(Token::Text(format!("\"{:x}\"", state.versions).into()));
+        match value {
+            Some(Value { bytes: value, hidden }) => {
+                let record = Record { version: version.clone(), value, written };
+                state.records.insert(key.to_owned(), Kept { record, hidden })
+            }
+            None => state.records.remove(key),
+        };
+        Ok(version)
     }
 }
 
 impl State {
-    /// `expected: None` demands that there is no such record; `value: None` deletes.
-    fn change(&mut self, key: &str, expected: Option<Version>, value: Option<Bytes>) -> Result<Version, Failure> {
-        if self.records.get(key).map(|record| record.version) != expected {
-            return Err(Failure::Conflict);
-        }
-        self.last += 1;
-        let version = Version(self.last);
-        match value {
-            Some(value) => self.records.insert(key.to_owned(), Record { version, value }),
-            None => self.records.remove(key),
-        };
-        Ok(version)
-    }
-
-    fn write(&mut self, name: &str, offset: u64, chunks: &[Bytes]) -> Result<(), Failure> {
+    fn write(&mut self, name: &str, offset: u64, resume: &Resume, chunks: &[Bytes], now: Timestamp) -> Result<(), Failure> {
         contract::check_name(name)?;
         let offset = usize::try_from(offset).map_err(|_| Failure::Missing)?;
-        let bytes = match self.blobs.get_mut(name) {
-            Some(bytes) => bytes,
-            None if offset == 0 => self.blobs.entry(name.to_owned()).or_default(),
+        let blob = match self.blobs.get_mut(name) {
+            Some(blob) => blob,
+            None if offset == 0 => {
+                self.blobs.entry(name.to_owned()).or_insert_with(|| Blob { bytes: Arc::default(), written: now, kept: None })
+            }
             None => return Err(Failure::Missing),
         };
-        if bytes.len() < offset {
+        if blob.bytes.len() < offset || !blob.goes_on_with(resume) {
             return Err(Failure::Missing);
         }
-        let bytes = Arc::make_mut(bytes);
+        blob.written = now;
+        let bytes = Arc::make_mut(&mut blob.bytes);
         bytes.truncate(offset);
         chunks.iter().for_each(|chunk| bytes.extend_from_slice(chunk));
         Ok(())
     }
 
-    fn list(&self, prefix: &str, after: &str, limit: usize) -> Vec<String> {
+    /// The blob, if it has this size and its writer was told how to go on.
+    fn blob_of(&mut self, name: &str, size: u64, resume: &Resume) -> Result<&mut Blob, Failure> {
+        contract::check_name(name)?;
+        self.blobs.get_mut(name).filter(|blob| blob.bytes.len() as u64 == size && blob.goes_on_with(resume)).ok_or(Failure::Missing)
+    }
+
+    fn list(&self, Range { prefix, after, limit, show }: Range<'_>) -> impl Iterator<Item = (&String, &Record)> {
         let from = if after < prefix { Bound::Included(prefix) } else { Bound::Excluded(after) };
-        let keys = self.records.range::<str, _>((from, Bound::Unbounded)).map(|(key, _)| key);
-        keys.take_while(|key| key.starts_with(prefix)).take(limit).cloned().collect()
+        let records = self.records.range::<str, _>((from, Bound::Unbounded)).take_while(move |(key, _)| key.starts_with(prefix));
+        let shown = records.filter(move |(_, kept)| match show {
+            Show::All => true,
+            Show::Visible => !kept.hidden,
+            Show::Hidden => kept.hidden,
+        });
+        shown.take(limit).map(|(key, kept)| (key, &kept.record))
+    }
+}
+
+impl Blob {
+    fn goes_on_with(&self, resume: &Resume) -> bool {
+        resume.0 == self.kept.map(|kept| kept.to_string()).unwrap_or_default()
     }
 }
 
 impl RecordStore for Memory {
     fn get<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Record>> {
-        async move { Ok(self.state().records.get(key).cloned()) }.boxed()
+        async move { Ok(self.state().records.get(key).map(|kept| kept.record.clone())) }.boxed()
     }
 
-    fn create<'a>(&'a self, key: &'a str, value: Bytes) -> Answer<'a, Version> {
-        async move { self.state().change(key, None, Some(value)) }.boxed()
+    fn create<'a>(&'a self, key: &'a str, value: Value) -> Answer<'a, Version> {
+        async move { self.change(key, None, Some(value)) }.boxed()
     }
 
-    fn swap<'a>(&'a self, key: &'a str, expected: Version, value: Bytes) -> Answer<'a, Version> {
-        async move { self.state().change(key, Some(expected), Some(value)) }.boxed()
+    fn swap<'a>(&'a self, key: &'a str, expected: &'a Version, value: Value) -> Answer<'a, Version> {
+        async move { self.change(key, Some(expected), Some(value)) }.boxed()
     }
 
-    fn delete<'a>(&'a self, key: &'a str, expected: Version) -> Answer<'a, ()> {
-        async move { self.state().change(key, Some(expected), None).map(drop) }.boxed()
+    fn delete<'a>(&'a self, key: &'a str, expected: &'a Version) -> Answer<'a, ()> {
+        async move { self.change(key, Some(expected), None).map(drop) }.boxed()
     }
 
-    fn list<'a>(&'a self, prefix: &'a str, after: &'a str, limit: usize) -> Answer<'a, Vec<String>> {
-        async move { Ok(self.state().list(prefix, after, limit)) }.boxed()
+    fn list<'a>(&'a self, range: Range<'a>) -> Answer<'a, Vec<String>> {
+        async move { Ok(self.state().list(range).map(|(key, _)| key.clone()).collect()) }.boxed()
+    }
+
+    fn list_written<'a>(&'a self, range: Range<'a>) -> Answer<'a, Vec<Written>> {
+        async move {
+            let state = self.state();
+            Ok(state.list(range).map(|(key, record)| Written { key: key.clone(), written: record.written }).collect())
+        }
+        .boxed()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 }
 
 impl BlobStore for Memory {
-    fn write<'a>(&'a self, name: &'a str, offset: u64, chunks: Vec<Bytes>, mut look: Look) -> Answer<'a, ()> {
+    fn write<'a>(&'a self, name: &'a str, offset: u64, resume: &'a Resume, chunks: Vec<Bytes>, mut look: Look) -> Answer<'a, ()> {
         async move {
             chunks.iter().for_each(|chunk| look(chunk));
-            self.state().write(name, offset, &chunks)
+            self.state().write(name, offset, resume, &chunks, self.clock.now())
         }
         .boxed()
     }
 
-    fn seal<'a>(&'a self, name: &'a str, size: u64) -> Answer<'a, ()> {
+    /// Says how much was kept, so that who goes on without having been told is found out.
+    fn keep<'a>(&'a self, name: &'a str, size: u64, resume: &'a Resume) -> Answer<'a, Resume> {
         async move {
-            contract::check_name(name)?;
-            match self.state().blobs.get(name) {
-                Some(bytes) if bytes.len() as u64 == size => Ok(()),
-                _ => Err(Failure::Missing),
-            }
+            self.state().blob_of(name, size, resume)?.kept = Some(size);
+            Ok(Resume(size.to_string()))
         }
         .boxed()
+    }
+
+    fn seal<'a>(&'a self, name: &'a str, size: u64, resume: &'a Resume) -> Answer<'a, ()> {
+        async move { self.state().blob_of(name, size, resume).map(drop) }.boxed()
     }
 
     fn open<'a>(&'a self, name: &'a str) -> Answer<'a, Arc<dyn BlobFile>> {
         async move {
             contract::check_name(name)?;
-            let bytes = self.state().blobs.get(name).cloned().ok_or(Failure::Missing)?;
+            let bytes = self.state().blobs.get(name).map(|blob| blob.bytes.clone()).ok_or(Failure::Missing)?;
             Ok(Arc::new(OpenBlob(bytes)) as Arc<dyn BlobFile>)
         }
         .boxed()
     }
 
-    fn remove<'a>(&'a self, name: &'a str) -> Answer<'a, ()> {
+    fn remove<'a>(&'a self, name: &'a str, _: &'a Resume) -> Answer<'a, ()> {
         async move {
             contract::check_name(name)?;
             self.state().blobs.remove(name);
@@ -132,8 +197,13 @@ impl BlobStore for Memory {
         .boxed()
     }
 
-    fn names<'a>(&'a self, begin: [u8; 2]) -> Answer<'a, Vec<String>> {
-        async move { Ok(self.state().blobs.keys().filter(|name| name.as_bytes().starts_with(&begin)).cloned().collect()) }.boxed()
+    fn list_bytes<'a>(&'a self, after: &'a str, limit: usize) -> Answer<'a, Vec<Written>> {
+        async move {
+            let state = self.state();
+            let behind = state.blobs.range::<str, _>((Bound::Excluded(after), Bound::Unbounded)).take(limit);
+            Ok(behind.map(|(name, blob)| Written { key: name.clone(), written: blob.written }).collect())
+        }
+        .boxed()
     }
 }
 

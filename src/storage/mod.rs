@@ -7,9 +7,12 @@ pub mod memory;
 #[cfg(test)]
 mod tests;
 
-pub use contract::{BlobFile, BlobStore, Failure, Look, Record, RecordStore, Version};
+pub use contract::{BlobFile, BlobStore, Change, Failure, Look, Range, Record, RecordStore, Resume, Show, Value, Version, Written};
 
 use futures_util::future::BoxFuture;
+
+/// The key of the record that holds the store's own name, which the token service makes. No other key begins with it.
+pub const STORE_ID: &str = "i/store";
 
 /// What a store's operation answers with, later.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, Failure>>;

@@ -2,7 +2,7 @@
 
 use super::local::Local;
 use super::memory::Memory;
-use super::{Answer, BlobStore, Failure, RecordStore, Version};
+use super::{Answer, BlobStore, Failure, Range, RecordStore, Resume, Show, Value, Version};
 use bytes::Bytes;
 use std::collections::HashSet;
 use std::fmt::Debug;
@@ -52,8 +52,20 @@ contract! {
     a_blob_removed_is_missing_and_removing_again_is_fine,
     an_open_blob_outlives_its_name,
     a_name_of_another_shape_is_refused,
-    names_are_found_by_how_they_begin,
+    names_are_listed_in_order,
     writes_that_nobody_waits_for_do_not_disturb_later_ones,
+}
+
+/// Nothing was kept yet.
+static NEW: Resume = Resume(String::new());
+
+fn value_of(text: &'static str) -> Value {
+    Bytes::from_static(text.as_bytes()).into()
+}
+
+/// Visible keys.
+async fn list(store: &impl RecordStore, prefix: &str, after: &str, limit: usize) -> Vec<String> {
+    store.list(Range { prefix, after, limit, show: Show::Visible }).await.unwrap()
 }
 
 fn text(value: &'static str) -> Bytes {
@@ -74,7 +86,7 @@ async fn value(store: &impl RecordStore, key: &str) -> Option<Bytes> {
 
 /// What nobody looks at on its way.
 fn write<'a>(store: &'a impl BlobStore, name: &'a str, offset: u64, chunks: Vec<Bytes>) -> Answer<'a, ()> {
-    store.write(name, offset, chunks, Box::new(|_| ()))
+    store.write(name, offset, &NEW, chunks, Box::new(|_| ()))
 }
 
 async fn all(store: &impl BlobStore, name: &str) -> Vec<u8> {
@@ -92,45 +104,45 @@ async fn all(store: &impl BlobStore, name: &str) -> Vec<u8> {
 
 async fn a_record_is_made_only_where_there_is_none(store: Arc<impl RecordStore>) {
     assert_eq!(store.get("k").await.unwrap(), None);
-    let version = store.create("k", text("one")).await.unwrap();
-    assert!(is_conflict(store.create("k", text("two")).await));
+    let version = store.create("k", value_of("one")).await.unwrap();
+    assert!(is_conflict(store.create("k", value_of("two")).await));
     let record = store.get("k").await.unwrap().unwrap();
     assert_eq!((record.version, record.value), (version, text("one")));
-    store.create("", text("the empty key is a key")).await.unwrap();
+    store.create("", value_of("the empty key is a key")).await.unwrap();
     assert_eq!(value(&*store, "").await, Some(text("the empty key is a key")));
 }
 
 async fn a_record_changes_only_from_the_state_expected(store: Arc<impl RecordStore>) {
-    let first = store.create("k", text("1")).await.unwrap();
-    let second = store.swap("k", first, text("2")).await.unwrap();
-    assert!(is_conflict(store.swap("k", first, text("3")).await));
-    assert!(is_conflict(store.delete("k", first).await));
-    assert!(is_conflict(store.swap("no such key", second, text("3")).await));
-    assert!(is_conflict(store.delete("no such key", second).await));
+    let first = store.create("k", value_of("1")).await.unwrap();
+    let second = store.swap("k", &first, value_of("2")).await.unwrap();
+    assert!(is_conflict(store.swap("k", &first, value_of("3")).await));
+    assert!(is_conflict(store.delete("k", &first).await));
+    assert!(is_conflict(store.swap("no such key", &second, value_of("3")).await));
+    assert!(is_conflict(store.delete("no such key", &second).await));
     assert_eq!(value(&*store, "k").await, Some(text("2")));
-    store.delete("k", second).await.unwrap();
+    store.delete("k", &second).await.unwrap();
     assert_eq!(value(&*store, "k").await, None);
-    assert!(is_conflict(store.delete("k", second).await));
-    assert!(is_conflict(store.swap("k", second, text("3")).await));
+    assert!(is_conflict(store.delete("k", &second).await));
+    assert!(is_conflict(store.swap("k", &second, value_of("3")).await));
 }
 
 async fn a_version_is_never_used_twice(store: Arc<impl RecordStore>) {
     let mut seen = HashSet::<Version>::new();
     for _ in 0..20 {
-        let made = store.create("k", text("same")).await.unwrap();
-        let swapped = store.swap("k", made, text("same")).await.unwrap();
-        store.delete("k", swapped).await.unwrap();
-        assert!(seen.insert(made) && seen.insert(swapped));
-        assert!(is_conflict(store.swap("k", made, text("from an earlier life")).await));
+        let made = store.create("k", value_of("same")).await.unwrap();
+        let swapped = store.swap("k", &made, value_of("same")).await.unwrap();
+        store.delete("k", &swapped).await.unwrap();
+        assert!(seen.insert(made.clone()) && seen.insert(swapped));
+        assert!(is_conflict(store.swap("k", &made, value_of("from an earlier life")).await));
     }
 }
 
 async fn of_concurrent_swaps_one_wins(store: Arc<impl RecordStore + 'static>) {
-    let mut version = store.create("k", text("start")).await.unwrap();
+    let mut version = store.create("k", value_of("start")).await.unwrap();
     for _ in 0..20 {
         let one = |i: u8| {
-            let store = store.clone();
-            tokio::spawn(async move { (i, store.swap("k", version, Bytes::from(vec![i])).await) })
+            let (store, version) = (store.clone(), version.clone());
+            tokio::spawn(async move { (i, store.swap("k", &version, Bytes::from(vec![i]).into()).await) })
         };
         let tasks: Vec<_> = (0..16).map(one).collect();
         let mut winners = Vec::new();
@@ -141,7 +153,7 @@ async fn of_concurrent_swaps_one_wins(store: Arc<impl RecordStore + 'static>) {
             }
         }
         assert_eq!(winners.len(), 1);
-        version = winners[0].1;
+        version = winners[0].1.clone();
         assert_eq!(value(&*store, "k").await.unwrap(), [winners[0].0][..]);
     }
 }
@@ -149,7 +161,7 @@ async fn of_concurrent_swaps_one_wins(store: Arc<impl RecordStore + 'static>) {
 async fn of_concurrent_creates_one_wins(store: Arc<impl RecordStore + 'static>) {
     let one = |i: u8| {
         let store = store.clone();
-        tokio::spawn(async move { store.create("k", Bytes::from(vec![i])).await.is_ok().then_some(i) })
+        tokio::spawn(async move { store.create("k", Bytes::from(vec![i]).into()).await.is_ok().then_some(i) })
     };
     let mut winners = Vec::new();
     for task in (0..16).map(one).collect::<Vec<_>>() {
@@ -161,79 +173,96 @@ async fn of_concurrent_creates_one_wins(store: Arc<impl RecordStore + 'static>) 
 async fn keys_are_listed_in_the_order_of_their_bytes(store: Arc<impl RecordStore>) {
     let mut keys = ["b", "a/b", "a", "a-b", "aé", "a\u{10ffff}", "A", "a/", "a0", "\u{10ffff}", ""];
     for key in keys {
-        store.create(key, Bytes::new()).await.unwrap();
+        store.create(key, Bytes::new().into()).await.unwrap();
     }
     keys.sort_unstable();
-    assert_eq!(store.list("", "", 100).await.unwrap(), keys[1..], "the empty key is not after the empty key");
+    assert_eq!(list(&*store, "", "", 100).await, keys[1..], "the empty key is not after the empty key");
 }
 
 async fn a_list_holds_its_prefix_only(store: Arc<impl RecordStore>) {
     for key in ["t/app/1", "t/app/2", "t/app-x/1", "t/app", "t/app0", "u", "t/app/\u{10ffff}", "t/app/\u{10ffff}z"] {
-        store.create(key, Bytes::new()).await.unwrap();
+        store.create(key, Bytes::new().into()).await.unwrap();
     }
-    assert_eq!(store.list("t/app/", "", 100).await.unwrap(), ["t/app/1", "t/app/2", "t/app/\u{10ffff}", "t/app/\u{10ffff}z"]);
-    assert_eq!(store.list("t/app", "", 2).await.unwrap(), ["t/app", "t/app-x/1"], "the prefix itself counts");
-    assert_eq!(store.list("t/none/", "", 100).await.unwrap(), [""; 0]);
-    assert_eq!(store.list("t/", "", 0).await.unwrap(), [""; 0]);
+    assert_eq!(list(&*store, "t/app/", "", 100).await, ["t/app/1", "t/app/2", "t/app/\u{10ffff}", "t/app/\u{10ffff}z"]);
+    assert_eq!(list(&*store, "t/app", "", 2).await, ["t/app", "t/app-x/1"], "the prefix itself counts");
+    assert_eq!(list(&*store, "t/none/", "", 100).await, [""; 0]);
+    assert_eq!(list(&*store, "t/", "", 0).await, [""; 0]);
 }
 
 async fn a_list_goes_on_after_any_key(store: Arc<impl RecordStore>) {
     let keys: Vec<String> = (0..250).map(|i| format!("t/{i:03}")).collect();
     for key in &keys {
-        store.create(key, Bytes::new()).await.unwrap();
+        store.create(key, Bytes::new().into()).await.unwrap();
     }
     let (mut listed, mut after) = (Vec::new(), String::new());
     loop {
-        let page = store.list("t/", &after, 100).await.unwrap();
+        let page = list(&*store, "t/", &after, 100).await;
         let Some(last) = page.last() else { break };
         after.clone_from(last);
         listed.extend(page);
     }
     assert_eq!(listed, keys);
-    assert_eq!(store.list("t/", "t/0425", 1).await.unwrap(), ["t/043"], "after a key that is not there");
-    assert_eq!(store.list("t/", "a", 1).await.unwrap(), ["t/000"], "after a key before the prefix");
-    assert_eq!(store.list("t/", "u", 1).await.unwrap(), [""; 0], "after a key behind the prefix");
-    assert_eq!(store.list("t/", "t/", 1).await.unwrap(), ["t/000"]);
+    assert_eq!(list(&*store, "t/", "t/0425", 1).await, ["t/043"], "after a key that is not there");
+    assert_eq!(list(&*store, "t/", "a", 1).await, ["t/000"], "after a key before the prefix");
+    assert_eq!(list(&*store, "t/", "u", 1).await, [""; 0], "after a key behind the prefix");
+    assert_eq!(list(&*store, "t/", "t/", 1).await, ["t/000"]);
 }
 
 async fn a_large_value_comes_back_whole(store: Arc<impl RecordStore>) {
     let large = Bytes::from(vec![7; (4 << 20) + 3]);
-    store.create("k", large.clone()).await.unwrap();
+    store.create("k", large.clone().into()).await.unwrap();
     assert_eq!(value(&*store, "k").await, Some(large));
 }
 
 async fn a_value_may_become_large_and_small_again(store: Arc<impl RecordStore>) {
     let sized = |size: usize| Bytes::from(vec![u8::try_from(size % 251).unwrap(); size]);
-    let mut version = store.create("k", sized(1)).await.unwrap();
+    let mut version = store.create("k", sized(1).into()).await.unwrap();
     for size in [0, 64 << 10, (64 << 10) + 1, 1 << 20, 200_000, 3] {
-        version = store.swap("k", version, sized(size)).await.unwrap();
+        version = store.swap("k", &version, sized(size).into()).await.unwrap();
         assert_eq!(value(&*store, "k").await, Some(sized(size)));
-        assert!(is_conflict(store.create("k", sized(100_000)).await));
+        assert!(is_conflict(store.create("k", sized(100_000).into()).await));
         assert_eq!(value(&*store, "k").await, Some(sized(size)), "who loses leaves the value alone");
     }
-    version = store.swap("k", version, sized(100_000)).await.unwrap();
-    store.delete("k", version).await.unwrap();
+    version = store.swap("k", &version, sized(100_000).into()).await.unwrap();
+    store.delete("k", &version).await.unwrap();
     assert_eq!(value(&*store, "k").await, None);
 }
 
-async fn names_are_found_by_how_they_begin(store: Arc<impl BlobStore>) {
-    assert_eq!(store.names(*b"01").await.unwrap(), [""; 0]);
-    write(&*store, NAME, 0, vec![text("a")]).await.unwrap();
-    write(&*store, OTHER, 0, vec![text("b")]).await.unwrap();
-    let mut names = store.names(*b"01").await.unwrap();
-    names.sort();
-    assert_eq!(names, [NAME, OTHER]);
-    assert_eq!(store.names(*b"zz").await.unwrap(), [""; 0]);
+async fn names_are_listed_in_order(store: Arc<impl BlobStore>) {
+    async fn list(store: &impl BlobStore, after: &str, limit: usize) -> Vec<String> {
+        store.list_bytes(after, limit).await.unwrap().into_iter().map(|found| found.key).collect()
+    }
+    assert_eq!(list(&*store, "", 10).await, [""; 0]);
+    let mut names: Vec<String> =
+        (0..50_u32).map(|number| format!("{:032x}", u128::from(number.wrapping_mul(0x9e37_79b9)) << 96 | 7)).collect();
+    names.extend([NAME, OTHER].map(str::to_owned));
+    for name in &names {
+        write(&*store, name, 0, vec![text("a")]).await.unwrap();
+    }
+    names.sort_unstable();
+    assert_eq!(list(&*store, "", 100).await, names);
+    let (mut listed, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = list(&*store, &after, 7).await;
+        let Some(last) = page.last() else { break };
+        after.clone_from(last);
+        listed.extend(page);
+    }
+    assert_eq!(listed, names);
+    assert_eq!(list(&*store, "zz", 10).await, [""; 0]);
+    assert_eq!(list(&*store, "", 0).await, [""; 0]);
+    let now = crate::clock::Clock::system().now();
+    assert!(store.list_bytes("", 100).await.unwrap().iter().all(|found| found.written <= now && now.since(found.written).as_secs() < 3600));
 }
 
 async fn a_blob_is_written_sealed_and_read(store: Arc<impl BlobStore>) {
     assert!(is_missing(store.open(NAME).await));
     write(&*store, NAME, 0, vec![text("Hello, "), text("world")]).await.unwrap();
     write(&*store, NAME, 12, vec![text("!")]).await.unwrap();
-    store.seal(NAME, 13).await.unwrap();
+    store.seal(NAME, 13, &NEW).await.unwrap();
     assert_eq!(all(&*store, NAME).await, b"Hello, world!");
     write(&*store, OTHER, 0, Vec::new()).await.unwrap();
-    store.seal(OTHER, 0).await.unwrap();
+    store.seal(OTHER, 0, &NEW).await.unwrap();
     assert_eq!(all(&*store, OTHER).await, b"");
 }
 
@@ -255,12 +284,12 @@ async fn a_write_leaves_no_gap(store: Arc<impl BlobStore>) {
 }
 
 async fn a_seal_wants_the_right_size(store: Arc<impl BlobStore>) {
-    assert!(is_missing(store.seal(NAME, 0).await));
+    assert!(is_missing(store.seal(NAME, 0, &NEW).await));
     write(&*store, NAME, 0, vec![text("abc")]).await.unwrap();
-    assert!(is_missing(store.seal(NAME, 2).await));
-    assert!(is_missing(store.seal(NAME, 4).await));
-    store.seal(NAME, 3).await.unwrap();
-    store.seal(NAME, 3).await.unwrap();
+    assert!(is_missing(store.seal(NAME, 2, &NEW).await));
+    assert!(is_missing(store.seal(NAME, 4, &NEW).await));
+    store.seal(NAME, 3, &NEW).await.unwrap();
+    store.seal(NAME, 3, &NEW).await.unwrap();
 }
 
 async fn a_read_answers_with_at_most_what_was_asked(store: Arc<impl BlobStore>) {
@@ -278,7 +307,7 @@ async fn a_write_is_looked_at_once_and_in_order(store: Arc<impl BlobStore>) {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let seeing = seen.clone();
     let look = Box::new(move |bytes: &[u8]| seeing.lock().unwrap().push(bytes.to_vec()));
-    store.write(NAME, 0, vec![text("Hello, "), Bytes::new(), text("world")], look).await.unwrap();
+    store.write(NAME, 0, &NEW, vec![text("Hello, "), Bytes::new(), text("world")], look).await.unwrap();
     assert_eq!(*seen.lock().unwrap(), [&b"Hello, "[..], b"", b"world"]);
     assert_eq!(Arc::strong_count(&seen), 1, "done with");
     assert_eq!(all(&*store, NAME).await, b"Hello, world");
@@ -315,13 +344,13 @@ async fn a_large_blob_comes_back_whole(store: Arc<impl BlobStore>) {
 }
 
 async fn a_blob_removed_is_missing_and_removing_again_is_fine(store: Arc<impl BlobStore>) {
-    store.remove(NAME).await.unwrap();
+    store.remove(NAME, &NEW).await.unwrap();
     write(&*store, NAME, 0, vec![text("abc")]).await.unwrap();
     write(&*store, OTHER, 0, vec![text("other")]).await.unwrap();
-    store.remove(NAME).await.unwrap();
-    store.remove(NAME).await.unwrap();
+    store.remove(NAME, &NEW).await.unwrap();
+    store.remove(NAME, &NEW).await.unwrap();
     assert!(is_missing(store.open(NAME).await));
-    assert!(is_missing(store.seal(NAME, 3).await));
+    assert!(is_missing(store.seal(NAME, 3, &NEW).await));
     assert!(is_missing(write(&*store, NAME, 3, vec![text("x")]).await));
     assert_eq!(all(&*store, OTHER).await, b"other");
 }
@@ -329,16 +358,16 @@ async fn a_blob_removed_is_missing_and_removing_again_is_fine(store: Arc<impl Bl
 async fn an_open_blob_outlives_its_name(store: Arc<impl BlobStore>) {
     write(&*store, NAME, 0, vec![text("abc")]).await.unwrap();
     let file = store.open(NAME).await.unwrap();
-    store.remove(NAME).await.unwrap();
+    store.remove(NAME, &NEW).await.unwrap();
     assert_eq!(file.read(0, 10).await.unwrap(), text("abc"));
 }
 
 async fn a_name_of_another_shape_is_refused(store: Arc<impl BlobStore>) {
     for name in ["", "short", "../../../../etc/passwd__________", "0123456789ABCDEF0123456789ABCDEF", "0123456789abcdef0123456789abcdef0"] {
         assert!(matches!(write(&*store, name, 0, Vec::new()).await, Err(Failure::Io(_))), "{name}");
-        assert!(matches!(store.seal(name, 0).await, Err(Failure::Io(_))), "{name}");
+        assert!(matches!(store.seal(name, 0, &NEW).await, Err(Failure::Io(_))), "{name}");
         assert!(matches!(store.open(name).await, Err(Failure::Io(_))), "{name}");
-        assert!(matches!(store.remove(name).await, Err(Failure::Io(_))), "{name}");
+        assert!(matches!(store.remove(name, &NEW).await, Err(Failure::Io(_))), "{name}");
     }
 }
 
@@ -357,10 +386,10 @@ async fn writes_that_nobody_waits_for_do_not_disturb_later_ones(store: Arc<impl 
 async fn a_local_store_keeps_what_it_acknowledged() {
     let folder = tempfile::tempdir().unwrap();
     let store = Local::open(folder.path()).unwrap();
-    let first = store.create("k", text("1")).await.unwrap();
-    let version = store.swap("k", first, text("2")).await.unwrap();
+    let first = store.create("k", value_of("1")).await.unwrap();
+    let version = store.swap("k", &first, value_of("2")).await.unwrap();
     write(&store, NAME, 0, vec![text("sealed")]).await.unwrap();
-    store.seal(NAME, 6).await.unwrap();
+    store.seal(NAME, 6, &NEW).await.unwrap();
     drop(store);
     assert!(!folder.path().join("records.sqlite3-wal").exists(), "closed tidily");
 
@@ -368,7 +397,7 @@ async fn a_local_store_keeps_what_it_acknowledged() {
     let record = store.get("k").await.unwrap().unwrap();
     assert_eq!((record.version, record.value), (version, text("2")));
     assert_eq!(all(&store, NAME).await, b"sealed");
-    assert!(is_conflict(store.swap("k", first, text("3")).await));
+    assert!(is_conflict(store.swap("k", &first, value_of("3")).await));
 }
 
 #[tokio::test]
@@ -397,7 +426,7 @@ async fn a_local_store_follows_no_link_to_a_folder_of_blobs() {
     let (folder, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let store = Local::open(folder.path()).unwrap();
     write(&store, NAME, 0, vec![text("sealed")]).await.unwrap();
-    store.seal(NAME, 6).await.unwrap();
+    store.seal(NAME, 6, &NEW).await.unwrap();
     let moved = moved(&folder.path().join("d/01"), &outside);
     drop(store);
     let store = Local::open(folder.path()).unwrap();
@@ -405,9 +434,9 @@ async fn a_local_store_follows_no_link_to_a_folder_of_blobs() {
     for (name, offset) in [(NAME, 0), (NAME, 6), (OTHER, 0)] {
         assert!(matches!(write(&store, name, offset, vec![text("overwritten")]).await, Err(Failure::Io(_))));
     }
-    assert!(matches!(store.seal(NAME, 6).await, Err(Failure::Io(_))));
-    assert!(matches!(store.remove(NAME).await, Err(Failure::Io(_))));
-    assert!(matches!(store.names(*b"01").await, Err(Failure::Io(_))));
+    assert!(matches!(store.seal(NAME, 6, &NEW).await, Err(Failure::Io(_))));
+    assert!(matches!(store.remove(NAME, &NEW).await, Err(Failure::Io(_))));
+    assert!(matches!(store.list_bytes("", 10).await, Err(Failure::Io(_))));
     let left: Vec<_> = std::fs::read_dir(&moved).unwrap().map(|file| file.unwrap().file_name()).collect();
     assert_eq!(left, [NAME]);
     assert_eq!(std::fs::read_to_string(moved.join(NAME)).unwrap(), "sealed");
@@ -418,7 +447,7 @@ async fn a_local_store_follows_no_link_to_a_value() {
     for whole_folder in [false, true] {
         let (folder, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let store = Local::open(folder.path()).unwrap();
-        store.create("k", Bytes::from(vec![7; 100_000])).await.unwrap();
+        store.create("k", Bytes::from(vec![7; 100_000]).into()).await.unwrap();
         drop(store);
         let shard = std::fs::read_dir(folder.path().join("v")).unwrap().next().unwrap().unwrap().path();
         let file = std::fs::read_dir(&shard).unwrap().next().unwrap().unwrap().path();
@@ -435,9 +464,9 @@ async fn a_local_store_writes_no_value_through_a_link() {
     for shard in 0..=u8::MAX {
         std::os::unix::fs::symlink(outside.path(), folder.path().join(format!("v/{shard:02x}"))).unwrap();
     }
-    assert!(matches!(store.create("k", Bytes::from(vec![7; 100_000])).await, Err(Failure::Io(_))));
+    assert!(matches!(store.create("k", Bytes::from(vec![7; 100_000]).into()).await, Err(Failure::Io(_))));
     assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
-    store.create("k", text("goes on")).await.unwrap();
+    store.create("k", value_of("goes on")).await.unwrap();
 }
 
 #[tokio::test]
@@ -449,11 +478,11 @@ async fn a_large_value_is_a_file_as_long_as_it_counts() {
     };
     let large = Bytes::from(vec![7; 100_000]);
     let store = Local::open(folder.path()).unwrap();
-    let first = store.create("k", large.clone()).await.unwrap();
+    let first = store.create("k", large.clone().into()).await.unwrap();
     let before = files();
     assert_eq!(before.len(), 1);
-    let second = store.swap("k", first, large.clone()).await.unwrap();
-    assert!(is_conflict(store.swap("k", first, large.clone()).await));
+    let second = store.swap("k", &first, large.clone().into()).await.unwrap();
+    assert!(is_conflict(store.swap("k", &first, large.clone().into()).await));
     drop(store); // what is of no use any more is removed after the answer
     assert_eq!(files().len(), 1);
     assert_ne!(files(), before);
@@ -461,8 +490,8 @@ async fn a_large_value_is_a_file_as_long_as_it_counts() {
     let store = Local::open(folder.path()).unwrap();
     assert_eq!(value(&store, "k").await, Some(large.clone()));
     assert_eq!(store.check().unwrap(), (Vec::new(), 0));
-    let third = store.swap("k", second, text("small")).await.unwrap();
-    store.create("l", large).await.unwrap();
+    let third = store.swap("k", &second, value_of("small")).await.unwrap();
+    store.create("l", large.into()).await.unwrap();
     drop(store);
     assert_eq!(files().len(), 1);
     std::fs::rename(&files()[0], files()[0].with_file_name("0123456789abcdef")).unwrap();
@@ -476,13 +505,13 @@ async fn a_large_value_is_a_file_as_long_as_it_counts() {
 #[tokio::test]
 async fn a_store_that_does_not_wait_for_the_disk_keeps_the_same_contract() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = super::local::Settings { commit: false };
-    let store = Local::open_with(folder.path(), settings).unwrap();
-    store.create("k", Bytes::from(vec![7; 100_000])).await.unwrap();
+    let settings = super::local::Settings { commit: false, ..super::local::Settings::default() };
+    let store = Local::open_with(folder.path(), settings.clone()).unwrap();
+    store.create("k", Bytes::from(vec![7; 100_000]).into()).await.unwrap();
     write(&store, NAME, 0, vec![text("sealed")]).await.unwrap();
-    store.seal(NAME, 6).await.unwrap();
+    store.seal(NAME, 6, &NEW).await.unwrap();
     drop(store);
-    let store = Local::open_with(folder.path(), settings).unwrap();
+    let store = Local::open_with(folder.path(), settings.clone()).unwrap();
     assert_eq!(value(&store, "k").await.unwrap().len(), 100_000);
     assert_eq!(all(&store, NAME).await, b"sealed");
 }
@@ -525,8 +554,8 @@ fn with_few_open_files() {
         for round in 0..400 {
             let name = format!("{round:032}");
             let written = write(&store, &name, 0, vec![text("bytes")]).await;
-            let sealed = if written.is_ok() { store.seal(&name, 5).await } else { written };
-            let made = store.create(&name, Bytes::from(vec![7; 100_000])).await.map(drop);
+            let sealed = if written.is_ok() { store.seal(&name, 5, &NEW).await } else { written };
+            let made = store.create(&name, Bytes::from(vec![7; 100_000]).into()).await.map(drop);
             for result in [sealed, made] {
                 assert!(!matches!(result, Err(Failure::Stopped)), "in round {round}");
                 refused += usize::from(result.is_err());
@@ -536,7 +565,7 @@ fn with_few_open_files() {
     done.store(true, Ordering::Relaxed);
     hog.join().unwrap();
     assert!(refused > 0, "there were always enough");
-    runtime.block_on(store.create("k", text("goes on"))).unwrap();
+    runtime.block_on(store.create("k", value_of("goes on"))).unwrap();
 }
 
 #[tokio::test]
@@ -544,12 +573,12 @@ async fn a_value_is_not_removed_through_a_link() {
     let folder = tempfile::tempdir().unwrap();
     let outside = tempfile::tempdir().unwrap();
     let store = Local::open(folder.path()).unwrap();
-    let version = store.create("k", Bytes::from(vec![7; 100_000])).await.unwrap();
+    let version = store.create("k", Bytes::from(vec![7; 100_000]).into()).await.unwrap();
     let shard = std::fs::read_dir(folder.path().join("v")).unwrap().next().unwrap().unwrap().path();
     let moved = outside.path().join("moved");
     std::fs::rename(&shard, &moved).unwrap();
     std::os::unix::fs::symlink(&moved, &shard).unwrap();
-    store.delete("k", version).await.unwrap();
+    store.delete("k", &version).await.unwrap();
     drop(store); // what is of no use any more is removed after the answer
     assert_eq!(std::fs::read_dir(&moved).unwrap().count(), 1);
 }
@@ -566,7 +595,7 @@ async fn a_blobs_file_stays_open_until_it_is_sealed() {
     write(&store, NAME, 6, vec![text("end")]).await.unwrap();
     assert_eq!(std::fs::read(&moved).unwrap(), b"start end");
     std::fs::rename(&moved, &at).unwrap();
-    store.seal(NAME, 9).await.unwrap();
+    store.seal(NAME, 9, &NEW).await.unwrap();
     let open = || {
         let descriptors = std::fs::read_dir("/proc/self/fd").unwrap();
         descriptors.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok()).any(|path| path == at)

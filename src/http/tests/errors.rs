@@ -136,19 +136,27 @@ impl RecordStore for Panics {
         panic!("no {key} for anybody")
     }
 
-    fn create<'a>(&'a self, _: &'a str, _: Bytes) -> storage::Answer<'a, storage::Version> {
+    fn create<'a>(&'a self, _: &'a str, _: storage::Value) -> storage::Answer<'a, storage::Version> {
         unreachable!()
     }
 
-    fn swap<'a>(&'a self, _: &'a str, _: storage::Version, _: Bytes) -> storage::Answer<'a, storage::Version> {
+    fn swap<'a>(&'a self, _: &'a str, _: &'a storage::Version, _: storage::Value) -> storage::Answer<'a, storage::Version> {
         unreachable!()
     }
 
-    fn delete<'a>(&'a self, _: &'a str, _: storage::Version) -> storage::Answer<'a, ()> {
+    fn delete<'a>(&'a self, _: &'a str, _: &'a storage::Version) -> storage::Answer<'a, ()> {
         unreachable!()
     }
 
-    fn list<'a>(&'a self, _: &'a str, _: &'a str, _: usize) -> storage::Answer<'a, Vec<String>> {
+    fn list<'a>(&'a self, _: storage::Range<'a>) -> storage::Answer<'a, Vec<String>> {
+        unreachable!()
+    }
+
+    fn list_written<'a>(&'a self, _: storage::Range<'a>) -> storage::Answer<'a, Vec<storage::Written>> {
+        unreachable!()
+    }
+
+    fn now(&self) -> Timestamp {
         unreachable!()
     }
 }
@@ -156,7 +164,7 @@ impl RecordStore for Panics {
 #[tokio::test]
 async fn a_panic_is_500_with_a_body_and_not_the_end_of_the_connection() {
     let mut site = Site::new();
-    let registry = Registry::new(Arc::new(Panics), Arc::new(Memory::new()), site.app.clock.clone());
+    let registry = Registry::new(Arc::new(Panics), Arc::new(Memory::new()));
     site.endpoint = Endpoint::new(App { registry, ..site.app.clone() });
     let answer = site.get("/v2/open/a/manifests/v1").await;
     assert_eq!(answer.error(), (500, "UNKNOWN".into()));

@@ -79,8 +79,10 @@ impl Site {
     fn on_disk() -> Self {
         let mut site = Self::new();
         let folder = tempfile::tempdir().unwrap();
-        let store = Arc::new(Local::open(folder.path()).unwrap());
-        site.app.registry = registry(store.clone(), store, &site.app.clock);
+        let store = Arc::new(
+            Local::open_with(folder.path(), crate::storage::local::Settings { commit: true, clock: site.app.clock.clone() }).unwrap(),
+        );
+        site.app.registry = registry(store.clone(), store);
         Self { endpoint: Endpoint::new(site.app.clone()), folder: Some(folder), ..site }
     }
 
@@ -116,8 +118,8 @@ impl Site {
             proxies: TrustedProxies::default(),
             challenge: true,
         };
-        let store = Arc::new(Memory::new());
-        let registry = registry(store.clone(), store, &clock);
+        let store = Arc::new(Memory::with_clock(clock.clone()));
+        let registry = registry(store.clone(), store);
         let app = App {
             live: Arc::new(ArcSwap::from_pointee(live)),
             registry,
@@ -172,9 +174,9 @@ impl Site {
 }
 
 /// Manifests in `open/sparse/**` may lack what they refer to.
-fn registry(records: Arc<dyn RecordStore>, blobs: Arc<dyn BlobStore>, clock: &Clock) -> Registry {
+fn registry(records: Arc<dyn RecordStore>, blobs: Arc<dyn BlobStore>) -> Registry {
     let sparse = Repositories::parse("open/sparse/**").unwrap();
-    Registry::new(records, blobs, clock.clone()).with(Settings { sparse })
+    Registry::new(records, blobs).with(Settings { sparse })
 }
 
 fn ready() -> Arc<Readiness> {

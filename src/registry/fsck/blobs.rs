@@ -1,62 +1,49 @@
 //! Blobs, their bytes, and their links.
 
 use super::super::hashing::Hasher;
-use super::super::marks::LISTED;
-use super::super::records::{BlobRecord, BlobState, LinkRecord, LinkState};
-use super::super::uploads::Session;
+use super::super::keys::{Entry, Key};
+use super::super::states::blob::{BlobRecord, BlobState};
+use super::super::states::link::{LinkRecord, LinkState};
 use super::super::{Error, keys};
 use super::Check;
-use crate::oci::{Algorithm, Digest};
-use crate::storage::BlobFile;
+use crate::oci::{Algorithm, Digest, RepositoryName};
+use crate::storage::{BlobFile, Show};
 
 /// How much is read at once.
 const READ: usize = 1 << 20;
 
 impl Check<'_> {
     pub(super) async fn blobs(&mut self) -> Result<(), Error> {
-        let mut after = String::new();
-        loop {
-            let page = self.registry.records.list(keys::BLOBS, &after, LISTED).await?;
-            let Some(last) = page.last().cloned() else { return Ok(()) };
-            for key in &page {
-                let Some(digest) = keys::spread_digest_of(key, keys::BLOBS) else {
-                    self.damage(key, "is not the key of a blob");
-                    continue;
-                };
-                let Some(blob) = self.read::<BlobRecord>(key).await else { continue };
-                self.checked.blobs += 1;
-                for name in blob.trash.iter().chain([&blob.generation]) {
-                    // Whoever removes them for the one removes the other's.
-                    if !self.named.insert(name.clone()) {
-                        self.damage(key, format!("its bytes {name} are named a second time"));
-                    }
-                }
-                if blob.state == BlobState::Dying {
-                    self.leftover(key, "waits for the collector");
-                } else {
-                    self.content(key, &digest, &blob).await?;
+        let mut keys = self.registry.records.keys(keys::blobs(), Show::All);
+        while let Some(key) = keys.next().await? {
+            let Some(Entry::Blob(digest)) = Entry::parse(key.as_str()) else { continue };
+            let Some(blob) = self.read(&key).await else { continue };
+            self.checked.blobs += 1;
+            for name in blob.trash.iter().chain([&blob.generation]) {
+                // Whoever removes them for the one removes the other's.
+                if !self.named.insert(name.clone()) {
+                    self.damage(key.as_str(), format!("its bytes {name} are named a second time"));
                 }
             }
-            after = last;
+            if blob.state == BlobState::Dying {
+                self.leftover(key.as_str(), "waits for the collector");
+            } else {
+                self.content(key.as_str(), &digest, &blob).await?;
+            }
         }
+        Ok(())
     }
 
     /// How many bytes there are to be hashed.
     pub(super) async fn all_bytes(&self) -> Result<u64, Error> {
         let mut sum = 0;
-        for prefix in [keys::BLOBS, keys::UPLOADS] {
-            let mut after = String::new();
-            loop {
-                let page = self.registry.records.list(prefix, &after, LISTED).await?;
-                let Some(last) = page.last().cloned() else { break };
-                for key in &page {
-                    sum += match prefix {
-                        keys::BLOBS => self.look::<BlobRecord>(key).await.map_or(0, |blob| blob.size),
-                        _ => self.look::<Session>(key).await.map_or(0, |session| session.offset),
-                    };
-                }
-                after = last;
-            }
+        let mut blobs = self.registry.records.keys(keys::blobs(), Show::All);
+        while let Some(key) = blobs.next().await? {
+            sum += self.look(&key).await.map_or(0, |blob| blob.size);
+        }
+        let mut uploads = self.registry.records.keys(keys::all_uploads(), Show::All);
+        while let Some(key) = uploads.next().await? {
+            sum += self.look(&key).await.map_or(0, |session| session.offset);
         }
         Ok(sum)
     }
@@ -113,43 +100,41 @@ impl Check<'_> {
     }
 
     pub(super) async fn links(&mut self) -> Result<(), Error> {
-        let mut after = String::new();
-        loop {
-            let page = self.registry.records.list(keys::LINKS, &after, LISTED).await?;
-            let Some(last) = page.last().cloned() else { return Ok(()) };
-            for key in &page {
-                let Some((digest, repository)) = keys::link_of(key) else {
-                    self.damage(key, "is not the key of a link");
-                    continue;
-                };
-                let Some(link) = self.read::<LinkRecord>(key).await else { continue };
-                self.checked.links += 1;
-                self.in_use.insert(repository.to_string());
-                let Some(name) = link.generation else {
-                    if link.state == LinkState::Live {
-                        self.damage(key, "is live and names no bytes");
-                    } else {
-                        self.leftover(key, "a push that was cut short");
-                    }
-                    continue;
-                };
-                let Some(blob) = self.look::<BlobRecord>(&keys::blob(&digest)).await else {
-                    self.damage(key, "links a blob that does not exist");
-                    continue;
-                };
-                if link.size != blob.size {
-                    self.damage(key, format!("says that the blob is {} long, and its record says {}", link.size, blob.size));
-                }
-                if blob.state == BlobState::Dying {
-                    self.damage(key, "links a blob that is being removed");
-                } else if blob.trash.contains(&name) {
-                    // Replaced after they had been lost; readers find the new ones.
-                    self.leftover(key, "names bytes that were replaced");
-                } else if blob.generation != name {
-                    self.damage(key, format!("names the bytes {name}, and the blob has {}", blob.generation));
-                }
+        let mut keys = self.registry.records.keys(keys::all_links(), Show::All);
+        while let Some(key) = keys.next().await? {
+            let Some(Entry::Link(digest, repository)) = Entry::parse(key.as_str()) else { continue };
+            self.link(&key, &digest, &repository).await;
+        }
+        Ok(())
+    }
+
+    async fn link(&mut self, key: &Key<LinkRecord>, digest: &Digest, repository: &RepositoryName) {
+        let Some(link) = self.read(key).await else { return };
+        let key = key.as_str();
+        self.checked.links += 1;
+        self.in_use.insert(repository.to_string());
+        let Some(name) = link.generation else {
+            if link.state == LinkState::Live {
+                self.damage(key, "is live and names no bytes");
+            } else {
+                self.leftover(key, "a push that was cut short");
             }
-            after = last;
+            return;
+        };
+        let Some(blob) = self.look(&keys::blob(digest)).await else {
+            self.damage(key, "links a blob that does not exist");
+            return;
+        };
+        if link.size != blob.size {
+            self.damage(key, format!("says that the blob is {} long, and its record says {}", link.size, blob.size));
+        }
+        if blob.state == BlobState::Dying {
+            self.damage(key, "links a blob that is being removed");
+        } else if blob.trash.contains(&name) {
+            // Replaced after they had been lost; readers find the new ones.
+            self.leftover(key, "names bytes that were replaced");
+        } else if blob.generation != name {
+            self.damage(key, format!("names the bytes {name}, and the blob has {}", blob.generation));
         }
     }
 }

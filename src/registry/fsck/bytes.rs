@@ -2,24 +2,27 @@
 
 use super::Check;
 
-/// What a name begins with: `[a-z0-9]{2}`. Names of ours are hexadecimal.
-const DIGITS: &[u8] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+/// How many names are listed at once.
+const LISTED: usize = 1000;
 
 impl Check<'_> {
     /// To be called when all names are known.
     pub(super) async fn bytes(&mut self) {
-        for first in DIGITS {
-            for second in DIGITS {
-                let begin = [*first, *second];
-                match self.registry.bytes.names(begin).await {
-                    Ok(names) => {
-                        for name in names {
-                            if !self.named.contains(&name) {
-                                self.leftover(&format!("bytes {name}"), "nothing refers to them");
-                            }
-                        }
+        let mut after = String::new();
+        loop {
+            match self.registry.bytes.list_bytes(&after, LISTED).await {
+                Ok(page) => {
+                    let Some(last) = page.last() else { return };
+                    after.clone_from(&last.key);
+                    for found in
+                        page.iter().filter(|found| !self.named.contains(&found.key)).map(|found| found.key.clone()).collect::<Vec<_>>()
+                    {
+                        self.leftover(&format!("bytes {found}"), "nothing refers to them");
                     }
-                    Err(why) => self.damage(&format!("bytes {}…", String::from_utf8_lossy(&begin)), format!("cannot be listed: {why}")),
+                }
+                Err(why) => {
+                    self.damage("bytes", format!("cannot be listed after {after:?}: {why}"));
+                    return;
                 }
             }
         }

@@ -7,6 +7,7 @@ mod bytes;
 mod repositories;
 mod uploads;
 
+use super::keys::Key;
 use super::records::Stored;
 use super::{Error, Registry};
 use crate::access::Maintenance;
@@ -108,18 +109,18 @@ impl Check<'_> {
     }
 
     /// The record whose turn it is. What cannot be read is damage, and not the end of the check.
-    async fn read<T: Stored>(&mut self, key: &str) -> Option<T> {
-        match self.registry.records.read::<T>(key).await {
-            Ok(found) => found.map(|(_, record)| record),
+    async fn read<T: Stored>(&mut self, key: &Key<T>) -> Option<T> {
+        match self.registry.records.read(key).await {
+            Ok(found) => found.map(|found| found.record),
             Err(why) => {
-                self.damage(key, format!("cannot be read: {why}"));
+                self.damage(key.as_str(), format!("cannot be read: {why}"));
                 None
             }
         }
     }
 
     /// Another record. If it cannot be read, that is told when its turn comes.
-    async fn look<T: Stored>(&self, key: &str) -> Option<T> {
-        self.registry.records.read::<T>(key).await.ok().flatten().map(|(_, record)| record)
+    async fn look<T: Stored>(&self, key: &Key<T>) -> Option<T> {
+        self.registry.records.read(key).await.ok().flatten().map(|found| found.record)
     }
 }

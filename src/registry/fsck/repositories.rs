@@ -1,56 +1,57 @@
 //! Manifests, tags, and what leads to them.
 
 use super::super::hashing::digest_of;
-use super::super::marks::LISTED;
-use super::super::records::{LinkRecord, ManifestRecord, ManifestState, Mark, TagRecord};
+use super::super::keys::{Entry, Key, Prefix};
+use super::super::records::Stored;
+use super::super::states::manifest::{ManifestRecord, ManifestState};
+use super::super::states::mark::Mark;
 use super::super::{Error, keys};
 use super::Check;
 use crate::oci::{Digest, Manifest, RepositoryName, Tag};
+use crate::storage::Show;
 
 impl Check<'_> {
-    /// Everything below `r/`; what lies elsewhere than records do is told.
+    /// Everything that belongs to one repository, but for its links and uploads; what lies elsewhere than records do is told.
     pub(super) async fn repositories(&mut self) -> Result<(), Error> {
-        let mut after = String::new();
-        loop {
-            let page = self.registry.records.list("", &after, LISTED).await?;
-            let Some(last) = page.last().cloned() else { return Ok(()) };
-            for key in &page {
-                match keys::Entry::parse(key) {
-                    Some(keys::Entry::Manifest(repository, digest)) => self.manifest(key, &repository, &digest).await,
-                    Some(keys::Entry::Tag(repository, tag)) => self.tag(key, &repository, &tag).await,
-                    Some(keys::Entry::BackReference(repository, digest, tag)) => self.back_reference(key, &repository, &digest, &tag).await,
-                    Some(keys::Entry::Referrer(repository, subject, referrer)) => {
-                        self.referrer(key, &repository, &subject, &referrer).await;
-                    }
-                    Some(keys::Entry::Catalog | keys::Entry::Other) => {}
-                    None => self.damage(key, "is not the key of a record"),
-                }
+        let mut keys = self.registry.records.keys(Prefix::<()>::new(String::new()), Show::All);
+        while let Some(key) = keys.next().await? {
+            let key = key.as_str();
+            match Entry::parse(key) {
+                Some(Entry::Manifest(repository, digest)) => self.manifest(&repository, &digest).await,
+                Some(Entry::Tag(repository, tag)) => self.tag(&repository, &tag).await,
+                Some(Entry::Past(repository, tag, seq)) => self.past(&repository, &tag, seq).await,
+                Some(Entry::BackReference(repository, digest, tag)) => self.back_reference(&repository, &digest, &tag).await,
+                Some(Entry::Referrer(repository, subject, referrer)) => self.referrer(&repository, &subject, &referrer).await,
+                Some(Entry::Index(repository, child, index)) => self.index(&repository, &child, &index).await,
+                Some(Entry::Deletion(repository, digest)) => self.deletion(&repository, &digest).await,
+                Some(Entry::Pulls(repository, digest)) => self.is_readable(&keys::pulls(&repository, &digest)).await,
+                Some(Entry::Usage(repository)) => self.is_readable(&keys::usage(repository.as_str())).await,
+                Some(Entry::Blob(_) | Entry::Link(..) | Entry::Upload(..) | Entry::Catalog(_) | Entry::Own) => {}
+                None => self.damage(key, "is not the key of a record"),
             }
-            after = last;
         }
+        Ok(())
     }
 
     /// To be called when it is known which repositories are in use.
     pub(super) async fn catalogue(&mut self) -> Result<(), Error> {
-        let mut after = String::new();
-        loop {
-            let page = self.registry.records.list(keys::CATALOG, &after, LISTED).await?;
-            let Some(last) = page.last().cloned() else { return Ok(()) };
-            for key in &page {
-                let Some(repository) = keys::repository_of(key, keys::CATALOG) else { continue };
-                if self.read::<Mark>(key).await.is_some()
-                    && !self.in_use.contains(repository.as_str())
-                    && self.registry.records.list(&keys::manifests(&repository), "", 1).await?.is_empty()
-                {
-                    self.leftover(key, "nothing is in the repository");
-                }
+        let mut keys = self.registry.records.keys(keys::catalog(), Show::All);
+        while let Some(key) = keys.next().await? {
+            let Some(repository) = keys::repository_of(keys.prefix().rest(&key)) else { continue };
+            if self.read(&key).await.is_some()
+                && !self.in_use.contains(repository.as_str())
+                && self.registry.records.is_empty(&keys::manifests(&repository), Show::All).await?
+            {
+                self.leftover(key.as_str(), "nothing is in the repository");
             }
-            after = last;
         }
+        Ok(())
     }
 
-    async fn manifest(&mut self, key: &str, repository: &RepositoryName, digest: &Digest) {
-        let Some(record) = self.read::<ManifestRecord>(key).await else { return };
+    async fn manifest(&mut self, repository: &RepositoryName, digest: &Digest) {
+        let key = keys::manifest(repository, digest);
+        let Some(record) = self.read(&key).await else { return };
+        let key = key.as_str();
         self.checked.manifests += 1;
         match record.header.state {
             ManifestState::Pend => self.leftover(key, "a push that was cut short"),
@@ -78,57 +79,84 @@ impl Check<'_> {
     /// What a manifest that is served needs.
     async fn needs(&mut self, key: &str, repository: &RepositoryName, digest: &Digest, record: &ManifestRecord) {
         for blob in &record.header.blobs {
-            let link = self.look::<LinkRecord>(&keys::link(&blob.0, repository)).await;
+            let link = self.look(&keys::link(&blob.0, repository)).await;
             let linked = link.is_some_and(|link| link.generation.is_some());
             if !linked && !record.header.sparse {
                 self.damage(key, format!("needs the blob {}, which the repository does not have", blob.0));
             }
         }
         for child in &record.header.manifests {
-            let there = self.look::<ManifestRecord>(&keys::manifest(repository, &child.0)).await.is_some_and(|child| child.is_readable());
+            let there = self.look(&keys::manifest(repository, &child.0)).await.is_some_and(|child| child.is_readable());
             if !there && !record.header.sparse {
                 self.leftover(key, format!("lists the manifest {}, which was deleted", child.0));
             }
+            if !record.header.sparse && self.look(&keys::index(repository, &child.0, digest)).await.is_none() {
+                self.damage(key, format!("deleting the manifest {}, which it lists, would not be refused", child.0));
+            }
         }
         if let Some(subject) = &record.header.subject
-            && self.look::<Mark>(&keys::referrer(repository, &subject.0, digest)).await.is_none()
+            && self.look(&keys::referrer(repository, &subject.0, digest)).await.is_none()
         {
             self.damage(key, format!("is not found among the referrers of {}", subject.0));
         }
-        if self.look::<Mark>(&keys::catalog(repository.as_str())).await.is_none() {
+        if self.look(&keys::in_catalog(repository.as_str())).await.is_none() {
             self.damage(key, "its repository is not in the catalogue");
         }
     }
 
-    async fn tag(&mut self, key: &str, repository: &RepositoryName, tag: &Tag) {
-        let Some(record) = self.read::<TagRecord>(key).await else { return };
+    async fn tag(&mut self, repository: &RepositoryName, tag: &Tag) {
+        let key = keys::tag(repository, tag);
+        let Some(record) = self.read(&key).await else { return };
+        let Some(target) = record.target() else { return };
+        let key = key.as_str();
         self.checked.tags += 1;
-        match self.look::<ManifestRecord>(&keys::manifest(repository, &record.digest.0)).await {
-            None => self.damage(key, format!("is on the manifest {}, which does not exist", record.digest.0)),
+        match self.look(&keys::manifest(repository, target)).await {
+            None => self.damage(key, format!("is on the manifest {target}, which does not exist")),
             Some(manifest) if !manifest.is_readable() => self.leftover(key, "is on a manifest whose deletion was cut short"),
             Some(_) => {
-                let back = keys::back_reference(repository, &record.digest.0, tag);
-                if self.look::<Mark>(&back).await.is_none() {
+                if self.look(&keys::back_reference(repository, target, tag)).await.is_none() {
                     self.leftover(key, "a push that was cut short: deleting the manifest would leave the tag");
                 }
             }
         }
     }
 
-    async fn back_reference(&mut self, key: &str, repository: &RepositoryName, digest: &Digest, tag: &Tag) {
-        let there = self.read::<Mark>(key).await.is_some();
-        let target = self.look::<TagRecord>(&keys::tag(repository, tag)).await;
-        if there && target.is_none_or(|target| target.digest.0 != *digest) {
-            self.leftover(key, "the tag is elsewhere");
+    async fn past(&mut self, repository: &RepositoryName, tag: &Tag, seq: u64) {
+        let key = keys::past(repository, tag, seq);
+        if let Some(record) = self.read(&key).await.filter(|record| record.seq != seq) {
+            self.damage(key.as_str(), format!("is event {} of the tag", record.seq));
         }
     }
 
-    async fn referrer(&mut self, key: &str, repository: &RepositoryName, subject: &Digest, referrer: &Digest) {
-        let there = self.read::<Mark>(key).await.is_some();
-        let manifest = self.look::<ManifestRecord>(&keys::manifest(repository, referrer)).await.filter(ManifestRecord::is_readable);
+    async fn back_reference(&mut self, repository: &RepositoryName, digest: &Digest, tag: &Tag) {
+        let tagged = self.look(&keys::tag(repository, tag)).await;
+        let leads = tagged.is_some_and(|tagged| tagged.target() == Some(digest));
+        self.entry(&keys::back_reference(repository, digest, tag), leads, "the tag is elsewhere").await;
+    }
+
+    async fn referrer(&mut self, repository: &RepositoryName, subject: &Digest, referrer: &Digest) {
+        let manifest = self.look(&keys::manifest(repository, referrer)).await.filter(ManifestRecord::is_readable);
         let refers = manifest.and_then(|manifest| manifest.header.subject).is_some_and(|found| found.0 == *subject);
-        if there && !refers {
-            self.leftover(key, "the referrer is not there");
+        self.entry(&keys::referrer(repository, subject, referrer), refers, "the referrer is not there").await;
+    }
+
+    async fn index(&mut self, repository: &RepositoryName, child: &Digest, index: &Digest) {
+        let lists = self.look(&keys::manifest(repository, index)).await.is_some_and(|found| found.lists(child));
+        self.entry(&keys::index(repository, child, index), lists, "the index is not there").await;
+    }
+
+    async fn deletion(&mut self, repository: &RepositoryName, digest: &Digest) {
+        self.entry(&keys::deletion(repository, digest), false, "a deletion that was cut short").await;
+    }
+
+    async fn is_readable<T: Stored>(&mut self, key: &Key<T>) {
+        self.read(key).await;
+    }
+
+    /// An entry of an index is of use only if it `leads` somewhere.
+    async fn entry(&mut self, key: &Key<Mark>, leads: bool, what: &str) {
+        if self.read(key).await.is_some() && !leads {
+            self.leftover(key.as_str(), what);
         }
     }
 }

@@ -1,34 +1,31 @@
 //! Uploads: what they have received, and what they may still remove.
 
 use super::super::hashing::Hasher;
-use super::super::marks::LISTED;
-use super::super::records::{BlobRecord, Mark};
-use super::super::uploads::{Session, SessionState, UploadId};
+use super::super::keys::Entry;
+use super::super::states::session::{Session, SessionState};
+use super::super::uploads::UploadId;
 use super::super::{Error, keys};
 use super::Check;
+use crate::oci::RepositoryName;
+use crate::storage::Show;
 
 impl Check<'_> {
     /// To be called when the blobs' bytes are known.
     pub(super) async fn uploads(&mut self) -> Result<(), Error> {
-        let mut after = String::new();
-        loop {
-            let page = self.registry.records.list(keys::UPLOADS, &after, LISTED).await?;
-            let Some(last) = page.last().cloned() else { return Ok(()) };
-            for key in &page {
-                let Some(id) = key.strip_prefix(keys::UPLOADS).and_then(|name| name.parse::<UploadId>().ok()) else {
-                    self.damage(key, "is not the key of an upload");
-                    continue;
-                };
-                let Some(session) = self.read::<Session>(key).await else { continue };
-                self.checked.uploads += 1;
-                self.owned(key, &id, &session).await;
-                match session.state {
-                    SessionState::Open => self.open_upload(key, &id, &session).await?,
-                    SessionState::Closed | SessionState::Aborting => self.leftover(key, "an end that was cut short"),
-                }
+        let mut keys = self.registry.records.keys(keys::all_uploads(), Show::All);
+        while let Some(key) = keys.next().await? {
+            let Some(Entry::Upload(repository, id)) = Entry::parse(key.as_str()) else { continue };
+            let Some(session) = self.read(&key).await else { continue };
+            let key = key.as_str();
+            self.checked.uploads += 1;
+            self.in_use.insert(repository.to_string());
+            self.owned(key, &id, &session).await;
+            match session.state {
+                SessionState::Open => self.open_upload(key, &repository, &id, &session).await?,
+                SessionState::Closed | SessionState::Aborting => self.leftover(key, "an end that was cut short"),
             }
-            after = last;
         }
+        Ok(())
     }
 
     /// An upload's end removes its bytes. Those that a blob has are safe only with one that says which blob that is.
@@ -37,7 +34,7 @@ impl Check<'_> {
             return;
         }
         let blob = match (session.state, &session.digest) {
-            (SessionState::Closed, Some(digest)) => self.look::<BlobRecord>(&keys::blob(&digest.0)).await,
+            (SessionState::Closed, Some(digest)) => self.look(&keys::blob(&digest.0)).await,
             _ => None,
         };
         if !blob.is_some_and(|blob| blob.has(id.as_str())) {
@@ -45,9 +42,8 @@ impl Check<'_> {
         }
     }
 
-    async fn open_upload(&mut self, key: &str, id: &UploadId, session: &Session) -> Result<(), Error> {
-        self.in_use.insert(session.repository.clone());
-        if self.look::<Mark>(&keys::catalog(&session.repository)).await.is_none() {
+    async fn open_upload(&mut self, key: &str, repository: &RepositoryName, id: &UploadId, session: &Session) -> Result<(), Error> {
+        if self.look(&keys::in_catalog(repository.as_str())).await.is_none() {
             // Nobody writes to an upload before its beginning was acknowledged.
             if session.offset > 0 {
                 self.damage(key, "its repository is not in the catalogue");

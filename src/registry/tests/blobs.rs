@@ -1,5 +1,7 @@
 //! Mounting and deleting blobs, and what is in the catalogue.
 
+use super::super::states::Condemnable;
+use super::super::states::link::LinkState;
 use super::*;
 use crate::access::{Action, PatternRules, Policy, Reader, Rules};
 use crate::identity::Identity;
@@ -126,7 +128,7 @@ async fn who_may_push_and_finds_a_blob_may_rely_on_it_for_half_a_day() {
     let bench = Bench::new();
     let digest = push_blob(&bench.registry, "a", b"layer").await;
     let key = keys::link(&digest, &"a".parse().unwrap());
-    let at = || async { bench.registry.records.read::<records::LinkRecord>(&key).await.unwrap().unwrap().1.at };
+    let at = || async { bench.registry.records.read(&key).await.unwrap().unwrap().written };
     let pushed = at().await;
     bench.hand.advance(std::time::Duration::from_secs(11 * 3600));
     let keep = |repository: &'static str| {
@@ -139,7 +141,7 @@ async fn who_may_push_and_finds_a_blob_may_rely_on_it_for_half_a_day() {
     bench.registry.blob(&read("a"), &digest).await.unwrap();
     assert_eq!(at().await, pushed, "reading alone changes nothing");
     assert_eq!(keep("a").await.unwrap(), 5);
-    assert_eq!(at().await, bench.clock.now().as_millis());
+    assert_eq!(at().await, bench.store.now());
     // The same for a push or a mount of what is there.
     for again in 0..2 {
         bench.hand.advance(std::time::Duration::from_secs(13 * 3600));
@@ -147,21 +149,20 @@ async fn who_may_push_and_finds_a_blob_may_rely_on_it_for_half_a_day() {
             0 => drop(push_blob(&bench.registry, "a", b"layer").await),
             _ => assert!(bench.registry.mount(&create("a"), Some(&read("a")), None, &digest).await.unwrap()),
         }
-        assert_eq!(at().await, bench.clock.now().as_millis());
+        assert_eq!(at().await, bench.store.now());
     }
     assert!(matches!(keep("b").await, Err(Error::BlobUnknown)));
     assert_eq!(bench.keys("l/").await.len(), 1, "asking creates nothing");
     // A collector or a deletion that has condemned the link finds it rescued.
-    let (version, link) = bench.registry.records.read::<records::LinkRecord>(&key).await.unwrap().unwrap();
-    let condemned = records::LinkRecord { state: records::LinkState::Cond, ..link };
-    let version = bench.registry.records.swap(&key, version, &condemned).await.unwrap().unwrap();
+    let found = bench.registry.records.read(&key).await.unwrap().unwrap();
+    let version = bench.registry.records.swap(&key, &found.base(), &found.record.condemned()).await.unwrap().unwrap();
     assert_eq!(keep("a").await.unwrap(), 5);
-    assert!(!bench.registry.records.delete(&key, version).await.unwrap(), "the collector meets the rescue");
+    assert!(!bench.registry.records.delete(&key, &version).await.unwrap(), "the collector meets the rescue");
     // One that only reads is told so, and changes nothing.
     assert_eq!(bench.registry.blob_size(&read("a"), &digest).await.unwrap(), 5);
-    let (version, link) = bench.registry.records.read::<records::LinkRecord>(&key).await.unwrap().unwrap();
-    assert_eq!(link.state, records::LinkState::Live);
+    let found = bench.registry.records.read(&key).await.unwrap().unwrap();
+    assert_eq!(found.record.state, LinkState::Live);
     // Gone meanwhile: whoever is told that it is not here pushes it again.
-    assert!(bench.registry.records.delete(&key, version).await.unwrap());
+    assert!(bench.registry.records.delete(&key, &found.version).await.unwrap());
     assert!(matches!(keep("a").await, Err(Error::BlobUnknown)));
 }

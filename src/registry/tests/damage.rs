@@ -1,7 +1,7 @@
 //! A store that is full, or damaged, and what is served all the same.
 
 use super::*;
-use crate::storage::{Answer, BlobFile, Failure, Look};
+use crate::storage::{Answer, BlobFile, Failure, Look, Resume, Written};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 const R: &str = "team/app";
@@ -12,18 +12,32 @@ struct FullLate {
     full: AtomicBool,
 }
 
+impl FullLate {
+    async fn check(&self, name: &str) -> Result<(), Failure> {
+        if !self.full.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        self.store.remove(name, &Resume::default()).await?;
+        Err(Failure::Full)
+    }
+}
+
 impl BlobStore for FullLate {
-    fn write<'a>(&'a self, name: &'a str, offset: u64, chunks: Vec<Bytes>, look: Look) -> Answer<'a, ()> {
-        self.store.write(name, offset, chunks, look)
+    fn write<'a>(&'a self, name: &'a str, offset: u64, resume: &'a Resume, chunks: Vec<Bytes>, look: Look) -> Answer<'a, ()> {
+        self.store.write(name, offset, resume, chunks, look)
     }
 
-    fn seal<'a>(&'a self, name: &'a str, size: u64) -> Answer<'a, ()> {
+    fn keep<'a>(&'a self, name: &'a str, size: u64, resume: &'a Resume) -> Answer<'a, Resume> {
         Box::pin(async move {
-            if self.full.load(Ordering::SeqCst) {
-                self.store.remove(name).await?;
-                return Err(Failure::Full);
-            }
-            self.store.seal(name, size).await
+            self.check(name).await?;
+            self.store.keep(name, size, resume).await
+        })
+    }
+
+    fn seal<'a>(&'a self, name: &'a str, size: u64, resume: &'a Resume) -> Answer<'a, ()> {
+        Box::pin(async move {
+            self.check(name).await?;
+            self.store.seal(name, size, resume).await
         })
     }
 
@@ -31,12 +45,12 @@ impl BlobStore for FullLate {
         self.store.open(name)
     }
 
-    fn remove<'a>(&'a self, name: &'a str) -> Answer<'a, ()> {
-        self.store.remove(name)
+    fn remove<'a>(&'a self, name: &'a str, resume: &'a Resume) -> Answer<'a, ()> {
+        self.store.remove(name, resume)
     }
 
-    fn names<'a>(&'a self, begin: [u8; 2]) -> Answer<'a, Vec<String>> {
-        self.store.names(begin)
+    fn list_bytes<'a>(&'a self, after: &'a str, limit: usize) -> Answer<'a, Vec<Written>> {
+        self.store.list_bytes(after, limit)
     }
 }
 
@@ -45,7 +59,7 @@ async fn an_upload_whose_bytes_found_no_room_is_gone() {
     for closing in [false, true] {
         let bench = Bench::new();
         let bytes = Arc::new(FullLate { store: bench.store.clone(), full: AtomicBool::new(false) });
-        let registry = Registry::new(bench.store.clone(), bytes.clone(), bench.clock.clone());
+        let registry = Registry::new(bench.store.clone(), bytes.clone());
         let upload = registry.start_upload(&create(R), None).await.unwrap();
         registry.append(&create(R), &upload.id, None, None, body(&[b"abc"])).await.unwrap();
         bytes.full.store(true, Ordering::SeqCst);
@@ -64,8 +78,9 @@ async fn an_upload_whose_bytes_found_no_room_is_gone() {
 
 impl Bench {
     async fn damage(&self, key: &str, value: impl Into<Bytes>) {
+        let value: Bytes = value.into();
         let version = self.store.get(key).await.unwrap().unwrap().version;
-        self.store.swap(key, version, value.into()).await.unwrap();
+        self.store.swap(key, &version, value.into()).await.unwrap();
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::access::Maintenance;
+use crate::storage::Resume;
 
 const R: &str = "team/app";
 
@@ -37,8 +38,8 @@ impl Bench {
     async fn tamper(&self, key: &str, change: impl FnOnce(&str) -> Option<String>) {
         let record = self.store.get(key).await.unwrap().unwrap();
         match change(std::str::from_utf8(&record.value).unwrap()) {
-            Some(value) => drop(self.store.swap(key, record.version, value.into()).await.unwrap()),
-            None => self.store.delete(key, record.version).await.unwrap(),
+            Some(value) => drop(self.store.swap(key, &record.version, Bytes::from(value).into()).await.unwrap()),
+            None => self.store.delete(key, &record.version).await.unwrap(),
         }
     }
 
@@ -73,7 +74,7 @@ async fn every_kind_of_damage_is_found() {
     const MANIFEST: &str = "r/team/app!/m/";
     for (prefix, from, to, expected) in [
         ("b/", "\"size\":6", "\"size\":7", "not 7"),
-        ("b/", "\"format\":1", "\"format\":9", "cannot be read"),
+        ("b/", "\"format\":2", "\"format\":9", "cannot be read"),
         ("b/", "", "", "links a blob that does not exist"),
         ("b/", "live", "dying", "links a blob that is being removed"),
         ("l/", "", "", "needs the blob"),
@@ -93,7 +94,6 @@ async fn every_kind_of_damage_is_found() {
         ("u/", "\"hash\":\"Z+YJ", "\"hash\":\"Y+YJ", "its hash state is not that of its first 3 bytes"),
         ("u/", "\"hash\":\"", "\"hash\":\"!", "its hash state is not that of its first 3 bytes"),
         ("u/", "sha256", "sha512", "its hash state is not that of its first 3 bytes"),
-        ("u/", "team/app", "team/other", "its repository is not in the catalogue"),
     ] {
         let bench = whole().await;
         let key = bench.only_key(prefix).await;
@@ -107,22 +107,19 @@ async fn every_kind_of_damage_is_found() {
         assert!(damages.iter().any(|damage| damage.contains(expected)), "{key}: {damages:?}");
     }
     let bench = whole().await;
-    bench.store.create("x/unknown", Bytes::new()).await.unwrap();
-    bench.store.create("u/unknown", Bytes::new()).await.unwrap();
+    bench.store.create("x/unknown", Bytes::new().into()).await.unwrap();
+    bench.store.create("u/unknown", Bytes::new().into()).await.unwrap();
     let damages = bench.damages().await;
-    assert_eq!(damages, ["damage: x/unknown: is not the key of a record", "damage: u/unknown: is not the key of an upload"]);
+    assert_eq!(damages, ["damage: u/unknown: is not the key of a record", "damage: x/unknown: is not the key of a record"]);
 }
 
 #[tokio::test]
 async fn bytes_that_are_lost_or_changed_are_damage() {
     for content in [None, Some("cxnfig"), Some("config and more")] {
         let bench = whole().await;
-        let name: Value = serde_json::from_slice(&bench.store.get(&bench.only_key("b/").await).await.unwrap().unwrap().value).unwrap();
-        let name = name["generation"].as_str().unwrap();
-        match content {
-            None => bench.store.remove(name).await.unwrap(),
-            Some(content) => bench.store.write(name, 0, vec![content.into()], Box::new(|_| ())).await.unwrap(),
-        }
+        let blob = bench.value(&bench.only_key("b/").await).await;
+        let name = blob["generation"].as_str().unwrap();
+        bench.replace_bytes(name, content).await;
         let damages = bench.damages().await;
         assert!(damages.len() == 1 && damages[0].contains(name), "{content:?}: {damages:?}");
     }
@@ -133,15 +130,24 @@ async fn an_upload_whose_bytes_have_changed_is_damage_and_one_with_more_is_not()
     for (bytes, expected) in [("abd", Some("its hash state is not that of its first 3 bytes")), ("abcdef", None)] {
         let bench = whole().await;
         let key = bench.only_key("u/").await;
-        bench.store.write(key.strip_prefix("u/").unwrap(), 0, vec![bytes.into()], Box::new(|_| ())).await.unwrap();
+        bench.replace_bytes(key.rsplit_once('/').unwrap().1, Some(bytes)).await;
         let expected: Vec<_> = expected.map(|what| format!("damage: {key}: {what}")).into_iter().collect();
         assert_eq!(bench.damages().await, expected, "{bytes}");
     }
 }
 
 impl Bench {
+    /// What a record says, without the line that all have alike.
     async fn value(&self, key: &str) -> Value {
-        serde_json::from_slice(&self.store.get(key).await.unwrap().unwrap().value).unwrap()
+        let value = self.store.get(key).await.unwrap().unwrap().value;
+        serde_json::from_slice(value.splitn(2, |byte| *byte == b'\n').nth(1).unwrap()).unwrap()
+    }
+
+    async fn replace_bytes(&self, name: &str, content: Option<&'static str>) {
+        self.store.remove(name, &Resume::default()).await.unwrap();
+        if let Some(content) = content {
+            self.store.write(name, 0, &Resume::default(), vec![content.into()], Box::new(|_| ())).await.unwrap();
+        }
     }
 }
 
@@ -151,11 +157,11 @@ async fn bytes_belong_to_one_blob() {
     for member in ["generation", "trash"] {
         let bench = whole().await;
         let other = push_blob(&bench.registry, "other", b"layer").await;
-        let (first, second) = (keys::blob(&sha256(b"config")), keys::blob(&other));
+        let (first, second) = (keys::blob(&sha256(b"config")).to_string(), keys::blob(&other).to_string());
         let name = bench.value(&first).await["generation"].clone();
         let mut changed = bench.value(&second).await;
         changed[member] = if member == "trash" { json!([name]) } else { name.clone() };
-        bench.tamper(&second, |_| Some(changed.to_string())).await;
+        bench.tamper(&second, |value| Some(format!("{}\n{changed}", value.lines().next().unwrap()))).await;
         let expected = format!("damage: {}: its bytes {} are named a second time", first.max(second), name.as_str().unwrap());
         let damages = bench.damages().await;
         assert!(damages.contains(&expected), "{member}: {damages:?}");
@@ -179,8 +185,9 @@ async fn an_uploads_bytes_are_no_blobs() {
             session["digest"] = sha256(content.as_bytes()).as_str().into();
         }
         let name = bench.value(&bench.only_key("b/").await).await["generation"].clone();
-        let key = format!("u/{}", name.as_str().unwrap());
-        bench.store.create(&key, session.to_string().into()).await.unwrap();
+        let key = format!("u/{R}!/{}", name.as_str().unwrap());
+        let value = format!("{{\"format\":2,\"nonce\":\"0\"}}\n{session}");
+        bench.store.create(&key, Bytes::from(value).into()).await.unwrap();
         let damages = bench.damages().await;
         let expected = format!("damage: {key}: its bytes are those of a blob, which would lose them at its end");
         assert_eq!(damages.contains(&expected), is_damage, "{state} {content:?}: {damages:?}");
@@ -194,7 +201,7 @@ async fn a_repository_in_the_catalogue_holds_something() {
     bench.registry.start_upload(&create("begun"), None).await.unwrap();
     assert_eq!(bench.fsck().await.0.findings, []);
     for repository in ["begun", "empty", "linked"] {
-        bench.registry.records.mark(&keys::catalog(repository)).await.unwrap();
+        bench.registry.records.mark(&keys::in_catalog(repository)).await.unwrap();
     }
     let findings: Vec<_> = bench.fsck().await.0.findings.iter().map(ToString::to_string).collect();
     assert_eq!(findings, ["leftover: c/empty!: nothing is in the repository"]);
@@ -212,7 +219,7 @@ async fn a_repository_in_the_catalogue_holds_something() {
 async fn what_a_crash_leaves_behind_is_no_damage() {
     let bench = whole().await;
     let nobodys = "0".repeat(32);
-    bench.store.write(&nobodys, 0, vec!["x".into()], Box::new(|_| ())).await.unwrap();
+    bench.replace_bytes(&nobodys, Some("x")).await;
     bench.tamper("r/team/app!/t/v1", |_| None).await;
     let key = bench.only_key("u/").await;
     bench.tamper(&key, |value| Some(value.replace("\"open\"", "\"aborting\""))).await;

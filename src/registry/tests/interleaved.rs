@@ -1,7 +1,7 @@
 //! Requests that run at the same time, in many reproducible orders: the store lets others go first before each operation.
 
 use super::*;
-use crate::storage::{Answer, Record, Version};
+use crate::storage::{Answer, Range, Record, Value, Version, Written};
 use futures_util::future::join;
 use std::sync::Mutex;
 
@@ -31,32 +31,40 @@ impl RecordStore for Interleaved {
         })
     }
 
-    fn create<'a>(&'a self, key: &'a str, value: Bytes) -> Answer<'a, Version> {
+    fn create<'a>(&'a self, key: &'a str, value: Value) -> Answer<'a, Version> {
         Box::pin(async move {
             self.let_others_run().await;
             self.store.create(key, value).await
         })
     }
 
-    fn swap<'a>(&'a self, key: &'a str, expected: Version, value: Bytes) -> Answer<'a, Version> {
+    fn swap<'a>(&'a self, key: &'a str, expected: &'a Version, value: Value) -> Answer<'a, Version> {
         Box::pin(async move {
             self.let_others_run().await;
             self.store.swap(key, expected, value).await
         })
     }
 
-    fn delete<'a>(&'a self, key: &'a str, expected: Version) -> Answer<'a, ()> {
+    fn delete<'a>(&'a self, key: &'a str, expected: &'a Version) -> Answer<'a, ()> {
         Box::pin(async move {
             self.let_others_run().await;
             self.store.delete(key, expected).await
         })
     }
 
-    fn list<'a>(&'a self, prefix: &'a str, after: &'a str, limit: usize) -> Answer<'a, Vec<String>> {
+    fn list<'a>(&'a self, range: Range<'a>) -> Answer<'a, Vec<String>> {
         Box::pin(async move {
             self.let_others_run().await;
-            self.store.list(prefix, after, limit).await
+            self.store.list(range).await
         })
+    }
+
+    fn list_written<'a>(&'a self, range: Range<'a>) -> Answer<'a, Vec<Written>> {
+        self.store.list_written(range)
+    }
+
+    fn now(&self) -> Timestamp {
+        self.store.now()
     }
 }
 
@@ -65,16 +73,16 @@ impl Bench {
     fn interleaved(&self, seed: u64) -> Registry {
         let dice = Mutex::new(fastrand::Rng::with_seed(seed));
         let records = Arc::new(Interleaved { store: self.store.clone(), dice });
-        Registry::new(records, self.store.clone(), self.clock.clone())
+        Registry::new(records, self.store.clone())
     }
 
     /// Every manifest's content is there, every tag stands on a manifest, and every index entry leads somewhere.
     async fn check(&self, seed: u64) {
         let prefix = format!("r/{R}!/m/");
         for key in self.keys(&prefix).await {
-            let digest = keys::digest_of(&key, &prefix).unwrap();
+            let digest = keys::digest_of(key.strip_prefix(&prefix).unwrap()).unwrap();
             let manifest = self.registry.manifest(&read(R), &Reference::Digest(digest.clone())).await.unwrap();
-            let parsed: Value = serde_json::from_slice(&manifest.bytes).unwrap();
+            let parsed: serde_json::Value = serde_json::from_slice(&manifest.bytes).unwrap();
             let config = parsed["config"]["digest"].as_str().unwrap().parse().unwrap();
             assert!(content(&self.registry, R, &config).await.is_ok(), "seed {seed}: a manifest without its blob");
             if let Some(subject) = manifest.subject {

@@ -242,8 +242,8 @@ async fn a_deletion_that_was_cut_short_is_finished_by_the_next_one_or_undone_by_
         let digest = push_image(&bench.registry, R, "config", &json!({})).await;
         bench.registry.put_tag(&write(R), &"v1".parse().unwrap(), &digest).await.unwrap();
         let key = keys::manifest(&R.parse().unwrap(), &digest);
-        let (version, record) = bench.registry.records.read::<records::ManifestRecord>(&key).await.unwrap().unwrap();
-        bench.registry.records.swap(&key, version, &record.dying()).await.unwrap().unwrap();
+        let found = bench.registry.records.read(&key).await.unwrap().unwrap();
+        bench.registry.records.swap(&key, &found.base(), &found.record.dying()).await.unwrap().unwrap();
 
         for reference in [tag("v1"), Reference::Digest(digest.clone())] {
             assert!(matches!(bench.registry.manifest(&read(R), &reference).await, Err(Error::ManifestUnknown)));

@@ -13,10 +13,11 @@ mod uploads;
 use super::hashing::digest_of;
 use super::*;
 use crate::access::{Create, Delete, Permit, Read, Write};
-use crate::clock::{ManualClock, Timestamp};
+use crate::clock::{Clock, ManualClock, Timestamp};
 use crate::identity::Principal;
 use crate::oci::{Algorithm, Digest, Reference};
 use crate::storage::memory::Memory;
+use crate::storage::{Range, Show};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
@@ -27,23 +28,22 @@ pub(super) struct Bench {
     pub registry: Registry,
     pub store: Arc<Memory>,
     pub hand: ManualClock,
-    pub clock: Clock,
 }
 
 impl Bench {
     pub(super) fn new() -> Self {
-        let store = Arc::new(Memory::new());
         let (clock, hand) = Clock::manual(Timestamp::from_secs(1_800_000_000));
-        Self { registry: Registry::new(store.clone(), store.clone(), clock.clone()), store, hand, clock }
+        let store = Arc::new(Memory::with_clock(clock));
+        Self { registry: Registry::new(store.clone(), store.clone()), store, hand }
     }
 
     /// A new process on the same store.
     pub(super) fn restarted(&self) -> Registry {
-        Registry::new(self.store.clone(), self.store.clone(), self.clock.clone())
+        Registry::new(self.store.clone(), self.store.clone())
     }
 
     pub(super) async fn keys(&self, prefix: &str) -> Vec<String> {
-        self.store.list(prefix, "", 10_000).await.unwrap()
+        self.store.list(Range { prefix, after: "", limit: 10_000, show: Show::All }).await.unwrap()
     }
 
     pub(super) async fn has_bytes(&self, id: &UploadId) -> bool {

@@ -1,7 +1,7 @@
 //! Whether the store works, as readiness asks.
 
 use super::*;
-use crate::storage::{Answer, Failure, Record, Version};
+use crate::storage::{Answer, Failure, Range, Record, Show, Value, Version, Written};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Reads, and takes no changes while it is broken.
@@ -16,30 +16,38 @@ impl RecordStore for Breakable {
         self.store.get(key)
     }
 
-    fn create<'a>(&'a self, key: &'a str, value: Bytes) -> Answer<'a, Version> {
+    fn create<'a>(&'a self, key: &'a str, value: Value) -> Answer<'a, Version> {
         if self.broken.load(Ordering::SeqCst) {
             return Box::pin(std::future::ready(Err(Failure::Stopped)));
         }
         self.store.create(key, value)
     }
 
-    fn swap<'a>(&'a self, key: &'a str, expected: Version, value: Bytes) -> Answer<'a, Version> {
+    fn swap<'a>(&'a self, key: &'a str, expected: &'a Version, value: Value) -> Answer<'a, Version> {
         self.store.swap(key, expected, value)
     }
 
-    fn delete<'a>(&'a self, key: &'a str, expected: Version) -> Answer<'a, ()> {
+    fn delete<'a>(&'a self, key: &'a str, expected: &'a Version) -> Answer<'a, ()> {
         self.store.delete(key, expected)
     }
 
-    fn list<'a>(&'a self, prefix: &'a str, after: &'a str, limit: usize) -> Answer<'a, Vec<String>> {
-        self.store.list(prefix, after, limit)
+    fn list<'a>(&'a self, range: Range<'a>) -> Answer<'a, Vec<String>> {
+        self.store.list(range)
+    }
+
+    fn list_written<'a>(&'a self, range: Range<'a>) -> Answer<'a, Vec<Written>> {
+        self.store.list_written(range)
+    }
+
+    fn now(&self) -> Timestamp {
+        self.store.now()
     }
 }
 
 #[tokio::test]
 async fn a_store_that_takes_no_changes_does_not_work() {
     let store = Arc::new(Breakable::default());
-    let registry = Registry::new(store.clone(), Arc::new(Memory::new()), Clock::system());
+    let registry = Registry::new(store.clone(), Arc::new(Memory::new()));
     for _ in 0..2 {
         registry.check_storage().await.unwrap();
     }
@@ -47,5 +55,9 @@ async fn a_store_that_takes_no_changes_does_not_work() {
     assert!(matches!(registry.check_storage().await, Err(Error::Storage(Failure::Stopped))));
     store.broken.store(false, Ordering::SeqCst);
     registry.check_storage().await.unwrap();
-    assert_eq!(store.list("", "", 10).await.unwrap(), ["h/probe"], "asking leaves one record, however often");
+    assert_eq!(
+        store.list(Range { prefix: "", after: "", limit: 10, show: Show::All }).await.unwrap(),
+        ["h/probe"],
+        "asking leaves one record, however often"
+    );
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::oci::ContentRange;
+use crate::storage::Resume;
 use futures_util::FutureExt;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -227,7 +228,7 @@ async fn an_upload_whose_bytes_are_gone_is_over_and_its_client_begins_anew() {
         let bench = Bench::new();
         let Upload { id, .. } = bench.registry.start_upload(&create(R), None).await.unwrap();
         bench.registry.append(&create(R), &id, None, None, body(&[b"abc"])).await.unwrap();
-        bench.store.remove(id.as_str()).await.unwrap();
+        bench.store.remove(id.as_str(), &Resume::default()).await.unwrap();
         let digest = digest_of(Algorithm::Sha256, b"abcdef");
         let outcome = match closing {
             false => bench.registry.append(&create(R), &id, None, None, body(&[b"def"])).await.map(drop),
@@ -319,9 +320,8 @@ async fn lost_bytes_are_replaced_by_the_next_push() {
     let bench = Bench::new();
     let digest = push_blob(&bench.registry, R, b"layer").await;
     push_blob(&bench.registry, "other", b"layer").await;
-    let record = bench.store.get(&keys::blob(&digest)).await.unwrap().unwrap();
-    let record: Value = serde_json::from_slice(&record.value).unwrap();
-    bench.store.remove(record["generation"].as_str().unwrap()).await.unwrap();
+    let blob = bench.registry.records.read(&keys::blob(&digest)).await.unwrap().unwrap().record;
+    bench.store.remove(&blob.generation, &Resume::default()).await.unwrap();
     assert!(matches!(content(&bench.registry, R, &digest).await, Err(Error::Storage(crate::storage::Failure::Missing))));
     assert!(!bench.registry.mount(&create("third"), Some(&read(R)), None, &digest).await.unwrap());
     push_blob(&bench.registry, R, b"layer").await;
@@ -346,7 +346,7 @@ async fn a_local_folder_keeps_uploads_and_blobs_over_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let open = || {
         let store = Arc::new(crate::storage::local::Local::open(folder.path()).unwrap());
-        Registry::new(store.clone(), store, Clock::system())
+        Registry::new(store.clone(), store)
     };
     let whole = vec![7; 2_500_000];
     let registry = open();

@@ -3,14 +3,15 @@
 
 use super::super::body::Wanted;
 use super::super::hashing::{Hasher, Hashing};
-use super::super::marks::contended;
-use super::super::{Body, BodyError, Error, Registry, keys};
-use super::session::{Lock, Session, SessionState};
-use super::{LIFETIME, Upload, UploadId};
+use super::super::states::session::SessionState;
+use super::super::typed_store::contended;
+use super::super::{Body, BodyError, Error, Registry};
+use super::taken::Taken;
+use super::{Upload, UploadId};
 use crate::access::{Create, Permit};
 use crate::budget::Held;
 use crate::oci::ContentRange;
-use crate::storage::{Failure, Version};
+use crate::storage::{Failure, Resume};
 use bytes::{Bytes, BytesMut};
 use futures_util::future::join;
 
@@ -30,6 +31,21 @@ pub(super) struct Received {
     pub hasher: Hasher,
     pub length: u64,
     pub end: Result<(), BodyError>,
+}
+
+/// Where bytes are written.
+#[derive(Clone, Copy)]
+pub(in crate::registry) struct To<'a> {
+    name: &'a str,
+    offset: u64,
+    resume: &'a Resume,
+}
+
+impl<'a> To<'a> {
+    /// Behind what the upload has.
+    pub(super) fn of(upload: &'a Taken) -> Self {
+        Self { name: upload.id.as_str(), offset: upload.session.offset, resume: &upload.session.resume }
+    }
 }
 
 #[derive(Default)]
@@ -89,74 +105,66 @@ impl Registry {
         content_length: Option<u64>,
         body: Body,
     ) -> Result<Upload, Error> {
-        self.session(permit, id).await?;
-        let lock = self.locks.take(id)?;
-        let (version, session) = self.session(permit, id).await?;
-        if session.state != SessionState::Open {
+        self.upload(permit, id).await?;
+        let claim = self.claim(permit.repository(), id).await?;
+        let upload = self.upload(permit, id).await?;
+        if upload.session.state != SessionState::Open {
             return Err(Error::UploadUnknown);
         }
-        check_range(range, session.offset)?;
+        check_range(range, upload.session.offset)?;
         let announced = range.map(ContentRange::len);
         if announced.zip(content_length).is_some_and(|(range, length)| range != length) {
             return Err(Error::SizeMismatch);
         }
-        let (registry, id) = (self.clone(), id.clone());
-        self.detached(lock, async move {
-            let appended = registry.append_locked(&id, version, session.clone(), announced.or(content_length), body).await;
-            registry.unless_lost(&id, version, session, appended).await
+        let registry = self.clone();
+        self.detached(claim, async move {
+            let appended = registry.append_claimed(upload.clone(), announced.or(content_length), body).await;
+            registry.unless_lost(upload, appended).await
         })
         .await
     }
 
-    async fn append_locked(
-        &self,
-        id: &UploadId,
-        version: Version,
-        session: Session,
-        announced: Option<u64>,
-        mut body: Body,
-    ) -> Result<Upload, Error> {
-        let hasher = session.hasher().ok_or(Error::UploadUnknown)?;
-        let start = session.offset;
-        let received = self.receive(Some((id.as_str(), start)), hasher, &mut body, announced).await?;
-        let offset = self.keep(id, version, session, &received).await?;
+    async fn append_claimed(&self, upload: Taken, announced: Option<u64>, mut body: Body) -> Result<Upload, Error> {
+        let hasher = upload.session.hasher().ok_or(Error::UploadUnknown)?;
+        let received = self.receive(Some(To::of(&upload)), hasher, &mut body, announced).await?;
+        let id = upload.id.clone();
+        let offset = self.keep(upload, &received).await?;
         received.end?;
-        Ok(Upload { id: id.clone(), offset })
+        Ok(Upload { id, offset })
     }
 
     /// What was `done`, unless the upload's bytes turned out to be gone: then it is over, and its client begins anew.
-    pub(super) async fn unless_lost<T>(
-        &self,
-        id: &UploadId,
-        version: Version,
-        session: Session,
-        done: Result<T, Error>,
-    ) -> Result<T, Error> {
+    pub(super) async fn unless_lost<T>(&self, upload: Taken, done: Result<T, Error>) -> Result<T, Error> {
         let Err(Error::Storage(Failure::Missing)) = done else { return done };
-        tracing::error!(repo.name = session.repository, "an upload ends, since its bytes are gone");
-        if let Err(why) = self.discard(id, version, session).await {
+        tracing::error!(repo.name = %upload.repository, "an upload ends, since its bytes are gone");
+        if let Err(why) = self.discard(upload).await {
             tracing::warn!("an upload without bytes remains until it expires: {why}");
         }
         Err(Error::UploadUnknown)
     }
 
     /// Makes what was received part of the upload. Only bytes that survive a power cut may be counted: the hash state would.
-    pub(super) async fn keep(&self, id: &UploadId, version: Version, session: Session, received: &Received) -> Result<u64, Error> {
-        let offset = session.offset + received.length;
+    pub(super) async fn keep(&self, upload: Taken, received: &Received) -> Result<u64, Error> {
+        let offset = upload.session.offset + received.length;
         if received.length == 0 {
             return Ok(offset);
         }
-        let session = self.seal(id, version, session, offset).await?;
-        let advanced = session.advanced(offset, &received.hasher, self.clock.now().plus(LIFETIME));
-        self.records.swap(&keys::upload(id), version, &advanced).await?.ok_or_else(contended)?;
+        let kept = self.bytes.keep(upload.id.as_str(), offset, &upload.session.resume).await;
+        let (upload, resume) = self.unless_full(upload, kept).await?;
+        let advanced = upload.session.clone().advanced(offset, &received.hasher, resume);
+        self.advance(&upload, advanced).await?.ok_or_else(contended)?;
         Ok(offset)
     }
 
-    /// Makes the upload's bytes durable. A store that is full drops all of them, those that were kept before too: so goes the upload.
-    pub(super) async fn seal(&self, id: &UploadId, version: Version, session: Session, size: u64) -> Result<Session, Error> {
-        let Err(failure) = self.bytes.seal(id.as_str(), size).await else { return Ok(session) };
+    /// What the store said about the upload's bytes. A store that is full drops all of them, those that were kept before too: so goes the
+    /// upload.
+    pub(super) async fn unless_full<T>(&self, upload: Taken, done: Result<T, Failure>) -> Result<(Taken, T), Error> {
+        let failure = match done {
+            Ok(done) => return Ok((upload, done)),
+            Err(failure) => failure,
+        };
         if matches!(failure, Failure::Full)
-            && let Err(why) = self.discard(id, version, session).await
+            && let Err(why) = self.discard(upload).await
         {
             tracing::warn!("an upload without bytes remains until it expires: {why}");
         }
@@ -166,7 +174,7 @@ impl Registry {
     /// Hashes the body and, if it is told where, writes it.
     pub(super) async fn receive(
         &self,
-        to: Option<(&str, u64)>,
+        to: Option<To<'_>>,
         mut hasher: Hasher,
         body: &mut Body,
         announced: Option<u64>,
@@ -175,7 +183,7 @@ impl Registry {
         let mut batch = collect(body).await;
         loop {
             let Batch { chunks, size, end, held, .. } = batch;
-            let at = to.map(|(name, start)| (name, start + length));
+            let at = to.map(|to| To { offset: to.offset + length, ..to });
             length += size as u64;
             if announced.is_some_and(|announced| length > announced || (end == Some(Ok(())) && length < announced)) {
                 return Err(Error::SizeMismatch);
@@ -194,16 +202,11 @@ impl Registry {
         }
     }
 
-    pub(in crate::registry) async fn absorb(
-        &self,
-        at: Option<(&str, u64)>,
-        mut hasher: Hasher,
-        chunks: Vec<Bytes>,
-    ) -> Result<Hasher, Error> {
+    pub(in crate::registry) async fn absorb(&self, at: Option<To<'_>>, mut hasher: Hasher, chunks: Vec<Bytes>) -> Result<Hasher, Error> {
         if chunks.is_empty() {
             return Ok(hasher);
         }
-        let Some((name, offset)) = at else {
+        let Some(To { name, offset, resume }) = at else {
             let hashed = tokio::task::spawn_blocking(move || {
                 chunks.iter().for_each(|chunk| hasher.update(chunk));
                 hasher
@@ -211,23 +214,8 @@ impl Registry {
             return hashed.await.map_err(|_| Error::Interrupted);
         };
         let hashing = Hashing::new(hasher);
-        self.bytes.write(name, offset, chunks, hashing.look()).await?;
+        self.bytes.write(name, offset, resume, chunks, hashing.look()).await?;
         hashing.end().ok_or(Error::Interrupted)
-    }
-
-    /// Runs to its end with the upload's lock even if the caller is given up.
-    pub(super) async fn detached<T: Send + 'static>(
-        &self,
-        lock: Lock,
-        work: impl Future<Output = Result<T, Error>> + Send + 'static,
-    ) -> Result<T, Error> {
-        let task = tokio::spawn(async move {
-            let done = work.await;
-            drop(lock);
-            done
-        });
-        // The task ends early only when the runtime does.
-        task.await.unwrap_or(Err(Error::Interrupted))
     }
 }
 

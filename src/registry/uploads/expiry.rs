@@ -1,30 +1,29 @@
 //! The end of uploads that are not closed: cancelled, failed, or forgotten.
 
-use super::super::marks::LISTED;
-use super::super::records::BlobRecord;
+use super::super::keys::Entry;
+use super::super::states::session::SessionState;
 use super::super::{Error, Registry, keys};
 use super::UploadId;
-use super::session::{Session, SessionState};
+use super::taken::Taken;
 use crate::oci::{Digest, RepositoryName};
-use crate::storage::{Failure, Version};
+use crate::storage::{Failure, Show};
 use std::collections::BTreeSet;
 
 impl Registry {
     /// Removes the uploads that have expired, with their bytes, and says how many. One that a request is writing to is left alone.
     pub async fn expire_uploads(&self) -> Result<usize, Error> {
         let mut expired = 0;
-        let mut after = String::new();
-        loop {
-            let page = self.records.list(keys::UPLOADS, &after, LISTED).await?;
-            let Some(last) = page.last().cloned() else { return Ok(expired) };
+        let mut pages = self.records.pages(keys::all_uploads(), String::new(), Show::All);
+        while let Some(page) = pages.next_written().await? {
             let (mut left, mut end) = (BTreeSet::new(), Ok(()));
-            for id in page.iter().filter_map(|key| key.strip_prefix(keys::UPLOADS)?.parse::<UploadId>().ok()) {
-                match self.expire(id).await {
-                    Ok(Some(repository)) => {
+            for (key, _) in page.iter().filter(|(_, written)| self.has_expired(*written)) {
+                let Some(Entry::Upload(repository, id)) = Entry::parse(key.as_str()) else { continue };
+                match self.expire(&repository, &id).await {
+                    Ok(true) => {
                         expired += 1;
                         left.insert(repository);
                     }
-                    Ok(None) => {}
+                    Ok(false) => {}
                     Err(failed @ Error::Storage(Failure::Stopped | Failure::Full | Failure::Busy)) => {
                         end = Err(failed);
                         break;
@@ -35,17 +34,17 @@ impl Registry {
             }
             self.leave_all(left).await;
             end?;
-            after = last;
         }
+        Ok(expired)
     }
 
-    /// Takes these repositories from the catalogue unless something is in them: once for all uploads of one, since it looks through every
-    /// upload that there is. Goes on to its end even if the caller is given up, for nobody would come back to it.
-    async fn leave_all(&self, repositories: BTreeSet<String>) {
+    /// Takes these repositories from the catalogue unless something is in them. Goes on to its end even if the caller is given up, for
+    /// nobody would come back to it.
+    async fn leave_all(&self, repositories: BTreeSet<RepositoryName>) {
         let registry = self.clone();
         let leaving = tokio::spawn(async move {
-            for repository in repositories.iter().filter_map(|name| name.parse().ok()) {
-                if let Err(why) = registry.leave(&repository).await {
+            for repository in &repositories {
+                if let Err(why) = registry.leave(repository).await {
                     tracing::error!(repo.name = %repository, "a repository whose uploads expired may stay in the catalogue: {why}");
                 }
             }
@@ -54,52 +53,41 @@ impl Registry {
         drop(leaving.await);
     }
 
-    /// The repository that it was for, if it has expired.
-    async fn expire(&self, id: UploadId) -> Result<Option<String>, Error> {
-        let Ok(lock) = self.locks.take(&id) else { return Ok(None) };
-        let Some((version, session)) = self.records.read::<Session>(&keys::upload(&id)).await? else { return Ok(None) };
+    /// Whether it had expired.
+    async fn expire(&self, repository: &RepositoryName, id: &UploadId) -> Result<bool, Error> {
+        let Some(claim) = self.claims.claim(repository, id).await? else { return Ok(false) };
         // Open ones live out their time; what is left of the others is what a crash interrupted.
-        if !session.has_expired(self.clock.now()) {
-            return Ok(None);
-        }
-        let (registry, repository) = (self.clone(), session.repository.clone());
-        self.detached(lock, async move { registry.remove_upload(&id, version, session).await }).await?;
-        Ok(Some(repository))
+        let found = self.records.read(&keys::upload(repository, id)).await?.filter(|found| self.has_expired(found.written));
+        let Some(found) = found else { return Ok(false) };
+        let upload = Taken { repository: repository.clone(), id: id.clone(), base: found.base(), session: found.record };
+        let registry = self.clone();
+        self.detached(claim, async move { registry.remove_upload(upload).await }).await?;
+        Ok(true)
     }
 
     /// Removes the upload and its bytes, unless they have become a blob's, and its repository from the catalogue if nothing else is in
-    /// it. The caller holds the lock.
-    pub(super) async fn discard(&self, id: &UploadId, version: Version, session: Session) -> Result<(), Error> {
-        let repository = session.repository.parse::<RepositoryName>();
-        self.remove_upload(id, version, session).await?;
-        match repository {
-            Ok(repository) => self.leave(&repository).await,
-            Err(_) => Ok(()),
-        }
+    /// it. The caller holds the claim.
+    pub(super) async fn discard(&self, upload: Taken) -> Result<(), Error> {
+        let repository = upload.repository.clone();
+        self.remove_upload(upload).await?;
+        self.leave(&repository).await
     }
 
-    async fn remove_upload(&self, id: &UploadId, version: Version, session: Session) -> Result<(), Error> {
-        if let (SessionState::Closed, Some(digest)) = (session.state, &session.digest) {
-            self.remove_closed(id, version, &digest.0.clone()).await?;
-        } else {
-            // Said before it is done, so that no half removed upload is taken up again after a crash.
-            let aborting = Session { state: SessionState::Aborting, ..session };
-            let Some(version) = self.records.swap(&keys::upload(id), version, &aborting).await? else {
-                return Err(Error::UploadUnknown);
-            };
-            self.bytes.remove(id.as_str()).await?;
-            self.records.delete(&keys::upload(id), version).await?;
+    async fn remove_upload(&self, upload: Taken) -> Result<(), Error> {
+        if let (SessionState::Closed, Some(digest)) = (upload.session.state, &upload.session.digest) {
+            return self.remove_closed(&upload, &digest.0.clone()).await;
         }
-        Ok(())
+        let aborting = self.advance(&upload, upload.session.clone().aborting()).await?.ok_or(Error::UploadUnknown)?;
+        self.bytes.remove(aborting.id.as_str(), &aborting.session.resume).await?;
+        self.records.delete(&keys::upload(&aborting.repository, &aborting.id), &aborting.base.version).await.map(drop)
     }
 
     /// Removes a closed upload, and its bytes if the blob has others.
-    pub(super) async fn remove_closed(&self, id: &UploadId, version: Version, digest: &Digest) -> Result<(), Error> {
-        let blob = self.records.read::<BlobRecord>(&keys::blob(digest)).await?;
-        if !blob.is_some_and(|(_, blob)| blob.has(id.as_str())) {
-            self.bytes.remove(id.as_str()).await?;
+    pub(super) async fn remove_closed(&self, upload: &Taken, digest: &Digest) -> Result<(), Error> {
+        let blob = self.records.read(&keys::blob(digest)).await?;
+        if !blob.is_some_and(|blob| blob.record.has(upload.id.as_str())) {
+            self.bytes.remove(upload.id.as_str(), &upload.session.resume).await?;
         }
-        self.records.delete(&keys::upload(id), version).await?;
-        Ok(())
+        self.records.delete(&keys::upload(&upload.repository, &upload.id), &upload.base.version).await.map(drop)
     }
 }

@@ -1,16 +1,15 @@
 //! Closing an upload: the last bytes, the check of the digest, and the blob's publication.
 
-use super::super::blobs::Own;
 use super::super::hashing::Hasher;
-use super::super::marks::contended;
-use super::super::records::Text;
+use super::super::states::blob::Own;
+use super::super::states::session::SessionState;
+use super::super::typed_store::contended;
 use super::super::{Body, Error, Registry, keys};
 use super::UploadId;
-use super::append::check_range;
-use super::session::{Session, SessionState};
+use super::append::{To, check_range};
+use super::taken::Taken;
 use crate::access::{Create, Permit, Read};
-use crate::oci::{Algorithm, ContentRange, Digest, RepositoryName};
-use crate::storage::Version;
+use crate::oci::{Algorithm, ContentRange, Digest};
 
 /// How much is read at once when bytes must be hashed again.
 const READ: usize = 1024 * 1024;
@@ -27,21 +26,20 @@ impl Registry {
         digest: &Digest,
         body: Body,
     ) -> Result<Digest, Error> {
-        self.session(permit, id).await?;
-        let lock = self.locks.take(id)?;
-        let (version, session) = self.session(permit, id).await?;
+        self.upload(permit, id).await?;
+        let claim = self.claim(permit.repository(), id).await?;
+        let upload = self.upload(permit, id).await?;
         // Content that is here already is hashed, which proves that the client has it, and not written again.
-        let known = session.offset == 0 && self.is_known_here(permit, readable, digest).await?;
-        let (registry, repository) = (self.clone(), permit.repository().clone());
-        let closing = Closing { registry, repository, id: id.clone(), digest: digest.clone(), version, known };
-        self.detached(lock, async move {
-            match session.state {
+        let known = upload.session.offset == 0 && self.is_known_here(permit, readable, digest).await?;
+        let closing = Closing { registry: self.clone(), digest: digest.clone(), known };
+        self.detached(claim, async move {
+            match upload.session.state {
                 SessionState::Open => {
-                    let (registry, id) = (closing.registry.clone(), closing.id.clone());
-                    let closed = closing.close(session.clone(), range, body).await;
-                    registry.unless_lost(&id, version, session, closed).await
+                    let registry = closing.registry.clone();
+                    let closed = closing.close(upload.clone(), range, body).await;
+                    registry.unless_lost(upload, closed).await
                 }
-                SessionState::Closed => closing.resume(session).await,
+                SessionState::Closed => closing.resume(upload).await,
                 SessionState::Aborting => Err(Error::UploadUnknown),
             }
         })
@@ -109,71 +107,68 @@ impl Registry {
     }
 }
 
-/// An upload that is being closed, under its lock.
+/// An upload that is being closed, under its claim.
 struct Closing {
     registry: Registry,
-    repository: RepositoryName,
-    id: UploadId,
     digest: Digest,
-    version: Version,
     known: bool,
 }
 
 impl Closing {
-    async fn close(self, session: Session, range: Option<ContentRange>, mut body: Body) -> Result<Digest, Error> {
+    async fn close(self, upload: Taken, range: Option<ContentRange>, mut body: Body) -> Result<Digest, Error> {
         let registry = &self.registry;
-        check_range(range, session.offset)?;
-        let hasher = match session.hasher() {
+        check_range(range, upload.session.offset)?;
+        let hasher = match upload.session.hasher() {
             Some(hasher) if hasher.algorithm() == self.digest.algorithm() => hasher,
-            _ => registry.rehash(self.id.as_str(), session.offset, self.digest.algorithm(), &mut body).await?,
+            _ => registry.rehash(upload.id.as_str(), upload.session.offset, self.digest.algorithm(), &mut body).await?,
         };
         let known = self.known;
-        let to = (!known).then_some((self.id.as_str(), session.offset));
+        let to = (!known).then(|| To::of(&upload));
         let received = registry.receive(to, hasher, &mut body, range.map(ContentRange::len)).await?;
         if let Err(broken) = received.end {
             if !known {
-                registry.keep(&self.id, self.version, session, &received).await?;
+                registry.keep(upload, &received).await?;
             }
             return Err(broken.into());
         }
         let found = received.hasher.digest();
         if found != self.digest {
-            registry.discard(&self.id, self.version, session).await?;
+            registry.discard(upload).await?;
             return Err(Error::DigestMismatch { expected: self.digest, found });
         }
         if known {
             // Collected since: the client must send it again.
-            registry.publish(&self.repository, &self.digest, None).await?.ok_or_else(contended)?;
-            registry.records.delete(&keys::upload(&self.id), self.version).await?;
+            registry.publish(&upload.repository, &self.digest, None).await?.ok_or_else(contended)?;
+            registry.records.delete(&keys::upload(&upload.repository, &upload.id), &upload.base.version).await?;
             return Ok(self.digest);
         }
-        let size = session.offset + received.length;
+        let size = upload.session.offset + received.length;
         if received.length == 0 {
             // Makes an empty blob, and cuts off what an earlier request wrote and did not keep.
-            registry.bytes.write(self.id.as_str(), size, Vec::new(), Box::new(|_| ())).await?;
+            registry.bytes.write(upload.id.as_str(), size, &upload.session.resume, Vec::new(), Box::new(|_| ())).await?;
         }
-        self.seal_and_publish(session, size).await
+        self.seal_and_publish(upload, size).await
     }
 
-    async fn seal_and_publish(self, session: Session, size: u64) -> Result<Digest, Error> {
-        let Self { registry, repository, id, digest, version, .. } = self;
-        let session = registry.seal(&id, version, session, size).await?;
-        // From here on the bytes may be a blob's: expiry must look before it removes them.
-        let closed = Session { state: SessionState::Closed, offset: size, digest: Some(Text(digest.clone())), ..session };
-        let version = registry.records.swap(&keys::upload(&id), version, &closed).await?.ok_or_else(contended)?;
-        registry.publish(&repository, &digest, Some(Own { name: id.to_string(), size })).await?;
-        registry.remove_closed(&id, version, &digest).await?;
+    async fn seal_and_publish(self, upload: Taken, size: u64) -> Result<Digest, Error> {
+        let Self { registry, digest, .. } = self;
+        let sealed = registry.bytes.seal(upload.id.as_str(), size, &upload.session.resume).await;
+        let (upload, ()) = registry.unless_full(upload, sealed).await?;
+        let closed = upload.session.clone().closed(size, digest.clone());
+        let upload = registry.advance(&upload, closed).await?.ok_or_else(contended)?;
+        registry.publish(&upload.repository, &digest, Some(Own { name: upload.id.to_string(), size })).await?;
+        registry.remove_closed(&upload, &digest).await?;
         Ok(digest)
     }
 
     /// The upload was closed, and the answer lost: link what was published. Its own bytes are not published a second time.
-    async fn resume(self, session: Session) -> Result<Digest, Error> {
-        let Self { registry, repository, id, digest, version, .. } = self;
-        if session.digest.is_none_or(|closed| closed.0 != digest) {
+    async fn resume(self, upload: Taken) -> Result<Digest, Error> {
+        let Self { registry, digest, .. } = self;
+        if upload.session.digest.as_ref().is_none_or(|closed| closed.0 != digest) {
             return Err(Error::UploadUnknown);
         }
-        registry.publish(&repository, &digest, None).await?.ok_or(Error::UploadUnknown)?;
-        registry.remove_closed(&id, version, &digest).await?;
+        registry.publish(&upload.repository, &digest, None).await?.ok_or(Error::UploadUnknown)?;
+        registry.remove_closed(&upload, &digest).await?;
         Ok(digest)
     }
 }

@@ -1,17 +1,19 @@
 //! Uploads of blobs (distribution-spec, Pushing blobs): streamed, in chunks, or at once. An upload survives a restart with its hash
 //! state; bytes are durable before its session says that they are there. It belongs to the principal that began it.
 //!
-//! One request at a time writes to an upload. Writing runs in a task of its own that holds the upload's lock, because a request that
+//! One request at a time writes to an upload. Writing runs in a task of its own that holds the upload's claim, because a request that
 //! is given up leaves blocking work behind, which must not write into bytes that another request has published meanwhile.
 
 mod append;
+mod claims;
 mod expiry;
 mod finish;
-mod session;
+mod taken;
 
-pub use session::{InvalidUploadId, UploadId};
-pub(super) use session::{Locks, Session, SessionState};
+pub(super) use claims::{Claims, InProcess};
+pub use taken::{InvalidUploadId, UploadId};
 
+use super::states::session::{Session, SessionState};
 use super::{Error, Registry, keys};
 use crate::access::{Create, Permit};
 use crate::oci::Algorithm;
@@ -31,31 +33,27 @@ pub struct Upload {
 impl Registry {
     /// Hashes with `algorithm` from the start; the closing request may still name another one.
     pub async fn start_upload(&self, permit: &Permit<Create>, algorithm: Option<Algorithm>) -> Result<Upload, Error> {
-        let id = UploadId::random()?;
-        let session = Session::new(permit, algorithm.unwrap_or(Algorithm::Sha256), self.clock.now().plus(LIFETIME));
-        if self.records.create(&keys::upload(&id), &session).await?.is_none() {
-            return Err(super::marks::contended());
+        let (repository, id) = (permit.repository(), UploadId::random()?);
+        let session = Session::new(permit.principal().to_string(), algorithm.unwrap_or(Algorithm::Sha256));
+        if self.records.create(&keys::upload(repository, &id), &session).await?.is_none() {
+            return Err(super::typed_store::contended());
         }
-        self.records.mark(&keys::catalog(permit.repository().as_str())).await?;
+        self.records.mark(&keys::in_catalog(repository.as_str())).await?;
         Ok(Upload { id, offset: 0 })
     }
 
     pub async fn upload_status(&self, permit: &Permit<Create>, id: &UploadId) -> Result<Upload, Error> {
-        let (_, session) = self.session(permit, id).await?;
-        if session.state != SessionState::Open {
+        let upload = self.upload(permit, id).await?;
+        if upload.session.state != SessionState::Open {
             return Err(Error::UploadUnknown);
         }
-        Ok(Upload { id: id.clone(), offset: session.offset })
+        Ok(Upload { id: id.clone(), offset: upload.session.offset })
     }
 
     pub async fn cancel(&self, permit: &Permit<Create>, id: &UploadId) -> Result<(), Error> {
-        self.session(permit, id).await?;
-        let lock = self.locks.take(id)?;
-        let (version, session) = self.session(permit, id).await?;
-        self.detached(lock, {
-            let (registry, id) = (self.clone(), id.clone());
-            async move { registry.discard(&id, version, session).await }
-        })
-        .await
+        self.upload(permit, id).await?;
+        let claim = self.claim(permit.repository(), id).await?;
+        let (registry, upload) = (self.clone(), self.upload(permit, id).await?);
+        self.detached(claim, async move { registry.discard(upload).await }).await
     }
 }

@@ -4,7 +4,7 @@ use super::buffers::Buffers;
 use super::folder::{Folder, open_cached, open_file, open_folder};
 use super::reading::OpenBlob;
 use super::values::names;
-use super::{Disk, Failure, Look, OpenError, writeback};
+use super::{Disk, Failure, Look, OpenError, Timestamp, Written, writeback};
 use crate::recent::Recent;
 use crate::storage::contract::check_name;
 use bytes::Bytes;
@@ -36,23 +36,19 @@ impl Blobs {
         self.change(name, move |shards, name, disk| shards.write(name, offset, &chunks, look, disk)).await
     }
 
-    pub(super) async fn seal(&self, name: &str, size: u64) -> Result<(), Failure> {
-        self.change(name, move |shards, name, disk| shards.seal(name, size, disk)).await
+    /// Returns when the bytes and the name survive a power cut.
+    pub(super) async fn sync(&self, name: &str, size: u64) -> Result<(), Failure> {
+        self.change(name, move |shards, name, disk| shards.sync(name, size, disk)).await
     }
 
     pub(super) async fn remove(&self, name: &str) -> Result<(), Failure> {
         self.change(name, |shards, name, _| shards.remove(name)).await
     }
 
-    /// The names that begin so.
-    pub(super) async fn names(&self, begin: [u8; 2]) -> Result<Vec<String>, Failure> {
-        let shards = self.shards.clone();
-        blocking(move || match open_folder(&shards.root, &String::from_utf8_lossy(&begin)) {
-            Ok(folder) => Ok(names(&folder)?),
-            Err(Errno::NOENT) => Ok(Vec::new()),
-            Err(error) => Err(io::Error::from(error).into()),
-        })
-        .await
+    /// See [`crate::storage::BlobStore::list_bytes`].
+    pub(super) async fn list(&self, after: &str, limit: usize) -> Result<Vec<Written>, Failure> {
+        let (shards, after) = (self.shards.clone(), after.to_owned());
+        blocking(move || shards.list(&after, limit)).await
     }
 
     pub(super) async fn open_blob(&self, name: &str) -> Result<OpenBlob, Failure> {
@@ -131,7 +127,7 @@ impl Shards {
         Ok(())
     }
 
-    fn seal(&self, name: &str, size: u64, disk: &Disk) -> Result<(), Failure> {
+    fn sync(&self, name: &str, size: u64, disk: &Disk) -> Result<(), Failure> {
         // All that can fail for another reason than the disk, such as too many open files, comes first.
         let folder = self.folder(name)?;
         let written = self.written().get(name);
@@ -143,7 +139,7 @@ impl Shards {
         if !disk.is_durable() {
             return Ok(());
         }
-        self.sync(shard(name), &folder, &file).inspect_err(|failure| {
+        self.sync_file(shard(name), &folder, &file).inspect_err(|failure| {
             // What could not be written is lost, and another sync would not say so: leave nothing that could be sealed.
             if !matches!(failure, Failure::Full) || self.remove(name).is_err() {
                 disk.stop(failure);
@@ -151,7 +147,7 @@ impl Shards {
         })
     }
 
-    fn sync(&self, shard: &str, folder: &File, file: &File) -> Result<(), Failure> {
+    fn sync_file(&self, shard: &str, folder: &File, file: &File) -> Result<(), Failure> {
         file.sync_data()?;
         folder.sync_all()?;
         let known = self.durable.lock().unwrap_or_else(PoisonError::into_inner).contains(shard);
@@ -160,6 +156,30 @@ impl Shards {
             self.durable.lock().unwrap_or_else(PoisonError::into_inner).insert(shard.to_owned());
         }
         Ok(())
+    }
+
+    /// A folder at a time: its names are the order's next part.
+    fn list(&self, after: &str, limit: usize) -> Result<Vec<Written>, Failure> {
+        let mut shards = names(&self.root)?;
+        shards.sort_unstable();
+        let mut found = Vec::new();
+        for shard in shards.iter().filter(|name| name.as_str() >= after.get(..2).unwrap_or(after)) {
+            let folder = open_folder(&self.root, shard).map_err(io::Error::from)?;
+            let mut names = names(&folder)?;
+            names.retain(|name| name.as_str() > after && check_name(name).is_ok());
+            names.sort_unstable();
+            for name in names {
+                if found.len() == limit {
+                    return Ok(found);
+                }
+                match rustix::fs::statat(&folder, &name, AtFlags::SYMLINK_NOFOLLOW) {
+                    Ok(file) => found.push(Written { key: name, written: Timestamp::from_secs(file.st_mtime) }),
+                    Err(Errno::NOENT) => {} // removed since
+                    Err(error) => return Err(io::Error::from(error).into()),
+                }
+            }
+        }
+        Ok(found)
     }
 
     fn remove(&self, name: &str) -> Result<(), Failure> {

@@ -87,12 +87,13 @@ impl Cache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::Version;
+    use crate::clock::Timestamp;
+    use crate::storage::local::Number;
     use bytes::Bytes;
     use std::cell::Cell;
 
     fn record(version: i64) -> Record {
-        Record { version: Version(version), value: Bytes::from(vec![0; 10]) }
+        Record { version: Number(version).into(), value: Bytes::from(vec![0; 10]), written: Timestamp::from_secs(0) }
     }
 
     /// What the cache says of "k" when the table says `version`, and whether it asked the table.
@@ -102,7 +103,7 @@ mod tests {
             asked.set(true);
             Ok(Some(record(version)))
         });
-        (found.unwrap().unwrap().version.0, asked.get())
+        (Number::of(&found.unwrap().unwrap().version).unwrap().0, asked.get())
     }
 
     #[test]
@@ -149,7 +150,7 @@ mod tests {
     #[test]
     fn large_values_are_not_kept() {
         let cache = Cache::default();
-        let large = || Ok(Some(Record { version: Version(1), value: Bytes::from(vec![0; LARGEST + 1]) }));
+        let large = || Ok(Some(Record { value: Bytes::from(vec![0; LARGEST + 1]), ..record(1) }));
         assert!(cache.get("k", large).unwrap().is_some());
         assert_eq!(get(&cache, 2), (2, true));
     }

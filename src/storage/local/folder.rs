@@ -9,7 +9,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// The layout that this program reads and writes.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const TITLE: &str = "wharfinger store ";
 
 /// Why a folder could not be opened as a store.
@@ -21,6 +21,8 @@ pub enum OpenError {
     InUse { folder: PathBuf, pid: Option<u32> },
     #[error("the store in {} has format {found}, and this program knows formats up to {known}: use the newer program that wrote it", folder.display())]
     Newer { folder: PathBuf, found: u32, known: u32 },
+    #[error("the store in {} has format {found}, which is older than this program's {VERSION}", folder.display())]
+    Older { folder: PathBuf, found: u32 },
     #[error("the file {} does not say \"{TITLE}{VERSION}\": it is damaged, or belongs to another program", file.display())]
     UnknownFormat { file: PathBuf },
     #[error("the folder {} has a `{holds}` but no file `format`: it is no store, or not a whole one; use an empty folder, or restore it in full", folder.display())]
@@ -88,6 +90,7 @@ impl Folder {
         match text.strip_prefix(TITLE).and_then(|version| version.trim_end().parse::<u32>().ok()) {
             Some(VERSION) => Ok(()),
             Some(found) if found > VERSION => Err(OpenError::Newer { folder: self.path.clone(), found, known: VERSION }),
+            Some(found @ 1..VERSION) => Err(OpenError::Older { folder: self.path.clone(), found }),
             _ => Err(OpenError::UnknownFormat { file: self.path.join("format") }),
         }
     }
@@ -185,8 +188,8 @@ mod tests {
     #[test]
     fn a_newer_format_is_refused_and_left_alone() {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("format"), "wharfinger store 2\n").unwrap();
-        assert!(matches!(open(folder.path()), Err(OpenError::Newer { found: 2, known: 1, .. })));
+        std::fs::write(folder.path().join("format"), "wharfinger store 3\n").unwrap();
+        assert!(matches!(open(folder.path()), Err(OpenError::Newer { found: 3, known: 2, .. })));
         assert!(!folder.path().join("records.sqlite3").exists());
     }
 

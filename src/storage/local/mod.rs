@@ -22,8 +22,11 @@ mod writeback;
 
 pub use folder::OpenError;
 
-use super::{Answer, BlobFile, BlobStore, Failure, Look, Record, RecordStore, Version};
+use super::contract::Token;
+use super::{Answer, BlobFile, BlobStore, Change, Failure, Look, Range, Record, RecordStore, Resume, Value, Version, Written};
+use crate::clock::{Clock, Timestamp};
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -36,38 +39,57 @@ pub struct Local {
     blobs: blobs::Blobs,
     space: space::Space,
     folder: Arc<folder::Folder>,
+    clock: Clock,
 }
 
 /// What users decide about a store on a disk.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// An answer that acknowledges means that a power cut takes nothing away. Without it a crash of the process still takes nothing away.
     pub commit: bool,
+    /// What the store's own time is.
+    pub clock: Clock,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { commit: true, clock: Clock::system() }
+    }
 }
 
 impl Local {
     /// Creates the store if the folder is missing or holds none.
     pub fn open(folder: &Path) -> Result<Self, OpenError> {
-        Self::open_with(folder, Settings { commit: true })
+        Self::open_with(folder, Settings::default())
     }
 
-    pub fn open_with(folder: &Path, Settings { commit }: Settings) -> Result<Self, OpenError> {
+    pub fn open_with(folder: &Path, Settings { commit, clock }: Settings) -> Result<Self, OpenError> {
         let folder = Arc::new(folder::Folder::open(folder)?);
         let disk = Disk::new(commit);
         let values = values::Values::open(folder.clone(), disk.clone())?;
-        let records = records::Records::open(&folder.path().join("records.sqlite3"), values, disk.clone())?;
+        let records = records::Records::open(&folder.path().join("records.sqlite3"), values, disk.clone(), clock.clone())?;
         let blobs = blobs::Blobs::open(folder.clone(), disk)?;
         folder.sync()?;
         let space = space::Space::new(folder.folder("d")?);
-        Ok(Self { records, blobs, space, folder })
+        Ok(Self { records, blobs, space, folder, clock })
     }
 
-    /// The reserve is for small values: what a deletion writes.
-    async fn put(&self, key: &str, expected: Option<Version>, value: Bytes) -> Result<Version, Failure> {
-        if value.len() > values::LARGE {
-            self.space.check()?;
+    /// One after the other as far as the disk has room: the reserve is for small values, such as what a deletion writes.
+    async fn change(&self, changes: Vec<Change>) -> Vec<Result<Option<Version>, Failure>> {
+        let large = |change: &Change| change.value.as_ref().is_some_and(|value| value.bytes.len() > values::LARGE);
+        match changes.iter().any(large).then(|| self.space.check()) {
+            Some(Err(full)) => changes.iter().map(|_| Err(full.clone())).collect(),
+            _ => self.records.change(changes).await,
         }
-        self.records.write(key, expected, Some(value)).await
+    }
+
+    async fn change_one(&self, key: &str, expected: Option<&Version>, value: Option<Value>) -> Result<Option<Version>, Failure> {
+        let change = Change { key: key.to_owned(), expected: expected.cloned(), value };
+        self.change(vec![change]).await.pop().unwrap_or(Err(Failure::Stopped))
+    }
+
+    async fn put(&self, key: &str, expected: Option<&Version>, value: Value) -> Result<Version, Failure> {
+        self.change_one(key, expected, Some(value)).await?.ok_or(Failure::Stopped)
     }
 
     /// The store that is in the folder, which is not made.
@@ -90,45 +112,85 @@ impl RecordStore for Local {
         Box::pin(async move { self.records.get(key) })
     }
 
-    fn create<'a>(&'a self, key: &'a str, value: Bytes) -> Answer<'a, Version> {
+    fn create<'a>(&'a self, key: &'a str, value: Value) -> Answer<'a, Version> {
         Box::pin(self.put(key, None, value))
     }
 
-    fn swap<'a>(&'a self, key: &'a str, expected: Version, value: Bytes) -> Answer<'a, Version> {
+    fn swap<'a>(&'a self, key: &'a str, expected: &'a Version, value: Value) -> Answer<'a, Version> {
         Box::pin(self.put(key, Some(expected), value))
     }
 
-    fn delete<'a>(&'a self, key: &'a str, expected: Version) -> Answer<'a, ()> {
-        Box::pin(async move { self.records.write(key, Some(expected), None).await.map(drop) })
+    fn delete<'a>(&'a self, key: &'a str, expected: &'a Version) -> Answer<'a, ()> {
+        Box::pin(async move { self.change_one(key, Some(expected), None).await.map(drop) })
     }
 
-    fn list<'a>(&'a self, prefix: &'a str, after: &'a str, limit: usize) -> Answer<'a, Vec<String>> {
-        Box::pin(async move { self.records.list(prefix, after, limit) })
+    fn list<'a>(&'a self, range: Range<'a>) -> Answer<'a, Vec<String>> {
+        Box::pin(async move { self.records.list(range) })
+    }
+
+    fn list_written<'a>(&'a self, range: Range<'a>) -> Answer<'a, Vec<Written>> {
+        Box::pin(async move { self.records.list_written(range) })
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn change_all(&self, changes: Vec<Change>) -> BoxFuture<'_, Vec<Result<Option<Version>, Failure>>> {
+        Box::pin(self.change(changes))
     }
 }
 
 impl BlobStore for Local {
-    fn write<'a>(&'a self, name: &'a str, offset: u64, chunks: Vec<Bytes>, look: Look) -> Answer<'a, ()> {
+    fn write<'a>(&'a self, name: &'a str, offset: u64, _: &'a Resume, chunks: Vec<Bytes>, look: Look) -> Answer<'a, ()> {
         Box::pin(async move {
             self.space.check()?;
             self.blobs.write(name, offset, chunks, look).await
         })
     }
 
-    fn seal<'a>(&'a self, name: &'a str, size: u64) -> Answer<'a, ()> {
-        Box::pin(self.blobs.seal(name, size))
+    fn keep<'a>(&'a self, name: &'a str, size: u64, _: &'a Resume) -> Answer<'a, Resume> {
+        Box::pin(async move { self.blobs.sync(name, size).await.map(|()| Resume::default()) })
+    }
+
+    fn seal<'a>(&'a self, name: &'a str, size: u64, _: &'a Resume) -> Answer<'a, ()> {
+        Box::pin(self.blobs.sync(name, size))
     }
 
     fn open<'a>(&'a self, name: &'a str) -> Answer<'a, Arc<dyn BlobFile>> {
         Box::pin(async move { Ok(Arc::new(self.blobs.open_blob(name).await?) as Arc<dyn BlobFile>) })
     }
 
-    fn remove<'a>(&'a self, name: &'a str) -> Answer<'a, ()> {
+    fn remove<'a>(&'a self, name: &'a str, _: &'a Resume) -> Answer<'a, ()> {
         Box::pin(self.blobs.remove(name))
     }
 
-    fn names<'a>(&'a self, begin: [u8; 2]) -> Answer<'a, Vec<String>> {
-        Box::pin(self.blobs.names(begin))
+    fn list_bytes<'a>(&'a self, after: &'a str, limit: usize) -> Answer<'a, Vec<Written>> {
+        Box::pin(self.blobs.list(after, limit))
+    }
+}
+
+/// A version of this store's: one of 2^64, so never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Number(i64);
+
+impl Number {
+    fn random() -> Self {
+        Self(fastrand::i64(..))
+    }
+
+    /// Another store's versions are never met here.
+    fn of(version: &Version) -> Result<Self, Failure> {
+        match version.0 {
+            Token::Number(number) => Ok(Self(number)),
+            Token::Text(_) => Err(Failure::Conflict),
+        }
+    }
+}
+
+impl From<Number> for Version {
+    fn from(Number(number): Number) -> Self {
+        Self(Token::Number(number))
     }
 }
 

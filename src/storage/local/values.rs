@@ -3,7 +3,7 @@
 //! before the record that it belongs to, and goes after the record has changed.
 
 use super::folder::{Folder, open_file, open_folder};
-use super::{Disk, Failure, OpenError, Version};
+use super::{Disk, Failure, Number, OpenError};
 use bytes::Bytes;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
@@ -37,7 +37,7 @@ impl Values {
     }
 
     /// Returns when the value survives a power cut.
-    pub(super) fn write(&self, version: Version, value: &[u8]) -> Result<(), Failure> {
+    pub(super) fn write(&self, version: Number, value: &[u8]) -> Result<(), Failure> {
         // All that can fail for another reason than the disk, such as too many open files, comes first.
         let folder = self.made_folder(&shard(version)).map_err(io::Error::from)?;
         let mut file = open_file(&folder, &name(version), OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL).map_err(io::Error::from)?;
@@ -54,7 +54,7 @@ impl Values {
     }
 
     /// [`Failure::Missing`] if there is none.
-    pub(super) fn read(&self, version: Version) -> Result<Bytes, Failure> {
+    pub(super) fn read(&self, version: Number) -> Result<Bytes, Failure> {
         let opened = open_folder(&self.root, &shard(version)).and_then(|shard| open_file(shard, &name(version), OFlags::RDONLY));
         match opened {
             Ok(mut file) => {
@@ -68,13 +68,13 @@ impl Values {
     }
 
     /// Of a record that has changed. What cannot be removed costs space and nothing else.
-    pub(super) fn remove(&self, version: Version) {
+    pub(super) fn remove(&self, version: Number) {
         if self.shards().contains(&first_byte(version)) {
             self.unlink(version);
         }
     }
 
-    fn unlink(&self, version: Version) {
+    fn unlink(&self, version: Number) {
         let (shard, name) = (shard(version), name(version));
         match open_folder(&self.root, &shard).and_then(|folder| rustix::fs::unlinkat(folder, &name, AtFlags::empty())) {
             Ok(()) | Err(Errno::NOENT) => {}
@@ -83,14 +83,14 @@ impl Values {
     }
 
     /// The versions of all files, and the folders that cannot be read, in words.
-    pub(super) fn versions(&self) -> (Vec<Version>, Vec<String>) {
+    pub(super) fn versions(&self) -> (Vec<Number>, Vec<String>) {
         let (mut versions, mut wrong) = (Vec::new(), Vec::new());
         let shards: Vec<u8> = self.shards().iter().copied().collect();
         for shard in shards.iter().map(|shard| format!("{shard:02x}")) {
             match open_folder(&self.root, &shard).map_err(io::Error::from).and_then(|folder| names(&folder)) {
                 Ok(found) => {
                     let bits = found.iter().filter_map(|name| u64::from_str_radix(name, 16).ok());
-                    versions.extend(bits.map(|bits| Version(bits.cast_signed())));
+                    versions.extend(bits.map(|bits| Number(bits.cast_signed())));
                 }
                 Err(why) => wrong.push(format!("the folder v/{shard} cannot be read: {why}")),
             }
@@ -109,7 +109,7 @@ impl Values {
         }
     }
 
-    fn sync(&self, version: Version, folder: &File, file: &File) -> Result<(), Failure> {
+    fn sync(&self, version: Number, folder: &File, file: &File) -> Result<(), Failure> {
         let first = first_byte(version);
         if self.disk.is_durable() {
             file.sync_data()?;
@@ -127,15 +127,15 @@ impl Values {
     }
 }
 
-fn name(version: Version) -> String {
+fn name(version: Number) -> String {
     format!("{:016x}", version.0.cast_unsigned())
 }
 
-fn shard(version: Version) -> String {
+fn shard(version: Number) -> String {
     format!("{:02x}", first_byte(version))
 }
 
-fn first_byte(version: Version) -> u8 {
+fn first_byte(version: Number) -> u8 {
     let [first, ..] = version.0.to_be_bytes();
     first
 }

@@ -1,10 +1,11 @@
 //! Garbage collectors as the protocol has them, mostly without any grace: whatever nobody refers to right now is taken. The careless ones
 //! show that the runs would find a broken protocol.
 
-use super::super::super::marks::LISTED;
-use super::super::super::records::{BlobRecord, BlobState, LinkRecord, LinkState, ManifestRecord, ManifestState};
+use super::super::super::states::Condemnable;
+use super::super::super::states::blob::{BlobRecord, BlobState};
 use super::super::*;
 use crate::oci::RepositoryName;
+use crate::storage::Resume;
 use std::time::Duration;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,32 +28,34 @@ pub(super) async fn link(
 ) -> Result<(), Error> {
     let records = &registry.records;
     let key = keys::link(digest, repository);
-    let Some((version, link)) = records.read::<LinkRecord>(&key).await? else { return Ok(()) };
-    if registry.clock.now().since(Timestamp::from_millis(link.at)) < grace {
+    let Some(found) = records.read(&key).await? else { return Ok(()) };
+    let (link, mut base) = (&found.record, found.base());
+    if records.now().since(found.written) < grace {
         return Ok(());
     }
     if care == Care::NoSecondLook && is_needed(registry, repository, digest).await? {
         return Ok(());
     }
-    let condemned = match link.state {
-        LinkState::Cond => Some(version), // left over from another collector
-        _ if care == Care::NoCondemning => Some(version),
-        _ => records.swap(&key, version, &LinkRecord { state: LinkState::Cond, ..link.clone() }).await?,
-    };
-    let Some(condemned) = condemned else { return Ok(()) };
+    // One that is condemned is left over from another collector.
+    if !link.is_condemned() && care != Care::NoCondemning {
+        match records.swap(&key, &base, &link.condemned()).await? {
+            Some(version) => base = base.at(version),
+            None => return Ok(()),
+        }
+    }
     if care != Care::NoSecondLook && is_needed(registry, repository, digest).await? {
-        if link.state == LinkState::Cond || care == Care::Full {
-            records.swap(&key, condemned, &link.rescued()).await?;
+        if link.is_condemned() || care == Care::Full {
+            records.swap(&key, &base, &link.rescued()).await?;
         }
         return Ok(());
     }
-    records.delete(&key, condemned).await.map(drop)
+    records.delete(&key, &base.version).await.map(drop)
 }
 
 async fn is_needed(registry: &Registry, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
-    for key in registry.records.list(&keys::manifests(repository), "", LISTED).await? {
-        let Some((_, manifest)) = registry.records.read::<ManifestRecord>(&key).await? else { continue };
-        if manifest.counts() && manifest.header.blobs.iter().any(|blob| blob.0 == *digest) {
+    let mut keys = registry.records.keys(keys::manifests(repository), Show::All);
+    while let Some(key) = keys.next().await? {
+        if registry.records.read(&key).await?.is_some_and(|found| found.record.needs_blob(digest)) {
             return Ok(true);
         }
     }
@@ -63,61 +66,60 @@ async fn is_needed(registry: &Registry, repository: &RepositoryName, digest: &Di
 pub(super) async fn blob(registry: &Registry, care: Care, digest: &Digest) -> Result<(), Error> {
     let records = &registry.records;
     let key = keys::blob(digest);
-    let Some((version, blob)) = records.read::<BlobRecord>(&key).await? else { return Ok(()) };
-    let is_linked = async || Ok::<_, Error>(!records.list(&keys::links(digest), "", 1).await?.is_empty());
-    let state = |state| BlobRecord { state, ..blob.clone() };
-    let dying = match blob.state {
-        BlobState::Dying => Some(version),
-        BlobState::Live | BlobState::Cond => {
-            if care == Care::NoSecondLook && is_linked().await? {
-                return Ok(());
-            }
-            let condemned = match blob.state {
-                BlobState::Cond => Some(version),
-                _ if care == Care::NoCondemning => Some(version),
-                _ => records.swap(&key, version, &state(BlobState::Cond)).await?,
-            };
-            let Some(condemned) = condemned else { return Ok(()) };
-            if care != Care::NoSecondLook && is_linked().await? {
-                records.swap(&key, condemned, &state(BlobState::Live)).await?;
-                return Ok(());
-            }
-            records.swap(&key, condemned, &state(BlobState::Dying)).await?
+    let Some(found) = records.read(&key).await? else { return Ok(()) };
+    let (blob, mut base) = (&found.record, found.base());
+    let is_linked = async || Ok::<_, Error>(!records.is_empty(&keys::links(digest), Show::All).await?);
+    if blob.state != BlobState::Dying {
+        if care == Care::NoSecondLook && is_linked().await? {
+            return Ok(());
         }
-    };
-    let Some(dying) = dying else { return Ok(()) };
-    for name in blob.trash.iter().chain([&blob.generation]) {
-        registry.bytes.remove(name).await?;
+        if !blob.is_condemned() && care != Care::NoCondemning {
+            match records.swap(&key, &base, &blob.condemned()).await? {
+                Some(version) => base = base.at(version),
+                None => return Ok(()),
+            }
+        }
+        if care != Care::NoSecondLook && is_linked().await? {
+            return records.swap(&key, &base, &blob.rescued()).await.map(drop);
+        }
+        match records.swap(&key, &base, &BlobRecord { state: BlobState::Dying, ..blob.clone() }).await? {
+            Some(version) => base = base.at(version),
+            None => return Ok(()),
+        }
     }
-    records.delete(&key, dying).await.map(drop)
+    for name in blob.trash.iter().chain([&blob.generation]) {
+        registry.bytes.remove(name, &Resume::default()).await?;
+    }
+    records.delete(&key, &base.version).await.map(drop)
 }
 
 /// Takes the manifest if no tag is on it, no index lists it, and it refers to no subject.
 pub(super) async fn manifest(registry: &Registry, repository: &RepositoryName, digest: &Digest) -> Result<(), Error> {
     let records = &registry.records;
     let key = keys::manifest(repository, digest);
-    let Some((version, manifest)) = records.read::<ManifestRecord>(&key).await? else { return Ok(()) };
+    let Some(found) = records.read(&key).await? else { return Ok(()) };
+    let (manifest, mut base) = (&found.record, found.base());
     if !manifest.is_readable() || manifest.header.subject.is_some() {
         return Ok(());
     }
-    let condemned = match manifest.header.state {
-        ManifestState::Cond => Some(version),
-        _ => records.swap(&key, version, &manifest.clone().in_state(ManifestState::Cond)).await?,
-    };
-    let Some(condemned) = condemned else { return Ok(()) };
-    // A back reference counts in either state: whoever condemned it has not looked at the tag yet.
-    let tagged = !records.list(&keys::back_references(repository, digest), "", 1).await?.is_empty();
-    if tagged || is_listed(registry, repository, digest).await? {
-        records.swap(&key, condemned, &manifest.in_state(ManifestState::Com)).await?;
-        return Ok(());
+    if !manifest.is_condemned() {
+        match records.swap(&key, &base, &manifest.condemned()).await? {
+            Some(version) => base = base.at(version),
+            None => return Ok(()),
+        }
     }
-    registry.bury(repository, digest, condemned, manifest).await.map(drop)
+    // A back reference counts in either state: whoever condemned it has not looked at the tag yet.
+    let tagged = !records.is_empty(&keys::back_references(repository, digest), Show::All).await?;
+    if tagged || is_listed(registry, repository, digest).await? {
+        return records.swap(&key, &base, &manifest.rescued()).await.map(drop);
+    }
+    registry.bury(repository, digest, &base, manifest).await.map(drop)
 }
 
 async fn is_listed(registry: &Registry, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
-    for key in registry.records.list(&keys::manifests(repository), "", LISTED).await? {
-        let Some((_, index)) = registry.records.read::<ManifestRecord>(&key).await? else { continue };
-        if index.counts() && index.header.manifests.iter().any(|child| child.0 == *digest) {
+    let mut keys = registry.records.keys(keys::manifests(repository), Show::All);
+    while let Some(key) = keys.next().await? {
+        if registry.records.read(&key).await?.is_some_and(|found| found.record.lists(digest)) {
             return Ok(true);
         }
     }

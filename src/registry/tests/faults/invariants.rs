@@ -1,8 +1,8 @@
 //! What must hold when everyone has finished or died, whatever went wrong: the invariants of the protocol, and a history of every tag that
 //! is linear.
 
-use super::super::super::marks::LISTED;
-use super::super::super::records::{BlobRecord, BlobState, LinkRecord, ManifestRecord};
+use super::super::super::states::blob::BlobState;
+use super::super::super::states::link::LinkRecord;
 use super::super::*;
 use super::actors::{self, CONTENT, Done, Event, History, REPOSITORIES, TAGS, content_digest};
 use super::store::World;
@@ -10,10 +10,10 @@ use crate::access::Maintenance;
 use std::time::Duration;
 
 /// The first thing that is wrong, now or when all uploads that were left have expired.
-pub(super) async fn broken(world: &World, history: &History, clock: &Clock) -> Result<(), String> {
-    let later = Clock::manual(clock.now().plus(Duration::from_secs(25 * 60 * 60))).0;
-    let registry = Registry::new(world.store.clone(), world.store.clone(), later);
+pub(super) async fn broken(world: &World, history: &History, hand: &ManualClock) -> Result<(), String> {
+    let registry = Registry::new(world.store.clone(), world.store.clone());
     standing(&registry, world, history).await?;
+    hand.advance(Duration::from_secs(25 * 60 * 60));
     registry.expire_uploads().await.map_err(|why| format!("uploads do not expire: {why}"))?;
     standing(&registry, world, history).await?;
     let mut damages = Damages::default();
@@ -50,26 +50,27 @@ async fn standing(registry: &Registry, world: &World, history: &History) -> Resu
 }
 
 async fn blob(registry: &Registry) -> Result<(), String> {
-    let Some((_, blob)) = registry.records.read::<BlobRecord>(&keys::blob(&content_digest())).await.unwrap() else { return Ok(()) };
+    let Some(blob) = registry.records.read(&keys::blob(&content_digest())).await.unwrap().map(|found| found.record) else { return Ok(()) };
     let there = registry.bytes.open(&blob.generation).await.is_ok();
     if blob.state != BlobState::Dying && !there { Err(format!("the blob {blob:?} has no bytes")) } else { Ok(()) }
 }
 
 async fn link(registry: &Registry, repository: usize) -> Result<(), String> {
     let digest = content_digest();
-    let link = registry.records.read::<LinkRecord>(&keys::link(&digest, &actors::name(repository))).await.unwrap();
-    let Some((_, LinkRecord { generation: Some(name), .. })) = link else { return Ok(()) };
-    let blob = registry.records.read::<BlobRecord>(&keys::blob(&digest)).await.unwrap();
-    match blob {
-        Some((_, blob)) if blob.state != BlobState::Dying && blob.generation == name => Ok(()),
+    let link = registry.records.read(&keys::link(&digest, &actors::name(repository))).await.unwrap();
+    let Some(LinkRecord { generation: Some(name), .. }) = link.map(|found| found.record) else { return Ok(()) };
+    let blob = registry.records.read(&keys::blob(&digest)).await.unwrap();
+    match blob.map(|found| found.record) {
+        Some(blob) if blob.state != BlobState::Dying && blob.generation == name => Ok(()),
         other => Err(format!("{}: a link to {name}, and the blob is {other:?}", REPOSITORIES[repository])),
     }
 }
 
 async fn manifests(registry: &Registry, events: &[Event], repository: usize) -> Result<(), String> {
     let name = REPOSITORIES[repository];
-    for key in registry.records.list(&keys::manifests(&actors::name(repository)), "", LISTED).await.unwrap() {
-        let Some((_, manifest)) = registry.records.read::<ManifestRecord>(&key).await.unwrap() else { continue };
+    let mut keys = registry.records.keys(keys::manifests(&actors::name(repository)), Show::All);
+    while let Some(key) = keys.next().await.unwrap() {
+        let Some(manifest) = registry.records.read(&key).await.unwrap().map(|found| found.record) else { continue };
         let needs_content = manifest.is_readable() && !manifest.header.blobs.is_empty();
         if needs_content && content(registry, name, &content_digest()).await.ok().as_deref() != Some(CONTENT) {
             return Err(format!("{name}: the manifest {key} has no readable blob"));
@@ -84,12 +85,12 @@ async fn manifests(registry: &Registry, events: &[Event], repository: usize) -> 
         }
         if let (true, Some(subject)) = (manifest.is_readable(), &manifest.header.subject) {
             let listed = registry.referrers(&read(name), &subject.0, None, None).await.unwrap().manifests;
-            let digest = keys::digest_of(&key, &keys::manifests(&actors::name(repository))).unwrap();
+            let digest = keys::digest_of(keys.prefix().rest(&key)).unwrap();
             if listed.iter().all(|referrer| referrer.digest != digest) {
                 return Err(format!("{name}: {digest} is not among the referrers of its subject: {listed:?}"));
             }
         }
-        if manifest.is_readable() && registry.records.list("c/", "", LISTED).await.unwrap().iter().all(|key| *key != format!("c/{name}!")) {
+        if manifest.is_readable() && !registry.records.is_marked(&keys::in_catalog(name)).await.unwrap() {
             return Err(format!("{name}: not in the catalogue, with a manifest"));
         }
     }

@@ -24,11 +24,11 @@ fn run(seed: u64, odds: Odds, care: Care) -> Result<(), String> {
 fn crowd(seed: u64, odds: Odds, care: Care, grace: Duration, actor: fn(&World) -> Actor) -> Result<u64, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
-        let world = World::new(seed, odds);
         let (clock, hand) = Clock::manual(Timestamp::from_secs(1_800_000_000));
+        let world = World::new(seed, odds, clock);
         // In most of the runs the blob is there from before, linked, so that it can be collected from under somebody.
         for repository in REPOSITORIES.into_iter().take(world.roll(4) as usize) {
-            let quiet = Registry::new(world.store.clone(), world.store.clone(), clock.clone());
+            let quiet = Registry::new(world.store.clone(), world.store.clone());
             push_blob(&quiet, repository, CONTENT).await;
             // And at times a manifest without a tag.
             if world.roll(2) == 0 {
@@ -42,7 +42,7 @@ fn crowd(seed: u64, odds: Odds, care: Care, grace: Duration, actor: fn(&World) -
         let mut tasks = Vec::new();
         for actor in &actors {
             let process = Process::new(&world, true);
-            let registry = Registry::new(process.clone(), process.clone(), clock.clone());
+            let registry = Registry::new(process.clone(), process.clone());
             let client = Client { registry, process, history: history.clone(), care, grace };
             tasks.push(tokio::spawn(client.run(*actor)));
         }
@@ -53,7 +53,7 @@ fn crowd(seed: u64, odds: Odds, care: Care, grace: Duration, actor: fn(&World) -
         for _ in 0..2000 {
             tokio::task::yield_now().await;
         }
-        let broken = invariants::broken(&world, &history, &clock).await;
+        let broken = invariants::broken(&world, &history, &hand).await;
         broken.map(|()| history.broken_promises()).map_err(|why| format!("seed {seed}: {why}\n{actors:?}"))
     })
 }

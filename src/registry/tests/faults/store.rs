@@ -1,8 +1,10 @@
 //! A store that misbehaves as far as the contract allows, and no further.
 
-use super::super::super::records::{BlobRecord, BlobState, Stored};
+use super::super::super::keys::Key;
+use super::super::super::records;
+use super::super::super::states::blob::{BlobRecord, BlobState};
 use super::super::*;
-use crate::storage::{Answer, BlobFile, Failure, Look, Record, Version};
+use crate::storage::{Answer, BlobFile, Failure, Look, Range, Record, Resume, Value, Version, Written};
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,8 +43,8 @@ pub(super) struct World {
 
 #[derive(Clone)]
 enum Change {
-    Create(Bytes),
-    Swap(Version, Bytes),
+    Create(Value),
+    Swap(Version, Value),
     Delete(Version),
 }
 
@@ -63,9 +65,9 @@ fn injected() -> Failure {
 }
 
 impl World {
-    pub(super) fn new(seed: u64, odds: Odds) -> Arc<Self> {
+    pub(super) fn new(seed: u64, odds: Odds, clock: Clock) -> Arc<Self> {
         let dice = Mutex::new(fastrand::Rng::with_seed(seed));
-        Arc::new(Self { store: Arc::new(Memory::new()), dice, changes: Mutex::default(), published: Mutex::default(), odds })
+        Arc::new(Self { store: Arc::new(Memory::with_clock(clock)), dice, changes: Mutex::default(), published: Mutex::default(), odds })
     }
 
     pub(super) fn roll(&self, below: u32) -> u32 {
@@ -102,8 +104,8 @@ impl World {
         let published = self.publishes(key, &change).await;
         let applied = match change {
             Change::Create(value) => self.store.create(key, value).await.map(Some),
-            Change::Swap(version, value) => self.store.swap(key, version, value).await.map(Some),
-            Change::Delete(version) => self.store.delete(key, version).await.map(|()| None),
+            Change::Swap(version, value) => self.store.swap(key, &version, value).await.map(Some),
+            Change::Delete(version) => self.store.delete(key, &version).await.map(|()| None),
         };
         if applied.is_ok() {
             *self.changes.lock().unwrap().entry(key.to_owned()).or_default() += 1;
@@ -120,8 +122,8 @@ impl World {
         if !key.starts_with("b/") {
             return None;
         }
-        let decode = |value: &Bytes| BlobRecord::decode(value).unwrap();
-        let new = decode(value);
+        let decode = |value: &Bytes| records::decode(&Key::<BlobRecord>::new(key.to_owned()), value).unwrap().0;
+        let new = decode(&value.bytes);
         let old = self.store.get(key).await.unwrap().map(|record| decode(&record.value));
         let was_alive = old.is_some_and(|old| old.state != BlobState::Dying && old.generation == new.generation);
         (new.state == BlobState::Live && !was_alive).then_some(new.generation)
@@ -230,30 +232,42 @@ impl RecordStore for Process {
         Box::pin(self.around(self.world.store.get(key)))
     }
 
-    fn create<'a>(&'a self, key: &'a str, value: Bytes) -> Answer<'a, Version> {
+    fn create<'a>(&'a self, key: &'a str, value: Value) -> Answer<'a, Version> {
         Box::pin(async move { self.change(key, Change::Create(value)).await?.ok_or(Failure::Conflict) })
     }
 
-    fn swap<'a>(&'a self, key: &'a str, expected: Version, value: Bytes) -> Answer<'a, Version> {
-        Box::pin(async move { self.change(key, Change::Swap(expected, value)).await?.ok_or(Failure::Conflict) })
+    fn swap<'a>(&'a self, key: &'a str, expected: &'a Version, value: Value) -> Answer<'a, Version> {
+        Box::pin(async move { self.change(key, Change::Swap(expected.clone(), value)).await?.ok_or(Failure::Conflict) })
     }
 
-    fn delete<'a>(&'a self, key: &'a str, expected: Version) -> Answer<'a, ()> {
-        Box::pin(async move { self.change(key, Change::Delete(expected)).await.map(drop) })
+    fn delete<'a>(&'a self, key: &'a str, expected: &'a Version) -> Answer<'a, ()> {
+        Box::pin(async move { self.change(key, Change::Delete(expected.clone())).await.map(drop) })
     }
 
-    fn list<'a>(&'a self, prefix: &'a str, after: &'a str, limit: usize) -> Answer<'a, Vec<String>> {
-        Box::pin(self.around(self.world.store.list(prefix, after, limit)))
+    fn list<'a>(&'a self, range: Range<'a>) -> Answer<'a, Vec<String>> {
+        Box::pin(self.around(self.world.store.list(range)))
+    }
+
+    fn list_written<'a>(&'a self, range: Range<'a>) -> Answer<'a, Vec<Written>> {
+        Box::pin(self.around(self.world.store.list_written(range)))
+    }
+
+    fn now(&self) -> Timestamp {
+        self.world.store.now()
     }
 }
 
 impl BlobStore for Process {
-    fn write<'a>(&'a self, name: &'a str, offset: u64, chunks: Vec<Bytes>, look: Look) -> Answer<'a, ()> {
-        Box::pin(self.around(self.world.store.write(name, offset, chunks, look)))
+    fn write<'a>(&'a self, name: &'a str, offset: u64, resume: &'a Resume, chunks: Vec<Bytes>, look: Look) -> Answer<'a, ()> {
+        Box::pin(self.around(self.world.store.write(name, offset, resume, chunks, look)))
     }
 
-    fn seal<'a>(&'a self, name: &'a str, size: u64) -> Answer<'a, ()> {
-        Box::pin(self.around(self.world.store.seal(name, size)))
+    fn keep<'a>(&'a self, name: &'a str, size: u64, resume: &'a Resume) -> Answer<'a, Resume> {
+        Box::pin(self.around(self.world.store.keep(name, size, resume)))
+    }
+
+    fn seal<'a>(&'a self, name: &'a str, size: u64, resume: &'a Resume) -> Answer<'a, ()> {
+        Box::pin(self.around(self.world.store.seal(name, size, resume)))
     }
 
     fn open<'a>(&'a self, name: &'a str) -> Answer<'a, Arc<dyn BlobFile>> {
@@ -261,19 +275,19 @@ impl BlobStore for Process {
     }
 
     /// Comes late and twice at will: a name is never used again.
-    fn remove<'a>(&'a self, name: &'a str) -> Answer<'a, ()> {
+    fn remove<'a>(&'a self, name: &'a str, resume: &'a Resume) -> Answer<'a, ()> {
         Box::pin(async move {
             let (world, again) = (self.world.clone(), name.to_owned());
-            self.around(self.world.store.remove(name)).await?;
+            self.around(self.world.store.remove(name, resume)).await?;
             tokio::spawn(async move {
                 world.pause().await;
-                drop(world.store.remove(&again).await);
+                drop(world.store.remove(&again, &Resume::default()).await);
             });
             Ok(())
         })
     }
 
-    fn names<'a>(&'a self, begin: [u8; 2]) -> Answer<'a, Vec<String>> {
-        self.world.store.names(begin)
+    fn list_bytes<'a>(&'a self, after: &'a str, limit: usize) -> Answer<'a, Vec<Written>> {
+        self.world.store.list_bytes(after, limit)
     }
 }

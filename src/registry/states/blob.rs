@@ -1,0 +1,142 @@
+//! A blob: where a digest's bytes lie.
+
+use super::{Condemnable, Next};
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::registry) struct BlobRecord {
+    pub state: BlobState,
+    /// The name of the bytes.
+    pub generation: String,
+    pub size: u64,
+    /// The bytes were found to be damaged: the next push of the digest replaces them, and until then nobody is told that they are here.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub suspect: bool,
+    /// Names of bytes that were replaced and wait for the collector. They go before the record does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trash: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::registry) enum BlobState {
+    Live,
+    Cond,
+    /// The bytes are being removed.
+    Dying,
+}
+
+/// Sealed bytes that wait to be published. Published at most once: a second time, their collector might be at work already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::registry) struct Own {
+    pub name: String,
+    pub size: u64,
+}
+
+impl BlobRecord {
+    pub(in crate::registry) fn live(own: Own) -> Self {
+        Self { state: BlobState::Live, generation: own.name, size: own.size, suspect: false, trash: Vec::new() }
+    }
+
+    /// Whether the bytes `name` are, or were, the blob's: they are not the upload's that wrote them any more.
+    pub(in crate::registry) fn has(&self, name: &str) -> bool {
+        self.generation == name || self.trash.iter().any(|replaced| replaced == name)
+    }
+
+    /// Whether its bytes may be given to somebody new, as far as the record tells.
+    pub(in crate::registry) fn is_usable(&self) -> bool {
+        self.state != BlobState::Dying && !self.suspect
+    }
+
+    /// Makes the record live with good bytes, `own` ones if need be. `intact`: whether the bytes that it names are there. The record that
+    /// stands then, or `None` if there are no good bytes.
+    pub(in crate::registry) fn settle(found: Option<Self>, intact: bool, own: Option<&Own>) -> Next<Self, Option<Self>> {
+        match (found, own) {
+            (Some(blob), _) if blob.is_usable() && intact && blob.state == BlobState::Live => Next::Keep(Some(blob)),
+            (Some(blob), _) if blob.is_usable() && intact => Next::Write(blob.rescued(), Some(blob.rescued())),
+            (_, None) => Next::Keep(None),
+            (Some(old), Some(own)) => {
+                let mut trash = old.trash;
+                trash.push(old.generation);
+                let blob = Self { trash, ..Self::live(own.clone()) };
+                Next::Write(blob.clone(), Some(blob))
+            }
+            (None, Some(own)) => Next::Write(Self::live(own.clone()), Some(Self::live(own.clone()))),
+        }
+    }
+
+    /// The bytes `name` were found to be damaged. Whether that says something new of the blob.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for whoever reads bytes to find damage"))]
+    pub(in crate::registry) fn suspected(found: Option<Self>, name: &str) -> Next<Self, bool> {
+        match found {
+            Some(blob) if blob.state != BlobState::Dying && blob.generation == name && !blob.suspect => {
+                Next::Write(Self { suspect: true, ..blob }, true)
+            }
+            _ => Next::Keep(false),
+        }
+    }
+}
+
+impl Condemnable for BlobRecord {
+    fn is_condemned(&self) -> bool {
+        self.state == BlobState::Cond
+    }
+
+    fn condemned(&self) -> Self {
+        Self { state: BlobState::Cond, ..self.clone() }
+    }
+
+    fn rescued(&self) -> Self {
+        Self { state: BlobState::Live, ..self.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn own(name: &str) -> Own {
+        Own { name: name.to_owned(), size: 7 }
+    }
+
+    fn old() -> BlobRecord {
+        BlobRecord { trash: vec!["t".to_owned()], ..BlobRecord::live(own("g")) }
+    }
+
+    #[test]
+    fn settling() {
+        let replaced = BlobRecord { trash: vec!["t".to_owned(), "g".to_owned()], ..BlobRecord::live(own("n")) };
+        let replace = Next::Write(replaced.clone(), Some(replaced));
+        let dying = BlobRecord { state: BlobState::Dying, ..old() };
+        let suspect = BlobRecord { suspect: true, ..old() };
+        for (found, intact, with_own, without) in [
+            (None, false, Next::Write(BlobRecord::live(own("n")), Some(BlobRecord::live(own("n")))), Next::Keep(None)),
+            (Some(old()), true, Next::Keep(Some(old())), Next::Keep(Some(old()))),
+            (Some(old()), false, replace.clone(), Next::Keep(None)),
+            (Some(old().condemned()), true, Next::Write(old(), Some(old())), Next::Write(old(), Some(old()))),
+            (Some(old().condemned()), false, replace.clone(), Next::Keep(None)),
+            (Some(suspect.clone()), true, replace.clone(), Next::Keep(None)),
+            (Some(suspect.condemned()), true, replace.clone(), Next::Keep(None)),
+            (Some(dying), true, replace, Next::Keep(None)),
+        ] {
+            assert_eq!(BlobRecord::settle(found.clone(), intact, Some(&own("n"))), with_own, "{found:?} {intact}");
+            assert_eq!(BlobRecord::settle(found.clone(), intact, None), without, "{found:?} {intact}");
+        }
+    }
+
+    #[test]
+    fn only_the_bytes_that_a_blob_has_make_it_suspect() {
+        let suspect = BlobRecord { suspect: true, ..old() };
+        let dying = BlobRecord { state: BlobState::Dying, ..old() };
+        for (found, name, next) in [
+            (Some(old()), "g", Next::Write(suspect.clone(), true)),
+            (Some(old().condemned()), "g", Next::Write(suspect.condemned(), true)),
+            (Some(old()), "t", Next::Keep(false)),
+            (Some(suspect), "g", Next::Keep(false)),
+            (Some(dying), "g", Next::Keep(false)),
+            (None, "g", Next::Keep(false)),
+        ] {
+            assert_eq!(BlobRecord::suspected(found.clone(), name), next, "{found:?} {name}");
+        }
+    }
+}

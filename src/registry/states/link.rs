@@ -1,0 +1,131 @@
+//! A link: a repository may serve a blob.
+
+use super::{Condemnable, Next};
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::registry) struct LinkRecord {
+    pub state: LinkState,
+    /// The name of the bytes. Absent until the link has been live.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<String>,
+    pub size: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::registry) enum LinkState {
+    /// Somebody is about to publish the blob for this repository.
+    Pend,
+    Live,
+    Cond,
+}
+
+/// What a publisher finds who wants the repository to have the blob.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::registry) enum Announced {
+    /// The link is pending, by this announcement (`new`) or another's: the blob's record is next.
+    Pending { new: bool },
+    /// The link is live already, and names these bytes.
+    Live { generation: String, size: u64 },
+}
+
+impl LinkRecord {
+    pub(in crate::registry) const PENDING: Self = Self { state: LinkState::Pend, generation: None, size: 0 };
+
+    pub(in crate::registry) const fn live(generation: String, size: u64) -> Self {
+        Self { state: LinkState::Live, generation: Some(generation), size }
+    }
+
+    /// Says that the blob is about to be here, so that a collector of the blob that looks after this finds the link.
+    pub(in crate::registry) fn announce(found: Option<Self>) -> Next<Self, Announced> {
+        match found {
+            None => Next::Write(Self::PENDING, Announced::Pending { new: true }),
+            Some(link) if link.state == LinkState::Cond => Next::Again(link.rescued()),
+            Some(Self { generation: Some(generation), size, .. }) => Next::Keep(Announced::Live { generation, size }),
+            Some(_) => Next::Keep(Announced::Pending { new: false }),
+        }
+    }
+
+    /// The repository must go on serving the blob: a manifest is about to refer to it. Whether it does.
+    pub(in crate::registry) fn hold(found: Option<Self>) -> Next<Self, bool> {
+        match found {
+            Some(link) if link.state == LinkState::Live => Next::Keep(true),
+            Some(link) if link.generation.is_some() => Next::Write(link.rescued(), true),
+            _ => Next::Keep(false),
+        }
+    }
+
+    /// Somebody is told that the blob is here, and will rely on it. An `old` record is written again. Whether it is here.
+    pub(in crate::registry) fn rely(found: Option<Self>, old: bool) -> Next<Self, bool> {
+        match found {
+            Some(link) if link.state == LinkState::Live && old => Next::Write(link, true),
+            other => Self::hold(other),
+        }
+    }
+
+    /// The blob is deleted here by request: only what was live can be. `None` if there is nothing to delete.
+    pub(in crate::registry) const fn can_be_deleted(&self) -> bool {
+        self.generation.is_some()
+    }
+}
+
+impl Condemnable for LinkRecord {
+    fn is_condemned(&self) -> bool {
+        self.state == LinkState::Cond
+    }
+
+    fn condemned(&self) -> Self {
+        Self { state: LinkState::Cond, ..self.clone() }
+    }
+
+    fn rescued(&self) -> Self {
+        let state = if self.generation.is_some() { LinkState::Live } else { LinkState::Pend };
+        Self { state, ..self.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn live() -> LinkRecord {
+        LinkRecord::live("g".to_owned(), 7)
+    }
+
+    #[test]
+    fn a_condemned_link_is_rescued_to_what_it_was() {
+        for link in [LinkRecord::PENDING, live()] {
+            assert!(link.condemned().is_condemned() && !link.is_condemned());
+            assert_eq!(link.condemned().rescued(), link);
+        }
+    }
+
+    #[test]
+    fn announcing() {
+        for (found, next) in [
+            (None, Next::Write(LinkRecord::PENDING, Announced::Pending { new: true })),
+            (Some(LinkRecord::PENDING), Next::Keep(Announced::Pending { new: false })),
+            (Some(LinkRecord::PENDING.condemned()), Next::Again(LinkRecord::PENDING)),
+            (Some(live()), Next::Keep(Announced::Live { generation: "g".to_owned(), size: 7 })),
+            (Some(live().condemned()), Next::Again(live())),
+        ] {
+            assert_eq!(LinkRecord::announce(found.clone()), next, "{found:?}");
+        }
+    }
+
+    #[test]
+    fn holding_and_relying() {
+        for (found, hold, rely_when_old) in [
+            (None, Next::Keep(false), Next::Keep(false)),
+            (Some(LinkRecord::PENDING), Next::Keep(false), Next::Keep(false)),
+            (Some(LinkRecord::PENDING.condemned()), Next::Keep(false), Next::Keep(false)),
+            (Some(live()), Next::Keep(true), Next::Write(live(), true)),
+            (Some(live().condemned()), Next::Write(live(), true), Next::Write(live(), true)),
+        ] {
+            assert_eq!(LinkRecord::hold(found.clone()), hold, "{found:?}");
+            assert_eq!(LinkRecord::rely(found.clone(), false), hold, "{found:?}");
+            assert_eq!(LinkRecord::rely(found.clone(), true), rely_when_old, "{found:?}");
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! A manifest: a header as JSON, and the bytes as they came, so that one read serves a pull.
+
+use super::super::records::Text;
+use super::{Condemnable, Next};
+use crate::oci::{Digest, Manifest};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::registry) struct ManifestRecord {
+    pub header: ManifestHeader,
+    pub bytes: Bytes,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::registry) struct ManifestHeader {
+    pub state: ManifestState,
+    pub media_type: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Text<Digest>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<String>,
+    /// Of a manifest with a subject only: nobody else's are listed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    pub blobs: Vec<Text<Digest>>,
+    pub manifests: Vec<Text<Digest>>,
+    /// It was accepted where manifests may lack what they refer to.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sparse: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::registry) enum ManifestState {
+    /// Being pushed: collectors count it, readers do not see it.
+    Pend,
+    Com,
+    Cond,
+    /// Deleted, and its tags may not all be gone yet. Nobody sees or counts it; a push begins anew on top of it.
+    Dying,
+}
+
+/// What a push of a manifest finds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::registry) enum Found {
+    /// It is announced, by this push or another's: what it needs is looked for next.
+    Pending(ManifestRecord),
+    /// It is there already.
+    Committed(ManifestRecord),
+}
+
+impl ManifestRecord {
+    pub(in crate::registry) fn pending(manifest: Manifest, bytes: Bytes) -> Self {
+        let texts = |mut digests: Vec<Digest>| {
+            digests.sort_unstable();
+            digests.dedup();
+            digests.into_iter().map(Text).collect()
+        };
+        let header = ManifestHeader {
+            state: ManifestState::Pend,
+            media_type: manifest.media_type.as_str().to_owned(),
+            artifact_type: manifest.artifact_type,
+            annotations: if manifest.subject.is_some() { manifest.annotations } else { BTreeMap::new() },
+            subject: manifest.subject.map(Text),
+            blobs: texts(manifest.blobs),
+            manifests: texts(manifest.manifests),
+            sparse: false,
+        };
+        Self { header, bytes }
+    }
+
+    pub(in crate::registry) const fn sparse(mut self, sparse: bool) -> Self {
+        self.header.sparse = sparse;
+        self
+    }
+
+    pub(in crate::registry) fn is_readable(&self) -> bool {
+        matches!(self.header.state, ManifestState::Com | ManifestState::Cond)
+    }
+
+    /// Committed, condemned or being pushed: what it needs must stay.
+    pub(in crate::registry) fn counts(&self) -> bool {
+        self.header.state != ManifestState::Dying
+    }
+
+    pub(in crate::registry) fn needs_blob(&self, digest: &Digest) -> bool {
+        self.counts() && self.header.blobs.iter().any(|blob| blob.0 == *digest)
+    }
+
+    pub(in crate::registry) fn lists(&self, child: &Digest) -> bool {
+        self.counts() && self.header.manifests.iter().any(|listed| listed.0 == *child)
+    }
+
+    /// Whether the header says what is read in the bytes.
+    pub(in crate::registry) fn says(&self, manifest: &Manifest) -> bool {
+        let read = Self::pending(manifest.clone(), Bytes::new()).sparse(self.header.sparse);
+        read.in_state(self.header.state).header == self.header
+    }
+
+    /// Announces a push, which keeps collectors away from what the manifest needs. One that is there and `old` is written again.
+    pub(in crate::registry) fn announce(found: Option<Self>, pushed: &Self, old: bool) -> Next<Self, Found> {
+        match found {
+            None => Next::Write(pushed.clone(), Found::Pending(pushed.clone())),
+            Some(found) => match found.header.state {
+                ManifestState::Pend => Next::Keep(Found::Pending(found)),
+                ManifestState::Com if !old => Next::Keep(Found::Committed(found)),
+                ManifestState::Com | ManifestState::Cond => Next::Write(found.rescued(), Found::Committed(found.rescued())),
+                ManifestState::Dying => Next::Write(pushed.clone(), Found::Pending(pushed.clone())),
+            },
+        }
+    }
+
+    /// What was announced is complete.
+    pub(in crate::registry) fn committed(&self) -> Self {
+        self.clone().in_state(ManifestState::Com)
+    }
+
+    /// The manifest must go on being there: an index or a tag is about to refer to it. Whether it is.
+    pub(in crate::registry) fn hold(found: Option<Self>) -> Next<Self, bool> {
+        match found {
+            Some(found) if found.header.state == ManifestState::Com => Next::Keep(true),
+            Some(found) if found.is_condemned() => Next::Write(found.rescued(), true),
+            _ => Next::Keep(false),
+        }
+    }
+
+    /// Somebody is told that the manifest is here, and will rely on it. An `old` record is written again. Whether it is here.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for a HEAD by who may push"))]
+    pub(in crate::registry) fn rely(found: Option<Self>, old: bool) -> Next<Self, bool> {
+        match found {
+            Some(found) if found.header.state == ManifestState::Com && old => Next::Write(found, true),
+            other => Self::hold(other),
+        }
+    }
+
+    /// Deleted. Its header is still needed, its bytes are not.
+    pub(in crate::registry) fn dying(&self) -> Self {
+        Self { bytes: Bytes::new(), header: self.header.clone() }.in_state(ManifestState::Dying)
+    }
+
+    pub(in crate::registry) fn in_state(mut self, state: ManifestState) -> Self {
+        self.header.state = state;
+        self
+    }
+}
+
+impl Condemnable for ManifestRecord {
+    fn is_condemned(&self) -> bool {
+        self.header.state == ManifestState::Cond
+    }
+
+    fn condemned(&self) -> Self {
+        self.clone().in_state(ManifestState::Cond)
+    }
+
+    fn rescued(&self) -> Self {
+        self.committed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ManifestState::{Com, Cond, Dying, Pend};
+    use super::*;
+
+    fn pushed() -> ManifestRecord {
+        let bytes = Bytes::from_static(br#"{"schemaVersion":2,"manifests":[]}"#);
+        ManifestRecord::pending(Manifest::parse(None, &bytes).unwrap(), bytes)
+    }
+
+    fn found(state: ManifestState) -> ManifestRecord {
+        if state == Dying { pushed().dying() } else { pushed().in_state(state) }
+    }
+
+    #[test]
+    fn announcing() {
+        let announced = || Next::Write(pushed(), Found::Pending(pushed()));
+        let there = || Found::Committed(found(Com));
+        for (state, next, next_when_old) in [
+            (None, announced(), announced()),
+            (Some(Pend), Next::Keep(Found::Pending(found(Pend))), Next::Keep(Found::Pending(found(Pend)))),
+            (Some(Com), Next::Keep(there()), Next::Write(found(Com), there())),
+            (Some(Cond), Next::Write(found(Com), there()), Next::Write(found(Com), there())),
+            (Some(Dying), announced(), announced()),
+        ] {
+            assert_eq!(ManifestRecord::announce(state.map(found), &pushed(), false), next, "{state:?}");
+            assert_eq!(ManifestRecord::announce(state.map(found), &pushed(), true), next_when_old, "{state:?}");
+        }
+    }
+
+    #[test]
+    fn holding_and_relying() {
+        for (state, hold, rely_when_old) in [
+            (None, Next::Keep(false), Next::Keep(false)),
+            (Some(Pend), Next::Keep(false), Next::Keep(false)),
+            (Some(Com), Next::Keep(true), Next::Write(found(Com), true)),
+            (Some(Cond), Next::Write(found(Com), true), Next::Write(found(Com), true)),
+            (Some(Dying), Next::Keep(false), Next::Keep(false)),
+        ] {
+            assert_eq!(ManifestRecord::hold(state.map(found)), hold, "{state:?}");
+            assert_eq!(ManifestRecord::rely(state.map(found), false), hold, "{state:?}");
+            assert_eq!(ManifestRecord::rely(state.map(found), true), rely_when_old, "{state:?}");
+        }
+    }
+
+    #[test]
+    fn what_counts_and_what_is_read() {
+        for (state, counts, readable) in [(Pend, true, false), (Com, true, true), (Cond, true, true), (Dying, false, false)] {
+            assert_eq!((found(state).counts(), found(state).is_readable()), (counts, readable), "{state:?}");
+        }
+        assert!(found(Dying).bytes.is_empty());
+        assert_eq!(found(Com).condemned().rescued(), found(Com));
+    }
+}

@@ -1,0 +1,98 @@
+//! An upload under way.
+
+use super::super::hashing::Hasher;
+use super::super::records::Text;
+use crate::oci::{Algorithm, Digest};
+use crate::storage::Resume;
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::registry) struct Session {
+    pub state: SessionState,
+    /// The principal's text.
+    pub owner: String,
+    pub algorithm: Text<Algorithm>,
+    pub offset: u64,
+    /// The state of the hash over the first `offset` bytes.
+    pub hash: String,
+    /// How the store goes on with the bytes.
+    #[serde(default, skip_serializing_if = "Resume::is_empty")]
+    pub resume: Resume,
+    /// Who writes to it, where several processes share the store. Where one has it for itself, a lock in that process says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<Claim>,
+    /// What a closed upload's bytes are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Text<Digest>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::registry) enum SessionState {
+    Open,
+    /// The bytes are complete and may have been published.
+    Closed,
+    /// The bytes are being removed.
+    Aborting,
+}
+
+/// One process writes to the upload until it gives the claim back, or until the claim is old.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::registry) struct Claim {
+    pub holder: String,
+    /// New for every claim: bytes that are written under it bear it, so that a holder who lost it changes nothing any more.
+    pub nonce: String,
+}
+
+impl Session {
+    pub(in crate::registry) fn new(owner: String, algorithm: Algorithm) -> Self {
+        Self {
+            state: SessionState::Open,
+            owner,
+            algorithm: Text(algorithm),
+            offset: 0,
+            hash: Hasher::new(algorithm).state(),
+            resume: Resume::default(),
+            claim: None,
+            digest: None,
+        }
+    }
+
+    pub(in crate::registry) fn hasher(&self) -> Option<Hasher> {
+        Hasher::restore(self.algorithm.0, &self.hash, self.offset)
+    }
+
+    /// After more bytes were kept.
+    pub(in crate::registry) fn advanced(self, offset: u64, hasher: &Hasher, resume: Resume) -> Self {
+        Self { algorithm: Text(hasher.algorithm()), offset, hash: hasher.state(), resume, ..self }
+    }
+
+    /// All bytes are there. From here on they may be a blob's: expiry must look before it removes them.
+    pub(in crate::registry) fn closed(self, size: u64, digest: Digest) -> Self {
+        Self { state: SessionState::Closed, offset: size, digest: Some(Text(digest)), ..self }
+    }
+
+    /// Said before the bytes are removed, so that no half removed upload is taken up again after a crash.
+    pub(in crate::registry) fn aborting(self) -> Self {
+        Self { state: SessionState::Aborting, ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_goes_on_from_what_was_kept() {
+        let session = Session::new("alice".to_owned(), Algorithm::Sha512);
+        let mut hasher = session.hasher().unwrap();
+        hasher.update(b"hello");
+        let session = session.advanced(5, &hasher, Resume::default());
+        assert_eq!(session.hasher().map(Hasher::digest), Some(hasher.clone().digest()));
+        assert!(Session { offset: 6, ..session.clone() }.hasher().is_none(), "the hash is that of five bytes");
+        let digest = hasher.digest();
+        let closed = session.clone().closed(5, digest.clone());
+        assert_eq!((closed.state, closed.digest), (SessionState::Closed, Some(Text(digest))));
+        assert_eq!(session.aborting().state, SessionState::Aborting);
+    }
+}

@@ -1,0 +1,124 @@
+//! A tag: what it points at, and where it stands in the sequence of its events.
+
+use super::super::records::Text;
+use super::Next;
+use crate::oci::Digest;
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::registry) struct TagRecord {
+    pub state: TagState,
+    /// The manifest that it is on; of a deleted tag, the one that it was on last.
+    pub digest: Text<Digest>,
+    /// Who moved or deleted it.
+    pub by: String,
+    /// When, in milliseconds since the epoch, by the store's time as the one who did it knew it. What depends on a tag's age goes by the
+    /// time of the record.
+    pub at: i64,
+    /// Its first event is 1, and every move and deletion is the next one. To push the digest that it is on is no event.
+    pub seq: u64,
+    /// Random, so that an event has one name for ever.
+    pub event: String,
+    /// The hash of the record of the event before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<Text<Digest>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::registry) enum TagState {
+    Live,
+    /// Readers and lists see no tag; its sequence goes on if it is made again.
+    Deleted,
+}
+
+/// Who does something to a tag.
+#[derive(Clone, Debug)]
+pub(in crate::registry) struct Event {
+    pub by: String,
+    pub at: i64,
+    pub id: String,
+}
+
+impl TagRecord {
+    /// The manifest that the tag is on, if there is a tag.
+    pub(in crate::registry) fn target(&self) -> Option<&Digest> {
+        (self.state == TagState::Live).then_some(&self.digest.0)
+    }
+
+    /// Puts the tag on `digest`. The other manifest that it was on before, if it was. `hash` is the hash of what was found.
+    pub(in crate::registry) fn put(
+        found: Option<Self>,
+        digest: &Digest,
+        event: &Event,
+        hash: impl FnOnce(&Self) -> Digest,
+    ) -> Next<Self, Option<Digest>> {
+        match found {
+            // Written anew as it was, so that its time is new, and so that whoever is deleting it with the manifest it was on sees that it
+            // is wanted.
+            Some(found) if found.target() == Some(digest) => Next::Write(found, None),
+            None => Next::Write(Self::new(TagState::Live, digest.clone(), event, 1, None), None),
+            Some(found) => {
+                let record = Self::new(TagState::Live, digest.clone(), event, found.seq.saturating_add(1), Some(hash(&found)));
+                Next::Write(record, found.target().cloned())
+            }
+        }
+    }
+
+    /// What stands in a deleted tag's place where tags have a history.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for tags that have a history"))]
+    pub(in crate::registry) fn deleted(found: Self, event: &Event, hash: impl FnOnce(&Self) -> Digest) -> Next<Self, bool> {
+        if found.target().is_none() {
+            return Next::Keep(false);
+        }
+        let previous = Some(hash(&found));
+        Next::Write(Self::new(TagState::Deleted, found.digest.0, event, found.seq.saturating_add(1), previous), true)
+    }
+
+    fn new(state: TagState, digest: Digest, event: &Event, seq: u64, previous: Option<Digest>) -> Self {
+        let Event { by, at, id } = event.clone();
+        Self { state, digest: Text(digest), by, at, seq, event: id, previous: previous.map(Text) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::hashing::digest_of;
+    use super::*;
+    use crate::oci::Algorithm;
+
+    fn digest(text: &str) -> Digest {
+        digest_of(Algorithm::Sha256, text.as_bytes())
+    }
+
+    fn event(id: &str) -> Event {
+        Event { by: "alice".to_owned(), at: 5, id: id.to_owned() }
+    }
+
+    fn hash(record: &TagRecord) -> Digest {
+        digest(&record.event)
+    }
+
+    fn written<R>(next: Next<TagRecord, R>) -> (TagRecord, R) {
+        match next {
+            Next::Write(record, result) => (record, result),
+            _ => panic!("nothing was written"),
+        }
+    }
+
+    #[test]
+    fn every_move_and_deletion_is_the_next_event_and_names_the_one_before() {
+        let put = |found, digest: &Digest, id| written(TagRecord::put(found, digest, &event(id), hash));
+        let (first, before) = put(None, &digest("a"), "1");
+        assert_eq!((first.seq, &first.previous, before), (1, &None, None));
+        let (same, before) = put(Some(first.clone()), &digest("a"), "x");
+        assert_eq!((&same, before), (&first, None), "no event");
+        let (moved, before) = put(Some(first.clone()), &digest("b"), "2");
+        assert_eq!((moved.seq, &moved.previous, before), (2, &Some(Text(digest("1"))), Some(digest("a"))));
+        let (gone, was) = written(TagRecord::deleted(moved, &event("3"), hash));
+        assert_eq!((gone.seq, &gone.previous, gone.target(), was), (3, &Some(Text(digest("2"))), None, true));
+        assert_eq!(TagRecord::deleted(gone.clone(), &event("4"), hash), Next::Keep(false));
+        let (again, before) = put(Some(gone), &digest("b"), "4");
+        assert_eq!((again.seq, &again.previous, again.target(), before), (4, &Some(Text(digest("3"))), Some(&digest("b")), None));
+    }
+}

@@ -1,0 +1,393 @@
+//! Records of the types that their keys say, over the store. Every change of a record goes through one loop here, and every walk
+//! through many records through one.
+
+use super::Error;
+use super::keys::{Key, Prefix};
+use super::records::{self, More, Stored};
+use super::states::mark::Mark;
+use super::states::{Condemnable, FRESH, Next};
+use crate::clock::Timestamp;
+use crate::recent::Recent;
+use crate::storage::{self, Failure, Range, RecordStore, Show, Version};
+use std::any::Any;
+use std::collections::VecDeque;
+use std::future::ready;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// How often a compare-and-swap is tried again when somebody else was faster. Each loss is somebody's progress.
+const TRIES: usize = 100;
+/// How many keys are listed at once.
+const LISTED: usize = 1000;
+
+/// Bytes of records that are kept decoded.
+const DECODED: usize = 16 << 20;
+/// What a decoded record weighs beside its bytes, about.
+const OVERHEAD: usize = 512;
+
+/// Cheap to clone; all clones share what is decoded.
+#[derive(Clone)]
+pub(super) struct TypedStore {
+    store: Arc<dyn RecordStore>,
+    /// A version names one state of one record, so this is never stale: it is the store that says which version counts now.
+    decoded: Arc<Mutex<Recent<Version, Arc<dyn Any + Send + Sync>>>>,
+}
+
+/// A record as it was read.
+#[derive(Clone, Debug)]
+pub(super) struct Found<T> {
+    pub record: T,
+    pub version: Version,
+    /// When the store took it.
+    pub written: Timestamp,
+    more: More,
+}
+
+/// What is left of it for who decides: the version to swap from, and what else is to be written again.
+#[derive(Clone, Debug)]
+pub(super) struct Base {
+    pub version: Version,
+    more: More,
+}
+
+/// A change for [`TypedStore::change_all`]: from `base`, or from nothing, to the record, or to nothing.
+pub(super) fn change<T: Stored>(key: &Key<T>, base: Option<&Base>, record: Option<&T>) -> Result<storage::Change, Error> {
+    let more = base.map(|base| base.more.clone()).unwrap_or_default();
+    let value = record.map(|record| records::encode(key, record, &more)).transpose()?;
+    Ok(storage::Change { key: key.to_string(), expected: base.map(|base| base.version.clone()), value })
+}
+
+impl Base {
+    /// The same record in its next state.
+    pub(super) fn at(&self, version: Version) -> Self {
+        Self { version, more: self.more.clone() }
+    }
+}
+
+impl<T> Found<T> {
+    pub(super) fn base(&self) -> Base {
+        Base { version: self.version.clone(), more: self.more.clone() }
+    }
+}
+
+/// What came of condemning, looking and deciding.
+pub(super) enum Judged<T> {
+    /// There is none, or none that may be taken.
+    Absent,
+    /// Somebody needs it: it is as it was.
+    Needed,
+    /// It was taken. What it was before, condemned.
+    Taken(T),
+}
+
+/// How a record is taken.
+pub(super) enum Take<T> {
+    Delete,
+    #[expect(dead_code, reason = "for manifests and blobs")]
+    Write(fn(&T) -> T),
+}
+
+/// The error for losing more often than [`TRIES`] times. Nothing is wrong; the caller may try again.
+pub(super) const fn contended() -> Error {
+    Error::Storage(Failure::Conflict)
+}
+
+/// Tries until there is an answer. `None` means that somebody else was faster.
+pub(super) async fn until_settled<R, F>(mut attempt: impl FnMut() -> F) -> Result<R, Error>
+where
+    F: Future<Output = Result<Option<R>, Error>>,
+{
+    for _ in 0..TRIES {
+        if let Some(answer) = attempt().await? {
+            return Ok(answer);
+        }
+    }
+    Err(contended())
+}
+
+fn unless_conflict<T>(answer: Result<T, Failure>) -> Result<Option<T>, Error> {
+    match answer {
+        Ok(value) => Ok(Some(value)),
+        Err(Failure::Conflict) => Ok(None),
+        Err(failure) => Err(failure.into()),
+    }
+}
+
+impl TypedStore {
+    pub(super) fn new(store: Arc<dyn RecordStore>) -> Self {
+        Self { store, decoded: Arc::new(Mutex::new(Recent::new(DECODED))) }
+    }
+
+    /// The store's present time.
+    pub(super) fn now(&self) -> Timestamp {
+        self.store.now()
+    }
+
+    /// Whether it was written so long ago that it is to be written again before somebody relies on it.
+    pub(super) fn is_old(&self, written: Timestamp) -> bool {
+        self.now().since(written) >= FRESH
+    }
+
+    /// As [`TypedStore::read`], for those who only read: a state of a record that was decoded lately is not decoded again.
+    pub(super) async fn look_up<T: Stored + Send + Sync + 'static>(&self, key: &Key<T>) -> Result<Option<Arc<Found<T>>>, Error> {
+        let Some(storage::Record { version, value, written }) = self.get(key).await? else { return Ok(None) };
+        let known = self.decoded.lock().unwrap_or_else(PoisonError::into_inner).get(&version);
+        if let Some(known) = known.and_then(|known| known.downcast::<Found<T>>().ok()) {
+            return Ok(Some(known));
+        }
+        let (record, more) = records::decode_checked(key, &value)?;
+        let found = Arc::new(Found { record, version: version.clone(), written, more });
+        self.decoded.lock().unwrap_or_else(PoisonError::into_inner).put(version, found.clone(), value.len() + OVERHEAD);
+        Ok(Some(found))
+    }
+
+    /// Whoever reads thousands lets others run on the same thread meanwhile: most stores answer without ever waiting.
+    async fn get<T>(&self, key: &Key<T>) -> Result<Option<storage::Record>, Failure> {
+        tokio::task::consume_budget().await;
+        self.store.get(key.as_str()).await
+    }
+
+    pub(super) async fn read<T: Stored>(&self, key: &Key<T>) -> Result<Option<Found<T>>, Error> {
+        let Some(storage::Record { version, value, written }) = self.get(key).await? else { return Ok(None) };
+        let (record, more) = records::decode(key, &value)?;
+        Ok(Some(Found { record, version, written, more }))
+    }
+
+    /// `None` if the record exists.
+    pub(super) async fn create<T: Stored>(&self, key: &Key<T>, record: &T) -> Result<Option<Version>, Error> {
+        unless_conflict(self.store.create(key.as_str(), records::encode(key, record, &More::default())?).await)
+    }
+
+    /// `None` if the record has changed.
+    pub(super) async fn swap<T: Stored>(&self, key: &Key<T>, base: &Base, record: &T) -> Result<Option<Version>, Error> {
+        unless_conflict(self.store.swap(key.as_str(), &base.version, records::encode(key, record, &base.more)?).await)
+    }
+
+    /// `false` if the record has changed.
+    pub(super) async fn delete<T>(&self, key: &Key<T>, expected: &Version) -> Result<bool, Error> {
+        Ok(unless_conflict(self.store.delete(key.as_str(), expected).await)?.is_some())
+    }
+
+    /// Several changes between which no decision lies. For each, whether it was done: `false` if the record has changed.
+    pub(super) async fn change_all(&self, changes: Vec<storage::Change>) -> Result<Vec<bool>, Error> {
+        if changes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let done = self.store.change_all(changes).await;
+        done.into_iter().map(|one| Ok(unless_conflict(one)?.is_some())).collect()
+    }
+
+    /// Reads, decides, and writes what was decided; again if somebody else was faster. What was decided last, and the version that stands
+    /// then, if a record does.
+    pub(super) async fn change<T: Stored, R>(
+        &self,
+        key: &Key<T>,
+        mut decide: impl FnMut(Option<Found<T>>) -> Result<Next<T, R>, Error>,
+    ) -> Result<(R, Option<Base>), Error> {
+        self.change_after(key, |found| ready(decide(found))).await
+    }
+
+    /// The same where it takes a look at something else to decide.
+    pub(super) async fn change_after<T: Stored, R, F>(
+        &self,
+        key: &Key<T>,
+        mut decide: impl FnMut(Option<Found<T>>) -> F,
+    ) -> Result<(R, Option<Base>), Error>
+    where
+        F: Future<Output = Result<Next<T, R>, Error>>,
+    {
+        for _ in 0..TRIES {
+            let found = self.read(key).await?;
+            let base = found.as_ref().map(Found::base);
+            let (record, result) = match decide(found).await? {
+                Next::Keep(result) => return Ok((result, base)),
+                Next::Delete(result) => match base {
+                    Some(base) if !self.delete(key, &base.version).await? => continue,
+                    _ => return Ok((result, None)),
+                },
+                Next::Write(record, result) => (record, Some(result)),
+                Next::Again(record) => (record, None),
+            };
+            let more = base.as_ref().map(|base| base.more.clone()).unwrap_or_default();
+            let written = match &base {
+                Some(base) => self.swap(key, base, &record).await?,
+                None => self.create(key, &record).await?,
+            };
+            if let (Some(version), Some(result)) = (written, result) {
+                return Ok((result, Some(Base { version, more })));
+            }
+        }
+        Err(contended())
+    }
+
+    /// Condemns the record, looks whether it is `needed`, and takes it if not. Whoever comes to need it after the look meets the condemned
+    /// record and rescues it, and then it is not taken. `may` says whether it is one to be taken at all.
+    pub(super) async fn judge<T, F>(
+        &self,
+        key: &Key<T>,
+        may: impl Fn(&T) -> bool,
+        needed: impl Fn() -> F,
+        take: Take<T>,
+    ) -> Result<Judged<T>, Error>
+    where
+        T: Stored + Condemnable,
+        F: Future<Output = Result<bool, Error>>,
+    {
+        until_settled(|| self.judge_once(key, &may, &needed, &take)).await
+    }
+
+    async fn judge_once<T, F>(
+        &self,
+        key: &Key<T>,
+        may: &impl Fn(&T) -> bool,
+        needed: &impl Fn() -> F,
+        take: &Take<T>,
+    ) -> Result<Option<Judged<T>>, Error>
+    where
+        T: Stored + Condemnable,
+        F: Future<Output = Result<bool, Error>>,
+    {
+        let found = self.read(key).await?.filter(|found| may(&found.record));
+        let Some(found) = found else { return Ok(Some(Judged::Absent)) };
+        let mut base = found.base();
+        let condemned = found.record.condemned();
+        // One that is condemned already was left so by somebody who died, or who is deciding: whoever is first decides.
+        if !found.record.is_condemned() {
+            match self.swap(key, &base, &condemned).await? {
+                Some(version) => base.version = version,
+                None => return Ok(None),
+            }
+        }
+        match needed().await {
+            Ok(false) => {}
+            needed => {
+                self.swap(key, &base, &condemned.rescued()).await?;
+                return needed.map(|_| Some(Judged::Needed));
+            }
+        }
+        let taken = match take {
+            Take::Delete => self.delete(key, &base.version).await?,
+            Take::Write(write) => self.swap(key, &base, &write(&condemned)).await?.is_some(),
+        };
+        Ok(taken.then_some(Judged::Taken(condemned)))
+    }
+
+    pub(super) async fn is_marked(&self, key: &Key<Mark>) -> Result<bool, Error> {
+        Ok(self.get(key).await?.is_some())
+    }
+
+    /// Makes the entry stand, rescuing it from a clearing that is under way.
+    pub(super) async fn mark(&self, key: &Key<Mark>) -> Result<(), Error> {
+        self.change(key, |found| Ok(Mark::wanted(found.map(|found| found.record)))).await.map(drop)
+    }
+
+    /// The same for several, with one commit.
+    pub(super) async fn mark_all(&self, keys: &[Key<Mark>]) -> Result<(), Error> {
+        until_settled(|| async {
+            let mut changes = Vec::new();
+            for key in keys {
+                let found = self.read(key).await?;
+                let base = found.as_ref().map(Found::base);
+                if let Next::Write(mark, ()) = Mark::wanted(found.map(|found| found.record)) {
+                    changes.push(change(key, base.as_ref(), Some(&mark))?);
+                }
+            }
+            Ok(self.change_all(changes).await?.into_iter().all(|done| done).then_some(()))
+        })
+        .await
+    }
+
+    /// Takes the entry away unless it is `needed`, which is asked only after the entry was condemned: whoever comes to need it
+    /// later meets the condemned entry and rescues it.
+    pub(super) async fn clear<F>(&self, key: &Key<Mark>, needed: impl Fn() -> F) -> Result<(), Error>
+    where
+        F: Future<Output = Result<bool, Error>>,
+    {
+        self.judge(key, |_| true, needed, Take::Delete).await.map(drop)
+    }
+
+    /// The keys that begin so and come after `after`, page by page.
+    pub(super) fn pages<T>(&self, prefix: Prefix<T>, after: String, show: Show) -> Pages<'_, T> {
+        Pages { records: self, prefix, after, show, limit: LISTED, end: false }
+    }
+
+    pub(super) fn keys<T>(&self, prefix: Prefix<T>, show: Show) -> Keys<'_, T> {
+        Keys { pages: self.pages(prefix, String::new(), show), page: VecDeque::new() }
+    }
+
+    pub(super) async fn is_empty<T>(&self, prefix: &Prefix<T>, show: Show) -> Result<bool, Error> {
+        Ok(self.store.list(Range { prefix: prefix.as_str(), after: "", limit: 1, show }).await?.is_empty())
+    }
+}
+
+/// A walk through keys, a page at a time.
+pub(super) struct Pages<'a, T> {
+    records: &'a TypedStore,
+    prefix: Prefix<T>,
+    after: String,
+    show: Show,
+    limit: usize,
+    end: bool,
+}
+
+impl<T> Pages<'_, T> {
+    /// As many keys at most in a page.
+    pub(super) const fn of(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    pub(super) const fn prefix(&self) -> &Prefix<T> {
+        &self.prefix
+    }
+
+    /// Never empty; `None` at the end.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<Key<T>>>, Error> {
+        if self.end {
+            return Ok(None);
+        }
+        let keys = self.records.store.list(self.range()).await?;
+        Ok(self.turn(keys.len(), keys.last()).then(|| keys.into_iter().map(Key::new).collect()))
+    }
+
+    /// The same with the store's times of the records.
+    pub(super) async fn next_written(&mut self) -> Result<Option<Vec<(Key<T>, Timestamp)>>, Error> {
+        if self.end {
+            return Ok(None);
+        }
+        let keys = self.records.store.list_written(self.range()).await?;
+        let more = self.turn(keys.len(), keys.last().map(|last| &last.key));
+        Ok(more.then(|| keys.into_iter().map(|one| (Key::new(one.key), one.written)).collect()))
+    }
+
+    fn range(&self) -> Range<'_> {
+        Range { prefix: self.prefix.as_str(), after: &self.after, limit: self.limit, show: self.show }
+    }
+
+    /// Goes on behind the page. Whether there is anything in it.
+    fn turn(&mut self, found: usize, last: Option<&String>) -> bool {
+        self.end = found < self.limit;
+        if let Some(last) = last {
+            self.after.clone_from(last);
+        }
+        last.is_some()
+    }
+}
+
+/// The same, a key at a time.
+pub(super) struct Keys<'a, T> {
+    pages: Pages<'a, T>,
+    page: VecDeque<Key<T>>,
+}
+
+impl<T> Keys<'_, T> {
+    pub(super) const fn prefix(&self) -> &Prefix<T> {
+        self.pages.prefix()
+    }
+
+    pub(super) async fn next(&mut self) -> Result<Option<Key<T>>, Error> {
+        if self.page.is_empty() {
+            self.page = self.pages.next().await?.unwrap_or_default().into();
+        }
+        Ok(self.page.pop_front())
+    }
+}

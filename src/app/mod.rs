@@ -2,6 +2,7 @@
 //! decides anything.
 
 mod certificates;
+mod convert;
 mod evaluate;
 mod live;
 mod reload;
@@ -11,6 +12,7 @@ mod sources;
 mod tls;
 mod tokens;
 
+pub use convert::convert_store;
 pub use evaluate::{Evaluator, Verdict};
 
 use crate::budget::Budget;

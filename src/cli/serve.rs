@@ -1,7 +1,7 @@
 //! `wharfinger serve FILE`
 
 use super::{FAILED, SUCCESS, fail, interrupted, load_to_serve, logging, mistaken};
-use crate::app::Registrar;
+use crate::app::{Registrar, convert_store};
 use crate::clock::Clock;
 use crate::server::Limits;
 use crate::telemetry;
@@ -33,8 +33,20 @@ pub(super) async fn run(options: &Options) -> u8 {
     raise_open_files();
     keep_freed_memory();
     // Before the store is opened, so that no signal is lost and none ends it halfway.
-    let shutdown = interrupted();
-    let registrar = match Registrar::open(config, Some(file.to_owned()), Clock::system()).await {
+    let mut shutdown = Box::pin(interrupted());
+    let clock = Clock::system();
+    tokio::select! {
+        converted = convert_store(&config.storage, &clock) => {
+            if let Err(mistake) = converted {
+                return mistaken(file, vec![mistake]);
+            }
+        }
+        () = &mut shutdown => {
+            tracing::info!("stopped while the store was converted: the next start goes on with it");
+            return SUCCESS;
+        }
+    }
+    let registrar = match Registrar::open(config, Some(file.to_owned()), clock).await {
         Ok(registrar) => registrar,
         Err(mistakes) => return mistaken(file, mistakes),
     };

@@ -3,6 +3,8 @@
 use super::{FAILED, SUCCESS, load_to_serve, mistaken, say, say_error};
 use crate::app;
 use crate::clock::Clock;
+use crate::config::Mistake;
+use crate::storage::local::{self, OpenError};
 use clap::Args;
 use clap::builder::BoolishValueParser;
 use std::path::PathBuf;
@@ -21,12 +23,24 @@ pub(super) struct Options {
 
 pub(super) fn run(options: &Options) -> u8 {
     let Options { file, strict, open } = options;
-    let checked = load_to_serve(file, *open).map(|config| app::check(config, &Clock::system()));
-    let app::Checked { warnings, notes } = match checked {
-        Ok(Ok(found)) => found,
-        Ok(Err(mistakes)) => return mistaken(file, mistakes),
+    let config = match load_to_serve(file, *open) {
+        Ok(config) => config,
         Err(code) => return code,
     };
+    let store = local::inspect(&config.storage);
+    let checked = app::check(config, &Clock::system());
+    let app::Checked { warnings, notes } = match checked {
+        Ok(found) => found,
+        Err(mistakes) => return mistaken(file, mistakes),
+    };
+    match store {
+        Err(why @ (OpenError::Older { .. } | OpenError::Unfinished { .. })) => say_error(&format!("note: storage.rootDirectory: {why}")),
+        Err(why @ (OpenError::Newer { .. } | OpenError::UnknownFormat { .. })) => {
+            return mistaken(file, vec![Mistake::new("storage.rootDirectory", why.to_string())]);
+        }
+        // Whoever verifies a file need not be the one who may look into the store.
+        Ok(()) | Err(_) => {}
+    }
     for note in &notes {
         say_error(&format!("note: {note}"));
     }

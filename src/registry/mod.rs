@@ -8,6 +8,7 @@
 
 mod blobs;
 mod body;
+mod convert;
 mod error;
 mod fsck;
 mod fuzzing;
@@ -26,6 +27,7 @@ mod uploads;
 
 pub use blobs::Blob;
 pub use body::Body;
+pub use convert::{Unconvertible, convert};
 pub use error::{BodyError, Error, NAMED_DIGESTS};
 pub use fsck::{Checked, Finding, Progress, Severity};
 #[doc(hidden)]

@@ -40,5 +40,6 @@ mod restart;
 mod revoke;
 mod strangers;
 mod trust;
+mod upgrade;
 mod verify;
 mod workloads;

@@ -7,8 +7,8 @@ use crate::storage::Resume;
 const R: &str = "team/app";
 
 #[derive(Default)]
-struct Heard {
-    findings: Vec<Finding>,
+pub(super) struct Heard {
+    pub(super) findings: Vec<Finding>,
     hashed: (u64, u64),
 }
 

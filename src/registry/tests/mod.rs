@@ -1,6 +1,7 @@
 //! The core over a store in memory, each test named for the rule it proves.
 
 mod blobs;
+mod convert;
 mod damage;
 mod faults;
 mod fsck;

@@ -1,6 +1,6 @@
 //! The folder of a local store: who may have it open, and whether this program knows its layout.
 
-use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::{DirBuilder, File};
 use std::io::{Read, Seek, Write};
@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 /// The layout that this program reads and writes.
 const VERSION: u32 = 2;
+/// The one that it can convert.
+const OLD: u32 = 1;
 const TITLE: &str = "wharfinger store ";
 
 /// Why a folder could not be opened as a store.
@@ -21,8 +23,10 @@ pub enum OpenError {
     InUse { folder: PathBuf, pid: Option<u32> },
     #[error("the store in {} has format {found}, and this program knows formats up to {known}: use the newer program that wrote it", folder.display())]
     Newer { folder: PathBuf, found: u32, known: u32 },
-    #[error("the store in {} has format {found}, which is older than this program's {VERSION}", folder.display())]
-    Older { folder: PathBuf, found: u32 },
+    #[error("the store in {} has format {OLD}, and this program works with format {VERSION}: `wharfinger serve` (or `wharfinger dev`) converts the store when it starts. Nothing was changed", folder.display())]
+    Older { folder: PathBuf },
+    #[error("the conversion of the store in {} to format {VERSION} was interrupted at its end: `wharfinger serve` (or `wharfinger dev`) completes it when it starts. Nothing was changed", folder.display())]
+    Unfinished { folder: PathBuf },
     #[error("the file {} does not say \"{TITLE}{VERSION}\": it is damaged, or belongs to another program", file.display())]
     UnknownFormat { file: PathBuf },
     #[error("the folder {} has a `{holds}` but no file `format`: it is no store, or not a whole one; use an empty folder, or restore it in full", folder.display())]
@@ -46,16 +50,38 @@ pub(super) struct Folder {
     _lock: File,
 }
 
+/// Which layout a folder has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// It is no store yet.
+    None,
+    Current,
+    Old,
+    /// The present one, but the conversion's last steps are missing.
+    Unfinished,
+}
+
 impl Folder {
+    /// A store of the present format, which is made if there is none.
     pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
+        let folder = Self::lock(path)?;
+        match folder.layout()? {
+            Layout::None => folder.make()?,
+            Layout::Current => {}
+            Layout::Old => return Err(OpenError::Older { folder: folder.path }),
+            Layout::Unfinished => return Err(OpenError::Unfinished { folder: folder.path }),
+        }
+        Ok(folder)
+    }
+
+    /// The folder, whatever is in it. It is made if it is missing.
+    pub(super) fn lock(path: &Path) -> Result<Self, OpenError> {
         let failed = |file| move |source: std::io::Error| OpenError::Folder { folder: path.to_owned(), file, source };
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed("the folder"))?;
         let path = path.canonicalize().map_err(failed("the folder"))?;
         let root = File::open(&path).map_err(failed("the folder"))?;
         let lock = lock(&path, &root)?;
-        let folder = Self { path, root, _lock: lock };
-        folder.check_format()?;
-        Ok(folder)
+        Ok(Self { path, root, _lock: lock })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -76,27 +102,13 @@ impl Folder {
         self.root.sync_all().map_err(self.failed("the folder"))
     }
 
-    /// A folder without a format becomes a store, unless it looks as if it had been one.
-    fn check_format(&self) -> Result<(), OpenError> {
-        let text = match open_file(&self.root, "format", OFlags::RDONLY) {
-            Ok(file) => {
-                let mut text = String::new();
-                file.take(100).read_to_string(&mut text).map_err(self.failed("format"))?;
-                text
-            }
-            Err(Errno::NOENT) => return self.write_format(),
-            Err(error) => return Err(self.failed("format")(error.into())),
-        };
-        match text.strip_prefix(TITLE).and_then(|version| version.trim_end().parse::<u32>().ok()) {
-            Some(VERSION) => Ok(()),
-            Some(found) if found > VERSION => Err(OpenError::Newer { folder: self.path.clone(), found, known: VERSION }),
-            Some(found @ 1..VERSION) => Err(OpenError::Older { folder: self.path.clone(), found }),
-            _ => Err(OpenError::UnknownFormat { file: self.path.join("format") }),
-        }
+    pub(super) fn layout(&self) -> Result<Layout, OpenError> {
+        layout(&self.path, &self.root)
     }
 
-    /// The format comes last: a folder that has one has records, or has lost them.
-    fn write_format(&self) -> Result<(), OpenError> {
+    /// A folder without a format becomes a store, unless it looks as if it had been one. The format comes last: a folder that has one has
+    /// records, or has lost them.
+    fn make(&self) -> Result<(), OpenError> {
         let begun = self.path.join("format.new").symlink_metadata().is_ok();
         for holds in ["records.sqlite3", "d", "v"] {
             let cut_short = begun && holds == "records.sqlite3";
@@ -104,14 +116,9 @@ impl Folder {
                 return Err(OpenError::NotAStore { folder: self.path.clone(), holds });
             }
         }
-        let failed = || self.failed("format");
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC;
-        let mut file = open_file(&self.root, "format.new", flags).map_err(|error| failed()(error.into()))?;
-        writeln!(file, "{TITLE}{VERSION}").and_then(|()| file.sync_all()).map_err(failed())?;
-        self.sync()?;
+        self.prepare_format()?;
         super::records::make(&self.path.join("records.sqlite3"))?;
-        rustix::fs::renameat(&self.root, "format.new", &self.root, "format").map_err(|error| failed()(error.into()))?;
-        self.sync()?;
+        self.rename("format.new", "format")?;
         // The folder may be new itself. Where we may not even look into its parent, somebody else made it.
         match self.path.parent().map(File::open) {
             Some(Ok(parent)) => parent.sync_all().map_err(self.failed("the folder above")),
@@ -119,8 +126,67 @@ impl Folder {
         }
     }
 
+    /// Says that the folder has the present format.
+    pub(super) fn write_format(&self) -> Result<(), OpenError> {
+        self.prepare_format()?;
+        self.rename("format.new", "format")
+    }
+
+    fn prepare_format(&self) -> Result<(), OpenError> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC;
+        let mut file = open_file(&self.root, "format.new", flags).map_err(|error| self.failed("format")(error.into()))?;
+        writeln!(file, "{TITLE}{VERSION}").and_then(|()| file.sync_all()).map_err(self.failed("format"))?;
+        self.sync()
+    }
+
+    /// Returns when that survives a power cut. What was `to` is gone.
+    pub(super) fn rename(&self, from: &'static str, to: &'static str) -> Result<(), OpenError> {
+        rustix::fs::renameat(&self.root, from, &self.root, to).map_err(|error| self.failed(to)(error.into()))?;
+        self.sync()
+    }
+
+    /// Removes a file, if it is there.
+    pub(super) fn remove(&self, name: &'static str) -> Result<(), OpenError> {
+        match rustix::fs::unlinkat(&self.root, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(self.failed(name)(error.into())),
+        }
+    }
+
     fn failed(&self, file: &'static str) -> impl Fn(std::io::Error) -> OpenError + '_ {
         move |source| OpenError::Folder { folder: self.path.clone(), file, source }
+    }
+}
+
+/// What [`Folder::open`] would find, for whoever changes nothing and takes no lock. An error says why it would fail.
+pub fn inspect(path: &Path) -> Result<(), OpenError> {
+    let failed = |source| OpenError::Folder { folder: path.to_owned(), file: "the folder", source };
+    let root = match File::open(path) {
+        Ok(root) => root,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(error)),
+    };
+    match layout(path, &root)? {
+        Layout::None | Layout::Current => Ok(()),
+        Layout::Old => Err(OpenError::Older { folder: path.to_owned() }),
+        Layout::Unfinished => Err(OpenError::Unfinished { folder: path.to_owned() }),
+    }
+}
+
+fn layout(path: &Path, root: &File) -> Result<Layout, OpenError> {
+    let failed = |source| OpenError::Folder { folder: path.to_owned(), file: "format", source };
+    let mut text = String::new();
+    match open_file(root, "format", OFlags::RDONLY) {
+        Ok(file) => file.take(100).read_to_string(&mut text).map_err(failed)?,
+        Err(Errno::NOENT) => return Ok(Layout::None),
+        Err(error) => return Err(failed(error.into())),
+    };
+    match text.strip_prefix(TITLE).and_then(|version| version.trim_end().parse::<u32>().ok()) {
+        Some(VERSION) if path.join(super::convert::CONVERTED).symlink_metadata().is_ok() => Ok(Layout::Unfinished),
+        Some(VERSION) => Ok(Layout::Current),
+        Some(OLD) => Ok(Layout::Old),
+        Some(found) if found > VERSION => Err(OpenError::Newer { folder: path.to_owned(), found, known: VERSION }),
+        _ => Err(OpenError::UnknownFormat { file: path.join("format") }),
     }
 }
 

@@ -13,6 +13,7 @@
 mod blobs;
 mod buffers;
 mod cache;
+mod convert;
 mod folder;
 mod reading;
 mod records;
@@ -20,7 +21,8 @@ mod space;
 mod values;
 mod writeback;
 
-pub use folder::OpenError;
+pub use convert::{Convert, ConvertError, Converted, Unreadable, convert};
+pub use folder::{OpenError, inspect};
 
 use super::contract::Token;
 use super::{Answer, BlobFile, BlobStore, Change, Failure, Look, Range, Record, RecordStore, Resume, Value, Version, Written};

@@ -462,7 +462,7 @@ fn open_for_writing(file: &Path, durable: bool) -> Result<Connection, rusqlite::
     Ok(db)
 }
 
-fn connect(file: &Path, flags: OpenFlags) -> Result<Connection, rusqlite::Error> {
+pub(super) fn connect(file: &Path, flags: OpenFlags) -> Result<Connection, rusqlite::Error> {
     Connection::open_with_flags(file, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW)
 }
 

@@ -23,18 +23,31 @@ impl Space {
 
     /// [`Failure::Full`] if nothing but the reserve is left.
     pub(super) fn check(&self) -> Result<(), Failure> {
+        let (size, left) = self.measure()?;
+        if is_reserve(size, left) { Err(Failure::Full) } else { Ok(()) }
+    }
+
+    /// How many bytes there are beside the reserve. `None` where the file system does not say.
+    pub(super) fn left(&self) -> Result<Option<u64>, Failure> {
+        let (size, left) = self.measure()?;
+        Ok((size > 0).then(|| left.saturating_sub(reserve(size))))
+    }
+
+    /// How large the disk is, and how much of it is free.
+    fn measure(&self) -> Result<(u64, u64), Failure> {
         let disk = rustix::fs::fstatvfs(&self.folder).map_err(io::Error::from)?;
-        if is_reserve(disk.f_blocks.saturating_mul(disk.f_frsize), disk.f_bavail.saturating_mul(disk.f_frsize)) {
-            return Err(Failure::Full);
-        }
-        Ok(())
+        Ok((disk.f_blocks.saturating_mul(disk.f_frsize), disk.f_bavail.saturating_mul(disk.f_frsize)))
     }
 }
 
 /// Whether what is `left` of a disk of `size` bytes is the reserve.
 fn is_reserve(size: u64, left: u64) -> bool {
     // Some file systems say nothing of their size.
-    size > 0 && left < (size / PART).clamp(LEAST, MOST)
+    size > 0 && left < reserve(size)
+}
+
+fn reserve(size: u64) -> u64 {
+    (size / PART).clamp(LEAST, MOST)
 }
 
 #[cfg(test)]

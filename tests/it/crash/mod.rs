@@ -4,6 +4,7 @@
 //! `WHARFINGER_CRASH_SECONDS` says how long the loop runs; by default about half a minute.
 
 mod client;
+mod convert;
 mod durability;
 mod failing;
 mod full;

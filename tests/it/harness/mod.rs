@@ -15,7 +15,7 @@ mod svid_agent;
 mod tools;
 
 pub(crate) use agent::Agent;
-pub(crate) use app::{Setup, TestApp, output};
+pub(crate) use app::{Setup, TestApp, copy_folder, output};
 pub(crate) use counts::{Trace, io};
 pub(crate) use docker::Docker;
 pub(crate) use http::{Answer, Client, raw};

@@ -1,0 +1,49 @@
+//! Conversion of an older store at the start: the store knows its tables, the registry what becomes of a record.
+
+use crate::clock::{Clock, Timestamp};
+use crate::config::Mistake;
+use crate::registry;
+use crate::storage::local::{self, Convert, Converted, Unreadable};
+use bytes::Bytes;
+use std::path::Path;
+use std::time::Duration;
+
+/// Converts the store in this folder if it has an older format. Returns when that is done, which may take minutes. Whoever gives it up
+/// ends the process, and the next start goes on.
+pub async fn convert_store(folder: &Path, clock: &Clock) -> Result<(), Mistake> {
+    let (folder, clock) = (folder.to_owned(), clock.clone());
+    let converting = tokio::task::spawn_blocking(move || {
+        let now = clock.now();
+        local::convert(&folder, now, &mut Records { now, clock, said: now })
+    });
+    let why = match converting.await {
+        Ok(Ok(_)) => return Ok(()),
+        Ok(Err(why)) => why.to_string(),
+        Err(why) => format!("the conversion of the store ended with a panic, which is a bug: {why}"),
+    };
+    Err(Mistake::new("storage.rootDirectory", why))
+}
+
+struct Records {
+    /// When the conversion began.
+    now: Timestamp,
+    clock: Clock,
+    /// When the log last said how far it is.
+    said: Timestamp,
+}
+
+impl Convert for Records {
+    fn convert(&mut self, key: &str, value: &Bytes) -> Result<Vec<Converted>, Unreadable> {
+        Ok(registry::convert(key, value, self.now)?)
+    }
+
+    fn progress(&mut self, done: u64, of: u64) {
+        let now = self.clock.now();
+        if now.since(self.said) >= SAY_EVERY {
+            tracing::info!(records.done = done, records.total = of, "converting the store");
+            self.said = now;
+        }
+    }
+}
+
+const SAY_EVERY: Duration = Duration::from_secs(5);

@@ -1,0 +1,83 @@
+//! The registry is killed while it converts a store of format 1, at calls that change the disk, and the next start goes on.
+
+use super::http::Http;
+use super::server::{Kill, Server, Shim};
+use crate::harness::{Setup, copy_folder};
+use reqwest::Method;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+/// Not every call is tried each time, but both odd ones and even ones: those kill after the call, these before it.
+const STEP: u64 = 7;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conversion_that_is_killed_anywhere_loses_nothing() {
+    let Some(shim) = Shim::build() else { return };
+    let mut call =
+        std::env::var("WHARFINGER_CRASH_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(|| fastrand::u64(1..=STEP));
+    eprintln!("WHARFINGER_CRASH_SEED={call}");
+    let setup = Setup::plain();
+    let store = setup.path("store");
+    let mut server = Server::with(shim, setup);
+    let (mut converting, mut completing) = (0, 0);
+    loop {
+        copy_folder(Path::new("tests/fixtures/format-1"), &store);
+        server.start(Kill::AtCall(call)).await;
+        if !server.stop().await {
+            break;
+        }
+        match fs::read_to_string(store.join("format")).unwrap().as_str() {
+            "wharfinger store 1\n" => converting += 1,
+            "wharfinger store 2\n" => completing += 1,
+            other => panic!("format {other:?}"),
+        }
+        // A second time, while what the first one left is gone on with.
+        server.start(Kill::AtCall(STEP)).await;
+        server.stop().await;
+        let address = server.start(Kill::Never).await.unwrap_or_else(|| panic!("it starts after a kill at call {call}"));
+        serves_everything(&Http::new(address)).await;
+        assert!(!server.stop().await, "nobody killed it");
+        server.check();
+        let names: BTreeSet<_> = fs::read_dir(&store).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        assert!(!names.iter().any(|name| name.starts_with("records.conver")), "{names:?}");
+        fs::remove_dir_all(&store).unwrap();
+        call += STEP;
+    }
+    eprintln!("{converting} kills before the store had format 2, {completing} after");
+    assert!(converting > 5 && completing > 0, "{converting} {completing}");
+}
+
+/// What is on the fixture's list.
+async fn serves_everything(http: &Http) {
+    let list = fs::read_to_string("tests/fixtures/format-1.txt").unwrap();
+    for line in list.lines() {
+        let words: Vec<_> = line.split(' ').collect();
+        match words[..] {
+            ["manifest", repository, digest, ..] => {
+                assert_eq!(http.manifest(repository, digest).await, Some(Some(digest.to_owned())), "{line}");
+            }
+            ["tag", repository, tag, digest] => {
+                assert_eq!(http.manifest(repository, tag).await, Some(Some(digest.to_owned())), "{line}");
+            }
+            ["no-manifest", repository, reference] | ["no-tag", repository, reference] => {
+                assert_eq!(http.manifest(repository, reference).await, Some(None), "{line}");
+            }
+            ["blob", repository, digest, _] => http.must_have(repository, digest, line).await.unwrap(),
+            ["referrer", repository, subject, digest] => {
+                let answer = http.ask(Method::GET, &format!("/v2/{repository}/referrers/{subject}"), "").await.unwrap();
+                assert!(answer.must_be(200, line).json().to_string().contains(digest), "{line}");
+            }
+            ["upload", repository, id, offset, digest, "anonymous", "|", ..] => {
+                let offset: usize = offset.parse().unwrap();
+                let (_, rest) = line.split_once(" | ").unwrap();
+                let path = format!("/v2/{repository}/blobs/uploads/{id}");
+                let chunk = Some((offset, offset + rest.len() - 1));
+                http.ask_with(Method::PATCH, &path, chunk, rest.to_owned()).await.unwrap().must_be(202, line);
+                http.ask(Method::PUT, &format!("{path}?digest={digest}"), "").await.unwrap().must_be(201, line);
+                http.must_have(repository, digest, line).await.unwrap();
+            }
+            _ => {}
+        }
+    }
+}

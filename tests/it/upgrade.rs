@@ -1,0 +1,90 @@
+//! A store of format 1: who only reads says what it is, and whoever serves converts it first.
+
+use crate::harness::{Setup, copy_folder, output};
+use rustix::process::Signal;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn with_old_store() -> Setup {
+    let setup = Setup::plain();
+    copy_folder(Path::new("tests/fixtures/format-1"), &setup.path("store"));
+    setup
+}
+
+/// What is in the folder's files, but for the lock.
+fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(contents(&path));
+        } else if path.file_name().unwrap() != "lock" {
+            found.insert(path.clone(), fs::read(&path).unwrap());
+        }
+    }
+    found
+}
+
+#[test]
+fn who_only_reads_says_what_it_found_and_changes_nothing() {
+    let setup = with_old_store();
+    let (file, before) = (setup.file(), contents(&setup.path("store")));
+    let (code, out, errors) = output(&["fsck", file.to_str().unwrap()], setup.folder.path());
+    assert_eq!(code, 1, "{out}{errors}");
+    let said =
+        "has format 1, and this program works with format 2: `wharfinger serve` (or `wharfinger dev`) converts the store when it starts";
+    assert!(errors.contains(said), "{errors}");
+    let (code, out, errors) = output(&["verify", file.to_str().unwrap()], setup.folder.path());
+    assert_eq!(code, 0, "`serve` would start: {out}{errors}");
+    assert!(errors.contains("note: storage.rootDirectory: ") && errors.contains(said), "{errors}");
+    assert_eq!(contents(&setup.path("store")), before);
+    // The conversion that was cut off at its end.
+    fs::write(setup.path("store/format"), "wharfinger store 2\n").unwrap();
+    fs::write(setup.path("store/records.converted"), "").unwrap();
+    let before = contents(&setup.path("store"));
+    for command in ["fsck", "verify"] {
+        let (_, _, errors) = output(&[command, file.to_str().unwrap()], setup.folder.path());
+        assert!(errors.contains("was interrupted at its end: `wharfinger serve`"), "{command}: {errors}");
+    }
+    assert_eq!(contents(&setup.path("store")), before);
+}
+
+#[test]
+fn a_store_of_a_later_version_is_refused_by_its_format() {
+    let setup = with_old_store();
+    fs::write(setup.path("store/format"), "wharfinger store 3\n").unwrap();
+    let (file, before) = (setup.file(), contents(&setup.path("store")));
+    for (command, expected) in [("fsck", 1), ("verify", 2), ("serve", 2)] {
+        let (code, out, errors) = output(&[command, file.to_str().unwrap()], setup.folder.path());
+        assert_eq!(code, expected, "{command}: {out}{errors}");
+        assert!(errors.contains("has format 3, and this program knows formats up to 2"), "{command}: {errors}");
+    }
+    assert_eq!(contents(&setup.path("store")), before);
+}
+
+#[tokio::test]
+async fn the_first_start_converts_and_says_so_and_the_second_finds_nothing_to_do() {
+    let mut setup = with_old_store();
+    for converts in [true, false] {
+        let mut app = setup.start().await;
+        assert_eq!(app.anonymous().get("/v2/app/web/manifests/latest").await.status, 200);
+        let said = |what: &str| app.log.since(0).iter().any(|line| line["message"] == what);
+        assert_eq!(said("converting the store to format 2"), converts);
+        assert_eq!(said("the store has format 2"), converts);
+        app.signal(Signal::TERM);
+        assert!(app.ended().await.success());
+        setup = std::mem::replace(&mut app.setup, Setup::plain());
+        let (code, out, errors) = output(&["fsck", setup.file().to_str().unwrap()], setup.folder.path());
+        assert_eq!(code, 0, "{out}{errors}");
+    }
+}
+
+#[test]
+fn dev_converts_its_store_too() {
+    let folder = tempfile::tempdir().unwrap();
+    copy_folder(Path::new("tests/fixtures/format-1"), &folder.path().join("store"));
+    let (code, out, errors) = output(&["dev", "--folder", folder.path().to_str().unwrap(), "--port", "0", "--once"], folder.path());
+    assert_eq!(code, 0, "{out}{errors}");
+    assert_eq!(fs::read_to_string(folder.path().join("store/format")).unwrap(), "wharfinger store 2\n");
+}

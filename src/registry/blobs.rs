@@ -1,7 +1,6 @@
 //! Blobs: reading, deleting, and the writer's side of publishing one for a repository. A blob's bytes are kept once; each
 //! repository that may serve them has a link, which says where they lie, so a pull costs one record.
 
-use super::states::Next;
 use super::states::blob::{BlobRecord, Own};
 use super::states::link::{Announced, LinkRecord};
 use super::typed_store::{Found, Judged, Take, contended, until_settled};
@@ -101,43 +100,9 @@ impl Registry {
         self.held(permit, digest).await?.map(|(_, size)| size).ok_or(Error::BlobUnknown)
     }
 
-    /// The same for somebody who may push here, and asks in order not to push: they may rely on the answer. The bytes are there, and no
-    /// collector takes the blob before a manifest can refer to it. Creates nothing.
-    pub async fn keep_blob(&self, read: &Permit<Read>, create: &Permit<Create>, digest: &Digest) -> Result<u64, Error> {
-        match self.keep_link(create.repository(), digest).await {
-            Ok(true) => {}
-            Ok(false) => return Err(Error::BlobUnknown),
-            // A store that takes no changes loses nothing either, and goes on to be read.
-            Err(why @ Error::Storage(Failure::Full | Failure::Stopped)) => {
-                tracing::warn!(repo.name = %create.repository(), blob.digest = %digest, "a blob is not kept for longer: {why}");
-            }
-            Err(why) => return Err(why),
-        }
-        // Lost or damaged: whoever pushes it again makes it whole.
-        match self.held(read, digest).await? {
-            Some((name, size)) if self.is_intact(digest, &name, size).await? => Ok(size),
-            _ => Err(Error::BlobUnknown),
-        }
-    }
-
-    /// Whether the repository holds the blob, for long enough to be relied on from now on; a link that is condemned is rescued.
-    async fn keep_link(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
-        let key = keys::link(digest, repository);
-        let decide = |found: Option<&_>| {
-            let old = found.is_some_and(|found: &Found<LinkRecord>| self.records.is_old(found.written));
-            LinkRecord::rely(found.map(|found| found.record.clone()), old)
-        };
-        // Most are asked for often, and decoded already.
-        if let Next::Keep(held) = decide(self.records.look_up(&key).await?.as_deref()) {
-            return Ok(held);
-        }
-        Ok(self.records.change(&key, |found| Ok(decide(found.as_ref()))).await?.0)
-    }
-
     /// Whether the repository may serve the blob from now on; a link that is condemned is rescued.
     pub(super) async fn holds(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
-        let key = keys::link(digest, repository);
-        Ok(self.records.change(&key, |found| Ok(LinkRecord::hold(found.map(|found| found.record)))).await?.0)
+        self.records.settle(&keys::link(digest, repository), |found, _| LinkRecord::hold(found)).await
     }
 
     async fn is_referenced(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
@@ -213,7 +178,7 @@ impl Registry {
     }
 
     /// Whether `name` is what the blob has, nobody found it to be damaged, and the bytes are there.
-    async fn is_intact(&self, digest: &Digest, name: &str, size: u64) -> Result<bool, Error> {
+    pub(super) async fn is_intact(&self, digest: &Digest, name: &str, size: u64) -> Result<bool, Error> {
         Ok(self.is_usable(digest, name).await? && self.has_bytes(name, size).await?)
     }
 

@@ -214,8 +214,7 @@ impl Registry {
 
     /// Whether the manifest is there from now on; one that is condemned is rescued.
     pub(super) async fn stays(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
-        let key = keys::manifest(repository, digest);
-        Ok(self.records.change(&key, |found| Ok(ManifestRecord::hold(found.map(|found| found.record)))).await?.0)
+        self.records.settle(&keys::manifest(repository, digest), |found, _| ManifestRecord::hold(found)).await
     }
 
     async fn delete_by_digest(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {

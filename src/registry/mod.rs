@@ -18,6 +18,7 @@ mod listing;
 mod manifests;
 mod records;
 mod referrers;
+mod relying;
 mod states;
 mod tags;
 #[cfg(test)]

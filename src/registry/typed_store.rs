@@ -219,6 +219,23 @@ impl TypedStore {
         Err(contended())
     }
 
+    /// Makes the record one that may be relied on, and says whether there is one. `step` gets the record and whether it is old. Most are as
+    /// they should be, and were decoded lately: they are looked up before they are changed.
+    pub(super) async fn settle<T: Stored + Clone + Send + Sync + 'static>(
+        &self,
+        key: &Key<T>,
+        step: impl Fn(Option<T>, bool) -> Next<T, bool>,
+    ) -> Result<bool, Error> {
+        let decide = |found: Option<&Found<T>>| {
+            let old = found.is_some_and(|found| self.is_old(found.written));
+            step(found.map(|found| found.record.clone()), old)
+        };
+        if let Next::Keep(there) = decide(self.look_up(key).await?.as_deref()) {
+            return Ok(there);
+        }
+        Ok(self.change(key, |found| Ok(decide(found.as_ref()))).await?.0)
+    }
+
     /// Condemns the record, looks whether it is `needed`, and takes it if not. Whoever comes to need it after the look meets the condemned
     /// record and rescues it, and then it is not taken. `may` says whether it is one to be taken at all.
     pub(super) async fn judge<T, F>(

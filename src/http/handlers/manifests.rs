@@ -1,6 +1,7 @@
 //! `/v2/<name>/manifests/<reference>` (distribution-spec, Pulling manifests, Pushing Manifests, Deleting Manifests).
 
 use super::{CONTENT_DIGEST, Call, OCI_NAMESPACE, OCI_SUBJECT, OCI_TAG, Reply, broken_off};
+use crate::access::Create;
 use crate::budget::Held;
 use crate::http::answer::Fault;
 use crate::limits::MANIFEST_BYTES;
@@ -28,7 +29,12 @@ pub(super) async fn answer(call: &Call, repository: &RepositoryName, reference: 
 }
 
 async fn pull(call: &Call, repository: &RepositoryName, reference: &Reference) -> Result<Response, Fault> {
-    let manifest = call.app.registry.manifest(&call.permit(repository)?, reference).await?;
+    let (registry, permit) = (&call.app.registry, call.permit(repository)?);
+    let head = call.parts.method == Method::HEAD;
+    let manifest = match call.permit::<Create>(repository) {
+        Ok(create) if head => registry.keep_manifest(&permit, &create, reference).await?,
+        _ => registry.manifest(&permit, reference).await?,
+    };
     let etag = format!("\"{}\"", manifest.digest);
     let reply = |status| {
         Reply::new(status).header(CONTENT_DIGEST, manifest.digest.as_str()).header(ETAG, &etag).header_if(OCI_NAMESPACE, call.namespace())
@@ -37,7 +43,7 @@ async fn pull(call: &Call, repository: &RepositoryName, reference: &Reference) -
         return Ok(reply(StatusCode::NOT_MODIFIED).empty());
     }
     let reply = reply(StatusCode::OK).header(CONTENT_TYPE, &manifest.media_type).header(CONTENT_LENGTH, manifest.bytes.len().to_string());
-    if call.parts.method == Method::HEAD {
+    if head {
         return Ok(reply.empty());
     }
     let same = &Reference::Digest(manifest.digest.clone());

@@ -1,5 +1,5 @@
-//! Reads never create anything: whatever GET and HEAD ask, and whoever asks, the store is byte for byte what it was. Only a HEAD for a blob
-//! by somebody who may push makes its link young, so that they may rely on the answer.
+//! Reads never create anything: whatever GET and HEAD ask, and whoever asks, the store is byte for byte what it was. Only a HEAD by somebody
+//! who may push makes a blob's link or a manifest young, so that they may rely on the answer.
 
 use super::super::route::Route;
 use super::*;
@@ -7,7 +7,7 @@ use rusqlite::{Connection as Database, OpenFlags};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// Everything below the folder but the records, which are read as such.
+/// Everything below the folder but the records, which are read as such, with those values that are files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Snapshot {
     records: BTreeMap<String, (i64, Vec<u8>)>,
@@ -21,7 +21,25 @@ impl Snapshot {
         let records = select.query_map([], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?)))).unwrap().map(Result::unwrap).collect();
         let mut snapshot = Self { records, files: BTreeMap::new() };
         snapshot.walk(folder, folder);
+        for (version, value) in snapshot.records.values_mut() {
+            let [first, ..] = version.to_be_bytes();
+            if let Some(Some(file)) = snapshot.files.remove(&format!("v/{first:02x}/{version:016x}")) {
+                *value = file;
+            }
+        }
         snapshot
+    }
+
+    /// A value that was replaced is removed after the answer.
+    async fn once_values_are_removed(folder: &Path) -> Self {
+        for _ in 0..1000 {
+            let snapshot = Self::of(folder);
+            if !snapshot.files.keys().any(|name| name.starts_with("v/")) {
+                return snapshot;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Self::of(folder)
     }
 
     fn walk(&mut self, root: &Path, folder: &Path) {
@@ -30,14 +48,16 @@ impl Snapshot {
             let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
             if path.is_dir() {
                 self.walk(root, &path);
-                self.files.insert(name, None);
+                if !name.starts_with("v/") {
+                    self.files.insert(name, None);
+                }
             } else if !name.starts_with("records.sqlite3") {
                 self.files.insert(name, Some(std::fs::read(&path).unwrap()));
             }
         }
     }
 
-    /// With the link of this key as it is in `other`, which is the same but for its age.
+    /// With the record of this key as it is in `other`, which is the same but for its age.
     fn but_for_the_age_of(mut self, key: &str, other: &Self) -> Self {
         let (then, now) = (self.records.get(key).unwrap(), other.records.get(key).unwrap());
         assert_eq!(said(&then.1), said(&now.1), "{key}");
@@ -47,8 +67,8 @@ impl Snapshot {
 }
 
 /// What a record says, without the line with the nonce.
-fn said(value: &[u8]) -> Value {
-    serde_json::from_slice(value.splitn(2, |byte| *byte == b'\n').nth(1).unwrap()).unwrap()
+fn said(value: &[u8]) -> &[u8] {
+    value.splitn(2, |byte| *byte == b'\n').nth(1).unwrap()
 }
 
 /// Someone who may push to `public/**`. `None` may read there.
@@ -115,24 +135,29 @@ async fn a_get_or_a_head_leaves_the_store_as_it_was() {
     let (config, alone, lost) = (site.give_blob("{}").await, site.give_blob("alone").await, site.give_blob("lost").await);
     let subject = site.give_image("v1", &config, ("annotations", json!({}))).await;
     let referrer = site.give_image("refers", &config, ("subject", json!({"mediaType": IMAGE, "digest": subject, "size": 1}))).await;
-    site.give_image("large", &config, ("annotations", json!({"padding": "x".repeat(100_000)}))).await;
+    let large = site.give_image("large", &config, ("annotations", json!({"padding": "x".repeat(100_000)}))).await;
     let begun = site.request(PUSHER, ask(Method::POST, &format!("/v2/{R}/blobs/uploads/")), "").await;
     let upload = begun.header("location").to_owned();
     assert_eq!(site.request(PUSHER, ask(Method::PATCH, &upload), "part").await.status, StatusCode::ACCEPTED);
     let blob_key = |digest: &str| digest.replacen("sha256:", &format!("b/sha256/{}/", &digest[7..9]), 1);
     let link_key = |digest: &str| format!("{}/{R}!", blob_key(digest).replacen('b', "l", 1));
+    let manifest_key = |digest: &str| digest.replacen("sha256:", &format!("r/{R}!/m/sha256/"), 1);
     let record = Snapshot::of(folder).records[&blob_key(&lost)].1.clone();
-    let record = said(&record);
+    let record: Value = serde_json::from_slice(said(&record)).unwrap();
     let name = record["generation"].as_str().unwrap();
     std::fs::remove_file(folder.join("d").join(&name[..2]).join(name)).unwrap();
-    // Long enough for links to be old, not so long that the upload is gone.
+    // Long enough for links and manifests to be old, not so long that the upload is gone.
     site.hand.advance(Duration::from_secs(13 * 3600));
 
     let begin = Snapshot::of(folder);
     for prefix in ["b/", "c/", "l/", "r/public/a!/k/", "r/public/a!/m/", "r/public/a!/s/", "r/public/a!/t/", "u/"] {
         assert!(begin.records.keys().any(|key| key.starts_with(prefix)), "no {prefix}");
     }
-    assert!(begin.files.keys().any(|name| name.starts_with("v/") && name.len() > 5));
+    assert!(begin.records[&manifest_key(&large)].1.len() > 100_000);
+    // What a HEAD by who may push makes young.
+    let mut kept: Vec<_> = [&alone, &config, &lost].map(|digest| (format!("blobs/{digest}"), link_key(digest))).into();
+    let manifests = [("v1", &subject), ("large", &large), (referrer.as_str(), &referrer)];
+    kept.extend(manifests.map(|(reference, digest)| (format!("manifests/{reference}"), manifest_key(digest))));
 
     let (missing, missing_512) = (sha256("missing"), sha512("missing"));
     let mut paths: Vec<(String, u16, u16)> = Vec::new();
@@ -186,10 +211,11 @@ async fn a_get_or_a_head_leaves_the_store_as_it_was() {
                     if method == Method::GET && header == "accept" && answer.status.as_u16() != *status {
                         other_answers.push(format!("{path} {caller:?}: {}, not {status}", answer.status));
                     }
-                    let after = Snapshot::of(folder);
-                    let keeps = [&alone, &config, &lost].into_iter().find(|digest| path.starts_with(&format!("/v2/{R}/blobs/{digest}")));
-                    if let (Some(digest), PUSHER, &Method::HEAD) = (keeps, caller, &method) {
-                        before = before.but_for_the_age_of(&link_key(digest), &after);
+                    let asks = |rest: &str| path.split('?').next() == Some(&format!("/v2/{R}/{rest}"));
+                    let mut after = Snapshot::of(folder);
+                    if let (Some((_, key)), PUSHER, &Method::HEAD) = (kept.iter().find(|(rest, _)| asks(rest)), caller, &method) {
+                        after = Snapshot::once_values_are_removed(folder).await;
+                        before = before.but_for_the_age_of(key, &after);
                     }
                     assert!(before == after, "{method} {path} {caller:?} {header}: {:?}", changes(&before, &after));
                 }
@@ -199,9 +225,9 @@ async fn a_get_or_a_head_leaves_the_store_as_it_was() {
     assert_eq!(other_answers, [""; 0]);
     // The exception is one that was made.
     let records = rusqlite::Connection::open(folder.join("records.sqlite3")).unwrap();
-    for digest in [&alone, &config] {
-        let written = records.query_row("SELECT written FROM records WHERE key = ?1", [link_key(digest)], |row| row.get::<_, i64>(0));
-        assert_eq!(written.unwrap(), (NOW + 13 * 3600) * 1000, "{digest}");
+    for key in kept.iter().map(|(_, key)| key).filter(|key| **key != link_key(&lost)) {
+        let written = records.query_row("SELECT written FROM records WHERE key = ?1", [key], |row| row.get::<_, i64>(0));
+        assert_eq!(written.unwrap(), (NOW + 13 * 3600) * 1000, "{key}");
     }
 }
 

@@ -127,7 +127,6 @@ impl ManifestRecord {
     }
 
     /// Somebody is told that the manifest is here, and will rely on it. An `old` record is written again. Whether it is here.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for a HEAD by who may push"))]
     pub(in crate::registry) fn rely(found: Option<Self>, old: bool) -> Next<Self, bool> {
         match found {
             Some(found) if found.header.state == ManifestState::Com && old => Next::Write(found, true),

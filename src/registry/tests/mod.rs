@@ -1,6 +1,7 @@
 //! The core over a store in memory, each test named for the rule it proves.
 
 mod blobs;
+mod catalog;
 mod convert;
 mod damage;
 mod faults;
@@ -9,7 +10,10 @@ mod interleaved;
 mod manifests;
 mod memory;
 mod probe;
+mod relying;
+mod suspect;
 mod uploads;
+mod watched;
 
 use super::hashing::digest_of;
 use super::*;

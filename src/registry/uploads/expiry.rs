@@ -7,50 +7,51 @@ use super::UploadId;
 use super::taken::Taken;
 use crate::oci::{Digest, RepositoryName};
 use crate::storage::{Failure, Show};
-use std::collections::BTreeSet;
 
 impl Registry {
     /// Removes the uploads that have expired, with their bytes, and says how many. One that a request is writing to is left alone.
     pub async fn expire_uploads(&self) -> Result<usize, Error> {
-        let mut expired = 0;
+        let registry = self.clone();
+        // To its end even if the caller is given up: nobody would come back to a repository that has to leave the catalogue.
+        let task = tokio::spawn(async move {
+            let (mut expired, mut last) = (0, None);
+            let walked = registry.walk_uploads(&mut expired, &mut last).await;
+            registry.all_expired(last).await;
+            walked.map(|()| expired)
+        });
+        task.await.unwrap_or(Err(Error::Interrupted))
+    }
+
+    /// Counts those that have `expired`. `last` is the repository of the last one, which may have more of them.
+    async fn walk_uploads(&self, expired: &mut usize, last: &mut Option<RepositoryName>) -> Result<(), Error> {
         let mut pages = self.records.pages(keys::all_uploads(), String::new(), Show::All);
         while let Some(page) = pages.next_written().await? {
-            let (mut left, mut end) = (BTreeSet::new(), Ok(()));
             for (key, _) in page.iter().filter(|(_, written)| self.has_expired(*written)) {
                 let Some(Entry::Upload(repository, id)) = Entry::parse(key.as_str()) else { continue };
                 match self.expire(&repository, &id).await {
                     Ok(true) => {
-                        expired += 1;
-                        left.insert(repository);
+                        *expired += 1;
+                        // They come by repository.
+                        if last.as_ref() != Some(&repository) {
+                            self.all_expired(last.replace(repository)).await;
+                        }
                     }
                     Ok(false) => {}
-                    Err(failed @ Error::Storage(Failure::Stopped | Failure::Full | Failure::Busy)) => {
-                        end = Err(failed);
-                        break;
-                    }
+                    Err(failed @ Error::Storage(Failure::Stopped | Failure::Full | Failure::Busy)) => return Err(failed),
                     // One that is damaged, say: the others' time is up all the same.
                     Err(why) => tracing::error!("an upload was not looked at, which may have expired: {why}"),
                 }
             }
-            self.leave_all(left).await;
-            end?;
         }
-        Ok(expired)
+        Ok(())
     }
 
-    /// Takes these repositories from the catalogue unless something is in them. Goes on to its end even if the caller is given up, for
-    /// nobody would come back to it.
-    async fn leave_all(&self, repositories: BTreeSet<RepositoryName>) {
-        let registry = self.clone();
-        let leaving = tokio::spawn(async move {
-            for repository in &repositories {
-                if let Err(why) = registry.leave(repository).await {
-                    tracing::error!(repo.name = %repository, "a repository whose uploads expired may stay in the catalogue: {why}");
-                }
-            }
-        });
-        // It ends early only when the runtime does.
-        drop(leaving.await);
+    /// Takes the repository from the catalogue unless something is in it.
+    async fn all_expired(&self, repository: Option<RepositoryName>) {
+        let Some(repository) = repository else { return };
+        if let Err(why) = self.leave(&repository).await {
+            tracing::error!(repo.name = %repository, "a repository whose uploads expired may stay in the catalogue: {why}");
+        }
     }
 
     /// Whether it had expired.

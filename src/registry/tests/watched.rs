@@ -1,0 +1,94 @@
+//! A store that remembers what it was asked, and takes no changes while it is told so.
+
+use super::*;
+use crate::storage::{Answer, Failure, Record, Value, Version, Written};
+use futures_util::future::ready;
+use std::sync::Mutex;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    Get(String),
+    List { prefix: String, limit: usize, found: usize },
+    Change(String),
+}
+
+pub(super) struct Watched {
+    pub store: Arc<Memory>,
+    asked: Mutex<Vec<Asked>>,
+    /// The answer to every change.
+    refuses: Mutex<Option<Failure>>,
+}
+
+impl Watched {
+    pub(super) fn new(store: Arc<Memory>) -> Arc<Self> {
+        Arc::new(Self { store, asked: Mutex::default(), refuses: Mutex::default() })
+    }
+
+    pub(super) fn refuses(&self, failure: Option<Failure>) {
+        *self.refuses.lock().unwrap() = failure;
+    }
+
+    /// What it was asked since the last time.
+    pub(super) fn asked(&self) -> Vec<Asked> {
+        std::mem::take(&mut *self.asked.lock().unwrap())
+    }
+
+    fn ask(&self, asked: Asked) {
+        self.asked.lock().unwrap().push(asked);
+    }
+
+    fn change<'a, T: Send + 'a>(&'a self, key: &str, done: impl FnOnce() -> Answer<'a, T>) -> Answer<'a, T> {
+        self.ask(Asked::Change(key.to_owned()));
+        match self.refuses.lock().unwrap().clone() {
+            Some(failure) => Box::pin(ready(Err(failure))),
+            None => done(),
+        }
+    }
+}
+
+impl RecordStore for Watched {
+    fn get<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Record>> {
+        self.ask(Asked::Get(key.to_owned()));
+        self.store.get(key)
+    }
+
+    fn create<'a>(&'a self, key: &'a str, value: Value) -> Answer<'a, Version> {
+        self.change(key, || self.store.create(key, value))
+    }
+
+    fn swap<'a>(&'a self, key: &'a str, expected: &'a Version, value: Value) -> Answer<'a, Version> {
+        self.change(key, || self.store.swap(key, expected, value))
+    }
+
+    fn delete<'a>(&'a self, key: &'a str, expected: &'a Version) -> Answer<'a, ()> {
+        self.change(key, || self.store.delete(key, expected))
+    }
+
+    fn list<'a>(&'a self, range: Range<'a>) -> Answer<'a, Vec<String>> {
+        Box::pin(async move {
+            let keys = self.store.list(range).await?;
+            self.ask(Asked::List { prefix: range.prefix.to_owned(), limit: range.limit, found: keys.len() });
+            Ok(keys)
+        })
+    }
+
+    fn list_written<'a>(&'a self, range: Range<'a>) -> Answer<'a, Vec<Written>> {
+        Box::pin(async move {
+            let keys = self.store.list_written(range).await?;
+            self.ask(Asked::List { prefix: range.prefix.to_owned(), limit: range.limit, found: keys.len() });
+            Ok(keys)
+        })
+    }
+
+    fn now(&self) -> Timestamp {
+        self.store.now()
+    }
+}
+
+impl Bench {
+    /// The same store, watched.
+    pub(super) fn watched(&self) -> (Registry, Arc<Watched>) {
+        let watched = Watched::new(self.store.clone());
+        (Registry::new(watched.clone(), self.store.clone()), watched)
+    }
+}

@@ -176,6 +176,7 @@ impl Registrar {
     /// Serves until `shutdown`, then lets the requests that are running finish. SIGHUP has every file read again.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let Self { listener, health, app, reload, state_directory, trust } = self;
+        finish_what_a_crash_left(&app.registry).await;
         let (ready, clock, tls) = (app.ready.clone(), app.clock.clone(), reload.tls.clone());
         let (own_tls, expiry_clock) = (tls.clone(), clock.clone());
         let (named, shared_clock) = (app.live.clone(), clock.clone());
@@ -335,6 +336,15 @@ async fn keep_metrics() {
     loop {
         ticks.tick().await;
         telemetry::upkeep();
+    }
+}
+
+/// Before anybody is served, who might be doing the same.
+async fn finish_what_a_crash_left(registry: &Registry) {
+    match registry.finish_what_a_crash_left().await {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(count, "finished pushes and deletions of manifests that were cut short"),
+        Err(why) => tracing::error!("pushes and deletions of manifests that were cut short could not be finished: {why}"),
     }
 }
 

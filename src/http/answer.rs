@@ -346,7 +346,7 @@ impl From<registry::Error> for Fault {
             TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::SizeInvalid),
             TagExists | TagMissing => (StatusCode::FORBIDDEN, ErrorCode::Denied),
             ConditionFailed { .. } => (StatusCode::PRECONDITION_FAILED, ErrorCode::Denied),
-            Referenced => (StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Denied),
+            Referenced | Listed { .. } => (StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Denied),
             Interrupted => (StatusCode::BAD_REQUEST, ErrorCode::BlobUploadInvalid),
             Stalled => (StatusCode::REQUEST_TIMEOUT, ErrorCode::BlobUploadInvalid),
             Storage(failure) => return storage_failed(failure),
@@ -358,7 +358,7 @@ impl From<registry::Error> for Fault {
             MissingReferences(digests) => fault.missing(&digests),
             ConditionFailed { found: Some(found) } => fault.header(ETAG, &format!("\"{found}\"")).detail(json!({"found": found.as_str()})),
             TooLarge => fault.detail(json!({"limit": MANIFEST_BYTES})),
-            Referenced => fault.header(ALLOW, "GET, HEAD"),
+            Referenced | Listed { .. } => fault.header(ALLOW, "GET, HEAD"),
             _ => fault,
         }
     }

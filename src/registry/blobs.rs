@@ -3,7 +3,7 @@
 
 use super::states::blob::{BlobRecord, Own};
 use super::states::link::{Announced, LinkRecord};
-use super::typed_store::{Found, Judged, Take, contended, until_settled};
+use super::typed_store::{Found, Judged, contended, until_settled};
 use super::{Error, Registry, keys};
 use crate::access::{Create, Delete, Permit, Read, Reader};
 use crate::oci::{Digest, RepositoryName};
@@ -51,10 +51,10 @@ impl Registry {
         let task = tokio::spawn(async move {
             let key = keys::link(&digest, &repository);
             let referenced = || registry.is_referenced(&repository, &digest);
-            match registry.records.judge(&key, LinkRecord::can_be_deleted, referenced, Take::Delete).await? {
+            match registry.records.judge(&key, LinkRecord::can_be_deleted, referenced).await? {
                 Judged::Absent => Err(Error::BlobUnknown),
                 Judged::Needed => Err(Error::Referenced),
-                Judged::Taken(_) => registry.leave(&repository).await,
+                Judged::Taken => registry.leave(&repository).await,
             }
         });
         task.await.unwrap_or(Err(Error::Interrupted))

@@ -41,6 +41,8 @@ pub enum Error {
     ConditionFailed { found: Option<Digest> },
     #[error("a manifest of this repository needs the blob: delete the manifest first")]
     Referenced,
+    #[error("the index {index} lists this manifest: delete the index first")]
+    Listed { index: Digest },
     #[error("the request's body ended early: ask for the upload's offset, and go on from there")]
     Interrupted,
     #[error("the request's body stopped or came too slowly: ask for the upload's offset, and go on from there")]

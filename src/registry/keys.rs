@@ -151,6 +151,11 @@ pub(super) fn upload(repository: &RepositoryName, id: &UploadId) -> Key<Session>
     uploads(repository).key(id)
 }
 
+/// Of the manifests that are being deleted anywhere.
+pub(super) fn all_deletions() -> Prefix<Mark> {
+    Prefix::new(DELETIONS.to_owned())
+}
+
 /// Of the manifests of this repository that are being deleted.
 pub(super) fn deletions(repository: &RepositoryName) -> Prefix<Mark> {
     Prefix::new(format!("{DELETIONS}{repository}!/"))
@@ -162,6 +167,11 @@ pub(super) fn deletion(repository: &RepositoryName, digest: &Digest) -> Key<Mark
 
 pub(super) fn usage(repository: &str) -> Key<UsageRecord> {
     Key::new(format!("{USAGE}{repository}!"))
+}
+
+/// Whatever is kept by repository, of all of them.
+pub(super) fn all_of_repositories<T>() -> Prefix<T> {
+    Prefix::new(REPOSITORIES.to_owned())
 }
 
 pub(super) fn manifests(repository: &RepositoryName) -> Prefix<ManifestRecord> {

@@ -2,7 +2,9 @@
 
 use super::{Error, Registry, keys};
 use crate::access::{Permit, Read, Reader};
+use crate::oci::{Digest, RepositoryName, Tag};
 use crate::storage::Show;
+use std::collections::HashSet;
 
 /// A part of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,10 +27,58 @@ impl Registry {
         let prefix = keys::tags(repository);
         let from = if after.is_empty() { String::new() } else { prefix.key(after).to_string() };
         let mut pages = self.records.pages(prefix, from, Show::Visible).of(limit.saturating_add(1));
-        let keys = pages.next().await?.unwrap_or_default();
-        let more = keys.len() > limit;
-        let entries = keys.iter().take(limit).map(|key| pages.prefix().rest(key).to_owned()).collect();
+        let mut entries = Vec::new();
+        while entries.len() <= limit
+            && let Some(keys) = pages.next().await?
+        {
+            let mut tags: Vec<String> = keys.iter().map(|key| pages.prefix().rest(key).to_owned()).collect();
+            let going = self.going(repository, &tags).await?;
+            tags.retain(|tag| !going.contains(tag));
+            entries.append(&mut tags);
+        }
+        let more = entries.len() > limit;
+        entries.truncate(limit);
         Ok(Page { entries, more })
+    }
+
+    /// Those of `tags`, which are in order, that are on manifests whose deletion is under way. Mostly there is no such manifest, and this
+    /// is one look for markers; else only tags are read to which one of them leads.
+    async fn going(&self, repository: &RepositoryName, tags: &[String]) -> Result<HashSet<String>, Error> {
+        let mut going = HashSet::new();
+        let mut markers = self.records.keys(keys::deletions(repository), Show::All);
+        while let Some(marker) = markers.next().await? {
+            let Some(digest) = keys::digest_of(markers.prefix().rest(&marker)) else { continue };
+            if self.is_dying(repository, &digest).await? {
+                self.add_tags_on(repository, &digest, tags, &mut going).await?;
+            }
+        }
+        Ok(going)
+    }
+
+    async fn add_tags_on(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        tags: &[String],
+        found: &mut HashSet<String>,
+    ) -> Result<(), Error> {
+        let (Some(first), Some(last)) = (tags.first(), tags.last()) else { return Ok(()) };
+        let prefix = keys::back_references(repository, digest);
+        // What is shorter by its last character sorts before it.
+        let before = first.strip_suffix(|_: char| true).map(|shorter| prefix.key(shorter).to_string()).unwrap_or_default();
+        let mut pages = self.records.pages(prefix, before, Show::All);
+        while let Some(page) = pages.next().await? {
+            for name in page.iter().map(|key| pages.prefix().rest(key)) {
+                if name > last.as_str() {
+                    return Ok(());
+                }
+                let Ok(tag) = name.parse::<Tag>() else { continue };
+                if name >= first.as_str() && self.tag_target(repository, &tag).await?.as_ref() == Some(digest) {
+                    found.insert(name.to_owned());
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The first `limit` repositories after `after` that the reader may read.

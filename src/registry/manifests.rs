@@ -1,14 +1,13 @@
-//! Manifests: reading, pushing, deleting (distribution-spec, Pulling manifests, Pushing Manifests, Deleting Manifests).
+//! Manifests: reading and pushing (distribution-spec, Pulling manifests, Pushing Manifests).
 
+use super::deleting::listed;
 use super::hashing::digest_of;
-use super::keys::Key;
 use super::states::manifest::{self, ManifestRecord};
-use super::typed_store::{Base, Found, until_settled};
+use super::typed_store::{Found, until_settled};
 use super::{Error, Registry, keys};
-use crate::access::{Delete, Permit, Read, Write};
+use crate::access::{Permit, Read, Write};
 use crate::limits::MANIFEST_BYTES;
 use crate::oci::{Algorithm, Condition, Digest, Manifest, Reference, RepositoryName, Tag};
-use crate::storage::Show;
 use bytes::Bytes;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -111,28 +110,8 @@ impl Registry {
         Ok(pushed)
     }
 
-    /// By digest, the manifest and every tag on it; by tag, that tag alone.
-    pub async fn delete_manifest(&self, permit: &Permit<Delete>, reference: &Reference) -> Result<(), Error> {
-        self.delete_manifest_if(Condition::default(), permit, reference).await
-    }
-
-    /// The same on a condition about what a tag leads to now. What a digest leads to cannot change.
-    pub async fn delete_manifest_if(&self, condition: Condition, permit: &Permit<Delete>, reference: &Reference) -> Result<(), Error> {
-        let (registry, repository, reference) = (self.clone(), permit.repository().clone(), reference.clone());
-        // To its end even if the caller is given up: a manifest's tags go with it.
-        let task = tokio::spawn(async move {
-            let deleted = match &reference {
-                Reference::Tag(tag) => registry.delete_tag(&condition, &repository, tag).await?,
-                Reference::Digest(digest) if condition.allows(Some(digest)) => registry.delete_by_digest(&repository, digest).await?,
-                Reference::Digest(digest) => return Err(Error::ConditionFailed { found: Some(digest.clone()) }),
-            };
-            if deleted { Ok(()) } else { Err(registry.unknown_manifest(&repository).await?) }
-        });
-        task.await.unwrap_or(Err(Error::Interrupted))
-    }
-
     /// The manifest itself was not found: does the repository exist?
-    async fn unknown_manifest(&self, repository: &RepositoryName) -> Result<Error, Error> {
+    pub(super) async fn unknown_manifest(&self, repository: &RepositoryName) -> Result<Error, Error> {
         let exists = self.records.is_marked(&keys::in_catalog(repository.as_str())).await?;
         Ok(if exists { Error::ManifestUnknown } else { Error::RepositoryUnknown })
     }
@@ -173,18 +152,22 @@ impl Registry {
         pushed: &ManifestRecord,
     ) -> Result<Option<Vec<Digest>>, Error> {
         let key = keys::manifest(repository, digest);
-        let announce = |found: Option<Found<ManifestRecord>>| {
+        let announce = |found: Option<Found<ManifestRecord>>| async move {
             let old = found.as_ref().is_some_and(|found| self.records.is_old(found.written));
-            Ok(ManifestRecord::announce(found.map(|found| found.record), pushed, old))
+            let found = found.map(|found| found.record);
+            // The deletion that is under way is finished first: else it would stop, and leave some of its tags on the new manifest.
+            if found.as_ref().is_some_and(|found| !found.counts()) {
+                self.untag(repository, digest).await?;
+            }
+            Ok(ManifestRecord::announce(found, pushed, old))
         };
-        let (record, base) = match self.records.change(&key, announce).await? {
+        let (record, base) = match self.records.change_after(&key, announce).await? {
             (manifest::Found::Pending(record), Some(base)) => (record, base),
             (manifest::Found::Committed(_), _) => return Ok(Some(Vec::new())),
             (manifest::Found::Pending(_), None) => return Ok(None),
         };
-        // Whoever deletes a child asks these, and the child is looked at after they are written.
-        let listed: Vec<_> = record.header.manifests.iter().map(|child| keys::index(repository, &child.0, digest)).collect();
-        self.records.mark_all(&listed).await?;
+        // Whoever deletes a child asks these. They are written when the index counts already, and before its children are looked at.
+        self.records.mark_all(&listed(repository, digest, &record)).await?;
         let missing = self.missing(repository, &record).await?;
         if !missing.is_empty() && !record.header.sparse {
             self.bury(repository, digest, &base, &record).await?;
@@ -215,60 +198,5 @@ impl Registry {
     /// Whether the manifest is there from now on; one that is condemned is rescued.
     pub(super) async fn stays(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
         self.records.settle(&keys::manifest(repository, digest), |found, _| ManifestRecord::hold(found)).await
-    }
-
-    async fn delete_by_digest(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
-        let key = keys::manifest(repository, digest);
-        until_settled(|| async {
-            match self.records.read(&key).await? {
-                // What is dying already belongs to a deletion that goes on, or that was cut short: help it.
-                Some(found) if found.record.is_readable() || !found.record.counts() => {
-                    if !self.bury(repository, digest, &found.base(), &found.record).await? {
-                        return Ok(None);
-                    }
-                    self.leave(repository).await?;
-                    Ok(Some(true))
-                }
-                _ => Ok(Some(false)),
-            }
-        })
-        .await
-    }
-
-    /// Takes the manifest away and what leads to it. `false`, and nothing has happened, if the record has changed. The record goes last:
-    /// as long as a tag may lead to a manifest that is gone, the record says why.
-    pub(super) async fn bury(
-        &self,
-        repository: &RepositoryName,
-        digest: &Digest,
-        base: &Base,
-        record: &ManifestRecord,
-    ) -> Result<bool, Error> {
-        let key = keys::manifest(repository, digest);
-        let Some(version) = self.records.swap(&key, base, &record.dying()).await? else { return Ok(false) };
-        self.delete_tags_on(repository, digest).await?;
-        if let Some(subject) = &record.header.subject {
-            self.records.clear(&keys::referrer(repository, &subject.0, digest), || self.exists(&key)).await?;
-        }
-        for child in &record.header.manifests {
-            self.records.clear(&keys::index(repository, &child.0, digest), || self.exists(&key)).await?;
-        }
-        // Unless it is pushed again meanwhile.
-        self.records.delete(&key, &version).await?;
-        Ok(true)
-    }
-
-    async fn exists(&self, key: &Key<ManifestRecord>) -> Result<bool, Error> {
-        Ok(self.records.read(key).await?.is_some_and(|found| found.record.counts()))
-    }
-
-    /// Takes the repository out of the catalogue if nothing keeps it there.
-    pub(super) async fn leave(&self, repository: &RepositoryName) -> Result<(), Error> {
-        self.records.clear(&keys::in_catalog(repository.as_str()), || self.is_in_use(repository)).await
-    }
-
-    async fn is_in_use(&self, repository: &RepositoryName) -> Result<bool, Error> {
-        Ok(!self.records.is_empty(&keys::manifests(repository), Show::All).await?
-            || !self.records.is_empty(&keys::uploads(repository), Show::All).await?)
     }
 }

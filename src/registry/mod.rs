@@ -9,6 +9,7 @@
 mod blobs;
 mod body;
 mod convert;
+mod deleting;
 mod error;
 mod fsck;
 mod fuzzing;

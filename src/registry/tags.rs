@@ -3,11 +3,9 @@
 
 use super::states::Next;
 use super::states::tag::{Event, TagRecord};
-use super::typed_store::Found;
 use super::{Error, Registry, UploadId, keys, records};
 use crate::access::{Permit, Write};
 use crate::oci::{Condition, Digest, RepositoryName, Tag};
-use crate::storage::Show;
 
 impl Registry {
     /// Puts a tag on a manifest that the repository holds, under any algorithm's digest.
@@ -20,7 +18,7 @@ impl Registry {
             return Ok(());
         }
         // The manifest was deleted meanwhile; its deleter may have looked for tags before this one was there.
-        self.delete_tags_on(permit.repository(), digest).await?;
+        self.untag(permit.repository(), digest).await?;
         Err(Error::ManifestUnknown)
     }
 
@@ -95,26 +93,6 @@ impl Registry {
         let (Some(digest), _) = delete.await? else { return Ok(false) };
         self.clear_back_reference(repository, &digest, tag).await?;
         Ok(true)
-    }
-
-    pub(super) async fn delete_tags_on(&self, repository: &RepositoryName, digest: &Digest) -> Result<(), Error> {
-        let mut keys = self.records.keys(keys::back_references(repository, digest), Show::All);
-        while let Some(key) = keys.next().await? {
-            let Ok(tag) = keys.prefix().rest(&key).parse() else { continue };
-            self.delete_tag_on(repository, digest, &tag).await?;
-            self.clear_back_reference(repository, digest, &tag).await?;
-        }
-        Ok(())
-    }
-
-    /// Deletes the tag if it points at this manifest and the manifest is gone.
-    async fn delete_tag_on(&self, repository: &RepositoryName, digest: &Digest, tag: &Tag) -> Result<(), Error> {
-        let decide = |found: Option<Found<TagRecord>>| async move {
-            // A manifest that was pushed again is committed before its tag is written: the order of the two reads matters.
-            let there = found.is_some_and(|found| found.record.target() == Some(digest));
-            Ok(if there && !self.stays(repository, digest).await? { Next::Delete(()) } else { Next::Keep(()) })
-        };
-        self.records.change_after(&keys::tag(repository, tag), decide).await.map(drop)
     }
 
     async fn clear_back_reference(&self, repository: &RepositoryName, digest: &Digest, tag: &Tag) -> Result<(), Error> {

@@ -70,20 +70,22 @@ impl<T> Found<T> {
 }
 
 /// What came of condemning, looking and deciding.
-pub(super) enum Judged<T> {
-    /// There is none, or none that may be taken.
+pub(super) enum Judged {
+    /// There is none, or none that may be deleted.
     Absent,
     /// Somebody needs it: it is as it was.
     Needed,
-    /// It was taken. What it was before, condemned.
-    Taken(T),
+    /// It was deleted.
+    Taken,
 }
 
-/// How a record is taken.
-pub(super) enum Take<T> {
-    Delete,
-    #[expect(dead_code, reason = "for manifests and blobs")]
-    Write(fn(&T) -> T),
+/// What came of one of several changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Changed {
+    /// Nothing: the record is in another state.
+    Lost,
+    Deleted,
+    Written(Version),
 }
 
 /// The error for losing more often than [`TRIES`] times. Nothing is wrong; the caller may try again.
@@ -167,13 +169,15 @@ impl TypedStore {
         Ok(unless_conflict(self.store.delete(key.as_str(), expected).await)?.is_some())
     }
 
-    /// Several changes between which no decision lies. For each, whether it was done: `false` if the record has changed.
-    pub(super) async fn change_all(&self, changes: Vec<storage::Change>) -> Result<Vec<bool>, Error> {
+    /// Several changes between which no decision lies, each for itself.
+    pub(super) async fn change_all(&self, changes: Vec<storage::Change>) -> Result<Vec<Changed>, Error> {
         if changes.is_empty() {
             return Ok(Vec::new());
         }
+        let changed =
+            |one: Option<Option<Version>>| one.map_or(Changed::Lost, |version| version.map_or(Changed::Deleted, Changed::Written));
         let done = self.store.change_all(changes).await;
-        done.into_iter().map(|one| Ok(unless_conflict(one)?.is_some())).collect()
+        done.into_iter().map(|one| Ok(changed(unless_conflict(one)?))).collect()
     }
 
     /// Reads, decides, and writes what was decided; again if somebody else was faster. What was decided last, and the version that stands
@@ -236,29 +240,17 @@ impl TypedStore {
         Ok(self.change(key, |found| Ok(decide(found.as_ref()))).await?.0)
     }
 
-    /// Condemns the record, looks whether it is `needed`, and takes it if not. Whoever comes to need it after the look meets the condemned
-    /// record and rescues it, and then it is not taken. `may` says whether it is one to be taken at all.
-    pub(super) async fn judge<T, F>(
-        &self,
-        key: &Key<T>,
-        may: impl Fn(&T) -> bool,
-        needed: impl Fn() -> F,
-        take: Take<T>,
-    ) -> Result<Judged<T>, Error>
+    /// Condemns the record, looks whether it is `needed`, and deletes it if not. Whoever comes to need it after the look meets the condemned
+    /// record and rescues it, and then it is not deleted. `may` says whether it is one to be deleted at all.
+    pub(super) async fn judge<T, F>(&self, key: &Key<T>, may: impl Fn(&T) -> bool, needed: impl Fn() -> F) -> Result<Judged, Error>
     where
         T: Stored + Condemnable,
         F: Future<Output = Result<bool, Error>>,
     {
-        until_settled(|| self.judge_once(key, &may, &needed, &take)).await
+        until_settled(|| self.judge_once(key, &may, &needed)).await
     }
 
-    async fn judge_once<T, F>(
-        &self,
-        key: &Key<T>,
-        may: &impl Fn(&T) -> bool,
-        needed: &impl Fn() -> F,
-        take: &Take<T>,
-    ) -> Result<Option<Judged<T>>, Error>
+    async fn judge_once<T, F>(&self, key: &Key<T>, may: &impl Fn(&T) -> bool, needed: &impl Fn() -> F) -> Result<Option<Judged>, Error>
     where
         T: Stored + Condemnable,
         F: Future<Output = Result<bool, Error>>,
@@ -281,11 +273,7 @@ impl TypedStore {
                 return needed.map(|_| Some(Judged::Needed));
             }
         }
-        let taken = match take {
-            Take::Delete => self.delete(key, &base.version).await?,
-            Take::Write(write) => self.swap(key, &base, &write(&condemned)).await?.is_some(),
-        };
-        Ok(taken.then_some(Judged::Taken(condemned)))
+        Ok(self.delete(key, &base.version).await?.then_some(Judged::Taken))
     }
 
     pub(super) async fn is_marked(&self, key: &Key<Mark>) -> Result<bool, Error> {
@@ -297,18 +285,24 @@ impl TypedStore {
         self.change(key, |found| Ok(Mark::wanted(found.map(|found| found.record)))).await.map(drop)
     }
 
+    /// The change that makes the entry stand. `None` if it does.
+    pub(super) async fn wanted(&self, key: &Key<Mark>) -> Result<Option<storage::Change>, Error> {
+        let found = self.read(key).await?;
+        let base = found.as_ref().map(Found::base);
+        match Mark::wanted(found.map(|found| found.record)) {
+            Next::Write(mark, ()) => change(key, base.as_ref(), Some(&mark)).map(Some),
+            _ => Ok(None),
+        }
+    }
+
     /// The same for several, with one commit.
     pub(super) async fn mark_all(&self, keys: &[Key<Mark>]) -> Result<(), Error> {
         until_settled(|| async {
             let mut changes = Vec::new();
             for key in keys {
-                let found = self.read(key).await?;
-                let base = found.as_ref().map(Found::base);
-                if let Next::Write(mark, ()) = Mark::wanted(found.map(|found| found.record)) {
-                    changes.push(change(key, base.as_ref(), Some(&mark))?);
-                }
+                changes.extend(self.wanted(key).await?);
             }
-            Ok(self.change_all(changes).await?.into_iter().all(|done| done).then_some(()))
+            Ok(self.change_all(changes).await?.iter().all(|done| *done != Changed::Lost).then_some(()))
         })
         .await
     }
@@ -319,7 +313,63 @@ impl TypedStore {
     where
         F: Future<Output = Result<bool, Error>>,
     {
-        self.judge(key, |_| true, needed, Take::Delete).await.map(drop)
+        self.judge(key, |_| true, needed).await.map(drop)
+    }
+
+    /// The same for several entries, with two commits, of which the first holds the changes that are to come before: what came of these.
+    /// `needed` is asked for each entry by its place.
+    pub(super) async fn clear_all<F>(
+        &self,
+        before: Vec<storage::Change>,
+        keys: &[Key<Mark>],
+        needed: impl Fn(usize) -> F,
+    ) -> Result<Vec<Changed>, Error>
+    where
+        F: Future<Output = Result<bool, Error>>,
+    {
+        let (done, settled) = self.clear_once(before, keys, &needed).await?;
+        if !settled {
+            until_settled(|| async { Ok(self.clear_once(Vec::new(), keys, &needed).await?.1.then_some(())) }).await?;
+        }
+        Ok(done)
+    }
+
+    /// And whether nobody was faster anywhere.
+    async fn clear_once<F>(
+        &self,
+        mut changes: Vec<storage::Change>,
+        keys: &[Key<Mark>],
+        needed: &impl Fn(usize) -> F,
+    ) -> Result<(Vec<Changed>, bool), Error>
+    where
+        F: Future<Output = Result<bool, Error>>,
+    {
+        let before = changes.len();
+        let (mut condemning, mut condemned) = (Vec::new(), Vec::new());
+        for (place, key) in keys.iter().enumerate() {
+            let Some(found) = self.read(key).await? else { continue };
+            if found.record.is_condemned() {
+                condemned.push((place, key, found.base()));
+            } else {
+                changes.push(change(key, Some(&found.base()), Some(&found.record.condemned()))?);
+                condemning.push((place, key, found.base()));
+            }
+        }
+        let mut done = self.change_all(changes).await?;
+        let mut settled = true;
+        for ((place, key, base), done) in condemning.into_iter().zip(done.split_off(before)) {
+            match done {
+                Changed::Written(version) => condemned.push((place, key, base.at(version))),
+                _ => settled = false,
+            }
+        }
+        let mut decided = Vec::with_capacity(condemned.len());
+        for (place, key, base) in condemned {
+            let record = needed(place).await?.then_some(Mark::LIVE);
+            decided.push(change(key, Some(&base), record.as_ref())?);
+        }
+        settled &= self.change_all(decided).await?.iter().all(|done| *done != Changed::Lost);
+        Ok((done, settled))
     }
 
     /// The keys that begin so and come after `after`, page by page.

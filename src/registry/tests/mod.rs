@@ -4,6 +4,7 @@ mod blobs;
 mod catalog;
 mod convert;
 mod damage;
+mod deleting;
 mod faults;
 mod fsck;
 mod interleaved;

@@ -1,0 +1,255 @@
+//! Deleting manifests and tags (distribution-spec, Deleting Manifests, Deleting Tags), and finishing what was cut short.
+//!
+//! A manifest that is deleted by digest goes in this order, and its record goes last: as long as something may lead to a manifest that is
+//! gone, the record says why.
+//! 1. It is condemned, and the indexes are asked that may list it: a push of an index meanwhile rescues it.
+//! 2. It is dying, which readers see, and a marker says so to whoever lists tags or comes back after a crash.
+//! 3. Its tags go, a thousand at a time, and the back references to them.
+//! 4. Its entries among the referrers of its subject and the indexes of its children go.
+//! 5. The record goes, then the marker, and the repository leaves the catalogue if nothing else is in it.
+
+use super::keys::{Entry, Key};
+use super::states::Condemnable;
+use super::states::manifest::ManifestRecord;
+use super::states::mark::Mark;
+use super::typed_store::{Base, Changed, Found, change, until_settled};
+use super::{Error, Registry, keys};
+use crate::access::{Delete, Permit};
+use crate::oci::{Condition, Digest, Reference, RepositoryName, Tag};
+use crate::storage::{Failure, Show};
+
+impl Registry {
+    /// By digest, the manifest and every tag on it; by tag, that tag alone.
+    pub async fn delete_manifest(&self, permit: &Permit<Delete>, reference: &Reference) -> Result<(), Error> {
+        self.delete_manifest_if(Condition::default(), permit, reference).await
+    }
+
+    /// The same on a condition about what a tag leads to now. What a digest leads to cannot change.
+    pub async fn delete_manifest_if(&self, condition: Condition, permit: &Permit<Delete>, reference: &Reference) -> Result<(), Error> {
+        let (registry, repository, reference) = (self.clone(), permit.repository().clone(), reference.clone());
+        // To its end even if the caller is given up: a manifest's tags go with it.
+        let task = tokio::spawn(async move {
+            let deleted = match &reference {
+                Reference::Tag(tag) => registry.delete_tag(&condition, &repository, tag).await?,
+                Reference::Digest(digest) if condition.allows(Some(digest)) => registry.delete_by_digest(&repository, digest).await?,
+                Reference::Digest(digest) => return Err(Error::ConditionFailed { found: Some(digest.clone()) }),
+            };
+            if deleted { Ok(()) } else { Err(registry.unknown_manifest(&repository).await?) }
+        });
+        task.await.unwrap_or(Err(Error::Interrupted))
+    }
+
+    /// What a crash left half done is done or undone: manifests that were being pushed and deleted. For a store that nobody works on yet.
+    pub async fn finish_what_a_crash_left(&self) -> Result<usize, Error> {
+        let mut finished = 0;
+        let mut hidden = self.records.keys(keys::all_of_repositories::<ManifestRecord>(), Show::Hidden);
+        while let Some(key) = hidden.next().await? {
+            if let Some(Entry::Manifest(repository, digest)) = Entry::parse(key.as_str()) {
+                finished += usize::from(unless_damaged(&key, self.finish_one(&repository, &digest).await)?);
+            }
+        }
+        // Of a manifest that is gone, or that was pushed again.
+        let mut markers = self.records.keys(keys::all_deletions(), Show::All);
+        while let Some(key) = markers.next().await? {
+            if let Some(Entry::Deletion(repository, digest)) = Entry::parse(key.as_str()) {
+                let cleared = self.records.clear(&key, || self.is_dying(&repository, &digest)).await;
+                finished += usize::from(unless_damaged(&key, cleared.map(|()| true))?);
+            }
+        }
+        Ok(finished)
+    }
+
+    /// Takes away a manifest that nobody sees.
+    async fn finish_one(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
+        let found = self.records.read(&keys::manifest(repository, digest)).await?;
+        match found.filter(|found| !found.record.is_readable()) {
+            Some(found) => self.bury(repository, digest, &found.base(), &found.record).await,
+            None => Ok(false),
+        }
+    }
+
+    async fn delete_by_digest(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
+        let key = keys::manifest(repository, digest);
+        until_settled(|| async {
+            match self.records.read(&key).await? {
+                Some(found) if found.record.is_readable() => self.delete_committed(repository, digest, found).await,
+                // What is dying already belongs to a deletion that goes on, or that was cut short: help it.
+                Some(found) if !found.record.counts() => {
+                    Ok(self.bury(repository, digest, &found.base(), &found.record).await?.then_some(true))
+                }
+                _ => Ok(Some(false)),
+            }
+        })
+        .await
+    }
+
+    /// `None` if somebody else was faster.
+    async fn delete_committed(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        found: Found<ManifestRecord>,
+    ) -> Result<Option<bool>, Error> {
+        let key = keys::manifest(repository, digest);
+        let (mut base, condemned) = (found.base(), found.record.condemned());
+        if !self.settings.sparse.contain(repository) {
+            if !found.record.is_condemned() {
+                let Some(version) = self.records.swap(&key, &base, &condemned).await? else { return Ok(None) };
+                base = base.at(version);
+            }
+            match self.index_of(repository, digest).await {
+                Ok(None) => {}
+                listed => {
+                    self.records.swap(&key, &base, &condemned.rescued()).await?;
+                    return listed.and_then(|index| index.map_or(Ok(None), |index| Err(Error::Listed { index })));
+                }
+            }
+        }
+        Ok(self.bury(repository, digest, &base, &condemned).await?.then_some(true))
+    }
+
+    /// An index of the repository, committed or being pushed, that lists the manifest.
+    pub(super) async fn index_of(&self, repository: &RepositoryName, child: &Digest) -> Result<Option<Digest>, Error> {
+        let mut entries = self.records.keys(keys::indexes(repository, child), Show::All);
+        while let Some(key) = entries.next().await? {
+            let Some(index) = keys::digest_of(entries.prefix().rest(&key)) else { continue };
+            let found = self.records.look_up(&keys::manifest(repository, &index)).await?;
+            if found.is_some_and(|found| found.record.lists(child)) {
+                return Ok(Some(index));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes the manifest away and what leads to it. `false`, and nothing has happened, if the record has changed.
+    pub(super) async fn bury(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        base: &Base,
+        record: &ManifestRecord,
+    ) -> Result<bool, Error> {
+        let (key, marker) = (keys::manifest(repository, digest), keys::deletion(repository, digest));
+        let Some(base) = self.hide(repository, digest, base, record).await? else { return Ok(false) };
+        self.untag(repository, digest).await?;
+        let mut entries = listed(repository, digest, record);
+        entries.extend(record.header.subject.as_ref().map(|subject| keys::referrer(repository, &subject.0, digest)));
+        self.records.clear_all(Vec::new(), &entries, |_| self.counts(&key)).await?;
+        // Unless it is pushed again meanwhile.
+        let gone = change(&key, Some(&base), None)?;
+        if record.is_readable() || !record.counts() {
+            let last = [marker, keys::in_catalog(repository.as_str())];
+            self.records
+                .clear_all(vec![gone], &last, async |place| match place {
+                    0 => self.is_dying(repository, digest).await,
+                    _ => self.is_in_use(repository).await,
+                })
+                .await?;
+        } else {
+            self.records.change_all(vec![gone]).await?;
+        }
+        Ok(true)
+    }
+
+    /// Makes the manifest dying, with a marker if tags may be on it: where it then stands, or `None` if the record has changed.
+    async fn hide(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        base: &Base,
+        record: &ManifestRecord,
+    ) -> Result<Option<Base>, Error> {
+        let (key, marker) = (keys::manifest(repository, digest), keys::deletion(repository, digest));
+        if !record.counts() {
+            self.records.mark(&marker).await?;
+            return Ok(Some(base.clone()));
+        }
+        // In this order: whoever clears a marker asks whether the manifest is dying.
+        let mut changes = vec![change(&key, Some(base), Some(&record.dying()))?];
+        if record.is_readable() {
+            changes.extend(self.records.wanted(&marker).await?);
+        }
+        match self.records.change_all(changes).await?.as_slice() {
+            [Changed::Written(version), Changed::Lost] => {
+                self.records.mark(&marker).await?;
+                Ok(Some(base.at(version.clone())))
+            }
+            [Changed::Written(version), ..] => Ok(Some(base.at(version.clone()))),
+            _ => {
+                self.records.clear(&marker, || self.is_dying(repository, digest)).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Deletes the tags on a manifest that is deleted, and their back references. Stops if it is pushed again meanwhile.
+    pub(super) async fn untag(&self, repository: &RepositoryName, digest: &Digest) -> Result<(), Error> {
+        let mut pages = self.records.pages(keys::back_references(repository, digest), String::new(), Show::All);
+        while let Some(page) = pages.next().await? {
+            let tags: Vec<(Key<Mark>, Tag)> =
+                page.into_iter().filter_map(|key| pages.prefix().rest(&key).parse().ok().map(|tag| (key, tag))).collect();
+            if !until_settled(|| self.untag_once(repository, digest, &tags)).await? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the manifest is still deleted. `None` if somebody wrote one of the tags meanwhile.
+    async fn untag_once(&self, repository: &RepositoryName, digest: &Digest, tags: &[(Key<Mark>, Tag)]) -> Result<Option<bool>, Error> {
+        let mut changes = Vec::new();
+        for (_, tag) in tags {
+            let key = keys::tag(repository, tag);
+            if let Some(found) = self.records.read(&key).await?.filter(|found| found.record.target() == Some(digest)) {
+                changes.push(change(&key, Some(&found.base()), None)?);
+            }
+        }
+        // A manifest that was pushed again is committed before its tag is written: the order of these reads matters.
+        if self.counts(&keys::manifest(repository, digest)).await? {
+            return Ok(Some(false));
+        }
+        let back: Vec<_> = tags.iter().map(|(key, _)| key.clone()).collect();
+        let points_there = async |place: usize| match tags.get(place) {
+            Some((_, tag)) => Ok(self.tag_target(repository, tag).await?.as_ref() == Some(digest)),
+            None => Ok(false),
+        };
+        let done = self.records.clear_all(changes, &back, points_there).await?;
+        Ok(done.iter().all(|done| *done != Changed::Lost).then_some(true))
+    }
+
+    /// Whether a manifest that is committed or being pushed is there.
+    async fn counts(&self, key: &Key<ManifestRecord>) -> Result<bool, Error> {
+        Ok(self.records.read(key).await?.is_some_and(|found| found.record.counts()))
+    }
+
+    pub(super) async fn is_dying(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
+        let found = self.records.read(&keys::manifest(repository, digest)).await?;
+        Ok(found.is_some_and(|found| !found.record.counts()))
+    }
+
+    /// Takes the repository out of the catalogue if nothing keeps it there.
+    pub(super) async fn leave(&self, repository: &RepositoryName) -> Result<(), Error> {
+        self.records.clear(&keys::in_catalog(repository.as_str()), || self.is_in_use(repository)).await
+    }
+
+    async fn is_in_use(&self, repository: &RepositoryName) -> Result<bool, Error> {
+        Ok(!self.records.is_empty(&keys::manifests(repository), Show::All).await?
+            || !self.records.is_empty(&keys::uploads(repository), Show::All).await?)
+    }
+}
+
+/// The entries that lead from the children of an index to it.
+pub(super) fn listed(repository: &RepositoryName, digest: &Digest, record: &ManifestRecord) -> Vec<Key<Mark>> {
+    record.header.manifests.iter().map(|child| keys::index(repository, &child.0, digest)).collect()
+}
+
+/// A record that cannot be read is in nobody's way but its own.
+fn unless_damaged<T>(key: &Key<T>, done: Result<bool, Error>) -> Result<bool, Error> {
+    match done {
+        Err(Error::Storage(Failure::Io(why))) => {
+            tracing::error!("what a crash left at {key} stays there: {why}");
+            Ok(false)
+        }
+        done => done,
+    }
+}

@@ -1,0 +1,220 @@
+//! Deletions: few commits, hidden at once, finished after a crash, and what refuses them.
+
+use super::super::states::manifest::ManifestState;
+use super::*;
+use crate::storage::{Answer, Change, Failure, Record, Value, Version, Written};
+use futures_util::future::BoxFuture;
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+const R: &str = "team/app";
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+
+/// Counts commits, and dies after so many changes: nothing that comes later happens.
+struct Counting {
+    store: Arc<Memory>,
+    commits: AtomicU64,
+    /// Of changes.
+    left: AtomicU64,
+}
+
+impl Counting {
+    fn new(bench: &Bench, left: u64) -> Arc<Self> {
+        Arc::new(Self { store: bench.store.clone(), commits: AtomicU64::new(0), left: AtomicU64::new(left) })
+    }
+
+    fn registry(self: &Arc<Self>) -> Registry {
+        Registry::new(self.clone(), self.store.clone())
+    }
+
+    fn change(&self) -> Result<(), Failure> {
+        let left = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        left.map(drop).map_err(|_| Failure::Stopped)
+    }
+}
+
+impl RecordStore for Counting {
+    fn get<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Record>> {
+        self.store.get(key)
+    }
+
+    fn create<'a>(&'a self, key: &'a str, value: Value) -> Answer<'a, Version> {
+        Box::pin(async move {
+            self.commits.fetch_add(1, Ordering::SeqCst);
+            self.change()?;
+            self.store.create(key, value).await
+        })
+    }
+
+    fn swap<'a>(&'a self, key: &'a str, expected: &'a Version, value: Value) -> Answer<'a, Version> {
+        Box::pin(async move {
+            self.commits.fetch_add(1, Ordering::SeqCst);
+            self.change()?;
+            self.store.swap(key, expected, value).await
+        })
+    }
+
+    fn delete<'a>(&'a self, key: &'a str, expected: &'a Version) -> Answer<'a, ()> {
+        Box::pin(async move {
+            self.commits.fetch_add(1, Ordering::SeqCst);
+            self.change()?;
+            self.store.delete(key, expected).await
+        })
+    }
+
+    /// One commit, which the death may cut in two, as it may where every change is a request of its own.
+    fn change_all(&self, changes: Vec<Change>) -> BoxFuture<'_, Vec<Result<Option<Version>, Failure>>> {
+        Box::pin(async move {
+            self.commits.fetch_add(1, Ordering::SeqCst);
+            let mut done = Vec::new();
+            for change in changes {
+                done.push(match self.change() {
+                    Ok(()) => self.store.change_all(vec![change]).await.pop().unwrap(),
+                    Err(dead) => Err(dead),
+                });
+            }
+            done
+        })
+    }
+
+    fn list<'a>(&'a self, range: Range<'a>) -> Answer<'a, Vec<String>> {
+        self.store.list(range)
+    }
+
+    fn list_written<'a>(&'a self, range: Range<'a>) -> Answer<'a, Vec<Written>> {
+        self.store.list_written(range)
+    }
+
+    fn now(&self) -> Timestamp {
+        self.store.now()
+    }
+}
+
+async fn put_tags(registry: &Registry, digest: &Digest, names: impl Iterator<Item = String>) {
+    for name in names {
+        registry.put_tag(&write(R), &name.parse().unwrap(), digest).await.unwrap();
+    }
+}
+
+async fn listed(registry: &Registry) -> Vec<String> {
+    match registry.tags(&read(R), "", 10_000).await {
+        Err(Error::RepositoryUnknown) => Vec::new(),
+        page => page.unwrap().entries,
+    }
+}
+
+async fn push_index(registry: &Registry, child: &Digest) -> Result<Digest, Error> {
+    let bytes = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [descriptor(IMAGE, child)]}).to_string();
+    Ok(registry.put_manifest(&write(R), &Reference::Digest(sha256(bytes.as_bytes())), Some(INDEX), bytes.into()).await?.digest)
+}
+
+#[tokio::test]
+async fn a_manifest_with_thousands_of_tags_is_deleted_with_few_commits() {
+    let bench = Bench::new();
+    let digest = push_image(&bench.registry, R, "config", &json!({})).await;
+    put_tags(&bench.registry, &digest, (0..3200).map(|number| format!("v{number}"))).await;
+    let counting = Counting::new(&bench, u64::MAX);
+    counting.registry().delete_manifest(&delete(R), &Reference::Digest(digest)).await.unwrap();
+    let commits = counting.commits.load(Ordering::SeqCst);
+    assert!(commits <= 12, "condemned, hidden, two for each of four pages, two for the rest: {commits}");
+    let kinds: BTreeSet<String> = bench.keys("").await.iter().map(|key| key[..2].to_owned()).collect();
+    assert_eq!(kinds, BTreeSet::from(["b/".to_owned(), "l/".to_owned()]), "the blob is the collector's");
+}
+
+/// Wherever the process dies, its tags are all listed or none, and the next start finishes.
+#[tokio::test]
+async fn a_deletion_hides_all_tags_at_once_and_is_finished_at_the_next_start() {
+    let mut cut = 0;
+    loop {
+        let bench = Bench::new();
+        let subject = json!({"subject": descriptor(IMAGE, &sha256(b"subject"))});
+        let digest = push_image(&bench.registry, R, "config", &subject).await;
+        let other = push_image(&bench.registry, R, "other", &json!({})).await;
+        put_tags(&bench.registry, &digest, (0..5).map(|number| format!("v{number}"))).await;
+        put_tags(&bench.registry, &other, ["u".to_owned(), "v11".to_owned(), "w".to_owned()].into_iter()).await;
+        let all = ["u", "v0", "v1", "v11", "v2", "v3", "v4", "w"];
+        let counting = Counting::new(&bench, cut);
+        let reference = Reference::Digest(digest.clone());
+        let done = counting.registry().delete_manifest(&delete(R), &reference).await;
+        let there = bench.registry.manifest(&read(R), &reference).await.is_ok();
+        assert!(!there || done.is_err(), "cut after {cut}");
+        let expected: &[&str] = if there { &all } else { &["u", "v11", "w"] };
+        // A marker and the record that it is for are two requests on a bucket: between them reads refuse, and the list is one step behind.
+        let between = !there && bench.keys("x/").await.is_empty() && done.is_err() && bench.keys("r/team/app!/t/v0").await.len() == 1;
+        if !between {
+            assert_eq!(listed(&bench.registry).await, expected, "cut after {cut}");
+            let page = bench.registry.tags(&read(R), "u", 1).await.unwrap();
+            assert_eq!((page.entries, page.more), (vec![expected[1].to_owned()], true), "cut after {cut}");
+        }
+        for name in ["v0", "v4"] {
+            assert_eq!(bench.registry.manifest(&read(R), &tag(name)).await.is_ok(), there, "cut after {cut}");
+        }
+        let restarted = bench.restarted();
+        restarted.finish_what_a_crash_left().await.unwrap();
+        assert_eq!(listed(&restarted).await, expected, "cut after {cut}, and started again");
+        for prefix in ["x/", &format!("r/{R}!/k/sha256/{}/", digest.hex()), &format!("r/{R}!/s/")] {
+            assert_eq!(bench.keys(prefix).await.is_empty(), !there || prefix == "x/", "cut after {cut}: {prefix}");
+        }
+        let manifests = bench.keys(&format!("r/{R}!/m/")).await.len();
+        assert_eq!(manifests, if there { 2 } else { 1 }, "cut after {cut}");
+        if done.is_ok() {
+            break;
+        }
+        cut += 1;
+    }
+    assert!(cut > 15, "{cut}");
+}
+
+#[tokio::test]
+async fn a_push_on_top_of_a_deletion_that_was_cut_short_finishes_it_first() {
+    let bench = Bench::new();
+    let digest = push_image(&bench.registry, R, "config", &json!({})).await;
+    put_tags(&bench.registry, &digest, (0..5).map(|number| format!("v{number}"))).await;
+    // Condemned, dying, and its marker.
+    let counting = Counting::new(&bench, 3);
+    counting.registry().delete_manifest(&delete(R), &Reference::Digest(digest.clone())).await.unwrap_err();
+    assert_eq!(listed(&bench.registry).await, [""; 0]);
+    let bytes = image(&sha256(b"config"), &json!({}));
+    bench.registry.put_manifest(&write(R), &tag("v3"), Some(IMAGE), bytes).await.unwrap();
+    assert_eq!(listed(&bench.registry).await, ["v3"]);
+    bench.restarted().finish_what_a_crash_left().await.unwrap();
+    assert_eq!(bench.keys("x/").await, [""; 0]);
+    assert_eq!(listed(&bench.registry).await, ["v3"]);
+    assert_eq!(bench.registry.manifest(&read(R), &tag("v3")).await.unwrap().digest, digest);
+}
+
+#[tokio::test]
+async fn a_push_that_was_cut_short_is_taken_away_at_the_next_start() {
+    let bench = Bench::new();
+    let child = push_image(&bench.registry, R, "config", &json!({})).await;
+    // The record, and the entry at its child.
+    let counting = Counting::new(&bench, 2);
+    push_index(&counting.registry(), &child).await.unwrap_err();
+    let manifests = format!("r/{R}!/m/");
+    assert_eq!((bench.keys(&manifests).await.len(), bench.keys(&format!("r/{R}!/i/")).await.len()), (2, 1));
+    let refused = bench.registry.delete_manifest(&delete(R), &Reference::Digest(child.clone())).await;
+    assert!(matches!(refused, Err(Error::Listed { .. })), "what is being pushed counts: {refused:?}");
+    assert_eq!(bench.restarted().finish_what_a_crash_left().await.unwrap(), 1);
+    assert_eq!((bench.keys(&manifests).await.len(), bench.keys(&format!("r/{R}!/i/")).await.len()), (1, 0));
+    assert_eq!(bench.restarted().finish_what_a_crash_left().await.unwrap(), 0);
+    bench.registry.delete_manifest(&delete(R), &Reference::Digest(child)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_child_goes_only_after_the_index_that_lists_it() {
+    let bench = Bench::new();
+    let child = push_image(&bench.registry, R, "config", &json!({})).await;
+    let index = push_index(&bench.registry, &child).await.unwrap();
+    let refused = bench.registry.delete_manifest(&delete(R), &Reference::Digest(child.clone())).await;
+    assert!(matches!(&refused, Err(Error::Listed { index: by }) if *by == index), "{refused:?}");
+    let found = bench.registry.records.read(&keys::manifest(&R.parse().unwrap(), &child)).await.unwrap().unwrap();
+    assert_eq!(found.record.header.state, ManifestState::Com, "it is as it was");
+    bench.registry.delete_manifest(&delete(R), &Reference::Digest(index)).await.unwrap();
+    bench.registry.delete_manifest(&delete(R), &Reference::Digest(child.clone())).await.unwrap();
+    assert_eq!(bench.keys("r/").await, [""; 0]);
+
+    let sparse = bench.restarted().with(Settings { sparse: Repositories::parse(R).unwrap() });
+    push_image(&sparse, R, "config", &json!({})).await;
+    push_index(&sparse, &child).await.unwrap();
+    sparse.delete_manifest(&delete(R), &Reference::Digest(child)).await.unwrap();
+}

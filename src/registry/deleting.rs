@@ -1,12 +1,11 @@
 //! Deleting manifests and tags (distribution-spec, Deleting Manifests, Deleting Tags), and finishing what was cut short.
 //!
-//! A manifest that is deleted by digest goes in this order, and its record goes last: as long as something may lead to a manifest that is
-//! gone, the record says why.
-//! 1. It is condemned, and the indexes are asked that may list it: a push of an index meanwhile rescues it.
-//! 2. It is dying, which readers see, and a marker says so to whoever lists tags or comes back after a crash.
-//! 3. Its tags go, a thousand at a time, and the back references to them.
-//! 4. Its entries among the referrers of its subject and the indexes of its children go.
-//! 5. The record goes, then the marker, and the repository leaves the catalogue if nothing else is in it.
+//! A deletion by digest has these steps. The record of the manifest goes last, so it explains every entry that still leads to it.
+//! 1. The manifest is condemned. Then the indexes that may list it are read. A push of such an index meanwhile rescues it.
+//! 2. The manifest becomes `dying`, which hides it from readers. A marker tells lists of tags and the next start that it is being deleted.
+//! 3. Its tags and their back references are deleted, a thousand at a time.
+//! 4. The entries that lead to it from its subject and its children are deleted.
+//! 5. The record is deleted, then the marker. The repository leaves the catalogue if nothing else is in it.
 
 use super::keys::{Entry, Key};
 use super::states::Condemnable;
@@ -39,7 +38,8 @@ impl Registry {
         task.await.unwrap_or(Err(Error::Interrupted))
     }
 
-    /// What a crash left half done is done or undone: manifests that were being pushed and deleted. For a store that nobody works on yet.
+    /// Finishes deletions of manifests that a crash cut short, and takes away manifests whose push was cut short. Call it before the store
+    /// serves anybody. Returns how many it finished.
     pub async fn finish_what_a_crash_left(&self) -> Result<usize, Error> {
         let mut finished = 0;
         let mut hidden = self.records.keys(keys::all_of_repositories::<ManifestRecord>(), Show::Hidden);
@@ -48,7 +48,7 @@ impl Registry {
                 finished += usize::from(unless_damaged(&key, self.finish_one(&repository, &digest).await)?);
             }
         }
-        // Of a manifest that is gone, or that was pushed again.
+        // These markers belong to manifests that are gone or were pushed again.
         let mut markers = self.records.keys(keys::all_deletions(), Show::All);
         while let Some(key) = markers.next().await? {
             if let Some(Entry::Deletion(repository, digest)) = Entry::parse(key.as_str()) {
@@ -59,7 +59,7 @@ impl Registry {
         Ok(finished)
     }
 
-    /// Takes away a manifest that nobody sees.
+    /// Deletes a manifest that is pending or dying.
     async fn finish_one(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
         let found = self.records.read(&keys::manifest(repository, digest)).await?;
         match found.filter(|found| !found.record.is_readable()) {
@@ -73,7 +73,7 @@ impl Registry {
         until_settled(|| async {
             match self.records.read(&key).await? {
                 Some(found) if found.record.is_readable() => self.delete_committed(repository, digest, found).await,
-                // What is dying already belongs to a deletion that goes on, or that was cut short: help it.
+                // Another deletion is under way or was cut short. Help it.
                 Some(found) if !found.record.counts() => {
                     Ok(self.bury(repository, digest, &found.base(), &found.record).await?.then_some(true))
                 }
@@ -83,7 +83,7 @@ impl Registry {
         .await
     }
 
-    /// `None` if somebody else was faster.
+    /// `None` if another writer was faster.
     async fn delete_committed(
         &self,
         repository: &RepositoryName,
@@ -121,7 +121,7 @@ impl Registry {
         Ok(None)
     }
 
-    /// Takes the manifest away and what leads to it. `false`, and nothing has happened, if the record has changed.
+    /// Deletes the manifest and everything that leads to it. `false` if the record has changed; then nothing is deleted.
     pub(super) async fn bury(
         &self,
         repository: &RepositoryName,
@@ -135,7 +135,7 @@ impl Registry {
         let mut entries = listed(repository, digest, record);
         entries.extend(record.header.subject.as_ref().map(|subject| keys::referrer(repository, &subject.0, digest)));
         self.records.clear_all(Vec::new(), &entries, |_| self.counts(&key)).await?;
-        // Unless it is pushed again meanwhile.
+        // This fails if the manifest was pushed again meanwhile.
         let gone = change(&key, Some(&base), None)?;
         if record.is_readable() || !record.counts() {
             let last = [marker, keys::in_catalog(repository.as_str())];
@@ -151,7 +151,7 @@ impl Registry {
         Ok(true)
     }
 
-    /// Makes the manifest dying, with a marker if tags may be on it: where it then stands, or `None` if the record has changed.
+    /// Makes the manifest `dying`, with a marker if it may have tags. `None` if the record has changed.
     async fn hide(
         &self,
         repository: &RepositoryName,
@@ -164,7 +164,7 @@ impl Registry {
             self.records.mark(&marker).await?;
             return Ok(Some(base.clone()));
         }
-        // In this order: whoever clears a marker asks whether the manifest is dying.
+        // The order matters: a marker is cleared if its manifest is not dying.
         let mut changes = vec![change(&key, Some(base), Some(&record.dying()))?];
         if record.is_readable() {
             changes.extend(self.records.wanted(&marker).await?);
@@ -182,7 +182,7 @@ impl Registry {
         }
     }
 
-    /// Deletes the tags on a manifest that is deleted, and their back references. Stops if it is pushed again meanwhile.
+    /// Deletes the tags of a manifest that is being deleted, with their back references. Stops if the manifest is pushed again.
     pub(super) async fn untag(&self, repository: &RepositoryName, digest: &Digest) -> Result<(), Error> {
         let mut pages = self.records.pages(keys::back_references(repository, digest), String::new(), Show::All);
         while let Some(page) = pages.next().await? {
@@ -195,7 +195,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Whether the manifest is still deleted. `None` if somebody wrote one of the tags meanwhile.
+    /// Returns whether the manifest is still being deleted. `None` if one of the tags was written meanwhile.
     async fn untag_once(&self, repository: &RepositoryName, digest: &Digest, tags: &[(Key<Mark>, Tag)]) -> Result<Option<bool>, Error> {
         let mut changes = Vec::new();
         for (_, tag) in tags {
@@ -204,7 +204,7 @@ impl Registry {
                 changes.push(change(&key, Some(&found.base()), None)?);
             }
         }
-        // A manifest that was pushed again is committed before its tag is written: the order of these reads matters.
+        // The order of the reads matters: a push commits the manifest before it writes the tag.
         if self.counts(&keys::manifest(repository, digest)).await? {
             return Ok(Some(false));
         }
@@ -217,7 +217,7 @@ impl Registry {
         Ok(done.iter().all(|done| *done != Changed::Lost).then_some(true))
     }
 
-    /// Whether a manifest that is committed or being pushed is there.
+    /// Whether the manifest is committed, condemned or being pushed.
     async fn counts(&self, key: &Key<ManifestRecord>) -> Result<bool, Error> {
         Ok(self.records.read(key).await?.is_some_and(|found| found.record.counts()))
     }
@@ -243,7 +243,7 @@ pub(super) fn listed(repository: &RepositoryName, digest: &Digest, record: &Mani
     record.header.manifests.iter().map(|child| keys::index(repository, &child.0, digest)).collect()
 }
 
-/// A record that cannot be read is in nobody's way but its own.
+/// A record that cannot be read does not stop the others.
 fn unless_damaged<T>(key: &Key<T>, done: Result<bool, Error>) -> Result<bool, Error> {
     match done {
         Err(Error::Storage(Failure::Io(why))) => {

@@ -41,8 +41,8 @@ impl Registry {
         Ok(Page { entries, more })
     }
 
-    /// Those of `tags`, which are in order, that are on manifests whose deletion is under way. Mostly there is no such manifest, and this
-    /// is one look for markers; else only tags are read to which one of them leads.
+    /// Finds those of the sorted `tags` that point at a manifest that is being deleted. Mostly no manifest is, and this is one list of
+    /// markers. Otherwise only the tags that such a manifest names are read.
     async fn going(&self, repository: &RepositoryName, tags: &[String]) -> Result<HashSet<String>, Error> {
         let mut going = HashSet::new();
         let mut markers = self.records.keys(keys::deletions(repository), Show::All);
@@ -64,7 +64,7 @@ impl Registry {
     ) -> Result<(), Error> {
         let (Some(first), Some(last)) = (tags.first(), tags.last()) else { return Ok(()) };
         let prefix = keys::back_references(repository, digest);
-        // What is shorter by its last character sorts before it.
+        // A tag without its last character sorts before it.
         let before = first.strip_suffix(|_: char| true).map(|shorter| prefix.key(shorter).to_string()).unwrap_or_default();
         let mut pages = self.records.pages(prefix, before, Show::All);
         while let Some(page) = pages.next().await? {

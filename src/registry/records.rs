@@ -1,8 +1,9 @@
-//! How records are written: a line of JSON that every record has alike, then the record as a line of JSON, and the bytes of a manifest.
+//! How records are written: a first line of JSON that is the same for every record, then the record as a line of JSON, then the bytes of a
+//! manifest.
 //!
-//! The first line says the format, which this version must know, and a nonce, which is new each time: no two states of a record are the
-//! same bytes. It is also where a later version finds room. What it adds under `more` this version carries along unchanged when it writes
-//! the record again. A name that it adds to `critical` says that nobody who does not know it may read the record; this version knows none.
+//! The first line has the format and a nonce that is new for every write, so no two states of a record are the same bytes. A later version
+//! adds its fields there: this version keeps what is under `more` when it writes the record again, and refuses a record whose `critical`
+//! names something, since it knows none of these names. `docs/design/records.md` has the details.
 
 use super::error::Error;
 use super::hashing;
@@ -22,24 +23,24 @@ use std::fmt::Display;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// Something that is kept as a record.
+/// A type that is kept as a record.
 pub(super) trait Stored: Sized {
     /// What follows the first line.
     fn encode(&self, into: &mut Vec<u8>) -> Result<(), serde_json::Error>;
     fn decode(value: &Bytes) -> Result<Self, serde_json::Error>;
 
-    /// Whether lists leave it out.
+    /// Whether lists omit it.
     fn is_hidden(&self) -> bool {
         false
     }
 
-    /// Whether it is what lies under this key, as far as the key tells.
+    /// Whether it belongs under this key, as far as the key can tell.
     fn belongs_to(&self, _key: &str) -> bool {
         true
     }
 }
 
-/// A record that is JSON and nothing else.
+/// A record that is only JSON.
 pub(super) trait Json: Serialize + DeserializeOwned {
     fn is_hidden(&self) -> bool {
         false
@@ -60,7 +61,7 @@ impl<T: Json> Stored for T {
     }
 }
 
-/// A manifest's header is a line, and its bytes follow as they came.
+/// A manifest is written as a line with its header, then its bytes as they were pushed.
 impl Stored for ManifestRecord {
     fn encode(&self, into: &mut Vec<u8>) -> Result<(), serde_json::Error> {
         serde_json::to_writer(&mut *into, &self.header)?;
@@ -100,23 +101,23 @@ impl Json for TagRecord {
     }
 }
 
-/// Says nothing. It is written to find out whether the store works.
+/// An empty record. The readiness probe writes it to find out whether the store works.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Probe {}
 
-/// Who pulled a manifest, and when last.
+/// The pulls of a manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct PullRecord {
-    /// Milliseconds since the epoch, by the store's time.
+    /// The time of the last pull in milliseconds since the epoch, by the store's clock.
     pub last: i64,
-    /// The principals, 64 at most.
+    /// At most 64 principals.
     pub by: Vec<String>,
-    /// How many more pulled it.
+    /// How many other principals pulled it.
     #[serde(default)]
     pub others: u64,
 }
 
-/// What a repository occupies.
+/// The usage of a repository.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct UsageRecord {
     /// The sum of the sizes of its blobs and manifests.
@@ -136,7 +137,7 @@ struct Head {
     more: More,
 }
 
-/// What a later version keeps in a record beside what this one knows.
+/// Fields of a later version, which this one keeps.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(super) struct More(Option<serde_json::Map<String, serde_json::Value>>);
@@ -147,7 +148,7 @@ impl More {
     }
 }
 
-/// The format of all records of this version: the number 2, and nothing else is read.
+/// The format number 2. No other number is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Format;
 
@@ -203,7 +204,7 @@ fn unreadable(key: &str) -> impl FnOnce(serde_json::Error) -> Error + '_ {
     move |source| failed(Unreadable { key: key.to_owned(), source })
 }
 
-/// As it is written, with a nonce of its own.
+/// Encodes a record with a new nonce.
 pub(super) fn encode<T: Stored>(key: &Key<T>, record: &T, more: &More) -> Result<Value, Error> {
     let head = Head { format: Format, nonce: format!("{:016x}", fastrand::u64(..)), critical: Vec::new(), more: more.clone() };
     let mut bytes = serde_json::to_vec(&head).map_err(unreadable(key.as_str()))?;
@@ -216,7 +217,7 @@ pub(super) fn decode<T: Stored>(key: &Key<T>, value: &Bytes) -> Result<(T, More)
     read(value).map_err(unreadable(key.as_str()))
 }
 
-/// The same, but what does not belong to the key is an error too. Costs a hash of a manifest.
+/// The same, but a record that does not belong to the key is an error too. This hashes a manifest.
 pub(super) fn decode_checked<T: Stored>(key: &Key<T>, value: &Bytes) -> Result<(T, More), Error> {
     let (record, more) = decode(key, value)?;
     if T::belongs_to(&record, key.as_str()) { Ok((record, more)) } else { Err(failed(Changed { key: key.to_string() })) }
@@ -236,13 +237,13 @@ fn first_line(value: &Bytes) -> Result<(Bytes, Bytes), serde_json::Error> {
     Ok((value.slice(..end), value.slice(end + 1..)))
 }
 
-/// The hash of what a tag's record says, by which the next event names it.
+/// The hash of a tag's record, which the next event refers to.
 pub(super) fn hash(record: &TagRecord) -> Digest {
     // A record of text and numbers can always be written.
     hashing::digest_of(Algorithm::Sha256, &serde_json::to_vec(record).unwrap_or_default())
 }
 
-/// Whether a value can be read as such a record and says the same once it is written and read again. For the fuzzer.
+/// For the fuzzer: whether a value that decodes as this type is the same after it was encoded and decoded again.
 pub(super) fn survives<T: Stored + PartialEq>(value: &Bytes) -> Option<bool> {
     let (record, more) = read::<T>(value).ok()?;
     let key = Key::<T>::new(String::new());

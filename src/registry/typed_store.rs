@@ -1,5 +1,5 @@
-//! Records of the types that their keys say, over the store. Every change of a record goes through one loop here, and every walk
-//! through many records through one.
+//! Typed records over the store: a key says which type its record has. This file has the one loop that changes a record, and the one walk
+//! through many records.
 
 use super::Error;
 use super::keys::{Key, Prefix};
@@ -14,21 +14,21 @@ use std::collections::VecDeque;
 use std::future::ready;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// How often a compare-and-swap is tried again when somebody else was faster. Each loss is somebody's progress.
+/// How often a compare-and-swap is tried when others change the same record.
 const TRIES: usize = 100;
 /// How many keys are listed at once.
 const LISTED: usize = 1000;
 
 /// Bytes of records that are kept decoded.
 const DECODED: usize = 16 << 20;
-/// What a decoded record weighs beside its bytes, about.
+/// Roughly what a decoded record costs beside its bytes.
 const OVERHEAD: usize = 512;
 
 /// Cheap to clone; all clones share what is decoded.
 #[derive(Clone)]
 pub(super) struct TypedStore {
     store: Arc<dyn RecordStore>,
-    /// A version names one state of one record, so this is never stale: it is the store that says which version counts now.
+    /// A version names one state of one record, and the store says which version is current. So this cache is never stale.
     decoded: Arc<Mutex<Recent<Version, Arc<dyn Any + Send + Sync>>>>,
 }
 
@@ -42,7 +42,7 @@ pub(super) struct Found<T> {
     more: More,
 }
 
-/// What is left of it for who decides: the version to swap from, and what else is to be written again.
+/// What a later write of the record needs: the version to swap from, and the fields to keep.
 #[derive(Clone, Debug)]
 pub(super) struct Base {
     pub version: Version,
@@ -69,31 +69,31 @@ impl<T> Found<T> {
     }
 }
 
-/// What came of condemning, looking and deciding.
+/// The result of [`TypedStore::judge`].
 pub(super) enum Judged {
-    /// There is none, or none that may be deleted.
+    /// There is no record, or none that may be deleted.
     Absent,
-    /// Somebody needs it: it is as it was.
+    /// Something needs it. It is as it was before.
     Needed,
     /// It was deleted.
     Taken,
 }
 
-/// What came of one of several changes.
+/// The result of one of several changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Changed {
-    /// Nothing: the record is in another state.
+    /// Not done: the record was in another state.
     Lost,
     Deleted,
     Written(Version),
 }
 
-/// The error for losing more often than [`TRIES`] times. Nothing is wrong; the caller may try again.
+/// The error after [`TRIES`] lost tries. Nothing is damaged, and the client may try again.
 pub(super) const fn contended() -> Error {
     Error::Storage(Failure::Conflict)
 }
 
-/// Tries until there is an answer. `None` means that somebody else was faster.
+/// Repeats an attempt that returned `None` because another writer was faster.
 pub(super) async fn until_settled<R, F>(mut attempt: impl FnMut() -> F) -> Result<R, Error>
 where
     F: Future<Output = Result<Option<R>, Error>>,
@@ -124,12 +124,12 @@ impl TypedStore {
         self.store.now()
     }
 
-    /// Whether it was written so long ago that it is to be written again before somebody relies on it.
+    /// Whether a record must be written again before a client may rely on it.
     pub(super) fn is_old(&self, written: Timestamp) -> bool {
         self.now().since(written) >= FRESH
     }
 
-    /// As [`TypedStore::read`], for those who only read: a state of a record that was decoded lately is not decoded again.
+    /// Reads a record without changing it afterwards. A state that was decoded lately is not decoded again.
     pub(super) async fn look_up<T: Stored + Send + Sync + 'static>(&self, key: &Key<T>) -> Result<Option<Arc<Found<T>>>, Error> {
         let Some(storage::Record { version, value, written }) = self.get(key).await? else { return Ok(None) };
         let known = self.decoded.lock().unwrap_or_else(PoisonError::into_inner).get(&version);
@@ -142,7 +142,7 @@ impl TypedStore {
         Ok(Some(found))
     }
 
-    /// Whoever reads thousands lets others run on the same thread meanwhile: most stores answer without ever waiting.
+    /// Most stores answer without waiting. This gives way to other tasks on the thread when one task reads thousands of records.
     async fn get<T>(&self, key: &Key<T>) -> Result<Option<storage::Record>, Failure> {
         tokio::task::consume_budget().await;
         self.store.get(key.as_str()).await
@@ -169,7 +169,7 @@ impl TypedStore {
         Ok(unless_conflict(self.store.delete(key.as_str(), expected).await)?.is_some())
     }
 
-    /// Several changes between which no decision lies, each for itself.
+    /// Makes several changes, each decided for itself. The caller must not need the result of one to decide on another.
     pub(super) async fn change_all(&self, changes: Vec<storage::Change>) -> Result<Vec<Changed>, Error> {
         if changes.is_empty() {
             return Ok(Vec::new());
@@ -180,8 +180,8 @@ impl TypedStore {
         done.into_iter().map(|one| Ok(changed(unless_conflict(one)?))).collect()
     }
 
-    /// Reads, decides, and writes what was decided; again if somebody else was faster. What was decided last, and the version that stands
-    /// then, if a record does.
+    /// Reads the record, lets `decide` say what to do, and does it. Starts again if another writer was faster. Returns the result, and the
+    /// record's version if there is a record then.
     pub(super) async fn change<T: Stored, R>(
         &self,
         key: &Key<T>,
@@ -190,7 +190,7 @@ impl TypedStore {
         self.change_after(key, |found| ready(decide(found))).await
     }
 
-    /// The same where it takes a look at something else to decide.
+    /// The same for a decision that has to read something else.
     pub(super) async fn change_after<T: Stored, R, F>(
         &self,
         key: &Key<T>,
@@ -223,8 +223,8 @@ impl TypedStore {
         Err(contended())
     }
 
-    /// Makes the record one that may be relied on, and says whether there is one. `step` gets the record and whether it is old. Most are as
-    /// they should be, and were decoded lately: they are looked up before they are changed.
+    /// Applies a step that makes a record safe to rely on. `step` gets the record and whether it is old. Most records need no change and
+    /// are already decoded, so the record is looked up first.
     pub(super) async fn settle<T: Stored + Clone + Send + Sync + 'static>(
         &self,
         key: &Key<T>,
@@ -240,8 +240,8 @@ impl TypedStore {
         Ok(self.change(key, |found| Ok(decide(found.as_ref()))).await?.0)
     }
 
-    /// Condemns the record, looks whether it is `needed`, and deletes it if not. Whoever comes to need it after the look meets the condemned
-    /// record and rescues it, and then it is not deleted. `may` says whether it is one to be deleted at all.
+    /// Condemns the record, then asks whether it is `needed`, and deletes it if it is not. A writer that needs it later finds it condemned and
+    /// rescues it, and the deletion fails. `may` says whether the record may be deleted at all.
     pub(super) async fn judge<T, F>(&self, key: &Key<T>, may: impl Fn(&T) -> bool, needed: impl Fn() -> F) -> Result<Judged, Error>
     where
         T: Stored + Condemnable,
@@ -259,7 +259,7 @@ impl TypedStore {
         let Some(found) = found else { return Ok(Some(Judged::Absent)) };
         let mut base = found.base();
         let condemned = found.record.condemned();
-        // One that is condemned already was left so by somebody who died, or who is deciding: whoever is first decides.
+        // An already condemned record was left by a process that died, or another one is deciding now. The first to write decides.
         if !found.record.is_condemned() {
             match self.swap(key, &base, &condemned).await? {
                 Some(version) => base.version = version,
@@ -280,12 +280,12 @@ impl TypedStore {
         Ok(self.get(key).await?.is_some())
     }
 
-    /// Makes the entry stand, rescuing it from a clearing that is under way.
+    /// Makes the entry live. That also stops a clearing that is under way.
     pub(super) async fn mark(&self, key: &Key<Mark>) -> Result<(), Error> {
         self.change(key, |found| Ok(Mark::wanted(found.map(|found| found.record)))).await.map(drop)
     }
 
-    /// The change that makes the entry stand. `None` if it does.
+    /// The change that makes the entry live. `None` if it is.
     pub(super) async fn wanted(&self, key: &Key<Mark>) -> Result<Option<storage::Change>, Error> {
         let found = self.read(key).await?;
         let base = found.as_ref().map(Found::base);
@@ -307,8 +307,7 @@ impl TypedStore {
         .await
     }
 
-    /// Takes the entry away unless it is `needed`, which is asked only after the entry was condemned: whoever comes to need it
-    /// later meets the condemned entry and rescues it.
+    /// Deletes the entry unless it is `needed`, as [`TypedStore::judge`] does.
     pub(super) async fn clear<F>(&self, key: &Key<Mark>, needed: impl Fn() -> F) -> Result<(), Error>
     where
         F: Future<Output = Result<bool, Error>>,
@@ -316,8 +315,8 @@ impl TypedStore {
         self.judge(key, |_| true, needed).await.map(drop)
     }
 
-    /// The same for several entries, with two commits, of which the first holds the changes that are to come before: what came of these.
-    /// `needed` is asked for each entry by its place.
+    /// The same for several entries in two commits. The first commit makes the changes in `before` too, and their results are returned.
+    /// `needed` is asked for each entry by its position.
     pub(super) async fn clear_all<F>(
         &self,
         before: Vec<storage::Change>,
@@ -334,7 +333,7 @@ impl TypedStore {
         Ok(done)
     }
 
-    /// And whether nobody was faster anywhere.
+    /// Also returns whether every entry was decided.
     async fn clear_once<F>(
         &self,
         mut changes: Vec<storage::Change>,
@@ -372,7 +371,7 @@ impl TypedStore {
         Ok((done, settled))
     }
 
-    /// The keys that begin so and come after `after`, page by page.
+    /// The keys with this prefix that come after `after`, page by page.
     pub(super) fn pages<T>(&self, prefix: Prefix<T>, after: String, show: Show) -> Pages<'_, T> {
         Pages { records: self, prefix, after, show, limit: LISTED, end: false }
     }
@@ -397,7 +396,7 @@ pub(super) struct Pages<'a, T> {
 }
 
 impl<T> Pages<'_, T> {
-    /// As many keys at most in a page.
+    /// Limits the keys in a page.
     pub(super) const fn of(mut self, limit: usize) -> Self {
         self.limit = limit;
         self
@@ -416,7 +415,7 @@ impl<T> Pages<'_, T> {
         Ok(self.turn(keys.len(), keys.last()).then(|| keys.into_iter().map(Key::new).collect()))
     }
 
-    /// The same with the store's times of the records.
+    /// The same with the time at which the store took each record.
     pub(super) async fn next_written(&mut self) -> Result<Option<Vec<(Key<T>, Timestamp)>>, Error> {
         if self.end {
             return Ok(None);
@@ -430,7 +429,7 @@ impl<T> Pages<'_, T> {
         Range { prefix: self.prefix.as_str(), after: &self.after, limit: self.limit, show: self.show }
     }
 
-    /// Goes on behind the page. Whether there is anything in it.
+    /// Moves behind the page. Returns whether the page holds anything.
     fn turn(&mut self, found: usize, last: Option<&String>) -> bool {
         self.end = found < self.limit;
         if let Some(last) = last {

@@ -9,7 +9,7 @@ pub(in crate::registry) struct BlobRecord {
     /// The name of the bytes.
     pub generation: String,
     pub size: u64,
-    /// The bytes were found to be damaged: the next push of the digest replaces them, and until then nobody is told that they are here.
+    /// The bytes were found to be damaged: the next push of the digest replaces them. Until then the blob is not offered to new clients.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspect: bool,
     /// Names of bytes that were replaced and wait for the collector. They go before the record does.
@@ -26,7 +26,7 @@ pub(in crate::registry) enum BlobState {
     Dying,
 }
 
-/// Sealed bytes that wait to be published. Published at most once: a second time, their collector might be at work already.
+/// Sealed bytes that wait to be published. They are published at most once, because a collector may already remove them the second time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::registry) struct Own {
     pub name: String,
@@ -38,18 +38,18 @@ impl BlobRecord {
         Self { state: BlobState::Live, generation: own.name, size: own.size, suspect: false, trash: Vec::new() }
     }
 
-    /// Whether the bytes `name` are, or were, the blob's: they are not the upload's that wrote them any more.
+    /// Whether `name` is, or was, the name of the blob's bytes. Such bytes no longer belong to the upload that wrote them.
     pub(in crate::registry) fn has(&self, name: &str) -> bool {
         self.generation == name || self.trash.iter().any(|replaced| replaced == name)
     }
 
-    /// Whether its bytes may be given to somebody new, as far as the record tells.
+    /// Whether the record allows its bytes to be offered to another push.
     pub(in crate::registry) fn is_usable(&self) -> bool {
         self.state != BlobState::Dying && !self.suspect
     }
 
-    /// Makes the record live with good bytes, `own` ones if need be. `intact`: whether the bytes that it names are there. The record that
-    /// stands then, or `None` if there are no good bytes.
+    /// Makes the record live with good bytes, and takes `own` where the blob has none. `intact` says whether the bytes that it names are there.
+    /// Returns the record as it is then, or `None` if there are no good bytes.
     pub(in crate::registry) fn settle(found: Option<Self>, intact: bool, own: Option<&Own>) -> Next<Self, Option<Self>> {
         match (found, own) {
             (Some(blob), _) if blob.is_usable() && intact && blob.state == BlobState::Live => Next::Keep(Some(blob)),
@@ -65,7 +65,7 @@ impl BlobRecord {
         }
     }
 
-    /// The bytes `name` were found to be damaged. Whether that says something new of the blob.
+    /// Marks the blob as suspect because its bytes `name` are damaged. Returns whether that is new.
     #[cfg_attr(not(test), expect(dead_code, reason = "for whoever reads bytes to find damage"))]
     pub(in crate::registry) fn suspected(found: Option<Self>, name: &str) -> Next<Self, bool> {
         match found {

@@ -21,12 +21,12 @@ pub(in crate::registry) enum LinkState {
     Cond,
 }
 
-/// What a publisher finds who wants the repository to have the blob.
+/// What a push finds when it announces a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::registry) enum Announced {
-    /// The link is pending, by this announcement (`new`) or another's: the blob's record is next.
+    /// The link is pending, because of this announcement (`new`) or an earlier one.
     Pending { new: bool },
-    /// The link is live already, and names these bytes.
+    /// The link is already live and names these bytes.
     Live { generation: String, size: u64 },
 }
 
@@ -37,7 +37,7 @@ impl LinkRecord {
         Self { state: LinkState::Live, generation: Some(generation), size }
     }
 
-    /// Says that the blob is about to be here, so that a collector of the blob that looks after this finds the link.
+    /// Announces the link, so that a collector that looks at the blob after this finds it.
     pub(in crate::registry) fn announce(found: Option<Self>) -> Next<Self, Announced> {
         match found {
             None => Next::Write(Self::PENDING, Announced::Pending { new: true }),
@@ -47,7 +47,7 @@ impl LinkRecord {
         }
     }
 
-    /// The repository must go on serving the blob: a manifest is about to refer to it. Whether it does.
+    /// Keeps the blob in the repository because a manifest is about to refer to it. Returns whether the blob is there.
     pub(in crate::registry) fn hold(found: Option<Self>) -> Next<Self, bool> {
         match found {
             Some(link) if link.state == LinkState::Live => Next::Keep(true),
@@ -56,7 +56,7 @@ impl LinkRecord {
         }
     }
 
-    /// Somebody is told that the blob is here, and will rely on it. An `old` record is written again. Whether it is here.
+    /// The same for a client that is about to be told that the blob is there. An `old` record is written again.
     pub(in crate::registry) fn rely(found: Option<Self>, old: bool) -> Next<Self, bool> {
         match found {
             Some(link) if link.state == LinkState::Live && old => Next::Write(link, true),
@@ -64,7 +64,7 @@ impl LinkRecord {
         }
     }
 
-    /// The blob is deleted here by request: only what was live can be. `None` if there is nothing to delete.
+    /// Only a link that has been live can be deleted by request.
     pub(in crate::registry) const fn can_be_deleted(&self) -> bool {
         self.generation.is_some()
     }

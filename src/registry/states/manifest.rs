@@ -21,7 +21,7 @@ pub(in crate::registry) struct ManifestHeader {
     pub subject: Option<Text<Digest>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
-    /// Of a manifest with a subject only: nobody else's are listed.
+    /// Kept only for a manifest with a subject, since only referrers are listed with them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     pub blobs: Vec<Text<Digest>>,
@@ -38,14 +38,14 @@ pub(in crate::registry) enum ManifestState {
     Pend,
     Com,
     Cond,
-    /// Deleted, and its tags may not all be gone yet. Nobody sees or counts it; a push begins anew on top of it.
+    /// Deleted, but some of its tags may remain. Readers and collectors ignore it. A push starts again on top of it.
     Dying,
 }
 
 /// What a push of a manifest finds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::registry) enum Found {
-    /// It is announced, by this push or another's: what it needs is looked for next.
+    /// It is announced, by this push or an earlier one.
     Pending(ManifestRecord),
     /// It is there already.
     Committed(ManifestRecord),
@@ -80,7 +80,7 @@ impl ManifestRecord {
         matches!(self.header.state, ManifestState::Com | ManifestState::Cond)
     }
 
-    /// Committed, condemned or being pushed: what it needs must stay.
+    /// Whether what it refers to must stay: it is committed, condemned or being pushed.
     pub(in crate::registry) fn counts(&self) -> bool {
         self.header.state != ManifestState::Dying
     }
@@ -93,13 +93,13 @@ impl ManifestRecord {
         self.counts() && self.header.manifests.iter().any(|listed| listed.0 == *child)
     }
 
-    /// Whether the header says what is read in the bytes.
+    /// Whether the header agrees with the bytes.
     pub(in crate::registry) fn says(&self, manifest: &Manifest) -> bool {
         let read = Self::pending(manifest.clone(), Bytes::new()).sparse(self.header.sparse);
         read.in_state(self.header.state).header == self.header
     }
 
-    /// Announces a push, which keeps collectors away from what the manifest needs. One that is there and `old` is written again.
+    /// Announces a push, so that collectors keep what the manifest refers to. A committed manifest that is `old` is written again.
     pub(in crate::registry) fn announce(found: Option<Self>, pushed: &Self, old: bool) -> Next<Self, Found> {
         match found {
             None => Next::Write(pushed.clone(), Found::Pending(pushed.clone())),
@@ -112,12 +112,12 @@ impl ManifestRecord {
         }
     }
 
-    /// What was announced is complete.
+    /// The announced push is complete.
     pub(in crate::registry) fn committed(&self) -> Self {
         self.clone().in_state(ManifestState::Com)
     }
 
-    /// The manifest must go on being there: an index or a tag is about to refer to it. Whether it is.
+    /// Keeps the manifest because an index or a tag is about to refer to it. Returns whether it is there.
     pub(in crate::registry) fn hold(found: Option<Self>) -> Next<Self, bool> {
         match found {
             Some(found) if found.header.state == ManifestState::Com => Next::Keep(true),
@@ -126,7 +126,7 @@ impl ManifestRecord {
         }
     }
 
-    /// Somebody is told that the manifest is here, and will rely on it. An `old` record is written again. Whether it is here.
+    /// The same for a client that is about to be told that the manifest is there. An `old` record is written again.
     pub(in crate::registry) fn rely(found: Option<Self>, old: bool) -> Next<Self, bool> {
         match found {
             Some(found) if found.header.state == ManifestState::Com && old => Next::Write(found, true),
@@ -134,7 +134,7 @@ impl ManifestRecord {
         }
     }
 
-    /// Deleted. Its header is still needed, its bytes are not.
+    /// Deletes it. The deletion still needs the header, but not the bytes.
     pub(in crate::registry) fn dying(&self) -> Self {
         Self { bytes: Bytes::new(), header: self.header.clone() }.in_state(ManifestState::Dying)
     }

@@ -1,5 +1,5 @@
-//! An entry of an index: a back reference, a referrer, a child's index, a repository of the catalogue, a deletion under way. What it leads
-//! to is the truth.
+//! An entry of an index: a back reference, a referrer, a child's index, a repository in the catalogue, a deletion that is under way. It is a
+//! hint: the record that it leads to is the truth.
 
 use super::{Condemnable, Next};
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,7 @@ pub(in crate::registry) enum MarkState {
 impl Mark {
     pub(in crate::registry) const LIVE: Self = Self { state: MarkState::Live };
 
-    /// The entry must stand; a clearing that is under way is stopped.
+    /// Makes the entry live. That also stops a clearing that is under way.
     pub(in crate::registry) fn wanted(found: Option<Self>) -> Next<Self, ()> {
         match found {
             Some(Self { state: MarkState::Live }) => Next::Keep(()),

@@ -9,19 +9,19 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::registry) struct Session {
     pub state: SessionState,
-    /// The principal's text.
+    /// The principal that started it.
     pub owner: String,
     pub algorithm: Text<Algorithm>,
     pub offset: u64,
     /// The state of the hash over the first `offset` bytes.
     pub hash: String,
-    /// How the store goes on with the bytes.
+    /// What the store needs to continue with the bytes.
     #[serde(default, skip_serializing_if = "Resume::is_empty")]
     pub resume: Resume,
-    /// Who writes to it, where several processes share the store. Where one has it for itself, a lock in that process says so.
+    /// The writer, where several processes share the store. A process that has the store to itself uses a lock instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<Claim>,
-    /// What a closed upload's bytes are.
+    /// The digest of a closed upload's bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Text<Digest>>,
 }
@@ -36,11 +36,11 @@ pub(in crate::registry) enum SessionState {
     Aborting,
 }
 
-/// One process writes to the upload until it gives the claim back, or until the claim is old.
+/// Gives the upload to one process until that process releases the claim, or until the claim is old.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::registry) struct Claim {
     pub holder: String,
-    /// New for every claim: bytes that are written under it bear it, so that a holder who lost it changes nothing any more.
+    /// New for every claim. Bytes are written under names that contain it, so a holder that lost its claim cannot change published bytes.
     pub nonce: String,
 }
 
@@ -62,17 +62,17 @@ impl Session {
         Hasher::restore(self.algorithm.0, &self.hash, self.offset)
     }
 
-    /// After more bytes were kept.
+    /// The session after more bytes were kept.
     pub(in crate::registry) fn advanced(self, offset: u64, hasher: &Hasher, resume: Resume) -> Self {
         Self { algorithm: Text(hasher.algorithm()), offset, hash: hasher.state(), resume, ..self }
     }
 
-    /// All bytes are there. From here on they may be a blob's: expiry must look before it removes them.
+    /// All bytes are there. From now on they may belong to a blob, so expiry must check before it removes them.
     pub(in crate::registry) fn closed(self, size: u64, digest: Digest) -> Self {
         Self { state: SessionState::Closed, offset: size, digest: Some(Text(digest)), ..self }
     }
 
-    /// Said before the bytes are removed, so that no half removed upload is taken up again after a crash.
+    /// Written before the bytes are removed, so that no request continues a half-removed upload after a crash.
     pub(in crate::registry) fn aborting(self) -> Self {
         Self { state: SessionState::Aborting, ..self }
     }

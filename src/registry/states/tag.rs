@@ -1,4 +1,4 @@
-//! A tag: what it points at, and where it stands in the sequence of its events.
+//! A tag: what it points at, and the number of its last event.
 
 use super::super::records::Text;
 use super::Next;
@@ -8,18 +8,17 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::registry) struct TagRecord {
     pub state: TagState,
-    /// The manifest that it is on; of a deleted tag, the one that it was on last.
+    /// The manifest that it points at. A deleted tag keeps its last one.
     pub digest: Text<Digest>,
     /// Who moved or deleted it.
     pub by: String,
-    /// When, in milliseconds since the epoch, by the store's time as the one who did it knew it. What depends on a tag's age goes by the
-    /// time of the record.
+    /// When, in milliseconds since the epoch. For people only: a tag's age is judged by the store's time of the record.
     pub at: i64,
-    /// Its first event is 1, and every move and deletion is the next one. To push the digest that it is on is no event.
+    /// 1 for the first event. Every move and every deletion adds 1. A push of the digest that the tag already has adds nothing.
     pub seq: u64,
-    /// Random, so that an event has one name for ever.
+    /// A random name of the event.
     pub event: String,
-    /// The hash of the record of the event before.
+    /// The hash of the record before this event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<Text<Digest>>,
 }
@@ -28,11 +27,11 @@ pub(in crate::registry) struct TagRecord {
 #[serde(rename_all = "lowercase")]
 pub(in crate::registry) enum TagState {
     Live,
-    /// Readers and lists see no tag; its sequence goes on if it is made again.
+    /// Readers and lists ignore it. Its sequence continues if the tag is created again.
     Deleted,
 }
 
-/// Who does something to a tag.
+/// Who changes a tag, and when.
 #[derive(Clone, Debug)]
 pub(in crate::registry) struct Event {
     pub by: String,
@@ -41,12 +40,12 @@ pub(in crate::registry) struct Event {
 }
 
 impl TagRecord {
-    /// The manifest that the tag is on, if there is a tag.
+    /// The manifest that the tag points at, unless the tag is deleted.
     pub(in crate::registry) fn target(&self) -> Option<&Digest> {
         (self.state == TagState::Live).then_some(&self.digest.0)
     }
 
-    /// Puts the tag on `digest`. The other manifest that it was on before, if it was. `hash` is the hash of what was found.
+    /// Points the tag at `digest`. Returns the manifest that it pointed at before, if that was another one. `hash` hashes a record.
     pub(in crate::registry) fn put(
         found: Option<Self>,
         digest: &Digest,
@@ -54,8 +53,8 @@ impl TagRecord {
         hash: impl FnOnce(&Self) -> Digest,
     ) -> Next<Self, Option<Digest>> {
         match found {
-            // Written anew as it was, so that its time is new, and so that whoever is deleting it with the manifest it was on sees that it
-            // is wanted.
+            // The same record is written again. Its time is then new, and a deletion of the manifest that wants to delete this tag
+            // finds that it has changed.
             Some(found) if found.target() == Some(digest) => Next::Write(found, None),
             None => Next::Write(Self::new(TagState::Live, digest.clone(), event, 1, None), None),
             Some(found) => {
@@ -65,7 +64,7 @@ impl TagRecord {
         }
     }
 
-    /// What stands in a deleted tag's place where tags have a history.
+    /// The record of a deleted tag, where tags have a history.
     #[cfg_attr(not(test), expect(dead_code, reason = "for tags that have a history"))]
     pub(in crate::registry) fn deleted(found: Self, event: &Event, hash: impl FnOnce(&Self) -> Digest) -> Next<Self, bool> {
         if found.target().is_none() {

@@ -1,5 +1,5 @@
-//! Who writes to an upload: one request at a time. Where one process has the store for itself, a set in that process says who; where
-//! several share it, a lease in the upload's record can.
+//! Lets one request at a time write to an upload. A process that has the store to itself keeps a set of uploads; processes that share a
+//! store need a lease in the upload's record.
 
 use super::super::{Error, Registry};
 use super::UploadId;
@@ -23,7 +23,7 @@ pub(in crate::registry) struct Claimed {
     _guard: Box<dyn Send + Sync>,
 }
 
-/// Uploads that requests of this process are writing to.
+/// The uploads that requests of this process write to.
 #[derive(Clone, Default)]
 pub(in crate::registry) struct InProcess(Arc<Mutex<HashSet<UploadId>>>);
 
@@ -52,7 +52,7 @@ impl Registry {
         self.claims.claim(repository, id).await?.ok_or(Error::UploadBusy)
     }
 
-    /// Runs to its end with the upload's claim even if the caller is given up.
+    /// Runs `work` to its end with the upload's claim, even if the request is cancelled.
     pub(super) async fn detached<T: Send + 'static>(
         &self,
         claim: Claimed,

@@ -1,4 +1,4 @@
-//! An upload's name, and the upload as a request of its owner has it in hand.
+//! The name of an upload, and an upload as a request works on it.
 
 use super::super::states::session::Session;
 use super::super::typed_store::Base;
@@ -68,7 +68,7 @@ pub(super) struct Taken {
 }
 
 impl Registry {
-    /// The upload, for its owner. For everybody else there is none.
+    /// Reads an upload of the caller. [`Error::UploadUnknown`] for the upload of somebody else.
     pub(super) async fn upload(&self, permit: &Permit<Create>, id: &UploadId) -> Result<Taken, Error> {
         let repository = permit.repository();
         let found = self.records.read(&keys::upload(repository, id)).await?;
@@ -81,7 +81,7 @@ impl Registry {
         self.records.now().since(written) >= LIFETIME
     }
 
-    /// Writes what the session says now. `None` if it has changed meanwhile.
+    /// Writes the session's next state. `None` if the record has changed meanwhile.
     pub(super) async fn advance(&self, upload: &Taken, session: Session) -> Result<Option<Taken>, Error> {
         let version = self.records.swap(&keys::upload(&upload.repository, &upload.id), &upload.base, &session).await?;
         Ok(version.map(|version| Taken { base: upload.base.at(version), session, ..upload.clone() }))

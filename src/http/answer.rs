@@ -358,7 +358,8 @@ impl From<registry::Error> for Fault {
             MissingReferences(digests) => fault.missing(&digests),
             ConditionFailed { found: Some(found) } => fault.header(ETAG, &format!("\"{found}\"")).detail(json!({"found": found.as_str()})),
             TooLarge => fault.detail(json!({"limit": MANIFEST_BYTES})),
-            Referenced | Listed { .. } => fault.header(ALLOW, "GET, HEAD"),
+            Referenced => fault.header(ALLOW, "GET, HEAD"),
+            Listed { index } => fault.header(ALLOW, "GET, HEAD, PUT").detail(json!({"index": index.as_str()})),
             _ => fault,
         }
     }

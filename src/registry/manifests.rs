@@ -139,10 +139,13 @@ impl Registry {
         }
     }
 
-    /// Announces the manifest, which keeps collectors away from what it needs, looks whether all of that is there, and commits. Answers
-    /// with what is missing, where that is accepted.
+    /// Announces the manifest, which keeps collectors away from what it needs, looks whether all of that is there, and commits. One that is
+    /// committed already must have what it needs as well. Answers with what is missing, where that is accepted.
     async fn commit(&self, repository: &RepositoryName, digest: &Digest, pushed: &ManifestRecord) -> Result<Vec<Digest>, Error> {
-        until_settled(|| self.commit_once(repository, digest, pushed)).await
+        let (registry, repository, digest, pushed) = (self.clone(), repository.clone(), digest.clone(), pushed.clone());
+        // To its end even if the caller is given up: what is announced keeps others from deleting what it needs.
+        let task = tokio::spawn(async move { until_settled(|| registry.commit_once(&repository, &digest, &pushed)).await });
+        task.await.unwrap_or(Err(Error::Interrupted))
     }
 
     async fn commit_once(
@@ -162,22 +165,37 @@ impl Registry {
             Ok(ManifestRecord::announce(found, pushed, old))
         };
         let (record, base) = match self.records.change_after(&key, announce).await? {
-            (manifest::Found::Pending(record), Some(base)) => (record, base),
-            (manifest::Found::Committed(_), _) => return Ok(Some(Vec::new())),
+            (manifest::Found::Pending(record), Some(base)) => (record.sparse(pushed.header.sparse), base),
+            (manifest::Found::Committed(record), _) => {
+                let missing = self.complete(repository, digest, &record.sparse(pushed.header.sparse)).await?;
+                // Else it was deleted meanwhile, and may lack what leads to it.
+                return Ok(self.stays(repository, digest).await?.then_some(missing));
+            }
             (manifest::Found::Pending(_), None) => return Ok(None),
         };
-        // Whoever deletes a child asks these. They are written when the index counts already, and before its children are looked at.
-        self.records.mark_all(&listed(repository, digest, &record)).await?;
-        let missing = self.missing(repository, &record).await?;
+        let missing = match self.complete(repository, digest, &record).await {
+            Ok(missing) => missing,
+            Err(refused) => {
+                self.bury(repository, digest, &base, &record).await?;
+                return Err(refused);
+            }
+        };
+        Ok(self.records.swap(&key, &base, &record.committed()).await?.map(|_| missing))
+    }
+
+    /// Makes sure of all that a manifest needs and that leads to it, in this order: an index counts when the entries of its children are
+    /// written, which is what who deletes a child asks, and they are written before the children are looked at. Answers as above.
+    async fn complete(&self, repository: &RepositoryName, digest: &Digest, record: &ManifestRecord) -> Result<Vec<Digest>, Error> {
+        self.records.mark_all(&listed(repository, digest, record)).await?;
+        let missing = self.missing(repository, record).await?;
         if !missing.is_empty() && !record.header.sparse {
-            self.bury(repository, digest, &base, &record).await?;
             return Err(Error::MissingReferences(missing));
         }
         if let Some(subject) = &record.header.subject {
             self.records.mark(&keys::referrer(repository, &subject.0, digest)).await?;
         }
         self.records.mark(&keys::in_catalog(repository.as_str())).await?;
-        Ok(self.records.swap(&key, &base, &record.committed()).await?.map(|_| missing))
+        Ok(missing)
     }
 
     async fn missing(&self, repository: &RepositoryName, record: &ManifestRecord) -> Result<Vec<Digest>, Error> {

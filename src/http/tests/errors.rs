@@ -30,6 +30,7 @@ async fn every_error_of_the_core_has_its_status_and_code() {
         (Error::TagMissing, 403, "DENIED"),
         (Error::ConditionFailed { found: None }, 412, "DENIED"),
         (Error::Referenced, 405, "DENIED"),
+        (Error::Listed { index: sha256("index").parse().unwrap() }, 405, "DENIED"),
         (Error::Interrupted, 400, "BLOB_UPLOAD_INVALID"),
         (Error::Stalled, 408, "BLOB_UPLOAD_INVALID"),
         (Error::Storage(storage::Failure::Conflict), 503, "UNKNOWN"),

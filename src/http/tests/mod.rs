@@ -4,6 +4,7 @@ mod actions;
 mod bad_input;
 mod callers;
 mod conformance;
+mod deleting;
 mod errors;
 mod memory;
 mod passwords;
@@ -11,6 +12,7 @@ mod pull;
 mod push;
 mod reads;
 mod strangers;
+mod suspect;
 mod token;
 mod whoami;
 

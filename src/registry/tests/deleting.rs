@@ -8,7 +8,6 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const R: &str = "team/app";
-const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// Counts commits, and dies after so many changes: nothing that comes later happens.
 struct Counting {
@@ -104,8 +103,8 @@ async fn listed(registry: &Registry) -> Vec<String> {
 }
 
 async fn push_index(registry: &Registry, child: &Digest) -> Result<Digest, Error> {
-    let bytes = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [descriptor(IMAGE, child)]}).to_string();
-    Ok(registry.put_manifest(&write(R), &Reference::Digest(sha256(bytes.as_bytes())), Some(INDEX), bytes.into()).await?.digest)
+    let bytes = index(&[child]);
+    Ok(registry.put_manifest(&write(R), &Reference::Digest(sha256(&bytes)), Some(INDEX), bytes).await?.digest)
 }
 
 #[tokio::test]

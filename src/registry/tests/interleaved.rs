@@ -70,7 +70,7 @@ impl RecordStore for Interleaved {
 
 impl Bench {
     /// The same store, where every operation lets others go first in an order of its own.
-    fn interleaved(&self, seed: u64) -> Registry {
+    pub(super) fn interleaved(&self, seed: u64) -> Registry {
         let dice = Mutex::new(fastrand::Rng::with_seed(seed));
         let records = Arc::new(Interleaved { store: self.store.clone(), dice });
         Registry::new(records, self.store.clone())
@@ -168,6 +168,44 @@ async fn a_blob_is_deleted_or_the_manifest_that_needs_it_is_pushed() {
             (Err(Error::MissingReferences(_)), Ok(())) => {}
             other => panic!("seed {seed}: {other:?}"),
         }
+    }
+}
+
+#[tokio::test]
+async fn a_child_is_deleted_or_the_index_that_lists_it_is_pushed() {
+    for seed in 0..ORDERS {
+        let bench = Bench::new();
+        let child = push_image(&bench.registry, R, "config", &json!({})).await;
+        let listing = index(&[&child]);
+        // One in three finds the index there, and each deletes it first in another.
+        let there = seed % 3 == 1;
+        if there || seed % 3 == 2 {
+            bench.registry.put_manifest(&write(R), &tag("v1"), None, listing.clone()).await.unwrap();
+        }
+        let (registry, permits) = (bench.interleaved(seed), (write(R), delete(R)));
+        let (by_digest, child, v1) = (Reference::Digest(sha256(&listing)), Reference::Digest(child), tag("v1"));
+        let push = registry.put_manifest(&permits.0, &v1, None, listing.clone());
+        let deletion = async {
+            if seed % 3 == 2 {
+                registry.delete_manifest(&permits.1, &by_digest).await.unwrap();
+            }
+            registry.delete_manifest(&permits.1, &child).await
+        };
+        match join(push, deletion).await {
+            (Ok(_), Err(Error::Listed { index })) => assert_eq!(index, sha256(&listing), "seed {seed}"),
+            (Err(Error::MissingReferences(_)), Ok(())) if !there => {}
+            // Pushed, and then both were deleted.
+            (Ok(_), Ok(())) if seed % 3 == 2 => {}
+            other => panic!("seed {seed}: {other:?}"),
+        }
+        let there = |reference| {
+            let registry = &bench.registry;
+            async move { registry.manifest(&read(R), reference).await.is_ok() }
+        };
+        assert_eq!(there(&v1).await, there(&by_digest).await, "seed {seed}");
+        assert!(!there(&by_digest).await || there(&child).await, "seed {seed}: an index without its child");
+        let entries = bench.keys(&format!("r/{R}!/i/")).await.len();
+        assert_eq!(entries, usize::from(there(&by_digest).await), "seed {seed}: entries");
     }
 }
 

@@ -4,7 +4,6 @@ use super::*;
 use crate::limits::MANIFEST_BYTES;
 
 const R: &str = "team/app";
-const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 fn limited(may_create: bool, may_update: bool) -> Permit<Write> {
     Permit::for_test_limited(R, alice(), may_create, may_update)

@@ -7,6 +7,7 @@ mod damage;
 mod deleting;
 mod faults;
 mod fsck;
+mod indexes;
 mod interleaved;
 mod manifests;
 mod memory;
@@ -29,6 +30,7 @@ use futures_util::StreamExt;
 use serde_json::{Value, json};
 
 pub(super) const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(super) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 pub(super) struct Bench {
     pub registry: Registry,
@@ -129,6 +131,12 @@ pub(super) fn image(config: &Digest, extra: &Value) -> Bytes {
         manifest[key] = value.clone();
     }
     manifest.to_string().into()
+}
+
+/// An index of these images.
+pub(super) fn index(children: &[&Digest]) -> Bytes {
+    let manifests: Vec<Value> = children.iter().map(|child| descriptor(IMAGE, child)).collect();
+    json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests}).to_string().into()
 }
 
 /// An image with its blob, pushed by digest.

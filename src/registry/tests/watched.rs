@@ -15,8 +15,8 @@ pub(super) enum Asked {
 pub(super) struct Watched {
     pub store: Arc<Memory>,
     asked: Mutex<Vec<Asked>>,
-    /// The answer to every change.
-    refuses: Mutex<Option<Failure>>,
+    /// The answer to every change of a key that begins so.
+    refuses: Mutex<Option<(&'static str, Failure)>>,
 }
 
 impl Watched {
@@ -25,7 +25,11 @@ impl Watched {
     }
 
     pub(super) fn refuses(&self, failure: Option<Failure>) {
-        *self.refuses.lock().unwrap() = failure;
+        *self.refuses.lock().unwrap() = failure.map(|failure| ("", failure));
+    }
+
+    pub(super) fn refuses_changes_of(&self, prefix: &'static str, failure: Failure) {
+        *self.refuses.lock().unwrap() = Some((prefix, failure));
     }
 
     /// What it was asked since the last time.
@@ -40,8 +44,8 @@ impl Watched {
     fn change<'a, T: Send + 'a>(&'a self, key: &str, done: impl FnOnce() -> Answer<'a, T>) -> Answer<'a, T> {
         self.ask(Asked::Change(key.to_owned()));
         match self.refuses.lock().unwrap().clone() {
-            Some(failure) => Box::pin(ready(Err(failure))),
-            None => done(),
+            Some((prefix, failure)) if key.starts_with(prefix) => Box::pin(ready(Err(failure))),
+            _ => done(),
         }
     }
 }

@@ -17,6 +17,8 @@ mod hashing;
 mod keys;
 mod listing;
 mod manifests;
+#[cfg(test)]
+mod model;
 mod records;
 mod referrers;
 mod relying;

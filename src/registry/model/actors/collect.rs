@@ -1,0 +1,158 @@
+//! The collectors: each condemns, looks, decides. None has a grace but where a scenario has a clock.
+
+use super::super::faults::Fault;
+use super::super::io::{Io, Stop};
+use super::super::steps::Condemnable;
+use super::super::values::{Blob, BlobState, Key, Link, Manifest};
+use super::super::world::World;
+use super::burial::{begin, bury, is, number};
+use super::delete::is_listed;
+use super::hints::clear;
+use super::tags::leads_to;
+use super::{ACKNOWLEDGED, Actor, Effect, IDLE, Phase};
+
+/// Takes a repository's link that no manifest of the repository needs.
+#[derive(Debug)]
+pub(in super::super) struct CollectLink(pub u8);
+
+impl Actor for CollectLink {
+    fn run(&self, _: Phase, io: &mut Io<'_>) -> Result<Phase, Stop> {
+        let (seen, link) = io.get::<Link>(Key::Link(self.0))?;
+        let Some(link) = link else { return IDLE };
+        let Some(condemned) = io.condemn(seen, link)? else { return IDLE };
+        if is(io, self.0, Manifest::counts)? {
+            io.swap(condemned, link.rescued())?;
+        } else {
+            io.delete(condemned)?;
+        }
+        ACKNOWLEDGED
+    }
+}
+
+/// Takes the blob's bytes if no repository links them, and bytes that were replaced.
+#[derive(Debug)]
+pub(in super::super) struct CollectBlob;
+
+impl Actor for CollectBlob {
+    fn run(&self, phase: Phase, io: &mut Io<'_>) -> Result<Phase, Stop> {
+        match phase {
+            Phase::Start => {
+                let (seen, blob) = io.get::<Blob>(Key::Blob)?;
+                let Some(blob) = blob else { return IDLE };
+                if blob.state == BlobState::Dying {
+                    return Ok(Phase::Doomed { record: seen, names: blob.names() });
+                }
+                let Some(condemned) = io.condemn(seen, blob)? else { return IDLE };
+                let linked = io.list(|key| matches!(key, Key::Link(_)).then_some(0))? != 0;
+                if linked {
+                    let suspect = blob.suspect && !io.has(Fault::SuspectForgotten);
+                    io.swap(condemned, Blob { suspect, ..blob.rescued() })?;
+                    return IDLE;
+                }
+                let dying = io.swap(condemned, blob.dying())?;
+                Ok(dying.map_or(Phase::Start, |record| Phase::Doomed { record, names: blob.names() }))
+            }
+            Phase::Doomed { record, names } => {
+                for name in (0..16).filter(|name| names & 1 << name != 0) {
+                    io.remove_bytes(name)?;
+                }
+                io.delete(record)?;
+                ACKNOWLEDGED
+            }
+            other => unreachable!("{other:?}"),
+        }
+    }
+}
+
+/// Removes bytes that were replaced, then says so in the record.
+#[derive(Debug)]
+pub(in super::super) struct EmptyTrash;
+
+impl Actor for EmptyTrash {
+    fn run(&self, _: Phase, io: &mut Io<'_>) -> Result<Phase, Stop> {
+        let (seen, blob) = io.get::<Blob>(Key::Blob)?;
+        let Some(blob) = blob.filter(|blob| blob.trash != 0) else { return IDLE };
+        for name in (0..16).filter(|name| blob.trash & 1 << name != 0) {
+            io.remove_bytes(name)?;
+        }
+        io.swap(seen, Blob { trash: 0, ..blob })?;
+        ACKNOWLEDGED
+    }
+}
+
+/// Takes a manifest that no tag and no index needs, once it is old.
+#[derive(Debug)]
+pub(in super::super) struct CollectManifest {
+    pub manifest: u8,
+    pub grace: u8,
+}
+
+impl Actor for CollectManifest {
+    fn effect(&self) -> Option<Effect> {
+        Some(Effect::CollectManifest(self.manifest))
+    }
+
+    fn run(&self, phase: Phase, io: &mut Io<'_>) -> Result<Phase, Stop> {
+        match phase {
+            Phase::Start => {
+                let (seen, found, age) = io.get_with_age::<Manifest>(Key::Manifest(self.manifest))?;
+                let Some(state) = found.filter(|state| state.is_readable() && age >= self.grace) else { return IDLE };
+                Ok(io.condemn(seen, state)?.map_or(Phase::Start, |manifest| Phase::Judge { manifest }))
+            }
+            Phase::Judge { manifest } => {
+                let me = number(manifest);
+                if is_tagged(me, io)? || is_listed(me, io)? {
+                    io.swap(manifest, Manifest::Cond.rescued())?;
+                    return IDLE;
+                }
+                Ok(io.swap(manifest, Manifest::Cond.dying())?.map_or(Phase::Start, |manifest| begin(manifest, io)))
+            }
+            Phase::Buried { .. } => ACKNOWLEDGED,
+            other => bury(other, io),
+        }
+    }
+}
+
+/// Whether a back reference keeps the manifest. One that leads nowhere is cleared: a push may have left it.
+fn is_tagged(manifest: u8, io: &mut Io<'_>) -> Result<bool, Stop> {
+    if !io.has_tags() {
+        return Ok(false);
+    }
+    let backs = |io: &mut Io<'_>| {
+        io.list(|key| match key {
+            Key::Back(of, tag) if of == manifest => Some(tag),
+            _ => None,
+        })
+    };
+    let found = backs(io)?;
+    for tag in (0..16).filter(|tag| found & 1 << tag != 0) {
+        clear(io, Key::Back(manifest, tag), |io| leads_to(io, tag, manifest))?;
+    }
+    // An entry in either state counts: who condemned it has not looked at the tag yet.
+    Ok(found != 0 && backs(io)? != 0)
+}
+
+/// The first copy of an uploader's own publication, held up in the network while its retry won.
+#[derive(Debug)]
+pub(in super::super) struct LateDuplicate(pub u8);
+
+impl Actor for LateDuplicate {
+    fn run(&self, phase: Phase, io: &mut Io<'_>) -> Result<Phase, Stop> {
+        match phase {
+            Phase::Start => {
+                // The condition is what the uploader saw.
+                let (record, blob) = io.get::<Blob>(Key::Blob)?;
+                if blob.is_some() || io.world().was_published(self.0) { IDLE } else { Ok(Phase::Doomed { record, names: 0 }) }
+            }
+            Phase::Doomed { record, .. } => {
+                io.swap(record, Blob::live(self.0))?;
+                ACKNOWLEDGED
+            }
+            other => unreachable!("{other:?}"),
+        }
+    }
+
+    fn may_go(&self, phase: Phase, world: &World) -> bool {
+        phase == Phase::Start || world.was_published(self.0)
+    }
+}

@@ -1,0 +1,220 @@
+//! Pushing a manifest: announce it, mark what it lists, look, commit; then its tag.
+
+use super::super::faults::Fault;
+use super::super::io::{Io, Stop};
+use super::super::steps::{Found, Next, announce_manifest, hold_link, hold_manifest, put_tag};
+use super::super::values::{Key, Link, LinkState, Manifest, Tag};
+use super::super::world::Seen;
+use super::burial::{bury, fail};
+use super::hints::{clear, mark};
+use super::tags::{archive, leads_to};
+use super::{ACKNOWLEDGED, Actor, Effect, Outcome, Phase, Why};
+
+#[derive(Clone, Debug)]
+pub(in super::super) struct Push {
+    pub manifest: u8,
+    /// The repository whose link to the blob it needs.
+    pub link: Option<u8>,
+    pub tag: Option<u8>,
+    /// Names what it writes.
+    pub event: u8,
+}
+
+impl Push {
+    pub(in super::super) const fn of(manifest: u8) -> Self {
+        Self { manifest, link: None, tag: None, event: manifest }
+    }
+
+    pub(in super::super) const fn with_blob(self, repository: u8) -> Self {
+        Self { link: Some(repository), ..self }
+    }
+
+    pub(in super::super) const fn tagged(self, tag: u8, event: u8) -> Self {
+        Self { tag: Some(tag), event, ..self }
+    }
+}
+
+impl Actor for Push {
+    fn effect(&self) -> Option<Effect> {
+        Some(Effect::Push { manifest: self.manifest, tag: self.tag })
+    }
+
+    fn run(&self, phase: Phase, io: &mut Io<'_>) -> Result<Phase, Stop> {
+        let key = Key::Manifest(self.manifest);
+        let children = io.children(self.manifest);
+        match phase {
+            Phase::Start if io.has(Fault::CheckThenWrite) => match io.get::<Link>(Key::Link(self.link.expect("a blob")))? {
+                (_, Some(link)) if link.state == LinkState::Live => {
+                    io.put(key, Manifest::Com)?;
+                    ACKNOWLEDGED
+                }
+                _ => Ok(Phase::Done(Outcome::Missing)),
+            },
+            Phase::Start if io.has(Fault::MarkBeforePend) && !children.is_empty() => Ok(Phase::EarlyMark { child: 0 }),
+            Phase::EarlyMark { child } => {
+                let done = mark(io, Key::Parent(children[usize::from(child)], self.manifest))?;
+                let child = child + u8::from(done);
+                Ok(if usize::from(child) < children.len() { Phase::EarlyMark { child } } else { Phase::Commit })
+            }
+            Phase::Start | Phase::Commit => self.announce(io),
+            Phase::Mark { manifest, child } => match children.get(usize::from(child)) {
+                Some(_) if io.has(Fault::MarkBeforePend) || io.has(Fault::MarkAfterCheck) => Ok(Phase::Check { manifest, needed: 0 }),
+                Some(listed) => {
+                    let done = mark(io, Key::Parent(*listed, self.manifest))?;
+                    Ok(Phase::Mark { manifest, child: child + u8::from(done) })
+                }
+                None => Ok(Phase::Check { manifest, needed: 0 }),
+            },
+            Phase::Check { manifest, needed } => self.check(manifest, needed, io),
+            Phase::Seal { manifest } => match io.swap(manifest, Manifest::Pend.committed())? {
+                None => Ok(Phase::Commit),
+                Some(_) if io.has(Fault::MarkAfterCheck) && !children.is_empty() => Ok(Phase::LateMark { child: 0 }),
+                Some(_) => Ok(self.committed()),
+            },
+            Phase::LateMark { child } => {
+                let done = mark(io, Key::Parent(children[usize::from(child)], self.manifest))?;
+                let child = child + u8::from(done);
+                Ok(if usize::from(child) < children.len() { Phase::LateMark { child } } else { self.committed() })
+            }
+            Phase::Abort { manifest } => Ok(match io.swap(manifest, Manifest::Pend.dying())? {
+                Some(manifest) => fail(manifest, io),
+                None => Phase::Commit,
+            }),
+            Phase::Buried { .. } => Ok(Phase::Done(Outcome::Missing)),
+            // The tags of the deletion are gone; what comes now is new.
+            Phase::Helped { manifest } => self.take(manifest, io),
+            Phase::Recheck { child } => match children.get(usize::from(child)) {
+                None => Ok(self.committed()),
+                Some(listed) => Ok(match stays(io, *listed)? {
+                    Some(true) => Phase::Recheck { child: child + 1 },
+                    Some(false) => Phase::Done(Outcome::Missing),
+                    None => Phase::Recheck { child },
+                }),
+            },
+            Phase::MarkBack => Ok(if mark(io, self.back())? { Phase::SwapTag } else { phase }),
+            Phase::SwapTag => self.swap_tag(io),
+            // A clearing that began before the tag was written may have condemned the entry since.
+            Phase::MarkBackAgain { previous } => {
+                let done = io.has(Fault::BackNotMarkedAgain) || mark(io, self.back())?;
+                Ok(if done { Phase::ClearOldBack { previous } } else { phase })
+            }
+            Phase::ClearOldBack { previous: None } => Ok(Phase::Stays),
+            Phase::ClearOldBack { previous: Some(old) } => {
+                let tag = self.tag.expect("a tag");
+                if io.has(Fault::BlindBackClearing) {
+                    io.erase(Key::Back(old, tag))?;
+                    return Ok(Phase::Stays);
+                }
+                let done = clear(io, Key::Back(old, tag), |io| leads_to(io, tag, old))?;
+                Ok(if done { Phase::Stays } else { phase })
+            }
+            Phase::Stays => Ok(match stays(io, self.manifest)? {
+                Some(true) => Phase::Done(Outcome::Acknowledged),
+                Some(false) => Phase::Commit,
+                None => Phase::Stays,
+            }),
+            other => bury(other, io),
+        }
+    }
+}
+
+impl Push {
+    fn announce(&self, io: &mut Io<'_>) -> Result<Phase, Stop> {
+        let (seen, found, age) = io.get_with_age::<Manifest>(Key::Manifest(self.manifest))?;
+        if found == Some(Manifest::Dying) && io.has_tags() && !io.has(Fault::NoHelp) {
+            // What the deletion has not taken yet would come back to life.
+            return Ok(Phase::Tags { manifest: seen, from: 0, why: Why::Pushed });
+        }
+        if found == Some(Manifest::Com) && age > 0 && io.has(Fault::BlindRefresh) {
+            io.put(seen.key, Manifest::Com)?;
+            return Ok(Phase::Recheck { child: 0 });
+        }
+        let old = age > 0 && !io.has(Fault::NoRefresh);
+        let (seen, result) = match announce_manifest(found, old) {
+            Next::Keep(result) => (Some(seen), result),
+            Next::Write(record, result) => (io.swap(seen, record)?, result),
+            Next::Delete(_) | Next::Again(_) => unreachable!("a push announces itself, or finds it done"),
+        };
+        Ok(match (seen, result) {
+            (None, _) => Phase::Commit,
+            (Some(manifest), Found::Pending) => Phase::Mark { manifest, child: 0 },
+            (Some(_), Found::Committed) => Phase::Recheck { child: 0 },
+        })
+    }
+
+    fn take(&self, seen: Seen, io: &mut Io<'_>) -> Result<Phase, Stop> {
+        Ok(io.swap(seen, Manifest::Pend)?.map_or(Phase::Commit, |manifest| Phase::Mark { manifest, child: 0 }))
+    }
+
+    /// Looks at the blob, then at the children. What is condemned is rescued.
+    fn check(&self, manifest: Seen, needed: u8, io: &mut Io<'_>) -> Result<Phase, Stop> {
+        let again = Phase::Check { manifest, needed };
+        let next = Phase::Check { manifest, needed: needed + 1 };
+        if needed == 0 {
+            let Some(repository) = self.link else { return Ok(next) };
+            let no_rescue = io.has(Fault::LinkNotRescued);
+            let held = io.change(Key::Link(repository), |found| match found {
+                Some(Link { generation: Some(_), .. }) if no_rescue => Next::Keep(true),
+                found => hold_link(found),
+            })?;
+            return Ok(match held {
+                Some((_, true)) => next,
+                Some((_, false)) => Phase::Abort { manifest },
+                None => again,
+            });
+        }
+        match io.children(self.manifest).get(usize::from(needed - 1)) {
+            None => Ok(Phase::Seal { manifest }),
+            Some(child) => Ok(match stays(io, *child)? {
+                Some(true) => next,
+                Some(false) => Phase::Abort { manifest },
+                None => again,
+            }),
+        }
+    }
+
+    fn swap_tag(&self, io: &mut Io<'_>) -> Result<Phase, Stop> {
+        let tag = self.tag.expect("a tag");
+        let (seen, found, age) = io.get_with_age::<Tag>(Key::Tag(tag))?;
+        let stands = found.is_some_and(|found| found.target() == Some(self.manifest));
+        if stands && (io.has(Fault::TagNotRewritten) && age == 0 || io.has(Fault::NoRefresh)) {
+            return Ok(Phase::MarkBackAgain { previous: None });
+        }
+        let Next::Write(mut record, previous) = put_tag(found, self.manifest, self.event) else { unreachable!("a push writes its tag") };
+        if stands && io.has(Fault::RefreshChangesEvent) {
+            record.event = self.event;
+        }
+        let past = found.filter(|found| found.sequence != record.sequence);
+        archive(tag, past, Fault::ArchivedAfterSwap, io)?;
+        if io.swap(seen, record)?.is_none() {
+            return Ok(Phase::SwapTag);
+        }
+        if io.has(Fault::ArchivedAfterSwap)
+            && let Some(past) = past
+        {
+            io.create(Key::Past(tag, past.sequence), past)?;
+        }
+        Ok(Phase::MarkBackAgain { previous })
+    }
+
+    const fn back(&self) -> Key {
+        match self.tag {
+            Some(tag) => Key::Back(self.manifest, tag),
+            None => unreachable!(),
+        }
+    }
+
+    const fn committed(&self) -> Phase {
+        if self.tag.is_some() { Phase::MarkBack } else { Phase::Done(Outcome::Acknowledged) }
+    }
+}
+
+/// Whether the manifest is there from now on; one that is condemned is rescued. `None`: somebody was faster, look again.
+pub(super) fn stays(io: &mut Io<'_>, manifest: u8) -> Result<Option<bool>, Stop> {
+    let no_rescue = io.has(Fault::ChildNotRescued);
+    let held = io.change(Key::Manifest(manifest), |found| match found {
+        Some(Manifest::Cond) if no_rescue => Next::Keep(true),
+        found => hold_manifest(found),
+    })?;
+    Ok(held.map(|(_, stays)| stays))
+}

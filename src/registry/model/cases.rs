@@ -1,0 +1,114 @@
+//! All scenarios, with the number of their states, and all planted faults.
+
+use super::faults::Fault;
+use super::scenario::Scenario;
+use super::{blobs, manifests, uploads};
+
+type Make = fn() -> Scenario;
+
+pub(super) struct Case {
+    pub make: Make,
+    pub states: usize,
+    /// Searched only when `WHARFINGER_MODEL_FULL` is set.
+    pub is_large: bool,
+}
+
+const fn small(make: Make, states: usize) -> Case {
+    Case { make, states, is_large: false }
+}
+
+const fn large(make: Make, states: usize) -> Case {
+    Case { make, states, is_large: true }
+}
+
+pub(super) const CASES: &[Case] = &[
+    small(blobs::two_uploads, 14_444),
+    small(blobs::push_of_an_old_link, 2_613),
+    small(blobs::upload_of_an_old_blob, 11_447),
+    small(blobs::mount_of_an_old_blob, 4_075),
+    small(blobs::two_uploads_of_an_unlinked_blob, 41_547),
+    small(blobs::upload_and_mount_of_a_dying_blob, 8_595),
+    small(blobs::deletion_and_push_of_a_manifest, 2_614),
+    small(blobs::two_pushes_of_one_manifest, 2_917),
+    small(blobs::deletion_of_a_manifest_and_upload, 6_143),
+    small(blobs::late_duplicate, 11_702),
+    small(blobs::deletion_of_a_blob, 276),
+    small(blobs::five_actors, 101_321),
+    large(blobs::six_actors, 2_053_862),
+    large(blobs::refreshed_manifest_with_a_blob, 150_063),
+    small(blobs::damage_and_push, 13_428),
+    small(blobs::damage_and_mount, 64_500),
+    small(blobs::damage_of_what_nobody_links, 71_817),
+    large(blobs::damage_of_what_two_collectors_take, 1_377_573),
+    small(manifests::push_of_an_index, 39_300),
+    small(manifests::two_indexes_of_one_child, 113_143),
+    small(manifests::deletion_of_an_index_and_its_child, 58_249),
+    small(manifests::push_of_a_tagged_index, 54_880),
+    small(manifests::tag_away_and_back, 72_324),
+    small(manifests::deletion_cut_off, 2_808),
+    small(manifests::deletion_cut_off_and_push, 6_778),
+    small(manifests::deletion_in_batches_and_push, 7_480),
+    large(manifests::two_deletions_and_push, 124_670),
+    large(manifests::deletion_in_batches_cut_off_and_two_pushes, 495_475),
+    small(manifests::deletion_and_a_moving_tag, 80_589),
+    small(manifests::deletion_of_a_tag, 29_305),
+    large(manifests::listing_beside_a_deletion, 107_682),
+    small(manifests::listing_beside_a_move, 4_153),
+    small(manifests::refreshed_manifest, 13_594),
+    small(manifests::manifest_relied_on, 72_166),
+    large(manifests::refreshed_tag, 869_668),
+    small(manifests::history_of_two_movers, 29_758),
+    large(manifests::history_of_a_deleted_manifest, 330_602),
+    small(uploads::two_appends_and_a_close, 576),
+    small(uploads::three_appends_and_two_closes, 134_373),
+    small(uploads::expiry_and_a_close, 5_465),
+    large(uploads::two_expiries_and_a_close, 568_646),
+];
+
+pub(super) const FAULTS: &[(Fault, Make)] = &[
+    (Fault::CheckThenWrite, blobs::push_of_an_old_link),
+    (Fault::NoRescue, blobs::mount_of_an_old_blob),
+    (Fault::LinkNotRescued, blobs::push_of_an_old_link),
+    (Fault::NoCondemning, blobs::mount_of_an_old_blob),
+    (Fault::GenerationReused, blobs::two_uploads),
+    (Fault::BlindBlobDeletion, blobs::deletion_of_a_blob),
+    (Fault::PlainTombstones, blobs::late_duplicate),
+    (Fault::PushIgnoresSuspect, blobs::damage_and_push),
+    (Fault::MountIgnoresSuspect, blobs::damage_and_mount),
+    (Fault::HeadIgnoresSuspect, blobs::damage_and_push),
+    (Fault::SuspectForgotten, blobs::damage_and_mount),
+    (Fault::ScrubberTrustsTheDigest, blobs::damage_and_mount),
+    (Fault::ChildNotRescued, manifests::push_of_an_index),
+    (Fault::NoCondemning, manifests::push_of_an_index),
+    (Fault::MarkBeforePend, manifests::deletion_of_an_index_and_its_child),
+    (Fault::MarkAfterCheck, manifests::push_of_an_index),
+    (Fault::PendingDoesNotCount, manifests::push_of_an_index),
+    (Fault::BlindParentClearing, manifests::deletion_of_an_index_and_its_child),
+    (Fault::BlindBackClearing, manifests::tag_away_and_back),
+    (Fault::BackNotMarkedAgain, manifests::tag_away_and_back),
+    (Fault::TagNotRewritten, manifests::two_deletions_and_push),
+    (Fault::TagsBeforeHiding, manifests::deletion_in_batches_and_push),
+    (Fault::ManifestReadBeforeTags, manifests::deletion_in_batches_and_push),
+    (Fault::NoHelp, manifests::deletion_in_batches_and_push),
+    (Fault::BlindRemoval, manifests::two_deletions_and_push),
+    (Fault::MarkerBeforeDying, manifests::two_deletions_and_push),
+    (Fault::MarkerNotCleared, manifests::deletion_cut_off),
+    (Fault::FailureLeavesMarker, manifests::push_of_a_tagged_index),
+    (Fault::BlindMarkerClearing, manifests::two_deletions_and_push),
+    (Fault::ListingTrustsMarker, manifests::listing_beside_a_deletion),
+    (Fault::NoRefresh, manifests::refreshed_manifest),
+    (Fault::NoRefresh, manifests::manifest_relied_on),
+    (Fault::NoRefresh, manifests::refreshed_tag),
+    (Fault::BlindRefresh, blobs::refreshed_manifest_with_a_blob),
+    (Fault::ArchivedAfterSwap, manifests::history_of_two_movers),
+    (Fault::NotArchived, manifests::history_of_two_movers),
+    (Fault::RefreshChangesEvent, manifests::history_of_two_movers),
+    (Fault::TagRecordRemoved, manifests::history_of_a_deleted_manifest),
+    (Fault::PartsWithoutNonce, uploads::two_appends_and_a_close),
+    (Fault::ClaimKeepsNonce, uploads::two_appends_and_a_close),
+    (Fault::LostClaimSwapsAgain, uploads::two_appends_and_a_close),
+    (Fault::CompletedBeforeClosed, uploads::three_appends_and_two_closes),
+    (Fault::PublishedUnseen, uploads::expiry_and_a_close),
+    (Fault::ExpiryRemovesTheBytes, uploads::expiry_and_a_close),
+    (Fault::PlainTombstones, uploads::expiry_and_a_close),
+];

@@ -1,0 +1,220 @@
+//! A scenario: what is in the store at first, who works on it, and what must hold.
+
+use super::actors::{Actor, Phase};
+use super::faults::Fault;
+use super::invariants::{self, Invariant};
+use super::values::{Key, Value};
+use super::world::{Absence, Bytes, Local, World};
+
+pub(super) struct Scenario {
+    pub name: &'static str,
+    pub actors: Vec<Box<dyn Actor>>,
+    records: Vec<(Key, Value)>,
+    bytes: Vec<(u8, Bytes)>,
+    children: &'static [(u8, &'static [u8])],
+    /// What the store has in place of a record that was deleted. Those without a nonce may come back and look as before.
+    absence: Absence,
+    buried: Option<Key>,
+    /// The repositories whose manifest, of the same number, needs the blob.
+    needs: &'static [u8],
+    pub fault: Option<Fault>,
+    /// How often the store's time may go on.
+    pub ticks: u8,
+    /// The process of any actor may die between two requests.
+    pub crashes: bool,
+    /// Who ended before who began is part of the state, for invariants that ask for it.
+    pub orders: bool,
+    pub tags: bool,
+    pub history: bool,
+    pub damages: bool,
+    pub batch: usize,
+    invariants: Vec<Invariant>,
+    at_end: Vec<Invariant>,
+}
+
+impl Scenario {
+    pub(super) fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            actors: Vec::new(),
+            records: Vec::new(),
+            bytes: Vec::new(),
+            children: &[],
+            absence: Absence::Plain,
+            buried: None,
+            needs: &[],
+            fault: None,
+            ticks: 0,
+            crashes: false,
+            orders: false,
+            tags: false,
+            history: false,
+            damages: false,
+            batch: 2,
+            invariants: vec![invariants::bytes_are_published_once, invariants::links_lead_to_bytes, invariants::manifests_have_their_blob],
+            at_end: Vec::new(),
+        }
+    }
+
+    pub(super) const fn named(mut self, name: &'static str) -> Self {
+        self.name = name;
+        self
+    }
+
+    pub(super) fn record(mut self, key: Key, value: impl Into<Value>) -> Self {
+        self.records.push((key, value.into()));
+        self
+    }
+
+    pub(super) fn bytes(mut self, name: u8, bytes: Bytes) -> Self {
+        self.bytes.push((name, bytes));
+        self
+    }
+
+    pub(super) fn actor(mut self, actor: impl Actor + 'static) -> Self {
+        self.actors.push(Box::new(actor));
+        self
+    }
+
+    pub(super) const fn children(mut self, children: &'static [(u8, &'static [u8])]) -> Self {
+        self.children = children;
+        self
+    }
+
+    pub(super) const fn needs(mut self, repositories: &'static [u8]) -> Self {
+        self.needs = repositories;
+        self
+    }
+
+    /// A record was here, and its tombstone is: tombstones have nonces, unless the fault says otherwise.
+    pub(super) const fn tombstone(mut self, key: Key) -> Self {
+        self.absence = Absence::Nonce;
+        self.buried = Some(key);
+        self
+    }
+
+    pub(super) const fn nonces(mut self) -> Self {
+        self.absence = Absence::Nonce;
+        self
+    }
+
+    pub(super) const fn ticking(mut self, ticks: u8) -> Self {
+        self.ticks = ticks;
+        self
+    }
+
+    pub(super) const fn crashing(mut self) -> Self {
+        self.crashes = true;
+        self
+    }
+
+    pub(super) const fn ordered(mut self) -> Self {
+        self.orders = true;
+        self
+    }
+
+    pub(super) const fn tags(mut self) -> Self {
+        self.tags = true;
+        self
+    }
+
+    pub(super) const fn history(mut self) -> Self {
+        self.history = true;
+        self
+    }
+
+    pub(super) const fn damages(mut self) -> Self {
+        self.damages = true;
+        self
+    }
+
+    pub(super) const fn batch(mut self, batch: usize) -> Self {
+        self.batch = batch;
+        self
+    }
+
+    pub(super) fn always(mut self, invariant: Invariant) -> Self {
+        self.invariants.push(invariant);
+        self
+    }
+
+    pub(super) fn at_end(mut self, invariant: Invariant) -> Self {
+        self.at_end.push(invariant);
+        self
+    }
+
+    pub(super) fn with(mut self, fault: Fault) -> Self {
+        if fault == Fault::PlainTombstones {
+            self.absence = Absence::Plain;
+        }
+        self.fault = Some(fault);
+        self
+    }
+
+    pub(super) fn start(&self) -> World {
+        let mut world = World::new(self.absence);
+        if let Some(key) = self.buried {
+            world.bury(key);
+        }
+        for (key, value) in &self.records {
+            world.write(*key, None, Some(*value));
+        }
+        for (name, bytes) in &self.bytes {
+            world.bytes[usize::from(*name)] = *bytes;
+        }
+        let local = Local { phase: Phase::Start, past: Vec::new(), after: 0, began: false, began_at: 0, ended_at: 0 };
+        world.locals = vec![local; self.actors.len()];
+        world.canonicalise();
+        world
+    }
+
+    pub(super) const fn children_of(&self, manifest: u8) -> &'static [u8] {
+        let mut at = 0;
+        while at < self.children.len() {
+            if self.children[at].0 == manifest {
+                return self.children[at].1;
+            }
+            at += 1;
+        }
+        &[]
+    }
+
+    pub(super) fn indexes(&self) -> impl Iterator<Item = (u8, &'static [u8])> {
+        self.children.iter().copied()
+    }
+
+    pub(super) const fn needs_blob(&self) -> &'static [u8] {
+        self.needs
+    }
+
+    /// Who is told that a blob is in a repository.
+    pub(super) fn relying(&self) -> impl Iterator<Item = (usize, u8)> {
+        self.actors.iter().enumerate().filter_map(|(at, actor)| Some((at, actor.relies_on()?)))
+    }
+
+    /// Who appends which chunk.
+    pub(super) fn chunks(&self) -> impl Iterator<Item = (usize, u8)> {
+        self.actors.iter().enumerate().filter_map(|(at, actor)| Some((at, actor.appends()?)))
+    }
+
+    pub(super) fn has_ended(&self, world: &World) -> bool {
+        world.locals.iter().all(|local| local.phase.has_ended())
+    }
+
+    /// A restart finishes what crashed, and is the last.
+    pub(super) fn never_crashes(&self, actor: usize) -> bool {
+        self.actors[actor].is_a_restart()
+    }
+
+    pub(super) fn may_go(&self, world: &World, actor: usize) -> bool {
+        self.actors[actor].may_go(world.locals[actor].phase, world)
+    }
+
+    pub(super) fn check(&self, world: &World) -> Option<String> {
+        self.invariants.iter().find_map(|invariant| invariant(self, world).err())
+    }
+
+    pub(super) fn check_end(&self, world: &World) -> Option<String> {
+        self.at_end.iter().find_map(|invariant| invariant(self, world).err())
+    }
+}

@@ -1,5 +1,5 @@
 //! Records in memory. The process owns the store, and this stands between its readers and its one writer, so nothing stale is served:
-//! before a change is committed the record leaves the cache, and until the commit is over nobody puts it back. A reader meanwhile
+//! before a change is committed the record leaves the cache, and until the commit is over nobody puts it back. Then the writer does. A reader meanwhile
 //! sees what the table says.
 
 use super::{Failure, Record};
@@ -77,6 +77,19 @@ impl Cache {
         done
     }
 
+    /// Keeps a record that was just committed. Only the one writer calls it, before it changes anything else.
+    pub(super) fn put(&self, key: &str, record: Record) {
+        if record.value.len() <= LARGEST {
+            let weight = key.len() + record.value.len() + OVERHEAD;
+            self.shard(key).records.put(key.to_owned(), record, weight);
+        }
+    }
+
+    /// Forgets a record that was put and then deleted in the same commit.
+    pub(super) fn forget(&self, key: &str) {
+        self.shard(key).records.remove(key);
+    }
+
     fn shard(&self, key: &str) -> MutexGuard<'_, Shard> {
         let index = usize::try_from(self.hasher.hash_one(key) % SHARDS as u64).unwrap_or(0);
         #[expect(clippy::indexing_slicing, reason = "the remainder is smaller than the number of shards")]
@@ -148,8 +161,27 @@ mod tests {
     }
 
     #[test]
+    fn what_was_committed_is_not_read_again() {
+        let cache = Cache::default();
+        cache.change(["k"].into_iter(), || ());
+        cache.put("k", record(2));
+        assert_eq!(get(&cache, 3), (2, false));
+        // Somebody who read before the commit does not put back what was there.
+        let old = cache.get("other", || {
+            cache.change(["other"].into_iter(), || ());
+            cache.put("other", record(5));
+            Ok(Some(record(4)))
+        });
+        assert_eq!(old.unwrap(), Some(record(4)));
+        assert_eq!(cache.get("other", || Ok(None)).unwrap(), Some(record(5)));
+        cache.forget("k");
+        assert_eq!(get(&cache, 3), (3, true));
+    }
+
+    #[test]
     fn large_values_are_not_kept() {
         let cache = Cache::default();
+        cache.put("k", Record { value: Bytes::from(vec![0; LARGEST + 1]), ..record(1) });
         let large = || Ok(Some(Record { value: Bytes::from(vec![0; LARGEST + 1]), ..record(1) }));
         assert!(cache.get("k", large).unwrap().is_some());
         assert_eq!(get(&cache, 2), (2, true));

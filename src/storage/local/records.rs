@@ -89,6 +89,17 @@ impl Write {
         self.new.as_ref().map(|new| new.version.into())
     }
 
+    /// Keeps what was committed in memory: who wrote a record mostly reads it next.
+    fn remember(&self, cache: &Cache, written: Timestamp) {
+        match &self.new {
+            Some(New { version, value: Cell::Here(bytes), .. }) => {
+                let value = Bytes::copy_from_slice(bytes); // what was encoded may hold more memory than it has bytes
+                cache.put(&self.key, Record { version: (*version).into(), value, written });
+            }
+            _ => cache.forget(&self.key),
+        }
+    }
+
     /// The version whose file is of no use any more.
     fn useless(&self, changed: bool) -> Option<Number> {
         if changed { self.expected } else { self.new.as_ref().map(|new| new.version) }
@@ -355,6 +366,8 @@ impl Writer {
         let (db, now) = (&mut self.db, self.clock.now());
         match self.cache.change(keys, || apply(db, batch, now)) {
             Ok(outcomes) => {
+                let writes = batch.iter().flat_map(|job| &job.writes).zip(outcomes.iter().flatten());
+                writes.filter(|(_, changed)| **changed).for_each(|(write, _)| write.remember(&self.cache, now));
                 for (job, outcomes) in batch.drain(..).zip(outcomes) {
                     let done = |(write, changed): (&Write, &bool)| if *changed { Ok(write.done()) } else { Err(Failure::Conflict) };
                     // A caller that has gone does not want to know.

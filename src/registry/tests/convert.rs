@@ -138,11 +138,9 @@ async fn manifests_and_tags_of_a_converted_store_are_served() {
         fixture.serves_manifest(repository, &tag(name), digest).await.unwrap_or_else(|why| panic!("{repository} {name}: {why}"));
         tags.entry(repository).or_default().insert(name.to_owned());
     }
-    let cut_short: Vec<_> = facts.of("no-tag").into_iter().map(|[_, name]| name.to_owned()).collect();
     for (repository, tags) in tags {
-        let mut listed = fixture.registry.tags(&read(repository), "", 100).await.unwrap().entries;
-        listed.retain(|name| !cut_short.contains(name));
-        assert_eq!(listed, tags.into_iter().collect::<Vec<_>>(), "{repository}");
+        let listed = fixture.registry.tags(&read(repository), "", 100).await.unwrap();
+        assert_eq!(listed.entries, tags.into_iter().collect::<Vec<_>>(), "{repository}");
     }
     for [repository, digest] in facts.of("no-manifest") {
         let found = fixture.registry.manifest(&read(repository), &Reference::Digest(digest.parse().unwrap())).await;
@@ -238,6 +236,12 @@ async fn a_converted_store_is_clean_but_for_what_was_left_over() {
     ];
     assert_eq!(kinds, expected.into());
     assert_eq!(fixture.store.check().unwrap(), (Vec::new(), 0));
+    // What every start does next: two manifests were being pushed, and two deleted.
+    assert_eq!(fixture.registry.finish_what_a_crash_left().await.unwrap(), 4);
+    let findings = fixture.findings().await;
+    assert!(findings.iter().all(|finding| finding.severity == Severity::Leftover), "{findings:#?}");
+    assert!(!findings.iter().any(|finding| finding.what.contains("deletion")), "{findings:#?}");
+    assert_eq!(fixture.registry.tags(&read("odd/states"), "", 100).await.unwrap().entries.len(), 3);
 }
 
 /// Entries of an index are written anew. Anything else stays as it is: reads of it fail, and the check of the store names it.

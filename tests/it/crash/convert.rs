@@ -2,11 +2,16 @@
 
 use super::http::Http;
 use super::server::{Kill, Server, Shim};
-use crate::harness::{Setup, copy_folder};
+use crate::harness::{PATIENCE, Setup, copy_folder};
 use reqwest::Method;
+use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::process::Stdio;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::Command;
+use tokio::time::timeout;
 
 /// Not every call is tried each time, but both odd ones and even ones: those kill after the call, these before it.
 const STEP: u64 = 7;
@@ -46,6 +51,38 @@ async fn a_conversion_that_is_killed_anywhere_loses_nothing() {
     }
     eprintln!("{converting} kills before the store had format 2, {completing} after");
     assert!(converting > 5 && completing > 0, "{converting} {completing}");
+}
+
+/// SIGTERM ends a conversion that would take an hour, and the next start goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conversion_ends_when_it_is_told_to() {
+    let Some(shim) = Shim::build() else { return };
+    let setup = Setup::plain();
+    copy_folder(Path::new("tests/fixtures/format-1"), &setup.path("store"));
+    shim.hold("f*sync", "*/store/records.converting");
+    let mut program = Command::from(shim.program());
+    let mut serving = program.arg("serve").arg(setup.file()).stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let mut lines = BufReader::new(serving.stderr.take().unwrap()).lines();
+    let mut says = async |what: &str| {
+        while let Some(line) = lines.next_line().await.unwrap() {
+            if line.contains(what) {
+                return;
+            }
+        }
+        panic!("the log does not say: {what}");
+    };
+    timeout(PATIENCE, says("converting the store to format 2")).await.expect("it begins");
+    let pid = Pid::from_raw(i32::try_from(serving.id().unwrap()).unwrap()).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    timeout(PATIENCE, says("the next start goes on with it")).await.expect("it hears the signal");
+    assert!(timeout(PATIENCE, serving.wait()).await.expect("it ends").unwrap().success());
+    assert_eq!(fs::read_to_string(setup.path("store/format")).unwrap(), "wharfinger store 1\n");
+    shim.heal();
+    let mut server = Server::with(shim, setup);
+    let address = server.start(Kill::Never).await.unwrap();
+    serves_everything(&Http::new(address)).await;
+    assert!(!server.stop().await, "nobody killed it");
+    server.check();
 }
 
 /// What is on the fixture's list.

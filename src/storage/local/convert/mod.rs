@@ -112,9 +112,9 @@ impl Conversion<'_> {
             return Ok(of);
         }
         self.check_space(left)?;
+        tracing::info!(store.folder = %self.folder.path().display(), records = of, "converting the store to format 2");
         self.at(RECORDS, old.mark())?;
         let mut new = self.at(CONVERTING, NewTable::open(&self.path(CONVERTING)))?;
-        tracing::info!(store.folder = %self.folder.path().display(), records = of, "converting the store to format 2");
         loop {
             let (done, whole) = self.batch(&old, &mut new, convert)?;
             convert.progress(done, of);

@@ -9,6 +9,7 @@ mod containerd;
 mod cosign;
 mod crane;
 mod daemon;
+mod deleting;
 mod docker;
 mod helm;
 mod podman;

@@ -137,17 +137,17 @@ impl Registry {
         self.records.clear_all(Vec::new(), &entries, |_| self.counts(&key)).await?;
         // This fails if the manifest was pushed again meanwhile.
         let gone = change(&key, Some(&base), None)?;
+        // A push that failed clears the marker too. It may have begun on top of a deletion, which keeps the marker of a dying manifest.
+        let mut last = vec![marker];
         if record.is_readable() || !record.counts() {
-            let last = [marker, keys::in_catalog(repository.as_str())];
-            self.records
-                .clear_all(vec![gone], &last, async |place| match place {
-                    0 => self.is_dying(repository, digest).await,
-                    _ => self.is_in_use(repository).await,
-                })
-                .await?;
-        } else {
-            self.records.change_all(vec![gone]).await?;
+            last.push(keys::in_catalog(repository.as_str()));
         }
+        self.records
+            .clear_all(vec![gone], &last, async |place| match place {
+                0 => self.is_dying(repository, digest).await,
+                _ => self.is_in_use(repository).await,
+            })
+            .await?;
         Ok(true)
     }
 
@@ -218,7 +218,7 @@ impl Registry {
     }
 
     /// Whether the manifest is committed, condemned or being pushed.
-    async fn counts(&self, key: &Key<ManifestRecord>) -> Result<bool, Error> {
+    pub(super) async fn counts(&self, key: &Key<ManifestRecord>) -> Result<bool, Error> {
         Ok(self.records.read(key).await?.is_some_and(|found| found.record.counts()))
     }
 

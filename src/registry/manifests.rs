@@ -167,7 +167,13 @@ impl Registry {
         let (record, base) = match self.records.change_after(&key, announce).await? {
             (manifest::Found::Pending(record), Some(base)) => (record.sparse(pushed.header.sparse), base),
             (manifest::Found::Committed(record), _) => {
-                let missing = self.complete(repository, digest, &record.sparse(pushed.header.sparse)).await?;
+                let record = record.sparse(pushed.header.sparse);
+                let complete = self.complete(repository, digest, &record).await;
+                if complete.is_err() && !self.counts(&key).await? {
+                    // It was deleted meanwhile, perhaps before the entries of its children were written again.
+                    self.records.clear_all(Vec::new(), &listed(repository, digest, &record), |_| self.counts(&key)).await?;
+                }
+                let missing = complete?;
                 // Else it was deleted meanwhile, and may lack what leads to it.
                 return Ok(self.stays(repository, digest).await?.then_some(missing));
             }

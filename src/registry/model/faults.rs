@@ -25,6 +25,8 @@ pub(super) enum Fault {
     MarkAfterCheck,
     /// Who deletes a child looks at committed indexes only.
     PendingDoesNotCount,
+    /// A push that finds its index committed, and a child gone, leaves the marks that it wrote.
+    RefusalLeavesMarks,
     /// The deletion of an index takes its marks without a look.
     BlindParentClearing,
 

@@ -51,6 +51,7 @@ pub(super) fn deletion_of_an_index_and_its_child() -> Scenario {
         .actor(Push::of(2))
         .actor(DeleteManifest(0))
         .actor(Push::of(0))
+        .at_end(invariants::nothing_is_left)
 }
 
 /// An index with a tag is deleted and pushed again, and its child is deleted.

@@ -102,10 +102,12 @@ pub(super) enum Phase {
     Mark {
         manifest: Seen,
         child: u8,
+        stands: bool,
     },
     Check {
         manifest: Seen,
         needed: u8,
+        stands: bool,
     },
     Seal {
         manifest: Seen,
@@ -116,7 +118,9 @@ pub(super) enum Phase {
     Abort {
         manifest: Seen,
     },
-    Recheck {
+    Confirm,
+    Refuse,
+    Unmarked {
         child: u8,
     },
     MarkBack,

@@ -5,7 +5,7 @@ use super::super::io::{Io, Stop};
 use super::super::steps::{Found, Next, announce_manifest, hold_link, hold_manifest, put_tag};
 use super::super::values::{Key, Link, LinkState, Manifest, Tag};
 use super::super::world::Seen;
-use super::burial::{bury, fail};
+use super::burial::{bury, fail, is};
 use super::hints::{clear, mark};
 use super::tags::{archive, leads_to};
 use super::{ACKNOWLEDGED, Actor, Effect, Outcome, Phase, Why};
@@ -57,15 +57,14 @@ impl Actor for Push {
                 Ok(if usize::from(child) < children.len() { Phase::EarlyMark { child } } else { Phase::Commit })
             }
             Phase::Start | Phase::Commit => self.announce(io),
-            Phase::Mark { manifest, child } => match children.get(usize::from(child)) {
-                Some(_) if io.has(Fault::MarkBeforePend) || io.has(Fault::MarkAfterCheck) => Ok(Phase::Check { manifest, needed: 0 }),
-                Some(listed) => {
+            Phase::Mark { manifest, child, stands } => match children.get(usize::from(child)) {
+                Some(listed) if !io.has(Fault::MarkBeforePend) && !io.has(Fault::MarkAfterCheck) => {
                     let done = mark(io, Key::Parent(*listed, self.manifest))?;
-                    Ok(Phase::Mark { manifest, child: child + u8::from(done) })
+                    Ok(Phase::Mark { manifest, child: child + u8::from(done), stands })
                 }
-                None => Ok(Phase::Check { manifest, needed: 0 }),
+                _ => Ok(Phase::Check { manifest, needed: 0, stands }),
             },
-            Phase::Check { manifest, needed } => self.check(manifest, needed, io),
+            Phase::Check { manifest, needed, stands } => self.check(manifest, needed, stands, io),
             Phase::Seal { manifest } => match io.swap(manifest, Manifest::Pend.committed())? {
                 None => Ok(Phase::Commit),
                 Some(_) if io.has(Fault::MarkAfterCheck) && !children.is_empty() => Ok(Phase::LateMark { child: 0 }),
@@ -83,13 +82,24 @@ impl Actor for Push {
             Phase::Buried { .. } => Ok(Phase::Done(Outcome::Missing)),
             // The tags of the deletion are gone; what comes now is new.
             Phase::Helped { manifest } => self.take(manifest, io),
-            Phase::Recheck { child } => match children.get(usize::from(child)) {
-                None => Ok(self.committed()),
-                Some(listed) => Ok(match stays(io, *listed)? {
-                    Some(true) => Phase::Recheck { child: child + 1 },
-                    Some(false) => Phase::Done(Outcome::Missing),
-                    None => Phase::Recheck { child },
-                }),
+            // It may have been deleted while it was looked at, and lack what leads to it.
+            Phase::Confirm => Ok(match stays(io, self.manifest)? {
+                Some(true) => self.committed(),
+                Some(false) => Phase::Commit,
+                None => phase,
+            }),
+            // It was found committed and lacks something. If it counts no more, a deletion may have looked for marks before these were written.
+            Phase::Refuse => {
+                let stands = is(io, self.manifest, Manifest::counts)? || io.has(Fault::RefusalLeavesMarks);
+                Ok(if stands { Phase::Done(Outcome::Missing) } else { Phase::Unmarked { child: 0 } })
+            }
+            Phase::Unmarked { child } => match children.get(usize::from(child)) {
+                Some(listed) => {
+                    let entry = Key::Parent(*listed, self.manifest);
+                    let done = clear(io, entry, |io| is(io, self.manifest, Manifest::counts))?;
+                    Ok(Phase::Unmarked { child: child + u8::from(done) })
+                }
+                None => Ok(Phase::Done(Outcome::Missing)),
             },
             Phase::MarkBack => Ok(if mark(io, self.back())? { Phase::SwapTag } else { phase }),
             Phase::SwapTag => self.swap_tag(io),
@@ -127,7 +137,7 @@ impl Push {
         }
         if found == Some(Manifest::Com) && age > 0 && io.has(Fault::BlindRefresh) {
             io.put(seen.key, Manifest::Com)?;
-            return Ok(Phase::Recheck { child: 0 });
+            return Ok(Phase::Mark { manifest: seen, child: 0, stands: true });
         }
         let old = age > 0 && !io.has(Fault::NoRefresh);
         let (seen, result) = match announce_manifest(found, old) {
@@ -137,19 +147,20 @@ impl Push {
         };
         Ok(match (seen, result) {
             (None, _) => Phase::Commit,
-            (Some(manifest), Found::Pending) => Phase::Mark { manifest, child: 0 },
-            (Some(_), Found::Committed) => Phase::Recheck { child: 0 },
+            (Some(manifest), Found::Pending) => Phase::Mark { manifest, child: 0, stands: false },
+            (Some(manifest), Found::Committed) => Phase::Mark { manifest, child: 0, stands: true },
         })
     }
 
     fn take(&self, seen: Seen, io: &mut Io<'_>) -> Result<Phase, Stop> {
-        Ok(io.swap(seen, Manifest::Pend)?.map_or(Phase::Commit, |manifest| Phase::Mark { manifest, child: 0 }))
+        Ok(io.swap(seen, Manifest::Pend)?.map_or(Phase::Commit, |manifest| Phase::Mark { manifest, child: 0, stands: false }))
     }
 
     /// Looks at the blob, then at the children. What is condemned is rescued.
-    fn check(&self, manifest: Seen, needed: u8, io: &mut Io<'_>) -> Result<Phase, Stop> {
-        let again = Phase::Check { manifest, needed };
-        let next = Phase::Check { manifest, needed: needed + 1 };
+    fn check(&self, manifest: Seen, needed: u8, stands: bool, io: &mut Io<'_>) -> Result<Phase, Stop> {
+        let again = Phase::Check { manifest, needed, stands };
+        let next = Phase::Check { manifest, needed: needed + 1, stands };
+        let missing = if stands { Phase::Refuse } else { Phase::Abort { manifest } };
         if needed == 0 {
             let Some(repository) = self.link else { return Ok(next) };
             let no_rescue = io.has(Fault::LinkNotRescued);
@@ -159,15 +170,16 @@ impl Push {
             })?;
             return Ok(match held {
                 Some((_, true)) => next,
-                Some((_, false)) => Phase::Abort { manifest },
+                Some((_, false)) => missing,
                 None => again,
             });
         }
         match io.children(self.manifest).get(usize::from(needed - 1)) {
+            None if stands => Ok(Phase::Confirm),
             None => Ok(Phase::Seal { manifest }),
             Some(child) => Ok(match stays(io, *child)? {
                 Some(true) => next,
-                Some(false) => Phase::Abort { manifest },
+                Some(false) => missing,
                 None => again,
             }),
         }

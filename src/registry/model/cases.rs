@@ -60,8 +60,10 @@ pub(super) const CASES: &[Case] = &[
     small(manifests::history_of_two_movers, 31_144),
     large(manifests::history_of_a_deleted_manifest, 339_265),
     small(uploads::two_appends_and_a_close, 576),
-    small(uploads::three_appends_and_two_closes, 134_373),
+    small(uploads::two_appends_and_two_closes, 3_730),
+    large(uploads::three_appends_and_two_closes, 134_373),
     small(uploads::expiry_and_a_close, 5_465),
+    large(uploads::expiry_and_a_close_in_two_steps, 99_759),
     large(uploads::two_expiries_and_a_close, 568_646),
 ];
 
@@ -108,8 +110,10 @@ pub(super) const FAULTS: &[(Fault, Make)] = &[
     (Fault::PartsWithoutNonce, uploads::two_appends_and_a_close),
     (Fault::ClaimKeepsNonce, uploads::two_appends_and_a_close),
     (Fault::LostClaimSwapsAgain, uploads::two_appends_and_a_close),
-    (Fault::CompletedBeforeClosed, uploads::three_appends_and_two_closes),
+    (Fault::CompletedBeforeClosed, uploads::two_appends_and_two_closes),
     (Fault::PublishedUnseen, uploads::expiry_and_a_close),
+    (Fault::PublishedUnseen, uploads::expiry_and_a_close_in_two_steps),
+    (Fault::GenerationReused, uploads::expiry_and_a_close_in_two_steps),
     (Fault::ExpiryRemovesTheBytes, uploads::expiry_and_a_close),
     (Fault::PlainTombstones, uploads::expiry_and_a_close),
 ];

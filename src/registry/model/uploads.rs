@@ -15,7 +15,11 @@ fn kept(name: &'static str) -> Scenario {
 }
 
 pub(super) fn two_appends_and_a_close() -> Scenario {
-    kept("two-appends-and-a-close").actor(Append { chunk: 1 }).actor(Append { chunk: 2 }).actor(Close { chunks: 1 })
+    kept("two-appends-and-a-close").actor(Append { chunk: 1 }).actor(Append { chunk: 2 }).actor(Close { chunks: 1, in_two_steps: false })
+}
+
+pub(super) fn two_appends_and_two_closes() -> Scenario {
+    two_appends_and_a_close().named("two-appends-and-two-closes").actor(Close { chunks: 1, in_two_steps: false })
 }
 
 pub(super) fn three_appends_and_two_closes() -> Scenario {
@@ -23,8 +27,8 @@ pub(super) fn three_appends_and_two_closes() -> Scenario {
         .actor(Append { chunk: 1 })
         .actor(Append { chunk: 2 })
         .actor(Append { chunk: 3 })
-        .actor(Close { chunks: 1 })
-        .actor(Close { chunks: 1 })
+        .actor(Close { chunks: 1, in_two_steps: false })
+        .actor(Close { chunks: 1, in_two_steps: false })
 }
 
 /// Beside a collector, on a store that may be shared: its tombstones have nonces.
@@ -32,7 +36,7 @@ pub(super) fn expiry_and_a_close() -> Scenario {
     session("expiry-and-a-close")
         .nonces()
         .actor(Append { chunk: 1 })
-        .actor(Close { chunks: 0 })
+        .actor(Close { chunks: 0, in_two_steps: false })
         .actor(Expire)
         .actor(CollectBlob)
         .always(invariants::blobs_have_bytes)
@@ -40,4 +44,15 @@ pub(super) fn expiry_and_a_close() -> Scenario {
 
 pub(super) fn two_expiries_and_a_close() -> Scenario {
     expiry_and_a_close().named("two-expiries-and-a-close").actor(Expire).actor(CollectBlob)
+}
+
+/// On a store whose creations do not know of an absence before.
+pub(super) fn expiry_and_a_close_in_two_steps() -> Scenario {
+    session("expiry-and-a-close-in-two-steps")
+        .actor(Append { chunk: 1 })
+        .actor(Close { chunks: 0, in_two_steps: true })
+        .actor(Expire)
+        .actor(CollectBlob)
+        .actor(CollectBlob)
+        .always(invariants::living_blobs_have_bytes)
 }

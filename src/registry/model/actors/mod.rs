@@ -181,6 +181,9 @@ pub(super) enum Phase {
 
     // An upload session ends.
     Publish,
+    Created {
+        record: Seen,
+    },
     HandOver {
         record: Seen,
     },
@@ -238,6 +241,7 @@ impl Phase {
             | Self::Remove { manifest: seen, .. }
             | Self::Helped { manifest: seen }
             | Self::Doomed { record: seen, .. }
+            | Self::Created { record: seen }
             | Self::HandOver { record: seen } => Some(seen),
             _ => None,
         }

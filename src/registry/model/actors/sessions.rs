@@ -3,7 +3,7 @@
 
 use super::super::faults::Fault;
 use super::super::io::{Io, Stop};
-use super::super::steps::{Next, settle_blob};
+use super::super::steps::{Condemnable, Next, settle_blob};
 use super::super::values::{Blob, Key, Part, Session, SessionState};
 use super::super::world::Bytes;
 use super::{ACKNOWLEDGED, Actor, IDLE, Outcome, Phase};
@@ -57,6 +57,8 @@ impl Actor for Append {
 pub(in super::super) struct Close {
     /// How many chunks its client has sent.
     pub chunks: u8,
+    /// A blob's first record is condemned until the session was looked at.
+    pub in_two_steps: bool,
 }
 
 impl Actor for Close {
@@ -81,10 +83,13 @@ impl Actor for Close {
             }
             Phase::Publish => {
                 let (seen, blob) = io.get::<Blob>(Key::Blob)?;
+                if self.in_two_steps && blob.is_none() {
+                    let created = io.create(Key::Blob, Blob::live(WHOLE).condemned())?;
+                    return Ok(created.map_or(phase, |record| Phase::Created { record }));
+                }
                 // Looked at after the blob: who ends the upload says so first, and changes the blob's record then.
                 let (_, session) = io.get::<Session>(Key::Session)?;
-                let stands = session.is_some_and(|session| session.state == SessionState::Closed);
-                if !stands && !io.has(Fault::PublishedUnseen) {
+                if !is_closed(session) && !io.has(Fault::PublishedUnseen) {
                     return Ok(Phase::Done(Outcome::Failed));
                 }
                 let generation = match settle_blob(blob, Some(WHOLE)) {
@@ -98,9 +103,29 @@ impl Actor for Close {
                 }
                 ACKNOWLEDGED
             }
+            Phase::Created { record } => {
+                let (_, session) = io.get::<Session>(Key::Session)?;
+                if !is_closed(session) && !io.has(Fault::PublishedUnseen) {
+                    io.delete(record)?;
+                    return Ok(Phase::Done(Outcome::Failed));
+                }
+                // The first step was the publication: there is no second one.
+                Ok(match io.swap(record, Blob::live(WHOLE))? {
+                    None if io.has(Fault::GenerationReused) => Phase::Publish,
+                    None => Phase::Done(Outcome::Failed),
+                    Some(_) => {
+                        io.note(|world| world.publish(WHOLE));
+                        Phase::Done(Outcome::Acknowledged)
+                    }
+                })
+            }
             other => unreachable!("{other:?}"),
         }
     }
+}
+
+fn is_closed(session: Option<Session>) -> bool {
+    session.is_some_and(|session| session.state == SessionState::Closed)
 }
 
 /// Ends an upload whose time is up, or that its client cancels, whatever a request is doing with it.

@@ -6,6 +6,7 @@
 //! | `lock` | locked while a process has the store open; holds its process id |
 //! | `records.sqlite3` (and `-wal`, `-shm`) | the records, one table |
 //! | `v/<first two characters of the name>/<name>` | the value of one record each that is too large for the table |
+//! | `records.converting`, `records.converted` | the records of a store of format 1 while it is converted |
 //! | `d/<first two characters of the name>/<name>` | the bytes of one blob each |
 //!
 //! The path to the folder may lead through symbolic links; inside it none is followed.

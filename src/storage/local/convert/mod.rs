@@ -15,7 +15,7 @@ mod old;
 #[cfg(test)]
 mod tests;
 
-use super::folder::{Folder, Layout};
+use super::folder::{Folder, Layout, inspect};
 use super::space::Space;
 use super::values::{LARGE, Values};
 use super::{Disk, Failure, Number, OpenError, Value};
@@ -68,13 +68,13 @@ pub fn convert(folder: &Path, now: Timestamp, convert: &mut dyn Convert) -> Resu
 
 /// The same, where somebody says how much room there is.
 fn convert_if_room(path: &Path, now: Timestamp, convert: &mut dyn Convert, left: Left<'_>) -> Result<bool, ConvertError> {
-    if path.join("format").symlink_metadata().is_err() {
-        return Ok(false); // a store that is to be made, or none
+    if !matches!(inspect(path), Err(OpenError::Older { .. } | OpenError::Unfinished { .. })) {
+        return Ok(false); // whoever opens it says what else is the matter
     }
     let folder = Arc::new(Folder::lock(path)?);
     let layout = folder.layout()?;
     if layout == Layout::Current {
-        return Ok(false);
+        return Ok(false); // somebody was faster
     }
     let values = Values::open(folder.clone(), Disk::new(true))?;
     let conversion = Conversion { folder: &folder, values, now };

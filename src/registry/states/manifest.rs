@@ -103,6 +103,10 @@ impl ManifestRecord {
     pub(in crate::registry) fn announce(found: Option<Self>, pushed: &Self, old: bool) -> Next<Self, Found> {
         match found {
             None => Next::Write(pushed.clone(), Found::Pending(pushed.clone())),
+            // Both have the digest: what is there was damaged.
+            Some(found) if found.is_readable() && found.bytes != pushed.bytes => {
+                Next::Write(pushed.committed(), Found::Committed(pushed.committed()))
+            }
             Some(found) => match found.header.state {
                 ManifestState::Pend => Next::Keep(Found::Pending(found)),
                 ManifestState::Com if !old => Next::Keep(Found::Committed(found)),
@@ -186,6 +190,10 @@ mod tests {
         ] {
             assert_eq!(ManifestRecord::announce(state.map(found), &pushed(), false), next, "{state:?}");
             assert_eq!(ManifestRecord::announce(state.map(found), &pushed(), true), next_when_old, "{state:?}");
+        }
+        for state in [Com, Cond] {
+            let damaged = ManifestRecord { bytes: Bytes::from_static(b"{"), ..found(state) };
+            assert_eq!(ManifestRecord::announce(Some(damaged), &pushed(), false), Next::Write(found(Com), there()), "{state:?}");
         }
     }
 

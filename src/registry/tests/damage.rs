@@ -114,6 +114,10 @@ async fn a_manifest_that_has_changed_on_the_disk_is_not_served() {
         let Err(Error::Storage(Failure::Io(why))) = read else { panic!("{read:?}") };
         assert!(why.to_string().contains(&key), "{why}");
     }
+    // Its next push makes it whole.
+    assert_eq!(push_image(&bench.registry, R, "config", &json!({"annotations": {"who": "alice"}})).await, digest);
+    let whole = bench.registry.manifest(&read(R), &Reference::Digest(digest.clone())).await.unwrap();
+    assert_eq!(sha256(&whole.bytes), digest);
 }
 
 #[tokio::test]

@@ -167,7 +167,7 @@ impl Registry {
         // The order matters: a marker is cleared if its manifest is not dying.
         let mut changes = vec![change(&key, Some(base), Some(&record.dying()))?];
         if record.is_readable() {
-            changes.extend(self.records.wanted(&marker).await?);
+            changes.push(self.records.renewed(&marker).await?);
         }
         match self.records.change_all(changes).await?.as_slice() {
             [Changed::Written(version), Changed::Lost] => {

@@ -1,5 +1,7 @@
 //! Pages of tags and of the catalogue, in the order of their bytes (distribution-spec, Content Discovery).
 
+use super::keys::Prefix;
+use super::states::tag::TagRecord;
 use super::{Error, Registry, keys};
 use crate::access::{Permit, Read, Reader};
 use crate::oci::{Digest, RepositoryName, Tag};
@@ -25,16 +27,22 @@ impl Registry {
             return Ok(Page { entries: Vec::new(), more: false });
         }
         let prefix = keys::tags(repository);
-        let from = if after.is_empty() { String::new() } else { prefix.key(after).to_string() };
-        let mut pages = self.records.pages(prefix, from, Show::Visible).of(limit.saturating_add(1));
+        let mut from = if after.is_empty() { String::new() } else { prefix.key(after).to_string() };
+        let mut pages = self.records.pages(prefix.clone(), from.clone(), Show::Visible).of(limit.saturating_add(1));
         let mut entries = Vec::new();
-        while entries.len() <= limit
-            && let Some(keys) = pages.next().await?
-        {
-            let mut tags: Vec<String> = keys.iter().map(|key| pages.prefix().rest(key).to_owned()).collect();
-            let going = self.going(repository, &tags).await?;
-            tags.retain(|tag| !going.contains(tag));
+        while entries.len() <= limit {
+            // Before the tags: a deletion that ends meanwhile takes its marker along.
+            let deletions = self.deletions(repository).await?;
+            let Some(keys) = pages.next().await? else { break };
+            let mut tags: Vec<String> = keys.iter().map(|key| prefix.rest(key).to_owned()).collect();
+            if !deletions.is_empty() {
+                let going = self.going(repository, &tags, &deletions).await?;
+                // What a deletion took since the tags were listed is not among those that point at its manifest any more.
+                let there = self.tags_up_to(&prefix, &from, &tags).await?;
+                tags.retain(|tag| there.contains(tag) && !going.contains(tag));
+            }
             entries.append(&mut tags);
+            from = keys.last().map(ToString::to_string).unwrap_or_default();
         }
         let more = entries.len() > limit;
         entries.truncate(limit);
@@ -43,16 +51,38 @@ impl Registry {
 
     /// Finds those of the sorted `tags` that point at a manifest that is being deleted. Mostly no manifest is, and this is one list of
     /// markers. Otherwise only the tags that such a manifest names are read.
-    async fn going(&self, repository: &RepositoryName, tags: &[String]) -> Result<HashSet<String>, Error> {
+    async fn going(&self, repository: &RepositoryName, tags: &[String], deletions: &[Digest]) -> Result<HashSet<String>, Error> {
         let mut going = HashSet::new();
-        let mut markers = self.records.keys(keys::deletions(repository), Show::All);
-        while let Some(marker) = markers.next().await? {
-            let Some(digest) = keys::digest_of(markers.prefix().rest(&marker)) else { continue };
-            if self.is_dying(repository, &digest).await? {
-                self.add_tags_on(repository, &digest, tags, &mut going).await?;
+        for digest in deletions {
+            if self.is_dying(repository, digest).await? {
+                self.add_tags_on(repository, digest, tags, &mut going).await?;
             }
         }
         Ok(going)
+    }
+
+    /// The manifests whose deletion may be under way.
+    async fn deletions(&self, repository: &RepositoryName) -> Result<Vec<Digest>, Error> {
+        let (mut deletions, mut markers) = (Vec::new(), self.records.keys(keys::deletions(repository), Show::All));
+        while let Some(marker) = markers.next().await? {
+            deletions.extend(keys::digest_of(markers.prefix().rest(&marker)));
+        }
+        Ok(deletions)
+    }
+
+    /// The tags after `from`, up to the last one of `tags`.
+    async fn tags_up_to(&self, prefix: &Prefix<TagRecord>, from: &str, tags: &[String]) -> Result<HashSet<String>, Error> {
+        let mut there = HashSet::new();
+        let mut pages = self.records.pages(prefix.clone(), from.to_owned(), Show::Visible);
+        while let Some(page) = pages.next().await? {
+            for name in page.iter().map(|key| prefix.rest(key)) {
+                if tags.last().is_none_or(|last| name > last.as_str()) {
+                    return Ok(there);
+                }
+                there.insert(name.to_owned());
+            }
+        }
+        Ok(there)
     }
 
     async fn add_tags_on(

@@ -295,6 +295,12 @@ impl TypedStore {
         }
     }
 
+    /// The change that writes the entry again even if it stands: a clearing that is under way, for whatever reason, does not find it as it was.
+    pub(super) async fn renewed(&self, key: &Key<Mark>) -> Result<storage::Change, Error> {
+        let found = self.read(key).await?;
+        change(key, found.as_ref().map(Found::base).as_ref(), Some(&Mark::LIVE))
+    }
+
     /// The same for several, with one commit.
     pub(super) async fn mark_all(&self, keys: &[Key<Mark>]) -> Result<(), Error> {
         until_settled(|| async {

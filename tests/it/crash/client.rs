@@ -14,6 +14,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// With more manifests, blobs or uploads than these, they are rather deleted or closed: the comparisons shall not take longer and longer.
 const MANIFESTS: usize = 16;
 const BLOBS: usize = 40;
@@ -23,6 +24,8 @@ const UPLOADS: usize = 3;
 struct Manifest {
     bytes: String,
     blobs: Vec<String>,
+    /// Of an index.
+    children: Vec<String>,
     subject: Option<String>,
     before: String,
 }
@@ -92,7 +95,7 @@ impl Client {
     pub(super) async fn work(&mut self, address: SocketAddr, stop: Instant) -> bool {
         let http = Http::new(address);
         while Instant::now() < stop {
-            let changed = match self.dice.u32(0..32) {
+            let changed = match self.dice.u32(0..36) {
                 0..9 => self.push(&http).await,
                 9 => self.delete_tag(&http).await,
                 10 | 11 => self.delete_manifest(&http).await,
@@ -105,6 +108,8 @@ impl Client {
                 22..26 => self.shared.push(&http, &mut self.dice).await,
                 26 => self.shared.delete_tag(&http, &mut self.dice).await,
                 27 => self.shared.delete_blob(&http, &mut self.dice).await,
+                28..30 => self.push_index(&http).await,
+                30 | 31 => self.push_again(&http).await,
                 _ => self.shared.read(&http, &mut self.dice).await,
             };
             match changed {
@@ -120,7 +125,7 @@ impl Client {
     }
 
     fn tag(&mut self) -> String {
-        format!("t{}", self.dice.u32(0..6))
+        format!("t{}", self.dice.u32(0..40))
     }
 
     /// Bytes that nobody else has, with their digest.
@@ -245,12 +250,14 @@ impl Client {
             (digest, vec![tag.clone()], format!("manifests/{tag}"))
         } else {
             let digest = if self.dice.bool() { sha512(bytes.as_bytes()) } else { sha256(bytes.as_bytes()) };
-            let tags: BTreeSet<String> = (0..self.dice.u32(0..3)).map(|_| self.tag()).collect();
+            // Some get many, for a deletion that has much to do.
+            let most = if self.dice.u32(0..4) == 0 { 30 } else { 3 };
+            let tags: BTreeSet<String> = (0..self.dice.u32(0..most)).map(|_| self.tag()).collect();
             let query: Vec<String> = tags.iter().map(|tag| format!("tag={tag}")).collect();
             (digest.clone(), tags.into_iter().collect(), format!("manifests/{digest}?{}", query.join("&")))
         };
         let before = blobs.iter().map(|blob| self.blobs[blob].as_str()).collect::<Vec<_>>().join(", ");
-        let mut manifest = Manifest { bytes: bytes.clone(), blobs, subject, before };
+        let mut manifest = Manifest { bytes: bytes.clone(), blobs, children: Vec::new(), subject, before };
         self.unanswered = Some(Unanswered::Push { digest: digest.clone(), manifest: manifest.clone(), tags: tags.clone() });
         let answer = http.ask(Method::PUT, &self.path(&path), bytes).await?.must_be(201, &manifest.before);
         let told: Vec<&str> = answer.headers.get_all("oci-tag").iter().map(|tag| tag.to_str().unwrap()).collect();
@@ -265,8 +272,42 @@ impl Client {
         Some(true)
     }
 
+    /// An index of images that are here.
+    async fn push_index(&mut self, http: &Http) -> Option<bool> {
+        let images: Vec<String> = self.manifests.keys().filter(|digest| self.manifests[*digest].children.is_empty()).cloned().collect();
+        if images.is_empty() || self.manifests.len() > MANIFESTS {
+            return self.delete_manifest(http).await;
+        }
+        let children: BTreeSet<String> = (0..2).map(|_| images[self.dice.usize(0..images.len())].clone()).collect();
+        let listed: Vec<_> = children.iter().map(|digest| json!({"mediaType": IMAGE, "digest": digest, "size": 1})).collect();
+        let nonce = self.dice.u64(..).to_string();
+        let bytes = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": listed, "annotations": {"nonce": nonce}}).to_string();
+        let before = children.iter().map(|child| self.manifests[child].before.as_str()).collect::<Vec<_>>().join(", ");
+        let children = children.into_iter().collect();
+        self.push_by_tag(http, Manifest { bytes, blobs: Vec::new(), children, subject: None, before }).await
+    }
+
+    /// What is here already, under a tag that may be another's.
+    async fn push_again(&mut self, http: &Http) -> Option<bool> {
+        let Some(manifest) = self.dice.choice(self.manifests.values()).cloned() else { return Some(false) };
+        self.push_by_tag(http, manifest).await
+    }
+
+    async fn push_by_tag(&mut self, http: &Http, mut manifest: Manifest) -> Option<bool> {
+        let (tag, bytes) = (self.tag(), manifest.bytes.clone());
+        let digest = sha256(bytes.as_bytes());
+        self.unanswered = Some(Unanswered::Push { digest: digest.clone(), manifest: manifest.clone(), tags: vec![tag.clone()] });
+        let answer = http.ask(Method::PUT, &self.path(&format!("manifests/{tag}")), bytes).await?.must_be(201, &manifest.before);
+        assert_eq!(answer.header("docker-content-digest"), digest, "{answer}");
+        manifest.before = answer.to_string();
+        self.tags.insert(tag, (digest.clone(), answer.to_string()));
+        self.has_manifest(digest, manifest);
+        Some(true)
+    }
+
     fn has_manifest(&mut self, digest: String, manifest: Manifest) {
         self.unanswered = None;
+        self.gone.remove(&self.path(&format!("manifests/{digest}")));
         self.manifests.insert(digest, manifest);
     }
 
@@ -288,7 +329,13 @@ impl Client {
         let Some(digest) = self.dice.choice(self.manifests.keys()).cloned() else { return Some(false) };
         self.unanswered = Some(Unanswered::Manifest { deleted: digest.clone() });
         let path = self.path(&format!("manifests/{digest}"));
-        let answer = http.ask(Method::DELETE, &path, "").await?.must_be(202, &self.manifests[&digest].before);
+        let answer = http.ask(Method::DELETE, &path, "").await?;
+        if let Some(index) = self.manifests.values().find(|manifest| manifest.children.contains(&digest)) {
+            assert!(answer.is(405, "DENIED"), "{answer}\nacknowledged before, and lists it: {}", index.before);
+            self.unanswered = None;
+            return Some(false);
+        }
+        let answer = answer.must_be(202, &self.manifests[&digest].before);
         self.gone.insert(path, answer.to_string());
         self.forget(&digest);
         Some(true)
@@ -393,6 +440,9 @@ impl Client {
         }
         self.list(http).await?;
         self.referrers(http).await?;
+        let repositories = http.ask(Method::GET, "/v2/_catalog?n=1000", "").await?.json();
+        let listed = repositories["repositories"].as_array().unwrap().iter().any(|name| *name == json!(repository));
+        assert!(listed || self.manifests.is_empty(), "{repository} is not in {repositories}");
         Some(())
     }
 

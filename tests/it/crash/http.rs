@@ -8,8 +8,6 @@ use sha2::{Digest as _, Sha512};
 use std::fmt;
 use std::net::SocketAddr;
 
-const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
-
 #[derive(Clone)]
 pub(super) struct Http {
     client: reqwest::Client,
@@ -47,7 +45,7 @@ impl Http {
         body: impl Into<reqwest::Body>,
     ) -> Option<Answer> {
         let url = if path.starts_with('/') { format!("{}{path}", self.base) } else { path.to_owned() };
-        let mut request = self.client.request(method.clone(), url).header("content-type", IMAGE).body(body);
+        let mut request = self.client.request(method.clone(), url).body(body);
         let mut what = format!("{method} {path}");
         if let Some((first, last)) = chunk {
             request = request.header("content-range", format!("{first}-{last}"));

@@ -63,6 +63,7 @@ async fn eight_clients_and_kills_end_with_a_clean_store_and_every_acknowledged_o
         let address = server.start(Kill::Never).await.expect("the registry starts on what is left");
         compare(&mut clients, &shared, &Http::new(address)).await.expect("nobody kills it now");
         assert!(!server.stop().await, "nobody killed it");
+        server.nothing_is_half_done();
         server.check();
         rounds += 1;
     }

@@ -155,6 +155,15 @@ impl Server {
         status.signal() == Some(9)
     }
 
+    /// The last start left nothing half done: no manifest that nobody sees, and no mark of a deletion.
+    pub(super) fn nothing_is_half_done(&self) {
+        let file = self.setup.path("store").join("records.sqlite3");
+        let records = rusqlite::Connection::open_with_flags(file, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+        let left = "SELECT key FROM records WHERE key GLOB 'x/*' OR hidden AND key GLOB 'r/*!/m/*'";
+        let left: Vec<String> = records.prepare(left).unwrap().query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        assert_eq!(left, [""; 0]);
+    }
+
     /// The store is clean.
     pub(super) fn check(&self) {
         let (code, out, errors) = output(&["fsck", self.file.to_str().unwrap()], self.setup.folder.path());

@@ -1,50 +1,50 @@
-//! Garbage collectors as the protocol has them, mostly without any grace: whatever nobody refers to right now is taken. The careless ones
-//! show that the runs would find a broken protocol.
+//! Garbage collectors as the protocol has them, and a scrubber. Without a grace, whatever nobody refers to right now is taken.
 
+use super::super::super::hashing::digest_of;
 use super::super::super::states::Condemnable;
 use super::super::super::states::blob::{BlobRecord, BlobState};
 use super::super::*;
+use super::planted::Fault;
 use crate::oci::RepositoryName;
 use crate::storage::Resume;
 use std::time::Duration;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Care {
-    /// Condemns, looks, decides.
-    Full,
-    /// Condemns and does not look again.
-    NoSecondLook,
-    /// Looks and does not condemn before.
-    NoCondemning,
+/// How everybody in a crowd behaves.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Conduct {
+    /// How old a record must be for a collector to think of it.
+    pub grace: Duration,
+    pub fault: Option<Fault>,
+}
+
+impl Conduct {
+    fn has(&self, fault: Fault) -> bool {
+        self.fault == Some(fault)
+    }
 }
 
 /// Takes the repository's link if it is old and no manifest needs it.
-pub(super) async fn link(
-    registry: &Registry,
-    care: Care,
-    grace: Duration,
-    repository: &RepositoryName,
-    digest: &Digest,
-) -> Result<(), Error> {
+pub(super) async fn link(registry: &Registry, conduct: &Conduct, repository: &RepositoryName, digest: &Digest) -> Result<(), Error> {
     let records = &registry.records;
     let key = keys::link(digest, repository);
     let Some(found) = records.read(&key).await? else { return Ok(()) };
     let (link, mut base) = (&found.record, found.base());
-    if records.now().since(found.written) < grace {
+    if records.now().since(found.written) < conduct.grace {
         return Ok(());
     }
-    if care == Care::NoSecondLook && is_needed(registry, repository, digest).await? {
+    let looks_again = !conduct.has(Fault::NoSecondLook);
+    if !looks_again && is_needed(registry, repository, digest).await? {
         return Ok(());
     }
     // One that is condemned is left over from another collector.
-    if !link.is_condemned() && care != Care::NoCondemning {
+    if !link.is_condemned() && !conduct.has(Fault::NoCondemning) {
         match records.swap(&key, &base, &link.condemned()).await? {
             Some(version) => base = base.at(version),
             None => return Ok(()),
         }
     }
-    if care != Care::NoSecondLook && is_needed(registry, repository, digest).await? {
-        if link.is_condemned() || care == Care::Full {
+    if looks_again && is_needed(registry, repository, digest).await? {
+        if link.is_condemned() || !conduct.has(Fault::NoCondemning) {
             records.swap(&key, &base, &link.rescued()).await?;
         }
         return Ok(());
@@ -63,23 +63,24 @@ async fn is_needed(registry: &Registry, repository: &RepositoryName, digest: &Di
 }
 
 /// Takes the bytes if no repository links them.
-pub(super) async fn blob(registry: &Registry, care: Care, digest: &Digest) -> Result<(), Error> {
+pub(super) async fn blob(registry: &Registry, conduct: &Conduct, digest: &Digest) -> Result<(), Error> {
     let records = &registry.records;
     let key = keys::blob(digest);
     let Some(found) = records.read(&key).await? else { return Ok(()) };
     let (blob, mut base) = (&found.record, found.base());
     let is_linked = async || Ok::<_, Error>(!records.is_empty(&keys::links(digest), Show::All).await?);
+    let looks_again = !conduct.has(Fault::NoSecondLook);
     if blob.state != BlobState::Dying {
-        if care == Care::NoSecondLook && is_linked().await? {
+        if !looks_again && is_linked().await? {
             return Ok(());
         }
-        if !blob.is_condemned() && care != Care::NoCondemning {
+        if !blob.is_condemned() && !conduct.has(Fault::NoCondemning) {
             match records.swap(&key, &base, &blob.condemned()).await? {
                 Some(version) => base = base.at(version),
                 None => return Ok(()),
             }
         }
-        if care != Care::NoSecondLook && is_linked().await? {
+        if looks_again && is_linked().await? {
             return records.swap(&key, &base, &blob.rescued()).await.map(drop);
         }
         match records.swap(&key, &base, &BlobRecord { state: BlobState::Dying, ..blob.clone() }).await? {
@@ -93,13 +94,13 @@ pub(super) async fn blob(registry: &Registry, care: Care, digest: &Digest) -> Re
     records.delete(&key, &base.version).await.map(drop)
 }
 
-/// Takes the manifest if no tag is on it, no index lists it, and it refers to no subject.
-pub(super) async fn manifest(registry: &Registry, repository: &RepositoryName, digest: &Digest) -> Result<(), Error> {
+/// Takes the manifest if it is old, no tag is on it, no index lists it, and it refers to no subject.
+pub(super) async fn manifest(registry: &Registry, conduct: &Conduct, repository: &RepositoryName, digest: &Digest) -> Result<(), Error> {
     let records = &registry.records;
     let key = keys::manifest(repository, digest);
     let Some(found) = records.read(&key).await? else { return Ok(()) };
     let (manifest, mut base) = (&found.record, found.base());
-    if !manifest.is_readable() || manifest.header.subject.is_some() {
+    if !manifest.is_readable() || manifest.header.subject.is_some() || records.now().since(found.written) < conduct.grace {
         return Ok(());
     }
     if !manifest.is_condemned() {
@@ -108,20 +109,51 @@ pub(super) async fn manifest(registry: &Registry, repository: &RepositoryName, d
             None => return Ok(()),
         }
     }
-    // A back reference counts in either state: whoever condemned it has not looked at the tag yet.
-    let tagged = !records.is_empty(&keys::back_references(repository, digest), Show::All).await?;
-    if tagged || is_listed(registry, repository, digest).await? {
+    if is_listed(registry, conduct, repository, digest).await? || is_tagged(registry, repository, digest).await? {
         return records.swap(&key, &base, &manifest.rescued()).await.map(drop);
     }
     registry.bury(repository, digest, &base, manifest).await.map(drop)
 }
 
-async fn is_listed(registry: &Registry, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
-    let mut keys = registry.records.keys(keys::manifests(repository), Show::All);
+/// Clears the back references that lead nowhere, which normal work leaves behind, and says whether others stand.
+async fn is_tagged(registry: &Registry, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
+    let prefix = keys::back_references(repository, digest);
+    let mut keys = registry.records.keys(prefix.clone(), Show::All);
     while let Some(key) = keys.next().await? {
-        if registry.records.read(&key).await?.is_some_and(|found| found.record.lists(digest)) {
-            return Ok(true);
-        }
+        let tag = prefix.rest(&key).parse().unwrap();
+        let points_here = || async { Ok(registry.tag_target(repository, &tag).await?.as_ref() == Some(digest)) };
+        registry.records.clear(&key, points_here).await?;
     }
-    Ok(false)
+    Ok(!registry.records.is_empty(&prefix, Show::All).await?)
+}
+
+/// The same for the indexes that list it. One that is being pushed counts.
+async fn is_listed(registry: &Registry, conduct: &Conduct, repository: &RepositoryName, child: &Digest) -> Result<bool, Error> {
+    let prefix = keys::indexes(repository, child);
+    let mut keys = registry.records.keys(prefix.clone(), Show::All);
+    while let Some(key) = keys.next().await? {
+        let index = keys::manifest(repository, &keys::digest_of(prefix.rest(&key)).unwrap());
+        if conduct.has(Fault::PendingIsIgnored) {
+            if registry.records.read(&index).await?.is_some_and(|found| found.record.is_readable()) {
+                return Ok(true);
+            }
+            continue;
+        }
+        let lists_it = || async { Ok(registry.records.read(&index).await?.is_some_and(|found| found.record.lists(child))) };
+        registry.records.clear(&key, lists_it).await?;
+    }
+    Ok(!conduct.has(Fault::PendingIsIgnored) && !registry.records.is_empty(&prefix, Show::All).await?)
+}
+
+/// The name of the blob's bytes if they are damaged, which the blob's record says then.
+pub(super) async fn scrub(registry: &Registry, digest: &Digest) -> Result<Option<String>, Error> {
+    let key = keys::blob(digest);
+    let Some(name) = registry.records.read(&key).await?.map(|found| found.record.generation) else { return Ok(None) };
+    let file = registry.bytes.open(&name).await?;
+    let bytes = file.read(0, usize::try_from(file.size()).unwrap()).await?;
+    if digest_of(digest.algorithm(), &bytes) == *digest {
+        return Ok(None);
+    }
+    registry.records.change(&key, |found| Ok(BlobRecord::suspected(found.map(|found| found.record), &name))).await?;
+    Ok(Some(name))
 }

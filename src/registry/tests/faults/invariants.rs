@@ -3,22 +3,57 @@
 
 use super::super::super::states::blob::BlobState;
 use super::super::super::states::link::LinkRecord;
+use super::super::super::states::manifest::ManifestRecord;
 use super::super::*;
-use super::actors::{self, CONTENT, Done, Event, History, REPOSITORIES, TAGS, content_digest};
-use super::store::World;
+use super::actors::{self, CONTENT, REPOSITORIES, TAGS, content_digest};
+use super::history::{Done, History, Look, Seen};
+use super::store::{Process, World};
 use crate::access::Maintenance;
+use crate::oci::RepositoryName;
 use std::time::Duration;
 
 /// The first thing that is wrong, now or when all uploads that were left have expired.
-pub(super) async fn broken(world: &World, history: &History, hand: &ManualClock) -> Result<(), String> {
+pub(super) async fn broken(world: &Arc<World>, history: &History) -> Result<(), String> {
     let registry = Registry::new(world.store.clone(), world.store.clone());
-    standing(&registry, world, history).await?;
-    hand.advance(Duration::from_secs(25 * 60 * 60));
+    let mut standing = Standing { registry: &registry, world, history, restarted: false };
+    standing.holds().await?;
+    restart(world).await?;
+    standing.restarted = true;
+    standing.holds().await?;
+    world.hand.advance(Duration::from_secs(25 * 60 * 60));
     registry.expire_uploads().await.map_err(|why| format!("uploads do not expire: {why}"))?;
-    standing(&registry, world, history).await?;
+    standing.holds().await?;
     let mut damages = Damages::default();
     registry.check(&Maintenance::by_the_stores_owner(), &mut damages).await.unwrap();
-    damages.0.pop().map_or(Ok(()), Err)
+    if standing.has_damaged_bytes().await {
+        return Ok(());
+    }
+    for damage in damages.0 {
+        if !standing.leads_nowhere_by_right(&damage).await {
+            return Err(damage);
+        }
+    }
+    Ok(())
+}
+
+/// The store is started again, once by a process that may die and then by one that does not. Nothing half done is left.
+async fn restart(world: &Arc<World>) -> Result<(), String> {
+    let process = Process::new(world, true);
+    let starting = Registry::new(process.clone(), process.clone());
+    process.run(starting.finish_what_a_crash_left()).await;
+    // What comes late has come by now.
+    for _ in 0..2000 {
+        tokio::task::yield_now().await;
+    }
+    let registry = Registry::new(world.store.clone(), world.store.clone());
+    registry.finish_what_a_crash_left().await.map_err(|why| format!("what a crash left is not finished: {why}"))?;
+    for (prefix, show) in [("x/", Show::All), ("r/", Show::Hidden)] {
+        let left = world.store.list(Range { prefix, after: "", limit: 10, show }).await.unwrap();
+        if !left.is_empty() {
+            return Err(format!("left after a restart: {left:?}"));
+        }
+    }
+    Ok(())
 }
 
 #[derive(Default)]
@@ -34,108 +69,164 @@ impl Progress for Damages {
     fn hashed(&mut self, _: u64, _: u64) {}
 }
 
-async fn standing(registry: &Registry, world: &World, history: &History) -> Result<(), String> {
-    if let Some(name) = world.published_twice().pop() {
-        return Err(format!("the bytes {name} were published twice"));
-    }
-    blob(registry).await?;
-    for repository in 0..REPOSITORIES.len() {
-        link(registry, repository).await?;
-        manifests(registry, &history.events(), repository).await?;
-        for tag in 0..TAGS.len() {
-            linear(registry, &history.events(), repository, tag).await?;
+/// The store as it stands.
+struct Standing<'a> {
+    registry: &'a Registry,
+    world: &'a World,
+    history: &'a History,
+    /// What was left half done is finished.
+    restarted: bool,
+}
+
+impl Standing<'_> {
+    async fn holds(&self) -> Result<(), String> {
+        if let Some(name) = self.world.published_twice().pop() {
+            return Err(format!("the bytes {name} were published twice"));
+        }
+        self.blob().await?;
+        for repository in 0..REPOSITORIES.len() {
+            self.link(repository).await?;
+            self.manifests(repository).await?;
+            for tag in 0..TAGS.len() {
+                self.tag(repository, tag).await?;
+            }
+            self.list(repository).await;
+        }
+        match self.history.unexplained(self.world.commits_at_once) {
+            None => Ok(()),
+            Some(look) => Err(format!("{}:{}: {look:?} after {:#?}", REPOSITORIES[look.repository], TAGS[look.tag], self.history.events())),
         }
     }
-    Ok(())
-}
 
-async fn blob(registry: &Registry) -> Result<(), String> {
-    let Some(blob) = registry.records.read(&keys::blob(&content_digest())).await.unwrap().map(|found| found.record) else { return Ok(()) };
-    let there = registry.bytes.open(&blob.generation).await.is_ok();
-    if blob.state != BlobState::Dying && !there { Err(format!("the blob {blob:?} has no bytes")) } else { Ok(()) }
-}
-
-async fn link(registry: &Registry, repository: usize) -> Result<(), String> {
-    let digest = content_digest();
-    let link = registry.records.read(&keys::link(&digest, &actors::name(repository))).await.unwrap();
-    let Some(LinkRecord { generation: Some(name), .. }) = link.map(|found| found.record) else { return Ok(()) };
-    let blob = registry.records.read(&keys::blob(&digest)).await.unwrap();
-    match blob.map(|found| found.record) {
-        Some(blob) if blob.state != BlobState::Dying && blob.generation == name => Ok(()),
-        other => Err(format!("{}: a link to {name}, and the blob is {other:?}", REPOSITORIES[repository])),
+    async fn blob(&self) -> Result<(), String> {
+        let Some(blob) = self.world.blob(&content_digest()).await else { return Ok(()) };
+        let there = self.registry.bytes.open(&blob.generation).await.is_ok();
+        if blob.state != BlobState::Dying && !there { Err(format!("the blob {blob:?} has no bytes")) } else { Ok(()) }
     }
-}
 
-async fn manifests(registry: &Registry, events: &[Event], repository: usize) -> Result<(), String> {
-    let name = REPOSITORIES[repository];
-    let mut keys = registry.records.keys(keys::manifests(&actors::name(repository)), Show::All);
-    while let Some(key) = keys.next().await.unwrap() {
-        let Some(manifest) = registry.records.read(&key).await.unwrap().map(|found| found.record) else { continue };
-        let needs_content = manifest.is_readable() && !manifest.header.blobs.is_empty();
-        if needs_content && content(registry, name, &content_digest()).await.ok().as_deref() != Some(CONTENT) {
-            return Err(format!("{name}: the manifest {key} has no readable blob"));
+    /// The name of the bytes that the repository serves.
+    async fn linked(&self, repository: usize) -> Option<String> {
+        let key = keys::link(&content_digest(), &actors::name(repository));
+        let link: LinkRecord = self.registry.records.read(&key).await.unwrap()?.record;
+        link.generation
+    }
+
+    async fn link(&self, repository: usize) -> Result<(), String> {
+        let Some(name) = self.linked(repository).await else { return Ok(()) };
+        if let Some(deceived) = self.history.deceived(repository, &name) {
+            return Err(format!("{}: serves {name}, which was known to be damaged before {deceived:?}", REPOSITORIES[repository]));
         }
-        for child in manifest.header.manifests.iter().filter(|_| manifest.is_readable()) {
-            // Whoever deletes one that an index lists has it so.
-            let deletes = |event: &Event| matches!(&event.done, Done::DeleteManifest(gone) if *gone == child.0);
-            let deleted = events.iter().any(|event| event.repository == repository && deletes(event));
-            if !deleted && registry.stored(&actors::name(repository), &child.0).await.unwrap().is_none() {
-                return Err(format!("{name}: {key} lists {}, which nobody deleted, and it is gone", child.0));
+        match self.world.blob(&content_digest()).await {
+            Some(blob) if blob.state != BlobState::Dying && blob.generation == name => Ok(()),
+            // It was replaced, and nobody has pushed it here since.
+            Some(blob) if blob.state != BlobState::Dying && blob.has(&name) && self.world.is_damaged(&name) => Ok(()),
+            other => Err(format!("{}: a link to {name}, and the blob is {other:?}", REPOSITORIES[repository])),
+        }
+    }
+
+    async fn has_damaged_bytes(&self) -> bool {
+        let mut named = vec![self.world.blob(&content_digest()).await.map(|blob| blob.generation)];
+        for repository in 0..REPOSITORIES.len() {
+            named.push(self.linked(repository).await);
+        }
+        named.iter().flatten().any(|name| self.world.is_damaged(name))
+    }
+
+    async fn manifests(&self, repository: usize) -> Result<(), String> {
+        let name = actors::name(repository);
+        let prefix = keys::manifests(&name);
+        let mut keys = self.registry.records.keys(prefix.clone(), Show::All);
+        while let Some(key) = keys.next().await.unwrap() {
+            let manifest = self.registry.records.read(&key).await.unwrap().map(|found| found.record);
+            let Some(manifest) = manifest.filter(ManifestRecord::is_readable) else { continue };
+            let digest = keys::digest_of(prefix.rest(&key)).unwrap();
+            self.manifest(repository, &name, &digest, &manifest).await?;
+        }
+        Ok(())
+    }
+
+    async fn manifest(&self, number: usize, repository: &RepositoryName, digest: &Digest, manifest: &ManifestRecord) -> Result<(), String> {
+        let (registry, name) = (self.registry, repository.as_str());
+        if !manifest.header.blobs.is_empty() && content(registry, name, &content_digest()).await.ok().as_deref() != Some(CONTENT) {
+            let linked = self.linked(number).await;
+            if linked.is_none_or(|linked| !self.world.is_damaged(&linked)) {
+                return Err(format!("{name}: the manifest {digest} has no readable blob"));
             }
         }
-        if let (true, Some(subject)) = (manifest.is_readable(), &manifest.header.subject) {
+        for child in &manifest.header.manifests {
+            if registry.stored(repository, &child.0).await.unwrap().is_none() {
+                return Err(format!("{name}: {digest} lists {}, which is gone", child.0));
+            }
+            if !registry.records.is_marked(&keys::index(repository, &child.0, digest)).await.unwrap() {
+                return Err(format!("{name}: {digest} lists {}, whose deletion would not find that", child.0));
+            }
+        }
+        if let Some(subject) = &manifest.header.subject {
             let listed = registry.referrers(&read(name), &subject.0, None, None).await.unwrap().manifests;
-            let digest = keys::digest_of(keys.prefix().rest(&key)).unwrap();
-            if listed.iter().all(|referrer| referrer.digest != digest) {
+            if listed.iter().all(|referrer| referrer.digest != *digest) {
                 return Err(format!("{name}: {digest} is not among the referrers of its subject: {listed:?}"));
             }
         }
-        if manifest.is_readable() && !registry.records.is_marked(&keys::in_catalog(name)).await.unwrap() {
-            return Err(format!("{name}: not in the catalogue, with a manifest"));
+        if registry.records.is_marked(&keys::in_catalog(name)).await.unwrap() {
+            Ok(())
+        } else {
+            Err(format!("{name}: not in the catalogue, with a manifest"))
         }
     }
-    Ok(())
-}
 
-/// What is there now must be the effect of something that no acknowledged change came after.
-async fn linear(registry: &Registry, events: &[Event], repository: usize, tag: usize) -> Result<(), String> {
-    let (name, tag_name) = (actors::name(repository), actors::tag_name(tag));
-    let found = registry.tag_target(&name, &tag_name).await.unwrap();
-    let mine: Vec<&Event> = events.iter().filter(|one| one.repository == repository && one.tag.is_none_or(|its| its == tag)).collect();
-    let told = || format!("{}:{} is {found:?} after {mine:#?}", REPOSITORIES[repository], TAGS[tag]);
-    // Whether what `event` did cannot be there any more.
-    let overtaken = |event: &Event, overtakes: &dyn Fn(&Done) -> bool| {
-        let end = event.acknowledged.unwrap_or(u64::MAX);
-        mine.iter().any(|other| other.acknowledged.is_some() && other.begun > end && overtakes(&other.done))
-    };
-    match &found {
-        None => {
-            let puts = |done: &Done| matches!(done, Done::Put(_));
-            let was_put = mine.iter().any(|event| event.acknowledged.is_some() && puts(&event.done));
-            let deleted = mine.iter().any(|event| !puts(&event.done) && !overtaken(event, &puts));
-            if was_put && !deleted { Err(told()) } else { Ok(()) }
+    /// Looks at the tag, and at what a deletion of the manifest that it is on would find.
+    async fn tag(&self, repository: usize, number: usize) -> Result<(), String> {
+        let (name, tag) = (actors::name(repository), actors::tag_name(number));
+        let begun = self.history.now();
+        let Some(digest) = self.registry.tag_target(&name, &tag).await.unwrap() else {
+            self.history.look(repository, number, begun, Seen::Nothing);
+            return Ok(());
+        };
+        self.history.look(repository, number, begun, Seen::On(digest.clone()));
+        let there = self.registry.stored(&name, &digest).await.unwrap().is_some();
+        let (acknowledged, unknown) = self.putters(repository, number, &digest);
+        let events = self.history.events();
+        let deleting = events.iter().any(|event| matches!(&event.done, Done::DeleteManifest(gone) if *gone == digest));
+        let back = keys::back_reference(&name, &digest, &tag);
+        if !there && !unknown && (self.restarted || !deleting) {
+            return Err(format!("{name}:{tag} is on {digest}, which is not there: {events:#?}"));
         }
-        Some(digest) => {
-            let other = |done: &Done| match done {
-                Done::Put(other) => other != digest,
-                Done::Delete => true,
-                Done::DeleteManifest(other) => other == digest,
-            };
-            let writers = mine.iter().filter(|event| matches!(&event.done, Done::Put(put) if put == digest));
-            let mut standing = writers.filter(|event| !overtaken(event, &other)).peekable();
-            if standing.peek().is_none() {
-                return Err(told());
+        if there && acknowledged && !self.registry.records.is_marked(&back).await.unwrap() {
+            return Err(format!("a deletion of {digest} would not find {name}:{tag}: {events:#?}"));
+        }
+        Ok(())
+    }
+
+    /// Whether the tag may be on the manifest by a push that was acknowledged, and whether by one that was not.
+    fn putters(&self, repository: usize, tag: usize, digest: &Digest) -> (bool, bool) {
+        let now = self.history.now();
+        let look = Look { repository, tag, seen: Seen::On(digest.clone()), begun: now, ended: now };
+        let events = self.history.events();
+        let acknowledged = look.putters(&events).iter().filter(|event| event.acknowledged.is_some()).count();
+        (acknowledged > 0, acknowledged < look.putters(&events).len())
+    }
+
+    /// A tag whose push died beside the deletion of its manifest leads nowhere, and nobody was told that it is there.
+    async fn leads_nowhere_by_right(&self, damage: &str) -> bool {
+        for repository in 0..REPOSITORIES.len() {
+            for tag in 0..TAGS.len() {
+                let (name, tag_name) = (actors::name(repository), actors::tag_name(tag));
+                let begins = format!("damage: {}: is on the manifest", keys::tag(&name, &tag_name));
+                let digest = self.registry.tag_target(&name, &tag_name).await.unwrap();
+                if damage.starts_with(&begins) && digest.is_some_and(|digest| self.putters(repository, tag, &digest).1) {
+                    return true;
+                }
             }
-            let acknowledged = standing.any(|event| event.acknowledged.is_some());
-            let readable = registry.stored(&name, digest).await.unwrap().is_some();
-            let deleting = mine.iter().any(|event| matches!(&event.done, Done::DeleteManifest(gone) if gone == digest));
-            let back = keys::back_reference(&name, digest, &tag_name);
-            let found_by_deletion = registry.records.is_marked(&back).await.unwrap();
-            match acknowledged {
-                true if !readable && !deleting => Err(format!("no manifest there: {}", told())),
-                true if readable && !found_by_deletion => Err(format!("a deletion of the manifest would not find it: {}", told())),
-                _ => Ok(()),
-            }
+        }
+        false
+    }
+
+    async fn list(&self, repository: usize) {
+        let begun = self.history.now();
+        let listed = self.registry.tags(&read(REPOSITORIES[repository]), "", 100).await.map(|page| page.entries).unwrap_or_default();
+        for (number, tag) in TAGS.iter().enumerate() {
+            let seen = if listed.iter().any(|entry| entry == tag) { Seen::Listed } else { Seen::Nothing };
+            self.history.look(repository, number, begun, seen);
         }
     }
 }

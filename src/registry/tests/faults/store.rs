@@ -4,10 +4,12 @@ use super::super::super::keys::Key;
 use super::super::super::records;
 use super::super::super::states::blob::{BlobRecord, BlobState};
 use super::super::*;
-use crate::storage::{Answer, BlobFile, Failure, Look, Range, Record, Resume, Value, Version, Written};
-use std::collections::HashMap;
+use crate::storage::{Answer, BlobFile, Change, Failure, Look, Range, Record, Resume, Value, Version, Written};
+use futures_util::future::BoxFuture;
+use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Out of a thousand operations.
 #[derive(Clone, Copy)]
@@ -32,21 +34,24 @@ impl Odds {
 /// What all processes share.
 pub(super) struct World {
     pub store: Arc<Memory>,
+    /// Moves the store's time.
+    pub hand: ManualClock,
     dice: Mutex<fastrand::Rng>,
     /// How often each record was changed: what a bucket has in the entity tags of its tombstones, so that a request that comes late
     /// finds out that the record was there and is gone again.
     changes: Mutex<HashMap<String, u64>>,
     /// How often each name of bytes was published.
     published: Mutex<HashMap<String, u64>>,
+    /// Names of bytes that were changed.
+    damaged: Mutex<HashSet<String>>,
+    /// By how many minutes time moved since everybody began.
+    waited: AtomicU64,
     odds: Odds,
+    /// Whether several changes that are asked for at once are one commit, as in a folder, or one request each, as in a bucket.
+    pub commits_at_once: bool,
 }
 
-#[derive(Clone)]
-enum Change {
-    Create(Value),
-    Swap(Version, Value),
-    Delete(Version),
-}
+type Changed = Result<Option<Version>, Failure>;
 
 enum Fate {
     Good,
@@ -65,9 +70,21 @@ fn injected() -> Failure {
 }
 
 impl World {
-    pub(super) fn new(seed: u64, odds: Odds, clock: Clock) -> Arc<Self> {
-        let dice = Mutex::new(fastrand::Rng::with_seed(seed));
-        Arc::new(Self { store: Arc::new(Memory::with_clock(clock)), dice, changes: Mutex::default(), published: Mutex::default(), odds })
+    pub(super) fn new(seed: u64, odds: Odds) -> Arc<Self> {
+        let (clock, hand) = Clock::manual(Timestamp::from_secs(1_800_000_000));
+        let mut dice = fastrand::Rng::with_seed(seed);
+        let commits_at_once = dice.bool();
+        Arc::new(Self {
+            store: Arc::new(Memory::with_clock(clock)),
+            hand,
+            dice: Mutex::new(dice),
+            changes: Mutex::default(),
+            published: Mutex::default(),
+            damaged: Mutex::default(),
+            waited: AtomicU64::new(0),
+            odds,
+            commits_at_once,
+        })
     }
 
     pub(super) fn roll(&self, below: u32) -> u32 {
@@ -79,6 +96,17 @@ impl World {
         let turns = if self.roll(30) == 0 { self.roll(300) } else { self.roll(5) };
         for _ in 0..turns {
             tokio::task::yield_now().await;
+        }
+    }
+
+    /// Lets time pass, less than half a day in all.
+    pub(super) fn wait(&self) {
+        let minutes = u64::from(self.roll(8 * 60));
+        let waited = self.waited.fetch_add(minutes, Ordering::SeqCst);
+        if waited + minutes < 12 * 60 {
+            self.hand.advance(Duration::from_secs(60 * minutes));
+        } else {
+            self.waited.fetch_sub(minutes, Ordering::SeqCst);
         }
     }
 
@@ -97,18 +125,24 @@ impl World {
         self.changes.lock().unwrap().get(key).copied().unwrap_or_default()
     }
 
-    async fn apply(&self, key: &str, change: Change, seen: u64) -> Result<Option<Version>, Failure> {
-        if self.changes(key) != seen {
+    /// Nothing comes in between.
+    async fn apply(&self, changes: Vec<(Change, u64)>) -> Vec<Changed> {
+        let mut applied = Vec::new();
+        for (change, seen) in changes {
+            applied.push(self.apply_one(change, seen).await);
+        }
+        applied
+    }
+
+    async fn apply_one(&self, change: Change, seen: u64) -> Changed {
+        let key = change.key.clone();
+        if self.changes(&key) != seen {
             return Err(Failure::Conflict);
         }
-        let published = self.publishes(key, &change).await;
-        let applied = match change {
-            Change::Create(value) => self.store.create(key, value).await.map(Some),
-            Change::Swap(version, value) => self.store.swap(key, &version, value).await.map(Some),
-            Change::Delete(version) => self.store.delete(key, &version).await.map(|()| None),
-        };
+        let published = self.publishes(&change).await;
+        let applied = self.store.change_all(vec![change]).await.pop().unwrap();
         if applied.is_ok() {
-            *self.changes.lock().unwrap().entry(key.to_owned()).or_default() += 1;
+            *self.changes.lock().unwrap().entry(key).or_default() += 1;
             if let Some(name) = published {
                 *self.published.lock().unwrap().entry(name).or_default() += 1;
             }
@@ -117,12 +151,9 @@ impl World {
     }
 
     /// The name of bytes that become the blob's by this change.
-    async fn publishes(&self, key: &str, change: &Change) -> Option<String> {
-        let (Change::Create(value) | Change::Swap(_, value)) = change else { return None };
-        if !key.starts_with("b/") {
-            return None;
-        }
-        let decode = |value: &Bytes| records::decode(&Key::<BlobRecord>::new(key.to_owned()), value).unwrap().0;
+    async fn publishes(&self, Change { key, value, .. }: &Change) -> Option<String> {
+        let value = value.as_ref().filter(|_| key.starts_with("b/"))?;
+        let decode = |value: &Bytes| records::decode(&Key::<BlobRecord>::new(key.clone()), value).unwrap().0;
         let new = decode(&value.bytes);
         let old = self.store.get(key).await.unwrap().map(|record| decode(&record.value));
         let was_alive = old.is_some_and(|old| old.state != BlobState::Dying && old.generation == new.generation);
@@ -135,34 +166,63 @@ impl World {
         published.iter().filter(|(_, times)| **times > 1).map(|(name, _)| name.clone()).collect()
     }
 
-    fn later(self: &Arc<Self>, key: &str, change: Change, seen: u64) {
-        let (world, key) = (self.clone(), key.to_owned());
+    /// The blob's record, if there is one.
+    pub(super) async fn blob(&self, digest: &Digest) -> Option<BlobRecord> {
+        let key = keys::blob(digest);
+        let found = self.store.get(key.as_str()).await.unwrap()?;
+        Some(records::decode(&key, &found.value).unwrap().0)
+    }
+
+    /// Other bytes of the same length stand there from now on.
+    pub(super) async fn damage(&self, name: &str) {
+        let Ok(file) = self.store.open(name).await else { return };
+        let damaged = vec![b'?'; usize::try_from(file.size()).unwrap()];
+        self.damaged.lock().unwrap().insert(name.to_owned());
+        // How far they were kept before they were complete, if they were, is not known here.
+        for kept in 0..=damaged.len() {
+            let resume = if kept == 0 { String::new() } else { kept.to_string() };
+            let resume: Resume = serde_json::from_value(json!(resume)).unwrap();
+            let written = self.store.write(name, 0, &resume, vec![damaged.clone().into()], Box::new(|_| ())).await;
+            if written.is_ok() {
+                return;
+            }
+        }
+        panic!("the bytes {name} were not damaged");
+    }
+
+    pub(super) fn is_damaged(&self, name: &str) -> bool {
+        self.damaged.lock().unwrap().contains(name)
+    }
+
+    fn later(self: &Arc<Self>, changes: Vec<(Change, u64)>) {
+        let world = self.clone();
         tokio::spawn(async move {
             for _ in 0..world.roll(400) {
                 tokio::task::yield_now().await;
             }
-            drop(world.apply(&key, change, seen).await);
+            drop(world.apply(changes).await);
         });
     }
 
-    async fn change(self: &Arc<Self>, key: &str, change: Change) -> Result<Option<Version>, Failure> {
+    async fn change(self: &Arc<Self>, changes: Vec<Change>) -> Vec<Changed> {
         self.pause().await;
         // What a swap and a delete saw is in their version; a creation saw that there is nothing.
-        let seen = self.changes(key);
+        let changes: Vec<(Change, u64)> = changes.into_iter().map(|change| (change.clone(), self.changes(&change.key))).collect();
+        let failed = vec![Err(injected()); changes.len()];
         match self.fate() {
-            Fate::Good => self.apply(key, change, seen).await,
-            Fate::Fails => Err(injected()),
+            Fate::Good => self.apply(changes).await,
+            Fate::Fails => failed,
             Fate::LosesTheAnswer => {
-                drop(self.apply(key, change, seen).await);
-                Err(injected())
+                drop(self.apply(changes).await);
+                failed
             }
             Fate::ComesLate => {
-                self.later(key, change, seen);
-                Err(injected())
+                self.later(changes);
+                failed
             }
             Fate::ComesTwice => {
-                self.later(key, change.clone(), seen);
-                self.apply(key, change, seen).await
+                self.later(changes.clone());
+                self.apply(changes).await
             }
         }
     }
@@ -202,11 +262,16 @@ impl Process {
         }
     }
 
-    async fn change(&self, key: &str, change: Change) -> Result<Option<Version>, Failure> {
+    /// One commit.
+    async fn change(&self, changes: Vec<Change>) -> Vec<Changed> {
         self.live().await;
-        let changed = self.world.change(key, change).await;
+        let changed = self.world.change(changes).await;
         self.live().await;
         changed
+    }
+
+    async fn change_one(&self, key: &str, expected: Option<&Version>, value: Option<Value>) -> Changed {
+        self.change(vec![Change { key: key.to_owned(), expected: expected.cloned(), value }]).await.pop().unwrap()
     }
 
     /// For what is not a change of a record: it may fail, before or after it was done.
@@ -233,15 +298,29 @@ impl RecordStore for Process {
     }
 
     fn create<'a>(&'a self, key: &'a str, value: Value) -> Answer<'a, Version> {
-        Box::pin(async move { self.change(key, Change::Create(value)).await?.ok_or(Failure::Conflict) })
+        Box::pin(async move { self.change_one(key, None, Some(value)).await?.ok_or(Failure::Conflict) })
     }
 
     fn swap<'a>(&'a self, key: &'a str, expected: &'a Version, value: Value) -> Answer<'a, Version> {
-        Box::pin(async move { self.change(key, Change::Swap(expected.clone(), value)).await?.ok_or(Failure::Conflict) })
+        Box::pin(async move { self.change_one(key, Some(expected), Some(value)).await?.ok_or(Failure::Conflict) })
     }
 
     fn delete<'a>(&'a self, key: &'a str, expected: &'a Version) -> Answer<'a, ()> {
-        Box::pin(async move { self.change(key, Change::Delete(expected.clone())).await.map(drop) })
+        Box::pin(async move { self.change_one(key, Some(expected), None).await.map(drop) })
+    }
+
+    /// In a bucket each change has a fate of its own, and the process may die in between.
+    fn change_all(&self, changes: Vec<Change>) -> BoxFuture<'_, Vec<Changed>> {
+        Box::pin(async move {
+            if self.world.commits_at_once {
+                return self.change(changes).await;
+            }
+            let mut changed = Vec::new();
+            for change in changes {
+                changed.append(&mut self.change(vec![change]).await);
+            }
+            changed
+        })
     }
 
     fn list<'a>(&'a self, range: Range<'a>) -> Answer<'a, Vec<String>> {

@@ -1,0 +1,241 @@
+//! What clients asked for and were told, and whether what is seen of a tag can be so after that.
+
+use super::super::*;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// What was done to a tag.
+#[derive(Clone, Debug)]
+pub(super) enum Done {
+    Put(Digest),
+    Delete,
+    /// The manifest was deleted, and with it the tag if it was on it.
+    DeleteManifest(Digest),
+}
+
+/// Something that happened to a tag, or may have.
+#[derive(Clone, Debug)]
+pub(super) struct Event {
+    pub repository: usize,
+    /// `None` for all tags.
+    pub tag: Option<usize>,
+    pub done: Done,
+    pub begun: u64,
+    /// When it was acknowledged. `None`: nobody knows whether and when it happened, or will.
+    pub acknowledged: Option<u64>,
+}
+
+/// How a tag was seen.
+#[derive(Clone, Debug)]
+pub(super) enum Seen {
+    Nothing,
+    /// In a list, which does not say what it is on.
+    Listed,
+    On(Digest),
+}
+
+/// A look at a tag.
+#[derive(Clone, Debug)]
+pub(super) struct Look {
+    pub repository: usize,
+    pub tag: usize,
+    pub seen: Seen,
+    pub begun: u64,
+    pub ended: u64,
+}
+
+/// A manifest was seen to be gone.
+#[derive(Clone, Debug)]
+struct Gone {
+    repository: usize,
+    digest: Digest,
+    begun: u64,
+    ended: u64,
+}
+
+/// A blob was said to be in a repository, to somebody who asked at `begun`.
+#[derive(Clone, Debug)]
+pub(super) struct Reliance {
+    pub repository: usize,
+    pub begun: u64,
+}
+
+#[derive(Default)]
+pub(super) struct History {
+    events: Mutex<Vec<Event>>,
+    looks: Mutex<Vec<Look>>,
+    gone: Mutex<Vec<Gone>>,
+    relied: Mutex<Vec<Reliance>>,
+    /// Names of bytes that were found to be damaged, and when the store had that.
+    suspected: Mutex<Vec<(String, u64)>>,
+    time: AtomicU64,
+    /// Collectors of manifests have no grace. Then a push that died before its end may lose its tag to them, and what the tag was before.
+    collected: AtomicBool,
+    /// Pushes that were refused for want of what the client had just been told to be there.
+    broken_promises: AtomicU64,
+}
+
+impl History {
+    pub(super) fn events(&self) -> Vec<Event> {
+        self.events.lock().unwrap().clone()
+    }
+
+    /// The first look that nothing explains. `at_once`: whether a manifest takes its tags along from lists when it goes.
+    pub(super) fn unexplained(&self, at_once: bool) -> Option<Look> {
+        let events = self.events();
+        let gone = self.gone.lock().unwrap();
+        let deletion = |one: &Gone| {
+            let Gone { repository, digest, begun, ended } = one.clone();
+            Event { repository, tag: None, done: Done::DeleteManifest(digest), begun, acknowledged: Some(ended) }
+        };
+        let seen: Vec<Event> = events.iter().cloned().chain(gone.iter().map(deletion)).collect();
+        let looks = self.looks.lock().unwrap();
+        let collected = self.collected.load(Ordering::SeqCst);
+        let explained = |look: &&Look| match look.seen {
+            Seen::Nothing => look.may_be_nothing(&events, collected),
+            Seen::Listed if at_once => !look.putters(&seen).is_empty(),
+            Seen::Listed | Seen::On(_) => !look.putters(&events).is_empty(),
+        };
+        looks.iter().find(|look| !explained(look)).cloned()
+    }
+
+    pub(super) fn gone(&self, repository: usize, digest: Digest, begun: u64) {
+        let ended = self.now();
+        self.gone.lock().unwrap().push(Gone { repository, digest, begun, ended });
+    }
+
+    pub(super) fn broken_promises(&self) -> u64 {
+        self.broken_promises.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn now(&self) -> u64 {
+        self.time.fetch_add(1, Ordering::SeqCst)
+    }
+
+    pub(super) fn begin(&self, repository: usize, tag: Option<usize>, done: Done) -> usize {
+        let event = Event { repository, tag, done, begun: self.now(), acknowledged: None };
+        let mut events = self.events.lock().unwrap();
+        events.push(event);
+        events.len() - 1
+    }
+
+    /// It did not happen. As if it had been to another manifest, which there is not.
+    pub(super) fn refused(&self, event: usize) {
+        self.events.lock().unwrap()[event].done = Done::DeleteManifest(sha256(b""));
+    }
+
+    /// What is not acknowledged stays unknown.
+    pub(super) fn end<T>(&self, event: usize, result: &Result<T, Error>) {
+        let now = self.now();
+        if result.is_ok() {
+            self.events.lock().unwrap()[event].acknowledged = Some(now);
+        }
+    }
+
+    pub(super) fn look(&self, repository: usize, tag: usize, begun: u64, seen: Seen) {
+        let ended = self.now();
+        self.looks.lock().unwrap().push(Look { repository, tag, seen, begun, ended });
+    }
+
+    pub(super) fn collected(&self) {
+        self.collected.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn broke_a_promise(&self) {
+        self.broken_promises.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(super) fn relies(&self, repository: usize, begun: u64) {
+        self.relied.lock().unwrap().push(Reliance { repository, begun });
+    }
+
+    pub(super) fn suspected(&self, name: String) {
+        let now = self.now();
+        self.suspected.lock().unwrap().push((name, now));
+    }
+
+    /// Somebody who was told that the repository has the blob, although its bytes `name` were known to be damaged.
+    pub(super) fn deceived(&self, repository: usize, name: &str) -> Option<Reliance> {
+        let known = self.suspected.lock().unwrap().iter().filter(|(its, _)| its == name).map(|(_, since)| *since).min()?;
+        self.relied.lock().unwrap().iter().find(|one| one.repository == repository && one.begun > known).cloned()
+    }
+}
+
+impl Look {
+    /// Those who may have put the tag there: no change came after that was acknowledged before the look began.
+    pub(super) fn putters<'a>(&self, events: &'a [Event]) -> Vec<&'a Event> {
+        let mine = self.mine(events);
+        let put_it = |event: &&Event| {
+            let Done::Put(put) = &event.done else { return false };
+            let replaces = |done: &Done| match done {
+                Done::Put(other) => other != put,
+                Done::Delete => true,
+                Done::DeleteManifest(gone) => gone == put,
+            };
+            !matches!(&self.seen, Seen::On(digest) if digest != put) && !self.is_overtaken(&mine, event, replaces)
+        };
+        mine.iter().copied().filter(put_it).collect()
+    }
+
+    /// The same for somebody who took it away. `collected`: a push that nobody acknowledged may have.
+    fn may_be_nothing(&self, events: &[Event], collected: bool) -> bool {
+        let mine = self.mine(events);
+        let is_put = |done: &Done| matches!(done, Done::Put(_));
+        let removes = |event: &Event| match &event.done {
+            Done::Put(_) => collected && event.acknowledged.is_none(),
+            Done::Delete => true,
+            Done::DeleteManifest(gone) => mine.iter().any(|other| matches!(&other.done, Done::Put(put) if put == gone)),
+        };
+        let was_put = mine.iter().any(|event| self.is_before(event) && is_put(&event.done));
+        !was_put || mine.iter().any(|event| removes(event) && !self.is_overtaken(&mine, event, is_put))
+    }
+
+    fn mine<'a>(&self, events: &'a [Event]) -> Vec<&'a Event> {
+        let is_mine =
+            |event: &&Event| event.repository == self.repository && event.tag.is_none_or(|its| its == self.tag) && event.begun < self.ended;
+        events.iter().filter(is_mine).collect()
+    }
+
+    fn is_before(&self, event: &Event) -> bool {
+        event.acknowledged.is_some_and(|at| at < self.begun)
+    }
+
+    /// Whether what `event` did cannot be there any more.
+    fn is_overtaken(&self, mine: &[&Event], event: &Event, overtakes: impl Fn(&Done) -> bool) -> bool {
+        let end = event.acknowledged.unwrap_or(u64::MAX);
+        mine.iter().any(|other| self.is_before(other) && other.begun > end && overtakes(&other.done))
+    }
+}
+
+fn event(done: Done, begun: u64, acknowledged: Option<u64>) -> Event {
+    Event { repository: 0, tag: Some(0), done, begun, acknowledged }
+}
+
+#[test]
+fn a_look_is_explained_by_what_may_have_been_last() {
+    let (a, b) = (sha256(b"a"), sha256(b"b"));
+    let (put, other) = (|| Done::Put(a.clone()), || Done::Put(b.clone()));
+    let gone = || Done::DeleteManifest(a.clone());
+    let on = |digest: &Digest| Seen::On(digest.clone());
+    let acknowledged = |done: Done, begun| event(done, begun, Some(begun + 1));
+    for (what, explained, events, seen) in [
+        ("never put", false, vec![], Seen::Listed),
+        ("put", true, vec![acknowledged(put(), 1)], on(&a)),
+        ("put and gone", false, vec![acknowledged(put(), 1)], Seen::Nothing),
+        ("an older one", false, vec![acknowledged(put(), 1), acknowledged(other(), 3)], on(&a)),
+        ("perhaps late", true, vec![event(put(), 1, None), acknowledged(other(), 3)], on(&a)),
+        ("at the same time", true, vec![event(put(), 1, Some(9)), event(other(), 3, Some(8))], on(&a)),
+        ("deleted", false, vec![acknowledged(put(), 1), acknowledged(Done::Delete, 3)], Seen::Listed),
+        ("deleted with its manifest", false, vec![acknowledged(put(), 1), acknowledged(gone(), 3)], on(&a)),
+        ("perhaps deleted", true, vec![acknowledged(put(), 1), event(gone(), 3, None)], Seen::Nothing),
+        ("another's manifest", false, vec![acknowledged(other(), 1), acknowledged(gone(), 3)], Seen::Nothing),
+        ("pushed since", false, vec![acknowledged(put(), 1), acknowledged(gone(), 3), acknowledged(put(), 5)], Seen::Nothing),
+        ("later than the look", true, vec![acknowledged(put(), 1), acknowledged(gone(), 30)], on(&a)),
+        ("after the look", false, vec![acknowledged(put(), 30)], on(&a)),
+    ] {
+        let look = Look { repository: 0, tag: 0, seen, begun: 10, ended: 20 };
+        let found =
+            if matches!(look.seen, Seen::Nothing) { look.may_be_nothing(&events, false) } else { !look.putters(&events).is_empty() };
+        assert_eq!(found, explained, "{what}");
+    }
+}

@@ -1,0 +1,156 @@
+//! Clients and collectors that leave a step of the protocol out, or take two in the wrong order. That the runs find them out shows what
+//! the runs see.
+
+use super::super::super::deleting::listed;
+use super::super::super::keys::Key;
+use super::super::super::states::blob::{BlobRecord, BlobState};
+use super::super::super::states::link::LinkRecord;
+use super::super::super::states::manifest::{self, ManifestRecord};
+use super::super::super::states::mark::Mark;
+use super::super::super::states::{Condemnable, Next};
+use super::super::super::typed_store::{Changed, Found, change, until_settled};
+use super::super::*;
+use crate::oci::{Condition, Manifest, RepositoryName, Tag};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// Collectors condemn, and do not look again.
+    NoSecondLook,
+    /// Collectors look, and do not condemn before.
+    NoCondemning,
+    /// A collector of manifests takes what an index lists that is being pushed.
+    PendingIsIgnored,
+    /// An index looks for its children before it says that it lists them.
+    CheckedBeforeMarked,
+    /// A tag that is there already is not written again.
+    TagIsLeft,
+    /// A push begins on top of a manifest whose deletion has not taken all of its tags away.
+    DyingIsNotHelped,
+    /// A mount does not look whether the bytes were found to be damaged.
+    SuspectIsMounted,
+    /// The deletion of an index takes away what says that it lists others, although it may be pushed again meanwhile.
+    MarksAreTakenBlindly,
+    /// The same for what says that a deletion is under way, although another one may have begun.
+    MarkerIsTakenBlindly,
+}
+
+impl Fault {
+    pub(super) const fn is_in_a_push(self) -> bool {
+        matches!(self, Self::CheckedBeforeMarked | Self::TagIsLeft | Self::DyingIsNotHelped)
+    }
+
+    pub(super) const fn is_in_a_deletion(self) -> bool {
+        matches!(self, Self::MarksAreTakenBlindly | Self::MarkerIsTakenBlindly)
+    }
+}
+
+/// As the registry does it, but for the fault. Nothing here has a subject.
+pub(super) async fn push(registry: &Registry, permit: &Permit<Write>, tag: &str, bytes: Bytes, fault: Fault) -> Result<(), Error> {
+    let (repository, digest, tag) = (permit.repository(), sha256(&bytes), tag.parse::<Tag>().unwrap());
+    let pushed = ManifestRecord::pending(Manifest::parse(None, &bytes)?, bytes);
+    until_settled(|| async {
+        if !commit(registry, repository, &digest, &pushed, fault).await? {
+            return Ok(None);
+        }
+        if fault != Fault::TagIsLeft || registry.tag_target(repository, &tag).await?.as_ref() != Some(&digest) {
+            registry.write_tag(&Condition::default(), permit, &tag, &digest).await?;
+        }
+        Ok(registry.stays(repository, &digest).await?.then_some(()))
+    })
+    .await
+}
+
+async fn commit(
+    registry: &Registry,
+    repository: &RepositoryName,
+    digest: &Digest,
+    pushed: &ManifestRecord,
+    fault: Fault,
+) -> Result<bool, Error> {
+    let (records, key) = (&registry.records, keys::manifest(repository, digest));
+    let announce = |found: Option<Found<ManifestRecord>>| Ok(ManifestRecord::announce(found.map(|found| found.record), pushed, false));
+    let (record, base) = match records.change(&key, announce).await? {
+        (manifest::Found::Pending(record), Some(base)) => (record, base),
+        (manifest::Found::Committed(_), _) => return Ok(true),
+        (manifest::Found::Pending(_), None) => return Ok(false),
+    };
+    let marks: Vec<_> = record.header.manifests.iter().map(|child| keys::index(repository, &child.0, digest)).collect();
+    if fault != Fault::CheckedBeforeMarked {
+        records.mark_all(&marks).await?;
+    }
+    let mut missing = Vec::new();
+    for child in &record.header.manifests {
+        if !registry.stays(repository, &child.0).await? {
+            missing.push(child.0.clone());
+        }
+    }
+    for blob in &record.header.blobs {
+        if !registry.holds(repository, &blob.0).await? {
+            missing.push(blob.0.clone());
+        }
+    }
+    if !missing.is_empty() {
+        registry.bury(repository, digest, &base, &record).await?;
+        return Err(Error::MissingReferences(missing));
+    }
+    if fault == Fault::CheckedBeforeMarked {
+        records.mark_all(&marks).await?;
+    }
+    records.mark(&keys::in_catalog(repository.as_str())).await?;
+    Ok(records.swap(&key, &base, &record.committed()).await?.is_some())
+}
+
+/// The same for the deletion of a manifest. Nobody asks the indexes that may list it.
+pub(super) async fn delete(registry: &Registry, repository: &RepositoryName, digest: &Digest, fault: Fault) -> Result<(), Error> {
+    let (records, key, marker) = (&registry.records, keys::manifest(repository, digest), keys::deletion(repository, digest));
+    let found = records.read(&key).await?.filter(|found| found.record.is_readable()).ok_or(Error::ManifestUnknown)?;
+    let dying = [change(&key, Some(&found.base()), Some(&found.record.dying()))?].into_iter().chain(records.wanted(&marker).await?);
+    let Some(Changed::Written(version)) = records.change_all(dying.collect()).await?.into_iter().next() else {
+        return Err(Error::ManifestUnknown);
+    };
+    records.mark(&marker).await?;
+    registry.untag(repository, digest).await?;
+    for mark in listed(repository, digest, &found.record) {
+        match fault {
+            Fault::MarksAreTakenBlindly => take(registry, &mark).await?,
+            _ => records.clear(&mark, async || Ok(!registry.is_dying(repository, digest).await?)).await?,
+        }
+    }
+    records.delete(&key, &version).await?;
+    match fault {
+        Fault::MarkerIsTakenBlindly => {
+            // Another deletion shall have the time to begin.
+            for _ in 0..120 {
+                tokio::task::yield_now().await;
+            }
+            take(registry, &marker).await
+        }
+        _ => records.clear(&marker, || registry.is_dying(repository, digest)).await,
+    }
+}
+
+async fn take(registry: &Registry, mark: &Key<Mark>) -> Result<(), Error> {
+    let Some(found) = registry.records.read(mark).await? else { return Ok(()) };
+    registry.records.delete(mark, &found.version).await.map(drop)
+}
+
+/// The same for a mount. Whether the blob is here now.
+pub(super) async fn mount(registry: &Registry, from: &RepositoryName, to: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
+    let records = &registry.records;
+    let Some(link) = records.read(&keys::link(digest, from)).await? else { return Ok(false) };
+    let key = keys::link(digest, to);
+    let (_, base) = records.change(&key, |found| Ok(LinkRecord::announce(found.map(|found| found.record)))).await?;
+    let decide = |found: Option<Found<BlobRecord>>| {
+        Ok(match found.map(|found| found.record) {
+            Some(blob) if blob.state == BlobState::Dying => Next::Keep(None),
+            Some(blob) if blob.is_condemned() => Next::Write(blob.rescued(), Some(blob.rescued())),
+            live => Next::Keep(live),
+        })
+    };
+    let (blob, _) = records.change(&keys::blob(digest), decide).await?;
+    let (Some(base), Some(blob)) = (base, blob) else { return Ok(false) };
+    if link.record.generation.as_ref() != Some(&blob.generation) {
+        return Ok(false);
+    }
+    Ok(records.swap(&key, &base, &LinkRecord::live(blob.generation, blob.size)).await?.is_some())
+}

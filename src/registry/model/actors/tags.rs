@@ -53,12 +53,13 @@ impl Actor for ListTags {
     }
 
     fn run(&self, _: Phase, io: &mut Io<'_>) -> Result<Phase, Stop> {
-        // Tags in their deleted form are hidden: the listing does not show them.
-        let mut shown = io.list_tags()?;
+        // Before the tags: a deletion that ends meanwhile takes its marker along.
         let markers = io.list(|key| match key {
             Key::Marker(manifest) => Some(manifest),
             _ => None,
         })?;
+        // Tags in their deleted form are hidden: the listing does not show them.
+        let mut shown = io.list_tags()?;
         for manifest in (0..self.manifests).filter(|manifest| markers & 1 << manifest != 0) {
             if !io.has(Fault::ListingTrustsMarker) && !is(io, manifest, |state| state == Manifest::Dying)? {
                 continue;
@@ -73,6 +74,10 @@ impl Actor for ListTags {
                     shown &= !(1 << tag);
                 }
             }
+        }
+        if markers != 0 {
+            // What a deletion took meanwhile leads to its manifest no more.
+            shown &= io.list_tags()?;
         }
         Ok(Phase::Done(Outcome::Listed(shown.to_le_bytes()[0])))
     }

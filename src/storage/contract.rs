@@ -97,6 +97,13 @@ pub enum Failure {
     Stopped,
 }
 
+impl Failure {
+    /// Whether what was to come next is not to be done either. A conflict is an answer, and the others are not.
+    pub(in crate::storage) const fn stops(&self) -> bool {
+        !matches!(self, Self::Conflict)
+    }
+}
+
 /// Values of up to some MiB under ordered keys. What a store promises, and all that the registry's protocol relies on:
 ///
 /// * A record changes only by compare-and-swap, and of several who try from one state one succeeds. A [`Version`] names one state and no
@@ -114,14 +121,28 @@ pub enum Failure {
 ///
 /// # For who implements it on a bucket
 ///
-/// * A [`Version`] is the object's entity tag or generation. Equal bytes have equal entity tags: the registry writes a fresh nonce into
-///   every value, so that no two states of a record are the same bytes. A store adds nothing for that, and may resolve a request of
-///   unknown outcome by reading the object again and comparing bytes.
-/// * A deletion leaves a tombstone of exactly 16 random bytes, written by compare-and-swap; every value is longer. A late creation must
-///   meet it and fail, so it stays until no request can be that late. Lists tell a tombstone by its size.
-/// * A hidden value is told by its size too, without reading it: for instance padded to a multiple of 16 bytes when it is hidden and to
-///   anything else when it is not, behind the value, with the length of the padding in the last byte.
+/// * A record is one object under its key. It changes only by a conditional request: `If-None-Match: *` and `If-Match` with an entity tag,
+///   or the conditions on a generation where the service ignores those (Google's does, on writing). Not every service that takes such a
+///   header keeps to it, so at the start try what is needed with many requests at once, and refuse to go on unless exactly one of each
+///   wins.
+/// * A [`Version`] is the entity tag or the generation. Equal bytes have equal entity tags: the registry writes a fresh nonce into every
+///   value, so that no two states of a record are the same bytes. A store adds nothing for that.
+/// * A deletion swaps in a tombstone of exactly 16 random bytes; every value is longer. Two tombstones must differ, or a late swap that
+///   expects one would take the next for it. A creation on top of a tombstone is a swap from it. A late `If-None-Match: *` meets the
+///   tombstone and fails. So it stays until no request can be that late (signed requests of S3 expire after 15 minutes; days are cheap), and
+///   then goes by a conditional deletion, or stays for good where the service has none. Lists tell a tombstone by its size.
+/// * A hidden value is told by its size too, without reading it: padded to a multiple of 16 bytes when it is hidden and to anything else
+///   when it is not, behind the value, with the length of the padding in the last byte.
+/// * The outcome of a request that timed out, or whose connection broke, is unknown, and it may be applied later. Read the object: if its
+///   bytes are those that were to be written, the change is done, since their nonce is nobody else's. If the version is still the expected
+///   one, the same request may be sent again: of the two one wins at most. In any other case the answer is [`Failure::Io`].
+/// * A refusal is ambiguous where a client library repeats requests by itself: a 412 may be due to its own first attempt. Read, and compare
+///   the bytes. S3's 409 (`ConditionalRequestConflict`) says that another request was under way, and nothing about the record: send it
+///   again. Some libraries turn it into "exists already" for a creation, so there, too, only reading tells.
 /// * [`RecordStore::now`] is the `Date` of the last answer plus the time that a monotonic clock counted since, never the wall clock.
+///   [`Record::written`] is the object's `Last-Modified`.
+/// * Services take about one change of a single key in a second (Google) to some dozens (S3). Nothing in the registry makes all writers
+///   change one record; a store must not, either.
 pub trait RecordStore: Send + Sync {
     fn get<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Record>>;
     /// [`Failure::Conflict`] if the key exists.
@@ -137,18 +158,24 @@ pub trait RecordStore: Send + Sync {
     /// The store's present time.
     fn now(&self) -> Timestamp;
 
-    /// Several changes of different records, between which no decision lies: each is done or refused for itself, in this order, and a
-    /// conflict stops no other one. A version is `None` after a deletion. A store that can does all of it with one commit.
+    /// Several changes between which no decision lies, in this order. Each is done or refused for itself: a conflict stops no other one. Any
+    /// other failure stops those behind it, which answer with the same failure and did not happen; so what comes later never stands where
+    /// what comes first could not be written. After a crash any number of the first ones may have been done. A version is `None` after a
+    /// deletion. A store that can does all of it with one commit.
     fn change_all(&self, changes: Vec<Change>) -> BoxFuture<'_, Vec<Result<Option<Version>, Failure>>> {
         Box::pin(async move {
             let mut done = Vec::with_capacity(changes.len());
+            let mut stopped = None;
             for Change { key, expected, value } in changes {
-                done.push(match (expected, value) {
-                    (None, Some(value)) => self.create(&key, value).await.map(Some),
-                    (Some(expected), Some(value)) => self.swap(&key, &expected, value).await.map(Some),
-                    (Some(expected), None) => self.delete(&key, &expected).await.map(|()| None),
-                    (None, None) => Err(Failure::Conflict),
-                });
+                let one = match (&stopped, expected, value) {
+                    (Some(failure), ..) => Err(Failure::clone(failure)),
+                    (None, None, Some(value)) => self.create(&key, value).await.map(Some),
+                    (None, Some(expected), Some(value)) => self.swap(&key, &expected, value).await.map(Some),
+                    (None, Some(expected), None) => self.delete(&key, &expected).await.map(|()| None),
+                    (None, None, None) => Err(Failure::Conflict),
+                };
+                stopped = one.as_ref().err().filter(|failure| failure.stops()).cloned();
+                done.push(one);
             }
             done
         })
@@ -159,25 +186,42 @@ pub trait RecordStore: Send + Sync {
 /// late, and harms nobody.
 ///
 /// Bytes are written front to back: [`BlobStore::write`], now and then [`BlobStore::keep`], in the end [`BlobStore::seal`]. Between
-/// requests, and on another process, the writer goes on from what was kept last, with the [`Resume`] that it was told then.
+/// requests, and on another process, the writer goes on from what was kept last, with the [`Resume`] that it was told then. Whoever did not
+/// hear an answer goes on with what it was told before: a [`Resume`] is good until the writer has gone on from an earlier one.
+///
+/// One writer at a time is the registry's affair, not the store's: it claims the upload's session.
 ///
 /// # For who implements it on a bucket
 ///
 /// A multipart upload straight to the final name: [`BlobStore::write`] cuts parts and holds the rest in memory, [`BlobStore::keep`] makes
-/// the rest an object beside it and tells the upload's id and its parts in the [`Resume`], and [`BlobStore::seal`] completes the upload,
-/// which copies nothing. The names of parts and rest must hold the nonce of the session's claim: a writer that lost its claim and comes
-/// late then changes nothing that is published.
+/// the rest, too small for a part, an object beside it and tells the upload's id, its parts with their entity tags, and the rest's name in
+/// the [`Resume`], and [`BlobStore::seal`] completes the upload with exactly the parts that it is told, which copies nothing. What few bytes
+/// there are in all may be one object, written by `seal`. Some services want parts of one size, but for the last.
+///
+/// Several processes share a bucket, and a claim may be lost at any moment to another process, without the loser noticing. Four rules make
+/// that harmless, and none depends on time:
+///
+/// 1. A claim swaps the session's record and puts a fresh nonce into it. Every later write of the record goes from the version that the
+///    claim, or its own last write, gave. One that conflicts ends the request; it is never tried again from a newer version.
+/// 2. What is written under a claim bears its nonce: the names of rests, and the numbers of parts, from a range that no other claim uses.
+///    So a writer who lost its claim overwrites nothing of its successor's. What it wrote is removed with the upload.
+/// 3. Only the swap of the session's record makes parts count: those in its [`Resume`] do, and no others.
+/// 4. Closing freezes them first: all bytes are kept, the record says that the upload is closing, with the last [`Resume`]; only then is it
+///    sealed; then the record says that it is closed; and then its bytes are published, once. Completing twice is harmless: the second
+///    attempt finds the object, and compares its size.
+///
+/// [`BlobStore::remove`] aborts the multipart upload as well. Uploads that no session names any more are listed and aborted by age.
 pub trait BlobStore: Send + Sync {
     /// Writes `chunks` at `offset`; creates the blob when `offset` is 0. `offset` is where the last write of this process ended, or where
-    /// the bytes were kept last; what lies behind it is cut off. [`Failure::Missing`] if fewer than `offset` bytes are there. Not durable
-    /// until [`BlobStore::keep`] or [`BlobStore::seal`]. After a failure nothing behind what was kept last can be relied on: it must be
+    /// the bytes were kept, by the same `resume`; what lies behind it is cut off. [`Failure::Missing`] if the bytes before `offset` are not
+    /// there, or if `resume` does not tell of them and the store needs that. Not durable until [`BlobStore::keep`] or [`BlobStore::seal`]. After a failure nothing behind what was kept last can be relied on: it must be
     /// written again.
     ///
     /// `look` sees each chunk once and in order, unless the write fails: in the job that writes them and just before it does, so that
     /// they pass through the processor's caches once.
     fn write<'a>(&'a self, name: &'a str, offset: u64, resume: &'a Resume, chunks: Vec<Bytes>, look: Look) -> Answer<'a, ()>;
     /// Returns when the first `size` bytes survive a power cut, and says what a writer must be told to go on from there, here or on another
-    /// process. `size` must be what was written ([`Failure::Missing`] if not).
+    /// process. `size` must be what was written ([`Failure::Missing`] if not). To keep what is kept already is no error.
     fn keep<'a>(&'a self, name: &'a str, size: u64, resume: &'a Resume) -> Answer<'a, Resume>;
     /// Returns when the bytes and the name survive a power cut, and can be opened. `size` must be the blob's size ([`Failure::Missing`] if
     /// not). Sealing again is no error. A sealed blob is not written any more.
@@ -185,10 +229,11 @@ pub trait BlobStore: Send + Sync {
     /// For reading. [`Failure::Missing`] if there is no such blob. Whether unsealed bytes can be read is the store's own affair, but for
     /// those that were kept.
     fn open<'a>(&'a self, name: &'a str) -> Answer<'a, Arc<dyn BlobFile>>;
-    /// Removes the bytes, whether sealed or not; not an error if they are gone.
+    /// Removes the bytes, whether sealed or not; not an error if they are gone. `resume` may be any that was told, or none: it only helps to
+    /// find what lies beside them.
     fn remove<'a>(&'a self, name: &'a str, resume: &'a Resume) -> Answer<'a, ()>;
     /// The names that there are, in order, the first one behind `after` (empty for the beginning), as many as `limit` at most; with
-    /// the store's time of their last change. For checkers and collectors.
+    /// the store's time of their last change. What somebody else put beside them is skipped. For checkers and collectors.
     fn list_bytes<'a>(&'a self, after: &'a str, limit: usize) -> Answer<'a, Vec<Written>>;
 }
 

@@ -5,7 +5,7 @@ use super::contract::{self, BlobFile, BlobStore, Failure, Look, Range, Record, R
 use crate::clock::{Clock, Timestamp};
 use bytes::Bytes;
 use futures_util::future::{FutureExt, ready};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,8 +33,10 @@ struct Blob {
     /// An open blob shares the bytes and keeps them when a writer goes on or the blob is removed, as an open file does.
     bytes: Arc<Vec<u8>>,
     written: Timestamp,
-    /// How many bytes were kept, if any were: whoever goes on must have been told.
-    kept: Option<u64>,
+    /// The sizes at which the bytes were kept, that of no bytes included: whoever goes on from one of them must have been told.
+    kept: BTreeSet<usize>,
+    /// The one that the present writer went on from.
+    from: usize,
 }
 
 impl Default for Memory {
@@ -81,20 +83,15 @@ impl Memory {
 impl State {
     fn write(&mut self, name: &str, offset: u64, resume: &Resume, chunks: &[Bytes], now: Timestamp) -> Result<(), Failure> {
         contract::check_name(name)?;
-        let offset = usize::try_from(offset).map_err(|_| Failure::Missing)?;
+        let (offset, from) = (usize::try_from(offset).map_err(|_| Failure::Missing)?, kept_size(resume)?);
         let blob = match self.blobs.get_mut(name) {
             Some(blob) => blob,
-            None if offset == 0 => {
-                self.blobs.entry(name.to_owned()).or_insert_with(|| Blob { bytes: Arc::default(), written: now, kept: None })
-            }
+            None if (offset, from) == (0, 0) => self.blobs.entry(name.to_owned()).or_insert_with(|| Blob::new(now)),
             None => return Err(Failure::Missing),
         };
-        if blob.bytes.len() < offset || !blob.goes_on_with(resume) {
-            return Err(Failure::Missing);
-        }
+        blob.go_on(offset, from)?;
         blob.written = now;
         let bytes = Arc::make_mut(&mut blob.bytes);
-        bytes.truncate(offset);
         chunks.iter().for_each(|chunk| bytes.extend_from_slice(chunk));
         Ok(())
     }
@@ -102,7 +99,8 @@ impl State {
     /// The blob, if it has this size and its writer was told how to go on.
     fn blob_of(&mut self, name: &str, size: u64, resume: &Resume) -> Result<&mut Blob, Failure> {
         contract::check_name(name)?;
-        self.blobs.get_mut(name).filter(|blob| blob.bytes.len() as u64 == size && blob.goes_on_with(resume)).ok_or(Failure::Missing)
+        let from = kept_size(resume)?;
+        self.blobs.get_mut(name).filter(|blob| blob.bytes.len() as u64 == size && blob.from == from).ok_or(Failure::Missing)
     }
 
     fn list(&self, Range { prefix, after, limit, show }: Range<'_>) -> impl Iterator<Item = (&String, &Record)> {
@@ -118,9 +116,25 @@ impl State {
 }
 
 impl Blob {
-    fn goes_on_with(&self, resume: &Resume) -> bool {
-        resume.0 == self.kept.map(|kept| kept.to_string()).unwrap_or_default()
+    fn new(written: Timestamp) -> Self {
+        Self { bytes: Arc::default(), written, kept: BTreeSet::from([0]), from: 0 }
     }
+
+    /// At the end, or at what was kept: then what lies behind it is cut off, and what was told of that is of no use any more.
+    fn go_on(&mut self, offset: usize, from: usize) -> Result<(), Failure> {
+        if offset == from && self.kept.contains(&from) {
+            self.kept.retain(|kept| *kept <= from);
+            self.from = from;
+            Arc::make_mut(&mut self.bytes).truncate(offset);
+            return Ok(());
+        }
+        if offset == self.bytes.len() && from == self.from { Ok(()) } else { Err(Failure::Missing) }
+    }
+}
+
+/// At which size the bytes were kept, as this store told it.
+fn kept_size(Resume(told): &Resume) -> Result<usize, Failure> {
+    if told.is_empty() { Ok(0) } else { told.parse().map_err(|_| Failure::Missing) }
 }
 
 impl RecordStore for Memory {
@@ -169,8 +183,11 @@ impl BlobStore for Memory {
     /// Says how much was kept, so that who goes on without having been told is found out.
     fn keep<'a>(&'a self, name: &'a str, size: u64, resume: &'a Resume) -> Answer<'a, Resume> {
         async move {
-            self.state().blob_of(name, size, resume)?.kept = Some(size);
-            Ok(Resume(size.to_string()))
+            let mut state = self.state();
+            let blob = state.blob_of(name, size, resume)?;
+            blob.from = blob.bytes.len();
+            blob.kept.insert(blob.from);
+            Ok(Resume(blob.from.to_string()))
         }
         .boxed()
     }

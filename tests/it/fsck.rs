@@ -42,7 +42,8 @@ impl Store {
     fn bytes(&self) -> PathBuf {
         let db = Connection::open(self.path("records.sqlite3")).unwrap();
         let record: Vec<u8> = db.query_row("SELECT value FROM records WHERE key = ?1", [blob_key()], |row| row.get(0)).unwrap();
-        let record: Value = serde_json::from_slice(&record).unwrap();
+        // Below the line that every record begins with.
+        let record: Value = serde_json::from_str(str::from_utf8(&record).unwrap().lines().nth(1).unwrap()).unwrap();
         let name = record["generation"].as_str().unwrap();
         self.path("d").join(&name[..2]).join(name)
     }
@@ -160,7 +161,7 @@ async fn an_index_of_the_records_that_lacks_one_is_damage() {
         number.try_into().unwrap()
     };
     let db = Connection::open(&file).unwrap();
-    let root = page(&db, "SELECT rootpage FROM sqlite_master WHERE type = 'index'");
+    let root = page(&db, "SELECT rootpage FROM sqlite_master WHERE name = 'sqlite_autoindex_records_1'");
     let size = page(&db, "PRAGMA page_size");
     drop(db);
     let mut content = fs::read(&file).unwrap();

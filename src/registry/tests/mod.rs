@@ -2,6 +2,7 @@
 
 mod blobs;
 mod catalog;
+mod commits;
 mod convert;
 mod damage;
 mod deleting;

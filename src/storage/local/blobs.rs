@@ -8,7 +8,7 @@ use super::{Disk, Failure, Look, OpenError, Timestamp, Written, writeback};
 use crate::recent::Recent;
 use crate::storage::contract::check_name;
 use bytes::Bytes;
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -158,24 +158,28 @@ impl Shards {
         Ok(())
     }
 
-    /// A folder at a time: its names are the order's next part.
+    /// A folder at a time: its names are the order's next part. What somebody put beside the blobs is skipped, but what may hide some of
+    /// them, such as a link in a folder's place, is an error.
     fn list(&self, after: &str, limit: usize) -> Result<Vec<Written>, Failure> {
         let mut shards = names(&self.root)?;
+        shards.retain(|shard| is_shard(shard) && shard.as_str() >= after.get(..2).unwrap_or(after));
         shards.sort_unstable();
         let mut found = Vec::new();
-        for shard in shards.iter().filter(|name| name.as_str() >= after.get(..2).unwrap_or(after)) {
-            let folder = open_folder(&self.root, shard).map_err(io::Error::from)?;
+        for shard in shards {
+            let folder = match open_folder(&self.root, &shard) {
+                Ok(folder) => folder,
+                Err(_) if written(&self.root, &shard)?.is_some() => continue,
+                Err(error) => return Err(io::Error::from(error).into()),
+            };
             let mut names = names(&folder)?;
-            names.retain(|name| name.as_str() > after && check_name(name).is_ok());
+            names.retain(|name| name.as_str() > after && check_name(name).is_ok() && name.starts_with(&shard));
             names.sort_unstable();
             for name in names {
                 if found.len() == limit {
                     return Ok(found);
                 }
-                match rustix::fs::statat(&folder, &name, AtFlags::SYMLINK_NOFOLLOW) {
-                    Ok(file) => found.push(Written { key: name, written: Timestamp::from_secs(file.st_mtime) }),
-                    Err(Errno::NOENT) => {} // removed since
-                    Err(error) => return Err(io::Error::from(error).into()),
+                if let Some(written) = written(&folder, &name)? {
+                    found.push(Written { key: name, written });
                 }
             }
         }
@@ -269,6 +273,19 @@ fn write_all(file: &File, chunks: &[Bytes], offset: u64) -> Result<u64, Failure>
 
 fn shard(name: &str) -> &str {
     name.get(..2).unwrap_or(name)
+}
+
+fn is_shard(name: &str) -> bool {
+    name.len() == 2 && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+}
+
+/// When the file was written last. `None` if no file has that name.
+fn written(folder: &File, name: &str) -> Result<Option<Timestamp>, Failure> {
+    match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(status) if FileType::from_raw_mode(status.st_mode) == FileType::RegularFile => Ok(Some(Timestamp::from_secs(status.st_mtime))),
+        Ok(_) | Err(Errno::NOENT) => Ok(None),
+        Err(error) => Err(io::Error::from(error).into()),
+    }
 }
 
 /// Who may change which blob, in the order they asked.

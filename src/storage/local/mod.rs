@@ -16,11 +16,15 @@ mod buffers;
 mod cache;
 mod convert;
 mod folder;
+mod lists;
 mod reading;
 mod records;
 mod space;
+#[cfg(test)]
+pub(crate) mod testing;
 mod values;
 mod writeback;
+mod writer;
 
 pub use convert::{Convert, ConvertError, Converted, Unreadable, convert};
 pub use folder::{OpenError, inspect};
@@ -40,7 +44,7 @@ pub struct Local {
     // In the order in which they must be closed: nothing may write any more when the lock goes.
     records: records::Records,
     blobs: blobs::Blobs,
-    space: space::Space,
+    space: Arc<space::Space>,
     folder: Arc<folder::Folder>,
     clock: Clock,
 }
@@ -70,25 +74,16 @@ impl Local {
         let folder = Arc::new(folder::Folder::open(folder)?);
         let disk = Disk::new(commit);
         let values = values::Values::open(folder.clone(), disk.clone())?;
-        let records = records::Records::open(&folder.path().join("records.sqlite3"), values, disk.clone(), clock.clone())?;
+        let space = Arc::new(space::Space::new(folder.folder("d")?));
+        let records = records::Records::open(&folder.path().join("records.sqlite3"), values, space.clone(), disk.clone(), clock.clone())?;
         let blobs = blobs::Blobs::open(folder.clone(), disk)?;
         folder.sync()?;
-        let space = space::Space::new(folder.folder("d")?);
         Ok(Self { records, blobs, space, folder, clock })
-    }
-
-    /// One after the other as far as the disk has room: the reserve is for small values, such as what a deletion writes.
-    async fn change(&self, changes: Vec<Change>) -> Vec<Result<Option<Version>, Failure>> {
-        let large = |change: &Change| change.value.as_ref().is_some_and(|value| value.bytes.len() > values::LARGE);
-        match changes.iter().any(large).then(|| self.space.check()) {
-            Some(Err(full)) => changes.iter().map(|_| Err(full.clone())).collect(),
-            _ => self.records.change(changes).await,
-        }
     }
 
     async fn change_one(&self, key: &str, expected: Option<&Version>, value: Option<Value>) -> Result<Option<Version>, Failure> {
         let change = Change { key: key.to_owned(), expected: expected.cloned(), value };
-        self.change(vec![change]).await.pop().unwrap_or(Err(Failure::Stopped))
+        self.records.change(vec![change]).await.pop().unwrap_or(Err(Failure::Stopped))
     }
 
     async fn put(&self, key: &str, expected: Option<&Version>, value: Value) -> Result<Version, Failure> {
@@ -140,7 +135,7 @@ impl RecordStore for Local {
     }
 
     fn change_all(&self, changes: Vec<Change>) -> BoxFuture<'_, Vec<Result<Option<Version>, Failure>>> {
-        Box::pin(self.change(changes))
+        Box::pin(self.records.change(changes))
     }
 }
 

@@ -1,23 +1,57 @@
-//! What a store in a folder does beyond the contract.
+//! What a store in a folder promises beyond the contract.
 
 use super::*;
 
 #[tokio::test]
-async fn a_local_store_keeps_what_it_acknowledged() {
+async fn a_store_is_closed_tidily() {
     let folder = tempfile::tempdir().unwrap();
     let store = Local::open(folder.path()).unwrap();
-    let first = store.create("k", value_of("1")).await.unwrap();
-    let version = store.swap("k", &first, value_of("2")).await.unwrap();
-    write(&store, NAME, 0, vec![text("sealed")]).await.unwrap();
-    store.seal(NAME, 6, &NEW).await.unwrap();
+    store.create("k", value_of("1")).await.unwrap();
+    assert!(folder.path().join("records.sqlite3-wal").exists());
     drop(store);
-    assert!(!folder.path().join("records.sqlite3-wal").exists(), "closed tidily");
+    assert!(!folder.path().join("records.sqlite3-wal").exists());
+}
 
+#[tokio::test]
+async fn a_large_value_that_is_refused_leaves_no_file() {
+    let place = InFolder::new();
+    let store = place.open();
+    let large = || Value::from(Bytes::from(vec![7; 100_000]));
+    let first = store.create("k", large()).await.unwrap();
+    let foreign = Memory::new().create("k", large()).await.unwrap();
+    let change = |key: &str, expected: Option<&Version>| Change { key: key.to_owned(), expected: expected.cloned(), value: Some(large()) };
+    let done = store.change_all(vec![change("k", None), change("l", Some(&first)), change("k", Some(&foreign)), change("l", None)]).await;
+    assert_eq!(done.iter().map(Result::is_ok).collect::<Vec<_>>(), [false, false, false, true]);
+    drop(store); // what is of no use any more is removed after the answer
+    assert_eq!(place.open().check().unwrap(), (Vec::new(), 0));
+}
+
+#[tokio::test]
+async fn what_lies_beside_the_blobs_is_not_listed() {
+    let folder = tempfile::tempdir().unwrap();
     let store = Local::open(folder.path()).unwrap();
-    let record = store.get("k").await.unwrap().unwrap();
-    assert_eq!((record.version, record.value), (version, text("2")));
-    assert_eq!(all(&store, NAME).await, b"sealed");
-    assert!(is_conflict(store.swap("k", &first, value_of("3")).await));
+    write(&store, NAME, 0, vec![text("bytes")]).await.unwrap();
+    let d = folder.path().join("d");
+    for (name, is_folder) in [
+        ("lost+found", true),
+        ("note.txt", false),
+        ("00", false),
+        ("0", true),
+        ("0A", true),
+        ("01/note.txt", false),
+        ("01/0123456789abcdef0123456789abcde", false),
+        ("01/0123456789ABCDEF0123456789ABCDEF", false),
+        ("01/ffffffffffffffffffffffffffffffff", false),
+        ("01/01ffffffffffffffffffffffffffffff", true),
+    ] {
+        if is_folder { std::fs::create_dir(d.join(name)) } else { std::fs::write(d.join(name), "stray") }.unwrap();
+    }
+    std::os::unix::fs::symlink(d.join("note.txt"), d.join("01").join(OTHER)).unwrap();
+    std::os::unix::fs::symlink(&d, d.join("a link")).unwrap();
+    let listed = store.list_bytes("", 100).await.unwrap();
+    assert_eq!(listed.iter().map(|one| one.key.as_str()).collect::<Vec<_>>(), [NAME]);
+    let now = Clock::system().now();
+    assert!(listed[0].written <= now && now.since(listed[0].written).as_secs() < 3600, "by the clock of the file system");
 }
 
 #[tokio::test]
@@ -125,7 +159,7 @@ async fn a_large_value_is_a_file_as_long_as_it_counts() {
 #[tokio::test]
 async fn a_store_that_does_not_wait_for_the_disk_keeps_the_same_contract() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = crate::storage::local::Settings { commit: false, ..crate::storage::local::Settings::default() };
+    let settings = Settings { commit: false, ..Settings::default() };
     let store = Local::open_with(folder.path(), settings.clone()).unwrap();
     store.create("k", Bytes::from(vec![7; 100_000]).into()).await.unwrap();
     write(&store, NAME, 0, vec![text("sealed")]).await.unwrap();
@@ -143,7 +177,7 @@ fn too_many_open_files_are_no_failure_of_the_disk() {
     if std::env::var_os(CHILD).is_some() {
         return with_few_open_files();
     }
-    let name = "storage::tests::folder::too_many_open_files_are_no_failure_of_the_disk";
+    let name = "storage::tests::local::too_many_open_files_are_no_failure_of_the_disk";
     let child = std::process::Command::new(std::env::current_exe().unwrap()).args(["--exact", name]).env(CHILD, "1").output().unwrap();
     let said = String::from_utf8_lossy(&child.stdout);
     assert!(child.status.success() && said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&child.stderr));

@@ -4,7 +4,7 @@
 use super::states::blob::{BlobRecord, Own};
 use super::states::link::{Announced, LinkRecord};
 use super::typed_store::{Found, Judged, contended, until_settled};
-use super::{Error, Registry, keys};
+use super::{Error, Registry, keys, to_its_end};
 use crate::access::{Create, Delete, Permit, Read, Reader};
 use crate::oci::{Digest, RepositoryName};
 use crate::storage::{BlobFile, Failure, Show};
@@ -47,8 +47,8 @@ impl Registry {
     /// Refused while a manifest of the repository, committed or being pushed, needs the blob. Other repositories keep theirs.
     pub async fn delete_blob(&self, permit: &Permit<Delete>, digest: &Digest) -> Result<(), Error> {
         let (registry, repository, digest) = (self.clone(), permit.repository().clone(), digest.clone());
-        // To its end even if the caller is given up: the repository may have to leave the catalogue.
-        let task = tokio::spawn(async move {
+        // The repository may have to leave the catalogue.
+        to_its_end(async move {
             let key = keys::link(&digest, &repository);
             let referenced = || registry.is_referenced(&repository, &digest);
             match registry.records.judge(&key, LinkRecord::can_be_deleted, referenced).await? {
@@ -56,8 +56,8 @@ impl Registry {
                 Judged::Needed => Err(Error::Referenced),
                 Judged::Taken => registry.leave(&repository).await,
             }
-        });
-        task.await.unwrap_or(Err(Error::Interrupted))
+        })
+        .await
     }
 
     /// `true` if the repository holds the blob now. With `from`, that repository must hold it; otherwise any that `anywhere` reads.
@@ -118,8 +118,12 @@ impl Registry {
     /// Links the blob in the repository and says under which name its bytes lie; without `own` bytes, `None` if there are none.
     /// If another's bytes are there already, `own` is not used and remains the caller's to remove.
     pub(super) async fn publish(&self, repository: &RepositoryName, digest: &Digest, own: Option<Own>) -> Result<Option<String>, Error> {
-        let published = AtomicBool::new(false);
-        until_settled(|| self.publish_once(repository, digest, own.as_ref(), &published)).await
+        let (registry, repository, digest) = (self.clone(), repository.clone(), digest.clone());
+        to_its_end(async move {
+            let published = AtomicBool::new(false);
+            until_settled(|| registry.publish_once(&repository, &digest, own.as_ref(), &published)).await
+        })
+        .await
     }
 
     /// `published` remembers whether `own` was.

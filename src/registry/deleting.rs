@@ -5,14 +5,15 @@
 //! 2. The manifest becomes `dying`, which hides it from readers. A marker tells lists of tags and the next start that it is being deleted.
 //! 3. Its tags and their back references are deleted, a thousand at a time.
 //! 4. The entries that lead to it from its subject and its children are deleted.
-//! 5. The record is deleted, then the marker. The repository leaves the catalogue if nothing else is in it.
+//! 5. The record is deleted. The repository leaves the catalogue if nothing else is in it. Then the marker is deleted.
 
 use super::keys::{Entry, Key};
+use super::records::unless_unreadable;
 use super::states::Condemnable;
 use super::states::manifest::ManifestRecord;
 use super::states::mark::Mark;
-use super::typed_store::{Base, Changed, Found, change, until_settled};
-use super::{Error, Registry, keys};
+use super::typed_store::{Base, Changed, Found, Judged, change, until_settled};
+use super::{Error, Registry, keys, to_its_end};
 use crate::access::{Delete, Permit};
 use crate::oci::{Condition, Digest, Reference, RepositoryName, Tag};
 use crate::storage::{Failure, Show};
@@ -26,16 +27,15 @@ impl Registry {
     /// The same on a condition about what a tag leads to now. What a digest leads to cannot change.
     pub async fn delete_manifest_if(&self, condition: Condition, permit: &Permit<Delete>, reference: &Reference) -> Result<(), Error> {
         let (registry, repository, reference) = (self.clone(), permit.repository().clone(), reference.clone());
-        // To its end even if the caller is given up: a manifest's tags go with it.
-        let task = tokio::spawn(async move {
+        to_its_end(async move {
             let deleted = match &reference {
                 Reference::Tag(tag) => registry.delete_tag(&condition, &repository, tag).await?,
                 Reference::Digest(digest) if condition.allows(Some(digest)) => registry.delete_by_digest(&repository, digest).await?,
                 Reference::Digest(digest) => return Err(Error::ConditionFailed { found: Some(digest.clone()) }),
             };
             if deleted { Ok(()) } else { Err(registry.unknown_manifest(&repository).await?) }
-        });
-        task.await.unwrap_or(Err(Error::Interrupted))
+        })
+        .await
     }
 
     /// Finishes deletions of manifests that a crash cut short, and takes away manifests whose push was cut short. Call it before the store
@@ -52,8 +52,7 @@ impl Registry {
         let mut markers = self.records.keys(keys::all_deletions(), Show::All);
         while let Some(key) = markers.next().await? {
             if let Some(Entry::Deletion(repository, digest)) = Entry::parse(key.as_str()) {
-                let cleared = self.records.clear(&key, || self.is_dying(&repository, &digest)).await;
-                finished += usize::from(unless_damaged(&key, cleared.map(|()| true))?);
+                finished += usize::from(unless_damaged(&key, self.finish_marker(&repository, &digest).await)?);
             }
         }
         Ok(finished)
@@ -63,9 +62,32 @@ impl Registry {
     async fn finish_one(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
         let found = self.records.read(&keys::manifest(repository, digest)).await?;
         match found.filter(|found| !found.record.is_readable()) {
-            Some(found) => self.bury(repository, digest, &found.base(), &found.record).await,
+            Some(found) => self.give_up(repository, digest, &found.base(), &found.record).await,
             None => Ok(false),
         }
+    }
+
+    /// The marker goes last: as long as it stands, the next start comes back to the repository.
+    async fn finish_marker(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
+        self.leave(repository).await?;
+        let marker = keys::deletion(repository, digest);
+        let judged = self.records.judge(&marker, |_| true, || self.is_dying(repository, digest)).await?;
+        Ok(matches!(judged, Judged::Taken))
+    }
+
+    /// Deletes a manifest whose push failed, or whose deletion was cut short. The push may have put the repository into the catalogue.
+    pub(super) async fn give_up(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        base: &Base,
+        record: &ManifestRecord,
+    ) -> Result<bool, Error> {
+        let buried = self.bury(repository, digest, base, record).await?;
+        if record.counts() {
+            self.leave(repository).await?;
+        }
+        Ok(buried)
     }
 
     async fn delete_by_digest(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
@@ -77,7 +99,9 @@ impl Registry {
                 Some(found) if !found.record.counts() => {
                     Ok(self.bury(repository, digest, &found.base(), &found.record).await?.then_some(true))
                 }
-                _ => Ok(Some(false)),
+                // Nobody sees it yet. Its push may have been cut short; one that is alive starts again.
+                Some(found) => Ok(self.give_up(repository, digest, &found.base(), &found.record).await?.then_some(false)),
+                None => Ok(Some(false)),
             }
         })
         .await
@@ -93,6 +117,10 @@ impl Registry {
         let key = keys::manifest(repository, digest);
         let (mut base, condemned) = (found.base(), found.record.condemned());
         if !self.settings.sparse.contain(repository) {
+            // Most refusals are known without a write.
+            if let Some(index) = self.index_of(repository, digest).await? {
+                return Err(Error::Listed { index });
+            }
             if !found.record.is_condemned() {
                 let Some(version) = self.records.swap(&key, &base, &condemned).await? else { return Ok(None) };
                 base = base.at(version);
@@ -100,7 +128,9 @@ impl Registry {
             match self.index_of(repository, digest).await {
                 Ok(None) => {}
                 listed => {
-                    self.records.swap(&key, &base, &condemned.rescued()).await?;
+                    if let Err(why) = self.records.swap(&key, &base, &condemned.rescued()).await {
+                        tracing::warn!(record.key = %key, "the manifest stays condemned until somebody uses it: {why}");
+                    }
                     return listed.and_then(|index| index.map_or(Ok(None), |index| Err(Error::Listed { index })));
                 }
             }
@@ -134,18 +164,19 @@ impl Registry {
         self.untag(repository, digest).await?;
         let mut entries = listed(repository, digest, record);
         entries.extend(record.header.subject.as_ref().map(|subject| keys::referrer(repository, &subject.0, digest)));
-        self.records.clear_all(Vec::new(), &entries, |_| self.counts(&key)).await?;
+        self.records.clear_alike(&entries, || self.counts(&key)).await?;
         // This fails if the manifest was pushed again meanwhile.
         let gone = change(&key, Some(&base), None)?;
         // A push that failed clears the marker too. It may have begun on top of a deletion, which keeps the marker of a dying manifest.
         let mut last = vec![marker];
         if record.is_readable() || !record.counts() {
-            last.push(keys::in_catalog(repository.as_str()));
+            // The marker goes last: as long as it stands, the next start comes back to the repository.
+            last.insert(0, keys::in_catalog(repository.as_str()));
         }
+        let marker = last.len() - 1;
         self.records
-            .clear_all(vec![gone], &last, async |place| match place {
-                0 => self.is_dying(repository, digest).await,
-                _ => self.is_in_use(repository).await,
+            .clear_all(vec![gone], &last, async |place| {
+                if place == marker { self.is_dying(repository, digest).await } else { self.is_in_use(repository).await }
             })
             .await?;
         Ok(true)
@@ -200,7 +231,9 @@ impl Registry {
         let mut changes = Vec::new();
         for (_, tag) in tags {
             let key = keys::tag(repository, tag);
-            if let Some(found) = self.records.read(&key).await?.filter(|found| found.record.target() == Some(digest)) {
+            // A tag that cannot be read leads nowhere, and must not keep the others.
+            let found = unless_unreadable(self.records.read(&key).await)?.flatten();
+            if let Some(found) = found.filter(|found| found.record.target() == Some(digest)) {
                 changes.push(change(&key, Some(&found.base()), None)?);
             }
         }
@@ -210,7 +243,10 @@ impl Registry {
         }
         let back: Vec<_> = tags.iter().map(|(key, _)| key.clone()).collect();
         let points_there = async |place: usize| match tags.get(place) {
-            Some((_, tag)) => Ok(self.tag_target(repository, tag).await?.as_ref() == Some(digest)),
+            // The entry of a tag that cannot be read stays, for whoever repairs the tag.
+            Some((_, tag)) => {
+                Ok(unless_unreadable(self.tag_target(repository, tag).await)?.is_none_or(|target| target.as_ref() == Some(digest)))
+            }
             None => Ok(false),
         };
         let done = self.records.clear_all(changes, &back, points_there).await?;
@@ -243,11 +279,14 @@ pub(super) fn listed(repository: &RepositoryName, digest: &Digest, record: &Mani
     record.header.manifests.iter().map(|child| keys::index(repository, &child.0, digest)).collect()
 }
 
-/// A record that cannot be read does not stop the others.
+/// A record that cannot be finished does not stop the others, unless the store takes no changes at all.
 fn unless_damaged<T>(key: &Key<T>, done: Result<bool, Error>) -> Result<bool, Error> {
     match done {
-        Err(Error::Storage(Failure::Io(why))) => {
-            tracing::error!("what a crash left at {key} stays there: {why}");
+        Err(why @ Error::Storage(Failure::Full | Failure::Stopped | Failure::Busy)) => Err(why),
+        Err(why) => {
+            tracing::error!(
+                "an interrupted push or deletion at {key} could not be finished: {why}; check the store with `wharfinger fsck`"
+            );
             Ok(false)
         }
         done => done,

@@ -47,6 +47,8 @@ pub enum Error {
     Interrupted,
     #[error("the request's body stopped or came too slowly: ask for the upload's offset, and go on from there")]
     Stalled,
+    #[error("an internal error stopped the request before its end; the log has the reason")]
+    Internal,
     #[error(transparent)]
     Storage(#[from] storage::Failure),
 }

@@ -1,6 +1,7 @@
 //! Pages of tags and of the catalogue, in the order of their bytes (distribution-spec, Content Discovery).
 
 use super::keys::Prefix;
+use super::records::unless_unreadable;
 use super::states::tag::TagRecord;
 use super::{Error, Registry, keys};
 use crate::access::{Permit, Read, Reader};
@@ -54,7 +55,8 @@ impl Registry {
     async fn going(&self, repository: &RepositoryName, tags: &[String], deletions: &[Digest]) -> Result<HashSet<String>, Error> {
         let mut going = HashSet::new();
         for digest in deletions {
-            if self.is_dying(repository, digest).await? {
+            // A record that cannot be read hides nothing.
+            if unless_unreadable(self.is_dying(repository, digest).await)? == Some(true) {
                 self.add_tags_on(repository, digest, tags, &mut going).await?;
             }
         }
@@ -103,7 +105,8 @@ impl Registry {
                     return Ok(());
                 }
                 let Ok(tag) = name.parse::<Tag>() else { continue };
-                if name >= first.as_str() && self.tag_target(repository, &tag).await?.as_ref() == Some(digest) {
+                if name >= first.as_str() && unless_unreadable(self.tag_target(repository, &tag).await)?.flatten().as_ref() == Some(digest)
+                {
                     found.insert(name.to_owned());
                 }
             }

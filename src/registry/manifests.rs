@@ -4,7 +4,7 @@ use super::deleting::listed;
 use super::hashing::digest_of;
 use super::states::manifest::{self, ManifestRecord};
 use super::typed_store::{Found, until_settled};
-use super::{Error, Registry, keys};
+use super::{Error, Registry, keys, to_its_end};
 use crate::access::{Permit, Read, Write};
 use crate::limits::MANIFEST_BYTES;
 use crate::oci::{Algorithm, Condition, Digest, Manifest, Reference, RepositoryName, Tag};
@@ -91,23 +91,42 @@ impl Registry {
                     return Err(Error::ConditionFailed { found: stored });
                 }
             }
-            pushed.missing = self.commit(permit.repository(), &pushed.digest, &record).await?;
-            return Ok(pushed);
+            let (registry, repository) = (self.clone(), permit.repository().clone());
+            return to_its_end(async move {
+                pushed.missing = registry.commit(&repository, &pushed.digest, &record).await?;
+                Ok(pushed)
+            })
+            .await;
         };
         // A tag that may not be written is refused before the manifest is stored; the write below decides all the same.
         self.check_tag(condition, permit, tag, &pushed.digest).await?;
+        let (registry, condition, permit, tag) = (self.clone(), condition.clone(), permit.clone(), tag.clone());
+        to_its_end(async move {
+            pushed.missing = registry.commit_with_tag(&condition, &permit, &tag, &pushed.digest, &record).await?;
+            Ok(pushed)
+        })
+        .await
+    }
+
+    async fn commit_with_tag(
+        &self,
+        condition: &Condition,
+        permit: &Permit<Write>,
+        tag: &Tag,
+        digest: &Digest,
+        pushed: &ManifestRecord,
+    ) -> Result<Vec<Digest>, Error> {
         let (met, written) = (Condition::default(), AtomicBool::new(false));
-        let missing = until_settled(|| async {
-            let missing = self.commit(permit.repository(), &pushed.digest, &record).await?;
+        until_settled(|| async {
+            let missing = self.commit(permit.repository(), digest, pushed).await?;
             // The condition held when the tag was written, and would now meet this push's own tag.
             let condition = if written.load(Ordering::SeqCst) { &met } else { condition };
-            self.write_tag(condition, permit, tag, &pushed.digest).await?;
+            self.write_tag(condition, permit, tag, digest).await?;
             written.store(true, Ordering::SeqCst);
-            // Else somebody deleted the manifest meanwhile.
-            Ok(self.stays(permit.repository(), &pushed.digest).await?.then_some(missing))
-        });
-        pushed.missing = missing.await?;
-        Ok(pushed)
+            // If the manifest is gone, it was deleted meanwhile.
+            Ok(self.stays(permit.repository(), digest).await?.then_some(missing))
+        })
+        .await
     }
 
     /// The manifest itself was not found: does the repository exist?
@@ -142,10 +161,7 @@ impl Registry {
     /// Announces the manifest, which keeps collectors away from what it needs, looks whether all of that is there, and commits. One that is
     /// committed already must have what it needs as well. Answers with what is missing, where that is accepted.
     async fn commit(&self, repository: &RepositoryName, digest: &Digest, pushed: &ManifestRecord) -> Result<Vec<Digest>, Error> {
-        let (registry, repository, digest, pushed) = (self.clone(), repository.clone(), digest.clone(), pushed.clone());
-        // To its end even if the caller is given up: what is announced keeps others from deleting what it needs.
-        let task = tokio::spawn(async move { until_settled(|| registry.commit_once(&repository, &digest, &pushed)).await });
-        task.await.unwrap_or(Err(Error::Interrupted))
+        until_settled(|| self.commit_once(repository, digest, pushed)).await
     }
 
     async fn commit_once(
@@ -171,7 +187,7 @@ impl Registry {
                 let complete = self.complete(repository, digest, &record).await;
                 if complete.is_err() && !self.counts(&key).await? {
                     // It was deleted meanwhile, perhaps before the entries of its children were written again.
-                    self.records.clear_all(Vec::new(), &listed(repository, digest, &record), |_| self.counts(&key)).await?;
+                    self.records.clear_alike(&listed(repository, digest, &record), || self.counts(&key)).await?;
                 }
                 let missing = complete?;
                 // Else it was deleted meanwhile, and may lack what leads to it.
@@ -179,18 +195,21 @@ impl Registry {
             }
             (manifest::Found::Pending(_), None) => return Ok(None),
         };
-        let missing = match self.complete(repository, digest, &record).await {
-            Ok(missing) => missing,
-            Err(refused) => {
-                self.bury(repository, digest, &base, &record).await?;
-                return Err(refused);
-            }
+        let committed = match self.complete(repository, digest, &record).await {
+            Ok(missing) => self.records.swap(&key, &base, &record.committed()).await.map(|done| done.map(|_| missing)),
+            Err(refused) => Err(refused),
         };
-        Ok(self.records.swap(&key, &base, &record.committed()).await?.map(|_| missing))
+        if committed.is_err() {
+            // A manifest that stays announced would keep others from being deleted. If it was committed all the same, this does nothing.
+            if let Err(why) = self.give_up(repository, digest, &base, &record).await {
+                tracing::warn!(repo.name = %repository, manifest.digest = %digest, "a push that failed is removed only at the next start: {why}");
+            }
+        }
+        committed
     }
 
     /// Makes sure of all that a manifest needs and that leads to it, in this order: an index counts when the entries of its children are
-    /// written, which is what who deletes a child asks, and they are written before the children are looked at. Answers as above.
+    /// written, because a deletion of a child asks for them, and they are written before the children are read. Answers as [`Registry::commit`].
     async fn complete(&self, repository: &RepositoryName, digest: &Digest, record: &ManifestRecord) -> Result<Vec<Digest>, Error> {
         self.records.mark_all(&listed(repository, digest, record)).await?;
         let missing = self.missing(repository, record).await?;

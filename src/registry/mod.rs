@@ -84,6 +84,11 @@ impl Registry {
     }
 }
 
+/// Runs `work` to its end even if the client disconnects, so that it leaves nothing half done.
+async fn to_its_end<T: Send + 'static>(work: impl Future<Output = Result<T, Error>> + Send + 'static) -> Result<T, Error> {
+    tokio::spawn(work).await.unwrap_or(Err(Error::Internal))
+}
+
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Registry").finish_non_exhaustive()

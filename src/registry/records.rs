@@ -196,6 +196,17 @@ struct Changed {
     key: String,
 }
 
+/// What was read, or `None` and a line in the log if the record is damaged. Other failures are the store's.
+pub(super) fn unless_unreadable<T>(read: Result<T, Error>) -> Result<Option<T>, Error> {
+    match read {
+        Err(Error::Storage(Failure::Io(why))) if why.is::<Unreadable>() || why.is::<Changed>() => {
+            tracing::error!("{why}");
+            Ok(None)
+        }
+        read => read.map(Some),
+    }
+}
+
 fn failed(why: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::Storage(Failure::Io(Arc::new(why)))
 }

@@ -3,7 +3,7 @@
 
 use super::states::Next;
 use super::states::tag::{Event, TagRecord};
-use super::{Error, Registry, UploadId, keys, records};
+use super::{Error, Registry, UploadId, keys, records, to_its_end};
 use crate::access::{Permit, Write};
 use crate::oci::{Condition, Digest, RepositoryName, Tag};
 
@@ -13,13 +13,16 @@ impl Registry {
         if !self.stays(permit.repository(), digest).await? {
             return Err(Error::ManifestUnknown);
         }
-        self.write_tag(&Condition::default(), permit, tag, digest).await?;
-        if self.stays(permit.repository(), digest).await? {
-            return Ok(());
-        }
-        // The manifest was deleted meanwhile; its deleter may have looked for tags before this one was there.
-        self.untag(permit.repository(), digest).await?;
-        Err(Error::ManifestUnknown)
+        let (registry, permit, tag, digest) = (self.clone(), permit.clone(), tag.clone(), digest.clone());
+        to_its_end(async move {
+            registry.write_tag(&Condition::default(), &permit, &tag, &digest).await?;
+            if !registry.stays(permit.repository(), &digest).await? {
+                // The manifest was deleted after the tag was written, perhaps by a deletion that had listed its tags before.
+                registry.untag(permit.repository(), &digest).await?;
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// Whether policy would let all of these tags be put there as things stand.

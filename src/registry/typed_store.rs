@@ -93,6 +93,21 @@ pub(super) const fn contended() -> Error {
     Error::Storage(Failure::Conflict)
 }
 
+/// A condemned entry: its position among those to be cleared, its key, and the state to decide from.
+type Condemned<'a> = (usize, &'a Key<Mark>, Base);
+
+/// Adds the entries that were condemned just now. Returns whether that went well for all of them.
+fn add_condemned<'a>(condemned: &mut Vec<Condemned<'a>>, condemning: Vec<Condemned<'a>>, done: Vec<Changed>) -> bool {
+    let mut all = true;
+    for ((place, key, base), done) in condemning.into_iter().zip(done) {
+        match done {
+            Changed::Written(version) => condemned.push((place, key, base.at(version))),
+            _ => all = false,
+        }
+    }
+    all
+}
+
 /// Repeats an attempt that returned `None` because another writer was faster.
 pub(super) async fn until_settled<R, F>(mut attempt: impl FnMut() -> F) -> Result<R, Error>
 where
@@ -295,22 +310,25 @@ impl TypedStore {
         }
     }
 
-    /// The change that writes the entry again even if it stands: a clearing that is under way, for whatever reason, does not find it as it was.
+    /// The change that writes the entry again even if it is live, so that any clearing that is under way fails.
     pub(super) async fn renewed(&self, key: &Key<Mark>) -> Result<storage::Change, Error> {
         let found = self.read(key).await?;
         change(key, found.as_ref().map(Found::base).as_ref(), Some(&Mark::LIVE))
     }
 
-    /// The same for several, with one commit.
+    /// The same for several, with one commit for a thousand.
     pub(super) async fn mark_all(&self, keys: &[Key<Mark>]) -> Result<(), Error> {
-        until_settled(|| async {
-            let mut changes = Vec::new();
-            for key in keys {
-                changes.extend(self.wanted(key).await?);
-            }
-            Ok(self.change_all(changes).await?.iter().all(|done| *done != Changed::Lost).then_some(()))
-        })
-        .await
+        for page in keys.chunks(LISTED) {
+            until_settled(|| async {
+                let mut changes = Vec::new();
+                for key in page {
+                    changes.extend(self.wanted(key).await?);
+                }
+                Ok(self.change_all(changes).await?.iter().all(|done| *done != Changed::Lost).then_some(()))
+            })
+            .await?;
+        }
+        Ok(())
     }
 
     /// Deletes the entry unless it is `needed`, as [`TypedStore::judge`] does.
@@ -339,35 +357,42 @@ impl TypedStore {
         Ok(done)
     }
 
+    /// The same for entries that are all needed or all not needed, with two commits for a thousand. `needed` is asked once for these.
+    pub(super) async fn clear_alike<F>(&self, keys: &[Key<Mark>], needed: impl Fn() -> F) -> Result<(), Error>
+    where
+        F: Future<Output = Result<bool, Error>>,
+    {
+        for page in keys.chunks(LISTED) {
+            until_settled(|| async {
+                let (changes, condemning, mut condemned) = self.condemn(Vec::new(), page).await?;
+                let done = self.change_all(changes).await?;
+                let mut settled = add_condemned(&mut condemned, condemning, done);
+                let record = if condemned.is_empty() { None } else { needed().await?.then_some(Mark::LIVE) };
+                let decided: Result<Vec<_>, Error> =
+                    condemned.into_iter().map(|(_, key, base)| change(key, Some(&base), record.as_ref())).collect();
+                settled &= self.change_all(decided?).await?.iter().all(|done| *done != Changed::Lost);
+                Ok(settled.then_some(()))
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
     /// Also returns whether every entry was decided.
     async fn clear_once<F>(
         &self,
-        mut changes: Vec<storage::Change>,
+        before: Vec<storage::Change>,
         keys: &[Key<Mark>],
         needed: &impl Fn(usize) -> F,
     ) -> Result<(Vec<Changed>, bool), Error>
     where
         F: Future<Output = Result<bool, Error>>,
     {
-        let before = changes.len();
-        let (mut condemning, mut condemned) = (Vec::new(), Vec::new());
-        for (place, key) in keys.iter().enumerate() {
-            let Some(found) = self.read(key).await? else { continue };
-            if found.record.is_condemned() {
-                condemned.push((place, key, found.base()));
-            } else {
-                changes.push(change(key, Some(&found.base()), Some(&found.record.condemned()))?);
-                condemning.push((place, key, found.base()));
-            }
-        }
+        let count = before.len();
+        let (changes, condemning, mut condemned) = self.condemn(before, keys).await?;
         let mut done = self.change_all(changes).await?;
-        let mut settled = true;
-        for ((place, key, base), done) in condemning.into_iter().zip(done.split_off(before)) {
-            match done {
-                Changed::Written(version) => condemned.push((place, key, base.at(version))),
-                _ => settled = false,
-            }
-        }
+        let condemnations = done.split_off(count);
+        let mut settled = add_condemned(&mut condemned, condemning, condemnations);
         let mut decided = Vec::with_capacity(condemned.len());
         for (place, key, base) in condemned {
             let record = needed(place).await?.then_some(Mark::LIVE);
@@ -375,6 +400,26 @@ impl TypedStore {
         }
         settled &= self.change_all(decided).await?.iter().all(|done| *done != Changed::Lost);
         Ok((done, settled))
+    }
+
+    /// Adds to `changes` the condemnation of each entry that is live. Returns the changes, the entries that these condemn, and those that
+    /// are condemned already. An entry that cannot be read is left alone.
+    async fn condemn<'a>(
+        &self,
+        mut changes: Vec<storage::Change>,
+        keys: &'a [Key<Mark>],
+    ) -> Result<(Vec<storage::Change>, Vec<Condemned<'a>>, Vec<Condemned<'a>>), Error> {
+        let (mut condemning, mut condemned) = (Vec::new(), Vec::new());
+        for (place, key) in keys.iter().enumerate() {
+            let Some(found) = records::unless_unreadable(self.read(key).await)?.flatten() else { continue };
+            if found.record.is_condemned() {
+                condemned.push((place, key, found.base()));
+            } else {
+                changes.push(change(key, Some(&found.base()), Some(&found.record.condemned()))?);
+                condemning.push((place, key, found.base()));
+            }
+        }
+        Ok((changes, condemning, condemned))
     }
 
     /// The keys with this prefix that come after `after`, page by page.

@@ -77,7 +77,7 @@ async fn an_upload_whose_bytes_found_no_room_is_gone() {
 }
 
 impl Bench {
-    async fn damage(&self, key: &str, value: impl Into<Bytes>) {
+    pub(super) async fn damage(&self, key: &str, value: impl Into<Bytes>) {
         let value: Bytes = value.into();
         let version = self.store.get(key).await.unwrap().unwrap().version;
         self.store.swap(key, &version, value.into()).await.unwrap();

@@ -5,6 +5,7 @@ use super::*;
 use crate::storage::{Answer, Change, Failure, Record, Value, Version, Written};
 use futures_util::future::BoxFuture;
 use std::collections::BTreeSet;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const R: &str = "team/app";
@@ -15,11 +16,13 @@ struct Counting {
     commits: AtomicU64,
     /// Of changes.
     left: AtomicU64,
+    /// A state that no manifest may change to, as if the disk were full.
+    refused: Mutex<Option<&'static str>>,
 }
 
 impl Counting {
     fn new(bench: &Bench, left: u64) -> Arc<Self> {
-        Arc::new(Self { store: bench.store.clone(), commits: AtomicU64::new(0), left: AtomicU64::new(left) })
+        Arc::new(Self { store: bench.store.clone(), commits: AtomicU64::new(0), left: AtomicU64::new(left), refused: Mutex::default() })
     }
 
     fn registry(self: &Arc<Self>) -> Registry {
@@ -49,6 +52,11 @@ impl RecordStore for Counting {
         Box::pin(async move {
             self.commits.fetch_add(1, Ordering::SeqCst);
             self.change()?;
+            let refused = *self.refused.lock().unwrap();
+            if key.contains("!/m/") && refused.is_some_and(|state| String::from_utf8_lossy(&value.bytes).contains(&format!("\"{state}\"")))
+            {
+                return Err(Failure::Full);
+            }
             self.store.swap(key, expected, value).await
         })
     }
@@ -237,7 +245,7 @@ async fn a_push_that_fails_clears_the_marker() {
 struct Deleting {
     registry: Registry,
     store: Arc<Memory>,
-    manifests: std::sync::Mutex<Vec<Digest>>,
+    manifests: Mutex<Vec<Digest>>,
 }
 
 impl RecordStore for Deleting {
@@ -288,4 +296,81 @@ async fn an_index_that_is_pushed_again_and_deleted_with_its_child_leaves_no_entr
     let refused = push_index(&Registry::new(store, bench.store.clone()), &child).await;
     assert!(matches!(&refused, Err(Error::MissingReferences(missing)) if *missing == [child]), "{refused:?}");
     assert_eq!(bench.keys("r/").await, [""; 0]);
+}
+
+/// Also when the process dies between the last two commits: nothing comes back to an empty repository later.
+#[tokio::test]
+async fn a_repository_whose_last_deletion_was_cut_short_leaves_the_catalogue_at_the_next_start() {
+    let mut cut = 0;
+    loop {
+        let bench = Bench::new();
+        let digest = push_image(&bench.registry, R, "config", &json!({})).await;
+        put_tags(&bench.registry, &digest, ["v1".to_owned()].into_iter()).await;
+        let reference = Reference::Digest(digest);
+        let done = Counting::new(&bench, cut).registry().delete_manifest(&delete(R), &reference).await;
+        let there = bench.registry.manifest(&read(R), &reference).await.is_ok();
+        bench.restarted().finish_what_a_crash_left().await.unwrap();
+        if !there {
+            let kinds: BTreeSet<String> = bench.keys("").await.iter().map(|key| key[..2].to_owned()).collect();
+            assert_eq!(kinds, BTreeSet::from(["b/".to_owned(), "l/".to_owned()]), "cut after {cut}");
+        }
+        if done.is_ok() {
+            break;
+        }
+        cut += 1;
+    }
+    assert!(cut > 8, "{cut}");
+}
+
+#[tokio::test]
+async fn a_tag_that_cannot_be_read_is_in_nobodys_way() {
+    let bench = Bench::new();
+    let digest = push_image(&bench.registry, R, "config", &json!({})).await;
+    put_tags(&bench.registry, &digest, (0..3).map(|number| format!("v{number}"))).await;
+    bench.damage(&format!("r/{R}!/t/v1"), "damaged").await;
+    // Condemned, dying, and its marker: the list has to look at the tags.
+    Counting::new(&bench, 3).registry().delete_manifest(&delete(R), &Reference::Digest(digest.clone())).await.unwrap_err();
+    assert_eq!(listed(&bench.registry).await, ["v1"]);
+    bench.registry.delete_manifest(&delete(R), &Reference::Digest(digest.clone())).await.unwrap();
+    assert_eq!(listed(&bench.registry).await, [""; 0], "the repository is gone");
+    assert_eq!(bench.keys("x/").await, [""; 0]);
+    assert_eq!(push_image(&bench.registry, R, "config", &json!({})).await, digest);
+    assert_eq!(listed(&bench.registry).await, ["v1"]);
+}
+
+/// A store that takes no change of a manifest that is announced already.
+#[tokio::test]
+async fn a_push_that_fails_at_its_end_leaves_nothing_in_the_way() {
+    let bench = Bench::new();
+    let child = push_image(&bench.registry, R, "config", &json!({})).await;
+    let refusing = Counting::new(&bench, u64::MAX);
+    *refusing.refused.lock().unwrap() = Some("com");
+    let index = push_index(&refusing.registry(), &child).await;
+    assert!(matches!(index, Err(Error::Storage(Failure::Full))), "{index:?}");
+    assert_eq!(bench.keys(&format!("r/{R}!/m/")).await.len(), 1, "only the child");
+    bench.registry.delete_manifest(&delete(R), &Reference::Digest(child.clone())).await.unwrap();
+
+    // Where the process died instead, a deletion takes it away.
+    assert_eq!(push_image(&bench.registry, R, "config", &json!({})).await, child);
+    push_index(&Counting::new(&bench, 2).registry(), &child).await.unwrap_err();
+    let bytes = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [descriptor(IMAGE, &child)]}).to_string();
+    let pending = Reference::Digest(sha256(bytes.as_bytes()));
+    assert!(matches!(bench.registry.delete_manifest(&delete(R), &pending).await, Err(Error::ManifestUnknown)));
+    bench.registry.delete_manifest(&delete(R), &Reference::Digest(child)).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_index_of_thousands_is_pushed_and_deleted_with_few_commits() {
+    let bench = Bench::new();
+    let sparse = Settings { sparse: Repositories::parse(R).unwrap() };
+    let children: Vec<_> = (0..2500).map(|number: u32| descriptor(IMAGE, &sha256(&number.to_be_bytes()))).collect();
+    let bytes = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": children}).to_string();
+    let reference = Reference::Digest(sha256(bytes.as_bytes()));
+    let counting = Counting::new(&bench, u64::MAX);
+    let registry = counting.registry().with(sparse);
+    registry.put_manifest(&write(R), &reference, Some(INDEX), bytes.into()).await.unwrap();
+    assert!(counting.commits.swap(0, Ordering::SeqCst) <= 6, "announced, three pages of entries, the catalogue, committed");
+    registry.delete_manifest(&delete(R), &reference).await.unwrap();
+    assert!(counting.commits.load(Ordering::SeqCst) <= 9, "hidden, two for each of three pages, two for the rest");
+    assert_eq!(bench.keys("").await, [""; 0]);
 }

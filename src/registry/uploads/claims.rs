@@ -1,7 +1,7 @@
 //! Lets one request at a time write to an upload. A process that has the store to itself keeps a set of uploads; processes that share a
 //! store need a lease in the upload's record.
 
-use super::super::{Error, Registry};
+use super::super::{Error, Registry, to_its_end};
 use super::UploadId;
 use crate::oci::RepositoryName;
 use futures_util::future::BoxFuture;
@@ -58,13 +58,12 @@ impl Registry {
         claim: Claimed,
         work: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {
-        let task = tokio::spawn(async move {
+        to_its_end(async move {
             let done = work.await;
             drop(claim);
             done
-        });
-        // The task ends early only when the runtime does.
-        task.await.unwrap_or(Err(Error::Interrupted))
+        })
+        .await
     }
 }
 

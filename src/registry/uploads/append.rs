@@ -105,9 +105,7 @@ impl Registry {
         content_length: Option<u64>,
         body: Body,
     ) -> Result<Upload, Error> {
-        self.upload(permit, id).await?;
-        let claim = self.claim(permit.repository(), id).await?;
-        let upload = self.upload(permit, id).await?;
+        let (claim, upload) = self.claim(permit, id).await?;
         if upload.session.state != SessionState::Open {
             return Err(Error::UploadUnknown);
         }

@@ -1,8 +1,11 @@
 //! Lets one request at a time write to an upload. A process that has the store to itself keeps a set of uploads; processes that share a
 //! store need a lease in the upload's record.
 
+use super::super::typed_store::TypedStore;
 use super::super::{Error, Registry, to_its_end};
 use super::UploadId;
+use super::taken::Taken;
+use crate::access::{Create, Permit};
 use crate::oci::RepositoryName;
 use futures_util::future::BoxFuture;
 use std::collections::HashSet;
@@ -10,16 +13,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Gives an upload to one request at a time.
 ///
-/// Whoever implements it with a lease: the lease is written into the upload's record by compare-and-swap, with a new nonce each time, and
-/// may be taken over once the record is old by the store's time. The holder swaps from the state that it wrote, so that one who lost the
-/// lease cannot move the offset; and what it writes bears the nonce, so that it cannot change bytes that another published.
+/// A lease would be written into the upload's record by compare-and-swap, with a new nonce each time, and could be taken over once the
+/// record is old by the store's time. The holder writes the record from the version that its claim gave, so that one who lost the lease
+/// cannot move the offset. That is why a claim returns the upload as the claim left it, and nobody reads the record a second time.
 pub(in crate::registry) trait Claims: Send + Sync {
-    /// `None` while another request has it.
-    fn claim<'a>(&'a self, repository: &'a RepositoryName, id: &'a UploadId) -> BoxFuture<'a, Result<Option<Claimed>, Error>>;
+    /// `None` while another request has it. [`Error::UploadUnknown`] if there is no such upload.
+    fn claim<'a>(&'a self, records: &'a TypedStore, repository: &'a RepositoryName, id: &'a UploadId) -> Answer<'a>;
 }
 
+pub(in crate::registry) type Answer<'a> = BoxFuture<'a, Result<Option<(Claim, Taken)>, Error>>;
+
 /// Held while a request writes to an upload, and given back when it is dropped.
-pub(in crate::registry) struct Claimed {
+pub(in crate::registry) struct Claim {
     _guard: Box<dyn Send + Sync>,
 }
 
@@ -33,10 +38,13 @@ struct Guard {
 }
 
 impl Claims for InProcess {
-    fn claim<'a>(&'a self, _: &'a RepositoryName, id: &'a UploadId) -> BoxFuture<'a, Result<Option<Claimed>, Error>> {
+    fn claim<'a>(&'a self, records: &'a TypedStore, repository: &'a RepositoryName, id: &'a UploadId) -> Answer<'a> {
         Box::pin(async move {
-            let free = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone());
-            Ok(free.then(|| Claimed { _guard: Box::new(Guard { claims: self.clone(), id: id.clone() }) }))
+            if !self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone()) {
+                return Ok(None);
+            }
+            let claim = Claim { _guard: Box::new(Guard { claims: self.clone(), id: id.clone() }) };
+            Ok(Some((claim, Taken::read(records, repository, id).await?)))
         })
     }
 }
@@ -48,14 +56,18 @@ impl Drop for Guard {
 }
 
 impl Registry {
-    pub(super) async fn claim(&self, repository: &RepositoryName, id: &UploadId) -> Result<Claimed, Error> {
-        self.claims.claim(repository, id).await?.ok_or(Error::UploadBusy)
+    /// Claims an upload of the caller, and says how the claim left it.
+    pub(super) async fn claim(&self, permit: &Permit<Create>, id: &UploadId) -> Result<(Claim, Taken), Error> {
+        self.upload(permit, id).await?; // the upload of somebody else is not held up
+        let claimed = self.claims.claim(&self.records, permit.repository(), id).await?;
+        let (claim, upload) = claimed.ok_or(Error::UploadBusy)?;
+        Ok((claim, self.unless_expired(upload)?))
     }
 
     /// Runs `work` to its end with the upload's claim, even if the request is cancelled.
     pub(super) async fn detached<T: Send + 'static>(
         &self,
-        claim: Claimed,
+        claim: Claim,
         work: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {
         to_its_end(async move {
@@ -69,15 +81,25 @@ impl Registry {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::keys;
+    use super::super::super::states::session::Session;
     use super::*;
+    use crate::oci::Algorithm;
+    use crate::storage::memory::Memory;
 
     #[tokio::test]
-    async fn a_claim_is_held_once_and_given_back() {
+    async fn a_claim_is_held_once_and_says_how_the_upload_is() {
+        let records = TypedStore::new(Arc::new(Memory::new()));
         let (claims, id, repository) = (InProcess::default(), UploadId::random().unwrap(), "a".parse().unwrap());
-        let held = claims.claim(&repository, &id).await.unwrap();
-        assert!(held.is_some());
-        assert!(claims.claim(&repository, &id).await.unwrap().is_none());
+        let claim = || claims.claim(&records, &repository, &id);
+        assert!(matches!(claim().await, Err(Error::UploadUnknown)));
+        let key = keys::upload(&repository, &id);
+        records.create(&key, &Session::new("first".to_owned(), Algorithm::Sha256)).await.unwrap().unwrap();
+        let (held, upload) = claim().await.unwrap().unwrap();
+        assert!(claim().await.unwrap().is_none());
+        records.swap(&key, &upload.base, &Session::new("second".to_owned(), Algorithm::Sha256)).await.unwrap().unwrap();
         drop(held);
-        assert!(claims.claim(&repository, &id).await.unwrap().is_some());
+        let (_, upload) = claim().await.unwrap().unwrap();
+        assert_eq!(upload.session.owner, "second");
     }
 }

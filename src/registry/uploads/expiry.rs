@@ -39,7 +39,7 @@ impl Registry {
                     Ok(false) => {}
                     Err(failed @ Error::Storage(Failure::Stopped | Failure::Full | Failure::Busy)) => return Err(failed),
                     // One that is damaged, say: the others' time is up all the same.
-                    Err(why) => tracing::error!("an upload was not looked at, which may have expired: {why}"),
+                    Err(why) => tracing::error!("could not check whether an upload has expired, so it stays: {why}"),
                 }
             }
         }
@@ -56,11 +56,12 @@ impl Registry {
 
     /// Whether it had expired.
     async fn expire(&self, repository: &RepositoryName, id: &UploadId) -> Result<bool, Error> {
-        let Some(claim) = self.claims.claim(repository, id).await? else { return Ok(false) };
-        // Open ones live out their time; what is left of the others is what a crash interrupted.
-        let found = self.records.read(&keys::upload(repository, id)).await?.filter(|found| self.has_expired(found.written));
-        let Some(found) = found else { return Ok(false) };
-        let upload = Taken { repository: repository.clone(), id: id.clone(), base: found.base(), session: found.record };
+        let claimed = match self.claims.claim(&self.records, repository, id).await {
+            Err(Error::UploadUnknown) => None, // it ended meanwhile
+            claimed => claimed?,
+        };
+        // An upload lives for so long after its last request, in whatever state that left it.
+        let Some((claim, upload)) = claimed.filter(|(_, upload)| self.has_expired(upload.written)) else { return Ok(false) };
         let registry = self.clone();
         self.detached(claim, async move { registry.remove_upload(upload).await }).await?;
         Ok(true)

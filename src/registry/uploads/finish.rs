@@ -26,9 +26,7 @@ impl Registry {
         digest: &Digest,
         body: Body,
     ) -> Result<Digest, Error> {
-        self.upload(permit, id).await?;
-        let claim = self.claim(permit.repository(), id).await?;
-        let upload = self.upload(permit, id).await?;
+        let (claim, upload) = self.claim(permit, id).await?;
         // Content that is here already is hashed, which proves that the client has it, and not written again.
         let known = upload.session.offset == 0 && self.is_known_here(permit, readable, digest).await?;
         let closing = Closing { registry: self.clone(), digest: digest.clone(), known };
@@ -84,12 +82,9 @@ impl Registry {
         }
     }
 
-    /// Hashes with another algorithm what was written so far.
-    async fn rehash(&self, name: &str, size: u64, algorithm: Algorithm, body: &mut Body) -> Result<Hasher, Error> {
+    /// Reads sealed bytes to hash them.
+    async fn hash_sealed(&self, name: &str, size: u64, algorithm: Algorithm, body: &mut Body) -> Result<Hasher, Error> {
         let mut hasher = Hasher::new(algorithm);
-        if size == 0 {
-            return Ok(hasher);
-        }
         drop(body.reserved()); // or those that wait for more could wait for each other
         let _held = body.share.take(READ).await;
         let file = self.bytes.open(name).await?;
@@ -118,42 +113,58 @@ impl Closing {
     async fn close(self, upload: Taken, range: Option<ContentRange>, mut body: Body) -> Result<Digest, Error> {
         let registry = &self.registry;
         check_range(range, upload.session.offset)?;
-        let hasher = match upload.session.hasher() {
-            Some(hasher) if hasher.algorithm() == self.digest.algorithm() => hasher,
-            _ => registry.rehash(upload.id.as_str(), upload.session.offset, self.digest.algorithm(), &mut body).await?,
-        };
         let known = self.known;
+        let algorithm = self.digest.algorithm();
+        let restored = upload.session.hasher();
+        // A store need not be able to read bytes before they are sealed. If the hash so far is of no use, all of them are read then.
+        let useful = upload.session.offset == 0 || restored.as_ref().is_some_and(|hasher| hasher.algorithm() == algorithm);
+        let can_go_on = useful || restored.is_some();
+        let hasher = match restored {
+            Some(hasher) if hasher.algorithm() == algorithm || !useful => hasher,
+            _ => Hasher::new(algorithm),
+        };
         let to = (!known).then(|| To::of(&upload));
         let received = registry.receive(to, hasher, &mut body, range.map(ContentRange::len)).await?;
         if let Err(broken) = received.end {
-            if !known {
+            if !known && can_go_on {
                 registry.keep(upload, &received).await?;
             }
             return Err(broken.into());
         }
-        let found = received.hasher.digest();
-        if found != self.digest {
-            registry.discard(upload).await?;
-            return Err(Error::DigestMismatch { expected: self.digest, found });
-        }
+        let size = upload.session.offset + received.length;
+        let upload = if useful { self.checked(upload, received.hasher.digest()).await? } else { upload };
         if known {
             // Collected since: the client must send it again.
             registry.publish(&upload.repository, &self.digest, None).await?.ok_or_else(contended)?;
             registry.records.delete(&keys::upload(&upload.repository, &upload.id), &upload.base.version).await?;
             return Ok(self.digest);
         }
-        let size = upload.session.offset + received.length;
         if received.length == 0 {
             // Makes an empty blob, and cuts off what an earlier request wrote and did not keep.
             registry.bytes.write(upload.id.as_str(), size, &upload.session.resume, Vec::new(), Box::new(|_| ())).await?;
         }
-        self.seal_and_publish(upload, size).await
-    }
-
-    async fn seal_and_publish(self, upload: Taken, size: u64) -> Result<Digest, Error> {
-        let Self { registry, digest, .. } = self;
         let sealed = registry.bytes.seal(upload.id.as_str(), size, &upload.session.resume).await;
         let (upload, ()) = registry.unless_full(upload, sealed).await?;
+        let upload = if useful {
+            upload
+        } else {
+            let hasher = registry.hash_sealed(upload.id.as_str(), size, algorithm, &mut body).await?;
+            self.checked(upload, hasher.digest()).await?
+        };
+        self.publish_sealed(upload, size).await
+    }
+
+    /// The upload, if its bytes are those of the digest. It ends if they are not.
+    async fn checked(&self, upload: Taken, found: Digest) -> Result<Taken, Error> {
+        if found == self.digest {
+            return Ok(upload);
+        }
+        self.registry.discard(upload).await?;
+        Err(Error::DigestMismatch { expected: self.digest.clone(), found })
+    }
+
+    async fn publish_sealed(self, upload: Taken, size: u64) -> Result<Digest, Error> {
+        let Self { registry, digest, .. } = self;
         let closed = upload.session.clone().closed(size, digest.clone());
         let upload = registry.advance(&upload, closed).await?.ok_or_else(contended)?;
         registry.publish(&upload.repository, &digest, Some(Own { name: upload.id.to_string(), size })).await?;

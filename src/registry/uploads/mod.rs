@@ -51,9 +51,8 @@ impl Registry {
     }
 
     pub async fn cancel(&self, permit: &Permit<Create>, id: &UploadId) -> Result<(), Error> {
-        self.upload(permit, id).await?;
-        let claim = self.claim(permit.repository(), id).await?;
-        let (registry, upload) = (self.clone(), self.upload(permit, id).await?);
+        let (claim, upload) = self.claim(permit, id).await?;
+        let registry = self.clone();
         self.detached(claim, async move { registry.discard(upload).await }).await
     }
 }

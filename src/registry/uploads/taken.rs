@@ -1,7 +1,7 @@
 //! The name of an upload, and an upload as a request works on it.
 
 use super::super::states::session::Session;
-use super::super::typed_store::Base;
+use super::super::typed_store::{Base, TypedStore};
 use super::super::{Error, Registry, keys};
 use super::LIFETIME;
 use crate::access::{Create, Permit};
@@ -60,21 +60,32 @@ pub struct InvalidUploadId;
 
 /// An upload as it was read.
 #[derive(Clone)]
-pub(super) struct Taken {
+pub(in crate::registry) struct Taken {
     pub repository: RepositoryName,
     pub id: UploadId,
     pub base: Base,
+    /// When a request wrote it last. A claim does not count.
+    pub written: Timestamp,
     pub session: Session,
+}
+
+impl Taken {
+    pub(super) async fn read(records: &TypedStore, repository: &RepositoryName, id: &UploadId) -> Result<Self, Error> {
+        let found = records.read(&keys::upload(repository, id)).await?.ok_or(Error::UploadUnknown)?;
+        Ok(Self { repository: repository.clone(), id: id.clone(), base: found.base(), written: found.written, session: found.record })
+    }
 }
 
 impl Registry {
     /// Reads an upload of the caller. [`Error::UploadUnknown`] for the upload of somebody else.
     pub(super) async fn upload(&self, permit: &Permit<Create>, id: &UploadId) -> Result<Taken, Error> {
-        let repository = permit.repository();
-        let found = self.records.read(&keys::upload(repository, id)).await?;
-        let mine = found.filter(|found| found.record.owner == permit.principal().to_string() && !self.has_expired(found.written));
-        let found = mine.ok_or(Error::UploadUnknown)?;
-        Ok(Taken { repository: repository.clone(), id: id.clone(), base: found.base(), session: found.record })
+        let found = Taken::read(&self.records, permit.repository(), id).await?;
+        let mine = found.session.owner == permit.principal().to_string();
+        if mine { self.unless_expired(found) } else { Err(Error::UploadUnknown) }
+    }
+
+    pub(super) fn unless_expired(&self, upload: Taken) -> Result<Taken, Error> {
+        if self.has_expired(upload.written) { Err(Error::UploadUnknown) } else { Ok(upload) }
     }
 
     pub(super) fn has_expired(&self, written: Timestamp) -> bool {

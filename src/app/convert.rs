@@ -8,9 +8,9 @@ use bytes::Bytes;
 use std::path::Path;
 use std::time::Duration;
 
-/// Converts the store in this folder if it has an older format. Returns when that is done, which may take minutes. Whoever gives it up
-/// ends the process, and the next start goes on.
-pub async fn convert_store(folder: &Path, clock: &Clock) -> Result<(), Mistake> {
+/// Converts the store in this folder if it has an older format. Returns when that is done, which may take minutes. If this future is dropped, the
+/// process must end, and the next start goes on with the conversion.
+pub(super) async fn convert_store(folder: &Path, clock: &Clock) -> Result<(), Mistake> {
     let (folder, clock) = (folder.to_owned(), clock.clone());
     let converting = tokio::task::spawn_blocking(move || {
         let now = clock.now();

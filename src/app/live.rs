@@ -21,7 +21,7 @@ pub(super) struct Rest {
     pub(super) deny: DenyList,
 }
 
-/// `tokens` is missing only where a mistake keeps anybody from being served.
+/// `tokens` is missing only where nobody is served.
 pub(super) fn live(
     generation: u64,
     issuers: Vec<Issuer>,

@@ -9,10 +9,10 @@ mod reload;
 mod roots;
 mod shared_keys;
 mod sources;
+mod starting;
 mod tls;
 mod tokens;
 
-pub use convert::convert_store;
 pub use evaluate::{Evaluator, Verdict};
 
 use crate::budget::Budget;
@@ -20,15 +20,15 @@ use crate::clock::Clock;
 use crate::config::{Config, Mistake, Warning};
 use crate::control::{self, Answers, Report};
 use crate::http::{self, Readiness, Shared, Strangers};
-use crate::registry::{self, Registry};
+use crate::registry::Registry;
 use crate::server::{self, Networks, Tls};
-use crate::storage::local::{self, Local};
 use crate::telemetry::{self, Scrape};
 use crate::trust::LastGood;
 use arc_swap::ArcSwap;
 use live::{Rest, live};
 use reload::{Fixed, Reload, in_force};
 use sources::{Others, Sources};
+use starting::{Starting, Store};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -62,12 +62,16 @@ pub fn check(config: Config, clock: &Clock) -> Result<Checked, Vec<Mistake>> {
         Err(why) => mistakes.extend(why),
     }
     mistakes.extend(tokens::check(&config.token_keys, clock.now()).err());
-    for (key, folder) in [("storage.rootDirectory", &config.storage), ("stateDirectory", &config.state_directory)] {
-        if folder.exists() && !folder.is_dir() {
-            mistakes.push(Mistake::new(key, format!("{} is not a folder: name one, or one that is to be made", folder.display())));
-        }
-    }
+    mistakes.extend(no_folders(&config.storage, &config.state_directory));
     if mistakes.is_empty() { Ok(Checked { warnings, notes: opened.notes }) } else { Err(mistakes) }
+}
+
+fn no_folders(storage: &Path, state: &Path) -> Vec<Mistake> {
+    let wrong =
+        [("storage.rootDirectory", storage), ("stateDirectory", state)].into_iter().filter(|(_, path)| path.exists() && !path.is_dir());
+    let mistake =
+        |(key, path): (&str, &Path)| Mistake::new(key, format!("{} is not a folder: name one, or one that is to be made", path.display()));
+    wrong.map(mistake).collect()
 }
 
 /// A registry that is ready to serve: everything is open and the addresses are bound.
@@ -81,8 +85,10 @@ pub struct Registrar {
 }
 
 impl Registrar {
-    /// Opens the sources, the store and the listeners. An issuer or a Workload API that does not answer is no mistake. `file` is read
-    /// again when it changes.
+    /// Opens the sources, the listeners and the store. An issuer or a Workload API that does not answer is no mistake. `file` is read
+    /// again when it changes. The store comes last: its conversion cannot be undone, so no mistake may be found after it that could have
+    /// been found before. A conversion may take minutes, and probes are answered meanwhile. If this future is dropped, the process must
+    /// end, and the next start goes on with the conversion.
     pub async fn open(config: Config, file: Option<PathBuf>, clock: Clock) -> Result<Self, Vec<Mistake>> {
         telemetry::install();
         let fixed = Fixed::of(&config);
@@ -92,17 +98,37 @@ impl Registrar {
         let others = Others { certificates: config.certificates, token_server: config.token_server, passwords: config.passwords };
         let opened = sources.open(config.issuers, config.domains, others, config.workload_api.as_deref());
         let mut mistakes = opened.mistakes;
-        let store = Local::open_with(&config.storage, local::Settings { commit: config.commit, clock: clock.clone() });
-        let store = store.map_err(|why| Mistake::new("storage.rootDirectory", why.to_string()));
-        let store = store.map_err(|why| mistakes.push(why)).ok().map(Arc::new);
-        let tokens = match store.as_deref() {
-            Some(store) => tokens::open(&config.token_keys, store, config.terms.session_lifetime, clock.now()).await.map(Some),
-            None => Ok(None),
+        mistakes.extend(own_address.as_deref().and_then(|address| Own::check(address).err()));
+        let present = |judge| {
+            let prepared = config.tls.clone().map(prepare).transpose()?;
+            let tls = prepared.map(|prepared| Tls::new(prepared, judge, clock.clone())).transpose();
+            tls.map_err(|why| vec![Mistake::new("http.tls", why.to_string())])
         };
-        let tokens = tokens.map_err(|why| mistakes.push(why)).ok().flatten();
+        let starting_tls = present(None).map_err(|why| mistakes.extend(why)).ok().flatten();
+        mistakes.extend(tokens::check(&config.token_keys, clock.now()).err());
+        mistakes.extend(no_folders(&config.storage, &config.state_directory));
+        let listener = bind("http", &config.listen.address, config.listen.port).await.map_err(|why| mistakes.push(why)).ok();
+        let health = match &config.health {
+            Some(health) => bind("http.health", &health.address, health.port).await.map_err(|why| mistakes.push(why)).ok(),
+            None => None,
+        };
+        let (Some(listener), true) = (listener, mistakes.is_empty()) else { return Err(mistakes) };
         let strangers = Strangers::new(config.unidentified);
         let networks = Networks { trusted_proxies: config.proxies.clone(), proxy_protocol: config.proxy_protocol };
         let networks = Arc::new(ArcSwap::from_pointee(networks));
+        let probed = match &health {
+            Some(health) => (health, server::Settings::default()),
+            None => (&listener, server::Settings { tls: starting_tls, networks: networks.clone(), ..server::Settings::default() }),
+        };
+        let starting = Starting {
+            storage: &config.storage,
+            commit: config.commit,
+            sparse: config.sparse,
+            token_keys: &config.token_keys,
+            session_lifetime: config.terms.session_lifetime,
+            clock: &clock,
+        };
+        let Store { registry, tokens } = starting.open(probed).await.map_err(|why| vec![why])?;
         let rest = Rest {
             policy: config.policy,
             terms: config.terms,
@@ -113,20 +139,10 @@ impl Registrar {
             fail_delay: config.fail_delay,
             deny: config.deny,
         };
-        let live = live(1, opened.issuers, opened.domains, opened.others, tokens.as_ref(), rest);
+        let live = live(1, opened.issuers, opened.domains, opened.others, Some(&tokens), rest);
         let live: Shared = Arc::new(ArcSwap::from_pointee(live));
-        mistakes.extend(own_address.as_deref().and_then(|address| Own::check(address).err()));
-        let prepared = config.tls.map(prepare).transpose().map_err(|why| mistakes.extend(why)).ok().flatten();
-        let tls = prepared.map(|prepared| Tls::new(prepared, Some(judge(live.clone(), clock.clone())), clock.clone())).transpose();
-        let tls = tls.map_err(|why| mistakes.push(Mistake::new("http.tls", why.to_string()))).ok().flatten();
-        let listener = bind("http", &config.listen.address, config.listen.port).await.map_err(|why| mistakes.push(why)).ok();
-        let health = match &config.health {
-            Some(health) => bind("http.health", &health.address, health.port).await.map_err(|why| mistakes.push(why)).ok(),
-            None => None,
-        };
-        let (Some(listener), Some(store), Some(tokens), true) = (listener, store, tokens, mistakes.is_empty()) else {
-            return Err(mistakes);
-        };
+        // Its files are read again: they may have changed during a conversion.
+        let tls = present(Some(judge(live.clone(), clock.clone())))?;
         config.warnings.iter().chain(&opened.warnings).for_each(Warning::log);
         sources.install(opened.running);
         let mut own = Own::default();
@@ -145,7 +161,7 @@ impl Registrar {
         let app = http::App {
             live: live.clone(),
             memory,
-            registry: Registry::new(store.clone(), store).with(registry::Settings { sparse: config.sparse }),
+            registry,
             tokens: tokens.clone(),
             clock: clock.clone(),
             ready: Arc::default(),
@@ -176,7 +192,6 @@ impl Registrar {
     /// Serves until `shutdown`, then lets the requests that are running finish. SIGHUP has every file read again.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let Self { listener, health, app, reload, state_directory, trust } = self;
-        finish_what_a_crash_left(&app.registry).await;
         let (ready, clock, tls) = (app.ready.clone(), app.clock.clone(), reload.tls.clone());
         let (own_tls, expiry_clock) = (tls.clone(), clock.clone());
         let (named, shared_clock) = (app.live.clone(), clock.clone());
@@ -339,15 +354,6 @@ async fn keep_metrics() {
     }
 }
 
-/// Before anybody is served, who might be doing the same.
-async fn finish_what_a_crash_left(registry: &Registry) {
-    match registry.finish_what_a_crash_left().await {
-        Ok(0) => {}
-        Ok(count) => tracing::info!(count, "finished pushes and deletions of manifests that were cut short"),
-        Err(why) => tracing::error!("pushes and deletions of manifests that were cut short could not be finished: {why}"),
-    }
-}
-
 async fn expire_uploads(registry: &Registry) {
     let mut ticks = tokio::time::interval(EXPIRE_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -356,7 +362,7 @@ async fn expire_uploads(registry: &Registry) {
         match registry.expire_uploads().await {
             Ok(0) => {}
             Ok(count) => tracing::info!(count, "removed expired upload sessions"),
-            Err(why) => tracing::error!("expired upload sessions could not be removed: {why}"),
+            Err(why) => tracing::error!("could not remove expired upload sessions: {why}"),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `wharfinger serve FILE`
 
 use super::{FAILED, SUCCESS, fail, interrupted, load_to_serve, logging, mistaken};
-use crate::app::{Registrar, convert_store};
+use crate::app::Registrar;
 use crate::clock::Clock;
 use crate::server::Limits;
 use crate::telemetry;
@@ -35,20 +35,15 @@ pub(super) async fn run(options: &Options) -> u8 {
     // Before the store is opened, so that no signal is lost and none ends it halfway.
     let mut shutdown = Box::pin(interrupted());
     let clock = Clock::system();
-    tokio::select! {
-        converted = convert_store(&config.storage, &clock) => {
-            if let Err(mistake) = converted {
-                return mistaken(file, vec![mistake]);
-            }
-        }
+    let registrar = tokio::select! {
+        opened = Registrar::open(config, Some(file.to_owned()), clock) => match opened {
+            Ok(registrar) => registrar,
+            Err(mistakes) => return mistaken(file, mistakes),
+        },
         () = &mut shutdown => {
-            tracing::info!("stopped while the store was converted: the next start goes on with it");
+            tracing::info!("stopped before the store was ready; if it was being converted, the next start goes on with it");
             return SUCCESS;
         }
-    }
-    let registrar = match Registrar::open(config, Some(file.to_owned()), clock).await {
-        Ok(registrar) => registrar,
-        Err(mistakes) => return mistaken(file, mistakes),
     };
     match registrar.address() {
         Ok(address) => tracing::info!(server.address = %address, version = env!("CARGO_PKG_VERSION"), "serving"),

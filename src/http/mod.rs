@@ -112,3 +112,8 @@ pub fn origin_told(headers: &[(&str, &str)], proxies: &TrustedProxies) -> Option
 pub fn health_router(app: App) -> Router {
     Router::new().fallback(async |State(app): State<App>, request: Request| handlers::health::only(&app, &request)).with_state(app)
 }
+
+/// For a listener whose registry still prepares its store: it is alive, and ready for nothing.
+pub fn starting_router() -> Router {
+    Router::new().fallback(async |request: Request| handlers::health::starting(&request))
+}

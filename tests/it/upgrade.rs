@@ -2,8 +2,10 @@
 
 use crate::harness::{Setup, copy_folder, output};
 use rustix::process::Signal;
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
 fn with_old_store() -> Setup {
@@ -61,6 +63,28 @@ fn a_store_of_a_later_version_is_refused_by_its_format() {
         assert!(errors.contains("has format 3, and this program knows formats up to 2"), "{command}: {errors}");
     }
     assert_eq!(contents(&setup.path("store")), before);
+}
+
+/// Whoever goes back to the older version because of it must still find a store of format 1.
+#[test]
+fn a_start_that_fails_for_another_reason_does_not_convert() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let mistakes = [
+        ("http.port", "port", json!(port)),
+        ("http.health.port", "health", json!({"address": "127.0.0.1", "port": port})),
+        ("http.tls", "tls", json!({"cert": "missing.crt", "key": "missing.key"})),
+        ("http.auth.token.signingKeyFile", "auth", json!({"token": {"signingKeyFile": "missing.jwks"}})),
+    ];
+    for (key, place, wrong) in mistakes {
+        let mut setup = with_old_store();
+        setup.config["http"][place] = wrong;
+        let before = contents(&setup.path("store"));
+        let (code, out, errors) = output(&["serve", setup.file().to_str().unwrap()], setup.folder.path());
+        assert_eq!(code, 2, "{key}: {out}{errors}");
+        assert!(errors.contains(key), "{key}: {errors}");
+        assert_eq!(contents(&setup.path("store")), before, "{key}");
+    }
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ mod pki;
 mod report;
 
 use super::{FAILED, SUCCESS, fail, interrupted, load, logging, mistaken};
-use crate::app::{Registrar, convert_store};
+use crate::app::Registrar;
 use crate::clock::Clock;
 use clap::Args;
 use std::path::PathBuf;
@@ -39,9 +39,6 @@ pub(super) async fn run(options: &Options) -> u8 {
     };
     if let Err(why) = logging::start(config.level) {
         return fail(&format!("the thread that writes the log cannot be started: {why}"));
-    }
-    if let Err(mistake) = convert_store(&config.storage, &clock).await {
-        return mistaken(&file, vec![mistake]);
     }
     let registrar = match Registrar::open(config, None, clock.clone()).await {
         Ok(registrar) => registrar,

@@ -31,6 +31,14 @@ pub(in crate::http) fn only(app: &App, request: &Request) -> Response {
     }
 }
 
+/// While the store is prepared.
+pub(in crate::http) fn starting(request: &Request) -> Response {
+    match Route::parse(request.uri().path()) {
+        Ok(Route::Health(Probe::Live)) if matches!(*request.method(), Method::GET | Method::HEAD) => plain(StatusCode::OK, "ok"),
+        _ => plain(StatusCode::SERVICE_UNAVAILABLE, "not ready: the store is being prepared, and the log says how far it is"),
+    }
+}
+
 fn use_get() -> Response {
     let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "use GET");
     response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));

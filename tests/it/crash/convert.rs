@@ -5,8 +5,10 @@ use super::server::{Kill, Server, Shim};
 use crate::harness::{PATIENCE, Setup, copy_folder};
 use reqwest::Method;
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -53,11 +55,24 @@ async fn a_conversion_that_is_killed_anywhere_loses_nothing() {
     assert!(converting > 5 && completing > 0, "{converting} {completing}");
 }
 
-/// SIGTERM ends a conversion that would take an hour, and the next start goes on.
+/// A conversion that would take an hour: probes are answered meanwhile, SIGTERM ends it, and the next start goes on.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_conversion_ends_when_it_is_told_to() {
+async fn a_conversion_answers_probes_and_ends_when_it_is_told_to() {
+    for own_listener in [true, false] {
+        stopped_while_it_converts(own_listener).await;
+    }
+}
+
+async fn stopped_while_it_converts(own_listener: bool) {
     let Some(shim) = Shim::build() else { return };
-    let setup = Setup::plain();
+    let mut setup = Setup::plain();
+    let before = setup.config.clone();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    if own_listener {
+        setup.config["http"]["health"] = json!({"address": "127.0.0.1", "port": port});
+    } else {
+        setup.config["http"]["port"] = json!(port);
+    }
     copy_folder(Path::new("tests/fixtures/format-1"), &setup.path("store"));
     shim.hold("f*sync", "*/store/records.converting");
     let mut program = Command::from(shim.program());
@@ -72,12 +87,19 @@ async fn a_conversion_ends_when_it_is_told_to() {
         panic!("the log does not say: {what}");
     };
     timeout(PATIENCE, says("converting the store to format 2")).await.expect("it begins");
+    for (path, status) in [("/livez", 200), ("/readyz", 503), ("/startupz", 503), ("/v2/", 503)] {
+        let answer = timeout(PATIENCE, reqwest::get(format!("http://127.0.0.1:{port}{path}"))).await.expect("it answers").unwrap();
+        assert_eq!(answer.status().as_u16(), status, "{path}");
+        let text = answer.text().await.unwrap();
+        assert_eq!(text.contains("not ready: the store is being prepared"), status == 503, "{path}: {text}");
+    }
     let pid = Pid::from_raw(i32::try_from(serving.id().unwrap()).unwrap()).unwrap();
     kill_process(pid, Signal::TERM).unwrap();
     timeout(PATIENCE, says("the next start goes on with it")).await.expect("it hears the signal");
     assert!(timeout(PATIENCE, serving.wait()).await.expect("it ends").unwrap().success());
     assert_eq!(fs::read_to_string(setup.path("store/format")).unwrap(), "wharfinger store 1\n");
     shim.heal();
+    setup.config = before;
     let mut server = Server::with(shim, setup);
     let address = server.start(Kill::Never).await.unwrap();
     serves_everything(&Http::new(address)).await;

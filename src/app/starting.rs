@@ -1,0 +1,72 @@
+//! The store at the start: an old one is converted, and what a crash left is finished. Both may take minutes.
+
+use super::convert::convert_store;
+use super::tokens;
+use crate::access::Repositories;
+use crate::clock::Clock;
+use crate::config::{Mistake, TokenKeys};
+use crate::exchange::Tokens;
+use crate::http;
+use crate::registry::{self, Registry};
+use crate::server;
+use crate::storage::local::{self, Local};
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+pub(super) struct Starting<'a> {
+    pub(super) storage: &'a Path,
+    pub(super) commit: bool,
+    pub(super) sparse: Repositories,
+    pub(super) token_keys: &'a TokenKeys,
+    pub(super) session_lifetime: Duration,
+    pub(super) clock: &'a Clock,
+}
+
+/// What is opened of a store.
+pub(super) struct Store {
+    pub(super) registry: Registry,
+    pub(super) tokens: Tokens,
+}
+
+impl Starting<'_> {
+    /// Opens the store, and says on this listener meanwhile that the registry is alive and not ready.
+    pub(super) async fn open(self, (listener, settings): (&TcpListener, server::Settings)) -> Result<Store, Mistake> {
+        let clock = self.clock.clone();
+        // A copy, since it is closed at the end. Clients that connect to either wait in the same queue.
+        let copied = listener.as_fd().try_clone_to_owned().map(std::net::TcpListener::from).and_then(TcpListener::from_std);
+        let answering = async {
+            match copied {
+                Ok(copy) => server::run(copy, settings, http::starting_router(), clock, std::future::pending()).await,
+                Err(why) => tracing::warn!("probes are not answered before the store is open: {why}"),
+            }
+            std::future::pending().await
+        };
+        tokio::select! {
+            opened = self.prepare() => opened,
+            never = answering => never,
+        }
+    }
+
+    async fn prepare(self) -> Result<Store, Mistake> {
+        let Self { storage, commit, sparse, token_keys, session_lifetime, clock } = self;
+        convert_store(storage, clock).await?;
+        let store = Local::open_with(storage, local::Settings { commit, clock: clock.clone() });
+        let store = Arc::new(store.map_err(|why| Mistake::new("storage.rootDirectory", why.to_string()))?);
+        let tokens = tokens::open(token_keys, &*store, session_lifetime, clock.now()).await?;
+        let registry = Registry::new(store.clone(), store).with(registry::Settings { sparse });
+        finish_what_a_crash_left(&registry).await;
+        Ok(Store { registry, tokens })
+    }
+}
+
+/// Runs before the first request, because a request could be pushing or deleting one of these manifests.
+async fn finish_what_a_crash_left(registry: &Registry) {
+    match registry.finish_what_a_crash_left().await {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(count, "finished pushes and deletions of manifests that were cut short"),
+        Err(why) => tracing::error!("pushes and deletions of manifests that were cut short could not be finished: {why}"),
+    }
+}

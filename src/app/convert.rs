@@ -3,7 +3,7 @@
 use crate::clock::{Clock, Timestamp};
 use crate::config::Mistake;
 use crate::registry;
-use crate::storage::local::{self, Convert, Converted, Unreadable};
+use crate::storage::local::{self, Convert, Converted, Unconverted};
 use bytes::Bytes;
 use std::path::Path;
 use std::time::Duration;
@@ -33,8 +33,12 @@ struct Records {
 }
 
 impl Convert for Records {
-    fn convert(&mut self, key: &str, value: &Bytes) -> Result<Vec<Converted>, Unreadable> {
+    fn convert(&mut self, key: &str, value: &Bytes) -> Result<Vec<Converted>, Unconverted> {
         Ok(registry::convert(key, value, self.now)?)
+    }
+
+    fn keeps(&self, key: &str) -> bool {
+        registry::keeps_unconverted(key)
     }
 
     fn progress(&mut self, done: u64, of: u64) {

@@ -27,12 +27,15 @@ pub(super) fn run(options: &Options) -> u8 {
         Ok(config) => config,
         Err(code) => return code,
     };
-    let store = local::inspect(&config.storage);
+    let (store, room) = (local::inspect(&config.storage), local::room_to_convert(&config.storage));
     let checked = app::check(config, &Clock::system());
     let app::Checked { warnings, notes } = match checked {
         Ok(found) => found,
         Err(mistakes) => return mistaken(file, mistakes),
     };
+    if let Err(why) = room {
+        return mistaken(file, vec![Mistake::new("storage.rootDirectory", why.to_string())]);
+    }
     match store {
         Err(why @ (OpenError::Older { .. } | OpenError::Unfinished { .. })) => say_error(&format!("note: storage.rootDirectory: {why}")),
         Err(why @ (OpenError::Newer { .. } | OpenError::UnknownFormat { .. })) => {

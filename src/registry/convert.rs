@@ -15,7 +15,7 @@ use super::states::tag::{TagRecord, TagState};
 use super::uploads::{InvalidUploadId, UploadId};
 use crate::clock::Timestamp;
 use crate::oci::{Algorithm, Digest, InvalidName, RepositoryName};
-use crate::storage::local::Converted;
+use crate::storage::local::{Converted, Unconverted};
 use crate::storage::{Resume, STORE_ID};
 use bytes::Bytes;
 use serde::de::{DeserializeOwned, Error as _};
@@ -35,8 +35,24 @@ pub enum Unconvertible {
     Repository(#[from] InvalidName),
     #[error(transparent)]
     Upload(#[from] InvalidUploadId),
+    /// Not the record's fault.
     #[error(transparent)]
-    Encode(#[from] Error),
+    Failed(#[from] Error),
+}
+
+impl From<Unconvertible> for Unconverted {
+    fn from(why: Unconvertible) -> Self {
+        match why {
+            Unconvertible::Failed(why) => Self::Failed(why.into()),
+            why => Self::Unreadable(why.into()),
+        }
+    }
+}
+
+/// Whether this record of format 1 stays as it is if it cannot be read. An upload does not: no image needs it, and nothing would ever find
+/// its repository.
+pub fn keeps(key: &str) -> bool {
+    !key.starts_with(UPLOADS)
 }
 
 /// The records of format 2 that take the place of one of format 1. Each has the time that the old one had, and `now` if it had none.
@@ -73,7 +89,7 @@ fn same<T: Stored + DeserializeOwned>(key: &str, value: &Bytes, now: Timestamp) 
     Ok(vec![written(&Key::new(key.to_owned()), &old.record, old.at(now))?])
 }
 
-/// Nothing is lost with a mark that cannot be read: that there is one says where to look, and what is found there is the truth.
+/// Nothing is lost with a mark that cannot be read. A mark only says where to look.
 fn mark(key: &str, value: &Bytes, now: Timestamp) -> Result<Converted, Error> {
     let record = match serde_json::from_slice::<Old<Mark>>(value) {
         Ok(old) => old.record,

@@ -31,7 +31,7 @@ mod uploads;
 
 pub use blobs::Blob;
 pub use body::Body;
-pub use convert::{Unconvertible, convert};
+pub use convert::{Unconvertible, convert, keeps as keeps_unconverted};
 pub use error::{BodyError, Error, NAMED_DIGESTS};
 pub use fsck::{Checked, Finding, Progress, Severity};
 #[doc(hidden)]

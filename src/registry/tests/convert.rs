@@ -3,7 +3,7 @@
 use super::fsck::Heard;
 use super::*;
 use crate::access::Maintenance;
-use crate::storage::local::{self, Convert, Converted, Local, Unreadable};
+use crate::storage::local::{self, Convert, Converted, Local, Unconverted};
 use rusqlite::Connection;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -16,8 +16,12 @@ const NOW: Timestamp = Timestamp::from_secs(1_790_100_000);
 struct Records;
 
 impl Convert for Records {
-    fn convert(&mut self, key: &str, value: &Bytes) -> Result<Vec<Converted>, Unreadable> {
+    fn convert(&mut self, key: &str, value: &Bytes) -> Result<Vec<Converted>, Unconverted> {
         Ok(convert(key, value, NOW)?)
+    }
+
+    fn keeps(&self, key: &str) -> bool {
+        keeps_unconverted(key)
     }
 
     fn progress(&mut self, _: u64, _: u64) {}
@@ -83,7 +87,10 @@ impl Fixture {
     fn converted_after(change: impl FnOnce(&Connection)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         copy(Path::new("tests/fixtures/format-1"), folder.path());
-        change(&Connection::open(folder.path().join("records.sqlite3")).unwrap());
+        let table = folder.path().join("records.sqlite3");
+        change(&Connection::open(&table).unwrap());
+        let then = std::time::UNIX_EPOCH + std::time::Duration::from_millis(NOW.as_millis().unsigned_abs());
+        fs::File::options().write(true).open(&table).unwrap().set_modified(then).unwrap();
         assert!(local::convert(folder.path(), NOW, &mut Records).unwrap());
         let (clock, _) = Clock::manual(NOW);
         let store = Arc::new(Local::open_with(folder.path(), local::Settings { clock, commit: false }).unwrap());
@@ -252,7 +259,6 @@ async fn a_record_that_cannot_be_read_costs_nobody_else_anything() {
         ("l/%", false),
         ("r/app/web!/m/%", false),
         ("r/app/web!/t/v1", false),
-        ("u/%", false),
         ("c/app/web!", true),
         ("r/app/web!/k/%", true),
         ("r/app/web!/s/%", true),
@@ -278,6 +284,19 @@ async fn a_record_that_cannot_be_read_costs_nobody_else_anything() {
         fixture.registry.expire_uploads().await.unwrap();
         push_image(&fixture.registry, "app/web", "pushed later", &json!({})).await;
     }
+}
+
+#[tokio::test]
+async fn an_upload_that_cannot_be_read_is_dropped() {
+    let mut damaged = String::new();
+    let fixture = Fixture::converted_after(|db| {
+        damaged = db.query_row("SELECT min(key) FROM records WHERE key LIKE 'u/%'", [], |row| row.get(0)).unwrap();
+        db.execute("UPDATE records SET value = substr(value, 1, 20) WHERE key = ?1", [&damaged]).unwrap();
+    });
+    let id = damaged.strip_prefix("u/").unwrap();
+    let keys = fixture.store.list(Range { prefix: "u/", after: "", limit: 1000, show: Show::All }).await.unwrap();
+    assert!(!keys.is_empty() && !keys.iter().any(|key| key.contains(id)), "{keys:?}");
+    assert_eq!(fixture.damages().await, Vec::<String>::new());
 }
 
 #[tokio::test]

@@ -26,7 +26,7 @@ mod values;
 mod writeback;
 mod writer;
 
-pub use convert::{Convert, ConvertError, Converted, Unreadable, convert};
+pub use convert::{Convert, ConvertError, Converted, Unconverted, convert, room_to_convert};
 pub use folder::{OpenError, inspect};
 
 use super::contract::Token;

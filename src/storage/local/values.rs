@@ -98,18 +98,20 @@ impl Values {
         (versions, wrong)
     }
 
-    /// How many bytes all files have.
-    pub(super) fn size(&self) -> Result<u64, Failure> {
+    /// The versions of all files, and how many bytes each has.
+    pub(super) fn sizes(&self) -> Result<Vec<(Number, u64)>, Failure> {
         let shards: Vec<u8> = self.shards().iter().copied().collect();
-        let mut sum: u64 = 0;
+        let mut sizes = Vec::new();
         for shard in shards {
             let folder = open_folder(&self.root, &format!("{shard:02x}")).map_err(io::Error::from)?;
             for name in names(&folder)? {
                 let file = rustix::fs::statat(&folder, &name, AtFlags::SYMLINK_NOFOLLOW).map_err(io::Error::from)?;
-                sum = sum.saturating_add(file.st_size.unsigned_abs());
+                if let Ok(bits) = u64::from_str_radix(&name, 16) {
+                    sizes.push((Number(bits.cast_signed()), file.st_size.unsigned_abs()));
+                }
             }
         }
-        Ok(sum)
+        Ok(sizes)
     }
 
     fn made_folder(&self, shard: &str) -> Result<File, Errno> {

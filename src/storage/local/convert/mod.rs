@@ -6,12 +6,14 @@
 //! | `format` 1, `records.sqlite3` | a store of format 1; a `records.converting` beside it is a part of the new table |
 //! | `format` 1, `records.sqlite3`, `records.converted` | a store of format 1 still, and the whole new table |
 //! | `format` 2, `records.sqlite3`, `records.converted` | a store of format 2, which older programs refuse; the old table is still to be replaced |
+//! | `format` 2, `records.sqlite3`, an empty `records.converting` | a store of format 2; the values of the old table are still to be removed |
 //! | `format` 2, `records.sqlite3` | a store of format 2 |
 //!
 //! The bytes of blobs are not touched. Large values are written anew, since a file belongs to one version of a record.
 
 mod new;
 mod old;
+mod room;
 #[cfg(test)]
 mod tests;
 
@@ -22,21 +24,34 @@ use super::{Disk, Failure, Number, OpenError, Value};
 use crate::clock::Timestamp;
 use bytes::Bytes;
 use new::{NewRow, NewTable};
-use old::{Cell, OldRow, OldTable};
+use old::{Cell, Mark, OldRow, OldTable};
+pub use room::room_to_convert;
+use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Turns the records of format 1 into those of format 2.
 pub trait Convert {
-    /// The records that take the place of this one. An error says why it cannot be read: it stays as it is then, under its key.
-    fn convert(&mut self, key: &str, value: &Bytes) -> Result<Vec<Converted>, Unreadable>;
+    /// The records that take the place of this one.
+    fn convert(&mut self, key: &str, value: &Bytes) -> Result<Vec<Converted>, Unconverted>;
 
-    /// Hears how many records of how many are done, each time that more of it would survive a power cut.
+    /// Whether this record stays as it is if it cannot be read. Otherwise it is dropped.
+    fn keeps(&self, key: &str) -> bool;
+
+    /// Called after each durable batch with the number of records done and the total.
     fn progress(&mut self, done: u64, of: u64);
 }
 
-/// Why a record cannot be read.
-pub type Unreadable = Box<dyn std::error::Error + Send + Sync>;
+/// Why a record is not converted.
+#[derive(Debug, thiserror::Error)]
+pub enum Unconverted {
+    /// The record is damaged. The others are converted.
+    #[error("{0}")]
+    Unreadable(Box<dyn std::error::Error + Send + Sync>),
+    /// It is not the fault of the record, so the conversion stops.
+    #[error("{0}")]
+    Failed(Box<dyn std::error::Error + Send + Sync>),
+}
 
 /// A record of format 2.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,12 +67,22 @@ pub enum ConvertError {
     #[error(transparent)]
     Open(#[from] OpenError),
     #[error(
-        "the store in {} has format 1, and its conversion needs {} MB of free space, where its disk has {} MB: make room, or move the store to a larger disk. Nothing was changed",
-        folder.display(), needed.div_ceil(MB), left / MB
+        "the store in {} has format 1, and the rest of its conversion needs {} MB of free space, where its disk has {} MB: make room, or move the store to a larger disk. {}",
+        folder.display(), needed.div_ceil(MB), left / MB, if *begun { "What is converted stays so" } else { "Nothing was changed" }
     )]
-    NoSpace { folder: PathBuf, needed: u64, left: u64 },
-    #[error("the conversion of the store in {} stopped at {file}: {source}. Nothing is lost: the next start goes on with it", folder.display())]
-    Stopped { folder: PathBuf, file: &'static str, source: Failure },
+    NoSpace { folder: PathBuf, needed: u64, left: u64, begun: bool },
+    #[error(
+        "the clock says {now}, but {} was last written at {written}: set the clock, since the conversion gives records their times. If the clock is right, `touch` the file",
+        file.display()
+    )]
+    Clock { file: PathBuf, written: Timestamp, now: Timestamp },
+    #[error(
+        "a part of {} is damaged, so its records cannot all be read: restore the store from a backup, or let `sqlite3` make a new table of what is left with its command .recover. Nothing was changed: {source}",
+        file.display()
+    )]
+    Malformed { file: PathBuf, source: Failure },
+    #[error("the conversion of the store stopped at {}: {source}. The old records are as they were; mend this and start again", file.display())]
+    Stopped { file: PathBuf, source: Failure },
 }
 
 /// Converts the store in the folder to format 2, if it has format 1. Whether there was something to do. Blocks meanwhile. `now` becomes the
@@ -68,12 +93,15 @@ pub fn convert(folder: &Path, now: Timestamp, convert: &mut dyn Convert) -> Resu
 
 /// The same, where somebody says how much room there is.
 fn convert_if_room(path: &Path, now: Timestamp, convert: &mut dyn Convert, left: Left<'_>) -> Result<bool, ConvertError> {
-    if !matches!(inspect(path), Err(OpenError::Older { .. } | OpenError::Unfinished { .. })) {
-        return Ok(false); // whoever opens it says what else is the matter
+    match inspect(path) {
+        Err(OpenError::Older { .. } | OpenError::Unfinished { .. }) => {}
+        Ok(()) if path.join(CONVERTING).symlink_metadata().is_ok() => {}
+        _ => return Ok(false), // whoever opens it says what else is the matter
     }
     let folder = Arc::new(Folder::lock(path)?);
     let layout = folder.layout()?;
-    if layout == Layout::Current {
+    let to_tidy = layout == Layout::Current && path.join(CONVERTING).symlink_metadata().is_ok();
+    if !to_tidy && !matches!(layout, Layout::Old | Layout::Unfinished) {
         return Ok(false); // somebody was faster
     }
     let values = Values::open(folder.clone(), Disk::new(true))?;
@@ -83,7 +111,10 @@ fn convert_if_room(path: &Path, now: Timestamp, convert: &mut dyn Convert, left:
         folder.write_format()?;
         convert.progress(all, all);
     }
-    conversion.replace()?;
+    if !to_tidy {
+        conversion.replace()?;
+    }
+    conversion.remove_old_values()?;
     Ok(true)
 }
 
@@ -98,130 +129,216 @@ struct Conversion<'a> {
 impl Conversion<'_> {
     /// Leaves the whole new table beside the old one, and says how many records that one has.
     fn convert_records(&self, convert: &mut dyn Convert, left: Left<'_>) -> Result<u64, ConvertError> {
+        let made = self.make_new_table(convert, left);
+        match &made {
+            Ok(_)
+            | Err(ConvertError::NoSpace { .. } | ConvertError::Clock { .. } | ConvertError::Stopped { source: Failure::Full, .. }) => {}
+            // After a failed sync nobody knows what is on the disk.
+            Err(_) => {
+                if let Err(why) = self.begin_anew() {
+                    tracing::error!("the new table could not be removed: {why}");
+                }
+            }
+        }
+        made
+    }
+
+    fn make_new_table(&self, convert: &mut dyn Convert, left: Left<'_>) -> Result<u64, ConvertError> {
         let old = self.at(RECORDS, OldTable::open(&self.path(RECORDS)))?;
-        let marked = self.at(RECORDS, old.is_marked())?;
-        if !marked {
-            // Whatever was converted before, an older program may have changed since.
-            for name in [CONVERTED, CONVERTING, "records.converting-journal"] {
-                self.folder.remove(name)?;
-            }
-            self.folder.sync()?;
+        let mark = self.at(RECORDS, old.marked())?;
+        let of_mark = |name| mark.filter(|mark| self.is_marked(name, *mark));
+        let (whole, begun) = (of_mark(CONVERTED), of_mark(CONVERTING));
+        if whole.is_none() && begun.is_none() {
+            self.check_clock()?;
+            // Whatever was converted before, somebody may have changed or replaced the old table since.
+            self.begin_anew()?;
         }
+        tracing::info!(store.folder = %self.folder.path().display(), "counting the records that are to be converted");
         let of = self.at(RECORDS, old.count())?;
-        if self.path(CONVERTED).exists() {
-            return Ok(of);
-        }
-        self.check_space(left)?;
-        tracing::info!(store.folder = %self.folder.path().display(), records = of, "converting the store to format 2");
-        self.at(RECORDS, old.mark())?;
-        let mut new = self.at(CONVERTING, NewTable::open(&self.path(CONVERTING)))?;
-        loop {
-            let (done, whole) = self.batch(&old, &mut new, convert)?;
-            convert.progress(done, of);
-            if whole {
-                break;
+        if whole.is_none() {
+            self.check_space(&old, begun.is_some(), left)?;
+            tracing::info!(store.folder = %self.folder.path().display(), records = of, "converting the store to format 2");
+            let mark = match begun {
+                Some(mark) => mark,
+                None => self.at(RECORDS, old.mark())?,
+            };
+            let mut new = self.at(CONVERTING, NewTable::open(&self.path(CONVERTING), mark))?;
+            loop {
+                let (done, whole) = self.batch(&old, &mut new, convert)?;
+                convert.progress(done, of);
+                if whole {
+                    break;
+                }
             }
+            self.at(CONVERTING, new.close())?;
+            self.folder.rename(CONVERTING, CONVERTED)?;
+            convert.progress(of, of);
         }
-        self.at(CONVERTING, new.close())?;
-        self.folder.rename(CONVERTING, CONVERTED)?;
-        convert.progress(of, of);
+        tracing::info!(store.folder = %self.folder.path().display(), "checking the new records");
+        self.at(CONVERTED, NewTable::open_whole(&self.path(CONVERTED)).map_err(Failure::from).and_then(|new| new.check(of)))?;
         Ok(of)
+    }
+
+    /// Whether the new table was made of the old one that has this mark.
+    fn is_marked(&self, name: &str, mark: Mark) -> bool {
+        let file = self.path(name);
+        file.symlink_metadata().is_ok() && NewTable::open_whole(&file).and_then(|new| new.mark()).is_ok_and(|found| found == mark)
+    }
+
+    fn begin_anew(&self) -> Result<(), OpenError> {
+        for name in [CONVERTED, CONVERTING, "records.converted-journal", "records.converting-journal"] {
+            self.folder.remove(name)?;
+        }
+        self.folder.sync()
     }
 
     /// Converts some records more, durably. How many have been so far, and whether these were the last.
     fn batch(&self, old: &OldTable, new: &mut NewTable, convert: &mut dyn Convert) -> Result<(u64, bool), ConvertError> {
         let mut progress = self.at(CONVERTING, new.progress())?;
         let batch = self.at(CONVERTING, new.begin())?;
-        let (mut records, mut bytes) = (0, 0);
-        let walked = old.walk(&progress.after.clone(), |row| {
-            progress.after = row.key.clone();
-            progress.done += 1;
-            records += 1;
-            for row in self.converted(row, convert)? {
-                bytes += row.cell.len();
-                if !batch.insert(&row)? {
-                    tracing::error!(record.key = %row.key, "the record is not converted, since another one took its place");
-                }
+        if progress.done == 0 {
+            for key in self.at(RECORDS, old.keys_of_no_text())? {
+                tracing::error!(record.key = %key, "the record is not converted: no program can read one with this key");
+                progress.done += 1;
+                progress.left += 1;
             }
-            Ok(records < RECORDS_AT_ONCE && bytes < BYTES_AT_ONCE)
-        });
+        }
+        let (mut records, mut bytes) = (0, 0);
+        // A failure is the old table's, but for those of the other files.
+        let mut failed = None;
+        let walked = old.walk(
+            &progress.after.clone(),
+            |row| {
+                progress.after = row.key.clone();
+                progress.done += 1;
+                records += 1;
+                let (rows, converted) = self.converted(row, convert).map_err(|why| ("v", why))?;
+                progress.left += u64::from(!converted);
+                for row in rows {
+                    bytes += row.size;
+                    if batch.insert(&row).map_err(|why| (CONVERTING, why))? {
+                        progress.rows += 1;
+                    } else {
+                        tracing::error!(record.key = row.key, "the record is not converted, since another one took its place");
+                        progress.left += 1;
+                    }
+                }
+                Ok(records < RECORDS_AT_ONCE && bytes < BYTES_AT_ONCE)
+            },
+            &mut failed,
+        );
+        if let Some((file, why)) = failed {
+            return self.at(file, Err(why));
+        }
         let whole = self.at(RECORDS, walked)?;
         self.at(CONVERTING, batch.commit(&progress))?;
         Ok((progress.done, whole))
     }
 
-    /// The rows of the new table that take the place of one of the old table.
-    fn converted(&self, OldRow { key, version, cell }: OldRow, convert: &mut dyn Convert) -> Result<Vec<NewRow>, Failure> {
-        let value = match &cell {
-            Cell::Here(bytes) => Ok(bytes.clone()),
-            Cell::InFile => self.values.read(version).map_err(Unreadable::from),
-            Cell::Damaged(_) => Err("its value is not one that a program wrote".into()),
+    /// The rows of the new table that take the place of one of the old table, and whether that one could be read.
+    fn converted(&self, OldRow { key, version, cell }: OldRow, convert: &mut dyn Convert) -> Result<(Vec<NewRow>, bool), Failure> {
+        let Some(key) = key.as_str() else {
+            tracing::error!(record.key = %key, "the record is not converted: no program can read one with this key, which is not UTF-8");
+            return Ok((Vec::new(), false));
         };
-        match value.and_then(|value| convert.convert(&key.to_string(), &value)) {
-            Ok(records) => records.into_iter().map(|record| self.row(record)).collect(),
-            Err(why) => {
-                tracing::error!(record.key = %key, "the record cannot be read and stays as it is; `wharfinger fsck` names it: {why}");
-                // With its version: the file that may be its value is named for that.
-                Ok(vec![NewRow { key, version, hidden: false, written: self.now, cell }])
-            }
+        let value = match (&cell, version) {
+            (Cell::Here(bytes), _) => Ok(bytes.clone()),
+            (Cell::InFile, Some(version)) => match self.values.read(version) {
+                Err(Failure::Missing) => Err("its value is missing"),
+                read => Ok(read?),
+            },
+            (Cell::InFile, None) => Err("its version is no number, so nobody knows where its value is"),
+            (Cell::Damaged(_), _) => Err("its value is not one that a program wrote"),
+        };
+        let value = value.map_err(|why| Unconverted::Unreadable(why.into()));
+        let why = match value.and_then(|value| convert.convert(key, &value)) {
+            Ok(records) => return Ok((records.into_iter().map(|record| self.row(record)).collect::<Result<_, _>>()?, true)),
+            Err(Unconverted::Failed(why)) => return Err(Failure::Io(why.into())),
+            Err(Unconverted::Unreadable(why)) => why,
+        };
+        if !convert.keeps(key) {
+            tracing::warn!(record.key = key, "the record cannot be read and is dropped: {why}");
+            return Ok((Vec::new(), false));
         }
+        tracing::error!(record.key = key, "the record cannot be read and stays as it is; `wharfinger fsck` names it: {why}");
+        // With its version: the file that may be its value is named for that.
+        let version = version.unwrap_or_else(Number::random);
+        Ok((vec![NewRow { key: key.to_owned(), version, hidden: false, written: self.now, size: cell.len(), cell }], false))
     }
 
     fn row(&self, Converted { key, value: Value { bytes, hidden }, written }: Converted) -> Result<NewRow, Failure> {
-        let version = Number::random();
-        let cell = if bytes.len() > LARGE {
+        let (version, size) = (Number::random(), bytes.len());
+        let cell = if size > LARGE {
             self.values.write(version, &bytes)?;
             Cell::InFile
         } else {
             Cell::Here(bytes)
         };
-        Ok(NewRow { key: key.into(), version, hidden, written, cell })
+        Ok(NewRow { key, version, hidden, written, size, cell })
     }
 
-    /// The new table takes the place of the old one, whose values go.
+    /// The new table takes the place of the old one.
     fn replace(&self) -> Result<(), ConvertError> {
-        let new = self.at(CONVERTED, NewTable::open_whole(&self.path(CONVERTED)))?;
-        let kept = self.at(CONVERTED, new.versions_in_files())?;
-        self.at(CONVERTED, new.forget_progress())?;
+        let new = self.at(CONVERTED, NewTable::open_whole(&self.path(CONVERTED)).map_err(Failure::from))?;
+        let left = self.at(CONVERTED, new.forget_progress())?;
         self.at(CONVERTED, new.close())?;
-        self.values.versions().0.into_iter().filter(|version| !kept.contains(version)).for_each(|version| self.values.remove(version));
         // A log that is left beside a table is taken for that table's.
-        for log in ["records.sqlite3-wal", "records.sqlite3-shm", "records.sqlite3-journal"] {
+        for log in [
+            "records.sqlite3-wal",
+            "records.sqlite3-shm",
+            "records.sqlite3-journal",
+            "records.converted-journal",
+            "records.converting-journal",
+        ] {
             self.folder.remove(log)?;
         }
+        // The old values go last, so this says that they are still there.
+        self.folder.remove(CONVERTING)?;
+        let marked = OpenOptions::new().write(true).create_new(true).open(self.path(CONVERTING)).map(drop);
+        self.at(CONVERTING, marked.map_err(Failure::from))?;
         self.folder.sync()?;
         self.folder.rename(CONVERTED, RECORDS)?;
         tracing::info!(store.folder = %self.folder.path().display(), "the store has format 2");
+        if left > 0 {
+            tracing::warn!(records = left, "some records were not converted: the log above names them");
+        }
         Ok(())
     }
 
-    /// The new table is about as large as the old one. While it is made, both are there, and so are both files of each large value.
-    fn check_space(&self, left: Left<'_>) -> Result<(), ConvertError> {
-        let size = |name| self.path(name).symlink_metadata().map_or(0, |file| file.len());
-        let table = size(RECORDS) + size("records.sqlite3-wal");
-        let values = self.at("v", self.values.size())?;
-        let needed = (table + table / 2 + values).saturating_sub(size(CONVERTING)) + MB;
-        let space = Space::new(self.folder.folder("d")?);
-        match self.at("d", left(&space))? {
-            Some(left) if left < needed => Err(ConvertError::NoSpace { folder: self.folder.path().to_owned(), needed, left }),
-            _ => Ok(()),
-        }
+    fn remove_old_values(&self) -> Result<(), ConvertError> {
+        tracing::info!(store.folder = %self.folder.path().display(), "removing the large values of the old records");
+        let new = self.at(RECORDS, NewTable::open_whole(&self.path(RECORDS)).map_err(Failure::from))?;
+        let kept = self.at(RECORDS, new.versions_in_files())?;
+        self.at(RECORDS, new.close())?;
+        self.values.versions().0.into_iter().filter(|version| !kept.contains(version)).for_each(|version| self.values.remove(version));
+        Ok(self.folder.remove(CONVERTING)?)
     }
 
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn at<T>(&self, file: &'static str, result: Result<T, Failure>) -> Result<T, ConvertError> {
-        result.map_err(|source| ConvertError::Stopped { folder: self.folder.path().to_owned(), file, source })
+    fn at<T>(&self, name: &'static str, result: Result<T, Failure>) -> Result<T, ConvertError> {
+        result.map_err(|source| {
+            let file = self.path(name);
+            match &source {
+                Failure::Io(why) if name == RECORDS && is_malformed(&**why) => ConvertError::Malformed { file, source },
+                _ => ConvertError::Stopped { file, source },
+            }
+        })
     }
+}
+
+fn is_malformed(why: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+    let why = why.downcast_ref::<rusqlite::Error>().and_then(rusqlite::Error::sqlite_error_code);
+    matches!(why, Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase))
 }
 
 const RECORDS: &str = "records.sqlite3";
 /// The new table while it is being made, and when it is whole.
 const CONVERTING: &str = "records.converting";
 pub(super) const CONVERTED: &str = "records.converted";
-/// So many records become durable together, or so many bytes of them. A stop loses that much work.
+/// So many records become durable together, or so many bytes of them, large values too. A kill loses that much work.
 const RECORDS_AT_ONCE: u64 = if cfg!(test) { 10 } else { 20_000 };
 const BYTES_AT_ONCE: usize = 16 << 20;
 const MB: u64 = 1_000_000;

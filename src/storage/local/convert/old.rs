@@ -5,6 +5,7 @@ use super::super::{Failure, Number};
 use bytes::Bytes;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, Value, ValueRef};
 use rusqlite::{Connection, OpenFlags};
+use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
 
@@ -13,9 +14,14 @@ pub(super) struct OldTable(Connection);
 /// A row as it stands there.
 pub(super) struct OldRow {
     pub key: Text,
-    pub version: Number,
+    /// `None` if it is no number.
+    pub version: Option<Number>,
     pub cell: Cell,
 }
+
+/// What a conversion writes into the old table and into the new one, so that it knows which was made of which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mark(pub i32);
 
 /// A value as it stands in a table.
 pub(super) enum Cell {
@@ -36,17 +42,23 @@ impl OldTable {
         Ok(Self(db))
     }
 
-    /// Whether nobody but conversions had the table open since [`OldTable::mark`]. A program of format 1 turns the write-ahead log on when
-    /// it opens the store, and may have changed records then.
-    pub(super) fn is_marked(&self) -> Result<bool, Failure> {
+    /// The mark, if nobody but conversions had the table open since [`OldTable::mark`]. A program of format 1 turns the write-ahead log on
+    /// when it opens the store, and may have changed records then.
+    pub(super) fn marked(&self) -> Result<Option<Mark>, Failure> {
         let mode: String = self.0.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
-        Ok(mode != "wal")
+        let mark = self.0.query_row("PRAGMA user_version", [], |row| row.get(0).map(Mark))?;
+        Ok(Some(mark).filter(|mark| mode != "wal" && *mark != Mark(0)))
     }
 
-    /// Moves what is in the write-ahead log into the table, and turns the log off.
-    pub(super) fn mark(&self) -> Result<(), Failure> {
+    /// Moves what is in the write-ahead log into the table, turns the log off, and gives the table a new mark.
+    pub(super) fn mark(&self) -> Result<Mark, Failure> {
         let mode: String = self.0.query_row("PRAGMA journal_mode = DELETE", [], |row| row.get(0))?;
-        if mode == "delete" { Ok(()) } else { Err(Failure::Busy) }
+        if mode != "delete" {
+            return Err(Failure::Busy);
+        }
+        let mark = Mark(fastrand::i32(1..));
+        self.0.pragma_update(None, "user_version", mark.0)?;
+        Ok(mark)
     }
 
     pub(super) fn count(&self) -> Result<u64, Failure> {
@@ -54,16 +66,51 @@ impl OldTable {
         Ok(count.unsigned_abs())
     }
 
-    /// The rows after this key, in order, for as long as `each` wants more. Whether it has seen the last one.
-    pub(super) fn walk(&self, after: &Text, mut each: impl FnMut(OldRow) -> Result<bool, Failure>) -> Result<bool, Failure> {
-        let mut select = self.0.prepare_cached("SELECT key, version, value FROM records WHERE key > ?1 ORDER BY key")?;
+    /// The rows with a text as their key after this one, in order, for as long as `each` wants more. Whether it has seen the last one. Where
+    /// `each` fails, what it says goes to `failed`.
+    pub(super) fn walk<E>(
+        &self,
+        after: &Text,
+        mut each: impl FnMut(OldRow) -> Result<bool, E>,
+        failed: &mut Option<E>,
+    ) -> Result<bool, Failure> {
+        let select = "SELECT key, version, value FROM records WHERE key > ?1 AND key < x'' ORDER BY key";
+        let mut select = self.0.prepare_cached(select)?;
         let mut rows = select.query([after])?;
         while let Some(row) = rows.next()? {
-            if !each(OldRow { key: row.get(0)?, version: Number(row.get(1)?), cell: row.get(2)? })? {
-                return Ok(false);
+            let version = match row.get_ref(1)? {
+                ValueRef::Integer(version) => Some(Number(version)),
+                _ => None,
+            };
+            match each(OldRow { key: row.get(0)?, version, cell: row.get(2)? }) {
+                Ok(true) => {}
+                Ok(false) => return Ok(false),
+                Err(why) => {
+                    *failed = Some(why);
+                    return Ok(false);
+                }
             }
         }
         Ok(true)
+    }
+
+    /// The keys that are no texts.
+    pub(super) fn keys_of_no_text(&self) -> Result<Vec<Text>, Failure> {
+        let mut select = self.0.prepare("SELECT key FROM records WHERE key >= x''")?;
+        Ok(select.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?)
+    }
+
+    /// The versions of the records whose values are files, and whether each is after this key.
+    pub(super) fn versions_in_files(&self, after: &Text) -> Result<HashMap<Number, bool>, Failure> {
+        let select = "SELECT version, key > ?1 FROM records WHERE typeof(value) = 'text' AND typeof(version) = 'integer'";
+        let mut select = self.0.prepare(select)?;
+        Ok(select.query_map([after], |row| Ok((Number(row.get(0)?), row.get(1)?)))?.collect::<Result<_, _>>()?)
+    }
+}
+
+impl Text {
+    pub(super) fn as_str(&self) -> Option<&str> {
+        std::str::from_utf8(&self.0).ok()
     }
 }
 
@@ -98,12 +145,6 @@ impl ToSql for Cell {
     }
 }
 
-impl From<String> for Text {
-    fn from(text: String) -> Self {
-        Self(text.into_bytes())
-    }
-}
-
 impl fmt::Display for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         String::from_utf8_lossy(&self.0).fmt(f)
@@ -113,7 +154,7 @@ impl fmt::Display for Text {
 impl FromSql for Text {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         match value {
-            ValueRef::Text(bytes) => Ok(Self(bytes.to_vec())),
+            ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Ok(Self(bytes.to_vec())),
             _ => Err(FromSqlError::InvalidType),
         }
     }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use tempfile::TempDir;
 
-const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+const NOW: Timestamp = Timestamp::from_secs(4_000_000_000);
 const THEN: Timestamp = Timestamp::from_secs(1_700_000_000);
 
 /// Writes `old <value>` anew as `new <value>`, and under a key that begins with `two` a hidden record beside it.
@@ -19,8 +19,12 @@ struct Mapping<'a> {
 }
 
 impl Convert for Mapping<'_> {
-    fn convert(&mut self, key: &str, value: &Bytes) -> Result<Vec<Converted>, Unreadable> {
-        let value = value.strip_prefix(b"old ").ok_or("it does not say that it is old")?;
+    fn convert(&mut self, key: &str, value: &Bytes) -> Result<Vec<Converted>, Unconverted> {
+        if value.starts_with(b"fails") {
+            return Err(Unconverted::Failed("no randomness".into()));
+        }
+        let unreadable = || Unconverted::Unreadable("it does not say that it is old".into());
+        let value = value.strip_prefix(b"old ").ok_or_else(unreadable)?;
         let record = |key: String, hidden| {
             let bytes = [b"new ", value].concat().into();
             Converted { key, value: Value { bytes, hidden }, written: THEN }
@@ -30,6 +34,10 @@ impl Convert for Mapping<'_> {
             records.push(record(format!("beside/{key}"), true));
         }
         Ok(records)
+    }
+
+    fn keeps(&self, key: &str) -> bool {
+        !key.starts_with("many/")
     }
 
     fn progress(&mut self, done: u64, of: u64) {
@@ -246,4 +254,150 @@ fn one_process_at_a_time_converts() {
     let mut second = |_, _| refused = Some(convert_all(folder.path()));
     convert(folder.path(), NOW, &mut Mapping { at_each_step: Some(&mut second) }).unwrap();
     assert!(matches!(refused, Some(Err(ConvertError::Open(OpenError::InUse { .. })))), "{refused:?}");
+}
+
+fn db(folder: &TempDir) -> Connection {
+    Connection::open(folder.path().join("records.sqlite3")).unwrap()
+}
+
+/// The folders that a conversion leaves at each step.
+fn steps(folder: &TempDir) -> Vec<TempDir> {
+    let mut left = Vec::new();
+    let mut keep = |_, _| left.push(copy(folder.path()));
+    convert(folder.path(), NOW, &mut Mapping { at_each_step: Some(&mut keep) }).unwrap();
+    left
+}
+
+#[tokio::test]
+async fn rows_that_no_program_can_read_do_not_stop_it() {
+    let folder = old_store();
+    db(&folder)
+        .execute_batch(
+            "UPDATE records SET version = 'none' WHERE key IN ('many/07', 'zz/large/unreadable');
+             UPDATE records SET value = CAST('damaged' AS BLOB) WHERE key = 'many/08';
+             INSERT INTO records VALUES (x'ff', 7, CAST('old' AS BLOB)), (CAST(x'6dff' AS TEXT), 8, CAST('old' AS BLOB))",
+        )
+        .unwrap();
+    for folder in steps(&folder).iter().chain([&folder]) {
+        convert_all(folder.path()).unwrap();
+        let store = Local::open(folder.path()).unwrap();
+        let listed = store.list(Range { prefix: "", after: "", limit: 1000, show: Show::All }).await.unwrap();
+        assert_eq!(listed.len(), 50, "45 of many without the one that is dropped, and six others: {listed:?}");
+        assert_eq!(store.get("many/07").await.unwrap().unwrap().value, "new 7");
+        assert!(store.get("many/08").await.unwrap().is_none());
+        assert!(matches!(store.get("zz/large/unreadable").await, Err(Failure::Missing)));
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_the_fault_of_a_record_stops_it() {
+    let folder = old_store();
+    let value = folder.path().join("v/0b/0b00000000000001");
+    let bytes = fs::read(&value).unwrap();
+    fs::remove_file(&value).unwrap();
+    fs::create_dir(&value).unwrap();
+    let stopped = convert_all(folder.path()).unwrap_err();
+    assert!(matches!(stopped, ConvertError::Stopped { source: Failure::Io(_), .. }), "{stopped}");
+    assert!(!folder.path().join(CONVERTING).exists(), "it begins anew");
+    fs::remove_dir(&value).unwrap();
+    fs::write(&value, bytes).unwrap();
+    let set = |value: &str| db(&folder).execute("UPDATE records SET value = CAST(?1 AS BLOB) WHERE key = 'many/44'", [value]).unwrap();
+    set("fails");
+    let stopped = convert_all(folder.path()).unwrap_err();
+    assert!(stopped.to_string().contains("no randomness"), "{stopped}");
+    set("old 44");
+    convert_all(folder.path()).unwrap();
+    check(folder.path(), "after failures").await;
+}
+
+#[tokio::test]
+async fn a_new_table_that_lacks_a_record_is_not_taken() {
+    let left = steps(&old_store());
+    let folder = left.iter().rfind(|left| fs::read_to_string(left.path().join("format")).unwrap() == "wharfinger store 1\n").unwrap();
+    let new = Connection::open(folder.path().join(CONVERTED)).unwrap();
+    assert_eq!(new.execute("DELETE FROM records WHERE key = 'many/03'", []).unwrap(), 1);
+    drop(new);
+    let refused = convert_all(folder.path()).unwrap_err().to_string();
+    assert!(refused.contains("the new table has"), "{refused}");
+    assert!(convert_all(folder.path()).unwrap());
+    check(folder.path(), "made anew").await;
+}
+
+#[tokio::test]
+async fn another_table_is_not_taken_for_the_one_that_was_being_converted() {
+    for folder in steps(&old_store()).iter().filter(|left| fs::read_to_string(left.path().join("format")).unwrap().contains('1')) {
+        let restored = folder.path().join("restored");
+        db(folder).execute("VACUUM INTO ?1", [restored.to_str().unwrap()]).unwrap();
+        let other = Connection::open(&restored).unwrap();
+        other.execute_batch("UPDATE records SET value = CAST('old other' AS BLOB) WHERE key = 'many/00'; PRAGMA user_version = 0").unwrap();
+        drop(other);
+        fs::rename(&restored, folder.path().join("records.sqlite3")).unwrap();
+        convert_all(folder.path()).unwrap();
+        let store = Local::open(folder.path()).unwrap();
+        assert_eq!(store.get("many/00").await.unwrap().unwrap().value, "new other");
+    }
+}
+
+#[tokio::test]
+async fn the_values_of_a_batch_that_was_lost_and_old_ones_that_were_left_are_removed() {
+    let left = steps(&old_store());
+    let begun = left.iter().find(|left| left.path().join(CONVERTING).exists()).unwrap();
+    let lost = begun.path().join("v/0f/0f00000000000001");
+    fs::create_dir_all(lost.parent().unwrap()).unwrap();
+    fs::write(&lost, "x".repeat(3_000_000)).unwrap();
+    let mut first = true;
+    let mut removed = |_, _| assert!(!std::mem::take(&mut first) || !lost.exists());
+    // Room for everything but for the lost file.
+    let room = |_: &Space| Ok(Some(500_000));
+    convert_if_room(begun.path(), NOW, &mut Mapping { at_each_step: Some(&mut removed) }, &room).unwrap();
+    check(begun.path(), "lost batch").await;
+
+    // As a kill leaves it after the new table has taken its place.
+    fs::write(&lost, "of the old table").unwrap();
+    fs::write(begun.path().join(CONVERTING), "").unwrap();
+    assert!(convert_all(begun.path()).unwrap());
+    assert!(!lost.exists());
+    check(begun.path(), "old values left").await;
+}
+
+#[test]
+fn only_what_is_still_to_be_converted_needs_room() {
+    let folder = old_store();
+    // All other large values come after it in the order of keys.
+    db(&folder).execute("INSERT INTO records VALUES ('a', 0x0a00000000000001, '')", []).unwrap();
+    fs::create_dir_all(folder.path().join("v/0a")).unwrap();
+    fs::write(folder.path().join("v/0a/0a00000000000001"), format!("old {}", "x".repeat(5_000_000))).unwrap();
+    let room = |_: &Space| Ok(Some(2_000_000));
+    assert!(matches!(room::room_if_left(folder.path(), &room), Err(ConvertError::NoSpace { begun: false, .. })));
+    assert!(room::room_if_left(folder.path(), &|_| Ok(Some(10_000_000))).is_ok());
+    for left in steps(&folder).iter().filter(|left| left.path().join(CONVERTING).exists()) {
+        let resumed = |room: u64| convert_if_room(left.path(), NOW, &mut Mapping::default(), &|_| Ok(Some(room)));
+        if left.path().join(CONVERTED).exists() || fs::read_to_string(left.path().join("format")).unwrap().contains('2') {
+            continue;
+        }
+        let refused = resumed(100_000).unwrap_err().to_string();
+        assert!(refused.contains("What is converted stays so"), "{refused}");
+        assert!(resumed(2_000_000).unwrap());
+    }
+}
+
+#[test]
+fn a_clock_that_is_far_behind_is_refused() {
+    let folder = old_store();
+    let before = contents(folder.path());
+    let refused = convert(folder.path(), Timestamp::from_secs(1000), &mut Mapping::default()).unwrap_err();
+    assert!(matches!(refused, ConvertError::Clock { .. }), "{refused}");
+    assert_eq!(contents(folder.path()), before);
+}
+
+#[test]
+fn a_table_with_a_damaged_page_is_refused_with_advice() {
+    let folder = old_store();
+    db(&folder).query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(())).unwrap();
+    let file = folder.path().join("records.sqlite3");
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[4096..].fill(0xff);
+    fs::write(&file, bytes).unwrap();
+    let refused = convert_all(folder.path()).unwrap_err();
+    assert!(matches!(&refused, ConvertError::Malformed { .. }) && refused.to_string().contains("restore the store"), "{refused}");
 }

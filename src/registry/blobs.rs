@@ -29,12 +29,17 @@ impl fmt::Debug for Blob {
 impl Registry {
     pub async fn blob(&self, permit: &Permit<Read>, digest: &Digest) -> Result<Blob, Error> {
         let (name, size) = self.held(permit, digest).await?.ok_or(Error::BlobUnknown)?;
+        // The link may still name bytes that were lost or damaged, and have been replaced since. Without the blob's record, the link is all
+        // that is known.
+        let blob = self.records.look_up(&keys::blob(digest)).await.ok().flatten();
+        let usable = blob.filter(|blob| blob.record.is_usable());
+        let name = usable.map_or(name, |blob| blob.record.generation.clone());
         let opened = match self.bytes.open(&name).await {
             Ok(file) if file.size() != size => Err(Failure::Missing),
             opened => opened,
         };
         let file = match opened {
-            // The bytes were lost, and replaced after the link was written.
+            // The bytes were replaced meanwhile.
             Err(Failure::Missing) => match self.records.read(&keys::blob(digest)).await? {
                 Some(blob) if blob.record.generation != name => self.bytes.open(&blob.record.generation).await?,
                 _ => return Err(Failure::Missing.into()),

@@ -1,8 +1,12 @@
-//! What a caller is told who may push here. A client asks what is here in order to skip it, so the answer must hold until a manifest can
-//! refer to it: an old record is written again, and a condemned one is rescued. Creates nothing.
+//! HEAD and GET by a caller who may push. Such a client asks what is here in order to skip it, so the answer must hold until a manifest
+//! can refer to it: an old record is written again, and a condemned one is rescued. Creates nothing.
 
+use super::keys::Key;
+use super::records::Stored;
 use super::states::link::LinkRecord;
 use super::states::manifest::ManifestRecord;
+use super::states::tag::TagRecord;
+use super::states::{Condemnable, Next};
 use super::typed_store::until_settled;
 use super::{Error, Registry, StoredManifest, keys};
 use crate::access::{Create, Permit, Read};
@@ -12,8 +16,7 @@ use crate::storage::Failure;
 impl Registry {
     /// The size of a blob. Its bytes are there and, as far as is known, not damaged.
     pub async fn keep_blob(&self, read: &Permit<Read>, create: &Permit<Create>, digest: &Digest) -> Result<u64, Error> {
-        let repository = create.repository();
-        if !unless_read_only(self.keep_link(repository, digest).await, repository, digest)? {
+        if !self.relied_on(&keys::link(digest, create.repository()), LinkRecord::rely, |link| !link.is_condemned()).await? {
             return Err(Error::BlobUnknown);
         }
         // Lost or damaged: whoever pushes it again makes it whole.
@@ -23,7 +26,7 @@ impl Registry {
         }
     }
 
-    /// The manifest that a reference leads to.
+    /// The manifest that a reference leads to. A tag that leads to it is kept, too.
     pub async fn keep_manifest(
         &self,
         read: &Permit<Read>,
@@ -33,8 +36,13 @@ impl Registry {
         let repository = create.repository();
         until_settled(|| async {
             let stored = self.manifest(read, reference).await?;
-            let kept = unless_read_only(self.keep_stored(repository, &stored.digest).await, repository, &stored.digest)?;
-            // Else it was deleted meanwhile. A tag may be on another one now.
+            let manifest = keys::manifest(repository, &stored.digest);
+            let mut kept = self.relied_on(&manifest, ManifestRecord::rely, |manifest| !manifest.is_condemned()).await?;
+            if let (true, Reference::Tag(tag)) = (kept, reference) {
+                let rely = |found, old| TagRecord::rely(found, &stored.digest, old);
+                kept = self.relied_on(&keys::tag(repository, tag), rely, |_| true).await?;
+            }
+            // Otherwise it was deleted or the tag was moved meanwhile.
             Ok(kept.then_some(stored))
         })
         .await
@@ -45,18 +53,22 @@ impl Registry {
         self.records.settle(&keys::link(digest, repository), LinkRecord::rely).await
     }
 
-    async fn keep_stored(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
-        self.records.settle(&keys::manifest(repository, digest), ManifestRecord::rely).await
-    }
-}
-
-/// A store that takes no changes loses nothing either, and goes on to be read.
-fn unless_read_only(kept: Result<bool, Error>, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
-    match kept {
-        Err(why @ Error::Storage(Failure::Full | Failure::Stopped)) => {
-            tracing::warn!(repo.name = %repository, content.digest = %digest, "a blob or manifest is not kept for longer: {why}");
-            Ok(true)
+    /// Applies the step that makes a record safe to rely on. A store that takes no changes is read all the same. A full one still takes
+    /// deletions, so only a record that is `safe` from the deletions under way can be relied on there.
+    async fn relied_on<T: Stored + Clone + Send + Sync + 'static>(
+        &self,
+        key: &Key<T>,
+        step: impl Fn(Option<T>, bool) -> Next<T, bool>,
+        safe: impl Fn(&T) -> bool,
+    ) -> Result<bool, Error> {
+        let why = match self.records.settle(key, step).await {
+            Err(why @ Error::Storage(Failure::Full | Failure::Stopped)) => why,
+            settled => return settled,
+        };
+        if matches!(why, Error::Storage(Failure::Full)) && !self.records.read(key).await?.is_some_and(|found| safe(&found.record)) {
+            return Err(why);
         }
-        kept => kept,
+        tracing::warn!(record.key = %key, "could not refresh a blob, manifest or tag, so a collector may delete it earlier: {why}");
+        Ok(true)
     }
 }

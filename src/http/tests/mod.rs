@@ -26,7 +26,7 @@ use crate::oci::{Algorithm as DigestAlgorithm, Digest};
 use crate::registry::{Registry, Settings};
 use crate::storage::local::Local;
 use crate::storage::memory::Memory;
-use crate::storage::{BlobStore, RecordStore};
+use crate::storage::{BlobStore, RecordStore, Resume};
 use crate::telemetry::Scrape;
 use crate::trust::jwks::{self, UseRule};
 use crate::trust::jwt::testing::{Signer, key_set};

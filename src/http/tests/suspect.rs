@@ -20,6 +20,11 @@ async fn blob(store: &Memory, digest: &str) -> Value {
     serde_json::from_slice(value.splitn(2, |byte| *byte == b'\n').nth(1).unwrap()).unwrap()
 }
 
+/// Other bytes of the same length.
+async fn damage(store: &Memory, name: &str) {
+    store.write(name, 0, &Resume::default(), vec![Bytes::from_static(b"?????")], Box::new(|_| ())).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_damaged_blob_is_not_here_for_who_may_push_and_is_replaced_by_their_push() {
     let mut site = Site::new();
@@ -53,8 +58,10 @@ async fn a_damaged_blob_is_not_here_for_who_may_push_and_is_replaced_by_their_pu
     assert_eq!((&replaced["trash"], &replaced["suspect"]), (&json!([old]), &Value::Null));
     assert_eq!(head(here.clone()).await, StatusCode::OK);
     assert_eq!(mount("open/a", "open/c").await.status, StatusCode::CREATED);
-    // The other link still names the old bytes, until its next push.
+    // The other link still names the old bytes, until its next push. Its readers are given the new ones.
     let there = format!("/v2/open/b/blobs/{digest}");
+    damage(&store, &old).await;
+    assert_eq!(site.get(&there).await.text(), "layer");
     assert_eq!(head(there.clone()).await, StatusCode::NOT_FOUND);
     site.push_blob("open/b", "layer").await;
     assert_eq!(head(there).await, StatusCode::OK);

@@ -20,7 +20,7 @@ impl Check<'_> {
             let Some(blob) = self.read(&key).await else { continue };
             self.checked.blobs += 1;
             for name in blob.trash.iter().chain([&blob.generation]) {
-                // Whoever removes them for the one removes the other's.
+                // A collector that removes them for one name would also take them from the other.
                 if !self.named.insert(name.clone()) {
                     self.damage(key.as_str(), format!("its bytes {name} are named a second time"));
                 }
@@ -131,7 +131,7 @@ impl Check<'_> {
         if blob.state == BlobState::Dying {
             self.damage(key, "links a blob that is being removed");
         } else if blob.trash.contains(&name) {
-            // Replaced after they had been lost; readers find the new ones.
+            // They had been lost or damaged. Readers are given the new ones.
             self.leftover(key, "names bytes that were replaced");
         } else if blob.generation != name {
             self.damage(key, format!("names the bytes {name}, and the blob has {}", blob.generation));

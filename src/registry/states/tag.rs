@@ -64,6 +64,15 @@ impl TagRecord {
         }
     }
 
+    /// For a client that is about to be told that the tag points at `digest`. An `old` record is written again, without an event. Returns
+    /// whether the tag does point there.
+    pub(in crate::registry) fn rely(found: Option<Self>, digest: &Digest, old: bool) -> Next<Self, bool> {
+        match found {
+            Some(found) if found.target() == Some(digest) && old => Next::Write(found, true),
+            found => Next::Keep(found.is_some_and(|found| found.target() == Some(digest))),
+        }
+    }
+
     /// The record of a deleted tag, where tags have a history.
     #[cfg_attr(not(test), expect(dead_code, reason = "for tags that have a history"))]
     pub(in crate::registry) fn deleted(found: Self, event: &Event, hash: impl FnOnce(&Self) -> Digest) -> Next<Self, bool> {
@@ -102,6 +111,21 @@ mod tests {
         match next {
             Next::Write(record, result) => (record, result),
             _ => panic!("nothing was written"),
+        }
+    }
+
+    #[test]
+    fn relying() {
+        let (live, _) = written(TagRecord::put(None, &digest("a"), &event("1"), hash));
+        let (gone, _) = written(TagRecord::deleted(live.clone(), &event("2"), hash));
+        for (found, target, young, old) in [
+            (None, "a", Next::Keep(false), Next::Keep(false)),
+            (Some(live.clone()), "a", Next::Keep(true), Next::Write(live.clone(), true)),
+            (Some(live), "b", Next::Keep(false), Next::Keep(false)),
+            (Some(gone), "a", Next::Keep(false), Next::Keep(false)),
+        ] {
+            assert_eq!(TagRecord::rely(found.clone(), &digest(target), false), young, "{found:?} {target}");
+            assert_eq!(TagRecord::rely(found.clone(), &digest(target), true), old, "{found:?} {target}");
         }
     }
 

@@ -54,8 +54,12 @@ async fn who_may_push_and_finds_a_manifest_may_rely_on_it_for_half_a_day() {
                 bench.registry.manifest(&read(R), reference).await.unwrap();
             }
             assert_eq!(bench.written(&digest).await, pushed, "reading alone changes nothing");
+            let tagged = bench.tag("v1").await;
             ask().await;
             assert_eq!(bench.written(&digest).await, bench.store.now(), "{reference:?} {head}");
+            let tagged_now = bench.tag("v1").await;
+            let young = if reference == &tag("v1") { bench.store.now() } else { tagged.written };
+            assert_eq!((tagged_now.written, tagged_now.record), (young, tagged.record), "{reference:?} {head}");
         }
     }
 }
@@ -121,6 +125,14 @@ async fn a_store_that_takes_no_changes_still_answers_who_may_push() {
         }
         assert_eq!(registry.keep_blob(&read(R), &create(R), &config).await.unwrap(), 2);
     }
+    // A deletion may be under way, which a full store takes.
+    let (key, records) = (keys::manifest(&R.parse().unwrap(), &digest), &bench.registry.records);
+    let found = records.read(&key).await.unwrap().unwrap();
+    store.refuses(None);
+    records.swap(&key, &found.base(), &found.record.condemned()).await.unwrap().unwrap();
+    store.refuses(Some(Failure::Full));
+    let condemned = registry.keep_manifest(&read(R), &create(R), &tag("v1")).await;
+    assert!(matches!(condemned, Err(Error::Storage(Failure::Full))), "{condemned:?}");
     store.refuses(Some(Failure::Busy));
     assert!(matches!(registry.keep_manifest(&read(R), &create(R), &tag("v1")).await, Err(Error::Storage(Failure::Busy))));
 }

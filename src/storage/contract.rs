@@ -7,7 +7,8 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// Names one state of one record: a number, or text such as an entity tag. Never used twice, not after a delete and a new create either.
+/// Names one state of one record: a number, or text such as an entity tag. A version is
+/// never reused, even after the record was deleted and created again.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Version(pub(in crate::storage) Token);
 
@@ -53,7 +54,7 @@ pub struct Change {
 pub struct Range<'a> {
     /// What each key begins with.
     pub prefix: &'a str,
-    /// A whole key, which need not exist: the first one in the range comes behind it. Empty for the beginning.
+    /// Only keys greater than this one are listed. It is a whole key, and it need not exist. Empty for the beginning.
     pub after: &'a str,
     /// How many keys at most.
     pub limit: usize,
@@ -116,10 +117,11 @@ impl Failure {
 /// * A reader, and a list, sees every change that was acknowledged before it began. A list of several pages is no snapshot, but a record
 ///   that does not change between its first page and its last is in it exactly once if the list shows it.
 /// * Keys are ordered by their bytes. A deleted record is in no list.
-/// * Times are the store's own: [`Record::written`] and [`RecordStore::now`] come from one clock, which is no process's where several
-///   processes share the store. Whoever judges an age takes the difference of these two.
+/// * Times are the store's own: [`Record::written`] and [`RecordStore::now`] come from one clock. If several processes share the
+///   store, it is not the clock of any of them. It may have whole seconds only, and [`Record::written`] may lie a little after `now`: the
+///   age is zero then. Whoever judges an age takes the difference of these two.
 ///
-/// # For who implements it on a bucket
+/// # Implementing this on a bucket
 ///
 /// * A record is one object under its key. It changes only by a conditional request: `If-None-Match: *` and `If-Match` with an entity tag,
 ///   or the conditions on a generation where the service ignores those (Google's does, on writing). Not every service that takes such a
@@ -131,7 +133,7 @@ impl Failure {
 ///   expects one would take the next for it. A creation on top of a tombstone is a swap from it. A late `If-None-Match: *` meets the
 ///   tombstone and fails. So it stays until no request can be that late (signed requests of S3 expire after 15 minutes; days are cheap), and
 ///   then goes by a conditional deletion, or stays for good where the service has none. Lists tell a tombstone by its size.
-/// * A hidden value is told by its size too, without reading it: padded to a multiple of 16 bytes when it is hidden and to anything else
+/// * The size also marks a hidden value, so that nobody need read it: the value is padded to a multiple of 16 bytes when it is hidden and to anything else
 ///   when it is not, behind the value, with the length of the padding in the last byte.
 /// * The outcome of a request that timed out, or whose connection broke, is unknown, and it may be applied later. Read the object: if its
 ///   bytes are those that were to be written, the change is done, since their nonce is nobody else's. If the version is still the expected
@@ -139,8 +141,11 @@ impl Failure {
 /// * A refusal is ambiguous where a client library repeats requests by itself: a 412 may be due to its own first attempt. Read, and compare
 ///   the bytes. S3's 409 (`ConditionalRequestConflict`) says that another request was under way, and nothing about the record: send it
 ///   again. Some libraries turn it into "exists already" for a creation, so there, too, only reading tells.
-/// * [`RecordStore::now`] is the `Date` of the last answer plus the time that a monotonic clock counted since, never the wall clock.
-///   [`Record::written`] is the object's `Last-Modified`.
+/// * [`RecordStore::now`] is the `Date` of the last answer plus the time that a monotonic clock counted since, never the wall clock. To open
+///   the store asks once, so that there is a time from the beginning. A proxy that caches must not stand before the bucket, since its `Date`
+///   is old. [`Record::written`] is the object's `Last-Modified`, in whole seconds.
+/// * Lists go on after a key, in the order of bytes. A service that has no such start (Azure) or lists in no order (S3 Express) needs a
+///   store that makes up for it, since every page of the registry relies on both.
 /// * Services take about one change of a single key in a second (Google) to some dozens (S3). Nothing in the registry makes all writers
 ///   change one record; a store must not, either.
 pub trait RecordStore: Send + Sync {
@@ -191,7 +196,7 @@ pub trait RecordStore: Send + Sync {
 ///
 /// One writer at a time is the registry's affair, not the store's: it claims the upload's session.
 ///
-/// # For who implements it on a bucket
+/// # Implementing this on a bucket
 ///
 /// A multipart upload straight to the final name: [`BlobStore::write`] cuts parts and holds the rest in memory, [`BlobStore::keep`] makes
 /// the rest, too small for a part, an object beside it and tells the upload's id, its parts with their entity tags, and the rest's name in
@@ -203,37 +208,47 @@ pub trait RecordStore: Send + Sync {
 ///
 /// 1. A claim swaps the session's record and puts a fresh nonce into it. Every later write of the record goes from the version that the
 ///    claim, or its own last write, gave. One that conflicts ends the request; it is never tried again from a newer version.
-/// 2. What is written under a claim bears its nonce: the names of rests, and the numbers of parts, from a range that no other claim uses.
-///    So a writer who lost its claim overwrites nothing of its successor's. What it wrote is removed with the upload.
+/// 2. [`BlobStore::keep`] gives each rest a new random name, and the [`Resume`] tells it; the store need not know the claim. A writer who
+///    lost its claim may replace a part by another of the same number. Completion names the entity tag of each part, so that it is refused
+///    then: [`BlobStore::seal`] answers [`Failure::Missing`], the upload ends, and its client begins anew. Nothing wrong is published.
 /// 3. Only the swap of the session's record makes parts count: those in its [`Resume`] do, and no others.
 /// 4. Closing freezes them first: all bytes are kept, the record says that the upload is closing, with the last [`Resume`]; only then is it
 ///    sealed; then the record says that it is closed; and then its bytes are published, once. Completing twice is harmless: the second
-///    attempt finds the object, and compares its size.
+///    attempt finds the object, and compares its size. The record has no such state yet: an upload whose close was cut off between sealing
+///    and the next swap ends with [`Failure::Missing`] there.
 ///
-/// [`BlobStore::remove`] aborts the multipart upload as well. Uploads that no session names any more are listed and aborted by age.
+/// [`BlobStore::remove`] aborts the multipart upload as well. Only the process that began one knows its id until the first
+/// [`BlobStore::keep`]; if it crashes before that, no [`Resume`] names the upload. Whoever removes a name therefore lists the multipart
+/// uploads under it, and a rule of the bucket aborts those that are older than any session.
 pub trait BlobStore: Send + Sync {
     /// Writes `chunks` at `offset`; creates the blob when `offset` is 0. `offset` is where the last write of this process ended, or where
     /// the bytes were kept, by the same `resume`; what lies behind it is cut off. [`Failure::Missing`] if the bytes before `offset` are not
-    /// there, or if `resume` does not tell of them and the store needs that. Not durable until [`BlobStore::keep`] or [`BlobStore::seal`]. After a failure nothing behind what was kept last can be relied on: it must be
-    /// written again.
+    /// there, or if `resume` does not tell of them and the store needs that. Not durable until [`BlobStore::keep`] or [`BlobStore::seal`].
+    /// After a failure nothing behind what was kept last can be relied on: it must be written again.
     ///
     /// `look` sees each chunk once and in order, unless the write fails: in the job that writes them and just before it does, so that
     /// they pass through the processor's caches once.
     fn write<'a>(&'a self, name: &'a str, offset: u64, resume: &'a Resume, chunks: Vec<Bytes>, look: Look) -> Answer<'a, ()>;
     /// Returns when the first `size` bytes survive a power cut, and says what a writer must be told to go on from there, here or on another
     /// process. `size` must be what was written ([`Failure::Missing`] if not). To keep what is kept already is no error.
+    /// [`Failure::Full`] from here and from [`BlobStore::seal`] means that the bytes kept before may be gone too: the registry ends the upload.
     fn keep<'a>(&'a self, name: &'a str, size: u64, resume: &'a Resume) -> Answer<'a, Resume>;
     /// Returns when the bytes and the name survive a power cut, and can be opened. `size` must be the blob's size ([`Failure::Missing`] if
     /// not). Sealing again is no error. A sealed blob is not written any more.
     fn seal<'a>(&'a self, name: &'a str, size: u64, resume: &'a Resume) -> Answer<'a, ()>;
-    /// For reading. [`Failure::Missing`] if there is no such blob. Whether unsealed bytes can be read is the store's own affair, but for
-    /// those that were kept.
+    /// For reading what was sealed. [`Failure::Missing`] if there is no such blob. Nobody may rely on reading bytes before they are sealed:
+    /// a bucket cannot.
     fn open<'a>(&'a self, name: &'a str) -> Answer<'a, Arc<dyn BlobFile>>;
+    /// The bytes that are not sealed, for checkers. `None` if the store cannot read those.
+    fn open_unsealed<'a>(&'a self, _name: &'a str) -> Answer<'a, Option<Arc<dyn BlobFile>>> {
+        Box::pin(async { Ok(None) })
+    }
     /// Removes the bytes, whether sealed or not; not an error if they are gone. `resume` may be any that was told, or none: it only helps to
     /// find what lies beside them.
     fn remove<'a>(&'a self, name: &'a str, resume: &'a Resume) -> Answer<'a, ()>;
     /// The names that there are, in order, the first one behind `after` (empty for the beginning), as many as `limit` at most; with
     /// the store's time of their last change. What somebody else put beside them is skipped. For checkers and collectors.
+    /// Sealed bytes are all shown. Whether unsealed ones are is the store's own affair; rests are not.
     fn list_bytes<'a>(&'a self, after: &'a str, limit: usize) -> Answer<'a, Vec<Written>>;
 }
 

@@ -37,6 +37,7 @@ struct Blob {
     kept: BTreeSet<usize>,
     /// The one that the present writer went on from.
     from: usize,
+    sealed: bool,
 }
 
 impl Default for Memory {
@@ -103,6 +104,12 @@ impl State {
         self.blobs.get_mut(name).filter(|blob| blob.bytes.len() as u64 == size && blob.from == from).ok_or(Failure::Missing)
     }
 
+    fn open(&self, name: &str, sealed: bool) -> Result<Arc<dyn BlobFile>, Failure> {
+        contract::check_name(name)?;
+        let blob = self.blobs.get(name).filter(|blob| blob.sealed || !sealed).ok_or(Failure::Missing)?;
+        Ok(Arc::new(OpenBlob(blob.bytes.clone())))
+    }
+
     fn list(&self, Range { prefix, after, limit, show }: Range<'_>) -> impl Iterator<Item = (&String, &Record)> {
         let from = if after < prefix { Bound::Included(prefix) } else { Bound::Excluded(after) };
         let records = self.records.range::<str, _>((from, Bound::Unbounded)).take_while(move |(key, _)| key.starts_with(prefix));
@@ -117,7 +124,7 @@ impl State {
 
 impl Blob {
     fn new(written: Timestamp) -> Self {
-        Self { bytes: Arc::default(), written, kept: BTreeSet::from([0]), from: 0 }
+        Self { bytes: Arc::default(), written, kept: BTreeSet::from([0]), from: 0, sealed: false }
     }
 
     /// At the end, or at what was kept: then what lies behind it is cut off, and what was told of that is of no use any more.
@@ -193,16 +200,16 @@ impl BlobStore for Memory {
     }
 
     fn seal<'a>(&'a self, name: &'a str, size: u64, resume: &'a Resume) -> Answer<'a, ()> {
-        async move { self.state().blob_of(name, size, resume).map(drop) }.boxed()
+        async move { self.state().blob_of(name, size, resume).map(|blob| blob.sealed = true) }.boxed()
     }
 
+    /// Refuses bytes that are not sealed, so that whoever relies on reading them is found out.
     fn open<'a>(&'a self, name: &'a str) -> Answer<'a, Arc<dyn BlobFile>> {
-        async move {
-            contract::check_name(name)?;
-            let bytes = self.state().blobs.get(name).map(|blob| blob.bytes.clone()).ok_or(Failure::Missing)?;
-            Ok(Arc::new(OpenBlob(bytes)) as Arc<dyn BlobFile>)
-        }
-        .boxed()
+        async move { self.state().open(name, true) }.boxed()
+    }
+
+    fn open_unsealed<'a>(&'a self, name: &'a str) -> Answer<'a, Option<Arc<dyn BlobFile>>> {
+        async move { self.state().open(name, false).map(Some) }.boxed()
     }
 
     fn remove<'a>(&'a self, name: &'a str, _: &'a Resume) -> Answer<'a, ()> {

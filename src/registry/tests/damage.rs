@@ -45,6 +45,10 @@ impl BlobStore for FullLate {
         self.store.open(name)
     }
 
+    fn open_unsealed<'a>(&'a self, name: &'a str) -> Answer<'a, Option<Arc<dyn BlobFile>>> {
+        self.store.open_unsealed(name)
+    }
+
     fn remove<'a>(&'a self, name: &'a str, resume: &'a Resume) -> Answer<'a, ()> {
         self.store.remove(name, resume)
     }

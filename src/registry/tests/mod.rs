@@ -56,7 +56,7 @@ impl Bench {
     }
 
     pub(super) async fn has_bytes(&self, id: &UploadId) -> bool {
-        self.store.open(id.as_str()).await.is_ok()
+        self.store.open_unsealed(id.as_str()).await.is_ok()
     }
 }
 

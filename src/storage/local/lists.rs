@@ -3,7 +3,7 @@
 use super::records::Records;
 use super::{Failure, Range, Timestamp, Written};
 use crate::storage::Show;
-use rusqlite::{Row, params};
+use rusqlite::{Connection, Row, params};
 use std::collections::HashSet;
 
 /// By these queries, whose first parameter is the least key that may be meant and whose second is how many. Each walks along an index, so
@@ -16,41 +16,16 @@ const WRITTEN_HIDDEN: &str = "SELECT key, written FROM records INDEXED BY hidden
 /// The first parameter is the first key, the second is the last.
 const HIDDEN_BETWEEN: &str = "SELECT key FROM records INDEXED BY hidden WHERE hidden AND key BETWEEN ?1 AND ?2";
 
+/// How many keys are read at least, once some were hidden.
+const MANY: usize = 1000;
+
 impl Records {
     pub(super) fn list(&self, range: Range<'_>) -> Result<Vec<String>, Failure> {
-        match range.show {
-            Show::All => self.keys(KEYS, range),
-            Show::Hidden => self.keys(HIDDEN_KEYS, range),
-            Show::Visible => self.visible(range),
-        }
-    }
-
-    /// The index of keys does not say which are hidden, and the table would take a look at each row. There are few hidden ones.
-    fn visible(&self, range: Range<'_>) -> Result<Vec<String>, Failure> {
-        let (mut visible, mut after, mut limit) = (Vec::new(), range.after.to_owned(), range.limit);
-        loop {
-            let mut page = self.keys(KEYS, Range { after: &after, limit, ..range })?;
-            let (Some(first), Some(last)) = (page.first(), page.last()) else { return Ok(visible) };
-            let end = page.len() < limit;
-            let hidden = self.hidden(first, last)?;
-            after.clone_from(last);
-            page.retain(|key| !hidden.contains(key));
-            visible.append(&mut page);
-            if end || visible.len() >= range.limit {
-                visible.truncate(range.limit);
-                return Ok(visible);
-            }
-            // Past many hidden ones it goes by ever larger pages.
-            limit = (range.limit - visible.len()).max(2 * hidden.len());
-        }
-    }
-
-    fn hidden(&self, first: &str, last: &str) -> Result<HashSet<String>, Failure> {
-        self.read(|db| db.prepare_cached(HIDDEN_BETWEEN)?.query_map([first, last], |row| row.get(0))?.collect())
-    }
-
-    fn keys(&self, query: &str, range: Range<'_>) -> Result<Vec<String>, Failure> {
-        self.rows(query, range, |row| row.get(0), |key: &String| key)
+        self.read(|db| match range.show {
+            Show::All => keys(db, KEYS, range),
+            Show::Hidden => keys(db, HIDDEN_KEYS, range),
+            Show::Visible => visible(db, range, || ()),
+        })
     }
 
     pub(super) fn list_written(&self, range: Range<'_>) -> Result<Vec<Written>, Failure> {
@@ -60,40 +35,63 @@ impl Records {
             Show::Hidden => WRITTEN_HIDDEN,
         };
         let row = |row: &Row<'_>| Ok(Written { key: row.get(0)?, written: Timestamp::from_millis(row.get(1)?) });
-        self.rows(query, range, row, |one: &Written| &one.key)
+        self.read(|db| rows(db, query, range, row, |one: &Written| &one.key))
     }
+}
 
-    fn rows<T>(
-        &self,
-        query: &str,
-        Range { prefix, after, limit, .. }: Range<'_>,
-        read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
-        key: impl Fn(&T) -> &String,
-    ) -> Result<Vec<T>, Failure> {
-        // The least key that may be meant: the one right after `after`. With two bounds SQLite would seek to one of them and walk.
-        let from = if after < prefix { prefix.to_owned() } else { format!("{after}\0") };
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.read(|db| {
-            let mut select = db.prepare_cached(query)?;
-            let mut rows = select.query(params![from, limit])?;
-            let mut found = Vec::new();
-            while let Some(row) = rows.next()? {
-                let one = read(row)?;
-                if !key(&one).starts_with(prefix) {
-                    break;
-                }
-                found.push(one);
-            }
-            Ok(found)
-        })
+/// The index of keys does not say which are hidden, and the table would take a look at each row. There are few hidden ones. All is read as
+/// it was at one time, or a hidden record that is deleted `between` the two reads would be shown.
+fn visible(db: &Connection, range: Range<'_>, between: impl Fn()) -> rusqlite::Result<Vec<String>> {
+    let snapshot = db.unchecked_transaction()?;
+    let (mut visible, mut after, mut limit) = (Vec::new(), range.after.to_owned(), range.limit);
+    loop {
+        let mut page = keys(&snapshot, KEYS, Range { after: &after, limit, ..range })?;
+        let (Some(first), Some(last)) = (page.first(), page.last()) else { return Ok(visible) };
+        let end = page.len() < limit;
+        between();
+        let hidden: HashSet<String> =
+            snapshot.prepare_cached(HIDDEN_BETWEEN)?.query_map([first, last], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        after.clone_from(last);
+        page.retain(|key| !hidden.contains(key));
+        visible.append(&mut page);
+        if end || visible.len() >= range.limit {
+            visible.truncate(range.limit);
+            return Ok(visible);
+        }
+        limit = (range.limit - visible.len()).max(2 * hidden.len()).max(MANY);
     }
+}
+
+fn keys(db: &Connection, query: &str, range: Range<'_>) -> rusqlite::Result<Vec<String>> {
+    rows(db, query, range, |row| row.get(0), |key: &String| key)
+}
+
+fn rows<T>(
+    db: &Connection,
+    query: &str,
+    Range { prefix, after, limit, .. }: Range<'_>,
+    read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
+    key: impl Fn(&T) -> &String,
+) -> rusqlite::Result<Vec<T>> {
+    // The least key that may be meant: the one right after `after`. With two bounds SQLite would seek to one of them and walk.
+    let from = if after < prefix { prefix.to_owned() } else { format!("{after}\0") };
+    let mut select = db.prepare_cached(query)?;
+    let mut rows = select.query(params![from, i64::try_from(limit).unwrap_or(i64::MAX)])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let one = read(row)?;
+        if !key(&one).starts_with(prefix) {
+            break;
+        }
+        found.push(one);
+    }
+    Ok(found)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::storage::local::Local;
-    use rusqlite::Connection;
 
     #[test]
     fn every_list_walks_along_an_index_and_none_sorts() {
@@ -115,5 +113,35 @@ mod tests {
         ] {
             assert_eq!(plan(query), [format!("SEARCH records {step}")], "{query}");
         }
+    }
+
+    #[test]
+    fn a_list_is_of_one_time() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(Local::open(folder.path()).unwrap());
+        let open = || Connection::open(folder.path().join("records.sqlite3")).unwrap();
+        let (reader, writer) = (open(), open());
+        writer.pragma_update(None, "journal_mode", "WAL").unwrap();
+        writer.execute_batch("INSERT INTO records VALUES ('a', 1, 0, 0, ''), ('b', 2, 1, 0, ''), ('c', 3, 0, 0, '')").unwrap();
+        let range = Range { prefix: "", after: "", limit: 10, show: Show::Visible };
+        let delete = || writer.execute_batch("DELETE FROM records WHERE key = 'b'").unwrap();
+        assert_eq!(visible(&reader, range, delete).unwrap(), ["a", "c"]);
+    }
+
+    #[test]
+    fn a_run_of_hidden_records_takes_few_reads() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(Local::open(folder.path()).unwrap());
+        let mut db = Connection::open(folder.path().join("records.sqlite3")).unwrap();
+        let changes = db.transaction().unwrap();
+        for number in 0..5000 {
+            changes.execute("INSERT INTO records VALUES (?1, 1, 1, 0, '')", [format!("{number:04}")]).unwrap();
+        }
+        changes.execute("INSERT INTO records VALUES ('z', 1, 0, 0, '')", []).unwrap();
+        changes.commit().unwrap();
+        let reads = std::cell::Cell::new(0);
+        let range = Range { prefix: "", after: "", limit: 1, show: Show::Visible };
+        assert_eq!(visible(&db, range, || reads.set(reads.get() + 1)).unwrap(), ["z"]);
+        assert!(reads.get() <= 5, "{}", reads.get());
     }
 }

@@ -117,23 +117,28 @@ impl Records {
     /// Each for itself, with one commit.
     pub(super) async fn change(&self, changes: Vec<Change>) -> Vec<Result<Option<Version>, Failure>> {
         let (mut writes, mut refused) = (Vec::with_capacity(changes.len()), Vec::with_capacity(changes.len()));
-        let mut stopped = None;
+        let (mut stopped, mut files) = (None, Vec::new());
         for change in changes {
             let prepared = match &stopped {
                 Some(failure) => Err(Failure::clone(failure)),
                 None => self.prepared(change).await,
             };
             stopped = prepared.as_ref().err().filter(|failure| failure.stops()).cloned();
-            refused.push(prepared.map(|write| writes.push(write)).err());
+            let write = prepared.map(|(write, file)| {
+                writes.push(write);
+                files.extend(file);
+            });
+            refused.push(write.err());
         }
         let count = writes.len();
-        let written = self.write(writes).await.unwrap_or_else(|failure| vec![Err(failure); count]);
+        let written = self.write(writes, files).await.unwrap_or_else(|failure| vec![Err(failure); count]);
         let mut written = written.into_iter();
         let answer = |refused: Option<Failure>| refused.map_or_else(|| written.next().unwrap_or(Err(Failure::Stopped)), Err);
         refused.into_iter().map(answer).collect()
     }
 
-    async fn write(&self, writes: Vec<Write>) -> Result<Vec<Result<Option<Version>, Failure>>, Failure> {
+    /// The writer removes the `files` of changes that it refuses. Until it has the job they go with this call.
+    async fn write(&self, writes: Vec<Write>, files: Vec<Prepared>) -> Result<Vec<Result<Option<Version>, Failure>>, Failure> {
         if writes.is_empty() {
             return Ok(Vec::new());
         }
@@ -142,22 +147,29 @@ impl Records {
         let room = self.room.clone().acquire_many_owned(size).await.map_err(|_| Failure::Stopped)?;
         let (answer, answered) = oneshot::channel();
         let queue = self.queue.as_ref().ok_or(Failure::Stopped)?;
-        queue.send(Job { writes, answer, _room: room }).await.map_err(|_| Failure::Stopped)?;
+        let place = queue.reserve().await.map_err(|_| Failure::Stopped)?;
+        files.into_iter().for_each(Prepared::hand_over);
+        place.send(Job { writes, answer, _room: room });
         answered.await.map_err(|_| Failure::Stopped)
     }
 
     /// Ready for the writer: a large value is in its file.
-    async fn prepared(&self, Change { key, expected, value }: Change) -> Result<Write, Failure> {
+    async fn prepared(&self, Change { key, expected, value }: Change) -> Result<(Write, Option<Prepared>), Failure> {
         self.disk.check()?;
         let expected = expected.as_ref().map(Number::of).transpose()?;
+        let mut prepared = None;
         let new = match value {
             Some(Value { bytes, hidden }) => {
                 let version = Number::random();
                 let value = if bytes.len() > LARGE {
-                    // The reserve is for small values, such as what a deletion writes.
-                    self.space.check()?;
+                    // A full disk takes no new large value. A swap frees the old one's file, and the reserve has room for it: a deletion
+                    // must go on.
+                    if expected.is_none() {
+                        self.space.check()?;
+                    }
+                    let file = Prepared { values: self.values.clone(), version: Some(version) };
                     let values = self.values.clone();
-                    blocking(move || values.write(version, &bytes)).await?;
+                    prepared = blocking(move || values.write(version, &bytes).map(|()| Some(file))).await?;
                     Cell::InFile
                 } else {
                     Cell::Here(bytes)
@@ -166,7 +178,7 @@ impl Records {
             }
             None => None,
         };
-        Ok(Write { key, expected, new })
+        Ok((Write { key, expected, new }, prepared))
     }
 
     pub(super) fn read<T>(&self, query: impl FnOnce(&Connection) -> Result<T, rusqlite::Error>) -> Result<T, Failure> {
@@ -178,6 +190,26 @@ impl Records {
         let result = query(&db);
         self.readers.lock().unwrap_or_else(PoisonError::into_inner).push(db);
         Ok(result?)
+    }
+}
+
+/// The file of a large value that the writer does not know yet. Removed unless it is handed over.
+struct Prepared {
+    values: Arc<Values>,
+    version: Option<Number>,
+}
+
+impl Prepared {
+    fn hand_over(mut self) {
+        self.version = None;
+    }
+}
+
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        if let Some(version) = self.version {
+            self.values.remove(version);
+        }
     }
 }
 
@@ -274,6 +306,7 @@ mod tests {
         other.execute_batch("ROLLBACK").unwrap();
         store.create("k", Bytes::from_static(b"1").into()).await.unwrap();
     }
+
     #[test]
     fn a_new_store_can_give_space_back() {
         let folder = tempfile::tempdir().unwrap();
@@ -300,5 +333,52 @@ mod tests {
         assert_eq!(done.iter().filter(|one| one.is_ok()).count(), 1001);
         assert_eq!(store.change_all(Vec::new()).await.len(), 0);
         assert_eq!(commits(folder.path()), before + 1, "nothing is no commit");
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_takes_no_new_large_value_and_lets_go_of_those_that_it_has() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Local::open(folder.path()).unwrap();
+        let large = || Some(Value::from(Bytes::from(vec![7; LARGE + 1])));
+        let change = |key: &str, expected: Option<&Version>, value| Change { key: key.to_owned(), expected: expected.cloned(), value };
+        let both = store.change_all(vec![change("a", None, large()), change("b", None, large())]).await;
+        let [Ok(Some(a)), Ok(Some(b))] = &both[..] else { panic!("{both:?}") };
+        store.space.fill();
+        let done = store
+            .change_all(vec![
+                change("small", None, Some(Bytes::from_static(b"1").into())),
+                change("a", Some(a), large()),
+                change("b", Some(b), None),
+            ])
+            .await;
+        assert!(done.iter().all(Result::is_ok), "{done:?}");
+        assert!(matches!(store.create("c", large().unwrap()).await, Err(Failure::Full)));
+        assert_eq!(store.get("a").await.unwrap().unwrap().value.len(), LARGE + 1);
+        drop(store);
+        assert_eq!(Local::open(folder.path()).unwrap().check().unwrap(), (Vec::new(), 0), "the old file is gone");
+    }
+
+    #[tokio::test]
+    async fn a_large_value_whose_change_is_given_up_leaves_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Local::open(folder.path()).unwrap();
+        let room = store.records.room.clone().acquire_many_owned(ROOM).await.unwrap();
+        let large = |key: &str| Change { key: key.to_owned(), expected: None, value: Some(Bytes::from(vec![7; LARGE + 1]).into()) };
+        // The last one waits for room, when the files of the others are there.
+        let small = Change { key: "small".to_owned(), expected: None, value: Some(Bytes::from_static(b"1").into()) };
+        let files = || store.records.values.versions().0.len();
+        {
+            let mut change = std::pin::pin!(store.change_all(vec![large("a"), large("b"), small]));
+            while files() < 2 {
+                assert!(futures_util::FutureExt::now_or_never(change.as_mut()).is_none());
+                tokio::task::yield_now().await;
+            }
+        }
+        drop(room);
+        // A file that is being written is removed by whoever writes it.
+        while files() > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(store.get("a").await.unwrap(), None);
     }
 }

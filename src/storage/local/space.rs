@@ -1,5 +1,5 @@
 //! A reserve of free space. On a disk that is full to the last byte even a deletion fails, which needs room in the log; so blobs are
-//! refused while there still is some.
+//! and new large values are refused while there still is some.
 
 use super::Failure;
 use std::fs::File;
@@ -13,12 +13,24 @@ const MOST: u64 = 1 << 30;
 
 pub(super) struct Space {
     folder: File,
+    #[cfg(test)]
+    full: std::sync::atomic::AtomicBool,
 }
 
 impl Space {
     /// Of the disk that the folder is on.
     pub(super) fn new(folder: File) -> Self {
-        Self { folder }
+        Self {
+            folder,
+            #[cfg(test)]
+            full: Default::default(),
+        }
+    }
+
+    /// From now on nothing but the reserve is left.
+    #[cfg(test)]
+    pub(super) fn fill(&self) {
+        self.full.store(true, std::sync::atomic::Ordering::SeqCst);
     }
 
     /// [`Failure::Full`] if nothing but the reserve is left.
@@ -35,6 +47,10 @@ impl Space {
 
     /// How large the disk is, and how much of it is free.
     fn measure(&self) -> Result<(u64, u64), Failure> {
+        #[cfg(test)]
+        if self.full.load(std::sync::atomic::Ordering::SeqCst) {
+            return Ok((u64::MAX, 0));
+        }
         let disk = rustix::fs::fstatvfs(&self.folder).map_err(io::Error::from)?;
         Ok((disk.f_blocks.saturating_mul(disk.f_frsize), disk.f_bavail.saturating_mul(disk.f_frsize)))
     }

@@ -20,6 +20,10 @@ const CHECKPOINT: usize = 1000;
 const LARGE_LOG: u64 = 32 << 20;
 /// … but not more often than so.
 const BETWEEN_TRUNCATIONS: Duration = Duration::from_secs(60);
+/// So many free pages stay in the table for the next records. Of more, the disk gets some back …
+const FREE: u32 = 1024;
+/// … at each checkpoint, so that callers do not wait long.
+const GIVEN_BACK: u32 = 256;
 
 pub(super) struct Writer {
     db: Connection,
@@ -88,28 +92,46 @@ impl Writer {
 
     /// Moves the log into the table. The log keeps its size then, and is used again from its beginning; now and then it is cut off.
     fn checkpoint(&mut self) {
-        let now = self.clock.now();
-        let large = self.log.metadata().is_ok_and(|log| log.len() > LARGE_LOG);
-        let cut = large && self.truncated.is_none_or(|before| now.since(before) >= BETWEEN_TRUNCATIONS);
-        let done = if cut {
-            self.truncated = Some(now);
-            truncate(&self.db)
-        } else {
-            self.db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
-        };
+        let done = self.give_back().and_then(|()| self.move_log());
         match done.map_err(Failure::from) {
             Ok(()) | Err(Failure::Full | Failure::Busy) => {}
             Err(failure) => self.disk.stop(&failure),
         }
     }
+
+    fn move_log(&mut self) -> rusqlite::Result<()> {
+        let now = self.clock.now();
+        let large = self.log.metadata().is_ok_and(|log| log.len() > LARGE_LOG);
+        // A clock that was set back is no reason to wait until it has caught up.
+        let due = self.truncated.is_none_or(|before| now < before || now.since(before) >= BETWEEN_TRUNCATIONS);
+        if !(large && due) {
+            return self.db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        }
+        if truncate(&self.db)? {
+            self.truncated = Some(now);
+        }
+        Ok(())
+    }
+
+    /// Gives pages that hold nothing any more back to the disk, if there are many.
+    fn give_back(&self) -> rusqlite::Result<()> {
+        let free: u32 = self.db.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
+        if free > FREE {
+            // Each step is a page.
+            let mut vacuum = self.db.prepare(&format!("PRAGMA incremental_vacuum({GIVEN_BACK})"))?;
+            let mut pages = vacuum.query([])?;
+            while pages.next()?.is_some() {}
+        }
+        Ok(())
+    }
 }
 
-/// Does not wait for readers: while one is at work, it is a checkpoint and the log keeps its size.
-fn truncate(db: &Connection) -> Result<(), rusqlite::Error> {
+/// Whether the log was cut off. Does not wait for readers: while one is at work, it is a checkpoint and the log keeps its size.
+fn truncate(db: &Connection) -> rusqlite::Result<bool> {
     db.busy_timeout(Duration::ZERO)?;
-    let done = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    let busy = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
     db.busy_timeout(BUSY)?;
-    done
+    busy.map(|busy| !busy)
 }
 
 /// All or nothing for the disk, each for itself for the callers: `false` is a conflict, which does not disturb its neighbours.
@@ -277,32 +299,67 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_large_log_is_cut_off_but_not_often() {
+    async fn a_large_log_is_cut_off_as_soon_as_nobody_reads_it_but_not_often() {
         let folder = tempfile::tempdir().unwrap();
         let (clock, hand) = Clock::manual(Timestamp::from_secs(1_800_000_000));
         let store = Local::open_with(folder.path(), Settings { clock, ..Settings::default() }).unwrap();
         let log = || folder.path().join("records.sqlite3-wal").metadata().unwrap().len();
-        // While somebody reads, the log grows. Writers go on.
-        let reading = reader(folder.path());
         let mut rounds = 0..;
+        // When the last change has its answer, the log may still be about to be cut off. The next one waits for that.
+        let mut write_more = async || {
+            for _ in 0..2 {
+                write_much(&store, rounds.next().unwrap()).await;
+            }
+        };
+        // While somebody reads, the log grows, although each checkpoint tries to cut it off. Writers go on.
+        let reading = reader(folder.path());
         while log() <= LARGE_LOG {
-            write_much(&store, rounds.next().unwrap()).await;
+            write_more().await;
         }
-        write_much(&store, rounds.next().unwrap()).await;
         drop(reading);
-        write_much(&store, rounds.next().unwrap()).await;
-        let large = log();
-        assert!(large > LARGE_LOG);
-        // To cut it off was tried a moment ago: the log is used again from its beginning, and keeps its size.
-        for _ in 0..3 {
-            write_much(&store, rounds.next().unwrap()).await;
-        }
-        assert_eq!(log(), large);
-        hand.advance(BETWEEN_TRUNCATIONS);
-        write_much(&store, rounds.next().unwrap()).await;
-        // The next one is written when the log has been cut off.
-        write_much(&store, rounds.next().unwrap()).await;
+        write_more().await;
         assert!(log() < LARGE_LOG, "{}", log());
+        // It has grown again.
+        let reading = reader(folder.path());
+        while log() <= LARGE_LOG {
+            write_more().await;
+        }
+        drop(reading);
+        write_more().await;
+        let large = log();
+        assert!(large > LARGE_LOG, "it was cut off a moment ago");
+        write_more().await;
+        assert_eq!(log(), large, "used again from its beginning");
+        // Back to before it was cut off: nobody knows how long ago that was.
+        hand.set(Timestamp::from_secs(1_700_000_000));
+        write_more().await;
+        assert!(log() < LARGE_LOG, "{}", log());
+    }
+
+    #[tokio::test]
+    async fn a_table_that_has_lost_much_becomes_smaller() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Local::open(folder.path()).unwrap();
+        let table = || folder.path().join("records.sqlite3").metadata().unwrap().len();
+        let mut there = Vec::new();
+        for number in 0..300 {
+            let key = format!("{number:03}");
+            let version = store.create(&key, Bytes::from(vec![7; 64 << 10]).into()).await.unwrap();
+            there.push(Change { key, expected: Some(version), value: None });
+        }
+        for done in store.change_all(there).await {
+            done.unwrap();
+        }
+        let mut version = store.create("k", Bytes::from(vec![7; 64 << 10]).into()).await.unwrap();
+        let mut before = 0;
+        for _ in 0..1500 {
+            version = store.swap("k", &version, Bytes::from(vec![7; 64 << 10]).into()).await.unwrap();
+            before = before.max(table());
+        }
+        assert!(before > 250 << 16, "{before} bytes");
+        let kept = u64::from(FREE + GIVEN_BACK) * 4096;
+        assert!(table() < kept, "{} of {before} bytes are left", table());
+        assert_eq!(store.check().unwrap(), (Vec::new(), 0));
     }
 
     #[test]
@@ -316,7 +373,7 @@ mod tests {
         let _reading = reader(folder.path());
         write(&db, "after");
         db.busy_handler(Some(|_| WAITED.fetch_add(1, Ordering::SeqCst) == usize::MAX)).unwrap();
-        truncate(&db).unwrap();
+        assert!(!truncate(&db).unwrap());
         assert_eq!(WAITED.load(Ordering::SeqCst), 0);
         assert_ne!(folder.path().join("records.sqlite3-wal").metadata().unwrap().len(), 0, "the reader needs it");
         let found: u128 = db.query_row("PRAGMA busy_timeout", [], |row| row.get::<_, u32>(0)).unwrap().into();

@@ -79,6 +79,7 @@ async fn a_write_is_looked_at_once_and_in_order(store: Arc<impl BlobStore>) {
 
 async fn a_read_answers_with_at_most_what_was_asked(store: Arc<impl BlobStore>) {
     write(&*store, NAME, 0, vec![text("0123456789")]).await.unwrap();
+    store.seal(NAME, 10, &NEW).await.unwrap();
     let file = store.open(NAME).await.unwrap();
     assert_eq!(file.size(), 10);
     assert_eq!(file.read(2, 3).await.unwrap(), text("234"));
@@ -90,6 +91,7 @@ async fn a_read_answers_with_at_most_what_was_asked(store: Arc<impl BlobStore>) 
 
 async fn what_is_at_hand_is_what_a_read_answers_with(store: Arc<impl BlobStore>) {
     write(&*store, NAME, 0, vec![text("0123456789")]).await.unwrap();
+    store.seal(NAME, 10, &NEW).await.unwrap();
     let file = store.open(NAME).await.unwrap();
     for (offset, most, expected) in [(0, 4, "0123"), (2, 100, "23456789"), (9, usize::MAX, "9")] {
         // Whether anything is at hand is the store's own affair.
@@ -106,6 +108,7 @@ async fn a_large_blob_comes_back_whole(store: Arc<impl BlobStore>) {
     let chunks: Vec<Bytes> = (0..3000_u16).map(|i| i.to_be_bytes().repeat(1 + usize::from(i) % 400).into()).collect();
     let whole = chunks.concat();
     write(&*store, NAME, 0, chunks).await.unwrap();
+    store.seal(NAME, whole.len() as u64, &NEW).await.unwrap();
     let file = store.open(NAME).await.unwrap();
     let (mut by_read, mut by_hand) = (Vec::new(), Vec::new());
     while by_read.len() < whole.len() {
@@ -132,6 +135,7 @@ async fn a_blob_removed_is_missing_and_removing_again_is_fine(store: Arc<impl Bl
 
 async fn an_open_blob_outlives_its_name(store: Arc<impl BlobStore>) {
     write(&*store, NAME, 0, vec![text("abc")]).await.unwrap();
+    store.seal(NAME, 3, &NEW).await.unwrap();
     let file = store.open(NAME).await.unwrap();
     store.remove(NAME, &NEW).await.unwrap();
     assert_eq!(file.read(0, 10).await.unwrap(), text("abc"));

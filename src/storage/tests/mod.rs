@@ -142,7 +142,10 @@ fn write_on<'a>(store: &'a impl BlobStore, name: &'a str, offset: u64, resume: &
 }
 
 async fn all(store: &impl BlobStore, name: &str) -> Vec<u8> {
-    let file = store.open(name).await.unwrap();
+    let file = match store.open(name).await {
+        Err(Failure::Missing) => store.open_unsealed(name).await.unwrap().unwrap(),
+        opened => opened.unwrap(),
+    };
     let mut bytes = Vec::new();
     loop {
         let part = file.read(bytes.len() as u64, 7).await.unwrap();

@@ -1,5 +1,6 @@
 //! Records in memory. The process owns the store, and this stands between its readers and its one writer, so nothing stale is served:
-//! before a change is committed the record leaves the cache, and until the commit is over nobody puts it back. Then the writer does. A reader meanwhile
+//! before a change is committed the record leaves the cache, and until the commit is over nobody puts it back. Then the writer does. A reader
+//! meanwhile
 //! sees what the table says.
 
 use super::{Failure, Record};

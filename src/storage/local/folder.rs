@@ -158,7 +158,7 @@ impl Folder {
     }
 }
 
-/// What [`Folder::open`] would find, for whoever changes nothing and takes no lock. An error says why it would fail.
+/// What `Folder::open` would find, for whoever changes nothing and takes no lock. An error says why it would fail.
 pub fn inspect(path: &Path) -> Result<(), OpenError> {
     let failed = |source| OpenError::Folder { folder: path.to_owned(), file: "the folder", source };
     let root = match File::open(path) {

@@ -106,6 +106,11 @@ async fn every_kind_of_damage_is_found() {
         let damages = bench.damages().await;
         assert!(damages.iter().any(|damage| damage.contains(expected)), "{key}: {damages:?}");
     }
+    // The upload's own line, since its manifest has one as well.
+    let bench = whole().await;
+    bench.tamper(&bench.only_key("c/").await, |_| None).await;
+    let expected = format!("damage: {}: its repository is not in the catalogue", bench.only_key("u/").await);
+    assert!(bench.damages().await.contains(&expected));
     let bench = whole().await;
     bench.store.create("x/unknown", Bytes::new().into()).await.unwrap();
     bench.store.create("u/unknown", Bytes::new().into()).await.unwrap();

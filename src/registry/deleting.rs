@@ -26,7 +26,7 @@ impl Registry {
 
     /// The same on a condition about what a tag leads to now. What a digest leads to cannot change.
     pub async fn delete_manifest_if(&self, condition: Condition, permit: &Permit<Delete>, reference: &Reference) -> Result<(), Error> {
-        let (registry, repository, reference) = (self.clone(), permit.repository().clone(), reference.clone());
+        let (registry, repository, reference) = (self.freeing(), permit.repository().clone(), reference.clone());
         to_its_end(async move {
             let deleted = match &reference {
                 Reference::Tag(tag) => registry.delete_tag(&condition, &repository, tag).await?,
@@ -41,6 +41,10 @@ impl Registry {
     /// Finishes deletions of manifests that a crash cut short, and takes away manifests whose push was cut short. Call it before the store
     /// serves anybody. Returns how many it finished.
     pub async fn finish_what_a_crash_left(&self) -> Result<usize, Error> {
+        self.freeing().finish_all().await
+    }
+
+    async fn finish_all(&self) -> Result<usize, Error> {
         let mut finished = 0;
         let mut hidden = self.records.keys(keys::all_of_repositories::<ManifestRecord>(), Show::Hidden);
         while let Some(key) = hidden.next().await? {
@@ -83,7 +87,7 @@ impl Registry {
         base: &Base,
         record: &ManifestRecord,
     ) -> Result<bool, Error> {
-        let buried = self.bury(repository, digest, base, record).await?;
+        let buried = self.freeing().bury(repository, digest, base, record).await?;
         if record.counts() {
             self.leave(repository).await?;
         }

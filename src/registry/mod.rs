@@ -74,6 +74,11 @@ impl Registry {
     pub fn with(self, settings: Settings) -> Self {
         Self { settings: Arc::new(settings), ..self }
     }
+
+    /// The same registry for work that frees space, which a full disk must not stop.
+    fn freeing(&self) -> Self {
+        Self { records: self.records.freeing(), ..self.clone() }
+    }
 }
 
 impl Registry {

@@ -221,7 +221,7 @@ pub(super) fn encode<T: Stored>(key: &Key<T>, record: &T, more: &More) -> Result
     let mut bytes = serde_json::to_vec(&head).map_err(unreadable(key.as_str()))?;
     bytes.push(b'\n');
     record.encode(&mut bytes).map_err(unreadable(key.as_str()))?;
-    Ok(Value { bytes: bytes.into(), hidden: record.is_hidden() })
+    Ok(Value { bytes: bytes.into(), hidden: record.is_hidden(), frees: false })
 }
 
 pub(super) fn decode<T: Stored>(key: &Key<T>, value: &Bytes) -> Result<(T, More), Error> {

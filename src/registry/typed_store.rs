@@ -30,6 +30,8 @@ pub(super) struct TypedStore {
     store: Arc<dyn RecordStore>,
     /// A version names one state of one record, and the store says which version is current. So this cache is never stale.
     decoded: Arc<Mutex<Recent<Version, Arc<dyn Any + Send + Sync>>>>,
+    /// Whether what is written through this handle helps to free space.
+    frees: bool,
 }
 
 /// A record as it was read.
@@ -131,7 +133,17 @@ fn unless_conflict<T>(answer: Result<T, Failure>) -> Result<Option<T>, Error> {
 
 impl TypedStore {
     pub(super) fn new(store: Arc<dyn RecordStore>) -> Self {
-        Self { store, decoded: Arc::new(Mutex::new(Recent::new(DECODED))) }
+        Self { store, decoded: Arc::new(Mutex::new(Recent::new(DECODED))), frees: false }
+    }
+
+    /// The same records. Every write through this handle [frees](storage::Value::frees) space, so it works on a full disk. It is for
+    /// deletions, for the end of uploads, and for collectors.
+    pub(super) fn freeing(&self) -> Self {
+        Self { frees: true, ..self.clone() }
+    }
+
+    fn encode<T: Stored>(&self, key: &Key<T>, record: &T, more: &More) -> Result<storage::Value, Error> {
+        Ok(storage::Value { frees: self.frees, ..records::encode(key, record, more)? })
     }
 
     /// The store's present time.
@@ -171,12 +183,12 @@ impl TypedStore {
 
     /// `None` if the record exists.
     pub(super) async fn create<T: Stored>(&self, key: &Key<T>, record: &T) -> Result<Option<Version>, Error> {
-        unless_conflict(self.store.create(key.as_str(), records::encode(key, record, &More::default())?).await)
+        unless_conflict(self.store.create(key.as_str(), self.encode(key, record, &More::default())?).await)
     }
 
     /// `None` if the record has changed.
     pub(super) async fn swap<T: Stored>(&self, key: &Key<T>, base: &Base, record: &T) -> Result<Option<Version>, Error> {
-        unless_conflict(self.store.swap(key.as_str(), &base.version, records::encode(key, record, &base.more)?).await)
+        unless_conflict(self.store.swap(key.as_str(), &base.version, self.encode(key, record, &base.more)?).await)
     }
 
     /// `false` if the record has changed.
@@ -185,10 +197,11 @@ impl TypedStore {
     }
 
     /// Makes several changes, each decided for itself. The caller must not need the result of one to decide on another.
-    pub(super) async fn change_all(&self, changes: Vec<storage::Change>) -> Result<Vec<Changed>, Error> {
+    pub(super) async fn change_all(&self, mut changes: Vec<storage::Change>) -> Result<Vec<Changed>, Error> {
         if changes.is_empty() {
             return Ok(Vec::new());
         }
+        changes.iter_mut().filter_map(|change| change.value.as_mut()).for_each(|value| value.frees = self.frees);
         let changed =
             |one: Option<Option<Version>>| one.map_or(Changed::Lost, |version| version.map_or(Changed::Deleted, Changed::Written));
         let done = self.store.change_all(changes).await;
@@ -256,13 +269,14 @@ impl TypedStore {
     }
 
     /// Condemns the record, then asks whether it is `needed`, and deletes it if it is not. A writer that needs it later finds it condemned and
-    /// rescues it, and the deletion fails. `may` says whether the record may be deleted at all.
+    /// rescues it, and the deletion fails. `may` says whether the record may be deleted at all. Works on a full disk, as every clearing does.
     pub(super) async fn judge<T, F>(&self, key: &Key<T>, may: impl Fn(&T) -> bool, needed: impl Fn() -> F) -> Result<Judged, Error>
     where
         T: Stored + Condemnable,
         F: Future<Output = Result<bool, Error>>,
     {
-        until_settled(|| self.judge_once(key, &may, &needed)).await
+        let freeing = self.freeing();
+        until_settled(|| freeing.judge_once(key, &may, &needed)).await
     }
 
     async fn judge_once<T, F>(&self, key: &Key<T>, may: &impl Fn(&T) -> bool, needed: &impl Fn() -> F) -> Result<Option<Judged>, Error>
@@ -339,7 +353,8 @@ impl TypedStore {
         self.judge(key, |_| true, needed).await.map(drop)
     }
 
-    /// The same for several entries in two commits. The first commit makes the changes in `before` too, and their results are returned.
+    /// The same for several entries in two commits. The first commit makes the changes in `before` too, which must free space as well, and their
+    /// results are returned.
     /// `needed` is asked for each entry by its position.
     pub(super) async fn clear_all<F>(
         &self,
@@ -350,9 +365,10 @@ impl TypedStore {
     where
         F: Future<Output = Result<bool, Error>>,
     {
-        let (done, settled) = self.clear_once(before, keys, &needed).await?;
+        let freeing = self.freeing();
+        let (done, settled) = freeing.clear_once(before, keys, &needed).await?;
         if !settled {
-            until_settled(|| async { Ok(self.clear_once(Vec::new(), keys, &needed).await?.1.then_some(())) }).await?;
+            until_settled(|| async { Ok(freeing.clear_once(Vec::new(), keys, &needed).await?.1.then_some(())) }).await?;
         }
         Ok(done)
     }
@@ -362,15 +378,16 @@ impl TypedStore {
     where
         F: Future<Output = Result<bool, Error>>,
     {
+        let freeing = self.freeing();
         for page in keys.chunks(LISTED) {
             until_settled(|| async {
-                let (changes, condemning, mut condemned) = self.condemn(Vec::new(), page).await?;
-                let done = self.change_all(changes).await?;
+                let (changes, condemning, mut condemned) = freeing.condemn(Vec::new(), page).await?;
+                let done = freeing.change_all(changes).await?;
                 let mut settled = add_condemned(&mut condemned, condemning, done);
                 let record = if condemned.is_empty() { None } else { needed().await?.then_some(Mark::LIVE) };
                 let decided: Result<Vec<_>, Error> =
                     condemned.into_iter().map(|(_, key, base)| change(key, Some(&base), record.as_ref())).collect();
-                settled &= self.change_all(decided?).await?.iter().all(|done| *done != Changed::Lost);
+                settled &= freeing.change_all(decided?).await?.iter().all(|done| *done != Changed::Lost);
                 Ok(settled.then_some(()))
             })
             .await?;

@@ -33,11 +33,13 @@ pub struct Value {
     pub bytes: Bytes,
     /// Lists leave the record out unless they are asked for hidden ones. Everything else treats it as any other.
     pub hidden: bool,
+    /// The write is a step of something that frees space: a store writes it even where only its reserve is left. See [`RecordStore`].
+    pub frees: bool,
 }
 
 impl From<Bytes> for Value {
     fn from(bytes: Bytes) -> Self {
-        Self { bytes, hidden: false }
+        Self { bytes, hidden: false, frees: false }
     }
 }
 
@@ -117,6 +119,8 @@ impl Failure {
 /// * A reader, and a list, sees every change that was acknowledged before it began. A list of several pages is no snapshot, but a record
 ///   that does not change between its first page and its last is in it exactly once if the list shows it.
 /// * Keys are ordered by their bytes. A deleted record is in no list.
+/// * A store on a disk keeps a reserve of space, so that a full disk can be emptied. Where only the reserve is left, every deletion and every
+///   value that [frees](Value::frees) space is written all the same, and any other change is [`Failure::Full`]. Bytes can be removed too.
 /// * Times are the store's own: [`Record::written`] and [`RecordStore::now`] come from one clock. If several processes share the
 ///   store, it is not the clock of any of them. It may have whole seconds only, and [`Record::written`] may lie a little after `now`: the
 ///   age is zero then. Whoever judges an age takes the difference of these two.
@@ -144,6 +148,7 @@ impl Failure {
 /// * [`RecordStore::now`] is the `Date` of the last answer plus the time that a monotonic clock counted since, never the wall clock. To open
 ///   the store asks once, so that there is a time from the beginning. A proxy that caches must not stand before the bucket, since its `Date`
 ///   is old. [`Record::written`] is the object's `Last-Modified`, in whole seconds.
+/// * A bucket is never full, so it ignores [`Value::frees`].
 /// * Lists go on after a key, in the order of bytes. A service that has no such start (Azure) or lists in no order (S3 Express) needs a
 ///   store that makes up for it, since every page of the registry relies on both.
 /// * Services take about one change of a single key in a second (Google) to some dozens (S3). Nothing in the registry makes all writers

@@ -71,7 +71,7 @@ impl Memory {
         state.versions += 1;
         let version = Version(Token::Text(format!("\"{:x}\"", state.versions).into()));
         match value {
-            Some(Value { bytes: value, hidden }) => {
+            Some(Value { bytes: value, hidden, frees: _ }) => {
                 let record = Record { version: version.clone(), value, written };
                 state.records.insert(key.to_owned(), Kept { record, hidden })
             }

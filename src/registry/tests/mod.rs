@@ -8,6 +8,7 @@ mod damage;
 mod deleting;
 mod faults;
 mod fsck;
+mod full;
 mod indexes;
 mod interleaved;
 mod manifests;

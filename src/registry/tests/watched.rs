@@ -4,6 +4,7 @@ use super::*;
 use crate::storage::{Answer, Failure, Record, Value, Version, Written};
 use futures_util::future::ready;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
@@ -17,11 +18,13 @@ pub(super) struct Watched {
     asked: Mutex<Vec<Asked>>,
     /// The answer to every change of a key that begins so.
     refuses: Mutex<Option<(&'static str, Failure)>>,
+    /// How many changes that free no space it takes.
+    room: AtomicUsize,
 }
 
 impl Watched {
     pub(super) fn new(store: Arc<Memory>) -> Arc<Self> {
-        Arc::new(Self { store, asked: Mutex::default(), refuses: Mutex::default() })
+        Arc::new(Self { store, asked: Mutex::default(), refuses: Mutex::default(), room: AtomicUsize::new(usize::MAX) })
     }
 
     pub(super) fn refuses(&self, failure: Option<Failure>) {
@@ -30,6 +33,15 @@ impl Watched {
 
     pub(super) fn refuses_changes_of(&self, prefix: &'static str, failure: Failure) {
         *self.refuses.lock().unwrap() = Some((prefix, failure));
+    }
+
+    /// After so many changes only the reserve is left, for those that free space.
+    pub(super) fn has_room_for(&self, changes: usize) {
+        self.room.store(changes, Ordering::SeqCst);
+    }
+
+    fn takes(&self, frees: bool) -> bool {
+        frees || self.room.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |room| room.checked_sub(1)).is_ok()
     }
 
     /// What it was asked since the last time.
@@ -41,11 +53,12 @@ impl Watched {
         self.asked.lock().unwrap().push(asked);
     }
 
-    fn change<'a, T: Send + 'a>(&'a self, key: &str, done: impl FnOnce() -> Answer<'a, T>) -> Answer<'a, T> {
+    fn change<'a, T: Send + 'a>(&'a self, key: &str, frees: bool, done: impl FnOnce() -> Answer<'a, T>) -> Answer<'a, T> {
         self.ask(Asked::Change(key.to_owned()));
         match self.refuses.lock().unwrap().clone() {
             Some((prefix, failure)) if key.starts_with(prefix) => Box::pin(ready(Err(failure))),
-            _ => done(),
+            _ if self.takes(frees) => done(),
+            _ => Box::pin(ready(Err(Failure::Full))),
         }
     }
 }
@@ -57,15 +70,15 @@ impl RecordStore for Watched {
     }
 
     fn create<'a>(&'a self, key: &'a str, value: Value) -> Answer<'a, Version> {
-        self.change(key, || self.store.create(key, value))
+        self.change(key, value.frees, || self.store.create(key, value))
     }
 
     fn swap<'a>(&'a self, key: &'a str, expected: &'a Version, value: Value) -> Answer<'a, Version> {
-        self.change(key, || self.store.swap(key, expected, value))
+        self.change(key, value.frees, || self.store.swap(key, expected, value))
     }
 
     fn delete<'a>(&'a self, key: &'a str, expected: &'a Version) -> Answer<'a, ()> {
-        self.change(key, || self.store.delete(key, expected))
+        self.change(key, true, || self.store.delete(key, expected))
     }
 
     fn list<'a>(&'a self, range: Range<'a>) -> Answer<'a, Vec<String>> {

@@ -11,7 +11,7 @@ use crate::storage::{Failure, Show};
 impl Registry {
     /// Removes the uploads that have expired, with their bytes, and says how many. One that a request is writing to is left alone.
     pub async fn expire_uploads(&self) -> Result<usize, Error> {
-        let registry = self.clone();
+        let registry = self.freeing();
         // To its end even if the caller is given up: nobody would come back to a repository that has to leave the catalogue.
         let task = tokio::spawn(async move {
             let (mut expired, mut last) = (0, None);
@@ -71,7 +71,7 @@ impl Registry {
     /// it. The caller holds the claim.
     pub(super) async fn discard(&self, upload: Taken) -> Result<(), Error> {
         let repository = upload.repository.clone();
-        self.remove_upload(upload).await?;
+        self.freeing().remove_upload(upload).await?;
         self.leave(&repository).await
     }
 

@@ -159,7 +159,7 @@ impl Records {
         let expected = expected.as_ref().map(Number::of).transpose()?;
         let mut prepared = None;
         let new = match value {
-            Some(Value { bytes, hidden }) => {
+            Some(Value { bytes, hidden, frees: _ }) => {
                 let version = Number::random();
                 let value = if bytes.len() > LARGE {
                     // A full disk takes no new large value. A swap frees the old one's file, and the reserve has room for it: a deletion

@@ -72,7 +72,7 @@ async fn paged(store: &impl RecordStore, prefix: &str, show: Show, limit: usize)
 }
 
 async fn make(store: &impl RecordStore, key: &str, hidden: bool) -> Version {
-    store.create(key, Value { bytes: text("v"), hidden }).await.unwrap()
+    store.create(key, Value { bytes: text("v"), hidden, frees: false }).await.unwrap()
 }
 
 async fn a_list_shows_what_it_is_asked_for(store: Arc<impl RecordStore>) {
@@ -124,7 +124,7 @@ async fn a_record_may_be_hidden_and_shown_again(store: Arc<impl RecordStore>) {
     make(&*store, "c", true).await;
     let mut version = make(&*store, "b", true).await;
     for now_hidden in [true, false, false, true, false] {
-        version = store.swap("b", &version, Value { bytes: text("v"), hidden: now_hidden }).await.unwrap();
+        version = store.swap("b", &version, Value { bytes: text("v"), hidden: now_hidden, frees: false }).await.unwrap();
         let (visible, hidden): (&[&str], &[&str]) = if now_hidden { (&["a"], &["b", "c"]) } else { (&["a", "b"], &["c"]) };
         for (show, expected) in [(Show::Visible, visible), (Show::Hidden, hidden), (Show::All, &["a", "b", "c"])] {
             assert_eq!(paged(&*store, "", show, 10).await, expected, "{show:?}");

@@ -139,7 +139,7 @@ async fn a_hidden_record_is_read_and_changed_as_any_other(store: Arc<impl Record
     assert_eq!(value(&*store, "k").await, None);
     store.create("k", value_of("once more")).await.unwrap();
     // A large one, too.
-    let large = Value { bytes: Bytes::from(vec![7; 100_000]), hidden: true };
+    let large = Value { bytes: Bytes::from(vec![7; 100_000]), hidden: true, frees: false };
     let version = store.create("l", large.clone()).await.unwrap();
     assert_eq!(value(&*store, "l").await, Some(large.bytes));
     assert_eq!(list(&*store, "", "", 10).await, ["k"]);

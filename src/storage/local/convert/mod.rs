@@ -266,7 +266,7 @@ impl Conversion<'_> {
         Ok((vec![NewRow { key: key.to_owned(), version, hidden: false, written: self.now, size: cell.len(), cell }], false))
     }
 
-    fn row(&self, Converted { key, value: Value { bytes, hidden }, written }: Converted) -> Result<NewRow, Failure> {
+    fn row(&self, Converted { key, value: Value { bytes, hidden, .. }, written }: Converted) -> Result<NewRow, Failure> {
         let (version, size) = (Number::random(), bytes.len());
         let cell = if size > LARGE {
             self.values.write(version, &bytes)?;

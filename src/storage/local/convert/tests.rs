@@ -27,7 +27,7 @@ impl Convert for Mapping<'_> {
         let value = value.strip_prefix(b"old ").ok_or_else(unreadable)?;
         let record = |key: String, hidden| {
             let bytes = [b"new ", value].concat().into();
-            Converted { key, value: Value { bytes, hidden }, written: THEN }
+            Converted { key, value: Value { bytes, hidden, frees: false }, written: THEN }
         };
         let mut records = vec![record(key.to_owned(), false)];
         if key.starts_with("two") {

@@ -9,7 +9,7 @@ use syn::visit::Visit;
 
 /// The modules by rank. A new module gets its line here and in `lib.rs`.
 const RANKS: &[&[&str]] = &[
-    &["oci", "budget", "spiffe_id", "clock", "secret", "limits", "object", "recent", "source_address", "telemetry"],
+    &["oci", "budget", "spiffe_id", "clock", "secret", "limits", "file_error", "object", "recent", "source_address", "telemetry"],
     &["trust", "storage", "expr"],
     &["identity", "workload"],
     &["access"],
@@ -116,6 +116,41 @@ fn every_file_says_what_it_owns_and_none_is_too_long() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// `?value` writes Rust into the log. A value has words for people, or its own `Display`.
+#[test]
+fn no_field_of_the_log_is_written_as_rust_prints_it() {
+    assert_eq!(debugged("fn f() { tracing::info!(a = ?b, \"x\"); tracing::warn!(?c, \"y\"); tracing::warn!(d = %e?, \"z\"); }"), 2);
+    let mut wrong = Vec::new();
+    for (file, ..) in sources() {
+        if debugged(&std::fs::read_to_string(&file).unwrap()) > 0 {
+            wrong.push(format!("{}: logs a field by its Debug", file.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// How many fields of the `tracing` macros in a source, but for its tests, begin with a question mark.
+fn debugged(source: &str) -> usize {
+    #[derive(Default)]
+    struct Macros(usize);
+    impl Visit<'_> for Macros {
+        fn visit_macro(&mut self, found: &syn::Macro) {
+            if found.path.segments.first().is_some_and(|first| first.ident == "tracing") {
+                let tokens = format!(", {}", found.tokens);
+                self.0 += tokens.matches("= ?").count() + tokens.matches(", ?").count();
+            }
+        }
+        fn visit_item_mod(&mut self, item: &syn::ItemMod) {
+            if !item.attrs.iter().any(|attr| attr.path().is_ident("cfg") && quote(&attr.meta).contains("test")) {
+                syn::visit::visit_item_mod(self, item);
+            }
+        }
+    }
+    let mut found = Macros::default();
+    found.visit_file(&syn::parse_file(source).expect("source that compiles"));
+    found.0
 }
 
 #[test]

@@ -85,8 +85,12 @@ const COMMANDS: &str = "# Commands
 | 2 | the arguments or the configuration are wrong |
 
 `RUST_LOG` overrides `log.level`, as in `RUST_LOG=wharfinger=debug`. `SPIFFE_ENDPOINT_SOCKET` is the default of
-`http.auth.spiffe.workloadAPI`. The log goes to standard error, one JSON object a line. A reader that stops reading holds up
-nothing: lines wait in a queue, then they are dropped, and a line with `log.dropped` says how many. A longer text is cut and says so.
+`http.auth.spiffe.workloadAPI`. The log goes to standard error: as text where that is a terminal, and as one
+JSON object a line elsewhere; `log.format` decides otherwise. Where the registry serves is said at every level. A reader that stops
+reading holds up nothing: lines wait in a queue, then they are dropped, and a line with `log.dropped` says how many. A longer text is cut
+and says so.
+
+SIGTERM or SIGINT (Ctrl-C) ends `serve` and `dev` once the running requests have finished; a second one ends them at once, with code 1.
 
 `verify` ends with 0 where `serve` would start. What `serve` would warn of is listed as warnings; with `--strict` they end it with 1. It
 opens certificates, bundles and key sets, takes no lock, writes nothing and asks nobody on the network. A file of keys, a CA or a bearer
@@ -101,8 +105,8 @@ A TLS certificate that has expired, or will within a sixth of its life and two w
 at start, daily, and when a new certificate is like that; the metric `wharfinger_tls_certificate_expiry_days` says how long each has left.
 
 `serve` reads the configuration, certificates, bundles and key sets again when they change, and at once on SIGHUP. A configuration with
-mistakes is refused with all of them, and the one before goes on. Addresses, storage, whether there is TLS, and the log's level take a
-restart; a warning says so.
+mistakes is refused with all of them, and the one before goes on. Addresses, storage, whether there is TLS, and the log's level and format
+take a restart; a warning says so.
 ";
 
 #[test]
@@ -240,6 +244,27 @@ fn no_example_trusts_a_network_that_pods_commonly_have() {
         }
     }
     assert!(networks > 0);
+}
+
+#[test]
+fn every_table_has_a_row() {
+    let is_row = |line: &str| line.trim_start().starts_with('|');
+    let mut tables = 0;
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        let lines: Vec<_> = text.lines().collect();
+        for (at, line) in lines.iter().enumerate().filter(|(_, line)| line.starts_with("|--") || line.starts_with("| --")) {
+            let next = lines.get(at + 1).is_some_and(|next| is_row(next));
+            assert!(
+                at > 0 && is_row(lines[at - 1]) && next,
+                "{}:{}: a table without a row, or without a head: {line}",
+                page.display(),
+                at + 1
+            );
+            tables += 1;
+        }
+    }
+    assert!(tables > 10, "{tables}");
 }
 
 #[test]

@@ -30,6 +30,7 @@ use reload::{Fixed, Reload, in_force};
 use sources::{Others, Sources};
 use starting::{Starting, Store};
 use std::fmt;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -225,7 +226,7 @@ impl Registrar {
                     () = shutdown => {}
                     () = presentable => {}
                 }
-                tracing::info!("shutting down: requests that are running may finish");
+                tracing::info!("shutting down: requests that are running may finish; a second signal ends them at once");
                 ready.serves(false);
             }
         };
@@ -258,10 +259,18 @@ impl fmt::Debug for Registrar {
 }
 
 async fn bind(key: &str, address: &str, port: u16) -> Result<TcpListener, Mistake> {
-    let hint = "is something else listening there, or is the address not this machine's?";
-    TcpListener::bind((address, port))
-        .await
-        .map_err(|why| Mistake::new(format!("{key}.port"), format!("cannot listen on {address}:{port}: {why}; {hint}")))
+    TcpListener::bind((address, port)).await.map_err(|why| {
+        let place = if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") };
+        let (name, what) = match why.kind() {
+            ErrorKind::AddrInUse => ("port", "another process listens there".to_owned()),
+            ErrorKind::AddrNotAvailable => ("address", format!("this machine does not have the address {address}")),
+            ErrorKind::PermissionDenied => {
+                ("port", "permission denied: a port below 1024 needs root, the capability NET_BIND_SERVICE, or a lower net.ipv4.ip_unprivileged_port_start".to_owned())
+            }
+            _ => ("port", why.to_string()),
+        };
+        Mistake::new(format!("{key}.{name}"), format!("cannot listen on {place}: {what}"))
+    })
 }
 
 /// What is trusted, and presented, at the moment that it is asked.

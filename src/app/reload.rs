@@ -7,7 +7,7 @@ use super::sources::{Others, Sources};
 use super::tls::{Own, prepare};
 use crate::access::Repositories;
 use crate::clock::Clock;
-use crate::config::{self, Config, Environment, Level, Listen, Mistake, TokenKeys, Warning};
+use crate::config::{self, Config, Environment, Level, Listen, LogFormat, Mistake, TokenKeys, Warning};
 use crate::exchange::Tokens;
 use crate::http::{Shared, Strangers};
 use crate::server::{Networks, Reloaded, Tls};
@@ -49,6 +49,7 @@ pub(super) struct Fixed {
     token_keys: TokenKeys,
     tls: bool,
     level: Level,
+    log_format: LogFormat,
 }
 
 impl Fixed {
@@ -64,6 +65,7 @@ impl Fixed {
             token_keys: config.token_keys.clone(),
             tls: config.tls.is_some(),
             level: config.level,
+            log_format: config.log_format,
         }
     }
 
@@ -80,6 +82,7 @@ impl Fixed {
             ("http.auth.token.signingKeyFile", self.token_keys != other.token_keys),
             ("http.tls (whether there is TLS)", self.tls != other.tls),
             ("log.level", self.level != other.level),
+            ("log.format", self.log_format != other.log_format),
         ];
         keys.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
     }

@@ -151,7 +151,7 @@ impl Opening<'_> {
             let shared = issuers.iter().find(same).map(|earlier| earlier.keys.clone());
             let keys = shared.unwrap_or_else(|| {
                 let opened: Authorities<_> = self.issuer_keys(&key, keys).and_then(|source| source.jwt()).into_iter().collect();
-                tracing::info!(oidc.issuer = rules.issuer, oidc.name = name, sources = ?opened, "accepting OIDC ID tokens");
+                tracing::info!(oidc.issuer = rules.issuer, oidc.name = name, sources = %opened, "accepting OIDC ID tokens");
                 Arc::new(opened.waiting_in(self.sources.room.as_ref()))
             });
             issuers.push(Issuer { name, rules, keys, mapping });
@@ -179,13 +179,13 @@ impl Opening<'_> {
             }
             let source = self.source(&key, Wanted::File(authorities, Format::PemRoots));
             let authorities: Authorities<_> = source.and_then(|source| source.x509()).into_iter().collect();
-            tracing::info!(entry = name, sources = ?authorities, "accepting client certificates");
+            tracing::info!(entry = name, sources = %authorities, "accepting client certificates");
             certificates.push(CertificateEntry { name, authorities: Arc::new(authorities), mapping });
         }
         let token_server = others.token_server.map(|TokenServerConfig { rules, keys, .. }| {
             let source = self.source("http.auth.bearer.cert", Wanted::File(keys, Format::PublicKeys));
             let keys: Authorities<_> = source.and_then(|source| source.jwt()).into_iter().collect();
-            tracing::info!(service = rules.service, sources = ?keys, "accepting the tokens of a token server");
+            tracing::info!(service = rules.service, sources = %keys, "accepting the tokens of a token server");
             TokenServer { rules, keys: Arc::new(keys) }
         });
         let passwords = others.passwords.and_then(|path| self.passwords(path));
@@ -304,7 +304,9 @@ impl Opening<'_> {
         }
         let (x509, jwt): (Authorities<_>, Authorities<_>) = (x509.into_iter().collect(), jwt.into_iter().collect());
         let name = config.name().as_str();
-        tracing::info!(spiffe.trust_domain = name, x509 = ?config.accepts_x509.then_some(&x509), jwt = ?config.accepts_jwt.then_some(&jwt), "accepting SVIDs");
+        let x509_sources = config.accepts_x509.then(|| tracing::field::display(&x509));
+        let jwt_sources = config.accepts_jwt.then(|| tracing::field::display(&jwt));
+        tracing::info!(spiffe.trust_domain = name, x509 = x509_sources, jwt = jwt_sources, "accepting SVIDs");
         let jwt = jwt.waiting_in(self.sources.room.as_ref());
         (Arc::new(x509.apart_from(name, before_x509)), Arc::new(jwt.apart_from(name, before_jwt)))
     }

@@ -13,6 +13,7 @@ mod fsck;
 mod logging;
 mod login_check;
 mod serve;
+mod shell;
 mod trust;
 mod verify;
 
@@ -24,7 +25,7 @@ use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// An OCI registry whose credentials are workload identities.
 #[derive(Parser)]
@@ -62,7 +63,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Serve a registry with a throw-away trust domain on loopback, and push and pull through it once
+    /// Serve a registry with a throw-away trust domain, and push and pull through it once. For trials only
     #[command(after_help = "Examples:\n  wharfinger dev\n  wharfinger dev --folder /tmp/registry --port 0 --once")]
     Dev(dev::Options),
     /// Say why a credential is somebody or nobody, and what it may do, by the word of a configuration file
@@ -190,14 +191,36 @@ fn say_error(text: &str) {
     drop(writeln!(std::io::stderr().lock(), "{text}"));
 }
 
-/// Resolves at SIGTERM or SIGINT. They are caught from this call on, not only once somebody waits.
+/// Resolves at SIGTERM or SIGINT, and a second one ends the process at once. They are caught from this call on, not only once somebody
+/// waits.
 fn interrupted() -> impl Future<Output = ()> {
-    let signals = signal(SignalKind::terminate()).and_then(|terminate| Ok((terminate, signal(SignalKind::interrupt())?)));
+    let signals = Signals::catch();
     async {
-        let Ok((mut terminate, mut interrupt)) = signals else { return std::future::pending().await };
+        let Ok(mut signals) = signals else { return std::future::pending().await };
+        signals.next().await;
+        tokio::spawn(async move {
+            signals.next().await;
+            tracing::warn!("ended at once by a second signal; requests that were running are cut off");
+            logging::flush();
+            std::process::exit(FAILED.into());
+        });
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn catch() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
     }
 }

@@ -27,7 +27,7 @@ pub(super) async fn run(options: &Options) -> u8 {
         Ok(config) => config,
         Err(code) => return code,
     };
-    if let Err(why) = logging::start(config.level) {
+    if let Err(why) = logging::start(config.level, config.log_format) {
         return fail(&format!("the thread that writes the log cannot be started: {why}"));
     }
     raise_open_files();
@@ -46,11 +46,13 @@ pub(super) async fn run(options: &Options) -> u8 {
         }
     };
     match registrar.address() {
-        Ok(address) => tracing::info!(server.address = %address, version = env!("CARGO_PKG_VERSION"), "serving"),
+        Ok(address) => {
+            tracing::info!(target: logging::SERVING, { server.address = %address, version = env!("CARGO_PKG_VERSION") }, "serving")
+        }
         Err(why) => return fail(&format!("the listener is gone: {why}")),
     }
     if let Some(address) = registrar.health_address() {
-        tracing::info!(health.address = %address, "serving probes");
+        tracing::info!(target: logging::SERVING, { health.address = %address }, "serving probes");
     }
     // As a task: this future has a thread of its own, to which every new connection would have to be handed first.
     if let Err(why) = tokio::spawn(registrar.run(shutdown)).await {

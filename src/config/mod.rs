@@ -15,7 +15,7 @@ mod warning;
 pub use build::{
     CertificateConfig, Config, DomainConfig, DomainSource, Environment, IssuerConfig, IssuerKeys, Listen, TokenKeys, TokenServerConfig,
 };
-pub use raw::Level;
+pub use raw::{Level, LogFormat};
 pub use reference::reference;
 pub use warning::Warning;
 

@@ -121,6 +121,16 @@ impl<T> FromIterator<Origin<T>> for Authorities<T> {
     }
 }
 
+/// The names of its sources, for people.
+impl<T> fmt::Display for Authorities<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, origin) in self.origins.iter().enumerate() {
+            write!(f, "{}{}", if n == 0 { "" } else { ", " }, origin.slot.source())?;
+        }
+        Ok(())
+    }
+}
+
 impl<T> fmt::Debug for Authorities<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.origins.iter().map(|origin| origin.slot.source())).finish()

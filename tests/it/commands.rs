@@ -2,7 +2,6 @@
 
 use crate::harness::{Setup, TestPki, output};
 use serde_json::json;
-use std::fs;
 
 #[test]
 fn verify_says_good_and_ends_with_0() {
@@ -103,32 +102,4 @@ fn wrong_arguments_end_with_2_and_help_with_0() {
         let (found, out, err) = output(arguments, folder.path());
         assert!(found == code && format!("{out}{err}").contains(said), "{arguments:?}: {found}: {out}{err}");
     }
-}
-
-/// README's first command. Its configuration is one that the others take, and a second start finds all it needs.
-#[test]
-fn dev_pushes_and_pulls_and_reuses_its_folder() {
-    let temporary = tempfile::tempdir().unwrap();
-    let dev = || output(&["dev", "--once", "--port", "0"], temporary.path());
-    let read = |name: &str| fs::read_to_string(temporary.path().join("wharfinger-dev").join(name)).unwrap();
-    let (code, out, err) = dev();
-    assert_eq!(code, 0, "{err}");
-    for said in [
-        "spiffe://dev.wharfinger.test/ci/builder",
-        "spiffe://dev.wharfinger.test/ns/default/sa/reader",
-        "201 Created",
-        "200 OK",
-        "403 Forbidden",
-        "skopeo copy",
-        "crane manifest",
-        "curl --cacert",
-    ] {
-        assert!(out.contains(said), "expected {said} in {out}");
-    }
-    let first = (read("certs/ca.crt"), read("certs/client.cert"), read("bundle.json"));
-    let (code, out, err) = dev();
-    assert_eq!(code, 0, "{out}{err}");
-    assert_eq!((read("certs/ca.crt"), read("certs/client.cert"), read("bundle.json")), first);
-    let (code, out, err) = output(&["verify", "wharfinger-dev/config.yaml"], temporary.path());
-    assert!(code == 0 && out.contains("good"), "{out}{err}");
 }

@@ -1,6 +1,6 @@
-//! The log of a registry whose reader stops reading.
+//! The log: how it looks, what it says whatever the level is, and what becomes of it when its reader stops reading.
 
-use crate::harness::{PATIENCE, Setup, raw};
+use crate::harness::{PATIENCE, Setup, TestPki, output, raw};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
@@ -96,4 +96,74 @@ async fn a_log_that_is_not_read_does_not_keep_the_process() {
         kill_process(pid, Signal::KILL).unwrap();
     }
     assert!(ended.expect("the process does not end").unwrap().unwrap().success());
+}
+
+/// Ends `serve` once it has said where it serves, and returns what it said until then.
+fn said_until_it_serves(setup: &Setup) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wharfinger"));
+    command.env_remove("RUST_LOG").arg("serve").arg(setup.file()).stderr(Stdio::piped()).stdout(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    let mut said = String::new();
+    while !said.contains("serving") {
+        assert!(log.read_line(&mut said).unwrap() > 0, "it ended: {said}");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    said
+}
+
+#[test]
+fn where_it_serves_is_said_whatever_the_level_is() {
+    for level in ["error", "warn", "info"] {
+        let mut setup = Setup::plain();
+        setup.config["log"] = json!({"level": level});
+        let said = said_until_it_serves(&setup);
+        let line: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+        let address: SocketAddr = line["server.address"].as_str().unwrap().parse().unwrap();
+        assert!(line["message"] == "serving" && address.port() > 0, "{line}");
+        assert_eq!(said.lines().count() > 1, level == "info", "{said}");
+    }
+}
+
+#[test]
+fn text_is_for_people_and_names_sources_without_rust() {
+    let mut setup = Setup::tls(&TestPki::new());
+    setup.config["log"] = json!({"format": "text"});
+    let said = said_until_it_serves(&setup);
+    assert!(said.contains(" INFO serving server.address=127.0.0.1:") && !said.contains('{'), "{said}");
+    setup.config["log"] = json!({"format": "json"});
+    let json = said_until_it_serves(&setup);
+    for said in [said, json] {
+        let line = said.lines().find(|line| line.contains("accepting SVIDs")).unwrap();
+        assert!(!line.contains("Some(") && !line.contains("[\\\"") && line.contains("bundle.json"), "{line}");
+    }
+}
+
+/// `script` gives a program a terminal.
+#[test]
+fn a_terminal_gets_text_unless_the_file_says_otherwise() {
+    for (format, is_text) in [(None, true), (Some("auto"), true), (Some("json"), false)] {
+        let mut setup = Setup::plain();
+        setup.config["log"] = format.map_or_else(|| json!({}), |format| json!({"format": format}));
+        // It ends by itself, since the port is taken.
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        setup.config["http"]["port"] = taken.local_addr().unwrap().port().into();
+        setup.write("users", "");
+        setup.config["http"]["auth"] = json!({"htpasswd": {"path": setup.path("users")}});
+        let serve = format!("RUST_LOG=wharfinger=info exec '{}' serve '{}'", env!("CARGO_BIN_EXE_wharfinger"), setup.file().display());
+        let output = Command::new("script").args(["-qec", &serve, "/dev/null"]).stdin(Stdio::null()).output().expect("script is installed");
+        let said = String::from_utf8(output.stdout).unwrap();
+        let line = said.lines().find(|line| line.contains("accepting names and passwords")).unwrap_or_else(|| panic!("{said}"));
+        assert_eq!(line.contains(" INFO accepting names and passwords file="), is_text, "{line}");
+        assert_eq!(line.starts_with('{'), !is_text, "{line}");
+    }
+}
+
+#[test]
+fn a_format_that_there_is_not_is_a_mistake() {
+    let mut setup = Setup::plain();
+    setup.config["log"] = json!({"format": "xml"});
+    let (code, _, err) = output(&["verify", setup.file().to_str().unwrap()], setup.folder.path());
+    assert!(code == 2 && err.contains("log.format: must be") && err.contains("auto"), "{err}");
 }

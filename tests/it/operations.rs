@@ -97,6 +97,29 @@ async fn sigterm_lets_a_running_upload_finish_and_takes_no_other() {
     app.log.wait("it stopped", 0, |line| line["message"] == "stopped").await;
 }
 
+/// The first one would wait for the request to end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_ends_it_at_once() {
+    for (first, second) in [(Signal::INT, Signal::INT), (Signal::TERM, Signal::TERM), (Signal::TERM, Signal::INT)] {
+        let mut app = Setup::plain().start().await;
+        let client = app.anonymous();
+        let location = client.start_upload("drain/app").await;
+        let (send, receive) = futures_channel();
+        let uploading = tokio::spawn(async move { client.send(Method::PATCH, &location, receive).await });
+        for _ in 0..16 {
+            send.send(Ok(vec![b'x'; 1 << 20].into())).await.unwrap();
+        }
+        loop_until(async || std::fs::read_dir(app.store().join("d")).ok()?.next()?.ok()).await;
+        app.signal(first);
+        app.log.wait("it drains", 0, |line| line["message"].as_str().is_some_and(|text| text.starts_with("shutting down"))).await;
+        app.signal(second);
+        assert_eq!(app.ended().await.code(), Some(1));
+        let is_it = |line: &serde_json::Value| line["message"].as_str().is_some_and(|text| text.starts_with("ended at once by a second"));
+        app.log.wait("it was ended", 0, is_it).await;
+        uploading.abort();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_store_survives_a_kill() {
     let app = Setup::plain().start().await;

@@ -1,12 +1,15 @@
 //! The folder of `wharfinger dev`: what is in it, and what of it must be issued anew.
 
+use super::ledger::Ledger;
 use super::pki::{AUDIENCE, AUTHORITY_LIFE, Authority, BUILDER, Pair, PkiError, READER, SVID_LIFE, TRUST_DOMAIN};
 use crate::clock::Timestamp;
+use crate::file_error::FileError;
 use pki_types::CertificateDer;
 use pki_types::pem::PemObject;
+use std::fmt::Write as _;
 use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 /// A folder that has everything.
@@ -14,17 +17,30 @@ pub(super) struct Folder(PathBuf);
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FolderError {
-    #[error("{}: {why}; is the folder writable? --folder names another", path.display())]
-    Io { path: PathBuf, why: io::Error },
+    #[error("{}: {why}; --folder names another folder", path.display())]
+    Io { path: PathBuf, why: FileError },
     #[error("{}: {why}; remove the folder to begin anew", path.display())]
     Pki { path: PathBuf, why: PkiError },
     #[error("{}: holds no certificate; remove the folder to begin anew", path.display())]
     NoCertificate { path: PathBuf },
+    #[error(
+        "`wharfinger dev` did not make these files, or they were changed since, and it would overwrite them:{}\n\
+         Move them away, or name another folder with --folder. `wharfinger serve` takes a changed config.yaml as it is.",
+        listed(.paths)
+    )]
+    Foreign { paths: Vec<PathBuf> },
+}
+
+fn listed(paths: &[PathBuf]) -> String {
+    paths.iter().fold(String::new(), |mut list, path| {
+        let _ = write!(list, "\n  {}", path.display());
+        list
+    })
 }
 
 impl Folder {
     pub(super) fn config(&self) -> PathBuf {
-        self.0.join("config.yaml")
+        self.0.join(CONFIG)
     }
 
     /// In docker's layout, as `--cert-dir` takes it: `ca.crt`, `client.cert`, `client.key`.
@@ -33,15 +49,19 @@ impl Folder {
     }
 
     pub(super) fn authority(&self) -> PathBuf {
-        self.certificates().join("ca.crt")
+        self.0.join(CA)
     }
 
     pub(super) fn jwt_svid(&self) -> PathBuf {
-        self.0.join("jwt-svid.txt")
+        self.0.join(TOKEN)
     }
 
     pub(super) fn svid(&self) -> (PathBuf, PathBuf) {
-        (self.certificates().join("client.cert"), self.certificates().join("client.key"))
+        (self.0.join(SVID), self.0.join(SVID_KEY))
+    }
+
+    pub(super) fn whole(&self) -> &Path {
+        &self.0
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -49,62 +69,73 @@ impl Folder {
     }
 }
 
-/// Makes what is missing and issues anew what has expired or soon will.
-pub(super) fn prepare(path: &Path, port: u16, now: Timestamp) -> Result<Folder, FolderError> {
+/// Makes what is missing and issues anew what has expired or soon will. Overwrites nothing that it did not make.
+pub(super) fn prepare(path: &Path, address: IpAddr, port: u16, now: Timestamp) -> Result<Folder, FolderError> {
     make(path)?;
-    let path = fs::canonicalize(path).map_err(|why| FolderError::Io { path: path.to_owned(), why })?;
+    let path = fs::canonicalize(path).map_err(|why| failed(path, &why))?;
     let folder = Folder(path);
+    let mut ledger = Ledger::open(&folder.0, &NAMES, HEADER)?;
+    let mut foreign = ledger.foreign(&NAMES)?;
+    if ledger.is_empty() {
+        foreign.extend(Some(folder.path(STORE)).filter(|store| store.exists()));
+    }
+    if !foreign.is_empty() {
+        return Err(FolderError::Foreign { paths: foreign });
+    }
     make(&folder.certificates())?;
     let pki = |why| FolderError::Pki { path: folder.0.clone(), why };
-    let (ca_key, token_key) = (folder.path("ca.key"), folder.path("jwt.key"));
+    let (ca_key, token_key) = (folder.path(CA_KEY), folder.path(TOKEN_KEY));
     let new_authority = !ca_key.exists() || !token_key.exists() || is_old(&folder.authority(), now, AUTHORITY_LIFE / 12);
     if new_authority {
         let (authority, tokens) = Authority::create(now).map_err(pki)?;
-        write(&ca_key, &authority.key)?;
-        write(&token_key, &tokens)?;
-        write(&folder.authority(), &authority.certificate)?;
+        ledger.write(CA_KEY, &authority.key)?;
+        ledger.write(TOKEN_KEY, &tokens)?;
+        ledger.write(CA, &authority.certificate)?;
     }
     let authority = Authority::load(&read(&ca_key)?, &read(&token_key)?).map_err(pki)?;
-    if new_authority || !folder.path("bundle.json").exists() {
+    if new_authority || !folder.path(BUNDLE).exists() {
         let der = CertificateDer::from_pem_slice(read(&folder.authority())?.as_bytes());
         let der = der.map_err(|_| FolderError::NoCertificate { path: folder.authority() })?;
-        write(&folder.path("bundle.json"), &authority.bundle(&der))?;
+        ledger.write(BUNDLE, &authority.bundle(&der))?;
     }
-    let pair = |certificate: &Path, key: &Path, issue: &dyn Fn() -> Result<Pair, PkiError>| -> Result<(), FolderError> {
-        if new_authority || !key.exists() || is_old(certificate, now, SVID_LIFE / 24) {
+    let mut pair = |certificate: &str, key: &str, fits: bool, issue: &dyn Fn() -> Result<Pair, PkiError>| -> Result<(), FolderError> {
+        if new_authority || !fits || !folder.path(key).exists() || is_old(&folder.path(certificate), now, SVID_LIFE / 24) {
             let pair = issue().map_err(pki)?;
-            write(key, &pair.key)?;
-            write(certificate, &pair.certificate)?;
+            ledger.write(key, &pair.key)?;
+            ledger.write(certificate, &pair.certificate)?;
         }
         Ok(())
     };
-    let (svid, svid_key) = folder.svid();
-    pair(&svid, &svid_key, &|| authority.x509_svid(BUILDER, now))?;
-    pair(&folder.path("server.crt"), &folder.path("server.key"), &|| authority.server_certificate(now))?;
+    pair(SVID, SVID_KEY, true, &|| authority.x509_svid(BUILDER, now))?;
+    let names_it = names_address(&folder.path(SERVER), address);
+    pair(SERVER, SERVER_KEY, names_it, &|| authority.server_certificate(address, now))?;
     // A token is cheap to sign, and reading its expiry back would be more work than signing it.
-    write(&folder.jwt_svid(), &authority.jwt_svid(READER, now).map_err(pki)?)?;
-    write(&folder.config(), &config(port))?;
+    ledger.write(TOKEN, &authority.jwt_svid(READER, now).map_err(pki)?)?;
+    ledger.write(CONFIG, &config(address, port))?;
     Ok(folder)
 }
 
-fn config(port: u16) -> String {
+/// The rules come last, so that a reader of the tutorial adds one at the end.
+fn config(address: IpAddr, port: u16) -> String {
     format!(
-        "# Written by `wharfinger dev` at every start. Copy it to change it: `wharfinger serve` takes it as it is.
+        "{HEADER} at every start. Copy it to change it: `wharfinger serve` takes it as it is.
 storage:
-  rootDirectory: store
+  rootDirectory: {STORE}
+log:
+  level: warn
 http:
-  address: 127.0.0.1
+  address: '{address}'
   port: {port}
   tls:
-    cert: server.crt
-    key: server.key
+    cert: {SERVER}
+    key: {SERVER_KEY}
   auth:
     spiffe:
       trustDomains:
         - name: {TRUST_DOMAIN}
           audiences: [{AUDIENCE}]
           bundle:
-            - file: bundle.json
+            - file: {BUNDLE}
 accessControl:
   repositories:
     '**':
@@ -113,8 +144,6 @@ accessControl:
           actions: [read, create, update, delete]
         - users: ['spiffe://{TRUST_DOMAIN}/ns/default/']
           actions: [read]
-log:
-  level: warn
 "
     )
 }
@@ -131,24 +160,51 @@ fn not_after(der: &CertificateDer<'_>) -> Option<Timestamp> {
     Some(Timestamp::from_secs(certificate.validity().not_after.timestamp()))
 }
 
+/// Whether a client that calls the server by this address finds it in its certificate. The loopback addresses always are.
+fn names_address(certificate: &Path, address: IpAddr) -> bool {
+    use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+    if address.is_unspecified() || address.is_loopback() {
+        return true;
+    }
+    let octets = match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    };
+    let named = |der: &CertificateDer<'_>| {
+        let (_, certificate) = X509Certificate::from_der(der).ok()?;
+        let names = certificate.subject_alternative_name().ok()??;
+        Some(names.value.general_names.iter().any(|name| matches!(name, GeneralName::IPAddress(ip) if *ip == octets)))
+    };
+    let der = read(certificate).ok().and_then(|pem| CertificateDer::from_pem_slice(pem.as_bytes()).ok());
+    der.and_then(|der| named(&der)).unwrap_or(false)
+}
+
 fn make(path: &Path) -> Result<(), FolderError> {
-    fs::create_dir_all(path).map_err(|why| FolderError::Io { path: path.to_owned(), why })
+    fs::create_dir_all(path).map_err(|why| failed(path, &why))
 }
 
 fn read(path: &Path) -> Result<String, FolderError> {
-    fs::read_to_string(path).map_err(|why| FolderError::Io { path: path.to_owned(), why })
+    fs::read_to_string(path).map_err(|why| failed(path, &why))
 }
 
-/// Beside it and then over it, so that a stop in between leaves the old one; readable for its owner alone.
-fn write(path: &Path, text: &str) -> Result<(), FolderError> {
-    let beside = path.with_extension("new");
-    let written = || {
-        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-        file.write_all(text.as_bytes())?;
-        fs::rename(&beside, path)
-    };
-    written().map_err(|why| FolderError::Io { path: path.to_owned(), why })
+fn failed(path: &Path, why: &io::Error) -> FolderError {
+    FolderError::Io { path: path.to_owned(), why: FileError::new(path, why) }
 }
+
+/// How the configuration begins. An earlier version is known by it.
+const HEADER: &str = "# Written by `wharfinger dev`";
+const CONFIG: &str = "config.yaml";
+const BUNDLE: &str = "bundle.json";
+const CA_KEY: &str = "ca.key";
+const TOKEN_KEY: &str = "jwt.key";
+const TOKEN: &str = "jwt-svid.txt";
+const SERVER: &str = "server.crt";
+const SERVER_KEY: &str = "server.key";
+const CA: &str = "certs/ca.crt";
+const SVID: &str = "certs/client.cert";
+const SVID_KEY: &str = "certs/client.key";
+const NAMES: [&str; 10] = [CONFIG, BUNDLE, CA_KEY, TOKEN_KEY, TOKEN, SERVER, SERVER_KEY, CA, SVID, SVID_KEY];
+const STORE: &str = "store";
 
 #[cfg(test)]
 mod tests {
@@ -156,12 +212,13 @@ mod tests {
     use std::time::Duration;
 
     const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+    const HOME: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
     #[test]
     fn a_second_start_reuses_what_is_good_and_reissues_what_is_old() {
         let temporary = tempfile::tempdir().unwrap();
         let contents = |now: Timestamp| {
-            let folder = prepare(temporary.path(), 0, now).unwrap();
+            let folder = prepare(temporary.path(), HOME, 0, now).unwrap();
             [folder.authority(), folder.svid().0, folder.path("bundle.json"), folder.path("server.crt")].map(|path| read(&path).unwrap())
         };
         let first = contents(NOW);
@@ -177,18 +234,90 @@ mod tests {
     fn keys_are_for_their_owner_alone() {
         use std::os::unix::fs::PermissionsExt;
         let temporary = tempfile::tempdir().unwrap();
-        let folder = prepare(temporary.path(), 0, NOW).unwrap();
+        let folder = prepare(temporary.path(), HOME, 0, NOW).unwrap();
         for path in [folder.path("ca.key"), folder.path("jwt.key"), folder.svid().1, folder.jwt_svid()] {
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "{}", path.display());
         }
     }
 
     #[test]
-    fn what_cannot_be_read_is_said_with_its_path() {
+    fn what_cannot_be_used_is_said_with_its_path() {
         let temporary = tempfile::tempdir().unwrap();
-        prepare(temporary.path(), 0, NOW).unwrap();
-        fs::write(temporary.path().join("ca.key"), "no key").unwrap();
-        let why = prepare(temporary.path(), 0, NOW).map(drop).unwrap_err();
+        let file = temporary.path().join("file");
+        fs::write(&file, "").unwrap();
+        let why = prepare(&file, HOME, 0, NOW).map(drop).unwrap_err().to_string();
+        assert!(why.contains(&file.display().to_string()) && why.contains("--folder"), "{why}");
+        // Broken already when it was written.
+        prepare(temporary.path(), HOME, 0, NOW).unwrap();
+        Ledger::open(temporary.path(), &NAMES, HEADER).unwrap().write(CA_KEY, "no key").unwrap();
+        let why = prepare(temporary.path(), HOME, 0, NOW).map(drop).unwrap_err();
         assert!(matches!(why, FolderError::Pki { .. }) && why.to_string().contains("remove the folder"), "{why}");
+    }
+
+    /// Every file in the folder, with its content.
+    fn all(folder: &Path) -> Vec<(PathBuf, String)> {
+        let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let mut all: Vec<_> =
+            names.flat_map(|path| if path.is_dir() { all(&path) } else { vec![(path.clone(), read(&path).unwrap())] }).collect();
+        all.sort();
+        all
+    }
+
+    #[test]
+    fn nothing_is_overwritten_that_it_did_not_make() {
+        for name in NAMES {
+            let temporary = tempfile::tempdir().unwrap();
+            fs::create_dir(temporary.path().join("certs")).unwrap();
+            fs::write(temporary.path().join(name), "mine").unwrap();
+            let before = all(temporary.path());
+            let why = prepare(temporary.path(), HOME, 0, NOW).map(drop).unwrap_err();
+            assert!(matches!(&why, FolderError::Foreign { paths } if paths[0].ends_with(name)), "{name}: {why}");
+            assert_eq!(all(temporary.path()), before, "{name}");
+        }
+        let temporary = tempfile::tempdir().unwrap();
+        fs::create_dir(temporary.path().join(STORE)).unwrap();
+        assert!(matches!(prepare(temporary.path(), HOME, 0, NOW), Err(FolderError::Foreign { .. })));
+    }
+
+    #[test]
+    fn what_was_changed_since_is_left_alone_too_and_other_files_do_not_matter() {
+        let temporary = tempfile::tempdir().unwrap();
+        fs::write(temporary.path().join("notes.new"), "mine").unwrap();
+        fs::write(temporary.path().join("config.new"), "mine").unwrap();
+        prepare(temporary.path(), HOME, 0, NOW).unwrap();
+        prepare(temporary.path(), HOME, 1, NOW).unwrap();
+        assert_eq!(read(&temporary.path().join("config.new")).unwrap(), "mine");
+        let changed = read(&temporary.path().join(CONFIG)).unwrap() + "# mine\n";
+        fs::write(temporary.path().join(CONFIG), &changed).unwrap();
+        let before = all(temporary.path());
+        let why = prepare(temporary.path(), HOME, 1, NOW.plus(AUTHORITY_LIFE)).map(drop).unwrap_err();
+        assert!(matches!(&why, FolderError::Foreign { paths } if paths.len() == 1), "{why}");
+        assert_eq!(all(temporary.path()), before);
+    }
+
+    #[test]
+    fn a_folder_of_an_earlier_version_is_taken_over() {
+        let temporary = tempfile::tempdir().unwrap();
+        prepare(temporary.path(), HOME, 0, NOW).unwrap();
+        fs::create_dir(temporary.path().join(STORE)).unwrap();
+        fs::remove_file(temporary.path().join(".made-by-dev")).unwrap();
+        let before = read(&temporary.path().join(CA)).unwrap();
+        prepare(temporary.path(), HOME, 0, NOW).unwrap();
+        assert_eq!(read(&temporary.path().join(CA)).unwrap(), before);
+    }
+
+    #[test]
+    fn the_server_is_known_by_the_address_that_it_listens_on() {
+        let temporary = tempfile::tempdir().unwrap();
+        let certificate = |address: &str| {
+            let folder = prepare(temporary.path(), address.parse().unwrap(), 0, NOW).unwrap();
+            (read(&folder.path(SERVER)).unwrap(), names_address(&folder.path(SERVER), address.parse().unwrap()))
+        };
+        let (loopback, _) = certificate("127.0.0.1");
+        assert_eq!(certificate("0.0.0.0"), (loopback.clone(), true), "clients call it by one of its addresses");
+        let (public, named) = certificate("192.0.2.7");
+        assert!(named && public != loopback);
+        assert_eq!(certificate("192.0.2.7"), (public, true));
+        assert!(certificate("2001:db8::7").1);
     }
 }

@@ -1,15 +1,19 @@
-//! `wharfinger dev`: a registry with a throw-away trust domain on loopback, and one push and pull through it by SVID.
+//! `wharfinger dev`: a registry with a throw-away trust domain, and one push and pull through it by SVID.
 
 mod client;
 mod folder;
+mod image;
+mod ledger;
 mod pki;
 mod report;
 
-use super::{FAILED, SUCCESS, fail, interrupted, load, logging, mistaken};
+use super::{FAILED, SUCCESS, WRONG, fail, interrupted, load, logging, mistaken, say_error};
 use crate::app::Registrar;
 use crate::clock::Clock;
+use crate::config::Mistake;
 use clap::Args;
-use std::path::PathBuf;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 #[derive(Args)]
@@ -17,7 +21,10 @@ pub(super) struct Options {
     /// Where the trust domain, the configuration and the store are kept; reused at the next start
     #[arg(long, default_value = "wharfinger-dev")]
     folder: PathBuf,
-    /// The port to listen on at 127.0.0.1; 0 takes a free one
+    /// The address to listen on; 0.0.0.0 is every IPv4 address, as in a container whose port is published
+    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    address: IpAddr,
+    /// The port to listen on; 0 takes a free one
     #[arg(long, default_value_t = 8443)]
     port: u16,
     /// Exit after the push and the pull
@@ -28,7 +35,7 @@ pub(super) struct Options {
 pub(super) async fn run(options: &Options) -> u8 {
     let clock = Clock::system();
     let began = clock.now();
-    let folder = match folder::prepare(&options.folder, options.port, clock.now()) {
+    let folder = match folder::prepare(&options.folder, options.address, options.port, clock.now()) {
         Ok(folder) => folder,
         Err(why) => return fail(&why.to_string()),
     };
@@ -37,14 +44,15 @@ pub(super) async fn run(options: &Options) -> u8 {
         Ok(config) => config,
         Err(code) => return code,
     };
-    if let Err(why) = logging::start(config.level) {
+    if let Err(why) = logging::start(config.level, config.log_format) {
         return fail(&format!("the thread that writes the log cannot be started: {why}"));
     }
     let registrar = match Registrar::open(config, None, clock.clone()).await {
         Ok(registrar) => registrar,
-        Err(mistakes) => return mistaken(&file, mistakes),
+        Err(mistakes) => return not_opened(&file, mistakes),
     };
-    let Ok(address) = registrar.address() else { return fail("the listener is gone") };
+    let Ok(listening) = registrar.address() else { return fail("the listener is gone") };
+    let address = called(listening);
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = tokio::spawn(registrar.run(async {
         // Either half ends it; a dropped sender too.
@@ -55,6 +63,7 @@ pub(super) async fn run(options: &Options) -> u8 {
             let ready: Duration = clock.now().since(began);
             report::tell(&folder, address, &done, ready);
             if !options.once {
+                report::tell_to_try(&folder, listening, address);
                 interrupted().await;
             }
             SUCCESS
@@ -67,4 +76,29 @@ pub(super) async fn run(options: &Options) -> u8 {
     drop(stop);
     drop(serving.await);
     code
+}
+
+/// By which address clients on this machine call it.
+const fn called(listening: SocketAddr) -> SocketAddr {
+    match listening {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), v4.port()),
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => SocketAddr::new(IpAddr::V6(std::net::Ipv6Addr::LOCALHOST), v6.port()),
+        other => other,
+    }
+}
+
+/// Nobody wrote the configuration, so what is wrong with where it listens is said of the options.
+fn not_opened(file: &Path, mistakes: Vec<Mistake>) -> u8 {
+    let option = |mistake: &Mistake| match mistake.key.as_str() {
+        "http.port" => Some("choose another port with --port; 0 takes a free one"),
+        "http.address" => Some("choose another address with --address"),
+        _ => None,
+    };
+    match mistakes.as_slice() {
+        [one] if let Some(option) = option(one) => {
+            say_error(&format!("error: {}; {option}", one.what));
+            WRONG
+        }
+        _ => mistaken(file, mistakes),
+    }
 }

@@ -6,6 +6,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType};
 use serde_json::json;
+use std::net::IpAddr;
 use std::time::Duration;
 
 pub(super) const TRUST_DOMAIN: &str = "dev.wharfinger.test";
@@ -84,9 +85,12 @@ impl Authority {
         self.leaf(params, now)
     }
 
-    /// The registry's own certificate, for loopback.
-    pub(super) fn server_certificate(&self, now: Timestamp) -> Result<Pair, PkiError> {
-        let mut params = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()])?;
+    /// The registry's own certificate, for loopback and for the address that it listens on.
+    pub(super) fn server_certificate(&self, address: IpAddr, now: Timestamp) -> Result<Pair, PkiError> {
+        let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
+        names.extend(Some(address).filter(|address| !address.is_unspecified()).map(|address| address.to_string()));
+        names.dedup();
+        let mut params = CertificateParams::new(names)?;
         params.distinguished_name.push(DnType::CommonName, "localhost");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         self.leaf(params, now)

@@ -1,22 +1,20 @@
 //! What `wharfinger dev` tells: what happened, and commands to paste.
 
 use super::super::say;
+use super::super::shell::quoted;
 use super::client::{Done, REPOSITORY, TAG};
 use super::folder::Folder;
 use super::pki::{BUILDER, READER};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+/// What happened at `address`.
 pub(super) fn tell(folder: &Folder, address: SocketAddr, done: &Done, ready: Duration) {
-    let host = format!("127.0.0.1:{}", address.port());
-    let (config, certificates) = (folder.config(), folder.certificates());
-    let (config, certificates) = (config.display(), certificates.display());
-    let (token, authority) = (folder.jwt_svid(), folder.authority());
-    let (token, authority) = (token.display(), authority.display());
+    let config = folder.config();
     let Done { digest, pushed, pulled, refused } = done;
     say(&format!(
         "\
-Wharfinger serves https://{host}, ready after {ready:.0?}, from {config}
+Wharfinger serves https://{address}, ready after {ready:.0?}, from {}
 
   pushed  {REPOSITORY}:{TAG}  {digest}
           X.509-SVID over mTLS; username {BUILDER}
@@ -26,15 +24,39 @@ Wharfinger serves https://{host}, ready after {ready:.0?}, from {config}
           allowed by '**': {pulled}
   refused a push by {READER}
           it may only read: {refused}
+",
+        config.display()
+    ));
+}
 
+/// Commands for as long as it serves.
+pub(super) fn tell_to_try(folder: &Folder, listening: SocketAddr, address: SocketAddr) {
+    if !listening.ip().is_loopback() {
+        let where_to =
+            if listening.ip().is_unspecified() { "every address of this machine".to_owned() } else { listening.ip().to_string() };
+        say(&format!(
+            "\
+It listens on {where_to}, so other machines can reach it. It admits nobody without a token or a key from
+{}. Keep that folder to yourself, and use this for trials only.
+",
+            folder.whole().display()
+        ));
+    }
+    let (certificates, token, authority) = (quoted(&folder.certificates()), quoted(&folder.jwt_svid()), quoted(&folder.authority()));
+    say(&format!(
+        "\
 Try it:
 
-  curl --cacert {authority} -H \"Authorization: Bearer $(cat {token})\" https://{host}/v2/{REPOSITORY}/tags/list
+  curl --cacert {authority} -H \"Authorization: Bearer $(cat {token})\" https://{address}/v2/{REPOSITORY}/tags/list
 
-  skopeo copy --src-cert-dir {certificates} --dest-cert-dir {certificates} docker://{host}/{REPOSITORY}:{TAG} docker://{host}/{REPOSITORY}:v2
+  podman pull --cert-dir {certificates} {address}/{REPOSITORY}:{TAG}
+
+  skopeo copy --src-cert-dir {certificates} --dest-cert-dir {certificates} docker://{address}/{REPOSITORY}:{TAG} docker://{address}/{REPOSITORY}:v2
 
   export SSL_CERT_FILE={authority}
-  crane auth login {host} -u jwt -p \"$(cat {token})\" && crane manifest {host}/{REPOSITORY}:{TAG}
+  crane auth login {address} -u jwt -p \"$(cat {token})\" && crane manifest {address}/{REPOSITORY}:{TAG}
+
+Ctrl-C ends it.
 "
     ));
 }

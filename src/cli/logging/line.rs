@@ -1,15 +1,18 @@
-//! One event as one line of JSON, flat: `timestamp`, `level`, the message and the fields as they come, `target`. Written by hand
-//! because each request has such a line, and the general way costs more than the rest of a small answer.
+//! One event as one line, as JSON for programs or as text for people. Written by hand because each request has such a line, and the
+//! general way costs more than the rest of a small answer.
+//!
+//! JSON is flat: `timestamp`, `level`, the message and the fields as they come, `target`. Text is the time, the level, the message, then
+//! `name=value` for each field, quoted where it must be.
 //!
 //! The one place that bounds what strangers wrote: every text has at most [`LOG_FIELD_BYTES`] as it is written, so that no request and no certificate,
-//! whatever is in it, makes a longer line than its number of fields allows.
+//! whatever is in it, makes a longer line than its number of fields allows. Control characters are escaped, so none reaches a terminal.
 
 use crate::clock::{Clock, Timestamp};
 use crate::limits::{LOG_FIELD_BYTES, MESSAGE_BYTES};
-use std::fmt::{self, Write};
+use std::fmt::{self, Display, Write};
 use std::sync::{Mutex, PoisonError};
 use tracing::field::{Field, Visit};
-use tracing::{Event, Subscriber};
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::FmtContext;
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::registry::LookupSpan;
@@ -19,28 +22,59 @@ const WHY_BYTES: usize = MESSAGE_BYTES;
 /// What stands behind a text that is cut.
 const MORE: &str = "… (cut)";
 
-pub(super) struct Json {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    Json,
+    Text,
+}
+
+pub(super) struct Lines {
+    form: Form,
     clock: Clock,
     /// The second that was written last, and its text up to there.
     second: Mutex<(i64, String)>,
 }
 
-impl Json {
-    pub(super) fn new(clock: Clock) -> Self {
-        Self { clock, second: Mutex::new((i64::MIN, String::new())) }
+impl Lines {
+    pub(super) fn new(form: Form, clock: Clock) -> Self {
+        Self { form, clock, second: Mutex::new((i64::MIN, String::new())) }
     }
 
     /// The line that says how many lines were dropped.
     pub(super) fn dropped(&self, count: u64) -> String {
-        let mut line = String::from("{\"timestamp\":\"");
-        let _ = self.write_time(&mut line);
-        let message = "lines of the log were dropped here, since its reader did not take them fast enough";
-        let _ = writeln!(
-            line,
-            "\",\"level\":\"WARN\",\"message\":\"{count} {message}\",\"log.dropped\":{count},\"target\":\"{}\"}}",
-            module_path!()
-        );
+        let mut line = String::new();
+        let message = format!("{count} lines of the log were dropped here, since its reader did not take them fast enough");
+        let _ = self.begin(&mut line, Level::WARN);
+        let mut fields = Fields { form: self.form, line: &mut line, result: Ok(()) };
+        fields.text("message", LOG_FIELD_BYTES, |text| text.write_str(&message));
+        fields.plain("log.dropped", count);
+        let _ = self.end(&mut line, module_path!());
         line
+    }
+
+    fn begin(&self, line: &mut impl Write, level: Level) -> fmt::Result {
+        match self.form {
+            Form::Json => {
+                line.write_str("{\"timestamp\":\"")?;
+                self.write_time(line)?;
+                write!(line, "\",\"level\":\"{level}\"")
+            }
+            Form::Text => {
+                self.write_time(line)?;
+                write!(line, " {level:>5}")
+            }
+        }
+    }
+
+    fn end(&self, line: &mut impl Write, target: &str) -> fmt::Result {
+        match self.form {
+            Form::Json => {
+                line.write_str(",\"target\":\"")?;
+                Escaped { line, quoted: true }.write_str(target)?;
+                line.write_str("\"}\n")
+            }
+            Form::Text => line.write_str("\n"),
+        }
     }
 
     fn write_time(&self, line: &mut impl Write) -> fmt::Result {
@@ -54,65 +88,95 @@ impl Json {
     }
 }
 
-impl<S, N> FormatEvent<S, N> for Json
+impl<S, N> FormatEvent<S, N> for Lines
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
     fn format_event(&self, _: &FmtContext<'_, S, N>, mut line: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        line.write_str("{\"timestamp\":\"")?;
-        self.write_time(&mut line)?;
-        write!(line, "\",\"level\":\"{}\"", event.metadata().level())?;
-        let mut fields = Fields { line: &mut line, result: Ok(()) };
+        self.begin(&mut line, *event.metadata().level())?;
+        let mut fields = Fields { form: self.form, line: &mut line, result: Ok(()) };
         event.record(&mut fields);
         fields.result?;
-        line.write_str(",\"target\":\"")?;
-        Escaped(&mut line).write_str(event.metadata().target())?;
-        line.write_str("\"}\n")
+        self.end(&mut line, event.metadata().target())
     }
 }
 
 struct Fields<'a, W> {
+    form: Form,
     line: &'a mut W,
     result: fmt::Result,
 }
 
 impl<W: Write> Fields<'_, W> {
-    fn field(&mut self, field: &Field, quote: &str, value: impl FnOnce(&mut W) -> fmt::Result) {
+    /// Of at most so many bytes.
+    fn text(&mut self, name: &str, most: usize, value: impl FnOnce(&mut dyn Write) -> fmt::Result) {
         if self.result.is_ok() {
-            self.result = self.write(field.name(), quote, value);
+            self.result = match self.form {
+                Form::Json => self.json_text(name, most, value),
+                Form::Text => self.readable_text(name, most, value),
+            };
         }
     }
 
-    fn write(&mut self, name: &str, quote: &str, value: impl FnOnce(&mut W) -> fmt::Result) -> fmt::Result {
-        self.line.write_str(",\"")?;
-        Escaped(self.line).write_str(name)?;
-        self.line.write_str("\":")?;
-        self.line.write_str(quote)?;
-        value(self.line)?;
-        self.line.write_str(quote)
+    /// A number or a truth value.
+    fn plain(&mut self, name: &str, value: impl Display) {
+        if self.result.is_ok() {
+            self.result = self.name(name).and_then(|()| write!(self.line, "{value}"));
+        }
+    }
+
+    fn name(&mut self, name: &str) -> fmt::Result {
+        match self.form {
+            Form::Json => {
+                self.line.write_str(",\"")?;
+                Escaped { line: self.line, quoted: true }.write_str(name)?;
+                self.line.write_str("\":")
+            }
+            Form::Text => write!(self.line, " {name}="),
+        }
+    }
+
+    fn json_text(&mut self, name: &str, most: usize, value: impl FnOnce(&mut dyn Write) -> fmt::Result) -> fmt::Result {
+        self.name(name)?;
+        self.line.write_str("\"")?;
+        Cut::text(self.line, true, most, value)?;
+        self.line.write_str("\"")
+    }
+
+    /// The message stands alone; a value has quotes where it could be taken for more than one word.
+    fn readable_text(&mut self, name: &str, most: usize, value: impl FnOnce(&mut dyn Write) -> fmt::Result) -> fmt::Result {
+        if name == "message" {
+            self.line.write_str(" ")?;
+            return Cut::text(self.line, false, most, value);
+        }
+        let mut text = String::new();
+        Cut::text(&mut text, true, most, value)?;
+        self.name(name)?;
+        let quote = if text.is_empty() || text.contains([' ', '"', '\\', '=']) { "\"" } else { "" };
+        write!(self.line, "{quote}{text}{quote}")
     }
 }
 
 impl<W: Write> Visit for Fields<'_, W> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.field(field, "\"", |line| Cut::text(line, most(field), |text| write!(text, "{value:?}")));
+        self.text(field.name(), most(field), |text| write!(text, "{value:?}"));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.field(field, "\"", |line| Cut::text(line, most(field), |text| text.write_str(value)));
+        self.text(field.name(), most(field), |text| text.write_str(value));
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.field(field, "", |line| write!(line, "{value}"));
+        self.plain(field.name(), value);
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.field(field, "", |line| write!(line, "{value}"));
+        self.plain(field.name(), value);
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.field(field, "", |line| write!(line, "{value}"));
+        self.plain(field.name(), value);
     }
 }
 
@@ -123,13 +187,14 @@ fn most(field: &Field) -> usize {
 /// Text that ends after so many bytes as they are written, and then says that there was more.
 struct Cut<'a, W> {
     line: &'a mut W,
+    quoted: bool,
     left: usize,
     full: bool,
 }
 
 impl<'a, W: Write> Cut<'a, W> {
-    fn text(line: &'a mut W, most: usize, write: impl FnOnce(&mut Self) -> fmt::Result) -> fmt::Result {
-        let mut cut = Self { line, left: most, full: false };
+    fn text(line: &'a mut W, quoted: bool, most: usize, write: impl FnOnce(&mut dyn Write) -> fmt::Result) -> fmt::Result {
+        let mut cut = Self { line, quoted, left: most, full: false };
         let written = write(&mut cut);
         if cut.full { cut.line.write_str(MORE) } else { written }
     }
@@ -143,20 +208,20 @@ impl<W: Write> Write for Cut<'_, W> {
         }
         let (kept, written) = fitting(text, self.left);
         self.left -= written;
-        Escaped(self.line).write_str(kept)?;
+        Escaped { line: self.line, quoted: self.quoted }.write_str(kept)?;
         self.full = kept.len() < text.len();
         if self.full { Err(fmt::Error) } else { Ok(()) }
     }
 }
 
-/// As much of a text as takes at most so many bytes when it is escaped, and how many these are.
+/// As much of a text as takes at most so many bytes when it is escaped between quotes, and how many these are.
 fn fitting(text: &str, most: usize) -> (&str, usize) {
     let mut written = 0;
     for (at, character) in text.char_indices() {
         let next = written
             + match character {
                 '"' | '\\' | '\n' => 2,
-                '\0'..' ' => 6,
+                _ if character.is_control() => 6,
                 _ => character.len_utf8(),
             };
         if next > most {
@@ -167,26 +232,32 @@ fn fitting(text: &str, most: usize) -> (&str, usize) {
     (text, written)
 }
 
-/// Writes what stands between the quotes of a JSON string (RFC 8259, 7).
-struct Escaped<'a, W>(&'a mut W);
+/// Writes what stands between the quotes of a JSON string (RFC 8259, 7), with every control character escaped: those that JSON lets
+/// through (DEL and U+0080 to U+009F) steer terminals, too. Without quotes around it, quotes and backslashes stay as they are.
+struct Escaped<'a, W> {
+    line: &'a mut W,
+    quoted: bool,
+}
 
 impl<W: Write> Write for Escaped<'_, W> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let special = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
+        // 0xc2 is the first byte of U+0080 to U+009F, and of some letters.
+        let special = |byte: u8| byte < b' ' || matches!(byte, b'"' | b'\\' | 0x7f | 0xc2);
         let mut rest = text;
         while let Some(at) = rest.bytes().position(special) {
             let (plain, from) = rest.split_at(at);
-            self.0.write_str(plain)?;
-            let (escaped, after) = from.split_at(1);
-            match escaped {
-                "\"" => self.0.write_str("\\\""),
-                "\\" => self.0.write_str("\\\\"),
-                "\n" => self.0.write_str("\\n"),
-                other => other.bytes().try_for_each(|byte| write!(self.0, "\\u{byte:04x}")),
+            self.line.write_str(plain)?;
+            let mut characters = from.chars();
+            match characters.next() {
+                Some(mark @ ('"' | '\\')) if self.quoted => write!(self.line, "\\{mark}"),
+                Some('\n') => self.line.write_str("\\n"),
+                Some(control) if control.is_control() => write!(self.line, "\\u{:04x}", u32::from(control)),
+                Some(other) => self.line.write_char(other),
+                None => Ok(()),
             }?;
-            rest = after;
+            rest = characters.as_str();
         }
-        self.0.write_str(rest)
+        self.line.write_str(rest)
     }
 }
 
@@ -223,10 +294,10 @@ mod tests {
     }
 
     /// The log of this thread goes to `out`.
-    fn logging_to(out: &Out, clock: Clock) -> (Sink, DefaultGuard) {
+    fn logging_to(out: &Out, form: Form, clock: Clock) -> (Sink, DefaultGuard) {
         let sink = Sink::new(|_| String::new());
         sink.start(out.clone()).unwrap();
-        let subscriber = tracing_subscriber::fmt().event_format(Json::new(clock)).with_writer(sink.clone()).finish();
+        let subscriber = tracing_subscriber::fmt().event_format(Lines::new(form, clock)).with_writer(sink.clone()).finish();
         (sink, subscriber.set_default())
     }
 
@@ -234,7 +305,7 @@ mod tests {
     fn a_stranger_does_not_decide_how_long_a_line_is() {
         let (clock, _) = Clock::manual(Timestamp::from_millis(0));
         let out = Out::default();
-        let (sink, guard) = logging_to(&out, clock);
+        let (sink, guard) = logging_to(&out, Form::Json, clock);
         let names = vec!["ä".repeat(50); 20_000];
         let (long, controls) = ("é".repeat(LOG_FIELD_BYTES), "\u{1}\"".repeat(LOG_FIELD_BYTES));
         let shown = Endless(Cell::new(0));
@@ -257,7 +328,7 @@ mod tests {
     /// Writes until it is stopped, and counts.
     struct Endless(Cell<usize>);
 
-    impl fmt::Display for Endless {
+    impl Display for Endless {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             for n in 1..1_000_000 {
                 self.0.set(n);
@@ -269,7 +340,7 @@ mod tests {
 
     #[test]
     fn dropped_lines_are_a_line() {
-        let line = Json::new(Clock::manual(Timestamp::from_millis(1_795_409_759_007)).0).dropped(7);
+        let line = Lines::new(Form::Json, Clock::manual(Timestamp::from_millis(1_795_409_759_007)).0).dropped(7);
         let read: Value = serde_json::from_str(&line).unwrap();
         assert!(line.ends_with('\n') && read["message"].as_str().unwrap().starts_with("7 lines of the log were dropped"), "{line}");
         assert_eq!(
@@ -279,10 +350,35 @@ mod tests {
     }
 
     #[test]
+    fn a_line_of_text_is_one_line_for_people_and_steers_no_terminal() {
+        let (clock, _) = Clock::manual(Timestamp::from_millis(1_795_409_759_007));
+        let out = Out::default();
+        let (sink, guard) = logging_to(&out, Form::Text, clock.clone());
+        let long = "y".repeat(LOG_FIELD_BYTES + 1);
+        tracing::info!(server.address = %"127.0.0.1:8080", file = "a b", empty = "", count = 7, yes = true, "it \"serves\"");
+        tracing::error!(nasty = "\"\\\n\u{1b}[31m\u{7f}\u{9b}é\u{a0}", long, "a\nb\u{1b}\u{9b}");
+        drop(guard);
+        sink.flush();
+        let text = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
+        let lines: Vec<_> = text.lines().collect();
+        let cut = format!("\"{}{MORE}\"", "y".repeat(LOG_FIELD_BYTES));
+        assert_eq!(
+            lines,
+            [
+                r#"2026-11-23T04:55:59.007Z  INFO it "serves" server.address=127.0.0.1:8080 file="a b" empty="" count=7 yes=true"#,
+                &format!(r#"2026-11-23T04:55:59.007Z ERROR a\nb\u001b\u009b nasty="\"\\\n\u001b[31m\u007f\u009bé{}" long={cut}"#, '\u{a0}'),
+            ]
+        );
+        let dropped = Lines::new(Form::Text, clock).dropped(7);
+        let message = "7 lines of the log were dropped here, since its reader did not take them fast enough";
+        assert_eq!(dropped, format!("2026-11-23T04:55:59.007Z  WARN {message} log.dropped=7\n"));
+    }
+
+    #[test]
     fn a_line_is_json_whatever_is_in_it() {
         let (clock, hand) = Clock::manual(Timestamp::from_millis(1_795_409_759_007));
         let (out, nasty) = (Out::default(), "\"\\\n\r\t\u{1}é\u{1f600}");
-        let (sink, guard) = logging_to(&out, clock);
+        let (sink, guard) = logging_to(&out, Form::Json, clock);
         tracing::info!(text = nasty, shown = %nasty, debugged = ?Some("x"), number = 7_u64, less = -7, yes = true, none = None::<&str>, "it {}", nasty);
         hand.advance(std::time::Duration::from_millis(1));
         tracing::warn!(http.status = 200, "next");

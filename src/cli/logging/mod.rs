@@ -1,4 +1,4 @@
-//! The log: JSON lines on standard error, at the configuration's level unless `RUST_LOG` says otherwise.
+//! The log on standard error: text where a person reads it, else JSON lines, at the configuration's level unless `RUST_LOG` says otherwise.
 //!
 //! What strangers wrote is bounded in `line`, whatever the field; no thread that serves requests writes, which is `sink`'s task.
 
@@ -6,18 +6,22 @@ mod line;
 mod sink;
 
 use crate::clock::Clock;
-use crate::config::Level;
-use line::Json;
+use crate::config::{Level, LogFormat};
+use line::{Form, Lines};
 use sink::Sink;
 use std::any::Any;
+use std::io::IsTerminal;
 use std::panic::PanicHookInfo;
 use std::sync::OnceLock;
 use tracing_subscriber::EnvFilter;
 
+/// The target of the lines that say where the registry serves. They are written whatever the level is.
+pub(super) const SERVING: &str = "wharfinger::serving";
+
 static SINK: OnceLock<Sink> = OnceLock::new();
 
 /// Only the first call has an effect. Fails if the thread that writes cannot be started.
-pub(super) fn start(level: Level) -> std::io::Result<()> {
+pub(super) fn start(level: Level, format: LogFormat) -> std::io::Result<()> {
     let level = match level {
         Level::Trace => "trace",
         Level::Debug => "debug",
@@ -25,9 +29,19 @@ pub(super) fn start(level: Level) -> std::io::Result<()> {
         Level::Warn => "warn",
         Level::Error => "error",
     };
+    let form = match format {
+        LogFormat::Text => Form::Text,
+        LogFormat::Json => Form::Json,
+        LogFormat::Auto if std::io::stderr().is_terminal() => Form::Text,
+        LogFormat::Auto => Form::Json,
+    };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(format!("wharfinger={level},warn")));
-    let sink = SINK.get_or_init(|| Sink::new(|count| Json::new(Clock::system()).dropped(count)));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).event_format(Json::new(Clock::system()));
+    let filter = match format!("{SERVING}=info").parse() {
+        Ok(always) => filter.add_directive(always),
+        Err(_) => filter,
+    };
+    let sink = SINK.get_or_init(|| Sink::new(move |count| Lines::new(form, Clock::system()).dropped(count)));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).event_format(Lines::new(form, Clock::system()));
     if lines.with_writer(sink.clone()).try_init().is_ok() {
         sink.start(std::io::stderr())?;
         std::panic::set_hook(Box::new(panicked));

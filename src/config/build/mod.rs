@@ -19,7 +19,7 @@ pub use others::{CertificateConfig, TokenServerConfig};
 pub use token::TokenKeys;
 
 use super::raw;
-use super::{Level, Mistake, Warning};
+use super::{Level, LogFormat, Mistake, Warning};
 use crate::access::{Policy, Repositories};
 use crate::budget;
 use crate::exchange::Terms;
@@ -78,6 +78,7 @@ pub struct Config {
     pub open: bool,
     pub policy: Policy,
     pub level: Level,
+    pub log_format: LogFormat,
     /// For the log, and for `verify`.
     pub warnings: Vec<Warning>,
 }
@@ -272,7 +273,8 @@ pub(super) fn build(file: raw::File, around: &Surroundings<'_>, warnings: Vec<Wa
         token_cache: auth.token_cache.unwrap_or(true),
         open: around.environment.open,
         policy,
-        level: file.log.and_then(|log| log.level).unwrap_or(Level::Info),
+        level: file.log.as_ref().and_then(|log| log.level).unwrap_or(Level::Info),
+        log_format: file.log.and_then(|log| log.format).unwrap_or(LogFormat::Auto),
         warnings: Vec::new(),
     };
     let Build { mistakes, warnings, .. } = build;

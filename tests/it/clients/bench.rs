@@ -7,7 +7,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use std::fs;
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -202,16 +201,4 @@ pub(super) async fn finished(command: &mut Command) -> Outcome {
     let output = tokio::time::timeout(PATIENCE, command.output()).await.expect("the client does not end").unwrap();
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     Outcome { success: output.status.success(), text }
-}
-
-/// Says so if a program is not installed, and fails where it must be.
-pub(super) fn is_installed(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let installed = std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
-    let required = std::env::var_os("WHARFINGER_REQUIRE_CLIENTS").is_some();
-    assert!(installed || !required, "{program} is not installed, and WHARFINGER_REQUIRE_CLIENTS is set");
-    if !installed {
-        drop(writeln!(std::io::stderr(), "skipped: {program} is not installed"));
-    }
-    installed
 }

@@ -1,7 +1,8 @@
 //! Deletions by real clients. An index goes before its children: whoever tries it the other way round is told so.
 
 use super::Outcome;
-use super::bench::{finished, is_installed};
+use super::bench::finished;
+use crate::harness::is_installed;
 use crate::harness::{Client, Setup, TestApp, sha256};
 use serde_json::{Value, json};
 use tokio::process::Command;

@@ -126,7 +126,7 @@ clients! {
 
 async fn walk<C: Client>(client: &str) {
     let row = MATRIX.iter().find(|row| row.client == client).expect("a row of the matrix");
-    if !row.programs.iter().all(|program| bench::is_installed(program)) {
+    if !row.programs.iter().all(|program| crate::harness::is_installed(program)) {
         return;
     }
     let site = Arc::new(Site::start(C::BY_NAME).await);
@@ -193,10 +193,10 @@ async fn anonymous<C: Client>(site: &Arc<Site>) {
 async fn a_store_for_every_registry_leaves_public_pulls_alone() {
     let site = Arc::new(Site::start(false).await);
     site.push_image("public/app").await;
-    if bench::is_installed("crane") {
+    if crate::harness::is_installed("crane") {
         public_pull::<crane::Crane>(&site).await;
     }
-    if bench::is_installed("skopeo") {
+    if crate::harness::is_installed("skopeo") {
         public_pull::<skopeo::Skopeo>(&site).await;
     }
 }

@@ -28,6 +28,7 @@ pub(crate) use signer::{Signer, encode};
 pub(crate) use svid_agent::SvidAgent;
 pub(crate) use tools::{Credential, Login, Outcome, Tool};
 
+use std::io::Write as _;
 use std::time::Duration;
 use wharfinger::clock::Clock;
 
@@ -49,6 +50,19 @@ pub(crate) fn can_trace() -> bool {
     assert!(installed || !required, "strace is not installed, and WHARFINGER_REQUIRE_CLIENTS is set");
     if !installed {
         eprintln!("skipped: strace is not installed");
+    }
+    installed
+}
+
+/// Says so if a program is not installed, and fails where it must be.
+pub(crate) fn is_installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let installed = std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
+    let required = std::env::var_os("WHARFINGER_REQUIRE_CLIENTS").is_some();
+    assert!(installed || !required, "{program} is not installed, and WHARFINGER_REQUIRE_CLIENTS is set");
+    if !installed {
+        // Not by a macro: its output is shown for failed tests only.
+        drop(writeln!(std::io::stderr(), "skipped: {program} is not installed"));
     }
     installed
 }

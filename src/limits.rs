@@ -24,6 +24,10 @@ pub const WAITING_OF_ADDRESS: usize = 128;
 pub const WAIT_SECONDS: u64 = 10;
 /// The largest request header block, in bytes.
 pub const HEADER_BYTES: usize = 64 * 1024;
+/// The largest rest of a request's body that is read after an early answer was made, in bytes, so that the connection can go on.
+pub const SHORT_REST_BYTES: usize = 256 * 1024;
+/// The most bytes of a request's body that are thrown away behind an early answer.
+pub const DISCARDED_BYTES: usize = 64 * 1024 * 1024;
 /// Streams that one HTTP/2 connection has open.
 pub const HTTP2_STREAMS: u32 = 128;
 /// The longest host that a request may name, with its port, in bytes. DNS allows names of 253.

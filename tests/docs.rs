@@ -160,6 +160,7 @@ fn the_limits_are_those_of_the_sources() {
             "For the next piece of a body to come, or of an answer to be taken; an HTTP/2 stream is then reset",
             format!("{:?}", server.stall_timeout),
         ),
+        ("For the rest of a request's body to be thrown away behind an early answer", format!("{:?}", server.discard_timeout)),
         ("For running requests to finish after SIGTERM", format!("{:?}", server.drain_timeout)),
     ] {
         text += &format!("| {meaning} | {value} |\n");

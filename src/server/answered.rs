@@ -1,6 +1,7 @@
 //! An answer's body on its way out. The request is in flight until all of it is sent: over HTTP/2 that is when the connection has
 //! taken the last piece, which may be long after it was handed over, since each stream waits for its client's window.
 
+use super::unread::Rest;
 use crate::http::Caller;
 use axum::body::Body;
 use bytes::{Buf, Bytes};
@@ -20,6 +21,8 @@ pub(super) struct Flight {
     /// Bytes that were sent.
     sent: AtomicU64,
     all_sent: AtomicWaker,
+    /// Of the request's body.
+    rest: Rest,
 }
 
 impl Flight {
@@ -30,6 +33,10 @@ impl Flight {
 
     pub(super) fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
+    }
+
+    pub(super) const fn rest(&self) -> &Rest {
+        &self.rest
     }
 }
 

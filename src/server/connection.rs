@@ -3,17 +3,19 @@
 use super::admission::{Admission, Place};
 use super::answered::Answered;
 use super::client_certificate::NotAccepted;
+use super::plain::{PlainHttp, SpeaksHttps};
 use super::proxy_header::ProxyHeader;
 use super::stall::{Received, Taken};
 use super::stream::{NoHeader, Stream};
 use super::streams::Streams;
+use super::unread::{OverTcp, Rest, discard};
 use super::{Connection, Limits, Tls};
 use crate::http::{Caller, More, Standing};
 use crate::identity::{CredentialType, Peer};
 use crate::limits::HTTP2_STREAMS;
 use crate::trust::tls::explain_peer;
 use axum::body::Body;
-use http::header::CONNECTION;
+use http::header::{CONNECTION, EXPECT};
 use http::{HeaderValue, Request, Response};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -25,8 +27,10 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -36,12 +40,12 @@ use tower_service::Service;
 
 /// What answers requests: any tower service of the right types.
 pub trait Handler:
-    Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static
+    Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + Sync + Unpin + 'static
 {
 }
 
 impl<H> Handler for H where
-    H: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static
+    H: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + Sync + Unpin + 'static
 {
 }
 
@@ -80,7 +84,15 @@ pub(super) async fn serve<H: Handler>(
         let origin = Origin { peer: None, remote, tls: false, more };
         return speak(stream, origin, standing, false, limits, serving.handler.clone(), end).await;
     };
-    let Some(stream) = Box::pin(shake_hands(stream, remote, tls, (deadline, limits.handshake_timeout), &mut end)).await else { return };
+    stream.expect_tls();
+    let stream = match Box::pin(shake_hands(stream, remote, tls, (deadline, limits.handshake_timeout), &mut end)).await {
+        Ok(stream) => stream,
+        Err(None) => return,
+        Err(Some(plain)) => {
+            let origin = Origin { peer: None, remote, tls: false, more };
+            return Box::pin(speak(*plain, origin, standing, false, limits, SpeaksHttps, end)).await;
+        }
+    };
     let session = stream.get_ref().1;
     let peer = session.peer_certificates().filter(|chain| !chain.is_empty()).map(|chain| Arc::new(Peer::new(chain.to_vec())));
     let http2 = session.alpn_protocol() == Some(b"h2");
@@ -150,25 +162,30 @@ async fn introduce<H>(stream: &mut Stream, peer: SocketAddr, deadline: Instant, 
     None
 }
 
+/// Fails with the stream if the client speaks plain HTTP.
 async fn shake_hands(
     stream: Stream,
     remote: SocketAddr,
     tls: Arc<ServerConfig>,
     (deadline, limit): (Instant, Duration),
     end: &mut End,
-) -> Option<Box<TlsStream<Stream>>> {
-    let handshake = tokio::time::timeout_at(deadline, TlsAcceptor::from(tls).accept(stream));
+) -> Result<Box<TlsStream<Stream>>, Option<Box<Stream>>> {
+    let handshake = tokio::time::timeout_at(deadline, TlsAcceptor::from(tls).accept(stream).into_fallible());
     let shaken = tokio::select! {
         shaken = handshake => shaken,
-        _ = end.comes() => return None,
+        _ = end.comes() => return Err(None),
     };
     match shaken {
         Ok(Ok(mut stream)) => {
             stream.get_mut().1.set_buffer_limit(Some(ENCRYPTED_AT_ONCE));
-            return Some(Box::new(stream));
+            return Ok(Box::new(stream));
         }
-        Ok(Err(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof => {} // a probe, most likely
-        Ok(Err(error)) => match NotAccepted::of(&error) {
+        Ok(Err((error, _))) if error.kind() == std::io::ErrorKind::UnexpectedEof => {} // a probe, most likely
+        Ok(Err((error, plain))) if error.get_ref().is_some_and(|why| why.is::<PlainHttp>()) => {
+            tracing::info!(client.address = %remote, "the TLS handshake failed: {error}");
+            return Err(Some(Box::new(plain)));
+        }
+        Ok(Err((error, _))) => match NotAccepted::of(&error) {
             Some(NotAccepted { reason, evidence }) => tracing::warn!(
                 client.address = %remote,
                 credential.type = evidence.credential.map(CredentialType::as_str),
@@ -185,14 +202,14 @@ async fn shake_hands(
         },
         Err(_) => tracing::info!(client.address = %remote, "the TLS handshake took more than {limit:?}"),
     }
-    None
+    Err(None)
 }
 
 /// As much as a download reads at once, so that it is sent with one call of the system.
 const ENCRYPTED_AT_ONCE: usize = 256 << 10;
 
 async fn speak<H: Handler>(
-    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    stream: impl AsyncRead + AsyncWrite + OverTcp + Send + Unpin + 'static,
     origin: Origin,
     standing: Standing,
     http2: bool,
@@ -204,22 +221,64 @@ async fn speak<H: Handler>(
     const LEAST_HEADER: usize = 8 << 10;
     let remote = origin.remote;
     let streams = http2.then(|| Streams::new(limits.clone()));
-    let service = Tagging { handler, origin, standing: standing.clone(), limits: limits.clone(), streams: streams.clone() };
-    let stream = TokioIo::new(Taken::new(stream, limits, standing));
+    let unread = Arc::new(AtomicBool::new(false));
+    let service =
+        Tagging { handler, origin, standing: standing.clone(), limits: limits.clone(), streams: streams.clone(), unread: unread.clone() };
+    let stream = TokioIo::new(Taken::new(stream, limits, standing.clone()));
     let result = if let Some(streams) = streams {
         let mut http = http2::Builder::new(streams);
         http.timer(TokioTimer::new()).max_header_list_size(limits.header_bytes).max_concurrent_streams(HTTP2_STREAMS);
         http.max_send_buf_size(STREAM_SENDS);
         http.keep_alive_interval(limits.header_timeout).keep_alive_timeout(limits.handshake_timeout);
-        drive(Box::pin(http.serve_connection(stream, service)), http2::Connection::graceful_shutdown, Some(limits), end).await
+        let mut connection = Box::pin(http.serve_connection(stream, service));
+        drive(&mut connection, http2::Connection::graceful_shutdown, Some(limits), end).await
     } else {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(limits.header_timeout);
         http.max_buf_size(usize::try_from(limits.header_bytes).unwrap_or(usize::MAX).max(LEAST_HEADER));
-        drive(Box::pin(http.serve_connection(stream, service)), http1::Connection::graceful_shutdown, None, end).await
+        let mut connection = Box::pin(Open(http.serve_connection(stream, service)));
+        let result = drive(&mut connection, |open| Pin::new(&mut open.get_mut().0).graceful_shutdown(), None, end).await;
+        if let Some(result) = &result {
+            let stream = Pin::into_inner(connection).0.into_parts().io.into_inner();
+            // Of a request that cannot be read there is more to come, too.
+            let unread = unread.load(Ordering::Relaxed) || result.as_ref().is_err_and(hyper::Error::is_parse);
+            if unread || result.is_ok() {
+                Box::pin(close(stream, unread, limits, &standing)).await;
+            }
+        }
+        result
     };
-    if let Err(error) = result {
+    if let Some(Err(error)) = result {
         tracing::debug!(client.address = %remote, "the connection ended early: {error}");
+    }
+}
+
+/// A connection of HTTP/1.1 that leaves it to its owner to end the writing side.
+struct Open<I, H: Handler>(http1::Connection<I, Tagging<H>>);
+
+impl<I, H> Future for Open<I, H>
+where
+    I: hyper::rt::Read + hyper::rt::Write + Unpin + 'static,
+    H: Handler,
+{
+    type Output = hyper::Result<()>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<hyper::Result<()>> {
+        self.get_mut().0.poll_without_shutdown(context)
+    }
+}
+
+/// Ends the writing side, and then throws away what is `unread`. Meanwhile the connection gives way as an idle one does.
+async fn close<S: AsyncRead + AsyncWrite + OverTcp + Unpin>(mut stream: Taken<S>, unread: bool, limits: &Limits, standing: &Standing) {
+    let ended = async {
+        if stream.shutdown().await.is_ok() && unread {
+            discard(stream.inner().tcp(), limits).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = ended => {}
+        () = standing.told_to_give_way() => {}
     }
 }
 
@@ -229,32 +288,32 @@ async fn speak<H: Handler>(
 const STREAM_SENDS: usize = 64 << 10;
 
 /// Runs a connection to its end; once it shall end, to the end of the requests it has begun. With `idle` also ends it when it has been
-/// without a request for too long, which hyper itself does for HTTP/1.1 only.
+/// without a request for too long, which hyper itself does for HTTP/1.1 only. `None` if it was not waited for.
 async fn drive<C: Future<Output = hyper::Result<()>>>(
-    mut connection: Pin<Box<C>>,
+    connection: &mut Pin<Box<C>>,
     graceful_shutdown: fn(Pin<&mut C>),
     idle: Option<&Limits>,
     mut end: End,
-) -> hyper::Result<()> {
+) -> Option<hyper::Result<()>> {
     let standing = end.standing.clone();
     let why = tokio::select! {
-        result = &mut connection => return result,
+        result = &mut *connection => return Some(result),
         why = end.comes() => why,
         () = has_idled(&standing, idle) => Why::Idled,
     };
     // Hyper would wait for the first request of a connection that has not had one yet, and for the rest of a header that has begun.
     let at_once = matches!(why, Why::GivesWay) && (standing.ends_at_once() || standing.idle_for().is_some());
     if !standing.was_asked() || at_once {
-        return Ok(());
+        return None;
     }
     graceful_shutdown(connection.as_mut());
-    let Some(limits) = idle else { return connection.await };
+    let Some(limits) = idle else { return Some(connection.await) };
     // The other end must acknowledge it, and may not.
     let limit = limits.handshake_timeout;
     loop {
-        match tokio::time::timeout(limit, &mut connection).await {
-            Ok(result) => return result,
-            Err(_) if standing.idle_for().is_some_and(|idle| idle >= limit) => return Ok(()),
+        match tokio::time::timeout(limit, &mut *connection).await {
+            Ok(result) => return Some(result),
+            Err(_) if standing.idle_for().is_some_and(|idle| idle >= limit) => return None,
             Err(_) => {}
         }
     }
@@ -280,6 +339,8 @@ struct Tagging<H> {
     limits: Arc<Limits>,
     /// Over HTTP/2.
     streams: Option<Streams>,
+    /// Set when a request of the connection was answered, and not all of its body was read.
+    unread: Arc<AtomicBool>,
 }
 
 impl<H: Handler> hyper::service::Service<Request<Incoming>> for Tagging<H> {
@@ -297,17 +358,26 @@ impl<H: Handler> hyper::service::Service<Request<Incoming>> for Tagging<H> {
                 None => return Box::pin(std::future::ready(Err(h2::Reason::REFUSED_STREAM.into()))),
             },
         };
-        let mut request =
-            request.map(|body| if empty { Body::empty() } else { Body::new(Received::new(body, &self.limits, caller.clone())) });
+        let rest = (!empty).then(|| flight.as_ref().map_or_else(Rest::default, |flight| flight.rest().clone()));
+        // The client may wait for the answer before it sends anything.
+        let expects = request.headers().contains_key(EXPECT);
+        let mut request = request.map(|body| match rest.clone() {
+            None => Body::empty(),
+            Some(rest) => Body::new(Received::new(body, &self.limits, caller.clone(), rest)),
+        });
         let Origin { peer, remote, tls, more } = &self.origin;
         let (peer, more, caller_too) = (peer.clone(), more.clone(), caller.clone());
         request.extensions_mut().insert(Connection { peer, remote: *remote, tls: *tls, more, caller: caller_too });
-        let mut handler = self.handler.clone();
+        let (mut handler, unread) = (self.handler.clone(), self.unread.clone());
         Box::pin(async move {
             let Ok(()) = poll_fn(|context| handler.poll_ready(context)).await;
             let Ok(mut response) = handler.call(request).await;
             // Hyper closes a connection on which a body is still under way. A client that is not told might ask again on it.
-            if flight.is_none() && !caller.body_is_taken() {
+            let early = rest.filter(|_| flight.is_none() && !caller.body_is_taken());
+            if let Some(rest) = early
+                && (expects || !rest.read_short().await)
+            {
+                unread.store(true, Ordering::Relaxed);
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok(response.map(|body| Answered::new(body, caller, flight)))

@@ -11,6 +11,7 @@ mod answered;
 mod client_certificate;
 mod connection;
 mod pace;
+mod plain;
 mod proxy_header;
 mod slots;
 mod stall;
@@ -19,6 +20,7 @@ mod streams;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod unread;
 
 pub use accept::run;
 pub use admission::Networks;
@@ -54,6 +56,8 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// For the next piece of a request's body to come once it is wanted, and for the client to take the next piece of an answer.
     pub stall_timeout: Duration,
+    /// How long what still comes of a request's body is thrown away after an answer that did not wait for it.
+    pub discard_timeout: Duration,
     /// Bytes a second that a caller who has not logged in must send and take on average, with `stall_timeout` as a credit.
     pub unidentified_rate: u64,
     /// For the whole body of such a caller's request; only the time that is spent waiting for it counts.
@@ -73,6 +77,7 @@ impl Default for Limits {
             handshake_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(60),
             stall_timeout: Duration::from_secs(60),
+            discard_timeout: Duration::from_secs(5),
             unidentified_rate: 1024,
             unidentified_body_timeout: Duration::from_secs(60 * 60),
             header_bytes: 64 << 10,

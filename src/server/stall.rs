@@ -3,6 +3,7 @@
 
 use super::Limits;
 use super::pace::Pace;
+use super::unread::Rest;
 use crate::http::{Caller, Stalled, Standing};
 use axum::BoxError;
 use bytes::Bytes;
@@ -18,15 +19,27 @@ use tokio::time::{Instant, Sleep};
 
 /// A request's body that ends with [`Stalled`] when nothing of it came for too long while somebody wanted it, or too little.
 pub(super) struct Received {
-    body: Incoming,
+    /// Until this is dropped.
+    body: Option<Incoming>,
     patience: Patience,
     caller: Caller,
+    rest: Rest,
 }
 
 impl Received {
-    /// Tells `caller` when the last of it was taken.
-    pub(super) fn new(body: Incoming, limits: &Limits, caller: Caller) -> Self {
-        Self { body, patience: Patience::new(limits, limits.unidentified_body_timeout), caller }
+    /// Tells `caller` when the last of it was taken, and leaves what nobody took to `rest`.
+    pub(super) fn new(body: Incoming, limits: &Limits, caller: Caller, rest: Rest) -> Self {
+        Self { body: Some(body), patience: Patience::new(limits, limits.unidentified_body_timeout), caller, rest }
+    }
+}
+
+impl Drop for Received {
+    fn drop(&mut self) {
+        if !self.caller.body_is_taken()
+            && let Some(body) = self.body.take()
+        {
+            self.rest.leave(body);
+        }
     }
 }
 
@@ -35,7 +48,8 @@ impl Body for Received {
     type Error = BoxError;
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let Self { body, patience, caller } = self.get_mut();
+        let Self { body, patience, caller, .. } = self.get_mut();
+        let Some(body) = body else { return Poll::Ready(None) };
         let bytes = |frame: &Option<Result<Frame<Bytes>, _>>| match frame {
             Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
             _ => 0,
@@ -52,11 +66,11 @@ impl Body for Received {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
 }
 
@@ -70,6 +84,10 @@ pub(super) struct Taken<S> {
 impl<S> Taken<S> {
     pub(super) const fn new(stream: S, limits: &Limits, standing: Standing) -> Self {
         Self { stream, patience: Patience::new(limits, Duration::MAX), standing }
+    }
+
+    pub(super) const fn inner(&mut self) -> &mut S {
+        &mut self.stream
     }
 }
 

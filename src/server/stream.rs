@@ -1,6 +1,7 @@
 //! The connection's bytes. While more of an answer is about to come the kernel holds back what fills no segment (`TCP_CORK`), instead of
 //! sending each piece's rest by itself, which costs a tenth of a large download. A PROXY header in front is read here, or refused.
 
+use super::plain::{PlainHttp, is_http};
 use super::proxy_header::{InvalidProxyHeader, ProxyHeader};
 use crate::http::More;
 use crate::limits::PROXY_HEADER_BYTES;
@@ -19,12 +20,23 @@ pub(super) struct Stream {
     ahead: Bytes,
     /// Whether anything was read.
     begun: bool,
+    /// Whether what is read next must begin a TLS handshake.
+    expects_tls: bool,
 }
 
 impl Stream {
     /// `more` says at each write whether another one is about to follow.
     pub(super) const fn new(tcp: TcpStream, more: More) -> Self {
-        Self { tcp, more, corked: false, ahead: Bytes::new(), begun: false }
+        Self { tcp, more, corked: false, ahead: Bytes::new(), begun: false, expects_tls: false }
+    }
+
+    /// The next read fails with [`PlainHttp`] if it finds that. What was read is read again after it.
+    pub(super) const fn expect_tls(&mut self) {
+        self.expects_tls = true;
+    }
+
+    pub(super) const fn socket(&mut self) -> &mut TcpStream {
+        &mut self.tcp
     }
 
     /// Reads the header with which each connection of this peer begins. What follows it is read as if there were none.
@@ -65,6 +77,9 @@ impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let stream = self.get_mut();
         if !stream.ahead.is_empty() {
+            if std::mem::take(&mut stream.expects_tls) && is_http(&stream.ahead) {
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, PlainHttp)));
+            }
             let now = stream.ahead.split_to(stream.ahead.len().min(buffer.remaining()));
             buffer.put_slice(&now);
             return Poll::Ready(Ok(()));
@@ -75,6 +90,15 @@ impl AsyncRead for Stream {
             stream.begun = true;
             if buffer.filled().get(before..).is_some_and(ProxyHeader::is_begun) {
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, UnexpectedHeader)));
+            }
+        }
+        if stream.expects_tls && read.is_ready() {
+            stream.expects_tls = false;
+            let first = buffer.filled().get(before..).unwrap_or_default();
+            if is_http(first) {
+                stream.ahead = Bytes::copy_from_slice(first);
+                buffer.set_filled(before);
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, PlainHttp)));
             }
         }
         read

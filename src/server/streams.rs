@@ -4,6 +4,7 @@
 use super::Limits;
 use super::answered::Flight;
 use super::pace::Pace;
+use super::unread::discard_body;
 use crate::http::{Caller, OpenStream, Standing};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -82,10 +83,11 @@ impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Streams
     }
 }
 
-/// A stream that ends when its client does not take the answer.
+/// A stream that ends when its client does not take the answer. After an early answer it goes on for a while.
 struct Watched<F> {
     stream: Pin<Box<F>>,
     watch: Watch,
+    discarding: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl<F> Watched<F> {
@@ -95,11 +97,12 @@ impl<F> Watched<F> {
             flight,
             open,
             limit: limits.stall_timeout,
+            discard_timeout: limits.discard_timeout,
             pace: Pace::new(limits.stall_timeout, limits.unidentified_rate, Duration::MAX),
             waiting: None,
             timer: None,
         };
-        Self { stream: Box::pin(stream), watch }
+        Self { stream: Box::pin(stream), watch, discarding: None }
     }
 }
 
@@ -107,9 +110,14 @@ impl<F: Future<Output = ()>> Future for Watched<F> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let Self { stream, watch } = self.get_mut();
+        let Self { stream, watch, discarding } = self.get_mut();
+        if let Some(discarding) = discarding {
+            return discarding.as_mut().poll(context);
+        }
         if stream.as_mut().poll(context).is_ready() {
-            return Poll::Ready(());
+            let Some(rest) = watch.flight.rest().take() else { return Poll::Ready(()) };
+            let discard = discarding.insert(Box::pin(discard_body(rest, watch.discard_timeout)));
+            return discard.as_mut().poll(context);
         }
         watch.poll(context)
     }
@@ -121,6 +129,7 @@ struct Watch {
     /// Until the request has identified someone.
     open: Option<Open>,
     limit: Duration,
+    discard_timeout: Duration,
     pace: Pace,
     /// While something waits for the client.
     waiting: Option<Waiting>,

@@ -5,12 +5,14 @@ mod certificates;
 mod places;
 mod possession;
 mod proxied;
+mod unread;
 
 use super::{
     ClientAuth, Connection, InvalidTls, Judge, Limits, NotAccepted, PairFiles, Prepared, Reloaded, Settings, Tls, TlsSettings, run,
 };
 use crate::clock::Clock;
 use crate::http::Stalled;
+use crate::limits::SHORT_REST_BYTES;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
@@ -454,7 +456,7 @@ async fn a_client_whose_body_was_not_taken_is_told_that_the_connection_ends() {
         }
     });
     let server = Running::start(None, Limits::default(), handler).await;
-    for (method, length, closes) in [("PUT", 10, false), ("POST", 10, true), ("POST", 0, false)] {
+    for (method, length, closes) in [("PUT", 10, false), ("POST", 10, false), ("POST", SHORT_REST_BYTES + 1, true), ("POST", 0, false)] {
         let mut stream = server.connect().await;
         let request = format!("{method} / HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n{}", "x".repeat(length));
         stream.write_all(request.as_bytes()).await.unwrap();

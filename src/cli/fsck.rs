@@ -2,14 +2,14 @@
 
 use super::{FAILED, SUCCESS, fail, load, say};
 use crate::access::Maintenance;
-use crate::registry::{Checked, Finding, Progress, Registry, Severity};
+use crate::registry::{Checked, Finding, Progress, Registry, Settings, Severity};
 use crate::storage::local::Local;
 use serde_json::json;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-pub(super) async fn run(file: &Path, as_json: bool) -> u8 {
+pub(super) async fn run(file: &Path, as_json: bool, mark: bool) -> u8 {
     let config = match load(file) {
         Ok(config) => config,
         Err(code) => return code,
@@ -18,7 +18,7 @@ pub(super) async fn run(file: &Path, as_json: bool) -> u8 {
         Ok(store) => Arc::new(store),
         Err(why) => return fail(&why.to_string()),
     };
-    let mut report = Report { as_json, bar: Bar::new(!as_json && std::io::stderr().is_terminal()), damages: 0, leftovers: 0 };
+    let mut report = Report { as_json, bar: Bar::new(!as_json && std::io::stderr().is_terminal()), damages: 0, leftovers: 0, marked: 0 };
     match store.check() {
         Ok((wrong, left_over)) => {
             for what in wrong {
@@ -31,8 +31,9 @@ pub(super) async fn run(file: &Path, as_json: bool) -> u8 {
         }
         Err(why) => return fail(&why.to_string()),
     }
-    let registry = Registry::new(store.clone(), store);
-    let checked = registry.check(&Maintenance::by_the_stores_owner(), &mut report).await;
+    let registry = Registry::new(store.clone(), store).with(Settings { sparse: config.sparse.clone() });
+    let owner = Maintenance::by_the_stores_owner();
+    let checked = if mark { registry.check_and_mark(&owner, &mut report).await } else { registry.check(&owner, &mut report).await };
     report.bar.end();
     match checked {
         Ok(checked) => report.end(&config.storage, checked),
@@ -45,18 +46,20 @@ struct Report {
     bar: Bar,
     damages: u64,
     leftovers: u64,
+    marked: u64,
 }
 
 impl Report {
     fn end(&self, store: &Path, checked: Checked) -> u8 {
-        let Self { damages, leftovers, .. } = self;
+        let Self { damages, leftovers, marked, .. } = self;
         if self.as_json {
-            say(&json!({"damages": damages, "leftovers": leftovers, "checked": checked}).to_string());
+            say(&json!({"damages": damages, "leftovers": leftovers, "marked": marked, "checked": checked}).to_string());
         } else {
             let Checked { blobs, bytes, links, manifests, tags, uploads } = checked;
             let verdict = if *damages == 0 { "clean" } else { "DAMAGED" };
+            let marked = if *marked == 0 { String::new() } else { format!(", {marked} blobs marked") };
             say(&format!(
-                "{}: {verdict}: {damages} damages, {leftovers} leftovers; checked {manifests} manifests, {tags} tags, {blobs} blobs of {bytes} bytes, {links} links and {uploads} uploads",
+                "{}: {verdict}: {damages} damages, {leftovers} leftovers{marked}; checked {manifests} manifests, {tags} tags, {blobs} blobs of {bytes} bytes, {links} links and {uploads} uploads",
                 store.display()
             ));
         }
@@ -74,6 +77,16 @@ impl Progress for Report {
         match serde_json::to_string(&finding) {
             Ok(line) if self.as_json => say(&line),
             _ => say(&finding.to_string()),
+        }
+    }
+
+    fn marked(&mut self, key: &str) {
+        self.bar.clear();
+        self.marked += 1;
+        if self.as_json {
+            say(&json!({"marked": key}).to_string());
+        } else {
+            say(&format!("marked: {key}: clients are told that the blob is not here, and its next push replaces the bytes"));
         }
     }
 

@@ -54,7 +54,7 @@ enum Command {
     Trust(trust::Options),
     /// Check every record, every reference and every byte of a store that is not in use
     #[command(
-        after_help = "Example:\n  wharfinger fsck /etc/wharfinger/config.yaml\n\nDamage is what was acknowledged and is lost, or could be. A leftover costs space and nothing else.\n\nExit codes: 0 no damage, 1 damage or the check could not be made, 2 the configuration is wrong."
+        after_help = "Examples:\n  wharfinger fsck /etc/wharfinger/config.yaml\n  wharfinger fsck --mark /etc/wharfinger/config.yaml\n\nDamage is what was acknowledged and is lost, or could be. A leftover costs space and nothing else.\n\nExit codes: 0 no damage, 1 damage or the check could not be made, 2 the configuration is wrong."
     )]
     Fsck {
         /// The configuration, in YAML or JSON
@@ -62,6 +62,9 @@ enum Command {
         /// A JSON object a line: each finding, then the summary
         #[arg(long)]
         json: bool,
+        /// Mark the blobs whose bytes are damaged: clients that push are told that they are not here, so that they send them again
+        #[arg(long)]
+        mark: bool,
     },
     /// Serve a registry with a throw-away trust domain, and push and pull through it once. For trials only
     #[command(after_help = "Examples:\n  wharfinger dev\n  wharfinger dev --folder /tmp/registry --port 0 --once")]
@@ -120,7 +123,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Command::Serve(options) => serve::run(&options).await,
             Command::Verify(options) => verify::run(&options),
             Command::Trust(options) => trust::run(&options).await,
-            Command::Fsck { file, json } => fsck::run(&file, json).await,
+            Command::Fsck { file, json, mark } => fsck::run(&file, json, mark).await,
             Command::Dev(options) => dev::run(&options).await,
             Command::Explain(options) => explain::run(options).await,
             Command::LoginCheck(options) => login_check::run(options).await,

@@ -348,6 +348,7 @@ impl From<registry::Error> for Fault {
             ConditionFailed { .. } => (StatusCode::PRECONDITION_FAILED, ErrorCode::Denied),
             Referenced | Listed { .. } => (StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Denied),
             Interrupted => (StatusCode::BAD_REQUEST, ErrorCode::BlobUploadInvalid),
+            BlobDamaged(_) => return Self::new(StatusCode::INTERNAL_SERVER_ERROR, None, error.to_string()).log(&error),
             Internal => return Self::new(StatusCode::INTERNAL_SERVER_ERROR, None, error.to_string()),
             Stalled => (StatusCode::REQUEST_TIMEOUT, ErrorCode::BlobUploadInvalid),
             Storage(failure) => return storage_failed(failure),

@@ -1,16 +1,16 @@
 //! Blobs: reading, deleting, and the writer's side of publishing one for a repository. A blob's bytes are kept once; each
 //! repository that may serve them has a link, which says where they lie, so a pull costs one record.
 
-use super::states::blob::{BlobRecord, Own};
+use super::states::blob::BlobRecord;
 use super::states::link::{Announced, LinkRecord};
+use super::suspecting::{Brought, Watched};
 use super::typed_store::{Found, Judged, contended, until_settled};
 use super::{Error, Registry, keys, to_its_end};
 use crate::access::{Create, Delete, Permit, Read, Reader};
 use crate::oci::{Digest, RepositoryName};
-use crate::storage::{BlobFile, Failure, Show};
+use crate::storage::{BlobFile, Show};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A blob that may be served.
 #[derive(Clone)]
@@ -33,20 +33,21 @@ impl Registry {
         // that is known.
         let blob = self.records.look_up(&keys::blob(digest)).await.ok().flatten();
         let usable = blob.filter(|blob| blob.record.is_usable());
-        let name = usable.map_or(name, |blob| blob.record.generation.clone());
-        let opened = match self.bytes.open(&name).await {
-            Ok(file) if file.size() != size => Err(Failure::Missing),
-            opened => opened,
-        };
-        let file = match opened {
-            // The bytes were replaced meanwhile.
-            Err(Failure::Missing) => match self.records.read(&keys::blob(digest)).await? {
-                Some(blob) if blob.record.generation != name => self.bytes.open(&blob.record.generation).await?,
-                _ => return Err(Failure::Missing.into()),
-            },
-            opened => opened?,
-        };
-        Ok(Blob { digest: digest.clone(), size, file })
+        let (name, size) = usable.map_or((name, size), |blob| (blob.record.generation.clone(), blob.record.size));
+        if let Some(file) = self.open_whole(digest, &name, size).await? {
+            return Ok(self.opened(digest, name, file));
+        }
+        // The bytes may have been replaced meanwhile.
+        let replaced = self.records.read(&keys::blob(digest)).await?.map(|blob| blob.record).filter(|blob| blob.generation != name);
+        let Some(BlobRecord { generation, size, .. }) = replaced else { return Err(Error::BlobDamaged(digest.clone())) };
+        let file = self.open_whole(digest, &generation, size).await?.ok_or_else(|| Error::BlobDamaged(digest.clone()))?;
+        Ok(self.opened(digest, generation, file))
+    }
+
+    fn opened(&self, digest: &Digest, name: String, file: Arc<dyn BlobFile>) -> Blob {
+        let size = file.size();
+        let file = Watched { registry: self.clone(), digest: digest.clone(), name, file };
+        Blob { digest: digest.clone(), size, file: Arc::new(file) }
     }
 
     /// Refused while a manifest of the repository, committed or being pushed, needs the blob. Other repositories keep theirs.
@@ -100,11 +101,6 @@ impl Registry {
         Ok(false)
     }
 
-    /// The size of a blob, for somebody who asks for nothing more. Known without a look at its bytes.
-    pub async fn blob_size(&self, permit: &Permit<Read>, digest: &Digest) -> Result<u64, Error> {
-        self.held(permit, digest).await?.map(|(_, size)| size).ok_or(Error::BlobUnknown)
-    }
-
     /// Whether the repository may serve the blob from now on; a link that is condemned is rescued.
     pub(super) async fn holds(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
         self.records.settle(&keys::link(digest, repository), |found, _| LinkRecord::hold(found)).await
@@ -120,87 +116,78 @@ impl Registry {
         Ok(false)
     }
 
-    /// Links the blob in the repository and says under which name its bytes lie; without `own` bytes, `None` if there are none.
-    /// If another's bytes are there already, `own` is not used and remains the caller's to remove.
-    pub(super) async fn publish(&self, repository: &RepositoryName, digest: &Digest, own: Option<Own>) -> Result<Option<String>, Error> {
+    /// Links the blob in the repository and says under which name its bytes lie; `None` if there are none and none were `brought`.
+    /// If the same bytes are there already, those that were brought are not used and remain the caller's to remove.
+    pub(super) async fn publish(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        brought: Option<Brought>,
+    ) -> Result<Option<String>, Error> {
         let (registry, repository, digest) = (self.clone(), repository.clone(), digest.clone());
-        to_its_end(async move {
-            let published = AtomicBool::new(false);
-            until_settled(|| registry.publish_once(&repository, &digest, own.as_ref(), &published)).await
-        })
-        .await
+        to_its_end(async move { until_settled(|| registry.publish_once(&repository, &digest, brought.as_ref())).await }).await
     }
 
-    /// `published` remembers whether `own` was.
     async fn publish_once(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
-        own: Option<&Own>,
-        published: &AtomicBool,
+        brought: Option<&Brought>,
     ) -> Result<Option<Option<String>>, Error> {
         let key = keys::link(digest, repository);
         let (announced, base) = self.records.change(&key, |found| Ok(LinkRecord::announce(found.map(|found| found.record)))).await?;
         let Some(base) = base else { return Ok(None) };
         let new = match announced {
-            Announced::Live { generation, size } if self.is_intact(digest, &generation, size).await? => {
+            Announced::Live { generation, size } if self.is_intact(digest, &generation, size, brought).await? => {
                 return Ok(self.keep_link(repository, digest).await?.then_some(Some(generation)));
             }
             Announced::Live { .. } => false,
             Announced::Pending { new } => new,
         };
-        let Some(blob) = self.settle(digest, own, published).await? else {
+        let Some(blob) = self.settle(digest, brought).await? else {
             if new {
                 self.records.delete(&key, &base.version).await?;
             }
-            // With bytes at first, they were published, and somebody collected them at once: the client must send them again.
-            return if own.is_some() { Err(contended()) } else { Ok(Some(None)) };
+            // They were published just now, and somebody collected them at once: the client must send them again.
+            return if brought.is_some_and(Brought::is_new) { Err(contended()) } else { Ok(Some(None)) };
         };
         let link = LinkRecord::live(blob.generation.clone(), blob.size);
         Ok(self.records.swap(&key, &base, &link).await?.map(|_| Some(blob.generation)))
     }
 
-    /// Makes the blob's record live with intact bytes, `own` ones if need be. `None` if there are none.
-    async fn settle(&self, digest: &Digest, own: Option<&Own>, published: &AtomicBool) -> Result<Option<BlobRecord>, Error> {
-        let own = own.filter(|_| !published.load(Ordering::SeqCst));
+    /// Makes the blob's record live with intact bytes, those that were `brought` if need be. `None` if there are none.
+    async fn settle(&self, digest: &Digest, brought: Option<&Brought>) -> Result<Option<BlobRecord>, Error> {
+        let own = brought.and_then(Brought::unpublished);
         let decide = |found: Option<Found<BlobRecord>>| async move {
             let found = found.map(|found| found.record);
             let intact = match &found {
-                Some(blob) if blob.is_usable() => self.has_bytes(&blob.generation, blob.size).await?,
+                Some(blob) if blob.is_usable() => self.are_whole(digest, &blob.generation, blob.size, brought).await?,
                 _ => false,
             };
             Ok(BlobRecord::settle(found, intact, own))
         };
         let (settled, _) = self.records.change_after(&keys::blob(digest), decide).await?;
-        if settled.as_ref().zip(own).is_some_and(|(blob, own)| blob.generation == own.name) {
-            published.store(true, Ordering::SeqCst);
+        if let Some((blob, brought)) = settled.as_ref().zip(brought) {
+            brought.note_published(&blob.generation);
         }
         Ok(settled)
     }
 
-    /// Whether this caller may have intact bytes of the blob here, so that new ones need not be written.
-    pub(super) async fn is_known(&self, permit: &Permit<Read>, digest: &Digest) -> Result<bool, Error> {
+    /// The bytes of the blob that this caller may have here and that are intact as far as is known, so that new ones need not be written.
+    pub(super) async fn known(&self, permit: &Permit<Read>, digest: &Digest) -> Result<Option<Arc<dyn BlobFile>>, Error> {
         match self.held(permit, digest).await? {
-            Some((name, size)) => self.is_intact(digest, &name, size).await,
-            None => Ok(false),
+            Some((name, size)) if self.is_usable(digest, &name, size).await? => self.open_whole(digest, &name, size).await,
+            _ => Ok(None),
         }
     }
 
-    /// Whether `name` is what the blob has, nobody found it to be damaged, and the bytes are there.
-    pub(super) async fn is_intact(&self, digest: &Digest, name: &str, size: u64) -> Result<bool, Error> {
-        Ok(self.is_usable(digest, name).await? && self.has_bytes(name, size).await?)
+    /// Whether `name` is what the blob has, its bytes are there, and nobody found them to be damaged: this push neither.
+    pub(super) async fn is_intact(&self, digest: &Digest, name: &str, size: u64, brought: Option<&Brought>) -> Result<bool, Error> {
+        Ok(self.is_usable(digest, name, size).await? && self.are_whole(digest, name, size, brought).await?)
     }
 
-    async fn is_usable(&self, digest: &Digest, name: &str) -> Result<bool, Error> {
+    async fn is_usable(&self, digest: &Digest, name: &str, size: u64) -> Result<bool, Error> {
         let blob = self.records.look_up(&keys::blob(digest)).await?;
-        Ok(blob.is_some_and(|blob| blob.record.is_usable() && blob.record.generation == name))
-    }
-
-    async fn has_bytes(&self, name: &str, size: u64) -> Result<bool, Error> {
-        match self.bytes.open(name).await {
-            Ok(file) => Ok(file.size() == size),
-            Err(Failure::Missing) => Ok(false),
-            Err(failure) => Err(failure.into()),
-        }
+        Ok(blob.is_some_and(|blob| blob.record.is_usable() && blob.record.generation == name && blob.record.size == size))
     }
 }

@@ -11,6 +11,9 @@ pub const NAMED_DIGESTS: usize = 100;
 pub enum Error {
     #[error("this repository holds no such blob")]
     BlobUnknown,
+    /// Its bytes are missing or have another size.
+    #[error("the registry's copy of the blob {0} is damaged: push the blob again, or restore the store from a backup")]
+    BlobDamaged(Digest),
     /// Also for an upload of somebody else, of another repository, or one that has expired.
     #[error("there is no such upload: start a new one")]
     UploadUnknown,

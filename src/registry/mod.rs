@@ -23,6 +23,7 @@ mod records;
 mod referrers;
 mod relying;
 mod states;
+mod suspecting;
 mod tags;
 #[cfg(test)]
 mod tests;

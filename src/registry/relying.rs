@@ -21,7 +21,7 @@ impl Registry {
         }
         // Lost or damaged: whoever pushes it again makes it whole.
         match self.held(read, digest).await? {
-            Some((name, size)) if self.is_intact(digest, &name, size).await? => Ok(size),
+            Some((name, size)) if self.is_intact(digest, &name, size, None).await? => Ok(size),
             _ => Err(Error::BlobUnknown),
         }
     }

@@ -100,7 +100,27 @@ pub enum Failure {
     Stopped,
 }
 
+/// Where a list of names had to stop: something that may hold some of them cannot be read. The names before it are here, and the list goes
+/// on behind `next`.
+#[derive(Debug, thiserror::Error)]
+#[error("{place} cannot be listed: {source}")]
+pub struct Unlisted {
+    pub found: Vec<Written>,
+    pub place: String,
+    pub next: String,
+    pub source: std::io::Error,
+}
+
 impl Failure {
+    /// What a list that failed with this had found, if it can go on.
+    #[must_use]
+    pub fn unlisted(&self) -> Option<&Unlisted> {
+        match self {
+            Self::Io(why) => why.downcast_ref(),
+            _ => None,
+        }
+    }
+
     /// Whether what was to come next is not to be done either. A conflict is an answer, and the others are not.
     pub(in crate::storage) const fn stops(&self) -> bool {
         !matches!(self, Self::Conflict)
@@ -253,7 +273,8 @@ pub trait BlobStore: Send + Sync {
     fn remove<'a>(&'a self, name: &'a str, resume: &'a Resume) -> Answer<'a, ()>;
     /// The names that there are, in order, the first one behind `after` (empty for the beginning), as many as `limit` at most; with
     /// the store's time of their last change. What somebody else put beside them is skipped. For checkers and collectors.
-    /// Sealed bytes are all shown. Whether unsealed ones are is the store's own affair; rests are not.
+    /// Sealed bytes are all shown. Whether unsealed ones are is the store's own affair; rests are not. A failure that is [`Unlisted`] says how to
+    /// go on.
     fn list_bytes<'a>(&'a self, after: &'a str, limit: usize) -> Answer<'a, Vec<Written>>;
 }
 

@@ -7,7 +7,9 @@ pub mod memory;
 #[cfg(test)]
 mod tests;
 
-pub use contract::{BlobFile, BlobStore, Change, Failure, Look, Range, Record, RecordStore, Resume, Show, Value, Version, Written};
+pub use contract::{
+    BlobFile, BlobStore, Change, Failure, Look, Range, Record, RecordStore, Resume, Show, Unlisted, Value, Version, Written,
+};
 
 use futures_util::future::BoxFuture;
 

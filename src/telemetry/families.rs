@@ -52,6 +52,7 @@ pub const FAMILIES: &[Family] = &[
         &["of", "source", "authority", "subject"],
         "Days until an X.509 authority expires; those of one source are numbered, the first to expire is 0",
     ),
+    counter("wharfinger_blobs_suspected_total", &[], "Blobs whose bytes were found to be damaged; the log names them"),
     gauge("wharfinger_body_memory_bytes", &[], "Memory of `http.bodyMemory` in use"),
     counter(
         "wharfinger_body_memory_refusals_total",

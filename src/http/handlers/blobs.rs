@@ -24,15 +24,13 @@ pub(super) async fn answer(call: &Call, repository: &RepositoryName, digest: &Di
 
 async fn pull(call: &Call, repository: &RepositoryName, digest: &Digest) -> Result<Response, Fault> {
     let (registry, permit) = (&call.app.registry, call.permit(repository)?);
-    let (size, file) = if call.parts.method == Method::HEAD {
-        let size = match call.permit::<Create>(repository) {
-            Ok(create) => registry.keep_blob(&permit, &create, digest).await?,
-            Err(_) => registry.blob_size(&permit, digest).await?,
-        };
-        (size, None)
-    } else {
-        let blob = registry.blob(&permit, digest).await?;
-        (blob.size, Some(blob.file))
+    let head = call.parts.method == Method::HEAD;
+    let (size, file) = match call.permit::<Create>(repository) {
+        Ok(create) if head => (registry.keep_blob(&permit, &create, digest).await?, None),
+        _ => {
+            let blob = registry.blob(&permit, digest).await?;
+            (blob.size, (!head).then_some(blob.file))
+        }
     };
     let etag = format!("\"{digest}\"");
     let reply = |status| {

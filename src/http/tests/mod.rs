@@ -6,6 +6,7 @@ mod callers;
 mod conformance;
 mod deleting;
 mod errors;
+mod healing;
 mod memory;
 mod passwords;
 mod pull;

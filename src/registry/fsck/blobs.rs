@@ -4,10 +4,11 @@ use super::super::hashing::Hasher;
 use super::super::keys::{Entry, Key};
 use super::super::states::blob::{BlobRecord, BlobState};
 use super::super::states::link::{LinkRecord, LinkState};
+use super::super::suspecting::Damage;
 use super::super::{Error, keys};
 use super::Check;
 use crate::oci::{Algorithm, Digest, RepositoryName};
-use crate::storage::{BlobFile, Show};
+use crate::storage::{BlobFile, Failure, Show};
 
 /// How much is read at once.
 const READ: usize = 1 << 20;
@@ -49,36 +50,39 @@ impl Check<'_> {
     }
 
     async fn content(&mut self, key: &str, digest: &Digest, blob: &BlobRecord) -> Result<(), Error> {
-        let BlobRecord { generation: name, size, .. } = blob;
-        let file = match self.registry.bytes.open(name).await {
-            Ok(file) => file,
-            Err(why) => {
-                self.damage(key, format!("its bytes {name} cannot be opened: {why}"));
-                return Ok(());
+        let Err(damage) = self.whole(digest, blob).await? else { return Ok(()) };
+        let name = &blob.generation;
+        self.damage(key, format!("its bytes {name} {damage}"));
+        if self.marks {
+            match self.registry.mark_suspect(digest, name, &damage).await {
+                Ok(true) => self.progress.marked(key),
+                Ok(false) => {} // it was marked before
+                Err(why) => self.damage(key, format!("cannot be marked: {why}")),
             }
-        };
-        if file.size() != *size {
-            self.damage(key, format!("its bytes {name} are {} long, not {size}", file.size()));
-            return Ok(());
-        }
-        let Some(hasher) = self.hash(key, name, &*file, *size, digest.algorithm()).await? else { return Ok(()) };
-        self.checked.bytes += size;
-        let found = hasher.digest();
-        if found != *digest {
-            self.damage(key, format!("its bytes {name} have the digest {found}"));
         }
         Ok(())
     }
 
-    /// Of the first `size` bytes. `None`, and it is told, if they cannot be read.
-    pub(super) async fn hash(
-        &mut self,
-        key: &str,
-        name: &str,
-        file: &dyn BlobFile,
-        size: u64,
-        algorithm: Algorithm,
-    ) -> Result<Option<Hasher>, Error> {
+    async fn whole(&mut self, digest: &Digest, blob: &BlobRecord) -> Result<Result<(), Damage>, Error> {
+        let file = match self.registry.bytes.open(&blob.generation).await {
+            Ok(file) => file,
+            Err(Failure::Missing) => return Ok(Err(Damage::Missing)),
+            Err(why) => return Ok(Err(Damage::Unopened(why))),
+        };
+        if file.size() != blob.size {
+            return Ok(Err(Damage::Size { found: file.size(), expected: blob.size }));
+        }
+        let hasher = match self.hash(&*file, blob.size, digest.algorithm()).await? {
+            Ok(hasher) => hasher,
+            Err(damage) => return Ok(Err(damage)),
+        };
+        self.checked.bytes += blob.size;
+        let found = hasher.digest();
+        Ok(if found == *digest { Ok(()) } else { Err(Damage::Digest(found)) })
+    }
+
+    /// Of the first `size` bytes.
+    pub(super) async fn hash(&mut self, file: &dyn BlobFile, size: u64, algorithm: Algorithm) -> Result<Result<Hasher, Damage>, Error> {
         let (mut hasher, mut offset) = (Hasher::new(algorithm), 0);
         while offset < size {
             let most = usize::try_from(size - offset).map_or(READ, |left| left.min(READ));
@@ -89,14 +93,11 @@ impl Check<'_> {
                     hasher = self.registry.absorb(None, hasher, vec![bytes]).await?;
                 }
                 Ok(_) => break,
-                Err(why) => {
-                    self.damage(key, format!("its bytes {name} cannot be read at {offset}: {why}"));
-                    return Ok(None);
-                }
+                Err(why) => return Ok(Err(Damage::Unreadable { at: offset, why })),
             }
             self.progress.hashed(self.hashed, self.to_hash);
         }
-        Ok(Some(hasher))
+        Ok(Ok(hasher))
     }
 
     pub(super) async fn links(&mut self) -> Result<(), Error> {

@@ -1,6 +1,7 @@
 //! Bytes that nothing names.
 
 use super::Check;
+use crate::storage::Written;
 
 /// How many names are listed at once.
 const LISTED: usize = 1000;
@@ -14,16 +15,27 @@ impl Check<'_> {
                 Ok(page) => {
                     let Some(last) = page.last() else { return };
                     after.clone_from(&last.key);
-                    for found in
-                        page.iter().filter(|found| !self.named.contains(&found.key)).map(|found| found.key.clone()).collect::<Vec<_>>()
-                    {
-                        self.leftover(&format!("bytes {found}"), "nothing refers to them");
+                    self.nameless(&page);
+                }
+                Err(why) => match why.unlisted() {
+                    Some(unlisted) => {
+                        self.nameless(&unlisted.found);
+                        self.damage("bytes", unlisted.to_string());
+                        after.clone_from(&unlisted.next);
                     }
-                }
-                Err(why) => {
-                    self.damage("bytes", format!("cannot be listed after {after:?}: {why}"));
-                    return;
-                }
+                    None => {
+                        self.damage("bytes", format!("cannot be listed after {after:?}: {why}"));
+                        return;
+                    }
+                },
+            }
+        }
+    }
+
+    fn nameless(&mut self, page: &[Written]) {
+        for found in page {
+            if !self.named.contains(&found.key) {
+                self.leftover(&format!("bytes {}", found.key), "nothing refers to them");
             }
         }
     }

@@ -58,6 +58,8 @@ pub struct Checked {
 /// Hears what is found, and how far the check is.
 pub trait Progress: Send {
     fn found(&mut self, finding: Finding);
+    /// The blob's record, under this key, says from now on that its bytes are damaged.
+    fn marked(&mut self, key: &str);
     /// Bytes that were hashed, of all there are.
     fn hashed(&mut self, done: u64, of: u64);
 }
@@ -65,8 +67,18 @@ pub trait Progress: Send {
 impl Registry {
     /// Every manifest, blob, tag, link, upload and index entry, and the hash of all bytes.
     pub async fn check(&self, _: &Maintenance, progress: &mut dyn Progress) -> Result<Checked, Error> {
+        self.check_all(false, progress).await
+    }
+
+    /// The same. Blobs whose bytes are damaged are marked, so that their next push replaces the bytes.
+    pub async fn check_and_mark(&self, _: &Maintenance, progress: &mut dyn Progress) -> Result<Checked, Error> {
+        self.check_all(true, progress).await
+    }
+
+    async fn check_all(&self, marks: bool, progress: &mut dyn Progress) -> Result<Checked, Error> {
         let mut check = Check {
             registry: self,
+            marks,
             progress,
             checked: Checked::default(),
             hashed: 0,
@@ -88,6 +100,8 @@ impl Registry {
 /// A check under way.
 struct Check<'a> {
     registry: &'a Registry,
+    /// Whether blobs with damaged bytes are marked.
+    marks: bool,
     progress: &'a mut dyn Progress,
     checked: Checked,
     /// Bytes, of all that there are.

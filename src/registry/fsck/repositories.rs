@@ -87,8 +87,9 @@ impl Check<'_> {
         }
         for child in &record.header.manifests {
             let there = self.look(&keys::manifest(repository, &child.0)).await.is_some_and(|child| child.is_readable());
-            if !there && !record.header.sparse {
-                self.leftover(key, format!("lists the manifest {}, which was deleted", child.0));
+            // Where indexes may lack children, children are deleted before their index.
+            if !there && !record.header.sparse && !self.registry.settings.sparse.contain(repository) {
+                self.damage(key, format!("lists the manifest {}, which the repository does not have", child.0));
             }
             if !record.header.sparse && self.look(&keys::index(repository, &child.0, digest)).await.is_none() {
                 self.damage(key, format!("deleting the manifest {}, which it lists, would not be refused", child.0));

@@ -66,8 +66,13 @@ impl Check<'_> {
                     return Ok(());
                 }
             };
-            let Some(hasher) = self.hash(key, id.as_str(), &*file, session.offset, session.algorithm.0).await? else { return Ok(()) };
-            found = hasher;
+            found = match self.hash(&*file, session.offset, session.algorithm.0).await? {
+                Ok(hasher) => hasher,
+                Err(damage) => {
+                    self.damage(key, format!("its bytes {id} {damage}"));
+                    return Ok(());
+                }
+            };
         }
         // A state that cannot be restored is damage too.
         if session.hasher().map(Hasher::digest) != Some(found.digest()) {

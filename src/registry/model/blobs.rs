@@ -131,6 +131,7 @@ fn damaged(name: &'static str) -> Scenario {
         .record(Key::Blob, Blob::live(0))
         .record(Key::Link(1), Link::live(0))
         .always(invariants::damage_is_not_passed_on)
+        .always(invariants::pushed_bytes_are_good)
         .always(invariants::good_bytes_are_not_suspect)
 }
 

@@ -59,6 +59,8 @@ pub(super) enum Fault {
     /// A push writes what it finds without a condition.
     BlindRefresh,
 
+    /// An upload with bytes of its own takes those that are here without a look at what they hold.
+    PushDoesNotCompare,
     PushIgnoresSuspect,
     MountIgnoresSuspect,
     HeadIgnoresSuspect,

@@ -202,6 +202,17 @@ pub(super) fn damage_is_not_passed_on(scenario: &Scenario, world: &World) -> Res
     Ok(())
 }
 
+/// A repository that was pushed good bytes, and was told that it has the blob, has good bytes.
+pub(super) fn pushed_bytes_are_good(scenario: &Scenario, world: &World) -> Result<(), String> {
+    for (at, repository) in scenario.relying().filter(|(at, _)| scenario.actors[*at].brings_bytes() && acknowledged(world, *at)) {
+        let generation = read::<Link>(world, Key::Link(repository)).and_then(|link| link.generation);
+        if generation.is_some_and(|generation| world.bytes[usize::from(generation)] == Bytes::Damaged) {
+            return Err(format!("{:?} was acknowledged, and its repository has damaged bytes", scenario.actors[at]));
+        }
+    }
+    Ok(())
+}
+
 /// Good bytes are not called suspect.
 pub(super) fn good_bytes_are_not_suspect(_: &Scenario, world: &World) -> Result<(), String> {
     match read::<Blob>(world, Key::Blob) {

@@ -33,6 +33,10 @@ impl<'a> Io<'a> {
         self.scenario.children_of(manifest)
     }
 
+    pub(super) const fn has_damages(&self) -> bool {
+        self.scenario.damages
+    }
+
     pub(super) const fn has_tags(&self) -> bool {
         self.scenario.tags
     }

@@ -66,7 +66,6 @@ impl BlobRecord {
     }
 
     /// Marks the blob as suspect because its bytes `name` are damaged. Returns whether that is new.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for whoever reads bytes to find damage"))]
     pub(in crate::registry) fn suspected(found: Option<Self>, name: &str) -> Next<Self, bool> {
         match found {
             Some(blob) if blob.state != BlobState::Dying && blob.generation == name && !blob.suspect => {

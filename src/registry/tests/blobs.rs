@@ -159,7 +159,7 @@ async fn who_may_push_and_finds_a_blob_may_rely_on_it_for_half_a_day() {
     assert_eq!(keep("a").await.unwrap(), 5);
     assert!(!bench.registry.records.delete(&key, &version).await.unwrap(), "the collector meets the rescue");
     // One that only reads is told so, and changes nothing.
-    assert_eq!(bench.registry.blob_size(&read("a"), &digest).await.unwrap(), 5);
+    assert_eq!(bench.registry.blob(&read("a"), &digest).await.unwrap().size, 5);
     let found = bench.registry.records.read(&key).await.unwrap().unwrap();
     assert_eq!(found.record.state, LinkState::Live);
     // Gone meanwhile: whoever is told that it is not here pushes it again.

@@ -106,7 +106,7 @@ impl Fixture {
 
     async fn damages(&self) -> Vec<String> {
         let findings = self.findings().await.into_iter();
-        findings.filter(|finding| finding.severity == Severity::Damage).map(|finding| finding.key).collect()
+        findings.filter(is_damage).map(|finding| finding.key).collect()
     }
 
     async fn serves_manifest(&self, repository: &str, reference: &Reference, digest: &str) -> Result<StoredManifest, Error> {
@@ -115,6 +115,11 @@ impl Fixture {
         assert_eq!((&found.digest, &digest_of(digest.algorithm(), &found.bytes)), (&digest, &digest), "{repository}");
         Ok(found)
     }
+}
+
+/// Damage other than the one index of the fixture that lacks a child: earlier versions let clients delete it.
+fn is_damage(finding: &Finding) -> bool {
+    finding.severity == Severity::Damage && !finding.what.starts_with("lists the manifest ")
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -219,13 +224,13 @@ async fn uploads_of_a_converted_store_go_on_where_they_were() {
 async fn a_converted_store_is_clean_but_for_what_was_left_over() {
     let fixture = Fixture::converted();
     let findings = fixture.findings().await;
-    assert!(findings.iter().all(|finding| finding.severity == Severity::Leftover), "{findings:#?}");
+    assert!(!findings.iter().any(is_damage), "{findings:#?}");
     let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
     for finding in &findings {
         *kinds.entry(&finding.what).or_default() += 1;
     }
     let child = "sha256:3196e40d8b564a681888fd65b35a1cde8ab4b1c99d40dfcf1d2a4180047557aa";
-    let lists = format!("lists the manifest {child}, which was deleted");
+    let lists = format!("lists the manifest {child}, which the repository does not have");
     let expected = [
         ("a beginning that was cut short", 1),
         ("a deletion that was cut short", 4), // two manifests and their markers
@@ -246,7 +251,7 @@ async fn a_converted_store_is_clean_but_for_what_was_left_over() {
     // What every start does next: two manifests were being pushed, and two deleted.
     assert_eq!(fixture.registry.finish_what_a_crash_left().await.unwrap(), 4);
     let findings = fixture.findings().await;
-    assert!(findings.iter().all(|finding| finding.severity == Severity::Leftover), "{findings:#?}");
+    assert!(!findings.iter().any(is_damage), "{findings:#?}");
     assert!(!findings.iter().any(|finding| finding.what.contains("deletion")), "{findings:#?}");
     assert_eq!(fixture.registry.tags(&read("odd/states"), "", 100).await.unwrap().entries.len(), 3);
 }

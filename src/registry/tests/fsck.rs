@@ -9,12 +9,17 @@ const R: &str = "team/app";
 #[derive(Default)]
 pub(super) struct Heard {
     pub(super) findings: Vec<Finding>,
+    pub(super) marked: Vec<String>,
     hashed: (u64, u64),
 }
 
 impl Progress for Heard {
     fn found(&mut self, finding: Finding) {
         self.findings.push(finding);
+    }
+
+    fn marked(&mut self, key: &str) {
+        self.marked.push(key.to_owned());
     }
 
     fn hashed(&mut self, done: u64, of: u64) {

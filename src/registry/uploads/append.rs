@@ -4,6 +4,7 @@
 use super::super::body::Wanted;
 use super::super::hashing::{Hasher, Hashing};
 use super::super::states::session::SessionState;
+use super::super::suspecting::differs;
 use super::super::typed_store::contended;
 use super::super::{Body, BodyError, Error, Registry};
 use super::taken::Taken;
@@ -11,7 +12,7 @@ use super::{Upload, UploadId};
 use crate::access::{Create, Permit};
 use crate::budget::Held;
 use crate::oci::ContentRange;
-use crate::storage::{Failure, Resume};
+use crate::storage::{BlobFile, Failure, Resume};
 use bytes::{Bytes, BytesMut};
 use futures_util::future::join;
 
@@ -26,11 +27,38 @@ const READ_BUFFER: usize = 8 * 1024;
 /// What a chunk costs beside its bytes.
 const CHUNK_COST: usize = 128;
 
+/// A body of which the first `length` bytes are hashed. `next` came after them.
+pub(super) struct Begun {
+    pub hasher: Hasher,
+    pub length: u64,
+    next: Batch,
+}
+
+impl Begun {
+    pub(super) async fn new(hasher: Hasher, body: &mut Body) -> Self {
+        Self { hasher, length: 0, next: collect(body).await }
+    }
+}
+
 /// What came of a body.
 pub(super) struct Received {
     pub hasher: Hasher,
     pub length: u64,
     pub end: Result<(), BodyError>,
+}
+
+/// What is done with a body's bytes beside hashing them.
+#[derive(Clone, Copy)]
+enum Sink<'a> {
+    Written(To<'a>),
+    Compared(&'a dyn BlobFile),
+}
+
+/// What came of a body that was compared with bytes.
+pub(super) enum Compared {
+    Same(Received),
+    /// What is in `next` differs, or cannot be compared.
+    Differs(Begun),
 }
 
 /// Where bytes are written.
@@ -42,6 +70,10 @@ pub(in crate::registry) struct To<'a> {
 }
 
 impl<'a> To<'a> {
+    pub(super) fn further(self, by: u64) -> Self {
+        Self { offset: self.offset + by, ..self }
+    }
+
     /// Behind what the upload has.
     pub(super) fn of(upload: &'a Taken) -> Self {
         Self { name: upload.id.as_str(), offset: upload.session.offset, resume: &upload.session.resume }
@@ -87,6 +119,18 @@ impl Batch {
         }
     }
 
+    /// Whether the file has other bytes at `at`.
+    async fn differs(&self, file: &dyn BlobFile, mut at: u64) -> bool {
+        for chunk in &self.chunks {
+            tokio::task::consume_budget().await;
+            if differs(file, at, chunk).await.is_some() {
+                return true;
+            }
+            at += chunk.len() as u64;
+        }
+        false
+    }
+
     /// How much memory it still needs, in bytes.
     fn lacks(&self) -> usize {
         let held = self.held.as_ref().map_or(0, Held::bytes);
@@ -124,7 +168,8 @@ impl Registry {
 
     async fn append_claimed(&self, upload: Taken, announced: Option<u64>, mut body: Body) -> Result<Upload, Error> {
         let hasher = upload.session.hasher().ok_or(Error::UploadUnknown)?;
-        let received = self.receive(Some(To::of(&upload)), hasher, &mut body, announced).await?;
+        let begun = Begun::new(hasher, &mut body).await;
+        let received = self.receive(To::of(&upload), begun, &mut body, announced).await?;
         let id = upload.id.clone();
         let offset = self.keep(upload, &received).await?;
         received.end?;
@@ -169,30 +214,48 @@ impl Registry {
         Err(failure.into())
     }
 
-    /// Hashes the body and, if it is told where, writes it.
-    pub(super) async fn receive(
+    /// Hashes the body and writes it.
+    pub(super) async fn receive(&self, to: To<'_>, begun: Begun, body: &mut Body, announced: Option<u64>) -> Result<Received, Error> {
+        match self.take_in(Sink::Written(to), begun, body, announced).await? {
+            Compared::Same(received) => Ok(received),
+            Compared::Differs(_) => Err(Error::Internal), // what is written is not compared
+        }
+    }
+
+    /// Hashes the body and compares it with bytes that are here, as far as they are the same. Writes nothing.
+    pub(super) async fn compare(
         &self,
-        to: Option<To<'_>>,
-        mut hasher: Hasher,
+        file: &dyn BlobFile,
+        begun: Begun,
         body: &mut Body,
         announced: Option<u64>,
-    ) -> Result<Received, Error> {
-        let mut length = 0;
-        let mut batch = collect(body).await;
+    ) -> Result<Compared, Error> {
+        self.take_in(Sink::Compared(file), begun, body, announced).await
+    }
+
+    async fn take_in(&self, sink: Sink<'_>, begun: Begun, body: &mut Body, announced: Option<u64>) -> Result<Compared, Error> {
+        let Begun { mut hasher, mut length, next: mut batch } = begun;
         loop {
-            let Batch { chunks, size, end, held, .. } = batch;
-            let at = to.map(|to| To { offset: to.offset + length, ..to });
-            length += size as u64;
-            if announced.is_some_and(|announced| length > announced || (end == Some(Ok(())) && length < announced)) {
+            let size = batch.size as u64;
+            if announced.is_some_and(|announced| length + size > announced || (batch.end == Some(Ok(())) && length + size < announced)) {
                 return Err(Error::SizeMismatch);
             }
+            let at = match sink {
+                Sink::Written(to) => Some(to.further(length)),
+                Sink::Compared(file) if batch.differs(file, length).await => {
+                    return Ok(Compared::Differs(Begun { hasher, length, next: batch }));
+                }
+                Sink::Compared(_) => None,
+            };
+            let Batch { chunks, end, held, .. } = batch;
+            length += size;
             let work = async {
                 let done = self.absorb(at, hasher, chunks).await;
                 drop(held);
                 done
             };
             if let Some(end) = end {
-                return Ok(Received { hasher: work.await?, length, end });
+                return Ok(Compared::Same(Received { hasher: work.await?, length, end }));
             }
             let (done, next) = join(work, collect(body)).await;
             hasher = done?;

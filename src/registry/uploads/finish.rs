@@ -3,13 +3,16 @@
 use super::super::hashing::Hasher;
 use super::super::states::blob::Own;
 use super::super::states::session::SessionState;
+use super::super::suspecting::{Brought, part};
 use super::super::typed_store::contended;
 use super::super::{Body, Error, Registry, keys};
 use super::UploadId;
-use super::append::{To, check_range};
+use super::append::{Begun, Compared, To, check_range};
 use super::taken::Taken;
 use crate::access::{Create, Permit, Read};
 use crate::oci::{Algorithm, ContentRange, Digest};
+use crate::storage::BlobFile;
+use std::sync::Arc;
 
 /// How much is read at once when bytes must be hashed again.
 const READ: usize = 1024 * 1024;
@@ -27,14 +30,14 @@ impl Registry {
         body: Body,
     ) -> Result<Digest, Error> {
         let (claim, upload) = self.claim(permit, id).await?;
-        // Content that is here already is hashed, which proves that the client has it, and not written again.
-        let known = upload.session.offset == 0 && self.is_known_here(permit, readable, digest).await?;
-        let closing = Closing { registry: self.clone(), digest: digest.clone(), known };
+        // Content that is here already is hashed, which proves that the client has it, and compared. It is not written again.
+        let known = if upload.session.offset == 0 { self.known_here(permit, readable, digest).await? } else { None };
+        let closing = Closing { registry: self.clone(), digest: digest.clone() };
         self.detached(claim, async move {
             match upload.session.state {
                 SessionState::Open => {
                     let registry = closing.registry.clone();
-                    let closed = closing.close(upload.clone(), range, body).await;
+                    let closed = closing.close(upload.clone(), known, range, body).await;
                     registry.unless_lost(upload, closed).await
                 }
                 SessionState::Closed => closing.resume(upload).await,
@@ -45,7 +48,7 @@ impl Registry {
     }
 
     /// Takes a blob that comes in one request. What the caller can read here already (`readable`) is hashed, which proves that the
-    /// client has it, and nothing is written.
+    /// client has it, and compared. Nothing is written unless it differs.
     pub async fn put_blob(
         &self,
         permit: &Permit<Create>,
@@ -54,32 +57,67 @@ impl Registry {
         digest: &Digest,
         mut body: Body,
     ) -> Result<Digest, Error> {
-        if !self.is_known_here(permit, readable, digest).await? {
+        let Some(known) = self.known_here(permit, readable, digest).await? else {
             let upload = self.start_upload(permit, Some(digest.algorithm())).await?;
             let finished = self.finish(permit, readable, &upload.id, range, digest, body).await;
-            if finished.is_err() {
-                // Nobody was told its name. Another failure changes nothing: it expires.
-                let _ = self.cancel(permit, &upload.id).await;
-            }
-            return finished;
-        }
+            return self.unless_unfinished(permit, &upload.id, finished).await;
+        };
         check_range(range, 0)?;
-        let received = self.receive(None, Hasher::new(digest.algorithm()), &mut body, range.map(ContentRange::len)).await?;
-        received.end?;
-        let found = received.hasher.digest();
-        if found != *digest {
-            return Err(Error::DigestMismatch { expected: digest.clone(), found });
+        let announced = range.map(ContentRange::len);
+        let begun = Begun::new(Hasher::new(digest.algorithm()), &mut body).await;
+        match self.compare(&*known, begun, &mut body, announced).await? {
+            Compared::Same(received) => {
+                received.end?;
+                let found = received.hasher.digest();
+                if found != *digest {
+                    return Err(Error::DigestMismatch { expected: digest.clone(), found });
+                }
+                // Collected since: the client must send it again.
+                self.publish(permit.repository(), digest, None).await?.ok_or_else(contended)?;
+                Ok(found)
+            }
+            Compared::Differs(begun) => {
+                let id = self.start_upload(permit, Some(digest.algorithm())).await?.id;
+                let (claim, upload) = self.claim(permit, &id).await?;
+                let closing = Closing { registry: self.clone(), digest: digest.clone() };
+                let written = self.detached(claim, async move { closing.write_all(upload, known, begun, announced, body).await }).await;
+                self.unless_unfinished(permit, &id, written).await
+            }
         }
-        // Collected since: the client must send it again.
-        self.publish(permit.repository(), digest, None).await?.ok_or_else(contended)?;
-        Ok(found)
     }
 
-    async fn is_known_here(&self, permit: &Permit<Create>, readable: Option<&Permit<Read>>, digest: &Digest) -> Result<bool, Error> {
-        match readable {
-            Some(readable) if readable.repository() == permit.repository() => self.is_known(readable, digest).await,
-            _ => Ok(false),
+    async fn unless_unfinished(&self, permit: &Permit<Create>, id: &UploadId, done: Result<Digest, Error>) -> Result<Digest, Error> {
+        if done.is_err() {
+            // Nobody was told its name. Another failure changes nothing: it expires.
+            let _ = self.cancel(permit, id).await;
         }
+        done
+    }
+
+    async fn known_here(
+        &self,
+        permit: &Permit<Create>,
+        readable: Option<&Permit<Read>>,
+        digest: &Digest,
+    ) -> Result<Option<Arc<dyn BlobFile>>, Error> {
+        match readable {
+            Some(readable) if readable.repository() == permit.repository() => self.known(readable, digest).await,
+            _ => Ok(None),
+        }
+    }
+
+    /// Gives the upload the bytes of a body that were not written, since `from` has the same.
+    async fn copy(&self, from: &dyn BlobFile, upload: &Taken, begun: &Begun) -> Result<(), Error> {
+        let (mut hasher, mut at) = (Hasher::new(begun.hasher.algorithm()), 0);
+        while at < begun.length {
+            let most = usize::try_from(begun.length - at).map_or(READ, |left| left.min(READ));
+            // Bytes that are damaged now cannot stand for the client's.
+            let bytes = part(from, at, most).await.ok().filter(|bytes| !bytes.is_empty()).ok_or(Error::Interrupted)?;
+            let length = bytes.len() as u64;
+            hasher = self.absorb(Some(To::of(upload).further(at)), hasher, vec![bytes]).await?;
+            at += length;
+        }
+        if hasher.digest() == begun.hasher.clone().digest() { Ok(()) } else { Err(Error::Interrupted) }
     }
 
     /// Reads sealed bytes to hash them.
@@ -106,49 +144,86 @@ impl Registry {
 struct Closing {
     registry: Registry,
     digest: Digest,
-    known: bool,
+}
+
+/// What the hash of an upload is worth when it is closed.
+#[derive(Clone, Copy)]
+struct Worth {
+    /// It is of the digest's algorithm, or of no bytes.
+    useful: bool,
+    /// A later request can go on from it.
+    can_go_on: bool,
 }
 
 impl Closing {
-    async fn close(self, upload: Taken, range: Option<ContentRange>, mut body: Body) -> Result<Digest, Error> {
+    async fn close(
+        self,
+        upload: Taken,
+        known: Option<Arc<dyn BlobFile>>,
+        range: Option<ContentRange>,
+        mut body: Body,
+    ) -> Result<Digest, Error> {
         let registry = &self.registry;
         check_range(range, upload.session.offset)?;
-        let known = self.known;
         let algorithm = self.digest.algorithm();
         let restored = upload.session.hasher();
         // A store need not be able to read bytes before they are sealed. If the hash so far is of no use, all of them are read then.
         let useful = upload.session.offset == 0 || restored.as_ref().is_some_and(|hasher| hasher.algorithm() == algorithm);
-        let can_go_on = useful || restored.is_some();
+        let worth = Worth { useful, can_go_on: useful || restored.is_some() };
         let hasher = match restored {
             Some(hasher) if hasher.algorithm() == algorithm || !useful => hasher,
             _ => Hasher::new(algorithm),
         };
-        let to = (!known).then(|| To::of(&upload));
-        let received = registry.receive(to, hasher, &mut body, range.map(ContentRange::len)).await?;
+        let announced = range.map(ContentRange::len);
+        let begun = Begun::new(hasher, &mut body).await;
+        let Some(known) = known else { return self.write(upload, worth, begun, announced, body).await };
+        match registry.compare(&*known, begun, &mut body, announced).await? {
+            Compared::Same(received) => {
+                received.end?;
+                let upload = self.checked(upload, received.hasher.digest()).await?;
+                // Collected since: the client must send it again.
+                registry.publish(&upload.repository, &self.digest, None).await?.ok_or_else(contended)?;
+                registry.records.delete(&keys::upload(&upload.repository, &upload.id), &upload.base.version).await?;
+                Ok(self.digest)
+            }
+            Compared::Differs(begun) => self.write_all(upload, known, begun, announced, body).await,
+        }
+    }
+
+    /// Writes a body that turned out to differ from bytes that are here. Either of the two is wrong, which the digest tells at the end.
+    async fn write_all(
+        self,
+        upload: Taken,
+        known: Arc<dyn BlobFile>,
+        begun: Begun,
+        announced: Option<u64>,
+        body: Body,
+    ) -> Result<Digest, Error> {
+        self.registry.copy(&*known, &upload, &begun).await?;
+        self.write(upload, Worth { useful: true, can_go_on: true }, begun, announced, body).await
+    }
+
+    async fn write(self, upload: Taken, worth: Worth, begun: Begun, announced: Option<u64>, mut body: Body) -> Result<Digest, Error> {
+        let registry = &self.registry;
+        let received = registry.receive(To::of(&upload), begun, &mut body, announced).await?;
         if let Err(broken) = received.end {
-            if !known && can_go_on {
+            if worth.can_go_on {
                 registry.keep(upload, &received).await?;
             }
             return Err(broken.into());
         }
         let size = upload.session.offset + received.length;
-        let upload = if useful { self.checked(upload, received.hasher.digest()).await? } else { upload };
-        if known {
-            // Collected since: the client must send it again.
-            registry.publish(&upload.repository, &self.digest, None).await?.ok_or_else(contended)?;
-            registry.records.delete(&keys::upload(&upload.repository, &upload.id), &upload.base.version).await?;
-            return Ok(self.digest);
-        }
+        let upload = if worth.useful { self.checked(upload, received.hasher.digest()).await? } else { upload };
         if received.length == 0 {
             // Makes an empty blob, and cuts off what an earlier request wrote and did not keep.
             registry.bytes.write(upload.id.as_str(), size, &upload.session.resume, Vec::new(), Box::new(|_| ())).await?;
         }
         let sealed = registry.bytes.seal(upload.id.as_str(), size, &upload.session.resume).await;
         let (upload, ()) = registry.unless_full(upload, sealed).await?;
-        let upload = if useful {
+        let upload = if worth.useful {
             upload
         } else {
-            let hasher = registry.hash_sealed(upload.id.as_str(), size, algorithm, &mut body).await?;
+            let hasher = registry.hash_sealed(upload.id.as_str(), size, self.digest.algorithm(), &mut body).await?;
             self.checked(upload, hasher.digest()).await?
         };
         self.publish_sealed(upload, size).await
@@ -167,7 +242,8 @@ impl Closing {
         let Self { registry, digest, .. } = self;
         let closed = upload.session.clone().closed(size, digest.clone());
         let upload = registry.advance(&upload, closed).await?.ok_or_else(contended)?;
-        registry.publish(&upload.repository, &digest, Some(Own { name: upload.id.to_string(), size })).await?;
+        let brought = Brought::new(Own { name: upload.id.to_string(), size });
+        registry.publish(&upload.repository, &digest, Some(brought)).await?;
         registry.remove_closed(&upload, &digest).await?;
         Ok(digest)
     }
@@ -178,7 +254,8 @@ impl Closing {
         if upload.session.digest.as_ref().is_none_or(|closed| closed.0 != digest) {
             return Err(Error::UploadUnknown);
         }
-        registry.publish(&upload.repository, &digest, None).await?.ok_or(Error::UploadUnknown)?;
+        let brought = Brought::published(Own { name: upload.id.to_string(), size: upload.session.offset });
+        registry.publish(&upload.repository, &digest, Some(brought)).await?.ok_or(Error::UploadUnknown)?;
         registry.remove_closed(&upload, &digest).await?;
         Ok(digest)
     }

@@ -6,7 +6,7 @@ use super::reading::OpenBlob;
 use super::values::names;
 use super::{Disk, Failure, Look, OpenError, Timestamp, Written, writeback};
 use crate::recent::Recent;
-use crate::storage::contract::check_name;
+use crate::storage::contract::{Unlisted, check_name};
 use bytes::Bytes;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -162,14 +162,15 @@ impl Shards {
     /// them, such as a link in a folder's place, is an error.
     fn list(&self, after: &str, limit: usize) -> Result<Vec<Written>, Failure> {
         let mut shards = names(&self.root)?;
-        shards.retain(|shard| is_shard(shard) && shard.as_str() >= after.get(..2).unwrap_or(after));
+        // Behind a folder, not behind a name in it, the next folder comes.
+        shards.retain(|shard| is_shard(shard) && (shard.as_str() > after || after.strip_prefix(shard).is_some_and(|rest| rest != "~")));
         shards.sort_unstable();
         let mut found = Vec::new();
         for shard in shards {
             let folder = match open_folder(&self.root, &shard) {
                 Ok(folder) => folder,
                 Err(_) if written(&self.root, &shard)?.is_some() => continue,
-                Err(error) => return Err(io::Error::from(error).into()),
+                Err(error) => return Err(unlisted(&shard, found, error)),
             };
             let mut names = names(&folder)?;
             names.retain(|name| name.as_str() > after && check_name(name).is_ok() && name.starts_with(&shard));
@@ -269,6 +270,12 @@ fn write_all(file: &File, chunks: &[Bytes], offset: u64) -> Result<u64, Failure>
         }
     }
     Ok(written)
+}
+
+fn unlisted(shard: &str, found: Vec<Written>, error: Errno) -> Failure {
+    // No name follows this and belongs to the folder.
+    let next = format!("{shard}~");
+    Failure::Io(Arc::new(Unlisted { found, place: format!("the folder d/{shard}"), next, source: error.into() }))
 }
 
 fn shard(name: &str) -> &str {

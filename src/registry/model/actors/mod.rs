@@ -32,6 +32,11 @@ pub(super) trait Actor: Debug {
         None
     }
 
+    /// Whether it pushes good bytes of its own.
+    fn brings_bytes(&self) -> bool {
+        false
+    }
+
     /// The chunk that it appends.
     fn appends(&self) -> Option<u8> {
         None

@@ -2,7 +2,7 @@
 
 use super::super::faults::Fault;
 use super::super::io::{Io, Stop};
-use super::super::steps::{Announced, Condemnable, Next, announce_link, rely_on_link, settle_blob};
+use super::super::steps::{Announced, Condemnable, Next, announce_link, rely_on_link, settle_blob, suspect_blob};
 use super::super::values::{Blob, Key, Link};
 use super::super::world::Bytes;
 use super::push::Push;
@@ -22,6 +22,10 @@ impl Actor for Upload {
         Some(self.repository)
     }
 
+    fn brings_bytes(&self) -> bool {
+        self.own.is_some()
+    }
+
     fn run(&self, phase: Phase, io: &mut Io<'_>) -> Result<Phase, Stop> {
         match phase {
             Phase::Start => match self.own {
@@ -35,22 +39,31 @@ impl Actor for Upload {
             Phase::Settle { link, announced, used } => {
                 let own = self.own.filter(|_| !used || io.has(Fault::GenerationReused));
                 let (no_rescue, no_look) = (io.has(Fault::NoRescue), io.has(Fault::MountIgnoresSuspect) && own.is_none());
-                let settled = io.change(Key::Blob, |found: Option<Blob>| match found {
+                let (seen, found) = io.get::<Blob>(Key::Blob)?;
+                if self.finds_damage(found, io)? {
+                    return Ok(phase);
+                }
+                let next = match found {
                     Some(blob) if (blob.is_condemned() && no_rescue) || (blob.suspect && no_look) => {
                         Next::Keep(Some((blob.generation, false)))
                     }
                     found => settle_blob(found, own),
-                })?;
+                };
+                let settled = match next {
+                    Next::Keep(settled) => Some(settled),
+                    Next::Write(blob, settled) => io.swap(seen, blob)?.map(|_| settled),
+                    Next::Delete(_) | Next::Again(_) => unreachable!("a blob is settled, or there is none"),
+                };
                 Ok(match settled {
                     None => phase,
-                    Some((_, Some((generation, published)))) => {
+                    Some(Some((generation, published))) => {
                         if published {
                             io.note(|world| world.publish(generation));
                         }
                         Phase::Join { link, generation, used: used || published }
                     }
-                    Some((_, None)) if announced => Phase::Withdraw { link },
-                    Some((_, None)) => self.failed(),
+                    Some(None) if announced => Phase::Withdraw { link },
+                    Some(None) => self.failed(),
                 })
             }
             Phase::Join { link, generation, used } => match io.swap(link, Link::live(generation))? {
@@ -93,10 +106,27 @@ impl Upload {
             Announced::Live { generation } => {
                 let (_, blob) = io.get::<Blob>(Key::Blob)?;
                 // A link to bytes that were replaced, or are suspect, is made anew.
+                if self.finds_damage(blob, io)? {
+                    return Ok(Phase::Announce { used });
+                }
                 let stands = blob.is_some_and(|blob| blob.is_usable() && blob.generation == generation);
                 Ok(if stands { Phase::Keep { used } } else { Phase::Settle { link, announced: false, used } })
             }
         }
+    }
+
+    /// Whether the blob has other bytes than this upload. They are suspect then. A mount has nothing to compare, and where a scenario damages
+    /// nothing there is nothing to find.
+    fn finds_damage(&self, found: Option<Blob>, io: &mut Io<'_>) -> Result<bool, Stop> {
+        let Some(own) = self.own.filter(|_| io.has_damages() && !io.has(Fault::PushDoesNotCompare)) else { return Ok(false) };
+        let Some(blob) = found.filter(|blob| blob.is_usable() && blob.generation != own) else { return Ok(false) };
+        if io.open(blob.generation)? == Some([1, 0, 0, 0]) {
+            return Ok(false);
+        }
+        if let Some((_, true)) = io.change(Key::Blob, |found| suspect_blob(found, blob.generation))? {
+            io.note(|world| world.found = true);
+        }
+        Ok(true)
     }
 
     /// The repository holds the blob already.

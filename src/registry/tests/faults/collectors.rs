@@ -3,6 +3,7 @@
 use super::super::super::hashing::digest_of;
 use super::super::super::states::Condemnable;
 use super::super::super::states::blob::{BlobRecord, BlobState};
+use super::super::super::suspecting::Damage;
 use super::super::*;
 use super::planted::Fault;
 use crate::oci::RepositoryName;
@@ -151,9 +152,10 @@ pub(super) async fn scrub(registry: &Registry, digest: &Digest) -> Result<Option
     let Some(name) = registry.records.read(&key).await?.map(|found| found.record.generation) else { return Ok(None) };
     let file = registry.bytes.open(&name).await?;
     let bytes = file.read(0, usize::try_from(file.size()).unwrap()).await?;
-    if digest_of(digest.algorithm(), &bytes) == *digest {
+    let found = digest_of(digest.algorithm(), &bytes);
+    if found == *digest {
         return Ok(None);
     }
-    registry.records.change(&key, |found| Ok(BlobRecord::suspected(found.map(|found| found.record), &name))).await?;
+    registry.suspect(digest, &name, &Damage::Digest(found)).await;
     Ok(Some(name))
 }

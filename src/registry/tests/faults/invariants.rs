@@ -66,6 +66,8 @@ impl Progress for Damages {
         }
     }
 
+    fn marked(&mut self, _: &str) {}
+
     fn hashed(&mut self, _: u64, _: u64) {}
 }
 

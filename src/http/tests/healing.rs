@@ -1,0 +1,201 @@
+//! A store on a disk that loses or changes bytes: what is read is never wrong without a word, and a push makes it whole.
+
+use super::*;
+use std::fs;
+use std::path::PathBuf;
+
+/// Larger than what is received, compared and copied at once.
+const SIZE: usize = 3 << 20;
+
+/// What a disk does to a file.
+#[derive(Clone, Copy, Debug)]
+enum Harm {
+    /// The first byte is another one.
+    First,
+    /// The last byte is.
+    Last,
+    Cut,
+    Longer,
+    Gone,
+}
+
+const HARMS: [Harm; 5] = [Harm::First, Harm::Last, Harm::Cut, Harm::Longer, Harm::Gone];
+
+fn harm(file: &PathBuf, harm: Harm) {
+    let mut content = fs::read(file).unwrap();
+    match harm {
+        Harm::First => content[0] ^= 1,
+        Harm::Last => *content.last_mut().unwrap() ^= 1,
+        Harm::Cut => content.truncate(content.len() / 2),
+        Harm::Longer => content.push(b'x'),
+        Harm::Gone => return fs::remove_file(file).unwrap(),
+    }
+    fs::write(file, content).unwrap();
+}
+
+/// How a client pushes.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    /// POST with the digest.
+    AtOnce,
+    /// POST, then PUT with the bytes.
+    Put,
+    /// POST, PATCH and PUT.
+    Chunks,
+}
+
+const WAYS: [Way; 3] = [Way::AtOnce, Way::Put, Way::Chunks];
+
+impl Site {
+    /// The files with blobs' bytes.
+    fn files(&self) -> Vec<PathBuf> {
+        let list = |folder: PathBuf| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        list(self.folder.as_ref().unwrap().path().join("d")).flat_map(list).collect()
+    }
+
+    async fn push(&self, repository: &str, way: Way, content: &[u8], digest: &str) -> StatusCode {
+        let begin = format!("/v2/{repository}/blobs/uploads/");
+        if let Way::AtOnce = way {
+            return self.send(ask(Method::POST, &format!("{begin}?digest={digest}")), content.to_owned()).await.status;
+        }
+        let upload = self.send(ask(Method::POST, &begin), Body::empty()).await.header("location").to_owned();
+        let mut rest = content;
+        if let Way::Chunks = way {
+            let (first, last) = content.split_at(content.len() / 3);
+            assert_eq!(self.send(ask(Method::PATCH, &upload), first.to_owned()).await.status, StatusCode::ACCEPTED);
+            rest = last;
+        }
+        self.send(ask(Method::PUT, &format!("{upload}?digest={digest}")), rest.to_owned()).await.status
+    }
+
+    async fn head(&self, repository: &str, digest: &str) -> StatusCode {
+        self.send(ask(Method::HEAD, &format!("/v2/{repository}/blobs/{digest}")), Body::empty()).await.status
+    }
+}
+
+fn content(size: usize) -> Vec<u8> {
+    (0..size).map(|n| n.to_le_bytes()[n % 3]).collect()
+}
+
+#[tokio::test]
+async fn a_push_of_the_same_digest_makes_damaged_bytes_whole() {
+    for size in [SIZE, 1] {
+        let content = content(size);
+        let digest = sha256(&content);
+        for way in WAYS {
+            // In the repository that has the blob, and in another one.
+            for repository in ["open/a", "open/b"] {
+                let site = Site::on_disk();
+                for what in HARMS {
+                    assert_eq!(site.push("open/a", Way::AtOnce, &content, &digest).await, StatusCode::CREATED);
+                    let before = site.files();
+                    before.iter().for_each(|file| harm(file, what));
+                    assert_eq!(site.push(repository, way, &content, &digest).await, StatusCode::CREATED, "{what:?} {way:?}");
+                    for there in ["open/a", repository] {
+                        let read = site.get(&format!("/v2/{there}/blobs/{digest}")).await;
+                        assert_eq!((read.status, read.body == content), (StatusCode::OK, true), "{there} {what:?} {way:?}");
+                    }
+                    assert_eq!(site.head(repository, &digest).await, StatusCode::OK);
+                    assert_ne!(site.files(), before, "the damaged bytes are not written over");
+                    // The next round damages the new bytes and the old ones, which wait for the collector.
+                    assert_eq!(site.push("open/a", Way::AtOnce, &content, &digest).await, StatusCode::CREATED);
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_push_of_what_is_whole_writes_nothing_that_stays() {
+    let site = Site::on_disk();
+    let content = content(SIZE);
+    let digest = sha256(&content);
+    assert_eq!(site.push("open/a", Way::AtOnce, &content, &digest).await, StatusCode::CREATED);
+    let files = site.files();
+    for repository in ["open/a", "open/b"] {
+        for way in WAYS {
+            assert_eq!(site.push(repository, way, &content, &digest).await, StatusCode::CREATED);
+            assert_eq!(site.files(), files, "{repository} {way:?}");
+        }
+    }
+}
+
+/// Whoever may push must not be able to make good bytes suspect.
+#[tokio::test]
+async fn bytes_are_not_damaged_because_a_client_sends_others() {
+    let site = Site::on_disk();
+    let content = content(SIZE);
+    let digest = sha256(&content);
+    assert_eq!(site.push("open/a", Way::AtOnce, &content, &digest).await, StatusCode::CREATED);
+    let files = site.files();
+    for size in [0, 1, SIZE - 1, SIZE, SIZE + 1] {
+        let mut wrong = content.clone();
+        wrong.resize(size, 0);
+        if let Some(last) = wrong.last_mut() {
+            *last ^= 1;
+        }
+        for way in WAYS {
+            for repository in ["open/a", "open/b"] {
+                assert_eq!(site.push(repository, way, &wrong, &digest).await, StatusCode::BAD_REQUEST, "{size} {way:?} {repository}");
+                assert_eq!(site.head("open/a", &digest).await, StatusCode::OK, "{size} {way:?} {repository}");
+                assert_eq!(site.files(), files, "{size} {way:?} {repository}");
+            }
+        }
+    }
+}
+
+/// A client that only reads is told so in words; one that pushes is told that the blob is not here.
+#[tokio::test]
+async fn bytes_that_are_not_all_there_are_not_served_and_not_called_here() {
+    for what in [Harm::Cut, Harm::Longer, Harm::Gone] {
+        for range in [None, Some("bytes=0-9")] {
+            let site = Site::on_disk();
+            let content = "layer ".repeat(100);
+            let digest = sha256(&content);
+            let pusher = site.token("pusher");
+            let push = ask(Method::POST, &format!("/v2/public/a/blobs/uploads/?digest={digest}"));
+            assert_eq!(site.send(bearer(push, &pusher), content).await.status, StatusCode::CREATED);
+            site.files().iter().for_each(|file| harm(file, what));
+            let path = format!("/v2/public/a/blobs/{digest}");
+            let get = range.iter().fold(ask(Method::GET, &path), |request, range| request.header("range", *range));
+            let answer = site.send(get, Body::empty()).await;
+            assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR, "{what:?}");
+            let message = answer.json()["errors"][0]["message"].as_str().unwrap().to_owned();
+            assert!(message.contains(&digest) && message.contains("push the blob again"), "{message}");
+            assert_eq!(site.send(ask(Method::HEAD, &path), Body::empty()).await.status, StatusCode::INTERNAL_SERVER_ERROR);
+            let head = site.send(bearer(ask(Method::HEAD, &path), &pusher), Body::empty()).await;
+            assert_eq!(head.status, StatusCode::NOT_FOUND, "{what:?}");
+        }
+    }
+}
+
+/// The read marks the blob, so what comes later does not depend on what the disk says then.
+#[tokio::test]
+async fn what_a_read_or_a_mount_found_is_remembered() {
+    for by_mount in [false, true] {
+        let site = Site::on_disk();
+        let digest = site.push_blob("open/a", "layer").await;
+        let file = &site.files()[0];
+        fs::write(file, "lay").unwrap();
+        let mount = ask(Method::POST, &format!("/v2/open/b/blobs/uploads/?mount={digest}&from=open/a"));
+        if by_mount {
+            assert_eq!(site.send(mount, Body::empty()).await.status, StatusCode::ACCEPTED);
+        } else {
+            assert_eq!(site.get(&format!("/v2/open/a/blobs/{digest}")).await.status, StatusCode::INTERNAL_SERVER_ERROR);
+        }
+        fs::write(file, "layer").unwrap();
+        assert_eq!(site.head("open/a", &digest).await, StatusCode::NOT_FOUND);
+        site.push_blob("open/a", "layer").await;
+        assert_eq!(site.head("open/a", &digest).await, StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn a_blob_is_deleted_without_its_bytes() {
+    let site = Site::on_disk();
+    let digest = site.push_blob("open/a", "layer").await;
+    harm(&site.files()[0], Harm::Gone);
+    let path = format!("/v2/open/a/blobs/{digest}");
+    assert_eq!(site.send(ask(Method::DELETE, &path), Body::empty()).await.status, StatusCode::ACCEPTED);
+    assert_eq!(site.get(&path).await.status, StatusCode::NOT_FOUND);
+}

@@ -1,0 +1,209 @@
+//! Damaged bytes. What finds that a blob's bytes are missing or wrong says so in the blob's record. From then on no client that pushes is
+//! told that the blob is here, and the next push of its digest replaces the bytes.
+
+use super::states::blob::{BlobRecord, Own};
+use super::typed_store::Found;
+use super::{Error, Registry, keys};
+use crate::oci::Digest;
+use crate::storage::{Answer, BlobFile, Failure};
+use bytes::Bytes;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// How much of two files is compared at once.
+const PIECE: usize = 64 << 10;
+
+/// What is wrong with a blob's bytes.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum Damage {
+    #[error("are missing")]
+    Missing,
+    #[error("are {found} long, not {expected}")]
+    Size { found: u64, expected: u64 },
+    #[error("cannot be opened: {0}")]
+    Unopened(Failure),
+    #[error("cannot be read at byte {at}: {why}")]
+    Unreadable { at: u64, why: Failure },
+    #[error("are not, between byte {from} and byte {to}, what was pushed now under the same digest")]
+    Differs { from: u64, to: u64 },
+    #[error("have the digest {0}")]
+    Digest(Digest),
+}
+
+impl Registry {
+    /// Marks the blob as suspect because its bytes `name` are damaged, and writes one line to the log. Returns whether this call marked it:
+    /// it does nothing if the blob has other bytes by now or is marked already.
+    pub(super) async fn mark_suspect(&self, digest: &Digest, name: &str, damage: &Damage) -> Result<bool, Error> {
+        let step = |found: Option<Found<BlobRecord>>| Ok(BlobRecord::suspected(found.map(|found| found.record), name));
+        let (marked, _) = self.records.change(&keys::blob(digest), step).await?;
+        if marked {
+            metrics::counter!("wharfinger_blobs_suspected_total").increment(1);
+            tracing::error!(blob.digest = %digest, blob.bytes = name, "the bytes of a blob {damage}; the next push of the blob replaces them");
+        }
+        Ok(marked)
+    }
+
+    /// The same for a caller that goes on without the bytes. A store that takes no change costs a line in the log.
+    pub(super) async fn suspect(&self, digest: &Digest, name: &str, damage: &Damage) {
+        if let Err(why) = self.mark_suspect(digest, name, damage).await {
+            tracing::error!(blob.digest = %digest, blob.bytes = name, "the bytes of a blob {damage}, and its record cannot be marked: {why}");
+        }
+    }
+
+    /// Opens the bytes `name` if they are there and have this size. Otherwise the blob is marked, if these are its bytes.
+    pub(super) async fn open_whole(&self, digest: &Digest, name: &str, size: u64) -> Result<Option<Arc<dyn BlobFile>>, Error> {
+        let damage = match self.bytes.open(name).await {
+            Ok(file) if file.size() == size => return Ok(Some(file)),
+            Ok(file) => Damage::Size { found: file.size(), expected: size },
+            Err(Failure::Missing) => Damage::Missing,
+            Err(failure) => return Err(failure.into()),
+        };
+        self.suspect(digest, name, &damage).await;
+        Ok(None)
+    }
+
+    /// Whether the bytes `name` are there and, as far as this push can tell, the blob's.
+    pub(super) async fn are_whole(&self, digest: &Digest, name: &str, size: u64, brought: Option<&Brought>) -> Result<bool, Error> {
+        let Some(file) = self.open_whole(digest, name, size).await? else { return Ok(false) };
+        let Some(brought) = brought.filter(|brought| !brought.is_same(name)) else { return Ok(true) };
+        match self.difference(&*file, brought).await? {
+            None => {
+                brought.note_same(name);
+                Ok(true)
+            }
+            Some(damage) => {
+                self.suspect(digest, name, &damage).await;
+                Ok(false)
+            }
+        }
+    }
+
+    /// How the file differs from what was brought, whose digest was verified.
+    async fn difference(&self, file: &dyn BlobFile, brought: &Brought) -> Result<Option<Damage>, Error> {
+        let Own { name, size } = &brought.own;
+        if file.size() != *size {
+            return Ok(Some(Damage::Size { found: file.size(), expected: *size }));
+        }
+        let own = match self.bytes.open(name).await {
+            // They were published earlier, and have been replaced and removed since.
+            Err(Failure::Missing) if brought.is_published() => return Ok(None),
+            own => own?,
+        };
+        let mut at = 0;
+        while at < *size {
+            tokio::task::consume_budget().await;
+            let good = part(&*own, at, PIECE).await?;
+            if good.is_empty() {
+                return Err(Failure::Missing.into());
+            }
+            if let Some(damage) = differs(file, at, &good).await {
+                return Ok(Some(damage));
+            }
+            at += good.len() as u64;
+        }
+        Ok(None)
+    }
+}
+
+/// The bytes that a push has written. They are published once at most, and compared with those that the blob has already.
+pub(super) struct Brought {
+    own: Own,
+    new: bool,
+    published: AtomicBool,
+    /// The name of bytes that turned out to be the same.
+    same: Mutex<Option<String>>,
+}
+
+impl Brought {
+    pub(super) fn new(own: Own) -> Self {
+        Self { own, new: true, published: AtomicBool::new(false), same: Mutex::default() }
+    }
+
+    /// Bytes of an earlier request, which may have published them.
+    pub(super) fn published(own: Own) -> Self {
+        Self { new: false, published: AtomicBool::new(true), ..Self::new(own) }
+    }
+
+    /// Whether these are the bytes of this request.
+    pub(super) const fn is_new(&self) -> bool {
+        self.new
+    }
+
+    /// What may still be published.
+    pub(super) fn unpublished(&self) -> Option<&Own> {
+        (!self.is_published()).then_some(&self.own)
+    }
+
+    pub(super) fn is_published(&self) -> bool {
+        self.published.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn note_published(&self, name: &str) {
+        if self.own.name == name {
+            self.published.store(true, Ordering::SeqCst);
+        }
+    }
+
+    fn is_same(&self, name: &str) -> bool {
+        self.own.name == name || self.same.lock().unwrap_or_else(PoisonError::into_inner).as_deref() == Some(name)
+    }
+
+    fn note_same(&self, name: &str) {
+        *self.same.lock().unwrap_or_else(PoisonError::into_inner) = Some(name.to_owned());
+    }
+}
+
+/// An open blob whose record is marked if its bytes turn out to be shorter than they were when they were opened.
+pub(super) struct Watched {
+    pub registry: Registry,
+    pub digest: Digest,
+    pub name: String,
+    pub file: Arc<dyn BlobFile>,
+}
+
+impl BlobFile for Watched {
+    fn size(&self) -> u64 {
+        self.file.size()
+    }
+
+    fn at_hand(&self, offset: u64, most: usize) -> Option<Bytes> {
+        self.file.at_hand(offset, most)
+    }
+
+    fn read(&self, offset: u64, most: usize) -> Answer<'_, Bytes> {
+        Box::pin(async move {
+            let read = self.file.read(offset, most).await;
+            if let Err(why @ Failure::Missing) = &read {
+                let damage = Damage::Unreadable { at: offset, why: why.clone() };
+                self.registry.suspect(&self.digest, &self.name, &damage).await;
+            }
+            read
+        })
+    }
+}
+
+/// At most `most` bytes from `at` on, without waiting for a thread if they are at hand.
+pub(super) async fn part(file: &dyn BlobFile, at: u64, most: usize) -> Result<Bytes, Failure> {
+    match file.at_hand(at, most) {
+        Some(bytes) => Ok(bytes),
+        None => file.read(at, most).await,
+    }
+}
+
+/// How the file differs from `bytes`, which should lie at `at`.
+pub(super) async fn differs(file: &dyn BlobFile, mut at: u64, mut bytes: &[u8]) -> Option<Damage> {
+    while !bytes.is_empty() {
+        let found = match part(file, at, bytes.len().min(PIECE)).await {
+            Ok(found) if found.is_empty() => return Some(Damage::Size { found: file.size(), expected: at + bytes.len() as u64 }),
+            Ok(found) => found,
+            Err(why) => return Some(Damage::Unreadable { at, why }),
+        };
+        let (here, rest) = bytes.split_at(found.len().min(bytes.len()));
+        let to = at + here.len() as u64;
+        if !found.starts_with(here) {
+            return Some(Damage::Differs { from: at, to });
+        }
+        (at, bytes) = (to, rest);
+    }
+    None
+}

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stderr, reason = "a test")]
 
+#[path = "docs/cel.rs"]
+mod cel;
 #[path = "docs/refused.rs"]
 mod refused;
 

@@ -1,6 +1,6 @@
 //! What the CEL crate would find out only when it evaluates: names that do not exist, patterns that are none, trees too deep.
 
-use super::signatures::{self, NAMESPACES, OPERATORS, Signature, Style, TYPE_NAMES};
+use super::signatures::{self, MACROS, NAMESPACES, OPERATORS, Signature, Style, TYPE_NAMES};
 use super::{Invalid, env, regexes};
 use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue};
 use cel::{Context, Value};
@@ -123,7 +123,8 @@ impl<'a> Walk<'a> {
         if let ("matches", Some(Expr::Literal(LiteralValue::String(pattern)))) =
             (call.func_name.as_str(), call.args.last().map(|pattern| &pattern.expr))
         {
-            self.regexes.push(regexes::keep(pattern.inner()).map_err(Invalid::Regex)?);
+            let kept = regexes::keep(pattern.inner());
+            self.regexes.push(kept.map_err(|why| Invalid::Regex { pattern: pattern.inner().to_owned(), why })?);
         }
         call.args.iter().try_for_each(|argument| self.expression(argument, at))
     }
@@ -136,6 +137,9 @@ impl<'a> Walk<'a> {
 }
 
 fn signature(name: &str, style: Style, found: usize) -> Result<&'static Signature, Invalid> {
+    if MACROS.contains(&name) {
+        return Err(Invalid::MacroStyle { name: name.to_owned() });
+    }
     let Some(other) = signatures::of(name).next() else {
         return Err(Invalid::UnknownFunction { name: name.to_owned(), meant: signatures::meant_by(name) });
     };

@@ -1,6 +1,6 @@
 //! The functions: CEL's standard library, and what zot adds to it: strings, encoders, sets, and the lists' share of optional values.
 
-use super::{fuel, regexes};
+use super::{fuel, regexes, rewrite};
 use cel::common::types::{CelBool, CelList, CelOptional, CelString, LIST_TYPE};
 use cel::common::value::{CowVal, Val};
 use cel::{DeclarationError, Env, ExecutionError, extensions};
@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 
 static SHARED: LazyLock<Arc<Env>> = LazyLock::new(|| {
     let mut env = Env::stdlib();
-    for extension in [extensions::strings, extensions::encoders, lists, sets, matching, fuel::declare] {
+    for extension in [extensions::strings, extensions::encoders, lists, sets, matching, fuel::declare, rewrite::declare] {
         #[expect(clippy::expect_used, reason = "the declarations are constants, and the first test would fail")]
         env.add_extension(extension).expect("no two declarations collide");
     }

@@ -14,6 +14,8 @@ pub enum Failed {
     Kind { expected: Kind, found: String },
     #[error("expected a list of strings, but the list holds a {found}")]
     Element { found: String },
+    #[error("the optional holds nothing; say what to take instead with orValue(..)")]
+    Nothing,
     #[error("the index is outside the list")]
     Index,
     #[error("the numbers overflow, or one is divided by zero")]
@@ -65,6 +67,7 @@ impl Failed {
 fn type_name(value: &Value) -> String {
     match value {
         Value::Opaque(_) => "optional".to_owned(),
+        Value::Float(_) => "double".to_owned(),
         other => other.type_of().to_string(),
     }
 }

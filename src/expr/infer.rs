@@ -16,10 +16,10 @@ pub(super) fn check(expression: &IdedExpr, expected: Kind, variables: &[&str]) -
 
 const fn fits(found: Type, expected: Kind) -> bool {
     match expected {
-        Kind::Any => !matches!(found, Type::Optional | Type::Type | Type::Bytes | Type::Duration),
+        Kind::Any => true,
         Kind::Text => matches!(found, Type::Text),
         Kind::Bool => matches!(found, Type::Bool),
-        Kind::TextList => matches!(found, Type::List),
+        Kind::TextList => matches!(found, Type::List | Type::Optional),
     }
 }
 
@@ -36,7 +36,7 @@ fn infer(expression: &IdedExpr) -> Option<Type> {
         }),
         // An optional element may yield anything, or nothing.
         Expr::List(list) if list.optional_indices.is_empty() => {
-            let other = list.elements.iter().filter_map(infer).any(|element| element != Type::Text);
+            let other = list.elements.iter().filter_map(infer).any(|element| !matches!(element, Type::Text | Type::Optional));
             Some(if other { Type::OtherList } else { Type::List })
         }
         Expr::List(_) => Some(Type::List),

@@ -1,6 +1,7 @@
 //! Why an expression is refused when the configuration is loaded.
 
 use super::check::{DEPTH, LOOPS};
+use super::syntax::Syntax;
 use super::{Kind, SOURCE_BYTES, Type};
 use cel::ParseErrors;
 
@@ -8,8 +9,8 @@ use cel::ParseErrors;
 pub enum Invalid {
     #[error("the expression has {bytes} bytes, at most {SOURCE_BYTES} are taken; move parts of it into variables")]
     TooLong { bytes: usize },
-    #[error("this is no CEL: line {line}, column {column}: {what}")]
-    Syntax { line: isize, column: isize, what: String },
+    #[error("this is no CEL: {0}")]
+    Syntax(Syntax),
     #[error("the expression nests or chains more than {DEPTH} operations; move parts of it into variables")]
     TooDeep,
     #[error("more than {LOOPS} loops (map, filter, all, exists, ..) stand within each other, which costs too much on long lists")]
@@ -20,12 +21,14 @@ pub enum Invalid {
     UnknownVar { name: String, known: Vec<String> },
     #[error("there is no function `{name}`{}", instead(*.meant))]
     UnknownFunction { name: String, meant: Option<&'static str> },
+    #[error("`{name}` is not called like this: write {}", macro_call(.name))]
+    MacroStyle { name: String },
     #[error("`{name}` is not called like this: write {}", call(.name, *.member))]
     CallStyle { name: String, member: bool },
     #[error("`{name}` takes {least} to {most} arguments, found {found}")]
     Arguments { name: String, least: usize, most: usize, found: usize },
-    #[error("the pattern in matches() is no regular expression of RE2's kind: {0}")]
-    Regex(regex::Error),
+    #[error("the pattern {pattern:?} in matches() is no regular expression of RE2's kind: {}", reason(.why))]
+    Regex { pattern: String, why: regex::Error },
     #[error("{function}({text:?}) can never work; check the text")]
     Literal { function: String, text: String },
     #[error("`{name}{{..}}` makes a message, and there are none here; write a map: {{'key': value}}")]
@@ -39,13 +42,16 @@ pub enum Invalid {
 }
 
 impl Invalid {
-    /// The first error; those after it are mostly its consequences.
-    pub(super) fn syntax(errors: &ParseErrors) -> Self {
-        match errors.errors.first() {
-            None => Self::ParserGaveUp,
-            Some(error) => Self::Syntax { line: error.pos.0, column: error.pos.1, what: error.msg.clone() },
-        }
+    pub(super) fn syntax(errors: &ParseErrors, source: &str) -> Self {
+        Syntax::of(errors, source).map_or(Self::ParserGaveUp, Self::Syntax)
     }
+}
+
+/// The last line says it; those before draw the pattern, as it was given to the crate.
+fn reason(why: &regex::Error) -> String {
+    let text = why.to_string();
+    let last = text.lines().last().unwrap_or_default();
+    last.strip_prefix("error: ").unwrap_or(last).to_owned()
 }
 
 fn defined(known: &[String]) -> String {
@@ -54,6 +60,10 @@ fn defined(known: &[String]) -> String {
 
 fn instead(meant: Option<&str>) -> String {
     meant.map(|meant| format!("; write `{meant}`")).unwrap_or_default()
+}
+
+fn macro_call(name: &str) -> String {
+    if name == "has" { "has(x.field)".to_owned() } else { format!("x.{name}(v, ..), where v is a name for each value") }
 }
 
 fn call(name: &str, member: bool) -> String {

@@ -10,8 +10,11 @@ mod failed;
 mod fuel;
 mod infer;
 mod invalid;
+mod re2;
 mod regexes;
+mod rewrite;
 mod signatures;
+mod syntax;
 mod value;
 
 use cel::common::ast::IdedExpr;
@@ -29,6 +32,8 @@ use std::thread;
 pub use failed::Failed;
 pub use invalid::Invalid;
 pub use signatures::Type;
+pub use syntax::{Problem, Syntax};
+pub use value::{Held, Vars};
 
 /// The longest expression, in bytes. Long chains of operators are bounded by it too, before the parser has to recurse over them.
 pub const SOURCE_BYTES: usize = 2048;
@@ -38,7 +43,6 @@ const COMPILE_STACK_BYTES: usize = 64 * 1024 * 1024;
 /// What an expression must yield.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Whatever JSON can hold.
     Any,
     Text,
     Bool,
@@ -48,7 +52,7 @@ pub enum Kind {
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Any => "a value that JSON can hold",
+            Self::Any => "any value",
             Self::Text => "a string",
             Self::Bool => "a bool",
             Self::TextList => "a list of strings",
@@ -78,10 +82,11 @@ pub fn compile(source: &str, kind: Kind, variables: &[&str], known_vars: Option<
     }
     // Parsing, walking and dropping a tree recurse over it, so a tree that is not known to be shallow stays on this thread.
     let job = || {
-        let mut expression = env::shared().parser().parse(source).map_err(|errors| Invalid::syntax(&errors))?;
+        let parser = env::shared().parser().enable_ident_escape_syntax(true);
+        let mut expression = parser.parse(source).map_err(|errors| Invalid::syntax(&errors, source))?;
         let regexes = check::check(&expression, variables, known_vars)?;
         infer::check(&expression, kind, variables)?;
-        fuel::meter(&mut expression);
+        rewrite::rewrite(&mut expression);
         Ok(Compiled { source: source.to_owned(), expression, _regexes: regexes })
     };
     let compiled = thread::scope(|scope| {
@@ -94,38 +99,39 @@ pub fn compile(source: &str, kind: Kind, variables: &[&str], known_vars: Option<
 impl Program {
     /// The string that the expression yields.
     pub fn text(&self, scope: &Scope<'_>) -> Result<String, Failed> {
-        self.evaluate(scope, |value| text(value).ok_or_else(|| Failed::kind(Kind::Text, value)))
+        self.evaluate(scope, |value| text(&value).ok_or_else(|| Failed::kind(Kind::Text, &value)))
     }
 
     /// The bool that the expression yields.
     pub fn truth(&self, scope: &Scope<'_>) -> Result<bool, Failed> {
         self.evaluate(scope, |value| match value {
-            Value::Bool(truth) => Ok(*truth),
-            other => Err(Failed::kind(Kind::Bool, other)),
+            Value::Bool(truth) => Ok(truth),
+            other => Err(Failed::kind(Kind::Bool, &other)),
         })
     }
 
-    /// The list of strings that the expression yields. A string alone is no list.
+    /// The list of strings that the expression yields. A string alone is no list. As in zot, the list and each string may be held by
+    /// an optional, and one that holds nothing is an error.
     pub fn texts(&self, scope: &Scope<'_>) -> Result<Vec<String>, Failed> {
-        self.evaluate(scope, |value| match value {
-            Value::List(elements) => elements.iter().map(|one| text(one).ok_or_else(|| Failed::element(one))).collect(),
+        self.evaluate(scope, |value| match held(&value)? {
+            Value::List(elements) => elements.iter().map(|one| text(held(one)?).ok_or_else(|| Failed::element(one))).collect(),
             other => Err(Failed::kind(Kind::TextList, other)),
         })
     }
 
-    /// What the expression yields, as JSON.
-    pub fn value(&self, scope: &Scope<'_>) -> Result<serde_json::Value, Failed> {
-        self.evaluate(scope, value::to_json)
+    /// What the expression yields, for a variable that later expressions use.
+    pub fn value(&self, scope: &Scope<'_>) -> Result<Held, Failed> {
+        self.evaluate(scope, value::hold)
     }
 
-    fn evaluate<T>(&self, scope: &Scope<'_>, take: impl FnOnce(&Value) -> Result<T, Failed>) -> Result<T, Failed> {
+    fn evaluate<T>(&self, scope: &Scope<'_>, take: impl FnOnce(Value) -> Result<T, Failed>) -> Result<T, Failed> {
         let Compiled { source, expression, .. } = &*self.compiled;
         fuel::metered(|| {
             let mut context = Context::with_env(Arc::clone(env::shared()));
             context.set_variable_resolver(scope);
             // Not `resolve_val`, which is inlined: an unoptimised build of this crate would recurse through frames of 20 KiB.
             let value = Value::resolve(expression, &context).map_err(|error| Failed::of(error, source))?;
-            take(&value)
+            take(value)
         })
     }
 }
@@ -153,6 +159,13 @@ impl<'a> Scope<'a> {
         self.variables.insert(name, Arc::new(value::from_object(object)));
         self
     }
+
+    /// The variables so far, as `vars`.
+    #[must_use]
+    pub fn with_vars(mut self, vars: &Vars) -> Self {
+        self.variables.insert("vars", vars.map());
+        self
+    }
 }
 
 impl VariableResolver for Scope<'_> {
@@ -160,6 +173,11 @@ impl VariableResolver for Scope<'_> {
         let object: &'b CelMap<'b> = self.variables.get(name)?;
         Some(CowVal::Borrowed(object))
     }
+}
+
+/// What an optional holds; any other value itself.
+fn held(value: &Value) -> Result<&Value, Failed> {
+    value::optional(value).map_or(Ok(value), |optional| optional.value().ok_or(Failed::Nothing))
 }
 
 fn text(value: &Value) -> Option<String> {

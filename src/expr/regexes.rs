@@ -1,6 +1,6 @@
-//! `matches` with patterns compiled once. Rust's regular expressions take linear time, as RE2 does, and have the same syntax.
+//! `matches` with patterns compiled once. Rust's regular expressions take linear time, as RE2 does; [`re2`] sees to the syntax.
 
-use super::fuel;
+use super::{fuel, re2};
 use cel::ExecutionError;
 use cel::common::types::{CelBool, CelString};
 use regex::{Regex, RegexBuilder};
@@ -40,6 +40,6 @@ fn find(pattern: &str) -> Option<Arc<Regex>> {
     KEPT.read().unwrap_or_else(PoisonError::into_inner).get(pattern)?.upgrade()
 }
 
-fn build(pattern: &str) -> Result<Regex, regex::Error> {
-    RegexBuilder::new(pattern).size_limit(COMPILED_BYTES).build()
+pub(super) fn build(pattern: &str) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(&re2::translate(pattern)).size_limit(COMPILED_BYTES).build()
 }

@@ -103,7 +103,7 @@ pub(super) fn meant_by(name: &str) -> Option<&'static str> {
 }
 
 /// These are gone after parsing, unless they were called in another way than theirs.
-const MACROS: [&str; 9] = ["has", "all", "exists", "exists_one", "existsOne", "map", "filter", "optMap", "optFlatMap"];
+pub(super) const MACROS: [&str; 9] = ["has", "all", "exists", "exists_one", "existsOne", "map", "filter", "optMap", "optFlatMap"];
 
 const fn global(name: &'static str, args: usize, result: Option<Type>) -> Signature {
     Signature { name, style: Style::Global, least: args, most: args, result }

@@ -1,12 +1,16 @@
-//! JSON to CEL and back.
+//! JSON to CEL, and the values that expressions leave to later ones.
 
-use super::{Failed, Kind};
+use super::{Failed, fuel};
 use cel::Value;
 use cel::common::types::{CelBool, CelDouble, CelInt, CelList, CelMap, CelMapKey, CelNull, CelString};
 use cel::common::value::Val;
-use cel::objects::Key;
-use serde_json::{Map, Number};
+use cel::objects::OptionalValue;
+use serde_json::Map;
 use std::collections::HashMap;
+use std::sync::Arc;
+
+/// How many bytes of text or bytes a variable may hold for the price of one turn of a loop.
+const BYTES_PER_FUEL: usize = 1024;
 
 /// Borrows the strings.
 pub(super) fn from_object(object: &Map<String, serde_json::Value>) -> CelMap<'_> {
@@ -29,28 +33,59 @@ fn from_json(value: &serde_json::Value) -> Box<dyn Val + '_> {
     }
 }
 
-/// What JSON has no form for fails, but for timestamps: RFC 3339 text, as in the JSON of protocol buffers.
-pub(super) fn to_json(value: &Value) -> Result<serde_json::Value, Failed> {
-    json(value).ok_or_else(|| Failed::kind(Kind::Any, value))
+/// The values of the variables so far. A clone shares them.
+#[derive(Clone, Debug)]
+pub struct Vars(Arc<CelMap<'static>>);
+
+impl Default for Vars {
+    fn default() -> Self {
+        Self(Arc::new(CelMap::from(HashMap::new())))
+    }
 }
 
-fn json(value: &Value) -> Option<serde_json::Value> {
-    Some(match value {
-        Value::Null => serde_json::Value::Null,
-        Value::Bool(truth) => (*truth).into(),
-        Value::Int(integer) => (*integer).into(),
-        Value::UInt(integer) => (*integer).into(),
-        Value::Float(double) => Number::from_f64(*double)?.into(),
-        Value::String(text) => text.as_str().into(),
-        Value::Timestamp(time) => time.to_rfc3339().into(),
-        Value::List(elements) => serde_json::Value::Array(elements.iter().map(json).collect::<Option<_>>()?),
-        Value::Map(map) => {
-            let entries = map.map.iter().map(|(key, value)| match key {
-                Key::String(key) => Some((key.as_str().to_owned(), json(value)?)),
-                Key::Int(_) | Key::Uint(_) | Key::Bool(_) => None,
-            });
-            serde_json::Value::Object(entries.collect::<Option<_>>()?)
-        }
-        _ => return None,
-    })
+impl Vars {
+    /// Replaces a variable of this name.
+    pub fn insert(&mut self, name: &str, value: Held) {
+        let mut values = Arc::unwrap_or_clone(std::mem::take(self).0).into_inner();
+        values.insert(CelMapKey::from(name.to_owned()), value.0);
+        self.0 = Arc::new(CelMap::from(values));
+    }
+
+    pub(super) fn map(&self) -> Arc<CelMap<'static>> {
+        Arc::clone(&self.0)
+    }
+}
+
+/// What an expression yielded, for a variable.
+#[derive(Debug)]
+pub struct Held(Box<dyn Val>);
+
+/// As in zot, a variable holds what an optional holds, or null, and a type by its name. Every other value stays what it is.
+pub(super) fn hold(value: Value) -> Result<Held, Failed> {
+    let value = match optional(&value) {
+        Some(held) => held.value().cloned().unwrap_or(Value::Null),
+        None => value,
+    };
+    weigh(&value)?;
+    Ok(Held(value.try_into().map_err(|_| Failed::Other)?))
+}
+
+pub(super) fn optional(value: &Value) -> Option<&OptionalValue> {
+    <&OptionalValue>::try_from(value).ok()
+}
+
+/// Variables outlive their expression, so that each could double the one before it: their size is paid for.
+fn weigh(value: &Value) -> Result<(), Failed> {
+    let bytes = match value {
+        Value::String(text) => text.len(),
+        Value::Bytes(bytes) => bytes.len(),
+        _ => 0,
+    };
+    let fuel = i64::try_from(bytes / BYTES_PER_FUEL).unwrap_or(i64::MAX).saturating_add(1);
+    fuel::spend(fuel).map_err(|_| Failed::OutOfFuel)?;
+    match value {
+        Value::List(elements) => elements.iter().try_for_each(weigh),
+        Value::Map(map) => map.map.values().try_for_each(weigh),
+        other => optional(other).and_then(OptionalValue::value).map_or(Ok(()), weigh),
+    }
 }

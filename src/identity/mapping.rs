@@ -1,7 +1,7 @@
 //! From claims to username and groups, by CEL. Whatever goes wrong refuses: a mapping never yields less than it was written to.
 
 use super::{Attribute, Attributes, CredentialType, Refused};
-use crate::expr::{self, Kind, Program, Scope};
+use crate::expr::{self, Kind, Program, Scope, Vars};
 use crate::limits::{GROUPS, USERNAME_BYTES};
 use crate::spiffe_id::{SCHEME, SpiffeId};
 use serde_json::{Map, Value};
@@ -90,12 +90,12 @@ impl Mapping {
         let mut credential = Map::new();
         credential.insert("type".into(), verified.credential.as_str().into());
         let facts = Scope::new().with("claims", verified.claims).with("credential", &credential);
-        let mut vars = Map::new();
+        let mut vars = Vars::default();
         for (index, (name, program)) in self.variables.iter().enumerate() {
-            let value = program.value(&facts.clone().with("vars", &vars));
-            vars.insert(name.clone(), value.map_err(failed(|| format!("variables[{index}]")))?);
+            let value = program.value(&facts.clone().with_vars(&vars));
+            vars.insert(name, value.map_err(failed(|| format!("variables[{index}]")))?);
         }
-        let scope = facts.with("vars", &vars);
+        let scope = facts.with_vars(&vars);
         for (index, (program, message)) in self.validations.iter().enumerate() {
             if !program.truth(&scope).map_err(failed(|| format!("validations[{index}]")))? {
                 return Err(Refused::Validation { message: message.clone() });

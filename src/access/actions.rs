@@ -7,14 +7,22 @@ use crate::identity::Rights;
 pub(super) struct Actions(u8);
 
 impl Actions {
+    /// The four that permit something.
     pub(super) const ALL: Self = Self(0b1111);
+    /// What no cap and no scope takes away: a token for less must not delete more.
+    pub(super) const BEHAVIOURS: Self = Self(bit(Action::DetectManifestCollision));
 
     pub(super) const fn contains(self, action: Action) -> bool {
         self.0 & bit(action) != 0
     }
 
+    /// Whether these permit nothing.
     pub(super) const fn is_empty(self) -> bool {
-        self.0 == 0
+        self.intersection(Self::ALL).0 == 0
+    }
+
+    pub(super) const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
     }
 
     pub(super) const fn union(self, other: Self) -> Self {
@@ -51,5 +59,6 @@ const fn bit(action: Action) -> u8 {
         Action::Create => 2,
         Action::Update => 4,
         Action::Delete => 8,
+        Action::DetectManifestCollision => 16,
     }
 }

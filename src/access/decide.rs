@@ -26,8 +26,8 @@ impl Kind for Delete {
 /// May this identity do `A` on this repository?
 pub fn decide<A: Kind>(policy: &Policy, identity: &Identity, repository: &RepositoryName) -> Result<Permit<A>, Denied> {
     let actions = allowed(policy, identity, repository, |actions| actions.contains(A::ACTION));
-    actions.map_err(|by| by.denied(A::ACTION, policy, identity, repository))?;
-    Ok(Permit::new(repository.clone(), identity.principal().clone(), false, false))
+    let actions = actions.map_err(|by| by.denied(A::ACTION, policy, identity, repository))?;
+    Ok(Permit::new(repository.clone(), identity.principal().clone(), actions))
 }
 
 /// May this identity write a manifest here? It takes the right to create or the right to update; which of the two is needed only the
@@ -36,8 +36,7 @@ pub fn decide_write(policy: &Policy, identity: &Identity, repository: &Repositor
     let either = |actions: Actions| actions.contains(Action::Create) || actions.contains(Action::Update);
     let actions = allowed(policy, identity, repository, either);
     let actions = actions.map_err(|by| by.denied(Action::Create, policy, identity, repository))?;
-    let (create, update) = (actions.contains(Action::Create), actions.contains(Action::Update));
-    Ok(Permit::new(repository.clone(), identity.principal().clone(), create, update))
+    Ok(Permit::new(repository.clone(), identity.principal().clone(), actions))
 }
 
 /// May this identity read the metrics? They belong to no repository, so there is no permit to be had for them.
@@ -83,7 +82,7 @@ pub(super) fn taken_away(action: Action, identity: &Identity, repository: &Repos
 }
 
 fn within(scope: Option<&Scope>, repository: &RepositoryName) -> Actions {
-    scope.map_or(Actions::ALL, |scope| Actions::within(scope.rights(repository)))
+    scope.map_or(Actions::ALL, |scope| Actions::within(scope.rights(repository))).union(Actions::BEHAVIOURS)
 }
 
 /// This is not allowed.

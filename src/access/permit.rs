@@ -1,19 +1,23 @@
 //! Proof that policy allows an identity an action on a repository. Made by [`super::decide()`] only.
 
+use super::actions::Actions;
 use crate::identity::Principal;
 use crate::oci::RepositoryName;
 use std::marker::PhantomData;
 
-/// The four actions of zot's policies.
+/// The four actions of zot's policies, and its one behaviour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Action {
     Read,
     Create,
     Update,
     Delete,
+    /// Permits nothing: a deletion by digest is refused while several tags lead to the manifest.
+    DetectManifestCollision,
 }
 
 impl Action {
+    /// Those that permit something.
     pub const ALL: [Self; 4] = [Self::Read, Self::Create, Self::Update, Self::Delete];
 
     #[must_use]
@@ -23,6 +27,7 @@ impl Action {
             Self::Create => "create",
             Self::Update => "update",
             Self::Delete => "delete",
+            Self::DetectManifestCollision => "detectManifestCollision",
         }
     }
 }
@@ -46,14 +51,13 @@ pub struct Delete;
 pub struct Permit<A> {
     repository: RepositoryName,
     principal: Principal,
-    may_create: bool,
-    may_update: bool,
+    actions: Actions,
     action: PhantomData<A>,
 }
 
 impl<A> Permit<A> {
-    pub(in crate::access) fn new(repository: RepositoryName, principal: Principal, may_create: bool, may_update: bool) -> Self {
-        Self { repository, principal, may_create, may_update, action: PhantomData }
+    pub(in crate::access) fn new(repository: RepositoryName, principal: Principal, actions: Actions) -> Self {
+        Self { repository, principal, actions, action: PhantomData }
     }
 
     #[must_use]
@@ -71,13 +75,21 @@ impl Permit<Write> {
     /// A tag that does not exist may be made.
     #[must_use]
     pub const fn may_create(&self) -> bool {
-        self.may_create
+        self.actions.contains(Action::Create)
     }
 
     /// A tag that exists may be moved.
     #[must_use]
     pub const fn may_update(&self) -> bool {
-        self.may_update
+        self.actions.contains(Action::Update)
+    }
+}
+
+impl Permit<Delete> {
+    /// A manifest that several tags lead to must not be deleted by its digest.
+    #[must_use]
+    pub const fn detects_collisions(&self) -> bool {
+        self.actions.contains(Action::DetectManifestCollision)
     }
 }
 
@@ -85,10 +97,12 @@ impl Permit<Write> {
 impl<A> Permit<A> {
     /// A permit that no policy gave, for the tests of the core.
     pub(crate) fn for_test(repository: &str, principal: Principal) -> Self {
-        Self::new(repository.parse().unwrap(), principal, true, true)
+        Self::new(repository.parse().unwrap(), principal, Actions::ALL)
     }
 
     pub(crate) fn for_test_limited(repository: &str, principal: Principal, may_create: bool, may_update: bool) -> Self {
-        Self::new(repository.parse().unwrap(), principal, may_create, may_update)
+        let actions = [(may_create, Action::Create), (may_update, Action::Update)];
+        let actions = actions.iter().filter(|(may, _)| *may).map(|(_, action)| action).collect();
+        Self::new(repository.parse().unwrap(), principal, actions)
     }
 }

@@ -104,9 +104,13 @@ impl Policy {
 
     /// Everything this identity may do on this repository, and the pattern that decided, if one matched.
     pub(super) fn granted(&self, identity: &Identity, repository: &RepositoryName) -> (Actions, Option<&str>) {
-        let mut all = Actions::default();
-        let pattern = self.each_rule(identity, repository, |_, actions| all = all.union(actions));
-        (all, pattern)
+        let (mut all, mut admin) = (Actions::default(), false);
+        let pattern = self.each_rule(identity, repository, |rule, actions| {
+            all = all.union(actions);
+            admin |= rule == Rule::Admin;
+        });
+        // As in zot: an admin may always delete by digest.
+        (if admin { all.without(Actions::BEHAVIOURS) } else { all }, pattern)
     }
 
     /// Tells `rule` of every rule that names this identity, with the actions that it grants on this repository, and returns the

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::access::{Action, BeyondScope, Create, Delete, Denied, DeniedBy, Metrics, Read, Reader, decide, decide_write, may_read_metrics};
-use crate::identity::Principal;
+use crate::identity::{Principal, Scope};
 use Action::{Create as C, Delete as D, Read as R, Update as U};
 
 fn strings(texts: &[&str]) -> Vec<String> {
@@ -276,7 +276,7 @@ fn metrics_are_for_those_that_are_named_and_without_rules_for_everyone_authentic
     assert!(!may_read_metrics(&Policy::everything_to_authenticated(), &anonymous));
     let bad = Policy::compile(Rules { metrics: Some(Metrics { users: strings(&["spiffe://TD"]), anonymous: false }), ..Rules::default() });
     assert_eq!(bad.unwrap_err()[0].key, "metrics.users[0] (spiffe://TD)");
-    let scoped = user("ann", &[]).scoped(crate::identity::Scope::asked(["registry:catalog:*"]));
+    let scoped = user("ann", &[]).scoped(Scope::asked(["registry:catalog:*"]));
     assert!(!may_read_metrics(&named, &scoped), "a token with a scope is for what it names");
 }
 
@@ -302,7 +302,7 @@ fn verdicts(policy: &Policy, identity: &Identity, repository: &str) -> String {
 #[test]
 fn a_scope_takes_away_and_says_that_another_token_could_have_it() {
     let policy = policy(vec![entry("a", vec![], &[R, C, U], &[R]), entry("b", vec![], &[R], &[])]);
-    let scope = |text: &str| crate::identity::Scope::asked([text]);
+    let scope = |text: &str| Scope::asked([text]);
     for (text, a, b) in [
         ("repository:a:pull,push,delete", "+++-", "s---"),
         ("repository:a:pull", "+ss-", "s---"),
@@ -323,7 +323,7 @@ fn a_scope_takes_away_and_says_that_another_token_could_have_it() {
 #[test]
 fn a_scope_is_never_widened_and_rights_are_what_is_left() {
     let policy = policy(vec![entry("**", vec![], &[R, C], &[])]);
-    let scope = |text: &str| crate::identity::Scope::asked([text]);
+    let scope = |text: &str| Scope::asked([text]);
     let identity = user("ann", &[]).scoped(scope("repository:a:pull")).scoped(scope("repository:a:* repository:b:*"));
     assert_eq!(identity.scope(), Some(&scope("repository:a:pull")));
     let rights = |identity: &Identity, repository: &str| super::super::rights(&policy, identity, &name(repository));
@@ -336,12 +336,36 @@ fn a_scope_is_never_widened_and_rights_are_what_is_left() {
 #[test]
 fn the_catalogue_is_a_scope_of_its_own_and_a_mount_is_none() {
     let policy = policy(vec![entry("**", vec![], &[R], &[]), entry("secret", vec![], &[], &[])]);
-    let with = |text: &str| user("ann", &[]).scoped(crate::identity::Scope::asked([text]));
+    let with = |text: &str| user("ann", &[]).scoped(Scope::asked([text]));
     let (listing, pulling) = (with("registry:catalog:*"), with("repository:a:pull"));
     let seen = |reader: &Reader<'_>| ["a", "b", "secret"].iter().filter(|repository| reader.permit(&name(repository)).is_some()).count();
     assert_eq!(Reader::catalog(&policy, &listing).map(|reader| seen(&reader)), Ok(2));
     assert_eq!(Reader::catalog(&policy, &pulling).map(|reader| seen(&reader)), Err(BeyondScope));
     assert_eq!((seen(&Reader::new(&policy, &listing)), seen(&Reader::new(&policy, &pulling))), (0, 1));
-    let capped = user("ann", &[]).capped_for_test(crate::identity::Scope::asked(["repository:b:*"]));
+    let capped = user("ann", &[]).capped_for_test(Scope::asked(["repository:b:*"]));
     assert_eq!(Reader::catalog(&policy, &capped).map(|reader| seen(&reader)), Ok(1), "only what its credential was issued for");
+}
+
+#[test]
+fn collisions_are_detected_for_those_whose_policy_says_so_and_never_for_admins() {
+    use Action::{Delete as Del, DetectManifestCollision as Detect};
+    let rules = |actions: &[Action]| vec![entry("**", vec![grant(&["ann"], &[], actions)], &[Del], &[Del, Detect])];
+    let admin = Some(grant(&["root"], &[], &[Del, Detect]));
+    let policy = Policy::compile(Rules { repositories: rules(&[Detect]), admin: admin.clone(), ..Rules::default() }).unwrap();
+    let detects = |policy: &Policy, who: &Identity| decide::<Delete>(policy, who, &name("app")).map(|permit| permit.detects_collisions());
+    assert_eq!(detects(&policy, &user("ann", &[])), Ok(true), "the behaviour is added to what defaultPolicy grants");
+    assert_eq!(detects(&policy, &user("bob", &[])), Ok(false));
+    assert_eq!(detects(&policy, &Identity::anonymous()), Ok(true));
+    assert_eq!(detects(&policy, &user("root", &[])), Ok(false));
+    let scoped = user("ann", &[]).scoped(Scope::asked(["repository:app:delete"]));
+    assert_eq!(detects(&policy, &scoped), Ok(true), "a token for less deletes no more");
+    let both = Policy::compile(Rules { repositories: vec![entry("**", vec![], &[Del, Detect], &[])], admin, ..Rules::default() }).unwrap();
+    assert_eq!(detects(&both, &user("root", &[])), Ok(false), "an admin by name, whatever the patterns say");
+    assert_eq!(detects(&Policy::everything_to_authenticated(), &user("ann", &[])), Ok(false));
+    let alone = policy_of_behaviour();
+    assert!(detects(&alone, &Identity::anonymous()).is_err() && !alone.serves_anonymous(), "it permits nothing");
+}
+
+fn policy_of_behaviour() -> Policy {
+    policy(vec![entry("**", vec![], &[], &[Action::DetectManifestCollision])])
 }

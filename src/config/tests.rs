@@ -353,6 +353,19 @@ fn what_is_not_built_is_refused_if_it_protects_and_ignored_if_not() {
 }
 
 #[test]
+fn detect_manifest_collision_is_taken_wherever_actions_are_and_permits_nothing() {
+    let actions = json!(["read", "delete", "detectManifestCollision"]);
+    let grant = json!({"users": ["a"], "actions": actions});
+    let rules = json!({
+        "repositories": {"**": {"policies": [grant], "defaultPolicy": actions, "anonymousPolicy": actions}}, "adminPolicy": grant,
+    });
+    assert!(load(&with(&[("/accessControl", rules)])).is_ok());
+    let nothing = json!({"repositories": {"**": {"anonymousPolicy": ["detectManifestCollision"]}}});
+    let closed = json!({"http": {"port": "0"}, "storage": {"rootDirectory": "s"}, "accessControl": nothing});
+    assert_eq!(keys(&closed), ["http.auth"]);
+}
+
+#[test]
 fn issuers_that_share_names_must_not_share_usernames() {
     let issuer = |url: &str| json!({"issuer": url, "audiences": ["registry"]});
     let nested = json!([issuer("https://issuer.example.org"), issuer("https://issuer.example.org/team")]);

@@ -347,6 +347,8 @@ impl From<registry::Error> for Fault {
             TagExists | TagMissing => (StatusCode::FORBIDDEN, ErrorCode::Denied),
             ConditionFailed { .. } => (StatusCode::PRECONDITION_FAILED, ErrorCode::Denied),
             Referenced | Listed { .. } => (StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Denied),
+            // As in zot.
+            SeveralTags => (StatusCode::CONFLICT, ErrorCode::ManifestInvalid),
             Interrupted => (StatusCode::BAD_REQUEST, ErrorCode::BlobUploadInvalid),
             BlobDamaged(_) => return Self::new(StatusCode::INTERNAL_SERVER_ERROR, None, error.to_string()).log(&error),
             Internal => return Self::new(StatusCode::INTERNAL_SERVER_ERROR, None, error.to_string()),

@@ -27,10 +27,13 @@ impl Registry {
     /// The same on a condition about what a tag leads to now. What a digest leads to cannot change.
     pub async fn delete_manifest_if(&self, condition: Condition, permit: &Permit<Delete>, reference: &Reference) -> Result<(), Error> {
         let (registry, repository, reference) = (self.freeing(), permit.repository().clone(), reference.clone());
+        let only_tag = permit.detects_collisions();
         to_its_end(async move {
             let deleted = match &reference {
                 Reference::Tag(tag) => registry.delete_tag(&condition, &repository, tag).await?,
-                Reference::Digest(digest) if condition.allows(Some(digest)) => registry.delete_by_digest(&repository, digest).await?,
+                Reference::Digest(digest) if condition.allows(Some(digest)) => {
+                    registry.delete_by_digest(&repository, digest, only_tag).await?
+                }
                 Reference::Digest(digest) => return Err(Error::ConditionFailed { found: Some(digest.clone()) }),
             };
             if deleted { Ok(()) } else { Err(registry.unknown_manifest(&repository).await?) }
@@ -94,11 +97,12 @@ impl Registry {
         Ok(buried)
     }
 
-    async fn delete_by_digest(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
+    /// With `only_tag` it refuses to take more than one tag along.
+    async fn delete_by_digest(&self, repository: &RepositoryName, digest: &Digest, only_tag: bool) -> Result<bool, Error> {
         let key = keys::manifest(repository, digest);
         until_settled(|| async {
             match self.records.read(&key).await? {
-                Some(found) if found.record.is_readable() => self.delete_committed(repository, digest, found).await,
+                Some(found) if found.record.is_readable() => self.delete_committed(repository, digest, only_tag, found).await,
                 // Another deletion is under way or was cut short. Help it.
                 Some(found) if !found.record.counts() => {
                     Ok(self.bury(repository, digest, &found.base(), &found.record).await?.then_some(true))
@@ -116,30 +120,54 @@ impl Registry {
         &self,
         repository: &RepositoryName,
         digest: &Digest,
+        only_tag: bool,
         found: Found<ManifestRecord>,
     ) -> Result<Option<bool>, Error> {
         let key = keys::manifest(repository, digest);
         let (mut base, condemned) = (found.base(), found.record.condemned());
+        // Most refusals are known without a write.
+        if let Some(why) = self.forbids_deletion(repository, digest, only_tag).await? {
+            return Err(why);
+        }
         if !self.settings.sparse.contain(repository) {
-            // Most refusals are known without a write.
-            if let Some(index) = self.index_of(repository, digest).await? {
-                return Err(Error::Listed { index });
-            }
             if !found.record.is_condemned() {
                 let Some(version) = self.records.swap(&key, &base, &condemned).await? else { return Ok(None) };
                 base = base.at(version);
             }
-            match self.index_of(repository, digest).await {
+            match self.forbids_deletion(repository, digest, only_tag).await {
                 Ok(None) => {}
-                listed => {
+                forbidden => {
                     if let Err(why) = self.records.swap(&key, &base, &condemned.rescued()).await {
                         tracing::warn!(record.key = %key, "the manifest stays condemned until somebody uses it: {why}");
                     }
-                    return listed.and_then(|index| index.map_or(Ok(None), |index| Err(Error::Listed { index })));
+                    return forbidden.and_then(|why| why.map_or(Ok(None), Err));
                 }
             }
         }
         Ok(self.bury(repository, digest, &base, &condemned).await?.then_some(true))
+    }
+
+    /// An index that lists the manifest, or tags that would go with it.
+    async fn forbids_deletion(&self, repository: &RepositoryName, digest: &Digest, only_tag: bool) -> Result<Option<Error>, Error> {
+        if !self.settings.sparse.contain(repository)
+            && let Some(index) = self.index_of(repository, digest).await?
+        {
+            return Ok(Some(Error::Listed { index }));
+        }
+        Ok((only_tag && self.has_several_tags(repository, digest).await?).then_some(Error::SeveralTags))
+    }
+
+    async fn has_several_tags(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
+        let mut entries = self.records.keys(keys::back_references(repository, digest), Show::All);
+        let mut found = 0;
+        while let Some(key) = entries.next().await? {
+            let Ok(tag) = entries.prefix().rest(&key).parse::<Tag>() else { continue };
+            found += usize::from(self.tag_target(repository, &tag).await?.as_ref() == Some(digest));
+            if found > 1 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// An index of the repository, committed or being pushed, that lists the manifest.

@@ -46,6 +46,8 @@ pub enum Error {
     Referenced,
     #[error("the index {index} lists this manifest: delete the index first")]
     Listed { index: Digest },
+    #[error("two or more tags lead to this manifest, and detectManifestCollision refuses to delete them all: delete them by tag")]
+    SeveralTags,
     #[error("the request's body ended early: ask for the upload's offset, and go on from there")]
     Interrupted,
     #[error("the request's body stopped or came too slowly: ask for the upload's offset, and go on from there")]

@@ -138,6 +138,7 @@ async fn a_token_servers_scopes_count_within_access_control() {
         ("another service", with("aud", "other".into())),
         ("another issuer", with("iss", "evil.test".into())),
         ("expired", with("exp", (now() - 60).into())),
+        ("without an end", with("exp", Value::Null)),
         ("not yet", with("nbf", (now() + 600).into())),
         ("a SPIFFE ID that it may say of nobody", with("sub", "spiffe://elsewhere.test/admin".into())),
         ("a name that an issuer's subject has", with("sub", format!("{}/builder", issuer.url).into())),

@@ -30,7 +30,8 @@ impl Build<'_> {
             }
             return Policy::everything_to_authenticated();
         };
-        let serves_anonymous = access.repositories.values().any(|repository| !repository.anonymous_policy.is_empty());
+        let serves_anonymous =
+            access.repositories.values().flat_map(|repository| &repository.anonymous_policy).any(|action| action.permits());
         if !identifies && !serves_anonymous {
             self.mistake("http.auth", "is missing: nobody could log in, and no repository has an anonymousPolicy");
         }
@@ -72,6 +73,7 @@ fn actions(actions: &[raw::Action]) -> Vec<Action> {
         raw::Action::Create => Action::Create,
         raw::Action::Update => Action::Update,
         raw::Action::Delete => Action::Delete,
+        raw::Action::DetectManifestCollision => Action::DetectManifestCollision,
     };
     actions.iter().map(action).collect()
 }

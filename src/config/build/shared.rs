@@ -21,7 +21,7 @@ impl Granted {
         let Some(access) = access else {
             return Self { everything: true, default_policy: None, users: BTreeSet::new(), groups: BTreeSet::new() };
         };
-        let by_default = access.repositories.iter().find(|(_, repository)| !repository.default_policy.is_empty());
+        let by_default = access.repositories.iter().find(|(_, repository)| repository.default_policy.iter().any(|action| action.permits()));
         let grants = || access.repositories.values().flat_map(|repository| &repository.policies).chain(&access.admin_policy);
         let in_groups = access.groups.values().flat_map(|group| &group.users);
         let of_metrics = access.metrics.iter().flat_map(|metrics| &metrics.users);

@@ -70,6 +70,16 @@ pub enum Action {
     Create,
     Update,
     Delete,
+    #[serde(rename = "detectManifestCollision")]
+    DetectManifestCollision,
+}
+
+impl Action {
+    /// Whether it permits something. `detectManifestCollision` only refuses deletions by digest while several tags lead to the manifest.
+    #[must_use]
+    pub const fn permits(self) -> bool {
+        !matches!(self, Self::DetectManifestCollision)
+    }
 }
 
 /// `accessControl.groups[]`

@@ -20,6 +20,35 @@ impl Site {
 }
 
 #[tokio::test]
+async fn a_policy_that_detects_collisions_refuses_to_delete_several_tags_by_digest() {
+    use Action::{Create, Delete, DetectManifestCollision, Read};
+    let rules = PatternRules {
+        anonymous: vec![Read, Create, Delete, DetectManifestCollision],
+        default: vec![Read, Delete],
+        ..PatternRules::default()
+    };
+    let site = Site::with(vec![("**".into(), rules)]);
+    for repository in ["a/b", "open/sparse/a"] {
+        let manifest = |reference: &str| format!("/v2/{repository}/manifests/{reference}");
+        let digest = site.push_image(repository, "v1", json!({})).await.header("docker-content-digest").to_owned();
+        site.push_image(repository, "v2", json!({})).await;
+        let refused = site.delete(&manifest(&digest)).await;
+        assert_eq!(refused.error(), (409, "MANIFEST_INVALID".into()), "{repository}");
+        for tag in ["v1", "v2"] {
+            assert_eq!(site.get(&manifest(tag)).await.status, StatusCode::OK, "{repository}:{tag}");
+        }
+        assert_eq!(site.delete(&manifest("v2")).await.status, StatusCode::ACCEPTED, "a tag alone may go");
+        assert_eq!(site.delete(&manifest(&digest)).await.status, StatusCode::ACCEPTED, "one tag is no collision");
+        assert_eq!(site.get(&manifest("v1")).await.status, StatusCode::NOT_FOUND);
+        for tag in ["v1", "v2"] {
+            site.push_image(repository, tag, json!({})).await;
+        }
+        let request = bearer(ask(Method::DELETE, &manifest(&digest)), &site.token("x"));
+        assert_eq!(site.send(request, Body::empty()).await.status, StatusCode::ACCEPTED, "this caller's policy does not detect them");
+    }
+}
+
+#[tokio::test]
 async fn a_child_is_deleted_after_its_index() {
     let site = Site::new();
     let children = [

@@ -16,6 +16,7 @@ mod strangers;
 mod suspect;
 mod token;
 mod whoami;
+mod zot;
 
 use super::{App, Caller, Connection, Endpoint, Live, More, Readiness, Strangers, TrustedProxies};
 use crate::access::{Action, Grant, PatternRules, Policy, Repositories, Rules};

@@ -48,11 +48,6 @@ impl FileError {
     }
 
     #[must_use]
-    pub const fn kind(&self) -> ErrorKind {
-        self.kind
-    }
-
-    #[must_use]
     pub const fn is_missing(&self) -> bool {
         matches!(self.kind, ErrorKind::NotFound)
     }

@@ -13,7 +13,7 @@
 //!
 //! | rank | modules |
 //! |---|---|
-//! | 0 | [`oci`], [`budget`], [`spiffe_id`], [`clock`], [`secret`], [`limits`], [`recent`], [`source_address`], [`telemetry`], [`file_error`], `object`: vocabulary, no I/O |
+//! | 0 | [`oci`], [`budget`], [`spiffe_id`], [`clock`], [`secret`], [`limits`], [`recent`], [`source_address`], [`telemetry`], [`file_error`], [`shell`], `object`: vocabulary, no I/O |
 //! | 1 | [`trust`] verifies, [`storage`] keeps records and bytes, [`expr`] wraps CEL |
 //! | 2 | [`identity`]: from a credential to an identity; [`workload`]: a workload's own token, for the clients beside it |
 //! | 3 | [`access`]: from an identity to a permit |
@@ -43,6 +43,7 @@ pub mod recent;
 pub mod registry;
 pub mod secret;
 pub mod server;
+pub mod shell;
 pub mod source_address;
 pub mod spiffe_id;
 pub mod storage;

@@ -5,6 +5,7 @@ use super::WATCH_EVERY;
 use super::roots::issue_svids;
 use crate::clock::Clock;
 use crate::config::{CertificateConfig, DomainConfig, DomainSource, IssuerConfig, IssuerKeys, Mistake, TokenServerConfig, Warning};
+use crate::file_error::FileError;
 use crate::identity::{CertificateEntry, Domain, Htpasswd, Issuer, TokenServer};
 use crate::spiffe_id::TrustDomain;
 use crate::trust::jwks::KeySet;
@@ -234,8 +235,11 @@ impl Opening<'_> {
             }
             Some((_, Ok(()))) | None => {}
         }
-        if let Some(Err(why)) = settings.bearer_token_file.as_ref().map(std::fs::metadata) {
-            self.warnings.push(Warning::new(format!("{key}.bearerTokenFile"), why.to_string()));
+        if let Some(path) = &settings.bearer_token_file
+            && let Err(why) = std::fs::metadata(path)
+        {
+            let what = format!("the file {} cannot be read: {}", path.display(), FileError::new(path, &why));
+            self.warnings.push(Warning::new(format!("{key}.bearerTokenFile"), what));
         }
     }
 
@@ -284,6 +288,7 @@ impl Opening<'_> {
         before_jwt: Before<KeySet>,
     ) -> (Arc<Authorities<X509Authorities>>, Arc<Authorities<KeySet>>) {
         let (mut x509, mut jwt) = (Vec::new(), Vec::new());
+        let before = self.mistakes.len();
         for (i, source) in config.sources.iter().enumerate() {
             let key = format!("{}.bundle[{i}]", config.key);
             let Some(wanted) = self.wanted(&key, source, config) else { continue };
@@ -297,7 +302,7 @@ impl Opening<'_> {
             jwt.extend(source.jwt());
         }
         for (accepted, offered, kind) in [(config.accepts_x509, x509.len(), "X.509-SVIDs"), (config.accepts_jwt, jwt.len(), "JWT-SVIDs")] {
-            if accepted && offered == 0 && self.mistakes.is_empty() {
+            if accepted && offered == 0 && self.mistakes.len() == before {
                 let what = format!("none of its sources offers authorities for {kind}: add one, or leave them out of svids");
                 self.mistakes.push(Mistake::new(format!("{}.bundle", config.key), what));
             }
@@ -333,6 +338,7 @@ impl Opening<'_> {
     fn source(&mut self, key: &str, wanted: Wanted) -> Option<Arc<Source>> {
         let known = |running: &Running| running.sources.iter().find(|(settings, _)| *settings == wanted).map(|(_, source)| source.clone());
         if let Some(shared) = known(&self.running) {
+            self.tell_skipped(key, &shared);
             return Some(shared);
         }
         let kept = known(&self.sources.running);
@@ -340,13 +346,24 @@ impl Opening<'_> {
             Ok(source) => source,
             Err(why) => {
                 let key = if let Wanted::WorkloadApi(..) = wanted { "http.auth.spiffe.workloadAPI" } else { key };
-                self.mistakes.push(Mistake::new(key, why.to_string()));
+                let mistake = Mistake::new(key, why.to_string());
+                // Several trust domains may ask the same Workload API.
+                if !self.mistakes.contains(&mistake) {
+                    self.mistakes.push(mistake);
+                }
                 return None;
             }
         };
         if let Wanted::WorkloadApi(address, _) = &wanted {
             self.keep_workload_api(address);
         }
+        self.tell_skipped(key, &source);
+        self.running.sources.push((wanted, source.clone()));
+        Some(source)
+    }
+
+    /// At each place that names the source.
+    fn tell_skipped(&mut self, key: &str, source: &Source) {
         for skipped in source.skipped() {
             if skipped.ignored {
                 self.notes.push(Warning::new(key, format!("{skipped}; ignored, as the standard asks")));
@@ -354,8 +371,6 @@ impl Opening<'_> {
                 self.warnings.push(Warning::new(key, format!("{skipped}; skipped, the rest counts")));
             }
         }
-        self.running.sources.push((wanted, source.clone()));
-        Some(source)
     }
 
     fn create(&mut self, wanted: &Wanted) -> Result<Source, SourceError> {

@@ -4,6 +4,7 @@ use super::{FAILED, SUCCESS, WRONG, load, mistaken, say, say_error};
 use crate::access::Action;
 use crate::app::Evaluator;
 use crate::clock::Clock;
+use crate::file_error::FileError;
 use crate::identity::{Evidence, Failure, Identity, Peer, Presented, Refusal, Refused};
 use crate::oci::RepositoryName;
 use crate::secret::Secret;
@@ -79,7 +80,7 @@ pub(super) async fn run(options: Options) -> u8 {
 
 impl Credential {
     fn read(self) -> Result<Given, String> {
-        let read = |path: &Path| std::fs::read(path).map_err(|why| format!("{}: {why}", path.display()));
+        let read = |path: &Path| std::fs::read(path).map_err(|why| format!("{}: {}", path.display(), FileError::new(path, &why)));
         match self {
             Self { token: Some(token), .. } => Ok(Given::Token(Secret::new(token.trim()))),
             Self { token_file: Some(path), .. } => {

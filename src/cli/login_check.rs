@@ -2,6 +2,7 @@
 
 use super::{FAILED, SUCCESS, WRONG, say, say_error};
 use crate::clock::Clock;
+use crate::file_error::FileError;
 use crate::oci::RepositoryName;
 use crate::secret::Secret;
 use crate::workload::login_check::{self, Credentials, Probe};
@@ -75,7 +76,7 @@ fn prepare(options: &Options) -> Result<Prepared, String> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
-    std::fs::read(path).map_err(|why| format!("{}: {why}", path.display()))
+    std::fs::read(path).map_err(|why| format!("{}: {}", path.display(), FileError::new(path, &why)))
 }
 
 /// What the credential helper would hand over here, or why it would not.

@@ -13,7 +13,6 @@ mod fsck;
 mod logging;
 mod login_check;
 mod serve;
-mod shell;
 mod trust;
 mod verify;
 

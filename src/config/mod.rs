@@ -19,6 +19,7 @@ pub use raw::{Level, LogFormat};
 pub use reference::reference;
 pub use warning::Warning;
 
+use crate::file_error::FileError;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -72,7 +73,8 @@ impl std::error::Error for Invalid {}
 /// a missing certificate only when the spelling is right.
 pub fn load(file: &Path, environment: Environment, further: impl FnOnce(Config) -> Vec<Mistake>) -> Result<Config, Invalid> {
     let invalid = |mistakes| Invalid { file: file.to_owned(), mistakes };
-    let text = std::fs::read_to_string(file).map_err(|why| invalid(vec![Mistake::new("", format!("cannot be read: {why}"))]))?;
+    let text = std::fs::read_to_string(file)
+        .map_err(|why| invalid(vec![Mistake::new("", format!("cannot be read: {}", FileError::new(file, &why)))]))?;
     let folder = file.parent().unwrap_or(Path::new("."));
     match draft(&text, folder, environment) {
         (Some(config), mistakes) if mistakes.is_empty() => Ok(config),

@@ -5,8 +5,10 @@
 
 use super::ring::{self, Turn};
 use crate::clock::Timestamp;
+use crate::file_error::FileError;
 use crate::secret::Secret;
 use crate::trust::jwks::{self, KeySet, UseRule};
+use crate::trust::tls::{decrypt, is_encrypted};
 use crate::trust::{Authorities, Slot, fingerprint};
 use arc_swap::ArcSwap;
 use aws_lc_rs::encoding::{AsBigEndian as _, EcPrivateKeyBin};
@@ -48,7 +50,7 @@ impl SigningKeys {
     /// Those in a folder, which is made if it is missing. Without any the first one is made.
     pub fn in_folder(folder: impl Into<PathBuf>, session_lifetime: Duration, now: Timestamp) -> Result<Self, InvalidKeys> {
         let folder = folder.into();
-        let unusable = |why: &io::Error| InvalidKeys::Unusable { path: folder.clone(), kind: why.kind() };
+        let unusable = |why: &io::Error| InvalidKeys::Unusable { path: folder.clone(), why: FileError::new(&folder, why) };
         DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(|why| unusable(&why))?;
         let path = folder.join(FILE);
         if shared(&std::fs::metadata(&folder).map_err(|why| unusable(&why))?) {
@@ -162,8 +164,8 @@ impl fmt::Debug for SigningKeys {
 /// Why there are no keys to sign with.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidKeys {
-    #[error("{} cannot be read or written: {kind}; check that the registry's user may", path.display())]
-    Unusable { path: PathBuf, kind: io::ErrorKind },
+    #[error("{} cannot be read or written: {why}", path.display())]
+    Unusable { path: PathBuf, why: FileError },
     #[error(
         "{}: others may have written it: it must be a file, no link, of the registry's user, with mode 0600; if it is not yours, remove it \
          to have new keys made, which ends every session",
@@ -178,6 +180,8 @@ pub enum InvalidKeys {
         path.display()
     )]
     NotPem { path: PathBuf },
+    #[error("the private key in {} is encrypted, and the registry asks for no passphrase: {}", path.display(), decrypt(path))]
+    Encrypted { path: PathBuf },
     #[error("the cryptographic library failed to make or use a key")]
     Crypto,
 }
@@ -234,7 +238,7 @@ struct KeptSet {
 
 /// The file, unless others than its owner could have written it: whoever knows a key is whoever they like.
 fn read_own(path: &Path) -> Result<Option<Vec<u8>>, InvalidKeys> {
-    let unusable = |why: io::Error| InvalidKeys::Unusable { path: path.to_owned(), kind: why.kind() };
+    let unusable = |why: io::Error| InvalidKeys::Unusable { path: path.to_owned(), why: FileError::new(path, &why) };
     let mut file = match OpenOptions::new().read(true).custom_flags(NO_LINK).open(path) {
         Ok(file) => file,
         Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -289,11 +293,14 @@ fn keep(folder: &Path, keys: &[SigningKey]) -> Result<(), InvalidKeys> {
         std::fs::rename(&new, &path)?;
         File::open(folder)?.sync_all()
     };
-    write().map_err(|why: io::Error| InvalidKeys::Unusable { path: path.clone(), kind: why.kind() })
+    write().map_err(|why: io::Error| InvalidKeys::Unusable { path: path.clone(), why: FileError::new(&path, &why) })
 }
 
 fn from_pem(path: &Path) -> Result<Vec<SigningKey>, InvalidKeys> {
-    let text = std::fs::read(path).map_err(|why| InvalidKeys::Unusable { path: path.to_owned(), kind: why.kind() })?;
+    let text = std::fs::read(path).map_err(|why| InvalidKeys::Unusable { path: path.to_owned(), why: FileError::new(path, &why) })?;
+    if is_encrypted(&text) {
+        return Err(InvalidKeys::Encrypted { path: path.to_owned() });
+    }
     let not_pem = || InvalidKeys::NotPem { path: path.to_owned() };
     let mut keys = Vec::new();
     for key in PrivateKeyDer::pem_slice_iter(&text) {

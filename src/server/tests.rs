@@ -348,7 +348,7 @@ async fn a_broken_pair_leaves_the_old_one_in_use() {
     std::fs::write(&cert, &good_cert[..good_cert.len() / 2]).unwrap();
     assert!(matches!(failed(&tls), InvalidTls::Pem { file, .. } if file == cert));
     std::fs::remove_file(&cert).unwrap();
-    assert_eq!(failed(&tls), InvalidTls::Unreadable { file: cert.clone(), why: std::io::ErrorKind::NotFound });
+    assert_eq!(failed(&tls), InvalidTls::Unreadable { file: cert.clone(), why: std::io::ErrorKind::NotFound.into() });
 
     assert_eq!(shown(&server, &client).await, first);
     let second = pki.issue();

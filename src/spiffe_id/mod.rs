@@ -36,6 +36,9 @@ impl FromStr for TrustDomain {
         if name.is_empty() {
             return Err(InvalidSpiffeId::NoTrustDomain);
         }
+        if name.contains("://") {
+            return Err(InvalidSpiffeId::TrustDomainScheme);
+        }
         if name.len() > TRUST_DOMAIN_BYTES {
             return Err(InvalidSpiffeId::TooLong);
         }
@@ -136,6 +139,8 @@ pub enum InvalidSpiffeId {
     Scheme,
     #[error("the trust domain is missing")]
     NoTrustDomain,
+    #[error("expected the bare name of a trust domain, as prod.example.org: drop the scheme, and the path if there is one")]
+    TrustDomainScheme,
     #[error("a trust domain consists of a-z, 0-9, `.`, `-` and `_`; no upper case, user, port or percent-encoding")]
     TrustDomainCharacter,
     #[error("a SPIFFE ID has at most {SPIFFE_ID_BYTES} bytes, its trust domain {TRUST_DOMAIN_BYTES}")]

@@ -4,6 +4,7 @@ use super::host::RegistryHost;
 use super::source::Source;
 use super::surroundings::{SETTINGS, Surroundings};
 use super::withheld::Withheld;
+use crate::file_error::FileError;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -40,8 +41,8 @@ pub enum PresentAs {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSettings {
-    #[error("{} cannot be read: {kind}{}", file.display(), if *kind == ErrorKind::NotFound { named() } else { String::new() })]
-    Unreadable { file: PathBuf, kind: ErrorKind },
+    #[error("{} cannot be read: {why}{}", file.display(), if why.is_missing() { named() } else { String::new() })]
+    Unreadable { file: PathBuf, why: FileError },
     #[error("{}: {what}", file.display())]
     Malformed { file: PathBuf, what: String },
 }
@@ -61,7 +62,10 @@ impl Settings {
                     return parsed.map(Some).map_err(|what| InvalidSettings::Malformed { file, what });
                 }
                 Err(why) if why.kind() == ErrorKind::NotFound && !must_exist => {}
-                Err(why) => return Err(InvalidSettings::Unreadable { file, kind: why.kind() }),
+                Err(why) => {
+                    let why = FileError::new(&file, &why);
+                    return Err(InvalidSettings::Unreadable { file, why });
+                }
             }
         }
         Ok(None)

@@ -4,9 +4,9 @@ use super::github;
 use super::surroundings::Surroundings;
 use super::token::Token;
 use crate::clock::Timestamp;
+use crate::file_error::FileError;
 use spiffe::{SpiffeId, WorkloadApiClient};
 use std::fmt;
-use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -25,8 +25,8 @@ pub enum Source {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SourceError {
-    #[error("{place} cannot be read: {kind}")]
-    Unreadable { place: String, kind: io::ErrorKind },
+    #[error("{place} cannot be read: {why}")]
+    Unreadable { place: String, why: FileError },
     #[error("{place} is not set")]
     Unset { place: String },
     #[error("{place} holds no JWT: expected three parts joined by dots")]
@@ -63,7 +63,7 @@ impl Source {
             Self::WorkloadApi { address, spiffe_id } => jwt_svid(address, spiffe_id.as_deref(), audience).await?,
             Self::GithubActions => github::id_token(around, audience).await.map_err(SourceError::GithubActions)?,
             Self::TokenFile(path) => {
-                let unreadable = |why: io::Error| SourceError::Unreadable { place: place.clone(), kind: why.kind() };
+                let unreadable = |why| SourceError::Unreadable { place: place.clone(), why: FileError::new(path, &why) };
                 tokio::fs::read_to_string(path).await.map_err(unreadable)?
             }
             Self::Environment(name) => around.variable(name).ok_or_else(|| SourceError::Unset { place: place.clone() })?.to_owned(),

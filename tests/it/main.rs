@@ -44,4 +44,5 @@ mod trust;
 mod tutorial;
 mod upgrade;
 mod verify;
+mod words;
 mod workloads;

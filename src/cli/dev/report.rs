@@ -1,10 +1,10 @@
 //! What `wharfinger dev` tells: what happened, and commands to paste.
 
 use super::super::say;
-use super::super::shell::quoted;
 use super::client::{Done, REPOSITORY, TAG};
 use super::folder::Folder;
 use super::pki::{BUILDER, READER};
+use crate::shell::quoted;
 use std::net::SocketAddr;
 use std::time::Duration;
 

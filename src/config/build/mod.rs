@@ -227,7 +227,9 @@ pub(super) fn build(file: raw::File, around: &Surroundings<'_>, warnings: Vec<Wa
     let tls = build.tls(http.tls, &domains, &certificates);
     let workload_api = build.workload_api(given, &domains, tls.as_ref());
     let tokens = !issuers.is_empty() || !domains.is_empty() || token_server.is_some();
-    let identifies = tokens || !certificates.is_empty() || passwords.is_some();
+    // What was wrong with an entry is said already; that nobody could log in would follow from it.
+    let has_mistakes = build.mistakes.iter().any(|mistake| mistake.key.starts_with("http.auth."));
+    let identifies = tokens || !certificates.is_empty() || passwords.is_some() || has_mistakes;
     let listen = build.listen("http", http.address, http.port.as_ref(), Some(8080));
     build.advise_passwords(passwords.is_some(), tls.is_some(), !http.trusted_proxies.is_empty(), &listen.address);
     let configured = deny::Configured {

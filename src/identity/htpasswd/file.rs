@@ -1,9 +1,9 @@
 //! What a password file says: names and bcrypt hashes, as `htpasswd -B` writes them.
 
+use crate::file_error::FileError;
 use crate::spiffe_id::SCHEME;
 use crate::trust::Generation;
 use std::collections::BTreeMap;
-use std::io;
 use std::path::Path;
 
 /// The names and hashes of one state of the file.
@@ -18,8 +18,8 @@ pub(super) struct Users {
 /// What is wrong with a password file. Says no hash.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidHtpasswd {
-    #[error("cannot be read: {kind}; check that it exists and that the registry's user may read it")]
-    Unreadable { kind: io::ErrorKind },
+    #[error("cannot be read: {why}")]
+    Unreadable { why: FileError },
     #[error("line {line}: expected name:hash, as `htpasswd -B` writes it")]
     Line { line: usize },
     #[error("line {line}: expected a bcrypt hash ($2a$, $2b$ or $2y$), found another one; make it again with `htpasswd -B`")]
@@ -42,7 +42,7 @@ pub fn passwords_read(text: &str) -> Option<BTreeMap<String, String>> {
 }
 
 pub(super) fn text(path: &Path) -> Result<String, Vec<InvalidHtpasswd>> {
-    std::fs::read_to_string(path).map_err(|why| vec![InvalidHtpasswd::Unreadable { kind: why.kind() }])
+    std::fs::read_to_string(path).map_err(|why| vec![InvalidHtpasswd::Unreadable { why: FileError::new(path, &why) }])
 }
 
 pub(super) fn read(text: String) -> Result<Users, Vec<InvalidHtpasswd>> {
@@ -110,7 +110,8 @@ mod tests {
                 InvalidHtpasswd::Hash { line: 11 },
             ]
         );
-        assert_eq!(super::text(Path::new("/nowhere/htpasswd")), Err(vec![InvalidHtpasswd::Unreadable { kind: io::ErrorKind::NotFound }]));
+        let why = super::text(Path::new("/nowhere/htpasswd")).unwrap_err()[0].to_string();
+        assert_eq!(why, "cannot be read: the folder /nowhere does not exist");
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! A certificate and its key in two files, read at one moment.
 
 use crate::clock::Timestamp;
-use crate::trust::tls::{explain_peer, pem_words};
+use crate::file_error::FileError;
+use crate::trust::tls::{decrypt, explain_peer, is_encrypted, pem_words};
 use pki_types::pem::PemObject;
 use pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::crypto::CryptoProvider;
@@ -24,13 +25,15 @@ pub struct PairFiles {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum InvalidTls {
     #[error("the file {} cannot be read: {why}", file.display())]
-    Unreadable { file: PathBuf, why: std::io::ErrorKind },
+    Unreadable { file: PathBuf, why: FileError },
     #[error("the file {} is no well-formed PEM: {why}", file.display())]
     Pem { file: PathBuf, why: &'static str },
     #[error("the file {} has no certificate: expected \"-----BEGIN CERTIFICATE-----\", the server's own first", file.display())]
     NoCertificate { file: PathBuf },
     #[error("the file {} has no private key: expected \"-----BEGIN PRIVATE KEY-----\", not encrypted", file.display())]
     NoKey { file: PathBuf },
+    #[error("the private key in {} is encrypted, and the registry asks for no passphrase: {}", file.display(), decrypt(file))]
+    Encrypted { file: PathBuf },
     #[error("the key in {} is not the one of the first certificate in {}: replace both files together", key.display(), cert.display())]
     Mismatch { cert: PathBuf, key: PathBuf },
     #[error("the certificate in {} with the key in {} cannot be used: {}", cert.display(), key.display(), explain_peer(why, "registry"))]
@@ -61,6 +64,9 @@ impl Pair {
             CertificateDer::pem_slice_iter(&cert).collect::<Result<_, _>>().map_err(|error| malformed(&files.cert, error))?;
         if chain.is_empty() {
             return Err(InvalidTls::NoCertificate { file: files.cert.clone() });
+        }
+        if is_encrypted(&key) {
+            return Err(InvalidTls::Encrypted { file: files.key.clone() });
         }
         let key = PrivateKeyDer::from_pem_slice(&key).map_err(|error| match error {
             pki_types::pem::Error::NoItemsFound => InvalidTls::NoKey { file: files.key.clone() },
@@ -106,5 +112,5 @@ fn dns_names(leaf: &X509Certificate<'_>) -> Vec<String> {
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, InvalidTls> {
-    std::fs::read(file).map_err(|error| InvalidTls::Unreadable { file: file.to_owned(), why: error.kind() })
+    std::fs::read(file).map_err(|error| InvalidTls::Unreadable { file: file.to_owned(), why: FileError::new(file, &error) })
 }

@@ -1,5 +1,6 @@
 //! The folder of a local store: who may have it open, and whether this program knows its layout.
 
+use crate::file_error::FileError;
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::{DirBuilder, File};
@@ -17,7 +18,7 @@ const TITLE: &str = "wharfinger store ";
 /// Why a folder could not be opened as a store.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    #[error("the store in {} cannot be opened: {file}: {source}", folder.display())]
+    #[error("the store in {} cannot be opened: {file}: {}", folder.display(), explained(folder, file, source))]
     Folder { folder: PathBuf, file: &'static str, source: std::io::Error },
     #[error("the store in {} is in use by {}: only one process at a time may have it open; stop that one, or use another folder", folder.display(), holder(*pid))]
     InUse { folder: PathBuf, pid: Option<u32> },
@@ -37,6 +38,12 @@ pub enum OpenError {
     NoRecords { file: PathBuf },
     #[error("the records in {} cannot be opened: {source}", file.display())]
     Records { file: PathBuf, source: rusqlite::Error },
+}
+
+fn explained(folder: &Path, file: &str, source: &std::io::Error) -> FileError {
+    // What is no name of a file in the folder stands for the folder.
+    let path = if file.contains(' ') { folder.to_owned() } else { folder.join(file) };
+    FileError::new(&path, source)
 }
 
 fn holder(pid: Option<u32>) -> String {

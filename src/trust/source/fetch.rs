@@ -3,6 +3,7 @@
 //! off https, and never remembered.
 
 use super::SourceError;
+use crate::file_error::FileError;
 use crate::secret::Secret;
 use crate::trust::fingerprint;
 use crate::trust::refresh::Validator;
@@ -11,7 +12,6 @@ use http::header::{AUTHORIZATION, CACHE_CONTROL, ETAG, IF_NONE_MATCH, LOCATION};
 use http::{HeaderValue, StatusCode};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Proxy, Response, Url};
-use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -61,12 +61,12 @@ pub(super) enum Fetched {
 pub(super) enum FetchError {
     #[error("the URL must be https://host… or http://host…, without a user or password")]
     Url,
-    #[error("the certificate authority file {path} cannot be read: {kind}")]
-    CaUnreadable { path: String, kind: io::ErrorKind },
+    #[error("the certificate authority file {path} cannot be read: {why}")]
+    CaUnreadable { path: String, why: FileError },
     #[error(transparent)]
     Tls(#[from] InvalidTls),
-    #[error("the bearer token file {path} cannot be read: {kind}")]
-    TokenUnreadable { path: String, kind: io::ErrorKind },
+    #[error("the bearer token file {path} cannot be read: {why}")]
+    TokenUnreadable { path: String, why: FileError },
     #[error("the bearer token file holds no token: expected one line of printable ASCII")]
     TokenUnusable,
     #[error("no connection: {0}")]
@@ -239,7 +239,7 @@ impl CaSource {
             Self::Inline(pem) => pem.clone(),
             Self::File(path) => {
                 let name: Arc<str> = format!("file {}", path.display()).into();
-                std::fs::read(path).map_err(|why| SourceError::Unreadable { name, kind: why.kind() })?
+                std::fs::read(path).map_err(|why| SourceError::Unreadable { name, why: FileError::new(path, &why) })?
             }
         };
         self.tls(&pem).map(drop).map_err(|why| SourceError::Authority { why })
@@ -249,7 +249,8 @@ impl CaSource {
         match self {
             Self::Inline(pem) => Ok(pem.clone()),
             Self::File(path) => {
-                tokio::fs::read(path).await.map_err(|e| FetchError::CaUnreadable { path: path.display().to_string(), kind: e.kind() })
+                let unreadable = |why| FetchError::CaUnreadable { path: path.display().to_string(), why: FileError::new(path, &why) };
+                tokio::fs::read(path).await.map_err(unreadable)
             }
         }
     }
@@ -276,7 +277,7 @@ pub(super) fn is_loopback(url: &Url) -> bool {
 }
 
 async fn bearer(path: &PathBuf) -> Result<HeaderValue, FetchError> {
-    let unreadable = |e: io::Error| FetchError::TokenUnreadable { path: path.display().to_string(), kind: e.kind() };
+    let unreadable = |why| FetchError::TokenUnreadable { path: path.display().to_string(), why: FileError::new(path, &why) };
     let token = tokio::fs::read_to_string(path).await.map_err(unreadable)?;
     let token = token.trim();
     if token.is_empty() {

@@ -5,13 +5,14 @@
 
 use super::{Format, Source, SourceError};
 use crate::clock::{Clock, Timestamp};
+use crate::file_error::FileError;
 use crate::trust::SourceKind;
 use crate::trust::content::{Content, Slots};
 use crate::trust::fingerprint;
 use crate::trust::jwks::Skipped;
 use crate::trust::tasks::{Life, Task};
 use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,7 +62,7 @@ impl Watched {
                 let slots = Slots::of(SourceKind::File, &name, content, now);
                 Ok((Self { path, name, format, slots, good: Some(good), unrest: None, failing: None }, skipped))
             }
-            Err(why @ SourceError::Unreadable { kind: ErrorKind::NotFound, .. }) => {
+            Err(why) if matches!(&why, SourceError::Unreadable { why, .. } if why.is_missing()) => {
                 let slots = Slots::empty(SourceKind::File, &name, &format.nothing());
                 slots.fail(&why.to_string());
                 let skipped = Skipped::new(&*name, "there is no such file; its keys count once it appears");
@@ -171,7 +172,7 @@ pub(super) fn read(path: &Path, name: &Arc<str>) -> Result<Vec<u8>, SourceError>
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes))
-        .map_err(|e| SourceError::Unreadable { name: name.clone(), kind: e.kind() })?;
+        .map_err(|why| SourceError::Unreadable { name: name.clone(), why: FileError::new(path, &why) })?;
     match u64::try_from(bytes.len()) {
         Ok(length) if length <= LARGEST => Ok(bytes),
         _ => Err(SourceError::TooLarge { name: name.clone(), limit: LARGEST }),

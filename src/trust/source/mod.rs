@@ -15,6 +15,7 @@ pub use format::Format;
 pub use oidc_discovery::{OidcSettings, oidc, oidc_of_trust_domain};
 pub use workload_api::{Following, OnPermissionDenied, OwnSvid, OwnSvids, WorkloadApi};
 
+use crate::file_error::FileError;
 use crate::trust::bundle::InvalidBundle;
 use crate::trust::content::Slots;
 use crate::trust::jwks::{InvalidJwks, KeySet, Reasons, Skipped};
@@ -23,7 +24,6 @@ use crate::trust::tls::InvalidTls;
 use crate::trust::x509::X509Authorities;
 use crate::trust::{Origin, Refetch};
 use std::fmt;
-use std::io;
 use std::sync::Arc;
 
 /// One source for one trust domain or one issuer. What it does by itself begins with [`Source::start`] and ends when it is
@@ -80,8 +80,8 @@ impl fmt::Debug for Source {
 /// Why a source cannot be used as configured, or why reading it again gave nothing.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum SourceError {
-    #[error("{name}: cannot be read: {kind}; check that it exists and that the registry's user may read it")]
-    Unreadable { name: Arc<str>, kind: io::ErrorKind },
+    #[error("{name}: cannot be read: {why}")]
+    Unreadable { name: Arc<str>, why: FileError },
     #[error("{name}: larger than {limit} bytes, which no bundle or key set is; check that it is the right file")]
     TooLarge { name: Arc<str>, limit: u64 },
     #[error("{name}: {why}")]

@@ -1,10 +1,12 @@
 //! Why a connection failed, from the chain of errors that a client library gives. Their texts hold Rust, and stop short of the cause.
 
 use super::verdict::certificate_words;
+use crate::shell::quoted;
 use rustls::{AlertDescription, CertificateError};
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::path::Path;
 
 /// What is wrong, and what to change if that is known.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -78,6 +80,19 @@ pub const fn pem_words(why: &pki_types::pem::Error) -> &'static str {
         Error::SectionTooLarge => "a section is too large",
         _ => "it cannot be read",
     }
+}
+
+/// Whether PEM holds a private key that only a passphrase opens: PKCS#8, or as OpenSSL wrote it before.
+#[must_use]
+pub fn is_encrypted(pem: &[u8]) -> bool {
+    let has = |mark: &[u8]| pem.windows(mark.len()).any(|window| window == mark);
+    has(b"-----BEGIN ENCRYPTED PRIVATE KEY-----") || has(b"\nProc-Type: 4,ENCRYPTED")
+}
+
+/// What to do about such a file.
+#[must_use]
+pub fn decrypt(file: &Path) -> String {
+    format!("decrypt it with `openssl pkey -in {} -out FILE`, and let only the owner read FILE", quoted(file))
 }
 
 fn of_tls(error: &rustls::Error, peer: &str) -> Failure {

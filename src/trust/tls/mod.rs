@@ -5,7 +5,7 @@ mod failure;
 mod server;
 mod verdict;
 
-pub use failure::{Failure, explain, explain_peer, pem_words};
+pub use failure::{Failure, decrypt, explain, explain_peer, is_encrypted, pem_words};
 pub use server::{Authorities, InvalidTls, Tls, client};
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! differences: a refusal says what is wrong with which certificate, and a self-signed certificate that is configured as its own
 //! authority is accepted, as curl and Go accept it, although it says of itself that it is an authority's (`openssl req -x509`).
 
-use super::failure::Failure;
+use super::failure::{Failure, is_encrypted};
 use super::verdict::{self, Words};
 use crate::clock::Timestamp;
 use pki_types::pem::PemObject as _;
@@ -38,6 +38,10 @@ pub enum InvalidTls {
     System { fix: String },
     #[error("the client certificate and its key are not PEM of a certificate and a private key that fit")]
     Identity,
+    #[error(
+        "the client certificate's private key is encrypted, and nobody is asked for its passphrase: decrypt it with `openssl pkey -in KEY -out FILE`"
+    )]
+    EncryptedKey,
     #[error("no TLS client can be made")]
     Client,
 }
@@ -49,6 +53,9 @@ pub fn client(authorities: &Authorities<'_>, identity: Option<&[u8]>) -> Result<
     let builder = builder.dangerous().with_custom_certificate_verifier(verifier(authorities)?);
     let Some(pem) = identity else { return Ok(builder.with_no_client_auth()) };
     let chain: Vec<_> = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|_| InvalidTls::Identity)?;
+    if is_encrypted(pem) {
+        return Err(InvalidTls::EncryptedKey);
+    }
     let key = PrivateKeyDer::from_pem_slice(pem).map_err(|_| InvalidTls::Identity)?;
     builder.with_client_auth_cert(chain, key).map_err(|_| InvalidTls::Identity)
 }

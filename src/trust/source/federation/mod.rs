@@ -170,7 +170,7 @@ impl BundleEndpoint {
         let name: Arc<str> = format!("bootstrapFile {}", bootstrap.display()).into();
         let (path, of) = (bootstrap.to_owned(), name.clone());
         let text = tokio::task::spawn_blocking(move || read(&path, &of));
-        let text = text.await.unwrap_or(Err(SourceError::Unreadable { name: name.clone(), kind: std::io::ErrorKind::Interrupted }));
+        let text = text.await.unwrap_or(Err(SourceError::Unreadable { name: name.clone(), why: std::io::ErrorKind::Interrupted.into() }));
         let configured = text.and_then(|text| Format::SpiffeBundleOrPem.parse(&name, &text));
         let self_serving = *endpoint.trust_domain() == self.settings.trust_domain;
         let latest = known.filter(|_| self_serving).map(|known| &known.content);

@@ -1,9 +1,14 @@
 //! Calls to the Workload API over a unix socket or TCP. Never TLS (W-3).
 
 use super::wire::{Message, Request};
+use crate::file_error::FileError;
 use crate::trust::source::SourceError;
 use http::uri::PathAndQuery;
+use std::error::Error as _;
+use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
@@ -11,7 +16,10 @@ use tonic::{Status, Streaming};
 
 /// One connection for all streams: an agent attests its caller once a connection. Made at the first call and again after a loss.
 #[derive(Clone, Debug)]
-pub(super) struct Client(Channel);
+pub(super) struct Client {
+    channel: Channel,
+    address: Arc<str>,
+}
 
 impl Client {
     /// `unix:///absolute/path` or `tcp://IP:port` (W-2). Needs a tokio runtime.
@@ -19,12 +27,13 @@ impl Client {
         let refused = || SourceError::Address { found: address.to_owned() };
         let endpoint = Endpoint::from_shared(target(address).ok_or_else(refused)?).map_err(|_| refused())?;
         // No HTTP/2 keep-alive: SPIRE hangs up on a client that pings more often than every five minutes.
-        Ok(Self(endpoint.connect_timeout(CONNECT).tcp_keepalive(Some(TCP_KEEPALIVE)).connect_lazy()))
+        let channel = endpoint.connect_timeout(CONNECT).tcp_keepalive(Some(TCP_KEEPALIVE)).connect_lazy();
+        Ok(Self { channel, address: address.into() })
     }
 
     /// Opens the stream of `S` and waits for its first message.
     pub(super) async fn open<S: Message>(&self) -> Result<(S, Streaming<S>), Status> {
-        let mut grpc = tonic::client::Grpc::new(self.0.clone()).max_decoding_message_size(LARGEST_MESSAGE);
+        let mut grpc = tonic::client::Grpc::new(self.channel.clone()).max_decoding_message_size(LARGEST_MESSAGE);
         grpc.ready().await.map_err(|e| Status::from_error(e.into()))?;
         let mut request = tonic::Request::new(Request {});
         request.metadata_mut().insert("workload.spiffe.io", MetadataValue::from_static("true")); // W-1
@@ -33,12 +42,48 @@ impl Client {
         let first = stream.message().await?.ok_or_else(|| Status::unavailable("the stream ended before its first message"))?;
         Ok((first, stream))
     }
+
+    /// Why a stream ended or did not open, and what to look at where nobody was reached.
+    pub(super) fn explain(&self, method: &str, status: &Status) -> String {
+        let address = &self.address;
+        let Some(error) = io_error(status) else {
+            return format!("the Workload API at {address} answered {method} with {:?}: {}", status.code(), status.message());
+        };
+        let look = "is the agent running, and is this its address (http.auth.spiffe.workloadAPI, SPIFFE_ENDPOINT_SOCKET)?";
+        match socket_path(address) {
+            Some(socket) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                format!("nobody listens on the agent's socket {socket}: {look}")
+            }
+            Some(socket) => {
+                let why = FileError::new(Path::new(socket), error);
+                let mounted = if why.is_missing() { " In a container, is the socket's folder mounted?" } else { "" };
+                format!("the agent's socket {socket} cannot be used: {why}; {look}{mounted}")
+            }
+            None => format!("the agent at {address} cannot be reached: {error}; {look}"),
+        }
+    }
+}
+
+/// What the system said of the connection.
+fn io_error(status: &Status) -> Option<&io::Error> {
+    let mut cause = status.source();
+    while let Some(one) = cause {
+        if let Some(error) = one.downcast_ref::<io::Error>() {
+            return Some(error);
+        }
+        cause = one.source();
+    }
+    None
+}
+
+fn socket_path(address: &str) -> Option<&str> {
+    let rest = address.strip_prefix("unix:")?;
+    Some(rest.strip_prefix("//").unwrap_or(rest))
 }
 
 /// The address as tonic spells it.
 fn target(address: &str) -> Option<String> {
-    if let Some(rest) = address.strip_prefix("unix:") {
-        let path = rest.strip_prefix("//").unwrap_or(rest);
+    if let Some(path) = socket_path(address) {
         let absolute = path.len() > 1 && path.starts_with('/') && !path.starts_with("//");
         return absolute.then(|| format!("unix://{path}"));
     }
@@ -82,6 +127,27 @@ mod tests {
         ];
         for address in bad {
             assert_eq!(target(address), None, "{address}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_is_not_there_is_named_with_what_to_look_at() {
+        use super::super::wire::X509BundlesResponse;
+        let folder = tempfile::tempdir().unwrap();
+        let said = async |socket: &str| {
+            let client = Client::new(&format!("unix://{}", folder.path().join(socket).display())).unwrap();
+            let status = client.open::<X509BundlesResponse>().await.map(drop).unwrap_err();
+            client.explain("FetchX509Bundles", &status)
+        };
+        let missing = said("run/agent.sock").await;
+        for part in ["run/agent.sock cannot be used: the folder ", "/run does not exist; is the agent running", "mounted"] {
+            assert!(missing.contains(part), "{missing}");
+        }
+        drop(std::os::unix::net::UnixListener::bind(folder.path().join("left.sock")).unwrap());
+        let left = said("left.sock").await;
+        assert!(left.starts_with("nobody listens on the agent's socket ") && left.contains("left.sock: is the agent running"), "{left}");
+        for said in [missing, left] {
+            assert!(!said.contains("os error") && !said.contains("Unavailable"), "{said}");
         }
     }
 

@@ -41,7 +41,7 @@ pub(super) async fn follow<S: Message, F: Follower<S>>(client: Client, follower:
                 (true, read(stream, &follower).await)
             }
         };
-        let why = format!("{}: {:?}: {}", S::METHOD, status.code(), status.message());
+        let why = client.explain(S::METHOD, &status);
         let (verdict, pause) = refusals.judge(was_open, status.code(), Instant::now());
         match verdict {
             Verdict::Keep => locked(&follower).fail(&why),

@@ -37,9 +37,12 @@ fn the_metrics_are_those_that_the_sources_measure() {
     let listed: BTreeSet<_> = FAMILIES.iter().map(|family| family.name.to_owned()).collect();
     let mut measured = BTreeSet::new();
     for text in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) {
-        let names = text.split("\"wharfinger_").skip(1).filter_map(|rest| rest.split('"').next());
-        let whole = |name: &&str| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-        measured.extend(names.filter(whole).map(|name| format!("wharfinger_{name}")));
+        for prefix in ["wharfinger_", "process_"] {
+            let opened = format!("\"{prefix}");
+            let names = text.split(&opened).skip(1).filter_map(|rest| rest.split('"').next());
+            let whole = |name: &&str| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+            measured.extend(names.filter(whole).map(|name| format!("{prefix}{name}")));
+        }
     }
     assert_eq!(measured, listed, "src/telemetry/families.rs must list what the sources measure");
 }

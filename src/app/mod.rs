@@ -5,6 +5,7 @@ mod certificates;
 mod convert;
 mod evaluate;
 mod live;
+mod meter;
 mod reload;
 mod roots;
 mod shared_keys;
@@ -19,9 +20,11 @@ use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::config::{Config, Mistake, Warning};
 use crate::control::{self, Answers, Report};
+use crate::file_error::FileError;
 use crate::http::{self, Readiness, Shared, Strangers};
 use crate::registry::Registry;
 use crate::server::{self, Networks, Tls};
+use crate::storage::local::meter::Meter;
 use crate::telemetry::{self, Scrape};
 use crate::trust::LastGood;
 use arc_swap::ArcSwap;
@@ -81,6 +84,7 @@ pub struct Registrar {
     health: Option<TcpListener>,
     app: http::App,
     reload: Reload,
+    meter: Meter,
     state_directory: PathBuf,
     trust: Arc<dyn Fn() -> Report + Send + Sync>,
 }
@@ -156,6 +160,7 @@ impl Registrar {
         let memory = Budget::new(config.body_memory);
         let held = memory.clone();
         let scrape = Scrape::new(move |samples| {
+            telemetry::process(samples);
             control::gauges(&reporting(), samples);
             samples.add("wharfinger_body_memory_bytes", &[], f64::from(u32::try_from(held.used() >> 10).unwrap_or(u32::MAX)) * 1024.0);
         });
@@ -174,6 +179,7 @@ impl Registrar {
             health,
             app,
             reload: Reload { file, fixed, live, strangers, networks, sources, tls, own, tokens, clock, open: config.open },
+            meter: Meter::new(&config.storage),
             state_directory: config.state_directory,
             trust,
         })
@@ -192,7 +198,7 @@ impl Registrar {
 
     /// Serves until `shutdown`, then lets the requests that are running finish. SIGHUP has every file read again.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { listener, health, app, reload, state_directory, trust } = self;
+        let Self { listener, health, app, reload, meter, state_directory, trust } = self;
         let (ready, clock, tls) = (app.ready.clone(), app.clock.clone(), reload.tls.clone());
         let (own_tls, expiry_clock) = (tls.clone(), clock.clone());
         let (named, shared_clock) = (app.live.clone(), clock.clone());
@@ -246,6 +252,7 @@ impl Registrar {
             () = watch_passwords(&served) => {}
             () = watch_sharing(&served, &clock) => {}
             () = keep_metrics() => {}
+            () = meter::measure(meter) => {}
             () = watch_storage(&registry, &watched) => {}
             () = answer_operator(&state_directory, trust) => {}
         }
@@ -286,7 +293,7 @@ fn reporter(live: Shared, tls: Option<Tls>, clock: Clock) -> Arc<dyn Fn() -> Rep
 async fn answer_operator(state_directory: &Path, trust: Arc<dyn Fn() -> Report + Send + Sync>) {
     let answers = Answers { trust: Box::new(move || trust()) };
     let Err(why) = control::serve(state_directory, answers).await;
-    tracing::warn!(state.directory = %state_directory.display(), "nobody can ask this server with `wharfinger trust`: {why}");
+    tracing::warn!(state.directory = %state_directory.display(), "nobody can ask this server with `wharfinger trust`: {}", FileError::new(state_directory, &why));
     std::future::pending().await
 }
 

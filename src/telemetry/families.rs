@@ -47,6 +47,12 @@ const SOURCE: &[&str] = &["of", "verifies", "source"];
 
 /// By name.
 pub const FAMILIES: &[Family] = &[
+    counter("process_cpu_seconds_total", &[], "Processor time that the process has used, in seconds"),
+    gauge("process_max_fds", &[], "How many file descriptors the process may have open; each connection takes one, and so does each blob"),
+    gauge("process_open_fds", &[], "File descriptors that are open"),
+    gauge("process_resident_memory_bytes", &[], "Memory of the process that is not swapped out, with the files it has mapped"),
+    gauge("process_start_time_seconds", &[], "When the process started, in seconds since 1970"),
+    gauge("process_virtual_memory_bytes", &[], "Address space of the process"),
     gauge(
         "wharfinger_authority_expiry_days",
         &["of", "source", "authority", "subject"],
@@ -77,6 +83,9 @@ pub const FAMILIES: &[Family] = &[
         &["reason"],
         "Connections that were refused: `address`, too many of one address that identified nobody, and a request is being answered on each",
     ),
+    gauge("wharfinger_disk_free_bytes", &[], "What the registry may still take of the file system that the store is on"),
+    gauge("wharfinger_disk_free_files", &[], "Files that can still be made there (inodes); absent where the file system has no such bound"),
+    gauge("wharfinger_disk_size_bytes", &[], "The size of the file system that the store is on"),
     counter("wharfinger_http_received_bytes_total", &[], "Bytes of request bodies that were read"),
     histogram("wharfinger_http_request_seconds", &["route"], "From a request's header to its answer's header"),
     gauge("wharfinger_http_requests_in_flight", &[], "Requests whose answer has not been sent to its end"),
@@ -104,6 +113,12 @@ pub const FAMILIES: &[Family] = &[
         "Keys of a trust domain that do not count, since another one that comes first in the configuration holds them too",
     ),
     counter("wharfinger_log_lines_dropped_total", &[], "Lines that are missing in the log, since its reader did not take them or has gone"),
+    gauge(
+        "wharfinger_store_bytes",
+        &["part"],
+        "What the store's files hold: `blobs`, with uploads that are not finished; `values`, large records such as manifests; `database`, all other records; `log`, the database's write-ahead log. Blobs and values are counted in the background, more rarely the more there are",
+    ),
+    gauge("wharfinger_store_files", &["part"], "Files of the store's `blobs` and `values`"),
     counter(
         "wharfinger_streams_reset_total",
         &["reason"],
@@ -158,7 +173,7 @@ mod tests {
     #[test]
     fn names_say_their_unit_and_are_listed_once_in_order() {
         for Family { name, kind, help, .. } in FAMILIES {
-            assert!(name.starts_with("wharfinger_"), "{name}");
+            assert!(name.starts_with("wharfinger_") || name.starts_with("process_"), "{name}");
             assert_eq!(*kind == Kind::Counter, name.ends_with("_total"), "{name}");
             assert!(!help.ends_with('.') && !help.is_empty(), "{name}");
         }

@@ -6,8 +6,10 @@
 
 mod exposition;
 mod families;
+mod process;
 mod scrape;
 
 pub use exposition::{UPKEEP_EVERY, install, upkeep};
 pub use families::{FAMILIES, Family, Kind, reference};
+pub use process::process;
 pub use scrape::{CONTENT_TYPE, Samples, Scrape};

@@ -1,6 +1,6 @@
 //! What Prometheus reads.
 
-use crate::harness::{AUDIENCE, Setup, TestPki};
+use crate::harness::{AUDIENCE, PATIENCE, Setup, TestPki, now};
 use reqwest::StatusCode;
 use serde_json::json;
 
@@ -56,4 +56,38 @@ async fn the_registrys_own_address_shows_metrics_to_those_whom_policy_names() {
     let mut setup = Setup::plain();
     setup.config["accessControl"]["metrics"] = json!({"anonymousPolicy": ["read"]});
     assert_eq!(setup.start().await.anonymous().get("/metrics").await.status, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_disk_the_store_and_the_process_are_measured() {
+    let mut setup = Setup::plain();
+    setup.config["http"]["health"] = json!({"address": "127.0.0.1", "port": 0});
+    let started = now();
+    let app = setup.start().await;
+    let client = app.anonymous();
+    client.push_blob("a/b", &vec![b'x'; 300_000]).await;
+    let path = format!("http://{}/metrics", app.health.unwrap());
+    let scrape = async || client.get(&path).await.text();
+    // The disk is looked at every few seconds.
+    let counted = async {
+        loop {
+            let text = scrape().await;
+            if value(&text, r#"wharfinger_store_bytes{part="blobs"}"#) == Some(300_000.0) {
+                return text;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    let text = tokio::time::timeout(PATIENCE, counted).await.expect("the blob is not counted");
+    let of = |name: &str| value(&text, name).unwrap_or_else(|| panic!("{name} is missing in {text}"));
+    assert_eq!((of(r#"wharfinger_store_files{part="blobs"}"#), of(r#"wharfinger_store_bytes{part="values"}"#)), (1.0, 0.0));
+    assert!(of(r#"wharfinger_store_bytes{part="database"}"#) + of(r#"wharfinger_store_bytes{part="log"}"#) > 4096.0);
+    assert!(of("wharfinger_disk_free_bytes") > 0.0 && of("wharfinger_disk_free_bytes") <= of("wharfinger_disk_size_bytes"));
+    let resident = of("process_resident_memory_bytes");
+    assert!(resident > f64::from(1 << 20) && resident < of("process_virtual_memory_bytes"), "{text}");
+    assert!(of("process_cpu_seconds_total") > 0.0 && of("process_open_fds") >= 5.0 && of("process_open_fds") < of("process_max_fds"));
+    assert!((of("process_start_time_seconds") - started as f64).abs() < 60.0, "{text}");
+    let proc = |name: &str| std::path::PathBuf::from(format!("/proc/{}/{name}", app.pid()));
+    let open = std::fs::read_dir(proc("fd")).unwrap().count() as f64;
+    assert!((of("process_open_fds") - open).abs() < 10.0, "{open}: {text}");
 }

@@ -17,6 +17,7 @@ mod cache;
 mod convert;
 mod folder;
 mod lists;
+pub mod meter;
 mod reading;
 mod records;
 mod space;

@@ -356,6 +356,7 @@ fn fuel_stops_what_loops_too_long() {
         // `||` forgives errors, but not this one.
         ("claims.g.exists(a, claims.g.exists(b, b == 'x')) || true", false),
         ("claims.g.all(a, a in claims.g)", true),
+        ("claims.g.all(a, claims.g.first().hasValue() && claims.g.last().hasValue())", true),
         ("claims.g.exists(a, claims.g.exists(b, b == 'x')) ? true : true", false),
         ("sets.contains(claims.g, claims.g)", true),
         ("claims.g.exists(a, !sets.contains(claims.g, claims.g))", false),

@@ -1,7 +1,7 @@
 //! zot's other methods beside ours, with the real binary: names and passwords, the tokens of an external token server, and client
 //! certificates that are no SVIDs.
 
-use crate::harness::{Client, Setup, Signer, TestApp, TestIssuer, TestPki, now};
+use crate::harness::{AUDIENCE, Client, Setup, Signer, TestApp, TestIssuer, TestPki, now};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::StreamExt as _;
@@ -199,4 +199,40 @@ async fn client_certificates_name_their_bearers_by_entry_and_by_zots_attributes(
     }
     let header = app.certificate(&ann).header("authorization", "Bearer a.b.c");
     assert_eq!(header.get("/v2/").await.error().0, 401, "an explicit credential counts, and a bad one is bad");
+}
+
+/// Each of these works in zot.
+#[tokio::test(flavor = "multi_thread")]
+async fn expressions_as_users_of_zot_write_them_name_the_caller() {
+    let pki = TestPki::new();
+    let issuer = TestIssuer::start(&pki.servers).await;
+    let rules = json!({"policies": [{"groups": ["team-a"], "actions": ["read", "create"]}]});
+    let mut setup = Setup::tls(&pki).issuer(&issuer, &pki).allow("app", rules);
+    let variable = |name: &str, expression: &str| json!({"name": name, "expression": expression});
+    setup.config["http"]["auth"]["bearer"]["oidc"][0]["claimMapping"] = json!({
+        "variables": [
+            variable("first", "claims.groups.first()"),
+            variable("absent", "claims.?nickname"),
+            variable("raw", "base64.decode(claims.encoded)"),
+            variable("life", "timestamp(int(claims.exp)) - timestamp(int(claims.iat))"),
+            variable("kind", "type(claims.sub)"),
+        ],
+        "validations": [
+            {"expression": "vars.life + duration('5m') <= duration('15m')", "message": "too long"},
+            {"expression": "vars.absent == null && vars.kind == 'string' && !has(claims.sub.name)", "message": "no"},
+        ],
+        "username": "claims.`example.org/name` + '-' + string(vars.raw)",
+        "groups": "[vars.first] + claims.?groups.orValue([])",
+    });
+    let app = setup.start().await;
+    let mut claims = issuer.claims(AUDIENCE, "ann");
+    claims["groups"] = json!(["team-a", "team-b"]);
+    claims["example.org/name"] = "ann".into();
+    claims["encoded"] = STANDARD.encode("x").into();
+    let ann = app.bearer(&issuer.signer.token(&claims));
+    assert_eq!(whoami(&ann).await, ("ann-x".into(), "oidc".into()));
+    assert_eq!(ann.post(UPLOADS).await.status, StatusCode::ACCEPTED);
+    claims["encoded"] = "!".into();
+    let refused = app.bearer(&issuer.signer.token(&claims));
+    assert_eq!(refused.get("/v2/").await.error(), (401, "UNAUTHORIZED".into()));
 }

@@ -168,6 +168,26 @@ fn common_names_of_certificates_with_spiffe_ids_are_a_warning() {
     }
 }
 
+/// Not in those of the parser, which lists its tokens.
+#[test]
+fn a_mistake_in_cel_is_told_with_its_place_in_plain_words() {
+    let mut setup = Setup::plain();
+    setup.config["http"]["auth"] = json!({"bearer": {"oidc": [
+        {"issuer": "https://issuer.example.org", "audiences": ["zot"], "claimMapping": {
+            "username": "claims.sub + ", "groups": "claims.groups = ['a']",
+            "validations": [{"expression": "claims.sub.matches('\\d+')", "message": "m"}],
+        }},
+    ]}});
+    let (code, _, err) = verify(&[], &setup);
+    assert_eq!(code, 2, "{err}");
+    for said in ["username: this is no CEL: line 1, column 14, at the end", "line 1, column 15, at `=`: write == to compare", "r'..'"] {
+        assert!(err.contains(said), "{said}: {err}");
+    }
+    for raw in ["mismatched", "expecting", "token recognition", "Syntax error", "EOF"] {
+        assert!(!err.contains(raw), "{raw}: {err}");
+    }
+}
+
 fn uris() -> Value {
     json!({"identityAttributes": ["URI"]})
 }

@@ -24,6 +24,7 @@ pub struct Policy {
 /// Who may read the metrics.
 #[derive(Clone, Debug)]
 enum Readers {
+    Everybody,
     Authenticated,
     Listed { users: Users, anonymous: bool },
 }
@@ -86,14 +87,18 @@ impl Policy {
     /// What zot does without `accessControl`: everyone who is authenticated may do everything.
     #[must_use]
     pub fn everything_to_authenticated() -> Self {
-        let entry = Entry {
-            pattern: "**".to_owned(),
-            glob: Glob::any(),
-            policies: Vec::new(),
-            default: Actions::ALL,
-            anonymous: Actions::default(),
-        };
-        Self { entries: vec![entry], admin: None, groups: BTreeMap::new(), metrics: Readers::Authenticated, unwritten: true }
+        Self::without_rules(Actions::default(), Readers::Authenticated)
+    }
+
+    /// What zot does without `accessControl` and without a login: everyone may do everything.
+    #[must_use]
+    pub fn everything_to_everybody() -> Self {
+        Self::without_rules(Actions::ALL, Readers::Everybody)
+    }
+
+    fn without_rules(anonymous: Actions, metrics: Readers) -> Self {
+        let entry = Entry { pattern: "**".to_owned(), glob: Glob::any(), policies: Vec::new(), default: Actions::ALL, anonymous };
+        Self { entries: vec![entry], admin: None, groups: BTreeMap::new(), metrics, unwritten: true }
     }
 
     /// Whether there is anything at all for those who present no credential.
@@ -139,6 +144,7 @@ impl Policy {
 
     pub(super) fn shows_metrics_to(&self, identity: &Identity) -> bool {
         match &self.metrics {
+            Readers::Everybody => true,
             Readers::Authenticated => !identity.is_anonymous(),
             Readers::Listed { anonymous, .. } if identity.is_anonymous() => *anonymous,
             Readers::Listed { users, .. } => users.name(identity),

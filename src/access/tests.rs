@@ -222,6 +222,16 @@ fn without_rules_the_authenticated_may_do_everything() {
 }
 
 #[test]
+fn an_open_registry_grants_everything_to_everybody() {
+    let policy = Policy::everything_to_everybody();
+    for identity in [user("ann", &[]), Identity::anonymous()] {
+        assert_eq!(granted(&policy, &identity, "a/b/c"), "rcud");
+        assert!(may_read_metrics(&policy, &identity));
+    }
+    assert!(policy.serves_anonymous());
+}
+
+#[test]
 fn every_mistake_is_reported_with_its_place() {
     let rules = Rules {
         repositories: vec![

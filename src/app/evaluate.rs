@@ -54,6 +54,10 @@ impl Evaluator {
             proxies: config.proxies,
             fail_delay: config.fail_delay,
             deny: config.deny,
+            opened: config.opened,
+            on_loopback: false,
+            cors: config.cors,
+            metrics: config.metrics,
         };
         let live = live(1, opened.issuers, opened.domains, opened.others, None, rest);
         Ok(Self { live, clock, issuers, trust_domains, certificates, _sources: sources })

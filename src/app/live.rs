@@ -2,8 +2,9 @@
 
 use super::sources::{OpenOthers, Others};
 use crate::access::Policy;
+use crate::config::Opened;
 use crate::exchange::{Terms, Tokens};
-use crate::http::{Live, TrustedProxies};
+use crate::http::{Cors, Live, Open, TrustedProxies};
 use crate::identity::{Authenticator, DenyList, Domain, Issuer};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,12 @@ pub(super) struct Rest {
     pub(super) proxies: TrustedProxies,
     pub(super) fail_delay: Duration,
     pub(super) deny: DenyList,
+    /// Why everybody may come.
+    pub(super) opened: Option<Opened>,
+    /// Whether the listener is on loopback, whatever the configuration calls its address.
+    pub(super) on_loopback: bool,
+    pub(super) cors: Cors,
+    pub(super) metrics: Option<String>,
 }
 
 /// `tokens` is missing only where nobody is served.
@@ -30,7 +37,7 @@ pub(super) fn live(
     tokens: Option<&Tokens>,
     rest: Rest,
 ) -> Live {
-    let Rest { policy, terms, external_urls, token_cache, realm, proxies, fail_delay, deny } = rest;
+    let Rest { policy, terms, external_urls, token_cache, realm, proxies, fail_delay, deny, opened, on_loopback, cors, metrics } = rest;
     let Others { certificates, token_server, passwords } = others;
     let mut authenticator = Authenticator::new(issuers, domains, certificates).with_deny(deny);
     if token_cache {
@@ -45,6 +52,13 @@ pub(super) fn live(
     if let Some(tokens) = tokens {
         authenticator = authenticator.with_minted(tokens.verification(&terms));
     }
+    if opened.is_some() {
+        authenticator = authenticator.ignoring_credentials();
+    }
+    let open = opened.map(|opened| match on_loopback {
+        true => Open::on_loopback(&external_urls, opened == Opened::ByOperator),
+        false => Open::Everyone,
+    });
     Live {
         generation,
         authenticator: Arc::new(authenticator),
@@ -54,5 +68,8 @@ pub(super) fn live(
         realm,
         proxies,
         challenge: true,
+        open,
+        cors,
+        metrics,
     }
 }

@@ -4,6 +4,7 @@
 mod certificates;
 mod convert;
 mod evaluate;
+mod foreign_store;
 mod live;
 mod meter;
 mod reload;
@@ -67,6 +68,7 @@ pub fn check(config: Config, clock: &Clock) -> Result<Checked, Vec<Mistake>> {
     }
     mistakes.extend(tokens::check(&config.token_keys, clock.now()).err());
     mistakes.extend(no_folders(&config.storage, &config.state_directory));
+    mistakes.extend(foreign_store::check(&config.storage));
     if mistakes.is_empty() { Ok(Checked { warnings, notes: opened.notes }) } else { Err(mistakes) }
 }
 
@@ -112,11 +114,15 @@ impl Registrar {
         let starting_tls = present(None).map_err(|why| mistakes.extend(why)).ok().flatten();
         mistakes.extend(tokens::check(&config.token_keys, clock.now()).err());
         mistakes.extend(no_folders(&config.storage, &config.state_directory));
+        mistakes.extend(foreign_store::check(&config.storage));
         let listener = bind("http", &config.listen.address, config.listen.port).await.map_err(|why| mistakes.push(why)).ok();
         let health = match &config.health {
             Some(health) => bind("http.health", &health.address, health.port).await.map_err(|why| mistakes.push(why)).ok(),
             None => None,
         };
+        let on_loopback =
+            listener.as_ref().and_then(|listener| listener.local_addr().ok()).is_some_and(|at| at.ip().to_canonical().is_loopback());
+        mistakes.extend(reload::open_to_others(config.opened, on_loopback));
         let (Some(listener), true) = (listener, mistakes.is_empty()) else { return Err(mistakes) };
         let strangers = Strangers::new(config.unidentified);
         let networks = Networks { trusted_proxies: config.proxies.clone(), proxy_protocol: config.proxy_protocol };
@@ -143,6 +149,10 @@ impl Registrar {
             proxies: config.proxies,
             fail_delay: config.fail_delay,
             deny: config.deny,
+            opened: config.opened,
+            on_loopback,
+            cors: config.cors,
+            metrics: config.metrics,
         };
         let live = live(1, opened.issuers, opened.domains, opened.others, Some(&tokens), rest);
         let live: Shared = Arc::new(ArcSwap::from_pointee(live));
@@ -178,7 +188,21 @@ impl Registrar {
             listener,
             health,
             app,
-            reload: Reload { file, fixed, live, strangers, networks, sources, tls, own, tokens, clock, open: config.open },
+            reload: Reload {
+                file,
+                fixed,
+                live,
+                strangers,
+                networks,
+                sources,
+                tls,
+                own,
+                tokens,
+                clock,
+                open: config.open,
+                opened: config.opened,
+                on_loopback,
+            },
             meter: Meter::new(&config.storage),
             state_directory: config.state_directory,
             trust,

@@ -7,7 +7,7 @@ use super::sources::{Others, Sources};
 use super::tls::{Own, prepare};
 use crate::access::Repositories;
 use crate::clock::Clock;
-use crate::config::{self, Config, Environment, Level, Listen, LogFormat, Mistake, TokenKeys, Warning};
+use crate::config::{self, Config, Environment, Level, Listen, LogFormat, Mistake, Opened, TokenKeys, Warning};
 use crate::exchange::Tokens;
 use crate::http::{Shared, Strangers};
 use crate::server::{Networks, Reloaded, Tls};
@@ -34,6 +34,9 @@ pub(super) struct Reload {
     pub(super) clock: Clock,
     /// As at start: a reload opens nothing.
     pub(super) open: bool,
+    /// Why everybody may come at present.
+    pub(super) opened: Option<Opened>,
+    pub(super) on_loopback: bool,
 }
 
 /// What takes a restart.
@@ -159,6 +162,13 @@ impl Reload {
 
     /// All of it or nothing.
     fn take(&mut self, config: Config) -> Result<(), Vec<Mistake>> {
+        if config.opened.is_some() && self.opened.is_none() {
+            return Err(vec![Mistake::new("http.auth", OPENS)]);
+        }
+        if let Some(mistake) = open_to_others(config.opened, self.on_loopback) {
+            return Err(vec![mistake]);
+        }
+        let opened_by_this = config.opened;
         let asked = Fixed::of(&config);
         let own = config.workload_api.clone().filter(|_| config.tls.as_ref().is_some_and(|tls| tls.svid));
         let realm = config.token_server.as_ref().and_then(|server| server.realm.clone());
@@ -192,10 +202,26 @@ impl Reload {
             proxies: config.proxies,
             fail_delay: config.fail_delay,
             deny: config.deny,
+            opened: config.opened,
+            on_loopback: self.on_loopback,
+            cors: config.cors,
+            metrics: config.metrics,
         };
+        self.opened = opened_by_this;
         self.live.store(Arc::new(live(generation, opened.issuers, opened.domains, opened.others, Some(&self.tokens), rest)));
         Ok(())
     }
+}
+
+/// A file that is open because it says loopback, on a listener that is not there: what the file calls the address may be anything.
+pub(super) fn open_to_others(opened: Option<Opened>, on_loopback: bool) -> Option<Mistake> {
+    let others = opened == Some(Opened::OnLoopback) && !on_loopback;
+    others.then(|| {
+        Mistake::new(
+            "http.address",
+            "is no address of loopback in truth, and there is no login: add one, or start with --open if everybody may do everything",
+        )
+    })
 }
 
 /// Says which generation of the configuration counts.
@@ -230,6 +256,9 @@ impl Watched {
     }
 }
 
+/// Of a file that has lost its login.
+const OPENS: &str =
+    "is missing: everybody could do everything, and a reload opens no registry that was closed; restart it if that is meant";
 /// How often the file is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 

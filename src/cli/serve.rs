@@ -14,7 +14,8 @@ use std::path::PathBuf;
 pub(super) struct Options {
     /// The configuration, in YAML or JSON
     file: PathBuf,
-    /// Serve a file that lets strangers in: an issuer that anyone can get a token of, without a validation
+    /// Serve a file that lets strangers in: one without a login at an address that is not loopback, or an issuer that anyone can get a token of,
+    /// without a validation
     #[arg(long, env = "WHARFINGER_OPEN", hide_env_values = true, value_parser = BoolishValueParser::new())]
     open: bool,
 }

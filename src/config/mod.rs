@@ -5,21 +5,26 @@
 
 mod build;
 mod document;
+mod mentions;
 mod not_built;
 pub mod raw;
 mod reference;
 mod schema;
 mod values;
 mod warning;
+mod weak;
 
 pub use build::{
-    CertificateConfig, Config, DomainConfig, DomainSource, Environment, IssuerConfig, IssuerKeys, Listen, TokenKeys, TokenServerConfig,
+    CertificateConfig, Config, DomainConfig, DomainSource, Environment, IssuerConfig, IssuerKeys, Listen, Opened, TokenKeys,
+    TokenServerConfig,
 };
 pub use raw::{Level, LogFormat};
 pub use reference::reference;
 pub use warning::Warning;
 
 use crate::file_error::FileError;
+use mentions::Mentions;
+use serde_json::Value;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -102,16 +107,28 @@ fn draft(text: &str, folder: &Path, environment: Environment) -> (Option<Config>
         Err(mistakes) => return (None, mistakes),
     };
     let mut mistakes = Vec::new();
-    let warnings = not_built::strip(&mut document, &mut mistakes);
+    let mentions = Mentions::of(&document);
+    let mut warnings = not_built::strip(&mut document, &mut mistakes);
+    warnings.extend(mentions.defaults_of_zot());
+    warnings.extend(no_tls(&mut document));
     schema::check::<raw::File>(&mut document, &mut mistakes);
     match serde_json::from_value(document) {
         Ok(raw) => {
-            let (config, further) = build::build(raw, &build::Surroundings { folder, environment }, warnings);
+            let (config, further) = build::build(raw, &build::Surroundings::new(folder, environment, mentions), warnings);
             (Some(config), with_further(mistakes, further))
         }
         Err(_) if !mistakes.is_empty() => (None, mistakes),
         Err(why) => (None, vec![Mistake::new("", why.to_string())]),
     }
+}
+
+/// An object without keys is no TLS, as in zot. One with empty keys, as a template may write it, is a mistake that is found later.
+fn no_tls(document: &mut Value) -> Option<Warning> {
+    let empty = not_built::lookup(document, &["http", "tls"])?.as_object()?.is_empty();
+    empty.then(|| {
+        not_built::take(document, "http.tls");
+        Warning::new("http.tls", "is empty: the registry speaks plain HTTP")
+    })
 }
 
 /// Without those further ones that may well follow from the first.

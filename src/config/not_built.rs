@@ -1,5 +1,5 @@
 //! Keys that users bring from zot or from our own plans and that this registry does not have yet. One that authenticates, restricts, limits or deletes is refused by name, for
-//! leaving it out would let someone in or keep what should go; any other is a warning.
+//! leaving it out would let someone in or keep what should go; any other is a warning. A key whose value is empty asks for nothing.
 
 use super::{Mistake, Warning};
 use serde_json::Value;
@@ -7,34 +7,75 @@ use serde_json::Value;
 /// Removes what is not built. Refusals become mistakes, the rest is returned as warnings.
 pub(super) fn strip(document: &mut Value, mistakes: &mut Vec<Mistake>) -> Vec<Warning> {
     let mut warnings = Vec::new();
-    for path in REFUSED {
-        remove(document, path, &mut |key| {
-            mistakes.push(Mistake::new(
-                key,
-                "is not supported yet; without it the registry would do less than this file asks, so remove it only if you mean that",
-            ));
+    for (path, instead) in REFUSED {
+        remove(document, path, &mut |key, value| {
+            if asks(&key, value) {
+                mistakes.push(Mistake::new(
+                    key,
+                    format!("is not supported yet; without it the registry would do less than this file asks, so remove it only if you mean that{instead}"),
+                ));
+            }
         });
     }
-    for path in IGNORED {
-        remove(document, path, &mut |key| warnings.push(Warning::new(key, "not supported; ignored")));
+    for (path, truth) in IGNORED {
+        remove(document, path, &mut |key, value| {
+            if asks(&key, value) {
+                warnings.push(Warning::new(key, *truth));
+            }
+        });
     }
     warnings
 }
 
-fn remove(document: &mut Value, path: &str, found: &mut dyn FnMut(String)) {
+/// Whether a key asks for something. An extension that is there is enabled unless it says otherwise, but for `lint`.
+fn asks(key: &str, value: &Value) -> bool {
+    let extension = key.rsplit_once('.').filter(|(parent, _)| parent.eq_ignore_ascii_case("extensions")).map(|(_, name)| name);
+    let enabled = || match lookup(value, &["enable"]) {
+        None | Some(Value::Null) => extension.is_some_and(|name| !name.eq_ignore_ascii_case("lint")),
+        Some(enable) => is_something(enable),
+    };
+    is_something(value) && (extension.is_none() || enabled())
+}
+
+/// `null`, `false`, `0`, empty text, lists and objects are nothing, however they are written, and so is what holds nothing else.
+fn is_something(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Bool(value) => *value,
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        Value::String(text) => !matches!(text.as_str(), "" | "0" | "f" | "F" | "false" | "False" | "FALSE"),
+        Value::Array(items) => items.iter().any(is_something),
+        Value::Object(object) => object.values().any(is_something),
+    }
+}
+
+/// Removes a key.
+pub(super) fn take(document: &mut Value, path: &str) {
+    remove(document, path, &mut |_, _| {});
+}
+
+/// The value at the end of a path whose keys may be written in any case.
+pub(super) fn lookup<'a>(value: &'a Value, path: &[&str]) -> Option<&'a Value> {
+    path.iter().try_fold(value, |value, step| {
+        let mut members = value.as_object()?.iter();
+        members.find(|(key, _)| key.eq_ignore_ascii_case(step)).map(|(_, value)| value)
+    })
+}
+
+fn remove(document: &mut Value, path: &str, found: &mut dyn FnMut(String, &Value)) {
     let mut steps: Vec<&str> = path.split('.').collect();
     let Some(last) = steps.pop() else { return };
     descend(document, &steps, last, &mut String::new(), found);
 }
 
 /// `*` stands for every element of a list or every value of an object.
-fn descend(value: &mut Value, steps: &[&str], last: &str, at: &mut String, found: &mut dyn FnMut(String)) {
+fn descend(value: &mut Value, steps: &[&str], last: &str, at: &mut String, found: &mut dyn FnMut(String, &Value)) {
     let Some((step, rest)) = steps.split_first() else {
         let Some(object) = value.as_object_mut() else { return };
         let written: Vec<String> = object.keys().filter(|key| key.eq_ignore_ascii_case(last)).cloned().collect();
         for key in written {
-            object.remove(&key);
-            found(if at.is_empty() { key } else { format!("{at}.{key}") });
+            let value = object.remove(&key).unwrap_or_default();
+            found(if at.is_empty() { key } else { format!("{at}.{key}") }, &value);
         }
         return;
     };
@@ -57,45 +98,59 @@ fn descend(value: &mut Value, steps: &[&str], last: &str, at: &mut String, found
     }
 }
 
-pub(super) const REFUSED: &[&str] = &[
-    "http.auth.ldap",
-    "http.auth.openid",
-    "http.auth.apikey",
-    "http.auth.bearer.awsSecretsManager",
-    "http.auth.bearer.upstreamTokenEndpoint",
-    "http.ratelimit",
-    "accessControl.adminPolicy.conditions",
-    "accessControl.repositories.*.policies.*.conditions",
-    "http.accessControl.adminPolicy.conditions",
-    "http.accessControl.repositories.*.policies.*.conditions",
-    "storage.retention",
-    "storage.maxRepos",
-    "storage.storageDriver",
-    "storage.subPaths",
-    "cluster",
+/// By path, and what to use instead.
+pub(super) const REFUSED: &[(&str, &str)] = &[
+    ("http.auth.ldap", ": use htpasswd, or an issuer's tokens as passwords"),
+    ("http.auth.openid", ": people log in with an ID token as the password (http.auth.bearer.oidc), or by htpasswd"),
+    ("http.auth.apikey", ": use an ID token as the password (http.auth.bearer.oidc), or htpasswd"),
+    ("http.auth.bearer.awsSecretsManager", ": give the token server's key as a file in cert"),
+    ("http.auth.bearer.upstreamTokenEndpoint", ""),
+    ("http.ratelimit", ": http.unidentified bounds callers without a login"),
+    ("accessControl.adminPolicy.conditions", ""),
+    ("accessControl.repositories.*.policies.*.conditions", ""),
+    ("http.accessControl.adminPolicy.conditions", ""),
+    ("http.accessControl.repositories.*.policies.*.conditions", ""),
+    ("storage.retention", ""),
+    ("storage.maxRepos", ""),
+    ("storage.storageDriver", ": the store is a folder, storage.rootDirectory"),
+    ("storage.subPaths", ""),
+    ("cluster", ""),
+    ("extensions.sync", ": images of other registries are not fetched; copy them with skopeo, crane or regctl"),
+    ("extensions.lint", ": manifests are not checked for annotations"),
 ];
 
-pub(super) const IGNORED: &[&str] = &[
-    "http.allowOrigin",
-    "http.compat",
-    "http.readTimeout",
-    "http.writeTimeout",
-    "http.realm",
-    "http.auth.sessionKeysFile",
-    "http.auth.sessionDriver",
-    "http.auth.secureSession",
-    "log.output",
-    "log.audit",
-    "storage.dedupe",
-    "storage.gc",
-    "storage.gcDelay",
-    "storage.gcInterval",
-    "storage.gcTimeWindow",
-    "storage.remoteCache",
-    "storage.cacheDriver",
-    "storage.redirectBlobURL",
-    "storage.fastRestart",
-    "storage.hydrateBlobOnRead",
-    "scheduler",
-    "extensions",
+/// By path, and what happens in truth.
+pub(super) const IGNORED: &[(&str, &str)] = &[
+    ("http.compat", "ignored: manifests of Docker are always accepted"),
+    ("http.readTimeout", "ignored: a request may take as long as it makes progress"),
+    ("http.writeTimeout", "ignored: an answer may take as long as its client takes bytes"),
+    ("http.realm", "ignored: the challenge is Bearer, and names this registry's own token endpoint"),
+    ("http.auth.sessionKeysFile", NO_SESSIONS),
+    ("http.auth.sessionDriver", NO_SESSIONS),
+    ("http.auth.secureSession", NO_SESSIONS),
+    ("log.output", "ignored: the log goes to standard error"),
+    ("log.audit", "ignored: there is no audit log of its own; the log has a line for each request"),
+    ("storage.dedupe", "ignored: equal blobs are always stored once, whatever repositories have them"),
+    ("storage.gc", NOTHING_COLLECTED),
+    ("storage.gcDelay", NOTHING_COLLECTED),
+    ("storage.gcInterval", NOTHING_COLLECTED),
+    ("storage.gcTimeWindow", NOTHING_COLLECTED),
+    ("storage.remoteCache", NO_CACHE),
+    ("storage.cacheDriver", NO_CACHE),
+    ("storage.redirectBlobURL", "ignored: the registry sends every blob itself"),
+    ("storage.fastRestart", "ignored: no start walks over the store"),
+    ("storage.hydrateBlobOnRead", "ignored: reading creates nothing"),
+    ("scheduler", "ignored: there is nothing to schedule"),
+    ("extensions.search.cve", "not supported; ignored: images are not scanned"),
+    ("extensions.search", "not supported; ignored: there is no search API"),
+    ("extensions.ui", "not supported; ignored: there are no pages for browsers"),
+    ("extensions.scrub", "not supported; ignored: `wharfinger fsck` checks every byte"),
+    ("extensions.trust", "not supported; ignored: signatures are stored and not verified"),
+    ("extensions.events", "not supported; ignored: no events are sent"),
+    ("extensions.mgmt", "not supported; ignored"),
+    ("extensions.apikey", "not supported; ignored"),
 ];
+
+const NO_SESSIONS: &str = "ignored: there are no sessions of browsers";
+const NO_CACHE: &str = "ignored: the store needs no cache";
+pub(super) const NOTHING_COLLECTED: &str = "nothing is collected yet: what is deleted or replaced frees no space";

@@ -3,10 +3,12 @@
 
 mod access;
 mod deny;
+mod extensions;
 mod token;
 
 pub use access::{AccessControl, Action, Grant, Group, Metrics, Repository};
 pub use deny::Deny;
+pub use extensions::Extensions;
 pub use token::Token;
 
 use super::values::{OneOrMany, TextOrNumber};
@@ -26,11 +28,15 @@ pub struct File {
     /// is missing, for its owner only. Default `state` inside `storage.rootDirectory`.
     pub state_directory: Option<PathBuf>,
     /// The listener, TLS and who may log in.
+    #[serde(default)]
     pub http: Http,
-    /// Who may do what. Without it every authenticated identity may do everything. It may stand in `http` as well, where zot has it.
+    /// Who may do what. Without it every authenticated identity may do everything; without it and without `http.auth` everybody may, on loopback
+    /// or with `--open` (see [open registries](../how-to/from-zot.md#open-registries)). It may stand in `http` as well, where zot has it.
     pub access_control: Option<AccessControl>,
     /// What is logged.
     pub log: Option<Log>,
+    /// zot's.
+    pub extensions: Option<Extensions>,
 }
 
 /// `storage`
@@ -48,16 +54,19 @@ pub struct Storage {
 }
 
 /// `http`
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Http {
-    /// The address to listen on. Default `127.0.0.1`.
+    /// The address to listen on, or a host name of this machine. `0.0.0.0` and `::` are every one. Default `127.0.0.1`.
     pub address: Option<String>,
     /// The port, as text or a number. Default 8080; 0 is chosen by the system.
     pub port: Option<TextOrNumber>,
     /// What clients call this registry, as `https://registry.example.org`. Default: what each request called it.
     #[serde(rename = "externalURL")]
     pub external_url: Option<OneOrMany>,
+    /// The origins of pages in browsers that may read what this registry answers (CORS), as `https://ui.example.org`, separated by commas or as
+    /// a list; `*` is every origin, and then browsers send no password of theirs. Default none.
+    pub allow_origin: Option<OneOrMany>,
     /// The reverse proxies, as addresses and networks (`192.0.2.10`, `2001:db8:7::/64`), that may say the scheme, host and address of the
     /// client. Name the proxies alone: everything else in a network can say the same. Their own certificates identify nobody.
     #[serde(default)]

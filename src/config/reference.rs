@@ -23,13 +23,16 @@ const HEAD: &str = "# Configuration
 <!-- Made from src/config/raw.rs by `UPDATE_DOCS=1 cargo test --test docs`. -->
 
 One file, JSON or YAML, with zot's key names in any case. A key that is not listed here is a mistake, and every mistake is reported at once.
+As zot does, this registry takes the text `true` and `1` for `true`, text for a number, a number for text, and one value for a list. `null` and empty text are as
+good as no key.
 Relative paths start from the file's own folder. Lengths of time are written as `30s`, `5m` or `1h30m`. **Bold** keys are required.
 ";
 
 const NOT_BUILT: &str = "
 ## Keys that are not built
 
-`*` stands for every entry.
+`*` stands for every entry. A key whose value is `null`, `false`, `0`, empty, or holds nothing else asks for nothing, and neither does an extension
+with `enable: false`.
 ";
 
 struct Book<'a> {
@@ -117,8 +120,8 @@ impl<'a> Book<'a> {
         names.into_iter().map(name).collect::<Vec<_>>().join(" or ")
     }
 
-    fn list(&mut self, title: &str, keys: &[&str]) {
-        let keys: Vec<_> = keys.iter().map(|key| format!("`{key}`")).collect();
+    fn list(&mut self, title: &str, keys: &[(&str, &str)]) {
+        let keys: Vec<_> = keys.iter().map(|(key, _)| format!("`{key}`")).collect();
         let _ = write!(self.text, "\n{title}\n{}.\n", keys.join(", "));
     }
 }

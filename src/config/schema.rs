@@ -2,7 +2,7 @@
 //! written in any case, as zot takes them; they are put into the schema's case here. What is wrong or missing is replaced by a value
 //! that says nothing, so that the rest can be judged too.
 
-use super::Mistake;
+use super::{Mistake, weak};
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value};
 
@@ -24,6 +24,9 @@ impl<'a> Walk<'a> {
             return self.any_of(value, choices, path);
         }
         if !has_type(value, schema) {
+            weak::fit(value, &types(schema));
+        }
+        if !has_type(value, schema) {
             let wanted = expectation(schema);
             self.mistakes.push(Mistake::new(path, format!("must be {wanted}, not {}", kind(value))));
             *value = self.stand_in(schema);
@@ -33,11 +36,15 @@ impl<'a> Walk<'a> {
             Value::Object(object) => self.object(object, schema, path),
             Value::Array(items) => {
                 let Some(each) = schema.get("items") else { return };
+                if types(self.resolve(each)) == ["string"] {
+                    items.retain(|item| !item.is_null());
+                }
                 for (i, item) in items.iter_mut().enumerate() {
                     self.value(item, each, &format!("{path}[{i}]"));
                 }
             }
             Value::String(text) => {
+                weak::text(text, path);
                 if let Some(wrong) = wrong_text(text, schema) {
                     self.mistakes.push(Mistake::new(path, wrong));
                     *value = self.stand_in(schema);
@@ -49,7 +56,12 @@ impl<'a> Walk<'a> {
 
     /// The first choice whose type fits decides; with none, the mistake names them all.
     fn any_of(&mut self, value: &mut Value, choices: &'a [Value], path: &str) {
-        match choices.iter().find(|choice| has_type(value, self.resolve(choice))) {
+        let fits = |value: &Value| choices.iter().find(|choice| has_type(value, self.resolve(choice)));
+        if fits(value).is_none() {
+            let types: Vec<_> = choices.iter().flat_map(|choice| types(self.resolve(choice))).collect();
+            weak::fit(value, &types);
+        }
+        match fits(value) {
             Some(choice) => self.value(value, choice, path),
             None => {
                 let wanted: Vec<_> = choices.iter().map(|choice| expectation(self.resolve(choice))).filter(|w| w != "null").collect();
@@ -79,6 +91,9 @@ impl<'a> Walk<'a> {
                 misspelt.extend(close(&written, known).map(|(key, schema)| (key, schema, value)));
                 continue;
             };
+            if value.is_null() || weak::is_left_out(&value, &join(key)) {
+                continue;
+            }
             self.value(&mut value, schema, &join(key));
             if object.insert(key.clone(), value).is_some() {
                 self.mistakes.push(Mistake::new(join(key), "is given twice, in different case"));
@@ -145,6 +160,15 @@ impl<'a> Walk<'a> {
 fn wrong_text(text: &str, schema: &Value) -> Option<String> {
     let allowed = schema.get("enum").and_then(Value::as_array)?;
     (!allowed.iter().any(|one| one == text)).then(|| format!("must be {}, not {text:?}", expectation(schema)))
+}
+
+/// The names of the types that a schema takes.
+fn types(schema: &Value) -> Vec<&str> {
+    match schema.get("type") {
+        Some(Value::String(name)) => vec![name],
+        Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    }
 }
 
 fn has_type(value: &Value, schema: &Value) -> bool {

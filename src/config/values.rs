@@ -59,7 +59,7 @@ impl OneOrMany {
     }
 }
 
-/// A length of time in Go's notation: `30s`, `5m`, `1h30m`, `250ms`; a bare `0` is zero.
+/// A length of time in Go's notation: `30s`, `5m`, `1h30m`, `1.5h`, `250ms`; a bare `0` is zero.
 pub(super) fn duration(text: &str) -> Option<Duration> {
     if text == "0" {
         return Some(Duration::ZERO);
@@ -69,17 +69,26 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
     while !rest.is_empty() {
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
         let (number, behind) = rest.split_at_checked(digits)?;
+        let (fraction, behind) = match behind.strip_prefix('.') {
+            Some(behind) => behind.split_at_checked(behind.bytes().take_while(u8::is_ascii_digit).count())?,
+            None => ("", behind),
+        };
         let letters = behind.bytes().take_while(u8::is_ascii_alphabetic).count();
         let (unit, behind) = behind.split_at_checked(letters)?;
-        let number: u64 = number.parse().ok()?;
-        let part = match unit {
-            "ms" => Duration::from_millis(number),
-            "s" => Duration::from_secs(number),
-            "m" => Duration::from_secs(number.checked_mul(60)?),
-            "h" => Duration::from_secs(number.checked_mul(3600)?),
+        let unit: u64 = match unit {
+            "ms" => 1_000_000,
+            "s" => 1_000_000_000,
+            "m" => 60 * 1_000_000_000,
+            "h" => 3600 * 1_000_000_000,
             _ => return None,
         };
-        total = total.checked_add(part)?;
+        let number: u64 = number.parse().ok()?;
+        total = total.checked_add(Duration::from_nanos(number.checked_mul(unit)?))?;
+        let mut tenth = unit;
+        for digit in fraction.bytes() {
+            tenth /= 10;
+            total = total.checked_add(Duration::from_nanos(tenth * u64::from(digit - b'0')))?;
+        }
         rest = behind;
     }
     (!text.is_empty()).then_some(total)
@@ -103,10 +112,12 @@ mod tests {
 
     #[test]
     fn durations_in_gos_notation() {
-        for (text, milliseconds) in [("30s", 30_000), ("1h30m", 5_400_000), ("250ms", 250), ("0", 0), ("24h", 86_400_000)] {
-            assert_eq!(duration(text), Some(Duration::from_millis(milliseconds)), "{text}");
+        for (text, milliseconds) in
+            [("30s", 30_000), ("1h30m", 5_400_000), ("250ms", 250), ("0", 0), ("24h", 86_400_000), ("1.5h", 5_400_000), ("0.25s1.5ms", 251)]
+        {
+            assert_eq!(duration(text).map(|found| found.as_millis()), Some(milliseconds), "{text}");
         }
-        for bad in ["", "5", "s", "-1s", "1d", "1.5h", "1h 30m", "99999999999999999999s"] {
+        for bad in ["", "5", "s", "-1s", "1d", "1.5", ".5h", "1h 30m", "99999999999999999999s"] {
             assert_eq!(duration(bad), None, "{bad}");
         }
     }

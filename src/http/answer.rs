@@ -149,6 +149,27 @@ impl Fault {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported, message).header(ALLOW, allowed)
     }
 
+    /// An open registry on loopback, asked under a name that may be anyone's.
+    pub(super) fn not_a_name_of_loopback() -> Self {
+        let message = "this registry has no login and answers to names of loopback alone, as localhost and 127.0.0.1: use one of them";
+        let log =
+            "the Host is no name of loopback: if it should be one of this registry, start with --open and name it in http.externalURL";
+        Self::new(StatusCode::MISDIRECTED_REQUEST, ErrorCode::Denied, message).log(log)
+    }
+
+    pub(super) fn open_behind_a_proxy() -> Self {
+        let message = "this registry has no login, and does not answer what a proxy hands on";
+        Self::new(StatusCode::FORBIDDEN, ErrorCode::Denied, message).log(
+            "the request has a header that proxies write: configure a login, or start with --open to let everybody behind the proxy in",
+        )
+    }
+
+    pub(super) fn open_to_another_site() -> Self {
+        let message = "this registry has no login, and does not answer pages of other sites";
+        let log = "a browser sent it for another site: if its page may use this registry, name its origin in http.allowOrigin";
+        Self::new(StatusCode::FORBIDDEN, ErrorCode::Denied, message).log(log)
+    }
+
     pub(super) fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, ErrorCode::Unsupported, InvalidPath::Unknown.to_string())
     }

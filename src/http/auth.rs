@@ -128,13 +128,19 @@ pub(super) async fn serve(app: App, request: Request) -> Response {
         return measure.end(handlers::health::answer(probe, &app.ready, &parts.method));
     }
     let live = app.live.load_full();
+    let route = placed(route, &parts, &live);
+    let from = parts.headers.get(ORIGIN).cloned();
     let (method, path) = (parts.method.clone(), logged_path(&parts, route.as_ref().ok()));
     let mut who = Who::default();
     let (tls, forwarded) = hop(&mut parts, &live, &mut who);
     let origin = authority::origin(&parts, tls, &forwarded, &live.external_urls);
 
+    let preflight = live.cors.preflight(&parts.method, &parts.headers);
+    let admitted = live.open.as_ref().zip(origin.as_ref().ok()).map_or(Ok(()), |(open, origin)| open.admits(&parts, origin, &live.cors));
     let outcome = match &origin {
         _ if header_bytes(&parts) > HEADER_BYTES => Err(Fault::header_too_large()),
+        Ok(_) if admitted.is_err() => admitted.map(|()| Response::default()),
+        Ok(_) if preflight.is_some() => Ok(preflight.unwrap_or_default()),
         Ok(origin) => {
             let attended =
                 AssertUnwindSafe(attend(&app, &live, origin, &route, parts, Measure::received(body), &mut who)).catch_unwind().await;
@@ -154,11 +160,21 @@ pub(super) async fn serve(app: App, request: Request) -> Response {
         response.headers_mut().insert(REQUEST_ID, id);
     }
     response.headers_mut().insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
+    live.cors.tell(from.as_ref(), &mut response);
     let issued = response.extensions_mut().remove::<Told>();
     let why = who.explain(response.status(), why);
     let why = who.shorten(&id, live.generation, why);
     log(&id, &method, &path, response.status(), &who, issued.as_ref(), why.as_deref(), begun);
     measure.end(response)
+}
+
+/// The same route, with the metrics where the configuration has them.
+fn placed(route: Result<Route, InvalidPath>, parts: &Parts, live: &Live) -> Result<Route, InvalidPath> {
+    match (&live.metrics, &route) {
+        (Some(path), Err(InvalidPath::Unknown) | Ok(Route::Metrics)) if parts.uri.path() == path => Ok(Route::Metrics),
+        (_, Ok(Route::Metrics)) => Err(InvalidPath::Unknown),
+        _ => route,
+    }
 }
 
 /// Whether the connection has TLS, and what its other end says of the client, if that is a proxy that may say so. The certificate of

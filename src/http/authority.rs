@@ -51,7 +51,8 @@ pub(super) fn origin(parts: &Parts, tls: bool, forwarded: &Forwarded, external_u
     }
 }
 
-fn authority(parts: &Parts) -> Result<&str, InvalidHost> {
+/// What the client calls the host, well-formed and said once.
+pub(super) fn authority(parts: &Parts) -> Result<&str, InvalidHost> {
     let mut hosts = parts.headers.get_all(HOST).iter();
     let host = hosts.next().map(|value| value.to_str().map_err(|_| InvalidHost::Malformed)).transpose()?;
     if hosts.next().is_some() {

@@ -1,6 +1,6 @@
 //! What changes while requests are served: a reload replaces it as a whole, and a request uses one state from its begin to its end.
 
-use super::TrustedProxies;
+use super::{Cors, Open, TrustedProxies};
 use crate::access::Policy;
 use crate::exchange::Terms;
 use crate::identity::Authenticator;
@@ -25,6 +25,12 @@ pub struct Live {
     pub realm: Option<String>,
     /// Whether a 401 has a challenge: not where client certificates are all that is accepted.
     pub challenge: bool,
+    /// Without a login. The authenticator then ignores credentials, and policy grants everything.
+    pub open: Option<Open>,
+    /// Which pages of other sites may read the answers.
+    pub cors: Cors,
+    /// Where the metrics are on the registry's own address, if they are there.
+    pub metrics: Option<String>,
 }
 
 /// Whether requests can be served now. An issuer that is down is no reason why not.

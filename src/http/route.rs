@@ -58,7 +58,8 @@ impl Route {
             "/v2" | "/v2/" => return Ok(Self::Base),
             "/v2/_catalog" => return Ok(Self::Catalog),
             "/v2/_oci/ext/discover" => return Ok(Self::Extensions),
-            "/v2/token" | "/token" => return Ok(Self::Token),
+            // The last is zot's.
+            "/v2/token" | "/token" | "/zot/auth/token" => return Ok(Self::Token),
             "/v2/_wharfinger/whoami" => return Ok(Self::Whoami),
             "/v2/_wharfinger/jwks" => return Ok(Self::Jwks),
             _ => {}
@@ -121,6 +122,7 @@ mod tests {
             ("/v2/_oci/ext/discover".to_owned(), Route::Extensions),
             ("/v2/token".to_owned(), Route::Token),
             ("/token".to_owned(), Route::Token),
+            ("/zot/auth/token".to_owned(), Route::Token),
             ("/v2/_wharfinger/jwks".to_owned(), Route::Jwks),
             ("/metrics".to_owned(), Route::Metrics),
             ("/v2/_wharfinger/whoami".to_owned(), Route::Whoami),

@@ -81,6 +81,8 @@ pub struct Authenticator {
     pub(super) deny: DenyList,
     several_audiences: SeveralAudiences,
     cache: Option<TokenCache>,
+    /// Nobody can log in, and everybody is anonymous whatever they present.
+    ignores_credentials: bool,
     /// Its address tells this authenticator from those of other configurations.
     pub(super) itself: Arc<()>,
 }
@@ -100,6 +102,7 @@ impl Authenticator {
             deny: DenyList::default(),
             several_audiences: SeveralAudiences::default(),
             cache: None,
+            ignores_credentials: false,
             itself: Arc::default(),
         }
     }
@@ -126,6 +129,12 @@ impl Authenticator {
     #[must_use]
     pub fn with_deny(self, deny: DenyList) -> Self {
         Self { deny, ..self }
+    }
+
+    /// Looks at no credential: for an open registry alone, whose clients send what they have left from another one.
+    #[must_use]
+    pub fn ignoring_credentials(self) -> Self {
+        Self { ignores_credentials: true, ..self }
     }
 
     /// Keeps who presented tokens that come again.
@@ -156,6 +165,9 @@ impl Authenticator {
 
     /// Who is asking. Anonymous only if no credential was presented; one that is bad or cannot be checked is a failure.
     pub async fn authenticate(&self, presented: &Presented<'_>, now: Timestamp) -> Result<Identity, Failure> {
+        if self.ignores_credentials {
+            return Ok(Identity::anonymous());
+        }
         match Credential::choose(presented) {
             Ok(Credential::Anonymous) => Ok(Identity::anonymous()),
             Ok(Credential::Token(token)) => self.token_identity(&token, Kind::Access, presented.address, now).await,
@@ -183,6 +195,9 @@ impl Authenticator {
         from: Option<IpAddr>,
         now: Timestamp,
     ) -> Result<Identity, Failure> {
+        if self.ignores_credentials {
+            return Ok(Identity::anonymous());
+        }
         match Credential::from_password(user, password.expose()) {
             Credential::Token(token) => self.token_identity(&token, Kind::Access, from, now).await,
             _ => self.password_identity(user, password.clone(), from).await,
@@ -200,6 +215,9 @@ impl Authenticator {
 
     /// `kind` is what one of our own tokens must be.
     async fn token_identity(&self, token: &Secret, kind: Kind, from: Option<IpAddr>, now: Timestamp) -> Result<Identity, Failure> {
+        if self.ignores_credentials {
+            return Ok(Identity::anonymous());
+        }
         // What a refresh token is for is not what is kept.
         let cached = self.cache.as_ref().filter(|_| kind == Kind::Access).map(|cache| (cache, cache.hash(token)));
         if let Some(identity) = cached.and_then(|(cache, hash)| cache.get(hash, now)) {

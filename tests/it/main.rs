@@ -31,6 +31,7 @@ mod log;
 mod login_check;
 mod memory;
 mod metrics;
+mod open;
 mod operations;
 mod others;
 mod own_svid;

@@ -48,7 +48,7 @@ async fn a_file_that_may_appear_later_is_a_warning_of_both() {
 
 #[test]
 fn strict_says_nothing_of_a_file_without_warnings() {
-    let (code, out, err) = verify(&["--strict"], &Setup::tls(&TestPki::new()));
+    let (code, out, err) = verify(&["--strict"], &Setup::tls(&TestPki::new()).allow("**", json!({"defaultPolicy": ["read"]})));
     assert_eq!((code, out.trim_end().ends_with("config.json: good"), err.as_str()), (0, true, ""));
 }
 

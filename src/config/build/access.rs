@@ -1,8 +1,10 @@
 //! `accessControl`, beside `http` or, as zot has it, in it.
 
 use super::Build;
+use super::open::{EMPTY, Opened, Reach};
 use crate::access::{Action, Grant, Metrics, PatternRules, Policy, Repositories, Rules};
 use crate::config::raw;
+use std::collections::BTreeSet;
 
 impl Build<'_> {
     /// `storage.sparse`
@@ -17,30 +19,96 @@ impl Build<'_> {
         sparse
     }
 
-    /// Without `accessControl` every authenticated identity may do everything, as in zot; without a way to log in as well there
-    /// would be nothing to decide by, and everyone would be let in.
-    pub(super) fn access(&mut self, own: Option<raw::AccessControl>, zots: Option<raw::AccessControl>, identifies: bool) -> Policy {
+    /// Without `accessControl` every authenticated identity may do everything, as in zot. Without a way to log in as well the registry is open,
+    /// if that can be meant.
+    pub(super) fn access(
+        &mut self,
+        own: Option<raw::AccessControl>,
+        zots: Option<raw::AccessControl>,
+        identifies: bool,
+        reach: &Reach<'_>,
+    ) -> (Policy, Option<Opened>) {
         if own.is_some() && zots.is_some() {
             self.mistake("http.accessControl", "is given beside accessControl: keep one of them");
         }
-        let key = if own.is_some() { "accessControl" } else { "http.accessControl" };
-        let Some(access) = own.or(zots) else {
-            if !identifies {
-                self.mistake("http.auth", "is missing: nobody could log in, and without accessControl with an anonymousPolicy nobody may do anything; add an issuer or a trust domain");
-            }
-            return Policy::everything_to_authenticated();
+        let key = if zots.is_some() { "http.accessControl" } else { "accessControl" };
+        // A key that is there and empty grants nothing: what should stand in it may have got lost.
+        let empty = || self.around.mentions.access_control.then(raw::AccessControl::default);
+        let Some(access) = own.or(zots).or_else(empty) else {
+            let opened = if identifies { None } else { self.open(&self.around.mentions, reach) };
+            let policy = if opened.is_some() { Policy::everything_to_everybody() } else { Policy::everything_to_authenticated() };
+            return (policy, opened);
         };
-        let serves_anonymous =
-            access.repositories.values().flat_map(|repository| &repository.anonymous_policy).any(|action| action.permits());
-        if !identifies && !serves_anonymous {
-            self.mistake("http.auth", "is missing: nobody could log in, and no repository has an anonymousPolicy");
-        }
-        Policy::compile(rules(access)).unwrap_or_else(|mistakes| {
+        self.empty_rules(key, &access, identifies);
+        let policy = Policy::compile(rules(access)).unwrap_or_else(|mistakes| {
             for mistake in mistakes {
                 self.mistake(format!("{key}.{}", mistake.key), mistake.why.to_string());
             }
             Policy::everything_to_authenticated()
-        })
+        });
+        (policy, None)
+    }
+
+    /// Rules that grant nothing to anybody who can come.
+    fn empty_rules(&mut self, key: &str, access: &raw::AccessControl, identifies: bool) {
+        let raw::AccessControl { repositories, admin_policy, groups, metrics } = access;
+        let serves_anonymous = repositories.values().flat_map(|repository| &repository.anonymous_policy).any(|action| action.permits());
+        let ruled = !repositories.is_empty() || admin_policy.is_some() || !groups.is_empty() || metrics.is_some();
+        let shows_metrics = metrics.as_ref().is_some_and(|metrics| !metrics.anonymous_policy.is_empty());
+        match () {
+            () if ruled && (identifies || serves_anonymous) => {}
+            () if identifies => self.warn(key, EMPTY),
+            () if !ruled => self.mistake(key, EMPTY),
+            () if repositories.is_empty() && admin_policy.is_none() && shows_metrics => {
+                self.warn(key, "nobody can log in, so nobody may do anything here but read the metrics");
+            }
+            () => self.mistake("http.auth", "is missing: nobody could log in, and no repository has an anonymousPolicy"),
+        }
+        for (pattern, repository) in repositories {
+            if repository.policies.is_empty() && repository.default_policy.is_empty() && repository.anonymous_policy.is_empty() {
+                self.warn(
+                    format!("{key}.repositories[{pattern:?}]"),
+                    "grants nothing to anybody; zot ignores an entry that is empty, and a shorter pattern decides there",
+                );
+            }
+        }
+    }
+
+    /// zot's reader writes every key in lower case, patterns and the names of groups among them.
+    pub(super) fn in_lower_case(&mut self, key: &str, access: &mut raw::AccessControl) {
+        for (pattern, repository) in std::mem::take(&mut access.repositories) {
+            let lower = pattern.to_lowercase();
+            let key = format!("{key}.repositories[{pattern:?}]");
+            if lower != pattern {
+                self.warn(key.clone(), format!("is read as {lower:?}, as zot does: names of repositories are in lower case"));
+            }
+            if access.repositories.insert(lower, repository).is_some() {
+                self.mistake(key, "this pattern stands here twice, in different case; only one entry can count, so merge them");
+            }
+        }
+        let named = |access: &raw::AccessControl| {
+            let policies = access.repositories.values().flat_map(|repository| &repository.policies).chain(&access.admin_policy);
+            policies.flat_map(|grant| grant.groups.clone()).collect::<BTreeSet<String>>()
+        };
+        let named = named(access);
+        let mut seen = BTreeSet::new();
+        for (name, group) in std::mem::take(&mut access.groups) {
+            let (lower, key) = (name.to_lowercase(), format!("{key}.groups[{name:?}]"));
+            if !seen.insert(lower.clone()) {
+                self.mistake(key.clone(), "this group stands here twice, in different case; merge them");
+            }
+            let spellings = named.iter().filter(|other| other.to_lowercase() == lower && **other != name);
+            if lower != name || spellings.clone().next().is_some() {
+                self.warn(
+                    key,
+                    format!("is the group {lower:?} in any case, as keys are in zot; write it in lower case, here and in policies"),
+                );
+            }
+            // Under each of the names that policies call it by. The groups that a mapping yields are still compared as they are.
+            for spelling in spellings.chain([&name]) {
+                access.groups.insert(spelling.clone(), raw::Group { users: group.users.clone() });
+            }
+        }
     }
 }
 

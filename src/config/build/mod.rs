@@ -8,28 +8,34 @@ mod domains;
 mod expressions;
 mod issuers;
 mod kubernetes;
+mod listen;
 mod namesakes;
+mod open;
 mod others;
 mod shared;
 mod sources;
 mod tls;
 mod token;
 
+pub use open::Opened;
 pub use others::{CertificateConfig, TokenServerConfig};
 pub use token::TokenKeys;
 
+use super::mentions::Mentions;
 use super::raw;
 use super::{Level, LogFormat, Mistake, Warning};
 use crate::access::{Policy, Repositories};
 use crate::budget;
 use crate::exchange::Terms;
-use crate::http::{Family, Network, StrangerBounds, TrustedProxies};
+use crate::http::{Cors, Family, Network, StrangerBounds, TrustedProxies};
 use crate::identity::{DenyList, Mapping, MappingSettings};
 use crate::server::TlsSettings;
 use crate::spiffe_id::TrustDomain;
 use crate::trust::jwt::{OidcRules, SvidRules};
 use crate::trust::source::{FederationSettings, OidcSettings, OnPermissionDenied};
 use shared::Granted;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -76,6 +82,12 @@ pub struct Config {
     pub token_cache: bool,
     /// Whether it was read with [`Environment::open`].
     pub open: bool,
+    /// There if nobody can log in and everybody may do everything.
+    pub opened: Option<Opened>,
+    /// Which pages of other sites may read the answers.
+    pub cors: Cors,
+    /// The path of the metrics on the registry's own address, if they are there.
+    pub metrics: Option<String>,
     pub policy: Policy,
     pub level: Level,
     pub log_format: LogFormat,
@@ -164,8 +176,17 @@ pub enum DomainSource {
 /// What a file does not say itself.
 pub(super) struct Surroundings<'a> {
     /// Where relative paths start.
-    pub folder: &'a Path,
-    pub environment: Environment,
+    folder: &'a Path,
+    environment: Environment,
+    mentions: Mentions,
+    /// The relative paths in the file.
+    relative: RefCell<BTreeSet<PathBuf>>,
+}
+
+impl<'a> Surroundings<'a> {
+    pub(super) fn new(folder: &'a Path, environment: Environment, mentions: Mentions) -> Self {
+        Self { folder, environment, mentions, relative: RefCell::default() }
+    }
 }
 
 /// What the process's environment says.
@@ -200,9 +221,9 @@ struct Build<'a> {
 }
 
 /// What could not be understood is left out, and among the mistakes.
-pub(super) fn build(file: raw::File, around: &Surroundings<'_>, warnings: Vec<Warning>) -> (Config, Vec<Mistake>) {
+pub(super) fn build(mut file: raw::File, around: &Surroundings<'_>, warnings: Vec<Warning>) -> (Config, Vec<Mistake>) {
     let mut build = Build { around, mistakes: Vec::new(), warnings };
-    let http = file.http;
+    let mut http = file.http;
     let auth = http.auth.unwrap_or_default();
     let bearer = auth.bearer.unwrap_or_default();
     let service = bearer.service.filter(|name| !name.is_empty()).unwrap_or_else(|| "wharfinger".to_owned());
@@ -212,13 +233,23 @@ pub(super) fn build(file: raw::File, around: &Surroundings<'_>, warnings: Vec<Wa
     let token_server = build.token_server(bearer.cert, bearer.issuer, bearer.realm, &service);
     let cacert = http.tls.as_ref().and_then(|tls| tls.cacert.clone());
     let certificates = build.certificates(auth.x509, auth.mtls, cacert);
-    let passwords = auth.htpasswd.map(|htpasswd| around.path(&htpasswd.path));
+    let given = auth.htpasswd.is_some();
+    let passwords = auth.htpasswd.map(|htpasswd| htpasswd.path).filter(|path| !path.as_os_str().is_empty());
+    if given && passwords.is_none() {
+        build.mistake("http.auth.htpasswd.path", "is empty: name the file of names and passwords, or take htpasswd out");
+    }
+    let passwords = passwords.map(|path| around.path(&path));
     let fail_delay = build.fail_delay(auth.fail_delay);
     let external_urls = build.external_urls(http.external_url);
     let proxies = build.proxies(&http.trusted_proxies, http.forwarded_headers);
     let proxy_protocol = build.proxy_protocol(&http.proxy_protocol);
     let unidentified = build.unidentified(http.unidentified);
     let body_memory = build.body_memory(http.body_memory.as_ref());
+    for (key, access) in [("accessControl", &mut file.access_control), ("http.accessControl", &mut http.access_control)] {
+        if let Some(access) = access {
+            build.in_lower_case(key, access);
+        }
+    }
     let access = file.access_control.as_ref().or(http.access_control.as_ref());
     let issuers = build.issuers(bearer.oidc, &external_urls, &Granted::of(access));
     build.advise_access(access);
@@ -240,7 +271,14 @@ pub(super) fn build(file: raw::File, around: &Surroundings<'_>, warnings: Vec<Wa
         passwords: passwords.is_some(),
     };
     let deny = build.deny(auth.deny, &configured);
-    let policy = build.access(file.access_control, http.access_control, identifies);
+    let reach = open::Reach {
+        listen: &listen,
+        external_urls: &external_urls,
+        proxied: !http.trusted_proxies.is_empty() || !http.proxy_protocol.is_empty(),
+    };
+    let (policy, opened) = build.access(file.access_control, http.access_control, identifies, &reach);
+    let cors = build.cors(http.allow_origin, identifies);
+    let metrics = build.metrics(file.extensions);
     let storage = around.path(&file.storage.root_directory);
     let state_directory = file.state_directory.map_or_else(|| storage.join("state"), |folder| around.path(&folder));
     let sparse = build.sparse(&file.storage.sparse);
@@ -249,6 +287,7 @@ pub(super) fn build(file: raw::File, around: &Surroundings<'_>, warnings: Vec<Wa
         build.warn("storage.commit", "false: a power cut may take away what was acknowledged");
     }
     let (token_keys, session_lifetime) = build.token(auth.token, &state_directory);
+    build.advise_zots(&listen);
     let config = Config {
         listen,
         health: http.health.map(|health| build.listen("http.health", health.address, Some(&health.port), None)),
@@ -274,6 +313,9 @@ pub(super) fn build(file: raw::File, around: &Surroundings<'_>, warnings: Vec<Wa
         workload_api,
         token_cache: auth.token_cache.unwrap_or(true),
         open: around.environment.open,
+        opened,
+        cors,
+        metrics,
         policy,
         level: file.log.as_ref().and_then(|log| log.level).unwrap_or(Level::Info),
         log_format: file.log.and_then(|log| log.format).unwrap_or(LogFormat::Auto),
@@ -290,21 +332,6 @@ impl Build<'_> {
 
     fn warn(&mut self, key: impl Into<String>, what: impl Into<String>) {
         self.warnings.push(Warning::new(key, what));
-    }
-
-    fn listen(&mut self, key: &str, address: Option<String>, port: Option<&super::values::TextOrNumber>, default: Option<u16>) -> Listen {
-        let port = match port {
-            None => default,
-            Some(port) => port.port(),
-        };
-        if port.is_none() {
-            self.mistake(format!("{key}.port"), "must be a port from 0 to 65535");
-        }
-        let address = address.filter(|address| !address.is_empty()).unwrap_or_else(|| "127.0.0.1".to_owned());
-        if address.parse::<std::net::IpAddr>().is_err() && address != "localhost" {
-            self.mistake(format!("{key}.address"), format!("must be an IP address to listen on, as 0.0.0.0, not {address:?}"));
-        }
-        Listen { address, port: port.unwrap_or(0) }
     }
 
     fn body_memory(&mut self, given: Option<&super::values::TextOrNumber>) -> usize {
@@ -427,6 +454,9 @@ impl Build<'_> {
 
 impl Surroundings<'_> {
     fn path(&self, path: &Path) -> PathBuf {
+        if path.is_relative() {
+            self.relative.borrow_mut().insert(path.to_owned());
+        }
         self.folder.join(path)
     }
 }

@@ -9,6 +9,7 @@ use serde_json::json;
 
 pub(super) fn answer(call: &Call) -> Result<Response, Fault> {
     match call.parts.method {
+        Method::GET | Method::HEAD if call.live.open.is_some() => Ok(Reply::new(StatusCode::OK).json(&json!({}))),
         Method::GET | Method::HEAD if call.identity.is_anonymous() && call.identity.scope().is_none() => Err(Fault::unauthenticated()),
         Method::GET | Method::HEAD => Ok(Reply::new(StatusCode::OK).json(&json!({}))),
         _ => Err(Fault::method_not_allowed("GET, HEAD")),

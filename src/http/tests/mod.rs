@@ -18,7 +18,7 @@ mod token;
 mod whoami;
 mod zot;
 
-use super::{App, Caller, Connection, Endpoint, Live, More, Readiness, Strangers, TrustedProxies};
+use super::{App, Caller, Connection, Cors, Endpoint, Live, More, Readiness, Strangers, TrustedProxies};
 use crate::access::{Action, Grant, PatternRules, Policy, Repositories, Rules};
 use crate::budget::{self, Budget};
 use crate::clock::{Clock, ManualClock, Timestamp};
@@ -121,6 +121,9 @@ impl Site {
             realm: None,
             proxies: TrustedProxies::default(),
             challenge: true,
+            open: None,
+            cors: Cors::default(),
+            metrics: Some("/metrics".to_owned()),
         };
         let store = Arc::new(Memory::with_clock(clock.clone()));
         let registry = registry(store.clone(), store);

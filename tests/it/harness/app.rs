@@ -39,7 +39,7 @@ impl Setup {
         setup.config["http"]["tls"] = json!({"cert": "server.crt", "key": "server.key"});
         let domain = json!({"name": "prod.test", "audiences": [AUDIENCE], "bundle": [{"file": "bundle.json"}]});
         setup.config["http"]["auth"] = json!({"spiffe": {"trustDomains": [domain]}});
-        setup.config["accessControl"] = json!({"repositories": {}});
+        setup.config["accessControl"] = json!({"repositories": {}, "adminPolicy": {"users": []}});
         setup
     }
 

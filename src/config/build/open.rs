@@ -1,0 +1,84 @@
+//! Files without a login. zot lets everybody do everything then, and half of its users' files are such. Here one is served on loopback, and
+//! elsewhere by the operator's word alone; and only if it does not even mention a login or rules.
+
+use super::{Build, Listen};
+use crate::config::mentions::Mentions;
+use crate::http::{is_at_loopback, is_loopback};
+
+/// Why a file without a login is served. Everybody may then do everything, and credentials are ignored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opened {
+    /// It listens on loopback, and nothing in it says that others come there.
+    OnLoopback,
+    /// The operator said `--open`.
+    ByOperator,
+}
+
+/// Who may come, as far as a file says it.
+pub(super) struct Reach<'a> {
+    pub(super) listen: &'a Listen,
+    pub(super) external_urls: &'a [String],
+    /// `http.trustedProxies` or `http.proxyProtocol` name somebody.
+    pub(super) proxied: bool,
+}
+
+impl Reach<'_> {
+    /// Who else than programs of this machine may come, if anybody.
+    fn others(&self) -> Option<String> {
+        let Listen { address, port } = self.listen;
+        let outside = |url: &&String| !is_at_loopback(url);
+        match () {
+            () if !is_loopback(address) => Some(format!("everyone who reaches {address}:{port}")),
+            () if self.proxied => Some("everyone behind http.trustedProxies and http.proxyProtocol".to_owned()),
+            () => self.external_urls.iter().find(outside).map(|url| format!("everyone who reaches {url}")),
+        }
+    }
+}
+
+impl Build<'_> {
+    /// Of a file in which no login is configured and no access control.
+    pub(super) fn open(&mut self, mentions: &Mentions, reach: &Reach<'_>) -> Option<Opened> {
+        if mentions.auth {
+            self.mistake(
+                "http.auth",
+                "is there, but nobody could log in with what it holds: configure htpasswd, an issuer, a trust domain or a certificate \
+                 authority; or take http.auth out, if everybody may do everything",
+            );
+            return None;
+        }
+        if mentions.client_certificates {
+            self.mistake(
+                "http.tls",
+                "has cacert or clientAuth, but no client certificate is trusted: name the authority, or take them out, if everybody may \
+                 do everything",
+            );
+            return None;
+        }
+        let others = reach.others();
+        let opened = match (self.around.environment.open, &others) {
+            (true, _) => Opened::ByOperator,
+            (false, None) => Opened::OnLoopback,
+            (false, Some(others)) => {
+                self.mistake(
+                    "http.auth",
+                    format!(
+                        "is missing: {others} could read, push and delete everything; add a login, or listen on 127.0.0.1 alone, or start with \
+                         --open (WHARFINGER_OPEN=1) if that is meant"
+                    ),
+                );
+                return None;
+            }
+        };
+        let why = match opened {
+            Opened::OnLoopback => "served because it listens on loopback",
+            Opened::ByOperator => "served because of --open or WHARFINGER_OPEN",
+        };
+        let everyone = others.unwrap_or_else(|| "every program on this machine".to_owned());
+        self.warn("http.auth", format!("THIS REGISTRY IS OPEN, since there is no login: {everyone} may read, push and delete everything; credentials are ignored; {why}"));
+        Some(opened)
+    }
+}
+
+/// Of `accessControl` without any content.
+pub(super) const EMPTY: &str = "is empty: zot takes that for no access control at all, and allows everything; here it grants nothing to anybody: \
+                                write rules, or take the key out";

@@ -42,6 +42,7 @@ const FENCES: &[(&str, &[&str])] = &[
 const OWN_JSON: &[&str] = &[
     "src/object.rs",
     "src/cli/trust.rs",
+    "src/control/backup.rs",
     "src/config/mod.rs", // after its schema was checked
     "src/exchange/keys.rs",
     "src/registry/convert.rs", // what earlier versions wrote

@@ -64,6 +64,8 @@ fn the_commands_are_what_the_program_says() {
         &["serve", "--help"],
         &["verify", "--help"],
         &["trust", "--help"],
+        &["fsck", "--help"],
+        &["backup", "--help"],
         &["dev", "--help"],
         &["explain", "--help"],
         &["login-check", "--help"],

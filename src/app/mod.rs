@@ -1,6 +1,7 @@
 //! Puts it all together: a [`Config`] becomes sources, an authenticator, a policy, a store, a registry and a server. Nothing here
 //! decides anything.
 
+mod backup;
 mod certificates;
 mod convert;
 mod evaluate;
@@ -15,12 +16,13 @@ mod starting;
 mod tls;
 mod tokens;
 
+pub use backup::back_up;
 pub use evaluate::{Evaluator, Verdict};
 
 use crate::budget::Budget;
 use crate::clock::Clock;
 use crate::config::{Config, Mistake, Warning};
-use crate::control::{self, Answers, Report};
+use crate::control::{self, Answers, MakeBackup, Report};
 use crate::file_error::FileError;
 use crate::http::{self, Readiness, Shared, Strangers};
 use crate::registry::Registry;
@@ -89,6 +91,7 @@ pub struct Registrar {
     meter: Meter,
     state_directory: PathBuf,
     trust: Arc<dyn Fn() -> Report + Send + Sync>,
+    backup: Box<MakeBackup>,
 }
 
 impl Registrar {
@@ -139,7 +142,7 @@ impl Registrar {
             session_lifetime: config.terms.session_lifetime,
             clock: &clock,
         };
-        let Store { registry, tokens } = starting.open(probed).await.map_err(|why| vec![why])?;
+        let Store { local, registry, tokens } = starting.open(probed).await.map_err(|why| vec![why])?;
         let rest = Rest {
             policy: config.policy,
             terms: config.terms,
@@ -206,6 +209,7 @@ impl Registrar {
             meter: Meter::new(&config.storage),
             state_directory: config.state_directory,
             trust,
+            backup: backup::maker(&local),
         })
     }
 
@@ -222,7 +226,7 @@ impl Registrar {
 
     /// Serves until `shutdown`, then lets the requests that are running finish. SIGHUP has every file read again.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { listener, health, app, reload, meter, state_directory, trust } = self;
+        let Self { listener, health, app, reload, meter, state_directory, trust, backup } = self;
         let (ready, clock, tls) = (app.ready.clone(), app.clock.clone(), reload.tls.clone());
         let (own_tls, expiry_clock) = (tls.clone(), clock.clone());
         let (named, shared_clock) = (app.live.clone(), clock.clone());
@@ -278,7 +282,7 @@ impl Registrar {
             () = keep_metrics() => {}
             () = meter::measure(meter) => {}
             () = watch_storage(&registry, &watched) => {}
-            () = answer_operator(&state_directory, trust) => {}
+            () = answer_operator(&state_directory, trust, backup) => {}
         }
     }
 }
@@ -314,10 +318,11 @@ fn reporter(live: Shared, tls: Option<Tls>, clock: Clock) -> Arc<dyn Fn() -> Rep
 }
 
 /// The registry serves without it, too.
-async fn answer_operator(state_directory: &Path, trust: Arc<dyn Fn() -> Report + Send + Sync>) {
-    let answers = Answers { trust: Box::new(move || trust()) };
+async fn answer_operator(state_directory: &Path, trust: Arc<dyn Fn() -> Report + Send + Sync>, backup: Box<MakeBackup>) {
+    let answers = Answers { trust: Box::new(move || trust()), backup };
     let Err(why) = control::serve(state_directory, answers).await;
-    tracing::warn!(state.directory = %state_directory.display(), "nobody can ask this server with `wharfinger trust`: {}", FileError::new(state_directory, &why));
+    let told = FileError::new(state_directory, &why);
+    tracing::warn!(state.directory = %state_directory.display(), "nobody can ask this server with `wharfinger trust`, or for a backup: {told}");
     std::future::pending().await
 }
 

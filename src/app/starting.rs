@@ -27,6 +27,7 @@ pub(super) struct Starting<'a> {
 
 /// What is opened of a store.
 pub(super) struct Store {
+    pub(super) local: Arc<Local>,
     pub(super) registry: Registry,
     pub(super) tokens: Tokens,
 }
@@ -56,9 +57,9 @@ impl Starting<'_> {
         let store = Local::open_with(storage, local::Settings { commit, clock: clock.clone() });
         let store = Arc::new(store.map_err(|why| Mistake::new("storage.rootDirectory", why.to_string()))?);
         let tokens = tokens::open(token_keys, &*store, session_lifetime, clock.now()).await?;
-        let registry = Registry::new(store.clone(), store).with(registry::Settings { sparse });
+        let registry = Registry::new(store.clone(), store.clone()).with(registry::Settings { sparse });
         finish_what_a_crash_left(&registry).await;
-        Ok(Store { registry, tokens })
+        Ok(Store { local: store, registry, tokens })
     }
 }
 

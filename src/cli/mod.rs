@@ -5,6 +5,8 @@
 //!
 //! Exit codes: 0 success; 1 it ran and failed; 2 the arguments or the configuration are wrong.
 
+mod backup;
+mod bar;
 mod credential_provider;
 mod dev;
 mod docker_credential;
@@ -65,6 +67,11 @@ enum Command {
         #[arg(long)]
         mark: bool,
     },
+    /// Copy the store, while a registry serves it or not, to a folder that a registry can be started on
+    #[command(
+        after_help = "Examples:\n  wharfinger backup /etc/wharfinger/config.yaml /backup/wharfinger\n  wharfinger backup /etc/wharfinger/config.yaml /var/lib/wharfinger-backup --hard-link\n\nA running registry makes the copy itself: FILE says where it can be asked, and its user must be able to write TO. A run that was stopped\ngoes on where it was when the command is given again. The state directory, and the configuration, are not in the copy.\n\nExit codes: 0 the backup is complete, 1 it is not, or the store itself has lost something, 2 the configuration is wrong."
+    )]
+    Backup(backup::Options),
     /// Serve a registry with a throw-away trust domain, and push and pull through it once. For trials only
     #[command(after_help = "Examples:\n  wharfinger dev\n  wharfinger dev --folder /tmp/registry --port 0 --once")]
     Dev(dev::Options),
@@ -123,6 +130,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Command::Verify(options) => verify::run(&options),
             Command::Trust(options) => trust::run(&options).await,
             Command::Fsck { file, json, mark } => fsck::run(&file, json, mark).await,
+            Command::Backup(options) => backup::run(&options).await,
             Command::Dev(options) => dev::run(&options).await,
             Command::Explain(options) => explain::run(options).await,
             Command::LoginCheck(options) => login_check::run(options).await,

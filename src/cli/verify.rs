@@ -38,7 +38,7 @@ pub(super) fn run(options: &Options) -> u8 {
     }
     match store {
         Err(why @ (OpenError::Older { .. } | OpenError::Unfinished { .. })) => say_error(&format!("note: storage.rootDirectory: {why}")),
-        Err(why @ (OpenError::Newer { .. } | OpenError::UnknownFormat { .. })) => {
+        Err(why @ (OpenError::Newer { .. } | OpenError::UnknownFormat { .. } | OpenError::UnfinishedBackup { .. })) => {
             return mistaken(file, vec![Mistake::new("storage.rootDirectory", why.to_string())]);
         }
         // Whoever verifies a file need not be the one who may look into the store.

@@ -1,10 +1,13 @@
 //! The control socket: HTTP/1.1 with JSON, in the state directory, for the registry's own user and root.
 
+use super::backup::{BACKUP, BackupRequest, MakeBackup, lines};
 use super::report::Report;
 use bytes::Bytes;
+use futures_util::TryStreamExt as _;
 use http::{Method, Request, Response, StatusCode, header};
-use http_body_util::Full;
-use hyper::body::Incoming;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full, Limited, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -15,9 +18,10 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 
 /// The socket's name in the state directory.
 pub const SOCKET: &str = "control.sock";
@@ -25,6 +29,7 @@ pub const SOCKET: &str = "control.sock";
 /// What can be asked.
 pub struct Answers {
     pub trust: Box<dyn Fn() -> Report + Send + Sync>,
+    pub backup: Box<MakeBackup>,
 }
 
 impl fmt::Debug for Answers {
@@ -49,7 +54,7 @@ pub async fn serve(state_directory: &Path, answers: Answers) -> io::Result<Infal
     }
     let listener = UnixListener::bind(&path)?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
-    tracing::info!(control.socket = %path.display(), "answering `wharfinger trust`");
+    tracing::info!(control.socket = %path.display(), "answering `wharfinger trust` and `wharfinger backup`");
     let (answers, slots) = (Arc::new(answers), Arc::new(Semaphore::new(AT_ONCE)));
     loop {
         let slot = slots.clone().acquire_owned().await.map_err(io::Error::other)?;
@@ -59,12 +64,21 @@ pub async fn serve(state_directory: &Path, answers: Answers) -> io::Result<Infal
         }
         let answers = answers.clone();
         tokio::spawn(async move {
-            let service = service_fn(move |request| std::future::ready(Ok::<_, Infallible>(answer(&answers, &request))));
-            let mut http = http1::Builder::new();
-            http.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
-            drop(tokio::time::timeout(PATIENCE, http.serve_connection(TokioIo::new(stream), service)).await);
+            converse(stream, &answers).await;
             drop(slot);
         });
+    }
+}
+
+/// Answers a connection. A question and its answer may take only so long, but for a backup, which ends when the command goes away.
+async fn converse(stream: UnixStream, answers: &Answers) {
+    let backing_up = AtomicBool::new(false);
+    let service = service_fn(|request| async { Ok::<_, Infallible>(answer(answers, &backing_up, request).await) });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
+    let mut conversation = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
+    if tokio::time::timeout(PATIENCE, conversation.as_mut()).await.is_err() && backing_up.load(Ordering::SeqCst) {
+        drop(conversation.await);
     }
 }
 
@@ -87,18 +101,36 @@ fn is_ours(stream: &UnixStream) -> bool {
     stream.peer_cred().is_ok_and(|peer| peer.uid() == own || peer.uid() == 0)
 }
 
-fn answer(answers: &Answers, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer(answers: &Answers, backing_up: &AtomicBool, request: Request<Incoming>) -> Response<UnsyncBoxBody<Bytes, Infallible>> {
     let (status, body) = match (request.method(), request.uri().path()) {
         (&Method::GET, "/trust") => match serde_json::to_vec(&(answers.trust)()) {
-            Ok(body) => (StatusCode::OK, body),
-            Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, Vec::new()),
+            Ok(body) => (StatusCode::OK, whole(body)),
+            Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, whole(Vec::new())),
         },
-        _ => (StatusCode::NOT_FOUND, Vec::new()),
+        (&Method::POST, BACKUP) => match backup_request(request).await {
+            Some(request) => {
+                let (news, heard) = mpsc::channel(NEWS);
+                backing_up.store(true, Ordering::SeqCst);
+                tokio::spawn((answers.backup)(request, news));
+                (StatusCode::OK, StreamBody::new(lines(heard).map_ok(Frame::data)).boxed_unsync())
+            }
+            None => (StatusCode::BAD_REQUEST, whole(Vec::new())),
+        },
+        _ => (StatusCode::NOT_FOUND, whole(Vec::new())),
     };
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
     response
+}
+
+async fn backup_request(request: Request<Incoming>) -> Option<BackupRequest> {
+    let body = Limited::new(request.into_body(), LARGEST_REQUEST).collect().await.ok()?;
+    BackupRequest::decode(&body.to_bytes())
+}
+
+fn whole(body: Vec<u8>) -> UnsyncBoxBody<Bytes, Infallible> {
+    Full::new(Bytes::from(body)).boxed_unsync()
 }
 
 /// What fits into `sockaddr_un` of Linux.
@@ -108,3 +140,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 const AT_ONCE: usize = 8;
 /// For a question and its answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Lines that a command which does not read misses none of.
+const NEWS: usize = 16;
+/// In bytes. A request is a path and little more.
+const LARGEST_REQUEST: usize = 64 << 10;

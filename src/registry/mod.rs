@@ -6,6 +6,7 @@
 //! Everything is a record that changes by compare-and-swap only, or bytes under a name that is never used twice. Several processes
 //! may work on one store but for uploads, which are claimed in this process. Reads never create anything.
 
+mod backup;
 mod blobs;
 mod body;
 mod convert;
@@ -30,6 +31,7 @@ mod tests;
 mod typed_store;
 mod uploads;
 
+pub use backup::NamedBytes;
 pub use blobs::Blob;
 pub use body::Body;
 pub use convert::{Unconvertible, convert, keeps as keeps_unconverted};

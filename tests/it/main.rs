@@ -14,6 +14,7 @@
     reason = "tests"
 )]
 
+mod backup;
 mod bad_input;
 mod clients;
 mod clusters;

@@ -2,7 +2,9 @@
 
 use super::buffers::Buffers;
 use super::folder::{Folder, open_cached, open_file, open_folder};
+use super::hold::Hold;
 use super::reading::OpenBlob;
+use super::space::Space;
 use super::values::names;
 use super::{Disk, Failure, Look, OpenError, Timestamp, Written, writeback};
 use crate::recent::Recent;
@@ -26,10 +28,16 @@ pub(super) struct Blobs {
 }
 
 impl Blobs {
-    pub(super) fn open(folder: Arc<Folder>, disk: Disk) -> Result<Self, OpenError> {
+    pub(super) fn open(folder: Arc<Folder>, space: Arc<Space>, disk: Disk) -> Result<Self, OpenError> {
         let root = folder.folder("d")?;
-        let shards = Shards { root, durable: Mutex::default(), written: Mutex::new(Recent::new(WRITTEN)), _folder: folder };
+        let hold = Hold::open(&root, space).map_err(folder.failed("d"))?;
+        let shards = Shards { root, hold, durable: Mutex::default(), written: Mutex::new(Recent::new(WRITTEN)), _folder: folder };
         Ok(Self { shards: Arc::new(shards), turns: Turns::default(), disk, buffers: Buffers::default() })
+    }
+
+    /// The folder with the bytes, and the hold on removals from it.
+    pub(super) fn files(&self) -> (&File, &Hold) {
+        (&self.shards.root, &self.shards.hold)
     }
 
     pub(super) async fn write(&self, name: &str, offset: u64, chunks: Vec<Bytes>, look: Look) -> Result<(), Failure> {
@@ -90,6 +98,7 @@ pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T,
 /// The folders that the files lie in, by the first two characters of the name.
 struct Shards {
     root: File,
+    hold: Hold,
     /// Those whose own name is known to survive a power cut.
     durable: Mutex<HashSet<String>>,
     /// The files of blobs that are not sealed. What the kernel could not write meanwhile it tells for certain only to those who had the
@@ -189,7 +198,7 @@ impl Shards {
 
     fn remove(&self, name: &str) -> Result<(), Failure> {
         self.written().remove(name);
-        let removed = open_folder(&self.root, shard(name)).and_then(|shard| rustix::fs::unlinkat(shard, name, AtFlags::empty()));
+        let removed = open_folder(&self.root, shard(name)).and_then(|shard| self.hold.remove(&shard, name));
         match removed {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(error) => Err(io::Error::from(error).into()),
@@ -278,7 +287,7 @@ fn unlisted(shard: &str, found: Vec<Written>, error: Errno) -> Failure {
     Failure::Io(Arc::new(Unlisted { found, place: format!("the folder d/{shard}"), next, source: error.into() }))
 }
 
-fn shard(name: &str) -> &str {
+pub(super) fn shard(name: &str) -> &str {
     name.get(..2).unwrap_or(name)
 }
 

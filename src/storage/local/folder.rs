@@ -1,5 +1,6 @@
 //! The folder of a local store: who may have it open, and whether this program knows its layout.
 
+use super::backup::MARKER;
 use crate::file_error::FileError;
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -32,6 +33,8 @@ pub enum OpenError {
     UnknownFormat { file: PathBuf },
     #[error("the folder {} has a `{holds}` but no file `format`: it is no store, or not a whole one; use an empty folder, or restore it in full", folder.display())]
     NotAStore { folder: PathBuf, holds: &'static str },
+    #[error("the backup in {} is unfinished: run the same `wharfinger backup` again to finish it, and start on the folder then", folder.display())]
+    UnfinishedBackup { folder: PathBuf },
     #[error("there is no store in {}", folder.display())]
     NoStore { folder: PathBuf },
     #[error("the file {} is missing: the store has lost its records, and without them nothing in it can be found; restore the folder in full", file.display())]
@@ -93,6 +96,10 @@ impl Folder {
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    pub(super) const fn root(&self) -> &File {
+        &self.root
     }
 
     /// The folder `name` in it, which is created if it is missing.
@@ -160,7 +167,7 @@ impl Folder {
         }
     }
 
-    fn failed(&self, file: &'static str) -> impl Fn(std::io::Error) -> OpenError + '_ {
+    pub(super) fn failed(&self, file: &'static str) -> impl Fn(std::io::Error) -> OpenError + '_ {
         move |source| OpenError::Folder { folder: self.path.clone(), file, source }
     }
 }
@@ -180,11 +187,22 @@ pub fn inspect(path: &Path) -> Result<(), OpenError> {
     }
 }
 
-fn layout(path: &Path, root: &File) -> Result<Layout, OpenError> {
+/// An error if there is no store in the folder.
+pub(super) fn exists(path: &Path) -> Result<(), OpenError> {
+    match path.join("format").symlink_metadata() {
+        Ok(_) => Ok(()),
+        Err(_) => inspect(path).and(Err(OpenError::NoStore { folder: path.to_owned() })),
+    }
+}
+
+pub(super) fn layout(path: &Path, root: &File) -> Result<Layout, OpenError> {
     let failed = |source| OpenError::Folder { folder: path.to_owned(), file: "format", source };
     let mut text = String::new();
     match open_file(root, "format", OFlags::RDONLY) {
         Ok(file) => file.take(100).read_to_string(&mut text).map_err(failed)?,
+        Err(Errno::NOENT) if path.join(MARKER).symlink_metadata().is_ok() => {
+            return Err(OpenError::UnfinishedBackup { folder: path.to_owned() });
+        }
         Err(Errno::NOENT) => return Ok(Layout::None),
         Err(error) => return Err(failed(error.into())),
     };

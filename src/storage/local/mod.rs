@@ -8,14 +8,18 @@
 //! | `v/<first two characters of the name>/<name>` | the value of one record each that is too large for the table |
 //! | `records.converting`, `records.converted` | the records of a store of format 1 while it is converted |
 //! | `d/<first two characters of the name>/<name>` | the bytes of one blob each |
+//! | `d/held`, `v/held` | while a backup runs, what would have been removed |
+//! | `backup` | the folder is a backup of a store, which nobody has served since |
 //!
 //! The path to the folder may lead through symbolic links; inside it none is followed.
 
+mod backup;
 mod blobs;
 mod buffers;
 mod cache;
 mod convert;
 mod folder;
+mod hold;
 mod lists;
 pub mod meter;
 mod reading;
@@ -27,6 +31,7 @@ mod values;
 mod writeback;
 mod writer;
 
+pub use backup::{BackedUp, Backup, BackupError, Copied, Kind, Named, Names, Progress};
 pub use convert::{Convert, ConvertError, Converted, Unconverted, convert, room_to_convert};
 pub use folder::{OpenError, inspect};
 
@@ -37,8 +42,8 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 /// The open store. Blocks while it is being opened and while it is dropped, each for milliseconds.
 pub struct Local {
@@ -48,6 +53,7 @@ pub struct Local {
     space: Arc<space::Space>,
     folder: Arc<folder::Folder>,
     clock: Clock,
+    backing_up: Mutex<()>,
 }
 
 /// What users decide about a store on a disk.
@@ -71,15 +77,22 @@ impl Local {
         Self::open_with(folder, Settings::default())
     }
 
-    pub fn open_with(folder: &Path, Settings { commit, clock }: Settings) -> Result<Self, OpenError> {
-        let folder = Arc::new(folder::Folder::open(folder)?);
+    pub fn open_with(folder: &Path, settings: Settings) -> Result<Self, OpenError> {
+        let folder = folder::Folder::open(folder)?;
+        // From now on the store has a life of its own, so the next backup must not replace it.
+        folder.remove(backup::MARKER)?;
+        Self::open_locked(folder, settings)
+    }
+
+    fn open_locked(folder: folder::Folder, Settings { commit, clock }: Settings) -> Result<Self, OpenError> {
+        let folder = Arc::new(folder);
         let disk = Disk::new(commit);
-        let values = values::Values::open(folder.clone(), disk.clone())?;
         let space = Arc::new(space::Space::new(folder.folder("d")?));
+        let values = values::Values::open(folder.clone(), space.clone(), disk.clone())?;
         let records = records::Records::open(&folder.path().join("records.sqlite3"), values, space.clone(), disk.clone(), clock.clone())?;
-        let blobs = blobs::Blobs::open(folder.clone(), disk)?;
+        let blobs = blobs::Blobs::open(folder.clone(), space.clone(), disk)?;
         folder.sync()?;
-        Ok(Self { records, blobs, space, folder, clock })
+        Ok(Self { records, blobs, space, folder, clock, backing_up: Mutex::default() })
     }
 
     async fn change_one(&self, key: &str, expected: Option<&Version>, value: Option<Value>) -> Result<Option<Version>, Failure> {
@@ -91,12 +104,10 @@ impl Local {
         self.change_one(key, expected, Some(value)).await?.ok_or(Failure::Stopped)
     }
 
-    /// The store that is in the folder, which is not made.
+    /// The store that is in the folder, which is not made. A backup stays one.
     pub fn open_existing(folder: &Path) -> Result<Self, OpenError> {
-        if folder.join("format").symlink_metadata().is_err() {
-            return Err(OpenError::NoStore { folder: folder.to_owned() });
-        }
-        Self::open(folder)
+        folder::exists(folder)?;
+        Self::open_locked(folder::Folder::open(folder)?, Settings::default())
     }
 
     /// What is wrong with the table or with the files beside it, in words, and how many files there are that belong to no record. For a

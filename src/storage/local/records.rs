@@ -181,6 +181,14 @@ impl Records {
         Ok((Write { key, expected, new }, prepared))
     }
 
+    pub(super) fn file(&self) -> &Path {
+        &self.file
+    }
+
+    pub(super) fn values(&self) -> &Values {
+        &self.values
+    }
+
     pub(super) fn read<T>(&self, query: impl FnOnce(&Connection) -> Result<T, rusqlite::Error>) -> Result<T, Failure> {
         let idle = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let db = match idle {

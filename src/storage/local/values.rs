@@ -3,6 +3,8 @@
 //! before the record that it belongs to, and goes after the record has changed.
 
 use super::folder::{Folder, open_file, open_folder};
+use super::hold::Hold;
+use super::space::Space;
 use super::{Disk, Failure, Number, OpenError};
 use bytes::Bytes;
 use rustix::fs::{AtFlags, Mode, OFlags};
@@ -17,6 +19,7 @@ pub(super) const LARGE: usize = 64 << 10;
 
 pub(super) struct Values {
     root: File,
+    hold: Hold,
     /// The folders that there are, by the first byte of the version.
     shards: Mutex<HashSet<u8>>,
     disk: Disk,
@@ -25,9 +28,10 @@ pub(super) struct Values {
 }
 
 impl Values {
-    pub(super) fn open(folder: Arc<Folder>, disk: Disk) -> Result<Self, OpenError> {
+    pub(super) fn open(folder: Arc<Folder>, space: Arc<Space>, disk: Disk) -> Result<Self, OpenError> {
         let root = folder.folder("v")?;
-        let values = Self { root, shards: Mutex::default(), disk, folder };
+        let hold = Hold::open(&root, space).map_err(folder.failed("v"))?;
+        let values = Self { root, hold, shards: Mutex::default(), disk, folder };
         let failed = |source| OpenError::Folder { folder: values.folder.path().to_owned(), file: "v", source };
         let names = names(&values.root).map_err(failed)?;
         // Those that a crash left count as durable from now on.
@@ -76,10 +80,15 @@ impl Values {
 
     fn unlink(&self, version: Number) {
         let (shard, name) = (shard(version), name(version));
-        match open_folder(&self.root, &shard).and_then(|folder| rustix::fs::unlinkat(folder, &name, AtFlags::empty())) {
+        match open_folder(&self.root, &shard).and_then(|folder| self.hold.remove(&folder, &name)) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(why) => tracing::warn!("the value {shard}/{name} could not be removed: {why}"),
         }
+    }
+
+    /// The folder with the values, and the hold on removals from it.
+    pub(super) const fn files(&self) -> (&File, &Hold) {
+        (&self.root, &self.hold)
     }
 
     /// The versions of all files, and the folders that cannot be read, in words.
@@ -143,11 +152,11 @@ impl Values {
     }
 }
 
-fn name(version: Number) -> String {
+pub(super) fn name(version: Number) -> String {
     format!("{:016x}", version.0.cast_unsigned())
 }
 
-fn shard(version: Number) -> String {
+pub(super) fn shard(version: Number) -> String {
     format!("{:02x}", first_byte(version))
 }
 

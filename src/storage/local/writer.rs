@@ -241,6 +241,7 @@ mod tests {
     use super::*;
     use crate::storage::local::folder::Folder;
     use crate::storage::local::records::open_for_writing;
+    use crate::storage::local::space::Space;
     use crate::storage::local::testing::commits;
     use crate::storage::local::{Local, Settings};
     use crate::storage::{Change, RecordStore};
@@ -255,7 +256,9 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             drop(Local::open(folder.path()).unwrap());
             let (file, disk) = (folder.path().join("records.sqlite3"), Disk::new(true));
-            let values = Values::open(Arc::new(Folder::open(folder.path()).unwrap()), disk.clone()).unwrap();
+            let folder_of_store = Arc::new(Folder::open(folder.path()).unwrap());
+            let space = Arc::new(Space::new(folder_of_store.folder("v").unwrap()));
+            let values = Values::open(folder_of_store, space, disk.clone()).unwrap();
             let db = open_for_writing(&file, true).unwrap();
             // Whoever closes the file last takes the log away.
             let _open = open_for_writing(&file, true).unwrap();

@@ -3,6 +3,7 @@
 //!
 //! `WHARFINGER_CRASH_SECONDS` says how long the loop runs; by default about half a minute.
 
+mod backup;
 mod client;
 mod convert;
 mod durability;

@@ -104,7 +104,8 @@ fn convert_if_room(path: &Path, now: Timestamp, convert: &mut dyn Convert, left:
     if !to_tidy && !matches!(layout, Layout::Old | Layout::Unfinished) {
         return Ok(false); // somebody was faster
     }
-    let values = Values::open(folder.clone(), Disk::new(true))?;
+    let space = Arc::new(Space::new(folder.folder("v")?));
+    let values = Values::open(folder.clone(), space, Disk::new(true))?;
     let conversion = Conversion { folder: &folder, values, now };
     if layout == Layout::Old {
         let all = conversion.convert_records(convert, left)?;

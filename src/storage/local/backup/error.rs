@@ -1,0 +1,49 @@
+//! Why there is no backup.
+
+use super::super::OpenError;
+use crate::file_error::FileError;
+use std::io;
+use std::path::PathBuf;
+
+/// Why a store could not be backed up. Nothing of an earlier backup in the same folder is lost.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    #[error("another backup of this store is running: wait until it has ended")]
+    Running,
+    #[error("stopped before it was complete: run the same command again, and it goes on with what is missing")]
+    Stopped,
+    #[error("the folder {} overlaps with the store in {}: name a folder outside of it, on another disk if you can", to.display(), store.display())]
+    Overlap { to: PathBuf, store: PathBuf },
+    #[error("the folder {} holds {found}, and is not a backup: name an empty folder, or one with an earlier backup of this store", to.display())]
+    NotABackup { to: PathBuf, found: String },
+    #[error("the folder {} is a store that was served since it was a backup, or never was one: name another folder, so that nothing in it is lost", to.display())]
+    AStore { to: PathBuf },
+    #[error("the folder {} is a backup of another store, {found}, and this one is {expected}: name another folder", to.display())]
+    OtherStore { to: PathBuf, found: String, expected: String },
+    #[error("the backup needs {needed} more bytes, and the disk of {} has {left} to spare: make room, name a folder on a larger disk, or use --hard-link on the store's own disk", to.display())]
+    NoRoom { to: PathBuf, needed: u64, left: u64 },
+    #[error("the disk of {} is full: make room and run the same command again, and it goes on with what is missing", to.display())]
+    Full { to: PathBuf },
+    #[error("the store's disk is full, and files that were kept for the backup had to go: make room, then run the same command again")]
+    HoldBroken,
+    #[error("no hard links can be made from the store to {}: {source}; both must be on one file system that has them. Leave out --hard-link to copy", to.display())]
+    HardLink { to: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Target(#[from] OpenError),
+    #[error("{} cannot be written or read: {}", path.display(), FileError::new(path, source))]
+    File { path: PathBuf, source: io::Error },
+    #[error("the store in {} cannot be backed up: {source}", folder.display())]
+    Store { folder: PathBuf, source: io::Error },
+    #[error("the records cannot be copied to {}: {source}", file.display())]
+    Records { file: PathBuf, source: rusqlite::Error },
+}
+
+impl BackupError {
+    /// An error of the target's disk.
+    pub(super) fn of_file(to: PathBuf, path: PathBuf, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full { to },
+            _ => Self::File { path, source },
+        }
+    }
+}

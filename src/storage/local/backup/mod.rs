@@ -1,0 +1,192 @@
+//! A consistent copy of an open store in another folder, which is a store itself: to restore it, start on it.
+//!
+//! 1. Removals are held back ([`Hold`]), so everything that a record names from now on stays readable.
+//! 2. The records are copied as they are at one moment, in one read transaction. Writers go on meanwhile.
+//! 3. Every file that these records name is copied: to a name of its own, then synced, then renamed. So a file under its final name is
+//!    whole, and a later run keeps it if its size and time are those of the source.
+//! 4. The records take their place, then the file `format` does. Last, files that the records do not name are removed.
+//!
+//! Step 4 is the only one that changes what is there already. So when an earlier backup is refreshed, it stays usable until the new one
+//! takes its place, and it stays as it was if the run fails. A first backup has no `format` until it is complete, and nothing starts on it.
+
+mod copy;
+mod error;
+mod inventory;
+mod target;
+#[cfg(test)]
+mod tests;
+
+pub use error::BackupError;
+pub use inventory::{Kind, Named, Names};
+pub(super) use target::MARKER;
+
+use super::hold::Hold;
+use super::records::open_for_writing;
+use super::{Local, blobs, values};
+use copy::Copier;
+use inventory::{Inventory, Item, copy_records};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use std::sync::TryLockError;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use target::Target;
+
+/// What is to be copied where.
+#[derive(Clone, Copy, Debug)]
+pub struct Backup<'a> {
+    pub to: &'a Path,
+    /// Share the bytes with the store where nobody writes them any more, instead of copying them.
+    pub hard_link: bool,
+    /// The store's own name: a later run writes only into a backup of the same store.
+    pub store_id: &'a str,
+    pub names: &'a dyn Names,
+}
+
+/// How far a backup is. The one who waits for it may stop it.
+#[derive(Debug, Default)]
+pub struct Progress {
+    files: AtomicU64,
+    of_files: AtomicU64,
+    bytes: AtomicU64,
+    of_bytes: AtomicU64,
+    stopped: AtomicBool,
+}
+
+/// How much has been looked at, of how much.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Copied {
+    pub files: u64,
+    pub of_files: u64,
+    pub bytes: u64,
+    pub of_bytes: u64,
+}
+
+/// What a complete backup consists of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BackedUp {
+    /// Files beside the records, and their bytes.
+    pub files: u64,
+    pub bytes: u64,
+    /// Of these: files that an earlier run had copied.
+    pub kept: u64,
+    pub linked: u64,
+    /// Files that share their blocks with the store's until one of them changes.
+    pub cloned: u64,
+    pub copied: u64,
+    pub copied_bytes: u64,
+    /// Files of an earlier backup that nothing needs any more.
+    pub removed: u64,
+    /// What the store itself has lost, as far as it was noticed.
+    pub damages: u64,
+    /// The first of them, in words.
+    pub damaged: Vec<String>,
+}
+
+impl Progress {
+    /// Ends the backup at the next file.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
+    }
+
+    #[must_use]
+    pub fn now(&self) -> Copied {
+        let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        Copied { files: read(&self.files), of_files: read(&self.of_files), bytes: read(&self.bytes), of_bytes: read(&self.of_bytes) }
+    }
+
+    fn check(&self) -> Result<(), BackupError> {
+        if self.stopped.load(Ordering::SeqCst) { Err(BackupError::Stopped) } else { Ok(()) }
+    }
+}
+
+impl BackedUp {
+    fn damage(&mut self, what: String) {
+        self.damages += 1;
+        if self.damaged.len() < NAMED {
+            self.damaged.push(what);
+        }
+    }
+}
+
+impl Local {
+    /// Copies the store as it is at one moment, while it is in use. Blocks meanwhile. What is damaged in the store itself does not keep the
+    /// rest from being copied, and is told at the end.
+    pub fn back_up(&self, backup: Backup<'_>, progress: &Progress) -> Result<BackedUp, BackupError> {
+        let _only = match self.backing_up.try_lock() {
+            Ok(only) => only,
+            Err(TryLockError::Poisoned(only)) => only.into_inner(),
+            Err(TryLockError::WouldBlock) => return Err(BackupError::Running),
+        };
+        let target = Target::open(backup.to, self.folder.path(), backup.store_id)?;
+        let held = Held::begin([self.records.values().files().1, self.blobs.files().1])
+            .map_err(|source| BackupError::Store { folder: self.folder.path().to_owned(), source })?;
+        let db = copy_records(self.records.file(), &target.new_records()?, progress)?;
+        let mut done = BackedUp::default();
+        let read_value = |version| self.records.values().read(version).or_else(|_| held.read_value(version));
+        let inventory = Inventory::read(&db, backup.names, read_value, &mut done).map_err(target.records_failed())?;
+        db.close().map_err(|(_, source)| target.records_failed()(source))?;
+        inventory.announce(progress);
+        if !backup.hard_link && !target.can_clone(self.records.file()) {
+            target.check_room(&inventory)?;
+        }
+        self.copy_files(backup, &target, &inventory, progress, &mut done)?;
+        drop(held);
+        target.publish()?;
+        done.removed = target.remove_others(&inventory)?;
+        Ok(done)
+    }
+
+    fn copy_files(
+        &self,
+        backup: Backup<'_>,
+        target: &Target,
+        inventory: &Inventory,
+        progress: &Progress,
+        done: &mut BackedUp,
+    ) -> Result<(), BackupError> {
+        let (from, hold) = self.records.values().files();
+        let mut copier = Copier::new(from, hold, target, "v", backup.hard_link, progress)?;
+        for version in &inventory.values {
+            copier.copy(&values::shard(*version), &values::name(*version), None, Kind::Sealed, done)?;
+        }
+        copier.end()?;
+        let (from, hold) = self.blobs.files();
+        let mut copier = Copier::new(from, hold, target, "d", backup.hard_link, progress)?;
+        for item @ Item { size, kind, .. } in &inventory.blobs {
+            let name = item.name();
+            copier.copy(blobs::shard(name), name, Some(*size), *kind, done)?;
+        }
+        copier.end()
+    }
+}
+
+/// Removals are held back until this is dropped.
+struct Held<'a>([&'a Hold; 2]);
+
+impl<'a> Held<'a> {
+    fn begin(holds: [&'a Hold; 2]) -> std::io::Result<Self> {
+        let held = Self(holds);
+        holds.iter().try_for_each(|hold| hold.begin())?;
+        Ok(held)
+    }
+
+    /// The value of a record that was removed meanwhile.
+    fn read_value(&self, version: super::Number) -> Result<bytes::Bytes, super::Failure> {
+        let [values, _] = self.0;
+        let mut file = values.open_held(&values::name(version)).map_err(std::io::Error::from)?;
+        let mut value = Vec::new();
+        std::io::Read::read_to_end(&mut file, &mut value)?;
+        Ok(value.into())
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|hold| hold.end());
+    }
+}
+
+/// So many damages are told in words.
+const NAMED: usize = 100;

@@ -25,7 +25,8 @@ async fn the_image_is_small_runs_as_nobody_and_serves() {
     assert!(version.contains(env!("CARGO_PKG_VERSION")), "{version}");
 
     // The push and the pull of `dev` need a place to write, TLS, and everything that is linked.
-    let (told, _) = docker.run(&["run", "--rm", "--network=host", "--read-only", IMAGE, "dev", "--once", "--port", "0"]);
+    let (told, _) =
+        docker.run(&["run", "--rm", "--network=host", "--read-only", IMAGE, "dev", "--once", "--port", "0", "--address", "0.0.0.0"]);
     assert!(told.contains("201 Created") && told.contains("200 OK"), "{told}");
 
     serves_what_is_mounted(&docker).await;

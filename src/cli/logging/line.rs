@@ -206,6 +206,11 @@ impl<W: Write> Write for Cut<'_, W> {
         if self.full {
             return Err(fmt::Error);
         }
+        // As most texts are.
+        if text.len() <= self.left && !text.bytes().any(may_need_escaping) {
+            self.left -= text.len();
+            return self.line.write_str(text);
+        }
         let (kept, written) = fitting(text, self.left);
         self.left -= written;
         Escaped { line: self.line, quoted: self.quoted }.write_str(kept)?;
@@ -232,6 +237,11 @@ fn fitting(text: &str, most: usize) -> (&str, usize) {
     (text, written)
 }
 
+/// 0xc2 is the first byte of U+0080 to U+009F, and of some letters.
+const fn may_need_escaping(byte: u8) -> bool {
+    byte < b' ' || matches!(byte, b'"' | b'\\' | 0x7f | 0xc2)
+}
+
 /// Writes what stands between the quotes of a JSON string (RFC 8259, 7), with every control character escaped: those that JSON lets
 /// through (DEL and U+0080 to U+009F) steer terminals, too. Without quotes around it, quotes and backslashes stay as they are.
 struct Escaped<'a, W> {
@@ -241,10 +251,8 @@ struct Escaped<'a, W> {
 
 impl<W: Write> Write for Escaped<'_, W> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        // 0xc2 is the first byte of U+0080 to U+009F, and of some letters.
-        let special = |byte: u8| byte < b' ' || matches!(byte, b'"' | b'\\' | 0x7f | 0xc2);
         let mut rest = text;
-        while let Some(at) = rest.bytes().position(special) {
+        while let Some(at) = rest.bytes().position(may_need_escaping) {
             let (plain, from) = rest.split_at(at);
             self.line.write_str(plain)?;
             let mut characters = from.chars();

@@ -24,7 +24,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Mistake, Warning};
 use crate::control::{self, Answers, MakeBackup, Report};
 use crate::file_error::FileError;
-use crate::http::{self, Readiness, Shared, Strangers};
+use crate::http::{self, Readiness, Shared, StorageStanding, Strangers};
 use crate::registry::Registry;
 use crate::server::{self, Networks, Tls};
 use crate::storage::local::meter::Meter;
@@ -330,22 +330,32 @@ async fn answer_operator(state_directory: &Path, trust: Arc<dyn Fn() -> Report +
 async fn watch_storage(registry: &Registry, ready: &Readiness) {
     let mut ticks = tokio::time::interval(WATCH_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut worked = true;
+    let (mut worked, mut had_room) = (true, true);
     loop {
         ticks.tick().await;
         let checked = tokio::time::timeout(STORAGE_ANSWERS_WITHIN, registry.check_storage()).await;
-        let why = match checked {
-            Ok(Ok(())) => None,
-            Ok(Err(why)) => Some(why.to_string()),
-            Err(_) => Some(format!("no answer within {STORAGE_ANSWERS_WITHIN:?}")),
+        let (standing, why) = match checked {
+            Ok(Ok(None)) => (StorageStanding::Works, None),
+            Ok(Ok(Some(full))) => {
+                if had_room {
+                    tracing::error!("pushes are refused, and pulls and deletions work: {full}");
+                }
+                (StorageStanding::Full, None)
+            }
+            Ok(Err(why)) => (StorageStanding::Fails { folder: why.unwritable_folder() }, Some(why.to_string())),
+            Err(_) => (StorageStanding::Fails { folder: None }, Some(format!("no answer within {STORAGE_ANSWERS_WITHIN:?}"))),
         };
-        ready.storage_works(why.is_none());
         match &why {
             Some(why) if worked => tracing::error!("not ready any more, since the storage fails: {why}"),
             None if !worked => tracing::info!("the storage works again"),
             _ => {}
         }
-        worked = why.is_none();
+        let has_room = standing != StorageStanding::Full;
+        if has_room && !had_room {
+            tracing::info!("the storage has room again, and takes pushes");
+        }
+        ready.storage(standing);
+        (worked, had_room) = (why.is_none(), has_room);
     }
 }
 

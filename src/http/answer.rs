@@ -400,7 +400,11 @@ fn storage_failed(failure: &storage::Failure) -> Fault {
         storage::Failure::Conflict => (StatusCode::SERVICE_UNAVAILABLE, "others are changing the same: try again"),
         storage::Failure::Busy => (StatusCode::SERVICE_UNAVAILABLE, "the registry's storage is busy: try again"),
         storage::Failure::Full => (StatusCode::INSUFFICIENT_STORAGE, "the registry's storage is full: nothing was stored"),
-        storage::Failure::Missing | storage::Failure::Io(_) => {
+        storage::Failure::LogHeld => (
+            StatusCode::INSUFFICIENT_STORAGE,
+            "nothing was stored: another program reads the registry's records.sqlite3 without an end, and the log of changes has become too large",
+        ),
+        storage::Failure::Missing | storage::Failure::NotWritable { .. } | storage::Failure::Io(_) => {
             (StatusCode::INTERNAL_SERVER_ERROR, "the registry's storage failed: its log has the reason")
         }
         storage::Failure::Stopped => (StatusCode::SERVICE_UNAVAILABLE, "the registry's storage takes no changes until it is restarted"),

@@ -37,7 +37,18 @@ pub struct Live {
 #[derive(Debug, Default)]
 pub struct Readiness {
     serving: AtomicBool,
-    storage_fails: AtomicBool,
+    storage: ArcSwap<StorageStanding>,
+}
+
+/// What the store does now.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub enum StorageStanding {
+    #[default]
+    Works,
+    /// It has room for deletions only. A registry whose pulls work is ready.
+    Full,
+    /// The log has the reason. The folder is the one that cannot be written to.
+    Fails { folder: Option<&'static str> },
 }
 
 impl Readiness {
@@ -46,16 +57,22 @@ impl Readiness {
         self.serving.store(serving, Ordering::SeqCst);
     }
 
-    pub fn storage_works(&self, works: bool) {
-        self.storage_fails.store(!works, Ordering::SeqCst);
+    pub fn storage(&self, standing: StorageStanding) {
+        self.storage.store(Arc::new(standing));
     }
 
-    /// If not, why.
-    pub(super) fn check(&self) -> Result<(), &'static str> {
-        match (self.serving.load(Ordering::SeqCst), self.storage_fails.load(Ordering::SeqCst)) {
-            (false, _) => Err("not ready: starting or shutting down"),
-            (true, true) => Err("not ready: the storage fails, and the log has the reason"),
-            (true, false) => Ok(()),
+    /// What there is to say, and whether requests can be served.
+    pub(super) fn check(&self) -> Result<String, String> {
+        if !self.serving.load(Ordering::SeqCst) {
+            return Err("not ready: starting or shutting down".to_owned());
+        }
+        match &**self.storage.load() {
+            StorageStanding::Works => Ok("ok".to_owned()),
+            StorageStanding::Full => Ok("ok, but the storage is full: pulls and deletions work, and pushes are refused".to_owned()),
+            StorageStanding::Fails { folder: None } => Err("not ready: the storage fails, and the log has the reason".to_owned()),
+            StorageStanding::Fails { folder: Some(folder) } => {
+                Err(format!("not ready: the folder {folder} of the store cannot be written to, and the log has the reason"))
+            }
         }
     }
 }

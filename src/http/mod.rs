@@ -28,7 +28,7 @@ mod warning;
 
 pub use connection::{Connection, More, Stalled};
 pub use cors::Cors;
-pub use live::{Live, Readiness, Shared};
+pub use live::{Live, Readiness, Shared, StorageStanding};
 pub use open::{Open, is_at_loopback, is_loopback};
 pub use proxies::{Family, InvalidNetwork, Network, TrustedProxies};
 pub use standing::{Caller, Stake, Standing};

@@ -144,10 +144,12 @@ impl Registry {
             Announced::Live { .. } => false,
             Announced::Pending { new } => new,
         };
-        let Some(blob) = self.settle(digest, brought).await? else {
-            if new {
-                self.records.delete(&key, &base.version).await?;
-            }
+        let settled = self.settle(digest, brought).await;
+        let nothing_happened = settled.as_ref().is_err_and(Error::is_full);
+        if new && (nothing_happened || matches!(settled, Ok(None))) {
+            self.records.delete(&key, &base.version).await?;
+        }
+        let Some(blob) = settled? else {
             // They were published just now, and somebody collected them at once: the client must send them again.
             return if brought.is_some_and(Brought::is_new) { Err(contended()) } else { Ok(Some(None)) };
         };

@@ -58,6 +58,22 @@ pub enum Error {
     Storage(#[from] storage::Failure),
 }
 
+impl Error {
+    /// Whether the store has room for deletions only.
+    pub(super) const fn is_full(&self) -> bool {
+        matches!(self, Self::Storage(failure) if failure.is_full())
+    }
+
+    /// The folder of the store that cannot be written to.
+    #[must_use]
+    pub const fn unwritable_folder(&self) -> Option<&'static str> {
+        match self {
+            Self::Storage(storage::Failure::NotWritable { folder, .. }) => Some(*folder),
+            _ => None,
+        }
+    }
+}
+
 /// Why a request's body gave no more bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {

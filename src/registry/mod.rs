@@ -45,7 +45,7 @@ pub use referrers::Referrers;
 pub use uploads::{InvalidUploadId, Upload, UploadId};
 
 use crate::access::Repositories;
-use crate::storage::{BlobStore, RecordStore};
+use crate::storage::{BlobStore, Failure, RecordStore};
 use std::fmt;
 use std::sync::Arc;
 use typed_store::TypedStore;
@@ -85,10 +85,17 @@ impl Registry {
 }
 
 impl Registry {
-    /// Whether the store reads and takes changes. Writes a record the first time, and after that asks for a change that is none.
-    pub async fn check_storage(&self) -> Result<(), Error> {
-        self.records.read(&keys::probe()).await?;
-        self.records.create(&keys::probe(), &records::Probe {}).await.map(drop)
+    /// Whether the store reads, and takes changes and bytes. Answers with the reason if it has room for deletions only. Writes a record the
+    /// first time, and after that asks for a change that is none.
+    pub async fn check_storage(&self) -> Result<Option<Failure>, Error> {
+        let (key, record) = (keys::probe(), records::Probe {});
+        self.records.read(&key).await?;
+        self.records.freeing().create(&key, &record).await?;
+        self.bytes.probe().await?;
+        match self.records.create(&key, &record).await {
+            Err(Error::Storage(failure)) if failure.is_full() => Ok(Some(failure)),
+            created => created.map(|_| None),
+        }
     }
 }
 

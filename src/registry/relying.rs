@@ -62,10 +62,10 @@ impl Registry {
         safe: impl Fn(&T) -> bool,
     ) -> Result<bool, Error> {
         let why = match self.records.settle(key, step).await {
-            Err(why @ Error::Storage(Failure::Full | Failure::Stopped)) => why,
+            Err(why @ Error::Storage(Failure::Full | Failure::LogHeld | Failure::Stopped)) => why,
             settled => return settled,
         };
-        if matches!(why, Error::Storage(Failure::Full)) && !self.records.read(key).await?.is_some_and(|found| safe(&found.record)) {
+        if why.is_full() && !self.records.read(key).await?.is_some_and(|found| safe(&found.record)) {
             return Err(why);
         }
         tracing::warn!(record.key = %key, "could not refresh a blob, manifest or tag, so a collector may delete it earlier: {why}");

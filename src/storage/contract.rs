@@ -89,9 +89,17 @@ pub enum Failure {
     /// The store is out of space. Nothing was acknowledged.
     #[error("the store is full")]
     Full,
+    /// Another program reads the store's records without an end, so the store could only grow. It takes deletions. Nothing was acknowledged.
+    #[error(
+        "another program reads the store's records (records.sqlite3) without an end, and their log has become too large: stop that program"
+    )]
+    LogHeld,
     /// Another program holds the store's records. Nothing happened.
     #[error("another program holds the store's records locked: only this one should use them")]
     Busy,
+    /// A folder of the store is gone, or cannot be written to. Nothing happened.
+    #[error("the folder {folder} of the store cannot be written to: {why}")]
+    NotWritable { folder: &'static str, why: Arc<std::io::Error> },
     /// The operation failed; after a crash it may turn out that it was done all the same.
     #[error("the store failed: {0}")]
     Io(Arc<dyn std::error::Error + Send + Sync>),
@@ -125,6 +133,12 @@ impl Failure {
     pub(in crate::storage) const fn stops(&self) -> bool {
         !matches!(self, Self::Conflict)
     }
+
+    /// Whether there is no room for anything but deletions.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        matches!(self, Self::Full | Self::LogHeld)
+    }
 }
 
 /// Values of up to some MiB under ordered keys. What a store promises, and all that the registry's protocol relies on:
@@ -132,7 +146,7 @@ impl Failure {
 /// * A record changes only by compare-and-swap, and of several who try from one state one succeeds. A [`Version`] names one state and no
 ///   other, also over a deletion and a new creation.
 /// * An answer that acknowledges a change means that the change survives a power cut.
-/// * [`Failure::Conflict`], [`Failure::Full`] and [`Failure::Busy`] mean that nothing happened. A store that repeats a request by itself
+/// * [`Failure::Conflict`], [`Failure::Full`], [`Failure::LogHeld`] and [`Failure::Busy`] mean that nothing happened. A store that repeats a request by itself
 ///   looks whether its first attempt was the one that won before it says so.
 /// * After [`Failure::Io`] the change may have happened, or may happen later, but once at most, and not if the record was changed in
 ///   between. That holds for a creation too: a record that was made and deleted since is not made again.
@@ -267,6 +281,10 @@ pub trait BlobStore: Send + Sync {
     /// The bytes that are not sealed, for checkers. `None` if the store cannot read those.
     fn open_unsealed<'a>(&'a self, _name: &'a str) -> Answer<'a, Option<Arc<dyn BlobFile>>> {
         Box::pin(async { Ok(None) })
+    }
+    /// Whether bytes could be written now, as far as that can be told without writing some. [`Failure::NotWritable`] says where they cannot.
+    fn probe(&self) -> Answer<'_, ()> {
+        Box::pin(async { Ok(()) })
     }
     /// Removes the bytes, whether sealed or not; not an error if they are gone. `resume` may be any that was told, or none: it only helps to
     /// find what lies beside them.

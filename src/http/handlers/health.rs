@@ -17,6 +17,7 @@ pub(in crate::http) fn answer(probe: Probe, ready: &Readiness, method: &Method) 
     // Whatever can answer is alive.
     match ready.check() {
         Err(why) if probe != Probe::Live => plain(StatusCode::SERVICE_UNAVAILABLE, why),
+        Ok(how) if probe == Probe::Ready => plain(StatusCode::OK, how),
         _ => plain(StatusCode::OK, "ok"),
     }
 }
@@ -45,8 +46,8 @@ fn use_get() -> Response {
     response
 }
 
-fn plain(status: StatusCode, text: &'static str) -> Response {
-    let mut response = Response::new(Body::from(text));
+fn plain(status: StatusCode, text: impl Into<Body>) -> Response {
+    let mut response = Response::new(text.into());
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     response

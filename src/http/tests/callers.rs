@@ -1,6 +1,7 @@
 //! Who asks: challenges, refusals, the token endpoint, and what every answer has.
 
 use super::*;
+use crate::http::StorageStanding;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -139,10 +140,20 @@ async fn health_asks_nobody_who_they_are() {
         let answer = site.send(bearer(ask(Method::GET, path), "bad"), Body::empty()).await;
         assert_eq!((answer.status, answer.text().as_str()), (StatusCode::OK, "ok"), "{path}");
     }
-    site.app.ready.storage_works(false);
-    assert_eq!(site.get("/readyz").await.text(), "not ready: the storage fails, and the log has the reason");
-    site.app.ready.storage_works(true);
-    assert_eq!(site.get("/readyz").await.status, StatusCode::OK);
+    for (standing, status, text) in [
+        (StorageStanding::Fails { folder: None }, 503, "not ready: the storage fails, and the log has the reason"),
+        (
+            StorageStanding::Fails { folder: Some("d") },
+            503,
+            "not ready: the folder d of the store cannot be written to, and the log has the reason",
+        ),
+        (StorageStanding::Full, 200, "ok, but the storage is full: pulls and deletions work, and pushes are refused"),
+        (StorageStanding::Works, 200, "ok"),
+    ] {
+        site.app.ready.storage(standing);
+        let answer = site.get("/readyz").await;
+        assert_eq!((answer.status.as_u16(), answer.text().as_str()), (status, text));
+    }
     site.app.ready.serves(false);
     for (path, status) in [("/livez", 200), ("/readyz", 503), ("/startupz", 503)] {
         assert_eq!(site.get(path).await.status.as_u16(), status, "{path}");

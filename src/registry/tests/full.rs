@@ -90,3 +90,42 @@ async fn a_push_that_meets_the_reserve_half_way_leaves_nothing() {
         assert_eq!(bench.keys("").await, before, "with room for {room} changes");
     }
 }
+
+#[tokio::test]
+async fn an_upload_that_meets_the_reserve_gives_its_bytes_back() {
+    for (kept, closing) in [(false, false), (false, true), (true, false), (true, true)] {
+        for room in 0.. {
+            let bench = Bench::new();
+            let (registry, store) = bench.watched();
+            let upload = registry.start_upload(&create(R), None).await.unwrap();
+            let first: &[u8] = if kept { b"abc" } else { b"" };
+            if kept {
+                registry.append(&create(R), &upload.id, None, None, body(&[first])).await.unwrap();
+            }
+            store.has_room_for(room);
+            let digest = sha256(&[first, b"def"].concat());
+            let done = if closing {
+                registry.finish(&create(R), None, &upload.id, None, &digest, body(&[b"def"])).await.map(drop)
+            } else {
+                registry.append(&create(R), &upload.id, None, None, body(&[b"def"])).await.map(drop)
+            };
+            if done.is_ok() {
+                assert!(room >= if closing { 4 } else { 1 }, "{room}");
+                break;
+            }
+            assert!(matches!(done, Err(Error::Storage(Failure::Full))), "{done:?}");
+            let left = bench.store.open_unsealed(upload.id.as_str()).await;
+            let bytes = left.map_or(0, |file| file.map_or(0, |file| file.size()));
+            let case = format!("room for {room}, kept {kept}, closing {closing}");
+            if bench.keys("u/").await.is_empty() {
+                // Unless the blob got them, and only its link found no room.
+                assert!(bytes == 0 || bench.keys("b/").await.len() == 1, "{case}");
+            } else {
+                assert_eq!(bytes, first.len() as u64, "{case}");
+                store.has_room_for(usize::MAX);
+                assert_eq!(registry.upload_status(&create(R), &upload.id).await.unwrap().offset, bytes, "{case}");
+                registry.finish(&create(R), None, &upload.id, None, &digest, body(&[b"def"])).await.unwrap();
+            }
+        }
+    }
+}

@@ -161,7 +161,7 @@ impl Registry {
         let registry = self.clone();
         self.detached(claim, async move {
             let appended = registry.append_claimed(upload.clone(), announced.or(content_length), body).await;
-            registry.unless_lost(upload, appended).await
+            registry.after(upload, appended).await
         })
         .await
     }
@@ -176,14 +176,38 @@ impl Registry {
         Ok(Upload { id, offset })
     }
 
-    /// What was `done`, unless the upload's bytes turned out to be gone: then it is over, and its client begins anew.
-    pub(super) async fn unless_lost<T>(&self, upload: Taken, done: Result<T, Error>) -> Result<T, Error> {
-        let Err(Error::Storage(Failure::Missing)) = done else { return done };
-        tracing::error!(repo.name = %upload.repository, "an upload ends, since its bytes are gone");
-        if let Err(why) = self.discard(upload).await {
-            tracing::warn!("an upload without bytes remains until it expires: {why}");
+    /// What was `done`. If the upload's bytes turned out to be gone, it is over, and its client begins anew. If the store is full, it gets
+    /// back at once what was written and not kept.
+    pub(super) async fn after<T>(&self, upload: Taken, done: Result<T, Error>) -> Result<T, Error> {
+        match done {
+            Err(Error::Storage(Failure::Missing)) => {
+                tracing::error!(repo.name = %upload.repository, "an upload ends, since its bytes are gone");
+                if let Err(why) = self.discard(upload).await {
+                    tracing::warn!("an upload without bytes remains until it expires: {why}");
+                }
+                Err(Error::UploadUnknown)
+            }
+            Err(why) if why.is_full() => {
+                if let Err(why) = self.cut_back(&upload).await {
+                    tracing::warn!("what was written of an upload and not kept remains until it expires: {why}");
+                }
+                Err(why)
+            }
+            done => done,
         }
-        Err(Error::UploadUnknown)
+    }
+
+    /// Takes back what a request wrote and did not keep. An upload that kept nothing ends.
+    async fn cut_back(&self, upload: &Taken) -> Result<(), Error> {
+        let now = match Taken::read(&self.records, &upload.repository, &upload.id).await {
+            Err(Error::UploadUnknown) => return Ok(()),
+            now => now?,
+        };
+        if now.session.state != SessionState::Open || now.session.offset == 0 {
+            return self.discard(now).await;
+        }
+        let kept = &now.session;
+        Ok(self.bytes.write(now.id.as_str(), kept.offset, &kept.resume, Vec::new(), Box::new(|_| ())).await?)
     }
 
     /// Makes what was received part of the upload. Only bytes that survive a power cut may be counted: the hash state would.
@@ -206,7 +230,7 @@ impl Registry {
             Ok(done) => return Ok((upload, done)),
             Err(failure) => failure,
         };
-        if matches!(failure, Failure::Full)
+        if failure.is_full()
             && let Err(why) = self.discard(upload).await
         {
             tracing::warn!("an upload without bytes remains until it expires: {why}");

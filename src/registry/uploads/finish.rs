@@ -38,7 +38,7 @@ impl Registry {
                 SessionState::Open => {
                     let registry = closing.registry.clone();
                     let closed = closing.close(upload.clone(), known, range, body).await;
-                    registry.unless_lost(upload, closed).await
+                    registry.after(upload, closed).await
                 }
                 SessionState::Closed => closing.resume(upload).await,
                 SessionState::Aborting => Err(Error::UploadUnknown),
@@ -241,10 +241,18 @@ impl Closing {
     async fn publish_sealed(self, upload: Taken, size: u64) -> Result<Digest, Error> {
         let Self { registry, digest, .. } = self;
         let closed = upload.session.clone().closed(size, digest.clone());
-        let upload = registry.advance(&upload, closed).await?.ok_or_else(contended)?;
+        // Sealed bytes cannot be cut back: where there is no room for the records, the upload ends.
+        let upload = match registry.advance(&upload, closed).await {
+            Err(Error::Storage(failure)) => registry.unless_full(upload, Err::<Taken, _>(failure)).await?.1,
+            advanced => advanced?.ok_or_else(contended)?,
+        };
         let brought = Brought::new(Own { name: upload.id.to_string(), size });
-        registry.publish(&upload.repository, &digest, Some(brought)).await?;
-        registry.remove_closed(&upload, &digest).await?;
+        let published = registry.publish(&upload.repository, &digest, Some(brought)).await;
+        match published {
+            Err(why) if !why.is_full() => return Err(why),
+            _ => registry.remove_closed(&upload, &digest).await?,
+        }
+        published?;
         Ok(digest)
     }
 

@@ -35,10 +35,13 @@ impl Registry {
     pub async fn start_upload(&self, permit: &Permit<Create>, algorithm: Option<Algorithm>) -> Result<Upload, Error> {
         let (repository, id) = (permit.repository(), UploadId::random()?);
         let session = Session::new(permit.principal().to_string(), algorithm.unwrap_or(Algorithm::Sha256));
-        if self.records.create(&keys::upload(repository, &id), &session).await?.is_none() {
-            return Err(super::typed_store::contended());
+        let key = keys::upload(repository, &id);
+        let version = self.records.create(&key, &session).await?.ok_or_else(super::typed_store::contended)?;
+        if let Err(why) = self.records.mark(&keys::in_catalog(repository.as_str())).await {
+            // Nobody learns its name.
+            drop(self.records.delete(&key, &version).await);
+            return Err(why);
         }
-        self.records.mark(&keys::in_catalog(repository.as_str())).await?;
         Ok(Upload { id, offset: 0 })
     }
 

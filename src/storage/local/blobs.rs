@@ -31,7 +31,7 @@ impl Blobs {
     pub(super) fn open(folder: Arc<Folder>, space: Arc<Space>, disk: Disk) -> Result<Self, OpenError> {
         let root = folder.folder("d")?;
         let hold = Hold::open(&root, space).map_err(folder.failed("d"))?;
-        let shards = Shards { root, hold, durable: Mutex::default(), written: Mutex::new(Recent::new(WRITTEN)), _folder: folder };
+        let shards = Shards { root, hold, durable: Mutex::default(), written: Mutex::new(Recent::new(WRITTEN)), folder };
         Ok(Self { shards: Arc::new(shards), turns: Turns::default(), disk, buffers: Buffers::default() })
     }
 
@@ -51,6 +51,11 @@ impl Blobs {
 
     pub(super) async fn remove(&self, name: &str) -> Result<(), Failure> {
         self.change(name, |shards, name, _| shards.remove(name)).await
+    }
+
+    pub(super) async fn probe(&self) -> Result<(), Failure> {
+        let shards = self.shards.clone();
+        blocking(move || shards.folder.probe("d", &shards.root)).await
     }
 
     /// See [`crate::storage::BlobStore::list_bytes`].
@@ -105,7 +110,7 @@ struct Shards {
     /// file open then.
     written: Mutex<Recent<String, Arc<File>>>,
     /// Keeps it locked until the last change has ended.
-    _folder: Arc<Folder>,
+    folder: Arc<Folder>,
 }
 
 impl Shards {

@@ -1,5 +1,6 @@
 //! The folder of a local store: who may have it open, and whether this program knows its layout.
 
+use super::Failure;
 use super::backup::MARKER;
 use crate::file_error::FileError;
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
@@ -9,11 +10,16 @@ use std::io::{Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The layout that this program reads and writes.
 const VERSION: u32 = 2;
 /// The one that it can convert.
 const OLD: u32 = 1;
+/// Blobs, and large values.
+const FOLDERS: [&str; 2] = ["d", "v"];
+/// The file that the probe makes in them.
+const PROBE: &str = "probe";
 const TITLE: &str = "wharfinger store ";
 
 /// Why a folder could not be opened as a store.
@@ -37,8 +43,12 @@ pub enum OpenError {
     UnfinishedBackup { folder: PathBuf },
     #[error("there is no store in {}", folder.display())]
     NoStore { folder: PathBuf },
+    #[error("the folder {} is missing: the store has lost {}; restore the whole store. If this folder was empty and a copy left it out, make it again with `mkdir`", folder.display(), if folder.ends_with("d") { "the bytes of its blobs" } else { "its large manifests" })]
+    NoFolder { folder: PathBuf },
     #[error("the file {} is missing: the store has lost its records, and without them nothing in it can be found; restore the folder in full", file.display())]
     NoRecords { file: PathBuf },
+    #[error("the disk is full, and the records in {} cannot even be opened: make some MB of room on it", file.display())]
+    Full { file: PathBuf },
     #[error("the records in {} cannot be opened: {source}", file.display())]
     Records { file: PathBuf, source: rusqlite::Error },
 }
@@ -111,6 +121,34 @@ impl Folder {
         open_folder(&self.root, name).map_err(|error| self.failed(name)(error.into()))
     }
 
+    /// A store without one of these has lost what was in it.
+    pub(super) fn has_folders(&self) -> Result<(), OpenError> {
+        let missing = FOLDERS.into_iter().find(|name| matches!(open_folder(&self.root, name), Err(Errno::NOENT)));
+        missing.map_or(Ok(()), |name| Err(OpenError::NoFolder { folder: self.path.join(name) }))
+    }
+
+    /// Whether files can be made in the folder, which was `opened` when the store was. A disk without room is no reason why not.
+    pub(super) fn probe(&self, folder: &'static str, opened: &File) -> Result<(), Failure> {
+        let failed = |why: std::io::Error| Failure::NotWritable { folder, why: Arc::new(why) };
+        let is_opened = || {
+            let (there, opened) = (open_folder(&self.root, folder)?, rustix::fs::fstat(opened)?);
+            let there = rustix::fs::fstat(there)?;
+            Ok::<_, Errno>((there.st_dev, there.st_ino) == (opened.st_dev, opened.st_ino))
+        };
+        if !is_opened().map_err(|why| failed(why.into()))? {
+            return Err(failed(std::io::Error::other("another folder took its place, so the registry must be restarted")));
+        }
+        let made = open_file(opened, PROBE, OFlags::WRONLY | OFlags::CREATE);
+        match made.and_then(|_| rustix::fs::unlinkat(opened, PROBE, AtFlags::empty())) {
+            Ok(()) | Err(Errno::NOSPC | Errno::DQUOT) => Ok(()),
+            Err(why) => Err(failed(why.into())),
+        }
+    }
+
+    pub(super) fn itself(&self) -> Result<File, OpenError> {
+        self.root.try_clone().map_err(self.failed("the folder"))
+    }
+
     /// Returns when the names in it survive a power cut.
     pub(super) fn sync(&self) -> Result<(), OpenError> {
         self.root.sync_all().map_err(self.failed("the folder"))
@@ -124,14 +162,16 @@ impl Folder {
     /// records, or has lost them.
     fn make(&self) -> Result<(), OpenError> {
         let begun = self.path.join("format.new").symlink_metadata().is_ok();
-        for holds in ["records.sqlite3", "d", "v"] {
-            let cut_short = begun && holds == "records.sqlite3";
-            if !cut_short && self.path.join(holds).symlink_metadata().is_ok() {
+        for holds in ["records.sqlite3"].into_iter().chain(FOLDERS) {
+            if !begun && self.path.join(holds).symlink_metadata().is_ok() {
                 return Err(OpenError::NotAStore { folder: self.path.clone(), holds });
             }
         }
         self.prepare_format()?;
         super::records::make(&self.path.join("records.sqlite3"))?;
+        for name in FOLDERS {
+            self.folder(name)?;
+        }
         self.rename("format.new", "format")?;
         // The folder may be new itself. Where we may not even look into its parent, somebody else made it.
         match self.path.parent().map(File::open) {
@@ -251,10 +291,13 @@ fn lock(path: &Path, root: &File) -> Result<File, OpenError> {
         }
         Err(error) => return Err(failed(error.into())),
     }
-    // For the error above only: what counts is the lock, which the kernel takes back when the process ends.
-    let noted = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
-    noted.map_err(failed)?;
-    Ok(file)
+    // For the error above only: what counts is the lock, which the kernel takes back when the process ends. The same length each time needs
+    // no new block of a full disk.
+    let noted = file.rewind().and_then(|()| writeln!(file, "{:<19}", std::process::id()));
+    match noted.map_err(Failure::from) {
+        Err(Failure::Io(why)) => Err(failed(std::io::Error::other(why))),
+        _ => Ok(file),
+    }
 }
 
 #[cfg(test)]
@@ -310,12 +353,46 @@ mod tests {
     }
 
     #[test]
+    fn a_store_that_lost_a_folder_is_refused_with_what_to_do() {
+        for name in FOLDERS {
+            let folder = tempfile::tempdir().unwrap();
+            open(folder.path()).unwrap();
+            let lost = folder.path().join(name);
+            std::fs::remove_dir(&lost).unwrap();
+            let error = open(folder.path()).unwrap_err();
+            assert!(matches!(&error, OpenError::NoFolder { folder } if folder.ends_with(name)), "{error}");
+            let error = error.to_string();
+            assert!(error.contains(&*lost.to_string_lossy()) && error.contains("restore") && error.contains("mkdir"), "{error}");
+            assert!(!lost.exists(), "it is not made again");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_probe_names_the_folder_that_cannot_be_written_to() {
+        use crate::storage::BlobStore;
+        let folder = tempfile::tempdir().unwrap();
+        let store = super::super::Local::open(folder.path()).unwrap();
+        let is_at = |probed, name| matches!(probed, Err(Failure::NotWritable { folder, .. }) if folder == name);
+        for name in FOLDERS {
+            let (there, away) = (folder.path().join(name), folder.path().join("away"));
+            store.probe().await.unwrap();
+            std::fs::rename(&there, &away).unwrap();
+            assert!(is_at(store.probe().await, name), "gone");
+            std::fs::create_dir(&there).unwrap();
+            assert!(is_at(store.probe().await, name), "another one is in its place");
+            std::fs::remove_dir(&there).unwrap();
+            std::fs::rename(&away, &there).unwrap();
+            store.probe().await.unwrap();
+            assert_eq!(there.read_dir().unwrap().count(), 0, "nothing is left of the probe");
+        }
+    }
+
+    #[test]
     fn a_store_whose_making_was_cut_short_is_made() {
         let folder = tempfile::tempdir().unwrap();
         open(folder.path()).unwrap();
-        for name in ["d", "v"] {
-            std::fs::remove_dir(folder.path().join(name)).unwrap();
-        }
+        // Of the two folders as many are there as were made.
+        std::fs::remove_dir(folder.path().join("v")).unwrap();
         std::fs::rename(folder.path().join("format"), folder.path().join("format.new")).unwrap();
         open(folder.path()).unwrap();
         // But records without any format are a store that was not restored in full.

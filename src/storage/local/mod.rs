@@ -7,6 +7,7 @@
 //! | `records.sqlite3` (and `-wal`, `-shm`) | the records, one table |
 //! | `v/<first two characters of the name>/<name>` | the value of one record each that is too large for the table |
 //! | `records.converting`, `records.converted` | the records of a store of format 1 while it is converted |
+//! | `reserve` | nothing: blocks that deletions get when the disk is full. It may be deleted, and is made again |
 //! | `d/<first two characters of the name>/<name>` | the bytes of one blob each |
 //! | `d/held`, `v/held` | while a backup runs, what would have been removed |
 //! | `backup` | the folder is a backup of a store, which nobody has served since |
@@ -21,6 +22,7 @@ mod convert;
 mod folder;
 mod hold;
 mod lists;
+mod log;
 pub mod meter;
 mod reading;
 mod records;
@@ -79,6 +81,7 @@ impl Local {
 
     pub fn open_with(folder: &Path, settings: Settings) -> Result<Self, OpenError> {
         let folder = folder::Folder::open(folder)?;
+        folder.has_folders()?;
         // From now on the store has a life of its own, so the next backup must not replace it.
         folder.remove(backup::MARKER)?;
         Self::open_locked(folder, settings)
@@ -87,10 +90,12 @@ impl Local {
     fn open_locked(folder: folder::Folder, Settings { commit, clock }: Settings) -> Result<Self, OpenError> {
         let folder = Arc::new(folder);
         let disk = Disk::new(commit);
-        let space = Arc::new(space::Space::new(folder.folder("d")?));
+        let space = Arc::new(space::Space::new(folder.itself()?));
+        space.make_room_to_open().map_err(|why| folder.failed("reserve")(std::io::Error::other(why)))?;
         let values = values::Values::open(folder.clone(), space.clone(), disk.clone())?;
         let records = records::Records::open(&folder.path().join("records.sqlite3"), values, space.clone(), disk.clone(), clock.clone())?;
         let blobs = blobs::Blobs::open(folder.clone(), space.clone(), disk)?;
+        space.prepare().map_err(|why| folder.failed("reserve")(std::io::Error::other(why)))?;
         folder.sync()?;
         Ok(Self { records, blobs, space, folder, clock, backing_up: Mutex::default() })
     }
@@ -154,7 +159,10 @@ impl RecordStore for Local {
 impl BlobStore for Local {
     fn write<'a>(&'a self, name: &'a str, offset: u64, _: &'a Resume, chunks: Vec<Bytes>, look: Look) -> Answer<'a, ()> {
         Box::pin(async move {
-            self.space.check()?;
+            // Nothing is written where bytes that were not kept are cut off.
+            if !chunks.is_empty() {
+                self.space.check()?;
+            }
             self.blobs.write(name, offset, chunks, look).await
         })
     }
@@ -175,8 +183,20 @@ impl BlobStore for Local {
         Box::pin(async move { BlobStore::open(self, name).await.map(Some) })
     }
 
+    fn probe(&self) -> Answer<'_, ()> {
+        Box::pin(async {
+            self.blobs.probe().await?;
+            self.records.probe().await
+        })
+    }
+
     fn remove<'a>(&'a self, name: &'a str, _: &'a Resume) -> Answer<'a, ()> {
-        Box::pin(self.blobs.remove(name))
+        Box::pin(async move {
+            match self.blobs.remove(name).await {
+                Err(Failure::Full) if self.space.release() => self.blobs.remove(name).await,
+                removed => removed,
+            }
+        })
     }
 
     fn list_bytes<'a>(&'a self, after: &'a str, limit: usize) -> Answer<'a, Vec<Written>> {

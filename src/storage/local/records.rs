@@ -10,6 +10,7 @@
 
 use super::blobs::blocking;
 use super::cache::Cache;
+use super::log::{Gate, Log, is_full};
 use super::space::Space;
 use super::values::{LARGE, Values};
 use super::writer::{Cell, Job, New, Write, Writer};
@@ -34,6 +35,7 @@ pub(super) struct Records {
     room: Arc<Semaphore>,
     /// As many idle connections as ever read at once.
     readers: Mutex<Vec<Connection>>,
+    gate: Arc<Gate>,
     cache: Arc<Cache>,
     values: Arc<Values>,
     space: Arc<Space>,
@@ -47,12 +49,20 @@ impl Records {
         if file.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
             return Err(OpenError::NoRecords { file: file.to_owned() });
         }
-        let db = open_for_writing(file, disk.is_durable()).map_err(failed)?;
+        let log = PathBuf::from(format!("{}-wal", file.display()));
+        let opened = space.or_from_reserve(|| open_for_writing(file, disk.is_durable()), is_full);
+        let db = match opened {
+            Err(why) if is_full(&why) => open_unmoved(file, &log, disk.is_durable()),
+            opened => opened,
+        };
+        let db = db.map_err(|source| if is_full(&source) { OpenError::Full { file: file.to_owned() } } else { failed(source) })?;
         let values = Arc::new(values);
         let (queue, jobs) = mpsc::channel(1024);
         let cache = Arc::new(Cache::default());
-        let log = PathBuf::from(format!("{}-wal", file.display()));
-        let writer = Writer::new(db, disk.clone(), cache.clone(), values.clone(), clock, log);
+        let gate = Arc::<Gate>::default();
+        space.log_has(log.metadata().map_or(0, |log| log.len()));
+        let log = Log::new(log, gate.clone(), space.clone());
+        let writer = Writer::new(db, disk.clone(), cache.clone(), values.clone(), clock, space.clone(), log);
         let writer = std::thread::Builder::new().name("records".into()).spawn(move || writer.run(jobs));
         let writer = writer.map_err(|source| OpenError::Folder { folder: file.to_owned(), file: "the writer's thread", source })?;
         Ok(Self {
@@ -60,6 +70,7 @@ impl Records {
             writer: Some(writer),
             room: Arc::new(Semaphore::new(ROOM as usize)),
             readers: Mutex::default(),
+            gate,
             cache,
             values,
             space,
@@ -87,6 +98,12 @@ impl Records {
                 return Ok(Some(Record { version: version.into(), value, written }));
             }
         })
+    }
+
+    /// Of the folder of large values.
+    pub(super) async fn probe(&self) -> Result<(), Failure> {
+        let values = self.values.clone();
+        blocking(move || values.probe()).await
     }
 
     fn select(&self, key: &str) -> Result<Option<(Number, Timestamp, Cell)>, Failure> {
@@ -149,7 +166,7 @@ impl Records {
         let queue = self.queue.as_ref().ok_or(Failure::Stopped)?;
         let place = queue.reserve().await.map_err(|_| Failure::Stopped)?;
         files.into_iter().for_each(Prepared::hand_over);
-        place.send(Job { writes, answer, _room: room });
+        place.send(Job { writes, refused: Vec::new(), answer, _room: room });
         answered.await.map_err(|_| Failure::Stopped)
     }
 
@@ -159,22 +176,21 @@ impl Records {
         let expected = expected.as_ref().map(Number::of).transpose()?;
         let mut prepared = None;
         let new = match value {
-            Some(Value { bytes, hidden, frees: _ }) => {
+            Some(Value { bytes, hidden, frees }) => {
                 let version = Number::random();
                 let value = if bytes.len() > LARGE {
-                    // A full disk takes no new large value. A swap frees the old one's file, and the reserve has room for it: a deletion
-                    // must go on.
-                    if expected.is_none() {
+                    if !frees {
                         self.space.check()?;
                     }
                     let file = Prepared { values: self.values.clone(), version: Some(version) };
-                    let values = self.values.clone();
-                    prepared = blocking(move || values.write(version, &bytes).map(|()| Some(file))).await?;
+                    let (values, space) = (self.values.clone(), self.space.clone());
+                    let write = move || space.or_from_reserve(|| values.write(version, &bytes), |why| frees && why.is_full());
+                    prepared = blocking(move || write().map(|()| Some(file))).await?;
                     Cell::InFile
                 } else {
                     Cell::Here(bytes)
                 };
-                Some(New { version, hidden, value })
+                Some(New { version, hidden, frees, value })
             }
             None => None,
         };
@@ -195,7 +211,10 @@ impl Records {
             Some(db) => db,
             None => connect(&self.file, OpenFlags::SQLITE_OPEN_READ_ONLY)?,
         };
-        let result = query(&db);
+        let result = {
+            let _reading = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+            query(&db)
+        };
         self.readers.lock().unwrap_or_else(PoisonError::into_inner).push(db);
         Ok(result?)
     }
@@ -232,6 +251,8 @@ impl Drop for Records {
         {
             tracing::error!("the thread that writes records ended with a panic");
         }
+        // On a full disk: what the log had must be there for the next start.
+        drop(self.space.prepare());
     }
 }
 
@@ -249,6 +270,31 @@ pub(super) fn make(file: &Path) -> Result<(), OpenError> {
 }
 
 pub(super) fn open_for_writing(file: &Path, durable: bool) -> Result<Connection, rusqlite::Error> {
+    let db = connect_to_write(file, durable)?;
+    // What a process before this one wrote and could not sync may be in the kernel's memory only, and would be built on. This syncs it.
+    let busy: bool = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    if busy {
+        let busy = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
+        return Err(rusqlite::Error::SqliteFailure(busy, Some("another program is reading or writing them".to_owned())));
+    }
+    Ok(db)
+}
+
+/// The same on a disk that has no room for what the log holds. It stays where it is, and is synced there.
+fn open_unmoved(file: &Path, log: &Path, durable: bool) -> Result<Connection, rusqlite::Error> {
+    let db = connect_to_write(file, durable)?;
+    let synced = std::fs::File::open(log).and_then(|log| log.sync_all());
+    synced.map_err(|why| {
+        let failed = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_FSYNC);
+        rusqlite::Error::SqliteFailure(failed, Some(format!("their log cannot be synced: {why}")))
+    })?;
+    tracing::warn!(
+        "the disk is full, so what is in the log of the records stays there: the registry serves reads and takes deletions only"
+    );
+    Ok(db)
+}
+
+fn connect_to_write(file: &Path, durable: bool) -> Result<Connection, rusqlite::Error> {
     let db = connect(file, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     db.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     // With NORMAL a power cut takes the last changes away, and leaves the table whole.
@@ -256,12 +302,6 @@ pub(super) fn open_for_writing(file: &Path, durable: bool) -> Result<Connection,
     db.pragma_update(None, "wal_autocheckpoint", 0)?;
     db.busy_timeout(BUSY)?;
     db.prepare("SELECT key, version, hidden, written, value FROM records")?;
-    // What a process before this one wrote and could not sync may be in the kernel's memory only, and would be built on. This syncs it.
-    let busy: bool = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
-    if busy {
-        let busy = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
-        return Err(rusqlite::Error::SqliteFailure(busy, Some("another program is reading or writing them".to_owned())));
-    }
     Ok(db)
 }
 
@@ -296,6 +336,9 @@ mod tests {
         store.create("k", Bytes::from_static(b"1").into()).await.unwrap();
         for name in ["format", "records.sqlite3", "records.sqlite3-wal"] {
             std::fs::copy(killed.path().join(name), folder.path().join(name)).unwrap();
+        }
+        for name in ["d", "v"] {
+            std::fs::create_dir(folder.path().join(name)).unwrap();
         }
         let log = folder.path().join("records.sqlite3-wal");
         assert_ne!(log.metadata().unwrap().len(), 0);
@@ -344,23 +387,27 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_disk_takes_no_new_large_value_and_lets_go_of_those_that_it_has() {
+    async fn a_full_disk_takes_what_frees_space_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
         let store = Local::open(folder.path()).unwrap();
         let large = || Some(Value::from(Bytes::from(vec![7; LARGE + 1])));
+        let frees = |value| Value { frees: true, ..value };
         let change = |key: &str, expected: Option<&Version>, value| Change { key: key.to_owned(), expected: expected.cloned(), value };
         let both = store.change_all(vec![change("a", None, large()), change("b", None, large())]).await;
         let [Ok(Some(a)), Ok(Some(b))] = &both[..] else { panic!("{both:?}") };
         store.space.fill();
         let done = store
             .change_all(vec![
-                change("small", None, Some(Bytes::from_static(b"1").into())),
-                change("a", Some(a), large()),
+                change("a", Some(a), large().map(frees)),
+                change("small", None, Some(frees(Bytes::from_static(b"1").into()))),
                 change("b", Some(b), None),
+                change("b", None, Some(Bytes::from_static(b"1").into())),
+                change("small", None, None),
             ])
             .await;
-        assert!(done.iter().all(Result::is_ok), "{done:?}");
+        assert!(matches!(done[..], [Ok(_), Ok(_), Ok(_), Err(Failure::Full), Err(Failure::Full)]), "{done:?}");
         assert!(matches!(store.create("c", large().unwrap()).await, Err(Failure::Full)));
+        assert!(matches!(store.create("c", Bytes::from_static(b"1").into()).await, Err(Failure::Full)));
         assert_eq!(store.get("a").await.unwrap().unwrap().value.len(), LARGE + 1);
         drop(store);
         assert_eq!(Local::open(folder.path()).unwrap().check().unwrap(), (Vec::new(), 0), "the old file is gone");

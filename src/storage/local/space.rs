@@ -1,20 +1,62 @@
-//! A reserve of free space. On a disk that is full to the last byte even a deletion fails, which needs room in the log; so blobs are
-//! and new large values are refused while there still is some.
+//! Space that is kept for what must work on a full disk: deletions, checkpoints of the log, and the opening of the store. There are two
+//! reserves. Pushes are refused while less than a part of the disk is free. Other programs do not respect that, so the file `reserve` holds
+//! blocks of its own. When the disk is full to the last byte the file is cut shorter, and its blocks are used. It grows again as soon as there
+//! is room, and pushes are refused until it is whole.
 
 use super::Failure;
+use super::folder::open_file;
+use rustix::fs::{FallocateFlags, OFlags};
+use rustix::io::Errno;
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-/// The reserve is this part of the disk …
+/// This part of the disk stays free …
 const PART: u64 = 100;
 /// … and at least and at most so many bytes.
 const LEAST: u64 = 1 << 20;
 const MOST: u64 = 1 << 30;
 
+/// The file has this part of the disk …
+const FILE_PART: u64 = 50;
+/// … and at least and at most so many bytes. The log has at most half of that before it is moved into the table, which may grow by as much.
+const FILE_LEAST: u64 = 1 << 20;
+const FILE_MOST: u64 = 16 << 20;
+const FILE: &str = "reserve";
+/// It gives back so many parts of itself at a time, since another program may take what is free …
+const PIECES: u64 = 8;
+/// … and at least so many bytes.
+const PIECE_LEAST: u64 = 256 << 10;
+
+/// The log may have this part of the disk while something keeps it from being emptied …
+const LOG_PART: u64 = 10;
+/// … and at least and at most so many bytes.
+const LOG_LEAST: u64 = 16 << 20;
+const LOG_MOST: u64 = 1 << 30;
+
 pub(super) struct Space {
+    /// The store's.
     folder: File,
+    /// Held while the file is made or cut off.
+    changing: Mutex<()>,
+    /// Whether the file has its blocks, as far as the disk can give it any.
+    whole: AtomicBool,
+    /// Bytes in the log that are not in the table yet, which may grow by as many.
+    log: AtomicU64,
+    /// Something reads an old state of the records without an end, and the log has become too large.
+    log_is_held: AtomicBool,
+    /// Instead of what the disk says: its size, and how much is free.
     #[cfg(test)]
-    full: std::sync::atomic::AtomicBool,
+    disk: Mutex<(Option<u64>, Option<u64>)>,
+}
+
+/// How large the disk is, and how much of it is free, in bytes.
+#[derive(Clone, Copy)]
+struct Measure {
+    size: u64,
+    free: u64,
 }
 
 impl Space {
@@ -22,67 +64,252 @@ impl Space {
     pub(super) fn new(folder: File) -> Self {
         Self {
             folder,
+            changing: Mutex::default(),
+            whole: AtomicBool::new(false),
+            log: AtomicU64::new(0),
+            log_is_held: AtomicBool::new(false),
             #[cfg(test)]
-            full: Default::default(),
+            disk: Mutex::default(),
         }
     }
 
     /// From now on nothing but the reserve is left.
     #[cfg(test)]
     pub(super) fn fill(&self) {
-        self.full.store(true, std::sync::atomic::Ordering::SeqCst);
+        self.pretend(None, Some(0));
     }
 
-    /// [`Failure::Full`] if nothing but the reserve is left.
+    #[cfg(test)]
+    pub(super) fn pretend(&self, size: Option<u64>, free: Option<u64>) {
+        *self.disk.lock().unwrap() = (size, free);
+    }
+
+    /// [`Failure::Full`] if nothing but the reserve is left. To be asked before anything is written that frees no space.
     pub(super) fn check(&self) -> Result<(), Failure> {
-        let (size, left) = self.measure()?;
-        if is_reserve(size, left) { Err(Failure::Full) } else { Ok(()) }
+        if self.log_is_held.load(Ordering::SeqCst) {
+            return Err(Failure::LogHeld);
+        }
+        if !self.whole.load(Ordering::SeqCst) && !self.grow(self.measure()?) {
+            return Err(Failure::Full);
+        }
+        let disk = self.measure()?;
+        let needed = disk.reserve() + self.log.load(Ordering::SeqCst);
+        if disk.has(needed) { Ok(()) } else { Err(Failure::Full) }
     }
 
     /// How many bytes there are beside the reserve. `None` where the file system does not say.
     pub(super) fn left(&self) -> Result<Option<u64>, Failure> {
-        let (size, left) = self.measure()?;
-        Ok((size > 0).then(|| left.saturating_sub(reserve(size))))
+        let disk = self.measure()?;
+        Ok((disk.size > 0).then(|| disk.free.saturating_sub(disk.reserve())))
     }
 
-    /// How large the disk is, and how much of it is free.
-    fn measure(&self) -> Result<(u64, u64), Failure> {
-        #[cfg(test)]
-        if self.full.load(std::sync::atomic::Ordering::SeqCst) {
-            return Ok((u64::MAX, 0));
+    /// Makes room for the opening of the store, if there is next to none: the log's index is mapped into memory, and where that finds no
+    /// block the process dies.
+    pub(super) fn make_room_to_open(&self) -> Result<(), Failure> {
+        while self.measure()?.free < PIECE_LEAST && self.release() {}
+        Ok(())
+    }
+
+    /// Makes the file, as large as there is room.
+    pub(super) fn prepare(&self) -> Result<(), Failure> {
+        self.grow(self.measure()?);
+        Ok(())
+    }
+
+    /// Does the work again with blocks of the reserve while the disk is too full for it.
+    pub(super) fn or_from_reserve<T, E>(&self, mut work: impl FnMut() -> Result<T, E>, is_full: impl Fn(&E) -> bool) -> Result<T, E> {
+        loop {
+            match work() {
+                Err(why) if is_full(&why) && self.release() => {}
+                done => return done,
+            }
         }
+    }
+
+    /// Gives a piece of the file back to the disk. `false` if nothing is left of it.
+    pub(super) fn release(&self) -> bool {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let file = open_file(&self.folder, FILE, OFlags::WRONLY).map_err(io::Error::from);
+        let Ok(file) = file else { return false };
+        let size = file.metadata().map_or(0, |file| file.len());
+        let piece = self.measure().map_or(0, Measure::file) / PIECES;
+        if self.whole.swap(false, Ordering::SeqCst) && size > 0 {
+            tracing::warn!("the disk is full: the store uses its reserve, takes deletions and refuses pushes until there is room again");
+        }
+        let shorter = file.set_len(size.saturating_sub(piece.max(PIECE_LEAST)));
+        if let Err(why) = &shorter {
+            tracing::error!("the disk is full, and the file {FILE} in the store cannot be cut off: {why}");
+        }
+        shorter.is_ok() && size > 0
+    }
+
+    /// So many pages in the log are moved into the table, so that the reserve is enough for that.
+    pub(super) fn most_pages(&self) -> usize {
+        let file = self.measure().map_or(0, Measure::file);
+        if file == 0 { usize::MAX } else { usize::try_from(file / 2 / 4096).unwrap_or(usize::MAX) }
+    }
+
+    /// What the log holds and the table does not.
+    pub(super) fn log_has(&self, bytes: u64) {
+        self.log.store(bytes, Ordering::SeqCst);
+    }
+
+    pub(super) fn log_is_held(&self, held: bool) {
+        self.log_is_held.store(held, Ordering::SeqCst);
+    }
+
+    /// How large the log may become while something keeps it from being emptied.
+    pub(super) fn most_log(&self) -> u64 {
+        self.measure().map_or(LOG_LEAST, |disk| (disk.size / LOG_PART).clamp(LOG_LEAST, LOG_MOST))
+    }
+
+    /// Whether the file is whole now.
+    fn grow(&self, disk: Measure) -> bool {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let size = disk.file();
+        if self.whole.load(Ordering::SeqCst) || size == 0 {
+            return true;
+        }
+        let file = match open_file(&self.folder, FILE, OFlags::RDWR | OFlags::CREATE) {
+            Ok(file) => file,
+            Err(Errno::NOSPC | Errno::DQUOT) => return false,
+            Err(why) => return self.go_without(why.into()),
+        };
+        // What has no blocks was copied so, and what is too large is of another disk.
+        let kept = blocks(&file).min(size);
+        let grown = file.set_len(kept).map_err(Failure::from).and_then(|()| fill(&file, kept, size.min(kept.saturating_add(disk.free))));
+        match grown {
+            Err(Failure::Io(why)) => return self.go_without(io::Error::other(why)),
+            Err(_) => return false,
+            Ok(()) => {}
+        }
+        let whole = file.metadata().is_ok_and(|file| file.len() == size);
+        self.whole.store(whole, Ordering::SeqCst);
+        whole
+    }
+
+    /// A disk that cannot keep such a file still has the part that stays free.
+    fn go_without(&self, why: io::Error) -> bool {
+        tracing::warn!("the file {FILE} in the store cannot be made, so deletions may fail on a disk that is full to the last byte: {why}");
+        self.whole.store(true, Ordering::SeqCst);
+        true
+    }
+
+    fn measure(&self) -> Result<Measure, Failure> {
         let disk = rustix::fs::fstatvfs(&self.folder).map_err(io::Error::from)?;
-        Ok((disk.f_blocks.saturating_mul(disk.f_frsize), disk.f_bavail.saturating_mul(disk.f_frsize)))
+        let measure = Measure { size: disk.f_blocks.saturating_mul(disk.f_frsize), free: disk.f_bavail.saturating_mul(disk.f_frsize) };
+        #[cfg(test)]
+        let measure = {
+            let (size, free) = *self.disk.lock().unwrap();
+            Measure { size: size.unwrap_or(measure.size), free: free.unwrap_or(measure.free) }
+        };
+        Ok(measure)
     }
 }
 
-/// Whether what is `left` of a disk of `size` bytes is the reserve.
-fn is_reserve(size: u64, left: u64) -> bool {
-    // Some file systems say nothing of their size.
-    size > 0 && left < reserve(size)
+impl Measure {
+    /// Some file systems say nothing of their size.
+    const fn has(self, bytes: u64) -> bool {
+        self.size == 0 || self.free >= bytes
+    }
+
+    fn reserve(self) -> u64 {
+        (self.size / PART).clamp(LEAST, MOST)
+    }
+
+    fn file(self) -> u64 {
+        if self.size == 0 { 0 } else { (self.size / FILE_PART).clamp(FILE_LEAST, FILE_MOST) }
+    }
 }
 
-fn reserve(size: u64) -> u64 {
-    (size / PART).clamp(LEAST, MOST)
+/// How much of its size the file has blocks for. A copy may have none.
+fn blocks(file: &File) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    file.metadata().map_or(0, |file| file.len().min(file.blocks().saturating_mul(512)))
+}
+
+/// Makes the file so large, with blocks behind `from`.
+fn fill(file: &File, from: u64, to: u64) -> Result<(), Failure> {
+    if from >= to {
+        return Ok(());
+    }
+    match rustix::fs::fallocate(file, FallocateFlags::empty(), from, to - from) {
+        Ok(()) => Ok(()),
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
+            // Some file systems keep no blocks for what can be compressed.
+            let mut bytes = vec![0; 64 << 10];
+            let (mut random, mut at) = (fastrand::Rng::new(), from);
+            while at < to {
+                random.fill(&mut bytes);
+                let piece = usize::try_from(to - at).ok().and_then(|left| bytes.get(..left)).unwrap_or(&bytes);
+                file.write_all_at(piece, at)?;
+                at += piece.len() as u64;
+            }
+            Ok(file.sync_data()?)
+        }
+        Err(why) => Err(io::Error::from(why).into()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::MetadataExt;
+
+    const GIB: u64 = 1 << 30;
 
     #[test]
-    fn a_hundredth_is_kept_of_small_and_of_large_disks() {
-        const GIB: u64 = 1 << 30;
-        for (size, left, reserve) in [
-            (8 << 20, 1 << 20, false),
-            (8 << 20, (1 << 20) - 1, true),
-            (10 * GIB, GIB / 10, false),
-            (10 * GIB, GIB / 10 - 1, true),
-            (1000 * GIB, GIB, false),
-            (1000 * GIB, GIB - 1, true),
-            (0, 0, false),
-        ] {
-            assert_eq!(is_reserve(size, left), reserve, "{left} of {size}");
+    fn a_part_is_kept_of_small_and_of_large_disks() {
+        for (size, reserve, file) in
+            [(8 << 20, 1 << 20, 1 << 20), (400 << 20, 4 << 20, 8 << 20), (10 * GIB, GIB / 10, 16 << 20), (1000 * GIB, GIB, 16 << 20)]
+        {
+            let disk = |free| Measure { size, free };
+            assert_eq!((disk(0).reserve().next_multiple_of(1 << 10), disk(0).file()), (reserve.next_multiple_of(1 << 10), file), "{size}");
+            assert!(disk(reserve).has(disk(0).reserve()) && !disk(reserve - 1024).has(disk(0).reserve()), "{size}");
         }
+        let silent = Measure { size: 0, free: 0 };
+        assert!(silent.has(LEAST) && silent.file() == 0);
+    }
+
+    #[test]
+    fn the_file_has_blocks_is_cut_off_when_the_disk_is_full_and_comes_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let space = Space::new(File::open(folder.path()).unwrap());
+        let blocks = || folder.path().join(FILE).metadata().map_or(0, |file| file.blocks() * 512);
+        space.check().unwrap();
+        assert!(blocks() >= FILE_LEAST, "{}", blocks());
+        let full = space.or_from_reserve(|| Err::<(), _>(Failure::Full), |why| matches!(why, Failure::Full));
+        assert!(matches!(full, Err(Failure::Full)) && blocks() == 0, "tried until nothing was left: {full:?}");
+        assert!(!space.release());
+        let size = space.measure().unwrap().file();
+        space.pretend(None, Some(size / 2));
+        assert!(matches!(space.check(), Err(Failure::Full)));
+        assert!((size / 2..size).contains(&blocks()), "what there is room for: {}", blocks());
+        space.pretend(None, None);
+        space.check().unwrap();
+        assert!(blocks() >= size, "{}", blocks());
+        assert!(space.release() && blocks() < size && blocks() >= size - size / 4, "a piece at a time: {}", blocks());
+        space.check().unwrap();
+        // A copy may have lost the blocks.
+        std::fs::write(folder.path().join(FILE), "").unwrap();
+        File::options().write(true).open(folder.path().join(FILE)).unwrap().set_len(size).unwrap();
+        Space::new(File::open(folder.path()).unwrap()).prepare().unwrap();
+        assert!(blocks() >= size, "{}", blocks());
+    }
+
+    #[test]
+    fn what_the_table_still_has_to_take_from_the_log_is_spoken_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let space = Space::new(File::open(folder.path()).unwrap());
+        space.prepare().unwrap();
+        let reserve = space.measure().unwrap().reserve();
+        space.pretend(None, Some(reserve + 1000));
+        space.check().unwrap();
+        space.log_has(1001);
+        assert!(matches!(space.check(), Err(Failure::Full)));
+        space.log_has(1000);
+        space.check().unwrap();
+        space.log_is_held(true);
+        assert!(matches!(space.check(), Err(Failure::LogHeld)));
     }
 }

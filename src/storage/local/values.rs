@@ -57,6 +57,10 @@ impl Values {
         })
     }
 
+    pub(super) fn probe(&self) -> Result<(), Failure> {
+        self.folder.probe("v", &self.root)
+    }
+
     /// [`Failure::Missing`] if there is none.
     pub(super) fn read(&self, version: Number) -> Result<Bytes, Failure> {
         let opened = open_folder(&self.root, &shard(version)).and_then(|shard| open_file(shard, &name(version), OFlags::RDONLY));

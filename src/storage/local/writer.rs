@@ -1,29 +1,20 @@
 //! The one thread that writes records, and what it is given to write.
 
 use super::cache::Cache;
-use super::records::BUSY;
+use super::log::{Log, is_full};
+use super::space::Space;
 use super::values::Values;
 use super::{Clock, Disk, Failure, Number, Record, Timestamp, Version};
 use bytes::Bytes;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, TransactionBehavior, params};
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 /// Jobs in one transaction.
 const MOST_AT_ONCE: usize = 256;
-/// Pages in the write-ahead log after which they are moved into the table.
-const CHECKPOINT: usize = 1000;
-/// A log of so many bytes is cut off …
-const LARGE_LOG: u64 = 32 << 20;
-/// … but not more often than so.
-const BETWEEN_TRUNCATIONS: Duration = Duration::from_secs(60);
-/// So many free pages stay in the table for the next records. Of more, the disk gets some back …
-const FREE: u32 = 1024;
-/// … at each checkpoint, so that callers do not wait long.
-const GIVEN_BACK: u32 = 256;
+/// Bytes of values in one transaction, and at least one job.
+const MOST_BYTES: usize = 4 << 20;
 
 pub(super) struct Writer {
     db: Connection,
@@ -31,56 +22,106 @@ pub(super) struct Writer {
     cache: Arc<Cache>,
     values: Arc<Values>,
     clock: Clock,
-    /// The write-ahead log.
-    log: PathBuf,
-    /// When the log was cut off last.
-    truncated: Option<Timestamp>,
+    space: Arc<Space>,
+    log: Log,
 }
 
 impl Writer {
-    pub(super) const fn new(db: Connection, disk: Disk, cache: Arc<Cache>, values: Arc<Values>, clock: Clock, log: PathBuf) -> Self {
-        Self { db, disk, cache, values, clock, log, truncated: None }
+    pub(super) const fn new(
+        db: Connection,
+        disk: Disk,
+        cache: Arc<Cache>,
+        values: Arc<Values>,
+        clock: Clock,
+        space: Arc<Space>,
+        log: Log,
+    ) -> Self {
+        Self { db, disk, cache, values, clock, space, log }
     }
 
     /// Returns when whoever gives jobs is gone.
     pub(super) fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
-        let (mut batch, mut pages) = (Vec::with_capacity(MOST_AT_ONCE), 0);
-        while jobs.blocking_recv_many(&mut batch, MOST_AT_ONCE) > 0 {
-            if self.disk.check().is_err() {
-                return; // whoever waits hears that it stopped, since their answers are dropped
-            }
-            pages += batch.iter().flat_map(|job| &job.writes).map(|write| 2 + write.size() / 4096).sum::<usize>(); // about
-            self.commit(&mut batch);
-            if pages >= CHECKPOINT {
-                self.checkpoint();
-                pages = 0;
+        let (mut waiting, mut pages) = (Vec::with_capacity(MOST_AT_ONCE), 0);
+        while jobs.blocking_recv_many(&mut waiting, MOST_AT_ONCE) > 0 {
+            while !waiting.is_empty() {
+                if self.disk.check().is_err() {
+                    return; // whoever waits hears that it stopped, since their answers are dropped
+                }
+                let mut batch: Vec<Job> = waiting.drain(..at_once(&waiting)).collect();
+                let full = self.space.check().err();
+                if let Some(full) = &full {
+                    self.refuse(&mut batch, full);
+                }
+                let written: usize = batch.iter().flat_map(|job| &job.writes).map(|write| 2 + write.size() / 4096).sum(); // about
+                pages += written;
+                self.log.untidy |= written > 0;
+                self.commit(batch);
+                // On a full disk the log must not grow, and gives back what it can.
+                if self.log.is_due(pages) || (full.is_some() && self.log.untidy) {
+                    let now = self.clock.now();
+                    if let Err(failure) = self.log.checkpoint(&self.db, now, full.is_some()) {
+                        self.disk.stop(&failure);
+                    }
+                    pages = 0;
+                }
             }
         }
     }
 
-    fn commit(&mut self, batch: &mut Vec<Job>) {
+    /// Takes out of the jobs what frees no space, and what comes behind that.
+    fn refuse(&self, batch: &mut [Job], failure: &Failure) {
+        for job in batch {
+            let Some(first) = job.writes.iter().position(|write| !write.frees()) else { continue };
+            let refused = job.writes.split_off(first);
+            refused.iter().filter_map(|write| write.useless(false)).for_each(|version| self.values.remove(version));
+            job.refused.splice(0..0, refused.iter().map(|_| Err(failure.clone())));
+        }
+    }
+
+    fn commit(&mut self, mut batch: Vec<Job>) {
+        let mut done = self.attempt(&batch);
+        while done.as_ref().is_err_and(is_full) && self.space.release() {
+            self.refuse(&mut batch, &Failure::Full);
+            done = self.attempt(&batch);
+        }
+        self.answer(batch, done);
+    }
+
+    fn attempt(&mut self, batch: &[Job]) -> rusqlite::Result<Outcomes> {
         let keys = batch.iter().flat_map(|job| &job.writes).map(|write| write.key.as_str());
+        if keys.clone().next().is_none() {
+            return Ok(Outcomes { written: self.clock.now(), changed: batch.iter().map(|_| Vec::new()).collect() });
+        }
         let (db, now) = (&mut self.db, self.clock.now());
-        match self.cache.change(keys, || apply(db, batch, now)) {
-            Ok(outcomes) => {
-                let writes = batch.iter().flat_map(|job| &job.writes).zip(outcomes.iter().flatten());
-                writes.filter(|(_, changed)| **changed).for_each(|(write, _)| write.remember(&self.cache, now));
-                for (job, outcomes) in batch.drain(..).zip(outcomes) {
+        self.cache.change(keys, || apply(db, batch, now)).map(|changed| Outcomes { written: now, changed })
+    }
+
+    fn answer(&self, batch: Vec<Job>, done: rusqlite::Result<Outcomes>) {
+        match done {
+            Ok(Outcomes { written, changed }) => {
+                let writes = batch.iter().flat_map(|job| &job.writes).zip(changed.iter().flatten());
+                writes.filter(|(_, changed)| **changed).for_each(|(write, _)| write.remember(&self.cache, written));
+                for (mut job, changed) in batch.into_iter().zip(changed) {
                     let done = |(write, changed): (&Write, &bool)| if *changed { Ok(write.done()) } else { Err(Failure::Conflict) };
+                    let mut answer: Vec<_> = job.writes.iter().zip(&changed).map(done).collect();
+                    answer.append(&mut job.refused);
                     // A caller that has gone does not want to know.
-                    drop(job.answer.send(job.writes.iter().zip(&outcomes).map(done).collect()));
-                    let useless = job.writes.iter().zip(&outcomes).filter_map(|(write, changed)| write.useless(*changed));
+                    drop(job.answer.send(answer));
+                    let useless = job.writes.iter().zip(&changed).filter_map(|(write, changed)| write.useless(*changed));
                     useless.for_each(|version| self.values.remove(version));
                 }
             }
             Err(error) => {
+                let full = is_full(&error);
                 let failure = Failure::from(error);
                 let nothing_happened = matches!(failure, Failure::Full | Failure::Busy);
-                if !nothing_happened {
+                if !nothing_happened && !full {
                     self.disk.stop(&failure);
                 }
-                for job in batch.drain(..) {
-                    drop(job.answer.send(vec![Err(failure.clone()); job.writes.len()]));
+                for mut job in batch {
+                    let mut answer = vec![Err(failure.clone()); job.writes.len()];
+                    answer.append(&mut job.refused);
+                    drop(job.answer.send(answer));
                     // After another failure only a restart can tell.
                     if nothing_happened {
                         job.writes.iter().filter_map(|write| write.useless(false)).for_each(|version| self.values.remove(version));
@@ -89,49 +130,22 @@ impl Writer {
             }
         }
     }
-
-    /// Moves the log into the table. The log keeps its size then, and is used again from its beginning; now and then it is cut off.
-    fn checkpoint(&mut self) {
-        let done = self.give_back().and_then(|()| self.move_log());
-        match done.map_err(Failure::from) {
-            Ok(()) | Err(Failure::Full | Failure::Busy) => {}
-            Err(failure) => self.disk.stop(&failure),
-        }
-    }
-
-    fn move_log(&mut self) -> rusqlite::Result<()> {
-        let now = self.clock.now();
-        let large = self.log.metadata().is_ok_and(|log| log.len() > LARGE_LOG);
-        // A clock that was set back is no reason to wait until it has caught up.
-        let due = self.truncated.is_none_or(|before| now < before || now.since(before) >= BETWEEN_TRUNCATIONS);
-        if !(large && due) {
-            return self.db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
-        }
-        if truncate(&self.db)? {
-            self.truncated = Some(now);
-        }
-        Ok(())
-    }
-
-    /// Gives pages that hold nothing any more back to the disk, if there are many.
-    fn give_back(&self) -> rusqlite::Result<()> {
-        let free: u32 = self.db.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
-        if free > FREE {
-            // Each step is a page.
-            let mut vacuum = self.db.prepare(&format!("PRAGMA incremental_vacuum({GIVEN_BACK})"))?;
-            let mut pages = vacuum.query([])?;
-            while pages.next()?.is_some() {}
-        }
-        Ok(())
-    }
 }
 
-/// Whether the log was cut off. Does not wait for readers: while one is at work, it is a checkpoint and the log keeps its size.
-fn truncate(db: &Connection) -> rusqlite::Result<bool> {
-    db.busy_timeout(Duration::ZERO)?;
-    let busy = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
-    db.busy_timeout(BUSY)?;
-    busy.map(|busy| !busy)
+/// When the changes were made, and which writes of each job were.
+struct Outcomes {
+    written: Timestamp,
+    changed: Vec<Vec<bool>>,
+}
+
+/// How many jobs one transaction takes.
+fn at_once(jobs: &[Job]) -> usize {
+    let mut bytes = 0;
+    let rest = jobs.iter().skip(1).take_while(|job| {
+        bytes += job.writes.iter().map(Write::size).sum::<usize>();
+        bytes < MOST_BYTES
+    });
+    (1 + rest.count()).min(jobs.len())
 }
 
 /// All or nothing for the disk, each for itself for the callers: `false` is a conflict, which does not disturb its neighbours.
@@ -163,6 +177,8 @@ fn apply(db: &mut Connection, batch: &[Job], now: Timestamp) -> Result<Vec<Vec<b
 /// What one caller waits for.
 pub(super) struct Job {
     pub writes: Vec<Write>,
+    /// The answers to what comes behind these, and is not done.
+    pub refused: Vec<Result<Option<Version>, Failure>>,
     pub answer: oneshot::Sender<Vec<Result<Option<Version>, Failure>>>,
     pub _room: OwnedSemaphorePermit,
 }
@@ -177,6 +193,7 @@ pub(super) struct Write {
 pub(super) struct New {
     pub version: Number,
     pub hidden: bool,
+    pub frees: bool,
     pub value: Cell,
 }
 
@@ -193,6 +210,11 @@ impl Write {
             Some(New { value: Cell::Here(bytes), .. }) => bytes.len(),
             _ => 0,
         }
+    }
+
+    /// Whether it helps to free space.
+    fn frees(&self) -> bool {
+        self.new.as_ref().is_none_or(|new| new.frees)
     }
 
     /// What it answers with once it is committed.
@@ -239,14 +261,11 @@ impl FromSql for Cell {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::local::Local;
     use crate::storage::local::folder::Folder;
     use crate::storage::local::records::open_for_writing;
     use crate::storage::local::space::Space;
     use crate::storage::local::testing::commits;
-    use crate::storage::local::{Local, Settings};
-    use crate::storage::{Change, RecordStore};
-    use std::path::Path;
-    use std::sync::atomic::{AtomicUsize, Ordering};
     use tokio::sync::Semaphore;
 
     /// A sync of the log each: that there is one is for the tests that watch system calls.
@@ -266,120 +285,25 @@ mod tests {
             let room = Arc::new(Semaphore::new(waiting));
             let wait = |number: usize| {
                 let (answer, answered) = oneshot::channel();
-                let new =
-                    New { version: Number(i64::try_from(number).unwrap()), hidden: false, value: Cell::Here(Bytes::from_static(b"1")) };
+                let new = New {
+                    version: Number(i64::try_from(number).unwrap()),
+                    hidden: false,
+                    frees: false,
+                    value: Cell::Here(Bytes::from_static(b"1")),
+                };
                 let (write, _room) = (Write { key: number.to_string(), expected: None, new: Some(new) }, room.clone().try_acquire_owned());
-                assert!(queue.try_send(Job { writes: vec![write], answer, _room: _room.unwrap() }).is_ok());
+                assert!(queue.try_send(Job { writes: vec![write], refused: Vec::new(), answer, _room: _room.unwrap() }).is_ok());
                 answered
             };
             let answers: Vec<_> = (0..waiting).map(wait).collect();
             drop(queue);
-            let log = folder.path().join("records.sqlite3-wal");
-            Writer::new(db, disk, Arc::default(), Arc::new(values), Clock::system(), log).run(jobs);
+            let space = Arc::new(Space::new(std::fs::File::open(folder.path()).unwrap()));
+            let log = Log::new(folder.path().join("records.sqlite3-wal"), Arc::default(), space.clone());
+            Writer::new(db, disk, Arc::default(), Arc::new(values), Clock::system(), space, log).run(jobs);
             for mut answered in answers {
                 answered.try_recv().unwrap().pop().unwrap().unwrap();
             }
             assert_eq!(commits(folder.path()), expected, "for {waiting} changes");
         }
-    }
-
-    /// Somebody who reads the records as they are now, until it is dropped.
-    fn reader(folder: &Path) -> Connection {
-        let db = Connection::open(folder.join("records.sqlite3")).unwrap();
-        db.execute_batch("BEGIN; SELECT count(*) FROM records").unwrap();
-        db
-    }
-
-    /// As much as moves the log into the table once it is committed.
-    async fn write_much(store: &Local, round: usize) {
-        let create = |number| {
-            let value = Some(Bytes::from(vec![7; 64 << 10]).into());
-            Change { key: format!("{round:03}/{number:03}"), expected: None, value }
-        };
-        for done in store.change_all((0..60).map(create).collect()).await {
-            done.unwrap();
-        }
-    }
-
-    #[tokio::test]
-    async fn a_large_log_is_cut_off_as_soon_as_nobody_reads_it_but_not_often() {
-        let folder = tempfile::tempdir().unwrap();
-        let (clock, hand) = Clock::manual(Timestamp::from_secs(1_800_000_000));
-        let store = Local::open_with(folder.path(), Settings { clock, ..Settings::default() }).unwrap();
-        let log = || folder.path().join("records.sqlite3-wal").metadata().unwrap().len();
-        let mut rounds = 0..;
-        // When the last change has its answer, the log may still be about to be cut off. The next one waits for that.
-        let mut write_more = async || {
-            for _ in 0..2 {
-                write_much(&store, rounds.next().unwrap()).await;
-            }
-        };
-        // While somebody reads, the log grows, although each checkpoint tries to cut it off. Writers go on.
-        let reading = reader(folder.path());
-        while log() <= LARGE_LOG {
-            write_more().await;
-        }
-        drop(reading);
-        write_more().await;
-        assert!(log() < LARGE_LOG, "{}", log());
-        // It has grown again.
-        let reading = reader(folder.path());
-        while log() <= LARGE_LOG {
-            write_more().await;
-        }
-        drop(reading);
-        write_more().await;
-        let large = log();
-        assert!(large > LARGE_LOG, "it was cut off a moment ago");
-        write_more().await;
-        assert_eq!(log(), large, "used again from its beginning");
-        // Back to before it was cut off: nobody knows how long ago that was.
-        hand.set(Timestamp::from_secs(1_700_000_000));
-        write_more().await;
-        assert!(log() < LARGE_LOG, "{}", log());
-    }
-
-    #[tokio::test]
-    async fn a_table_that_has_lost_much_becomes_smaller() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Local::open(folder.path()).unwrap();
-        let table = || folder.path().join("records.sqlite3").metadata().unwrap().len();
-        let mut there = Vec::new();
-        for number in 0..300 {
-            let key = format!("{number:03}");
-            let version = store.create(&key, Bytes::from(vec![7; 64 << 10]).into()).await.unwrap();
-            there.push(Change { key, expected: Some(version), value: None });
-        }
-        for done in store.change_all(there).await {
-            done.unwrap();
-        }
-        let mut version = store.create("k", Bytes::from(vec![7; 64 << 10]).into()).await.unwrap();
-        let mut before = 0;
-        for _ in 0..1500 {
-            version = store.swap("k", &version, Bytes::from(vec![7; 64 << 10]).into()).await.unwrap();
-            before = before.max(table());
-        }
-        assert!(before > 250 << 16, "{before} bytes");
-        let kept = u64::from(FREE + GIVEN_BACK) * 4096;
-        assert!(table() < kept, "{} of {before} bytes are left", table());
-        assert_eq!(store.check().unwrap(), (Vec::new(), 0));
-    }
-
-    #[test]
-    fn to_cut_the_log_off_waits_for_no_reader() {
-        static WAITED: AtomicUsize = AtomicUsize::new(0);
-        let folder = tempfile::tempdir().unwrap();
-        drop(Local::open(folder.path()).unwrap());
-        let mut db = open_for_writing(&folder.path().join("records.sqlite3"), true).unwrap();
-        let write = |db: &Connection, key: &str| db.execute("INSERT INTO records VALUES (?1, 1, 0, 0, '')", [key]).unwrap();
-        write(&db, "before");
-        let _reading = reader(folder.path());
-        write(&db, "after");
-        db.busy_handler(Some(|_| WAITED.fetch_add(1, Ordering::SeqCst) == usize::MAX)).unwrap();
-        assert!(!truncate(&db).unwrap());
-        assert_eq!(WAITED.load(Ordering::SeqCst), 0);
-        assert_ne!(folder.path().join("records.sqlite3-wal").metadata().unwrap().len(), 0, "the reader needs it");
-        let found: u128 = db.query_row("PRAGMA busy_timeout", [], |row| row.get::<_, u32>(0)).unwrap().into();
-        assert_eq!(found, BUSY.as_millis(), "for what comes next");
     }
 }

@@ -2,24 +2,42 @@
 
 use super::client::{Http, Told};
 use super::server::{Kill, Server, Shim};
-use crate::harness::{Setup, sha256};
+use crate::harness::{PATIENCE, Setup, output, sha256};
 use reqwest::Method;
 use serde_json::json;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A file system of 16 MiB, until this is dropped.
-struct Small(PathBuf);
+/// A small file system, until this is dropped.
+pub(super) struct Small(PathBuf);
 
 impl Small {
     /// `None`, and it says why, where mounting is not allowed.
-    fn mount(at: PathBuf) -> Option<Self> {
+    pub(super) fn mount(at: PathBuf, mib: u32) -> Option<Self> {
+        Self::mounted(at, Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={mib}m"), "tmpfs"]))
+    }
+
+    /// One that keeps its blocks on a disk, which is a file here.
+    fn mount_ext4(at: PathBuf, image: &Path, mib: u64) -> Option<Self> {
+        File::create(image).unwrap().set_len(mib << 20).unwrap();
+        let made = Command::new("mkfs.ext4").args(["-q", "-F", "-m", "0"]).arg(image).output();
+        if !made.is_ok_and(|made| made.status.success()) {
+            eprintln!("skipped: no ext4 can be made here");
+            return None;
+        }
+        let small = Self::mounted(at, Command::new("mount").args(["-o", "loop"]).arg(image))?;
+        std::fs::remove_dir(small.0.join("lost+found")).unwrap();
+        Some(small)
+    }
+
+    fn mounted(at: PathBuf, mount: &mut Command) -> Option<Self> {
         std::fs::create_dir_all(&at).unwrap();
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=16m", "tmpfs"]).arg(&at).output();
-        match mounted {
+        match mount.arg(&at).output() {
             Ok(output) if output.status.success() => Some(Self(at)),
             Ok(output) => {
-                eprintln!("skipped: a small tmpfs cannot be mounted here: {}", String::from_utf8_lossy(&output.stderr));
+                eprintln!("skipped: a small file system cannot be mounted here: {}", String::from_utf8_lossy(&output.stderr));
                 None
             }
             Err(why) => {
@@ -27,6 +45,31 @@ impl Small {
                 None
             }
         }
+    }
+
+    /// Takes all that is free, to the last byte, as another program might.
+    pub(super) fn fill(&self) {
+        let mut ballast = File::options().append(true).create(true).open(self.ballast()).unwrap();
+        for size in [1 << 20, 4096, 1] {
+            let bytes = vec![1; size];
+            while ballast.write(&bytes).is_ok_and(|written| written > 0) {}
+        }
+        drop(ballast.sync_all());
+    }
+
+    pub(super) fn free(&self) {
+        drop(std::fs::remove_file(self.ballast()));
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.0.join("ballast")
+    }
+
+    /// How many bytes files have in this folder.
+    fn bytes_in(&self, folder: &str) -> u64 {
+        let shards = std::fs::read_dir(self.0.join(folder)).unwrap().map(Result::unwrap);
+        let files = shards.flat_map(|shard| std::fs::read_dir(shard.path()).unwrap().map(Result::unwrap));
+        files.map(|file| file.metadata().unwrap().len()).sum()
     }
 }
 
@@ -36,11 +79,207 @@ impl Drop for Small {
     }
 }
 
+fn blob(number: usize) -> Vec<u8> {
+    vec![u8::try_from(number % 251).unwrap(); 700_000 + number]
+}
+
+fn push_path(bytes: &[u8]) -> String {
+    format!("/v2/a/blobs/uploads/?digest={}", sha256(bytes))
+}
+
+/// An image manifest with so many bytes of annotations.
+pub(super) fn manifest(config: (&str, usize), number: usize, bytes: usize) -> String {
+    let config = json!({"mediaType": "application/vnd.oci.image.config.v1+json", "digest": config.0, "size": config.1});
+    let annotations = json!({"number": number.to_string(), "note": "x".repeat(bytes)});
+    let media_type = "application/vnd.oci.image.manifest.v1+json";
+    json!({"schemaVersion": 2, "mediaType": media_type, "config": config, "layers": [], "annotations": annotations}).to_string()
+}
+
+async fn until_ready_says(http: &Http, what: &str) -> u16 {
+    let said = async {
+        loop {
+            let answer = http.ask(Method::GET, "/readyz", "").await.unwrap();
+            if String::from_utf8_lossy(&answer.body).contains(what) {
+                return answer.status.as_u16();
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, said).await.unwrap_or_else(|_| panic!("/readyz never says {what:?}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_without_a_free_byte_takes_deletions_opens_and_is_checked() {
+    for ext4 in [false, true] {
+        let Some(shim) = Shim::build() else { return };
+        let setup = Setup::plain();
+        let (at, image) = (setup.path("store"), setup.path("disk"));
+        let small = if ext4 { Small::mount_ext4(at, &image, 64) } else { Small::mount(at, 64) };
+        let Some(small) = small else { return };
+        let mut server = Server::with(shim, setup);
+        let mut http = Http::new(server.start(Kill::Never).await.unwrap());
+        let (mut blobs, mut manifests) = (Vec::new(), Vec::new());
+        while blobs.len() < 30 {
+            let bytes = blob(blobs.len());
+            assert_eq!(http.status(Method::POST, &push_path(&bytes), bytes.clone()).await, 201);
+            blobs.push((sha256(&bytes), bytes.len()));
+        }
+        let refused = loop {
+            let number = manifests.len();
+            let bytes = manifest((&blobs[0].0, blobs[0].1), number, 60_000);
+            match http.status(Method::PUT, &format!("/v2/a/manifests/t{number}"), bytes.clone()).await {
+                201 => manifests.push(sha256(bytes.as_bytes())),
+                status => break status,
+            }
+            assert!(number < 2000, "the disk is never full");
+        };
+        assert_eq!((refused, manifests.len() > 100), (507, true), "{}", manifests.len());
+        small.fill();
+        assert_eq!(until_ready_says(&http, "storage is full").await, 200);
+        let gone = |answer| assert_eq!(answer, Told::Done, "on ext4: {ext4}");
+        let mut rest = manifests.split_off(20);
+        for (number, digest) in manifests.iter().enumerate() {
+            let reference = if number % 2 == 0 { digest.clone() } else { format!("t{number}") };
+            gone(http.change(Method::DELETE, &format!("/v2/a/manifests/{reference}"), "").await);
+        }
+        // The blocks that were given back go to somebody else, and the process dies.
+        small.fill();
+        server.kill().await;
+        small.fill();
+        server.check();
+        small.fill();
+        http = Http::new(server.start(Kill::Never).await.expect("it starts on a full disk"));
+        for (digest, _) in &blobs {
+            assert_eq!(http.change(Method::GET, &format!("/v2/a/blobs/{digest}"), "").await, Told::Done);
+        }
+        small.fill();
+        rest.extend(manifests.into_iter().skip(1).step_by(2));
+        for digest in &rest {
+            gone(http.change(Method::DELETE, &format!("/v2/a/manifests/{digest}"), "").await);
+        }
+        for (digest, _) in &blobs {
+            gone(http.change(Method::DELETE, &format!("/v2/a/blobs/{digest}"), "").await);
+        }
+        small.free();
+        let bytes = blob(200);
+        assert_eq!(http.status(Method::POST, &push_path(&bytes), bytes.clone()).await, 201, "on ext4: {ext4}");
+        assert_eq!(until_ready_says(&http, "ok").await, 200);
+        server.stop().await;
+        server.check();
+        drop(small);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_fails_on_a_full_disk_gives_its_bytes_back() {
+    let Some(shim) = Shim::build() else { return };
+    let setup = Setup::plain();
+    let Some(small) = Small::mount(setup.path("store"), 16) else { return };
+    let mut server = Server::with(shim, setup);
+    let http = Http::new(server.start(Kill::Never).await.unwrap());
+    let large = vec![7; 30 << 20];
+    let begin = async || http.ask(Method::POST, "/v2/a/blobs/uploads/", "").await.unwrap().must_be(202, "").header("location").to_owned();
+    // Nothing was kept: the upload ends.
+    let upload = begin().await;
+    for (method, path) in [
+        (Method::POST, push_path(&large)),
+        (Method::PATCH, upload.clone()),
+        (Method::PUT, format!("{}?digest={}", begin().await, sha256(&large))),
+    ] {
+        if let Some(answer) = http.ask(method.clone(), &path, large.clone()).await {
+            assert_eq!(answer.status.as_u16(), 507, "{answer}");
+        }
+        assert_eq!(small.bytes_in("d"), 0, "{method} {path}");
+    }
+    assert_eq!(http.status(Method::GET, &upload, "").await, 404);
+    // What was kept stays, and the upload goes on from there.
+    let (upload, kept) = (begin().await, vec![1; 100_000]);
+    http.ask(Method::PATCH, &upload, kept.clone()).await.unwrap().must_be(202, "");
+    drop(http.ask(Method::PATCH, &upload, large).await);
+    assert_eq!(small.bytes_in("d"), 100_000);
+    let closed = http.ask(Method::PUT, &format!("{upload}?digest={}", sha256(&kept)), "").await.unwrap();
+    closed.must_be(201, "the chunk that was kept");
+    server.stop().await;
+    server.check();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_another_program_reads_without_an_end_pushes_are_refused_before_the_disk_is_full() {
+    let Some(shim) = Shim::build() else { return };
+    let setup = Setup::plain();
+    let Some(small) = Small::mount(setup.path("store"), 200) else { return };
+    let mut server = Server::with(shim, setup);
+    let http = Http::new(server.start(Kill::Never).await.unwrap());
+    assert_eq!(http.status(Method::POST, &push_path(b"{}"), "{}").await, 201);
+    let reader = rusqlite::Connection::open(small.0.join("records.sqlite3")).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM records").unwrap();
+    let config = sha256(b"{}");
+    let push = async |number: usize| {
+        let bytes = manifest((&config, 2), number, 60_000);
+        http.ask(Method::PUT, &format!("/v2/a/manifests/t{number}"), bytes).await.unwrap()
+    };
+    let mut pushed = 0;
+    let refused = loop {
+        let answer = push(pushed).await;
+        if answer.status != 201 {
+            break answer;
+        }
+        pushed += 1;
+        assert!(pushed < 2000, "the log has no bound");
+    };
+    assert!(
+        refused.is(507, "UNKNOWN") && refused.to_string().contains("another program reads the registry's records.sqlite3"),
+        "{refused}"
+    );
+    let free = rustix::fs::statvfs(&small.0).unwrap();
+    assert!(free.f_bavail * 2 > free.f_blocks, "the disk is half empty still");
+    assert_eq!(http.change(Method::DELETE, "/v2/a/manifests/t0", "").await, Told::Done);
+    assert_eq!(until_ready_says(&http, "storage is full").await, 200);
+    drop(reader);
+    assert_eq!(until_ready_says(&http, "ok").await, 200);
+    let again = async {
+        while push(pushed).await.status != 201 {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, again).await.expect("the log is emptied");
+    server.stop().await;
+    server.check();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_whose_bytes_cannot_be_written_is_not_ready_and_one_that_lost_them_does_not_start() {
+    let Some(shim) = Shim::build() else { return };
+    let setup = Setup::plain();
+    let (store, file) = (setup.path("store"), setup.file());
+    let mut server = Server::with(shim, setup);
+    let http = Http::new(server.start(Kill::Never).await.unwrap());
+    for name in ["d", "v"] {
+        assert_eq!(until_ready_says(&http, "ok").await, 200);
+        std::fs::rename(store.join(name), store.join("away")).unwrap();
+        assert_eq!(until_ready_says(&http, &format!("the folder {name} of the store cannot be written to")).await, 503);
+        std::fs::rename(store.join("away"), store.join(name)).unwrap();
+    }
+    assert_eq!(until_ready_says(&http, "ok").await, 200);
+    server.stop().await;
+    for name in ["d", "v"] {
+        std::fs::remove_dir_all(store.join(name)).unwrap();
+        for command in ["serve", "fsck"] {
+            let (code, _, errors) = output(&[command, file.to_str().unwrap()], &store);
+            assert!(code != 0 && errors.contains(&*store.join(name).to_string_lossy()) && errors.contains("mkdir"), "{command}: {errors}");
+        }
+        std::fs::create_dir(store.join(name)).unwrap();
+    }
+    assert!(server.start(Kill::Never).await.is_some());
+    server.stop().await;
+    server.check();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_full_disk_pushes_are_507_pulls_and_deletions_work_and_nothing_is_torn() {
     let Some(shim) = Shim::build() else { return };
     let setup = Setup::plain();
-    let Some(small) = Small::mount(setup.path("store")) else { return };
+    let Some(small) = Small::mount(setup.path("store"), 16) else { return };
     let mut server = Server::with(shim, setup);
     let address = server.start(Kill::Never).await.unwrap();
     let http = Http::new(address);

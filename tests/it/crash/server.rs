@@ -155,6 +155,12 @@ impl Server {
         status.signal() == Some(9)
     }
 
+    /// Ends it as a power cut of the process does.
+    pub(super) async fn kill(&mut self) {
+        rustix::process::kill_process(self.pid(), rustix::process::Signal::KILL).unwrap();
+        assert!(self.stop().await);
+    }
+
     /// The last start left nothing half done: no manifest that nobody sees, and no mark of a deletion.
     pub(super) fn nothing_is_half_done(&self) {
         let file = self.setup.path("store").join("records.sqlite3");

@@ -109,7 +109,7 @@ async fn check(folder: &Path, case: &str) {
     assert_eq!(left_over, 0, "{case}: the old values are gone");
     drop(store);
     let names: BTreeSet<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    assert_eq!(names, ["d", "format", "lock", "records.sqlite3", "v"].map(str::to_owned).into(), "{case}");
+    assert_eq!(names, ["d", "format", "lock", "records.sqlite3", "reserve", "v"].map(str::to_owned).into(), "{case}");
     assert_eq!(fs::read_to_string(folder.join("format")).unwrap(), "wharfinger store 2\n");
     assert_eq!(fs::read_to_string(folder.join("d/ab/bytes")).unwrap(), "of a blob");
     let db = Connection::open(folder.join("records.sqlite3")).unwrap();

@@ -1,0 +1,371 @@
+//! The write-ahead log of the table: it is moved into the table, begun anew and cut off, so that it stays small. Readers of this process
+//! that follow each other closely, or another program that reads on and on, would keep it from being begun anew.
+
+use super::records::BUSY;
+use super::space::Space;
+use super::{Failure, Timestamp};
+use rusqlite::Connection;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+/// Pages in the log after which they are moved into the table.
+const CHECKPOINT: usize = 1000;
+/// A log of so many pages is begun anew although records are being read, whose readers wait for it.
+const LONG: u64 = 4 * CHECKPOINT as u64;
+/// A file of so many bytes is cut off …
+const LARGE: u64 = 32 << 20;
+/// … and on a full disk a smaller one, which keeps some blocks for the next changes …
+const LARGE_ON_A_FULL_DISK: u64 = 8 << 20;
+/// … but not more often than so. That is also how often the log is complained about.
+const BETWEEN: Duration = Duration::from_secs(60);
+/// So many free pages stay in the table for the next records. Of more, the disk gets some back …
+const FREE: u32 = 1024;
+/// … at each checkpoint, so that callers do not wait long …
+const GIVEN_BACK: u32 = 256;
+/// … and to a full disk in as many steps, each of which needs room in the log.
+const STEPS_ON_A_FULL_DISK: u32 = 4;
+const STEP_ON_A_FULL_DISK: u32 = 32;
+/// What a page takes in the log.
+const FRAME: u64 = 4096 + 24;
+
+/// Readers of this process hold it shared for a statement. Who holds it alone knows that none of them is at work.
+pub(super) type Gate = RwLock<()>;
+
+pub(super) struct Log {
+    file: PathBuf,
+    gate: Arc<Gate>,
+    space: Arc<Space>,
+    /// When the file was cut off last.
+    truncated: Option<Timestamp>,
+    /// When the log was complained about last.
+    warned: Option<Timestamp>,
+    /// Whether there is something left that the next checkpoint could do.
+    pub(super) untidy: bool,
+}
+
+/// What a checkpoint did.
+struct Moved {
+    /// Whether somebody else was in its way.
+    busy: bool,
+    /// Pages in the log …
+    pages: u64,
+    /// … of which so many are in the table.
+    done: u64,
+}
+
+impl Log {
+    pub(super) fn new(file: PathBuf, gate: Arc<Gate>, space: Arc<Space>) -> Self {
+        Self { file, gate, space, truncated: None, warned: None, untidy: true }
+    }
+
+    /// Whether so many pages more are to be moved into the table.
+    pub(super) fn is_due(&self, pages: usize) -> bool {
+        pages >= CHECKPOINT || (pages >= CHECKPOINT / 10 && pages >= self.space.most_pages())
+    }
+
+    /// Moves the log into the table. The log keeps its size then, and is used again from its beginning; now and then it is cut off. The disk
+    /// gets back what it can have, and a `full` one more.
+    pub(super) fn checkpoint(&mut self, db: &Connection, now: Timestamp, full: bool) -> Result<(), Failure> {
+        let steps = if full { STEPS_ON_A_FULL_DISK } else { 1 };
+        for _ in 0..steps {
+            if !self.step(db, now, full)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the disk can have more back, and gets it by another step.
+    fn step(&mut self, db: &Connection, now: Timestamp, full: bool) -> Result<bool, Failure> {
+        let space = self.space.clone();
+        let (kept, most) = if full { (STEP_ON_A_FULL_DISK, STEP_ON_A_FULL_DISK) } else { (FREE, GIVEN_BACK) };
+        let more = match space.or_from_reserve(|| give_back(db, kept, most), is_full) {
+            Ok(more) => more,
+            Err(why) if is_full(&why) || is_busy(&why) => false,
+            Err(why) => return Err(why.into()),
+        };
+        let moved = space.or_from_reserve(|| self.move_log(db, now, full), is_full);
+        self.untidy = more || moved.as_ref().map_or(true, |moved| moved.done < moved.pages);
+        match moved {
+            Err(why) if is_full(&why) => {
+                self.warn(now, "the disk is full, so the log of the records cannot be moved into their table: the registry serves reads and takes deletions only");
+                // All of the log may have to go into the table.
+                self.space.log_has(self.size());
+                Ok(false)
+            }
+            Err(why) if !is_busy(&why) => Err(why.into()),
+            _ => Ok(more),
+        }
+    }
+
+    fn move_log(&mut self, db: &Connection, now: Timestamp, full: bool) -> rusqlite::Result<Moved> {
+        let mut moved = moved(db, "PASSIVE")?;
+        // A clock that was set back is no reason to wait until it has caught up.
+        let due = is_due(self.truncated, now);
+        let large = if full { LARGE_ON_A_FULL_DISK } else { LARGE };
+        let cut_off = (full || due) && self.size() > large;
+        if cut_off || full || moved.pages > LONG {
+            moved = {
+                let _no_reader = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+                without_waiting(db, if cut_off { "TRUNCATE" } else { "RESTART" })?
+            };
+            if cut_off && !moved.busy {
+                self.truncated = Some(now);
+            }
+        }
+        self.judge(&moved, now);
+        Ok(moved)
+    }
+
+    /// Another program may read a state of the records that needs the log, and never end.
+    fn judge(&mut self, moved: &Moved, now: Timestamp) {
+        self.space.log_has(moved.pages.saturating_sub(moved.done) * FRAME);
+        let (size, most) = (moved.pages * FRAME, self.space.most_log());
+        let held = moved.busy && size > most;
+        self.space.log_is_held(held);
+        if held {
+            self.warn(now, "the log of the records is too large, since another program reads records.sqlite3 without an end: pushes are refused until it stops");
+        } else if moved.busy && size > most / 2 {
+            self.warn(now, "the log of the records grows, since another program reads records.sqlite3 without an end: stop that program, or pushes will be refused");
+        }
+    }
+
+    fn warn(&mut self, now: Timestamp, what: &'static str) {
+        if is_due(self.warned, now) {
+            self.warned = Some(now);
+            tracing::warn!(file = %self.file.display(), bytes = self.size(), "{what}");
+        }
+    }
+
+    fn size(&self) -> u64 {
+        self.file.metadata().map_or(0, |log| log.len())
+    }
+}
+
+fn is_due(before: Option<Timestamp>, now: Timestamp) -> bool {
+    before.is_none_or(|before| now < before || now.since(before) >= BETWEEN)
+}
+
+pub(super) fn is_full(why: &rusqlite::Error) -> bool {
+    // The second one is what SQLite says if the index of the log finds no room.
+    why.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
+        || why.sqlite_error().is_some_and(|why| why.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE)
+}
+
+fn is_busy(why: &rusqlite::Error) -> bool {
+    why.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy)
+}
+
+fn moved(db: &Connection, mode: &str) -> rusqlite::Result<Moved> {
+    db.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
+        let pages = |at| row.get::<_, i64>(at).map(|pages| u64::try_from(pages).unwrap_or(0));
+        Ok(Moved { busy: row.get(0)?, pages: pages(1)?, done: pages(2)? })
+    })
+}
+
+/// While somebody reads, it is a checkpoint of another kind and the log keeps its size.
+fn without_waiting(db: &Connection, mode: &str) -> rusqlite::Result<Moved> {
+    db.busy_timeout(Duration::ZERO)?;
+    let moved = moved(db, mode);
+    db.busy_timeout(BUSY)?;
+    moved
+}
+
+/// Gives pages that hold nothing any more back to the disk, if there are many, and says whether there are more.
+fn give_back(db: &Connection, kept: u32, most: u32) -> rusqlite::Result<bool> {
+    let free: u32 = db.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
+    if free > kept {
+        // Each step is a page.
+        let mut vacuum = db.prepare(&format!("PRAGMA incremental_vacuum({most})"))?;
+        let mut pages = vacuum.query([])?;
+        while pages.next()?.is_some() {}
+    }
+    Ok(free > kept.saturating_add(most))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::records::open_for_writing;
+    use super::*;
+    use crate::clock::Clock;
+    use crate::storage::local::{Local, Settings};
+    use crate::storage::{Change, RecordStore};
+    use bytes::Bytes;
+    use std::path::Path;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// Of the disk that a test pretends there is.
+    const LOG_BOUND: u64 = 16 << 20;
+
+    /// Somebody who reads the records as they are now, until it is dropped.
+    fn reader(folder: &Path) -> Connection {
+        let db = Connection::open(folder.join("records.sqlite3")).unwrap();
+        db.execute_batch("BEGIN; SELECT count(*) FROM records").unwrap();
+        db
+    }
+
+    /// As much as moves the log into the table once it is committed.
+    async fn write_much(store: &Local, round: usize) {
+        let create = |number| {
+            let value = Some(Bytes::from(vec![7; 64 << 10]).into());
+            Change { key: format!("{round:03}/{number:03}"), expected: None, value }
+        };
+        for done in store.change_all((0..60).map(create).collect()).await {
+            done.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_large_log_is_cut_off_as_soon_as_nobody_reads_it_but_not_often() {
+        let folder = tempfile::tempdir().unwrap();
+        let (clock, hand) = Clock::manual(Timestamp::from_secs(1_800_000_000));
+        let store = Local::open_with(folder.path(), Settings { clock, ..Settings::default() }).unwrap();
+        let log = || folder.path().join("records.sqlite3-wal").metadata().unwrap().len();
+        let mut rounds = 0..;
+        // When the last change has its answer, the log may still be about to be cut off. The next one waits for that.
+        let mut write_more = async || {
+            for _ in 0..2 {
+                write_much(&store, rounds.next().unwrap()).await;
+            }
+        };
+        // While somebody reads, the log grows, although each checkpoint tries to cut it off. Writers go on.
+        let reading = reader(folder.path());
+        while log() <= LARGE {
+            write_more().await;
+        }
+        drop(reading);
+        write_more().await;
+        assert!(log() < LARGE, "{}", log());
+        // It has grown again.
+        let reading = reader(folder.path());
+        while log() <= LARGE {
+            write_more().await;
+        }
+        drop(reading);
+        write_more().await;
+        let large = log();
+        assert!(large > LARGE, "it was cut off a moment ago");
+        write_more().await;
+        assert_eq!(log(), large, "used again from its beginning");
+        // Back to before it was cut off: nobody knows how long ago that was.
+        hand.set(Timestamp::from_secs(1_700_000_000));
+        write_more().await;
+        assert!(log() < LARGE, "{}", log());
+    }
+
+    #[tokio::test]
+    async fn a_table_that_has_lost_much_becomes_smaller() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Local::open(folder.path()).unwrap();
+        let table = || folder.path().join("records.sqlite3").metadata().unwrap().len();
+        let mut there = Vec::new();
+        for number in 0..300 {
+            let key = format!("{number:03}");
+            let version = store.create(&key, Bytes::from(vec![7; 64 << 10]).into()).await.unwrap();
+            there.push(Change { key, expected: Some(version), value: None });
+        }
+        for done in store.change_all(there).await {
+            done.unwrap();
+        }
+        let mut version = store.create("k", Bytes::from(vec![7; 64 << 10]).into()).await.unwrap();
+        let mut before = 0;
+        for _ in 0..1500 {
+            version = store.swap("k", &version, Bytes::from(vec![7; 64 << 10]).into()).await.unwrap();
+            before = before.max(table());
+        }
+        assert!(before > 250 << 16, "{before} bytes");
+        let kept = u64::from(FREE + GIVEN_BACK) * 4096;
+        assert!(table() < kept, "{} of {before} bytes are left", table());
+        assert_eq!(store.check().unwrap(), (Vec::new(), 0));
+    }
+
+    #[test]
+    fn to_cut_the_log_off_waits_for_no_reader() {
+        static WAITED: AtomicUsize = AtomicUsize::new(0);
+        let folder = tempfile::tempdir().unwrap();
+        drop(Local::open(folder.path()).unwrap());
+        let mut db = open_for_writing(&folder.path().join("records.sqlite3"), true).unwrap();
+        let write = |db: &Connection, key: &str| db.execute("INSERT INTO records VALUES (?1, 1, 0, 0, '')", [key]).unwrap();
+        write(&db, "before");
+        let _reading = reader(folder.path());
+        write(&db, "after");
+        db.busy_handler(Some(|_| WAITED.fetch_add(1, Ordering::SeqCst) == usize::MAX)).unwrap();
+        assert!(without_waiting(&db, "TRUNCATE").unwrap().busy);
+        assert_eq!(WAITED.load(Ordering::SeqCst), 0);
+        assert_ne!(folder.path().join("records.sqlite3-wal").metadata().unwrap().len(), 0, "the reader needs it");
+        let found: u128 = db.query_row("PRAGMA busy_timeout", [], |row| row.get::<_, u32>(0)).unwrap().into();
+        assert_eq!(found, BUSY.as_millis(), "for what comes next");
+    }
+
+    #[tokio::test]
+    async fn readers_that_follow_each_other_closely_do_not_make_the_log_grow() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(Local::open(folder.path()).unwrap());
+        let log = || folder.path().join("records.sqlite3-wal").metadata().unwrap().len();
+        let (begun, end) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let read = || {
+            let (store, begun, end) = (store.clone(), begun.clone(), end.clone());
+            std::thread::spawn(move || {
+                while end.load(Ordering::SeqCst) == 0 {
+                    let reading = store.records.read(|db| {
+                        let transaction = db.unchecked_transaction()?;
+                        transaction.query_row("SELECT count(*) FROM records WHERE key < '1'", [], |row| row.get::<_, i64>(0))?;
+                        // Until the next one has begun, or waits to.
+                        let mine = begun.fetch_add(1, Ordering::SeqCst) + 1;
+                        for _ in 0..100_000 {
+                            if begun.load(Ordering::SeqCst) != mine {
+                                break;
+                            }
+                            std::thread::yield_now();
+                        }
+                        Ok(())
+                    });
+                    reading.unwrap();
+                }
+            })
+        };
+        let readers = [read(), read(), read()];
+        while begun.load(Ordering::SeqCst) < 3 {
+            tokio::task::yield_now().await;
+        }
+        let mut largest = 0;
+        for round in 0..20 {
+            write_much(&store, round).await;
+            largest = largest.max(log());
+        }
+        end.store(1, Ordering::SeqCst);
+        for reader in readers {
+            reader.join().unwrap();
+        }
+        assert!(largest < LONG * FRAME + (12 << 20), "{largest}");
+    }
+
+    #[tokio::test]
+    async fn while_somebody_reads_without_an_end_the_log_has_a_bound_and_deletions_go_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Local::open(folder.path()).unwrap();
+        store.space.pretend(Some(100 << 20), Some(90 << 20));
+        let log = || folder.path().join("records.sqlite3-wal").metadata().unwrap().len();
+        let create = |key: String| Change { key, expected: None, value: Some(Bytes::from(vec![7; 64 << 10]).into()) };
+        let reading = reader(folder.path());
+        let mut there = Vec::new();
+        let refused = loop {
+            let key = there.len().to_string();
+            match store.change_all(vec![create(key.clone())]).await.pop().unwrap() {
+                Ok(version) => there.push((key, version.unwrap())),
+                Err(why) => break why,
+            }
+            assert!(log() < 2 * LOG_BOUND, "{} bytes", log());
+        };
+        assert!(matches!(refused, Failure::LogHeld), "{refused}");
+        assert!(log() >= LOG_BOUND, "{} bytes", log());
+        let (key, version) = there.pop().unwrap();
+        store.delete(&key, &version).await.unwrap();
+        drop(reading);
+        // The one that is refused now has the log emptied.
+        drop(store.create("a", Bytes::new().into()).await);
+        store.create("b", Bytes::new().into()).await.unwrap();
+        assert_eq!(store.check().unwrap(), (Vec::new(), 0));
+    }
+}

@@ -5,5 +5,6 @@
 
 mod harness;
 mod invalid;
+mod kinds;
 mod ours;
 mod zot;

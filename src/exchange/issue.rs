@@ -26,7 +26,7 @@ pub struct Terms {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Asked {
     pub scope: Scope,
-    /// A refresh token as well.
+    /// A refresh token as well, where it is of use.
     pub offline: bool,
 }
 
@@ -96,8 +96,8 @@ impl Tokens {
             claims
         };
         let token = self.sign(Kind::Access, &claims(Kind::Access, &id, Some(&scope)), now)?;
-        let wants_refresh = asked.offline && !terms.session_lifetime.is_zero() && !identity.is_anonymous();
-        let refresh = wants_refresh.then(|| {
+        let gets_refresh = asked.offline && !identity.is_anonymous() && outlives(terms, identity, ends);
+        let refresh = gets_refresh.then(|| {
             let id = random().map_err(|_| InvalidKeys::Crypto)?;
             self.sign(Kind::Refresh, &claims(Kind::Refresh, &id, identity.scope()), now)
         });
@@ -134,6 +134,12 @@ fn ends(terms: &Terms, identity: &Identity, began: Timestamp, now: Timestamp) ->
         lifetime => began.plus(lifetime),
     };
     identity.session().map_or(own, |session| own.min(session.ends))
+}
+
+/// Whether a refresh token lives longer than the credential that was presented for it. docker keeps a refresh token instead of the
+/// credential: one that ends first would end the login too early. A token of our own ends with its session, as a refresh token does.
+fn outlives(terms: &Terms, identity: &Identity, ends: Timestamp) -> bool {
+    !terms.session_lifetime.is_zero() && (identity.session().is_some() || ends > identity.valid_until())
 }
 
 /// For the way that a token takes to be used.

@@ -50,7 +50,8 @@ async fn names_and_passwords_open_what_they_may_until_the_file_changes() {
     // An upload is its beginner's, by password or by token.
     let location = basic(&app, "ann", "one").start_upload("app").await;
     let answer = basic(&app, "ann", "one").get("/v2/token?scope=repository:app:pull,push&offline_token=true").await.json();
-    let (token, refresh) = (answer["token"].as_str().unwrap().to_owned(), answer["refresh_token"].as_str().unwrap().to_owned());
+    let token = answer["token"].as_str().unwrap().to_owned();
+    assert_eq!(answer.get("refresh_token"), None, "docker would keep it instead of the password, which lives longer");
     assert_eq!(app.bearer(&token).get(&location).await.status, StatusCode::NO_CONTENT);
     assert_eq!(basic(&app, "bob", "two").get(&location).await.error().0, 404);
     let form = "grant_type=password&username=bob&password=two&scope=repository:app:pull";
@@ -64,8 +65,6 @@ async fn names_and_passwords_open_what_they_may_until_the_file_changes() {
     for client in [basic(&app, "ann", "one"), basic(&app, "bob", "two"), app.bearer(&token)] {
         assert_eq!(client.get("/v2/").await.error().0, 401, "what the file has no more counts no more, and its tokens neither");
     }
-    let form = format!("grant_type=refresh_token&refresh_token={refresh}");
-    assert_eq!(app.anonymous().send(Method::POST, "/v2/token", form).await.json()["error"], "invalid_grant");
     assert_eq!(basic(&app, "ann", "another").get("/v2/").await.status, StatusCode::OK);
     let log = app.log.since(0).iter().map(Value::to_string).collect::<String>();
     assert!(!log.contains("$2b$") && !log.contains(&token), "no hash and no token in the log");

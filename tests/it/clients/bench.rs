@@ -15,6 +15,8 @@ use tokio::process::Command;
 
 /// Any name will do beside a token.
 pub(super) const USER: &str = "workload";
+/// A name and its password in the registry's password file.
+pub(super) const HUMAN: (&str, &str) = ("ann", "one");
 const WITH_A_TOKEN: &str = "/ns/ci/sa/with-a-token";
 const WITH_A_CERTIFICATE: &str = "/ns/ci/sa/with-a-certificate";
 
@@ -36,15 +38,21 @@ impl Site {
     pub(super) async fn start(by_name: bool) -> Self {
         let TestPki { servers, domain, foreign } = TestPki::new();
         let (token_name, pair_name) = (domain.id(WITH_A_TOKEN), domain.id(WITH_A_CERTIFICATE));
-        let all = json!([{"users": [token_name, pair_name], "actions": ["read", "create", "update", "delete"]}]);
+        let all = json!([{"users": [token_name, pair_name, HUMAN.0], "actions": ["read", "create", "update", "delete"]}]);
         let pki = TestPki { servers, domain, foreign };
         let mut setup = Setup::tls(&pki);
         setup.config["http"]["address"] = if by_name { "::1" } else { "127.0.0.1" }.into();
+        setup.config["http"]["auth"]["htpasswd"] = json!({"path": "users"});
+        setup.write("users", &format!("{}:{}\n", HUMAN.0, bcrypt::hash(HUMAN.1, 4).unwrap()));
         let setup = setup.allow("team/**", json!({"policies": all}));
         let app = setup.allow("public/**", json!({"policies": all, "anonymousPolicy": ["read"]})).start().await;
         let (token, pair) = (pki.domain.jwt_svid(WITH_A_TOKEN, AUDIENCE), pki.domain.x509_svid(WITH_A_CERTIFICATE));
         let host = if by_name { format!("{AUDIENCE}:{}", app.address.port()) } else { app.host() };
         Self { host, app, token, token_name, pair, pair_name, agent: Agent::start(Arc::new(pki.domain), WITH_A_TOKEN) }
+    }
+
+    pub(super) fn host(&self) -> &str {
+        &self.host
     }
 
     /// The image of every home's layout, by the workload with the certificate.

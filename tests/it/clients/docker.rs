@@ -65,6 +65,15 @@ impl Client for Docker {
     }
 }
 
+impl Docker {
+    /// docker's configuration after a login with this name and password.
+    pub(super) async fn log_in_as(&self, user: &str, password: &str) -> serde_json::Value {
+        let outcome = run(&self.bench, &["login", "-u", user, "-p", password, &self.bench.host()]).await;
+        assert!(outcome.success, "docker login: {}", outcome.text);
+        serde_json::from_slice(&std::fs::read(self.bench.path(".docker/config.json")).unwrap()).unwrap()
+    }
+}
+
 fn socket(bench: &Bench) -> String {
     format!("unix://{}", bench.text_path("docker.sock"))
 }

@@ -16,6 +16,8 @@ mod podman;
 mod regctl;
 mod skopeo;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bench::{Bench, Site};
 use serde_json::Value;
 use std::io::Write as _;
@@ -206,6 +208,24 @@ async fn public_pull<C: Client>(site: &Arc<Site>) {
     let mark = site.app.mark().await;
     done(Way::Anonymous, "pull with credsStore", &client.pull("public/app").await);
     site.was(mark, "GET", "/v2/public/app/blobs/", Way::Anonymous).await;
+}
+
+/// docker keeps a refresh token instead of the password if it gets one, and has nothing to log in with when that ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn docker_keeps_a_password_that_lives_longer_than_a_session() {
+    if !["docker", "dockerd", "unshare"].iter().all(|program| crate::harness::is_installed(program)) {
+        return;
+    }
+    let site = Arc::new(Site::start(true).await);
+    let client = docker::Docker::prepare(Bench::new(&site, Way::Anonymous)).await;
+    let (user, password) = bench::HUMAN;
+    let kept = client.log_in_as(user, password).await;
+    let auth = &kept["auths"][site.host()];
+    assert_eq!((&auth["auth"], auth.get("identitytoken")), (&STANDARD.encode(format!("{user}:{password}")).into(), None), "{kept}");
+    let mark = site.app.mark().await;
+    done(Way::Password, "push", &client.push("team/human").await);
+    let by_human = |line: &Value| line["http.method"] == "PUT" && line["identity"] == user && line["http.status"] == 201;
+    site.app.log.wait("the push is the human's", mark, by_human).await;
 }
 
 fn done(way: Way, step: &str, outcome: &Outcome) {

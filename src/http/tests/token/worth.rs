@@ -93,6 +93,36 @@ async fn a_shorter_session_lifetime_counts_for_tokens_that_are_out() {
     );
 }
 
+/// docker keeps a refresh token instead of what it logged in with, and would be logged out when the session ends.
+#[tokio::test]
+async fn a_refresh_token_never_ends_before_the_credential_does() {
+    let site = Site::new();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), format!("ann:{}\n", bcrypt::hash("one", 4).unwrap())).unwrap();
+    let passwords = Arc::new(crate::identity::Htpasswd::open(file.path()).unwrap());
+    let terms = site.terms(3600);
+    site.change(|live| {
+        let authenticator = Authenticator::new(vec![site.issuer(Mapping::default())], vec![], vec![]);
+        let authenticator = authenticator.with_passwords(passwords, Duration::from_secs(1));
+        live.authenticator = Arc::new(authenticator.with_minted(site.app.tokens.verification(&terms)));
+    });
+    let lasting = |seconds: i64| site.signer.token(&json!({"iss": ISSUER, "sub": "builder", "aud": "registry", "exp": NOW + seconds}));
+    for (user, password, refreshed) in [
+        ("ann", "one", false),
+        ("any", &*lasting(300), true),
+        ("any", &lasting(3599), true),
+        ("any", &lasting(3600), false),
+        ("any", &lasting(86_400), false),
+    ] {
+        let by_get = site.token_for("offline_token=true", &basic(user, password)).await;
+        let form = [("grant_type", "password"), ("username", user), ("password", password), ("access_type", "offline")];
+        for answer in [by_get, site.post(&form).await] {
+            assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+            assert_eq!(answer.json().get("refresh_token").is_some(), refreshed, "{user}: {}", answer.text());
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_token_is_for_one_service_of_one_store() {
     let site = Site::new();

@@ -3,9 +3,8 @@
 //! so. And serde's own errors name Rust types; [`explain`] says the same to the person who wrote the document.
 
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{DeserializeOwned, Error as _, MapAccess, Visitor};
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -27,12 +26,6 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
 /// For a member that may be absent: `#[serde(default, deserialize_with = "object::optional")]`.
 pub(crate) fn optional<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     Ok(Option::<Object<T>>::deserialize(deserializer)?.map(|Object(value)| value))
-}
-
-/// Texts by name, for a member that may be absent. Two members of one name are refused, since two readers may pick different ones:
-/// `#[serde(default, deserialize_with = "object::texts")]`.
-pub(crate) fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<BTreeMap<String, String>>, D::Error> {
-    Ok(Option::<Texts>::deserialize(deserializer)?.map(|Texts(texts)| texts))
 }
 
 /// What serde found, in the words of JSON.
@@ -84,35 +77,6 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
 
     fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<T, A::Error> {
         T::deserialize(MapAccessDeserializer::new(members))
-    }
-}
-
-struct Texts(BTreeMap<String, String>);
-
-impl<'de> Deserialize<'de> for Texts {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(TextsVisitor).map(Self)
-    }
-}
-
-struct TextsVisitor;
-
-impl<'de> Visitor<'de> for TextsVisitor {
-    type Value = BTreeMap<String, String>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
-        let mut texts = BTreeMap::new();
-        while let Some(name) = members.next_key::<String>()? {
-            if texts.contains_key(&name) {
-                return Err(A::Error::custom(format!("the member {} is there twice in one object", shown(&format!("{name:?}")))));
-            }
-            texts.insert(name, members.next_value()?);
-        }
-        Ok(texts)
     }
 }
 

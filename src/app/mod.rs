@@ -137,7 +137,7 @@ impl Registrar {
         let starting = Starting {
             storage: &config.storage,
             commit: config.commit,
-            sparse: config.sparse,
+            registry: crate::registry::Settings { sparse: config.sparse, unchecked_descriptors: config.unchecked_descriptors },
             token_keys: &config.token_keys,
             session_lifetime: config.terms.session_lifetime,
             clock: &clock,

@@ -2,7 +2,6 @@
 
 use super::convert::convert_store;
 use super::tokens;
-use crate::access::Repositories;
 use crate::clock::Clock;
 use crate::config::{Mistake, TokenKeys};
 use crate::exchange::Tokens;
@@ -19,7 +18,7 @@ use tokio::net::TcpListener;
 pub(super) struct Starting<'a> {
     pub(super) storage: &'a Path,
     pub(super) commit: bool,
-    pub(super) sparse: Repositories,
+    pub(super) registry: registry::Settings,
     pub(super) token_keys: &'a TokenKeys,
     pub(super) session_lifetime: Duration,
     pub(super) clock: &'a Clock,
@@ -52,12 +51,12 @@ impl Starting<'_> {
     }
 
     async fn prepare(self) -> Result<Store, Mistake> {
-        let Self { storage, commit, sparse, token_keys, session_lifetime, clock } = self;
+        let Self { storage, commit, registry, token_keys, session_lifetime, clock } = self;
         convert_store(storage, clock).await?;
         let store = Local::open_with(storage, local::Settings { commit, clock: clock.clone() });
         let store = Arc::new(store.map_err(|why| Mistake::new("storage.rootDirectory", why.to_string()))?);
         let tokens = tokens::open(token_keys, &*store, session_lifetime, clock.now()).await?;
-        let registry = Registry::new(store.clone(), store.clone()).with(registry::Settings { sparse });
+        let registry = Registry::new(store.clone(), store.clone()).with(registry);
         finish_what_a_crash_left(&registry).await;
         Ok(Store { local: store, registry, tokens })
     }

@@ -51,6 +51,10 @@ pub struct Storage {
     /// refers to are missing, as mirrors need it that copy some platforms only. The client is warned. Default none. Read at start.
     #[serde(default)]
     pub sparse: Vec<String>,
+    /// Repositories, by the same patterns, in which a manifest is accepted although the `size` of a descriptor is missing, malformed or wrong, or
+    /// its `data` is not the content, as mirrors of broken images need it. Clients may fail to pull such an image. Default none. Read at start.
+    #[serde(default)]
+    pub unchecked_descriptors: Vec<String>,
 }
 
 /// `http`

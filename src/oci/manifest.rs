@@ -3,24 +3,10 @@
 //! <https://github.com/opencontainers/image-spec/blob/v1.1.1/manifest.md>,
 //! <https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md>
 
-use super::{Digest, InvalidDigest, ManifestType};
+use super::descriptor::{self, Flaw, Place, Referred};
+use super::{Annotations, InvalidDigest, ManifestType};
 use crate::object::{self, Object};
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
-
-/// A descriptor as it stands in a manifest (image-spec, descriptor.md). Unknown members are ignored.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Descriptor {
-    pub media_type: String,
-    #[serde(serialize_with = "as_text")]
-    pub digest: Digest,
-    pub size: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub artifact_type: Option<String>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub annotations: BTreeMap<String, String>,
-}
+use serde::{Deserialize, Deserializer};
 
 /// What the registry reads of a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,43 +14,59 @@ pub struct Manifest {
     pub media_type: ManifestType,
     /// The manifest's own `artifactType`, else its config's media type (distribution-spec, Listing Referrers).
     pub artifact_type: Option<String>,
-    pub annotations: BTreeMap<String, String>,
-    /// Config and layers that the repository must hold. Non-distributable layers and descriptors with `data` are left out.
-    pub blobs: Vec<Digest>,
+    pub annotations: Annotations,
+    /// What the repository must hold as blobs: config, layers, and those children of an index whose media type is no manifest's, as in a
+    /// cache of BuildKit.
+    pub blobs: Vec<Referred>,
+    /// Layers that need not be here, since they may not be distributed.
+    pub foreign: Vec<Referred>,
     /// An index's children.
-    pub manifests: Vec<Digest>,
+    pub manifests: Vec<Referred>,
     /// May be absent from the registry.
-    pub subject: Option<Digest>,
+    pub subject: Option<Referred>,
+    /// The first thing that cannot be right in a descriptor, whatever the repository holds.
+    pub flaw: Option<Flaw>,
 }
 
 impl Manifest {
     /// `content_type` is the request's header, if it had one; it must agree with the manifest's own `mediaType`.
     pub fn parse(content_type: Option<&str>, bytes: &[u8]) -> Result<Self, InvalidManifest> {
+        // The fields of another type may be read as nonsense here.
+        content_type.map(known).transpose()?;
         let raw: Raw = object::read(bytes).map_err(InvalidManifest::Json)?;
         let media_type = raw.media_type(content_type)?;
-        if raw.schema_version != 2 {
-            return Err(InvalidManifest::SchemaVersion(raw.schema_version));
+        raw.check_shape(media_type)?;
+        let mut flaw = None;
+        let (mut blobs, mut foreign, mut manifests) = (Vec::new(), Vec::new(), Vec::new());
+        if let Some(config) = &raw.config {
+            blobs.push(config.at(Place::Config, &mut flaw)?);
         }
-        if media_type.is_index() != raw.manifests.is_some() || media_type.is_index() == raw.config.is_some() {
-            return Err(InvalidManifest::Shape(media_type));
+        for (index, Object(layer)) in raw.layers.iter().flatten().flatten().enumerate() {
+            let list = if is_nondistributable(&layer.media_type) { &mut foreign } else { &mut blobs };
+            list.push(layer.at(Place::Layer(index), &mut flaw)?);
         }
-        let mut blobs = Vec::new();
-        for blob in raw.config.iter().chain(raw.layers.iter().flatten().map(|Object(layer)| layer)) {
-            let digest: Digest = blob.digest.parse()?;
-            if blob.data.is_none() && !is_nondistributable(&blob.media_type) {
-                blobs.push(digest);
-            }
+        for (index, Object(child)) in raw.manifests.iter().flatten().flatten().enumerate() {
+            let is_manifest = child.media_type.is_empty() || child.media_type.parse::<ManifestType>().is_ok();
+            let list = if is_manifest { &mut manifests } else { &mut blobs };
+            list.push(child.at(Place::Manifest(index), &mut flaw)?);
         }
-        let manifests = raw.manifests.iter().flatten().map(|Object(child)| child).filter(|child| child.data.is_none());
-        let config_type = raw.config.as_ref().map(|config| config.media_type.clone());
+        let subject = raw.subject.map(|subject| subject.at(Place::Subject, &mut flaw)).transpose()?;
+        let config_type = raw.config.map(|config| config.media_type);
         Ok(Self {
             media_type,
             artifact_type: raw.artifact_type.filter(|text| !text.is_empty()).or(config_type).filter(|text| !text.is_empty()),
             annotations: raw.annotations.unwrap_or_default(),
             blobs,
-            manifests: manifests.map(|child| child.digest.parse()).collect::<Result<_, _>>()?,
-            subject: raw.subject.map(|subject| subject.digest.parse()).transpose()?,
+            foreign,
+            manifests,
+            subject,
+            flaw,
         })
+    }
+
+    /// Everything that it refers to.
+    pub fn referred(&self) -> impl Iterator<Item = &Referred> {
+        self.blobs.iter().chain(&self.foreign).chain(&self.manifests).chain(&self.subject)
     }
 }
 
@@ -74,65 +76,103 @@ pub enum InvalidManifest {
     Json(String),
     #[error("Content-Type {header} and the manifest's mediaType {field} differ")]
     TypeMismatch { header: String, field: String },
-    #[error("media type {0} is not accepted: push an OCI manifest or index, or a Docker schema 2 manifest or list")]
+    #[error("media type {0} is not accepted: push one of {list}", list = Accepted)]
     UnknownType(String),
     #[error("schemaVersion must be 2, not {0}")]
     SchemaVersion(u64),
-    #[error("{0} needs `config` and `layers` if it is an image, `manifests` if it is an index, and not both")]
-    Shape(ManifestType),
-    #[error("a descriptor's digest is not valid: {0}")]
-    Digest(#[from] InvalidDigest),
+    #[error("schemaVersion is missing: it must be 2")]
+    NoSchemaVersion,
+    #[error("{media_type} needs `{member}`, and the manifest has none")]
+    Lacks { media_type: ManifestType, member: &'static str },
+    #[error("{media_type} must not have `{member}`: an image has `config` and `layers`, an index has `manifests`")]
+    Surplus { media_type: ManifestType, member: &'static str },
+    #[error("the digest of {place} is not valid: {why}")]
+    Digest { place: Place, why: InvalidDigest },
+    #[error(transparent)]
+    Descriptor(#[from] Flaw),
+}
+
+/// The media types of manifests, as a list for a message.
+struct Accepted;
+
+impl std::fmt::Display for Accepted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&ManifestType::ALL.map(ManifestType::as_str).join(", "))
+    }
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Raw {
-    schema_version: u64,
+    schema_version: Option<u64>,
     media_type: Option<String>,
     artifact_type: Option<String>,
     #[serde(default, deserialize_with = "object::optional")]
-    config: Option<RawDescriptor>,
-    layers: Option<Vec<Object<RawDescriptor>>>,
-    manifests: Option<Vec<Object<RawDescriptor>>>,
+    config: Option<descriptor::Raw>,
+    #[serde(default, deserialize_with = "given")]
+    layers: Option<List>,
+    #[serde(default, deserialize_with = "given")]
+    manifests: Option<List>,
     #[serde(default, deserialize_with = "object::optional")]
-    subject: Option<RawDescriptor>,
-    #[serde(default, deserialize_with = "object::texts")]
-    annotations: Option<BTreeMap<String, String>>,
+    subject: Option<descriptor::Raw>,
+    annotations: Option<Annotations>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RawDescriptor {
-    #[serde(default)]
-    media_type: String,
-    digest: String,
-    data: Option<String>,
+/// A list that is there. It may be null, as Go writes an empty one.
+type List = Option<Vec<Object<descriptor::Raw>>>;
+
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<List>, D::Error> {
+    List::deserialize(deserializer).map(Some)
 }
 
 impl Raw {
     /// The header and the field must name the same type; either may be missing, and without both the shape tells.
     fn media_type(&self, content_type: Option<&str>) -> Result<ManifestType, InvalidManifest> {
-        let known = |text: &str| text.parse().map_err(|()| InvalidManifest::UnknownType(text.to_owned()));
         let field = self.media_type.as_deref().filter(|text| !text.is_empty());
         match (content_type, field) {
             (Some(header), Some(field)) if known(header)? != known(field)? => {
                 Err(InvalidManifest::TypeMismatch { header: header.to_owned(), field: field.to_owned() })
             }
             (Some(text), _) | (None, Some(text)) => known(text),
-            (None, None) if self.manifests.is_some() => Ok(ManifestType::OciIndex),
+            (None, None) if self.manifests.is_some() && self.config.is_none() => Ok(ManifestType::OciIndex),
             (None, None) => Ok(ManifestType::OciManifest),
         }
     }
+
+    /// A manifest that one client reads as an image and another one as an index is refused.
+    fn check_shape(&self, media_type: ManifestType) -> Result<(), InvalidManifest> {
+        match self.schema_version {
+            Some(2) => {}
+            Some(other) => return Err(InvalidManifest::SchemaVersion(other)),
+            None => return Err(InvalidManifest::NoSchemaVersion),
+        }
+        let has_items = |list: &Option<List>| list.as_ref().is_some_and(Option::is_some);
+        let (needed, surplus) = if media_type.is_index() {
+            (&[("manifests", self.manifests.is_some())][..], [("config", self.config.is_some()), ("layers", has_items(&self.layers))])
+        } else {
+            (
+                &[("config", self.config.is_some()), ("layers", self.layers.is_some())][..],
+                [("manifests", has_items(&self.manifests)), ("manifests", false)],
+            )
+        };
+        if let Some((member, _)) = surplus.into_iter().find(|(_, there)| *there) {
+            return Err(InvalidManifest::Surplus { media_type, member });
+        }
+        match needed.iter().find(|(_, there)| !there) {
+            Some((member, _)) => Err(InvalidManifest::Lacks { media_type, member }),
+            None => Ok(()),
+        }
+    }
+}
+
+fn known(text: &str) -> Result<ManifestType, InvalidManifest> {
+    text.parse().map_err(|()| InvalidManifest::UnknownType(text.to_owned()))
 }
 
 /// Layers that a registry need not hold: Docker's foreign layers and OCI's non-distributable ones.
 fn is_nondistributable(media_type: &str) -> bool {
     media_type.starts_with("application/vnd.oci.image.layer.nondistributable.")
         || media_type == "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
-}
-
-fn as_text<S: serde::Serializer>(digest: &Digest, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(digest.as_str())
 }
 
 #[cfg(test)]
@@ -166,13 +206,16 @@ mod tests {
     }
 
     #[test]
-    fn an_image_needs_what_is_distributable_and_not_embedded() {
+    fn an_image_needs_what_is_distributable() {
         let manifest = parse(Some(IMAGE), &image()).unwrap();
-        let blobs: Vec<_> = manifest.blobs.iter().map(Digest::as_str).collect();
-        assert_eq!(blobs, [digest('c'), digest('1')]);
+        let of = |list: &[Referred]| list.iter().map(|one| (one.place, one.digest.to_string(), one.embedded)).collect::<Vec<_>>();
+        let embedded = (Place::Layer(2), digest('3'), true);
+        assert_eq!(of(&manifest.blobs), [(Place::Config, digest('c'), false), (Place::Layer(0), digest('1'), false), embedded]);
+        assert_eq!(of(&manifest.foreign), [(Place::Layer(1), digest('2'), false)]);
+        assert!(matches!(manifest.flaw, Some(Flaw::DataDigest { place: Place::Layer(2), .. })));
         assert_eq!(manifest.artifact_type.as_deref(), Some("application/vnd.example+json"));
-        assert_eq!(manifest.subject.unwrap().as_str(), digest('5'));
-        assert_eq!(manifest.annotations["k"], "v");
+        assert_eq!(manifest.subject.unwrap().digest.as_str(), digest('5'));
+        assert_eq!(manifest.annotations.to_map()["k"], "v");
     }
 
     #[test]
@@ -196,17 +239,75 @@ mod tests {
     fn what_is_not_a_manifest() {
         let mut no_config = image();
         no_config.as_object_mut().unwrap().remove("config");
-        assert!(matches!(parse(Some(IMAGE), &no_config), Err(InvalidManifest::Shape(_))));
-        let mut both = image();
-        both["manifests"] = json!([]);
-        assert!(matches!(parse(Some(IMAGE), &both), Err(InvalidManifest::Shape(_))));
+        assert!(matches!(parse(Some(IMAGE), &no_config), Err(InvalidManifest::Lacks { member: "config", .. })));
         let mut old = image();
         old["schemaVersion"] = json!(1);
         assert!(matches!(parse(Some(IMAGE), &old), Err(InvalidManifest::SchemaVersion(1))));
         let mut bad = image();
         bad["layers"][0]["digest"] = json!("sha256:short");
-        assert!(matches!(parse(Some(IMAGE), &bad), Err(InvalidManifest::Digest(_))));
+        assert!(matches!(parse(Some(IMAGE), &bad), Err(InvalidManifest::Digest { place: Place::Layer(0), .. })));
         assert!(matches!(Manifest::parse(None, b"{"), Err(InvalidManifest::Json(_))));
+    }
+
+    #[test]
+    fn a_list_is_there_or_null_and_one_of_the_other_kind_is_not() {
+        for (image, index) in [(IMAGE, INDEX), (ManifestType::DockerManifest.as_str(), ManifestType::DockerManifestList.as_str())] {
+            let config = json!({"mediaType": "a/b", "digest": digest('c'), "size": 2});
+            let told = |media_type: &str, members: &Value| {
+                let mut manifest = json!({"schemaVersion": 2, "mediaType": media_type});
+                manifest.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+                parse(None, &manifest).map_or_else(|why| why.to_string(), |_| String::new())
+            };
+            for (media_type, members) in [
+                (image, json!({"config": config, "layers": []})),
+                (image, json!({"config": config, "layers": null})),
+                (image, json!({"config": config, "layers": null, "manifests": null})),
+                (index, json!({"manifests": []})),
+                (index, json!({"manifests": null})),
+                (index, json!({"manifests": null, "config": null, "layers": null})),
+            ] {
+                assert_eq!(told(media_type, &members), "", "{media_type} {members}");
+            }
+            for (media_type, members, why) in [
+                (image, json!({"config": config}), "needs `layers`, and the manifest has none"),
+                (image, json!({"layers": []}), "needs `config`, and the manifest has none"),
+                (index, json!({}), "needs `manifests`, and the manifest has none"),
+                (image, json!({"config": config, "layers": [], "manifests": []}), "must not have `manifests`"),
+                (index, json!({"manifests": [], "layers": []}), "must not have `layers`"),
+                (index, json!({"manifests": [], "config": config}), "must not have `config`"),
+            ] {
+                let found = told(media_type, &members);
+                assert!(found.starts_with(&format!("{media_type} {why}")), "{members}: {found}");
+            }
+        }
+    }
+
+    #[test]
+    fn children_that_are_no_manifests_are_blobs() {
+        let child = |media_type: &str, fill| json!({"mediaType": media_type, "digest": digest(fill), "size": 1});
+        let manifest = parse(
+            None,
+            &json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [
+                child("application/vnd.oci.image.layer.v1.tar+gzip", '1'), child(IMAGE, '2'),
+                child("application/vnd.buildkit.cacheconfig.v0", '3'), {"digest": digest('4'), "size": 1},
+            ]}),
+        );
+        let manifest = manifest.unwrap();
+        let places = |list: &[Referred]| list.iter().map(|one| one.place).collect::<Vec<_>>();
+        assert_eq!(places(&manifest.blobs), [Place::Manifest(0), Place::Manifest(2)]);
+        assert_eq!(places(&manifest.manifests), [Place::Manifest(1), Place::Manifest(3)]);
+    }
+
+    #[test]
+    fn another_media_type_is_named_with_those_that_are_accepted() {
+        let artifact = "application/vnd.oci.artifact.manifest.v1+json";
+        let manifest = json!({"mediaType": artifact, "artifactType": "a/b", "blobs": [], "subject": null, "layers": 7});
+        for (header, manifest) in [(Some(artifact), manifest), (None, json!({"mediaType": artifact, "blobs": []}))] {
+            let why = parse(header, &manifest).unwrap_err().to_string();
+            assert!(why.starts_with(&format!("media type {artifact} is not accepted: push one of {IMAGE}, {INDEX}, ")), "{why}");
+        }
+        let why = parse(Some(IMAGE), &json!({"config": null})).unwrap_err();
+        assert!(matches!(why, InvalidManifest::NoSchemaVersion));
     }
 
     #[test]
@@ -238,7 +339,7 @@ mod tests {
         let config = format!(r#"{{"mediaType":"a","digest":"{}","size":2}}"#, digest('c'));
         let with =
             |members: &str| Manifest::parse(None, format!(r#"{{"schemaVersion":2,"config":{config},"layers":[]{members}}}"#).as_bytes());
-        assert_eq!(with(r#","annotations":{"a":"1","b":"1"}"#).unwrap().annotations.len(), 2);
+        assert_eq!(with(r#","annotations":{"a":"1","b":"1"}"#).unwrap().annotations.to_map().len(), 2);
         assert!(with(r#","annotations":null"#).unwrap().annotations.is_empty());
         for (members, why) in [
             (r#","annotations":{"a":"1","a":"2"}"#, r#"the member "a" is there twice in one object at line 1"#),

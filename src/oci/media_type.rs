@@ -13,6 +13,8 @@ pub enum ManifestType {
 }
 
 impl ManifestType {
+    pub const ALL: [Self; 4] = [Self::OciManifest, Self::OciIndex, Self::DockerManifest, Self::DockerManifestList];
+
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -36,10 +38,7 @@ impl FromStr for ManifestType {
     /// Parameters (`; charset=…`) are stripped; case does not matter.
     fn from_str(text: &str) -> Result<Self, ()> {
         let essence = text.split(';').next().unwrap_or_default().trim();
-        [Self::OciManifest, Self::OciIndex, Self::DockerManifest, Self::DockerManifestList]
-            .into_iter()
-            .find(|known| known.as_str().eq_ignore_ascii_case(essence))
-            .ok_or(())
+        Self::ALL.into_iter().find(|known| known.as_str().eq_ignore_ascii_case(essence)).ok_or(())
     }
 }
 

@@ -11,6 +11,7 @@ use crate::oci::{Digest, RepositoryName};
 use crate::storage::{BlobFile, Show};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A blob that may be served.
 #[derive(Clone)]
@@ -101,9 +102,15 @@ impl Registry {
         Ok(false)
     }
 
-    /// Whether the repository may serve the blob from now on; a link that is condemned is rescued.
-    pub(super) async fn holds(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
-        self.records.settle(&keys::link(digest, repository), |found, _| LinkRecord::hold(found)).await
+    /// The size of the blob, if the repository may serve it from now on; a link that is condemned is rescued.
+    pub(super) async fn hold_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<u64>, Error> {
+        let size = AtomicU64::new(0);
+        let step = |found: Option<LinkRecord>, _| {
+            size.store(found.as_ref().map_or(0, |found| found.size), Ordering::SeqCst);
+            LinkRecord::hold(found)
+        };
+        let there = self.records.settle(&keys::link(digest, repository), step).await?;
+        Ok(there.then(|| size.into_inner()))
     }
 
     async fn is_referenced(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {

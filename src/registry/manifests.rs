@@ -2,14 +2,16 @@
 
 use super::deleting::listed;
 use super::hashing::digest_of;
+use super::large::{Turn, worked};
 use super::states::manifest::{self, ManifestRecord};
 use super::typed_store::{Found, until_settled};
 use super::{Error, Registry, keys, to_its_end};
 use crate::access::{Permit, Read, Write};
 use crate::limits::MANIFEST_BYTES;
-use crate::oci::{Algorithm, Condition, Digest, Manifest, Reference, RepositoryName, Tag};
+use crate::oci::{Algorithm, Condition, Digest, Flaw, InvalidManifest, Manifest, Place, Reference, RepositoryName, Tag};
 use bytes::Bytes;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// A manifest as it was pushed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +30,16 @@ pub struct Pushed {
     pub subject: Option<Digest>,
     /// What the manifest refers to and the repository lacks, where policy accepts that.
     pub missing: Vec<Digest>,
+}
+
+/// A manifest that is being pushed.
+struct Pushing {
+    record: ManifestRecord,
+    manifest: Manifest,
+    /// The sizes of what it refers to are compared.
+    checked: bool,
+    /// Until the push has ended, whatever becomes of the client.
+    _turn: Turn,
 }
 
 impl Registry {
@@ -71,16 +83,26 @@ impl Registry {
             Reference::Digest(digest) => digest.algorithm(),
             Reference::Tag(_) => Algorithm::Sha256,
         };
-        let found = digest_of(algorithm, &bytes);
+        let turn = self.requests.take(bytes.len()).await;
+        let (header, read) = (content_type.map(str::to_owned), bytes.clone());
+        let parse = move || (digest_of(algorithm, &read), Manifest::parse(header.as_deref(), &read));
+        let (found, parsed) = worked(bytes.len(), parse).await?;
         if let Reference::Digest(expected) = reference
             && *expected != found
         {
             return Err(Error::DigestMismatch { expected: expected.clone(), found });
         }
-        let manifest = Manifest::parse(content_type, &bytes)?;
-        let mut pushed = Pushed { digest: found, subject: manifest.subject.clone(), missing: Vec::new() };
+        let mut manifest = parsed?;
+        let checked = !self.settings.unchecked_descriptors.contain(permit.repository());
+        if let Some(flaw) = manifest.flaw.take_if(|_| checked) {
+            return Err(InvalidManifest::from(flaw).into());
+        }
+        self.sort_children(permit.repository(), &mut manifest).await?;
+        let subject = manifest.subject.as_ref().map(|subject| subject.digest.clone());
+        let mut pushed = Pushed { digest: found, subject, missing: Vec::new() };
         let sparse = self.settings.sparse.contain(permit.repository());
-        let record = ManifestRecord::pending(manifest, bytes).sparse(sparse);
+        let record = ManifestRecord::pending(&manifest, bytes).sparse(sparse);
+        let pushing = Pushing { record, manifest, checked, _turn: turn };
         let Reference::Tag(tag) = reference else {
             if !permit.may_create() || !condition.is_empty() {
                 let stored = self.stored(permit.repository(), &pushed.digest).await?.map(|stored| stored.digest);
@@ -93,7 +115,7 @@ impl Registry {
             }
             let (registry, repository) = (self.clone(), permit.repository().clone());
             return to_its_end(async move {
-                pushed.missing = registry.commit(&repository, &pushed.digest, &record).await?;
+                pushed.missing = registry.commit(&repository, &pushed.digest, &pushing).await?;
                 Ok(pushed)
             })
             .await;
@@ -102,7 +124,7 @@ impl Registry {
         self.check_tag(condition, permit, tag, &pushed.digest).await?;
         let (registry, condition, permit, tag) = (self.clone(), condition.clone(), permit.clone(), tag.clone());
         to_its_end(async move {
-            pushed.missing = registry.commit_with_tag(&condition, &permit, &tag, &pushed.digest, &record).await?;
+            pushed.missing = registry.commit_with_tag(&condition, &permit, &tag, &pushed.digest, &pushing).await?;
             Ok(pushed)
         })
         .await
@@ -114,7 +136,7 @@ impl Registry {
         permit: &Permit<Write>,
         tag: &Tag,
         digest: &Digest,
-        pushed: &ManifestRecord,
+        pushed: &Pushing,
     ) -> Result<Vec<Digest>, Error> {
         let (met, written) = (Condition::default(), AtomicBool::new(false));
         until_settled(|| async {
@@ -160,16 +182,12 @@ impl Registry {
 
     /// Announces the manifest, which keeps collectors away from what it needs, looks whether all of that is there, and commits. One that is
     /// committed already must have what it needs as well. Answers with what is missing, where that is accepted.
-    async fn commit(&self, repository: &RepositoryName, digest: &Digest, pushed: &ManifestRecord) -> Result<Vec<Digest>, Error> {
+    async fn commit(&self, repository: &RepositoryName, digest: &Digest, pushed: &Pushing) -> Result<Vec<Digest>, Error> {
         until_settled(|| self.commit_once(repository, digest, pushed)).await
     }
 
-    async fn commit_once(
-        &self,
-        repository: &RepositoryName,
-        digest: &Digest,
-        pushed: &ManifestRecord,
-    ) -> Result<Option<Vec<Digest>>, Error> {
+    async fn commit_once(&self, repository: &RepositoryName, digest: &Digest, pushed: &Pushing) -> Result<Option<Vec<Digest>>, Error> {
+        let sparse = pushed.record.header.sparse;
         let key = keys::manifest(repository, digest);
         let announce = |found: Option<Found<ManifestRecord>>| async move {
             let old = found.as_ref().is_some_and(|found| self.records.is_old(found.written));
@@ -178,13 +196,13 @@ impl Registry {
             if found.as_ref().is_some_and(|found| !found.counts()) {
                 self.untag(repository, digest).await?;
             }
-            Ok(ManifestRecord::announce(found, pushed, old))
+            Ok(ManifestRecord::announce(found, &pushed.record, old))
         };
         let (record, base) = match self.records.change_after(&key, announce).await? {
-            (manifest::Found::Pending(record), Some(base)) => (record.sparse(pushed.header.sparse), base),
+            (manifest::Found::Pending(record), Some(base)) => (record.sparse(sparse), base),
             (manifest::Found::Committed(record), _) => {
-                let record = record.sparse(pushed.header.sparse);
-                let complete = self.complete(repository, digest, &record).await;
+                let record = record.sparse(sparse);
+                let complete = self.complete(repository, digest, &record, pushed).await;
                 if complete.is_err() && !self.counts(&key).await? {
                     // It was deleted meanwhile, perhaps before the entries of its children were written again.
                     self.records.clear_alike(&listed(repository, digest, &record), || self.counts(&key)).await?;
@@ -195,7 +213,7 @@ impl Registry {
             }
             (manifest::Found::Pending(_), None) => return Ok(None),
         };
-        let committed = match self.complete(repository, digest, &record).await {
+        let committed = match self.complete(repository, digest, &record, pushed).await {
             Ok(missing) => self.records.swap(&key, &base, &record.committed()).await.map(|done| done.map(|_| missing)),
             Err(refused) => Err(refused),
         };
@@ -210,12 +228,15 @@ impl Registry {
 
     /// Makes sure of all that a manifest needs and that leads to it, in this order: an index counts when the entries of its children are
     /// written, because a deletion of a child asks for them, and they are written before the children are read. Answers as [`Registry::commit`].
-    async fn complete(&self, repository: &RepositoryName, digest: &Digest, record: &ManifestRecord) -> Result<Vec<Digest>, Error> {
+    async fn complete(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        record: &ManifestRecord,
+        pushed: &Pushing,
+    ) -> Result<Vec<Digest>, Error> {
         self.records.mark_all(&listed(repository, digest, record)).await?;
-        let missing = self.missing(repository, record).await?;
-        if !missing.is_empty() && !record.header.sparse {
-            return Err(Error::MissingReferences(missing));
-        }
+        let missing = self.missing(repository, record, pushed).await?;
         if let Some(subject) = &record.header.subject {
             self.records.mark(&keys::referrer(repository, &subject.0, digest)).await?;
         }
@@ -223,23 +244,108 @@ impl Registry {
         Ok(missing)
     }
 
-    async fn missing(&self, repository: &RepositoryName, record: &ManifestRecord) -> Result<Vec<Digest>, Error> {
-        let mut missing = Vec::new();
+    /// Keeps what the manifest needs. Returns what is missing, where that is accepted.
+    async fn missing(&self, repository: &RepositoryName, record: &ManifestRecord, pushed: &Pushing) -> Result<Vec<Digest>, Error> {
+        let (mut missing, mut held) = (Vec::new(), HashMap::new());
         for blob in &record.header.blobs {
-            if !self.holds(repository, &blob.0).await? {
-                missing.push(blob.0.clone());
+            match self.hold_blob(repository, &blob.0).await? {
+                Some(size) => drop(held.insert(&blob.0, size)),
+                None => missing.push(blob.0.clone()),
             }
         }
         for child in &record.header.manifests {
-            if !self.stays(repository, &child.0).await? {
-                missing.push(child.0.clone());
+            match self.hold_manifest(repository, &child.0).await? {
+                Some(size) => drop(held.insert(&child.0, size)),
+                None => missing.push(child.0.clone()),
             }
+        }
+        if record.header.sparse {
+            return Ok(missing);
+        }
+        if !missing.is_empty() {
+            let other_kind = self.of_another_kind(repository, &pushed.manifest, &missing).await?;
+            return Err(other_kind.map_or(Error::MissingReferences(missing), |flaw| InvalidManifest::from(flaw).into()));
+        }
+        if pushed.checked {
+            self.check_sizes(repository, &pushed.manifest, &held).await?;
         }
         Ok(missing)
     }
 
+    /// Finds what is missing as a blob and there as a manifest, or the other way round. Pushing it again as it was would not help.
+    async fn of_another_kind(&self, repository: &RepositoryName, manifest: &Manifest, missing: &[Digest]) -> Result<Option<Flaw>, Error> {
+        let missing: HashSet<&Digest> = missing.iter().collect();
+        for blob in manifest.blobs.iter().filter(|blob| missing.contains(&blob.digest)) {
+            if self.size_of_manifest(repository, &blob.digest).await?.is_some() {
+                return Ok(Some(Flaw::IsManifest { place: blob.place, digest: blob.digest.clone() }));
+            }
+        }
+        for child in manifest.manifests.iter().filter(|child| missing.contains(&child.digest)) {
+            if self.size_of_blob(repository, &child.digest).await?.is_some() {
+                return Ok(Some(Flaw::IsBlob { place: child.place, digest: child.digest.clone() }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Compares what the descriptors say with what the repository has. `held` are the sizes that are known already.
+    async fn check_sizes(&self, repository: &RepositoryName, manifest: &Manifest, held: &HashMap<&Digest, u64>) -> Result<(), Error> {
+        let foreign = manifest.foreign.iter().map(|layer| &layer.digest).collect::<HashSet<_>>();
+        for referred in manifest.referred() {
+            let (place, digest) = (referred.place, &referred.digest);
+            let found = match held.get(digest) {
+                Some(size) => Some(*size),
+                None if foreign.contains(digest) => self.size_of_blob(repository, digest).await?,
+                None => self.size_of_manifest(repository, digest).await?,
+            };
+            if let (Some(said), Some(held)) = (referred.size, found)
+                && said != held
+            {
+                return Err(InvalidManifest::from(Flaw::OtherSize { place, digest: digest.clone(), said, held }).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// A child of an index whose media type is no manifest's is a blob, unless the repository has it as a manifest alone.
+    async fn sort_children(&self, repository: &RepositoryName, manifest: &mut Manifest) -> Result<(), Error> {
+        let (mut blobs, mut manifests) = (Vec::new(), Vec::new());
+        for blob in std::mem::take(&mut manifest.blobs) {
+            let is_manifest = matches!(blob.place, Place::Manifest(_))
+                && self.size_of_blob(repository, &blob.digest).await?.is_none()
+                && self.size_of_manifest(repository, &blob.digest).await?.is_some();
+            if is_manifest { manifests.push(blob) } else { blobs.push(blob) }
+        }
+        manifest.blobs = blobs;
+        manifest.manifests.append(&mut manifests);
+        Ok(())
+    }
+
+    /// Of a manifest that can be read.
+    async fn size_of_manifest(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<u64>, Error> {
+        let found = self.records.look_up(&keys::manifest(repository, digest)).await?;
+        Ok(found.filter(|found| found.record.is_readable()).map(|found| found.record.bytes.len() as u64))
+    }
+
+    /// Of a blob that the repository serves.
+    async fn size_of_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<u64>, Error> {
+        let found = self.records.look_up(&keys::link(digest, repository)).await?;
+        Ok(found.filter(|found| found.record.generation.is_some()).map(|found| found.record.size))
+    }
+
     /// Whether the manifest is there from now on; one that is condemned is rescued.
     pub(super) async fn stays(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
-        self.records.settle(&keys::manifest(repository, digest), |found, _| ManifestRecord::hold(found)).await
+        self.hold_manifest(repository, digest).await.map(|size| size.is_some())
+    }
+
+    /// The same with its size.
+    async fn hold_manifest(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<u64>, Error> {
+        let size = AtomicU64::new(0);
+        let step = |found: Option<ManifestRecord>, _| {
+            size.store(found.as_ref().map_or(0, |found| found.bytes.len() as u64), Ordering::SeqCst);
+            ManifestRecord::hold(found)
+        };
+        let there = self.records.settle(&keys::manifest(repository, digest), step).await?;
+        Ok(there.then(|| size.into_inner()))
     }
 }

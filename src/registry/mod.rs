@@ -16,6 +16,7 @@ mod fsck;
 mod fuzzing;
 mod hashing;
 mod keys;
+mod large;
 mod listing;
 mod manifests;
 #[cfg(test)]
@@ -55,6 +56,8 @@ use typed_store::TypedStore;
 pub struct Settings {
     /// Where a manifest is accepted although the repository lacks what it refers to, as mirrors need it that fetch only some platforms.
     pub sparse: Repositories,
+    /// Where a descriptor's `size` and `data` are not checked, as mirrors of broken images need it.
+    pub unchecked_descriptors: Repositories,
 }
 
 /// Cheap to clone.
@@ -64,13 +67,15 @@ pub struct Registry {
     records: TypedStore,
     bytes: Arc<dyn BlobStore>,
     claims: Arc<dyn uploads::Claims>,
+    /// Of requests with large manifests. A request that has one may read large records meanwhile, which have turns of their own.
+    requests: large::Turns,
 }
 
 impl Registry {
     #[must_use]
     pub fn new(records: Arc<dyn RecordStore>, blobs: Arc<dyn BlobStore>) -> Self {
         let claims = Arc::new(uploads::InProcess::default());
-        Self { settings: Arc::default(), records: TypedStore::new(records), bytes: blobs, claims }
+        Self { settings: Arc::default(), records: TypedStore::new(records), bytes: blobs, claims, requests: large::Turns::new() }
     }
 
     #[must_use]

@@ -24,7 +24,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 /// A type that is kept as a record.
-pub(super) trait Stored: Sized {
+pub(super) trait Stored: Sized + Send + Sync + 'static {
     /// What follows the first line.
     fn encode(&self, into: &mut Vec<u8>) -> Result<(), serde_json::Error>;
     fn decode(value: &Bytes) -> Result<Self, serde_json::Error>;
@@ -34,6 +34,11 @@ pub(super) trait Stored: Sized {
         false
     }
 
+    /// Bytes of memory that it has beside those that it was read from.
+    fn further_bytes(&self) -> usize {
+        0
+    }
+
     /// Whether it belongs under this key, as far as the key can tell.
     fn belongs_to(&self, _key: &str) -> bool {
         true
@@ -41,7 +46,7 @@ pub(super) trait Stored: Sized {
 }
 
 /// A record that is only JSON.
-pub(super) trait Json: Serialize + DeserializeOwned {
+pub(super) trait Json: Serialize + DeserializeOwned + Send + Sync + 'static {
     fn is_hidden(&self) -> bool {
         false
     }
@@ -64,7 +69,10 @@ impl<T: Json> Stored for T {
 /// A manifest is written as a line with its header, then its bytes as they were pushed.
 impl Stored for ManifestRecord {
     fn encode(&self, into: &mut Vec<u8>) -> Result<(), serde_json::Error> {
-        serde_json::to_writer(&mut *into, &self.header)?;
+        let mut header = serde_json::to_vec(&self.header)?;
+        into.reserve_exact(header.len() + self.header.annotations.appended_len() + 1 + self.bytes.len());
+        into.append(&mut header);
+        self.header.annotations.append_to(into);
         into.push(b'\n');
         into.extend_from_slice(&self.bytes);
         Ok(())
@@ -77,6 +85,10 @@ impl Stored for ManifestRecord {
 
     fn is_hidden(&self) -> bool {
         matches!(self.header.state, ManifestState::Pend | ManifestState::Dying)
+    }
+
+    fn further_bytes(&self) -> usize {
+        self.header_bytes()
     }
 
     fn belongs_to(&self, key: &str) -> bool {
@@ -300,7 +312,7 @@ mod tests {
     #[test]
     fn a_manifest_keeps_its_exact_bytes_and_is_hidden_while_nobody_may_see_it() {
         let bytes = Bytes::from_static(b"{ \"schemaVersion\": 2,\n\n\"manifests\": [] }\n");
-        let record = ManifestRecord::pending(Manifest::parse(None, &bytes).unwrap(), bytes.clone());
+        let record = ManifestRecord::pending(&Manifest::parse(None, &bytes).unwrap(), bytes.clone());
         let key = Key::<ManifestRecord>::new("k".to_owned());
         for (state, hidden) in
             [(ManifestState::Pend, true), (ManifestState::Com, false), (ManifestState::Cond, false), (ManifestState::Dying, true)]

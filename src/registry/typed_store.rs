@@ -3,13 +3,15 @@
 
 use super::Error;
 use super::keys::{Key, Prefix};
+use super::large::{LARGE, Turn, Turns, worked};
 use super::records::{self, More, Stored};
 use super::states::mark::Mark;
 use super::states::{Condemnable, FRESH, Next};
 use crate::clock::Timestamp;
 use crate::recent::Recent;
 use crate::storage::{self, Failure, Range, RecordStore, Show, Version};
-use std::any::Any;
+use bytes::Bytes;
+use std::any::{Any, TypeId};
 use std::collections::VecDeque;
 use std::future::ready;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,12 +26,18 @@ const DECODED: usize = 16 << 20;
 /// Roughly what a decoded record costs beside its bytes.
 const OVERHEAD: usize = 512;
 
+/// A decoded record, or what was made of one.
+type Made = Arc<dyn Any + Send + Sync>;
+type Decode<T> = fn(&Key<T>, &Bytes) -> Result<(T, More), Error>;
+
 /// Cheap to clone; all clones share what is decoded.
 #[derive(Clone)]
 pub(super) struct TypedStore {
     store: Arc<dyn RecordStore>,
     /// A version names one state of one record, and the store says which version is current. So this cache is never stale.
-    decoded: Arc<Mutex<Recent<Version, Arc<dyn Any + Send + Sync>>>>,
+    decoded: Arc<Mutex<Recent<(Version, TypeId), Made>>>,
+    /// Of large records that are being decoded.
+    decoding: Turns,
     /// Whether what is written through this handle helps to free space.
     frees: bool,
 }
@@ -133,7 +141,7 @@ fn unless_conflict<T>(answer: Result<T, Failure>) -> Result<Option<T>, Error> {
 
 impl TypedStore {
     pub(super) fn new(store: Arc<dyn RecordStore>) -> Self {
-        Self { store, decoded: Arc::new(Mutex::new(Recent::new(DECODED))), frees: false }
+        Self { store, decoded: Arc::new(Mutex::new(Recent::new(DECODED))), decoding: Turns::new(), frees: false }
     }
 
     /// The same records. Every write through this handle [frees](storage::Value::frees) space, so it works on a full disk. It is for
@@ -157,16 +165,66 @@ impl TypedStore {
     }
 
     /// Reads a record without changing it afterwards. A state that was decoded lately is not decoded again.
-    pub(super) async fn look_up<T: Stored + Send + Sync + 'static>(&self, key: &Key<T>) -> Result<Option<Arc<Found<T>>>, Error> {
-        let Some(storage::Record { version, value, written }) = self.get(key).await? else { return Ok(None) };
-        let known = self.decoded.lock().unwrap_or_else(PoisonError::into_inner).get(&version);
-        if let Some(known) = known.and_then(|known| known.downcast::<Found<T>>().ok()) {
+    pub(super) async fn look_up<T: Stored>(&self, key: &Key<T>) -> Result<Option<Arc<Found<T>>>, Error> {
+        let Some(record) = self.get(key).await? else { return Ok(None) };
+        if let Some(known) = self.known(&record.version) {
             return Ok(Some(known));
         }
-        let (record, more) = records::decode_checked(key, &value)?;
-        let found = Arc::new(Found { record, version: version.clone(), written, more });
-        self.decoded.lock().unwrap_or_else(PoisonError::into_inner).put(version, found.clone(), value.len() + OVERHEAD);
-        Ok(Some(found))
+        let Some((found, length)) = self.decode(key, record, records::decode_checked).await? else { return Ok(None) };
+        let weight = length + found.record.further_bytes() + OVERHEAD;
+        Ok(Some(self.keep(found.version.clone(), found, weight)))
+    }
+
+    /// The same for what is `made` of the record, with the bytes of memory that this has. The record itself is not kept.
+    pub(super) async fn look_up_as<T: Stored, M: Send + Sync + 'static>(
+        &self,
+        key: &Key<T>,
+        made: impl Fn(&Found<T>) -> (M, usize),
+    ) -> Result<Option<Arc<M>>, Error> {
+        let Some(record) = self.get(key).await? else { return Ok(None) };
+        if let Some(known) = self.known(&record.version) {
+            return Ok(Some(known));
+        }
+        let Some((found, _)) = self.decode(key, record, records::decode_checked).await? else { return Ok(None) };
+        let (made, weight) = made(&found);
+        Ok(Some(self.keep(found.version, made, weight + OVERHEAD)))
+    }
+
+    fn known<M: Send + Sync + 'static>(&self, version: &Version) -> Option<Arc<M>> {
+        let known = self.decoded.lock().unwrap_or_else(PoisonError::into_inner).get(&(version.clone(), TypeId::of::<M>()));
+        known.and_then(|known| known.downcast().ok())
+    }
+
+    fn keep<M: Send + Sync + 'static>(&self, version: Version, made: M, weight: usize) -> Arc<M> {
+        let made = Arc::new(made);
+        let key = (version, TypeId::of::<M>());
+        self.decoded.lock().unwrap_or_else(PoisonError::into_inner).put(key, made.clone(), weight);
+        made
+    }
+
+    /// Also returns the length of the record. `None` if it was deleted while a large one waited for its turn.
+    async fn decode<T: Stored>(
+        &self,
+        key: &Key<T>,
+        mut record: storage::Record,
+        decode: Decode<T>,
+    ) -> Result<Option<(Found<T>, usize)>, Error> {
+        let mut turn: Turn = None;
+        if record.value.len() > LARGE {
+            let length = record.value.len();
+            // Many who wait hold nothing.
+            drop(record);
+            turn = self.decoding.take(length).await;
+            match self.get(key).await? {
+                Some(again) => record = again,
+                None => return Ok(None),
+            }
+        }
+        let storage::Record { version, value, written } = record;
+        let (key, length) = (key.clone(), value.len());
+        let (record, more) = worked(length, move || decode(&key, &value)).await??;
+        drop(turn);
+        Ok(Some((Found { record, version, written, more }, length)))
     }
 
     /// Most stores answer without waiting. This gives way to other tasks on the thread when one task reads thousands of records.
@@ -176,9 +234,8 @@ impl TypedStore {
     }
 
     pub(super) async fn read<T: Stored>(&self, key: &Key<T>) -> Result<Option<Found<T>>, Error> {
-        let Some(storage::Record { version, value, written }) = self.get(key).await? else { return Ok(None) };
-        let (record, more) = records::decode(key, &value)?;
-        Ok(Some(Found { record, version, written, more }))
+        let Some(record) = self.get(key).await? else { return Ok(None) };
+        Ok(self.decode(key, record, records::decode).await?.map(|(found, _)| found))
     }
 
     /// `None` if the record exists.
@@ -253,7 +310,7 @@ impl TypedStore {
 
     /// Applies a step that makes a record safe to rely on. `step` gets the record and whether it is old. Most records need no change and
     /// are already decoded, so the record is looked up first.
-    pub(super) async fn settle<T: Stored + Clone + Send + Sync + 'static>(
+    pub(super) async fn settle<T: Stored + Clone>(
         &self,
         key: &Key<T>,
         step: impl Fn(Option<T>, bool) -> Next<T, bool>,

@@ -7,16 +7,16 @@ use crate::config::raw;
 use std::collections::BTreeSet;
 
 impl Build<'_> {
-    /// `storage.sparse`
-    pub(super) fn sparse(&mut self, patterns: &[String]) -> Repositories {
-        let mut sparse = Repositories::default();
+    /// The patterns of the list at `key`, as `storage.sparse`.
+    pub(super) fn repositories(&mut self, key: &str, patterns: &[String]) -> Repositories {
+        let mut all = Repositories::default();
         for (index, pattern) in patterns.iter().enumerate() {
             match Repositories::parse(pattern) {
-                Ok(repositories) => sparse = sparse.or(repositories),
-                Err(why) => self.mistake(format!("storage.sparse[{index}]"), why.to_string()),
+                Ok(repositories) => all = all.or(repositories),
+                Err(why) => self.mistake(format!("{key}[{index}]"), why.to_string()),
             }
         }
-        sparse
+        all
     }
 
     /// Without `accessControl` every authenticated identity may do everything, as in zot. Without a way to log in as well the registry is open,

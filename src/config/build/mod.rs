@@ -62,6 +62,7 @@ pub struct Config {
     pub commit: bool,
     /// Where manifests may lack what they refer to.
     pub sparse: Repositories,
+    pub unchecked_descriptors: Repositories,
     /// What must outlive the process and is no content: the last good state of every network source, signing keys, the control
     /// socket. For the owner only.
     pub state_directory: PathBuf,
@@ -281,7 +282,8 @@ pub(super) fn build(mut file: raw::File, around: &Surroundings<'_>, warnings: Ve
     let metrics = build.metrics(file.extensions);
     let storage = around.path(&file.storage.root_directory);
     let state_directory = file.state_directory.map_or_else(|| storage.join("state"), |folder| around.path(&folder));
-    let sparse = build.sparse(&file.storage.sparse);
+    let sparse = build.repositories("storage.sparse", &file.storage.sparse);
+    let unchecked_descriptors = build.repositories("storage.uncheckedDescriptors", &file.storage.unchecked_descriptors);
     let commit = file.storage.commit.unwrap_or(true);
     if !commit {
         build.warn("storage.commit", "false: a power cut may take away what was acknowledged");
@@ -301,6 +303,7 @@ pub(super) fn build(mut file: raw::File, around: &Surroundings<'_>, warnings: Ve
         storage,
         commit,
         sparse,
+        unchecked_descriptors,
         state_directory,
         token_keys,
         issuers,

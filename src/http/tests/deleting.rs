@@ -10,8 +10,13 @@ impl Site {
     }
 
     async fn push_index(&self, repository: &str, tag: &str, children: &[&str]) -> String {
-        let children: Vec<Value> = children.iter().map(|digest| json!({"mediaType": IMAGE, "digest": digest, "size": 2})).collect();
-        let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": children}).to_string();
+        let mut manifests = Vec::new();
+        for child in children {
+            let mut descriptor = self.described(repository, child).await;
+            descriptor["digest"] = json!(child);
+            manifests.push(descriptor);
+        }
+        let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests}).to_string();
         let request = ask(Method::PUT, &format!("/v2/{repository}/manifests/{tag}")).header("content-type", INDEX);
         let answer = self.send(request, index).await;
         assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text());

@@ -229,9 +229,10 @@ async fn no_referrer_is_skipped_when_more_come_while_the_list_waits_for_memory()
     let (site, large) = (site(), "x".repeat(1_500_000));
     let subject = site.push_image("open/a", "v1", json!({})).await.header("docker-content-digest").to_owned();
     let config = sha256("{}");
+    let size = image(&config).to_string().len();
     let refer = async |n: u8| {
         let mut manifest = image(&config);
-        manifest["subject"] = json!({"mediaType": IMAGE, "digest": subject, "size": 2});
+        manifest["subject"] = json!({"mediaType": IMAGE, "digest": subject, "size": size});
         manifest["annotations"] = json!({"large": large, "n": n.to_string()});
         let request = ask(Method::PUT, &format!("/v2/open/a/manifests/t{n}")).header("content-type", IMAGE);
         let pushed = site.send(bearer(request, &site.token("builder")), manifest.to_string()).await;

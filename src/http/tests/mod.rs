@@ -5,6 +5,7 @@ mod bad_input;
 mod callers;
 mod conformance;
 mod deleting;
+mod descriptors;
 mod errors;
 mod healing;
 mod memory;
@@ -168,6 +169,13 @@ impl Site {
         digest
     }
 
+    /// The descriptor of a manifest that is there.
+    async fn described(&self, repository: &str, reference: &str) -> Value {
+        let answer = self.get(&format!("/v2/{repository}/manifests/{reference}")).await;
+        let (media_type, digest) = (answer.header("content-type"), answer.header("docker-content-digest"));
+        json!({"mediaType": media_type, "digest": digest, "size": answer.body.len()})
+    }
+
     /// An image of one configuration and no layers.
     async fn push_image(&self, repository: &str, tag: &str, extra: Value) -> Answer {
         let config = self.push_blob(repository, "{}").await;
@@ -183,7 +191,7 @@ impl Site {
 /// Manifests in `open/sparse/**` may lack what they refer to.
 fn registry(records: Arc<dyn RecordStore>, blobs: Arc<dyn BlobStore>) -> Registry {
     let sparse = Repositories::parse("open/sparse/**").unwrap();
-    Registry::new(records, blobs).with(Settings { sparse })
+    Registry::new(records, blobs).with(Settings { sparse, unchecked_descriptors: Repositories::parse("open/unchecked/**").unwrap() })
 }
 
 fn ready() -> Arc<Readiness> {

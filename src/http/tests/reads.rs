@@ -134,7 +134,8 @@ async fn a_get_or_a_head_leaves_the_store_as_it_was() {
     // One of everything: what leads to a manifest, one that is a file of its own, an upload, a blob whose bytes are lost.
     let (config, alone, lost) = (site.give_blob("{}").await, site.give_blob("alone").await, site.give_blob("lost").await);
     let subject = site.give_image("v1", &config, ("annotations", json!({}))).await;
-    let referrer = site.give_image("refers", &config, ("subject", json!({"mediaType": IMAGE, "digest": subject, "size": 1}))).await;
+    let size = site.request(None, ask(Method::GET, &format!("/v2/{R}/manifests/v1")), "").await.body.len();
+    let referrer = site.give_image("refers", &config, ("subject", json!({"mediaType": IMAGE, "digest": subject, "size": size}))).await;
     let large = site.give_image("large", &config, ("annotations", json!({"padding": "x".repeat(100_000)}))).await;
     let begun = site.request(PUSHER, ask(Method::POST, &format!("/v2/{R}/blobs/uploads/")), "").await;
     let upload = begun.header("location").to_owned();

@@ -7,7 +7,7 @@ use super::super::states::manifest::{ManifestRecord, ManifestState};
 use super::super::states::mark::Mark;
 use super::super::{Error, keys};
 use super::Check;
-use crate::oci::{Digest, Manifest, RepositoryName, Tag};
+use crate::oci::{Digest, InvalidManifest, Manifest, RepositoryName, Tag};
 use crate::storage::Show;
 
 impl Check<'_> {
@@ -69,6 +69,8 @@ impl Check<'_> {
         match Manifest::parse(Some(&record.header.media_type), &record.bytes) {
             Ok(manifest) if record.says(&manifest) => {}
             Ok(_) => self.damage(key, "its header does not say what its bytes say"),
+            // Earlier versions accepted these.
+            Err(InvalidManifest::Lacks { .. } | InvalidManifest::Surplus { .. }) => {}
             Err(why) => self.damage(key, format!("its bytes are no manifest: {why}")),
         }
         if record.is_readable() {

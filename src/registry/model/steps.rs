@@ -10,9 +10,8 @@ use super::super::states::manifest::{Found as RealFound, ManifestHeader, Manifes
 use super::super::states::mark::{Mark as RealMark, MarkState};
 use super::super::states::tag::{Event, TagRecord, TagState};
 use super::values::{Blob, BlobState, Link, LinkState, Manifest, Mark, Tag};
-use crate::oci::{Algorithm, Digest};
+use crate::oci::{Algorithm, Annotations, Digest};
 use bytes::Bytes;
-use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 /// A small record, and the real one that it stands for.
@@ -203,7 +202,7 @@ impl Small for Manifest {
             media_type: String::new(),
             subject: None,
             artifact_type: None,
-            annotations: BTreeMap::new(),
+            annotations: Annotations::default(),
             blobs: Vec::new(),
             manifests: Vec::new(),
             sparse: false,

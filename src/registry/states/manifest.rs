@@ -2,10 +2,10 @@
 
 use super::super::records::Text;
 use super::{Condemnable, Next};
-use crate::oci::{Digest, Manifest};
+use crate::oci::{Annotations, Digest, Manifest, Referred};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::registry) struct ManifestRecord {
@@ -22,8 +22,9 @@ pub(in crate::registry) struct ManifestHeader {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
     /// Kept only for a manifest with a subject, since only referrers are listed with them.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub annotations: BTreeMap<String, String>,
+    /// They are the last member of the record.
+    #[serde(default, skip_serializing)]
+    pub annotations: Annotations,
     pub blobs: Vec<Text<Digest>>,
     pub manifests: Vec<Text<Digest>>,
     /// It was accepted where manifests may lack what they refer to.
@@ -52,20 +53,19 @@ pub(in crate::registry) enum Found {
 }
 
 impl ManifestRecord {
-    pub(in crate::registry) fn pending(manifest: Manifest, bytes: Bytes) -> Self {
-        let texts = |mut digests: Vec<Digest>| {
-            digests.sort_unstable();
-            digests.dedup();
-            digests.into_iter().map(Text).collect()
+    pub(in crate::registry) fn pending(manifest: &Manifest, bytes: Bytes) -> Self {
+        let texts = |referred: &[Referred]| {
+            let digests: BTreeSet<&Digest> = referred.iter().map(|referred| &referred.digest).collect();
+            digests.into_iter().cloned().map(Text).collect()
         };
         let header = ManifestHeader {
             state: ManifestState::Pend,
             media_type: manifest.media_type.as_str().to_owned(),
-            artifact_type: manifest.artifact_type,
-            annotations: if manifest.subject.is_some() { manifest.annotations } else { BTreeMap::new() },
-            subject: manifest.subject.map(Text),
-            blobs: texts(manifest.blobs),
-            manifests: texts(manifest.manifests),
+            artifact_type: manifest.artifact_type.clone(),
+            annotations: if manifest.subject.is_some() { manifest.annotations.clone() } else { Annotations::default() },
+            subject: manifest.subject.as_ref().map(|subject| Text(subject.digest.clone())),
+            blobs: texts(&manifest.blobs),
+            manifests: texts(&manifest.manifests),
             sparse: false,
         };
         Self { header, bytes }
@@ -86,7 +86,14 @@ impl ManifestRecord {
     }
 
     pub(in crate::registry) fn needs_blob(&self, digest: &Digest) -> bool {
-        self.counts() && self.header.blobs.iter().any(|blob| blob.0 == *digest)
+        self.counts() && (self.header.blobs.iter().any(|blob| blob.0 == *digest) || self.embeds(digest))
+    }
+
+    /// Whether it carries the blob as `data`. Versions up to 0.1 left such a blob out of the header.
+    fn embeds(&self, digest: &Digest) -> bool {
+        let named = std::str::from_utf8(&self.bytes).is_ok_and(|text| text.contains(digest.as_str()));
+        let parsed = named.then(|| Manifest::parse(Some(&self.header.media_type), &self.bytes).ok()).flatten();
+        parsed.is_some_and(|manifest| manifest.blobs.iter().any(|blob| blob.embedded && blob.digest == *digest))
     }
 
     pub(in crate::registry) fn lists(&self, child: &Digest) -> bool {
@@ -95,16 +102,31 @@ impl ManifestRecord {
 
     /// Whether the header agrees with the bytes.
     pub(in crate::registry) fn says(&self, manifest: &Manifest) -> bool {
-        let read = Self::pending(manifest.clone(), Bytes::new()).sparse(self.header.sparse);
-        read.in_state(self.header.state).header == self.header
+        let (own, read) = (&self.header, Self::pending(manifest, Bytes::new()).header);
+        // A child of an index that has no manifest's type may be kept as either. Earlier versions left out what is embedded.
+        let kept: BTreeSet<&Digest> = own.blobs.iter().chain(&own.manifests).map(|kept| &kept.0).collect();
+        let mut needed: BTreeSet<&Digest> = read.blobs.iter().chain(&read.manifests).map(|needed| &needed.0).collect();
+        for embedded in manifest.referred().filter(|referred| referred.embedded && !kept.contains(&referred.digest)) {
+            needed.remove(&embedded.digest);
+        }
+        kept == needed
+            && (&own.media_type, &own.subject, &own.artifact_type) == (&read.media_type, &read.subject, &read.artifact_type)
+            && own.annotations.say_the_same_as(&read.annotations)
+    }
+
+    /// Bytes of memory that its header has beside the record's own bytes.
+    pub(in crate::registry) fn header_bytes(&self) -> usize {
+        let one = |digest: &Text<Digest>| size_of::<Digest>() + digest.0.as_str().len();
+        let header = &self.header;
+        header.annotations.len() + header.blobs.iter().chain(&header.manifests).map(one).sum::<usize>()
     }
 
     /// Announces a push, so that collectors keep what the manifest refers to. A committed manifest that is `old` is written again.
     pub(in crate::registry) fn announce(found: Option<Self>, pushed: &Self, old: bool) -> Next<Self, Found> {
         match found {
             None => Next::Write(pushed.clone(), Found::Pending(pushed.clone())),
-            // Both have the digest: what is there was damaged.
-            Some(found) if found.is_readable() && found.bytes != pushed.bytes => {
+            // Both have the digest: what is there was damaged, or an earlier version kept less of what the manifest needs.
+            Some(found) if found.is_readable() && (found.bytes != pushed.bytes || found.header.blobs != pushed.header.blobs) => {
                 Next::Write(pushed.committed(), Found::Committed(pushed.committed()))
             }
             Some(found) => match found.header.state {
@@ -170,7 +192,7 @@ mod tests {
 
     fn pushed() -> ManifestRecord {
         let bytes = Bytes::from_static(br#"{"schemaVersion":2,"manifests":[]}"#);
-        ManifestRecord::pending(Manifest::parse(None, &bytes).unwrap(), bytes)
+        ManifestRecord::pending(&Manifest::parse(None, &bytes).unwrap(), bytes)
     }
 
     fn found(state: ManifestState) -> ManifestRecord {

@@ -14,7 +14,7 @@ impl Counter {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(Local::open(folder.path()).unwrap());
-        Self { registry: Registry::new(store.clone(), store), folder }
+        Self { registry: Registry::new(store.clone(), store).with(any_sizes()), folder }
     }
 
     async fn of<T>(&self, step: impl Future<Output = T>) -> usize {

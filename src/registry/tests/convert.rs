@@ -94,7 +94,7 @@ impl Fixture {
         assert!(local::convert(folder.path(), NOW, &mut Records).unwrap());
         let (clock, _) = Clock::manual(NOW);
         let store = Arc::new(Local::open_with(folder.path(), local::Settings { clock, commit: false }).unwrap());
-        let registry = Registry::new(store.clone(), store.clone());
+        let registry = Registry::new(store.clone(), store.clone()).with(any_sizes());
         Self { _folder: folder, store, registry, facts: Facts::read() }
     }
 

@@ -63,7 +63,7 @@ async fn an_upload_whose_bytes_found_no_room_is_gone() {
     for closing in [false, true] {
         let bench = Bench::new();
         let bytes = Arc::new(FullLate { store: bench.store.clone(), full: AtomicBool::new(false) });
-        let registry = Registry::new(bench.store.clone(), bytes.clone());
+        let registry = Registry::new(bench.store.clone(), bytes.clone()).with(any_sizes());
         let upload = registry.start_upload(&create(R), None).await.unwrap();
         registry.append(&create(R), &upload.id, None, None, body(&[b"abc"])).await.unwrap();
         bytes.full.store(true, Ordering::SeqCst);

@@ -26,7 +26,7 @@ impl Counting {
     }
 
     fn registry(self: &Arc<Self>) -> Registry {
-        Registry::new(self.clone(), self.store.clone())
+        Registry::new(self.clone(), self.store.clone()).with(any_sizes())
     }
 
     fn change(&self) -> Result<(), Failure> {
@@ -220,7 +220,7 @@ async fn a_child_goes_only_after_the_index_that_lists_it() {
     bench.registry.delete_manifest(&delete(R), &Reference::Digest(child.clone())).await.unwrap();
     assert_eq!(bench.keys("r/").await, [""; 0]);
 
-    let sparse = bench.restarted().with(Settings { sparse: Repositories::parse(R).unwrap() });
+    let sparse = bench.restarted().with(Settings { sparse: Repositories::parse(R).unwrap(), ..any_sizes() });
     push_image(&sparse, R, "config", &json!({})).await;
     push_index(&sparse, &child).await.unwrap();
     sparse.delete_manifest(&delete(R), &Reference::Digest(child)).await.unwrap();
@@ -293,7 +293,7 @@ async fn an_index_that_is_pushed_again_and_deleted_with_its_child_leaves_no_entr
     let index = push_index(&bench.registry, &child).await.unwrap();
     let manifests = vec![index, child.clone()].into();
     let store = Arc::new(Deleting { registry: bench.registry.clone(), store: bench.store.clone(), manifests });
-    let refused = push_index(&Registry::new(store, bench.store.clone()), &child).await;
+    let refused = push_index(&Registry::new(store, bench.store.clone()).with(any_sizes()), &child).await;
     assert!(matches!(&refused, Err(Error::MissingReferences(missing)) if *missing == [child]), "{refused:?}");
     assert_eq!(bench.keys("r/").await, [""; 0]);
 }
@@ -362,7 +362,7 @@ async fn a_push_that_fails_at_its_end_leaves_nothing_in_the_way() {
 #[tokio::test]
 async fn an_index_of_thousands_is_pushed_and_deleted_with_few_commits() {
     let bench = Bench::new();
-    let sparse = Settings { sparse: Repositories::parse(R).unwrap() };
+    let sparse = Settings { sparse: Repositories::parse(R).unwrap(), ..any_sizes() };
     let children: Vec<_> = (0..2500).map(|number: u32| descriptor(IMAGE, &sha256(&number.to_be_bytes()))).collect();
     let bytes = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": children}).to_string();
     let reference = Reference::Digest(sha256(bytes.as_bytes()));

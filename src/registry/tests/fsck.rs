@@ -28,7 +28,7 @@ impl Progress for Heard {
 }
 
 impl Bench {
-    async fn fsck(&self) -> (Heard, Checked) {
+    pub(super) async fn fsck(&self) -> (Heard, Checked) {
         let mut heard = Heard::default();
         let checked = self.restarted().check(&Maintenance::by_the_stores_owner(), &mut heard).await.unwrap();
         (heard, checked)

@@ -10,7 +10,7 @@ const R: &str = "team/app";
 impl Bench {
     /// The same store, where manifests may lack what they refer to.
     fn sparse(&self) -> Registry {
-        self.restarted().with(Settings { sparse: Repositories::parse(R).unwrap() })
+        self.restarted().with(Settings { sparse: Repositories::parse(R).unwrap(), ..any_sizes() })
     }
 
     /// How the manifest's record stands.

@@ -73,7 +73,7 @@ impl Bench {
     pub(super) fn interleaved(&self, seed: u64) -> Registry {
         let dice = Mutex::new(fastrand::Rng::with_seed(seed));
         let records = Arc::new(Interleaved { store: self.store.clone(), dice });
-        Registry::new(records, self.store.clone())
+        Registry::new(records, self.store.clone()).with(any_sizes())
     }
 
     /// Every manifest's content is there, every tag stands on a manifest, and every index entry leads somewhere.

@@ -118,7 +118,10 @@ async fn oci_32_to_35_referrers_are_listed_filtered_and_paged() {
     let found = list(Some("application/signature"), None).await;
     assert_eq!(found.next, None);
     let [only] = found.manifests.as_slice() else { panic!("{found:?}") };
-    assert_eq!((&only.digest, only.media_type.as_str(), only.annotations["note"].as_str()), (&signature, IMAGE, "x"));
+    assert_eq!(
+        (&only.digest, only.media_type.as_str(), only.annotations.to_map()),
+        (&signature, IMAGE, [("note".to_owned(), "x".to_owned())].into())
+    );
     assert_eq!(only.artifact_type.as_deref(), Some("application/signature"));
     // Two of 3 MB do not fit into one index of 4 MiB.
     let (mut digests, mut after, mut pages) = (Vec::new(), None, 0);
@@ -223,7 +226,7 @@ async fn without_update_a_tag_is_made_and_not_moved() {
 async fn a_sparse_repository_takes_a_manifest_without_its_content_and_protects_what_comes_later() {
     let bench = Bench::new();
     let sparse = Repositories::parse(R).unwrap();
-    let registry = bench.restarted().with(Settings { sparse });
+    let registry = bench.restarted().with(Settings { sparse, ..any_sizes() });
     let config = sha256(b"{}");
     let pushed = registry.put_manifest(&write(R), &tag("v1"), Some(IMAGE), image(&config, &json!({}))).await.unwrap();
     assert_eq!(pushed.missing, std::slice::from_ref(&config));
@@ -256,4 +259,73 @@ async fn a_deletion_that_was_cut_short_is_finished_by_the_next_one_or_by_a_push(
             assert_eq!(bench.keys("r/").await, Vec::<String>::new());
         }
     }
+}
+
+/// What a record says, without the line with the nonce and the manifest's own bytes.
+async fn second_line(bench: &Bench, digest: &Digest) -> Value {
+    let record = bench.store.get(keys::manifest(&R.parse().unwrap(), digest).as_str()).await.unwrap().unwrap();
+    serde_json::from_slice(record.value.splitn(3, |byte| *byte == b'\n').nth(1).unwrap()).unwrap()
+}
+
+/// Other versions read it as it is.
+#[tokio::test]
+async fn a_record_has_the_annotations_of_a_referrer_in_its_second_line() {
+    let bench = Bench::new();
+    let config = push_blob(&bench.registry, R, b"{}").await;
+    let subject = sha256(b"subject");
+    let annotations = json!({"b": "line\nbreak", "a": "\u{e9}\"\\"});
+    let bytes = image(&config, &json!({"subject": descriptor(IMAGE, &subject), "annotations": annotations}));
+    let pretty: Bytes = serde_json::to_vec_pretty(&serde_json::from_slice::<Value>(&bytes).unwrap()).unwrap().into();
+    let pushed = bench.registry.put_manifest(&write(R), &tag("v1"), Some(IMAGE), pretty.clone()).await.unwrap();
+    let config_type = "application/vnd.example.config";
+    assert_eq!(
+        second_line(&bench, &pushed.digest).await,
+        json!({
+            "state": "com", "media_type": IMAGE, "subject": subject.as_str(), "artifact_type": config_type,
+            "annotations": annotations, "blobs": [config.as_str()], "manifests": [],
+        })
+    );
+    let listed = bench.restarted().referrers(&read(R), &subject, None, None).await.unwrap().index();
+    assert_eq!(serde_json::from_slice::<Value>(&listed).unwrap()["manifests"][0]["annotations"], annotations);
+    assert_eq!(bench.restarted().manifest(&read(R), &tag("v1")).await.unwrap().bytes, pretty);
+}
+
+#[tokio::test]
+async fn a_blob_that_an_older_record_left_out_since_it_is_embedded_is_protected_and_the_next_push_names_it() {
+    let bench = Bench::new();
+    let config = push_blob(&bench.registry, R, b"{}").await;
+    let mut embedding = descriptor("application/vnd.example.config", &config);
+    embedding["data"] = json!("e30=");
+    embedding["size"] = json!(2);
+    let bytes = image(&config, &json!({"config": embedding}));
+    let put = async || bench.registry.put_manifest(&write(R), &tag("v1"), Some(IMAGE), bytes.clone()).await.unwrap().digest;
+    let digest = put().await;
+    let key = keys::manifest(&R.parse().unwrap(), &digest);
+    let found = bench.registry.records.read(&key).await.unwrap().unwrap();
+    let mut older = found.record.clone();
+    older.header.blobs.clear();
+    bench.registry.records.swap(&key, &found.base(), &older).await.unwrap().unwrap();
+    let found = bench.fsck().await.0.findings;
+    assert!(found.is_empty(), "{found:?}");
+    assert!(matches!(bench.registry.delete_blob(&delete(R), &config).await, Err(Error::Referenced)));
+    put().await;
+    assert_eq!(second_line(&bench, &digest).await["blobs"], json!([config.as_str()]));
+}
+
+#[tokio::test]
+async fn a_push_of_a_large_manifest_waits_for_its_turn() {
+    let bench = Bench::new();
+    let config = push_blob(&bench.registry, R, b"{}").await;
+    let bytes = |length| image(&config, &json!({"annotations": {"k": "x".repeat(length)}}));
+    let turns = &bench.registry.requests;
+    let all = (turns.take(MANIFEST_BYTES).await, turns.take(MANIFEST_BYTES).await);
+    let registry = bench.registry.clone();
+    let large = bytes(1 << 20);
+    let waiting = tokio::spawn(async move { registry.put_manifest(&write(R), &tag("large"), Some(IMAGE), large).await });
+    let small = bench.registry.put_manifest(&write(R), &tag("small"), Some(IMAGE), bytes(1)).await;
+    assert!(small.is_ok() && !waiting.is_finished(), "a small one waits for nothing");
+    assert_eq!(tag_names(&bench.registry).await, ["small"]);
+    drop(all);
+    waiting.await.unwrap().unwrap();
+    assert_eq!((tag_names(&bench.registry).await, turns.in_hand()), (vec!["large".to_owned(), "small".to_owned()], 0));
 }

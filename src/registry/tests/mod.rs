@@ -44,12 +44,12 @@ impl Bench {
     pub(super) fn new() -> Self {
         let (clock, hand) = Clock::manual(Timestamp::from_secs(1_800_000_000));
         let store = Arc::new(Memory::with_clock(clock));
-        Self { registry: Registry::new(store.clone(), store.clone()), store, hand }
+        Self { registry: Registry::new(store.clone(), store.clone()).with(any_sizes()), store, hand }
     }
 
     /// A new process on the same store.
     pub(super) fn restarted(&self) -> Registry {
-        Registry::new(self.store.clone(), self.store.clone())
+        Registry::new(self.store.clone(), self.store.clone()).with(any_sizes())
     }
 
     pub(super) async fn keys(&self, prefix: &str) -> Vec<String> {
@@ -59,6 +59,11 @@ impl Bench {
     pub(super) async fn has_bytes(&self, id: &UploadId) -> bool {
         self.store.open_unsealed(id.as_str()).await.is_ok()
     }
+}
+
+/// The sizes in the manifests of most tests are wrong.
+pub(super) fn any_sizes() -> Settings {
+    Settings { unchecked_descriptors: Repositories::parse("**").unwrap(), ..Settings::default() }
 }
 
 pub(super) fn alice() -> Principal {

@@ -350,7 +350,7 @@ async fn a_local_folder_keeps_uploads_and_blobs_over_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let open = || {
         let store = Arc::new(crate::storage::local::Local::open(folder.path()).unwrap());
-        Registry::new(store.clone(), store)
+        Registry::new(store.clone(), store).with(any_sizes())
     };
     let whole = vec![7; 2_500_000];
     let registry = open();

@@ -106,6 +106,6 @@ impl Bench {
     /// The same store, watched.
     pub(super) fn watched(&self) -> (Registry, Arc<Watched>) {
         let watched = Watched::new(self.store.clone());
-        (Registry::new(watched.clone(), self.store.clone()), watched)
+        (Registry::new(watched.clone(), self.store.clone()).with(any_sizes()), watched)
     }
 }

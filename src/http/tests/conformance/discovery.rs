@@ -27,7 +27,9 @@ async fn refer(site: &Site, subject: &str, number: usize, artifact_type: Option<
 
 async fn refer_as(site: &Site, media_type: &str, subject: &str, number: usize, artifact_type: Option<&str>) -> String {
     let mut manifest = site.sample(media_type).await;
-    manifest["subject"] = json!({"mediaType": IMAGE, "digest": subject, "size": 1});
+    let held = site.get(&format!("/v2/open/a/manifests/{subject}")).await;
+    let size = if held.status == StatusCode::OK { held.body.len() } else { 1 };
+    manifest["subject"] = json!({"mediaType": IMAGE, "digest": subject, "size": size});
     manifest["annotations"] = json!({"number": number.to_string()});
     if let Some(artifact_type) = artifact_type {
         manifest["artifactType"] = json!(artifact_type);
@@ -134,7 +136,7 @@ async fn oci_36_and_37_a_fallback_tag_is_an_ordinary_tag_and_hides_nothing(site:
     let subject = sha256("subject");
     let referrer = refer(&site, &subject, 0, None).await;
     let fallback = subject.replace(':', "-");
-    let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [{"mediaType": IMAGE, "digest": referrer, "size": 1}]});
+    let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [site.described("open/a", &referrer).await]});
     created(&site.put_manifest(&fallback, INDEX, &index).await, &sha256(index.to_string()));
     assert_eq!(site.get("/v2/open/a/tags/list").await.json()["tags"], json!([fallback]));
     assert_eq!(referrers(&site, &subject, "").await.json()["manifests"][0]["digest"], referrer);

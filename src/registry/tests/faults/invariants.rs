@@ -14,7 +14,7 @@ use std::time::Duration;
 
 /// The first thing that is wrong, now or when all uploads that were left have expired.
 pub(super) async fn broken(world: &Arc<World>, history: &History) -> Result<(), String> {
-    let registry = Registry::new(world.store.clone(), world.store.clone());
+    let registry = Registry::new(world.store.clone(), world.store.clone()).with(any_sizes());
     let mut standing = Standing { registry: &registry, world, history, restarted: false };
     standing.holds().await?;
     restart(world).await?;
@@ -39,13 +39,13 @@ pub(super) async fn broken(world: &Arc<World>, history: &History) -> Result<(), 
 /// The store is started again, once by a process that may die and then by one that does not. Nothing half done is left.
 async fn restart(world: &Arc<World>) -> Result<(), String> {
     let process = Process::new(world, true);
-    let starting = Registry::new(process.clone(), process.clone());
+    let starting = Registry::new(process.clone(), process.clone()).with(any_sizes());
     process.run(starting.finish_what_a_crash_left()).await;
     // What comes late has come by now.
     for _ in 0..2000 {
         tokio::task::yield_now().await;
     }
-    let registry = Registry::new(world.store.clone(), world.store.clone());
+    let registry = Registry::new(world.store.clone(), world.store.clone()).with(any_sizes());
     registry.finish_what_a_crash_left().await.map_err(|why| format!("what a crash left is not finished: {why}"))?;
     for (prefix, show) in [("x/", Show::All), ("r/", Show::Hidden)] {
         let left = world.store.list(Range { prefix, after: "", limit: 10, show }).await.unwrap();

@@ -47,7 +47,7 @@ impl Fault {
 /// As the registry does it, but for the fault. Nothing here has a subject.
 pub(super) async fn push(registry: &Registry, permit: &Permit<Write>, tag: &str, bytes: Bytes, fault: Fault) -> Result<(), Error> {
     let (repository, digest, tag) = (permit.repository(), sha256(&bytes), tag.parse::<Tag>().unwrap());
-    let pushed = ManifestRecord::pending(Manifest::parse(None, &bytes)?, bytes);
+    let pushed = ManifestRecord::pending(&Manifest::parse(None, &bytes)?, bytes);
     until_settled(|| async {
         if !commit(registry, repository, &digest, &pushed, fault).await? {
             return Ok(None);
@@ -85,7 +85,7 @@ async fn commit(
         }
     }
     for blob in &record.header.blobs {
-        if !registry.holds(repository, &blob.0).await? {
+        if registry.hold_blob(repository, &blob.0).await?.is_none() {
             missing.push(blob.0.clone());
         }
     }

@@ -81,7 +81,7 @@ impl Crowd {
     /// In most of the runs the blob is there from before, linked, so that it can be collected from under somebody; and at times a manifest
     /// with all tags or without one.
     async fn prepare(self, world: &Arc<World>, history: &Arc<History>) {
-        let quiet = Registry::new(world.store.clone(), world.store.clone());
+        let quiet = Registry::new(world.store.clone(), world.store.clone()).with(any_sizes());
         for (number, repository) in REPOSITORIES.into_iter().enumerate().take(world.roll(4) as usize) {
             push_blob(&quiet, repository, CONTENT).await;
             match world.roll(4) {
@@ -103,7 +103,7 @@ impl Crowd {
     }
 
     fn client(self, process: Arc<Process>, history: &Arc<History>) -> Client {
-        let registry = Registry::new(process.clone(), process.clone());
+        let registry = Registry::new(process.clone(), process.clone()).with(any_sizes());
         Client { registry, process, history: history.clone(), conduct: self.conduct }
     }
 }

@@ -31,6 +31,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;
+pub mod descriptors;
 pub mod exchange;
 pub mod expr;
 pub mod file_error;

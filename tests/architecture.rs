@@ -9,7 +9,21 @@ use syn::visit::Visit;
 
 /// The modules by rank. A new module gets its line here and in `lib.rs`.
 const RANKS: &[&[&str]] = &[
-    &["oci", "budget", "spiffe_id", "clock", "secret", "limits", "file_error", "shell", "object", "recent", "source_address", "telemetry"],
+    &[
+        "oci",
+        "budget",
+        "spiffe_id",
+        "clock",
+        "secret",
+        "limits",
+        "file_error",
+        "shell",
+        "object",
+        "recent",
+        "source_address",
+        "telemetry",
+        "descriptors",
+    ],
     &["trust", "storage", "expr"],
     &["identity", "workload"],
     &["access"],

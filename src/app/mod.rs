@@ -33,6 +33,7 @@ use crate::trust::LastGood;
 use arc_swap::ArcSwap;
 use live::{Rest, live};
 use reload::{Fixed, Reload, in_force};
+use rustix::process::{Resource, getrlimit};
 use sources::{Others, Sources};
 use starting::{Starting, Store};
 use std::fmt;
@@ -137,7 +138,11 @@ impl Registrar {
         let starting = Starting {
             storage: &config.storage,
             commit: config.commit,
-            registry: crate::registry::Settings { sparse: config.sparse, unchecked_descriptors: config.unchecked_descriptors },
+            registry: crate::registry::Settings {
+                sparse: config.sparse,
+                unchecked_descriptors: config.unchecked_descriptors,
+                open_uploads: Some(config.open_uploads),
+            },
             token_keys: &config.token_keys,
             session_lifetime: config.terms.session_lifetime,
             clock: &clock,
@@ -231,7 +236,12 @@ impl Registrar {
         let (own_tls, expiry_clock) = (tls.clone(), clock.clone());
         let (named, shared_clock) = (app.live.clone(), clock.clone());
         let (strangers, networks) = (reload.strangers.clone(), reload.networks.clone());
-        let settings = server::Settings { tls: tls.clone(), limits: server::Limits::default(), strangers, networks };
+        let settings = server::Settings {
+            tls: tls.clone(),
+            limits: server::Limits::default().for_open_files(getrlimit(Resource::Nofile).current),
+            strangers,
+            networks,
+        };
         let probes = http::health_router(app.clone());
         let health = async {
             match health {
@@ -410,6 +420,9 @@ async fn keep_metrics() {
 }
 
 async fn expire_uploads(registry: &Registry) {
+    if let Err(why) = registry.count_open_uploads().await {
+        tracing::error!("uploads that are open could not be counted, so http.openUploads bounds new ones only: {why}");
+    }
     let mut ticks = tokio::time::interval(EXPIRE_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {

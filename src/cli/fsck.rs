@@ -32,8 +32,11 @@ pub(super) async fn run(file: &Path, as_json: bool, mark: bool) -> u8 {
         }
         Err(why) => return fail(&why.to_string()),
     }
-    let registry = Registry::new(store.clone(), store)
-        .with(Settings { sparse: config.sparse.clone(), unchecked_descriptors: config.unchecked_descriptors.clone() });
+    let registry = Registry::new(store.clone(), store).with(Settings {
+        sparse: config.sparse.clone(),
+        unchecked_descriptors: config.unchecked_descriptors.clone(),
+        open_uploads: None,
+    });
     let owner = Maintenance::by_the_stores_owner();
     let checked = if mark { registry.check_and_mark(&owner, &mut report).await } else { registry.check(&owner, &mut report).await };
     report.bar.end();

@@ -74,7 +74,9 @@ fn raise_open_files() {
     let (connections, Some(most)) = (Limits::default().connections as u64, getrlimit(Resource::Nofile).current) else { return };
     if most < 2 * connections {
         tracing::warn!(
-            "{most} files may be open at once, and {connections} connections may need {}: raise the hard limit (LimitNOFILE=, ulimit -Hn)",
+            "{most} files may be open at once, so {} connections are served and not {connections}, which may need {} files: raise the hard \
+             limit (LimitNOFILE=, ulimit -Hn)",
+            Limits::default().for_open_files(Some(most)).connections,
             2 * connections
         );
     }

@@ -90,6 +90,9 @@ pub struct Http {
     /// turns, and a request that finds none within 5 seconds is answered with 503 before its body is read. One identity has a quarter at
     /// most, one address without a login an eighth (at least 4 MiB each), and all callers without a login have half. At least `16MiB`; default `64MiB`. Read at start.
     pub body_memory: Option<TextOrNumber>,
+    /// Uploads that one caller may have open; callers without a login count by address. For one more the answer is 429, until one is finished,
+    /// cancelled, or expires 24 hours after its last request. Blobs that come in one request do not count. At least 1; default 1000. Read at start.
+    pub open_uploads: Option<u32>,
     /// A plain listener of its own for `/livez`, `/readyz`, `/startupz` and `/metrics`, which asks nobody for a credential.
     pub health: Option<Health>,
     /// TLS. Without it the registry speaks plain HTTP.

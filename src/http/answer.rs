@@ -4,7 +4,7 @@
 //! <https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#error-codes>
 
 use super::authority::InvalidHost;
-use super::route::InvalidPath;
+use super::route::{InvalidEncoding, InvalidPath};
 use super::turns::Crowded;
 use crate::access::{BeyondScope, Denied, DeniedBy};
 use crate::budget::Exhausted;
@@ -225,6 +225,16 @@ impl Fault {
         registry::Error::UploadUnknown.into()
     }
 
+    pub(super) fn bad_encoding(encoding: InvalidEncoding) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, ErrorCode::NameInvalid, encoding.to_string())
+    }
+
+    /// RFC 9112, 6.1.
+    pub(super) fn transfer_coding() -> Self {
+        let message = "the only Transfer-Encoding that is understood is `chunked`: send the body as it is";
+        Self::new(StatusCode::NOT_IMPLEMENTED, ErrorCode::Unsupported, message)
+    }
+
     pub(super) fn bad_name(name: InvalidName) -> Self {
         Self::new(StatusCode::BAD_REQUEST, ErrorCode::NameInvalid, name.to_string())
     }
@@ -253,6 +263,7 @@ impl Fault {
     pub(super) fn path(invalid: InvalidPath, writes: bool) -> Self {
         match invalid {
             InvalidPath::Unknown => Self::not_found(),
+            InvalidPath::Encoding(encoding) => Self::bad_encoding(encoding),
             InvalidPath::Name(name) => Self::bad_name(name),
             InvalidPath::Reference(InvalidReference::Tag(tag)) if writes => Self::bad_tag(tag),
             InvalidPath::Reference(InvalidReference::Tag(tag)) => {
@@ -358,6 +369,7 @@ impl From<registry::Error> for Fault {
             BlobUnknown => (StatusCode::NOT_FOUND, ErrorCode::BlobUnknown),
             UploadUnknown => (StatusCode::NOT_FOUND, ErrorCode::BlobUploadUnknown),
             UploadBusy | RangeMismatch { .. } => (StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::BlobUploadInvalid),
+            TooManyUploads { .. } => (StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests),
             SizeMismatch => (StatusCode::BAD_REQUEST, ErrorCode::SizeInvalid),
             DigestMismatch { .. } => (StatusCode::BAD_REQUEST, ErrorCode::DigestInvalid),
             ManifestUnknown => (StatusCode::NOT_FOUND, ErrorCode::ManifestUnknown),
@@ -378,7 +390,10 @@ impl From<registry::Error> for Fault {
         };
         let fault = Self::new(status, code, error.to_string());
         match error {
-            RangeMismatch { offset } => fault.header(RANGE, &uploaded(offset)).detail(json!({"offset": offset})),
+            RangeMismatch { offset } => fault.header(RANGE, &stands_at(offset)).detail(json!({"offset": offset})),
+            TooManyUploads { most } => {
+                fault.header(RETRY_AFTER, RETRY_SECONDS).log(format_args!("the caller has {most} uploads open, as http.openUploads allows"))
+            }
             DigestMismatch { expected, found } => fault.detail(json!({"expected": expected.as_str(), "found": found.as_str()})),
             MissingReferences(digests) => fault.missing(&digests),
             ConditionFailed { found: Some(found) } => fault.header(ETAG, &format!("\"{found}\"")).detail(json!({"found": found.as_str()})),
@@ -390,9 +405,17 @@ impl From<registry::Error> for Fault {
     }
 }
 
-/// `Range` of an upload that has so many bytes. Of one that has none clients can read only `0-0`.
+/// `Range` behind a request that was done, of an upload that now has so many bytes. `0-0` also if it has none: docker refuses an end
+/// before the begin.
 pub(super) fn uploaded(offset: u64) -> String {
     format!("0-{}", offset.saturating_sub(1))
+}
+
+/// `Range` for a client that asks where to go on. `0-0` would say that one byte is there, and regctl would go on with the second one again
+/// and again. The specification has no word for none: `0--1` is read as such by regctl, docker and the conformance suite, and is what
+/// zot said until 2026.
+pub(super) fn stands_at(offset: u64) -> String {
+    if offset == 0 { "0--1".to_owned() } else { uploaded(offset) }
 }
 
 fn storage_failed(failure: &storage::Failure) -> Fault {
@@ -400,6 +423,7 @@ fn storage_failed(failure: &storage::Failure) -> Fault {
         storage::Failure::Conflict => (StatusCode::SERVICE_UNAVAILABLE, "others are changing the same: try again"),
         storage::Failure::Busy => (StatusCode::SERVICE_UNAVAILABLE, "the registry's storage is busy: try again"),
         storage::Failure::Full => (StatusCode::INSUFFICIENT_STORAGE, "the registry's storage is full: nothing was stored"),
+        lacks if lacks.lacks_descriptors() => (StatusCode::SERVICE_UNAVAILABLE, "the registry has no file descriptors left now: try again"),
         storage::Failure::LogHeld => (
             StatusCode::INSUFFICIENT_STORAGE,
             "nothing was stored: another program reads the registry's records.sqlite3 without an end, and the log of changes has become too large",

@@ -16,7 +16,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use futures_util::FutureExt;
-use http::header::{AUTHORIZATION, ORIGIN, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, ORIGIN, TRANSFER_ENCODING, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use std::net::IpAddr;
@@ -139,8 +139,10 @@ pub(super) async fn serve(app: App, request: Request) -> Response {
     let admitted = live.open.as_ref().zip(origin.as_ref().ok()).map_or(Ok(()), |(open, origin)| open.admits(&parts, origin, &live.cors));
     let outcome = match &origin {
         _ if header_bytes(&parts) > HEADER_BYTES => Err(Fault::header_too_large()),
+        _ if !codings_are_known(&parts) => Err(Fault::transfer_coding()),
         Ok(_) if admitted.is_err() => admitted.map(|()| Response::default()),
         Ok(_) if preflight.is_some() => Ok(preflight.unwrap_or_default()),
+        Ok(origin) if route == Ok(Route::Welcome) => handlers::welcome::answer(&parts, origin),
         Ok(origin) => {
             let attended =
                 AssertUnwindSafe(attend(&app, &live, origin, &route, parts, Measure::received(body), &mut who)).catch_unwind().await;
@@ -224,6 +226,11 @@ fn nearest_hop(parts: &mut Parts, live: &Live, who: &mut Who) -> (bool, Forwarde
 fn header_bytes(parts: &Parts) -> usize {
     let line = parts.uri.path_and_query().map_or(0, |path| path.as_str().len());
     parts.headers.iter().fold(line, |sum, (name, value)| sum + name.as_str().len() + value.len() + ": \r\n".len())
+}
+
+/// Whether the body can be read. Hyper takes off the chunks, and answers 400 where `chunked` is not the last coding.
+fn codings_are_known(parts: &Parts) -> bool {
+    parts.headers.get_all(TRANSFER_ENCODING).iter().all(|value| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"))
 }
 
 /// Finds out who asks, and lets the route's handler answer.
@@ -324,7 +331,7 @@ fn log(id: &str, method: &Method, path: &str, status: StatusCode, who: &Who, iss
         };
     }
     match (status, why) {
-        (status, _) if status.is_server_error() => line!(error, "request failed"),
+        (status, _) if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED => line!(error, "request failed"),
         (StatusCode::UNAUTHORIZED, Some(_)) if name.is_none() => line!(warn, "credential refused"),
         (StatusCode::TOO_MANY_REQUESTS, Some(_)) => line!(warn, "too many requests"),
         _ => line!(info, "request"),

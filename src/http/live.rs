@@ -2,6 +2,7 @@
 
 use super::{Cors, Open, TrustedProxies};
 use crate::access::Policy;
+use crate::descriptors;
 use crate::exchange::Terms;
 use crate::identity::Authenticator;
 use arc_swap::ArcSwap;
@@ -67,6 +68,9 @@ impl Readiness {
             return Err("not ready: starting or shutting down".to_owned());
         }
         match &**self.storage.load() {
+            StorageStanding::Works | StorageStanding::Full if descriptors::are_exhausted() => {
+                Err("not ready: the registry has no file descriptors left".to_owned())
+            }
             StorageStanding::Works => Ok("ok".to_owned()),
             StorageStanding::Full => Ok("ok, but the storage is full: pulls and deletions work, and pushes are refused".to_owned()),
             StorageStanding::Fails { folder: None } => Err("not ready: the storage fails, and the log has the reason".to_owned()),

@@ -74,6 +74,7 @@ pub(super) fn verdict(outcome: Result<&Identity, &Failure>) {
 /// Few, whatever strangers ask for.
 const fn class(route: &Result<Route, InvalidPath>) -> &'static str {
     match route {
+        Ok(Route::Welcome) => "welcome",
         Ok(Route::Base) => "base",
         Ok(Route::Catalog) => "catalog",
         Ok(Route::Extensions) => "extensions",

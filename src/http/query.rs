@@ -2,6 +2,7 @@
 //! for has a space.
 
 use super::answer::Fault;
+use super::route::clean;
 use crate::limits::PAGE_ENTRIES;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
@@ -22,6 +23,11 @@ impl Query {
     /// The first value of that name.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The same of a value that is a name or a digest. Refuses what neither can have in it.
+    pub(super) fn named(&self, name: &str) -> Result<Option<&str>, Fault> {
+        self.get(name).map(|value| clean(value).map(|()| value)).transpose().map_err(Fault::bad_encoding)
     }
 
     pub(super) fn all(&self, name: &'static str) -> impl Iterator<Item = &str> {

@@ -1,13 +1,18 @@
-//! From a raw request path to a route. The path is read from the right, since a repository may be called `v2/manifests/blobs`, and
-//! nothing is ever percent-decoded: what policy judges is what the client wrote, and `%` is in no name.
+//! From a raw request path to a route. Each `%XX` is decoded once, before anything else is read, since some clients encode what need not
+//! be encoded: the Azure SDKs write `%2F` and `%3A`. So what policy judges is the decoded name. The path is then read from the right,
+//! since a repository may be called `v2/manifests/blobs`.
 //!
 //! <https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#endpoints>
 
 use crate::oci::{Digest, InvalidDigest, InvalidName, InvalidReference, Reference, RepositoryName};
+use percent_encoding::percent_decode_str;
+use std::borrow::Cow;
 
 /// What a path names. Parsed parts are as the grammar wants them; which methods there are is the handlers' business.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Route {
+    /// `/`, for people with a browser.
+    Welcome,
     Base,
     Catalog,
     Extensions,
@@ -40,6 +45,8 @@ pub(super) enum InvalidPath {
     #[error("there is nothing at this path")]
     Unknown,
     #[error(transparent)]
+    Encoding(#[from] InvalidEncoding),
+    #[error(transparent)]
     Name(#[from] InvalidName),
     #[error(transparent)]
     Reference(#[from] InvalidReference),
@@ -47,10 +54,41 @@ pub(super) enum InvalidPath {
     Digest(#[from] InvalidDigest),
 }
 
+/// What no name, tag or digest has in it, however it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum InvalidEncoding {
+    #[error("a % remains after percent-encoding was decoded once: encode each character once, as %XX, or not at all")]
+    Percent,
+    #[error("there is a NUL or control character: names, tags and digests have none")]
+    Control,
+    #[error("percent-encoding yields no UTF-8")]
+    Text,
+}
+
+/// Decodes each `%XX` once.
+fn decoded(raw: &str) -> Result<Cow<'_, str>, InvalidEncoding> {
+    if !raw.contains('%') {
+        return Ok(Cow::Borrowed(raw));
+    }
+    let text = percent_decode_str(raw).decode_utf8().map_err(|_| InvalidEncoding::Text)?;
+    clean(&text)?;
+    Ok(text)
+}
+
+/// Whether decoded text can stand in a name, a tag or a digest at all.
+pub(super) fn clean(text: &str) -> Result<(), InvalidEncoding> {
+    if text.contains('%') {
+        return Err(InvalidEncoding::Percent);
+    }
+    if text.chars().any(char::is_control) { Err(InvalidEncoding::Control) } else { Ok(()) }
+}
+
 impl Route {
     /// `path` as it came, without the query.
     pub(super) fn parse(path: &str) -> Result<Self, InvalidPath> {
+        let path = &*decoded(path)?;
         match path {
+            "/" => return Ok(Self::Welcome),
             "/livez" => return Ok(Self::Health(Probe::Live)),
             "/readyz" => return Ok(Self::Health(Probe::Ready)),
             "/startupz" => return Ok(Self::Health(Probe::Startup)),
@@ -84,9 +122,15 @@ impl Route {
 
     pub(super) const fn repository(&self) -> Option<&RepositoryName> {
         match self {
-            Self::Base | Self::Catalog | Self::Extensions | Self::Token | Self::Metrics | Self::Whoami | Self::Jwks | Self::Health(_) => {
-                None
-            }
+            Self::Welcome
+            | Self::Base
+            | Self::Catalog
+            | Self::Extensions
+            | Self::Token
+            | Self::Metrics
+            | Self::Whoami
+            | Self::Jwks
+            | Self::Health(_) => None,
             Self::Manifest(name, _)
             | Self::Blob(name, _)
             | Self::Uploads(name)
@@ -116,6 +160,7 @@ mod tests {
         let digest = format!("sha256:{}", "a".repeat(64));
         let parsed: Digest = digest.parse().unwrap();
         for (path, expected) in [
+            ("/".to_owned(), Route::Welcome),
             ("/v2/".to_owned(), Route::Base),
             ("/v2".to_owned(), Route::Base),
             ("/v2/_catalog".to_owned(), Route::Catalog),
@@ -163,8 +208,10 @@ mod tests {
     fn bad_names_are_seen_before_anybody_judges_them() {
         let grammar = Err(InvalidPath::Name(InvalidName::Grammar));
         for path in [
-            "/v2/a%2Fb/manifests/v1",
-            "/v2/%61/manifests/v1",
+            "/v2/%41/manifests/v1",
+            "/v2/a%2F%2E%2E%2Fb/manifests/v1",
+            "/v2/a%5Cb/manifests/v1",
+            "/v2/%C3%A4/manifests/v1",
             "/v2/../manifests/v1",
             "/v2/a/../b/manifests/v1",
             "/v2/a/./b/tags/list",
@@ -180,9 +227,36 @@ mod tests {
     }
 
     #[test]
+    fn every_octet_is_decoded_once() {
+        let digest: Digest = format!("sha256:{}", "a".repeat(64)).parse().unwrap();
+        let encoded = digest.as_str().replace(':', "%3a");
+        let every: String = "/v2/a/tags/list".bytes().map(|byte| format!("%{byte:02X}")).collect();
+        for (path, expected) in [
+            ("/v2/a%2Fb/manifests/v1".to_owned(), Route::Manifest(name("a/b"), "v1".parse().unwrap())),
+            ("/v2/%61/manifests/v%31".to_owned(), Route::Manifest(name("a"), "v1".parse().unwrap())),
+            (format!("/v2/a/blobs/{encoded}"), Route::Blob(name("a"), digest)),
+            ("/v2/a/blobs%2fuploads%2f".to_owned(), Route::Uploads(name("a"))),
+            (every, Route::Tags(name("a"))),
+        ] {
+            assert_eq!(Route::parse(&path), Ok(expected), "{path}");
+        }
+        for (path, expected) in [
+            ("/v2/a%252Fb/manifests/v1", InvalidEncoding::Percent),
+            ("/v2/a%/manifests/v1", InvalidEncoding::Percent),
+            ("/v2/a%zz/manifests/v1", InvalidEncoding::Percent),
+            ("/v2/a%00/manifests/v1", InvalidEncoding::Control),
+            ("/v2/a/manifests/v1%0d%0a", InvalidEncoding::Control),
+            ("/v2/a/tags/list%7F", InvalidEncoding::Control),
+            ("/v2/a%ff/manifests/v1", InvalidEncoding::Text),
+        ] {
+            assert_eq!(Route::parse(path), Err(InvalidPath::Encoding(expected)), "{path}");
+        }
+    }
+
+    #[test]
     fn references_and_digests_are_nothing_else() {
         assert!(matches!(Route::parse("/v2/a/manifests/.x"), Err(InvalidPath::Reference(InvalidReference::Tag(_)))));
-        assert!(matches!(Route::parse("/v2/a/manifests/v%31"), Err(InvalidPath::Reference(InvalidReference::Tag(_)))));
+        assert!(matches!(Route::parse("/v2/a/manifests/v%20"), Err(InvalidPath::Reference(InvalidReference::Tag(_)))));
         assert!(matches!(Route::parse("/v2/a/manifests/sha256:bad"), Err(InvalidPath::Reference(InvalidReference::Digest(_)))));
         assert_eq!(Route::parse("/v2/a/blobs/latest"), Err(InvalidPath::Digest(InvalidDigest::Encoded)));
         assert_eq!(Route::parse("/v2/a/referrers/sha256:bad"), Err(InvalidPath::Digest(InvalidDigest::Encoded)));
@@ -190,20 +264,9 @@ mod tests {
 
     #[test]
     fn anything_else_is_unknown() {
-        for path in [
-            "",
-            "/",
-            "*",
-            "/v1/",
-            "/v2/a",
-            "/v2/tags/list",
-            "/v2/a/tags/all",
-            "/v2/a/uploads/x",
-            "/v2/a/b/c",
-            "/V2/",
-            "/v2/_catalog/",
-            "//v2/",
-        ] {
+        for path in
+            ["", "*", "/v1/", "/v2/a", "/v2/tags/list", "/v2/a/tags/all", "/v2/a/uploads/x", "/v2/a/b/c", "/V2/", "/v2/_catalog/", "//v2/"]
+        {
             assert_eq!(Route::parse(path), Err(InvalidPath::Unknown), "{path}");
         }
     }

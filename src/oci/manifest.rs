@@ -172,7 +172,7 @@ fn known(text: &str) -> Result<ManifestType, InvalidManifest> {
 /// Layers that a registry need not hold: Docker's foreign layers and OCI's non-distributable ones.
 fn is_nondistributable(media_type: &str) -> bool {
     media_type.starts_with("application/vnd.oci.image.layer.nondistributable.")
-        || media_type == "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
+        || media_type.starts_with("application/vnd.docker.image.rootfs.foreign.")
 }
 
 #[cfg(test)]

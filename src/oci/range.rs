@@ -33,9 +33,14 @@ impl RangeRequest {
     pub fn parse(header: Option<&str>, size: u64) -> Self {
         let Some(spec) = header.and_then(|value| value.trim().strip_prefix("bytes=")) else { return Self::Whole };
         let Some((first, last)) = spec.trim().split_once('-') else { return Self::Whole };
+        // Some clients ask for a range of everything. There is no other answer with nothing in it.
+        if size == 0 && (number(first) == Some(0) && (last.is_empty() || number(last).is_some())) {
+            return Self::Whole;
+        }
         let part = match (number(first), number(last)) {
             (Some(start), Some(end)) if start <= end => Some((start, end.min(size.saturating_sub(1)))),
             (Some(start), None) if last.is_empty() => Some((start, size.saturating_sub(1))),
+            (None, Some(1..)) if first.is_empty() && size == 0 => return Self::Whole,
             (None, Some(suffix)) if first.is_empty() && suffix > 0 => Some((size.saturating_sub(suffix), size.saturating_sub(1))),
             (Some(_), Some(_)) => None,
             (None, Some(0)) if first.is_empty() => None,
@@ -110,7 +115,15 @@ mod tests {
             assert_eq!(RangeRequest::parse(Some(header), 100), expected, "{header}");
         }
         assert_eq!(RangeRequest::parse(None, 100), RangeRequest::Whole);
-        assert_eq!(RangeRequest::parse(Some("bytes=0-"), 0), RangeRequest::Unsatisfiable);
+        for (header, expected) in [
+            ("bytes=0-", RangeRequest::Whole),
+            ("bytes=0-1023", RangeRequest::Whole),
+            ("bytes=-5", RangeRequest::Whole),
+            ("bytes=-0", RangeRequest::Unsatisfiable),
+            ("bytes=1-", RangeRequest::Unsatisfiable),
+        ] {
+            assert_eq!(RangeRequest::parse(Some(header), 0), expected, "{header} of nothing");
+        }
     }
 
     #[test]

@@ -17,6 +17,11 @@ pub enum Error {
     /// Also for an upload of somebody else, of another repository, or one that has expired.
     #[error("there is no such upload: start a new one")]
     UploadUnknown,
+    #[error(
+        "you have {most} uploads open, as many as http.openUploads allows: finish them with PUT or end them with DELETE on their locations; \
+         they also expire 24 hours after their last request"
+    )]
+    TooManyUploads { most: usize },
     #[error("another request is writing to this upload: wait for it, ask for the upload's offset, and go on from there")]
     UploadBusy,
     #[error("the chunk must begin at byte {offset}, where this upload stands")]

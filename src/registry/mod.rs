@@ -58,6 +58,8 @@ pub struct Settings {
     pub sparse: Repositories,
     /// Where a descriptor's `size` and `data` are not checked, as mirrors of broken images need it.
     pub unchecked_descriptors: Repositories,
+    /// How many uploads a caller may have open; `None` for any number.
+    pub open_uploads: Option<usize>,
 }
 
 /// Cheap to clone.
@@ -69,13 +71,22 @@ pub struct Registry {
     claims: Arc<dyn uploads::Claims>,
     /// Of requests with large manifests. A request that has one may read large records meanwhile, which have turns of their own.
     requests: large::Turns,
+    open: uploads::OpenUploads,
 }
 
 impl Registry {
     #[must_use]
     pub fn new(records: Arc<dyn RecordStore>, blobs: Arc<dyn BlobStore>) -> Self {
         let claims = Arc::new(uploads::InProcess::default());
-        Self { settings: Arc::default(), records: TypedStore::new(records), bytes: blobs, claims, requests: large::Turns::new() }
+        let requests = large::Turns::new();
+        Self {
+            settings: Arc::default(),
+            records: TypedStore::new(records),
+            bytes: blobs,
+            claims,
+            requests,
+            open: uploads::OpenUploads::default(),
+        }
     }
 
     #[must_use]

@@ -4,13 +4,16 @@ use super::admission::{Admission, Place};
 use super::connection::{self, Handler, Serving};
 use super::{Limits, Settings};
 use crate::clock::Clock;
+use crate::descriptors::{Spare, are_lacking};
 use crate::http::Standing;
+use futures_util::FutureExt as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
 
 /// Serves `listener` until `shutdown`; then closes it, lets the requests that are running finish, and returns when they have or
 /// [`Limits::drain_timeout`] is over. Every request carries its [`Connection`](super::Connection) as an extension.
@@ -21,6 +24,7 @@ pub async fn run<H: Handler>(listener: TcpListener, settings: Settings, handler:
     let serving = Arc::new(Serving { tls, limits: limits.clone(), handler, admission: admission.clone() });
     let (drain, draining) = watch::channel(false);
     let mut connections = JoinSet::new();
+    let mut door = Door { listener, admission: admission.clone(), spare: Spare::default(), told: None };
     // One that was accepted and waits for a place.
     let mut waiting: Option<Accepted> = None;
     tokio::pin!(shutdown);
@@ -29,7 +33,7 @@ pub async fn run<H: Handler>(listener: TcpListener, settings: Settings, handler:
             biased;
             () = &mut shutdown => break,
             Some(ended) = connections.join_next() => report(ended),
-            accepted = accept(&listener), if waiting.is_none() => waiting = Some(accepted),
+            accepted = door.accept(), if waiting.is_none() => waiting = Some(accepted),
             () = a_place(&admission), if waiting.is_some() => {}
         }
         let Some(accepted) = waiting.take() else { continue };
@@ -43,7 +47,7 @@ pub async fn run<H: Handler>(listener: TcpListener, settings: Settings, handler:
         }
     }
     drop(waiting);
-    drop(listener);
+    drop(door);
     drain.send_replace(true);
     finish(connections, &limits, &clock).await;
 }
@@ -64,6 +68,12 @@ enum Placed {
 }
 
 impl Accepted {
+    fn new((stream, remote): (TcpStream, SocketAddr)) -> Self {
+        // A small answer must not wait for the acknowledgement of the one before it. A failure means that the peer has gone.
+        drop(stream.set_nodelay(true));
+        Self { stream, remote, standing: Standing::default(), introduced: None }
+    }
+
     fn place(mut self, admission: &Arc<Admission>) -> Placed {
         let peer = self.remote.ip();
         if self.introduced.is_none() {
@@ -88,21 +98,60 @@ async fn a_place(admission: &Admission) {
 
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-async fn accept(listener: &TcpListener) -> Accepted {
-    const PAUSE: Duration = Duration::from_millis(500);
-    loop {
-        match listener.accept().await {
-            Ok((stream, remote)) => {
-                // A small answer must not wait for the acknowledgement of the one before it. A failure means that the peer has gone.
-                drop(stream.set_nodelay(true));
-                return Accepted { stream, remote, standing: Standing::default(), introduced: None };
+/// Where connections are accepted.
+struct Door {
+    listener: TcpListener,
+    admission: Arc<Admission>,
+    /// With this one more connection is accepted when there are no other descriptors, so that it gets an answer.
+    spare: Spare,
+    /// When the log last said that there are none.
+    told: Option<Instant>,
+}
+
+impl Door {
+    async fn accept(&mut self) -> Accepted {
+        const PAUSE: Duration = Duration::from_millis(500);
+        loop {
+            self.keep_spare().await;
+            let accepted = match self.listener.accept().await {
+                // The kernel says so even if nobody waits to be accepted.
+                Err(error) if are_lacking(&error) => {
+                    self.tell();
+                    self.spare.give();
+                    self.listener.accept().now_or_never()
+                }
+                accepted => Some(accepted),
+            };
+            match accepted {
+                Some(Ok(accepted)) => return Accepted::new(accepted),
+                Some(Err(error)) if !is_of_the_connection(&error) && !are_lacking(&error) => {
+                    tracing::error!("cannot accept connections at the moment, and will try again: {error}");
+                    tokio::time::sleep(PAUSE).await;
+                }
+                _ => {}
             }
-            Err(error) if is_of_the_connection(&error) => {}
-            Err(error) => {
-                // Out of descriptors, most likely. Connections that end will free some.
-                tracing::error!("cannot accept connections at the moment, and will try again: {error}");
-                tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Waits for a descriptor to spare. Others that do nothing are closed for it, once those that were just accepted had time to ask.
+    async fn keep_spare(&mut self) {
+        const GRACE: Duration = Duration::from_millis(500);
+        while !self.spare.keep() {
+            self.tell();
+            if tokio::time::timeout(GRACE, self.admission.freed()).await.is_err() {
+                self.admission.make_room();
             }
+        }
+    }
+
+    /// Once a minute at most.
+    fn tell(&mut self) {
+        if self.told.is_none_or(|told| told.elapsed() >= Duration::from_secs(60)) {
+            self.told = Some(Instant::now());
+            tracing::error!(
+                "out of file descriptors: requests that need a file are answered with 503, and idle connections without a login are closed; \
+                 raise the hard limit (LimitNOFILE=, ulimit -Hn)"
+            );
         }
     }
 }

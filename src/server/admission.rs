@@ -69,6 +69,12 @@ impl Admission {
         Some(Place { admission: self.clone(), standing: standing.clone(), id })
     }
 
+    /// Closes the connection of a stranger that has been idle for the longest: there are no file descriptors left.
+    pub(super) fn make_room(&self) {
+        let given = self.slots().give_away_idle();
+        given.inspect(|given| Self::close(given, "descriptors"));
+    }
+
     /// Returns when a connection may have ended.
     pub(super) async fn freed(&self) {
         self.freed.notified().await;

@@ -71,6 +71,18 @@ pub struct Limits {
     pub drain_timeout: Duration,
 }
 
+impl Limits {
+    /// With no more connections than this many open files allow: each may need a second one, for a blob.
+    #[must_use]
+    pub fn for_open_files(self, files: Option<u64>) -> Self {
+        /// Of the store, the log, sources of keys.
+        const OTHERS: u64 = 64;
+        const LEAST: usize = 16;
+        let most = files.map_or(usize::MAX, |files| usize::try_from(files.saturating_sub(OTHERS) / 2).unwrap_or(usize::MAX));
+        Self { connections: self.connections.min(most.max(LEAST)), ..self }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

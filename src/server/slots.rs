@@ -67,6 +67,15 @@ impl Slots {
     /// The same among all: the one that has been idle for the longest, or else one of the address that has most, whatever it does. The
     /// addresses that have most are examined first, and no more connections than can be while others wait to be accepted.
     pub(super) fn give_away(&mut self) -> Option<Given> {
+        self.give_away_up_to(Stake::Seated)
+    }
+
+    /// The same of idle ones only.
+    pub(super) fn give_away_idle(&mut self) -> Option<Given> {
+        self.give_away_up_to(Stake::Idle)
+    }
+
+    fn give_away_up_to(&mut self, most: Stake) -> Option<Given> {
         let mut left = EXAMINED;
         let mut idle: Option<(u64, u64, SourceAddress)> = None;
         let mut other: Option<(Stake, u64, SourceAddress)> = None;
@@ -83,8 +92,8 @@ impl Slots {
         }
         match (idle, other) {
             (Some((_, id, source)), _) => self.give(source, Stake::Idle, id),
-            (None, Some((stake, id, source))) => self.give(source, stake, id),
-            (None, None) => None,
+            (None, Some((stake, id, source))) if stake <= most => self.give(source, stake, id),
+            (None, _) => None,
         }
     }
 

@@ -129,6 +129,14 @@ impl Failure {
         }
     }
 
+    /// Whether the process, or the machine, has no file descriptors left.
+    #[must_use]
+    pub fn lacks_descriptors(&self) -> bool {
+        let Self::Io(why) = self else { return false };
+        let first: &(dyn std::error::Error + 'static) = &**why;
+        std::iter::successors(Some(first), |why| why.source()).any(|why| why.downcast_ref().is_some_and(crate::descriptors::are_lacking))
+    }
+
     /// Whether what was to come next is not to be done either. A conflict is an answer, and the others are not.
     pub(in crate::storage) const fn stops(&self) -> bool {
         !matches!(self, Self::Conflict)

@@ -41,8 +41,11 @@ async fn each_gets_its_status_and_leaves_nothing() {
         ("no manifest", request("PUT /v2/app/manifests/v1", &[HOST, typed, "content-length: 2"], "{}"), 400, "MANIFEST_INVALID"),
         ("a name of 300 characters", request(&manifest(&long), &[HOST], ""), 400, "NAME_INVALID"),
         ("an upload to it", request(&upload(&long), &[HOST, "content-length: 0"], ""), 400, "NAME_INVALID"),
-        ("%2F in a name", request(&manifest("app%2Fweb"), &[HOST], ""), 400, "NAME_INVALID"),
-        ("an upload to it", request(&upload("app%2Fweb"), &[HOST, "content-length: 0"], ""), 400, "NAME_INVALID"),
+        ("%2F in a name", request(&manifest("app%2Fweb"), &[HOST], ""), 404, "NAME_UNKNOWN"),
+        ("%252F in a name", request(&manifest("app%252Fweb"), &[HOST], ""), 400, "NAME_INVALID"),
+        ("an upload to it", request(&upload("app%252Fweb"), &[HOST, "content-length: 0"], ""), 400, "NAME_INVALID"),
+        ("NUL in a name", request(&manifest("app%00"), &[HOST], ""), 400, "NAME_INVALID"),
+        ("a body in gzip", request(&whole, &[HOST, "transfer-encoding: gzip, chunked"], "0\r\n\r\n"), 501, "UNSUPPORTED"),
         (".. in a path", request(&manifest("app/../../etc"), &[HOST], ""), 400, "NAME_INVALID"),
         (".. that is hidden", request(&manifest("app/%2e%2e/etc"), &[HOST], ""), 400, "NAME_INVALID"),
         (".. before the name", request("GET /v2/../v2/app/tags/list", &[HOST], ""), 400, "NAME_INVALID"),
@@ -56,6 +59,7 @@ async fn each_gets_its_status_and_leaves_nothing() {
         // These never reach us: hyper answers them, without a body.
         ("a header of 200 KiB", request("GET /v2/", &[HOST, &larger], ""), 431, ""),
         ("a path of 70 KiB", request(&format!("GET /v2/{}", "a".repeat(70 << 10)), &[HOST], ""), 414, ""),
+        ("a body in gzip alone", request(&whole, &[HOST, "transfer-encoding: gzip"], ""), 400, ""),
         ("two lengths", request(&whole, &[HOST, "content-length: 1", "content-length: 2"], "y"), 400, ""),
         ("no HTTP", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n".to_vec(), 400, ""),
     ];

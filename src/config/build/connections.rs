@@ -30,6 +30,15 @@ impl Build<'_> {
         StrangerBounds { connections, requests }
     }
 
+    pub(super) fn open_uploads(&mut self, given: Option<u32>) -> usize {
+        /// More than all layers of all images that one caller pushes at the same time.
+        const DEFAULT: u32 = 1000;
+        if given == Some(0) {
+            self.mistake("http.openUploads", "must be at least 1, or nobody could push");
+        }
+        usize::try_from(given.unwrap_or(DEFAULT)).unwrap_or(usize::MAX)
+    }
+
     fn bound(&mut self, key: &str, given: Option<u32>, default: usize) -> usize {
         let Some(given) = given else { return default };
         if given == 0 {

@@ -54,6 +54,8 @@ pub struct Config {
     pub unidentified: StrangerBounds,
     /// For the bodies of requests, in bytes.
     pub body_memory: usize,
+    /// `http.openUploads`
+    pub open_uploads: usize,
     /// On which tokens are issued.
     pub terms: Terms,
     /// The store's folder.
@@ -246,6 +248,7 @@ pub(super) fn build(mut file: raw::File, around: &Surroundings<'_>, warnings: Ve
     let proxy_protocol = build.proxy_protocol(&http.proxy_protocol);
     let unidentified = build.unidentified(http.unidentified);
     let body_memory = build.body_memory(http.body_memory.as_ref());
+    let open_uploads = build.open_uploads(http.open_uploads);
     for (key, access) in [("accessControl", &mut file.access_control), ("http.accessControl", &mut http.access_control)] {
         if let Some(access) = access {
             build.in_lower_case(key, access);
@@ -299,6 +302,7 @@ pub(super) fn build(mut file: raw::File, around: &Surroundings<'_>, warnings: Ve
         proxy_protocol,
         unidentified,
         body_memory,
+        open_uploads,
         terms: Terms { service, session_lifetime },
         storage,
         commit,

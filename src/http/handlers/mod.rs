@@ -12,6 +12,7 @@ mod referrers;
 mod tags;
 pub(super) mod token;
 mod uploads;
+pub(super) mod welcome;
 mod whoami;
 
 use super::answer::Fault;
@@ -172,7 +173,7 @@ pub(super) async fn answer(call: &Call, route: &Route, body: Body) -> Result<Res
         Route::Catalog => catalog::answer(call).await,
         Route::Extensions => extensions::answer(call),
         // Answered before anybody is identified.
-        Route::Token => Err(Fault::not_found()),
+        Route::Welcome | Route::Token => Err(Fault::not_found()),
         Route::Jwks => jwks::answer(call),
         Route::Metrics => metrics::answer(call),
         Route::Whoami => whoami::answer(call),

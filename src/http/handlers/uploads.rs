@@ -2,7 +2,8 @@
 
 use super::{CONTENT_DIGEST, Call, Reply, UPLOAD_UUID, broken_off};
 use crate::access::{Create, Permit, Read};
-use crate::http::answer::{Fault, uploaded};
+use crate::http::answer::{Fault, stands_at, uploaded};
+use crate::http::auth::source;
 use crate::oci::{Algorithm, ContentRange, Digest, RepositoryName};
 use crate::registry::{self, Upload, UploadId};
 use axum::body::Body;
@@ -22,15 +23,24 @@ pub(super) async fn begin(call: &Call, repository: &RepositoryName, body: Body) 
         return Ok(created(repository, &digest));
     }
     let registry = &call.app.registry;
-    let digest: Option<Digest> = call.query.get("digest").map(str::parse).transpose()?;
+    let digest: Option<Digest> = call.query.named("digest")?.map(str::parse).transpose()?;
     if let Some(digest) = digest {
         let (range, body) = (whole(call)?, stream(call, body).await?);
         let digest = registry.put_blob(&permit, readable(call, repository).as_ref(), range, &digest, body).await?;
         return Ok(created(repository, &digest));
     }
     let algorithm: Option<Algorithm> = call.query.get("digest-algorithm").map(str::parse).transpose()?;
-    let upload = registry.start_upload(&permit, algorithm).await?;
+    let upload = registry.begin_upload(&permit, algorithm, &counted_as(call)).await?;
     Ok(progress(StatusCode::ACCEPTED, repository, &upload))
+}
+
+/// For whom an upload counts: the anonymous of one address count together, and those of a proxy that names no client.
+fn counted_as(call: &Call) -> String {
+    match source(&call.parts) {
+        _ if !call.identity.is_anonymous() => call.identity.principal().to_string(),
+        Some(source) => format!("anonymous at {source:?}"),
+        None => "anonymous behind a proxy".to_owned(),
+    }
 }
 
 /// Status, more bytes, the end.
@@ -49,7 +59,7 @@ pub(super) async fn answer(call: &Call, repository: &RepositoryName, id: &str, b
             Ok(progress(StatusCode::ACCEPTED, repository, &upload))
         }
         Method::PUT => {
-            let digest: Digest = call.query.get("digest").ok_or_else(Fault::missing_digest)?.parse()?;
+            let digest: Digest = call.query.named("digest")?.ok_or_else(Fault::missing_digest)?.parse()?;
             let (readable, range) = (readable(call, repository), content_range(call)?);
             let body = stream(call, body).await?;
             let digest = registry.finish(&permit, readable.as_ref(), &id, range, &digest, body).await.map_err(here)?;
@@ -59,7 +69,10 @@ pub(super) async fn answer(call: &Call, repository: &RepositoryName, id: &str, b
             registry.cancel(&permit, &id).await?;
             Ok(Reply::new(StatusCode::NO_CONTENT).empty())
         }
-        _ => Ok(progress(StatusCode::NO_CONTENT, repository, &registry.upload_status(&permit, &id).await?)),
+        _ => {
+            let upload = registry.upload_status(&permit, &id).await?;
+            Ok(standing(StatusCode::NO_CONTENT, repository, &upload, stands_at(upload.offset)))
+        }
     }
 }
 
@@ -70,9 +83,10 @@ fn readable(call: &Call, repository: &RepositoryName) -> Option<Permit<Read>> {
 
 /// The blob that was asked to be mounted, if it could be. A source that the caller may not read is like one that has no such blob.
 async fn mount(call: &Call, permit: &Permit<Create>) -> Result<Option<Digest>, Fault> {
-    let Some(digest) = call.query.get("mount").and_then(|digest| digest.parse::<Digest>().ok()) else { return Ok(None) };
+    let from = call.query.named("from")?;
+    let Some(digest) = call.query.named("mount")?.and_then(|digest| digest.parse::<Digest>().ok()) else { return Ok(None) };
     let registry = &call.app.registry;
-    let mounted = match call.query.get("from") {
+    let mounted = match from {
         None => registry.mount(permit, None, Some(&call.reader()), &digest).await?,
         Some(from) => match from.parse().ok().and_then(|from| call.reader().permit(&from)) {
             Some(from) => registry.mount(permit, Some(&from), None, &digest).await?,
@@ -104,9 +118,13 @@ async fn stream(call: &Call, body: Body) -> Result<registry::Body, Fault> {
 }
 
 fn progress(status: StatusCode, repository: &RepositoryName, upload: &Upload) -> Response {
+    standing(status, repository, upload, uploaded(upload.offset))
+}
+
+fn standing(status: StatusCode, repository: &RepositoryName, upload: &Upload, range: String) -> Response {
     Reply::new(status)
         .header(LOCATION, location(repository, &upload.id))
-        .header(RANGE, uploaded(upload.offset))
+        .header(RANGE, range)
         .header(UPLOAD_UUID, upload.id.as_str())
         .empty()
 }

@@ -27,7 +27,7 @@ pub(super) fn answer(call: &Call) -> Result<Response, Fault> {
         "scope": identity.scope().map(ToString::to_string),
         "expiresIn": identity.valid_until().since(call.now).as_secs(),
     });
-    if let (Some(name), Some(told)) = (call.query.get("repository"), told.as_object_mut()) {
+    if let (Some(name), Some(told)) = (call.query.named("repository")?, told.as_object_mut()) {
         let repository = name.parse().map_err(Fault::bad_name)?;
         told.insert("access".to_owned(), described(&access::explain(&call.live.policy, identity, &repository)));
     }

@@ -7,13 +7,99 @@ use crate::http::Stalled;
 async fn bad_names_are_400_before_policy_is_asked() {
     let site = Site::new();
     let long = "a".repeat(300);
-    for name in ["secret%2Fa", "open/../secret/a", "open%2f..%2fsecret", "Open/a", long.as_str(), "open//a", "open/a%00"] {
+    for name in ["secret%252Fa", "open/../secret/a", "open%2f..%2fsecret", "Open/a", long.as_str(), "open//a", "open/a%00", "open/%41"] {
         for path in [format!("/v2/{name}/manifests/v1"), format!("/v2/{name}/tags/list"), format!("/v2/{name}/blobs/uploads/")] {
             let method = if path.ends_with('/') { Method::POST } else { Method::GET };
             let answer = site.send(ask(method, &path), Body::empty()).await;
             assert_eq!(answer.error(), (400, "NAME_INVALID".into()), "{path}");
         }
     }
+}
+
+/// As the Azure SDKs write it. What policy judges is the decoded name.
+#[tokio::test]
+async fn a_name_that_is_percent_encoded_is_that_name() {
+    let site = Site::new();
+    let (digest, config) = (site.push_blob("open/a", "x").await, site.push_image("open/a", "v1", json!({})).await);
+    assert_eq!(config.status, StatusCode::CREATED);
+    for path in [
+        "/v2/open%2Fa/manifests/v1".to_owned(),
+        "/v2/%6Fpen/a/manifests/%76%31".to_owned(),
+        format!("/v2/open%2fa/blobs/{}", sha256("x").replace(':', "%3A")),
+        "/v2/open%2Fa/tags/list".to_owned(),
+    ] {
+        assert_eq!(site.get(&path).await.status, StatusCode::OK, "{path} {digest:?}");
+    }
+    assert_eq!(site.get("/v2/secret%2Fa/tags/list").await.error(), (401, "UNAUTHORIZED".into()), "as without the encoding");
+    let begun = site.send(ask(Method::POST, "/v2/open%2Fnew/blobs/uploads/"), Body::empty()).await;
+    let location = begun.header("location");
+    assert!(location.starts_with("/v2/open/new/blobs/uploads/"), "{location}");
+    let closing = format!("{}?digest={}", location.replace("open/", "open%2F"), sha256("y").replace(':', "%3A"));
+    let closed = site.send(ask(Method::PUT, &closing), "y").await;
+    assert_eq!((closed.status, closed.header("location")), (StatusCode::CREATED, &*format!("/v2/open/new/blobs/{}", sha256("y"))));
+    for query in ["digest=sha256%253Aab", "digest=%00", "mount=sha256%253Aab", "mount=x&from=open%252Fa", "mount=x&from=a%0A"] {
+        let answer = site.send(ask(Method::POST, &format!("/v2/open/a/blobs/uploads/?{query}")), Body::empty()).await;
+        assert_eq!(answer.error(), (400, "NAME_INVALID".into()), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_coding_of_the_body_that_is_not_understood_is_501() {
+    let site = Site::new();
+    let post = || ask(Method::POST, "/v2/open/a/blobs/uploads/");
+    for coding in ["gzip, chunked", "identity", "chunked, chunked"] {
+        let answer = site.send(post().header("transfer-encoding", coding), Body::empty()).await;
+        assert_eq!(answer.error(), (501, "UNSUPPORTED".into()), "{coding}");
+    }
+    assert_eq!(site.send(post().header("transfer-encoding", "Chunked"), Body::empty()).await.status, StatusCode::ACCEPTED);
+}
+
+#[tokio::test]
+async fn a_browser_finds_a_page_and_others_find_text() {
+    let site = Site::new();
+    let html = ask(Method::GET, "/").header("accept", "text/html,application/xhtml+xml").header("authorization", "Bearer rubbish");
+    let page = site.send(html, Body::empty()).await;
+    assert_eq!((page.status, page.header("content-type")), (StatusCode::OK, "text/html; charset=utf-8"));
+    assert!(page.text().contains("docker login -u token --password-stdin r.example:5000 &lt; token.jwt"), "{}", page.text());
+    assert!(page.header("content-security-policy").starts_with("default-src 'none'"));
+    assert_eq!((page.header("x-content-type-options"), page.header("x-frame-options")), ("nosniff", "DENY"));
+    let text = site.get("/").await;
+    assert_eq!((text.status, text.header("content-type")), (StatusCode::OK, "text/plain; charset=utf-8"));
+    assert!(text.text().contains("docker login -u token --password-stdin r.example:5000 < token.jwt"), "{}", text.text());
+    assert!(!text.text().contains(env!("CARGO_PKG_VERSION")) && !page.text().contains(env!("CARGO_PKG_VERSION")));
+    assert_eq!(site.send(ask(Method::HEAD, "/"), Body::empty()).await.status, StatusCode::OK);
+    assert_eq!(site.send(ask(Method::POST, "/"), Body::empty()).await.error(), (405, "UNSUPPORTED".into()));
+}
+
+/// regctl takes `0-0` for one byte, and then goes on with the second one again and again.
+#[tokio::test]
+async fn an_upload_without_bytes_says_that_it_has_none() {
+    let site = Site::new();
+    let begun = site.send(ask(Method::POST, "/v2/open/a/blobs/uploads/"), Body::empty()).await;
+    let location = begun.header("location");
+    let status = site.get(location).await;
+    assert_eq!((status.status, status.header("range")), (StatusCode::NO_CONTENT, "0--1"));
+    let ahead = site.send(ask(Method::PATCH, location).header("content-range", "1-2"), "bc").await;
+    assert_eq!((ahead.status, ahead.header("range")), (StatusCode::RANGE_NOT_SATISFIABLE, "0--1"));
+    assert_eq!(ahead.header("location"), location);
+    let empty = site.send(ask(Method::PATCH, location), "").await;
+    assert_eq!((empty.status, empty.header("range")), (StatusCode::ACCEPTED, "0-0"));
+    let first = site.send(ask(Method::PATCH, location).header("content-range", "0-0"), "a").await;
+    assert_eq!((first.status, first.header("range")), (StatusCode::ACCEPTED, "0-0"));
+    assert_eq!(site.get(location).await.header("range"), "0-0");
+}
+
+#[tokio::test]
+async fn a_range_of_an_empty_blob_is_all_of_it() {
+    let site = Site::new();
+    site.push_blob("open/a", "").await;
+    let path = format!("/v2/open/a/blobs/{}", sha256(""));
+    for range in ["bytes=0-", "bytes=0-1023", "bytes=-10"] {
+        let answer = site.send(ask(Method::GET, &path).header("range", range), Body::empty()).await;
+        assert_eq!((answer.status, answer.text().as_str(), answer.header("content-length")), (StatusCode::OK, "", "0"), "{range}");
+    }
+    let beyond = site.send(ask(Method::GET, &path).header("range", "bytes=1-"), Body::empty()).await;
+    assert_eq!((beyond.status, beyond.header("content-range")), (StatusCode::RANGE_NOT_SATISFIABLE, "bytes */0"));
 }
 
 #[tokio::test]
@@ -25,7 +111,8 @@ async fn a_reference_is_a_tag_or_a_digest() {
         (Method::GET, "sha256:baddigeststring", (400, "DIGEST_INVALID")),
         (Method::PUT, "sha256:baddigeststring", (400, "DIGEST_INVALID")),
         (Method::PUT, "foo:bar", (400, "DIGEST_INVALID")),
-        (Method::GET, "v%31", (404, "MANIFEST_UNKNOWN")),
+        (Method::GET, "v%20", (404, "MANIFEST_UNKNOWN")),
+        (Method::PUT, "v%25", (400, "NAME_INVALID")),
     ] {
         let answer = site.send(ask(method, &format!("/v2/open/a/manifests/{reference}")), Body::empty()).await;
         assert_eq!(answer.error(), (expected.0, expected.1.into()), "{reference}");
@@ -46,7 +133,7 @@ async fn there_is_one_host() {
 #[tokio::test]
 async fn paths_and_methods_that_there_are_not() {
     let site = Site::new();
-    for path in ["/", "/v1/", "/v2/open/a", "/favicon.ico"] {
+    for path in ["/v1/", "/v2/open/a", "/favicon.ico"] {
         assert_eq!(site.get(path).await.error(), (404, "UNSUPPORTED".into()), "{path}");
     }
     let blob = format!("/v2/open/a/blobs/{}", sha256("x"));

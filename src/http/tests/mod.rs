@@ -191,7 +191,11 @@ impl Site {
 /// Manifests in `open/sparse/**` may lack what they refer to.
 fn registry(records: Arc<dyn RecordStore>, blobs: Arc<dyn BlobStore>) -> Registry {
     let sparse = Repositories::parse("open/sparse/**").unwrap();
-    Registry::new(records, blobs).with(Settings { sparse, unchecked_descriptors: Repositories::parse("open/unchecked/**").unwrap() })
+    Registry::new(records, blobs).with(Settings {
+        sparse,
+        unchecked_descriptors: Repositories::parse("open/unchecked/**").unwrap(),
+        ..Settings::default()
+    })
 }
 
 fn ready() -> Arc<Readiness> {

@@ -109,6 +109,7 @@ impl Site {
 fn kind(path: &str) -> Option<&'static str> {
     let (path, _) = path.split_once('?').unwrap_or((path, ""));
     Some(match Route::parse(path).ok()? {
+        Route::Welcome => "welcome",
         Route::Base => "base",
         Route::Catalog => "catalog",
         Route::Extensions => "extensions",
@@ -125,7 +126,7 @@ fn kind(path: &str) -> Option<&'static str> {
         Route::Referrers(..) => "referrers",
     })
 }
-const KINDS: usize = 14;
+const KINDS: usize = 15;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_get_or_a_head_leaves_the_store_as_it_was() {
@@ -165,7 +166,7 @@ async fn a_get_or_a_head_leaves_the_store_as_it_was() {
     let mut paths: Vec<(String, u16, u16)> = Vec::new();
     // With the status of a GET by one who may push, and by others.
     let mut row = |path: &str, pusher: u16, others: u16| paths.push((path.to_owned(), pusher, others));
-    for path in ["/livez", "/readyz", "/startupz", "/token", "/v2/token", "/v2/_wharfinger/jwks", "/v2/_oci/ext/discover"] {
+    for path in ["/", "/livez", "/readyz", "/startupz", "/token", "/v2/token", "/v2/_wharfinger/jwks", "/v2/_oci/ext/discover"] {
         row(path, 200, 200);
     }
     for path in ["/v2/_catalog", "/v2/_catalog?n=1&last=a", &format!("/v2/token?service=r.example&scope=repository:{R}:pull,push")] {

@@ -81,7 +81,9 @@ impl Registry {
         }
         let aborting = self.advance(&upload, upload.session.clone().aborting()).await?.ok_or(Error::UploadUnknown)?;
         self.bytes.remove(aborting.id.as_str(), &aborting.session.resume).await?;
-        self.records.delete(&keys::upload(&aborting.repository, &aborting.id), &aborting.base.version).await.map(drop)
+        self.records.delete(&keys::upload(&aborting.repository, &aborting.id), &aborting.base.version).await?;
+        self.open.ended(&aborting.id);
+        Ok(())
     }
 
     /// Removes a closed upload, and its bytes if the blob has others.
@@ -90,6 +92,8 @@ impl Registry {
         if !blob.is_some_and(|blob| blob.record.has(upload.id.as_str())) {
             self.bytes.remove(upload.id.as_str(), &upload.session.resume).await?;
         }
-        self.records.delete(&keys::upload(&upload.repository, &upload.id), &upload.base.version).await.map(drop)
+        self.records.delete(&keys::upload(&upload.repository, &upload.id), &upload.base.version).await?;
+        self.open.ended(&upload.id);
+        Ok(())
     }
 }

@@ -184,6 +184,7 @@ impl Closing {
                 // Collected since: the client must send it again.
                 registry.publish(&upload.repository, &self.digest, None).await?.ok_or_else(contended)?;
                 registry.records.delete(&keys::upload(&upload.repository, &upload.id), &upload.base.version).await?;
+                registry.open.ended(&upload.id);
                 Ok(self.digest)
             }
             Compared::Differs(begun) => self.write_all(upload, known, begun, announced, body).await,

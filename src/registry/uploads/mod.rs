@@ -8,9 +8,11 @@ mod append;
 mod claims;
 mod expiry;
 mod finish;
+mod open;
 mod taken;
 
 pub(super) use claims::{Claims, InProcess};
+pub(super) use open::OpenUploads;
 pub use taken::{InvalidUploadId, UploadId};
 
 use super::states::session::{Session, SessionState};
@@ -33,7 +35,11 @@ pub struct Upload {
 impl Registry {
     /// Hashes with `algorithm` from the start; the closing request may still name another one.
     pub async fn start_upload(&self, permit: &Permit<Create>, algorithm: Option<Algorithm>) -> Result<Upload, Error> {
-        let (repository, id) = (permit.repository(), UploadId::random()?);
+        self.start(permit, algorithm, UploadId::random()?).await
+    }
+
+    async fn start(&self, permit: &Permit<Create>, algorithm: Option<Algorithm>, id: UploadId) -> Result<Upload, Error> {
+        let repository = permit.repository();
         let session = Session::new(permit.principal().to_string(), algorithm.unwrap_or(Algorithm::Sha256));
         let key = keys::upload(repository, &id);
         let version = self.records.create(&key, &session).await?.ok_or_else(super::typed_store::contended)?;

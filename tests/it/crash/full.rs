@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A small file system, until this is dropped.
-pub(super) struct Small(PathBuf);
+pub(crate) struct Small(PathBuf);
 
 impl Small {
     /// `None`, and it says why, where mounting is not allowed.
-    pub(super) fn mount(at: PathBuf, mib: u32) -> Option<Self> {
+    pub(crate) fn mount(at: PathBuf, mib: u32) -> Option<Self> {
         Self::mounted(at, Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={mib}m"), "tmpfs"]))
     }
 

@@ -8,7 +8,7 @@ mod client;
 mod convert;
 mod durability;
 mod failing;
-mod full;
+pub(crate) mod full;
 mod http;
 mod register;
 mod server;

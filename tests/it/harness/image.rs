@@ -19,8 +19,13 @@ pub(crate) struct Layout {
 
 impl Layout {
     pub(crate) fn write(path: &Path) -> Self {
+        Self::with(path, b"Hello from a test.\n")
+    }
+
+    /// The same with other content of the file.
+    pub(crate) fn with(path: &Path, content: &[u8]) -> Self {
         fs::create_dir_all(path.join("blobs/sha256")).unwrap();
-        let layer = tar("hello", b"Hello from a test.\n");
+        let layer = tar("hello", content);
         let config = json!({
             "architecture": "amd64",
             "os": "linux",

@@ -379,11 +379,11 @@ impl From<registry::Error> for Fault {
             TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::SizeInvalid),
             TagExists | TagMissing => (StatusCode::FORBIDDEN, ErrorCode::Denied),
             ConditionFailed { .. } => (StatusCode::PRECONDITION_FAILED, ErrorCode::Denied),
-            Referenced | Listed { .. } => (StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Denied),
+            Referenced | Undecided { .. } | Listed { .. } => (StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Denied),
             // As in zot.
             SeveralTags => (StatusCode::CONFLICT, ErrorCode::ManifestInvalid),
             Interrupted => (StatusCode::BAD_REQUEST, ErrorCode::BlobUploadInvalid),
-            BlobDamaged(_) => return Self::new(StatusCode::INTERNAL_SERVER_ERROR, None, error.to_string()).log(&error),
+            BlobDamaged(_) | Unreadable { .. } => return Self::new(StatusCode::INTERNAL_SERVER_ERROR, None, error.to_string()).log(&error),
             Internal => return Self::new(StatusCode::INTERNAL_SERVER_ERROR, None, error.to_string()),
             Stalled => (StatusCode::REQUEST_TIMEOUT, ErrorCode::BlobUploadInvalid),
             Storage(failure) => return storage_failed(failure),
@@ -399,6 +399,7 @@ impl From<registry::Error> for Fault {
             ConditionFailed { found: Some(found) } => fault.header(ETAG, &format!("\"{found}\"")).detail(json!({"found": found.as_str()})),
             TooLarge => fault.detail(json!({"limit": MANIFEST_BYTES})),
             Referenced => fault.header(ALLOW, "GET, HEAD"),
+            Undecided { manifest } => fault.header(ALLOW, "GET, HEAD").detail(json!({"manifest": manifest.as_str()})),
             Listed { index } => fault.header(ALLOW, "GET, HEAD, PUT").detail(json!({"index": index.as_str()})),
             _ => fault,
         }
@@ -428,7 +429,7 @@ fn storage_failed(failure: &storage::Failure) -> Fault {
             StatusCode::INSUFFICIENT_STORAGE,
             "nothing was stored: another program reads the registry's records.sqlite3 without an end, and the log of changes has become too large",
         ),
-        storage::Failure::Missing | storage::Failure::NotWritable { .. } | storage::Failure::Io(_) => {
+        storage::Failure::Missing | storage::Failure::Lost { .. } | storage::Failure::NotWritable { .. } | storage::Failure::Io(_) => {
             (StatusCode::INTERNAL_SERVER_ERROR, "the registry's storage failed: its log has the reason")
         }
         storage::Failure::Stopped => (StatusCode::SERVICE_UNAVAILABLE, "the registry's storage takes no changes until it is restarted"),

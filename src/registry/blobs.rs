@@ -1,6 +1,7 @@
 //! Blobs: reading, deleting, and the writer's side of publishing one for a repository. A blob's bytes are kept once; each
 //! repository that may serve them has a link, which says where they lie, so a pull costs one record.
 
+use super::records::unless_unreadable;
 use super::states::blob::BlobRecord;
 use super::states::link::{Announced, LinkRecord};
 use super::suspecting::{Brought, Watched};
@@ -58,7 +59,20 @@ impl Registry {
         to_its_end(async move {
             let key = keys::link(&digest, &repository);
             let referenced = || registry.is_referenced(&repository, &digest);
-            match registry.records.judge(&key, LinkRecord::can_be_deleted, referenced).await? {
+            let judged = match registry.records.judge(&key, LinkRecord::can_be_deleted, referenced).await {
+                // A push that needs it must write it anew first, and then it is another one.
+                Err(why) if why.is_damage() => {
+                    if registry.is_referenced(&repository, &digest).await? {
+                        Judged::Needed
+                    } else if registry.records.delete_damaged(&key).await? {
+                        Judged::Taken
+                    } else {
+                        return Err(contended());
+                    }
+                }
+                judged => judged?,
+            };
+            match judged {
                 Judged::Absent => Err(Error::BlobUnknown),
                 Judged::Needed => Err(Error::Referenced),
                 Judged::Taken => registry.leave(&repository).await,
@@ -76,7 +90,7 @@ impl Registry {
         digest: &Digest,
     ) -> Result<bool, Error> {
         let held = match (from, anywhere) {
-            (Some(from), _) => self.held(from, digest).await?.is_some(),
+            (Some(from), _) => unless_unreadable(self.held(from, digest).await)?.flatten().is_some(),
             (None, Some(reader)) => self.is_held_anywhere(reader, digest).await?,
             (None, None) => false,
         };
@@ -95,7 +109,7 @@ impl Registry {
         while let Some(key) = links.next().await? {
             let repository = keys::repository_of(links.prefix().rest(&key));
             let Some(permit) = repository.and_then(|repository| reader.permit(&repository)) else { continue };
-            if self.held(&permit, digest).await?.is_some() {
+            if unless_unreadable(self.held(&permit, digest).await)?.flatten().is_some() {
                 return Ok(true);
             }
         }
@@ -109,18 +123,22 @@ impl Registry {
             size.store(found.as_ref().map_or(0, |found| found.size), Ordering::SeqCst);
             LinkRecord::hold(found)
         };
-        let there = self.records.settle(&keys::link(digest, repository), step).await?;
+        // A link that cannot be read is missing: the push of the blob writes it anew.
+        let there = unless_unreadable(self.records.settle(&keys::link(digest, repository), step).await)?.unwrap_or(false);
         Ok(there.then(|| size.into_inner()))
     }
 
     async fn is_referenced(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
         let mut manifests = self.records.keys(keys::manifests(repository), Show::All);
+        let mut unreadable = None;
         while let Some(key) = manifests.next().await? {
-            if self.records.read(&key).await?.is_some_and(|manifest| manifest.record.needs_blob(digest)) {
-                return Ok(true);
+            match unless_unreadable(self.records.read(&key).await)? {
+                Some(Some(manifest)) if manifest.record.needs_blob(digest) => return Ok(true),
+                Some(_) => {}
+                None => unreadable = keys::manifest_of(&key).or(unreadable),
             }
         }
-        Ok(false)
+        unreadable.map_or(Ok(false), |manifest| Err(Error::Undecided { manifest }))
     }
 
     /// Links the blob in the repository and says under which name its bytes lie; `None` if there are none and none were `brought`.
@@ -142,7 +160,14 @@ impl Registry {
         brought: Option<&Brought>,
     ) -> Result<Option<Option<String>>, Error> {
         let key = keys::link(digest, repository);
-        let (announced, base) = self.records.change(&key, |found| Ok(LinkRecord::announce(found.map(|found| found.record)))).await?;
+        let announced = self.records.change(&key, |found| Ok(LinkRecord::announce(found.map(|found| found.record)))).await;
+        let (announced, base) = match announced {
+            Err(why) if why.is_damage() => {
+                self.records.replace_damaged(&key, &LinkRecord::PENDING).await?;
+                return Ok(None);
+            }
+            announced => announced?,
+        };
         let Some(base) = base else { return Ok(None) };
         let new = match announced {
             Announced::Live { generation, size } if self.is_intact(digest, &generation, size, brought).await? => {
@@ -175,7 +200,18 @@ impl Registry {
             };
             Ok(BlobRecord::settle(found, intact, own))
         };
-        let (settled, _) = self.records.change_after(&keys::blob(digest), decide).await?;
+        let key = keys::blob(digest);
+        let settled = match (self.records.change_after(&key, decide).await, own) {
+            // The name of the old bytes is lost.
+            (Err(why), Some(own)) if why.is_damage() => {
+                let blob = BlobRecord::live(own.clone());
+                if !self.records.replace_damaged(&key, &blob).await? {
+                    return Err(contended());
+                }
+                Some(blob)
+            }
+            (settled, _) => unless_unreadable(settled)?.and_then(|(settled, _)| settled),
+        };
         if let Some((blob, brought)) = settled.as_ref().zip(brought) {
             brought.note_published(&blob.generation);
         }
@@ -184,7 +220,7 @@ impl Registry {
 
     /// The bytes of the blob that this caller may have here and that are intact as far as is known, so that new ones need not be written.
     pub(super) async fn known(&self, permit: &Permit<Read>, digest: &Digest) -> Result<Option<Arc<dyn BlobFile>>, Error> {
-        match self.held(permit, digest).await? {
+        match unless_unreadable(self.held(permit, digest).await)?.flatten() {
             Some((name, size)) if self.is_usable(digest, &name, size).await? => self.open_whole(digest, &name, size).await,
             _ => Ok(None),
         }
@@ -196,7 +232,7 @@ impl Registry {
     }
 
     async fn is_usable(&self, digest: &Digest, name: &str, size: u64) -> Result<bool, Error> {
-        let blob = self.records.look_up(&keys::blob(digest)).await?;
+        let blob = unless_unreadable(self.records.look_up(&keys::blob(digest)).await)?.flatten();
         Ok(blob.is_some_and(|blob| blob.record.is_usable() && blob.record.generation == name && blob.record.size == size))
     }
 }

@@ -101,7 +101,14 @@ impl Registry {
     async fn delete_by_digest(&self, repository: &RepositoryName, digest: &Digest, only_tag: bool) -> Result<bool, Error> {
         let key = keys::manifest(repository, digest);
         until_settled(|| async {
-            match self.records.read(&key).await? {
+            let found = match self.records.read(&key).await {
+                Err(why) if why.is_damage() => {
+                    self.hide_damaged(repository, digest, only_tag).await?;
+                    return Ok(None);
+                }
+                found => found?,
+            };
+            match found {
                 Some(found) if found.record.is_readable() => self.delete_committed(repository, digest, only_tag, found).await,
                 // Another deletion is under way or was cut short. Help it.
                 Some(found) if !found.record.counts() => {
@@ -113,6 +120,15 @@ impl Registry {
             }
         })
         .await
+    }
+
+    /// Makes a manifest that nobody can read `dying`. Nobody comes to rely on it meanwhile without writing it anew. The entries that led from its
+    /// children and its subject to it are not known, and remain: they are hints.
+    async fn hide_damaged(&self, repository: &RepositoryName, digest: &Digest, only_tag: bool) -> Result<(), Error> {
+        if let Some(why) = self.forbids_deletion(repository, digest, only_tag).await? {
+            return Err(why);
+        }
+        self.records.replace_damaged(&keys::manifest(repository, digest), &ManifestRecord::unknown().dying()).await.map(drop)
     }
 
     /// `None` if another writer was faster.
@@ -162,7 +178,9 @@ impl Registry {
         let mut found = 0;
         while let Some(key) = entries.next().await? {
             let Ok(tag) = entries.prefix().rest(&key).parse::<Tag>() else { continue };
-            found += usize::from(self.tag_target(repository, &tag).await?.as_ref() == Some(digest));
+            // A tag that cannot be read leads nowhere.
+            let target = unless_unreadable(self.tag_target(repository, &tag).await)?.flatten();
+            found += usize::from(target.as_ref() == Some(digest));
             if found > 1 {
                 return Ok(true);
             }
@@ -175,8 +193,9 @@ impl Registry {
         let mut entries = self.records.keys(keys::indexes(repository, child), Show::All);
         while let Some(key) = entries.next().await? {
             let Some(index) = keys::digest_of(entries.prefix().rest(&key)) else { continue };
-            let found = self.records.look_up(&keys::manifest(repository, &index)).await?;
-            if found.is_some_and(|found| found.record.lists(child)) {
+            // An index that cannot be read may still list it.
+            let found = unless_unreadable(self.records.look_up(&keys::manifest(repository, &index)).await)?;
+            if found.is_none_or(|found| found.is_some_and(|found| found.record.lists(child))) {
                 return Ok(Some(index));
             }
         }

@@ -49,6 +49,10 @@ pub enum Error {
     ConditionFailed { found: Option<Digest> },
     #[error("a manifest of this repository needs the blob: delete the manifest first")]
     Referenced,
+    #[error(
+        "the manifest {manifest} of this repository cannot be read, so it may need the blob: push that manifest again, or delete it, and then delete the blob"
+    )]
+    Undecided { manifest: Digest },
     #[error("the index {index} lists this manifest: delete the index first")]
     Listed { index: Digest },
     #[error("two or more tags lead to this manifest, and detectManifestCollision refuses to delete them all: delete them by tag")]
@@ -59,6 +63,13 @@ pub enum Error {
     Stalled,
     #[error("an internal error stopped the request before its end; the log has the reason")]
     Internal,
+    #[error("the record {key} {}: {why}; {}", said(*.newer), advice(*.newer))]
+    Unreadable {
+        key: String,
+        why: String,
+        /// A later version of the program wrote it. Nothing may replace it.
+        newer: bool,
+    },
     #[error(transparent)]
     Storage(#[from] storage::Failure),
 }
@@ -76,6 +87,23 @@ impl Error {
             Self::Storage(storage::Failure::NotWritable { folder, .. }) => Some(*folder),
             _ => None,
         }
+    }
+
+    /// A record that may be replaced, since nobody can read it.
+    pub(super) const fn is_damage(&self) -> bool {
+        matches!(self, Self::Unreadable { newer: false, .. })
+    }
+}
+
+const fn said(newer: bool) -> &'static str {
+    if newer { "is of another version" } else { "is damaged" }
+}
+
+const fn advice(newer: bool) -> &'static str {
+    if newer {
+        "serve this store with the version of Wharfinger that wrote it"
+    } else {
+        "push what it is about again, or delete it; `wharfinger fsck` finds all damage"
     }
 }
 

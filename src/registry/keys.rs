@@ -199,6 +199,14 @@ pub(super) fn past(repository: &RepositoryName, tag: &Tag, seq: u64) -> Key<TagR
     history(repository, tag).key(format_args!("{seq:016x}"))
 }
 
+/// The digest of the manifest that lies under the key.
+pub(super) fn manifest_of(key: &Key<ManifestRecord>) -> Option<Digest> {
+    match Entry::parse(key.as_str()) {
+        Some(Entry::Manifest(_, digest)) => Some(digest),
+        _ => None,
+    }
+}
+
 /// The tags that may stand on a manifest lie under this prefix.
 pub(super) fn back_references(repository: &RepositoryName, digest: &Digest) -> Prefix<Mark> {
     of_repository(repository, format_args!("k/{}/", path(digest)))

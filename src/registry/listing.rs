@@ -31,7 +31,7 @@ impl Registry {
         let mut from = if after.is_empty() { String::new() } else { prefix.key(after).to_string() };
         let mut pages = self.records.pages(prefix.clone(), from.clone(), Show::Visible).of(limit.saturating_add(1));
         let mut entries = Vec::new();
-        while entries.len() <= limit {
+        while entries.len() <= limit && !pages.is_over() {
             // Before the tags: a deletion that ends meanwhile takes its marker along.
             let deletions = self.deletions(repository).await?;
             let Some(keys) = pages.next().await? else { break };

@@ -3,6 +3,7 @@
 use super::deleting::listed;
 use super::hashing::digest_of;
 use super::large::{Turn, worked};
+use super::records::unless_unreadable;
 use super::states::manifest::{self, ManifestRecord};
 use super::typed_store::{Found, until_settled};
 use super::{Error, Registry, keys, to_its_end};
@@ -105,7 +106,9 @@ impl Registry {
         let pushing = Pushing { record, manifest, checked, _turn: turn };
         let Reference::Tag(tag) = reference else {
             if !permit.may_create() || !condition.is_empty() {
-                let stored = self.stored(permit.repository(), &pushed.digest).await?.map(|stored| stored.digest);
+                // One that cannot be read is there all the same, and this push makes it whole.
+                let stored = unless_unreadable(self.stored(permit.repository(), &pushed.digest).await)?;
+                let stored = stored.map_or_else(|| Some(pushed.digest.clone()), |stored| stored.map(|stored| stored.digest));
                 if stored.is_none() && !permit.may_create() {
                     return Err(Error::TagMissing);
                 }
@@ -198,7 +201,17 @@ impl Registry {
             }
             Ok(ManifestRecord::announce(found, &pushed.record, old))
         };
-        let (record, base) = match self.records.change_after(&key, announce).await? {
+        let announced = match self.records.change_after(&key, announce).await {
+            Err(why) if why.is_damage() => {
+                // Its deletion may have been under way. Otherwise its tags must stay even if this push is refused, so it is committed at once.
+                let going = self.records.is_marked(&keys::deletion(repository, digest)).await?;
+                let record = if going { pushed.record.dying() } else { pushed.record.committed() };
+                self.records.replace_damaged(&key, &record).await?;
+                return Ok(None);
+            }
+            announced => announced?,
+        };
+        let (record, base) = match announced {
             (manifest::Found::Pending(record), Some(base)) => (record.sparse(sparse), base),
             (manifest::Found::Committed(record), _) => {
                 let record = record.sparse(sparse);
@@ -323,13 +336,13 @@ impl Registry {
 
     /// Of a manifest that can be read.
     async fn size_of_manifest(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<u64>, Error> {
-        let found = self.records.look_up(&keys::manifest(repository, digest)).await?;
+        let found = unless_unreadable(self.records.look_up(&keys::manifest(repository, digest)).await)?.flatten();
         Ok(found.filter(|found| found.record.is_readable()).map(|found| found.record.bytes.len() as u64))
     }
 
     /// Of a blob that the repository serves.
     async fn size_of_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<u64>, Error> {
-        let found = self.records.look_up(&keys::link(digest, repository)).await?;
+        let found = unless_unreadable(self.records.look_up(&keys::link(digest, repository)).await)?.flatten();
         Ok(found.filter(|found| found.record.generation.is_some()).map(|found| found.record.size))
     }
 
@@ -345,7 +358,8 @@ impl Registry {
             size.store(found.as_ref().map_or(0, |found| found.bytes.len() as u64), Ordering::SeqCst);
             ManifestRecord::hold(found)
         };
-        let there = self.records.settle(&keys::manifest(repository, digest), step).await?;
+        // One that cannot be read is missing: its push writes it anew.
+        let there = unless_unreadable(self.records.settle(&keys::manifest(repository, digest), step).await)?.unwrap_or(false);
         Ok(there.then(|| size.into_inner()))
     }
 }

@@ -195,23 +195,10 @@ impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for Text<T> {
     }
 }
 
-#[derive(Debug, thiserror::Error)]
-#[error("the record {key} cannot be read or written as this version does: {source}; it is damaged, or another version made it")]
-struct Unreadable {
-    key: String,
-    source: serde_json::Error,
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("the record {key} does not hold the content of its digest: it is damaged; see what else is with `wharfinger fsck`")]
-struct Changed {
-    key: String,
-}
-
-/// What was read, or `None` and a line in the log if the record is damaged. Other failures are the store's.
+/// What was read, or `None` and a line in the log if the record cannot be read. Other failures are the store's.
 pub(super) fn unless_unreadable<T>(read: Result<T, Error>) -> Result<Option<T>, Error> {
     match read {
-        Err(Error::Storage(Failure::Io(why))) if why.is::<Unreadable>() || why.is::<Changed>() => {
+        Err(why @ Error::Unreadable { .. }) => {
             tracing::error!("{why}");
             Ok(None)
         }
@@ -219,31 +206,52 @@ pub(super) fn unless_unreadable<T>(read: Result<T, Error>) -> Result<Option<T>, 
     }
 }
 
-fn failed(why: impl std::error::Error + Send + Sync + 'static) -> Error {
+fn unreadable(key: &str, why: impl Display, newer: bool) -> Error {
+    Error::Unreadable { key: key.to_owned(), why: why.to_string(), newer }
+}
+
+/// Its value is gone.
+pub(super) fn lost(key: &str, what: &str) -> Error {
+    unreadable(key, what, false)
+}
+
+fn unwritable(why: serde_json::Error) -> Error {
     Error::Storage(Failure::Io(Arc::new(why)))
 }
 
-fn unreadable(key: &str) -> impl FnOnce(serde_json::Error) -> Error + '_ {
-    move |source| failed(Unreadable { key: key.to_owned(), source })
-}
-
 /// Encodes a record with a new nonce.
-pub(super) fn encode<T: Stored>(key: &Key<T>, record: &T, more: &More) -> Result<Value, Error> {
+pub(super) fn encode<T: Stored>(_: &Key<T>, record: &T, more: &More) -> Result<Value, Error> {
     let head = Head { format: Format, nonce: format!("{:016x}", fastrand::u64(..)), critical: Vec::new(), more: more.clone() };
-    let mut bytes = serde_json::to_vec(&head).map_err(unreadable(key.as_str()))?;
+    let mut bytes = serde_json::to_vec(&head).map_err(unwritable)?;
     bytes.push(b'\n');
-    record.encode(&mut bytes).map_err(unreadable(key.as_str()))?;
+    record.encode(&mut bytes).map_err(unwritable)?;
     Ok(Value { bytes: bytes.into(), hidden: record.is_hidden(), frees: false })
 }
 
 pub(super) fn decode<T: Stored>(key: &Key<T>, value: &Bytes) -> Result<(T, More), Error> {
-    read(value).map_err(unreadable(key.as_str()))
+    read(value).map_err(|why| unreadable(key.as_str(), why, is_newer(value)))
 }
 
 /// The same, but a record that does not belong to the key is an error too. This hashes a manifest.
 pub(super) fn decode_checked<T: Stored>(key: &Key<T>, value: &Bytes) -> Result<(T, More), Error> {
     let (record, more) = decode(key, value)?;
-    if T::belongs_to(&record, key.as_str()) { Ok((record, more)) } else { Err(failed(Changed { key: key.to_string() })) }
+    if T::belongs_to(&record, key.as_str()) {
+        Ok((record, more))
+    } else {
+        Err(unreadable(key.as_str(), "it does not hold the content of its digest", false))
+    }
+}
+
+/// Whether the first line is whole and says that this version cannot read the rest.
+fn is_newer(value: &Bytes) -> bool {
+    #[derive(Deserialize)]
+    struct Said {
+        format: u64,
+        #[serde(default)]
+        critical: Vec<String>,
+    }
+    let said = first_line(value).ok().and_then(|(head, _)| serde_json::from_slice::<Said>(&head).ok());
+    said.is_some_and(|said| said.format != 2 || !said.critical.is_empty())
 }
 
 fn read<T: Stored>(value: &Bytes) -> Result<(T, More), serde_json::Error> {

@@ -1,6 +1,7 @@
 //! What refers to a manifest by its `subject` (distribution-spec, Listing Referrers).
 
 use super::large::LARGE;
+use super::records::unless_unreadable;
 use super::states::manifest::ManifestRecord;
 use super::typed_store::Found;
 use super::{Error, Registry, keys};
@@ -15,6 +16,8 @@ pub struct Referrers {
     pub manifests: Vec<Descriptor>,
     /// If there may be more: what to ask for `after`.
     pub next: Option<Digest>,
+    /// How many are left out since they cannot be read.
+    pub unreadable: usize,
 }
 
 impl Referrers {
@@ -98,7 +101,9 @@ impl Registry {
         let (mut room, mut used) = ((MANIFEST_BYTES + 1).saturating_sub(page.index().len()), 0_usize);
         while let Some(keys) = pages.next().await? {
             for digest in keys.iter().filter_map(|key| keys::digest_of(pages.prefix().rest(key))) {
-                let Some(descriptor) = self.descriptor(repository, subject, &digest).await? else { continue };
+                let descriptor = unless_unreadable(self.descriptor(repository, subject, &digest).await)?;
+                page.unreadable += usize::from(descriptor.is_none());
+                let Some(descriptor) = descriptor.flatten() else { continue };
                 if artifact_type.is_some_and(|wanted| descriptor.artifact_type.as_deref() != Some(wanted)) {
                     continue;
                 }

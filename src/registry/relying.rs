@@ -2,7 +2,7 @@
 //! can refer to it: an old record is written again, and a condemned one is rescued. Creates nothing.
 
 use super::keys::Key;
-use super::records::Stored;
+use super::records::{Stored, unless_unreadable};
 use super::states::link::LinkRecord;
 use super::states::manifest::ManifestRecord;
 use super::states::tag::TagRecord;
@@ -16,7 +16,8 @@ use crate::storage::Failure;
 impl Registry {
     /// The size of a blob. Its bytes are there and, as far as is known, not damaged.
     pub async fn keep_blob(&self, read: &Permit<Read>, create: &Permit<Create>, digest: &Digest) -> Result<u64, Error> {
-        if !self.relied_on(&keys::link(digest, create.repository()), LinkRecord::rely, |link| !link.is_condemned()).await? {
+        let link = keys::link(digest, create.repository());
+        if unless_unreadable(self.relied_on(&link, LinkRecord::rely, |link| !link.is_condemned()).await)? != Some(true) {
             return Err(Error::BlobUnknown);
         }
         // Lost or damaged: whoever pushes it again makes it whole.
@@ -35,7 +36,8 @@ impl Registry {
     ) -> Result<StoredManifest, Error> {
         let repository = create.repository();
         until_settled(|| async {
-            let stored = self.manifest(read, reference).await?;
+            // Damaged: whoever pushes it again makes it whole.
+            let stored = unless_unreadable(self.manifest(read, reference).await)?.ok_or(Error::ManifestUnknown)?;
             let manifest = keys::manifest(repository, &stored.digest);
             let mut kept = self.relied_on(&manifest, ManifestRecord::rely, |manifest| !manifest.is_condemned()).await?;
             if let (true, Reference::Tag(tag)) = (kept, reference) {

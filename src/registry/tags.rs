@@ -3,6 +3,7 @@
 
 use super::states::Next;
 use super::states::tag::{Event, TagRecord};
+use super::typed_store::until_settled;
 use super::{Error, Registry, UploadId, keys, records, to_its_end};
 use crate::access::{Permit, Write};
 use crate::oci::{Condition, Digest, RepositoryName, Tag};
@@ -40,8 +41,10 @@ impl Registry {
 
     /// Whether policy and the request's condition would let the tag be written as things stand.
     pub(super) async fn check_tag(&self, condition: &Condition, permit: &Permit<Write>, tag: &Tag, digest: &Digest) -> Result<(), Error> {
-        let found = self.tag_target(permit.repository(), tag).await?;
-        may_write(condition, permit, found.as_ref(), digest)
+        match self.tag_target(permit.repository(), tag).await {
+            Err(why) if why.is_damage() => may_replace(condition, permit, why),
+            found => may_write(condition, permit, found?.as_ref(), digest),
+        }
     }
 
     pub(super) async fn write_tag(&self, condition: &Condition, permit: &Permit<Write>, tag: &Tag, digest: &Digest) -> Result<(), Error> {
@@ -70,12 +73,24 @@ impl Registry {
     async fn swap_tag(&self, condition: &Condition, permit: &Permit<Write>, tag: &Tag, digest: &Digest) -> Result<Option<Digest>, Error> {
         let key = keys::tag(permit.repository(), tag);
         let event = self.event(permit)?;
-        let put = self.records.change(&key, |found| {
-            let found = found.map(|found| found.record);
-            may_write(condition, permit, found.as_ref().and_then(TagRecord::target), digest)?;
-            Ok(TagRecord::put(found, digest, &event, records::hash))
-        });
-        Ok(put.await?.0)
+        let put = || {
+            self.records.change(&key, |found| {
+                let found = found.map(|found| found.record);
+                may_write(condition, permit, found.as_ref().and_then(TagRecord::target), digest)?;
+                Ok(TagRecord::put(found, digest, &event, records::hash))
+            })
+        };
+        until_settled(|| async {
+            match put().await {
+                Err(why) if why.is_damage() => {
+                    may_replace(condition, permit, why)?;
+                    let Next::Write(record, before) = TagRecord::put(None, digest, &event, records::hash) else { return Ok(None) };
+                    Ok(self.records.replace_damaged(&key, &record).await?.then_some(before))
+                }
+                done => Ok(Some(done?.0)),
+            }
+        })
+        .await
     }
 
     fn event(&self, permit: &Permit<Write>) -> Result<Event, Error> {
@@ -93,7 +108,13 @@ impl Registry {
             }
             Ok(Next::Delete(Some(target.clone())))
         });
-        let (Some(digest), _) = delete.await? else { return Ok(false) };
+        let deleted = match delete.await {
+            // Where it led is lost.
+            Err(why) if why.is_damage() && condition.is_empty() => return self.records.delete_damaged(&key).await,
+            Err(why) if why.is_damage() => return Err(Error::ConditionFailed { found: None }),
+            deleted => deleted?.0,
+        };
+        let Some(digest) = deleted else { return Ok(false) };
         self.clear_back_reference(repository, &digest, tag).await?;
         Ok(true)
     }
@@ -102,6 +123,14 @@ impl Registry {
         let points_there = || async { Ok(self.tag_target(repository, tag).await?.as_ref() == Some(digest)) };
         self.records.clear(&keys::back_reference(repository, digest, tag), points_there).await
     }
+}
+
+/// A tag that nobody can read led somewhere: to write it is to move it, and no condition about it can hold.
+fn may_replace(condition: &Condition, permit: &Permit<Write>, why: Error) -> Result<(), Error> {
+    if !permit.may_update() {
+        return Err(why);
+    }
+    if condition.is_empty() { Ok(()) } else { Err(Error::ConditionFailed { found: None }) }
 }
 
 /// Pushing the digest that the tag has already is allowed to whoever may make the tag or move it.

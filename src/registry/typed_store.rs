@@ -228,9 +228,43 @@ impl TypedStore {
     }
 
     /// Most stores answer without waiting. This gives way to other tasks on the thread when one task reads thousands of records.
-    async fn get<T>(&self, key: &Key<T>) -> Result<Option<storage::Record>, Failure> {
+    async fn get<T>(&self, key: &Key<T>) -> Result<Option<storage::Record>, Error> {
         tokio::task::consume_budget().await;
-        self.store.get(key.as_str()).await
+        match self.store.get(key.as_str()).await {
+            Err(Failure::Lost { what, .. }) => Err(records::lost(key.as_str(), &what)),
+            found => Ok(found?),
+        }
+    }
+
+    /// The state of a record that is there and that nobody can read. `None` if it can be read.
+    async fn damaged<T: Stored>(&self, key: &Key<T>) -> Result<Option<Base>, Error> {
+        let version = match self.store.get(key.as_str()).await {
+            Ok(Some(found)) => match records::decode(key, &found.value) {
+                Err(why) if why.is_damage() => found.version,
+                _ => return Ok(None),
+            },
+            Ok(None) => return Ok(None),
+            Err(Failure::Lost { version, .. }) => version,
+            Err(failure) => return Err(failure.into()),
+        };
+        tracing::warn!(record.key = %key, "a damaged record is replaced or deleted");
+        Ok(Some(Base { version, more: More::default() }))
+    }
+
+    /// Replaces a record that nobody can read. `false` if it can be read, or changed meanwhile.
+    pub(super) async fn replace_damaged<T: Stored>(&self, key: &Key<T>, record: &T) -> Result<bool, Error> {
+        match self.damaged(key).await? {
+            Some(base) => Ok(self.swap(key, &base, record).await?.is_some()),
+            None => Ok(false),
+        }
+    }
+
+    /// Deletes a record that nobody can read. `false` if it can be read, or changed meanwhile.
+    pub(super) async fn delete_damaged<T: Stored>(&self, key: &Key<T>) -> Result<bool, Error> {
+        match self.damaged(key).await? {
+            Some(base) => self.delete(key, &base.version).await,
+            None => Ok(false),
+        }
     }
 
     pub(super) async fn read<T: Stored>(&self, key: &Key<T>) -> Result<Option<Found<T>>, Error> {
@@ -368,14 +402,20 @@ impl TypedStore {
 
     /// Makes the entry live. That also stops a clearing that is under way.
     pub(super) async fn mark(&self, key: &Key<Mark>) -> Result<(), Error> {
-        self.change(key, |found| Ok(Mark::wanted(found.map(|found| found.record)))).await.map(drop)
+        until_settled(|| async {
+            match self.change(key, |found| Ok(Mark::wanted(found.map(|found| found.record)))).await {
+                // Nobody needs to know what it said.
+                Err(why) if why.is_damage() => Ok(self.replace_damaged(key, &Mark::LIVE).await?.then_some(())),
+                done => done.map(|_| Some(())),
+            }
+        })
+        .await
     }
 
     /// The change that makes the entry live. `None` if it is.
     pub(super) async fn wanted(&self, key: &Key<Mark>) -> Result<Option<storage::Change>, Error> {
-        let found = self.read(key).await?;
-        let base = found.as_ref().map(Found::base);
-        match Mark::wanted(found.map(|found| found.record)) {
+        let (found, base) = self.read_mark(key).await?;
+        match Mark::wanted(found) {
             Next::Write(mark, ()) => change(key, base.as_ref(), Some(&mark)).map(Some),
             _ => Ok(None),
         }
@@ -383,8 +423,16 @@ impl TypedStore {
 
     /// The change that writes the entry again even if it is live, so that any clearing that is under way fails.
     pub(super) async fn renewed(&self, key: &Key<Mark>) -> Result<storage::Change, Error> {
-        let found = self.read(key).await?;
-        change(key, found.as_ref().map(Found::base).as_ref(), Some(&Mark::LIVE))
+        let (_, base) = self.read_mark(key).await?;
+        change(key, base.as_ref(), Some(&Mark::LIVE))
+    }
+
+    /// The entry and its state. One that nobody can read has a state only.
+    async fn read_mark(&self, key: &Key<Mark>) -> Result<(Option<Mark>, Option<Base>), Error> {
+        match self.read(key).await {
+            Err(why) if why.is_damage() => Ok((None, self.damaged(key).await?)),
+            found => Ok(found?.map_or((None, None), |found| (Some(found.record.clone()), Some(found.base())))),
+        }
     }
 
     /// The same for several, with one commit for a thousand.
@@ -407,7 +455,18 @@ impl TypedStore {
     where
         F: Future<Output = Result<bool, Error>>,
     {
-        self.judge(key, |_| true, needed).await.map(drop)
+        match self.judge(key, |_| true, &needed).await {
+            Err(why) if why.is_damage() => {
+                // What it said is not known, and what it leads to decides.
+                let freeing = self.freeing();
+                if needed().await? {
+                    freeing.replace_damaged(key, &Mark::LIVE).await.map(drop)
+                } else {
+                    freeing.delete_damaged(key).await.map(drop)
+                }
+            }
+            judged => judged.map(drop),
+        }
     }
 
     /// The same for several entries in two commits. The first commit makes the changes in `before` too, which must free space as well, and their
@@ -529,6 +588,11 @@ impl<T> Pages<'_, T> {
 
     pub(super) const fn prefix(&self) -> &Prefix<T> {
         &self.prefix
+    }
+
+    /// Whether the page before was the last one.
+    pub(super) const fn is_over(&self) -> bool {
+        self.end
     }
 
     /// Never empty; `None` at the end.

@@ -86,6 +86,9 @@ pub enum Failure {
     /// The bytes that a record names are not there.
     #[error("the bytes are missing from the store")]
     Missing,
+    /// The record is there and its value is not. It can still be swapped and deleted in the state `version`.
+    #[error("the record's value is lost: {what}")]
+    Lost { version: Version, what: Arc<str> },
     /// The store is out of space. Nothing was acknowledged.
     #[error("the store is full")]
     Full,

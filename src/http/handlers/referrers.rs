@@ -23,12 +23,15 @@ pub(super) async fn answer(call: &Call, repository: &RepositoryName, subject: &D
             let filter = artifact_type.map(|wanted| ("artifactType", wanted));
             link(&format!("/v2/{repository}/referrers/{subject}"), [Some(("last", last.as_str())), filter].into_iter().flatten())
         });
-        Ok((Bytes::from(page.index()), next))
+        Ok((Bytes::from(page.index()), (next, page.unreadable)))
     };
-    let (index, next) = call.in_memory(read().await?, read).await?;
+    let (index, (next, unreadable)) = call.in_memory(read().await?, read).await?;
+    let warning =
+        (unreadable > 0).then(|| format!("{unreadable} referrers cannot be read and are left out: the registry's log names them"));
     Ok(Reply::new(StatusCode::OK)
         .header(CONTENT_TYPE, ManifestType::OciIndex.as_str())
         .header_if(OCI_FILTERS_APPLIED, artifact_type.map(|_| "artifactType"))
         .header_if(LINK, next)
+        .warning(warning)
         .body(index))
 }

@@ -13,6 +13,7 @@ mod passwords;
 mod pull;
 mod push;
 mod reads;
+mod records;
 mod strangers;
 mod suspect;
 mod token;

@@ -148,6 +148,8 @@ async fn a_get_or_a_head_leaves_the_store_as_it_was() {
     let record: Value = serde_json::from_slice(said(&record)).unwrap();
     let name = record["generation"].as_str().unwrap();
     std::fs::remove_file(folder.join("d").join(&name[..2]).join(name)).unwrap();
+    // The first read that finds the bytes gone marks the blob. That is the one write that a read makes, and the next read makes none.
+    assert_eq!(site.get(&format!("/v2/{R}/blobs/{lost}")).await.status, StatusCode::INTERNAL_SERVER_ERROR);
     // Long enough for links and manifests to be old, not so long that the upload is gone.
     site.hand.advance(Duration::from_secs(13 * 3600));
 

@@ -39,7 +39,7 @@ pub(super) const CASES: &[Case] = &[
     small(blobs::damage_and_push, 67_022),
     small(blobs::damage_and_mount, 181_634),
     small(blobs::damage_of_what_nobody_links, 192_871),
-    large(blobs::damage_of_what_two_collectors_take, 1_377_573),
+    large(blobs::damage_of_what_two_collectors_take, 3_645_110),
     small(manifests::push_of_an_index, 39_300),
     small(manifests::two_indexes_of_one_child, 113_143),
     small(manifests::deletion_of_an_index_and_its_child, 111_203),

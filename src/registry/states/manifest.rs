@@ -71,6 +71,21 @@ impl ManifestRecord {
         Self { header, bytes }
     }
 
+    /// Of a manifest of which nothing is known.
+    pub(in crate::registry) fn unknown() -> Self {
+        let header = ManifestHeader {
+            state: ManifestState::Pend,
+            media_type: String::new(),
+            subject: None,
+            artifact_type: None,
+            annotations: Annotations::default(),
+            blobs: Vec::new(),
+            manifests: Vec::new(),
+            sparse: false,
+        };
+        Self { header, bytes: Bytes::new() }
+    }
+
     pub(in crate::registry) const fn sparse(mut self, sparse: bool) -> Self {
         self.header.sparse = sparse;
         self

@@ -111,7 +111,7 @@ async fn oci_32_to_35_referrers_are_listed_filtered_and_paged() {
         let (registry, subject) = (bench.registry.clone(), subject.clone());
         async move { registry.referrers(&read(R), &subject, kind, after.as_ref()).await.unwrap() }
     };
-    assert_eq!(list(None, None).await, Referrers { manifests: Vec::new(), next: None });
+    assert_eq!(list(None, None).await, Referrers { manifests: Vec::new(), next: None, unreadable: 0 });
     let signature = refer("1", "application/signature", "x".into()).await;
     refer("2", "application/sbom", "y".repeat(3_000_000)).await;
     refer("3", "application/sbom", "z".repeat(3_000_000)).await;

@@ -1,5 +1,6 @@
 //! The name of an upload, and an upload as a request works on it.
 
+use super::super::records::unless_unreadable;
 use super::super::states::session::Session;
 use super::super::typed_store::{Base, TypedStore};
 use super::super::{Error, Registry, keys};
@@ -71,7 +72,8 @@ pub(in crate::registry) struct Taken {
 
 impl Taken {
     pub(super) async fn read(records: &TypedStore, repository: &RepositoryName, id: &UploadId) -> Result<Self, Error> {
-        let found = records.read(&keys::upload(repository, id)).await?.ok_or(Error::UploadUnknown)?;
+        // One that cannot be read is over: its client begins anew.
+        let found = unless_unreadable(records.read(&keys::upload(repository, id)).await)?.flatten().ok_or(Error::UploadUnknown)?;
         Ok(Self { repository: repository.clone(), id: id.clone(), base: found.base(), written: found.written, session: found.record })
     }
 }

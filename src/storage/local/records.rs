@@ -12,7 +12,7 @@ use super::blobs::blocking;
 use super::cache::Cache;
 use super::log::{Gate, Log, is_full};
 use super::space::Space;
-use super::values::{LARGE, Values};
+use super::values::{self, LARGE, Values};
 use super::writer::{Cell, Job, New, Write, Writer};
 use super::{Change, Clock, Disk, Failure, Number, OpenError, Record, Timestamp, Value, Version};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row};
@@ -91,6 +91,9 @@ impl Records {
                         Err(Failure::Missing) if before != Some(version) => {
                             before = Some(version);
                             continue;
+                        }
+                        Err(Failure::Missing) => {
+                            return Err(Failure::Lost { version: version.into(), what: values::place(version).into() });
                         }
                         value => value?,
                     },

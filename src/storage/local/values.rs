@@ -156,6 +156,11 @@ impl Values {
     }
 }
 
+/// Words for a file that should be there.
+pub(super) fn place(version: Number) -> String {
+    format!("its file v/{}/{} is missing", shard(version), name(version))
+}
+
 pub(super) fn name(version: Number) -> String {
     format!("{:016x}", version.0.cast_unsigned())
 }

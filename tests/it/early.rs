@@ -150,7 +150,10 @@ async fn go_gets_every_early_answer() {
 async fn crane_and_skopeo_say_that_the_disk_is_full() {
     let setup = Setup::plain();
     let Some(_small) = Small::mount(setup.path("store"), 16) else { return };
-    Layout::with(&setup.path("layout"), &vec![b'x'; 40_000_000]);
+    // What skopeo cannot compress.
+    let mut content = vec![0; 40_000_000];
+    fastrand::fill(&mut content);
+    Layout::with(&setup.path("layout"), &content);
     let app = setup.start().await;
     let image = format!("{}/team/app:v1", app.host());
     let target = format!("docker://{image}");

@@ -1,5 +1,7 @@
-//! Typed records over the store: a key says which type its record has. This file has the one loop that changes a record, and the one walk
-//! through many records.
+//! Typed records over the store: a key says which type its record has. This file has the one loop that changes a record.
+
+mod damaged;
+mod walk;
 
 use super::Error;
 use super::keys::{Key, Prefix};
@@ -12,7 +14,6 @@ use crate::recent::Recent;
 use crate::storage::{self, Failure, Range, RecordStore, Show, Version};
 use bytes::Bytes;
 use std::any::{Any, TypeId};
-use std::collections::VecDeque;
 use std::future::ready;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -236,37 +237,6 @@ impl TypedStore {
         }
     }
 
-    /// The state of a record that is there and that nobody can read. `None` if it can be read.
-    async fn damaged<T: Stored>(&self, key: &Key<T>) -> Result<Option<Base>, Error> {
-        let version = match self.store.get(key.as_str()).await {
-            Ok(Some(found)) => match records::decode(key, &found.value) {
-                Err(why) if why.is_damage() => found.version,
-                _ => return Ok(None),
-            },
-            Ok(None) => return Ok(None),
-            Err(Failure::Lost { version, .. }) => version,
-            Err(failure) => return Err(failure.into()),
-        };
-        tracing::warn!(record.key = %key, "a damaged record is replaced or deleted");
-        Ok(Some(Base { version, more: More::default() }))
-    }
-
-    /// Replaces a record that nobody can read. `false` if it can be read, or changed meanwhile.
-    pub(super) async fn replace_damaged<T: Stored>(&self, key: &Key<T>, record: &T) -> Result<bool, Error> {
-        match self.damaged(key).await? {
-            Some(base) => Ok(self.swap(key, &base, record).await?.is_some()),
-            None => Ok(false),
-        }
-    }
-
-    /// Deletes a record that nobody can read. `false` if it can be read, or changed meanwhile.
-    pub(super) async fn delete_damaged<T: Stored>(&self, key: &Key<T>) -> Result<bool, Error> {
-        match self.damaged(key).await? {
-            Some(base) => self.delete(key, &base.version).await,
-            None => Ok(false),
-        }
-    }
-
     pub(super) async fn read<T: Stored>(&self, key: &Key<T>) -> Result<Option<Found<T>>, Error> {
         let Some(record) = self.get(key).await? else { return Ok(None) };
         Ok(self.decode(key, record, records::decode).await?.map(|(found, _)| found))
@@ -427,14 +397,6 @@ impl TypedStore {
         change(key, base.as_ref(), Some(&Mark::LIVE))
     }
 
-    /// The entry and its state. One that nobody can read has a state only.
-    async fn read_mark(&self, key: &Key<Mark>) -> Result<(Option<Mark>, Option<Base>), Error> {
-        match self.read(key).await {
-            Err(why) if why.is_damage() => Ok((None, self.damaged(key).await?)),
-            found => Ok(found?.map_or((None, None), |found| (Some(found.record.clone()), Some(found.base())))),
-        }
-    }
-
     /// The same for several, with one commit for a thousand.
     pub(super) async fn mark_all(&self, keys: &[Key<Mark>]) -> Result<(), Error> {
         for page in keys.chunks(LISTED) {
@@ -555,94 +517,7 @@ impl TypedStore {
         Ok((changes, condemning, condemned))
     }
 
-    /// The keys with this prefix that come after `after`, page by page.
-    pub(super) fn pages<T>(&self, prefix: Prefix<T>, after: String, show: Show) -> Pages<'_, T> {
-        Pages { records: self, prefix, after, show, limit: LISTED, end: false }
-    }
-
-    pub(super) fn keys<T>(&self, prefix: Prefix<T>, show: Show) -> Keys<'_, T> {
-        Keys { pages: self.pages(prefix, String::new(), show), page: VecDeque::new() }
-    }
-
     pub(super) async fn is_empty<T>(&self, prefix: &Prefix<T>, show: Show) -> Result<bool, Error> {
         Ok(self.store.list(Range { prefix: prefix.as_str(), after: "", limit: 1, show }).await?.is_empty())
-    }
-}
-
-/// A walk through keys, a page at a time.
-pub(super) struct Pages<'a, T> {
-    records: &'a TypedStore,
-    prefix: Prefix<T>,
-    after: String,
-    show: Show,
-    limit: usize,
-    end: bool,
-}
-
-impl<T> Pages<'_, T> {
-    /// Limits the keys in a page.
-    pub(super) const fn of(mut self, limit: usize) -> Self {
-        self.limit = limit;
-        self
-    }
-
-    pub(super) const fn prefix(&self) -> &Prefix<T> {
-        &self.prefix
-    }
-
-    /// Whether the page before was the last one.
-    pub(super) const fn is_over(&self) -> bool {
-        self.end
-    }
-
-    /// Never empty; `None` at the end.
-    pub(super) async fn next(&mut self) -> Result<Option<Vec<Key<T>>>, Error> {
-        if self.end {
-            return Ok(None);
-        }
-        let keys = self.records.store.list(self.range()).await?;
-        Ok(self.turn(keys.len(), keys.last()).then(|| keys.into_iter().map(Key::new).collect()))
-    }
-
-    /// The same with the time at which the store took each record.
-    pub(super) async fn next_written(&mut self) -> Result<Option<Vec<(Key<T>, Timestamp)>>, Error> {
-        if self.end {
-            return Ok(None);
-        }
-        let keys = self.records.store.list_written(self.range()).await?;
-        let more = self.turn(keys.len(), keys.last().map(|last| &last.key));
-        Ok(more.then(|| keys.into_iter().map(|one| (Key::new(one.key), one.written)).collect()))
-    }
-
-    fn range(&self) -> Range<'_> {
-        Range { prefix: self.prefix.as_str(), after: &self.after, limit: self.limit, show: self.show }
-    }
-
-    /// Moves behind the page. Returns whether the page holds anything.
-    fn turn(&mut self, found: usize, last: Option<&String>) -> bool {
-        self.end = found < self.limit;
-        if let Some(last) = last {
-            self.after.clone_from(last);
-        }
-        last.is_some()
-    }
-}
-
-/// The same, a key at a time.
-pub(super) struct Keys<'a, T> {
-    pages: Pages<'a, T>,
-    page: VecDeque<Key<T>>,
-}
-
-impl<T> Keys<'_, T> {
-    pub(super) const fn prefix(&self) -> &Prefix<T> {
-        self.pages.prefix()
-    }
-
-    pub(super) async fn next(&mut self) -> Result<Option<Key<T>>, Error> {
-        if self.page.is_empty() {
-            self.page = self.pages.next().await?.unwrap_or_default().into();
-        }
-        Ok(self.page.pop_front())
     }
 }

@@ -9,7 +9,9 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
 fn with_old_store() -> Setup {
-    let setup = Setup::plain();
+    let mut setup = Setup::plain();
+    // Format 1 let the children of an index be deleted.
+    setup.config["storage"]["sparse"] = serde_json::json!(["library/base"]);
     copy_folder(Path::new("tests/fixtures/format-1"), &setup.path("store"));
     setup
 }
@@ -108,6 +110,8 @@ async fn the_first_start_converts_and_says_so_and_the_second_finds_nothing_to_do
 fn dev_converts_its_store_too() {
     let folder = tempfile::tempdir().unwrap();
     copy_folder(Path::new("tests/fixtures/format-1"), &folder.path().join("store"));
+    // By this line its folder was, and is, known.
+    fs::write(folder.path().join("config.yaml"), "# Written by `wharfinger dev`\n").unwrap();
     let (code, out, errors) = output(&["dev", "--folder", folder.path().to_str().unwrap(), "--port", "0", "--once"], folder.path());
     assert_eq!(code, 0, "{out}{errors}");
     assert_eq!(fs::read_to_string(folder.path().join("store/format")).unwrap(), "wharfinger store 2\n");

@@ -63,8 +63,10 @@ pub(super) async fn run(options: &Options) -> u8 {
             let ready: Duration = clock.now().since(began);
             report::tell(&folder, address, &done, ready);
             if !options.once {
+                // Before Ctrl-C is named to anybody.
+                let stopped = interrupted();
                 report::tell_to_try(&folder, listening, address);
-                interrupted().await;
+                stopped.await;
             }
             SUCCESS
         }

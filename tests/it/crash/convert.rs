@@ -24,7 +24,8 @@ async fn a_conversion_that_is_killed_anywhere_loses_nothing() {
     let mut call =
         std::env::var("WHARFINGER_CRASH_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(|| fastrand::u64(1..=STEP));
     eprintln!("WHARFINGER_CRASH_SEED={call}");
-    let setup = Setup::plain();
+    let mut setup = Setup::plain();
+    setup.config["storage"]["sparse"] = json!(["library/base"]); // format 1 let the children of an index be deleted
     let store = setup.path("store");
     let mut server = Server::with(shim, setup);
     let (mut converting, mut completing) = (0, 0);
@@ -66,6 +67,7 @@ async fn a_conversion_answers_probes_and_ends_when_it_is_told_to() {
 async fn stopped_while_it_converts(own_listener: bool) {
     let Some(shim) = Shim::build() else { return };
     let mut setup = Setup::plain();
+    setup.config["storage"]["sparse"] = json!(["library/base"]);
     let before = setup.config.clone();
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     if own_listener {

@@ -96,9 +96,9 @@ impl Upload {
             None => self.offset,
         };
         let answer = answer.must_be(204, &self.before);
-        // No content here has one byte: `0-0` is nothing.
-        let last: usize = answer.header("range").strip_prefix("0-").unwrap().parse().unwrap();
-        let offset = if last == 0 { 0 } else { last + 1 };
+        // Nothing yet is `0--1`.
+        let last: isize = answer.header("range").strip_prefix("0-").unwrap().parse().unwrap();
+        let offset = usize::try_from(last + 1).unwrap();
         assert!((self.offset..=furthest).contains(&offset), "{answer}, at {offset}\nacknowledged before: {}", self.before);
         (self.offset, self.unanswered, self.before) = (offset, None, answer.to_string());
         Some(true)

@@ -197,13 +197,13 @@ impl Registry {
         }
     }
 
-    /// Takes back what a request wrote and did not keep. An upload that kept nothing ends.
+    /// Takes back what a request wrote and did not keep. Its client may send that again.
     async fn cut_back(&self, upload: &Taken) -> Result<(), Error> {
         let now = match Taken::read(&self.records, &upload.repository, &upload.id).await {
             Err(Error::UploadUnknown) => return Ok(()),
             now => now?,
         };
-        if now.session.state != SessionState::Open || now.session.offset == 0 {
+        if now.session.state != SessionState::Open {
             return self.discard(now).await;
         }
         let kept = &now.session;

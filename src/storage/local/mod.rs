@@ -81,13 +81,13 @@ impl Local {
 
     pub fn open_with(folder: &Path, settings: Settings) -> Result<Self, OpenError> {
         let folder = folder::Folder::open(folder)?;
-        folder.has_folders()?;
         // From now on the store has a life of its own, so the next backup must not replace it.
         folder.remove(backup::MARKER)?;
         Self::open_locked(folder, settings)
     }
 
     fn open_locked(folder: folder::Folder, Settings { commit, clock }: Settings) -> Result<Self, OpenError> {
+        folder.has_folders()?;
         let folder = Arc::new(folder);
         let disk = Disk::new(commit);
         let space = Arc::new(space::Space::new(folder.itself()?));

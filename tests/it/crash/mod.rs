@@ -8,6 +8,7 @@ mod client;
 mod convert;
 mod durability;
 mod failing;
+mod filling;
 pub(crate) mod full;
 mod http;
 mod register;

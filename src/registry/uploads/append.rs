@@ -206,6 +206,10 @@ impl Registry {
         if now.session.state != SessionState::Open {
             return self.discard(now).await;
         }
+        // What the store has dropped is not made again.
+        if matches!(self.bytes.open_unsealed(now.id.as_str()).await, Err(Failure::Missing)) {
+            return Ok(());
+        }
         let kept = &now.session;
         Ok(self.bytes.write(now.id.as_str(), kept.offset, &kept.resume, Vec::new(), Box::new(|_| ())).await?)
     }

@@ -139,7 +139,7 @@ async fn a_blob_whose_sync_fails_is_not_published_and_nothing_is_until_a_restart
             let registry = registry.restart().await;
             assert_eq!(registry.read_blob(BYTES).await, None);
             let status = registry.app.anonymous().get(&upload).await;
-            assert_eq!((status.status.as_u16(), status.header("range")), (204, "0-0"), "not one byte was counted");
+            assert_eq!((status.status.as_u16(), status.header("range")), (204, "0--1"), "not one byte was counted");
             assert_eq!(registry.close_upload(&upload, BYTES, BYTES).await, 201, "they come again");
             assert_eq!(registry.read_blob(BYTES).await.as_deref(), Some(BYTES));
             registry.restart().await;

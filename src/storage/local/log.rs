@@ -86,7 +86,8 @@ impl Log {
             Err(why) => return Err(why.into()),
         };
         let moved = space.or_from_reserve(|| self.move_log(db, now, full), is_full);
-        self.untidy = more || moved.as_ref().map_or(true, |moved| moved.done < moved.pages);
+        // Where all is in the table and somebody was in the way, the log is still to be begun anew.
+        self.untidy = more || moved.as_ref().map_or(true, |moved| moved.busy || moved.done < moved.pages);
         match moved {
             Err(why) if is_full(&why) => {
                 self.warn(now, "the disk is full, so the log of the records cannot be moved into their table: the registry serves reads and takes deletions only");
@@ -367,5 +368,28 @@ mod tests {
         drop(store.create("a", Bytes::new().into()).await);
         store.create("b", Bytes::new().into()).await.unwrap();
         assert_eq!(store.check().unwrap(), (Vec::new(), 0));
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_begins_anew_and_then_ends_keeps_nobody_from_pushing() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Local::open(folder.path()).unwrap();
+        store.space.pretend(Some(100 << 20), Some(90 << 20));
+        let push = async |key: &str| store.create(key, Bytes::from(vec![7; 64 << 10]).into()).await;
+        let old = reader(folder.path());
+        let mut pushed = 0;
+        while push(&pushed.to_string()).await.is_ok() {
+            pushed += 1;
+        }
+        // It needs nothing but the newest state, so all of the log can go into the table. But the log cannot be begun anew.
+        let new = reader(folder.path());
+        drop(old);
+        for _ in 0..3 {
+            // The answer comes before the log is emptied: only the next one finds that done.
+            assert!(matches!(push("a").await, Err(Failure::LogHeld)));
+        }
+        drop(new);
+        drop(push("a").await);
+        push("b").await.unwrap();
     }
 }

@@ -136,8 +136,14 @@ impl<'a> Copier<'a> {
             return Ok(());
         }
         self.leave()?;
-        // Without it, each file is told to be missing.
-        let from = open_folder(self.from, name).ok();
+        // Without it, each file is told to be missing. After another error nobody knows what the store has.
+        let from = match open_folder(self.from, name) {
+            Ok(from) => Some(from),
+            Err(Errno::NOENT) => None,
+            Err(error) => {
+                return Err(BackupError::Store { folder: PathBuf::from(format!("{}/{name}", self.files)), source: error.into() });
+            }
+        };
         let to = made(&self.to, name).map_err(|error| self.failed(name)(error.into()))?;
         self.shard = Some(Shard { name: name.to_owned(), from, to });
         Ok(())

@@ -277,6 +277,18 @@ async fn damage_of_the_store_is_told_and_takes_nothing_from_an_earlier_backup() 
     assert_eq!((text_of(&now, "a").await.as_str(), text_of(&now, "c").await.as_str()), ("alpha", "charlie"));
 }
 
+#[tokio::test]
+async fn a_folder_of_the_store_that_cannot_be_opened_ends_the_backup() {
+    let store = Store::with_files().await;
+    let file = store.bytes("a");
+    let shard = file.parent().unwrap();
+    std::fs::rename(shard, store.elsewhere.path().join("shard")).unwrap();
+    std::fs::write(shard, "").unwrap();
+    let failed = store.back_up();
+    assert!(matches!(&failed, Err(BackupError::Store { .. })), "{failed:?}");
+    assert!(!store.to().join("format").exists());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn hard_links_are_made_of_what_nobody_writes_any_more() {
     let store = Store::with_files().await;

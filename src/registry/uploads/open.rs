@@ -29,13 +29,16 @@ impl OpenUploads {
     fn begins(&self, caller: &str, id: &UploadId, most: usize) -> bool {
         let mut counted = self.lock();
         let Counted { callers, counts } = &mut *counted;
+        // The walk at the start meets what began since.
+        if callers.contains_key(id) {
+            return true;
+        }
         let (caller, count) = counts.get_key_value(caller).map_or_else(|| (caller.into(), 0), |(caller, count)| (caller.clone(), *count));
         if count >= most {
             return false;
         }
-        if callers.insert(id.clone(), caller.clone()).is_none() {
-            counts.insert(caller, count + 1);
-        }
+        callers.insert(id.clone(), caller.clone());
+        counts.insert(caller, count + 1);
         true
     }
 
@@ -109,6 +112,15 @@ mod tests {
         let more = [(); 2].map(|()| UploadId::random().unwrap());
         assert!(open.begins("a", &more[0], 2) && !open.begins("a", &more[1], 2), "one ended, not two");
         ids.iter().chain(&more).for_each(|id| open.ended(id));
+        let counted = open.lock();
+        assert_eq!((counted.callers.len(), counted.counts.len()), (0, 0));
+    }
+
+    #[test]
+    fn what_began_before_the_walk_at_the_start_met_it_is_counted_once() {
+        let (open, id) = (OpenUploads::default(), UploadId::random().unwrap());
+        assert!(open.begins("anonymous at a", &id, 2) && open.begins("anonymous", &id, usize::MAX));
+        open.ended(&id);
         let counted = open.lock();
         assert_eq!((counted.callers.len(), counted.counts.len()), (0, 0));
     }

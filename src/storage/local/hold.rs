@@ -61,7 +61,7 @@ impl Hold {
     pub(super) fn remove(&self, folder: &File, name: &str) -> Result<(), Errno> {
         let is_held = match &*self.state.read().unwrap_or_else(PoisonError::into_inner) {
             State::Off | State::Broken => None,
-            State::On(_) if self.space.check().is_err() => Some(false),
+            State::On(_) if self.space.is_full() => Some(false),
             State::On(held) => {
                 self.used.store(true, Ordering::SeqCst);
                 Some(match rustix::fs::renameat(folder, name, held, name) {
@@ -96,7 +96,7 @@ impl Hold {
     /// Whether files may have gone since the hold began, or must go now because the disk is full.
     pub(super) fn is_broken(&self) -> bool {
         let broken = !matches!(*self.state.read().unwrap_or_else(PoisonError::into_inner), State::On(_));
-        broken || (self.used.load(Ordering::SeqCst) && self.space.check().is_err())
+        broken || (self.used.load(Ordering::SeqCst) && self.space.is_full())
     }
 
     fn clear(&self) {
@@ -178,6 +178,17 @@ mod tests {
         let (hold, space) = hold(folder.path());
         space.fill();
         hold.begin().unwrap();
+        assert!(!hold.is_broken());
+    }
+
+    #[test]
+    fn a_log_that_is_too_large_does_not_break_the_hold() {
+        let (folder, files) = with_files();
+        let (hold, space) = hold(folder.path());
+        space.log_is_held(true);
+        hold.begin().unwrap();
+        hold.remove(&files, "a").unwrap();
+        assert_eq!(io::read_to_string(hold.open_held("a").unwrap()).unwrap(), "a");
         assert!(!hold.is_broken());
     }
 

@@ -192,10 +192,9 @@ impl BlobStore for Local {
 
     fn remove<'a>(&'a self, name: &'a str, _: &'a Resume) -> Answer<'a, ()> {
         Box::pin(async move {
-            match self.blobs.remove(name).await {
-                Err(Failure::Full) if self.space.release() => self.blobs.remove(name).await,
-                removed => removed,
-            }
+            let removed = self.blobs.remove(name).await;
+            let _freeing = matches!(removed, Err(Failure::Full)).then(|| self.space.freeing());
+            if matches!(removed, Err(Failure::Full)) && self.space.release() { self.blobs.remove(name).await } else { removed }
         })
     }
 

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// This part of the disk stays free …
@@ -39,8 +39,12 @@ const LOG_MOST: u64 = 1 << 30;
 pub(super) struct Space {
     /// The store's.
     folder: File,
-    /// Held while the file is made or cut off.
-    changing: Mutex<()>,
+    /// The file. It stays open, since a process that has no descriptor left must be able to cut it off. Held while that is done.
+    changing: Mutex<Option<File>>,
+    /// How much work is under way with blocks that the file gave back, which it does not take again meanwhile.
+    freeing: AtomicUsize,
+    /// Whether an error that may pass was complained about.
+    complained: AtomicBool,
     /// Whether the file has its blocks, as far as the disk can give it any.
     whole: AtomicBool,
     /// Bytes in the log that are not in the table yet, which may grow by as many.
@@ -65,6 +69,8 @@ impl Space {
         Self {
             folder,
             changing: Mutex::default(),
+            freeing: AtomicUsize::new(0),
+            complained: AtomicBool::new(false),
             whole: AtomicBool::new(false),
             log: AtomicU64::new(0),
             log_is_held: AtomicBool::new(false),
@@ -89,6 +95,15 @@ impl Space {
         if self.log_is_held.load(Ordering::SeqCst) {
             return Err(Failure::LogHeld);
         }
+        self.has_room()
+    }
+
+    /// Whether nothing but the reserve is left, whatever the log may do.
+    pub(super) fn is_full(&self) -> bool {
+        matches!(self.has_room(), Err(Failure::Full))
+    }
+
+    fn has_room(&self) -> Result<(), Failure> {
         if !self.whole.load(Ordering::SeqCst) && !self.grow(self.measure()?) {
             return Err(Failure::Full);
         }
@@ -118,19 +133,27 @@ impl Space {
 
     /// Does the work again with blocks of the reserve while the disk is too full for it.
     pub(super) fn or_from_reserve<T, E>(&self, mut work: impl FnMut() -> Result<T, E>, is_full: impl Fn(&E) -> bool) -> Result<T, E> {
-        loop {
-            match work() {
-                Err(why) if is_full(&why) && self.release() => {}
-                done => return done,
-            }
+        let mut done = work();
+        let _freeing = done.as_ref().is_err_and(&is_full).then(|| self.freeing());
+        while done.as_ref().is_err_and(&is_full) && self.release() {
+            done = work();
         }
+        done
+    }
+
+    /// Until this is dropped, what the file gives back stays free for the work that needs it.
+    pub(super) fn freeing(&self) -> Freeing<'_> {
+        self.freeing.fetch_add(1, Ordering::SeqCst);
+        Freeing(self)
     }
 
     /// Gives a piece of the file back to the disk. `false` if nothing is left of it.
     pub(super) fn release(&self) -> bool {
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let file = open_file(&self.folder, FILE, OFlags::WRONLY).map_err(io::Error::from);
-        let Ok(file) = file else { return false };
+        let mut open = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.is_none() {
+            *open = open_file(&self.folder, FILE, OFlags::WRONLY).ok();
+        }
+        let Some(file) = &*open else { return false };
         let size = file.metadata().map_or(0, |file| file.len());
         let piece = self.measure().map_or(0, Measure::file) / PIECES;
         if self.whole.swap(false, Ordering::SeqCst) && size > 0 {
@@ -165,21 +188,25 @@ impl Space {
 
     /// Whether the file is whole now.
     fn grow(&self, disk: Measure) -> bool {
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let size = disk.file();
         if self.whole.load(Ordering::SeqCst) || size == 0 {
             return true;
         }
+        if self.freeing.load(Ordering::SeqCst) > 0 {
+            return false;
+        }
         let file = match open_file(&self.folder, FILE, OFlags::RDWR | OFlags::CREATE) {
             Ok(file) => file,
             Err(Errno::NOSPC | Errno::DQUOT) => return false,
-            Err(why) => return self.go_without(why.into()),
+            Err(why) => return self.go_without(&io::Error::from(why)),
         };
+        let file = &*open.insert(file);
         // What has no blocks was copied so, and what is too large is of another disk.
-        let kept = blocks(&file).min(size);
-        let grown = file.set_len(kept).map_err(Failure::from).and_then(|()| fill(&file, kept, size.min(kept.saturating_add(disk.free))));
+        let kept = blocks(file).min(size);
+        let grown = file.set_len(kept).map_err(Failure::from).and_then(|()| fill(file, kept, size.min(kept.saturating_add(disk.free))));
         match grown {
-            Err(Failure::Io(why)) => return self.go_without(io::Error::other(why)),
+            Err(Failure::Io(why)) => return self.go_without(&*why),
             Err(_) => return false,
             Ok(()) => {}
         }
@@ -189,9 +216,15 @@ impl Space {
     }
 
     /// A disk that cannot keep such a file still has the part that stays free.
-    fn go_without(&self, why: io::Error) -> bool {
-        tracing::warn!("the file {FILE} in the store cannot be made, so deletions may fail on a disk that is full to the last byte: {why}");
-        self.whole.store(true, Ordering::SeqCst);
+    /// After another error the next check tries again.
+    fn go_without(&self, why: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+        let for_good = why.downcast_ref().is_some_and(is_for_good);
+        if for_good || !self.complained.swap(true, Ordering::SeqCst) {
+            tracing::warn!(
+                "the file {FILE} in the store cannot be made, so deletions may fail on a disk that is full to the last byte: {why}"
+            );
+        }
+        self.whole.store(for_good, Ordering::SeqCst);
         true
     }
 
@@ -220,6 +253,21 @@ impl Measure {
     fn file(self) -> u64 {
         if self.size == 0 { 0 } else { (self.size / FILE_PART).clamp(FILE_LEAST, FILE_MOST) }
     }
+}
+
+/// Work that [`Space::freeing`] was asked for.
+pub(super) struct Freeing<'a>(&'a Space);
+
+impl Drop for Freeing<'_> {
+    fn drop(&mut self) {
+        self.0.freeing.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Whether the disk will never have such a file, rather than only not now.
+fn is_for_good(why: &io::Error) -> bool {
+    const FOR_GOOD: [Errno; 7] = [Errno::OPNOTSUPP, Errno::NOSYS, Errno::INVAL, Errno::ROFS, Errno::ACCESS, Errno::PERM, Errno::FBIG];
+    Errno::from_io_error(why).is_some_and(|why| FOR_GOOD.contains(&why))
 }
 
 /// How much of its size the file has blocks for. A copy may have none.
@@ -295,6 +343,45 @@ mod tests {
         File::options().write(true).open(folder.path().join(FILE)).unwrap().set_len(size).unwrap();
         Space::new(File::open(folder.path()).unwrap()).prepare().unwrap();
         assert!(blocks() >= size, "{}", blocks());
+    }
+
+    #[test]
+    fn what_a_deletion_got_from_the_file_stays_free_until_it_is_done() {
+        let folder = tempfile::tempdir().unwrap();
+        let space = Space::new(File::open(folder.path()).unwrap());
+        let blocks = || folder.path().join(FILE).metadata().map_or(0, |file| file.blocks() * 512);
+        space.check().unwrap();
+        let (whole, size) = (blocks(), space.measure().unwrap().file());
+        let mut tried = 0;
+        let work = || {
+            let given = whole - blocks();
+            space.pretend(None, Some(given));
+            // A push meanwhile.
+            assert!(matches!(space.check(), Err(Failure::Full)));
+            assert_eq!(whole - blocks(), given, "taken back");
+            tried += 1;
+            if tried > 3 { Ok(()) } else { Err(Failure::Full) }
+        };
+        space.or_from_reserve(work, |why| matches!(why, Failure::Full)).unwrap();
+        space.pretend(None, None);
+        space.check().unwrap();
+        assert!(blocks() >= size, "{}", blocks());
+    }
+
+    #[test]
+    fn an_error_that_passes_keeps_the_file_from_being_made_only_until_then() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(FILE);
+        let space = Space::new(File::open(folder.path()).unwrap());
+        std::os::unix::fs::symlink("elsewhere", &file).unwrap();
+        space.check().unwrap();
+        std::fs::remove_file(&file).unwrap();
+        space.check().unwrap();
+        assert!(file.metadata().unwrap().blocks() * 512 >= FILE_LEAST);
+        assert!(is_for_good(&Errno::ROFS.into()) && !is_for_good(&Errno::MFILE.into()) && !is_for_good(&Errno::IO.into()));
+        // It can be cut off although it cannot be opened, as when no descriptor is left.
+        std::fs::remove_file(&file).unwrap();
+        assert!(space.release());
     }
 
     #[test]

@@ -79,7 +79,8 @@ impl Writer {
     }
 
     fn commit(&mut self, mut batch: Vec<Job>) {
-        let mut done = self.attempt(&batch);
+        let (space, mut done) = (self.space.clone(), self.attempt(&batch));
+        let _freeing = done.as_ref().is_err_and(is_full).then(|| space.freeing());
         while done.as_ref().is_err_and(is_full) && self.space.release() {
             self.refuse(&mut batch, &Failure::Full);
             done = self.attempt(&batch);

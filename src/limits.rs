@@ -36,6 +36,8 @@ pub const HOST_BYTES: usize = 260;
 pub const PROXY_HEADER_BYTES: usize = 4096;
 /// The largest manifest, in bytes (OCI distribution-spec: at least 4 MiB should be supported).
 pub const MANIFEST_BYTES: usize = 4 * 1024 * 1024;
+/// The longest media type that a manifest may give as `artifactType` or of its config, in bytes (RFC 6838, 4.2: two names of 127).
+pub const MEDIA_TYPE_BYTES: usize = 255;
 /// How long a request waits for memory for its body, in seconds; then it is answered with 503.
 pub const BODY_WAIT_SECONDS: u64 = 5;
 /// The longest repository name, in bytes. With a host name in front it stays below the 255 that clients allow.

@@ -3,6 +3,7 @@
 //! <https://github.com/opencontainers/image-spec/blob/v1.1.1/descriptor.md>
 
 use super::{Algorithm, Annotations, Digest, InvalidDigest, InvalidManifest};
+use crate::limits::MEDIA_TYPE_BYTES;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -74,6 +75,9 @@ pub struct Referred {
 /// What is wrong with a descriptor.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Flaw {
+    /// It is refused in every repository: what has the manifest's subject is listed with it.
+    #[error("`{member}` has {found} bytes: a media type may have at most {MEDIA_TYPE_BYTES}")]
+    LongType { member: &'static str, found: usize },
     #[error("{place} ({digest}) has no `size`: a descriptor needs the number of bytes of its content")]
     NoSize { place: Place, digest: Digest },
     #[error("the `size` of {place} ({digest}) must be a whole number, not negative; it is {found}")]
@@ -115,7 +119,12 @@ impl Raw {
         if flaw.is_none() {
             *flaw = self.flaw(place, &digest);
         }
-        Ok(Referred { place, digest, size, embedded: self.data.is_some() })
+        Ok(Referred { place, digest, size, embedded: self.content().is_some() })
+    }
+
+    /// `data`. An empty text is as good as none: some clients write every member that they know.
+    fn content(&self) -> Option<&str> {
+        self.data.as_deref().filter(|data| !data.is_empty())
     }
 
     fn flaw(&self, place: Place, digest: &Digest) -> Option<Flaw> {
@@ -125,7 +134,7 @@ impl Raw {
             Size::Missing => return Some(Flaw::NoSize { place, digest }),
             Size::Other(found) => return Some(Flaw::NoNumber { place, digest, found: found.clone() }),
         };
-        let bytes = match STANDARD.decode(self.data.as_ref()?) {
+        let bytes = match STANDARD.decode(self.content()?) {
             Ok(bytes) => bytes,
             Err(why) => return Some(Flaw::NoBase64 { place, digest, why: why.to_string() }),
         };
@@ -223,7 +232,7 @@ mod tests {
         let mut flaw = None;
         let read: Raw = serde_json::from_value(descriptor).unwrap();
         let referred = read.at(Place::Layer(3), &mut flaw).unwrap();
-        assert_eq!(referred.embedded, members.get("data").is_some());
+        assert_eq!(referred.embedded, members.get("data").is_some_and(|data| data != ""));
         flaw
     }
 
@@ -252,9 +261,11 @@ mod tests {
     #[test]
     fn data_is_the_content() {
         assert_eq!(flaw(&json!({"size": 1, "data": "eA=="})), None);
+        for size in [0, 1] {
+            assert_eq!(flaw(&json!({"size": size, "data": ""})), None, "it is as good as absent");
+        }
         for (size, data, why) in [
             (1, "eA", format!("the `data` of layers[3] ({DIGEST}) is not base64")),
-            (1, "", format!("the `data` of layers[3] ({DIGEST}) has 0 bytes, but `size` is 1")),
             (2, "eA==", format!("the `data` of layers[3] ({DIGEST}) has 1 bytes, but `size` is 2")),
             (1, "eQ==", "the `data` of layers[3] has the digest sha256:a1fce".to_owned()),
         ] {

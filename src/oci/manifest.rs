@@ -5,6 +5,7 @@
 
 use super::descriptor::{self, Flaw, Place, Referred};
 use super::{Annotations, InvalidDigest, ManifestType};
+use crate::limits::MEDIA_TYPE_BYTES;
 use crate::object::{self, Object};
 use serde::{Deserialize, Deserializer};
 
@@ -36,7 +37,7 @@ impl Manifest {
         let raw: Raw = object::read(bytes).map_err(InvalidManifest::Json)?;
         let media_type = raw.media_type(content_type)?;
         raw.check_shape(media_type)?;
-        let mut flaw = None;
+        let mut flaw = raw.long_type();
         let (mut blobs, mut foreign, mut manifests) = (Vec::new(), Vec::new(), Vec::new());
         if let Some(config) = &raw.config {
             blobs.push(config.at(Place::Config, &mut flaw)?);
@@ -126,6 +127,13 @@ fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<List>, D::
 }
 
 impl Raw {
+    fn long_type(&self) -> Option<Flaw> {
+        let config = self.config.as_ref().map_or("", |config| &config.media_type);
+        let types = [("artifactType", self.artifact_type.as_deref().unwrap_or_default()), ("config.mediaType", config)];
+        let long = types.into_iter().find(|(_, text)| text.len() > MEDIA_TYPE_BYTES);
+        long.map(|(member, text)| Flaw::LongType { member, found: text.len() })
+    }
+
     /// The header and the field must name the same type; either may be missing, and without both the shape tells.
     fn media_type(&self, content_type: Option<&str>) -> Result<ManifestType, InvalidManifest> {
         let field = self.media_type.as_deref().filter(|text| !text.is_empty());

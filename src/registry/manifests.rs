@@ -95,7 +95,7 @@ impl Registry {
         }
         let mut manifest = parsed?;
         let checked = !self.settings.unchecked_descriptors.contain(permit.repository());
-        if let Some(flaw) = manifest.flaw.take_if(|_| checked) {
+        if let Some(flaw) = manifest.flaw.take_if(|flaw| checked || matches!(flaw, Flaw::LongType { .. })) {
             return Err(InvalidManifest::from(flaw).into());
         }
         self.sort_children(permit.repository(), &mut manifest).await?;
@@ -213,14 +213,21 @@ impl Registry {
         };
         let (record, base) = match announced {
             (manifest::Found::Pending(record), Some(base)) => (record.sparse(sparse), base),
-            (manifest::Found::Committed(record), _) => {
-                let record = record.sparse(sparse);
+            (manifest::Found::Committed(found), base) => {
+                // An earlier version kept less of what the manifest needs, or the repository had a child of an index as another kind.
+                let differs = found.header.blobs != pushed.record.header.blobs;
+                let record = if differs { pushed.record.committed() } else { found.sparse(sparse) };
                 let complete = self.complete(repository, digest, &record, pushed).await;
                 if complete.is_err() && !self.counts(&key).await? {
                     // It was deleted meanwhile, perhaps before the entries of its children were written again.
                     self.records.clear_alike(&listed(repository, digest, &record), || self.counts(&key)).await?;
                 }
                 let missing = complete?;
+                if let Some(base) = base.filter(|_| differs) {
+                    // Not earlier, so that a push that is refused leaves the record as it is. The next try looks again at what it protects now.
+                    self.records.swap(&key, &base, &record).await?;
+                    return Ok(None);
+                }
                 // Else it was deleted meanwhile, and may lack what leads to it.
                 return Ok(self.stays(repository, digest).await?.then_some(missing));
             }

@@ -61,8 +61,8 @@ impl Referring {
     }
 
     /// Bytes of memory.
-    const fn weight(&self) -> usize {
-        self.annotations.len()
+    fn weight(&self) -> usize {
+        self.annotations.len() + self.media_type.len() + self.artifact_type.as_ref().map_or(0, String::len)
     }
 }
 

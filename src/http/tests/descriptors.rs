@@ -87,13 +87,32 @@ async fn data_is_compared_and_replaces_no_blob() {
     assert_eq!(site.put("open/a", IMAGE, &manifest).await.status, StatusCode::CREATED);
     let kept = site.send(ask(Method::DELETE, &format!("/v2/open/a/blobs/{config}")), Body::empty()).await;
     assert_eq!(kept.error(), (405, "DENIED".into()));
-    for (data, why) in
-        [("e3w=", "the `data` of config has the digest sha256:"), ("{}", "the `data` of config"), ("", "the `data` of config")]
-    {
+    manifest["config"]["data"] = json!("");
+    assert_eq!(site.put("open/a", IMAGE, &manifest).await.status, StatusCode::CREATED, "as good as absent");
+    for (data, why) in [("e3w=", "the `data` of config has the digest sha256:"), ("{}", "the `data` of config")] {
         manifest["config"]["data"] = json!(data);
         for repository in ["open/a", "open/sparse/a"] {
             let message = site.refused(repository, IMAGE, &manifest).await;
             assert!(message.starts_with(why), "{message}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_type_that_is_listed_has_no_more_bytes_than_a_media_type_may_have() {
+    let site = Site::new();
+    for repository in ["open/a", "open/sparse/a", "open/unchecked/a"] {
+        let config = site.push_blob(repository, "{}").await;
+        for (member, pointer) in [("artifactType", ""), ("config.mediaType", "/config")] {
+            let mut manifest = image(&config);
+            manifest["artifactType"] = json!("a/b");
+            let name = member.rsplit('.').next().unwrap();
+            manifest.pointer_mut(pointer).unwrap()[name] = json!(format!("a/{}", "b".repeat(253)));
+            let answer = site.put(repository, IMAGE, &manifest).await;
+            assert_eq!(answer.status, StatusCode::CREATED, "{member}: {}", answer.text());
+            manifest.pointer_mut(pointer).unwrap()[name] = json!(format!("a/{}", "b".repeat(254)));
+            let message = site.refused(repository, IMAGE, &manifest).await;
+            assert_eq!(message, format!("`{member}` has 256 bytes: a media type may have at most 255"));
         }
     }
 }

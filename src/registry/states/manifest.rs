@@ -133,15 +133,16 @@ impl ManifestRecord {
     pub(in crate::registry) fn header_bytes(&self) -> usize {
         let one = |digest: &Text<Digest>| size_of::<Digest>() + digest.0.as_str().len();
         let header = &self.header;
-        header.annotations.len() + header.blobs.iter().chain(&header.manifests).map(one).sum::<usize>()
+        let types = header.media_type.len() + header.artifact_type.as_ref().map_or(0, String::len);
+        types + header.annotations.len() + header.blobs.iter().chain(&header.manifests).map(one).sum::<usize>()
     }
 
     /// Announces a push, so that collectors keep what the manifest refers to. A committed manifest that is `old` is written again.
     pub(in crate::registry) fn announce(found: Option<Self>, pushed: &Self, old: bool) -> Next<Self, Found> {
         match found {
             None => Next::Write(pushed.clone(), Found::Pending(pushed.clone())),
-            // Both have the digest: what is there was damaged, or an earlier version kept less of what the manifest needs.
-            Some(found) if found.is_readable() && (found.bytes != pushed.bytes || found.header.blobs != pushed.header.blobs) => {
+            // Both have the digest: what is there was damaged.
+            Some(found) if found.is_readable() && found.bytes != pushed.bytes => {
                 Next::Write(pushed.committed(), Found::Committed(pushed.committed()))
             }
             Some(found) => match found.header.state {
@@ -232,6 +233,24 @@ mod tests {
             let damaged = ManifestRecord { bytes: Bytes::from_static(b"{"), ..found(state) };
             assert_eq!(ManifestRecord::announce(Some(damaged), &pushed(), false), Next::Write(found(Com), there()), "{state:?}");
         }
+    }
+
+    /// Whether the push is accepted is not known yet.
+    #[test]
+    fn announcing_leaves_what_an_earlier_version_kept() {
+        let bytes = Bytes::from_static(br#"{"schemaVersion":2,"config":{"digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2},"layers":[]}"#);
+        let pushed = ManifestRecord::pending(&Manifest::parse(None, &bytes).unwrap(), bytes);
+        let mut earlier = pushed.committed();
+        earlier.header.blobs.clear();
+        assert_eq!(ManifestRecord::announce(Some(earlier.clone()), &pushed, false), Next::Keep(Found::Committed(earlier)));
+    }
+
+    #[test]
+    fn every_text_of_the_header_is_weighed() {
+        let mut record = pushed();
+        let before = record.header_bytes();
+        record.header.artifact_type = Some("a".repeat(5000));
+        assert_eq!(record.header_bytes(), before + 5000);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::limits::MANIFEST_BYTES;
+use crate::oci::Manifest;
+use crate::registry::states::manifest::ManifestRecord;
 
 const R: &str = "team/app";
 
@@ -310,6 +312,31 @@ async fn a_blob_that_an_older_record_left_out_since_it_is_embedded_is_protected_
     assert!(matches!(bench.registry.delete_blob(&delete(R), &config).await, Err(Error::Referenced)));
     put().await;
     assert_eq!(second_line(&bench, &digest).await["blobs"], json!([config.as_str()]));
+}
+
+#[tokio::test]
+async fn a_push_that_is_refused_leaves_an_older_record_as_it_is() {
+    let bench = Bench::new();
+    let config = sha256(b"{}");
+    let mut embedding = descriptor("application/vnd.example.config", &config);
+    embedding["data"] = json!("e30=");
+    embedding["size"] = json!(2);
+    let bytes = image(&config, &json!({"config": embedding}));
+    let (repository, digest) = (R.parse().unwrap(), sha256(&bytes));
+    let mut older = ManifestRecord::pending(&Manifest::parse(None, &bytes).unwrap(), bytes.clone()).committed();
+    older.header.blobs.clear();
+    bench.registry.records.mark(&keys::in_catalog(R)).await.unwrap();
+    bench.registry.records.create(&keys::manifest(&repository, &digest), &older).await.unwrap().unwrap();
+    let put = async || bench.registry.put_manifest(&write(R), &Reference::Digest(digest.clone()), Some(IMAGE), bytes.clone()).await;
+    let refused = put().await;
+    assert!(matches!(&refused, Err(Error::MissingReferences(missing)) if *missing == [config.clone()]), "{refused:?}");
+    assert_eq!(second_line(&bench, &digest).await["blobs"], json!([]));
+    let found = bench.fsck().await.0.findings;
+    assert!(found.is_empty(), "{found:?}");
+    push_blob(&bench.registry, R, b"{}").await;
+    put().await.unwrap();
+    assert_eq!(second_line(&bench, &digest).await["blobs"], json!([config.as_str()]));
+    assert!(matches!(bench.registry.delete_blob(&delete(R), &config).await, Err(Error::Referenced)));
 }
 
 #[tokio::test]

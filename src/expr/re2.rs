@@ -46,6 +46,9 @@ fn escape(escaped: char, translated: &mut String) {
         'W' => "[^0-9A-Za-z_]",
         's' => r"[\t\n\f\r\x20]",
         'S' => r"[^\t\n\f\r\x20]",
+        // The crate takes these for the borders of words.
+        '<' => "<",
+        '>' => ">",
         other => {
             translated.push('\\');
             translated.push(other);
@@ -137,6 +140,9 @@ mod tests {
             ("\u{a0}", r"\s", false),
             ("\u{b}", r"\s", false),
             (" ", r"^[\s]$", true),
+            ("<a>", r"^\<a\>$", true),
+            ("a", r"^\<a\>$", false),
+            ("<", r"^[\<]$", true),
             ("éa", r"\ba", true),
             ("aéa", r"a\b", true),
             ("a-b_c", r"^[\w-]+$", true),

@@ -145,7 +145,7 @@ impl Registry {
         if let Some(why) = self.forbids_deletion(repository, digest, only_tag).await? {
             return Err(why);
         }
-        if !self.settings.sparse.contain(repository) {
+        if only_tag || !self.settings.sparse.contain(repository) {
             if !found.record.is_condemned() {
                 let Some(version) = self.records.swap(&key, &base, &condemned).await? else { return Ok(None) };
                 base = base.at(version);

@@ -171,6 +171,15 @@ fn load(file: &Path) -> Result<Config, u8> {
     load_to_serve(file, true)
 }
 
+/// The value of `WHARFINGER_OPEN`. Empty, as a template leaves a variable that is not set, it says nothing.
+fn yes_or_no(text: &str) -> Result<bool, &'static str> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "" | "0" | "f" | "false" | "n" | "no" | "off" => Ok(false),
+        "1" | "t" | "true" | "y" | "yes" | "on" => Ok(true),
+        _ => Err("the environment variable WHARFINGER_OPEN must be 1 or 0, or not be set"),
+    }
+}
+
 /// The same of one that is served, by an operator who says whether strangers are to be let in.
 fn load_to_serve(file: &Path, open: bool) -> Result<Config, u8> {
     config::load(file, Environment { open, ..Environment::of_process() }, |draft| {

@@ -1,12 +1,11 @@
 //! `wharfinger serve FILE`
 
-use super::{FAILED, SUCCESS, fail, interrupted, load_to_serve, logging, mistaken};
+use super::{FAILED, SUCCESS, fail, interrupted, load_to_serve, logging, mistaken, yes_or_no};
 use crate::app::Registrar;
 use crate::clock::Clock;
 use crate::server::Limits;
 use crate::telemetry;
 use clap::Args;
-use clap::builder::BoolishValueParser;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::path::PathBuf;
 
@@ -16,7 +15,7 @@ pub(super) struct Options {
     file: PathBuf,
     /// Serve a file that lets strangers in: one without a login at an address that is not loopback, or an issuer that anyone can get a token of,
     /// without a validation
-    #[arg(long, env = "WHARFINGER_OPEN", hide_env_values = true, value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "WHARFINGER_OPEN", hide_env_values = true, value_parser = yes_or_no)]
     open: bool,
 }
 

@@ -1,12 +1,11 @@
 //! `wharfinger verify FILE`
 
-use super::{FAILED, SUCCESS, load_to_serve, mistaken, say, say_error};
+use super::{FAILED, SUCCESS, load_to_serve, mistaken, say, say_error, yes_or_no};
 use crate::app;
 use crate::clock::Clock;
 use crate::config::Mistake;
 use crate::storage::local::{self, OpenError};
 use clap::Args;
-use clap::builder::BoolishValueParser;
 use std::path::PathBuf;
 
 #[derive(Args)]
@@ -17,7 +16,7 @@ pub(super) struct Options {
     #[arg(long)]
     strict: bool,
     /// Verify the file for `serve --open`
-    #[arg(long, env = "WHARFINGER_OPEN", hide_env_values = true, value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "WHARFINGER_OPEN", hide_env_values = true, value_parser = yes_or_no)]
     open: bool,
 }
 

@@ -20,7 +20,7 @@ pub use build::{
 };
 pub use raw::{Level, LogFormat};
 pub use reference::reference;
-pub use warning::Warning;
+pub use warning::{ALWAYS_LOGGED, Warning};
 
 use crate::file_error::FileError;
 use mentions::Mentions;
@@ -124,7 +124,11 @@ fn draft(text: &str, folder: &Path, environment: Environment) -> (Option<Config>
 
 /// An object without keys is no TLS, as in zot. One with empty keys, as a template may write it, is a mistake that is found later.
 fn no_tls(document: &mut Value) -> Option<Warning> {
-    let empty = not_built::lookup(document, &["http", "tls"])?.as_object()?.is_empty();
+    let http = not_built::lookup(document, &["http"])?.as_object()?;
+    let mut written = http.iter().filter(|(key, _)| key.eq_ignore_ascii_case("tls"));
+    let (_, tls) = written.next()?;
+    // Two spellings are a mistake that is found later.
+    let empty = tls.as_object()?.is_empty() && written.next().is_none();
     empty.then(|| {
         not_built::take(document, "http.tls");
         Warning::new("http.tls", "is empty: the registry speaks plain HTTP")

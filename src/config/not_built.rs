@@ -30,24 +30,56 @@ pub(super) fn strip(document: &mut Value, mistakes: &mut Vec<Mistake>) -> Vec<Wa
 /// Whether a key asks for something. An extension that is there is enabled unless it says otherwise, but for `lint`.
 fn asks(key: &str, value: &Value) -> bool {
     let extension = key.rsplit_once('.').filter(|(parent, _)| parent.eq_ignore_ascii_case("extensions")).map(|(_, name)| name);
-    let enabled = || match lookup(value, &["enable"]) {
-        None | Some(Value::Null) => extension.is_some_and(|name| !name.eq_ignore_ascii_case("lint")),
-        Some(enable) => is_something(enable),
+    let enabled = || {
+        let members = value.as_object().into_iter().flatten();
+        let mut said = members.filter(|(key, value)| key.eq_ignore_ascii_case("enable") && !value.is_null()).peekable();
+        match said.peek() {
+            None => extension.is_some_and(|name| !name.eq_ignore_ascii_case("lint")),
+            Some(_) => said.any(|(key, enable)| is_something(key, enable)),
+        }
     };
-    is_something(value) && (extension.is_none() || enabled())
+    is_something(key.rsplit('.').next().unwrap_or(key), value) && (extension.is_none() || enabled())
 }
 
-/// `null`, `false`, `0`, empty text, lists and objects are nothing, however they are written, and so is what holds nothing else.
-fn is_something(value: &Value) -> bool {
+/// `null`, `false`, `0`, empty text, lists and objects are nothing, and so is what holds nothing else. Text is a truth value or a number only
+/// where zot has one: elsewhere `false` is a name or an expression. A condition restricts, whatever it holds.
+fn is_something(key: &str, value: &Value) -> bool {
+    let weak = WEAK.iter().any(|weak| weak.eq_ignore_ascii_case(key));
     match value {
+        Value::Array(items) if key.eq_ignore_ascii_case("conditions") => !items.is_empty(),
+        Value::Object(object) if key.eq_ignore_ascii_case("conditions") => !object.is_empty(),
         Value::Null => false,
         Value::Bool(value) => *value,
         Value::Number(number) => number.as_f64() != Some(0.0),
-        Value::String(text) => !matches!(text.as_str(), "" | "0" | "f" | "F" | "false" | "False" | "FALSE"),
-        Value::Array(items) => items.iter().any(is_something),
-        Value::Object(object) => object.values().any(is_something),
+        Value::String(text) if weak => !matches!(text.as_str(), "" | "0" | "f" | "F" | "false" | "False" | "FALSE"),
+        Value::String(text) => !text.is_empty(),
+        Value::Array(items) => items.iter().any(|item| is_something(key, item)),
+        Value::Object(object) => object.iter().any(|(key, value)| is_something(key, value)),
     }
 }
+
+/// Truth values and numbers of zot among what is not built. A key that is missing here is refused or warned of with the text `false`.
+const WEAK: &[&str] = &[
+    "apikey",
+    "dedupe",
+    "deleteReferrers",
+    "deleteUntagged",
+    "dryRun",
+    "enable",
+    "fastRestart",
+    "gc",
+    "hydrateBlobOnRead",
+    "insecure",
+    "keepUntagged",
+    "maxRepos",
+    "port",
+    "rate",
+    "redirectBlobURL",
+    "remoteCache",
+    "secureSession",
+    "skipVerify",
+    "startTLS",
+];
 
 /// Removes a key.
 pub(super) fn take(document: &mut Value, path: &str) {

@@ -23,8 +23,8 @@ const HEAD: &str = "# Configuration
 <!-- Made from src/config/raw.rs by `UPDATE_DOCS=1 cargo test --test docs`. -->
 
 One file, JSON or YAML, with zot's key names in any case. A key that is not listed here is a mistake, and every mistake is reported at once.
-As zot does, this registry takes the text `true` and `1` for `true`, text for a number, a number for text, and one value for a list. `null` and empty text are as
-good as no key.
+As zot does, this registry takes the text `true` and `1` for `true`, text for a number, a number for text, and one value for a list. `null` is as
+good as no key. Empty text is as good as no key where the key is zot's, and means `false` for a truth value; elsewhere it is a mistake.
 Relative paths start from the file's own folder. Lengths of time are written as `30s`, `5m` or `1h30m`. **Bold** keys are required.
 ";
 

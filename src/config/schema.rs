@@ -5,6 +5,7 @@
 use super::{Mistake, weak};
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 
 /// Reports unknown keys, missing keys and wrong types, each with its path, and folds the keys' case.
 pub(super) fn check<T: JsonSchema>(document: &mut Value, mistakes: &mut Vec<Mistake>) {
@@ -84,20 +85,23 @@ impl<'a> Walk<'a> {
             }
             return;
         };
-        let mut misspelt = Vec::new();
+        let (mut misspelt, mut seen) = (Vec::new(), BTreeSet::new());
         for (written, mut value) in std::mem::take(object) {
             let Some((key, schema)) = known.iter().find(|(key, _)| key.eq_ignore_ascii_case(&written)) else {
                 self.mistakes.push(Mistake::new(join(&written), unknown(&written, known)));
                 misspelt.extend(close(&written, known).map(|(key, schema)| (key, schema, value)));
                 continue;
             };
+            // Whatever the values are: which of the two is meant cannot be known.
+            if !seen.insert(key) {
+                self.mistakes.push(Mistake::new(join(key), "is given twice, in different case: keep one of them"));
+                continue;
+            }
             if value.is_null() || weak::is_left_out(&value, &join(key)) {
                 continue;
             }
             self.value(&mut value, schema, &join(key));
-            if object.insert(key.clone(), value).is_some() {
-                self.mistakes.push(Mistake::new(join(key), "is given twice, in different case"));
-            }
+            object.insert(key.clone(), value);
         }
         // What is meant is looked at as well, so that nobody is told that it is missing.
         for (key, schema, mut value) in misspelt {

@@ -13,10 +13,10 @@ pub(super) fn fit(value: &mut Value, types: &[&str]) {
 
 fn as_type(value: &Value, name: &str) -> Option<Value> {
     match (name, value) {
-        // As Go's strconv.ParseBool.
+        // As Go's strconv.ParseBool, but for empty text, which mapstructure takes for false.
         ("boolean", Value::String(text)) => match text.as_str() {
             "1" | "t" | "T" | "true" | "True" | "TRUE" => Some(true.into()),
-            "0" | "f" | "F" | "false" | "False" | "FALSE" => Some(false.into()),
+            "" | "0" | "f" | "F" | "false" | "False" | "FALSE" => Some(false.into()),
             _ => None,
         },
         ("boolean", Value::Number(number)) => Some((number.as_f64() != Some(0.0)).into()),
@@ -101,6 +101,7 @@ mod tests {
             (&["boolean", "null"][..], json!("true"), json!(true)),
             (&["boolean"], json!("T"), json!(true)),
             (&["boolean"], json!("0"), json!(false)),
+            (&["boolean", "null"], json!(""), json!(false)),
             (&["boolean"], json!(1), json!(true)),
             (&["boolean"], json!(0.0), json!(false)),
             (&["boolean"], json!("yes"), json!("yes")),

@@ -34,8 +34,23 @@ impl Cors {
         headers.get(ORIGIN).is_some_and(|origin| self.any || self.lists(origin))
     }
 
+    /// The origins, without `*`, which names nobody.
+    pub(crate) fn named(&self) -> impl Iterator<Item = &str> {
+        self.origins.iter().map(String::as_str).filter(|origin| *origin != "*")
+    }
+
+    /// Whether every origin is allowed.
+    pub(crate) fn is_for_all(&self) -> bool {
+        self.any
+    }
+
+    /// Whether the page that sent this is of an origin that is named.
+    pub(super) fn names(&self, headers: &HeaderMap) -> bool {
+        headers.get(ORIGIN).is_some_and(|origin| self.lists(origin))
+    }
+
     fn lists(&self, origin: &HeaderValue) -> bool {
-        self.origins.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(origin.as_bytes()))
+        self.named().any(|known| known.as_bytes().eq_ignore_ascii_case(origin.as_bytes()))
     }
 
     /// The answer to a browser that asks before it sends. It asks without credentials.
@@ -61,8 +76,9 @@ impl Cors {
         if !self.any {
             headers.append(VARY, HeaderValue::from_static("Origin"));
         }
-        let Some(origin) = asked.filter(|origin| self.any || self.lists(origin)) else { return };
-        let allowed = if self.any { HeaderValue::from_static("*") } else { origin.clone() };
+        // Also where nobody asked: a cache may hand that answer to a page.
+        let any = self.any.then(|| HeaderValue::from_static("*"));
+        let Some(allowed) = any.or_else(|| asked.filter(|origin| self.lists(origin)).cloned()) else { return };
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
         headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(READ));
         if self.credentials && !self.any {
@@ -100,6 +116,7 @@ mod tests {
         for origin in [None, Some("https://ui.example"), Some("http://ui.example.evil"), Some("null")] {
             assert_eq!(told(&listed, origin), (None, false, vary.clone()), "{origin:?}");
         }
+        assert_eq!(told(&any, None), (Some("*".to_owned()), false, None), "a cache may keep it");
         assert_eq!(told(&Cors::default(), Some("http://ui.example")), (None, false, None));
         assert_eq!(told(&Cors::new(["http://a".to_owned()], false), Some("http://a")), (Some("http://a".to_owned()), false, vary));
     }

@@ -100,8 +100,19 @@ async fn a_log_that_is_not_read_does_not_keep_the_process() {
 
 /// Ends `serve` once it has said where it serves, and returns what it said until then.
 fn said_until_it_serves(setup: &Setup) -> String {
+    said_with(setup, None)
+}
+
+/// The same with this as `RUST_LOG`.
+fn said_with(setup: &Setup, asked: Option<&str>) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wharfinger"));
-    command.env_remove("RUST_LOG").arg("serve").arg(setup.file()).stderr(Stdio::piped()).stdout(Stdio::null());
+    command
+        .env_remove("RUST_LOG")
+        .envs(asked.map(|asked| ("RUST_LOG", asked)))
+        .arg("serve")
+        .arg(setup.file())
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null());
     let mut child = command.spawn().unwrap();
     let mut log = BufReader::new(child.stderr.take().unwrap());
     let mut said = String::new();
@@ -124,6 +135,21 @@ fn where_it_serves_is_said_whatever_the_level_is() {
         assert!(line["message"] == "serving" && address.port() > 0, "{line}");
         assert_eq!(said.lines().count() > 1, level == "info", "{said}");
     }
+}
+
+#[test]
+fn that_a_registry_is_open_is_said_whatever_the_level_is() {
+    let mut setup = Setup::plain();
+    setup.config.as_object_mut().unwrap().remove("accessControl");
+    setup.config["http"]["address"] = json!("127.0.0.1");
+    for (level, asked) in [("error", None), ("panic", None), ("info", Some("error")), ("info", Some("off"))] {
+        setup.config["log"] = json!({"level": level});
+        let said = said_with(&setup, asked);
+        assert!(said.contains("THIS REGISTRY IS OPEN"), "{level} {asked:?}: {said}");
+    }
+    let mut setup = Setup::plain();
+    setup.config["log"] = json!({"level": "info"});
+    assert!(said_with(&setup, Some("")).lines().count() > 1, "an empty RUST_LOG is none");
 }
 
 #[test]

@@ -81,6 +81,38 @@ async fn on_loopback_it_answers_to_names_of_loopback_alone() {
     assert_eq!(status(&ask(app.address, "/livez", "host: evil.example").await), 200, "probes say nothing");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn every_origin_is_no_name_of_a_page_that_may_do_everything() {
+    let mut setup = bare("127.0.0.1");
+    setup.config["http"]["allowOrigin"] = "*".into();
+    let app = setup.start().await;
+    let page = || app.anonymous().header("origin", "https://evil.example");
+    let path = format!("/v2/a/blobs/uploads/?digest={}", sha256(b"blob"));
+    let pushed = page().header("content-type", "application/octet-stream").send(Method::POST, &path, "blob").await;
+    assert_eq!(pushed.status, StatusCode::FORBIDDEN, "{}", pushed.text());
+    let asked = page().header("access-control-request-method", "DELETE").send(Method::OPTIONS, "/v2/a/manifests/v1", "").await;
+    assert_eq!(asked.status, StatusCode::FORBIDDEN);
+    assert_eq!(app.anonymous().get("/v2/").await.header("access-control-allow-origin"), "*");
+}
+
+#[test]
+fn an_empty_variable_opens_nothing_and_stops_nothing() {
+    let mut setup = bare("127.0.0.1");
+    setup.config["http"]["address"] = "0.0.0.0".into();
+    let (closed, open) = (Setup::plain(), setup.file());
+    for (file, value, code, said) in [
+        (closed.file(), "", 0, ": good"),
+        (open.clone(), "", 2, "http.auth: is missing"),
+        (open.clone(), "1", 0, ": good"),
+        (open, "perhaps", 2, "WHARFINGER_OPEN must be 1 or 0"),
+    ] {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_wharfinger"));
+        let output = command.env("WHARFINGER_OPEN", value).arg("verify").arg(&file).output().unwrap();
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(output.status.code() == Some(code) && text.contains(said), "{value:?}: {text}");
+    }
+}
+
 /// The address is loopback's, since these tests listen nowhere else; the file says that others come.
 #[tokio::test(flavor = "multi_thread")]
 async fn elsewhere_it_takes_the_operators_word() {

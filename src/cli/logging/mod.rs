@@ -6,7 +6,7 @@ mod line;
 mod sink;
 
 use crate::clock::Clock;
-use crate::config::{Level, LogFormat};
+use crate::config::{ALWAYS_LOGGED, Level, LogFormat};
 use line::{Form, Lines};
 use sink::Sink;
 use std::any::Any;
@@ -16,7 +16,7 @@ use std::sync::OnceLock;
 use tracing_subscriber::EnvFilter;
 
 /// The target of the lines that say where the registry serves. They are written whatever the level is.
-pub(super) const SERVING: &str = "wharfinger::serving";
+pub(super) const SERVING: &str = ALWAYS_LOGGED;
 
 static SINK: OnceLock<Sink> = OnceLock::new();
 
@@ -35,7 +35,9 @@ pub(super) fn start(level: Level, format: LogFormat) -> std::io::Result<()> {
         LogFormat::Auto if std::io::stderr().is_terminal() => Form::Text,
         LogFormat::Auto => Form::Json,
     };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(format!("wharfinger={level},warn")));
+    let asked = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|asked| !asked.trim().is_empty());
+    let filter = asked.and_then(|asked| EnvFilter::try_new(asked).ok());
+    let filter = filter.unwrap_or_else(|| EnvFilter::new(format!("wharfinger={level},warn")));
     let filter = match format!("{SERVING}=info").parse() {
         Ok(always) => filter.add_directive(always),
         Err(_) => filter,

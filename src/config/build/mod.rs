@@ -275,13 +275,14 @@ pub(super) fn build(mut file: raw::File, around: &Surroundings<'_>, warnings: Ve
         passwords: passwords.is_some(),
     };
     let deny = build.deny(auth.deny, &configured);
+    let cors = build.cors(http.allow_origin, identifies);
     let reach = open::Reach {
         listen: &listen,
         external_urls: &external_urls,
+        cors: &cors,
         proxied: !http.trusted_proxies.is_empty() || !http.proxy_protocol.is_empty(),
     };
     let (policy, opened) = build.access(file.access_control, http.access_control, identifies, &reach);
-    let cors = build.cors(http.allow_origin, identifies);
     let metrics = build.metrics(file.extensions);
     let storage = around.path(&file.storage.root_directory);
     let state_directory = file.state_directory.map_or_else(|| storage.join("state"), |folder| around.path(&folder));

@@ -2,8 +2,9 @@
 //! elsewhere by the operator's word alone; and only if it does not even mention a login or rules.
 
 use super::{Build, Listen};
+use crate::config::Warning;
 use crate::config::mentions::Mentions;
-use crate::http::{is_at_loopback, is_loopback};
+use crate::http::{Cors, is_at_loopback, is_loopback};
 
 /// Why a file without a login is served. Everybody may then do everything, and credentials are ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +19,7 @@ pub enum Opened {
 pub(super) struct Reach<'a> {
     pub(super) listen: &'a Listen,
     pub(super) external_urls: &'a [String],
+    pub(super) cors: &'a Cors,
     /// `http.trustedProxies` or `http.proxyProtocol` name somebody.
     pub(super) proxied: bool,
 }
@@ -73,8 +75,22 @@ impl Build<'_> {
             Opened::OnLoopback => "served because it listens on loopback",
             Opened::ByOperator => "served because of --open or WHARFINGER_OPEN",
         };
-        let everyone = others.unwrap_or_else(|| "every program on this machine".to_owned());
-        self.warn("http.auth", format!("THIS REGISTRY IS OPEN, since there is no login: {everyone} may read, push and delete everything; credentials are ignored; {why}"));
+        let everyone = others.unwrap_or_else(|| match opened {
+            Opened::OnLoopback => reach
+                .cors
+                .named()
+                .fold("every program on this machine".to_owned(), |all, origin| format!("{all} and every page of {origin}")),
+            Opened::ByOperator => {
+                "every program on this machine, every page that a browser on it shows and everyone behind a proxy on it".to_owned()
+            }
+        });
+        if opened == Opened::OnLoopback && reach.cors.is_for_all() {
+            self.warn(
+                "http.allowOrigin",
+                "has *, which names nobody: pages of other sites are refused, since the registry is open; name their origins",
+            );
+        }
+        self.warnings.push(Warning::loud("http.auth", format!("THIS REGISTRY IS OPEN, since there is no login: {everyone} may read, push and delete everything; credentials are ignored; {why}")));
         Some(opened)
     }
 }

@@ -102,6 +102,42 @@ fn a_login_that_is_named_and_lets_nobody_in_opens_nothing_by_anybodys_word() {
 }
 
 #[test]
+fn two_spellings_of_a_key_are_refused_whatever_they_hold() {
+    let tls = json!({"cert": "c", "key": "k", "cacert": "ca.pem", "clientAuth": "require"});
+    for (document, key) in [
+        (json!({"storage": {"rootDirectory": "s"}, "HTTP": null, "http": {"auth": {"htpasswd": null}}}), "http"),
+        (file(json!({"AUTH": null, "auth": {"htpasswd": {"path": "users"}}})), "http.auth"),
+        (file(json!({"TLS": {}, "tls": tls.clone()})), "http.tls"),
+        (file(json!({"TLS": tls, "tls": {}})), "http.tls"),
+    ] {
+        for open in [false, true] {
+            assert!(opened(&document, open).is_err_and(|keys| keys.iter().any(|found| found == key)), "{document}");
+        }
+    }
+}
+
+#[test]
+fn the_warning_says_who_may_come() {
+    for (origins, open, expected, extra) in [
+        (json!(""), false, "every program on this machine may", None),
+        (
+            json!("http://ui.example, *"),
+            false,
+            "every program on this machine and every page of http://ui.example may",
+            Some("http.allowOrigin: has *"),
+        ),
+        (json!("*"), true, "every page that a browser on it shows", None),
+    ] {
+        let environment = Environment { open, ..Environment::default() };
+        let document = file(json!({"address": "127.0.0.1", "allowOrigin": origins}));
+        let config = parse_in(&document.to_string(), Path::new("."), environment).unwrap();
+        let said: Vec<_> = config.warnings.iter().map(ToString::to_string).collect();
+        assert!(said.iter().any(|said| said.contains(expected)), "{said:?}");
+        assert_eq!(said.iter().filter(|said| extra.is_none_or(|extra| said.starts_with(extra))).count(), 1, "{said:?}");
+    }
+}
+
+#[test]
 fn a_file_with_a_login_or_rules_is_closed_whatever_the_operator_says() {
     for http in [
         minimal()["http"].clone(),

@@ -48,6 +48,20 @@ fn a_key_that_is_not_built_and_asks_for_nothing_is_no_request() {
 }
 
 #[test]
+fn text_that_is_false_is_a_truth_value_only_where_zot_has_one() {
+    for conditions in [json!([{"expression": "false"}]), json!(["0"]), json!([false]), json!([{}]), json!({"expression": ""})] {
+        let rules = json!({"repositories": {"**": {"policies": [{"users": ["a"], "actions": ["read"], "conditions": conditions}]}}});
+        assert_eq!(keys(&with(&[("/accessControl", rules)])).len(), 1, "{conditions}");
+    }
+    for value in [json!({"address": "0"}), json!({"bindDN": "false", "insecure": "true"})] {
+        assert_eq!(keys(&with(&[("/http/auth/ldap", value.clone())])), ["http.auth.ldap"], "{value}");
+    }
+    let twice = json!({"sync": {"Enable": false, "enable": true, "registries": []}});
+    assert_eq!(keys(&with(&[("/extensions", twice)])), ["extensions.sync"]);
+    assert_eq!(load(&with(&[("/extensions", json!({"metrics": {"enable": ""}}))])).unwrap().metrics, None);
+}
+
+#[test]
 fn every_extension_and_setting_that_is_ignored_is_named_with_the_truth() {
     for (document, expected) in [
         (

@@ -195,6 +195,7 @@ mod tests {
     use bytes::Bytes;
     use std::path::Path;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc;
 
     /// Of the disk that a test pretends there is.
     const LOG_BOUND: u64 = 16 << 20;
@@ -304,41 +305,35 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(Local::open(folder.path()).unwrap());
         let log = || folder.path().join("records.sqlite3-wal").metadata().unwrap().len();
-        let (begun, end) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        // Reads what is there when it begins, until it is told to end.
         let read = || {
-            let (store, begun, end) = (store.clone(), begun.clone(), end.clone());
-            std::thread::spawn(move || {
-                while end.load(Ordering::SeqCst) == 0 {
-                    let reading = store.records.read(|db| {
-                        let transaction = db.unchecked_transaction()?;
-                        transaction.query_row("SELECT count(*) FROM records WHERE key < '1'", [], |row| row.get::<_, i64>(0))?;
-                        // Until the next one has begun, or waits to.
-                        let mine = begun.fetch_add(1, Ordering::SeqCst) + 1;
-                        for _ in 0..100_000 {
-                            if begun.load(Ordering::SeqCst) != mine {
-                                break;
-                            }
-                            std::thread::yield_now();
-                        }
-                        Ok(())
-                    });
-                    reading.unwrap();
-                }
-            })
+            let ((begins, begun), (end, ends), store) = (mpsc::channel::<()>(), mpsc::channel::<()>(), store.clone());
+            let reader = std::thread::spawn(move || {
+                let reading = store.records.read(|db| {
+                    let transaction = db.unchecked_transaction()?;
+                    transaction.query_row("SELECT count(*) FROM records WHERE key < '1'", [], |row| row.get::<_, i64>(0))?;
+                    let _ = begins.send(());
+                    // A checkpoint may wait for its end.
+                    let _ = ends.recv_timeout(Duration::from_millis(100));
+                    Ok(())
+                });
+                reading.unwrap();
+            });
+            // It waits if the log is begun anew just now.
+            let _ = begun.recv_timeout(Duration::from_millis(100));
+            (reader, end)
         };
-        let readers = [read(), read(), read()];
-        while begun.load(Ordering::SeqCst) < 3 {
-            tokio::task::yield_now().await;
-        }
-        let mut largest = 0;
+        let (mut largest, mut reading) = (0, read());
         for round in 0..20 {
             write_much(&store, round).await;
+            // The next one begins before the last one ends.
+            let (reader, end) = std::mem::replace(&mut reading, read());
+            drop(end);
+            reader.join().unwrap();
             largest = largest.max(log());
         }
-        end.store(1, Ordering::SeqCst);
-        for reader in readers {
-            reader.join().unwrap();
-        }
+        drop(reading.1);
+        reading.0.join().unwrap();
         assert!(largest < LONG * FRAME + (12 << 20), "{largest}");
     }
 

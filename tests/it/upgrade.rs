@@ -110,7 +110,7 @@ async fn the_first_start_converts_and_says_so_and_the_second_finds_nothing_to_do
 fn dev_converts_its_store_too() {
     let folder = tempfile::tempdir().unwrap();
     copy_folder(Path::new("tests/fixtures/format-1"), &folder.path().join("store"));
-    // By this line its folder was, and is, known.
+    // `dev` recognises a folder of an earlier version by this line.
     fs::write(folder.path().join("config.yaml"), "# Written by `wharfinger dev`\n").unwrap();
     let (code, out, errors) = output(&["dev", "--folder", folder.path().to_str().unwrap(), "--port", "0", "--once"], folder.path());
     assert_eq!(code, 0, "{out}{errors}");

@@ -145,7 +145,9 @@ pub(super) async fn serve(app: App, request: Request) -> Response {
         Ok(origin) if route == Ok(Route::Welcome) => handlers::welcome::answer(&parts, origin),
         Ok(origin) => {
             let attended =
-                AssertUnwindSafe(attend(&app, &live, origin, &route, parts, Measure::received(body), &mut who)).catch_unwind().await;
+                AssertUnwindSafe(attend(&app, &live, origin, &route, Request::from_parts(parts, Measure::received(body)), &mut who))
+                    .catch_unwind()
+                    .await;
             attended.unwrap_or_else(|panic| Err(Fault::panicked(&*panic)))
         }
         Err(invalid) => Err((*invalid).into()),
@@ -239,10 +241,10 @@ async fn attend(
     live: &Arc<Live>,
     origin: &Origin,
     route: &Result<Route, InvalidPath>,
-    parts: Parts,
-    body: Body,
+    request: Request<Body>,
     who: &mut Who,
 ) -> Result<Response, Fault> {
+    let (parts, body) = request.into_parts();
     if *route == Ok(Route::Token) {
         // Identifies its callers itself, since a form may carry the credential.
         return handlers::token::answer(app, live, origin, &parts, body, who).await;

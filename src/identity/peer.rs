@@ -10,7 +10,7 @@ use super::refusal::shown;
 use super::{CredentialType, Evidence, Failure, Identity};
 use crate::clock::Timestamp;
 use crate::trust::x509::{self, Hearsay, Leaf, Rejected, VerifiedChain, X509Authorities};
-use crate::trust::{Authorities, Held, NoKeys};
+use crate::trust::{Authorities, NoKeys};
 use arc_swap::ArcSwapOption;
 use pki_types::CertificateDer;
 use std::fmt;
@@ -106,7 +106,7 @@ impl Peer {
         grounds: &mut Grounds,
         now: Timestamp,
     ) -> Result<Arc<VerifiedChain>, Verdict> {
-        self.judge(x509::verify_svid, true, leaf, authorities, grounds, now)
+        self.judge(Kind::Svid, leaf, authorities, grounds, now)
     }
 
     /// The chain of a certificate that is no SVID, as proved by the current keys of `authorities`.
@@ -117,7 +117,7 @@ impl Peer {
         grounds: &mut Grounds,
         now: Timestamp,
     ) -> Result<Arc<VerifiedChain>, Verdict> {
-        self.judge(x509::verify_plain, false, leaf, authorities, grounds, now)
+        self.judge(Kind::Plain, leaf, authorities, grounds, now)
     }
 
     #[cfg(test)]
@@ -135,8 +135,7 @@ impl Peer {
     /// another configuration was loaded. As what the leaf was judged is compared too, since that depends on the configuration.
     fn judge(
         &self,
-        verify: Verify,
-        svid: bool,
+        kind: Kind,
         leaf: &Leaf,
         authorities: &Authorities<X509Authorities>,
         grounds: &mut Grounds,
@@ -144,13 +143,16 @@ impl Peer {
     ) -> Result<Arc<VerifiedChain>, Verdict> {
         let view = authorities.view(now).map_err(Verdict::Undecidable)?;
         let counts = |kept: &Arc<VerifiedChain>| {
-            kept.generation() == view.generation && kept.spiffe_id().is_some() == svid && now < kept.valid_until()
+            kept.generation() == view.generation && kept.spiffe_id().is_some() == (kind == Kind::Svid) && now < kept.valid_until()
         };
         if let Some(kept) = self.verdict.load_full().filter(counts) {
             return Ok(kept);
         }
         let intermediates = self.chain.as_ref().ok().and_then(|chain| chain.get(1..)).unwrap_or_default();
-        let verified = verify(leaf, intermediates, &view, now);
+        let verified = match kind {
+            Kind::Svid => x509::verify_svid(leaf, intermediates, &view, now),
+            Kind::Plain => x509::verify_plain(leaf, intermediates, &view, now),
+        };
         metrics::counter!("wharfinger_certificate_judgements_total").increment(1);
         let verified = verified.map_err(|why| {
             grounds.last_until(x509::next_change(leaf, intermediates, &view, now));
@@ -188,4 +190,9 @@ pub(super) enum Verdict {
     Undecidable(NoKeys),
 }
 
-type Verify = fn(&Leaf, &[CertificateDer<'static>], &Held<X509Authorities>, Timestamp) -> Result<VerifiedChain, Rejected>;
+/// What a certificate is verified as.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Svid,
+    Plain,
+}

@@ -43,7 +43,7 @@ pub use fuzzing::{hash_state_rewritten, key_rewritten, records_read};
 pub use listing::Page;
 pub use manifests::{Pushed, StoredManifest};
 pub use referrers::Referrers;
-pub use uploads::{InvalidUploadId, Upload, UploadId};
+pub use uploads::{InvalidUploadId, Pusher, Upload, UploadId};
 
 use crate::access::Repositories;
 use crate::storage::{BlobStore, Failure, RecordStore};

@@ -67,8 +67,7 @@ pub(super) async fn serve<H: Handler>(
     draining: watch::Receiver<bool>,
     place: Place,
 ) {
-    let standing = place.standing().clone();
-    let mut end = End { draining, standing: standing.clone() };
+    let mut end = End { draining, standing: place.standing().clone() };
     let (limits, more) = (&serving.limits, More::default());
     let mut stream = Stream::new(stream, more.clone());
     let mut remote = remote;
@@ -82,7 +81,7 @@ pub(super) async fn serve<H: Handler>(
     }
     let Some(tls) = serving.tls.as_ref().map(Tls::config) else {
         let origin = Origin { peer: None, remote, tls: false, more };
-        return speak(stream, origin, standing, false, limits, serving.handler.clone(), end).await;
+        return speak(stream, origin, false, limits, serving.handler.clone(), end).await;
     };
     stream.expect_tls();
     let stream = match Box::pin(shake_hands(stream, remote, tls, (deadline, limits.handshake_timeout), &mut end)).await {
@@ -90,7 +89,7 @@ pub(super) async fn serve<H: Handler>(
         Err(None) => return,
         Err(Some(plain)) => {
             let origin = Origin { peer: None, remote, tls: false, more };
-            return Box::pin(speak(*plain, origin, standing, false, limits, SpeaksHttps, end)).await;
+            return Box::pin(speak(*plain, origin, false, limits, SpeaksHttps, end)).await;
         }
     };
     let session = stream.get_ref().1;
@@ -99,7 +98,7 @@ pub(super) async fn serve<H: Handler>(
     // Several answers share an HTTP/2 connection: what one of them says would hold up another's end.
     let more = if http2 { More::default() } else { more };
     let origin = Origin { peer, remote, tls: true, more };
-    speak(stream, origin, standing, http2, limits, serving.handler.clone(), end).await;
+    speak(stream, origin, http2, limits, serving.handler.clone(), end).await;
 }
 
 /// What all requests of a connection have in common.
@@ -211,7 +210,6 @@ const ENCRYPTED_AT_ONCE: usize = 256 << 10;
 async fn speak<H: Handler>(
     stream: impl AsyncRead + AsyncWrite + OverTcp + Send + Unpin + 'static,
     origin: Origin,
-    standing: Standing,
     http2: bool,
     limits: &Arc<Limits>,
     handler: H,
@@ -220,6 +218,7 @@ async fn speak<H: Handler>(
     /// Less than that hyper does not take.
     const LEAST_HEADER: usize = 8 << 10;
     let remote = origin.remote;
+    let standing = end.standing.clone();
     let streams = http2.then(|| Streams::new(limits.clone()));
     let unread = Arc::new(AtomicBool::new(false));
     let service =

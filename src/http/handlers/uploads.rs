@@ -1,11 +1,11 @@
 //! `/v2/<name>/blobs/uploads/` (distribution-spec, Pushing blobs, Mounting a blob from another repository).
 
 use super::{CONTENT_DIGEST, Call, Reply, UPLOAD_UUID, broken_off};
-use crate::access::{Create, Permit, Read};
+use crate::access::{Create, Permit};
 use crate::http::answer::{Fault, stands_at, uploaded};
 use crate::http::auth::source;
 use crate::oci::{Algorithm, ContentRange, Digest, RepositoryName};
-use crate::registry::{self, Upload, UploadId};
+use crate::registry::{self, Pusher, Upload, UploadId};
 use axum::body::Body;
 use axum::response::Response;
 use futures_util::{StreamExt, TryStreamExt};
@@ -25,8 +25,9 @@ pub(super) async fn begin(call: &Call, repository: &RepositoryName, body: Body) 
     let registry = &call.app.registry;
     let digest: Option<Digest> = call.query.named("digest")?.map(str::parse).transpose()?;
     if let Some(digest) = digest {
-        let (range, body) = (whole(call)?, stream(call, body).await?);
-        let digest = registry.put_blob(&permit, readable(call, repository).as_ref(), range, &digest, body).await?;
+        let range = whole(call)?;
+        let body = stream(call, body).await?;
+        let digest = registry.put_blob(&pusher(call, permit), range, &digest, body).await?;
         return Ok(created(repository, &digest));
     }
     let algorithm: Option<Algorithm> = call.query.get("digest-algorithm").map(str::parse).transpose()?;
@@ -60,9 +61,9 @@ pub(super) async fn answer(call: &Call, repository: &RepositoryName, id: &str, b
         }
         Method::PUT => {
             let digest: Digest = call.query.named("digest")?.ok_or_else(Fault::missing_digest)?.parse()?;
-            let (readable, range) = (readable(call, repository), content_range(call)?);
+            let range = content_range(call)?;
             let body = stream(call, body).await?;
-            let digest = registry.finish(&permit, readable.as_ref(), &id, range, &digest, body).await.map_err(here)?;
+            let digest = registry.finish(&pusher(call, permit), &id, range, &digest, body).await.map_err(here)?;
             Ok(created(repository, &digest))
         }
         Method::DELETE => {
@@ -76,9 +77,9 @@ pub(super) async fn answer(call: &Call, repository: &RepositoryName, id: &str, b
     }
 }
 
-/// What is here already need not be written again, if the caller could read it.
-fn readable(call: &Call, repository: &RepositoryName) -> Option<Permit<Read>> {
-    call.permit(repository).ok()
+fn pusher(call: &Call, permit: Permit<Create>) -> Pusher {
+    let readable = call.permit(permit.repository()).ok();
+    Pusher { permit, readable }
 }
 
 /// The blob that was asked to be mounted, if it could be. A source that the caller may not read is like one that has no such blob.

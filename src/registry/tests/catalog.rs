@@ -67,7 +67,7 @@ async fn a_repository_without_manifests_leaves_when_a_blob_is_deleted_or_an_uplo
 
     let upload = registry.start_upload(&create(R), None).await.unwrap();
     let other = registry.start_upload(&create(R), None).await.unwrap();
-    let wrong = registry.finish(&create(R), None, &upload.id, None, &sha256(b"expected"), body(&[b"found"])).await;
+    let wrong = registry.finish(&blind(create(R)), &upload.id, None, &sha256(b"expected"), body(&[b"found"])).await;
     assert!(matches!(wrong, Err(Error::DigestMismatch { .. })), "{wrong:?}");
     assert_eq!(listed().await, ["c/team/app!"], "an upload is open");
     registry.cancel(&create(R), &other.id).await.unwrap();

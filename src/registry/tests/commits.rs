@@ -31,7 +31,7 @@ impl Counter {
     /// A blob by a single POST.
     async fn one_request(&self, repository: &str, content: &str) -> usize {
         let (digest, body) = (sha256(content.as_bytes()), body(&[content.as_bytes()]));
-        let push = async { self.registry.put_blob(&create(repository), Some(&read(repository)), None, &digest, body).await.unwrap() };
+        let push = async { self.registry.put_blob(&pusher(repository), None, &digest, body).await.unwrap() };
         self.of(push).await
     }
 
@@ -41,7 +41,7 @@ impl Counter {
         let push = async {
             let upload = registry.start_upload(&create, None).await.unwrap();
             registry.append(&create, &upload.id, None, None, body(&[content.as_bytes()])).await.unwrap();
-            registry.finish(&create, Some(&read(repository)), &upload.id, None, &digest, body(&[])).await.unwrap();
+            registry.finish(&pusher(repository), &upload.id, None, &digest, body(&[])).await.unwrap();
         };
         self.of(push).await
     }

@@ -68,7 +68,7 @@ async fn an_upload_whose_bytes_found_no_room_is_gone() {
         registry.append(&create(R), &upload.id, None, None, body(&[b"abc"])).await.unwrap();
         bytes.full.store(true, Ordering::SeqCst);
         let refused = if closing {
-            registry.finish(&create(R), None, &upload.id, None, &sha256(b"abcdef"), body(&[b"def"])).await.map(drop)
+            registry.finish(&blind(create(R)), &upload.id, None, &sha256(b"abcdef"), body(&[b"def"])).await.map(drop)
         } else {
             registry.append(&create(R), &upload.id, None, None, body(&[b"def"])).await.map(drop)
         };

@@ -232,7 +232,7 @@ async fn the_same_blob_pushed_twice_at_once_is_kept_once() {
             async move {
                 let upload = registry.start_upload(&create(repository), None).await.unwrap();
                 registry.append(&create(repository), &upload.id, None, None, body(&[b"layer"])).await.unwrap();
-                registry.finish(&create(repository), Some(&read(repository)), &upload.id, None, &digest, body(&[])).await.unwrap();
+                registry.finish(&pusher(repository), &upload.id, None, &digest, body(&[])).await.unwrap();
                 upload.id
             }
         };

@@ -39,7 +39,7 @@ async fn many_uploads_take_turns_and_all_of_them_end() {
                 }
             });
             let body = Body::new(frames.boxed(), share.clone(), Some(share.take(1).await));
-            registry.put_blob(&create(R), Some(&read(R)), None, &digest, body).await.unwrap()
+            registry.put_blob(&pusher(R), None, &digest, body).await.unwrap()
         }
     });
     let digests = join_all(uploads).await;
@@ -54,7 +54,7 @@ async fn a_client_that_sends_nothing_leaves_its_memory_to_others() {
     let (bench, (budget, share)) = (Bench::new(), budget(2));
     let push = |content: &'static [u8], body| {
         let registry = bench.registry.clone();
-        tokio::spawn(async move { registry.put_blob(&create(R), None, None, &sha256(content), body).await })
+        tokio::spawn(async move { registry.put_blob(&blind(create(R)), None, &sha256(content), body).await })
     };
     let slow: Vec<_> = (0..2).map(|_| sending(&share)).collect();
     let mut waiting = Vec::new();
@@ -91,7 +91,7 @@ async fn hashing_again_waits_for_memory_without_holding_any() {
             registry.append(&create(R), &upload.id, None, None, body(&[content])).await.unwrap();
             let first = share.take(1).await;
             let rest = Body::new(futures_util::stream::empty().boxed(), share, Some(first));
-            registry.finish(&create(R), None, &upload.id, None, &digest_of(Algorithm::Sha512, content), rest).await.unwrap();
+            registry.finish(&blind(create(R)), &upload.id, None, &digest_of(Algorithm::Sha512, content), rest).await.unwrap();
         }
     });
     tokio::time::timeout(std::time::Duration::from_secs(60), join_all(closings)).await.expect("they wait for each other");

@@ -74,6 +74,16 @@ pub(super) fn create(repository: &str) -> Permit<Create> {
     Permit::for_test(repository, alice())
 }
 
+/// Somebody who may also read the repository.
+pub(super) fn pusher(repository: &str) -> Pusher {
+    Pusher { permit: create(repository), readable: Some(read(repository)) }
+}
+
+/// Somebody who may push to the repository and not read it.
+pub(super) fn blind(permit: Permit<Create>) -> Pusher {
+    Pusher { permit, readable: None }
+}
+
 pub(super) fn read(repository: &str) -> Permit<Read> {
     Permit::for_test(repository, alice())
 }
@@ -107,7 +117,7 @@ pub(super) fn broken(bytes: &[u8]) -> Body {
 
 pub(super) async fn push_blob(registry: &Registry, repository: &str, bytes: &[u8]) -> Digest {
     let upload = registry.start_upload(&create(repository), None).await.unwrap();
-    registry.finish(&create(repository), Some(&read(repository)), &upload.id, None, &sha256(bytes), body(&[bytes])).await.unwrap()
+    registry.finish(&pusher(repository), &upload.id, None, &sha256(bytes), body(&[bytes])).await.unwrap()
 }
 
 pub(super) async fn content(registry: &Registry, repository: &str, digest: &Digest) -> Result<Bytes, Error> {
@@ -171,7 +181,7 @@ fn every_operation_may_move_between_threads() {
     is_send(registry.mount(&create("a"), None, Some(&reader), &digest));
     is_send(registry.start_upload(&create("a"), None));
     is_send(registry.append(&create("a"), &id, None, None, body(&[])));
-    is_send(registry.finish(&create("a"), Some(&read("a")), &id, None, &digest, body(&[])));
+    is_send(registry.finish(&pusher("a"), &id, None, &digest, body(&[])));
     is_send(registry.cancel(&create("a"), &id));
     is_send(registry.expire_uploads());
     is_send(registry.tags(&read("a"), "", 1));

@@ -38,7 +38,7 @@ async fn oci_18_a_stream_of_any_length_is_appended() {
     let upload = bench.registry.append(&create(R), &upload.id, None, None, body(&frames[..7])).await.unwrap();
     assert_eq!(upload.offset, 7 * 300_001);
     bench.registry.append(&create(R), &upload.id, None, None, body(&frames[7..])).await.unwrap();
-    let digest = bench.registry.finish(&create(R), Some(&read(R)), &upload.id, None, &sha256(&whole), body(&[])).await.unwrap();
+    let digest = bench.registry.finish(&pusher(R), &upload.id, None, &sha256(&whole), body(&[])).await.unwrap();
     assert!(content(&bench.registry, R, &digest).await.unwrap() == whole);
 }
 
@@ -71,7 +71,7 @@ async fn oci_18_a_chunk_has_the_length_it_announces() {
     assert_eq!(bench.registry.upload_status(&create(R), &id).await.unwrap().offset, 0);
     // What was written of the refused chunks is not part of the blob.
     bench.registry.append(&create(R), &id, None, None, body(&[b"xyz"])).await.unwrap();
-    let digest = bench.registry.finish(&create(R), Some(&read(R)), &id, None, &sha256(b"xyz"), body(&[])).await.unwrap();
+    let digest = bench.registry.finish(&pusher(R), &id, None, &sha256(b"xyz"), body(&[])).await.unwrap();
     assert_eq!(content(&bench.registry, R, &digest).await.unwrap(), "xyz");
 }
 
@@ -82,7 +82,7 @@ async fn oci_19_the_closing_chunk_begins_where_the_upload_stands() {
     bench.registry.append(&create(R), &id, chunk(0, 2), None, body(&[b"abc"])).await.unwrap();
     let finish = |range, bytes: &'static [u8]| {
         let (registry, id) = (bench.registry.clone(), id.clone());
-        async move { registry.finish(&create(R), Some(&read(R)), &id, range, &sha256(b"abcdef"), body(&[bytes])).await }
+        async move { registry.finish(&pusher(R), &id, range, &sha256(b"abcdef"), body(&[bytes])).await }
     };
     assert!(matches!(finish(chunk(0, 2), b"def").await, Err(Error::RangeMismatch { offset: 3 })));
     assert!(matches!(finish(chunk(3, 6), b"def").await, Err(Error::SizeMismatch)));
@@ -96,7 +96,7 @@ async fn oci_16_sha512_announced_at_the_start_or_at_the_closing_put_only() {
     for announced in [Some(Algorithm::Sha512), Some(Algorithm::Sha256), None] {
         let Upload { id, .. } = bench.registry.start_upload(&create(R), announced).await.unwrap();
         bench.registry.append(&create(R), &id, None, None, body(&[b"abc"])).await.unwrap();
-        let digest = bench.registry.finish(&create(R), Some(&read(R)), &id, None, &expected, body(&[b"def"])).await.unwrap();
+        let digest = bench.registry.finish(&pusher(R), &id, None, &expected, body(&[b"def"])).await.unwrap();
         assert_eq!(digest, expected);
         assert_eq!(content(&bench.registry, R, &digest).await.unwrap(), "abcdef");
     }
@@ -107,7 +107,7 @@ async fn oci_21_a_wrong_digest_cancels_the_upload() {
     let bench = Bench::new();
     let Upload { id, .. } = bench.registry.start_upload(&create(R), None).await.unwrap();
     bench.registry.append(&create(R), &id, None, None, body(&[b"abc"])).await.unwrap();
-    match bench.registry.finish(&create(R), Some(&read(R)), &id, None, &sha256(b"abd"), body(&[])).await {
+    match bench.registry.finish(&pusher(R), &id, None, &sha256(b"abd"), body(&[])).await {
         Err(Error::DigestMismatch { expected, found }) => assert_eq!((expected, found), (sha256(b"abd"), sha256(b"abc"))),
         other => panic!("{other:?}"),
     }
@@ -142,7 +142,7 @@ async fn an_upload_belongs_to_its_principal_and_its_repository() {
         let registry = &bench.registry;
         assert!(matches!(registry.upload_status(&stranger, &id).await, Err(Error::UploadUnknown)));
         assert!(matches!(registry.append(&stranger, &id, None, None, body(&[b"x"])).await, Err(Error::UploadUnknown)));
-        assert!(matches!(registry.finish(&stranger, None, &id, None, &sha256(b""), body(&[])).await, Err(Error::UploadUnknown)));
+        assert!(matches!(registry.finish(&blind(stranger.clone()), &id, None, &sha256(b""), body(&[])).await, Err(Error::UploadUnknown)));
         assert!(matches!(registry.cancel(&stranger, &id).await, Err(Error::UploadUnknown)));
     }
     assert_eq!(bench.registry.upload_status(&create(R), &id).await.unwrap().offset, 0);
@@ -165,12 +165,12 @@ async fn one_request_at_a_time_writes_to_an_upload() {
     tokio::task::yield_now().await;
     let second = bench.registry.append(&create(R), &id, None, None, body(&[b"second"])).await;
     assert!(matches!(second, Err(Error::UploadBusy)), "{second:?}");
-    assert!(matches!(bench.registry.finish(&create(R), Some(&read(R)), &id, None, &sha256(b""), body(&[])).await, Err(Error::UploadBusy)));
+    assert!(matches!(bench.registry.finish(&pusher(R), &id, None, &sha256(b""), body(&[])).await, Err(Error::UploadBusy)));
     assert!(matches!(bench.registry.cancel(&create(R), &id).await, Err(Error::UploadBusy)));
     sender.send(Ok(Bytes::from_static(b"first"))).unwrap();
     drop(sender);
     assert_eq!(first.await.unwrap().unwrap().offset, 5);
-    let digest = bench.registry.finish(&create(R), Some(&read(R)), &id, None, &sha256(b"first"), body(&[])).await.unwrap();
+    let digest = bench.registry.finish(&pusher(R), &id, None, &sha256(b"first"), body(&[])).await.unwrap();
     assert_eq!(content(&bench.registry, R, &digest).await.unwrap(), "first");
 }
 
@@ -198,12 +198,9 @@ async fn what_arrived_of_an_interrupted_body_is_kept_and_resumed() {
     let Upload { id, .. } = bench.registry.start_upload(&create(R), None).await.unwrap();
     assert!(matches!(bench.registry.append(&create(R), &id, None, None, broken(b"abc")).await, Err(Error::Interrupted)));
     assert_eq!(bench.registry.upload_status(&create(R), &id).await.unwrap().offset, 3);
-    assert!(matches!(
-        bench.registry.finish(&create(R), Some(&read(R)), &id, None, &sha256(b"abcdef"), broken(b"d")).await,
-        Err(Error::Interrupted)
-    ));
+    assert!(matches!(bench.registry.finish(&pusher(R), &id, None, &sha256(b"abcdef"), broken(b"d")).await, Err(Error::Interrupted)));
     assert_eq!(bench.registry.upload_status(&create(R), &id).await.unwrap().offset, 4);
-    let digest = bench.registry.finish(&create(R), Some(&read(R)), &id, chunk(4, 5), &sha256(b"abcdef"), body(&[b"ef"])).await.unwrap();
+    let digest = bench.registry.finish(&pusher(R), &id, chunk(4, 5), &sha256(b"abcdef"), body(&[b"ef"])).await.unwrap();
     assert_eq!(content(&bench.registry, R, &digest).await.unwrap(), "abcdef");
 }
 
@@ -217,7 +214,7 @@ async fn an_upload_resumes_after_a_restart() {
         assert_eq!(restarted.upload_status(&create(R), &id).await.unwrap().offset, 3);
         restarted.append(&create(R), &id, chunk(3, 4), None, body(&[b"de"])).await.unwrap();
         let expected = digest_of(algorithm, b"abcdef");
-        assert_eq!(bench.restarted().finish(&create(R), Some(&read(R)), &id, None, &expected, body(&[b"f"])).await.unwrap(), expected);
+        assert_eq!(bench.restarted().finish(&pusher(R), &id, None, &expected, body(&[b"f"])).await.unwrap(), expected);
         assert_eq!(content(&bench.registry, R, &expected).await.unwrap(), "abcdef");
     }
 }
@@ -232,7 +229,7 @@ async fn an_upload_whose_bytes_are_gone_is_over_and_its_client_begins_anew() {
         let digest = digest_of(Algorithm::Sha256, b"abcdef");
         let outcome = match closing {
             false => bench.registry.append(&create(R), &id, None, None, body(&[b"def"])).await.map(drop),
-            true => bench.registry.finish(&create(R), Some(&read(R)), &id, None, &digest, body(&[b"def"])).await.map(drop),
+            true => bench.registry.finish(&pusher(R), &id, None, &digest, body(&[b"def"])).await.map(drop),
         };
         assert!(matches!(outcome, Err(Error::UploadUnknown)), "{outcome:?}");
         assert_eq!(bench.keys("").await, Vec::<String>::new());
@@ -275,7 +272,7 @@ async fn a_known_blob_that_comes_in_one_request_leaves_no_trace() {
     let before = bench.keys("").await;
     let again = |content: &'static [u8]| {
         let (registry, digest) = (bench.registry.clone(), digest.clone());
-        async move { registry.put_blob(&create(R), Some(&read(R)), chunk(0, 4), &digest, body(&[content])).await }
+        async move { registry.put_blob(&pusher(R), chunk(0, 4), &digest, body(&[content])).await }
     };
     assert_eq!(again(b"hello").await.unwrap(), digest);
     assert_eq!(bench.keys("").await, before);
@@ -295,16 +292,16 @@ async fn a_known_blob_is_linked_and_not_stored_twice() {
     let digest = push_blob(&bench.registry, R, b"layer").await;
     // Announced with the body: hashed and never written.
     let Upload { id, .. } = bench.registry.start_upload(&create(R), None).await.unwrap();
-    bench.registry.finish(&create(R), Some(&read(R)), &id, None, &digest, body(&[b"layer"])).await.unwrap();
+    bench.registry.finish(&pusher(R), &id, None, &digest, body(&[b"layer"])).await.unwrap();
     assert!(!bench.has_bytes(&id).await);
     // Known in another repository, or at the end only: removed again.
     let Upload { id, .. } = bench.registry.start_upload(&create("b"), None).await.unwrap();
-    bench.registry.finish(&create("b"), Some(&read("b")), &id, None, &digest, body(&[b"layer"])).await.unwrap();
+    bench.registry.finish(&pusher("b"), &id, None, &digest, body(&[b"layer"])).await.unwrap();
     assert!(!bench.has_bytes(&id).await);
     let Upload { id, .. } = bench.registry.start_upload(&create("c"), None).await.unwrap();
     bench.registry.append(&create("c"), &id, None, None, body(&[b"layer"])).await.unwrap();
     assert!(bench.has_bytes(&id).await);
-    bench.registry.finish(&create("c"), Some(&read("c")), &id, None, &digest, body(&[])).await.unwrap();
+    bench.registry.finish(&pusher("c"), &id, None, &digest, body(&[])).await.unwrap();
     assert!(!bench.has_bytes(&id).await);
     for repository in [R, "b", "c"] {
         assert_eq!(content(&bench.registry, repository, &digest).await.unwrap(), "layer");
@@ -312,10 +309,7 @@ async fn a_known_blob_is_linked_and_not_stored_twice() {
     assert_eq!(bench.keys("b/").await.len(), 1);
     // Knowing the digest is no proof of having the bytes.
     let Upload { id, .. } = bench.registry.start_upload(&create("d"), None).await.unwrap();
-    assert!(matches!(
-        bench.registry.finish(&create("d"), Some(&read("d")), &id, None, &digest, body(&[b"guess"])).await,
-        Err(Error::DigestMismatch { .. })
-    ));
+    assert!(matches!(bench.registry.finish(&pusher("d"), &id, None, &digest, body(&[b"guess"])).await, Err(Error::DigestMismatch { .. })));
     assert!(matches!(content(&bench.registry, "d", &digest).await, Err(Error::BlobUnknown)));
 }
 
@@ -341,7 +335,7 @@ async fn bytes_that_were_not_kept_are_no_part_of_the_blob() {
     bench.registry.append(&create(R), &id, None, None, body(&[b"abc"])).await.unwrap();
     let refused = bench.registry.append(&create(R), &id, chunk(3, 9), None, body(&[b"short"])).await;
     assert!(matches!(refused, Err(Error::SizeMismatch)));
-    let digest = bench.registry.finish(&create(R), Some(&read(R)), &id, None, &sha256(b"abc"), body(&[])).await.unwrap();
+    let digest = bench.registry.finish(&pusher(R), &id, None, &sha256(b"abc"), body(&[])).await.unwrap();
     assert_eq!(content(&bench.registry, R, &digest).await.unwrap(), "abc");
 }
 
@@ -364,7 +358,7 @@ async fn a_local_folder_keeps_uploads_and_blobs_over_a_restart() {
     assert!(matches!(refused, Err(Error::SizeMismatch)));
     let expected = digest_of(Algorithm::Sha512, &whole);
     registry.append(&create(R), &id, None, None, body(&[&whole[1_500_000..]])).await.unwrap();
-    registry.finish(&create(R), Some(&read(R)), &id, None, &expected, body(&[])).await.unwrap();
+    registry.finish(&pusher(R), &id, None, &expected, body(&[])).await.unwrap();
     drop(registry);
     let registry = open();
     assert!(content(&registry, R, &expected).await.unwrap() == whole);
@@ -380,7 +374,7 @@ async fn an_interrupted_push_does_not_tell_whether_others_hold_the_blob() {
         [("a", digest.clone(), Some(read("a"))), ("a", sha256(b"none"), Some(read("a"))), ("secret", digest, None)]
     {
         let Upload { id, .. } = bench.registry.start_upload(&create(repository), None).await.unwrap();
-        let broken_off = bench.registry.finish(&create(repository), readable.as_ref(), &id, None, &digest, broken(b"la")).await;
+        let broken_off = bench.registry.finish(&Pusher { permit: create(repository), readable }, &id, None, &digest, broken(b"la")).await;
         assert!(matches!(broken_off, Err(Error::Interrupted)));
         assert_eq!(bench.registry.upload_status(&create(repository), &id).await.unwrap().offset, 2, "{repository}");
     }

@@ -17,21 +17,28 @@ use std::sync::Arc;
 /// How much is read at once when bytes must be hashed again.
 const READ: usize = 1024 * 1024;
 
+/// Who pushes a blob.
+#[derive(Debug)]
+pub struct Pusher {
+    pub permit: Permit<Create>,
+    /// The right to read the repository, if the caller has it. Content that the caller can read is not written again.
+    pub readable: Option<Permit<Read>>,
+}
+
 impl Registry {
     /// Appends the last bytes, if any, and makes the upload a blob of the repository. If the content is not what `digest` says, the
-    /// upload is cancelled and its bytes are removed. What the caller can read here already (`readable`) is not written again.
+    /// upload is cancelled and its bytes are removed.
     pub async fn finish(
         &self,
-        permit: &Permit<Create>,
-        readable: Option<&Permit<Read>>,
+        pusher: &Pusher,
         id: &UploadId,
         range: Option<ContentRange>,
         digest: &Digest,
         body: Body,
     ) -> Result<Digest, Error> {
-        let (claim, upload) = self.claim(permit, id).await?;
+        let (claim, upload) = self.claim(&pusher.permit, id).await?;
         // Content that is here already is hashed, which proves that the client has it, and compared. It is not written again.
-        let known = if upload.session.offset == 0 { self.known_here(permit, readable, digest).await? } else { None };
+        let known = if upload.session.offset == 0 { self.known_here(pusher, digest).await? } else { None };
         let closing = Closing { registry: self.clone(), digest: digest.clone() };
         self.detached(claim, async move {
             match upload.session.state {
@@ -47,19 +54,13 @@ impl Registry {
         .await
     }
 
-    /// Takes a blob that comes in one request. What the caller can read here already (`readable`) is hashed, which proves that the
+    /// Takes a blob that comes in one request. What the caller can read here already is hashed, which proves that the
     /// client has it, and compared. Nothing is written unless it differs.
-    pub async fn put_blob(
-        &self,
-        permit: &Permit<Create>,
-        readable: Option<&Permit<Read>>,
-        range: Option<ContentRange>,
-        digest: &Digest,
-        mut body: Body,
-    ) -> Result<Digest, Error> {
-        let Some(known) = self.known_here(permit, readable, digest).await? else {
+    pub async fn put_blob(&self, pusher: &Pusher, range: Option<ContentRange>, digest: &Digest, mut body: Body) -> Result<Digest, Error> {
+        let permit = &pusher.permit;
+        let Some(known) = self.known_here(pusher, digest).await? else {
             let upload = self.start_upload(permit, Some(digest.algorithm())).await?;
-            let finished = self.finish(permit, readable, &upload.id, range, digest, body).await;
+            let finished = self.finish(pusher, &upload.id, range, digest, body).await;
             return self.unless_unfinished(permit, &upload.id, finished).await;
         };
         check_range(range, 0)?;
@@ -94,14 +95,9 @@ impl Registry {
         done
     }
 
-    async fn known_here(
-        &self,
-        permit: &Permit<Create>,
-        readable: Option<&Permit<Read>>,
-        digest: &Digest,
-    ) -> Result<Option<Arc<dyn BlobFile>>, Error> {
-        match readable {
-            Some(readable) if readable.repository() == permit.repository() => self.known(readable, digest).await,
+    async fn known_here(&self, pusher: &Pusher, digest: &Digest) -> Result<Option<Arc<dyn BlobFile>>, Error> {
+        match &pusher.readable {
+            Some(readable) if readable.repository() == pusher.permit.repository() => self.known(readable, digest).await,
             _ => Ok(None),
         }
     }

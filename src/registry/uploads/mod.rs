@@ -12,6 +12,7 @@ mod open;
 mod taken;
 
 pub(super) use claims::{Claims, InProcess};
+pub use finish::Pusher;
 pub(super) use open::OpenUploads;
 pub use taken::{InvalidUploadId, UploadId};
 

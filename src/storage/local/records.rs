@@ -62,7 +62,7 @@ impl Records {
         let gate = Arc::<Gate>::default();
         space.log_has(log.metadata().map_or(0, |log| log.len()));
         let log = Log::new(log, gate.clone(), space.clone());
-        let writer = Writer::new(db, disk.clone(), cache.clone(), values.clone(), clock, space.clone(), log);
+        let writer = Writer { db, disk: disk.clone(), cache: cache.clone(), values: values.clone(), clock, space: space.clone(), log };
         let writer = std::thread::Builder::new().name("records".into()).spawn(move || writer.run(jobs));
         let writer = writer.map_err(|source| OpenError::Folder { folder: file.to_owned(), file: "the writer's thread", source })?;
         Ok(Self {

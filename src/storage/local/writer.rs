@@ -17,28 +17,16 @@ const MOST_AT_ONCE: usize = 256;
 const MOST_BYTES: usize = 4 << 20;
 
 pub(super) struct Writer {
-    db: Connection,
-    disk: Disk,
-    cache: Arc<Cache>,
-    values: Arc<Values>,
-    clock: Clock,
-    space: Arc<Space>,
-    log: Log,
+    pub(super) db: Connection,
+    pub(super) disk: Disk,
+    pub(super) cache: Arc<Cache>,
+    pub(super) values: Arc<Values>,
+    pub(super) clock: Clock,
+    pub(super) space: Arc<Space>,
+    pub(super) log: Log,
 }
 
 impl Writer {
-    pub(super) const fn new(
-        db: Connection,
-        disk: Disk,
-        cache: Arc<Cache>,
-        values: Arc<Values>,
-        clock: Clock,
-        space: Arc<Space>,
-        log: Log,
-    ) -> Self {
-        Self { db, disk, cache, values, clock, space, log }
-    }
-
     /// Returns when whoever gives jobs is gone.
     pub(super) fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
         let (mut waiting, mut pages) = (Vec::with_capacity(MOST_AT_ONCE), 0);
@@ -300,7 +288,8 @@ mod tests {
             drop(queue);
             let space = Arc::new(Space::new(std::fs::File::open(folder.path()).unwrap()));
             let log = Log::new(folder.path().join("records.sqlite3-wal"), Arc::default(), space.clone());
-            Writer::new(db, disk, Arc::default(), Arc::new(values), Clock::system(), space, log).run(jobs);
+            let writer = Writer { db, disk, cache: Arc::default(), values: Arc::new(values), clock: Clock::system(), space, log };
+            writer.run(jobs);
             for mut answered in answers {
                 answered.try_recv().unwrap().pop().unwrap().unwrap();
             }

@@ -59,24 +59,14 @@ fn sources(folder: &Path) -> Vec<String> {
 #[test]
 fn the_commands_are_what_the_program_says() {
     let mut text = String::from(COMMANDS);
-    for arguments in [
-        &["--help"][..],
-        &["serve", "--help"],
-        &["verify", "--help"],
-        &["trust", "--help"],
-        &["fsck", "--help"],
-        &["backup", "--help"],
-        &["dev", "--help"],
-        &["explain", "--help"],
-        &["login-check", "--help"],
-        &["docker-credential", "--help"],
-        &["credential-provider", "--help"],
-    ] {
-        let output = Command::new(env!("CARGO_BIN_EXE_wharfinger")).args(arguments).output().unwrap();
+    let program = wharfinger::cli::definition();
+    let commands = program.get_subcommands().map(|command| vec![command.get_name()]);
+    for command in std::iter::once(vec![]).chain(commands) {
+        let output = Command::new(env!("CARGO_BIN_EXE_wharfinger")).args(&command).arg("--help").output().unwrap();
         let help = String::from_utf8(output.stdout).unwrap();
-        let title = arguments.split_last().unwrap().1.join(" ");
         let lines: Vec<_> = help.lines().map(str::trim_end).collect();
-        text += &format!("\n## `{}`\n\n```text\n{}\n```\n", format!("wharfinger {title}").trim_end(), lines.join("\n"));
+        let title = [vec!["wharfinger"], command].concat().join(" ");
+        text += &format!("\n## `{title}`\n\n```text\n{}\n```\n", lines.join("\n"));
     }
     check("docs/reference/commands.md", &text);
 }
@@ -96,6 +86,9 @@ const COMMANDS: &str = "# Commands
 JSON object a line elsewhere; `log.format` decides otherwise. Where the registry serves is said at every level. A reader that stops
 reading holds up nothing: lines wait in a queue, then they are dropped, and a line with `log.dropped` says how many. A longer text is cut
 and says so.
+
+`wharfinger completion SHELL` prints completions for bash, zsh, fish, elvish and PowerShell. `wharfinger man FOLDER` writes manual pages. This
+page, the completions and the manual pages are made from the same definitions.
 
 SIGTERM or SIGINT (Ctrl-C) ends `serve` and `dev` once the running requests have finished; a second one ends them at once, with code 1.
 

@@ -7,6 +7,7 @@
 
 mod backup;
 mod bar;
+mod completion;
 mod credential_provider;
 mod dev;
 mod docker_credential;
@@ -14,6 +15,7 @@ mod explain;
 mod fsck;
 mod logging;
 mod login_check;
+mod man;
 mod serve;
 mod trust;
 mod verify;
@@ -21,7 +23,7 @@ mod verify;
 use crate::app;
 use crate::clock::Clock;
 use crate::config::{self, Config, Environment, Mistake};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -98,6 +100,20 @@ enum Command {
         after_help = "The kubelet runs it as wharfinger-credential-provider: put the binary, or a link to it, into --image-credential-provider-bin-dir under this name."
     )]
     CredentialProvider,
+    /// Print the completions of a shell
+    #[command(
+        after_help = "Examples:\n  wharfinger completion bash > /etc/bash_completion.d/wharfinger\n  wharfinger completion zsh > \"${fpath[1]}/_wharfinger\"\n  wharfinger completion fish > ~/.config/fish/completions/wharfinger.fish"
+    )]
+    Completion {
+        /// The shell that reads them
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages, one for each command
+    #[command(after_help = "Example:\n  wharfinger man /usr/local/share/man/man1")]
+    Man {
+        /// The folder to write them to. It is created if it does not exist
+        folder: PathBuf,
+    },
 }
 
 const EXAMPLES: &str = "Examples:
@@ -108,6 +124,12 @@ const EXAMPLES: &str = "Examples:
   wharfinger login-check registry.example.org           what clients meet
 
 Exit codes: 0 success, 1 it ran and failed, 2 wrong arguments or configuration.";
+
+/// The commands and their options, from which the reference, the completions and the manual pages are made.
+#[must_use]
+pub fn definition() -> clap::Command {
+    Arguments::command()
+}
 
 /// Runs the command line and says how it went.
 #[must_use]
@@ -136,6 +158,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Command::LoginCheck(options) => login_check::run(options).await,
             Command::DockerCredential { verb } => docker_credential::run(verb).await,
             Command::CredentialProvider => credential_provider::run().await,
+            Command::Completion { shell } => completion::run(shell),
+            Command::Man { folder } => man::run(&folder),
         }
     });
     // Whatever still blocks (a read of a file, say) must not keep the process.

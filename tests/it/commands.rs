@@ -103,3 +103,27 @@ fn wrong_arguments_end_with_2_and_help_with_0() {
         assert!(found == code && format!("{out}{err}").contains(said), "{arguments:?}: {found}: {out}{err}");
     }
 }
+
+#[test]
+fn completions_and_manual_pages_know_every_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let names: Vec<_> = wharfinger::cli::definition().get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    assert!(names.iter().any(|name| name == "fsck"), "{names:?}");
+    let (code, script, err) = output(&["completion", "bash"], folder.path());
+    assert_eq!((code, err.as_str()), (0, ""));
+    std::fs::write(folder.path().join("wharfinger.bash"), &script).unwrap();
+    // Completes "wharfinger " as bash would.
+    let complete = "source ./wharfinger.bash; COMP_WORDS=(wharfinger ''); COMP_CWORD=1; _wharfinger wharfinger '' wharfinger; echo \"${COMPREPLY[@]}\"";
+    let offered = std::process::Command::new("bash").args(["-c", complete]).current_dir(folder.path()).output().unwrap();
+    let offered = String::from_utf8(offered.stdout).unwrap();
+    let (code, out, err) = output(&["man", "pages"], folder.path());
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    for name in names {
+        assert!(offered.split_whitespace().any(|word| word == name), "bash does not offer {name}: {offered}");
+        let page = std::fs::read_to_string(folder.path().join(format!("pages/wharfinger-{name}.1"))).unwrap();
+        assert!(page.contains(".TH wharfinger"), "{page}");
+    }
+    let (code, _, err) = output(&["man", "/proc/pages"], folder.path());
+    assert_eq!(code, 1);
+    assert!(err.starts_with("error: cannot write the manual pages to /proc/pages: "), "{err}");
+}

@@ -11,6 +11,7 @@ mod fsck;
 mod full;
 mod indexes;
 mod interleaved;
+mod known;
 mod manifests;
 mod memory;
 mod probe;

@@ -390,7 +390,8 @@ mod tests {
     async fn whoever_holds_memory_hears_that_others_want_it() {
         let (_, identified, stranger) = budget(4);
         let held = stranger.try_take(2 * PIECE).unwrap();
-        let (mut wanted, mut not_wanted) = (Box::pin(stranger.wanted()), Box::pin(identified.wanted()));
+        let mut wanted = Box::pin(stranger.wanted());
+        let mut not_wanted = Box::pin(identified.wanted());
         assert!(wanted.as_mut().now_or_never().is_none());
         assert!(not_wanted.as_mut().now_or_never().is_none());
         let mut waiting = Box::pin(stranger.take(1));

@@ -51,7 +51,7 @@ impl<'a> Book<'a> {
         let Some(keys) = schema.get("properties").and_then(Value::as_object).filter(|keys| !keys.is_empty()) else { return };
         let required: Vec<&str> =
             schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
-        let _ = write!(self.text, "\n## {title}\n\n| key | type | meaning |\n|---|---|---|\n");
+        let _ = write!(self.text, "\n## {}\n\n| key | type | meaning |\n|---|---|---|\n", title.replace('\n', " "));
         for (key, value) in keys {
             let name = if required.contains(&key.as_str()) { format!("**`{key}`**") } else { format!("`{key}`") };
             let _ = writeln!(self.text, "| {name} | {} | {} |", self.kind(value), described(value));

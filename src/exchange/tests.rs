@@ -140,7 +140,8 @@ fn a_damaged_file_of_keys_is_an_error_and_is_not_replaced() {
 #[test]
 fn keys_that_others_could_have_written_sign_nothing_and_no_link_is_followed() {
     let folder = tempfile::tempdir().unwrap();
-    let (path, elsewhere) = (folder.path().join("signing-keys.json"), folder.path().join("elsewhere"));
+    let path = folder.path().join("signing-keys.json");
+    let elsewhere = folder.path().join("elsewhere");
     let open = || SigningKeys::in_folder(folder.path(), HOUR, NOW);
     let first = ids(&open().unwrap());
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o620)).unwrap();

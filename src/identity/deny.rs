@@ -237,7 +237,9 @@ mod tests {
         let svid = claims(json!({"sub": id.as_str(), "iat": AT}));
         let x509 = json!({"serial": "0a1b", "issuer_dn": "CN=ca", "sha256": digest(b"leaf").to_string(), "san": {"uri": [id.as_str()]}});
         let x509 = claims(json!({"nbf": AT, "x509": x509}));
-        let (key, root, signer) = (fingerprint(b"leaf key"), fingerprint(b"root key"), fingerprint(b"signing key"));
+        let key = fingerprint(b"leaf key");
+        let root = fingerprint(b"root key");
+        let signer = fingerprint(b"signing key");
         let oidc_token = token(&oidc, &signer);
         let dateless_token = token(&dateless, &signer);
         let oidc_workload = token(&named_by_oidc, &signer);

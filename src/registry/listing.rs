@@ -65,7 +65,8 @@ impl Registry {
 
     /// The manifests whose deletion may be under way.
     async fn deletions(&self, repository: &RepositoryName) -> Result<Vec<Digest>, Error> {
-        let (mut deletions, mut markers) = (Vec::new(), self.records.keys(keys::deletions(repository), Show::All));
+        let mut deletions = Vec::new();
+        let mut markers = self.records.keys(keys::deletions(repository), Show::All);
         while let Some(marker) = markers.next().await? {
             deletions.extend(keys::digest_of(markers.prefix().rest(&marker)));
         }

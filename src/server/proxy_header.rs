@@ -69,13 +69,16 @@ fn v1(bytes: &[u8]) -> Result<Option<(ProxyHeader, usize)>, InvalidProxyHeader> 
     let header = match words[..] {
         ["UNKNOWN", ..] => ProxyHeader::Own,
         [family, client, server, client_port, server_port] => {
-            let (client, server) = match family {
-                "TCP4" => (v4(client)?, v4(server)?),
-                "TCP6" => (v6(client)?, v6(server)?),
+            let ip = match family {
+                "TCP4" => v4,
+                "TCP6" => v6,
                 _ => return Err(Malformed),
             };
-            let (port, _) = (port(client_port)?, (server, port(server_port)?));
-            ProxyHeader::Client(SocketAddr::new(client, port))
+            let client = SocketAddr::new(ip(client)?, port(client_port)?);
+            // Its own address, which is not needed, must be well-formed as well.
+            ip(server)?;
+            port(server_port)?;
+            ProxyHeader::Client(client)
         }
         _ => return Err(Malformed),
     };

@@ -31,7 +31,8 @@ impl Registry {
             let line = std::iter::repeat_with(|| line(&mut log)).find(|line| line["message"] == message).unwrap();
             line[field].as_str().unwrap().parse().unwrap()
         };
-        let (address, health) = (address("serving", "server.address"), address("serving probes", "health.address"));
+        let health = address("serving probes", "health.address");
+        let address = address("serving", "server.address");
         Self { child: Some(child), log, address, health, _setup: setup }
     }
 

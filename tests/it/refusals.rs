@@ -145,7 +145,8 @@ async fn each_bad_oidc_token_for_its_own_reason() {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_bad_jwt_svid_for_its_own_reason() {
     let site = Site::start().await;
-    let (domain, id) = (&site.pki.domain, site.pki.domain.id(BUILDER));
+    let domain = &site.pki.domain;
+    let id = domain.id(BUILDER);
     let claims = |sub: &str| json!({"sub": sub, "aud": [AUDIENCE]});
     let foreign = site.pki.foreign.id(BUILDER);
     for (case, token, why, subject) in [
@@ -163,7 +164,8 @@ async fn each_bad_jwt_svid_for_its_own_reason() {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_bad_x509_svid_for_its_own_reason() {
     let site = Site::start().await;
-    let (domain, id) = (&site.pki.domain, site.pki.domain.id(BUILDER));
+    let domain = &site.pki.domain;
+    let id = domain.id(BUILDER);
     let uri = |text: String| SanType::URI(text.as_str().try_into().unwrap());
     let second = uri(domain.id("/ns/ci/sa/other"));
     let pairs = [
@@ -237,7 +239,8 @@ impl Presenting {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_good_token_works_beside_a_certificate_that_tls_libraries_refuse() {
     let site = Site::start().await;
-    let (domain, id) = (&site.pki.domain, site.pki.domain.id(BUILDER));
+    let domain = &site.pki.domain;
+    let id = domain.id(BUILDER);
     let critical = domain.ca.svid_with(&id, |params| {
         let mut policies = CustomExtension::from_oid_content(&[2, 5, 29, 32], vec![0x30, 5, 0x30, 3, 0x06, 1, 0x2a]);
         policies.set_criticality(true);

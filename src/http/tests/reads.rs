@@ -164,7 +164,8 @@ async fn a_get_or_a_head_leaves_the_store_as_it_was() {
     kept.extend(manifests.map(|(reference, digest)| (format!("manifests/{reference}"), manifest_key(digest))));
     kept.extend(["v1", "large"].map(|tag| (format!("manifests/{tag}"), format!("r/{R}!/t/{tag}"))));
 
-    let (missing, missing_512) = (sha256("missing"), sha512("missing"));
+    let missing = sha256("missing");
+    let missing_512 = sha512("missing");
     let mut paths: Vec<(String, u16, u16)> = Vec::new();
     // With the status of a GET by one who may push, and by others.
     let mut row = |path: &str, pusher: u16, others: u16| paths.push((path.to_owned(), pusher, others));

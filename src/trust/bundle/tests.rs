@@ -143,7 +143,8 @@ fn b_04_to_b_06_what_the_standard_says_to_ignore_is_worth_a_note_only_beside_a_g
 
 #[test]
 fn b_06_the_first_certificate_of_x5c_counts_and_there_must_be_one() {
-    let (root, other) = (Ca::root("root"), Ca::root("other"));
+    let root = Ca::root("root");
+    let other = Ca::root("other");
     let several = element(&root, json!({"x5c": [STANDARD.encode(&root.der), STANDARD.encode(&other.der), "junk"]}));
     let authorities = read(&[several]).value.x509;
     assert_eq!(authorities.len(), 1);
@@ -226,7 +227,8 @@ fn b_13_bundles_are_never_merged() {
 
 #[test]
 fn b_17_a_corrupt_element_is_skipped_and_says_why() {
-    let (root, other) = (Ca::root("root"), Ca::root("other"));
+    let root = Ca::root("root");
+    let other = Ca::root("other");
     let leaf = STANDARD.encode(root.svid(ID));
     let corrupt = STANDARD.encode([root.der.as_ref(), &[0]].concat());
     let urlsafe = json!({"x5c": ["_-_-"]});
@@ -292,7 +294,8 @@ fn what_spire_publishes() {
 
 #[test]
 fn pem_holds_one_certificate_or_more() {
-    let (root, other) = (Ca::root("root"), Ca::root("other"));
+    let root = Ca::root("root");
+    let other = Ca::root("other");
     let text = format!("# roots\n{}between\n{}", pem(&[&root.der]), pem(&[&other.der]).replace('\n', "\r\n"));
     let parsed = parse_pem(text.as_bytes()).unwrap();
     assert_eq!((parsed.value.len(), parsed.skipped), (2, vec![]));
@@ -329,7 +332,8 @@ fn pem_is_judged_section_by_section() {
 
 #[test]
 fn concatenated_der() {
-    let (root, other) = (Ca::root("root"), Ca::root("other"));
+    let root = Ca::root("root");
+    let other = Ca::root("other");
     let join = |parts: &[&[u8]]| parts.concat();
     assert!(parse_der(&[]).unwrap().value.is_empty(), "an empty bundle");
     assert_eq!(parse_der(&join(&[&root.der, &other.der])).unwrap().value.len(), 2);

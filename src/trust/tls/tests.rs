@@ -45,7 +45,9 @@ fn pem(der: &CertificateDer<'_>) -> String {
 
 #[test]
 fn each_fault_is_a_sentence_with_the_certificate_and_the_fix() {
-    let (good, other, namesake) = (Ca::root("good"), Ca::root("other"), Ca::root("good"));
+    let good = Ca::root("good");
+    let other = Ca::root("other");
+    let namesake = Ca::root("good");
     let who = "the certificate CN=server of registry.test";
     let spiffe = "spiffe://example.org/registry";
     assert_eq!(said(&server(&good, |_| {}), &good.der), None);

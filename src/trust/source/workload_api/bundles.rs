@@ -132,7 +132,8 @@ impl<S: State, T: Clone + Default, E: Display> Follower<S> for Bundles<T, E> {
     fn pause(&self) -> BoxFuture<'static, ()> {
         let shortest = self.domains.iter().map(|domain| domain.following.max_stale).min();
         let period = (shortest.unwrap_or(Duration::MAX) / 4).clamp(Duration::from_millis(10), Duration::from_secs(60));
-        let (clock, at) = (self.clock.clone(), self.clock.now().plus(period));
+        let clock = self.clock.clone();
+        let at = clock.now().plus(period);
         Box::pin(async move { clock.reach(at).await })
     }
 }

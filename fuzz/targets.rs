@@ -1,5 +1,6 @@
-//! What strangers' bytes are parsed by, each as a function of bytes that panics if something is wrong: not only if the parser panics, but
-//! also if what it made does not keep its promises. `fuzz_targets/` gives them to libFuzzer, `tests/fuzz.rs` to a short run.
+//! What strangers' bytes are parsed by, each as a function of bytes that panics if something is wrong: not
+//! only if the parser panics, but also if what it made does not keep its promises. `fuzz_targets/` gives them
+//! to libFuzzer, `tests/fuzz.rs` to a short run.
 
 #![allow(dead_code, reason = "each program of fuzz_targets/ uses one")]
 
@@ -15,7 +16,9 @@ use wharfinger::expr;
 use wharfinger::http::{self, Family, Network, TrustedProxies};
 use wharfinger::identity::{self, Scope};
 use wharfinger::limits;
-use wharfinger::oci::{Algorithm, Condition, ContentRange, Digest, Manifest, Place, RangeRequest, Reference, RepositoryName};
+use wharfinger::oci::{
+    Algorithm, Condition, ContentRange, Digest, Manifest, Place, RangeRequest, Reference, RepositoryName,
+};
 use wharfinger::registry::{self, UploadId};
 use wharfinger::server::ProxyHeader;
 use wharfinger::spiffe_id::{SpiffeId, SpiffePattern, TrustDomain};
@@ -27,34 +30,114 @@ pub(crate) type Target = (&'static str, fn(&[u8]), &'static [&'static str]);
 
 pub(crate) const TARGETS: &[Target] = &[
     ("name", name, &["a", "library/alpine", "a.b_c__d---e/f"]),
-    ("reference", reference, &["v1", "_", "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"]),
-    ("range", range, &["bytes=0-9", "bytes=-1", "bytes=5-", "0-1023", "bytes=18446744073709551615-18446744073709551615"]),
-    ("condition", condition, &["*", "\"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\", W/\"x\""]),
+    (
+        "reference",
+        reference,
+        &[
+            "v1",
+            "_",
+            "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+        ],
+    ),
+    (
+        "range",
+        range,
+        &[
+            "bytes=0-9",
+            "bytes=-1",
+            "bytes=5-",
+            "0-1023",
+            "bytes=18446744073709551615-18446744073709551615",
+        ],
+    ),
+    (
+        "condition",
+        condition,
+        &[
+            "*",
+            "\"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\", W/\"x\"",
+        ],
+    ),
     ("manifest", manifest, &[MANIFEST, INDEX]),
-    ("target", target, &["/v2/a/b/manifests/v1?tag=a&tag=b", "/v2/a/blobs/uploads/?mount=sha256:x&from=a%2Fb", "/v2/_catalog?n=1&last=a"]),
+    (
+        "target",
+        target,
+        &[
+            "/v2/a/b/manifests/v1?tag=a&tag=b",
+            "/v2/a/blobs/uploads/?mount=sha256:x&from=a%2Fb",
+            "/v2/_catalog?n=1&last=a",
+        ],
+    ),
     ("pattern", pattern, &["**", "app/**", "{a,b}/[a-z]*?", "\\[a\\]"]),
-    ("spiffe_id", spiffe_id, &["spiffe://example.org/a/b", "spiffe://example.org/a/", "example.org"]),
-    ("jwt", token, &["eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJzcGlmZmU6Ly9hL2IiLCJhdWQiOlsieCJdLCJleHAiOjF9.AAAA"]),
+    (
+        "spiffe_id",
+        spiffe_id,
+        &[
+            "spiffe://example.org/a/b",
+            "spiffe://example.org/a/",
+            "example.org",
+        ],
+    ),
+    (
+        "jwt",
+        token,
+        &["eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJzcGlmZmU6Ly9hL2IiLCJhdWQiOlsieCJdLCJleHAiOjF9.AAAA"],
+    ),
     ("jwks", key_set, &[JWKS, "{\"keys\":[]}"]),
     (
         "bundle",
         trust_bundle,
-        &[JWKS, "{\"trust_domains\":{\"a\":{\"keys\":[]}}}", "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n"],
+        &[
+            JWKS,
+            "{\"trust_domains\":{\"a\":{\"keys\":[]}}}",
+            "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n",
+        ],
     ),
     ("certificate", certificate, &["0\u{0}", "0\u{3}0\u{1}\u{0}"]),
-    ("expression", expression, &["claims.sub + ':' + claims.iss", "claims.groups.filter(g, g.startsWith('a')).map(g, g + '/b')"]),
+    (
+        "expression",
+        expression,
+        &[
+            "claims.sub + ':' + claims.iss",
+            "claims.groups.filter(g, g.startsWith('a')).map(g, g + '/b')",
+        ],
+    ),
     ("configuration", configuration, &[CONFIGURATION]),
     ("record", record, RECORDS),
     ("key", key, KEYS),
     ("hash_state", hash_state, &[SHA256_STATE, SHA512_STATE]),
     ("upload", upload, &["0123456789abcdef0123456789abcdef"]),
     ("grant", grant, GRANTS),
-    ("scope", scope, &["repository:a/b:pull,push registry:catalog:*", ACCESS]),
+    (
+        "scope",
+        scope,
+        &["repository:a/b:pull,push registry:catalog:*", ACCESS],
+    ),
     ("host", host, HEADERS),
-    ("network", network, &["10.0.0.0/8", "fd00::/8", "::ffff:10.0.0.1/104", "192.0.2.1"]),
+    (
+        "network",
+        network,
+        &["10.0.0.0/8", "fd00::/8", "::ffff:10.0.0.1/104", "192.0.2.1"],
+    ),
     ("proxy_header", proxy_header, PROXY_HEADERS),
-    ("passwords", passwords, &[PASSWORDS, "ann:$2x$05$c4WoMPo3SXsafkva.HHa6uXQZWr7oboPiC2bT/r7q1BB8I2s0BRqC"]),
-    ("authorization", authorization, &["Bearer a.b.c", "bearer   a.b.c ", "Basic YW5uOm9wZW4gc2VzYW1l", "basic Og=="]),
+    (
+        "passwords",
+        passwords,
+        &[
+            PASSWORDS,
+            "ann:$2x$05$c4WoMPo3SXsafkva.HHa6uXQZWr7oboPiC2bT/r7q1BB8I2s0BRqC",
+        ],
+    ),
+    (
+        "authorization",
+        authorization,
+        &[
+            "Bearer a.b.c",
+            "bearer   a.b.c ",
+            "Basic YW5uOm9wZW4gc2VzYW1l",
+            "basic Og==",
+        ],
+    ),
 ];
 
 const MANIFEST: &str = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"a/b","digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":0},"layers":[{"mediaType":"a/b","digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":0,"data":""}],"annotations":{"k":"v"}}"#;
@@ -107,8 +190,7 @@ const GRANTS: &[&str] = &[
     "grant_type=urn:ietf:params:oauth:grant-type:token-exchange&subject_token=a.b.c&subject_token_type=urn:ietf:params:oauth:token-type:jwt&audience=a&resource=b",
     "grant_type=client_credentials&client_id=a&client_assertion=a.b.c&client_assertion_type=urn:ietf:params:oauth:client-assertion-type:jwt-spiffe",
 ];
-const ACCESS: &str =
-    r#"[{"type":"repository","name":"a/b","actions":["pull","push"]},{"type":"registry","name":"catalog","actions":["*"]}]"#;
+const ACCESS: &str = r#"[{"type":"repository","name":"a/b","actions":["pull","push"]},{"type":"registry","name":"catalog","actions":["*"]}]"#;
 const HEADERS: &[&str] = &[
     "host: r.example:5000",
     "host: [::1]:5000\nx-forwarded-proto: https, http\nx-forwarded-host: r.example\nx-forwarded-for: 203.0.113.7, 10.0.0.2",
@@ -124,8 +206,16 @@ fn text(bytes: &[u8]) -> &str {
 pub(crate) fn name(bytes: &[u8]) {
     if let Ok(name) = text(bytes).parse::<RepositoryName>() {
         assert_eq!(name.as_str(), text(bytes));
-        assert!(name.as_str().bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-/".contains(&byte)));
-        assert!(name.as_str().split('/').all(|part| !part.is_empty() && part != "." && part != ".."));
+        assert!(
+            name.as_str()
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-/".contains(&byte))
+        );
+        assert!(
+            name.as_str()
+                .split('/')
+                .all(|part| !part.is_empty() && part != "." && part != "..")
+        );
     }
 }
 
@@ -157,18 +247,33 @@ pub(crate) fn condition(bytes: &[u8]) {
 }
 
 pub(crate) fn manifest(bytes: &[u8]) {
-    for content_type in [None, Some("application/vnd.oci.image.manifest.v1+json"), Some("application/vnd.oci.image.index.v1+json")] {
+    for content_type in [
+        None,
+        Some("application/vnd.oci.image.manifest.v1+json"),
+        Some("application/vnd.oci.image.index.v1+json"),
+    ] {
         if let Ok(manifest) = Manifest::parse(content_type, bytes) {
             assert!(manifest.media_type.is_index() || manifest.manifests.is_empty());
-            assert!(!manifest.media_type.is_index() || manifest.blobs.iter().all(|blob| matches!(blob.place, Place::Manifest(_))));
+            assert!(
+                !manifest.media_type.is_index()
+                    || manifest
+                        .blobs
+                        .iter()
+                        .all(|blob| matches!(blob.place, Place::Manifest(_)))
+            );
         }
     }
 }
 
 pub(crate) fn target(bytes: &[u8]) {
-    let (path, query) = text(bytes).split_once('?').map_or((text(bytes), None), |(path, query)| (path, Some(query)));
+    let (path, query) = text(bytes)
+        .split_once('?')
+        .map_or((text(bytes), None), |(path, query)| (path, Some(query)));
     if let Some(repository) = http::repository_named(path, query) {
-        assert!(path.starts_with(&format!("/v2/{repository}/")), "what policy judges is what the client wrote");
+        assert!(
+            path.starts_with(&format!("/v2/{repository}/")),
+            "what policy judges is what the client wrote"
+        );
         name(repository.as_str().as_bytes());
     }
 }
@@ -183,7 +288,11 @@ pub(crate) fn pattern(bytes: &[u8]) {
 
 pub(crate) fn spiffe_id(bytes: &[u8]) {
     if let Ok(id) = text(bytes).parse::<SpiffeId>() {
-        assert_eq!(id.to_string(), text(bytes), "an ID is never changed by reading it");
+        assert_eq!(
+            id.to_string(),
+            text(bytes),
+            "an ID is never changed by reading it"
+        );
     }
     let _ = text(bytes).parse::<TrustDomain>();
     let _ = text(bytes).parse::<SpiffePattern>();
@@ -207,7 +316,10 @@ pub(crate) fn trust_bundle(bytes: &[u8]) {
 
 pub(crate) fn certificate(bytes: &[u8]) {
     let leaf = x509::Leaf::parse(&bytes.into());
-    assert!(leaf.is_err() || x509::provable_key(bytes).is_ok(), "a leaf whose key proves nothing");
+    assert!(
+        leaf.is_err() || x509::provable_key(bytes).is_ok(),
+        "a leaf whose key proves nothing"
+    );
     let _ = x509::check_chain(&[bytes.into(), bytes.into()]);
     let _ = x509::Hearsay::of(bytes);
 }
@@ -222,7 +334,10 @@ pub(crate) fn configuration(bytes: &[u8]) {
 
 pub(crate) fn record(bytes: &[u8]) {
     for (kind, survives) in registry::records_read(bytes) {
-        assert!(survives, "a {kind} says the same once it is written and read again");
+        assert!(
+            survives,
+            "a {kind} says the same once it is written and read again"
+        );
         let head = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
         let head: Value = serde_json::from_slice(head).expect("its first line is JSON");
         assert_eq!(head["format"], 2, "a {kind} of another format is not read");
@@ -231,17 +346,27 @@ pub(crate) fn record(bytes: &[u8]) {
 
 pub(crate) fn key(bytes: &[u8]) {
     if let Some(again) = registry::key_rewritten(text(bytes)) {
-        assert_eq!(again, text(bytes), "what a key leads to lies there and nowhere else");
+        assert_eq!(
+            again,
+            text(bytes),
+            "what a key leads to lies there and nowhere else"
+        );
     }
 }
 
 pub(crate) fn hash_state(bytes: &[u8]) {
-    let Some((length, state)) = text(bytes).split_once(' ') else { return };
+    let Some((length, state)) = text(bytes).split_once(' ') else {
+        return;
+    };
     let Ok(length) = length.parse() else { return };
     for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
         if let Some(again) = registry::hash_state_rewritten(algorithm, state, length) {
             assert_eq!(again, state);
-            assert_eq!(registry::hash_state_rewritten(algorithm, state, length ^ 1), None, "it is the state after so many bytes");
+            assert_eq!(
+                registry::hash_state_rewritten(algorithm, state, length ^ 1),
+                None,
+                "it is the state after so many bytes"
+            );
         }
     }
 }
@@ -255,48 +380,98 @@ pub(crate) fn upload(bytes: &[u8]) {
 
 pub(crate) fn grant(bytes: &[u8]) {
     let mut form: Vec<(String, String)> = form_urlencoded::parse(bytes).into_owned().collect();
-    let Ok(read) = GrantRequest::parse(&form) else { return };
+    let Ok(read) = GrantRequest::parse(&form) else {
+        return;
+    };
     form.reverse();
     let reversed = GrantRequest::parse(&form).expect("a form has no order");
-    assert_eq!((&reversed.grant, &reversed.service, reversed.asked.offline), (&read.grant, &read.service, read.asked.offline));
-    let given: Vec<_> = form.iter().filter(|(name, value)| name == "grant_type" && !value.is_empty()).cloned().collect();
+    assert_eq!(
+        (&reversed.grant, &reversed.service, reversed.asked.offline),
+        (&read.grant, &read.service, read.asked.offline)
+    );
+    let given: Vec<_> = form
+        .iter()
+        .filter(|(name, value)| name == "grant_type" && !value.is_empty())
+        .cloned()
+        .collect();
     assert_eq!(given.len(), 1, "one grant is asked for");
     form.extend(given);
     GrantRequest::parse(&form).expect_err("what is there twice says nothing");
 }
 
 pub(crate) fn scope(bytes: &[u8]) {
-    let granted = serde_json::from_slice::<Value>(bytes).map(|access| Scope::granted(&access)).unwrap_or_default();
+    let granted = serde_json::from_slice::<Value>(bytes)
+        .map(|access| Scope::granted(&access))
+        .unwrap_or_default();
     let asked = Scope::asked([text(bytes)]);
-    assert_eq!(Scope::asked([asked.to_string().as_str()]), asked, "as a client is told it");
+    assert_eq!(
+        Scope::asked([asked.to_string().as_str()]),
+        asked,
+        "as a client is told it"
+    );
     for scope in [granted, asked] {
         assert_eq!(Scope::granted(&scope.access()), scope, "as a token says it");
         assert_eq!(scope.and(&scope), scope);
-        assert!(scope.repositories().all(|(name, rights)| !rights.is_empty() && scope.rights(name) == rights));
+        assert!(
+            scope
+                .repositories()
+                .all(|(name, rights)| !rights.is_empty() && scope.rights(name) == rights)
+        );
         assert!(scope.and(&Scope::default()).is_empty());
     }
 }
 
 pub(crate) fn host(bytes: &[u8]) {
-    let headers: Vec<(&str, &str)> = text(bytes).lines().filter_map(|line| line.split_once(": ")).collect();
-    let proxies: TrustedProxies = ["10.0.0.0/8".parse::<Network>().expect("a network")].into_iter().collect();
+    let headers: Vec<(&str, &str)> = text(bytes)
+        .lines()
+        .filter_map(|line| line.split_once(": "))
+        .collect();
+    let proxies: TrustedProxies = ["10.0.0.0/8".parse::<Network>().expect("a network")]
+        .into_iter()
+        .collect();
     for family in [Family::XForwarded, Family::XForwardedHost, Family::Forwarded] {
         origin(&headers, &proxies.clone().writing(family));
     }
 }
 
 fn origin(headers: &[(&str, &str)], proxies: &TrustedProxies) {
-    let Some((origin, client)) = http::origin_told(headers, proxies) else { return };
-    let authority = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://")).expect("one of the two schemes");
-    assert!(!authority.is_empty() && authority.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte)));
-    assert_eq!(http::origin_told(&[("host", authority)], proxies), Some((format!("https://{authority}"), None)));
-    assert!(client.is_none_or(|client| !proxies.contains(client)), "no proxy is taken for the client");
+    let Some((origin, client)) = http::origin_told(headers, proxies) else {
+        return;
+    };
+    let authority = origin
+        .strip_prefix("https://")
+        .or_else(|| origin.strip_prefix("http://"))
+        .expect("one of the two schemes");
+    assert!(
+        !authority.is_empty()
+            && authority
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte))
+    );
+    assert_eq!(
+        http::origin_told(&[("host", authority)], proxies),
+        Some((format!("https://{authority}"), None))
+    );
+    assert!(
+        client.is_none_or(|client| !proxies.contains(client)),
+        "no proxy is taken for the client"
+    );
 }
 
 pub(crate) fn network(bytes: &[u8]) {
     if let Ok(network) = text(bytes).parse::<Network>() {
-        let address: IpAddr = text(bytes).split('/').next().unwrap_or_default().parse().expect("it begins with an address");
-        assert!([network].into_iter().collect::<TrustedProxies>().contains(address));
+        let address: IpAddr = text(bytes)
+            .split('/')
+            .next()
+            .unwrap_or_default()
+            .parse()
+            .expect("it begins with an address");
+        assert!(
+            [network]
+                .into_iter()
+                .collect::<TrustedProxies>()
+                .contains(address)
+        );
     }
 }
 
@@ -304,28 +479,54 @@ pub(crate) fn proxy_header(bytes: &[u8]) {
     match ProxyHeader::parse(bytes) {
         Ok(Some((header, length))) => {
             assert!(length <= bytes.len() && length <= limits::PROXY_HEADER_BYTES);
-            assert_eq!(ProxyHeader::parse(&bytes[..length]), Ok(Some((header, length))), "what follows changes nothing");
-            assert_eq!(ProxyHeader::parse(&bytes[..length - 1]), Ok(None), "not before it is whole");
+            assert_eq!(
+                ProxyHeader::parse(&bytes[..length]),
+                Ok(Some((header, length))),
+                "what follows changes nothing"
+            );
+            assert_eq!(
+                ProxyHeader::parse(&bytes[..length - 1]),
+                Ok(None),
+                "not before it is whole"
+            );
         }
         Ok(None) => assert!(bytes.len() < limits::PROXY_HEADER_BYTES, "it is decided by then"),
-        Err(why) => assert_eq!(ProxyHeader::parse(&[bytes, b"\r\n"].concat()), Err(why), "nothing that follows makes it good"),
+        Err(why) => assert_eq!(
+            ProxyHeader::parse(&[bytes, b"\r\n"].concat()),
+            Err(why),
+            "nothing that follows makes it good"
+        ),
     }
 }
 
 pub(crate) fn passwords(bytes: &[u8]) {
-    let Some(read) = identity::passwords_read(text(bytes)) else { return };
+    let Some(read) = identity::passwords_read(text(bytes)) else {
+        return;
+    };
     for (name, hash) in &read {
-        assert!(!name.to_ascii_lowercase().starts_with("spiffe://"), "a verified identity is nobody's name");
+        assert!(
+            !name.to_ascii_lowercase().starts_with("spiffe://"),
+            "a verified identity is nobody's name"
+        );
         assert!(text(bytes).contains(&format!("{name}:{hash}")));
-        let costs = (4..=16).flat_map(|cost| ["2a", "2b", "2y"].map(|version| format!("${version}${cost:02}$")));
-        assert!(costs.into_iter().any(|start| hash.starts_with(&start)), "a password can fit");
+        let costs =
+            (4..=16).flat_map(|cost| ["2a", "2b", "2y"].map(|version| format!("${version}${cost:02}$")));
+        assert!(
+            costs.into_iter().any(|start| hash.starts_with(&start)),
+            "a password can fit"
+        );
     }
-    let written: String = read.iter().map(|(name, hash)| format!("{name}:{hash}\n")).collect();
+    let written: String = read
+        .iter()
+        .map(|(name, hash)| format!("{name}:{hash}\n"))
+        .collect();
     assert_eq!(identity::passwords_read(&written), Some(read));
 }
 
 pub(crate) fn authorization(bytes: &[u8]) {
-    let Some((user, secret)) = identity::credential_read(bytes) else { return };
+    let Some((user, secret)) = identity::credential_read(bytes) else {
+        return;
+    };
     let header = match &user {
         Some(user) => format!("Basic {}", STANDARD.encode(format!("{user}:{}", secret.expose()))),
         None => {
@@ -333,5 +534,8 @@ pub(crate) fn authorization(bytes: &[u8]) {
             format!("Bearer {}", secret.expose())
         }
     };
-    assert!(identity::credential_read(header.as_bytes()) == Some((user, secret)), "the same credential");
+    assert!(
+        identity::credential_read(header.as_bytes()) == Some((user, secret)),
+        "the same credential"
+    );
 }

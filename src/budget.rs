@@ -1,15 +1,18 @@
-//! The memory that bodies of requests hold: manifests and forms, which are read whole, and the batches of uploads. All together they
-//! have a fixed number of bytes, so that many clients at once get slower and the process does not grow. Large manifests on their way to
-//! slow clients are part of it. What a connection buffers before a body is read is not: the HTTP server bounds that for each connection.
+//! The memory that bodies of requests hold: manifests and forms, which are read whole, and the batches of
+//! uploads. All together they have a fixed number of bytes, so that many clients at once get slower and the
+//! process does not grow. Large manifests on their way to slow clients are part of it. What a connection
+//! buffers before a body is read is not: the HTTP server bounds that for each connection.
 //!
-//! Memory is handed out in whole pieces, in the order of asking. A body waits for its first memory before it is read; if that takes too
-//! long the request is refused, and nothing of it was read. After that a body is never refused: a manifest or a form has taken all that
-//! it may need at the start, and an upload goes on with whatever it has, writes it, and waits for the next piece. An upload that holds
-//! memory and waits for its client gives it up when others want it.
+//! Memory is handed out in whole pieces, in the order of asking. A body waits for its first memory before it
+//! is read; if that takes too long the request is refused, and nothing of it was read. After that a body is
+//! never refused: a manifest or a form has taken all that it may need at the start, and an upload goes on
+//! with whatever it has, writes it, and waits for the next piece. An upload that holds memory and waits for
+//! its client gives it up when others want it.
 //!
-//! Each caller has a share, so that a slow or greedy one holds up nobody but itself: an identified caller has a quarter, an address
-//! without a credential an eighth, and at least one of the largest manifests. All callers without a credential have half together, so
-//! that they cannot keep identified callers from pushing. Forms have a part of their own, so that logins do not wait for pushes.
+//! Each caller has a share, so that a slow or greedy one holds up nobody but itself: an identified caller has
+//! a quarter, an address without a credential an eighth, and at least one of the largest manifests. All
+//! callers without a credential have half together, so that they cannot keep identified callers from pushing.
+//! Forms have a part of their own, so that logins do not wait for pushes.
 
 use crate::limits::{BODY_WAIT_SECONDS, MANIFEST_BYTES};
 use crate::source_address::SourceAddress;
@@ -22,10 +25,11 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 /// Memory is given in multiples of this, in bytes.
 pub const PIECE: usize = 16 * 1024;
-/// The smallest budget, in bytes: three of the largest manifests and the forms. Two of the manifests may be strangers'.
+/// The smallest budget, in bytes: three of the largest manifests and the forms. Two of the manifests may be
+/// strangers'.
 pub const LEAST: usize = 16 << 20;
-/// The budget unless the configuration says otherwise, in bytes: 28 uploads at full speed or 14 of the largest manifests, and a quarter of
-/// a container of 256 MiB.
+/// The budget unless the configuration says otherwise, in bytes: 28 uploads at full speed or 14 of the
+/// largest manifests, and a quarter of a container of 256 MiB.
 pub const USUAL: usize = 64 << 20;
 /// The largest manifest, in pieces.
 const LARGEST: usize = MANIFEST_BYTES / PIECE;
@@ -52,8 +56,8 @@ struct Pools {
 pub enum Holder {
     /// A caller of this name.
     Identified(String),
-    /// A caller without a credential, by address. `None` for the clients of a proxy that does not name them: they have no share of
-    /// their own.
+    /// A caller without a credential, by address. `None` for the clients of a proxy that does not name them:
+    /// they have no share of their own.
     Stranger(Option<SourceAddress>),
     /// A form that may carry the credential itself, by address, as above.
     Form(Option<SourceAddress>),
@@ -61,7 +65,9 @@ pub enum Holder {
 
 /// There was no memory for too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no memory for a request's body within {BODY_WAIT_SECONDS}s: http.bodyMemory, or this caller's share of it, is in use")]
+#[error(
+    "no memory for a request's body within {BODY_WAIT_SECONDS}s: http.bodyMemory, or this caller's share of it, is in use"
+)]
 pub struct Exhausted;
 
 impl Budget {
@@ -90,11 +96,22 @@ impl Budget {
         }
         let (each, common) = match holder {
             Holder::Identified(_) => (Some(pools.identified_each), vec![&pools.all]),
-            Holder::Stranger(from) => (from.map(|_| pools.stranger_each), vec![&pools.strangers, &pools.all]),
+            Holder::Stranger(from) => (
+                from.map(|_| pools.stranger_each),
+                vec![&pools.strangers, &pools.all],
+            ),
             Holder::Form(from) => (from.map(|_| pools.form_each), vec![&pools.forms]),
         };
-        let own = each.map(Pool::new).into_iter().chain(common.into_iter().cloned()).collect();
-        let own = Arc::new(Own { holder: holder.clone(), pools: own, budget: pools.clone() });
+        let own = each
+            .map(Pool::new)
+            .into_iter()
+            .chain(common.into_iter().cloned())
+            .collect();
+        let own = Arc::new(Own {
+            holder: holder.clone(),
+            pools: own,
+            budget: pools.clone(),
+        });
         shares.insert(holder, Arc::downgrade(&own));
         Share(own)
     }
@@ -108,7 +125,9 @@ impl Budget {
 
 impl fmt::Debug for Budget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Budget").field("used", &self.used()).finish_non_exhaustive()
+        f.debug_struct("Budget")
+            .field("used", &self.used())
+            .finish_non_exhaustive()
     }
 }
 
@@ -124,7 +143,8 @@ pub struct Share(Arc<Own>);
 
 struct Own {
     holder: Holder,
-    /// Memory is taken from each, in this order: the caller's own share first, so that a caller who waits for it holds nothing of others.
+    /// Memory is taken from each, in this order: the caller's own share first, so that a caller who waits for
+    /// it holds nothing of others.
     pools: Vec<Arc<Pool>>,
     budget: Arc<Pools>,
 }
@@ -133,7 +153,10 @@ impl Drop for Own {
     fn drop(&mut self) {
         let mut shares = self.budget.shares();
         // Another one may have come in the meantime.
-        if shares.get(&self.holder).is_some_and(|share| share.strong_count() == 0) {
+        if shares
+            .get(&self.holder)
+            .is_some_and(|share| share.strong_count() == 0)
+        {
             shares.remove(&self.holder);
         }
     }
@@ -152,21 +175,34 @@ impl Share {
         })
     }
 
-    /// The same, however long it takes. To be called only while holding none, or two that hold some would wait for each other.
+    /// The same, however long it takes. To be called only while holding none, or two that hold some would
+    /// wait for each other.
     pub async fn take(&self, bytes: usize) -> Held {
-        let (pieces, mut permits) = (self.pieces(bytes), Vec::with_capacity(self.0.pools.len()));
+        let pieces = self.pieces(bytes);
+        let mut permits = Vec::with_capacity(self.0.pools.len());
         for pool in &self.0.pools {
             permits.extend(pool.take(pieces).await);
         }
-        Held { permits, _share: self.clone() }
+        Held {
+            permits,
+            _share: self.clone(),
+        }
     }
 
     /// At once or not at all.
     #[must_use]
     pub fn try_take(&self, bytes: usize) -> Option<Held> {
         let pieces = self.pieces(bytes);
-        let permits = self.0.pools.iter().map(|pool| pool.try_take(pieces)).collect::<Option<_>>()?;
-        Some(Held { permits, _share: self.clone() })
+        let permits = self
+            .0
+            .pools
+            .iter()
+            .map(|pool| pool.try_take(pieces))
+            .collect::<Option<_>>()?;
+        Some(Held {
+            permits,
+            _share: self.clone(),
+        })
     }
 
     /// Returns when others wait for memory that this caller holds.
@@ -178,13 +214,17 @@ impl Share {
     /// Never more than there are.
     fn pieces(&self, bytes: usize) -> u32 {
         let most = self.0.pools.iter().map(|pool| pool.pieces).min().unwrap_or(1);
-        u32::try_from(bytes.div_ceil(PIECE)).unwrap_or(u32::MAX).clamp(1, most)
+        u32::try_from(bytes.div_ceil(PIECE))
+            .unwrap_or(u32::MAX)
+            .clamp(1, most)
     }
 }
 
 impl fmt::Debug for Share {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Share").field("holder", &self.0.holder).finish_non_exhaustive()
+        f.debug_struct("Share")
+            .field("holder", &self.0.holder)
+            .finish_non_exhaustive()
     }
 }
 
@@ -205,7 +245,10 @@ impl Held {
 
     /// Of the same share.
     pub fn add(&mut self, more: Self) {
-        self.permits.iter_mut().zip(more.permits).for_each(|(own, more)| own.merge(more));
+        self.permits
+            .iter_mut()
+            .zip(more.permits)
+            .for_each(|(own, more)| own.merge(more));
     }
 
     /// Gives back what is not needed for so many bytes.
@@ -229,12 +272,22 @@ impl Pool {
     /// At least one piece.
     fn new(pieces: usize) -> Arc<Self> {
         let pieces = u32::try_from(pieces).unwrap_or(u32::MAX).max(1);
-        let free = Arc::new(Semaphore::new(usize::try_from(pieces).unwrap_or(Semaphore::MAX_PERMITS)));
-        Arc::new(Self { free, pieces, waiting: AtomicUsize::new(0), wanted: Notify::new() })
+        let free = Arc::new(Semaphore::new(
+            usize::try_from(pieces).unwrap_or(Semaphore::MAX_PERMITS),
+        ));
+        Arc::new(Self {
+            free,
+            pieces,
+            waiting: AtomicUsize::new(0),
+            wanted: Notify::new(),
+        })
     }
 
     fn used(&self) -> usize {
-        usize::try_from(self.pieces).unwrap_or(usize::MAX).saturating_sub(self.free.available_permits()) * PIECE
+        usize::try_from(self.pieces)
+            .unwrap_or(usize::MAX)
+            .saturating_sub(self.free.available_permits())
+            * PIECE
     }
 
     /// Fails while others wait.
@@ -286,7 +339,8 @@ mod tests {
     /// Without forms.
     fn budget(pieces: usize) -> (Budget, Share, Share) {
         let budget = Budget::new(pieces * PIECE);
-        let (identified, stranger) = (budget.of(caller("builder")), budget.of(Holder::Stranger(None)));
+        let identified = budget.of(caller("builder"));
+        let stranger = budget.of(Holder::Stranger(None));
         (budget, identified, stranger)
     }
 
@@ -343,34 +397,81 @@ mod tests {
             (Holder::Form(from("192.0.2.1")), USUAL / 64),
             (Holder::Form(from("192.0.2.2")), USUAL / 64),
         ];
-        let held: Vec<_> = holders.iter().map(|(holder, bytes)| (most(holder.clone()), *bytes)).collect();
+        let held: Vec<_> = holders
+            .iter()
+            .map(|(holder, bytes)| (most(holder.clone()), *bytes))
+            .collect();
         for (held, bytes) in &held {
             assert_eq!(held.bytes(), *bytes);
         }
-        assert!(budget.of(Holder::Stranger(from("2001:db8::2"))).try_take(1).is_none(), "it is the same network");
-        assert_eq!(budget.used(), held.iter().map(|(held, _)| held.bytes()).sum::<usize>());
+        assert!(
+            budget
+                .of(Holder::Stranger(from("2001:db8::2")))
+                .try_take(1)
+                .is_none(),
+            "it is the same network"
+        );
+        assert_eq!(
+            budget.used(),
+            held.iter().map(|(held, _)| held.bytes()).sum::<usize>()
+        );
         drop(held);
-        assert_eq!((budget.used(), budget.0.shares().len()), (0, 0), "callers who hold nothing are forgotten");
+        assert_eq!(
+            (budget.used(), budget.0.shares().len()),
+            (0, 0),
+            "callers who hold nothing are forgotten"
+        );
     }
 
     #[test]
     fn every_share_is_large_enough_for_one_body_and_all_of_it_is_no_more_than_the_budget() {
         let budget = Budget::new(LEAST);
-        let held: Vec<_> = (0..4).map(|n| budget.of(Holder::Stranger(from(&format!("192.0.2.{n}")))).try_take(MANIFEST_BYTES)).collect();
-        assert_eq!(held.iter().flatten().map(Held::bytes).collect::<Vec<_>>(), [MANIFEST_BYTES; 2]);
-        assert_eq!(budget.of(caller("a")).try_take(MANIFEST_BYTES).unwrap().bytes(), MANIFEST_BYTES);
-        let forms: Vec<_> = (0..20).map(|n| budget.of(Holder::Form(from(&format!("192.0.2.{n}")))).try_take(FORM_BYTES)).collect();
+        let held: Vec<_> = (0..4)
+            .map(|n| {
+                budget
+                    .of(Holder::Stranger(from(&format!("192.0.2.{n}"))))
+                    .try_take(MANIFEST_BYTES)
+            })
+            .collect();
+        assert_eq!(
+            held.iter().flatten().map(Held::bytes).collect::<Vec<_>>(),
+            [MANIFEST_BYTES; 2]
+        );
+        assert_eq!(
+            budget.of(caller("a")).try_take(MANIFEST_BYTES).unwrap().bytes(),
+            MANIFEST_BYTES
+        );
+        let forms: Vec<_> = (0..20)
+            .map(|n| {
+                budget
+                    .of(Holder::Form(from(&format!("192.0.2.{n}"))))
+                    .try_take(FORM_BYTES)
+            })
+            .collect();
         assert!(forms.iter().flatten().all(|form| form.bytes() == FORM_BYTES));
-        let rest: Vec<_> = (0..LEAST / PIECE).filter_map(|n| budget.of(caller(&n.to_string())).try_take(1)).collect();
-        assert!(budget.of(Holder::Form(None)).try_take(1).is_none(), "sixteen of the largest forms are all that there may be");
+        let rest: Vec<_> = (0..LEAST / PIECE)
+            .filter_map(|n| budget.of(caller(&n.to_string())).try_take(1))
+            .collect();
+        assert!(
+            budget.of(Holder::Form(None)).try_take(1).is_none(),
+            "sixteen of the largest forms are all that there may be"
+        );
         assert_eq!((budget.used(), rest.is_empty()), (LEAST, false));
     }
 
     #[test]
     fn memory_that_is_held_counts_for_its_caller_after_its_share_is_gone() {
         let budget = Budget::new(LEAST);
-        let held = budget.of(Holder::Stranger(from("192.0.2.1"))).try_take(usize::MAX);
-        assert!(held.is_some() && budget.of(Holder::Stranger(from("192.0.2.1"))).try_take(1).is_none());
+        let held = budget
+            .of(Holder::Stranger(from("192.0.2.1")))
+            .try_take(usize::MAX);
+        assert!(
+            held.is_some()
+                && budget
+                    .of(Holder::Stranger(from("192.0.2.1")))
+                    .try_take(1)
+                    .is_none()
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -383,7 +484,11 @@ mod tests {
             drop(all);
         });
         assert_eq!((waiting.unwrap().bytes(), given), (4 * PIECE, ()));
-        assert_eq!(budget.used(), 0, "nor does a wait that was given up hold anything");
+        assert_eq!(
+            budget.used(),
+            0,
+            "nor does a wait that was given up hold anything"
+        );
     }
 
     #[tokio::test]
@@ -398,7 +503,10 @@ mod tests {
         assert!(waiting.as_mut().now_or_never().is_none());
         assert!(wanted.as_mut().now_or_never().is_some(), "who waited already");
         assert!(stranger.wanted().now_or_never().is_some(), "and who asks later");
-        assert!(not_wanted.as_mut().now_or_never().is_none(), "only strangers are short of memory");
+        assert!(
+            not_wanted.as_mut().now_or_never().is_none(),
+            "only strangers are short of memory"
+        );
         drop(held);
         assert!(waiting.as_mut().now_or_never().is_some());
         assert!(stranger.wanted().now_or_never().is_none());

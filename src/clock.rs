@@ -1,5 +1,5 @@
-//! Time as a value and as a parameter. Everything that judges by time takes a [`Timestamp`]; only the edges hold a [`Clock`].
-//! No other file may ask the operating system for the time.
+//! Time as a value and as a parameter. Everything that judges by time takes a [`Timestamp`]; only the edges
+//! hold a [`Clock`]. No other file may ask the operating system for the time.
 
 use std::fmt;
 use std::str::FromStr;
@@ -25,9 +25,13 @@ impl Timestamp {
         Self(milliseconds)
     }
 
-    /// A `NumericDate` of RFC 7519, which may have a fraction. `None` if it is not finite or beyond what a date can be.
+    /// A `NumericDate` of RFC 7519, which may have a fraction. `None` if it is not finite or beyond what a
+    /// date can be.
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, reason = "the bounds were checked on the line above")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the bounds were checked on the line above"
+    )]
     pub fn from_numeric_date(seconds: f64) -> Option<Self> {
         const FAR: f64 = 1e12;
         (seconds.is_finite() && seconds.abs() < FAR).then_some(Self((seconds * 1000.0) as i64))
@@ -79,8 +83,11 @@ impl FromStr for Timestamp {
     type Err = InvalidTimestamp;
 
     fn from_str(text: &str) -> Result<Self, InvalidTimestamp> {
-        let date = time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).map_err(|_| InvalidTimestamp)?;
-        Ok(Self::from_millis(i64::try_from(date.unix_timestamp_nanos() / 1_000_000).map_err(|_| InvalidTimestamp)?))
+        let date = time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339)
+            .map_err(|_| InvalidTimestamp)?;
+        Ok(Self::from_millis(
+            i64::try_from(date.unix_timestamp_nanos() / 1_000_000).map_err(|_| InvalidTimestamp)?,
+        ))
     }
 }
 
@@ -113,7 +120,10 @@ impl Clock {
     }
 
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that asks the operating system for the time")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that asks the operating system for the time"
+    )]
     pub fn now(&self) -> Timestamp {
         match &self.0 {
             Source::Manual(at) => *at.borrow(),
@@ -166,7 +176,10 @@ mod tests {
 
     #[test]
     fn numeric_dates_may_have_fractions_and_must_be_dates() {
-        assert_eq!(Timestamp::from_numeric_date(1_795_309_338.5), Some(Timestamp::from_millis(1_795_309_338_500)));
+        assert_eq!(
+            Timestamp::from_numeric_date(1_795_309_338.5),
+            Some(Timestamp::from_millis(1_795_309_338_500))
+        );
         assert_eq!(Timestamp::from_numeric_date(-1.0), Some(Timestamp::from_secs(-1)));
         for not_a_date in [f64::NAN, f64::INFINITY, 1e300] {
             assert_eq!(Timestamp::from_numeric_date(not_a_date), None);
@@ -175,16 +188,28 @@ mod tests {
 
     #[test]
     fn prints_as_rfc_3339() {
-        assert_eq!(Timestamp::from_secs(1_795_409_759).to_string(), "2026-11-23T04:55:59Z");
+        assert_eq!(
+            Timestamp::from_secs(1_795_409_759).to_string(),
+            "2026-11-23T04:55:59Z"
+        );
         assert_eq!(Timestamp::MAX.to_string(), "never");
     }
 
     #[test]
     fn is_read_as_rfc_3339() {
-        for (text, millis) in [("2026-11-23T04:55:59Z", 1_795_409_759_000), ("2026-11-23T05:55:59.5+01:00", 1_795_409_759_500)] {
+        for (text, millis) in [
+            ("2026-11-23T04:55:59Z", 1_795_409_759_000),
+            ("2026-11-23T05:55:59.5+01:00", 1_795_409_759_500),
+        ] {
             assert_eq!(text.parse(), Ok(Timestamp::from_millis(millis)), "{text}");
         }
-        for bad in ["", "2026-11-23", "2026-11-23T04:55:59", "1795409759", "2026-13-23T04:55:59Z"] {
+        for bad in [
+            "",
+            "2026-11-23",
+            "2026-11-23T04:55:59",
+            "1795409759",
+            "2026-13-23T04:55:59Z",
+        ] {
             assert_eq!(bad.parse::<Timestamp>(), Err(InvalidTimestamp), "{bad}");
         }
     }
@@ -195,7 +220,10 @@ mod tests {
         assert_eq!(clock.now(), Timestamp::from_secs(100));
         hand.advance(Duration::from_secs(5));
         assert_eq!(clock.now(), Timestamp::from_secs(105));
-        assert_eq!(clock.now().since(Timestamp::from_secs(100)), Duration::from_secs(5));
+        assert_eq!(
+            clock.now().since(Timestamp::from_secs(100)),
+            Duration::from_secs(5)
+        );
     }
 
     #[tokio::test]

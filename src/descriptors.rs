@@ -7,7 +7,11 @@ use std::io;
 /// Whether this failed because the process, or the machine, has no descriptors left.
 #[must_use]
 pub fn are_lacking(error: &io::Error) -> bool {
-    error.raw_os_error().is_some_and(|code| [Errno::MFILE, Errno::NFILE].iter().any(|lacking| lacking.raw_os_error() == code))
+    error.raw_os_error().is_some_and(|code| {
+        [Errno::MFILE, Errno::NFILE]
+            .iter()
+            .any(|lacking| lacking.raw_os_error() == code)
+    })
 }
 
 /// Whether there is none now.

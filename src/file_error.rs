@@ -40,11 +40,21 @@ impl FileError {
     #[must_use]
     pub fn new(path: &Path, error: &io::Error) -> Self {
         let why = match error.kind() {
-            ErrorKind::NotFound => Why::Missing { folder: missing_folder(path) },
-            ErrorKind::PermissionDenied => Why::Denied { us: rustix::process::geteuid().as_raw(), about: decisive(path) },
-            _ => Why::Other { text: without_number(&error.to_string()).to_owned() },
+            ErrorKind::NotFound => Why::Missing {
+                folder: missing_folder(path),
+            },
+            ErrorKind::PermissionDenied => Why::Denied {
+                us: rustix::process::geteuid().as_raw(),
+                about: decisive(path),
+            },
+            _ => Why::Other {
+                text: without_number(&error.to_string()).to_owned(),
+            },
         };
-        Self { kind: error.kind(), why }
+        Self {
+            kind: error.kind(),
+            why,
+        }
     }
 
     #[must_use]
@@ -57,16 +67,26 @@ impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.why {
             Why::Missing { folder: None } => f.write_str("it does not exist"),
-            Why::Missing { folder: Some(folder) } => write!(f, "the folder {} does not exist", folder.display()),
-            Why::Denied { us, about: None } => write!(f, "permission denied to uid {us}, as which this process runs"),
-            Why::Denied { us, about: Some(Owned { path, owner, mode }) } if us == owner => {
+            Why::Missing { folder: Some(folder) } => {
+                write!(f, "the folder {} does not exist", folder.display())
+            }
+            Why::Denied { us, about: None } => {
+                write!(f, "permission denied to uid {us}, as which this process runs")
+            }
+            Why::Denied {
+                us,
+                about: Some(Owned { path, owner, mode }),
+            } if us == owner => {
                 write!(
                     f,
                     "permission denied, although {} belongs to uid {us} as this process does: check its mode ({mode:04o}), and SELinux or AppArmor",
                     path.display()
                 )
             }
-            Why::Denied { us, about: Some(Owned { path, owner, mode }) } => {
+            Why::Denied {
+                us,
+                about: Some(Owned { path, owner, mode }),
+            } => {
                 write!(
                     f,
                     "permission denied: this process runs as uid {us}, and {} belongs to uid {owner} with mode {mode:04o}; change its owner (chown) or its mode, or run as another user",
@@ -88,20 +108,41 @@ impl From<ErrorKind> for FileError {
 }
 
 fn missing_folder(path: &Path) -> Option<PathBuf> {
-    let above = path.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty());
-    above.take_while(|folder| folder.symlink_metadata().is_err_and(|why| why.kind() == ErrorKind::NotFound)).last().map(Path::to_owned)
+    let above = path
+        .ancestors()
+        .skip(1)
+        .filter(|folder| !folder.as_os_str().is_empty());
+    above
+        .take_while(|folder| {
+            folder
+                .symlink_metadata()
+                .is_err_and(|why| why.kind() == ErrorKind::NotFound)
+        })
+        .last()
+        .map(Path::to_owned)
 }
 
 /// The path itself, or the nearest one above it that may be looked at.
 fn decisive(path: &Path) -> Option<Owned> {
-    let of =
-        |path: &Path| path.metadata().map(|about| Owned { path: path.to_owned(), owner: about.uid(), mode: about.mode() & 0o7777 }).ok();
-    path.ancestors().filter(|path| !path.as_os_str().is_empty()).find_map(of)
+    let of = |path: &Path| {
+        path.metadata()
+            .map(|about| Owned {
+                path: path.to_owned(),
+                owner: about.uid(),
+                mode: about.mode() & 0o7777,
+            })
+            .ok()
+    };
+    path.ancestors()
+        .filter(|path| !path.as_os_str().is_empty())
+        .find_map(of)
 }
 
 /// `No such device (os error 19)` without the number.
 fn without_number(text: &str) -> &str {
-    text.find(" (os error ").and_then(|at| text.get(..at)).unwrap_or(text)
+    text.find(" (os error ")
+        .and_then(|at| text.get(..at))
+        .unwrap_or(text)
 }
 
 #[cfg(test)]
@@ -116,7 +157,10 @@ mod tests {
             FileError::new(&path, &std::fs::read(&path).unwrap_err()).to_string()
         };
         assert_eq!(said("file"), "it does not exist");
-        assert_eq!(said("a/b/file"), format!("the folder {} does not exist", folder.path().join("a").display()));
+        assert_eq!(
+            said("a/b/file"),
+            format!("the folder {} does not exist", folder.path().join("a").display())
+        );
         assert_eq!(said(""), "Is a directory");
     }
 
@@ -126,10 +170,23 @@ mod tests {
         let us = rustix::process::geteuid().as_raw();
         let denied = |path: &Path| FileError::new(path, &ErrorKind::PermissionDenied.into()).to_string();
         let own = denied(&folder.path().join("a/b"));
-        assert!(own.contains(&format!("{} belongs to uid {us} as this process does", folder.path().display())), "{own}");
+        assert!(
+            own.contains(&format!(
+                "{} belongs to uid {us} as this process does",
+                folder.path().display()
+            )),
+            "{own}"
+        );
         let other = FileError {
             kind: ErrorKind::PermissionDenied,
-            why: Why::Denied { us: 65532, about: Some(Owned { path: "/data".into(), owner: 0, mode: 0o755 }) },
+            why: Why::Denied {
+                us: 65532,
+                about: Some(Owned {
+                    path: "/data".into(),
+                    owner: 0,
+                    mode: 0o755,
+                }),
+            },
         };
         let said = other.to_string();
         assert!(

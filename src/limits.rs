@@ -1,4 +1,5 @@
-//! The bounds on what strangers may send, in one place. Each is documented for users in `docs/reference/limits.md`.
+//! The bounds on what strangers may send, in one place. Each is documented for users in
+//! `docs/reference/limits.md`.
 
 /// The longest token that is looked at, in bytes.
 pub const TOKEN_BYTES: usize = 32 * 1024;
@@ -8,15 +9,18 @@ pub const MINTED_BYTES: usize = 6 * 1024;
 pub const FORM_BYTES: usize = 128 * 1024;
 /// The longest password of a name in the password file, in bytes; bcrypt ignores what is behind them.
 pub const PASSWORD_BYTES: usize = 72;
-/// Passwords of one source address that wait, are checked or were wrong and wait for `failDelay`; an IPv6 source is a /64.
+/// Passwords of one source address that wait, are checked or were wrong and wait for `failDelay`; an IPv6
+/// source is a /64.
 pub const PASSWORDS_OF_SOURCE: usize = 32;
 /// Passwords of one name among those of one source address.
 pub const PASSWORDS_OF_NAME: usize = 8;
 /// Requests of one source that wait for the check of one and the same name and password.
 pub const PASSWORD_REQUESTS: usize = 128;
-/// Passwords of all sources that wait to be checked; the source with the most waiting loses its last one first.
+/// Passwords of all sources that wait to be checked; the source with the most waiting loses its last one
+/// first.
 pub const PASSWORDS_WAITING: usize = 512;
-/// Forms of the token endpoint that callers at one address may send at the same time; an IPv6 address is a /64.
+/// Forms of the token endpoint that callers at one address may send at the same time; an IPv6 address is a
+/// /64.
 pub const FORMS_OF_ADDRESS: usize = 64;
 /// Requests without a login of one address that wait until others of it have ended, and as many forms.
 pub const WAITING_OF_ADDRESS: usize = 128;
@@ -24,7 +28,8 @@ pub const WAITING_OF_ADDRESS: usize = 128;
 pub const WAIT_SECONDS: u64 = 10;
 /// The largest request header block, in bytes.
 pub const HEADER_BYTES: usize = 64 * 1024;
-/// The largest rest of a request's body that is read after an early answer was made, in bytes, so that the connection can go on.
+/// The largest rest of a request's body that is read after an early answer was made, in bytes, so that the
+/// connection can go on.
 pub const SHORT_REST_BYTES: usize = 256 * 1024;
 /// The most bytes of a request's body that are thrown away behind an early answer.
 pub const DISCARDED_BYTES: usize = 64 * 1024 * 1024;
@@ -36,11 +41,13 @@ pub const HOST_BYTES: usize = 260;
 pub const PROXY_HEADER_BYTES: usize = 4096;
 /// The largest manifest, in bytes (OCI distribution-spec: at least 4 MiB should be supported).
 pub const MANIFEST_BYTES: usize = 4 * 1024 * 1024;
-/// The longest media type that a manifest may give as `artifactType` or of its config, in bytes (RFC 6838, 4.2: two names of 127).
+/// The longest media type that a manifest may give as `artifactType` or of its config, in bytes (RFC 6838,
+/// 4.2: two names of 127).
 pub const MEDIA_TYPE_BYTES: usize = 255;
 /// How long a request waits for memory for its body, in seconds; then it is answered with 503.
 pub const BODY_WAIT_SECONDS: u64 = 5;
-/// The longest repository name, in bytes. With a host name in front it stays below the 255 that clients allow.
+/// The longest repository name, in bytes. With a host name in front it stays below the 255 that clients
+/// allow.
 pub const REPOSITORY_NAME_BYTES: usize = 230;
 /// The longest SPIFFE ID, in bytes (SPIFFE-ID 2.3: 2048 must be supported).
 pub const SPIFFE_ID_BYTES: usize = 2048;
@@ -48,7 +55,8 @@ pub const SPIFFE_ID_BYTES: usize = 2048;
 pub const TRUST_DOMAIN_BYTES: usize = 255;
 /// The largest client certificate, in bytes.
 pub const CERTIFICATE_BYTES: usize = 16 * 1024;
-/// The most names in a certificate of a client's chain: alternative names and attributes of subject and issuer together.
+/// The most names in a certificate of a client's chain: alternative names and attributes of subject and
+/// issuer together.
 pub const CERTIFICATE_NAMES: usize = 128;
 /// The longest of these names, in bytes.
 pub const CERTIFICATE_NAME_BYTES: usize = 4 * 1024;
@@ -60,9 +68,11 @@ pub const INTERMEDIATES: usize = 6;
 pub const CHAIN_BYTES: usize = 32 * 1024;
 /// The most signatures that are checked to find a path from one client certificate to an authority.
 pub const SIGNATURE_CHECKS: usize = 16;
-/// The most signatures that are checked to find the key of one token among those of an issuer or trust domain, newer ones included.
+/// The most signatures that are checked to find the key of one token among those of an issuer or trust
+/// domain, newer ones included.
 pub const TOKEN_SIGNATURE_CHECKS: usize = 8;
-/// The most requests that wait at the same time for newer keys of their issuers and trust domains, since their key is not known yet.
+/// The most requests that wait at the same time for newer keys of their issuers and trust domains, since
+/// their key is not known yet.
 pub const KEY_WAITS: usize = 4000;
 /// The most requests that wait for the keys of one issuer or trust domain.
 pub const KEY_WAITS_PER_ISSUER: usize = 1000;
@@ -72,7 +82,8 @@ pub const JSON_DEPTH: u8 = 16;
 pub const USERNAME_BYTES: usize = 1024;
 /// The most groups that a mapping may yield; each is at most [`USERNAME_BYTES`] long.
 pub const GROUPS: usize = 1000;
-/// The longest text that one field of a log line holds, in bytes as they are written; `… (cut)` stands behind one that was longer.
+/// The longest text that one field of a log line holds, in bytes as they are written; `… (cut)` stands behind
+/// one that was longer.
 pub const LOG_FIELD_BYTES: usize = 2 * 1024;
 /// How much of the log waits for its reader, in bytes; then lines are dropped and counted.
 pub const LOG_QUEUE_BYTES: usize = 4 * 1024 * 1024;

@@ -1,6 +1,7 @@
-//! Other people's JSON, read into our structs. serde also reads a list into a struct, one element a member, so that
-//! `["https://issuer", "https://issuer/keys"]` would be a discovery document. Here an object is an object, at every level that says
-//! so. And serde's own errors name Rust types; [`explain`] says the same to the person who wrote the document.
+//! Other people's JSON, read into our structs. serde also reads a list into a struct, one element a member,
+//! so that `["https://issuer", "https://issuer/keys"]` would be a discovery document. Here an object is an
+//! object, at every level that says so. And serde's own errors name Rust types; [`explain`] says the same to
+//! the person who wrote the document.
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, MapAccess, Visitor};
@@ -10,7 +11,9 @@ use std::marker::PhantomData;
 
 /// Reads one object that is all there is in `bytes`. The error is a sentence for its author.
 pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
-    serde_json::from_slice(bytes).map(|Object(value)| value).map_err(|why| explain(&why))
+    serde_json::from_slice(bytes)
+        .map(|Object(value)| value)
+        .map_err(|why| explain(&why))
 }
 
 /// A `T` that was an object. A list is refused.
@@ -24,7 +27,9 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
 }
 
 /// For a member that may be absent: `#[serde(default, deserialize_with = "object::optional")]`.
-pub(crate) fn optional<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+pub(crate) fn optional<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
     Ok(Option::<Object<T>>::deserialize(deserializer)?.map(|Object(value)| value))
 }
 
@@ -34,9 +39,13 @@ pub(crate) fn explain(why: &serde_json::Error) -> String {
     let text = why.to_string();
     let place = format!(" at line {} column {}", why.line(), why.column());
     let message = text.strip_suffix(&place).unwrap_or(&text);
-    let mismatch = ["invalid type: ", "invalid value: "].iter().find_map(|start| message.strip_prefix(start));
+    let mismatch = ["invalid type: ", "invalid value: "]
+        .iter()
+        .find_map(|start| message.strip_prefix(start));
     // What was found is the author's text, and may have anything in it; what was expected is ours.
-    let Some((found, expected)) = mismatch.and_then(|rest| rest.rsplit_once(", expected ")) else { return text };
+    let Some((found, expected)) = mismatch.and_then(|rest| rest.rsplit_once(", expected ")) else {
+        return text;
+    };
     format!("expected {}, found {}{place}", wanted(expected), shown(found))
 }
 
@@ -58,10 +67,16 @@ fn shown(found: &str) -> String {
         "map" => "an object".into(),
         "unit value" => "null".into(),
         other => {
-            let value = ["boolean ", "integer ", "floating point ", "string "].iter().find_map(|kind| other.strip_prefix(kind));
+            let value = ["boolean ", "integer ", "floating point ", "string "]
+                .iter()
+                .find_map(|kind| other.strip_prefix(kind));
             let mut characters = value.unwrap_or(other).chars();
             let start: String = characters.by_ref().take(SHOWN_CHARACTERS).collect();
-            if characters.next().is_some() { format!("{start}…") } else { start }
+            if characters.next().is_some() {
+                format!("{start}…")
+            } else {
+                start
+            }
         }
     }
 }
@@ -103,13 +118,32 @@ mod tests {
     #[test]
     fn an_object_is_an_object_at_every_level() {
         let good = read::<Outer>(br#"{"list":[{"size":1}],"inner":{"size":2},"name":"a","more":[]}"#);
-        assert_eq!(good, Ok(Outer { name: "a".into(), inner: Some(Inner { size: 2 }), list: vec![Object(Inner { size: 1 })] }));
-        assert_eq!(read::<Outer>(br#"{"name":"a","inner":null}"#).map(|outer| outer.inner), Ok(None));
+        assert_eq!(
+            good,
+            Ok(Outer {
+                name: "a".into(),
+                inner: Some(Inner { size: 2 }),
+                list: vec![Object(Inner { size: 1 })]
+            })
+        );
+        assert_eq!(
+            read::<Outer>(br#"{"name":"a","inner":null}"#).map(|outer| outer.inner),
+            Ok(None)
+        );
         for (bad, why) in [
-            (r#"["a",{"size":1},[]]"#, "expected an object, found a list at line 1 column 0"),
+            (
+                r#"["a",{"size":1},[]]"#,
+                "expected an object, found a list at line 1 column 0",
+            ),
             ("[]", "expected an object, found a list at line 1 column 0"),
-            (r#"{"name":"a","inner":[1]}"#, "expected an object, found a list at line 1 column 20"),
-            (r#"{"name":"a","list":[[1]]}"#, "expected an object, found a list at line 1 column 20"),
+            (
+                r#"{"name":"a","inner":[1]}"#,
+                "expected an object, found a list at line 1 column 20",
+            ),
+            (
+                r#"{"name":"a","list":[[1]]}"#,
+                "expected an object, found a list at line 1 column 20",
+            ),
             ("7", "expected an object, found `7` at line 1 column 1"),
             ("null", "expected an object, found null at line 1 column 4"),
         ] {
@@ -121,20 +155,33 @@ mod tests {
     fn errors_are_in_the_words_of_json_and_short() {
         for (bad, why) in [
             (r#"{"name":1}"#, "expected a string, found `1` at line 1 column 9"),
-            (r#"{"name":null}"#, "expected a string, found null at line 1 column 12"),
-            (r#"{"name":"a","list":{}}"#, "expected a list, found an object at line 1 column 19"),
+            (
+                r#"{"name":null}"#,
+                "expected a string, found null at line 1 column 12",
+            ),
+            (
+                r#"{"name":"a","list":{}}"#,
+                "expected a list, found an object at line 1 column 19",
+            ),
             (
                 r#"{"name":"a","inner":{"size":"x, expected y"}}"#,
                 r#"expected a whole number, not negative, found "x, expected y" at line 1 column 43"#,
             ),
-            (r#"{"name":"a","inner":{"size":-1}}"#, "expected a whole number, not negative, found `-1` at line 1 column 30"),
-            (r#"{"name":"a","inner":{"size":true}}"#, "expected a whole number, not negative, found `true` at line 1 column 32"),
+            (
+                r#"{"name":"a","inner":{"size":-1}}"#,
+                "expected a whole number, not negative, found `-1` at line 1 column 30",
+            ),
+            (
+                r#"{"name":"a","inner":{"size":true}}"#,
+                "expected a whole number, not negative, found `true` at line 1 column 32",
+            ),
             ("{}", "missing field `name` at line 1 column 2"),
             ("{", "EOF while parsing an object at line 1 column 1"),
         ] {
             assert_eq!(read::<Outer>(bad.as_bytes()), Err(why.into()), "{bad}");
         }
-        let long = read::<Outer>(format!(r#"{{"name":"a","list":"{}"}}"#, "é".repeat(10_000)).as_bytes()).unwrap_err();
+        let long = read::<Outer>(format!(r#"{{"name":"a","list":"{}"}}"#, "é".repeat(10_000)).as_bytes())
+            .unwrap_err();
         assert!(long.len() < 300, "{long}");
     }
 }

@@ -1,8 +1,8 @@
 //! A map that forgets what nobody has asked for lately, so that it never weighs more than it may.
 //!
-//! It has two generations. What is put or asked for is in the young one; when that weighs half of what is allowed, it becomes the old
-//! one, and what nobody asked for since the last time is dropped. So everything costs the same however much is in it, and what is in
-//! use stays.
+//! It has two generations. What is put or asked for is in the young one; when that weighs half of what is
+//! allowed, it becomes the old one, and what nobody asked for since the last time is dropped. So everything
+//! costs the same however much is in it, and what is in use stays.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -28,7 +28,12 @@ impl<K: Hash + Eq, V: Clone> Recent<K, V> {
     /// Everything in it weighs `most` together at most, in the unit of [`Recent::put`].
     #[must_use]
     pub fn new(most: usize) -> Self {
-        Self { young: HashMap::new(), old: HashMap::new(), weight: 0, most }
+        Self {
+            young: HashMap::new(),
+            old: HashMap::new(),
+            weight: 0,
+            most,
+        }
     }
 
     pub fn get<Q: Hash + Eq + ?Sized>(&mut self, key: &Q) -> Option<V>
@@ -79,7 +84,8 @@ mod tests {
         let mut recent = Recent::new(100);
         for key in 0..1000 {
             recent.put(key, key, 1 + key % 7);
-            let weight = |map: &HashMap<usize, Weighed<usize>>| map.values().map(|found| found.weight).sum::<usize>();
+            let weight =
+                |map: &HashMap<usize, Weighed<usize>>| map.values().map(|found| found.weight).sum::<usize>();
             assert_eq!(recent.weight, weight(&recent.young));
             assert!(weight(&recent.young) + weight(&recent.old) <= 100);
         }

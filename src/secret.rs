@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// Holds a secret. `Debug` shows nothing of it and there is no `Display`; [`Secret::expose`] is easy to find in a review.
+/// Holds a secret. `Debug` shows nothing of it and there is no `Display`; [`Secret::expose`] is easy to find
+/// in a review.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 

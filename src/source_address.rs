@@ -1,10 +1,12 @@
-//! The address that a request comes from, as far as bounds by source are concerned. An IPv6 host owns a whole /64 and may use a new
-//! address for each request, so all addresses of one /64 are one source. Behind a NAT64 gateway a whole /96 stands for all of IPv4.
+//! The address that a request comes from, as far as bounds by source are concerned. An IPv6 host owns a whole
+//! /64 and may use a new address for each request, so all addresses of one /64 are one source. Behind a NAT64
+//! gateway a whole /96 stands for all of IPv4.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// One IPv4 address, or one IPv6 network of 64 bits. IPv4 in IPv6 is IPv4, and so is the well-known prefix of NAT64 (RFC 6052).
+/// One IPv4 address, or one IPv6 network of 64 bits. IPv4 in IPv6 is IPv4, and so is the well-known prefix of
+/// NAT64 (RFC 6052).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SourceAddress(Option<IpAddr>);
 
@@ -67,7 +69,10 @@ mod tests {
         ] {
             assert_eq!(of(one) == of(other), same, "{one} {other}");
         }
-        assert_eq!((of("2001:db8::1").to_string(), of("::ffff:192.0.2.1").to_string()), ("2001:db8::/64".into(), "192.0.2.1".into()));
+        assert_eq!(
+            (of("2001:db8::1").to_string(), of("::ffff:192.0.2.1").to_string()),
+            ("2001:db8::/64".into(), "192.0.2.1".into())
+        );
         assert_ne!(of("0.0.0.0"), SourceAddress::UNKNOWN);
     }
 }

@@ -1,4 +1,5 @@
-//! The shape of the code: a module imports only from lower ranks, and siblings above rank 0 do not know each other. Every path in
+//! The shape of the code: a module imports only from lower ranks, and siblings above rank 0 do not know each
+//! other. Every path in
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
 //! the sources counts, not only `use` lines; test code may look anywhere.
@@ -52,7 +53,8 @@ const FENCES: &[(&str, &[&str])] = &[
     ("jsonwebtoken", &["cli"]),
 ];
 
-/// Files that may call serde_json: they read what this program wrote or signed itself, or into a map or a `Value`, not into a struct.
+/// Files that may call serde_json: they read what this program wrote or signed itself, or into a map or a
+/// `Value`, not into a struct.
 const OWN_JSON: &[&str] = &[
     "src/object.rs",
     "src/cli/trust.rs",
@@ -83,7 +85,10 @@ fn modules_import_only_from_lower_ranks() {
             let Some(theirs) = rank(other) else { continue };
             let siblings_of_rank_0 = own == 0 && theirs == 0;
             if other != module && theirs >= own && !siblings_of_rank_0 {
-                wrong.push(format!("{}: {module} (rank {own}) uses {other} (rank {theirs})", file.display()));
+                wrong.push(format!(
+                    "{}: {module} (rank {own}) uses {other} (rank {theirs})",
+                    file.display()
+                ));
             }
         }
     }
@@ -111,9 +116,15 @@ fn other_peoples_json_is_read_by_object_alone() {
     let mut wrong = Vec::new();
     for (file, _, paths) in sources() {
         let known = OWN_JSON.iter().any(|own| file.ends_with(own));
-        let readers: Vec<_> = paths.iter().filter(|path| path.starts_with("serde_json::from_")).collect();
+        let readers: Vec<_> = paths
+            .iter()
+            .filter(|path| path.starts_with("serde_json::from_"))
+            .collect();
         if !known && !readers.is_empty() {
-            wrong.push(format!("{}: {readers:?} reads a list into a struct; use crate::object", file.display()));
+            wrong.push(format!(
+                "{}: {readers:?} reads a list into a struct; use crate::object",
+                file.display()
+            ));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -137,7 +148,12 @@ fn every_file_says_what_it_owns_and_none_is_too_long() {
 /// `?value` writes Rust into the log. A value has words for people, or its own `Display`.
 #[test]
 fn no_field_of_the_log_is_written_as_rust_prints_it() {
-    assert_eq!(debugged("fn f() { tracing::info!(a = ?b, \"x\"); tracing::warn!(?c, \"y\"); tracing::warn!(d = %e?, \"z\"); }"), 2);
+    assert_eq!(
+        debugged(
+            "fn f() { tracing::info!(a = ?b, \"x\"); tracing::warn!(?c, \"y\"); tracing::warn!(d = %e?, \"z\"); }"
+        ),
+        2
+    );
     let mut wrong = Vec::new();
     for (file, ..) in sources() {
         if debugged(&std::fs::read_to_string(&file).unwrap()) > 0 {
@@ -153,13 +169,22 @@ fn debugged(source: &str) -> usize {
     struct Macros(usize);
     impl Visit<'_> for Macros {
         fn visit_macro(&mut self, found: &syn::Macro) {
-            if found.path.segments.first().is_some_and(|first| first.ident == "tracing") {
+            if found
+                .path
+                .segments
+                .first()
+                .is_some_and(|first| first.ident == "tracing")
+            {
                 let tokens = format!(", {}", found.tokens);
                 self.0 += tokens.matches("= ?").count() + tokens.matches(", ?").count();
             }
         }
         fn visit_item_mod(&mut self, item: &syn::ItemMod) {
-            if !item.attrs.iter().any(|attr| attr.path().is_ident("cfg") && quote(&attr.meta).contains("test")) {
+            if !item
+                .attrs
+                .iter()
+                .any(|attr| attr.path().is_ident("cfg") && quote(&attr.meta).contains("test"))
+            {
                 syn::visit::visit_item_mod(self, item);
             }
         }
@@ -184,12 +209,24 @@ fn sources() -> Vec<(PathBuf, String, BTreeSet<String>)> {
     let mut all = Vec::new();
     for file in files(Path::new("src")) {
         let relative = file.strip_prefix("src").unwrap();
-        let first = relative.components().next().unwrap().as_os_str().to_string_lossy();
+        let first = relative
+            .components()
+            .next()
+            .unwrap()
+            .as_os_str()
+            .to_string_lossy();
         let module = first.trim_end_matches(".rs").to_owned();
-        let is_test =
-            relative.components().any(|part| ["tests", "tests.rs", "testing", "testing.rs"].iter().any(|name| part.as_os_str() == *name));
+        let is_test = relative.components().any(|part| {
+            ["tests", "tests.rs", "testing", "testing.rs"]
+                .iter()
+                .any(|name| part.as_os_str() == *name)
+        });
         if !is_test && module != "lib" && module != "main" {
-            all.push((file.clone(), module, paths_of(&std::fs::read_to_string(&file).unwrap())));
+            all.push((
+                file.clone(),
+                module,
+                paths_of(&std::fs::read_to_string(&file).unwrap()),
+            ));
         }
     }
     assert!(all.len() > 10, "the sources were not found");
@@ -207,7 +244,13 @@ struct Paths(BTreeSet<String>);
 
 impl<'ast> Visit<'ast> for Paths {
     fn visit_path(&mut self, path: &'ast syn::Path) {
-        self.0.insert(path.segments.iter().map(|segment| segment.ident.to_string()).collect::<Vec<_>>().join("::"));
+        self.0.insert(
+            path.segments
+                .iter()
+                .map(|segment| segment.ident.to_string())
+                .collect::<Vec<_>>()
+                .join("::"),
+        );
         syn::visit::visit_path(self, path);
     }
 
@@ -216,7 +259,10 @@ impl<'ast> Visit<'ast> for Paths {
     }
 
     fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
-        let for_tests = item.attrs.iter().any(|attr| attr.path().is_ident("cfg") && quote(&attr.meta).contains("test"));
+        let for_tests = item
+            .attrs
+            .iter()
+            .any(|attr| attr.path().is_ident("cfg") && quote(&attr.meta).contains("test"));
         if !for_tests {
             syn::visit::visit_item_mod(self, item);
         }
@@ -225,13 +271,22 @@ impl<'ast> Visit<'ast> for Paths {
 
 impl Paths {
     fn tree(&mut self, before: String, tree: &syn::UseTree) {
-        let join = |name: String| if before.is_empty() { name } else { format!("{before}::{name}") };
+        let join = |name: String| {
+            if before.is_empty() {
+                name
+            } else {
+                format!("{before}::{name}")
+            }
+        };
         match tree {
             syn::UseTree::Path(path) => self.tree(join(path.ident.to_string()), &path.tree),
             syn::UseTree::Name(name) => drop(self.0.insert(join(name.ident.to_string()))),
             syn::UseTree::Rename(rename) => drop(self.0.insert(join(rename.ident.to_string()))),
             syn::UseTree::Glob(_) => drop(self.0.insert(join("*".into()))),
-            syn::UseTree::Group(group) => group.items.iter().for_each(|item| self.tree(before.clone(), item)),
+            syn::UseTree::Group(group) => group
+                .items
+                .iter()
+                .for_each(|item| self.tree(before.clone(), item)),
         }
     }
 }

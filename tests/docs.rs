@@ -1,7 +1,14 @@
-//! The documentation says what is true: references are made from the sources, links lead somewhere, and snippets load.
-//! `UPDATE_DOCS=1 cargo test --test docs` writes what is made.
+//! The documentation says what is true: references are made from the sources, links lead somewhere, and
+//! snippets load. `UPDATE_DOCS=1 cargo test --test docs` writes what is made.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stderr, reason = "a test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test"
+)]
 
 #[path = "docs/cel.rs"]
 mod cel;
@@ -23,12 +30,19 @@ fn check(path: &str, expected: &str) {
         fs::write(&path, expected).unwrap();
     }
     let found = fs::read_to_string(&path).unwrap_or_default();
-    assert!(found == expected, "{} is out of date: run `UPDATE_DOCS=1 cargo test --test docs`", path.display());
+    assert!(
+        found == expected,
+        "{} is out of date: run `UPDATE_DOCS=1 cargo test --test docs`",
+        path.display()
+    );
 }
 
 #[test]
 fn the_configuration_reference_is_made_from_the_types() {
-    check("docs/reference/configuration.md", &wharfinger::config::reference());
+    check(
+        "docs/reference/configuration.md",
+        &wharfinger::config::reference(),
+    );
 }
 
 #[test]
@@ -39,12 +53,18 @@ fn the_metrics_are_those_that_the_sources_measure() {
     for text in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) {
         for prefix in ["wharfinger_", "process_"] {
             let opened = format!("\"{prefix}");
-            let names = text.split(&opened).skip(1).filter_map(|rest| rest.split('"').next());
+            let names = text
+                .split(&opened)
+                .skip(1)
+                .filter_map(|rest| rest.split('"').next());
             let whole = |name: &&str| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
             measured.extend(names.filter(whole).map(|name| format!("{prefix}{name}")));
         }
     }
-    assert_eq!(measured, listed, "src/telemetry/families.rs must list what the sources measure");
+    assert_eq!(
+        measured, listed,
+        "src/telemetry/families.rs must list what the sources measure"
+    );
 }
 
 /// Every source but the list of metrics itself.
@@ -52,7 +72,13 @@ fn sources(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries
         .filter(|path| !path.ends_with("telemetry/families.rs"))
-        .flat_map(|path| if path.is_dir() { sources(&path) } else { vec![fs::read_to_string(&path).unwrap()] })
+        .flat_map(|path| {
+            if path.is_dir() {
+                sources(&path)
+            } else {
+                vec![fs::read_to_string(&path).unwrap()]
+            }
+        })
         .collect()
 }
 
@@ -62,7 +88,11 @@ fn the_commands_are_what_the_program_says() {
     let program = wharfinger::cli::definition();
     let commands = program.get_subcommands().map(|command| vec![command.get_name()]);
     for command in std::iter::once(vec![]).chain(commands) {
-        let output = Command::new(env!("CARGO_BIN_EXE_wharfinger")).args(&command).arg("--help").output().unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_wharfinger"))
+            .args(&command)
+            .arg("--help")
+            .output()
+            .unwrap();
         let help = String::from_utf8(output.stdout).unwrap();
         let lines: Vec<_> = help.lines().map(str::trim_end).collect();
         let title = [vec!["wharfinger"], command].concat().join(" ");
@@ -118,8 +148,14 @@ fn the_limits_are_those_of_the_sources() {
             meaning += more;
         } else if let Some(constant) = line.strip_prefix("pub const ") {
             let (_, value) = constant.trim_end_matches(';').split_once(" = ").unwrap();
-            let product: u64 = value.split('*').map(|factor| factor.trim().parse::<u64>().unwrap()).product();
-            let meaning = meaning.trim().trim_end_matches('.').replace("at most [`USERNAME_BYTES`] long", "no longer than a username");
+            let product: u64 = value
+                .split('*')
+                .map(|factor| factor.trim().parse::<u64>().unwrap())
+                .product();
+            let meaning = meaning
+                .trim()
+                .trim_end_matches('.')
+                .replace("at most [`USERNAME_BYTES`] long", "no longer than a username");
             text += &format!("| {} |\n", [meaning, amount(product)].join(" | "));
         }
         if !line.starts_with("///") {
@@ -129,7 +165,10 @@ fn the_limits_are_those_of_the_sources() {
     let server = wharfinger::server::Limits::default();
     let bounds = wharfinger::http::StrangerBounds::default();
     for (meaning, value) in [
-        ("The longest CEL expression, in bytes", amount(wharfinger::expr::SOURCE_BYTES as u64)),
+        (
+            "The longest CEL expression, in bytes",
+            amount(wharfinger::expr::SOURCE_BYTES as u64),
+        ),
         (
             "Connections at the same time; for one more, one that has identified nobody is closed, or it waits",
             amount(server.connections as u64),
@@ -142,7 +181,10 @@ fn the_limits_are_those_of_the_sources() {
             "HTTP/2 streams of one address without a login, but for one of each connection (`http.unidentified.connectionsPerAddress`)",
             bounds.connections.to_string(),
         ),
-        ("Requests of one address in flight without a login (`http.unidentified.requestsPerAddress`)", bounds.requests.to_string()),
+        (
+            "Requests of one address in flight without a login (`http.unidentified.requestsPerAddress`)",
+            bounds.requests.to_string(),
+        ),
         (
             "Bytes a second that a caller who has not logged in must send or take on average, after a credit of one minute",
             server.unidentified_rate.to_string(),
@@ -155,13 +197,22 @@ fn the_limits_are_those_of_the_sources() {
             "From a connection to the end of the TLS handshake, with the PROXY header if there is one",
             format!("{:?}", server.handshake_timeout),
         ),
-        ("For a request header to arrive, and between requests on one connection, HTTP/2 included", format!("{:?}", server.header_timeout)),
+        (
+            "For a request header to arrive, and between requests on one connection, HTTP/2 included",
+            format!("{:?}", server.header_timeout),
+        ),
         (
             "For the next piece of a body to come, or of an answer to be taken; an HTTP/2 stream is then reset",
             format!("{:?}", server.stall_timeout),
         ),
-        ("For the rest of a request's body to be thrown away behind an early answer", format!("{:?}", server.discard_timeout)),
-        ("For running requests to finish after SIGTERM", format!("{:?}", server.drain_timeout)),
+        (
+            "For the rest of a request's body to be thrown away behind an early answer",
+            format!("{:?}", server.discard_timeout),
+        ),
+        (
+            "For running requests to finish after SIGTERM",
+            format!("{:?}", server.drain_timeout),
+        ),
     ] {
         text += &format!("| {meaning} | {value} |\n");
     }
@@ -192,8 +243,15 @@ fn amount(number: u64) -> String {
 /// Every Markdown file that a reader may come across.
 fn pages() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut found: Vec<_> =
-        ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "examples/README.md"].map(|page| root.join(page)).into();
+    let mut found: Vec<_> = [
+        "README.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "CHANGELOG.md",
+        "examples/README.md",
+    ]
+    .map(|page| root.join(page))
+    .into();
     let mut folders = vec![root.join("docs")];
     while let Some(folder) = folders.pop() {
         for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
@@ -219,9 +277,17 @@ fn links_lead_somewhere() {
             let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
             let target = page.parent().unwrap().join(file);
             assert!(target.exists(), "{}: {link} leads nowhere", page.display());
-            let title = |line: &str| line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+            let title = |line: &str| {
+                line.trim_start_matches('#')
+                    .trim()
+                    .to_lowercase()
+                    .replace(' ', "-")
+            };
             let found = anchor.is_empty()
-                || fs::read_to_string(&target).unwrap().lines().any(|line| line.starts_with('#') && title(line) == anchor);
+                || fs::read_to_string(&target)
+                    .unwrap()
+                    .lines()
+                    .any(|line| line.starts_with('#') && title(line) == anchor);
             assert!(found, "{}: {link} has no such section", page.display());
             links += 1;
         }
@@ -235,11 +301,28 @@ fn no_example_trusts_a_network_that_pods_commonly_have() {
     let mut networks = 0;
     for page in pages() {
         let text = fs::read_to_string(&page).unwrap();
-        let lists = text.split("trustedProxies: [").skip(1).filter_map(|rest| rest.split(']').next());
+        let lists = text
+            .split("trustedProxies: [")
+            .skip(1)
+            .filter_map(|rest| rest.split(']').next());
         for network in lists.flat_map(|list| list.split(',')) {
-            let proxies: TrustedProxies = [network.trim().trim_matches('"').parse::<Network>().unwrap()].into_iter().collect();
-            for pod in ["10.0.0.9", "10.42.0.9", "10.244.0.9", "100.64.0.9", "172.17.0.9", "192.168.0.9", "fd00::9"] {
-                assert!(!proxies.contains(pod.parse().unwrap()), "{}: {network} covers {pod}", page.display());
+            let proxies: TrustedProxies = [network.trim().trim_matches('"').parse::<Network>().unwrap()]
+                .into_iter()
+                .collect();
+            for pod in [
+                "10.0.0.9",
+                "10.42.0.9",
+                "10.244.0.9",
+                "100.64.0.9",
+                "172.17.0.9",
+                "192.168.0.9",
+                "fd00::9",
+            ] {
+                assert!(
+                    !proxies.contains(pod.parse().unwrap()),
+                    "{}: {network} covers {pod}",
+                    page.display()
+                );
             }
             networks += 1;
         }
@@ -254,7 +337,11 @@ fn every_table_has_a_row() {
     for page in pages() {
         let text = fs::read_to_string(&page).unwrap();
         let lines: Vec<_> = text.lines().collect();
-        for (at, line) in lines.iter().enumerate().filter(|(_, line)| line.starts_with("|--") || line.starts_with("| --")) {
+        for (at, line) in lines
+            .iter()
+            .enumerate()
+            .filter(|(_, line)| line.starts_with("|--") || line.starts_with("| --"))
+        {
             let next = lines.get(at + 1).is_some_and(|next| is_row(next));
             assert!(
                 at > 0 && is_row(lines[at - 1]) && next,
@@ -272,9 +359,21 @@ fn every_table_has_a_row() {
 fn every_page_is_in_the_index() {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
     let index = fs::read_to_string(docs.join("README.md")).unwrap();
-    for page in pages().iter().filter_map(|page| page.strip_prefix(&docs).ok()).filter(|page| page.components().count() > 1) {
-        assert!(index.contains(&format!("({})", page.display())), "{} is not in docs/README.md", page.display());
-        assert!(fs::read_to_string(docs.join(page)).unwrap().starts_with("# "), "{} has no title", page.display());
+    for page in pages()
+        .iter()
+        .filter_map(|page| page.strip_prefix(&docs).ok())
+        .filter(|page| page.components().count() > 1)
+    {
+        assert!(
+            index.contains(&format!("({})", page.display())),
+            "{} is not in docs/README.md",
+            page.display()
+        );
+        assert!(
+            fs::read_to_string(docs.join(page)).unwrap().starts_with("# "),
+            "{} has no title",
+            page.display()
+        );
     }
 }
 
@@ -299,17 +398,25 @@ fn blocks(text: &str, language: &str) -> Vec<String> {
 /// SPIRE refuses an entry that federates with a trust domain whose bundle it does not have.
 #[test]
 fn the_first_entry_for_the_registry_needs_no_federation() {
-    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/how-to/spire.md")).unwrap();
+    let page =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/how-to/spire.md")).unwrap();
     let first = &blocks(&page, "sh")[0];
-    assert!(first.contains("spire-server entry create") && !first.contains("-federatesWith"), "{first}");
+    assert!(
+        first.contains("spire-server entry create") && !first.contains("-federatesWith"),
+        "{first}"
+    );
 }
 
 /// No release of Flux has the flags of its first draft.
 #[test]
 fn flags_of_fluxs_draft_are_on_its_own_page_only() {
     for flag in ["--spiffe-issuer", "--spiffe-trust-domain", "--spiffe-secret-name"] {
-        let named = pages().into_iter().filter(|page| fs::read_to_string(page).unwrap().contains(flag));
-        let named: Vec<_> = named.map(|page| page.file_name().unwrap().to_str().unwrap().to_owned()).collect();
+        let named = pages()
+            .into_iter()
+            .filter(|page| fs::read_to_string(page).unwrap().contains(flag));
+        let named: Vec<_> = named
+            .map(|page| page.file_name().unwrap().to_str().unwrap().to_owned())
+            .collect();
         assert_eq!(named, ["flux-draft.md"], "{flag}");
     }
 }
@@ -325,7 +432,8 @@ fn snippets_of_configuration_load() {
                 document["http"] = json!({"auth": {"bearer": {"oidc": [{"issuer": "https://issuer.example.org", "audiences": ["a"]}]}}});
             }
             let config = wharfinger::config::parse(&document.to_string(), Path::new("."), None);
-            let config = config.unwrap_or_else(|mistakes| panic!("{}: {mistakes:?}\n{block}", page.display()));
+            let config =
+                config.unwrap_or_else(|mistakes| panic!("{}: {mistakes:?}\n{block}", page.display()));
             assert_eq!(config.warnings, [], "{}:\n{block}", page.display());
             loaded += 1;
         }
@@ -336,25 +444,38 @@ fn snippets_of_configuration_load() {
 /// The settings of the credential helper, as the helper itself reads them.
 #[test]
 fn settings_of_the_helper_load() {
-    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/how-to/credential-helper.md")).unwrap();
+    let page =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/how-to/credential-helper.md"))
+            .unwrap();
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(&file, blocks(&page, "yml").concat()).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_wharfinger"));
-    let output = command.args(["docker-credential", "list"]).env("WHARFINGER_CREDENTIALS", file.path()).output().unwrap();
+    let output = command
+        .args(["docker-credential", "list"])
+        .env("WHARFINGER_CREDENTIALS", file.path())
+        .output()
+        .unwrap();
     let listed = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{listed}");
     let listed: Value = serde_json::from_str(&listed).unwrap();
-    let hosts = ["registry.example.org", "registry.example.org:5000", "mirror.example.org", "other.example.org"];
+    let hosts = [
+        "registry.example.org",
+        "registry.example.org:5000",
+        "mirror.example.org",
+        "other.example.org",
+    ];
     assert!(hosts.iter().all(|host| listed[host].is_string()), "{listed}");
 }
 
 #[test]
 fn expressions_compile() {
-    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference/cel.md")).unwrap();
+    let page =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference/cel.md")).unwrap();
     let expressions: Vec<_> = blocks(&page, "cel").concat().lines().map(str::to_owned).collect();
     assert!(expressions.len() > 5);
     for expression in expressions {
-        let compiled = wharfinger::expr::compile(&expression, Kind::Any, &["claims", "vars", "credential"], None);
+        let compiled =
+            wharfinger::expr::compile(&expression, Kind::Any, &["claims", "vars", "credential"], None);
         assert!(compiled.is_ok(), "{expression}: {compiled:?}");
     }
 }

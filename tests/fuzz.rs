@@ -1,7 +1,14 @@
-//! A short run of the fuzz targets with any toolchain: good input, and what comes of it when bytes are changed, cut, doubled and mixed, in
-//! an order that a seed decides. `WHARFINGER_FUZZ_ROUNDS` and `WHARFINGER_FUZZ_SEED` make it longer and different.
+//! A short run of the fuzz targets with any toolchain: good input, and what comes of it when bytes are
+//! changed, cut, doubled and mixed, in an order that a seed decides. `WHARFINGER_FUZZ_ROUNDS` and
+//! `WHARFINGER_FUZZ_SEED` make it longer and different.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::print_stderr, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "tests"
+)]
 
 #[path = "../fuzz/targets.rs"]
 mod targets;
@@ -64,19 +71,42 @@ fn no_input_breaks_a_parser() {
             }
             input.truncate(64 << 10);
             let tried = std::panic::catch_unwind(|| target(&input));
-            assert!(tried.is_ok(), "{name}, seed {seed}, round {round}: {:?}", String::from_utf8_lossy(&input));
+            assert!(
+                tried.is_ok(),
+                "{name}, seed {seed}, round {round}: {:?}",
+                String::from_utf8_lossy(&input)
+            );
         }
     }
 }
 
 #[test]
 fn what_is_given_as_good_is_taken() {
-    let good = |wanted: &str| targets::TARGETS.iter().find(|(name, ..)| *name == wanted).unwrap().2;
-    let records: BTreeSet<_> = good("record").iter().flat_map(|record| registry::records_read(record.as_bytes())).collect();
-    let kinds = ["blob", "link", "manifest", "mark", "pulls", "session", "tag", "usage"].map(|kind| (kind, true));
+    let good = |wanted: &str| {
+        targets::TARGETS
+            .iter()
+            .find(|(name, ..)| *name == wanted)
+            .unwrap()
+            .2
+    };
+    let records: BTreeSet<_> = good("record")
+        .iter()
+        .flat_map(|record| registry::records_read(record.as_bytes()))
+        .collect();
+    let kinds = [
+        "blob", "link", "manifest", "mark", "pulls", "session", "tag", "usage",
+    ]
+    .map(|kind| (kind, true));
     assert_eq!(records, BTreeSet::from(kinds));
-    assert!(good("key").iter().all(|key| registry::key_rewritten(key).is_some() || *key == "h/probe"));
-    for (state, algorithm) in good("hash_state").iter().zip([Algorithm::Sha256, Algorithm::Sha512]) {
+    assert!(
+        good("key")
+            .iter()
+            .all(|key| registry::key_rewritten(key).is_some() || *key == "h/probe")
+    );
+    for (state, algorithm) in good("hash_state")
+        .iter()
+        .zip([Algorithm::Sha256, Algorithm::Sha512])
+    {
         let (length, state) = state.split_once(' ').unwrap();
         assert!(registry::hash_state_rewritten(algorithm, state, length.parse().unwrap()).is_some());
     }
@@ -85,13 +115,25 @@ fn what_is_given_as_good_is_taken() {
         GrantRequest::parse(&form).unwrap();
     }
     for headers in good("host") {
-        let headers: Vec<_> = headers.lines().map(|line| line.split_once(": ").unwrap()).collect();
-        assert!(http::origin_told(&headers, &TrustedProxies::default()).is_some(), "{headers:?}");
+        let headers: Vec<_> = headers
+            .lines()
+            .map(|line| line.split_once(": ").unwrap())
+            .collect();
+        assert!(
+            http::origin_told(&headers, &TrustedProxies::default()).is_some(),
+            "{headers:?}"
+        );
     }
     assert_eq!(identity::passwords_read(good("passwords")[0]).unwrap().len(), 2);
-    let credentials = good("authorization").iter().filter_map(|header| identity::credential_read(header.as_bytes()));
+    let credentials = good("authorization")
+        .iter()
+        .filter_map(|header| identity::credential_read(header.as_bytes()));
     assert_eq!(credentials.count(), 3, "and nobody's");
-    assert!(good("proxy_header").iter().all(|header| matches!(ProxyHeader::parse(header.as_bytes()), Ok(Some(_)))));
+    assert!(
+        good("proxy_header")
+            .iter()
+            .all(|header| matches!(ProxyHeader::parse(header.as_bytes()), Ok(Some(_))))
+    );
 }
 
 #[test]
@@ -114,15 +156,23 @@ fn every_target_is_given_to_the_fuzzer() {
 /// What the repository has for other tests.
 fn files(target: &str) -> Vec<Vec<u8>> {
     let folders: &[&str] = match target {
-        "bundle" | "certificate" => {
-            &["testdata/spire/cluster-a.example", "testdata/spire/cluster-b.example", "testdata/spire/cluster-c.example"]
-        }
+        "bundle" | "certificate" => &[
+            "testdata/spire/cluster-a.example",
+            "testdata/spire/cluster-b.example",
+            "testdata/spire/cluster-c.example",
+        ],
         "jwks" => &["testdata/spire/cluster-a.example"],
         "configuration" => &["testdata/config/valid", "testdata/config/invalid", "testdata/zot"],
         _ => &[],
     };
-    let entries = folders.iter().filter_map(|folder| std::fs::read_dir(Path::new(folder)).ok()).flatten();
-    entries.filter_map(|entry| std::fs::read(entry.unwrap().path()).ok()).filter(|bytes| bytes.len() < 64 << 10).collect()
+    let entries = folders
+        .iter()
+        .filter_map(|folder| std::fs::read_dir(Path::new(folder)).ok())
+        .flatten();
+    entries
+        .filter_map(|entry| std::fs::read(entry.unwrap().path()).ok())
+        .filter(|bytes| bytes.len() < 64 << 10)
+        .collect()
 }
 
 fn change(input: &mut Vec<u8>, others: &[Vec<u8>], dice: &mut fastrand::Rng) {

@@ -1,5 +1,6 @@
-//! Comparing on a machine that others use too: what is compared takes turns, the order is reversed every other round, the first round
-//! only warms up and does not count, and what counts is the median of the other rounds' ratios.
+//! Comparing on a machine that others use too: what is compared takes turns, the order is reversed every
+//! other round, the first round only warms up and does not count, and what counts is the median of the other
+//! rounds' ratios.
 
 use super::servers::Server;
 use std::fmt;
@@ -22,7 +23,9 @@ impl Compared {
         let of = |value: &dyn Fn(&Vec<T>) -> f64| median(rows.iter().map(value).collect());
         Self {
             medians: (0..count).map(|index| of(&|row| figure(&row[index]))).collect(),
-            ratios: (1..count).map(|index| of(&|row| figure(&row[0]) / figure(&row[index]))).collect(),
+            ratios: (1..count)
+                .map(|index| of(&|row| figure(&row[0]) / figure(&row[index])))
+                .collect(),
         }
     }
 }
@@ -36,8 +39,15 @@ pub(crate) fn in_turns<T>(rounds: usize, mut contenders: Vec<Contender<'_, T>>) 
     let mut rows = Vec::new();
     for round in 0..=rounds {
         let forth = 0..contenders.len();
-        let order: Vec<usize> = if round % 2 == 0 { forth.collect() } else { forth.rev().collect() };
-        let mut found: Vec<(usize, T)> = order.into_iter().map(|index| (index, contenders[index]())).collect();
+        let order: Vec<usize> = if round % 2 == 0 {
+            forth.collect()
+        } else {
+            forth.rev().collect()
+        };
+        let mut found: Vec<(usize, T)> = order
+            .into_iter()
+            .map(|index| (index, contenders[index]()))
+            .collect();
         found.sort_unstable_by_key(|(index, _)| *index);
         if round > 0 {
             rows.push(found.into_iter().map(|(_, found)| found).collect());
@@ -78,13 +88,28 @@ pub(crate) enum Bar {
 
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { id, what, found, bar, absolute } = self;
+        let Self {
+            id,
+            what,
+            found,
+            bar,
+            absolute,
+        } = self;
         let (demanded, verdict) = match *bar {
-            Bar::AtMost(fail, aim) => (format!("≤ {fail} / {aim}"), verdict(*found <= fail, *found <= aim)),
-            Bar::AtLeast(fail, aim) => (format!("≥ {fail} / {aim}"), verdict(*found >= fail, *found >= aim)),
+            Bar::AtMost(fail, aim) => (
+                format!("≤ {fail} / {aim}"),
+                verdict(*found <= fail, *found <= aim),
+            ),
+            Bar::AtLeast(fail, aim) => (
+                format!("≥ {fail} / {aim}"),
+                verdict(*found >= fail, *found >= aim),
+            ),
             Bar::Told => (String::new(), ""),
         };
-        write!(f, "| {id} | {what} | {found:.2} | {demanded} | {verdict} | {absolute} |")
+        write!(
+            f,
+            "| {id} | {what} | {found:.2} | {demanded} | {verdict} | {absolute} |"
+        )
     }
 }
 

@@ -15,7 +15,11 @@ pub(crate) fn handshakes(site: &Site) -> Vec<Line> {
     let folder = site.path("bare");
     fs::create_dir_all(&folder).unwrap();
     let pair = site.pki.servers.server();
-    for (name, text) in [("server.crt", pair.certificate), ("server.key", pair.key), ("clients.crt", site.pki.domain.ca.pem.clone())] {
+    for (name, text) in [
+        ("server.crt", pair.certificate),
+        ("server.key", pair.key),
+        ("clients.crt", site.pki.domain.ca.pem.clone()),
+    ] {
         fs::write(folder.join(name), text).unwrap();
     }
     let mut command = Command::new(std::env::current_exe().unwrap());
@@ -23,7 +27,8 @@ pub(crate) fn handshakes(site: &Site) -> Vec<Line> {
     let bare = Server::other(command, &folder);
     let count = site.some(1000);
     let ask = |server: &Server| Ask::get(server.tls.unwrap(), "/v2/").tls(&site.workload);
-    let (ours, theirs) = (ask(&site.ours_tls), ask(&bare));
+    let ours = ask(&site.ours_tls);
+    let theirs = ask(&bare);
     let compared = compare(
         site.rounds(),
         vec![
@@ -32,7 +37,13 @@ pub(crate) fn handshakes(site: &Site) -> Vec<Line> {
         ],
     );
     let what = "full mTLS handshake and one answer: CPU to bare rustls";
-    vec![line("P12", what, compared.ratios[0], Bar::AtMost(1.3, 1.3), micros(&compared))]
+    vec![line(
+        "P12",
+        what,
+        compared.ratios[0],
+        Bar::AtMost(1.3, 1.3),
+        micros(&compared),
+    )]
 }
 
 pub(crate) fn memory(site: &Site) -> Vec<Line> {
@@ -49,14 +60,42 @@ pub(crate) fn memory(site: &Site) -> Vec<Line> {
     let tls = site.ask(Over::Tls, &site.ours_tls, &Site::manifest());
     let of_plain = grown(&site.ours, 1000, &|_| Box::new(plain.idle()));
     let of_tls = grown(&site.ours_tls, 1000, &|_| Box::new(tls.idle()));
-    let of_pulls = grown(&site.ours, 64, &|index| Box::new(Ask::get(site.ours.plain, &paths[index % 2]).begun())) / KIB as f64;
+    let of_pulls = grown(&site.ours, 64, &|index| {
+        Box::new(Ask::get(site.ours.plain, &paths[index % 2]).begun())
+    }) / KIB as f64;
     let half = random(48 * MIB);
-    let of_pushes = grown(&site.ours, 8, &|_| Box::new(half_an_upload(site.ours.plain, "bench/half", &half))) / KIB as f64;
+    let of_pushes = grown(&site.ours, 8, &|_| {
+        Box::new(half_an_upload(site.ours.plain, "bench/half", &half))
+    }) / KIB as f64;
     vec![
-        line("P14", "an idle connection, plain: KiB", of_plain, Bar::AtMost(22.0, 22.0), ""),
-        line("P14", "an idle connection, TLS: KiB", of_tls, Bar::AtMost(32.0, 32.0), ""),
-        line("P14", "each of 64 pulls of 1 GiB that stand still: MiB", of_pulls, Bar::AtMost(0.6, 0.6), ""),
-        line("P14", "a push under way: MiB", of_pushes, Bar::AtMost(3.0, 3.0), ""),
+        line(
+            "P14",
+            "an idle connection, plain: KiB",
+            of_plain,
+            Bar::AtMost(22.0, 22.0),
+            "",
+        ),
+        line(
+            "P14",
+            "an idle connection, TLS: KiB",
+            of_tls,
+            Bar::AtMost(32.0, 32.0),
+            "",
+        ),
+        line(
+            "P14",
+            "each of 64 pulls of 1 GiB that stand still: MiB",
+            of_pulls,
+            Bar::AtMost(0.6, 0.6),
+            "",
+        ),
+        line(
+            "P14",
+            "a push under way: MiB",
+            of_pushes,
+            Bar::AtMost(3.0, 3.0),
+            "",
+        ),
     ]
 }
 

@@ -22,8 +22,15 @@ pub(crate) struct Content {
 impl Content {
     /// Blobs of these sizes.
     pub(crate) fn new(root: &Path, sizes: &[usize]) -> Self {
-        let blobs: Vec<(String, Vec<u8>)> = sizes.iter().map(|size| random(*size)).map(|bytes| (sha256(&bytes), bytes)).collect();
-        let layers: Vec<Value> = blobs.iter().map(|(digest, bytes)| layer(digest, bytes.len())).collect();
+        let blobs: Vec<(String, Vec<u8>)> = sizes
+            .iter()
+            .map(|size| random(*size))
+            .map(|bytes| (sha256(&bytes), bytes))
+            .collect();
+        let layers: Vec<Value> = blobs
+            .iter()
+            .map(|(digest, bytes)| layer(digest, bytes.len()))
+            .collect();
         let manifest = image(&blobs[0].0, blobs[0].1.len(), &layers);
         let base = root.join("v2").join(REPOSITORY);
         fs::create_dir_all(base.join("blobs")).unwrap();
@@ -32,7 +39,11 @@ impl Content {
             fs::write(base.join("blobs").join(digest), bytes).unwrap();
         }
         fs::write(base.join("manifests/latest"), &manifest).unwrap();
-        Self { root: root.to_owned(), blobs, manifest }
+        Self {
+            root: root.to_owned(),
+            blobs,
+            manifest,
+        }
     }
 
     pub(crate) fn push_to(&self, address: SocketAddr) {
@@ -79,6 +90,7 @@ pub(crate) fn files(folder: &Path, sizes: impl Fn(usize) -> bool + Copy) -> Vec<
 
 /// Has the page cache have all of a file.
 pub(crate) fn read_through(file: &Path) {
-    let (mut file, mut room) = (fs::File::open(file).unwrap(), vec![0; MIB]);
+    let mut file = fs::File::open(file).unwrap();
+    let mut room = vec![0; MIB];
     while file.read(&mut room).unwrap() > 0 {}
 }

@@ -17,7 +17,11 @@ pub(crate) fn system_calls(site: &Site) -> Vec<Line> {
         println!("| P7 | system calls a request: not counted, strace is not installed | | ≤ 5; ≤ 9 | | |");
         return Vec::new();
     }
-    let manifest = |method| Ask::get(site.ours.plain, &Site::manifest()).by(method).token(&site.token);
+    let manifest = |method| {
+        Ask::get(site.ours.plain, &Site::manifest())
+            .by(method)
+            .token(&site.token)
+    };
     let blob = Ask::get(site.ours.plain, &site.blob(10 * KIB));
     let counted = |what: &str, ask: Ask, most| {
         let mut connection = ask.idle();
@@ -26,7 +30,13 @@ pub(crate) fn system_calls(site: &Site) -> Vec<Line> {
         let trace = Trace::begin(site.ours.program.pid(), &site.path(""));
         (0..MANY).for_each(|_| connection.ask());
         let calls = trace.end().total() as f64 / MANY as f64;
-        line("P7", format!("{what}: system calls"), calls, Bar::AtMost(most, most), "")
+        line(
+            "P7",
+            format!("{what}: system calls"),
+            calls,
+            Bar::AtMost(most, most),
+            "",
+        )
     };
     vec![
         counted("manifest GET with a JWT-SVID", manifest("GET"), 5.0),
@@ -50,7 +60,8 @@ pub(crate) fn bytes_written(site: &Site) -> Vec<Line> {
         println!("| P10 | bytes written for a known blob: not counted on this file system | | ≤ 0 | | |");
         return Vec::new();
     }
-    let (whole, in_two) = (written(push_blob_whole) as f64, written(push_blob) as f64);
+    let whole = written(push_blob_whole) as f64;
+    let in_two = written(push_blob) as f64;
     vec![
         line(
             "P10",
@@ -59,6 +70,12 @@ pub(crate) fn bytes_written(site: &Site) -> Vec<Line> {
             Bar::AtMost(0.0, 0.0),
             format!("{new} when it was new"),
         ),
-        line("", "the same in two requests: bytes written, all of its session", in_two, Bar::Told, ""),
+        line(
+            "",
+            "the same in two requests: bytes written, all of its session",
+            in_two,
+            Bar::Told,
+            "",
+        ),
     ]
 }

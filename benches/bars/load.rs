@@ -1,5 +1,6 @@
-//! The client's questions. It does as little as it can, so that the machine is the servers': bodies are counted in the kernel and never
-//! copied, and of what TLS carries only the first answer of a connection is decrypted.
+//! The client's questions. It does as little as it can, so that the machine is the servers': bodies are
+//! counted in the kernel and never copied, and of what TLS carries only the first answer of a connection is
+//! decrypted.
 
 use super::tls::Tls;
 use rustix::net::{RecvFlags, recv};
@@ -22,11 +23,20 @@ pub(crate) struct Ask {
 
 impl Ask {
     pub(crate) fn get(address: SocketAddr, path: &str) -> Self {
-        Self { address, tls: None, method: "GET", path: path.to_owned(), token: None }
+        Self {
+            address,
+            tls: None,
+            method: "GET",
+            path: path.to_owned(),
+            token: None,
+        }
     }
 
     pub(crate) fn tls(self, tls: &Arc<Tls>) -> Self {
-        Self { tls: Some(tls.clone()), ..self }
+        Self {
+            tls: Some(tls.clone()),
+            ..self
+        }
     }
 
     /// With another method.
@@ -35,13 +45,18 @@ impl Ask {
     }
 
     pub(crate) fn token(self, token: &str) -> Self {
-        Self { token: Some(token.to_owned()), ..self }
+        Self {
+            token: Some(token.to_owned()),
+            ..self
+        }
     }
 
     fn request(&self, last: bool) -> String {
         let Self { method, path, .. } = self;
         let accept = "application/vnd.oci.image.manifest.v1+json";
-        let mut text = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: bars\r\nAccept: {accept}\r\n");
+        let mut text = format!(
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: bars\r\nAccept: {accept}\r\n"
+        );
         if let Some(token) = &self.token {
             text += &format!("Authorization: Bearer {token}\r\n");
         }
@@ -55,7 +70,10 @@ impl Ask {
             for _ in 0..connections {
                 scope.spawn(|| {
                     let mut connection = self.connect(false);
-                    while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
+                    while left
+                        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
+                        .is_ok()
+                    {
                         connection.ask();
                     }
                 });
@@ -63,13 +81,17 @@ impl Ask {
         });
     }
 
-    /// Asks `count` times, `connections` at a time, each on a connection of its own, for something of `size` bytes.
+    /// Asks `count` times, `connections` at a time, each on a connection of its own, for something of `size`
+    /// bytes.
     pub(crate) fn large(&self, size: usize, count: usize, connections: usize) {
         let left = AtomicUsize::new(count);
         std::thread::scope(|scope| {
             for _ in 0..connections {
                 scope.spawn(|| {
-                    while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
+                    while left
+                        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
+                        .is_ok()
+                    {
                         let got = self.throw_away();
                         assert!(got >= size, "{}: {got} of {size} bytes", self.path);
                     }
@@ -110,10 +132,17 @@ impl Ask {
         // Whoever waits for what will not come says so.
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let wire = match &self.tls {
-            Some(tls) => Wire::Tls { stream: Box::new(tls.shake(stream)), length: None },
+            Some(tls) => Wire::Tls {
+                stream: Box::new(tls.shake(stream)),
+                length: None,
+            },
             None => Wire::Plain(stream),
         };
-        Connection { request: self.request(last), bodiless: self.method == "HEAD", wire }
+        Connection {
+            request: self.request(last),
+            bodiless: self.method == "HEAD",
+            wire,
+        }
     }
 
     /// Connects, asks once and closes, `count` times.
@@ -158,7 +187,11 @@ enum Wire {
 impl Connection {
     /// Asks once. The answer must be 200.
     pub(crate) fn ask(&mut self) {
-        let Self { request, bodiless, wire } = self;
+        let Self {
+            request,
+            bodiless,
+            wire,
+        } = self;
         let head = match wire {
             Wire::Plain(stream) => {
                 stream.write_all(request.as_bytes()).unwrap();
@@ -179,8 +212,8 @@ impl Connection {
     }
 }
 
-/// Takes an answer of `length` bytes that nobody decrypts: records of TLS 1.3, each with a header, and, sealed, a byte for its kind and a
-/// tag (RFC 8446, section 5.2).
+/// Takes an answer of `length` bytes that nobody decrypts: records of TLS 1.3, each with a header, and,
+/// sealed, a byte for its kind and a tag (RFC 8446, section 5.2).
 fn throw_away_sealed(stream: &mut TcpStream, length: usize) {
     const KIND_AND_TAG: usize = 1 + 16;
     let mut left = length;
@@ -189,7 +222,9 @@ fn throw_away_sealed(stream: &mut TcpStream, length: usize) {
         stream.read_exact(&mut header).unwrap();
         let sealed = usize::from(u16::from_be_bytes([header[3], header[4]]));
         stream.discard(sealed);
-        left = left.checked_sub(sealed - KIND_AND_TAG).expect("an answer that is as long as the first");
+        left = left
+            .checked_sub(sealed - KIND_AND_TAG)
+            .expect("an answer that is as long as the first");
     }
 }
 
@@ -216,7 +251,8 @@ impl Stream for StreamOwned<ClientConnection, TcpStream> {
     }
 }
 
-/// How many bytes there were, and no longer are, in the kernel: at most as many as `room` has, into which nothing is written (`tcp(7)`).
+/// How many bytes there were, and no longer are, in the kernel: at most as many as `room` has, into which
+/// nothing is written (`tcp(7)`).
 fn uncopied(stream: &TcpStream, room: &mut [u8]) -> usize {
     loop {
         match recv(stream, &mut *room, RecvFlags::TRUNC) {
@@ -235,9 +271,13 @@ pub(crate) fn answer(stream: &mut impl Stream, bodiless: bool) -> (String, usize
         let read = stream.read(&mut buffer[filled..]).unwrap();
         assert!(read > 0, "the server closed the connection");
         filled += read;
-        let Some(end) = buffer[..filled].windows(4).position(|four| four == b"\r\n\r\n") else { continue };
+        let Some(end) = buffer[..filled].windows(4).position(|four| four == b"\r\n\r\n") else {
+            continue;
+        };
         let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
-        let length = header(&head, "content-length").and_then(|length| length.parse::<usize>().ok()).unwrap_or(0);
+        let length = header(&head, "content-length")
+            .and_then(|length| length.parse::<usize>().ok())
+            .unwrap_or(0);
         let all = end + 4 + if bodiless { 0 } else { length };
         stream.discard(all - filled);
         return (head, all);
@@ -245,5 +285,9 @@ pub(crate) fn answer(stream: &mut impl Stream, bodiless: bool) -> (String, usize
 }
 
 pub(crate) fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
-    head.lines().find_map(|line| line.split_once(':').filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim()))
+    head.lines().find_map(|line| {
+        line.split_once(':')
+            .filter(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.trim())
+    })
 }

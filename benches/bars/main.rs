@@ -1,5 +1,6 @@
-//! What a request costs, as ratios to Debian's nginx and docker-registry in one run, each beside its bar, P1 to P16; what has no bar is
-//! told without one. CPU time is the server's own, from `/proc`, since that survives a busy machine; wall-clock figures are only told.
+//! What a request costs, as ratios to Debian's nginx and docker-registry in one run, each beside its bar, P1
+//! to P16; what has no bar is told without one. CPU time is the server's own, from `/proc`, since that
+//! survives a busy machine; wall-clock figures are only told.
 //!
 //! ```sh
 //! apt-get install nginx docker-registry strace
@@ -9,7 +10,13 @@
 //! cargo bench --bench bars -- P1 P8            # only these
 //! ```
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a program for developers")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a program for developers"
+)]
 #![allow(
     clippy::cast_precision_loss,
     clippy::print_stdout,
@@ -85,14 +92,20 @@ fn hex(hash: Sha256) -> String {
 }
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let arguments: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| argument != "--bench")
+        .collect();
     if let [bare, folder, address] = &arguments[..]
         && bare == "--bare"
     {
         return tls::serve_bare(Path::new(folder), address);
     }
     let quick = arguments.iter().any(|argument| argument == "--quick");
-    let only: Vec<&String> = arguments.iter().filter(|argument| argument.starts_with('P')).collect();
+    let only: Vec<&String> = arguments
+        .iter()
+        .filter(|argument| argument.starts_with('P'))
+        .collect();
     open_many_files();
     let begun = tokio::time::Instant::now();
     let site = Site::new(quick);
@@ -111,5 +124,11 @@ fn main() {
 fn open_many_files() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let limits = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, rustix::process::Rlimit { current: limits.maximum, maximum: limits.maximum });
+    let _ = setrlimit(
+        Resource::Nofile,
+        rustix::process::Rlimit {
+            current: limits.maximum,
+            maximum: limits.maximum,
+        },
+    );
 }

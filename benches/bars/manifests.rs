@@ -1,4 +1,5 @@
-//! P5, P6, P11: what it costs to ask for a manifest. P13: how long one takes beside pulls that wait for the disk.
+//! P5, P6, P11: what it costs to ask for a manifest. P13: how long one takes beside pulls that wait for the
+//! disk.
 
 use super::compare::{Bar, Contender, Line, compare};
 use super::load::Ask;
@@ -18,7 +19,8 @@ pub(crate) fn with_a_certificate(site: &Site) -> Vec<Line> {
 
 /// Asked of ours with a credential, and of the others without.
 fn authenticated(site: &Site, over: Over, credential: &str, present: &dyn Fn(Ask) -> Ask) -> Vec<Line> {
-    let (count, connections) = (site.some(24_000), 8);
+    let count = site.some(24_000);
+    let connections = 8;
     let [ours, nginx, registry] = site.servers(over);
     let mut lines = Vec::new();
     for method in ["GET", "HEAD"] {
@@ -33,10 +35,28 @@ fn authenticated(site: &Site, over: Over, credential: &str, present: &dyn Fn(Ask
             ],
         );
         let what = format!("manifest {method} with {credential}: CPU to nginx");
-        lines.push(line("P5", what, compared.ratios[0], Bar::AtMost(2.5, 1.6), micros(&compared)));
+        lines.push(line(
+            "P5",
+            what,
+            compared.ratios[0],
+            Bar::AtMost(2.5, 1.6),
+            micros(&compared),
+        ));
         let cheaper = 1.0 / compared.ratios[1];
-        lines.push(line("P6", "the same: times cheaper than docker-registry", cheaper, Bar::AtLeast(50.0, 100.0), micros(&compared)));
-        lines.push(line("P11", "the same: CPU to an anonymous one", compared.ratios[2], Bar::AtMost(1.15, 1.05), micros(&compared)));
+        lines.push(line(
+            "P6",
+            "the same: times cheaper than docker-registry",
+            cheaper,
+            Bar::AtLeast(50.0, 100.0),
+            micros(&compared),
+        ));
+        lines.push(line(
+            "P11",
+            "the same: CPU to an anonymous one",
+            compared.ratios[2],
+            Bar::AtMost(1.15, 1.05),
+            micros(&compared),
+        ));
     }
     lines
 }
@@ -47,7 +67,10 @@ pub(crate) fn beside_cold_pulls(site: &Site) -> Vec<Line> {
         server.forget(huge.size);
         let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            let pulls = huge.paths.iter().map(|path| scope.spawn(|| Ask::get(server.plain, path).large(huge.size, 1, 1)));
+            let pulls = huge
+                .paths
+                .iter()
+                .map(|path| scope.spawn(|| Ask::get(server.plain, path).large(huge.size, 1, 1)));
             let pulls: Vec<_> = pulls.collect();
             let asking = scope.spawn(|| {
                 let ask = Ask::get(server.plain, &Site::manifest());
@@ -70,5 +93,11 @@ pub(crate) fn beside_cold_pulls(site: &Site) -> Vec<Line> {
     let contenders: Vec<Contender<'_>> = vec![Box::new(|| p99(&site.ours)), Box::new(|| p99(&site.nginx))];
     let compared = compare(site.rounds(), contenders);
     let what = "manifest GET beside two cold pulls, p99 of twenties: time to nginx";
-    vec![line("P13", what, compared.ratios[0], Bar::AtMost(1.5, 1.5), micros(&compared))]
+    vec![line(
+        "P13",
+        what,
+        compared.ratios[0],
+        Bar::AtMost(1.5, 1.5),
+        micros(&compared),
+    )]
 }

@@ -1,5 +1,5 @@
-//! A server's process: started on an address of its own on loopback, with its log in a file, counted by the kernel, ended by its own
-//! process id.
+//! A server's process: started on an address of its own on loopback, with its log in a file, counted by the
+//! kernel, ended by its own process id.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -19,13 +19,28 @@ pub(crate) struct Program {
 impl Program {
     /// Starts it and waits until it listens on `address`.
     pub(crate) fn start(mut command: Command, log: Option<&Path>, address: SocketAddr) -> Self {
-        let output = || log.map_or_else(Stdio::null, |log| fs::File::options().create(true).append(true).open(log).unwrap().into());
+        let output = || {
+            log.map_or_else(Stdio::null, |log| {
+                fs::File::options()
+                    .create(true)
+                    .append(true)
+                    .open(log)
+                    .unwrap()
+                    .into()
+            })
+        };
         command.stdin(Stdio::null()).stdout(output()).stderr(output());
         let name = command.get_program().to_string_lossy().into_owned();
         let begun = Instant::now();
         let child = command.spawn();
-        let child = child.unwrap_or_else(|why| panic!("{name} cannot be started: {why}; apt-get install nginx docker-registry"));
-        let mut program = Self { child, begun, address };
+        let child = child.unwrap_or_else(|why| {
+            panic!("{name} cannot be started: {why}; apt-get install nginx docker-registry")
+        });
+        let mut program = Self {
+            child,
+            begun,
+            address,
+        };
         while TcpStream::connect(address).is_err() {
             if let Some(status) = program.child.try_wait().unwrap() {
                 panic!("{name} ended before it served, with {status}: its log is {log:?}");
@@ -44,7 +59,11 @@ impl Program {
         let own = self.pid();
         let children = fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap_or_default();
         let mut pids = vec![own];
-        pids.extend(children.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+        pids.extend(
+            children
+                .split_whitespace()
+                .filter_map(|pid| pid.parse::<u32>().ok()),
+        );
         pids
     }
 
@@ -82,5 +101,8 @@ pub(crate) fn pause() {
 
 /// An address that nobody uses at the moment.
 pub(crate) fn free() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .unwrap()
+        .local_addr()
+        .unwrap()
 }

@@ -1,5 +1,5 @@
-//! The client's pushes. What is new costs the client nothing while it is measured: all that is pushed of one size begins with the same
-//! bytes, which are hashed once, and ends with some of its own.
+//! The client's pushes. What is new costs the client nothing while it is measured: all that is pushed of one
+//! size begins with the same bytes, which are hashed once, and ends with some of its own.
 
 use super::content::{image, layer, random};
 use super::load::{answer, header};
@@ -21,7 +21,10 @@ impl Beginning {
     /// For blobs of `size` bytes.
     pub(crate) fn of(size: usize) -> Self {
         let bytes = random(size - TAIL);
-        Self { hash: Sha256::new_with_prefix(&bytes), bytes }
+        Self {
+            hash: Sha256::new_with_prefix(&bytes),
+            bytes,
+        }
     }
 
     pub(crate) fn size(&self) -> usize {
@@ -37,7 +40,12 @@ impl Beginning {
         let push = || {
             let tail = random(TAIL);
             let digest = hex(self.hash.clone().chain_update(&tail));
-            push_on(&mut connect(address), "bench/push", &digest, &[&self.bytes, &tail]);
+            push_on(
+                &mut connect(address),
+                "bench/push",
+                &digest,
+                &[&self.bytes, &tail],
+            );
         };
         in_parallel(count, connections, || push);
     }
@@ -48,12 +56,19 @@ pub(crate) fn push_images(address: SocketAddr, count: usize, connections: usize)
     in_parallel(count, connections, || {
         let mut stream = connect(address);
         move || {
-            let (config, small) = (random(600), random(4000));
-            let (of_config, of_layer) = (sha256(&config), sha256(&small));
+            let config = random(600);
+            let small = random(4000);
+            let of_config = sha256(&config);
+            let of_layer = sha256(&small);
             push_on(&mut stream, "bench/small", &of_config, &[&config]);
             push_on(&mut stream, "bench/small", &of_layer, &[&small]);
             let manifest = image(&of_config, config.len(), &[layer(&of_layer, small.len())]);
-            push_manifest_on(&mut stream, "bench/small", &format!("t{}", fastrand::u64(..)), &manifest);
+            push_manifest_on(
+                &mut stream,
+                "bench/small",
+                &format!("t{}", fastrand::u64(..)),
+                &manifest,
+            );
         }
     });
 }
@@ -65,7 +80,10 @@ fn in_parallel<W: FnMut()>(count: usize, workers: usize, ready: impl Fn() -> W +
         for _ in 0..workers {
             scope.spawn(|| {
                 let mut work = ready();
-                while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
+                while left
+                    .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
+                    .is_ok()
+                {
                     work();
                 }
             });
@@ -81,7 +99,13 @@ pub(crate) fn push_blob(address: SocketAddr, repository: &str, digest: &str, byt
 /// With one POST.
 pub(crate) fn push_blob_whole(address: SocketAddr, repository: &str, digest: &str, bytes: &[u8]) {
     let path = format!("/v2/{repository}/blobs/uploads/?digest={digest}");
-    let done = send(&mut connect(address), "POST", &path, "Content-Type: application/octet-stream\r\n", &[bytes]);
+    let done = send(
+        &mut connect(address),
+        "POST",
+        &path,
+        "Content-Type: application/octet-stream\r\n",
+        &[bytes],
+    );
     assert!(done.starts_with("HTTP/1.1 201"), "{done}");
 }
 
@@ -93,8 +117,11 @@ pub(crate) fn push_manifest(address: SocketAddr, repository: &str, tag: &str, ma
 pub(crate) fn half_an_upload(address: SocketAddr, repository: &str, bytes: &[u8]) -> TcpStream {
     let mut stream = connect(address);
     let path = upload(&mut stream, repository);
-    let head =
-        format!("PATCH {} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", path.trim_end_matches(['?', '&']), 2 * bytes.len());
+    let head = format!(
+        "PATCH {} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
+        path.trim_end_matches(['?', '&']),
+        2 * bytes.len()
+    );
     stream.write_all(head.as_bytes()).unwrap();
     stream.write_all(bytes).unwrap();
     stream
@@ -108,29 +135,50 @@ fn connect(address: SocketAddr) -> TcpStream {
 
 fn push_on(stream: &mut TcpStream, repository: &str, digest: &str, parts: &[&[u8]]) {
     let path = upload(stream, repository);
-    let done = send(stream, "PUT", &format!("{path}digest={digest}"), "Content-Type: application/octet-stream\r\n", parts);
+    let done = send(
+        stream,
+        "PUT",
+        &format!("{path}digest={digest}"),
+        "Content-Type: application/octet-stream\r\n",
+        parts,
+    );
     assert!(done.starts_with("HTTP/1.1 201"), "{done}");
 }
 
 fn push_manifest_on(stream: &mut TcpStream, repository: &str, tag: &str, manifest: &str) {
     let kind = "Content-Type: application/vnd.oci.image.manifest.v1+json\r\n";
-    let done = send(stream, "PUT", &format!("/v2/{repository}/manifests/{tag}"), kind, &[manifest.as_bytes()]);
+    let done = send(
+        stream,
+        "PUT",
+        &format!("/v2/{repository}/manifests/{tag}"),
+        kind,
+        &[manifest.as_bytes()],
+    );
     assert!(done.starts_with("HTTP/1.1 201"), "{done}");
 }
 
 /// Begins one, and says where it goes on: a path to which parameters can be added.
 fn upload(stream: &mut TcpStream, repository: &str) -> String {
-    let begun = send(stream, "POST", &format!("/v2/{repository}/blobs/uploads/"), "", &[]);
+    let begun = send(
+        stream,
+        "POST",
+        &format!("/v2/{repository}/blobs/uploads/"),
+        "",
+        &[],
+    );
     assert!(begun.starts_with("HTTP/1.1 202"), "{begun}");
     let location = header(&begun, "location").unwrap();
     // An absolute one has an authority before its path.
-    let path = location.split_once("://").map_or(location, |(_, rest)| &rest[rest.find('/').unwrap()..]);
+    let path = location
+        .split_once("://")
+        .map_or(location, |(_, rest)| &rest[rest.find('/').unwrap()..]);
     format!("{path}{}", if path.contains('?') { '&' } else { '?' })
 }
 
 fn send(stream: &mut TcpStream, method: &str, path: &str, headers: &str, parts: &[&[u8]]) -> String {
     let length: usize = parts.iter().map(|part| part.len()).sum();
-    let head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{headers}Content-Length: {length}\r\n\r\n");
+    let head =
+        format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{headers}Content-Length: {length}\r\n\r\n");
     stream.write_all(head.as_bytes()).unwrap();
     for part in parts {
         stream.write_all(part).unwrap();

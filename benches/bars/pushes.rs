@@ -1,5 +1,5 @@
-//! P8 and P9: what it costs to push something new, durably. Large blobs go into stores of their own that are thrown away afterwards, at
-//! most 17 GB at a time.
+//! P8 and P9: what it costs to push something new, durably. Large blobs go into stores of their own that are
+//! thrown away afterwards, at most 17 GB at a time.
 
 use super::compare::{Bar, Compared, Contender, Line, compare, in_turns, spent};
 use super::content::MIB;
@@ -19,7 +19,9 @@ pub(crate) fn large(site: &Site) -> Vec<Line> {
         let registry = Server::docker_registry(&folder.path().join("registry"), &site.pki, false);
         let pushing = |server| -> Contender<'_> {
             let blobs = &blobs;
-            Box::new(move || spent(server, || blobs.push_new(server.plain, count, connections)) / gib(blobs.size() * count))
+            Box::new(move || {
+                spent(server, || blobs.push_new(server.plain, count, connections)) / gib(blobs.size() * count)
+            })
         };
         let hashing: Contender<'_> = Box::new(|| {
             let begun = own_cpu();
@@ -29,9 +31,23 @@ pub(crate) fn large(site: &Site) -> Vec<Line> {
             (own_cpu() - begun) / gib(2 * blobs.bytes().len())
         });
         let compared = compare(site.rounds(), vec![pushing(&ours), pushing(&registry), hashing]);
-        let what = |other: &str| format!("push of a new 100 MiB blob, durable, {connections} at once: CPU to {other}");
-        lines.push(line("P8", what("docker-registry"), compared.ratios[0], Bar::AtMost(0.5, 0.42), cpu_gib(&compared)));
-        lines.push(line("P9", what("SHA-256 alone"), compared.ratios[1], Bar::AtMost(3.2, 2.6), cpu_gib(&compared)));
+        let what = |other: &str| {
+            format!("push of a new 100 MiB blob, durable, {connections} at once: CPU to {other}")
+        };
+        lines.push(line(
+            "P8",
+            what("docker-registry"),
+            compared.ratios[0],
+            Bar::AtMost(0.5, 0.42),
+            cpu_gib(&compared),
+        ));
+        lines.push(line(
+            "P9",
+            what("SHA-256 alone"),
+            compared.ratios[1],
+            Bar::AtMost(3.2, 2.6),
+            cpu_gib(&compared),
+        ));
     }
     lines
 }
@@ -46,13 +62,24 @@ pub(crate) fn small(site: &Site) -> Vec<Line> {
             Box::new(move || {
                 let begun = Instant::now();
                 let cpu = spent(server, || push_images(server.plain, count, connections));
-                (begun.elapsed().as_secs_f64() / count as f64 * 1e3, cpu / count as f64 * 1e6)
+                (
+                    begun.elapsed().as_secs_f64() / count as f64 * 1e3,
+                    cpu / count as f64 * 1e6,
+                )
             })
         };
         let rows = in_turns(site.rounds(), vec![pushing(ours), pushing(registry)]);
-        let what = |figure: &str| format!("push of a small image, durable, {connections} at once: {figure} to docker-registry");
+        let what = |figure: &str| {
+            format!("push of a small image, durable, {connections} at once: {figure} to docker-registry")
+        };
         let times = Compared::by(&rows, |(time, _)| *time);
-        lines.push(line("", what("time"), times.ratios[0], Bar::Told, format!("{:.1} ms", times.medians[0])));
+        lines.push(line(
+            "",
+            what("time"),
+            times.ratios[0],
+            Bar::Told,
+            format!("{:.1} ms", times.medians[0]),
+        ));
         let cpu = Compared::by(&rows, |(_, cpu)| *cpu);
         lines.push(line("", what("CPU"), cpu.ratios[0], Bar::Told, micros(&cpu)));
     }

@@ -1,5 +1,5 @@
-//! The servers that are compared: ours, nginx with the same bytes as static files, and docker-registry 2.8. Each listens on loopback and
-//! writes its access log to a file.
+//! The servers that are compared: ours, nginx with the same bytes as static files, and docker-registry 2.8.
+//! Each listens on loopback and writes its access log to a file.
 
 use super::AUDIENCE;
 use super::content::{MIB, files, read_through};
@@ -22,8 +22,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Ours: a plain listener that serves the anonymous and whoever brings a JWT-SVID, or one with TLS. One process at a time serves a
-    /// store.
+    /// Ours: a plain listener that serves the anonymous and whoever brings a JWT-SVID, or one with TLS. One
+    /// process at a time serves a store.
     pub(crate) fn wharfinger(folder: &Path, pki: &TestPki, with_tls: bool) -> Self {
         Self::wharfinger_with(folder, pki, with_tls, Some(&folder.join("log")))
     }
@@ -37,7 +37,8 @@ impl Server {
         write_pair(folder, pki);
         fs::write(folder.join("bundle.json"), pki.domain.bundle().to_string()).unwrap();
         let address = free();
-        let domain = json!({"name": "prod.test", "audiences": [AUDIENCE], "bundle": [{"file": "bundle.json"}]});
+        let domain =
+            json!({"name": "prod.test", "audiences": [AUDIENCE], "bundle": [{"file": "bundle.json"}]});
         let everything = json!(["read", "create", "update", "delete"]);
         let mut config = json!({
             "storage": {"rootDirectory": "store"},
@@ -49,16 +50,27 @@ impl Server {
         }
         fs::write(folder.join("config.json"), config.to_string()).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_wharfinger"));
-        command.args(["serve", "config.json"]).current_dir(folder).env_remove("RUST_LOG").env_remove("SPIFFE_ENDPOINT_SOCKET");
+        command
+            .args(["serve", "config.json"])
+            .current_dir(folder)
+            .env_remove("RUST_LOG")
+            .env_remove("SPIFFE_ENDPOINT_SOCKET");
         let program = Program::start(command, log, address);
-        Self { program, plain: address, tls: with_tls.then_some(address), store: folder.join("store/d") }
+        Self {
+            program,
+            plain: address,
+            tls: with_tls.then_some(address),
+            store: folder.join("store/d"),
+        }
     }
 
     /// nginx with `root` as its files.
     pub(crate) fn nginx(folder: &Path, root: &Path, pki: &TestPki) -> Self {
         write_pair(folder, pki);
-        let (plain, tls) = (free(), free());
-        let (folder_text, root_text) = (folder.display(), root.display());
+        let plain = free();
+        let tls = free();
+        let folder_text = folder.display();
+        let root_text = root.display();
         let config = format!(
             "daemon off; worker_processes auto; pid {folder_text}/nginx.pid; error_log {folder_text}/error.log;
              user root;
@@ -80,13 +92,19 @@ impl Server {
         let mut command = Command::new("nginx");
         command.arg("-c").arg(folder.join("nginx.conf"));
         let program = Program::start(command, Some(&folder.join("log")), plain);
-        Self { program, plain, tls: Some(tls), store: root.to_owned() }
+        Self {
+            program,
+            plain,
+            tls: Some(tls),
+            store: root.to_owned(),
+        }
     }
 
     /// Debian's docker-registry on a folder of its own, plain or with TLS.
     pub(crate) fn docker_registry(folder: &Path, pki: &TestPki, with_tls: bool) -> Self {
         write_pair(folder, pki);
-        let (address, store) = (free(), folder.join("store"));
+        let address = free();
+        let store = folder.join("store");
         let mut config = json!({
             "version": 0.1,
             "log": {"level": "info", "formatter": "json"},
@@ -94,13 +112,19 @@ impl Server {
             "http": {"addr": address},
         });
         if with_tls {
-            config["http"]["tls"] = json!({"certificate": folder.join("server.crt"), "key": folder.join("server.key")});
+            config["http"]["tls"] =
+                json!({"certificate": folder.join("server.crt"), "key": folder.join("server.key")});
         }
         fs::write(folder.join("config.yml"), config.to_string()).unwrap();
         let mut command = Command::new("docker-registry");
         command.arg("serve").arg(folder.join("config.yml"));
         let program = Program::start(command, Some(&folder.join("log")), address);
-        Self { program, plain: address, tls: with_tls.then_some(address), store }
+        Self {
+            program,
+            plain: address,
+            tls: with_tls.then_some(address),
+            store,
+        }
     }
 
     /// Any other program without files, which is told where to listen as its last argument.
@@ -108,7 +132,12 @@ impl Server {
         let address = free();
         command.arg(address.to_string());
         let program = Program::start(command, Some(&folder.join("log")), address);
-        Self { program, plain: address, tls: Some(address), store: folder.to_owned() }
+        Self {
+            program,
+            plain: address,
+            tls: Some(address),
+            store: folder.to_owned(),
+        }
     }
 
     /// CPU seconds so far, of user and system (`proc_pid_stat(5)`, 14 and 15).
@@ -116,7 +145,11 @@ impl Server {
         let ticks = |pid: u32| {
             let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
             let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
-            fields.skip(11).take(2).map(|field| field.parse::<u64>().unwrap()).sum::<u64>()
+            fields
+                .skip(11)
+                .take(2)
+                .map(|field| field.parse::<u64>().unwrap())
+                .sum::<u64>()
         };
         let ticks: u64 = self.program.pids().into_iter().map(ticks).sum();
         ticks as f64 / rustix::param::clock_ticks_per_second() as f64
@@ -132,17 +165,31 @@ impl Server {
         self.program.pids().into_iter().map(of).sum()
     }
 
-    /// Does `work` with the server's blobs of `size` bytes in the page cache. Says so if it had to read from a disk all the same.
+    /// Does `work` with the server's blobs of `size` bytes in the page cache. Says so if it had to read from
+    /// a disk all the same.
     pub(crate) fn with_cached<T>(&self, size: usize, work: impl FnOnce() -> T) -> T {
         let blobs = files(&self.store, |found| found == size);
-        assert!(!blobs.is_empty(), "no file of {size} bytes below {}", self.store.display());
+        assert!(
+            !blobs.is_empty(),
+            "no file of {size} bytes below {}",
+            self.store.display()
+        );
         blobs.iter().for_each(|file| read_through(file));
-        let read = || self.program.pids().into_iter().map(|pid| io(pid, "read_bytes")).sum::<u64>();
+        let read = || {
+            self.program
+                .pids()
+                .into_iter()
+                .map(|pid| io(pid, "read_bytes"))
+                .sum::<u64>()
+        };
         let before = read();
         let done = work();
         let mib = (read() - before) / MIB as u64;
         if mib > 0 {
-            eprintln!("{mib} MiB came from the disk in a sample of what is in memory: {}", self.store.display());
+            eprintln!(
+                "{mib} MiB came from the disk in a sample of what is in memory: {}",
+                self.store.display()
+            );
         }
         done
     }

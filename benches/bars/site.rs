@@ -1,4 +1,5 @@
-//! The servers that run all the time, all with the same content, and what is measured of them again and again.
+//! The servers that run all the time, all with the same content, and what is measured of them again and
+//! again.
 
 use super::AUDIENCE;
 use super::compare::{Bar, Compared, Contender, Line, spent};
@@ -55,7 +56,8 @@ impl Site {
         let content = Content::new(&at("files"), &[10 * KIB, MIB, 100 * MIB]);
         let nginx = Server::nginx(&at("nginx"), &content.root, &pki);
         let plain_and_tls = |start: fn(&Path, &TestPki, bool) -> Server, name: &str| {
-            let (plain, tls) = (at(name), at(&format!("{name}-tls")));
+            let plain = at(name);
+            let tls = at(&format!("{name}-tls"));
             content.push_to(start(&tls, &pki, false).plain);
             let plain = start(&plain, &pki, false);
             content.push_to(plain.plain);
@@ -64,12 +66,29 @@ impl Site {
         let (ours, ours_tls) = plain_and_tls(Server::wharfinger, "ours");
         let (registry, registry_tls) = plain_and_tls(Server::docker_registry, "registry");
         let anyone = Arc::new(Tls::new(&pki.servers.pem, None));
-        let workload = Arc::new(Tls::new(&pki.servers.pem, Some(&pki.domain.x509_svid("/builder"))));
+        let workload = Arc::new(Tls::new(
+            &pki.servers.pem,
+            Some(&pki.domain.x509_svid("/builder")),
+        ));
         // For an hour, however long the run takes.
         let token =
             pki.domain.signer.token(&serde_json::json!({"sub": pki.domain.id("/builder"), "aud": [AUDIENCE], "exp": super::now() + 3600}));
         let huge = OnceCell::new();
-        Self { quick, pki, ours, ours_tls, nginx, registry, registry_tls, content, huge, anyone, workload, token, folder }
+        Self {
+            quick,
+            pki,
+            ours,
+            ours_tls,
+            nginx,
+            registry,
+            registry_tls,
+            content,
+            huge,
+            anyone,
+            workload,
+            token,
+            folder,
+        }
     }
 
     pub(crate) fn rounds(&self) -> usize {
@@ -92,7 +111,12 @@ impl Site {
 
     /// Where the blob of so many bytes is, on all servers.
     pub(crate) fn blob(&self, size: usize) -> String {
-        let (digest, _) = self.content.blobs.iter().find(|(_, bytes)| bytes.len() == size).unwrap();
+        let (digest, _) = self
+            .content
+            .blobs
+            .iter()
+            .find(|(_, bytes)| bytes.len() == size)
+            .unwrap();
         format!("/v2/{REPOSITORY}/blobs/{digest}")
     }
 
@@ -112,7 +136,10 @@ impl Site {
                 fs::write(self.content.root.join(path.trim_start_matches('/')), &bytes).unwrap();
                 path
             });
-            Huge { paths: paths.collect(), size }
+            Huge {
+                paths: paths.collect(),
+                size,
+            }
         })
     }
 
@@ -142,8 +169,20 @@ pub(crate) fn gib(bytes: usize) -> f64 {
     bytes as f64 / (1 << 30) as f64
 }
 
-pub(crate) fn line(id: &'static str, what: impl Into<String>, found: f64, bar: Bar, absolute: impl Into<String>) -> Line {
-    Line { id, what: what.into(), found, bar, absolute: absolute.into() }
+pub(crate) fn line(
+    id: &'static str,
+    what: impl Into<String>,
+    found: f64,
+    bar: Bar,
+    absolute: impl Into<String>,
+) -> Line {
+    Line {
+        id,
+        what: what.into(),
+        found,
+        bar,
+        absolute: absolute.into(),
+    }
 }
 
 pub(crate) fn cpu_gib(compared: &Compared) -> String {

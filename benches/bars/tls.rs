@@ -18,10 +18,14 @@ impl Tls {
         let mut roots = RootCertStore::empty();
         roots.add(certificates(authority).remove(0)).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&rustls::version::TLS13]).unwrap();
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap();
         let builder = builder.with_root_certificates(roots);
         let mut config = match own {
-            Some(Pair { certificate, key }) => builder.with_client_auth_cert(certificates(certificate), private_key(key)).unwrap(),
+            Some(Pair { certificate, key }) => builder
+                .with_client_auth_cert(certificates(certificate), private_key(key))
+                .unwrap(),
             None => builder.with_no_client_auth(),
         };
         config.resumption = rustls::client::Resumption::disabled();
@@ -29,7 +33,8 @@ impl Tls {
     }
 
     pub(crate) fn shake(&self, mut stream: TcpStream) -> StreamOwned<ClientConnection, TcpStream> {
-        let mut connection = ClientConnection::new(self.0.clone(), ServerName::try_from("localhost").unwrap()).unwrap();
+        let mut connection =
+            ClientConnection::new(self.0.clone(), ServerName::try_from("localhost").unwrap()).unwrap();
         while connection.is_handshaking() {
             connection.complete_io(&mut stream).unwrap();
         }
@@ -38,27 +43,37 @@ impl Tls {
 }
 
 fn certificates(pem: &str) -> Vec<CertificateDer<'static>> {
-    CertificateDer::pem_slice_iter(pem.as_bytes()).map(Result::unwrap).collect()
+    CertificateDer::pem_slice_iter(pem.as_bytes())
+        .map(Result::unwrap)
+        .collect()
 }
 
 fn private_key(pem: &str) -> PrivateKeyDer<'static> {
     PrivateKeyDer::from_pem_slice(pem.as_bytes()).unwrap()
 }
 
-/// Serves on `address` until it is ended: a full handshake with the client's certificate, one answer, the end. `folder` has the server's
-/// pair and the clients' authority.
+/// Serves on `address` until it is ended: a full handshake with the client's certificate, one answer, the
+/// end. `folder` has the server's pair and the clients' authority.
 pub(crate) fn serve_bare(folder: &Path, address: &str) {
     let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
     let mut roots = RootCertStore::empty();
     roots.add(certificates(&read("clients.crt")).remove(0)).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
-        .allow_unauthenticated()
-        .build()
+    let verifier =
+        rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+            .allow_unauthenticated()
+            .build()
+            .unwrap();
+    let builder = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap();
-    let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&rustls::version::TLS13]).unwrap();
     let builder = builder.with_client_cert_verifier(verifier);
-    let mut config = builder.with_single_cert(certificates(&read("server.crt")), private_key(&read("server.key"))).unwrap();
+    let mut config = builder
+        .with_single_cert(
+            certificates(&read("server.crt")),
+            private_key(&read("server.key")),
+        )
+        .unwrap();
     config.send_tls13_tickets = 0;
     let config = Arc::new(config);
     let listener = TcpListener::bind(address).unwrap();

@@ -1,9 +1,17 @@
-//! What a repository's size costs: a page of tags, a referrers answer, a push with a new tag, a push that moves a tag, opening the store, and
-//! a whole start of `wharfinger serve` up to its first answer, with 100 tags and with a thousand times as many. The same is asked of both:
-//! a page has as many entries here as there, with more behind it. Run with `cargo bench --bench scale`; `SCALE_TAGS` is how many tags the
-//! large one has.
+//! What a repository's size costs: a page of tags, a referrers answer, a push with a new tag, a push that
+//! moves a tag, opening the store, and a whole start of `wharfinger serve` up to its first answer, with 100
+//! tags and with a thousand times as many. The same is asked of both: a page has as many entries here as
+//! there, with more behind it. Run with `cargo bench --bench scale`; `SCALE_TAGS` is how many tags the large
+//! one has.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::indexing_slicing, reason = "a benchmark")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    reason = "a benchmark"
+)]
 
 #[allow(dead_code, reason = "shared with the other benchmark")]
 #[path = "../bars/program.rs"]
@@ -42,10 +50,21 @@ struct Permits {
 
 fn permits() -> Permits {
     let all = vec![Action::Read, Action::Create, Action::Update, Action::Delete];
-    let rules = PatternRules { anonymous: all, ..PatternRules::default() };
-    let policy = Policy::compile(Rules { repositories: vec![("**".into(), rules)], ..Rules::default() }).unwrap();
-    let (identity, repository) = (Identity::anonymous(), "team/app".parse().unwrap());
-    Permits { read: decide(&policy, &identity, &repository).unwrap(), write: decide_write(&policy, &identity, &repository).unwrap() }
+    let rules = PatternRules {
+        anonymous: all,
+        ..PatternRules::default()
+    };
+    let policy = Policy::compile(Rules {
+        repositories: vec![("**".into(), rules)],
+        ..Rules::default()
+    })
+    .unwrap();
+    let identity = Identity::anonymous();
+    let repository = "team/app".parse().unwrap();
+    Permits {
+        read: decide(&policy, &identity, &repository).unwrap(),
+        write: decide_write(&policy, &identity, &repository).unwrap(),
+    }
 }
 
 /// An index without children, different for each number.
@@ -55,33 +74,75 @@ fn manifest(number: usize, subject: Option<&Digest>) -> (Digest, Bytes) {
         manifest["subject"] = json!({"mediaType": INDEX, "digest": subject.as_str(), "size": 1});
     }
     let bytes = Bytes::from(manifest.to_string());
-    let hex: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex: String = Sha256::digest(&bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     (format!("sha256:{hex}").parse().unwrap(), bytes)
 }
 
 fn open(folder: &Path, commit: bool) -> Registry {
-    let store = Arc::new(Local::open_with(folder, Settings { commit, ..Settings::default() }).unwrap());
+    let store = Arc::new(
+        Local::open_with(
+            folder,
+            Settings {
+                commit,
+                ..Settings::default()
+            },
+        )
+        .unwrap(),
+    );
     Registry::new(store.clone(), store)
 }
 
-async fn push(registry: &Registry, permits: &Permits, reference: &str, number: usize, subject: Option<&Digest>) -> Digest {
+async fn push(
+    registry: &Registry,
+    permits: &Permits,
+    reference: &str,
+    number: usize,
+    subject: Option<&Digest>,
+) -> Digest {
     let (digest, bytes) = manifest(number, subject);
-    let reference = if reference.is_empty() { Reference::Digest(digest) } else { reference.parse().unwrap() };
-    registry.put_manifest(&permits.write, &reference, Some(INDEX), bytes).await.unwrap().digest
+    let reference = if reference.is_empty() {
+        Reference::Digest(digest)
+    } else {
+        reference.parse().unwrap()
+    };
+    registry
+        .put_manifest(&permits.write, &reference, Some(INDEX), bytes)
+        .await
+        .unwrap()
+        .digest
 }
 
 /// One manifest with so many tags, and a subject with some referrers.
 async fn fill(folder: &Path, tags: usize) {
-    let (registry, permits) = (open(folder, false), permits());
+    let registry = open(folder, false);
+    let permits = permits();
     let subject = push(&registry, &permits, "", 0, None).await;
     for number in 0..REFERRERS {
         push(&registry, &permits, "", number, Some(&subject)).await;
     }
     let tag = |number: usize| {
-        let (registry, permits, subject) = (&registry, &permits, &subject);
-        async move { registry.put_tag(&permits.write, &format!("tag-{number:07}").parse().unwrap(), subject).await }
+        let registry = &registry;
+        let permits = &permits;
+        let subject = &subject;
+        async move {
+            registry
+                .put_tag(
+                    &permits.write,
+                    &format!("tag-{number:07}").parse().unwrap(),
+                    subject,
+                )
+                .await
+        }
     };
-    stream::iter(0..tags).map(tag).buffer_unordered(64).try_collect::<Vec<()>>().await.unwrap();
+    stream::iter(0..tags)
+        .map(tag)
+        .buffer_unordered(64)
+        .try_collect::<Vec<()>>()
+        .await
+        .unwrap();
 }
 
 async fn timed<F: Future>(mut work: impl FnMut(usize) -> F) -> Duration {
@@ -99,7 +160,8 @@ fn median(mut times: Vec<Duration>) -> Duration {
     times[times.len() / 2]
 }
 
-/// From the start of `wharfinger serve` to its first answer from the store that is in `folder`. It expires uploads meanwhile, as always.
+/// From the start of `wharfinger serve` to its first answer from the store that is in `folder`. It expires
+/// uploads meanwhile, as always.
 fn starts(folder: &Path, tag: &str) -> Duration {
     let address = program::free();
     let config = json!({
@@ -110,7 +172,11 @@ fn starts(folder: &Path, tag: &str) -> Duration {
     std::fs::write(folder.join("config.json"), config.to_string()).unwrap();
     let start = || {
         let mut command = Command::new(env!("CARGO_BIN_EXE_wharfinger"));
-        command.args(["serve", "config.json"]).current_dir(folder).env_remove("RUST_LOG").env_remove("SPIFFE_ENDPOINT_SOCKET");
+        command
+            .args(["serve", "config.json"])
+            .current_dir(folder)
+            .env_remove("RUST_LOG")
+            .env_remove("SPIFFE_ENDPOINT_SOCKET");
         let program = Program::start(command, Some(&folder.join("log")), address);
         Duration::from_secs_f64(program.first_answer(&format!("/v2/team/app/manifests/{tag}")))
     };
@@ -133,7 +199,10 @@ async fn measure(tags: usize) -> BTreeMap<&'static str, Duration> {
         let registry = open(&store, true);
         (begun.elapsed(), registry)
     };
-    found.insert("opening the store", median((0..STARTS).map(|_| opening().0).collect()));
+    found.insert(
+        "opening the store",
+        median((0..STARTS).map(|_| opening().0).collect()),
+    );
     let registry = open(&store, true);
     let permits = permits();
     let (subject, _) = manifest(0, None);
@@ -142,24 +211,55 @@ async fn measure(tags: usize) -> BTreeMap<&'static str, Duration> {
         assert_eq!((page.entries.len(), page.more), (PAGE, true));
     };
     found.insert("a page of tags", timed(page).await);
-    let referrers = async |_| assert_eq!(registry.referrers(&permits.read, &subject, None, None).await.unwrap().manifests.len(), REFERRERS);
+    let referrers = async |_| {
+        assert_eq!(
+            registry
+                .referrers(&permits.read, &subject, None, None)
+                .await
+                .unwrap()
+                .manifests
+                .len(),
+            REFERRERS
+        )
+    };
     found.insert("the referrers of a manifest", timed(referrers).await);
-    let new = async |number| push(&registry, &permits, &format!("new-{number}"), 1_000_000 + number, None).await;
+    let new = async |number| {
+        push(
+            &registry,
+            &permits,
+            &format!("new-{number}"),
+            1_000_000 + number,
+            None,
+        )
+        .await
+    };
     found.insert("a push with a new tag", timed(new).await);
     let moved = async |number| push(&registry, &permits, "latest", 2_000_000 + number, None).await;
     found.insert("a push that moves a tag", timed(moved).await);
-    let pull = async |_| registry.manifest(&permits.read, &middle.parse().unwrap()).await.unwrap();
+    let pull = async |_| {
+        registry
+            .manifest(&permits.read, &middle.parse().unwrap())
+            .await
+            .unwrap()
+    };
     found.insert("a manifest by its tag", timed(pull).await);
     found
 }
 
 #[tokio::main]
 async fn main() {
-    let many = std::env::var("SCALE_TAGS").ok().and_then(|text| text.parse().ok()).unwrap_or(100_000);
-    let (small, large) = (measure(SMALL).await, measure(many).await);
+    let many = std::env::var("SCALE_TAGS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(100_000);
+    let small = measure(SMALL).await;
+    let large = measure(many).await;
     println!("{:<30} {SMALL:>12} {many:>12} tags   ratio", "");
     for (what, before) in &small {
         let after = large[what];
-        println!("{what:<30} {before:>12.1?} {after:>12.1?}        {:.2}", after.as_secs_f64() / before.as_secs_f64());
+        println!(
+            "{what:<30} {before:>12.1?} {after:>12.1?}        {:.2}",
+            after.as_secs_f64() / before.as_secs_f64()
+        );
     }
 }

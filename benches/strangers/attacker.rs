@@ -63,7 +63,11 @@ impl Attacker {
     }
 
     pub(crate) fn tls(&self, chain: Option<&super::certificates::Chain>, http2: bool) -> Tls {
-        Tls::new(&self.0.authority, chain.map(|chain| (chain.certificates.clone(), &chain.key)), http2)
+        Tls::new(
+            &self.0.authority,
+            chain.map(|chain| (chain.certificates.clone(), &chain.key)),
+            http2,
+        )
     }
 
     /// Connects with TLS; `None` if the server would not have it.
@@ -71,13 +75,22 @@ impl Attacker {
         self.pay(HANDSHAKE_BYTES + certificates).await;
         let connecting = timeout(Duration::from_secs(15), tls.connect(ADDRESS, self.0.address));
         let stream = connecting.await.ok()?.ok()?;
-        Some(Held { stream, attacker: self.clone() }.counted())
+        Some(
+            Held {
+                stream,
+                attacker: self.clone(),
+            }
+            .counted(),
+        )
     }
 
     /// Connects and says nothing.
     pub(crate) async fn socket(&self) -> Option<TcpStream> {
         self.pay(60).await;
-        timeout(Duration::from_secs(5), tls::connect(ADDRESS, self.0.address)).await.ok()?.ok()
+        timeout(Duration::from_secs(5), tls::connect(ADDRESS, self.0.address))
+            .await
+            .ok()?
+            .ok()
     }
 
     pub(crate) async fn write(&self, stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> Option<()> {
@@ -105,8 +118,14 @@ impl Held {
 
     /// Sends a request and takes the beginning of the answer. `None` if the connection ended.
     pub(crate) async fn ask(&mut self, request: &str) -> Option<()> {
-        self.attacker.clone().write(&mut self.stream, request.as_bytes()).await?;
-        let read = timeout(Duration::from_secs(30), self.stream.read(&mut [0; 16 << 10])).await.ok()?.ok()?;
+        self.attacker
+            .clone()
+            .write(&mut self.stream, request.as_bytes())
+            .await?;
+        let read = timeout(Duration::from_secs(30), self.stream.read(&mut [0; 16 << 10]))
+            .await
+            .ok()?
+            .ok()?;
         (read > 0).then_some(())
     }
 }

@@ -16,13 +16,17 @@ use tokio::time::{sleep, timeout};
 pub(crate) type Attack = for<'a> fn(&'a Attacker, &'a Site) -> BoxFuture<'a, ()>;
 
 pub(crate) const ATTACKS: &[(&str, Attack)] = &[
-    ("certificates", |attacker, _| Box::pin(large_certificates(attacker))),
+    ("certificates", |attacker, _| {
+        Box::pin(large_certificates(attacker))
+    }),
     ("paths", |attacker, _| Box::pin(paths(attacker))),
     ("log", |attacker, _| Box::pin(log(attacker))),
     ("connections", |attacker, _| Box::pin(connections(attacker))),
     ("bodies", |attacker, _| Box::pin(bodies(attacker))),
     ("passwords", |attacker, _| Box::pin(passwords(attacker))),
-    ("signatures", |attacker, site| Box::pin(signatures(attacker, site))),
+    ("signatures", |attacker, site| {
+        Box::pin(signatures(attacker, site))
+    }),
     ("handshakes", |attacker, _| Box::pin(handshakes(attacker))),
 ];
 
@@ -52,12 +56,22 @@ async fn paths(attacker: &Attacker) {
 
 /// Expired authorities, whose refusal is written to the log, and long paths.
 async fn log(attacker: &Attacker) {
-    let long = format!("GET /v2/{}/tags/list HTTP/1.1\r\nHost: a\r\n\r\n", "%0a\"x".repeat(1500));
-    let request = move |number| if number % 50 == 0 { long.clone() } else { SHORT.to_owned() };
+    let long = format!(
+        "GET /v2/{}/tags/list HTTP/1.1\r\nHost: a\r\n\r\n",
+        "%0a\"x".repeat(1500)
+    );
+    let request = move |number| {
+        if number % 50 == 0 {
+            long.clone()
+        } else {
+            SHORT.to_owned()
+        }
+    };
     ask_over_and_over(attacker, Some(&certificates::expired(48)), request).await;
 }
 
-/// Sockets that say nothing, bodies of which a byte comes every ten seconds, and HTTP/2 streams whose client takes nothing.
+/// Sockets that say nothing, bodies of which a byte comes every ten seconds, and HTTP/2 streams whose client
+/// takes nothing.
 async fn connections(attacker: &Attacker) {
     let silent = (0..CONNECTIONS - 320).map(|_| async {
         loop {
@@ -86,10 +100,17 @@ async fn connections(attacker: &Attacker) {
     let h2 = attacker.tls(None, true);
     let greedy = (0..20).map(|_| async {
         loop {
-            let Some(mut connection) = connect(attacker, &h2, 0).await else { continue };
+            let Some(mut connection) = connect(attacker, &h2, 0).await else {
+                continue;
+            };
             let opening = http2::gets_without_a_window(128, PUBLIC_BLOB);
             if attacker.write(&mut connection.stream, &opening).await.is_some() {
-                while connection.stream.read(&mut [0; 4096]).await.is_ok_and(|read| read > 0) {}
+                while connection
+                    .stream
+                    .read(&mut [0; 4096])
+                    .await
+                    .is_ok_and(|read| read > 0)
+                {}
             }
         }
     });
@@ -106,7 +127,9 @@ async fn bodies(attacker: &Attacker) {
     );
     let sending = (0..CONNECTIONS).map(|_| async {
         loop {
-            let Some(mut connection) = connect(attacker, &tls, 0).await else { continue };
+            let Some(mut connection) = connect(attacker, &tls, 0).await else {
+                continue;
+            };
             connection.ask(&request).await;
         }
     });
@@ -116,7 +139,10 @@ async fn bodies(attacker: &Attacker) {
 /// Wrong passwords for a name that exists.
 async fn passwords(attacker: &Attacker) {
     let request = |number| {
-        let credential = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, format!("alice:wrong {number}"));
+        let credential = base64::Engine::encode(
+            &base64::engine::general_purpose::STANDARD,
+            format!("alice:wrong {number}"),
+        );
         format!("GET /v2/ HTTP/1.1\r\nHost: a\r\nAuthorization: Basic {credential}\r\n\r\n")
     };
     ask_over_and_over(attacker, None, request).await;
@@ -125,13 +151,17 @@ async fn passwords(attacker: &Attacker) {
 /// Tokens that name a known key and are signed by another one.
 async fn signatures(attacker: &Attacker, site: &Site) {
     let stranger = super::Signer::new("jwt-1");
-    let claims = json!({"sub": site.pki.domain.id("/builder"), "aud": [super::AUDIENCE], "exp": super::now() + 3600});
+    let claims =
+        json!({"sub": site.pki.domain.id("/builder"), "aud": [super::AUDIENCE], "exp": super::now() + 3600});
     let token = stranger.token(&claims);
     let signed = token.rsplit_once('.').unwrap().0.to_owned();
     let request = move |number: u64| {
         let mut signature = [7; 64];
         signature[..8].copy_from_slice(&number.to_be_bytes());
-        format!("GET /v2/ HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {signed}.{}\r\n\r\n", encode(signature))
+        format!(
+            "GET /v2/ HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {signed}.{}\r\n\r\n",
+            encode(signature)
+        )
     };
     ask_over_and_over(attacker, None, request).await;
 }
@@ -154,7 +184,9 @@ async fn ask_over_and_over(attacker: &Attacker, chain: Option<&Chain>, request: 
     let number = Arc::new(std::sync::atomic::AtomicU64::new(0));
     let asking = (0..100).map(|_| async {
         loop {
-            let Some(mut connection) = connect(attacker, &tls, certificates).await else { continue };
+            let Some(mut connection) = connect(attacker, &tls, certificates).await else {
+                continue;
+            };
             loop {
                 let request = request(number.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
                 if connection.ask(&request).await.is_none() {

@@ -3,7 +3,10 @@
 use super::pki::{Pair, TestPki, uri};
 use pki_types::pem::PemObject as _;
 use pki_types::{CertificateDer, PrivateKeyDer};
-use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    SanType,
+};
 use time::OffsetDateTime;
 
 pub(crate) struct Chain {
@@ -20,8 +23,13 @@ impl Chain {
 /// A certificate that the registry trusts.
 pub(crate) fn good(pki: &TestPki) -> Chain {
     let Pair { certificate, key } = pki.domain.x509_svid("/builder");
-    let certificates = CertificateDer::pem_slice_iter(certificate.as_bytes()).map(Result::unwrap).collect();
-    Chain { certificates, key: PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap() }
+    let certificates = CertificateDer::pem_slice_iter(certificate.as_bytes())
+        .map(Result::unwrap)
+        .collect();
+    Chain {
+        certificates,
+        key: PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap(),
+    }
 }
 
 /// Self-signed, 60 KB, with 20,000 names of one letter.
@@ -30,29 +38,48 @@ pub(crate) fn many_names() -> Chain {
     let mut params = named("many names");
     params.subject_alt_names = vec![SanType::DnsName("a".try_into().unwrap()); 20_000];
     let certificates = vec![params.self_signed(&key).unwrap().der().clone()];
-    Chain { certificates, key: private(&key) }
+    Chain {
+        certificates,
+        key: private(&key),
+    }
 }
 
-/// A leaf that claims the configured trust domain, and `count` authorities that all have one name, each with a key of its own.
+/// A leaf that claims the configured trust domain, and `count` authorities that all have one name, each with
+/// a key of its own.
 pub(crate) fn one_name(count: usize) -> Chain {
-    let (key, authorities) = (KeyPair::generate().unwrap(), authorities(count, "same", 3600));
+    let key = KeyPair::generate().unwrap();
+    let authorities = authorities(count, "same", 3600);
     let leaf = svid().signed_by(&key, &authorities[0].0).unwrap();
     chain(&key, leaf.der(), authorities)
 }
 
 /// The same with `count` authorities that have expired.
 pub(crate) fn expired(count: usize) -> Chain {
-    let (key, authorities) = (KeyPair::generate().unwrap(), authorities(count, "an authority of a stranger that has expired", -60));
+    let key = KeyPair::generate().unwrap();
+    let authorities = authorities(count, "an authority of a stranger that has expired", -60);
     let leaf = svid().signed_by(&key, &authorities[0].0).unwrap();
     chain(&key, leaf.der(), authorities)
 }
 
-fn chain(key: &KeyPair, leaf: &CertificateDer<'static>, authorities: Vec<(Issuer<'static, KeyPair>, CertificateDer<'static>)>) -> Chain {
-    let certificates = std::iter::once(leaf.clone()).chain(authorities.into_iter().map(|(_, der)| der)).collect();
-    Chain { certificates, key: private(key) }
+fn chain(
+    key: &KeyPair,
+    leaf: &CertificateDer<'static>,
+    authorities: Vec<(Issuer<'static, KeyPair>, CertificateDer<'static>)>,
+) -> Chain {
+    let certificates = std::iter::once(leaf.clone())
+        .chain(authorities.into_iter().map(|(_, der)| der))
+        .collect();
+    Chain {
+        certificates,
+        key: private(key),
+    }
 }
 
-fn authorities(count: usize, name: &str, good_for: i64) -> Vec<(Issuer<'static, KeyPair>, CertificateDer<'static>)> {
+fn authorities(
+    count: usize,
+    name: &str,
+    good_for: i64,
+) -> Vec<(Issuer<'static, KeyPair>, CertificateDer<'static>)> {
     let make = |_| {
         let key = KeyPair::generate().unwrap();
         let mut params = named(name);

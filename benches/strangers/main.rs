@@ -1,6 +1,6 @@
-//! What one hostile client can cost, and what others feel of it. The client has an address of its own, 1,000 connections, and may send
-//! 1 MB/s. It tries one kind of attack after the other, a minute each, while an identified client pulls and a probe asks `/livez` from
-//! another address.
+//! What one hostile client can cost, and what others feel of it. The client has an address of its own, 1,000
+//! connections, and may send 1 MB/s. It tries one kind of attack after the other, a minute each, while an
+//! identified client pulls and a probe asks `/livez` from another address.
 //!
 //! ```sh
 //! cargo bench --bench strangers                      # about ten minutes
@@ -8,10 +8,17 @@
 //! cargo bench --bench strangers -- log bodies        # only these attacks
 //! ```
 //!
-//! Each line says what the attack cost the server: processor time and log bytes for each byte that the attacker sent, and memory for each
-//! connection that it held. The run fails if a pull or a probe failed, or if the server ever had more memory than [`MEMORY_MIB`].
+//! Each line says what the attack cost the server: processor time and log bytes for each byte that the
+//! attacker sent, and memory for each connection that it held. The run fails if a pull or a probe failed, or
+//! if the server ever had more memory than [`MEMORY_MIB`].
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a program for developers")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a program for developers"
+)]
 #![allow(
     clippy::cast_precision_loss,
     clippy::print_stdout,
@@ -58,11 +65,19 @@ fn now() -> i64 {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    let seconds = arguments.iter().position(|argument| argument == "--seconds").and_then(|at| arguments.get(at + 1)?.parse().ok());
+    let arguments: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| argument != "--bench")
+        .collect();
+    let seconds = arguments
+        .iter()
+        .position(|argument| argument == "--seconds")
+        .and_then(|at| arguments.get(at + 1)?.parse().ok());
     let phase = Duration::from_secs(seconds.unwrap_or(60));
     let wanted = |name: &str| {
-        !ATTACKS.iter().any(|(known, _)| arguments.iter().any(|argument| argument == known))
+        !ATTACKS
+            .iter()
+            .any(|(known, _)| arguments.iter().any(|argument| argument == known))
             || arguments.iter().any(|argument| argument == name)
     };
     open_many_files();
@@ -123,7 +138,11 @@ struct Cost {
 
 impl std::fmt::Display for Cost {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:.1} | {:.0} | {:.2} | {:.1}", self.sent_mb, self.cpu_ns, self.log_bytes, self.kib_a_connection)
+        write!(
+            f,
+            "{:.1} | {:.0} | {:.2} | {:.1}",
+            self.sent_mb, self.cpu_ns, self.log_bytes, self.kib_a_connection
+        )
     }
 }
 
@@ -131,5 +150,11 @@ impl std::fmt::Display for Cost {
 fn open_many_files() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let limits = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, rustix::process::Rlimit { current: limits.maximum, maximum: limits.maximum });
+    let _ = setrlimit(
+        Resource::Nofile,
+        rustix::process::Rlimit {
+            current: limits.maximum,
+            maximum: limits.maximum,
+        },
+    );
 }

@@ -1,5 +1,5 @@
-//! The server under attack: TLS with optional client certificates and HTTP/2, a trust domain, passwords, one repository that anyone may
-//! read. Its log goes to a file.
+//! The server under attack: TLS with optional client certificates and HTTP/2, a trust domain, passwords, one
+//! repository that anyone may read. Its log goes to a file.
 
 use super::AUDIENCE;
 use super::pki::{Pair, TestPki};
@@ -30,7 +30,11 @@ impl Site {
         fs::write(at("server.key"), key).unwrap();
         fs::write(at("bundle.json"), pki.domain.bundle().to_string()).unwrap();
         // A hash of cost 10, as `htpasswd -B` makes them at a common setting.
-        fs::write(at("passwords"), format!("alice:{}\n", bcrypt::hash("the right one", 10).unwrap())).unwrap();
+        fs::write(
+            at("passwords"),
+            format!("alice:{}\n", bcrypt::hash("the right one", 10).unwrap()),
+        )
+        .unwrap();
         let address = free();
         let config = json!({
             "storage": {"rootDirectory": "store"},
@@ -50,16 +54,29 @@ impl Site {
         });
         fs::write(at("config.json"), config.to_string()).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_wharfinger"));
-        command.args(["serve", "config.json"]).current_dir(folder.path()).env_remove("RUST_LOG").env_remove("SPIFFE_ENDPOINT_SOCKET");
+        command
+            .args(["serve", "config.json"])
+            .current_dir(folder.path())
+            .env_remove("RUST_LOG")
+            .env_remove("SPIFFE_ENDPOINT_SOCKET");
         let program = Program::start(command, Some(&at("log")), address);
-        Self { pki, address, program, folder }
+        Self {
+            pki,
+            address,
+            program,
+            folder,
+        }
     }
 
     /// CPU seconds so far (`proc_pid_stat(5)`, 14 and 15).
     pub(crate) fn cpu(&self) -> f64 {
         let stat = self.proc("stat");
         let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
-        let ticks: u64 = fields.skip(11).take(2).map(|field| field.parse::<u64>().unwrap()).sum();
+        let ticks: u64 = fields
+            .skip(11)
+            .take(2)
+            .map(|field| field.parse::<u64>().unwrap())
+            .sum();
         ticks as f64 / rustix::param::clock_ticks_per_second() as f64
     }
 
@@ -80,7 +97,11 @@ impl Site {
     pub(crate) async fn settle(&self) {
         for _ in 0..20 {
             sleep(Duration::from_millis(500)).await;
-            if fs::read_dir(format!("/proc/{}/fd", self.program.pid())).unwrap().count() < 60 {
+            if fs::read_dir(format!("/proc/{}/fd", self.program.pid()))
+                .unwrap()
+                .count()
+                < 60
+            {
                 return;
             }
         }

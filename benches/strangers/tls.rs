@@ -15,17 +15,27 @@ pub(crate) struct Tls(Arc<ClientConfig>);
 
 impl Tls {
     /// `chain` is sent as it is, and nothing looks at it here. Sessions are never resumed.
-    pub(crate) fn new(authority: &str, chain: Option<(Vec<CertificateDer<'static>>, &PrivateKeyDer<'static>)>, http2: bool) -> Self {
+    pub(crate) fn new(
+        authority: &str,
+        chain: Option<(Vec<CertificateDer<'static>>, &PrivateKeyDer<'static>)>,
+        http2: bool,
+    ) -> Self {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(authority.as_bytes()).unwrap()).unwrap();
-        let builder = ClientConfig::builder_with_provider(provider.clone()).with_protocol_versions(&[&rustls::version::TLS13]).unwrap();
+        roots
+            .add(CertificateDer::from_pem_slice(authority.as_bytes()).unwrap())
+            .unwrap();
+        let builder = ClientConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap();
         let builder = builder.with_root_certificates(roots);
         let mut config = match chain {
             None => builder.with_no_client_auth(),
             Some((chain, key)) => {
                 let key = provider.key_provider.load_private_key(key.clone_key()).unwrap();
-                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain, key))))
+                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(CertifiedKey::new(
+                    chain, key,
+                ))))
             }
         };
         config.resumption = rustls::client::Resumption::disabled();
@@ -35,9 +45,15 @@ impl Tls {
         Self(Arc::new(config))
     }
 
-    pub(crate) async fn connect(&self, from: IpAddr, to: SocketAddr) -> std::io::Result<TlsStream<TcpStream>> {
+    pub(crate) async fn connect(
+        &self,
+        from: IpAddr,
+        to: SocketAddr,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
         let stream = connect(from, to).await?;
-        TlsConnector::from(self.0.clone()).connect(ServerName::try_from("localhost").unwrap(), stream).await
+        TlsConnector::from(self.0.clone())
+            .connect(ServerName::try_from("localhost").unwrap(), stream)
+            .await
     }
 }
 

@@ -1,5 +1,5 @@
-//! The client that must not suffer: it pulls with a JWT-SVID and with an X.509-SVID, and a probe asks `/livez`, all from an address that
-//! the attacker does not have.
+//! The client that must not suffer: it pulls with a JWT-SVID and with an X.509-SVID, and a probe asks
+//! `/livez`, all from an address that the attacker does not have.
 
 use super::AUDIENCE;
 use super::certificates;
@@ -21,7 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const BETWEEN: Duration = Duration::from_millis(20);
 const SIZE: usize = 1 << 20;
 /// Of `SIZE` zeros, which anyone may read.
-pub(crate) const PUBLIC_BLOB: &str = "/v2/public/image/blobs/sha256:30e14955ebf1352266dc2ff8067e68104607e750abb9d3b36582b8af909fcb58";
+pub(crate) const PUBLIC_BLOB: &str =
+    "/v2/public/image/blobs/sha256:30e14955ebf1352266dc2ff8067e68104607e750abb9d3b36582b8af909fcb58";
 
 pub(crate) struct Victim {
     address: SocketAddr,
@@ -48,8 +49,11 @@ impl Victim {
 
     async fn push(&self) {
         let digest = PUBLIC_BLOB.rsplit_once('/').unwrap().1;
-        let (path, authorization) = (format!("/v2/public/image/blobs/uploads/?digest={digest}"), self.authorization());
-        let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\n{authorization}Content-Length: {SIZE}\r\n\r\n");
+        let path = format!("/v2/public/image/blobs/uploads/?digest={digest}");
+        let authorization = self.authorization();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\n{authorization}Content-Length: {SIZE}\r\n\r\n"
+        );
         let mut stream = self.bearer.connect(ADDRESS, self.address).await.unwrap();
         stream.write_all(head.as_bytes()).await.unwrap();
         stream.write_all(&vec![0; SIZE]).await.unwrap();
@@ -61,22 +65,29 @@ impl Victim {
         format!("Authorization: Bearer {}\r\n", self.token)
     }
 
-    /// What it felt while `work` went on. It has a thread of its own, so that it waits for the server alone and not for the attacker.
+    /// What it felt while `work` went on. It has a thread of its own, so that it waits for the server alone
+    /// and not for the attacker.
     pub(crate) async fn watch(self: &Arc<Self>, work: impl Future<Output = ()>) -> Felt {
         let (stop, stopped) = oneshot::channel();
         let victim = self.clone();
         let watching = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
             runtime.block_on(victim.until(stopped))
         });
         work.await;
         drop(stop);
-        tokio::task::spawn_blocking(|| watching.join().unwrap()).await.unwrap()
+        tokio::task::spawn_blocking(|| watching.join().unwrap())
+            .await
+            .unwrap()
     }
 
     /// Pulls and probes until `stopped`.
     async fn until(&self, stopped: oneshot::Receiver<()>) -> Felt {
-        let (mut pulls, mut probes) = (Series::default(), Series::default());
+        let mut pulls = Series::default();
+        let mut probes = Series::default();
         let pulling = async {
             for number in 0_u64.. {
                 pulls.note(self.pull(number % 2 == 0).await);
@@ -99,13 +110,24 @@ impl Victim {
 
     /// A blob of 1 MiB, on a connection of its own, as a runtime does it.
     async fn pull(&self, with_token: bool) -> Option<Duration> {
-        let (tls, authorization) = if with_token { (&self.bearer, self.authorization()) } else { (&self.certificate, String::new()) };
-        let request = format!("GET {PUBLIC_BLOB} HTTP/1.1\r\nHost: localhost\r\n{authorization}Connection: close\r\n\r\n");
+        let (tls, authorization) = if with_token {
+            (&self.bearer, self.authorization())
+        } else {
+            (&self.certificate, String::new())
+        };
+        let request = format!(
+            "GET {PUBLIC_BLOB} HTTP/1.1\r\nHost: localhost\r\n{authorization}Connection: close\r\n\r\n"
+        );
         self.ask(tls, &request, SIZE).await
     }
 
     async fn probe(&self) -> Option<Duration> {
-        self.ask(&self.bearer, "GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 0).await
+        self.ask(
+            &self.bearer,
+            "GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+            0,
+        )
+        .await
     }
 
     /// How long it took to connect, ask and read all of it. `None` if there was no such answer.
@@ -125,7 +147,11 @@ impl Victim {
                 eprintln!(
                     "{what} failed {:?} after it began: {}",
                     begun.elapsed(),
-                    if failed.is_ok() { "refused or cut" } else { "no answer" }
+                    if failed.is_ok() {
+                        "refused or cut"
+                    } else {
+                        "no answer"
+                    }
                 );
                 None
             }
@@ -139,8 +165,13 @@ async fn answer(stream: &mut TlsStream<TcpStream>) -> Option<(String, usize)> {
     let mut room = vec![0; 64 << 10];
     loop {
         if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
-            let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase().replacen("http", "HTTP", 1);
-            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).and_then(|length| length.parse().ok());
+            let head = String::from_utf8_lossy(&bytes[..end])
+                .to_ascii_lowercase()
+                .replacen("http", "HTTP", 1);
+            let length = head
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length: "))
+                .and_then(|length| length.parse().ok());
             let (length, mut got): (usize, usize) = (length.unwrap_or(0), bytes.len() - end - 4);
             while got < length {
                 match stream.read(&mut room).await {
@@ -197,7 +228,16 @@ impl Felt {
 impl fmt::Display for Felt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { pulls, probes } = self;
-        let (p50, p99, probe) = (pulls.percentile(50), pulls.percentile(99), probes.percentile(99));
-        write!(f, "{} | {} | {p50:.1} | {p99:.1} | {} | {} | {probe:.1}", pulls.took.len(), pulls.failed, probes.took.len(), probes.failed)
+        let p50 = pulls.percentile(50);
+        let p99 = pulls.percentile(99);
+        let probe = probes.percentile(99);
+        write!(
+            f,
+            "{} | {} | {p50:.1} | {p99:.1} | {} | {} | {probe:.1}",
+            pulls.took.len(),
+            pulls.failed,
+            probes.took.len(),
+            probes.failed
+        )
     }
 }

@@ -35,15 +35,28 @@ impl Actions {
 
     /// What rights of the token protocol allow at most: a push may create and move tags.
     pub(super) fn within(rights: Rights) -> Self {
-        let some = |allowed: bool, actions: &[Action]| if allowed { actions.iter().collect() } else { Self::default() };
+        let some = |allowed: bool, actions: &[Action]| {
+            if allowed {
+                actions.iter().collect()
+            } else {
+                Self::default()
+            }
+        };
         let push = some(rights.push, &[Action::Create, Action::Update]);
-        some(rights.pull, &[Action::Read]).union(push).union(some(rights.delete, &[Action::Delete]))
+        some(rights.pull, &[Action::Read])
+            .union(push)
+            .union(some(rights.delete, &[Action::Delete]))
     }
 
-    /// The same the other way round, for what a token may be issued for: with either of its actions a push may succeed.
+    /// The same the other way round, for what a token may be issued for: with either of its actions a push
+    /// may succeed.
     pub(super) const fn rights(self) -> Rights {
         let push = self.contains(Action::Create) || self.contains(Action::Update);
-        Rights { pull: self.contains(Action::Read), push, delete: self.contains(Action::Delete) }
+        Rights {
+            pull: self.contains(Action::Read),
+            push,
+            delete: self.contains(Action::Delete),
+        }
     }
 }
 

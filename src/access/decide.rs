@@ -24,36 +24,58 @@ impl Kind for Delete {
 }
 
 /// May this identity do `A` on this repository?
-pub fn decide<A: Kind>(policy: &Policy, identity: &Identity, repository: &RepositoryName) -> Result<Permit<A>, Denied> {
-    let actions = allowed(policy, identity, repository, |actions| actions.contains(A::ACTION));
+pub fn decide<A: Kind>(
+    policy: &Policy,
+    identity: &Identity,
+    repository: &RepositoryName,
+) -> Result<Permit<A>, Denied> {
+    let actions = allowed(policy, identity, repository, |actions| {
+        actions.contains(A::ACTION)
+    });
     let actions = actions.map_err(|by| by.denied(A::ACTION, policy, identity, repository))?;
-    Ok(Permit::new(repository.clone(), identity.principal().clone(), actions))
+    Ok(Permit::new(
+        repository.clone(),
+        identity.principal().clone(),
+        actions,
+    ))
 }
 
-/// May this identity write a manifest here? It takes the right to create or the right to update; which of the two is needed only the
-/// write itself can tell, so the permit carries both.
-pub fn decide_write(policy: &Policy, identity: &Identity, repository: &RepositoryName) -> Result<Permit<Write>, Denied> {
+/// May this identity write a manifest here? It takes the right to create or the right to update; which of the
+/// two is needed only the write itself can tell, so the permit carries both.
+pub fn decide_write(
+    policy: &Policy,
+    identity: &Identity,
+    repository: &RepositoryName,
+) -> Result<Permit<Write>, Denied> {
     let either = |actions: Actions| actions.contains(Action::Create) || actions.contains(Action::Update);
     let actions = allowed(policy, identity, repository, either);
     let actions = actions.map_err(|by| by.denied(Action::Create, policy, identity, repository))?;
-    Ok(Permit::new(repository.clone(), identity.principal().clone(), actions))
+    Ok(Permit::new(
+        repository.clone(),
+        identity.principal().clone(),
+        actions,
+    ))
 }
 
-/// May this identity read the metrics? They belong to no repository, so there is no permit to be had for them.
+/// May this identity read the metrics? They belong to no repository, so there is no permit to be had for
+/// them.
 #[must_use]
 pub fn may_read_metrics(policy: &Policy, identity: &Identity) -> bool {
     let whole = identity.cap().is_none() && identity.scope().is_none();
     whole && policy.shows_metrics_to(identity)
 }
 
-/// What a token of this identity can be good for in a repository. The scope of the token that it has now counts as well: a token is
-/// exchanged for a narrower one only.
+/// What a token of this identity can be good for in a repository. The scope of the token that it has now
+/// counts as well: a token is exchanged for a narrower one only.
 #[must_use]
 pub fn rights(policy: &Policy, identity: &Identity, repository: &RepositoryName) -> Rights {
-    allowed(policy, identity, repository, |_| true).map(Actions::rights).unwrap_or_default()
+    allowed(policy, identity, repository, |_| true)
+        .map(Actions::rights)
+        .unwrap_or_default()
 }
 
-/// The actions that are left of policy's by the credential's cap and the token's scope, if they suffice; else which took them away.
+/// The actions that are left of policy's by the credential's cap and the token's scope, if they suffice; else
+/// which took them away.
 fn allowed(
     policy: &Policy,
     identity: &Identity,
@@ -72,7 +94,11 @@ fn allowed(
 }
 
 /// What takes an action away that policy grants, if something does.
-pub(super) fn taken_away(action: Action, identity: &Identity, repository: &RepositoryName) -> Option<DeniedBy> {
+pub(super) fn taken_away(
+    action: Action,
+    identity: &Identity,
+    repository: &RepositoryName,
+) -> Option<DeniedBy> {
     let lacks = |scope: Option<&Scope>| !within(scope, repository).contains(action);
     match (lacks(identity.cap()), lacks(identity.scope())) {
         (true, _) => Some(DeniedBy::Cap),
@@ -82,7 +108,9 @@ pub(super) fn taken_away(action: Action, identity: &Identity, repository: &Repos
 }
 
 fn within(scope: Option<&Scope>, repository: &RepositoryName) -> Actions {
-    scope.map_or(Actions::ALL, |scope| Actions::within(scope.rights(repository))).union(Actions::BEHAVIOURS)
+    scope
+        .map_or(Actions::ALL, |scope| Actions::within(scope.rights(repository)))
+        .union(Actions::BEHAVIOURS)
 }
 
 /// This is not allowed.
@@ -109,23 +137,51 @@ pub enum DeniedBy {
 }
 
 impl DeniedBy {
-    fn denied(self, action: Action, policy: &Policy, identity: &Identity, repository: &RepositoryName) -> Denied {
+    fn denied(
+        self,
+        action: Action,
+        policy: &Policy,
+        identity: &Identity,
+        repository: &RepositoryName,
+    ) -> Denied {
         let pattern = policy.granted(identity, repository).1.map(str::to_owned);
-        Denied { action, repository: repository.clone(), anonymous: identity.is_anonymous(), pattern, by: self }
+        Denied {
+            action,
+            repository: repository.clone(),
+            anonymous: identity.is_anonymous(),
+            pattern,
+            by: self,
+        }
     }
 }
 
 impl fmt::Display for Denied {
     /// For the log: it names the pattern, which is nothing for strangers.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { action, repository, anonymous, pattern, by } = self;
-        let who = if *anonymous { "a caller without a credential" } else { "this identity" };
+        let Self {
+            action,
+            repository,
+            anonymous,
+            pattern,
+            by,
+        } = self;
+        let who = if *anonymous {
+            "a caller without a credential"
+        } else {
+            "this identity"
+        };
         write!(f, "{who} may not {} in {repository}: ", action.as_str())?;
         match (by, pattern) {
-            (DeniedBy::Cap, _) => f.write_str("the credential was issued for another repository (its audience names one)"),
+            (DeniedBy::Cap, _) => {
+                f.write_str("the credential was issued for another repository (its audience names one)")
+            }
             (DeniedBy::Scope, _) => f.write_str("the token's scope does not name it"),
             (DeniedBy::Policy, Some(pattern)) => {
-                write!(f, "the pattern `{pattern}` decides, and grants them no `{}`", action.as_str())
+                write!(
+                    f,
+                    "the pattern `{pattern}` decides, and grants them no `{}`",
+                    action.as_str()
+                )
             }
             (DeniedBy::Policy, None) => f.write_str("no pattern of accessControl.repositories matches it"),
         }

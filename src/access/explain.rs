@@ -1,4 +1,5 @@
-//! Which rule decides: what [`super::decide()`] would say of each action, and why. For people who ask; nothing is permitted by it.
+//! Which rule decides: what [`super::decide()`] would say of each action, and why. For people who ask;
+//! nothing is permitted by it.
 
 use super::decide::taken_away;
 use super::{Action, DeniedBy, Policy};
@@ -9,7 +10,11 @@ use std::fmt;
 /// What policy says of one identity and one repository.
 #[must_use]
 pub fn explain(policy: &Policy, identity: &Identity, repository: &RepositoryName) -> Explanation {
-    let explained = |action| Explained { action, granted_by: None, taken_by: taken_away(action, identity, repository) };
+    let explained = |action| Explained {
+        action,
+        granted_by: None,
+        taken_by: taken_away(action, identity, repository),
+    };
     let mut actions = Action::ALL.map(explained);
     let pattern = policy.each_rule(identity, repository, |rule, granted| {
         for explained in &mut actions {
@@ -18,7 +23,11 @@ pub fn explain(policy: &Policy, identity: &Identity, repository: &RepositoryName
             }
         }
     });
-    Explanation { repository: repository.clone(), pattern: pattern.map(str::to_owned), actions }
+    Explanation {
+        repository: repository.clone(),
+        pattern: pattern.map(str::to_owned),
+        actions,
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +72,8 @@ pub enum Rule {
 }
 
 impl Explanation {
-    /// The same as [`Self::reason`] for the caller itself, who learns of a pattern only where it grants the caller something.
+    /// The same as [`Self::reason`] for the caller itself, who learns of a pattern only where it grants the
+    /// caller something.
     #[must_use]
     pub fn reason_for_caller(&self, action: Action) -> String {
         let by_pattern = |explained: &Explained| explained.granted_by.is_some_and(Rule::is_of_a_pattern);
@@ -71,7 +81,10 @@ impl Explanation {
         if self.actions.iter().any(by_pattern) || self.actions.iter().any(granted) {
             self.reason(action)
         } else {
-            format!("no rule of accessControl grants {} to this caller", action.as_str())
+            format!(
+                "no rule of accessControl grants {} to this caller",
+                action.as_str()
+            )
         }
     }
 
@@ -82,12 +95,20 @@ impl Explanation {
         let granted_by = explained.and_then(|explained| explained.granted_by);
         let rule = match (granted_by, &self.pattern) {
             (Some(Rule::Admin), _) => "accessControl.adminPolicy".to_owned(),
-            (Some(Rule::NoRules), _) => "there is no accessControl: whoever is authenticated may do everything".to_owned(),
+            (Some(Rule::NoRules), _) => {
+                "there is no accessControl: whoever is authenticated may do everything".to_owned()
+            }
             (Some(rule), Some(pattern)) => format!("accessControl.repositories[{pattern:?}].{rule}"),
-            (None, Some(pattern)) => format!("accessControl.repositories[{pattern:?}] decides, and grants no {}", action.as_str()),
+            (None, Some(pattern)) => format!(
+                "accessControl.repositories[{pattern:?}] decides, and grants no {}",
+                action.as_str()
+            ),
             (_, None) => "no pattern of accessControl.repositories matches".to_owned(),
         };
-        match explained.and_then(|explained| explained.taken_by).filter(|_| granted_by.is_some()) {
+        match explained
+            .and_then(|explained| explained.taken_by)
+            .filter(|_| granted_by.is_some())
+        {
             Some(DeniedBy::Scope) => format!("{rule}, but the token was not asked for it"),
             Some(_) => format!("{rule}, but the credential was issued for another repository"),
             None => rule,
@@ -122,40 +143,114 @@ mod tests {
     use Action::{Create, Delete, Read as R, Update};
 
     fn user(name: &str) -> Identity {
-        Identity::for_test(name, &[], Principal::Oidc { issuer: "https://i".into(), entry: None, subject: name.into() })
+        Identity::for_test(
+            name,
+            &[],
+            Principal::Oidc {
+                issuer: "https://i".into(),
+                entry: None,
+                subject: name.into(),
+            },
+        )
     }
 
     fn policy() -> Policy {
-        let grant = |user: &str, actions: &[Action]| Grant { users: vec![user.into()], groups: vec![], actions: actions.to_vec() };
+        let grant = |user: &str, actions: &[Action]| Grant {
+            users: vec![user.into()],
+            groups: vec![],
+            actions: actions.to_vec(),
+        };
         let rules = PatternRules {
-            policies: vec![grant("ann", &[Create]), grant("ann", &[Create, Update]), grant("root", &[R])],
+            policies: vec![
+                grant("ann", &[Create]),
+                grant("ann", &[Create, Update]),
+                grant("root", &[R]),
+            ],
             default: vec![R],
             anonymous: vec![R],
         };
-        let repositories = vec![("app/**".to_owned(), rules), ("shut".to_owned(), PatternRules::default())];
-        Policy::compile(Rules { repositories, admin: Some(grant("root", &[R, Delete])), ..Rules::default() }).unwrap()
+        let repositories = vec![
+            ("app/**".to_owned(), rules),
+            ("shut".to_owned(), PatternRules::default()),
+        ];
+        Policy::compile(Rules {
+            repositories,
+            admin: Some(grant("root", &[R, Delete])),
+            ..Rules::default()
+        })
+        .unwrap()
     }
 
     #[test]
     fn the_first_rule_that_grants_is_named_with_its_place() {
-        let (policy, anonymous) = (policy(), Identity::anonymous());
+        let policy = policy();
+        let anonymous = Identity::anonymous();
         for (who, repository, action, reason) in [
-            (user("ann"), "app/x", R, r#"accessControl.repositories["app/**"].defaultPolicy"#),
-            (user("ann"), "app/x", Create, r#"accessControl.repositories["app/**"].policies[0]"#),
-            (user("ann"), "app/x", Update, r#"accessControl.repositories["app/**"].policies[1]"#),
-            (user("ann"), "app/x", Delete, r#"accessControl.repositories["app/**"] decides, and grants no delete"#),
-            (user("ann"), "shut", R, r#"accessControl.repositories["shut"] decides, and grants no read"#),
-            (user("ann"), "elsewhere", R, "no pattern of accessControl.repositories matches"),
-            (user("root"), "app/x", R, r#"accessControl.repositories["app/**"].policies[2]"#),
+            (
+                user("ann"),
+                "app/x",
+                R,
+                r#"accessControl.repositories["app/**"].defaultPolicy"#,
+            ),
+            (
+                user("ann"),
+                "app/x",
+                Create,
+                r#"accessControl.repositories["app/**"].policies[0]"#,
+            ),
+            (
+                user("ann"),
+                "app/x",
+                Update,
+                r#"accessControl.repositories["app/**"].policies[1]"#,
+            ),
+            (
+                user("ann"),
+                "app/x",
+                Delete,
+                r#"accessControl.repositories["app/**"] decides, and grants no delete"#,
+            ),
+            (
+                user("ann"),
+                "shut",
+                R,
+                r#"accessControl.repositories["shut"] decides, and grants no read"#,
+            ),
+            (
+                user("ann"),
+                "elsewhere",
+                R,
+                "no pattern of accessControl.repositories matches",
+            ),
+            (
+                user("root"),
+                "app/x",
+                R,
+                r#"accessControl.repositories["app/**"].policies[2]"#,
+            ),
             (user("root"), "app/x", Delete, "accessControl.adminPolicy"),
             (user("root"), "elsewhere", R, "accessControl.adminPolicy"),
-            (anonymous.clone(), "app/x", R, r#"accessControl.repositories["app/**"].anonymousPolicy"#),
-            (anonymous, "app/x", Create, r#"accessControl.repositories["app/**"] decides, and grants no create"#),
+            (
+                anonymous.clone(),
+                "app/x",
+                R,
+                r#"accessControl.repositories["app/**"].anonymousPolicy"#,
+            ),
+            (
+                anonymous,
+                "app/x",
+                Create,
+                r#"accessControl.repositories["app/**"] decides, and grants no create"#,
+            ),
         ] {
             let explanation = explain(&policy, &who, &repository.parse().unwrap());
             assert_eq!(explanation.reason(action), reason, "{who:?} {repository}");
         }
-        let open = explain(&Policy::everything_to_authenticated(), &user("ann"), &"a".parse().unwrap());
+        let open = explain(
+            &Policy::everything_to_authenticated(),
+            &user("ann"),
+            &"a".parse().unwrap(),
+        );
         assert!(open.reason(Delete).starts_with("there is no accessControl"));
     }
 
@@ -164,18 +259,39 @@ mod tests {
         let policy = policy();
         let nothing = |action: &str| format!("no rule of accessControl grants {action} to this caller");
         for (who, repository, action, reason) in [
-            ("ann", "app/x", R, r#"accessControl.repositories["app/**"].defaultPolicy"#.to_owned()),
-            ("ann", "app/x", Delete, r#"accessControl.repositories["app/**"] decides, and grants no delete"#.to_owned()),
+            (
+                "ann",
+                "app/x",
+                R,
+                r#"accessControl.repositories["app/**"].defaultPolicy"#.to_owned(),
+            ),
+            (
+                "ann",
+                "app/x",
+                Delete,
+                r#"accessControl.repositories["app/**"] decides, and grants no delete"#.to_owned(),
+            ),
             ("ann", "shut", R, nothing("read")),
             ("ann", "elsewhere", R, nothing("read")),
             ("root", "shut", R, "accessControl.adminPolicy".to_owned()),
             ("root", "shut", Create, nothing("create")),
         ] {
             let explanation = explain(&policy, &user(who), &repository.parse().unwrap());
-            assert_eq!(explanation.reason_for_caller(action), reason, "{who} {repository}");
+            assert_eq!(
+                explanation.reason_for_caller(action),
+                reason,
+                "{who} {repository}"
+            );
         }
-        let open = explain(&Policy::everything_to_authenticated(), &user("ann"), &"a".parse().unwrap());
-        assert!(open.reason_for_caller(Delete).starts_with("there is no accessControl"));
+        let open = explain(
+            &Policy::everything_to_authenticated(),
+            &user("ann"),
+            &"a".parse().unwrap(),
+        );
+        assert!(
+            open.reason_for_caller(Delete)
+                .starts_with("there is no accessControl")
+        );
     }
 
     #[test]
@@ -184,12 +300,26 @@ mod tests {
         let scoped = || user("ann").scoped(Scope::asked(["repository:app/x:pull"]));
         let capped = user("ann").capped_for_test(Scope::asked(["repository:app:pull"]));
         let said = explain(&policy, &scoped(), &"app".parse().unwrap()).reason(R);
-        assert_eq!(said, r#"accessControl.repositories["app/**"].defaultPolicy, but the token was not asked for it"#);
-        for who in [user("ann"), user("root"), user("eve"), Identity::anonymous(), scoped(), capped] {
+        assert_eq!(
+            said,
+            r#"accessControl.repositories["app/**"].defaultPolicy, but the token was not asked for it"#
+        );
+        for who in [
+            user("ann"),
+            user("root"),
+            user("eve"),
+            Identity::anonymous(),
+            scoped(),
+            capped,
+        ] {
             for repository in ["app", "app/x", "shut", "elsewhere"] {
                 let repository = repository.parse().unwrap();
                 let explained = explain(&policy, &who, &repository).actions[0].is_allowed();
-                assert_eq!(explained, decide::<Read>(&policy, &who, &repository).is_ok(), "{who:?} {repository}");
+                assert_eq!(
+                    explained,
+                    decide::<Read>(&policy, &who, &repository).is_ok(),
+                    "{who:?} {repository}"
+                );
             }
         }
     }

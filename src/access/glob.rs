@@ -1,9 +1,10 @@
-//! Patterns over repository names, with the meaning that `github.com/bmatcuk/doublestar/v4` gives them in zot.
+//! Patterns over repository names, with the meaning that `github.com/bmatcuk/doublestar/v4` gives them in
+//! zot.
 //!
-//! `*` matches within one segment, `**` as a whole segment matches any number of them, none included (so `app/**` matches `app`),
-//! `?` one character, `[a-z]` and `[!a-z]` one of a class, `{a,b}` either. A backslash takes the next character literally.
-//! Two corners differ on purpose, both to the strict side: no class ever matches `/`, and `**` next to other characters inside braces
-//! stays within its segment.
+//! `*` matches within one segment, `**` as a whole segment matches any number of them, none included (so
+//! `app/**` matches `app`), `?` one character, `[a-z]` and `[!a-z]` one of a class, `{a,b}` either. A
+//! backslash takes the next character literally. Two corners differ on purpose, both to the strict side: no
+//! class ever matches `/`, and `**` next to other characters inside braces stays within its segment.
 
 /// More would be a mistake or an attack on the start-up time.
 const ALTERNATIVES: usize = 256;
@@ -45,18 +46,25 @@ impl Glob {
             return Err(InvalidGlob::TooLong);
         }
         let alternatives = expand(pattern)?;
-        let alternatives = alternatives.iter().map(|one| segments(one)).collect::<Result<_, _>>()?;
+        let alternatives = alternatives
+            .iter()
+            .map(|one| segments(one))
+            .collect::<Result<_, _>>()?;
         Ok(Self { alternatives })
     }
 
     /// `**`: every name.
     pub(super) fn any() -> Self {
-        Self { alternatives: vec![vec![Segment::AnyDepth]] }
+        Self {
+            alternatives: vec![vec![Segment::AnyDepth]],
+        }
     }
 
     pub(super) fn matches(&self, name: &str) -> bool {
         let name: Vec<&str> = name.split('/').collect();
-        self.alternatives.iter().any(|pattern| path_matches(pattern, &name))
+        self.alternatives
+            .iter()
+            .any(|pattern| path_matches(pattern, &name))
     }
 }
 
@@ -87,7 +95,11 @@ fn expand(pattern: &str) -> Result<Vec<String>, InvalidGlob> {
     while let Some(next) = pending.pop() {
         match first_braces(&next)? {
             None => done.push(next),
-            Some(Braces { before, choices, after }) => pending.extend(choices.iter().map(|choice| format!("{before}{choice}{after}"))),
+            Some(Braces {
+                before,
+                choices,
+                after,
+            }) => pending.extend(choices.iter().map(|choice| format!("{before}{choice}{after}"))),
         }
         if pending.len() + done.len() > ALTERNATIVES {
             return Err(InvalidGlob::TooManyAlternatives);
@@ -135,7 +147,11 @@ fn first_braces(pattern: &str) -> Result<Option<Braces<'_>>, InvalidGlob> {
             '}' if depth == 0 => {
                 choices.push(rest.get(start..at).unwrap_or_default());
                 let after = rest.get(at + 1..).unwrap_or_default();
-                return Ok(Some(Braces { before, choices, after }));
+                return Ok(Some(Braces {
+                    before,
+                    choices,
+                    after,
+                }));
             }
             '}' => depth -= 1,
             _ => {}
@@ -145,7 +161,16 @@ fn first_braces(pattern: &str) -> Result<Option<Braces<'_>>, InvalidGlob> {
 }
 
 fn segments(pattern: &str) -> Result<Vec<Segment>, InvalidGlob> {
-    pattern.split('/').map(|text| if text == "**" { Ok(Segment::AnyDepth) } else { tokens(text).map(Segment::Of) }).collect()
+    pattern
+        .split('/')
+        .map(|text| {
+            if text == "**" {
+                Ok(Segment::AnyDepth)
+            } else {
+                tokens(text).map(Segment::Of)
+            }
+        })
+        .collect()
 }
 
 fn tokens(segment: &str) -> Result<Vec<Token>, InvalidGlob> {
@@ -178,7 +203,10 @@ fn class(characters: &mut std::str::Chars<'_>) -> Result<Token, InvalidGlob> {
             '\\' => characters.next().ok_or(InvalidGlob::UnclosedClass)?,
             other => other,
         };
-        let range = characters.as_str().strip_prefix('-').is_some_and(|rest| !rest.is_empty() && !rest.starts_with(']'));
+        let range = characters
+            .as_str()
+            .strip_prefix('-')
+            .is_some_and(|rest| !rest.is_empty() && !rest.starts_with(']'));
         if !range {
             ranges.push((low, low));
             continue;
@@ -213,15 +241,23 @@ fn segment_matches(tokens: &[Token], text: &str) -> bool {
         |token, character| match token {
             Token::Many | Token::One => true,
             Token::Literal(literal) => literal == character,
-            Token::Class { negated, ranges } => ranges.iter().any(|(low, high)| (low..=high).contains(&character)) != *negated,
+            Token::Class { negated, ranges } => {
+                ranges.iter().any(|(low, high)| (low..=high).contains(&character)) != *negated
+            }
         },
     )
 }
 
-/// Greedy matching that goes back to the last gap only, which is enough because a later gap can take whatever an earlier one could;
-/// the cost is at most the product of the lengths.
-fn matches_with_gaps<P, T>(pattern: &[P], text: &[T], is_gap: impl Fn(&P) -> bool, fits: impl Fn(&P, &T) -> bool) -> bool {
-    let (mut at_pattern, mut at_text) = (0, 0);
+/// Greedy matching that goes back to the last gap only, which is enough because a later gap can take whatever
+/// an earlier one could; the cost is at most the product of the lengths.
+fn matches_with_gaps<P, T>(
+    pattern: &[P],
+    text: &[T],
+    is_gap: impl Fn(&P) -> bool,
+    fits: impl Fn(&P, &T) -> bool,
+) -> bool {
+    let mut at_pattern = 0;
+    let mut at_text = 0;
     let mut last_gap = None;
     while let Some(element) = text.get(at_text) {
         match pattern.get(at_pattern) {

@@ -1,4 +1,5 @@
-//! A set of repositories, named by patterns as in `accessControl.repositories`. Grants nothing: it says where a rule of the registry holds.
+//! A set of repositories, named by patterns as in `accessControl.repositories`. Grants nothing: it says where
+//! a rule of the registry holds.
 
 use super::glob::{Glob, InvalidGlob};
 use crate::oci::RepositoryName;
@@ -31,11 +32,22 @@ mod tests {
 
     #[test]
     fn any_of_the_patterns_may_match() {
-        let mirrors = Repositories::parse("mirror/**").unwrap().or(Repositories::parse("cache").unwrap());
-        for (name, expected) in [("mirror/a/b", true), ("mirror", true), ("cache", true), ("cache/a", false), ("app", false)] {
+        let mirrors = Repositories::parse("mirror/**")
+            .unwrap()
+            .or(Repositories::parse("cache").unwrap());
+        for (name, expected) in [
+            ("mirror/a/b", true),
+            ("mirror", true),
+            ("cache", true),
+            ("cache/a", false),
+            ("app", false),
+        ] {
             assert_eq!(mirrors.contain(&name.parse().unwrap()), expected, "{name}");
             assert!(!Repositories::default().contain(&name.parse().unwrap()), "{name}");
         }
-        assert!(matches!(Repositories::parse("mirror/["), Err(InvalidGlob::UnclosedClass)));
+        assert!(matches!(
+            Repositories::parse("mirror/["),
+            Err(InvalidGlob::UnclosedClass)
+        ));
     }
 }

@@ -38,15 +38,16 @@ pub struct Read;
 /// Marks a permit to upload blobs and to mount them.
 #[derive(Clone, Copy, Debug)]
 pub struct Create;
-/// Marks a permit to write a manifest; the permit says whether tags may be created and whether they may be moved.
+/// Marks a permit to write a manifest; the permit says whether tags may be created and whether they may be
+/// moved.
 #[derive(Clone, Copy, Debug)]
 pub struct Write;
 /// Marks a permit to delete.
 #[derive(Clone, Copy, Debug)]
 pub struct Delete;
 
-/// Policy allows this principal the action `A` on this repository now. Every registry method reads the repository from its permit,
-/// so no handler can name one repository to policy and another to the core.
+/// Policy allows this principal the action `A` on this repository now. Every registry method reads the
+/// repository from its permit, so no handler can name one repository to policy and another to the core.
 #[derive(Clone, Debug)]
 pub struct Permit<A> {
     repository: RepositoryName,
@@ -57,7 +58,12 @@ pub struct Permit<A> {
 
 impl<A> Permit<A> {
     pub(in crate::access) fn new(repository: RepositoryName, principal: Principal, actions: Actions) -> Self {
-        Self { repository, principal, actions, action: PhantomData }
+        Self {
+            repository,
+            principal,
+            actions,
+            action: PhantomData,
+        }
     }
 
     #[must_use]
@@ -100,9 +106,18 @@ impl<A> Permit<A> {
         Self::new(repository.parse().unwrap(), principal, Actions::ALL)
     }
 
-    pub(crate) fn for_test_limited(repository: &str, principal: Principal, may_create: bool, may_update: bool) -> Self {
+    pub(crate) fn for_test_limited(
+        repository: &str,
+        principal: Principal,
+        may_create: bool,
+        may_update: bool,
+    ) -> Self {
         let actions = [(may_create, Action::Create), (may_update, Action::Update)];
-        let actions = actions.iter().filter(|(may, _)| *may).map(|(_, action)| action).collect();
+        let actions = actions
+            .iter()
+            .filter(|(may, _)| *may)
+            .map(|(_, action)| action)
+            .collect();
         Self::new(repository.parse().unwrap(), principal, actions)
     }
 }

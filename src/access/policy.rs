@@ -61,15 +61,30 @@ impl Policy {
         for (pattern, grants) in rules.repositories {
             let key = format!("repositories[{pattern:?}]");
             if !seen.insert(pattern.clone()) {
-                invalid.push(InvalidPolicy { key: key.clone(), why: WhyInvalid::PatternTwice });
+                invalid.push(InvalidPolicy {
+                    key: key.clone(),
+                    why: WhyInvalid::PatternTwice,
+                });
             }
-            let glob = Glob::parse(&pattern).map_err(|why| invalid.push(InvalidPolicy { key: key.clone(), why: why.into() }));
+            let glob = Glob::parse(&pattern).map_err(|why| {
+                invalid.push(InvalidPolicy {
+                    key: key.clone(),
+                    why: why.into(),
+                })
+            });
             let entry = glob.map(|glob| Entry::compile(pattern, glob, &grants, &key, &mut invalid));
             entries.extend(entry);
         }
         // The longest pattern in bytes counts; zot leaves ties to chance, we to the bytes.
-        entries.sort_by(|a, b| b.pattern.len().cmp(&a.pattern.len()).then_with(|| a.pattern.cmp(&b.pattern)));
-        let admin = rules.admin.map(|admin| CompiledGrant::compile(&admin, "adminPolicy", &mut invalid));
+        entries.sort_by(|a, b| {
+            b.pattern
+                .len()
+                .cmp(&a.pattern.len())
+                .then_with(|| a.pattern.cmp(&b.pattern))
+        });
+        let admin = rules
+            .admin
+            .map(|admin| CompiledGrant::compile(&admin, "adminPolicy", &mut invalid));
         let groups = rules
             .groups
             .into_iter()
@@ -80,8 +95,21 @@ impl Policy {
             .collect();
         let metrics = rules.metrics.unwrap_or_default();
         let users = Users::compile(&metrics.users, "metrics.users", &mut invalid);
-        let metrics = Readers::Listed { users, anonymous: metrics.anonymous };
-        if invalid.is_empty() { Ok(Self { entries, admin, groups, metrics, unwritten: false }) } else { Err(invalid) }
+        let metrics = Readers::Listed {
+            users,
+            anonymous: metrics.anonymous,
+        };
+        if invalid.is_empty() {
+            Ok(Self {
+                entries,
+                admin,
+                groups,
+                metrics,
+                unwritten: false,
+            })
+        } else {
+            Err(invalid)
+        }
     }
 
     /// What zot does without `accessControl`: everyone who is authenticated may do everything.
@@ -97,8 +125,20 @@ impl Policy {
     }
 
     fn without_rules(anonymous: Actions, metrics: Readers) -> Self {
-        let entry = Entry { pattern: "**".to_owned(), glob: Glob::any(), policies: Vec::new(), default: Actions::ALL, anonymous };
-        Self { entries: vec![entry], admin: None, groups: BTreeMap::new(), metrics, unwritten: true }
+        let entry = Entry {
+            pattern: "**".to_owned(),
+            glob: Glob::any(),
+            policies: Vec::new(),
+            default: Actions::ALL,
+            anonymous,
+        };
+        Self {
+            entries: vec![entry],
+            admin: None,
+            groups: BTreeMap::new(),
+            metrics,
+            unwritten: true,
+        }
     }
 
     /// Whether there is anything at all for those who present no credential.
@@ -108,20 +148,41 @@ impl Policy {
     }
 
     /// Everything this identity may do on this repository, and the pattern that decided, if one matched.
-    pub(super) fn granted(&self, identity: &Identity, repository: &RepositoryName) -> (Actions, Option<&str>) {
-        let (mut all, mut admin) = (Actions::default(), false);
+    pub(super) fn granted(
+        &self,
+        identity: &Identity,
+        repository: &RepositoryName,
+    ) -> (Actions, Option<&str>) {
+        let mut all = Actions::default();
+        let mut admin = false;
         let pattern = self.each_rule(identity, repository, |rule, actions| {
             all = all.union(actions);
             admin |= rule == Rule::Admin;
         });
         // As in zot: an admin may always delete by digest.
-        (if admin { all.without(Actions::BEHAVIOURS) } else { all }, pattern)
+        (
+            if admin {
+                all.without(Actions::BEHAVIOURS)
+            } else {
+                all
+            },
+            pattern,
+        )
     }
 
-    /// Tells `rule` of every rule that names this identity, with the actions that it grants on this repository, and returns the
-    /// pattern that decided. Whoever decides and whoever explains asks here, so that they cannot differ.
-    pub(super) fn each_rule(&self, identity: &Identity, repository: &RepositoryName, mut rule: impl FnMut(Rule, Actions)) -> Option<&str> {
-        let entry = self.entries.iter().find(|entry| entry.glob.matches(repository.as_str()));
+    /// Tells `rule` of every rule that names this identity, with the actions that it grants on this
+    /// repository, and returns the pattern that decided. Whoever decides and whoever explains asks here, so
+    /// that they cannot differ.
+    pub(super) fn each_rule(
+        &self,
+        identity: &Identity,
+        repository: &RepositoryName,
+        mut rule: impl FnMut(Rule, Actions),
+    ) -> Option<&str> {
+        let entry = self
+            .entries
+            .iter()
+            .find(|entry| entry.glob.matches(repository.as_str()));
         if identity.is_anonymous() {
             let entry = entry?;
             rule(Rule::Anonymous, entry.anonymous);
@@ -134,7 +195,14 @@ impl Policy {
             }
         }
         if let Some(entry) = entry {
-            rule(if self.unwritten { Rule::NoRules } else { Rule::Default }, entry.default);
+            rule(
+                if self.unwritten {
+                    Rule::NoRules
+                } else {
+                    Rule::Default
+                },
+                entry.default,
+            );
         }
         if let Some(admin) = self.admin.as_ref().filter(|admin| admin.names(identity, &groups)) {
             rule(Rule::Admin, admin.actions);
@@ -153,16 +221,28 @@ impl Policy {
 
     /// The groups of the mapping together with those of `accessControl.groups`.
     fn groups_of<'a>(&'a self, identity: &'a Identity) -> BTreeSet<&'a str> {
-        let ours = self.groups.iter().filter(|(_, users)| users.name(identity)).map(|(name, _)| name.as_str());
+        let ours = self
+            .groups
+            .iter()
+            .filter(|(_, users)| users.name(identity))
+            .map(|(name, _)| name.as_str());
         identity.groups().iter().map(String::as_str).chain(ours).collect()
     }
 }
 
 impl Entry {
-    fn compile(pattern: String, glob: Glob, rules: &PatternRules, key: &str, invalid: &mut Vec<InvalidPolicy>) -> Self {
+    fn compile(
+        pattern: String,
+        glob: Glob,
+        rules: &PatternRules,
+        key: &str,
+        invalid: &mut Vec<InvalidPolicy>,
+    ) -> Self {
         let policies = rules.policies.iter().enumerate();
         Self {
-            policies: policies.map(|(n, grant)| CompiledGrant::compile(grant, &format!("{key}.policies[{n}]"), invalid)).collect(),
+            policies: policies
+                .map(|(n, grant)| CompiledGrant::compile(grant, &format!("{key}.policies[{n}]"), invalid))
+                .collect(),
             default: rules.default.iter().collect(),
             anonymous: rules.anonymous.iter().collect(),
             pattern,
@@ -195,17 +275,23 @@ impl Users {
             }
             match user.parse() {
                 Ok(pattern) => compiled.spiffe.push(pattern),
-                Err(why) => invalid.push(InvalidPolicy { key: format!("{key}[{n}] ({user})"), why: WhyInvalid::SpiffeId(why) }),
+                Err(why) => invalid.push(InvalidPolicy {
+                    key: format!("{key}[{n}] ({user})"),
+                    why: WhyInvalid::SpiffeId(why),
+                }),
             }
         }
         compiled
     }
 
-    /// A name is compared with names and a SPIFFE ID with SPIFFE IDs, so no mapping can yield a username that passes for a SPIFFE ID.
+    /// A name is compared with names and a SPIFFE ID with SPIFFE IDs, so no mapping can yield a username that
+    /// passes for a SPIFFE ID.
     fn name(&self, identity: &Identity) -> bool {
         !identity.is_anonymous()
             && (self.names.contains(identity.username())
-                || identity.spiffe_id().is_some_and(|id| self.spiffe.iter().any(|pattern| pattern.matches(id))))
+                || identity
+                    .spiffe_id()
+                    .is_some_and(|id| self.spiffe.iter().any(|pattern| pattern.matches(id))))
     }
 }
 
@@ -223,7 +309,9 @@ pub enum WhyInvalid {
     Pattern(#[from] InvalidGlob),
     #[error("this pattern stands here twice; only one entry can count, so merge them")]
     PatternTwice,
-    #[error("a user that starts with `spiffe://` must be a SPIFFE ID, or one with a trailing `/` for everything below it: {0}")]
+    #[error(
+        "a user that starts with `spiffe://` must be a SPIFFE ID, or one with a trailing `/` for everything below it: {0}"
+    )]
     SpiffeId(InvalidPattern),
 }
 

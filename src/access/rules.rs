@@ -1,4 +1,5 @@
-//! The settings of access control, as zot's `accessControl` writes them. Plain data: [`super::Policy::compile`] checks it.
+//! The settings of access control, as zot's `accessControl` writes them. Plain data:
+//! [`super::Policy::compile`] checks it.
 
 use super::Action;
 use std::collections::BTreeMap;
@@ -35,7 +36,8 @@ pub struct PatternRules {
 
 /// Actions for the users and groups named.
 ///
-/// A user that starts with `spiffe://` is a verified SPIFFE ID, or with a trailing slash everything below it; it is never a username.
+/// A user that starts with `spiffe://` is a verified SPIFFE ID, or with a trailing slash everything below it;
+/// it is never a username.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Grant {
     pub users: Vec<String>,

@@ -1,7 +1,10 @@
 //! zot's access control, one test a rule.
 
 use super::*;
-use crate::access::{Action, BeyondScope, Create, Delete, Denied, DeniedBy, Metrics, Read, Reader, decide, decide_write, may_read_metrics};
+use crate::access::{
+    Action, BeyondScope, Create, Delete, Denied, DeniedBy, Metrics, Read, Reader, decide, decide_write,
+    may_read_metrics,
+};
 use crate::identity::{Principal, Scope};
 use Action::{Create as C, Delete as D, Read as R, Update as U};
 
@@ -10,19 +13,47 @@ fn strings(texts: &[&str]) -> Vec<String> {
 }
 
 fn grant(users: &[&str], groups: &[&str], actions: &[Action]) -> Grant {
-    Grant { users: strings(users), groups: strings(groups), actions: actions.to_vec() }
+    Grant {
+        users: strings(users),
+        groups: strings(groups),
+        actions: actions.to_vec(),
+    }
 }
 
-fn entry(pattern: &str, policies: Vec<Grant>, default: &[Action], anonymous: &[Action]) -> (String, PatternRules) {
-    (pattern.to_owned(), PatternRules { policies, default: default.to_vec(), anonymous: anonymous.to_vec() })
+fn entry(
+    pattern: &str,
+    policies: Vec<Grant>,
+    default: &[Action],
+    anonymous: &[Action],
+) -> (String, PatternRules) {
+    (
+        pattern.to_owned(),
+        PatternRules {
+            policies,
+            default: default.to_vec(),
+            anonymous: anonymous.to_vec(),
+        },
+    )
 }
 
 fn policy(repositories: Vec<(String, PatternRules)>) -> Policy {
-    Policy::compile(Rules { repositories, ..Rules::default() }).unwrap()
+    Policy::compile(Rules {
+        repositories,
+        ..Rules::default()
+    })
+    .unwrap()
 }
 
 fn user(name: &str, groups: &[&str]) -> Identity {
-    Identity::for_test(name, groups, Principal::Oidc { issuer: "https://i".into(), entry: None, subject: name.into() })
+    Identity::for_test(
+        name,
+        groups,
+        Principal::Oidc {
+            issuer: "https://i".into(),
+            entry: None,
+            subject: name.into(),
+        },
+    )
 }
 
 fn svid(id: &str) -> Identity {
@@ -36,7 +67,11 @@ fn name(text: &str) -> RepositoryName {
 /// The actions granted, as the first letters.
 fn granted(policy: &Policy, identity: &Identity, repository: &str) -> String {
     let (actions, _) = policy.granted(identity, &name(repository));
-    [(R, 'r'), (C, 'c'), (U, 'u'), (D, 'd')].iter().filter(|(action, _)| actions.contains(*action)).map(|(_, letter)| letter).collect()
+    [(R, 'r'), (C, 'c'), (U, 'u'), (D, 'd')]
+        .iter()
+        .filter(|(action, _)| actions.contains(*action))
+        .map(|(_, letter)| letter)
+        .collect()
 }
 
 #[test]
@@ -58,7 +93,11 @@ fn only_the_longest_pattern_counts() {
         ("bob", "app/secret", "d"),
         ("bob", "app/other", "d"),
     ] {
-        assert_eq!(granted(&policy, &user(who, &[]), repository), expected, "{who} {repository}");
+        assert_eq!(
+            granted(&policy, &user(who, &[]), repository),
+            expected,
+            "{who} {repository}"
+        );
     }
 }
 
@@ -73,18 +112,37 @@ fn of_equally_long_patterns_the_smaller_counts_whatever_their_order() {
 
 #[test]
 fn policies_add_up_within_the_entry() {
-    let policy =
-        policy(vec![entry("**", vec![grant(&["ann"], &[], &[C]), grant(&[], &["dev"], &[U]), grant(&["bob"], &["ops"], &[D])], &[R], &[])]);
-    for (who, groups, expected) in
-        [("ann", &["dev"][..], "rcu"), ("ann", &[], "rc"), ("bob", &[], "rd"), ("eve", &["ops", "dev"], "rud"), ("dev", &["ann"], "r")]
-    {
-        assert_eq!(granted(&policy, &user(who, groups), "x"), expected, "{who} {groups:?}");
+    let policy = policy(vec![entry(
+        "**",
+        vec![
+            grant(&["ann"], &[], &[C]),
+            grant(&[], &["dev"], &[U]),
+            grant(&["bob"], &["ops"], &[D]),
+        ],
+        &[R],
+        &[],
+    )]);
+    for (who, groups, expected) in [
+        ("ann", &["dev"][..], "rcu"),
+        ("ann", &[], "rc"),
+        ("bob", &[], "rd"),
+        ("eve", &["ops", "dev"], "rud"),
+        ("dev", &["ann"], "r"),
+    ] {
+        assert_eq!(
+            granted(&policy, &user(who, groups), "x"),
+            expected,
+            "{who} {groups:?}"
+        );
     }
 }
 
 #[test]
 fn default_is_for_the_authenticated_and_anonymous_for_the_others() {
-    let policy = policy(vec![entry("pub", vec![grant(&[""], &[""], &[D])], &[C], &[R]), entry("in", vec![], &[R], &[])]);
+    let policy = policy(vec![
+        entry("pub", vec![grant(&[""], &[""], &[D])], &[C], &[R]),
+        entry("in", vec![], &[R], &[]),
+    ]);
     assert_eq!(granted(&policy, &user("ann", &[]), "pub"), "c");
     assert_eq!(granted(&policy, &Identity::anonymous(), "pub"), "r");
     assert_eq!(granted(&policy, &Identity::anonymous(), "in"), "");
@@ -118,8 +176,20 @@ fn spiffe_users_are_verified_ids_only() {
 
 #[test]
 fn a_mapped_svid_is_known_by_its_username_too() {
-    let policy = policy(vec![entry("**", vec![grant(&["builder"], &[], &[C]), grant(&["spiffe://td/b"], &[], &[R])], &[], &[])]);
-    let mapped = Identity::for_test("builder", &[], Principal::Spiffe("spiffe://td/b".parse().unwrap()));
+    let policy = policy(vec![entry(
+        "**",
+        vec![
+            grant(&["builder"], &[], &[C]),
+            grant(&["spiffe://td/b"], &[], &[R]),
+        ],
+        &[],
+        &[],
+    )]);
+    let mapped = Identity::for_test(
+        "builder",
+        &[],
+        Principal::Spiffe("spiffe://td/b".parse().unwrap()),
+    );
     assert_eq!(granted(&policy, &mapped, "x"), "rc");
 }
 
@@ -159,7 +229,13 @@ fn the_admin_policy_grants_what_it_lists_everywhere() {
         (user("eve", &[]), "", ""),
         (Identity::anonymous(), "", ""),
     ] {
-        assert_eq!((granted(&policy, &identity, "app/x").as_str(), granted(&policy, &identity, "x").as_str()), (inside, outside));
+        assert_eq!(
+            (
+                granted(&policy, &identity, "app/x").as_str(),
+                granted(&policy, &identity, "x").as_str()
+            ),
+            (inside, outside)
+        );
     }
     assert!(!policy.serves_anonymous());
 }
@@ -181,31 +257,71 @@ fn permits_say_what_was_granted() {
         ("none", None, false, false, false),
     ] {
         let permit = decide_write(&policy, &ann, &name(repository)).ok();
-        assert_eq!(permit.map(|permit| (permit.may_create(), permit.may_update())), write, "{repository}");
-        assert_eq!(decide::<Read>(&policy, &ann, &name(repository)).is_ok(), read, "{repository}");
-        assert_eq!(decide::<Create>(&policy, &ann, &name(repository)).is_ok(), create, "{repository}");
-        assert_eq!(decide::<Delete>(&policy, &ann, &name(repository)).is_ok(), delete, "{repository}");
+        assert_eq!(
+            permit.map(|permit| (permit.may_create(), permit.may_update())),
+            write,
+            "{repository}"
+        );
+        assert_eq!(
+            decide::<Read>(&policy, &ann, &name(repository)).is_ok(),
+            read,
+            "{repository}"
+        );
+        assert_eq!(
+            decide::<Create>(&policy, &ann, &name(repository)).is_ok(),
+            create,
+            "{repository}"
+        );
+        assert_eq!(
+            decide::<Delete>(&policy, &ann, &name(repository)).is_ok(),
+            delete,
+            "{repository}"
+        );
     }
     let permit = decide::<Read>(&policy, &ann, &name("r")).unwrap();
-    assert_eq!((permit.repository(), permit.principal()), (&name("r"), ann.principal()));
+    assert_eq!(
+        (permit.repository(), permit.principal()),
+        (&name("r"), ann.principal())
+    );
 }
 
 #[test]
 fn a_denial_says_what_decided() {
     let policy = policy(vec![entry("app/**", vec![], &[R], &[])]);
     let denied = decide::<Delete>(&policy, &user("ann", &[]), &name("app/x")).map(drop);
-    let expected =
-        Denied { action: D, repository: name("app/x"), anonymous: false, pattern: Some("app/**".to_owned()), by: DeniedBy::Policy };
+    let expected = Denied {
+        action: D,
+        repository: name("app/x"),
+        anonymous: false,
+        pattern: Some("app/**".to_owned()),
+        by: DeniedBy::Policy,
+    };
     assert_eq!(denied, Err(expected.clone()));
-    assert_eq!(expected.to_string(), "this identity may not delete in app/x: the pattern `app/**` decides, and grants them no `delete`");
+    assert_eq!(
+        expected.to_string(),
+        "this identity may not delete in app/x: the pattern `app/**` decides, and grants them no `delete`"
+    );
     let denied = decide_write(&policy, &Identity::anonymous(), &name("y")).map(drop);
-    assert_eq!(denied, Err(Denied { action: C, repository: name("y"), anonymous: true, pattern: None, by: DeniedBy::Policy }));
+    assert_eq!(
+        denied,
+        Err(Denied {
+            action: C,
+            repository: name("y"),
+            anonymous: true,
+            pattern: None,
+            by: DeniedBy::Policy
+        })
+    );
 }
 
 #[test]
 fn a_reader_yields_what_may_be_read() {
-    let policy = policy(vec![entry("a/**", vec![], &[R], &[]), entry("b/**", vec![], &[], &[R])]);
-    let (ann, nobody) = (user("ann", &[]), Identity::anonymous());
+    let policy = policy(vec![
+        entry("a/**", vec![], &[R], &[]),
+        entry("b/**", vec![], &[], &[R]),
+    ]);
+    let ann = user("ann", &[]);
+    let nobody = Identity::anonymous();
     assert!(Reader::new(&policy, &ann).permit(&name("a/x")).is_some());
     assert!(Reader::new(&policy, &ann).permit(&name("b/x")).is_none());
     assert!(Reader::new(&policy, &nobody).permit(&name("a/x")).is_none());
@@ -218,7 +334,11 @@ fn without_rules_the_authenticated_may_do_everything() {
     assert_eq!(granted(&policy, &user("ann", &[]), "a/b/c"), "rcud");
     assert_eq!(granted(&policy, &Identity::anonymous(), "a"), "");
     assert!(!policy.serves_anonymous());
-    assert_eq!(granted(&self::policy(vec![]), &user("ann", &[]), "a"), "", "rules that grant nothing are not no rules");
+    assert_eq!(
+        granted(&self::policy(vec![]), &user("ann", &[]), "a"),
+        "",
+        "rules that grant nothing are not no rules"
+    );
 }
 
 #[test]
@@ -243,8 +363,11 @@ fn every_mistake_is_reported_with_its_place() {
         groups: BTreeMap::from([("g".to_owned(), strings(&["spiffe://td//"]))]),
         ..Rules::default()
     };
-    let found: Vec<(String, WhyInvalid)> =
-        Policy::compile(rules).unwrap_err().into_iter().map(|invalid| (invalid.key, invalid.why)).collect();
+    let found: Vec<(String, WhyInvalid)> = Policy::compile(rules)
+        .unwrap_err()
+        .into_iter()
+        .map(|invalid| (invalid.key, invalid.why))
+        .collect();
     let keys: Vec<&str> = found.iter().map(|(key, _)| key.as_str()).collect();
     assert_eq!(
         keys,
@@ -264,8 +387,15 @@ fn every_mistake_is_reported_with_its_place() {
 #[test]
 fn metrics_are_for_those_that_are_named_and_without_rules_for_everyone_authenticated() {
     let listed = |users: &[&str], anonymous| {
-        let metrics = Some(Metrics { users: strings(users), anonymous });
-        Policy::compile(Rules { metrics, ..Rules::default() }).unwrap()
+        let metrics = Some(Metrics {
+            users: strings(users),
+            anonymous,
+        });
+        Policy::compile(Rules {
+            metrics,
+            ..Rules::default()
+        })
+        .unwrap()
     };
     let anonymous = Identity::anonymous();
     let named = listed(&["ann", "spiffe://td/monitoring/"], false);
@@ -280,17 +410,39 @@ fn metrics_are_for_those_that_are_named_and_without_rules_for_everyone_authentic
         assert_eq!(may_read_metrics(&named, &who), expected, "{who:?}");
     }
     assert!(may_read_metrics(&listed(&[], true), &anonymous));
-    assert!(!may_read_metrics(&listed(&[], true), &user("ann", &[])), "what the anonymous may is theirs alone");
-    assert!(!may_read_metrics(&policy(vec![]), &user("ann", &[])), "rules that do not mention metrics");
-    assert!(may_read_metrics(&Policy::everything_to_authenticated(), &user("ann", &[])));
-    assert!(!may_read_metrics(&Policy::everything_to_authenticated(), &anonymous));
-    let bad = Policy::compile(Rules { metrics: Some(Metrics { users: strings(&["spiffe://TD"]), anonymous: false }), ..Rules::default() });
+    assert!(
+        !may_read_metrics(&listed(&[], true), &user("ann", &[])),
+        "what the anonymous may is theirs alone"
+    );
+    assert!(
+        !may_read_metrics(&policy(vec![]), &user("ann", &[])),
+        "rules that do not mention metrics"
+    );
+    assert!(may_read_metrics(
+        &Policy::everything_to_authenticated(),
+        &user("ann", &[])
+    ));
+    assert!(!may_read_metrics(
+        &Policy::everything_to_authenticated(),
+        &anonymous
+    ));
+    let bad = Policy::compile(Rules {
+        metrics: Some(Metrics {
+            users: strings(&["spiffe://TD"]),
+            anonymous: false,
+        }),
+        ..Rules::default()
+    });
     assert_eq!(bad.unwrap_err()[0].key, "metrics.users[0] (spiffe://TD)");
     let scoped = user("ann", &[]).scoped(Scope::asked(["registry:catalog:*"]));
-    assert!(!may_read_metrics(&named, &scoped), "a token with a scope is for what it names");
+    assert!(
+        !may_read_metrics(&named, &scoped),
+        "a token with a scope is for what it names"
+    );
 }
 
-/// What an identity may do with each action and who denies the others, as letters: `-` policy, `c` the cap, `s` the scope.
+/// What an identity may do with each action and who denies the others, as letters: `-` policy, `c` the cap,
+/// `s` the scope.
 fn verdicts(policy: &Policy, identity: &Identity, repository: &str) -> String {
     let by = |denied: Result<(), Denied>| match denied.map_err(|denied| denied.by) {
         Ok(()) => '+',
@@ -311,7 +463,10 @@ fn verdicts(policy: &Policy, identity: &Identity, repository: &str) -> String {
 
 #[test]
 fn a_scope_takes_away_and_says_that_another_token_could_have_it() {
-    let policy = policy(vec![entry("a", vec![], &[R, C, U], &[R]), entry("b", vec![], &[R], &[])]);
+    let policy = policy(vec![
+        entry("a", vec![], &[R, C, U], &[R]),
+        entry("b", vec![], &[R], &[]),
+    ]);
     let scope = |text: &str| Scope::asked([text]);
     for (text, a, b) in [
         ("repository:a:pull,push,delete", "+++-", "s---"),
@@ -320,60 +475,152 @@ fn a_scope_takes_away_and_says_that_another_token_could_have_it() {
         ("", "sss-", "s---"),
     ] {
         let scoped = user("ann", &[]).scoped(scope(text));
-        assert_eq!((verdicts(&policy, &scoped, "a"), verdicts(&policy, &scoped, "b")), (a.to_owned(), b.to_owned()), "{text}");
+        assert_eq!(
+            (verdicts(&policy, &scoped, "a"), verdicts(&policy, &scoped, "b")),
+            (a.to_owned(), b.to_owned()),
+            "{text}"
+        );
     }
     let capped = user("ann", &[]).capped_for_test(scope("repository:a:*"));
-    assert_eq!((verdicts(&policy, &capped, "a"), verdicts(&policy, &capped, "b")), ("+++-".to_owned(), "c---".to_owned()));
+    assert_eq!(
+        (verdicts(&policy, &capped, "a"), verdicts(&policy, &capped, "b")),
+        ("+++-".to_owned(), "c---".to_owned())
+    );
     let both = capped.scoped(scope("repository:a:pull repository:b:pull"));
-    assert_eq!((verdicts(&policy, &both, "a"), verdicts(&policy, &both, "b")), ("+ss-".to_owned(), "c---".to_owned()));
+    assert_eq!(
+        (verdicts(&policy, &both, "a"), verdicts(&policy, &both, "b")),
+        ("+ss-".to_owned(), "c---".to_owned())
+    );
     let nobody = Identity::anonymous().scoped(scope("repository:a:pull,push"));
-    assert_eq!((verdicts(&policy, &nobody, "a"), verdicts(&policy, &nobody, "b")), ("+---".to_owned(), "----".to_owned()));
+    assert_eq!(
+        (verdicts(&policy, &nobody, "a"), verdicts(&policy, &nobody, "b")),
+        ("+---".to_owned(), "----".to_owned())
+    );
 }
 
 #[test]
 fn a_scope_is_never_widened_and_rights_are_what_is_left() {
     let policy = policy(vec![entry("**", vec![], &[R, C], &[])]);
     let scope = |text: &str| Scope::asked([text]);
-    let identity = user("ann", &[]).scoped(scope("repository:a:pull")).scoped(scope("repository:a:* repository:b:*"));
+    let identity = user("ann", &[])
+        .scoped(scope("repository:a:pull"))
+        .scoped(scope("repository:a:* repository:b:*"));
     assert_eq!(identity.scope(), Some(&scope("repository:a:pull")));
-    let rights = |identity: &Identity, repository: &str| super::super::rights(&policy, identity, &name(repository));
-    assert_eq!(rights(&identity, "a"), crate::identity::Rights { pull: true, push: false, delete: false });
+    let rights =
+        |identity: &Identity, repository: &str| super::super::rights(&policy, identity, &name(repository));
+    assert_eq!(
+        rights(&identity, "a"),
+        crate::identity::Rights {
+            pull: true,
+            push: false,
+            delete: false
+        }
+    );
     assert!(rights(&identity, "b").is_empty());
-    assert_eq!(rights(&user("ann", &[]), "b"), crate::identity::Rights { pull: true, push: true, delete: false });
+    assert_eq!(
+        rights(&user("ann", &[]), "b"),
+        crate::identity::Rights {
+            pull: true,
+            push: true,
+            delete: false
+        }
+    );
     assert!(rights(&Identity::anonymous(), "b").is_empty());
 }
 
 #[test]
 fn the_catalogue_is_a_scope_of_its_own_and_a_mount_is_none() {
-    let policy = policy(vec![entry("**", vec![], &[R], &[]), entry("secret", vec![], &[], &[])]);
+    let policy = policy(vec![
+        entry("**", vec![], &[R], &[]),
+        entry("secret", vec![], &[], &[]),
+    ]);
     let with = |text: &str| user("ann", &[]).scoped(Scope::asked([text]));
-    let (listing, pulling) = (with("registry:catalog:*"), with("repository:a:pull"));
-    let seen = |reader: &Reader<'_>| ["a", "b", "secret"].iter().filter(|repository| reader.permit(&name(repository)).is_some()).count();
-    assert_eq!(Reader::catalog(&policy, &listing).map(|reader| seen(&reader)), Ok(2));
-    assert_eq!(Reader::catalog(&policy, &pulling).map(|reader| seen(&reader)), Err(BeyondScope));
-    assert_eq!((seen(&Reader::new(&policy, &listing)), seen(&Reader::new(&policy, &pulling))), (0, 1));
+    let listing = with("registry:catalog:*");
+    let pulling = with("repository:a:pull");
+    let seen = |reader: &Reader<'_>| {
+        ["a", "b", "secret"]
+            .iter()
+            .filter(|repository| reader.permit(&name(repository)).is_some())
+            .count()
+    };
+    assert_eq!(
+        Reader::catalog(&policy, &listing).map(|reader| seen(&reader)),
+        Ok(2)
+    );
+    assert_eq!(
+        Reader::catalog(&policy, &pulling).map(|reader| seen(&reader)),
+        Err(BeyondScope)
+    );
+    assert_eq!(
+        (
+            seen(&Reader::new(&policy, &listing)),
+            seen(&Reader::new(&policy, &pulling))
+        ),
+        (0, 1)
+    );
     let capped = user("ann", &[]).capped_for_test(Scope::asked(["repository:b:*"]));
-    assert_eq!(Reader::catalog(&policy, &capped).map(|reader| seen(&reader)), Ok(1), "only what its credential was issued for");
+    assert_eq!(
+        Reader::catalog(&policy, &capped).map(|reader| seen(&reader)),
+        Ok(1),
+        "only what its credential was issued for"
+    );
 }
 
 #[test]
 fn collisions_are_detected_for_those_whose_policy_says_so_and_never_for_admins() {
     use Action::{Delete as Del, DetectManifestCollision as Detect};
-    let rules = |actions: &[Action]| vec![entry("**", vec![grant(&["ann"], &[], actions)], &[Del], &[Del, Detect])];
+    let rules = |actions: &[Action]| {
+        vec![entry(
+            "**",
+            vec![grant(&["ann"], &[], actions)],
+            &[Del],
+            &[Del, Detect],
+        )]
+    };
     let admin = Some(grant(&["root"], &[], &[Del, Detect]));
-    let policy = Policy::compile(Rules { repositories: rules(&[Detect]), admin: admin.clone(), ..Rules::default() }).unwrap();
-    let detects = |policy: &Policy, who: &Identity| decide::<Delete>(policy, who, &name("app")).map(|permit| permit.detects_collisions());
-    assert_eq!(detects(&policy, &user("ann", &[])), Ok(true), "the behaviour is added to what defaultPolicy grants");
+    let policy = Policy::compile(Rules {
+        repositories: rules(&[Detect]),
+        admin: admin.clone(),
+        ..Rules::default()
+    })
+    .unwrap();
+    let detects = |policy: &Policy, who: &Identity| {
+        decide::<Delete>(policy, who, &name("app")).map(|permit| permit.detects_collisions())
+    };
+    assert_eq!(
+        detects(&policy, &user("ann", &[])),
+        Ok(true),
+        "the behaviour is added to what defaultPolicy grants"
+    );
     assert_eq!(detects(&policy, &user("bob", &[])), Ok(false));
     assert_eq!(detects(&policy, &Identity::anonymous()), Ok(true));
     assert_eq!(detects(&policy, &user("root", &[])), Ok(false));
     let scoped = user("ann", &[]).scoped(Scope::asked(["repository:app:delete"]));
-    assert_eq!(detects(&policy, &scoped), Ok(true), "a token for less deletes no more");
-    let both = Policy::compile(Rules { repositories: vec![entry("**", vec![], &[Del, Detect], &[])], admin, ..Rules::default() }).unwrap();
-    assert_eq!(detects(&both, &user("root", &[])), Ok(false), "an admin by name, whatever the patterns say");
-    assert_eq!(detects(&Policy::everything_to_authenticated(), &user("ann", &[])), Ok(false));
+    assert_eq!(
+        detects(&policy, &scoped),
+        Ok(true),
+        "a token for less deletes no more"
+    );
+    let both = Policy::compile(Rules {
+        repositories: vec![entry("**", vec![], &[Del, Detect], &[])],
+        admin,
+        ..Rules::default()
+    })
+    .unwrap();
+    assert_eq!(
+        detects(&both, &user("root", &[])),
+        Ok(false),
+        "an admin by name, whatever the patterns say"
+    );
+    assert_eq!(
+        detects(&Policy::everything_to_authenticated(), &user("ann", &[])),
+        Ok(false)
+    );
     let alone = policy_of_behaviour();
-    assert!(detects(&alone, &Identity::anonymous()).is_err() && !alone.serves_anonymous(), "it permits nothing");
+    assert!(
+        detects(&alone, &Identity::anonymous()).is_err() && !alone.serves_anonymous(),
+        "it permits nothing"
+    );
 }
 
 fn policy_of_behaviour() -> Policy {

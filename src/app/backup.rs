@@ -8,16 +8,30 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// Copies the store, and tells `news` how far it is. An error says in words why there is no backup. If this future is dropped, the backup
-/// stops.
-pub async fn back_up(store: Arc<Local>, request: BackupRequest, mut news: impl FnMut(Copied)) -> Result<BackedUp, String> {
-    let id = store_id(&*store).await.map_err(|why| format!("the store's name cannot be read: {why}"))?;
+/// Copies the store, and tells `news` how far it is. An error says in words why there is no backup. If this
+/// future is dropped, the backup stops.
+pub async fn back_up(
+    store: Arc<Local>,
+    request: BackupRequest,
+    mut news: impl FnMut(Copied),
+) -> Result<BackedUp, String> {
+    let id = store_id(&*store)
+        .await
+        .map_err(|why| format!("the store's name cannot be read: {why}"))?;
     let progress = Arc::new(Progress::default());
     let _stop = StopOnDrop(progress.clone());
     let copied = progress.clone();
     let mut copying = tokio::task::spawn_blocking(move || {
         let BackupRequest { to, hard_link } = request;
-        store.back_up(Backup { to: &to, hard_link, store_id: &id, names: &NamedBytes }, &progress)
+        store.back_up(
+            Backup {
+                to: &to,
+                hard_link,
+                store_id: &id,
+                names: &NamedBytes,
+            },
+            &progress,
+        )
     });
     let mut ticks = tokio::time::interval(SAY_EVERY);
     loop {
@@ -44,7 +58,9 @@ async fn serve(store: Weak<Local>, request: BackupRequest, news: mpsc::Sender<Ba
     let to = request.to.clone();
     tracing::info!(backup.folder = %to.display(), "a backup begins");
     // A command that does not read need not hear of everything.
-    let making = back_up(store, request, |copied| drop(news.try_send(BackupNews::Progress(copied))));
+    let making = back_up(store, request, |copied| {
+        drop(news.try_send(BackupNews::Progress(copied)))
+    });
     let made = tokio::select! {
         made = making => made,
         () = news.closed() => {
@@ -62,7 +78,10 @@ async fn serve(store: Weak<Local>, request: BackupRequest, news: mpsc::Sender<Ba
                 "the backup is complete"
             );
             if done.damages > 0 {
-                tracing::error!(damages = done.damages, "the backup lacks what the store has lost: check the store with `wharfinger fsck`");
+                tracing::error!(
+                    damages = done.damages,
+                    "the backup lacks what the store has lost: check the store with `wharfinger fsck`"
+                );
             }
             BackupNews::Done(done)
         }

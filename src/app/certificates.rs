@@ -1,4 +1,5 @@
-//! Warns of TLS certificates of our own that have expired or soon will: at start, at once when one is replaced by such a one, and daily.
+//! Warns of TLS certificates of our own that have expired or soon will: at start, at once when one is
+//! replaced by such a one, and daily.
 
 use crate::clock::{Clock, Timestamp};
 use crate::server::{Expiring, Tls};
@@ -6,7 +7,9 @@ use std::time::Duration;
 
 /// Never ends.
 pub(super) async fn warn_of_expiry(tls: Option<&Tls>, clock: Clock) {
-    let Some(tls) = tls else { return std::future::pending().await };
+    let Some(tls) = tls else {
+        return std::future::pending().await;
+    };
     let mut reminders = Reminders::default();
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -31,8 +34,12 @@ struct Reminders(Vec<(Expiring, Timestamp)>);
 impl Reminders {
     /// Those that were not said within a day. What is not among `found` any more is forgotten.
     fn due(&mut self, found: Vec<Expiring>, now: Timestamp) -> Vec<Expiring> {
-        self.0.retain(|(said, at)| found.contains(said) && *at <= now && now.since(*at) < DAY);
-        let due: Vec<_> = found.into_iter().filter(|one| !self.0.iter().any(|(said, _)| said == one)).collect();
+        self.0
+            .retain(|(said, at)| found.contains(said) && *at <= now && now.since(*at) < DAY);
+        let due: Vec<_> = found
+            .into_iter()
+            .filter(|one| !self.0.iter().any(|(said, _)| said == one))
+            .collect();
         self.0.extend(due.iter().map(|one| (one.clone(), now)));
         due
     }
@@ -48,14 +55,20 @@ mod tests {
     use crate::server::Expiry;
 
     fn expiring(source: &str, expiry: Expiry) -> Expiring {
-        Expiring { source: source.into(), subject: "CN=registry".into(), serial: "01".into(), expiry }
+        Expiring {
+            source: source.into(),
+            subject: "CN=registry".into(),
+            serial: "01".into(),
+            expiry,
+        }
     }
 
     #[test]
     fn each_is_said_at_once_and_then_daily() {
         let at = Timestamp::from_secs(1_790_000_000);
         let later = |hours: u64| at.plus(Duration::from_secs(hours * 3_600));
-        let (soon, over) = (expiring("file a", Expiry::Soon { at }), expiring("file a", Expiry::Expired { at }));
+        let soon = expiring("file a", Expiry::Soon { at });
+        let over = expiring("file a", Expiry::Expired { at });
         let other = expiring("file b", Expiry::Soon { at });
         let mut reminders = Reminders::default();
         for (hours, found, due) in [

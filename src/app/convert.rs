@@ -1,4 +1,5 @@
-//! Conversion of an older store at the start: the store knows its tables, the registry what becomes of a record.
+//! Conversion of an older store at the start: the store knows its tables, the registry what becomes of a
+//! record.
 
 use crate::clock::{Clock, Timestamp};
 use crate::config::Mistake;
@@ -8,13 +9,22 @@ use bytes::Bytes;
 use std::path::Path;
 use std::time::Duration;
 
-/// Converts the store in this folder if it has an older format. Returns when that is done, which may take minutes. If this future is dropped, the
-/// process must end, and the next start goes on with the conversion.
+/// Converts the store in this folder if it has an older format. Returns when that is done, which may take
+/// minutes. If this future is dropped, the process must end, and the next start goes on with the conversion.
 pub(super) async fn convert_store(folder: &Path, clock: &Clock) -> Result<(), Mistake> {
-    let (folder, clock) = (folder.to_owned(), clock.clone());
+    let folder = folder.to_owned();
+    let clock = clock.clone();
     let converting = tokio::task::spawn_blocking(move || {
         let now = clock.now();
-        local::convert(&folder, now, &mut Records { now, clock, said: now })
+        local::convert(
+            &folder,
+            now,
+            &mut Records {
+                now,
+                clock,
+                said: now,
+            },
+        )
     });
     let why = match converting.await {
         Ok(Ok(_)) => return Ok(()),

@@ -1,5 +1,5 @@
-//! A configuration's own word about a credential, and about whom it trusts, without serving: the same sources, authenticator and policy
-//! as a registry's. Opens no store and writes nothing.
+//! A configuration's own word about a credential, and about whom it trusts, without serving: the same
+//! sources, authenticator and policy as a registry's. Opens no store and writes nothing.
 
 use super::live::{Rest, live};
 use super::sources::{Others, Sources};
@@ -34,13 +34,37 @@ pub struct Verdict {
 impl Evaluator {
     /// Needs a tokio runtime. Returns every mistake.
     pub fn open(config: Config, clock: Clock) -> Result<Self, Vec<Mistake>> {
-        let issuers = config.issuers.iter().map(|entry| (entry.key.clone(), entry.label())).collect();
-        let trust_domains = config.domains.iter().map(|entry| (entry.key.clone(), entry.name().to_string())).collect();
-        let certificates = config.certificates.iter().map(|entry| (entry.key.clone(), entry.name.clone())).collect();
+        let issuers = config
+            .issuers
+            .iter()
+            .map(|entry| (entry.key.clone(), entry.label()))
+            .collect();
+        let trust_domains = config
+            .domains
+            .iter()
+            .map(|entry| (entry.key.clone(), entry.name().to_string()))
+            .collect();
+        let certificates = config
+            .certificates
+            .iter()
+            .map(|entry| (entry.key.clone(), entry.name.clone()))
+            .collect();
         let mut sources = Sources::new(clock.clone(), None);
-        let realm = config.token_server.as_ref().and_then(|server| server.realm.clone());
-        let others = Others { certificates: config.certificates, token_server: config.token_server, passwords: config.passwords };
-        let opened = sources.open(config.issuers, config.domains, others, config.workload_api.as_deref());
+        let realm = config
+            .token_server
+            .as_ref()
+            .and_then(|server| server.realm.clone());
+        let others = Others {
+            certificates: config.certificates,
+            token_server: config.token_server,
+            passwords: config.passwords,
+        };
+        let opened = sources.open(
+            config.issuers,
+            config.domains,
+            others,
+            config.workload_api.as_deref(),
+        );
         if !opened.mistakes.is_empty() {
             return Err(opened.mistakes);
         }
@@ -60,7 +84,14 @@ impl Evaluator {
             metrics: config.metrics,
         };
         let live = live(1, opened.issuers, opened.domains, opened.others, None, rest);
-        Ok(Self { live, clock, issuers, trust_domains, certificates, _sources: sources })
+        Ok(Self {
+            live,
+            clock,
+            issuers,
+            trust_domains,
+            certificates,
+            _sources: sources,
+        })
     }
 
     /// Waits until the sources that matter have answered or failed, and not for long.
@@ -68,7 +99,11 @@ impl Evaluator {
         let asking = async {
             loop {
                 let pending = self.report().is_pending();
-                let outcome = self.live.authenticator.authenticate(presented, self.clock.now()).await;
+                let outcome = self
+                    .live
+                    .authenticator
+                    .authenticate(presented, self.clock.now())
+                    .await;
                 if !pending || !matches!(outcome, Err(Failure::Undecidable { .. })) {
                     return outcome;
                 }
@@ -79,13 +114,18 @@ impl Evaluator {
         let tried = self.live.authenticator.tried(presented, self.clock.now()).await;
         let outcome = match decided {
             Some(outcome) => outcome,
-            None => self.live.authenticator.authenticate(presented, self.clock.now()).await,
+            None => {
+                self.live
+                    .authenticator
+                    .authenticate(presented, self.clock.now())
+                    .await
+            }
         };
         Verdict { tried, outcome }
     }
 
-    /// Whom the configuration trusts, once every source has answered or failed. The sources are asked at the same time, and one that
-    /// is silent is reported as such after a few seconds.
+    /// Whom the configuration trusts, once every source has answered or failed. The sources are asked at the
+    /// same time, and one that is silent is reported as such after a few seconds.
     pub async fn trust(&self) -> Report {
         let answers = async {
             while self.report().is_pending() {
@@ -97,7 +137,12 @@ impl Evaluator {
     }
 
     fn report(&self) -> Report {
-        Report::new(self.live.generation, &self.live.authenticator, &[], self.clock.now())
+        Report::new(
+            self.live.generation,
+            &self.live.authenticator,
+            &[],
+            self.clock.now(),
+        )
     }
 
     #[must_use]
@@ -114,7 +159,10 @@ impl Evaluator {
     /// As in `http.auth.bearer.oidc[0] (https://issuer.example.org)`.
     #[must_use]
     pub fn place(&self, entry: Entry) -> String {
-        let named = |list: &[(String, String)], at: usize| list.get(at).map_or_else(String::new, |(key, whose)| format!("{key} ({whose})"));
+        let named = |list: &[(String, String)], at: usize| {
+            list.get(at)
+                .map_or_else(String::new, |(key, whose)| format!("{key} ({whose})"))
+        };
         match entry {
             Entry::Issuer(at) => named(&self.issuers, at),
             Entry::TrustDomain(at) => named(&self.trust_domains, at),
@@ -124,7 +172,10 @@ impl Evaluator {
 
     /// Every issuer and trust domain that there is, for whoever came with another.
     pub fn places(&self) -> impl Iterator<Item = String> {
-        self.issuers.iter().chain(&self.trust_domains).map(|(key, whose)| format!("{key} ({whose})"))
+        self.issuers
+            .iter()
+            .chain(&self.trust_domains)
+            .map(|(key, whose)| format!("{key} ({whose})"))
     }
 }
 

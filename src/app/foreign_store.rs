@@ -1,13 +1,14 @@
-//! Folders that another registry has filled. Nothing of ours is written into one: that registry would take our files for its own, and its
-//! images would not be found here.
+//! Folders that another registry has filled. Nothing of ours is written into one: that registry would take
+//! our files for its own, and its images would not be found here.
 
 use crate::config::Mistake;
 use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Whether the store's folder is another registry's. Reads names only. What cannot be read, and files that nobody knows, are no reason: a
-/// folder may hold `lost+found`, a configuration or certificates beside the store.
+/// Whether the store's folder is another registry's. Reads names only. What cannot be read, and files that
+/// nobody knows, are no reason: a folder may hold `lost+found`, a configuration or certificates beside the
+/// store.
 pub(super) fn check(folder: &Path) -> Option<Mistake> {
     if folder.join("format").exists() || !folder.is_dir() {
         return None;
@@ -26,11 +27,20 @@ pub(super) fn check(folder: &Path) -> Option<Mistake> {
 fn whose(folder: &Path) -> Option<String> {
     let distribution = folder.join("docker/registry/v2");
     if distribution.is_dir() {
-        return Some(format!("distribution (registry:2; {} is there)", distribution.display()));
+        return Some(format!(
+            "distribution (registry:2; {} is there)",
+            distribution.display()
+        ));
     }
-    let zots = ZOTS.iter().map(|name| folder.join(name)).find(|path| path.exists());
+    let zots = ZOTS
+        .iter()
+        .map(|name| folder.join(name))
+        .find(|path| path.exists());
     let found = zots.or_else(|| layout_below(folder))?;
-    Some(format!("zot, or an OCI image layout ({} is there)", found.display()))
+    Some(format!(
+        "zot, or an OCI image layout ({} is there)",
+        found.display()
+    ))
 }
 
 /// The first image layout at or below the folder, which zot has for each repository, at any depth.
@@ -44,7 +54,11 @@ fn layout_below(folder: &Path) -> Option<PathBuf> {
         }
         let entries = fs::read_dir(&next).into_iter().flatten().flatten();
         let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-        left.extend(folders.map(|entry| entry.path()).take(FOLDERS - left.len().min(FOLDERS)));
+        left.extend(
+            folders
+                .map(|entry| entry.path())
+                .take(FOLDERS - left.len().min(FOLDERS)),
+        );
     }
     None
 }
@@ -82,7 +96,13 @@ mod tests {
             let mistake = check(folder.path()).unwrap_or_else(|| panic!("{files:?}"));
             assert!(mistake.what.contains("name another folder"), "{mistake}");
         }
-        for files in [&[][..], &["lost+found/x"], &["config.json", "tls.crt"], &["docker/registry/v1/x"], &["format", "meta.db"]] {
+        for files in [
+            &[][..],
+            &["lost+found/x"],
+            &["config.json", "tls.crt"],
+            &["docker/registry/v1/x"],
+            &["format", "meta.db"],
+        ] {
             assert_eq!(check(folder(files).path()), None, "{files:?}");
         }
         assert_eq!(check(Path::new("/nonexistent")), None);

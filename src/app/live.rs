@@ -37,8 +37,25 @@ pub(super) fn live(
     tokens: Option<&Tokens>,
     rest: Rest,
 ) -> Live {
-    let Rest { policy, terms, external_urls, token_cache, realm, proxies, fail_delay, deny, opened, on_loopback, cors, metrics } = rest;
-    let Others { certificates, token_server, passwords } = others;
+    let Rest {
+        policy,
+        terms,
+        external_urls,
+        token_cache,
+        realm,
+        proxies,
+        fail_delay,
+        deny,
+        opened,
+        on_loopback,
+        cors,
+        metrics,
+    } = rest;
+    let Others {
+        certificates,
+        token_server,
+        passwords,
+    } = others;
     let mut authenticator = Authenticator::new(issuers, domains, certificates).with_deny(deny);
     if token_cache {
         authenticator = authenticator.with_token_cache();

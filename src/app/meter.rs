@@ -1,5 +1,5 @@
-//! Measures the store and its disk again and again, away from the threads that serve. A file system may hang, and a large store takes
-//! long to count.
+//! Measures the store and its disk again and again, away from the threads that serve. A file system may hang,
+//! and a large store takes long to count.
 
 use crate::file_error::FileError;
 use crate::storage::local::meter::{Amount, Disk, Meter, Part, count};
@@ -23,7 +23,12 @@ async fn measure_disk(meter: &Meter) -> ! {
             Ok((disk, (database, log))) => {
                 metrics::gauge!("wharfinger_store_bytes", "part" => "database").set(number(*database));
                 metrics::gauge!("wharfinger_store_bytes", "part" => "log").set(number(*log));
-                if let Some(Disk { bytes, free_bytes, free_files }) = disk {
+                if let Some(Disk {
+                    bytes,
+                    free_bytes,
+                    free_files,
+                }) = disk
+                {
                     metrics::gauge!("wharfinger_disk_size_bytes").set(number(*bytes));
                     metrics::gauge!("wharfinger_disk_free_bytes").set(number(*free_bytes));
                     if let Some(files) = free_files {
@@ -31,7 +36,9 @@ async fn measure_disk(meter: &Meter) -> ! {
                     }
                 }
             }
-            Err(why) if !failing => tracing::warn!("the disk of the store cannot be measured; its metrics stay as they were: {why}"),
+            Err(why) if !failing => tracing::warn!(
+                "the disk of the store cannot be measured; its metrics stay as they were: {why}"
+            ),
             Err(_) => {}
         }
         failing = measured.is_err();
@@ -39,14 +46,17 @@ async fn measure_disk(meter: &Meter) -> ! {
     }
 }
 
-/// Takes a tenth of the time at most, and a hundredth over all, since each folder may have to come from the disk.
+/// Takes a tenth of the time at most, and a hundredth over all, since each folder may have to come from the
+/// disk.
 async fn count_files(meter: &Meter) -> ! {
     loop {
         let mut worked = Duration::ZERO;
         for part in Part::ALL {
             let began = Instant::now();
             let listing = meter.clone();
-            let Ok(folders) = blocking(move || listing.folders(part)).await else { continue };
+            let Ok(folders) = blocking(move || listing.folders(part)).await else {
+                continue;
+            };
             worked += began.elapsed();
             let mut all = Ok(Amount::default());
             for folder in folders {
@@ -66,8 +76,12 @@ async fn count_files(meter: &Meter) -> ! {
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, FileError> + Send + 'static) -> Result<T, FileError> {
-    tokio::task::spawn_blocking(work).await.unwrap_or(Err(std::io::ErrorKind::Interrupted.into()))
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, FileError> + Send + 'static,
+) -> Result<T, FileError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or(Err(std::io::ErrorKind::Interrupted.into()))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a metric is a float")]

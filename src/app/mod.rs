@@ -1,5 +1,5 @@
-//! Puts it all together: a [`Config`] becomes sources, an authenticator, a policy, a store, a registry and a server. Nothing here
-//! decides anything.
+//! Puts it all together: a [`Config`] becomes sources, an authenticator, a policy, a store, a registry and a
+//! server. Nothing here decides anything.
 
 mod backup;
 mod certificates;
@@ -53,18 +53,33 @@ pub struct Checked {
     pub notes: Vec<Warning>,
 }
 
-/// Does everything that start-up does short of opening the store and listening. Needs a tokio runtime. Returns every mistake on which
-/// start-up would end.
+/// Does everything that start-up does short of opening the store and listening. Needs a tokio runtime.
+/// Returns every mistake on which start-up would end.
 pub fn check(config: Config, clock: &Clock) -> Result<Checked, Vec<Mistake>> {
-    let own = config.workload_api.clone().filter(|_| config.tls.as_ref().is_some_and(|tls| tls.svid));
-    let others = Others { certificates: config.certificates, token_server: config.token_server, passwords: config.passwords };
-    let opened = Sources::new(clock.clone(), None).open(config.issuers, config.domains, others, config.workload_api.as_deref());
-    let (mut mistakes, mut warnings) = (opened.mistakes, config.warnings);
+    let own = config
+        .workload_api
+        .clone()
+        .filter(|_| config.tls.as_ref().is_some_and(|tls| tls.svid));
+    let others = Others {
+        certificates: config.certificates,
+        token_server: config.token_server,
+        passwords: config.passwords,
+    };
+    let opened = Sources::new(clock.clone(), None).open(
+        config.issuers,
+        config.domains,
+        others,
+        config.workload_api.as_deref(),
+    );
+    let mut mistakes = opened.mistakes;
+    let mut warnings = config.warnings;
     warnings.extend(opened.warnings);
     mistakes.extend(own.and_then(|address| Own::check(&address).err()));
     match config.tls.map(prepare).transpose() {
         Ok(prepared) => {
-            let expiring = prepared.iter().flat_map(|prepared| prepared.expiring(clock.now()));
+            let expiring = prepared
+                .iter()
+                .flat_map(|prepared| prepared.expiring(clock.now()));
             warnings.extend(expiring.map(|one| Warning::new("http.tls", one.sentence(clock.now()))));
         }
         Err(why) => mistakes.extend(why),
@@ -72,14 +87,29 @@ pub fn check(config: Config, clock: &Clock) -> Result<Checked, Vec<Mistake>> {
     mistakes.extend(tokens::check(&config.token_keys, clock.now()).err());
     mistakes.extend(no_folders(&config.storage, &config.state_directory));
     mistakes.extend(foreign_store::check(&config.storage));
-    if mistakes.is_empty() { Ok(Checked { warnings, notes: opened.notes }) } else { Err(mistakes) }
+    if mistakes.is_empty() {
+        Ok(Checked {
+            warnings,
+            notes: opened.notes,
+        })
+    } else {
+        Err(mistakes)
+    }
 }
 
 fn no_folders(storage: &Path, state: &Path) -> Vec<Mistake> {
-    let wrong =
-        [("storage.rootDirectory", storage), ("stateDirectory", state)].into_iter().filter(|(_, path)| path.exists() && !path.is_dir());
-    let mistake =
-        |(key, path): (&str, &Path)| Mistake::new(key, format!("{} is not a folder: name one, or one that is to be made", path.display()));
+    let wrong = [("storage.rootDirectory", storage), ("stateDirectory", state)]
+        .into_iter()
+        .filter(|(_, path)| path.exists() && !path.is_dir());
+    let mistake = |(key, path): (&str, &Path)| {
+        Mistake::new(
+            key,
+            format!(
+                "{} is not a folder: name one, or one that is to be made",
+                path.display()
+            ),
+        )
+    };
     wrong.map(mistake).collect()
 }
 
@@ -96,44 +126,86 @@ pub struct Registrar {
 }
 
 impl Registrar {
-    /// Opens the sources, the listeners and the store. An issuer or a Workload API that does not answer is no mistake. `file` is read
-    /// again when it changes. The store comes last: its conversion cannot be undone, so no mistake may be found after it that could have
-    /// been found before. A conversion may take minutes, and probes are answered meanwhile. If this future is dropped, the process must
-    /// end, and the next start goes on with the conversion.
+    /// Opens the sources, the listeners and the store. An issuer or a Workload API that does not answer is no
+    /// mistake. `file` is read again when it changes. The store comes last: its conversion cannot be undone,
+    /// so no mistake may be found after it that could have been found before. A conversion may take minutes,
+    /// and probes are answered meanwhile. If this future is dropped, the process must end, and the next start
+    /// goes on with the conversion.
     pub async fn open(config: Config, file: Option<PathBuf>, clock: Clock) -> Result<Self, Vec<Mistake>> {
         telemetry::install();
         let fixed = Fixed::of(&config);
-        let own_address = config.workload_api.clone().filter(|_| config.tls.as_ref().is_some_and(|tls| tls.svid));
+        let own_address = config
+            .workload_api
+            .clone()
+            .filter(|_| config.tls.as_ref().is_some_and(|tls| tls.svid));
         let mut sources = Sources::new(clock.clone(), Some(LastGood::new(&config.state_directory)));
-        let realm = config.token_server.as_ref().and_then(|server| server.realm.clone());
-        let others = Others { certificates: config.certificates, token_server: config.token_server, passwords: config.passwords };
-        let opened = sources.open(config.issuers, config.domains, others, config.workload_api.as_deref());
+        let realm = config
+            .token_server
+            .as_ref()
+            .and_then(|server| server.realm.clone());
+        let others = Others {
+            certificates: config.certificates,
+            token_server: config.token_server,
+            passwords: config.passwords,
+        };
+        let opened = sources.open(
+            config.issuers,
+            config.domains,
+            others,
+            config.workload_api.as_deref(),
+        );
         let mut mistakes = opened.mistakes;
-        mistakes.extend(own_address.as_deref().and_then(|address| Own::check(address).err()));
+        mistakes.extend(
+            own_address
+                .as_deref()
+                .and_then(|address| Own::check(address).err()),
+        );
         let present = |judge| {
             let prepared = config.tls.clone().map(prepare).transpose()?;
-            let tls = prepared.map(|prepared| Tls::new(prepared, judge, clock.clone())).transpose();
+            let tls = prepared
+                .map(|prepared| Tls::new(prepared, judge, clock.clone()))
+                .transpose();
             tls.map_err(|why| vec![Mistake::new("http.tls", why.to_string())])
         };
         let starting_tls = present(None).map_err(|why| mistakes.extend(why)).ok().flatten();
         mistakes.extend(tokens::check(&config.token_keys, clock.now()).err());
         mistakes.extend(no_folders(&config.storage, &config.state_directory));
         mistakes.extend(foreign_store::check(&config.storage));
-        let listener = bind("http", &config.listen.address, config.listen.port).await.map_err(|why| mistakes.push(why)).ok();
+        let listener = bind("http", &config.listen.address, config.listen.port)
+            .await
+            .map_err(|why| mistakes.push(why))
+            .ok();
         let health = match &config.health {
-            Some(health) => bind("http.health", &health.address, health.port).await.map_err(|why| mistakes.push(why)).ok(),
+            Some(health) => bind("http.health", &health.address, health.port)
+                .await
+                .map_err(|why| mistakes.push(why))
+                .ok(),
             None => None,
         };
-        let on_loopback =
-            listener.as_ref().and_then(|listener| listener.local_addr().ok()).is_some_and(|at| at.ip().to_canonical().is_loopback());
+        let on_loopback = listener
+            .as_ref()
+            .and_then(|listener| listener.local_addr().ok())
+            .is_some_and(|at| at.ip().to_canonical().is_loopback());
         mistakes.extend(reload::open_to_others(config.opened, on_loopback));
-        let (Some(listener), true) = (listener, mistakes.is_empty()) else { return Err(mistakes) };
+        let (Some(listener), true) = (listener, mistakes.is_empty()) else {
+            return Err(mistakes);
+        };
         let strangers = Strangers::new(config.unidentified);
-        let networks = Networks { trusted_proxies: config.proxies.clone(), proxy_protocol: config.proxy_protocol };
+        let networks = Networks {
+            trusted_proxies: config.proxies.clone(),
+            proxy_protocol: config.proxy_protocol,
+        };
         let networks = Arc::new(ArcSwap::from_pointee(networks));
         let probed = match &health {
             Some(health) => (health, server::Settings::default()),
-            None => (&listener, server::Settings { tls: starting_tls, networks: networks.clone(), ..server::Settings::default() }),
+            None => (
+                &listener,
+                server::Settings {
+                    tls: starting_tls,
+                    networks: networks.clone(),
+                    ..server::Settings::default()
+                },
+            ),
         };
         let starting = Starting {
             storage: &config.storage,
@@ -147,7 +219,11 @@ impl Registrar {
             session_lifetime: config.terms.session_lifetime,
             clock: &clock,
         };
-        let Store { local, registry, tokens } = starting.open(probed).await.map_err(|why| vec![why])?;
+        let Store {
+            local,
+            registry,
+            tokens,
+        } = starting.open(probed).await.map_err(|why| vec![why])?;
         let rest = Rest {
             policy: config.policy,
             terms: config.terms,
@@ -162,11 +238,22 @@ impl Registrar {
             cors: config.cors,
             metrics: config.metrics,
         };
-        let live = live(1, opened.issuers, opened.domains, opened.others, Some(&tokens), rest);
+        let live = live(
+            1,
+            opened.issuers,
+            opened.domains,
+            opened.others,
+            Some(&tokens),
+            rest,
+        );
         let live: Shared = Arc::new(ArcSwap::from_pointee(live));
         // Its files are read again: they may have changed during a conversion.
         let tls = present(Some(judge(live.clone(), clock.clone())))?;
-        config.warnings.iter().chain(&opened.warnings).for_each(Warning::log);
+        config
+            .warnings
+            .iter()
+            .chain(&opened.warnings)
+            .for_each(Warning::log);
         sources.install(opened.running);
         let mut own = Own::default();
         if let Some(tls) = &tls {
@@ -180,7 +267,11 @@ impl Registrar {
         let scrape = Scrape::new(move |samples| {
             telemetry::process(samples);
             control::gauges(&reporting(), samples);
-            samples.add("wharfinger_body_memory_bytes", &[], f64::from(u32::try_from(held.used() >> 10).unwrap_or(u32::MAX)) * 1024.0);
+            samples.add(
+                "wharfinger_body_memory_bytes",
+                &[],
+                f64::from(u32::try_from(held.used() >> 10).unwrap_or(u32::MAX)) * 1024.0,
+            );
         });
         let app = http::App {
             live: live.clone(),
@@ -226,16 +317,33 @@ impl Registrar {
     /// Where the probes' own listener is, if there is one.
     #[must_use]
     pub fn health_address(&self) -> Option<SocketAddr> {
-        self.health.as_ref().and_then(|listener| listener.local_addr().ok())
+        self.health
+            .as_ref()
+            .and_then(|listener| listener.local_addr().ok())
     }
 
-    /// Serves until `shutdown`, then lets the requests that are running finish. SIGHUP has every file read again.
+    /// Serves until `shutdown`, then lets the requests that are running finish. SIGHUP has every file read
+    /// again.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { listener, health, app, reload, meter, state_directory, trust, backup } = self;
-        let (ready, clock, tls) = (app.ready.clone(), app.clock.clone(), reload.tls.clone());
-        let (own_tls, expiry_clock) = (tls.clone(), clock.clone());
-        let (named, shared_clock) = (app.live.clone(), clock.clone());
-        let (strangers, networks) = (reload.strangers.clone(), reload.networks.clone());
+        let Self {
+            listener,
+            health,
+            app,
+            reload,
+            meter,
+            state_directory,
+            trust,
+            backup,
+        } = self;
+        let ready = app.ready.clone();
+        let clock = app.clock.clone();
+        let tls = reload.tls.clone();
+        let own_tls = tls.clone();
+        let expiry_clock = clock.clone();
+        let named = app.live.clone();
+        let shared_clock = clock.clone();
+        let strangers = reload.strangers.clone();
+        let networks = reload.networks.clone();
         let settings = server::Settings {
             tls: tls.clone(),
             limits: server::Limits::default().for_open_files(getrlimit(Resource::Nofile).current),
@@ -245,7 +353,16 @@ impl Registrar {
         let probes = http::health_router(app.clone());
         let health = async {
             match health {
-                Some(listener) => server::run(listener, server::Settings::default(), probes, clock.clone(), std::future::pending()).await,
+                Some(listener) => {
+                    server::run(
+                        listener,
+                        server::Settings::default(),
+                        probes,
+                        clock.clone(),
+                        std::future::pending(),
+                    )
+                    .await
+                }
                 None => std::future::pending().await,
             }
         };
@@ -256,7 +373,8 @@ impl Registrar {
             }
         };
         let draining = {
-            let (ready, tls) = (ready.clone(), tls.clone());
+            let ready = ready.clone();
+            let tls = tls.clone();
             async move {
                 // Nobody can be served before there is a certificate to show.
                 let presentable = async {
@@ -270,14 +388,25 @@ impl Registrar {
                     () = shutdown => {}
                     () = presentable => {}
                 }
-                tracing::info!("shutting down: requests that are running may finish; a second signal ends them at once");
+                tracing::info!(
+                    "shutting down: requests that are running may finish; a second signal ends them at once"
+                );
                 ready.serves(false);
             }
         };
-        let (registry, watched) = (app.registry.clone(), app.ready.clone());
-        let (keys, live, served) = (app.tokens.keys().clone(), app.live.clone(), app.live.clone());
+        let registry = app.registry.clone();
+        let watched = app.ready.clone();
+        let served = app.live.clone();
+        let live = app.live.clone();
+        let keys = app.tokens.keys().clone();
         let turning = tokens::turn(&keys, || live.load().terms.session_lifetime, clock.clone());
-        let serving = server::run(listener, settings, http::Endpoint::new(app), clock.clone(), draining);
+        let serving = server::run(
+            listener,
+            settings,
+            http::Endpoint::new(app),
+            clock.clone(),
+            draining,
+        );
         tokio::select! {
             () = serving => {}
             () = health => {}
@@ -299,7 +428,9 @@ impl Registrar {
 
 impl fmt::Debug for Registrar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Registrar").field("listener", &self.listener).finish_non_exhaustive()
+        f.debug_struct("Registrar")
+            .field("listener", &self.listener)
+            .finish_non_exhaustive()
     }
 }
 
@@ -328,8 +459,15 @@ fn reporter(live: Shared, tls: Option<Tls>, clock: Clock) -> Arc<dyn Fn() -> Rep
 }
 
 /// The registry serves without it, too.
-async fn answer_operator(state_directory: &Path, trust: Arc<dyn Fn() -> Report + Send + Sync>, backup: Box<MakeBackup>) {
-    let answers = Answers { trust: Box::new(move || trust()), backup };
+async fn answer_operator(
+    state_directory: &Path,
+    trust: Arc<dyn Fn() -> Report + Send + Sync>,
+    backup: Box<MakeBackup>,
+) {
+    let answers = Answers {
+        trust: Box::new(move || trust()),
+        backup,
+    };
     let Err(why) = control::serve(state_directory, answers).await;
     let told = FileError::new(state_directory, &why);
     tracing::warn!(state.directory = %state_directory.display(), "nobody can ask this server with `wharfinger trust`, or for a backup: {told}");
@@ -340,7 +478,8 @@ async fn answer_operator(state_directory: &Path, trust: Arc<dyn Fn() -> Report +
 async fn watch_storage(registry: &Registry, ready: &Readiness) {
     let mut ticks = tokio::time::interval(WATCH_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let (mut worked, mut had_room) = (true, true);
+    let mut worked = true;
+    let mut had_room = true;
     loop {
         ticks.tick().await;
         let checked = tokio::time::timeout(STORAGE_ANSWERS_WITHIN, registry.check_storage()).await;
@@ -352,8 +491,16 @@ async fn watch_storage(registry: &Registry, ready: &Readiness) {
                 }
                 (StorageStanding::Full, None)
             }
-            Ok(Err(why)) => (StorageStanding::Fails { folder: why.unwritable_folder() }, Some(why.to_string())),
-            Err(_) => (StorageStanding::Fails { folder: None }, Some(format!("no answer within {STORAGE_ANSWERS_WITHIN:?}"))),
+            Ok(Err(why)) => (
+                StorageStanding::Fails {
+                    folder: why.unwritable_folder(),
+                },
+                Some(why.to_string()),
+            ),
+            Err(_) => (
+                StorageStanding::Fails { folder: None },
+                Some(format!("no answer within {STORAGE_ANSWERS_WITHIN:?}")),
+            ),
         };
         match &why {
             Some(why) if worked => tracing::error!("not ready any more, since the storage fails: {why}"),
@@ -369,7 +516,8 @@ async fn watch_storage(registry: &Registry, ready: &Readiness) {
     }
 }
 
-/// Compares the keys of all trust domains, so that the log reports a shared key even before anyone presents a credential.
+/// Compares the keys of all trust domains, so that the log reports a shared key even before anyone presents a
+/// credential.
 async fn watch_sharing(live: &Shared, clock: &Clock) {
     let mut ticks = tokio::time::interval(WATCH_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -390,9 +538,13 @@ async fn watch_passwords(live: &Shared) {
     let mut told = Vec::new();
     loop {
         ticks.tick().await;
-        let Some(passwords) = live.load().authenticator.passwords().cloned() else { continue };
+        let Some(passwords) = live.load().authenticator.passwords().cloned() else {
+            continue;
+        };
         let reading = passwords.clone();
-        let Ok(reloaded) = tokio::task::spawn_blocking(move || reading.reload()).await else { return std::future::pending().await };
+        let Ok(reloaded) = tokio::task::spawn_blocking(move || reading.reload()).await else {
+            return std::future::pending().await;
+        };
         match reloaded {
             Ok(changed) => {
                 told.clear();
@@ -421,7 +573,9 @@ async fn keep_metrics() {
 
 async fn expire_uploads(registry: &Registry) {
     if let Err(why) = registry.count_open_uploads().await {
-        tracing::error!("uploads that are open could not be counted, so http.openUploads bounds new ones only: {why}");
+        tracing::error!(
+            "uploads that are open could not be counted, so http.openUploads bounds new ones only: {why}"
+        );
     }
     let mut ticks = tokio::time::interval(EXPIRE_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

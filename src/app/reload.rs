@@ -1,13 +1,16 @@
-//! A changed configuration, without a restart. The file is looked at every second, whether it was written in place, renamed over or
-//! swapped by a symlink as Kubernetes does it, and is read when it has changed and come to rest: half a policy is a policy, too. SIGHUP
-//! has everything read at once. A file with mistakes is refused with all of them, and what runs goes on.
+//! A changed configuration, without a restart. The file is looked at every second, whether it was written in
+//! place, renamed over or swapped by a symlink as Kubernetes does it, and is read when it has changed and
+//! come to rest: half a policy is a policy, too. SIGHUP has everything read at once. A file with mistakes is
+//! refused with all of them, and what runs goes on.
 
 use super::live::{Rest, live};
 use super::sources::{Others, Sources};
 use super::tls::{Own, prepare};
 use crate::access::Repositories;
 use crate::clock::Clock;
-use crate::config::{self, Config, Environment, Level, Listen, LogFormat, Mistake, Opened, TokenKeys, Warning};
+use crate::config::{
+    self, Config, Environment, Level, Listen, LogFormat, Mistake, Opened, TokenKeys, Warning,
+};
 use crate::exchange::Tokens;
 use crate::http::{Shared, Strangers};
 use crate::server::{Networks, Reloaded, Tls};
@@ -86,21 +89,32 @@ impl Fixed {
             ("storage.rootDirectory", self.storage != other.storage),
             ("storage.commit", self.commit != other.commit),
             ("storage.sparse", self.sparse != other.sparse),
-            ("storage.uncheckedDescriptors", self.unchecked_descriptors != other.unchecked_descriptors),
+            (
+                "storage.uncheckedDescriptors",
+                self.unchecked_descriptors != other.unchecked_descriptors,
+            ),
             ("stateDirectory", self.state_directory != other.state_directory),
-            ("http.auth.token.signingKeyFile", self.token_keys != other.token_keys),
+            (
+                "http.auth.token.signingKeyFile",
+                self.token_keys != other.token_keys,
+            ),
             ("http.tls (whether there is TLS)", self.tls != other.tls),
             ("log.level", self.level != other.level),
             ("log.format", self.log_format != other.log_format),
         ];
-        keys.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+        keys.into_iter()
+            .filter(|(_, differs)| *differs)
+            .map(|(key, _)| key)
+            .collect()
     }
 }
 
 impl Reload {
     /// Never ends.
     pub(super) async fn run(mut self) {
-        let Ok(mut hangups) = signal(SignalKind::hangup()) else { return std::future::pending().await };
+        let Ok(mut hangups) = signal(SignalKind::hangup()) else {
+            return std::future::pending().await;
+        };
         let mut ticks = interval_at(Instant::now() + LOOK_EVERY, LOOK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut watched = Watched::new(self.look().await);
@@ -125,7 +139,10 @@ impl Reload {
     /// What the file holds, in short; nothing if it cannot be read.
     async fn look(&self) -> Look {
         let file = self.file.clone()?;
-        let read = tokio::task::spawn_blocking(move || std::fs::read(file).ok()).await.ok().flatten()?;
+        let read = tokio::task::spawn_blocking(move || std::fs::read(file).ok())
+            .await
+            .ok()
+            .flatten()?;
         Some(Sha256::digest(read).into())
     }
 
@@ -140,11 +157,22 @@ impl Reload {
 
     async fn configure(&mut self) {
         let Some(file) = self.file.clone() else { return };
-        let (reading, clock) = (file.clone(), self.clock.clone());
-        let environment = Environment { open: self.open, ..Environment::of_process() };
+        let reading = file.clone();
+        let clock = self.clock.clone();
+        let environment = Environment {
+            open: self.open,
+            ..Environment::of_process()
+        };
         let further = move |draft| super::check(draft, &clock).err().unwrap_or_default();
-        let Ok(loaded) = tokio::task::spawn_blocking(move || config::load(&reading, environment, further)).await else { return };
-        match loaded.map_err(|invalid| invalid.mistakes).and_then(|config| self.take(config)) {
+        let Ok(loaded) =
+            tokio::task::spawn_blocking(move || config::load(&reading, environment, further)).await
+        else {
+            return;
+        };
+        match loaded
+            .map_err(|invalid| invalid.mistakes)
+            .and_then(|config| self.take(config))
+        {
             Ok(()) => {
                 metrics::counter!("wharfinger_config_reloads_total", "result" => "applied").increment(1);
                 in_force(&self.live, &file);
@@ -152,7 +180,8 @@ impl Reload {
             Err(mistakes) => {
                 metrics::counter!("wharfinger_config_reloads_total", "result" => "refused").increment(1);
                 metrics::gauge!("wharfinger_config_last_reload_applied").set(0);
-                let (count, generation) = (mistakes.len(), self.live.load().generation);
+                let count = mistakes.len();
+                let generation = self.live.load().generation;
                 tracing::error!(
                     config.file = %file.display(),
                     config.generation = generation,
@@ -176,27 +205,59 @@ impl Reload {
         }
         let opened_by_this = config.opened;
         let asked = Fixed::of(&config);
-        let own = config.workload_api.clone().filter(|_| config.tls.as_ref().is_some_and(|tls| tls.svid));
-        let realm = config.token_server.as_ref().and_then(|server| server.realm.clone());
-        let others = Others { certificates: config.certificates, token_server: config.token_server, passwords: config.passwords };
-        let opened = self.sources.open(config.issuers, config.domains, others, config.workload_api.as_deref());
+        let own = config
+            .workload_api
+            .clone()
+            .filter(|_| config.tls.as_ref().is_some_and(|tls| tls.svid));
+        let realm = config
+            .token_server
+            .as_ref()
+            .and_then(|server| server.realm.clone());
+        let others = Others {
+            certificates: config.certificates,
+            token_server: config.token_server,
+            passwords: config.passwords,
+        };
+        let opened = self.sources.open(
+            config.issuers,
+            config.domains,
+            others,
+            config.workload_api.as_deref(),
+        );
         let mut mistakes = opened.mistakes;
         mistakes.extend(own.as_deref().and_then(|address| Own::check(address).err()));
-        let prepared = config.tls.map(prepare).transpose().map_err(|why| mistakes.extend(why)).ok().flatten();
+        let prepared = config
+            .tls
+            .map(prepare)
+            .transpose()
+            .map_err(|why| mistakes.extend(why))
+            .ok()
+            .flatten();
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
         if let (Some(tls), Some(prepared)) = (&self.tls, prepared) {
-            tls.replace(prepared).map_err(|why| vec![Mistake::new("http.tls", why.to_string())])?;
+            tls.replace(prepared)
+                .map_err(|why| vec![Mistake::new("http.tls", why.to_string())])?;
             self.own.follow(own.as_deref(), tls);
         }
         for key in self.fixed.changed(&asked) {
-            tracing::warn!(config.key = key, "this change takes a restart; until then what was at the start holds");
+            tracing::warn!(
+                config.key = key,
+                "this change takes a restart; until then what was at the start holds"
+            );
         }
-        config.warnings.iter().chain(&opened.warnings).for_each(Warning::log);
+        config
+            .warnings
+            .iter()
+            .chain(&opened.warnings)
+            .for_each(Warning::log);
         self.sources.install(opened.running);
         self.strangers.bound(config.unidentified);
-        let networks = Networks { trusted_proxies: config.proxies.clone(), proxy_protocol: config.proxy_protocol };
+        let networks = Networks {
+            trusted_proxies: config.proxies.clone(),
+            proxy_protocol: config.proxy_protocol,
+        };
         self.networks.store(Arc::new(networks));
         let generation = self.live.load().generation + 1;
         let rest = Rest {
@@ -214,12 +275,20 @@ impl Reload {
             metrics: config.metrics,
         };
         self.opened = opened_by_this;
-        self.live.store(Arc::new(live(generation, opened.issuers, opened.domains, opened.others, Some(&self.tokens), rest)));
+        self.live.store(Arc::new(live(
+            generation,
+            opened.issuers,
+            opened.domains,
+            opened.others,
+            Some(&self.tokens),
+            rest,
+        )));
         Ok(())
     }
 }
 
-/// A file that is open because it says loopback, on a listener that is not there: what the file calls the address may be anything.
+/// A file that is open because it says loopback, on a listener that is not there: what the file calls the
+/// address may be anything.
 pub(super) fn open_to_others(opened: Option<Opened>, on_loopback: bool) -> Option<Mistake> {
     let others = opened == Some(Opened::OnLoopback) && !on_loopback;
     others.then(|| {
@@ -263,8 +332,7 @@ impl Watched {
 }
 
 /// Of a file that has lost its login.
-const OPENS: &str =
-    "is missing: everybody could do everything, and a reload opens no registry that was closed; restart it if that is meant";
+const OPENS: &str = "is missing: everybody could do everything, and a reload opens no registry that was closed; restart it if that is meant";
 /// How often the file is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -276,9 +344,24 @@ mod tests {
     fn a_file_counts_when_it_has_come_to_rest() {
         let look = |byte: u8| Some([byte; 32]);
         let mut watched = Watched::new(look(1));
-        let looks = [look(1), look(2), look(3), look(3), look(3), None, look(3), None, None, None, look(1), look(1)];
+        let looks = [
+            look(1),
+            look(2),
+            look(3),
+            look(3),
+            look(3),
+            None,
+            look(3),
+            None,
+            None,
+            None,
+            look(1),
+            look(1),
+        ];
         let changed = looks.map(|now| watched.changed(now));
-        let expected = [false, false, false, true, false, false, false, false, true, false, false, true];
+        let expected = [
+            false, false, false, true, false, false, false, false, true, false, false, true,
+        ];
         assert_eq!(changed, expected);
     }
 }

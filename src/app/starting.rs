@@ -33,13 +33,29 @@ pub(super) struct Store {
 
 impl Starting<'_> {
     /// Opens the store, and says on this listener meanwhile that the registry is alive and not ready.
-    pub(super) async fn open(self, (listener, settings): (&TcpListener, server::Settings)) -> Result<Store, Mistake> {
+    pub(super) async fn open(
+        self,
+        (listener, settings): (&TcpListener, server::Settings),
+    ) -> Result<Store, Mistake> {
         let clock = self.clock.clone();
         // A copy, since it is closed at the end. Clients that connect to either wait in the same queue.
-        let copied = listener.as_fd().try_clone_to_owned().map(std::net::TcpListener::from).and_then(TcpListener::from_std);
+        let copied = listener
+            .as_fd()
+            .try_clone_to_owned()
+            .map(std::net::TcpListener::from)
+            .and_then(TcpListener::from_std);
         let answering = async {
             match copied {
-                Ok(copy) => server::run(copy, settings, http::starting_router(), clock, std::future::pending()).await,
+                Ok(copy) => {
+                    server::run(
+                        copy,
+                        settings,
+                        http::starting_router(),
+                        clock,
+                        std::future::pending(),
+                    )
+                    .await
+                }
                 Err(why) => tracing::warn!("probes are not answered before the store is open: {why}"),
             }
             std::future::pending().await
@@ -51,14 +67,31 @@ impl Starting<'_> {
     }
 
     async fn prepare(self) -> Result<Store, Mistake> {
-        let Self { storage, commit, registry, token_keys, session_lifetime, clock } = self;
+        let Self {
+            storage,
+            commit,
+            registry,
+            token_keys,
+            session_lifetime,
+            clock,
+        } = self;
         convert_store(storage, clock).await?;
-        let store = Local::open_with(storage, local::Settings { commit, clock: clock.clone() });
+        let store = Local::open_with(
+            storage,
+            local::Settings {
+                commit,
+                clock: clock.clone(),
+            },
+        );
         let store = Arc::new(store.map_err(|why| Mistake::new("storage.rootDirectory", why.to_string()))?);
         let tokens = tokens::open(token_keys, &*store, session_lifetime, clock.now()).await?;
         let registry = Registry::new(store.clone(), store.clone()).with(registry);
         finish_what_a_crash_left(&registry).await;
-        Ok(Store { local: store, registry, tokens })
+        Ok(Store {
+            local: store,
+            registry,
+            tokens,
+        })
     }
 }
 
@@ -66,7 +99,12 @@ impl Starting<'_> {
 async fn finish_what_a_crash_left(registry: &Registry) {
     match registry.finish_what_a_crash_left().await {
         Ok(0) => {}
-        Ok(count) => tracing::info!(count, "finished pushes and deletions of manifests that were cut short"),
-        Err(why) => tracing::error!("pushes and deletions of manifests that were cut short could not be finished: {why}"),
+        Ok(count) => tracing::info!(
+            count,
+            "finished pushes and deletions of manifests that were cut short"
+        ),
+        Err(why) => tracing::error!(
+            "pushes and deletions of manifests that were cut short could not be finished: {why}"
+        ),
     }
 }

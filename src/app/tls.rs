@@ -10,26 +10,48 @@ use futures_util::FutureExt;
 use std::sync::Arc;
 
 pub(super) fn prepare(settings: TlsSettings) -> Result<Prepared, Vec<Mistake>> {
-    Prepared::read(settings).map_err(|mistakes| mistakes.into_iter().map(|why| Mistake::new("http.tls", why.to_string())).collect())
+    Prepared::read(settings).map_err(|mistakes| {
+        mistakes
+            .into_iter()
+            .map(|why| Mistake::new("http.tls", why.to_string()))
+            .collect()
+    })
 }
 
 /// Whether a chain identifies anyone, for `clientAuth: required`. Judging a certificate waits for nothing.
 pub(super) fn judge(live: Shared, clock: Clock) -> Judge {
     Arc::new(move |chain| {
         let peer = Peer::new(chain.to_vec());
-        let presented = Presented { authorization: Vec::new(), peer: Some(&peer), ambient: true, address: None };
+        let presented = Presented {
+            authorization: Vec::new(),
+            peer: Some(&peer),
+            ambient: true,
+            address: None,
+        };
         let live = live.load_full();
-        let failure = match live.authenticator.authenticate(&presented, clock.now()).now_or_never() {
+        let failure = match live
+            .authenticator
+            .authenticate(&presented, clock.now())
+            .now_or_never()
+        {
             Some(Ok(_)) => return Ok(()),
             Some(Err(failure)) => failure,
-            None => return Err(NotAccepted { reason: "it could not be judged at once".to_owned(), evidence: Box::new(peer.evidence()) }),
+            None => {
+                return Err(NotAccepted {
+                    reason: "it could not be judged at once".to_owned(),
+                    evidence: Box::new(peer.evidence()),
+                });
+            }
         };
         let reason = match &failure {
             Failure::Refused(Refusal { reason, .. }) => reason.to_string(),
             Failure::Undecidable { why, .. } => why.to_string(),
             Failure::Busy { .. } => failure.to_string(),
         };
-        Err(NotAccepted { reason, evidence: Box::new(peer.evidence()) })
+        Err(NotAccepted {
+            reason,
+            evidence: Box::new(peer.evidence()),
+        })
     })
 }
 

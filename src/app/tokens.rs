@@ -11,17 +11,29 @@ use std::time::Duration;
 pub(super) fn check(keys: &TokenKeys, now: Timestamp) -> Result<(), Mistake> {
     match keys {
         TokenKeys::Folder(_) => Ok(()),
-        TokenKeys::File(path) => SigningKeys::from_file(path, now).map(drop).map_err(|why| mistake(keys, &why)),
+        TokenKeys::File(path) => SigningKeys::from_file(path, now)
+            .map(drop)
+            .map_err(|why| mistake(keys, &why)),
     }
 }
 
-pub(super) async fn open(keys: &TokenKeys, store: &dyn RecordStore, session_lifetime: Duration, now: Timestamp) -> Result<Tokens, Mistake> {
-    let id = store_id(store).await.map_err(|why| Mistake::new("storage", why.to_string()))?;
+pub(super) async fn open(
+    keys: &TokenKeys,
+    store: &dyn RecordStore,
+    session_lifetime: Duration,
+    now: Timestamp,
+) -> Result<Tokens, Mistake> {
+    let id = store_id(store)
+        .await
+        .map_err(|why| Mistake::new("storage", why.to_string()))?;
     let opened = match keys {
         TokenKeys::Folder(folder) => SigningKeys::in_folder(folder, session_lifetime, now),
         TokenKeys::File(path) => SigningKeys::from_file(path, now),
     };
-    Ok(Tokens::new(&id, Arc::new(opened.map_err(|why| mistake(keys, &why))?)))
+    Ok(Tokens::new(
+        &id,
+        Arc::new(opened.map_err(|why| mistake(keys, &why))?),
+    ))
 }
 
 /// Makes, drops and reads keys when it is time to, for ever.
@@ -30,7 +42,9 @@ pub(super) async fn turn(keys: &Arc<SigningKeys>, session_lifetime: impl Fn() ->
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let (keys, lifetime, now) = (keys.clone(), session_lifetime(), clock.now());
+        let keys = keys.clone();
+        let lifetime = session_lifetime();
+        let now = clock.now();
         match tokio::task::spawn_blocking(move || keys.turn(lifetime, now)).await {
             Ok(Ok(true)) => tracing::info!("the keys that tokens are signed with have changed"),
             Ok(Ok(false)) => {}

@@ -1,4 +1,5 @@
-//! `wharfinger backup FILE TO`: a copy of the store, made by the registry that serves it, or here if none does.
+//! `wharfinger backup FILE TO`: a copy of the store, made by the registry that serves it, or here if none
+//! does.
 
 use super::bar::Bar;
 use super::{FAILED, SUCCESS, fail, interrupted, load, say, say_error};
@@ -15,10 +16,11 @@ use std::time::Duration;
 pub(super) struct Options {
     /// The configuration, in YAML or JSON
     file: PathBuf,
-    /// The folder of the backup: a new or empty one, or an earlier backup of the same store, which is brought up to date
+    /// The folder of the backup: a new or empty one, or an earlier backup of the same store, which is brought
+    /// up to date
     to: PathBuf,
-    /// Share the files of blobs with the store instead of copying them. It takes no space, and a damaged file is damaged in both. The folder
-    /// must be on the store's file system
+    /// Share the files of blobs with the store instead of copying them. It takes no space, and a damaged file
+    /// is damaged in both. The folder must be on the store's file system
     #[arg(long)]
     hard_link: bool,
 }
@@ -32,14 +34,22 @@ pub(super) async fn run(options: &Options) -> u8 {
         Ok(to) => to,
         Err(why) => return fail(&format!("{}: {why}", options.to.display())),
     };
-    let request = BackupRequest { to: to.clone(), hard_link: options.hard_link };
+    let request = BackupRequest {
+        to: to.clone(),
+        hard_link: options.hard_link,
+    };
     let mut bar = Bar::new(std::io::stderr().is_terminal());
     let show = |copied: Copied, bar: &mut Bar| bar.show(copied.bytes, copied.of_bytes);
     let stopped = interrupted();
     let making = async {
         match Local::open_existing(&config.storage) {
             Ok(store) => app::back_up(Arc::new(store), request, |copied| show(copied, &mut bar)).await,
-            Err(why @ OpenError::InUse { .. }) => ask(&config.state_directory, &request, &why, |copied| show(copied, &mut bar)).await,
+            Err(why @ OpenError::InUse { .. }) => {
+                ask(&config.state_directory, &request, &why, |copied| {
+                    show(copied, &mut bar)
+                })
+                .await
+            }
             Err(why) => Err(why.to_string()),
         }
     };
@@ -58,7 +68,18 @@ fn report(to: &Path, done: &BackedUp) -> u8 {
     for what in &done.damaged {
         say(&format!("damage: {what}"));
     }
-    let BackedUp { files, bytes, kept, linked, cloned, copied, copied_bytes, removed, damages, .. } = done;
+    let BackedUp {
+        files,
+        bytes,
+        kept,
+        linked,
+        cloned,
+        copied,
+        copied_bytes,
+        removed,
+        damages,
+        ..
+    } = done;
     say(&format!(
         "{}: complete: {files} files of {bytes} bytes; {copied} copied ({copied_bytes} bytes), {cloned} cloned, {linked} linked, {kept} were there, {removed} removed",
         to.display()
@@ -89,11 +110,24 @@ async fn ask(
     if !socket.exists() {
         return Err(unasked(&"there is no such socket"));
     }
-    let Some(body) = request.encode() else { return Err(format!("{}: the path is not text in UTF-8", request.to.display())) };
-    let client = reqwest::Client::builder().unix_socket(socket.clone()).read_timeout(PATIENCE).no_proxy().tls_certs_only([]).build();
+    let Some(body) = request.encode() else {
+        return Err(format!("{}: the path is not text in UTF-8", request.to.display()));
+    };
+    let client = reqwest::Client::builder()
+        .unix_socket(socket.clone())
+        .read_timeout(PATIENCE)
+        .no_proxy()
+        .tls_certs_only([])
+        .build();
     let client = client.map_err(|why| unasked(&why))?;
-    let answer = client.post(format!("http://wharfinger{BACKUP}")).body(body).send().await;
-    let mut answer = answer.and_then(reqwest::Response::error_for_status).map_err(|why| unasked(&why))?;
+    let answer = client
+        .post(format!("http://wharfinger{BACKUP}"))
+        .body(body)
+        .send()
+        .await;
+    let mut answer = answer
+        .and_then(reqwest::Response::error_for_status)
+        .map_err(|why| unasked(&why))?;
     let mut text = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(|why| cut_short(&why))? {
         text.extend_from_slice(&chunk);
@@ -103,7 +137,11 @@ async fn ask(
                 Some(BackupNews::Progress(copied)) => show(copied),
                 Some(BackupNews::Done(done)) => return Ok(done),
                 Some(BackupNews::Failed(why)) => return Err(why),
-                None => return Err("the registry is of another version than this command: use its own".to_owned()),
+                None => {
+                    return Err(
+                        "the registry is of another version than this command: use its own".to_owned(),
+                    );
+                }
             }
         }
     }
@@ -111,7 +149,9 @@ async fn ask(
 }
 
 fn cut_short(why: &dyn std::fmt::Display) -> String {
-    format!("the registry stopped before the backup was complete ({why}): run the same command again, and it goes on with what is missing")
+    format!(
+        "the registry stopped before the backup was complete ({why}): run the same command again, and it goes on with what is missing"
+    )
 }
 
 /// For the registry to say something. It says how far it is every two seconds.

@@ -16,7 +16,9 @@ impl Bar {
     }
 
     pub(super) fn show(&mut self, done: u64, of: u64) {
-        let per_mille = u64::try_from(u128::from(done) * 1000 / u128::from(of.max(1))).unwrap_or(1000).min(1000);
+        let per_mille = u64::try_from(u128::from(done) * 1000 / u128::from(of.max(1)))
+            .unwrap_or(1000)
+            .min(1000);
         if !self.on || self.shown == Some(per_mille) {
             return;
         }
@@ -45,8 +47,14 @@ fn bar(per_mille: u64, done: u64, of: u64) -> String {
     const MIB: u64 = 1 << 20;
     let full = usize::try_from(Bar::WIDTH * per_mille / 1000).unwrap_or_default();
     let width = usize::try_from(Bar::WIDTH).unwrap_or_default();
-    let (marks, blanks) = ("#".repeat(full), " ".repeat(width - full));
-    format!("\r[{marks}{blanks}] {:>3} %  {} of {} MiB", per_mille / 10, done / MIB, of / MIB)
+    let marks = "#".repeat(full);
+    let blanks = " ".repeat(width - full);
+    format!(
+        "\r[{marks}{blanks}] {:>3} %  {} of {} MiB",
+        per_mille / 10,
+        done / MIB,
+        of / MIB
+    )
 }
 
 #[cfg(test)]
@@ -55,8 +63,17 @@ mod tests {
 
     #[test]
     fn the_bar_fills() {
-        assert_eq!(bar(0, 0, 4 << 20), format!("\r[{}]   0 %  0 of 4 MiB", " ".repeat(40)));
-        assert_eq!(bar(500, 2 << 20, 4 << 20), format!("\r[{}{}]  50 %  2 of 4 MiB", "#".repeat(20), " ".repeat(20)));
-        assert_eq!(bar(1000, 4 << 20, 4 << 20), format!("\r[{}] 100 %  4 of 4 MiB", "#".repeat(40)));
+        assert_eq!(
+            bar(0, 0, 4 << 20),
+            format!("\r[{}]   0 %  0 of 4 MiB", " ".repeat(40))
+        );
+        assert_eq!(
+            bar(500, 2 << 20, 4 << 20),
+            format!("\r[{}{}]  50 %  2 of 4 MiB", "#".repeat(20), " ".repeat(20))
+        );
+        assert_eq!(
+            bar(1000, 4 << 20, 4 << 20),
+            format!("\r[{}] 100 %  4 of 4 MiB", "#".repeat(40))
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! `wharfinger credential-provider`, and the same as `wharfinger-credential-provider`: the kubelet's image credential provider.
+//! `wharfinger credential-provider`, and the same as `wharfinger-credential-provider`: the kubelet's image
+//! credential provider.
 
 use super::{SUCCESS, fail, say, standard_input};
 use crate::clock::Clock;

@@ -29,7 +29,11 @@ pub(super) async fn run(wanted: Wanted) -> u8 {
         Wanted::List => Verb::List,
         Wanted::Version => Verb::Version,
     };
-    let reply = if verb == Verb::Version { docker::version() } else { answer(verb).await };
+    let reply = if verb == Verb::Version {
+        docker::version()
+    } else {
+        answer(verb).await
+    };
     if !reply.output.is_empty() {
         say(&reply.output);
     }
@@ -41,10 +45,22 @@ pub(super) async fn run(wanted: Wanted) -> u8 {
 
 async fn answer(verb: Verb) -> Reply {
     // Clients leave standard input open when they list, and have nothing to say.
-    let input = if verb == Verb::List { Ok(String::new()) } else { standard_input() };
+    let input = if verb == Verb::List {
+        Ok(String::new())
+    } else {
+        standard_input()
+    };
     match (input, Workload::find(Surroundings::of_process(), Clock::system())) {
         (Ok(input), Ok(workload)) => docker::answer(verb, &input, &workload).await,
-        (Err(why), _) => Reply { output: why.to_string(), note: None, failed: true },
-        (_, Err(why)) => Reply { output: why.to_string(), note: None, failed: true },
+        (Err(why), _) => Reply {
+            output: why.to_string(),
+            note: None,
+            failed: true,
+        },
+        (_, Err(why)) => Reply {
+            output: why.to_string(),
+            note: None,
+            failed: true,
+        },
     }
 }

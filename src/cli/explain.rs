@@ -1,4 +1,5 @@
-//! `wharfinger explain FILE`: why a credential is somebody or nobody, and what it may do, by the configuration's own word.
+//! `wharfinger explain FILE`: why a credential is somebody or nobody, and what it may do, by the
+//! configuration's own word.
 
 use super::{FAILED, SUCCESS, WRONG, load, mistaken, say, say_error};
 use crate::access::Action;
@@ -50,8 +51,17 @@ enum Given {
 }
 
 pub(super) async fn run(options: Options) -> u8 {
-    let Options { file, credential, repository, action } = options;
-    let repository = match repository.as_deref().map(str::parse::<RepositoryName>).transpose() {
+    let Options {
+        file,
+        credential,
+        repository,
+        action,
+    } = options;
+    let repository = match repository
+        .as_deref()
+        .map(str::parse::<RepositoryName>)
+        .transpose()
+    {
         Ok(repository) => repository,
         Err(why) => return wrong(&format!("--repository: {why}")),
     };
@@ -71,7 +81,9 @@ pub(super) async fn run(options: Options) -> u8 {
         Ok(identity) => identity,
         Err(code) => return code,
     };
-    let wanted = Action::ALL.into_iter().find(|known| Some(known.as_str()) == action.as_deref());
+    let wanted = Action::ALL
+        .into_iter()
+        .find(|known| Some(known.as_str()) == action.as_deref());
     match repository {
         Some(repository) => tell_access(&evaluator, &identity, &repository, wanted),
         None => SUCCESS,
@@ -80,11 +92,19 @@ pub(super) async fn run(options: Options) -> u8 {
 
 impl Credential {
     fn read(self) -> Result<Given, String> {
-        let read = |path: &Path| std::fs::read(path).map_err(|why| format!("{}: {}", path.display(), FileError::new(path, &why)));
+        let read = |path: &Path| {
+            std::fs::read(path).map_err(|why| format!("{}: {}", path.display(), FileError::new(path, &why)))
+        };
         match self {
-            Self { token: Some(token), .. } => Ok(Given::Token(Secret::new(token.trim()))),
-            Self { token_file: Some(path), .. } => {
-                let text = String::from_utf8(read(&path)?).map_err(|_| format!("{}: holds no token", path.display()))?;
+            Self {
+                token: Some(token), ..
+            } => Ok(Given::Token(Secret::new(token.trim()))),
+            Self {
+                token_file: Some(path),
+                ..
+            } => {
+                let text = String::from_utf8(read(&path)?)
+                    .map_err(|_| format!("{}: holds no token", path.display()))?;
                 Ok(Given::Token(Secret::new(text.trim())))
             }
             Self { cert: Some(path), .. } => {
@@ -104,17 +124,31 @@ async fn identify(evaluator: &Evaluator, given: &Given) -> Result<Identity, u8> 
     let presented = match given {
         Given::Token(token) => {
             header = format!("Bearer {}", token.expose());
-            Presented { authorization: vec![header.as_bytes()], peer: None, ambient: true, address: None }
+            Presented {
+                authorization: vec![header.as_bytes()],
+                peer: None,
+                ambient: true,
+                address: None,
+            }
         }
-        Given::Certificate(peer) => Presented { authorization: Vec::new(), peer: Some(peer), ambient: true, address: None },
+        Given::Certificate(peer) => Presented {
+            authorization: Vec::new(),
+            peer: Some(peer),
+            ambient: true,
+            address: None,
+        },
     };
     let verdict = evaluator.judge(&presented).await;
     for tried in &verdict.tried {
         let place = evaluator.place(tried.entry);
         match &tried.outcome {
             Ok(_) => tell(&format!("entry        {place}: accepts it")),
-            Err(Failure::Refused(Refusal { reason, .. })) => tell(&format!("entry        {place}: refuses it: {reason}")),
-            Err(why @ (Failure::Undecidable { .. } | Failure::Busy { .. })) => tell(&format!("entry        {place}: cannot tell: {why}")),
+            Err(Failure::Refused(Refusal { reason, .. })) => {
+                tell(&format!("entry        {place}: refuses it: {reason}"))
+            }
+            Err(why @ (Failure::Undecidable { .. } | Failure::Busy { .. })) => {
+                tell(&format!("entry        {place}: cannot tell: {why}"))
+            }
         }
     }
     let failure = match verdict.outcome {
@@ -128,13 +162,19 @@ async fn identify(evaluator: &Evaluator, given: &Given) -> Result<Identity, u8> 
         Failure::Refused(Refusal { reason, evidence }) => {
             say_evidence(evidence);
             tell(&format!("refused      {reason}"));
-            if evidence.issuer.as_deref().is_some_and(|issuer| issuer.starts_with(OWN_ISSUERS)) {
+            if evidence
+                .issuer
+                .as_deref()
+                .is_some_and(|issuer| issuer.starts_with(OWN_ISSUERS))
+            {
                 tell(
                     "hint         a registry issued it: present it there, at /v2/_wharfinger/whoami, or explain the credential that it was issued for",
                 );
             }
             if matches!(reason, Refused::UnknownIssuer | Refused::UnknownTrustDomain) {
-                evaluator.places().for_each(|place| tell(&format!("configured   {place}")));
+                evaluator
+                    .places()
+                    .for_each(|place| tell(&format!("configured   {place}")));
             }
         }
         Failure::Undecidable { why, evidence } => {
@@ -162,23 +202,46 @@ fn say_evidence(evidence: &Evidence) {
 }
 
 fn tell_identity(evaluator: &Evaluator, identity: &Identity) {
-    let groups = if identity.groups().is_empty() { "none".to_owned() } else { identity.groups().join(", ") };
+    let groups = if identity.groups().is_empty() {
+        "none".to_owned()
+    } else {
+        identity.groups().join(", ")
+    };
     tell(&format!("credential   {}", identity.credential()));
     tell(&format!("username     {}", identity.username()));
     tell(&format!("groups       {groups}"));
     tell(&format!("principal    {}", identity.principal()));
-    tell(&format!("good until   {} ({} s)", identity.valid_until(), evaluator.left(identity).as_secs()));
-    tell(&format!("claims       {}", serde_json::Value::Object(identity.claims().clone())));
+    tell(&format!(
+        "good until   {} ({} s)",
+        identity.valid_until(),
+        evaluator.left(identity).as_secs()
+    ));
+    tell(&format!(
+        "claims       {}",
+        serde_json::Value::Object(identity.claims().clone())
+    ));
 }
 
-fn tell_access(evaluator: &Evaluator, identity: &Identity, repository: &RepositoryName, wanted: Option<Action>) -> u8 {
+fn tell_access(
+    evaluator: &Evaluator,
+    identity: &Identity,
+    repository: &RepositoryName,
+    wanted: Option<Action>,
+) -> u8 {
     let explanation = evaluator.access(identity, repository);
     tell(&format!("repository   {repository}"));
     for explained in &explanation.actions {
         let word = if explained.is_allowed() { "yes" } else { "no " };
-        tell(&format!("  {:10} {word}  {}", explained.action.as_str(), explanation.reason(explained.action)));
+        tell(&format!(
+            "  {:10} {word}  {}",
+            explained.action.as_str(),
+            explanation.reason(explained.action)
+        ));
     }
-    let refused = explanation.actions.iter().any(|explained| Some(explained.action) == wanted && !explained.is_allowed());
+    let refused = explanation
+        .actions
+        .iter()
+        .any(|explained| Some(explained.action) == wanted && !explained.is_allowed());
     if refused { FAILED } else { SUCCESS }
 }
 

@@ -1,4 +1,5 @@
-//! `wharfinger fsck FILE`: every record, every reference and every byte of the store that a configuration names.
+//! `wharfinger fsck FILE`: every record, every reference and every byte of the store that a configuration
+//! names.
 
 use super::bar::Bar;
 use super::{FAILED, SUCCESS, fail, load, say};
@@ -19,15 +20,29 @@ pub(super) async fn run(file: &Path, as_json: bool, mark: bool) -> u8 {
         Ok(store) => Arc::new(store),
         Err(why) => return fail(&why.to_string()),
     };
-    let mut report = Report { as_json, bar: Bar::new(!as_json && std::io::stderr().is_terminal()), damages: 0, leftovers: 0, marked: 0 };
+    let mut report = Report {
+        as_json,
+        bar: Bar::new(!as_json && std::io::stderr().is_terminal()),
+        damages: 0,
+        leftovers: 0,
+        marked: 0,
+    };
     match store.check() {
         Ok((wrong, left_over)) => {
             for what in wrong {
-                report.found(Finding { severity: Severity::Damage, key: "records".into(), what });
+                report.found(Finding {
+                    severity: Severity::Damage,
+                    key: "records".into(),
+                    what,
+                });
             }
             for _ in 0..left_over {
                 let what = "a large value that belongs to no record".into();
-                report.found(Finding { severity: Severity::Leftover, key: "v".into(), what });
+                report.found(Finding {
+                    severity: Severity::Leftover,
+                    key: "v".into(),
+                    what,
+                });
             }
         }
         Err(why) => return fail(&why.to_string()),
@@ -38,7 +53,11 @@ pub(super) async fn run(file: &Path, as_json: bool, mark: bool) -> u8 {
         open_uploads: None,
     });
     let owner = Maintenance::by_the_stores_owner();
-    let checked = if mark { registry.check_and_mark(&owner, &mut report).await } else { registry.check(&owner, &mut report).await };
+    let checked = if mark {
+        registry.check_and_mark(&owner, &mut report).await
+    } else {
+        registry.check(&owner, &mut report).await
+    };
     report.bar.end();
     match checked {
         Ok(checked) => report.end(&config.storage, checked),
@@ -56,13 +75,32 @@ struct Report {
 
 impl Report {
     fn end(&self, store: &Path, checked: Checked) -> u8 {
-        let Self { damages, leftovers, marked, .. } = self;
+        let Self {
+            damages,
+            leftovers,
+            marked,
+            ..
+        } = self;
         if self.as_json {
-            say(&json!({"damages": damages, "leftovers": leftovers, "marked": marked, "checked": checked}).to_string());
+            say(
+                &json!({"damages": damages, "leftovers": leftovers, "marked": marked, "checked": checked})
+                    .to_string(),
+            );
         } else {
-            let Checked { blobs, bytes, links, manifests, tags, uploads } = checked;
+            let Checked {
+                blobs,
+                bytes,
+                links,
+                manifests,
+                tags,
+                uploads,
+            } = checked;
             let verdict = if *damages == 0 { "clean" } else { "DAMAGED" };
-            let marked = if *marked == 0 { String::new() } else { format!(", {marked} blobs marked") };
+            let marked = if *marked == 0 {
+                String::new()
+            } else {
+                format!(", {marked} blobs marked")
+            };
             say(&format!(
                 "{}: {verdict}: {damages} damages, {leftovers} leftovers{marked}; checked {manifests} manifests, {tags} tags, {blobs} blobs of {bytes} bytes, {links} links and {uploads} uploads",
                 store.display()
@@ -91,7 +129,9 @@ impl Progress for Report {
         if self.as_json {
             say(&json!({"marked": key}).to_string());
         } else {
-            say(&format!("marked: {key}: clients are told that the blob is not here, and its next push replaces the bytes"));
+            say(&format!(
+                "marked: {key}: clients are told that the blob is not here, and its next push replaces the bytes"
+            ));
         }
     }
 

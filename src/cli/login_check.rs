@@ -42,15 +42,31 @@ pub(super) async fn run(options: Options) -> u8 {
             return WRONG;
         }
     };
-    let Prepared { host, probe, repository, token } = prepared;
+    let Prepared {
+        host,
+        probe,
+        repository,
+        token,
+    } = prepared;
     let clock = Clock::system();
     let token = match token {
         Some(token) => Ok(token),
         None => helper(&host, &clock).await,
     };
-    let credentials = Credentials { token, certificate: options.cert.is_some() };
+    let credentials = Credentials {
+        token,
+        certificate: options.cert.is_some(),
+    };
     let tell = |line: &login_check::Line| say(&line.to_string());
-    let good = login_check::check(&host, &probe, &credentials, repository.as_ref(), clock.now(), tell).await;
+    let good = login_check::check(
+        &host,
+        &probe,
+        &credentials,
+        repository.as_ref(),
+        clock.now(),
+        tell,
+    )
+    .await;
     if good { SUCCESS } else { FAILED }
 }
 
@@ -62,8 +78,16 @@ struct Prepared {
 }
 
 fn prepare(options: &Options) -> Result<Prepared, String> {
-    let host: RegistryHost = options.host.parse().map_err(|why| format!("{}: {why}", options.host))?;
-    let repository = options.repository.as_deref().map(str::parse).transpose().map_err(|why| format!("--repository: {why}"))?;
+    let host: RegistryHost = options
+        .host
+        .parse()
+        .map_err(|why| format!("{}: {why}", options.host))?;
+    let repository = options
+        .repository
+        .as_deref()
+        .map(str::parse)
+        .transpose()
+        .map_err(|why| format!("--repository: {why}"))?;
     let token = options.token_file.as_deref().map(read).transpose()?;
     let token = token.map(|text| Secret::new(String::from_utf8_lossy(&text).trim()));
     let authorities = options.ca.as_deref().map(read).transpose()?;
@@ -71,8 +95,19 @@ fn prepare(options: &Options) -> Result<Prepared, String> {
         (Some(cert), Some(key)) => Some([read(cert)?, b"\n".to_vec(), read(key)?].concat()),
         _ => None,
     };
-    let probe = Probe::new(&host, options.plain_http, authorities.as_deref(), certificate.as_deref()).map_err(|why| why.to_string())?;
-    Ok(Prepared { host, probe, repository, token })
+    let probe = Probe::new(
+        &host,
+        options.plain_http,
+        authorities.as_deref(),
+        certificate.as_deref(),
+    )
+    .map_err(|why| why.to_string())?;
+    Ok(Prepared {
+        host,
+        probe,
+        repository,
+        token,
+    })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
@@ -81,8 +116,13 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
 
 /// What the credential helper would hand over here, or why it would not.
 async fn helper(host: &RegistryHost, clock: &Clock) -> Result<Secret, String> {
-    let workload = Workload::find(Surroundings::of_process(), clock.clone()).map_err(|why| why.to_string())?;
-    match workload.token(host, Asker::Configured).await.map_err(|why| why.to_string())? {
+    let workload =
+        Workload::find(Surroundings::of_process(), clock.clone()).map_err(|why| why.to_string())?;
+    match workload
+        .token(host, Asker::Configured)
+        .await
+        .map_err(|why| why.to_string())?
+    {
         Found::Token(handed) => {
             say(&format!("note  the token: from {}", handed.place));
             Ok(handed.secret)
@@ -90,6 +130,10 @@ async fn helper(host: &RegistryHost, clock: &Clock) -> Result<Secret, String> {
         Found::Nothing(withheld) if withheld.is_empty() => {
             Err("give --token-file, or run this where the credential helper finds one".to_owned())
         }
-        Found::Nothing(withheld) => Err(withheld.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),
+        Found::Nothing(withheld) => Err(withheld
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("; ")),
     }
 }

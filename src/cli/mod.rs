@@ -1,7 +1,7 @@
 //! The commands, one file each.
 //!
-//! The binary is also called by two other names, by which it is one command: `docker-credential-wharfinger` and
-//! `wharfinger-credential-provider`.
+//! The binary is also called by two other names, by which it is one command: `docker-credential-wharfinger`
+//! and `wharfinger-credential-provider`.
 //!
 //! Exit codes: 0 success; 1 it ran and failed; 2 the arguments or the configuration are wrong.
 
@@ -65,7 +65,8 @@ enum Command {
         /// A JSON object a line: each finding, then the summary
         #[arg(long)]
         json: bool,
-        /// Mark the blobs whose bytes are damaged: clients that push are told that they are not here, so that they send them again
+        /// Mark the blobs whose bytes are damaged: clients that push are told that they are not here, so that
+        /// they send them again
         #[arg(long)]
         mark: bool,
     },
@@ -75,7 +76,9 @@ enum Command {
     )]
     Backup(backup::Options),
     /// Serve a registry with a throw-away trust domain, and push and pull through it once. For trials only
-    #[command(after_help = "Examples:\n  wharfinger dev\n  wharfinger dev --folder /tmp/registry --port 0 --once")]
+    #[command(
+        after_help = "Examples:\n  wharfinger dev\n  wharfinger dev --folder /tmp/registry --port 0 --once"
+    )]
     Dev(dev::Options),
     /// Say why a credential is somebody or nobody, and what it may do, by the word of a configuration file
     #[command(
@@ -87,7 +90,8 @@ enum Command {
         after_help = "Examples:\n  wharfinger login-check registry.example.org\n  wharfinger login-check localhost:5000 --ca ca.pem --token-file token --cert svid.pem --key svid.key --repository team/app\n\nNo secret is printed. Exit codes: 0 nothing is to be changed, 1 something is, 2 wrong arguments."
     )]
     LoginCheck(login_check::Options),
-    /// Hand this workload's token to docker, podman, skopeo, crane, helm and others, as their credential helper
+    /// Hand this workload's token to docker, podman, skopeo, crane, helm and others, as their credential
+    /// helper
     #[command(
         after_help = "Clients run it as docker-credential-wharfinger: put the binary, or a link to it, on the PATH under this name.\n\nExample:\n  echo registry.example.org | wharfinger docker-credential get"
     )]
@@ -171,12 +175,21 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// The same arguments with the command in front that the program's name stands for.
 fn by_name(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = arguments.into_iter().collect();
-    let name = arguments.first().and_then(|path| Path::new(path).file_name()).and_then(|name| name.to_str());
-    let command = NAMES.iter().find(|(other, _)| name == Some(*other)).map(|(_, command)| *command);
+    let name = arguments
+        .first()
+        .and_then(|path| Path::new(path).file_name())
+        .and_then(|name| name.to_str());
+    let command = NAMES
+        .iter()
+        .find(|(other, _)| name == Some(*other))
+        .map(|(_, command)| *command);
     if let Some(command) = command {
         arguments.insert(1, command.into());
         // As docker's own helpers answer them.
-        if let Some(flag) = arguments.get_mut(2).filter(|flag| command == DOCKER_CREDENTIAL && (*flag == "--version" || *flag == "-v")) {
+        if let Some(flag) = arguments
+            .get_mut(2)
+            .filter(|flag| command == DOCKER_CREDENTIAL && (*flag == "--version" || *flag == "-v"))
+        {
             *flag = "version".into();
         }
     }
@@ -186,7 +199,10 @@ fn by_name(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
 /// All of it.
 fn standard_input() -> std::io::Result<String> {
     let mut text = String::new();
-    std::io::stdin().lock().take(LARGEST_INPUT).read_to_string(&mut text)?;
+    std::io::stdin()
+        .lock()
+        .take(LARGEST_INPUT)
+        .read_to_string(&mut text)?;
     Ok(text)
 }
 
@@ -206,9 +222,14 @@ fn yes_or_no(text: &str) -> Result<bool, &'static str> {
 
 /// The same of one that is served, by an operator who says whether strangers are to be let in.
 fn load_to_serve(file: &Path, open: bool) -> Result<Config, u8> {
-    config::load(file, Environment { open, ..Environment::of_process() }, |draft| {
-        app::check(draft, &Clock::system()).err().unwrap_or_default()
-    })
+    config::load(
+        file,
+        Environment {
+            open,
+            ..Environment::of_process()
+        },
+        |draft| app::check(draft, &Clock::system()).err().unwrap_or_default(),
+    )
     .map_err(|why| {
         say_error(&why.to_string());
         WRONG
@@ -216,7 +237,13 @@ fn load_to_serve(file: &Path, open: bool) -> Result<Config, u8> {
 }
 
 fn mistaken(file: &Path, mistakes: Vec<Mistake>) -> u8 {
-    say_error(&config::Invalid { file: file.to_owned(), mistakes }.to_string());
+    say_error(
+        &config::Invalid {
+            file: file.to_owned(),
+            mistakes,
+        }
+        .to_string(),
+    );
     WRONG
 }
 
@@ -234,12 +261,14 @@ fn say_error(text: &str) {
     drop(writeln!(std::io::stderr().lock(), "{text}"));
 }
 
-/// Resolves at SIGTERM or SIGINT, and a second one ends the process at once. They are caught from this call on, not only once somebody
-/// waits.
+/// Resolves at SIGTERM or SIGINT, and a second one ends the process at once. They are caught from this call
+/// on, not only once somebody waits.
 fn interrupted() -> impl Future<Output = ()> {
     let signals = Signals::catch();
     async {
-        let Ok(mut signals) = signals else { return std::future::pending().await };
+        let Ok(mut signals) = signals else {
+            return std::future::pending().await;
+        };
         signals.next().await;
         tokio::spawn(async move {
             signals.next().await;
@@ -257,7 +286,10 @@ struct Signals {
 
 impl Signals {
     fn catch() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
 
     async fn next(&mut self) {
@@ -269,8 +301,10 @@ impl Signals {
 }
 
 /// Other names of the binary, and the command that each stands for.
-const NAMES: [(&str, &str); 2] =
-    [("docker-credential-wharfinger", DOCKER_CREDENTIAL), ("wharfinger-credential-provider", "credential-provider")];
+const NAMES: [(&str, &str); 2] = [
+    ("docker-credential-wharfinger", DOCKER_CREDENTIAL),
+    ("wharfinger-credential-provider", "credential-provider"),
+];
 const DOCKER_CREDENTIAL: &str = "docker-credential";
 /// No request of a client is longer, in bytes.
 const LARGEST_INPUT: u64 = 1 << 20;

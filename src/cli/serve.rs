@@ -13,8 +13,8 @@ use std::path::PathBuf;
 pub(super) struct Options {
     /// The configuration, in YAML or JSON
     file: PathBuf,
-    /// Serve a file that lets strangers in: one without a login at an address that is not loopback, or an issuer that anyone can get a token of,
-    /// without a validation
+    /// Serve a file that lets strangers in: one without a login at an address that is not loopback, or an
+    /// issuer that anyone can get a token of, without a validation
     #[arg(long, env = "WHARFINGER_OPEN", hide_env_values = true, value_parser = yes_or_no)]
     open: bool,
 }
@@ -28,7 +28,9 @@ pub(super) async fn run(options: &Options) -> u8 {
         Err(code) => return code,
     };
     if let Err(why) = logging::start(config.level, config.log_format) {
-        return fail(&format!("the thread that writes the log cannot be started: {why}"));
+        return fail(&format!(
+            "the thread that writes the log cannot be started: {why}"
+        ));
     }
     raise_open_files();
     keep_freed_memory();
@@ -54,7 +56,8 @@ pub(super) async fn run(options: &Options) -> u8 {
     if let Some(address) = registrar.health_address() {
         tracing::info!(target: logging::SERVING, { health.address = %address }, "serving probes");
     }
-    // As a task: this future has a thread of its own, to which every new connection would have to be handed first.
+    // As a task: this future has a thread of its own, to which every new connection would have to be handed
+    // first.
     if let Err(why) = tokio::spawn(registrar.run(shutdown)).await {
         tracing::error!("serving ended with a panic, which is a bug: {why}");
         return FAILED;
@@ -63,14 +66,25 @@ pub(super) async fn run(options: &Options) -> u8 {
     SUCCESS
 }
 
-/// Each connection is an open file, and so is each blob that goes through it. The usual limit of 1,024 is for programs that use `select`,
-/// and theirs to raise for those that do not.
+/// Each connection is an open file, and so is each blob that goes through it. The usual limit of 1,024 is for
+/// programs that use `select`, and theirs to raise for those that do not.
 fn raise_open_files() {
     let limit = getrlimit(Resource::Nofile);
-    if let Err(why) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+    if let Err(why) = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            ..limit
+        },
+    ) {
         tracing::warn!("the limit of open files cannot be raised: {why}");
     }
-    let (connections, Some(most)) = (Limits::default().connections as u64, getrlimit(Resource::Nofile).current) else { return };
+    let (connections, Some(most)) = (
+        Limits::default().connections as u64,
+        getrlimit(Resource::Nofile).current,
+    ) else {
+        return;
+    };
     if most < 2 * connections {
         tracing::warn!(
             "{most} files may be open at once, so {} connections are served and not {connections}, which may need {} files: raise the hard \
@@ -81,9 +95,10 @@ fn raise_open_files() {
     }
 }
 
-/// What one upload has in memory at once is kept when it is freed, since the next one needs as much: otherwise glibc gives it back to the
-/// kernel with each batch, and gets it again page by page. Measured: a tenth of a push. That something this large is freed is what makes
-/// glibc keep twice as much (mallopt(3), "dynamic mmap threshold"); elsewhere it changes nothing.
+/// What one upload has in memory at once is kept when it is freed, since the next one needs as much:
+/// otherwise glibc gives it back to the kernel with each batch, and gets it again page by page. Measured: a
+/// tenth of a push. That something this large is freed is what makes glibc keep twice as much (mallopt(3),
+/// "dynamic mmap threshold"); elsewhere it changes nothing.
 fn keep_freed_memory() {
     const UPLOAD: usize = 2 << 20;
     drop(std::hint::black_box(Vec::<u8>::with_capacity(UPLOAD)));

@@ -12,8 +12,15 @@ use std::time::Duration;
 pub(super) struct Options {
     /// A configuration to evaluate here and now, without a server: its sources are read and asked
     file: Option<PathBuf>,
-    /// The state directory of the running server to ask: `stateDirectory`, by default `state` in the store's folder
-    #[arg(long, value_name = "FOLDER", env = "WHARFINGER_STATE_DIRECTORY", hide_env_values = true, conflicts_with = "file")]
+    /// The state directory of the running server to ask: `stateDirectory`, by default `state` in the store's
+    /// folder
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        env = "WHARFINGER_STATE_DIRECTORY",
+        hide_env_values = true,
+        conflicts_with = "file"
+    )]
     state_directory: Option<PathBuf>,
     /// Print JSON instead of a table
     #[arg(long)]
@@ -40,7 +47,8 @@ pub(super) async fn run(options: &Options) -> u8 {
     } else {
         say(table(&report).trim_end());
     }
-    // A server that has just started may still wait for an answer. A report of our own has waited as long as it wants to.
+    // A server that has just started may still wait for an answer. A report of our own has waited as long as
+    // it wants to.
     let good = !report.is_alarming() && (options.file.is_none() || report.is_complete());
     if good { SUCCESS } else { FAILED }
 }
@@ -54,15 +62,31 @@ async fn evaluate(file: &Path) -> Result<Report, u8> {
 async fn ask(folder: &Path) -> Result<Report, u8> {
     let socket = folder.join(SOCKET);
     let failed = |why: &dyn std::fmt::Display| {
-        fail(&format!("{}: {why}; does a server run with this state directory, and are you its user?", socket.display()))
+        fail(&format!(
+            "{}: {why}; does a server run with this state directory, and are you its user?",
+            socket.display()
+        ))
     };
     if !socket.exists() {
         return Err(failed(&"there is no such socket"));
     }
-    let client = reqwest::Client::builder().unix_socket(socket.clone()).timeout(PATIENCE).no_proxy().tls_certs_only([]).build();
+    let client = reqwest::Client::builder()
+        .unix_socket(socket.clone())
+        .timeout(PATIENCE)
+        .no_proxy()
+        .tls_certs_only([])
+        .build();
     let client = client.map_err(|why| failed(&why))?;
-    let answer = client.get("http://wharfinger/trust").send().await.and_then(reqwest::Response::error_for_status);
-    let body = answer.map_err(|why| failed(&why))?.bytes().await.map_err(|why| failed(&why))?;
+    let answer = client
+        .get("http://wharfinger/trust")
+        .send()
+        .await
+        .and_then(reqwest::Response::error_for_status);
+    let body = answer
+        .map_err(|why| failed(&why))?
+        .bytes()
+        .await
+        .map_err(|why| failed(&why))?;
     serde_json::from_slice(&body).map_err(|why| failed(&why))
 }
 

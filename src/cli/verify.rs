@@ -26,7 +26,8 @@ pub(super) fn run(options: &Options) -> u8 {
         Ok(config) => config,
         Err(code) => return code,
     };
-    let (store, room) = (local::inspect(&config.storage), local::room_to_convert(&config.storage));
+    let store = local::inspect(&config.storage);
+    let room = local::room_to_convert(&config.storage);
     let checked = app::check(config, &Clock::system());
     let app::Checked { warnings, notes } = match checked {
         Ok(found) => found,
@@ -36,8 +37,14 @@ pub(super) fn run(options: &Options) -> u8 {
         return mistaken(file, vec![Mistake::new("storage.rootDirectory", why.to_string())]);
     }
     match store {
-        Err(why @ (OpenError::Older { .. } | OpenError::Unfinished { .. })) => say_error(&format!("note: storage.rootDirectory: {why}")),
-        Err(why @ (OpenError::Newer { .. } | OpenError::UnknownFormat { .. } | OpenError::UnfinishedBackup { .. })) => {
+        Err(why @ (OpenError::Older { .. } | OpenError::Unfinished { .. })) => {
+            say_error(&format!("note: storage.rootDirectory: {why}"))
+        }
+        Err(
+            why @ (OpenError::Newer { .. }
+            | OpenError::UnknownFormat { .. }
+            | OpenError::UnfinishedBackup { .. }),
+        ) => {
             return mistaken(file, vec![Mistake::new("storage.rootDirectory", why.to_string())]);
         }
         // Whoever verifies a file need not be the one who may look into the store.
@@ -55,7 +62,10 @@ pub(super) fn run(options: &Options) -> u8 {
         count => format!(", with {count} warnings"),
     };
     if *strict && !warnings.is_empty() {
-        say_error(&format!("{}: `serve` would start{count}, which --strict does not allow", file.display()));
+        say_error(&format!(
+            "{}: `serve` would start{count}, which --strict does not allow",
+            file.display()
+        ));
         return FAILED;
     }
     say(&format!("{}: good{count}", file.display()));

@@ -1,5 +1,5 @@
-//! What a file says at all, however empty it leaves it. Whether a registry is open depends on it: a file that names a login and leaves it
-//! empty, as a template does whose variable is unset, must not open one.
+//! What a file says at all, however empty it leaves it. Whether a registry is open depends on it: a file that
+//! names a login and leaves it empty, as a template does whose variable is unset, must not open one.
 
 use super::Warning;
 use super::not_built::{NOTHING_COLLECTED, lookup};
@@ -39,6 +39,11 @@ impl Mentions {
     /// What a file of zot's asks for without a word, and does not get.
     pub(super) fn defaults_of_zot(&self) -> Option<Warning> {
         let collects = self.zots && !self.gc;
-        collects.then(|| Warning::new("storage.gc", format!("is on by default in zot; {NOTHING_COLLECTED}")))
+        collects.then(|| {
+            Warning::new(
+                "storage.gc",
+                format!("is on by default in zot; {NOTHING_COLLECTED}"),
+            )
+        })
     }
 }

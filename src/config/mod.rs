@@ -1,7 +1,8 @@
 //! From a file to settings. zot's shape and key names with ours on top; JSON or YAML; unknown keys refused.
 //!
-//! Three steps, and every mistake of all three is reported at once: `document` reads the text and holds it against the schema of
-//! the `raw` types, `raw` names the keys, `build` makes a [`Config`] in which invalid states cannot be written down.
+//! Three steps, and every mistake of all three is reported at once: `document` reads the text and holds it
+//! against the schema of the `raw` types, `raw` names the keys, `build` makes a [`Config`] in which invalid
+//! states cannot be written down.
 
 mod build;
 mod document;
@@ -15,8 +16,8 @@ mod warning;
 mod weak;
 
 pub use build::{
-    CertificateConfig, Config, DomainConfig, DomainSource, Environment, IssuerConfig, IssuerKeys, Listen, Opened, TokenKeys,
-    TokenServerConfig,
+    CertificateConfig, Config, DomainConfig, DomainSource, Environment, IssuerConfig, IssuerKeys, Listen,
+    Opened, TokenKeys, TokenServerConfig,
 };
 pub use raw::{Level, LogFormat};
 pub use reference::reference;
@@ -38,19 +39,30 @@ pub struct Mistake {
 
 impl Mistake {
     pub(crate) fn new(key: impl Into<String>, what: impl Into<String>) -> Self {
-        Self { key: key.into(), what: what.into() }
+        Self {
+            key: key.into(),
+            what: what.into(),
+        }
     }
 
-    /// Whether the other one is of the same key, of one below it or of one above it, and so may well follow from this one.
+    /// Whether the other one is of the same key, of one below it or of one above it, and so may well follow
+    /// from this one.
     fn explains(&self, other: &Self) -> bool {
-        let below = |a: &str, b: &str| a.strip_prefix(b).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
+        let below = |a: &str, b: &str| {
+            a.strip_prefix(b)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
         below(&self.key, &other.key) || below(&other.key, &self.key)
     }
 }
 
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.key.is_empty() { f.write_str(&self.what) } else { write!(f, "{}: {}", self.key, self.what) }
+        if self.key.is_empty() {
+            f.write_str(&self.what)
+        } else {
+            write!(f, "{}: {}", self.key, self.what)
+        }
     }
 }
 
@@ -64,32 +76,61 @@ pub struct Invalid {
 impl fmt::Display for Invalid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.mistakes.len();
-        write!(f, "{}: {count} mistake{}", self.file.display(), if count == 1 { "" } else { "s" })?;
-        self.mistakes.iter().try_for_each(|mistake| write!(f, "\n  {mistake}"))
+        write!(
+            f,
+            "{}: {count} mistake{}",
+            self.file.display(),
+            if count == 1 { "" } else { "s" }
+        )?;
+        self.mistakes
+            .iter()
+            .try_for_each(|mistake| write!(f, "\n  {mistake}"))
     }
 }
 
 impl std::error::Error for Invalid {}
 
-/// Reads and checks a file. Relative paths in it are taken from the file's own folder. Opens no connection and no
-/// other file, but for the pod's token where an issuer is to be found in it.
+/// Reads and checks a file. Relative paths in it are taken from the file's own folder. Opens no connection
+/// and no other file, but for the pod's token where an issuer is to be found in it.
 ///
-/// `further` is asked what else is wrong with as much as could be understood of a file with mistakes: nobody should hear of
-/// a missing certificate only when the spelling is right.
-pub fn load(file: &Path, environment: Environment, further: impl FnOnce(Config) -> Vec<Mistake>) -> Result<Config, Invalid> {
-    let invalid = |mistakes| Invalid { file: file.to_owned(), mistakes };
-    let text = std::fs::read_to_string(file)
-        .map_err(|why| invalid(vec![Mistake::new("", format!("cannot be read: {}", FileError::new(file, &why)))]))?;
+/// `further` is asked what else is wrong with as much as could be understood of a file with mistakes: nobody
+/// should hear of a missing certificate only when the spelling is right.
+pub fn load(
+    file: &Path,
+    environment: Environment,
+    further: impl FnOnce(Config) -> Vec<Mistake>,
+) -> Result<Config, Invalid> {
+    let invalid = |mistakes| Invalid {
+        file: file.to_owned(),
+        mistakes,
+    };
+    let text = std::fs::read_to_string(file).map_err(|why| {
+        invalid(vec![Mistake::new(
+            "",
+            format!("cannot be read: {}", FileError::new(file, &why)),
+        )])
+    })?;
     let folder = file.parent().unwrap_or(Path::new("."));
     match draft(&text, folder, environment) {
         (Some(config), mistakes) if mistakes.is_empty() => Ok(config),
-        (config, mistakes) => Err(invalid(with_further(mistakes, config.map(further).unwrap_or_default()))),
+        (config, mistakes) => Err(invalid(with_further(
+            mistakes,
+            config.map(further).unwrap_or_default(),
+        ))),
     }
 }
 
-/// Checks a configuration's text. `folder` is what relative paths start from, `endpoint_socket` the Workload API's default address.
+/// Checks a configuration's text. `folder` is what relative paths start from, `endpoint_socket` the Workload
+/// API's default address.
 pub fn parse(text: &str, folder: &Path, endpoint_socket: Option<String>) -> Result<Config, Vec<Mistake>> {
-    parse_in(text, folder, Environment { endpoint_socket, ..Environment::default() })
+    parse_in(
+        text,
+        folder,
+        Environment {
+            endpoint_socket,
+            ..Environment::default()
+        },
+    )
 }
 
 /// The same in a whole environment.
@@ -100,7 +141,8 @@ pub fn parse_in(text: &str, folder: &Path, environment: Environment) -> Result<C
     }
 }
 
-/// As much of a configuration as can be understood, and all that is wrong with it. With a mistake it is nothing to serve.
+/// As much of a configuration as can be understood, and all that is wrong with it. With a mistake it is
+/// nothing to serve.
 fn draft(text: &str, folder: &Path, environment: Environment) -> (Option<Config>, Vec<Mistake>) {
     let mut document = match document::read(text) {
         Ok(document) => document,
@@ -114,7 +156,11 @@ fn draft(text: &str, folder: &Path, environment: Environment) -> (Option<Config>
     schema::check::<raw::File>(&mut document, &mut mistakes);
     match serde_json::from_value(document) {
         Ok(raw) => {
-            let (config, further) = build::build(raw, &build::Surroundings::new(folder, environment, mentions), warnings);
+            let (config, further) = build::build(
+                raw,
+                &build::Surroundings::new(folder, environment, mentions),
+                warnings,
+            );
             (Some(config), with_further(mistakes, further))
         }
         Err(_) if !mistakes.is_empty() => (None, mistakes),
@@ -122,7 +168,8 @@ fn draft(text: &str, folder: &Path, environment: Environment) -> (Option<Config>
     }
 }
 
-/// An object without keys is no TLS, as in zot. One with empty keys, as a template may write it, is a mistake that is found later.
+/// An object without keys is no TLS, as in zot. One with empty keys, as a template may write it, is a mistake
+/// that is found later.
 fn no_tls(document: &mut Value) -> Option<Warning> {
     let http = not_built::lookup(document, &["http"])?.as_object()?;
     let mut written = http.iter().filter(|(key, _)| key.eq_ignore_ascii_case("tls"));

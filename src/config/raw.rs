@@ -1,5 +1,5 @@
-//! The keys of the configuration file, as they are written. The reference in `docs/` is generated from these types and their
-//! comments, so a comment here is what a user reads.
+//! The keys of the configuration file, as they are written. The reference in `docs/` is generated from these
+//! types and their comments, so a comment here is what a user reads.
 
 mod access;
 mod deny;
@@ -24,14 +24,16 @@ pub struct File {
     pub dist_spec_version: Option<String>,
     /// Where records and blobs are kept.
     pub storage: Storage,
-    /// The folder of what must outlive a restart and is no content, as the keys that issuers and trust domains last published. Made if it
-    /// is missing, for its owner only. Default `state` inside `storage.rootDirectory`.
+    /// The folder of what must outlive a restart and is no content, as the keys that issuers and trust
+    /// domains last published. Made if it is missing, for its owner only. Default `state` inside
+    /// `storage.rootDirectory`.
     pub state_directory: Option<PathBuf>,
     /// The listener, TLS and who may log in.
     #[serde(default)]
     pub http: Http,
-    /// Who may do what. Without it every authenticated identity may do everything; without it and without `http.auth` everybody may, on loopback
-    /// or with `--open` (see [open registries](../how-to/from-zot.md#open-registries)). It may stand in `http` as well, where zot has it.
+    /// Who may do what. Without it every authenticated identity may do everything; without it and without
+    /// `http.auth` everybody may, on loopback or with `--open` (see [open
+    /// registries](../how-to/from-zot.md#open-registries)). It may stand in `http` as well, where zot has it.
     pub access_control: Option<AccessControl>,
     /// What is logged.
     pub log: Option<Log>,
@@ -45,14 +47,17 @@ pub struct File {
 pub struct Storage {
     /// The folder of the store. Made if it is missing; one process at a time.
     pub root_directory: PathBuf,
-    /// Whether what is acknowledged survives a power cut. Default true. False is faster, and takes nothing away when only the process dies.
+    /// Whether what is acknowledged survives a power cut. Default true. False is faster, and takes nothing
+    /// away when only the process dies.
     pub commit: Option<bool>,
-    /// Repositories, by patterns as in `accessControl.repositories`, in which a manifest is accepted although blobs and manifests that it
-    /// refers to are missing, as mirrors need it that copy some platforms only. The client is warned. Default none. Read at start.
+    /// Repositories, by patterns as in `accessControl.repositories`, in which a manifest is accepted although
+    /// blobs and manifests that it refers to are missing, as mirrors need it that copy some platforms only.
+    /// The client is warned. Default none. Read at start.
     #[serde(default)]
     pub sparse: Vec<String>,
-    /// Repositories, by the same patterns, in which a manifest is accepted although the `size` of a descriptor is missing, malformed or wrong, or
-    /// its `data` is not the content, as mirrors of broken images need it. Clients may fail to pull such an image. Default none. Read at start.
+    /// Repositories, by the same patterns, in which a manifest is accepted although the `size` of a
+    /// descriptor is missing, malformed or wrong, or its `data` is not the content, as mirrors of broken
+    /// images need it. Clients may fail to pull such an image. Default none. Read at start.
     #[serde(default)]
     pub unchecked_descriptors: Vec<String>,
 }
@@ -61,39 +66,50 @@ pub struct Storage {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Http {
-    /// The address to listen on, or a host name of this machine. `0.0.0.0` and `::` are every one. Default `127.0.0.1`.
+    /// The address to listen on, or a host name of this machine. `0.0.0.0` and `::` are every one. Default
+    /// `127.0.0.1`.
     pub address: Option<String>,
     /// The port, as text or a number. Default 8080; 0 is chosen by the system.
     pub port: Option<TextOrNumber>,
-    /// What clients call this registry, as `https://registry.example.org`. Default: what each request called it.
+    /// What clients call this registry, as `https://registry.example.org`. Default: what each request called
+    /// it.
     #[serde(rename = "externalURL")]
     pub external_url: Option<OneOrMany>,
-    /// The origins of pages in browsers that may read what this registry answers (CORS), as `https://ui.example.org`, separated by commas or as
-    /// a list; `*` is every origin, and then browsers send no password of theirs. Default none.
+    /// The origins of pages in browsers that may read what this registry answers (CORS), as
+    /// `https://ui.example.org`, separated by commas or as a list; `*` is every origin, and then browsers
+    /// send no password of theirs. Default none.
     pub allow_origin: Option<OneOrMany>,
-    /// The reverse proxies, as addresses and networks (`192.0.2.10`, `2001:db8:7::/64`), that may say the scheme, host and address of the
-    /// client. Name the proxies alone: everything else in a network can say the same. Their own certificates identify nobody.
+    /// The reverse proxies, as addresses and networks (`192.0.2.10`, `2001:db8:7::/64`), that may say the
+    /// scheme, host and address of the client. Name the proxies alone: everything else in a network can say
+    /// the same. Their own certificates identify nobody.
     #[serde(default)]
     pub trusted_proxies: Vec<String>,
-    /// The headers that the trusted proxies write: `x-forwarded` (`X-Forwarded-For` and `-Proto`), `x-forwarded-host` (these and
-    /// `X-Forwarded-Host`) or `forwarded` (RFC 7239). The other ones are ignored. Default `x-forwarded`.
+    /// The headers that the trusted proxies write: `x-forwarded` (`X-Forwarded-For` and `-Proto`),
+    /// `x-forwarded-host` (these and `X-Forwarded-Host`) or `forwarded` (RFC 7239). The other ones are
+    /// ignored. Default `x-forwarded`.
     pub forwarded_headers: Option<ForwardedHeaders>,
-    /// The load balancers, as addresses and networks, that pass connections through and begin each with a PROXY header (version 1 or 2):
-    /// the address that it names is the client's. They must send it, and a connection from anywhere else that begins with one is refused.
+    /// The load balancers, as addresses and networks, that pass connections through and begin each with a
+    /// PROXY header (version 1 or 2): the address that it names is the client's. They must send it, and a
+    /// connection from anywhere else that begins with one is refused.
     #[serde(default)]
     pub proxy_protocol: Vec<String>,
-    /// Bounds for each client address (IPv6: each /64), as long as its connections have presented no credential that was accepted.
-    /// Connections of `trustedProxies` are exempt; their requests are bounded by the client that they name, or else all together.
+    /// Bounds for each client address (IPv6: each /64), as long as its connections have presented no
+    /// credential that was accepted. Connections of `trustedProxies` are exempt; their requests are bounded
+    /// by the client that they name, or else all together.
     pub unidentified: Option<Unidentified>,
-    /// The memory that the bodies of requests may hold together, in bytes or as `64MiB` or `1GiB`: manifests, forms, and what of uploads is not
-    /// written yet. Manifests and lists of referrers of more than 512 KiB take part of it while they are sent. When it is in use, uploads take
-    /// turns, and a request that finds none within 5 seconds is answered with 503 before its body is read. One identity has a quarter at
-    /// most, one address without a login an eighth (at least 4 MiB each), and all callers without a login have half. At least `16MiB`; default `64MiB`. Read at start.
+    /// The memory that the bodies of requests may hold together, in bytes or as `64MiB` or `1GiB`: manifests,
+    /// forms, and what of uploads is not written yet. Manifests and lists of referrers of more than 512 KiB
+    /// take part of it while they are sent. When it is in use, uploads take turns, and a request that finds
+    /// none within 5 seconds is answered with 503 before its body is read. One identity has a quarter at
+    /// most, one address without a login an eighth (at least 4 MiB each), and all callers without a login
+    /// have half. At least `16MiB`; default `64MiB`. Read at start.
     pub body_memory: Option<TextOrNumber>,
-    /// Uploads that one caller may have open; callers without a login count by address. For one more the answer is 429, until one is finished,
-    /// cancelled, or expires 24 hours after its last request. Blobs that come in one request do not count. At least 1; default 1000. Read at start.
+    /// Uploads that one caller may have open; callers without a login count by address. For one more the
+    /// answer is 429, until one is finished, cancelled, or expires 24 hours after its last request. Blobs
+    /// that come in one request do not count. At least 1; default 1000. Read at start.
     pub open_uploads: Option<u32>,
-    /// A plain listener of its own for `/livez`, `/readyz`, `/startupz` and `/metrics`, which asks nobody for a credential.
+    /// A plain listener of its own for `/livez`, `/readyz`, `/startupz` and `/metrics`, which asks nobody for
+    /// a credential.
     pub health: Option<Health>,
     /// TLS. Without it the registry speaks plain HTTP.
     pub tls: Option<Tls>,
@@ -116,11 +132,13 @@ pub enum ForwardedHeaders {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Unidentified {
-    /// Connections of one address; also its HTTP/2 streams, which are counted apart. For one more connection the one that has been idle for the
-    /// longest is closed. If requests are being answered on all of them, it is refused. Default 1024.
+    /// Connections of one address; also its HTTP/2 streams, which are counted apart. For one more connection
+    /// the one that has been idle for the longest is closed. If requests are being answered on all of them,
+    /// it is refused. Default 1024.
     pub connections_per_address: Option<u32>,
-    /// Requests of one address that are being answered. 128 more wait for up to ten seconds, and are then answered with 429. Answers that hold
-    /// nothing, such as a 401, are not bounded. At most half of `connectionsPerAddress` is sensible. Default 320.
+    /// Requests of one address that are being answered. 128 more wait for up to ten seconds, and are then
+    /// answered with 429. Answers that hold nothing, such as a 401, are not bounded. At most half of
+    /// `connectionsPerAddress` is sensible. Default 320.
     pub requests_per_address: Option<u32>,
 }
 
@@ -142,17 +160,20 @@ pub struct Tls {
     pub cert: Option<PathBuf>,
     /// A file with the private key in PEM. Reloaded when it changes.
     pub key: Option<PathBuf>,
-    /// More certificates. A client gets the first one that has the name that it asks for; else the registry's own X.509-SVID if
-    /// there is one, else the first certificate.
+    /// More certificates. A client gets the first one that has the name that it asks for; else the registry's
+    /// own X.509-SVID if there is one, else the first certificate.
     #[serde(default)]
     pub certificates: Vec<CertificateFiles>,
-    /// Also, or only, the registry's own X.509-SVID from the Workload API, with its key in memory and its rotation without a dropped
-    /// connection. The address is that of `http.auth.spiffe.workloadAPI`. Default false.
+    /// Also, or only, the registry's own X.509-SVID from the Workload API, with its key in memory and its
+    /// rotation without a dropped connection. The address is that of `http.auth.spiffe.workloadAPI`. Default
+    /// false.
     #[serde(rename = "workloadAPI")]
     pub workload_api: Option<bool>,
-    /// zot's: a PEM file with authorities of client certificates, as an `http.auth.x509` entry. Reloaded when it changes.
+    /// zot's: a PEM file with authorities of client certificates, as an `http.auth.x509` entry. Reloaded when
+    /// it changes.
     pub cacert: Option<PathBuf>,
-    /// Whether clients may or must present a certificate. Default `optional` when certificates can identify anyone, else `off`.
+    /// Whether clients may or must present a certificate. Default `optional` when certificates can identify
+    /// anyone, else `off`.
     pub client_auth: Option<ClientAuth>,
     /// Whether HTTP/2 is offered beside HTTP/1.1. Default false.
     pub http2: Option<bool>,
@@ -185,24 +206,27 @@ pub struct Auth {
     pub bearer: Option<Bearer>,
     /// JWT-SVIDs and X.509-SVIDs.
     pub spiffe: Option<Spiffe>,
-    /// Client certificates that are no SVIDs, by their authorities. The first entry that trusts a certificate and whose validations pass counts.
+    /// Client certificates that are no SVIDs, by their authorities. The first entry that trusts a certificate
+    /// and whose validations pass counts.
     #[serde(default)]
     pub x509: Vec<X509>,
     /// zot's: who presents a client certificate of `tls.cacert`. Default: the common name.
     pub mtls: Option<Mtls>,
     /// Names and passwords.
     pub htpasswd: Option<Htpasswd>,
-    /// zot's: how many seconds the answer to a wrong password waits. Default 0, at most 60. An attempt that waits takes one of the places that
-    /// its address has; a client without a place gets 429. Unlike in zot, what policy denies is answered at once.
+    /// zot's: how many seconds the answer to a wrong password waits. Default 0, at most 60. An attempt that
+    /// waits takes one of the places that its address has; a client without a place gets 429. Unlike in zot,
+    /// what policy denies is answered at once.
     pub fail_delay: Option<u64>,
-    /// Credentials that are refused although their issuers still vouch for them. A change holds for the next request of every client, also for
-    /// open connections and for tokens that were issued before.
+    /// Credentials that are refused although their issuers still vouch for them. A change holds for the next
+    /// request of every client, also for open connections and for tokens that were issued before.
     #[serde(default)]
     pub deny: Vec<Deny>,
     /// The tokens that this registry issues in exchange for a credential.
     pub token: Option<Token>,
-    /// Keep who presented a token that comes again, as long as the token, the configuration and the keys or the password file that vouched
-    /// for it count. Default true. Of a certificate the same is always kept for its connection.
+    /// Keep who presented a token that comes again, as long as the token, the configuration and the keys or
+    /// the password file that vouched for it count. Default true. Of a certificate the same is always kept
+    /// for its connection.
     pub token_cache: Option<bool>,
 }
 
@@ -222,7 +246,8 @@ pub struct X509 {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Mtls {
-    /// `CommonName`, `Subject`, `Email`, `URI`, `DNSName`: the first that a certificate has is the username. Default: the common name.
+    /// `CommonName`, `Subject`, `Email`, `URI`, `DNSName`: the first that a certificate has is the username.
+    /// Default: the common name.
     #[serde(default)]
     pub identity_attributes: Vec<String>,
     /// A regular expression over the whole URI, whose first group is the username.
@@ -233,8 +258,8 @@ pub struct Mtls {
     pub dns_san_index: Option<usize>,
     /// Which of several addresses. Default 0.
     pub email_san_index: Option<usize>,
-    /// Accept a username that begins with a configured OIDC issuer and a slash, which could pass for a subject of that issuer.
-    /// Default false: such a certificate is refused.
+    /// Accept a username that begins with a configured OIDC issuer and a slash, which could pass for a
+    /// subject of that issuer. Default false: such a certificate is refused.
     pub allow_other_issuers_usernames: Option<bool>,
 }
 
@@ -250,11 +275,11 @@ pub struct Htpasswd {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Bearer {
-    /// The URL of an external token server, which clients are then sent to. Only beside `cert`; else clients are sent to this registry's
-    /// own token endpoint.
+    /// The URL of an external token server, which clients are then sent to. Only beside `cert`; else clients
+    /// are sent to this registry's own token endpoint.
     pub realm: Option<String>,
-    /// A file with the key of an external token server, whose tokens are then accepted for `service`: PEM with a public key or a
-    /// certificate, or a JWK set. Read again when it changes.
+    /// A file with the key of an external token server, whose tokens are then accepted for `service`: PEM
+    /// with a public key or a certificate, or a JWK set. Read again when it changes.
     pub cert: Option<PathBuf>,
     /// The `iss` of the external token server's tokens. Default: whatever its key signed.
     pub issuer: Option<String>,
@@ -269,25 +294,28 @@ pub struct Bearer {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Oidc {
-    /// Tells entries of one issuer apart whose keys are different, as those of several clusters whose issuer is the default
-    /// `https://kubernetes.default.svc.cluster.local`: the key that verifies a token decides which entry it belongs to. Part of the
-    /// principal, to whom uploads belong, and of the default username: `claims.iss + '/NAME/' + claims.sub`. Keep it. Required of each such
-    /// entry; entries of one name share their keys.
+    /// Tells entries of one issuer apart whose keys are different, as those of several clusters whose issuer
+    /// is the default `https://kubernetes.default.svc.cluster.local`: the key that verifies a token decides
+    /// which entry it belongs to. Part of the principal, to whom uploads belong, and of the default username:
+    /// `claims.iss + '/NAME/' + claims.sub`. Keep it. Required of each such entry; entries of one name share
+    /// their keys.
     pub name: Option<String>,
     /// The issuer, exactly as it stands in the token's `iss`. Required unless `type` finds it.
     pub issuer: Option<String>,
-    /// `kubernetes`: this registry's own cluster. What is not given is found by itself: the issuer in the pod's token, the key set at the
-    /// API server (`jwksURL`), its CA, and the pod's token to fetch it with (`bearerTokenFile`).
+    /// `kubernetes`: this registry's own cluster. What is not given is found by itself: the issuer in the
+    /// pod's token, the key set at the API server (`jwksURL`), its CA, and the pod's token to fetch it with
+    /// (`bearerTokenFile`).
     #[serde(rename = "type")]
     pub kind: Option<IssuerType>,
     /// The audiences, of which a token must name at least one. At least one is required.
     #[serde(default)]
     pub audiences: Vec<String>,
-    /// Also accept the names of this registry as audiences: each host of `http.externalURL` with and without its port, with `https://` or `oci://`
-    /// in front, and with a repository behind it (`oci://host/app`, `host/app`), which limits the token to that repository. Default false.
+    /// Also accept the names of this registry as audiences: each host of `http.externalURL` with and without
+    /// its port, with `https://` or `oci://` in front, and with a repository behind it (`oci://host/app`,
+    /// `host/app`), which limits the token to that repository. Default false.
     pub audience_from_host: Option<bool>,
-    /// A PEM file with the CA of the issuer's server, or that server's own self-signed certificate. Replaces the system's roots; read again at
-    /// each fetch.
+    /// A PEM file with the CA of the issuer's server, or that server's own self-signed certificate. Replaces
+    /// the system's roots; read again at each fetch.
     pub certificate_authority_file: Option<PathBuf>,
     /// What `certificateAuthorityFile` holds, as text. Not beside it.
     pub certificate_authority: Option<String>,
@@ -301,14 +329,18 @@ pub struct Oidc {
     pub jwks_url: Option<String>,
     /// A file with the key set; no network at all. Reloaded when it changes.
     pub jwks_file: Option<PathBuf>,
-    /// A file with a bearer token that is sent to fetch keys, as Kubernetes asks for. Read again at each fetch.
+    /// A file with a bearer token that is sent to fetch keys, as Kubernetes asks for. Read again at each
+    /// fetch.
     pub bearer_token_file: Option<PathBuf>,
-    /// More origins, as `https://host:port`, that the bearer token may be sent to. Those of `issuer`, `discoveryURL` and `jwksURL` may always.
+    /// More origins, as `https://host:port`, that the bearer token may be sent to. Those of `issuer`,
+    /// `discoveryURL` and `jwksURL` may always.
     #[serde(default)]
     pub bearer_token_origins: Vec<String>,
-    /// An HTTP proxy to fetch keys through, as `http://proxy.example.org:3128`. Default: the environment's `HTTPS_PROXY` and so on.
+    /// An HTTP proxy to fetch keys through, as `http://proxy.example.org:3128`. Default: the environment's
+    /// `HTTPS_PROXY` and so on.
     pub proxy: Option<String>,
-    /// The signature algorithms that are accepted. Default: every asymmetric one that fits the key. `EdDSA` and `Ed25519` are the same.
+    /// The signature algorithms that are accepted. Default: every asymmetric one that fits the key. `EdDSA`
+    /// and `Ed25519` are the same.
     pub algorithms: Option<Vec<String>>,
     /// The longest life a token may have, measured from `iat`. Default: no bound.
     pub max_token_lifetime: Option<String>,
@@ -318,12 +350,14 @@ pub struct Oidc {
     pub max_stale: Option<String>,
     /// Refuse tokens for several audiences. Default false.
     pub single_audience: Option<bool>,
-    /// Accept the tokens of an issuer that anyone in the world can get one of (GitHub, GitLab.com, Buildkite, Google, HCP Terraform,
-    /// Vercel, Codeberg, Sigstore), although no validation says whose are meant. Default false: such an entry is refused where a
-    /// `defaultPolicy` or a missing `accessControl` grants a stranger something, or where an expression for `username` or `groups` could yield a
-    /// user or group that `accessControl` names: any expression but `claims.sub`, the default, and texts in quotes.
+    /// Accept the tokens of an issuer that anyone in the world can get one of (GitHub, GitLab.com, Buildkite,
+    /// Google, HCP Terraform, Vercel, Codeberg, Sigstore), although no validation says whose are meant.
+    /// Default false: such an entry is refused where a `defaultPolicy` or a missing `accessControl` grants a
+    /// stranger something, or where an expression for `username` or `groups` could yield a user or group that
+    /// `accessControl` names: any expression but `claims.sub`, the default, and texts in quotes.
     pub accept_everyone: Option<bool>,
-    /// From claims to username and groups. Default username: `claims.iss + '/' + claims.sub`, with `name` between them if there is one.
+    /// From claims to username and groups. Default username: `claims.iss + '/' + claims.sub`, with `name`
+    /// between them if there is one.
     pub claim_mapping: Option<ClaimMapping>,
 }
 
@@ -348,8 +382,8 @@ pub struct ClaimMapping {
     pub username: Option<String>,
     /// An expression that yields a list of texts. Default: no groups.
     pub groups: Option<String>,
-    /// Accept a username that begins with another configured issuer and a slash, which could pass for a subject of that issuer.
-    /// Default false: such a credential is refused.
+    /// Accept a username that begins with another configured issuer and a slash, which could pass for a
+    /// subject of that issuer. Default false: such a credential is refused.
     pub allow_other_issuers_usernames: Option<bool>,
 }
 
@@ -393,24 +427,28 @@ pub struct Domain {
     /// The audiences, of which a JWT-SVID must name at least one. Required unless `svids` is `[x509]`.
     #[serde(default)]
     pub audiences: Vec<String>,
-    /// Also accept the names of this registry as audiences: each host of `http.externalURL` with and without its port, with `https://` or `oci://`
-    /// in front, and with a repository behind it (`oci://host/app`, `host/app`), which limits the token to that repository. Default false.
+    /// Also accept the names of this registry as audiences: each host of `http.externalURL` with and without
+    /// its port, with `https://` or `oci://` in front, and with a repository behind it (`oci://host/app`,
+    /// `host/app`), which limits the token to that repository. Default false.
     pub audience_from_host: Option<bool>,
     /// Which SVIDs are accepted. Default both.
     pub svids: Option<Vec<SvidKind>>,
     /// Where the bundle comes from, in order of preference; never united. At least one is required.
     #[serde(default)]
     pub bundle: Vec<BundleSource>,
-    /// The names of other trust domains here whose authorities this one may hold too, or which may hold its. Otherwise an X.509 authority or
-    /// JWT key that two trust domains hold counts for the first of them in the file alone, since each could vouch for the other.
+    /// The names of other trust domains here whose authorities this one may hold too, or which may hold its.
+    /// Otherwise an X.509 authority or JWT key that two trust domains hold counts for the first of them in
+    /// the file alone, since each could vouch for the other.
     #[serde(default)]
     pub shares_authorities_with: Vec<String>,
     /// How far clocks may differ. Default `30s`.
     pub clock_skew: Option<String>,
-    /// How long what came over the network serves after it was last confirmed, whichever source it came from. Default `24h`.
+    /// How long what came over the network serves after it was last confirmed, whichever source it came from.
+    /// Default `24h`.
     pub max_stale: Option<String>,
-    /// What a PermissionDenied of the Workload API does to the bundle it gave before: `withdraw` it (the default), at once if it ends an
-    /// open stream and after 30 s if it meets new attempts; or `retain` it, as if the agent were away.
+    /// What a PermissionDenied of the Workload API does to the bundle it gave before: `withdraw` it (the
+    /// default), at once if it ends an open stream and after 30 s if it meets new attempts; or `retain` it,
+    /// as if the agent were away.
     pub on_permission_denied: Option<OnPermissionDenied>,
     /// Refuse JWT-SVIDs for several audiences. Default false.
     pub single_audience: Option<bool>,
@@ -449,11 +487,11 @@ pub struct BundleSource {
     pub jwks_file: Option<PathBuf>,
     /// What `jwksFile` holds, as text.
     pub jwks: Option<String>,
-    /// A file with a SPIFFE bundle map, of which this trust domain's bundle counts; several trust domains may share it. Reloaded when it
-    /// changes.
+    /// A file with a SPIFFE bundle map, of which this trust domain's bundle counts; several trust domains may
+    /// share it. Reloaded when it changes.
     pub bundle_map_file: Option<PathBuf>,
-    /// JWT keys of an OIDC issuer, by discovery. Tokens verified by these must have it as their `iss`. The issuer, or an object that says
-    /// how to reach it.
+    /// JWT keys of an OIDC issuer, by discovery. Tokens verified by these must have it as their `iss`. The
+    /// issuer, or an object that says how to reach it.
     pub oidc_issuer: Option<IssuerOrReach>,
     /// The trust domain's federation endpoint.
     pub endpoint: Option<Endpoint>,
@@ -479,8 +517,8 @@ pub struct Reach {
     /// Where the key set is; skips discovery.
     #[serde(rename = "jwksURL")]
     pub jwks_url: Option<String>,
-    /// A PEM file with the CA of the issuer's server, or that server's own self-signed certificate. Replaces the system's roots; read again at
-    /// each fetch.
+    /// A PEM file with the CA of the issuer's server, or that server's own self-signed certificate. Replaces
+    /// the system's roots; read again at each fetch.
     pub certificate_authority_file: Option<PathBuf>,
     /// What `certificateAuthorityFile` holds, as text. Not beside it.
     pub certificate_authority: Option<String>,
@@ -504,10 +542,12 @@ pub struct Endpoint {
     /// The SPIFFE ID of the endpoint's server. Required for `https_spiffe`, and only there.
     #[serde(rename = "endpointSpiffeID")]
     pub endpoint_spiffe_id: Option<String>,
-    /// A file with the bundle of the endpoint's trust domain, in SPIFFE JSON or PEM. If that is this trust domain itself, it serves for the
-    /// first connection, and from then on the bundle fetched last. Required for `https_spiffe`, and only there.
+    /// A file with the bundle of the endpoint's trust domain, in SPIFFE JSON or PEM. If that is this trust
+    /// domain itself, it serves for the first connection, and from then on the bundle fetched last. Required
+    /// for `https_spiffe`, and only there.
     pub bootstrap_file: Option<PathBuf>,
-    /// A PEM file with the CA of the endpoint's server, for `https_web` only. Replaces the system's roots; read again at each fetch.
+    /// A PEM file with the CA of the endpoint's server, for `https_web` only. Replaces the system's roots;
+    /// read again at each fetch.
     pub certificate_authority_file: Option<PathBuf>,
     /// An HTTP proxy to fetch the bundle through. Default: the environment's.
     pub proxy: Option<String>,
@@ -532,8 +572,8 @@ pub struct Empty {}
 pub struct Log {
     /// From this level on. Default `info`.
     pub level: Option<Level>,
-    /// How lines look on standard error: `text` for people, `json` for programs, `auto` for text where standard error is a terminal and
-    /// JSON elsewhere. Default `auto`. Read at start.
+    /// How lines look on standard error: `text` for people, `json` for programs, `auto` for text where
+    /// standard error is a terminal and JSON elsewhere. Default `auto`. Read at start.
     pub format: Option<LogFormat>,
 }
 

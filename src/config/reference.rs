@@ -9,11 +9,20 @@ use std::fmt::Write as _;
 /// Markdown: one section for each object of the file, one line for each of its keys.
 #[must_use]
 pub fn reference() -> String {
-    let schema = SchemaGenerator::default().into_root_schema_for::<raw::File>().to_value();
-    let mut book = Book { root: &schema, text: HEAD.to_owned(), written: Vec::new() };
+    let schema = SchemaGenerator::default()
+        .into_root_schema_for::<raw::File>()
+        .to_value();
+    let mut book = Book {
+        root: &schema,
+        text: HEAD.to_owned(),
+        written: Vec::new(),
+    };
     book.section("The file", &schema);
     book.text.push_str(NOT_BUILT);
-    book.list("Refused, since without them the registry would do less than the file asks:", REFUSED);
+    book.list(
+        "Refused, since without them the registry would do less than the file asks:",
+        REFUSED,
+    );
     book.list("Ignored with a warning:", IGNORED);
     book.text
 }
@@ -48,13 +57,37 @@ impl<'a> Book<'a> {
             return;
         }
         self.written.push(title);
-        let Some(keys) = schema.get("properties").and_then(Value::as_object).filter(|keys| !keys.is_empty()) else { return };
-        let required: Vec<&str> =
-            schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
-        let _ = write!(self.text, "\n## {}\n\n| key | type | meaning |\n|---|---|---|\n", title.replace('\n', " "));
+        let Some(keys) = schema
+            .get("properties")
+            .and_then(Value::as_object)
+            .filter(|keys| !keys.is_empty())
+        else {
+            return;
+        };
+        let required: Vec<&str> = schema
+            .get("required")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
+        let _ = write!(
+            self.text,
+            "\n## {}\n\n| key | type | meaning |\n|---|---|---|\n",
+            title.replace('\n', " ")
+        );
         for (key, value) in keys {
-            let name = if required.contains(&key.as_str()) { format!("**`{key}`**") } else { format!("`{key}`") };
-            let _ = writeln!(self.text, "| {name} | {} | {} |", self.kind(value), described(value));
+            let name = if required.contains(&key.as_str()) {
+                format!("**`{key}`**")
+            } else {
+                format!("`{key}`")
+            };
+            let _ = writeln!(
+                self.text,
+                "| {name} | {} | {} |",
+                self.kind(value),
+                described(value)
+            );
         }
         self.below(keys);
     }
@@ -63,7 +96,9 @@ impl<'a> Book<'a> {
     fn below(&mut self, keys: &'a Map<String, Value>) {
         for value in keys.values() {
             let target = self.object(value);
-            let Some(title) = target.get("description").and_then(Value::as_str) else { continue };
+            let Some(title) = target.get("description").and_then(Value::as_str) else {
+                continue;
+            };
             if target.get("properties").is_some() {
                 self.section(title, target);
             }
@@ -86,7 +121,8 @@ impl<'a> Book<'a> {
     }
 
     fn resolve(&self, schema: &Value) -> Option<&'a Value> {
-        self.root.pointer(schema.get("$ref")?.as_str()?.trim_start_matches('#'))
+        self.root
+            .pointer(schema.get("$ref")?.as_str()?.trim_start_matches('#'))
     }
 
     fn kind(&self, schema: &Value) -> String {
@@ -94,11 +130,19 @@ impl<'a> Book<'a> {
             return self.kind(target);
         }
         if let Some(choices) = schema.get("anyOf").and_then(Value::as_array) {
-            let kinds: Vec<_> = choices.iter().map(|choice| self.kind(choice)).filter(|kind| kind != "null").collect();
+            let kinds: Vec<_> = choices
+                .iter()
+                .map(|choice| self.kind(choice))
+                .filter(|kind| kind != "null")
+                .collect();
             return kinds.join(" or ");
         }
         if let Some(names) = schema.get("enum").and_then(Value::as_array) {
-            let names: Vec<_> = names.iter().filter_map(Value::as_str).map(|name| format!("`{name}`")).collect();
+            let names: Vec<_> = names
+                .iter()
+                .filter_map(Value::as_str)
+                .map(|name| format!("`{name}`"))
+                .collect();
             return names.join(", ");
         }
         let types: Vec<&str> = match schema.get("type") {
@@ -106,11 +150,22 @@ impl<'a> Book<'a> {
             Some(Value::Array(several)) => several.iter().filter_map(Value::as_str).collect(),
             _ => Vec::new(),
         };
-        let names: Vec<_> = types.into_iter().filter(|name| *name != "null" || schema.get("type") == Some(&"null".into())).collect();
-        let inner = |key| schema.get(key).filter(|each| each.is_object()).map(|each| self.kind(each)).unwrap_or_default();
+        let names: Vec<_> = types
+            .into_iter()
+            .filter(|name| *name != "null" || schema.get("type") == Some(&"null".into()))
+            .collect();
+        let inner = |key| {
+            schema
+                .get(key)
+                .filter(|each| each.is_object())
+                .map(|each| self.kind(each))
+                .unwrap_or_default()
+        };
         let name = |name: &str| match name {
             "array" => format!("list of {}", inner("items")),
-            "object" if schema.get("additionalProperties").is_some_and(Value::is_object) => "object by name".to_owned(),
+            "object" if schema.get("additionalProperties").is_some_and(Value::is_object) => {
+                "object by name".to_owned()
+            }
             "object" if schema.get("properties").is_none() => "`{}`".to_owned(),
             "string" => "text".to_owned(),
             "boolean" => "true or false".to_owned(),
@@ -128,6 +183,12 @@ impl<'a> Book<'a> {
 
 /// On one line of a table.
 fn described(schema: &Value) -> String {
-    let text = schema.get("description").and_then(Value::as_str).unwrap_or_default();
-    text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
+    let text = schema
+        .get("description")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    text.split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+        .replace('|', "\\|")
 }

@@ -1,6 +1,6 @@
-//! Holds a document against the schema that the raw types derive, and collects every mistake instead of the first. Keys may be
-//! written in any case, as zot takes them; they are put into the schema's case here. What is wrong or missing is replaced by a value
-//! that says nothing, so that the rest can be judged too.
+//! Holds a document against the schema that the raw types derive, and collects every mistake instead of the
+//! first. Keys may be written in any case, as zot takes them; they are put into the schema's case here. What
+//! is wrong or missing is replaced by a value that says nothing, so that the rest can be judged too.
 
 use super::{Mistake, weak};
 use schemars::{JsonSchema, SchemaGenerator};
@@ -10,7 +10,11 @@ use std::collections::BTreeSet;
 /// Reports unknown keys, missing keys and wrong types, each with its path, and folds the keys' case.
 pub(super) fn check<T: JsonSchema>(document: &mut Value, mistakes: &mut Vec<Mistake>) {
     let schema = SchemaGenerator::default().into_root_schema_for::<T>().to_value();
-    Walk { root: &schema, mistakes }.value(document, &schema, "");
+    Walk {
+        root: &schema,
+        mistakes,
+    }
+    .value(document, &schema, "");
 }
 
 struct Walk<'a> {
@@ -29,7 +33,10 @@ impl<'a> Walk<'a> {
         }
         if !has_type(value, schema) {
             let wanted = expectation(schema);
-            self.mistakes.push(Mistake::new(path, format!("must be {wanted}, not {}", kind(value))));
+            self.mistakes.push(Mistake::new(
+                path,
+                format!("must be {wanted}, not {}", kind(value)),
+            ));
             *value = self.stand_in(schema);
             return;
         }
@@ -57,44 +64,75 @@ impl<'a> Walk<'a> {
 
     /// The first choice whose type fits decides; with none, the mistake names them all.
     fn any_of(&mut self, value: &mut Value, choices: &'a [Value], path: &str) {
-        let fits = |value: &Value| choices.iter().find(|choice| has_type(value, self.resolve(choice)));
+        let fits = |value: &Value| {
+            choices
+                .iter()
+                .find(|choice| has_type(value, self.resolve(choice)))
+        };
         if fits(value).is_none() {
-            let types: Vec<_> = choices.iter().flat_map(|choice| types(self.resolve(choice))).collect();
+            let types: Vec<_> = choices
+                .iter()
+                .flat_map(|choice| types(self.resolve(choice)))
+                .collect();
             weak::fit(value, &types);
         }
         match fits(value) {
             Some(choice) => self.value(value, choice, path),
             None => {
-                let wanted: Vec<_> = choices.iter().map(|choice| expectation(self.resolve(choice))).filter(|w| w != "null").collect();
-                self.mistakes.push(Mistake::new(path, format!("must be {}, not {}", wanted.join(" or "), kind(value))));
-                *value = choices.first().map_or(Value::Null, |choice| self.stand_in(choice));
+                let wanted: Vec<_> = choices
+                    .iter()
+                    .map(|choice| expectation(self.resolve(choice)))
+                    .filter(|w| w != "null")
+                    .collect();
+                self.mistakes.push(Mistake::new(
+                    path,
+                    format!("must be {}, not {}", wanted.join(" or "), kind(value)),
+                ));
+                *value = choices
+                    .first()
+                    .map_or(Value::Null, |choice| self.stand_in(choice));
             }
         }
     }
 
     fn object(&mut self, object: &mut Map<String, Value>, schema: &'a Value, path: &str) {
-        let join = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+        let join = |key: &str| {
+            if path.is_empty() {
+                key.to_owned()
+            } else {
+                format!("{path}.{key}")
+            }
+        };
         let Some(known) = schema.get("properties").and_then(Value::as_object) else {
             if schema.get("additionalProperties") == Some(&Value::Bool(false)) {
-                let mistakes = object.keys().map(|key| Mistake::new(join(key), "is no key here; write {}"));
+                let mistakes = object
+                    .keys()
+                    .map(|key| Mistake::new(join(key), "is no key here; write {}"));
                 self.mistakes.extend(mistakes);
                 object.clear();
             }
             if let Some(each) = schema.get("additionalProperties").filter(|each| each.is_object()) {
-                object.iter_mut().for_each(|(key, value)| self.value(value, each, &format!("{path}[{key:?}]")));
+                object
+                    .iter_mut()
+                    .for_each(|(key, value)| self.value(value, each, &format!("{path}[{key:?}]")));
             }
             return;
         };
-        let (mut misspelt, mut seen) = (Vec::new(), BTreeSet::new());
+        let mut misspelt = Vec::new();
+        let mut seen = BTreeSet::new();
         for (written, mut value) in std::mem::take(object) {
             let Some((key, schema)) = known.iter().find(|(key, _)| key.eq_ignore_ascii_case(&written)) else {
-                self.mistakes.push(Mistake::new(join(&written), unknown(&written, known)));
+                self.mistakes
+                    .push(Mistake::new(join(&written), unknown(&written, known)));
                 misspelt.extend(close(&written, known).map(|(key, schema)| (key, schema, value)));
                 continue;
             };
             // Whatever the values are: which of the two is meant cannot be known.
             if !seen.insert(key) {
-                self.mistakes.push(Mistake::new(join(key), "is given twice, in different case: keep one of them"));
+                self.mistakes.push(Mistake::new(
+                    join(key),
+                    "is given twice, in different case: keep one of them",
+                ));
                 continue;
             }
             if value.is_null() || weak::is_left_out(&value, &join(key)) {
@@ -110,10 +148,19 @@ impl<'a> Walk<'a> {
                 object.insert(key.clone(), value);
             }
         }
-        for key in schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
+        for key in schema
+            .get("required")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+        {
             if !object.contains_key(key) {
                 self.mistakes.push(Mistake::new(join(key), "is missing"));
-                object.insert(key.to_owned(), known.get(key).map_or(Value::Null, |schema| self.stand_in(schema)));
+                object.insert(
+                    key.to_owned(),
+                    known.get(key).map_or(Value::Null, |schema| self.stand_in(schema)),
+                );
             }
         }
     }
@@ -122,9 +169,15 @@ impl<'a> Walk<'a> {
     fn stand_in(&self, schema: &'a Value) -> Value {
         let schema = self.resolve(schema);
         if let Some(choices) = schema.get("anyOf").and_then(Value::as_array) {
-            return choices.first().map_or(Value::Null, |choice| self.stand_in(choice));
+            return choices
+                .first()
+                .map_or(Value::Null, |choice| self.stand_in(choice));
         }
-        if let Some(first) = schema.get("enum").and_then(Value::as_array).and_then(|allowed| allowed.first()) {
+        if let Some(first) = schema
+            .get("enum")
+            .and_then(Value::as_array)
+            .and_then(|allowed| allowed.first())
+        {
             return first.clone();
         }
         let type_name = match schema.get("type") {
@@ -140,9 +193,20 @@ impl<'a> Walk<'a> {
             "string" => "".into(),
             "array" => Value::Array(Vec::new()),
             _ => {
-                let required = schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+                let required = schema
+                    .get("required")
+                    .and_then(Value::as_array)
+                    .into_iter()
+                    .flatten()
+                    .filter_map(Value::as_str);
                 let member = |key: &str| {
-                    (key.to_owned(), schema.get("properties").and_then(|all| all.get(key)).map_or(Value::Null, |one| self.stand_in(one)))
+                    (
+                        key.to_owned(),
+                        schema
+                            .get("properties")
+                            .and_then(|all| all.get(key))
+                            .map_or(Value::Null, |one| self.stand_in(one)),
+                    )
                 };
                 Value::Object(required.map(member).collect())
             }
@@ -208,7 +272,12 @@ fn expectation(schema: &Value) -> String {
     match schema.get("type") {
         Some(Value::String(one)) => name(one).to_owned(),
         Some(Value::Array(several)) => {
-            let wanted: Vec<_> = several.iter().filter_map(Value::as_str).filter(|one| *one != "null").map(name).collect();
+            let wanted: Vec<_> = several
+                .iter()
+                .filter_map(Value::as_str)
+                .filter(|one| *one != "null")
+                .map(name)
+                .collect();
             wanted.join(" or ")
         }
         _ => "something else".to_owned(),
@@ -230,13 +299,18 @@ fn kind(value: &Value) -> &'static str {
 fn unknown(written: &str, known: &Map<String, Value>) -> String {
     match close(written, known) {
         Some((key, _)) => format!("is no key here; did you mean {key}?"),
-        None => format!("is no key here; known are {}", known.keys().map(String::as_str).collect::<Vec<_>>().join(", ")),
+        None => format!(
+            "is no key here; known are {}",
+            known.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
+        ),
     }
 }
 
 /// The key that is probably meant.
 fn close<'a>(written: &str, known: &'a Map<String, Value>) -> Option<(&'a String, &'a Value)> {
-    known.iter().find(|(key, _)| distance(&key.to_lowercase(), &written.to_lowercase()) <= 2)
+    known
+        .iter()
+        .find(|(key, _)| distance(&key.to_lowercase(), &written.to_lowercase()) <= 2)
 }
 
 /// Levenshtein's.
@@ -246,7 +320,8 @@ fn distance(a: &str, b: &str) -> usize {
     for (i, x) in a.chars().enumerate() {
         let mut next = vec![i + 1];
         for (y, pair) in b.iter().zip(row.windows(2)) {
-            let (diagonal, above) = (pair.first().copied().unwrap_or(0), pair.last().copied().unwrap_or(0));
+            let diagonal = pair.first().copied().unwrap_or(0);
+            let above = pair.last().copied().unwrap_or(0);
             let left = next.last().copied().unwrap_or(0);
             next.push((diagonal + usize::from(x != *y)).min(above + 1).min(left + 1));
         }

@@ -39,13 +39,24 @@ fn load(document: &Value) -> Result<Config, Vec<Mistake>> {
 }
 
 fn keys(document: &Value) -> Vec<String> {
-    load(document).map(|_| ()).unwrap_err().into_iter().map(|mistake| mistake.key).collect()
+    load(document)
+        .map(|_| ())
+        .unwrap_err()
+        .into_iter()
+        .map(|mistake| mistake.key)
+        .collect()
 }
 
 #[test]
 fn a_minimal_file_has_the_defaults_of_zot() {
     let config = load(&minimal()).unwrap();
-    assert_eq!(config.listen, Listen { address: "127.0.0.1".into(), port: 8080 });
+    assert_eq!(
+        config.listen,
+        Listen {
+            address: "127.0.0.1".into(),
+            port: 8080
+        }
+    );
     assert_eq!(config.storage, Path::new("/etc/wharfinger/store"));
     assert_eq!(config.state_directory, Path::new("/etc/wharfinger/store/state"));
     assert_eq!(config.terms.service, "wharfinger");
@@ -56,7 +67,10 @@ fn a_minimal_file_has_the_defaults_of_zot() {
 fn yaml_and_keys_in_any_case_and_ports_as_text() {
     let text = "storage: {ROOTDIRECTORY: /var/lib/registry}\nhttp:\n  port: '5000'\n  externalUrl: https://registry.example.org/\n  auth: {bearer: {oidc: [{issuer: https://issuer.example.org, audiences: [registry]}]}}\n";
     let config = parse(text, Path::new("."), None).unwrap();
-    assert_eq!((config.listen.port, config.external_urls), (5000, vec!["https://registry.example.org".to_owned()]));
+    assert_eq!(
+        (config.listen.port, config.external_urls),
+        (5000, vec!["https://registry.example.org".to_owned()])
+    );
 }
 
 #[test]
@@ -81,8 +95,17 @@ fn all_mistakes_of_the_text_are_found_at_once() {
         assert!(found.iter().any(|found| found == key), "{key} in {found:?}");
     }
     assert_eq!(found.len(), 6);
-    let text = load(&bad).map(|_| ()).unwrap_err().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
-    assert!(text.contains("http.prot: is no key here; did you mean port?"), "{text}");
+    let text = load(&bad)
+        .map(|_| ())
+        .unwrap_err()
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("\n");
+    assert!(
+        text.contains("http.prot: is no key here; did you mean port?"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -97,7 +120,10 @@ fn a_mistake_of_the_text_hides_none_of_the_meaning() {
         ),
         ("/http/auth/ldap", json!({"address": "x"})),
         ("/storage", json!({"rootDirectroy": "s"})),
-        ("/accessControl", json!({"repositories": {"a[": {"policies": [{"users": ["a"], "actions": ["reed"]}]}}})),
+        (
+            "/accessControl",
+            json!({"repositories": {"a[": {"policies": [{"users": ["a"], "actions": ["reed"]}]}}}),
+        ),
         ("/log", json!({"level": "loud"})),
     ]);
     let mut found = keys(&bad);
@@ -129,21 +155,37 @@ fn in_yaml_only_true_and_false_are_truth_values() {
         )
     };
     let config = parse(&tls("clientAuth: off, http2: true"), Path::new("."), None).unwrap();
-    assert_eq!(config.tls.map(|tls| (tls.client_auth, tls.http2)), Some((ClientAuth::Off, true)));
+    assert_eq!(
+        config.tls.map(|tls| (tls.client_auth, tls.http2)),
+        Some((ClientAuth::Off, true))
+    );
     let mistakes = parse(&tls("http2: yes"), Path::new("."), None).unwrap_err();
-    assert_eq!(mistakes, [Mistake::new("http.tls.http2", "must be true or false, not text")]);
+    assert_eq!(
+        mistakes,
+        [Mistake::new("http.tls.http2", "must be true or false, not text")]
+    );
 }
 
 #[test]
 fn what_is_no_yaml_is_told_by_its_place_and_without_the_lines_around_it() {
     for (text, said) in [
-        ("storage: {rootDirectory: s}\nstorage: {}\n", "line 2: storage is given twice"),
-        ("log: {level: info}\nhttp:\n  secret: \"hunter2\n  port: 1\n", "line 3"),
+        (
+            "storage: {rootDirectory: s}\nstorage: {}\n",
+            "line 2: storage is given twice",
+        ),
+        (
+            "log: {level: info}\nhttp:\n  secret: \"hunter2\n  port: 1\n",
+            "line 3",
+        ),
         ("storage:\n\trootDirectory: hunter2\n", "line 2"),
     ] {
         let mistakes = parse(text, Path::new("."), None).unwrap_err();
         assert_eq!(mistakes.len(), 1);
-        assert!(mistakes[0].what.contains(said) && !mistakes[0].what.contains("hunter2"), "{}", mistakes[0]);
+        assert!(
+            mistakes[0].what.contains(said) && !mistakes[0].what.contains("hunter2"),
+            "{}",
+            mistakes[0]
+        );
     }
 }
 
@@ -156,7 +198,10 @@ fn all_mistakes_of_the_meaning_are_found_at_once() {
         ("/http/auth/bearer/oidc/0/algorithms", json!(["HS256"])),
         ("/http/auth/bearer/oidc/0/certificateAuthority", json!("x")),
         ("/http/auth/bearer/oidc/0/certificateAuthorityFile", json!("x")),
-        ("/http/auth/spiffe", json!({"trustDomains": [{"name": "TD", "bundle": [{}]}]})),
+        (
+            "/http/auth/spiffe",
+            json!({"trustDomains": [{"name": "TD", "bundle": [{}]}]}),
+        ),
     ]);
     let mut found = keys(&bad);
     found.sort();
@@ -179,11 +224,9 @@ fn all_mistakes_of_the_meaning_are_found_at_once() {
 fn what_would_let_everyone_in_is_refused() {
     let nobody = json!({"storage": {"rootDirectory": "s"}, "http": {"address": "0.0.0.0"}});
     assert_eq!(keys(&nobody), ["http.auth"]);
-    let nobody_either =
-        json!({"storage": {"rootDirectory": "s"}, "http": {}, "accessControl": {"repositories": {"**": {"defaultPolicy": ["read"]}}}});
+    let nobody_either = json!({"storage": {"rootDirectory": "s"}, "http": {}, "accessControl": {"repositories": {"**": {"defaultPolicy": ["read"]}}}});
     assert_eq!(keys(&nobody_either), ["http.auth"]);
-    let public =
-        json!({"storage": {"rootDirectory": "s"}, "http": {}, "accessControl": {"repositories": {"**": {"anonymousPolicy": ["read"]}}}});
+    let public = json!({"storage": {"rootDirectory": "s"}, "http": {}, "accessControl": {"repositories": {"**": {"anonymousPolicy": ["read"]}}}});
     assert!(load(&public).is_ok());
 }
 
@@ -194,7 +237,13 @@ fn access_control_may_stand_where_zot_has_it_but_not_twice() {
     assert_eq!(keys(&with(&[("/http/accessControl", rules)])), [wrong]);
     let rules = json!({"repositories": {"**": {"defaultPolicy": ["read"]}}});
     assert!(load(&with(&[("/http/accessControl", rules.clone())])).is_ok());
-    assert_eq!(keys(&with(&[("/http/accessControl", rules.clone()), ("/accessControl", rules)])), ["http.accessControl"]);
+    assert_eq!(
+        keys(&with(&[
+            ("/http/accessControl", rules.clone()),
+            ("/accessControl", rules)
+        ])),
+        ["http.accessControl"]
+    );
 }
 
 #[test]
@@ -205,39 +254,77 @@ fn tls_needs_something_to_present_and_says_what_is_missing() {
         (json!({"cert": "c"}), &["http.tls.key"]),
         (json!({"key": "k", "certificates": [pair]}), &["http.tls.cert"]),
         (json!({"workloadAPI": true}), &["http.auth.spiffe.workloadAPI"]),
-        (json!({"certificates": [{"cert": "c"}]}), &["http.tls.certificates[0].key"]),
+        (
+            json!({"certificates": [{"cert": "c"}]}),
+            &["http.tls.certificates[0].key"],
+        ),
     ] {
         assert_eq!(keys(&with(&[("/http/tls", tls.clone())])), expected, "{tls}");
     }
-    let config = load(&with(&[("/http/tls", json!({"cert": "a", "key": "b", "certificates": [pair]}))])).unwrap();
+    let config = load(&with(&[(
+        "/http/tls",
+        json!({"cert": "a", "key": "b", "certificates": [pair]}),
+    )]))
+    .unwrap();
     assert_eq!(config.tls.unwrap().files.len(), 2);
     let spiffe = json!({"workloadAPI": "unix:///run/agent.sock", "trustDomains": []});
-    let config = load(&with(&[("/http/auth/spiffe", spiffe), ("/http/tls", json!({"workloadAPI": true}))])).unwrap();
+    let config = load(&with(&[
+        ("/http/auth/spiffe", spiffe),
+        ("/http/tls", json!({"workloadAPI": true})),
+    ]))
+    .unwrap();
     assert!(config.tls.unwrap().svid && config.workload_api.as_deref() == Some("unix:///run/agent.sock"));
 }
 
 #[test]
 fn client_certificates_need_tls_and_switch_client_auth_on() {
-    let x509 = json!({"trustDomains": [{"name": "a.example", "svids": ["x509"], "bundle": [{"file": "a.pem"}]}]});
-    assert_eq!(keys(&with(&[("/http/auth/spiffe", x509.clone())])), ["http.auth.spiffe.trustDomains[0].svids"]);
+    let x509 =
+        json!({"trustDomains": [{"name": "a.example", "svids": ["x509"], "bundle": [{"file": "a.pem"}]}]});
+    assert_eq!(
+        keys(&with(&[("/http/auth/spiffe", x509.clone())])),
+        ["http.auth.spiffe.trustDomains[0].svids"]
+    );
     let tls = json!({"cert": "c", "key": "k"});
-    let config = load(&with(&[("/http/auth/spiffe", x509.clone()), ("/http/tls", tls.clone())])).unwrap();
+    let config = load(&with(&[
+        ("/http/auth/spiffe", x509.clone()),
+        ("/http/tls", tls.clone()),
+    ]))
+    .unwrap();
     assert!(matches!(config.tls.unwrap().client_auth, ClientAuth::Optional));
     let off = json!({"cert": "c", "key": "k", "clientAuth": "off"});
-    assert_eq!(keys(&with(&[("/http/auth/spiffe", x509), ("/http/tls", off)])), ["http.tls.clientAuth"]);
-    assert!(matches!(load(&with(&[("/http/tls", tls)])).unwrap().tls.unwrap().client_auth, ClientAuth::Off));
+    assert_eq!(
+        keys(&with(&[("/http/auth/spiffe", x509), ("/http/tls", off)])),
+        ["http.tls.clientAuth"]
+    );
+    assert!(matches!(
+        load(&with(&[("/http/tls", tls)]))
+            .unwrap()
+            .tls
+            .unwrap()
+            .client_auth,
+        ClientAuth::Off
+    ));
 }
 
 #[test]
 fn what_is_not_built_is_refused_if_it_protects() {
-    let protects = with(&[("/http/ratelimit", json!({"rate": 1})), ("/http/auth/ldap", json!({"address": "secret"}))]);
+    let protects = with(&[
+        ("/http/ratelimit", json!({"rate": 1})),
+        ("/http/auth/ldap", json!({"address": "secret"})),
+    ]);
     assert_eq!(keys(&protects), ["http.auth.ldap", "http.ratelimit"]);
     let conditions = |conditions: Value| {
         let policy = json!({"users": ["a"], "actions": ["read"], "conditions": conditions});
-        with(&[("/accessControl", json!({"repositories": {"**": {"policies": [policy]}}}))])
+        with(&[(
+            "/accessControl",
+            json!({"repositories": {"**": {"policies": [policy]}}}),
+        )])
     };
     let key = r#"accessControl.repositories["**"].policies[0].conditions"#;
-    assert_eq!(keys(&conditions(json!([{"expression": "true", "message": "m"}]))), [key]);
+    assert_eq!(
+        keys(&conditions(json!([{"expression": "true", "message": "m"}]))),
+        [key]
+    );
     assert!(load(&conditions(json!([]))).is_ok());
 }
 
@@ -259,12 +346,23 @@ fn a_store_that_does_not_wait_for_the_disk_is_a_warning() {
     for (given, commit, warnings) in [
         (None, true, &[][..]),
         (Some(true), true, &[]),
-        (Some(false), false, &["storage.commit: false: a power cut may take away what was acknowledged"]),
+        (
+            Some(false),
+            false,
+            &["storage.commit: false: a power cut may take away what was acknowledged"],
+        ),
     ] {
-        let changes: Vec<_> = given.map(|commit| ("/storage/commit", json!(commit))).into_iter().collect();
+        let changes: Vec<_> = given
+            .map(|commit| ("/storage/commit", json!(commit)))
+            .into_iter()
+            .collect();
         let config = load(&with(&changes)).unwrap();
         let said: Vec<_> = config.warnings.iter().map(ToString::to_string).collect();
-        assert_eq!((config.commit, said), (commit, warnings.iter().map(ToString::to_string).collect()), "{given:?}");
+        assert_eq!(
+            (config.commit, said),
+            (commit, warnings.iter().map(ToString::to_string).collect()),
+            "{given:?}"
+        );
     }
 }
 
@@ -272,15 +370,26 @@ fn a_store_that_does_not_wait_for_the_disk_is_a_warning() {
 fn a_wrong_expression_names_its_key() {
     let mapping = json!({"username": "claim.sub", "validations": [{"expression": "'x'", "message": "m"}]});
     let found = keys(&with(&[("/http/auth/bearer/oidc/0/claimMapping", mapping)]));
-    assert!(found.contains(&"http.auth.bearer.oidc[0].claimMapping.username".to_owned()), "{found:?}");
-    assert!(found.contains(&"http.auth.bearer.oidc[0].claimMapping.validations[0].expression".to_owned()), "{found:?}");
+    assert!(
+        found.contains(&"http.auth.bearer.oidc[0].claimMapping.username".to_owned()),
+        "{found:?}"
+    );
+    assert!(
+        found.contains(&"http.auth.bearer.oidc[0].claimMapping.validations[0].expression".to_owned()),
+        "{found:?}"
+    );
 }
 
 #[test]
 fn a_value_that_may_be_secret_is_not_printed() {
     let mut document = minimal();
     document["http"]["tls"] = json!("hunter2");
-    let text: String = load(&document).map(|_| ()).unwrap_err().iter().map(ToString::to_string).collect();
+    let text: String = load(&document)
+        .map(|_| ())
+        .unwrap_err()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     assert!(text.contains("http.tls") && !text.contains("hunter2"), "{text}");
 }
 
@@ -303,7 +412,10 @@ fn an_unknown_key_is_found_at_every_level() {
         let mut document = full.clone();
         document.pointer_mut(&pointer).unwrap()["bogus"] = json!(1);
         let mistakes = load(&document).map(|_| ()).unwrap_err();
-        assert!(mistakes.iter().any(|mistake| mistake.key.ends_with("bogus")), "{pointer}: {mistakes:?}");
+        assert!(
+            mistakes.iter().any(|mistake| mistake.key.ends_with("bogus")),
+            "{pointer}: {mistakes:?}"
+        );
         planted += 1;
     }
     assert!(planted > 12, "{planted}");
@@ -313,7 +425,11 @@ fn an_unknown_key_is_found_at_every_level() {
 fn collect(value: &Value, at: &str, pointers: &mut Vec<String>) {
     let children: Vec<(String, &Value)> = match value {
         Value::Object(map) => map.iter().map(|(key, value)| (key.clone(), value)).collect(),
-        Value::Array(items) => items.iter().enumerate().map(|(i, value)| (i.to_string(), value)).collect(),
+        Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .map(|(i, value)| (i.to_string(), value))
+            .collect(),
         _ => Vec::new(),
     };
     for (key, child) in children {
@@ -330,62 +446,152 @@ fn zots_other_methods_are_read_and_their_mistakes_found() {
     let tls = json!({"cert": "c", "key": "k", "cacert": "ca.pem"});
     let only = |auth: Value, tls: Value| json!({"storage": {"rootDirectory": "s"}, "http": {"tls": tls, "auth": auth}});
     let config = load(&only(json!({}), tls.clone())).unwrap();
-    let entries: Vec<_> = config.certificates.iter().map(|entry| (entry.name.as_str(), entry.key.as_str())).collect();
-    assert_eq!(entries, [("cacert", "http.tls.cacert")], "zot takes the common name where nothing is said");
+    let entries: Vec<_> = config
+        .certificates
+        .iter()
+        .map(|entry| (entry.name.as_str(), entry.key.as_str()))
+        .collect();
+    assert_eq!(
+        entries,
+        [("cacert", "http.tls.cacert")],
+        "zot takes the common name where nothing is said"
+    );
     assert_eq!(config.tls.unwrap().client_auth, ClientAuth::Optional);
-    let mtls =
-        json!({"mtls": {"identityAttributes": ["URI", "cn"], "uriSanPattern": "spiffe://example.org/workload/(.*)", "uriSanIndex": 0}});
-    assert_eq!(load(&only(mtls, tls.clone())).unwrap().warnings.len(), 1, "a trust domain is recommended");
+    let mtls = json!({"mtls": {"identityAttributes": ["URI", "cn"], "uriSanPattern": "spiffe://example.org/workload/(.*)", "uriSanIndex": 0}});
+    assert_eq!(
+        load(&only(mtls, tls.clone())).unwrap().warnings.len(),
+        1,
+        "a trust domain is recommended"
+    );
     let bad = json!({"mtls": {"identityAttributes": ["serial"], "uriSanPattern": "x"}});
-    assert_eq!(keys(&only(bad.clone(), tls.clone())), ["http.auth.mtls.identityAttributes[0]", "http.auth.mtls.uriSanPattern"]);
-    assert_eq!(keys(&with(&[("/http/auth/mtls", bad["mtls"].clone())])), ["http.auth.mtls"]);
+    assert_eq!(
+        keys(&only(bad.clone(), tls.clone())),
+        [
+            "http.auth.mtls.identityAttributes[0]",
+            "http.auth.mtls.uriSanPattern"
+        ]
+    );
+    assert_eq!(
+        keys(&with(&[("/http/auth/mtls", bad["mtls"].clone())])),
+        ["http.auth.mtls"]
+    );
     let entry = json!({"name": "lab", "certificateAuthorityFile": "lab.pem"});
-    assert_eq!(keys(&only(json!({"x509": [entry, entry]}), tls.clone())), ["http.auth.x509[1].name"]);
+    assert_eq!(
+        keys(&only(json!({"x509": [entry, entry]}), tls.clone())),
+        ["http.auth.x509[1].name"]
+    );
     let taken = json!({"x509": [{"name": "cacert", "certificateAuthorityFile": "lab.pem"}]});
-    assert_eq!(keys(&only(taken.clone(), tls)), ["http.auth.x509[0].name"], "uploads would belong to either's bearers");
+    assert_eq!(
+        keys(&only(taken.clone(), tls)),
+        ["http.auth.x509[0].name"],
+        "uploads would belong to either's bearers"
+    );
     assert!(load(&only(taken, json!({"cert": "c", "key": "k"}))).is_ok());
-    assert_eq!(keys(&with(&[("/http/auth/x509", json!([entry]))])), ["http.auth.x509[0].certificateAuthorityFile"], "needs TLS");
+    assert_eq!(
+        keys(&with(&[("/http/auth/x509", json!([entry]))])),
+        ["http.auth.x509[0].certificateAuthorityFile"],
+        "needs TLS"
+    );
     let plain = json!({"storage": {"rootDirectory": "s"}, "http": {"auth": {"htpasswd": {"path": "users"}}}});
     let config = load(&plain).unwrap();
-    assert_eq!((config.passwords, config.fail_delay.as_secs()), (Some("/etc/wharfinger/users".into()), 0));
-    assert_eq!(load(&with(&[("/http/auth/failDelay", json!(5))])).unwrap().fail_delay.as_secs(), 5);
+    assert_eq!(
+        (config.passwords, config.fail_delay.as_secs()),
+        (Some("/etc/wharfinger/users".into()), 0)
+    );
+    assert_eq!(
+        load(&with(&[("/http/auth/failDelay", json!(5))]))
+            .unwrap()
+            .fail_delay
+            .as_secs(),
+        5
+    );
     for (changes, expected) in [
-        (&[("/http/auth/bearer/cert", json!("k")), ("/http/auth/bearer/realm", json!("zot"))][..], "http.auth.bearer.realm"),
-        (&[("/http/auth/bearer/issuer", json!("me"))], "http.auth.bearer.issuer"),
-        (&[("/http/auth/token", json!({"sessionLifetime": "30s"}))], "http.auth.token.sessionLifetime"),
+        (
+            &[
+                ("/http/auth/bearer/cert", json!("k")),
+                ("/http/auth/bearer/realm", json!("zot")),
+            ][..],
+            "http.auth.bearer.realm",
+        ),
+        (
+            &[("/http/auth/bearer/issuer", json!("me"))],
+            "http.auth.bearer.issuer",
+        ),
+        (
+            &[("/http/auth/token", json!({"sessionLifetime": "30s"}))],
+            "http.auth.token.sessionLifetime",
+        ),
         (&[("/http/auth/failDelay", json!(61))], "http.auth.failDelay"),
     ] {
         assert_eq!(keys(&with(changes)), [expected]);
     }
-    let config = load(&with(&[("/http/auth/token", json!({"sessionLifetime": "0", "signingKeyFile": "k.pem"}))])).unwrap();
+    let config = load(&with(&[(
+        "/http/auth/token",
+        json!({"sessionLifetime": "0", "signingKeyFile": "k.pem"}),
+    )]))
+    .unwrap();
     assert_eq!(
         (config.terms.session_lifetime, config.token_keys),
-        (std::time::Duration::ZERO, TokenKeys::File("/etc/wharfinger/k.pem".into()))
+        (
+            std::time::Duration::ZERO,
+            TokenKeys::File("/etc/wharfinger/k.pem".into())
+        )
     );
 }
 
 #[test]
 fn proxies_are_networks_and_names_are_audiences_only_where_they_are_said() {
     assert_eq!(
-        keys(&with(&[("/http/trustedProxies", json!(["10.0.0.0/8", "proxy.example.org", "10.0.0.0/40"]))])),
+        keys(&with(&[(
+            "/http/trustedProxies",
+            json!(["10.0.0.0/8", "proxy.example.org", "10.0.0.0/40"])
+        )])),
         ["http.trustedProxies[1]", "http.trustedProxies[2]"]
     );
-    let from_host = [("/http/auth/bearer/oidc/0/audienceFromHost", json!(true)), ("/http/auth/bearer/oidc/0/audiences", json!([]))];
-    assert_eq!(keys(&with(&from_host)), ["http.auth.bearer.oidc[0].audienceFromHost"], "a Host header is its sender's choice");
-    let url = |url: &str| [from_host[0].clone(), from_host[1].clone(), ("/http/externalURL", json!(url))];
+    let from_host = [
+        ("/http/auth/bearer/oidc/0/audienceFromHost", json!(true)),
+        ("/http/auth/bearer/oidc/0/audiences", json!([])),
+    ];
+    assert_eq!(
+        keys(&with(&from_host)),
+        ["http.auth.bearer.oidc[0].audienceFromHost"],
+        "a Host header is its sender's choice"
+    );
+    let url = |url: &str| {
+        [
+            from_host[0].clone(),
+            from_host[1].clone(),
+            ("/http/externalURL", json!(url)),
+        ]
+    };
     for (external, hosts) in [
-        ("https://Registry.example.org", ["registry.example.org:443", "registry.example.org"]),
-        ("http://registry.example.org:5000/", ["registry.example.org:5000", "registry.example.org"]),
+        (
+            "https://Registry.example.org",
+            ["registry.example.org:443", "registry.example.org"],
+        ),
+        (
+            "http://registry.example.org:5000/",
+            ["registry.example.org:5000", "registry.example.org"],
+        ),
         ("https://[2001:db8::1]", ["[2001:db8::1]:443", "[2001:db8::1]"]),
     ] {
-        assert_eq!(load(&with(&url(external))).unwrap().issuers[0].rules.hosts, hosts, "{external}");
+        assert_eq!(
+            load(&with(&url(external))).unwrap().issuers[0].rules.hosts,
+            hosts,
+            "{external}"
+        );
     }
 }
 
 #[test]
 fn rules_that_revoke_are_read_and_malformed_ones_are_found_with_their_place() {
     let thumbprint = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-    let deny = |rules: Value| with(&[("/http/auth/deny", rules), ("/http/auth/htpasswd", json!({"path": "users"}))]);
+    let deny = |rules: Value| {
+        with(&[
+            ("/http/auth/deny", rules),
+            ("/http/auth/htpasswd", json!({"path": "users"})),
+        ])
+    };
     let issuer = "https://issuer.example.org";
     let good = json!([
         {"spiffeID": "spiffe://td/ns/a/", "issuedBefore": "2026-11-27T12:00:00Z"},
@@ -406,8 +612,14 @@ fn rules_that_revoke_are_read_and_malformed_ones_are_found_with_their_place() {
         (json!({"issuer": issuer}), ".issuer"),
         (json!({"issuer": issuer, "name": "a"}), ".issuer"),
         (json!({"htpasswd": "ann", "name": "a"}), ".name"),
-        (json!({"issuer": issuer, "issuedBefore": "yesterday"}), ".issuedBefore"),
-        (json!({"htpasswd": "ann", "issuedBefore": "2026-11-27T12:00:00Z"}), ".issuedBefore"),
+        (
+            json!({"issuer": issuer, "issuedBefore": "yesterday"}),
+            ".issuedBefore",
+        ),
+        (
+            json!({"htpasswd": "ann", "issuedBefore": "2026-11-27T12:00:00Z"}),
+            ".issuedBefore",
+        ),
         (json!({"authority": "CN=a"}), ".serial"),
         (json!({"authority": "CN=a", "serial": "x"}), ".serial"),
         (json!({"token": "a", "serial": "0a"}), ".serial"),
@@ -415,7 +627,11 @@ fn rules_that_revoke_are_read_and_malformed_ones_are_found_with_their_place() {
         (json!({"certificateThumbprint": "abc"}), ".certificateThumbprint"),
         (json!({"user": "ann"}), ".user"),
     ] {
-        assert_eq!(keys(&deny(json!([{"htpasswd": "ann"}, rule]))), [format!("http.auth.deny[1]{key}")], "{rule}");
+        assert_eq!(
+            keys(&deny(json!([{"htpasswd": "ann"}, rule]))),
+            [format!("http.auth.deny[1]{key}")],
+            "{rule}"
+        );
     }
     let nothing = json!([
         {"issuer": issuer, "name": "a", "subject": "a"},
@@ -425,7 +641,12 @@ fn rules_that_revoke_are_read_and_malformed_ones_are_found_with_their_place() {
     ]);
     let warnings = load(&with(&[("/http/auth/deny", nothing)])).unwrap().warnings;
     for (i, warning) in warnings.iter().enumerate() {
-        assert!(warning.to_string().starts_with(&format!("http.auth.deny[{i}]: matches nothing: ")), "{warning}");
+        assert!(
+            warning
+                .to_string()
+                .starts_with(&format!("http.auth.deny[{i}]: matches nothing: ")),
+            "{warning}"
+        );
     }
     assert_eq!(warnings.len(), 4);
 }

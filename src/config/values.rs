@@ -24,7 +24,8 @@ impl TextOrNumber {
 }
 
 impl TextOrNumber {
-    /// An amount of memory in bytes: a number, or one with `KiB`, `MiB` or `GiB` behind it (`Ki`, `Mi`, `Gi` as in Kubernetes).
+    /// An amount of memory in bytes: a number, or one with `KiB`, `MiB` or `GiB` behind it (`Ki`, `Mi`, `Gi`
+    /// as in Kubernetes).
     pub(super) fn bytes(&self) -> Option<u64> {
         let text = match self {
             Self::Number(number) => return Some(*number),
@@ -101,10 +102,27 @@ mod tests {
     #[test]
     fn amounts_of_memory() {
         let bytes = |text: &str| TextOrNumber::Text(text.into()).bytes();
-        for (text, expected) in [("1024", 1024), ("64MiB", 64 << 20), ("64 MiB", 64 << 20), ("2Gi", 2 << 30), ("3KiB", 3072), ("0", 0)] {
+        for (text, expected) in [
+            ("1024", 1024),
+            ("64MiB", 64 << 20),
+            ("64 MiB", 64 << 20),
+            ("2Gi", 2 << 30),
+            ("3KiB", 3072),
+            ("0", 0),
+        ] {
             assert_eq!(bytes(text), Some(expected), "{text}");
         }
-        for bad in ["", "MiB", "64MB", "64mib", "-1", "1.5GiB", "99999999999GiB", "64M", "64MiB "] {
+        for bad in [
+            "",
+            "MiB",
+            "64MB",
+            "64mib",
+            "-1",
+            "1.5GiB",
+            "99999999999GiB",
+            "64M",
+            "64MiB ",
+        ] {
             assert_eq!(bytes(bad), None, "{bad}");
         }
         assert_eq!(TextOrNumber::Number(7).bytes(), Some(7));
@@ -112,12 +130,32 @@ mod tests {
 
     #[test]
     fn durations_in_gos_notation() {
-        for (text, milliseconds) in
-            [("30s", 30_000), ("1h30m", 5_400_000), ("250ms", 250), ("0", 0), ("24h", 86_400_000), ("1.5h", 5_400_000), ("0.25s1.5ms", 251)]
-        {
-            assert_eq!(duration(text).map(|found| found.as_millis()), Some(milliseconds), "{text}");
+        for (text, milliseconds) in [
+            ("30s", 30_000),
+            ("1h30m", 5_400_000),
+            ("250ms", 250),
+            ("0", 0),
+            ("24h", 86_400_000),
+            ("1.5h", 5_400_000),
+            ("0.25s1.5ms", 251),
+        ] {
+            assert_eq!(
+                duration(text).map(|found| found.as_millis()),
+                Some(milliseconds),
+                "{text}"
+            );
         }
-        for bad in ["", "5", "s", "-1s", "1d", "1.5", ".5h", "1h 30m", "99999999999999999999s"] {
+        for bad in [
+            "",
+            "5",
+            "s",
+            "-1s",
+            "1d",
+            "1.5",
+            ".5h",
+            "1h 30m",
+            "99999999999999999999s",
+        ] {
             assert_eq!(duration(bad), None, "{bad}");
         }
     }

@@ -6,8 +6,8 @@ use std::fmt;
 /// The target of lines that are written whatever the level is.
 pub const ALWAYS_LOGGED: &str = "wharfinger::serving";
 
-/// One warning: where it is, what it means and what to do. The registry serves in spite of it, logs it at each start and reload, and
-/// `verify` lists it. Never holds a secret.
+/// One warning: where it is, what it means and what to do. The registry serves in spite of it, logs it at
+/// each start and reload, and `verify` lists it. Never holds a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
     /// As in `http.auth.bearer.oidc[0].issuer`; empty for the file as a whole.
@@ -19,12 +19,19 @@ pub struct Warning {
 
 impl Warning {
     pub(crate) fn new(key: impl Into<String>, what: impl Into<String>) -> Self {
-        Self { key: key.into(), what: what.into(), loud: false }
+        Self {
+            key: key.into(),
+            what: what.into(),
+            loud: false,
+        }
     }
 
     /// One that the log has whatever its level is.
     pub(crate) fn loud(key: impl Into<String>, what: impl Into<String>) -> Self {
-        Self { loud: true, ..Self::new(key, what) }
+        Self {
+            loud: true,
+            ..Self::new(key, what)
+        }
     }
 
     /// To the log.

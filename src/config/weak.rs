@@ -1,9 +1,11 @@
-//! Values of another type than the schema's, as zot's reader (viper and mapstructure) takes them: `"true"` and `1` for a truth value, text
-//! for a number and a number for text, one value for a list, and nothing for what is empty.
+//! Values of another type than the schema's, as zot's reader (viper and mapstructure) takes them: `"true"`
+//! and `1` for a truth value, text for a number and a number for text, one value for a list, and nothing for
+//! what is empty.
 
 use serde_json::Value;
 
-/// Makes one of these types of the value, if zot's reader would. `null` among them means that the value may be left out.
+/// Makes one of these types of the value, if zot's reader would. `null` among them means that the value may
+/// be left out.
 pub(super) fn fit(value: &mut Value, types: &[&str]) {
     let fitted = types.iter().find_map(|name| as_type(value, name));
     if let Some(fitted) = fitted {
@@ -51,7 +53,8 @@ pub(super) fn text(text: &mut String, path: &str) {
     }
 }
 
-/// Whether empty text at this key is as good as no key. Only for keys of zot: an empty bound of ours, as `maxTokenLifetime`, is a mistake.
+/// Whether empty text at this key is as good as no key. Only for keys of zot: an empty bound of ours, as
+/// `maxTokenLifetime`, is a mistake.
 pub(super) fn is_left_out(value: &Value, path: &str) -> bool {
     let empty = value.as_str().is_some_and(str::is_empty);
     empty && EMPTY_IS_NOTHING.contains(&without_indices(path).as_str())

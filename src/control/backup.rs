@@ -1,5 +1,5 @@
-//! How a command asks the running registry for a backup: a request in JSON, and as an answer a JSON object a line, the last of which says
-//! how it ended. When the command goes away, the backup stops.
+//! How a command asks the running registry for a backup: a request in JSON, and as an answer a JSON object a
+//! line, the last of which says how it ended. When the command goes away, the backup stops.
 
 use crate::storage::local::{BackedUp, Copied};
 use bytes::Bytes;
@@ -13,7 +13,8 @@ use tokio::sync::mpsc;
 /// The path of the request, which is a POST.
 pub const BACKUP: &str = "/backup";
 
-/// What is to be copied where. The path is absolute, and is the registry's: it may see other folders than the command does.
+/// What is to be copied where. The path is absolute, and is the registry's: it may see other folders than the
+/// command does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BackupRequest {
@@ -42,7 +43,9 @@ impl BackupRequest {
 
     /// What the command of this version sends.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        serde_json::from_slice(bytes).ok().filter(|request: &Self| request.to.is_absolute())
+        serde_json::from_slice(bytes)
+            .ok()
+            .filter(|request: &Self| request.to.is_absolute())
     }
 }
 
@@ -61,5 +64,8 @@ impl BackupNews {
 
 /// The lines of an answer. They are asked for only while somebody reads them.
 pub(super) fn lines(mut news: mpsc::Receiver<BackupNews>) -> impl Stream<Item = Result<Bytes, Infallible>> {
-    stream::poll_fn(move |context| news.poll_recv(context).map(|one| one.and_then(|news| news.line()).map(Ok)))
+    stream::poll_fn(move |context| {
+        news.poll_recv(context)
+            .map(|one| one.and_then(|news| news.line()).map(Ok))
+    })
 }

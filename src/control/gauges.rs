@@ -19,7 +19,11 @@ pub fn gauges(report: &Report, samples: &mut Samples) {
             samples.add("wharfinger_keys_withheld", &labels, count(trusted.withheld.len()));
         }
         for source in &trusted.sources {
-            let labels = [("of", of.as_str()), ("verifies", trusted.verifies.as_str()), ("source", source.source.as_str())];
+            let labels = [
+                ("of", of.as_str()),
+                ("verifies", trusted.verifies.as_str()),
+                ("source", source.source.as_str()),
+            ];
             let mut add = |name, value| samples.add(name, &labels, value);
             add("wharfinger_keys_count", count(source.keys.len()));
             // An alert on zero must not fire because the registry has just started.
@@ -35,11 +39,20 @@ pub fn gauges(report: &Report, samples: &mut Samples) {
             if let Some(left) = source.stale_in_seconds {
                 add("wharfinger_keys_stale_in_seconds", seconds(left));
             }
-            let mut expiring: Vec<_> = source.keys.iter().filter_map(|key| Some((key.expires_in_seconds?, key.id.as_deref()))).collect();
+            let mut expiring: Vec<_> = source
+                .keys
+                .iter()
+                .filter_map(|key| Some((key.expires_in_seconds?, key.id.as_deref())))
+                .collect();
             expiring.sort_unstable();
             for (index, (left, subject)) in expiring.into_iter().take(AUTHORITIES).enumerate() {
                 let index = index.to_string();
-                let labels = [labels[0], labels[2], ("authority", index.as_str()), ("subject", subject.unwrap_or_default())];
+                let labels = [
+                    labels[0],
+                    labels[2],
+                    ("authority", index.as_str()),
+                    ("subject", subject.unwrap_or_default()),
+                ];
                 samples.add("wharfinger_authority_expiry_days", &labels, seconds(left) / DAY);
             }
         }
@@ -53,12 +66,18 @@ pub fn gauges(report: &Report, samples: &mut Samples) {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a metric is a float, and nobody counts that far")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a metric is a float, and nobody counts that far"
+)]
 const fn seconds(value: i64) -> f64 {
     value as f64
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a metric is a float, and nobody counts that far")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a metric is a float, and nobody counts that far"
+)]
 const fn number(value: u64) -> f64 {
     value as f64
 }

@@ -1,5 +1,5 @@
-//! What the registry tells its own operator: on a unix socket that only its own user may open, and as metrics. The socket
-//! answers questions and makes backups. Nothing else changes.
+//! What the registry tells its own operator: on a unix socket that only its own user may open, and as
+//! metrics. The socket answers questions and makes backups. Nothing else changes.
 
 mod backup;
 mod gauges;

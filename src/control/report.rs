@@ -27,7 +27,8 @@ pub struct Trusted {
     pub verifies: Verifies,
     /// In order of preference.
     pub sources: Vec<SourceReport>,
-    /// Keys that are held and do not count, since a trust domain that comes before this one in the configuration holds them too.
+    /// Keys that are held and do not count, since a trust domain that comes before this one in the
+    /// configuration holds them too.
     #[serde(default)]
     pub withheld: Vec<String>,
 }
@@ -115,29 +116,58 @@ pub struct CertificateReport {
 impl Report {
     /// `certificates` by where they are from, with their last second.
     #[must_use]
-    pub fn new(generation: u64, authenticator: &Authenticator, certificates: &[(String, Timestamp)], now: Timestamp) -> Self {
+    pub fn new(
+        generation: u64,
+        authenticator: &Authenticator,
+        certificates: &[(String, Timestamp)],
+        now: Timestamp,
+    ) -> Self {
         let mut trusted: Vec<Trusted> = Vec::new();
         for issuer in authenticator.issuers() {
             // Entries of one issuer, and of one name if they have names, share their keys.
             let label = issuer.label();
-            if !trusted.iter().any(|known| known.what == What::Issuer && known.name == label) {
+            if !trusted
+                .iter()
+                .any(|known| known.what == What::Issuer && known.name == label)
+            {
                 trusted.push(of(What::Issuer, &label, Verifies::Jwt, &issuer.keys, now));
             }
         }
         for domain in authenticator.domains() {
             let name = domain.rules.trust_domain.as_str();
-            trusted.extend(domain.jwt.as_ref().map(|keys| of(What::TrustDomain, name, Verifies::Jwt, keys, now)));
-            trusted.extend(domain.x509.as_ref().map(|keys| of(What::TrustDomain, name, Verifies::X509, keys, now)));
+            trusted.extend(
+                domain
+                    .jwt
+                    .as_ref()
+                    .map(|keys| of(What::TrustDomain, name, Verifies::Jwt, keys, now)),
+            );
+            trusted.extend(
+                domain
+                    .x509
+                    .as_ref()
+                    .map(|keys| of(What::TrustDomain, name, Verifies::X509, keys, now)),
+            );
         }
         for entry in authenticator.certificates() {
-            trusted.push(of(What::CertificateAuthority, &entry.name, Verifies::X509, &entry.authorities, now));
+            trusted.push(of(
+                What::CertificateAuthority,
+                &entry.name,
+                Verifies::X509,
+                &entry.authorities,
+                now,
+            ));
         }
         let certificate = |(source, not_after): &(String, Timestamp)| CertificateReport {
             source: source.clone(),
             not_after: not_after.to_string(),
             expires_in_seconds: between(now, *not_after),
         };
-        Self { at: now.to_string(), generation, trusted, certificates: certificates.iter().map(certificate).collect() }
+        Self {
+            at: now.to_string(),
+            generation,
+            trusted,
+            certificates: certificates.iter().map(certificate).collect(),
+        }
     }
 
     /// Whether everyone who is trusted can be verified now.
@@ -149,14 +179,18 @@ impl Report {
     /// Whether some source has neither answered nor failed yet.
     #[must_use]
     pub fn is_pending(&self) -> bool {
-        self.trusted.iter().any(|trusted| trusted.sources.iter().any(|source| source.pending))
+        self.trusted
+            .iter()
+            .any(|trusted| trusted.sources.iter().any(|source| source.pending))
     }
 
-    /// Whether somebody who is trusted cannot be verified, and not only because an answer is still on its way, or two trust domains
-    /// hold the same key.
+    /// Whether somebody who is trusted cannot be verified, and not only because an answer is still on its
+    /// way, or two trust domains hold the same key.
     #[must_use]
     pub fn is_alarming(&self) -> bool {
-        self.trusted.iter().any(|trusted| (!trusted.is_verifiable() && !trusted.is_pending()) || !trusted.withheld.is_empty())
+        self.trusted.iter().any(|trusted| {
+            (!trusted.is_verifiable() && !trusted.is_pending()) || !trusted.withheld.is_empty()
+        })
     }
 }
 
@@ -175,8 +209,17 @@ fn of<T: Keys>(what: What, name: &str, verifies: Verifies, keys: &Authorities<T>
     let statuses = keys.status();
     let fresh = |status: &Status| status.usable_until.is_some_and(|until| now < until);
     let counting = statuses.iter().position(fresh);
-    let sources = statuses.iter().enumerate().map(|(index, status)| source(status, counting == Some(index), now));
-    Trusted { what, name: name.to_owned(), verifies, sources: sources.collect(), withheld: keys.withheld(now) }
+    let sources = statuses
+        .iter()
+        .enumerate()
+        .map(|(index, status)| source(status, counting == Some(index), now));
+    Trusted {
+        what,
+        name: name.to_owned(),
+        verifies,
+        sources: sources.collect(),
+        withheld: keys.withheld(now),
+    }
 }
 
 fn source(status: &Status, counts: bool, now: Timestamp) -> SourceReport {
@@ -200,8 +243,18 @@ fn source(status: &Status, counts: bool, now: Timestamp) -> SourceReport {
         refreshes: status.attempts.saturating_sub(status.failures),
         failures: status.failures,
         last_error: status.last_error.clone(),
-        skipped: status.skipped.iter().filter(|one| !one.ignored).map(ToString::to_string).collect(),
-        ignored: status.skipped.iter().filter(|one| one.ignored).map(ToString::to_string).collect(),
+        skipped: status
+            .skipped
+            .iter()
+            .filter(|one| !one.ignored)
+            .map(ToString::to_string)
+            .collect(),
+        ignored: status
+            .skipped
+            .iter()
+            .filter(|one| one.ignored)
+            .map(ToString::to_string)
+            .collect(),
     }
 }
 
@@ -236,7 +289,12 @@ mod tests {
     fn report(slot: &std::sync::Arc<Slot<KeySet>>, now: Timestamp) -> Report {
         let keys = Authorities::new(vec![slot.clone()]);
         let trusted = vec![of(What::Issuer, "https://issuer.test", Verifies::Jwt, &keys, now)];
-        Report { at: now.to_string(), generation: 1, trusted, certificates: Vec::new() }
+        Report {
+            at: now.to_string(),
+            generation: 1,
+            trusted,
+            certificates: Vec::new(),
+        }
     }
 
     #[test]
@@ -249,13 +307,22 @@ mod tests {
                 .contains("wharfinger_keys_in_use{of=\"https://issuer.test\",verifies=\"jwt\",source=\"https://issuer.test\"} 0")
         };
         let asked = report(&slot, at(1));
-        assert!(asked.is_pending() && !asked.is_alarming() && !asked.is_complete() && !pages(&asked), "{asked:?}");
+        assert!(
+            asked.is_pending() && !asked.is_alarming() && !asked.is_complete() && !pages(&asked),
+            "{asked:?}"
+        );
         slot.fail("connection refused");
         let failed = report(&slot, at(2));
-        assert!(!failed.is_pending() && failed.is_alarming() && pages(&failed), "{failed:?}");
+        assert!(
+            !failed.is_pending() && failed.is_alarming() && pages(&failed),
+            "{failed:?}"
+        );
         slot.publish(KeySet::default(), at(3), at(10));
         let answered = report(&slot, at(4));
-        assert!(answered.is_complete() && !answered.is_alarming() && !pages(&answered), "{answered:?}");
+        assert!(
+            answered.is_complete() && !answered.is_alarming() && !pages(&answered),
+            "{answered:?}"
+        );
     }
 
     #[test]
@@ -265,7 +332,10 @@ mod tests {
         slot.plan(at(105));
         let source = |now| report(&slot, now).trusted.remove(0).sources.remove(0);
         let overdue = source(at(200));
-        assert_eq!((overdue.stale_in_seconds, overdue.next_refresh_in_seconds), (Some(0), Some(0)));
+        assert_eq!(
+            (overdue.stale_in_seconds, overdue.next_refresh_in_seconds),
+            (Some(0), Some(0))
+        );
         assert_eq!(source(at(50)).age_seconds, Some(0), "a clock that was set back");
     }
 }

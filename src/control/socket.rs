@@ -38,24 +38,31 @@ impl fmt::Debug for Answers {
     }
 }
 
-/// Answers on the socket in `state_directory` until dropped. A path that is too long for a socket, or a folder that cannot be written,
-/// is an error; a socket that an earlier process left is replaced, so the caller must be the only one that serves this directory.
+/// Answers on the socket in `state_directory` until dropped. A path that is too long for a socket, or a
+/// folder that cannot be written, is an error; a socket that an earlier process left is replaced, so the
+/// caller must be the only one that serves this directory.
 pub async fn serve(state_directory: &Path, answers: Answers) -> io::Result<Infallible> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(state_directory)?;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(state_directory)?;
     let path = state_directory.join(SOCKET);
     match fs::remove_file(&path) {
         Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(why),
         _ => {}
     }
     if path.as_os_str().len() > PATH_BYTES {
-        let why =
-            format!("{} is longer than the {PATH_BYTES} bytes that a socket's path may have: set a shorter stateDirectory", path.display());
+        let why = format!(
+            "{} is longer than the {PATH_BYTES} bytes that a socket's path may have: set a shorter stateDirectory",
+            path.display()
+        );
         return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
     }
     let listener = UnixListener::bind(&path)?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
     tracing::info!(control.socket = %path.display(), "answering `wharfinger trust` and `wharfinger backup`");
-    let (answers, slots) = (Arc::new(answers), Arc::new(Semaphore::new(AT_ONCE)));
+    let answers = Arc::new(answers);
+    let slots = Arc::new(Semaphore::new(AT_ONCE));
     loop {
         let slot = slots.clone().acquire_owned().await.map_err(io::Error::other)?;
         let stream = accept(&listener).await;
@@ -70,25 +77,34 @@ pub async fn serve(state_directory: &Path, answers: Answers) -> io::Result<Infal
     }
 }
 
-/// Answers a connection. A question and its answer may take only so long, but for a backup, which ends when the command goes away.
+/// Answers a connection. A question and its answer may take only so long, but for a backup, which ends when
+/// the command goes away.
 async fn converse(stream: UnixStream, answers: &Answers) {
     let backing_up = AtomicBool::new(false);
-    let service = service_fn(|request| async { Ok::<_, Infallible>(answer(answers, &backing_up, request).await) });
+    let service =
+        service_fn(|request| async { Ok::<_, Infallible>(answer(answers, &backing_up, request).await) });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
     let mut conversation = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
-    if tokio::time::timeout(PATIENCE, conversation.as_mut()).await.is_err() && backing_up.load(Ordering::SeqCst) {
+    if tokio::time::timeout(PATIENCE, conversation.as_mut())
+        .await
+        .is_err()
+        && backing_up.load(Ordering::SeqCst)
+    {
         drop(conversation.await);
     }
 }
 
-/// The next connection. Out of descriptors, most likely, there is none for now: others that end will free some.
+/// The next connection. Out of descriptors, most likely, there is none for now: others that end will free
+/// some.
 async fn accept(listener: &UnixListener) -> UnixStream {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => return stream,
             Err(why) => {
-                tracing::error!("the control socket cannot accept connections at the moment, and will try again: {why}");
+                tracing::error!(
+                    "the control socket cannot accept connections at the moment, and will try again: {why}"
+                );
                 tokio::time::sleep(PAUSE).await;
             }
         }
@@ -98,10 +114,16 @@ async fn accept(listener: &UnixListener) -> UnixStream {
 /// The folder and the socket keep others out already; this holds where somebody opened them up.
 fn is_ours(stream: &UnixStream) -> bool {
     let own = rustix::process::geteuid().as_raw();
-    stream.peer_cred().is_ok_and(|peer| peer.uid() == own || peer.uid() == 0)
+    stream
+        .peer_cred()
+        .is_ok_and(|peer| peer.uid() == own || peer.uid() == 0)
 }
 
-async fn answer(answers: &Answers, backing_up: &AtomicBool, request: Request<Incoming>) -> Response<UnsyncBoxBody<Bytes, Infallible>> {
+async fn answer(
+    answers: &Answers,
+    backing_up: &AtomicBool,
+    request: Request<Incoming>,
+) -> Response<UnsyncBoxBody<Bytes, Infallible>> {
     let (status, body) = match (request.method(), request.uri().path()) {
         (&Method::GET, "/trust") => match serde_json::to_vec(&(answers.trust)()) {
             Ok(body) => (StatusCode::OK, whole(body)),
@@ -112,7 +134,10 @@ async fn answer(answers: &Answers, backing_up: &AtomicBool, request: Request<Inc
                 let (news, heard) = mpsc::channel(NEWS);
                 backing_up.store(true, Ordering::SeqCst);
                 tokio::spawn((answers.backup)(request, news));
-                (StatusCode::OK, StreamBody::new(lines(heard).map_ok(Frame::data)).boxed_unsync())
+                (
+                    StatusCode::OK,
+                    StreamBody::new(lines(heard).map_ok(Frame::data)).boxed_unsync(),
+                )
             }
             None => (StatusCode::BAD_REQUEST, whole(Vec::new())),
         },
@@ -120,12 +145,18 @@ async fn answer(answers: &Answers, backing_up: &AtomicBool, request: Request<Inc
     };
     let mut response = Response::new(body);
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static("application/json"),
+    );
     response
 }
 
 async fn backup_request(request: Request<Incoming>) -> Option<BackupRequest> {
-    let body = Limited::new(request.into_body(), LARGEST_REQUEST).collect().await.ok()?;
+    let body = Limited::new(request.into_body(), LARGEST_REQUEST)
+        .collect()
+        .await
+        .ok()?;
     BackupRequest::decode(&body.to_bytes())
 }
 

@@ -3,14 +3,20 @@
 use super::report::{Report, SourceReport};
 use std::fmt::Write as _;
 
-const HEAD: [&str; 9] = ["NAME", "VERIFIES", "SOURCE", "KEYS", "EXPIRES", "AGE", "STALE IN", "NEXT", "STATE"];
+const HEAD: [&str; 9] = [
+    "NAME", "VERIFIES", "SOURCE", "KEYS", "EXPIRES", "AGE", "STALE IN", "NEXT", "STATE",
+];
 
 /// Ends with a newline.
 #[must_use]
 pub fn table(report: &Report) -> String {
     let mut rows = vec![(HEAD.map(str::to_owned), Vec::new())];
     for trusted in &report.trusted {
-        let mut withheld: Vec<_> = trusted.withheld.iter().map(|what| format!("withheld: {what}")).collect();
+        let mut withheld: Vec<_> = trusted
+            .withheld
+            .iter()
+            .map(|what| format!("withheld: {what}"))
+            .collect();
         for source in &trusted.sources {
             let soonest = source.keys.iter().filter_map(|key| key.expires_in_seconds).min();
             let row = [
@@ -30,15 +36,28 @@ pub fn table(report: &Report) -> String {
             ];
             let sequence = source.sequence.map(|sequence| format!("sequence: {sequence}"));
             let error = source.last_error.as_ref().map(|why| format!("last error: {why}"));
-            let withdrawn = source.keys.iter().filter_map(|key| Some((key, key.withdrawn_until.as_ref()?)));
+            let withdrawn = source
+                .keys
+                .iter()
+                .filter_map(|key| Some((key, key.withdrawn_until.as_ref()?)));
             let withdrawn = withdrawn.map(|(key, until)| {
-                format!("key {}: not in the latest key set, verifies until {until}", key.id.as_deref().unwrap_or("without an ID"))
+                format!(
+                    "key {}: not in the latest key set, verifies until {until}",
+                    key.id.as_deref().unwrap_or("without an ID")
+                )
             });
             let skipped = source.skipped.iter().map(|skipped| format!("skipped: {skipped}"));
             let ignored = source.ignored.iter().map(|ignored| format!("ignored: {ignored}"));
             rows.push((
                 row,
-                sequence.into_iter().chain(error).chain(withdrawn).chain(skipped).chain(ignored).chain(withheld.drain(..)).collect(),
+                sequence
+                    .into_iter()
+                    .chain(error)
+                    .chain(withdrawn)
+                    .chain(skipped)
+                    .chain(ignored)
+                    .chain(withheld.drain(..))
+                    .collect(),
             ));
         }
     }
@@ -50,17 +69,29 @@ pub fn table(report: &Report) -> String {
     }
     let mut text = String::new();
     for (row, notes) in rows {
-        let cells: Vec<_> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        let cells: Vec<_> = row
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
         let _ = writeln!(text, "{}", cells.join("  ").trim_end());
         for note in notes {
             let _ = writeln!(text, "    {note}");
         }
     }
     for certificate in &report.certificates {
-        let _ =
-            writeln!(text, "\nserver certificate from {}: expires in {}", certificate.source, length(Some(certificate.expires_in_seconds)));
+        let _ = writeln!(
+            text,
+            "\nserver certificate from {}: expires in {}",
+            certificate.source,
+            length(Some(certificate.expires_in_seconds))
+        );
     }
-    let _ = writeln!(text, "\nconfiguration generation {}, at {}", report.generation, report.at);
+    let _ = writeln!(
+        text,
+        "\nconfiguration generation {}, at {}",
+        report.generation, report.at
+    );
     text
 }
 
@@ -79,9 +110,14 @@ fn state(source: &SourceReport) -> String {
 
 /// The two largest units that say something, as in `5d` or `3h20m`. A time that is past is `0s`.
 fn length(seconds: Option<i64>) -> String {
-    let Some(seconds) = seconds else { return "-".to_owned() };
+    let Some(seconds) = seconds else {
+        return "-".to_owned();
+    };
     let total = seconds.max(0).unsigned_abs();
-    let (days, hours, minutes, rest) = (total / 86_400, total / 3600 % 24, total / 60 % 60, total % 60);
+    let days = total / 86_400;
+    let hours = total / 3600 % 24;
+    let minutes = total / 60 % 60;
+    let rest = total % 60;
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{rest}s"),
         (0, 0, _) => format!("{minutes}m"),
@@ -140,7 +176,10 @@ mod tests {
             next_refresh_in_seconds: Some(-3),
             ..source("https://issuer.test")
         };
-        let file = SourceReport { age_seconds: Some(5), ..source("file a.pem") };
+        let file = SourceReport {
+            age_seconds: Some(5),
+            ..source("file a.pem")
+        };
         let report = Report {
             at: "2026-11-24T04:55:59Z".into(),
             generation: 3,
@@ -160,7 +199,11 @@ mod tests {
                     withheld: vec![],
                 },
             ],
-            certificates: vec![CertificateReport { source: "file tls.crt".into(), not_after: String::new(), expires_in_seconds: 3600 }],
+            certificates: vec![CertificateReport {
+                source: "file tls.crt".into(),
+                not_after: String::new(),
+                expires_in_seconds: 3600,
+            }],
         };
         let expected = "\
 NAME                 VERIFIES  SOURCE               KEYS  EXPIRES  AGE  STALE IN  NEXT  STATE

@@ -1,5 +1,6 @@
 //! What a client posts: which grant, and what it asks for. RFC 6749 4.3, 4.4 and 6, RFC 8693 2.1, and
-//! draft-ietf-oauth-spiffe-client-auth. Dex's further parameters (`connector_id`, a client's id and secret) are read by nobody.
+//! draft-ietf-oauth-spiffe-client-auth. Dex's further parameters (`connector_id`, a client's id and secret)
+//! are read by nobody.
 
 use super::Asked;
 use crate::identity::Scope;
@@ -46,15 +47,21 @@ pub enum GrantError {
         "expected a form (application/x-www-form-urlencoded) with grant_type=password, refresh_token, client_credentials or {TOKEN_EXCHANGE}"
     )]
     NoGrantType,
-    #[error("this grant_type is not supported: use password, refresh_token, client_credentials or {TOKEN_EXCHANGE}")]
+    #[error(
+        "this grant_type is not supported: use password, refresh_token, client_credentials or {TOKEN_EXCHANGE}"
+    )]
     UnsupportedGrantType,
     #[error("the parameter {name} is missing or empty")]
     Missing { name: &'static str },
     #[error("the parameter {name} is there several times: send it once")]
     Repeated { name: &'static str },
-    #[error("this subject_token_type is not supported: use urn:ietf:params:oauth:token-type:jwt, id_token or access_token")]
+    #[error(
+        "this subject_token_type is not supported: use urn:ietf:params:oauth:token-type:jwt, id_token or access_token"
+    )]
     SubjectTokenType,
-    #[error("this requested_token_type is not supported: leave it out, or use urn:ietf:params:oauth:token-type:access_token")]
+    #[error(
+        "this requested_token_type is not supported: leave it out, or use urn:ietf:params:oauth:token-type:access_token"
+    )]
     RequestedTokenType,
     #[error("actor_token is not supported: tokens are issued for their subject only")]
     ActorToken,
@@ -76,11 +83,27 @@ impl GrantRequest {
             "client_credentials" => form.client_credentials()?,
             _ => return Err(GrantError::UnsupportedGrantType),
         };
-        let offline = form.get("access_type")? == Some("offline") || form.get("offline_token")? == Some("true");
-        let asked = Asked { scope: Scope::asked(form.all("scope")), offline };
-        let targets = ["audience", "resource"].into_iter().flat_map(|name| form.all(name)).map(str::to_owned);
-        let targets = if matches!(grant, Grant::TokenExchange { .. }) { targets.collect() } else { Vec::new() };
-        Ok(Self { grant, asked, service: form.get("service")?.map(str::to_owned), targets })
+        let offline =
+            form.get("access_type")? == Some("offline") || form.get("offline_token")? == Some("true");
+        let asked = Asked {
+            scope: Scope::asked(form.all("scope")),
+            offline,
+        };
+        let targets = ["audience", "resource"]
+            .into_iter()
+            .flat_map(|name| form.all(name))
+            .map(str::to_owned);
+        let targets = if matches!(grant, Grant::TokenExchange { .. }) {
+            targets.collect()
+        } else {
+            Vec::new()
+        };
+        Ok(Self {
+            grant,
+            asked,
+            service: form.get("service")?.map(str::to_owned),
+            targets,
+        })
     }
 }
 
@@ -88,7 +111,10 @@ struct Form<'a>(&'a [(String, String)]);
 
 impl<'a> Form<'a> {
     fn all(&self, name: &'static str) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .filter(move |(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// What is empty is as good as missing (RFC 6749 3.2).
@@ -109,23 +135,38 @@ impl<'a> Form<'a> {
             return Err(GrantError::ActorToken);
         }
         let kind = |text: &'a str| text.strip_prefix("urn:ietf:params:oauth:token-type:");
-        if !matches!(kind(self.required("subject_token_type")?), Some("jwt" | "id_token" | "access_token")) {
+        if !matches!(
+            kind(self.required("subject_token_type")?),
+            Some("jwt" | "id_token" | "access_token")
+        ) {
             return Err(GrantError::SubjectTokenType);
         }
-        if !matches!(self.get("requested_token_type")?.map(kind), None | Some(Some("access_token" | "jwt"))) {
+        if !matches!(
+            self.get("requested_token_type")?.map(kind),
+            None | Some(Some("access_token" | "jwt"))
+        ) {
             return Err(GrantError::RequestedTokenType);
         }
-        Ok(Grant::TokenExchange { subject: Secret::new(self.required("subject_token")?) })
+        Ok(Grant::TokenExchange {
+            subject: Secret::new(self.required("subject_token")?),
+        })
     }
 
     fn client_credentials(&self) -> Result<Grant, GrantError> {
         let client_id = self.get("client_id")?.map(str::to_owned);
         match (self.get("client_assertion_type")?, self.get("client_assertion")?) {
             (None, None) => Ok(Grant::ClientCredentials { client_id }),
-            (Some(JWT_SPIFFE), Some(assertion)) => Ok(Grant::ClientAssertion { client_id, assertion: Secret::new(assertion) }),
-            (Some(JWT_SPIFFE), None) => Err(GrantError::Missing { name: "client_assertion" }),
+            (Some(JWT_SPIFFE), Some(assertion)) => Ok(Grant::ClientAssertion {
+                client_id,
+                assertion: Secret::new(assertion),
+            }),
+            (Some(JWT_SPIFFE), None) => Err(GrantError::Missing {
+                name: "client_assertion",
+            }),
             (Some(_), _) => Err(GrantError::AssertionType),
-            (None, Some(_)) => Err(GrantError::Missing { name: "client_assertion_type" }),
+            (None, Some(_)) => Err(GrantError::Missing {
+                name: "client_assertion_type",
+            }),
         }
     }
 }

@@ -48,12 +48,16 @@ pub struct Issued {
 pub enum NotIssued {
     #[error("there is nothing here for somebody without a credential")]
     Anonymous,
-    #[error("the tokens of the external token server are used as they are: present it, or get another one there")]
+    #[error(
+        "the tokens of the external token server are used as they are: present it, or get another one there"
+    )]
     NotExchanged,
     #[error("the credential has expired, and tokens live no longer (http.auth.token.sessionLifetime is 0)")]
     Expired,
     /// The credential, if it is a token, can be used as it is.
-    #[error("with the claims of its credential the token would have {bytes} bytes, more than {MINTED_BYTES}, which proxies refuse")]
+    #[error(
+        "with the claims of its credential the token would have {bytes} bytes, more than {MINTED_BYTES}, which proxies refuse"
+    )]
     TooLarge { bytes: usize },
     #[error("too many scopes at once: ask for fewer")]
     TooManyScopes,
@@ -63,13 +67,27 @@ pub enum NotIssued {
 
 impl Tokens {
     /// A token for whoever was identified by a credential or by another token, which is only ever narrowed.
-    pub fn issue(&self, terms: &Terms, policy: &Policy, identity: &Identity, asked: &Asked, now: Timestamp) -> Result<Issued, NotIssued> {
-        let (source, session) = (identity.source(), identity.session());
-        if source.is_none() && !identity.is_anonymous() || identity.is_anonymous() && session.is_none() && identity.scope().is_some() {
+    pub fn issue(
+        &self,
+        terms: &Terms,
+        policy: &Policy,
+        identity: &Identity,
+        asked: &Asked,
+        now: Timestamp,
+    ) -> Result<Issued, NotIssued> {
+        let source = identity.source();
+        let session = identity.session();
+        if source.is_none() && !identity.is_anonymous()
+            || identity.is_anonymous() && session.is_none() && identity.scope().is_some()
+        {
             return Err(NotIssued::NotExchanged);
         }
         let scope = granted(policy, identity, &asked.scope);
-        let unwanted = if asked.scope.is_empty() { !policy.serves_anonymous() } else { scope.is_empty() };
+        let unwanted = if asked.scope.is_empty() {
+            !policy.serves_anonymous()
+        } else {
+            scope.is_empty()
+        };
         if identity.is_anonymous() && session.is_none() && unwanted {
             return Err(NotIssued::Anonymous);
         }
@@ -79,16 +97,26 @@ impl Tokens {
             return Err(NotIssued::Expired);
         }
         let id = random().map_err(|_| InvalidKeys::Crypto)?;
-        let subject = if identity.is_anonymous() { String::new() } else { identity.principal().to_string() };
+        let subject = if identity.is_anonymous() {
+            String::new()
+        } else {
+            identity.principal().to_string()
+        };
         let first = session.map_or(id.as_str(), |session| session.first.as_str());
         let claims = |kind: Kind, id: &str, scope: Option<&Scope>| {
             let mut claims = json!({
                 "iss": self.issuer(), "aud": kind.audience(&terms.service), "sub": subject, "jti": id,
                 "iat": now.as_secs(), "exp": ends.as_secs(), "auth_time": began.as_secs(),
             });
-            let source = source.as_ref().and_then(|source| serde_json::to_value(source).ok());
+            let source = source
+                .as_ref()
+                .and_then(|source| serde_json::to_value(source).ok());
             let further = (id != first).then(|| Value::from(first));
-            for (name, value) in [("access", scope.map(Scope::access)), ("src", source), (minted::SESSION, further)] {
+            for (name, value) in [
+                ("access", scope.map(Scope::access)),
+                ("src", source),
+                (minted::SESSION, further),
+            ] {
                 if let (Some(claims), Some(value)) = (claims.as_object_mut(), value) {
                     claims.insert(name.to_owned(), value);
                 }
@@ -102,7 +130,13 @@ impl Tokens {
             self.sign(Kind::Refresh, &claims(Kind::Refresh, &id, identity.scope()), now)
         });
         let expires_in = ends.since(now).saturating_sub(MARGIN).max(Duration::from_secs(1));
-        Ok(Issued { token, refresh: refresh.transpose()?, scope, expires_in, id })
+        Ok(Issued {
+            token,
+            refresh: refresh.transpose()?,
+            scope,
+            expires_in,
+            id,
+        })
     }
 
     fn sign(&self, kind: Kind, claims: &Value, now: Timestamp) -> Result<Secret, NotIssued> {
@@ -110,7 +144,11 @@ impl Tokens {
         let bytes = token.expose().len();
         let scopes = claims.get("access").map_or(0, |access| access.to_string().len());
         if bytes > MINTED_BYTES {
-            return Err(if scopes > MINTED_BYTES / 2 { NotIssued::TooManyScopes } else { NotIssued::TooLarge { bytes } });
+            return Err(if scopes > MINTED_BYTES / 2 {
+                NotIssued::TooManyScopes
+            } else {
+                NotIssued::TooLarge { bytes }
+            });
         }
         // What nests too deeply to be read again.
         if Unverified::parse(token.expose()).is_err() {
@@ -121,7 +159,11 @@ impl Tokens {
 }
 
 fn granted(policy: &Policy, identity: &Identity, asked: &Scope) -> Scope {
-    let lists = if identity.is_anonymous() { policy.serves_anonymous() } else { true };
+    let lists = if identity.is_anonymous() {
+        policy.serves_anonymous()
+    } else {
+        true
+    };
     let catalog = lists && identity.scope().is_none_or(Scope::catalog);
     asked.limited(catalog, |repository| access::rights(policy, identity, repository))
 }
@@ -136,8 +178,9 @@ fn ends(terms: &Terms, identity: &Identity, began: Timestamp, now: Timestamp) ->
     identity.session().map_or(own, |session| own.min(session.ends))
 }
 
-/// Whether a refresh token lives longer than the credential that was presented for it. docker keeps a refresh token instead of the
-/// credential: one that ends first would end the login too early. A token of our own ends with its session, as a refresh token does.
+/// Whether a refresh token lives longer than the credential that was presented for it. docker keeps a refresh
+/// token instead of the credential: one that ends first would end the login too early. A token of our own
+/// ends with its session, as a refresh token does.
 fn outlives(terms: &Terms, identity: &Identity, ends: Timestamp) -> bool {
     !terms.session_lifetime.is_zero() && (identity.session().is_some() || ends > identity.valid_until())
 }

@@ -1,7 +1,8 @@
-//! The keys that tokens are signed with: made here and kept in the state directory, or an administrator's in a file. The public halves
-//! are published as a JWK Set, and are what verification reads.
+//! The keys that tokens are signed with: made here and kept in the state directory, or an administrator's in
+//! a file. The public halves are published as a JWK Set, and are what verification reads.
 //!
-//! ES256 (RFC 7518 3.4). In the state directory lies a JWK Set with private keys (RFC 7517, 9.2), readable by its owner only.
+//! ES256 (RFC 7518 3.4). In the state directory lies a JWK Set with private keys (RFC 7517, 9.2), readable by
+//! its owner only.
 
 use super::ring::{self, Turn};
 use crate::clock::Timestamp;
@@ -48,13 +49,27 @@ enum Place {
 
 impl SigningKeys {
     /// Those in a folder, which is made if it is missing. Without any the first one is made.
-    pub fn in_folder(folder: impl Into<PathBuf>, session_lifetime: Duration, now: Timestamp) -> Result<Self, InvalidKeys> {
+    pub fn in_folder(
+        folder: impl Into<PathBuf>,
+        session_lifetime: Duration,
+        now: Timestamp,
+    ) -> Result<Self, InvalidKeys> {
         let folder = folder.into();
-        let unusable = |why: &io::Error| InvalidKeys::Unusable { path: folder.clone(), why: FileError::new(&folder, why) };
-        DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(|why| unusable(&why))?;
+        let unusable = |why: &io::Error| InvalidKeys::Unusable {
+            path: folder.clone(),
+            why: FileError::new(&folder, why),
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&folder)
+            .map_err(|why| unusable(&why))?;
         let path = folder.join(FILE);
         if shared(&std::fs::metadata(&folder).map_err(|why| unusable(&why))?) {
-            tracing::warn!("{}: others may write here, and could make up tokens: take that right from them (mode 0700)", folder.display());
+            tracing::warn!(
+                "{}: others may write here, and could make up tokens: take that right from them (mode 0700)",
+                folder.display()
+            );
         }
         let kept = match read_own(&path)? {
             Some(bytes) => kept(&path, &bytes)?,
@@ -81,14 +96,18 @@ impl SigningKeys {
 
     fn new(place: Place, ring: Vec<SigningKey>, now: Timestamp) -> Self {
         let slot = Slot::new("our own tokens' keys");
-        let keys =
-            Self { place, ring: ArcSwap::from_pointee(Vec::new()), authorities: Arc::new(Authorities::new(vec![slot.clone()])), slot };
+        let keys = Self {
+            place,
+            ring: ArcSwap::from_pointee(Vec::new()),
+            authorities: Arc::new(Authorities::new(vec![slot.clone()])),
+            slot,
+        };
         keys.publish(ring, now);
         keys
     }
 
-    /// Does what time asks for: makes keys and drops them, or reads the file again. Says whether anything changed. To be called now and
-    /// then; what goes wrong leaves the keys as they are.
+    /// Does what time asks for: makes keys and drops them, or reads the file again. Says whether anything
+    /// changed. To be called now and then; what goes wrong leaves the keys as they are.
     pub fn turn(&self, session_lifetime: Duration, now: Timestamp) -> Result<bool, InvalidKeys> {
         let ring = self.ring.load_full();
         if let Place::File(path) = &self.place {
@@ -135,7 +154,10 @@ impl SigningKeys {
         let key = ring.get(index).ok_or(InvalidKeys::Crypto)?;
         let header = json!({"alg": "ES256", "kid": key.id, "typ": typ});
         let signed = format!("{}.{}", encode(header.to_string()), encode(claims.to_string()));
-        let signature = key.pair.sign(&SystemRandom::new(), signed.as_bytes()).map_err(|_| InvalidKeys::Crypto)?;
+        let signature = key
+            .pair
+            .sign(&SystemRandom::new(), signed.as_bytes())
+            .map_err(|_| InvalidKeys::Crypto)?;
         Ok(Secret::new(format!("{signed}.{}", encode(signature))))
     }
 
@@ -147,7 +169,9 @@ impl SigningKeys {
 
     fn publish(&self, ring: Vec<SigningKey>, now: Timestamp) {
         let public = json!({"keys": ring.iter().map(SigningKey::public).collect::<Vec<_>>()});
-        let keys = jwks::parse(public.to_string().as_bytes(), UseRule::Oidc).map(|parsed| parsed.value).unwrap_or_default();
+        let keys = jwks::parse(public.to_string().as_bytes(), UseRule::Oidc)
+            .map(|parsed| parsed.value)
+            .unwrap_or_default();
         self.ring.store(Arc::new(ring));
         self.slot.publish(keys, now, Timestamp::MAX);
     }
@@ -157,7 +181,10 @@ impl SigningKeys {
 impl fmt::Debug for SigningKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ids: Vec<_> = self.ring.load().iter().map(|key| key.id.clone()).collect();
-        f.debug_struct("SigningKeys").field("place", &self.place).field("keys", &ids).finish()
+        f.debug_struct("SigningKeys")
+            .field("place", &self.place)
+            .field("keys", &ids)
+            .finish()
     }
 }
 
@@ -196,13 +223,19 @@ struct SigningKey {
 
 impl SigningKey {
     fn make(signs_from: Timestamp, now: Timestamp) -> Result<Self, InvalidKeys> {
-        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map_err(|_| InvalidKeys::Crypto)?;
+        let pair =
+            EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map_err(|_| InvalidKeys::Crypto)?;
         Ok(Self::of(pair, signs_from, now))
     }
 
     fn of(pair: EcdsaKeyPair, signs_from: Timestamp, made: Timestamp) -> Self {
         let id = fingerprint(pair.public_key().as_ref());
-        Self { pair: Arc::new(pair), id, made, signs_from }
+        Self {
+            pair: Arc::new(pair),
+            id,
+            made,
+            signs_from,
+        }
     }
 
     fn public(&self) -> Value {
@@ -238,18 +271,25 @@ struct KeptSet {
 
 /// The file, unless others than its owner could have written it: whoever knows a key is whoever they like.
 fn read_own(path: &Path) -> Result<Option<Vec<u8>>, InvalidKeys> {
-    let unusable = |why: io::Error| InvalidKeys::Unusable { path: path.to_owned(), why: FileError::new(path, &why) };
+    let unusable = |why: io::Error| InvalidKeys::Unusable {
+        path: path.to_owned(),
+        why: FileError::new(path, &why),
+    };
     let mut file = match OpenOptions::new().read(true).custom_flags(NO_LINK).open(path) {
         Ok(file) => file,
         Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(why) if why.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
-            return Err(InvalidKeys::Shared { path: path.to_owned() });
+            return Err(InvalidKeys::Shared {
+                path: path.to_owned(),
+            });
         }
         Err(why) => return Err(unusable(why)),
     };
     let about = file.metadata().map_err(unusable)?;
     if shared(&about) {
-        return Err(InvalidKeys::Shared { path: path.to_owned() });
+        return Err(InvalidKeys::Shared {
+            path: path.to_owned(),
+        });
     }
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).map_err(unusable)?;
@@ -261,13 +301,20 @@ fn shared(about: &Metadata) -> bool {
 }
 
 fn kept(path: &Path, bytes: &[u8]) -> Result<Vec<SigningKey>, InvalidKeys> {
-    let malformed = || InvalidKeys::Malformed { path: path.to_owned() };
+    let malformed = || InvalidKeys::Malformed {
+        path: path.to_owned(),
+    };
     let set: KeptSet = serde_json::from_slice(bytes).map_err(|_| malformed())?;
     let read = |key: Kept| {
         let number = |text: &str| URL_SAFE_NO_PAD.decode(text).map_err(|_| malformed());
         let public = [vec![UNCOMPRESSED_POINT], number(&key.x)?, number(&key.y)?].concat();
-        let pair = EcdsaKeyPair::from_private_key_and_public_key(&ECDSA_P256_SHA256_FIXED_SIGNING, &number(&key.d)?, &public);
-        let (from, made) = (Timestamp::from_secs(key.nbf), Timestamp::from_secs(key.iat));
+        let pair = EcdsaKeyPair::from_private_key_and_public_key(
+            &ECDSA_P256_SHA256_FIXED_SIGNING,
+            &number(&key.d)?,
+            &public,
+        );
+        let from = Timestamp::from_secs(key.nbf);
+        let made = Timestamp::from_secs(key.iat);
         Ok(SigningKey::of(pair.map_err(|_| malformed())?, from, made))
     };
     set.keys.into_iter().map(read).collect()
@@ -277,36 +324,72 @@ fn kept(path: &Path, bytes: &[u8]) -> Result<Vec<SigningKey>, InvalidKeys> {
 fn keep(folder: &Path, keys: &[SigningKey]) -> Result<(), InvalidKeys> {
     let entry = |key: &SigningKey| {
         let (x, y) = key.point();
-        let d: EcPrivateKeyBin<'_> = key.pair.private_key().as_be_bytes().map_err(|_| InvalidKeys::Crypto)?;
-        let (iat, nbf) = (key.made.as_secs(), key.signs_from.as_secs());
-        Ok(Kept { kty: "EC".into(), crv: "P-256".into(), x, y, d: encode(d.as_ref()), iat, nbf })
+        let d: EcPrivateKeyBin<'_> = key
+            .pair
+            .private_key()
+            .as_be_bytes()
+            .map_err(|_| InvalidKeys::Crypto)?;
+        let iat = key.made.as_secs();
+        let nbf = key.signs_from.as_secs();
+        Ok(Kept {
+            kty: "EC".into(),
+            crv: "P-256".into(),
+            x,
+            y,
+            d: encode(d.as_ref()),
+            iat,
+            nbf,
+        })
     };
-    let set = KeptSet { keys: keys.iter().map(entry).collect::<Result<_, _>>()? };
+    let set = KeptSet {
+        keys: keys.iter().map(entry).collect::<Result<_, _>>()?,
+    };
     let text = serde_json::to_vec(&set).map_err(|_| InvalidKeys::Crypto)?;
-    let (path, new) = (folder.join(FILE), folder.join(format!("{FILE}.new")));
+    let path = folder.join(FILE);
+    let new = folder.join(format!("{FILE}.new"));
     let write = || {
         let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600).custom_flags(NO_LINK);
+        options
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .custom_flags(NO_LINK);
         let mut file = options.open(&new)?;
         file.write_all(&text)?;
         file.sync_all()?;
         std::fs::rename(&new, &path)?;
         File::open(folder)?.sync_all()
     };
-    write().map_err(|why: io::Error| InvalidKeys::Unusable { path: path.clone(), why: FileError::new(&path, &why) })
+    write().map_err(|why: io::Error| InvalidKeys::Unusable {
+        path: path.clone(),
+        why: FileError::new(&path, &why),
+    })
 }
 
 fn from_pem(path: &Path) -> Result<Vec<SigningKey>, InvalidKeys> {
-    let text = std::fs::read(path).map_err(|why| InvalidKeys::Unusable { path: path.to_owned(), why: FileError::new(path, &why) })?;
+    let text = std::fs::read(path).map_err(|why| InvalidKeys::Unusable {
+        path: path.to_owned(),
+        why: FileError::new(path, &why),
+    })?;
     if is_encrypted(&text) {
-        return Err(InvalidKeys::Encrypted { path: path.to_owned() });
+        return Err(InvalidKeys::Encrypted {
+            path: path.to_owned(),
+        });
     }
-    let not_pem = || InvalidKeys::NotPem { path: path.to_owned() };
+    let not_pem = || InvalidKeys::NotPem {
+        path: path.to_owned(),
+    };
     let mut keys = Vec::new();
     for key in PrivateKeyDer::pem_slice_iter(&text) {
         let key = key.map_err(|_| not_pem())?;
-        let pair = EcdsaKeyPair::from_private_key_der(&ECDSA_P256_SHA256_FIXED_SIGNING, key.secret_der()).map_err(|_| not_pem())?;
-        keys.push(SigningKey::of(pair, Timestamp::from_secs(0), Timestamp::from_secs(0)));
+        let pair = EcdsaKeyPair::from_private_key_der(&ECDSA_P256_SHA256_FIXED_SIGNING, key.secret_der())
+            .map_err(|_| not_pem())?;
+        keys.push(SigningKey::of(
+            pair,
+            Timestamp::from_secs(0),
+            Timestamp::from_secs(0),
+        ));
     }
     if keys.is_empty() { Err(not_pem()) } else { Ok(keys) }
 }

@@ -1,6 +1,6 @@
-//! The token service, free of HTTP: a credential is exchanged for a token of our own, which names what it is for and lives for a
-//! session. It decides nothing that is not decided again at each use: a token never carries a right, only the credential that it
-//! stands for and the scope that it was asked for.
+//! The token service, free of HTTP: a credential is exchanged for a token of our own, which names what it is
+//! for and lives for a session. It decides nothing that is not decided again at each use: a token never
+//! carries a right, only the credential that it stands for and the scope that it was asked for.
 //!
 //! <https://distribution.github.io/distribution/spec/auth/token/>,
 //! <https://distribution.github.io/distribution/spec/auth/oauth/>, RFC 6749, RFC 8693.
@@ -36,7 +36,10 @@ impl Tokens {
     /// `store` is the store's id: tokens of another store are strangers.
     #[must_use]
     pub fn new(store: &str, keys: Arc<SigningKeys>) -> Self {
-        Self { issuer: format!("urn:wharfinger:{store}").into(), keys }
+        Self {
+            issuer: format!("urn:wharfinger:{store}").into(),
+            keys,
+        }
     }
 
     #[must_use]
@@ -53,8 +56,14 @@ impl Tokens {
     /// What an authenticator needs to accept its tokens.
     #[must_use]
     pub fn verification(&self, terms: &Terms) -> Minted {
-        let rules =
-            MintedRules { issuer: self.issuer.to_string(), service: terms.service.clone(), session_lifetime: terms.session_lifetime };
-        Minted { rules, keys: self.keys.authorities().clone() }
+        let rules = MintedRules {
+            issuer: self.issuer.to_string(),
+            service: terms.service.clone(),
+            session_lifetime: terms.session_lifetime,
+        };
+        Minted {
+            rules,
+            keys: self.keys.authorities().clone(),
+        }
     }
 }

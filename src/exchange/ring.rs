@@ -1,5 +1,5 @@
-//! When keys come and go. A new key is published before anything is signed with it, so that whoever has read the key set knows it, and
-//! an old one stays for as long as what it signed may count.
+//! When keys come and go. A new key is published before anything is signed with it, so that whoever has read
+//! the key set knows it, and an old one stays for as long as what it signed may count.
 
 use crate::clock::Timestamp;
 use std::time::Duration;
@@ -32,9 +32,17 @@ pub(super) fn turn(signs_from: &[Timestamp], session_lifetime: Duration, now: Ti
     Turn { drop, add }
 }
 
-/// Which of the keys signs now: the newest whose time has come, or the oldest if the clock went back behind all of them.
-pub(super) fn signer(signs_from: impl DoubleEndedIterator<Item = Timestamp> + ExactSizeIterator, now: Timestamp) -> usize {
-    signs_from.enumerate().rev().find(|(_, from)| *from <= now).map_or(0, |(index, _)| index)
+/// Which of the keys signs now: the newest whose time has come, or the oldest if the clock went back behind
+/// all of them.
+pub(super) fn signer(
+    signs_from: impl DoubleEndedIterator<Item = Timestamp> + ExactSizeIterator,
+    now: Timestamp,
+) -> usize {
+    signs_from
+        .enumerate()
+        .rev()
+        .find(|(_, from)| *from <= now)
+        .map_or(0, |(index, _)| index)
 }
 
 #[cfg(test)]
@@ -46,20 +54,47 @@ mod tests {
     #[test]
     fn a_key_is_published_before_it_signs_and_kept_after_it_signed() {
         let start = Timestamp::from_secs(1_800_000_000);
-        assert_eq!(turn(&[], HOUR, start), Turn { drop: 0, add: Some(start) }, "the first one signs at once");
+        assert_eq!(
+            turn(&[], HOUR, start),
+            Turn {
+                drop: 0,
+                add: Some(start)
+            },
+            "the first one signs at once"
+        );
         let almost = start.plus(ROTATE_EVERY).minus(Duration::from_millis(1));
         assert_eq!(turn(&[start], HOUR, almost), Turn { drop: 0, add: None });
         let due = start.plus(ROTATE_EVERY);
         let second = due.plus(PUBLISHED_BEFORE);
-        assert_eq!(turn(&[start], HOUR, due), Turn { drop: 0, add: Some(second) });
+        assert_eq!(
+            turn(&[start], HOUR, due),
+            Turn {
+                drop: 0,
+                add: Some(second)
+            }
+        );
         let both = [start, second];
         assert_eq!(turn(&both, HOUR, due), Turn { drop: 0, add: None });
         assert_eq!(signer(both.into_iter(), due), 0);
         assert_eq!(signer(both.into_iter(), second), 1);
-        assert_eq!(turn(&both, HOUR, second.plus(23 * HOUR)), Turn { drop: 0, add: None });
-        assert_eq!(turn(&both, HOUR, second.plus(24 * HOUR)), Turn { drop: 1, add: None });
-        assert_eq!(turn(&both, 48 * HOUR, second.plus(47 * HOUR)).drop, 0, "a session may be longer");
+        assert_eq!(
+            turn(&both, HOUR, second.plus(23 * HOUR)),
+            Turn { drop: 0, add: None }
+        );
+        assert_eq!(
+            turn(&both, HOUR, second.plus(24 * HOUR)),
+            Turn { drop: 1, add: None }
+        );
+        assert_eq!(
+            turn(&both, 48 * HOUR, second.plus(47 * HOUR)).drop,
+            0,
+            "a session may be longer"
+        );
         assert_eq!(turn(&both, 48 * HOUR, second.plus(48 * HOUR)).drop, 1);
-        assert_eq!(signer(both.into_iter(), start.minus(HOUR)), 0, "a clock that went back");
+        assert_eq!(
+            signer(both.into_iter(), start.minus(HOUR)),
+            0,
+            "a clock that went back"
+        );
     }
 }

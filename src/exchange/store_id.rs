@@ -1,4 +1,5 @@
-//! The store's name for itself, which is part of what its tokens say: made once, and the same for every replica.
+//! The store's name for itself, which is part of what its tokens say: made once, and the same for every
+//! replica.
 
 use crate::storage::{Failure, RecordStore, STORE_ID};
 use bytes::Bytes;
@@ -11,7 +12,13 @@ pub async fn store_id(records: &dyn RecordStore) -> Result<String, Failure> {
         if let Some(found) = records.get(STORE_ID).await? {
             return String::from_utf8(found.value.into()).map_err(|why| Failure::Io(Arc::new(why)));
         }
-        match records.create(STORE_ID, Bytes::from(random().map_err(|why| Failure::Io(Arc::new(why)))?).into()).await {
+        match records
+            .create(
+                STORE_ID,
+                Bytes::from(random().map_err(|why| Failure::Io(Arc::new(why)))?).into(),
+            )
+            .await
+        {
             // Another replica was faster; then its id counts.
             Ok(_) | Err(Failure::Conflict) => {}
             Err(why) => return Err(why),
@@ -37,10 +44,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_store_has_one_id_for_good() {
-        let (store, other) = (Memory::new(), Memory::new());
+        let store = Memory::new();
+        let other = Memory::new();
         let id = store_id(&store).await.unwrap();
         assert_eq!(store_id(&store).await.unwrap(), id);
-        assert_eq!((id.len(), id.bytes().all(|byte| byte.is_ascii_hexdigit())), (32, true));
+        assert_eq!(
+            (id.len(), id.bytes().all(|byte| byte.is_ascii_hexdigit())),
+            (32, true)
+        );
         assert_ne!(store_id(&other).await.unwrap(), id);
     }
 }

@@ -27,16 +27,46 @@ const TYPE: &str = "urn:ietf:params:oauth:token-type";
 #[test]
 fn every_grant_is_read_from_its_form() {
     let secret = |text: &str| Secret::new(text);
-    assert_eq!(grant("grant_type=password&username=ann&password=a%2Bb"), Grant::Password { user: "ann".into(), password: secret("a+b") });
-    assert_eq!(grant("grant_type=password&password=x"), Grant::Password { user: String::new(), password: secret("x") });
-    assert_eq!(grant("grant_type=refresh_token&refresh_token=x&client_id=docker"), Grant::RefreshToken(secret("x")));
+    assert_eq!(
+        grant("grant_type=password&username=ann&password=a%2Bb"),
+        Grant::Password {
+            user: "ann".into(),
+            password: secret("a+b")
+        }
+    );
+    assert_eq!(
+        grant("grant_type=password&password=x"),
+        Grant::Password {
+            user: String::new(),
+            password: secret("x")
+        }
+    );
+    assert_eq!(
+        grant("grant_type=refresh_token&refresh_token=x&client_id=docker"),
+        Grant::RefreshToken(secret("x"))
+    );
     for kind in ["jwt", "id_token", "access_token"] {
-        let form = format!("{EXCHANGE}&subject_token=x&subject_token_type={TYPE}:{kind}&connector_id=ci&client_secret=y");
-        assert_eq!(grant(&form), Grant::TokenExchange { subject: secret("x") }, "Dex's parameters are read by nobody");
+        let form = format!(
+            "{EXCHANGE}&subject_token=x&subject_token_type={TYPE}:{kind}&connector_id=ci&client_secret=y"
+        );
+        assert_eq!(
+            grant(&form),
+            Grant::TokenExchange { subject: secret("x") },
+            "Dex's parameters are read by nobody"
+        );
     }
-    assert_eq!(grant("grant_type=client_credentials"), Grant::ClientCredentials { client_id: None });
+    assert_eq!(
+        grant("grant_type=client_credentials"),
+        Grant::ClientCredentials { client_id: None }
+    );
     let form = "grant_type=client_credentials&client_id=spiffe://a/b&client_assertion=x&client_assertion_type=urn:ietf:params:oauth:client-assertion-type:jwt-spiffe";
-    assert_eq!(grant(form), Grant::ClientAssertion { client_id: Some("spiffe://a/b".into()), assertion: secret("x") });
+    assert_eq!(
+        grant(form),
+        Grant::ClientAssertion {
+            client_id: Some("spiffe://a/b".into()),
+            assertion: secret("x")
+        }
+    );
 }
 
 #[test]
@@ -45,10 +75,25 @@ fn scopes_come_in_one_parameter_or_in_many() {
         "grant_type=password&password=x&scope=repository:a:pull+repository:b:push",
         "grant_type=password&password=x&scope=repository:a:pull&scope=repository:b:push",
     ] {
-        assert_eq!(parse(form).unwrap().asked.scope.to_string(), "repository:a:pull repository:b:push");
+        assert_eq!(
+            parse(form).unwrap().asked.scope.to_string(),
+            "repository:a:pull repository:b:push"
+        );
     }
-    for (form, offline) in [("access_type=offline", true), ("offline_token=true", true), ("offline_token=false", false), ("", false)] {
-        assert_eq!(parse(&format!("grant_type=password&password=x&{form}")).unwrap().asked.offline, offline, "{form}");
+    for (form, offline) in [
+        ("access_type=offline", true),
+        ("offline_token=true", true),
+        ("offline_token=false", false),
+        ("", false),
+    ] {
+        assert_eq!(
+            parse(&format!("grant_type=password&password=x&{form}"))
+                .unwrap()
+                .asked
+                .offline,
+            offline,
+            "{form}"
+        );
     }
 }
 
@@ -91,13 +136,22 @@ fn every_wrong_form_is_refused_for_its_own_reason() {
 
 fn ids(keys: &SigningKeys) -> Vec<String> {
     let published = keys.published();
-    published["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
+    published["keys"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|key| key["kid"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 /// The key that signs at this time.
 fn signer(keys: &SigningKeys, now: Timestamp) -> String {
     let token = keys.sign("x", &json!({}), now).unwrap();
-    Unverified::parse(token.expose()).unwrap().key_id().unwrap().to_owned()
+    Unverified::parse(token.expose())
+        .unwrap()
+        .key_id()
+        .unwrap()
+        .to_owned()
 }
 
 #[test]
@@ -108,7 +162,10 @@ fn keys_are_kept_in_the_folder_and_turned_with_overlap() {
     let first = ids(&keys);
     assert_eq!((first.len(), keys.turn(HOUR, NOW.plus(HOUR))), (1, Ok(false)));
     let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!((mode(&state), mode(&state.join("signing-keys.json"))), (0o700, 0o600));
+    assert_eq!(
+        (mode(&state), mode(&state.join("signing-keys.json"))),
+        (0o700, 0o600)
+    );
     let restarted = SigningKeys::in_folder(&state, HOUR, NOW.plus(HOUR)).unwrap();
     assert_eq!(ids(&restarted), first, "a restart ends no session");
 
@@ -127,12 +184,19 @@ fn keys_are_kept_in_the_folder_and_turned_with_overlap() {
 fn a_damaged_file_of_keys_is_an_error_and_is_not_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("signing-keys.json");
-    for text in
-        ["", "{}", r#"{"keys":[{"kty":"EC"}]}"#, r#"{"keys":[{"kty":"EC","crv":"P-256","x":"AA","y":"AA","d":"AA","iat":0,"nbf":0}]}"#]
-    {
+    for text in [
+        "",
+        "{}",
+        r#"{"keys":[{"kty":"EC"}]}"#,
+        r#"{"keys":[{"kty":"EC","crv":"P-256","x":"AA","y":"AA","d":"AA","iat":0,"nbf":0}]}"#,
+    ] {
         std::fs::write(&path, text).unwrap();
         let opened = SigningKeys::in_folder(folder.path(), HOUR, NOW).map(drop);
-        assert_eq!(opened, Err(InvalidKeys::Malformed { path: path.clone() }), "{text}");
+        assert_eq!(
+            opened,
+            Err(InvalidKeys::Malformed { path: path.clone() }),
+            "{text}"
+        );
         assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
     }
 }
@@ -155,7 +219,11 @@ fn keys_that_others_could_have_written_sign_nothing_and_no_link_is_followed() {
     std::fs::write(&elsewhere, "mine").unwrap();
     std::os::unix::fs::symlink(&elsewhere, folder.path().join("signing-keys.json.new")).unwrap();
     assert!(open().is_err());
-    assert_eq!(std::fs::read_to_string(&elsewhere).unwrap(), "mine", "no key was written there");
+    assert_eq!(
+        std::fs::read_to_string(&elsewhere).unwrap(),
+        "mine",
+        "no key was written there"
+    );
 }
 
 #[test]
@@ -163,7 +231,8 @@ fn the_first_key_of_a_pem_file_signs_and_all_of_them_verify() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys.pem");
     let pem = || rcgen::KeyPair::generate().unwrap().serialize_pem();
-    let (one, two) = (pem(), pem());
+    let one = pem();
+    let two = pem();
     std::fs::write(&path, &one).unwrap();
     let keys = SigningKeys::from_file(&path, NOW).unwrap();
     let first = signer(&keys, NOW);
@@ -173,9 +242,18 @@ fn the_first_key_of_a_pem_file_signs_and_all_of_them_verify() {
     std::fs::write(&path, format!("{two}{one}")).unwrap();
     assert_eq!(keys.turn(HOUR, NOW), Ok(true));
     assert_ne!(signer(&keys, NOW), first);
-    for bad in ["", "no PEM", &rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap().serialize_pem()] {
+    for bad in [
+        "",
+        "no PEM",
+        &rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519)
+            .unwrap()
+            .serialize_pem(),
+    ] {
         std::fs::write(&path, bad).unwrap();
-        assert_eq!(keys.turn(HOUR, NOW), Err(InvalidKeys::NotPem { path: path.clone() }));
+        assert_eq!(
+            keys.turn(HOUR, NOW),
+            Err(InvalidKeys::NotPem { path: path.clone() })
+        );
         assert_eq!(ids(&keys).len(), 2, "what is bad changes nothing");
     }
 }
@@ -188,9 +266,13 @@ fn what_is_published_has_no_private_part_and_verifies_elsewhere() {
     let parsed = jwks::parse(published.to_string().as_bytes(), UseRule::Oidc).unwrap();
     assert_eq!((parsed.value.len(), parsed.skipped.len()), (1, 0));
     // By another implementation.
-    let token = keys.sign("JWT", &json!({"exp": 4_000_000_000_u64, "aud": "a"}), NOW).unwrap();
+    let token = keys
+        .sign("JWT", &json!({"exp": 4_000_000_000_u64, "aud": "a"}), NOW)
+        .unwrap();
     let key = &published["keys"][0];
-    let key = jsonwebtoken::DecodingKey::from_ec_components(key["x"].as_str().unwrap(), key["y"].as_str().unwrap()).unwrap();
+    let key =
+        jsonwebtoken::DecodingKey::from_ec_components(key["x"].as_str().unwrap(), key["y"].as_str().unwrap())
+            .unwrap();
     let mut validation = jsonwebtoken::Validation::new(jsonwebtoken::Algorithm::ES256);
     validation.set_audience(&["a"]);
     assert!(jsonwebtoken::decode::<Value>(token.expose(), &key, &validation).is_ok());

@@ -1,4 +1,5 @@
-//! What the CEL crate would find out only when it evaluates: names that do not exist, patterns that are none, trees too deep.
+//! What the CEL crate would find out only when it evaluates: names that do not exist, patterns that are none,
+//! trees too deep.
 
 use super::signatures::{self, MACROS, NAMESPACES, OPERATORS, Signature, Style, TYPE_NAMES};
 use super::{Invalid, env, regexes};
@@ -14,8 +15,17 @@ pub(super) const DEPTH: usize = 100;
 pub(super) const LOOPS: usize = 2;
 
 /// Returns the regular expressions that the source spells.
-pub(super) fn check(expression: &IdedExpr, variables: &[&str], known_vars: Option<&BTreeSet<String>>) -> Result<Vec<Arc<Regex>>, Invalid> {
-    let mut walk = Walk { variables, known_vars, bound: Vec::new(), regexes: Vec::new() };
+pub(super) fn check(
+    expression: &IdedExpr,
+    variables: &[&str],
+    known_vars: Option<&BTreeSet<String>>,
+) -> Result<Vec<Arc<Regex>>, Invalid> {
+    let mut walk = Walk {
+        variables,
+        known_vars,
+        bound: Vec::new(),
+        regexes: Vec::new(),
+    };
     walk.expression(expression, At { depth: 0, loops: 0 })?;
     Ok(walk.regexes)
 }
@@ -39,12 +49,18 @@ impl<'a> Walk<'a> {
         if at.depth > DEPTH {
             return Err(Invalid::TooDeep);
         }
-        let inside = At { depth: at.depth + 1, ..at };
+        let inside = At {
+            depth: at.depth + 1,
+            ..at
+        };
         match &expression.expr {
             Expr::Ident(name) => self.name(name),
             Expr::Call(call) => self.call(call, inside),
             Expr::Comprehension(comprehension) => self.comprehension(comprehension, inside),
-            Expr::List(list) => list.elements.iter().try_for_each(|element| self.expression(element, inside)),
+            Expr::List(list) => list
+                .elements
+                .iter()
+                .try_for_each(|element| self.expression(element, inside)),
             Expr::Map(map) => map.entries.iter().try_for_each(|entry| match &entry.expr {
                 EntryExpr::MapEntry(entry) => {
                     self.expression(&entry.key, inside)?;
@@ -56,7 +72,9 @@ impl<'a> Walk<'a> {
                 self.member_of_vars(&select.operand, &select.field)?;
                 self.expression(&select.operand, inside)
             }
-            Expr::Struct(message) => Err(Invalid::Message { name: message.type_name.clone() }),
+            Expr::Struct(message) => Err(Invalid::Message {
+                name: message.type_name.clone(),
+            }),
             Expr::Literal(_) | Expr::Unspecified => Ok(()),
         }
     }
@@ -65,7 +83,10 @@ impl<'a> Walk<'a> {
         if self.bound.contains(&name) || self.variables.contains(&name) || TYPE_NAMES.contains(&name) {
             return Ok(());
         }
-        Err(Invalid::UnknownVariable { name: name.to_owned(), known: self.variables.iter().map(ToString::to_string).collect() })
+        Err(Invalid::UnknownVariable {
+            name: name.to_owned(),
+            known: self.variables.iter().map(ToString::to_string).collect(),
+        })
     }
 
     fn is_variable(&self, expression: &Expr, name: &str) -> bool {
@@ -76,7 +97,10 @@ impl<'a> Walk<'a> {
     fn member_of_vars(&self, of: &IdedExpr, name: &str) -> Result<(), Invalid> {
         match self.known_vars {
             Some(known) if self.is_variable(&of.expr, "vars") && !known.contains(name) => {
-                Err(Invalid::UnknownVar { name: name.to_owned(), known: known.iter().cloned().collect() })
+                Err(Invalid::UnknownVar {
+                    name: name.to_owned(),
+                    known: known.iter().cloned().collect(),
+                })
             }
             _ => Ok(()),
         }
@@ -87,14 +111,20 @@ impl<'a> Walk<'a> {
         self.expression(&parts.accu_init, at)?;
         // `optMap` is a binding dressed as a loop over nothing.
         let binding = matches!(&parts.iter_range.expr, Expr::List(list) if list.elements.is_empty());
-        let inside = At { loops: at.loops + usize::from(!binding), ..at };
+        let inside = At {
+            loops: at.loops + usize::from(!binding),
+            ..at
+        };
         if inside.loops > LOOPS {
             return Err(Invalid::NestedLoops);
         }
         let outside = self.bound.len();
-        self.bound.extend([parts.iter_var.as_str(), parts.accu_var.as_str()]);
+        self.bound
+            .extend([parts.iter_var.as_str(), parts.accu_var.as_str()]);
         self.bound.extend(parts.iter_var2.as_deref());
-        let result = [&parts.loop_cond, &parts.loop_step, &parts.result].into_iter().try_for_each(|part| self.expression(part, inside));
+        let result = [&parts.loop_cond, &parts.loop_step, &parts.result]
+            .into_iter()
+            .try_for_each(|part| self.expression(part, inside));
         self.bound.truncate(outside);
         result
     }
@@ -102,7 +132,8 @@ impl<'a> Walk<'a> {
     fn call(&mut self, call: &'a CallExpr, at: At) -> Result<(), Invalid> {
         match &call.target {
             None if OPERATORS.contains(&call.func_name.as_str()) => {
-                if let ("_[_]" | "_[?_]" | "_?._", [of, key]) = (call.func_name.as_str(), call.args.as_slice())
+                if let ("_[_]" | "_[?_]" | "_?._", [of, key]) =
+                    (call.func_name.as_str(), call.args.as_slice())
                     && let Expr::Literal(LiteralValue::String(key)) = &key.expr
                 {
                     self.member_of_vars(of, key.inner())?;
@@ -113,24 +144,36 @@ impl<'a> Walk<'a> {
                 check_literal(call)?;
             }
             Some(target) => match self.namespace(target) {
-                Some(namespace) => drop(signature(&format!("{namespace}.{}", call.func_name), Style::Global, call.args.len())?),
+                Some(namespace) => drop(signature(
+                    &format!("{namespace}.{}", call.func_name),
+                    Style::Global,
+                    call.args.len(),
+                )?),
                 None => {
                     self.expression(target, at)?;
                     signature(&call.func_name, Style::Member, call.args.len())?;
                 }
             },
         }
-        if let ("matches", Some(Expr::Literal(LiteralValue::String(pattern)))) =
-            (call.func_name.as_str(), call.args.last().map(|pattern| &pattern.expr))
-        {
+        if let ("matches", Some(Expr::Literal(LiteralValue::String(pattern)))) = (
+            call.func_name.as_str(),
+            call.args.last().map(|pattern| &pattern.expr),
+        ) {
             let kept = regexes::keep(pattern.inner());
-            self.regexes.push(kept.map_err(|why| Invalid::Regex { pattern: pattern.inner().to_owned(), why })?);
+            self.regexes.push(kept.map_err(|why| Invalid::Regex {
+                pattern: pattern.inner().to_owned(),
+                why,
+            })?);
         }
-        call.args.iter().try_for_each(|argument| self.expression(argument, at))
+        call.args
+            .iter()
+            .try_for_each(|argument| self.expression(argument, at))
     }
 
     fn namespace(&self, target: &'a IdedExpr) -> Option<&'a str> {
-        let Expr::Ident(name) = &target.expr else { return None };
+        let Expr::Ident(name) = &target.expr else {
+            return None;
+        };
         let taken = self.bound.contains(&name.as_str()) || self.variables.contains(&name.as_str());
         (NAMESPACES.contains(&name.as_str()) && !taken).then_some(name)
     }
@@ -138,26 +181,53 @@ impl<'a> Walk<'a> {
 
 fn signature(name: &str, style: Style, found: usize) -> Result<&'static Signature, Invalid> {
     if MACROS.contains(&name) {
-        return Err(Invalid::MacroStyle { name: name.to_owned() });
+        return Err(Invalid::MacroStyle {
+            name: name.to_owned(),
+        });
     }
     let Some(other) = signatures::of(name).next() else {
-        return Err(Invalid::UnknownFunction { name: name.to_owned(), meant: signatures::meant_by(name) });
+        return Err(Invalid::UnknownFunction {
+            name: name.to_owned(),
+            meant: signatures::meant_by(name),
+        });
     };
     let Some(signature) = signatures::of(name).find(|signature| signature.style == style) else {
-        return Err(Invalid::CallStyle { name: name.to_owned(), member: other.style == Style::Member });
+        return Err(Invalid::CallStyle {
+            name: name.to_owned(),
+            member: other.style == Style::Member,
+        });
     };
     if found < signature.least || found > signature.most {
-        return Err(Invalid::Arguments { name: name.to_owned(), least: signature.least, most: signature.most, found });
+        return Err(Invalid::Arguments {
+            name: name.to_owned(),
+            least: signature.least,
+            most: signature.most,
+            found,
+        });
     }
     Ok(signature)
 }
 
 /// `timestamp('..')` and its like on a text that stands in the source work always or never.
 fn check_literal(call: &CallExpr) -> Result<(), Invalid> {
-    let [IdedExpr { expr: Expr::Literal(LiteralValue::String(text)), .. }] = call.args.as_slice() else { return Ok(()) };
-    let expression = IdedExpr { id: 0, expr: Expr::Call(call.clone()) };
+    let [
+        IdedExpr {
+            expr: Expr::Literal(LiteralValue::String(text)),
+            ..
+        },
+    ] = call.args.as_slice()
+    else {
+        return Ok(());
+    };
+    let expression = IdedExpr {
+        id: 0,
+        expr: Expr::Call(call.clone()),
+    };
     match Value::resolve(&expression, &Context::with_env(Arc::clone(env::shared()))) {
         Ok(_) => Ok(()),
-        Err(_) => Err(Invalid::Literal { function: call.func_name.clone(), text: text.inner().to_owned() }),
+        Err(_) => Err(Invalid::Literal {
+            function: call.func_name.clone(),
+            text: text.inner().to_owned(),
+        }),
     }
 }

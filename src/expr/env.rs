@@ -1,4 +1,5 @@
-//! The functions: CEL's standard library, and what zot adds to it: strings, encoders, sets, and the lists' share of optional values.
+//! The functions: CEL's standard library, and what zot adds to it: strings, encoders, sets, and the lists'
+//! share of optional values.
 
 use super::{fuel, regexes, rewrite};
 use cel::common::types::{CelBool, CelList, CelOptional, CelString, LIST_TYPE};
@@ -8,8 +9,19 @@ use std::sync::{Arc, LazyLock};
 
 static SHARED: LazyLock<Arc<Env>> = LazyLock::new(|| {
     let mut env = Env::stdlib();
-    for extension in [extensions::strings, extensions::encoders, lists, sets, matching, fuel::declare, rewrite::declare] {
-        #[expect(clippy::expect_used, reason = "the declarations are constants, and the first test would fail")]
+    for extension in [
+        extensions::strings,
+        extensions::encoders,
+        lists,
+        sets,
+        matching,
+        fuel::declare,
+        rewrite::declare,
+    ] {
+        #[expect(
+            clippy::expect_used,
+            reason = "the declarations are constants, and the first test would fail"
+        )]
         env.add_extension(extension).expect("no two declarations collide");
     }
     Arc::new(env)
@@ -27,15 +39,32 @@ fn matching(env: &mut Env) -> Result<(), DeclarationError> {
 }
 
 fn sets(env: &mut Env) -> Result<(), DeclarationError> {
-    env.add_overload("sets.contains", "list_sets_contains_list", vec![LIST_TYPE, LIST_TYPE], |args| {
-        of_two_lists(&args, |left, right| holds_all(left, right))
-    })?;
-    env.add_overload("sets.equivalent", "list_sets_equivalent_list", vec![LIST_TYPE, LIST_TYPE], |args| {
-        of_two_lists(&args, |left, right| holds_all(left, right) && holds_all(right, left))
-    })?;
-    env.add_overload("sets.intersects", "list_sets_intersects_list", vec![LIST_TYPE, LIST_TYPE], |args| {
-        of_two_lists(&args, |left, right| right.iter().any(|element| holds(left, element)))
-    })
+    env.add_overload(
+        "sets.contains",
+        "list_sets_contains_list",
+        vec![LIST_TYPE, LIST_TYPE],
+        |args| of_two_lists(&args, |left, right| holds_all(left, right)),
+    )?;
+    env.add_overload(
+        "sets.equivalent",
+        "list_sets_equivalent_list",
+        vec![LIST_TYPE, LIST_TYPE],
+        |args| {
+            of_two_lists(&args, |left, right| {
+                holds_all(left, right) && holds_all(right, left)
+            })
+        },
+    )?;
+    env.add_overload(
+        "sets.intersects",
+        "list_sets_intersects_list",
+        vec![LIST_TYPE, LIST_TYPE],
+        |args| {
+            of_two_lists(&args, |left, right| {
+                right.iter().any(|element| holds(left, element))
+            })
+        },
+    )
 }
 
 type Elements<'v> = [Box<dyn Val + 'v>];
@@ -45,8 +74,11 @@ fn of_two_lists<'b, 'v>(
     args: &[CowVal<'b, 'v>],
     relation: impl FnOnce(&Elements<'v>, &Elements<'v>) -> bool,
 ) -> Result<CowVal<'b, 'v>, ExecutionError> {
-    let [left, right] = args else { return Err(ExecutionError::missing_argument_or_target()) };
-    let (left, right) = (elements(left)?, elements(right)?);
+    let [left, right] = args else {
+        return Err(ExecutionError::missing_argument_or_target());
+    };
+    let left = elements(left)?;
+    let right = elements(right)?;
     let comparisons = left.len().saturating_mul(right.len());
     fuel::spend(i64::try_from(comparisons / 32).unwrap_or(i64::MAX))?;
     Ok(CowVal::owned(CelBool::from(relation(left, right))))
@@ -62,24 +94,36 @@ fn holds<'v>(list: &Elements<'v>, element: &Box<dyn Val + 'v>) -> bool {
 }
 
 fn lists(env: &mut Env) -> Result<(), DeclarationError> {
-    env.add_member_overload("first", "list_first", LIST_TYPE, vec![], |args| of_list(&args, |list| optional(list.first())))?;
-    env.add_member_overload("last", "list_last", LIST_TYPE, vec![], |args| of_list(&args, |list| optional(list.last())))?;
-    env.add_member_overload("unwrapOpt", "list_unwrap_opt", LIST_TYPE, vec![], |args| of_list(&args, unwrap))?;
-    env.add_overload("optional.unwrap", "optional_unwrap", vec![LIST_TYPE], |args| of_list(&args, unwrap))
+    env.add_member_overload("first", "list_first", LIST_TYPE, vec![], |args| {
+        of_list(&args, |list| optional(list.first()))
+    })?;
+    env.add_member_overload("last", "list_last", LIST_TYPE, vec![], |args| {
+        of_list(&args, |list| optional(list.last()))
+    })?;
+    env.add_member_overload("unwrapOpt", "list_unwrap_opt", LIST_TYPE, vec![], |args| {
+        of_list(&args, unwrap)
+    })?;
+    env.add_overload("optional.unwrap", "optional_unwrap", vec![LIST_TYPE], |args| {
+        of_list(&args, unwrap)
+    })
 }
 
 fn of_list<'b, 'v>(
     args: &[CowVal<'b, 'v>],
     function: impl FnOnce(&Elements<'v>) -> Result<CowVal<'b, 'v>, ExecutionError>,
 ) -> Result<CowVal<'b, 'v>, ExecutionError> {
-    let [list] = args else { return Err(ExecutionError::missing_argument_or_target()) };
+    let [list] = args else {
+        return Err(ExecutionError::missing_argument_or_target());
+    };
     function(elements(list)?)
 }
 
 #[expect(clippy::borrowed_box, reason = "what a list's ends are")]
 #[expect(clippy::unnecessary_wraps, reason = "one shape for the functions of a list")]
 fn optional<'b, 'v>(element: Option<&Box<dyn Val + 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
-    Ok(CowVal::owned(element.map_or_else(CelOptional::none, |element| CelOptional::of(element.clone_as_boxed()))))
+    Ok(CowVal::owned(element.map_or_else(CelOptional::none, |element| {
+        CelOptional::of(element.clone_as_boxed())
+    })))
 }
 
 /// The values of the optionals that have one.
@@ -87,7 +131,8 @@ fn unwrap<'b, 'v>(list: &Elements<'v>) -> Result<CowVal<'b, 'v>, ExecutionError>
     let mut values = Vec::new();
     for element in list {
         let optional = element.downcast_ref::<CelOptional<'v>>();
-        let optional = optional.ok_or_else(|| ExecutionError::function_error("unwrapOpt", "an element is no optional"))?;
+        let optional = optional
+            .ok_or_else(|| ExecutionError::function_error("unwrapOpt", "an element is no optional"))?;
         values.extend(optional.option().map(|value| value.clone_as_boxed()));
     }
     Ok(CowVal::owned(CelList::from(values)))
@@ -95,5 +140,7 @@ fn unwrap<'b, 'v>(list: &Elements<'v>) -> Result<CowVal<'b, 'v>, ExecutionError>
 
 fn elements<'x, 'v>(list: &'x CowVal<'_, 'v>) -> Result<&'x Elements<'v>, ExecutionError> {
     let list = list.downcast_ref::<CelList<'v>>();
-    Ok(list.ok_or_else(|| ExecutionError::function_error("list", "not a list"))?.inner())
+    Ok(list
+        .ok_or_else(|| ExecutionError::function_error("list", "not a list"))?
+        .inner())
 }

@@ -1,4 +1,5 @@
-//! Why an expression yielded nothing. The texts name types, functions and what the source itself spells, never a claim's value.
+//! Why an expression yielded nothing. The texts name types, functions and what the source itself spells,
+//! never a claim's value.
 
 use super::Kind;
 use cel::{ExecutionError, Value};
@@ -33,32 +34,49 @@ pub enum Failed {
 
 impl Failed {
     pub(super) fn kind(expected: Kind, found: &Value) -> Self {
-        Self::Kind { expected, found: type_name(found) }
+        Self::Kind {
+            expected,
+            found: type_name(found),
+        }
     }
 
     pub(super) fn element(found: &Value) -> Self {
-        Self::Element { found: type_name(found) }
+        Self::Element {
+            found: type_name(found),
+        }
     }
 
     pub(super) fn of(error: ExecutionError, source: &str) -> Self {
         match error {
-            ExecutionError::NoSuchKey(key) => Self::Missing { key: source.contains(key.as_str()).then(|| key.to_string()) },
-            ExecutionError::NoSuchOverload(overload) => {
-                Self::Operands { operation: readable(overload.function()), operands: overload.argument_types().join(", ") }
-            }
-            ExecutionError::UnsupportedBinaryOperator(operator, left, right) => {
-                Self::Operands { operation: readable(operator), operands: format!("{}, {}", type_name(&left), type_name(&right)) }
-            }
-            ExecutionError::ValuesNotComparable(left, right) => {
-                Self::Operands { operation: "compare".to_owned(), operands: format!("{}, {}", type_name(&left), type_name(&right)) }
-            }
-            ExecutionError::UnsupportedIndex(index, of) => {
-                Self::Operands { operation: "[_]".to_owned(), operands: format!("{}, {}", type_name(&of), type_name(&index)) }
-            }
+            ExecutionError::NoSuchKey(key) => Self::Missing {
+                key: source.contains(key.as_str()).then(|| key.to_string()),
+            },
+            ExecutionError::NoSuchOverload(overload) => Self::Operands {
+                operation: readable(overload.function()),
+                operands: overload.argument_types().join(", "),
+            },
+            ExecutionError::UnsupportedBinaryOperator(operator, left, right) => Self::Operands {
+                operation: readable(operator),
+                operands: format!("{}, {}", type_name(&left), type_name(&right)),
+            },
+            ExecutionError::ValuesNotComparable(left, right) => Self::Operands {
+                operation: "compare".to_owned(),
+                operands: format!("{}, {}", type_name(&left), type_name(&right)),
+            },
+            ExecutionError::UnsupportedIndex(index, of) => Self::Operands {
+                operation: "[_]".to_owned(),
+                operands: format!("{}, {}", type_name(&of), type_name(&index)),
+            },
             ExecutionError::IndexOutOfBounds(_) => Self::Index,
-            ExecutionError::DivisionByZero(_) | ExecutionError::RemainderByZero(_) | ExecutionError::Overflow(..) => Self::Arithmetic,
-            ExecutionError::FunctionError { function, .. } => Self::Function { function: readable(&function) },
-            ExecutionError::UndeclaredReference(name) if source.contains(name.as_str()) => Self::Undeclared { name: name.to_string() },
+            ExecutionError::DivisionByZero(_)
+            | ExecutionError::RemainderByZero(_)
+            | ExecutionError::Overflow(..) => Self::Arithmetic,
+            ExecutionError::FunctionError { function, .. } => Self::Function {
+                function: readable(&function),
+            },
+            ExecutionError::UndeclaredReference(name) if source.contains(name.as_str()) => Self::Undeclared {
+                name: name.to_string(),
+            },
             _ => Self::Other,
         }
     }
@@ -90,5 +108,8 @@ fn readable(function: &str) -> String {
 }
 
 fn missing(key: Option<&str>) -> String {
-    key.map_or_else(|| "a key that the expression computes".to_owned(), |key| format!("`{key}`"))
+    key.map_or_else(
+        || "a key that the expression computes".to_owned(),
+        |key| format!("`{key}`"),
+    )
 }

@@ -1,7 +1,8 @@
-//! A bound on the work of an evaluation: the CEL crate has none, and three nested loops over a long list take seconds.
+//! A bound on the work of an evaluation: the CEL crate has none, and three nested loops over a long list take
+//! seconds.
 //!
-//! [`super::rewrite`] lets everything a loop runs over, and everything `in` searches, pass through the functions here. Evaluation stays
-//! on one thread, so the fuel is a thread's.
+//! [`super::rewrite`] lets everything a loop runs over, and everything `in` searches, pass through the
+//! functions here. Evaluation stays on one thread, so the fuel is a thread's.
 
 use super::Failed;
 use cel::common::types::{LIST_TYPE, MAP_TYPE};
@@ -23,13 +24,21 @@ thread_local!(static LEFT: Cell<i64> = const { Cell::new(0) });
 pub(super) fn metered<T>(evaluation: impl FnOnce() -> Result<T, Failed>) -> Result<T, Failed> {
     LEFT.set(FUEL);
     let result = evaluation();
-    if LEFT.get() < 0 { Err(Failed::OutOfFuel) } else { result }
+    if LEFT.get() < 0 {
+        Err(Failed::OutOfFuel)
+    } else {
+        result
+    }
 }
 
 pub(super) fn spend(amount: i64) -> Result<(), ExecutionError> {
     let left = LEFT.get().saturating_sub(amount);
     LEFT.set(left);
-    if left < 0 { Err(ExecutionError::function_error("fuel", "spent")) } else { Ok(()) }
+    if left < 0 {
+        Err(ExecutionError::function_error("fuel", "spent"))
+    } else {
+        Ok(())
+    }
 }
 
 pub(super) fn declare(env: &mut Env) -> Result<(), DeclarationError> {
@@ -49,7 +58,9 @@ fn charge_scan<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, Exec
 
 /// Hands its argument back.
 fn charge<'b, 'v>(mut args: Vec<CowVal<'b, 'v>>, per_fuel: i64) -> Result<CowVal<'b, 'v>, ExecutionError> {
-    let elements = args.pop().ok_or_else(ExecutionError::missing_argument_or_target)?;
+    let elements = args
+        .pop()
+        .ok_or_else(ExecutionError::missing_argument_or_target)?;
     let size = elements.as_sizer().map_or(0, |sizer| *sizer.size().inner());
     spend((size / per_fuel).saturating_add(1))?;
     Ok(elements)

@@ -1,5 +1,6 @@
-//! What an expression yields, as far as its form tells. Claims can be anything, so most expressions tell little; what they tell is
-//! enough to refuse a username that is a number, or groups that are a string, before anyone is locked out by it.
+//! What an expression yields, as far as its form tells. Claims can be anything, so most expressions tell
+//! little; what they tell is enough to refuse a username that is a number, or groups that are a string,
+//! before anyone is locked out by it.
 
 use super::{Invalid, Kind, Type, signatures};
 use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue};
@@ -7,7 +8,11 @@ use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue};
 /// Refuses what is known to be of another kind. What is unknown passes, and is held to its kind at run time.
 pub(super) fn check(expression: &IdedExpr, expected: Kind, variables: &[&str]) -> Result<(), Invalid> {
     let whole_variable = matches!(&expression.expr, Expr::Ident(name) if variables.contains(&name.as_str()));
-    let found = if whole_variable { Some(Type::Map) } else { infer(expression) };
+    let found = if whole_variable {
+        Some(Type::Map)
+    } else {
+        infer(expression)
+    };
     match found {
         Some(found) if !fits(found, expected) => Err(Invalid::Kind { expected, found }),
         _ => Ok(()),
@@ -36,7 +41,11 @@ fn infer(expression: &IdedExpr) -> Option<Type> {
         }),
         // An optional element may yield anything, or nothing.
         Expr::List(list) if list.optional_indices.is_empty() => {
-            let other = list.elements.iter().filter_map(infer).any(|element| !matches!(element, Type::Text | Type::Optional));
+            let other = list
+                .elements
+                .iter()
+                .filter_map(infer)
+                .any(|element| !matches!(element, Type::Text | Type::Optional));
             Some(if other { Type::OtherList } else { Type::List })
         }
         Expr::List(_) => Some(Type::List),
@@ -54,12 +63,27 @@ fn infer(expression: &IdedExpr) -> Option<Type> {
 
 fn infer_call(call: &CallExpr) -> Option<Type> {
     match (call.func_name.as_str(), call.args.as_slice()) {
-        ("_==_" | "_!=_" | "_<_" | "_<=_" | "_>_" | "_>=_" | "_&&_" | "_||_" | "!_" | "@in" | "@not_strictly_false", _) => Some(Type::Bool),
+        (
+            "_==_"
+            | "_!=_"
+            | "_<_"
+            | "_<=_"
+            | "_>_"
+            | "_>=_"
+            | "_&&_"
+            | "_||_"
+            | "!_"
+            | "@in"
+            | "@not_strictly_false",
+            _,
+        ) => Some(Type::Bool),
         ("_?._" | "_[?_]", _) => Some(Type::Optional),
         ("_?_:_", [_, yes, no]) => infer(yes).filter(|yes| infer(no) == Some(*yes)),
         ("-_", [of]) => infer(of),
         ("_+_", [left, right]) => sum(infer(left), infer(right)),
-        ("_-_" | "_*_" | "_/_" | "_%_", [left, right]) => number(infer(left)).or_else(|| number(infer(right))),
+        ("_-_" | "_*_" | "_/_" | "_%_", [left, right]) => {
+            number(infer(left)).or_else(|| number(infer(right)))
+        }
         (name, _) if name.starts_with('_') => None,
         (name, _) => infer_function(name, call.target.as_deref()),
     }
@@ -79,7 +103,10 @@ fn number(found: Option<Type>) -> Option<Type> {
 }
 
 fn infer_function(name: &str, target: Option<&IdedExpr>) -> Option<Type> {
-    if let Some(IdedExpr { expr: Expr::Ident(namespace), .. }) = target
+    if let Some(IdedExpr {
+        expr: Expr::Ident(namespace),
+        ..
+    }) = target
         && let Some(signature) = signatures::of(&format!("{namespace}.{name}")).next()
     {
         return signature.result;

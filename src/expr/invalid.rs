@@ -7,26 +7,38 @@ use cel::ParseErrors;
 
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Invalid {
-    #[error("the expression has {bytes} bytes, at most {SOURCE_BYTES} are taken; move parts of it into variables")]
+    #[error(
+        "the expression has {bytes} bytes, at most {SOURCE_BYTES} are taken; move parts of it into variables"
+    )]
     TooLong { bytes: usize },
     #[error("this is no CEL: {0}")]
     Syntax(Syntax),
     #[error("the expression nests or chains more than {DEPTH} operations; move parts of it into variables")]
     TooDeep,
-    #[error("more than {LOOPS} loops (map, filter, all, exists, ..) stand within each other, which costs too much on long lists")]
+    #[error(
+        "more than {LOOPS} loops (map, filter, all, exists, ..) stand within each other, which costs too much on long lists"
+    )]
     NestedLoops,
     #[error("there is no variable `{name}` here; there is {}", .known.join(", "))]
     UnknownVariable { name: String, known: Vec<String> },
     #[error("`vars.{name}` is not defined before this expression; {}", defined(.known))]
     UnknownVar { name: String, known: Vec<String> },
     #[error("there is no function `{name}`{}", instead(*.meant))]
-    UnknownFunction { name: String, meant: Option<&'static str> },
+    UnknownFunction {
+        name: String,
+        meant: Option<&'static str>,
+    },
     #[error("`{name}` is not called like this: write {}", macro_call(.name))]
     MacroStyle { name: String },
     #[error("`{name}` is not called like this: write {}", call(.name, *.member))]
     CallStyle { name: String, member: bool },
     #[error("`{name}` takes {least} to {most} arguments, found {found}")]
-    Arguments { name: String, least: usize, most: usize, found: usize },
+    Arguments {
+        name: String,
+        least: usize,
+        most: usize,
+        found: usize,
+    },
     #[error("the pattern {pattern:?} in matches() is no regular expression of RE2's kind: {}", reason(.why))]
     Regex { pattern: String, why: regex::Error },
     #[error("{function}({text:?}) can never work; check the text")]
@@ -55,17 +67,31 @@ fn reason(why: &regex::Error) -> String {
 }
 
 fn defined(known: &[String]) -> String {
-    if known.is_empty() { "nothing is".to_owned() } else { format!("defined are {}", known.join(", ")) }
+    if known.is_empty() {
+        "nothing is".to_owned()
+    } else {
+        format!("defined are {}", known.join(", "))
+    }
 }
 
 fn instead(meant: Option<&str>) -> String {
-    meant.map(|meant| format!("; write `{meant}`")).unwrap_or_default()
+    meant
+        .map(|meant| format!("; write `{meant}`"))
+        .unwrap_or_default()
 }
 
 fn macro_call(name: &str) -> String {
-    if name == "has" { "has(x.field)".to_owned() } else { format!("x.{name}(v, ..), where v is a name for each value") }
+    if name == "has" {
+        "has(x.field)".to_owned()
+    } else {
+        format!("x.{name}(v, ..), where v is a name for each value")
+    }
 }
 
 fn call(name: &str, member: bool) -> String {
-    if member { format!("x.{name}(..)") } else { format!("{name}(x)") }
+    if member {
+        format!("x.{name}(..)")
+    } else {
+        format!("{name}(x)")
+    }
 }

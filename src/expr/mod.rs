@@ -1,8 +1,9 @@
 //! CEL (<https://github.com/google/cel-spec>): the administrator's expressions over a stranger's claims.
 //!
-//! Everything that can be known to be wrong is refused by [`compile`]; whatever remains unknown until there are claims is enforced
-//! at run time, and fails. The language is what zot's users write: the standard library and macros, strings, sets, encoders and
-//! optional values. Integers in claims are CEL `int`. Evaluation is synchronous, takes microseconds and is bounded by fuel.
+//! Everything that can be known to be wrong is refused by [`compile`]; whatever remains unknown until there
+//! are claims is enforced at run time, and fails. The language is what zot's users write: the standard
+//! library and macros, strings, sets, encoders and optional values. Integers in claims are CEL `int`.
+//! Evaluation is synchronous, takes microseconds and is bounded by fuel.
 
 mod check;
 mod env;
@@ -35,7 +36,8 @@ pub use signatures::Type;
 pub use syntax::{Problem, Syntax};
 pub use value::{Held, Vars};
 
-/// The longest expression, in bytes. Long chains of operators are bounded by it too, before the parser has to recurse over them.
+/// The longest expression, in bytes. Long chains of operators are bounded by it too, before the parser has to
+/// recurse over them.
 pub const SOURCE_BYTES: usize = 2048;
 /// What the parser needs for the deepest tree that [`SOURCE_BYTES`] can spell, with much to spare.
 const COMPILE_STACK_BYTES: usize = 64 * 1024 * 1024;
@@ -75,31 +77,54 @@ struct Compiled {
 
 /// Parses and checks an expression.
 ///
-/// `variables` are the names it may use. `known_vars` are the names that may follow `vars.`; `None` leaves them open.
-pub fn compile(source: &str, kind: Kind, variables: &[&str], known_vars: Option<&BTreeSet<String>>) -> Result<Program, Invalid> {
+/// `variables` are the names it may use. `known_vars` are the names that may follow `vars.`; `None` leaves
+/// them open.
+pub fn compile(
+    source: &str,
+    kind: Kind,
+    variables: &[&str],
+    known_vars: Option<&BTreeSet<String>>,
+) -> Result<Program, Invalid> {
     if source.len() > SOURCE_BYTES {
         return Err(Invalid::TooLong { bytes: source.len() });
     }
-    // Parsing, walking and dropping a tree recurse over it, so a tree that is not known to be shallow stays on this thread.
+    // Parsing, walking and dropping a tree recurse over it, so a tree that is not known to be shallow stays
+    // on this thread.
     let job = || {
         let parser = env::shared().parser().enable_ident_escape_syntax(true);
-        let mut expression = parser.parse(source).map_err(|errors| Invalid::syntax(&errors, source))?;
+        let mut expression = parser
+            .parse(source)
+            .map_err(|errors| Invalid::syntax(&errors, source))?;
         let regexes = check::check(&expression, variables, known_vars)?;
         infer::check(&expression, kind, variables)?;
         rewrite::rewrite(&mut expression);
-        Ok(Compiled { source: source.to_owned(), expression, _regexes: regexes })
+        Ok(Compiled {
+            source: source.to_owned(),
+            expression,
+            _regexes: regexes,
+        })
     };
     let compiled = thread::scope(|scope| {
-        let thread = thread::Builder::new().name("cel".to_owned()).stack_size(COMPILE_STACK_BYTES).spawn_scoped(scope, job);
-        thread.map_err(|_| Invalid::NoThread)?.join().unwrap_or(Err(Invalid::ParserGaveUp))
+        let thread = thread::Builder::new()
+            .name("cel".to_owned())
+            .stack_size(COMPILE_STACK_BYTES)
+            .spawn_scoped(scope, job);
+        thread
+            .map_err(|_| Invalid::NoThread)?
+            .join()
+            .unwrap_or(Err(Invalid::ParserGaveUp))
     })?;
-    Ok(Program { compiled: Arc::new(compiled) })
+    Ok(Program {
+        compiled: Arc::new(compiled),
+    })
 }
 
 impl Program {
     /// The string that the expression yields.
     pub fn text(&self, scope: &Scope<'_>) -> Result<String, Failed> {
-        self.evaluate(scope, |value| text(&value).ok_or_else(|| Failed::kind(Kind::Text, &value)))
+        self.evaluate(scope, |value| {
+            text(&value).ok_or_else(|| Failed::kind(Kind::Text, &value))
+        })
     }
 
     /// The bool that the expression yields.
@@ -110,11 +135,14 @@ impl Program {
         })
     }
 
-    /// The list of strings that the expression yields. A string alone is no list. As in zot, the list and each string may be held by
-    /// an optional, and one that holds nothing is an error.
+    /// The list of strings that the expression yields. A string alone is no list. As in zot, the list and
+    /// each string may be held by an optional, and one that holds nothing is an error.
     pub fn texts(&self, scope: &Scope<'_>) -> Result<Vec<String>, Failed> {
         self.evaluate(scope, |value| match held(&value)? {
-            Value::List(elements) => elements.iter().map(|one| text(held(one)?).ok_or_else(|| Failed::element(one))).collect(),
+            Value::List(elements) => elements
+                .iter()
+                .map(|one| text(held(one)?).ok_or_else(|| Failed::element(one)))
+                .collect(),
             other => Err(Failed::kind(Kind::TextList, other)),
         })
     }
@@ -124,12 +152,19 @@ impl Program {
         self.evaluate(scope, value::hold)
     }
 
-    fn evaluate<T>(&self, scope: &Scope<'_>, take: impl FnOnce(Value) -> Result<T, Failed>) -> Result<T, Failed> {
-        let Compiled { source, expression, .. } = &*self.compiled;
+    fn evaluate<T>(
+        &self,
+        scope: &Scope<'_>,
+        take: impl FnOnce(Value) -> Result<T, Failed>,
+    ) -> Result<T, Failed> {
+        let Compiled {
+            source, expression, ..
+        } = &*self.compiled;
         fuel::metered(|| {
             let mut context = Context::with_env(Arc::clone(env::shared()));
             context.set_variable_resolver(scope);
-            // Not `resolve_val`, which is inlined: an unoptimised build of this crate would recurse through frames of 20 KiB.
+            // Not `resolve_val`, which is inlined: an unoptimised build of this crate would recurse through
+            // frames of 20 KiB.
             let value = Value::resolve(expression, &context).map_err(|error| Failed::of(error, source))?;
             take(value)
         })
@@ -181,7 +216,11 @@ fn held(value: &Value) -> Result<&Value, Failed> {
 }
 
 fn text(value: &Value) -> Option<String> {
-    if let Value::String(text) = value { Some(text.to_string()) } else { None }
+    if let Value::String(text) = value {
+        Some(text.to_string())
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
-//! RE2's patterns as the `regex` crate reads them. Most are the same text with the same meaning; these are not: `\w`, `\d`, `\s` and `\b`
-//! are about ASCII in RE2 and about Unicode in the crate, which would let more names match; `\Q..\E` quotes; and in a class the crate
-//! knows nested classes and operators (`[a&&b]`) where RE2 has plain characters.
+//! RE2's patterns as the `regex` crate reads them. Most are the same text with the same meaning; these are
+//! not: `\w`, `\d`, `\s` and `\b` are about ASCII in RE2 and about Unicode in the crate, which would let more
+//! names match; `\Q..\E` quotes; and in a class the crate knows nested classes and operators (`[a&&b]`) where
+//! RE2 has plain characters.
 
 use std::iter::Peekable;
 use std::str::Chars;
@@ -87,7 +88,8 @@ fn class(rest: &mut Peekable<Chars<'_>>, translated: &mut String) {
     }
 }
 
-/// The rest of a range, if one begins here: its last character. A class cannot end one, so an escape stays as it is.
+/// The rest of a range, if one begins here: its last character. A class cannot end one, so an escape stays as
+/// it is.
 fn range(may_be: bool, rest: &mut Peekable<Chars<'_>>, translated: &mut String) {
     let mut ahead = rest.clone();
     if !may_be || ahead.next() != Some('-') || matches!(ahead.next(), None | Some(']')) {
@@ -114,7 +116,11 @@ fn member(plain: char, translated: &mut String) {
 
 /// `[:alpha:]` from its colon on.
 fn named_class(rest: &mut Peekable<Chars<'_>>) -> Option<String> {
-    let name: String = rest.clone().skip(1).take_while(|c| c.is_ascii_lowercase() || *c == '^').collect();
+    let name: String = rest
+        .clone()
+        .skip(1)
+        .take_while(|c| c.is_ascii_lowercase() || *c == '^')
+        .collect();
     let whole = format!("[:{name}:]");
     let matches = rest.clone().take(whole.len() - 1).eq(whole.chars().skip(1));
     if matches {

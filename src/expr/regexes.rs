@@ -1,4 +1,5 @@
-//! `matches` with patterns compiled once. Rust's regular expressions take linear time, as RE2 does; [`re2`] sees to the syntax.
+//! `matches` with patterns compiled once. Rust's regular expressions take linear time, as RE2 does; [`re2`]
+//! sees to the syntax.
 
 use super::{fuel, re2};
 use cel::ExecutionError;
@@ -32,14 +33,20 @@ pub(super) fn matches(text: &CelString<'_>, pattern: &CelString<'_>) -> Result<C
         return Ok(regex.is_match(text.inner()).into());
     }
     fuel::spend(COMPILE_FUEL)?;
-    let regex = build(pattern.inner()).map_err(|_| ExecutionError::function_error("matches", "no regular expression"))?;
+    let regex = build(pattern.inner())
+        .map_err(|_| ExecutionError::function_error("matches", "no regular expression"))?;
     Ok(regex.is_match(text.inner()).into())
 }
 
 fn find(pattern: &str) -> Option<Arc<Regex>> {
-    KEPT.read().unwrap_or_else(PoisonError::into_inner).get(pattern)?.upgrade()
+    KEPT.read()
+        .unwrap_or_else(PoisonError::into_inner)
+        .get(pattern)?
+        .upgrade()
 }
 
 pub(super) fn build(pattern: &str) -> Result<Regex, regex::Error> {
-    RegexBuilder::new(&re2::translate(pattern)).size_limit(COMPILED_BYTES).build()
+    RegexBuilder::new(&re2::translate(pattern))
+        .size_limit(COMPILED_BYTES)
+        .build()
 }

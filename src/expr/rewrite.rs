@@ -1,4 +1,5 @@
-//! Rewrites a checked tree: what costs work is metered, and what the crate evaluates otherwise than cel-go is put right.
+//! Rewrites a checked tree: what costs work is metered, and what the crate evaluates otherwise than cel-go is
+//! put right.
 //!
 //! The functions that this adds have names that no source can spell, because CEL has no `@`.
 
@@ -27,13 +28,23 @@ pub(super) fn rewrite(expression: &mut IdedExpr) {
             if let (operators::IN, [_, searched]) = (call.func_name.as_str(), call.args.as_mut_slice()) {
                 wrap(searched, fuel::SCAN);
             }
-            if let (Some(target), true, []) = (&mut call.target, call.func_name.starts_with("get"), call.args.as_slice()) {
+            if let (Some(target), true, []) = (
+                &mut call.target,
+                call.func_name.starts_with("get"),
+                call.args.as_slice(),
+            ) {
                 wrap(target, UTC);
             }
         }
         Expr::Comprehension(comprehension) => {
             let parts = &mut **comprehension;
-            for part in [&mut parts.iter_range, &mut parts.accu_init, &mut parts.loop_cond, &mut parts.loop_step, &mut parts.result] {
+            for part in [
+                &mut parts.iter_range,
+                &mut parts.accu_init,
+                &mut parts.loop_cond,
+                &mut parts.loop_step,
+                &mut parts.result,
+            ] {
                 rewrite(part);
             }
             wrap(&mut parts.iter_range, fuel::LOOP);
@@ -64,17 +75,37 @@ pub(super) fn rewrite(expression: &mut IdedExpr) {
 fn wrap(expression: &mut IdedExpr, function: &str) {
     let inner = std::mem::take(expression);
     let id = inner.id;
-    *expression = IdedExpr { id, expr: Expr::Call(CallExpr { func_name: function.to_owned(), target: None, args: vec![inner] }) };
+    *expression = IdedExpr {
+        id,
+        expr: Expr::Call(CallExpr {
+            func_name: function.to_owned(),
+            target: None,
+            args: vec![inner],
+        }),
+    };
 }
 
 fn utc<'b, 'v>(mut args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
-    let value = args.pop().ok_or_else(ExecutionError::missing_argument_or_target)?;
-    let moved = value.downcast_ref::<CelTimestamp>().map(|time| time.inner().to_utc().fixed_offset());
+    let value = args
+        .pop()
+        .ok_or_else(ExecutionError::missing_argument_or_target)?;
+    let moved = value
+        .downcast_ref::<CelTimestamp>()
+        .map(|time| time.inner().to_utc().fixed_offset());
     Ok(moved.map_or(value, |time| CowVal::owned(CelTimestamp::from(time))))
 }
 
 fn fields<'b, 'v>(mut args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
-    let value = args.pop().ok_or_else(ExecutionError::missing_argument_or_target)?;
-    let plain = matches!(value.get_type().kind(), Kind::Boolean | Kind::Int | Kind::UInt | Kind::Double | Kind::String | Kind::NullType);
-    Ok(if plain { CowVal::owned(CelMap::from(HashMap::new())) } else { value })
+    let value = args
+        .pop()
+        .ok_or_else(ExecutionError::missing_argument_or_target)?;
+    let plain = matches!(
+        value.get_type().kind(),
+        Kind::Boolean | Kind::Int | Kind::UInt | Kind::Double | Kind::String | Kind::NullType
+    );
+    Ok(if plain {
+        CowVal::owned(CelMap::from(HashMap::new()))
+    } else {
+        value
+    })
 }

@@ -65,8 +65,19 @@ pub(super) struct Signature {
 pub(super) const NAMESPACES: [&str; 4] = ["base64", "optional", "sets", "strings"];
 
 /// Names of types, to compare with what `type(x)` yields.
-pub(super) const TYPE_NAMES: [&str; 11] =
-    ["bool", "bytes", "double", "int", "list", "map", "null_type", "optional_type", "string", "type", "uint"];
+pub(super) const TYPE_NAMES: [&str; 11] = [
+    "bool",
+    "bytes",
+    "double",
+    "int",
+    "list",
+    "map",
+    "null_type",
+    "optional_type",
+    "string",
+    "type",
+    "uint",
+];
 
 /// The parser makes these from operators and macros; their arguments are as many as the syntax has.
 pub(super) const OPERATORS: [&str; 21] = [
@@ -99,18 +110,44 @@ pub(super) fn of(name: &str) -> impl Iterator<Item = &'static Signature> {
 
 /// The function whose name differs from this one in case only.
 pub(super) fn meant_by(name: &str) -> Option<&'static str> {
-    SIGNATURES.iter().map(|signature| signature.name).chain(MACROS).find(|known| known.eq_ignore_ascii_case(name))
+    SIGNATURES
+        .iter()
+        .map(|signature| signature.name)
+        .chain(MACROS)
+        .find(|known| known.eq_ignore_ascii_case(name))
 }
 
 /// These are gone after parsing, unless they were called in another way than theirs.
-pub(super) const MACROS: [&str; 9] = ["has", "all", "exists", "exists_one", "existsOne", "map", "filter", "optMap", "optFlatMap"];
+pub(super) const MACROS: [&str; 9] = [
+    "has",
+    "all",
+    "exists",
+    "exists_one",
+    "existsOne",
+    "map",
+    "filter",
+    "optMap",
+    "optFlatMap",
+];
 
 const fn global(name: &'static str, args: usize, result: Option<Type>) -> Signature {
-    Signature { name, style: Style::Global, least: args, most: args, result }
+    Signature {
+        name,
+        style: Style::Global,
+        least: args,
+        most: args,
+        result,
+    }
 }
 
 const fn member(name: &'static str, least: usize, most: usize, result: Option<Type>) -> Signature {
-    Signature { name, style: Style::Member, least, most, result }
+    Signature {
+        name,
+        style: Style::Member,
+        least,
+        most,
+        result,
+    }
 }
 
 const SIGNATURES: &[Signature] = &[

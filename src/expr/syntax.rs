@@ -1,4 +1,5 @@
-//! What is wrong with a text that is no CEL, in words for its author. The parser speaks of tokens and of its grammar's rules instead.
+//! What is wrong with a text that is no CEL, in words for its author. The parser speaks of tokens and of its
+//! grammar's rules instead.
 
 use cel::ParseErrors;
 use std::fmt;
@@ -54,18 +55,28 @@ impl Problem {
     const fn advice(self) -> &'static str {
         match self {
             Self::EndsEarly => "something is missing here: a value, or a closing bracket",
-            Self::Leftover => "the expression is complete before this; is an operator missing, such as + or &&?",
+            Self::Leftover => {
+                "the expression is complete before this; is an operator missing, such as + or &&?"
+            }
             Self::Unexpected => "this does not fit here; check the operators, brackets and commas around it",
             Self::Word => "write && for and, || for or, and ! for not",
             Self::Equals => "write == to compare",
-            Self::Backquote => "a name in backquotes stands after a dot, as in claims.`a-b`, and ends with a backquote",
-            Self::Quote => "this text has no closing quote, or a backslash that means nothing; write `\\\\` for one backslash, or r'..'",
+            Self::Backquote => {
+                "a name in backquotes stands after a dot, as in claims.`a-b`, and ends with a backquote"
+            }
+            Self::Quote => {
+                "this text has no closing quote, or a backslash that means nothing; write `\\\\` for one backslash, or r'..'"
+            }
             Self::Character => "CEL has no such character outside of quotes",
             Self::Reserved => "this word is reserved; for a claim of this name write claims['..']",
             Self::Number => "this number is too large for 64 bits",
             Self::TooNested => "too many brackets stand within each other; move parts into variables",
-            Self::LoopVariable => "the first argument of a loop must be a new plain name, as in claims.groups.map(g, g + '!')",
-            Self::Has => "has(..) takes one field, as in has(claims.email); for a key in brackets write 'key' in claims",
+            Self::LoopVariable => {
+                "the first argument of a loop must be a new plain name, as in claims.groups.map(g, g + '!')"
+            }
+            Self::Has => {
+                "has(..) takes one field, as in has(claims.email); for a key in brackets write 'key' in claims"
+            }
         }
     }
 }
@@ -96,16 +107,30 @@ const RESERVED: [&str; 19] = [
 const PIECE_CHARS: usize = 24;
 
 impl Syntax {
-    /// The first error; those after it are mostly its consequences. What the grammar refuses leaves holes in the tree, and an error about
-    /// a hole has the place of the whole part.
+    /// The first error; those after it are mostly its consequences. What the grammar refuses leaves holes in
+    /// the tree, and an error about a hole has the place of the whole part.
     pub(super) fn of(errors: &ParseErrors, source: &str) -> Option<Self> {
-        let of_grammar = errors.errors.iter().find(|error| error.msg.starts_with("Syntax error"));
+        let of_grammar = errors
+            .errors
+            .iter()
+            .find(|error| error.msg.starts_with("Syntax error"));
         let error = of_grammar.or(errors.errors.first())?;
-        let (line, column) = (usize::try_from(error.pos.0).ok()?.max(1), usize::try_from(error.pos.1).ok()?.max(1));
-        let rest = source.split('\n').nth(line - 1).unwrap_or_default().chars().skip(column - 1);
+        let line = usize::try_from(error.pos.0).ok()?.max(1);
+        let column = usize::try_from(error.pos.1).ok()?.max(1);
+        let rest = source
+            .split('\n')
+            .nth(line - 1)
+            .unwrap_or_default()
+            .chars()
+            .skip(column - 1);
         let piece = piece(&rest.collect::<String>());
         let problem = Problem::of(&error.msg, &piece);
-        Some(Self { line, column, piece, problem })
+        Some(Self {
+            line,
+            column,
+            piece,
+            problem,
+        })
     }
 }
 
@@ -122,7 +147,12 @@ fn piece(rest: &str) -> String {
 
 impl fmt::Display for Syntax {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { line, column, piece, problem } = self;
+        let Self {
+            line,
+            column,
+            piece,
+            problem,
+        } = self;
         write!(f, "line {line}, column {column}, ")?;
         match piece.as_str() {
             "" => write!(f, "at the end")?,

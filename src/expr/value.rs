@@ -14,11 +14,14 @@ const BYTES_PER_FUEL: usize = 1024;
 
 /// Borrows the strings.
 pub(super) fn from_object(object: &Map<String, serde_json::Value>) -> CelMap<'_> {
-    let entries = object.iter().map(|(key, value)| (CelMapKey::from(key.as_str()), from_json(value)));
+    let entries = object
+        .iter()
+        .map(|(key, value)| (CelMapKey::from(key.as_str()), from_json(value)));
     CelMap::from(entries.collect::<HashMap<_, _>>())
 }
 
-/// An integer is an `int`, as in Kubernetes, so that `claims.exp + 1` is written as it reads; any other number is a `double`.
+/// An integer is an `int`, as in Kubernetes, so that `claims.exp + 1` is written as it reads; any other
+/// number is a `double`.
 fn from_json(value: &serde_json::Value) -> Box<dyn Val + '_> {
     match value {
         serde_json::Value::Null => Box::new(CelNull),
@@ -28,7 +31,9 @@ fn from_json(value: &serde_json::Value) -> Box<dyn Val + '_> {
             None => Box::new(CelDouble::from(number.as_f64().unwrap_or(f64::NAN))),
         },
         serde_json::Value::String(text) => Box::new(CelString::from(text.as_str())),
-        serde_json::Value::Array(elements) => Box::new(CelList::from(elements.iter().map(from_json).collect::<Vec<_>>())),
+        serde_json::Value::Array(elements) => {
+            Box::new(CelList::from(elements.iter().map(from_json).collect::<Vec<_>>()))
+        }
         serde_json::Value::Object(object) => Box::new(from_object(object)),
     }
 }
@@ -60,7 +65,8 @@ impl Vars {
 #[derive(Debug)]
 pub struct Held(Box<dyn Val>);
 
-/// As in zot, a variable holds what an optional holds, or null, and a type by its name. Every other value stays what it is.
+/// As in zot, a variable holds what an optional holds, or null, and a type by its name. Every other value
+/// stays what it is.
 pub(super) fn hold(value: Value) -> Result<Held, Failed> {
     let value = match optional(&value) {
         Some(held) => held.value().cloned().unwrap_or(Value::Null),
@@ -81,11 +87,15 @@ fn weigh(value: &Value) -> Result<(), Failed> {
         Value::Bytes(bytes) => bytes.len(),
         _ => 0,
     };
-    let fuel = i64::try_from(bytes / BYTES_PER_FUEL).unwrap_or(i64::MAX).saturating_add(1);
+    let fuel = i64::try_from(bytes / BYTES_PER_FUEL)
+        .unwrap_or(i64::MAX)
+        .saturating_add(1);
     fuel::spend(fuel).map_err(|_| Failed::OutOfFuel)?;
     match value {
         Value::List(elements) => elements.iter().try_for_each(weigh),
         Value::Map(map) => map.map.values().try_for_each(weigh),
-        other => optional(other).and_then(OptionalValue::value).map_or(Ok(()), weigh),
+        other => optional(other)
+            .and_then(OptionalValue::value)
+            .map_or(Ok(()), weigh),
     }
 }

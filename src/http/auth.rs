@@ -60,7 +60,9 @@ impl Who {
     }
 
     pub(super) fn is_nobody(&mut self, failure: &Failure) {
-        let (Failure::Refused(Refusal { evidence, .. }) | Failure::Undecidable { evidence, .. } | Failure::Busy { evidence, .. }) = failure;
+        let (Failure::Refused(Refusal { evidence, .. })
+        | Failure::Undecidable { evidence, .. }
+        | Failure::Busy { evidence, .. }) = failure;
         self.credential = evidence.credential;
         self.reason = Some(reason(failure));
         self.evidence = evidence.clone();
@@ -68,9 +70,16 @@ impl Who {
 
     /// Adds to the reason for a 401 that a certificate was there and was ignored.
     fn explain(&self, status: StatusCode, why: Option<String>) -> Option<String> {
-        let Some(peer) = self.ignored.as_ref().filter(|_| status == StatusCode::UNAUTHORIZED) else { return why };
+        let Some(peer) = self
+            .ignored
+            .as_ref()
+            .filter(|_| status == StatusCode::UNAUTHORIZED)
+        else {
+            return why;
+        };
         let Evidence { subject, serial, .. } = peer.evidence();
-        let (subject, serial) = (subject.unwrap_or_default(), serial.unwrap_or_default());
+        let subject = subject.unwrap_or_default();
+        let serial = serial.unwrap_or_default();
         let ignored = format!(
             "the client certificate (subject {subject:?}, serial {serial}) was ignored, since it was presented by a trusted proxy \
              (http.trustedProxies): take the address out, or let the client send a token"
@@ -78,23 +87,42 @@ impl Who {
         Some(why.into_iter().chain([ignored]).collect::<Vec<_>>().join("; "))
     }
 
-    /// A certificate costs its client nothing after the handshake, and could fill the log: a second refusal of the same one on its
-    /// connection refers to the first. After a reload the reason may be another one, such as another rule, so it is written again.
+    /// A certificate costs its client nothing after the handshake, and could fill the log: a second refusal
+    /// of the same one on its connection refers to the first. After a reload the reason may be another one,
+    /// such as another rule, so it is written again.
     fn shorten(&mut self, id: &str, generation: u64, why: Option<String>) -> Option<String> {
-        let certificate = self.credential == Some(CredentialType::X509Svid) || self.credential == Some(CredentialType::X509);
-        let (Some(reason), Some(caller), true, false) = (&self.reason, &self.caller, certificate, self.proxied) else { return why };
-        let Some(first) = caller.standing().refused_before(&format!("{generation} {reason} {:?}", self.evidence), id) else { return why };
-        self.evidence = Evidence { credential: self.credential, ..Evidence::default() };
-        Some(format!("the certificate was refused as in request {first} of this connection"))
+        let certificate = self.credential == Some(CredentialType::X509Svid)
+            || self.credential == Some(CredentialType::X509);
+        let (Some(reason), Some(caller), true, false) =
+            (&self.reason, &self.caller, certificate, self.proxied)
+        else {
+            return why;
+        };
+        let Some(first) = caller
+            .standing()
+            .refused_before(&format!("{generation} {reason} {:?}", self.evidence), id)
+        else {
+            return why;
+        };
+        self.evidence = Evidence {
+            credential: self.credential,
+            ..Evidence::default()
+        };
+        Some(format!(
+            "the certificate was refused as in request {first} of this connection"
+        ))
     }
 
-    /// Waits until an unknown caller may have an answer that holds something. It is in flight until all of it is sent.
+    /// Waits until an unknown caller may have an answer that holds something. It is in flight until all of it
+    /// is sent.
     ///
     /// # Errors
     ///
     /// 429 when the client's address has too many requests in flight.
     pub(super) async fn sits(&self, app: &App) -> Result<(), Fault> {
-        let Some((caller, stranger)) = self.stranger(app) else { return Ok(()) };
+        let Some((caller, stranger)) = self.stranger(app) else {
+            return Ok(());
+        };
         caller.sits(stranger.seat().await.map_err(Fault::crowded)?);
         Ok(())
     }
@@ -105,12 +133,15 @@ impl Who {
     ///
     /// 429 when the client's address sends too many forms.
     pub(super) async fn sends_form(&self, app: &App) -> Result<(), Fault> {
-        let Some((caller, stranger)) = self.stranger(app) else { return Ok(()) };
+        let Some((caller, stranger)) = self.stranger(app) else {
+            return Ok(());
+        };
         caller.sits(stranger.form().await.map_err(Fault::crowded)?);
         Ok(())
     }
 
-    /// An unknown caller, and the address that bounds it: the client's, or the proxy's own if the proxy names no client.
+    /// An unknown caller, and the address that bounds it: the client's, or the proxy's own if the proxy names
+    /// no client.
     fn stranger(&self, app: &App) -> Option<(&Caller, Stranger)> {
         let caller = self.caller.as_ref().filter(|caller| !caller.is_identified())?;
         let known = caller.standing().stranger().filter(|_| !self.proxied).cloned();
@@ -130,13 +161,18 @@ pub(super) async fn serve(app: App, request: Request) -> Response {
     let live = app.live.load_full();
     let route = placed(route, &parts, &live);
     let from = parts.headers.get(ORIGIN).cloned();
-    let (method, path) = (parts.method.clone(), logged_path(&parts, route.as_ref().ok()));
+    let method = parts.method.clone();
+    let path = logged_path(&parts, route.as_ref().ok());
     let mut who = Who::default();
     let (tls, forwarded) = hop(&mut parts, &live, &mut who);
     let origin = authority::origin(&parts, tls, &forwarded, &live.external_urls);
 
     let preflight = live.cors.preflight(&parts.method, &parts.headers);
-    let admitted = live.open.as_ref().zip(origin.as_ref().ok()).map_or(Ok(()), |(open, origin)| open.admits(&parts, origin, &live.cors));
+    let admitted = live
+        .open
+        .as_ref()
+        .zip(origin.as_ref().ok())
+        .map_or(Ok(()), |(open, origin)| open.admits(&parts, origin, &live.cors));
     let outcome = match &origin {
         _ if header_bytes(&parts) > HEADER_BYTES => Err(Fault::header_too_large()),
         _ if !codings_are_known(&parts) => Err(Fault::transfer_coding()),
@@ -144,10 +180,16 @@ pub(super) async fn serve(app: App, request: Request) -> Response {
         Ok(_) if preflight.is_some() => Ok(preflight.unwrap_or_default()),
         Ok(origin) if route == Ok(Route::Welcome) => handlers::welcome::answer(&parts, origin),
         Ok(origin) => {
-            let attended =
-                AssertUnwindSafe(attend(&app, &live, origin, &route, Request::from_parts(parts, Measure::received(body)), &mut who))
-                    .catch_unwind()
-                    .await;
+            let attended = AssertUnwindSafe(attend(
+                &app,
+                &live,
+                origin,
+                &route,
+                Request::from_parts(parts, Measure::received(body)),
+                &mut who,
+            ))
+            .catch_unwind()
+            .await;
             attended.unwrap_or_else(|panic| Err(Fault::panicked(&*panic)))
         }
         Err(invalid) => Err((*invalid).into()),
@@ -156,36 +198,64 @@ pub(super) async fn serve(app: App, request: Request) -> Response {
         Ok(response) => (response, None),
         Err(mut fault) => {
             let why = fault.log.take();
-            let scope = route.as_ref().ok().and_then(|route| challenge::scope(route, &method));
-            (refuse(fault.with_request_id(&id), &live, origin.as_ref().ok(), scope.as_deref()), why)
+            let scope = route
+                .as_ref()
+                .ok()
+                .and_then(|route| challenge::scope(route, &method));
+            (
+                refuse(
+                    fault.with_request_id(&id),
+                    &live,
+                    origin.as_ref().ok(),
+                    scope.as_deref(),
+                ),
+                why,
+            )
         }
     };
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
-    response.headers_mut().insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
+    response
+        .headers_mut()
+        .insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
     live.cors.tell(from.as_ref(), &mut response);
     let issued = response.extensions_mut().remove::<Told>();
     let why = who.explain(response.status(), why);
     let why = who.shorten(&id, live.generation, why);
-    log(&id, &method, &path, response.status(), &who, issued.as_ref(), why.as_deref(), begun);
+    log(
+        &id,
+        &method,
+        &path,
+        response.status(),
+        &who,
+        issued.as_ref(),
+        why.as_deref(),
+        begun,
+    );
     measure.end(response)
 }
 
 /// The same route, with the metrics where the configuration has them.
 fn placed(route: Result<Route, InvalidPath>, parts: &Parts, live: &Live) -> Result<Route, InvalidPath> {
     match (&live.metrics, &route) {
-        (Some(path), Err(InvalidPath::Unknown) | Ok(Route::Metrics)) if parts.uri.path() == path => Ok(Route::Metrics),
+        (Some(path), Err(InvalidPath::Unknown) | Ok(Route::Metrics)) if parts.uri.path() == path => {
+            Ok(Route::Metrics)
+        }
         (_, Ok(Route::Metrics)) => Err(InvalidPath::Unknown),
         _ => route,
     }
 }
 
-/// Whether the connection has TLS, and what its other end says of the client, if that is a proxy that may say so. The certificate of
-/// such a proxy is its own, and is taken away here, before anybody looks for a credential.
+/// Whether the connection has TLS, and what its other end says of the client, if that is a proxy that may say
+/// so. The certificate of such a proxy is its own, and is taken away here, before anybody looks for a
+/// credential.
 fn hop(parts: &mut Parts, live: &Live, who: &mut Who) -> (bool, Forwarded) {
     let (tls, forwarded) = nearest_hop(parts, live, who);
-    parts.extensions.insert(Client { address: who.address, unnamed: who.proxied && forwarded.client.is_none() });
+    parts.extensions.insert(Client {
+        address: who.address,
+        unnamed: who.proxied && forwarded.client.is_none(),
+    });
     (tls, forwarded)
 }
 
@@ -201,14 +271,20 @@ struct Client {
 pub(super) fn source(parts: &Parts) -> Option<SourceAddress> {
     match parts.extensions.get() {
         Some(Client { unnamed: true, .. }) => None,
-        Some(Client { address: Some(address), .. }) => Some(SourceAddress::of(*address)),
+        Some(Client {
+            address: Some(address),
+            ..
+        }) => Some(SourceAddress::of(*address)),
         _ => Some(SourceAddress::UNKNOWN),
     }
 }
 
 fn nearest_hop(parts: &mut Parts, live: &Live, who: &mut Who) -> (bool, Forwarded) {
-    let Some(connection) = parts.extensions.get_mut::<Connection>() else { return (false, Forwarded::default()) };
-    let (tls, remote) = (connection.tls, connection.remote.ip());
+    let Some(connection) = parts.extensions.get_mut::<Connection>() else {
+        return (false, Forwarded::default());
+    };
+    let tls = connection.tls;
+    let remote = connection.remote.ip();
     who.address = Some(remote);
     who.caller = Some(connection.caller.clone());
     // A reload may have changed it since the connection was accepted, or since its last request.
@@ -224,15 +300,23 @@ fn nearest_hop(parts: &mut Parts, live: &Live, who: &mut Who) -> (bool, Forwarde
     (tls, forwarded)
 }
 
-/// The size of the header as it came over HTTP/1.1. The server bounds what it buffers, and that only in steps of its buffer.
+/// The size of the header as it came over HTTP/1.1. The server bounds what it buffers, and that only in steps
+/// of its buffer.
 fn header_bytes(parts: &Parts) -> usize {
     let line = parts.uri.path_and_query().map_or(0, |path| path.as_str().len());
-    parts.headers.iter().fold(line, |sum, (name, value)| sum + name.as_str().len() + value.len() + ": \r\n".len())
+    parts.headers.iter().fold(line, |sum, (name, value)| {
+        sum + name.as_str().len() + value.len() + ": \r\n".len()
+    })
 }
 
-/// Whether the body can be read. Hyper takes off the chunks, and answers 400 where `chunked` is not the last coding.
+/// Whether the body can be read. Hyper takes off the chunks, and answers 400 where `chunked` is not the last
+/// coding.
 fn codings_are_known(parts: &Parts) -> bool {
-    parts.headers.get_all(TRANSFER_ENCODING).iter().all(|value| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"))
+    parts
+        .headers
+        .get_all(TRANSFER_ENCODING)
+        .iter()
+        .all(|value| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"))
 }
 
 /// Finds out who asks, and lets the route's handler answer.
@@ -254,25 +338,50 @@ async fn attend(
     measure::verdict(identified.as_ref());
     let identity = identified.inspect_err(|failure| who.is_nobody(failure))?;
     who.is(&identity);
-    let call = Call { app: app.clone(), live: live.clone(), identity, query: Query::parse(parts.uri.query()), parts, now };
+    let call = Call {
+        app: app.clone(),
+        live: live.clone(),
+        identity,
+        query: Query::parse(parts.uri.query()),
+        parts,
+        now,
+    };
     if call.identity.is_anonymous() && route.as_ref().is_ok_and(|route| handlers::holds(&call, route)) {
         who.sits(app).await?;
     }
     let outcome = match route {
         Ok(route) => handlers::answer(&call, route, body).await,
-        Err(invalid) => Err(Fault::path(*invalid, matches!(call.parts.method, Method::PUT | Method::POST | Method::PATCH))),
+        Err(invalid) => Err(Fault::path(
+            *invalid,
+            matches!(call.parts.method, Method::PUT | Method::POST | Method::PATCH),
+        )),
     };
     let with_token = call.identity.scope().is_some();
-    outcome.map_err(|fault| if call.identity.is_anonymous() { fault.for_anonymous(with_token) } else { fault })
+    outcome.map_err(|fault| {
+        if call.identity.is_anonymous() {
+            fault.for_anonymous(with_token)
+        } else {
+            fault
+        }
+    })
 }
 
-/// What the request carries to say who asks. A certificate is ambient: a browser presents it for whatever page asks it to.
+/// What the request carries to say who asks. A certificate is ambient: a browser presents it for whatever
+/// page asks it to.
 pub(super) fn presented(parts: &Parts) -> Presented<'_> {
     let site = parts.headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
     let foreign = matches!(site, Some(b"cross-site" | b"same-site")) || parts.headers.contains_key(ORIGIN);
     Presented {
-        authorization: parts.headers.get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes).collect(),
-        peer: parts.extensions.get::<Connection>().and_then(|connection| connection.peer.as_deref()),
+        authorization: parts
+            .headers
+            .get_all(AUTHORIZATION)
+            .iter()
+            .map(HeaderValue::as_bytes)
+            .collect(),
+        peer: parts
+            .extensions
+            .get::<Connection>()
+            .and_then(|connection| connection.peer.as_deref()),
         ambient: !foreign,
         address: parts.extensions.get::<Client>().and_then(|client| client.address),
     }
@@ -280,13 +389,15 @@ pub(super) fn presented(parts: &Parts) -> Presented<'_> {
 
 fn refuse(fault: Fault, live: &Live, origin: Option<&Origin>, scope: Option<&str>) -> Response {
     let challenge = match origin {
-        Some(origin) if live.challenge && fault.status == StatusCode::UNAUTHORIZED => HeaderValue::from_str(&challenge::bearer(
-            &challenge::realm(live.realm.as_deref(), origin),
-            &live.terms.service,
-            scope,
-            fault.challenge,
-        ))
-        .ok(),
+        Some(origin) if live.challenge && fault.status == StatusCode::UNAUTHORIZED => {
+            HeaderValue::from_str(&challenge::bearer(
+                &challenge::realm(live.realm.as_deref(), origin),
+                &live.terms.service,
+                scope,
+                fault.challenge,
+            ))
+            .ok()
+        }
         _ => None,
     };
     let mut response = fault.response();
@@ -296,18 +407,38 @@ fn refuse(fault: Fault, live: &Live, origin: Option<&Origin>, scope: Option<&str
     response
 }
 
-/// Without the query, and of an upload's name only the beginning: for the anonymous, whoever knows it owns the upload.
+/// Without the query, and of an upload's name only the beginning: for the anonymous, whoever knows it owns
+/// the upload.
 fn logged_path(parts: &Parts, route: Option<&Route>) -> String {
     match route {
-        Some(Route::Upload(repository, id)) => format!("/v2/{repository}/blobs/uploads/{}…", id.get(..8).unwrap_or_default()),
+        Some(Route::Upload(repository, id)) => format!(
+            "/v2/{repository}/blobs/uploads/{}…",
+            id.get(..8).unwrap_or_default()
+        ),
         _ => parts.uri.path().to_owned(),
     }
 }
 
 /// One line a request: with the reason and the evidence if it was refused, never with the credential.
 #[expect(clippy::too_many_arguments, reason = "each is a field of the line")]
-fn log(id: &str, method: &Method, path: &str, status: StatusCode, who: &Who, issued: Option<&Told>, why: Option<&str>, begun: Instant) {
-    let Who { credential, name, evidence, session, address, .. } = who;
+fn log(
+    id: &str,
+    method: &Method,
+    path: &str,
+    status: StatusCode,
+    who: &Who,
+    issued: Option<&Told>,
+    why: Option<&str>,
+    begun: Instant,
+) {
+    let Who {
+        credential,
+        name,
+        evidence,
+        session,
+        address,
+        ..
+    } = who;
     let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
     macro_rules! line {
         ($level:ident, $message:literal) => {
@@ -333,7 +464,9 @@ fn log(id: &str, method: &Method, path: &str, status: StatusCode, who: &Who, iss
         };
     }
     match (status, why) {
-        (status, _) if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED => line!(error, "request failed"),
+        (status, _) if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED => {
+            line!(error, "request failed")
+        }
         (StatusCode::UNAUTHORIZED, Some(_)) if name.is_none() => line!(warn, "credential refused"),
         (StatusCode::TOO_MANY_REQUESTS, Some(_)) => line!(warn, "too many requests"),
         _ => line!(info, "request"),

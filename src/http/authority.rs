@@ -1,6 +1,8 @@
-//! Under which address the client reached us: what goes into the realm of a challenge, and the check that there is only one.
+//! Under which address the client reached us: what goes into the realm of a challenge, and the check that
+//! there is only one.
 //!
-//! RFC 9110, 7.2 (`Host`, `:authority`) and RFC 9112, 3.2 (a request with several `Host` lines is answered with 400).
+//! RFC 9110, 7.2 (`Host`, `:authority`) and RFC 9112, 3.2 (a request with several `Host` lines is answered
+//! with 400).
 
 use super::proxies::Forwarded;
 use crate::limits::HOST_BYTES;
@@ -9,14 +11,17 @@ use http::request::Parts;
 use std::fmt;
 use std::net::Ipv6Addr;
 
-/// Scheme and authority, as in `https://registry.example.org:5000`. Of characters that may stand in a quoted string.
+/// Scheme and authority, as in `https://registry.example.org:5000`. Of characters that may stand in a quoted
+/// string.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Origin(String);
 
 impl Origin {
     /// Without the scheme.
     pub(super) fn authority(&self) -> &str {
-        self.0.split_once("://").map_or(&self.0, |(_, authority)| authority)
+        self.0
+            .split_once("://")
+            .map_or(&self.0, |(_, authority)| authority)
     }
 }
 
@@ -38,13 +43,22 @@ pub(super) enum InvalidHost {
     Contradiction,
 }
 
-/// The address that the client used. `external_urls` is where users say the registry is found: the one with the client's own authority
-/// counts, else the first, since whatever stands in between has then replaced the authority.
-pub(super) fn origin(parts: &Parts, tls: bool, forwarded: &Forwarded, external_urls: &[String]) -> Result<Origin, InvalidHost> {
+/// The address that the client used. `external_urls` is where users say the registry is found: the one with
+/// the client's own authority counts, else the first, since whatever stands in between has then replaced the
+/// authority.
+pub(super) fn origin(
+    parts: &Parts,
+    tls: bool,
+    forwarded: &Forwarded,
+    external_urls: &[String],
+) -> Result<Origin, InvalidHost> {
     let own = authority(parts)?;
     let authority = forwarded.host.as_deref().map_or(Ok(own), well_formed)?;
     let scheme = forwarded.scheme.unwrap_or(if tls { "https" } else { "http" });
-    let same = |url: &&String| url.split_once("://").is_some_and(|(_, rest)| rest.trim_end_matches('/').eq_ignore_ascii_case(authority));
+    let same = |url: &&String| {
+        url.split_once("://")
+            .is_some_and(|(_, rest)| rest.trim_end_matches('/').eq_ignore_ascii_case(authority))
+    };
     match external_urls.iter().find(same).or_else(|| external_urls.first()) {
         Some(url) => Ok(Origin(url.trim_end_matches('/').to_owned())),
         None => Ok(Origin(format!("{scheme}://{authority}"))),
@@ -54,38 +68,59 @@ pub(super) fn origin(parts: &Parts, tls: bool, forwarded: &Forwarded, external_u
 /// What the client calls the host, well-formed and said once.
 pub(super) fn authority(parts: &Parts) -> Result<&str, InvalidHost> {
     let mut hosts = parts.headers.get_all(HOST).iter();
-    let host = hosts.next().map(|value| value.to_str().map_err(|_| InvalidHost::Malformed)).transpose()?;
+    let host = hosts
+        .next()
+        .map(|value| value.to_str().map_err(|_| InvalidHost::Malformed))
+        .transpose()?;
     if hosts.next().is_some() {
         return Err(InvalidHost::Several);
     }
     let target = parts.uri.authority().map(http::uri::Authority::as_str);
     let authority = match (target, host) {
-        (Some(target), Some(host)) if !target.eq_ignore_ascii_case(host) => return Err(InvalidHost::Contradiction),
+        (Some(target), Some(host)) if !target.eq_ignore_ascii_case(host) => {
+            return Err(InvalidHost::Contradiction);
+        }
         (Some(authority), _) | (None, Some(authority)) => authority,
         (None, None) => return Err(InvalidHost::Missing),
     };
     well_formed(authority)
 }
 
-/// A host and perhaps a port. Narrower than RFC 3986, 3.2: without user information, and without anything that could end a quoted string.
+/// A host and perhaps a port. Narrower than RFC 3986, 3.2: without user information, and without anything
+/// that could end a quoted string.
 fn well_formed(authority: &str) -> Result<&str, InvalidHost> {
     let port = match authority.strip_prefix('[') {
         Some(rest) => {
             let (address, port) = rest.split_once(']').ok_or(InvalidHost::Malformed)?;
             address.parse::<Ipv6Addr>().map_err(|_| InvalidHost::Malformed)?;
-            if port.is_empty() { None } else { Some(port.strip_prefix(':').ok_or(InvalidHost::Malformed)?) }
+            if port.is_empty() {
+                None
+            } else {
+                Some(port.strip_prefix(':').ok_or(InvalidHost::Malformed)?)
+            }
         }
         None => {
-            let (host, port) = authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port)));
-            if host.is_empty() || !host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte)) {
+            let (host, port) = authority
+                .split_once(':')
+                .map_or((authority, None), |(host, port)| (host, Some(port)));
+            if host.is_empty()
+                || !host
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
+            {
                 return Err(InvalidHost::Malformed);
             }
             port
         }
     };
     let short = authority.len() <= HOST_BYTES;
-    let numbered = port.is_none_or(|port| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok());
-    if short && numbered { Ok(authority) } else { Err(InvalidHost::Malformed) }
+    let numbered =
+        port.is_none_or(|port| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok());
+    if short && numbered {
+        Ok(authority)
+    } else {
+        Err(InvalidHost::Malformed)
+    }
 }
 
 #[cfg(test)]
@@ -107,17 +142,36 @@ mod tests {
 
     #[test]
     fn the_origin_is_what_the_client_used() {
-        assert_eq!(at("/v2/", &["r.example:5000"], true, &[]), Ok("https://r.example:5000".into()));
-        assert_eq!(at("/v2/", &["[::1]:5000"], false, &[]), Ok("http://[::1]:5000".into()));
-        assert_eq!(at("https://r.example/v2/", &[], true, &[]), Ok("https://r.example".into()), "HTTP/2's :authority");
-        assert_eq!(at("http://r.example/v2/", &["R.example"], false, &[]), Ok("http://r.example".into()));
+        assert_eq!(
+            at("/v2/", &["r.example:5000"], true, &[]),
+            Ok("https://r.example:5000".into())
+        );
+        assert_eq!(
+            at("/v2/", &["[::1]:5000"], false, &[]),
+            Ok("http://[::1]:5000".into())
+        );
+        assert_eq!(
+            at("https://r.example/v2/", &[], true, &[]),
+            Ok("https://r.example".into()),
+            "HTTP/2's :authority"
+        );
+        assert_eq!(
+            at("http://r.example/v2/", &["R.example"], false, &[]),
+            Ok("http://r.example".into())
+        );
     }
 
     #[test]
     fn external_urls_win_and_the_clients_own_among_them() {
         let external = ["https://out.example", "https://r.example/"];
-        assert_eq!(at("/v2/", &["r.example"], false, &external), Ok("https://r.example".into()));
-        assert_eq!(at("/v2/", &["10.0.0.1:5000"], false, &external), Ok("https://out.example".into()));
+        assert_eq!(
+            at("/v2/", &["r.example"], false, &external),
+            Ok("https://r.example".into())
+        );
+        assert_eq!(
+            at("/v2/", &["10.0.0.1:5000"], false, &external),
+            Ok("https://out.example".into())
+        );
     }
 
     #[test]
@@ -125,7 +179,10 @@ mod tests {
         assert_eq!(at("/v2/", &["a", "b"], true, &[]), Err(InvalidHost::Several));
         assert_eq!(at("/v2/", &["a", "a"], true, &[]), Err(InvalidHost::Several));
         assert_eq!(at("/v2/", &[], true, &[]), Err(InvalidHost::Missing));
-        assert_eq!(at("http://a/v2/", &["b"], true, &[]), Err(InvalidHost::Contradiction));
+        assert_eq!(
+            at("http://a/v2/", &["b"], true, &[]),
+            Err(InvalidHost::Contradiction)
+        );
         for bad in [
             "",
             "a b",
@@ -149,7 +206,11 @@ mod tests {
             ":5000",
             &"a".repeat(HOST_BYTES + 1),
         ] {
-            assert_eq!(at("/v2/", &[bad], true, &[]), Err(InvalidHost::Malformed), "{bad}");
+            assert_eq!(
+                at("/v2/", &[bad], true, &[]),
+                Err(InvalidHost::Malformed),
+                "{bad}"
+            );
         }
     }
 
@@ -157,14 +218,35 @@ mod tests {
     fn a_trusted_proxy_says_scheme_and_host() {
         let told = |scheme, host: Option<&str>, external: &[&str]| {
             let external: Vec<String> = external.iter().map(ToString::to_string).collect();
-            let forwarded = Forwarded { scheme, host: host.map(str::to_owned), client: None };
-            origin(&parts("/v2/", &["10.0.0.1:5000"]), false, &forwarded, &external).map(|origin| origin.to_string())
+            let forwarded = Forwarded {
+                scheme,
+                host: host.map(str::to_owned),
+                client: None,
+            };
+            origin(&parts("/v2/", &["10.0.0.1:5000"]), false, &forwarded, &external)
+                .map(|origin| origin.to_string())
         };
-        assert_eq!(told(Some("https"), Some("r.example"), &[]), Ok("https://r.example".into()));
-        assert_eq!(told(Some("https"), Some("[2001:db8::1]:8443"), &[]), Ok("https://[2001:db8::1]:8443".into()));
+        assert_eq!(
+            told(Some("https"), Some("r.example"), &[]),
+            Ok("https://r.example".into())
+        );
+        assert_eq!(
+            told(Some("https"), Some("[2001:db8::1]:8443"), &[]),
+            Ok("https://[2001:db8::1]:8443".into())
+        );
         assert_eq!(told(Some("https"), None, &[]), Ok("https://10.0.0.1:5000".into()));
         assert_eq!(told(None, Some("r.example"), &[]), Ok("http://r.example".into()));
-        assert_eq!(told(Some("http"), Some("r.example"), &["https://out.example", "https://r.example"]), Ok("https://r.example".into()));
-        assert_eq!(told(Some("https"), Some("a\",x=\"b"), &[]), Err(InvalidHost::Malformed));
+        assert_eq!(
+            told(
+                Some("http"),
+                Some("r.example"),
+                &["https://out.example", "https://r.example"]
+            ),
+            Ok("https://r.example".into())
+        );
+        assert_eq!(
+            told(Some("https"), Some("a\",x=\"b"), &[]),
+            Err(InvalidHost::Malformed)
+        );
     }
 }

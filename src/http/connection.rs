@@ -10,7 +10,8 @@ use std::time::Duration;
 /// One connection, as the server accepted it. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Connection {
-    /// Who presented a certificate in the handshake, if anyone did. The chain is proved to be in its hands, and nothing more.
+    /// Who presented a certificate in the handshake, if anyone did. The chain is proved to be in its hands,
+    /// and nothing more.
     pub peer: Option<Arc<Peer>>,
     pub remote: SocketAddr,
     pub tls: bool,
@@ -19,8 +20,9 @@ pub struct Connection {
     pub caller: Caller,
 }
 
-/// Whether more of an answer is about to be sent. A hint from whoever makes the answer, for whoever sends it; all clones share it. It is
-/// not set when the last piece is handed over, nor when there will be none any more.
+/// Whether more of an answer is about to be sent. A hint from whoever makes the answer, for whoever sends it;
+/// all clones share it. It is not set when the last piece is handed over, nor when there will be none any
+/// more.
 #[derive(Clone, Debug, Default)]
 pub struct More(Arc<AtomicBool>);
 
@@ -35,7 +37,8 @@ impl More {
     }
 }
 
-/// The client stopped in the middle, or was too slow: the error of a request's body, which the server puts there.
+/// The client stopped in the middle, or was too slow: the error of a request's body, which the server puts
+/// there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Stalled {
     #[error("nothing came for {after:?}")]

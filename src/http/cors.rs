@@ -1,13 +1,15 @@
-//! `http.allowOrigin`: which pages of other sites a browser lets read the answers. Says so to browsers and decides nothing: what a request
-//! may do is policy's, and a certificate that a browser presents for another site identifies nobody.
+//! `http.allowOrigin`: which pages of other sites a browser lets read the answers. Says so to browsers and
+//! decides nothing: what a request may do is policy's, and a certificate that a browser presents for another
+//! site identifies nobody.
 //!
 //! <https://fetch.spec.whatwg.org/#http-cors-protocol>
 
 use axum::body::Body;
 use axum::response::Response;
 use http::header::{
-    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
+    ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
@@ -26,17 +28,26 @@ impl Cors {
     #[must_use]
     pub fn new(origins: impl IntoIterator<Item = String>, credentials: bool) -> Self {
         let origins: Vec<String> = origins.into_iter().collect();
-        Self { any: origins.iter().any(|origin| origin == "*"), credentials, origins }
+        Self {
+            any: origins.iter().any(|origin| origin == "*"),
+            credentials,
+            origins,
+        }
     }
 
     /// Whether the page that sent this may read the answer.
     pub(super) fn allows(&self, headers: &HeaderMap) -> bool {
-        headers.get(ORIGIN).is_some_and(|origin| self.any || self.lists(origin))
+        headers
+            .get(ORIGIN)
+            .is_some_and(|origin| self.any || self.lists(origin))
     }
 
     /// The origins, without `*`, which names nobody.
     pub(crate) fn named(&self) -> impl Iterator<Item = &str> {
-        self.origins.iter().map(String::as_str).filter(|origin| *origin != "*")
+        self.origins
+            .iter()
+            .map(String::as_str)
+            .filter(|origin| *origin != "*")
     }
 
     /// Whether every origin is allowed.
@@ -50,17 +61,23 @@ impl Cors {
     }
 
     fn lists(&self, origin: &HeaderValue) -> bool {
-        self.named().any(|known| known.as_bytes().eq_ignore_ascii_case(origin.as_bytes()))
+        self.named()
+            .any(|known| known.as_bytes().eq_ignore_ascii_case(origin.as_bytes()))
     }
 
     /// The answer to a browser that asks before it sends. It asks without credentials.
     pub(super) fn preflight(&self, method: &Method, headers: &HeaderMap) -> Option<Response> {
-        let asks = method == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD) && self.allows(headers);
+        let asks = method == Method::OPTIONS
+            && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+            && self.allows(headers);
         asks.then(|| {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::NO_CONTENT;
             let headers = response.headers_mut();
-            headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE"));
+            headers.insert(
+                ACCESS_CONTROL_ALLOW_METHODS,
+                HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE"),
+            );
             headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(SENT));
             headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
             response
@@ -78,7 +95,9 @@ impl Cors {
         }
         // Also where nobody asked: a cache may hand that answer to a page.
         let any = self.any.then(|| HeaderValue::from_static("*"));
-        let Some(allowed) = any.or_else(|| asked.filter(|origin| self.lists(origin)).cloned()) else { return };
+        let Some(allowed) = any.or_else(|| asked.filter(|origin| self.lists(origin)).cloned()) else {
+            return;
+        };
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
         headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(READ));
         if self.credentials && !self.any {
@@ -88,7 +107,8 @@ impl Cors {
 }
 
 /// What pages may send. `X-ZOT-API-CLIENT` is of zot's own pages.
-const SENT: &str = "Accept, Authorization, Content-Range, Content-Type, If-Match, If-None-Match, Range, X-ZOT-API-CLIENT";
+const SENT: &str =
+    "Accept, Authorization, Content-Range, Content-Type, If-Match, If-None-Match, Range, X-ZOT-API-CLIENT";
 /// What pages may read.
 const READ: &str = "Accept-Ranges, Content-Length, Content-Range, Docker-Content-Digest, Docker-Distribution-Api-Version, Docker-Upload-UUID, ETag, \
                     Link, Location, OCI-Filters-Applied, OCI-Subject, OCI-Tag, Range, Retry-After, Warning, WWW-Authenticate, X-Request-Id";
@@ -100,24 +120,57 @@ mod tests {
     fn told(cors: &Cors, origin: Option<&'static str>) -> (Option<String>, bool, Option<String>) {
         let mut response = Response::new(Body::empty());
         cors.tell(origin.map(HeaderValue::from_static).as_ref(), &mut response);
-        let header = |name| response.headers().get(name).map(|value: &HeaderValue| value.to_str().unwrap().to_owned());
-        (header(ACCESS_CONTROL_ALLOW_ORIGIN), header(ACCESS_CONTROL_ALLOW_CREDENTIALS).is_some(), header(VARY))
+        let header = |name| {
+            response
+                .headers()
+                .get(name)
+                .map(|value: &HeaderValue| value.to_str().unwrap().to_owned())
+        };
+        (
+            header(ACCESS_CONTROL_ALLOW_ORIGIN),
+            header(ACCESS_CONTROL_ALLOW_CREDENTIALS).is_some(),
+            header(VARY),
+        )
     }
 
     #[test]
     fn an_origin_is_named_back_and_never_every_one_with_credentials() {
-        let origins = || ["http://ui.example".to_owned(), "https://ui.example:8443".to_owned()];
-        let (listed, any) = (Cors::new(origins(), true), Cors::new(origins().into_iter().chain(["*".to_owned()]), true));
+        let origins = || {
+            [
+                "http://ui.example".to_owned(),
+                "https://ui.example:8443".to_owned(),
+            ]
+        };
+        let listed = Cors::new(origins(), true);
+        let any = Cors::new(origins().into_iter().chain(["*".to_owned()]), true);
         let vary = Some("Origin".to_owned());
         for origin in ["http://ui.example", "https://ui.example:8443"] {
-            assert_eq!(told(&listed, Some(origin)), (Some(origin.to_owned()), true, vary.clone()));
+            assert_eq!(
+                told(&listed, Some(origin)),
+                (Some(origin.to_owned()), true, vary.clone())
+            );
             assert_eq!(told(&any, Some(origin)), (Some("*".to_owned()), false, None));
         }
-        for origin in [None, Some("https://ui.example"), Some("http://ui.example.evil"), Some("null")] {
+        for origin in [
+            None,
+            Some("https://ui.example"),
+            Some("http://ui.example.evil"),
+            Some("null"),
+        ] {
             assert_eq!(told(&listed, origin), (None, false, vary.clone()), "{origin:?}");
         }
-        assert_eq!(told(&any, None), (Some("*".to_owned()), false, None), "a cache may keep it");
-        assert_eq!(told(&Cors::default(), Some("http://ui.example")), (None, false, None));
-        assert_eq!(told(&Cors::new(["http://a".to_owned()], false), Some("http://a")), (Some("http://a".to_owned()), false, vary));
+        assert_eq!(
+            told(&any, None),
+            (Some("*".to_owned()), false, None),
+            "a cache may keep it"
+        );
+        assert_eq!(
+            told(&Cors::default(), Some("http://ui.example")),
+            (None, false, None)
+        );
+        assert_eq!(
+            told(&Cors::new(["http://a".to_owned()], false), Some("http://a")),
+            (Some("http://a".to_owned()), false, vary)
+        );
     }
 }

@@ -1,5 +1,6 @@
-//! The body of a download: what the page cache has is read while hyper asks for it, without another thread. From the first time that
-//! it has nothing, the rest of the answer is read by a thread that may wait for the disk, one read ahead of the client.
+//! The body of a download: what the page cache has is read while hyper asks for it, without another thread.
+//! From the first time that it has nothing, the rest of the answer is read by a thread that may wait for the
+//! disk, one read ahead of the client.
 //!
 //! In memory at once: the frame that is being sent and the next one.
 
@@ -14,7 +15,8 @@ use std::task::{Context, Poll};
 
 /// The most that is read, and sent as one frame, at once.
 const FRAME: usize = 256 * 1024;
-/// The same where many answers share a connection, each of which may stand still with two frames and the one read ahead.
+/// The same where many answers share a connection, each of which may stand still with two frames and the one
+/// read ahead.
 const SHARED_FRAME: usize = 64 * 1024;
 
 /// Exactly `length` bytes of a file, or an error, which cuts the connection.
@@ -36,7 +38,14 @@ enum Ahead {
 impl Download {
     /// `more` is told with each frame whether it is the last.
     pub(super) fn new(file: Arc<dyn BlobFile>, first: u64, length: u64, more: More) -> Self {
-        Self { file, at: first, left: length, frame: FRAME, ahead: None, more }
+        Self {
+            file,
+            at: first,
+            left: length,
+            frame: FRAME,
+            ahead: None,
+            more,
+        }
     }
 
     /// For a connection that other answers share.
@@ -51,7 +60,9 @@ impl Download {
 
     /// Begins to read what comes next; `context` is woken when it is there.
     fn read_ahead(&mut self, context: &mut Context<'_>) {
-        let (file, at, most) = (self.file.clone(), self.at, self.most());
+        let file = self.file.clone();
+        let at = self.at;
+        let most = self.most();
         let mut reading: BoxFuture<'static, _> = Box::pin(async move { file.read(at, most).await });
         self.ahead = Some(match reading.as_mut().poll(context) {
             Poll::Ready(read) => Ahead::Read(read),
@@ -61,7 +72,13 @@ impl Download {
 
     /// Takes note of what was read. Nothing but an error comes after an error.
     fn noted(&mut self, read: Result<Bytes, Failure>) -> Option<Result<Frame<Bytes>, Failure>> {
-        let read = read.and_then(|bytes| if bytes.is_empty() { Err(Failure::Missing) } else { Ok(bytes) });
+        let read = read.and_then(|bytes| {
+            if bytes.is_empty() {
+                Err(Failure::Missing)
+            } else {
+                Ok(bytes)
+            }
+        });
         match &read {
             Ok(bytes) => {
                 self.at += bytes.len() as u64;
@@ -81,7 +98,10 @@ impl Body for Download {
     type Data = Bytes;
     type Error = Failure;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         if self.left == 0 {
             return Poll::Ready(None);
         }
@@ -132,7 +152,8 @@ mod tests {
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-    /// A file of `size` bytes, each its own offset's last byte, of which `cached` are at hand. Notes the reads that may wait.
+    /// A file of `size` bytes, each its own offset's last byte, of which `cached` are at hand. Notes the
+    /// reads that may wait.
     #[derive(Default)]
     struct Fake {
         size: u64,
@@ -143,7 +164,10 @@ mod tests {
 
     impl Fake {
         fn part(&self, at: u64, most: usize) -> Bytes {
-            (at..self.size).take(most).map(|offset| offset.to_le_bytes()[0]).collect()
+            (at..self.size)
+                .take(most)
+                .map(|offset| offset.to_le_bytes()[0])
+                .collect()
         }
     }
 
@@ -161,18 +185,30 @@ mod tests {
             Box::pin(async move {
                 self.reads.lock().unwrap().push((offset, most));
                 tokio::task::yield_now().await;
-                if self.broken.load(Ordering::SeqCst) { Err(Failure::Missing) } else { Ok(self.part(offset, most)) }
+                if self.broken.load(Ordering::SeqCst) {
+                    Err(Failure::Missing)
+                } else {
+                    Ok(self.part(offset, most))
+                }
             })
         }
     }
 
     async fn all(file: &Arc<Fake>, first: u64, length: u64) -> Bytes {
-        Download::new(file.clone(), first, length, More::default()).collect().await.unwrap().to_bytes()
+        Download::new(file.clone(), first, length, More::default())
+            .collect()
+            .await
+            .unwrap()
+            .to_bytes()
     }
 
     #[tokio::test]
     async fn what_is_at_hand_is_sent_without_a_read_that_may_wait() {
-        let file = Arc::new(Fake { size: 600_000, cached: 600_000.into(), ..Fake::default() });
+        let file = Arc::new(Fake {
+            size: 600_000,
+            cached: 600_000.into(),
+            ..Fake::default()
+        });
         assert_eq!(all(&file, 0, 600_000).await, file.part(0, 600_000));
         assert_eq!(all(&file, 7, 300_001).await, file.part(7, 300_001));
         assert_eq!(*file.reads.lock().unwrap(), []);
@@ -181,24 +217,48 @@ mod tests {
     #[tokio::test]
     async fn from_the_first_miss_on_the_rest_is_read_elsewhere_one_frame_ahead() {
         let size = 3 * FRAME + 10;
-        let file = Arc::new(Fake { size: size as u64, cached: 100.into(), ..Fake::default() });
+        let file = Arc::new(Fake {
+            size: size as u64,
+            cached: 100.into(),
+            ..Fake::default()
+        });
         let mut download = Download::new(file.clone(), 50, size as u64 - 50, More::default());
-        assert_eq!(download.frame().await.unwrap().unwrap().into_data().unwrap(), file.part(50, 50));
-        assert_eq!(download.frame().await.unwrap().unwrap().into_data().unwrap(), file.part(100, FRAME));
+        assert_eq!(
+            download.frame().await.unwrap().unwrap().into_data().unwrap(),
+            file.part(50, 50)
+        );
+        assert_eq!(
+            download.frame().await.unwrap().unwrap().into_data().unwrap(),
+            file.part(100, FRAME)
+        );
         file.cached.store(u64::MAX, Ordering::SeqCst);
-        assert_eq!(file.reads.lock().unwrap().len(), 2, "the next one is under way, and no more");
+        assert_eq!(
+            file.reads.lock().unwrap().len(),
+            2,
+            "the next one is under way, and no more"
+        );
         assert_eq!(download.size_hint().exact(), Some((size - 100 - FRAME) as u64));
         let rest = download.collect().await.unwrap().to_bytes();
         assert_eq!(rest, file.part(100 + FRAME as u64, usize::MAX));
         let at = |n: usize| 100 + (n * FRAME) as u64;
-        assert_eq!(*file.reads.lock().unwrap(), [(at(0), FRAME), (at(1), FRAME), (at(2), FRAME - 90)]);
+        assert_eq!(
+            *file.reads.lock().unwrap(),
+            [(at(0), FRAME), (at(1), FRAME), (at(2), FRAME - 90)]
+        );
     }
 
     #[tokio::test]
     async fn more_is_announced_with_each_frame_but_the_last_and_never_after_the_end() {
-        let (size, more) = (2 * FRAME + 1, More::default());
+        let size = 2 * FRAME + 1;
+        let more = More::default();
         for cached in [0, u64::MAX] {
-            let file = || Arc::new(Fake { size: size as u64, cached: cached.into(), ..Fake::default() });
+            let file = || {
+                Arc::new(Fake {
+                    size: size as u64,
+                    cached: cached.into(),
+                    ..Fake::default()
+                })
+            };
             let mut download = Download::new(file(), 0, size as u64, more.clone());
             for announced in [true, true, false] {
                 download.frame().await.unwrap().unwrap();
@@ -209,7 +269,12 @@ mod tests {
             assert!(more.is_coming());
             drop(given_up);
             assert!(!more.is_coming());
-            let broken = Arc::new(Fake { size: size as u64, cached: 5.into(), broken: true.into(), ..Fake::default() });
+            let broken = Arc::new(Fake {
+                size: size as u64,
+                cached: 5.into(),
+                broken: true.into(),
+                ..Fake::default()
+            });
             let mut broken = Download::new(broken, 0, size as u64, more.clone());
             broken.frame().await.unwrap().unwrap();
             broken.frame().await.unwrap().unwrap_err();
@@ -219,12 +284,25 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_that_fails_or_ends_early_breaks_the_download_off() {
-        let file = Arc::new(Fake { size: 10, cached: 5.into(), broken: true.into(), ..Fake::default() });
+        let file = Arc::new(Fake {
+            size: 10,
+            cached: 5.into(),
+            broken: true.into(),
+            ..Fake::default()
+        });
         let mut download = Download::new(file, 0, 10, More::default());
         assert!(download.frame().await.unwrap().is_ok());
         assert!(download.frame().await.unwrap().is_err());
         assert!(download.frame().await.is_none());
-        let short = Arc::new(Fake { size: 10, ..Fake::default() });
-        assert!(Download::new(short, 0, 11, More::default()).collect().await.is_err());
+        let short = Arc::new(Fake {
+            size: 10,
+            ..Fake::default()
+        });
+        assert!(
+            Download::new(short, 0, 11, More::default())
+                .collect()
+                .await
+                .is_err()
+        );
     }
 }

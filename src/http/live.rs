@@ -1,4 +1,5 @@
-//! What changes while requests are served: a reload replaces it as a whole, and a request uses one state from its begin to its end.
+//! What changes while requests are served: a reload replaces it as a whole, and a request uses one state from
+//! its begin to its end.
 
 use super::{Cors, Open, TrustedProxies};
 use crate::access::Policy;
@@ -18,7 +19,8 @@ pub struct Live {
     pub policy: Arc<Policy>,
     /// On which tokens are issued; the `service` of challenges is in it.
     pub terms: Terms,
-    /// Where clients find the registry, as in `https://registry.example.org`, if it is not the address that they ask for.
+    /// Where clients find the registry, as in `https://registry.example.org`, if it is not the address that
+    /// they ask for.
     pub external_urls: Vec<String>,
     /// Who may say for whom they ask.
     pub proxies: TrustedProxies,
@@ -72,11 +74,15 @@ impl Readiness {
                 Err("not ready: the registry has no file descriptors left".to_owned())
             }
             StorageStanding::Works => Ok("ok".to_owned()),
-            StorageStanding::Full => Ok("ok, but the storage is full: pulls and deletions work, and pushes are refused".to_owned()),
-            StorageStanding::Fails { folder: None } => Err("not ready: the storage fails, and the log has the reason".to_owned()),
-            StorageStanding::Fails { folder: Some(folder) } => {
-                Err(format!("not ready: the folder {folder} of the store cannot be written to, and the log has the reason"))
+            StorageStanding::Full => Ok(
+                "ok, but the storage is full: pulls and deletions work, and pushes are refused".to_owned(),
+            ),
+            StorageStanding::Fails { folder: None } => {
+                Err("not ready: the storage fails, and the log has the reason".to_owned())
             }
+            StorageStanding::Fails { folder: Some(folder) } => Err(format!(
+                "not ready: the folder {folder} of the store cannot be written to, and the log has the reason"
+            )),
         }
     }
 }

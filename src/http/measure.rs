@@ -1,5 +1,5 @@
-//! Counts and times what comes and goes. The handles of what is counted are kept by each thread, so that a request costs some
-//! lookups in a small map and no lock.
+//! Counts and times what comes and goes. The handles of what is counted are kept by each thread, so that a
+//! request costs some lookups in a small map and no lock.
 
 use super::route::{InvalidPath, Route};
 use crate::identity::{CredentialType, Failure, Identity, reason};
@@ -25,7 +25,12 @@ pub(super) struct Measure {
 
 impl Measure {
     pub(super) fn begin(route: &Result<Route, InvalidPath>, method: &Method, begun: Instant) -> Self {
-        Self { route: class(route), method: known(method), begun, in_flight: InFlight::begin() }
+        Self {
+            route: class(route),
+            method: known(method),
+            begun,
+            in_flight: InFlight::begin(),
+        }
     }
 
     /// The request's body, whose bytes count as they are read.
@@ -33,7 +38,11 @@ impl Measure {
         if body.is_end_stream() {
             return body;
         }
-        Body::new(Counted { body, bytes: with_handles(|handles| handles.received.clone()), _in_flight: None })
+        Body::new(Counted {
+            body,
+            bytes: with_handles(|handles| handles.received.clone()),
+            _in_flight: None,
+        })
     }
 
     /// The answer, whose bytes count as they are sent. It is in flight until its last one.
@@ -50,7 +59,13 @@ impl Measure {
                 sent.increment(small);
                 response
             }
-            _ => response.map(|body| Body::new(Counted { body, bytes: sent, _in_flight: Some(self.in_flight) })),
+            _ => response.map(|body| {
+                Body::new(Counted {
+                    body,
+                    bytes: sent,
+                    _in_flight: Some(self.in_flight),
+                })
+            }),
         }
     }
 }
@@ -62,7 +77,9 @@ pub(super) fn verdict(outcome: Result<&Identity, &Failure>) {
         Err(failure) => {
             let (result, evidence) = match failure {
                 Failure::Refused(refusal) => ("refused", &refusal.evidence),
-                Failure::Undecidable { evidence, .. } | Failure::Busy { evidence, .. } => ("undecidable", evidence),
+                Failure::Undecidable { evidence, .. } | Failure::Busy { evidence, .. } => {
+                    ("undecidable", evidence)
+                }
             };
             let credential = evidence.credential.map_or("unknown", CredentialType::as_str);
             metrics::counter!("wharfinger_verdicts_total", "credential" => credential, "result" => result, "reason" => reason(failure))
@@ -93,7 +110,10 @@ const fn class(route: &Result<Route, InvalidPath>) -> &'static str {
 }
 
 fn known(method: &Method) -> &'static str {
-    ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"].into_iter().find(|known| method == known).unwrap_or("other")
+    ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+        .into_iter()
+        .find(|known| method == known)
+        .unwrap_or("other")
 }
 
 /// One thread's handles.
@@ -167,12 +187,16 @@ impl http_body::Body for Counted {
     type Data = Bytes;
     type Error = axum::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
         if let Some(Ok(frame)) = &frame
             && let Some(data) = frame.data_ref()
         {
-            self.bytes.increment(u64::try_from(data.len()).unwrap_or(u64::MAX));
+            self.bytes
+                .increment(u64::try_from(data.len()).unwrap_or(u64::MAX));
         }
         Poll::Ready(frame)
     }

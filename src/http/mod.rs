@@ -1,7 +1,8 @@
-//! Requests and answers: routes, the identification of callers, status codes and headers. Knows no sockets and no files.
+//! Requests and answers: routes, the identification of callers, status codes and headers. Knows no sockets
+//! and no files.
 //!
-//! Every request under `/v2/` takes one way: `auth` finds out who asks, a handler asks policy for a permit and the registry for the
-//! rest, and `answer` turns whatever went wrong into the specification's words.
+//! Every request under `/v2/` takes one way: `auth` finds out who asks, a handler asks policy for a permit
+//! and the registry for the rest, and `answer` turns whatever went wrong into the specification's words.
 //!
 //! <https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md>
 
@@ -101,20 +102,28 @@ pub fn repository_named(path: &str, query: Option<&str>) -> Option<RepositoryNam
     route::Route::parse(path).ok()?.repository().cloned()
 }
 
-/// Where a request with these headers was sent to, as a challenge says it, and the client that its proxies name. For fuzzing.
+/// Where a request with these headers was sent to, as a challenge says it, and the client that its proxies
+/// name. For fuzzing.
 #[doc(hidden)]
 #[must_use]
 pub fn origin_told(headers: &[(&str, &str)], proxies: &TrustedProxies) -> Option<(String, Option<IpAddr>)> {
-    let request = headers.iter().fold(http::Request::builder(), |request, (name, value)| request.header(*name, *value));
+    let request = headers
+        .iter()
+        .fold(http::Request::builder(), |request, (name, value)| {
+            request.header(*name, *value)
+        });
     let (parts, ()) = request.body(()).ok()?.into_parts();
     let forwarded = proxies::Forwarded::read(&parts.headers, proxies);
     let origin = authority::origin(&parts, true, &forwarded, &[]).ok()?;
     Some((origin.to_string(), forwarded.client))
 }
 
-/// Only `/livez`, `/readyz`, `/startupz` and `/metrics`, for a listener of their own that asks nobody for a credential.
+/// Only `/livez`, `/readyz`, `/startupz` and `/metrics`, for a listener of their own that asks nobody for a
+/// credential.
 pub fn health_router(app: App) -> Router {
-    Router::new().fallback(async |State(app): State<App>, request: Request| handlers::health::only(&app, &request)).with_state(app)
+    Router::new()
+        .fallback(async |State(app): State<App>, request: Request| handlers::health::only(&app, &request))
+        .with_state(app)
 }
 
 /// For a listener whose registry still prepares its store: it is alive, and ready for nothing.

@@ -1,6 +1,7 @@
-//! A registry without a login: everybody who reaches it may do everything. On loopback that is meant for the programs of this machine, and
-//! two others reach it too. A page in a browser can give its own name this machine's address (DNS rebinding), so the `Host` must be a name of
-//! loopback. A page can also send requests here from its own site, and a reverse proxy can hand on what comes from elsewhere.
+//! A registry without a login: everybody who reaches it may do everything. On loopback that is meant for the
+//! programs of this machine, and two others reach it too. A page in a browser can give its own name this
+//! machine's address (DNS rebinding), so the `Host` must be a name of loopback. A page can also send requests
+//! here from its own site, and a reverse proxy can hand on what comes from elsewhere.
 //!
 //! RFC 6761, 6.3 (`localhost`), RFC 9110, 15.5.20 (421).
 
@@ -31,33 +32,42 @@ impl Open {
     #[must_use]
     pub fn on_loopback(external_urls: &[String], allowed: bool) -> Self {
         let host = |url: &String| Some(host(url.split_once("://")?.1).to_ascii_lowercase());
-        Self::Loopback { hosts: external_urls.iter().filter_map(host).collect(), allowed }
+        Self::Loopback {
+            hosts: external_urls.iter().filter_map(host).collect(),
+            allowed,
+        }
     }
 
     /// # Errors
     ///
     /// 421 if the request is for another host, 403 if another site or a proxy sent it.
     pub(super) fn admits(&self, parts: &Parts, origin: &Origin, cors: &Cors) -> Result<(), Fault> {
-        let Self::Loopback { hosts, allowed } = self else { return Ok(()) };
+        let Self::Loopback { hosts, allowed } = self else {
+            return Ok(());
+        };
         let named = host(authority::authority(parts)?).to_ascii_lowercase();
         if !is_loopback(&named) && !hosts.contains(&named) {
             return Err(Fault::not_a_name_of_loopback());
         }
         match () {
             () if *allowed => Ok(()),
-            () if FORWARDED.iter().any(|name| parts.headers.contains_key(*name)) => Err(Fault::open_behind_a_proxy()),
+            () if FORWARDED.iter().any(|name| parts.headers.contains_key(*name)) => {
+                Err(Fault::open_behind_a_proxy())
+            }
             () if is_foreign(&parts.headers, origin, cors) => Err(Fault::open_to_another_site()),
             () => Ok(()),
         }
     }
 }
 
-/// Whether a browser sent it for a page of another site, which `http.allowOrigin` does not name. Its `*` is for readers, and a page that comes here may do
-/// everything.
+/// Whether a browser sent it for a page of another site, which `http.allowOrigin` does not name. Its `*` is
+/// for readers, and a page that comes here may do everything.
 fn is_foreign(headers: &HeaderMap, origin: &Origin, cors: &Cors) -> bool {
     let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
     let from = headers.get(ORIGIN).map(HeaderValue::as_bytes);
-    if from.is_some_and(|from| from.eq_ignore_ascii_case(origin.to_string().as_bytes())) || cors.names(headers) {
+    if from.is_some_and(|from| from.eq_ignore_ascii_case(origin.to_string().as_bytes()))
+        || cors.names(headers)
+    {
         return false;
     }
     from.is_some() || matches!(site, Some(b"cross-site" | b"same-site"))
@@ -95,7 +105,13 @@ fn host(authority: &str) -> &str {
 }
 
 /// What reverse proxies write of their clients.
-const FORWARDED: [&str; 5] = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"];
+const FORWARDED: [&str; 5] = [
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-real-ip",
+    "via",
+];
 
 #[cfg(test)]
 mod tests {
@@ -104,18 +120,32 @@ mod tests {
     use http::StatusCode;
 
     fn status(open: &Open, uri: &str, headers: &[(&str, &str)]) -> u16 {
-        let request = headers.iter().fold(http::Request::builder().uri(uri), |request, (name, value)| request.header(*name, *value));
+        let request = headers
+            .iter()
+            .fold(http::Request::builder().uri(uri), |request, (name, value)| {
+                request.header(*name, *value)
+            });
         let parts = request.body(()).unwrap().into_parts().0;
         let origin = authority::origin(&parts, false, &Forwarded::default(), &[]).unwrap();
         let cors = Cors::new(["http://ui.example".to_owned(), "*".to_owned()], false);
-        open.admits(&parts, &origin, &cors).map_or_else(|fault| fault.status, |()| StatusCode::OK).as_u16()
+        open.admits(&parts, &origin, &cors)
+            .map_or_else(|fault| fault.status, |()| StatusCode::OK)
+            .as_u16()
     }
 
     #[test]
     fn loopback_is_known_by_its_names_alone() {
-        for name in
-            ["localhost", "LOCALHOST", "localhost.", "a.localhost", "127.0.0.1", "127.255.0.9", "[::1]", "[::ffff:127.0.0.1]", "::1"]
-        {
+        for name in [
+            "localhost",
+            "LOCALHOST",
+            "localhost.",
+            "a.localhost",
+            "127.0.0.1",
+            "127.255.0.9",
+            "[::1]",
+            "[::ffff:127.0.0.1]",
+            "::1",
+        ] {
             assert!(is_loopback(name), "{name}");
         }
         for name in [
@@ -140,13 +170,33 @@ mod tests {
     #[test]
     fn an_open_registry_on_loopback_answers_to_its_own_names() {
         let open = Open::on_loopback(&[], false);
-        for host in ["localhost", "localhost:5000", "127.0.0.1:80", "[::1]:5000", "a.b.localhost"] {
+        for host in [
+            "localhost",
+            "localhost:5000",
+            "127.0.0.1:80",
+            "[::1]:5000",
+            "a.b.localhost",
+        ] {
             assert_eq!(status(&open, "/v2/", &[("host", host)]), 200, "{host}");
-            assert_eq!(status(&open, &format!("http://{host}/v2/"), &[]), 200, "{host} by HTTP/2");
+            assert_eq!(
+                status(&open, &format!("http://{host}/v2/"), &[]),
+                200,
+                "{host} by HTTP/2"
+            );
         }
-        for host in ["evil.example", "evil.example:5000", "localhost.evil.example", "10.0.0.1", "[2001:db8::1]:5000"] {
+        for host in [
+            "evil.example",
+            "evil.example:5000",
+            "localhost.evil.example",
+            "10.0.0.1",
+            "[2001:db8::1]:5000",
+        ] {
             assert_eq!(status(&open, "/v2/", &[("host", host)]), 421, "{host}");
-            assert_eq!(status(&open, &format!("http://{host}/v2/"), &[]), 421, "{host} by HTTP/2");
+            assert_eq!(
+                status(&open, &format!("http://{host}/v2/"), &[]),
+                421,
+                "{host} by HTTP/2"
+            );
             assert_eq!(status(&Open::Everyone, "/v2/", &[("host", host)]), 200, "{host}");
         }
         let named = Open::on_loopback(&["https://Registry.example:8443/".to_owned()], true);
@@ -172,8 +222,16 @@ mod tests {
             (("via", "1.1 proxy"), 403),
             (("user-agent", "docker"), 200),
         ] {
-            assert_eq!(status(&Open::on_loopback(&[], false), "/v2/", &[host, header]), expected, "{header:?}");
-            assert_eq!(status(&Open::on_loopback(&[], true), "/v2/", &[host, header]), 200, "{header:?}");
+            assert_eq!(
+                status(&Open::on_loopback(&[], false), "/v2/", &[host, header]),
+                expected,
+                "{header:?}"
+            );
+            assert_eq!(
+                status(&Open::on_loopback(&[], true), "/v2/", &[host, header]),
+                200,
+                "{header:?}"
+            );
         }
     }
 }

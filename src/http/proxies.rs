@@ -1,12 +1,15 @@
-//! Reverse proxies that may speak for their clients. What they say of scheme, host and client is used, and their own certificate never
-//! is. From any other address such headers are a stranger's claims and are not read.
+//! Reverse proxies that may speak for their clients. What they say of scheme, host and client is used, and
+//! their own certificate never is. From any other address such headers are a stranger's claims and are not
+//! read.
 //!
-//! One family of headers is read, `X-Forwarded-For` and `-Proto` or RFC 7239's `Forwarded`, and the other is ignored: a proxy that writes
-//! one family usually passes the other on as its client sent it. So it is with `X-Forwarded-Host`, which load balancers of AWS do not
-//! write, for example: nothing in the header shows who wrote it, so it is read only where the configuration says that the proxy does.
+//! One family of headers is read, `X-Forwarded-For` and `-Proto` or RFC 7239's `Forwarded`, and the other is
+//! ignored: a proxy that writes one family usually passes the other on as its client sent it. So it is with
+//! `X-Forwarded-Host`, which load balancers of AWS do not write, for example: nothing in the header shows who
+//! wrote it, so it is read only where the configuration says that the proxy does.
 //!
-//! A proxy appends to what its client sent, on the same line or on a line of its own. So the lines are joined, and the list is read from
-//! its end: each trusted proxy vouches for the entry before it, and no further. What stands to the left was written by the client.
+//! A proxy appends to what its client sent, on the same line or on a line of its own. So the lines are
+//! joined, and the list is read from its end: each trusted proxy vouches for the entry before it, and no
+//! further. What stands to the left was written by the client.
 
 use http::HeaderMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -34,7 +37,10 @@ impl TrustedProxies {
 
 impl FromIterator<Network> for TrustedProxies {
     fn from_iter<I: IntoIterator<Item = Network>>(networks: I) -> Self {
-        Self { networks: networks.into_iter().collect(), family: Family::default() }
+        Self {
+            networks: networks.into_iter().collect(),
+            family: Family::default(),
+        }
     }
 }
 
@@ -71,14 +77,19 @@ impl FromStr for Network {
     type Err = InvalidNetwork;
 
     fn from_str(text: &str) -> Result<Self, InvalidNetwork> {
-        let (address, length) = text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
+        let (address, length) = text
+            .split_once('/')
+            .map_or((text, None), |(address, length)| (address, Some(length)));
         let address: IpAddr = address.parse().map_err(|_| InvalidNetwork)?;
         let most: u32 = if address.is_ipv4() { 32 } else { 128 };
         let length: u32 = length.map_or(Ok(most), str::parse).map_err(|_| InvalidNetwork)?;
         if length > most {
             return Err(InvalidNetwork);
         }
-        Ok(Self { first: number(address), bits: 128 - most + length })
+        Ok(Self {
+            first: number(address),
+            bits: 128 - most + length,
+        })
     }
 }
 
@@ -107,30 +118,47 @@ pub(super) struct Forwarded {
 impl Forwarded {
     pub(super) fn read(headers: &HeaderMap, proxies: &TrustedProxies) -> Self {
         match proxies.family {
-            Family::XForwarded => Self { host: None, ..Self::x_forwarded(headers, proxies) },
+            Family::XForwarded => Self {
+                host: None,
+                ..Self::x_forwarded(headers, proxies)
+            },
             Family::XForwardedHost => Self::x_forwarded(headers, proxies),
             Family::Forwarded => Self::standard(headers, proxies),
         }
     }
 
-    /// The last scheme and the last host: the proxy that is connected here wrote them. Which entry of a longer list belongs to the
-    /// client's own request cannot be known, since some proxies append to these headers and others pass them on.
+    /// The last scheme and the last host: the proxy that is connected here wrote them. Which entry of a
+    /// longer list belongs to the client's own request cannot be known, since some proxies append to these
+    /// headers and others pass them on.
     fn x_forwarded(headers: &HeaderMap, proxies: &TrustedProxies) -> Self {
-        let last = |name| joined(headers, name).rsplit(',').next().map(|value| value.trim().to_owned()).unwrap_or_default();
+        let last = |name| {
+            joined(headers, name)
+                .rsplit(',')
+                .next()
+                .map(|value| value.trim().to_owned())
+                .unwrap_or_default()
+        };
         let list = joined(headers, "x-forwarded-for");
         let mut addresses = list.rsplit(',').map_while(|entry| address(entry.trim()));
         let client = addresses.find(|address| !proxies.contains(*address));
-        Self { scheme: scheme(&last("x-forwarded-proto")), host: Some(last("x-forwarded-host")).filter(|host| !host.is_empty()), client }
+        Self {
+            scheme: scheme(&last("x-forwarded-proto")),
+            host: Some(last("x-forwarded-host")).filter(|host| !host.is_empty()),
+            client,
+        }
     }
 
-    /// Each proxy writes one element. The proxy that the client called wrote the element that names the client, so scheme and host are
-    /// taken from that element.
+    /// Each proxy writes one element. The proxy that the client called wrote the element that names the
+    /// client, so scheme and host are taken from that element.
     fn standard(headers: &HeaderMap, proxies: &TrustedProxies) -> Self {
         let mut told = Self::default();
         for element in elements(&joined(headers, "forwarded")) {
             let parameter = |name: &str| {
-                let mut pairs = split_outside_quotes(element, ';').filter_map(|pair| pair.trim().split_once('='));
-                pairs.find(|(key, _)| key.trim().eq_ignore_ascii_case(name)).map(|(_, value)| unquoted(value.trim()))
+                let mut pairs =
+                    split_outside_quotes(element, ';').filter_map(|pair| pair.trim().split_once('='));
+                pairs
+                    .find(|(key, _)| key.trim().eq_ignore_ascii_case(name))
+                    .map(|(_, value)| unquoted(value.trim()))
             };
             told.scheme = parameter("proto").as_deref().and_then(scheme);
             told.host = parameter("host").filter(|host| !host.is_empty());
@@ -144,14 +172,21 @@ impl Forwarded {
     }
 }
 
-/// All lines of a header as one list, in their order (RFC 9110, 5.3). Bytes that are no text must not hide what follows them.
+/// All lines of a header as one list, in their order (RFC 9110, 5.3). Bytes that are no text must not hide
+/// what follows them.
 fn joined(headers: &HeaderMap, name: &str) -> String {
-    let lines: Vec<_> = headers.get_all(name).iter().map(|line| String::from_utf8_lossy(line.as_bytes())).collect();
+    let lines: Vec<_> = headers
+        .get_all(name)
+        .iter()
+        .map(|line| String::from_utf8_lossy(line.as_bytes()))
+        .collect();
     lines.join(",")
 }
 
 fn scheme(text: &str) -> Option<&'static str> {
-    ["http", "https"].into_iter().find(|known| text.eq_ignore_ascii_case(known))
+    ["http", "https"]
+        .into_iter()
+        .find(|known| text.eq_ignore_ascii_case(known))
 }
 
 /// The elements of a list, the last one first. Empty elements are none (RFC 9110, 5.6.1).
@@ -159,15 +194,18 @@ fn elements(list: &str) -> impl Iterator<Item = &str> {
     split_outside_quotes(list, ',').filter(|element| !element.trim().is_empty())
 }
 
-/// Splits from the end, so that a quote which a client left open cannot swallow what its proxy wrote after it.
+/// Splits from the end, so that a quote which a client left open cannot swallow what its proxy wrote after
+/// it.
 fn split_outside_quotes(text: &str, separator: char) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
         let now = rest?;
         let mut quoted = false;
         let at = now.char_indices().rev().find(|(at, c)| {
-            let escaped =
-                *c == '"' && now.get(..*at).is_some_and(|before| before.bytes().rev().take_while(|b| *b == b'\\').count() % 2 == 1);
+            let escaped = *c == '"'
+                && now
+                    .get(..*at)
+                    .is_some_and(|before| before.bytes().rev().take_while(|b| *b == b'\\').count() % 2 == 1);
             quoted ^= *c == '"' && !escaped;
             *c == separator && !quoted
         });
@@ -182,7 +220,9 @@ fn split_outside_quotes(text: &str, separator: char) -> impl Iterator<Item = &st
 
 /// A quoted string's content (RFC 9110, 5.6.4), or the token itself.
 fn unquoted(value: &str) -> String {
-    let Some(inside) = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else { return value.to_owned() };
+    let Some(inside) = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
+        return value.to_owned();
+    };
     let mut escaped = false;
     inside
         .chars()
@@ -198,7 +238,11 @@ fn address(node: &str) -> Option<IpAddr> {
     if let Some((inside, _)) = node.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         return inside.parse().ok();
     }
-    node.parse().ok().or_else(|| node.rsplit_once(':').and_then(|(host, _)| host.parse::<Ipv4Addr>().ok()).map(IpAddr::V4))
+    node.parse().ok().or_else(|| {
+        node.rsplit_once(':')
+            .and_then(|(host, _)| host.parse::<Ipv4Addr>().ok())
+            .map(IpAddr::V4)
+    })
 }
 
 #[cfg(test)]
@@ -206,7 +250,10 @@ mod tests {
     use super::*;
 
     fn proxies(networks: &[&str]) -> TrustedProxies {
-        networks.iter().map(|network| network.parse::<Network>().unwrap()).collect()
+        networks
+            .iter()
+            .map(|network| network.parse::<Network>().unwrap())
+            .collect()
     }
 
     #[test]
@@ -222,11 +269,23 @@ mod tests {
         ] {
             let proxies = proxies(&[network]);
             assert!(proxies.contains(inside.parse().unwrap()), "{inside} in {network}");
-            assert!(!proxies.contains(outside.parse().unwrap()), "{outside} in {network}");
+            assert!(
+                !proxies.contains(outside.parse().unwrap()),
+                "{outside} in {network}"
+            );
         }
         assert!(proxies(&["::/0"]).contains("203.0.113.7".parse().unwrap()));
         assert!(!TrustedProxies::default().contains("127.0.0.1".parse().unwrap()));
-        for bad in ["", "10.0.0.0/33", "10.0.0/8", "fd00::/129", "10.0.0.0/", "10.0.0.0/-1", "example.org", "10.0.0.0/8/8"] {
+        for bad in [
+            "",
+            "10.0.0.0/33",
+            "10.0.0/8",
+            "fd00::/129",
+            "10.0.0.0/",
+            "10.0.0.0/-1",
+            "example.org",
+            "10.0.0.0/8/8",
+        ] {
             assert_eq!(bad.parse::<Network>(), Err(InvalidNetwork), "{bad}");
         }
     }
@@ -238,7 +297,8 @@ mod tests {
         for (name, value) in headers {
             map.append(*name, http::HeaderValue::from_bytes(value).unwrap());
         }
-        let Forwarded { scheme, host, client } = Forwarded::read(&map, &proxies(&["10.0.0.0/8"]).writing(family));
+        let Forwarded { scheme, host, client } =
+            Forwarded::read(&map, &proxies(&["10.0.0.0/8"]).writing(family));
         (scheme, host, client.map(|client| client.to_string()))
     }
 
@@ -250,8 +310,11 @@ mod tests {
     #[test]
     fn x_forwarded_is_read_as_proxies_write_it() {
         let read = |headers: &[(&'static str, &[u8])]| read(Family::XForwardedHost, headers);
-        let https: &[(_, &[u8])] =
-            &[("x-forwarded-proto", b"HTTPS"), ("x-forwarded-host", b"r.example:8443"), ("x-forwarded-for", b"203.0.113.7")];
+        let https: &[(_, &[u8])] = &[
+            ("x-forwarded-proto", b"HTTPS"),
+            ("x-forwarded-host", b"r.example:8443"),
+            ("x-forwarded-for", b"203.0.113.7"),
+        ];
         assert_eq!(read(https), told(Some("https"), "r.example:8443", "203.0.113.7"));
         for (list, client) in [
             ("1.2.3.4, 203.0.113.7, 10.0.0.2, 10.0.0.3", "203.0.113.7"),
@@ -262,9 +325,16 @@ mod tests {
             ("1.2.3.4, ", ""),
             ("unknown", ""),
         ] {
-            assert_eq!(read(&[("x-forwarded-for", list.as_bytes())]), told(None, "", client), "{list}");
+            assert_eq!(
+                read(&[("x-forwarded-for", list.as_bytes())]),
+                told(None, "", client),
+                "{list}"
+            );
         }
-        assert_eq!(read(&[("x-forwarded-proto", b"ftp"), ("x-forwarded-host", b"")]), told(None, "", ""));
+        assert_eq!(
+            read(&[("x-forwarded-proto", b"ftp"), ("x-forwarded-host", b"")]),
+            told(None, "", "")
+        );
         assert_eq!(read(&[]), told(None, "", ""));
     }
 
@@ -272,10 +342,19 @@ mod tests {
     #[test]
     fn a_host_that_the_proxy_may_not_have_written_is_not_used() {
         for client in ["203.0.113.7", "1.2.3.4, 203.0.113.7"] {
-            let headers: &[(_, &[u8])] =
-                &[("x-forwarded-host", b"evil.example"), ("x-forwarded-for", client.as_bytes()), ("x-forwarded-proto", b"https")];
-            assert_eq!(read(Family::XForwarded, headers), told(Some("https"), "", "203.0.113.7"));
-            assert_eq!(read(Family::default(), headers), told(Some("https"), "", "203.0.113.7"));
+            let headers: &[(_, &[u8])] = &[
+                ("x-forwarded-host", b"evil.example"),
+                ("x-forwarded-for", client.as_bytes()),
+                ("x-forwarded-proto", b"https"),
+            ];
+            assert_eq!(
+                read(Family::XForwarded, headers),
+                told(Some("https"), "", "203.0.113.7")
+            );
+            assert_eq!(
+                read(Family::default(), headers),
+                told(Some("https"), "", "203.0.113.7")
+            );
         }
     }
 
@@ -289,22 +368,43 @@ mod tests {
             ("x-forwarded-proto", b"http"),
             ("x-forwarded-proto", b"https"),
         ];
-        assert_eq!(read(Family::XForwardedHost, forged), told(Some("https"), "r.example", "203.0.113.7"), "on a line of its own");
+        assert_eq!(
+            read(Family::XForwardedHost, forged),
+            told(Some("https"), "r.example", "203.0.113.7"),
+            "on a line of its own"
+        );
         let forged: &[(_, &[u8])] = &[
             ("x-forwarded-for", b"\xff, 203.0.113.7"),
             ("x-forwarded-host", b"evil.example, r.example"),
             ("x-forwarded-proto", b"http, https"),
         ];
-        assert_eq!(read(Family::XForwardedHost, forged), told(Some("https"), "r.example", "203.0.113.7"), "on the same line");
-        let emptied: &[(_, &[u8])] = &[("x-forwarded-host", b"evil.example, "), ("x-forwarded-proto", b"https,")];
+        assert_eq!(
+            read(Family::XForwardedHost, forged),
+            told(Some("https"), "r.example", "203.0.113.7"),
+            "on the same line"
+        );
+        let emptied: &[(_, &[u8])] = &[
+            ("x-forwarded-host", b"evil.example, "),
+            ("x-forwarded-proto", b"https,"),
+        ];
         assert_eq!(read(Family::XForwardedHost, emptied), told(None, "", ""));
-        for forged in ["for=1.2.3.4;host=evil.example;proto=http", "for=\"1.2.3.4", "for=\"\\", "\"", "for=10.0.0.9;host=evil.example"] {
+        for forged in [
+            "for=1.2.3.4;host=evil.example;proto=http",
+            "for=\"1.2.3.4",
+            "for=\"\\",
+            "\"",
+            "for=10.0.0.9;host=evil.example",
+        ] {
             let proxy = r#"for=203.0.113.7;host="r.example";proto=https"#;
             let expected = told(Some("https"), "r.example", "203.0.113.7");
             let lines: &[(_, &[u8])] = &[("forwarded", forged.as_bytes()), ("forwarded", proxy.as_bytes())];
             assert_eq!(read(Family::Forwarded, lines), expected, "{forged}");
             let one = format!("{forged}, {proxy}");
-            assert_eq!(read(Family::Forwarded, &[("forwarded", one.as_bytes())]), expected, "{forged}");
+            assert_eq!(
+                read(Family::Forwarded, &[("forwarded", one.as_bytes())]),
+                expected,
+                "{forged}"
+            );
         }
     }
 
@@ -313,9 +413,19 @@ mod tests {
         let read = |line: &str| read(Family::Forwarded, &[("forwarded", line.as_bytes())]);
         let chain = r#"for=1.2.3.4;host=evil.example, for="[2001:db8::7]:4711";Proto=HTTPS;host="[::1]:5000", for=10.0.0.2;proto=http"#;
         assert_eq!(read(chain), told(Some("https"), "[::1]:5000", "2001:db8::7"));
-        assert_eq!(read("for=203.0.113.7, , for=10.0.0.2;proto=https;host=inside"), told(None, "", "203.0.113.7"));
-        assert_eq!(read(r#"for="_a,;b";host="r\.example", for=10.0.0.2"#), told(None, "r.example", ""), "a hidden client");
-        assert_eq!(read("for=1.2.3.4, for=unknown;proto=https"), told(Some("https"), "", ""));
+        assert_eq!(
+            read("for=203.0.113.7, , for=10.0.0.2;proto=https;host=inside"),
+            told(None, "", "203.0.113.7")
+        );
+        assert_eq!(
+            read(r#"for="_a,;b";host="r\.example", for=10.0.0.2"#),
+            told(None, "r.example", ""),
+            "a hidden client"
+        );
+        assert_eq!(
+            read("for=1.2.3.4, for=unknown;proto=https"),
+            told(Some("https"), "", "")
+        );
         assert_eq!(read(""), told(None, "", ""));
     }
 
@@ -327,9 +437,21 @@ mod tests {
             ("x-forwarded-proto", b"https"),
             ("x-forwarded-host", b"two.example"),
         ];
-        assert_eq!(read(Family::XForwardedHost, both), told(Some("https"), "two.example", "203.0.113.7"));
-        assert_eq!(read(Family::Forwarded, both), told(Some("http"), "one.example", "198.51.100.1"));
-        assert_eq!(read(Family::XForwardedHost, both.get(..1).unwrap()), told(None, "", ""));
-        assert_eq!(read(Family::Forwarded, both.get(1..).unwrap()), told(None, "", ""));
+        assert_eq!(
+            read(Family::XForwardedHost, both),
+            told(Some("https"), "two.example", "203.0.113.7")
+        );
+        assert_eq!(
+            read(Family::Forwarded, both),
+            told(Some("http"), "one.example", "198.51.100.1")
+        );
+        assert_eq!(
+            read(Family::XForwardedHost, both.get(..1).unwrap()),
+            told(None, "", "")
+        );
+        assert_eq!(
+            read(Family::Forwarded, both.get(1..).unwrap()),
+            told(None, "", "")
+        );
     }
 }

@@ -1,6 +1,7 @@
-//! From a raw request path to a route. Each `%XX` is decoded once, before anything else is read, since some clients encode what need not
-//! be encoded: the Azure SDKs write `%2F` and `%3A`. So what policy judges is the decoded name. The path is then read from the right,
-//! since a repository may be called `v2/manifests/blobs`.
+//! From a raw request path to a route. Each `%XX` is decoded once, before anything else is read, since some
+//! clients encode what need not be encoded: the Azure SDKs write `%2F` and `%3A`. So what policy judges is
+//! the decoded name. The path is then read from the right, since a repository may be called
+//! `v2/manifests/blobs`.
 //!
 //! <https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#endpoints>
 
@@ -8,7 +9,8 @@ use crate::oci::{Digest, InvalidDigest, InvalidName, InvalidReference, Reference
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 
-/// What a path names. Parsed parts are as the grammar wants them; which methods there are is the handlers' business.
+/// What a path names. Parsed parts are as the grammar wants them; which methods there are is the handlers'
+/// business.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Route {
     /// `/`, for people with a browser.
@@ -57,7 +59,9 @@ pub(super) enum InvalidPath {
 /// What no name, tag or digest has in it, however it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum InvalidEncoding {
-    #[error("a % remains after percent-encoding was decoded once: encode each character once, as %XX, or not at all")]
+    #[error(
+        "a % remains after percent-encoding was decoded once: encode each character once, as %XX, or not at all"
+    )]
     Percent,
     #[error("there is a NUL or control character: names, tags and digests have none")]
     Control,
@@ -70,7 +74,9 @@ fn decoded(raw: &str) -> Result<Cow<'_, str>, InvalidEncoding> {
     if !raw.contains('%') {
         return Ok(Cow::Borrowed(raw));
     }
-    let text = percent_decode_str(raw).decode_utf8().map_err(|_| InvalidEncoding::Text)?;
+    let text = percent_decode_str(raw)
+        .decode_utf8()
+        .map_err(|_| InvalidEncoding::Text)?;
     clean(&text)?;
     Ok(text)
 }
@@ -80,7 +86,11 @@ pub(super) fn clean(text: &str) -> Result<(), InvalidEncoding> {
     if text.contains('%') {
         return Err(InvalidEncoding::Percent);
     }
-    if text.chars().any(char::is_control) { Err(InvalidEncoding::Control) } else { Ok(()) }
+    if text.chars().any(char::is_control) {
+        Err(InvalidEncoding::Control)
+    } else {
+        Ok(())
+    }
 }
 
 impl Route {
@@ -174,14 +184,29 @@ mod tests {
             ("/livez".to_owned(), Route::Health(Probe::Live)),
             ("/readyz".to_owned(), Route::Health(Probe::Ready)),
             ("/startupz".to_owned(), Route::Health(Probe::Startup)),
-            ("/v2/a/b/manifests/v1".to_owned(), Route::Manifest(name("a/b"), "v1".parse().unwrap())),
-            (format!("/v2/a/manifests/{digest}"), Route::Manifest(name("a"), Reference::Digest(parsed.clone()))),
-            (format!("/v2/a/blobs/{digest}"), Route::Blob(name("a"), parsed.clone())),
+            (
+                "/v2/a/b/manifests/v1".to_owned(),
+                Route::Manifest(name("a/b"), "v1".parse().unwrap()),
+            ),
+            (
+                format!("/v2/a/manifests/{digest}"),
+                Route::Manifest(name("a"), Reference::Digest(parsed.clone())),
+            ),
+            (
+                format!("/v2/a/blobs/{digest}"),
+                Route::Blob(name("a"), parsed.clone()),
+            ),
             ("/v2/a/blobs/uploads/".to_owned(), Route::Uploads(name("a"))),
             ("/v2/a/blobs/uploads".to_owned(), Route::Uploads(name("a"))),
-            ("/v2/a/blobs/uploads/x1".to_owned(), Route::Upload(name("a"), "x1".into())),
+            (
+                "/v2/a/blobs/uploads/x1".to_owned(),
+                Route::Upload(name("a"), "x1".into()),
+            ),
             ("/v2/a/tags/list".to_owned(), Route::Tags(name("a"))),
-            (format!("/v2/a/referrers/{digest}"), Route::Referrers(name("a"), parsed)),
+            (
+                format!("/v2/a/referrers/{digest}"),
+                Route::Referrers(name("a"), parsed),
+            ),
         ] {
             assert_eq!(Route::parse(&path), Ok(expected), "{path}");
         }
@@ -191,14 +216,35 @@ mod tests {
     fn d_24_names_may_have_the_components_that_paths_are_made_of() {
         let latest: Reference = "latest".parse().unwrap();
         for (path, expected) in [
-            ("/v2/v2/manifests/latest", Route::Manifest(name("v2"), latest.clone())),
-            ("/v2/token/manifests/latest", Route::Manifest(name("token"), latest.clone())),
-            ("/v2/manifests/manifests/manifests", Route::Manifest(name("manifests"), "manifests".parse().unwrap())),
-            ("/v2/a/blobs/uploads/manifests/latest", Route::Manifest(name("a/blobs/uploads"), latest)),
-            ("/v2/blobs/uploads/blobs/uploads/", Route::Uploads(name("blobs/uploads"))),
-            ("/v2/blobs/blobs/uploads/uploads", Route::Upload(name("blobs"), "uploads".into())),
+            (
+                "/v2/v2/manifests/latest",
+                Route::Manifest(name("v2"), latest.clone()),
+            ),
+            (
+                "/v2/token/manifests/latest",
+                Route::Manifest(name("token"), latest.clone()),
+            ),
+            (
+                "/v2/manifests/manifests/manifests",
+                Route::Manifest(name("manifests"), "manifests".parse().unwrap()),
+            ),
+            (
+                "/v2/a/blobs/uploads/manifests/latest",
+                Route::Manifest(name("a/blobs/uploads"), latest),
+            ),
+            (
+                "/v2/blobs/uploads/blobs/uploads/",
+                Route::Uploads(name("blobs/uploads")),
+            ),
+            (
+                "/v2/blobs/blobs/uploads/uploads",
+                Route::Upload(name("blobs"), "uploads".into()),
+            ),
             ("/v2/tags/tags/list", Route::Tags(name("tags"))),
-            ("/v2/v2/manifests/blobs/tags/token/tags/list", Route::Tags(name("v2/manifests/blobs/tags/token"))),
+            (
+                "/v2/v2/manifests/blobs/tags/token/tags/list",
+                Route::Tags(name("v2/manifests/blobs/tags/token")),
+            ),
         ] {
             assert_eq!(Route::parse(path), Ok(expected), "{path}");
         }
@@ -230,10 +276,19 @@ mod tests {
     fn every_octet_is_decoded_once() {
         let digest: Digest = format!("sha256:{}", "a".repeat(64)).parse().unwrap();
         let encoded = digest.as_str().replace(':', "%3a");
-        let every: String = "/v2/a/tags/list".bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let every: String = "/v2/a/tags/list"
+            .bytes()
+            .map(|byte| format!("%{byte:02X}"))
+            .collect();
         for (path, expected) in [
-            ("/v2/a%2Fb/manifests/v1".to_owned(), Route::Manifest(name("a/b"), "v1".parse().unwrap())),
-            ("/v2/%61/manifests/v%31".to_owned(), Route::Manifest(name("a"), "v1".parse().unwrap())),
+            (
+                "/v2/a%2Fb/manifests/v1".to_owned(),
+                Route::Manifest(name("a/b"), "v1".parse().unwrap()),
+            ),
+            (
+                "/v2/%61/manifests/v%31".to_owned(),
+                Route::Manifest(name("a"), "v1".parse().unwrap()),
+            ),
             (format!("/v2/a/blobs/{encoded}"), Route::Blob(name("a"), digest)),
             ("/v2/a/blobs%2fuploads%2f".to_owned(), Route::Uploads(name("a"))),
             (every, Route::Tags(name("a"))),
@@ -255,18 +310,43 @@ mod tests {
 
     #[test]
     fn references_and_digests_are_nothing_else() {
-        assert!(matches!(Route::parse("/v2/a/manifests/.x"), Err(InvalidPath::Reference(InvalidReference::Tag(_)))));
-        assert!(matches!(Route::parse("/v2/a/manifests/v%20"), Err(InvalidPath::Reference(InvalidReference::Tag(_)))));
-        assert!(matches!(Route::parse("/v2/a/manifests/sha256:bad"), Err(InvalidPath::Reference(InvalidReference::Digest(_)))));
-        assert_eq!(Route::parse("/v2/a/blobs/latest"), Err(InvalidPath::Digest(InvalidDigest::Encoded)));
-        assert_eq!(Route::parse("/v2/a/referrers/sha256:bad"), Err(InvalidPath::Digest(InvalidDigest::Encoded)));
+        assert!(matches!(
+            Route::parse("/v2/a/manifests/.x"),
+            Err(InvalidPath::Reference(InvalidReference::Tag(_)))
+        ));
+        assert!(matches!(
+            Route::parse("/v2/a/manifests/v%20"),
+            Err(InvalidPath::Reference(InvalidReference::Tag(_)))
+        ));
+        assert!(matches!(
+            Route::parse("/v2/a/manifests/sha256:bad"),
+            Err(InvalidPath::Reference(InvalidReference::Digest(_)))
+        ));
+        assert_eq!(
+            Route::parse("/v2/a/blobs/latest"),
+            Err(InvalidPath::Digest(InvalidDigest::Encoded))
+        );
+        assert_eq!(
+            Route::parse("/v2/a/referrers/sha256:bad"),
+            Err(InvalidPath::Digest(InvalidDigest::Encoded))
+        );
     }
 
     #[test]
     fn anything_else_is_unknown() {
-        for path in
-            ["", "*", "/v1/", "/v2/a", "/v2/tags/list", "/v2/a/tags/all", "/v2/a/uploads/x", "/v2/a/b/c", "/V2/", "/v2/_catalog/", "//v2/"]
-        {
+        for path in [
+            "",
+            "*",
+            "/v1/",
+            "/v2/a",
+            "/v2/tags/list",
+            "/v2/a/tags/all",
+            "/v2/a/uploads/x",
+            "/v2/a/b/c",
+            "/V2/",
+            "/v2/_catalog/",
+            "//v2/",
+        ] {
             assert_eq!(Route::parse(path), Err(InvalidPath::Unknown), "{path}");
         }
     }

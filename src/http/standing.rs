@@ -1,5 +1,6 @@
-//! What is known of a connection and of each request on it while it is open: whether it has identified someone, what is in flight, and
-//! since when nothing is. The server reads it to decide which connection must give way; `auth` says who was identified.
+//! What is known of a connection and of each request on it while it is open: whether it has identified
+//! someone, what is in flight, and since when nothing is. The server reads it to decide which connection must
+//! give way; `auth` says who was identified.
 
 use super::strangers::{Seat, Stranger};
 use std::hash::{DefaultHasher, Hash, Hasher as _};
@@ -25,7 +26,8 @@ struct Connected {
     in_flight: AtomicUsize,
     /// Seats of requests in flight, and those that linger.
     seated: AtomicUsize,
-    /// When the client last sent a request, or sent or took a piece of a body, in milliseconds of the process.
+    /// When the client last sent a request, or sent or took a piece of a body, in milliseconds of the
+    /// process.
     moved: AtomicU64,
     /// When the last request ended, or the connection began, in milliseconds of the process.
     idle_since: AtomicU64,
@@ -35,7 +37,8 @@ struct Connected {
     /// Whether anything written is not yet with the kernel.
     unflushed: AtomicBool,
     lingers: AtomicBool,
-    /// The certificate that the log says was refused, why, and in which request: a hash of the first two, and the request's id.
+    /// The certificate that the log says was refused, why, and in which request: a hash of the first two, and
+    /// the request's id.
     refused: Mutex<Option<(u64, String)>>,
     /// Of requests that were answered into buffers which the client has not taken yet.
     lingering: Mutex<Vec<Seat>>,
@@ -70,20 +73,22 @@ impl Standing {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// The connection comes from this address, which has counted it, and counts it until it has identified someone.
+    /// The connection comes from this address, which has counted it, and counts it until it has identified
+    /// someone.
     pub fn counts_for(&self, stranger: Stranger) {
         if let Err(second) = self.0.stranger.set(stranger) {
             second.disconnects();
         }
     }
 
-    /// The other end is a load balancer that speaks for itself. Its connection is neither counted nor closed for others.
+    /// The other end is a load balancer that speaks for itself. Its connection is neither counted nor closed
+    /// for others.
     pub fn is_balancer(&self) {
         self.0.balancer.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the other end is a trusted proxy. As long as it is, its connection is not closed for others, and no request on it vouches for
-    /// another one.
+    /// Whether the other end is a trusted proxy. As long as it is, its connection is not closed for others,
+    /// and no request on it vouches for another one.
     pub fn is_proxy(&self, proxy: bool) {
         if self.0.proxy.load(Ordering::Relaxed) != proxy {
             self.0.proxy.store(proxy, Ordering::Relaxed);
@@ -107,7 +112,10 @@ impl Standing {
     }
 
     fn identified(&self) {
-        if !self.is_exempt() && !self.0.identified.load(Ordering::Relaxed) && !self.0.identified.swap(true, Ordering::Relaxed) {
+        if !self.is_exempt()
+            && !self.0.identified.load(Ordering::Relaxed)
+            && !self.0.identified.swap(true, Ordering::Relaxed)
+        {
             self.0.stranger.get().inspect(|stranger| stranger.disconnects());
         }
     }
@@ -118,17 +126,20 @@ impl Standing {
         self.0.asked.load(Ordering::SeqCst)
     }
 
-    /// How long nothing has been in flight. `None` while something is, or while the last of an answer waits in a buffer.
+    /// How long nothing has been in flight. `None` while something is, or while the last of an answer waits
+    /// in a buffer.
     #[must_use]
     pub fn idle_for(&self) -> Option<Duration> {
-        self.is_idle().then(|| Duration::from_millis(now().saturating_sub(self.0.idle_since.load(Ordering::Relaxed))))
+        self.is_idle()
+            .then(|| Duration::from_millis(now().saturating_sub(self.0.idle_since.load(Ordering::Relaxed))))
     }
 
     fn is_idle(&self) -> bool {
         self.0.in_flight.load(Ordering::SeqCst) == 0 && !self.0.unflushed.load(Ordering::SeqCst)
     }
 
-    /// What the connection does, and since when the client has done nothing. `None` if it is never closed for another one.
+    /// What the connection does, and since when the client has done nothing. `None` if it is never closed for
+    /// another one.
     #[must_use]
     pub fn stake(&self) -> Option<(Stake, u64)> {
         if self.0.identified.load(Ordering::Relaxed) || self.is_exempt() {
@@ -144,7 +155,8 @@ impl Standing {
         })
     }
 
-    /// Tells the connection to end, since another one needs its place; `at_once` also if a request is in flight.
+    /// Tells the connection to end, since another one needs its place; `at_once` also if a request is in
+    /// flight.
     pub fn give_way(&self, at_once: bool) {
         self.0.at_once.store(at_once, Ordering::SeqCst);
         self.0.gives_way.store(true, Ordering::SeqCst);
@@ -186,16 +198,22 @@ impl Standing {
         }
     }
 
-    /// A request is over, and its answer may still be in a buffer of this connection: the seat is given back once it is not.
+    /// A request is over, and its answer may still be in a buffer of this connection: the seat is given back
+    /// once it is not.
     fn linger(&self, seat: Seat) {
-        self.0.lingering.lock().unwrap_or_else(PoisonError::into_inner).push(seat);
+        self.0
+            .lingering
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(seat);
         self.0.lingers.store(true, Ordering::SeqCst);
         if !self.0.unflushed.load(Ordering::SeqCst) {
             self.rise();
         }
     }
 
-    /// The request of this connection that was refused last for the same reason. If there is none, `request` is now the one.
+    /// The request of this connection that was refused last for the same reason. If there is none, `request`
+    /// is now the one.
     pub(super) fn refused_before(&self, reason: &str, request: &str) -> Option<String> {
         let mut hasher = DefaultHasher::new();
         reason.hash(&mut hasher);
@@ -238,7 +256,8 @@ pub enum Stake {
     Seated,
 }
 
-/// One request. It is in flight until the last clone is dropped, which the server does when the answer is sent.
+/// One request. It is in flight until the last clone is dropped, which the server does when the answer is
+/// sent.
 #[derive(Clone, Debug)]
 pub struct Caller(Arc<Asking>);
 
@@ -257,8 +276,14 @@ impl Caller {
         standing.0.in_flight.fetch_add(1, Ordering::SeqCst);
         standing.0.asked.store(true, Ordering::SeqCst);
         standing.moved();
-        let (standing, body_taken) = (standing.clone(), body_taken.into());
-        Self(Arc::new(Asking { standing, identified: false.into(), body_taken, seat: OnceLock::new() }))
+        let standing = standing.clone();
+        let body_taken = body_taken.into();
+        Self(Arc::new(Asking {
+            standing,
+            identified: false.into(),
+            body_taken,
+            seat: OnceLock::new(),
+        }))
     }
 
     #[must_use]
@@ -326,7 +351,8 @@ mod tests {
 
     #[test]
     fn a_refusal_is_the_first_of_its_reason_once_a_connection() {
-        let (one, other) = (Standing::default(), Standing::default());
+        let one = Standing::default();
+        let other = Standing::default();
         assert_eq!(one.refused_before("expired", "1"), None);
         assert_eq!(one.refused_before("expired", "2").as_deref(), Some("1"));
         assert_eq!(one.refused_before("unknown authority", "3"), None);

@@ -1,7 +1,9 @@
-//! What clients that have not identified themselves have open, by address: connections, and requests that are being answered.
+//! What clients that have not identified themselves have open, by address: connections, and requests that are
+//! being answered.
 //!
-//! A connection asks once, when it is accepted. A request asks only while its caller is unknown, and then costs some atomic operations
-//! on a direct connection, or one short lock of a shard where a proxy names the client.
+//! A connection asks once, when it is accepted. A request asks only while its caller is unknown, and then
+//! costs some atomic operations on a direct connection, or one short lock of a shard where a proxy names the
+//! client.
 
 use super::turns::{Crowded, Turns};
 use crate::limits::{FORMS_OF_ADDRESS, WAIT_SECONDS, WAITING_OF_ADDRESS};
@@ -22,11 +24,15 @@ pub struct StrangerBounds {
     pub requests: usize,
 }
 
-/// A hundred nodes behind one NAT have 300 requests in flight when all pull three layers each. All that may be in flight, be read as forms
-/// or wait is half of the connections, so that some connection can always be closed for the next one.
+/// A hundred nodes behind one NAT have 300 requests in flight when all pull three layers each. All that may
+/// be in flight, be read as forms or wait is half of the connections, so that some connection can always be
+/// closed for the next one.
 impl Default for StrangerBounds {
     fn default() -> Self {
-        Self { connections: 1024, requests: 320 }
+        Self {
+            connections: 1024,
+            requests: 320,
+        }
     }
 }
 
@@ -37,7 +43,12 @@ pub struct Strangers(Arc<Table>);
 impl Strangers {
     #[must_use]
     pub fn new(bounds: StrangerBounds) -> Self {
-        let table = Table { connections: 0.into(), requests: 0.into(), shards: Default::default(), hasher: RandomState::new() };
+        let table = Table {
+            connections: 0.into(),
+            requests: 0.into(),
+            shards: Default::default(),
+            hasher: RandomState::new(),
+        };
         let strangers = Self(Arc::new(table));
         strangers.bound(bounds);
         strangers
@@ -52,7 +63,9 @@ impl Strangers {
             let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
             let entries: Vec<_> = shard.values().filter_map(Weak::upgrade).collect();
             drop(shard);
-            entries.iter().for_each(|entry| entry.requests.bound(self.0.requests.load(Ordering::Relaxed)));
+            entries
+                .iter()
+                .for_each(|entry| entry.requests.bound(self.0.requests.load(Ordering::Relaxed)));
         }
     }
 
@@ -78,7 +91,11 @@ impl Strangers {
 
     #[cfg(test)]
     pub(crate) fn entries(&self) -> usize {
-        self.0.shards.iter().map(|shard| shard.lock().unwrap().len()).sum()
+        self.0
+            .shards
+            .iter()
+            .map(|shard| shard.lock().unwrap().len())
+            .sum()
     }
 }
 
@@ -102,7 +119,12 @@ impl Stranger {
     #[must_use]
     pub fn connects(&self) -> bool {
         let most = self.0.table.connections.load(Ordering::Relaxed);
-        self.0.connections.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| (open < most).then_some(open + 1)).is_ok()
+        self.0
+            .connections
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| {
+                (open < most).then_some(open + 1)
+            })
+            .is_ok()
     }
 
     /// The same where another connection of this address has just been told to close.
@@ -115,16 +137,23 @@ impl Stranger {
         self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Leave for one more HTTP/2 stream, of which an address may have as many as connections. Even an answer of some bytes, or a refusal,
-    /// occupies memory as long as its client does not take it, and a connection can have many.
+    /// Leave for one more HTTP/2 stream, of which an address may have as many as connections. Even an answer
+    /// of some bytes, or a refusal, occupies memory as long as its client does not take it, and a connection
+    /// can have many.
     #[must_use]
     pub fn stream(&self) -> Option<OpenStream> {
         let most = self.0.table.connections.load(Ordering::Relaxed);
-        let opened = self.0.streams.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| (open < most).then_some(open + 1));
+        let opened = self
+            .0
+            .streams
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| {
+                (open < most).then_some(open + 1)
+            });
         opened.is_ok().then(|| OpenStream(self.clone()))
     }
 
-    /// Leave for an answer that holds something until its client has taken it. Waits in turn for another one of this address.
+    /// Leave for an answer that holds something until its client has taken it. Waits in turn for another one
+    /// of this address.
     ///
     /// # Errors
     ///
@@ -133,7 +162,8 @@ impl Stranger {
         self.sit(|entry| &entry.requests).await
     }
 
-    /// The same to send a form, which says who the caller is only once it is there. It does not wait for answers to others.
+    /// The same to send a form, which says who the caller is only once it is there. It does not wait for
+    /// answers to others.
     ///
     /// # Errors
     ///
@@ -143,8 +173,13 @@ impl Stranger {
     }
 
     async fn sit(&self, of: fn(&Entry) -> &Turns) -> Result<Seat, Crowded> {
-        of(&self.0).take(WAITING_OF_ADDRESS, Duration::from_secs(WAIT_SECONDS)).await?;
-        Ok(Seat { stranger: self.clone(), of })
+        of(&self.0)
+            .take(WAITING_OF_ADDRESS, Duration::from_secs(WAIT_SECONDS))
+            .await?;
+        Ok(Seat {
+            stranger: self.clone(),
+            of,
+        })
     }
 }
 
@@ -184,7 +219,10 @@ impl Table {
     fn shard(&self, source: SourceAddress) -> MutexGuard<'_, HashMap<SourceAddress, Weak<Entry>>> {
         let [first, ..] = &self.shards;
         let at = self.hasher.hash_one(source) % 32;
-        let shard = usize::try_from(at).ok().and_then(|at| self.shards.get(at)).unwrap_or(first);
+        let shard = usize::try_from(at)
+            .ok()
+            .and_then(|at| self.shards.get(at))
+            .unwrap_or(first);
         shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -203,7 +241,10 @@ impl Drop for Entry {
     fn drop(&mut self) {
         let mut shard = self.table.shard(self.source);
         // A new entry of the same address may have taken its place already.
-        if shard.get(&self.source).is_some_and(|entry| entry.strong_count() == 0) {
+        if shard
+            .get(&self.source)
+            .is_some_and(|entry| entry.strong_count() == 0)
+        {
             shard.remove(&self.source);
         }
     }
@@ -215,7 +256,10 @@ mod tests {
     use futures_util::FutureExt as _;
 
     fn strangers(connections: usize, requests: usize) -> Strangers {
-        Strangers::new(StrangerBounds { connections, requests })
+        Strangers::new(StrangerBounds {
+            connections,
+            requests,
+        })
     }
 
     fn at(strangers: &Strangers, address: &str) -> Stranger {
@@ -225,29 +269,50 @@ mod tests {
     #[test]
     fn connections_are_bounded_by_address() {
         let strangers = strangers(2, 1);
-        let (one, same, other) = (at(&strangers, "2001:db8::1"), at(&strangers, "2001:db8::2"), at(&strangers, "2001:db8:0:1::1"));
+        let one = at(&strangers, "2001:db8::1");
+        let same = at(&strangers, "2001:db8::2");
+        let other = at(&strangers, "2001:db8:0:1::1");
         assert!(one.connects() && same.connects() && !one.connects() && !same.connects() && other.connects());
         one.disconnects();
         assert!(same.connects());
-        strangers.bound(StrangerBounds { connections: 3, requests: 1 });
+        strangers.bound(StrangerBounds {
+            connections: 3,
+            requests: 1,
+        });
         assert!(one.connects() && !one.connects());
         drop((one, same, other));
-        assert_eq!(strangers.entries(), 0, "an address that has nothing open is forgotten");
+        assert_eq!(
+            strangers.entries(),
+            0,
+            "an address that has nothing open is forgotten"
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn requests_are_bounded_by_address_and_forms_apart_from_them() {
         let strangers = strangers(2, 1);
-        let (one, other) = (at(&strangers, "192.0.2.1"), at(&strangers, "192.0.2.2"));
+        let one = at(&strangers, "192.0.2.1");
+        let other = at(&strangers, "192.0.2.2");
         let seat = one.seat().await.unwrap();
         other.seat().await.unwrap();
-        let forms: Vec<_> = (0..FORMS_OF_ADDRESS).filter_map(|_| one.form().now_or_never()).collect();
+        let forms: Vec<_> = (0..FORMS_OF_ADDRESS)
+            .filter_map(|_| one.form().now_or_never())
+            .collect();
         assert_eq!(forms.len(), FORMS_OF_ADDRESS);
         assert!(one.form().now_or_never().is_none());
         other.form().await.unwrap();
         let mut waiting: Vec<_> = (0..WAITING_OF_ADDRESS).map(|_| Box::pin(one.seat())).collect();
-        assert!(waiting.iter_mut().all(|waits| waits.as_mut().now_or_never().is_none()));
-        assert_eq!(one.seat().await.unwrap_err(), Crowded::Waiting { most: WAITING_OF_ADDRESS });
+        assert!(
+            waiting
+                .iter_mut()
+                .all(|waits| waits.as_mut().now_or_never().is_none())
+        );
+        assert_eq!(
+            one.seat().await.unwrap_err(),
+            Crowded::Waiting {
+                most: WAITING_OF_ADDRESS
+            }
+        );
         drop(seat);
         let seated = waiting.remove(0).await.unwrap();
         let began = tokio::time::Instant::now();
@@ -264,7 +329,10 @@ mod tests {
         let _seat = one.seat().await.unwrap();
         let mut second = Box::pin(one.seat());
         assert!(second.as_mut().now_or_never().is_none());
-        strangers.bound(StrangerBounds { connections: 2, requests: 2 });
+        strangers.bound(StrangerBounds {
+            connections: 2,
+            requests: 2,
+        });
         let _second = second.await.unwrap();
         assert!(one.seat().now_or_never().is_none());
     }

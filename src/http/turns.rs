@@ -1,4 +1,5 @@
-//! A bounded number of permits, given in the order in which they were asked for. The bound may change while permits are held.
+//! A bounded number of permits, given in the order in which they were asked for. The bound may change while
+//! permits are held.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -17,7 +18,12 @@ pub(super) struct Turns {
 impl Turns {
     pub(super) fn new(most: usize) -> Self {
         let most = most.min(Semaphore::MAX_PERMITS);
-        Self { free: Semaphore::new(most), most: Mutex::new(most), owed: 0.into(), waiting: 0.into() }
+        Self {
+            free: Semaphore::new(most),
+            most: Mutex::new(most),
+            owed: 0.into(),
+            waiting: 0.into(),
+        }
     }
 
     /// A new bound. A higher one lets those who wait go on at once.
@@ -29,8 +35,13 @@ impl Turns {
             self.owed.fetch_add(fewer - withdrawn, Ordering::SeqCst);
         } else {
             let more = most - *now;
-            let owed = self.owed.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |owed| Some(owed.saturating_sub(more)));
-            self.free.add_permits(more.saturating_sub(owed.unwrap_or_default()));
+            let owed = self
+                .owed
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |owed| {
+                    Some(owed.saturating_sub(more))
+                });
+            self.free
+                .add_permits(more.saturating_sub(owed.unwrap_or_default()));
         }
         *now = most;
     }
@@ -57,7 +68,11 @@ impl Turns {
     }
 
     pub(super) fn give_back(&self) {
-        if self.owed.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |owed| owed.checked_sub(1)).is_err() {
+        if self
+            .owed
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |owed| owed.checked_sub(1))
+            .is_err()
+        {
             self.free.add_permits(1);
         }
     }
@@ -76,7 +91,11 @@ struct Waiting<'a>(&'a AtomicUsize);
 
 impl<'a> Waiting<'a> {
     fn begin(waiting: &'a AtomicUsize, most: usize) -> Option<Self> {
-        waiting.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |now| (now < most).then_some(now + 1)).ok()?;
+        waiting
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |now| {
+                (now < most).then_some(now + 1)
+            })
+            .ok()?;
         Some(Self(waiting))
     }
 }
@@ -105,12 +124,16 @@ mod tests {
     async fn permits_are_given_in_turn_and_no_newcomer_passes_those_who_wait() {
         let turns = Turns::new(1);
         turns.take(0, LONG).await.unwrap();
-        let (mut first, mut second) = (pin!(turns.take(2, LONG)), pin!(turns.take(2, LONG)));
+        let mut first = pin!(turns.take(2, LONG));
+        let mut second = pin!(turns.take(2, LONG));
         assert!(first.as_mut().now_or_never().is_none() && second.as_mut().now_or_never().is_none());
         assert_eq!(turns.take(2, LONG).await, Err(Crowded::Waiting { most: 2 }));
         turns.give_back();
         let mut newcomer = pin!(turns.take(3, LONG));
-        assert!(newcomer.as_mut().now_or_never().is_none(), "the permit is the first one's");
+        assert!(
+            newcomer.as_mut().now_or_never().is_none(),
+            "the permit is the first one's"
+        );
         assert!(second.as_mut().now_or_never().is_none());
         first.await.unwrap();
         turns.give_back();
@@ -122,7 +145,8 @@ mod tests {
     async fn one_that_gives_up_leaves_its_permit_to_the_next() {
         let turns = Turns::new(1);
         turns.take(0, LONG).await.unwrap();
-        let (mut first, mut second) = (Box::pin(turns.take(2, LONG)), Box::pin(turns.take(2, LONG)));
+        let mut first = Box::pin(turns.take(2, LONG));
+        let mut second = Box::pin(turns.take(2, LONG));
         assert!(first.as_mut().now_or_never().is_none() && second.as_mut().now_or_never().is_none());
         turns.give_back();
         drop(first);

@@ -1,16 +1,22 @@
-//! `Warning` headers for people behind clients (distribution-spec, Warnings; RFC 7234, 5.5): code 299, no agent, no date.
+//! `Warning` headers for people behind clients (distribution-spec, Warnings; RFC 7234, 5.5): code 299, no
+//! agent, no date.
 
 use http::HeaderValue;
 
 /// What all warnings of one answer may have together.
 const MOST: usize = 4096;
 
-/// The value of one header. What cannot stand in a quoted string becomes a question mark, and what is too long is cut.
+/// The value of one header. What cannot stand in a quoted string becomes a question mark, and what is too
+/// long is cut.
 pub(super) fn value(text: &str) -> Option<HeaderValue> {
     const FRAME: &str = "299 - \"\"";
     let mut value = String::from("299 - \"");
     for character in text.chars() {
-        let plain = if character.is_ascii_graphic() || character == ' ' { character } else { '?' };
+        let plain = if character.is_ascii_graphic() || character == ' ' {
+            character
+        } else {
+            '?'
+        };
         let escaped = matches!(plain, '"' | '\\');
         if value.len() + FRAME.len() + usize::from(escaped) > MOST {
             break;
@@ -31,8 +37,15 @@ mod tests {
     #[test]
     fn a_warning_is_a_quoted_string_of_bounded_length() {
         assert_eq!(value("nothing is lost").unwrap(), "299 - \"nothing is lost\"");
-        assert_eq!(value("say \"a\\b\"\n\u{e9}").unwrap(), r#"299 - "say \"a\\b\"??""#);
+        assert_eq!(
+            value("say \"a\\b\"\n\u{e9}").unwrap(),
+            r#"299 - "say \"a\\b\"??""#
+        );
         let long = value(&"\"".repeat(10_000)).unwrap();
-        assert!(long.len() <= MOST && long.to_str().unwrap().ends_with("\\\"\""), "{}", long.len());
+        assert!(
+            long.len() <= MOST && long.to_str().unwrap().ends_with("\\\"\""),
+            "{}",
+            long.len()
+        );
     }
 }

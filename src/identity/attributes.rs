@@ -1,5 +1,6 @@
-//! zot's way to name who presents a client certificate: the first of some attributes that the certificate has. What a pattern picks out of a
-//! URI must be all that stands in its place: patterns are anchored, which zot's are not.
+//! zot's way to name who presents a client certificate: the first of some attributes that the certificate
+//! has. What a pattern picks out of a URI must be all that stands in its place: patterns are anchored, which
+//! zot's are not.
 
 use serde_json::Value;
 
@@ -45,7 +46,13 @@ impl Attributes {
     /// The common name alone, as zot has it if nothing is said.
     #[must_use]
     pub fn common_name() -> Self {
-        Self { order: vec![Attribute::CommonName], uri_pattern: None, uri_index: 0, dns_index: 0, email_index: 0 }
+        Self {
+            order: vec![Attribute::CommonName],
+            uri_pattern: None,
+            uri_index: 0,
+            dns_index: 0,
+            email_index: 0,
+        }
     }
 
     pub(super) fn names_uris(&self) -> bool {
@@ -54,7 +61,13 @@ impl Attributes {
 
     /// From the claim `x509`: the first that is there.
     pub(super) fn name(&self, x509: Option<&Value>) -> Option<(Attribute, String)> {
-        let at = |pointer: &str| x509?.pointer(pointer)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+        let at = |pointer: &str| {
+            x509?
+                .pointer(pointer)?
+                .as_str()
+                .filter(|text| !text.is_empty())
+                .map(str::to_owned)
+        };
         let name = |attribute: &Attribute| match attribute {
             Attribute::CommonName => at("/subject/cn"),
             Attribute::Subject => at("/subject/dn"),
@@ -62,10 +75,14 @@ impl Attributes {
             Attribute::Dns => at(&format!("/san/dns/{}", self.dns_index)),
             Attribute::Uri => {
                 let uri = at(&format!("/san/uri/{}", self.uri_index))?;
-                self.uri_pattern.as_ref().map_or_else(|| Some(uri.clone()), |pattern| pattern.pick(&uri))
+                self.uri_pattern
+                    .as_ref()
+                    .map_or_else(|| Some(uri.clone()), |pattern| pattern.pick(&uri))
             }
         };
-        self.order.iter().find_map(|attribute| Some((*attribute, name(attribute)?)))
+        self.order
+            .iter()
+            .find_map(|attribute| Some((*attribute, name(attribute)?)))
     }
 }
 
@@ -75,8 +92,13 @@ pub struct UriPattern(regex::Regex);
 
 impl UriPattern {
     pub fn parse(text: &str) -> Result<Self, InvalidUriPattern> {
-        let pattern = regex::Regex::new(&format!("^(?:{text})$")).map_err(|why| InvalidUriPattern::Syntax { why: why.to_string() })?;
-        if pattern.captures_len() > 1 { Ok(Self(pattern)) } else { Err(InvalidUriPattern::NoGroup) }
+        let pattern = regex::Regex::new(&format!("^(?:{text})$"))
+            .map_err(|why| InvalidUriPattern::Syntax { why: why.to_string() })?;
+        if pattern.captures_len() > 1 {
+            Ok(Self(pattern))
+        } else {
+            Err(InvalidUriPattern::NoGroup)
+        }
     }
 
     fn pick(&self, uri: &str) -> Option<String> {
@@ -98,7 +120,10 @@ mod tests {
     use serde_json::json;
 
     fn names(order: &[Attribute]) -> Attributes {
-        Attributes { order: order.to_vec(), ..Attributes::common_name() }
+        Attributes {
+            order: order.to_vec(),
+            ..Attributes::common_name()
+        }
     }
 
     #[test]
@@ -115,10 +140,28 @@ mod tests {
             (&[Uri], Some("spiffe://example.org/workload/app")),
             (&[Dns], None),
         ] {
-            assert_eq!(names(order).name(Some(&x509)).map(|(_, name)| name).as_deref(), expected, "{order:?}");
+            assert_eq!(
+                names(order).name(Some(&x509)).map(|(_, name)| name).as_deref(),
+                expected,
+                "{order:?}"
+            );
         }
-        assert_eq!(Attributes { email_index: 1, ..names(&[Email]) }.name(Some(&x509)), Some((Email, "b@example.org".to_owned())));
-        assert_eq!(Attributes { email_index: 2, ..names(&[Email]) }.name(Some(&x509)), None);
+        assert_eq!(
+            Attributes {
+                email_index: 1,
+                ..names(&[Email])
+            }
+            .name(Some(&x509)),
+            Some((Email, "b@example.org".to_owned()))
+        );
+        assert_eq!(
+            Attributes {
+                email_index: 2,
+                ..names(&[Email])
+            }
+            .name(Some(&x509)),
+            None
+        );
         assert_eq!(names(&[CommonName]).name(None), None);
     }
 
@@ -126,17 +169,36 @@ mod tests {
     fn a_pattern_is_of_the_whole_uri() {
         let pick = |pattern: &str, uri: &str| UriPattern::parse(pattern).unwrap().pick(uri);
         let pattern = "spiffe://example.org/workload/(.*)";
-        assert_eq!(pick(pattern, "spiffe://example.org/workload/app").as_deref(), Some("app"));
-        assert_eq!(pick(pattern, "https://evil.example/?spiffe://example.org/workload/app"), None);
-        assert_eq!(pick("spiffe://example.org/(a|b)", "spiffe://example.org/a/x"), None);
+        assert_eq!(
+            pick(pattern, "spiffe://example.org/workload/app").as_deref(),
+            Some("app")
+        );
+        assert_eq!(
+            pick(pattern, "https://evil.example/?spiffe://example.org/workload/app"),
+            None
+        );
+        assert_eq!(
+            pick("spiffe://example.org/(a|b)", "spiffe://example.org/a/x"),
+            None
+        );
         assert_eq!(pick(pattern, "spiffe://example.org/workload/"), None, "no name");
-        assert_eq!(UriPattern::parse("spiffe://.*").map(|_| ()), Err(InvalidUriPattern::NoGroup));
-        assert!(matches!(UriPattern::parse("("), Err(InvalidUriPattern::Syntax { .. })));
+        assert_eq!(
+            UriPattern::parse("spiffe://.*").map(|_| ()),
+            Err(InvalidUriPattern::NoGroup)
+        );
+        assert!(matches!(
+            UriPattern::parse("("),
+            Err(InvalidUriPattern::Syntax { .. })
+        ));
     }
 
     #[test]
     fn attributes_have_zots_names() {
-        for (name, attribute) in [("CommonName", Attribute::CommonName), ("URL", Attribute::Uri), ("rfc822Name", Attribute::Email)] {
+        for (name, attribute) in [
+            ("CommonName", Attribute::CommonName),
+            ("URL", Attribute::Uri),
+            ("rfc822Name", Attribute::Email),
+        ] {
             assert_eq!(Attribute::named(name), Some(attribute));
         }
         assert_eq!(Attribute::named("serial"), None);

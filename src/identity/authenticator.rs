@@ -1,5 +1,6 @@
-//! From what a request presents to the identity it proves. A credential is routed once, by what it says of itself, to the rules and
-//! keys of its own issuer or trust domain; what these say is final, and nobody else is asked.
+//! From what a request presents to the identity it proves. A credential is routed once, by what it says of
+//! itself, to the rules and keys of its own issuer or trust domain; what these say is final, and nobody else
+//! is asked.
 
 use super::credential::Credential;
 use super::deny::{DenyList, Proved};
@@ -11,7 +12,8 @@ use super::refusal::shown;
 use super::several_audiences::SeveralAudiences;
 use super::token_cache::TokenCache;
 use super::{
-    Busy, CredentialType, Evidence, Failure, Htpasswd, Identity, Mapping, Peer, Presented, Principal, Refused, SourceAddress, TokenServer,
+    Busy, CredentialType, Evidence, Failure, Htpasswd, Identity, Mapping, Peer, Presented, Principal,
+    Refused, SourceAddress, TokenServer,
 };
 use crate::clock::Timestamp;
 use crate::secret::Secret;
@@ -29,8 +31,8 @@ use std::time::Duration;
 /// One configured OIDC issuer entry.
 #[derive(Debug)]
 pub struct Issuer {
-    /// Tells entries of one issuer apart that have different keys, as those of several clusters whose issuer is the default one. Part of
-    /// the principal and of the default username.
+    /// Tells entries of one issuer apart that have different keys, as those of several clusters whose issuer
+    /// is the default one. Part of the principal and of the default username.
     pub name: Option<String>,
     pub rules: OidcRules,
     /// Entries of one issuer and one name share them.
@@ -43,7 +45,9 @@ impl Issuer {
     #[must_use]
     pub fn label(&self) -> String {
         let issuer = &self.rules.issuer;
-        self.name.as_ref().map_or_else(|| issuer.clone(), |name| format!("{issuer} ({name})"))
+        self.name
+            .as_ref()
+            .map_or_else(|| issuer.clone(), |name| format!("{issuer} ({name})"))
     }
 }
 
@@ -110,19 +114,29 @@ impl Authenticator {
     /// Accepts our own tokens as well.
     #[must_use]
     pub fn with_minted(self, minted: Minted) -> Self {
-        Self { minted: Some(minted), ..self }
+        Self {
+            minted: Some(minted),
+            ..self
+        }
     }
 
     /// Accepts the names and passwords of a file as well. A wrong password is answered after `fail_delay`.
     #[must_use]
     pub fn with_passwords(self, passwords: Arc<Htpasswd>, fail_delay: Duration) -> Self {
-        Self { passwords: Some(passwords), fail_delay, ..self }
+        Self {
+            passwords: Some(passwords),
+            fail_delay,
+            ..self
+        }
     }
 
     /// Accepts the tokens of an external token server as well.
     #[must_use]
     pub fn with_token_server(self, token_server: TokenServer) -> Self {
-        Self { token_server: Some(token_server), ..self }
+        Self {
+            token_server: Some(token_server),
+            ..self
+        }
     }
 
     /// Refuses what these rules revoke.
@@ -131,16 +145,23 @@ impl Authenticator {
         Self { deny, ..self }
     }
 
-    /// Looks at no credential: for an open registry alone, whose clients send what they have left from another one.
+    /// Looks at no credential: for an open registry alone, whose clients send what they have left from
+    /// another one.
     #[must_use]
     pub fn ignoring_credentials(self) -> Self {
-        Self { ignores_credentials: true, ..self }
+        Self {
+            ignores_credentials: true,
+            ..self
+        }
     }
 
     /// Keeps who presented tokens that come again.
     #[must_use]
     pub fn with_token_cache(self) -> Self {
-        Self { cache: TokenCache::new(), ..self }
+        Self {
+            cache: TokenCache::new(),
+            ..self
+        }
     }
 
     #[must_use]
@@ -163,27 +184,44 @@ impl Authenticator {
         &self.certificates
     }
 
-    /// Who is asking. Anonymous only if no credential was presented; one that is bad or cannot be checked is a failure.
+    /// Who is asking. Anonymous only if no credential was presented; one that is bad or cannot be checked is
+    /// a failure.
     pub async fn authenticate(&self, presented: &Presented<'_>, now: Timestamp) -> Result<Identity, Failure> {
         if self.ignores_credentials {
             return Ok(Identity::anonymous());
         }
         match Credential::choose(presented) {
             Ok(Credential::Anonymous) => Ok(Identity::anonymous()),
-            Ok(Credential::Token(token)) => self.token_identity(&token, Kind::Access, presented.address, now).await,
-            Ok(Credential::Password { user, password }) => self.password_identity(&user, password, presented.address).await,
+            Ok(Credential::Token(token)) => {
+                self.token_identity(&token, Kind::Access, presented.address, now)
+                    .await
+            }
+            Ok(Credential::Password { user, password }) => {
+                self.password_identity(&user, password, presented.address).await
+            }
             Ok(Credential::Certificate(peer)) => self.certificate_identity(peer, now).await,
             Err(reason) => Err(Evidence::default().refused(reason)),
         }
     }
 
     /// Who presents this token, as [`Self::authenticate`] finds from a header. `from` is where the client is.
-    pub async fn authenticate_token(&self, token: &Secret, from: Option<IpAddr>, now: Timestamp) -> Result<Identity, Failure> {
+    pub async fn authenticate_token(
+        &self,
+        token: &Secret,
+        from: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<Identity, Failure> {
         self.token_identity(token, Kind::Access, from, now).await
     }
 
-    /// Who presents this as a refresh token: one of ours, or a token of somebody else's, but none of our access tokens.
-    pub async fn authenticate_refresh(&self, token: &Secret, from: Option<IpAddr>, now: Timestamp) -> Result<Identity, Failure> {
+    /// Who presents this as a refresh token: one of ours, or a token of somebody else's, but none of our
+    /// access tokens.
+    pub async fn authenticate_refresh(
+        &self,
+        token: &Secret,
+        from: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<Identity, Failure> {
         self.token_identity(token, Kind::Refresh, from, now).await
     }
 
@@ -204,7 +242,8 @@ impl Authenticator {
         }
     }
 
-    /// The token that was presented, unverified: for a token service that hands it back after [`Self::authenticate`].
+    /// The token that was presented, unverified: for a token service that hands it back after
+    /// [`Self::authenticate`].
     #[must_use]
     pub fn token(&self, presented: &Presented<'_>) -> Option<Secret> {
         match Credential::choose(presented) {
@@ -214,17 +253,28 @@ impl Authenticator {
     }
 
     /// `kind` is what one of our own tokens must be.
-    async fn token_identity(&self, token: &Secret, kind: Kind, from: Option<IpAddr>, now: Timestamp) -> Result<Identity, Failure> {
+    async fn token_identity(
+        &self,
+        token: &Secret,
+        kind: Kind,
+        from: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<Identity, Failure> {
         if self.ignores_credentials {
             return Ok(Identity::anonymous());
         }
         // What a refresh token is for is not what is kept.
-        let cached = self.cache.as_ref().filter(|_| kind == Kind::Access).map(|cache| (cache, cache.hash(token)));
+        let cached = self
+            .cache
+            .as_ref()
+            .filter(|_| kind == Kind::Access)
+            .map(|cache| (cache, cache.hash(token)));
         if let Some(identity) = cached.and_then(|(cache, hash)| cache.get(hash, now)) {
             self.several_audiences.note(&identity);
             return Ok(identity);
         }
-        let token = Unverified::parse(token.expose()).map_err(|why| evidence_of_hearsay(token).refused(Refused::Jwt(why)))?;
+        let token = Unverified::parse(token.expose())
+            .map_err(|why| evidence_of_hearsay(token).refused(Refused::Jwt(why)))?;
         let token = token.sent_from(from);
         let mut evidence = evidence_of_token(&token);
         let route = self.route(&token);
@@ -238,10 +288,15 @@ impl Authenticator {
         let identity = match &route {
             Ok(Route::Svid(domain)) => self.svid_identity(&token, domain, &mut grounds, now).await,
             Ok(Route::Oidc(entries)) => self.oidc_identity(&token, entries, &mut grounds, now).await,
-            Ok(Route::Minted(minted)) => self.minted_identity(&token, kind, minted, &mut grounds, now).await,
+            Ok(Route::Minted(minted)) => {
+                self.minted_identity(&token, kind, minted, &mut grounds, now)
+                    .await
+            }
             Ok(Route::TokenServer(server)) => {
                 grounds.rest_on(&server.keys, now);
-                server.identity(&token, &self.deny, now).and_then(|identity| Ok(self.in_own_namespace(None, None, identity)?))
+                server
+                    .identity(&token, &self.deny, now)
+                    .and_then(|identity| Ok(self.in_own_namespace(None, None, identity)?))
             }
             Err(reason) => Err(reason.clone().into()),
         };
@@ -261,10 +316,15 @@ impl Authenticator {
         Ok(identity)
     }
 
-    /// Where a token belongs. Decided by what it says of itself, so that a forged one meets the keys of whom it names.
+    /// Where a token belongs. Decided by what it says of itself, so that a forged one meets the keys of whom
+    /// it names.
     pub(super) fn route(&self, token: &Unverified) -> Result<Route<'_>, Refused> {
         let issuer = token.issuer().unwrap_or_default();
-        if let Some(minted) = self.minted.as_ref().filter(|minted| minted.rules.issuer == issuer) {
+        if let Some(minted) = self
+            .minted
+            .as_ref()
+            .filter(|minted| minted.rules.issuer == issuer)
+        {
             return Ok(Route::Minted(minted));
         }
         let entries = self.entries(issuer);
@@ -284,20 +344,32 @@ impl Authenticator {
     }
 
     fn entries(&self, issuer: &str) -> Vec<&Issuer> {
-        self.issuers.iter().filter(|entry| entry.rules.issuer == issuer).collect()
+        self.issuers
+            .iter()
+            .filter(|entry| entry.rules.issuer == issuer)
+            .collect()
     }
 
     /// The entries that an issuer's tokens are for, if it is named by none those that compare no `iss`.
     pub(super) fn entries_of(&self, issuer: &str) -> Vec<&Issuer> {
         let named = self.entries(issuer);
-        if named.is_empty() { self.any_issuer().unwrap_or_default() } else { named }
+        if named.is_empty() {
+            self.any_issuer().unwrap_or_default()
+        } else {
+            named
+        }
     }
 
-    /// The first entry that compares no `iss`, with the others of its issuer that do not either: they share its keys.
+    /// The first entry that compares no `iss`, with the others of its issuer that do not either: they share
+    /// its keys.
     fn any_issuer(&self) -> Option<Vec<&Issuer>> {
         let skipping = || self.issuers.iter().filter(|entry| entry.rules.skip_issuer);
         let first = skipping().next()?;
-        Some(skipping().filter(|entry| entry.rules.issuer == first.rules.issuer).collect())
+        Some(
+            skipping()
+                .filter(|entry| entry.rules.issuer == first.rules.issuer)
+                .collect(),
+        )
     }
 
     /// By entries that share their keys.
@@ -319,9 +391,19 @@ impl Authenticator {
     pub(super) fn mapped(&self, verified: VerifiedJwt, entries: &[&Issuer]) -> Result<Identity, Reason> {
         let verified = Arc::new(verified);
         let mut first_reason = None;
-        for entry in verified.accepted_by().iter().filter_map(|index| entries.get(*index)) {
+        for entry in verified
+            .accepted_by()
+            .iter()
+            .filter_map(|index| entries.get(*index))
+        {
             let OidcRules { audiences, hosts, .. } = &entry.rules;
-            match self.proved_token(&verified, entry.name.as_deref(), CredentialType::Oidc, &entry.mapping, (audiences, hosts)) {
+            match self.proved_token(
+                &verified,
+                entry.name.as_deref(),
+                CredentialType::Oidc,
+                &entry.mapping,
+                (audiences, hosts),
+            ) {
                 Err(reason @ Refused::Validation { .. }) => _ = first_reason.get_or_insert(reason),
                 decided => return Ok(self.in_own_namespace(Some(entry), Some(&entry.mapping), decided?)?),
             }
@@ -339,8 +421,15 @@ impl Authenticator {
         let keys = domain.jwt.as_ref().ok_or(Refused::KindNotAccepted)?;
         grounds.rest_on(keys, now);
         let verified = Arc::new(jwt::verify_svid(token, &domain.rules, keys, now).await?);
-        let (audiences, hosts) = (&domain.rules.audiences, &domain.rules.hosts);
-        let identity = self.proved_token(&verified, None, CredentialType::JwtSvid, &domain.mapping, (audiences, hosts))?;
+        let audiences = &domain.rules.audiences;
+        let hosts = &domain.rules.hosts;
+        let identity = self.proved_token(
+            &verified,
+            None,
+            CredentialType::JwtSvid,
+            &domain.mapping,
+            (audiences, hosts),
+        )?;
         Ok(self.in_own_namespace(None, Some(&domain.mapping), identity)?)
     }
 
@@ -359,37 +448,76 @@ impl Authenticator {
     }
 
     #[expect(clippy::result_large_err, reason = "made once a connection")]
-    fn judge_certificate(&self, peer: &Peer, grounds: &mut Grounds, now: Timestamp) -> Result<Identity, Failure> {
-        let leaf = peer.leaf().map_err(|why| peer.evidence().refused(Refused::Chain(why)))?;
+    fn judge_certificate(
+        &self,
+        peer: &Peer,
+        grounds: &mut Grounds,
+        now: Timestamp,
+    ) -> Result<Identity, Failure> {
+        let leaf = peer
+            .leaf()
+            .map_err(|why| peer.evidence().refused(Refused::Chain(why)))?;
         let (identity, credential) = if self.is_svid(&leaf) {
-            (self.x509_svid_identity(peer, &leaf, grounds, now), CredentialType::X509Svid)
+            (
+                self.x509_svid_identity(peer, &leaf, grounds, now),
+                CredentialType::X509Svid,
+            )
         } else {
-            (self.plain_identity(&self.certificates, peer, &leaf, grounds, now), CredentialType::X509)
+            (
+                self.plain_identity(&self.certificates, peer, &leaf, grounds, now),
+                CredentialType::X509,
+            )
         };
-        identity.map_err(|why| why.with(Evidence { credential: Some(credential), ..peer.evidence() }))
+        identity.map_err(|why| {
+            why.with(Evidence {
+                credential: Some(credential),
+                ..peer.evidence()
+            })
+        })
     }
 
-    /// A certificate with any SPIFFE URI is only ever an SVID, unless no configured trust domain is in its URIs and an entry says that
-    /// its authorities may name URIs. The names alone decide: one that breaks a rule of SVIDs is a bad SVID, not something else.
+    /// A certificate with any SPIFFE URI is only ever an SVID, unless no configured trust domain is in its
+    /// URIs and an entry says that its authorities may name URIs. The names alone decide: one that breaks a
+    /// rule of SVIDs is a bad SVID, not something else.
     pub(super) fn is_svid(&self, leaf: &Leaf) -> bool {
-        let known = || self.domains.iter().any(|domain| leaf.claims_trust_domain(&domain.rules.trust_domain));
+        let known = || {
+            self.domains
+                .iter()
+                .any(|domain| leaf.claims_trust_domain(&domain.rules.trust_domain))
+        };
         leaf.claims_spiffe() && (known() || !self.certificates.iter().any(|entry| entry.mapping.names_uris()))
     }
 
-    pub(super) fn x509_svid_identity(&self, peer: &Peer, leaf: &Leaf, grounds: &mut Grounds, now: Timestamp) -> Result<Identity, Reason> {
+    pub(super) fn x509_svid_identity(
+        &self,
+        peer: &Peer,
+        leaf: &Leaf,
+        grounds: &mut Grounds,
+        now: Timestamp,
+    ) -> Result<Identity, Reason> {
         let id = leaf.spiffe_id().map_err(Refused::Chain)?;
-        let domain = self.domain(id.trust_domain()).ok_or(Refused::UnknownTrustDomain)?;
+        let domain = self
+            .domain(id.trust_domain())
+            .ok_or(Refused::UnknownTrustDomain)?;
         let authorities = domain.x509.as_ref().ok_or(Refused::KindNotAccepted)?;
         grounds.rest_on(authorities, now);
         let chain = peer.svid(leaf, authorities, grounds, now)?;
-        // Verification has compared it with the leaf's own. A chain without a SPIFFE ID is not that of an SVID.
+        // Verification has compared it with the leaf's own. A chain without a SPIFFE ID is not that of an
+        // SVID.
         let principal = Principal::Spiffe(chain.spiffe_id().ok_or(Refused::UnknownTrustDomain)?.clone());
-        let identity = self.proved_chain(chain, leaf.subject_cn(), CredentialType::X509Svid, principal, &domain.mapping)?;
+        let identity = self.proved_chain(
+            chain,
+            leaf.subject_cn(),
+            CredentialType::X509Svid,
+            principal,
+            &domain.mapping,
+        )?;
         Ok(self.in_own_namespace(None, Some(&domain.mapping), identity)?)
     }
 
-    /// Each entry in order: a plain certificate names nobody whose business it is. One that nothing can be said of ends the
-    /// search, since who somebody is must not depend on which authorities happen to be known.
+    /// Each entry in order: a plain certificate names nobody whose business it is. One that nothing can be
+    /// said of ends the search, since who somebody is must not depend on which authorities happen to be
+    /// known.
     pub(super) fn plain_identity(
         &self,
         entries: &[CertificateEntry],
@@ -398,7 +526,8 @@ impl Authenticator {
         grounds: &mut Grounds,
         now: Timestamp,
     ) -> Result<Identity, Reason> {
-        let (mut untrusted, mut invalid) = (None, None);
+        let mut untrusted = None;
+        let mut invalid = None;
         // One with a SPIFFE URI is for those entries alone that say so.
         let wanted = |entry: &&CertificateEntry| !leaf.claims_spiffe() || entry.mapping.names_uris();
         for entry in entries.iter().filter(wanted) {
@@ -411,8 +540,17 @@ impl Authenticator {
                 }
                 Err(undecidable) => return Err(undecidable.into()),
             };
-            let principal = Principal::Certificate { entry: entry.name.clone(), subject: subject(&chain) };
-            match self.proved_chain(chain, leaf.subject_cn(), CredentialType::X509, principal, &entry.mapping) {
+            let principal = Principal::Certificate {
+                entry: entry.name.clone(),
+                subject: subject(&chain),
+            };
+            match self.proved_chain(
+                chain,
+                leaf.subject_cn(),
+                CredentialType::X509,
+                principal,
+                &entry.mapping,
+            ) {
                 Err(reason @ Refused::Validation { .. }) => _ = invalid.get_or_insert(reason),
                 decided => return Ok(self.in_own_namespace(None, Some(&entry.mapping), decided?)?),
             }
@@ -421,23 +559,53 @@ impl Authenticator {
     }
 
     /// Of the password file.
-    async fn password_identity(&self, user: &str, password: Secret, from: Option<IpAddr>) -> Result<Identity, Failure> {
-        let Some(passwords) = &self.passwords else { return Err(Evidence::default().refused(Refused::NotAToken)) };
-        let evidence = || Evidence { credential: Some(CredentialType::Htpasswd), subject: Some(shown(user)), ..Evidence::default() };
-        let (source, fail_delay) = (from.map_or(SourceAddress::UNKNOWN, SourceAddress::of), self.fail_delay);
-        let busy = |why| Failure::Busy { why, evidence: evidence() };
-        let identity = passwords.check(Attempt { user, password, source, fail_delay }).await.map_err(|why| match why {
-            NoMatch::Wrong => evidence().refused(Refused::Password),
-            NoMatch::NotComparable => evidence().refused(Refused::PasswordNotComparable),
-            NoMatch::SourceBusy => busy(Busy::Source { retry: fail_delay.max(SOON) }),
-            NoMatch::Busy => busy(Busy::Everyone),
-        })?;
-        let accepted = self.deny.check(Proved::Password { user }).and_then(|()| self.in_own_namespace(None, None, identity));
+    async fn password_identity(
+        &self,
+        user: &str,
+        password: Secret,
+        from: Option<IpAddr>,
+    ) -> Result<Identity, Failure> {
+        let Some(passwords) = &self.passwords else {
+            return Err(Evidence::default().refused(Refused::NotAToken));
+        };
+        let evidence = || Evidence {
+            credential: Some(CredentialType::Htpasswd),
+            subject: Some(shown(user)),
+            ..Evidence::default()
+        };
+        let source = from.map_or(SourceAddress::UNKNOWN, SourceAddress::of);
+        let fail_delay = self.fail_delay;
+        let busy = |why| Failure::Busy {
+            why,
+            evidence: evidence(),
+        };
+        let identity = passwords
+            .check(Attempt {
+                user,
+                password,
+                source,
+                fail_delay,
+            })
+            .await
+            .map_err(|why| match why {
+                NoMatch::Wrong => evidence().refused(Refused::Password),
+                NoMatch::NotComparable => evidence().refused(Refused::PasswordNotComparable),
+                NoMatch::SourceBusy => busy(Busy::Source {
+                    retry: fail_delay.max(SOON),
+                }),
+                NoMatch::Busy => busy(Busy::Everyone),
+            })?;
+        let accepted = self
+            .deny
+            .check(Proved::Password { user })
+            .and_then(|()| self.in_own_namespace(None, None, identity));
         accepted.map_err(|reason| evidence().refused(reason))
     }
 
     pub(super) fn domain(&self, name: &TrustDomain) -> Option<&Domain> {
-        self.domains.iter().find(|domain| domain.rules.trust_domain == *name)
+        self.domains
+            .iter()
+            .find(|domain| domain.rules.trust_domain == *name)
     }
 }
 
@@ -490,8 +658,19 @@ impl From<Verdict> for Reason {
 
 /// Its DN. Whoever has none is told apart by the certificate itself.
 pub(super) fn subject(chain: &VerifiedChain) -> String {
-    let digest = || chain.claims().get("x509").and_then(|x509| x509.get("sha256")).and_then(Value::as_str).unwrap_or_default();
-    if chain.subject_dn().is_empty() { format!("sha256:{}", digest()) } else { chain.subject_dn().to_owned() }
+    let digest = || {
+        chain
+            .claims()
+            .get("x509")
+            .and_then(|x509| x509.get("sha256"))
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
+    if chain.subject_dn().is_empty() {
+        format!("sha256:{}", digest())
+    } else {
+        chain.subject_dn().to_owned()
+    }
 }
 
 fn evidence_of_token(token: &Unverified) -> Evidence {
@@ -505,14 +684,24 @@ fn evidence_of_token(token: &Unverified) -> Evidence {
 
 /// Of a token that cannot be taken apart. What says nothing of itself may be of any kind.
 fn evidence_of_hearsay(token: &Secret) -> Evidence {
-    let Hearsay { issuer, subject, key_id } = Hearsay::of(token.expose());
+    let Hearsay {
+        issuer,
+        subject,
+        key_id,
+    } = Hearsay::of(token.expose());
     let credential = match (&issuer, &subject) {
         (_, Some(subject)) if subject.parse::<SpiffeId>().is_ok() => Some(CredentialType::JwtSvid),
         (None, None) => None,
         _ => Some(CredentialType::Oidc),
     };
     let shown = |text: Option<String>| text.as_deref().map(shown);
-    Evidence { credential, issuer: shown(issuer), key_id: shown(key_id), subject: shown(subject), serial: None }
+    Evidence {
+        credential,
+        issuer: shown(issuer),
+        key_id: shown(key_id),
+        subject: shown(subject),
+        serial: None,
+    }
 }
 
 /// When a source that has too many attempts may try again, at the earliest.

@@ -1,8 +1,9 @@
-//! What the operator has revoked, although its issuer still vouches for it. Rules are compared with what verification proved, before any
-//! mapping, so no mapping can hide anything from them. A rule never grants anything: one that matches more than it needs to only refuses.
+//! What the operator has revoked, although its issuer still vouches for it. Rules are compared with what
+//! verification proved, before any mapping, so no mapping can hide anything from them. A rule never grants
+//! anything: one that matches more than it needs to only refuses.
 //!
-//! The list is part of an authenticator. A reload brings another authenticator, for which no cached identity counts, so a new rule
-//! holds for open connections and minted tokens at once.
+//! The list is part of an authenticator. A reload brings another authenticator, for which no cached identity
+//! counts, so a new rule holds for open connections and minted tokens at once.
 
 use super::{Refused, Thumbprint};
 use crate::clock::Timestamp;
@@ -14,12 +15,23 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DenyRule {
     /// Everything that proves such a SPIFFE ID.
-    Spiffe { ids: SpiffePattern, issued_before: Option<Timestamp> },
-    /// Tokens with this `iss`, as far as they have everything else that is given here. `name` is that of the entry that accepts them.
-    Issuer { issuer: String, name: Option<String>, subject: Option<String>, id: Option<String>, issued_before: Option<Timestamp> },
+    Spiffe {
+        ids: SpiffePattern,
+        issued_before: Option<Timestamp>,
+    },
+    /// Tokens with this `iss`, as far as they have everything else that is given here. `name` is that of the
+    /// entry that accepts them.
+    Issuer {
+        issuer: String,
+        name: Option<String>,
+        subject: Option<String>,
+        id: Option<String>,
+        issued_before: Option<Timestamp>,
+    },
     /// The certificate that the authority of this name issued under this number.
     Certificate { authority: String, serial: Serial },
-    /// Tokens that this key signed, certificates of this key, and certificates whose chain ends at an authority with this key.
+    /// Tokens that this key signed, certificates of this key, and certificates whose chain ends at an
+    /// authority with this key.
     Key(Thumbprint),
     /// One certificate.
     CertificateThumbprint(Thumbprint),
@@ -36,7 +48,8 @@ pub struct DenyList(Vec<(String, DenyRule)>);
 /// What verification proved of a credential.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Proved<'a> {
-    /// `entry` is the name of the issuer's entry, if it has one; `key` is the fingerprint of the key that signed.
+    /// `entry` is the name of the issuer's entry, if it has one; `key` is the fingerprint of the key that
+    /// signed.
     Token {
         claims: &'a Map<String, Value>,
         entry: Option<&'a str>,
@@ -64,7 +77,9 @@ impl DenyList {
     /// Refuses what a rule revokes.
     pub(super) fn check(&self, proved: Proved<'_>) -> Result<(), Refused> {
         match self.0.iter().find(|(_, rule)| rule.matches(proved)) {
-            Some((place, rule)) => Err(Refused::Revoked { rule: format!("{place} ({rule})") }),
+            Some((place, rule)) => Err(Refused::Revoked {
+                rule: format!("{place} ({rule})"),
+            }),
             None => Ok(()),
         }
     }
@@ -79,17 +94,40 @@ impl FromIterator<(String, DenyRule)> for DenyList {
 impl DenyRule {
     fn matches(&self, proved: Proved<'_>) -> bool {
         match (self, proved) {
-            (Self::Spiffe { ids, issued_before }, Proved::Token { claims, spiffe_id, .. }) => {
+            (
+                Self::Spiffe { ids, issued_before },
+                Proved::Token {
+                    claims, spiffe_id, ..
+                },
+            ) => {
                 let named = |id: &SpiffeId| ids.matches(id);
                 let subject = || text(claims, "sub").parse().is_ok_and(|id| named(&id));
-                spiffe_id.map_or_else(subject, named) && issued_before.is_none_or(|before| is_older(claims, "iat", before))
+                spiffe_id.map_or_else(subject, named)
+                    && issued_before.is_none_or(|before| is_older(claims, "iat", before))
             }
-            (Self::Spiffe { ids, issued_before }, Proved::Chain { claims, spiffe_id, .. }) => {
-                let named = spiffe_id.is_some_and(|id| ids.matches(id)) || uri_names(claims).any(|id| ids.matches(&id));
+            (
+                Self::Spiffe { ids, issued_before },
+                Proved::Chain {
+                    claims, spiffe_id, ..
+                },
+            ) => {
+                let named = spiffe_id.is_some_and(|id| ids.matches(id))
+                    || uri_names(claims).any(|id| ids.matches(&id));
                 named && issued_before.is_none_or(|before| is_older(claims, "nbf", before))
             }
-            (Self::Issuer { issuer, name, subject, id, issued_before }, Proved::Token { claims, entry, .. }) => {
-                let is = |wanted: &Option<String>, claim| wanted.as_ref().is_none_or(|wanted| text(claims, claim) == wanted);
+            (
+                Self::Issuer {
+                    issuer,
+                    name,
+                    subject,
+                    id,
+                    issued_before,
+                },
+                Proved::Token { claims, entry, .. },
+            ) => {
+                let is = |wanted: &Option<String>, claim| {
+                    wanted.as_ref().is_none_or(|wanted| text(claims, claim) == wanted)
+                };
                 text(claims, "iss") == issuer
                     && name.as_ref().is_none_or(|name| entry == Some(name))
                     && is(subject, "sub")
@@ -97,13 +135,18 @@ impl DenyRule {
                     && issued_before.is_none_or(|before| is_older(claims, "iat", before))
             }
             (Self::Certificate { authority, serial }, Proved::Chain { claims, .. }) => {
-                member(claims, "issuer_dn") == authority && member(claims, "serial").parse().is_ok_and(|found: Serial| found == *serial)
+                member(claims, "issuer_dn") == authority
+                    && member(claims, "serial")
+                        .parse()
+                        .is_ok_and(|found: Serial| found == *serial)
             }
             (Self::Key(thumbprint), Proved::Token { key, .. }) => thumbprint.is_of_key(key),
             (Self::Key(thumbprint), Proved::Chain { key, authority, .. }) => {
                 [key, authority].into_iter().any(|one| thumbprint.is_of_key(one))
             }
-            (Self::CertificateThumbprint(thumbprint), Proved::Chain { claims, .. }) => thumbprint.is_hex(member(claims, "sha256")),
+            (Self::CertificateThumbprint(thumbprint), Proved::Chain { claims, .. }) => {
+                thumbprint.is_hex(member(claims, "sha256"))
+            }
             (Self::Htpasswd { user }, Proved::Password { user: found }) => user == found,
             (Self::Token { id }, Proved::Minted { id: found, session }) => id == found || id == session,
             _ => false,
@@ -123,7 +166,13 @@ impl fmt::Display for DenyRule {
                 write!(f, "{ids}")?;
                 before(f, issued_before)
             }
-            Self::Issuer { issuer, name, subject, id, issued_before } => {
+            Self::Issuer {
+                issuer,
+                name,
+                subject,
+                id,
+                issued_before,
+            } => {
                 write!(f, "issuer {issuer:?}")?;
                 for (what, value) in [("name", name), ("subject", subject), ("jti", id)] {
                     if let Some(value) = value {
@@ -141,7 +190,8 @@ impl fmt::Display for DenyRule {
     }
 }
 
-/// The serial number of a certificate, written in hexadecimal: in any case, with or without colons and zeros in front.
+/// The serial number of a certificate, written in hexadecimal: in any case, with or without colons and zeros
+/// in front.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Serial(String);
 
@@ -150,7 +200,11 @@ impl std::str::FromStr for Serial {
 
     fn from_str(text: &str) -> Result<Self, InvalidSerial> {
         let text = text.strip_prefix("0x").unwrap_or(text);
-        let digits: String = text.chars().filter(|c| *c != ':').map(|c| c.to_ascii_lowercase()).collect();
+        let digits: String = text
+            .chars()
+            .filter(|c| *c != ':')
+            .map(|c| c.to_ascii_lowercase())
+            .collect();
         if digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
             return Err(InvalidSerial);
         }
@@ -170,7 +224,10 @@ pub struct InvalidSerial;
 
 /// Whether it was issued before that. What does not say when it was issued may be as old as any.
 fn is_older(claims: &Map<String, Value>, claim: &str, before: Timestamp) -> bool {
-    claims.get(claim).and_then(Value::as_i64).is_none_or(|seconds| Timestamp::from_secs(seconds) < before)
+    claims
+        .get(claim)
+        .and_then(Value::as_i64)
+        .is_none_or(|seconds| Timestamp::from_secs(seconds) < before)
 }
 
 fn text<'a>(claims: &'a Map<String, Value>, claim: &str) -> &'a str {
@@ -179,12 +236,23 @@ fn text<'a>(claims: &'a Map<String, Value>, claim: &str) -> &'a str {
 
 /// A text of `x509`.
 fn member<'a>(claims: &'a Map<String, Value>, name: &str) -> &'a str {
-    claims.get("x509").and_then(|x509| x509.get(name)).and_then(Value::as_str).unwrap_or_default()
+    claims
+        .get("x509")
+        .and_then(|x509| x509.get(name))
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 fn uri_names(claims: &Map<String, Value>) -> impl Iterator<Item = SpiffeId> {
-    let names = claims.get("x509").and_then(|x509| x509.pointer("/san/uri")).and_then(Value::as_array);
-    names.into_iter().flatten().filter_map(Value::as_str).filter_map(|name| name.parse().ok())
+    let names = claims
+        .get("x509")
+        .and_then(|x509| x509.pointer("/san/uri"))
+        .and_then(Value::as_array);
+    names
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .filter_map(|name| name.parse().ok())
 }
 
 #[cfg(test)]
@@ -201,11 +269,17 @@ mod tests {
     }
 
     fn ids(pattern: &str) -> DenyRule {
-        DenyRule::Spiffe { ids: pattern.parse().unwrap(), issued_before: None }
+        DenyRule::Spiffe {
+            ids: pattern.parse().unwrap(),
+            issued_before: None,
+        }
     }
 
     fn ids_before(pattern: &str, seconds: i64) -> DenyRule {
-        DenyRule::Spiffe { ids: pattern.parse().unwrap(), issued_before: Some(Timestamp::from_secs(seconds)) }
+        DenyRule::Spiffe {
+            ids: pattern.parse().unwrap(),
+            issued_before: Some(Timestamp::from_secs(seconds)),
+        }
     }
 
     fn issuer(subject: Option<&str>, id: Option<&str>, before: Option<i64>) -> DenyRule {
@@ -220,17 +294,26 @@ mod tests {
     }
 
     fn certificate(authority: &str, serial: &str) -> DenyRule {
-        DenyRule::Certificate { authority: authority.into(), serial: serial.parse().unwrap() }
+        DenyRule::Certificate {
+            authority: authority.into(),
+            serial: serial.parse().unwrap(),
+        }
     }
 
     fn digest(bytes: &[u8]) -> Thumbprint {
         let hex = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
-        hex.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>().parse().unwrap()
+        hex.as_ref()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>()
+            .parse()
+            .unwrap()
     }
 
     #[test]
     fn each_rule_revokes_what_it_names_and_nothing_else() {
-        let (id, elsewhere) = ("spiffe://td/ns/ci/sa/a".parse::<SpiffeId>().unwrap(), "spiffe://td/ns/other".parse::<SpiffeId>().unwrap());
+        let id = "spiffe://td/ns/ci/sa/a".parse::<SpiffeId>().unwrap();
+        let elsewhere = "spiffe://td/ns/other".parse::<SpiffeId>().unwrap();
         let oidc = claims(json!({"iss": ISSUER, "sub": "ann", "jti": "j-1", "iat": AT}));
         let dateless = claims(json!({"iss": ISSUER, "sub": "ann"}));
         let named_by_oidc = claims(json!({"iss": ISSUER, "sub": id.as_str(), "iat": AT}));
@@ -243,12 +326,35 @@ mod tests {
         let oidc_token = token(&oidc, &signer);
         let dateless_token = token(&dateless, &signer);
         let oidc_workload = token(&named_by_oidc, &signer);
-        let jwt_svid = Proved::Token { claims: &svid, entry: None, spiffe_id: Some(&id), key: &signer };
-        let other_svid = Proved::Token { claims: &oidc, entry: None, spiffe_id: Some(&elsewhere), key: &key };
-        let x509_svid = Proved::Chain { claims: &x509, spiffe_id: Some(&id), key: &key, authority: &root };
-        let plain = Proved::Chain { claims: &x509, spiffe_id: None, key: &key, authority: &root };
+        let jwt_svid = Proved::Token {
+            claims: &svid,
+            entry: None,
+            spiffe_id: Some(&id),
+            key: &signer,
+        };
+        let other_svid = Proved::Token {
+            claims: &oidc,
+            entry: None,
+            spiffe_id: Some(&elsewhere),
+            key: &key,
+        };
+        let x509_svid = Proved::Chain {
+            claims: &x509,
+            spiffe_id: Some(&id),
+            key: &key,
+            authority: &root,
+        };
+        let plain = Proved::Chain {
+            claims: &x509,
+            spiffe_id: None,
+            key: &key,
+            authority: &root,
+        };
         let password = Proved::Password { user: "ann" };
-        let minted = Proved::Minted { id: "m-2", session: "m-1" };
+        let minted = Proved::Minted {
+            id: "m-2",
+            session: "m-1",
+        };
         let all = [
             ("an OIDC token", oidc_token),
             ("an OIDC token without dates", dateless_token),
@@ -260,7 +366,12 @@ mod tests {
             ("a password", password),
             ("a minted token", minted),
         ];
-        let workload = ["an OIDC token of a workload", "a JWT-SVID", "an X.509-SVID", "a plain certificate"];
+        let workload = [
+            "an OIDC token of a workload",
+            "a JWT-SVID",
+            "an X.509-SVID",
+            "a plain certificate",
+        ];
         let certificates = ["an X.509-SVID", "a plain certificate"];
         let table: [(DenyRule, &[&str]); 24] = [
             (ids("spiffe://td/ns/ci/sa/a"), &workload),
@@ -271,28 +382,49 @@ mod tests {
             (ids("spiffe://td.evil/"), &[]),
             (ids_before("spiffe://td/ns/ci/", AT), &[]),
             (ids_before("spiffe://td/ns/ci/", AT + 1), &workload),
-            (issuer(Some("ann"), None, None), &["an OIDC token", "an OIDC token without dates", "another JWT-SVID"]),
+            (
+                issuer(Some("ann"), None, None),
+                &["an OIDC token", "an OIDC token without dates", "another JWT-SVID"],
+            ),
             (issuer(Some("Ann"), None, None), &[]),
-            (issuer(None, Some("j-1"), None), &["an OIDC token", "another JWT-SVID"]),
+            (
+                issuer(None, Some("j-1"), None),
+                &["an OIDC token", "another JWT-SVID"],
+            ),
             (issuer(Some("bob"), Some("j-1"), None), &[]),
             (issuer(None, None, Some(AT)), &["an OIDC token without dates"]),
-            (issuer(Some("ann"), None, Some(AT + 1)), &["an OIDC token", "an OIDC token without dates", "another JWT-SVID"]),
+            (
+                issuer(Some("ann"), None, Some(AT + 1)),
+                &["an OIDC token", "an OIDC token without dates", "another JWT-SVID"],
+            ),
             (certificate("CN=ca", "0A:1B"), &certificates),
             (certificate("CN=ca", "0x000a1b"), &certificates),
             (certificate("CN=other", "0a1b"), &[]),
             (certificate("CN=ca", "0a1b00"), &[]),
             (
                 DenyRule::Key(digest(b"signing key")),
-                &["an OIDC token", "an OIDC token without dates", "an OIDC token of a workload", "a JWT-SVID"],
+                &[
+                    "an OIDC token",
+                    "an OIDC token without dates",
+                    "an OIDC token of a workload",
+                    "a JWT-SVID",
+                ],
             ),
-            (DenyRule::Key(digest(b"leaf key")), &["another JWT-SVID", "an X.509-SVID", "a plain certificate"]),
+            (
+                DenyRule::Key(digest(b"leaf key")),
+                &["another JWT-SVID", "an X.509-SVID", "a plain certificate"],
+            ),
             (DenyRule::Key(digest(b"root key")), &certificates),
             (DenyRule::CertificateThumbprint(digest(b"leaf")), &certificates),
             (DenyRule::Htpasswd { user: "ann".into() }, &["a password"]),
             (DenyRule::Token { id: "m-1".into() }, &["a minted token"]),
         ];
         for (rule, expected) in table {
-            let matched: Vec<_> = all.iter().filter(|(_, proved)| rule.matches(*proved)).map(|(name, _)| *name).collect();
+            let matched: Vec<_> = all
+                .iter()
+                .filter(|(_, proved)| rule.matches(*proved))
+                .map(|(name, _)| *name)
+                .collect();
             assert_eq!(matched, expected, "{rule}");
         }
         for (id, matches) in [("m-1", true), ("m-2", true), ("m-3", false), ("", false)] {
@@ -301,7 +433,12 @@ mod tests {
     }
 
     fn token<'a>(claims: &'a Map<String, Value>, key: &'a str) -> Proved<'a> {
-        Proved::Token { claims, entry: None, spiffe_id: None, key }
+        Proved::Token {
+            claims,
+            entry: None,
+            spiffe_id: None,
+            key,
+        }
     }
 
     #[test]
@@ -315,15 +452,33 @@ mod tests {
             (Some("east"), None, false),
         ] {
             let subject = Some("ann".to_owned());
-            let rule = DenyRule::Issuer { issuer: ISSUER.into(), name: name.map(str::to_owned), subject, id: None, issued_before: None };
-            assert_eq!(rule.matches(Proved::Token { claims: &claims, entry, spiffe_id: None, key: "" }), matches, "{name:?} {entry:?}");
+            let rule = DenyRule::Issuer {
+                issuer: ISSUER.into(),
+                name: name.map(str::to_owned),
+                subject,
+                id: None,
+                issued_before: None,
+            };
+            assert_eq!(
+                rule.matches(Proved::Token {
+                    claims: &claims,
+                    entry,
+                    spiffe_id: None,
+                    key: ""
+                }),
+                matches,
+                "{name:?} {entry:?}"
+            );
         }
     }
 
     #[test]
     fn a_refusal_names_the_rule_and_its_place() {
         let rules = [
-            ("http.auth.deny[0]".into(), DenyRule::Htpasswd { user: "bob".into() }),
+            (
+                "http.auth.deny[0]".into(),
+                DenyRule::Htpasswd { user: "bob".into() },
+            ),
             ("http.auth.deny[1]".into(), issuer(Some("ann"), None, Some(AT))),
         ];
         let list: DenyList = rules.into_iter().collect();
@@ -331,7 +486,10 @@ mod tests {
         let told = |proved| list.check(proved).unwrap_err().to_string();
         assert!(told(Proved::Password { user: "bob" }).contains("http.auth.deny[0] (htpasswd \"bob\")"));
         let old = claims(json!({"iss": ISSUER, "sub": "ann", "iat": AT - 1}));
-        let rule = format!("http.auth.deny[1] (issuer \"{ISSUER}\", subject \"ann\", issued before {})", Timestamp::from_secs(AT));
+        let rule = format!(
+            "http.auth.deny[1] (issuer \"{ISSUER}\", subject \"ann\", issued before {})",
+            Timestamp::from_secs(AT)
+        );
         assert!(told(token(&old, "")).contains(&rule));
     }
 

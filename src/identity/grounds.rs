@@ -1,6 +1,6 @@
-//! What an identity rests on, and for how long it is known without another look: as long as its time lasts and every source that was
-//! asked is in the state in which it answered. The configuration is not among them: another one brings another
-//! [`Authenticator`](super::Authenticator).
+//! What an identity rests on, and for how long it is known without another look: as long as its time lasts
+//! and every source that was asked is in the state in which it answered. The configuration is not among them:
+//! another one brings another [`Authenticator`](super::Authenticator).
 
 use super::{Failure, Identity, Refusal, Refused};
 use crate::clock::Timestamp;
@@ -20,8 +20,9 @@ impl<T: Send + Sync> Vouching for Authorities<T> {
     }
 }
 
-/// Everybody who was asked, each in the state from before it was asked: one that changes meanwhile makes what was found useless. Who
-/// accepted is asked again once the time is over for which it did, who refused once a date may change its mind.
+/// Everybody who was asked, each in the state from before it was asked: one that changes meanwhile makes what
+/// was found useless. Who accepted is asked again once the time is over for which it did, who refused once a
+/// date may change its mind.
 pub(super) struct Grounds {
     asked: Vec<(Arc<dyn Vouching>, Option<Generation>)>,
     until: Timestamp,
@@ -40,7 +41,11 @@ impl Grounds {
 
     /// Whether everybody is in that state still, and no date has come that may change what they said.
     fn hold(&self, now: Timestamp) -> bool {
-        now < self.until && self.asked.iter().all(|(source, then)| source.generation(now) == *then)
+        now < self.until
+            && self
+                .asked
+                .iter()
+                .all(|(source, then)| source.generation(now) == *then)
     }
 
     /// Whether everybody who was asked had an answer. An identity rests on somebody.
@@ -51,7 +56,10 @@ impl Grounds {
 
 impl Default for Grounds {
     fn default() -> Self {
-        Self { asked: Vec::new(), until: Timestamp::MAX }
+        Self {
+            asked: Vec::new(),
+            until: Timestamp::MAX,
+        }
     }
 }
 
@@ -65,7 +73,11 @@ pub(super) struct Known {
 
 impl Known {
     pub(super) const fn new(identity: Identity, grounds: Grounds, now: Timestamp) -> Self {
-        Self { identity, grounds, since: now }
+        Self {
+            identity,
+            grounds,
+            since: now,
+        }
     }
 
     /// The identity, if it still counts.
@@ -78,14 +90,29 @@ impl Known {
     /// About how many bytes it takes. Claims are held twice: as they are, and as they were signed.
     pub(super) fn weight(&self) -> usize {
         let identity = &self.identity;
-        let claims = identity.claims().iter().map(|(name, value)| PART + name.len() + size(value)).sum::<usize>();
-        let names = identity.groups.iter().map(|group| PART + group.len()).sum::<usize>() + identity.username.len();
-        let scopes = identity.scope.iter().chain(&identity.cap).map(|scope| scope.weight(PART)).sum::<usize>();
+        let claims = identity
+            .claims()
+            .iter()
+            .map(|(name, value)| PART + name.len() + size(value))
+            .sum::<usize>();
+        let names = identity
+            .groups
+            .iter()
+            .map(|group| PART + group.len())
+            .sum::<usize>()
+            + identity.username.len();
+        let scopes = identity
+            .scope
+            .iter()
+            .chain(&identity.cap)
+            .map(|scope| scope.weight(PART))
+            .sum::<usize>();
         OVERHEAD + 2 * claims + names + scopes
     }
 }
 
-/// Why a certificate identified nobody. A refusal that no source was asked about lasts as long as the configuration.
+/// Why a certificate identified nobody. A refusal that no source was asked about lasts as long as the
+/// configuration.
 pub(super) struct KnownFailure {
     failure: Failure,
     grounds: Grounds,
@@ -98,22 +125,28 @@ impl KnownFailure {
         if !matches!(failure, Failure::Refused(_)) {
             grounds.last_until(now.plus(UNDECIDABLE));
         }
-        Self { failure, grounds, since: now }
+        Self {
+            failure,
+            grounds,
+            since: now,
+        }
     }
 
     /// The failure, if asking again would end in the same.
     pub(super) fn failure(&self, now: Timestamp) -> Option<Failure> {
         let holds = self.since <= now && self.grounds.hold(now);
         holds.then(|| match self.failure.clone() {
-            Failure::Refused(Refusal { reason: Refused::Chain(why), evidence }) => {
-                evidence.refused(Refused::Chain(why.at(Timestamp::from_secs(now.as_secs()))))
-            }
+            Failure::Refused(Refusal {
+                reason: Refused::Chain(why),
+                evidence,
+            }) => evidence.refused(Refused::Chain(why.at(Timestamp::from_secs(now.as_secs())))),
             failure => failure,
         })
     }
 }
 
-/// For how long a certificate is not judged again that could not be judged for want of keys. The reason in the log gets this old.
+/// For how long a certificate is not judged again that could not be judged for want of keys. The reason in
+/// the log gets this old.
 const UNDECIDABLE: Duration = Duration::from_secs(10);
 
 /// About how many bytes a claim takes.

@@ -49,7 +49,8 @@ impl fmt::Display for CredentialType {
     }
 }
 
-/// Whom something belongs to. Verified, never mapped: an upload is continued only by the principal that began it.
+/// Whom something belongs to. Verified, never mapped: an upload is continued only by the principal that began
+/// it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Principal {
     Spiffe(SpiffeId),
@@ -74,12 +75,21 @@ pub enum Principal {
 }
 
 impl fmt::Display for Principal {
-    /// A stable text, different for different principals; it is stored with upload sessions. Quoted, since a stranger may write spaces.
+    /// A stable text, different for different principals; it is stored with upload sessions. Quoted, since a
+    /// stranger may write spaces.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Spiffe(id) => write!(f, "{id}"),
-            Self::Oidc { issuer, entry: None, subject } => write!(f, "oidc {issuer:?} {subject:?}"),
-            Self::Oidc { issuer, entry: Some(entry), subject } => write!(f, "oidc {issuer:?} {entry:?} {subject:?}"),
+            Self::Oidc {
+                issuer,
+                entry: None,
+                subject,
+            } => write!(f, "oidc {issuer:?} {subject:?}"),
+            Self::Oidc {
+                issuer,
+                entry: Some(entry),
+                subject,
+            } => write!(f, "oidc {issuer:?} {entry:?} {subject:?}"),
             Self::Certificate { entry, subject } => write!(f, "x509 {entry:?} {subject:?}"),
             Self::Htpasswd { user } => write!(f, "htpasswd {user:?}"),
             Self::TokenServer { issuer, subject } => write!(f, "token-server {issuer:?} {subject:?}"),
@@ -101,7 +111,8 @@ pub(super) enum Proof {
     },
 }
 
-/// The session of one of our own tokens. It began when its source was presented, and no exchange makes it longer.
+/// The session of one of our own tokens. It began when its source was presented, and no exchange makes it
+/// longer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
     pub began: Timestamp,
@@ -192,13 +203,15 @@ impl Identity {
         self.valid_until
     }
 
-    /// The most that its credential was issued for, where that is not everything: no other token of this caller would have more.
+    /// The most that its credential was issued for, where that is not everything: no other token of this
+    /// caller would have more.
     #[must_use]
     pub fn cap(&self) -> Option<&Scope> {
         self.cap.as_deref()
     }
 
-    /// What the presented token was asked for, where it is one of limited scope: another token of this caller may have more.
+    /// What the presented token was asked for, where it is one of limited scope: another token of this caller
+    /// may have more.
     #[must_use]
     pub fn scope(&self) -> Option<&Scope> {
         self.scope.as_deref()
@@ -210,17 +223,29 @@ impl Identity {
         self.session.as_ref()
     }
 
-    /// What a token of our own must carry so that this identity can be proved again. `None` for the anonymous, and for the tokens of
-    /// an external token server, whose time is its business.
+    /// What a token of our own must carry so that this identity can be proved again. `None` for the
+    /// anonymous, and for the tokens of an external token server, whose time is its business.
     #[must_use]
     pub fn source(&self) -> Option<Source> {
         Some(match (&self.proof, &self.principal) {
             (Proof::Jwt(token), Principal::Spiffe(_)) => Source::JwtSvid(token.remembered()),
-            (Proof::Jwt(token), Principal::Oidc { entry, .. }) => Source::Oidc { entry: entry.clone(), token: token.remembered() },
-            (Proof::Jwt(token), _) => Source::Oidc { entry: None, token: token.remembered() },
-            (Proof::Chain(chain), Principal::Certificate { entry, .. }) => Source::X509 { entry: entry.clone(), chain: chain.remembered() },
+            (Proof::Jwt(token), Principal::Oidc { entry, .. }) => Source::Oidc {
+                entry: entry.clone(),
+                token: token.remembered(),
+            },
+            (Proof::Jwt(token), _) => Source::Oidc {
+                entry: None,
+                token: token.remembered(),
+            },
+            (Proof::Chain(chain), Principal::Certificate { entry, .. }) => Source::X509 {
+                entry: entry.clone(),
+                chain: chain.remembered(),
+            },
             (Proof::Chain(chain), _) => Source::X509Svid(chain.remembered()),
-            (Proof::Htpasswd { fingerprint }, _) => Source::Htpasswd { user: self.username.clone(), fingerprint: fingerprint.clone() },
+            (Proof::Htpasswd { fingerprint }, _) => Source::Htpasswd {
+                user: self.username.clone(),
+                fingerprint: fingerprint.clone(),
+            },
             (Proof::None, _) => return None,
         })
     }
@@ -228,7 +253,10 @@ impl Identity {
     /// The same, limited to a scope, and further if it is limited already.
     #[must_use]
     pub fn scoped(mut self, scope: Scope) -> Self {
-        let scope = self.scope.as_deref().map_or_else(|| scope.clone(), |own| own.and(&scope));
+        let scope = self
+            .scope
+            .as_deref()
+            .map_or_else(|| scope.clone(), |own| own.and(&scope));
         self.scope = Some(Arc::new(scope));
         self
     }
@@ -241,14 +269,23 @@ impl Identity {
 
     #[cfg(test)]
     pub(crate) fn capped_for_test(self, cap: Scope) -> Self {
-        Self { cap: Some(Arc::new(cap)), ..self }
+        Self {
+            cap: Some(Arc::new(cap)),
+            ..self
+        }
     }
 
     /// An identity that nothing vouched for, for the tables of tests above this rank.
     #[cfg(test)]
     pub(crate) fn for_test(username: &str, groups: &[&str], principal: Principal) -> Self {
         let groups = groups.iter().map(ToString::to_string).collect();
-        Self { username: username.to_owned(), groups, principal, credential: CredentialType::Oidc, ..Self::anonymous() }
+        Self {
+            username: username.to_owned(),
+            groups,
+            principal,
+            credential: CredentialType::Oidc,
+            ..Self::anonymous()
+        }
     }
 }
 
@@ -258,9 +295,20 @@ mod tests {
 
     #[test]
     fn d_18_principals_have_texts_of_their_own() {
-        let oidc = |issuer: &str, subject: &str| Principal::Oidc { issuer: issuer.into(), entry: None, subject: subject.into() };
-        let named = |entry: &str| Principal::Oidc { issuer: "https://a".into(), entry: Some(entry.into()), subject: "c".into() };
-        let certificate = |entry: &str, subject: &str| Principal::Certificate { entry: entry.into(), subject: subject.into() };
+        let oidc = |issuer: &str, subject: &str| Principal::Oidc {
+            issuer: issuer.into(),
+            entry: None,
+            subject: subject.into(),
+        };
+        let named = |entry: &str| Principal::Oidc {
+            issuer: "https://a".into(),
+            entry: Some(entry.into()),
+            subject: "c".into(),
+        };
+        let certificate = |entry: &str, subject: &str| Principal::Certificate {
+            entry: entry.into(),
+            subject: subject.into(),
+        };
         let all = [
             Principal::Anonymous,
             oidc("https://a b", "c"),

@@ -1,4 +1,5 @@
-//! From claims to username and groups, by CEL. Whatever goes wrong refuses: a mapping never yields less than it was written to.
+//! From claims to username and groups, by CEL. Whatever goes wrong refuses: a mapping never yields less than
+//! it was written to.
 
 use super::{Attribute, Attributes, CredentialType, Refused};
 use crate::expr::{self, Kind, Program, Scope, Vars};
@@ -14,7 +15,8 @@ pub struct MappingSettings {
     pub variables: Vec<(String, String)>,
     /// Expression and the message for whoever it refuses by yielding `false`.
     pub validations: Vec<(String, String)>,
-    /// Default: `iss`, the entry's name if it has one, and `sub`, joined by slashes; the SPIFFE ID, or the common name, by the credential's type.
+    /// Default: `iss`, the entry's name if it has one, and `sub`, joined by slashes; the SPIFFE ID, or the
+    /// common name, by the credential's type.
     pub username: Option<String>,
     /// Default: none.
     pub groups: Option<String>,
@@ -37,7 +39,11 @@ impl Mapping {
     /// Usernames by zot's attributes of client certificates.
     #[must_use]
     pub fn by_attributes(attributes: Attributes, may_name_others: bool) -> Self {
-        Self { attributes: Some(attributes), may_name_others, ..Self::default() }
+        Self {
+            attributes: Some(attributes),
+            may_name_others,
+            ..Self::default()
+        }
     }
 
     /// Whether a URI of a certificate may name its bearer, whatever its scheme.
@@ -49,19 +55,38 @@ impl Mapping {
     /// Reports every mistake.
     pub fn compile(settings: &MappingSettings) -> Result<Self, Vec<InvalidMapping>> {
         let mut compiler = Compiler::default();
-        let mut mapping = Self { may_name_others: settings.may_name_others, ..Self::default() };
+        let mut mapping = Self {
+            may_name_others: settings.may_name_others,
+            ..Self::default()
+        };
         for (index, (name, expression)) in settings.variables.iter().enumerate() {
-            let program = compiler.expression(format!("variables[{index}].expression"), expression, Kind::Any);
+            let program =
+                compiler.expression(format!("variables[{index}].expression"), expression, Kind::Any);
             compiler.declare(format!("variables[{index}].name"), name);
-            mapping.variables.extend(program.map(|program| (name.clone(), program)));
+            mapping
+                .variables
+                .extend(program.map(|program| (name.clone(), program)));
         }
         for (index, (expression, message)) in settings.validations.iter().enumerate() {
-            let program = compiler.expression(format!("validations[{index}].expression"), expression, Kind::Bool);
-            mapping.validations.extend(program.map(|program| (program, message.clone())));
+            let program =
+                compiler.expression(format!("validations[{index}].expression"), expression, Kind::Bool);
+            mapping
+                .validations
+                .extend(program.map(|program| (program, message.clone())));
         }
-        mapping.username = settings.username.as_ref().and_then(|text| compiler.expression("username".into(), text, Kind::Text));
-        mapping.groups = settings.groups.as_ref().and_then(|text| compiler.expression("groups".into(), text, Kind::TextList));
-        if compiler.mistakes.is_empty() { Ok(mapping) } else { Err(compiler.mistakes) }
+        mapping.username = settings
+            .username
+            .as_ref()
+            .and_then(|text| compiler.expression("username".into(), text, Kind::Text));
+        mapping.groups = settings
+            .groups
+            .as_ref()
+            .and_then(|text| compiler.expression("groups".into(), text, Kind::TextList));
+        if compiler.mistakes.is_empty() {
+            Ok(mapping)
+        } else {
+            Err(compiler.mistakes)
+        }
     }
 
     /// Whether its author allows usernames that begin as another configured issuer's do.
@@ -71,25 +96,39 @@ impl Mapping {
 
     /// Whether no expression asks for the claims, which are costly to hand to one.
     const fn is_default(&self) -> bool {
-        self.variables.is_empty() && self.validations.is_empty() && self.username.is_none() && self.groups.is_none()
+        self.variables.is_empty()
+            && self.validations.is_empty()
+            && self.username.is_none()
+            && self.groups.is_none()
     }
 
     pub(super) fn map(&self, verified: &Verified<'_>) -> Result<Mapped, Refused> {
         if let Some(attributes) = &self.attributes {
-            let (attribute, username) = attributes.name(verified.claims.get("x509")).ok_or(Refused::NoAttribute)?;
+            let (attribute, username) = attributes
+                .name(verified.claims.get("x509"))
+                .ok_or(Refused::NoAttribute)?;
             let username = match attribute {
-                // It may be a SPIFFE ID, as it stands in the certificate: no policy takes it for a verified one, since it is none.
+                // It may be a SPIFFE ID, as it stands in the certificate: no policy takes it for a verified
+                // one, since it is none.
                 Attribute::Uri => bounded_username(username),
                 _ => checked_username(username, None),
             };
-            return Ok(Mapped { username: username?, groups: vec![] });
+            return Ok(Mapped {
+                username: username?,
+                groups: vec![],
+            });
         }
         if self.is_default() {
-            return Ok(Mapped { username: checked_username(verified.default_username()?, verified.spiffe_id)?, groups: vec![] });
+            return Ok(Mapped {
+                username: checked_username(verified.default_username()?, verified.spiffe_id)?,
+                groups: vec![],
+            });
         }
         let mut credential = Map::new();
         credential.insert("type".into(), verified.credential.as_str().into());
-        let facts = Scope::new().with("claims", verified.claims).with("credential", &credential);
+        let facts = Scope::new()
+            .with("claims", verified.claims)
+            .with("credential", &credential);
         let mut vars = Vars::default();
         for (index, (name, program)) in self.variables.iter().enumerate() {
             let value = program.value(&facts.clone().with_vars(&vars));
@@ -97,8 +136,13 @@ impl Mapping {
         }
         let scope = facts.with_vars(&vars);
         for (index, (program, message)) in self.validations.iter().enumerate() {
-            if !program.truth(&scope).map_err(failed(|| format!("validations[{index}]")))? {
-                return Err(Refused::Validation { message: message.clone() });
+            if !program
+                .truth(&scope)
+                .map_err(failed(|| format!("validations[{index}]")))?
+            {
+                return Err(Refused::Validation {
+                    message: message.clone(),
+                });
             }
         }
         let username = match &self.username {
@@ -109,7 +153,10 @@ impl Mapping {
             Some(program) => program.texts(&scope).map_err(failed(|| "groups".into()))?,
             None => vec![],
         };
-        Ok(Mapped { username: checked_username(username, verified.spiffe_id)?, groups: checked_groups(groups)? })
+        Ok(Mapped {
+            username: checked_username(username, verified.spiffe_id)?,
+            groups: checked_groups(groups)?,
+        })
     }
 }
 
@@ -163,10 +210,18 @@ struct Compiler {
 
 impl Compiler {
     fn expression(&mut self, key: String, source: &str, kind: Kind) -> Option<Program> {
-        match expr::compile(source, kind, &["claims", "vars", "credential"], Some(&self.declared)) {
+        match expr::compile(
+            source,
+            kind,
+            &["claims", "vars", "credential"],
+            Some(&self.declared),
+        ) {
             Ok(program) => Some(program),
             Err(why) => {
-                self.mistakes.push(InvalidMapping { key, why: why.to_string() });
+                self.mistakes.push(InvalidMapping {
+                    key,
+                    why: why.to_string(),
+                });
                 None
             }
         }
@@ -174,12 +229,18 @@ impl Compiler {
 
     /// Also a variable whose expression is wrong: that it is missing would be a second report of one mistake.
     fn declare(&mut self, key: String, name: &str) {
-        let first = name.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
+        let first = name
+            .bytes()
+            .next()
+            .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
         if !first || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
             let why = format!("expected a letter or `_`, then letters, digits and `_`, found {name:?}");
             self.mistakes.push(InvalidMapping { key, why });
         } else if !self.declared.insert(name.to_owned()) {
-            self.mistakes.push(InvalidMapping { key, why: format!("there is a variable {name:?} already; give this one another name") });
+            self.mistakes.push(InvalidMapping {
+                key,
+                why: format!("there is a variable {name:?} already; give this one another name"),
+            });
         }
     }
 }
@@ -193,7 +254,11 @@ fn checked_username(username: String, spiffe_id: Option<&SpiffeId>) -> Result<St
     if spiffe_id.is_some_and(|id| id.as_str() == username) {
         return Ok(username);
     }
-    if is_spiffe(&username) { Err(Refused::UsernameIsSpiffeId) } else { bounded_username(username) }
+    if is_spiffe(&username) {
+        Err(Refused::UsernameIsSpiffeId)
+    } else {
+        bounded_username(username)
+    }
 }
 
 fn bounded_username(username: String) -> Result<String, Refused> {
@@ -206,7 +271,9 @@ fn bounded_username(username: String) -> Result<String, Refused> {
 
 /// In any case: nobody should have to compare letters to tell a mapped name from a verified one.
 fn is_spiffe(username: &str) -> bool {
-    username.get(..SCHEME.len()).is_some_and(|start| start.eq_ignore_ascii_case(SCHEME))
+    username
+        .get(..SCHEME.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(SCHEME))
 }
 
 fn checked_groups(mut groups: Vec<String>) -> Result<Vec<String>, Refused> {
@@ -215,7 +282,11 @@ fn checked_groups(mut groups: Vec<String>) -> Result<Vec<String>, Refused> {
     if groups.len() > GROUPS {
         return Err(Refused::TooManyGroups { found: groups.len() });
     }
-    match groups.iter().map(String::len).find(|bytes| *bytes > USERNAME_BYTES) {
+    match groups
+        .iter()
+        .map(String::len)
+        .find(|bytes| *bytes > USERNAME_BYTES)
+    {
         Some(bytes) => Err(Refused::GroupTooLong { bytes }),
         None => Ok(groups),
     }

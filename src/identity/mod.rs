@@ -1,5 +1,5 @@
-//! From a credential to an identity: which credential counts, its claims, and the CEL mapping to username and groups. It decides
-//! who is asking and nothing else; what they may do is `access`'s.
+//! From a credential to an identity: which credential counts, its claims, and the CEL mapping to username and
+//! groups. It decides who is asking and nothing else; what they may do is `access`'s.
 
 mod attributes;
 mod authenticator;

@@ -1,5 +1,6 @@
-//! Entries of one issuer with names of their own and different keys, as those of several clusters whose issuer is the default one. The
-//! key that verifies a token decides whose it is, whatever `kid` it has. A key that is in two entries belongs to the first in the file.
+//! Entries of one issuer with names of their own and different keys, as those of several clusters whose
+//! issuer is the default one. The key that verifies a token decides whose it is, whatever `kid` it has. A key
+//! that is in two entries belongs to the first in the file.
 
 use super::authenticator::{Authenticator, Issuer, Reason};
 use super::grounds::Grounds;
@@ -20,7 +21,12 @@ pub struct SharedKey {
 
 impl fmt::Display for SharedKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { issuer, fingerprint, first, second } = self;
+        let Self {
+            issuer,
+            fingerprint,
+            first,
+            second,
+        } = self;
         write!(
             f,
             "the entries {first:?} and {second:?} of {issuer} have the same key (thumbprint {fingerprint}): its tokens belong to {first:?}, and none of them to {second:?}; give each cluster keys of its own, or both entries one name"
@@ -45,7 +51,11 @@ impl Authenticator {
         for first in namesakes.iter().filter_map(|entries| entries.first()) {
             grounds.rest_on(&first.keys, now);
         }
-        let signed = |entries: &&Vec<&Issuer>| entries.first().is_some_and(|first| jwt::is_signed_by(token, &first.keys, now));
+        let signed = |entries: &&Vec<&Issuer>| {
+            entries
+                .first()
+                .is_some_and(|first| jwt::is_signed_by(token, &first.keys, now))
+        };
         if let Some(entries) = namesakes.iter().find(signed) {
             return self.entry_identity(token, entries, grounds, now).await;
         }
@@ -57,9 +67,17 @@ impl Authenticator {
     }
 
     /// Whether a key is of an entry that stands before that of this name in the file.
-    pub(super) fn belongs_to_an_earlier(&self, entries: &[&Issuer], name: Option<&str>, fingerprint: &str, now: Timestamp) -> bool {
+    pub(super) fn belongs_to_an_earlier(
+        &self,
+        entries: &[&Issuer],
+        name: Option<&str>,
+        fingerprint: &str,
+        now: Timestamp,
+    ) -> bool {
         let earlier = entries.iter().take_while(|entry| entry.name.as_deref() != name);
-        earlier.into_iter().any(|entry| jwt::holds_key(&entry.keys, fingerprint, now))
+        earlier
+            .into_iter()
+            .any(|entry| jwt::holds_key(&entry.keys, fingerprint, now))
     }
 
     /// Keys that namesakes share.
@@ -68,13 +86,20 @@ impl Authenticator {
         let mut found: Vec<SharedKey> = Vec::new();
         for (at, later) in self.issuers.iter().enumerate() {
             let earlier =
-                self.issuers.iter().take(at).filter(|earlier| earlier.rules.issuer == later.rules.issuer && earlier.name != later.name);
+                self.issuers.iter().take(at).filter(|earlier| {
+                    earlier.rules.issuer == later.rules.issuer && earlier.name != later.name
+                });
             let earlier: Vec<_> = earlier.collect();
             if earlier.is_empty() {
                 continue;
             }
             for fingerprint in jwt::fingerprints(&later.keys, now) {
-                let Some(first) = earlier.iter().find(|entry| jwt::holds_key(&entry.keys, &fingerprint, now)) else { continue };
+                let Some(first) = earlier
+                    .iter()
+                    .find(|entry| jwt::holds_key(&entry.keys, &fingerprint, now))
+                else {
+                    continue;
+                };
                 let shared = SharedKey {
                     issuer: later.rules.issuer.clone(),
                     fingerprint: fingerprint.to_string(),
@@ -103,27 +128,41 @@ fn by_name<'a>(entries: &[&'a Issuer]) -> Vec<Vec<&'a Issuer>> {
     groups
 }
 
-/// The first that accepts. Else nothing is known as long as one of them cannot tell; and that no key is the token's says more than what
-/// an entry says whose it is not.
+/// The first that accepts. Else nothing is known as long as one of them cannot tell; and that no key is the
+/// token's says more than what an entry says whose it is not.
 fn first_of(outcomes: Vec<Result<Identity, Reason>>) -> Result<Identity, Reason> {
-    let (mut undecided, mut about_keys, mut other) = (None, None, None);
+    let mut undecided = None;
+    let mut about_keys = None;
+    let mut other = None;
     for outcome in outcomes {
         match outcome {
             Ok(identity) => return Ok(identity),
-            Err(Reason::Refused(why)) if is_about_keys(&why) => _ = about_keys.get_or_insert(Reason::Refused(why)),
+            Err(Reason::Refused(why)) if is_about_keys(&why) => {
+                _ = about_keys.get_or_insert(Reason::Refused(why))
+            }
             Err(Reason::Refused(why)) => _ = other.get_or_insert(Reason::Refused(why)),
             Err(why) => _ = undecided.get_or_insert(why),
         }
     }
-    Err(undecided.or(about_keys).or(other).unwrap_or(Reason::Refused(Refused::UnknownIssuer)))
+    Err(undecided
+        .or(about_keys)
+        .or(other)
+        .unwrap_or(Reason::Refused(Refused::UnknownIssuer)))
 }
 
 const fn is_about_keys(why: &Refused) -> bool {
-    use jwt::Rejected::{AlgorithmDoesNotFitKey, KeyIdNeeded, NoFittingKey, Signature, UnknownKey, UnusableKey};
+    use jwt::Rejected::{
+        AlgorithmDoesNotFitKey, KeyIdNeeded, NoFittingKey, Signature, UnknownKey, UnusableKey,
+    };
     matches!(
         why,
         Refused::Jwt(
-            UnknownKey { .. } | UnusableKey { .. } | Signature | NoFittingKey { .. } | AlgorithmDoesNotFitKey { .. } | KeyIdNeeded { .. }
+            UnknownKey { .. }
+                | UnusableKey { .. }
+                | Signature
+                | NoFittingKey { .. }
+                | AlgorithmDoesNotFitKey { .. }
+                | KeyIdNeeded { .. }
         )
     )
 }

@@ -1,9 +1,10 @@
-//! What a connection's client certificate is worth. A chain is judged once, and what came of it is kept for the connection's other
-//! requests: an identity as long as the keys that vouched for it are the current ones, a refusal as long as the sources that were
-//! asked are in the same state and no date changes it. A connection can make the registry verify signatures once, not per request.
+//! What a connection's client certificate is worth. A chain is judged once, and what came of it is kept for
+//! the connection's other requests: an identity as long as the keys that vouched for it are the current ones,
+//! a refusal as long as the sources that were asked are in the same state and no date changes it. A
+//! connection can make the registry verify signatures once, not per request.
 //!
-//! What is kept of a certificate that was refused is its DER, within [`crate::limits`], so that keys which arrive later can still
-//! vouch for it. Nothing that was parsed of it stays.
+//! What is kept of a certificate that was refused is its DER, within [`crate::limits`], so that keys which
+//! arrive later can still vouch for it. Nothing that was parsed of it stays.
 
 use super::grounds::{Grounds, Known, KnownFailure};
 use super::refusal::shown;
@@ -17,13 +18,14 @@ use std::fmt;
 use std::sync::Arc;
 use tokio::sync::{Mutex, MutexGuard};
 
-/// The certificates that the client sent in the handshake, leaf first. TLS has proved that it has the leaf's key, if
-/// [`x509::provable_key`] says that this can be proved, and nothing more.
+/// The certificates that the client sent in the handshake, leaf first. TLS has proved that it has the leaf's
+/// key, if [`x509::provable_key`] says that this can be proved, and nothing more.
 pub struct Peer {
     chain: Result<Vec<CertificateDer<'static>>, Box<TooMuch>>,
     verdict: ArcSwapOption<VerifiedChain>,
     known: ArcSwapOption<(Arc<()>, Found)>,
-    /// Held while the chain is judged, so that requests at the same time do not judge it several times. They wait without a thread.
+    /// Held while the chain is judged, so that requests at the same time do not judge it several times. They
+    /// wait without a thread.
     judging: Mutex<()>,
 }
 
@@ -46,10 +48,19 @@ impl Peer {
             Ok(()) => Ok(chain),
             Err(why) => {
                 let evidence = chain.first().map(|leaf| evidence(leaf)).unwrap_or_default();
-                Err(Box::new(TooMuch { certificates: chain.len(), why, evidence }))
+                Err(Box::new(TooMuch {
+                    certificates: chain.len(),
+                    why,
+                    evidence,
+                }))
             }
         };
-        Self { chain, verdict: ArcSwapOption::empty(), known: ArcSwapOption::empty(), judging: Mutex::default() }
+        Self {
+            chain,
+            verdict: ArcSwapOption::empty(),
+            known: ArcSwapOption::empty(),
+            judging: Mutex::default(),
+        }
     }
 
     /// Whether the client sent no certificate at all.
@@ -67,15 +78,25 @@ impl Peer {
         }
     }
 
-    /// The first certificate, parsed and untrusted, for one judgement: what the chain may cost is counted in it.
+    /// The first certificate, parsed and untrusted, for one judgement: what the chain may cost is counted in
+    /// it.
     pub(super) fn leaf(&self) -> Result<Leaf, Rejected> {
         let chain = self.chain.as_ref().map_err(|too_much| too_much.why.clone())?;
         Leaf::parse(chain.first().unwrap_or(&CertificateDer::from(&[][..])))
     }
 
     /// What `authenticator`, as its address names it, found lately.
-    pub(super) fn known_to(&self, authenticator: &Arc<()>, now: Timestamp) -> Option<Result<Identity, Failure>> {
-        match self.known.load().as_deref().filter(|(by, _)| Arc::ptr_eq(by, authenticator))? {
+    pub(super) fn known_to(
+        &self,
+        authenticator: &Arc<()>,
+        now: Timestamp,
+    ) -> Option<Result<Identity, Failure>> {
+        match self
+            .known
+            .load()
+            .as_deref()
+            .filter(|(by, _)| Arc::ptr_eq(by, authenticator))?
+        {
             (_, Found::Identity(known)) => known.identity(now).map(Ok),
             (_, Found::Failure(known)) => known.failure(now).map(Err),
         }
@@ -90,7 +111,13 @@ impl Peer {
         }
     }
 
-    pub(super) fn keep(&self, authenticator: &Arc<()>, found: Result<Identity, Failure>, grounds: Grounds, now: Timestamp) {
+    pub(super) fn keep(
+        &self,
+        authenticator: &Arc<()>,
+        found: Result<Identity, Failure>,
+        grounds: Grounds,
+        now: Timestamp,
+    ) {
         let found = match found {
             Ok(identity) => Found::Identity(Known::new(identity, grounds, now)),
             Err(failure) => Found::Failure(KnownFailure::new(failure, grounds, now)),
@@ -98,7 +125,8 @@ impl Peer {
         self.known.store(Some(Arc::new((authenticator.clone(), found))));
     }
 
-    /// The chain as proved by the current keys of `authorities`, which must be those of the leaf's own trust domain.
+    /// The chain as proved by the current keys of `authorities`, which must be those of the leaf's own trust
+    /// domain.
     pub(super) fn svid(
         &self,
         leaf: &Leaf,
@@ -131,8 +159,9 @@ impl Peer {
         self.chain.iter().flatten().map(|der| der.len()).sum()
     }
 
-    /// A generation names the state of one source, so no other authorities can take a kept verdict for theirs, not even after
-    /// another configuration was loaded. As what the leaf was judged is compared too, since that depends on the configuration.
+    /// A generation names the state of one source, so no other authorities can take a kept verdict for
+    /// theirs, not even after another configuration was loaded. As what the leaf was judged is compared too,
+    /// since that depends on the configuration.
     fn judge(
         &self,
         kind: Kind,
@@ -143,12 +172,19 @@ impl Peer {
     ) -> Result<Arc<VerifiedChain>, Verdict> {
         let view = authorities.view(now).map_err(Verdict::Undecidable)?;
         let counts = |kept: &Arc<VerifiedChain>| {
-            kept.generation() == view.generation && kept.spiffe_id().is_some() == (kind == Kind::Svid) && now < kept.valid_until()
+            kept.generation() == view.generation
+                && kept.spiffe_id().is_some() == (kind == Kind::Svid)
+                && now < kept.valid_until()
         };
         if let Some(kept) = self.verdict.load_full().filter(counts) {
             return Ok(kept);
         }
-        let intermediates = self.chain.as_ref().ok().and_then(|chain| chain.get(1..)).unwrap_or_default();
+        let intermediates = self
+            .chain
+            .as_ref()
+            .ok()
+            .and_then(|chain| chain.get(1..))
+            .unwrap_or_default();
         let verified = match kind {
             Kind::Svid => x509::verify_svid(leaf, intermediates, &view, now),
             Kind::Plain => x509::verify_plain(leaf, intermediates, &view, now),
@@ -166,14 +202,29 @@ impl Peer {
 
 impl fmt::Debug for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let certificates = self.chain.as_ref().map_or_else(|too_much| too_much.certificates, Vec::len);
-        f.debug_struct("Peer").field("certificates", &certificates).finish_non_exhaustive()
+        let certificates = self
+            .chain
+            .as_ref()
+            .map_or_else(|too_much| too_much.certificates, Vec::len);
+        f.debug_struct("Peer")
+            .field("certificates", &certificates)
+            .finish_non_exhaustive()
     }
 }
 
 fn evidence(leaf: &CertificateDer<'_>) -> Evidence {
-    let Hearsay { subject, issuer, serial, uri, claims_spiffe } = Hearsay::of(leaf);
-    let credential = if claims_spiffe { CredentialType::X509Svid } else { CredentialType::X509 };
+    let Hearsay {
+        subject,
+        issuer,
+        serial,
+        uri,
+        claims_spiffe,
+    } = Hearsay::of(leaf);
+    let credential = if claims_spiffe {
+        CredentialType::X509Svid
+    } else {
+        CredentialType::X509
+    };
     let shown = |text: Option<String>| text.as_deref().map(shown);
     Evidence {
         credential: Some(credential),

@@ -10,7 +10,8 @@ use crate::trust::x509::VerifiedChain;
 use std::sync::Arc;
 
 impl Authenticator {
-    /// `entry` is the name of the entry that accepted an ID token, `audiences` are those that are configured, and the hosts that are some.
+    /// `entry` is the name of the entry that accepted an ID token, `audiences` are those that are configured,
+    /// and the hosts that are some.
     pub(super) fn proved_token(
         &self,
         verified: &Arc<VerifiedJwt>,
@@ -20,15 +21,33 @@ impl Authenticator {
         (audiences, hosts): (&[String], &[String]),
     ) -> Result<Identity, Refused> {
         let spiffe_id = verified.spiffe_id();
-        self.deny.check(Proved::Token { claims: verified.claims(), entry, spiffe_id, key: verified.key() })?;
-        let mapped = mapping.map(&Verified { credential, entry, claims: verified.claims(), spiffe_id, common_name: None })?;
+        self.deny.check(Proved::Token {
+            claims: verified.claims(),
+            entry,
+            spiffe_id,
+            key: verified.key(),
+        })?;
+        let mapped = mapping.map(&Verified {
+            credential,
+            entry,
+            claims: verified.claims(),
+            spiffe_id,
+            common_name: None,
+        })?;
         let oidc = || Principal::Oidc {
             issuer: verified.issuer().unwrap_or_default().into(),
             entry: entry.map(Into::into),
             subject: verified.subject().into(),
         };
         let cap = jwt::audience_cap(verified.claims(), audiences, hosts);
-        let cap = cap.map(|names| Arc::new(names.into_iter().map(Scope::repository).fold(Scope::default(), Scope::or)));
+        let cap = cap.map(|names| {
+            Arc::new(
+                names
+                    .into_iter()
+                    .map(Scope::repository)
+                    .fold(Scope::default(), Scope::or),
+            )
+        });
         Ok(Identity {
             cap,
             username: mapped.username,
@@ -50,9 +69,21 @@ impl Authenticator {
         principal: Principal,
         mapping: &Mapping,
     ) -> Result<Identity, Refused> {
-        let (claims, spiffe_id) = (chain.claims(), chain.spiffe_id());
-        self.deny.check(Proved::Chain { claims, spiffe_id, key: chain.key(), authority: chain.authority() })?;
-        let mapped = mapping.map(&Verified { credential, entry: None, claims, spiffe_id, common_name })?;
+        let claims = chain.claims();
+        let spiffe_id = chain.spiffe_id();
+        self.deny.check(Proved::Chain {
+            claims,
+            spiffe_id,
+            key: chain.key(),
+            authority: chain.authority(),
+        })?;
+        let mapped = mapping.map(&Verified {
+            credential,
+            entry: None,
+            claims,
+            spiffe_id,
+            common_name,
+        })?;
         Ok(Identity {
             username: mapped.username,
             groups: mapped.groups,

@@ -1,5 +1,5 @@
-//! Why nobody was identified. Two kinds that never mix: the credential is bad ([`Failure::Refused`], 401), or it could not be
-//! checked ([`Failure::Undecidable`], 503).
+//! Why nobody was identified. Two kinds that never mix: the credential is bad ([`Failure::Refused`], 401), or
+//! it could not be checked ([`Failure::Undecidable`], 503).
 
 use super::CredentialType;
 use crate::expr;
@@ -22,7 +22,9 @@ pub enum Failure {
 /// Why a password was not checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Busy {
-    #[error("the password was not checked: the queue is full; look for clients that guess passwords from many addresses")]
+    #[error(
+        "the password was not checked: the queue is full; look for clients that guess passwords from many addresses"
+    )]
     Everyone,
     /// May be tried again after `retry`.
     #[error(
@@ -48,7 +50,9 @@ pub enum Refused {
     Scheme,
     #[error("expected base64 of user:password after Basic")]
     MalformedBasic,
-    #[error("the password is no token: expected an ID token or a JWT-SVID as the password, whatever the username")]
+    #[error(
+        "the password is no token: expected an ID token or a JWT-SVID as the password, whatever the username"
+    )]
     NotAToken,
     /// Whether the name or the password is wrong is nobody's business but the file's.
     #[error("the password file has no such name and password")]
@@ -64,9 +68,13 @@ pub enum Refused {
     /// `rule` as in `http.auth.deny[0] (htpasswd "ann")`.
     #[error("the operator revoked this credential: {rule}; remove that rule to accept it again")]
     Revoked { rule: String },
-    #[error("the token's issuer is not configured here; compare its `iss` with the configured issuers, byte for byte")]
+    #[error(
+        "the token's issuer is not configured here; compare its `iss` with the configured issuers, byte for byte"
+    )]
     UnknownIssuer,
-    #[error("the SPIFFE ID's trust domain is not configured here; use an identity of a configured one, or configure it")]
+    #[error(
+        "the SPIFFE ID's trust domain is not configured here; use an identity of a configured one, or configure it"
+    )]
     UnknownTrustDomain,
     #[error("credentials of this kind are not accepted from there; use another kind, or configure it")]
     KindNotAccepted,
@@ -81,7 +89,9 @@ pub enum Refused {
     EmptyUsername,
     #[error("expected a username of at most {USERNAME_BYTES} bytes, found {bytes}")]
     UsernameTooLong { bytes: usize },
-    #[error("a username may begin with spiffe:// only if it is this credential's own SPIFFE ID; change the mapping")]
+    #[error(
+        "a username may begin with spiffe:// only if it is this credential's own SPIFFE ID; change the mapping"
+    )]
     UsernameIsSpiffeId,
     #[error(
         "the username begins with {issuer}/, which is kept for the subjects of that issuer; map another username, or set allowOtherIssuersUsernames in the mapping"
@@ -89,7 +99,9 @@ pub enum Refused {
     UsernameIsAnIssuers { issuer: String },
     #[error("the certificate's subject has no common name; map a username from something else it has")]
     NoCommonName,
-    #[error("the certificate has none of the attributes that name somebody here (http.auth.mtls); issue it with one of them")]
+    #[error(
+        "the certificate has none of the attributes that name somebody here (http.auth.mtls); issue it with one of them"
+    )]
     NoAttribute,
     #[error("expected at most {GROUPS} groups, found {found}; filter them in the mapping")]
     TooManyGroups { found: usize },
@@ -97,7 +109,8 @@ pub enum Refused {
     GroupTooLong { bytes: usize },
 }
 
-/// What is known of a credential, for the log. What a stranger wrote is shortened; a token or password is never in it.
+/// What is known of a credential, for the log. What a stranger wrote is shortened; a token or password is
+/// never in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Evidence {
     pub credential: Option<CredentialType>,
@@ -110,7 +123,10 @@ pub struct Evidence {
 
 impl Evidence {
     pub(super) fn refused(self, reason: Refused) -> Failure {
-        Failure::Refused(Refusal { reason, evidence: self })
+        Failure::Refused(Refusal {
+            reason,
+            evidence: self,
+        })
     }
 
     pub(super) fn undecidable(self, why: NoKeys) -> Failure {
@@ -126,14 +142,23 @@ impl fmt::Display for Evidence {
             write!(f, "{separator}{credential}")?;
             separator = ", ";
         }
-        let texts = [("issuer", &self.issuer), ("key", &self.key_id), ("subject", &self.subject), ("serial", &self.serial)];
+        let texts = [
+            ("issuer", &self.issuer),
+            ("key", &self.key_id),
+            ("subject", &self.subject),
+            ("serial", &self.serial),
+        ];
         for (name, text) in texts {
             if let Some(text) = text {
                 write!(f, "{separator}{name} {text:?}")?;
                 separator = ", ";
             }
         }
-        if separator == ", " { f.write_str(")") } else { Ok(()) }
+        if separator == ", " {
+            f.write_str(")")
+        } else {
+            Ok(())
+        }
     }
 }
 

@@ -1,5 +1,5 @@
-//! What a token is for: the repositories and actions that it names. A scope only ever takes away; what is allowed is what policy
-//! allows *and* the scope names.
+//! What a token is for: the repositories and actions that it names. A scope only ever takes away; what is
+//! allowed is what policy allows *and* the scope names.
 //!
 //! <https://distribution.github.io/distribution/spec/auth/scope/>
 
@@ -17,7 +17,11 @@ pub struct Rights {
 }
 
 impl Rights {
-    pub const ALL: Self = Self { pull: true, push: true, delete: true };
+    pub const ALL: Self = Self {
+        pull: true,
+        push: true,
+        delete: true,
+    };
 
     #[must_use]
     pub const fn is_empty(self) -> bool {
@@ -26,12 +30,20 @@ impl Rights {
 
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
-        Self { pull: self.pull && other.pull, push: self.push && other.push, delete: self.delete && other.delete }
+        Self {
+            pull: self.pull && other.pull,
+            push: self.push && other.push,
+            delete: self.delete && other.delete,
+        }
     }
 
     #[must_use]
     pub const fn or(self, other: Self) -> Self {
-        Self { pull: self.pull || other.pull, push: self.push || other.push, delete: self.delete || other.delete }
+        Self {
+            pull: self.pull || other.pull,
+            push: self.push || other.push,
+            delete: self.delete || other.delete,
+        }
     }
 
     /// Actions that nobody knows grant nothing.
@@ -39,18 +51,25 @@ impl Rights {
         actions.fold(Self::default(), |rights, action| match action {
             "pull" => Self { pull: true, ..rights },
             "push" => Self { push: true, ..rights },
-            "delete" => Self { delete: true, ..rights },
+            "delete" => Self {
+                delete: true,
+                ..rights
+            },
             "*" => Self::ALL,
             _ => rights,
         })
     }
 
     fn names(self) -> impl Iterator<Item = &'static str> {
-        [("pull", self.pull), ("push", self.push), ("delete", self.delete)].into_iter().filter(|(_, has)| *has).map(|(name, _)| name)
+        [("pull", self.pull), ("push", self.push), ("delete", self.delete)]
+            .into_iter()
+            .filter(|(_, has)| *has)
+            .map(|(name, _)| name)
     }
 }
 
-/// By repository, and whether the catalogue may be listed. The empty one allows nothing but to say who one is.
+/// By repository, and whether the catalogue may be listed. The empty one allows nothing but to say who one
+/// is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
     repositories: BTreeMap<RepositoryName, Rights>,
@@ -58,14 +77,21 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// As clients ask for it: texts like `repository:app/web:pull,push` and `registry:catalog:*`. What nobody knows, or what names
-    /// no repository that could be, is passed over: it could not be granted either.
+    /// As clients ask for it: texts like `repository:app/web:pull,push` and `registry:catalog:*`. What nobody
+    /// knows, or what names no repository that could be, is passed over: it could not be granted either.
     #[must_use]
     pub fn asked<'a>(texts: impl IntoIterator<Item = &'a str>) -> Self {
         let mut scope = Self::default();
-        for text in texts.into_iter().flat_map(str::split_ascii_whitespace).take(SCOPES) {
-            // A name may have a colon of its own, as in a host's port: the type ends at the first, the actions begin after the last.
-            let parts = text.split_once(':').and_then(|(kind, rest)| Some((kind, rest.rsplit_once(':')?)));
+        for text in texts
+            .into_iter()
+            .flat_map(str::split_ascii_whitespace)
+            .take(SCOPES)
+        {
+            // A name may have a colon of its own, as in a host's port: the type ends at the first, the
+            // actions begin after the last.
+            let parts = text
+                .split_once(':')
+                .and_then(|(kind, rest)| Some((kind, rest.rsplit_once(':')?)));
             if let Some((kind, (name, actions))) = parts {
                 scope.add(kind, name, Rights::of(actions.split(',')));
             }
@@ -79,7 +105,12 @@ impl Scope {
         let mut scope = Self::default();
         for entry in access.as_array().into_iter().flatten() {
             let text = |member: &str| entry.get(member).and_then(Value::as_str).unwrap_or_default();
-            let actions = entry.get("actions").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+            let actions = entry
+                .get("actions")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str);
             scope.add(text("type"), text("name"), Rights::of(actions));
         }
         scope
@@ -88,7 +119,10 @@ impl Scope {
     /// Everything in one repository.
     #[must_use]
     pub fn repository(name: RepositoryName) -> Self {
-        Self { repositories: BTreeMap::from([(name, Rights::ALL)]), catalog: false }
+        Self {
+            repositories: BTreeMap::from([(name, Rights::ALL)]),
+            catalog: false,
+        }
     }
 
     #[must_use]
@@ -109,19 +143,30 @@ impl Scope {
 
     /// About how many bytes it takes, if each entry takes `each` beside its name.
     pub(super) fn weight(&self, each: usize) -> usize {
-        self.repositories.keys().map(|name| each + name.as_str().len()).sum()
+        self.repositories
+            .keys()
+            .map(|name| each + name.as_str().len())
+            .sum()
     }
 
     pub fn repositories(&self) -> impl Iterator<Item = (&RepositoryName, Rights)> {
         self.repositories.iter().map(|(name, rights)| (name, *rights))
     }
 
-    /// The same, with what `granted` leaves of each repository's rights, and the catalogue only if `catalog` says so.
+    /// The same, with what `granted` leaves of each repository's rights, and the catalogue only if `catalog`
+    /// says so.
     #[must_use]
     pub fn limited(&self, catalog: bool, granted: impl Fn(&RepositoryName) -> Rights) -> Self {
         let left = |(name, rights): (&RepositoryName, Rights)| (name.clone(), rights.and(granted(name)));
-        let repositories = self.repositories().map(left).filter(|(_, rights)| !rights.is_empty()).collect();
-        Self { repositories, catalog: self.catalog && catalog }
+        let repositories = self
+            .repositories()
+            .map(left)
+            .filter(|(_, rights)| !rights.is_empty())
+            .collect();
+        Self {
+            repositories,
+            catalog: self.catalog && catalog,
+        }
     }
 
     /// What both name.
@@ -137,14 +182,19 @@ impl Scope {
             let entry = self.repositories.entry(name).or_default();
             *entry = entry.or(rights);
         }
-        Self { catalog: self.catalog || other.catalog, ..self }
+        Self {
+            catalog: self.catalog || other.catalog,
+            ..self
+        }
     }
 
     /// As the claim `access` of a token.
     #[must_use]
     pub fn access(&self) -> Value {
         let entry = |kind: &str, name: &str, actions: Vec<&str>| json!({"type": kind, "name": name, "actions": actions});
-        let repositories = self.repositories().map(|(name, rights)| entry("repository", name.as_str(), rights.names().collect()));
+        let repositories = self
+            .repositories()
+            .map(|(name, rights)| entry("repository", name.as_str(), rights.names().collect()));
         let catalog = self.catalog.then(|| entry("registry", "catalog", vec!["*"]));
         Value::Array(repositories.chain(catalog).collect())
     }
@@ -167,9 +217,21 @@ impl Scope {
 /// `repository:app/web:pull,push registry:catalog:*`
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let one = |(name, rights): (&RepositoryName, Rights)| format!("repository:{name}:{}", rights.names().collect::<Vec<_>>().join(","));
+        let one = |(name, rights): (&RepositoryName, Rights)| {
+            format!(
+                "repository:{name}:{}",
+                rights.names().collect::<Vec<_>>().join(",")
+            )
+        };
         let catalog = self.catalog.then(|| "registry:catalog:*".to_owned());
-        f.write_str(&self.repositories().map(one).chain(catalog).collect::<Vec<_>>().join(" "))
+        f.write_str(
+            &self
+                .repositories()
+                .map(one)
+                .chain(catalog)
+                .collect::<Vec<_>>()
+                .join(" "),
+        )
     }
 }
 
@@ -189,14 +251,32 @@ mod tests {
         for (texts, expected) in [
             (&["repository:a/b:pull"][..], "repository:a/b:pull"),
             (&["repository:a/b:push,pull"], "repository:a/b:pull,push"),
-            (&["repository:b:pull repository:a:*"], "repository:a:pull,push,delete repository:b:pull"),
-            (&["repository:a:pull", "repository:a:push"], "repository:a:pull,push"),
+            (
+                &["repository:b:pull repository:a:*"],
+                "repository:a:pull,push,delete repository:b:pull",
+            ),
+            (
+                &["repository:a:pull", "repository:a:push"],
+                "repository:a:pull,push",
+            ),
             (&["repository(plugin):a:pull"], "repository:a:pull"),
             (&["registry:catalog:*"], "registry:catalog:*"),
             (&["registry:catalog:pull"], ""),
             (&["repository:a:metadata_read,pull"], "repository:a:pull"),
             (&["repository:host:5000/a:pull"], ""),
-            (&["repository:A:pull", "repository:../a:pull", "repository:a:", "repository:a", "x:a:pull", "", " ", ":::"], ""),
+            (
+                &[
+                    "repository:A:pull",
+                    "repository:../a:pull",
+                    "repository:a:",
+                    "repository:a",
+                    "x:a:pull",
+                    "",
+                    " ",
+                    ":::",
+                ],
+                "",
+            ),
         ] {
             assert_eq!(asked(texts), expected, "{texts:?}");
         }
@@ -207,25 +287,34 @@ mod tests {
         let scope = Scope::asked(["repository:a/b:pull,push registry:catalog:* repository:c:delete"]);
         assert_eq!(Scope::granted(&scope.access()), scope);
         assert_eq!(Scope::granted(&Scope::default().access()), Scope::default());
-        for odd in [json!(null), json!({}), json!([1, {"type": "repository"}, {"type": "repository", "name": "a", "actions": "pull"}])] {
+        for odd in [
+            json!(null),
+            json!({}),
+            json!([1, {"type": "repository"}, {"type": "repository", "name": "a", "actions": "pull"}]),
+        ] {
             assert!(Scope::granted(&odd).is_empty(), "{odd}");
         }
     }
 
     #[test]
     fn scopes_only_narrow_each_other() {
-        let (one, other) =
-            (Scope::asked(["repository:a:pull,push repository:b:pull registry:catalog:*"]), Scope::asked(["repository:a:pull,delete"]));
+        let one = Scope::asked(["repository:a:pull,push repository:b:pull registry:catalog:*"]);
+        let other = Scope::asked(["repository:a:pull,delete"]);
         assert_eq!(one.and(&other).to_string(), "repository:a:pull");
         assert_eq!(other.and(&one), one.and(&other));
         assert_eq!(one.and(&Scope::default()), Scope::default());
         assert_eq!(one.limited(true, |_| Rights::ALL), one);
-        assert_eq!(one.or(other).to_string(), "repository:a:pull,push,delete repository:b:pull registry:catalog:*");
+        assert_eq!(
+            one.or(other).to_string(),
+            "repository:a:pull,push,delete repository:b:pull registry:catalog:*"
+        );
     }
 
     #[test]
     fn no_more_than_a_bounded_number_is_looked_at() {
-        let many = (0..1000).map(|n| format!("repository:r{n}:pull ")).collect::<String>();
+        let many = (0..1000)
+            .map(|n| format!("repository:r{n}:pull "))
+            .collect::<String>();
         assert_eq!(Scope::asked([many.as_str()]).repositories().count(), SCOPES);
     }
 }

@@ -1,5 +1,5 @@
-//! Tokens for several audiences (JWT-SVID 3.2): each of the others could replay them here. They are accepted unless the issuer or
-//! trust domain says `singleAudience`, counted, and logged once a subject.
+//! Tokens for several audiences (JWT-SVID 3.2): each of the others could replay them here. They are accepted
+//! unless the issuer or trust domain says `singleAudience`, counted, and logged once a subject.
 
 use super::refusal::shown;
 use super::{CredentialType, Identity};
@@ -15,11 +15,19 @@ pub(super) struct SeveralAudiences {
 
 impl SeveralAudiences {
     pub(super) fn note(&self, identity: &Identity) {
-        let of_a_token = matches!(identity.credential(), CredentialType::Oidc | CredentialType::JwtSvid) && identity.session().is_none();
-        let audiences = identity.claims().get("aud").and_then(Value::as_array).filter(|all| of_a_token && all.len() > 1);
+        let of_a_token = matches!(
+            identity.credential(),
+            CredentialType::Oidc | CredentialType::JwtSvid
+        ) && identity.session().is_none();
+        let audiences = identity
+            .claims()
+            .get("aud")
+            .and_then(Value::as_array)
+            .filter(|all| of_a_token && all.len() > 1);
         let Some(audiences) = audiences else { return };
         metrics::counter!("wharfinger_tokens_several_audiences_total", "credential" => identity.credential().as_str()).increment(1);
-        let (subject, audiences) = (identity.principal().to_string(), Value::Array(audiences.clone()).to_string());
+        let subject = identity.principal().to_string();
+        let audiences = Value::Array(audiences.clone()).to_string();
         if self.is_new(&subject) {
             tracing::info!(
                 credential.type = identity.credential().as_str(),

@@ -4,7 +4,8 @@ use crate::trust;
 use std::fmt;
 use std::str::FromStr;
 
-/// Written as 64 hexadecimal digits, in any case and with or without colons, or as 43 characters of base64url (RFC 7638 3.1).
+/// Written as 64 hexadecimal digits, in any case and with or without colons, or as 43 characters of base64url
+/// (RFC 7638 3.1).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Thumbprint([u8; 32]);
 
@@ -26,12 +27,24 @@ impl FromStr for Thumbprint {
     fn from_str(text: &str) -> Result<Self, InvalidThumbprint> {
         let digits: Vec<u8> = text.bytes().filter(|byte| *byte != b':').collect();
         if digits.len() == 64 {
-            let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-            let pairs = digits.chunks_exact(2).map(|pair| pair.iter().try_fold(0, |sum, byte| Some(sum * 16 + digit(*byte)?)));
+            let digit = |byte: u8| {
+                char::from(byte)
+                    .to_digit(16)
+                    .and_then(|digit| u8::try_from(digit).ok())
+            };
+            let pairs = digits.chunks_exact(2).map(|pair| {
+                pair.iter()
+                    .try_fold(0, |sum, byte| Some(sum * 16 + digit(*byte)?))
+            });
             let bytes: Option<Vec<u8>> = pairs.collect();
-            return bytes.and_then(|bytes| bytes.try_into().ok()).map(Self).ok_or(InvalidThumbprint);
+            return bytes
+                .and_then(|bytes| bytes.try_into().ok())
+                .map(Self)
+                .ok_or(InvalidThumbprint);
         }
-        trust::digest_of_base64url(text).map(Self).ok_or(InvalidThumbprint)
+        trust::digest_of_base64url(text)
+            .map(Self)
+            .ok_or(InvalidThumbprint)
     }
 }
 
@@ -59,14 +72,29 @@ mod tests {
     #[test]
     fn a_thumbprint_is_written_in_three_ways() {
         let hex = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        let colons: Vec<_> = hex.as_bytes().chunks(2).map(|pair| String::from_utf8_lossy(pair).to_uppercase()).collect();
-        for text in [hex, &hex.to_uppercase(), &colons.join(":"), "ungWv48Bz-pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa0"] {
+        let colons: Vec<_> = hex
+            .as_bytes()
+            .chunks(2)
+            .map(|pair| String::from_utf8_lossy(pair).to_uppercase())
+            .collect();
+        for text in [
+            hex,
+            &hex.to_uppercase(),
+            &colons.join(":"),
+            "ungWv48Bz-pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa0",
+        ] {
             let parsed: Thumbprint = text.parse().unwrap();
             assert_eq!(parsed.to_string(), hex);
             assert!(parsed.is_hex(hex) && parsed.is_of_key(&trust::fingerprint(b"abc")));
             assert!(!parsed.is_of_key(&trust::fingerprint(b"abd")));
         }
-        for bad in ["", &hex[1..], &hex.replace('b', "g"), &format!("{hex}00"), "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0"] {
+        for bad in [
+            "",
+            &hex[1..],
+            &hex.replace('b', "g"),
+            &format!("{hex}00"),
+            "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0",
+        ] {
             assert_eq!(bad.parse::<Thumbprint>(), Err(InvalidThumbprint), "{bad}");
         }
     }

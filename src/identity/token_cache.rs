@@ -1,5 +1,6 @@
-//! Tokens that were verified lately, so that one that comes with every request of a push is verified once. What is kept is an
-//! identity, never a decision, and never a refusal. A token is known again by a keyed hash of all of it, its signature included.
+//! Tokens that were verified lately, so that one that comes with every request of a push is verified once.
+//! What is kept is an identity, never a decision, and never a refusal. A token is known again by a keyed hash
+//! of all of it, its signature included.
 //!
 //! A changed configuration brings a new authenticator with a cache of its own.
 
@@ -27,28 +28,40 @@ impl TokenCache {
     /// `None` without randomness for its key.
     pub(super) fn new() -> Option<Self> {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).ok()?;
-        let shards = (0..SHARDS).map(|_| Mutex::new(Recent::new(BYTES / SHARDS))).collect();
+        let shards = (0..SHARDS)
+            .map(|_| Mutex::new(Recent::new(BYTES / SHARDS)))
+            .collect();
         Some(Self { key, shards })
     }
 
     /// Whatever verification looks at besides the configuration, the keys and the time must be in it.
     pub(super) fn hash(&self, token: &Secret) -> Hash {
         let mut hash = [0; 32];
-        for (to, from) in hash.iter_mut().zip(hmac::sign(&self.key, token.expose().as_bytes()).as_ref()) {
+        for (to, from) in hash
+            .iter_mut()
+            .zip(hmac::sign(&self.key, token.expose().as_bytes()).as_ref())
+        {
             *to = *from;
         }
         Hash(hash)
     }
 
     pub(super) fn get(&self, hash: Hash, now: Timestamp) -> Option<Identity> {
-        let known = self.shard(hash)?.lock().unwrap_or_else(PoisonError::into_inner).get(&hash)?;
+        let known = self
+            .shard(hash)?
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&hash)?;
         known.identity(now)
     }
 
     pub(super) fn put(&self, hash: Hash, known: Known) {
         if let Some(shard) = self.shard(hash) {
             let weight = known.weight();
-            shard.lock().unwrap_or_else(PoisonError::into_inner).put(hash, Arc::new(known), weight);
+            shard
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .put(hash, Arc::new(known), weight);
         }
     }
 

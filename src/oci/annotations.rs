@@ -1,5 +1,5 @@
-//! A manifest's annotations, kept as the JSON that they are: a manifest may have hundreds of thousands, and the registry only hands them
-//! on. They are checked while they are read, and no map of them is made.
+//! A manifest's annotations, kept as the JSON that they are: a manifest may have hundreds of thousands, and
+//! the registry only hands them on. They are checked while they are read, and no map of them is made.
 
 use bytes::Bytes;
 use serde::de::{DeserializeSeed, MapAccess, Visitor};
@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 
-/// Invariant: nothing, or a JSON object without white space between its members, which are texts of different names.
+/// Invariant: nothing, or a JSON object without white space between its members, which are texts of different
+/// names.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Annotations(Bytes);
 
@@ -37,7 +38,11 @@ impl Annotations {
     /// How many bytes that adds.
     #[must_use]
     pub const fn appended_len(&self) -> usize {
-        if self.is_empty() { 0 } else { MEMBER.len() + self.0.len() }
+        if self.is_empty() {
+            0
+        } else {
+            MEMBER.len() + self.0.len()
+        }
     }
 
     /// Whether both have the same names and texts, in whatever order.
@@ -63,7 +68,11 @@ impl<'de> Deserialize<'de> for Annotations {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let written = deserializer.deserialize_map(Members)?;
         // Without what the buffer has to spare.
-        Ok(if written == b"{}" { Self::default() } else { Self(written.into_boxed_slice().into()) })
+        Ok(if written == b"{}" {
+            Self::default()
+        } else {
+            Self(written.into_boxed_slice().into())
+        })
     }
 }
 
@@ -79,9 +88,18 @@ impl<'de> Visitor<'de> for Members {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Vec<u8>, A::Error> {
         let mut json = vec![b'{'];
         let mut names = Names::default();
-        while members.next_key_seed(Text { json: &mut json, names: Some(&mut names) })?.is_some() {
+        while members
+            .next_key_seed(Text {
+                json: &mut json,
+                names: Some(&mut names),
+            })?
+            .is_some()
+        {
             json.push(b':');
-            members.next_value_seed(Text { json: &mut json, names: None })?;
+            members.next_value_seed(Text {
+                json: &mut json,
+                names: None,
+            })?;
             json.push(b',');
         }
         json.pop_if(|last| *last == b',');
@@ -90,7 +108,8 @@ impl<'de> Visitor<'de> for Members {
     }
 }
 
-/// The names so far, by a hash that nobody can predict. Two of half a million names have the same one once in a hundred million manifests.
+/// The names so far, by a hash that nobody can predict. Two of half a million names have the same one once in
+/// a hundred million manifests.
 #[derive(Default)]
 struct Names {
     key: RandomState,
@@ -123,7 +142,9 @@ impl Visitor<'_> for Text<'_> {
             && !names.hashes.insert(names.key.hash_one(text))
         {
             let name: String = format!("{text:?}").chars().take(SHOWN_CHARACTERS).collect();
-            return Err(E::custom(format_args!("the member {name} is there twice in one object")));
+            return Err(E::custom(format_args!(
+                "the member {name} is there twice in one object"
+            )));
         }
         serde_json::to_writer(self.json, text).map_err(E::custom)
     }
@@ -150,7 +171,10 @@ mod tests {
     #[test]
     fn they_are_one_line_of_json_whatever_they_were() {
         let read = read("{ \"b\\u0062\" :\n\"1\\n\\u00e9\",\r\n\t\"a\":\"\\ud83d\\ude00/\\/\" }").unwrap();
-        assert_eq!(appended(&read), r#"{"a":1,"annotations":{"bb":"1\né","a":"😀//"}}"#);
+        assert_eq!(
+            appended(&read),
+            r#"{"a":1,"annotations":{"bb":"1\né","a":"😀//"}}"#
+        );
         assert_eq!(read.to_map().len(), 2);
     }
 
@@ -162,7 +186,8 @@ mod tests {
 
     #[test]
     fn the_order_means_nothing() {
-        let (one, other) = (read(r#"{"a":"1","b":"2"}"#).unwrap(), read(r#"{"b":"2","a":"1"}"#).unwrap());
+        let one = read(r#"{"a":"1","b":"2"}"#).unwrap();
+        let other = read(r#"{"b":"2","a":"1"}"#).unwrap();
         assert!(one != other && one.say_the_same_as(&other));
         assert!(!one.say_the_same_as(&read(r#"{"a":"1","b":"3"}"#).unwrap()));
     }
@@ -170,7 +195,10 @@ mod tests {
     #[test]
     fn texts_of_different_names_and_nothing_else() {
         for (json, why) in [
-            (r#"{"a":"1","\u0061":"1"}"#, r#"the member "a" is there twice in one object at line 1"#),
+            (
+                r#"{"a":"1","\u0061":"1"}"#,
+                r#"the member "a" is there twice in one object at line 1"#,
+            ),
             (r#"{"a":1}"#, "expected a string at line 1"),
             (r#"{"a":null}"#, "expected a string at line 1"),
             (r#"{"a":{"b":"c"}}"#, "expected a string at line 1"),

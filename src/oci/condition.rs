@@ -1,5 +1,5 @@
-//! What a request may demand of the tag, manifest or blob that is there (RFC 9110, 13.1.1 and 13.1.2). An entity tag of ours is the digest in
-//! quotes, so a condition is about digests.
+//! What a request may demand of the tag, manifest or blob that is there (RFC 9110, 13.1.1 and 13.1.2). An
+//! entity tag of ours is the digest in quotes, so a condition is about digests.
 
 use super::Digest;
 
@@ -73,7 +73,11 @@ impl EntityTags {
         // A digest has no comma.
         let digest = |tag: &str| {
             let tag = tag.trim();
-            let tag = if weak { tag.strip_prefix("W/").unwrap_or(tag) } else { tag };
+            let tag = if weak {
+                tag.strip_prefix("W/").unwrap_or(tag)
+            } else {
+                tag
+            };
             tag.strip_prefix('"')?.strip_suffix('"')?.parse().ok()
         };
         Self::Of(list.split(',').filter_map(digest).collect())
@@ -87,7 +91,9 @@ mod tests {
     #[test]
     fn conditions_are_about_what_is_there() {
         let [a, b] = ["a", "b"].map(|fill| format!("sha256:{}", fill.repeat(64)).parse::<Digest>().unwrap());
-        let (here, other, both) = (format!("\"{a}\""), format!("\"{b}\""), format!("\"x\", \"{b}\" ,\"{a}\""));
+        let here = format!("\"{a}\"");
+        let other = format!("\"{b}\"");
+        let both = format!("\"x\", \"{b}\" ,\"{a}\"");
         let weak = format!("W/{here}");
         for (if_match, if_none_match, found, absent) in [
             (None, None, true, true),
@@ -106,9 +112,20 @@ mod tests {
             (Some("*"), Some("*"), false, false),
         ] {
             let condition = Condition::parse(if_match, if_none_match);
-            assert_eq!(condition.allows(Some(&a)), found, "{if_match:?} {if_none_match:?}");
-            assert_eq!(condition.allows(None), absent, "{if_match:?} {if_none_match:?} and nothing there");
-            assert_eq!(condition.is_empty(), if_match.is_none() && if_none_match.is_none());
+            assert_eq!(
+                condition.allows(Some(&a)),
+                found,
+                "{if_match:?} {if_none_match:?}"
+            );
+            assert_eq!(
+                condition.allows(None),
+                absent,
+                "{if_match:?} {if_none_match:?} and nothing there"
+            );
+            assert_eq!(
+                condition.is_empty(),
+                if_match.is_none() && if_none_match.is_none()
+            );
         }
     }
 }

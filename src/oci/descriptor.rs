@@ -1,4 +1,5 @@
-//! Descriptors (image-spec, descriptor.md): what one says of the content that it refers to, and whether that can be right.
+//! Descriptors (image-spec, descriptor.md): what one says of the content that it refers to, and whether that
+//! can be right.
 //!
 //! <https://github.com/opencontainers/image-spec/blob/v1.1.1/descriptor.md>
 
@@ -30,7 +31,9 @@ impl Descriptor {
     #[must_use]
     pub fn written_len(&self) -> usize {
         // What cannot be written does not fit.
-        serde_json::to_vec(self).map_or(usize::MAX / 2, |json| json.len() + self.annotations.appended_len())
+        serde_json::to_vec(self).map_or(usize::MAX / 2, |json| {
+            json.len() + self.annotations.appended_len()
+        })
     }
 
     /// Adds its JSON.
@@ -81,18 +84,46 @@ pub enum Flaw {
     #[error("{place} ({digest}) has no `size`: a descriptor needs the number of bytes of its content")]
     NoSize { place: Place, digest: Digest },
     #[error("the `size` of {place} ({digest}) must be a whole number, not negative; it is {found}")]
-    NoNumber { place: Place, digest: Digest, found: String },
-    #[error("the `size` of {place} ({digest}) is {said}, but the content in this repository has {held} bytes")]
-    OtherSize { place: Place, digest: Digest, said: u64, held: u64 },
+    NoNumber {
+        place: Place,
+        digest: Digest,
+        found: String,
+    },
+    #[error(
+        "the `size` of {place} ({digest}) is {said}, but the content in this repository has {held} bytes"
+    )]
+    OtherSize {
+        place: Place,
+        digest: Digest,
+        said: u64,
+        held: u64,
+    },
     #[error("the `data` of {place} ({digest}) is not base64: {why}")]
-    NoBase64 { place: Place, digest: Digest, why: String },
+    NoBase64 {
+        place: Place,
+        digest: Digest,
+        why: String,
+    },
     #[error("the `data` of {place} ({digest}) has {found} bytes, but `size` is {said}")]
-    DataSize { place: Place, digest: Digest, said: u64, found: u64 },
+    DataSize {
+        place: Place,
+        digest: Digest,
+        said: u64,
+        found: u64,
+    },
     #[error("the `data` of {place} has the digest {found}, but the descriptor says {digest}")]
-    DataDigest { place: Place, digest: Digest, found: Digest },
-    #[error("{place} must be a blob, but {digest} is a manifest in this repository: refer to a blob, or push the content as one")]
+    DataDigest {
+        place: Place,
+        digest: Digest,
+        found: Digest,
+    },
+    #[error(
+        "{place} must be a blob, but {digest} is a manifest in this repository: refer to a blob, or push the content as one"
+    )]
     IsManifest { place: Place, digest: Digest },
-    #[error("{place} must be a manifest, but {digest} is a blob in this repository: push the content to /manifests/{digest} first")]
+    #[error(
+        "{place} must be a manifest, but {digest} is a blob in this repository: push the content to /manifests/{digest} first"
+    )]
     IsBlob { place: Place, digest: Digest },
 }
 
@@ -111,7 +142,10 @@ pub(super) struct Raw {
 impl Raw {
     /// The first flaw is put into `flaw`; a digest that cannot be read is an error.
     pub(super) fn at(&self, place: Place, flaw: &mut Option<Flaw>) -> Result<Referred, InvalidManifest> {
-        let digest: Digest = self.digest.parse().map_err(|why: InvalidDigest| InvalidManifest::Digest { place, why })?;
+        let digest: Digest = self
+            .digest
+            .parse()
+            .map_err(|why: InvalidDigest| InvalidManifest::Digest { place, why })?;
         let size = match &self.size {
             Size::Number(size) => Some(*size),
             Size::Missing | Size::Other(_) => None,
@@ -119,7 +153,12 @@ impl Raw {
         if flaw.is_none() {
             *flaw = self.flaw(place, &digest);
         }
-        Ok(Referred { place, digest, size, embedded: self.content().is_some() })
+        Ok(Referred {
+            place,
+            digest,
+            size,
+            embedded: self.content().is_some(),
+        })
     }
 
     /// `data`. An empty text is as good as none: some clients write every member that they know.
@@ -132,21 +171,41 @@ impl Raw {
         let said = match &self.size {
             Size::Number(size) => *size,
             Size::Missing => return Some(Flaw::NoSize { place, digest }),
-            Size::Other(found) => return Some(Flaw::NoNumber { place, digest, found: found.clone() }),
+            Size::Other(found) => {
+                return Some(Flaw::NoNumber {
+                    place,
+                    digest,
+                    found: found.clone(),
+                });
+            }
         };
         let bytes = match STANDARD.decode(self.content()?) {
             Ok(bytes) => bytes,
-            Err(why) => return Some(Flaw::NoBase64 { place, digest, why: why.to_string() }),
+            Err(why) => {
+                return Some(Flaw::NoBase64 {
+                    place,
+                    digest,
+                    why: why.to_string(),
+                });
+            }
         };
         let found = bytes.len() as u64;
         if found != said {
-            return Some(Flaw::DataSize { place, digest, said, found });
+            return Some(Flaw::DataSize {
+                place,
+                digest,
+                said,
+                found,
+            });
         }
         let found = match digest.algorithm() {
             Algorithm::Sha256 => Digest::from_hash(Algorithm::Sha256, &Sha256::digest(&bytes)),
             Algorithm::Sha512 => Digest::from_hash(Algorithm::Sha512, &Sha512::digest(&bytes)),
         };
-        found.ok().filter(|found| *found != digest).map(|found| Flaw::DataDigest { place, digest, found })
+        found
+            .ok()
+            .filter(|found| *found != digest)
+            .map(|found| Flaw::DataDigest { place, digest, found })
     }
 }
 
@@ -177,7 +236,11 @@ impl<'de> Visitor<'de> for AnySize {
 
     /// Clients read it into a signed number.
     fn visit_u64<E>(self, size: u64) -> Result<Size, E> {
-        Ok(if i64::try_from(size).is_ok() { Size::Number(size) } else { Size::Other(size.to_string()) })
+        Ok(if i64::try_from(size).is_ok() {
+            Size::Number(size)
+        } else {
+            Size::Other(size.to_string())
+        })
     }
 
     fn visit_i64<E>(self, size: i64) -> Result<Size, E> {
@@ -228,11 +291,17 @@ mod tests {
 
     fn flaw(members: &Value) -> Option<Flaw> {
         let mut descriptor = json!({"mediaType": "a/b", "digest": DIGEST});
-        descriptor.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+        descriptor
+            .as_object_mut()
+            .unwrap()
+            .extend(members.as_object().unwrap().clone());
         let mut flaw = None;
         let read: Raw = serde_json::from_value(descriptor).unwrap();
         let referred = read.at(Place::Layer(3), &mut flaw).unwrap();
-        assert_eq!(referred.embedded, members.get("data").is_some_and(|data| data != ""));
+        assert_eq!(
+            referred.embedded,
+            members.get("data").is_some_and(|data| data != "")
+        );
         flaw
     }
 
@@ -242,7 +311,12 @@ mod tests {
             assert_eq!(flaw(&json!({"size": good})), None);
         }
         let why = flaw(&json!({})).unwrap().to_string();
-        assert_eq!(why, format!("layers[3] ({DIGEST}) has no `size`: a descriptor needs the number of bytes of its content"));
+        assert_eq!(
+            why,
+            format!(
+                "layers[3] ({DIGEST}) has no `size`: a descriptor needs the number of bytes of its content"
+            )
+        );
         for (bad, found) in [
             (json!(-1), "-1"),
             (json!(1.5), "1.5"),
@@ -254,7 +328,12 @@ mod tests {
             (json!({"a": {}}), "an object"),
         ] {
             let why = flaw(&json!({"size": bad})).unwrap().to_string();
-            assert_eq!(why, format!("the `size` of layers[3] ({DIGEST}) must be a whole number, not negative; it is {found}"));
+            assert_eq!(
+                why,
+                format!(
+                    "the `size` of layers[3] ({DIGEST}) must be a whole number, not negative; it is {found}"
+                )
+            );
         }
     }
 
@@ -262,12 +341,28 @@ mod tests {
     fn data_is_the_content() {
         assert_eq!(flaw(&json!({"size": 1, "data": "eA=="})), None);
         for size in [0, 1] {
-            assert_eq!(flaw(&json!({"size": size, "data": ""})), None, "it is as good as absent");
+            assert_eq!(
+                flaw(&json!({"size": size, "data": ""})),
+                None,
+                "it is as good as absent"
+            );
         }
         for (size, data, why) in [
-            (1, "eA", format!("the `data` of layers[3] ({DIGEST}) is not base64")),
-            (2, "eA==", format!("the `data` of layers[3] ({DIGEST}) has 1 bytes, but `size` is 2")),
-            (1, "eQ==", "the `data` of layers[3] has the digest sha256:a1fce".to_owned()),
+            (
+                1,
+                "eA",
+                format!("the `data` of layers[3] ({DIGEST}) is not base64"),
+            ),
+            (
+                2,
+                "eA==",
+                format!("the `data` of layers[3] ({DIGEST}) has 1 bytes, but `size` is 2"),
+            ),
+            (
+                1,
+                "eQ==",
+                "the `data` of layers[3] has the digest sha256:a1fce".to_owned(),
+            ),
         ] {
             let found = flaw(&json!({"size": size, "data": data})).unwrap().to_string();
             assert!(found.starts_with(&why), "{found}");

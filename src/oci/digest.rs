@@ -77,7 +77,9 @@ impl Digest {
     /// The part behind the colon.
     #[must_use]
     pub fn hex(&self) -> &str {
-        self.text.get(self.algorithm.as_str().len() + 1..).unwrap_or_default()
+        self.text
+            .get(self.algorithm.as_str().len() + 1..)
+            .unwrap_or_default()
     }
 
     #[must_use]
@@ -95,7 +97,10 @@ impl FromStr for Digest {
         if hex.len() != algorithm.hex_len() || !hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
             return Err(InvalidDigest::Encoded);
         }
-        Ok(Self { algorithm, text: text.to_owned() })
+        Ok(Self {
+            algorithm,
+            text: text.to_owned(),
+        })
     }
 }
 
@@ -125,7 +130,8 @@ mod tests {
 
     #[test]
     fn digest_grammar() {
-        let (a64, a128) = ("a".repeat(64), "0".repeat(128));
+        let a64 = "a".repeat(64);
+        let a128 = "0".repeat(128);
         for good in [format!("sha256:{a64}"), format!("sha512:{a128}")] {
             assert_eq!(good.parse::<Digest>().unwrap().as_str(), good);
         }
@@ -149,6 +155,9 @@ mod tests {
         let digest = Digest::from_hash(Algorithm::Sha256, &[0xab; 32]).unwrap();
         assert_eq!(digest.hex(), "ab".repeat(32));
         assert_eq!(digest.algorithm(), Algorithm::Sha256);
-        assert_eq!(Digest::from_hash(Algorithm::Sha512, &[0; 32]), Err(InvalidDigest::Encoded));
+        assert_eq!(
+            Digest::from_hash(Algorithm::Sha512, &[0; 32]),
+            Err(InvalidDigest::Encoded)
+        );
     }
 }

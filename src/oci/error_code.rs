@@ -1,4 +1,5 @@
-//! The error codes of the distribution-spec (spec.md, Error Codes). Which HTTP status goes with one is decided in `http`.
+//! The error codes of the distribution-spec (spec.md, Error Codes). Which HTTP status goes with one is
+//! decided in `http`.
 
 /// A code of the specification's list. `RANGE_INVALID` and the like are not in it and are not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

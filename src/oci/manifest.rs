@@ -1,4 +1,5 @@
-//! Reading a manifest: what it is, what it needs, what it refers to. The bytes themselves are stored as they came.
+//! Reading a manifest: what it is, what it needs, what it refers to. The bytes themselves are stored as they
+//! came.
 //!
 //! <https://github.com/opencontainers/image-spec/blob/v1.1.1/manifest.md>,
 //! <https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md>
@@ -13,11 +14,12 @@ use serde::{Deserialize, Deserializer};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
     pub media_type: ManifestType,
-    /// The manifest's own `artifactType`, else its config's media type (distribution-spec, Listing Referrers).
+    /// The manifest's own `artifactType`, else its config's media type (distribution-spec, Listing
+    /// Referrers).
     pub artifact_type: Option<String>,
     pub annotations: Annotations,
-    /// What the repository must hold as blobs: config, layers, and those children of an index whose media type is no manifest's, as in a
-    /// cache of BuildKit.
+    /// What the repository must hold as blobs: config, layers, and those children of an index whose media
+    /// type is no manifest's, as in a cache of BuildKit.
     pub blobs: Vec<Referred>,
     /// Layers that need not be here, since they may not be distributed.
     pub foreign: Vec<Referred>,
@@ -30,7 +32,8 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// `content_type` is the request's header, if it had one; it must agree with the manifest's own `mediaType`.
+    /// `content_type` is the request's header, if it had one; it must agree with the manifest's own
+    /// `mediaType`.
     pub fn parse(content_type: Option<&str>, bytes: &[u8]) -> Result<Self, InvalidManifest> {
         // The fields of another type may be read as nonsense here.
         content_type.map(known).transpose()?;
@@ -38,12 +41,18 @@ impl Manifest {
         let media_type = raw.media_type(content_type)?;
         raw.check_shape(media_type)?;
         let mut flaw = raw.long_type();
-        let (mut blobs, mut foreign, mut manifests) = (Vec::new(), Vec::new(), Vec::new());
+        let mut blobs = Vec::new();
+        let mut foreign = Vec::new();
+        let mut manifests = Vec::new();
         if let Some(config) = &raw.config {
             blobs.push(config.at(Place::Config, &mut flaw)?);
         }
         for (index, Object(layer)) in raw.layers.iter().flatten().flatten().enumerate() {
-            let list = if is_nondistributable(&layer.media_type) { &mut foreign } else { &mut blobs };
+            let list = if is_nondistributable(&layer.media_type) {
+                &mut foreign
+            } else {
+                &mut blobs
+            };
             list.push(layer.at(Place::Layer(index), &mut flaw)?);
         }
         for (index, Object(child)) in raw.manifests.iter().flatten().flatten().enumerate() {
@@ -51,11 +60,18 @@ impl Manifest {
             let list = if is_manifest { &mut manifests } else { &mut blobs };
             list.push(child.at(Place::Manifest(index), &mut flaw)?);
         }
-        let subject = raw.subject.map(|subject| subject.at(Place::Subject, &mut flaw)).transpose()?;
+        let subject = raw
+            .subject
+            .map(|subject| subject.at(Place::Subject, &mut flaw))
+            .transpose()?;
         let config_type = raw.config.map(|config| config.media_type);
         Ok(Self {
             media_type,
-            artifact_type: raw.artifact_type.filter(|text| !text.is_empty()).or(config_type).filter(|text| !text.is_empty()),
+            artifact_type: raw
+                .artifact_type
+                .filter(|text| !text.is_empty())
+                .or(config_type)
+                .filter(|text| !text.is_empty()),
             annotations: raw.annotations.unwrap_or_default(),
             blobs,
             foreign,
@@ -67,7 +83,11 @@ impl Manifest {
 
     /// Everything that it refers to.
     pub fn referred(&self) -> impl Iterator<Item = &Referred> {
-        self.blobs.iter().chain(&self.foreign).chain(&self.manifests).chain(&self.subject)
+        self.blobs
+            .iter()
+            .chain(&self.foreign)
+            .chain(&self.manifests)
+            .chain(&self.subject)
     }
 }
 
@@ -84,9 +104,17 @@ pub enum InvalidManifest {
     #[error("schemaVersion is missing: it must be 2")]
     NoSchemaVersion,
     #[error("{media_type} needs `{member}`, and the manifest has none")]
-    Lacks { media_type: ManifestType, member: &'static str },
-    #[error("{media_type} must not have `{member}`: an image has `config` and `layers`, an index has `manifests`")]
-    Surplus { media_type: ManifestType, member: &'static str },
+    Lacks {
+        media_type: ManifestType,
+        member: &'static str,
+    },
+    #[error(
+        "{media_type} must not have `{member}`: an image has `config` and `layers`, an index has `manifests`"
+    )]
+    Surplus {
+        media_type: ManifestType,
+        member: &'static str,
+    },
     #[error("the digest of {place} is not valid: {why}")]
     Digest { place: Place, why: InvalidDigest },
     #[error(transparent)]
@@ -129,17 +157,27 @@ fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<List>, D::
 impl Raw {
     fn long_type(&self) -> Option<Flaw> {
         let config = self.config.as_ref().map_or("", |config| &config.media_type);
-        let types = [("artifactType", self.artifact_type.as_deref().unwrap_or_default()), ("config.mediaType", config)];
+        let types = [
+            ("artifactType", self.artifact_type.as_deref().unwrap_or_default()),
+            ("config.mediaType", config),
+        ];
         let long = types.into_iter().find(|(_, text)| text.len() > MEDIA_TYPE_BYTES);
-        long.map(|(member, text)| Flaw::LongType { member, found: text.len() })
+        long.map(|(member, text)| Flaw::LongType {
+            member,
+            found: text.len(),
+        })
     }
 
-    /// The header and the field must name the same type; either may be missing, and without both the shape tells.
+    /// The header and the field must name the same type; either may be missing, and without both the shape
+    /// tells.
     fn media_type(&self, content_type: Option<&str>) -> Result<ManifestType, InvalidManifest> {
         let field = self.media_type.as_deref().filter(|text| !text.is_empty());
         match (content_type, field) {
             (Some(header), Some(field)) if known(header)? != known(field)? => {
-                Err(InvalidManifest::TypeMismatch { header: header.to_owned(), field: field.to_owned() })
+                Err(InvalidManifest::TypeMismatch {
+                    header: header.to_owned(),
+                    field: field.to_owned(),
+                })
             }
             (Some(text), _) | (None, Some(text)) => known(text),
             (None, None) if self.manifests.is_some() && self.config.is_none() => Ok(ManifestType::OciIndex),
@@ -156,10 +194,19 @@ impl Raw {
         }
         let has_items = |list: &Option<List>| list.as_ref().is_some_and(Option::is_some);
         let (needed, surplus) = if media_type.is_index() {
-            (&[("manifests", self.manifests.is_some())][..], [("config", self.config.is_some()), ("layers", has_items(&self.layers))])
+            (
+                &[("manifests", self.manifests.is_some())][..],
+                [
+                    ("config", self.config.is_some()),
+                    ("layers", has_items(&self.layers)),
+                ],
+            )
         } else {
             (
-                &[("config", self.config.is_some()), ("layers", self.layers.is_some())][..],
+                &[
+                    ("config", self.config.is_some()),
+                    ("layers", self.layers.is_some()),
+                ][..],
                 [("manifests", has_items(&self.manifests)), ("manifests", false)],
             )
         };
@@ -174,7 +221,8 @@ impl Raw {
 }
 
 fn known(text: &str) -> Result<ManifestType, InvalidManifest> {
-    text.parse().map_err(|()| InvalidManifest::UnknownType(text.to_owned()))
+    text.parse()
+        .map_err(|()| InvalidManifest::UnknownType(text.to_owned()))
 }
 
 /// Layers that a registry need not hold: Docker's foreign layers and OCI's non-distributable ones.
@@ -216,12 +264,32 @@ mod tests {
     #[test]
     fn an_image_needs_what_is_distributable() {
         let manifest = parse(Some(IMAGE), &image()).unwrap();
-        let of = |list: &[Referred]| list.iter().map(|one| (one.place, one.digest.to_string(), one.embedded)).collect::<Vec<_>>();
+        let of = |list: &[Referred]| {
+            list.iter()
+                .map(|one| (one.place, one.digest.to_string(), one.embedded))
+                .collect::<Vec<_>>()
+        };
         let embedded = (Place::Layer(2), digest('3'), true);
-        assert_eq!(of(&manifest.blobs), [(Place::Config, digest('c'), false), (Place::Layer(0), digest('1'), false), embedded]);
+        assert_eq!(
+            of(&manifest.blobs),
+            [
+                (Place::Config, digest('c'), false),
+                (Place::Layer(0), digest('1'), false),
+                embedded
+            ]
+        );
         assert_eq!(of(&manifest.foreign), [(Place::Layer(1), digest('2'), false)]);
-        assert!(matches!(manifest.flaw, Some(Flaw::DataDigest { place: Place::Layer(2), .. })));
-        assert_eq!(manifest.artifact_type.as_deref(), Some("application/vnd.example+json"));
+        assert!(matches!(
+            manifest.flaw,
+            Some(Flaw::DataDigest {
+                place: Place::Layer(2),
+                ..
+            })
+        ));
+        assert_eq!(
+            manifest.artifact_type.as_deref(),
+            Some("application/vnd.example+json")
+        );
         assert_eq!(manifest.subject.unwrap().digest.as_str(), digest('5'));
         assert_eq!(manifest.annotations.to_map()["k"], "v");
     }
@@ -238,8 +306,14 @@ mod tests {
 
     #[test]
     fn header_and_field_must_agree() {
-        assert!(matches!(parse(Some(INDEX), &image()), Err(InvalidManifest::TypeMismatch { .. })));
-        assert!(matches!(parse(Some("application/json"), &image()), Err(InvalidManifest::UnknownType(_))));
+        assert!(matches!(
+            parse(Some(INDEX), &image()),
+            Err(InvalidManifest::TypeMismatch { .. })
+        ));
+        assert!(matches!(
+            parse(Some("application/json"), &image()),
+            Err(InvalidManifest::UnknownType(_))
+        ));
         assert!(parse(None, &image()).is_ok());
     }
 
@@ -247,29 +321,56 @@ mod tests {
     fn what_is_not_a_manifest() {
         let mut no_config = image();
         no_config.as_object_mut().unwrap().remove("config");
-        assert!(matches!(parse(Some(IMAGE), &no_config), Err(InvalidManifest::Lacks { member: "config", .. })));
+        assert!(matches!(
+            parse(Some(IMAGE), &no_config),
+            Err(InvalidManifest::Lacks { member: "config", .. })
+        ));
         let mut old = image();
         old["schemaVersion"] = json!(1);
-        assert!(matches!(parse(Some(IMAGE), &old), Err(InvalidManifest::SchemaVersion(1))));
+        assert!(matches!(
+            parse(Some(IMAGE), &old),
+            Err(InvalidManifest::SchemaVersion(1))
+        ));
         let mut bad = image();
         bad["layers"][0]["digest"] = json!("sha256:short");
-        assert!(matches!(parse(Some(IMAGE), &bad), Err(InvalidManifest::Digest { place: Place::Layer(0), .. })));
-        assert!(matches!(Manifest::parse(None, b"{"), Err(InvalidManifest::Json(_))));
+        assert!(matches!(
+            parse(Some(IMAGE), &bad),
+            Err(InvalidManifest::Digest {
+                place: Place::Layer(0),
+                ..
+            })
+        ));
+        assert!(matches!(
+            Manifest::parse(None, b"{"),
+            Err(InvalidManifest::Json(_))
+        ));
     }
 
     #[test]
     fn a_list_is_there_or_null_and_one_of_the_other_kind_is_not() {
-        for (image, index) in [(IMAGE, INDEX), (ManifestType::DockerManifest.as_str(), ManifestType::DockerManifestList.as_str())] {
+        for (image, index) in [
+            (IMAGE, INDEX),
+            (
+                ManifestType::DockerManifest.as_str(),
+                ManifestType::DockerManifestList.as_str(),
+            ),
+        ] {
             let config = json!({"mediaType": "a/b", "digest": digest('c'), "size": 2});
             let told = |media_type: &str, members: &Value| {
                 let mut manifest = json!({"schemaVersion": 2, "mediaType": media_type});
-                manifest.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+                manifest
+                    .as_object_mut()
+                    .unwrap()
+                    .extend(members.as_object().unwrap().clone());
                 parse(None, &manifest).map_or_else(|why| why.to_string(), |_| String::new())
             };
             for (media_type, members) in [
                 (image, json!({"config": config, "layers": []})),
                 (image, json!({"config": config, "layers": null})),
-                (image, json!({"config": config, "layers": null, "manifests": null})),
+                (
+                    image,
+                    json!({"config": config, "layers": null, "manifests": null}),
+                ),
                 (index, json!({"manifests": []})),
                 (index, json!({"manifests": null})),
                 (index, json!({"manifests": null, "config": null, "layers": null})),
@@ -277,22 +378,46 @@ mod tests {
                 assert_eq!(told(media_type, &members), "", "{media_type} {members}");
             }
             for (media_type, members, why) in [
-                (image, json!({"config": config}), "needs `layers`, and the manifest has none"),
-                (image, json!({"layers": []}), "needs `config`, and the manifest has none"),
+                (
+                    image,
+                    json!({"config": config}),
+                    "needs `layers`, and the manifest has none",
+                ),
+                (
+                    image,
+                    json!({"layers": []}),
+                    "needs `config`, and the manifest has none",
+                ),
                 (index, json!({}), "needs `manifests`, and the manifest has none"),
-                (image, json!({"config": config, "layers": [], "manifests": []}), "must not have `manifests`"),
-                (index, json!({"manifests": [], "layers": []}), "must not have `layers`"),
-                (index, json!({"manifests": [], "config": config}), "must not have `config`"),
+                (
+                    image,
+                    json!({"config": config, "layers": [], "manifests": []}),
+                    "must not have `manifests`",
+                ),
+                (
+                    index,
+                    json!({"manifests": [], "layers": []}),
+                    "must not have `layers`",
+                ),
+                (
+                    index,
+                    json!({"manifests": [], "config": config}),
+                    "must not have `config`",
+                ),
             ] {
                 let found = told(media_type, &members);
-                assert!(found.starts_with(&format!("{media_type} {why}")), "{members}: {found}");
+                assert!(
+                    found.starts_with(&format!("{media_type} {why}")),
+                    "{members}: {found}"
+                );
             }
         }
     }
 
     #[test]
     fn children_that_are_no_manifests_are_blobs() {
-        let child = |media_type: &str, fill| json!({"mediaType": media_type, "digest": digest(fill), "size": 1});
+        let child =
+            |media_type: &str, fill| json!({"mediaType": media_type, "digest": digest(fill), "size": 1});
         let manifest = parse(
             None,
             &json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [
@@ -303,16 +428,28 @@ mod tests {
         let manifest = manifest.unwrap();
         let places = |list: &[Referred]| list.iter().map(|one| one.place).collect::<Vec<_>>();
         assert_eq!(places(&manifest.blobs), [Place::Manifest(0), Place::Manifest(2)]);
-        assert_eq!(places(&manifest.manifests), [Place::Manifest(1), Place::Manifest(3)]);
+        assert_eq!(
+            places(&manifest.manifests),
+            [Place::Manifest(1), Place::Manifest(3)]
+        );
     }
 
     #[test]
     fn another_media_type_is_named_with_those_that_are_accepted() {
         let artifact = "application/vnd.oci.artifact.manifest.v1+json";
-        let manifest = json!({"mediaType": artifact, "artifactType": "a/b", "blobs": [], "subject": null, "layers": 7});
-        for (header, manifest) in [(Some(artifact), manifest), (None, json!({"mediaType": artifact, "blobs": []}))] {
+        let manifest =
+            json!({"mediaType": artifact, "artifactType": "a/b", "blobs": [], "subject": null, "layers": 7});
+        for (header, manifest) in [
+            (Some(artifact), manifest),
+            (None, json!({"mediaType": artifact, "blobs": []})),
+        ] {
             let why = parse(header, &manifest).unwrap_err().to_string();
-            assert!(why.starts_with(&format!("media type {artifact} is not accepted: push one of {IMAGE}, {INDEX}, ")), "{why}");
+            assert!(
+                why.starts_with(&format!(
+                    "media type {artifact} is not accepted: push one of {IMAGE}, {INDEX}, "
+                )),
+                "{why}"
+            );
         }
         let why = parse(Some(IMAGE), &json!({"config": null})).unwrap_err();
         assert!(matches!(why, InvalidManifest::NoSchemaVersion));
@@ -320,7 +457,8 @@ mod tests {
 
     #[test]
     fn a_list_is_no_object_at_any_level() {
-        let (descriptor, config) = (json!([IMAGE, digest('a'), null]), &image()["config"]);
+        let descriptor = json!([IMAGE, digest('a'), null]);
+        let config = &image()["config"];
         let by_position = json!([2, IMAGE, null, config, [], null, null, {}]);
         let mut manifests = vec![by_position, json!([])];
         for member in ["config", "subject"] {
@@ -332,29 +470,62 @@ mod tests {
         manifest["layers"][0] = descriptor.clone();
         manifests.extend([manifest, json!({"schemaVersion": 2, "manifests": [descriptor]})]);
         for manifest in manifests {
-            let why = Manifest::parse(None, manifest.to_string().as_bytes()).unwrap_err().to_string();
+            let why = Manifest::parse(None, manifest.to_string().as_bytes())
+                .unwrap_err()
+                .to_string();
             assert!(
                 why.starts_with("the manifest is not the JSON that its type asks for: expected an object, found a list at line 1"),
                 "{why}"
             );
         }
-        let why = Manifest::parse(None, br#"{"schemaVersion":"2"}"#).unwrap_err().to_string();
-        assert!(why.contains(r#"expected a whole number, not negative, found "2" at line 1"#), "{why}");
+        let why = Manifest::parse(None, br#"{"schemaVersion":"2"}"#)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            why.contains(r#"expected a whole number, not negative, found "2" at line 1"#),
+            "{why}"
+        );
     }
 
     #[test]
     fn a_member_that_is_there_twice_is_refused() {
         let config = format!(r#"{{"mediaType":"a","digest":"{}","size":2}}"#, digest('c'));
-        let with =
-            |members: &str| Manifest::parse(None, format!(r#"{{"schemaVersion":2,"config":{config},"layers":[]{members}}}"#).as_bytes());
-        assert_eq!(with(r#","annotations":{"a":"1","b":"1"}"#).unwrap().annotations.to_map().len(), 2);
+        let with = |members: &str| {
+            Manifest::parse(
+                None,
+                format!(r#"{{"schemaVersion":2,"config":{config},"layers":[]{members}}}"#).as_bytes(),
+            )
+        };
+        assert_eq!(
+            with(r#","annotations":{"a":"1","b":"1"}"#)
+                .unwrap()
+                .annotations
+                .to_map()
+                .len(),
+            2
+        );
         assert!(with(r#","annotations":null"#).unwrap().annotations.is_empty());
         for (members, why) in [
-            (r#","annotations":{"a":"1","a":"2"}"#, r#"the member "a" is there twice in one object at line 1"#),
-            (r#","annotations":{"a":"1","\u0061":"1"}"#, r#"the member "a" is there twice in one object at line 1"#),
-            (r#","annotations":{"a":"1"},"annotations":{"a":"2"}"#, "duplicate field `annotations` at line 1"),
-            (r#","annotations":[]"#, "expected an object, found a list at line 1"),
-            (r#","annotations":{"a":1}"#, "expected a string, found `1` at line 1"),
+            (
+                r#","annotations":{"a":"1","a":"2"}"#,
+                r#"the member "a" is there twice in one object at line 1"#,
+            ),
+            (
+                r#","annotations":{"a":"1","\u0061":"1"}"#,
+                r#"the member "a" is there twice in one object at line 1"#,
+            ),
+            (
+                r#","annotations":{"a":"1"},"annotations":{"a":"2"}"#,
+                "duplicate field `annotations` at line 1",
+            ),
+            (
+                r#","annotations":[]"#,
+                "expected an object, found a list at line 1",
+            ),
+            (
+                r#","annotations":{"a":1}"#,
+                "expected a string, found `1` at line 1",
+            ),
         ] {
             let found = with(members).unwrap_err().to_string();
             assert!(found.contains(why), "{members}: {found}");

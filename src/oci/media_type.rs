@@ -13,7 +13,12 @@ pub enum ManifestType {
 }
 
 impl ManifestType {
-    pub const ALL: [Self; 4] = [Self::OciManifest, Self::OciIndex, Self::DockerManifest, Self::DockerManifestList];
+    pub const ALL: [Self; 4] = [
+        Self::OciManifest,
+        Self::OciIndex,
+        Self::DockerManifest,
+        Self::DockerManifestList,
+    ];
 
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -38,7 +43,10 @@ impl FromStr for ManifestType {
     /// Parameters (`; charset=…`) are stripped; case does not matter.
     fn from_str(text: &str) -> Result<Self, ()> {
         let essence = text.split(';').next().unwrap_or_default().trim();
-        Self::ALL.into_iter().find(|known| known.as_str().eq_ignore_ascii_case(essence)).ok_or(())
+        Self::ALL
+            .into_iter()
+            .find(|known| known.as_str().eq_ignore_ascii_case(essence))
+            .ok_or(())
     }
 }
 
@@ -54,8 +62,15 @@ mod tests {
 
     #[test]
     fn parameters_and_case_do_not_matter() {
-        assert_eq!("Application/vnd.oci.image.index.v1+JSON; charset=utf-8".parse(), Ok(ManifestType::OciIndex));
-        for unknown in ["application/vnd.docker.distribution.manifest.v1+json", "application/json", ""] {
+        assert_eq!(
+            "Application/vnd.oci.image.index.v1+JSON; charset=utf-8".parse(),
+            Ok(ManifestType::OciIndex)
+        );
+        for unknown in [
+            "application/vnd.docker.distribution.manifest.v1+json",
+            "application/json",
+            "",
+        ] {
             assert_eq!(unknown.parse::<ManifestType>(), Err(()));
         }
     }

@@ -4,8 +4,8 @@ use crate::limits::REPOSITORY_NAME_BYTES;
 use std::fmt;
 use std::str::FromStr;
 
-/// A name of the specification's grammar: components of lower-case letters and digits with single `.`, `_`, `__` or runs of `-`
-/// between them, joined by `/`, at most [`REPOSITORY_NAME_BYTES`] long.
+/// A name of the specification's grammar: components of lower-case letters and digits with single `.`, `_`,
+/// `__` or runs of `-` between them, joined by `/`, at most [`REPOSITORY_NAME_BYTES`] long.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RepositoryName(String);
 
@@ -56,11 +56,16 @@ pub enum InvalidName {
 fn is_component(component: &str) -> bool {
     let alphanumeric = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let bytes = component.as_bytes();
-    let edges = bytes.first().copied().is_some_and(alphanumeric) && bytes.last().copied().is_some_and(alphanumeric);
+    let edges =
+        bytes.first().copied().is_some_and(alphanumeric) && bytes.last().copied().is_some_and(alphanumeric);
     edges
         && bytes
             .chunk_by(|a, b| alphanumeric(*a) == alphanumeric(*b))
-            .all(|run| run.iter().all(|b| alphanumeric(*b)) || matches!(run, b"." | b"_" | b"__") || run.iter().all(|b| *b == b'-'))
+            .all(|run| {
+                run.iter().all(|b| alphanumeric(*b))
+                    || matches!(run, b"." | b"_" | b"__")
+                    || run.iter().all(|b| *b == b'-')
+            })
 }
 
 #[cfg(test)]
@@ -69,15 +74,36 @@ mod tests {
 
     #[test]
     fn name_grammar() {
-        for good in ["a", "0", "library/alpine", "a.b_c__d---e/f", "v2/manifests/blobs/tags/token"] {
-            assert_eq!(good.parse::<RepositoryName>().map(|name| name.to_string()), Ok(good.to_owned()));
+        for good in [
+            "a",
+            "0",
+            "library/alpine",
+            "a.b_c__d---e/f",
+            "v2/manifests/blobs/tags/token",
+        ] {
+            assert_eq!(
+                good.parse::<RepositoryName>().map(|name| name.to_string()),
+                Ok(good.to_owned())
+            );
         }
-        for bad in
-            ["", "/", "a/", "/a", "a//b", "A", "a..b", "a___b", "a._b", ".a", "a.", "-a", "a-", "a b", "ä", "a%2fb", "..", "a/../b", "a!"]
-        {
-            assert_eq!(bad.parse::<RepositoryName>(), Err(InvalidName::Grammar), "{bad:?}");
+        for bad in [
+            "", "/", "a/", "/a", "a//b", "A", "a..b", "a___b", "a._b", ".a", "a.", "-a", "a-", "a b", "ä",
+            "a%2fb", "..", "a/../b", "a!",
+        ] {
+            assert_eq!(
+                bad.parse::<RepositoryName>(),
+                Err(InvalidName::Grammar),
+                "{bad:?}"
+            );
         }
-        assert!("a".repeat(REPOSITORY_NAME_BYTES).parse::<RepositoryName>().is_ok());
-        assert_eq!("a".repeat(REPOSITORY_NAME_BYTES + 1).parse::<RepositoryName>(), Err(InvalidName::TooLong));
+        assert!(
+            "a".repeat(REPOSITORY_NAME_BYTES)
+                .parse::<RepositoryName>()
+                .is_ok()
+        );
+        assert_eq!(
+            "a".repeat(REPOSITORY_NAME_BYTES + 1).parse::<RepositoryName>(),
+            Err(InvalidName::TooLong)
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Byte ranges: `Range` on a pull (RFC 9110, 14.1.2) and `Content-Range` on an upload (distribution-spec, Pushing a blob in chunks).
+//! Byte ranges: `Range` on a pull (RFC 9110, 14.1.2) and `Content-Range` on an upload (distribution-spec,
+//! Pushing a blob in chunks).
 
 use std::str::FromStr;
 
@@ -31,8 +32,12 @@ impl RangeRequest {
     /// `header` is the value of `Range`, if any.
     #[must_use]
     pub fn parse(header: Option<&str>, size: u64) -> Self {
-        let Some(spec) = header.and_then(|value| value.trim().strip_prefix("bytes=")) else { return Self::Whole };
-        let Some((first, last)) = spec.trim().split_once('-') else { return Self::Whole };
+        let Some(spec) = header.and_then(|value| value.trim().strip_prefix("bytes=")) else {
+            return Self::Whole;
+        };
+        let Some((first, last)) = spec.trim().split_once('-') else {
+            return Self::Whole;
+        };
         // Some clients ask for a range of everything. There is no other answer with nothing in it.
         if size == 0 && (number(first) == Some(0) && (last.is_empty() || number(last).is_some())) {
             return Self::Whole;
@@ -41,7 +46,9 @@ impl RangeRequest {
             (Some(start), Some(end)) if start <= end => Some((start, end.min(size.saturating_sub(1)))),
             (Some(start), None) if last.is_empty() => Some((start, size.saturating_sub(1))),
             (None, Some(1..)) if first.is_empty() && size == 0 => return Self::Whole,
-            (None, Some(suffix)) if first.is_empty() && suffix > 0 => Some((size.saturating_sub(suffix), size.saturating_sub(1))),
+            (None, Some(suffix)) if first.is_empty() && suffix > 0 => {
+                Some((size.saturating_sub(suffix), size.saturating_sub(1)))
+            }
             (Some(_), Some(_)) => None,
             (None, Some(0)) if first.is_empty() => None,
             _ => return Self::Whole,
@@ -86,7 +93,11 @@ impl FromStr for ContentRange {
 
 /// Digits only: `u64::from_str` alone would take a leading `+`.
 fn number(text: &str) -> Option<u64> {
-    if text.bytes().all(|b| b.is_ascii_digit()) { text.parse().ok() } else { None }
+    if text.bytes().all(|b| b.is_ascii_digit()) {
+        text.parse().ok()
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]
@@ -122,14 +133,27 @@ mod tests {
             ("bytes=-0", RangeRequest::Unsatisfiable),
             ("bytes=1-", RangeRequest::Unsatisfiable),
         ] {
-            assert_eq!(RangeRequest::parse(Some(header), 0), expected, "{header} of nothing");
+            assert_eq!(
+                RangeRequest::parse(Some(header), 0),
+                expected,
+                "{header} of nothing"
+            );
         }
     }
 
     #[test]
     fn content_range_has_no_unit() {
         assert_eq!("0-0".parse(), Ok(ContentRange { start: 0, end: 0 }));
-        for bad in ["bytes 0-1", "1-0", "", "-", "0-", "+1-2", "0-1/2", &format!("0-{}", u64::MAX)] {
+        for bad in [
+            "bytes 0-1",
+            "1-0",
+            "",
+            "-",
+            "0-",
+            "+1-2",
+            "0-1/2",
+            &format!("0-{}", u64::MAX),
+        ] {
             assert_eq!(bad.parse::<ContentRange>(), Err(InvalidContentRange), "{bad}");
         }
     }

@@ -65,7 +65,11 @@ impl FromStr for Reference {
     type Err = InvalidReference;
 
     fn from_str(text: &str) -> Result<Self, InvalidReference> {
-        if text.contains(':') { Ok(Self::Digest(text.parse()?)) } else { Ok(Self::Tag(text.parse()?)) }
+        if text.contains(':') {
+            Ok(Self::Digest(text.parse()?))
+        } else {
+            Ok(Self::Tag(text.parse()?))
+        }
     }
 }
 
@@ -95,8 +99,14 @@ mod tests {
 
     #[test]
     fn a_colon_makes_it_a_digest() {
-        assert_eq!("foo:bar".parse::<Reference>(), Err(InvalidReference::Digest(InvalidDigest::Algorithm)));
-        assert!(matches!(format!("sha256:{}", "0".repeat(64)).parse(), Ok(Reference::Digest(_))));
+        assert_eq!(
+            "foo:bar".parse::<Reference>(),
+            Err(InvalidReference::Digest(InvalidDigest::Algorithm))
+        );
+        assert!(matches!(
+            format!("sha256:{}", "0".repeat(64)).parse(),
+            Ok(Reference::Digest(_))
+        ));
         assert!(matches!("v1".parse(), Ok(Reference::Tag(_))));
     }
 }

@@ -1,5 +1,6 @@
-//! Blobs: reading, deleting, and the writer's side of publishing one for a repository. A blob's bytes are kept once; each
-//! repository that may serve them has a link, which says where they lie, so a pull costs one record.
+//! Blobs: reading, deleting, and the writer's side of publishing one for a repository. A blob's bytes are
+//! kept once; each repository that may serve them has a link, which says where they lie, so a pull costs one
+//! record.
 
 use super::records::unless_unreadable;
 use super::states::blob::BlobRecord;
@@ -24,42 +25,73 @@ pub struct Blob {
 
 impl fmt::Debug for Blob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Blob").field("digest", &self.digest).field("size", &self.size).finish_non_exhaustive()
+        f.debug_struct("Blob")
+            .field("digest", &self.digest)
+            .field("size", &self.size)
+            .finish_non_exhaustive()
     }
 }
 
 impl Registry {
     pub async fn blob(&self, permit: &Permit<Read>, digest: &Digest) -> Result<Blob, Error> {
         let (name, size) = self.held(permit, digest).await?.ok_or(Error::BlobUnknown)?;
-        // The link may still name bytes that were lost or damaged, and have been replaced since. Without the blob's record, the link is all
-        // that is known.
+        // The link may still name bytes that were lost or damaged, and have been replaced since. Without the
+        // blob's record, the link is all that is known.
         let blob = self.records.look_up(&keys::blob(digest)).await.ok().flatten();
         let usable = blob.filter(|blob| blob.record.is_usable());
-        let (name, size) = usable.map_or((name, size), |blob| (blob.record.generation.clone(), blob.record.size));
+        let (name, size) = usable.map_or((name, size), |blob| {
+            (blob.record.generation.clone(), blob.record.size)
+        });
         if let Some(file) = self.open_whole(digest, &name, size).await? {
             return Ok(self.opened(digest, name, file));
         }
         // The bytes may have been replaced meanwhile.
-        let replaced = self.records.read(&keys::blob(digest)).await?.map(|blob| blob.record).filter(|blob| blob.generation != name);
-        let Some(BlobRecord { generation, size, .. }) = replaced else { return Err(Error::BlobDamaged(digest.clone())) };
-        let file = self.open_whole(digest, &generation, size).await?.ok_or_else(|| Error::BlobDamaged(digest.clone()))?;
+        let replaced = self
+            .records
+            .read(&keys::blob(digest))
+            .await?
+            .map(|blob| blob.record)
+            .filter(|blob| blob.generation != name);
+        let Some(BlobRecord { generation, size, .. }) = replaced else {
+            return Err(Error::BlobDamaged(digest.clone()));
+        };
+        let file = self
+            .open_whole(digest, &generation, size)
+            .await?
+            .ok_or_else(|| Error::BlobDamaged(digest.clone()))?;
         Ok(self.opened(digest, generation, file))
     }
 
     fn opened(&self, digest: &Digest, name: String, file: Arc<dyn BlobFile>) -> Blob {
         let size = file.size();
-        let file = Watched { registry: self.clone(), digest: digest.clone(), name, file };
-        Blob { digest: digest.clone(), size, file: Arc::new(file) }
+        let file = Watched {
+            registry: self.clone(),
+            digest: digest.clone(),
+            name,
+            file,
+        };
+        Blob {
+            digest: digest.clone(),
+            size,
+            file: Arc::new(file),
+        }
     }
 
-    /// Refused while a manifest of the repository, committed or being pushed, needs the blob. Other repositories keep theirs.
+    /// Refused while a manifest of the repository, committed or being pushed, needs the blob. Other
+    /// repositories keep theirs.
     pub async fn delete_blob(&self, permit: &Permit<Delete>, digest: &Digest) -> Result<(), Error> {
-        let (registry, repository, digest) = (self.clone(), permit.repository().clone(), digest.clone());
+        let registry = self.clone();
+        let repository = permit.repository().clone();
+        let digest = digest.clone();
         // The repository may have to leave the catalogue.
         to_its_end(async move {
             let key = keys::link(&digest, &repository);
             let referenced = || registry.is_referenced(&repository, &digest);
-            let judged = match registry.records.judge(&key, LinkRecord::can_be_deleted, referenced).await {
+            let judged = match registry
+                .records
+                .judge(&key, LinkRecord::can_be_deleted, referenced)
+                .await
+            {
                 // A push that needs it must write it anew first, and then it is another one.
                 Err(why) if why.is_damage() => {
                     if registry.is_referenced(&repository, &digest).await? {
@@ -81,7 +113,8 @@ impl Registry {
         .await
     }
 
-    /// `true` if the repository holds the blob now. With `from`, that repository must hold it; otherwise any that `anywhere` reads.
+    /// `true` if the repository holds the blob now. With `from`, that repository must hold it; otherwise any
+    /// that `anywhere` reads.
     pub async fn mount(
         &self,
         permit: &Permit<Create>,
@@ -90,17 +123,27 @@ impl Registry {
         digest: &Digest,
     ) -> Result<bool, Error> {
         let held = match (from, anywhere) {
-            (Some(from), _) => unless_unreadable(self.held(from, digest).await)?.flatten().is_some(),
+            (Some(from), _) => unless_unreadable(self.held(from, digest).await)?
+                .flatten()
+                .is_some(),
             (None, Some(reader)) => self.is_held_anywhere(reader, digest).await?,
             (None, None) => false,
         };
         Ok(held && self.publish(permit.repository(), digest, None).await?.is_some())
     }
 
-    /// May this caller have this blob here? If so, the name and the size of its bytes. The one place that answers it, for HEAD, GET and
-    /// ranges, for the source of a mount, and for the push of what is here already: nobody learns of a blob that they may not read.
-    pub(super) async fn held(&self, permit: &Permit<Read>, digest: &Digest) -> Result<Option<(String, u64)>, Error> {
-        let link = self.records.look_up(&keys::link(digest, permit.repository())).await?;
+    /// May this caller have this blob here? If so, the name and the size of its bytes. The one place that
+    /// answers it, for HEAD, GET and ranges, for the source of a mount, and for the push of what is here
+    /// already: nobody learns of a blob that they may not read.
+    pub(super) async fn held(
+        &self,
+        permit: &Permit<Read>,
+        digest: &Digest,
+    ) -> Result<Option<(String, u64)>, Error> {
+        let link = self
+            .records
+            .look_up(&keys::link(digest, permit.repository()))
+            .await?;
         Ok(link.and_then(|link| Some((link.record.generation.clone()?, link.record.size))))
     }
 
@@ -108,8 +151,13 @@ impl Registry {
         let mut links = self.records.keys(keys::links(digest), Show::All);
         while let Some(key) = links.next().await? {
             let repository = keys::repository_of(links.prefix().rest(&key));
-            let Some(permit) = repository.and_then(|repository| reader.permit(&repository)) else { continue };
-            if unless_unreadable(self.held(&permit, digest).await)?.flatten().is_some() {
+            let Some(permit) = repository.and_then(|repository| reader.permit(&repository)) else {
+                continue;
+            };
+            if unless_unreadable(self.held(&permit, digest).await)?
+                .flatten()
+                .is_some()
+            {
                 return Ok(true);
             }
         }
@@ -117,14 +165,19 @@ impl Registry {
     }
 
     /// The size of the blob, if the repository may serve it from now on; a link that is condemned is rescued.
-    pub(super) async fn hold_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<u64>, Error> {
+    pub(super) async fn hold_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<u64>, Error> {
         let size = AtomicU64::new(0);
         let step = |found: Option<LinkRecord>, _| {
             size.store(found.as_ref().map_or(0, |found| found.size), Ordering::SeqCst);
             LinkRecord::hold(found)
         };
         // A link that cannot be read is missing: the push of the blob writes it anew.
-        let there = unless_unreadable(self.records.settle(&keys::link(digest, repository), step).await)?.unwrap_or(false);
+        let there = unless_unreadable(self.records.settle(&keys::link(digest, repository), step).await)?
+            .unwrap_or(false);
         Ok(there.then(|| size.into_inner()))
     }
 
@@ -141,16 +194,22 @@ impl Registry {
         unreadable.map_or(Ok(false), |manifest| Err(Error::Undecided { manifest }))
     }
 
-    /// Links the blob in the repository and says under which name its bytes lie; `None` if there are none and none were `brought`.
-    /// If the same bytes are there already, those that were brought are not used and remain the caller's to remove.
+    /// Links the blob in the repository and says under which name its bytes lie; `None` if there are none and
+    /// none were `brought`. If the same bytes are there already, those that were brought are not used and
+    /// remain the caller's to remove.
     pub(super) async fn publish(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
         brought: Option<Brought>,
     ) -> Result<Option<String>, Error> {
-        let (registry, repository, digest) = (self.clone(), repository.clone(), digest.clone());
-        to_its_end(async move { until_settled(|| registry.publish_once(&repository, &digest, brought.as_ref())).await }).await
+        let registry = self.clone();
+        let repository = repository.clone();
+        let digest = digest.clone();
+        to_its_end(async move {
+            until_settled(|| registry.publish_once(&repository, &digest, brought.as_ref())).await
+        })
+        .await
     }
 
     async fn publish_once(
@@ -160,7 +219,12 @@ impl Registry {
         brought: Option<&Brought>,
     ) -> Result<Option<Option<String>>, Error> {
         let key = keys::link(digest, repository);
-        let announced = self.records.change(&key, |found| Ok(LinkRecord::announce(found.map(|found| found.record)))).await;
+        let announced = self
+            .records
+            .change(&key, |found| {
+                Ok(LinkRecord::announce(found.map(|found| found.record)))
+            })
+            .await;
         let (announced, base) = match announced {
             Err(why) if why.is_damage() => {
                 self.records.replace_damaged(&key, &LinkRecord::PENDING).await?;
@@ -170,8 +234,13 @@ impl Registry {
         };
         let Some(base) = base else { return Ok(None) };
         let new = match announced {
-            Announced::Live { generation, size } if self.is_intact(digest, &generation, size, brought).await? => {
-                return Ok(self.keep_link(repository, digest).await?.then_some(Some(generation)));
+            Announced::Live { generation, size }
+                if self.is_intact(digest, &generation, size, brought).await? =>
+            {
+                return Ok(self
+                    .keep_link(repository, digest)
+                    .await?
+                    .then_some(Some(generation)));
             }
             Announced::Live { .. } => false,
             Announced::Pending { new } => new,
@@ -182,20 +251,33 @@ impl Registry {
             self.records.delete(&key, &base.version).await?;
         }
         let Some(blob) = settled? else {
-            // They were published just now, and somebody collected them at once: the client must send them again.
-            return if brought.is_some_and(Brought::is_new) { Err(contended()) } else { Ok(Some(None)) };
+            // They were published just now, and somebody collected them at once: the client must send them
+            // again.
+            return if brought.is_some_and(Brought::is_new) {
+                Err(contended())
+            } else {
+                Ok(Some(None))
+            };
         };
         let link = LinkRecord::live(blob.generation.clone(), blob.size);
-        Ok(self.records.swap(&key, &base, &link).await?.map(|_| Some(blob.generation)))
+        Ok(self
+            .records
+            .swap(&key, &base, &link)
+            .await?
+            .map(|_| Some(blob.generation)))
     }
 
-    /// Makes the blob's record live with intact bytes, those that were `brought` if need be. `None` if there are none.
+    /// Makes the blob's record live with intact bytes, those that were `brought` if need be. `None` if there
+    /// are none.
     async fn settle(&self, digest: &Digest, brought: Option<&Brought>) -> Result<Option<BlobRecord>, Error> {
         let own = brought.and_then(Brought::unpublished);
         let decide = |found: Option<Found<BlobRecord>>| async move {
             let found = found.map(|found| found.record);
             let intact = match &found {
-                Some(blob) if blob.is_usable() => self.are_whole(digest, &blob.generation, blob.size, brought).await?,
+                Some(blob) if blob.is_usable() => {
+                    self.are_whole(digest, &blob.generation, blob.size, brought)
+                        .await?
+                }
                 _ => false,
             };
             Ok(BlobRecord::settle(found, intact, own))
@@ -218,21 +300,37 @@ impl Registry {
         Ok(settled)
     }
 
-    /// The bytes of the blob that this caller may have here and that are intact as far as is known, so that new ones need not be written.
-    pub(super) async fn known(&self, permit: &Permit<Read>, digest: &Digest) -> Result<Option<Arc<dyn BlobFile>>, Error> {
+    /// The bytes of the blob that this caller may have here and that are intact as far as is known, so that
+    /// new ones need not be written.
+    pub(super) async fn known(
+        &self,
+        permit: &Permit<Read>,
+        digest: &Digest,
+    ) -> Result<Option<Arc<dyn BlobFile>>, Error> {
         match unless_unreadable(self.held(permit, digest).await)?.flatten() {
-            Some((name, size)) if self.is_usable(digest, &name, size).await? => self.open_whole(digest, &name, size).await,
+            Some((name, size)) if self.is_usable(digest, &name, size).await? => {
+                self.open_whole(digest, &name, size).await
+            }
             _ => Ok(None),
         }
     }
 
-    /// Whether `name` is what the blob has, its bytes are there, and nobody found them to be damaged: this push neither.
-    pub(super) async fn is_intact(&self, digest: &Digest, name: &str, size: u64, brought: Option<&Brought>) -> Result<bool, Error> {
+    /// Whether `name` is what the blob has, its bytes are there, and nobody found them to be damaged: this
+    /// push neither.
+    pub(super) async fn is_intact(
+        &self,
+        digest: &Digest,
+        name: &str,
+        size: u64,
+        brought: Option<&Brought>,
+    ) -> Result<bool, Error> {
         Ok(self.is_usable(digest, name, size).await? && self.are_whole(digest, name, size, brought).await?)
     }
 
     async fn is_usable(&self, digest: &Digest, name: &str, size: u64) -> Result<bool, Error> {
         let blob = unless_unreadable(self.records.look_up(&keys::blob(digest)).await)?.flatten();
-        Ok(blob.is_some_and(|blob| blob.record.is_usable() && blob.record.generation == name && blob.record.size == size))
+        Ok(blob.is_some_and(|blob| {
+            blob.record.is_usable() && blob.record.generation == name && blob.record.size == size
+        }))
     }
 }

@@ -17,7 +17,11 @@ pub struct Body {
 impl Body {
     /// `first` is memory that was reserved before anything was read. More is taken from `share`.
     #[must_use]
-    pub fn new(stream: BoxStream<'static, Result<Bytes, BodyError>>, share: Share, first: Option<Held>) -> Self {
+    pub fn new(
+        stream: BoxStream<'static, Result<Bytes, BodyError>>,
+        share: Share,
+        first: Option<Held>,
+    ) -> Self {
         Self { stream, share, first }
     }
 
@@ -49,7 +53,9 @@ impl Body {
 
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Body").field("share", &self.share).finish_non_exhaustive()
+        f.debug_struct("Body")
+            .field("share", &self.share)
+            .finish_non_exhaustive()
     }
 }
 

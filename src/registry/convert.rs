@@ -1,7 +1,8 @@
 //! Says what becomes of each record of format 1, which nobody else knows.
 //!
-//! What is new in format 2 is made of what the old records say: a session's key names its repository, an index has entries that lead to it
-//! from its children, a manifest whose deletion is under way has its marker, and each tag is at its first event.
+//! What is new in format 2 is made of what the old records say: a session's key names its repository, an
+//! index has entries that lead to it from its children, a manifest whose deletion is under way has its
+//! marker, and each tag is at its first event.
 
 use super::Error;
 use super::keys::{self, Entry, Key};
@@ -49,16 +50,21 @@ impl From<Unconvertible> for Unconverted {
     }
 }
 
-/// Whether this record of format 1 stays as it is if it cannot be read. An upload does not: no image needs it, and nothing would ever find
-/// its repository.
+/// Whether this record of format 1 stays as it is if it cannot be read. An upload does not: no image needs
+/// it, and nothing would ever find its repository.
 pub fn keeps(key: &str) -> bool {
     !key.starts_with(UPLOADS)
 }
 
-/// The records of format 2 that take the place of one of format 1. Each has the time that the old one had, and `now` if it had none.
+/// The records of format 2 that take the place of one of format 1. Each has the time that the old one had,
+/// and `now` if it had none.
 pub fn convert(key: &str, value: &Bytes, now: Timestamp) -> Result<Vec<Converted>, Unconvertible> {
     if key == STORE_ID {
-        return Ok(vec![Converted { key: key.to_owned(), value: value.clone().into(), written: now }]);
+        return Ok(vec![Converted {
+            key: key.to_owned(),
+            value: value.clone().into(),
+            written: now,
+        }]);
     }
     if let Some(id) = key.strip_prefix(UPLOADS) {
         return Ok(vec![session(&id.parse()?, value, now)?]);
@@ -67,26 +73,47 @@ pub fn convert(key: &str, value: &Bytes, now: Timestamp) -> Result<Vec<Converted
         Entry::Own => Ok(vec![written(&keys::probe(), &Probe {}, now)?]),
         Entry::Blob(_) => same::<BlobRecord>(key, value, now),
         Entry::Link(..) => same::<LinkRecord>(key, value, now),
-        Entry::Catalog(_) | Entry::BackReference(..) | Entry::Referrer(..) => Ok(vec![mark(key, value, now)?]),
+        Entry::Catalog(_) | Entry::BackReference(..) | Entry::Referrer(..) => {
+            Ok(vec![mark(key, value, now)?])
+        }
         Entry::Manifest(repository, digest) => manifest(&repository, &digest, value, now),
         Entry::Tag(repository, tag) => {
             let old: Old<OldTag> = serde_json::from_slice(value)?;
             let event = UploadId::random()?.to_string();
             let at = old.at(now);
             let OldTag { digest, by } = old.record;
-            let record = TagRecord { state: TagState::Live, digest, by, at: at.as_millis(), seq: 1, event, previous: None };
+            let record = TagRecord {
+                state: TagState::Live,
+                digest,
+                by,
+                at: at.as_millis(),
+                seq: 1,
+                event,
+                previous: None,
+            };
             Ok(vec![written(&keys::tag(&repository, &tag), &record, at)?])
         }
-        Entry::Upload(..) | Entry::Deletion(..) | Entry::Usage(_) | Entry::Past(..) | Entry::Index(..) | Entry::Pulls(..) => {
-            Err(Unconvertible::Key)
-        }
+        Entry::Upload(..)
+        | Entry::Deletion(..)
+        | Entry::Usage(_)
+        | Entry::Past(..)
+        | Entry::Index(..)
+        | Entry::Pulls(..) => Err(Unconvertible::Key),
     }
 }
 
 /// A record that says the same in both formats.
-fn same<T: Stored + DeserializeOwned>(key: &str, value: &Bytes, now: Timestamp) -> Result<Vec<Converted>, Unconvertible> {
+fn same<T: Stored + DeserializeOwned>(
+    key: &str,
+    value: &Bytes,
+    now: Timestamp,
+) -> Result<Vec<Converted>, Unconvertible> {
     let old: Old<T> = serde_json::from_slice(value)?;
-    Ok(vec![written(&Key::new(key.to_owned()), &old.record, old.at(now))?])
+    Ok(vec![written(
+        &Key::new(key.to_owned()),
+        &old.record,
+        old.at(now),
+    )?])
 }
 
 /// Nothing is lost with a mark that cannot be read. A mark only says where to look.
@@ -94,22 +121,40 @@ fn mark(key: &str, value: &Bytes, now: Timestamp) -> Result<Converted, Error> {
     let record = match serde_json::from_slice::<Old<Mark>>(value) {
         Ok(old) => old.record,
         Err(why) => {
-            tracing::warn!(record.key = key, "the entry could not be read and is written anew: {why}");
+            tracing::warn!(
+                record.key = key,
+                "the entry could not be read and is written anew: {why}"
+            );
             Mark::LIVE
         }
     };
     written(&Key::new(key.to_owned()), &record, now)
 }
 
-fn manifest(repository: &RepositoryName, digest: &Digest, value: &Bytes, now: Timestamp) -> Result<Vec<Converted>, Unconvertible> {
-    let end = value.iter().position(|byte| *byte == b'\n').ok_or(Unconvertible::Header)?;
+fn manifest(
+    repository: &RepositoryName,
+    digest: &Digest,
+    value: &Bytes,
+    now: Timestamp,
+) -> Result<Vec<Converted>, Unconvertible> {
+    let end = value
+        .iter()
+        .position(|byte| *byte == b'\n')
+        .ok_or(Unconvertible::Header)?;
     let old: Old<ManifestHeader> = serde_json::from_slice(&value.slice(..end))?;
     let at = old.at(now);
-    let record = ManifestRecord { header: old.record, bytes: value.slice(end + 1..) };
+    let record = ManifestRecord {
+        header: old.record,
+        bytes: value.slice(end + 1..),
+    };
     let mut converted = vec![written(&keys::manifest(repository, digest), &record, at)?];
     if record.counts() {
         for child in &record.header.manifests {
-            converted.push(written(&keys::index(repository, &child.0, digest), &Mark::LIVE, at)?);
+            converted.push(written(
+                &keys::index(repository, &child.0, digest),
+                &Mark::LIVE,
+                at,
+            )?);
         }
     } else {
         converted.push(written(&keys::deletion(repository, digest), &Mark::LIVE, at)?);
@@ -120,14 +165,36 @@ fn manifest(repository: &RepositoryName, digest: &Digest, value: &Bytes, now: Ti
 /// An upload expires as long after the store took its record as it did after its last chunk.
 fn session(id: &UploadId, value: &Bytes, now: Timestamp) -> Result<Converted, Unconvertible> {
     let old: Old<OldSession> = serde_json::from_slice(value)?;
-    let OldSession { state, repository, owner, algorithm, offset, hash, expires, digest } = old.record;
-    let record = Session { state, owner, algorithm, offset, hash, resume: Resume::default(), claim: None, digest };
+    let OldSession {
+        state,
+        repository,
+        owner,
+        algorithm,
+        offset,
+        hash,
+        expires,
+        digest,
+    } = old.record;
+    let record = Session {
+        state,
+        owner,
+        algorithm,
+        offset,
+        hash,
+        resume: Resume::default(),
+        claim: None,
+        digest,
+    };
     let last = Timestamp::from_millis(expires).minus(LIFETIME).min(now);
     Ok(written(&keys::upload(&repository.parse()?, id), &record, last)?)
 }
 
 fn written<T: Stored>(key: &Key<T>, record: &T, written: Timestamp) -> Result<Converted, Error> {
-    Ok(Converted { key: key.to_string(), value: records::encode(key, record, &More::default())?, written })
+    Ok(Converted {
+        key: key.to_string(),
+        value: records::encode(key, record, &More::default())?,
+        written,
+    })
 }
 
 /// A record of format 1: what it says, its format, and in some kinds of record when it was written.
@@ -171,7 +238,9 @@ impl<'de> Deserialize<'de> for Format {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match u64::deserialize(deserializer)? {
             1 => Ok(Self),
-            other => Err(D::Error::custom(format_args!("expected record format 1, found {other}"))),
+            other => Err(D::Error::custom(format_args!(
+                "expected record format 1, found {other}"
+            ))),
         }
     }
 }

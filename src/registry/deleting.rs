@@ -1,11 +1,16 @@
-//! Deleting manifests and tags (distribution-spec, Deleting Manifests, Deleting Tags), and finishing what was cut short.
+//! Deleting manifests and tags (distribution-spec, Deleting Manifests, Deleting Tags), and finishing what was
+//! cut short.
 //!
-//! A deletion by digest has these steps. The record of the manifest goes last, so it explains every entry that still leads to it.
-//! 1. The manifest is condemned. Then the indexes that may list it are read. A push of such an index meanwhile rescues it.
-//! 2. The manifest becomes `dying`, which hides it from readers. A marker tells lists of tags and the next start that it is being deleted.
+//! A deletion by digest has these steps. The record of the manifest goes last, so it explains every entry
+//! that still leads to it.
+//! 1. The manifest is condemned. Then the indexes that may list it are read. A push of such an index
+//!    meanwhile rescues it.
+//! 2. The manifest becomes `dying`, which hides it from readers. A marker tells lists of tags and the next
+//!    start that it is being deleted.
 //! 3. Its tags and their back references are deleted, a thousand at a time.
 //! 4. The entries that lead to it from its subject and its children are deleted.
-//! 5. The record is deleted. The repository leaves the catalogue if nothing else is in it. Then the marker is deleted.
+//! 5. The record is deleted. The repository leaves the catalogue if nothing else is in it. Then the marker is
+//!    deleted.
 
 use super::keys::{Entry, Key};
 use super::records::unless_unreadable;
@@ -21,12 +26,20 @@ use crate::storage::{Failure, Show};
 impl Registry {
     /// By digest, the manifest and every tag on it; by tag, that tag alone.
     pub async fn delete_manifest(&self, permit: &Permit<Delete>, reference: &Reference) -> Result<(), Error> {
-        self.delete_manifest_if(Condition::default(), permit, reference).await
+        self.delete_manifest_if(Condition::default(), permit, reference)
+            .await
     }
 
     /// The same on a condition about what a tag leads to now. What a digest leads to cannot change.
-    pub async fn delete_manifest_if(&self, condition: Condition, permit: &Permit<Delete>, reference: &Reference) -> Result<(), Error> {
-        let (registry, repository, reference) = (self.freeing(), permit.repository().clone(), reference.clone());
+    pub async fn delete_manifest_if(
+        &self,
+        condition: Condition,
+        permit: &Permit<Delete>,
+        reference: &Reference,
+    ) -> Result<(), Error> {
+        let registry = self.freeing();
+        let repository = permit.repository().clone();
+        let reference = reference.clone();
         let only_tag = permit.detects_collisions();
         to_its_end(async move {
             let deleted = match &reference {
@@ -34,22 +47,32 @@ impl Registry {
                 Reference::Digest(digest) if condition.allows(Some(digest)) => {
                     registry.delete_by_digest(&repository, digest, only_tag).await?
                 }
-                Reference::Digest(digest) => return Err(Error::ConditionFailed { found: Some(digest.clone()) }),
+                Reference::Digest(digest) => {
+                    return Err(Error::ConditionFailed {
+                        found: Some(digest.clone()),
+                    });
+                }
             };
-            if deleted { Ok(()) } else { Err(registry.unknown_manifest(&repository).await?) }
+            if deleted {
+                Ok(())
+            } else {
+                Err(registry.unknown_manifest(&repository).await?)
+            }
         })
         .await
     }
 
-    /// Finishes deletions of manifests that a crash cut short, and takes away manifests whose push was cut short. Call it before the store
-    /// serves anybody. Returns how many it finished.
+    /// Finishes deletions of manifests that a crash cut short, and takes away manifests whose push was cut
+    /// short. Call it before the store serves anybody. Returns how many it finished.
     pub async fn finish_what_a_crash_left(&self) -> Result<usize, Error> {
         self.freeing().finish_all().await
     }
 
     async fn finish_all(&self) -> Result<usize, Error> {
         let mut finished = 0;
-        let mut hidden = self.records.keys(keys::all_of_repositories::<ManifestRecord>(), Show::Hidden);
+        let mut hidden = self
+            .records
+            .keys(keys::all_of_repositories::<ManifestRecord>(), Show::Hidden);
         while let Some(key) = hidden.next().await? {
             if let Some(Entry::Manifest(repository, digest)) = Entry::parse(key.as_str()) {
                 finished += usize::from(unless_damaged(&key, self.finish_one(&repository, &digest).await)?);
@@ -59,7 +82,10 @@ impl Registry {
         let mut markers = self.records.keys(keys::all_deletions(), Show::All);
         while let Some(key) = markers.next().await? {
             if let Some(Entry::Deletion(repository, digest)) = Entry::parse(key.as_str()) {
-                finished += usize::from(unless_damaged(&key, self.finish_marker(&repository, &digest).await)?);
+                finished += usize::from(unless_damaged(
+                    &key,
+                    self.finish_marker(&repository, &digest).await,
+                )?);
             }
         }
         Ok(finished)
@@ -69,7 +95,10 @@ impl Registry {
     async fn finish_one(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
         let found = self.records.read(&keys::manifest(repository, digest)).await?;
         match found.filter(|found| !found.record.is_readable()) {
-            Some(found) => self.give_up(repository, digest, &found.base(), &found.record).await,
+            Some(found) => {
+                self.give_up(repository, digest, &found.base(), &found.record)
+                    .await
+            }
             None => Ok(false),
         }
     }
@@ -78,11 +107,15 @@ impl Registry {
     async fn finish_marker(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
         self.leave(repository).await?;
         let marker = keys::deletion(repository, digest);
-        let judged = self.records.judge(&marker, |_| true, || self.is_dying(repository, digest)).await?;
+        let judged = self
+            .records
+            .judge(&marker, |_| true, || self.is_dying(repository, digest))
+            .await?;
         Ok(matches!(judged, Judged::Taken))
     }
 
-    /// Deletes a manifest whose push failed, or whose deletion was cut short. The push may have put the repository into the catalogue.
+    /// Deletes a manifest whose push failed, or whose deletion was cut short. The push may have put the
+    /// repository into the catalogue.
     pub(super) async fn give_up(
         &self,
         repository: &RepositoryName,
@@ -98,7 +131,12 @@ impl Registry {
     }
 
     /// With `only_tag` it refuses to take more than one tag along.
-    async fn delete_by_digest(&self, repository: &RepositoryName, digest: &Digest, only_tag: bool) -> Result<bool, Error> {
+    async fn delete_by_digest(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        only_tag: bool,
+    ) -> Result<bool, Error> {
         let key = keys::manifest(repository, digest);
         until_settled(|| async {
             let found = match self.records.read(&key).await {
@@ -109,26 +147,44 @@ impl Registry {
                 found => found?,
             };
             match found {
-                Some(found) if found.record.is_readable() => self.delete_committed(repository, digest, only_tag, found).await,
-                // Another deletion is under way or was cut short. Help it.
-                Some(found) if !found.record.counts() => {
-                    Ok(self.bury(repository, digest, &found.base(), &found.record).await?.then_some(true))
+                Some(found) if found.record.is_readable() => {
+                    self.delete_committed(repository, digest, only_tag, found).await
                 }
+                // Another deletion is under way or was cut short. Help it.
+                Some(found) if !found.record.counts() => Ok(self
+                    .bury(repository, digest, &found.base(), &found.record)
+                    .await?
+                    .then_some(true)),
                 // Nobody sees it yet. Its push may have been cut short; one that is alive starts again.
-                Some(found) => Ok(self.give_up(repository, digest, &found.base(), &found.record).await?.then_some(false)),
+                Some(found) => Ok(self
+                    .give_up(repository, digest, &found.base(), &found.record)
+                    .await?
+                    .then_some(false)),
                 None => Ok(Some(false)),
             }
         })
         .await
     }
 
-    /// Makes a manifest that nobody can read `dying`. Nobody comes to rely on it meanwhile without writing it anew. The entries that led from its
-    /// children and its subject to it are not known, and remain: they are hints.
-    async fn hide_damaged(&self, repository: &RepositoryName, digest: &Digest, only_tag: bool) -> Result<(), Error> {
+    /// Makes a manifest that nobody can read `dying`. Nobody comes to rely on it meanwhile without writing it
+    /// anew. The entries that led from its children and its subject to it are not known, and remain: they are
+    /// hints.
+    async fn hide_damaged(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        only_tag: bool,
+    ) -> Result<(), Error> {
         if let Some(why) = self.forbids_deletion(repository, digest, only_tag).await? {
             return Err(why);
         }
-        self.records.replace_damaged(&keys::manifest(repository, digest), &ManifestRecord::unknown().dying()).await.map(drop)
+        self.records
+            .replace_damaged(
+                &keys::manifest(repository, digest),
+                &ManifestRecord::unknown().dying(),
+            )
+            .await
+            .map(drop)
     }
 
     /// `None` if another writer was faster.
@@ -140,14 +196,17 @@ impl Registry {
         found: Found<ManifestRecord>,
     ) -> Result<Option<bool>, Error> {
         let key = keys::manifest(repository, digest);
-        let (mut base, condemned) = (found.base(), found.record.condemned());
+        let mut base = found.base();
+        let condemned = found.record.condemned();
         // Most refusals are known without a write.
         if let Some(why) = self.forbids_deletion(repository, digest, only_tag).await? {
             return Err(why);
         }
         if only_tag || !self.settings.sparse.contain(repository) {
             if !found.record.is_condemned() {
-                let Some(version) = self.records.swap(&key, &base, &condemned).await? else { return Ok(None) };
+                let Some(version) = self.records.swap(&key, &base, &condemned).await? else {
+                    return Ok(None);
+                };
                 base = base.at(version);
             }
             match self.forbids_deletion(repository, digest, only_tag).await {
@@ -160,11 +219,19 @@ impl Registry {
                 }
             }
         }
-        Ok(self.bury(repository, digest, &base, &condemned).await?.then_some(true))
+        Ok(self
+            .bury(repository, digest, &base, &condemned)
+            .await?
+            .then_some(true))
     }
 
     /// An index that lists the manifest, or tags that would go with it.
-    async fn forbids_deletion(&self, repository: &RepositoryName, digest: &Digest, only_tag: bool) -> Result<Option<Error>, Error> {
+    async fn forbids_deletion(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        only_tag: bool,
+    ) -> Result<Option<Error>, Error> {
         if !self.settings.sparse.contain(repository)
             && let Some(index) = self.index_of(repository, digest).await?
         {
@@ -174,10 +241,14 @@ impl Registry {
     }
 
     async fn has_several_tags(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
-        let mut entries = self.records.keys(keys::back_references(repository, digest), Show::All);
+        let mut entries = self
+            .records
+            .keys(keys::back_references(repository, digest), Show::All);
         let mut found = 0;
         while let Some(key) = entries.next().await? {
-            let Ok(tag) = entries.prefix().rest(&key).parse::<Tag>() else { continue };
+            let Ok(tag) = entries.prefix().rest(&key).parse::<Tag>() else {
+                continue;
+            };
             // A tag that cannot be read leads nowhere.
             let target = unless_unreadable(self.tag_target(repository, &tag).await)?.flatten();
             found += usize::from(target.as_ref() == Some(digest));
@@ -189,10 +260,16 @@ impl Registry {
     }
 
     /// An index of the repository, committed or being pushed, that lists the manifest.
-    pub(super) async fn index_of(&self, repository: &RepositoryName, child: &Digest) -> Result<Option<Digest>, Error> {
+    pub(super) async fn index_of(
+        &self,
+        repository: &RepositoryName,
+        child: &Digest,
+    ) -> Result<Option<Digest>, Error> {
         let mut entries = self.records.keys(keys::indexes(repository, child), Show::All);
         while let Some(key) = entries.next().await? {
-            let Some(index) = keys::digest_of(entries.prefix().rest(&key)) else { continue };
+            let Some(index) = keys::digest_of(entries.prefix().rest(&key)) else {
+                continue;
+            };
             // An index that cannot be read may still list it.
             let found = unless_unreadable(self.records.look_up(&keys::manifest(repository, &index)).await)?;
             if found.is_none_or(|found| found.is_some_and(|found| found.record.lists(child))) {
@@ -202,7 +279,8 @@ impl Registry {
         Ok(None)
     }
 
-    /// Deletes the manifest and everything that leads to it. `false` if the record has changed; then nothing is deleted.
+    /// Deletes the manifest and everything that leads to it. `false` if the record has changed; then nothing
+    /// is deleted.
     pub(super) async fn bury(
         &self,
         repository: &RepositoryName,
@@ -210,15 +288,25 @@ impl Registry {
         base: &Base,
         record: &ManifestRecord,
     ) -> Result<bool, Error> {
-        let (key, marker) = (keys::manifest(repository, digest), keys::deletion(repository, digest));
-        let Some(base) = self.hide(repository, digest, base, record).await? else { return Ok(false) };
+        let key = keys::manifest(repository, digest);
+        let marker = keys::deletion(repository, digest);
+        let Some(base) = self.hide(repository, digest, base, record).await? else {
+            return Ok(false);
+        };
         self.untag(repository, digest).await?;
         let mut entries = listed(repository, digest, record);
-        entries.extend(record.header.subject.as_ref().map(|subject| keys::referrer(repository, &subject.0, digest)));
+        entries.extend(
+            record
+                .header
+                .subject
+                .as_ref()
+                .map(|subject| keys::referrer(repository, &subject.0, digest)),
+        );
         self.records.clear_alike(&entries, || self.counts(&key)).await?;
         // This fails if the manifest was pushed again meanwhile.
         let gone = change(&key, Some(&base), None)?;
-        // A push that failed clears the marker too. It may have begun on top of a deletion, which keeps the marker of a dying manifest.
+        // A push that failed clears the marker too. It may have begun on top of a deletion, which keeps the
+        // marker of a dying manifest.
         let mut last = vec![marker];
         if record.is_readable() || !record.counts() {
             // The marker goes last: as long as it stands, the next start comes back to the repository.
@@ -227,7 +315,11 @@ impl Registry {
         let marker = last.len() - 1;
         self.records
             .clear_all(vec![gone], &last, async |place| {
-                if place == marker { self.is_dying(repository, digest).await } else { self.is_in_use(repository).await }
+                if place == marker {
+                    self.is_dying(repository, digest).await
+                } else {
+                    self.is_in_use(repository).await
+                }
             })
             .await?;
         Ok(true)
@@ -241,7 +333,8 @@ impl Registry {
         base: &Base,
         record: &ManifestRecord,
     ) -> Result<Option<Base>, Error> {
-        let (key, marker) = (keys::manifest(repository, digest), keys::deletion(repository, digest));
+        let key = keys::manifest(repository, digest);
+        let marker = keys::deletion(repository, digest);
         if !record.counts() {
             self.records.mark(&marker).await?;
             return Ok(Some(base.clone()));
@@ -258,18 +351,27 @@ impl Registry {
             }
             [Changed::Written(version), ..] => Ok(Some(base.at(version.clone()))),
             _ => {
-                self.records.clear(&marker, || self.is_dying(repository, digest)).await?;
+                self.records
+                    .clear(&marker, || self.is_dying(repository, digest))
+                    .await?;
                 Ok(None)
             }
         }
     }
 
-    /// Deletes the tags of a manifest that is being deleted, with their back references. Stops if the manifest is pushed again.
+    /// Deletes the tags of a manifest that is being deleted, with their back references. Stops if the
+    /// manifest is pushed again.
     pub(super) async fn untag(&self, repository: &RepositoryName, digest: &Digest) -> Result<(), Error> {
-        let mut pages = self.records.pages(keys::back_references(repository, digest), String::new(), Show::All);
+        let mut pages = self.records.pages(
+            keys::back_references(repository, digest),
+            String::new(),
+            Show::All,
+        );
         while let Some(page) = pages.next().await? {
-            let tags: Vec<(Key<Mark>, Tag)> =
-                page.into_iter().filter_map(|key| pages.prefix().rest(&key).parse().ok().map(|tag| (key, tag))).collect();
+            let tags: Vec<(Key<Mark>, Tag)> = page
+                .into_iter()
+                .filter_map(|key| pages.prefix().rest(&key).parse().ok().map(|tag| (key, tag)))
+                .collect();
             if !until_settled(|| self.untag_once(repository, digest, &tags)).await? {
                 return Ok(());
             }
@@ -278,7 +380,12 @@ impl Registry {
     }
 
     /// Returns whether the manifest is still being deleted. `None` if one of the tags was written meanwhile.
-    async fn untag_once(&self, repository: &RepositoryName, digest: &Digest, tags: &[(Key<Mark>, Tag)]) -> Result<Option<bool>, Error> {
+    async fn untag_once(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        tags: &[(Key<Mark>, Tag)],
+    ) -> Result<Option<bool>, Error> {
         let mut changes = Vec::new();
         for (_, tag) in tags {
             let key = keys::tag(repository, tag);
@@ -295,9 +402,8 @@ impl Registry {
         let back: Vec<_> = tags.iter().map(|(key, _)| key.clone()).collect();
         let points_there = async |place: usize| match tags.get(place) {
             // The entry of a tag that cannot be read stays, for whoever repairs the tag.
-            Some((_, tag)) => {
-                Ok(unless_unreadable(self.tag_target(repository, tag).await)?.is_none_or(|target| target.as_ref() == Some(digest)))
-            }
+            Some((_, tag)) => Ok(unless_unreadable(self.tag_target(repository, tag).await)?
+                .is_none_or(|target| target.as_ref() == Some(digest))),
             None => Ok(false),
         };
         let done = self.records.clear_all(changes, &back, points_there).await?;
@@ -306,7 +412,11 @@ impl Registry {
 
     /// Whether the manifest is committed, condemned or being pushed.
     pub(super) async fn counts(&self, key: &Key<ManifestRecord>) -> Result<bool, Error> {
-        Ok(self.records.read(key).await?.is_some_and(|found| found.record.counts()))
+        Ok(self
+            .records
+            .read(key)
+            .await?
+            .is_some_and(|found| found.record.counts()))
     }
 
     pub(super) async fn is_dying(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
@@ -316,18 +426,37 @@ impl Registry {
 
     /// Takes the repository out of the catalogue if nothing keeps it there.
     pub(super) async fn leave(&self, repository: &RepositoryName) -> Result<(), Error> {
-        self.records.clear(&keys::in_catalog(repository.as_str()), || self.is_in_use(repository)).await
+        self.records
+            .clear(&keys::in_catalog(repository.as_str()), || {
+                self.is_in_use(repository)
+            })
+            .await
     }
 
     async fn is_in_use(&self, repository: &RepositoryName) -> Result<bool, Error> {
-        Ok(!self.records.is_empty(&keys::manifests(repository), Show::All).await?
-            || !self.records.is_empty(&keys::uploads(repository), Show::All).await?)
+        Ok(!self
+            .records
+            .is_empty(&keys::manifests(repository), Show::All)
+            .await?
+            || !self
+                .records
+                .is_empty(&keys::uploads(repository), Show::All)
+                .await?)
     }
 }
 
 /// The entries that lead from the children of an index to it.
-pub(super) fn listed(repository: &RepositoryName, digest: &Digest, record: &ManifestRecord) -> Vec<Key<Mark>> {
-    record.header.manifests.iter().map(|child| keys::index(repository, &child.0, digest)).collect()
+pub(super) fn listed(
+    repository: &RepositoryName,
+    digest: &Digest,
+    record: &ManifestRecord,
+) -> Vec<Key<Mark>> {
+    record
+        .header
+        .manifests
+        .iter()
+        .map(|child| keys::index(repository, &child.0, digest))
+        .collect()
 }
 
 /// A record that cannot be finished does not stop the others, unless the store takes no changes at all.

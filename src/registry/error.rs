@@ -12,7 +12,9 @@ pub enum Error {
     #[error("this repository holds no such blob")]
     BlobUnknown,
     /// Its bytes are missing or have another size.
-    #[error("the registry's copy of the blob {0} is damaged: push the blob again, or restore the store from a backup")]
+    #[error(
+        "the registry's copy of the blob {0} is damaged: push the blob again, or restore the store from a backup"
+    )]
     BlobDamaged(Digest),
     /// Also for an upload of somebody else, of another repository, or one that has expired.
     #[error("there is no such upload: start a new one")]
@@ -22,7 +24,9 @@ pub enum Error {
          they also expire 24 hours after their last request"
     )]
     TooManyUploads { most: usize },
-    #[error("another request is writing to this upload: wait for it, ask for the upload's offset, and go on from there")]
+    #[error(
+        "another request is writing to this upload: wait for it, ask for the upload's offset, and go on from there"
+    )]
     UploadBusy,
     #[error("the chunk must begin at byte {offset}, where this upload stands")]
     RangeMismatch { offset: u64 },
@@ -55,11 +59,15 @@ pub enum Error {
     Undecided { manifest: Digest },
     #[error("the index {index} lists this manifest: delete the index first")]
     Listed { index: Digest },
-    #[error("two or more tags lead to this manifest, and detectManifestCollision refuses to delete them all: delete them by tag")]
+    #[error(
+        "two or more tags lead to this manifest, and detectManifestCollision refuses to delete them all: delete them by tag"
+    )]
     SeveralTags,
     #[error("the request's body ended early: ask for the upload's offset, and go on from there")]
     Interrupted,
-    #[error("the request's body stopped or came too slowly: ask for the upload's offset, and go on from there")]
+    #[error(
+        "the request's body stopped or came too slowly: ask for the upload's offset, and go on from there"
+    )]
     Stalled,
     #[error("an internal error stopped the request before its end; the log has the reason")]
     Internal,
@@ -96,7 +104,11 @@ impl Error {
 }
 
 const fn said(newer: bool) -> &'static str {
-    if newer { "is of another version" } else { "is damaged" }
+    if newer {
+        "is of another version"
+    } else {
+        "is damaged"
+    }
 }
 
 const fn advice(newer: bool) -> &'static str {
@@ -127,7 +139,10 @@ impl From<BodyError> for Error {
 }
 
 fn there(found: Option<&Digest>) -> String {
-    found.map_or_else(|| "there is nothing".to_owned(), |digest| format!("it is at {digest}"))
+    found.map_or_else(
+        || "there is nothing".to_owned(),
+        |digest| format!("it is at {digest}"),
+    )
 }
 
 struct List<'a>(&'a [Digest]);

@@ -1,5 +1,5 @@
-//! Doors for the fuzzer. What lies in a store may have been damaged or planted, and is parsed by types that nobody else sees. The registry
-//! itself uses nothing of this.
+//! Doors for the fuzzer. What lies in a store may have been damaged or planted, and is parsed by types that
+//! nobody else sees. The registry itself uses nothing of this.
 
 use super::hashing::Hasher;
 use super::keys::Entry;
@@ -13,7 +13,8 @@ use super::states::tag::TagRecord;
 use crate::oci::Algorithm;
 use bytes::Bytes;
 
-/// The kinds of record that a value can be read as, and whether each says the same once it is written and read again.
+/// The kinds of record that a value can be read as, and whether each says the same once it is written and
+/// read again.
 #[doc(hidden)]
 #[must_use]
 pub fn records_read(value: &[u8]) -> Vec<(&'static str, bool)> {
@@ -28,7 +29,10 @@ pub fn records_read(value: &[u8]) -> Vec<(&'static str, bool)> {
         ("pulls", survives::<PullRecord>(&value)),
         ("usage", survives::<UsageRecord>(&value)),
     ];
-    kinds.into_iter().filter_map(|(kind, survives)| Some((kind, survives?))).collect()
+    kinds
+        .into_iter()
+        .filter_map(|(kind, survives)| Some((kind, survives?)))
+        .collect()
 }
 
 /// The key that is made of what a key leads to, if it leads anywhere.
@@ -41,7 +45,8 @@ pub fn key_rewritten(key: &str) -> Option<String> {
     }
 }
 
-/// The state of a hash that was taken up again from `state` after `length` bytes, if it can be. It is then carried on, as by an upload.
+/// The state of a hash that was taken up again from `state` after `length` bytes, if it can be. It is then
+/// carried on, as by an upload.
 #[doc(hidden)]
 #[must_use]
 pub fn hash_state_rewritten(algorithm: Algorithm, state: &str, length: u64) -> Option<String> {

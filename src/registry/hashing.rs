@@ -1,4 +1,5 @@
-//! Hashing that can be laid down and taken up again: an upload's hash state is part of its session, so it survives a restart.
+//! Hashing that can be laid down and taken up again: an upload's hash state is part of its session, so it
+//! survives a restart.
 
 use crate::oci::{Algorithm, Digest};
 use crate::storage::Look;
@@ -27,8 +28,14 @@ impl Hasher {
     pub(super) fn restore(algorithm: Algorithm, state: &str, length: u64) -> Option<Self> {
         let state = STANDARD.decode(state).ok()?;
         let (hasher, found) = match algorithm {
-            Algorithm::Sha256 => (Self::Sha256(Box::new(restore(&state)?)), hashed(&state, 32, 8, 64)?),
-            Algorithm::Sha512 => (Self::Sha512(Box::new(restore(&state)?)), hashed(&state, 64, 16, 128)?),
+            Algorithm::Sha256 => (
+                Self::Sha256(Box::new(restore(&state)?)),
+                hashed(&state, 32, 8, 64)?,
+            ),
+            Algorithm::Sha512 => (
+                Self::Sha512(Box::new(restore(&state)?)),
+                hashed(&state, 64, 16, 128)?,
+            ),
         };
         (found == u128::from(length) && length < LONGEST).then_some(hasher)
     }
@@ -94,13 +101,15 @@ impl Hashing {
     }
 }
 
-/// How many bytes a state is the state after: behind the words of the hash stands how many blocks it has taken in, and then how much of the
-/// next one has come.
+/// How many bytes a state is the state after: behind the words of the hash stands how many blocks it has
+/// taken in, and then how much of the next one has come.
 fn hashed(state: &[u8], words: usize, counter: usize, block: u128) -> Option<u128> {
     let (count, rest) = state.get(words..)?.split_at_checked(counter)?;
     let mut blocks = [0; 16];
     blocks.get_mut(..counter)?.copy_from_slice(count);
-    u128::from_le_bytes(blocks).checked_mul(block)?.checked_add(u128::from(*rest.first()?))
+    u128::from_le_bytes(blocks)
+        .checked_mul(block)?
+        .checked_add(u128::from(*rest.first()?))
 }
 
 /// No upload has so many bytes, and SHA-256 cannot count many times as many.
@@ -141,15 +150,24 @@ mod tests {
                 let mut hasher = Hasher::new(algorithm);
                 hasher.update(&vec![7; usize::try_from(length).unwrap()]);
                 for other in [length + 1, length + 64, length + 128] {
-                    assert!(Hasher::restore(algorithm, &hasher.state(), other).is_none(), "{algorithm} {length} {other}");
+                    assert!(
+                        Hasher::restore(algorithm, &hasher.state(), other).is_none(),
+                        "{algorithm} {length} {other}"
+                    );
                 }
-                assert!(Hasher::restore(algorithm, &hasher.state(), length).is_some(), "{algorithm} {length}");
+                assert!(
+                    Hasher::restore(algorithm, &hasher.state(), length).is_some(),
+                    "{algorithm} {length}"
+                );
             }
         }
     }
 
     #[test]
     fn known_digests_of_nothing() {
-        assert_eq!(digest_of(Algorithm::Sha256, b"").hex(), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+        assert_eq!(
+            digest_of(Algorithm::Sha256, b"").hex(),
+            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+        );
     }
 }

@@ -1,5 +1,6 @@
-//! Where each record lies, and what kind of record lies there. A repository's name ends with `!`, which sorts before every character of a
-//! name: the order of the keys is the order of the names, and no name is a prefix of another's keys.
+//! Where each record lies, and what kind of record lies there. A repository's name ends with `!`, which sorts
+//! before every character of a name: the order of the keys is the order of the names, and no name is a prefix
+//! of another's keys.
 //!
 //! | key | record |
 //! |---|---|
@@ -46,7 +47,10 @@ pub(super) struct Prefix<T> {
 
 impl<T> Key<T> {
     pub(super) const fn new(text: String) -> Self {
-        Self { text, kind: PhantomData }
+        Self {
+            text,
+            kind: PhantomData,
+        }
     }
 
     pub(super) fn as_str(&self) -> &str {
@@ -56,7 +60,10 @@ impl<T> Key<T> {
 
 impl<T> Prefix<T> {
     pub(super) const fn new(text: String) -> Self {
-        Self { text, kind: PhantomData }
+        Self {
+            text,
+            kind: PhantomData,
+        }
     }
 
     pub(super) fn as_str(&self) -> &str {
@@ -254,7 +261,11 @@ fn name(digest: &Digest) -> impl fmt::Display {
 
 fn spread(digest: &Digest) -> String {
     let hex = digest.hex();
-    format!("{}/{}/{hex}", digest.algorithm(), hex.get(..2).unwrap_or_default())
+    format!(
+        "{}/{}/{hex}",
+        digest.algorithm(),
+        hex.get(..2).unwrap_or_default()
+    )
 }
 
 /// The repository that the last part of a key names.
@@ -316,7 +327,10 @@ impl Entry {
                 // The repository may have slashes; what stands before it has three.
                 let end = rest.match_indices('/').nth(2)?.0;
                 let (digest, repository) = rest.split_at_checked(end)?;
-                Self::Link(spread_digest_of(digest)?, repository_of(repository.strip_prefix('/')?)?)
+                Self::Link(
+                    spread_digest_of(digest)?,
+                    repository_of(repository.strip_prefix('/')?)?,
+                )
             }
             CATALOG => Self::Catalog(repository_of(rest)?),
             USAGE => Self::Usage(repository_of(rest)?),
@@ -407,7 +421,8 @@ mod tests {
     fn keys_lead_back_to_what_they_are_of() {
         let hex = "ab".repeat(32);
         let d = || format!("sha256:{hex}").parse::<Digest>().unwrap();
-        let (r, t) = (|| "a/b".parse::<RepositoryName>().unwrap(), || "v1".parse::<Tag>().unwrap());
+        let r = || "a/b".parse::<RepositoryName>().unwrap();
+        let t = || "v1".parse::<Tag>().unwrap();
         let id: UploadId = "0".repeat(32).parse().unwrap();
         for (entry, key) in [
             (Entry::Blob(d()), format!("b/sha256/ab/{hex}")),
@@ -419,14 +434,29 @@ mod tests {
             (Entry::Manifest(r(), d()), format!("r/a/b!/m/sha256/{hex}")),
             (Entry::Pulls(r(), d()), format!("r/a/b!/p/sha256/{hex}")),
             (Entry::Tag(r(), t()), "r/a/b!/t/v1".to_owned()),
-            (Entry::Past(r(), t(), 255), "r/a/b!/h/v1/00000000000000ff".to_owned()),
-            (Entry::BackReference(r(), d(), t()), format!("r/a/b!/k/sha256/{hex}/v1")),
-            (Entry::Referrer(r(), d(), d()), format!("r/a/b!/s/sha256/{hex}/sha256-{hex}")),
-            (Entry::Index(r(), d(), d()), format!("r/a/b!/i/sha256/{hex}/sha256-{hex}")),
+            (
+                Entry::Past(r(), t(), 255),
+                "r/a/b!/h/v1/00000000000000ff".to_owned(),
+            ),
+            (
+                Entry::BackReference(r(), d(), t()),
+                format!("r/a/b!/k/sha256/{hex}/v1"),
+            ),
+            (
+                Entry::Referrer(r(), d(), d()),
+                format!("r/a/b!/s/sha256/{hex}/sha256-{hex}"),
+            ),
+            (
+                Entry::Index(r(), d(), d()),
+                format!("r/a/b!/i/sha256/{hex}/sha256-{hex}"),
+            ),
         ] {
             assert_eq!(entry.key(), key);
             let found = Entry::parse(&key).unwrap_or_else(|| panic!("{key} leads nowhere"));
-            assert_eq!((std::mem::discriminant(&found), found.key()), (std::mem::discriminant(&entry), key));
+            assert_eq!(
+                (std::mem::discriminant(&found), found.key()),
+                (std::mem::discriminant(&entry), key)
+            );
         }
         for key in [PROBE, STORE_ID] {
             assert!(matches!(Entry::parse(key), Some(Entry::Own)), "{key}");
@@ -434,7 +464,19 @@ mod tests {
         let short = format!("r/a!/m/sha256/{}", &hex[1..]);
         let twice = format!("r/a!/m/sha256-{hex}");
         let shard = format!("b/sha256/ac/{hex}");
-        for unknown in ["", "x", "é", "r/a!/x/1", "r/A!/t/v1", "c/a", "u/a!/1", "r/a!/h/v1/ff", &short, &twice, &shard] {
+        for unknown in [
+            "",
+            "x",
+            "é",
+            "r/a!/x/1",
+            "r/A!/t/v1",
+            "c/a",
+            "u/a!/1",
+            "r/a!/h/v1/ff",
+            &short,
+            &twice,
+            &shard,
+        ] {
             assert!(Entry::parse(unknown).is_none(), "{unknown}");
         }
     }

@@ -1,5 +1,6 @@
-//! Large manifests take turns. What is made of one while it is pushed, read or listed is several times its size, so few are in hand at the
-//! same time, by their bytes. Reading one takes milliseconds of a processor, and happens where it keeps no request waiting.
+//! Large manifests take turns. What is made of one while it is pushed, read or listed is several times its
+//! size, so few are in hand at the same time, by their bytes. Reading one takes milliseconds of a processor,
+//! and happens where it keeps no request waiting.
 
 use super::Error;
 use std::sync::Arc;
@@ -41,9 +42,14 @@ impl Turns {
 }
 
 /// Runs `work` on so many bytes, elsewhere if they are many.
-pub(super) async fn worked<T: Send + 'static>(bytes: usize, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+pub(super) async fn worked<T: Send + 'static>(
+    bytes: usize,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
     if bytes <= LARGE {
         return Ok(work());
     }
-    tokio::task::spawn_blocking(work).await.map_err(|_| Error::Internal)
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| Error::Internal)
 }

@@ -21,15 +21,29 @@ impl Registry {
     /// The first `limit` tags after `after`, which need not exist.
     pub async fn tags(&self, permit: &Permit<Read>, after: &str, limit: usize) -> Result<Page, Error> {
         let repository = permit.repository();
-        if !self.records.is_marked(&keys::in_catalog(repository.as_str())).await? {
+        if !self
+            .records
+            .is_marked(&keys::in_catalog(repository.as_str()))
+            .await?
+        {
             return Err(Error::RepositoryUnknown);
         }
         if limit == 0 {
-            return Ok(Page { entries: Vec::new(), more: false });
+            return Ok(Page {
+                entries: Vec::new(),
+                more: false,
+            });
         }
         let prefix = keys::tags(repository);
-        let mut from = if after.is_empty() { String::new() } else { prefix.key(after).to_string() };
-        let mut pages = self.records.pages(prefix.clone(), from.clone(), Show::Visible).of(limit.saturating_add(1));
+        let mut from = if after.is_empty() {
+            String::new()
+        } else {
+            prefix.key(after).to_string()
+        };
+        let mut pages = self
+            .records
+            .pages(prefix.clone(), from.clone(), Show::Visible)
+            .of(limit.saturating_add(1));
         let mut entries = Vec::new();
         while entries.len() <= limit && !pages.is_over() {
             // Before the tags: a deletion that ends meanwhile takes its marker along.
@@ -38,7 +52,8 @@ impl Registry {
             let mut tags: Vec<String> = keys.iter().map(|key| prefix.rest(key).to_owned()).collect();
             if !deletions.is_empty() {
                 let going = self.going(repository, &tags, &deletions).await?;
-                // What a deletion took since the tags were listed is not among those that point at its manifest any more.
+                // What a deletion took since the tags were listed is not among those that point at its
+                // manifest any more.
                 let there = self.tags_up_to(&prefix, &from, &tags).await?;
                 tags.retain(|tag| there.contains(tag) && !going.contains(tag));
             }
@@ -50,9 +65,14 @@ impl Registry {
         Ok(Page { entries, more })
     }
 
-    /// Finds those of the sorted `tags` that point at a manifest that is being deleted. Mostly no manifest is, and this is one list of
-    /// markers. Otherwise only the tags that such a manifest names are read.
-    async fn going(&self, repository: &RepositoryName, tags: &[String], deletions: &[Digest]) -> Result<HashSet<String>, Error> {
+    /// Finds those of the sorted `tags` that point at a manifest that is being deleted. Mostly no manifest
+    /// is, and this is one list of markers. Otherwise only the tags that such a manifest names are read.
+    async fn going(
+        &self,
+        repository: &RepositoryName,
+        tags: &[String],
+        deletions: &[Digest],
+    ) -> Result<HashSet<String>, Error> {
         let mut going = HashSet::new();
         for digest in deletions {
             // A record that cannot be read hides nothing.
@@ -74,7 +94,12 @@ impl Registry {
     }
 
     /// The tags after `from`, up to the last one of `tags`.
-    async fn tags_up_to(&self, prefix: &Prefix<TagRecord>, from: &str, tags: &[String]) -> Result<HashSet<String>, Error> {
+    async fn tags_up_to(
+        &self,
+        prefix: &Prefix<TagRecord>,
+        from: &str,
+        tags: &[String],
+    ) -> Result<HashSet<String>, Error> {
         let mut there = HashSet::new();
         let mut pages = self.records.pages(prefix.clone(), from.to_owned(), Show::Visible);
         while let Some(page) = pages.next().await? {
@@ -95,10 +120,15 @@ impl Registry {
         tags: &[String],
         found: &mut HashSet<String>,
     ) -> Result<(), Error> {
-        let (Some(first), Some(last)) = (tags.first(), tags.last()) else { return Ok(()) };
+        let (Some(first), Some(last)) = (tags.first(), tags.last()) else {
+            return Ok(());
+        };
         let prefix = keys::back_references(repository, digest);
         // A tag without its last character sorts before it.
-        let before = first.strip_suffix(|_: char| true).map(|shorter| prefix.key(shorter).to_string()).unwrap_or_default();
+        let before = first
+            .strip_suffix(|_: char| true)
+            .map(|shorter| prefix.key(shorter).to_string())
+            .unwrap_or_default();
         let mut pages = self.records.pages(prefix, before, Show::All);
         while let Some(page) = pages.next().await? {
             for name in page.iter().map(|key| pages.prefix().rest(key)) {
@@ -106,7 +136,11 @@ impl Registry {
                     return Ok(());
                 }
                 let Ok(tag) = name.parse::<Tag>() else { continue };
-                if name >= first.as_str() && unless_unreadable(self.tag_target(repository, &tag).await)?.flatten().as_ref() == Some(digest)
+                if name >= first.as_str()
+                    && unless_unreadable(self.tag_target(repository, &tag).await)?
+                        .flatten()
+                        .as_ref()
+                        == Some(digest)
                 {
                     found.insert(name.to_owned());
                 }
@@ -117,14 +151,24 @@ impl Registry {
 
     /// The first `limit` repositories after `after` that the reader may read.
     pub async fn catalog(&self, reader: &Reader<'_>, after: &str, limit: usize) -> Result<Page, Error> {
-        let mut page = Page { entries: Vec::new(), more: false };
+        let mut page = Page {
+            entries: Vec::new(),
+            more: false,
+        };
         if limit == 0 {
             return Ok(page);
         }
-        let from = if after.is_empty() { String::new() } else { keys::in_catalog(after).to_string() };
+        let from = if after.is_empty() {
+            String::new()
+        } else {
+            keys::in_catalog(after).to_string()
+        };
         let mut pages = self.records.pages(keys::catalog(), from, Show::Visible);
         while let Some(keys) = pages.next().await? {
-            for repository in keys.iter().filter_map(|key| keys::repository_of(pages.prefix().rest(key))) {
+            for repository in keys
+                .iter()
+                .filter_map(|key| keys::repository_of(pages.prefix().rest(key)))
+            {
                 if reader.permit(&repository).is_none() {
                     continue;
                 }

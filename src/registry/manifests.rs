@@ -9,7 +9,9 @@ use super::typed_store::{Found, until_settled};
 use super::{Error, Registry, keys, to_its_end};
 use crate::access::{Permit, Read, Write};
 use crate::limits::MANIFEST_BYTES;
-use crate::oci::{Algorithm, Condition, Digest, Flaw, InvalidManifest, Manifest, Place, Reference, RepositoryName, Tag};
+use crate::oci::{
+    Algorithm, Condition, Digest, Flaw, InvalidManifest, Manifest, Place, Reference, RepositoryName, Tag,
+};
 use bytes::Bytes;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -44,7 +46,11 @@ struct Pushing {
 }
 
 impl Registry {
-    pub async fn manifest(&self, permit: &Permit<Read>, reference: &Reference) -> Result<StoredManifest, Error> {
+    pub async fn manifest(
+        &self,
+        permit: &Permit<Read>,
+        reference: &Reference,
+    ) -> Result<StoredManifest, Error> {
         let repository = permit.repository();
         let found = match reference {
             Reference::Digest(digest) => self.stored(repository, digest).await?,
@@ -56,8 +62,8 @@ impl Registry {
         }
     }
 
-    /// Accepts a manifest whose content the repository holds; its subject may be absent. Whether policy lets the tag be made or moved
-    /// is decided by the write of the tag itself.
+    /// Accepts a manifest whose content the repository holds; its subject may be absent. Whether policy lets
+    /// the tag be made or moved is decided by the write of the tag itself.
     pub async fn put_manifest(
         &self,
         permit: &Permit<Write>,
@@ -65,10 +71,12 @@ impl Registry {
         content_type: Option<&str>,
         bytes: Bytes,
     ) -> Result<Pushed, Error> {
-        self.put_manifest_if(&Condition::default(), permit, reference, content_type, bytes).await
+        self.put_manifest_if(&Condition::default(), permit, reference, content_type, bytes)
+            .await
     }
 
-    /// The same on a condition about what the reference leads to now. For a tag it is judged by the write that moves the tag.
+    /// The same on a condition about what the reference leads to now. For a tag it is judged by the write
+    /// that moves the tag.
     pub async fn put_manifest_if(
         &self,
         condition: &Condition,
@@ -85,30 +93,54 @@ impl Registry {
             Reference::Tag(_) => Algorithm::Sha256,
         };
         let turn = self.requests.take(bytes.len()).await;
-        let (header, read) = (content_type.map(str::to_owned), bytes.clone());
-        let parse = move || (digest_of(algorithm, &read), Manifest::parse(header.as_deref(), &read));
+        let header = content_type.map(str::to_owned);
+        let read = bytes.clone();
+        let parse = move || {
+            (
+                digest_of(algorithm, &read),
+                Manifest::parse(header.as_deref(), &read),
+            )
+        };
         let (found, parsed) = worked(bytes.len(), parse).await?;
         if let Reference::Digest(expected) = reference
             && *expected != found
         {
-            return Err(Error::DigestMismatch { expected: expected.clone(), found });
+            return Err(Error::DigestMismatch {
+                expected: expected.clone(),
+                found,
+            });
         }
         let mut manifest = parsed?;
         let checked = !self.settings.unchecked_descriptors.contain(permit.repository());
-        if let Some(flaw) = manifest.flaw.take_if(|flaw| checked || matches!(flaw, Flaw::LongType { .. })) {
+        if let Some(flaw) = manifest
+            .flaw
+            .take_if(|flaw| checked || matches!(flaw, Flaw::LongType { .. }))
+        {
             return Err(InvalidManifest::from(flaw).into());
         }
         self.sort_children(permit.repository(), &mut manifest).await?;
         let subject = manifest.subject.as_ref().map(|subject| subject.digest.clone());
-        let mut pushed = Pushed { digest: found, subject, missing: Vec::new() };
+        let mut pushed = Pushed {
+            digest: found,
+            subject,
+            missing: Vec::new(),
+        };
         let sparse = self.settings.sparse.contain(permit.repository());
         let record = ManifestRecord::pending(&manifest, bytes).sparse(sparse);
-        let pushing = Pushing { record, manifest, checked, _turn: turn };
+        let pushing = Pushing {
+            record,
+            manifest,
+            checked,
+            _turn: turn,
+        };
         let Reference::Tag(tag) = reference else {
             if !permit.may_create() || !condition.is_empty() {
                 // One that cannot be read is there all the same, and this push makes it whole.
                 let stored = unless_unreadable(self.stored(permit.repository(), &pushed.digest).await)?;
-                let stored = stored.map_or_else(|| Some(pushed.digest.clone()), |stored| stored.map(|stored| stored.digest));
+                let stored = stored.map_or_else(
+                    || Some(pushed.digest.clone()),
+                    |stored| stored.map(|stored| stored.digest),
+                );
                 if stored.is_none() && !permit.may_create() {
                     return Err(Error::TagMissing);
                 }
@@ -116,18 +148,25 @@ impl Registry {
                     return Err(Error::ConditionFailed { found: stored });
                 }
             }
-            let (registry, repository) = (self.clone(), permit.repository().clone());
+            let registry = self.clone();
+            let repository = permit.repository().clone();
             return to_its_end(async move {
                 pushed.missing = registry.commit(&repository, &pushed.digest, &pushing).await?;
                 Ok(pushed)
             })
             .await;
         };
-        // A tag that may not be written is refused before the manifest is stored; the write below decides all the same.
+        // A tag that may not be written is refused before the manifest is stored; the write below decides all
+        // the same.
         self.check_tag(condition, permit, tag, &pushed.digest).await?;
-        let (registry, condition, permit, tag) = (self.clone(), condition.clone(), permit.clone(), tag.clone());
+        let registry = self.clone();
+        let condition = condition.clone();
+        let permit = permit.clone();
+        let tag = tag.clone();
         to_its_end(async move {
-            pushed.missing = registry.commit_with_tag(&condition, &permit, &tag, &pushed.digest, &pushing).await?;
+            pushed.missing = registry
+                .commit_with_tag(&condition, &permit, &tag, &pushed.digest, &pushing)
+                .await?;
             Ok(pushed)
         })
         .await
@@ -141,11 +180,16 @@ impl Registry {
         digest: &Digest,
         pushed: &Pushing,
     ) -> Result<Vec<Digest>, Error> {
-        let (met, written) = (Condition::default(), AtomicBool::new(false));
+        let met = Condition::default();
+        let written = AtomicBool::new(false);
         until_settled(|| async {
             let missing = self.commit(permit.repository(), digest, pushed).await?;
             // The condition held when the tag was written, and would now meet this push's own tag.
-            let condition = if written.load(Ordering::SeqCst) { &met } else { condition };
+            let condition = if written.load(Ordering::SeqCst) {
+                &met
+            } else {
+                condition
+            };
             self.write_tag(condition, permit, tag, digest).await?;
             written.store(true, Ordering::SeqCst);
             // If the manifest is gone, it was deleted meanwhile.
@@ -156,24 +200,46 @@ impl Registry {
 
     /// The manifest itself was not found: does the repository exist?
     pub(super) async fn unknown_manifest(&self, repository: &RepositoryName) -> Result<Error, Error> {
-        let exists = self.records.is_marked(&keys::in_catalog(repository.as_str())).await?;
-        Ok(if exists { Error::ManifestUnknown } else { Error::RepositoryUnknown })
+        let exists = self
+            .records
+            .is_marked(&keys::in_catalog(repository.as_str()))
+            .await?;
+        Ok(if exists {
+            Error::ManifestUnknown
+        } else {
+            Error::RepositoryUnknown
+        })
     }
 
-    pub(super) async fn stored(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<StoredManifest>, Error> {
-        let found = self.records.look_up(&keys::manifest(repository, digest)).await?.filter(|found| found.record.is_readable());
+    pub(super) async fn stored(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<StoredManifest>, Error> {
+        let found = self
+            .records
+            .look_up(&keys::manifest(repository, digest))
+            .await?
+            .filter(|found| found.record.is_readable());
         Ok(found.map(|found| StoredManifest {
             media_type: found.record.header.media_type.clone(),
             digest: digest.clone(),
             bytes: found.record.bytes.clone(),
-            subject: found.record.header.subject.as_ref().map(|subject| subject.0.clone()),
+            subject: found
+                .record
+                .header
+                .subject
+                .as_ref()
+                .map(|subject| subject.0.clone()),
         }))
     }
 
     async fn tagged(&self, repository: &RepositoryName, tag: &Tag) -> Result<Option<StoredManifest>, Error> {
         let mut before = None;
         loop {
-            let Some(digest) = self.tag_target(repository, tag).await? else { return Ok(None) };
+            let Some(digest) = self.tag_target(repository, tag).await? else {
+                return Ok(None);
+            };
             let found = self.stored(repository, &digest).await?;
             // The tag may have moved, and the old manifest gone, between the two reads.
             if found.is_some() || before.as_ref() == Some(&digest) {
@@ -183,19 +249,33 @@ impl Registry {
         }
     }
 
-    /// Announces the manifest, which keeps collectors away from what it needs, looks whether all of that is there, and commits. One that is
-    /// committed already must have what it needs as well. Answers with what is missing, where that is accepted.
-    async fn commit(&self, repository: &RepositoryName, digest: &Digest, pushed: &Pushing) -> Result<Vec<Digest>, Error> {
+    /// Announces the manifest, which keeps collectors away from what it needs, looks whether all of that is
+    /// there, and commits. One that is committed already must have what it needs as well. Answers with what
+    /// is missing, where that is accepted.
+    async fn commit(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        pushed: &Pushing,
+    ) -> Result<Vec<Digest>, Error> {
         until_settled(|| self.commit_once(repository, digest, pushed)).await
     }
 
-    async fn commit_once(&self, repository: &RepositoryName, digest: &Digest, pushed: &Pushing) -> Result<Option<Vec<Digest>>, Error> {
+    async fn commit_once(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        pushed: &Pushing,
+    ) -> Result<Option<Vec<Digest>>, Error> {
         let sparse = pushed.record.header.sparse;
         let key = keys::manifest(repository, digest);
         let announce = |found: Option<Found<ManifestRecord>>| async move {
-            let old = found.as_ref().is_some_and(|found| self.records.is_old(found.written));
+            let old = found
+                .as_ref()
+                .is_some_and(|found| self.records.is_old(found.written));
             let found = found.map(|found| found.record);
-            // The deletion that is under way is finished first: else it would stop, and leave some of its tags on the new manifest.
+            // The deletion that is under way is finished first: else it would stop, and leave some of its
+            // tags on the new manifest.
             if found.as_ref().is_some_and(|found| !found.counts()) {
                 self.untag(repository, digest).await?;
             }
@@ -203,9 +283,17 @@ impl Registry {
         };
         let announced = match self.records.change_after(&key, announce).await {
             Err(why) if why.is_damage() => {
-                // Its deletion may have been under way. Otherwise its tags must stay even if this push is refused, so it is committed at once.
-                let going = self.records.is_marked(&keys::deletion(repository, digest)).await?;
-                let record = if going { pushed.record.dying() } else { pushed.record.committed() };
+                // Its deletion may have been under way. Otherwise its tags must stay even if this push is
+                // refused, so it is committed at once.
+                let going = self
+                    .records
+                    .is_marked(&keys::deletion(repository, digest))
+                    .await?;
+                let record = if going {
+                    pushed.record.dying()
+                } else {
+                    pushed.record.committed()
+                };
                 self.records.replace_damaged(&key, &record).await?;
                 return Ok(None);
             }
@@ -214,17 +302,26 @@ impl Registry {
         let (record, base) = match announced {
             (manifest::Found::Pending(record), Some(base)) => (record.sparse(sparse), base),
             (manifest::Found::Committed(found), base) => {
-                // An earlier version kept less of what the manifest needs, or the repository had a child of an index as another kind.
+                // An earlier version kept less of what the manifest needs, or the repository had a child of
+                // an index as another kind.
                 let differs = found.header.blobs != pushed.record.header.blobs;
-                let record = if differs { pushed.record.committed() } else { found.sparse(sparse) };
+                let record = if differs {
+                    pushed.record.committed()
+                } else {
+                    found.sparse(sparse)
+                };
                 let complete = self.complete(repository, digest, &record, pushed).await;
                 if complete.is_err() && !self.counts(&key).await? {
-                    // It was deleted meanwhile, perhaps before the entries of its children were written again.
-                    self.records.clear_alike(&listed(repository, digest, &record), || self.counts(&key)).await?;
+                    // It was deleted meanwhile, perhaps before the entries of its children were written
+                    // again.
+                    self.records
+                        .clear_alike(&listed(repository, digest, &record), || self.counts(&key))
+                        .await?;
                 }
                 let missing = complete?;
                 if let Some(base) = base.filter(|_| differs) {
-                    // Not earlier, so that a push that is refused leaves the record as it is. The next try looks again at what it protects now.
+                    // Not earlier, so that a push that is refused leaves the record as it is. The next try
+                    // looks again at what it protects now.
                     self.records.swap(&key, &base, &record).await?;
                     return Ok(None);
                 }
@@ -234,11 +331,16 @@ impl Registry {
             (manifest::Found::Pending(_), None) => return Ok(None),
         };
         let committed = match self.complete(repository, digest, &record, pushed).await {
-            Ok(missing) => self.records.swap(&key, &base, &record.committed()).await.map(|done| done.map(|_| missing)),
+            Ok(missing) => self
+                .records
+                .swap(&key, &base, &record.committed())
+                .await
+                .map(|done| done.map(|_| missing)),
             Err(refused) => Err(refused),
         };
         if committed.is_err() {
-            // A manifest that stays announced would keep others from being deleted. If it was committed all the same, this does nothing.
+            // A manifest that stays announced would keep others from being deleted. If it was committed all
+            // the same, this does nothing.
             if let Err(why) = self.give_up(repository, digest, &base, &record).await {
                 tracing::warn!(repo.name = %repository, manifest.digest = %digest, "a push that failed is removed only at the next start: {why}");
             }
@@ -246,8 +348,9 @@ impl Registry {
         committed
     }
 
-    /// Makes sure of all that a manifest needs and that leads to it, in this order: an index counts when the entries of its children are
-    /// written, because a deletion of a child asks for them, and they are written before the children are read. Answers as [`Registry::commit`].
+    /// Makes sure of all that a manifest needs and that leads to it, in this order: an index counts when the
+    /// entries of its children are written, because a deletion of a child asks for them, and they are written
+    /// before the children are read. Answers as [`Registry::commit`].
     async fn complete(
         &self,
         repository: &RepositoryName,
@@ -258,15 +361,23 @@ impl Registry {
         self.records.mark_all(&listed(repository, digest, record)).await?;
         let missing = self.missing(repository, record, pushed).await?;
         if let Some(subject) = &record.header.subject {
-            self.records.mark(&keys::referrer(repository, &subject.0, digest)).await?;
+            self.records
+                .mark(&keys::referrer(repository, &subject.0, digest))
+                .await?;
         }
         self.records.mark(&keys::in_catalog(repository.as_str())).await?;
         Ok(missing)
     }
 
     /// Keeps what the manifest needs. Returns what is missing, where that is accepted.
-    async fn missing(&self, repository: &RepositoryName, record: &ManifestRecord, pushed: &Pushing) -> Result<Vec<Digest>, Error> {
-        let (mut missing, mut held) = (Vec::new(), HashMap::new());
+    async fn missing(
+        &self,
+        repository: &RepositoryName,
+        record: &ManifestRecord,
+        pushed: &Pushing,
+    ) -> Result<Vec<Digest>, Error> {
+        let mut missing = Vec::new();
+        let mut held = HashMap::new();
         for blob in &record.header.blobs {
             match self.hold_blob(repository, &blob.0).await? {
                 Some(size) => drop(held.insert(&blob.0, size)),
@@ -283,8 +394,12 @@ impl Registry {
             return Ok(missing);
         }
         if !missing.is_empty() {
-            let other_kind = self.of_another_kind(repository, &pushed.manifest, &missing).await?;
-            return Err(other_kind.map_or(Error::MissingReferences(missing), |flaw| InvalidManifest::from(flaw).into()));
+            let other_kind = self
+                .of_another_kind(repository, &pushed.manifest, &missing)
+                .await?;
+            return Err(other_kind.map_or(Error::MissingReferences(missing), |flaw| {
+                InvalidManifest::from(flaw).into()
+            }));
         }
         if pushed.checked {
             self.check_sizes(repository, &pushed.manifest, &held).await?;
@@ -292,27 +407,58 @@ impl Registry {
         Ok(missing)
     }
 
-    /// Finds what is missing as a blob and there as a manifest, or the other way round. Pushing it again as it was would not help.
-    async fn of_another_kind(&self, repository: &RepositoryName, manifest: &Manifest, missing: &[Digest]) -> Result<Option<Flaw>, Error> {
+    /// Finds what is missing as a blob and there as a manifest, or the other way round. Pushing it again as
+    /// it was would not help.
+    async fn of_another_kind(
+        &self,
+        repository: &RepositoryName,
+        manifest: &Manifest,
+        missing: &[Digest],
+    ) -> Result<Option<Flaw>, Error> {
         let missing: HashSet<&Digest> = missing.iter().collect();
-        for blob in manifest.blobs.iter().filter(|blob| missing.contains(&blob.digest)) {
+        for blob in manifest
+            .blobs
+            .iter()
+            .filter(|blob| missing.contains(&blob.digest))
+        {
             if self.size_of_manifest(repository, &blob.digest).await?.is_some() {
-                return Ok(Some(Flaw::IsManifest { place: blob.place, digest: blob.digest.clone() }));
+                return Ok(Some(Flaw::IsManifest {
+                    place: blob.place,
+                    digest: blob.digest.clone(),
+                }));
             }
         }
-        for child in manifest.manifests.iter().filter(|child| missing.contains(&child.digest)) {
+        for child in manifest
+            .manifests
+            .iter()
+            .filter(|child| missing.contains(&child.digest))
+        {
             if self.size_of_blob(repository, &child.digest).await?.is_some() {
-                return Ok(Some(Flaw::IsBlob { place: child.place, digest: child.digest.clone() }));
+                return Ok(Some(Flaw::IsBlob {
+                    place: child.place,
+                    digest: child.digest.clone(),
+                }));
             }
         }
         Ok(None)
     }
 
-    /// Compares what the descriptors say with what the repository has. `held` are the sizes that are known already.
-    async fn check_sizes(&self, repository: &RepositoryName, manifest: &Manifest, held: &HashMap<&Digest, u64>) -> Result<(), Error> {
-        let foreign = manifest.foreign.iter().map(|layer| &layer.digest).collect::<HashSet<_>>();
+    /// Compares what the descriptors say with what the repository has. `held` are the sizes that are known
+    /// already.
+    async fn check_sizes(
+        &self,
+        repository: &RepositoryName,
+        manifest: &Manifest,
+        held: &HashMap<&Digest, u64>,
+    ) -> Result<(), Error> {
+        let foreign = manifest
+            .foreign
+            .iter()
+            .map(|layer| &layer.digest)
+            .collect::<HashSet<_>>();
         for referred in manifest.referred() {
-            let (place, digest) = (referred.place, &referred.digest);
+            let place = referred.place;
+            let digest = &referred.digest;
             let found = match held.get(digest) {
                 Some(size) => Some(*size),
                 None if foreign.contains(digest) => self.size_of_blob(repository, digest).await?,
@@ -321,20 +467,32 @@ impl Registry {
             if let (Some(said), Some(held)) = (referred.size, found)
                 && said != held
             {
-                return Err(InvalidManifest::from(Flaw::OtherSize { place, digest: digest.clone(), said, held }).into());
+                return Err(InvalidManifest::from(Flaw::OtherSize {
+                    place,
+                    digest: digest.clone(),
+                    said,
+                    held,
+                })
+                .into());
             }
         }
         Ok(())
     }
 
-    /// A child of an index whose media type is no manifest's is a blob, unless the repository has it as a manifest alone.
+    /// A child of an index whose media type is no manifest's is a blob, unless the repository has it as a
+    /// manifest alone.
     async fn sort_children(&self, repository: &RepositoryName, manifest: &mut Manifest) -> Result<(), Error> {
-        let (mut blobs, mut manifests) = (Vec::new(), Vec::new());
+        let mut blobs = Vec::new();
+        let mut manifests = Vec::new();
         for blob in std::mem::take(&mut manifest.blobs) {
             let is_manifest = matches!(blob.place, Place::Manifest(_))
                 && self.size_of_blob(repository, &blob.digest).await?.is_none()
                 && self.size_of_manifest(repository, &blob.digest).await?.is_some();
-            if is_manifest { manifests.push(blob) } else { blobs.push(blob) }
+            if is_manifest {
+                manifests.push(blob)
+            } else {
+                blobs.push(blob)
+            }
         }
         manifest.blobs = blobs;
         manifest.manifests.append(&mut manifests);
@@ -342,31 +500,54 @@ impl Registry {
     }
 
     /// Of a manifest that can be read.
-    async fn size_of_manifest(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<u64>, Error> {
-        let found = unless_unreadable(self.records.look_up(&keys::manifest(repository, digest)).await)?.flatten();
-        Ok(found.filter(|found| found.record.is_readable()).map(|found| found.record.bytes.len() as u64))
+    async fn size_of_manifest(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<u64>, Error> {
+        let found =
+            unless_unreadable(self.records.look_up(&keys::manifest(repository, digest)).await)?.flatten();
+        Ok(found
+            .filter(|found| found.record.is_readable())
+            .map(|found| found.record.bytes.len() as u64))
     }
 
     /// Of a blob that the repository serves.
     async fn size_of_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<u64>, Error> {
         let found = unless_unreadable(self.records.look_up(&keys::link(digest, repository)).await)?.flatten();
-        Ok(found.filter(|found| found.record.generation.is_some()).map(|found| found.record.size))
+        Ok(found
+            .filter(|found| found.record.generation.is_some())
+            .map(|found| found.record.size))
     }
 
     /// Whether the manifest is there from now on; one that is condemned is rescued.
     pub(super) async fn stays(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
-        self.hold_manifest(repository, digest).await.map(|size| size.is_some())
+        self.hold_manifest(repository, digest)
+            .await
+            .map(|size| size.is_some())
     }
 
     /// The same with its size.
-    async fn hold_manifest(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<u64>, Error> {
+    async fn hold_manifest(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<u64>, Error> {
         let size = AtomicU64::new(0);
         let step = |found: Option<ManifestRecord>, _| {
-            size.store(found.as_ref().map_or(0, |found| found.bytes.len() as u64), Ordering::SeqCst);
+            size.store(
+                found.as_ref().map_or(0, |found| found.bytes.len() as u64),
+                Ordering::SeqCst,
+            );
             ManifestRecord::hold(found)
         };
         // One that cannot be read is missing: its push writes it anew.
-        let there = unless_unreadable(self.records.settle(&keys::manifest(repository, digest), step).await)?.unwrap_or(false);
+        let there = unless_unreadable(
+            self.records
+                .settle(&keys::manifest(repository, digest), step)
+                .await,
+        )?
+        .unwrap_or(false);
         Ok(there.then(|| size.into_inner()))
     }
 }

@@ -1,10 +1,12 @@
-//! The OCI registry core: manifests, blobs, uploads, tags and referrers over two storage traits. Knows neither HTTP nor policy;
-//! what a caller may do arrives as a [`Permit`](crate::access::Permit), and the repository is read from it.
+//! The OCI registry core: manifests, blobs, uploads, tags and referrers over two storage traits. Knows
+//! neither HTTP nor policy; what a caller may do arrives as a [`Permit`](crate::access::Permit), and the
+//! repository is read from it.
 //!
 //! <https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md>
 //!
-//! Everything is a record that changes by compare-and-swap only, or bytes under a name that is never used twice. Several processes
-//! may work on one store but for uploads, which are claimed in this process. Reads never create anything.
+//! Everything is a record that changes by compare-and-swap only, or bytes under a name that is never used
+//! twice. Several processes may work on one store but for uploads, which are claimed in this process. Reads
+//! never create anything.
 
 mod backup;
 mod blobs;
@@ -54,7 +56,8 @@ use typed_store::TypedStore;
 /// What users decide about the core.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
-    /// Where a manifest is accepted although the repository lacks what it refers to, as mirrors need it that fetch only some platforms.
+    /// Where a manifest is accepted although the repository lacks what it refers to, as mirrors need it that
+    /// fetch only some platforms.
     pub sparse: Repositories,
     /// Where a descriptor's `size` and `data` are not checked, as mirrors of broken images need it.
     pub unchecked_descriptors: Repositories,
@@ -69,7 +72,8 @@ pub struct Registry {
     records: TypedStore,
     bytes: Arc<dyn BlobStore>,
     claims: Arc<dyn uploads::Claims>,
-    /// Of requests with large manifests. A request that has one may read large records meanwhile, which have turns of their own.
+    /// Of requests with large manifests. A request that has one may read large records meanwhile, which have
+    /// turns of their own.
     requests: large::Turns,
     open: uploads::OpenUploads,
 }
@@ -91,20 +95,27 @@ impl Registry {
 
     #[must_use]
     pub fn with(self, settings: Settings) -> Self {
-        Self { settings: Arc::new(settings), ..self }
+        Self {
+            settings: Arc::new(settings),
+            ..self
+        }
     }
 
     /// The same registry for work that frees space, which a full disk must not stop.
     fn freeing(&self) -> Self {
-        Self { records: self.records.freeing(), ..self.clone() }
+        Self {
+            records: self.records.freeing(),
+            ..self.clone()
+        }
     }
 }
 
 impl Registry {
-    /// Whether the store reads, and takes changes and bytes. Answers with the reason if it has room for deletions only. Writes a record the
-    /// first time, and after that asks for a change that is none.
+    /// Whether the store reads, and takes changes and bytes. Answers with the reason if it has room for
+    /// deletions only. Writes a record the first time, and after that asks for a change that is none.
     pub async fn check_storage(&self) -> Result<Option<Failure>, Error> {
-        let (key, record) = (keys::probe(), records::Probe {});
+        let key = keys::probe();
+        let record = records::Probe {};
         self.records.read(&key).await?;
         self.records.freeing().create(&key, &record).await?;
         self.bytes.probe().await?;
@@ -116,7 +127,9 @@ impl Registry {
 }
 
 /// Runs `work` to its end even if the client disconnects, so that it leaves nothing half done.
-async fn to_its_end<T: Send + 'static>(work: impl Future<Output = Result<T, Error>> + Send + 'static) -> Result<T, Error> {
+async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
     tokio::spawn(work).await.unwrap_or(Err(Error::Internal))
 }
 

@@ -1,9 +1,10 @@
-//! How records are written: a first line of JSON that is the same for every record, then the record as a line of JSON, then the bytes of a
-//! manifest.
+//! How records are written: a first line of JSON that is the same for every record, then the record as a line
+//! of JSON, then the bytes of a manifest.
 //!
-//! The first line has the format and a nonce that is new for every write, so no two states of a record are the same bytes. A later version
-//! adds its fields there: this version keeps what is under `more` when it writes the record again, and refuses a record whose `critical`
-//! names something, since it knows none of these names. `docs/design/records.md` has the details.
+//! The first line has the format and a nonce that is new for every write, so no two states of a record are
+//! the same bytes. A later version adds its fields there: this version keeps what is under `more` when it
+//! writes the record again, and refuses a record whose `critical` names something, since it knows none of
+//! these names. `docs/design/records.md` has the details.
 
 use super::error::Error;
 use super::hashing;
@@ -80,7 +81,10 @@ impl Stored for ManifestRecord {
 
     fn decode(value: &Bytes) -> Result<Self, serde_json::Error> {
         let (header, bytes) = first_line(value)?;
-        Ok(Self { header: serde_json::from_slice(&header)?, bytes })
+        Ok(Self {
+            header: serde_json::from_slice(&header)?,
+            bytes,
+        })
     }
 
     fn is_hidden(&self) -> bool {
@@ -93,7 +97,9 @@ impl Stored for ManifestRecord {
 
     fn belongs_to(&self, key: &str) -> bool {
         match keys::Entry::parse(key) {
-            Some(keys::Entry::Manifest(_, digest)) if self.counts() => hashing::digest_of(digest.algorithm(), &self.bytes) == digest,
+            Some(keys::Entry::Manifest(_, digest)) if self.counts() => {
+                hashing::digest_of(digest.algorithm(), &self.bytes) == digest
+            }
             _ => true,
         }
     }
@@ -174,7 +180,9 @@ impl<'de> Deserialize<'de> for Format {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match u64::deserialize(deserializer)? {
             2 => Ok(Self),
-            other => Err(D::Error::custom(format_args!("expected record format 2, found {other}"))),
+            other => Err(D::Error::custom(format_args!(
+                "expected record format 2, found {other}"
+            ))),
         }
     }
 }
@@ -191,11 +199,15 @@ impl<T: Display> Serialize for Text<T> {
 
 impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for Text<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map(Text).map_err(D::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map(Text)
+            .map_err(D::Error::custom)
     }
 }
 
-/// What was read, or `None` and a line in the log if the record cannot be read. Other failures are the store's.
+/// What was read, or `None` and a line in the log if the record cannot be read. Other failures are the
+/// store's.
 pub(super) fn unless_unreadable<T>(read: Result<T, Error>) -> Result<Option<T>, Error> {
     match read {
         Err(why @ Error::Unreadable { .. }) => {
@@ -207,7 +219,11 @@ pub(super) fn unless_unreadable<T>(read: Result<T, Error>) -> Result<Option<T>, 
 }
 
 fn unreadable(key: &str, why: impl Display, newer: bool) -> Error {
-    Error::Unreadable { key: key.to_owned(), why: why.to_string(), newer }
+    Error::Unreadable {
+        key: key.to_owned(),
+        why: why.to_string(),
+        newer,
+    }
 }
 
 /// Its value is gone.
@@ -221,11 +237,20 @@ fn unwritable(why: serde_json::Error) -> Error {
 
 /// Encodes a record with a new nonce.
 pub(super) fn encode<T: Stored>(_: &Key<T>, record: &T, more: &More) -> Result<Value, Error> {
-    let head = Head { format: Format, nonce: format!("{:016x}", fastrand::u64(..)), critical: Vec::new(), more: more.clone() };
+    let head = Head {
+        format: Format,
+        nonce: format!("{:016x}", fastrand::u64(..)),
+        critical: Vec::new(),
+        more: more.clone(),
+    };
     let mut bytes = serde_json::to_vec(&head).map_err(unwritable)?;
     bytes.push(b'\n');
     record.encode(&mut bytes).map_err(unwritable)?;
-    Ok(Value { bytes: bytes.into(), hidden: record.is_hidden(), frees: false })
+    Ok(Value {
+        bytes: bytes.into(),
+        hidden: record.is_hidden(),
+        frees: false,
+    })
 }
 
 pub(super) fn decode<T: Stored>(key: &Key<T>, value: &Bytes) -> Result<(T, More), Error> {
@@ -238,7 +263,11 @@ pub(super) fn decode_checked<T: Stored>(key: &Key<T>, value: &Bytes) -> Result<(
     if T::belongs_to(&record, key.as_str()) {
         Ok((record, more))
     } else {
-        Err(unreadable(key.as_str(), "it does not hold the content of its digest", false))
+        Err(unreadable(
+            key.as_str(),
+            "it does not hold the content of its digest",
+            false,
+        ))
     }
 }
 
@@ -250,7 +279,9 @@ fn is_newer(value: &Bytes) -> bool {
         #[serde(default)]
         critical: Vec<String>,
     }
-    let said = first_line(value).ok().and_then(|(head, _)| serde_json::from_slice::<Said>(&head).ok());
+    let said = first_line(value)
+        .ok()
+        .and_then(|(head, _)| serde_json::from_slice::<Said>(&head).ok());
     said.is_some_and(|said| said.format != 2 || !said.critical.is_empty())
 }
 
@@ -258,13 +289,18 @@ fn read<T: Stored>(value: &Bytes) -> Result<(T, More), serde_json::Error> {
     let (head, rest) = first_line(value)?;
     let head: Head = serde_json::from_slice(&head)?;
     if let Some(name) = head.critical.first() {
-        return Err(serde_json::Error::custom(format_args!("it needs `{name}`, which this version does not know")));
+        return Err(serde_json::Error::custom(format_args!(
+            "it needs `{name}`, which this version does not know"
+        )));
     }
     Ok((T::decode(&rest)?, head.more))
 }
 
 fn first_line(value: &Bytes) -> Result<(Bytes, Bytes), serde_json::Error> {
-    let end = value.iter().position(|byte| *byte == b'\n').ok_or_else(|| serde_json::Error::custom("its first line does not end"))?;
+    let end = value
+        .iter()
+        .position(|byte| *byte == b'\n')
+        .ok_or_else(|| serde_json::Error::custom("its first line does not end"))?;
     Ok((value.slice(..end), value.slice(end + 1..)))
 }
 
@@ -274,7 +310,8 @@ pub(super) fn hash(record: &TagRecord) -> Digest {
     hashing::digest_of(Algorithm::Sha256, &serde_json::to_vec(record).unwrap_or_default())
 }
 
-/// For the fuzzer: whether a value that decodes as this type is the same after it was encoded and decoded again.
+/// For the fuzzer: whether a value that decodes as this type is the same after it was encoded and decoded
+/// again.
 pub(super) fn survives<T: Stored + PartialEq>(value: &Bytes) -> Option<bool> {
     let (record, more) = read::<T>(value).ok()?;
     let key = Key::<T>::new(String::new());
@@ -295,7 +332,10 @@ mod tests {
     fn a_record_of_another_format_is_not_read() {
         assert!(mark(r#"{"format":2,"nonce":"1"}"#).is_ok());
         let other = mark(r#"{"format":3,"nonce":"1"}"#).unwrap_err();
-        assert!(other.to_string().starts_with("expected record format 2, found 3"), "{other}");
+        assert!(
+            other.to_string().starts_with("expected record format 2, found 3"),
+            "{other}"
+        );
         assert!(read::<Mark>(&Bytes::from_static(br#"{"format":1,"state":"live"}"#)).is_err());
     }
 
@@ -307,7 +347,12 @@ mod tests {
         let text = String::from_utf8(written.to_vec()).unwrap();
         assert!(text.contains(r#""more":{"later":[1,{"a":"b"}]}"#), "{text}");
         let refused = mark(r#"{"format":2,"nonce":"1","critical":["lease"]}"#).unwrap_err();
-        assert!(refused.to_string().starts_with("it needs `lease`, which this version does not know"), "{refused}");
+        assert!(
+            refused
+                .to_string()
+                .starts_with("it needs `lease`, which this version does not know"),
+            "{refused}"
+        );
     }
 
     #[test]
@@ -322,9 +367,12 @@ mod tests {
         let bytes = Bytes::from_static(b"{ \"schemaVersion\": 2,\n\n\"manifests\": [] }\n");
         let record = ManifestRecord::pending(&Manifest::parse(None, &bytes).unwrap(), bytes.clone());
         let key = Key::<ManifestRecord>::new("k".to_owned());
-        for (state, hidden) in
-            [(ManifestState::Pend, true), (ManifestState::Com, false), (ManifestState::Cond, false), (ManifestState::Dying, true)]
-        {
+        for (state, hidden) in [
+            (ManifestState::Pend, true),
+            (ManifestState::Com, false),
+            (ManifestState::Cond, false),
+            (ManifestState::Dying, true),
+        ] {
             let record = record.clone().in_state(state);
             let written = encode(&key, &record, &More::default()).unwrap();
             assert_eq!(written.hidden, hidden, "{state:?}");

@@ -24,7 +24,10 @@ impl Referrers {
     /// As it is answered: no longer than a manifest may be, unless it has one descriptor alone.
     #[must_use]
     pub fn index(&self) -> Vec<u8> {
-        let start = format!(r#"{{"schemaVersion":2,"mediaType":"{}","manifests":["#, ManifestType::OciIndex);
+        let start = format!(
+            r#"{{"schemaVersion":2,"mediaType":"{}","manifests":["#,
+            ManifestType::OciIndex
+        );
         let length: usize = self.manifests.iter().map(written_size).sum();
         let mut json = Vec::with_capacity(start.len() + length + END.len());
         json.extend_from_slice(start.as_bytes());
@@ -50,7 +53,9 @@ pub(super) struct Referring {
 
 impl Referring {
     fn of(found: &Found<ManifestRecord>) -> Option<Self> {
-        let header = Some(&found.record).filter(|record| record.is_readable()).map(|record| &record.header)?;
+        let header = Some(&found.record)
+            .filter(|record| record.is_readable())
+            .map(|record| &record.header)?;
         Some(Self {
             subject: header.subject.as_ref()?.0.clone(),
             media_type: header.media_type.clone(),
@@ -80,7 +85,10 @@ impl Registry {
         }
         // Many large pages at the same time would be much memory.
         let _turn = self.requests.take(MANIFEST_BYTES).await;
-        Ok(self.page(permit, subject, artifact_type, after, usize::MAX).await?.unwrap_or_default())
+        Ok(self
+            .page(permit, subject, artifact_type, after, usize::MAX)
+            .await?
+            .unwrap_or_default())
     }
 
     /// `None` if the page has more than `most` bytes.
@@ -94,16 +102,24 @@ impl Registry {
     ) -> Result<Option<Referrers>, Error> {
         let repository = permit.repository();
         let prefix = keys::referrers(repository, subject);
-        let from = after.map(|after| keys::referrer(repository, subject, after).to_string()).unwrap_or_default();
+        let from = after
+            .map(|after| keys::referrer(repository, subject, after).to_string())
+            .unwrap_or_default();
         let mut pages = self.records.pages(prefix, from, Show::Visible);
         let mut page = Referrers::default();
         // Every descriptor is counted with a comma, and the last has none.
-        let (mut room, mut used) = ((MANIFEST_BYTES + 1).saturating_sub(page.index().len()), 0_usize);
+        let mut room = (MANIFEST_BYTES + 1).saturating_sub(page.index().len());
+        let mut used = 0_usize;
         while let Some(keys) = pages.next().await? {
-            for digest in keys.iter().filter_map(|key| keys::digest_of(pages.prefix().rest(key))) {
+            for digest in keys
+                .iter()
+                .filter_map(|key| keys::digest_of(pages.prefix().rest(key)))
+            {
                 let descriptor = unless_unreadable(self.descriptor(repository, subject, &digest).await)?;
                 page.unreadable += usize::from(descriptor.is_none());
-                let Some(descriptor) = descriptor.flatten() else { continue };
+                let Some(descriptor) = descriptor.flatten() else {
+                    continue;
+                };
                 if artifact_type.is_some_and(|wanted| descriptor.artifact_type.as_deref() != Some(wanted)) {
                     continue;
                 }
@@ -125,15 +141,26 @@ impl Registry {
     }
 
     /// The index says where to look; the manifest says whether it is so.
-    async fn descriptor(&self, repository: &RepositoryName, subject: &Digest, digest: &Digest) -> Result<Option<Descriptor>, Error> {
+    async fn descriptor(
+        &self,
+        repository: &RepositoryName,
+        subject: &Digest,
+        digest: &Digest,
+    ) -> Result<Option<Descriptor>, Error> {
         // A large manifest would be too much to keep for the little that is listed of it.
         let listed = |found: &Found<ManifestRecord>| {
             let referring = Referring::of(found);
             let weight = referring.as_ref().map_or(0, Referring::weight);
             (referring, weight)
         };
-        let found = self.records.look_up_as(&keys::manifest(repository, digest), listed).await?;
-        let referring = found.as_deref().and_then(Option::as_ref).filter(|referring| referring.subject == *subject);
+        let found = self
+            .records
+            .look_up_as(&keys::manifest(repository, digest), listed)
+            .await?;
+        let referring = found
+            .as_deref()
+            .and_then(Option::as_ref)
+            .filter(|referring| referring.subject == *subject);
         Ok(referring.map(|referring| Descriptor {
             media_type: referring.media_type.clone(),
             digest: digest.clone(),

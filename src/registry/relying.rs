@@ -1,5 +1,6 @@
-//! HEAD and GET by a caller who may push. Such a client asks what is here in order to skip it, so the answer must hold until a manifest
-//! can refer to it: an old record is written again, and a condemned one is rescued. Creates nothing.
+//! HEAD and GET by a caller who may push. Such a client asks what is here in order to skip it, so the answer
+//! must hold until a manifest can refer to it: an old record is written again, and a condemned one is
+//! rescued. Creates nothing.
 
 use super::keys::Key;
 use super::records::{Stored, unless_unreadable};
@@ -15,9 +16,18 @@ use crate::storage::Failure;
 
 impl Registry {
     /// The size of a blob. Its bytes are there and, as far as is known, not damaged.
-    pub async fn keep_blob(&self, read: &Permit<Read>, create: &Permit<Create>, digest: &Digest) -> Result<u64, Error> {
+    pub async fn keep_blob(
+        &self,
+        read: &Permit<Read>,
+        create: &Permit<Create>,
+        digest: &Digest,
+    ) -> Result<u64, Error> {
         let link = keys::link(digest, create.repository());
-        if unless_unreadable(self.relied_on(&link, LinkRecord::rely, |link| !link.is_condemned()).await)? != Some(true) {
+        if unless_unreadable(
+            self.relied_on(&link, LinkRecord::rely, |link| !link.is_condemned())
+                .await,
+        )? != Some(true)
+        {
             return Err(Error::BlobUnknown);
         }
         // Lost or damaged: whoever pushes it again makes it whole.
@@ -37,12 +47,19 @@ impl Registry {
         let repository = create.repository();
         until_settled(|| async {
             // Damaged: whoever pushes it again makes it whole.
-            let stored = unless_unreadable(self.manifest(read, reference).await)?.ok_or(Error::ManifestUnknown)?;
+            let stored =
+                unless_unreadable(self.manifest(read, reference).await)?.ok_or(Error::ManifestUnknown)?;
             let manifest = keys::manifest(repository, &stored.digest);
-            let mut kept = self.relied_on(&manifest, ManifestRecord::rely, |manifest| !manifest.is_condemned()).await?;
+            let mut kept = self
+                .relied_on(&manifest, ManifestRecord::rely, |manifest| {
+                    !manifest.is_condemned()
+                })
+                .await?;
             if let (true, Reference::Tag(tag)) = (kept, reference) {
                 let rely = |found, old| TagRecord::rely(found, &stored.digest, old);
-                kept = self.relied_on(&keys::tag(repository, tag), rely, |_| true).await?;
+                kept = self
+                    .relied_on(&keys::tag(repository, tag), rely, |_| true)
+                    .await?;
             }
             // Otherwise it was deleted or the tag was moved meanwhile.
             Ok(kept.then_some(stored))
@@ -51,12 +68,19 @@ impl Registry {
     }
 
     /// Whether the repository holds the blob, for long enough to be relied on from now on.
-    pub(super) async fn keep_link(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
-        self.records.settle(&keys::link(digest, repository), LinkRecord::rely).await
+    pub(super) async fn keep_link(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<bool, Error> {
+        self.records
+            .settle(&keys::link(digest, repository), LinkRecord::rely)
+            .await
     }
 
-    /// Applies the step that makes a record safe to rely on. A store that takes no changes is read all the same. A full one still takes
-    /// deletions, so only a record that is `safe` from the deletions under way can be relied on there.
+    /// Applies the step that makes a record safe to rely on. A store that takes no changes is read all the
+    /// same. A full one still takes deletions, so only a record that is `safe` from the deletions under way
+    /// can be relied on there.
     async fn relied_on<T: Stored + Clone + Send + Sync + 'static>(
         &self,
         key: &Key<T>,
@@ -67,7 +91,13 @@ impl Registry {
             Err(why @ Error::Storage(Failure::Full | Failure::LogHeld | Failure::Stopped)) => why,
             settled => return settled,
         };
-        if why.is_full() && !self.records.read(key).await?.is_some_and(|found| safe(&found.record)) {
+        if why.is_full()
+            && !self
+                .records
+                .read(key)
+                .await?
+                .is_some_and(|found| safe(&found.record))
+        {
             return Err(why);
         }
         tracing::warn!(record.key = %key, "could not refresh a blob, manifest or tag, so a collector may delete it earlier: {why}");

@@ -1,5 +1,6 @@
-//! Damaged bytes. What finds that a blob's bytes are missing or wrong says so in the blob's record. From then on no client that pushes is
-//! told that the blob is here, and the next push of its digest replaces the bytes.
+//! Damaged bytes. What finds that a blob's bytes are missing or wrong says so in the blob's record. From then
+//! on no client that pushes is told that the blob is here, and the next push of its digest replaces the
+//! bytes.
 
 use super::states::blob::{BlobRecord, Own};
 use super::typed_store::Found;
@@ -31,10 +32,18 @@ pub(super) enum Damage {
 }
 
 impl Registry {
-    /// Marks the blob as suspect because its bytes `name` are damaged, and writes one line to the log. Returns whether this call marked it:
-    /// it does nothing if the blob has other bytes by now or is marked already.
-    pub(super) async fn mark_suspect(&self, digest: &Digest, name: &str, damage: &Damage) -> Result<bool, Error> {
-        let step = |found: Option<Found<BlobRecord>>| Ok(BlobRecord::suspected(found.map(|found| found.record), name));
+    /// Marks the blob as suspect because its bytes `name` are damaged, and writes one line to the log.
+    /// Returns whether this call marked it: it does nothing if the blob has other bytes by now or is marked
+    /// already.
+    pub(super) async fn mark_suspect(
+        &self,
+        digest: &Digest,
+        name: &str,
+        damage: &Damage,
+    ) -> Result<bool, Error> {
+        let step = |found: Option<Found<BlobRecord>>| {
+            Ok(BlobRecord::suspected(found.map(|found| found.record), name))
+        };
         let (marked, _) = self.records.change(&keys::blob(digest), step).await?;
         if marked {
             metrics::counter!("wharfinger_blobs_suspected_total").increment(1);
@@ -43,18 +52,28 @@ impl Registry {
         Ok(marked)
     }
 
-    /// The same for a caller that goes on without the bytes. A store that takes no change costs a line in the log.
+    /// The same for a caller that goes on without the bytes. A store that takes no change costs a line in the
+    /// log.
     pub(super) async fn suspect(&self, digest: &Digest, name: &str, damage: &Damage) {
         if let Err(why) = self.mark_suspect(digest, name, damage).await {
             tracing::error!(blob.digest = %digest, blob.bytes = name, "the bytes of a blob {damage}, and its record cannot be marked: {why}");
         }
     }
 
-    /// Opens the bytes `name` if they are there and have this size. Otherwise the blob is marked, if these are its bytes.
-    pub(super) async fn open_whole(&self, digest: &Digest, name: &str, size: u64) -> Result<Option<Arc<dyn BlobFile>>, Error> {
+    /// Opens the bytes `name` if they are there and have this size. Otherwise the blob is marked, if these
+    /// are its bytes.
+    pub(super) async fn open_whole(
+        &self,
+        digest: &Digest,
+        name: &str,
+        size: u64,
+    ) -> Result<Option<Arc<dyn BlobFile>>, Error> {
         let damage = match self.bytes.open(name).await {
             Ok(file) if file.size() == size => return Ok(Some(file)),
-            Ok(file) => Damage::Size { found: file.size(), expected: size },
+            Ok(file) => Damage::Size {
+                found: file.size(),
+                expected: size,
+            },
             Err(Failure::Missing) => Damage::Missing,
             Err(failure) => return Err(failure.into()),
         };
@@ -63,9 +82,19 @@ impl Registry {
     }
 
     /// Whether the bytes `name` are there and, as far as this push can tell, the blob's.
-    pub(super) async fn are_whole(&self, digest: &Digest, name: &str, size: u64, brought: Option<&Brought>) -> Result<bool, Error> {
-        let Some(file) = self.open_whole(digest, name, size).await? else { return Ok(false) };
-        let Some(brought) = brought.filter(|brought| !brought.is_same(name)) else { return Ok(true) };
+    pub(super) async fn are_whole(
+        &self,
+        digest: &Digest,
+        name: &str,
+        size: u64,
+        brought: Option<&Brought>,
+    ) -> Result<bool, Error> {
+        let Some(file) = self.open_whole(digest, name, size).await? else {
+            return Ok(false);
+        };
+        let Some(brought) = brought.filter(|brought| !brought.is_same(name)) else {
+            return Ok(true);
+        };
         match self.difference(&*file, brought).await? {
             None => {
                 brought.note_same(name);
@@ -82,7 +111,10 @@ impl Registry {
     async fn difference(&self, file: &dyn BlobFile, brought: &Brought) -> Result<Option<Damage>, Error> {
         let Own { name, size } = &brought.own;
         if file.size() != *size {
-            return Ok(Some(Damage::Size { found: file.size(), expected: *size }));
+            return Ok(Some(Damage::Size {
+                found: file.size(),
+                expected: *size,
+            }));
         }
         let own = match self.bytes.open(name).await {
             // They were published earlier, and have been replaced and removed since.
@@ -105,7 +137,8 @@ impl Registry {
     }
 }
 
-/// The bytes that a push has written. They are published once at most, and compared with those that the blob has already.
+/// The bytes that a push has written. They are published once at most, and compared with those that the blob
+/// has already.
 pub(super) struct Brought {
     own: Own,
     new: bool,
@@ -116,12 +149,21 @@ pub(super) struct Brought {
 
 impl Brought {
     pub(super) fn new(own: Own) -> Self {
-        Self { own, new: true, published: AtomicBool::new(false), same: Mutex::default() }
+        Self {
+            own,
+            new: true,
+            published: AtomicBool::new(false),
+            same: Mutex::default(),
+        }
     }
 
     /// Bytes of an earlier request, which may have published them.
     pub(super) fn published(own: Own) -> Self {
-        Self { new: false, published: AtomicBool::new(true), ..Self::new(own) }
+        Self {
+            new: false,
+            published: AtomicBool::new(true),
+            ..Self::new(own)
+        }
     }
 
     /// Whether these are the bytes of this request.
@@ -145,7 +187,13 @@ impl Brought {
     }
 
     fn is_same(&self, name: &str) -> bool {
-        self.own.name == name || self.same.lock().unwrap_or_else(PoisonError::into_inner).as_deref() == Some(name)
+        self.own.name == name
+            || self
+                .same
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .as_deref()
+                == Some(name)
     }
 
     fn note_same(&self, name: &str) {
@@ -153,7 +201,8 @@ impl Brought {
     }
 }
 
-/// An open blob whose record is marked if its bytes turn out to be shorter than they were when they were opened.
+/// An open blob whose record is marked if its bytes turn out to be shorter than they were when they were
+/// opened.
 pub(super) struct Watched {
     pub registry: Registry,
     pub digest: Digest,
@@ -174,7 +223,10 @@ impl BlobFile for Watched {
         Box::pin(async move {
             let read = self.file.read(offset, most).await;
             if let Err(why @ Failure::Missing) = &read {
-                let damage = Damage::Unreadable { at: offset, why: why.clone() };
+                let damage = Damage::Unreadable {
+                    at: offset,
+                    why: why.clone(),
+                };
                 self.registry.suspect(&self.digest, &self.name, &damage).await;
             }
             read
@@ -194,7 +246,12 @@ pub(super) async fn part(file: &dyn BlobFile, at: u64, most: usize) -> Result<By
 pub(super) async fn differs(file: &dyn BlobFile, mut at: u64, mut bytes: &[u8]) -> Option<Damage> {
     while !bytes.is_empty() {
         let found = match part(file, at, bytes.len().min(PIECE)).await {
-            Ok(found) if found.is_empty() => return Some(Damage::Size { found: file.size(), expected: at + bytes.len() as u64 }),
+            Ok(found) if found.is_empty() => {
+                return Some(Damage::Size {
+                    found: file.size(),
+                    expected: at + bytes.len() as u64,
+                });
+            }
             Ok(found) => found,
             Err(why) => return Some(Damage::Unreadable { at, why }),
         };

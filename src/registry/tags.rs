@@ -1,5 +1,5 @@
-//! Tags. A tag's record is the truth; a back reference from the manifest to its tag is written before the tag and cleared after it,
-//! so that deleting a manifest finds its tags without reading all of them.
+//! Tags. A tag's record is the truth; a back reference from the manifest to its tag is written before the tag
+//! and cleared after it, so that deleting a manifest finds its tags without reading all of them.
 
 use super::states::Next;
 use super::states::tag::{Event, TagRecord};
@@ -14,11 +14,17 @@ impl Registry {
         if !self.stays(permit.repository(), digest).await? {
             return Err(Error::ManifestUnknown);
         }
-        let (registry, permit, tag, digest) = (self.clone(), permit.clone(), tag.clone(), digest.clone());
+        let registry = self.clone();
+        let permit = permit.clone();
+        let tag = tag.clone();
+        let digest = digest.clone();
         to_its_end(async move {
-            registry.write_tag(&Condition::default(), &permit, &tag, &digest).await?;
+            registry
+                .write_tag(&Condition::default(), &permit, &tag, &digest)
+                .await?;
             if !registry.stays(permit.repository(), &digest).await? {
-                // The manifest was deleted after the tag was written, perhaps by a deletion that had listed its tags before.
+                // The manifest was deleted after the tag was written, perhaps by a deletion that had listed
+                // its tags before.
                 registry.untag(permit.repository(), &digest).await?;
             }
             Ok(())
@@ -27,33 +33,55 @@ impl Registry {
     }
 
     /// Whether policy would let all of these tags be put there as things stand.
-    pub async fn check_tags(&self, permit: &Permit<Write>, tags: &[Tag], digest: &Digest) -> Result<(), Error> {
+    pub async fn check_tags(
+        &self,
+        permit: &Permit<Write>,
+        tags: &[Tag],
+        digest: &Digest,
+    ) -> Result<(), Error> {
         for tag in tags {
             self.check_tag(&Condition::default(), permit, tag, digest).await?;
         }
         Ok(())
     }
 
-    pub(super) async fn tag_target(&self, repository: &RepositoryName, tag: &Tag) -> Result<Option<Digest>, Error> {
+    pub(super) async fn tag_target(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+    ) -> Result<Option<Digest>, Error> {
         let found = self.records.look_up(&keys::tag(repository, tag)).await?;
         Ok(found.and_then(|found| found.record.target().cloned()))
     }
 
     /// Whether policy and the request's condition would let the tag be written as things stand.
-    pub(super) async fn check_tag(&self, condition: &Condition, permit: &Permit<Write>, tag: &Tag, digest: &Digest) -> Result<(), Error> {
+    pub(super) async fn check_tag(
+        &self,
+        condition: &Condition,
+        permit: &Permit<Write>,
+        tag: &Tag,
+        digest: &Digest,
+    ) -> Result<(), Error> {
         match self.tag_target(permit.repository(), tag).await {
             Err(why) if why.is_damage() => may_replace(condition, permit, why),
             found => may_write(condition, permit, found?.as_ref(), digest),
         }
     }
 
-    pub(super) async fn write_tag(&self, condition: &Condition, permit: &Permit<Write>, tag: &Tag, digest: &Digest) -> Result<(), Error> {
+    pub(super) async fn write_tag(
+        &self,
+        condition: &Condition,
+        permit: &Permit<Write>,
+        tag: &Tag,
+        digest: &Digest,
+    ) -> Result<(), Error> {
         let repository = permit.repository();
         let back = keys::back_reference(repository, digest, tag);
         self.records.mark(&back).await?;
         match self.swap_tag(condition, permit, tag, digest).await {
             Ok(previous) => {
-                // A clearing that began before the tag was written may have condemned the back reference since.
+                // A clearing that began before the tag was written may have condemned the back reference
+                // since.
                 self.records.mark(&back).await?;
                 match previous {
                     Some(previous) => self.clear_back_reference(repository, &previous, tag).await,
@@ -70,13 +98,24 @@ impl Registry {
     }
 
     /// Answers with the other manifest that the tag pointed at before.
-    async fn swap_tag(&self, condition: &Condition, permit: &Permit<Write>, tag: &Tag, digest: &Digest) -> Result<Option<Digest>, Error> {
+    async fn swap_tag(
+        &self,
+        condition: &Condition,
+        permit: &Permit<Write>,
+        tag: &Tag,
+        digest: &Digest,
+    ) -> Result<Option<Digest>, Error> {
         let key = keys::tag(permit.repository(), tag);
         let event = self.event(permit)?;
         let put = || {
             self.records.change(&key, |found| {
                 let found = found.map(|found| found.record);
-                may_write(condition, permit, found.as_ref().and_then(TagRecord::target), digest)?;
+                may_write(
+                    condition,
+                    permit,
+                    found.as_ref().and_then(TagRecord::target),
+                    digest,
+                )?;
                 Ok(TagRecord::put(found, digest, &event, records::hash))
             })
         };
@@ -84,8 +123,15 @@ impl Registry {
             match put().await {
                 Err(why) if why.is_damage() => {
                     may_replace(condition, permit, why)?;
-                    let Next::Write(record, before) = TagRecord::put(None, digest, &event, records::hash) else { return Ok(None) };
-                    Ok(self.records.replace_damaged(&key, &record).await?.then_some(before))
+                    let Next::Write(record, before) = TagRecord::put(None, digest, &event, records::hash)
+                    else {
+                        return Ok(None);
+                    };
+                    Ok(self
+                        .records
+                        .replace_damaged(&key, &record)
+                        .await?
+                        .then_some(before))
                 }
                 done => Ok(Some(done?.0)),
             }
@@ -94,23 +140,39 @@ impl Registry {
     }
 
     fn event(&self, permit: &Permit<Write>) -> Result<Event, Error> {
-        let (by, at) = (permit.principal().to_string(), self.records.now().as_millis());
-        Ok(Event { by, at, id: UploadId::random()?.to_string() })
+        let by = permit.principal().to_string();
+        let at = self.records.now().as_millis();
+        Ok(Event {
+            by,
+            at,
+            id: UploadId::random()?.to_string(),
+        })
     }
 
     /// `false` if there is no such tag.
-    pub(super) async fn delete_tag(&self, condition: &Condition, repository: &RepositoryName, tag: &Tag) -> Result<bool, Error> {
+    pub(super) async fn delete_tag(
+        &self,
+        condition: &Condition,
+        repository: &RepositoryName,
+        tag: &Tag,
+    ) -> Result<bool, Error> {
         let key = keys::tag(repository, tag);
         let delete = self.records.change(&key, |found| {
-            let Some(target) = found.as_ref().and_then(|found| found.record.target()) else { return Ok(Next::Keep(None)) };
+            let Some(target) = found.as_ref().and_then(|found| found.record.target()) else {
+                return Ok(Next::Keep(None));
+            };
             if !condition.allows(Some(target)) {
-                return Err(Error::ConditionFailed { found: Some(target.clone()) });
+                return Err(Error::ConditionFailed {
+                    found: Some(target.clone()),
+                });
             }
             Ok(Next::Delete(Some(target.clone())))
         });
         let deleted = match delete.await {
             // Where it led is lost.
-            Err(why) if why.is_damage() && condition.is_empty() => return self.records.delete_damaged(&key).await,
+            Err(why) if why.is_damage() && condition.is_empty() => {
+                return self.records.delete_damaged(&key).await;
+            }
             Err(why) if why.is_damage() => return Err(Error::ConditionFailed { found: None }),
             deleted => deleted?.0,
         };
@@ -119,9 +181,16 @@ impl Registry {
         Ok(true)
     }
 
-    async fn clear_back_reference(&self, repository: &RepositoryName, digest: &Digest, tag: &Tag) -> Result<(), Error> {
+    async fn clear_back_reference(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        tag: &Tag,
+    ) -> Result<(), Error> {
         let points_there = || async { Ok(self.tag_target(repository, tag).await?.as_ref() == Some(digest)) };
-        self.records.clear(&keys::back_reference(repository, digest, tag), points_there).await
+        self.records
+            .clear(&keys::back_reference(repository, digest, tag), points_there)
+            .await
     }
 }
 
@@ -130,15 +199,26 @@ fn may_replace(condition: &Condition, permit: &Permit<Write>, why: Error) -> Res
     if !permit.may_update() {
         return Err(why);
     }
-    if condition.is_empty() { Ok(()) } else { Err(Error::ConditionFailed { found: None }) }
+    if condition.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::ConditionFailed { found: None })
+    }
 }
 
 /// Pushing the digest that the tag has already is allowed to whoever may make the tag or move it.
-fn may_write(condition: &Condition, permit: &Permit<Write>, found: Option<&Digest>, digest: &Digest) -> Result<(), Error> {
+fn may_write(
+    condition: &Condition,
+    permit: &Permit<Write>,
+    found: Option<&Digest>,
+    digest: &Digest,
+) -> Result<(), Error> {
     match found {
         None if !permit.may_create() => Err(Error::TagMissing),
         Some(found) if found != digest && !permit.may_update() => Err(Error::TagExists),
-        _ if !condition.allows(found) => Err(Error::ConditionFailed { found: found.cloned() }),
+        _ if !condition.allows(found) => Err(Error::ConditionFailed {
+            found: found.cloned(),
+        }),
         _ => Ok(()),
     }
 }

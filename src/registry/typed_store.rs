@@ -1,4 +1,5 @@
-//! Typed records over the store: a key says which type its record has. This file has the one loop that changes a record.
+//! Typed records over the store: a key says which type its record has. This file has the one loop that
+//! changes a record.
 
 mod damaged;
 mod walk;
@@ -35,7 +36,8 @@ type Decode<T> = fn(&Key<T>, &Bytes) -> Result<(T, More), Error>;
 #[derive(Clone)]
 pub(super) struct TypedStore {
     store: Arc<dyn RecordStore>,
-    /// A version names one state of one record, and the store says which version is current. So this cache is never stale.
+    /// A version names one state of one record, and the store says which version is current. So this cache is
+    /// never stale.
     decoded: Arc<Mutex<Recent<(Version, TypeId), Made>>>,
     /// Of large records that are being decoded.
     decoding: Turns,
@@ -61,22 +63,38 @@ pub(super) struct Base {
 }
 
 /// A change for [`TypedStore::change_all`]: from `base`, or from nothing, to the record, or to nothing.
-pub(super) fn change<T: Stored>(key: &Key<T>, base: Option<&Base>, record: Option<&T>) -> Result<storage::Change, Error> {
+pub(super) fn change<T: Stored>(
+    key: &Key<T>,
+    base: Option<&Base>,
+    record: Option<&T>,
+) -> Result<storage::Change, Error> {
     let more = base.map(|base| base.more.clone()).unwrap_or_default();
-    let value = record.map(|record| records::encode(key, record, &more)).transpose()?;
-    Ok(storage::Change { key: key.to_string(), expected: base.map(|base| base.version.clone()), value })
+    let value = record
+        .map(|record| records::encode(key, record, &more))
+        .transpose()?;
+    Ok(storage::Change {
+        key: key.to_string(),
+        expected: base.map(|base| base.version.clone()),
+        value,
+    })
 }
 
 impl Base {
     /// The same record in its next state.
     pub(super) fn at(&self, version: Version) -> Self {
-        Self { version, more: self.more.clone() }
+        Self {
+            version,
+            more: self.more.clone(),
+        }
     }
 }
 
 impl<T> Found<T> {
     pub(super) fn base(&self) -> Base {
-        Base { version: self.version.clone(), more: self.more.clone() }
+        Base {
+            version: self.version.clone(),
+            more: self.more.clone(),
+        }
     }
 }
 
@@ -108,7 +126,11 @@ pub(super) const fn contended() -> Error {
 type Condemned<'a> = (usize, &'a Key<Mark>, Base);
 
 /// Adds the entries that were condemned just now. Returns whether that went well for all of them.
-fn add_condemned<'a>(condemned: &mut Vec<Condemned<'a>>, condemning: Vec<Condemned<'a>>, done: Vec<Changed>) -> bool {
+fn add_condemned<'a>(
+    condemned: &mut Vec<Condemned<'a>>,
+    condemning: Vec<Condemned<'a>>,
+    done: Vec<Changed>,
+) -> bool {
     let mut all = true;
     for ((place, key, base), done) in condemning.into_iter().zip(done) {
         match done {
@@ -142,17 +164,28 @@ fn unless_conflict<T>(answer: Result<T, Failure>) -> Result<Option<T>, Error> {
 
 impl TypedStore {
     pub(super) fn new(store: Arc<dyn RecordStore>) -> Self {
-        Self { store, decoded: Arc::new(Mutex::new(Recent::new(DECODED))), decoding: Turns::new(), frees: false }
+        Self {
+            store,
+            decoded: Arc::new(Mutex::new(Recent::new(DECODED))),
+            decoding: Turns::new(),
+            frees: false,
+        }
     }
 
-    /// The same records. Every write through this handle [frees](storage::Value::frees) space, so it works on a full disk. It is for
-    /// deletions, for the end of uploads, and for collectors.
+    /// The same records. Every write through this handle [frees](storage::Value::frees) space, so it works on
+    /// a full disk. It is for deletions, for the end of uploads, and for collectors.
     pub(super) fn freeing(&self) -> Self {
-        Self { frees: true, ..self.clone() }
+        Self {
+            frees: true,
+            ..self.clone()
+        }
     }
 
     fn encode<T: Stored>(&self, key: &Key<T>, record: &T, more: &More) -> Result<storage::Value, Error> {
-        Ok(storage::Value { frees: self.frees, ..records::encode(key, record, more)? })
+        Ok(storage::Value {
+            frees: self.frees,
+            ..records::encode(key, record, more)?
+        })
     }
 
     /// The store's present time.
@@ -167,39 +200,55 @@ impl TypedStore {
 
     /// Reads a record without changing it afterwards. A state that was decoded lately is not decoded again.
     pub(super) async fn look_up<T: Stored>(&self, key: &Key<T>) -> Result<Option<Arc<Found<T>>>, Error> {
-        let Some(record) = self.get(key).await? else { return Ok(None) };
+        let Some(record) = self.get(key).await? else {
+            return Ok(None);
+        };
         if let Some(known) = self.known(&record.version) {
             return Ok(Some(known));
         }
-        let Some((found, length)) = self.decode(key, record, records::decode_checked).await? else { return Ok(None) };
+        let Some((found, length)) = self.decode(key, record, records::decode_checked).await? else {
+            return Ok(None);
+        };
         let weight = length + found.record.further_bytes() + OVERHEAD;
         Ok(Some(self.keep(found.version.clone(), found, weight)))
     }
 
-    /// The same for what is `made` of the record, with the bytes of memory that this has. The record itself is not kept.
+    /// The same for what is `made` of the record, with the bytes of memory that this has. The record itself
+    /// is not kept.
     pub(super) async fn look_up_as<T: Stored, M: Send + Sync + 'static>(
         &self,
         key: &Key<T>,
         made: impl Fn(&Found<T>) -> (M, usize),
     ) -> Result<Option<Arc<M>>, Error> {
-        let Some(record) = self.get(key).await? else { return Ok(None) };
+        let Some(record) = self.get(key).await? else {
+            return Ok(None);
+        };
         if let Some(known) = self.known(&record.version) {
             return Ok(Some(known));
         }
-        let Some((found, _)) = self.decode(key, record, records::decode_checked).await? else { return Ok(None) };
+        let Some((found, _)) = self.decode(key, record, records::decode_checked).await? else {
+            return Ok(None);
+        };
         let (made, weight) = made(&found);
         Ok(Some(self.keep(found.version, made, weight + OVERHEAD)))
     }
 
     fn known<M: Send + Sync + 'static>(&self, version: &Version) -> Option<Arc<M>> {
-        let known = self.decoded.lock().unwrap_or_else(PoisonError::into_inner).get(&(version.clone(), TypeId::of::<M>()));
+        let known = self
+            .decoded
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&(version.clone(), TypeId::of::<M>()));
         known.and_then(|known| known.downcast().ok())
     }
 
     fn keep<M: Send + Sync + 'static>(&self, version: Version, made: M, weight: usize) -> Arc<M> {
         let made = Arc::new(made);
         let key = (version, TypeId::of::<M>());
-        self.decoded.lock().unwrap_or_else(PoisonError::into_inner).put(key, made.clone(), weight);
+        self.decoded
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .put(key, made.clone(), weight);
         made
     }
 
@@ -221,14 +270,28 @@ impl TypedStore {
                 None => return Ok(None),
             }
         }
-        let storage::Record { version, value, written } = record;
-        let (key, length) = (key.clone(), value.len());
+        let storage::Record {
+            version,
+            value,
+            written,
+        } = record;
+        let key = key.clone();
+        let length = value.len();
         let (record, more) = worked(length, move || decode(&key, &value)).await??;
         drop(turn);
-        Ok(Some((Found { record, version, written, more }, length)))
+        Ok(Some((
+            Found {
+                record,
+                version,
+                written,
+                more,
+            },
+            length,
+        )))
     }
 
-    /// Most stores answer without waiting. This gives way to other tasks on the thread when one task reads thousands of records.
+    /// Most stores answer without waiting. This gives way to other tasks on the thread when one task reads
+    /// thousands of records.
     async fn get<T>(&self, key: &Key<T>) -> Result<Option<storage::Record>, Error> {
         tokio::task::consume_budget().await;
         match self.store.get(key.as_str()).await {
@@ -238,18 +301,36 @@ impl TypedStore {
     }
 
     pub(super) async fn read<T: Stored>(&self, key: &Key<T>) -> Result<Option<Found<T>>, Error> {
-        let Some(record) = self.get(key).await? else { return Ok(None) };
-        Ok(self.decode(key, record, records::decode).await?.map(|(found, _)| found))
+        let Some(record) = self.get(key).await? else {
+            return Ok(None);
+        };
+        Ok(self
+            .decode(key, record, records::decode)
+            .await?
+            .map(|(found, _)| found))
     }
 
     /// `None` if the record exists.
     pub(super) async fn create<T: Stored>(&self, key: &Key<T>, record: &T) -> Result<Option<Version>, Error> {
-        unless_conflict(self.store.create(key.as_str(), self.encode(key, record, &More::default())?).await)
+        unless_conflict(
+            self.store
+                .create(key.as_str(), self.encode(key, record, &More::default())?)
+                .await,
+        )
     }
 
     /// `None` if the record has changed.
-    pub(super) async fn swap<T: Stored>(&self, key: &Key<T>, base: &Base, record: &T) -> Result<Option<Version>, Error> {
-        unless_conflict(self.store.swap(key.as_str(), &base.version, self.encode(key, record, &base.more)?).await)
+    pub(super) async fn swap<T: Stored>(
+        &self,
+        key: &Key<T>,
+        base: &Base,
+        record: &T,
+    ) -> Result<Option<Version>, Error> {
+        unless_conflict(
+            self.store
+                .swap(key.as_str(), &base.version, self.encode(key, record, &base.more)?)
+                .await,
+        )
     }
 
     /// `false` if the record has changed.
@@ -257,20 +338,29 @@ impl TypedStore {
         Ok(unless_conflict(self.store.delete(key.as_str(), expected).await)?.is_some())
     }
 
-    /// Makes several changes, each decided for itself. The caller must not need the result of one to decide on another.
+    /// Makes several changes, each decided for itself. The caller must not need the result of one to decide
+    /// on another.
     pub(super) async fn change_all(&self, mut changes: Vec<storage::Change>) -> Result<Vec<Changed>, Error> {
         if changes.is_empty() {
             return Ok(Vec::new());
         }
-        changes.iter_mut().filter_map(|change| change.value.as_mut()).for_each(|value| value.frees = self.frees);
-        let changed =
-            |one: Option<Option<Version>>| one.map_or(Changed::Lost, |version| version.map_or(Changed::Deleted, Changed::Written));
+        changes
+            .iter_mut()
+            .filter_map(|change| change.value.as_mut())
+            .for_each(|value| value.frees = self.frees);
+        let changed = |one: Option<Option<Version>>| {
+            one.map_or(Changed::Lost, |version| {
+                version.map_or(Changed::Deleted, Changed::Written)
+            })
+        };
         let done = self.store.change_all(changes).await;
-        done.into_iter().map(|one| Ok(changed(unless_conflict(one)?))).collect()
+        done.into_iter()
+            .map(|one| Ok(changed(unless_conflict(one)?)))
+            .collect()
     }
 
-    /// Reads the record, lets `decide` say what to do, and does it. Starts again if another writer was faster. Returns the result, and the
-    /// record's version if there is a record then.
+    /// Reads the record, lets `decide` say what to do, and does it. Starts again if another writer was
+    /// faster. Returns the result, and the record's version if there is a record then.
     pub(super) async fn change<T: Stored, R>(
         &self,
         key: &Key<T>,
@@ -312,8 +402,8 @@ impl TypedStore {
         Err(contended())
     }
 
-    /// Applies a step that makes a record safe to rely on. `step` gets the record and whether it is old. Most records need no change and
-    /// are already decoded, so the record is looked up first.
+    /// Applies a step that makes a record safe to rely on. `step` gets the record and whether it is old. Most
+    /// records need no change and are already decoded, so the record is looked up first.
     pub(super) async fn settle<T: Stored + Clone>(
         &self,
         key: &Key<T>,
@@ -329,9 +419,15 @@ impl TypedStore {
         Ok(self.change(key, |found| Ok(decide(found.as_ref()))).await?.0)
     }
 
-    /// Condemns the record, then asks whether it is `needed`, and deletes it if it is not. A writer that needs it later finds it condemned and
-    /// rescues it, and the deletion fails. `may` says whether the record may be deleted at all. Works on a full disk, as every clearing does.
-    pub(super) async fn judge<T, F>(&self, key: &Key<T>, may: impl Fn(&T) -> bool, needed: impl Fn() -> F) -> Result<Judged, Error>
+    /// Condemns the record, then asks whether it is `needed`, and deletes it if it is not. A writer that
+    /// needs it later finds it condemned and rescues it, and the deletion fails. `may` says whether the
+    /// record may be deleted at all. Works on a full disk, as every clearing does.
+    pub(super) async fn judge<T, F>(
+        &self,
+        key: &Key<T>,
+        may: impl Fn(&T) -> bool,
+        needed: impl Fn() -> F,
+    ) -> Result<Judged, Error>
     where
         T: Stored + Condemnable,
         F: Future<Output = Result<bool, Error>>,
@@ -340,16 +436,24 @@ impl TypedStore {
         until_settled(|| freeing.judge_once(key, &may, &needed)).await
     }
 
-    async fn judge_once<T, F>(&self, key: &Key<T>, may: &impl Fn(&T) -> bool, needed: &impl Fn() -> F) -> Result<Option<Judged>, Error>
+    async fn judge_once<T, F>(
+        &self,
+        key: &Key<T>,
+        may: &impl Fn(&T) -> bool,
+        needed: &impl Fn() -> F,
+    ) -> Result<Option<Judged>, Error>
     where
         T: Stored + Condemnable,
         F: Future<Output = Result<bool, Error>>,
     {
         let found = self.read(key).await?.filter(|found| may(&found.record));
-        let Some(found) = found else { return Ok(Some(Judged::Absent)) };
+        let Some(found) = found else {
+            return Ok(Some(Judged::Absent));
+        };
         let mut base = found.base();
         let condemned = found.record.condemned();
-        // An already condemned record was left by a process that died, or another one is deciding now. The first to write decides.
+        // An already condemned record was left by a process that died, or another one is deciding now. The
+        // first to write decides.
         if !found.record.is_condemned() {
             match self.swap(key, &base, &condemned).await? {
                 Some(version) => base.version = version,
@@ -373,9 +477,14 @@ impl TypedStore {
     /// Makes the entry live. That also stops a clearing that is under way.
     pub(super) async fn mark(&self, key: &Key<Mark>) -> Result<(), Error> {
         until_settled(|| async {
-            match self.change(key, |found| Ok(Mark::wanted(found.map(|found| found.record)))).await {
+            match self
+                .change(key, |found| Ok(Mark::wanted(found.map(|found| found.record))))
+                .await
+            {
                 // Nobody needs to know what it said.
-                Err(why) if why.is_damage() => Ok(self.replace_damaged(key, &Mark::LIVE).await?.then_some(())),
+                Err(why) if why.is_damage() => {
+                    Ok(self.replace_damaged(key, &Mark::LIVE).await?.then_some(()))
+                }
                 done => done.map(|_| Some(())),
             }
         })
@@ -391,7 +500,8 @@ impl TypedStore {
         }
     }
 
-    /// The change that writes the entry again even if it is live, so that any clearing that is under way fails.
+    /// The change that writes the entry again even if it is live, so that any clearing that is under way
+    /// fails.
     pub(super) async fn renewed(&self, key: &Key<Mark>) -> Result<storage::Change, Error> {
         let (_, base) = self.read_mark(key).await?;
         change(key, base.as_ref(), Some(&Mark::LIVE))
@@ -405,7 +515,12 @@ impl TypedStore {
                 for key in page {
                     changes.extend(self.wanted(key).await?);
                 }
-                Ok(self.change_all(changes).await?.iter().all(|done| *done != Changed::Lost).then_some(()))
+                Ok(self
+                    .change_all(changes)
+                    .await?
+                    .iter()
+                    .all(|done| *done != Changed::Lost)
+                    .then_some(()))
             })
             .await?;
         }
@@ -431,9 +546,9 @@ impl TypedStore {
         }
     }
 
-    /// The same for several entries in two commits. The first commit makes the changes in `before` too, which must free space as well, and their
-    /// results are returned.
-    /// `needed` is asked for each entry by its position.
+    /// The same for several entries in two commits. The first commit makes the changes in `before` too, which
+    /// must free space as well, and their results are returned. `needed` is asked for each entry by its
+    /// position.
     pub(super) async fn clear_all<F>(
         &self,
         before: Vec<storage::Change>,
@@ -446,12 +561,20 @@ impl TypedStore {
         let freeing = self.freeing();
         let (done, settled) = freeing.clear_once(before, keys, &needed).await?;
         if !settled {
-            until_settled(|| async { Ok(freeing.clear_once(Vec::new(), keys, &needed).await?.1.then_some(())) }).await?;
+            until_settled(|| async {
+                Ok(freeing
+                    .clear_once(Vec::new(), keys, &needed)
+                    .await?
+                    .1
+                    .then_some(()))
+            })
+            .await?;
         }
         Ok(done)
     }
 
-    /// The same for entries that are all needed or all not needed, with two commits for a thousand. `needed` is asked once for these.
+    /// The same for entries that are all needed or all not needed, with two commits for a thousand. `needed`
+    /// is asked once for these.
     pub(super) async fn clear_alike<F>(&self, keys: &[Key<Mark>], needed: impl Fn() -> F) -> Result<(), Error>
     where
         F: Future<Output = Result<bool, Error>>,
@@ -462,10 +585,20 @@ impl TypedStore {
                 let (changes, condemning, mut condemned) = freeing.condemn(Vec::new(), page).await?;
                 let done = freeing.change_all(changes).await?;
                 let mut settled = add_condemned(&mut condemned, condemning, done);
-                let record = if condemned.is_empty() { None } else { needed().await?.then_some(Mark::LIVE) };
-                let decided: Result<Vec<_>, Error> =
-                    condemned.into_iter().map(|(_, key, base)| change(key, Some(&base), record.as_ref())).collect();
-                settled &= freeing.change_all(decided?).await?.iter().all(|done| *done != Changed::Lost);
+                let record = if condemned.is_empty() {
+                    None
+                } else {
+                    needed().await?.then_some(Mark::LIVE)
+                };
+                let decided: Result<Vec<_>, Error> = condemned
+                    .into_iter()
+                    .map(|(_, key, base)| change(key, Some(&base), record.as_ref()))
+                    .collect();
+                settled &= freeing
+                    .change_all(decided?)
+                    .await?
+                    .iter()
+                    .all(|done| *done != Changed::Lost);
                 Ok(settled.then_some(()))
             })
             .await?;
@@ -493,20 +626,27 @@ impl TypedStore {
             let record = needed(place).await?.then_some(Mark::LIVE);
             decided.push(change(key, Some(&base), record.as_ref())?);
         }
-        settled &= self.change_all(decided).await?.iter().all(|done| *done != Changed::Lost);
+        settled &= self
+            .change_all(decided)
+            .await?
+            .iter()
+            .all(|done| *done != Changed::Lost);
         Ok((done, settled))
     }
 
-    /// Adds to `changes` the condemnation of each entry that is live. Returns the changes, the entries that these condemn, and those that
-    /// are condemned already. An entry that cannot be read is left alone.
+    /// Adds to `changes` the condemnation of each entry that is live. Returns the changes, the entries that
+    /// these condemn, and those that are condemned already. An entry that cannot be read is left alone.
     async fn condemn<'a>(
         &self,
         mut changes: Vec<storage::Change>,
         keys: &'a [Key<Mark>],
     ) -> Result<(Vec<storage::Change>, Vec<Condemned<'a>>, Vec<Condemned<'a>>), Error> {
-        let (mut condemning, mut condemned) = (Vec::new(), Vec::new());
+        let mut condemning = Vec::new();
+        let mut condemned = Vec::new();
         for (place, key) in keys.iter().enumerate() {
-            let Some(found) = records::unless_unreadable(self.read(key).await)?.flatten() else { continue };
+            let Some(found) = records::unless_unreadable(self.read(key).await)?.flatten() else {
+                continue;
+            };
             if found.record.is_condemned() {
                 condemned.push((place, key, found.base()));
             } else {
@@ -518,6 +658,15 @@ impl TypedStore {
     }
 
     pub(super) async fn is_empty<T>(&self, prefix: &Prefix<T>, show: Show) -> Result<bool, Error> {
-        Ok(self.store.list(Range { prefix: prefix.as_str(), after: "", limit: 1, show }).await?.is_empty())
+        Ok(self
+            .store
+            .list(Range {
+                prefix: prefix.as_str(),
+                after: "",
+                limit: 1,
+                show,
+            })
+            .await?
+            .is_empty())
     }
 }

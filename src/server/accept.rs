@@ -15,16 +15,38 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
-/// Serves `listener` until `shutdown`; then closes it, lets the requests that are running finish, and returns when they have or
-/// [`Limits::drain_timeout`] is over. Every request carries its [`Connection`](super::Connection) as an extension.
-pub async fn run<H: Handler>(listener: TcpListener, settings: Settings, handler: H, clock: Clock, shutdown: impl Future<Output = ()>) {
-    let Settings { tls, limits, strangers, networks } = settings;
+/// Serves `listener` until `shutdown`; then closes it, lets the requests that are running finish, and returns
+/// when they have or [`Limits::drain_timeout`] is over. Every request carries its
+/// [`Connection`](super::Connection) as an extension.
+pub async fn run<H: Handler>(
+    listener: TcpListener,
+    settings: Settings,
+    handler: H,
+    clock: Clock,
+    shutdown: impl Future<Output = ()>,
+) {
+    let Settings {
+        tls,
+        limits,
+        strangers,
+        networks,
+    } = settings;
     let limits = Arc::new(limits);
     let admission = Arc::new(Admission::new(strangers, networks, limits.connections));
-    let serving = Arc::new(Serving { tls, limits: limits.clone(), handler, admission: admission.clone() });
+    let serving = Arc::new(Serving {
+        tls,
+        limits: limits.clone(),
+        handler,
+        admission: admission.clone(),
+    });
     let (drain, draining) = watch::channel(false);
     let mut connections = JoinSet::new();
-    let mut door = Door { listener, admission: admission.clone(), spare: Spare::default(), told: None };
+    let mut door = Door {
+        listener,
+        admission: admission.clone(),
+        spare: Spare::default(),
+        told: None,
+    };
     // One that was accepted and waits for a place.
     let mut waiting: Option<Accepted> = None;
     tokio::pin!(shutdown);
@@ -38,9 +60,24 @@ pub async fn run<H: Handler>(listener: TcpListener, settings: Settings, handler:
         }
         let Some(accepted) = waiting.take() else { continue };
         match accepted.place(&admission) {
-            Placed::In(Accepted { stream, remote, introduced, .. }, place) => {
+            Placed::In(
+                Accepted {
+                    stream,
+                    remote,
+                    introduced,
+                    ..
+                },
+                place,
+            ) => {
                 let introduced = introduced.unwrap_or_default();
-                connections.spawn(connection::serve(stream, remote, introduced, serving.clone(), draining.clone(), place));
+                connections.spawn(connection::serve(
+                    stream,
+                    remote,
+                    introduced,
+                    serving.clone(),
+                    draining.clone(),
+                    place,
+                ));
             }
             Placed::Waits(accepted) => waiting = Some(accepted),
             Placed::Out => {}
@@ -56,8 +93,8 @@ struct Accepted {
     stream: TcpStream,
     remote: SocketAddr,
     standing: Standing,
-    /// Whether it begins with a PROXY header, which names the client to count it for. `None` until this is decided, once, so that a reload
-    /// cannot make it be counted twice or not at all.
+    /// Whether it begins with a PROXY header, which names the client to count it for. `None` until this is
+    /// decided, once, so that a reload cannot make it be counted twice or not at all.
     introduced: Option<bool>,
 }
 
@@ -69,9 +106,15 @@ enum Placed {
 
 impl Accepted {
     fn new((stream, remote): (TcpStream, SocketAddr)) -> Self {
-        // A small answer must not wait for the acknowledgement of the one before it. A failure means that the peer has gone.
+        // A small answer must not wait for the acknowledgement of the one before it. A failure means that the
+        // peer has gone.
         drop(stream.set_nodelay(true));
-        Self { stream, remote, standing: Standing::default(), introduced: None }
+        Self {
+            stream,
+            remote,
+            standing: Standing::default(),
+            introduced: None,
+        }
     }
 
     fn place(mut self, admission: &Arc<Admission>) -> Placed {
@@ -91,7 +134,8 @@ impl Accepted {
     }
 }
 
-/// Returns when there may be a place. No event says that a connection has become idle, so this also returns now and then.
+/// Returns when there may be a place. No event says that a connection has become idle, so this also returns
+/// now and then.
 async fn a_place(admission: &Admission) {
     drop(tokio::time::timeout(LOOK_AGAIN, admission.freed()).await);
 }
@@ -102,7 +146,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 struct Door {
     listener: TcpListener,
     admission: Arc<Admission>,
-    /// With this one more connection is accepted when there are no other descriptors, so that it gets an answer.
+    /// With this one more connection is accepted when there are no other descriptors, so that it gets an
+    /// answer.
     spare: Spare,
     /// When the log last said that there are none.
     told: Option<Instant>,
@@ -133,7 +178,8 @@ impl Door {
         }
     }
 
-    /// Waits for a descriptor to spare. Others that do nothing are closed for it, once those that were just accepted had time to ask.
+    /// Waits for a descriptor to spare. Others that do nothing are closed for it, once those that were just
+    /// accepted had time to ask.
     async fn keep_spare(&mut self) {
         const GRACE: Duration = Duration::from_millis(500);
         while !self.spare.keep() {
@@ -146,7 +192,10 @@ impl Door {
 
     /// Once a minute at most.
     fn tell(&mut self) {
-        if self.told.is_none_or(|told| told.elapsed() >= Duration::from_secs(60)) {
+        if self
+            .told
+            .is_none_or(|told| told.elapsed() >= Duration::from_secs(60))
+        {
             self.told = Some(Instant::now());
             tracing::error!(
                 "out of file descriptors: requests that need a file are answered with 503, and idle connections without a login are closed; \
@@ -158,7 +207,10 @@ impl Door {
 
 fn is_of_the_connection(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
+    )
 }
 
 async fn finish(mut connections: JoinSet<()>, limits: &Limits, clock: &Clock) {
@@ -170,7 +222,11 @@ async fn finish(mut connections: JoinSet<()>, limits: &Limits, clock: &Clock) {
     };
     match tokio::time::timeout(limits.drain_timeout, all).await {
         Ok(()) => tracing::info!("every connection ended within {:?}", clock.now().since(began)),
-        Err(_) => tracing::warn!("cut off {} connections that were still busy after {:?}", connections.len(), limits.drain_timeout),
+        Err(_) => tracing::warn!(
+            "cut off {} connections that were still busy after {:?}",
+            connections.len(),
+            limits.drain_timeout
+        ),
     }
 }
 

@@ -29,7 +29,13 @@ pub(super) struct Admission {
 
 impl Admission {
     pub(super) fn new(strangers: Strangers, networks: Arc<ArcSwap<Networks>>, most: usize) -> Self {
-        Self { strangers, networks, most: most.max(1), slots: Mutex::default(), freed: Notify::new() }
+        Self {
+            strangers,
+            networks,
+            most: most.max(1),
+            slots: Mutex::default(),
+            freed: Notify::new(),
+        }
     }
 
     /// Whether connections from there begin with a PROXY header.
@@ -37,8 +43,8 @@ impl Admission {
         self.networks.load().proxy_protocol.contains(peer)
     }
 
-    /// Counts a connection for the client's address. Where that has too many, one of them is closed for it. It is refused if a request is
-    /// being answered on each of them.
+    /// Counts a connection for the client's address. Where that has too many, one of them is closed for it.
+    /// It is refused if a request is being answered on each of them.
     pub(super) fn admit(&self, standing: &Standing, client: IpAddr) -> Result<(), Refused> {
         if self.networks.load().trusted_proxies.contains(client) {
             standing.is_proxy(true);
@@ -57,8 +63,8 @@ impl Admission {
         Ok(())
     }
 
-    /// A place among all, if need be that of a connection that has identified nobody. `None` while all that are open have, or are a
-    /// proxy's.
+    /// A place among all, if need be that of a connection that has identified nobody. `None` while all that
+    /// are open have, or are a proxy's.
     pub(super) fn place(self: &Arc<Self>, standing: &Standing) -> Option<Place> {
         let mut slots = self.slots();
         if slots.len() >= self.most {
@@ -66,10 +72,15 @@ impl Admission {
         }
         let id = slots.enter(standing.clone());
         drop(slots);
-        Some(Place { admission: self.clone(), standing: standing.clone(), id })
+        Some(Place {
+            admission: self.clone(),
+            standing: standing.clone(),
+            id,
+        })
     }
 
-    /// Closes the connection of a stranger that has been idle for the longest: there are no file descriptors left.
+    /// Closes the connection of a stranger that has been idle for the longest: there are no file descriptors
+    /// left.
     pub(super) fn make_room(&self) {
         let given = self.slots().give_away_idle();
         given.inspect(|given| Self::close(given, "descriptors"));
@@ -126,7 +137,11 @@ impl Refused {
         static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
         let now = Instant::now().saturating_duration_since(*BEGAN).as_secs() + 60;
         let last = LAST.load(Ordering::Relaxed);
-        if now >= last + 60 && LAST.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+        if now >= last + 60
+            && LAST
+                .compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+        {
             tracing::warn!(
                 client.address = %client,
                 "refused a connection: its address has http.unidentified.connectionsPerAddress connections without a login, and a \

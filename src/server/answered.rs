@@ -1,5 +1,6 @@
-//! An answer's body on its way out. The request is in flight until all of it is sent: over HTTP/2 that is when the connection has
-//! taken the last piece, which may be long after it was handed over, since each stream waits for its client's window.
+//! An answer's body on its way out. The request is in flight until all of it is sent: over HTTP/2 that is
+//! when the connection has taken the last piece, which may be long after it was handed over, since each
+//! stream waits for its client's window.
 
 use super::unread::Rest;
 use crate::http::Caller;
@@ -51,13 +52,23 @@ pub(super) struct Answered {
 impl Answered {
     pub(super) fn new(body: Body, caller: Caller, flight: Option<Arc<Flight>>) -> Self {
         let done = body.is_end_stream();
-        Self { body, caller, flight, done }
+        Self {
+            body,
+            caller,
+            flight,
+            done,
+        }
     }
 
-    /// The body's end, once everything before it is sent. Hyper keeps the stream's future until then, so that it can be dropped.
+    /// The body's end, once everything before it is sent. Hyper keeps the stream's future until then, so that
+    /// it can be dropped.
     fn poll_end(flight: &Flight, context: &Context<'_>) -> Poll<()> {
         flight.all_sent.register(context.waker());
-        if flight.waits() { Poll::Pending } else { Poll::Ready(()) }
+        if flight.waits() {
+            Poll::Pending
+        } else {
+            Poll::Ready(())
+        }
     }
 }
 
@@ -65,9 +76,16 @@ impl http_body::Body for Answered {
     type Data = Piece;
     type Error = axum::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Piece>, axum::Error>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Piece>, axum::Error>>> {
         let answered = self.get_mut();
-        let frame = if answered.done { None } else { ready!(Pin::new(&mut answered.body).poll_frame(context)) };
+        let frame = if answered.done {
+            None
+        } else {
+            ready!(Pin::new(&mut answered.body).poll_frame(context))
+        };
         let Some(frame) = frame else {
             answered.done = true;
             if let Some(flight) = &answered.flight {
@@ -77,7 +95,9 @@ impl http_body::Body for Answered {
         };
         answered.caller.standing().wrote();
         let flight = &answered.flight;
-        Poll::Ready(Some(frame.map(|frame| frame.map_data(|bytes| Piece::new(bytes, flight.clone())))))
+        Poll::Ready(Some(
+            frame.map(|frame| frame.map_data(|bytes| Piece::new(bytes, flight.clone()))),
+        ))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -129,7 +149,9 @@ impl Buf for Piece {
     fn advance(&mut self, count: usize) {
         self.bytes.advance(count);
         if let Some(flight) = &self.flight {
-            flight.sent.fetch_add(u64::try_from(count).unwrap_or(u64::MAX), Ordering::Relaxed);
+            flight
+                .sent
+                .fetch_add(u64::try_from(count).unwrap_or(u64::MAX), Ordering::Relaxed);
         }
     }
 

@@ -1,9 +1,11 @@
-//! Client certificates in the handshake. By default they are asked for and taken along unjudged, so that a bad one gets a readable
-//! 401 and does not keep a client with a good token from connecting. What is checked is that the client has the key.
+//! Client certificates in the handshake. By default they are asked for and taken along unjudged, so that a
+//! bad one gets a readable 401 and does not keep a client with a good token from connecting. What is checked
+//! is that the client has the key.
 //!
-//! [`provable_key`] decides whether that can be checked at all. rustls reads the key out of the certificate only where it would accept
-//! the certificate, too, so the key is handed to it by itself: then a certificate with an unknown critical extension, or of version 1,
-//! does not end the handshake. Where the key can prove nothing, the handshake goes on without the proof, and the same function keeps
+//! [`provable_key`] decides whether that can be checked at all. rustls reads the key out of the certificate
+//! only where it would accept the certificate, too, so the key is handed to it by itself: then a certificate
+//! with an unknown critical extension, or of version 1, does not end the handshake. Where the key can prove
+//! nothing, the handshake goes on without the proof, and the same function keeps
 //! [`Peer`](crate::identity::Peer) from taking that certificate for anybody's.
 
 use crate::identity::Evidence;
@@ -12,7 +14,10 @@ use pki_types::{CertificateDer, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, PeerMisbehaved, SignatureScheme};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, PeerMisbehaved,
+    SignatureScheme,
+};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -57,14 +62,22 @@ impl From<NotAccepted> for Error {
 }
 
 /// `None` with [`ClientAuth::Off`].
-pub(super) fn verifier(auth: ClientAuth, judge: Option<Judge>, provider: &CryptoProvider) -> Option<Arc<dyn ClientCertVerifier>> {
+pub(super) fn verifier(
+    auth: ClientAuth,
+    judge: Option<Judge>,
+    provider: &CryptoProvider,
+) -> Option<Arc<dyn ClientCertVerifier>> {
     let required = match auth {
         ClientAuth::Off => return None,
         ClientAuth::Optional => false,
         ClientAuth::Required => true,
     };
     let judge = judge.filter(|_| required);
-    Some(Arc::new(Verifier { required, judge, algorithms: provider.signature_verification_algorithms }))
+    Some(Arc::new(Verifier {
+        required,
+        judge,
+        algorithms: provider.signature_verification_algorithms,
+    }))
 }
 
 struct Verifier {
@@ -90,7 +103,10 @@ impl ClientCertVerifier for Verifier {
         _now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         if let Some(judge) = &self.judge {
-            let chain: Vec<_> = std::iter::once(leaf).chain(intermediates).map(|der| der.clone().into_owned()).collect();
+            let chain: Vec<_> = std::iter::once(leaf)
+                .chain(intermediates)
+                .map(|der| der.clone().into_owned())
+                .collect();
             judge(&chain)?;
         }
         Ok(ClientCertVerified::assertion())
@@ -102,7 +118,9 @@ impl ClientCertVerifier for Verifier {
         leaf: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.proved(leaf, |key| verify_tls12(message, key, signature, &self.algorithms))
+        self.proved(leaf, |key| {
+            verify_tls12(message, key, signature, &self.algorithms)
+        })
     }
 
     fn verify_tls13_signature(
@@ -111,7 +129,9 @@ impl ClientCertVerifier for Verifier {
         leaf: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.proved(leaf, |key| verify_tls13_signature_with_raw_key(message, key, signature, &self.algorithms))
+        self.proved(leaf, |key| {
+            verify_tls13_signature_with_raw_key(message, key, signature, &self.algorithms)
+        })
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -128,7 +148,11 @@ impl Verifier {
     ) -> Result<HandshakeSignatureValid, Error> {
         match provable_key(leaf) {
             Ok(key) => verify(&key),
-            Err(why) if self.required => Err(NotAccepted { reason: why.to_string(), evidence: Box::default() }.into()),
+            Err(why) if self.required => Err(NotAccepted {
+                reason: why.to_string(),
+                evidence: Box::default(),
+            }
+            .into()),
             // As if the client had sent no certificate: nobody ever takes it for this one's owner.
             Err(_) => Ok(HandshakeSignatureValid::assertion()),
         }
@@ -142,15 +166,28 @@ fn verify_tls12(
     signed: &DigitallySignedStruct,
     algorithms: &WebPkiSupportedAlgorithms,
 ) -> Result<HandshakeSignatureValid, Error> {
-    let candidates = algorithms.mapping.iter().find(|(scheme, _)| *scheme == signed.scheme).map(|(_, candidates)| *candidates);
+    let candidates = algorithms
+        .mapping
+        .iter()
+        .find(|(scheme, _)| *scheme == signed.scheme)
+        .map(|(_, candidates)| *candidates);
     let candidates = candidates.ok_or(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme)?;
     let key = webpki::RawPublicKeyEntity::try_from(key).map_err(|_| CertificateError::BadEncoding)?;
-    let verified = candidates.iter().any(|algorithm| key.verify_signature(*algorithm, message, signed.signature()).is_ok());
-    if verified { Ok(HandshakeSignatureValid::assertion()) } else { Err(CertificateError::BadSignature.into()) }
+    let verified = candidates.iter().any(|algorithm| {
+        key.verify_signature(*algorithm, message, signed.signature())
+            .is_ok()
+    });
+    if verified {
+        Ok(HandshakeSignatureValid::assertion())
+    } else {
+        Err(CertificateError::BadSignature.into())
+    }
 }
 
 impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Verifier").field("required", &self.required).finish_non_exhaustive()
+        f.debug_struct("Verifier")
+            .field("required", &self.required)
+            .finish_non_exhaustive()
     }
 }

@@ -40,12 +40,22 @@ use tower_service::Service;
 
 /// What answers requests: any tower service of the right types.
 pub trait Handler:
-    Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + Sync + Unpin + 'static
+    Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
+    + Clone
+    + Send
+    + Sync
+    + Unpin
+    + 'static
 {
 }
 
 impl<H> Handler for H where
-    H: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + Sync + Unpin + 'static
+    H: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + Unpin
+        + 'static
 {
 }
 
@@ -57,8 +67,8 @@ pub(super) struct Serving<H> {
     pub(super) admission: Arc<Admission>,
 }
 
-/// `place` is given back at the connection's end. A future is as large as all that it may ever hold, and an idle connection keeps it:
-/// what is large is in a box of its own, and only while it is needed.
+/// `place` is given back at the connection's end. A future is as large as all that it may ever hold, and an
+/// idle connection keeps it: what is large is in a box of its own, and only while it is needed.
 pub(super) async fn serve<H: Handler>(
     stream: TcpStream,
     remote: SocketAddr,
@@ -67,8 +77,12 @@ pub(super) async fn serve<H: Handler>(
     draining: watch::Receiver<bool>,
     place: Place,
 ) {
-    let mut end = End { draining, standing: place.standing().clone() };
-    let (limits, more) = (&serving.limits, More::default());
+    let mut end = End {
+        draining,
+        standing: place.standing().clone(),
+    };
+    let limits = &serving.limits;
+    let more = More::default();
     let mut stream = Stream::new(stream, more.clone());
     let mut remote = remote;
     let deadline = Instant::now() + limits.handshake_timeout;
@@ -80,24 +94,50 @@ pub(super) async fn serve<H: Handler>(
         place.is_known();
     }
     let Some(tls) = serving.tls.as_ref().map(Tls::config) else {
-        let origin = Origin { peer: None, remote, tls: false, more };
+        let origin = Origin {
+            peer: None,
+            remote,
+            tls: false,
+            more,
+        };
         return speak(stream, origin, false, limits, serving.handler.clone(), end).await;
     };
     stream.expect_tls();
-    let stream = match Box::pin(shake_hands(stream, remote, tls, (deadline, limits.handshake_timeout), &mut end)).await {
+    let stream = match Box::pin(shake_hands(
+        stream,
+        remote,
+        tls,
+        (deadline, limits.handshake_timeout),
+        &mut end,
+    ))
+    .await
+    {
         Ok(stream) => stream,
         Err(None) => return,
         Err(Some(plain)) => {
-            let origin = Origin { peer: None, remote, tls: false, more };
+            let origin = Origin {
+                peer: None,
+                remote,
+                tls: false,
+                more,
+            };
             return Box::pin(speak(*plain, origin, false, limits, SpeaksHttps, end)).await;
         }
     };
     let session = stream.get_ref().1;
-    let peer = session.peer_certificates().filter(|chain| !chain.is_empty()).map(|chain| Arc::new(Peer::new(chain.to_vec())));
+    let peer = session
+        .peer_certificates()
+        .filter(|chain| !chain.is_empty())
+        .map(|chain| Arc::new(Peer::new(chain.to_vec())));
     let http2 = session.alpn_protocol() == Some(b"h2");
     // Several answers share an HTTP/2 connection: what one of them says would hold up another's end.
     let more = if http2 { More::default() } else { more };
-    let origin = Origin { peer, remote, tls: true, more };
+    let origin = Origin {
+        peer,
+        remote,
+        tls: true,
+        more,
+    };
     speak(stream, origin, http2, limits, serving.handler.clone(), end).await;
 }
 
@@ -135,8 +175,15 @@ enum Why {
     Idled,
 }
 
-/// The client that a load balancer names in front of everything else, if its address may have one more connection.
-async fn introduce<H>(stream: &mut Stream, peer: SocketAddr, deadline: Instant, serving: &Serving<H>, end: &mut End) -> Option<SocketAddr> {
+/// The client that a load balancer names in front of everything else, if its address may have one more
+/// connection.
+async fn introduce<H>(
+    stream: &mut Stream,
+    peer: SocketAddr,
+    deadline: Instant,
+    serving: &Serving<H>,
+    end: &mut End,
+) -> Option<SocketAddr> {
     let limit = serving.limits.handshake_timeout;
     let header = tokio::select! {
         header = tokio::time::timeout_at(deadline, stream.proxy_header()) => header,
@@ -221,22 +268,48 @@ async fn speak<H: Handler>(
     let standing = end.standing.clone();
     let streams = http2.then(|| Streams::new(limits.clone()));
     let unread = Arc::new(AtomicBool::new(false));
-    let service =
-        Tagging { handler, origin, standing: standing.clone(), limits: limits.clone(), streams: streams.clone(), unread: unread.clone() };
+    let service = Tagging {
+        handler,
+        origin,
+        standing: standing.clone(),
+        limits: limits.clone(),
+        streams: streams.clone(),
+        unread: unread.clone(),
+    };
     let stream = TokioIo::new(Taken::new(stream, limits, standing.clone()));
     let result = if let Some(streams) = streams {
         let mut http = http2::Builder::new(streams);
-        http.timer(TokioTimer::new()).max_header_list_size(limits.header_bytes).max_concurrent_streams(HTTP2_STREAMS);
+        http.timer(TokioTimer::new())
+            .max_header_list_size(limits.header_bytes)
+            .max_concurrent_streams(HTTP2_STREAMS);
         http.max_send_buf_size(STREAM_SENDS);
-        http.keep_alive_interval(limits.header_timeout).keep_alive_timeout(limits.handshake_timeout);
+        http.keep_alive_interval(limits.header_timeout)
+            .keep_alive_timeout(limits.handshake_timeout);
         let mut connection = Box::pin(http.serve_connection(stream, service));
-        drive(&mut connection, http2::Connection::graceful_shutdown, Some(limits), end).await
+        drive(
+            &mut connection,
+            http2::Connection::graceful_shutdown,
+            Some(limits),
+            end,
+        )
+        .await
     } else {
         let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new()).header_read_timeout(limits.header_timeout);
-        http.max_buf_size(usize::try_from(limits.header_bytes).unwrap_or(usize::MAX).max(LEAST_HEADER));
+        http.timer(TokioTimer::new())
+            .header_read_timeout(limits.header_timeout);
+        http.max_buf_size(
+            usize::try_from(limits.header_bytes)
+                .unwrap_or(usize::MAX)
+                .max(LEAST_HEADER),
+        );
         let mut connection = Box::pin(Open(http.serve_connection(stream, service)));
-        let result = drive(&mut connection, |open| Pin::new(&mut open.get_mut().0).graceful_shutdown(), None, end).await;
+        let result = drive(
+            &mut connection,
+            |open| Pin::new(&mut open.get_mut().0).graceful_shutdown(),
+            None,
+            end,
+        )
+        .await;
         if let Some(result) = &result {
             let stream = Pin::into_inner(connection).0.into_parts().io.into_inner();
             // Of a request that cannot be read there is more to come, too.
@@ -267,8 +340,14 @@ where
     }
 }
 
-/// Ends the writing side, and then throws away what is `unread`. Meanwhile the connection gives way as an idle one does.
-async fn close<S: AsyncRead + AsyncWrite + OverTcp + Unpin>(mut stream: Taken<S>, unread: bool, limits: &Limits, standing: &Standing) {
+/// Ends the writing side, and then throws away what is `unread`. Meanwhile the connection gives way as an
+/// idle one does.
+async fn close<S: AsyncRead + AsyncWrite + OverTcp + Unpin>(
+    mut stream: Taken<S>,
+    unread: bool,
+    limits: &Limits,
+    standing: &Standing,
+) {
     let ended = async {
         if stream.shutdown().await.is_ok() && unread {
             discard(stream.inner().tcp(), limits).await;
@@ -281,13 +360,15 @@ async fn close<S: AsyncRead + AsyncWrite + OverTcp + Unpin>(mut stream: Taken<S>
     }
 }
 
-/// What is buffered for a stream before its client must take some of it, as far as hyper asks for more. A stream may hold two such pieces of
-/// its answer and one that is read ahead. Of all streams together this is 24 MiB, and with what hyper takes of requests' bodies before anyone
-/// reads them (1 MiB a connection) the most that a connection can occupy.
+/// What is buffered for a stream before its client must take some of it, as far as hyper asks for more. A
+/// stream may hold two such pieces of its answer and one that is read ahead. Of all streams together this is
+/// 24 MiB, and with what hyper takes of requests' bodies before anyone reads them (1 MiB a connection) the
+/// most that a connection can occupy.
 const STREAM_SENDS: usize = 64 << 10;
 
-/// Runs a connection to its end; once it shall end, to the end of the requests it has begun. With `idle` also ends it when it has been
-/// without a request for too long, which hyper itself does for HTTP/1.1 only. `None` if it was not waited for.
+/// Runs a connection to its end; once it shall end, to the end of the requests it has begun. With `idle` also
+/// ends it when it has been without a request for too long, which hyper itself does for HTTP/1.1 only. `None`
+/// if it was not waited for.
 async fn drive<C: Future<Output = hyper::Result<()>>>(
     connection: &mut Pin<Box<C>>,
     graceful_shutdown: fn(Pin<&mut C>),
@@ -300,13 +381,16 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
         why = end.comes() => why,
         () = has_idled(&standing, idle) => Why::Idled,
     };
-    // Hyper would wait for the first request of a connection that has not had one yet, and for the rest of a header that has begun.
+    // Hyper would wait for the first request of a connection that has not had one yet, and for the rest of a
+    // header that has begun.
     let at_once = matches!(why, Why::GivesWay) && (standing.ends_at_once() || standing.idle_for().is_some());
     if !standing.was_asked() || at_once {
         return None;
     }
     graceful_shutdown(connection.as_mut());
-    let Some(limits) = idle else { return Some(connection.await) };
+    let Some(limits) = idle else {
+        return Some(connection.await);
+    };
     // The other end must acknowledge it, and may not.
     let limit = limits.handshake_timeout;
     loop {
@@ -320,7 +404,9 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
 
 /// Returns when nothing has been in flight for too long.
 async fn has_idled(standing: &Standing, limits: Option<&Limits>) {
-    let Some(limit) = limits.map(|limits| limits.header_timeout) else { return std::future::pending().await };
+    let Some(limit) = limits.map(|limits| limits.header_timeout) else {
+        return std::future::pending().await;
+    };
     loop {
         let idle = standing.idle_for().unwrap_or_default();
         if idle >= limit {
@@ -357,27 +443,48 @@ impl<H: Handler> hyper::service::Service<Request<Incoming>> for Tagging<H> {
                 None => return Box::pin(std::future::ready(Err(h2::Reason::REFUSED_STREAM.into()))),
             },
         };
-        let rest = (!empty).then(|| flight.as_ref().map_or_else(Rest::default, |flight| flight.rest().clone()));
+        let rest = (!empty).then(|| {
+            flight
+                .as_ref()
+                .map_or_else(Rest::default, |flight| flight.rest().clone())
+        });
         // The client may wait for the answer before it sends anything.
         let expects = request.headers().contains_key(EXPECT);
         let mut request = request.map(|body| match rest.clone() {
             None => Body::empty(),
             Some(rest) => Body::new(Received::new(body, &self.limits, caller.clone(), rest)),
         });
-        let Origin { peer, remote, tls, more } = &self.origin;
-        let (peer, more, caller_too) = (peer.clone(), more.clone(), caller.clone());
-        request.extensions_mut().insert(Connection { peer, remote: *remote, tls: *tls, more, caller: caller_too });
-        let (mut handler, unread) = (self.handler.clone(), self.unread.clone());
+        let Origin {
+            peer,
+            remote,
+            tls,
+            more,
+        } = &self.origin;
+        let peer = peer.clone();
+        let more = more.clone();
+        let caller_too = caller.clone();
+        request.extensions_mut().insert(Connection {
+            peer,
+            remote: *remote,
+            tls: *tls,
+            more,
+            caller: caller_too,
+        });
+        let mut handler = self.handler.clone();
+        let unread = self.unread.clone();
         Box::pin(async move {
             let Ok(()) = poll_fn(|context| handler.poll_ready(context)).await;
             let Ok(mut response) = handler.call(request).await;
-            // Hyper closes a connection on which a body is still under way. A client that is not told might ask again on it.
+            // Hyper closes a connection on which a body is still under way. A client that is not told might
+            // ask again on it.
             let early = rest.filter(|_| flight.is_none() && !caller.body_is_taken());
             if let Some(rest) = early
                 && (expects || !rest.read_short().await)
             {
                 unread.store(true, Ordering::Relaxed);
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                response
+                    .headers_mut()
+                    .insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok(response.map(|body| Answered::new(body, caller, flight)))
         })

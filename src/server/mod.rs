@@ -1,9 +1,11 @@
-//! Listeners: TLS whose certificate is reloaded, client certificates that are taken along and judged later, limits on what a
-//! connection may cost before it says anything, and an end that lets running requests finish.
+//! Listeners: TLS whose certificate is reloaded, client certificates that are taken along and judged later,
+//! limits on what a connection may cost before it says anything, and an end that lets running requests
+//! finish.
 //!
-//! [`run`] serves one bound listener with any tower service (an [`axum::Router`] is one) and tells each request where it came from
-//! in an extension, [`Connection`]. It knows nothing of identities: TLS proves here that the client has the key of the certificate
-//! it shows, where that key can prove it, and [`Peer`](crate::identity::Peer) is what finds out whom that certificate stands for.
+//! [`run`] serves one bound listener with any tower service (an [`axum::Router`] is one) and tells each
+//! request where it came from in an extension, [`Connection`]. It knows nothing of identities: TLS proves
+//! here that the client has the key of the certificate it shows, where that key can prove it, and
+//! [`Peer`](crate::identity::Peer) is what finds out whom that certificate stands for.
 
 mod accept;
 mod admission;
@@ -51,21 +53,23 @@ pub struct Settings {
 pub struct Limits {
     /// From the accepted connection to the end of the TLS handshake.
     pub handshake_timeout: Duration,
-    /// For a whole request header to arrive; the wait for a next request on an open connection counts too. Over HTTP/2, how long a
-    /// connection may be without any request.
+    /// For a whole request header to arrive; the wait for a next request on an open connection counts too.
+    /// Over HTTP/2, how long a connection may be without any request.
     pub header_timeout: Duration,
-    /// For the next piece of a request's body to come once it is wanted, and for the client to take the next piece of an answer.
+    /// For the next piece of a request's body to come once it is wanted, and for the client to take the next
+    /// piece of an answer.
     pub stall_timeout: Duration,
     /// How long what still comes of a request's body is thrown away after an answer that did not wait for it.
     pub discard_timeout: Duration,
-    /// Bytes a second that a caller who has not logged in must send and take on average, with `stall_timeout` as a credit.
+    /// Bytes a second that a caller who has not logged in must send and take on average, with `stall_timeout`
+    /// as a credit.
     pub unidentified_rate: u64,
     /// For the whole body of such a caller's request; only the time that is spent waiting for it counts.
     pub unidentified_body_timeout: Duration,
     /// Of a request header. The request line and a token of 32 KiB must fit; at least 8 KiB.
     pub header_bytes: u32,
-    /// Open at the same time. For one more, one that has identified nobody is closed, an idle one first; if there is none, more wait in
-    /// the listener's backlog.
+    /// Open at the same time. For one more, one that has identified nobody is closed, an idle one first; if
+    /// there is none, more wait in the listener's backlog.
     pub connections: usize,
     /// How long running requests may take to finish after the server was told to stop.
     pub drain_timeout: Duration,
@@ -78,8 +82,13 @@ impl Limits {
         /// Of the store, the log, sources of keys.
         const OTHERS: u64 = 64;
         const LEAST: usize = 16;
-        let most = files.map_or(usize::MAX, |files| usize::try_from(files.saturating_sub(OTHERS) / 2).unwrap_or(usize::MAX));
-        Self { connections: self.connections.min(most.max(LEAST)), ..self }
+        let most = files.map_or(usize::MAX, |files| {
+            usize::try_from(files.saturating_sub(OTHERS) / 2).unwrap_or(usize::MAX)
+        });
+        Self {
+            connections: self.connections.min(most.max(LEAST)),
+            ..self
+        }
     }
 }
 

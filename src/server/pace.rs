@@ -3,7 +3,8 @@
 use crate::http::Stalled;
 use std::time::Duration;
 
-/// A credit of time that waiting for the client uses up and its bytes earn back, so that it may pause, but not crawl.
+/// A credit of time that waiting for the client uses up and its bytes earn back, so that it may pause, but
+/// not crawl.
 #[derive(Clone, Debug)]
 pub(super) struct Pace {
     /// The most credit, and what there is at the beginning.
@@ -18,14 +19,24 @@ pub(super) struct Pace {
 
 impl Pace {
     pub(super) const fn new(grace: Duration, rate: u64, deadline: Duration) -> Self {
-        Self { grace, rate, credit: grace, deadline, waited: Duration::ZERO }
+        Self {
+            grace,
+            rate,
+            credit: grace,
+            deadline,
+            waited: Duration::ZERO,
+        }
     }
 
     /// Waited for so long, then so much came.
     pub(super) fn took(&mut self, waited: Duration, bytes: u64) {
         self.waited = self.waited.saturating_add(waited);
         let earned = Duration::from_millis(bytes.saturating_mul(1000) / self.rate.max(1));
-        self.credit = self.credit.saturating_sub(waited).saturating_add(earned).min(self.grace);
+        self.credit = self
+            .credit
+            .saturating_sub(waited)
+            .saturating_add(earned)
+            .min(self.grace);
     }
 
     /// How long to wait for the next byte.
@@ -52,7 +63,8 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
     const HOUR: Duration = Duration::from_secs(3600);
 
-    /// How often so many bytes may come, one piece each time after so many seconds, before time is up; at most 10,000 times.
+    /// How often so many bytes may come, one piece each time after so many seconds, before time is up; at
+    /// most 10,000 times.
     fn pieces(seconds: u64, bytes: u64) -> (usize, Stalled) {
         let mut pace = Pace::new(MINUTE, 1024, HOUR);
         for taken in 0..10_000 {
@@ -61,15 +73,25 @@ mod tests {
             }
             pace.took(Duration::from_secs(seconds), bytes);
         }
-        (10_000, Stalled::Silent { after: Duration::ZERO })
+        (
+            10_000,
+            Stalled::Silent {
+                after: Duration::ZERO,
+            },
+        )
     }
 
     #[test]
     fn a_caller_may_pause_and_not_crawl() {
-        let (slow, late) = (Stalled::Slow { rate: 1024 }, Stalled::Late { after: HOUR });
+        let slow = Stalled::Slow { rate: 1024 };
+        let late = Stalled::Late { after: HOUR };
         assert_eq!(pieces(10, 1), (6, slow), "a byte in ten seconds");
         assert_eq!(pieces(1, 512), (119, slow), "half of the rate");
-        assert_eq!(pieces(59, 60 << 10), (61, late), "a pause of a minute for each minute's worth");
+        assert_eq!(
+            pieces(59, 60 << 10),
+            (61, late),
+            "a pause of a minute for each minute's worth"
+        );
         assert_eq!(pieces(1, 1024), (3600, late), "the rate itself");
         assert_eq!(pieces(61, 1 << 30), (0, Stalled::Silent { after: MINUTE }));
     }

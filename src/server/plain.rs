@@ -1,4 +1,5 @@
-//! Plain HTTP that comes to a port with TLS: it is answered in its own words, since a client shows the bytes of a TLS alert as they are.
+//! Plain HTTP that comes to a port with TLS: it is answered in its own words, since a client shows the bytes
+//! of a TLS alert as they are.
 
 use crate::limits::HOST_BYTES;
 use axum::body::Body;
@@ -36,14 +37,22 @@ impl Service<Request<Body>> for SpeaksHttps {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let mut response = Response::new(Body::from(said(&request)));
         *response.status_mut() = StatusCode::BAD_REQUEST;
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        response
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
         ready(Ok(response))
     }
 }
 
 fn said(request: &Request<Body>) -> String {
-    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).filter(|host| host.len() <= HOST_BYTES);
+    let host = request
+        .headers()
+        .get(HOST)
+        .and_then(|host| host.to_str().ok())
+        .filter(|host| host.len() <= HOST_BYTES);
     match host.and_then(|host| host.parse::<Authority>().ok()) {
         Some(host) => format!("this port speaks HTTPS: use https://{host}\n"),
         None => "this port speaks HTTPS: use https://\n".to_owned(),

@@ -1,5 +1,6 @@
-//! The PROXY protocol, versions 1 and 2: a load balancer that passes TLS through says in front of it which client it speaks for. Pure.
-//! It is our own since it is a hundred lines; the crates for it bring a builder and more, are seldom released, and do not bound the header.
+//! The PROXY protocol, versions 1 and 2: a load balancer that passes TLS through says in front of it which
+//! client it speaks for. Pure. It is our own since it is a hundred lines; the crates for it bring a builder
+//! and more, are seldom released, and do not bound the header.
 //!
 //! <https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>
 
@@ -11,7 +12,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 pub enum ProxyHeader {
     /// The connection is that client's.
     Client(SocketAddr),
-    /// The connection is the load balancer's own, as for a health check (`LOCAL`), or of a kind that it has no address for (`UNKNOWN`).
+    /// The connection is the load balancer's own, as for a health check (`LOCAL`), or of a kind that it has
+    /// no address for (`UNKNOWN`).
     Own,
 }
 
@@ -56,14 +58,24 @@ const FIXED: usize = 16;
 
 /// As far as there are bytes.
 fn begins(bytes: &[u8], signature: &[u8]) -> bool {
-    bytes.iter().zip(signature).all(|(byte, expected)| byte == expected)
+    bytes
+        .iter()
+        .zip(signature)
+        .all(|(byte, expected)| byte == expected)
 }
 
 fn v1(bytes: &[u8]) -> Result<Option<(ProxyHeader, usize)>, InvalidProxyHeader> {
     let Some(end) = bytes.iter().take(LONGEST_V1).position(|byte| *byte == b'\n') else {
-        return if bytes.len() < LONGEST_V1 { Ok(None) } else { Err(Malformed) };
+        return if bytes.len() < LONGEST_V1 {
+            Ok(None)
+        } else {
+            Err(Malformed)
+        };
     };
-    let line = bytes.get(..end).and_then(|line| line.strip_suffix(b"\r")).ok_or(Malformed)?;
+    let line = bytes
+        .get(..end)
+        .and_then(|line| line.strip_suffix(b"\r"))
+        .ok_or(Malformed)?;
     let line = std::str::from_utf8(line).map_err(|_| Malformed)?;
     let words: Vec<_> = line.split(' ').skip(1).collect();
     let header = match words[..] {
@@ -100,7 +112,9 @@ fn port(text: &str) -> Result<u16, InvalidProxyHeader> {
 }
 
 fn v2(bytes: &[u8]) -> Result<Option<(ProxyHeader, usize)>, InvalidProxyHeader> {
-    let Some((fixed, rest)) = bytes.split_first_chunk::<FIXED>() else { return Ok(None) };
+    let Some((fixed, rest)) = bytes.split_first_chunk::<FIXED>() else {
+        return Ok(None);
+    };
     let [.., command, family, high, low] = *fixed;
     let length = usize::from(u16::from_be_bytes([high, low]));
     if FIXED + length > PROXY_HEADER_BYTES {
@@ -111,8 +125,11 @@ fn v2(bytes: &[u8]) -> Result<Option<(ProxyHeader, usize)>, InvalidProxyHeader> 
         0x21 => false,
         _ => return Err(Malformed),
     };
-    // Behind the addresses come values by type, as the name that the client asked for. None of them is needed.
-    let Some(addresses) = rest.get(..length) else { return Ok(None) };
+    // Behind the addresses come values by type, as the name that the client asked for. None of them is
+    // needed.
+    let Some(addresses) = rest.get(..length) else {
+        return Ok(None);
+    };
     let header = match family {
         _ if local => ProxyHeader::Own,
         0x11 => {
@@ -132,8 +149,13 @@ fn v2(bytes: &[u8]) -> Result<Option<(ProxyHeader, usize)>, InvalidProxyHeader> 
 
 /// `ports`: the client's, then the server's.
 fn named(client: IpAddr, ports: Option<&[u8]>) -> Result<ProxyHeader, InvalidProxyHeader> {
-    let Some([high, low, _, _, ..]) = ports else { return Err(Malformed) };
-    Ok(ProxyHeader::Client(SocketAddr::new(client, u16::from_be_bytes([*high, *low]))))
+    let Some([high, low, _, _, ..]) = ports else {
+        return Err(Malformed);
+    };
+    Ok(ProxyHeader::Client(SocketAddr::new(
+        client,
+        u16::from_be_bytes([*high, *low]),
+    )))
 }
 
 #[cfg(test)]
@@ -146,7 +168,13 @@ mod tests {
 
     /// A header of version 2 with this rest.
     fn version_2(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
-        [V2, &[command, family], &u16::try_from(rest.len()).unwrap().to_be_bytes(), rest].concat()
+        [
+            V2,
+            &[command, family],
+            &u16::try_from(rest.len()).unwrap().to_be_bytes(),
+            rest,
+        ]
+        .concat()
     }
 
     fn good() -> Vec<(Vec<u8>, ProxyHeader)> {
@@ -157,10 +185,19 @@ mod tests {
         v6[32..34].copy_from_slice(&[0x12, 0x67]);
         let with_values = [&v4[..], b"\x02\x00\x05r.exa\x04\x00\x00"].concat();
         vec![
-            (b"PROXY TCP4 203.0.113.7 10.0.0.1 4711 443\r\n".to_vec(), client("203.0.113.7:4711")),
-            (b"PROXY TCP6 2001:db8::7 fd00::1 4711 443\r\n".to_vec(), client("[2001:db8::7]:4711")),
+            (
+                b"PROXY TCP4 203.0.113.7 10.0.0.1 4711 443\r\n".to_vec(),
+                client("203.0.113.7:4711"),
+            ),
+            (
+                b"PROXY TCP6 2001:db8::7 fd00::1 4711 443\r\n".to_vec(),
+                client("[2001:db8::7]:4711"),
+            ),
             (b"PROXY UNKNOWN\r\n".to_vec(), ProxyHeader::Own),
-            (b"PROXY UNKNOWN ffff::1 ffff::2 65535 65535\r\n".to_vec(), ProxyHeader::Own),
+            (
+                b"PROXY UNKNOWN ffff::1 ffff::2 65535 65535\r\n".to_vec(),
+                ProxyHeader::Own,
+            ),
             (version_2(0x21, 0x11, &v4), client("203.0.113.7:4711")),
             (version_2(0x21, 0x11, &with_values), client("203.0.113.7:4711")),
             (version_2(0x21, 0x21, &v6), client("[2001:db8::7]:4711")),
@@ -174,9 +211,17 @@ mod tests {
     #[test]
     fn a_header_is_read_to_its_last_byte_and_no_further() {
         for (bytes, header) in good() {
-            assert_eq!(ProxyHeader::parse(&bytes), Ok(Some((header, bytes.len()))), "{bytes:?}");
+            assert_eq!(
+                ProxyHeader::parse(&bytes),
+                Ok(Some((header, bytes.len()))),
+                "{bytes:?}"
+            );
             for cut in 0..bytes.len() {
-                assert_eq!(ProxyHeader::parse(&bytes[..cut]), Ok(None), "{bytes:?} up to {cut}");
+                assert_eq!(
+                    ProxyHeader::parse(&bytes[..cut]),
+                    Ok(None),
+                    "{bytes:?} up to {cut}"
+                );
             }
             let more = [&bytes[..], b"\x16\x03\x01\r\n"].concat();
             assert_eq!(ProxyHeader::parse(&more), Ok(Some((header, bytes.len()))));
@@ -192,14 +237,32 @@ mod tests {
             (b"\r\n\r\n\0\r\nQUIT\r".to_vec(), Absent),
             (b"PROXY \r\n".to_vec(), Malformed),
             (b"PROXY TCP4 203.0.113.7 10.0.0.1 4711\r\n".to_vec(), Malformed),
-            (b"PROXY TCP4 203.0.113.7 10.0.0.1 4711 443 1\r\n".to_vec(), Malformed),
-            (b"PROXY TCP4 203.0.113.7 10.0.0.1 +4711 443\r\n".to_vec(), Malformed),
-            (b"PROXY TCP4 203.0.113.7 10.0.0.1 65536 443\r\n".to_vec(), Malformed),
-            (b"PROXY TCP4 2001:db8::7 10.0.0.1 4711 443\r\n".to_vec(), Malformed),
+            (
+                b"PROXY TCP4 203.0.113.7 10.0.0.1 4711 443 1\r\n".to_vec(),
+                Malformed,
+            ),
+            (
+                b"PROXY TCP4 203.0.113.7 10.0.0.1 +4711 443\r\n".to_vec(),
+                Malformed,
+            ),
+            (
+                b"PROXY TCP4 203.0.113.7 10.0.0.1 65536 443\r\n".to_vec(),
+                Malformed,
+            ),
+            (
+                b"PROXY TCP4 2001:db8::7 10.0.0.1 4711 443\r\n".to_vec(),
+                Malformed,
+            ),
             (b"PROXY TCP6 203.0.113.7 fd00::1 4711 443\r\n".to_vec(), Malformed),
             (b"PROXY TCP4 203.0.113.7 10.0.0.1 4711 443\n".to_vec(), Malformed),
-            (b"PROXY TCP4  203.0.113.7 10.0.0.1 4711 443\r\n".to_vec(), Malformed),
-            (b"PROXY UDP4 203.0.113.7 10.0.0.1 4711 443\r\n".to_vec(), Malformed),
+            (
+                b"PROXY TCP4  203.0.113.7 10.0.0.1 4711 443\r\n".to_vec(),
+                Malformed,
+            ),
+            (
+                b"PROXY UDP4 203.0.113.7 10.0.0.1 4711 443\r\n".to_vec(),
+                Malformed,
+            ),
             ([&b"PROXY UNKNOWN "[..], &[b'x'; 100]].concat(), Malformed),
             (version_2(0x11, 0x11, &[0; 12]), Malformed),
             (version_2(0x22, 0x11, &[0; 12]), Malformed),
@@ -208,7 +271,12 @@ mod tests {
             (version_2(0x21, 0x12, &[0; 12]), Malformed),
             (version_2(0x21, 0x11, &[0; PROXY_HEADER_BYTES]), TooLong),
         ] {
-            assert_eq!(ProxyHeader::parse(&bytes), Err(why), "{:?}", String::from_utf8_lossy(&bytes));
+            assert_eq!(
+                ProxyHeader::parse(&bytes),
+                Err(why),
+                "{:?}",
+                String::from_utf8_lossy(&bytes)
+            );
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The connections that are open, and which of them gives way to another. Pure: what is known of a connection is in its
-//! [`Standing`].
+//! The connections that are open, and which of them gives way to another. Pure: what is known of a connection
+//! is in its [`Standing`].
 
 use crate::http::{Stake, Standing};
 use crate::source_address::SourceAddress;
@@ -44,9 +44,13 @@ impl Slots {
         }
         self.unfile(id);
         if standing.stake().is_some() {
-            let source = standing.stranger().map_or(SourceAddress::UNKNOWN, |stranger| stranger.source());
+            let source = standing
+                .stranger()
+                .map_or(SourceAddress::UNKNOWN, |stranger| stranger.source());
             self.open.insert(id, Some(source));
-            self.change(source, |connections| drop(connections.insert(id, standing.clone())));
+            self.change(source, |connections| {
+                drop(connections.insert(id, standing.clone()))
+            });
         }
     }
 
@@ -56,16 +60,20 @@ impl Slots {
         self.open.remove(&id);
     }
 
-    /// Gives away the place of a connection of this address that has identified nobody: an idle one, or else one on which no request is
-    /// being answered. Of several it is the one whose client has done nothing for the longest time.
+    /// Gives away the place of a connection of this address that has identified nobody: an idle one, or else
+    /// one on which no request is being answered. Of several it is the one whose client has done nothing for
+    /// the longest time.
     pub(super) fn give_away_of(&mut self, source: SourceAddress) -> Option<Given> {
         let mut left = EXAMINED;
         let (stake, _, id) = self.least(source, &mut left)?;
-        (stake < Stake::Seated).then(|| self.give(source, stake, id)).flatten()
+        (stake < Stake::Seated)
+            .then(|| self.give(source, stake, id))
+            .flatten()
     }
 
-    /// The same among all: the one that has been idle for the longest, or else one of the address that has most, whatever it does. The
-    /// addresses that have most are examined first, and no more connections than can be while others wait to be accepted.
+    /// The same among all: the one that has been idle for the longest, or else one of the address that has
+    /// most, whatever it does. The addresses that have most are examined first, and no more connections than
+    /// can be while others wait to be accepted.
     pub(super) fn give_away(&mut self) -> Option<Given> {
         self.give_away_up_to(Stake::Seated)
     }
@@ -79,11 +87,19 @@ impl Slots {
         let mut left = EXAMINED;
         let mut idle: Option<(u64, u64, SourceAddress)> = None;
         let mut other: Option<(Stake, u64, SourceAddress)> = None;
-        let sources: Vec<_> = self.sizes.iter().rev().map(|(_, source)| *source).take(EXAMINED).collect();
+        let sources: Vec<_> = self
+            .sizes
+            .iter()
+            .rev()
+            .map(|(_, source)| *source)
+            .take(EXAMINED)
+            .collect();
         for source in sources {
             match self.least(source, &mut left) {
                 Some((Stake::Idle, since, id)) => idle = idle.into_iter().chain([(since, id, source)]).min(),
-                Some((stake, _, id)) if other.is_none_or(|(found, ..)| stake < found) => other = Some((stake, id, source)),
+                Some((stake, _, id)) if other.is_none_or(|(found, ..)| stake < found) => {
+                    other = Some((stake, id, source))
+                }
                 _ => {}
             }
             if left == 0 {
@@ -100,12 +116,15 @@ impl Slots {
     /// What closes with the least loss at this address. Connections that must stay are not examined again.
     fn least(&mut self, source: SourceAddress, left: &mut usize) -> Option<(Stake, u64, u64)> {
         let connections = self.sources.get(&source)?;
-        let (mut least, mut stay) = (None, Vec::new());
+        let mut least = None;
+        let mut stay = Vec::new();
         for (&id, standing) in connections.iter().take(*left) {
             *left -= 1;
             match standing.stake() {
                 None => stay.push(id),
-                Some((stake, since)) if least.is_none_or(|least| (stake, since, id) < least) => least = Some((stake, since, id)),
+                Some((stake, since)) if least.is_none_or(|least| (stake, since, id) < least) => {
+                    least = Some((stake, since, id))
+                }
                 Some(_) => {}
             }
         }
@@ -116,7 +135,10 @@ impl Slots {
     fn give(&mut self, source: SourceAddress, stake: Stake, id: u64) -> Option<Given> {
         let standing = self.sources.get(&source)?.get(&id)?.clone();
         self.leave(id);
-        Some(Given { standing, at_once: stake > Stake::Idle })
+        Some(Given {
+            standing,
+            at_once: stake > Stake::Idle,
+        })
     }
 
     fn unfile(&mut self, id: u64) {
@@ -167,7 +189,9 @@ mod tests {
 
     impl Open {
         async fn new(strangers: &Strangers, connections: &[(Is, u8)]) -> Self {
-            let (mut slots, mut standings, mut callers) = (Slots::default(), Vec::new(), Vec::new());
+            let mut slots = Slots::default();
+            let mut standings = Vec::new();
+            let mut callers = Vec::new();
             for (is, address) in connections {
                 let standing = Standing::default();
                 let stranger = strangers.at(format!("192.0.2.{address}").parse().unwrap());
@@ -185,11 +209,20 @@ mod tests {
                 slots.enter(standing.clone());
                 standings.push(standing);
             }
-            Self { slots, standings, _callers: callers }
+            Self {
+                slots,
+                standings,
+                _callers: callers,
+            }
         }
 
         fn which(&self, given: Option<Given>) -> Option<usize> {
-            given.map(|given| self.standings.iter().position(|one| one.is(&given.standing)).unwrap())
+            given.map(|given| {
+                self.standings
+                    .iter()
+                    .position(|one| one.is(&given.standing))
+                    .unwrap()
+            })
         }
     }
 
@@ -203,11 +236,27 @@ mod tests {
             (vec![], None, None),
             (vec![(Known, 1), (Proxy, 1), (Known, 2)], None, None),
             (vec![(Idle, 1), (Idle, 2), (Idle, 2)], Some(0), Some(1)),
-            (vec![(Busy, 2), (Known, 2), (Idle, 1), (Idle, 1)], Some(2), Some(0)),
+            (
+                vec![(Busy, 2), (Known, 2), (Idle, 1), (Idle, 1)],
+                Some(2),
+                Some(0),
+            ),
             (vec![(Proxy, 2), (Idle, 2), (Busy, 1)], Some(1), Some(1)),
-            (vec![(Busy, 1), (Seated, 2), (Busy, 2), (Unflushed, 2)], Some(2), Some(2)),
-            (vec![(Busy, 1), (Known, 1), (Known, 1), (Busy, 2), (Busy, 2)], Some(3), Some(3)),
-            (vec![(Seated, 1), (Seated, 2), (Seated, 2), (Known, 1), (Proxy, 1)], Some(1), None),
+            (
+                vec![(Busy, 1), (Seated, 2), (Busy, 2), (Unflushed, 2)],
+                Some(2),
+                Some(2),
+            ),
+            (
+                vec![(Busy, 1), (Known, 1), (Known, 1), (Busy, 2), (Busy, 2)],
+                Some(3),
+                Some(3),
+            ),
+            (
+                vec![(Seated, 1), (Seated, 2), (Seated, 2), (Known, 1), (Proxy, 1)],
+                Some(1),
+                None,
+            ),
             (vec![(Busy, 1), (Seated, 2), (Seated, 2)], Some(0), None),
         ] {
             let mut open = Open::new(&strangers, &connections).await;
@@ -215,16 +264,26 @@ mod tests {
             assert_eq!(open.which(given), same);
             let mut open = Open::new(&strangers, &connections).await;
             let given = open.slots.give_away();
-            assert_eq!(given.as_ref().map(|given| given.at_once), any.map(|any| connections[any].0 != Idle));
+            assert_eq!(
+                given.as_ref().map(|given| given.at_once),
+                any.map(|any| connections[any].0 != Idle)
+            );
             assert_eq!(open.which(given), any);
-            assert_eq!(open.slots.len(), connections.len() - usize::from(any.is_some()), "the place is free at once");
+            assert_eq!(
+                open.slots.len(),
+                connections.len() - usize::from(any.is_some()),
+                "the place is free at once"
+            );
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn no_more_than_some_connections_are_examined() {
         let strangers = Strangers::default();
-        let connections: Vec<_> = (0..EXAMINED + 10).map(|_| (Is::Known, 1)).chain([(Is::Idle, 2)]).collect();
+        let connections: Vec<_> = (0..EXAMINED + 10)
+            .map(|_| (Is::Known, 1))
+            .chain([(Is::Idle, 2)])
+            .collect();
         let mut open = Open::new(&strangers, &connections).await;
         // They were strangers when they came.
         for standing in &open.standings {
@@ -233,30 +292,53 @@ mod tests {
             let source = standing.stranger().unwrap().source();
             open.slots.open.insert(open.slots.last, Some(source));
             let id = open.slots.last;
-            open.slots.change(source, |connections| drop(connections.insert(id, standing.clone())));
+            open.slots.change(source, |connections| {
+                drop(connections.insert(id, standing.clone()))
+            });
         }
-        assert!(open.slots.give_away().is_none(), "all that were examined must stay");
-        assert!(open.slots.sizes.contains(&(10, strangers.at("192.0.2.1".parse().unwrap()).source())), "and are not examined again");
+        assert!(
+            open.slots.give_away().is_none(),
+            "all that were examined must stay"
+        );
+        assert!(
+            open.slots
+                .sizes
+                .contains(&(10, strangers.at("192.0.2.1".parse().unwrap()).source())),
+            "and are not examined again"
+        );
         assert!(open.slots.give_away().is_some());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_is_filed_where_its_header_says() {
-        let (mut slots, strangers, standing) = (Slots::default(), Strangers::default(), Standing::default());
+        let mut slots = Slots::default();
+        let strangers = Strangers::default();
+        let standing = Standing::default();
         let id = slots.enter(standing.clone());
         let stranger = strangers.at("192.0.2.1".parse().unwrap());
         assert!(slots.give_away_of(stranger.source()).is_none());
         standing.counts_for(stranger.clone());
         slots.file(id, &standing);
-        assert!(slots.give_away_of(stranger.source()).unwrap().standing.is(&standing));
+        assert!(
+            slots
+                .give_away_of(stranger.source())
+                .unwrap()
+                .standing
+                .is(&standing)
+        );
         slots.file(id, &standing);
-        assert_eq!((slots.len(), slots.sources.len(), slots.sizes.len()), (0, 0, 0), "its place stays given away");
+        assert_eq!(
+            (slots.len(), slots.sources.len(), slots.sizes.len()),
+            (0, 0, 0),
+            "its place stays given away"
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_request_makes_a_connection_young_again() {
         let mut slots = Slots::default();
-        let (first, second) = (Standing::default(), Standing::default());
+        let first = Standing::default();
+        let second = Standing::default();
         slots.enter(first.clone());
         slots.enter(second.clone());
         tokio::time::advance(Duration::from_secs(1)).await;

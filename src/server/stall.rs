@@ -1,5 +1,6 @@
-//! Clients that stop in the middle: of sending a request's body, or of taking an answer. Both hold what others could have: an
-//! upload's lock, memory, a place among the connections. A caller who has not logged in must not be slow, either.
+//! Clients that stop in the middle: of sending a request's body, or of taking an answer. Both hold what
+//! others could have: an upload's lock, memory, a place among the connections. A caller who has not logged in
+//! must not be slow, either.
 
 use super::Limits;
 use super::pace::Pace;
@@ -17,7 +18,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-/// A request's body that ends with [`Stalled`] when nothing of it came for too long while somebody wanted it, or too little.
+/// A request's body that ends with [`Stalled`] when nothing of it came for too long while somebody wanted it,
+/// or too little.
 pub(super) struct Received {
     /// Until this is dropped.
     body: Option<Incoming>,
@@ -29,7 +31,12 @@ pub(super) struct Received {
 impl Received {
     /// Tells `caller` when the last of it was taken, and leaves what nobody took to `rest`.
     pub(super) fn new(body: Incoming, limits: &Limits, caller: Caller, rest: Rest) -> Self {
-        Self { body: Some(body), patience: Patience::new(limits, limits.unidentified_body_timeout), caller, rest }
+        Self {
+            body: Some(body),
+            patience: Patience::new(limits, limits.unidentified_body_timeout),
+            caller,
+            rest,
+        }
     }
 }
 
@@ -47,14 +54,29 @@ impl Body for Received {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let Self { body, patience, caller, .. } = self.get_mut();
-        let Some(body) = body else { return Poll::Ready(None) };
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let Self {
+            body,
+            patience,
+            caller,
+            ..
+        } = self.get_mut();
+        let Some(body) = body else {
+            return Poll::Ready(None);
+        };
         let bytes = |frame: &Option<Result<Frame<Bytes>, _>>| match frame {
             Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
             _ => 0,
         };
-        match patience.watch(Pin::new(&mut *body).poll_frame(context), bytes, caller.is_identified(), context) {
+        match patience.watch(
+            Pin::new(&mut *body).poll_frame(context),
+            bytes,
+            caller.is_identified(),
+            context,
+        ) {
             Poll::Ready(Ok(frame)) => {
                 caller.standing().moved();
                 caller.body_taken(frame.is_none() || body.is_end_stream());
@@ -70,11 +92,14 @@ impl Body for Received {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        self.body
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
 }
 
-/// A stream whose writes fail when the peer took nothing for too long, or too little. It tells the connection what is unsent.
+/// A stream whose writes fail when the peer took nothing for too long, or too little. It tells the connection
+/// what is unsent.
 pub(super) struct Taken<S> {
     stream: S,
     patience: Patience,
@@ -83,7 +108,11 @@ pub(super) struct Taken<S> {
 
 impl<S> Taken<S> {
     pub(super) const fn new(stream: S, limits: &Limits, standing: Standing) -> Self {
-        Self { stream, patience: Patience::new(limits, Duration::MAX), standing }
+        Self {
+            stream,
+            patience: Patience::new(limits, Duration::MAX),
+            standing,
+        }
     }
 
     pub(super) const fn inner(&mut self) -> &mut S {
@@ -98,7 +127,11 @@ impl<S: AsyncWrite + Unpin> Taken<S> {
         poll: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<T>>,
         bytes: impl FnOnce(&T) -> usize,
     ) -> Poll<io::Result<T>> {
-        let Self { stream, patience, standing } = self.get_mut();
+        let Self {
+            stream,
+            patience,
+            standing,
+        } = self.get_mut();
         let written = poll(Pin::new(stream), context);
         // A proxy takes as slowly as whichever of its clients does.
         let trusted = standing.is_identified() || standing.is_exempt();
@@ -117,7 +150,11 @@ impl<S: AsyncWrite + Unpin> Taken<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Taken<S> {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().stream).poll_read(context, buffer)
     }
 }
@@ -125,12 +162,24 @@ impl<S: AsyncRead + Unpin> AsyncRead for Taken<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for Taken<S> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.standing.wrote();
-        self.write(context, |stream, context| stream.poll_write(context, bytes), |written| *written)
+        self.write(
+            context,
+            |stream, context| stream.poll_write(context, bytes),
+            |written| *written,
+        )
     }
 
-    fn poll_write_vectored(self: Pin<&mut Self>, context: &mut Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         self.standing.wrote();
-        self.write(context, |stream, context| stream.poll_write_vectored(context, slices), |written| *written)
+        self.write(
+            context,
+            |stream, context| stream.poll_write_vectored(context, slices),
+            |written| *written,
+        )
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -138,7 +187,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Taken<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = self.as_mut().write(context, |stream, context| stream.poll_flush(context), |()| 0);
+        let flushed = self
+            .as_mut()
+            .write(context, |stream, context| stream.poll_flush(context), |()| 0);
         if matches!(flushed, Poll::Ready(Ok(()))) {
             self.standing.flushed();
         }
@@ -162,7 +213,12 @@ struct Patience {
 impl Patience {
     const fn new(limits: &Limits, deadline: Duration) -> Self {
         let limit = limits.stall_timeout;
-        Self { limit, pace: Pace::new(limit, limits.unidentified_rate, deadline), timer: None, waiting: None }
+        Self {
+            limit,
+            pace: Pace::new(limit, limits.unidentified_rate, deadline),
+            timer: None,
+            waiting: None,
+        }
     }
 
     fn watch<T>(
@@ -173,20 +229,37 @@ impl Patience {
         context: &mut Context<'_>,
     ) -> Poll<Result<T, Stalled>> {
         if let Poll::Ready(progress) = poll {
-            let waited = self.waiting.take().map(|since| since.elapsed()).unwrap_or_default();
+            let waited = self
+                .waiting
+                .take()
+                .map(|since| since.elapsed())
+                .unwrap_or_default();
             if !trusted {
-                self.pace.took(waited, u64::try_from(bytes(&progress)).unwrap_or(u64::MAX));
+                self.pace
+                    .took(waited, u64::try_from(bytes(&progress)).unwrap_or(u64::MAX));
             }
             return Poll::Ready(Ok(progress));
         }
-        let left = if trusted { self.limit } else { self.limit.min(self.pace.left()) };
+        let left = if trusted {
+            self.limit
+        } else {
+            self.limit.min(self.pace.left())
+        };
         let end = Instant::now() + left;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(end)));
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(end)));
         if self.waiting.is_none() {
             self.waiting = Some(Instant::now());
             timer.as_mut().reset(end);
         }
-        let over = || if trusted { Stalled::Silent { after: self.limit } } else { self.pace.over(self.limit) };
+        let over = || {
+            if trusted {
+                Stalled::Silent { after: self.limit }
+            } else {
+                self.pace.over(self.limit)
+            }
+        };
         timer.as_mut().poll(context).map(|()| Err(over()))
     }
 }

@@ -1,5 +1,6 @@
-//! The connection's bytes. While more of an answer is about to come the kernel holds back what fills no segment (`TCP_CORK`), instead of
-//! sending each piece's rest by itself, which costs a tenth of a large download. A PROXY header in front is read here, or refused.
+//! The connection's bytes. While more of an answer is about to come the kernel holds back what fills no
+//! segment (`TCP_CORK`), instead of sending each piece's rest by itself, which costs a tenth of a large
+//! download. A PROXY header in front is read here, or refused.
 
 use super::plain::{PlainHttp, is_http};
 use super::proxy_header::{InvalidProxyHeader, ProxyHeader};
@@ -27,7 +28,14 @@ pub(super) struct Stream {
 impl Stream {
     /// `more` says at each write whether another one is about to follow.
     pub(super) const fn new(tcp: TcpStream, more: More) -> Self {
-        Self { tcp, more, corked: false, ahead: Bytes::new(), begun: false, expects_tls: false }
+        Self {
+            tcp,
+            more,
+            corked: false,
+            ahead: Bytes::new(),
+            begun: false,
+            expects_tls: false,
+        }
     }
 
     /// The next read fails with [`PlainHttp`] if it finds that. What was read is read again after it.
@@ -39,7 +47,8 @@ impl Stream {
         &mut self.tcp
     }
 
-    /// Reads the header with which each connection of this peer begins. What follows it is read as if there were none.
+    /// Reads the header with which each connection of this peer begins. What follows it is read as if there
+    /// were none.
     pub(super) async fn proxy_header(&mut self) -> Result<ProxyHeader, NoHeader> {
         self.begun = true;
         let mut read = BytesMut::with_capacity(FIRST);
@@ -74,7 +83,11 @@ impl Stream {
 }
 
 impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let stream = self.get_mut();
         if !stream.ahead.is_empty() {
             if std::mem::take(&mut stream.expects_tls) && is_http(&stream.ahead) {
@@ -129,7 +142,11 @@ impl AsyncWrite for Stream {
         self.poll_write_vectored(context, &[IoSlice::new(bytes)])
     }
 
-    fn poll_write_vectored(self: Pin<&mut Self>, context: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         let stream = self.get_mut();
         stream.cork();
         let written = Pin::new(&mut stream.tcp).poll_write_vectored(context, slices);

@@ -1,5 +1,5 @@
-//! The tasks of one HTTP/2 connection's streams. A stream whose client takes nothing of the answer for too long, or too little, is
-//! dropped, which resets it and gives back what it holds.
+//! The tasks of one HTTP/2 connection's streams. A stream whose client takes nothing of the answer for too
+//! long, or too little, is dropped, which resets it and gives back what it holds.
 
 use super::Limits;
 use super::answered::Flight;
@@ -13,8 +13,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
-/// What hyper runs a connection's streams with. Hyper asks the service for a stream's answer and then runs the stream, one after the
-/// other: so the service leaves here what the stream needs.
+/// What hyper runs a connection's streams with. Hyper asks the service for a stream's answer and then runs
+/// the stream, one after the other: so the service leaves here what the stream needs.
 #[derive(Clone)]
 pub(super) struct Streams {
     next: Arc<Mutex<Next>>,
@@ -25,7 +25,8 @@ pub(super) struct Streams {
 
 /// Leave for a stream.
 enum Open {
-    /// A connection may have one in any case, since connections are bounded. So a client that logs in always gets to show its credential.
+    /// A connection may have one in any case, since connections are bounded. So a client that logs in always
+    /// gets to show its credential.
     Own(Arc<AtomicBool>),
     OfAddress {
         _stream: OpenStream,
@@ -50,7 +51,11 @@ enum Next {
 
 impl Streams {
     pub(super) fn new(limits: Arc<Limits>) -> Self {
-        Self { next: Arc::default(), own: Arc::default(), limits }
+        Self {
+            next: Arc::default(),
+            own: Arc::default(),
+            limits,
+        }
     }
 
     /// The next stream that is run is of this request. `None` if the client's address has too many of them.
@@ -67,7 +72,8 @@ impl Streams {
                 }
             },
         };
-        let (caller, flight) = (Caller::new(standing, body_taken), Arc::new(Flight::default()));
+        let caller = Caller::new(standing, body_taken);
+        let flight = Arc::new(Flight::default());
         *next = Next::Watched(caller.clone(), flight.clone(), open);
         Some((caller, flight))
     }
@@ -77,7 +83,13 @@ impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Streams
     fn execute(&self, stream: F) {
         let next = std::mem::take(&mut *self.next.lock().unwrap_or_else(PoisonError::into_inner));
         match next {
-            Next::Watched(caller, flight, open) => drop(tokio::spawn(Watched::new(stream, caller, flight, open, &self.limits))),
+            Next::Watched(caller, flight, open) => drop(tokio::spawn(Watched::new(
+                stream,
+                caller,
+                flight,
+                open,
+                &self.limits,
+            ))),
             Next::Unwatched => drop(tokio::spawn(stream)),
         }
     }
@@ -102,7 +114,11 @@ impl<F> Watched<F> {
             waiting: None,
             timer: None,
         };
-        Self { stream: Box::pin(stream), watch, discarding: None }
+        Self {
+            stream: Box::pin(stream),
+            watch,
+            discarding: None,
+        }
     }
 }
 
@@ -110,12 +126,18 @@ impl<F: Future<Output = ()>> Future for Watched<F> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let Self { stream, watch, discarding } = self.get_mut();
+        let Self {
+            stream,
+            watch,
+            discarding,
+        } = self.get_mut();
         if let Some(discarding) = discarding {
             return discarding.as_mut().poll(context);
         }
         if stream.as_mut().poll(context).is_ready() {
-            let Some(rest) = watch.flight.rest().take() else { return Poll::Ready(()) };
+            let Some(rest) = watch.flight.rest().take() else {
+                return Poll::Ready(());
+            };
             let discard = discarding.insert(Box::pin(discard_body(rest, watch.discard_timeout)));
             return discard.as_mut().poll(context);
         }
@@ -154,15 +176,26 @@ impl Watch {
             return Poll::Pending;
         }
         let every = self.limit / LOOKS;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(every)));
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(every)));
         let waiting = self.waiting.get_or_insert_with(|| {
             timer.as_mut().reset(Instant::now() + every);
-            Waiting { looked: Instant::now(), sent: self.flight.sent(), still: Duration::ZERO }
+            Waiting {
+                looked: Instant::now(),
+                sent: self.flight.sent(),
+                still: Duration::ZERO,
+            }
         });
         while timer.as_mut().poll(context).is_ready() {
-            let (waited, sent) = (waiting.looked.elapsed(), self.flight.sent());
+            let waited = waiting.looked.elapsed();
+            let sent = self.flight.sent();
             let bytes = sent.saturating_sub(waiting.sent);
-            waiting.still = if bytes == 0 { waiting.still + waited } else { Duration::ZERO };
+            waiting.still = if bytes == 0 {
+                waiting.still + waited
+            } else {
+                Duration::ZERO
+            };
             (waiting.looked, waiting.sent) = (Instant::now(), sent);
             let trusted = self.caller.is_identified();
             if !trusted {

@@ -8,7 +8,8 @@ mod proxied;
 mod unread;
 
 use super::{
-    ClientAuth, Connection, InvalidTls, Judge, Limits, NotAccepted, PairFiles, Prepared, Reloaded, Settings, Tls, TlsSettings, run,
+    ClientAuth, Connection, InvalidTls, Judge, Limits, NotAccepted, PairFiles, Prepared, Reloaded, Settings,
+    Tls, TlsSettings, run,
 };
 use crate::clock::Clock;
 use crate::http::Stalled;
@@ -49,7 +50,10 @@ impl Pki {
         let mut params = CertificateParams::new([]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let pki = Self { ca, folder: tempfile::tempdir().unwrap() };
+        let pki = Self {
+            ca,
+            folder: tempfile::tempdir().unwrap(),
+        };
         pki.issue();
         pki
     }
@@ -61,18 +65,28 @@ impl Pki {
     /// Replaces the server's pair, and returns the new certificate.
     fn issue(&self) -> CertificateDer<'static> {
         let key = KeyPair::generate().unwrap();
-        let cert = CertificateParams::new(["localhost".to_owned()]).unwrap().signed_by(&key, &self.ca).unwrap();
+        let cert = CertificateParams::new(["localhost".to_owned()])
+            .unwrap()
+            .signed_by(&key, &self.ca)
+            .unwrap();
         std::fs::write(self.folder().join("tls.crt"), cert.pem()).unwrap();
         std::fs::write(self.folder().join("tls.key"), key.serialize_pem()).unwrap();
         cert.der().clone()
     }
 
     fn settings(&self, client_auth: ClientAuth) -> TlsSettings {
-        TlsSettings { files: vec![self.files()], client_auth, ..TlsSettings::default() }
+        TlsSettings {
+            files: vec![self.files()],
+            client_auth,
+            ..TlsSettings::default()
+        }
     }
 
     fn files(&self) -> PairFiles {
-        PairFiles { cert: self.folder().join("tls.crt"), key: self.folder().join("tls.key") }
+        PairFiles {
+            cert: self.folder().join("tls.crt"),
+            key: self.folder().join("tls.key"),
+        }
     }
 
     fn server(&self, client_auth: ClientAuth, judge: Option<Judge>) -> Tls {
@@ -87,13 +101,18 @@ impl Pki {
         let mut roots = RootCertStore::empty();
         roots.add(self.ca.der().clone()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)
+            .unwrap();
         let builder = builder.with_root_certificates(roots);
         match own {
             None => builder.with_no_client_auth(),
-            Some((chain, key)) => {
-                builder.with_client_auth_cert(chain.clone(), PrivateKeyDer::try_from(key.serialize_der()).unwrap()).unwrap()
-            }
+            Some((chain, key)) => builder
+                .with_client_auth_cert(
+                    chain.clone(),
+                    PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+                )
+                .unwrap(),
         }
     }
 }
@@ -110,7 +129,10 @@ fn failed(tls: &Tls) -> InvalidTls {
 }
 
 fn not_accepted() -> NotAccepted {
-    NotAccepted { reason: "a test does not accept it".into(), evidence: Box::default() }
+    NotAccepted {
+        reason: "a test does not accept it".into(),
+        evidence: Box::default(),
+    }
 }
 
 /// A certificate that nobody vouches for.
@@ -132,7 +154,15 @@ struct Running {
 
 impl Running {
     async fn start(tls: Option<Tls>, limits: Limits, handler: Router) -> Self {
-        Self::with(Settings { tls, limits, ..Settings::default() }, handler).await
+        Self::with(
+            Settings {
+                tls,
+                limits,
+                ..Settings::default()
+            },
+            handler,
+        )
+        .await
     }
 
     async fn with(settings: Settings, handler: Router) -> Self {
@@ -170,23 +200,37 @@ impl Running {
 }
 
 async fn shake_on(stream: TcpStream, client: &Arc<ClientConfig>) -> std::io::Result<TlsStream<TcpStream>> {
-    TlsConnector::from(client.clone()).connect(ServerName::try_from("localhost").unwrap(), stream).await
+    TlsConnector::from(client.clone())
+        .connect(ServerName::try_from("localhost").unwrap(), stream)
+        .await
 }
 
 /// Answers with what the handler was told of the connection.
 fn says_who() -> Router {
     Router::new().fallback(async |request: Request| {
         let connection = request.extensions().get::<Connection>().unwrap();
-        let peer = connection.peer.as_ref().map_or("nobody", |peer| if peer.is_empty() { "an empty chain" } else { "a chain" });
+        let peer = connection.peer.as_ref().map_or("nobody", |peer| {
+            if peer.is_empty() {
+                "an empty chain"
+            } else {
+                "a chain"
+            }
+        });
         format!("{} {peer} {}", connection.tls, connection.remote.ip())
     })
 }
 
 /// Answers to someone who is known when it is allowed to; says when it has begun.
 fn waits(begun: &Arc<Notify>, allowed: &Arc<Notify>) -> Router {
-    let (begun, allowed) = (begun.clone(), allowed.clone());
+    let begun = begun.clone();
+    let allowed = allowed.clone();
     Router::new().fallback(async move |request: Request| {
-        request.extensions().get::<Connection>().unwrap().caller.identified();
+        request
+            .extensions()
+            .get::<Connection>()
+            .unwrap()
+            .caller
+            .identified();
         begun.notify_one();
         allowed.notified().await;
         "finished"
@@ -197,13 +241,18 @@ async fn ask(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> std::io::Res
     stream.write_all(GET).await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
-    answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).ok_or_else(|| std::io::ErrorKind::UnexpectedEof.into())
+    answer
+        .split_once("\r\n\r\n")
+        .map(|(_, body)| body.to_owned())
+        .ok_or_else(|| std::io::ErrorKind::UnexpectedEof.into())
 }
 
 /// What came until the server closed the connection; a reset counts as closing.
 async fn rest(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let _ = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut bytes)).await.expect("the server closes the connection");
+    let _ = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut bytes))
+        .await
+        .expect("the server closes the connection");
     bytes
 }
 
@@ -212,7 +261,11 @@ async fn t_11_a_client_needs_no_certificate_unless_one_is_required() {
     let pki = Pki::new();
     for auth in [ClientAuth::Off, ClientAuth::Optional] {
         let server = Running::tls(pki.server(auth, None)).await;
-        assert_eq!(server.ask(pki.client(None)).await.unwrap(), "true nobody 127.0.0.1", "{auth:?}");
+        assert_eq!(
+            server.ask(pki.client(None)).await.unwrap(),
+            "true nobody 127.0.0.1",
+            "{auth:?}"
+        );
     }
     let server = Running::tls(pki.server(ClientAuth::Required, None)).await;
     server.ask(pki.client(None)).await.unwrap_err();
@@ -221,7 +274,8 @@ async fn t_11_a_client_needs_no_certificate_unless_one_is_required() {
 #[tokio::test]
 async fn x_24_a_bad_client_certificate_ends_no_handshake_and_reaches_the_handler() {
     let pki = Pki::new();
-    let server = Running::tls(pki.server(ClientAuth::Optional, Some(Arc::new(|_| Err(not_accepted()))))).await;
+    let server =
+        Running::tls(pki.server(ClientAuth::Optional, Some(Arc::new(|_| Err(not_accepted()))))).await;
     for versions in [&[&rustls::version::TLS12], &[&rustls::version::TLS13]] {
         for expired in [false, true] {
             let client = pki.client_of(versions, Some(&self_signed(expired)));
@@ -234,21 +288,33 @@ async fn x_24_a_bad_client_certificate_ends_no_handshake_and_reaches_the_handler
 async fn a_certificate_that_was_not_asked_for_is_not_sent() {
     let pki = Pki::new();
     let server = Running::tls(pki.server(ClientAuth::Off, None)).await;
-    assert_eq!(server.ask(pki.client(Some(&self_signed(false)))).await.unwrap(), "true nobody 127.0.0.1");
+    assert_eq!(
+        server.ask(pki.client(Some(&self_signed(false)))).await.unwrap(),
+        "true nobody 127.0.0.1"
+    );
 }
 
 #[tokio::test]
 async fn x_24_where_one_is_required_the_handshake_asks_the_judge() {
     let pki = Pki::new();
-    let (good, bad) = (self_signed(false), self_signed(false));
-    let (accepted, seen) = (good.0.clone(), Arc::new(Mutex::new(Vec::new())));
+    let good = self_signed(false);
+    let bad = self_signed(false);
+    let accepted = good.0.clone();
+    let seen = Arc::new(Mutex::new(Vec::new()));
     let log = seen.clone();
     let judge: Judge = Arc::new(move |chain| {
         log.lock().unwrap().push(chain.to_vec());
-        if chain == accepted { Ok(()) } else { Err(not_accepted()) }
+        if chain == accepted {
+            Ok(())
+        } else {
+            Err(not_accepted())
+        }
     });
     let server = Running::tls(pki.server(ClientAuth::Required, Some(judge))).await;
-    assert_eq!(server.ask(pki.client(Some(&good))).await.unwrap(), "true a chain 127.0.0.1");
+    assert_eq!(
+        server.ask(pki.client(Some(&good))).await.unwrap(),
+        "true a chain 127.0.0.1"
+    );
     server.ask(pki.client(Some(&bad))).await.unwrap_err();
     assert_eq!(*seen.lock().unwrap(), [good.0, bad.0]);
 }
@@ -266,13 +332,18 @@ async fn t_11_the_client_must_have_the_key_of_its_certificate() {
     server.ask(client).await.unwrap_err();
 }
 
-/// A client that is told which authorities count sends nothing where it has only others, and they change while it is connected.
+/// A client that is told which authorities count sends nothing where it has only others, and they change
+/// while it is connected.
 #[tokio::test]
 async fn t_11_no_authority_is_named_to_the_client() {
     #[derive(Debug)]
     struct Named(Mutex<Option<usize>>);
     impl rustls::client::ResolvesClientCert for Named {
-        fn resolve(&self, authorities: &[&[u8]], _: &[rustls::SignatureScheme]) -> Option<Arc<rustls::sign::CertifiedKey>> {
+        fn resolve(
+            &self,
+            authorities: &[&[u8]],
+            _: &[rustls::SignatureScheme],
+        ) -> Option<Arc<rustls::sign::CertifiedKey>> {
             *self.0.lock().unwrap() = Some(authorities.len());
             None
         }
@@ -301,7 +372,10 @@ async fn x_22_no_session_is_resumed() {
         for _ in 0..3 {
             let mut stream = server.shake(&client).await.unwrap();
             ask(&mut stream).await.unwrap();
-            assert!(matches!(stream.get_ref().1.handshake_kind(), Some(HandshakeKind::Full | HandshakeKind::FullWithHelloRetryRequest)));
+            assert!(matches!(
+                stream.get_ref().1.handshake_kind(),
+                Some(HandshakeKind::Full | HandshakeKind::FullWithHelloRetryRequest)
+            ));
             assert_eq!(stream.get_ref().1.tls13_tickets_received(), 0);
         }
     }
@@ -309,7 +383,15 @@ async fn x_22_no_session_is_resumed() {
 
 /// The certificate that the server shows to a new connection.
 async fn shown(server: &Running, client: &Arc<ClientConfig>) -> CertificateDer<'static> {
-    server.shake(client).await.unwrap().get_ref().1.peer_certificates().unwrap()[0].clone()
+    server
+        .shake(client)
+        .await
+        .unwrap()
+        .get_ref()
+        .1
+        .peer_certificates()
+        .unwrap()[0]
+        .clone()
 }
 
 #[tokio::test]
@@ -324,7 +406,13 @@ async fn t_11_a_reload_swaps_the_certificate_and_breaks_no_connection() {
 
     let second = pki.issue();
     assert_eq!(shown(&server, &client).await, first, "not before the reload");
-    assert_eq!(tls.reload(), Reloaded { changed: vec![pki.files().cert], failed: vec![] });
+    assert_eq!(
+        tls.reload(),
+        Reloaded {
+            changed: vec![pki.files().cert],
+            failed: vec![]
+        }
+    );
     assert_eq!(shown(&server, &client).await, second);
     assert_eq!(ask(&mut before).await.unwrap(), "true nobody 127.0.0.1");
 }
@@ -340,7 +428,13 @@ async fn a_broken_pair_leaves_the_old_one_in_use() {
     let good_cert = std::fs::read(&cert).unwrap();
 
     std::fs::write(&key, KeyPair::generate().unwrap().serialize_pem()).unwrap();
-    assert_eq!(failed(&tls), InvalidTls::Mismatch { cert: cert.clone(), key: key.clone() });
+    assert_eq!(
+        failed(&tls),
+        InvalidTls::Mismatch {
+            cert: cert.clone(),
+            key: key.clone()
+        }
+    );
     std::fs::write(&key, "").unwrap();
     assert_eq!(failed(&tls), InvalidTls::NoKey { file: key.clone() });
     std::fs::write(&cert, "").unwrap();
@@ -348,11 +442,23 @@ async fn a_broken_pair_leaves_the_old_one_in_use() {
     std::fs::write(&cert, &good_cert[..good_cert.len() / 2]).unwrap();
     assert!(matches!(failed(&tls), InvalidTls::Pem { file, .. } if file == cert));
     std::fs::remove_file(&cert).unwrap();
-    assert_eq!(failed(&tls), InvalidTls::Unreadable { file: cert.clone(), why: std::io::ErrorKind::NotFound.into() });
+    assert_eq!(
+        failed(&tls),
+        InvalidTls::Unreadable {
+            file: cert.clone(),
+            why: std::io::ErrorKind::NotFound.into()
+        }
+    );
 
     assert_eq!(shown(&server, &client).await, first);
     let second = pki.issue();
-    assert_eq!(tls.reload(), Reloaded { changed: vec![pki.files().cert], failed: vec![] });
+    assert_eq!(
+        tls.reload(),
+        Reloaded {
+            changed: vec![pki.files().cert],
+            failed: vec![]
+        }
+    );
     assert_eq!(shown(&server, &client).await, second);
 }
 
@@ -369,7 +475,9 @@ async fn a_changed_file_is_noticed() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), noticed).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(20), noticed)
+        .await
+        .unwrap();
     watching.abort();
 }
 
@@ -377,7 +485,10 @@ async fn a_changed_file_is_noticed() {
 async fn t_11_http_2_is_offered_only_if_set() {
     let pki = Pki::new();
     for (http2, agreed) in [(false, &b"http/1.1"[..]), (true, b"h2")] {
-        let settings = TlsSettings { http2, ..pki.settings(ClientAuth::Optional) };
+        let settings = TlsSettings {
+            http2,
+            ..pki.settings(ClientAuth::Optional)
+        };
         let server = Running::tls(open(settings, None)).await;
         let mut client = pki.client(Some(&self_signed(false)));
         client.alpn_protocols = vec![b"h2".into(), b"http/1.1".into()];
@@ -389,17 +500,27 @@ async fn t_11_http_2_is_offered_only_if_set() {
 #[tokio::test]
 async fn http_2_requests_know_their_connection_too() {
     let pki = Pki::new();
-    let settings = TlsSettings { http2: true, ..pki.settings(ClientAuth::Optional) };
+    let settings = TlsSettings {
+        http2: true,
+        ..pki.settings(ClientAuth::Optional)
+    };
     let server = Running::tls(open(settings, None)).await;
     let mut client = pki.client(Some(&self_signed(false)));
     client.alpn_protocols = vec![b"h2".into()];
     let stream = hyper_util::rt::TokioIo::new(server.shake(&Arc::new(client)).await.unwrap());
     let executor = hyper_util::rt::TokioExecutor::new();
-    let (mut sender, connection) = hyper::client::conn::http2::handshake(executor, stream).await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(executor, stream)
+        .await
+        .unwrap();
     let connection = tokio::spawn(connection);
-    let request = http::Request::get("https://localhost/").body(Body::empty()).unwrap();
+    let request = http::Request::get("https://localhost/")
+        .body(Body::empty())
+        .unwrap();
     let answer = sender.send_request(request).await.unwrap();
-    let body = http_body_util::BodyExt::collect(answer.into_body()).await.unwrap().to_bytes();
+    let body = http_body_util::BodyExt::collect(answer.into_body())
+        .await
+        .unwrap()
+        .to_bytes();
     assert_eq!(body, "true a chain 127.0.0.1");
 
     server.stop.send(()).unwrap();
@@ -410,19 +531,28 @@ async fn http_2_requests_know_their_connection_too() {
 #[tokio::test]
 async fn a_plain_listener_serves_too() {
     let server = Running::start(None, Limits::default(), says_who()).await;
-    assert_eq!(ask(&mut server.connect().await).await.unwrap(), "false nobody 127.0.0.1");
+    assert_eq!(
+        ask(&mut server.connect().await).await.unwrap(),
+        "false nobody 127.0.0.1"
+    );
 }
 
 #[tokio::test]
 async fn a_slow_handshake_is_cut_off() {
-    let limits = Limits { handshake_timeout: SOON, ..Limits::default() };
+    let limits = Limits {
+        handshake_timeout: SOON,
+        ..Limits::default()
+    };
     let server = Running::start(Some(Pki::new().server(ClientAuth::Off, None)), limits, says_who()).await;
     assert_eq!(rest(&mut server.connect().await).await, b"");
 }
 
 #[tokio::test]
 async fn a_slow_header_is_cut_off_and_so_is_silence() {
-    let limits = Limits { header_timeout: SOON, ..Limits::default() };
+    let limits = Limits {
+        header_timeout: SOON,
+        ..Limits::default()
+    };
     let server = Running::start(None, limits, says_who()).await;
     for sent in [&b""[..], b"GET / HTTP/1.1\r\nhost: loc"] {
         let mut stream = server.connect().await;
@@ -437,11 +567,20 @@ async fn a_body_that_stalls_ends_with_an_error_that_says_so() {
         Ok(whole) => format!("{} bytes", whole.to_bytes().len()),
         Err(why) => format!("stalled: {}", why.into_inner().is::<Stalled>()),
     });
-    let limits = Limits { stall_timeout: SOON, ..Limits::default() };
+    let limits = Limits {
+        stall_timeout: SOON,
+        ..Limits::default()
+    };
     let server = Running::start(None, limits, reads).await;
-    for (sent, said) in [("0123456789", "10 bytes"), ("012", "stalled: true"), ("", "stalled: true")] {
+    for (sent, said) in [
+        ("0123456789", "10 bytes"),
+        ("012", "stalled: true"),
+        ("", "stalled: true"),
+    ] {
         let mut stream = server.connect().await;
-        let request = format!("PUT / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 10\r\n\r\n{sent}");
+        let request = format!(
+            "PUT / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 10\r\n\r\n{sent}"
+        );
         stream.write_all(request.as_bytes()).await.unwrap();
         let answer = String::from_utf8(rest(&mut stream).await).unwrap();
         assert!(answer.ends_with(said), "{sent:?}: {answer}");
@@ -456,33 +595,56 @@ async fn a_client_whose_body_was_not_taken_is_told_that_the_connection_ends() {
         }
     });
     let server = Running::start(None, Limits::default(), handler).await;
-    for (method, length, closes) in [("PUT", 10, false), ("POST", 10, false), ("POST", SHORT_REST_BYTES + 1, true), ("POST", 0, false)] {
+    for (method, length, closes) in [
+        ("PUT", 10, false),
+        ("POST", 10, false),
+        ("POST", SHORT_REST_BYTES + 1, true),
+        ("POST", 0, false),
+    ] {
         let mut stream = server.connect().await;
-        let request = format!("{method} / HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n{}", "x".repeat(length));
+        let request = format!(
+            "{method} / HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n{}",
+            "x".repeat(length)
+        );
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = vec![0; 4096];
         let read = stream.read(&mut answer).await.unwrap();
         let answer = String::from_utf8_lossy(&answer[..read]).into_owned();
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-        assert_eq!(answer.contains("connection: close"), closes, "{method} {length}: {answer}");
+        assert_eq!(
+            answer.contains("connection: close"),
+            closes,
+            "{method} {length}: {answer}"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_body_that_nobody_wants_yet_does_not_stall() {
-    let (begun, allowed) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let begun = Arc::new(Notify::new());
+    let allowed = Arc::new(Notify::new());
     let handler = {
-        let (begun, allowed) = (begun.clone(), allowed.clone());
+        let begun = begun.clone();
+        let allowed = allowed.clone();
         Router::new().fallback(async move |body: Body| {
             begun.notify_one();
             allowed.notified().await;
-            body.collect().await.map_or(0, |whole| whole.to_bytes().len()).to_string()
+            body.collect()
+                .await
+                .map_or(0, |whole| whole.to_bytes().len())
+                .to_string()
         })
     };
-    let limits = Limits { stall_timeout: SOON, ..Limits::default() };
+    let limits = Limits {
+        stall_timeout: SOON,
+        ..Limits::default()
+    };
     let server = Running::start(None, limits, handler).await;
     let mut stream = server.connect().await;
-    stream.write_all(b"PUT / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 3\r\n\r\n012").await.unwrap();
+    stream
+        .write_all(b"PUT / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 3\r\n\r\n012")
+        .await
+        .unwrap();
     begun.notified().await;
     tokio::time::sleep(2 * SOON).await; // the handler is the one that takes so long
     allowed.notify_one();
@@ -509,7 +671,10 @@ async fn an_answer_that_nobody_takes_is_given_up() {
             }))
         })
     };
-    let limits = Limits { stall_timeout: SOON, ..Limits::default() };
+    let limits = Limits {
+        stall_timeout: SOON,
+        ..Limits::default()
+    };
     for tls in [None, Some(Pki::new())] {
         let reloader = tls.as_ref().map(|pki| pki.server(ClientAuth::Off, None));
         let server = Running::start(reloader, limits.clone(), handler.clone()).await;
@@ -528,11 +693,17 @@ async fn an_answer_that_nobody_takes_is_given_up() {
 
 #[tokio::test]
 async fn a_large_header_is_refused() {
-    let limits = Limits { header_bytes: 16 << 10, ..Limits::default() };
+    let limits = Limits {
+        header_bytes: 16 << 10,
+        ..Limits::default()
+    };
     let server = Running::start(None, limits, says_who()).await;
     for (size, status) in [(15 << 10, "HTTP/1.1 200"), (17 << 10, "HTTP/1.1 431")] {
         let mut stream = server.connect().await;
-        let request = format!("GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nx: {}\r\n\r\n", "x".repeat(size));
+        let request = format!(
+            "GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nx: {}\r\n\r\n",
+            "x".repeat(size)
+        );
         stream.write_all(request.as_bytes()).await.unwrap();
         let answer = String::from_utf8(rest(&mut stream).await).unwrap();
         assert!(answer.starts_with(status), "{size}: {answer}");
@@ -541,8 +712,12 @@ async fn a_large_header_is_refused() {
 
 #[tokio::test]
 async fn a_connection_beyond_the_limit_waits_for_its_turn() {
-    let (begun, allowed) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let limits = Limits { connections: 1, ..Limits::default() };
+    let begun = Arc::new(Notify::new());
+    let allowed = Arc::new(Notify::new());
+    let limits = Limits {
+        connections: 1,
+        ..Limits::default()
+    };
     let server = Running::start(None, limits, waits(&begun, &allowed)).await;
     let mut first = server.connect().await;
     first.write_all(GET).await.unwrap();
@@ -550,22 +725,38 @@ async fn a_connection_beyond_the_limit_waits_for_its_turn() {
     let mut second = server.connect().await;
     let asking = ask(&mut second);
     tokio::pin!(asking);
-    assert!(tokio::time::timeout(SOON, &mut asking).await.is_err(), "served beside the first");
+    assert!(
+        tokio::time::timeout(SOON, &mut asking).await.is_err(),
+        "served beside the first"
+    );
     allowed.notify_one();
-    assert!(String::from_utf8(rest(&mut first).await).unwrap().ends_with("finished"), "a known one is not closed");
+    assert!(
+        String::from_utf8(rest(&mut first).await)
+            .unwrap()
+            .ends_with("finished"),
+        "a known one is not closed"
+    );
     allowed.notify_one();
     assert_eq!(asking.await.unwrap(), "finished");
 }
 
 #[tokio::test]
 async fn the_drain_lets_a_running_request_finish_and_takes_no_new_connection() {
-    let (begun, allowed) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let server = Running::start(Some(Pki::new().server(ClientAuth::Off, None)), Limits::default(), says_who()).await;
+    let begun = Arc::new(Notify::new());
+    let allowed = Arc::new(Notify::new());
+    let server = Running::start(
+        Some(Pki::new().server(ClientAuth::Off, None)),
+        Limits::default(),
+        says_who(),
+    )
+    .await;
     server.stop.send(()).unwrap();
     server.ended.await.unwrap(); // with nothing open it ends at once
 
     let server = Running::start(None, Limits::default(), waits(&begun, &allowed)).await;
-    let (mut busy, mut silent, mut idle) = (server.connect().await, server.connect().await, server.connect().await);
+    let mut busy = server.connect().await;
+    let mut silent = server.connect().await;
+    let mut idle = server.connect().await;
     idle.write_all(GET_AND_STAY).await.unwrap();
     begun.notified().await;
     allowed.notify_one();
@@ -580,14 +771,21 @@ async fn the_drain_lets_a_running_request_finish_and_takes_no_new_connection() {
     assert!(!server.ended.is_finished());
     allowed.notify_one();
     let answer = String::from_utf8(rest(&mut busy).await).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("finished"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 200") && answer.ends_with("finished"),
+        "{answer}"
+    );
     server.ended.await.unwrap();
 }
 
 #[tokio::test]
 async fn the_drain_does_not_wait_for_ever() {
-    let (begun, never) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let limits = Limits { drain_timeout: SOON, ..Limits::default() };
+    let begun = Arc::new(Notify::new());
+    let never = Arc::new(Notify::new());
+    let limits = Limits {
+        drain_timeout: SOON,
+        ..Limits::default()
+    };
     let server = Running::start(None, limits, waits(&begun, &never)).await;
     let mut busy = server.connect().await;
     busy.write_all(GET).await.unwrap();

@@ -1,11 +1,12 @@
-//! Requests that are answered before all of their body was read, such as a push that is refused. A client may look for the answer only
-//! while it sends, or after that: a connection that is closed on it tears the answer away. So what still comes is read and thrown away
-//! for a while, at a pace at which it cannot be used to keep the server busy.
+//! Requests that are answered before all of their body was read, such as a push that is refused. A client may
+//! look for the answer only while it sends, or after that: a connection that is closed on it tears the answer
+//! away. So what still comes is read and thrown away for a while, at a pace at which it cannot be used to
+//! keep the server busy.
 //!
-//! Over HTTP/1.1 the server ends its own side after the answer ([RFC 9112, 9.6](https://www.rfc-editor.org/rfc/rfc9112#section-9.6)).
-//! Over HTTP/2 the stream is reset only after that while, without an error
-//! ([RFC 9113, 8.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.1)): curl 7.88 loses an answer that it has not looked at when the reset
-//! comes.
+//! Over HTTP/1.1 the server ends its own side after the answer ([RFC 9112,
+//! 9.6](https://www.rfc-editor.org/rfc/rfc9112#section-9.6)). Over HTTP/2 the stream is reset only after that
+//! while, without an error ([RFC 9113, 8.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.1)): curl 7.88
+//! loses an answer that it has not looked at when the reset comes.
 
 use super::Limits;
 use super::stream::Stream;
@@ -35,7 +36,11 @@ impl Rest {
     /// Reads a rest that is known to be short, and says whether that was all. Anything else is dropped.
     pub(super) async fn read_short(&self) -> bool {
         let Some(mut body) = self.take() else { return false };
-        if body.size_hint().exact().is_none_or(|rest| rest > SHORT_REST_BYTES as u64) {
+        if body
+            .size_hint()
+            .exact()
+            .is_none_or(|rest| rest > SHORT_REST_BYTES as u64)
+        {
             return false;
         }
         let read = async {
@@ -46,7 +51,9 @@ impl Rest {
             }
             true
         };
-        tokio::time::timeout(SHORT_REST_TIMEOUT, read).await.unwrap_or(false)
+        tokio::time::timeout(SHORT_REST_TIMEOUT, read)
+            .await
+            .unwrap_or(false)
     }
 }
 
@@ -61,8 +68,8 @@ pub(super) async fn discard_body(mut body: Incoming, limit: Duration) {
     drop(tokio::time::timeout(limit, all).await);
 }
 
-/// Throws away what comes on a connection whose writing side has ended, until the client ends it or time is up. What TLS wraps is not
-/// even decrypted.
+/// Throws away what comes on a connection whose writing side has ended, until the client ends it or time is
+/// up. What TLS wraps is not even decrypted.
 pub(super) async fn discard(tcp: &mut TcpStream, limits: &Limits) {
     let limit = limits.discard_timeout;
     let all = async {
@@ -75,7 +82,8 @@ pub(super) async fn discard(tcp: &mut TcpStream, limits: &Limits) {
     drop(tokio::time::timeout(limit, all).await);
 }
 
-/// Spreads [`DISCARDED_BYTES`] over the whole time, so that a client that sends fast is slowed down and not cut off.
+/// Spreads [`DISCARDED_BYTES`] over the whole time, so that a client that sends fast is slowed down and not
+/// cut off.
 struct Pace {
     pause: Duration,
     piece: usize,
@@ -83,7 +91,10 @@ struct Pace {
 
 impl Pace {
     fn new(limit: Duration) -> Self {
-        Self { pause: limit / PIECES, piece: 0 }
+        Self {
+            pause: limit / PIECES,
+            piece: 0,
+        }
     }
 
     async fn took(&mut self, bytes: usize) {

@@ -1,5 +1,5 @@
-//! SPIFFE IDs and trust domain names (SPIFFE-ID), parsed strictly: an issuer must not emit upper case, so it is refused rather
-//! than folded, and two spellings of one name never meet a policy.
+//! SPIFFE IDs and trust domain names (SPIFFE-ID), parsed strictly: an issuer must not emit upper case, so it
+//! is refused rather than folded, and two spellings of one name never meet a policy.
 //!
 //! <https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE-ID.md>
 
@@ -11,7 +11,8 @@ use crate::limits::{SPIFFE_ID_BYTES, TRUST_DOMAIN_BYTES};
 use std::fmt;
 use std::str::FromStr;
 
-/// A trust domain's name: `[a-z0-9.-_]+`, at most 255 bytes. Never treated differently for looking like a DNS name or an address.
+/// A trust domain's name: `[a-z0-9.-_]+`, at most 255 bytes. Never treated differently for looking like a DNS
+/// name or an address.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TrustDomain(String);
 
@@ -42,7 +43,10 @@ impl FromStr for TrustDomain {
         if name.len() > TRUST_DOMAIN_BYTES {
             return Err(InvalidSpiffeId::TooLong);
         }
-        if !name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'_')) {
+        if !name
+            .bytes()
+            .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'_'))
+        {
             return Err(InvalidSpiffeId::TrustDomainCharacter);
         }
         Ok(Self(name.to_owned()))
@@ -61,8 +65,9 @@ impl fmt::Debug for TrustDomain {
     }
 }
 
-/// A SPIFFE ID: `spiffe://<trust domain>[/<segment>…]`, at most 2048 bytes. Segments are not empty, not `.` or `..`, and consist
-/// of `[a-zA-Z0-9.-_]`; the path is case-sensitive. An ID without a path names the trust domain itself, which is no workload.
+/// A SPIFFE ID: `spiffe://<trust domain>[/<segment>…]`, at most 2048 bytes. Segments are not empty, not `.`
+/// or `..`, and consist of `[a-zA-Z0-9.-_]`; the path is case-sensitive. An ID without a path names the trust
+/// domain itself, which is no workload.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SpiffeId {
     text: String,
@@ -83,7 +88,9 @@ impl SpiffeId {
     /// With its leading slash, or empty.
     #[must_use]
     pub fn path(&self) -> &str {
-        self.text.get(SCHEME.len() + self.trust_domain.0.len()..).unwrap_or_default()
+        self.text
+            .get(SCHEME.len() + self.trust_domain.0.len()..)
+            .unwrap_or_default()
     }
 
     pub fn segments(&self) -> impl Iterator<Item = &str> {
@@ -105,19 +112,27 @@ impl FromStr for SpiffeId {
             return Err(InvalidSpiffeId::TooLong);
         }
         let rest = text.strip_prefix(SCHEME).ok_or(InvalidSpiffeId::Scheme)?;
-        let (domain, path) = rest.split_once('/').map_or((rest, None), |(domain, path)| (domain, Some(path)));
+        let (domain, path) = rest
+            .split_once('/')
+            .map_or((rest, None), |(domain, path)| (domain, Some(path)));
         let trust_domain = domain.parse()?;
         for segment in path.into_iter().flat_map(|path| path.split('/')) {
             match segment {
                 "" => return Err(InvalidSpiffeId::EmptySegment),
                 "." | ".." => return Err(InvalidSpiffeId::DotSegment),
-                _ if !segment.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_')) => {
+                _ if !segment
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_')) =>
+                {
                     return Err(InvalidSpiffeId::PathCharacter);
                 }
                 _ => {}
             }
         }
-        Ok(Self { text: text.to_owned(), trust_domain })
+        Ok(Self {
+            text: text.to_owned(),
+            trust_domain,
+        })
     }
 }
 
@@ -139,9 +154,13 @@ pub enum InvalidSpiffeId {
     Scheme,
     #[error("the trust domain is missing")]
     NoTrustDomain,
-    #[error("expected the bare name of a trust domain, as prod.example.org: drop the scheme, and the path if there is one")]
+    #[error(
+        "expected the bare name of a trust domain, as prod.example.org: drop the scheme, and the path if there is one"
+    )]
     TrustDomainScheme,
-    #[error("a trust domain consists of a-z, 0-9, `.`, `-` and `_`; no upper case, user, port or percent-encoding")]
+    #[error(
+        "a trust domain consists of a-z, 0-9, `.`, `-` and `_`; no upper case, user, port or percent-encoding"
+    )]
     TrustDomainCharacter,
     #[error("a SPIFFE ID has at most {SPIFFE_ID_BYTES} bytes, its trust domain {TRUST_DOMAIN_BYTES}")]
     TooLong,
@@ -149,7 +168,9 @@ pub enum InvalidSpiffeId {
     EmptySegment,
     #[error("a path has no segment `.` or `..`")]
     DotSegment,
-    #[error("a path consists of letters, digits, `.`, `-`, `_` and `/`; no query, fragment or percent-encoding")]
+    #[error(
+        "a path consists of letters, digits, `.`, `-`, `_` and `/`; no query, fragment or percent-encoding"
+    )]
     PathCharacter,
 }
 

@@ -1,10 +1,12 @@
-//! The `path/` prefix match that Flux and others use: a trailing slash takes everything below it, on a segment's border.
+//! The `path/` prefix match that Flux and others use: a trailing slash takes everything below it, on a
+//! segment's border.
 
 use super::{InvalidSpiffeId, SCHEME, SpiffeId};
 use std::fmt;
 use std::str::FromStr;
 
-/// An exact SPIFFE ID (`spiffe://td/ns/a`), everything below a path (`spiffe://td/ns/a/`) or a whole trust domain (`spiffe://td/`).
+/// An exact SPIFFE ID (`spiffe://td/ns/a`), everything below a path (`spiffe://td/ns/a/`) or a whole trust
+/// domain (`spiffe://td/`).
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub enum SpiffePattern {
     Exact(SpiffeId),
@@ -17,7 +19,10 @@ impl SpiffePattern {
     pub fn matches(&self, id: &SpiffeId) -> bool {
         match self {
             Self::Exact(exact) => exact == id,
-            Self::Below(prefix) => id.as_str().strip_prefix(prefix.as_str()).is_some_and(|rest| rest.starts_with('/')),
+            Self::Below(prefix) => id
+                .as_str()
+                .strip_prefix(prefix.as_str())
+                .is_some_and(|rest| rest.starts_with('/')),
         }
     }
 
@@ -36,7 +41,11 @@ impl FromStr for SpiffePattern {
             Some(prefix) => Ok(Self::Below(prefix.parse()?)),
             None => {
                 let id: SpiffeId = text.parse()?;
-                if id.is_workload() { Ok(Self::Exact(id)) } else { Err(InvalidPattern::BareTrustDomain) }
+                if id.is_workload() {
+                    Ok(Self::Exact(id))
+                } else {
+                    Err(InvalidPattern::BareTrustDomain)
+                }
             }
         }
     }
@@ -89,8 +98,17 @@ mod tests {
 
     #[test]
     fn what_is_no_pattern() {
-        assert_eq!("spiffe://td".parse::<SpiffePattern>(), Err(InvalidPattern::BareTrustDomain));
-        assert_eq!("spiffe://td//".parse::<SpiffePattern>(), Err(InvalidPattern::Id(InvalidSpiffeId::EmptySegment)));
-        assert_eq!("spiffe://td/*".parse::<SpiffePattern>(), Err(InvalidPattern::Id(InvalidSpiffeId::PathCharacter)));
+        assert_eq!(
+            "spiffe://td".parse::<SpiffePattern>(),
+            Err(InvalidPattern::BareTrustDomain)
+        );
+        assert_eq!(
+            "spiffe://td//".parse::<SpiffePattern>(),
+            Err(InvalidPattern::Id(InvalidSpiffeId::EmptySegment))
+        );
+        assert_eq!(
+            "spiffe://td/*".parse::<SpiffePattern>(),
+            Err(InvalidPattern::Id(InvalidSpiffeId::PathCharacter))
+        );
     }
 }

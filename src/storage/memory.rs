@@ -1,7 +1,11 @@
-//! A store that lives as long as its process: for tests and for trying things out. Keeps the whole contract but for durability.
+//! A store that lives as long as its process: for tests and for trying things out. Keeps the whole contract
+//! but for durability.
 
 use super::Answer;
-use super::contract::{self, BlobFile, BlobStore, Failure, Look, Range, Record, RecordStore, Resume, Show, Token, Value, Version, Written};
+use super::contract::{
+    self, BlobFile, BlobStore, Failure, Look, Range, Record, RecordStore, Resume, Show, Token, Value,
+    Version, Written,
+};
 use crate::clock::{Clock, Timestamp};
 use bytes::Bytes;
 use futures_util::future::{FutureExt, ready};
@@ -30,10 +34,12 @@ struct Kept {
 }
 
 struct Blob {
-    /// An open blob shares the bytes and keeps them when a writer goes on or the blob is removed, as an open file does.
+    /// An open blob shares the bytes and keeps them when a writer goes on or the blob is removed, as an open
+    /// file does.
     bytes: Arc<Vec<u8>>,
     written: Timestamp,
-    /// The sizes at which the bytes were kept, that of no bytes included: whoever goes on from one of them must have been told.
+    /// The sizes at which the bytes were kept, that of no bytes included: whoever goes on from one of them
+    /// must have been told.
     kept: BTreeSet<usize>,
     /// The one that the present writer went on from.
     from: usize,
@@ -55,7 +61,10 @@ impl Memory {
     /// The store's own time is that of `clock`.
     #[must_use]
     pub fn with_clock(clock: Clock) -> Self {
-        Self { state: Mutex::default(), clock }
+        Self {
+            state: Mutex::default(),
+            clock,
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -63,16 +72,30 @@ impl Memory {
     }
 
     /// `expected: None` demands that there is no such record; `value: None` deletes.
-    fn change(&self, key: &str, expected: Option<&Version>, value: Option<Value>) -> Result<Version, Failure> {
-        let (mut state, written) = (self.state(), self.clock.now());
+    fn change(
+        &self,
+        key: &str,
+        expected: Option<&Version>,
+        value: Option<Value>,
+    ) -> Result<Version, Failure> {
+        let mut state = self.state();
+        let written = self.clock.now();
         if state.records.get(key).map(|kept| &kept.record.version) != expected {
             return Err(Failure::Conflict);
         }
         state.versions += 1;
         let version = Version(Token::Text(format!("\"{:x}\"", state.versions).into()));
         match value {
-            Some(Value { bytes: value, hidden, frees: _ }) => {
-                let record = Record { version: version.clone(), value, written };
+            Some(Value {
+                bytes: value,
+                hidden,
+                frees: _,
+            }) => {
+                let record = Record {
+                    version: version.clone(),
+                    value,
+                    written,
+                };
                 state.records.insert(key.to_owned(), Kept { record, hidden })
             }
             None => state.records.remove(key),
@@ -82,12 +105,23 @@ impl Memory {
 }
 
 impl State {
-    fn write(&mut self, name: &str, offset: u64, resume: &Resume, chunks: &[Bytes], now: Timestamp) -> Result<(), Failure> {
+    fn write(
+        &mut self,
+        name: &str,
+        offset: u64,
+        resume: &Resume,
+        chunks: &[Bytes],
+        now: Timestamp,
+    ) -> Result<(), Failure> {
         contract::check_name(name)?;
-        let (offset, from) = (usize::try_from(offset).map_err(|_| Failure::Missing)?, kept_size(resume)?);
+        let offset = usize::try_from(offset).map_err(|_| Failure::Missing)?;
+        let from = kept_size(resume)?;
         let blob = match self.blobs.get_mut(name) {
             Some(blob) => blob,
-            None if (offset, from) == (0, 0) => self.blobs.entry(name.to_owned()).or_insert_with(|| Blob::new(now)),
+            None if (offset, from) == (0, 0) => self
+                .blobs
+                .entry(name.to_owned())
+                .or_insert_with(|| Blob::new(now)),
             None => return Err(Failure::Missing),
         };
         blob.go_on(offset, from)?;
@@ -101,18 +135,40 @@ impl State {
     fn blob_of(&mut self, name: &str, size: u64, resume: &Resume) -> Result<&mut Blob, Failure> {
         contract::check_name(name)?;
         let from = kept_size(resume)?;
-        self.blobs.get_mut(name).filter(|blob| blob.bytes.len() as u64 == size && blob.from == from).ok_or(Failure::Missing)
+        self.blobs
+            .get_mut(name)
+            .filter(|blob| blob.bytes.len() as u64 == size && blob.from == from)
+            .ok_or(Failure::Missing)
     }
 
     fn open(&self, name: &str, sealed: bool) -> Result<Arc<dyn BlobFile>, Failure> {
         contract::check_name(name)?;
-        let blob = self.blobs.get(name).filter(|blob| blob.sealed || !sealed).ok_or(Failure::Missing)?;
+        let blob = self
+            .blobs
+            .get(name)
+            .filter(|blob| blob.sealed || !sealed)
+            .ok_or(Failure::Missing)?;
         Ok(Arc::new(OpenBlob(blob.bytes.clone())))
     }
 
-    fn list(&self, Range { prefix, after, limit, show }: Range<'_>) -> impl Iterator<Item = (&String, &Record)> {
-        let from = if after < prefix { Bound::Included(prefix) } else { Bound::Excluded(after) };
-        let records = self.records.range::<str, _>((from, Bound::Unbounded)).take_while(move |(key, _)| key.starts_with(prefix));
+    fn list(
+        &self,
+        Range {
+            prefix,
+            after,
+            limit,
+            show,
+        }: Range<'_>,
+    ) -> impl Iterator<Item = (&String, &Record)> {
+        let from = if after < prefix {
+            Bound::Included(prefix)
+        } else {
+            Bound::Excluded(after)
+        };
+        let records = self
+            .records
+            .range::<str, _>((from, Bound::Unbounded))
+            .take_while(move |(key, _)| key.starts_with(prefix));
         let shown = records.filter(move |(_, kept)| match show {
             Show::All => true,
             Show::Visible => !kept.hidden,
@@ -124,10 +180,17 @@ impl State {
 
 impl Blob {
     fn new(written: Timestamp) -> Self {
-        Self { bytes: Arc::default(), written, kept: BTreeSet::from([0]), from: 0, sealed: false }
+        Self {
+            bytes: Arc::default(),
+            written,
+            kept: BTreeSet::from([0]),
+            from: 0,
+            sealed: false,
+        }
     }
 
-    /// At the end, or at what was kept: then what lies behind it is cut off, and what was told of that is of no use any more.
+    /// At the end, or at what was kept: then what lies behind it is cut off, and what was told of that is of
+    /// no use any more.
     fn go_on(&mut self, offset: usize, from: usize) -> Result<(), Failure> {
         if offset == from && self.kept.contains(&from) {
             self.kept.retain(|kept| *kept <= from);
@@ -135,13 +198,21 @@ impl Blob {
             Arc::make_mut(&mut self.bytes).truncate(offset);
             return Ok(());
         }
-        if offset == self.bytes.len() && from == self.from { Ok(()) } else { Err(Failure::Missing) }
+        if offset == self.bytes.len() && from == self.from {
+            Ok(())
+        } else {
+            Err(Failure::Missing)
+        }
     }
 }
 
 /// At which size the bytes were kept, as this store told it.
 fn kept_size(Resume(told): &Resume) -> Result<usize, Failure> {
-    if told.is_empty() { Ok(0) } else { told.parse().map_err(|_| Failure::Missing) }
+    if told.is_empty() {
+        Ok(0)
+    } else {
+        told.parse().map_err(|_| Failure::Missing)
+    }
 }
 
 impl RecordStore for Memory {
@@ -168,7 +239,13 @@ impl RecordStore for Memory {
     fn list_written<'a>(&'a self, range: Range<'a>) -> Answer<'a, Vec<Written>> {
         async move {
             let state = self.state();
-            Ok(state.list(range).map(|(key, record)| Written { key: key.clone(), written: record.written }).collect())
+            Ok(state
+                .list(range)
+                .map(|(key, record)| Written {
+                    key: key.clone(),
+                    written: record.written,
+                })
+                .collect())
         }
         .boxed()
     }
@@ -179,10 +256,18 @@ impl RecordStore for Memory {
 }
 
 impl BlobStore for Memory {
-    fn write<'a>(&'a self, name: &'a str, offset: u64, resume: &'a Resume, chunks: Vec<Bytes>, mut look: Look) -> Answer<'a, ()> {
+    fn write<'a>(
+        &'a self,
+        name: &'a str,
+        offset: u64,
+        resume: &'a Resume,
+        chunks: Vec<Bytes>,
+        mut look: Look,
+    ) -> Answer<'a, ()> {
         async move {
             chunks.iter().for_each(|chunk| look(chunk));
-            self.state().write(name, offset, resume, &chunks, self.clock.now())
+            self.state()
+                .write(name, offset, resume, &chunks, self.clock.now())
         }
         .boxed()
     }
@@ -200,7 +285,12 @@ impl BlobStore for Memory {
     }
 
     fn seal<'a>(&'a self, name: &'a str, size: u64, resume: &'a Resume) -> Answer<'a, ()> {
-        async move { self.state().blob_of(name, size, resume).map(|blob| blob.sealed = true) }.boxed()
+        async move {
+            self.state()
+                .blob_of(name, size, resume)
+                .map(|blob| blob.sealed = true)
+        }
+        .boxed()
     }
 
     /// Refuses bytes that are not sealed, so that whoever relies on reading them is found out.
@@ -224,8 +314,16 @@ impl BlobStore for Memory {
     fn list_bytes<'a>(&'a self, after: &'a str, limit: usize) -> Answer<'a, Vec<Written>> {
         async move {
             let state = self.state();
-            let behind = state.blobs.range::<str, _>((Bound::Excluded(after), Bound::Unbounded)).take(limit);
-            Ok(behind.map(|(name, blob)| Written { key: name.clone(), written: blob.written }).collect())
+            let behind = state
+                .blobs
+                .range::<str, _>((Bound::Excluded(after), Bound::Unbounded))
+                .take(limit);
+            Ok(behind
+                .map(|(name, blob)| Written {
+                    key: name.clone(),
+                    written: blob.written,
+                })
+                .collect())
         }
         .boxed()
     }
@@ -235,7 +333,10 @@ impl BlobStore for Memory {
 impl fmt::Debug for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.state();
-        f.debug_struct("Memory").field("records", &state.records.len()).field("blobs", &state.blobs.len()).finish()
+        f.debug_struct("Memory")
+            .field("records", &state.records.len())
+            .field("blobs", &state.blobs.len())
+            .finish()
     }
 }
 
@@ -243,7 +344,10 @@ struct OpenBlob(Arc<Vec<u8>>);
 
 impl OpenBlob {
     fn part(&self, offset: u64, most: usize) -> Bytes {
-        let rest = usize::try_from(offset).ok().and_then(|offset| self.0.get(offset..)).unwrap_or_default();
+        let rest = usize::try_from(offset)
+            .ok()
+            .and_then(|offset| self.0.get(offset..))
+            .unwrap_or_default();
         let bytes = rest.get(..most).unwrap_or(rest);
         Bytes::copy_from_slice(bytes)
     }

@@ -10,7 +10,11 @@ static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
 /// Starts recording. What was measured before is lost, so this comes first; calling it again does nothing.
 pub fn install() {
     RECORDER.get_or_init(|| {
-        let handle = PrometheusBuilder::new().set_buckets(&BUCKETS).ok()?.install_recorder().ok()?;
+        let handle = PrometheusBuilder::new()
+            .set_buckets(&BUCKETS)
+            .ok()?
+            .install_recorder()
+            .ok()?;
         for family in FAMILIES {
             match family.kind {
                 Kind::Counter => metrics::describe_counter!(family.name, family.help),
@@ -28,7 +32,8 @@ pub(super) fn rendered() -> String {
     handle().map(PrometheusHandle::render).unwrap_or_default()
 }
 
-/// Puts what histograms have seen into their buckets. Without it their memory grows until somebody reads them.
+/// Puts what histograms have seen into their buckets. Without it their memory grows until somebody reads
+/// them.
 pub fn upkeep() {
     if let Some(handle) = handle() {
         handle.run_upkeep();

@@ -1,6 +1,6 @@
-//! What is measured, and how it is read. Anyone measures through the `metrics` crate's macros; what may be measured is listed in
-//! `families`, from which the reference in `docs/` is made, so that nothing is exposed that nobody can look up. Labels have few
-//! values, and never one that a stranger chose.
+//! What is measured, and how it is read. Anyone measures through the `metrics` crate's macros; what may be
+//! measured is listed in `families`, from which the reference in `docs/` is made, so that nothing is exposed
+//! that nobody can look up. Labels have few values, and never one that a stranger chose.
 //!
 //! <https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>
 

@@ -1,4 +1,5 @@
-//! What the system says of this process: memory, processor time, open files. Under the names that Prometheus's own clients use.
+//! What the system says of this process: memory, processor time, open files. Under the names that
+//! Prometheus's own clients use.
 //!
 //! <https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics>
 
@@ -8,21 +9,40 @@ use std::sync::OnceLock;
 
 /// Adds them. What the system does not say is left out, as everything is outside of Linux.
 pub fn process(samples: &mut Samples) {
-    if let Some(Stat { ticks, started, virtual_bytes, resident_pages }) =
-        std::fs::read_to_string("/proc/self/stat").ok().and_then(|text| stat(&text))
+    if let Some(Stat {
+        ticks,
+        started,
+        virtual_bytes,
+        resident_pages,
+    }) = std::fs::read_to_string("/proc/self/stat")
+        .ok()
+        .and_then(|text| stat(&text))
     {
-        let (per_second, page) = (number(rustix::param::clock_ticks_per_second()), number(rustix::param::page_size() as u64));
+        let per_second = number(rustix::param::clock_ticks_per_second());
+        let page = number(rustix::param::page_size() as u64);
         samples.add("process_cpu_seconds_total", &[], number(ticks) / per_second);
         samples.add("process_virtual_memory_bytes", &[], number(virtual_bytes));
-        samples.add("process_resident_memory_bytes", &[], number(resident_pages) * page);
+        samples.add(
+            "process_resident_memory_bytes",
+            &[],
+            number(resident_pages) * page,
+        );
         if let Some(boot) = boot_time() {
-            samples.add("process_start_time_seconds", &[], number(boot) + number(started) / per_second);
+            samples.add(
+                "process_start_time_seconds",
+                &[],
+                number(boot) + number(started) / per_second,
+            );
         }
     }
     let most = getrlimit(Resource::Nofile).current;
     match std::fs::read_dir("/proc/self/fd") {
         // Without the one that reads the folder.
-        Ok(open) => samples.add("process_open_fds", &[], number((open.count() as u64).saturating_sub(1))),
+        Ok(open) => samples.add(
+            "process_open_fds",
+            &[],
+            number((open.count() as u64).saturating_sub(1)),
+        ),
         // None is left to look with.
         Err(why) if why.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error()) => {
             samples.add("process_open_fds", &[], most.map_or(f64::INFINITY, number));
@@ -47,13 +67,26 @@ fn stat(text: &str) -> Option<Stat> {
     // The second field is the program's name in parentheses, and may hold anything.
     let fields: Vec<_> = text.rsplit_once(')')?.1.split_whitespace().collect();
     let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
-    Some(Stat { ticks: field(14)? + field(15)?, started: field(22)?, virtual_bytes: field(23)?, resident_pages: field(24)? })
+    Some(Stat {
+        ticks: field(14)? + field(15)?,
+        started: field(22)?,
+        virtual_bytes: field(23)?,
+        resident_pages: field(24)?,
+    })
 }
 
 /// In seconds since 1970.
 fn boot_time() -> Option<u64> {
     static BOOT: OnceLock<Option<u64>> = OnceLock::new();
-    let read = || std::fs::read_to_string("/proc/stat").ok()?.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok();
+    let read = || {
+        std::fs::read_to_string("/proc/stat")
+            .ok()?
+            .lines()
+            .find_map(|line| line.strip_prefix("btime "))?
+            .trim()
+            .parse()
+            .ok()
+    };
     *BOOT.get_or_init(read)
 }
 
@@ -69,7 +102,15 @@ mod tests {
     #[test]
     fn a_programs_name_may_look_like_the_fields_behind_it() {
         let text = "7 (a) 1 (b) c) S 1 7 7 0 -1 4194304 9 0 0 0 120 30 0 0 20 0 4 0 5000 1048576 256 18446744073709551615 1 1 0 0\n";
-        assert_eq!(stat(text), Some(Stat { ticks: 150, started: 5000, virtual_bytes: 1_048_576, resident_pages: 256 }));
+        assert_eq!(
+            stat(text),
+            Some(Stat {
+                ticks: 150,
+                started: 5000,
+                virtual_bytes: 1_048_576,
+                resident_pages: 256
+            })
+        );
         for bad in ["", "7 (a", "7 (a) S 1 2"] {
             assert_eq!(stat(bad), None, "{bad}");
         }

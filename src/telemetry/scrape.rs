@@ -25,8 +25,15 @@ impl Samples {
     /// One value of the family `name`, which must be listed as a gauge or a counter with these labels.
     pub fn add(&mut self, name: &'static str, labels: &[(&'static str, &str)], value: f64) {
         let Family { lines, known } = self.0.entry(name).or_default();
-        let labels: Vec<_> = labels.iter().map(|(label, value)| format!("{label}=\"{}\"", escaped(value))).collect();
-        let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+        let labels: Vec<_> = labels
+            .iter()
+            .map(|(label, value)| format!("{label}=\"{}\"", escaped(value)))
+            .collect();
+        let labels = if labels.is_empty() {
+            String::new()
+        } else {
+            format!("{{{}}}", labels.join(","))
+        };
         // Twice the same, and Prometheus would take nothing of the whole reading.
         if known.insert(labels.clone()) {
             let _ = writeln!(lines, "{name}{labels} {value}");
@@ -36,7 +43,12 @@ impl Samples {
     fn write(&self, text: &mut String) {
         for (name, Family { lines, .. }) in &self.0 {
             if let Some(family) = FAMILIES.iter().find(|family| family.name == *name) {
-                let _ = write!(text, "# HELP {name} {}\n# TYPE {name} {}\n{lines}\n", family.help, family.kind.as_str());
+                let _ = write!(
+                    text,
+                    "# HELP {name} {}\n# TYPE {name} {}\n{lines}\n",
+                    family.help,
+                    family.kind.as_str()
+                );
             }
         }
     }
@@ -76,7 +88,10 @@ impl fmt::Debug for Scrape {
 }
 
 fn escaped(value: &str) -> String {
-    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+    value
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
 }
 
 #[cfg(test)]
@@ -91,7 +106,12 @@ mod tests {
         let text = scrape.text();
         let version = format!("wharfinger_info{{version=\"{}\"}} 1\n", env!("CARGO_PKG_VERSION"));
         assert!(text.contains(&version), "{text}");
-        assert!(text.contains("# TYPE wharfinger_http_requests_in_flight gauge\nwharfinger_http_requests_in_flight 3\n"), "{text}");
+        assert!(
+            text.contains(
+                "# TYPE wharfinger_http_requests_in_flight gauge\nwharfinger_http_requests_in_flight 3\n"
+            ),
+            "{text}"
+        );
     }
 
     #[test]
@@ -102,7 +122,10 @@ mod tests {
         }
         let mut text = String::new();
         samples.write(&mut text);
-        assert!(text.ends_with("gauge\nwharfinger_info{version=\"a\"} 1\n\n"), "{text}");
+        assert!(
+            text.ends_with("gauge\nwharfinger_info{version=\"a\"} 1\n\n"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -111,6 +134,9 @@ mod tests {
         samples.add("wharfinger_info", &[("version", "a\"b\\c\nd")], 1.0);
         let mut text = String::new();
         samples.write(&mut text);
-        assert!(text.ends_with("wharfinger_info{version=\"a\\\"b\\\\c\\nd\"} 1\n\n"), "{text}");
+        assert!(
+            text.ends_with("wharfinger_info{version=\"a\\\"b\\\\c\\nd\"} 1\n\n"),
+            "{text}"
+        );
     }
 }

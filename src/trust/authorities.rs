@@ -1,5 +1,5 @@
-//! A trust domain's sources for one kind of key, or an issuer's. Sources are never united: the first listed one that has keys
-//! within its staleness bound counts.
+//! A trust domain's sources for one kind of key, or an issuer's. Sources are never united: the first listed
+//! one that has keys within its staleness bound counts.
 
 use super::newer::Next;
 use super::sharing::Apart;
@@ -14,12 +14,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A source that can be asked to fetch. Implemented by `source`.
 pub trait Refetch: Send + Sync {
-    /// Returns when a fetch that began at or after this call has ended, or at once if the source's limits forbid one now.
-    /// Calls are merged: many waiters, one fetch. The outcome is in the slot.
+    /// Returns when a fetch that began at or after this call has ended, or at once if the source's limits
+    /// forbid one now. Calls are merged: many waiters, one fetch. The outcome is in the slot.
     fn refetch(&self) -> BoxFuture<'_, ()>;
 
-    /// Waits for a fetch that begins at or after `asked`, and begins it as soon as the source's limits allow one, if they do by
-    /// `deadline`. Returns earlier if a fetch ends that had begun before. All who wait share one fetch.
+    /// Waits for a fetch that begins at or after `asked`, and begins it as soon as the source's limits allow
+    /// one, if they do by `deadline`. Returns earlier if a fetch ends that had begun before. All who wait
+    /// share one fetch.
     fn next(&self, asked: Timestamp, deadline: Timestamp) -> BoxFuture<'_, Next>;
 }
 
@@ -44,7 +45,10 @@ impl<T> Authorities<T> {
     /// Sources that cannot be asked.
     #[must_use]
     pub fn new(slots: Vec<Arc<Slot<T>>>) -> Self {
-        slots.into_iter().map(|slot| Origin { slot, refetch: None }).collect()
+        slots
+            .into_iter()
+            .map(|slot| Origin { slot, refetch: None })
+            .collect()
     }
 
     /// The keys that count now.
@@ -54,7 +58,9 @@ impl<T> Authorities<T> {
             Some(apart) => apart.apply(held),
             None => held,
         });
-        counting.ok_or_else(|| NoKeys::None { why: self.origins.iter().map(|origin| origin.slot.state(now)).collect() })
+        counting.ok_or_else(|| NoKeys::None {
+            why: self.origins.iter().map(|origin| origin.slot.state(now)).collect(),
+        })
     }
 
     /// The generation that counts now, to compare with one that vouched earlier.
@@ -63,16 +69,22 @@ impl<T> Authorities<T> {
         self.view(now).ok().map(|held| held.generation)
     }
 
-    /// Has the source that counts asked for newer keys, and those preferred to it, and waits for them. Says whether any could be
-    /// asked. Sources behind the one that counts stay unasked.
+    /// Has the source that counts asked for newer keys, and those preferred to it, and waits for them. Says
+    /// whether any could be asked. Sources behind the one that counts stay unasked.
     pub async fn refetch(&self, now: Timestamp) -> bool {
-        let asked: Vec<_> = self.preferred(now).filter_map(|origin| origin.refetch.as_deref()).map(Refetch::refetch).collect();
+        let asked: Vec<_> = self
+            .preferred(now)
+            .filter_map(|origin| origin.refetch.as_deref())
+            .map(Refetch::refetch)
+            .collect();
         !join_all(asked).await.is_empty()
     }
 
     /// Of every source, whether or not it counts.
     pub(super) fn generations(&self) -> impl Iterator<Item = Option<Generation>> {
-        self.origins.iter().map(|origin| origin.slot.held().map(|held| held.generation))
+        self.origins
+            .iter()
+            .map(|origin| origin.slot.held().map(|held| held.generation))
     }
 
     /// What every source said last, however long ago.
@@ -80,7 +92,8 @@ impl<T> Authorities<T> {
         self.origins.iter().filter_map(|origin| origin.slot.held())
     }
 
-    /// The keys that are held and do not count, since a trust domain that comes before this one holds them too; for people.
+    /// The keys that are held and do not count, since a trust domain that comes before this one holds them
+    /// too; for people.
     #[must_use]
     pub fn withheld(&self, now: Timestamp) -> Vec<String> {
         match (&self.apart, self.view(now)) {
@@ -91,7 +104,9 @@ impl<T> Authorities<T> {
 
     /// The source that counts, and those that would count instead if they had fresh keys.
     pub(super) fn preferred(&self, now: Timestamp) -> impl Iterator<Item = &Origin<T>> {
-        self.origins.iter().take(self.in_use(now).map_or(usize::MAX, |index| index + 1))
+        self.origins
+            .iter()
+            .take(self.in_use(now).map_or(usize::MAX, |index| index + 1))
     }
 
     /// Which source counts.
@@ -117,7 +132,12 @@ impl<T> Origin<T> {
 impl<T> FromIterator<Origin<T>> for Authorities<T> {
     fn from_iter<I: IntoIterator<Item = Origin<T>>>(origins: I) -> Self {
         static LAST: AtomicU64 = AtomicU64::new(0);
-        Self { origins: origins.into_iter().collect(), room: None, apart: None, number: LAST.fetch_add(1, Ordering::Relaxed) }
+        Self {
+            origins: origins.into_iter().collect(),
+            room: None,
+            apart: None,
+            number: LAST.fetch_add(1, Ordering::Relaxed),
+        }
     }
 }
 
@@ -133,13 +153,18 @@ impl<T> fmt::Display for Authorities<T> {
 
 impl<T> fmt::Debug for Authorities<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.origins.iter().map(|origin| origin.slot.source())).finish()
+        f.debug_list()
+            .entries(self.origins.iter().map(|origin| origin.slot.source()))
+            .finish()
     }
 }
 
 impl<T> fmt::Debug for Origin<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Origin").field("source", self.slot.source()).field("fetched", &self.refetch.is_some()).finish()
+        f.debug_struct("Origin")
+            .field("source", self.slot.source())
+            .field("fetched", &self.refetch.is_some())
+            .finish()
     }
 }
 
@@ -169,23 +194,38 @@ mod tests {
 
     #[test]
     fn the_first_fresh_source_counts_and_sources_are_never_united() {
-        let (first, second) = (Slot::new("first"), Slot::new("second"));
+        let first = Slot::new("first");
+        let second = Slot::new("second");
         let all = Authorities::new(vec![first.clone(), second.clone()]);
-        assert_eq!(all.view(at(0)).unwrap_err().to_string(), "no usable keys: first: no answer yet; second: no answer yet");
+        assert_eq!(
+            all.view(at(0)).unwrap_err().to_string(),
+            "no usable keys: first: no answer yet; second: no answer yet"
+        );
         second.publish(vec![2], at(0), Timestamp::MAX);
         let from_second = all.generation(at(1));
         first.publish(vec![1], at(1), at(10));
         assert_eq!(all.view(at(2)).unwrap().keys, [1]);
         assert_ne!(all.generation(at(2)), from_second);
-        assert_eq!(all.generation(at(10)), from_second, "past its staleness bound the next source takes over");
+        assert_eq!(
+            all.generation(at(10)),
+            from_second,
+            "past its staleness bound the next source takes over"
+        );
     }
 
     #[test]
     fn an_empty_answer_does_not_fall_through() {
-        let (first, second) = (Slot::new("first"), Slot::new("second"));
+        let first = Slot::new("first");
+        let second = Slot::new("second");
         first.publish(vec![], at(0), Timestamp::MAX);
         second.publish(vec![2], at(0), Timestamp::MAX);
-        assert!(Authorities::new(vec![first, second]).view(at(1)).unwrap().keys.is_empty());
+        assert!(
+            Authorities::new(vec![first, second])
+                .view(at(1))
+                .unwrap()
+                .keys
+                .is_empty()
+        );
     }
 
     #[derive(Default)]
@@ -219,6 +259,10 @@ mod tests {
         assert_eq!(asked(), [2, 2, 1]);
         all.refetch(at(10)).await;
         assert_eq!(asked(), [3, 3, 2], "the second has grown stale");
-        assert!(!Authorities::new(vec![Slot::<Vec<u8>>::new("file")]).refetch(at(1)).await);
+        assert!(
+            !Authorities::new(vec![Slot::<Vec<u8>>::new("file")])
+                .refetch(at(1))
+                .await
+        );
     }
 }

@@ -27,7 +27,12 @@ pub(in crate::trust) struct Slots {
 
 impl Slots {
     /// For what `content` can speak of, and filled with it.
-    pub(in crate::trust) fn of(kind: SourceKind, name: &Arc<str>, content: Content, as_of: Timestamp) -> Self {
+    pub(in crate::trust) fn of(
+        kind: SourceKind,
+        name: &Arc<str>,
+        content: Content,
+        as_of: Timestamp,
+    ) -> Self {
         let slots = Self::empty(kind, name, &content);
         slots.publish(content, as_of, Timestamp::MAX);
         slots
@@ -42,16 +47,29 @@ impl Slots {
     }
 
     /// Puts a first answer in place. A kind of key that it does not speak of stays unanswered.
-    pub(in crate::trust) fn publish_spoken(&self, content: Content, as_of: Timestamp, usable_until: Timestamp) {
-        self.x509.iter().filter(|_| content.x509.is_none()).for_each(|slot| slot.says_nothing());
-        self.jwt.iter().filter(|_| content.jwt.is_none()).for_each(|slot| slot.says_nothing());
-        let spoken =
-            Self { x509: self.x509.clone().filter(|_| content.x509.is_some()), jwt: self.jwt.clone().filter(|_| content.jwt.is_some()) };
+    pub(in crate::trust) fn publish_spoken(
+        &self,
+        content: Content,
+        as_of: Timestamp,
+        usable_until: Timestamp,
+    ) {
+        self.x509
+            .iter()
+            .filter(|_| content.x509.is_none())
+            .for_each(|slot| slot.says_nothing());
+        self.jwt
+            .iter()
+            .filter(|_| content.jwt.is_none())
+            .for_each(|slot| slot.says_nothing());
+        let spoken = Self {
+            x509: self.x509.clone().filter(|_| content.x509.is_some()),
+            jwt: self.jwt.clone().filter(|_| content.jwt.is_some()),
+        };
         spoken.publish(content, as_of, usable_until);
     }
 
-    /// Puts a good answer in place. A kind of key that it does not speak of is withdrawn. What is the same as before keeps its
-    /// generation: a rotation of one kind re-judges nothing that the other vouched for.
+    /// Puts a good answer in place. A kind of key that it does not speak of is withdrawn. What is the same as
+    /// before keeps its generation: a rotation of one kind re-judges nothing that the other vouched for.
     pub(in crate::trust) fn publish(&self, content: Content, as_of: Timestamp, usable_until: Timestamp) {
         if let Some(slot) = &self.x509 {
             replace(slot, content.x509.unwrap_or_default(), as_of, usable_until);
@@ -108,21 +126,38 @@ impl Slots {
         x509.or_else(|| self.jwt.as_ref().and_then(|slot| slot.failure()))
     }
 
-    /// This answer, and the keys that the one before had beside it, which verify for `grace` longer: not every replica of an issuer
-    /// publishes a new key set at the same moment.
-    pub(in crate::trust) fn beside_former(&self, content: Content, now: Timestamp, grace: Duration) -> Content {
+    /// This answer, and the keys that the one before had beside it, which verify for `grace` longer: not
+    /// every replica of an issuer publishes a new key set at the same moment.
+    pub(in crate::trust) fn beside_former(
+        &self,
+        content: Content,
+        now: Timestamp,
+        grace: Duration,
+    ) -> Content {
         let held = self.jwt.as_ref().and_then(|slot| slot.held());
         let beside = |keys: KeySet| match &held {
             Some(held) => keys.beside_former(&held.keys, now, grace),
             None => keys,
         };
-        Content { jwt: content.jwt.map(beside), ..content }
+        Content {
+            jwt: content.jwt.map(beside),
+            ..content
+        }
     }
 
     /// Until when what is held counts; `None` if nothing ever was. They are filled together.
     pub(in crate::trust) fn usable_until(&self) -> Option<Timestamp> {
-        let x509 = self.x509.as_ref().and_then(|slot| slot.held()).map(|held| held.usable_until);
-        x509.or_else(|| self.jwt.as_ref().and_then(|slot| slot.held()).map(|held| held.usable_until))
+        let x509 = self
+            .x509
+            .as_ref()
+            .and_then(|slot| slot.held())
+            .map(|held| held.usable_until);
+        x509.or_else(|| {
+            self.jwt
+                .as_ref()
+                .and_then(|slot| slot.held())
+                .map(|held| held.usable_until)
+        })
     }
 }
 
@@ -146,9 +181,15 @@ mod tests {
             jwt: Some(jwks::parse(&jwk_set(kids), UseRule::Ignored).unwrap().value),
             ..Content::default()
         };
-        let slots = Slots::of(SourceKind::File, &"file".into(), content(&["a"]), Timestamp::from_secs(1));
+        let slots = Slots::of(
+            SourceKind::File,
+            &"file".into(),
+            content(&["a"]),
+            Timestamp::from_secs(1),
+        );
         let generations = || {
-            let (x509, jwt) = (slots.x509.as_ref().unwrap().held().unwrap(), slots.jwt.as_ref().unwrap().held().unwrap());
+            let x509 = slots.x509.as_ref().unwrap().held().unwrap();
+            let jwt = slots.jwt.as_ref().unwrap().held().unwrap();
             (x509.generation, jwt.generation)
         };
         let before = generations();
@@ -157,6 +198,9 @@ mod tests {
         slots.publish(content(&["b"]), Timestamp::from_secs(3), Timestamp::MAX);
         assert_eq!(generations().0, before.0, "the other kind of key did not change");
         assert_ne!(generations().1, before.1);
-        assert_eq!(slots.x509.as_ref().unwrap().held().unwrap().as_of, Timestamp::from_secs(3));
+        assert_eq!(
+            slots.x509.as_ref().unwrap().held().unwrap().as_of,
+            Timestamp::from_secs(3)
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Short names for what vouched: minted tokens carry them, so that what is withdrawn since then is known again.
+//! Short names for what vouched: minted tokens carry them, so that what is withdrawn since then is known
+//! again.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;

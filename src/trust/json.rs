@@ -1,5 +1,6 @@
-//! Strict JSON (RFC 8259) for what strangers sign or publish: no member twice in one object, no deep nesting, nothing after the
-//! value. Two readers that pick different ones of two equal members would see two different tokens.
+//! Strict JSON (RFC 8259) for what strangers sign or publish: no member twice in one object, no deep nesting,
+//! nothing after the value. Two readers that pick different ones of two equal members would see two different
+//! tokens.
 
 use crate::limits::JSON_DEPTH;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -11,11 +12,19 @@ use std::fmt;
 pub(in crate::trust) fn object(bytes: &[u8]) -> Result<Map<String, Value>, InvalidJson> {
     let fault = Cell::new(None);
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let read = Strict { depth: JSON_DEPTH, fault: &fault }.deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
+    let read = Strict {
+        depth: JSON_DEPTH,
+        fault: &fault,
+    }
+    .deserialize(&mut reader)
+    .and_then(|value| reader.end().map(|()| value));
     match read {
         Ok(Value::Object(members)) => Ok(members),
         Ok(_) => Err(InvalidJson::NotAnObject),
-        Err(e) => Err(fault.take().unwrap_or(InvalidJson::Syntax { line: e.line(), column: e.column() })),
+        Err(e) => Err(fault.take().unwrap_or(InvalidJson::Syntax {
+            line: e.line(),
+            column: e.column(),
+        })),
     }
 }
 
@@ -137,12 +146,17 @@ mod tests {
     #[test]
     fn reads_any_object_as_serde_json_does() {
         let text = r#"{"a":[1,-2,3.5,1e3,18446744073709551615,true,null,"\u00e9"],"b":{"c":{}}}"#;
-        assert_eq!(Value::Object(object(text.as_bytes()).unwrap()), serde_json::from_str::<Value>(text).unwrap());
+        assert_eq!(
+            Value::Object(object(text.as_bytes()).unwrap()),
+            serde_json::from_str::<Value>(text).unwrap()
+        );
     }
 
     #[test]
     fn refuses_what_two_readers_may_read_differently() {
-        let twice = |member: &str| InvalidJson::Duplicate { member: member.into() };
+        let twice = |member: &str| InvalidJson::Duplicate {
+            member: member.into(),
+        };
         for (text, why) in [
             (r#"{"a":1,"a":1}"#, twice("a")),
             (r#"{"x":[{"b":1,"c":2,"b":3}]}"#, twice("b")),
@@ -155,14 +169,25 @@ mod tests {
         ] {
             assert_eq!(object(text.as_bytes()), Err(why), "{text}");
         }
-        for text in [&b"\xef\xbb\xbf{}"[..], b"{\"a\":\"\xff\"}", b"{\"a\":1e999}", b"{\"a\":NaN}", b"{'a':1}"] {
-            assert!(matches!(object(text), Err(InvalidJson::Syntax { .. })), "{}", text.escape_ascii());
+        for text in [
+            &b"\xef\xbb\xbf{}"[..],
+            b"{\"a\":\"\xff\"}",
+            b"{\"a\":1e999}",
+            b"{\"a\":NaN}",
+            b"{'a':1}",
+        ] {
+            assert!(
+                matches!(object(text), Err(InvalidJson::Syntax { .. })),
+                "{}",
+                text.escape_ascii()
+            );
         }
     }
 
     #[test]
     fn nesting_is_limited() {
-        let nested = |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1));
+        let nested =
+            |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1));
         let limit = usize::from(JSON_DEPTH);
         assert!(object(nested(limit).as_bytes()).is_ok());
         assert_eq!(object(nested(limit + 1).as_bytes()), Err(InvalidJson::TooDeep));

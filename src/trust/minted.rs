@@ -1,7 +1,9 @@
-//! Our own tokens, verified: those that the token service signed. They stand for a credential that was presented once, and carry what
-//! judging that credential again takes. Whether it still counts is not decided here.
+//! Our own tokens, verified: those that the token service signed. They stand for a credential that was
+//! presented once, and carry what judging that credential again takes. Whether it still counts is not decided
+//! here.
 //!
-//! A token is of one kind, and says so twice, in its `typ` (RFC 8725 3.11) and its audience: an access token is no refresh token.
+//! A token is of one kind, and says so twice, in its `typ` (RFC 8725 3.11) and its audience: an access token
+//! is no refresh token.
 
 use super::Authorities;
 use super::jwks::KeySet;
@@ -93,7 +95,8 @@ impl Source {
     }
 }
 
-/// A token that we signed, for this service, of the kind that was asked for, within its time. Only verification makes one.
+/// A token that we signed, for this service, of the kind that was asked for, within its time. Only
+/// verification makes one.
 #[derive(Clone, Debug)]
 pub struct VerifiedMinted {
     source: Option<Source>,
@@ -141,7 +144,8 @@ impl VerifiedMinted {
     }
 }
 
-/// Verifies one of our own tokens. There is no leeway: the clock is the one that it was signed by, or a replica's.
+/// Verifies one of our own tokens. There is no leeway: the clock is the one that it was signed by, or a
+/// replica's.
 pub fn verify(
     token: &Unverified,
     kind: Kind,
@@ -149,13 +153,22 @@ pub fn verify(
     keys: &Authorities<KeySet>,
     now: Timestamp,
 ) -> Result<VerifiedMinted, Failure> {
-    let (issuer, audience) = (token.issuer().unwrap_or_default(), kind.audience(&rules.service));
+    let issuer = token.issuer().unwrap_or_default();
+    let audience = kind.audience(&rules.service);
     let typ = token.typ().unwrap_or_default();
     if typ != kind.typ() {
-        return Err(Rejected::MintedType { expected: kind.typ(), found: typ.into() }.into());
+        return Err(Rejected::MintedType {
+            expected: kind.typ(),
+            found: typ.into(),
+        }
+        .into());
     }
     if issuer != rules.issuer {
-        return Err(Rejected::Issuer { expected: rules.issuer.clone(), found: issuer.into() }.into());
+        return Err(Rejected::Issuer {
+            expected: rules.issuer.clone(),
+            found: issuer.into(),
+        }
+        .into());
     }
     claims::check_audience(&claims::audiences(token.claims())?, &[audience], true)?;
     if token.key_id().is_none() {
@@ -168,16 +181,29 @@ pub fn verify(
 /// What it says, now that it is known to be ours.
 fn read(token: &Unverified, rules: &MintedRules, now: Timestamp) -> Result<VerifiedMinted, Rejected> {
     let claims = token.claims();
-    let date = |claim| claims::date(claims, claim)?.ok_or(Rejected::Claim { claim, expected: "a number", found: "nothing" });
-    let (expires, began) = (date("exp")?, date("auth_time")?);
+    let date = |claim| {
+        claims::date(claims, claim)?.ok_or(Rejected::Claim {
+            claim,
+            expected: "a number",
+            found: "nothing",
+        })
+    };
+    let expires = date("exp")?;
+    let began = date("auth_time")?;
     if now >= expires {
         return Err(Rejected::Expired { at: expires, now });
     }
     if began > now.plus(CLOCK_SKEW) {
-        return Err(Rejected::NotYetValid { claim: "auth_time", at: began, now });
+        return Err(Rejected::NotYetValid {
+            claim: "auth_time",
+            at: began,
+            now,
+        });
     }
-    let source: Option<Source> =
-        claims.get("src").map(|source| serde_json::from_value(source.clone()).map_err(|_| Rejected::MintedSource)).transpose()?;
+    let source: Option<Source> = claims
+        .get("src")
+        .map(|source| serde_json::from_value(source.clone()).map_err(|_| Rejected::MintedSource))
+        .transpose()?;
     // The lifetime may have been made shorter since.
     let over = match (&source, rules.session_lifetime) {
         (Some(source), Duration::ZERO) => source.expires()?,
@@ -188,8 +214,19 @@ fn read(token: &Unverified, rules: &MintedRules, now: Timestamp) -> Result<Verif
         return Err(Rejected::SessionOver { began, now });
     }
     let id = claims::text(claims, "jti")?.to_owned();
-    let session = claims.get(SESSION).and_then(Value::as_str).unwrap_or(&id).to_owned();
-    Ok(VerifiedMinted { source, access: claims.get("access").cloned(), began, expires: expires.min(over), id, session })
+    let session = claims
+        .get(SESSION)
+        .and_then(Value::as_str)
+        .unwrap_or(&id)
+        .to_owned();
+    Ok(VerifiedMinted {
+        source,
+        access: claims.get("access").cloned(),
+        began,
+        expires: expires.min(over),
+        id,
+        session,
+    })
 }
 
 /// The claim with the id of the token with which a session began. That token itself may lack it.

@@ -1,5 +1,5 @@
-//! Authorities by trust domain, key sets by issuer, and the verification that uses them. The only place that decides whether a
-//! signature or a chain counts; it knows nothing of usernames, policy or HTTP.
+//! Authorities by trust domain, key sets by issuer, and the verification that uses them. The only place that
+//! decides whether a signature or a chain counts; it knows nothing of usernames, policy or HTTP.
 
 mod authorities;
 pub mod bundle;

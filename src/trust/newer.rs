@@ -1,5 +1,5 @@
-//! What to do with a credential whose key is not among those that are held: ask for newer keys, wait for them within bounds, and tell a
-//! key that does not exist (401) from one that nobody could ask about (503).
+//! What to do with a credential whose key is not among those that are held: ask for newer keys, wait for them
+//! within bounds, and tell a key that does not exist (401) from one that nobody could ask about (503).
 
 use super::refresh::Pace;
 use super::waiting::{Sender, WaitingRoom};
@@ -14,7 +14,8 @@ use std::time::Duration;
 pub enum Next {
     /// A fetch that began after the request came has ended well: the source has no newer keys than these.
     Answered,
-    /// A fetch that had begun before the request came has ended. It may have brought the key; if not, ask again.
+    /// A fetch that had begun before the request came has ended. It may have brought the key; if not, ask
+    /// again.
     Earlier,
     /// No fetch could tell, and why.
     Failed(String),
@@ -28,15 +29,18 @@ pub(super) enum NotNewer<E> {
 }
 
 impl<T> Authorities<T> {
-    /// The same, with requests that may wait in `room` for a fetch that the source's limits do not allow yet. Without a room such a
-    /// request is judged at once by the keys that are held.
+    /// The same, with requests that may wait in `room` for a fetch that the source's limits do not allow yet.
+    /// Without a room such a request is judged at once by the keys that are held.
     #[must_use]
     pub fn waiting_in(self, room: Option<&WaitingRoom>) -> Self {
-        Self { room: room.cloned(), ..self }
+        Self {
+            room: room.cloned(),
+            ..self
+        }
     }
 
-    /// Judges by newer keys than those that are held, which yielded `why`. The request may have waited, so `judge` gets the time at which
-    /// it judges.
+    /// Judges by newer keys than those that are held, which yielded `why`. The request may have waited, so
+    /// `judge` gets the time at which it judges.
     pub(super) async fn judge_by_newer<R, E>(
         &self,
         sender: Sender,
@@ -46,10 +50,16 @@ impl<T> Authorities<T> {
     ) -> Result<R, NotNewer<E>> {
         let judge_now = || {
             let now = self.later(now);
-            self.view(now).map_err(NotNewer::Undecidable).and_then(|held| judge(held, now).map_err(NotNewer::Final))
+            self.view(now)
+                .map_err(NotNewer::Undecidable)
+                .and_then(|held| judge(held, now).map_err(NotNewer::Final))
         };
         let Some(room) = &self.room else {
-            return if self.refetch(now).await { judge_now() } else { Err(NotNewer::Final(why)) };
+            return if self.refetch(now).await {
+                judge_now()
+            } else {
+                Err(NotNewer::Final(why))
+            };
         };
         if !self.may_say_more(now) {
             return Err(NotNewer::Final(why));
@@ -83,39 +93,58 @@ impl<T> Authorities<T> {
         self.room.as_ref().map_or(asked, |room| room.clock().now())
     }
 
-    /// Whether the source in use, or one that is preferred to it, can be asked, or whether the one in use would speak by itself and
-    /// cannot now.
+    /// Whether the source in use, or one that is preferred to it, can be asked, or whether the one in use
+    /// would speak by itself and cannot now.
     fn may_say_more(&self, now: Timestamp) -> bool {
         let in_use = self.in_use(now);
         let mut all = self.preferred(now).enumerate();
-        all.any(|(index, origin)| origin.refetch.is_some() || (decides(in_use, index) && origin.slot.failure().is_some()))
+        all.any(|(index, origin)| {
+            origin.refetch.is_some() || (decides(in_use, index) && origin.slot.failure().is_some())
+        })
     }
 
-    /// Asks the source in use, and those that are preferred to it: if one of them has keys now, it takes over. That one of them still
-    /// has none says nothing about the key, so only the source in use can fail to tell, or any if none is in use.
+    /// Asks the source in use, and those that are preferred to it: if one of them has keys now, it takes
+    /// over. That one of them still has none says nothing about the key, so only the source in use can fail
+    /// to tell, or any if none is in use.
     async fn next(&self, clock: &Clock, asked: Timestamp) -> Next {
         let deadline = asked.plus(LONGEST_WAIT);
         let in_use = self.in_use(clock.now());
-        let asking = self.preferred(clock.now()).enumerate().map(|(index, origin)| async move {
-            match (&origin.refetch, decides(in_use, index)) {
-                (Some(source), true) => source.next(asked, deadline).await,
-                (Some(source), false) => {
-                    tokio::select! {
-                        () = source.refetch() => {}
-                        () = clock.reach(deadline) => {}
+        let asking = self
+            .preferred(clock.now())
+            .enumerate()
+            .map(|(index, origin)| async move {
+                match (&origin.refetch, decides(in_use, index)) {
+                    (Some(source), true) => source.next(asked, deadline).await,
+                    (Some(source), false) => {
+                        tokio::select! {
+                            () = source.refetch() => {}
+                            () = clock.reach(deadline) => {}
+                        }
+                        Next::Answered
                     }
-                    Next::Answered
+                    (None, true) => origin.slot.failure().map_or(Next::Answered, Next::Failed),
+                    (None, false) => Next::Answered,
                 }
-                (None, true) => origin.slot.failure().map_or(Next::Answered, Next::Failed),
-                (None, false) => Next::Answered,
-            }
-        });
+            });
         let answers = join_all(asking).await;
         if answers.contains(&Next::Earlier) || self.in_use(clock.now()) != in_use {
             return Next::Earlier;
         }
-        let failed: Vec<_> = answers.into_iter().filter_map(|next| if let Next::Failed(why) = next { Some(why) } else { None }).collect();
-        if failed.is_empty() { Next::Answered } else { Next::Failed(failed.join("; ")) }
+        let failed: Vec<_> = answers
+            .into_iter()
+            .filter_map(|next| {
+                if let Next::Failed(why) = next {
+                    Some(why)
+                } else {
+                    None
+                }
+            })
+            .collect();
+        if failed.is_empty() {
+            Next::Answered
+        } else {
+            Next::Failed(failed.join("; "))
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! Public keys as an external token server's are given: PEM (`PUBLIC KEY`, or a certificate, of which only the key counts), or a JWK Set.
+//! Public keys as an external token server's are given: PEM (`PUBLIC KEY`, or a certificate, of which only
+//! the key counts), or a JWK Set.
 
 use super::bundle::section;
 use super::jwks::{InvalidJwks, KeySet, Parsed, Skipped, UseRule, from_elements, name, parse};
@@ -16,7 +17,9 @@ pub(in crate::trust) fn public_keys(text: &[u8]) -> Result<Parsed<KeySet>, Inval
     if sections.is_empty() {
         return parse(text, UseRule::Oidc);
     }
-    let (mut elements, mut places, mut unread) = (Vec::new(), Vec::new(), Vec::new());
+    let mut elements = Vec::new();
+    let mut places = Vec::new();
+    let mut unread = Vec::new();
     for (index, (kind, der)) in sections.iter().enumerate() {
         let place = format!("PEM section {}", index + 1);
         match element(*kind, der) {
@@ -24,12 +27,17 @@ pub(in crate::trust) fn public_keys(text: &[u8]) -> Result<Parsed<KeySet>, Inval
                 elements.push(element);
                 places.push(place);
             }
-            None => unread.push(Skipped::new(place, format!("{EXPECTED}, found {}", section(*kind)))),
+            None => unread.push(Skipped::new(
+                place,
+                format!("{EXPECTED}, found {}", section(*kind)),
+            )),
         }
     }
     let mut parsed = from_elements(&elements, UseRule::Ignored);
     for skipped in &mut parsed.skipped {
-        let place = (0..).zip(&places).find(|(index, _)| name(*index, &Value::Null) == skipped.element);
+        let place = (0..)
+            .zip(&places)
+            .find(|(index, _)| name(*index, &Value::Null) == skipped.element);
         skipped.element = place.map_or_else(String::new, |(_, place)| place.clone());
     }
     parsed.skipped.extend(unread);
@@ -39,12 +47,16 @@ pub(in crate::trust) fn public_keys(text: &[u8]) -> Result<Parsed<KeySet>, Inval
 fn element(kind: SectionKind, der: &[u8]) -> Option<Value> {
     let key = match kind {
         SectionKind::PublicKey => PublicKey::of(&SubjectPublicKeyInfo::from_der(der).ok()?.1),
-        SectionKind::Certificate => PublicKey::of(x509_parser::parse_x509_certificate(der).ok()?.1.public_key()),
+        SectionKind::Certificate => {
+            PublicKey::of(x509_parser::parse_x509_certificate(der).ok()?.1.public_key())
+        }
         _ => return None,
     };
     let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
     Some(match key {
-        PublicKey::Rsa { modulus, exponent } => json!({"kty": "RSA", "n": encode(&modulus), "e": encode(&exponent)}),
+        PublicKey::Rsa { modulus, exponent } => {
+            json!({"kty": "RSA", "n": encode(&modulus), "e": encode(&exponent)})
+        }
         PublicKey::Ed25519 { point } => json!({"kty": "OKP", "crv": "Ed25519", "x": encode(&point)}),
         PublicKey::Ec { point } => {
             let coordinates = point.get(1..)?;
@@ -69,7 +81,12 @@ mod tests {
 
     #[test]
     fn keys_come_as_pem_keys_as_certificates_and_as_key_sets() {
-        for algorithm in [&rcgen::PKCS_ECDSA_P256_SHA256, &rcgen::PKCS_ECDSA_P384_SHA384, &rcgen::PKCS_ED25519, &rcgen::PKCS_RSA_SHA256] {
+        for algorithm in [
+            &rcgen::PKCS_ECDSA_P256_SHA256,
+            &rcgen::PKCS_ECDSA_P384_SHA384,
+            &rcgen::PKCS_ED25519,
+            &rcgen::PKCS_RSA_SHA256,
+        ] {
             let key = KeyPair::generate_for(algorithm).unwrap();
             let spki = key.subject_public_key_info();
             let pem = format!(
@@ -77,7 +94,8 @@ mod tests {
                 base64::engine::general_purpose::STANDARD.encode(spki)
             );
             let certificate = CertificateParams::default().self_signed(&key).unwrap().pem();
-            let (one, other) = (public_keys(pem.as_bytes()).unwrap(), public_keys(certificate.as_bytes()).unwrap());
+            let one = public_keys(pem.as_bytes()).unwrap();
+            let other = public_keys(certificate.as_bytes()).unwrap();
             assert_eq!((one.value.len(), other.value.len()), (1, 1), "{algorithm:?}");
             let fingerprint = |parsed: &Parsed<KeySet>| parsed.value.keys()[0].fingerprint().clone();
             assert_eq!(fingerprint(&one), fingerprint(&other), "{algorithm:?}");
@@ -85,7 +103,11 @@ mod tests {
         let private = public_keys(KeyPair::generate().unwrap().serialize_pem().as_bytes()).unwrap();
         assert_eq!((private.value.len(), private.skipped.len()), (0, 1));
         let why = private.skipped[0].to_string();
-        assert!(why.starts_with("PEM section 1: expected a PUBLIC KEY or CERTIFICATE") && why.ends_with("found PRIVATE KEY"), "{why}");
+        assert!(
+            why.starts_with("PEM section 1: expected a PUBLIC KEY or CERTIFICATE")
+                && why.ends_with("found PRIVATE KEY"),
+            "{why}"
+        );
         assert_eq!(public_keys(br#"{"keys":[]}"#).unwrap().value.len(), 0);
         assert!(public_keys(b"neither").is_err());
     }

@@ -1,9 +1,11 @@
-//! One key for two trust domains would let each vouch for the other's workloads. The key stays with the trust domain that comes first in
-//! the configuration. The later one does not get it, and the log has an error for it. Keys are compared by their public key, so it does not
-//! matter by which files or endpoints they came, in which certificate, or when: what each trust domain holds is looked at again
-//! whenever any of it changes. This holds for X.509 authorities and for JWT keys alike, since both name their subjects by themselves.
+//! One key for two trust domains would let each vouch for the other's workloads. The key stays with the trust
+//! domain that comes first in the configuration. The later one does not get it, and the log has an error for
+//! it. Keys are compared by their public key, so it does not matter by which files or endpoints they came, in
+//! which certificate, or when: what each trust domain holds is looked at again whenever any of it changes.
+//! This holds for X.509 authorities and for JWT keys alike, since both name their subjects by themselves.
 //!
-//! SPIFFE discourages sharing and does not forbid it, so the configuration can allow it for named trust domains.
+//! SPIFFE discourages sharing and does not forbid it, so the configuration can allow it for named trust
+//! domains.
 //!
 //! <https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE_Trust_Domain_and_Bundle.md#62-reusing-cryptographic-keys-across-trust-domains>
 
@@ -30,11 +32,16 @@ pub(super) struct ApartFrom<T> {
 }
 
 impl<T: Keys + Send + Sync + 'static> Authorities<T> {
-    /// The same, without the keys that `others` hold, as the trust domain `name` among trust domains of which `others` come before it.
+    /// The same, without the keys that `others` hold, as the trust domain `name` among trust domains of which
+    /// `others` come before it.
     #[must_use]
     pub fn apart_from(self, name: &str, others: Vec<(Arc<str>, Arc<Self>)>) -> Self {
         let apart = (!others.is_empty()).then(|| {
-            let apart: Box<dyn Apart<T>> = Box::new(ApartFrom { name: name.into(), others, last: ArcSwapOption::empty() });
+            let apart: Box<dyn Apart<T>> = Box::new(ApartFrom {
+                name: name.into(),
+                others,
+                last: ArcSwapOption::empty(),
+            });
             apart
         });
         Self { apart, ..self }
@@ -60,30 +67,60 @@ struct Withheld {
 
 impl<T: Keys + Send + Sync> Apart<T> for ApartFrom<T> {
     fn apply(&self, held: Arc<Held<T>>) -> Arc<Held<T>> {
-        let others: Vec<_> = self.others.iter().flat_map(|(_, other)| other.generations()).collect();
+        let others: Vec<_> = self
+            .others
+            .iter()
+            .flat_map(|(_, other)| other.generations())
+            .collect();
         let last = self.last.load_full();
-        if let Some(last) = last.as_ref().filter(|last| Arc::ptr_eq(&last.held, &held) && last.others == others) {
+        if let Some(last) = last
+            .as_ref()
+            .filter(|last| Arc::ptr_eq(&last.held, &held) && last.others == others)
+        {
             return last.left.clone();
         }
         let withheld = self.find(&held.keys);
-        let same = last.as_ref().filter(|last| last.held.generation == held.generation && last.withheld == withheld);
+        let same = last
+            .as_ref()
+            .filter(|last| last.held.generation == held.generation && last.withheld == withheld);
         let left = match (withheld.is_empty(), same) {
             (true, _) => held.clone(),
             (false, same) => {
-                let keys = held.keys.without(&|print| withheld.iter().any(|one| one.print == print));
-                // What is the same as before keeps its generation, so that nothing is judged again without need.
+                let keys = held
+                    .keys
+                    .without(&|print| withheld.iter().any(|one| one.print == print));
+                // What is the same as before keeps its generation, so that nothing is judged again without
+                // need.
                 let generation = same.map_or_else(Generation::next, |last| last.left.generation);
-                let Held { source, as_of, usable_until, .. } = &*held;
-                Arc::new(Held { keys, generation, source: source.clone(), as_of: *as_of, usable_until: *usable_until })
+                let Held {
+                    source,
+                    as_of,
+                    usable_until,
+                    ..
+                } = &*held;
+                Arc::new(Held {
+                    keys,
+                    generation,
+                    source: source.clone(),
+                    as_of: *as_of,
+                    usable_until: *usable_until,
+                })
             }
         };
         self.tell(last.as_ref().map_or(&[], |last| &last.withheld), &withheld);
-        self.last.store(Some(Arc::new(Look { held, others, withheld, left: left.clone() })));
+        self.last.store(Some(Arc::new(Look {
+            held,
+            others,
+            withheld,
+            left: left.clone(),
+        })));
         left
     }
 
     fn withheld(&self) -> Vec<String> {
-        self.last.load().as_ref().map_or_else(Vec::new, |last| last.withheld.iter().map(|one| one.told(&self.name)).collect())
+        self.last.load().as_ref().map_or_else(Vec::new, |last| {
+            last.withheld.iter().map(|one| one.told(&self.name)).collect()
+        })
     }
 }
 
@@ -92,7 +129,8 @@ impl<T: Keys> ApartFrom<T> {
     fn find(&self, keys: &T) -> Vec<Withheld> {
         let mut owners: BTreeMap<String, &Arc<str>> = BTreeMap::new();
         for (name, other) in &self.others {
-            // Its keys stay its own when they grow stale: while its sources are down, no other trust domain may use them.
+            // Its keys stay its own when they grow stale: while its sources are down, no other trust domain
+            // may use them.
             for held in other.all_held() {
                 for (print, _) in held.keys.prints() {
                     owners.entry(print.to_owned()).or_insert(name);
@@ -100,7 +138,11 @@ impl<T: Keys> ApartFrom<T> {
             }
         }
         let withheld = |(print, name): (&str, String)| {
-            owners.get(print).map(|owner| Withheld { print: print.to_owned(), name, owner: Arc::clone(owner) })
+            owners.get(print).map(|owner| Withheld {
+                print: print.to_owned(),
+                name,
+                owner: Arc::clone(owner),
+            })
         };
         keys.prints().into_iter().filter_map(withheld).collect()
     }
@@ -110,7 +152,12 @@ impl<T: Keys> ApartFrom<T> {
             tracing::error!(spiffe.trust_domain = &*self.name, "{}", one.told(&self.name));
         }
         for one in before.iter().filter(|one| !now.contains(one)) {
-            tracing::warn!(spiffe.trust_domain = &*self.name, "{}, held by {} before, is not withheld any more", one.name, one.owner);
+            tracing::warn!(
+                spiffe.trust_domain = &*self.name,
+                "{}, held by {} before, is not withheld any more",
+                one.name,
+                one.owner
+            );
         }
     }
 }
@@ -137,7 +184,14 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 
     fn roots(all: &[&Ca]) -> X509Authorities {
-        parse_pem(all.iter().map(|one| one.pem.as_str()).collect::<String>().as_bytes()).unwrap().value
+        parse_pem(
+            all.iter()
+                .map(|one| one.pem.as_str())
+                .collect::<String>()
+                .as_bytes(),
+        )
+        .unwrap()
+        .value
     }
 
     /// Two trust domains, the second apart from the first, each with one source.
@@ -150,7 +204,8 @@ mod tests {
         fn new() -> Self {
             let slots = [Slot::new("first"), Slot::new("second")];
             let first = Arc::new(Authorities::new(vec![slots[0].clone()]));
-            let second = Authorities::new(vec![slots[1].clone()]).apart_from("second.example", vec![("first.example".into(), first)]);
+            let second = Authorities::new(vec![slots[1].clone()])
+                .apart_from("second.example", vec![("first.example".into(), first)]);
             Self { slots, second }
         }
 
@@ -169,12 +224,18 @@ mod tests {
         let key = rcgen::KeyPair::from_pem(&one.key.serialize_pem()).unwrap();
         let mut params = one.params.clone();
         params.serial_number = Some(77.into());
-        Ca { pem: params.self_signed(&key).unwrap().pem(), der: certificate.der().to_vec(), params, key }
+        Ca {
+            pem: params.self_signed(&key).unwrap().pem(),
+            der: certificate.der().to_vec(),
+            params,
+            key,
+        }
     }
 
     #[test]
     fn one_root_for_two_trust_domains_stays_with_the_first_also_when_it_appears_later() {
-        let (shared, own) = (ca("shared"), ca("own"));
+        let shared = ca("shared");
+        let own = ca("own");
         let two = Two::new();
         two.slots[1].publish(roots(&[&shared, &own]), NOW, Timestamp::MAX);
         assert_eq!(two.left(NOW), 2, "the first has no keys yet");
@@ -193,18 +254,31 @@ mod tests {
         );
 
         let later = NOW.plus(std::time::Duration::from_secs(61));
-        assert_eq!(two.left(later), 1, "keys of the first stay its own when they have grown stale");
+        assert_eq!(
+            two.left(later),
+            1,
+            "keys of the first stay its own when they have grown stale"
+        );
         two.first(&[&shared, &ca("other")]);
-        assert_eq!(two.second.generation(NOW), after, "the same is withheld, so nothing changes");
+        assert_eq!(
+            two.second.generation(NOW),
+            after,
+            "the same is withheld, so nothing changes"
+        );
         two.slots[1].confirm(NOW, Timestamp::MAX);
         assert_eq!(two.second.generation(NOW), after);
         two.first(&[&ca("other")]);
-        assert_eq!((two.left(NOW), two.second.withheld(NOW)), (2, vec![]), "the first has given it up");
+        assert_eq!(
+            (two.left(NOW), two.second.withheld(NOW)),
+            (2, vec![]),
+            "the first has given it up"
+        );
     }
 
     #[test]
     fn trust_domains_that_share_nothing_do_not_notice_each_other() {
-        let (one, other) = (ca("one"), ca("other"));
+        let one = ca("one");
+        let other = ca("other");
         let two = Two::new();
         two.first(&[&one]);
         two.slots[1].publish(roots(&[&other]), NOW, Timestamp::MAX);

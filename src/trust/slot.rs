@@ -1,5 +1,5 @@
-//! Where keys wait to be used. A source fills its [`Slot`]; verification reads the [`Held`] snapshot in it without a lock. What the
-//! source tells of its own doings stands beside it, for people only.
+//! Where keys wait to be used. A source fills its [`Slot`]; verification reads the [`Held`] snapshot in it
+//! without a lock. What the source tells of its own doings stands beside it, for people only.
 
 use super::jwks::Skipped;
 use super::status::{Keys, SourceKind, Status};
@@ -8,7 +8,8 @@ use arc_swap::ArcSwapOption;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Names one state of one source of identities. Never used twice in a process, so another source taking over is another generation too.
+/// Names one state of one source of identities. Never used twice in a process, so another source taking over
+/// is another generation too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Generation(u64);
 
@@ -61,7 +62,12 @@ impl<T> Slot<T> {
 
     #[must_use]
     pub fn of(kind: SourceKind, source: impl Into<Arc<str>>) -> Arc<Self> {
-        Arc::new(Self { source: source.into(), kind, held: ArcSwapOption::empty(), course: Mutex::default() })
+        Arc::new(Self {
+            source: source.into(),
+            kind,
+            held: ArcSwapOption::empty(),
+            course: Mutex::default(),
+        })
     }
 
     #[must_use]
@@ -71,7 +77,13 @@ impl<T> Slot<T> {
 
     /// Puts a good answer in place. An empty one is an answer too: it revokes.
     pub fn publish(&self, keys: T, as_of: Timestamp, usable_until: Timestamp) {
-        let held = Held { keys, generation: Generation::next(), source: self.source.clone(), as_of, usable_until };
+        let held = Held {
+            keys,
+            generation: Generation::next(),
+            source: self.source.clone(),
+            as_of,
+            usable_until,
+        };
         self.held.store(Some(Arc::new(held)));
         self.succeeded();
     }
@@ -82,8 +94,19 @@ impl<T> Slot<T> {
         T: Clone,
     {
         if let Some(held) = self.held.load_full() {
-            let Held { keys, generation, source, .. } = &*held;
-            let held = Held { keys: keys.clone(), generation: *generation, source: source.clone(), as_of, usable_until };
+            let Held {
+                keys,
+                generation,
+                source,
+                ..
+            } = &*held;
+            let held = Held {
+                keys: keys.clone(),
+                generation: *generation,
+                source: source.clone(),
+                as_of,
+                usable_until,
+            };
             self.held.store(Some(Arc::new(held)));
         }
         self.succeeded();
@@ -91,7 +114,13 @@ impl<T> Slot<T> {
 
     /// What an earlier process was told, which counts because the source does not answer. It was no attempt.
     pub fn recall(&self, keys: T, as_of: Timestamp, usable_until: Timestamp) {
-        let held = Held { keys, generation: Generation::next(), source: self.source.clone(), as_of, usable_until };
+        let held = Held {
+            keys,
+            generation: Generation::next(),
+            source: self.source.clone(),
+            as_of,
+            usable_until,
+        };
         self.held.store(Some(Arc::new(held)));
         self.course().from_disk = true;
     }
@@ -127,14 +156,23 @@ impl<T> Slot<T> {
 
     /// Why the latest attempt to get keys failed, if it did.
     pub(super) fn failure(&self) -> Option<String> {
-        self.course().last_error.as_ref().map(|why| format!("{}: {why}", self.source))
+        self.course()
+            .last_error
+            .as_ref()
+            .map(|why| format!("{}: {why}", self.source))
     }
 
     /// In one line, for someone who wonders why there are no keys.
     pub(super) fn state(&self, now: Timestamp) -> String {
-        let failure = self.course().last_error.clone().map_or_else(String::new, |why| format!(" ({why})"));
+        let failure = self
+            .course()
+            .last_error
+            .clone()
+            .map_or_else(String::new, |why| format!(" ({why})"));
         match self.held() {
-            Some(held) if held.usable_until <= now => format!("{}: stale since {}{failure}", self.source, held.usable_until),
+            Some(held) if held.usable_until <= now => {
+                format!("{}: stale since {}{failure}", self.source, held.usable_until)
+            }
             Some(_) => format!("{}: has keys", self.source),
             None if self.course().attempts == 0 => format!("{}: no answer yet", self.source),
             None => format!("{}: never answered{failure}", self.source),
@@ -156,7 +194,15 @@ impl<T: Keys> Slot<T> {
     /// What the source tells of itself.
     #[must_use]
     pub fn status(&self) -> Status {
-        let Course { attempts, failures, last_error, next_refresh, sequence, skipped, from_disk } = self.course().clone();
+        let Course {
+            attempts,
+            failures,
+            last_error,
+            next_refresh,
+            sequence,
+            skipped,
+            from_disk,
+        } = self.course().clone();
         let held = self.held();
         Status {
             source: self.source.clone(),
@@ -195,7 +241,10 @@ mod tests {
         let before = all.generation(at(1));
         slot.fail("connection refused");
         assert_eq!(all.generation(at(1)), before);
-        assert_eq!(all.view(at(10)).unwrap_err().to_string(), "no usable keys: one: stale since 1970-01-01T00:00:10Z (connection refused)");
+        assert_eq!(
+            all.view(at(10)).unwrap_err().to_string(),
+            "no usable keys: one: stale since 1970-01-01T00:00:10Z (connection refused)"
+        );
         slot.confirm(at(9), at(20));
         assert_eq!(all.generation(at(15)), before);
     }
@@ -206,21 +255,49 @@ mod tests {
         slot.fail("connection refused");
         slot.plan(at(60));
         let status = slot.status();
-        assert_eq!((status.attempts, status.failures, status.last_error.as_deref()), (1, 1, Some("connection refused")));
-        assert_eq!((status.as_of, status.usable_until, status.next_refresh, status.keys.len()), (None, None, Some(at(60)), 0));
+        assert_eq!(
+            (status.attempts, status.failures, status.last_error.as_deref()),
+            (1, 1, Some("connection refused"))
+        );
+        assert_eq!(
+            (
+                status.as_of,
+                status.usable_until,
+                status.next_refresh,
+                status.keys.len()
+            ),
+            (None, None, Some(at(60)), 0)
+        );
 
         let keys = jwks::parse(&jwk_set(&["k1"]), UseRule::Ignored).unwrap().value;
         slot.recall(keys.clone(), at(5), at(50));
         let status = slot.status();
-        assert!(status.from_disk && status.last_error.is_some(), "what is on disk is no success");
+        assert!(
+            status.from_disk && status.last_error.is_some(),
+            "what is on disk is no success"
+        );
         let skipped = Skipped::new("keys[1]", "expected kty");
         slot.publish(keys, at(61), at(161));
         slot.annotate(Some(7), vec![skipped.clone()]);
         let status = slot.status();
-        assert_eq!((&*status.source, status.kind), ("https://prod.example.org/bundle", SourceKind::Federation));
-        assert_eq!((status.attempts, status.failures, status.last_error, status.from_disk), (2, 1, None, false));
+        assert_eq!(
+            (&*status.source, status.kind),
+            ("https://prod.example.org/bundle", SourceKind::Federation)
+        );
+        assert_eq!(
+            (
+                status.attempts,
+                status.failures,
+                status.last_error,
+                status.from_disk
+            ),
+            (2, 1, None, false)
+        );
         assert_eq!((status.as_of, status.usable_until), (Some(at(61)), Some(at(161))));
         assert_eq!((status.sequence, status.skipped), (Some(7), vec![skipped]));
-        assert_eq!((status.keys[0].id.as_deref(), &*status.keys[0].algorithms), (Some("k1"), &["ES256"][..]));
+        assert_eq!(
+            (status.keys[0].id.as_deref(), &*status.keys[0].algorithms),
+            (Some("k1"), &["ES256"][..])
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! What a source tells of itself: for `wharfinger trust`, metrics and logs. Nothing here decides anything, and nothing is secret.
+//! What a source tells of itself: for `wharfinger trust`, metrics and logs. Nothing here decides anything,
+//! and nothing is secret.
 
 use super::jwks::Skipped;
 use super::slot::Generation;

@@ -22,14 +22,21 @@ type Begin = Box<dyn FnOnce() -> Vec<Task> + Send>;
 impl Life {
     /// Of a source that speaks once.
     pub(in crate::trust) fn still() -> Self {
-        Self { stage: Mutex::new(Stage::Running(Vec::new())), reload: Arc::default() }
+        Self {
+            stage: Mutex::new(Stage::Running(Vec::new())),
+            reload: Arc::default(),
+        }
     }
 
-    /// Work that `begin` starts. What it is given resolves once for each [`Life::reload`] (several at once count as one).
+    /// Work that `begin` starts. What it is given resolves once for each [`Life::reload`] (several at once
+    /// count as one).
     pub(in crate::trust) fn new(begin: impl FnOnce(Arc<Notify>) -> Vec<Task> + Send + 'static) -> Self {
         let reload: Arc<Notify> = Arc::default();
         let notify = reload.clone();
-        Self { stage: Mutex::new(Stage::Waiting(Box::new(move || begin(notify)))), reload }
+        Self {
+            stage: Mutex::new(Stage::Waiting(Box::new(move || begin(notify)))),
+            reload,
+        }
     }
 
     /// Begins the work, unless it has begun. Needs a tokio runtime.
@@ -53,7 +60,11 @@ impl Life {
 
 impl fmt::Debug for Life {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if matches!(*self.stage(), Stage::Waiting(_)) { "Waiting" } else { "Running" })
+        f.write_str(if matches!(*self.stage(), Stage::Waiting(_)) {
+            "Waiting"
+        } else {
+            "Running"
+        })
     }
 }
 
@@ -93,7 +104,11 @@ mod tests {
         let other = life.clone();
         drop(life);
         tokio::task::yield_now().await;
-        assert_eq!(ended.try_recv(), Err(oneshot::error::TryRecvError::Empty), "somebody still needs it");
+        assert_eq!(
+            ended.try_recv(),
+            Err(oneshot::error::TryRecvError::Empty),
+            "somebody still needs it"
+        );
         drop(other);
         assert!(ended.await.is_err());
     }

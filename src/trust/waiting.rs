@@ -1,15 +1,18 @@
 //! Where requests wait whose key is not known yet: bounded, and shared fairly among those who send them.
 //!
-//! A key ID costs a stranger nothing to invent, so a request with an unknown one cannot be told from the first one after a rotation
-//! until newer keys have been fetched. Both wait for the next fetch that the source's limits allow.
+//! A key ID costs a stranger nothing to invent, so a request with an unknown one cannot be told from the
+//! first one after a rotation until newer keys have been fetched. Both wait for the next fetch that the
+//! source's limits allow.
 //!
-//! A stranger can cause one fetch in each cool-down, as before, and can make the first request with a new key wait as long as that
-//! cool-down lasts. A stranger cannot make it fail:
-//! * a key ID that was looked for in vain is looked for again, so nobody can have a future key refused by asking for it early;
-//! * when all places are taken, the sender who holds the most gives one up to one who holds fewer. Senders are told apart by IPv4
-//!   address or IPv6 /48, and within a /48 by /64. So a sender always keeps an equal share: all the places, divided by the number of
-//!   senders that wait. What it holds above that it may lose: a client that makes up key IDs from many addresses makes the share small,
-//!   and behind the address of a NAT or proxy everyone shares one. Who loses a place gets 503 with `Retry-After`, not a refusal;
+//! A stranger can cause one fetch in each cool-down, as before, and can make the first request with a new key
+//! wait as long as that cool-down lasts. A stranger cannot make it fail:
+//! * a key ID that was looked for in vain is looked for again, so nobody can have a future key refused by
+//!   asking for it early;
+//! * when all places are taken, the sender who holds the most gives one up to one who holds fewer. Senders
+//!   are told apart by IPv4 address or IPv6 /48, and within a /48 by /64. So a sender always keeps an equal
+//!   share: all the places, divided by the number of senders that wait. What it holds above that it may lose:
+//!   a client that makes up key IDs from many addresses makes the share small, and behind the address of a
+//!   NAT or proxy everyone shares one. Who loses a place gets 503 with `Retry-After`, not a refusal;
 //! * places of one issuer or trust domain are counted apart from those of others.
 
 use crate::clock::Clock;
@@ -54,15 +57,19 @@ impl WaitingRoom {
     /// `clock` tells those who waited what time it is.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
-        Self { places: Arc::default(), clock, bounds: (KEY_WAITS, KEY_WAITS_PER_ISSUER) }
+        Self {
+            places: Arc::default(),
+            clock,
+            bounds: (KEY_WAITS, KEY_WAITS_PER_ISSUER),
+        }
     }
 
     pub(super) const fn clock(&self) -> &Clock {
         &self.clock
     }
 
-    /// A place for a request of `sender`'s that waits for the keys of `issuer`. `None` if there is none left and nobody holds more
-    /// than `sender` would.
+    /// A place for a request of `sender`'s that waits for the keys of `issuer`. `None` if there is none left
+    /// and nobody holds more than `sender` would.
     pub(super) fn enter(&self, issuer: u64, sender: Sender) -> Option<Place> {
         let (all, each) = self.bounds;
         let mut places = self.lock();
@@ -88,7 +95,9 @@ impl WaitingRoom {
 
 impl fmt::Debug for WaitingRoom {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WaitingRoom").field("taken", &self.lock().taken.len()).finish_non_exhaustive()
+        f.debug_struct("WaitingRoom")
+            .field("taken", &self.lock().taken.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -146,15 +155,25 @@ impl Holders {
         }
     }
 
-    /// Who gives up a place for one of `newcomer`'s: those who hold the most, of the sites that hold the most. If the newcomer's own
-    /// site would then hold as many, those of that site. `None` if nobody would still hold at least as many as the newcomer.
+    /// Who gives up a place for one of `newcomer`'s: those who hold the most, of the sites that hold the
+    /// most. If the newcomer's own site would then hold as many, those of that site. `None` if nobody would
+    /// still hold at least as many as the newcomer.
     fn losers(&self, newcomer: Sender) -> Option<impl Fn(Sender) -> bool> {
         let most = *self.sites.values().max()?;
         let elsewhere = count_of(&self.sites, newcomer.site()) + 1 < most;
         let of_site = move |sender: Sender| {
-            if elsewhere { count_of(&self.sites, sender.site()) == most } else { sender.site() == newcomer.site() }
+            if elsewhere {
+                count_of(&self.sites, sender.site()) == most
+            } else {
+                sender.site() == newcomer.site()
+            }
         };
-        let count = self.senders.iter().filter(|(sender, _)| of_site(**sender)).map(|(_, count)| *count).max()?;
+        let count = self
+            .senders
+            .iter()
+            .filter(|(sender, _)| of_site(**sender))
+            .map(|(_, count)| *count)
+            .max()?;
         (elsewhere || count_of(&self.senders, newcomer) + 1 < count)
             .then_some(move |sender| of_site(sender) && count_of(&self.senders, sender) == count)
     }
@@ -173,31 +192,57 @@ struct Taken {
 
 impl Places {
     fn count_of(&self, issuer: u64) -> usize {
-        self.held.get(&Some(issuer)).map_or(0, |holders| holders.senders.values().sum())
+        self.held
+            .get(&Some(issuer))
+            .map_or(0, |holders| holders.senders.values().sum())
     }
 
     fn take(&mut self, room: &WaitingRoom, issuer: u64, sender: Sender) -> Place {
         let (keep, lost) = oneshot::channel();
         let number = self.next;
         self.next += 1;
-        self.taken.insert(number, Taken { issuer, sender, _keep: keep });
+        self.taken.insert(
+            number,
+            Taken {
+                issuer,
+                sender,
+                _keep: keep,
+            },
+        );
         for scope in [None, Some(issuer)] {
             self.held.entry(scope).or_default().add(sender);
         }
-        Place { room: room.clone(), number, lost }
+        Place {
+            room: room.clone(),
+            number,
+            lost,
+        }
     }
 
-    /// Takes the newest place of those who hold the most of `scope`, if that is fairer than to turn `sender` away.
-    fn make_room(&mut self, sender: Sender, scope: Option<u64>, within: impl Fn(&Taken) -> bool) -> Option<()> {
+    /// Takes the newest place of those who hold the most of `scope`, if that is fairer than to turn `sender`
+    /// away.
+    fn make_room(
+        &mut self,
+        sender: Sender,
+        scope: Option<u64>,
+        within: impl Fn(&Taken) -> bool,
+    ) -> Option<()> {
         let loses = self.held.get(&scope)?.losers(sender)?;
-        let number = self.taken.iter().rev().find(|(_, one)| loses(one.sender) && within(one)).map(|(number, _)| *number)?;
+        let number = self
+            .taken
+            .iter()
+            .rev()
+            .find(|(_, one)| loses(one.sender) && within(one))
+            .map(|(number, _)| *number)?;
         drop(loses);
         self.give_back(number);
         Some(())
     }
 
     fn give_back(&mut self, number: u64) {
-        let Some(Taken { issuer, sender, .. }) = self.taken.remove(&number) else { return };
+        let Some(Taken { issuer, sender, .. }) = self.taken.remove(&number) else {
+            return;
+        };
         for scope in [None, Some(issuer)] {
             if let Some(holders) = self.held.get_mut(&scope) {
                 holders.remove(sender);
@@ -218,7 +263,10 @@ mod tests {
     use futures_util::FutureExt;
 
     fn room(all: usize, each: usize) -> WaitingRoom {
-        WaitingRoom { bounds: (all, each), ..WaitingRoom::new(Clock::system()) }
+        WaitingRoom {
+            bounds: (all, each),
+            ..WaitingRoom::new(Clock::system())
+        }
     }
 
     fn at(last: u8) -> Sender {
@@ -237,30 +285,61 @@ mod tests {
         assert_eq!(flood.len(), 7, "what is left");
         let mut others: Vec<_> = (2..5).map(|who| room.enter(1, at(who)).unwrap()).collect();
         assert!(!is_lost(&mut patient) && !others.iter_mut().any(is_lost));
-        assert_eq!(flood.iter_mut().filter_map(|place| is_lost(place).then_some(())).count(), 3, "the flood gave them up");
-        assert!(flood[..4].iter_mut().all(|place| !is_lost(place)), "its newest ones");
+        assert_eq!(
+            flood
+                .iter_mut()
+                .filter_map(|place| is_lost(place).then_some(()))
+                .count(),
+            3,
+            "the flood gave them up"
+        );
+        assert!(
+            flood[..4].iter_mut().all(|place| !is_lost(place)),
+            "its newest ones"
+        );
         assert!(room.enter(1, at(9)).is_none());
     }
 
     #[test]
     fn who_holds_no_more_than_an_equal_share_keeps_it_and_who_holds_more_may_lose_the_rest() {
         let room = room(100, 100);
-        let held = |last| room.lock().held[&Some(1)].senders.get(&at(last)).copied().unwrap_or(0);
+        let held = |last| {
+            room.lock().held[&Some(1)]
+                .senders
+                .get(&at(last))
+                .copied()
+                .unwrap_or(0)
+        };
         let _nat: Vec<_> = (0..40).map(|_| room.enter(1, at(1)).unwrap()).collect();
-        let flooding = || (0..400).filter_map(|index: u16| room.enter(1, at(10 + u8::try_from(index % 4).unwrap()))).collect::<Vec<_>>();
+        let flooding = || {
+            (0..400)
+                .filter_map(|index: u16| room.enter(1, at(10 + u8::try_from(index % 4).unwrap())))
+                .collect::<Vec<_>>()
+        };
         let _flood = flooding();
-        assert_eq!([1, 10, 11, 12, 13].map(held), [20; 5], "a fifth for each of the five addresses");
+        assert_eq!(
+            [1, 10, 11, 12, 13].map(held),
+            [20; 5],
+            "a fifth for each of the five addresses"
+        );
         let _few: Vec<_> = (0..10).map(|_| room.enter(1, at(2)).unwrap()).collect();
         let _more = flooding();
-        assert!(held(2) == 10 && held(1) >= 16, "less than a sixth is kept, and of more at least a sixth");
+        assert!(
+            held(2) == 10 && held(1) >= 16,
+            "less than a sixth is kept, and of more at least a sixth"
+        );
     }
 
     #[test]
     fn a_host_with_a_whole_ipv6_site_is_one_sender_beside_others_and_shares_among_its_networks() {
         let room = room(100, 100);
-        let network = |site: u16, network: u16| Sender::at(Ipv6Addr::new(0x2001, 0xdb8, site, network, 0, 0, 0, 1).into());
+        let network = |site: u16, network: u16| {
+            Sender::at(Ipv6Addr::new(0x2001, 0xdb8, site, network, 0, 0, 0, 1).into())
+        };
         let mut neighbour = room.enter(1, network(1, 9999)).unwrap();
-        let flood: Vec<_> = (0..1000).filter_map(|index| room.enter(1, network(1, index))).collect();
+        let flood: Vec<_> = (0..1000)
+            .filter_map(|index| room.enter(1, network(1, index)))
+            .collect();
         assert_eq!(flood.len(), 99, "each network holds one");
         let mut victims: Vec<_> = (0..50).map(|_| room.enter(1, at(1)).unwrap()).collect();
         assert!((0..1000).all(|index| room.enter(1, network(1, index)).is_none()));
@@ -269,7 +348,10 @@ mod tests {
         drop(flood);
         let many: Vec<_> = (0..100).filter_map(|_| room.enter(1, network(1, 2))).collect();
         assert_eq!(room.taken(), 100);
-        assert!(!is_lost(&mut neighbour) && room.enter(1, network(1, 3)).is_some(), "of its site, the network with the most gives one up");
+        assert!(
+            !is_lost(&mut neighbour) && room.enter(1, network(1, 3)).is_some(),
+            "of its site, the network with the most gives one up"
+        );
         drop(many);
     }
 
@@ -280,7 +362,9 @@ mod tests {
         assert_eq!(flood.len(), 4);
         let _two = [room.enter(2, at(1)).unwrap(), room.enter(2, at(2)).unwrap()];
         assert_eq!(room.lock().taken.len(), 6);
-        let _third = room.enter(3, at(3)).expect("the flood gives one up, though it waits for another issuer");
+        let _third = room
+            .enter(3, at(3))
+            .expect("the flood gives one up, though it waits for another issuer");
         let places = room.lock();
         assert_eq!((places.taken.len(), places.count_of(1)), (6, 3));
         drop(places);
@@ -301,6 +385,9 @@ mod tests {
         let sender = |text: &str| Sender::at(text.parse().unwrap());
         assert_eq!(sender("2001:db8::1"), sender("2001:db8::ffff:2"));
         assert_ne!(sender("2001:db8::1"), sender("2001:db8:0:1::1"));
-        assert_eq!((sender("::ffff:192.0.2.1"), sender("64:ff9b::192.0.2.1")), (at(1), at(1)));
+        assert_eq!(
+            (sender("::ffff:192.0.2.1"), sender("64:ff9b::192.0.2.1")),
+            (at(1), at(1))
+        );
     }
 }

@@ -1,24 +1,35 @@
-//! The registries that a client's own configuration names for this helper. Clients ask a helper in `credHelpers` for these registries
-//! only, and one in `credsStore` for every registry, without saying which of the two it is.
+//! The registries that a client's own configuration names for this helper. Clients ask a helper in
+//! `credHelpers` for these registries only, and one in `credsStore` for every registry, without saying which
+//! of the two it is.
 
 use super::host::RegistryHost;
 use super::surroundings::Surroundings;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// Whether a client's configuration, or the variable `WHARFINGER_REGISTRIES`, names this registry. A file that is missing or malformed
-/// names none: its client reports that.
+/// Whether a client's configuration, or the variable `WHARFINGER_REGISTRIES`, names this registry. A file
+/// that is missing or malformed names none: its client reports that.
 pub(super) fn name(around: &Surroundings, host: &RegistryHost) -> bool {
-    let listed = around.variable(REGISTRIES).into_iter().flat_map(|list| list.split([',', ' '])).any(|one| is(one, host));
+    let listed = around
+        .variable(REGISTRIES)
+        .into_iter()
+        .flat_map(|list| list.split([',', ' ']))
+        .any(|one| is(one, host));
     listed || files(around).iter().any(|file| file_names(file, host))
 }
 
 fn file_names(file: &Path, host: &RegistryHost) -> bool {
-    let Some(found) = std::fs::read(file).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok()) else { return false };
+    let Some(found) = std::fs::read(file)
+        .ok()
+        .and_then(|text| serde_json::from_slice::<Value>(&text).ok())
+    else {
+        return false;
+    };
     let entries = |key: &str| found.get(key).and_then(Value::as_object).into_iter().flatten();
     let by_helper = entries("credHelpers").filter(|(_, helper)| *helper == HELPER);
     // regctl's own configuration.
-    let by_host = entries("hosts").filter(|(_, host)| host.get("credHelper").is_some_and(|helper| helper == PROGRAM));
+    let by_host =
+        entries("hosts").filter(|(_, host)| host.get("credHelper").is_some_and(|helper| helper == PROGRAM));
     by_helper.chain(by_host).any(|(registry, _)| is(registry, host))
 }
 
@@ -32,7 +43,9 @@ fn files(around: &Surroundings) -> Vec<PathBuf> {
     let home = |path: &str| variable("HOME").map(|home| home.join(path));
     let configuration = variable("XDG_CONFIG_HOME").or_else(|| home(".config"));
     let below = |path: &str| configuration.as_ref().map(|folder| folder.join(path));
-    let docker = variable("DOCKER_CONFIG").or_else(|| home(".docker")).map(|folder| folder.join("config.json"));
+    let docker = variable("DOCKER_CONFIG")
+        .or_else(|| home(".docker"))
+        .map(|folder| folder.join("config.json"));
     let all = [
         docker,
         variable("REGISTRY_AUTH_FILE"),
@@ -57,13 +70,31 @@ mod tests {
     #[test]
     fn a_registry_is_named_in_any_clients_configuration_by_host_and_port() {
         let home = tempfile::tempdir().unwrap();
-        let around: Surroundings = [("HOME".to_owned(), home.path().display().to_string())].into_iter().collect();
+        let around: Surroundings = [("HOME".to_owned(), home.path().display().to_string())]
+            .into_iter()
+            .collect();
         let named = |host: &str| name(&around, &host.parse().unwrap());
         for (file, text, host) in [
-            (".docker/config.json", r#"{"auths": {}, "credHelpers": {"a.example": "wharfinger", "x.example": "pass"}}"#, "a.example"),
-            (".config/containers/auth.json", r#"{"credHelpers": {"b.example:5000": "wharfinger"}}"#, "b.example:5000"),
-            (".config/helm/registry/config.json", r#"{"credHelpers": {"https://c.example": "wharfinger"}}"#, "c.example"),
-            (".regctl/config.json", r#"{"hosts": {"d.example": {"credHelper": "docker-credential-wharfinger"}, "e": []}}"#, "d.example"),
+            (
+                ".docker/config.json",
+                r#"{"auths": {}, "credHelpers": {"a.example": "wharfinger", "x.example": "pass"}}"#,
+                "a.example",
+            ),
+            (
+                ".config/containers/auth.json",
+                r#"{"credHelpers": {"b.example:5000": "wharfinger"}}"#,
+                "b.example:5000",
+            ),
+            (
+                ".config/helm/registry/config.json",
+                r#"{"credHelpers": {"https://c.example": "wharfinger"}}"#,
+                "c.example",
+            ),
+            (
+                ".regctl/config.json",
+                r#"{"hosts": {"d.example": {"credHelper": "docker-credential-wharfinger"}, "e": []}}"#,
+                "d.example",
+            ),
         ] {
             assert!(!named(host), "{host}");
             let path = home.path().join(file);
@@ -74,7 +105,13 @@ mod tests {
             assert!(!named(host), "{host}: a malformed file names none");
             std::fs::write(&path, text).unwrap();
         }
-        for host in ["a.example:5000", "http://a.example", "b.example", "x.example", "index.docker.io"] {
+        for host in [
+            "a.example:5000",
+            "http://a.example",
+            "b.example",
+            "x.example",
+            "index.docker.io",
+        ] {
             assert!(!named(host), "{host}");
         }
     }
@@ -84,9 +121,18 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         std::fs::write(home.path().join("config.json"), r#"{"credsStore": "wharfinger"}"#).unwrap();
         let folder = home.path().display().to_string();
-        let around: Surroundings =
-            [("DOCKER_CONFIG".to_owned(), folder), (REGISTRIES.to_owned(), "a.example, b.example:5000".to_owned())].into_iter().collect();
-        for (host, named) in [("a.example", true), ("b.example:5000", true), ("b.example", false), ("index.docker.io", false)] {
+        let around: Surroundings = [
+            ("DOCKER_CONFIG".to_owned(), folder),
+            (REGISTRIES.to_owned(), "a.example, b.example:5000".to_owned()),
+        ]
+        .into_iter()
+        .collect();
+        for (host, named) in [
+            ("a.example", true),
+            ("b.example:5000", true),
+            ("b.example", false),
+            ("index.docker.io", false),
+        ] {
             assert_eq!(name(&around, &host.parse().unwrap()), named, "{host}");
         }
     }

@@ -1,6 +1,7 @@
-//! Docker's credential helper protocol, which podman, buildah, skopeo, crane, helm, oras, cosign, regctl and others speak too: a
-//! verb as argument, a registry or a credential on standard input, an answer on standard output. Clients look for errors on standard
-//! output as well, and compare some of the texts letter by letter. They pass standard error on to the person at the terminal.
+//! Docker's credential helper protocol, which podman, buildah, skopeo, crane, helm, oras, cosign, regctl and
+//! others speak too: a verb as argument, a registry or a credential on standard input, an answer on standard
+//! output. Clients look for errors on standard output as well, and compare some of the texts letter by
+//! letter. They pass standard error on to the person at the terminal.
 //!
 //! <https://github.com/docker/docker-credential-helpers/blob/master/credentials/credentials.go>
 
@@ -35,23 +36,44 @@ pub async fn answer(verb: Verb, input: &str, workload: &Workload) -> Reply {
         Verb::Get => get(input, workload).await,
         Verb::Store => store(input, workload).await,
         Verb::Erase => registry(input).map(|_| Reply::default()),
-        Verb::List => Ok(Reply { output: list(workload).to_string(), ..Reply::default() }),
+        Verb::List => Ok(Reply {
+            output: list(workload).to_string(),
+            ..Reply::default()
+        }),
         Verb::Version => Ok(version()),
     };
-    outcome.unwrap_or_else(|output| Reply { output, note: None, failed: true })
+    outcome.unwrap_or_else(|output| Reply {
+        output,
+        note: None,
+        failed: true,
+    })
 }
 
 /// Needs no settings and no input.
 #[must_use]
 pub fn version() -> Reply {
-    Reply { output: format!("{PROGRAM} ({}) {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")), ..Reply::default() }
+    Reply {
+        output: format!(
+            "{PROGRAM} ({}) {}",
+            env!("CARGO_PKG_NAME"),
+            env!("CARGO_PKG_VERSION")
+        ),
+        ..Reply::default()
+    }
 }
 
 async fn get(input: &str, workload: &Workload) -> Result<Reply, String> {
     let host = registry(input)?;
     match workload.token(&host, Asker::AnyClient).await {
-        Ok(Found::Token(handed)) => Ok(Reply { output: credential(input, &handed).to_string(), ..Reply::default() }),
-        Ok(Found::Nothing(withheld)) => Ok(Reply { output: NOT_FOUND.to_owned(), note: note(&withheld), failed: true }),
+        Ok(Found::Token(handed)) => Ok(Reply {
+            output: credential(input, &handed).to_string(),
+            ..Reply::default()
+        }),
+        Ok(Found::Nothing(withheld)) => Ok(Reply {
+            output: NOT_FOUND.to_owned(),
+            note: note(&withheld),
+            failed: true,
+        }),
         Err(why) => Err(format!("no token for {host}: {why}")),
     }
 }
@@ -70,11 +92,11 @@ fn credential(input: &str, handed: &Handed) -> Value {
     json!({"ServerURL": input.trim(), "Username": username, "Secret": handed.secret.expose()})
 }
 
-/// `docker login` stores the password that it was given. A registry that gets its token from here does not need it. For any other
-/// registry the password would be lost, so the login fails.
+/// `docker login` stores the password that it was given. A registry that gets its token from here does not
+/// need it. For any other registry the password would be lost, so the login fails.
 async fn store(input: &str, workload: &Workload) -> Result<Reply, String> {
-    let stored: Stored =
-        object::read(input.as_bytes()).map_err(|_| "expected a JSON object with ServerURL, Username and Secret".to_owned())?;
+    let stored: Stored = object::read(input.as_bytes())
+        .map_err(|_| "expected a JSON object with ServerURL, Username and Secret".to_owned())?;
     let host = registry(&stored.server_url)?;
     if stored.username.is_empty() {
         return Err(NO_USERNAME.to_owned());
@@ -84,13 +106,21 @@ async fn store(input: &str, workload: &Workload) -> Result<Reply, String> {
             "wharfinger keeps no secrets and has no token of its own for {host}: name the registry in its settings file, or use another helper for it"
         ));
     }
-    let note = format!("wharfinger keeps no secrets: the password was not stored, and {host} gets this workload's own token");
-    Ok(Reply { note: Some(note), ..Reply::default() })
+    let note = format!(
+        "wharfinger keeps no secrets: the password was not stored, and {host} gets this workload's own token"
+    );
+    Ok(Reply {
+        note: Some(note),
+        ..Reply::default()
+    })
 }
 
 fn list(workload: &Workload) -> Value {
-    let registries: Map<String, Value> =
-        workload.registries().into_iter().map(|(host, username)| (host.to_string(), username.into())).collect();
+    let registries: Map<String, Value> = workload
+        .registries()
+        .into_iter()
+        .map(|(host, username)| (host.to_string(), username.into()))
+        .collect();
     Value::Object(registries)
 }
 

@@ -1,4 +1,5 @@
-//! An ID token from GitHub Actions: a request to the address that a job with `permissions: id-token: write` finds in its environment.
+//! An ID token from GitHub Actions: a request to the address that a job with `permissions: id-token: write`
+//! finds in its environment.
 //!
 //! <https://docs.github.com/en/actions/reference/security/oidc#methods-for-requesting-the-oidc-token>
 
@@ -34,19 +35,35 @@ struct Answer {
 }
 
 pub(super) async fn id_token(around: &Surroundings, audience: &str) -> Result<String, Error> {
-    let (Some(url), Some(token)) = (around.variable(URL), around.variable(TOKEN)) else { return Err(Error::NotPermitted) };
-    let mut url = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https")).ok_or(Error::Url)?;
+    let (Some(url), Some(token)) = (around.variable(URL), around.variable(TOKEN)) else {
+        return Err(Error::NotPermitted);
+    };
+    let mut url = Url::parse(url)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https"))
+        .ok_or(Error::Url)?;
     url.query_pairs_mut().append_pair("audience", audience);
     // The URL has nothing secret by itself, but whatever stands in it is nobody's business.
     let failed = |why: reqwest::Error| Error::Unreachable(tls::explain(&why.without_url()).to_string());
-    let mut client = reqwest::Client::builder().redirect(Policy::none()).timeout(PATIENCE);
+    let mut client = reqwest::Client::builder()
+        .redirect(Policy::none())
+        .timeout(PATIENCE);
     if url.scheme() == "http" {
         client = client.tls_certs_only([]);
     }
-    let answer = client.build().map_err(failed)?.get(url).bearer_auth(token).send().await.map_err(failed)?;
+    let answer = client
+        .build()
+        .map_err(failed)?
+        .get(url)
+        .bearer_auth(token)
+        .send()
+        .await
+        .map_err(failed)?;
     if !answer.status().is_success() {
         return Err(Error::Status(answer.status().as_u16()));
     }
     let body = answer.bytes().await.map_err(failed)?;
-    object::read(&body).map(|Answer { value }| value).map_err(|_| Error::NoValue)
+    object::read(&body)
+        .map(|Answer { value }| value)
+        .map_err(|_| Error::NoValue)
 }

@@ -1,4 +1,5 @@
-//! From a registry to the token for it. A token goes only to the registry that its audience names, unless the settings name that registry.
+//! From a registry to the token for it. A token goes only to the registry that its audience names, unless the
+//! settings name that registry.
 
 use super::clients;
 use super::host::RegistryHost;
@@ -43,7 +44,8 @@ pub enum Found {
 /// Who asks for a registry's token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asker {
-    /// A client that may ask for every registry it meets, so a new token takes a configuration that names the registry.
+    /// A client that may ask for every registry it meets, so a new token takes a configuration that names the
+    /// registry.
     AnyClient,
     /// A person, or a program that an operator configured for this registry.
     Configured,
@@ -51,10 +53,15 @@ pub enum Asker {
 
 impl Workload {
     pub fn find(around: Surroundings, clock: Clock) -> Result<Self, InvalidSettings> {
-        Ok(Self { settings: Settings::find(&around)?, around, clock })
+        Ok(Self {
+            settings: Settings::find(&around)?,
+            around,
+            clock,
+        })
     }
 
-    /// Returns the token for this registry, or why there is none. Fails where this registry should get one and its source fails.
+    /// Returns the token for this registry, or why there is none. Fails where this registry should get one
+    /// and its source fails.
     pub async fn token(&self, host: &RegistryHost, asker: Asker) -> Result<Found, SourceError> {
         let registry = match &self.settings {
             None => None,
@@ -63,12 +70,16 @@ impl Workload {
                 None => return Ok(Found::Nothing(settings.near(host).into_iter().collect())),
             },
         };
-        let configured = registry.is_some() || asker == Asker::Configured || clients::name(&self.around, host);
+        let configured =
+            registry.is_some() || asker == Asker::Configured || clients::name(&self.around, host);
         let registry = registry.cloned().unwrap_or_default();
         let now = self.clock.now();
         if let Some(source) = &registry.source {
             let audience = registry.audience.clone().unwrap_or_else(|| host.audience());
-            let token = source.token(&audience, &self.around).await?.fresh(&source.to_string(), now)?;
+            let token = source
+                .token(&audience, &self.around)
+                .await?
+                .fresh(&source.to_string(), now)?;
             return Ok(Found::Token(handed(token, source, &registry, now)));
         }
         let mut withheld = Vec::new();
@@ -79,7 +90,10 @@ impl Workload {
                 // Any variable may hold a JWT of another issuer, or something that only looks like one.
                 Err(SourceError::NotAToken { .. }) if matches!(source, Source::Environment(_)) => {}
                 Err(why) if configured => return Err(why),
-                Err(why) => withheld.push(Withheld::Unusable { host: host.clone(), why }),
+                Err(why) => withheld.push(Withheld::Unusable {
+                    host: host.clone(),
+                    why,
+                }),
             }
         }
         Ok(Found::Nothing(withheld))
@@ -95,18 +109,28 @@ impl Workload {
     ) -> Result<Result<Token, Withheld>, SourceError> {
         let makes_tokens = source.chooses_audience();
         if makes_tokens && !configured {
-            return Ok(Err(Withheld::NotConfigured { source: source.clone(), host: host.clone() }));
+            return Ok(Err(Withheld::NotConfigured {
+                source: source.clone(),
+                host: host.clone(),
+            }));
         }
         let audience = registry.audience.clone().unwrap_or_else(|| host.audience());
         let token = source.token(&audience, &self.around).await?;
-        let for_it = |found: &String| *found == audience || (registry.audience.is_none() && host.is_audience(found));
+        let for_it =
+            |found: &String| *found == audience || (registry.audience.is_none() && host.is_audience(found));
         if !makes_tokens && !token.audiences.iter().any(for_it) {
-            return Ok(Err(Withheld::Audience { holder: source.holder(), found: token.audiences, expected: audience, setting: None }));
+            return Ok(Err(Withheld::Audience {
+                holder: source.holder(),
+                found: token.audiences,
+                expected: audience,
+                setting: None,
+            }));
         }
         Ok(Ok(token.fresh(&source.to_string(), self.clock.now())?))
     }
 
-    /// Whether a login at this registry is pointless, since it gets this workload's own token. Requests no new token.
+    /// Whether a login at this registry is pointless, since it gets this workload's own token. Requests no
+    /// new token.
     pub async fn serves(&self, host: &RegistryHost) -> bool {
         match &self.settings {
             Some(settings) => settings.registry(host).is_some(),
@@ -115,8 +139,8 @@ impl Workload {
         }
     }
 
-    /// Whether this registry may have the pod's token that `holder` holds: the settings name the registry, or, without settings, an audience
-    /// of the token does.
+    /// Whether this registry may have the pod's token that `holder` holds: the settings name the registry,
+    /// or, without settings, an audience of the token does.
     pub(super) fn may_have(&self, host: &RegistryHost, token: &Token, holder: &str) -> Result<(), Withheld> {
         match &self.settings {
             Some(settings) if settings.registry(host).is_some() => Ok(()),
@@ -135,7 +159,8 @@ impl Workload {
     #[must_use]
     pub fn registries(&self) -> Vec<(&RegistryHost, &str)> {
         let all = self.settings.iter().flat_map(|settings| &settings.registries);
-        all.map(|(host, registry)| (host, registry.username.as_deref().unwrap_or(USERNAME))).collect()
+        all.map(|(host, registry)| (host, registry.username.as_deref().unwrap_or(USERNAME)))
+            .collect()
     }
 }
 
@@ -165,15 +190,31 @@ mod tests {
     }
 
     fn workload(variables: &[(&str, &str)], settings: Option<&[(&str, Registry)]>) -> Workload {
-        let around = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let registries =
-            |list: &[(&str, Registry)]| list.iter().map(|(host, registry)| (host.parse().unwrap(), registry.clone())).collect();
-        let settings = settings.map(|list| Settings { registries: registries(list), file: "/s.yaml".into() });
-        Workload { around, settings, clock: Clock::manual(NOW).0 }
+        let around = variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        let registries = |list: &[(&str, Registry)]| {
+            list.iter()
+                .map(|(host, registry)| (host.parse().unwrap(), registry.clone()))
+                .collect()
+        };
+        let settings = settings.map(|list| Settings {
+            registries: registries(list),
+            file: "/s.yaml".into(),
+        });
+        Workload {
+            around,
+            settings,
+            clock: Clock::manual(NOW).0,
+        }
     }
 
     async fn found(workload: &Workload, host: &str) -> Found {
-        workload.token(&host.parse().unwrap(), Asker::AnyClient).await.unwrap()
+        workload
+            .token(&host.parse().unwrap(), Asker::AnyClient)
+            .await
+            .unwrap()
     }
 
     async fn got(workload: &Workload, host: &str) -> Option<String> {
@@ -192,37 +233,98 @@ mod tests {
 
     #[tokio::test]
     async fn of_gitlabs_tokens_the_one_counts_that_is_for_this_registry() {
-        let (ours, theirs) = (token_for("https://r.example"), token_for("https://vault.example"));
+        let ours = token_for("https://r.example");
+        let theirs = token_for("https://vault.example");
         let old = token::for_test(&json!({"aud": "old.example", "exp": 1}));
-        let workload = workload(&[("GITLAB_CI", "true"), ("A", &theirs), ("B", &old), ("C", &ours)], None);
+        let workload = workload(
+            &[("GITLAB_CI", "true"), ("A", &theirs), ("B", &old), ("C", &ours)],
+            None,
+        );
         assert_eq!(got(&workload, "r.example").await, Some(ours));
         let said = withheld(&workload, "r.example:5000").await;
         assert_eq!(said.len(), 3, "{said:?}");
-        assert!(said[2].starts_with("the token in C is for https://r.example, not for r.example:5000; "), "{said:?}");
-        let expired = workload.token(&"old.example".parse().unwrap(), Asker::Configured).await.map(drop);
+        assert!(
+            said[2].starts_with("the token in C is for https://r.example, not for r.example:5000; "),
+            "{said:?}"
+        );
+        let expired = workload
+            .token(&"old.example".parse().unwrap(), Asker::Configured)
+            .await
+            .map(drop);
         assert!(matches!(expired, Err(SourceError::Expired { .. })), "{expired:?}");
         let said = withheld(&workload, "old.example").await;
-        assert!(said.iter().any(|why| why.contains("variable B expired")), "{said:?}");
+        assert!(
+            said.iter().any(|why| why.contains("variable B expired")),
+            "{said:?}"
+        );
     }
 
     #[tokio::test]
     async fn with_settings_only_the_registries_they_name_get_anything() {
         let token = token_for("whatever");
-        let from = |name: &str| Registry { source: Some(Source::Environment(name.into())), ..Registry::default() };
-        let named = [("r.example:5000", from("T")), ("s.example", from("NONE")), ("http://p.example:80", from("T"))];
+        let from = |name: &str| Registry {
+            source: Some(Source::Environment(name.into())),
+            ..Registry::default()
+        };
+        let named = [
+            ("r.example:5000", from("T")),
+            ("s.example", from("NONE")),
+            ("http://p.example:80", from("T")),
+        ];
         let workload = workload(&[("T", &token), ("GITLAB_CI", "1")], Some(&named));
-        for host in ["r.example:5000", "https://r.example:5000", "p.example:80", "http://p.example"] {
-            assert_eq!(got(&workload, host).await.as_deref(), Some(token.as_str()), "{host}: its audience does not matter");
+        for host in [
+            "r.example:5000",
+            "https://r.example:5000",
+            "p.example:80",
+            "http://p.example",
+        ] {
+            assert_eq!(
+                got(&workload, host).await.as_deref(),
+                Some(token.as_str()),
+                "{host}: its audience does not matter"
+            );
         }
-        for host in ["r.example", "https://r.example", "r.example:5001", "p.example", "https://p.example:80"] {
+        for host in [
+            "r.example",
+            "https://r.example",
+            "r.example:5001",
+            "p.example",
+            "https://p.example:80",
+        ] {
             let said = withheld(&workload, host).await;
-            assert!(said.len() == 1 && said[0].contains("/s.yaml names ") && said[0].contains(host), "{said:?}");
+            assert!(
+                said.len() == 1 && said[0].contains("/s.yaml names ") && said[0].contains(host),
+                "{said:?}"
+            );
         }
-        assert_eq!(withheld(&workload, "index.docker.io").await, [] as [String; 0], "public pulls go on without a word");
-        let unset = workload.token(&"s.example".parse().unwrap(), Asker::AnyClient).await.map(drop);
-        assert_eq!(unset, Err(SourceError::Unset { place: "variable NONE".into() }));
-        let names: Vec<_> = workload.registries().iter().map(|(host, username)| format!("{host} {username}")).collect();
-        assert_eq!(names, ["http://p.example:80 workload", "r.example:5000 workload", "s.example workload"]);
+        assert_eq!(
+            withheld(&workload, "index.docker.io").await,
+            [] as [String; 0],
+            "public pulls go on without a word"
+        );
+        let unset = workload
+            .token(&"s.example".parse().unwrap(), Asker::AnyClient)
+            .await
+            .map(drop);
+        assert_eq!(
+            unset,
+            Err(SourceError::Unset {
+                place: "variable NONE".into()
+            })
+        );
+        let names: Vec<_> = workload
+            .registries()
+            .iter()
+            .map(|(host, username)| format!("{host} {username}"))
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "http://p.example:80 workload",
+                "r.example:5000 workload",
+                "s.example workload"
+            ]
+        );
     }
 
     #[tokio::test]
@@ -230,14 +332,27 @@ mod tests {
         let svid = ("SPIFFE_ENDPOINT_SOCKET", "unix:///nowhere");
         let unnamed = workload(&[svid], None);
         let said = withheld(&unnamed, "https://index.docker.io/v1/").await;
-        assert!(said.len() == 1 && said[0].contains("none was requested from the Workload API at unix:///nowhere"), "{said:?}");
+        assert!(
+            said.len() == 1
+                && said[0].contains("none was requested from the Workload API at unix:///nowhere"),
+            "{said:?}"
+        );
         let named = workload(&[svid, ("WHARFINGER_REGISTRIES", "r.example:5000")], None);
         assert_eq!(withheld(&named, "r.example").await.len(), 1);
-        for (workload, host, asker) in [(&named, "r.example:5000", Asker::AnyClient), (&unnamed, "r.example", Asker::Configured)] {
+        for (workload, host, asker) in [
+            (&named, "r.example:5000", Asker::AnyClient),
+            (&unnamed, "r.example", Asker::Configured),
+        ] {
             let asked = workload.token(&host.parse().unwrap(), asker).await.map(drop);
-            assert!(matches!(asked, Err(SourceError::WorkloadApi { .. })), "{host}: {asked:?}");
+            assert!(
+                matches!(asked, Err(SourceError::WorkloadApi { .. })),
+                "{host}: {asked:?}"
+            );
         }
-        assert!(named.serves(&"r.example:5000".parse().unwrap()).await && !named.serves(&"r.example".parse().unwrap()).await);
+        assert!(
+            named.serves(&"r.example:5000".parse().unwrap()).await
+                && !named.serves(&"r.example".parse().unwrap()).await
+        );
     }
 
     #[tokio::test]
@@ -246,15 +361,37 @@ mod tests {
         let path = folder.path().join("token");
         let workload = workload(&[("WHARFINGER_TOKEN_FILE", path.to_str().unwrap())], None);
         let host: RegistryHost = "r.example".parse().unwrap();
-        let unreadable = workload.token(&host, Asker::Configured).await.map(drop).unwrap_err();
-        assert!(matches!(unreadable, SourceError::Unreadable { .. }) && unreadable.to_string().contains("token"), "{unreadable}");
+        let unreadable = workload
+            .token(&host, Asker::Configured)
+            .await
+            .map(drop)
+            .unwrap_err();
+        assert!(
+            matches!(unreadable, SourceError::Unreadable { .. }) && unreadable.to_string().contains("token"),
+            "{unreadable}"
+        );
         let said = withheld(&workload, "index.docker.io").await;
-        assert!(said.len() == 1 && said[0].contains(path.to_str().unwrap()), "a broken file stops no public pull: {said:?}");
+        assert!(
+            said.len() == 1 && said[0].contains(path.to_str().unwrap()),
+            "a broken file stops no public pull: {said:?}"
+        );
         let first = token_for("r.example");
         std::fs::write(&path, format!("{first}\n")).unwrap();
-        let Found::Token(handed) = workload.token(&host, Asker::AnyClient).await.unwrap() else { panic!() };
-        assert_eq!((handed.secret.expose(), handed.fresh_for), (first.as_str(), Some(Duration::from_secs(300))));
-        std::fs::write(&path, token::for_test(&json!({"aud": "r.example", "exp": NOW.as_secs()}))).unwrap();
-        assert!(matches!(workload.token(&host, Asker::Configured).await.map(drop), Err(SourceError::Expired { .. })));
+        let Found::Token(handed) = workload.token(&host, Asker::AnyClient).await.unwrap() else {
+            panic!()
+        };
+        assert_eq!(
+            (handed.secret.expose(), handed.fresh_for),
+            (first.as_str(), Some(Duration::from_secs(300)))
+        );
+        std::fs::write(
+            &path,
+            token::for_test(&json!({"aud": "r.example", "exp": NOW.as_secs()})),
+        )
+        .unwrap();
+        assert!(matches!(
+            workload.token(&host, Asker::Configured).await.map(drop),
+            Err(SourceError::Expired { .. })
+        ));
     }
 }

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// A registry as clients write it: `registry.example.org:5000`, or a URL, whose path is left out. The name is in lower case.
+/// A registry as clients write it: `registry.example.org:5000`, or a URL, whose path is left out. The name is
+/// in lower case.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RegistryHost {
     name: String,
@@ -30,11 +31,19 @@ impl RegistryHost {
     pub fn of_image(image: &str) -> Result<Self, InvalidHost> {
         let first = image.split('/').next().unwrap_or_default();
         let names_a_host = image.contains('/') && (first.contains(['.', ':']) || first == "localhost");
-        if names_a_host { first.parse() } else { Ok(Self { name: "docker.io".to_owned(), port: None, scheme: None }) }
+        if names_a_host {
+            first.parse()
+        } else {
+            Ok(Self {
+                name: "docker.io".to_owned(),
+                port: None,
+                scheme: None,
+            })
+        }
     }
 
-    /// Whether both mean the same registry. The port is 443 where none is written, or 80 after `http://`. Schemes are compared where
-    /// both have one.
+    /// Whether both mean the same registry. The port is 443 where none is written, or 80 after `http://`.
+    /// Schemes are compared where both have one.
     ///
     /// A service on another port of the same host may belong to someone else, so the port always counts.
     #[must_use]
@@ -56,17 +65,26 @@ impl RegistryHost {
         audience.parse::<Self>().is_ok_and(|named| named.is(self))
     }
 
-    /// The audience of a token for this registry: the host, with its port unless that is the default one. Flux has the same default.
+    /// The audience of a token for this registry: the host, with its port unless that is the default one.
+    /// Flux has the same default.
     #[must_use]
     pub fn audience(&self) -> String {
-        let default = Self { port: None, ..self.clone() };
-        if self.is(&default) { self.name.clone() } else { self.authority() }
+        let default = Self {
+            port: None,
+            ..self.clone()
+        };
+        if self.is(&default) {
+            self.name.clone()
+        } else {
+            self.authority()
+        }
     }
 
     /// The host, and the port if one is written, without the scheme.
     #[must_use]
     pub fn authority(&self) -> String {
-        self.port.map_or_else(|| self.name.clone(), |port| format!("{}:{port}", self.name))
+        self.port
+            .map_or_else(|| self.name.clone(), |port| format!("{}:{port}", self.name))
     }
 
     /// Whether it is written as `http://…`.
@@ -94,14 +112,29 @@ impl FromStr for RegistryHost {
         let authority = rest.split('/').next().unwrap_or_default();
         // An IPv6 address has colons of its own, in brackets.
         let after_address = authority.rfind(']').map_or(0, |end| end + 1);
-        let colon = authority.get(after_address..).and_then(|rest| rest.find(':')).map(|at| after_address + at);
-        let (name, port) = colon.and_then(|at| authority.split_at_checked(at)).unwrap_or((authority, ""));
-        let port = port.strip_prefix(':').map(|port| port.parse::<u16>().map_err(|_| InvalidHost::Malformed)).transpose()?;
+        let colon = authority
+            .get(after_address..)
+            .and_then(|rest| rest.find(':'))
+            .map(|at| after_address + at);
+        let (name, port) = colon
+            .and_then(|at| authority.split_at_checked(at))
+            .unwrap_or((authority, ""));
+        let port = port
+            .strip_prefix(':')
+            .map(|port| port.parse::<u16>().map_err(|_| InvalidHost::Malformed))
+            .transpose()?;
         match name {
             "" if port.is_none() => Err(InvalidHost::Empty),
             "" => Err(InvalidHost::Malformed),
-            _ if name.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_:[]".contains(&b)) => {
-                Ok(Self { name: name.to_owned(), port, scheme })
+            _ if name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b".-_:[]".contains(&b)) =>
+            {
+                Ok(Self {
+                    name: name.to_owned(),
+                    port,
+                    scheme,
+                })
             }
             _ => Err(InvalidHost::Malformed),
         }
@@ -131,18 +164,54 @@ mod tests {
     #[test]
     fn a_registry_is_read_from_what_clients_write() {
         for (text, shown, audience) in [
-            ("registry.example.org", "registry.example.org", "registry.example.org"),
-            ("Registry.Example.org:5000\n", "registry.example.org:5000", "registry.example.org:5000"),
-            ("https://registry.example.org", "https://registry.example.org", "registry.example.org"),
-            ("https://registry.example.org:443/v2/", "https://registry.example.org:443", "registry.example.org"),
-            ("http://registry.example.org:443", "http://registry.example.org:443", "registry.example.org:443"),
-            ("HTTP://registry.example.org:80", "http://registry.example.org:80", "registry.example.org"),
-            ("https://index.docker.io/v1/", "https://index.docker.io", "index.docker.io"),
-            ("oci://registry.example.org/team/app", "registry.example.org", "registry.example.org"),
+            (
+                "registry.example.org",
+                "registry.example.org",
+                "registry.example.org",
+            ),
+            (
+                "Registry.Example.org:5000\n",
+                "registry.example.org:5000",
+                "registry.example.org:5000",
+            ),
+            (
+                "https://registry.example.org",
+                "https://registry.example.org",
+                "registry.example.org",
+            ),
+            (
+                "https://registry.example.org:443/v2/",
+                "https://registry.example.org:443",
+                "registry.example.org",
+            ),
+            (
+                "http://registry.example.org:443",
+                "http://registry.example.org:443",
+                "registry.example.org:443",
+            ),
+            (
+                "HTTP://registry.example.org:80",
+                "http://registry.example.org:80",
+                "registry.example.org",
+            ),
+            (
+                "https://index.docker.io/v1/",
+                "https://index.docker.io",
+                "index.docker.io",
+            ),
+            (
+                "oci://registry.example.org/team/app",
+                "registry.example.org",
+                "registry.example.org",
+            ),
             ("[::1]:5000", "[::1]:5000", "[::1]:5000"),
             ("[::1]", "[::1]", "[::1]"),
         ] {
-            assert_eq!((host(text).to_string().as_str(), host(text).audience().as_str()), (shown, audience), "{text}");
+            assert_eq!(
+                (host(text).to_string().as_str(), host(text).audience().as_str()),
+                (shown, audience),
+                "{text}"
+            );
         }
         for (text, why) in [
             ("", InvalidHost::Empty),
@@ -168,7 +237,11 @@ mod tests {
             ("nginx:1.27", "docker.io"),
             ("library/nginx", "docker.io"),
         ] {
-            assert_eq!(RegistryHost::of_image(image).unwrap().to_string(), expected, "{image}");
+            assert_eq!(
+                RegistryHost::of_image(image).unwrap().to_string(),
+                expected,
+                "{image}"
+            );
         }
     }
 
@@ -196,7 +269,11 @@ mod tests {
             ("r.example", "user@r.example", false),
             ("r.example", "ftp://r.example", false),
         ] {
-            assert_eq!(host(registry).is_audience(audience), same, "{registry} {audience}");
+            assert_eq!(
+                host(registry).is_audience(audience),
+                same,
+                "{registry} {audience}"
+            );
         }
     }
 }

@@ -1,7 +1,8 @@
-//! The kubelet's image credential provider API, `credentialprovider.kubelet.k8s.io/v1`: a request on standard input, a response on
-//! standard output. With a service account's token in the request that token is handed back as the password (KEP-4412), if the image's
-//! registry is one that it is for; without one the node's own token is fetched. The kubelet logs standard error only if the plugin fails,
-//! so a token that is withheld is an error. The pull then goes on without one.
+//! The kubelet's image credential provider API, `credentialprovider.kubelet.k8s.io/v1`: a request on standard
+//! input, a response on standard output. With a service account's token in the request that token is handed
+//! back as the password (KEP-4412), if the image's registry is one that it is for; without one the node's own
+//! token is fetched. The kubelet logs standard error only if the plugin fails, so a token that is withheld is
+//! an error. The pull then goes on without one.
 //!
 //! <https://kubernetes.io/docs/reference/config-api/kubelet-credentialprovider.v1/>
 
@@ -35,26 +36,38 @@ pub enum Error {
 pub async fn answer(request: &str, workload: &Workload, now: Timestamp) -> Result<Value, Error> {
     let request: Request = object::read(request.as_bytes()).map_err(Error::Request)?;
     if request.api_version != VERSION || request.kind != format!("{KIND}Request") {
-        return Err(Error::Version { version: request.api_version, kind: request.kind });
+        return Err(Error::Version {
+            version: request.api_version,
+            kind: request.kind,
+        });
     }
-    let host = RegistryHost::of_image(&request.image).map_err(|why| Error::Image { image: request.image.clone(), why })?;
+    let host = RegistryHost::of_image(&request.image).map_err(|why| Error::Image {
+        image: request.image.clone(),
+        why,
+    })?;
     if !request.service_account_token.is_empty() {
         let token = Token::read(&request.service_account_token, POD_TOKEN)?;
-        workload.may_have(&host, &token, POD_TOKEN).map_err(|why| Error::Withheld(vec![why]))?;
+        workload
+            .may_have(&host, &token, POD_TOKEN)
+            .map_err(|why| Error::Withheld(vec![why]))?;
         let token = token.fresh(POD_TOKEN, now)?;
         let keep = token.expires.map(|expires| expires.since(now));
         return Ok(response(&host, Some((USERNAME, token.secret.expose())), keep));
     }
     // `matchImages` of the kubelet's configuration names the registry.
     match workload.token(&host, Asker::Configured).await? {
-        Found::Token(handed) => Ok(response(&host, Some((&handed.username, handed.secret.expose())), handed.fresh_for)),
+        Found::Token(handed) => Ok(response(
+            &host,
+            Some((&handed.username, handed.secret.expose())),
+            handed.fresh_for,
+        )),
         Found::Nothing(withheld) if withheld.is_empty() => Ok(response(&host, None, None)),
         Found::Nothing(withheld) => Err(Error::Withheld(withheld)),
     }
 }
 
-/// The token is the same for every image of the registry. The kubelet keeps it under that registry, and where it gave a token itself
-/// under that one too, as its configuration must say (`cacheType: Token`).
+/// The token is the same for every image of the registry. The kubelet keeps it under that registry, and where
+/// it gave a token itself under that one too, as its configuration must say (`cacheType: Token`).
 fn response(host: &RegistryHost, credential: Option<(&str, &str)>, keep: Option<Duration>) -> Value {
     let auth = match credential {
         Some((username, password)) => json!({host.authority(): {"username": username, "password": password}}),
@@ -69,7 +82,8 @@ fn response(host: &RegistryHost, credential: Option<(&str, &str)>, keep: Option<
     })
 }
 
-/// As long as a pull that begins with it can still be expected to authenticate. Nothing that does not say how long it lives is kept.
+/// As long as a pull that begins with it can still be expected to authenticate. Nothing that does not say how
+/// long it lives is kept.
 fn kept(fresh_for: Option<Duration>) -> Duration {
     fresh_for.map_or(Duration::ZERO, |fresh| fresh.saturating_sub(SPARE))
 }
@@ -100,7 +114,11 @@ mod tests {
     #[test]
     fn nothing_is_kept_to_its_very_end() {
         for (fresh_for, expected) in [(None, 0), (Some(30), 0), (Some(60), 0), (Some(300), 240)] {
-            assert_eq!(kept(fresh_for.map(Duration::from_secs)).as_secs(), expected, "{fresh_for:?}");
+            assert_eq!(
+                kept(fresh_for.map(Duration::from_secs)).as_secs(),
+                expected,
+                "{fresh_for:?}"
+            );
         }
     }
 }

@@ -20,6 +20,9 @@ mod tests {
     #[test]
     fn a_terminal_is_told_nothing_by_others() {
         let text = "a \"b\" \\ ü\u{1b}]0;title\u{7}\r\nok  \u{9b}2J\u{202e}x";
-        assert_eq!(printable(text), "a \"b\" \\ ü\\u{1b}]0;title\\u{7}\\r\\nok  \\u{9b}2J\\u{202e}x");
+        assert_eq!(
+            printable(text),
+            "a \"b\" \\ ü\\u{1b}]0;title\\u{7}\\r\\nok  \\u{9b}2J\\u{202e}x"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! The file that says which registry gets which token. Small enough that a page of documentation shows all of it.
+//! The file that says which registry gets which token. Small enough that a page of documentation shows all of
+//! it.
 
 use super::host::RegistryHost;
 use super::source::Source;
@@ -35,7 +36,8 @@ pub enum PresentAs {
     /// Beside a username. Every client can.
     #[default]
     Password,
-    /// Docker's identity token, which clients exchange at the registry's token endpoint and never send to it directly.
+    /// Docker's identity token, which clients exchange at the registry's token endpoint and never send to it
+    /// directly.
     IdentityToken,
 }
 
@@ -59,7 +61,9 @@ impl Settings {
             match std::fs::read_to_string(&file) {
                 Ok(text) => {
                     let parsed = Self::parse(&text, &file, around);
-                    return parsed.map(Some).map_err(|what| InvalidSettings::Malformed { file, what });
+                    return parsed
+                        .map(Some)
+                        .map_err(|what| InvalidSettings::Malformed { file, what });
                 }
                 Err(why) if why.kind() == ErrorKind::NotFound && !must_exist => {}
                 Err(why) => {
@@ -73,17 +77,27 @@ impl Settings {
 
     /// What this registry gets, if the file names it.
     pub(super) fn registry(&self, host: &RegistryHost) -> Option<&Registry> {
-        self.registries.iter().find(|(named, _)| named.is(host)).map(|(_, registry)| registry)
+        self.registries
+            .iter()
+            .find(|(named, _)| named.is(host))
+            .map(|(_, registry)| registry)
     }
 
     /// The mistake that explains why the file does not name this registry: another port, or another scheme.
     pub(super) fn near(&self, host: &RegistryHost) -> Option<Withheld> {
         let named = self.registries.keys().find(|named| named.is_near(host))?.clone();
-        Some(Withheld::Settings { file: self.file.clone(), named, host: host.clone() })
+        Some(Withheld::Settings {
+            file: self.file.clone(),
+            named,
+            host: host.clone(),
+        })
     }
 
     pub(super) fn without(&self, host: &RegistryHost) -> Withheld {
-        Withheld::NotInSettings { file: self.file.clone(), host: host.clone() }
+        Withheld::NotInSettings {
+            file: self.file.clone(),
+            host: host.clone(),
+        }
     }
 
     fn parse(text: &str, file: &Path, around: &Surroundings) -> Result<Self, String> {
@@ -91,11 +105,30 @@ impl Settings {
         let File { registries } = serde_saphyr::from_str(text).map_err(|why| why.to_string())?;
         let registry = |(host, raw): (String, Raw)| {
             let wrong = |what: &str| format!("registries[{host:?}]: {what}");
-            let key: RegistryHost = host.parse().map_err(|why: super::InvalidHost| wrong(&why.to_string()))?;
-            let source = raw.from.map(|from| from.source(folder, around).map_err(wrong)).transpose()?;
-            Ok((key, Registry { audience: raw.audience, username: raw.username, present_as: raw.present_as, source }))
+            let key: RegistryHost = host
+                .parse()
+                .map_err(|why: super::InvalidHost| wrong(&why.to_string()))?;
+            let source = raw
+                .from
+                .map(|from| from.source(folder, around).map_err(wrong))
+                .transpose()?;
+            Ok((
+                key,
+                Registry {
+                    audience: raw.audience,
+                    username: raw.username,
+                    present_as: raw.present_as,
+                    source,
+                },
+            ))
         };
-        Ok(Self { registries: registries.into_iter().map(registry).collect::<Result<_, String>>()?, file: file.to_owned() })
+        Ok(Self {
+            registries: registries
+                .into_iter()
+                .map(registry)
+                .collect::<Result<_, String>>()?,
+            file: file.to_owned(),
+        })
     }
 }
 
@@ -141,16 +174,40 @@ struct Nothing {}
 impl From {
     fn source(self, folder: &Path, around: &Surroundings) -> Result<Source, &'static str> {
         match self {
-            Self { workload_api: Some(api), github_actions: None, token_file: None, environment: None } => {
-                let address = api.address.or_else(|| around.endpoint_socket().map(str::to_owned));
-                let address = address.ok_or("from.workloadAPI: say its address, or set SPIFFE_ENDPOINT_SOCKET")?;
-                Ok(Source::WorkloadApi { address, spiffe_id: api.spiffe_id })
+            Self {
+                workload_api: Some(api),
+                github_actions: None,
+                token_file: None,
+                environment: None,
+            } => {
+                let address = api
+                    .address
+                    .or_else(|| around.endpoint_socket().map(str::to_owned));
+                let address =
+                    address.ok_or("from.workloadAPI: say its address, or set SPIFFE_ENDPOINT_SOCKET")?;
+                Ok(Source::WorkloadApi {
+                    address,
+                    spiffe_id: api.spiffe_id,
+                })
             }
-            Self { workload_api: None, github_actions: Some(Nothing {}), token_file: None, environment: None } => Ok(Source::GithubActions),
-            Self { workload_api: None, github_actions: None, token_file: Some(path), environment: None } => {
-                Ok(Source::TokenFile(folder.join(path)))
-            }
-            Self { workload_api: None, github_actions: None, token_file: None, environment: Some(name) } => Ok(Source::Environment(name)),
+            Self {
+                workload_api: None,
+                github_actions: Some(Nothing {}),
+                token_file: None,
+                environment: None,
+            } => Ok(Source::GithubActions),
+            Self {
+                workload_api: None,
+                github_actions: None,
+                token_file: Some(path),
+                environment: None,
+            } => Ok(Source::TokenFile(folder.join(path))),
+            Self {
+                workload_api: None,
+                github_actions: None,
+                token_file: None,
+                environment: Some(name),
+            } => Ok(Source::Environment(name)),
             _ => Err("from: name exactly one of workloadAPI, githubActions, tokenFile and environment"),
         }
     }
@@ -161,7 +218,9 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Settings, String> {
-        let around = [("SPIFFE_ENDPOINT_SOCKET".to_owned(), "unix:///default".to_owned())].into_iter().collect();
+        let around = [("SPIFFE_ENDPOINT_SOCKET".to_owned(), "unix:///default".to_owned())]
+            .into_iter()
+            .collect();
         Settings::parse(text, Path::new("/etc/w/credentials.yaml"), &around)
     }
 
@@ -179,8 +238,12 @@ mod tests {
         );
         let settings = settings.unwrap();
         let of = |host: &str| settings.registries[&host.parse().unwrap()].clone();
-        let svid =
-            |address: &str, id: Option<&str>| Some(Source::WorkloadApi { address: address.to_owned(), spiffe_id: id.map(str::to_owned) });
+        let svid = |address: &str, id: Option<&str>| {
+            Some(Source::WorkloadApi {
+                address: address.to_owned(),
+                spiffe_id: id.map(str::to_owned),
+            })
+        };
         assert_eq!(
             of("r.example:5000"),
             Registry {
@@ -192,8 +255,14 @@ mod tests {
         );
         assert_eq!(of("b.example").source, svid("unix:///default", None));
         assert_eq!(of("c.example").source, Some(Source::GithubActions));
-        assert_eq!(of("d.example").source, Some(Source::TokenFile("/etc/w/token".into())));
-        assert_eq!(of("e.example").source, Some(Source::Environment("ID_TOKEN".into())));
+        assert_eq!(
+            of("d.example").source,
+            Some(Source::TokenFile("/etc/w/token".into()))
+        );
+        assert_eq!(
+            of("e.example").source,
+            Some(Source::Environment("ID_TOKEN".into()))
+        );
         assert_eq!(of("f.example"), Registry::default());
     }
 
@@ -204,10 +273,22 @@ mod tests {
             ("registry: {}", "registry"),
             ("- {}", "expected mapping"),
             ("registries: {r.example: [r, svc]}", "expected mapping"),
-            ("registries: {r.example: {from: [null, null, token]}}", "expected mapping"),
-            ("registries: {r.example: {from: {}}}", r#"registries["r.example"]: from: name exactly one"#),
-            ("registries: {r.example: {from: {tokenFile: a, environment: B}}}", "exactly one"),
-            ("registries: {'a b': {}}", r#"registries["a b"]: expected the registry's host"#),
+            (
+                "registries: {r.example: {from: [null, null, token]}}",
+                "expected mapping",
+            ),
+            (
+                "registries: {r.example: {from: {}}}",
+                r#"registries["r.example"]: from: name exactly one"#,
+            ),
+            (
+                "registries: {r.example: {from: {tokenFile: a, environment: B}}}",
+                "exactly one",
+            ),
+            (
+                "registries: {'a b': {}}",
+                r#"registries["a b"]: expected the registry's host"#,
+            ),
             ("registries: {r.example: {presentAs: bearer}}", "bearer"),
         ] {
             let why = parse(text).unwrap_err();

@@ -1,4 +1,5 @@
-//! Where a token comes from. Each is asked anew every time: a token that lives for minutes is not worth keeping.
+//! Where a token comes from. Each is asked anew every time: a token that lives for minutes is not worth
+//! keeping.
 
 use super::github;
 use super::surroundings::Surroundings;
@@ -14,7 +15,10 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// A JWT-SVID from the SPIFFE Workload API, of this identity if the workload has several.
-    WorkloadApi { address: String, spiffe_id: Option<String> },
+    WorkloadApi {
+        address: String,
+        spiffe_id: Option<String>,
+    },
     /// An ID token of GitHub Actions, or of Forgejo Actions, which speaks the same protocol.
     GithubActions,
     /// A file that somebody keeps fresh, such as the kubelet's projected token.
@@ -42,7 +46,8 @@ pub enum SourceError {
 }
 
 impl Source {
-    /// Whether it makes a token for the audience that it is asked for. The others hold one whose audience is already chosen.
+    /// Whether it makes a token for the audience that it is asked for. The others hold one whose audience is
+    /// already chosen.
     pub(super) const fn chooses_audience(&self) -> bool {
         matches!(self, Self::WorkloadApi { .. } | Self::GithubActions)
     }
@@ -60,13 +65,23 @@ impl Source {
     pub(super) async fn token(&self, audience: &str, around: &Surroundings) -> Result<Token, SourceError> {
         let place = self.to_string();
         let text = match self {
-            Self::WorkloadApi { address, spiffe_id } => jwt_svid(address, spiffe_id.as_deref(), audience).await?,
-            Self::GithubActions => github::id_token(around, audience).await.map_err(SourceError::GithubActions)?,
+            Self::WorkloadApi { address, spiffe_id } => {
+                jwt_svid(address, spiffe_id.as_deref(), audience).await?
+            }
+            Self::GithubActions => github::id_token(around, audience)
+                .await
+                .map_err(SourceError::GithubActions)?,
             Self::TokenFile(path) => {
-                let unreadable = |why| SourceError::Unreadable { place: place.clone(), why: FileError::new(path, &why) };
+                let unreadable = |why| SourceError::Unreadable {
+                    place: place.clone(),
+                    why: FileError::new(path, &why),
+                };
                 tokio::fs::read_to_string(path).await.map_err(unreadable)?
             }
-            Self::Environment(name) => around.variable(name).ok_or_else(|| SourceError::Unset { place: place.clone() })?.to_owned(),
+            Self::Environment(name) => around
+                .variable(name)
+                .ok_or_else(|| SourceError::Unset { place: place.clone() })?
+                .to_owned(),
         };
         Token::read(&text, &place)
     }
@@ -85,8 +100,13 @@ impl fmt::Display for Source {
 }
 
 async fn jwt_svid(address: &str, spiffe_id: Option<&str>, audience: &str) -> Result<String, SourceError> {
-    let failed = |why: String| SourceError::WorkloadApi { address: address.to_owned(), why };
-    let id = spiffe_id.map(|id| SpiffeId::new(id).map_err(|_| SourceError::SpiffeId(id.to_owned()))).transpose()?;
+    let failed = |why: String| SourceError::WorkloadApi {
+        address: address.to_owned(),
+        why,
+    };
+    let id = spiffe_id
+        .map(|id| SpiffeId::new(id).map_err(|_| SourceError::SpiffeId(id.to_owned())))
+        .transpose()?;
     let fetching = async {
         let client = WorkloadApiClient::connect_to(address).await?;
         client.fetch_jwt_token([audience], id.as_ref()).await

@@ -15,12 +15,17 @@ impl Surroundings {
     /// Those of this process. A variable that is no text is none.
     #[must_use]
     pub fn of_process() -> Self {
-        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
+        std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect()
     }
 
     /// One that is empty is not set.
     pub(super) fn variable(&self, name: &str) -> Option<&str> {
-        self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
+        self.variables
+            .get(name)
+            .map(String::as_str)
+            .filter(|value| !value.is_empty())
     }
 
     /// Where a settings file may be, best first, and whether the first must be there.
@@ -33,7 +38,10 @@ impl Surroundings {
             (None, Some(home)) => Some(Path::new(home).join(".config").join(USER_FILE)),
             (None, None) => None,
         };
-        (of_user.into_iter().chain([PathBuf::from(SYSTEM_FILE)]).collect(), false)
+        (
+            of_user.into_iter().chain([PathBuf::from(SYSTEM_FILE)]).collect(),
+            false,
+        )
     }
 
     /// The Workload API's address.
@@ -43,24 +51,43 @@ impl Surroundings {
 
     /// Sources that this place offers, those first that somebody set up for just this.
     pub(super) fn sources(&self) -> Vec<Source> {
-        let named = self.variable(TOKEN_FILE).map(|path| Source::TokenFile(path.into()));
-        let github = (self.variable(github::URL).is_some() && self.variable(github::TOKEN).is_some()).then_some(Source::GithubActions);
-        let projected = Path::new(PROJECTED).is_file().then(|| Source::TokenFile(PROJECTED.into()));
-        let svid = self.endpoint_socket().map(|address| Source::WorkloadApi { address: address.to_owned(), spiffe_id: None });
-        named.into_iter().chain(self.gitlab()).chain(github).chain(projected).chain(svid).collect()
+        let named = self
+            .variable(TOKEN_FILE)
+            .map(|path| Source::TokenFile(path.into()));
+        let github = (self.variable(github::URL).is_some() && self.variable(github::TOKEN).is_some())
+            .then_some(Source::GithubActions);
+        let projected = Path::new(PROJECTED)
+            .is_file()
+            .then(|| Source::TokenFile(PROJECTED.into()));
+        let svid = self.endpoint_socket().map(|address| Source::WorkloadApi {
+            address: address.to_owned(),
+            spiffe_id: None,
+        });
+        named
+            .into_iter()
+            .chain(self.gitlab())
+            .chain(github)
+            .chain(projected)
+            .chain(svid)
+            .collect()
     }
 
     /// GitLab has its users choose the variables' names, so every token counts that GitLab itself issued.
     fn gitlab(&self) -> impl Iterator<Item = Source> {
         let in_a_job = self.variable("GITLAB_CI").is_some();
-        let tokens = self.variables.iter().filter(move |(_, value)| in_a_job && value.starts_with("eyJ") && value.split('.').count() == 3);
+        let tokens = self
+            .variables
+            .iter()
+            .filter(move |(_, value)| in_a_job && value.starts_with("eyJ") && value.split('.').count() == 3);
         tokens.map(|(name, _)| Source::Environment(name.clone()))
     }
 }
 
 impl FromIterator<(String, String)> for Surroundings {
     fn from_iter<I: IntoIterator<Item = (String, String)>>(variables: I) -> Self {
-        Self { variables: variables.into_iter().collect() }
+        Self {
+            variables: variables.into_iter().collect(),
+        }
     }
 }
 
@@ -85,25 +112,40 @@ mod tests {
     use super::*;
 
     fn around(variables: &[(&str, &str)]) -> Surroundings {
-        variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
     }
 
     #[test]
     fn every_place_offers_its_own_source() {
         let jwt = "eyJh.eyJi.c";
-        let svid = |address: &str| Source::WorkloadApi { address: address.to_owned(), spiffe_id: None };
+        let svid = |address: &str| Source::WorkloadApi {
+            address: address.to_owned(),
+            spiffe_id: None,
+        };
         for (variables, expected) in [
             (&[][..], vec![]),
-            (&[("SPIFFE_ENDPOINT_SOCKET", "unix:///a")][..], vec![svid("unix:///a")]),
+            (
+                &[("SPIFFE_ENDPOINT_SOCKET", "unix:///a")][..],
+                vec![svid("unix:///a")],
+            ),
             (&[("SPIFFE_ENDPOINT_SOCKET", "")][..], vec![]),
-            (&[(github::URL, "u"), (github::TOKEN, "t")][..], vec![Source::GithubActions]),
+            (
+                &[(github::URL, "u"), (github::TOKEN, "t")][..],
+                vec![Source::GithubActions],
+            ),
             (&[(github::URL, "u")][..], vec![]),
             (
                 &[("GITLAB_CI", "true"), ("B", jwt), ("A", jwt), ("C", "eyJno")][..],
                 vec![Source::Environment("A".into()), Source::Environment("B".into())],
             ),
             (&[("A", jwt)][..], vec![]),
-            (&[("SPIFFE_ENDPOINT_SOCKET", "unix:///a"), (TOKEN_FILE, "/t")][..], vec![Source::TokenFile("/t".into()), svid("unix:///a")]),
+            (
+                &[("SPIFFE_ENDPOINT_SOCKET", "unix:///a"), (TOKEN_FILE, "/t")][..],
+                vec![Source::TokenFile("/t".into()), svid("unix:///a")],
+            ),
         ] {
             assert_eq!(around(variables).sources(), expected, "{variables:?}");
         }
@@ -111,10 +153,19 @@ mod tests {
 
     #[test]
     fn a_settings_file_is_the_one_that_is_named_or_the_users_or_the_systems() {
-        assert_eq!(around(&[(SETTINGS, "/x"), ("HOME", "/h")]).settings_files(), (vec!["/x".into()], true));
+        assert_eq!(
+            around(&[(SETTINGS, "/x"), ("HOME", "/h")]).settings_files(),
+            (vec!["/x".into()], true)
+        );
         let users = |path: &str| (vec![PathBuf::from(path), SYSTEM_FILE.into()], false);
-        assert_eq!(around(&[("HOME", "/h")]).settings_files(), users("/h/.config/wharfinger/credentials.yaml"));
-        assert_eq!(around(&[("HOME", "/h"), ("XDG_CONFIG_HOME", "/c")]).settings_files(), users("/c/wharfinger/credentials.yaml"));
+        assert_eq!(
+            around(&[("HOME", "/h")]).settings_files(),
+            users("/h/.config/wharfinger/credentials.yaml")
+        );
+        assert_eq!(
+            around(&[("HOME", "/h"), ("XDG_CONFIG_HOME", "/c")]).settings_files(),
+            users("/c/wharfinger/credentials.yaml")
+        );
         assert_eq!(around(&[]).settings_files(), (vec![SYSTEM_FILE.into()], false));
     }
 

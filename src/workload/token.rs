@@ -1,4 +1,5 @@
-//! A token as its own holder sees it: what it says of itself is enough to tell whether it is worth presenting. The registry verifies it.
+//! A token as its own holder sees it: what it says of itself is enough to tell whether it is worth
+//! presenting. The registry verifies it.
 
 use super::source::SourceError;
 use crate::clock::Timestamp;
@@ -18,20 +19,32 @@ impl Token {
     /// `place` is where it comes from, for whoever has to fix it.
     pub(super) fn read(text: &str, place: &str) -> Result<Self, SourceError> {
         let text = text.trim();
-        let claims = claims(text).ok_or_else(|| SourceError::NotAToken { place: place.to_owned() })?;
+        let claims = claims(text).ok_or_else(|| SourceError::NotAToken {
+            place: place.to_owned(),
+        })?;
         let audiences = match claims.get("aud") {
             Some(Value::String(one)) => vec![one.clone()],
             Some(Value::Array(many)) => many.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
             _ => Vec::new(),
         };
-        let expires = claims.get("exp").and_then(Value::as_f64).and_then(Timestamp::from_numeric_date);
-        Ok(Self { secret: Secret::new(text), audiences, expires })
+        let expires = claims
+            .get("exp")
+            .and_then(Value::as_f64)
+            .and_then(Timestamp::from_numeric_date);
+        Ok(Self {
+            secret: Secret::new(text),
+            audiences,
+            expires,
+        })
     }
 
     /// One that has expired is worth nothing, and whoever renews it has failed.
     pub(super) fn fresh(self, place: &str, now: Timestamp) -> Result<Self, SourceError> {
         match self.expires.filter(|expires| *expires <= now) {
-            Some(at) => Err(SourceError::Expired { place: place.to_owned(), at }),
+            Some(at) => Err(SourceError::Expired {
+                place: place.to_owned(),
+                at,
+            }),
             None => Ok(self),
         }
     }
@@ -39,13 +52,18 @@ impl Token {
 
 fn claims(token: &str) -> Option<Map<String, Value>> {
     let mut parts = token.split('.');
-    let (_, claims, _, None) = (parts.next()?, parts.next()?, parts.next()?, parts.next()) else { return None };
+    let (_, claims, _, None) = (parts.next()?, parts.next()?, parts.next()?, parts.next()) else {
+        return None;
+    };
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()
 }
 
 #[cfg(test)]
 pub(super) fn for_test(claims: &Value) -> String {
-    format!("eyJhbGciOiJFUzI1NiJ9.{}.c2ln", URL_SAFE_NO_PAD.encode(claims.to_string()))
+    format!(
+        "eyJhbGciOiJFUzI1NiJ9.{}.c2ln",
+        URL_SAFE_NO_PAD.encode(claims.to_string())
+    )
 }
 
 #[cfg(test)]
@@ -55,13 +73,24 @@ mod tests {
 
     #[test]
     fn its_audiences_and_its_end_are_read_and_nothing_else_matters() {
-        let token = Token::read(&format!(" {}\n", for_test(&json!({"aud": "a", "exp": 100.5}))), "here").unwrap();
-        assert_eq!((token.audiences, token.expires), (vec!["a".to_owned()], Some(Timestamp::from_millis(100_500))));
+        let token = Token::read(
+            &format!(" {}\n", for_test(&json!({"aud": "a", "exp": 100.5}))),
+            "here",
+        )
+        .unwrap();
+        assert_eq!(
+            (token.audiences, token.expires),
+            (vec!["a".to_owned()], Some(Timestamp::from_millis(100_500)))
+        );
         assert!(!token.secret.expose().contains(char::is_whitespace));
         let token = Token::read(&for_test(&json!({"aud": ["a", "b"]})), "here").unwrap();
         assert_eq!((token.audiences.len(), token.expires), (2, None));
         for bad in ["", "password", "a.b", "a.b.c", "a.b.c.d"] {
-            assert_eq!(Token::read(bad, "here").map(drop), Err(SourceError::NotAToken { place: "here".into() }), "{bad}");
+            assert_eq!(
+                Token::read(bad, "here").map(drop),
+                Err(SourceError::NotAToken { place: "here".into() }),
+                "{bad}"
+            );
         }
     }
 
@@ -69,7 +98,13 @@ mod tests {
     fn an_expired_one_is_told_with_its_place_and_time() {
         let token = || Token::read(&for_test(&json!({"exp": 100})), "file /t").unwrap();
         assert!(token().fresh("file /t", Timestamp::from_secs(99)).is_ok());
-        let why = token().fresh("file /t", Timestamp::from_secs(100)).unwrap_err().to_string();
-        assert!(why.contains("file /t") && why.contains("1970-01-01T00:01:40Z"), "{why}");
+        let why = token()
+            .fresh("file /t", Timestamp::from_secs(100))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            why.contains("file /t") && why.contains("1970-01-01T00:01:40Z"),
+            "{why}"
+        );
     }
 }

@@ -9,10 +9,20 @@ use std::path::PathBuf;
 /// A token that was not handed over. Its text never contains the token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Withheld {
-    /// It is for another registry, and whoever receives it could log in there. `setting` is the kubelet's setting of its audience.
-    Audience { holder: String, found: Vec<String>, expected: String, setting: Option<&'static str> },
+    /// It is for another registry, and whoever receives it could log in there. `setting` is the kubelet's
+    /// setting of its audience.
+    Audience {
+        holder: String,
+        found: Vec<String>,
+        expected: String,
+        setting: Option<&'static str>,
+    },
     /// The settings file names this host with another port or scheme.
-    Settings { file: PathBuf, named: RegistryHost, host: RegistryHost },
+    Settings {
+        file: PathBuf,
+        named: RegistryHost,
+        host: RegistryHost,
+    },
     /// The settings file names other registries only.
     NotInSettings { file: PathBuf, host: RegistryHost },
     /// Nothing says that this registry should get one, so none was requested.
@@ -24,8 +34,17 @@ pub enum Withheld {
 impl fmt::Display for Withheld {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Audience { holder, found, expected, setting } => {
-                write!(f, "the token in {holder} is for {}, not for {expected}; ", Audiences(found))?;
+            Self::Audience {
+                holder,
+                found,
+                expected,
+                setting,
+            } => {
+                write!(
+                    f,
+                    "the token in {holder} is for {}, not for {expected}; ",
+                    Audiences(found)
+                )?;
                 match setting {
                     Some(setting) => write!(f, "set {setting} to {expected}")?,
                     None => write!(f, "request it with the audience {expected}")?,
@@ -33,9 +52,17 @@ impl fmt::Display for Withheld {
                 f.write_str(", or name the registry in the settings file")
             }
             Self::Settings { file, named, host } => {
-                write!(f, "no token for {host}: {} names {named}, not {host}; name {host} there", file.display())
+                write!(
+                    f,
+                    "no token for {host}: {} names {named}, not {host}; name {host} there",
+                    file.display()
+                )
             }
-            Self::NotInSettings { file, host } => write!(f, "no token for {host}: {} does not name it; name it there", file.display()),
+            Self::NotInSettings { file, host } => write!(
+                f,
+                "no token for {host}: {} does not name it; name it there",
+                file.display()
+            ),
             Self::NotConfigured { source, host } => write!(
                 f,
                 "no token for {host}: none was requested from {source}, since the registry is not configured; name it in the settings file, \
@@ -49,13 +76,18 @@ impl fmt::Display for Withheld {
 
 impl std::error::Error for Withheld {}
 
-/// The audiences of a token, for people. The token's author chose them, so their number and length are bounded here.
+/// The audiences of a token, for people. The token's author chose them, so their number and length are
+/// bounded here.
 pub(super) struct Audiences<'a>(pub(super) &'a [String]);
 
 impl fmt::Display for Audiences<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown: Vec<_> =
-            self.0.iter().take(SHOWN).map(|audience| printable(&audience.chars().take(LENGTH).collect::<String>())).collect();
+        let shown: Vec<_> = self
+            .0
+            .iter()
+            .take(SHOWN)
+            .map(|audience| printable(&audience.chars().take(LENGTH).collect::<String>()))
+            .collect();
         match (shown.as_slice(), self.0.len().saturating_sub(SHOWN)) {
             ([], _) => f.write_str("no audience"),
             (shown, 0) => f.write_str(&shown.join(", ")),
@@ -76,7 +108,10 @@ mod tests {
         let many: Vec<String> = (0..9).map(|n| format!("a{n}")).collect();
         for (found, shown) in [
             (vec![], "no audience".to_owned()),
-            (vec!["a\u{1b}[2J".to_owned(), "b".to_owned()], "a\\u{1b}[2J, b".to_owned()),
+            (
+                vec!["a\u{1b}[2J".to_owned(), "b".to_owned()],
+                "a\\u{1b}[2J, b".to_owned(),
+            ),
             (vec!["x".repeat(9000)], "x".repeat(200)),
             (many, "a0, a1, a2, a3 and 5 more".to_owned()),
         ] {

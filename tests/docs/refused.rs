@@ -1,4 +1,5 @@
-//! `docs/how-to/refused.md` has every reason to refuse somebody that the sources have, in their words, and no other.
+//! `docs/how-to/refused.md` has every reason to refuse somebody that the sources have, in their words, and no
+//! other.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,15 +12,26 @@ const PAGE: &str = "docs/how-to/refused.md";
 fn rows() -> BTreeSet<String> {
     let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(PAGE)).unwrap();
     let mut rows = BTreeSet::new();
-    for line in page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| the log says")) {
+    for line in page
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| the log says"))
+    {
         let cells: Vec<_> = line.trim_matches('|').split(" | ").map(str::trim).collect();
-        assert!(cells.len() == 3 && cells.iter().all(|cell| !cell.is_empty()), "a row needs a message, a cause and a fix: {line}");
-        assert!(rows.insert(cells[0].to_owned()), "it is there twice: {}", cells[0]);
+        assert!(
+            cells.len() == 3 && cells.iter().all(|cell| !cell.is_empty()),
+            "a row needs a message, a cause and a fix: {line}"
+        );
+        assert!(
+            rows.insert(cells[0].to_owned()),
+            "it is there twice: {}",
+            cells[0]
+        );
     }
     rows
 }
 
-/// The message of every variant of an enum, with `…` for what is filled in. One that only passes on another's has none.
+/// The message of every variant of an enum, with `…` for what is filled in. One that only passes on another's
+/// has none.
 fn messages(file: &str, name: &str) -> BTreeSet<String> {
     let source = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
     let items = syn::parse_file(&source).unwrap().items;
@@ -32,8 +44,16 @@ fn messages(file: &str, name: &str) -> BTreeSet<String> {
 }
 
 fn message(variant: &syn::Variant) -> Option<String> {
-    let error = variant.attrs.iter().find(|attribute| attribute.path().is_ident("error"));
-    let syn::Meta::List(list) = &error.unwrap_or_else(|| panic!("{} has no message", variant.ident)).meta else { panic!() };
+    let error = variant
+        .attrs
+        .iter()
+        .find(|attribute| attribute.path().is_ident("error"));
+    let syn::Meta::List(list) = &error
+        .unwrap_or_else(|| panic!("{} has no message", variant.ident))
+        .meta
+    else {
+        panic!()
+    };
     let first = list.tokens.clone().into_iter().next()?;
     let text: syn::LitStr = syn::parse_str(&first.to_string()).ok()?;
     let text = filled(&text.value());
@@ -54,9 +74,11 @@ fn filled(format: &str) -> String {
 #[test]
 fn every_reason_is_explained_and_none_that_there_is_not() {
     let mut expected = BTreeSet::new();
-    for (file, name) in
-        [("src/identity/refusal.rs", "Refused"), ("src/trust/jwt/rejected.rs", "Rejected"), ("src/trust/x509/rejected.rs", "Rejected")]
-    {
+    for (file, name) in [
+        ("src/identity/refusal.rs", "Refused"),
+        ("src/trust/jwt/rejected.rs", "Rejected"),
+        ("src/trust/x509/rejected.rs", "Rejected"),
+    ] {
         let found = messages(file, name);
         assert!(found.len() > 10, "{file}: {found:?}");
         expected.extend(found);
@@ -69,15 +91,29 @@ fn every_reason_is_explained_and_none_that_there_is_not() {
     let rows = rows();
     let missing: Vec<_> = expected.difference(&rows).collect();
     let unknown: Vec<_> = rows.difference(&expected).collect();
-    assert!(missing.is_empty() && unknown.is_empty(), "{PAGE} lacks {missing:#?} and has {unknown:#?}, which nothing says");
+    assert!(
+        missing.is_empty() && unknown.is_empty(),
+        "{PAGE} lacks {missing:#?} and has {unknown:#?}, which nothing says"
+    );
 }
 
 /// What policy says of each kind of denial, behind the name of who asks.
 fn denials() -> impl Iterator<Item = String> {
-    let kinds = [(DeniedBy::Policy, true), (DeniedBy::Policy, false), (DeniedBy::Cap, true), (DeniedBy::Scope, true)];
+    let kinds = [
+        (DeniedBy::Policy, true),
+        (DeniedBy::Policy, false),
+        (DeniedBy::Cap, true),
+        (DeniedBy::Scope, true),
+    ];
     kinds.into_iter().map(|(by, matched)| {
         let pattern = matched.then(|| "PATTERN".to_owned());
-        let denied = Denied { action: Action::Read, repository: "a".parse().unwrap(), anonymous: false, pattern, by };
+        let denied = Denied {
+            action: Action::Read,
+            repository: "a".parse().unwrap(),
+            anonymous: false,
+            pattern,
+            by,
+        };
         let text = denied.to_string();
         let (_, reason) = text.split_once(": ").unwrap();
         reason.replace("PATTERN", "…").replace("`read`", "`…`")
@@ -89,6 +125,10 @@ fn no_keys_is_said_as_the_page_says_it() {
     use wharfinger::clock::Timestamp;
     use wharfinger::trust::{Authorities, Slot, jwks::KeySet};
     let authorities = Authorities::<KeySet>::new(vec![Slot::new("a")]);
-    let why = authorities.view(Timestamp::from_secs(0)).map(drop).unwrap_err().to_string();
+    let why = authorities
+        .view(Timestamp::from_secs(0))
+        .map(drop)
+        .unwrap_err()
+        .to_string();
     assert!(why.starts_with("no usable keys: "), "{why}");
 }

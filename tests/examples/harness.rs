@@ -1,9 +1,12 @@
-//! A registry's judgement without the registry: a configuration, the keys of everyone it trusts, and a caller.
+//! A registry's judgement without the registry: a configuration, the keys of everyone it trusts, and a
+//! caller.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType};
+use rcgen::{
+    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType,
+};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::fs;
@@ -27,8 +30,15 @@ pub(crate) fn folder(name: &str) -> PathBuf {
 
 /// The files of a folder with one of these endings, by name.
 pub(crate) fn files(name: &str, endings: &[&str]) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder(name)).unwrap().map(|entry| entry.unwrap().path());
-    let mut found: Vec<_> = entries.filter(|path| path.extension().is_some_and(|it| endings.iter().any(|ending| it == *ending))).collect();
+    let entries = fs::read_dir(folder(name))
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut found: Vec<_> = entries
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|it| endings.iter().any(|ending| it == *ending))
+        })
+        .collect();
     found.sort();
     assert!(!found.is_empty(), "nothing in {name}");
     found
@@ -53,19 +63,44 @@ impl Registry {
     /// With keys for every issuer and trust domain of the configuration.
     pub(crate) fn of(config: Config) -> Self {
         let issuers = config.issuers.into_iter().map(|entry| {
-            let keys = jwks::parse(key_set("sig").as_bytes(), UseRule::Oidc).unwrap().value;
-            Issuer { name: entry.name, rules: entry.rules, keys: held(keys), mapping: entry.mapping }
+            let keys = jwks::parse(key_set("sig").as_bytes(), UseRule::Oidc)
+                .unwrap()
+                .value;
+            Issuer {
+                name: entry.name,
+                rules: entry.rules,
+                keys: held(keys),
+                mapping: entry.mapping,
+            }
         });
         let mut roots = HashMap::new();
         let domains = config.domains.into_iter().map(|entry| {
             let root = Ca::root(entry.name().as_str());
-            let x509 = entry.accepts_x509.then(|| held(bundle::parse_pem(root.pem.as_bytes()).unwrap().value));
-            let keys = || held(jwks::parse(key_set("jwt-svid").as_bytes(), UseRule::SpiffeBundle).unwrap().value);
+            let x509 = entry
+                .accepts_x509
+                .then(|| held(bundle::parse_pem(root.pem.as_bytes()).unwrap().value));
+            let keys = || {
+                held(
+                    jwks::parse(key_set("jwt-svid").as_bytes(), UseRule::SpiffeBundle)
+                        .unwrap()
+                        .value,
+                )
+            };
             roots.insert(entry.name().to_string(), root);
-            Domain { rules: entry.rules, jwt: entry.accepts_jwt.then(keys), x509, mapping: entry.mapping }
+            Domain {
+                rules: entry.rules,
+                jwt: entry.accepts_jwt.then(keys),
+                x509,
+                mapping: entry.mapping,
+            }
         });
-        let (issuers, domains) = (issuers.collect(), domains.collect());
-        Self { authenticator: Authenticator::new(issuers, domains, Vec::new()), policy: config.policy, roots }
+        let issuers = issuers.collect();
+        let domains = domains.collect();
+        Self {
+            authenticator: Authenticator::new(issuers, domains, Vec::new()),
+            policy: config.policy,
+            roots,
+        }
     }
 
     /// Whoever presents a token with these claims. `exp` is added where it is missing.
@@ -92,23 +127,43 @@ impl Registry {
     }
 
     async fn authenticate(&self, header: Option<&str>, peer: Option<&Peer>) -> Result<Identity, Failure> {
-        let presented =
-            Presented { authorization: header.iter().map(|header| header.as_bytes()).collect(), peer, ambient: true, address: None };
-        self.authenticator.authenticate(&presented, Timestamp::from_secs(NOW)).await
+        let presented = Presented {
+            authorization: header.iter().map(|header| header.as_bytes()).collect(),
+            peer,
+            ambient: true,
+            address: None,
+        };
+        self.authenticator
+            .authenticate(&presented, Timestamp::from_secs(NOW))
+            .await
     }
 
     /// What they may do, as the first letters of the actions: `rcud`.
     pub(crate) fn rights(&self, identity: &Identity, repository: &str) -> String {
         let repository = repository.parse().unwrap();
-        let (policy, mut rights) = (&self.policy, String::new());
+        let policy = &self.policy;
+        let mut rights = String::new();
         let write = access::decide_write(policy, identity, &repository).ok();
         let create = access::decide::<Create>(policy, identity, &repository).is_ok();
-        assert_eq!(create, write.as_ref().is_some_and(access::Permit::<access::Write>::may_create));
+        assert_eq!(
+            create,
+            write
+                .as_ref()
+                .is_some_and(access::Permit::<access::Write>::may_create)
+        );
         for (letter, allowed) in [
             ('r', access::decide::<Read>(policy, identity, &repository).is_ok()),
             ('c', create),
-            ('u', write.as_ref().is_some_and(access::Permit::<access::Write>::may_update)),
-            ('d', access::decide::<Delete>(policy, identity, &repository).is_ok()),
+            (
+                'u',
+                write
+                    .as_ref()
+                    .is_some_and(access::Permit::<access::Write>::may_update),
+            ),
+            (
+                'd',
+                access::decide::<Delete>(policy, identity, &repository).is_ok(),
+            ),
         ] {
             rights.extend(allowed.then_some(letter));
         }
@@ -132,7 +187,10 @@ impl Ca {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate().unwrap();
         let pem = params.self_signed(&key).unwrap().pem();
-        Self { issuer: rcgen::Issuer::new(params, key), pem }
+        Self {
+            issuer: rcgen::Issuer::new(params, key),
+            pem,
+        }
     }
 
     fn svid(&self, id: &str) -> Peer {
@@ -140,7 +198,13 @@ impl Ca {
         params.subject_alt_names = vec![SanType::URI(id.try_into().unwrap())];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        Peer::new(vec![params.signed_by(&KeyPair::generate().unwrap(), &self.issuer).unwrap().der().clone()])
+        Peer::new(vec![
+            params
+                .signed_by(&KeyPair::generate().unwrap(), &self.issuer)
+                .unwrap()
+                .der()
+                .clone(),
+        ])
     }
 }
 
@@ -157,13 +221,17 @@ fn held<T>(keys: T) -> Arc<Authorities<T>> {
 
 fn key_set(purpose: &str) -> String {
     let (x, y) = KEY.public_key_raw()[1..].split_at(32);
-    let (x, y) = (URL_SAFE_NO_PAD.encode(x), URL_SAFE_NO_PAD.encode(y));
+    let x = URL_SAFE_NO_PAD.encode(x);
+    let y = URL_SAFE_NO_PAD.encode(y);
     json!({"keys": [{"kty": "EC", "crv": "P-256", "kid": "k", "use": purpose, "x": x, "y": y}]}).to_string()
 }
 
 fn sign(mut claims: Value) -> String {
     let claims = claims.as_object_mut().unwrap();
     claims.entry("exp").or_insert_with(|| (NOW + 300).into());
-    let header = Header { kid: Some("k".into()), ..Header::new(Algorithm::ES256) };
+    let header = Header {
+        kid: Some("k".into()),
+        ..Header::new(Algorithm::ES256)
+    };
     jsonwebtoken::encode(&header, claims, &EncodingKey::from_ec_der(KEY.serialized_der())).unwrap()
 }

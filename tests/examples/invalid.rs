@@ -1,4 +1,5 @@
-//! `testdata/config/`: what is valid loads, and each invalid file is refused for exactly the mistakes that stand beside it.
+//! `testdata/config/`: what is valid loads, and each invalid file is refused for exactly the mistakes that
+//! stand beside it.
 
 use crate::harness::{files, parse};
 use std::fs;
@@ -15,7 +16,9 @@ fn valid_files_load() {
 #[test]
 fn invalid_files_are_refused_for_every_mistake_they_have() {
     for file in files("testdata/config/invalid", &["yaml", "json"]) {
-        let mistakes = parse(&fs::read_to_string(&file).unwrap()).map(|_| ()).unwrap_err();
+        let mistakes = parse(&fs::read_to_string(&file).unwrap())
+            .map(|_| ())
+            .unwrap_err();
         let mut found: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
         found.sort();
         let expected = fs::read_to_string(file.with_extension("txt")).unwrap();
@@ -23,7 +26,11 @@ fn invalid_files_are_refused_for_every_mistake_they_have() {
         expected.sort_unstable();
         assert_eq!(found.len(), expected.len(), "{}: {found:#?}", file.display());
         for (found, expected) in found.iter().zip(expected) {
-            assert!(found.starts_with(expected), "{}: expected {expected:?}, found {found:?}", file.display());
+            assert!(
+                found.starts_with(expected),
+                "{}: expected {expected:?}, found {found:?}",
+                file.display()
+            );
         }
     }
 }

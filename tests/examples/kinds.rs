@@ -1,12 +1,20 @@
-//! The kinds of configuration files in zot's own repository, written anew, each with how many of its 150 files are like it: at least half load
-//! for `serve --open`, and every other names the keys that are not built.
+//! The kinds of configuration files in zot's own repository, written anew, each with how many of its 150
+//! files are like it: at least half load for `serve --open`, and every other names the keys that are not
+//! built.
 
 use serde_json::{Value, json};
 use std::path::Path;
 use wharfinger::config::{self, Config, Environment, Mistake};
 
 fn load(document: &Value, open: bool) -> Result<Config, Vec<Mistake>> {
-    config::parse_in(&document.to_string(), Path::new("/etc/zot"), Environment { open, ..Environment::default() })
+    config::parse_in(
+        &document.to_string(),
+        Path::new("/etc/zot"),
+        Environment {
+            open,
+            ..Environment::default()
+        },
+    )
 }
 
 /// A file as zot's are, with these changes.
@@ -24,7 +32,9 @@ fn file(changes: Value) -> Value {
 fn merge(into: &mut Value, changes: Value) {
     match (into, changes) {
         (Value::Object(into), Value::Object(changes)) => {
-            changes.into_iter().for_each(|(key, value)| merge(into.entry(key).or_insert(Value::Null), value));
+            changes
+                .into_iter()
+                .for_each(|(key, value)| merge(into.entry(key).or_insert(Value::Null), value));
         }
         (into, value) => *into = value,
     }
@@ -37,12 +47,21 @@ fn that_load() -> Vec<(usize, Value, &'static [&'static str])> {
     vec![
         (
             31,
-            file(json!({"extensions": {"search": {"enable": true, "cve": {"updateInterval": "2h"}}, "ui": {"enable": true}}})),
-            &["extensions.search.cve", "extensions.search", "extensions.ui", "http.auth"],
+            file(
+                json!({"extensions": {"search": {"enable": true, "cve": {"updateInterval": "2h"}}, "ui": {"enable": true}}}),
+            ),
+            &[
+                "extensions.search.cve",
+                "extensions.search",
+                "extensions.ui",
+                "http.auth",
+            ],
         ),
         (
             18,
-            file(json!({"http": {"address": "127.0.0.1", "realm": "zot"}, "extensions": {"sync": {"enable": false}}})),
+            file(
+                json!({"http": {"address": "127.0.0.1", "realm": "zot"}, "extensions": {"sync": {"enable": false}}}),
+            ),
             &["http.realm", "http.auth"],
         ),
         (
@@ -50,23 +69,52 @@ fn that_load() -> Vec<(usize, Value, &'static [&'static str])> {
             json!({"storage": {"rootDirectory": "/var/lib/zot"}, "http": {"address": "127.0.0.1", "port": "8080"}, "log": {"level": "DEBUG"}}),
             &["http.auth"],
         ),
-        (1, json!({"storage": {"rootDirectory": "/var/lib/zot"}}), &["http.auth"]),
-        (9, file(json!({"http": {"tls": {"cert": "/c", "key": "/k"}, "auth": htpasswd(), "accessControl": policies}})), &[]),
         (
             1,
-            file(json!({"http": {"tls": {"cert": "/c", "key": "/k", "cacert": "/ca"}, "auth": {"mtls": {"identityAttributes": ["CN"]}}}})),
+            json!({"storage": {"rootDirectory": "/var/lib/zot"}}),
+            &["http.auth"],
+        ),
+        (
+            9,
+            file(
+                json!({"http": {"tls": {"cert": "/c", "key": "/k"}, "auth": htpasswd(), "accessControl": policies}}),
+            ),
+            &[],
+        ),
+        (
+            1,
+            file(
+                json!({"http": {"tls": {"cert": "/c", "key": "/k", "cacert": "/ca"}, "auth": {"mtls": {"identityAttributes": ["CN"]}}}}),
+            ),
             &[],
         ),
         (
             3,
-            file(json!({"http": {"auth": {"bearer": {"realm": "https://auth.example.org/token", "service": "zot", "cert": "/key.pem"}}}})),
+            file(
+                json!({"http": {"auth": {"bearer": {"realm": "https://auth.example.org/token", "service": "zot", "cert": "/key.pem"}}}}),
+            ),
             &[],
         ),
-        (1, file(json!({"http": {"accessControl": {"repositories": {"**": {"anonymousPolicy": ["read", "create"]}}}}})), &[]),
         (
             1,
-            file(json!({"storage": {"gc": true, "gcDelay": "1h", "gcInterval": "24h", "dedupe": true}, "scheduler": {"numWorkers": 3}})),
-            &["storage.dedupe", "storage.gc", "storage.gcDelay", "storage.gcInterval", "scheduler", "http.auth"],
+            file(
+                json!({"http": {"accessControl": {"repositories": {"**": {"anonymousPolicy": ["read", "create"]}}}}}),
+            ),
+            &[],
+        ),
+        (
+            1,
+            file(
+                json!({"storage": {"gc": true, "gcDelay": "1h", "gcInterval": "24h", "dedupe": true}, "scheduler": {"numWorkers": 3}}),
+            ),
+            &[
+                "storage.dedupe",
+                "storage.gc",
+                "storage.gcDelay",
+                "storage.gcInterval",
+                "scheduler",
+                "http.auth",
+            ],
         ),
     ]
 }
@@ -80,7 +128,8 @@ fn that_are_refused() -> Vec<(usize, Value, &'static [&'static str])> {
         document
     };
     let cluster = json!({"cluster": {"members": ["a.example.org:8080"], "hashKey": "loremipsumdolors"}});
-    let retention = json!({"storage": {"retention": {"policies": [{"repositories": ["**"], "deleteReferrers": true}]}}});
+    let retention =
+        json!({"storage": {"retention": {"policies": [{"repositories": ["**"], "deleteReferrers": true}]}}});
     let auth = |auth: Value| file(json!({"http": {"auth": auth}}));
     let conditions = json!([{"expression": "req.tls.enabled", "message": "m"}]);
     let conditions = json!({"repositories": {"**": {"policies": [{"users": ["a"], "actions": ["read"], "conditions": conditions}]}}});
@@ -89,45 +138,103 @@ fn that_are_refused() -> Vec<(usize, Value, &'static [&'static str])> {
         (16, file(sync.clone()), &["extensions.sync"]),
         (15, file(bucket.clone()), &["storage.storageDriver"]),
         (7, both(&bucket, cluster), &["cluster", "storage.storageDriver"]),
-        (4, both(&bucket, sync), &["extensions.sync", "storage.storageDriver"]),
+        (
+            4,
+            both(&bucket, sync),
+            &["extensions.sync", "storage.storageDriver"],
+        ),
         (6, auth(json!({"openid": openid})), &["http.auth.openid"]),
-        (1, auth(json!({"openid": openid, "apikey": true})), &["http.auth.apikey", "http.auth.openid"]),
-        (4, file(json!({"extensions": {"lint": {"enable": true, "mandatoryAnnotations": ["a"]}}})), &["extensions.lint"]),
-        (5, file(json!({"storage": {"subPaths": {"/a": {"rootDirectory": "/a"}}}})), &["storage.subPaths"]),
+        (
+            1,
+            auth(json!({"openid": openid, "apikey": true})),
+            &["http.auth.apikey", "http.auth.openid"],
+        ),
+        (
+            4,
+            file(json!({"extensions": {"lint": {"enable": true, "mandatoryAnnotations": ["a"]}}})),
+            &["extensions.lint"],
+        ),
+        (
+            5,
+            file(json!({"storage": {"subPaths": {"/a": {"rootDirectory": "/a"}}}})),
+            &["storage.subPaths"],
+        ),
         (4, file(retention), &["storage.retention"]),
         (
             2,
-            auth(json!({"bearer": {"realm": "r", "service": "s", "awsSecretsManager": {"region": "r", "secretName": "s"}}})),
+            auth(
+                json!({"bearer": {"realm": "r", "service": "s", "awsSecretsManager": {"region": "r", "secretName": "s"}}}),
+            ),
             &["http.auth.bearer.awsSecretsManager"],
         ),
-        (3, auth(json!({"ldap": {"address": "ldap.example.org", "port": 389}})), &["http.auth.ldap"]),
+        (
+            3,
+            auth(json!({"ldap": {"address": "ldap.example.org", "port": 389}})),
+            &["http.auth.ldap"],
+        ),
         (
             2,
             file(json!({"http": {"auth": {"htpasswd": {"path": "/users"}}, "accessControl": conditions}})),
             &[r#"http.accessControl.repositories["**"].policies[0].conditions"#],
         ),
-        (1, file(json!({"storage": {"maxRepos": 5}})), &["storage.maxRepos"]),
-        (1, file(json!({"http": {"ratelimit": {"rate": 10}}})), &["http.ratelimit"]),
+        (
+            1,
+            file(json!({"storage": {"maxRepos": 5}})),
+            &["storage.maxRepos"],
+        ),
+        (
+            1,
+            file(json!({"http": {"ratelimit": {"rate": 10}}})),
+            &["http.ratelimit"],
+        ),
     ]
 }
 
 #[test]
 fn at_least_half_load_and_every_other_names_what_is_not_built() {
-    let (good, refused) = (that_load(), that_are_refused());
+    let good = that_load();
+    let refused = that_are_refused();
     let count = |kinds: &[(usize, Value, &[&str])]| kinds.iter().map(|(files, ..)| files).sum::<usize>();
-    assert!(count(&good) + count(&refused) == 150 && count(&good) >= 75, "{} load, {} do not", count(&good), count(&refused));
+    assert!(
+        count(&good) + count(&refused) == 150 && count(&good) >= 75,
+        "{} load, {} do not",
+        count(&good),
+        count(&refused)
+    );
     for (_, document, warned) in good {
         let config = load(&document, true).unwrap_or_else(|mistakes| panic!("{document}: {mistakes:?}"));
-        let keys: Vec<_> = config.warnings.iter().map(|warning| warning.key.as_str()).filter(|key| *key != "http.auth.htpasswd").collect();
+        let keys: Vec<_> = config
+            .warnings
+            .iter()
+            .map(|warning| warning.key.as_str())
+            .filter(|key| *key != "http.auth.htpasswd")
+            .collect();
         for key in warned {
             assert!(keys.contains(key), "{document}: {key} in {keys:?}");
         }
-        let collects = config.warnings.iter().any(|warning| warning.what.contains("nothing is collected yet"));
-        assert_eq!(collects, document.get("distSpecVersion").is_some(), "{document}: {:?}", config.warnings);
-        assert_eq!(config.opened.is_some(), warned.contains(&"http.auth"), "{document}");
+        let collects = config
+            .warnings
+            .iter()
+            .any(|warning| warning.what.contains("nothing is collected yet"));
+        assert_eq!(
+            collects,
+            document.get("distSpecVersion").is_some(),
+            "{document}: {:?}",
+            config.warnings
+        );
+        assert_eq!(
+            config.opened.is_some(),
+            warned.contains(&"http.auth"),
+            "{document}"
+        );
     }
     for (_, document, expected) in refused {
-        let mut keys: Vec<_> = load(&document, true).map(drop).unwrap_err().into_iter().map(|mistake| mistake.key).collect();
+        let mut keys: Vec<_> = load(&document, true)
+            .map(drop)
+            .unwrap_err()
+            .into_iter()
+            .map(|mistake| mistake.key)
+            .collect();
         keys.sort();
         // What else is said of a login that is not there follows from the first.
         keys.retain(|key| key != "http.auth" || expected.contains(&"http.auth"));

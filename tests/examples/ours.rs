@@ -1,4 +1,5 @@
-//! `examples/`: each file loads, an unknown key anywhere in it is refused, and who it says may do what may do that.
+//! `examples/`: each file loads, an unknown key anywhere in it is refused, and who it says may do what may do
+//! that.
 
 use crate::harness::{Registry, files, folder, parse, refused};
 use serde_json::{Value, json};
@@ -27,7 +28,10 @@ fn every_example_loads_and_its_folder_says_what_it_is() {
     for file in files("examples", &["yaml", "yml", "json"]) {
         let name = file.file_name().unwrap().to_str().unwrap();
         load(name);
-        assert!(readme.contains(&format!("]({name})")), "{name} is not in examples/README.md");
+        assert!(
+            readme.contains(&format!("]({name})")),
+            "{name} is not in examples/README.md"
+        );
     }
 }
 
@@ -37,14 +41,20 @@ fn an_unknown_key_at_any_place_of_any_example_is_refused() {
     for file in files("examples", &["yaml", "yml", "json"]) {
         let document: Value = serde_saphyr::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
         for pointer in objects(&document) {
-            let names_are_keys = ["/repositories", "/groups"].iter().any(|end| pointer.ends_with(end));
+            let names_are_keys = ["/repositories", "/groups"]
+                .iter()
+                .any(|end| pointer.ends_with(end));
             if names_are_keys {
                 continue;
             }
             let mut document = document.clone();
             document.pointer_mut(&pointer).unwrap()["bogus"] = json!(1);
             let mistakes = parse(&document.to_string()).map(|_| ()).unwrap_err();
-            assert!(mistakes.iter().any(|mistake| mistake.key.ends_with("bogus")), "{} {pointer}: {mistakes:?}", file.display());
+            assert!(
+                mistakes.iter().any(|mistake| mistake.key.ends_with("bogus")),
+                "{} {pointer}: {mistakes:?}",
+                file.display()
+            );
             planted += 1;
         }
     }
@@ -58,10 +68,20 @@ fn objects(document: &Value) -> Vec<String> {
     while let Some((at, value)) = todo.pop() {
         match value {
             Value::Object(map) => {
-                todo.extend(map.iter().map(|(key, value)| (format!("{at}/{}", key.replace('~', "~0").replace('/', "~1")), value)));
+                todo.extend(map.iter().map(|(key, value)| {
+                    (
+                        format!("{at}/{}", key.replace('~', "~0").replace('/', "~1")),
+                        value,
+                    )
+                }));
                 found.push(at);
             }
-            Value::Array(items) => todo.extend(items.iter().enumerate().map(|(i, value)| (format!("{at}/{i}"), value))),
+            Value::Array(items) => todo.extend(
+                items
+                    .iter()
+                    .enumerate()
+                    .map(|(i, value)| (format!("{at}/{i}"), value)),
+            ),
             _ => {}
         }
     }
@@ -71,23 +91,50 @@ fn objects(document: &Value) -> Vec<String> {
 #[tokio::test]
 async fn quickstart() {
     let registry = Registry::of(load("quickstart.yaml"));
-    let claims = |subject: &str| json!({"iss": "https://issuer.example.org", "sub": subject, "aud": AUDIENCE});
-    let (someone, admin) = (registry.token(claims("someone")).await.unwrap(), registry.token(claims("admin")).await.unwrap());
+    let claims =
+        |subject: &str| json!({"iss": "https://issuer.example.org", "sub": subject, "aud": AUDIENCE});
+    let someone = registry.token(claims("someone")).await.unwrap();
+    let admin = registry.token(claims("admin")).await.unwrap();
     assert_eq!(someone.username(), "https://issuer.example.org/someone");
-    assert_eq!((registry.rights(&someone, "public/a"), registry.rights(&someone, "a")), ("rc".into(), "r".into()));
-    assert_eq!((registry.rights(&admin, "public/a"), registry.rights(&admin, "a")), ("rcud".into(), "rcud".into()));
+    assert_eq!(
+        (
+            registry.rights(&someone, "public/a"),
+            registry.rights(&someone, "a")
+        ),
+        ("rc".into(), "r".into())
+    );
+    assert_eq!(
+        (registry.rights(&admin, "public/a"), registry.rights(&admin, "a")),
+        ("rcud".into(), "rcud".into())
+    );
     let nobody = registry.anonymous().await;
-    assert_eq!((registry.rights(&nobody, "public/a"), registry.rights(&nobody, "a")), ("r".into(), String::new()));
+    assert_eq!(
+        (
+            registry.rights(&nobody, "public/a"),
+            registry.rights(&nobody, "a")
+        ),
+        ("r".into(), String::new())
+    );
     let other_audience = json!({"iss": "https://issuer.example.org", "sub": "someone", "aud": "elsewhere"});
-    assert!(matches!(refused(registry.token(other_audience).await), Refused::Jwt(jwt::Rejected::Audience { .. })));
+    assert!(matches!(
+        refused(registry.token(other_audience).await),
+        Refused::Jwt(jwt::Rejected::Audience { .. })
+    ));
 }
 
 #[tokio::test]
 async fn spire() {
     let config = load("spire.yaml");
-    assert_eq!(config.workload_api.as_deref(), Some("unix:///run/spire/sockets/agent.sock"));
+    assert_eq!(
+        config.workload_api.as_deref(),
+        Some("unix:///run/spire/sockets/agent.sock")
+    );
     let file = DomainSource::File("/etc/wharfinger/prod.example.org.json".into());
-    assert_eq!(config.domains[0].sources, [DomainSource::WorkloadApi, file], "the file comes second");
+    assert_eq!(
+        config.domains[0].sources,
+        [DomainSource::WorkloadApi, file],
+        "the file comes second"
+    );
     assert_eq!(config.tls.as_ref().unwrap().client_auth, ClientAuth::Optional);
     let registry = Registry::of(config);
     for (id, rights) in [
@@ -95,14 +142,26 @@ async fn spire() {
         ("spiffe://prod.example.org/ns/cicada/sa/builder", "r"),
         ("spiffe://prod.example.org/ns/release/sa/promoter", "rcud"),
     ] {
-        let by_token = registry.token(json!({"sub": id, "aud": [AUDIENCE]})).await.unwrap();
+        let by_token = registry
+            .token(json!({"sub": id, "aud": [AUDIENCE]}))
+            .await
+            .unwrap();
         let by_certificate = registry.certificate(id).await.unwrap();
         for identity in [by_token, by_certificate] {
             assert_eq!(identity.username(), id);
-            assert_eq!((registry.rights(&identity, "apps/web"), registry.rights(&identity, "a")), (rights.into(), String::new()), "{id}");
+            assert_eq!(
+                (
+                    registry.rights(&identity, "apps/web"),
+                    registry.rights(&identity, "a")
+                ),
+                (rights.into(), String::new()),
+                "{id}"
+            );
         }
     }
-    let foreign = registry.token(json!({"sub": "spiffe://other.example.org/ns/ci/sa/builder", "aud": [AUDIENCE]})).await;
+    let foreign = registry
+        .token(json!({"sub": "spiffe://other.example.org/ns/ci/sa/builder", "aud": [AUDIENCE]}))
+        .await;
     assert_eq!(refused(foreign), Refused::UnknownTrustDomain);
 }
 
@@ -112,13 +171,24 @@ async fn mtls_only() {
     assert_eq!(config.tls.as_ref().unwrap().client_auth, ClientAuth::Required);
     assert_eq!(config.health.as_ref().map(|health| health.port), Some(8081));
     let registry = Registry::of(config);
-    let build = registry.certificate("spiffe://prod.example.org/ns/build/sa/kaniko").await.unwrap();
-    assert_eq!((build.groups(), registry.rights(&build, "a")), (&["ns:build".to_owned()][..], "rcu".into()));
-    let web = registry.certificate("spiffe://prod.example.org/ns/web/sa/web").await.unwrap();
+    let build = registry
+        .certificate("spiffe://prod.example.org/ns/build/sa/kaniko")
+        .await
+        .unwrap();
+    assert_eq!(
+        (build.groups(), registry.rights(&build, "a")),
+        (&["ns:build".to_owned()][..], "rcu".into())
+    );
+    let web = registry
+        .certificate("spiffe://prod.example.org/ns/web/sa/web")
+        .await
+        .unwrap();
     assert_eq!(registry.rights(&web, "a"), "r");
     let other_path = registry.certificate("spiffe://prod.example.org/node/7").await;
     assert!(matches!(refused(other_path), Refused::Validation { .. }));
-    let token = registry.token(json!({"sub": "spiffe://prod.example.org/ns/web/sa/web", "aud": [AUDIENCE]})).await;
+    let token = registry
+        .token(json!({"sub": "spiffe://prod.example.org/ns/web/sa/web", "aud": [AUDIENCE]}))
+        .await;
     assert_eq!(refused(token), Refused::KindNotAccepted);
 }
 
@@ -132,16 +202,42 @@ fn account(namespace: &str, name: &str) -> Value {
 #[tokio::test]
 async fn kubernetes() {
     let config = load("kubernetes.yaml");
-    let IssuerKeys::Fetched(keys) = &config.issuers[0].keys else { panic!("{config:?}") };
-    assert_eq!(keys.jwks_url.as_deref(), Some("https://kubernetes.default.svc/openid/v1/jwks"));
+    let IssuerKeys::Fetched(keys) = &config.issuers[0].keys else {
+        panic!("{config:?}")
+    };
+    assert_eq!(
+        keys.jwks_url.as_deref(),
+        Some("https://kubernetes.default.svc/openid/v1/jwks")
+    );
     assert!(matches!(&keys.ca, Some(CaSource::File(file)) if file.ends_with("serviceaccount/ca.crt")));
     assert!(keys.bearer_token_file.is_some());
     let registry = Registry::of(config);
     let builder = registry.token(account("team-a", "builder")).await.unwrap();
-    assert_eq!((builder.username(), builder.groups()), ("system:serviceaccount:team-a:builder", &["ns:team-a".to_owned()][..]));
-    assert_eq!((registry.rights(&builder, "team-a/web"), registry.rights(&builder, "shared/base")), ("rcu".into(), "r".into()));
-    let default = registry.password("kubelet", account("team-a", "default")).await.unwrap();
-    assert_eq!((registry.rights(&default, "team-a/web"), registry.rights(&default, "team-b/web")), ("r".into(), String::new()));
+    assert_eq!(
+        (builder.username(), builder.groups()),
+        (
+            "system:serviceaccount:team-a:builder",
+            &["ns:team-a".to_owned()][..]
+        )
+    );
+    assert_eq!(
+        (
+            registry.rights(&builder, "team-a/web"),
+            registry.rights(&builder, "shared/base")
+        ),
+        ("rcu".into(), "r".into())
+    );
+    let default = registry
+        .password("kubelet", account("team-a", "default"))
+        .await
+        .unwrap();
+    assert_eq!(
+        (
+            registry.rights(&default, "team-a/web"),
+            registry.rights(&default, "team-b/web")
+        ),
+        ("r".into(), String::new())
+    );
     let other = registry.token(account("team-b", "builder")).await.unwrap();
     assert_eq!(registry.rights(&other, "team-a/web"), "");
 }
@@ -155,8 +251,14 @@ async fn github_actions() {
             "repository": repository, "repository_owner_id": owner, "ref": reference, "event_name": event,
         })
     };
-    let main = registry.token(claims("123456", "my-org/web", "refs/heads/main", "push")).await.unwrap();
-    assert_eq!((main.username(), main.groups().join(" ")), ("my-org/web", "ci main main:my-org/web".to_owned()));
+    let main = registry
+        .token(claims("123456", "my-org/web", "refs/heads/main", "push"))
+        .await
+        .unwrap();
+    assert_eq!(
+        (main.username(), main.groups().join(" ")),
+        ("my-org/web", "ci main main:my-org/web".to_owned())
+    );
     for (repository, reference, event, web, api) in [
         ("my-org/web", "refs/heads/main", "push", "rcu", "rcu"),
         ("my-org/web", "refs/heads/x", "push", "r", "r"),
@@ -165,12 +267,29 @@ async fn github_actions() {
         ("my-org/api", "refs/heads/main", "push", "", "rcu"),
         ("my-org/api", "refs/heads/x", "push", "", "r"),
     ] {
-        let job = registry.token(claims("123456", repository, reference, event)).await.unwrap();
-        let rights = (registry.rights(&job, "my-org/web/app"), registry.rights(&job, "my-org/api"));
-        assert_eq!(rights, (web.into(), api.into()), "{repository} {reference} {event}");
+        let job = registry
+            .token(claims("123456", repository, reference, event))
+            .await
+            .unwrap();
+        let rights = (
+            registry.rights(&job, "my-org/web/app"),
+            registry.rights(&job, "my-org/api"),
+        );
+        assert_eq!(
+            rights,
+            (web.into(), api.into()),
+            "{repository} {reference} {event}"
+        );
     }
-    let stranger = registry.token(claims("666", "my-org/web", "refs/heads/main", "push")).await;
-    assert_eq!(refused(stranger), Refused::Validation { message: "only workflows of our organisation".into() });
+    let stranger = registry
+        .token(claims("666", "my-org/web", "refs/heads/main", "push"))
+        .await;
+    assert_eq!(
+        refused(stranger),
+        Refused::Validation {
+            message: "only workflows of our organisation".into()
+        }
+    );
 }
 
 #[tokio::test]
@@ -183,15 +302,30 @@ async fn gitlab() {
         })
     };
     let protected = registry.token(claims("4711", "true")).await.unwrap();
-    assert_eq!((protected.username(), registry.rights(&protected, "my-group/web")), ("gitlab:my-group/web", "rcu".into()));
+    assert_eq!(
+        (protected.username(), registry.rights(&protected, "my-group/web")),
+        ("gitlab:my-group/web", "rcu".into())
+    );
     let branch = registry.token(claims("4711", "false")).await.unwrap();
-    assert_eq!((registry.rights(&branch, "my-group/web"), registry.rights(&branch, "my-group/scratch/x")), ("r".into(), "rcu".into()));
-    assert!(matches!(refused(registry.token(claims("1", "true")).await), Refused::Validation { .. }));
+    assert_eq!(
+        (
+            registry.rights(&branch, "my-group/web"),
+            registry.rights(&branch, "my-group/scratch/x")
+        ),
+        ("r".into(), "rcu".into())
+    );
+    assert!(matches!(
+        refused(registry.token(claims("1", "true")).await),
+        Refused::Validation { .. }
+    ));
 }
 
 /// The claims of a service account's token, or of a JWT-SVID, for this audience.
 fn of(subject: &str, audience: &str) -> Value {
-    match subject.strip_prefix("system:serviceaccount:").and_then(|account| account.split_once(':')) {
+    match subject
+        .strip_prefix("system:serviceaccount:")
+        .and_then(|account| account.split_once(':'))
+    {
         Some((namespace, name)) => {
             let mut claims = account(namespace, name);
             claims["aud"] = json!([audience]);
@@ -204,12 +338,22 @@ fn of(subject: &str, audience: &str) -> Value {
 /// What each may do in repositories of two tenants, by every way that Flux has to present this credential.
 async fn in_tenants(registry: &Registry, subject: &str) -> (String, String) {
     let claims = of(subject, AUDIENCE);
-    let mut identities = vec![registry.token(claims.clone()).await.unwrap(), registry.password("flux", claims).await.unwrap()];
+    let mut identities = vec![
+        registry.token(claims.clone()).await.unwrap(),
+        registry.password("flux", claims).await.unwrap(),
+    ];
     if subject.starts_with("spiffe://") {
         identities.push(registry.certificate(subject).await.unwrap());
     }
-    let mut rights: Vec<_> =
-        identities.iter().map(|who| (registry.rights(who, "tenants/a/web"), registry.rights(who, "tenants/b/web"))).collect();
+    let mut rights: Vec<_> = identities
+        .iter()
+        .map(|who| {
+            (
+                registry.rights(who, "tenants/a/web"),
+                registry.rights(who, "tenants/b/web"),
+            )
+        })
+        .collect();
     rights.dedup();
     assert_eq!(rights.len(), 1, "{subject}: {rights:?}");
     rights.remove(0)
@@ -229,11 +373,21 @@ async fn flux() {
         ("system:serviceaccount:flux-system:source-controller", "", ""),
         ("spiffe://prod.example.org/ci/publisher", "rcu", "rcu"),
     ] {
-        assert_eq!(in_tenants(&registry, subject).await, (a.to_owned(), b.to_owned()), "{subject}");
-        let with_port = registry.token(of(subject, "registry.example.org:443")).await.unwrap();
+        assert_eq!(
+            in_tenants(&registry, subject).await,
+            (a.to_owned(), b.to_owned()),
+            "{subject}"
+        );
+        let with_port = registry
+            .token(of(subject, "registry.example.org:443"))
+            .await
+            .unwrap();
         assert_eq!(registry.rights(&with_port, "tenants/a/web"), a, "{subject}");
         let elsewhere = registry.token(of(subject, "elsewhere.example.org")).await;
-        assert!(matches!(refused(elsewhere), Refused::Jwt(jwt::Rejected::Audience { .. })), "{subject}");
+        assert!(
+            matches!(refused(elsewhere), Refused::Jwt(jwt::Rejected::Audience { .. })),
+            "{subject}"
+        );
     }
 }
 
@@ -245,7 +399,12 @@ fn svid(id: &str) -> Value {
 #[tokio::test]
 async fn spire_federation() {
     let config = load("spire-federation.yaml");
-    assert!(config.tls.as_ref().is_some_and(|tls| tls.svid && tls.files.len() == 1));
+    assert!(
+        config
+            .tls
+            .as_ref()
+            .is_some_and(|tls| tls.svid && tls.files.len() == 1)
+    );
     assert!(
         matches!(&config.domains[2].sources[..], [DomainSource::Endpoint(_)])
             && matches!(&config.domains[3].sources[..], [DomainSource::Endpoint(_)])
@@ -261,26 +420,50 @@ async fn spire_federation() {
         let by_certificate = registry.certificate(id).await.unwrap();
         for identity in [by_token, by_certificate] {
             assert_eq!(
-                (registry.rights(&identity, "apps/web"), registry.rights(&identity, "partner/web")),
+                (
+                    registry.rights(&identity, "apps/web"),
+                    registry.rights(&identity, "partner/web")
+                ),
                 (apps.into(), partner.into()),
                 "{id}"
             );
         }
     }
     let cloud = registry.token(svid("spiffe://cloud.example/job")).await.unwrap();
-    assert_eq!((registry.rights(&cloud, "apps/web"), registry.rights(&cloud, "partner/web")), (String::new(), "r".into()));
-    assert_eq!(refused(registry.token(svid("spiffe://other.example/job")).await), Refused::UnknownTrustDomain);
+    assert_eq!(
+        (
+            registry.rights(&cloud, "apps/web"),
+            registry.rights(&cloud, "partner/web")
+        ),
+        (String::new(), "r".into())
+    );
+    assert_eq!(
+        refused(registry.token(svid("spiffe://other.example/job")).await),
+        Refused::UnknownTrustDomain
+    );
 }
 
 #[tokio::test]
 async fn spire_oidc_provider() {
     let config = load("spire-oidc-provider.yaml");
-    assert!(matches!(&config.domains[0].sources[..], [DomainSource::OidcIssuer(_)]));
+    assert!(matches!(
+        &config.domains[0].sources[..],
+        [DomainSource::OidcIssuer(_)]
+    ));
     assert!(!config.domains[0].accepts_x509);
     let registry = Registry::of(config);
-    let builder = registry.token(svid("spiffe://prod.example.org/ns/ci/sa/builder")).await.unwrap();
-    assert_eq!((builder.username(), registry.rights(&builder, "apps/web")), ("spiffe://prod.example.org/ns/ci/sa/builder", "rcu".into()));
-    let other = registry.token(svid("spiffe://prod.example.org/ns/web/sa/web")).await.unwrap();
+    let builder = registry
+        .token(svid("spiffe://prod.example.org/ns/ci/sa/builder"))
+        .await
+        .unwrap();
+    assert_eq!(
+        (builder.username(), registry.rights(&builder, "apps/web")),
+        ("spiffe://prod.example.org/ns/ci/sa/builder", "rcu".into())
+    );
+    let other = registry
+        .token(svid("spiffe://prod.example.org/ns/web/sa/web"))
+        .await
+        .unwrap();
     assert_eq!(registry.rights(&other, "apps/web"), "r");
 }
 
@@ -293,20 +476,30 @@ async fn kubernetes_clusters() {
             "kubernetes.io": {"namespace": namespace, "serviceaccount": {"name": name}},
         })
     };
-    let (prod, edge) = ("https://oidc.eks.eu-central-1.amazonaws.com/id/EXAMPLE", "https://kubernetes.default.svc.cluster.local");
+    let prod = "https://oidc.eks.eu-central-1.amazonaws.com/id/EXAMPLE";
+    let edge = "https://kubernetes.default.svc.cluster.local";
     for (issuer, namespace, name, username, rights) in [
         (prod, "team-a", "builder", "prod:team-a:builder", "rcu"),
         (edge, "team-a", "builder", "edge:team-a:builder", "r"),
-        ("https://island.example.org", "team-a", "builder", "island:team-a:builder", ""),
+        (
+            "https://island.example.org",
+            "team-a",
+            "builder",
+            "island:team-a:builder",
+            "",
+        ),
         (prod, "team-b", "builder", "prod:team-b:builder", ""),
     ] {
         let identity = registry.token(account(issuer, namespace, name)).await.unwrap();
-        assert_eq!((identity.username(), registry.rights(&identity, "team-a/web")), (username, rights.into()));
+        assert_eq!(
+            (identity.username(), registry.rights(&identity, "team-a/web")),
+            (username, rights.into())
+        );
     }
 }
 
-/// `ServiceAccountToken`, `SpiffeJWT` and `SpiffeCertificate`: by default their audience is the object's URL, which limits a token to
-/// that repository.
+/// `ServiceAccountToken`, `SpiffeJWT` and `SpiffeCertificate`: by default their audience is the object's URL,
+/// which limits a token to that repository.
 #[tokio::test]
 async fn flux_draft() {
     let registry = Registry::of(load("flux-draft.yaml"));
@@ -314,13 +507,27 @@ async fn flux_draft() {
         ("system:serviceaccount:tenant-a:registry", "r", ""),
         ("system:serviceaccount:tenant-b:registry", "", "r"),
         ("spiffe://flux.example.org/ocirepositories/tenant-a/web", "r", ""),
-        ("spiffe://flux.example.org/imagerepositories/tenant-a/web", "r", ""),
+        (
+            "spiffe://flux.example.org/imagerepositories/tenant-a/web",
+            "r",
+            "",
+        ),
         ("spiffe://flux.example.org/ocirepositories/tenant-b/web", "", "r"),
         ("spiffe://flux.example.org/helmcharts/tenant-a/web", "", ""),
     ] {
-        assert_eq!(in_tenants(&registry, subject).await, (a.to_owned(), b.to_owned()), "{subject}");
-        let by_url = registry.token(of(subject, "oci://registry.example.org/tenants/a/web")).await.unwrap();
-        let rights = (registry.rights(&by_url, "tenants/a/web"), registry.rights(&by_url, "tenants/a/other"));
+        assert_eq!(
+            in_tenants(&registry, subject).await,
+            (a.to_owned(), b.to_owned()),
+            "{subject}"
+        );
+        let by_url = registry
+            .token(of(subject, "oci://registry.example.org/tenants/a/web"))
+            .await
+            .unwrap();
+        let rights = (
+            registry.rights(&by_url, "tenants/a/web"),
+            registry.rights(&by_url, "tenants/a/other"),
+        );
         assert_eq!(rights, (a.to_owned(), String::new()), "{subject}");
     }
 }
@@ -328,19 +535,39 @@ async fn flux_draft() {
 /// Each snippet of the page is a whole answer: it admits the tenant, and refuses the other one.
 #[tokio::test]
 async fn flux_draft_page() {
-    let [account_token, jwt, certificate] = &snippets("docs/how-to/flux-draft.md")[..] else { panic!("expected one snippet a type") };
+    let [account_token, jwt, certificate] = &snippets("docs/how-to/flux-draft.md")[..] else {
+        panic!("expected one snippet a type")
+    };
     let load = |snippet: &Value| Registry::of(parse(&snippet.to_string()).unwrap());
-    let (accounts, jwts, certificates) = (load(account_token), load(jwt), load(certificate));
+    let accounts = load(account_token);
+    let jwts = load(jwt);
+    let certificates = load(certificate);
     for (tenant, rights) in [("a", "r"), ("b", "")] {
         let account = format!("system:serviceaccount:tenant-{tenant}:registry");
         let object = format!("spiffe://flux.example.org/ocirepositories/tenant-{tenant}/web");
         let audience = "oci://registry.example.org/tenants/a/web";
         for (kind, registry, identity) in [
-            ("ServiceAccountToken", &accounts, accounts.token(of(&account, audience)).await.unwrap()),
-            ("SpiffeJWT", &jwts, jwts.token(of(&object, audience)).await.unwrap()),
-            ("SpiffeCertificate", &certificates, certificates.certificate(&object).await.unwrap()),
+            (
+                "ServiceAccountToken",
+                &accounts,
+                accounts.token(of(&account, audience)).await.unwrap(),
+            ),
+            (
+                "SpiffeJWT",
+                &jwts,
+                jwts.token(of(&object, audience)).await.unwrap(),
+            ),
+            (
+                "SpiffeCertificate",
+                &certificates,
+                certificates.certificate(&object).await.unwrap(),
+            ),
         ] {
-            assert_eq!(registry.rights(&identity, "tenants/a/web"), rights, "{kind} of tenant {tenant}");
+            assert_eq!(
+                registry.rights(&identity, "tenants/a/web"),
+                rights,
+                "{kind} of tenant {tenant}"
+            );
         }
     }
 }
@@ -348,7 +575,10 @@ async fn flux_draft_page() {
 /// The configurations on a page of the documentation, with a store.
 fn snippets(page: &str) -> Vec<Value> {
     let text = fs::read_to_string(folder(page)).unwrap();
-    let blocks = text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let blocks = text
+        .split("```yaml\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap());
     let documents = blocks.map(|block| {
         let mut document: Value = serde_saphyr::from_str(block).unwrap();
         document["storage"] = json!({"rootDirectory": "s"});
@@ -357,17 +587,32 @@ fn snippets(page: &str) -> Vec<Value> {
     documents.collect()
 }
 
-/// The first images are public, and a pod that has an identity may read them too: `anonymousPolicy` is for callers without one only.
+/// The first images are public, and a pod that has an identity may read them too: `anonymousPolicy` is for
+/// callers without one only.
 #[tokio::test]
 async fn bootstrapping() {
     let mut document = snippets("docs/explanation/bootstrapping.md").remove(0);
-    let domain = json!({"name": "prod.example.org", "audiences": [AUDIENCE], "bundle": [{"file": "bundle.json"}]});
-    document["http"] = json!({"tls": {"cert": "a", "key": "b"}, "auth": {"spiffe": {"trustDomains": [domain]}}});
+    let domain =
+        json!({"name": "prod.example.org", "audiences": [AUDIENCE], "bundle": [{"file": "bundle.json"}]});
+    document["http"] =
+        json!({"tls": {"cert": "a", "key": "b"}, "auth": {"spiffe": {"trustDomains": [domain]}}});
     let registry = Registry::of(parse(&document.to_string()).unwrap());
     let anonymous = registry.anonymous().await;
-    let pod = registry.token(svid("spiffe://prod.example.org/ns/spire/sa/agent")).await.unwrap();
-    let promoter = registry.certificate("spiffe://prod.example.org/ns/release/sa/promoter").await.unwrap();
+    let pod = registry
+        .token(svid("spiffe://prod.example.org/ns/spire/sa/agent"))
+        .await
+        .unwrap();
+    let promoter = registry
+        .certificate("spiffe://prod.example.org/ns/release/sa/promoter")
+        .await
+        .unwrap();
     for (who, bootstrap) in [(anonymous, "r"), (pod, "r"), (promoter, "rc")] {
-        assert_eq!((registry.rights(&who, "bootstrap/spire/agent"), registry.rights(&who, "apps/web")), (bootstrap.into(), String::new()));
+        assert_eq!(
+            (
+                registry.rights(&who, "bootstrap/spire/agent"),
+                registry.rights(&who, "apps/web")
+            ),
+            (bootstrap.into(), String::new())
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! The configurations of zot's guide to workload identity load here and mean the same. What fragments lack is added, authorities get
-//! real text, and nothing else is changed.
+//! The configurations of zot's guide to workload identity load here and mean the same. What fragments lack is
+//! added, authorities get real text, and nothing else is changed.
 
 use crate::harness::{Registry, authority_pem, files, folder, parse, refused};
 use serde_json::{Value, json};
@@ -43,13 +43,25 @@ fn load(name: &str) -> Config {
 }
 
 fn rules(config: &Config) -> Vec<(&str, Vec<&str>)> {
-    config.issuers.iter().map(|entry| (&*entry.rules.issuer, entry.rules.audiences.iter().map(String::as_str).collect())).collect()
+    config
+        .issuers
+        .iter()
+        .map(|entry| {
+            (
+                &*entry.rules.issuer,
+                entry.rules.audiences.iter().map(String::as_str).collect(),
+            )
+        })
+        .collect()
 }
 
 /// A Kubernetes token, in the layout of Secret tokens.
 fn source_controller() -> Value {
     let mut claims = sample("token-payload.json");
-    claims.as_object_mut().unwrap().retain(|name, _| name != "exp" && name != "iat");
+    claims
+        .as_object_mut()
+        .unwrap()
+        .retain(|name, _| name != "exp" && name != "iat");
     claims
 }
 
@@ -69,12 +81,27 @@ fn every_sample_is_tried_here() {
 #[tokio::test]
 async fn basic() {
     let config = load("basic.json");
-    assert_eq!((rules(&config), config.terms.service.as_str()), (vec![(CLUSTER, vec!["zot"])], "zot-service"));
-    assert_eq!(config.warnings.len(), 1, "the realm is not advertised: {:?}", config.warnings);
+    assert_eq!(
+        (rules(&config), config.terms.service.as_str()),
+        (vec![(CLUSTER, vec!["zot"])], "zot-service")
+    );
+    assert_eq!(
+        config.warnings.len(),
+        1,
+        "the realm is not advertised: {:?}",
+        config.warnings
+    );
     let registry = Registry::of(config);
     let identity = registry.token(source_controller()).await.unwrap();
-    assert_eq!(identity.username(), format!("{CLUSTER}/system:serviceaccount:flux-system:source-controller"));
-    assert_eq!(registry.rights(&identity, "any/thing"), "rcud", "without accessControl whoever is known may do everything");
+    assert_eq!(
+        identity.username(),
+        format!("{CLUSTER}/system:serviceaccount:flux-system:source-controller")
+    );
+    assert_eq!(
+        registry.rights(&identity, "any/thing"),
+        "rcud",
+        "without accessControl whoever is known may do everything"
+    );
     let nobody = registry.anonymous().await;
     assert_eq!(registry.rights(&nobody, "any/thing"), "");
 }
@@ -82,20 +109,42 @@ async fn basic() {
 #[tokio::test]
 async fn complete() {
     let config = load("complete.json");
-    assert_eq!(config.listen, Listen { address: "127.0.0.1".into(), port: 8080 });
-    assert_eq!((config.storage.as_path(), config.level), (Path::new("/tmp/zot"), Level::Info));
-    assert_eq!(rules(&config), [(CLUSTER, vec!["zot", "https://zot.example.com"])]);
+    assert_eq!(
+        config.listen,
+        Listen {
+            address: "127.0.0.1".into(),
+            port: 8080
+        }
+    );
+    assert_eq!(
+        (config.storage.as_path(), config.level),
+        (Path::new("/tmp/zot"), Level::Info)
+    );
+    assert_eq!(
+        rules(&config),
+        [(CLUSTER, vec!["zot", "https://zot.example.com"])]
+    );
     let registry = Registry::of(config);
     let named = registry.token(source_controller()).await.unwrap();
     assert_eq!(registry.rights(&named, "any/thing"), "rcud");
-    let other = registry.token(account("system:serviceaccount:default:default")).await.unwrap();
-    assert_eq!(registry.rights(&other, "any/thing"), "", "accessControl stands in http, and counts");
+    let other = registry
+        .token(account("system:serviceaccount:default:default"))
+        .await
+        .unwrap();
+    assert_eq!(
+        registry.rights(&other, "any/thing"),
+        "",
+        "accessControl stands in http, and counts"
+    );
     let mut second_audience = source_controller();
     second_audience["aud"] = json!("https://zot.example.com");
     assert!(registry.token(second_audience).await.is_ok());
     let mut no_audience_of_ours = source_controller();
     no_audience_of_ours["aud"] = json!(["https://kubernetes.default.svc"]);
-    assert!(matches!(refused(registry.token(no_audience_of_ours).await), Refused::Jwt(jwt::Rejected::Audience { .. })));
+    assert!(matches!(
+        refused(registry.token(no_audience_of_ours).await),
+        Refused::Jwt(jwt::Rejected::Audience { .. })
+    ));
 }
 
 #[test]
@@ -104,15 +153,21 @@ fn authorities_of_the_issuers_server() {
     let pem = authority_pem();
     inline["http"]["auth"]["bearer"]["oidc"][0]["certificateAuthority"] = json!(pem);
     let config = parse(&inline.to_string()).unwrap();
-    let IssuerKeys::Fetched(keys) = &config.issuers[0].keys else { panic!("{config:?}") };
+    let IssuerKeys::Fetched(keys) = &config.issuers[0].keys else {
+        panic!("{config:?}")
+    };
     assert!(matches!(&keys.ca, Some(CaSource::Inline(text)) if text == pem.as_bytes()));
     assert_eq!(keys.max_stale, Duration::from_secs(24 * 3600));
 
     let mut file = whole("custom-ca-file.json");
     file["http"]["auth"]["bearer"]["oidc"][0]["certificateAuthorityFile"] = json!("k8s-ca.pem");
     let config = parse(&file.to_string()).unwrap();
-    let IssuerKeys::Fetched(keys) = &config.issuers[0].keys else { panic!("{config:?}") };
-    assert!(matches!(&keys.ca, Some(CaSource::File(file)) if file == Path::new("/etc/wharfinger/k8s-ca.pem")));
+    let IssuerKeys::Fetched(keys) = &config.issuers[0].keys else {
+        panic!("{config:?}")
+    };
+    assert!(
+        matches!(&keys.ca, Some(CaSource::File(file)) if file == Path::new("/etc/wharfinger/k8s-ca.pem"))
+    );
 }
 
 #[tokio::test]
@@ -123,14 +178,25 @@ async fn cel_validations() {
     assert_eq!(identity.username(), "my-org/app");
     assert_eq!(identity.groups(), ["ci", "github-actions"]);
     for (claims, message) in [
-        (claims("other-org", "refs/heads/main"), "only my-org repositories are allowed"),
+        (
+            claims("other-org", "refs/heads/main"),
+            "only my-org repositories are allowed",
+        ),
         (claims("my-org", "refs/tags/v1"), "must be a branch reference"),
     ] {
-        assert_eq!(refused(registry.token(claims).await), Refused::Validation { message: message.into() });
+        assert_eq!(
+            refused(registry.token(claims).await),
+            Refused::Validation {
+                message: message.into()
+            }
+        );
     }
     let mut without = claims("my-org", "refs/heads/main");
     without.as_object_mut().unwrap().remove("repository");
-    assert!(matches!(refused(registry.token(without).await), Refused::Mapping { .. }), "a claim that is missing refuses");
+    assert!(
+        matches!(refused(registry.token(without).await), Refused::Mapping { .. }),
+        "a claim that is missing refuses"
+    );
 }
 
 #[tokio::test]
@@ -138,16 +204,42 @@ async fn multiple_providers() {
     let text = whole("multiple-providers.json").to_string();
     let strangers = "anyone in the world can get a token of https://token.actions.githubusercontent.com";
     let refused_by_default = parse(&text).map(|_| ()).unwrap_err();
-    assert!(refused_by_default.len() == 1 && refused_by_default[0].what.contains(strangers), "{refused_by_default:?}");
-    let config = config::parse_in(&text, Path::new("/etc/wharfinger"), Environment { open: true, ..Environment::default() }).unwrap();
+    assert!(
+        refused_by_default.len() == 1 && refused_by_default[0].what.contains(strangers),
+        "{refused_by_default:?}"
+    );
+    let config = config::parse_in(
+        &text,
+        Path::new("/etc/wharfinger"),
+        Environment {
+            open: true,
+            ..Environment::default()
+        },
+    )
+    .unwrap();
     assert_eq!(rules(&config), [(CLUSTER, vec!["zot"]), (GITHUB, vec!["zot"])]);
-    assert!(config.warnings.len() == 1 && config.warnings[0].what.contains(strangers), "{:?}", config.warnings);
+    assert!(
+        config.warnings.len() == 1 && config.warnings[0].what.contains(strangers),
+        "{:?}",
+        config.warnings
+    );
     let registry = Registry::of(config);
     let cluster = registry.token(source_controller()).await.unwrap();
-    assert_eq!((cluster.username(), cluster.groups()), ("flux-system:source-controller", &["k8s-workloads".to_owned()][..]));
-    let github = registry.token(json!({"iss": GITHUB, "aud": "zot", "sub": "s", "repository": "my-org/app"})).await.unwrap();
-    assert_eq!((github.username(), github.groups()), ("my-org/app", &["github-actions".to_owned()][..]));
-    let unknown = registry.token(json!({"iss": "https://issuer.example.org", "aud": "zot", "sub": "s"})).await;
+    assert_eq!(
+        (cluster.username(), cluster.groups()),
+        ("flux-system:source-controller", &["k8s-workloads".to_owned()][..])
+    );
+    let github = registry
+        .token(json!({"iss": GITHUB, "aud": "zot", "sub": "s", "repository": "my-org/app"}))
+        .await
+        .unwrap();
+    assert_eq!(
+        (github.username(), github.groups()),
+        ("my-org/app", &["github-actions".to_owned()][..])
+    );
+    let unknown = registry
+        .token(json!({"iss": "https://issuer.example.org", "aud": "zot", "sub": "s"}))
+        .await;
     assert_eq!(refused(unknown), Refused::UnknownIssuer);
 }
 
@@ -164,7 +256,11 @@ async fn access_control() {
     ] {
         let identity = registry.token(account(subject)).await.unwrap();
         for repository in ["app", "app/web", "app/web/x"] {
-            assert_eq!(registry.rights(&identity, repository), app, "{subject} {repository}");
+            assert_eq!(
+                registry.rights(&identity, repository),
+                app,
+                "{subject} {repository}"
+            );
         }
         assert_eq!(registry.rights(&identity, "other/web"), other, "{subject}");
     }
@@ -179,8 +275,14 @@ fn debug_log() {
 fn traditional_bearer() {
     let config = load("traditional-bearer.json");
     let server = config.token_server.as_ref().unwrap();
-    assert_eq!((server.realm.as_deref(), server.rules.service.as_str()), (Some("https://auth.myreg.io/auth/token"), "myauth"));
-    assert_eq!((server.keys.as_path(), &server.rules.issuer), (Path::new("/etc/zot/auth.crt"), &None));
+    assert_eq!(
+        (server.realm.as_deref(), server.rules.service.as_str()),
+        (Some("https://auth.myreg.io/auth/token"), "myauth")
+    );
+    assert_eq!(
+        (server.keys.as_path(), &server.rules.issuer),
+        (Path::new("/etc/zot/auth.crt"), &None)
+    );
     assert_eq!(rules(&config), [(CLUSTER, vec!["zot"])]);
     assert_eq!(config.warnings, []);
 }
@@ -191,30 +293,68 @@ async fn the_guides_expressions() {
     for (expression, claims, expected) in [
         ("claims.sub", json!({}), "s"),
         ("claims.email", json!({"email": "a@example.org"}), "a@example.org"),
-        ("claims.email.split('@')[0]", json!({"email": "a@example.org"}), "a"),
-        ("claims['kubernetes.io/serviceaccount/namespace']", json!({"kubernetes.io/serviceaccount/namespace": "ns"}), "ns"),
-        ("claims.repository_owner + '/' + claims.sub", json!({"repository_owner": "o"}), "o/s"),
+        (
+            "claims.email.split('@')[0]",
+            json!({"email": "a@example.org"}),
+            "a",
+        ),
+        (
+            "claims['kubernetes.io/serviceaccount/namespace']",
+            json!({"kubernetes.io/serviceaccount/namespace": "ns"}),
+            "ns",
+        ),
+        (
+            "claims.repository_owner + '/' + claims.sub",
+            json!({"repository_owner": "o"}),
+            "o/s",
+        ),
     ] {
         let mut document = whole("basic.json");
         document["http"]["auth"]["bearer"]["oidc"][0]["claimMapping"] = json!({"username": expression});
-        assert_eq!(identify(&document, claims).await.unwrap().username(), expected, "{expression}");
+        assert_eq!(
+            identify(&document, claims).await.unwrap().username(),
+            expected,
+            "{expression}"
+        );
     }
     for (validation, good, bad) in [
-        ("claims.org in ['allowed-org-1', 'allowed-org-2']", json!({"org": "allowed-org-2"}), json!({"org": "x"})),
-        ("claims.email_verified == true", json!({"email_verified": true}), json!({"email_verified": false})),
+        (
+            "claims.org in ['allowed-org-1', 'allowed-org-2']",
+            json!({"org": "allowed-org-2"}),
+            json!({"org": "x"}),
+        ),
+        (
+            "claims.email_verified == true",
+            json!({"email_verified": true}),
+            json!({"email_verified": false}),
+        ),
     ] {
         let mut document = whole("basic.json");
-        let mapping = json!({"validations": [{"expression": validation, "message": "m"}], "groups": "claims.groups"});
+        let mapping =
+            json!({"validations": [{"expression": validation, "message": "m"}], "groups": "claims.groups"});
         document["http"]["auth"]["bearer"]["oidc"][0]["claimMapping"] = mapping;
         let mut good = good;
         good["groups"] = json!(["b", "a"]);
-        assert_eq!(identify(&document, good).await.unwrap().groups(), ["a", "b"], "{validation}");
-        assert_eq!(refused(identify(&document, bad).await), Refused::Validation { message: "m".into() }, "{validation}");
+        assert_eq!(
+            identify(&document, good).await.unwrap().groups(),
+            ["a", "b"],
+            "{validation}"
+        );
+        assert_eq!(
+            refused(identify(&document, bad).await),
+            Refused::Validation { message: "m".into() },
+            "{validation}"
+        );
     }
 }
 
-async fn identify(document: &Value, claims: Value) -> Result<wharfinger::identity::Identity, wharfinger::identity::Failure> {
+async fn identify(
+    document: &Value,
+    claims: Value,
+) -> Result<wharfinger::identity::Identity, wharfinger::identity::Failure> {
     let mut all = json!({"iss": CLUSTER, "aud": "zot", "sub": "s"});
     add(&mut all, &claims);
-    Registry::of(parse(&document.to_string()).unwrap()).token(all).await
+    Registry::of(parse(&document.to_string()).unwrap())
+        .token(all)
+        .await
 }

@@ -25,15 +25,19 @@ pub(crate) struct Image {
 impl Image {
     /// With `note`, the record of its manifest is a file.
     pub(crate) fn new(repository: &str, salt: &str, note: bool) -> Self {
-        let blobs =
-            [("config", 10), ("layer", 1000)].map(|(kind, times)| format!("{kind} {repository} {salt} ").repeat(times).into_bytes());
+        let blobs = [("config", 10), ("layer", 1000)]
+            .map(|(kind, times)| format!("{kind} {repository} {salt} ").repeat(times).into_bytes());
         let [config, layer] =
             blobs.each_ref().map(|bytes| json!({"mediaType": "application/vnd.example", "digest": sha256(bytes), "size": bytes.len()}));
         let note = "x".repeat(if note { 70_000 } else { 1 });
         let manifest = json!({
             "schemaVersion": 2, "mediaType": IMAGE, "config": config, "layers": [layer], "annotations": {"note": note},
         });
-        Self { repository: repository.to_owned(), blobs, manifest: manifest.to_string() }
+        Self {
+            repository: repository.to_owned(),
+            blobs,
+            manifest: manifest.to_string(),
+        }
     }
 
     fn digest(&self) -> String {
@@ -45,30 +49,49 @@ impl Image {
             client.push_blob(&self.repository, bytes).await;
         }
         let path = format!("/v2/{}/manifests/{tag}", self.repository);
-        let answer = client.clone().header("content-type", IMAGE).put(&path, self.manifest.clone()).await;
+        let answer = client
+            .clone()
+            .header("content-type", IMAGE)
+            .put(&path, self.manifest.clone())
+            .await;
         assert_eq!(answer.status, 201, "{}", answer.text());
     }
 
     pub(crate) async fn delete(&self, client: &Client) {
         let blobs = self.blobs.iter().map(|bytes| format!("blobs/{}", sha256(bytes)));
         for what in [format!("manifests/{}", self.digest())].into_iter().chain(blobs) {
-            let answer = client.send(Method::DELETE, &format!("/v2/{}/{what}", self.repository), "").await;
+            let answer = client
+                .send(Method::DELETE, &format!("/v2/{}/{what}", self.repository), "")
+                .await;
             assert_eq!(answer.status, 202, "{}", answer.text());
         }
     }
 
     /// It is there, whole.
     pub(crate) async fn must_be(&self, client: &Client, tag: &str) {
-        let answer = client.get(&format!("/v2/{}/manifests/{tag}", self.repository)).await;
-        assert_eq!((answer.status.as_u16(), answer.text()), (200, self.manifest.clone()), "{tag}");
+        let answer = client
+            .get(&format!("/v2/{}/manifests/{tag}", self.repository))
+            .await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.text()),
+            (200, self.manifest.clone()),
+            "{tag}"
+        );
         for bytes in &self.blobs {
-            let answer = client.get(&format!("/v2/{}/blobs/{}", self.repository, sha256(bytes))).await;
-            assert!(answer.status == 200 && answer.body == *bytes, "{tag}: {}", answer.status);
+            let answer = client
+                .get(&format!("/v2/{}/blobs/{}", self.repository, sha256(bytes)))
+                .await;
+            assert!(
+                answer.status == 200 && answer.body == *bytes,
+                "{tag}: {}",
+                answer.status
+            );
         }
     }
 }
 
-/// The states that a tag was given, in order. Of those behind the last one that was acknowledged, any may be there.
+/// The states that a tag was given, in order. Of those behind the last one that was acknowledged, any may be
+/// there.
 #[derive(Clone)]
 struct History {
     states: Vec<Option<Image>>,
@@ -79,14 +102,23 @@ type Histories = Arc<Mutex<HashMap<(String, &'static str), History>>>;
 
 /// Has this registry backed up into `to`: the exit code, standard output and standard error.
 pub(crate) async fn back_up(app: &TestApp, to: &Path, more: &[&str]) -> (i32, String, String) {
-    app.log.wait("it answers the operator", 0, |line| line["control.socket"].is_string()).await;
+    app.log
+        .wait("it answers the operator", 0, |line| {
+            line["control.socket"].is_string()
+        })
+        .await;
     run(&app.setup, to, more).await
 }
 
 /// Runs the command for this configuration.
 async fn run(setup: &Setup, to: &Path, more: &[&str]) -> (i32, String, String) {
-    let (file, folder) = (setup.file().display().to_string(), setup.folder.path().to_owned());
-    let arguments: Vec<String> = ["backup", &file, to.to_str().unwrap()].iter().chain(more).map(|text| (*text).to_owned()).collect();
+    let file = setup.file().display().to_string();
+    let folder = setup.folder.path().to_owned();
+    let arguments: Vec<String> = ["backup", &file, to.to_str().unwrap()]
+        .iter()
+        .chain(more)
+        .map(|text| (*text).to_owned())
+        .collect();
     let run = move || output(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), &folder);
     tokio::task::spawn_blocking(run).await.unwrap()
 }
@@ -107,7 +139,13 @@ pub(crate) async fn restored(backup: &Path) -> TestApp {
 }
 
 /// Pushes, retags, deletes, and leaves uploads open, until it is told to stop.
-async fn work(client: Client, repository: String, histories: Histories, stop: Arc<AtomicBool>, done: watch::Sender<usize>) {
+async fn work(
+    client: Client,
+    repository: String,
+    histories: Histories,
+    stop: Arc<AtomicBool>,
+    done: watch::Sender<usize>,
+) {
     let mut dice = fastrand::Rng::new();
     for number in 0.. {
         if stop.load(Ordering::SeqCst) {
@@ -118,9 +156,19 @@ async fn work(client: Client, repository: String, histories: Histories, stop: Ar
         let key = (repository.clone(), tag);
         let (before, now) = {
             let mut histories = histories.lock().unwrap();
-            let states = &mut histories.entry(key.clone()).or_insert(History { states: vec![None], acknowledged: 0 }).states;
+            let states = &mut histories
+                .entry(key.clone())
+                .or_insert(History {
+                    states: vec![None],
+                    acknowledged: 0,
+                })
+                .states;
             let before = states.last().cloned().flatten();
-            let now = if before.is_some() && dice.u8(0..3) == 0 { None } else { Some(new) };
+            let now = if before.is_some() && dice.u8(0..3) == 0 {
+                None
+            } else {
+                Some(new)
+            };
             states.push(now.clone());
             (before, now)
         };
@@ -129,20 +177,33 @@ async fn work(client: Client, repository: String, histories: Histories, stop: Ar
             (None, Some(image)) => image.delete(&client).await,
             (None, None) => {}
         }
-        histories.lock().unwrap().entry(key).and_modify(|history| history.acknowledged = history.states.len() - 1);
+        histories
+            .lock()
+            .unwrap()
+            .entry(key)
+            .and_modify(|history| history.acknowledged = history.states.len() - 1);
         if dice.u8(0..4) == 0 {
             let upload = client.start_upload(&repository).await;
-            let sent = client.send(Method::PATCH, &upload, vec![7; dice.usize(1..50_000)]).await;
+            let sent = client
+                .send(Method::PATCH, &upload, vec![7; dice.usize(1..50_000)])
+                .await;
             assert_eq!(sent.status, 202, "{}", sent.text());
             if dice.bool() {
-                assert_eq!(client.send(Method::DELETE, sent.header("location"), "").await.status, 204);
+                assert_eq!(
+                    client
+                        .send(Method::DELETE, sent.header("location"), "")
+                        .await
+                        .status,
+                    204
+                );
             }
         }
         done.send_modify(|done| *done += 1);
     }
 }
 
-/// Each tag is in a state that it had when the backup ran: between what was acknowledged before and what had begun when it ended.
+/// Each tag is in a state that it had when the backup ran: between what was acknowledged before and what had
+/// begun when it ended.
 async fn compare(backup: &Path, before: &HashMap<(String, &'static str), History>, after: &Histories) {
     let app = restored(backup).await;
     let client = app.anonymous();
@@ -152,7 +213,9 @@ async fn compare(backup: &Path, before: &HashMap<(String, &'static str), History
         let answer = client.get(&format!("/v2/{repository}/manifests/{tag}")).await;
         let found = (answer.status == 200).then(|| answer.text());
         assert!(found.is_some() || answer.status == 404, "{}", answer.text());
-        let state = states[first..].iter().find(|state| state.as_ref().map(|image| &image.manifest) == found.as_ref());
+        let state = states[first..]
+            .iter()
+            .find(|state| state.as_ref().map(|image| &image.manifest) == found.as_ref());
         match state {
             Some(Some(image)) => image.must_be(&client, tag).await,
             Some(None) => {}
@@ -164,10 +227,20 @@ async fn compare(backup: &Path, before: &HashMap<(String, &'static str), History
 #[tokio::test(flavor = "multi_thread")]
 async fn during_pushes_and_deletions_every_backup_can_be_started_on() {
     let mut app = Setup::plain().start().await;
-    let (histories, stop, (done, mut heard)) = (Histories::default(), Arc::new(AtomicBool::new(false)), watch::channel(0));
+    let (histories, stop, (done, mut heard)) = (
+        Histories::default(),
+        Arc::new(AtomicBool::new(false)),
+        watch::channel(0),
+    );
     let mut writers = JoinSet::new();
     for number in 0..WRITERS {
-        writers.spawn(work(app.anonymous(), format!("team/{number}"), histories.clone(), stop.clone(), done.clone()));
+        writers.spawn(work(
+            app.anonymous(),
+            format!("team/{number}"),
+            histories.clone(),
+            stop.clone(),
+            done.clone(),
+        ));
     }
     let elsewhere = tempfile::tempdir().unwrap();
     let mut meanwhile = 0;
@@ -175,7 +248,11 @@ async fn during_pushes_and_deletions_every_backup_can_be_started_on() {
         let goal = *done.borrow() + 15;
         heard.wait_for(|done| *done >= goal).await.unwrap();
         // One folder again and again, and new ones.
-        let to = elsewhere.path().join(if round % 2 == 0 { "daily".to_owned() } else { format!("new {round}") });
+        let to = elsewhere.path().join(if round % 2 == 0 {
+            "daily".to_owned()
+        } else {
+            format!("new {round}")
+        });
         let more: &[&str] = if round > 2 { &["--hard-link"] } else { &[] };
         let before = histories.lock().unwrap().clone();
         let count = *done.borrow();
@@ -191,9 +268,13 @@ async fn during_pushes_and_deletions_every_backup_can_be_started_on() {
     assert!(!app.store().join("d/held").exists() && !app.store().join("v/held").exists());
     app.signal(Signal::TERM);
     app.ended().await;
-    let (code, out, errors) = output(&["fsck", app.setup.file().to_str().unwrap()], app.setup.folder.path());
+    let (code, out, errors) = output(
+        &["fsck", app.setup.file().to_str().unwrap()],
+        app.setup.folder.path(),
+    );
     assert_eq!(code, 0, "{out}{errors}");
-    let (before, daily) = (histories.lock().unwrap().clone(), elsewhere.path().join("daily"));
+    let before = histories.lock().unwrap().clone();
+    let daily = elsewhere.path().join("daily");
     let (code, out, errors) = run(&app.setup, &daily, &[]).await;
     assert!(code == 0 && !out.contains(" 0 were there"), "{out}{errors}");
     compare(&daily, &before, &histories).await;
@@ -205,13 +286,17 @@ async fn without_a_server_the_command_makes_the_backup_itself() {
     let image = Image::new("team/app", "one", true);
     image.push(&app.anonymous(), "v1").await;
     let elsewhere = tempfile::tempdir().unwrap();
-    let (served, stopped) = (elsewhere.path().join("served"), elsewhere.path().join("stopped"));
+    let served = elsewhere.path().join("served");
+    let stopped = elsewhere.path().join("stopped");
     assert_eq!(back_up(&app, &served, &[]).await.0, 0);
     app.signal(Signal::TERM);
     app.ended().await;
     let (code, out, errors) = run(&app.setup, &stopped, &[]).await;
     assert_eq!((code, errors.as_str()), (0, ""), "{out}");
-    assert!(out.starts_with(&format!("{}: complete: 3 files of ", stopped.display())), "{out}");
+    assert!(
+        out.starts_with(&format!("{}: complete: 3 files of ", stopped.display())),
+        "{out}"
+    );
     // The registry's backup and this one are of the same store.
     let (code, out, _) = run(&app.setup, &served, &[]).await;
     assert!(code == 0 && out.contains(" 3 were there, 0 removed"), "{out}");
@@ -226,9 +311,12 @@ async fn without_a_server_the_command_makes_the_backup_itself() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_done_is_said_with_what_to_do() {
     let app = Setup::plain().start().await;
-    Image::new("team/app", "one", false).push(&app.anonymous(), "v1").await;
+    Image::new("team/app", "one", false)
+        .push(&app.anonymous(), "v1")
+        .await;
     let elsewhere = tempfile::tempdir().unwrap();
-    let (store, full) = (app.store(), elsewhere.path().join("full"));
+    let store = app.store();
+    let full = elsewhere.path().join("full");
     std::fs::create_dir(&full).unwrap();
     std::fs::write(full.join("thesis"), "").unwrap();
     let backup = elsewhere.path().join("backup");
@@ -237,13 +325,29 @@ async fn what_cannot_be_done_is_said_with_what_to_do() {
     let running = copied(&backup).start().await;
     for (to, said) in [
         (store.join("backup"), "overlaps with the store in "),
-        (full.clone(), "holds `thesis`, and is not a backup: name an empty folder"),
-        (elsewhere.path().join("file"), "cannot be written or read: Not a directory"),
-        (running.store(), "is a store that was served since it was a backup"),
-        ("/proc/backup".into(), "/proc/backup cannot be written or read: it does not exist"),
+        (
+            full.clone(),
+            "holds `thesis`, and is not a backup: name an empty folder",
+        ),
+        (
+            elsewhere.path().join("file"),
+            "cannot be written or read: Not a directory",
+        ),
+        (
+            running.store(),
+            "is a store that was served since it was a backup",
+        ),
+        (
+            "/proc/backup".into(),
+            "/proc/backup cannot be written or read: it does not exist",
+        ),
     ] {
         let (code, out, errors) = back_up(&app, &to, &[]).await;
-        assert!(code == 1 && out.is_empty() && errors.contains(said), "{}: {code} {out}{errors}", to.display());
+        assert!(
+            code == 1 && out.is_empty() && errors.contains(said),
+            "{}: {code} {out}{errors}",
+            to.display()
+        );
     }
     assert_eq!(std::fs::read_dir(&full).unwrap().count(), 1);
     assert!(!store.join("backup").exists());
@@ -251,9 +355,14 @@ async fn what_cannot_be_done_is_said_with_what_to_do() {
     let mut config = app.setup.config.clone();
     config["stateDirectory"] = json!("elsewhere");
     app.setup.write("other.json", &config.to_string());
-    let (code, _, errors) = output(&["backup", "other.json", backup.to_str().unwrap()], app.setup.folder.path());
+    let (code, _, errors) = output(
+        &["backup", "other.json", backup.to_str().unwrap()],
+        app.setup.folder.path(),
+    );
     assert!(
-        code == 1 && errors.contains(&format!("in use by process {}", app.pid())) && errors.contains("there is no such socket"),
+        code == 1
+            && errors.contains(&format!("in use by process {}", app.pid()))
+            && errors.contains("there is no such socket"),
         "{errors}"
     );
     let (code, _, errors) = output(&["backup", "nowhere.json", "x"], app.setup.folder.path());
@@ -264,7 +373,8 @@ async fn what_cannot_be_done_is_said_with_what_to_do() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_store_is_backed_up_as_far_as_it_goes() {
     let app = Setup::plain().start().await;
-    let (image, damaged) = (Image::new("team/app", "one", true), Image::new("team/app", "two", false));
+    let image = Image::new("team/app", "one", true);
+    let damaged = Image::new("team/app", "two", false);
     image.push(&app.anonymous(), "v1").await;
     damaged.push(&app.anonymous(), "v2").await;
     let mut lost = 0;
@@ -281,7 +391,9 @@ async fn a_damaged_store_is_backed_up_as_far_as_it_goes() {
     let elsewhere = tempfile::tempdir().unwrap();
     let (code, out, errors) = back_up(&app, elsewhere.path(), &[]).await;
     assert!(
-        code == 1 && out.contains("is missing from the store\n") && errors.contains("check the store with `wharfinger fsck`"),
+        code == 1
+            && out.contains("is missing from the store\n")
+            && errors.contains("check the store with `wharfinger fsck`"),
         "{out}{errors}"
     );
     let restored = copied(elsewhere.path()).start().await;

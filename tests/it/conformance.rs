@@ -13,37 +13,64 @@ async fn the_official_suite_with_everything_on_has_no_failure_and_skips_nothing(
     let mut setup = Setup::plain();
     setup.config["storage"]["sparse"] = json!(["conformance/**"]);
     let app = setup.start().await;
-    let Some(told) = run(&app, &[("OCI_TLS", "disabled")]).await else { return };
+    let Some(told) = run(&app, &[("OCI_TLS", "disabled")]).await else {
+        return;
+    };
     assert_eq!(told.counts(), [0, 0, 0], "{}", told.all);
-    assert!(!told.text.contains(": Disabled") && !told.text.contains(": Skip"), "{}", told.all);
+    assert!(
+        !told.text.contains(": Disabled") && !told.text.contains(": Skip"),
+        "{}",
+        told.all
+    );
 }
 
 /// Where a manifest needs what it refers to, and a child stays as long as its index.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_official_suite_passes_where_manifests_must_be_complete() {
     let app = Setup::plain().start().await;
-    let Some(told) = run(&app, &[("OCI_TLS", "disabled"), ("OCI_DATA_SPARSE", "false")]).await else { return };
+    let Some(told) = run(&app, &[("OCI_TLS", "disabled"), ("OCI_DATA_SPARSE", "false")]).await else {
+        return;
+    };
     // What is about manifests that lack something is not asked.
     assert_eq!(told.counts_of(950), [0, 0, 0], "{}", told.all);
 }
 
-/// The suite asks for tokens of one repository at a time, so that what it mounts from another one it may not read: then it is told to
-/// upload, as the specification says, and counts the mount as skipped.
+/// The suite asks for tokens of one repository at a time, so that what it mounts from another one it may not
+/// read: then it is told to upload, as the specification says, and counts the mount as skipped.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_official_suite_with_a_workloads_token_has_no_failure_and_skips_mounts_alone() {
     let pki = TestPki::new();
-    let mut setup = Setup::tls(&pki).allow("conformance/**", json!({"defaultPolicy": ["read", "create", "update", "delete"]}));
+    let mut setup = Setup::tls(&pki).allow(
+        "conformance/**",
+        json!({"defaultPolicy": ["read", "create", "update", "delete"]}),
+    );
     setup.config["storage"]["sparse"] = json!(["conformance/**"]);
     let app = setup.start().await;
     app.setup.write("roots.pem", app.authority().unwrap());
-    let (roots, token) = (app.setup.path("roots.pem"), pki.domain.jwt_svid("/conformance", AUDIENCE));
+    let roots = app.setup.path("roots.pem");
+    let token = pki.domain.jwt_svid("/conformance", AUDIENCE);
     // A token is the password of any user.
     let login = [("OCI_USERNAME", "workload"), ("OCI_PASSWORD", token.as_str())];
     let tls = [("OCI_TLS", "enabled"), ("SSL_CERT_FILE", roots.to_str().unwrap())];
-    let Some(told) = run(&app, &[login, tls].concat()).await else { return };
-    let skipped: Vec<_> = told.text.lines().filter(|line| line.ends_with(": Skip") && line.contains('/')).collect();
-    assert!(skipped.iter().all(|line| line.contains("/blob-mount")), "{}", told.all);
-    assert_eq!(told.counts(), [0, u32::try_from(skipped.len()).unwrap(), 0], "{}", told.all);
+    let Some(told) = run(&app, &[login, tls].concat()).await else {
+        return;
+    };
+    let skipped: Vec<_> = told
+        .text
+        .lines()
+        .filter(|line| line.ends_with(": Skip") && line.contains('/'))
+        .collect();
+    assert!(
+        skipped.iter().all(|line| line.contains("/blob-mount")),
+        "{}",
+        told.all
+    );
+    assert_eq!(
+        told.counts(),
+        [0, u32::try_from(skipped.len()).unwrap(), 0],
+        "{}",
+        told.all
+    );
 }
 
 struct Told {
@@ -55,7 +82,10 @@ struct Told {
 async fn run(app: &TestApp, settings: &[(&str, &str)]) -> Option<Told> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     if !std::env::split_paths(&path).any(|folder| folder.join("conformance").is_file()) {
-        assert!(std::env::var_os("WHARFINGER_REQUIRE_CLIENTS").is_none(), "conformance is not installed");
+        assert!(
+            std::env::var_os("WHARFINGER_REQUIRE_CLIENTS").is_none(),
+            "conformance is not installed"
+        );
         eprintln!("skipped: conformance is not installed");
         return None;
     }
@@ -69,7 +99,10 @@ async fn run(app: &TestApp, settings: &[(&str, &str)]) -> Option<Told> {
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
-    let output = tokio::time::timeout(Duration::from_secs(600), suite).await.expect("the suite does not end").unwrap();
+    let output = tokio::time::timeout(Duration::from_secs(600), suite)
+        .await
+        .expect("the suite does not end")
+        .unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let all = format!("{text}{}", String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{all}");
@@ -85,12 +118,25 @@ impl Told {
     fn counts_of(&self, many: u32) -> [u32; 3] {
         // As in `  Pass..........................:       1028`
         let count = |name: &str| {
-            let line = self.text.lines().find(|line| line.trim_start().to_lowercase().starts_with(&format!("{name}.")));
+            let line = self
+                .text
+                .lines()
+                .find(|line| line.trim_start().to_lowercase().starts_with(&format!("{name}.")));
             line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse::<u32>().unwrap())
         };
-        let (passed, failed, skipped, errors, total) = (count("pass"), count("fail"), count("skip"), count("error"), count("total"));
-        eprintln!("the official suite: {passed} of {total} passed, {failed} failed, {skipped} skipped, {errors} errors");
-        assert!(total > many && passed + failed + skipped + errors == total, "{}", self.all);
+        let passed = count("pass");
+        let failed = count("fail");
+        let skipped = count("skip");
+        let errors = count("error");
+        let total = count("total");
+        eprintln!(
+            "the official suite: {passed} of {total} passed, {failed} failed, {skipped} skipped, {errors} errors"
+        );
+        assert!(
+            total > many && passed + failed + skipped + errors == total,
+            "{}",
+            self.all
+        );
         [failed, skipped, errors]
     }
 }

@@ -1,5 +1,5 @@
-//! What a request costs in what can be counted exactly, whatever the machine: system calls, as `strace` sees them, and bytes written.
-//! `benches/` prints it beside what is measured in time.
+//! What a request costs in what can be counted exactly, whatever the machine: system calls, as `strace` sees
+//! them, and bytes written. `benches/` prints it beside what is measured in time.
 
 use crate::harness::{Setup, TestApp, Trace, can_trace, io, sha256};
 use std::collections::BTreeMap;
@@ -21,15 +21,23 @@ struct Connection(TcpStream);
 
 impl Connection {
     async fn get(&mut self, path: &str) {
-        self.0.write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes()).await.unwrap();
+        self.0
+            .write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes())
+            .await
+            .unwrap();
         let mut answer = Vec::new();
         loop {
             let read = self.0.read_buf(&mut answer).await.unwrap();
             assert!(read > 0, "the registry closed the connection");
-            let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") else { continue };
+            let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") else {
+                continue;
+            };
             let head = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();
             assert!(head.starts_with("http/1.1 200"), "{head}");
-            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+            let length = head
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length: "))
+                .unwrap();
             if answer.len() == end + 4 + length.parse::<usize>().unwrap() {
                 return;
             }
@@ -59,13 +67,25 @@ async fn p_7_a_manifest_takes_5_system_calls_and_a_blob_of_10_kib_9() {
     let app = Setup::plain().start().await;
     let client = app.anonymous();
     let digest = client.push_blob("a", &vec![7; 10 << 10]).await;
-    let descriptor = serde_json::json!({"mediaType": "application/octet-stream", "digest": digest, "size": 10 << 10});
-    let manifest = serde_json::json!({"schemaVersion": 2, "mediaType": IMAGE, "config": descriptor, "layers": []});
-    let pushed = app.anonymous().header("content-type", IMAGE).put("/v2/a/manifests/v1", manifest.to_string()).await;
+    let descriptor =
+        serde_json::json!({"mediaType": "application/octet-stream", "digest": digest, "size": 10 << 10});
+    let manifest =
+        serde_json::json!({"schemaVersion": 2, "mediaType": IMAGE, "config": descriptor, "layers": []});
+    let pushed = app
+        .anonymous()
+        .header("content-type", IMAGE)
+        .put("/v2/a/manifests/v1", manifest.to_string())
+        .await;
     assert_eq!(pushed.status.as_u16(), 201, "{}", pushed.text());
-    for (path, most) in [("/v2/a/manifests/v1".to_owned(), 5.0), (format!("/v2/a/blobs/{digest}"), 9.0)] {
+    for (path, most) in [
+        ("/v2/a/manifests/v1".to_owned(), 5.0),
+        (format!("/v2/a/blobs/{digest}"), 9.0),
+    ] {
         let calls = calls(&app, &path).await;
-        assert!(calls <= most, "{path}: {calls} system calls a request, expected at most {most}");
+        assert!(
+            calls <= most,
+            "{path}: {calls} system calls a request, expected at most {most}"
+        );
     }
 }
 
@@ -81,7 +101,11 @@ async fn a_large_blob_is_on_its_way_to_the_disk_before_the_sync_at_its_end() {
         let trace = counting(&app);
         client.push_blob("a", bytes).await;
         let counts = trace.end();
-        assert_eq!(counts.of("sync_file_range"), expected, "once every 8 MiB: {counts}");
+        assert_eq!(
+            counts.of("sync_file_range"),
+            expected,
+            "once every 8 MiB: {counts}"
+        );
         assert!(counts.of("fdatasync") > 0, "{counts}");
     }
 }
@@ -114,22 +138,37 @@ async fn p_10_a_known_blob_that_is_pushed_again_is_not_written() {
     let bytes = vec![7; 3 << 20];
     let began = written(&app);
     client.push_blob("a", &bytes).await;
-    assert!(written(&app) - began >= bytes.len() as u64, "a new one is written");
+    assert!(
+        written(&app) - began >= bytes.len() as u64,
+        "a new one is written"
+    );
 
-    let (began, before) = (written(&app), files(&app.store()));
+    let began = written(&app);
+    let before = files(&app.store());
     client.push_blob("a", &bytes).await;
     assert_eq!(files(&app.store()), before, "in one request, nothing at all is");
     let only_answers = 64 << 10;
-    assert!(written(&app) - began < only_answers, "{} bytes", written(&app) - began);
+    assert!(
+        written(&app) - began < only_answers,
+        "{} bytes",
+        written(&app) - began
+    );
 
     // In two requests, its session is written down, and its bytes are not.
-    let (began, before) = (written(&app), files(&app.store().join("d")));
+    let began = written(&app);
+    let before = files(&app.store().join("d"));
     let location = client.start_upload("a").await;
     let sign = if location.contains('?') { '&' } else { '?' };
-    let closed = client.put(&format!("{location}{sign}digest={}", sha256(&bytes)), bytes).await;
+    let closed = client
+        .put(&format!("{location}{sign}digest={}", sha256(&bytes)), bytes)
+        .await;
     assert_eq!(closed.status.as_u16(), 201, "{}", closed.text());
     assert_eq!(files(&app.store().join("d")), before);
-    assert!(written(&app) - began < 3 * only_answers, "{} bytes", written(&app) - began);
+    assert!(
+        written(&app) - began < 3 * only_answers,
+        "{} bytes",
+        written(&app) - began
+    );
 }
 
 fn written(app: &TestApp) -> u64 {

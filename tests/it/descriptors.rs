@@ -11,7 +11,11 @@ use tokio::net::TcpStream;
 /// The registry with at most this many open files.
 async fn with_open_files(most: u32) -> TestApp {
     let mut shell = Command::new("sh");
-    shell.args(["-c", &format!("ulimit -n {most} && exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_wharfinger")]);
+    shell.args([
+        "-c",
+        &format!("ulimit -n {most} && exec \"$0\" \"$@\""),
+        env!("CARGO_BIN_EXE_wharfinger"),
+    ]);
     Setup::plain().start_by(shell).await
 }
 
@@ -24,21 +28,40 @@ async fn idle_connections_leave_descriptors_to_others() {
         idle.push(TcpStream::connect(app.address).await.unwrap());
     }
     let client = app.anonymous();
-    let digest = tokio::time::timeout(Duration::from_secs(20), client.push_blob("a", b"x")).await.expect("a push has its turn");
-    assert_eq!(client.get(&format!("/v2/a/blobs/{digest}")).await.status, StatusCode::OK);
+    let digest = tokio::time::timeout(Duration::from_secs(20), client.push_blob("a", b"x"))
+        .await
+        .expect("a push has its turn");
+    assert_eq!(
+        client.get(&format!("/v2/a/blobs/{digest}")).await.status,
+        StatusCode::OK
+    );
 }
 
 /// Leaves the registry no descriptor that is free, as if all that there may be were in use.
 fn take_all(app: &TestApp) -> Rlimit {
     let folder = format!("/proc/{}/fd", app.pid());
-    let open: Vec<u64> = std::fs::read_dir(folder).unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok()).collect();
+    let open: Vec<u64> = std::fs::read_dir(folder)
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok())
+        .collect();
     let first_free = (0..).find(|number| !open.contains(number)).unwrap();
-    limit(app, Rlimit { current: Some(first_free), maximum: getrlimit(Resource::Nofile).maximum })
+    limit(
+        app,
+        Rlimit {
+            current: Some(first_free),
+            maximum: getrlimit(Resource::Nofile).maximum,
+        },
+    )
 }
 
 /// Sets the limit, and returns the one before.
 fn limit(app: &TestApp, limit: Rlimit) -> Rlimit {
-    prlimit(Pid::from_raw(i32::try_from(app.pid()).unwrap()), Resource::Nofile, limit).unwrap()
+    prlimit(
+        Pid::from_raw(i32::try_from(app.pid()).unwrap()),
+        Resource::Nofile,
+        limit,
+    )
+    .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -51,15 +74,35 @@ async fn without_descriptors_every_client_gets_a_503_and_readyz_is_red() {
     for _ in 0..3 {
         // A connection of its own each time.
         let client = app.anonymous();
-        let ready = tokio::time::timeout(Duration::from_secs(20), client.get("/readyz")).await.expect("it is accepted");
+        let ready = tokio::time::timeout(Duration::from_secs(20), client.get("/readyz"))
+            .await
+            .expect("it is accepted");
         assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE, "{}", ready.text());
         assert_eq!(client.get("/livez").await.status, StatusCode::OK);
         let refused = client.get(&blob).await;
-        assert_eq!((refused.status, refused.header("retry-after")), (StatusCode::SERVICE_UNAVAILABLE, "5"), "{}", refused.text());
-        assert!(refused.text().contains("no file descriptors"), "{}", refused.text());
-        let location = client.post("/v2/a/blobs/uploads/").await.header("location").to_owned();
+        assert_eq!(
+            (refused.status, refused.header("retry-after")),
+            (StatusCode::SERVICE_UNAVAILABLE, "5"),
+            "{}",
+            refused.text()
+        );
+        assert!(
+            refused.text().contains("no file descriptors"),
+            "{}",
+            refused.text()
+        );
+        let location = client
+            .post("/v2/a/blobs/uploads/")
+            .await
+            .header("location")
+            .to_owned();
         let refused = client.send(Method::PATCH, &location, "abc").await;
-        assert_eq!((refused.status, refused.header("retry-after")), (StatusCode::SERVICE_UNAVAILABLE, "5"), "{}", refused.text());
+        assert_eq!(
+            (refused.status, refused.header("retry-after")),
+            (StatusCode::SERVICE_UNAVAILABLE, "5"),
+            "{}",
+            refused.text()
+        );
     }
     limit(&app, before);
     let client = app.anonymous();
@@ -70,7 +113,14 @@ async fn without_descriptors_every_client_gets_a_503_and_readyz_is_red() {
 
 async fn begin(client: &Client) -> (StatusCode, String) {
     let answer = client.post("/v2/a/blobs/uploads/").await;
-    (answer.status, if answer.status == StatusCode::ACCEPTED { answer.header("location").to_owned() } else { answer.text() })
+    (
+        answer.status,
+        if answer.status == StatusCode::ACCEPTED {
+            answer.header("location").to_owned()
+        } else {
+            answer.text()
+        },
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -87,13 +137,29 @@ async fn a_caller_has_so_many_uploads_open_and_no_more() {
     }
     let (status, said) = begin(&client).await;
     assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);
-    assert!(said.contains("TOOMANYREQUESTS") && said.contains("http.openUploads") && said.contains("DELETE"), "{said}");
+    assert!(
+        said.contains("TOOMANYREQUESTS") && said.contains("http.openUploads") && said.contains("DELETE"),
+        "{said}"
+    );
     client.push_blob("a", b"in one request").await;
     // Cancelled, finished, or ended by a digest that its content does not have: each makes room for one.
-    assert_eq!(client.send(Method::DELETE, &open[0], "").await.status, StatusCode::NO_CONTENT);
-    let finished = client.put(&format!("{}?digest={}", open[1], crate::harness::sha256(b"x")), "x").await;
+    assert_eq!(
+        client.send(Method::DELETE, &open[0], "").await.status,
+        StatusCode::NO_CONTENT
+    );
+    let finished = client
+        .put(
+            &format!("{}?digest={}", open[1], crate::harness::sha256(b"x")),
+            "x",
+        )
+        .await;
     assert_eq!(finished.status, StatusCode::CREATED);
-    let wrong = client.put(&format!("{}?digest={}", open[2], crate::harness::sha256(b"x")), "y").await;
+    let wrong = client
+        .put(
+            &format!("{}?digest={}", open[2], crate::harness::sha256(b"x")),
+            "y",
+        )
+        .await;
     assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
     for _ in 0..3 {
         assert_eq!(begin(&client).await.0, StatusCode::ACCEPTED);

@@ -29,7 +29,10 @@ impl Site {
         for setup in [&plain, &tls] {
             std::fs::write(setup.path("body"), vec![b'x'; 50_000_000]).unwrap();
         }
-        let site = Self { plain: plain.start().await, tls: tls.start().await };
+        let site = Self {
+            plain: plain.start().await,
+            tls: tls.start().await,
+        };
         site.tls.setup.write("ca.pem", site.tls.authority().unwrap());
         site
     }
@@ -39,9 +42,24 @@ impl Site {
         let location = app.anonymous().start_upload("open/a").await;
         let path = location.trim_start_matches(&app.url("")).to_owned();
         vec![
-            ("POST", "/v2/closed/a/blobs/uploads".to_owned(), "x: y".to_owned(), "401"),
-            ("PATCH", "/v2/open/a/blobs/uploads/unknown".to_owned(), "x: y".to_owned(), "404"),
-            ("PUT", "/v2/open/a/manifests/v1".to_owned(), MANIFEST.to_owned(), "413"),
+            (
+                "POST",
+                "/v2/closed/a/blobs/uploads".to_owned(),
+                "x: y".to_owned(),
+                "401",
+            ),
+            (
+                "PATCH",
+                "/v2/open/a/blobs/uploads/unknown".to_owned(),
+                "x: y".to_owned(),
+                "404",
+            ),
+            (
+                "PUT",
+                "/v2/open/a/manifests/v1".to_owned(),
+                MANIFEST.to_owned(),
+                "413",
+            ),
             ("PATCH", path, "content-range: 5-50000004".to_owned(), "416"),
         ]
     }
@@ -49,9 +67,23 @@ impl Site {
 
 async fn run(program: &str, arguments: &[&str], app: &TestApp) -> (bool, String) {
     let mut command = Command::new(program);
-    command.args(arguments).current_dir(app.setup.folder.path()).stdin(Stdio::null()).kill_on_drop(true);
-    let output = tokio::time::timeout(PATIENCE, command.output()).await.expect("the client does not end").unwrap();
-    (output.status.success(), format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)))
+    command
+        .args(arguments)
+        .current_dir(app.setup.folder.path())
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    let output = tokio::time::timeout(PATIENCE, command.output())
+        .await
+        .expect("the client does not end")
+        .unwrap();
+    (
+        output.status.success(),
+        format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        ),
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -60,10 +92,25 @@ async fn curl_gets_every_early_answer() {
         return;
     }
     let site = Site::start().await;
-    for (app, version) in [(&site.plain, "--http1.1"), (&site.tls, "--http1.1"), (&site.tls, "--http2")] {
+    for (app, version) in [
+        (&site.plain, "--http1.1"),
+        (&site.tls, "--http1.1"),
+        (&site.tls, "--http2"),
+    ] {
         for (method, path, header, status) in Site::refusals(app).await {
             let url = app.url(&path);
-            let mut arguments = vec!["-sS", version, "-w", "%{http_code}\n", "-X", method, "-H", &header, "-H", "expect:"];
+            let mut arguments = vec![
+                "-sS",
+                version,
+                "-w",
+                "%{http_code}\n",
+                "-X",
+                method,
+                "-H",
+                &header,
+                "-H",
+                "expect:",
+            ];
             if app.authority().is_some() {
                 arguments.extend(["--cacert", "ca.pem"]);
             }
@@ -74,7 +121,11 @@ async fn curl_gets_every_early_answer() {
             }
             let (success, said) = run("curl", &arguments, app).await;
             let statuses = said.lines().filter(|line| *line == status).count();
-            assert!(success && statuses == TIMES, "{version} {} {status}: {statuses} of {TIMES}: {said}", app.url(""));
+            assert!(
+                success && statuses == TIMES,
+                "{version} {} {status}: {statuses} of {TIMES}: {said}",
+                app.url("")
+            );
         }
     }
 }
@@ -140,7 +191,11 @@ async fn go_gets_every_early_answer() {
         for (method, path, header, status) in Site::refusals(app).await {
             let (_, said) = run(&program, &[version, method, &app.url(&path), &header], app).await;
             let expected = format!("{status} {version}");
-            assert!(said.lines().count() == 10 && said.lines().all(|line| line == expected), "{} {expected}: {said}", app.url(""));
+            assert!(
+                said.lines().count() == 10 && said.lines().all(|line| line == expected),
+                "{} {expected}: {said}",
+                app.url("")
+            );
         }
     }
 }
@@ -149,7 +204,9 @@ async fn go_gets_every_early_answer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn crane_and_skopeo_say_that_the_disk_is_full() {
     let setup = Setup::plain();
-    let Some(_small) = Small::mount(setup.path("store"), 16) else { return };
+    let Some(_small) = Small::mount(setup.path("store"), 16) else {
+        return;
+    };
     // What skopeo cannot compress.
     let mut content = vec![0; 40_000_000];
     fastrand::fill(&mut content);
@@ -159,21 +216,35 @@ async fn crane_and_skopeo_say_that_the_disk_is_full() {
     let target = format!("docker://{image}");
     for (program, arguments) in [
         ("crane", vec!["push", "--insecure", "layout", &image]),
-        ("skopeo", vec!["--insecure-policy", "copy", "--dest-tls-verify=false", "oci:layout:v1", &target]),
+        (
+            "skopeo",
+            vec![
+                "--insecure-policy",
+                "copy",
+                "--dest-tls-verify=false",
+                "oci:layout:v1",
+                &target,
+            ],
+        ),
     ] {
         if !is_installed(program) {
             continue;
         }
         for _ in 0..3 {
             let (success, said) = run(program, &arguments, &app).await;
-            assert!(!success && (said.contains("507") || said.contains("storage is full")), "{program}: {said}");
+            assert!(
+                !success && (said.contains("507") || said.contains("storage is full")),
+                "{program}: {said}"
+            );
         }
     }
 }
 
-/// Passes requests on, one a connection, but for the first PATCH, which fails without a word about the upload.
+/// Passes requests on, one a connection, but for the first PATCH, which fails without a word about the
+/// upload.
 async fn relay(app: &TestApp) -> String {
-    let (listener, upstream) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), app.address);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let upstream = app.address;
     let address = listener.local_addr().unwrap().to_string();
     let failed = Arc::new(AtomicBool::new(false));
     tokio::spawn(async move {
@@ -181,22 +252,33 @@ async fn relay(app: &TestApp) -> String {
             let failed = failed.clone();
             tokio::spawn(async move {
                 let mut client = BufReader::new(client);
-                let (mut head, mut length) = (String::new(), 0);
+                let mut head = String::new();
+                let mut length = 0;
                 while !head.ends_with("\r\n\r\n") {
                     let begun = head.len();
                     if client.read_line(&mut head).await.unwrap_or(0) == 0 {
                         return;
                     }
                     let line = head[begun..].to_lowercase();
-                    length = line.strip_prefix("content-length:").map_or(length, |value| value.trim().parse::<usize>().unwrap());
+                    length = line
+                        .strip_prefix("content-length:")
+                        .map_or(length, |value| value.trim().parse::<usize>().unwrap());
                 }
                 if head.starts_with("PATCH ") && !failed.swap(true, Ordering::SeqCst) {
                     client.read_exact(&mut vec![0; length]).await.unwrap();
-                    client.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await.unwrap();
+                    client
+                        .write_all(
+                            b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+                        )
+                        .await
+                        .unwrap();
                     return;
                 }
                 let mut server = TcpStream::connect(upstream).await.unwrap();
-                let head = format!("{}connection: close\r\n\r\n", head.trim_end_matches("\r\n").to_owned() + "\r\n");
+                let head = format!(
+                    "{}connection: close\r\n\r\n",
+                    head.trim_end_matches("\r\n").to_owned() + "\r\n"
+                );
                 server.write_all(head.as_bytes()).await.unwrap();
                 drop(tokio::io::copy_bidirectional(&mut client, &mut server).await);
             });
@@ -221,7 +303,13 @@ async fn regctl_goes_on_with_an_upload_that_has_no_bytes() {
     let (success, said) = run("sh", &["-c", &line], &app).await;
     assert!(success, "{said}");
     let digest = crate::harness::sha256(&vec![b'x'; 100_000]);
-    assert_eq!(app.anonymous().get(&format!("/v2/open/a/blobs/{digest}")).await.status, 200);
+    assert_eq!(
+        app.anonymous()
+            .get(&format!("/v2/open/a/blobs/{digest}"))
+            .await
+            .status,
+        200
+    );
     let asked = |line: &serde_json::Value| line["http.method"] == "GET" && line["http.status"] == 204;
     app.log.wait("it asked for the upload's status", 0, asked).await;
 }

@@ -34,7 +34,11 @@ async fn a_token_is_told_with_its_entry_its_identity_and_its_rights() {
     let second = setup.config["http"]["auth"]["bearer"]["oidc"][0].clone();
     setup.config["http"]["auth"]["bearer"]["oidc"] = json!([first, second]);
     setup.write("ann", &issuer.token("ann"));
-    let (code, said) = explained(&setup, "--token-file=ann", &["--repo", "team/app", "--action", "read"]);
+    let (code, said) = explained(
+        &setup,
+        "--token-file=ann",
+        &["--repo", "team/app", "--action", "read"],
+    );
     assert_eq!(code, 0, "{said}");
     has(
         &said,
@@ -50,7 +54,15 @@ async fn a_token_is_told_with_its_entry_its_identity_and_its_rights() {
             r#"create     no   accessControl.repositories["team/**"] decides, and grants no create"#,
         ],
     );
-    assert_eq!(explained(&setup, "--token-file=ann", &["--repo", "team/app", "--action", "create"]).0, 1);
+    assert_eq!(
+        explained(
+            &setup,
+            "--token-file=ann",
+            &["--repo", "team/app", "--action", "create"]
+        )
+        .0,
+        1
+    );
     assert!(!setup.path("store").exists(), "explain opens no store");
 
     setup.write("mallory", &issuer.token("mallory"));
@@ -65,8 +77,21 @@ async fn a_stranger_is_told_who_is_configured_and_nobody_the_token() {
     let setup = Setup::tls(&pki);
     let id = "/ns/ci/sa/builder";
     for (token, said) in [
-        (pki.domain.jwt_svid(id, "another.test"), vec!["trustDomains[0] (prod.test): refuses it: ", "another.test", AUDIENCE]),
-        (pki.foreign.jwt_svid(id, AUDIENCE), vec!["trust domain", "configured   http.auth.spiffe.trustDomains[0] (prod.test)"]),
+        (
+            pki.domain.jwt_svid(id, "another.test"),
+            vec![
+                "trustDomains[0] (prod.test): refuses it: ",
+                "another.test",
+                AUDIENCE,
+            ],
+        ),
+        (
+            pki.foreign.jwt_svid(id, AUDIENCE),
+            vec![
+                "trust domain",
+                "configured   http.auth.spiffe.trustDomains[0] (prod.test)",
+            ],
+        ),
         ("aaa.bbb.qqzz".to_owned(), vec!["refused      "]),
     ] {
         setup.write("token", &token);
@@ -76,8 +101,16 @@ async fn a_stranger_is_told_who_is_configured_and_nobody_the_token() {
         let signature = token.rsplit('.').next().unwrap();
         assert!(!text.contains(&token) && !text.contains(signature), "{text}");
     }
-    setup.write("token", &pki.domain.signer.token(&json!({"iss": "urn:wharfinger:a", "sub": "a", "aud": AUDIENCE})));
-    has(&explained(&setup, "--token-file=token", &[]).1, &["hint         a registry issued it"]);
+    setup.write(
+        "token",
+        &pki.domain
+            .signer
+            .token(&json!({"iss": "urn:wharfinger:a", "sub": "a", "aud": AUDIENCE})),
+    );
+    has(
+        &explained(&setup, "--token-file=token", &[]).1,
+        &["hint         a registry issued it"],
+    );
     let token = pki.domain.jwt_svid(id, AUDIENCE);
     let (code, text) = explained(&setup, "--token", &[&token]);
     assert_eq!(code, 0, "{text}");
@@ -89,16 +122,37 @@ async fn a_certificate_is_judged_without_its_key() {
     let pki = TestPki::new();
     let setup = Setup::tls(&pki);
     setup.write("svid.pem", &pki.domain.x509_svid("/ns/ci/sa/builder").certificate);
-    setup.write("other.pem", &pki.foreign.ca.svid("spiffe://prod.test/ns/ci/sa/builder").certificate);
+    setup.write(
+        "other.pem",
+        &pki.foreign
+            .ca
+            .svid("spiffe://prod.test/ns/ci/sa/builder")
+            .certificate,
+    );
     let (code, said) = explained(&setup, "--cert=svid.pem", &[]);
     assert_eq!(code, 0, "{said}");
-    has(&said, &["trustDomains[0] (prod.test): accepts it", "credential   x509-svid", "username     spiffe://prod.test/ns/ci/sa/builder"]);
+    has(
+        &said,
+        &[
+            "trustDomains[0] (prod.test): accepts it",
+            "credential   x509-svid",
+            "username     spiffe://prod.test/ns/ci/sa/builder",
+        ],
+    );
     let (code, said) = explained(&setup, "--cert=other.pem", &[]);
     assert_eq!(code, 1, "{said}");
     has(&said, &["trustDomains[0] (prod.test): refuses it: "]);
-    for wrong in [&["--cert=nothing.pem"][..], &[], &["--cert=svid.pem", "--token=x"], &["--cert=svid.pem", "--repo=Team"]] {
+    for wrong in [
+        &["--cert=nothing.pem"][..],
+        &[],
+        &["--cert=svid.pem", "--token=x"],
+        &["--cert=svid.pem", "--repo=Team"],
+    ] {
         let file = setup.file();
-        let (code, _, err) = output(&[&["explain", file.to_str().unwrap()], wrong].concat(), setup.folder.path());
+        let (code, _, err) = output(
+            &[&["explain", file.to_str().unwrap()], wrong].concat(),
+            setup.folder.path(),
+        );
         assert_eq!(code, 2, "{wrong:?}: {err}");
     }
 }
@@ -107,7 +161,8 @@ async fn a_certificate_is_judged_without_its_key() {
 async fn a_certificate_that_is_no_svid_is_told_by_each_entry_with_its_name() {
     let pki = TestPki::new();
     let mut setup = Setup::tls(&pki).allow("**", json!({"defaultPolicy": ["read"]}));
-    let (lab, office) = (crate::harness::Ca::new("lab"), crate::harness::Ca::new("office"));
+    let lab = crate::harness::Ca::new("lab");
+    let office = crate::harness::Ca::new("office");
     setup.write("lab.pem", &lab.pem);
     setup.write("office.pem", &office.pem);
     setup.config["http"]["auth"]["x509"] = json!([
@@ -117,7 +172,15 @@ async fn a_certificate_that_is_no_svid_is_told_by_each_entry_with_its_name() {
     setup.write("ann.pem", &lab.client("ann").certificate);
     let (code, said) = explained(&setup, "--cert=ann.pem", &["--repo", "app", "--action", "read"]);
     assert_eq!(code, 0, "{said}");
-    has(&said, &["(office): refuses it: ", "(lab): accepts it", "credential   x509\n", "username     ann\n"]);
+    has(
+        &said,
+        &[
+            "(office): refuses it: ",
+            "(lab): accepts it",
+            "credential   x509\n",
+            "username     ann\n",
+        ],
+    );
 }
 
 /// What explain says of a token is what the registry does with it.
@@ -133,9 +196,17 @@ async fn a_refusal_has_the_same_reason_in_the_log_under_the_id_that_the_client_i
     let id = answer.header("x-request-id");
     let message = answer.json()["errors"][0]["message"].as_str().unwrap().to_owned();
     assert!(message.ends_with(&format!("(request {id})")), "{message}");
-    let line = app.log.wait("why", 0, |line| line["request.id"] == id && line["http.status"] == 401).await;
+    let line = app
+        .log
+        .wait("why", 0, |line| {
+            line["request.id"] == id && line["http.status"] == 401
+        })
+        .await;
     let why = line["why"].as_str().unwrap();
-    assert!(said.contains(&format!("refused      {why}")), "{why} is not in {said}");
+    assert!(
+        said.contains(&format!("refused      {why}")),
+        "{why} is not in {said}"
+    );
 }
 
 #[test]

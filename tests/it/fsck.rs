@@ -32,19 +32,34 @@ impl Store {
     /// Exit code, standard output and standard error.
     fn fsck(&self, more: &[&str]) -> (i32, String, String) {
         let file = self.app.setup.file();
-        output(&[&["fsck", file.to_str().unwrap()], more].concat(), self.app.setup.folder.path())
+        output(
+            &[&["fsck", file.to_str().unwrap()], more].concat(),
+            self.app.setup.folder.path(),
+        )
     }
 
     fn sql(&self, statement: &str) {
-        assert_eq!(Connection::open(self.path("records.sqlite3")).unwrap().execute(statement, []).unwrap(), 1, "{statement}");
+        assert_eq!(
+            Connection::open(self.path("records.sqlite3"))
+                .unwrap()
+                .execute(statement, [])
+                .unwrap(),
+            1,
+            "{statement}"
+        );
     }
 
     /// The file with the blob's bytes.
     fn bytes(&self) -> PathBuf {
         let db = Connection::open(self.path("records.sqlite3")).unwrap();
-        let record: Vec<u8> = db.query_row("SELECT value FROM records WHERE key = ?1", [blob_key()], |row| row.get(0)).unwrap();
+        let record: Vec<u8> = db
+            .query_row("SELECT value FROM records WHERE key = ?1", [blob_key()], |row| {
+                row.get(0)
+            })
+            .unwrap();
         // Below the line that every record begins with.
-        let record: Value = serde_json::from_str(str::from_utf8(&record).unwrap().lines().nth(1).unwrap()).unwrap();
+        let record: Value =
+            serde_json::from_str(str::from_utf8(&record).unwrap().lines().nth(1).unwrap()).unwrap();
         let name = record["generation"].as_str().unwrap();
         self.path("d").join(&name[..2]).join(name)
     }
@@ -53,9 +68,14 @@ impl Store {
 async fn push_image(app: &TestApp) {
     let client = app.anonymous();
     let config = client.push_blob("team/app", CONFIG).await;
-    let config = json!({"mediaType": "application/vnd.example.config", "digest": config, "size": CONFIG.len()});
-    let manifest = json!({"schemaVersion": 2, "mediaType": IMAGE, "config": config, "layers": []}).to_string();
-    let answer = client.header("content-type", IMAGE).put("/v2/team/app/manifests/v1", manifest).await;
+    let config =
+        json!({"mediaType": "application/vnd.example.config", "digest": config, "size": CONFIG.len()});
+    let manifest =
+        json!({"schemaVersion": 2, "mediaType": IMAGE, "config": config, "layers": []}).to_string();
+    let answer = client
+        .header("content-type", IMAGE)
+        .put("/v2/team/app/manifests/v1", manifest)
+        .await;
     assert_eq!(answer.status, 201, "{}", answer.text());
 }
 
@@ -67,7 +87,9 @@ fn blob_key() -> String {
 
 /// The summary is the last line.
 fn lines(out: &str) -> Vec<Value> {
-    out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    out.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,10 +97,24 @@ async fn a_whole_store_is_clean_and_ends_with_0() {
     let store = Store::with_an_image().await;
     let (code, out, err) = store.fsck(&[]);
     let said = "clean: 0 damages, 0 leftovers; checked 1 manifests, 1 tags, 1 blobs of 17 bytes, 1 links and 0 uploads";
-    assert_eq!((code, out, err), (0, format!("{}: {said}\n", store.app.store().display()), String::new()));
+    assert_eq!(
+        (code, out, err),
+        (
+            0,
+            format!("{}: {said}\n", store.app.store().display()),
+            String::new()
+        )
+    );
     let (code, out, err) = store.fsck(&["--json"]);
     let checked = json!({"blobs": 1, "bytes": 17, "links": 1, "manifests": 1, "tags": 1, "uploads": 0});
-    assert_eq!((code, lines(&out), err.as_str()), (0, vec![json!({"damages": 0, "leftovers": 0, "marked": 0, "checked": checked})], ""));
+    assert_eq!(
+        (code, lines(&out), err.as_str()),
+        (
+            0,
+            vec![json!({"damages": 0, "leftovers": 0, "marked": 0, "checked": checked})],
+            ""
+        )
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -92,7 +128,10 @@ async fn every_damage_is_named_and_ends_with_1() {
     let found = sha256(b"the confusing one");
     let name = bytes.file_name().unwrap().to_str().unwrap();
     for said in [
-        format!("damage: {}: its bytes {name} have the digest {found}\n", blob_key()),
+        format!(
+            "damage: {}: its bytes {name} have the digest {found}\n",
+            blob_key()
+        ),
         "damage: r/team/app!/t/v1: is on the manifest ".to_owned(),
         ": DAMAGED: 2 damages, ".to_owned(),
     ] {
@@ -112,10 +151,20 @@ async fn marked_blobs_are_sent_again_and_healed() {
     fs::write(store.bytes(), b"the confusing one").unwrap();
     let (code, out, err) = store.fsck(&["--mark"]);
     assert_eq!((code, err.as_str()), (1, ""), "{out}");
-    let marked = format!("marked: {}: clients are told that the blob is not here, and its next push replaces the bytes\n", blob_key());
-    assert!(out.contains(&marked) && out.contains("1 damages, 0 leftovers, 1 blobs marked; "), "{out}");
+    let marked = format!(
+        "marked: {}: clients are told that the blob is not here, and its next push replaces the bytes\n",
+        blob_key()
+    );
+    assert!(
+        out.contains(&marked) && out.contains("1 damages, 0 leftovers, 1 blobs marked; "),
+        "{out}"
+    );
     let (_, out, _) = store.fsck(&["--mark", "--json"]);
-    assert_eq!(lines(&out).last().unwrap()["marked"], 0, "it is marked already: {out}");
+    assert_eq!(
+        lines(&out).last().unwrap()["marked"],
+        0,
+        "it is marked already: {out}"
+    );
 
     let mut app = store.app.restart().await;
     let client = app.anonymous();
@@ -139,7 +188,9 @@ async fn folders_that_are_links_are_damage() {
     let begin = shard.file_name().unwrap().to_str().unwrap();
     for (link, name) in [(&shard, "bytes"), (&store.path("v/00"), "values")] {
         let moved = outside.path().join(name);
-        fs::rename(link, &moved).or_else(|_| fs::create_dir(&moved)).unwrap();
+        fs::rename(link, &moved)
+            .or_else(|_| fs::create_dir(&moved))
+            .unwrap();
         std::os::unix::fs::symlink(&moved, link).unwrap();
     }
     let (code, out, err) = store.fsck(&[]);
@@ -173,7 +224,11 @@ async fn leftovers_alone_are_named_and_end_with_0() {
     }
     let (code, out, _) = store.fsck(&["--json"]);
     let told = lines(&out);
-    assert_eq!((code, told.len(), &told[2]["damages"], &told[2]["leftovers"]), (0, 3, &json!(0), &json!(2)), "{out}");
+    assert_eq!(
+        (code, told.len(), &told[2]["damages"], &told[2]["leftovers"]),
+        (0, 3, &json!(0), &json!(2)),
+        "{out}"
+    );
 }
 
 /// The index does not have what the table has: the store itself would go on with what it finds.
@@ -186,7 +241,10 @@ async fn an_index_of_the_records_that_lacks_one_is_damage() {
         number.try_into().unwrap()
     };
     let db = Connection::open(&file).unwrap();
-    let root = page(&db, "SELECT rootpage FROM sqlite_master WHERE name = 'sqlite_autoindex_records_1'");
+    let root = page(
+        &db,
+        "SELECT rootpage FROM sqlite_master WHERE name = 'sqlite_autoindex_records_1'",
+    );
     let size = page(&db, "PRAGMA page_size");
     drop(db);
     let mut content = fs::read(&file).unwrap();
@@ -197,7 +255,10 @@ async fn an_index_of_the_records_that_lacks_one_is_damage() {
     fs::write(&file, content).unwrap();
     let (code, out, err) = store.fsck(&[]);
     assert_eq!((code, err.as_str()), (1, ""), "{out}");
-    assert!(out.contains("damage: records: ") && out.contains("missing from index"), "{out}");
+    assert!(
+        out.contains("damage: records: ") && out.contains("missing from index"),
+        "{out}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -226,10 +287,17 @@ async fn a_store_in_use_is_not_checked_and_ends_with_1() {
     let file = app.setup.file();
     let (code, out, err) = output(&["fsck", file.to_str().unwrap()], app.setup.folder.path());
     assert_eq!((code, out.as_str()), (1, ""), "{err}");
-    for said in [app.store().to_str().unwrap(), &format!("in use by process {}", app.pid())] {
+    for said in [
+        app.store().to_str().unwrap(),
+        &format!("in use by process {}", app.pid()),
+    ] {
         assert!(err.contains(said), "expected {said} in {err}");
     }
-    assert_eq!(app.anonymous().get("/v2/team/app/manifests/v1").await.status, 200, "it goes on");
+    assert_eq!(
+        app.anonymous().get("/v2/team/app/manifests/v1").await.status,
+        200,
+        "it goes on"
+    );
 }
 
 #[test]
@@ -237,7 +305,10 @@ fn where_there_is_no_store_none_is_made() {
     let setup = Setup::plain();
     let fsck = |file: &Path| output(&["fsck", file.to_str().unwrap()], setup.folder.path());
     let (code, out, err) = fsck(&setup.file());
-    assert!(code == 1 && out.is_empty() && err.contains("there is no store in "), "{code}: {out}{err}");
+    assert!(
+        code == 1 && out.is_empty() && err.contains("there is no store in "),
+        "{code}: {out}{err}"
+    );
     assert!(!setup.path("store").exists());
     let (code, _, err) = fsck(&setup.path("nowhere.json"));
     assert!(code == 2 && err.contains("nowhere.json"), "{code}: {err}");

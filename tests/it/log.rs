@@ -1,4 +1,5 @@
-//! The log: how it looks, what it says whatever the level is, and what becomes of it when its reader stops reading.
+//! The log: how it looks, what it says whatever the level is, and what becomes of it when its reader stops
+//! reading.
 
 use crate::harness::{PATIENCE, Setup, TestPki, output, raw};
 use rustix::process::{Pid, Signal, kill_process};
@@ -24,16 +25,29 @@ impl Registry {
         let mut setup = Setup::plain();
         setup.config["http"]["health"] = json!({"address": "127.0.0.1", "port": 0});
         let mut command = Command::new(env!("CARGO_BIN_EXE_wharfinger"));
-        command.env_remove("RUST_LOG").arg("serve").arg(setup.file()).stderr(Stdio::piped()).stdout(Stdio::null());
+        command
+            .env_remove("RUST_LOG")
+            .arg("serve")
+            .arg(setup.file())
+            .stderr(Stdio::piped())
+            .stdout(Stdio::null());
         let mut child = command.spawn().unwrap();
         let mut log = BufReader::with_capacity(1, child.stderr.take().unwrap());
         let mut address = |message: &str, field: &str| {
-            let line = std::iter::repeat_with(|| line(&mut log)).find(|line| line["message"] == message).unwrap();
+            let line = std::iter::repeat_with(|| line(&mut log))
+                .find(|line| line["message"] == message)
+                .unwrap();
             line[field].as_str().unwrap().parse().unwrap()
         };
         let health = address("serving probes", "health.address");
         let address = address("serving", "server.address");
-        Self { child: Some(child), log, address, health, _setup: setup }
+        Self {
+            child: Some(child),
+            log,
+            address,
+            health,
+            _setup: setup,
+        }
     }
 
     /// Asks one thing after the other on one connection; every request must be answered.
@@ -41,7 +55,10 @@ impl Registry {
         let path = format!("/v2/{}", "x".repeat(4_000));
         let requests: Vec<_> = (1..=REQUESTS)
             .map(|n| {
-                format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: {}\r\n\r\n", if n == REQUESTS { "close" } else { "keep-alive" })
+                format!(
+                    "GET {path} HTTP/1.1\r\nHost: a\r\nConnection: {}\r\n\r\n",
+                    if n == REQUESTS { "close" } else { "keep-alive" }
+                )
             })
             .collect();
         let answers = raw(self.address, requests.concat().as_bytes()).await;
@@ -68,8 +85,15 @@ fn line(log: &mut impl BufRead) -> Value {
 async fn a_log_that_is_not_read_holds_up_no_request_and_says_what_it_lacks() {
     let mut registry = Registry::start();
     registry.ask().await;
-    let metrics = raw(registry.health, b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
-    let dropped = metrics.lines().find_map(|line| line.strip_prefix("wharfinger_log_lines_dropped_total ")).unwrap();
+    let metrics = raw(
+        registry.health,
+        b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    )
+    .await;
+    let dropped = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("wharfinger_log_lines_dropped_total "))
+        .unwrap();
     let dropped: usize = dropped.trim().parse().unwrap();
     let mut written = 0;
     let notice = loop {
@@ -96,7 +120,13 @@ async fn a_log_that_is_not_read_does_not_keep_the_process() {
     if ended.is_err() {
         kill_process(pid, Signal::KILL).unwrap();
     }
-    assert!(ended.expect("the process does not end").unwrap().unwrap().success());
+    assert!(
+        ended
+            .expect("the process does not end")
+            .unwrap()
+            .unwrap()
+            .success()
+    );
 }
 
 /// Ends `serve` once it has said where it serves, and returns what it said until then.
@@ -143,14 +173,25 @@ fn that_a_registry_is_open_is_said_whatever_the_level_is() {
     let mut setup = Setup::plain();
     setup.config.as_object_mut().unwrap().remove("accessControl");
     setup.config["http"]["address"] = json!("127.0.0.1");
-    for (level, asked) in [("error", None), ("panic", None), ("info", Some("error")), ("info", Some("off"))] {
+    for (level, asked) in [
+        ("error", None),
+        ("panic", None),
+        ("info", Some("error")),
+        ("info", Some("off")),
+    ] {
         setup.config["log"] = json!({"level": level});
         let said = said_with(&setup, asked);
-        assert!(said.contains("THIS REGISTRY IS OPEN"), "{level} {asked:?}: {said}");
+        assert!(
+            said.contains("THIS REGISTRY IS OPEN"),
+            "{level} {asked:?}: {said}"
+        );
     }
     let mut setup = Setup::plain();
     setup.config["log"] = json!({"level": "info"});
-    assert!(said_with(&setup, Some("")).lines().count() > 1, "an empty RUST_LOG is none");
+    assert!(
+        said_with(&setup, Some("")).lines().count() > 1,
+        "an empty RUST_LOG is none"
+    );
 }
 
 #[test]
@@ -158,12 +199,21 @@ fn text_is_for_people_and_names_sources_without_rust() {
     let mut setup = Setup::tls(&TestPki::new());
     setup.config["log"] = json!({"format": "text"});
     let said = said_until_it_serves(&setup);
-    assert!(said.contains(" INFO serving server.address=127.0.0.1:") && !said.contains('{'), "{said}");
+    assert!(
+        said.contains(" INFO serving server.address=127.0.0.1:") && !said.contains('{'),
+        "{said}"
+    );
     setup.config["log"] = json!({"format": "json"});
     let json = said_until_it_serves(&setup);
     for said in [said, json] {
-        let line = said.lines().find(|line| line.contains("accepting SVIDs")).unwrap();
-        assert!(!line.contains("Some(") && !line.contains("[\\\"") && line.contains("bundle.json"), "{line}");
+        let line = said
+            .lines()
+            .find(|line| line.contains("accepting SVIDs"))
+            .unwrap();
+        assert!(
+            !line.contains("Some(") && !line.contains("[\\\"") && line.contains("bundle.json"),
+            "{line}"
+        );
     }
 }
 
@@ -178,11 +228,26 @@ fn a_terminal_gets_text_unless_the_file_says_otherwise() {
         setup.config["http"]["port"] = taken.local_addr().unwrap().port().into();
         setup.write("users", "");
         setup.config["http"]["auth"] = json!({"htpasswd": {"path": setup.path("users")}});
-        let serve = format!("RUST_LOG=wharfinger=info exec '{}' serve '{}'", env!("CARGO_BIN_EXE_wharfinger"), setup.file().display());
-        let output = Command::new("script").args(["-qec", &serve, "/dev/null"]).stdin(Stdio::null()).output().expect("script is installed");
+        let serve = format!(
+            "RUST_LOG=wharfinger=info exec '{}' serve '{}'",
+            env!("CARGO_BIN_EXE_wharfinger"),
+            setup.file().display()
+        );
+        let output = Command::new("script")
+            .args(["-qec", &serve, "/dev/null"])
+            .stdin(Stdio::null())
+            .output()
+            .expect("script is installed");
         let said = String::from_utf8(output.stdout).unwrap();
-        let line = said.lines().find(|line| line.contains("accepting names and passwords")).unwrap_or_else(|| panic!("{said}"));
-        assert_eq!(line.contains(" INFO accepting names and passwords file="), is_text, "{line}");
+        let line = said
+            .lines()
+            .find(|line| line.contains("accepting names and passwords"))
+            .unwrap_or_else(|| panic!("{said}"));
+        assert_eq!(
+            line.contains(" INFO accepting names and passwords file="),
+            is_text,
+            "{line}"
+        );
         assert_eq!(line.starts_with('{'), !is_text, "{line}");
     }
 }
@@ -192,5 +257,8 @@ fn a_format_that_there_is_not_is_a_mistake() {
     let mut setup = Setup::plain();
     setup.config["log"] = json!({"format": "xml"});
     let (code, _, err) = output(&["verify", setup.file().to_str().unwrap()], setup.folder.path());
-    assert!(code == 2 && err.contains("log.format: must be") && err.contains("auto"), "{err}");
+    assert!(
+        code == 2 && err.contains("log.format: must be") && err.contains("auto"),
+        "{err}"
+    );
 }

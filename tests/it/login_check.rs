@@ -20,7 +20,9 @@ fn program(app: &TestApp) -> Program {
 }
 
 fn line<'a>(said: &'a str, begin: &str) -> &'a str {
-    said.lines().find(|line| line.contains(begin)).unwrap_or_else(|| panic!("no line says {begin}:\n{said}"))
+    said.lines()
+        .find(|line| line.contains(begin))
+        .unwrap_or_else(|| panic!("no line says {begin}:\n{said}"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -28,14 +30,27 @@ async fn everything_that_ours_offers_is_found_good_with_a_token_and_a_certificat
     let pki = TestPki::new();
     let issuer = TestIssuer::start(&pki.servers).await;
     let policies = json!({"defaultPolicy": ["read"]});
-    let app = Setup::tls(&pki).issuer(&issuer, &pki).allow("team/**", policies).start().await;
-    let (token, pair) = (issuer.token("ann"), pki.domain.x509_svid("/ns/ci/sa/builder"));
+    let app = Setup::tls(&pki)
+        .issuer(&issuer, &pki)
+        .allow("team/**", policies)
+        .start()
+        .await;
+    let token = issuer.token("ann");
+    let pair = pki.domain.x509_svid("/ns/ci/sa/builder");
     let program = program(&app);
     program.write("token", &token);
     program.write("svid.pem", &pair.certificate);
     program.write("svid.key", &pair.key);
     let host = app.host();
-    let arguments = ["login-check", &host, "--ca=ca.pem", "--token-file=token", "--cert=svid.pem", "--key=svid.key", "--repo=team/app"];
+    let arguments = [
+        "login-check",
+        &host,
+        "--ca=ca.pem",
+        "--token-file=token",
+        "--cert=svid.pem",
+        "--key=svid.key",
+        "--repo=team/app",
+    ];
     let (code, said, err) = program.run(&arguments, "").await;
     assert_eq!((code, err.as_str()), (0, ""), "{said}");
     for good in [
@@ -53,10 +68,22 @@ async fn everything_that_ours_offers_is_found_good_with_a_token_and_a_certificat
     ] {
         assert!(line(&said, good).starts_with("ok "), "{said}");
     }
-    assert!(said.contains(&format!("who you are there: {} (oidc)", issuer.username("ann"))), "{said}");
-    assert!(said.contains("who you are there: spiffe://prod.test/ns/ci/sa/builder (x509-svid)"), "{said}");
-    assert!(line(&said, "reading team/app without a credential").starts_with("note"), "{said}");
-    assert!(!said.contains(&token) && !said.contains(token.rsplit('.').next().unwrap()), "{said}");
+    assert!(
+        said.contains(&format!("who you are there: {} (oidc)", issuer.username("ann"))),
+        "{said}"
+    );
+    assert!(
+        said.contains("who you are there: spiffe://prod.test/ns/ci/sa/builder (x509-svid)"),
+        "{said}"
+    );
+    assert!(
+        line(&said, "reading team/app without a credential").starts_with("note"),
+        "{said}"
+    );
+    assert!(
+        !said.contains(&token) && !said.contains(token.rsplit('.').next().unwrap()),
+        "{said}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,23 +93,54 @@ async fn what_is_refused_is_told_with_the_registrys_own_words_and_request_id() {
     let program = program(&app);
     let host = app.host();
     program.write("token", &pki.domain.jwt_svid("/a", "another.test"));
-    let (code, said, _) = program.run(&["login-check", &host, "--ca=ca.pem", "--token-file=token"], "").await;
+    let (code, said, _) = program
+        .run(&["login-check", &host, "--ca=ca.pem", "--token-file=token"], "")
+        .await;
     assert_eq!(code, 1, "{said}");
     let refused = line(&said, "the token as bearer token");
-    assert!(refused.starts_with("FAIL") && refused.contains("401: ") && refused.contains("(request "), "{said}");
+    assert!(
+        refused.starts_with("FAIL") && refused.contains("401: ") && refused.contains("(request "),
+        "{said}"
+    );
     let host_said = format!("it is for another.test, not for {host}");
     assert!(line(&said, "  the token: ").contains(&host_said), "{said}");
-    assert!(said.contains(&format!("fix: the token is for another.test, and this registry is {host}: request a token")), "{said}");
-    assert_eq!(said.matches("FAIL").count(), 1, "one failure is told once:\n{said}");
+    assert!(
+        said.contains(&format!(
+            "fix: the token is for another.test, and this registry is {host}: request a token"
+        )),
+        "{said}"
+    );
+    assert_eq!(
+        said.matches("FAIL").count(),
+        1,
+        "one failure is told once:\n{said}"
+    );
     let again = line(&said, "the same failure");
-    assert!(again.contains("grant password") && again.contains("the token as password"), "{said}");
+    assert!(
+        again.contains("grant password") && again.contains("the token as password"),
+        "{said}"
+    );
     program.write("token", &pki.domain.jwt_svid("/a", AUDIENCE));
-    let (code, said, _) = program.run(&["login-check", &host, "--ca=ca.pem", "--token-file=token", "--repo=team/app"], "").await;
+    let (code, said, _) = program
+        .run(
+            &[
+                "login-check",
+                &host,
+                "--ca=ca.pem",
+                "--token-file=token",
+                "--repo=team/app",
+            ],
+            "",
+        )
+        .await;
     assert_eq!(code, 1, "{said}");
     assert!(line(&said, "reading team/app:").starts_with("FAIL"), "{said}");
     let (code, said, _) = program.run(&["login-check", &host], "").await;
     assert_eq!(code, 1, "{said}");
-    assert!(said.contains("no answer: ") && said.contains("--ca FILE"), "{said}");
+    assert!(
+        said.contains("no answer: ") && said.contains("--ca FILE"),
+        "{said}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -98,12 +156,28 @@ async fn a_registry_that_demands_a_certificate_is_asked_with_one() {
     program.write("svid.key", &pair.key);
     program.write("token", &pki.domain.jwt_svid("/ns/ci/sa/builder", AUDIENCE));
     let host = app.host();
-    let with_certificate = ["login-check", &host, "--ca=ca.pem", "--cert=svid.pem", "--key=svid.key", "--repo=team/app"];
-    for arguments in [with_certificate.to_vec(), [&with_certificate[..], &["--token-file=token"]].concat()] {
+    let with_certificate = [
+        "login-check",
+        &host,
+        "--ca=ca.pem",
+        "--cert=svid.pem",
+        "--key=svid.key",
+        "--repo=team/app",
+    ];
+    for arguments in [
+        with_certificate.to_vec(),
+        [&with_certificate[..], &["--token-file=token"]].concat(),
+    ] {
         let (code, said, err) = program.run(&arguments, "").await;
         assert_eq!((code, err.as_str()), (0, ""), "{said}");
-        assert!(line(&said, "GET /v2/ without a client certificate").starts_with("note"), "{said}");
-        assert!(line(&said, "the client certificate alone").starts_with("ok "), "{said}");
+        assert!(
+            line(&said, "GET /v2/ without a client certificate").starts_with("note"),
+            "{said}"
+        );
+        assert!(
+            line(&said, "the client certificate alone").starts_with("ok "),
+            "{said}"
+        );
         assert!(line(&said, "reading team/app:").starts_with("ok "), "{said}");
     }
     let (code, said, _) = program.run(&["login-check", &host, "--ca=ca.pem"], "").await;
@@ -114,19 +188,29 @@ async fn a_registry_that_demands_a_certificate_is_asked_with_one() {
     program.write("svid.key", &stranger.key);
     let (code, said, _) = program.run(&with_certificate, "").await;
     assert_eq!((code, said.matches("FAIL").count()), (1, 1), "{said}");
-    assert!(line(&said, "FAIL").contains("GET /v2/ with the client certificate"), "{said}");
+    assert!(
+        line(&said, "FAIL").contains("GET /v2/ with the client certificate"),
+        "{said}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_the_helper_withholds_is_explained_once() {
     let pki = TestPki::new();
     let app = Setup::tls(&pki).start().await;
-    let program = program(&app).env("GITLAB_CI", "true").env("REGISTRY_TOKEN", &pki.domain.jwt_svid("/a", "another.test"));
+    let program = program(&app)
+        .env("GITLAB_CI", "true")
+        .env("REGISTRY_TOKEN", &pki.domain.jwt_svid("/a", "another.test"));
     let host = app.host();
     let (code, said, err) = program.run(&["login-check", &host, "--ca=ca.pem"], "").await;
     assert_eq!((code, err.as_str()), (0, ""), "{said}");
     let skipped = line(&said, "every way in with a token");
-    assert!(skipped.contains(&format!("the token in REGISTRY_TOKEN is for another.test, not for {host};")), "{said}");
+    assert!(
+        skipped.contains(&format!(
+            "the token in REGISTRY_TOKEN is for another.test, not for {host};"
+        )),
+        "{said}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -139,11 +223,18 @@ async fn without_a_token_file_the_helpers_token_is_tried() {
     let host = app.host();
     let (code, said, _) = program.run(&["login-check", &host, "--ca=ca.pem"], "").await;
     assert_eq!(code, 0, "{said}");
-    assert!(line(&said, "every way in with a token").starts_with("skip"), "{said}");
+    assert!(
+        line(&said, "every way in with a token").starts_with("skip"),
+        "{said}"
+    );
     program.write(".config/wharfinger/credentials.yaml", &settings.to_string());
     let (code, said, _) = program.run(&["login-check", &host, "--ca=ca.pem"], "").await;
     assert_eq!(code, 0, "{said}");
-    assert!(said.contains("the token: from the Workload API") && said.contains("spiffe://prod.test/ns/ci/sa/builder (jwt-svid)"), "{said}");
+    assert!(
+        said.contains("the token: from the Workload API")
+            && said.contains("spiffe://prod.test/ns/ci/sa/builder (jwt-svid)"),
+        "{said}"
+    );
 }
 
 /// A registry behind a proxy that tells clients to go to an address of its own, with Basic beside it.
@@ -153,10 +244,19 @@ async fn careless(realm: &str) -> String {
     let challenge = format!(r#"Bearer realm="{realm}",service="r""#);
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let answer = Response::builder().status(401).header("www-authenticate", &challenge);
-            let answer = answer.header("www-authenticate", "Basic realm=\"r\"").body(Full::<Bytes>::default()).unwrap();
-            let service = service_fn(move |_: Request<Incoming>| std::future::ready(Ok::<_, Infallible>(answer.clone())));
-            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+            let answer = Response::builder()
+                .status(401)
+                .header("www-authenticate", &challenge);
+            let answer = answer
+                .header("www-authenticate", "Basic realm=\"r\"")
+                .body(Full::<Bytes>::default())
+                .unwrap();
+            let service = service_fn(move |_: Request<Incoming>| {
+                std::future::ready(Ok::<_, Infallible>(answer.clone()))
+            });
+            tokio::spawn(
+                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service),
+            );
         }
     });
     host
@@ -165,14 +265,22 @@ async fn careless(realm: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_token_goes_to_a_token_endpoint_on_another_host() {
     let elsewhere = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let realm = format!("http://localhost:{}/token", elsewhere.local_addr().unwrap().port());
+    let realm = format!(
+        "http://localhost:{}/token",
+        elsewhere.local_addr().unwrap().port()
+    );
     let host = careless(&realm).await;
     let program = Program::named("wharfinger");
     program.write("token", "a.b.c");
-    let (code, said, _) = program.run(&["login-check", &host, "--plain-http", "--token-file=token"], "").await;
+    let (code, said, _) = program
+        .run(&["login-check", &host, "--plain-http", "--token-file=token"], "")
+        .await;
     assert_eq!(code, 1, "{said}");
     let skipped = line(&said, "token and certificate at the token endpoint");
-    assert!(skipped.starts_with("skip") && skipped.contains("another host"), "{said}");
+    assert!(
+        skipped.starts_with("skip") && skipped.contains("another host"),
+        "{said}"
+    );
     let asked = futures_util::FutureExt::now_or_never(elsewhere.accept());
     assert!(asked.is_none(), "the program has ended, and never came here");
 }
@@ -184,8 +292,15 @@ async fn what_clients_stumble_over_is_found_with_what_to_change() {
     let (code, said, _) = program.run(&["login-check", &host, "--plain-http"], "").await;
     assert_eq!(code, 1, "{said}");
     let first = line(&said, "GET /v2/ without a credential");
-    assert!(first.starts_with("FAIL") && first.contains("2 challenges"), "{said}");
-    for wrong in [&["login-check", "a b"][..], &["login-check", &host, "--cert=x"], &["login-check", &host, "--token-file=nowhere"]] {
+    assert!(
+        first.starts_with("FAIL") && first.contains("2 challenges"),
+        "{said}"
+    );
+    for wrong in [
+        &["login-check", "a b"][..],
+        &["login-check", &host, "--cert=x"],
+        &["login-check", &host, "--token-file=nowhere"],
+    ] {
         assert_eq!(program.run(wrong, "").await.0, 2, "{wrong:?}");
     }
 }
@@ -211,14 +326,27 @@ async fn a_server_certificate_that_is_not_accepted_is_named_with_its_fix() {
         said
     };
     let wrong_authority = check(&by_name, "--ca=domain.pem").await;
-    assert!(wrong_authority.contains("which the authorities of --ca do not vouch for"), "{wrong_authority}");
     assert!(
-        wrong_authority.contains("fix: give its authority with --ca FILE, or have the server send its intermediate"),
+        wrong_authority.contains("which the authorities of --ca do not vouch for"),
+        "{wrong_authority}"
+    );
+    assert!(
+        wrong_authority
+            .contains("fix: give its authority with --ca FILE, or have the server send its intermediate"),
         "{wrong_authority}"
     );
     let no_host = check(&by_spiffe_id, "--ca=domain.pem").await;
-    assert!(no_host.contains("names no host, only spiffe://prod.test/registry: an X.509-SVID proves a SPIFFE ID"), "{no_host}");
-    assert!(no_host.contains("fix: issue one with ") && !no_host.contains("vouch"), "{no_host}");
+    assert!(
+        no_host.contains("names no host, only spiffe://prod.test/registry: an X.509-SVID proves a SPIFFE ID"),
+        "{no_host}"
+    );
+    assert!(
+        no_host.contains("fix: issue one with ") && !no_host.contains("vouch"),
+        "{no_host}"
+    );
     let both = check(&by_spiffe_id, "--ca=ca.pem").await;
-    assert!(both.contains("do not vouch for; besides, it names no host"), "{both}");
+    assert!(
+        both.contains("do not vouch for; besides, it names no host"),
+        "{both}"
+    );
 }

@@ -20,15 +20,25 @@ const MOST_EACH: u64 = 256;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_push_and_a_pull_of_200_mib_stay_below_64_mib() {
     let pki = TestPki::new();
-    let app = Setup::tls(&pki).allow("**", json!({"defaultPolicy": ["read", "create"]})).start().await;
+    let app = Setup::tls(&pki)
+        .allow("**", json!({"defaultPolicy": ["read", "create"]}))
+        .start()
+        .await;
     let client = app.bearer(&pki.domain.jwt_svid("/builder", AUDIENCE));
     let location = client.start_upload("large/image").await;
     let pieces = stream::iter((0..PIECES).map(|index| Ok::<_, std::io::Error>(piece(index))));
-    let patched = client.send(Method::PATCH, &location, Body::wrap_stream(pieces)).await;
+    let patched = client
+        .send(Method::PATCH, &location, Body::wrap_stream(pieces))
+        .await;
     assert_eq!(patched.status, StatusCode::ACCEPTED, "{}", patched.text());
     let digest = hex((0..PIECES).fold(Sha256::new(), |hash, index| hash.chain_update(piece(index))));
     let sign = if location.contains('?') { '&' } else { '?' };
-    let closed = client.put(&format!("{}{sign}digest={digest}", patched.header("location")), "").await;
+    let closed = client
+        .put(
+            &format!("{}{sign}digest={digest}", patched.header("location")),
+            "",
+        )
+        .await;
     assert_eq!(closed.status, StatusCode::CREATED, "{}", closed.text());
 
     let path = format!("/v2/large/image/blobs/{digest}");
@@ -40,7 +50,10 @@ async fn a_push_and_a_pull_of_200_mib_stay_below_64_mib() {
     }
     assert_eq!(hex(hash), digest);
     let most = high_water_mark(app.pid());
-    assert!(most < MOST, "the server had {most} KiB in memory, expected less than {MOST}");
+    assert!(
+        most < MOST,
+        "the server had {most} KiB in memory, expected less than {MOST}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -58,27 +71,45 @@ async fn a_hundred_manifests_at_once_hold_what_the_budget_has_and_the_rest_is_to
     let address = app.address;
     let clients: Vec<_> = (0..CLIENTS)
         .map(|_| {
-            let (told, request) = (told.clone(), request.clone());
+            let told = told.clone();
+            let request = request.clone();
             tokio::spawn(async move { told.send(raw(address, &request).await) })
         })
         .collect();
     for _ in READ..CLIENTS {
-        let answer = tokio::time::timeout(PATIENCE, answers.recv()).await.expect("more are read than there is memory for").unwrap();
-        assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("\r\nretry-after: 5\r\n"), "{answer}");
+        let answer = tokio::time::timeout(PATIENCE, answers.recv())
+            .await
+            .expect("more are read than there is memory for")
+            .unwrap();
+        assert!(
+            answer.starts_with("HTTP/1.1 503") && answer.contains("\r\nretry-after: 5\r\n"),
+            "{answer}"
+        );
     }
     let most = high_water_mark(app.pid());
-    assert!(most < MOST, "the server had {most} KiB in memory, expected less than {MOST}");
+    assert!(
+        most < MOST,
+        "the server had {most} KiB in memory, expected less than {MOST}"
+    );
     clients.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_certificate_with_20_000_names_costs_its_connection_no_more_than_its_bytes() {
     let pki = TestPki::new();
-    let app = Setup::tls(&pki).allow("**", json!({"defaultPolicy": ["read"]})).start().await;
+    let app = Setup::tls(&pki)
+        .allow("**", json!({"defaultPolicy": ["read"]}))
+        .start()
+        .await;
     let stranger = TrustDomain::new("stranger.test");
     let names = std::iter::repeat_n(SanType::DnsName("a".try_into().unwrap()), 20_000);
-    let large = stranger.ca.svid_with(&pki.domain.id("/a"), |params| params.subject_alt_names.extend(names));
-    assert_eq!(app.certificate(&large).get("/v2/").await.error(), (401, "UNAUTHORIZED".into()));
+    let large = stranger.ca.svid_with(&pki.domain.id("/a"), |params| {
+        params.subject_alt_names.extend(names)
+    });
+    assert_eq!(
+        app.certificate(&large).get("/v2/").await.error(),
+        (401, "UNAUTHORIZED".into())
+    );
     let before = high_water_mark(app.pid());
     let mut clients = Vec::new();
     for _ in 0..CONNECTIONS {
@@ -90,7 +121,10 @@ async fn a_refused_certificate_with_20_000_names_costs_its_connection_no_more_th
         clients.push(client);
     }
     let each = (high_water_mark(app.pid()) - before) / CONNECTIONS;
-    assert!(each < MOST_EACH, "a connection took {each} KiB, expected less than {MOST_EACH}");
+    assert!(
+        each < MOST_EACH,
+        "a connection took {each} KiB, expected less than {MOST_EACH}"
+    );
 }
 
 /// All different, so that nothing is stored once for all.
@@ -106,6 +140,9 @@ fn hex(hash: Sha256) -> String {
 /// The most memory that a process ever had, in KiB (`proc_pid_status(5)`).
 fn high_water_mark(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap();
     line.trim().strip_suffix(" kB").unwrap().parse().unwrap()
 }

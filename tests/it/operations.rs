@@ -21,10 +21,18 @@ async fn probes_answer_on_both_listeners_and_ask_for_no_credential() {
     for probe in PROBES {
         for (url, client) in [(probe.to_owned(), &bad), (format!("{plain}{probe}"), &bad)] {
             let answer = client.get(&url).await;
-            assert_eq!((answer.status, answer.text().as_str()), (StatusCode::OK, "ok"), "{url}");
+            assert_eq!(
+                (answer.status, answer.text().as_str()),
+                (StatusCode::OK, "ok"),
+                "{url}"
+            );
         }
     }
-    assert_eq!(app.anonymous().get(&format!("{plain}/v2/")).await.status, StatusCode::NOT_FOUND, "it serves nothing else");
+    assert_eq!(
+        app.anonymous().get(&format!("{plain}/v2/")).await.status,
+        StatusCode::NOT_FOUND,
+        "it serves nothing else"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -39,24 +47,48 @@ async fn sighup_reloads_the_certificate_and_a_bad_one_leaves_the_old() {
     app.setup.write("server.key", &pair.key);
     app.setup.write("server.crt", &pair.certificate);
     app.signal(Signal::HUP);
-    app.log.wait("SIGHUP came", 0, |line| line["message"].as_str().is_some_and(|text| text.starts_with("SIGHUP"))).await;
+    app.log
+        .wait("SIGHUP came", 0, |line| {
+            line["message"]
+                .as_str()
+                .is_some_and(|text| text.starts_with("SIGHUP"))
+        })
+        .await;
     let accepted = loop_until(async || app.trusting(&others.servers).get_or_none("/livez").await).await;
     assert_eq!(accepted.status, StatusCode::OK);
-    assert_eq!(before.get("/livez").await.status, StatusCode::OK, "open connections go on");
-    assert!(app.anonymous().get_or_none("/livez").await.is_none(), "the old certificate is gone");
+    assert_eq!(
+        before.get("/livez").await.status,
+        StatusCode::OK,
+        "open connections go on"
+    );
+    assert!(
+        app.anonymous().get_or_none("/livez").await.is_none(),
+        "the old certificate is gone"
+    );
     app.setup.write("server.crt", "no certificate");
     app.signal(Signal::HUP);
-    let stays = |line: &serde_json::Value| line["message"].as_str().is_some_and(|text| text.contains("stays in use"));
+    let stays = |line: &serde_json::Value| {
+        line["message"]
+            .as_str()
+            .is_some_and(|text| text.contains("stays in use"))
+    };
     app.log.wait("the certificate in use stays", 0, stays).await;
-    assert_eq!(app.trusting(&others.servers).get("/livez").await.status, StatusCode::OK);
+    assert_eq!(
+        app.trusting(&others.servers).get("/livez").await.status,
+        StatusCode::OK
+    );
 }
 
 /// A trust domain's bundle is read again too: who is withdrawn is nobody at the next request.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_bundle_counts_without_a_restart() {
     let pki = TestPki::new();
-    let app = Setup::tls(&pki).allow("**", json!({"defaultPolicy": ["read"]})).start().await;
-    let (client, token) = (app.certificate(&pki.domain.x509_svid("/a")), app.bearer(&pki.domain.jwt_svid("/a", AUDIENCE)));
+    let app = Setup::tls(&pki)
+        .allow("**", json!({"defaultPolicy": ["read"]}))
+        .start()
+        .await;
+    let client = app.certificate(&pki.domain.x509_svid("/a"));
+    let token = app.bearer(&pki.domain.jwt_svid("/a", AUDIENCE));
     for client in [&client, &token] {
         assert_eq!(client.get("/v2/").await.status, StatusCode::OK);
     }
@@ -65,9 +97,18 @@ async fn a_changed_bundle_counts_without_a_restart() {
     app.signal(Signal::HUP);
     for client in [&client, &token] {
         // On the same connection as before.
-        loop_until(async || Some(client.get("/v2/").await).filter(|answer| answer.status == StatusCode::UNAUTHORIZED)).await;
+        loop_until(async || {
+            Some(client.get("/v2/").await).filter(|answer| answer.status == StatusCode::UNAUTHORIZED)
+        })
+        .await;
     }
-    assert_eq!(app.bearer(&next.domain.jwt_svid("/a", AUDIENCE)).get("/v2/").await.status, StatusCode::OK);
+    assert_eq!(
+        app.bearer(&next.domain.jwt_svid("/a", AUDIENCE))
+            .get("/v2/")
+            .await
+            .status,
+        StatusCode::OK
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -77,7 +118,8 @@ async fn sigterm_lets_a_running_upload_finish_and_takes_no_other() {
     let location = client.start_upload("drain/app").await;
     let (send, receive) = futures_channel();
     let uploading = {
-        let (client, location) = (client.clone(), location.clone());
+        let client = client.clone();
+        let location = location.clone();
         tokio::spawn(async move { client.send(Method::PATCH, &location, receive).await })
     };
     // It has begun when some of its bytes are on disk.
@@ -86,21 +128,36 @@ async fn sigterm_lets_a_running_upload_finish_and_takes_no_other() {
     }
     loop_until(async || std::fs::read_dir(app.store().join("d")).ok()?.next()?.ok()).await;
     app.signal(Signal::TERM);
-    app.log.wait("it drains", 0, |line| line["message"].as_str().is_some_and(|text| text.starts_with("shutting down"))).await;
+    app.log
+        .wait("it drains", 0, |line| {
+            line["message"]
+                .as_str()
+                .is_some_and(|text| text.starts_with("shutting down"))
+        })
+        .await;
     let refused = async || tokio::net::TcpStream::connect(app.address).await.err();
     loop_until(refused).await;
     send.send(Ok(Bytes::from_static(b"last"))).await.unwrap();
     drop(send);
     let answer = uploading.await.unwrap();
-    assert_eq!((answer.status, answer.header("range")), (StatusCode::ACCEPTED, format!("0-{}", (16 << 20) + 3).as_str()));
+    assert_eq!(
+        (answer.status, answer.header("range")),
+        (StatusCode::ACCEPTED, format!("0-{}", (16 << 20) + 3).as_str())
+    );
     assert_eq!(app.ended().await.code(), Some(0));
-    app.log.wait("it stopped", 0, |line| line["message"] == "stopped").await;
+    app.log
+        .wait("it stopped", 0, |line| line["message"] == "stopped")
+        .await;
 }
 
 /// The first one would wait for the request to end.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_signal_ends_it_at_once() {
-    for (first, second) in [(Signal::INT, Signal::INT), (Signal::TERM, Signal::TERM), (Signal::TERM, Signal::INT)] {
+    for (first, second) in [
+        (Signal::INT, Signal::INT),
+        (Signal::TERM, Signal::TERM),
+        (Signal::TERM, Signal::INT),
+    ] {
         let mut app = Setup::plain().start().await;
         let client = app.anonymous();
         let location = client.start_upload("drain/app").await;
@@ -111,10 +168,20 @@ async fn a_second_signal_ends_it_at_once() {
         }
         loop_until(async || std::fs::read_dir(app.store().join("d")).ok()?.next()?.ok()).await;
         app.signal(first);
-        app.log.wait("it drains", 0, |line| line["message"].as_str().is_some_and(|text| text.starts_with("shutting down"))).await;
+        app.log
+            .wait("it drains", 0, |line| {
+                line["message"]
+                    .as_str()
+                    .is_some_and(|text| text.starts_with("shutting down"))
+            })
+            .await;
         app.signal(second);
         assert_eq!(app.ended().await.code(), Some(1));
-        let is_it = |line: &serde_json::Value| line["message"].as_str().is_some_and(|text| text.starts_with("ended at once by a second"));
+        let is_it = |line: &serde_json::Value| {
+            line["message"]
+                .as_str()
+                .is_some_and(|text| text.starts_with("ended at once by a second"))
+        };
         app.log.wait("it was ended", 0, is_it).await;
         uploading.abort();
     }
@@ -126,15 +193,34 @@ async fn the_store_survives_a_kill() {
     let digest = app.anonymous().push_blob("kept/app", b"kept").await;
     let location = app.anonymous().start_upload("kept/app").await;
     let path = location.trim_start_matches(&app.url("")).to_owned();
-    assert_eq!(app.anonymous().send(Method::PATCH, &path, "go").await.status, StatusCode::ACCEPTED);
+    assert_eq!(
+        app.anonymous().send(Method::PATCH, &path, "go").await.status,
+        StatusCode::ACCEPTED
+    );
     let again = app.restart().await;
     let client = again.anonymous();
-    assert_eq!(client.get(&format!("/v2/kept/app/blobs/{digest}")).await.body, b"kept");
+    assert_eq!(
+        client.get(&format!("/v2/kept/app/blobs/{digest}")).await.body,
+        b"kept"
+    );
     let stands = client.get(&path).await;
-    assert_eq!((stands.status, stands.header("range")), (StatusCode::NO_CONTENT, "0-1"), "uploads go on");
+    assert_eq!(
+        (stands.status, stands.header("range")),
+        (StatusCode::NO_CONTENT, "0-1"),
+        "uploads go on"
+    );
     let digest = sha256(b"goes on");
-    assert_eq!(client.put(&format!("{path}?digest={digest}"), "es on").await.status, StatusCode::CREATED);
-    assert_eq!(client.get(&format!("/v2/kept/app/blobs/{digest}")).await.body, b"goes on");
+    assert_eq!(
+        client
+            .put(&format!("{path}?digest={digest}"), "es on")
+            .await
+            .status,
+        StatusCode::CREATED
+    );
+    assert_eq!(
+        client.get(&format!("/v2/kept/app/blobs/{digest}")).await.body,
+        b"goes on"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -142,11 +228,16 @@ async fn every_credential_is_exchanged_for_a_token_that_outlives_a_restart() {
     let pki = TestPki::new();
     let issuer = TestIssuer::start(&pki.servers).await;
     let rules = json!({"anonymousPolicy": ["read"], "defaultPolicy": ["read", "create"]});
-    let app = Setup::tls(&pki).issuer(&issuer, &pki).allow("**", rules).start().await;
+    let app = Setup::tls(&pki)
+        .issuer(&issuer, &pki)
+        .allow("**", rules)
+        .start()
+        .await;
     let path = "/v2/token?service=wharfinger&scope=repository:app:pull,push&account=any";
     let mut tokens = Vec::new();
     let basic = |token: &str| format!("Basic {}", STANDARD.encode(format!("any:{token}")));
-    let (id_token, svid) = (issuer.token("builder"), pki.domain.jwt_svid("/builder", AUDIENCE));
+    let id_token = issuer.token("builder");
+    let svid = pki.domain.jwt_svid("/builder", AUDIENCE);
     let clients = [
         app.bearer(&id_token),
         app.anonymous().header("authorization", &basic(&id_token)),
@@ -156,31 +247,64 @@ async fn every_credential_is_exchanged_for_a_token_that_outlives_a_restart() {
     ];
     for client in clients {
         let answer = client.get(path).await;
-        assert_eq!((answer.status, answer.header("cache-control")), (StatusCode::OK, "no-store"), "{}", answer.text());
+        assert_eq!(
+            (answer.status, answer.header("cache-control")),
+            (StatusCode::OK, "no-store"),
+            "{}",
+            answer.text()
+        );
         let answer = answer.json();
-        assert_eq!((&answer["scope"], &answer["expires_in"]), (&json!("repository:app:pull,push"), &json!(3595)));
+        assert_eq!(
+            (&answer["scope"], &answer["expires_in"]),
+            (&json!("repository:app:pull,push"), &json!(3595))
+        );
         tokens.push(answer["token"].as_str().unwrap().to_owned());
-        assert_ne!((tokens.last(), tokens.last()), (Some(&id_token), Some(&svid)), "a token of its own");
+        assert_ne!(
+            (tokens.last(), tokens.last()),
+            (Some(&id_token), Some(&svid)),
+            "a token of its own"
+        );
     }
-    let form = format!("grant_type=client_credentials&client_id={}&scope=repository:app:pull,push", pki.domain.id("/builder"));
-    let answer = app.certificate(&pki.domain.x509_svid("/builder")).send(Method::POST, "/v2/token", form).await;
+    let form = format!(
+        "grant_type=client_credentials&client_id={}&scope=repository:app:pull,push",
+        pki.domain.id("/builder")
+    );
+    let answer = app
+        .certificate(&pki.domain.x509_svid("/builder"))
+        .send(Method::POST, "/v2/token", form)
+        .await;
     tokens.push(answer.json()["access_token"].as_str().unwrap().to_owned());
     let elsewhere = app.bearer(&issuer.token_for("elsewhere.test", "builder"));
     let answer = elsewhere.get(path).await;
     assert_eq!(answer.error(), (401, "UNAUTHORIZED".into()));
     let realm = format!(r#"Bearer realm="{}/v2/token",service="wharfinger""#, app.url(""));
-    assert!(answer.header("www-authenticate").starts_with(&realm), "{}", answer.header("www-authenticate"));
+    assert!(
+        answer.header("www-authenticate").starts_with(&realm),
+        "{}",
+        answer.header("www-authenticate")
+    );
     let keys = app.anonymous().get("/v2/_wharfinger/jwks").await.json();
 
     let app = app.restart().await;
     assert_eq!(app.anonymous().get("/v2/_wharfinger/jwks").await.json(), keys);
     for token in &tokens {
-        assert_eq!(app.bearer(token).post("/v2/app/blobs/uploads/").await.status, StatusCode::ACCEPTED);
-        assert_eq!(app.bearer(token).post("/v2/other/blobs/uploads/").await.error(), (401, "UNAUTHORIZED".into()));
+        assert_eq!(
+            app.bearer(token).post("/v2/app/blobs/uploads/").await.status,
+            StatusCode::ACCEPTED
+        );
+        assert_eq!(
+            app.bearer(token).post("/v2/other/blobs/uploads/").await.error(),
+            (401, "UNAUTHORIZED".into())
+        );
     }
     let mark = app.mark().await;
     app.bearer(&tokens[0]).get("/v2/").await;
-    let line = app.log.wait("which token was presented", mark, |line| line["token.id"].is_string()).await;
+    let line = app
+        .log
+        .wait("which token was presented", mark, |line| {
+            line["token.id"].is_string()
+        })
+        .await;
     assert!(!line.to_string().contains(&tokens[0]), "{line}");
 }
 
@@ -190,23 +314,47 @@ async fn j_12_a_token_for_several_audiences_is_accepted_and_told_once_a_subject(
     let mut setup = Setup::tls(&pki).allow("**", json!({"defaultPolicy": ["read"]}));
     setup.config["http"]["health"] = json!({"address": "127.0.0.1", "port": 0});
     let app = setup.start().await;
-    let several =
-        |path: &str| app.bearer(&pki.domain.signer.token(&json!({"sub": pki.domain.id(path), "aud": [AUDIENCE, "elsewhere.test"]})));
-    for client in [several("/a"), several("/a"), several("/b"), app.bearer(&pki.domain.jwt_svid("/c", AUDIENCE))] {
+    let several = |path: &str| {
+        app.bearer(
+            &pki.domain
+                .signer
+                .token(&json!({"sub": pki.domain.id(path), "aud": [AUDIENCE, "elsewhere.test"]})),
+        )
+    };
+    for client in [
+        several("/a"),
+        several("/a"),
+        several("/b"),
+        app.bearer(&pki.domain.jwt_svid("/c", AUDIENCE)),
+    ] {
         assert_eq!(client.get("/v2/").await.status, StatusCode::OK);
     }
     app.mark().await;
-    let told = app.log.since(0).into_iter().filter(|line| line["message"].as_str().is_some_and(|text| text.contains("several audiences")));
+    let told = app.log.since(0).into_iter().filter(|line| {
+        line["message"]
+            .as_str()
+            .is_some_and(|text| text.contains("several audiences"))
+    });
     let subjects: Vec<_> = told.map(|line| line["credential.subject"].clone()).collect();
     assert_eq!(subjects, [pki.domain.id("/a"), pki.domain.id("/b")]);
-    let metrics = app.anonymous().get(&format!("http://{}/metrics", app.health.unwrap())).await.text();
-    assert!(metrics.contains("wharfinger_tokens_several_audiences_total{credential=\"jwt-svid\"} 3\n"), "{metrics}");
+    let metrics = app
+        .anonymous()
+        .get(&format!("http://{}/metrics", app.health.unwrap()))
+        .await
+        .text();
+    assert!(
+        metrics.contains("wharfinger_tokens_several_audiences_total{credential=\"jwt-svid\"} 3\n"),
+        "{metrics}"
+    );
 }
 
 /// The sender of a body, and the body.
 fn futures_channel() -> (tokio::sync::mpsc::Sender<std::io::Result<Bytes>>, Body) {
     let (send, receive) = tokio::sync::mpsc::channel(1);
-    (send, Body::wrap_stream(tokio_stream::wrappers::ReceiverStream::new(receive)))
+    (
+        send,
+        Body::wrap_stream(tokio_stream::wrappers::ReceiverStream::new(receive)),
+    )
 }
 
 /// Asks again until there is an answer.
@@ -219,18 +367,30 @@ async fn loop_until<T>(ask: impl AsyncFn() -> Option<T>) -> T {
             }
         }
     };
-    tokio::time::timeout(crate::harness::PATIENCE, asking).await.expect("it does not come to be")
+    tokio::time::timeout(crate::harness::PATIENCE, asking)
+        .await
+        .expect("it does not come to be")
 }
 
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
 async fn it_takes_as_many_open_files_as_it_may_have() {
     let mut shell = std::process::Command::new("sh");
-    shell.args(["-c", r#"ulimit -Sn 256 && exec "$@""#, "sh", env!("CARGO_BIN_EXE_wharfinger")]);
+    shell.args([
+        "-c",
+        r#"ulimit -Sn 256 && exec "$@""#,
+        "sh",
+        env!("CARGO_BIN_EXE_wharfinger"),
+    ]);
     let app = Setup::plain().start_by(shell).await;
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", app.pid())).unwrap();
-    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
-    let [soft, hard] = line.split_whitespace().skip(3).take(2).collect::<Vec<_>>()[..] else { panic!("{line}") };
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"))
+        .unwrap();
+    let [soft, hard] = line.split_whitespace().skip(3).take(2).collect::<Vec<_>>()[..] else {
+        panic!("{line}")
+    };
     assert_ne!(hard, "256");
     assert_eq!(soft, hard);
 }

@@ -10,12 +10,19 @@ const REGISTRY: &str = "spiffe://prod.test/registry";
 
 /// As SPIRE gives it to an entry with `-dns`, so that a client that verifies names takes it, too.
 fn svid(domain: &TrustDomain) -> crate::harness::Pair {
-    domain.ca.svid_with(REGISTRY, |params| params.subject_alt_names.push(SanType::IpAddress([127, 0, 0, 1].into())))
+    domain.ca.svid_with(REGISTRY, |params| {
+        params
+            .subject_alt_names
+            .push(SanType::IpAddress([127, 0, 0, 1].into()))
+    })
 }
 
 impl TestApp {
     async fn ready(&self) -> (StatusCode, String) {
-        let answer = self.anonymous().get(&format!("http://{}/readyz", self.health.unwrap())).await;
+        let answer = self
+            .anonymous()
+            .get(&format!("http://{}/readyz", self.health.unwrap()))
+            .await;
         (answer.status, answer.text())
     }
 }
@@ -26,20 +33,32 @@ async fn until(what: &str, holds: impl AsyncFn() -> bool) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("it does not come to be that {what}"));
+    tokio::time::timeout(PATIENCE, waiting)
+        .await
+        .unwrap_or_else(|_| panic!("it does not come to be that {what}"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_waits_for_an_agent_that_is_away_and_follows_rotations_without_dropping_a_connection() {
-    let (pki, next) = (TestPki::new(), TestPki::new());
+    let pki = TestPki::new();
+    let next = TestPki::new();
     let mut agent = SvidAgent::new();
     let mut setup = Setup::tls(&pki).allow("**", json!({"defaultPolicy": ["read"]}));
     setup.config["http"]["tls"] = json!({"workloadAPI": true});
     setup.config["http"]["auth"]["spiffe"]["workloadAPI"] = agent.address.clone().into();
     setup.config["http"]["health"] = json!({"address": "127.0.0.1", "port": 0});
     let app = setup.start().await;
-    assert_eq!(app.ready().await, (StatusCode::SERVICE_UNAVAILABLE, "not ready: starting or shutting down".into()));
-    assert!(app.trusting(&pki.domain.ca).get_or_none("/livez").await.is_none(), "there is nothing to show yet");
+    assert_eq!(
+        app.ready().await,
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "not ready: starting or shutting down".into()
+        )
+    );
+    assert!(
+        app.trusting(&pki.domain.ca).get_or_none("/livez").await.is_none(),
+        "there is nothing to show yet"
+    );
 
     agent.give(REGISTRY, &svid(&pki.domain));
     agent.start();
@@ -47,15 +66,37 @@ async fn it_waits_for_an_agent_that_is_away_and_follows_rotations_without_droppi
     let before = app.trusting(&pki.domain.ca);
     assert_eq!(before.get("/livez").await.status, StatusCode::OK);
 
-    // From another authority, which only those who trust it accept: whoever is still served has the old connection.
+    // From another authority, which only those who trust it accept: whoever is still served has the old
+    // connection.
     agent.give(REGISTRY, &svid(&next.domain));
-    until("the new one is shown", async || app.trusting(&next.domain.ca).get_or_none("/livez").await.is_some()).await;
-    assert!(app.trusting(&pki.domain.ca).get_or_none("/livez").await.is_none(), "the old one is gone");
-    assert_eq!(before.get("/livez").await.status, StatusCode::OK, "the open connection goes on");
+    until("the new one is shown", async || {
+        app.trusting(&next.domain.ca)
+            .get_or_none("/livez")
+            .await
+            .is_some()
+    })
+    .await;
+    assert!(
+        app.trusting(&pki.domain.ca).get_or_none("/livez").await.is_none(),
+        "the old one is gone"
+    );
+    assert_eq!(
+        before.get("/livez").await.status,
+        StatusCode::OK,
+        "the open connection goes on"
+    );
 
     let mark = app.log.since(0).len();
     drop(agent);
-    app.log.wait("the agent is missed", mark, |line| line["stream"] == "FetchX509SVID" && line["level"] == "WARN").await;
-    assert_eq!(app.trusting(&next.domain.ca).get("/livez").await.status, StatusCode::OK, "what it gave last is shown on");
+    app.log
+        .wait("the agent is missed", mark, |line| {
+            line["stream"] == "FetchX509SVID" && line["level"] == "WARN"
+        })
+        .await;
+    assert_eq!(
+        app.trusting(&next.domain.ca).get("/livez").await.status,
+        StatusCode::OK,
+        "what it gave last is shown on"
+    );
     assert_eq!(app.ready().await.0, StatusCode::OK);
 }

@@ -10,8 +10,12 @@ use std::time::Duration;
 fn two_domains(pki: &TestPki) -> Setup {
     let mut setup = Setup::tls(pki).allow("**", json!({"defaultPolicy": ["read"]}));
     setup.write("foreign.json", &pki.foreign.bundle().to_string());
-    let foreign = json!({"name": "foreign.test", "audiences": [AUDIENCE], "bundle": [{"file": "foreign.json"}]});
-    setup.config["http"]["auth"]["spiffe"]["trustDomains"].as_array_mut().unwrap().push(foreign);
+    let foreign =
+        json!({"name": "foreign.test", "audiences": [AUDIENCE], "bundle": [{"file": "foreign.json"}]});
+    setup.config["http"]["auth"]["spiffe"]["trustDomains"]
+        .as_array_mut()
+        .unwrap()
+        .push(foreign);
     setup.config["http"]["health"] = json!({"address": "127.0.0.1", "port": 0});
     setup
 }
@@ -19,9 +23,17 @@ fn two_domains(pki: &TestPki) -> Setup {
 impl TestApp {
     /// The value of a metric without labels.
     async fn metric(&self, name: &str) -> f64 {
-        let text = self.anonymous().get(&format!("http://{}/metrics", self.health.unwrap())).await.text();
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
+        let text = self
+            .anonymous()
+            .get(&format!("http://{}/metrics", self.health.unwrap()))
+            .await
+            .text();
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name} in {text}"))
+            .parse()
+            .unwrap()
     }
 
     /// Changes the configuration, has it read, and waits until it is decided upon.
@@ -30,9 +42,14 @@ impl TestApp {
         change(&mut self.setup.config);
         self.setup.file();
         self.signal(Signal::HUP);
-        let decided =
-            |line: &Value| line["message"].as_str().is_some_and(|text| text.contains("is in force") || text.contains("is refused"));
-        self.log.wait("the configuration is decided upon", mark, decided).await
+        let decided = |line: &Value| {
+            line["message"]
+                .as_str()
+                .is_some_and(|text| text.contains("is in force") || text.contains("is refused"))
+        };
+        self.log
+            .wait("the configuration is decided upon", mark, decided)
+            .await
     }
 }
 
@@ -40,13 +57,28 @@ impl TestApp {
 async fn withdrawing_a_trust_domain_refuses_its_open_connections_next_request_and_no_other() {
     let pki = TestPki::new();
     let mut app = two_domains(&pki).start().await;
-    let here = [app.certificate(&pki.domain.x509_svid("/a")), app.bearer(&pki.domain.jwt_svid("/a", AUDIENCE))];
-    let foreign = [app.certificate(&pki.foreign.x509_svid("/a")), app.bearer(&pki.foreign.jwt_svid("/a", AUDIENCE))];
+    let here = [
+        app.certificate(&pki.domain.x509_svid("/a")),
+        app.bearer(&pki.domain.jwt_svid("/a", AUDIENCE)),
+    ];
+    let foreign = [
+        app.certificate(&pki.foreign.x509_svid("/a")),
+        app.bearer(&pki.foreign.jwt_svid("/a", AUDIENCE)),
+    ];
     for client in here.iter().chain(&foreign) {
         assert_eq!(client.get("/v2/").await.status, StatusCode::OK);
     }
     assert_eq!(app.metric("wharfinger_certificate_judgements_total").await, 2.0);
-    let decided = app.reload(|config| drop(config["http"]["auth"]["spiffe"]["trustDomains"].as_array_mut().unwrap().pop())).await;
+    let decided = app
+        .reload(|config| {
+            drop(
+                config["http"]["auth"]["spiffe"]["trustDomains"]
+                    .as_array_mut()
+                    .unwrap()
+                    .pop(),
+            )
+        })
+        .await;
     assert_eq!(decided["config.generation"], 2);
     for client in &foreign {
         assert_eq!(client.get("/v2/").await.error(), (401, "UNAUTHORIZED".into()));
@@ -54,7 +86,11 @@ async fn withdrawing_a_trust_domain_refuses_its_open_connections_next_request_an
     for client in &here {
         assert_eq!(client.get("/v2/").await.status, StatusCode::OK);
     }
-    assert_eq!(app.metric("wharfinger_certificate_judgements_total").await, 2.0, "what has not changed is not judged again");
+    assert_eq!(
+        app.metric("wharfinger_certificate_judgements_total").await,
+        2.0,
+        "what has not changed is not judged again"
+    );
 }
 
 /// Each trust domain has a file of its own, so only the keys in them tell.
@@ -62,7 +98,10 @@ async fn withdrawing_a_trust_domain_refuses_its_open_connections_next_request_an
 async fn a_key_of_two_trust_domains_counts_for_the_first_alone_unless_the_configuration_allows_it() {
     let pki = TestPki::new();
     let mut app = two_domains(&pki).start().await;
-    let here = [app.certificate(&pki.domain.x509_svid("/a")), app.bearer(&pki.domain.jwt_svid("/a", AUDIENCE))];
+    let here = [
+        app.certificate(&pki.domain.x509_svid("/a")),
+        app.bearer(&pki.domain.jwt_svid("/a", AUDIENCE)),
+    ];
     // What the first trust domain's authority and key say about workloads of the second.
     let id = pki.foreign.id("/a");
     let token = pki.domain.signer.token(&json!({"sub": id, "aud": [AUDIENCE]}));
@@ -78,25 +117,42 @@ async fn a_key_of_two_trust_domains_counts_for_the_first_alone_unless_the_config
     // The second one's publisher takes the first one's keys into its bundle.
     app.setup.write("foreign.json", &pki.domain.bundle().to_string());
     app.signal(Signal::HUP);
-    for (what, key) in [("its authority", "CN=prod.test"), ("its JWT key", "the JWT key jwt-1")] {
+    for (what, key) in [
+        ("its authority", "CN=prod.test"),
+        ("its JWT key", "the JWT key jwt-1"),
+    ] {
         let told = |line: &Value| {
             let text = line["message"].as_str().unwrap_or_default();
-            line["level"] == "ERROR" && text.contains(key) && text.contains("is held by the trust domain prod.test too")
+            line["level"] == "ERROR"
+                && text.contains(key)
+                && text.contains("is held by the trust domain prod.test too")
         };
         app.log.wait(what, 0, told).await;
     }
-    assert_eq!((status(&crossed).await, status(&here).await), (vec![401, 401], vec![200, 200]));
+    assert_eq!(
+        (status(&crossed).await, status(&here).await),
+        (vec![401, 401], vec![200, 200])
+    );
     for verifies in ["jwt", "x509"] {
         let name = format!(r#"wharfinger_keys_withheld{{of="foreign.test",verifies="{verifies}"}}"#);
         assert_eq!(app.metric(&name).await, 1.0);
     }
-    app.reload(|config| config["http"]["auth"]["spiffe"]["trustDomains"][1]["sharesAuthoritiesWith"] = json!(["prod.test"])).await;
-    assert_eq!((status(&crossed).await, status(&here).await), (vec![200, 200], vec![200, 200]));
+    app.reload(|config| {
+        config["http"]["auth"]["spiffe"]["trustDomains"][1]["sharesAuthoritiesWith"] = json!(["prod.test"])
+    })
+    .await;
+    assert_eq!(
+        (status(&crossed).await, status(&here).await),
+        (vec![200, 200], vec![200, 200])
+    );
 }
 
 /// A token of the registry's own, for whoever presents this one.
 async fn exchanged(app: &TestApp, token: &str) -> String {
-    let answer = app.bearer(token).get("/v2/token?service=wharfinger&scope=repository:a:pull").await;
+    let answer = app
+        .bearer(token)
+        .get("/v2/token?service=wharfinger&scope=repository:a:pull")
+        .await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
     let minted = answer.json()["token"].as_str().unwrap().to_owned();
     assert_ne!(minted, token);
@@ -110,26 +166,54 @@ async fn withdrawing_a_trust_domain_refuses_the_tokens_that_were_minted_for_it_a
     let here = app.bearer(&exchanged(&app, &pki.domain.jwt_svid("/a", AUDIENCE)).await);
     let foreign = app.bearer(&exchanged(&app, &pki.foreign.jwt_svid("/a", AUDIENCE)).await);
     for client in [&here, &foreign] {
-        assert_eq!(client.get("/v2/a/tags/list").await.error(), (404, "NAME_UNKNOWN".into()));
+        assert_eq!(
+            client.get("/v2/a/tags/list").await.error(),
+            (404, "NAME_UNKNOWN".into())
+        );
     }
-    app.reload(|config| drop(config["http"]["auth"]["spiffe"]["trustDomains"].as_array_mut().unwrap().pop())).await;
-    assert_eq!(foreign.get("/v2/a/tags/list").await.error(), (401, "UNAUTHORIZED".into()));
-    assert_eq!(here.get("/v2/a/tags/list").await.error(), (404, "NAME_UNKNOWN".into()));
+    app.reload(|config| {
+        drop(
+            config["http"]["auth"]["spiffe"]["trustDomains"]
+                .as_array_mut()
+                .unwrap()
+                .pop(),
+        )
+    })
+    .await;
+    assert_eq!(
+        foreign.get("/v2/a/tags/list").await.error(),
+        (401, "UNAUTHORIZED".into())
+    );
+    assert_eq!(
+        here.get("/v2/a/tags/list").await.error(),
+        (404, "NAME_UNKNOWN".into())
+    );
 
     // An emptied bundle withdraws just as well.
     let mark = app.mark().await;
     app.setup.write("bundle.json", r#"{"keys": []}"#);
     app.signal(Signal::HUP);
-    app.log.wait("the bundle is reloaded", mark, |line| line["message"] == "keys reloaded").await;
-    assert_eq!(here.get("/v2/a/tags/list").await.error(), (401, "UNAUTHORIZED".into()));
+    app.log
+        .wait("the bundle is reloaded", mark, |line| {
+            line["message"] == "keys reloaded"
+        })
+        .await;
+    assert_eq!(
+        here.get("/v2/a/tags/list").await.error(),
+        (401, "UNAUTHORIZED".into())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rotation_in_one_trust_domain_judges_no_connection_of_another_again() {
     let pki = TestPki::new();
     let app = two_domains(&pki).start().await;
-    let here: Vec<_> = (0..4).map(|n| app.certificate(&pki.domain.x509_svid(&format!("/{n}")))).collect();
-    let foreign: Vec<_> = (0..3).map(|n| app.certificate(&pki.foreign.x509_svid(&format!("/{n}")))).collect();
+    let here: Vec<_> = (0..4)
+        .map(|n| app.certificate(&pki.domain.x509_svid(&format!("/{n}"))))
+        .collect();
+    let foreign: Vec<_> = (0..3)
+        .map(|n| app.certificate(&pki.foreign.x509_svid(&format!("/{n}"))))
+        .collect();
     let ask_all = async || {
         for client in here.iter().chain(&foreign) {
             assert_eq!(client.get("/v2/").await.status, StatusCode::OK);
@@ -141,12 +225,23 @@ async fn a_rotation_in_one_trust_domain_judges_no_connection_of_another_again() 
     // One more authority, so that the generation changes and everyone stays who they are.
     let mut bundle = pki.domain.bundle();
     let more = TestPki::new().domain.bundle();
-    bundle["keys"].as_array_mut().unwrap().push(more["keys"][0].clone());
+    bundle["keys"]
+        .as_array_mut()
+        .unwrap()
+        .push(more["keys"][0].clone());
     let mark = app.mark().await;
     app.setup.write("bundle.json", &bundle.to_string());
     app.signal(Signal::HUP);
-    app.log.wait("the bundle is reloaded", mark, |line| line["message"] == "keys reloaded").await;
-    assert_eq!(ask_all().await, 11.0, "four of the trust domain that rotated, none of the other");
+    app.log
+        .wait("the bundle is reloaded", mark, |line| {
+            line["message"] == "keys reloaded"
+        })
+        .await;
+    assert_eq!(
+        ask_all().await,
+        11.0,
+        "four of the trust domain that rotated, none of the other"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -164,14 +259,29 @@ async fn a_configuration_with_mistakes_is_refused_with_all_of_them_and_the_runni
             config["accessControl"]["repositories"] = json!({});
         })
         .await;
-    assert_eq!((&refused["mistakes"], &refused["config.generation"]), (&json!(2), &json!(1)), "{refused}");
+    assert_eq!(
+        (&refused["mistakes"], &refused["config.generation"]),
+        (&json!(2), &json!(1)),
+        "{refused}"
+    );
     for key in ["http.tls", "http.auth.spiffe.trustDomains[0].bundle[0]"] {
-        app.log.wait("the mistake is told", 0, |line| line["config.key"] == key && line["level"] == "ERROR").await;
+        app.log
+            .wait("the mistake is told", 0, |line| {
+                line["config.key"] == key && line["level"] == "ERROR"
+            })
+            .await;
     }
-    assert_eq!(client.get("/v2/a/tags/list").await.error(), (404, "NAME_UNKNOWN".into()), "the old policy holds");
+    assert_eq!(
+        client.get("/v2/a/tags/list").await.error(),
+        (404, "NAME_UNKNOWN".into()),
+        "the old policy holds"
+    );
     assert_eq!(app.metric("wharfinger_config_last_reload_applied").await, 0.0);
     let unknown = app.reload(|config| config["htpp"] = json!({})).await;
-    assert!(unknown["message"].as_str().unwrap().contains("refused"), "{unknown}");
+    assert!(
+        unknown["message"].as_str().unwrap().contains("refused"),
+        "{unknown}"
+    );
 
     let applied = app.reload(|config| *config = good.clone()).await;
     assert_eq!(applied["config.generation"], 2);
@@ -199,7 +309,9 @@ async fn a_changed_file_is_noticed_however_it_was_replaced() {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, waiting).await.expect("it does not come to be");
+        tokio::time::timeout(PATIENCE, waiting)
+            .await
+            .expect("it does not come to be");
     };
     becomes((404, "NAME_UNKNOWN")).await;
     std::fs::write(&path, &texts[0]).unwrap();
@@ -227,8 +339,15 @@ async fn what_takes_a_restart_is_said_and_the_rest_counts() {
         .await;
     assert_eq!(applied["config.generation"], 2);
     for key in ["storage.rootDirectory", "http.address, http.port"] {
-        app.log.wait("it takes a restart", 0, |line| line["config.key"] == key && line["level"] == "WARN").await;
+        app.log
+            .wait("it takes a restart", 0, |line| {
+                line["config.key"] == key && line["level"] == "WARN"
+            })
+            .await;
     }
-    assert_eq!(client.get("/v2/a/tags/list").await.error(), (403, "DENIED".into()));
+    assert_eq!(
+        client.get("/v2/a/tags/list").await.error(),
+        (403, "DENIED".into())
+    );
     assert!(!app.setup.path("elsewhere").exists());
 }

@@ -11,27 +11,53 @@ use std::time::Duration;
 async fn a_registry_restarts_and_serves_while_its_issuer_is_down() {
     let pki = TestPki::new();
     let issuer = TestIssuer::start(&pki.servers).await;
-    let app = Setup::tls(&pki).issuer(&issuer, &pki).allow("**", json!({"defaultPolicy": ["read"]})).start().await;
-    assert_eq!(app.bearer(&issuer.token("builder")).get("/v2/").await.status, StatusCode::OK);
+    let app = Setup::tls(&pki)
+        .issuer(&issuer, &pki)
+        .allow("**", json!({"defaultPolicy": ["read"]}))
+        .start()
+        .await;
+    assert_eq!(
+        app.bearer(&issuer.token("builder")).get("/v2/").await.status,
+        StatusCode::OK
+    );
     let copy = kept(&app).await;
     for path in [copy.as_path(), copy.parent().unwrap()] {
-        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o077, 0, "{}: for its owner only", path.display());
+        assert_eq!(
+            path.metadata().unwrap().permissions().mode() & 0o077,
+            0,
+            "{}: for its owner only",
+            path.display()
+        );
     }
     let fetches = issuer.fetches();
     issuer.set_unreachable(true);
 
     let app = app.restart().await;
-    assert_eq!(app.bearer(&issuer.token("builder")).get("/v2/").await.status, StatusCode::OK);
+    assert_eq!(
+        app.bearer(&issuer.token("builder")).get("/v2/").await.status,
+        StatusCode::OK
+    );
     let forged = Signer::new("oidc-1").token(&issuer.claims("registry.test", "builder"));
-    assert_eq!(app.bearer(&forged).get("/v2/").await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(
+        app.bearer(&forged).get("/v2/").await.status,
+        StatusCode::UNAUTHORIZED
+    );
     assert_eq!(issuer.fetches(), fetches);
-    let told = app.log.wait("the copy counts", 0, |line| line["source"] == issuer.url.as_str() && line["level"] == "WARN").await;
+    let told = app
+        .log
+        .wait("the copy counts", 0, |line| {
+            line["source"] == issuer.url.as_str() && line["level"] == "WARN"
+        })
+        .await;
     assert!(told["message"].as_str().is_some());
 
     // One that others could have written may say anything.
     std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o666)).unwrap();
     let app = app.restart().await;
-    assert_eq!(app.bearer(&issuer.token("builder")).get("/v2/").await.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(
+        app.bearer(&issuer.token("builder")).get("/v2/").await.status,
+        StatusCode::SERVICE_UNAVAILABLE
+    );
     issuer.set_unreachable(false);
 }
 
@@ -40,7 +66,10 @@ async fn kept(app: &TestApp) -> PathBuf {
     let folder = app.store().join("state/trust");
     let find = || {
         let entries = std::fs::read_dir(&folder).ok()?;
-        entries.flatten().map(|entry| entry.path()).find(|path| path.extension().is_some_and(|extension| extension == "last-good"))
+        entries
+            .flatten()
+            .map(|entry| entry.path())
+            .find(|path| path.extension().is_some_and(|extension| extension == "last-good"))
     };
     let waiting = async {
         loop {
@@ -50,5 +79,7 @@ async fn kept(app: &TestApp) -> PathBuf {
             }
         }
     };
-    tokio::time::timeout(PATIENCE, waiting).await.expect("nothing is kept")
+    tokio::time::timeout(PATIENCE, waiting)
+        .await
+        .expect("nothing is kept")
 }

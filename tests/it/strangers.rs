@@ -1,4 +1,5 @@
-//! Clients that have not logged in, and a load balancer in front of them, against the settings of a running server.
+//! Clients that have not logged in, and a load balancer in front of them, against the settings of a running
+//! server.
 
 use crate::harness::{PATIENCE, Setup};
 use rustix::process::Signal;
@@ -19,7 +20,9 @@ async fn connect(from: &str, to: SocketAddr) -> TcpStream {
 /// What came until the server closed the connection.
 async fn rest(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
-    let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut bytes)).await.expect("the server closes the connection");
+    let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut bytes))
+        .await
+        .expect("the server closes the connection");
     String::from_utf8(bytes).unwrap()
 }
 
@@ -32,7 +35,11 @@ async fn the_settings_of_strangers_and_load_balancers_hold_and_can_be_reloaded()
     let mut first = connect("127.0.0.2", address).await;
     let mut other = connect("127.0.0.3", address).await;
     let mut second = connect("127.0.0.2", address).await;
-    assert_eq!(rest(&mut first).await, "", "the next connection of its address takes its place");
+    assert_eq!(
+        rest(&mut first).await,
+        "",
+        "the next connection of its address takes its place"
+    );
     for stays in [&mut other, &mut second] {
         stays.write_all(GET).await.unwrap();
         assert!(rest(stays).await.starts_with("HTTP/1.1 401 "));
@@ -43,24 +50,47 @@ async fn the_settings_of_strangers_and_load_balancers_hold_and_can_be_reloaded()
     app.setup.config["http"]["proxyProtocol"] = json!(["127.0.0.2"]);
     app.setup.file();
     app.signal(Signal::HUP);
-    let in_force = |line: &Value| line["message"].as_str().is_some_and(|text| text.contains("is in force"));
-    app.log.wait("the configuration is in force", mark, in_force).await;
-    let (mut first, mut second) = (connect("127.0.0.3", address).await, connect("127.0.0.3", address).await);
+    let in_force = |line: &Value| {
+        line["message"]
+            .as_str()
+            .is_some_and(|text| text.contains("is in force"))
+    };
+    app.log
+        .wait("the configuration is in force", mark, in_force)
+        .await;
+    let mut first = connect("127.0.0.3", address).await;
+    let mut second = connect("127.0.0.3", address).await;
     for stream in [&mut second, &mut first] {
         stream.write_all(GET).await.unwrap();
         assert!(rest(stream).await.starts_with("HTTP/1.1 401 "));
     }
     let mark = app.mark().await;
     let mut balanced = connect("127.0.0.2", address).await;
-    balanced.write_all(&[b"PROXY TCP4 203.0.113.7 10.0.0.1 4711 443\r\n", GET].concat()).await.unwrap();
+    balanced
+        .write_all(&[b"PROXY TCP4 203.0.113.7 10.0.0.1 4711 443\r\n", GET].concat())
+        .await
+        .unwrap();
     assert!(rest(&mut balanced).await.starts_with("HTTP/1.1 401 "));
-    app.log.wait("the client is the one that the header names", mark, |line| line["client.address"] == "203.0.113.7").await;
+    app.log
+        .wait("the client is the one that the header names", mark, |line| {
+            line["client.address"] == "203.0.113.7"
+        })
+        .await;
     let mut forged = connect("127.0.0.3", address).await;
-    forged.write_all(&[b"PROXY TCP4 203.0.113.7 10.0.0.1 4711 443\r\n", GET].concat()).await.unwrap();
+    forged
+        .write_all(&[b"PROXY TCP4 203.0.113.7 10.0.0.1 4711 443\r\n", GET].concat())
+        .await
+        .unwrap();
     assert_eq!(rest(&mut forged).await, "");
     let mut bare = connect("127.0.0.2", address).await;
     bare.write_all(GET).await.unwrap();
     assert_eq!(rest(&mut bare).await, "");
-    let named = |line: &Value| line["message"].as_str().is_some_and(|text| text.contains("turn on its PROXY protocol"));
-    app.log.wait("the load balancer without a header is named", mark, named).await;
+    let named = |line: &Value| {
+        line["message"]
+            .as_str()
+            .is_some_and(|text| text.contains("turn on its PROXY protocol"))
+    };
+    app.log
+        .wait("the load balancer without a header is named", mark, named)
+        .await;
 }

@@ -1,4 +1,5 @@
-//! The tutorial is followed to its end: every command as it stands there, but for the build, the port and what runs in the background.
+//! The tutorial is followed to its end: every command as it stands there, but for the build, the port and
+//! what runs in the background.
 
 use crate::harness::is_installed;
 use std::fs;
@@ -10,7 +11,10 @@ use std::process::{Child, Command, Stdio};
 fn blocks(page: &str, language: &str) -> Vec<String> {
     let parts: Vec<_> = page.split("```").collect();
     let inside = parts.iter().skip(1).step_by(2);
-    inside.filter_map(|block| block.strip_prefix(&format!("{language}\n"))).map(ToString::to_string).collect()
+    inside
+        .filter_map(|block| block.strip_prefix(&format!("{language}\n")))
+        .map(ToString::to_string)
+        .collect()
 }
 
 /// Runs until it is dropped.
@@ -20,12 +24,18 @@ impl Running {
     /// Returns once it has printed such a line.
     fn start(command: &str, folder: &Path, until: &str) -> Self {
         let mut shell = Command::new("sh");
-        shell.args(["-c", &format!("exec {command} 2>&1")]).current_dir(folder).env_remove("RUST_LOG");
+        shell
+            .args(["-c", &format!("exec {command} 2>&1")])
+            .current_dir(folder)
+            .env_remove("RUST_LOG");
         let mut child = shell.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let mut printed = BufReader::new(child.stdout.take().unwrap());
         let mut said = String::new();
         while !said.contains(until) {
-            assert!(printed.read_line(&mut said).unwrap() > 0, "{command} ended: {said}");
+            assert!(
+                printed.read_line(&mut said).unwrap() > 0,
+                "{command} ended: {said}"
+            );
         }
         std::thread::spawn(move || printed.read_to_end(&mut Vec::new()));
         Self(child)
@@ -41,7 +51,13 @@ impl Drop for Running {
 
 /// What a terminal shows after these lines.
 fn typed(lines: &str, folder: &Path) -> String {
-    let output = Command::new("sh").args(["-ec", lines]).current_dir(folder).stdin(Stdio::null()).env("no_proxy", "*").output().unwrap();
+    let output = Command::new("sh")
+        .args(["-ec", lines])
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .env("no_proxy", "*")
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{lines}: {output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
@@ -51,12 +67,29 @@ fn it_leads_to_its_end() {
     if !is_installed("curl") {
         return;
     }
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/tutorial/first-push.md")).unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/tutorial/first-push.md"))
+        .unwrap();
     let binary = format!("'{}'", env!("CARGO_BIN_EXE_wharfinger"));
-    let page = page.replace("cargo run --release --manifest-path ../Cargo.toml --", &binary).replace("cargo run --release --", &binary);
+    let page = page
+        .replace("cargo run --release --manifest-path ../Cargo.toml --", &binary)
+        .replace("cargo run --release --", &binary);
     let page = page.replace("8443", &port.to_string());
-    let [dev, as_reader, as_builder, rule, check_and_serve, new_right, elsewhere, _container] = &blocks(&page, "sh")[..] else {
+    let [
+        dev,
+        as_reader,
+        as_builder,
+        rule,
+        check_and_serve,
+        new_right,
+        elsewhere,
+        _container,
+    ] = &blocks(&page, "sh")[..]
+    else {
         panic!("the tutorial has other steps now")
     };
     let shown = blocks(&page, "json");
@@ -73,7 +106,10 @@ fn it_leads_to_its_end() {
     assert_eq!(typed(verify, &folder).trim(), "mine.yaml: good");
     let _running = Running::start(serve, &folder, "serving");
     let said = typed(&format!("{new_right}{elsewhere}"), &folder);
-    let (said, refused) = said.split_at(said.find(r#"{"errors""#).unwrap_or_else(|| panic!("nothing was refused: {said}")));
+    let (said, refused) = said.split_at(
+        said.find(r#"{"errors""#)
+            .unwrap_or_else(|| panic!("nothing was refused: {said}")),
+    );
     assert_eq!(said.trim(), blocks(&page, "text")[0].trim());
     assert!(refused.contains("DENIED"), "{refused}");
 }

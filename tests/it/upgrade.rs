@@ -33,15 +33,18 @@ fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 #[test]
 fn who_only_reads_says_what_it_found_and_changes_nothing() {
     let setup = with_old_store();
-    let (file, before) = (setup.file(), contents(&setup.path("store")));
+    let file = setup.file();
+    let before = contents(&setup.path("store"));
     let (code, out, errors) = output(&["fsck", file.to_str().unwrap()], setup.folder.path());
     assert_eq!(code, 1, "{out}{errors}");
-    let said =
-        "has format 1, and this program works with format 2: `wharfinger serve` (or `wharfinger dev`) converts the store when it starts";
+    let said = "has format 1, and this program works with format 2: `wharfinger serve` (or `wharfinger dev`) converts the store when it starts";
     assert!(errors.contains(said), "{errors}");
     let (code, out, errors) = output(&["verify", file.to_str().unwrap()], setup.folder.path());
     assert_eq!(code, 0, "`serve` would start: {out}{errors}");
-    assert!(errors.contains("note: storage.rootDirectory: ") && errors.contains(said), "{errors}");
+    assert!(
+        errors.contains("note: storage.rootDirectory: ") && errors.contains(said),
+        "{errors}"
+    );
     assert_eq!(contents(&setup.path("store")), before);
     // The conversion that was cut off at its end.
     fs::write(setup.path("store/format"), "wharfinger store 2\n").unwrap();
@@ -49,7 +52,10 @@ fn who_only_reads_says_what_it_found_and_changes_nothing() {
     let before = contents(&setup.path("store"));
     for command in ["fsck", "verify"] {
         let (_, _, errors) = output(&[command, file.to_str().unwrap()], setup.folder.path());
-        assert!(errors.contains("was interrupted at its end: `wharfinger serve`"), "{command}: {errors}");
+        assert!(
+            errors.contains("was interrupted at its end: `wharfinger serve`"),
+            "{command}: {errors}"
+        );
     }
     assert_eq!(contents(&setup.path("store")), before);
 }
@@ -58,11 +64,15 @@ fn who_only_reads_says_what_it_found_and_changes_nothing() {
 fn a_store_of_a_later_version_is_refused_by_its_format() {
     let setup = with_old_store();
     fs::write(setup.path("store/format"), "wharfinger store 3\n").unwrap();
-    let (file, before) = (setup.file(), contents(&setup.path("store")));
+    let file = setup.file();
+    let before = contents(&setup.path("store"));
     for (command, expected) in [("fsck", 1), ("verify", 2), ("serve", 2)] {
         let (code, out, errors) = output(&[command, file.to_str().unwrap()], setup.folder.path());
         assert_eq!(code, expected, "{command}: {out}{errors}");
-        assert!(errors.contains("has format 3, and this program knows formats up to 2"), "{command}: {errors}");
+        assert!(
+            errors.contains("has format 3, and this program knows formats up to 2"),
+            "{command}: {errors}"
+        );
     }
     assert_eq!(contents(&setup.path("store")), before);
 }
@@ -74,9 +84,21 @@ fn a_start_that_fails_for_another_reason_does_not_convert() {
     let port = taken.local_addr().unwrap().port();
     let mistakes = [
         ("http.port", "port", json!(port)),
-        ("http.health.port", "health", json!({"address": "127.0.0.1", "port": port})),
-        ("http.tls", "tls", json!({"cert": "missing.crt", "key": "missing.key"})),
-        ("http.auth.token.signingKeyFile", "auth", json!({"token": {"signingKeyFile": "missing.jwks"}})),
+        (
+            "http.health.port",
+            "health",
+            json!({"address": "127.0.0.1", "port": port}),
+        ),
+        (
+            "http.tls",
+            "tls",
+            json!({"cert": "missing.crt", "key": "missing.key"}),
+        ),
+        (
+            "http.auth.token.signingKeyFile",
+            "auth",
+            json!({"token": {"signingKeyFile": "missing.jwks"}}),
+        ),
     ];
     for (key, place, wrong) in mistakes {
         let mut setup = with_old_store();
@@ -94,7 +116,10 @@ async fn the_first_start_converts_and_says_so_and_the_second_finds_nothing_to_do
     let mut setup = with_old_store();
     for converts in [true, false] {
         let mut app = setup.start().await;
-        assert_eq!(app.anonymous().get("/v2/app/web/manifests/latest").await.status, 200);
+        assert_eq!(
+            app.anonymous().get("/v2/app/web/manifests/latest").await.status,
+            200
+        );
         let said = |what: &str| app.log.since(0).iter().any(|line| line["message"] == what);
         assert_eq!(said("converting the store to format 2"), converts);
         assert_eq!(said("the store has format 2"), converts);
@@ -111,8 +136,25 @@ fn dev_converts_its_store_too() {
     let folder = tempfile::tempdir().unwrap();
     copy_folder(Path::new("tests/fixtures/format-1"), &folder.path().join("store"));
     // `dev` recognises a folder of an earlier version by this line.
-    fs::write(folder.path().join("config.yaml"), "# Written by `wharfinger dev`\n").unwrap();
-    let (code, out, errors) = output(&["dev", "--folder", folder.path().to_str().unwrap(), "--port", "0", "--once"], folder.path());
+    fs::write(
+        folder.path().join("config.yaml"),
+        "# Written by `wharfinger dev`\n",
+    )
+    .unwrap();
+    let (code, out, errors) = output(
+        &[
+            "dev",
+            "--folder",
+            folder.path().to_str().unwrap(),
+            "--port",
+            "0",
+            "--once",
+        ],
+        folder.path(),
+    );
     assert_eq!(code, 0, "{out}{errors}");
-    assert_eq!(fs::read_to_string(folder.path().join("store/format")).unwrap(), "wharfinger store 2\n");
+    assert_eq!(
+        fs::read_to_string(folder.path().join("store/format")).unwrap(),
+        "wharfinger store 2\n"
+    );
 }

@@ -4,15 +4,22 @@ use super::*;
 use crate::config::{self, Config};
 use crate::trust::Generation;
 
-/// The keys of the mistakes and of the warnings that `verify` would find in an issuer with these keys, whose other parts are good.
+/// The keys of the mistakes and of the warnings that `verify` would find in an issuer with these keys, whose
+/// other parts are good.
 async fn verdict(keys: &str) -> (Vec<String>, Vec<String>) {
     let text = format!(
         "storage: {{rootDirectory: s}}\nhttp: {{auth: {{bearer: {{oidc: [{{issuer: 'https://issuer.example.org', audiences: [a], {keys}}}]}}}}}}"
     );
     let config = config::parse(&text, std::path::Path::new("/nowhere"), None).unwrap();
     match crate::app::check(config, &Clock::system()) {
-        Ok(found) => (Vec::new(), found.warnings.into_iter().map(|warning| warning.key).collect()),
-        Err(mistakes) => (mistakes.into_iter().map(|mistake| mistake.key).collect(), Vec::new()),
+        Ok(found) => (
+            Vec::new(),
+            found.warnings.into_iter().map(|warning| warning.key).collect(),
+        ),
+        Err(mistakes) => (
+            mistakes.into_iter().map(|mistake| mistake.key).collect(),
+            Vec::new(),
+        ),
     }
 }
 
@@ -21,14 +28,26 @@ async fn verify_opens_every_file() {
     assert_eq!(verdict("").await, (vec![], vec![]));
     for name in ["jwksFile", "certificateAuthorityFile", "bearerTokenFile"] {
         let expected = (vec![], vec![format!("http.auth.bearer.oidc[0].{name}")]);
-        assert_eq!(verdict(&format!("{name}: nowhere")).await, expected, "it may appear later, so `serve` starts");
+        assert_eq!(
+            verdict(&format!("{name}: nowhere")).await,
+            expected,
+            "it may appear later, so `serve` starts"
+        );
     }
     let cut = r#"certificateAuthority: "-----BEGIN CERTIFICATE-----\nMIIC\n-----END CERTIFICATE-----""#;
-    assert_eq!(verdict(cut).await, (vec!["http.auth.bearer.oidc[0].certificateAuthority".to_owned()], vec![]));
+    assert_eq!(
+        verdict(cut).await,
+        (
+            vec!["http.auth.bearer.oidc[0].certificateAuthority".to_owned()],
+            vec![]
+        )
+    );
 }
 
 fn domains(folder: &std::path::Path, names: &[&str]) -> Config {
-    let entry = |name: &&str| format!("{{name: {name}.example, audiences: [a], svids: [jwt], bundle: [{{jwksFile: {name}.jwks}}]}}");
+    let entry = |name: &&str| {
+        format!("{{name: {name}.example, audiences: [a], svids: [jwt], bundle: [{{jwksFile: {name}.jwks}}]}}")
+    };
     let text = format!(
         "storage: {{rootDirectory: s}}\nhttp: {{auth: {{spiffe: {{trustDomains: [{}]}}}}}}",
         names.iter().map(entry).collect::<Vec<_>>().join(",")
@@ -39,7 +58,8 @@ fn domains(folder: &std::path::Path, names: &[&str]) -> Config {
 /// The generation of each trust domain's JWT keys.
 fn generations(opened: &Opened) -> Vec<Generation> {
     let jwt = opened.domains.iter().filter_map(|domain| domain.jwt.as_ref());
-    jwt.map(|keys| keys.generation(Clock::system().now()).unwrap()).collect()
+    jwt.map(|keys| keys.generation(Clock::system().now()).unwrap())
+        .collect()
 }
 
 #[test]
@@ -47,7 +67,11 @@ fn a_name_in_the_password_file_may_not_be_an_issuers() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("users");
     let hash = bcrypt::hash("x", 4).unwrap();
-    std::fs::write(&path, format!("ann:{hash}\nissuer/ann:{hash}\nissuers/ann:{hash}\n")).unwrap();
+    std::fs::write(
+        &path,
+        format!("ann:{hash}\nissuer/ann:{hash}\nissuers/ann:{hash}\n"),
+    )
+    .unwrap();
     let of = |name: &str| {
         let rules = crate::trust::jwt::OidcRules {
             issuer: name.into(),
@@ -59,7 +83,12 @@ fn a_name_in_the_password_file_may_not_be_an_issuers() {
             hosts: Vec::new(),
             single_audience: false,
         };
-        Issuer { name: None, rules, keys: Arc::new(Authorities::new(Vec::new())), mapping: crate::identity::Mapping::default() }
+        Issuer {
+            name: None,
+            rules,
+            keys: Arc::new(Authorities::new(Vec::new())),
+            mapping: crate::identity::Mapping::default(),
+        }
     };
     let passwords = || Some(Arc::new(Htpasswd::open(&path).unwrap()));
     let sources = Sources::new(Clock::system(), None);
@@ -72,12 +101,27 @@ fn a_name_in_the_password_file_may_not_be_an_issuers() {
             warnings: Vec::new(),
             notes: Vec::new(),
         };
-        opening.check_names(issuers, &OpenOthers { passwords: passwords(), ..OpenOthers::default() });
-        opening.mistakes.iter().map(ToString::to_string).collect::<Vec<_>>()
+        opening.check_names(
+            issuers,
+            &OpenOthers {
+                passwords: passwords(),
+                ..OpenOthers::default()
+            },
+        );
+        opening
+            .mistakes
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
     };
     assert_eq!(mistakes(&[of("other"), of("ann")]), Vec::<String>::new());
     let found = mistakes(&[of("other"), of("issuer")]);
-    assert!(found.len() == 1 && found[0].contains("\"issuer/ann\"") && found[0].contains("http.auth.htpasswd.path"), "{found:?}");
+    assert!(
+        found.len() == 1
+            && found[0].contains("\"issuer/ann\"")
+            && found[0].contains("http.auth.htpasswd.path"),
+        "{found:?}"
+    );
 }
 
 #[tokio::test]
@@ -87,24 +131,44 @@ async fn a_source_with_the_same_settings_lives_on_and_others_come_and_go() {
         std::fs::write(folder.path().join(format!("{name}.jwks")), r#"{"keys":[]}"#).unwrap();
     }
     let mut sources = Sources::new(Clock::system(), None);
-    let open = |sources: &Sources, names| sources.open(Vec::new(), domains(folder.path(), names).domains, WantedOthers::default(), None);
+    let open = |sources: &Sources, names| {
+        sources.open(
+            Vec::new(),
+            domains(folder.path(), names).domains,
+            WantedOthers::default(),
+            None,
+        )
+    };
     let first = open(&sources, &["one", "two"]);
     let before = generations(&first);
     sources.install(first.running);
-    let weak: Vec<_> = sources.running.sources.iter().map(|(_, source)| Arc::downgrade(source)).collect();
+    let weak: Vec<_> = sources
+        .running
+        .sources
+        .iter()
+        .map(|(_, source)| Arc::downgrade(source))
+        .collect();
 
     std::fs::write(folder.path().join("broken.jwks"), "{").unwrap();
     let broken = open(&sources, &["broken", "three"]);
     assert_eq!(broken.mistakes.len(), 1);
     drop(broken);
-    assert!(weak.iter().all(|source| source.upgrade().is_some()), "what was refused harms nothing");
+    assert!(
+        weak.iter().all(|source| source.upgrade().is_some()),
+        "what was refused harms nothing"
+    );
 
     let second = open(&sources, &["three", "two"]);
     assert_eq!(second.mistakes, []);
     assert_eq!(generations(&second)[1], before[1]);
     assert!(!before.contains(&generations(&second)[0]));
     sources.install(second.running);
-    assert_eq!(weak.iter().map(|source| source.upgrade().is_some()).collect::<Vec<_>>(), [false, true]);
+    assert_eq!(
+        weak.iter()
+            .map(|source| source.upgrade().is_some())
+            .collect::<Vec<_>>(),
+        [false, true]
+    );
 }
 
 const KEY: &str = r#"{"kty":"EC","crv":"P-256","kid":"KID","x":"ngLYQnlfF6GsojUwqtcEE3WgTNG2RUlsGhK73RNEl5k","y":"tKbiDSUSsQ3F1P7wteeHNXIcU-cx6CgSbroeQrQHTLM"}"#;
@@ -115,10 +179,12 @@ fn set(kid: &str) -> String {
 
 /// What is warned of in a configuration with these trust domains.
 fn warnings_of(folder: &std::path::Path, trust_domains: &str) -> Vec<String> {
-    let text =
-        format!("storage: {{rootDirectory: s}}\nhttp: {{tls: {{cert: c, key: k}}, auth: {{spiffe: {{trustDomains: [{trust_domains}]}}}}}}");
+    let text = format!(
+        "storage: {{rootDirectory: s}}\nhttp: {{tls: {{cert: c, key: k}}, auth: {{spiffe: {{trustDomains: [{trust_domains}]}}}}}}"
+    );
     let config = config::parse(&text, folder, None).unwrap();
-    let opened = Sources::new(Clock::system(), None).open(Vec::new(), config.domains, WantedOthers::default(), None);
+    let opened =
+        Sources::new(Clock::system(), None).open(Vec::new(), config.domains, WantedOthers::default(), None);
     assert_eq!(opened.mistakes, []);
     opened.warnings.iter().map(ToString::to_string).collect()
 }
@@ -136,8 +202,14 @@ fn a_key_of_two_trust_domains_is_warned_of_by_whatever_way_it_came_unless_it_may
         warnings_of(folder.path(), &entries)
     };
     let found = warnings("");
-    assert!(found.len() == 1 && found[0].contains("trustDomains[1].bundle") && found[0].contains("one.example"), "{found:?}");
-    assert_eq!(warnings(", sharesAuthoritiesWith: [one.example]"), Vec::<String>::new());
+    assert!(
+        found.len() == 1 && found[0].contains("trustDomains[1].bundle") && found[0].contains("one.example"),
+        "{found:?}"
+    );
+    assert_eq!(
+        warnings(", sharesAuthoritiesWith: [one.example]"),
+        Vec::<String>::new()
+    );
 }
 
 #[test]
@@ -153,20 +225,39 @@ fn a_key_stays_with_the_first_also_where_the_first_accepts_no_svids_of_its_kind(
             set("two")
         ),
     );
-    assert!(found.len() == 1 && found[0].contains("trustDomains[1].bundle") && found[0].contains("one.example"), "{found:?}");
+    assert!(
+        found.len() == 1 && found[0].contains("trustDomains[1].bundle") && found[0].contains("one.example"),
+        "{found:?}"
+    );
 }
 
 #[test]
 fn a_trust_domain_that_shares_with_the_second_alone_does_not_get_what_the_first_holds() {
     let folder = tempfile::tempdir().unwrap();
     let entry = |name: &str, shares: &str| {
-        format!("{{name: {name}.example, audiences: [a], svids: [jwt], bundle: [{{jwks: '{}'}}]{shares}}}", set(name))
+        format!(
+            "{{name: {name}.example, audiences: [a], svids: [jwt], bundle: [{{jwks: '{}'}}]{shares}}}",
+            set(name)
+        )
     };
     let third = entry("three", ", sharesAuthoritiesWith: [two.example]");
-    let found =
-        warnings_of(folder.path(), &[entry("one", ""), entry("two", ", sharesAuthoritiesWith: [one.example]"), third.clone()].join(","));
-    assert!(found.len() == 1 && found[0].contains("trustDomains[2].bundle") && found[0].contains("one.example"), "{found:?}");
-    assert_eq!(warnings_of(folder.path(), &[entry("two", ""), third].join(",")), Vec::<String>::new());
+    let found = warnings_of(
+        folder.path(),
+        &[
+            entry("one", ""),
+            entry("two", ", sharesAuthoritiesWith: [one.example]"),
+            third.clone(),
+        ]
+        .join(","),
+    );
+    assert!(
+        found.len() == 1 && found[0].contains("trustDomains[2].bundle") && found[0].contains("one.example"),
+        "{found:?}"
+    );
+    assert_eq!(
+        warnings_of(folder.path(), &[entry("two", ""), third].join(",")),
+        Vec::<String>::new()
+    );
 }
 
 #[tokio::test]
@@ -174,7 +265,15 @@ async fn an_oidc_issuer_of_a_trust_domain_is_another_source_than_the_same_one_of
     let text = "storage: {rootDirectory: s}\nhttp: {auth: {bearer: {oidc: [{issuer: 'https://issuer.example.org', audiences: [a]}]}, \
                 spiffe: {trustDomains: [{name: one.example, audiences: [a], svids: [jwt], bundle: [{oidcIssuer: 'https://issuer.example.org'}]}]}}}";
     let config = config::parse(text, std::path::Path::new("/nowhere"), None).unwrap();
-    let opened = Sources::new(Clock::system(), None).open(config.issuers, config.domains, WantedOthers::default(), None);
+    let opened = Sources::new(Clock::system(), None).open(
+        config.issuers,
+        config.domains,
+        WantedOthers::default(),
+        None,
+    );
     let wanted: Vec<_> = opened.running.sources.iter().map(|(wanted, _)| wanted).collect();
-    assert!(matches!(wanted[..], [Wanted::Oidc(_), Wanted::OidcOfDomain(_)]), "{wanted:?}");
+    assert!(
+        matches!(wanted[..], [Wanted::Oidc(_), Wanted::OidcOfDomain(_)]),
+        "{wanted:?}"
+    );
 }

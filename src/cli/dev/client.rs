@@ -1,4 +1,5 @@
-//! A client as small as can be: pushes one image with the X.509-SVID and pulls it with the JWT-SVID, over real TLS.
+//! A client as small as can be: pushes one image with the X.509-SVID and pulls it with the JWT-SVID, over
+//! real TLS.
 
 use super::folder::Folder;
 use super::image::{Image, MANIFEST, digest};
@@ -24,7 +25,11 @@ pub(super) enum ClientError {
     #[error("the registry could not be reached: {}", explain(.0))]
     Http(#[from] reqwest::Error),
     #[error("{step}: the registry answered {status}: {body}")]
-    Status { step: &'static str, status: StatusCode, body: String },
+    Status {
+        step: &'static str,
+        status: StatusCode,
+        body: String,
+    },
     #[error("the upload's Location is missing")]
     NoLocation,
     #[error("what was pulled is not what was pushed")]
@@ -44,39 +49,99 @@ pub(super) async fn round_trip(folder: &Folder, address: SocketAddr) -> Result<D
     let reader = builder().build()?;
     let token = String::from_utf8_lossy(&read(&folder.jwt_svid())?).into_owned();
 
-    let Image { layer, config, manifest } = Image::hello();
+    let Image {
+        layer,
+        config,
+        manifest,
+    } = Image::hello();
     for blob in [&config, &layer] {
         push_blob(&pusher, &base, blob).await?;
     }
     let tag = format!("{base}/v2/{REPOSITORY}/manifests/{TAG}");
-    let put = |client: &Client| client.put(&tag).header("content-type", MANIFEST).body(manifest.clone());
-    let pushed = expect("push the manifest", put(&pusher).send().await?, StatusCode::CREATED).await?.status();
+    let put = |client: &Client| {
+        client
+            .put(&tag)
+            .header("content-type", MANIFEST)
+            .body(manifest.clone())
+    };
+    let pushed = expect(
+        "push the manifest",
+        put(&pusher).send().await?,
+        StatusCode::CREATED,
+    )
+    .await?
+    .status();
 
-    let pull = expect("pull the manifest", reader.get(&tag).bearer_auth(&token).send().await?, StatusCode::OK).await?;
-    let (pulled, body) = (pull.status(), pull.bytes().await?);
+    let pull = expect(
+        "pull the manifest",
+        reader.get(&tag).bearer_auth(&token).send().await?,
+        StatusCode::OK,
+    )
+    .await?;
+    let pulled = pull.status();
+    let body = pull.bytes().await?;
     let blob = format!("{base}/v2/{REPOSITORY}/blobs/{}", digest(&layer));
-    let pull = expect("pull the layer", reader.get(&blob).bearer_auth(&token).send().await?, StatusCode::OK).await?;
+    let pull = expect(
+        "pull the layer",
+        reader.get(&blob).bearer_auth(&token).send().await?,
+        StatusCode::OK,
+    )
+    .await?;
     if body != manifest || pull.bytes().await? != layer {
         return Err(ClientError::Different);
     }
-    let refused = expect("push as the reader", put(&reader).bearer_auth(&token).send().await?, StatusCode::FORBIDDEN).await?.status();
-    Ok(Done { digest: digest(&manifest), pushed, pulled, refused })
+    let refused = expect(
+        "push as the reader",
+        put(&reader).bearer_auth(&token).send().await?,
+        StatusCode::FORBIDDEN,
+    )
+    .await?
+    .status();
+    Ok(Done {
+        digest: digest(&manifest),
+        pushed,
+        pulled,
+        refused,
+    })
 }
 
 async fn push_blob(client: &Client, base: &str, bytes: &[u8]) -> Result<(), ClientError> {
-    let start = client.post(format!("{base}/v2/{REPOSITORY}/blobs/uploads/")).send().await?;
+    let start = client
+        .post(format!("{base}/v2/{REPOSITORY}/blobs/uploads/"))
+        .send()
+        .await?;
     let start = expect("start an upload", start, StatusCode::ACCEPTED).await?;
-    let location = start.headers().get("location").and_then(|value| value.to_str().ok()).ok_or(ClientError::NoLocation)?;
-    let (base, sign) = (if location.starts_with('/') { base } else { "" }, if location.contains('?') { '&' } else { '?' });
-    let close = client.put(format!("{base}{location}{sign}digest={}", digest(bytes))).body(bytes.to_vec()).send().await?;
+    let location = start
+        .headers()
+        .get("location")
+        .and_then(|value| value.to_str().ok())
+        .ok_or(ClientError::NoLocation)?;
+    let base = if location.starts_with('/') { base } else { "" };
+    let sign = if location.contains('?') { '&' } else { '?' };
+    let close = client
+        .put(format!("{base}{location}{sign}digest={}", digest(bytes)))
+        .body(bytes.to_vec())
+        .send()
+        .await?;
     expect("push a blob", close, StatusCode::CREATED).await.map(drop)
 }
 
 async fn expect(step: &'static str, response: Response, wanted: StatusCode) -> Result<Response, ClientError> {
     let status = response.status();
-    if status == wanted { Ok(response) } else { Err(ClientError::Status { step, status, body: response.text().await.unwrap_or_default() }) }
+    if status == wanted {
+        Ok(response)
+    } else {
+        Err(ClientError::Status {
+            step,
+            status,
+            body: response.text().await.unwrap_or_default(),
+        })
+    }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ClientError> {
-    std::fs::read(path).map_err(|why| ClientError::File { path: path.to_owned(), why: FileError::new(path, &why) })
+    std::fs::read(path).map_err(|why| ClientError::File {
+        path: path.to_owned(),
+        why: FileError::new(path, &why),
+    })
 }

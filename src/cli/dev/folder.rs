@@ -1,7 +1,9 @@
 //! The folder of `wharfinger dev`: what is in it, and what of it must be issued anew.
 
 use super::ledger::Ledger;
-use super::pki::{AUDIENCE, AUTHORITY_LIFE, Authority, BUILDER, Pair, PkiError, READER, SVID_LIFE, TRUST_DOMAIN};
+use super::pki::{
+    AUDIENCE, AUTHORITY_LIFE, Authority, BUILDER, Pair, PkiError, READER, SVID_LIFE, TRUST_DOMAIN,
+};
 use crate::clock::Timestamp;
 use crate::file_error::FileError;
 use pki_types::CertificateDer;
@@ -69,8 +71,14 @@ impl Folder {
     }
 }
 
-/// Makes what is missing and issues anew what has expired or soon will. Overwrites nothing that it did not make.
-pub(super) fn prepare(path: &Path, address: IpAddr, port: u16, now: Timestamp) -> Result<Folder, FolderError> {
+/// Makes what is missing and issues anew what has expired or soon will. Overwrites nothing that it did not
+/// make.
+pub(super) fn prepare(
+    path: &Path,
+    address: IpAddr,
+    port: u16,
+    now: Timestamp,
+) -> Result<Folder, FolderError> {
     make(path)?;
     let path = fs::canonicalize(path).map_err(|why| failed(path, &why))?;
     let folder = Folder(path);
@@ -83,9 +91,14 @@ pub(super) fn prepare(path: &Path, address: IpAddr, port: u16, now: Timestamp) -
         return Err(FolderError::Foreign { paths: foreign });
     }
     make(&folder.certificates())?;
-    let pki = |why| FolderError::Pki { path: folder.0.clone(), why };
-    let (ca_key, token_key) = (folder.path(CA_KEY), folder.path(TOKEN_KEY));
-    let new_authority = !ca_key.exists() || !token_key.exists() || is_old(&folder.authority(), now, AUTHORITY_LIFE / 12);
+    let pki = |why| FolderError::Pki {
+        path: folder.0.clone(),
+        why,
+    };
+    let ca_key = folder.path(CA_KEY);
+    let token_key = folder.path(TOKEN_KEY);
+    let new_authority =
+        !ca_key.exists() || !token_key.exists() || is_old(&folder.authority(), now, AUTHORITY_LIFE / 12);
     if new_authority {
         let (authority, tokens) = Authority::create(now).map_err(pki)?;
         ledger.write(CA_KEY, &authority.key)?;
@@ -95,11 +108,21 @@ pub(super) fn prepare(path: &Path, address: IpAddr, port: u16, now: Timestamp) -
     let authority = Authority::load(&read(&ca_key)?, &read(&token_key)?).map_err(pki)?;
     if new_authority || !folder.path(BUNDLE).exists() {
         let der = CertificateDer::from_pem_slice(read(&folder.authority())?.as_bytes());
-        let der = der.map_err(|_| FolderError::NoCertificate { path: folder.authority() })?;
+        let der = der.map_err(|_| FolderError::NoCertificate {
+            path: folder.authority(),
+        })?;
         ledger.write(BUNDLE, &authority.bundle(&der))?;
     }
-    let mut pair = |certificate: &str, key: &str, fits: bool, issue: &dyn Fn() -> Result<Pair, PkiError>| -> Result<(), FolderError> {
-        if new_authority || !fits || !folder.path(key).exists() || is_old(&folder.path(certificate), now, SVID_LIFE / 24) {
+    let mut pair = |certificate: &str,
+                    key: &str,
+                    fits: bool,
+                    issue: &dyn Fn() -> Result<Pair, PkiError>|
+     -> Result<(), FolderError> {
+        if new_authority
+            || !fits
+            || !folder.path(key).exists()
+            || is_old(&folder.path(certificate), now, SVID_LIFE / 24)
+        {
             let pair = issue().map_err(pki)?;
             ledger.write(key, &pair.key)?;
             ledger.write(certificate, &pair.certificate)?;
@@ -108,7 +131,9 @@ pub(super) fn prepare(path: &Path, address: IpAddr, port: u16, now: Timestamp) -
     };
     pair(SVID, SVID_KEY, true, &|| authority.x509_svid(BUILDER, now))?;
     let names_it = names_address(&folder.path(SERVER), address);
-    pair(SERVER, SERVER_KEY, names_it, &|| authority.server_certificate(address, now))?;
+    pair(SERVER, SERVER_KEY, names_it, &|| {
+        authority.server_certificate(address, now)
+    })?;
     // A token is cheap to sign, and reading its expiry back would be more work than signing it.
     ledger.write(TOKEN, &authority.jwt_svid(READER, now).map_err(pki)?)?;
     ledger.write(CONFIG, &config(address, port))?;
@@ -150,7 +175,10 @@ accessControl:
 
 /// Whether a certificate is missing, cannot be read, or ends within `left`.
 fn is_old(certificate: &Path, now: Timestamp, left: std::time::Duration) -> bool {
-    let end = read(certificate).ok().and_then(|pem| CertificateDer::from_pem_slice(pem.as_bytes()).ok()).and_then(|der| not_after(&der));
+    let end = read(certificate)
+        .ok()
+        .and_then(|pem| CertificateDer::from_pem_slice(pem.as_bytes()).ok())
+        .and_then(|der| not_after(&der));
     end.is_none_or(|end| end < now.plus(left))
 }
 
@@ -160,7 +188,8 @@ fn not_after(der: &CertificateDer<'_>) -> Option<Timestamp> {
     Some(Timestamp::from_secs(certificate.validity().not_after.timestamp()))
 }
 
-/// Whether a client that calls the server by this address finds it in its certificate. The loopback addresses always are.
+/// Whether a client that calls the server by this address finds it in its certificate. The loopback addresses
+/// always are.
 fn names_address(certificate: &Path, address: IpAddr) -> bool {
     use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
     if address.is_unspecified() || address.is_loopback() {
@@ -173,9 +202,17 @@ fn names_address(certificate: &Path, address: IpAddr) -> bool {
     let named = |der: &CertificateDer<'_>| {
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
         let names = certificate.subject_alternative_name().ok()??;
-        Some(names.value.general_names.iter().any(|name| matches!(name, GeneralName::IPAddress(ip) if *ip == octets)))
+        Some(
+            names
+                .value
+                .general_names
+                .iter()
+                .any(|name| matches!(name, GeneralName::IPAddress(ip) if *ip == octets)),
+        )
     };
-    let der = read(certificate).ok().and_then(|pem| CertificateDer::from_pem_slice(pem.as_bytes()).ok());
+    let der = read(certificate)
+        .ok()
+        .and_then(|pem| CertificateDer::from_pem_slice(pem.as_bytes()).ok());
     der.and_then(|der| named(&der)).unwrap_or(false)
 }
 
@@ -188,7 +225,10 @@ fn read(path: &Path) -> Result<String, FolderError> {
 }
 
 fn failed(path: &Path, why: &io::Error) -> FolderError {
-    FolderError::Io { path: path.to_owned(), why: FileError::new(path, why) }
+    FolderError::Io {
+        path: path.to_owned(),
+        why: FileError::new(path, why),
+    }
 }
 
 /// How the configuration begins. An earlier version is known by it.
@@ -203,7 +243,9 @@ const SERVER_KEY: &str = "server.key";
 const CA: &str = "certs/ca.crt";
 const SVID: &str = "certs/client.cert";
 const SVID_KEY: &str = "certs/client.key";
-const NAMES: [&str; 10] = [CONFIG, BUNDLE, CA_KEY, TOKEN_KEY, TOKEN, SERVER, SERVER_KEY, CA, SVID, SVID_KEY];
+const NAMES: [&str; 10] = [
+    CONFIG, BUNDLE, CA_KEY, TOKEN_KEY, TOKEN, SERVER, SERVER_KEY, CA, SVID, SVID_KEY,
+];
 const STORE: &str = "store";
 
 #[cfg(test)]
@@ -219,13 +261,26 @@ mod tests {
         let temporary = tempfile::tempdir().unwrap();
         let contents = |now: Timestamp| {
             let folder = prepare(temporary.path(), HOME, 0, now).unwrap();
-            [folder.authority(), folder.svid().0, folder.path("bundle.json"), folder.path("server.crt")].map(|path| read(&path).unwrap())
+            [
+                folder.authority(),
+                folder.svid().0,
+                folder.path("bundle.json"),
+                folder.path("server.crt"),
+            ]
+            .map(|path| read(&path).unwrap())
         };
         let first = contents(NOW);
         assert_eq!(contents(NOW.plus(Duration::from_secs(60))), first);
         let next_day = contents(NOW.plus(SVID_LIFE));
-        assert_eq!((&next_day[0], &next_day[2]), (&first[0], &first[2]), "the authority stays");
-        assert!(next_day[1] != first[1] && next_day[3] != first[3], "what it issued does not");
+        assert_eq!(
+            (&next_day[0], &next_day[2]),
+            (&first[0], &first[2]),
+            "the authority stays"
+        );
+        assert!(
+            next_day[1] != first[1] && next_day[3] != first[3],
+            "what it issued does not"
+        );
         let next_year = contents(NOW.plus(AUTHORITY_LIFE));
         assert!((0..4).all(|i| next_year[i] != next_day[i]));
     }
@@ -235,8 +290,18 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let temporary = tempfile::tempdir().unwrap();
         let folder = prepare(temporary.path(), HOME, 0, NOW).unwrap();
-        for path in [folder.path("ca.key"), folder.path("jwt.key"), folder.svid().1, folder.jwt_svid()] {
-            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "{}", path.display());
+        for path in [
+            folder.path("ca.key"),
+            folder.path("jwt.key"),
+            folder.svid().1,
+            folder.jwt_svid(),
+        ] {
+            assert_eq!(
+                fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+                0o600,
+                "{}",
+                path.display()
+            );
         }
     }
 
@@ -246,19 +311,35 @@ mod tests {
         let file = temporary.path().join("file");
         fs::write(&file, "").unwrap();
         let why = prepare(&file, HOME, 0, NOW).map(drop).unwrap_err().to_string();
-        assert!(why.contains(&file.display().to_string()) && why.contains("--folder"), "{why}");
+        assert!(
+            why.contains(&file.display().to_string()) && why.contains("--folder"),
+            "{why}"
+        );
         // Broken already when it was written.
         prepare(temporary.path(), HOME, 0, NOW).unwrap();
-        Ledger::open(temporary.path(), &NAMES, HEADER).unwrap().write(CA_KEY, "no key").unwrap();
+        Ledger::open(temporary.path(), &NAMES, HEADER)
+            .unwrap()
+            .write(CA_KEY, "no key")
+            .unwrap();
         let why = prepare(temporary.path(), HOME, 0, NOW).map(drop).unwrap_err();
-        assert!(matches!(why, FolderError::Pki { .. }) && why.to_string().contains("remove the folder"), "{why}");
+        assert!(
+            matches!(why, FolderError::Pki { .. }) && why.to_string().contains("remove the folder"),
+            "{why}"
+        );
     }
 
     /// Every file in the folder, with its content.
     fn all(folder: &Path) -> Vec<(PathBuf, String)> {
         let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-        let mut all: Vec<_> =
-            names.flat_map(|path| if path.is_dir() { all(&path) } else { vec![(path.clone(), read(&path).unwrap())] }).collect();
+        let mut all: Vec<_> = names
+            .flat_map(|path| {
+                if path.is_dir() {
+                    all(&path)
+                } else {
+                    vec![(path.clone(), read(&path).unwrap())]
+                }
+            })
+            .collect();
         all.sort();
         all
     }
@@ -271,12 +352,18 @@ mod tests {
             fs::write(temporary.path().join(name), "mine").unwrap();
             let before = all(temporary.path());
             let why = prepare(temporary.path(), HOME, 0, NOW).map(drop).unwrap_err();
-            assert!(matches!(&why, FolderError::Foreign { paths } if paths[0].ends_with(name)), "{name}: {why}");
+            assert!(
+                matches!(&why, FolderError::Foreign { paths } if paths[0].ends_with(name)),
+                "{name}: {why}"
+            );
             assert_eq!(all(temporary.path()), before, "{name}");
         }
         let temporary = tempfile::tempdir().unwrap();
         fs::create_dir(temporary.path().join(STORE)).unwrap();
-        assert!(matches!(prepare(temporary.path(), HOME, 0, NOW), Err(FolderError::Foreign { .. })));
+        assert!(matches!(
+            prepare(temporary.path(), HOME, 0, NOW),
+            Err(FolderError::Foreign { .. })
+        ));
     }
 
     #[test]
@@ -290,8 +377,13 @@ mod tests {
         let changed = read(&temporary.path().join(CONFIG)).unwrap() + "# mine\n";
         fs::write(temporary.path().join(CONFIG), &changed).unwrap();
         let before = all(temporary.path());
-        let why = prepare(temporary.path(), HOME, 1, NOW.plus(AUTHORITY_LIFE)).map(drop).unwrap_err();
-        assert!(matches!(&why, FolderError::Foreign { paths } if paths.len() == 1), "{why}");
+        let why = prepare(temporary.path(), HOME, 1, NOW.plus(AUTHORITY_LIFE))
+            .map(drop)
+            .unwrap_err();
+        assert!(
+            matches!(&why, FolderError::Foreign { paths } if paths.len() == 1),
+            "{why}"
+        );
         assert_eq!(all(temporary.path()), before);
     }
 
@@ -311,10 +403,17 @@ mod tests {
         let temporary = tempfile::tempdir().unwrap();
         let certificate = |address: &str| {
             let folder = prepare(temporary.path(), address.parse().unwrap(), 0, NOW).unwrap();
-            (read(&folder.path(SERVER)).unwrap(), names_address(&folder.path(SERVER), address.parse().unwrap()))
+            (
+                read(&folder.path(SERVER)).unwrap(),
+                names_address(&folder.path(SERVER), address.parse().unwrap()),
+            )
         };
         let (loopback, _) = certificate("127.0.0.1");
-        assert_eq!(certificate("0.0.0.0"), (loopback.clone(), true), "clients call it by one of its addresses");
+        assert_eq!(
+            certificate("0.0.0.0"),
+            (loopback.clone(), true),
+            "clients call it by one of its addresses"
+        );
         let (public, named) = certificate("192.0.2.7");
         assert!(named && public != loopback);
         assert_eq!(certificate("192.0.2.7"), (public, true));

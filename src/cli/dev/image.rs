@@ -1,4 +1,5 @@
-//! The image that `dev` pushes: one layer with one file, which podman, docker and containerd pull and unpack. There is nothing in it to run.
+//! The image that `dev` pushes: one layer with one file, which podman, docker and containerd pull and unpack.
+//! There is nothing in it to run.
 //!
 //! <https://github.com/opencontainers/image-spec/blob/main/layer.md>
 
@@ -30,12 +31,19 @@ impl Image {
             "config": descriptor("application/vnd.oci.image.config.v1+json", &config),
             "layers": [descriptor("application/vnd.oci.image.layer.v1.tar", &layer)],
         });
-        Self { layer, config, manifest: manifest.to_string().into_bytes() }
+        Self {
+            layer,
+            config,
+            manifest: manifest.to_string().into_bytes(),
+        }
     }
 }
 
 pub(super) fn digest(bytes: &[u8]) -> String {
-    let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex: String = Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     format!("sha256:{hex}")
 }
 
@@ -57,9 +65,21 @@ fn tar(name: &str, content: &[u8]) -> Vec<u8> {
         let mode_owner_group = [("0000644", 8), ("0000000", 8), ("0000000", 8)];
         let size_time_checksum = [(size.as_str(), 12), ("00000000000", 12), (checksum, 8)];
         let kind_and_link = [("0", 1), ("", 100)];
-        let format_names_devices_prefix =
-            [("ustar", 6), ("00", 2), ("", 32), ("", 32), ("0000000", 8), ("0000000", 8), ("", 155), ("", 12)];
-        let fields = [(name, 100)].into_iter().chain(mode_owner_group).chain(size_time_checksum).chain(kind_and_link);
+        let format_names_devices_prefix = [
+            ("ustar", 6),
+            ("00", 2),
+            ("", 32),
+            ("", 32),
+            ("0000000", 8),
+            ("0000000", 8),
+            ("", 155),
+            ("", 12),
+        ];
+        let fields = [(name, 100)]
+            .into_iter()
+            .chain(mode_owner_group)
+            .chain(size_time_checksum)
+            .chain(kind_and_link);
         let mut bytes = Vec::new();
         for (text, width) in fields.chain(format_names_devices_prefix) {
             let end = bytes.len() + width;
@@ -89,9 +109,21 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (archive, Image { layer, .. }) = (folder.path().join("layer.tar"), Image::hello());
         std::fs::write(&archive, &layer).unwrap();
-        let unpacked = Command::new("tar").arg("-C").arg(folder.path()).arg("-xf").arg(&archive).output().unwrap();
-        assert!(unpacked.status.success() && unpacked.stderr.is_empty(), "{unpacked:?}");
-        assert_eq!(std::fs::read_to_string(folder.path().join("hello.txt")).unwrap(), "Hello from Wharfinger.\n");
+        let unpacked = Command::new("tar")
+            .arg("-C")
+            .arg(folder.path())
+            .arg("-xf")
+            .arg(&archive)
+            .output()
+            .unwrap();
+        assert!(
+            unpacked.status.success() && unpacked.stderr.is_empty(),
+            "{unpacked:?}"
+        );
+        assert_eq!(
+            std::fs::read_to_string(folder.path().join("hello.txt")).unwrap(),
+            "Hello from Wharfinger.\n"
+        );
         assert_eq!(layer.len() % BLOCK, 0);
     }
 }

@@ -20,18 +20,28 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// What is known of a folder. Of a folder of an earlier version, whose configuration begins with `header`, these `names` are taken over.
+    /// What is known of a folder. Of a folder of an earlier version, whose configuration begins with
+    /// `header`, these `names` are taken over.
     pub(super) fn open(folder: &Path, names: &[&str], header: &str) -> Result<Self, FolderError> {
-        let mut ledger = Self { folder: folder.to_owned(), made: BTreeSet::new() };
+        let mut ledger = Self {
+            folder: folder.to_owned(),
+            made: BTreeSet::new(),
+        };
         match fs::read_to_string(folder.join(NAME)) {
             Ok(text) => {
                 let lines = text.lines().filter_map(|line| line.split_once("  "));
-                ledger.made.extend(lines.map(|(hash, name)| (name.to_owned(), hash.to_owned())));
+                ledger
+                    .made
+                    .extend(lines.map(|(hash, name)| (name.to_owned(), hash.to_owned())));
             }
             Err(why) if why.kind() == io::ErrorKind::NotFound => {
-                if fs::read_to_string(folder.join("config.yaml")).is_ok_and(|config| config.starts_with(header)) {
+                if fs::read_to_string(folder.join("config.yaml"))
+                    .is_ok_and(|config| config.starts_with(header))
+                {
                     for name in names {
-                        ledger.made.extend(ledger.present(name)?.map(|hash| ((*name).to_owned(), hash)));
+                        ledger
+                            .made
+                            .extend(ledger.present(name)?.map(|hash| ((*name).to_owned(), hash)));
                     }
                 }
             }
@@ -50,7 +60,10 @@ impl Ledger {
     pub(super) fn foreign(&self, names: &[&str]) -> Result<Vec<PathBuf>, FolderError> {
         let mut foreign = Vec::new();
         for name in names {
-            if self.present(name)?.is_some_and(|hash| !self.made.contains(&((*name).to_owned(), hash))) {
+            if self
+                .present(name)?
+                .is_some_and(|hash| !self.made.contains(&((*name).to_owned(), hash)))
+            {
                 foreign.push(self.folder.join(name));
             }
         }
@@ -88,7 +101,11 @@ impl Ledger {
     }
 
     fn save(&self) -> Result<(), FolderError> {
-        let text: String = self.made.iter().map(|(name, hash)| format!("{hash}  {name}\n")).collect();
+        let text: String = self
+            .made
+            .iter()
+            .map(|(name, hash)| format!("{hash}  {name}\n"))
+            .collect();
         replace(&self.folder.join(NAME), &text)
     }
 }
@@ -97,7 +114,11 @@ fn replace(path: &Path, text: &str) -> Result<(), FolderError> {
     let name = path.file_name().unwrap_or_default().display().to_string();
     let beside = path.with_file_name(format!(".{name}.{}.new", std::process::id()));
     let written = || {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&beside)?;
         file.write_all(text.as_bytes())?;
         fs::rename(&beside, path)
     };
@@ -105,9 +126,15 @@ fn replace(path: &Path, text: &str) -> Result<(), FolderError> {
 }
 
 fn failed(path: &Path, why: &io::Error) -> FolderError {
-    FolderError::Io { path: path.to_owned(), why: FileError::new(path, why) }
+    FolderError::Io {
+        path: path.to_owned(),
+        why: FileError::new(path, why),
+    }
 }
 
 fn hash(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }

@@ -45,13 +45,17 @@ pub(super) async fn run(options: &Options) -> u8 {
         Err(code) => return code,
     };
     if let Err(why) = logging::start(config.level, config.log_format) {
-        return fail(&format!("the thread that writes the log cannot be started: {why}"));
+        return fail(&format!(
+            "the thread that writes the log cannot be started: {why}"
+        ));
     }
     let registrar = match Registrar::open(config, None, clock.clone()).await {
         Ok(registrar) => registrar,
         Err(mistakes) => return not_opened(&file, mistakes),
     };
-    let Ok(listening) = registrar.address() else { return fail("the listener is gone") };
+    let Ok(listening) = registrar.address() else {
+        return fail("the listener is gone");
+    };
     let address = called(listening);
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = tokio::spawn(registrar.run(async {
@@ -83,8 +87,12 @@ pub(super) async fn run(options: &Options) -> u8 {
 /// By which address clients on this machine call it.
 const fn called(listening: SocketAddr) -> SocketAddr {
     match listening {
-        SocketAddr::V4(v4) if v4.ip().is_unspecified() => SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), v4.port()),
-        SocketAddr::V6(v6) if v6.ip().is_unspecified() => SocketAddr::new(IpAddr::V6(std::net::Ipv6Addr::LOCALHOST), v6.port()),
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => {
+            SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), v4.port())
+        }
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => {
+            SocketAddr::new(IpAddr::V6(std::net::Ipv6Addr::LOCALHOST), v6.port())
+        }
         other => other,
     }
 }

@@ -1,10 +1,14 @@
-//! A throw-away trust domain: its authority, its bundle, and the SVIDs that it issues. For trying things out, never for production.
+//! A throw-away trust domain: its authority, its bundle, and the SVIDs that it issues. For trying things out,
+//! never for production.
 
 use crate::clock::Timestamp;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SanType,
+};
 use serde_json::json;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -47,7 +51,10 @@ pub(super) struct Authority {
 impl Authority {
     /// From its two keys in PEM. The certificate itself is needed only where it is published.
     pub(super) fn load(key: &str, token_key: &str) -> Result<Self, PkiError> {
-        Ok(Self { issuer: Issuer::new(authority_params()?, KeyPair::from_pem(key)?), token_key: KeyPair::from_pem(token_key)? })
+        Ok(Self {
+            issuer: Issuer::new(authority_params()?, KeyPair::from_pem(key)?),
+            token_key: KeyPair::from_pem(token_key)?,
+        })
     }
 
     /// A new one: its certificate and key, and the key for tokens.
@@ -56,15 +63,23 @@ impl Authority {
         let mut params = authority_params()?;
         dates(&mut params, now, AUTHORITY_LIFE)?;
         let certificate = params.self_signed(&key)?.pem();
-        Ok((Pair { certificate, key: key.serialize_pem() }, KeyPair::generate()?.serialize_pem()))
+        Ok((
+            Pair {
+                certificate,
+                key: key.serialize_pem(),
+            },
+            KeyPair::generate()?.serialize_pem(),
+        ))
     }
 
     /// The bundle in the SPIFFE format: the certificate for X.509-SVIDs, the public key for JWT-SVIDs.
     pub(super) fn bundle(&self, certificate_der: &[u8]) -> String {
         let point = self.token_key.public_key_raw();
-        let (x, y) = (point.get(1..33).unwrap_or_default(), point.get(33..).unwrap_or_default());
+        let x = point.get(1..33).unwrap_or_default();
+        let y = point.get(33..).unwrap_or_default();
         let issuer_key = self.issuer.key().public_key_raw();
-        let (ix, iy) = (issuer_key.get(1..33).unwrap_or_default(), issuer_key.get(33..).unwrap_or_default());
+        let ix = issuer_key.get(1..33).unwrap_or_default();
+        let iy = issuer_key.get(33..).unwrap_or_default();
         let number = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         let bundle = json!({
             "spiffe_sequence": 1,
@@ -81,14 +96,21 @@ impl Authority {
     pub(super) fn x509_svid(&self, id: &str, now: Timestamp) -> Result<Pair, PkiError> {
         let mut params = CertificateParams::default();
         params.subject_alt_names = vec![SanType::URI(id.try_into()?)];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
         self.leaf(params, now)
     }
 
     /// The registry's own certificate, for loopback and for the address that it listens on.
     pub(super) fn server_certificate(&self, address: IpAddr, now: Timestamp) -> Result<Pair, PkiError> {
         let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
-        names.extend(Some(address).filter(|address| !address.is_unspecified()).map(|address| address.to_string()));
+        names.extend(
+            Some(address)
+                .filter(|address| !address.is_unspecified())
+                .map(|address| address.to_string()),
+        );
         names.dedup();
         let mut params = CertificateParams::new(names)?;
         params.distinguished_name.push(DnType::CommonName, "localhost");
@@ -98,9 +120,17 @@ impl Authority {
 
     /// A JWT-SVID for this registry.
     pub(super) fn jwt_svid(&self, id: &str, now: Timestamp) -> Result<String, PkiError> {
-        let header = Header { kid: Some(KEY_ID.to_owned()), ..Header::new(Algorithm::ES256) };
-        let claims = json!({"sub": id, "aud": [AUDIENCE], "iat": now.as_secs(), "exp": now.plus(SVID_LIFE).as_secs()});
-        Ok(jsonwebtoken::encode(&header, &claims, &EncodingKey::from_ec_der(self.token_key.serialized_der()))?)
+        let header = Header {
+            kid: Some(KEY_ID.to_owned()),
+            ..Header::new(Algorithm::ES256)
+        };
+        let claims =
+            json!({"sub": id, "aud": [AUDIENCE], "iat": now.as_secs(), "exp": now.plus(SVID_LIFE).as_secs()});
+        Ok(jsonwebtoken::encode(
+            &header,
+            &claims,
+            &EncodingKey::from_ec_der(self.token_key.serialized_der()),
+        )?)
     }
 
     fn leaf(&self, mut params: CertificateParams, now: Timestamp) -> Result<Pair, PkiError> {
@@ -109,13 +139,18 @@ impl Authority {
         params.use_authority_key_identifier_extension = true;
         dates(&mut params, now, SVID_LIFE)?;
         let key = KeyPair::generate()?;
-        Ok(Pair { certificate: params.signed_by(&key, &self.issuer)?.pem(), key: key.serialize_pem() })
+        Ok(Pair {
+            certificate: params.signed_by(&key, &self.issuer)?.pem(),
+            key: key.serialize_pem(),
+        })
     }
 }
 
 fn authority_params() -> Result<CertificateParams, PkiError> {
     let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, "Wharfinger development authority");
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "Wharfinger development authority");
     params.subject_alt_names = vec![SanType::URI(format!("spiffe://{TRUST_DOMAIN}").try_into()?)];
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -124,7 +159,8 @@ fn authority_params() -> Result<CertificateParams, PkiError> {
 
 /// From a minute ago, for clocks that differ a little.
 fn dates(params: &mut CertificateParams, now: Timestamp, life: Duration) -> Result<(), PkiError> {
-    let date = |at: Timestamp| time::OffsetDateTime::from_unix_timestamp(at.as_secs()).map_err(|_| PkiError::Date);
+    let date =
+        |at: Timestamp| time::OffsetDateTime::from_unix_timestamp(at.as_secs()).map_err(|_| PkiError::Date);
     params.not_before = date(now.minus(Duration::from_secs(60)))?;
     params.not_after = date(now.plus(life))?;
     Ok(())

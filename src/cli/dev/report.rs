@@ -11,7 +11,12 @@ use std::time::Duration;
 /// What happened at `address`.
 pub(super) fn tell(folder: &Folder, address: SocketAddr, done: &Done, ready: Duration) {
     let config = folder.config();
-    let Done { digest, pushed, pulled, refused } = done;
+    let Done {
+        digest,
+        pushed,
+        pulled,
+        refused,
+    } = done;
     say(&format!(
         "\
 Wharfinger serves https://{address}, ready after {ready:.0?}, from {}
@@ -32,8 +37,11 @@ Wharfinger serves https://{address}, ready after {ready:.0?}, from {}
 /// Commands for as long as it serves.
 pub(super) fn tell_to_try(folder: &Folder, listening: SocketAddr, address: SocketAddr) {
     if !listening.ip().is_loopback() {
-        let where_to =
-            if listening.ip().is_unspecified() { "every address of this machine".to_owned() } else { listening.ip().to_string() };
+        let where_to = if listening.ip().is_unspecified() {
+            "every address of this machine".to_owned()
+        } else {
+            listening.ip().to_string()
+        };
         say(&format!(
             "\
 It listens on {where_to}, so other machines can reach it. It admits nobody without a token or a key from
@@ -42,7 +50,9 @@ It listens on {where_to}, so other machines can reach it. It admits nobody witho
             folder.whole().display()
         ));
     }
-    let (certificates, token, authority) = (quoted(&folder.certificates()), quoted(&folder.jwt_svid()), quoted(&folder.authority()));
+    let certificates = quoted(&folder.certificates());
+    let token = quoted(&folder.jwt_svid());
+    let authority = quoted(&folder.authority());
     say(&format!(
         "\
 Try it:

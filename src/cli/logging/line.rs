@@ -1,11 +1,12 @@
-//! One event as one line, as JSON for programs or as text for people. Written by hand because each request has such a line, and the
-//! general way costs more than the rest of a small answer.
+//! One event as one line, as JSON for programs or as text for people. Written by hand because each request
+//! has such a line, and the general way costs more than the rest of a small answer.
 //!
-//! JSON is flat: `timestamp`, `level`, the message and the fields as they come, `target`. Text is the time, the level, the message, then
-//! `name=value` for each field, quoted where it must be.
+//! JSON is flat: `timestamp`, `level`, the message and the fields as they come, `target`. Text is the time,
+//! the level, the message, then `name=value` for each field, quoted where it must be.
 //!
-//! The one place that bounds what strangers wrote: every text has at most [`LOG_FIELD_BYTES`] as it is written, so that no request and no certificate,
-//! whatever is in it, makes a longer line than its number of fields allows. Control characters are escaped, so none reaches a terminal.
+//! The one place that bounds what strangers wrote: every text has at most [`LOG_FIELD_BYTES`] as it is
+//! written, so that no request and no certificate, whatever is in it, makes a longer line than its number of
+//! fields allows. Control characters are escaped, so none reaches a terminal.
 
 use crate::clock::{Clock, Timestamp};
 use crate::limits::{LOG_FIELD_BYTES, MESSAGE_BYTES};
@@ -17,7 +18,8 @@ use tracing_subscriber::fmt::FmtContext;
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::registry::LookupSpan;
 
-/// The longest reason of a refusal, in bytes: it repeats what other fields say, and the client reads no more of it.
+/// The longest reason of a refusal, in bytes: it repeats what other fields say, and the client reads no more
+/// of it.
 const WHY_BYTES: usize = MESSAGE_BYTES;
 /// What stands behind a text that is cut.
 const MORE: &str = "… (cut)";
@@ -37,15 +39,25 @@ pub(super) struct Lines {
 
 impl Lines {
     pub(super) fn new(form: Form, clock: Clock) -> Self {
-        Self { form, clock, second: Mutex::new((i64::MIN, String::new())) }
+        Self {
+            form,
+            clock,
+            second: Mutex::new((i64::MIN, String::new())),
+        }
     }
 
     /// The line that says how many lines were dropped.
     pub(super) fn dropped(&self, count: u64) -> String {
         let mut line = String::new();
-        let message = format!("{count} lines of the log were dropped here, since its reader did not take them fast enough");
+        let message = format!(
+            "{count} lines of the log were dropped here, since its reader did not take them fast enough"
+        );
         let _ = self.begin(&mut line, Level::WARN);
-        let mut fields = Fields { form: self.form, line: &mut line, result: Ok(()) };
+        let mut fields = Fields {
+            form: self.form,
+            line: &mut line,
+            result: Ok(()),
+        };
         fields.text("message", LOG_FIELD_BYTES, |text| text.write_str(&message));
         fields.plain("log.dropped", count);
         let _ = self.end(&mut line, module_path!());
@@ -95,7 +107,11 @@ where
 {
     fn format_event(&self, _: &FmtContext<'_, S, N>, mut line: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         self.begin(&mut line, *event.metadata().level())?;
-        let mut fields = Fields { form: self.form, line: &mut line, result: Ok(()) };
+        let mut fields = Fields {
+            form: self.form,
+            line: &mut line,
+            result: Ok(()),
+        };
         event.record(&mut fields);
         fields.result?;
         self.end(&mut line, event.metadata().target())
@@ -130,14 +146,23 @@ impl<W: Write> Fields<'_, W> {
         match self.form {
             Form::Json => {
                 self.line.write_str(",\"")?;
-                Escaped { line: self.line, quoted: true }.write_str(name)?;
+                Escaped {
+                    line: self.line,
+                    quoted: true,
+                }
+                .write_str(name)?;
                 self.line.write_str("\":")
             }
             Form::Text => write!(self.line, " {name}="),
         }
     }
 
-    fn json_text(&mut self, name: &str, most: usize, value: impl FnOnce(&mut dyn Write) -> fmt::Result) -> fmt::Result {
+    fn json_text(
+        &mut self,
+        name: &str,
+        most: usize,
+        value: impl FnOnce(&mut dyn Write) -> fmt::Result,
+    ) -> fmt::Result {
         self.name(name)?;
         self.line.write_str("\"")?;
         Cut::text(self.line, true, most, value)?;
@@ -145,7 +170,12 @@ impl<W: Write> Fields<'_, W> {
     }
 
     /// The message stands alone; a value has quotes where it could be taken for more than one word.
-    fn readable_text(&mut self, name: &str, most: usize, value: impl FnOnce(&mut dyn Write) -> fmt::Result) -> fmt::Result {
+    fn readable_text(
+        &mut self,
+        name: &str,
+        most: usize,
+        value: impl FnOnce(&mut dyn Write) -> fmt::Result,
+    ) -> fmt::Result {
         if name == "message" {
             self.line.write_str(" ")?;
             return Cut::text(self.line, false, most, value);
@@ -153,7 +183,11 @@ impl<W: Write> Fields<'_, W> {
         let mut text = String::new();
         Cut::text(&mut text, true, most, value)?;
         self.name(name)?;
-        let quote = if text.is_empty() || text.contains([' ', '"', '\\', '=']) { "\"" } else { "" };
+        let quote = if text.is_empty() || text.contains([' ', '"', '\\', '=']) {
+            "\""
+        } else {
+            ""
+        };
         write!(self.line, "{quote}{text}{quote}")
     }
 }
@@ -181,7 +215,11 @@ impl<W: Write> Visit for Fields<'_, W> {
 }
 
 fn most(field: &Field) -> usize {
-    if field.name() == "why" { WHY_BYTES } else { LOG_FIELD_BYTES }
+    if field.name() == "why" {
+        WHY_BYTES
+    } else {
+        LOG_FIELD_BYTES
+    }
 }
 
 /// Text that ends after so many bytes as they are written, and then says that there was more.
@@ -193,10 +231,24 @@ struct Cut<'a, W> {
 }
 
 impl<'a, W: Write> Cut<'a, W> {
-    fn text(line: &'a mut W, quoted: bool, most: usize, write: impl FnOnce(&mut dyn Write) -> fmt::Result) -> fmt::Result {
-        let mut cut = Self { line, quoted, left: most, full: false };
+    fn text(
+        line: &'a mut W,
+        quoted: bool,
+        most: usize,
+        write: impl FnOnce(&mut dyn Write) -> fmt::Result,
+    ) -> fmt::Result {
+        let mut cut = Self {
+            line,
+            quoted,
+            left: most,
+            full: false,
+        };
         let written = write(&mut cut);
-        if cut.full { cut.line.write_str(MORE) } else { written }
+        if cut.full {
+            cut.line.write_str(MORE)
+        } else {
+            written
+        }
     }
 }
 
@@ -213,13 +265,18 @@ impl<W: Write> Write for Cut<'_, W> {
         }
         let (kept, written) = fitting(text, self.left);
         self.left -= written;
-        Escaped { line: self.line, quoted: self.quoted }.write_str(kept)?;
+        Escaped {
+            line: self.line,
+            quoted: self.quoted,
+        }
+        .write_str(kept)?;
         self.full = kept.len() < text.len();
         if self.full { Err(fmt::Error) } else { Ok(()) }
     }
 }
 
-/// As much of a text as takes at most so many bytes when it is escaped between quotes, and how many these are.
+/// As much of a text as takes at most so many bytes when it is escaped between quotes, and how many these
+/// are.
 fn fitting(text: &str, most: usize) -> (&str, usize) {
     let mut written = 0;
     for (at, character) in text.char_indices() {
@@ -242,8 +299,9 @@ const fn may_need_escaping(byte: u8) -> bool {
     byte < b' ' || matches!(byte, b'"' | b'\\' | 0x7f | 0xc2)
 }
 
-/// Writes what stands between the quotes of a JSON string (RFC 8259, 7), with every control character escaped: those that JSON lets
-/// through (DEL and U+0080 to U+009F) steer terminals, too. Without quotes around it, quotes and backslashes stay as they are.
+/// Writes what stands between the quotes of a JSON string (RFC 8259, 7), with every control character
+/// escaped: those that JSON lets through (DEL and U+0080 to U+009F) steer terminals, too. Without quotes
+/// around it, quotes and backslashes stay as they are.
 struct Escaped<'a, W> {
     line: &'a mut W,
     quoted: bool,
@@ -297,7 +355,9 @@ mod tests {
     impl Out {
         fn lines(&self) -> Vec<Value> {
             let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+            text.lines()
+                .map(|line| serde_json::from_str(line).unwrap())
+                .collect()
         }
     }
 
@@ -305,7 +365,10 @@ mod tests {
     fn logging_to(out: &Out, form: Form, clock: Clock) -> (Sink, DefaultGuard) {
         let sink = Sink::new(|_| String::new());
         sink.start(out.clone()).unwrap();
-        let subscriber = tracing_subscriber::fmt().event_format(Lines::new(form, clock)).with_writer(sink.clone()).finish();
+        let subscriber = tracing_subscriber::fmt()
+            .event_format(Lines::new(form, clock))
+            .with_writer(sink.clone())
+            .finish();
         (sink, subscriber.set_default())
     }
 
@@ -315,7 +378,8 @@ mod tests {
         let out = Out::default();
         let (sink, guard) = logging_to(&out, Form::Json, clock);
         let names = vec!["ä".repeat(50); 20_000];
-        let (long, controls) = ("é".repeat(LOG_FIELD_BYTES), "\u{1}\"".repeat(LOG_FIELD_BYTES));
+        let long = "é".repeat(LOG_FIELD_BYTES);
+        let controls = "\u{1}\"".repeat(LOG_FIELD_BYTES);
         let shown = Endless(Cell::new(0));
         tracing::warn!(text = long, listed = ?names, controls, shown = %shown, why = long, fits = "x".repeat(LOG_FIELD_BYTES), "it {long}");
         drop(guard);
@@ -326,11 +390,24 @@ mod tests {
         let kept = |name: &str| line[name].as_str().unwrap().to_owned();
         assert_eq!(kept("text"), format!("{}{MORE}", "é".repeat(LOG_FIELD_BYTES / 2)));
         assert_eq!(kept("why"), format!("{}{MORE}", "é".repeat(WHY_BYTES / 2)));
-        assert_eq!(kept("message"), format!("it {}{MORE}", "é".repeat(LOG_FIELD_BYTES / 2 - 2)));
-        assert_eq!(kept("controls"), format!("{}{MORE}", "\u{1}\"".repeat(LOG_FIELD_BYTES / 8)));
+        assert_eq!(
+            kept("message"),
+            format!("it {}{MORE}", "é".repeat(LOG_FIELD_BYTES / 2 - 2))
+        );
+        assert_eq!(
+            kept("controls"),
+            format!("{}{MORE}", "\u{1}\"".repeat(LOG_FIELD_BYTES / 8))
+        );
         assert_eq!(kept("fits"), "x".repeat(LOG_FIELD_BYTES));
-        assert!(kept("listed").starts_with("[\"ää") && kept("listed").ends_with(MORE), "{line}");
-        assert_eq!((kept("shown").len(), shown.0.get()), (LOG_FIELD_BYTES + MORE.len(), LOG_FIELD_BYTES + 1), "the rest is not formatted");
+        assert!(
+            kept("listed").starts_with("[\"ää") && kept("listed").ends_with(MORE),
+            "{line}"
+        );
+        assert_eq!(
+            (kept("shown").len(), shown.0.get()),
+            (LOG_FIELD_BYTES + MORE.len(), LOG_FIELD_BYTES + 1),
+            "the rest is not formatted"
+        );
     }
 
     /// Writes until it is stopped, and counts.
@@ -348,9 +425,20 @@ mod tests {
 
     #[test]
     fn dropped_lines_are_a_line() {
-        let line = Lines::new(Form::Json, Clock::manual(Timestamp::from_millis(1_795_409_759_007)).0).dropped(7);
+        let line = Lines::new(
+            Form::Json,
+            Clock::manual(Timestamp::from_millis(1_795_409_759_007)).0,
+        )
+        .dropped(7);
         let read: Value = serde_json::from_str(&line).unwrap();
-        assert!(line.ends_with('\n') && read["message"].as_str().unwrap().starts_with("7 lines of the log were dropped"), "{line}");
+        assert!(
+            line.ends_with('\n')
+                && read["message"]
+                    .as_str()
+                    .unwrap()
+                    .starts_with("7 lines of the log were dropped"),
+            "{line}"
+        );
         assert_eq!(
             (&read["timestamp"], &read["level"], &read["log.dropped"]),
             (&json!("2026-11-23T04:55:59.007Z"), &json!("WARN"), &json!(7))
@@ -364,7 +452,11 @@ mod tests {
         let (sink, guard) = logging_to(&out, Form::Text, clock.clone());
         let long = "y".repeat(LOG_FIELD_BYTES + 1);
         tracing::info!(server.address = %"127.0.0.1:8080", file = "a b", empty = "", count = 7, yes = true, "it \"serves\"");
-        tracing::error!(nasty = "\"\\\n\u{1b}[31m\u{7f}\u{9b}é\u{a0}", long, "a\nb\u{1b}\u{9b}");
+        tracing::error!(
+            nasty = "\"\\\n\u{1b}[31m\u{7f}\u{9b}é\u{a0}",
+            long,
+            "a\nb\u{1b}\u{9b}"
+        );
         drop(guard);
         sink.flush();
         let text = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
@@ -374,18 +466,25 @@ mod tests {
             lines,
             [
                 r#"2026-11-23T04:55:59.007Z  INFO it "serves" server.address=127.0.0.1:8080 file="a b" empty="" count=7 yes=true"#,
-                &format!(r#"2026-11-23T04:55:59.007Z ERROR a\nb\u001b\u009b nasty="\"\\\n\u001b[31m\u007f\u009bé{}" long={cut}"#, '\u{a0}'),
+                &format!(
+                    r#"2026-11-23T04:55:59.007Z ERROR a\nb\u001b\u009b nasty="\"\\\n\u001b[31m\u007f\u009bé{}" long={cut}"#,
+                    '\u{a0}'
+                ),
             ]
         );
         let dropped = Lines::new(Form::Text, clock).dropped(7);
         let message = "7 lines of the log were dropped here, since its reader did not take them fast enough";
-        assert_eq!(dropped, format!("2026-11-23T04:55:59.007Z  WARN {message} log.dropped=7\n"));
+        assert_eq!(
+            dropped,
+            format!("2026-11-23T04:55:59.007Z  WARN {message} log.dropped=7\n")
+        );
     }
 
     #[test]
     fn a_line_is_json_whatever_is_in_it() {
         let (clock, hand) = Clock::manual(Timestamp::from_millis(1_795_409_759_007));
-        let (out, nasty) = (Out::default(), "\"\\\n\r\t\u{1}é\u{1f600}");
+        let out = Out::default();
+        let nasty = "\"\\\n\r\t\u{1}é\u{1f600}";
         let (sink, guard) = logging_to(&out, Form::Json, clock);
         tracing::info!(text = nasty, shown = %nasty, debugged = ?Some("x"), number = 7_u64, less = -7, yes = true, none = None::<&str>, "it {}", nasty);
         hand.advance(std::time::Duration::from_millis(1));

@@ -1,6 +1,8 @@
-//! The log on standard error: text where a person reads it, else JSON lines, at the configuration's level unless `RUST_LOG` says otherwise.
+//! The log on standard error: text where a person reads it, else JSON lines, at the configuration's level
+//! unless `RUST_LOG` says otherwise.
 //!
-//! What strangers wrote is bounded in `line`, whatever the field; no thread that serves requests writes, which is `sink`'s task.
+//! What strangers wrote is bounded in `line`, whatever the field; no thread that serves requests writes,
+//! which is `sink`'s task.
 
 mod line;
 mod sink;
@@ -35,7 +37,9 @@ pub(super) fn start(level: Level, format: LogFormat) -> std::io::Result<()> {
         LogFormat::Auto if std::io::stderr().is_terminal() => Form::Text,
         LogFormat::Auto => Form::Json,
     };
-    let asked = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|asked| !asked.trim().is_empty());
+    let asked = std::env::var(EnvFilter::DEFAULT_ENV)
+        .ok()
+        .filter(|asked| !asked.trim().is_empty());
     let filter = asked.and_then(|asked| EnvFilter::try_new(asked).ok());
     let filter = filter.unwrap_or_else(|| EnvFilter::new(format!("wharfinger={level},warn")));
     let filter = match format!("{SERVING}=info").parse() {
@@ -43,7 +47,9 @@ pub(super) fn start(level: Level, format: LogFormat) -> std::io::Result<()> {
         Err(_) => filter,
     };
     let sink = SINK.get_or_init(|| Sink::new(move |count| Lines::new(form, Clock::system()).dropped(count)));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).event_format(Lines::new(form, Clock::system()));
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .event_format(Lines::new(form, Clock::system()));
     if lines.with_writer(sink.clone()).try_init().is_ok() {
         sink.start(std::io::stderr())?;
         std::panic::set_hook(Box::new(panicked));
@@ -61,7 +67,11 @@ pub(super) fn flush() {
 /// The usual hook writes to standard error from the thread that panicked, which may serve requests.
 fn panicked(panic: &PanicHookInfo<'_>) {
     let place = panic.location().map(ToString::to_string);
-    tracing::error!(panic.at = place, "a thread panicked, which is a bug: {}", text(panic.payload()));
+    tracing::error!(
+        panic.at = place,
+        "a thread panicked, which is a bug: {}",
+        text(panic.payload())
+    );
     if std::thread::current().name() == Some("main") {
         flush(); // the process ends
     }
@@ -69,5 +79,6 @@ fn panicked(panic: &PanicHookInfo<'_>) {
 
 fn text(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("without a text")
+    text.or_else(|| payload.downcast_ref::<&str>().copied())
+        .unwrap_or("without a text")
 }

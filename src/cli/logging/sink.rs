@@ -1,8 +1,9 @@
-//! Where log lines go: standard error, written by one thread. Other threads put their lines into a bounded queue and go on, so that a log
-//! reader that stops reading holds up nothing but the log. When the queue is full, lines are dropped and counted, and the log says how
-//! many once it can be written again.
+//! Where log lines go: standard error, written by one thread. Other threads put their lines into a bounded
+//! queue and go on, so that a log reader that stops reading holds up nothing but the log. When the queue is
+//! full, lines are dropped and counted, and the log says how many once it can be written again.
 //!
-//! Warnings and errors are written at once, the rest within a twentieth of a second, and what waits before the process ends.
+//! Warnings and errors are written at once, the rest within a twentieth of a second, and what waits before
+//! the process ends.
 
 use crate::limits::LOG_QUEUE_BYTES;
 use std::io::{self, ErrorKind, Write};
@@ -62,14 +63,24 @@ pub(super) struct Line<'a> {
 impl Sink {
     /// `notice` makes the line that says how many lines were dropped.
     pub(super) fn new(notice: impl Fn(u64) -> String + Send + Sync + 'static) -> Self {
-        let (queue, came, written) = (Mutex::default(), Condvar::new(), Condvar::new());
-        Self(Arc::new(Shared { queue, came, written, notice: Box::new(notice) }))
+        let queue = Mutex::default();
+        let came = Condvar::new();
+        let written = Condvar::new();
+        Self(Arc::new(Shared {
+            queue,
+            came,
+            written,
+            notice: Box::new(notice),
+        }))
     }
 
     /// Starts the thread that writes.
     pub(super) fn start(&self, out: impl Write + Send + 'static) -> io::Result<()> {
         let shared = self.0.clone();
-        std::thread::Builder::new().name("log".into()).spawn(move || shared.write_on(out)).map(drop)
+        std::thread::Builder::new()
+            .name("log".into())
+            .spawn(move || shared.write_on(out))
+            .map(drop)
     }
 
     /// Returns when everything is written, or the reader has not taken it for [`AT_THE_END`].
@@ -90,8 +101,13 @@ impl Shared {
     /// Never ends.
     fn write_on(&self, mut out: impl Write) {
         loop {
-            let queue = self.came.wait_while(self.queue(), |queue| queue.is_empty()).unwrap_or_else(PoisonError::into_inner);
-            let waited = self.came.wait_timeout_while(queue, DELAY, |queue| !queue.is_due());
+            let queue = self
+                .came
+                .wait_while(self.queue(), |queue| queue.is_empty())
+                .unwrap_or_else(PoisonError::into_inner);
+            let waited = self
+                .came
+                .wait_timeout_while(queue, DELAY, |queue| !queue.is_due());
             let mut queue = waited.unwrap_or_else(PoisonError::into_inner).0;
             let lines = std::mem::take(&mut queue.lines);
             let dropped = std::mem::take(&mut queue.dropped);
@@ -138,11 +154,17 @@ impl<'a> MakeWriter<'a> for Sink {
     type Writer = Line<'a>;
 
     fn make_writer(&'a self) -> Line<'a> {
-        Line { shared: &self.0, urgent: false }
+        Line {
+            shared: &self.0,
+            urgent: false,
+        }
     }
 
     fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> Line<'a> {
-        Line { shared: &self.0, urgent: *metadata.level() <= Level::WARN }
+        Line {
+            shared: &self.0,
+            urgent: *metadata.level() <= Level::WARN,
+        }
     }
 }
 
@@ -155,7 +177,8 @@ impl Write for Line<'_> {
             count_dropped(1);
             return Ok(line.len());
         }
-        let (was_empty, was_due) = (queue.is_empty(), queue.is_due());
+        let was_empty = queue.is_empty();
+        let was_due = queue.is_due();
         queue.lines.extend_from_slice(line);
         queue.urgent |= self.urgent;
         let wakes = was_empty || (queue.is_due() && !was_due);
@@ -185,7 +208,9 @@ mod tests {
     impl Write for Out {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             drop(self.written.send(String::from_utf8(bytes.to_vec()).unwrap()));
-            self.allowed.recv().map_err(|_| io::Error::from(ErrorKind::BrokenPipe))?;
+            self.allowed
+                .recv()
+                .map_err(|_| io::Error::from(ErrorKind::BrokenPipe))?;
             Ok(bytes.len())
         }
 
@@ -203,7 +228,12 @@ mod tests {
     }
 
     fn line(sink: &Sink, urgent: bool, text: &str) {
-        Line { shared: &sink.0, urgent }.write_all(text.as_bytes()).unwrap();
+        Line {
+            shared: &sink.0,
+            urgent,
+        }
+        .write_all(text.as_bytes())
+        .unwrap();
     }
 
     #[test]
@@ -222,13 +252,21 @@ mod tests {
     fn a_reader_that_stops_holds_up_nobody_and_hears_how_many_lines_it_missed() {
         let (sink, written, allow) = sink();
         line(&sink, true, "first\n");
-        assert_eq!(written.recv().unwrap(), "first\n", "and the reader does not take it yet");
+        assert_eq!(
+            written.recv().unwrap(),
+            "first\n",
+            "and the reader does not take it yet"
+        );
         let long = format!("{}\n", "x".repeat((LOG_QUEUE_BYTES >> 4) - 1));
         for urgent in [true, false].into_iter().cycle().take(40) {
             line(&sink, urgent, &long);
         }
         let queue = sink.0.queue();
-        assert_eq!((queue.lines.len(), queue.dropped), (15 * long.len(), 25), "all of that without a reader");
+        assert_eq!(
+            (queue.lines.len(), queue.dropped),
+            (15 * long.len(), 25),
+            "all of that without a reader"
+        );
         drop(queue);
         allow.send(()).unwrap();
         assert_eq!(written.recv().unwrap(), long.repeat(15));

@@ -19,8 +19,8 @@ impl Build<'_> {
         all
     }
 
-    /// Without `accessControl` every authenticated identity may do everything, as in zot. Without a way to log in as well the registry is open,
-    /// if that can be meant.
+    /// Without `accessControl` every authenticated identity may do everything, as in zot. Without a way to
+    /// log in as well the registry is open, if that can be meant.
     pub(super) fn access(
         &mut self,
         own: Option<raw::AccessControl>,
@@ -29,14 +29,34 @@ impl Build<'_> {
         reach: &Reach<'_>,
     ) -> (Policy, Option<Opened>) {
         if own.is_some() && zots.is_some() {
-            self.mistake("http.accessControl", "is given beside accessControl: keep one of them");
+            self.mistake(
+                "http.accessControl",
+                "is given beside accessControl: keep one of them",
+            );
         }
-        let key = if zots.is_some() { "http.accessControl" } else { "accessControl" };
+        let key = if zots.is_some() {
+            "http.accessControl"
+        } else {
+            "accessControl"
+        };
         // A key that is there and empty grants nothing: what should stand in it may have got lost.
-        let empty = || self.around.mentions.access_control.then(raw::AccessControl::default);
+        let empty = || {
+            self.around
+                .mentions
+                .access_control
+                .then(raw::AccessControl::default)
+        };
         let Some(access) = own.or(zots).or_else(empty) else {
-            let opened = if identifies { None } else { self.open(&self.around.mentions, reach) };
-            let policy = if opened.is_some() { Policy::everything_to_everybody() } else { Policy::everything_to_authenticated() };
+            let opened = if identifies {
+                None
+            } else {
+                self.open(&self.around.mentions, reach)
+            };
+            let policy = if opened.is_some() {
+                Policy::everything_to_everybody()
+            } else {
+                Policy::everything_to_authenticated()
+            };
             return (policy, opened);
         };
         self.empty_rules(key, &access, identifies);
@@ -51,21 +71,41 @@ impl Build<'_> {
 
     /// Rules that grant nothing to anybody who can come.
     fn empty_rules(&mut self, key: &str, access: &raw::AccessControl, identifies: bool) {
-        let raw::AccessControl { repositories, admin_policy, groups, metrics } = access;
-        let serves_anonymous = repositories.values().flat_map(|repository| &repository.anonymous_policy).any(|action| action.permits());
-        let ruled = !repositories.is_empty() || admin_policy.is_some() || !groups.is_empty() || metrics.is_some();
-        let shows_metrics = metrics.as_ref().is_some_and(|metrics| !metrics.anonymous_policy.is_empty());
+        let raw::AccessControl {
+            repositories,
+            admin_policy,
+            groups,
+            metrics,
+        } = access;
+        let serves_anonymous = repositories
+            .values()
+            .flat_map(|repository| &repository.anonymous_policy)
+            .any(|action| action.permits());
+        let ruled =
+            !repositories.is_empty() || admin_policy.is_some() || !groups.is_empty() || metrics.is_some();
+        let shows_metrics = metrics
+            .as_ref()
+            .is_some_and(|metrics| !metrics.anonymous_policy.is_empty());
         match () {
             () if ruled && (identifies || serves_anonymous) => {}
             () if identifies => self.warn(key, EMPTY),
             () if !ruled => self.mistake(key, EMPTY),
             () if repositories.is_empty() && admin_policy.is_none() && shows_metrics => {
-                self.warn(key, "nobody can log in, so nobody may do anything here but read the metrics");
+                self.warn(
+                    key,
+                    "nobody can log in, so nobody may do anything here but read the metrics",
+                );
             }
-            () => self.mistake("http.auth", "is missing: nobody could log in, and no repository has an anonymousPolicy"),
+            () => self.mistake(
+                "http.auth",
+                "is missing: nobody could log in, and no repository has an anonymousPolicy",
+            ),
         }
         for (pattern, repository) in repositories {
-            if repository.policies.is_empty() && repository.default_policy.is_empty() && repository.anonymous_policy.is_empty() {
+            if repository.policies.is_empty()
+                && repository.default_policy.is_empty()
+                && repository.anonymous_policy.is_empty()
+            {
                 self.warn(
                     format!("{key}.repositories[{pattern:?}]"),
                     "grants nothing to anybody; zot ignores an entry that is empty, and a shorter pattern decides there",
@@ -80,33 +120,54 @@ impl Build<'_> {
             let lower = pattern.to_lowercase();
             let key = format!("{key}.repositories[{pattern:?}]");
             if lower != pattern {
-                self.warn(key.clone(), format!("is read as {lower:?}, as zot does: names of repositories are in lower case"));
+                self.warn(
+                    key.clone(),
+                    format!("is read as {lower:?}, as zot does: names of repositories are in lower case"),
+                );
             }
             if access.repositories.insert(lower, repository).is_some() {
                 self.mistake(key, "this pattern stands here twice, in different case; only one entry can count, so merge them");
             }
         }
         let named = |access: &raw::AccessControl| {
-            let policies = access.repositories.values().flat_map(|repository| &repository.policies).chain(&access.admin_policy);
-            policies.flat_map(|grant| grant.groups.clone()).collect::<BTreeSet<String>>()
+            let policies = access
+                .repositories
+                .values()
+                .flat_map(|repository| &repository.policies)
+                .chain(&access.admin_policy);
+            policies
+                .flat_map(|grant| grant.groups.clone())
+                .collect::<BTreeSet<String>>()
         };
         let named = named(access);
         let mut seen = BTreeSet::new();
         for (name, group) in std::mem::take(&mut access.groups) {
-            let (lower, key) = (name.to_lowercase(), format!("{key}.groups[{name:?}]"));
+            let lower = name.to_lowercase();
+            let key = format!("{key}.groups[{name:?}]");
             if !seen.insert(lower.clone()) {
-                self.mistake(key.clone(), "this group stands here twice, in different case; merge them");
+                self.mistake(
+                    key.clone(),
+                    "this group stands here twice, in different case; merge them",
+                );
             }
-            let spellings = named.iter().filter(|other| other.to_lowercase() == lower && **other != name);
+            let spellings = named
+                .iter()
+                .filter(|other| other.to_lowercase() == lower && **other != name);
             if lower != name || spellings.clone().next().is_some() {
                 self.warn(
                     key,
                     format!("is the group {lower:?} in any case, as keys are in zot; write it in lower case, here and in policies"),
                 );
             }
-            // Under each of the names that policies call it by. The groups that a mapping yields are still compared as they are.
+            // Under each of the names that policies call it by. The groups that a mapping yields are still
+            // compared as they are.
             for spelling in spellings.chain([&name]) {
-                access.groups.insert(spelling.clone(), raw::Group { users: group.users.clone() });
+                access.groups.insert(
+                    spelling.clone(),
+                    raw::Group {
+                        users: group.users.clone(),
+                    },
+                );
             }
         }
     }
@@ -119,20 +180,38 @@ fn rules(access: raw::AccessControl) -> Rules {
         anonymous: actions(&repository.anonymous_policy),
     };
     Rules {
-        repositories: access.repositories.into_iter().map(|(text, repository)| (text, pattern(repository))).collect(),
+        repositories: access
+            .repositories
+            .into_iter()
+            .map(|(text, repository)| (text, pattern(repository)))
+            .collect(),
         admin: access.admin_policy.map(grant),
-        groups: access.groups.into_iter().map(|(name, group)| (name, group.users)).collect(),
+        groups: access
+            .groups
+            .into_iter()
+            .map(|(name, group)| (name, group.users))
+            .collect(),
         metrics: access.metrics.map(metrics),
     }
 }
 
 fn metrics(metrics: raw::Metrics) -> Metrics {
-    let anonymous = metrics.anonymous_policy.iter().any(|action| matches!(action, raw::Action::Read));
-    Metrics { users: metrics.users, anonymous }
+    let anonymous = metrics
+        .anonymous_policy
+        .iter()
+        .any(|action| matches!(action, raw::Action::Read));
+    Metrics {
+        users: metrics.users,
+        anonymous,
+    }
 }
 
 fn grant(grant: raw::Grant) -> Grant {
-    Grant { users: grant.users, groups: grant.groups, actions: actions(&grant.actions) }
+    Grant {
+        users: grant.users,
+        groups: grant.groups,
+        actions: actions(&grant.actions),
+    }
 }
 
 fn actions(actions: &[raw::Action]) -> Vec<Action> {

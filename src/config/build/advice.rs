@@ -12,7 +12,9 @@ impl Build<'_> {
     pub(super) fn advise_issuer(&mut self, key: &str, entry: &raw::Oidc) {
         let issuer = entry.issuer.as_deref().unwrap_or_default();
         for (i, audience) in entry.audiences.iter().enumerate() {
-            if API_SERVERS.contains(&audience.trim_end_matches('/')) || (!issuer.is_empty() && audience == issuer) {
+            if API_SERVERS.contains(&audience.trim_end_matches('/'))
+                || (!issuer.is_empty() && audience == issuer)
+            {
                 self.warn(
                     format!("{key}.audiences[{i}]"),
                     format!(
@@ -74,13 +76,31 @@ impl Build<'_> {
         let Some(access) = access else { return };
         let policies = access.repositories.iter().flat_map(|(pattern, repository)| {
             let numbered = repository.policies.iter().enumerate();
-            numbered.map(move |(i, grant)| (format!("accessControl.repositories[{pattern:?}].policies[{i}].users"), &grant.users))
+            numbered.map(move |(i, grant)| {
+                (
+                    format!("accessControl.repositories[{pattern:?}].policies[{i}].users"),
+                    &grant.users,
+                )
+            })
         });
-        let admin = access.admin_policy.iter().map(|grant| ("accessControl.adminPolicy.users".to_owned(), &grant.users));
-        let groups = access.groups.iter().map(|(name, group)| (format!("accessControl.groups[{name:?}].users"), &group.users));
-        let metrics = access.metrics.iter().map(|metrics| ("accessControl.metrics.users".to_owned(), &metrics.users));
-        let stars: Vec<_> =
-            policies.chain(admin).chain(groups).chain(metrics).filter(|(_, users)| users.iter().any(|user| user == "*")).collect();
+        let admin = access
+            .admin_policy
+            .iter()
+            .map(|grant| ("accessControl.adminPolicy.users".to_owned(), &grant.users));
+        let groups = access
+            .groups
+            .iter()
+            .map(|(name, group)| (format!("accessControl.groups[{name:?}].users"), &group.users));
+        let metrics = access
+            .metrics
+            .iter()
+            .map(|metrics| ("accessControl.metrics.users".to_owned(), &metrics.users));
+        let stars: Vec<_> = policies
+            .chain(admin)
+            .chain(groups)
+            .chain(metrics)
+            .filter(|(_, users)| users.iter().any(|user| user == "*"))
+            .collect();
         for (key, _) in stars {
             self.warn(
                 key,
@@ -89,8 +109,17 @@ impl Build<'_> {
         }
     }
 
-    pub(super) fn advise_passwords(&mut self, has_passwords: bool, has_tls: bool, has_proxies: bool, address: &str) {
-        let loopback = address == "localhost" || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    pub(super) fn advise_passwords(
+        &mut self,
+        has_passwords: bool,
+        has_tls: bool,
+        has_proxies: bool,
+        address: &str,
+    ) {
+        let loopback = address == "localhost"
+            || address
+                .parse::<IpAddr>()
+                .is_ok_and(|address| address.is_loopback());
         if has_passwords && !has_tls && !has_proxies && !loopback {
             self.warn(
                 "http.auth.htpasswd",
@@ -112,7 +141,9 @@ impl Build<'_> {
 
     /// No private network has more addresses.
     pub(super) fn advise_proxy(&mut self, index: usize, text: &str) {
-        let Some((address, bits)) = text.split_once('/') else { return };
+        let Some((address, bits)) = text.split_once('/') else {
+            return;
+        };
         let least = if address.contains(':') { 7 } else { 8 };
         if bits.parse::<u32>().is_ok_and(|bits| bits < least) {
             self.warn(
@@ -125,14 +156,19 @@ impl Build<'_> {
     }
 }
 
-/// The first pattern of `matches` that does not have to match the whole text. Of a pattern that is not written out nothing is known.
+/// The first pattern of `matches` that does not have to match the whole text. Of a pattern that is not
+/// written out nothing is known.
 fn unanchored(expression: &str) -> Option<String> {
     let mut rest = expression;
     while let Some(at) = rest.find("matches(") {
         rest = rest.get(at + "matches(".len()..).unwrap_or_default();
         let argument = rest.trim_start();
         let quoted = argument.trim_start_matches(['r', 'R']);
-        let pattern = if quoted.starts_with(['\'', '"']) { super::expressions::literals(argument).into_iter().next() } else { None };
+        let pattern = if quoted.starts_with(['\'', '"']) {
+            super::expressions::literals(argument).into_iter().next()
+        } else {
+            None
+        };
         if let Some(pattern) = pattern.filter(|pattern| !is_anchored(pattern)) {
             return Some(pattern);
         }

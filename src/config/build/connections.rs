@@ -23,11 +23,21 @@ impl Build<'_> {
     }
 
     pub(super) fn unidentified(&mut self, raw: Option<raw::Unidentified>) -> StrangerBounds {
-        let raw::Unidentified { connections_per_address, requests_per_address } = raw.unwrap_or_default();
+        let raw::Unidentified {
+            connections_per_address,
+            requests_per_address,
+        } = raw.unwrap_or_default();
         let default = StrangerBounds::default();
-        let connections = self.bound("connectionsPerAddress", connections_per_address, default.connections);
+        let connections = self.bound(
+            "connectionsPerAddress",
+            connections_per_address,
+            default.connections,
+        );
         let requests = self.bound("requestsPerAddress", requests_per_address, default.requests);
-        StrangerBounds { connections, requests }
+        StrangerBounds {
+            connections,
+            requests,
+        }
     }
 
     pub(super) fn open_uploads(&mut self, given: Option<u32>) -> usize {
@@ -42,7 +52,10 @@ impl Build<'_> {
     fn bound(&mut self, key: &str, given: Option<u32>, default: usize) -> usize {
         let Some(given) = given else { return default };
         if given == 0 {
-            self.mistake(format!("http.unidentified.{key}"), "must be at least 1, or nobody could log in");
+            self.mistake(
+                format!("http.unidentified.{key}"),
+                "must be at least 1, or nobody could log in",
+            );
         }
         usize::try_from(given).unwrap_or(usize::MAX)
     }

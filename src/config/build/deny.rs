@@ -53,14 +53,25 @@ impl Build<'_> {
             ("htpasswd", &htpasswd),
             ("token", &token),
         ];
-        let given: Vec<_> = kinds.iter().filter(|(_, value)| value.is_some()).map(|(name, _)| *name).collect();
+        let given: Vec<_> = kinds
+            .iter()
+            .filter(|(_, value)| value.is_some())
+            .map(|(name, _)| *name)
+            .collect();
         if given.len() != 1 {
-            let found = if given.is_empty() { "none of them".to_owned() } else { given.join(", ") };
+            let found = if given.is_empty() {
+                "none of them".to_owned()
+            } else {
+                given.join(", ")
+            };
             let all = kinds.map(|(name, _)| name).join(", ");
             self.mistake(key, format!("expected exactly one of {all}, found {found}"));
             return None;
         }
-        if let Some((name, _)) = kinds.iter().find(|(_, value)| value.as_ref().is_some_and(String::is_empty)) {
+        if let Some((name, _)) = kinds
+            .iter()
+            .find(|(_, value)| value.as_ref().is_some_and(String::is_empty))
+        {
             self.mistake(format!("{key}.{name}"), "must not be empty");
             return None;
         }
@@ -70,30 +81,49 @@ impl Build<'_> {
             ("subject", subject.is_some() && issuer.is_none(), "issuer"),
             ("jti", jti.is_some() && issuer.is_none(), "issuer"),
             ("serial", serial.is_some() && authority.is_none(), "authority"),
-            ("issuedBefore", issued_before.is_some() && issuer.is_none() && spiffe_id.is_none(), "issuer or spiffeID"),
+            (
+                "issuedBefore",
+                issued_before.is_some() && issuer.is_none() && spiffe_id.is_none(),
+                "issuer or spiffeID",
+            ),
         ] {
             if misplaced {
                 self.mistake(format!("{key}.{name}"), format!("belongs beside {needs}"));
             }
         }
-        let issued_before: Option<Timestamp> = self.parsed(&format!("{key}.issuedBefore"), issued_before.as_deref());
+        let issued_before: Option<Timestamp> =
+            self.parsed(&format!("{key}.issuedBefore"), issued_before.as_deref());
         let rule = if let Some(ids) = spiffe_id {
-            self.parsed(&format!("{key}.spiffeID"), Some(&ids)).map(|ids| DenyRule::Spiffe { ids, issued_before })
+            self.parsed(&format!("{key}.spiffeID"), Some(&ids))
+                .map(|ids| DenyRule::Spiffe { ids, issued_before })
         } else if let Some(issuer) = issuer {
-            if subject.is_none() && jti.is_none() && issued_before.is_none() && self.mistakes.len() == before {
+            if subject.is_none() && jti.is_none() && issued_before.is_none() && self.mistakes.len() == before
+            {
                 let what = "needs a subject, a jti or issuedBefore beside it; to revoke an issuer as a whole, remove it from http.auth.bearer.oidc";
                 self.mistake(format!("{key}.issuer"), what);
             }
-            Some(DenyRule::Issuer { issuer, name, subject, id: jti, issued_before })
+            Some(DenyRule::Issuer {
+                issuer,
+                name,
+                subject,
+                id: jti,
+                issued_before,
+            })
         } else if let Some(authority) = authority {
             if serial.is_none() {
-                self.mistake(format!("{key}.serial"), "is missing: the authority's certificates are told apart by it");
+                self.mistake(
+                    format!("{key}.serial"),
+                    "is missing: the authority's certificates are told apart by it",
+                );
             }
-            self.parsed(&format!("{key}.serial"), serial.as_deref()).map(|serial| DenyRule::Certificate { authority, serial })
+            self.parsed(&format!("{key}.serial"), serial.as_deref())
+                .map(|serial| DenyRule::Certificate { authority, serial })
         } else if let Some(thumbprint) = key_thumbprint {
-            self.parsed(&format!("{key}.keyThumbprint"), Some(&thumbprint)).map(DenyRule::Key)
+            self.parsed(&format!("{key}.keyThumbprint"), Some(&thumbprint))
+                .map(DenyRule::Key)
         } else if let Some(thumbprint) = certificate_thumbprint {
-            self.parsed(&format!("{key}.certificateThumbprint"), Some(&thumbprint)).map(DenyRule::CertificateThumbprint)
+            self.parsed(&format!("{key}.certificateThumbprint"), Some(&thumbprint))
+                .map(DenyRule::CertificateThumbprint)
         } else if let Some(user) = htpasswd {
             Some(DenyRule::Htpasswd { user })
         } else {
@@ -104,27 +134,43 @@ impl Build<'_> {
 
     fn parsed<T: FromStr<Err: Display>>(&mut self, key: &str, text: Option<&str>) -> Option<T> {
         let text = text?;
-        text.parse().map_err(|why| self.mistake(key, format!("{text:?}: {why}"))).ok()
+        text.parse()
+            .map_err(|why| self.mistake(key, format!("{text:?}: {why}")))
+            .ok()
     }
 }
 
 impl Configured<'_> {
     /// Why, if nothing that is configured could prove what the rule names.
     fn matches_nothing(&self, rule: &DenyRule) -> Option<&'static str> {
-        let any_tokens = self.token_server || !self.domains.is_empty() || self.issuers.iter().any(|issuer| issuer.rules.skip_issuer);
+        let any_tokens = self.token_server
+            || !self.domains.is_empty()
+            || self.issuers.iter().any(|issuer| issuer.rules.skip_issuer);
         match rule {
-            DenyRule::Spiffe { .. } if self.domains.is_empty() && self.issuers.is_empty() && !self.certificates => {
+            DenyRule::Spiffe { .. }
+                if self.domains.is_empty() && self.issuers.is_empty() && !self.certificates =>
+            {
                 Some("no trust domain, issuer or authority is configured")
             }
-            DenyRule::Issuer { issuer, name: Some(name), .. }
-                if !self.issuers.iter().any(|one| one.rules.issuer == *issuer && one.name.as_ref() == Some(name)) =>
+            DenyRule::Issuer {
+                issuer,
+                name: Some(name),
+                ..
+            } if !self
+                .issuers
+                .iter()
+                .any(|one| one.rules.issuer == *issuer && one.name.as_ref() == Some(name)) =>
             {
                 Some("no entry of this issuer has this name")
             }
-            DenyRule::Issuer { issuer, .. } if !any_tokens && self.issuers.iter().all(|one| one.rules.issuer != *issuer) => {
+            DenyRule::Issuer { issuer, .. }
+                if !any_tokens && self.issuers.iter().all(|one| one.rules.issuer != *issuer) =>
+            {
                 Some("no configured issuer has this name; compare them byte for byte")
             }
-            DenyRule::Certificate { .. } | DenyRule::CertificateThumbprint(_) if self.domains.is_empty() && !self.certificates => {
+            DenyRule::Certificate { .. } | DenyRule::CertificateThumbprint(_)
+                if self.domains.is_empty() && !self.certificates =>
+            {
                 Some("nobody can log in with a certificate")
             }
             DenyRule::Htpasswd { .. } if !self.passwords => Some("there is no http.auth.htpasswd"),

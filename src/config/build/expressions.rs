@@ -13,10 +13,20 @@ pub(super) struct Expressions<'a> {
 
 impl<'a> Expressions<'a> {
     pub(super) fn of(mapping: Option<&'a raw::ClaimMapping>) -> Self {
-        let Some(mapping) = mapping else { return Self::default() };
+        let Some(mapping) = mapping else {
+            return Self::default();
+        };
         Self {
-            variables: mapping.variables.iter().map(|variable| variable.expression.as_str()).collect(),
-            validations: mapping.validations.iter().map(|validation| validation.expression.as_str()).collect(),
+            variables: mapping
+                .variables
+                .iter()
+                .map(|variable| variable.expression.as_str())
+                .collect(),
+            validations: mapping
+                .validations
+                .iter()
+                .map(|validation| validation.expression.as_str())
+                .collect(),
             username: mapping.username.as_deref(),
             groups: mapping.groups.as_deref(),
         }
@@ -24,8 +34,16 @@ impl<'a> Expressions<'a> {
 
     /// Each with its key below `claimMapping`.
     pub(super) fn all(&self) -> impl Iterator<Item = (String, &'a str)> {
-        let variables = self.variables.iter().enumerate().map(|(i, text)| (format!("variables[{i}].expression"), *text));
-        let validations = self.validations.iter().enumerate().map(|(i, text)| (format!("validations[{i}].expression"), *text));
+        let variables = self
+            .variables
+            .iter()
+            .enumerate()
+            .map(|(i, text)| (format!("variables[{i}].expression"), *text));
+        let validations = self
+            .validations
+            .iter()
+            .enumerate()
+            .map(|(i, text)| (format!("validations[{i}].expression"), *text));
         let username = self.username.map(|text| ("username".to_owned(), text));
         let groups = self.groups.map(|text| ("groups".to_owned(), text));
         variables.chain(validations).chain(username).chain(groups)
@@ -37,18 +55,27 @@ impl<'a> Expressions<'a> {
     }
 }
 
-/// Whether an expression reads a claim, as `claims.name`, `claims.?name`, `claims['name']` or `has(claims.name)`.
+/// Whether an expression reads a claim, as `claims.name`, `claims.?name`, `claims['name']` or
+/// `has(claims.name)`.
 pub(super) fn reads(expression: &str, claim: &str) -> bool {
     let names = |byte: Option<char>| byte.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_');
     let mut rest = expression;
     while let Some(at) = rest.find("claims") {
         rest = rest.get(at + "claims".len()..).unwrap_or_default();
         let after = rest.trim_start();
-        let name = after.strip_prefix('.').map(|after| after.trim_start_matches('?').trim_start());
-        let selected = name.and_then(|name| name.strip_prefix(claim)).is_some_and(|end| !names(end.chars().next()));
-        let index = after.strip_prefix('[').map(|after| after.trim_start_matches('?').trim_start());
+        let name = after
+            .strip_prefix('.')
+            .map(|after| after.trim_start_matches('?').trim_start());
+        let selected = name
+            .and_then(|name| name.strip_prefix(claim))
+            .is_some_and(|end| !names(end.chars().next()));
+        let index = after
+            .strip_prefix('[')
+            .map(|after| after.trim_start_matches('?').trim_start());
         let indexed = ['\'', '"'].into_iter().any(|quote| {
-            let quoted = index.and_then(|index| index.strip_prefix(quote)).and_then(|name| name.strip_prefix(claim));
+            let quoted = index
+                .and_then(|index| index.strip_prefix(quote))
+                .and_then(|name| name.strip_prefix(claim));
             quoted.is_some_and(|end| end.starts_with(quote))
         });
         if selected || indexed {
@@ -82,7 +109,8 @@ pub(super) fn literals(expression: &str) -> Vec<String> {
     found
 }
 
-/// What an expression yields that is a text in quotes or a list of them. `None` if it is anything else, and so could yield other texts.
+/// What an expression yields that is a text in quotes or a list of them. `None` if it is anything else, and
+/// so could yield other texts.
 pub(super) fn constants(expression: &str) -> Option<Vec<String>> {
     let mut quote = None;
     let is_constant = expression.chars().all(|character| match (quote, character) {
@@ -115,7 +143,11 @@ mod tests {
             ("claims[?'email'].orValue('')", "email", true),
             ("has(claims.email) ? claims.email : claims.sub", "email", true),
             ("claims.sub + 'email'", "email", false),
-            ("claims.email_verified == true && claims.email != ''", "email", true),
+            (
+                "claims.email_verified == true && claims.email != ''",
+                "email",
+                true,
+            ),
         ] {
             assert_eq!(reads(expression, claim), expected, "{expression}");
         }
@@ -145,7 +177,11 @@ mod tests {
             ("['ci', claims.sub]", None),
             ("vars.g", None),
         ] {
-            assert_eq!(constants(expression), expected.map(|texts| texts.iter().map(|&text| text.into()).collect()), "{expression}");
+            assert_eq!(
+                constants(expression),
+                expected.map(|texts| texts.iter().map(|&text| text.into()).collect()),
+                "{expression}"
+            );
         }
     }
 }

@@ -7,24 +7,46 @@ use crate::trust::jwt::{Algorithm, OidcRules};
 use crate::trust::source::OidcSettings;
 
 impl Build<'_> {
-    pub(super) fn issuers(&mut self, mut entries: Vec<raw::Oidc>, external_urls: &[String], granted: &Granted) -> Vec<IssuerConfig> {
-        for (i, entry) in entries.iter_mut().enumerate().filter(|(_, entry)| entry.kind == Some(raw::IssuerType::Kubernetes)) {
+    pub(super) fn issuers(
+        &mut self,
+        mut entries: Vec<raw::Oidc>,
+        external_urls: &[String],
+        granted: &Granted,
+    ) -> Vec<IssuerConfig> {
+        for (i, entry) in entries
+            .iter_mut()
+            .enumerate()
+            .filter(|(_, entry)| entry.kind == Some(raw::IssuerType::Kubernetes))
+        {
             self.in_cluster(&format!("http.auth.bearer.oidc[{i}]"), entry);
         }
         let with_default_username: Vec<_> = entries
             .iter()
             .map(|entry| {
-                let by_default = entry.claim_mapping.as_ref().is_none_or(|mapping| mapping.username.is_none());
+                let by_default = entry
+                    .claim_mapping
+                    .as_ref()
+                    .is_none_or(|mapping| mapping.username.is_none());
                 (entry.issuer.clone().unwrap_or_default(), by_default)
             })
             .collect();
-        let issuers: Vec<_> = entries.into_iter().enumerate().map(|(i, entry)| self.issuer(i, entry, external_urls, granted)).collect();
+        let issuers: Vec<_> = entries
+            .into_iter()
+            .enumerate()
+            .map(|(i, entry)| self.issuer(i, entry, external_urls, granted))
+            .collect();
         self.namesakes(&issuers);
         self.prefixes(&with_default_username);
         issuers
     }
 
-    fn issuer(&mut self, i: usize, entry: raw::Oidc, external_urls: &[String], granted: &Granted) -> IssuerConfig {
+    fn issuer(
+        &mut self,
+        i: usize,
+        entry: raw::Oidc,
+        external_urls: &[String],
+        granted: &Granted,
+    ) -> IssuerConfig {
         let key = format!("http.auth.bearer.oidc[{i}]");
         self.audiences(&key, &entry.audiences, entry.audience_from_host, "the tokens");
         match &entry.issuer {
@@ -37,14 +59,20 @@ impl Build<'_> {
         // Without one there is a mistake, and nothing comes of this entry.
         let issuer = entry.issuer.unwrap_or_default();
         let named = self.issuer_name(&key, entry.name);
-        for (name, url) in [("discoveryURL", &entry.discovery_url), ("jwksURL", &entry.jwks_url)] {
+        for (name, url) in [
+            ("discoveryURL", &entry.discovery_url),
+            ("jwksURL", &entry.jwks_url),
+        ] {
             if let Some(url) = url {
                 self.url(&format!("{key}.{name}"), url);
             }
         }
         let skip_issuer = entry.skip_issuer_verification.unwrap_or(false);
         if skip_issuer {
-            self.warn(format!("{key}.skipIssuerVerification"), "tokens of any issuer that its keys signed are accepted; for tests only");
+            self.warn(
+                format!("{key}.skipIssuerVerification"),
+                "tokens of any issuer that its keys signed are accepted; for tests only",
+            );
         }
         let rules = OidcRules {
             issuer: issuer.clone(),
@@ -52,19 +80,33 @@ impl Build<'_> {
             audiences: entry.audiences.clone(),
             hosts: self.audience_hosts(&key, entry.audience_from_host, external_urls),
             algorithms: self.algorithms(&key, entry.algorithms.as_deref()),
-            clock_skew: self.duration(format!("{key}.clockSkew"), entry.clock_skew.as_deref(), CLOCK_SKEW),
-            max_lifetime: self.optional_duration(format!("{key}.maxTokenLifetime"), entry.max_token_lifetime.as_deref()),
+            clock_skew: self.duration(
+                format!("{key}.clockSkew"),
+                entry.clock_skew.as_deref(),
+                CLOCK_SKEW,
+            ),
+            max_lifetime: self.optional_duration(
+                format!("{key}.maxTokenLifetime"),
+                entry.max_token_lifetime.as_deref(),
+            ),
             single_audience: entry.single_audience.unwrap_or(false),
         };
         let mapping = self.mapping(&key, entry.claim_mapping);
         let max_stale = self.duration(format!("{key}.maxStale"), entry.max_stale.as_deref(), MAX_STALE);
         let bearer_token_origins = self.origins(&key, entry.bearer_token_origins);
         let proxy = self.proxy(&key, entry.proxy);
-        let ca = self.certificate_authority(&key, entry.certificate_authority, entry.certificate_authority_file.as_deref());
+        let ca = self.certificate_authority(
+            &key,
+            entry.certificate_authority,
+            entry.certificate_authority_file.as_deref(),
+        );
         let keys = match entry.jwks_file {
             Some(file) => {
                 if entry.discovery_url.is_some() || entry.jwks_url.is_some() {
-                    self.mistake(format!("{key}.jwksFile"), "is given beside discoveryURL or jwksURL: keep one of them");
+                    self.mistake(
+                        format!("{key}.jwksFile"),
+                        "is given beside discoveryURL or jwksURL: keep one of them",
+                    );
                 }
                 IssuerKeys::File(self.around.path(&file))
             }
@@ -82,13 +124,22 @@ impl Build<'_> {
                 resolve: Vec::new(),
             }),
         };
-        IssuerConfig { key, name: named, rules, keys, mapping }
+        IssuerConfig {
+            key,
+            name: named,
+            rules,
+            keys,
+            mapping,
+        }
     }
 
     fn algorithms(&mut self, key: &str, names: Option<&[String]>) -> Option<Vec<Algorithm>> {
         let names = names?;
         if names.is_empty() {
-            self.mistake(format!("{key}.algorithms"), "an empty list accepts no token: name some, or leave the key out");
+            self.mistake(
+                format!("{key}.algorithms"),
+                "an empty list accepts no token: name some, or leave the key out",
+            );
         }
         let mut algorithms = Vec::new();
         for (i, name) in names.iter().enumerate() {
@@ -101,16 +152,28 @@ impl Build<'_> {
     }
 
     pub(super) fn url(&mut self, key: &str, url: &str) {
-        let Some(rest) = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")) else {
-            return self.mistake(key, format!("must be a URL that begins with https://, not {url:?}"));
+        let Some(rest) = url
+            .strip_prefix("https://")
+            .or_else(|| url.strip_prefix("http://"))
+        else {
+            return self.mistake(
+                key,
+                format!("must be a URL that begins with https://, not {url:?}"),
+            );
         };
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
         if authority.is_empty() || authority.contains('@') {
-            return self.mistake(key, format!("must name a host, and no user, after the scheme: {url:?}"));
+            return self.mistake(
+                key,
+                format!("must name a host, and no user, after the scheme: {url:?}"),
+            );
         }
         let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
         if url.starts_with("http://") && !["localhost", "127.0.0.1", "[::1]"].contains(&host) {
-            self.warn(key, format!("{url} is not encrypted; whoever is on the way can hand out keys"));
+            self.warn(
+                key,
+                format!("{url} is not encrypted; whoever is on the way can hand out keys"),
+            );
         }
     }
 
@@ -118,7 +181,9 @@ impl Build<'_> {
     fn prefixes(&mut self, issuers: &[(String, bool)]) {
         for (i, (shorter, short_default)) in issuers.iter().enumerate() {
             for (j, (longer, long_default)) in issuers.iter().enumerate() {
-                let below = longer.strip_prefix(shorter.as_str()).is_some_and(|rest| rest.starts_with('/'));
+                let below = longer
+                    .strip_prefix(shorter.as_str())
+                    .is_some_and(|rest| rest.starts_with('/'));
                 if below && *short_default && *long_default {
                     let what = format!(
                         "continues the issuer of http.auth.bearer.oidc[{i}], so their default usernames could be the same: give one of them a claimMapping.username"

@@ -6,10 +6,12 @@ use crate::trust::jwt::Unverified;
 use std::path::PathBuf;
 
 impl Build<'_> {
-    /// Fills in what was not given. The key set is taken from the API server itself: its discovery document names the host that
-    /// clients outside the cluster see, which a pod may be unable to reach.
+    /// Fills in what was not given. The key set is taken from the API server itself: its discovery document
+    /// names the host that clients outside the cluster see, which a pod may be unable to reach.
     pub(super) fn in_cluster(&mut self, key: &str, entry: &mut raw::Oidc) {
-        let token = entry.bearer_token_file.get_or_insert_with(|| PathBuf::from(TOKEN));
+        let token = entry
+            .bearer_token_file
+            .get_or_insert_with(|| PathBuf::from(TOKEN));
         let token = self.around.path(token);
         if entry.certificate_authority.is_none() && entry.certificate_authority_file.is_none() {
             entry.certificate_authority_file = Some(PathBuf::from(CA));
@@ -17,7 +19,11 @@ impl Build<'_> {
         if entry.jwks_url.is_none() && entry.discovery_url.is_none() && entry.jwks_file.is_none() {
             match &self.around.environment.kubernetes_service {
                 Some((host, port)) => {
-                    let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+                    let host = if host.contains(':') {
+                        format!("[{host}]")
+                    } else {
+                        host.clone()
+                    };
                     entry.jwks_url = Some(format!("https://{host}:{port}/openid/v1/jwks"));
                 }
                 None => {
@@ -28,7 +34,11 @@ impl Build<'_> {
             }
         }
         if entry.issuer.is_none() {
-            let issuer = |text: String| Unverified::parse(text.trim()).ok().and_then(|token| token.issuer().map(str::to_owned));
+            let issuer = |text: String| {
+                Unverified::parse(text.trim())
+                    .ok()
+                    .and_then(|token| token.issuer().map(str::to_owned))
+            };
             let found = std::fs::read_to_string(&token).map(issuer);
             match found {
                 Ok(Some(issuer)) => entry.issuer = Some(issuer),

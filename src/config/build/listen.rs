@@ -7,7 +7,13 @@ use crate::http::Cors;
 use std::net::IpAddr;
 
 impl Build<'_> {
-    pub(super) fn listen(&mut self, key: &str, address: Option<String>, port: Option<&TextOrNumber>, default: Option<u16>) -> Listen {
+    pub(super) fn listen(
+        &mut self,
+        key: &str,
+        address: Option<String>,
+        port: Option<&TextOrNumber>,
+        default: Option<u16>,
+    ) -> Listen {
         let port = match port {
             None => default,
             Some(port) => port.port(),
@@ -15,27 +21,50 @@ impl Build<'_> {
         if port.is_none() {
             self.mistake(format!("{key}.port"), "must be a port from 0 to 65535");
         }
-        let address = address.filter(|address| !address.is_empty()).unwrap_or_else(|| "127.0.0.1".to_owned());
-        let bare =
-            address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).filter(|inner| inner.contains(':')).unwrap_or(&address);
+        let address = address
+            .filter(|address| !address.is_empty())
+            .unwrap_or_else(|| "127.0.0.1".to_owned());
+        let bare = address
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+            .filter(|inner| inner.contains(':'))
+            .unwrap_or(&address);
         if bare.parse::<IpAddr>().is_err() && !is_host_name(bare) {
             self.mistake(
                 format!("{key}.address"),
-                format!("must be an IP address to listen on, as 0.0.0.0 or ::, or a host name, not {address:?}"),
+                format!(
+                    "must be an IP address to listen on, as 0.0.0.0 or ::, or a host name, not {address:?}"
+                ),
             );
         }
-        Listen { address: bare.to_owned(), port: port.unwrap_or(0) }
+        Listen {
+            address: bare.to_owned(),
+            port: port.unwrap_or(0),
+        }
     }
 
     /// `http.allowOrigin`. `logins` tells whether there is a password that browsers may send.
     pub(super) fn cors(&mut self, given: Option<OneOrMany>, logins: bool) -> Cors {
         let given = given.map(OneOrMany::into_list).unwrap_or_default();
         let mut origins = Vec::new();
-        for origin in given.iter().flat_map(|text| text.split(',')).map(str::trim).filter(|origin| !origin.is_empty()) {
+        for origin in given
+            .iter()
+            .flat_map(|text| text.split(','))
+            .map(str::trim)
+            .filter(|origin| !origin.is_empty())
+        {
             let bare = origin.strip_suffix('/').unwrap_or(origin);
-            let host = bare.strip_prefix("https://").or_else(|| bare.strip_prefix("http://"));
-            if bare != "*" && host.is_none_or(|host| host.is_empty() || host.contains(['/', '?', '#', '@', '*', ' ', '"'])) {
-                self.mistake("http.allowOrigin", format!("must be * or origins of pages, as https://ui.example.org, not {origin:?}"));
+            let host = bare
+                .strip_prefix("https://")
+                .or_else(|| bare.strip_prefix("http://"));
+            if bare != "*"
+                && host
+                    .is_none_or(|host| host.is_empty() || host.contains(['/', '?', '#', '@', '*', ' ', '"']))
+            {
+                self.mistake(
+                    "http.allowOrigin",
+                    format!("must be * or origins of pages, as https://ui.example.org, not {origin:?}"),
+                );
             }
             origins.push(bare.to_owned());
         }
@@ -44,10 +73,26 @@ impl Build<'_> {
 
     /// `extensions.metrics`
     pub(super) fn metrics(&mut self, extensions: Option<raw::Extensions>) -> Option<String> {
-        let metrics = extensions.and_then(|extensions| extensions.metrics).unwrap_or_default();
-        let path = metrics.prometheus.and_then(|prometheus| prometheus.path).unwrap_or_else(|| "/metrics".to_owned());
-        let taken = ["/", "/v2", "/token", "/livez", "/readyz", "/startupz", "/zot/auth/token"].contains(&path.as_str());
-        let plain = path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte));
+        let metrics = extensions
+            .and_then(|extensions| extensions.metrics)
+            .unwrap_or_default();
+        let path = metrics
+            .prometheus
+            .and_then(|prometheus| prometheus.path)
+            .unwrap_or_else(|| "/metrics".to_owned());
+        let taken = [
+            "/",
+            "/v2",
+            "/token",
+            "/livez",
+            "/readyz",
+            "/startupz",
+            "/zot/auth/token",
+        ]
+        .contains(&path.as_str());
+        let plain = path
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte));
         if !path.starts_with('/') || path.starts_with("/v2/") || taken || !plain {
             self.mistake(
                 "extensions.metrics.prometheus.path",
@@ -69,10 +114,21 @@ impl Build<'_> {
         if !self.around.mentions.zots {
             return;
         }
-        let relative: Vec<String> = self.around.relative.borrow().iter().map(|path| path.display().to_string()).collect();
-        let here = std::env::current_dir().and_then(|folder| folder.canonicalize()).ok();
-        if !relative.is_empty() && here.is_none_or(|here| self.around.folder.canonicalize().ok() != Some(here)) {
-            let (paths, folder) = (relative.join(", "), self.around.folder.display());
+        let relative: Vec<String> = self
+            .around
+            .relative
+            .borrow()
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
+        let here = std::env::current_dir()
+            .and_then(|folder| folder.canonicalize())
+            .ok();
+        if !relative.is_empty()
+            && here.is_none_or(|here| self.around.folder.canonicalize().ok() != Some(here))
+        {
+            let paths = relative.join(", ");
+            let folder = self.around.folder.display();
             self.warn(
                 "",
                 format!("relative paths start from the file's own folder {folder}, and in zot from the working directory: write these in full: {paths}"),
@@ -86,7 +142,9 @@ fn is_host_name(text: &str) -> bool {
     let label = |label: &str| {
         !label.is_empty()
             && label.len() <= 63
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
             && !label.starts_with('-')
     };
     let last = text.rsplit('.').next().unwrap_or_default();

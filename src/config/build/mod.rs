@@ -1,4 +1,5 @@
-//! From the raw keys to a [`Config`] that can only be right. Goes on after a mistake, so that all are reported at once.
+//! From the raw keys to a [`Config`] that can only be right. Goes on after a mistake, so that all are
+//! reported at once.
 
 mod access;
 mod advice;
@@ -65,8 +66,8 @@ pub struct Config {
     /// Where manifests may lack what they refer to.
     pub sparse: Repositories,
     pub unchecked_descriptors: Repositories,
-    /// What must outlive the process and is no content: the last good state of every network source, signing keys, the control
-    /// socket. For the owner only.
+    /// What must outlive the process and is no content: the last good state of every network source, signing
+    /// keys, the control socket. For the owner only.
     pub state_directory: PathBuf,
     pub token_keys: TokenKeys,
     pub issuers: Vec<IssuerConfig>,
@@ -121,13 +122,18 @@ impl IssuerConfig {
     #[must_use]
     pub fn label(&self) -> String {
         let issuer = &self.rules.issuer;
-        self.name.as_ref().map_or_else(|| issuer.clone(), |name| format!("{issuer} ({name})"))
+        self.name
+            .as_ref()
+            .map_or_else(|| issuer.clone(), |name| format!("{issuer} ({name})"))
     }
 }
 
 /// Where an issuer's keys come from.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "a few of them, made once for each configuration")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a few of them, made once for each configuration"
+)]
 pub enum IssuerKeys {
     Fetched(OidcSettings),
     File(PathBuf),
@@ -188,7 +194,12 @@ pub(super) struct Surroundings<'a> {
 
 impl<'a> Surroundings<'a> {
     pub(super) fn new(folder: &'a Path, environment: Environment, mentions: Mentions) -> Self {
-        Self { folder, environment, mentions, relative: RefCell::default() }
+        Self {
+            folder,
+            environment,
+            mentions,
+            relative: RefCell::default(),
+        }
     }
 }
 
@@ -199,7 +210,8 @@ pub struct Environment {
     pub endpoint_socket: Option<String>,
     /// The API server of the cluster that this runs in, as host and port.
     pub kubernetes_service: Option<(String, String)>,
-    /// The operator's word, by `--open` or `WHARFINGER_OPEN`, that strangers are to be let in where the file lets them in.
+    /// The operator's word, by `--open` or `WHARFINGER_OPEN`, that strangers are to be let in where the file
+    /// lets them in.
     pub open: bool,
 }
 
@@ -224,22 +236,45 @@ struct Build<'a> {
 }
 
 /// What could not be understood is left out, and among the mistakes.
-pub(super) fn build(mut file: raw::File, around: &Surroundings<'_>, warnings: Vec<Warning>) -> (Config, Vec<Mistake>) {
-    let mut build = Build { around, mistakes: Vec::new(), warnings };
+pub(super) fn build(
+    mut file: raw::File,
+    around: &Surroundings<'_>,
+    warnings: Vec<Warning>,
+) -> (Config, Vec<Mistake>) {
+    let mut build = Build {
+        around,
+        mistakes: Vec::new(),
+        warnings,
+    };
     let mut http = file.http;
     let auth = http.auth.unwrap_or_default();
     let bearer = auth.bearer.unwrap_or_default();
-    let service = bearer.service.filter(|name| !name.is_empty()).unwrap_or_else(|| "wharfinger".to_owned());
-    if !service.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\') {
-        build.mistake("http.auth.bearer.service", "goes into a header: letters, digits and punctuation except \" and \\ only");
+    let service = bearer
+        .service
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "wharfinger".to_owned());
+    if !service
+        .bytes()
+        .all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\')
+    {
+        build.mistake(
+            "http.auth.bearer.service",
+            "goes into a header: letters, digits and punctuation except \" and \\ only",
+        );
     }
     let token_server = build.token_server(bearer.cert, bearer.issuer, bearer.realm, &service);
     let cacert = http.tls.as_ref().and_then(|tls| tls.cacert.clone());
     let certificates = build.certificates(auth.x509, auth.mtls, cacert);
     let given = auth.htpasswd.is_some();
-    let passwords = auth.htpasswd.map(|htpasswd| htpasswd.path).filter(|path| !path.as_os_str().is_empty());
+    let passwords = auth
+        .htpasswd
+        .map(|htpasswd| htpasswd.path)
+        .filter(|path| !path.as_os_str().is_empty());
     if given && passwords.is_none() {
-        build.mistake("http.auth.htpasswd.path", "is empty: name the file of names and passwords, or take htpasswd out");
+        build.mistake(
+            "http.auth.htpasswd.path",
+            "is empty: name the file of names and passwords, or take htpasswd out",
+        );
     }
     let passwords = passwords.map(|path| around.path(&path));
     let fail_delay = build.fail_delay(auth.fail_delay);
@@ -249,7 +284,10 @@ pub(super) fn build(mut file: raw::File, around: &Surroundings<'_>, warnings: Ve
     let unidentified = build.unidentified(http.unidentified);
     let body_memory = build.body_memory(http.body_memory.as_ref());
     let open_uploads = build.open_uploads(http.open_uploads);
-    for (key, access) in [("accessControl", &mut file.access_control), ("http.accessControl", &mut http.access_control)] {
+    for (key, access) in [
+        ("accessControl", &mut file.access_control),
+        ("http.accessControl", &mut http.access_control),
+    ] {
         if let Some(access) = access {
             build.in_lower_case(key, access);
         }
@@ -257,16 +295,27 @@ pub(super) fn build(mut file: raw::File, around: &Surroundings<'_>, warnings: Ve
     let access = file.access_control.as_ref().or(http.access_control.as_ref());
     let issuers = build.issuers(bearer.oidc, &external_urls, &Granted::of(access));
     build.advise_access(access);
-    let given = auth.spiffe.as_ref().and_then(|spiffe| spiffe.workload_api.clone());
+    let given = auth
+        .spiffe
+        .as_ref()
+        .and_then(|spiffe| spiffe.workload_api.clone());
     let domains = build.domains(auth.spiffe, &external_urls);
     let tls = build.tls(http.tls, &domains, &certificates);
     let workload_api = build.workload_api(given, &domains, tls.as_ref());
     let tokens = !issuers.is_empty() || !domains.is_empty() || token_server.is_some();
     // What was wrong with an entry is said already; that nobody could log in would follow from it.
-    let has_mistakes = build.mistakes.iter().any(|mistake| mistake.key.starts_with("http.auth."));
+    let has_mistakes = build
+        .mistakes
+        .iter()
+        .any(|mistake| mistake.key.starts_with("http.auth."));
     let identifies = tokens || !certificates.is_empty() || passwords.is_some() || has_mistakes;
     let listen = build.listen("http", http.address, http.port.as_ref(), Some(8080));
-    build.advise_passwords(passwords.is_some(), tls.is_some(), !http.trusted_proxies.is_empty(), &listen.address);
+    build.advise_passwords(
+        passwords.is_some(),
+        tls.is_some(),
+        !http.trusted_proxies.is_empty(),
+        &listen.address,
+    );
     let configured = deny::Configured {
         issuers: &issuers,
         domains: &domains,
@@ -285,18 +334,28 @@ pub(super) fn build(mut file: raw::File, around: &Surroundings<'_>, warnings: Ve
     let (policy, opened) = build.access(file.access_control, http.access_control, identifies, &reach);
     let metrics = build.metrics(file.extensions);
     let storage = around.path(&file.storage.root_directory);
-    let state_directory = file.state_directory.map_or_else(|| storage.join("state"), |folder| around.path(&folder));
+    let state_directory = file
+        .state_directory
+        .map_or_else(|| storage.join("state"), |folder| around.path(&folder));
     let sparse = build.repositories("storage.sparse", &file.storage.sparse);
-    let unchecked_descriptors = build.repositories("storage.uncheckedDescriptors", &file.storage.unchecked_descriptors);
+    let unchecked_descriptors = build.repositories(
+        "storage.uncheckedDescriptors",
+        &file.storage.unchecked_descriptors,
+    );
     let commit = file.storage.commit.unwrap_or(true);
     if !commit {
-        build.warn("storage.commit", "false: a power cut may take away what was acknowledged");
+        build.warn(
+            "storage.commit",
+            "false: a power cut may take away what was acknowledged",
+        );
     }
     let (token_keys, session_lifetime) = build.token(auth.token, &state_directory);
     build.advise_zots(&listen);
     let config = Config {
         listen,
-        health: http.health.map(|health| build.listen("http.health", health.address, Some(&health.port), None)),
+        health: http
+            .health
+            .map(|health| build.listen("http.health", health.address, Some(&health.port), None)),
         tls,
         external_urls,
         proxies,
@@ -304,7 +363,10 @@ pub(super) fn build(mut file: raw::File, around: &Surroundings<'_>, warnings: Ve
         unidentified,
         body_memory,
         open_uploads,
-        terms: Terms { service, session_lifetime },
+        terms: Terms {
+            service,
+            session_lifetime,
+        },
         storage,
         commit,
         sparse,
@@ -329,7 +391,9 @@ pub(super) fn build(mut file: raw::File, around: &Surroundings<'_>, warnings: Ve
         log_format: file.log.and_then(|log| log.format).unwrap_or(LogFormat::Auto),
         warnings: Vec::new(),
     };
-    let Build { mistakes, warnings, .. } = build;
+    let Build {
+        mistakes, warnings, ..
+    } = build;
     (Config { warnings, ..config }, mistakes)
 }
 
@@ -344,10 +408,16 @@ impl Build<'_> {
 
     fn body_memory(&mut self, given: Option<&super::values::TextOrNumber>) -> usize {
         let Some(given) = given else { return budget::USUAL };
-        let bytes = given.bytes().and_then(|bytes| usize::try_from(bytes).ok()).filter(|bytes| *bytes >= budget::LEAST);
+        let bytes = given
+            .bytes()
+            .and_then(|bytes| usize::try_from(bytes).ok())
+            .filter(|bytes| *bytes >= budget::LEAST);
         if bytes.is_none() {
             let least = budget::LEAST >> 20;
-            self.mistake("http.bodyMemory", format!("must be an amount of memory of at least {least}MiB, as 64MiB or 1GiB"));
+            self.mistake(
+                "http.bodyMemory",
+                format!("must be an amount of memory of at least {least}MiB, as 64MiB or 1GiB"),
+            );
         }
         bytes.unwrap_or(budget::USUAL)
     }
@@ -377,16 +447,28 @@ impl Build<'_> {
             return Vec::new();
         }
         if external_urls.is_empty() {
-            // What a request says of its host its sender chose: a token for any other service could then be replayed here.
-            self.mistake(format!("{key}.audienceFromHost"), "needs http.externalURL, which says by which names this registry is called");
+            // What a request says of its host its sender chose: a token for any other service could then be
+            // replayed here.
+            self.mistake(
+                format!("{key}.audienceFromHost"),
+                "needs http.externalURL, which says by which names this registry is called",
+            );
         }
         let mut hosts = Vec::new();
         for url in external_urls {
-            let Some((scheme, authority)) = url.split_once("://") else { continue };
+            let Some((scheme, authority)) = url.split_once("://") else {
+                continue;
+            };
             let authority = authority.to_ascii_lowercase();
-            let (host, port) = match authority.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')) {
+            let (host, port) = match authority
+                .rsplit_once(':')
+                .filter(|(_, port)| !port.ends_with(']'))
+            {
                 Some((host, port)) => (host.to_owned(), port.to_owned()),
-                None => (authority.clone(), if scheme == "https" { "443" } else { "80" }.to_owned()),
+                None => (
+                    authority.clone(),
+                    if scheme == "https" { "443" } else { "80" }.to_owned(),
+                ),
             };
             hosts.push(format!("{host}:{port}"));
             hosts.push(host);
@@ -397,22 +479,32 @@ impl Build<'_> {
     fn external_urls(&mut self, urls: Option<super::values::OneOrMany>) -> Vec<String> {
         let urls = urls.map(super::values::OneOrMany::into_list).unwrap_or_default();
         for (i, url) in urls.iter().enumerate() {
-            let authority = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")).map(|rest| rest.trim_end_matches('/'));
-            if authority.is_none_or(|authority| authority.is_empty() || authority.contains(['/', '?', '#', '@', '"'])) {
+            let authority = url
+                .strip_prefix("https://")
+                .or_else(|| url.strip_prefix("http://"))
+                .map(|rest| rest.trim_end_matches('/'));
+            if authority
+                .is_none_or(|authority| authority.is_empty() || authority.contains(['/', '?', '#', '@', '"']))
+            {
                 self.mistake(
                     format!("http.externalURL[{i}]"),
                     format!("must be a scheme and a host, as https://registry.example.org, not {url:?}"),
                 );
             }
         }
-        urls.into_iter().map(|url| url.trim_end_matches('/').to_owned()).collect()
+        urls.into_iter()
+            .map(|url| url.trim_end_matches('/').to_owned())
+            .collect()
     }
 
     fn fail_delay(&mut self, seconds: Option<u64>) -> Duration {
         let delay = Duration::from_secs(seconds.unwrap_or(0));
         if delay > LONGEST_FAIL_DELAY {
-            let what =
-                format!("must be at most {} seconds, found {}: clients give up before", LONGEST_FAIL_DELAY.as_secs(), delay.as_secs());
+            let what = format!(
+                "must be at most {} seconds, found {}: clients give up before",
+                LONGEST_FAIL_DELAY.as_secs(),
+                delay.as_secs()
+            );
             self.mistake("http.auth.failDelay", what);
         }
         delay
@@ -426,7 +518,10 @@ impl Build<'_> {
         let text = text?;
         let duration = super::values::duration(text);
         if duration.is_none() {
-            self.mistake(key, format!("must be a length of time, as 30s, 5m or 24h, not {text:?}"));
+            self.mistake(
+                key,
+                format!("must be a length of time, as 30s, 5m or 24h, not {text:?}"),
+            );
         }
         duration
     }
@@ -436,15 +531,26 @@ impl Build<'_> {
         self.advise_mapping(key, raw.as_ref());
         let raw = raw.unwrap_or_default();
         let settings = MappingSettings {
-            variables: raw.variables.into_iter().map(|variable| (variable.name, variable.expression)).collect(),
-            validations: raw.validations.into_iter().map(|validation| (validation.expression, validation.message)).collect(),
+            variables: raw
+                .variables
+                .into_iter()
+                .map(|variable| (variable.name, variable.expression))
+                .collect(),
+            validations: raw
+                .validations
+                .into_iter()
+                .map(|validation| (validation.expression, validation.message))
+                .collect(),
             username: raw.username,
             groups: raw.groups,
             may_name_others: raw.allow_other_issuers_usernames.unwrap_or(false),
         };
         Mapping::compile(&settings).unwrap_or_else(|mistakes| {
             for mistake in mistakes {
-                self.mistake(format!("{key}.claimMapping.{}", mistake.key), mistake.why.to_string());
+                self.mistake(
+                    format!("{key}.claimMapping.{}", mistake.key),
+                    mistake.why.to_string(),
+                );
             }
             Mapping::default()
         })

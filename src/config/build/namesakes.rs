@@ -1,5 +1,5 @@
-//! Entries of one issuer. They share its keys, unless they have names: then those of one name do, as the entries of one of several
-//! clusters whose issuer is the default one.
+//! Entries of one issuer. They share its keys, unless they have names: then those of one name do, as the
+//! entries of one of several clusters whose issuer is the default one.
 
 use super::{Build, IssuerConfig, IssuerKeys};
 
@@ -18,17 +18,33 @@ impl Build<'_> {
 
     pub(super) fn namesakes(&mut self, issuers: &[IssuerConfig]) {
         for (i, later) in issuers.iter().enumerate() {
-            let others = || issuers.iter().filter(|other| other.rules.issuer == later.rules.issuer && !std::ptr::eq(*other, later));
+            let others = || {
+                issuers
+                    .iter()
+                    .filter(|other| other.rules.issuer == later.rules.issuer && !std::ptr::eq(*other, later))
+            };
             if later.name.is_none()
                 && let Some(named) = others().find(|other| other.name.is_some())
             {
-                let what = format!("is missing: {} is an entry of the same issuer and has a name, so each of them needs one", named.key);
+                let what = format!(
+                    "is missing: {} is an entry of the same issuer and has a name, so each of them needs one",
+                    named.key
+                );
                 self.mistake(format!("{}.name", later.key), what);
                 continue;
             }
-            let same = |one: &IssuerKeys, other: &IssuerKeys| format!("{:?}", nameless(one)) == format!("{:?}", nameless(other));
-            let earlier = || issuers.iter().take(i).filter(|earlier| earlier.rules.issuer == later.rules.issuer);
-            if let Some(first) = earlier().find(|earlier| earlier.name == later.name && !same(&earlier.keys, &later.keys)) {
+            let same = |one: &IssuerKeys, other: &IssuerKeys| {
+                format!("{:?}", nameless(one)) == format!("{:?}", nameless(other))
+            };
+            let earlier = || {
+                issuers
+                    .iter()
+                    .take(i)
+                    .filter(|earlier| earlier.rules.issuer == later.rules.issuer)
+            };
+            if let Some(first) =
+                earlier().find(|earlier| earlier.name == later.name && !same(&earlier.keys, &later.keys))
+            {
                 let what = match &later.name {
                     None => format!(
                         "is also the issuer of {}, but its keys come from somewhere else: entries of one issuer share its keys, unless each has a `name`, as clusters with the default issuer need one",
@@ -40,7 +56,9 @@ impl Build<'_> {
                     ),
                 };
                 self.mistake(format!("{}.issuer", later.key), what);
-            } else if let Some(first) = earlier().find(|earlier| earlier.name != later.name && same(&earlier.keys, &later.keys)) {
+            } else if let Some(first) =
+                earlier().find(|earlier| earlier.name != later.name && same(&earlier.keys, &later.keys))
+            {
                 let what = format!(
                     "has the same keys as {}, to which every token would then belong: give both the same name, or this one its own keys",
                     first.key

@@ -1,5 +1,6 @@
-//! Files without a login. zot lets everybody do everything then, and half of its users' files are such. Here one is served on loopback, and
-//! elsewhere by the operator's word alone; and only if it does not even mention a login or rules.
+//! Files without a login. zot lets everybody do everything then, and half of its users' files are such. Here
+//! one is served on loopback, and elsewhere by the operator's word alone; and only if it does not even
+//! mention a login or rules.
 
 use super::{Build, Listen};
 use crate::config::Warning;
@@ -31,8 +32,14 @@ impl Reach<'_> {
         let outside = |url: &&String| !is_at_loopback(url);
         match () {
             () if !is_loopback(address) => Some(format!("everyone who reaches {address}:{port}")),
-            () if self.proxied => Some("everyone behind http.trustedProxies and http.proxyProtocol".to_owned()),
-            () => self.external_urls.iter().find(outside).map(|url| format!("everyone who reaches {url}")),
+            () if self.proxied => {
+                Some("everyone behind http.trustedProxies and http.proxyProtocol".to_owned())
+            }
+            () => self
+                .external_urls
+                .iter()
+                .find(outside)
+                .map(|url| format!("everyone who reaches {url}")),
         }
     }
 }

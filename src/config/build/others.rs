@@ -1,5 +1,5 @@
-//! The ways to log in that are zot's: `http.auth.htpasswd`, an external token server's key in `http.auth.bearer`, `http.auth.x509`, and zot's
-//! `http.auth.mtls` with `http.tls.cacert`.
+//! The ways to log in that are zot's: `http.auth.htpasswd`, an external token server's key in
+//! `http.auth.bearer`, `http.auth.x509`, and zot's `http.auth.mtls` with `http.tls.cacert`.
 
 use super::{Build, CLOCK_SKEW};
 use crate::config::raw;
@@ -42,13 +42,23 @@ impl Build<'_> {
                 );
             }
             if issuer.is_some() {
-                self.mistake("http.auth.bearer.issuer", "is the token server's, whose cert is missing");
+                self.mistake(
+                    "http.auth.bearer.issuer",
+                    "is the token server's, whose cert is missing",
+                );
             }
             return None;
         };
         let good = |realm: &String| {
-            let rest = realm.strip_prefix("https://").or_else(|| realm.strip_prefix("http://"));
-            rest.is_some_and(|rest| !rest.is_empty() && realm.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"\\".contains(&byte)))
+            let rest = realm
+                .strip_prefix("https://")
+                .or_else(|| realm.strip_prefix("http://"));
+            rest.is_some_and(|rest| {
+                !rest.is_empty()
+                    && realm
+                        .bytes()
+                        .all(|byte| byte.is_ascii_graphic() && !b"\"\\".contains(&byte))
+            })
         };
         if realm.as_ref().is_some_and(|realm| !good(realm)) {
             self.mistake(
@@ -56,8 +66,16 @@ impl Build<'_> {
                 "clients ask there for tokens: it must be the token server's URL, as https://auth.example.org/token",
             );
         }
-        let rules = TokenServerRules { issuer, service: service.to_owned(), clock_skew: CLOCK_SKEW };
-        Some(TokenServerConfig { rules, keys: self.around.path(&cert), realm })
+        let rules = TokenServerRules {
+            issuer,
+            service: service.to_owned(),
+            clock_skew: CLOCK_SKEW,
+        };
+        Some(TokenServerConfig {
+            rules,
+            keys: self.around.path(&cert),
+            realm,
+        })
     }
 
     /// zot's entry is the last.
@@ -71,20 +89,35 @@ impl Build<'_> {
         for (i, entry) in entries.into_iter().enumerate() {
             let key = format!("http.auth.x509[{i}]");
             if entry.name.is_empty() || built.iter().any(|earlier| earlier.name == entry.name) {
-                self.mistake(format!("{key}.name"), "uploads belong to it: give each entry a name of its own");
+                self.mistake(
+                    format!("{key}.name"),
+                    "uploads belong to it: give each entry a name of its own",
+                );
             }
             if entry.name == CACERT && cacert.is_some() {
-                self.mistake(format!("{key}.name"), "is that of http.tls.cacert, to whose bearers uploads belong: give it another");
+                self.mistake(
+                    format!("{key}.name"),
+                    "is that of http.tls.cacert, to whose bearers uploads belong: give it another",
+                );
             }
             let mapping = self.mapping(&key, entry.claim_mapping);
             let authorities = self.around.path(&entry.certificate_authority_file);
-            built.push(CertificateConfig { key: format!("{key}.certificateAuthorityFile"), name: entry.name, authorities, mapping });
+            built.push(CertificateConfig {
+                key: format!("{key}.certificateAuthorityFile"),
+                name: entry.name,
+                authorities,
+                mapping,
+            });
         }
         match (cacert, mtls) {
             (Some(cacert), mtls) => {
-                let may_name_others = mtls.as_ref().and_then(|mtls| mtls.allow_other_issuers_usernames).unwrap_or(false);
+                let may_name_others = mtls
+                    .as_ref()
+                    .and_then(|mtls| mtls.allow_other_issuers_usernames)
+                    .unwrap_or(false);
                 let attributes = mtls.map_or_else(Attributes::common_name, |mtls| self.attributes(mtls));
-                let (key, name) = ("http.tls.cacert".to_owned(), CACERT.to_owned());
+                let key = "http.tls.cacert".to_owned();
+                let name = CACERT.to_owned();
                 built.push(CertificateConfig {
                     key,
                     name,
@@ -92,7 +125,10 @@ impl Build<'_> {
                     mapping: Mapping::by_attributes(attributes, may_name_others),
                 });
             }
-            (None, Some(_)) => self.mistake("http.auth.mtls", "needs http.tls.cacert: without it no client certificate is trusted"),
+            (None, Some(_)) => self.mistake(
+                "http.auth.mtls",
+                "needs http.tls.cacert: without it no client certificate is trusted",
+            ),
             (None, None) => {}
         }
         built
@@ -115,8 +151,14 @@ impl Build<'_> {
         if order.contains(&Attribute::Uri) {
             self.warn("http.auth.mtls", "every authority in http.tls.cacert may name every URI; for SPIFFE IDs configure their trust domain (http.auth.spiffe), which alone matches users that begin with spiffe://");
         }
-        let pattern = mtls.uri_san_pattern.map(|text| UriPattern::parse(&text)).transpose();
-        let uri_pattern = pattern.map_err(|why| self.mistake("http.auth.mtls.uriSanPattern", why.to_string())).ok().flatten();
+        let pattern = mtls
+            .uri_san_pattern
+            .map(|text| UriPattern::parse(&text))
+            .transpose();
+        let uri_pattern = pattern
+            .map_err(|why| self.mistake("http.auth.mtls.uriSanPattern", why.to_string()))
+            .ok()
+            .flatten();
         Attributes {
             order,
             uri_pattern,

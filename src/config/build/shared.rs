@@ -1,5 +1,5 @@
-//! Issuers whose tokens anyone in the world can get. Without a validation every stranger would be an authenticated caller, so such an
-//! entry is refused where that grants a stranger something.
+//! Issuers whose tokens anyone in the world can get. Without a validation every stranger would be an
+//! authenticated caller, so such an entry is refused where that grants a stranger something.
 
 use super::Build;
 use super::expressions::{Expressions, constants};
@@ -19,22 +19,42 @@ pub(super) struct Granted {
 impl Granted {
     pub(super) fn of(access: Option<&raw::AccessControl>) -> Self {
         let Some(access) = access else {
-            return Self { everything: true, default_policy: None, users: BTreeSet::new(), groups: BTreeSet::new() };
+            return Self {
+                everything: true,
+                default_policy: None,
+                users: BTreeSet::new(),
+                groups: BTreeSet::new(),
+            };
         };
-        let by_default = access.repositories.iter().find(|(_, repository)| repository.default_policy.iter().any(|action| action.permits()));
-        let grants = || access.repositories.values().flat_map(|repository| &repository.policies).chain(&access.admin_policy);
+        let by_default = access
+            .repositories
+            .iter()
+            .find(|(_, repository)| repository.default_policy.iter().any(|action| action.permits()));
+        let grants = || {
+            access
+                .repositories
+                .values()
+                .flat_map(|repository| &repository.policies)
+                .chain(&access.admin_policy)
+        };
         let in_groups = access.groups.values().flat_map(|group| &group.users);
         let of_metrics = access.metrics.iter().flat_map(|metrics| &metrics.users);
         Self {
             everything: false,
             default_policy: by_default.map(|(pattern, _)| pattern.clone()),
-            users: grants().flat_map(|grant| &grant.users).chain(in_groups).chain(of_metrics).cloned().collect(),
+            users: grants()
+                .flat_map(|grant| &grant.users)
+                .chain(in_groups)
+                .chain(of_metrics)
+                .cloned()
+                .collect(),
             groups: grants().flat_map(|grant| &grant.groups).cloned().collect(),
         }
     }
 
-    /// How a stranger, mapped by these expressions, could get something. An expression that is not constant could yield any name:
-    /// many claims, such as the name of a workflow or an environment, have the value that their author chooses.
+    /// How a stranger, mapped by these expressions, could get something. An expression that is not constant
+    /// could yield any name: many claims, such as the name of a workflow or an environment, have the value
+    /// that their author chooses.
     fn to_strangers(&self, mapping: &Expressions<'_>) -> Option<String> {
         if self.everything {
             return Some("there is no accessControl, so they may do everything".to_owned());
@@ -47,18 +67,26 @@ impl Granted {
             None => granted.first().cloned(),
         };
         if let Some(group) = mapping.groups.and_then(|groups| could_be(groups, &self.groups)) {
-            return Some(format!("claimMapping.groups could put them into the group {group:?}, which accessControl grants something"));
+            return Some(format!(
+                "claimMapping.groups could put them into the group {group:?}, which accessControl grants something"
+            ));
         }
         let username = mapping.username.filter(|username| !is_by_subject(username))?;
         let user = could_be(username, &self.users)?;
-        Some(format!("claimMapping.username could name them {user:?}, which accessControl grants something"))
+        Some(format!(
+            "claimMapping.username could name them {user:?}, which accessControl grants something"
+        ))
     }
 }
 
-/// Whether an expression yields the subject, or what is the username without an expression. Each issuer gives a subject to one account
-/// or project alone.
+/// Whether an expression yields the subject, or what is the username without an expression. Each issuer gives
+/// a subject to one account or project alone.
 fn is_by_subject(username: &str) -> bool {
-    let text: String = username.chars().filter(|c| !c.is_whitespace()).map(|c| if c == '"' { '\'' } else { c }).collect();
+    let text: String = username
+        .chars()
+        .filter(|c| !c.is_whitespace())
+        .map(|c| if c == '"' { '\'' } else { c })
+        .collect();
     matches!(text.as_str(), "claims.sub" | "claims.iss+'/'+claims.sub")
 }
 
@@ -72,10 +100,15 @@ impl Build<'_> {
         if !mapping.validations.is_empty() {
             return;
         }
-        let Some(how) = granted.to_strangers(&mapping) else { return };
+        let Some(how) = granted.to_strangers(&mapping) else {
+            return;
+        };
         let strangers = format!("anyone in the world can get a token of {issuer}, and {how}");
         if self.around.environment.open {
-            self.warn(key, format!("{strangers}; accepted because of --open or WHARFINGER_OPEN"));
+            self.warn(
+                key,
+                format!("{strangers}; accepted because of --open or WHARFINGER_OPEN"),
+            );
             return;
         }
         self.mistake(

@@ -38,16 +38,22 @@ impl Build<'_> {
             source.inline.map(DomainSource::Inline),
             source.jwks_file.map(|file| DomainSource::JwksFile(path(file))),
             source.jwks.map(DomainSource::Jwks),
-            source.bundle_map_file.map(|file| DomainSource::BundleMapFile(path(file))),
+            source
+                .bundle_map_file
+                .map(|file| DomainSource::BundleMapFile(path(file))),
         ];
         if let Some(plain) = said.into_iter().flatten().next() {
             return Some(plain);
         }
         match (source.oidc_issuer, source.endpoint) {
-            (Some(issuer), _) => Some(DomainSource::OidcIssuer(self.reach(&format!("{key}.oidcIssuer"), issuer, max_stale))),
-            (None, Some(endpoint)) => {
-                self.endpoint(&format!("{key}.endpoint"), endpoint, trust_domain, max_stale).map(DomainSource::Endpoint)
-            }
+            (Some(issuer), _) => Some(DomainSource::OidcIssuer(self.reach(
+                &format!("{key}.oidcIssuer"),
+                issuer,
+                max_stale,
+            ))),
+            (None, Some(endpoint)) => self
+                .endpoint(&format!("{key}.endpoint"), endpoint, trust_domain, max_stale)
+                .map(DomainSource::Endpoint),
             (None, None) => None,
         }
     }
@@ -67,14 +73,21 @@ impl Build<'_> {
             },
         };
         self.url(&format!("{key}.issuer"), &reach.issuer);
-        for (name, url) in [("discoveryURL", &reach.discovery_url), ("jwksURL", &reach.jwks_url)] {
+        for (name, url) in [
+            ("discoveryURL", &reach.discovery_url),
+            ("jwksURL", &reach.jwks_url),
+        ] {
             if let Some(url) = url {
                 self.url(&format!("{key}.{name}"), url);
             }
         }
         OidcSettings {
             name: None,
-            ca: self.certificate_authority(key, reach.certificate_authority, reach.certificate_authority_file.as_deref()),
+            ca: self.certificate_authority(
+                key,
+                reach.certificate_authority,
+                reach.certificate_authority_file.as_deref(),
+            ),
             bearer_token_origins: self.origins(key, reach.bearer_token_origins),
             proxy: self.proxy(key, reach.proxy),
             issuer: reach.issuer,
@@ -97,14 +110,18 @@ impl Build<'_> {
         if endpoint.url.starts_with("https://") {
             self.url(&format!("{key}.url"), &endpoint.url);
         } else {
-            self.mistake(format!("{key}.url"), format!("must begin with https://, for either profile: {:?}", endpoint.url));
+            self.mistake(
+                format!("{key}.url"),
+                format!("must begin with https://, for either profile: {:?}", endpoint.url),
+            );
         }
         let proxy = self.proxy(key, endpoint.proxy);
         let profile = match endpoint.profile {
             Profile::HttpsWeb => {
-                for (name, given) in
-                    [("endpointSpiffeID", endpoint.endpoint_spiffe_id.is_some()), ("bootstrapFile", endpoint.bootstrap_file.is_some())]
-                {
+                for (name, given) in [
+                    ("endpointSpiffeID", endpoint.endpoint_spiffe_id.is_some()),
+                    ("bootstrapFile", endpoint.bootstrap_file.is_some()),
+                ] {
                     if given {
                         self.mistake(
                             format!("{key}.{name}"),
@@ -112,7 +129,11 @@ impl Build<'_> {
                         );
                     }
                 }
-                Some(EndpointProfile::Web { ca: endpoint.certificate_authority_file.map(|file| CaSource::File(self.around.path(&file))) })
+                Some(EndpointProfile::Web {
+                    ca: endpoint
+                        .certificate_authority_file
+                        .map(|file| CaSource::File(self.around.path(&file))),
+                })
             }
             Profile::HttpsSpiffe => {
                 if endpoint.certificate_authority_file.is_some() {
@@ -127,7 +148,10 @@ impl Build<'_> {
                     );
                 }
                 id.zip(endpoint.bootstrap_file)
-                    .map(|(endpoint, file)| EndpointProfile::Spiffe { endpoint, bootstrap: self.around.path(&file) })
+                    .map(|(endpoint, file)| EndpointProfile::Spiffe {
+                        endpoint,
+                        bootstrap: self.around.path(&file),
+                    })
             }
         };
         Some(FederationSettings {
@@ -159,10 +183,18 @@ impl Build<'_> {
         }
     }
 
-    pub(super) fn certificate_authority(&mut self, key: &str, inline: Option<String>, file: Option<&Path>) -> Option<CaSource> {
+    pub(super) fn certificate_authority(
+        &mut self,
+        key: &str,
+        inline: Option<String>,
+        file: Option<&Path>,
+    ) -> Option<CaSource> {
         match (inline, file) {
             (Some(_), Some(_)) => {
-                self.mistake(format!("{key}.certificateAuthority"), "is given beside certificateAuthorityFile: keep one of them");
+                self.mistake(
+                    format!("{key}.certificateAuthority"),
+                    "is given beside certificateAuthorityFile: keep one of them",
+                );
                 None
             }
             (Some(text), None) => Some(CaSource::Inline(text.into_bytes())),
@@ -181,10 +213,15 @@ impl Build<'_> {
     /// It may hold a password, so a mistake does not repeat it.
     pub(super) fn proxy(&mut self, key: &str, proxy: Option<String>) -> Option<Secret> {
         let proxy = proxy?;
-        let rest = proxy.strip_prefix("http://").or_else(|| proxy.strip_prefix("https://"));
+        let rest = proxy
+            .strip_prefix("http://")
+            .or_else(|| proxy.strip_prefix("https://"));
         let authority = rest.map(|rest| rest.trim_end_matches('/').rsplit('@').next().unwrap_or_default());
         if authority.is_none_or(|authority| authority.is_empty() || authority.contains(['/', '?', '#'])) {
-            self.mistake(format!("{key}.proxy"), "must be a URL of a scheme and a host, as http://proxy.example.org:3128");
+            self.mistake(
+                format!("{key}.proxy"),
+                "must be a URL of a scheme and a host, as http://proxy.example.org:3128",
+            );
         }
         Some(Secret::new(proxy))
     }
@@ -195,9 +232,9 @@ impl Build<'_> {
         for domain in domains {
             let mut reported = false;
             for source in &domain.sources {
-                let shared = seen
-                    .iter()
-                    .find(|(earlier, other)| other.name() != domain.name() && !other.shares_with(domain) && one_place(earlier, source));
+                let shared = seen.iter().find(|(earlier, other)| {
+                    other.name() != domain.name() && !other.shares_with(domain) && one_place(earlier, source)
+                });
                 if let (Some((_, other)), false) = (shared, reported) {
                     let what = format!(
                         "the same authorities are given for {0}: one trust domain could then vouch for the other; split them, or allow it \
@@ -218,7 +255,10 @@ fn one_place(one: &DomainSource, other: &DomainSource) -> bool {
     use DomainSource::{BundleMapFile, Endpoint, File, JwksFile, OidcIssuer, WorkloadApi};
     match (one, other) {
         (WorkloadApi, WorkloadApi) | (BundleMapFile(_), BundleMapFile(_)) => false,
-        (File(one) | JwksFile(one) | BundleMapFile(one), File(other) | JwksFile(other) | BundleMapFile(other)) => one == other,
+        (
+            File(one) | JwksFile(one) | BundleMapFile(one),
+            File(other) | JwksFile(other) | BundleMapFile(other),
+        ) => one == other,
         (OidcIssuer(one), OidcIssuer(other)) => one.issuer == other.issuer,
         (Endpoint(one), Endpoint(other)) => one.url == other.url,
         _ => one == other,

@@ -12,20 +12,35 @@ impl Build<'_> {
         certificates: &[CertificateConfig],
     ) -> Option<TlsSettings> {
         let by_certificate = domains.iter().any(|domain| domain.accepts_x509) || !certificates.is_empty();
-        let only_by_certificate = domains.iter().find(|domain| domain.accepts_x509 && !domain.accepts_jwt);
+        let only_by_certificate = domains
+            .iter()
+            .find(|domain| domain.accepts_x509 && !domain.accepts_jwt);
         let Some(tls) = tls else {
             if let Some(domain) = only_by_certificate {
-                self.mistake(format!("{}.svids", domain.key), "X.509-SVIDs need TLS: add http.tls with cert and key");
+                self.mistake(
+                    format!("{}.svids", domain.key),
+                    "X.509-SVIDs need TLS: add http.tls with cert and key",
+                );
             }
             if let Some(entry) = certificates.first() {
-                self.mistake(entry.key.clone(), "client certificates need TLS: add http.tls with cert and key");
+                self.mistake(
+                    entry.key.clone(),
+                    "client certificates need TLS: add http.tls with cert and key",
+                );
             }
             return None;
         };
-        let default = if by_certificate { ClientAuth::Optional } else { ClientAuth::Off };
+        let default = if by_certificate {
+            ClientAuth::Optional
+        } else {
+            ClientAuth::Off
+        };
         let client_auth = tls.client_auth.map_or(default, client_auth);
         if let (ClientAuth::Off, Some(domain)) = (client_auth, only_by_certificate) {
-            let what = format!("nobody could log in to trust domain {}, which accepts X.509-SVIDs only: use optional", domain.name());
+            let what = format!(
+                "nobody could log in to trust domain {}, which accepts X.509-SVIDs only: use optional",
+                domain.name()
+            );
             self.mistake("http.tls.clientAuth", what);
         }
         if let (ClientAuth::Required, false) = (client_auth, by_certificate) {
@@ -40,15 +55,29 @@ impl Build<'_> {
             (Some(cert), Some(key)) => files.push(raw::CertificateFiles { cert, key }),
             (None, None) if svid || !tls.certificates.is_empty() => {}
             (None, None) => {
-                self.mistake("http.tls", "has no certificate: add cert and key, or certificates, or workloadAPI: true");
+                self.mistake(
+                    "http.tls",
+                    "has no certificate: add cert and key, or certificates, or workloadAPI: true",
+                );
             }
             (None, Some(_)) => self.mistake("http.tls.cert", "is missing beside key"),
             (Some(_), None) => self.mistake("http.tls.key", "is missing beside cert"),
         }
         files.extend(tls.certificates);
         let path = |file: &std::path::Path| self.around.path(file);
-        let files = files.iter().map(|files| PairFiles { cert: path(&files.cert), key: path(&files.key) }).collect();
-        Some(TlsSettings { files, svid, client_auth, http2: tls.http2.unwrap_or(false) })
+        let files = files
+            .iter()
+            .map(|files| PairFiles {
+                cert: path(&files.cert),
+                key: path(&files.key),
+            })
+            .collect();
+        Some(TlsSettings {
+            files,
+            svid,
+            client_auth,
+            http2: tls.http2.unwrap_or(false),
+        })
     }
 }
 

@@ -15,16 +15,29 @@ pub enum TokenKeys {
 
 impl Build<'_> {
     /// The keys, and how long a session lasts.
-    pub(super) fn token(&mut self, token: Option<raw::Token>, state_directory: &Path) -> (TokenKeys, Duration) {
+    pub(super) fn token(
+        &mut self,
+        token: Option<raw::Token>,
+        state_directory: &Path,
+    ) -> (TokenKeys, Duration) {
         let token = token.unwrap_or_default();
         let key = "http.auth.token.sessionLifetime";
-        let lifetime = self.duration(key.to_owned(), token.session_lifetime.as_deref(), SESSION_LIFETIME);
+        let lifetime = self.duration(
+            key.to_owned(),
+            token.session_lifetime.as_deref(),
+            SESSION_LIFETIME,
+        );
         if !lifetime.is_zero() && lifetime < SHORTEST {
             self.mistake(key, "clients take a token to be good for at least 60s: give 2m or more, or 0 for no longer than the credential");
         }
         self.advise_session(lifetime);
-        let file = token.signing_key_file.map(|file| TokenKeys::File(self.around.path(&file)));
-        (file.unwrap_or_else(|| TokenKeys::Folder(state_directory.to_owned())), lifetime)
+        let file = token
+            .signing_key_file
+            .map(|file| TokenKeys::File(self.around.path(&file)));
+        (
+            file.unwrap_or_else(|| TokenKeys::Folder(state_directory.to_owned())),
+            lifetime,
+        )
     }
 }
 

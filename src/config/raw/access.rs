@@ -16,7 +16,8 @@ pub struct AccessControl {
     /// Named groups of users.
     #[serde(default)]
     pub groups: BTreeMap<String, Group>,
-    /// Who may read `/metrics` on the registry's own address. Default: nobody. The listener of `http.health` asks nobody.
+    /// Who may read `/metrics` on the registry's own address. Default: nobody. The listener of `http.health`
+    /// asks nobody.
     pub metrics: Option<Metrics>,
 }
 
@@ -75,7 +76,8 @@ pub enum Action {
 }
 
 impl Action {
-    /// Whether it permits something. `detectManifestCollision` only refuses deletions by digest while several tags lead to the manifest.
+    /// Whether it permits something. `detectManifestCollision` only refuses deletions by digest while several
+    /// tags lead to the manifest.
     #[must_use]
     pub const fn permits(self) -> bool {
         !matches!(self, Self::DetectManifestCollision)

@@ -15,7 +15,8 @@ pub struct Extensions {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct MetricsExtension {
-    /// Whether the metrics are on the registry's own address. Default true. The listener of `http.health` has them always.
+    /// Whether the metrics are on the registry's own address. Default true. The listener of `http.health` has
+    /// them always.
     pub enable: Option<bool>,
     /// Where they are.
     pub prometheus: Option<Prometheus>,

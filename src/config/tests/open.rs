@@ -1,4 +1,5 @@
-//! Files without a login: when one is open, and every way in which one that was meant to be closed could become so.
+//! Files without a login: when one is open, and every way in which one that was meant to be closed could
+//! become so.
 
 use super::*;
 use crate::access::{Create, Read, decide};
@@ -9,9 +10,14 @@ fn file(http: Value) -> Value {
 }
 
 fn opened(document: &Value, open: bool) -> Result<Option<Opened>, Vec<String>> {
-    let environment = Environment { open, ..Environment::default() };
+    let environment = Environment {
+        open,
+        ..Environment::default()
+    };
     let loaded = parse_in(&document.to_string(), Path::new("/etc/wharfinger"), environment);
-    loaded.map(|config| config.opened).map_err(|mistakes| mistakes.into_iter().map(|mistake| mistake.key).collect())
+    loaded
+        .map(|config| config.opened)
+        .map_err(|mistakes| mistakes.into_iter().map(|mistake| mistake.key).collect())
 }
 
 #[test]
@@ -22,7 +28,10 @@ fn a_file_without_a_login_is_open_on_loopback_and_elsewhere_by_the_operators_wor
         (json!({"address": "127.9.9.9"}), true),
         (json!({"address": "::1"}), true),
         (json!({"address": "[::1]"}), true),
-        (json!({"address": "localhost", "externalURL": "http://localhost:5000"}), true),
+        (
+            json!({"address": "localhost", "externalURL": "http://localhost:5000"}),
+            true,
+        ),
         (json!({"address": "", "auth": null, "accessControl": null}), false),
         (json!({"address": "0.0.0.0"}), false),
         (json!({"address": "::"}), false),
@@ -32,13 +41,20 @@ fn a_file_without_a_login_is_open_on_loopback_and_elsewhere_by_the_operators_wor
         (json!({"externalURL": "https://registry.example.org"}), false),
         (json!({"trustedProxies": ["127.0.0.1"]}), false),
         (json!({"proxyProtocol": ["127.0.0.1"]}), false),
-        (json!({"address": "0.0.0.0", "tls": {"cert": "c", "key": "k"}}), false),
+        (
+            json!({"address": "0.0.0.0", "tls": {"cert": "c", "key": "k"}}),
+            false,
+        ),
     ] {
         let document = file(http.clone());
         if http.get("auth").is_some() {
             continue; // below
         }
-        let expected = if alone { Ok(Some(Opened::OnLoopback)) } else { Err(vec!["http.auth".to_owned()]) };
+        let expected = if alone {
+            Ok(Some(Opened::OnLoopback))
+        } else {
+            Err(vec!["http.auth".to_owned()])
+        };
         assert_eq!(opened(&document, false), expected, "{http}");
         assert_eq!(opened(&document, true), Ok(Some(Opened::ByOperator)), "{http}");
     }
@@ -105,13 +121,22 @@ fn a_login_that_is_named_and_lets_nobody_in_opens_nothing_by_anybodys_word() {
 fn two_spellings_of_a_key_are_refused_whatever_they_hold() {
     let tls = json!({"cert": "c", "key": "k", "cacert": "ca.pem", "clientAuth": "require"});
     for (document, key) in [
-        (json!({"storage": {"rootDirectory": "s"}, "HTTP": null, "http": {"auth": {"htpasswd": null}}}), "http"),
-        (file(json!({"AUTH": null, "auth": {"htpasswd": {"path": "users"}}})), "http.auth"),
+        (
+            json!({"storage": {"rootDirectory": "s"}, "HTTP": null, "http": {"auth": {"htpasswd": null}}}),
+            "http",
+        ),
+        (
+            file(json!({"AUTH": null, "auth": {"htpasswd": {"path": "users"}}})),
+            "http.auth",
+        ),
         (file(json!({"TLS": {}, "tls": tls.clone()})), "http.tls"),
         (file(json!({"TLS": tls, "tls": {}})), "http.tls"),
     ] {
         for open in [false, true] {
-            assert!(opened(&document, open).is_err_and(|keys| keys.iter().any(|found| found == key)), "{document}");
+            assert!(
+                opened(&document, open).is_err_and(|keys| keys.iter().any(|found| found == key)),
+                "{document}"
+            );
         }
     }
 }
@@ -128,12 +153,21 @@ fn the_warning_says_who_may_come() {
         ),
         (json!("*"), true, "every page that a browser on it shows", None),
     ] {
-        let environment = Environment { open, ..Environment::default() };
+        let environment = Environment {
+            open,
+            ..Environment::default()
+        };
         let document = file(json!({"address": "127.0.0.1", "allowOrigin": origins}));
         let config = parse_in(&document.to_string(), Path::new("."), environment).unwrap();
         let said: Vec<_> = config.warnings.iter().map(ToString::to_string).collect();
         assert!(said.iter().any(|said| said.contains(expected)), "{said:?}");
-        assert_eq!(said.iter().filter(|said| extra.is_none_or(|extra| said.starts_with(extra))).count(), 1, "{said:?}");
+        assert_eq!(
+            said.iter()
+                .filter(|said| extra.is_none_or(|extra| said.starts_with(extra)))
+                .count(),
+            1,
+            "{said:?}"
+        );
     }
 }
 
@@ -152,20 +186,43 @@ fn a_file_with_a_login_or_rules_is_closed_whatever_the_operator_says() {
     for rules in [json!({}), json!(null), json!({"repositories": {}})] {
         let config = load(&with(&[("/accessControl", rules.clone())])).unwrap();
         let said: Vec<_> = config.warnings.iter().map(ToString::to_string).collect();
-        assert!(said.len() == 1 && said[0].contains("grants nothing to anybody"), "{rules}: {said:?}");
+        assert!(
+            said.len() == 1 && said[0].contains("grants nothing to anybody"),
+            "{rules}: {said:?}"
+        );
     }
 }
 
 #[test]
 fn what_an_open_file_grants_and_says() {
-    let environment = Environment { open: true, ..Environment::default() };
-    let config = parse_in(&file(json!({"address": "0.0.0.0"})).to_string(), Path::new("."), environment).unwrap();
-    let (nobody, repository) = (Identity::anonymous(), "a/b".parse().unwrap());
-    assert!(decide::<Read>(&config.policy, &nobody, &repository).is_ok() && decide::<Create>(&config.policy, &nobody, &repository).is_ok());
+    let environment = Environment {
+        open: true,
+        ..Environment::default()
+    };
+    let config = parse_in(
+        &file(json!({"address": "0.0.0.0"})).to_string(),
+        Path::new("."),
+        environment,
+    )
+    .unwrap();
+    let nobody = Identity::anonymous();
+    let repository = "a/b".parse().unwrap();
+    assert!(
+        decide::<Read>(&config.policy, &nobody, &repository).is_ok()
+            && decide::<Create>(&config.policy, &nobody, &repository).is_ok()
+    );
     let said = config.warnings[0].to_string();
-    for part in ["http.auth: THIS REGISTRY IS OPEN", "everyone who reaches 0.0.0.0:8080", "credentials are ignored", "--open"] {
+    for part in [
+        "http.auth: THIS REGISTRY IS OPEN",
+        "everyone who reaches 0.0.0.0:8080",
+        "credentials are ignored",
+        "--open",
+    ] {
         assert!(said.contains(part), "{said}");
     }
     let mistakes = load(&file(json!({"address": "0.0.0.0"}))).map(drop).unwrap_err();
-    assert!(mistakes[0].what.contains("--open (WHARFINGER_OPEN=1)"), "{mistakes:?}");
+    assert!(
+        mistakes[0].what.contains("--open (WHARFINGER_OPEN=1)"),
+        "{mistakes:?}"
+    );
 }

@@ -21,7 +21,11 @@ fn is_refused(document: &Value) -> bool {
         Ok(_) => false,
         Err(mistakes) => {
             let keys: Vec<_> = mistakes.iter().map(|mistake| mistake.key.as_str()).collect();
-            assert_eq!(keys, ["http.auth.bearer.oidc[0].claimMapping.validations"], "{mistakes:?}");
+            assert_eq!(
+                keys,
+                ["http.auth.bearer.oidc[0].claimMapping.validations"],
+                "{mistakes:?}"
+            );
             true
         }
     }
@@ -38,61 +42,162 @@ fn each_shared_issuer_needs_a_validation_and_no_other_does() {
         ("https://oidc.vercel.com", true),
         ("https://codeberg.org/api/actions", true),
         ("https://oauth2.sigstore.dev/auth", true),
-        ("https://oidc.circleci.com/org/7d3ab0ed-5d0e-44e1-8c2a-1a5ac18c9a4f", false),
+        (
+            "https://oidc.circleci.com/org/7d3ab0ed-5d0e-44e1-8c2a-1a5ac18c9a4f",
+            false,
+        ),
         ("https://oidc.vercel.com/my-team", false),
         ("https://token.actions.githubusercontent.com/my-enterprise", false),
         ("https://gitlab.example.org", false),
     ] {
-        assert_eq!(is_refused(&file(issuer, json!({}), Value::Null)), shared, "{issuer}");
+        assert_eq!(
+            is_refused(&file(issuer, json!({}), Value::Null)),
+            shared,
+            "{issuer}"
+        );
     }
 }
 
 #[test]
 fn it_is_refused_where_a_stranger_gets_something() {
-    let users = |users: Value| json!({"repositories": {"**": {"policies": [{"users": users, "actions": ["read"]}]}}});
+    let users =
+        |users: Value| json!({"repositories": {"**": {"policies": [{"users": users, "actions": ["read"]}]}}});
     let groups = |groups: Value| json!({"repositories": {"**": {"policies": [{"groups": groups, "actions": ["read"]}]}}});
     let mapping = |mapping: Value| json!({"claimMapping": mapping});
     let admin = json!({"repositories": {}, "adminPolicy": {"groups": ["ci"], "actions": ["read"]}});
-    let named =
-        json!({"repositories": {"**": {"policies": [{"groups": ["team"], "actions": ["read"]}]}}, "groups": {"team": {"users": ["ci"]}}});
+    let named = json!({"repositories": {"**": {"policies": [{"groups": ["team"], "actions": ["read"]}]}}, "groups": {"team": {"users": ["ci"]}}});
     for (entry, access, refused) in [
         (json!({}), Value::Null, true),
         (json!({"acceptEveryone": true}), Value::Null, false),
         (json!({"acceptEveryone": false}), Value::Null, true),
-        (mapping(json!({"validations": [{"expression": "claims.repository_owner_id == '1'", "message": "m"}]})), Value::Null, false),
-        (json!({}), json!({"repositories": {"**": {"defaultPolicy": ["read"]}}}), true),
-        (json!({}), json!({"repositories": {"**": {"anonymousPolicy": ["read"]}}}), false),
-        (json!({}), users(json!(["https://token.actions.githubusercontent.com/repo:my-org/app:ref:refs/heads/main", "alice"])), false),
-        (mapping(json!({"username": "claims.sub"})), users(json!(["repo:my-org/app:ref:refs/heads/main"])), false),
-        (mapping(json!({"username": "claims.iss + \"/\" + claims.sub"})), users(json!(["alice"])), false),
-        (mapping(json!({"username": "claims.workflow"})), users(json!(["ci"])), true),
-        (mapping(json!({"username": "claims.repository"})), users(json!([])), false),
-        (mapping(json!({"username": "claims.workflow"})), json!({"metrics": {"users": ["prometheus"]}}), true),
-        (mapping(json!({"username": "claims.workflow"})), json!({"metrics": {"anonymousPolicy": ["read"]}}), false),
-        (mapping(json!({"variables": [{"name": "u", "expression": "'ci'"}], "username": "vars.u"})), users(json!(["ci"])), true),
-        (mapping(json!({"username": "'c' + 'i'"})), users(json!(["ci"])), true),
-        (mapping(json!({"username": r"'\x63i'"})), users(json!(["ci"])), true),
+        (
+            mapping(
+                json!({"validations": [{"expression": "claims.repository_owner_id == '1'", "message": "m"}]}),
+            ),
+            Value::Null,
+            false,
+        ),
+        (
+            json!({}),
+            json!({"repositories": {"**": {"defaultPolicy": ["read"]}}}),
+            true,
+        ),
+        (
+            json!({}),
+            json!({"repositories": {"**": {"anonymousPolicy": ["read"]}}}),
+            false,
+        ),
+        (
+            json!({}),
+            users(json!([
+                "https://token.actions.githubusercontent.com/repo:my-org/app:ref:refs/heads/main",
+                "alice"
+            ])),
+            false,
+        ),
+        (
+            mapping(json!({"username": "claims.sub"})),
+            users(json!(["repo:my-org/app:ref:refs/heads/main"])),
+            false,
+        ),
+        (
+            mapping(json!({"username": "claims.iss + \"/\" + claims.sub"})),
+            users(json!(["alice"])),
+            false,
+        ),
+        (
+            mapping(json!({"username": "claims.workflow"})),
+            users(json!(["ci"])),
+            true,
+        ),
+        (
+            mapping(json!({"username": "claims.repository"})),
+            users(json!([])),
+            false,
+        ),
+        (
+            mapping(json!({"username": "claims.workflow"})),
+            json!({"metrics": {"users": ["prometheus"]}}),
+            true,
+        ),
+        (
+            mapping(json!({"username": "claims.workflow"})),
+            json!({"metrics": {"anonymousPolicy": ["read"]}}),
+            false,
+        ),
+        (
+            mapping(json!({"variables": [{"name": "u", "expression": "'ci'"}], "username": "vars.u"})),
+            users(json!(["ci"])),
+            true,
+        ),
+        (
+            mapping(json!({"username": "'c' + 'i'"})),
+            users(json!(["ci"])),
+            true,
+        ),
+        (
+            mapping(json!({"username": r"'\x63i'"})),
+            users(json!(["ci"])),
+            true,
+        ),
         (mapping(json!({"username": "'ci'"})), users(json!(["ci"])), true),
         (mapping(json!({"username": "'ci'"})), named, true),
         (mapping(json!({"groups": "['ci']"})), groups(json!(["ci"])), true),
-        (mapping(json!({"groups": "['ci']"})), groups(json!(["other"])), false),
+        (
+            mapping(json!({"groups": "['ci']"})),
+            groups(json!(["other"])),
+            false,
+        ),
         (mapping(json!({"groups": "['ci']"})), admin, true),
-        (mapping(json!({"groups": "['c'+'i']"})), groups(json!(["ci"])), true),
-        (mapping(json!({"groups": "[claims.environment]"})), groups(json!(["ci"])), true),
-        (mapping(json!({"groups": "[claims.environment]"})), users(json!(["alice"])), false),
-        (mapping(json!({"variables": [{"name": "g", "expression": "['ci']"}], "groups": "vars.g"})), groups(json!(["ci"])), true),
+        (
+            mapping(json!({"groups": "['c'+'i']"})),
+            groups(json!(["ci"])),
+            true,
+        ),
+        (
+            mapping(json!({"groups": "[claims.environment]"})),
+            groups(json!(["ci"])),
+            true,
+        ),
+        (
+            mapping(json!({"groups": "[claims.environment]"})),
+            users(json!(["alice"])),
+            false,
+        ),
+        (
+            mapping(json!({"variables": [{"name": "g", "expression": "['ci']"}], "groups": "vars.g"})),
+            groups(json!(["ci"])),
+            true,
+        ),
     ] {
-        assert_eq!(is_refused(&file(GITHUB, entry.clone(), access.clone())), refused, "{entry} {access}");
+        assert_eq!(
+            is_refused(&file(GITHUB, entry.clone(), access.clone())),
+            refused,
+            "{entry} {access}"
+        );
     }
 }
 
 #[test]
 fn the_operator_can_open_it_and_is_warned() {
     let document = file(GITHUB, json!({}), Value::Null);
-    let environment = Environment { open: true, ..Environment::default() };
+    let environment = Environment {
+        open: true,
+        ..Environment::default()
+    };
     let config = parse_in(&document.to_string(), Path::new("."), environment.clone()).unwrap();
     assert!(config.open && config.warnings.len() == 1, "{:?}", config.warnings);
-    assert!(config.warnings[0].to_string().contains("anyone in the world can get a token"), "{}", config.warnings[0]);
+    assert!(
+        config.warnings[0]
+            .to_string()
+            .contains("anyone in the world can get a token"),
+        "{}",
+        config.warnings[0]
+    );
     let config = parse_in(&minimal().to_string(), Path::new("."), environment).unwrap();
-    assert_eq!(config.warnings, [], "a file that lets no stranger in is as good as without it");
+    assert_eq!(
+        config.warnings,
+        [],
+        "a file that lets no stranger in is as good as without it"
+    );
 }

@@ -4,7 +4,12 @@ use super::*;
 
 /// The keys of its warnings.
 fn warned(document: &Value) -> Vec<String> {
-    load(document).unwrap_or_else(|mistakes| panic!("{mistakes:?}: {document}")).warnings.into_iter().map(|warning| warning.key).collect()
+    load(document)
+        .unwrap_or_else(|mistakes| panic!("{mistakes:?}: {document}"))
+        .warnings
+        .into_iter()
+        .map(|warning| warning.key)
+        .collect()
 }
 
 fn check(key: &str, bad: &[(&str, Value)], good: &[(&str, Value)]) {
@@ -20,7 +25,10 @@ const ENTRIES: &str = "/http/auth/bearer/oidc";
 
 fn entry(issuer: &str, changes: Value) -> (&'static str, Value) {
     let mut entry = json!({"issuer": issuer, "audiences": ["registry"]});
-    entry.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+    entry
+        .as_object_mut()
+        .unwrap()
+        .extend(changes.as_object().unwrap().clone());
     (ENTRIES, json!([entry]))
 }
 
@@ -36,14 +44,32 @@ fn validation(expression: &str) -> Value {
 fn the_default_audience_of_an_api_server() {
     let of = |audience: &str| entry("https://issuer.example.org", json!({"audiences": [audience]}));
     let key = "http.auth.bearer.oidc[0].audiences[0]";
-    let bad = ["https://kubernetes.default.svc", "https://kubernetes.default.svc.cluster.local", "k3s", "https://issuer.example.org"];
-    check(key, &bad.map(of), &["registry", "https://registry.example.org"].map(of));
+    let bad = [
+        "https://kubernetes.default.svc",
+        "https://kubernetes.default.svc.cluster.local",
+        "k3s",
+        "https://issuer.example.org",
+    ];
+    check(
+        key,
+        &bad.map(of),
+        &["registry", "https://registry.example.org"].map(of),
+    );
 }
 
 #[test]
 fn an_issuer_that_is_a_template() {
-    let of = |tenant: &str| entry(&format!("https://login.microsoftonline.com/{tenant}/v2.0"), json!({}));
-    check("http.auth.bearer.oidc[0].issuer", &[of("{tenantid}")], &[of("6f0a8b9c-0000-4000-8000-000000000000")]);
+    let of = |tenant: &str| {
+        entry(
+            &format!("https://login.microsoftonline.com/{tenant}/v2.0"),
+            json!({}),
+        )
+    };
+    check(
+        "http.auth.bearer.oidc[0].issuer",
+        &[of("{tenantid}")],
+        &[of("6f0a8b9c-0000-4000-8000-000000000000")],
+    );
 }
 
 #[test]
@@ -51,7 +77,10 @@ fn an_address_that_nobody_verified() {
     let verified = json!({"username": "claims.email", "validations": [{"expression": "claims.email_verified == true", "message": "m"}]});
     check(
         "http.auth.bearer.oidc[0].claimMapping",
-        &[mapping(json!({"username": "claims.email"})), mapping(validation("claims['email'] == 'a@example.org'"))],
+        &[
+            mapping(json!({"username": "claims.email"})),
+            mapping(validation("claims['email'] == 'a@example.org'")),
+        ],
         &[mapping(verified), mapping(json!({"username": "claims.sub"}))],
     );
 }
@@ -59,18 +88,41 @@ fn an_address_that_nobody_verified() {
 #[test]
 fn a_pattern_that_matches_anywhere() {
     let of = |pattern: &str| mapping(validation(&format!("claims.sub.matches({pattern})")));
-    let bad = ["'repo:my-org/.*'", "'^repo:my-org/'", r#""my-org$""#, "'^a|b$'", r"r'^my-org\$'"];
+    let bad = [
+        "'repo:my-org/.*'",
+        "'^repo:my-org/'",
+        r#""my-org$""#,
+        "'^a|b$'",
+        r"r'^my-org\$'",
+    ];
     let good = ["'^repo:my-org/.*$'", "'^(a|b)$'", r"r'\Aa\z'", "claims.pattern"];
-    check("http.auth.bearer.oidc[0].claimMapping.validations[0].expression", &bad.map(of), &good.map(of));
+    check(
+        "http.auth.bearer.oidc[0].claimMapping.validations[0].expression",
+        &bad.map(of),
+        &good.map(of),
+    );
 }
 
 #[test]
 fn names_that_others_may_take_over() {
-    let github = |expression: &str| entry("https://token.actions.githubusercontent.com", json!({"claimMapping": validation(expression)}));
-    let gitlab = |expression: &str| entry("https://gitlab.com", json!({"claimMapping": validation(expression)}));
+    let github = |expression: &str| {
+        entry(
+            "https://token.actions.githubusercontent.com",
+            json!({"claimMapping": validation(expression)}),
+        )
+    };
+    let gitlab = |expression: &str| {
+        entry(
+            "https://gitlab.com",
+            json!({"claimMapping": validation(expression)}),
+        )
+    };
     check(
         "http.auth.bearer.oidc[0].claimMapping.validations",
-        &[github("claims.repository_owner == 'my-org'"), gitlab("claims.namespace_path == 'my-group'")],
+        &[
+            github("claims.repository_owner == 'my-org'"),
+            gitlab("claims.namespace_path == 'my-group'"),
+        ],
         &[
             github("claims.repository_owner_id == '1'"),
             github("claims.repository_owner == 'my-org' && claims.repository_id in ['1', '2']"),
@@ -82,9 +134,14 @@ fn names_that_others_may_take_over() {
 
 #[test]
 fn passwords_in_clear_text() {
-    let of = |changes: &[(&str, Value)]| with(&[&[("/http/auth/htpasswd", json!({"path": "users"}))], changes].concat());
+    let of = |changes: &[(&str, Value)]| {
+        with(&[&[("/http/auth/htpasswd", json!({"path": "users"}))], changes].concat())
+    };
     let address = ("/http/address", json!("0.0.0.0"));
-    assert_eq!(warned(&of(std::slice::from_ref(&address))), ["http.auth.htpasswd"]);
+    assert_eq!(
+        warned(&of(std::slice::from_ref(&address))),
+        ["http.auth.htpasswd"]
+    );
     for good in [
         vec![],
         vec![("/http/address", json!("::1"))],
@@ -99,23 +156,49 @@ fn passwords_in_clear_text() {
 #[test]
 fn proxies_that_are_everyone() {
     let of = |network: &str| ("/http/trustedProxies", json!([network]));
-    check("http.trustedProxies[0]", &["0.0.0.0/0", "::/0", "128.0.0.0/1"].map(of), &["10.0.0.0/8", "fd00::/8", "10.0.0.7"].map(of));
+    check(
+        "http.trustedProxies[0]",
+        &["0.0.0.0/0", "::/0", "128.0.0.0/1"].map(of),
+        &["10.0.0.0/8", "fd00::/8", "10.0.0.7"].map(of),
+    );
 }
 
 #[test]
 fn a_session_without_an_end() {
     let of = |lifetime: &str| ("/http/auth/token", json!({"sessionLifetime": lifetime}));
-    check("http.auth.token.sessionLifetime", &["25h", "8760h"].map(of), &["24h", "0"].map(of));
+    check(
+        "http.auth.token.sessionLifetime",
+        &["25h", "8760h"].map(of),
+        &["24h", "0"].map(of),
+    );
 }
 
 #[test]
 fn a_user_named_star() {
-    let policy = |user: &str| ("/accessControl", json!({"repositories": {"**": {"policies": [{"users": [user], "actions": ["read"]}]}}}));
-    check(r#"accessControl.repositories["**"].policies[0].users"#, &[policy("*")], &[policy("ann"), policy("a*")]);
-    let admin = |user: &str| ("/accessControl", json!({"adminPolicy": {"users": [user], "actions": ["read"]}}));
+    let policy = |user: &str| {
+        (
+            "/accessControl",
+            json!({"repositories": {"**": {"policies": [{"users": [user], "actions": ["read"]}]}}}),
+        )
+    };
+    check(
+        r#"accessControl.repositories["**"].policies[0].users"#,
+        &[policy("*")],
+        &[policy("ann"), policy("a*")],
+    );
+    let admin = |user: &str| {
+        (
+            "/accessControl",
+            json!({"adminPolicy": {"users": [user], "actions": ["read"]}}),
+        )
+    };
     check("accessControl.adminPolicy.users", &[admin("*")], &[admin("ann")]);
     let group = |user: &str| ("/accessControl", json!({"groups": {"g": {"users": [user]}}}));
-    check(r#"accessControl.groups["g"].users"#, &[group("*")], &[group("ann")]);
+    check(
+        r#"accessControl.groups["g"].users"#,
+        &[group("*")],
+        &[group("ann")],
+    );
     let metrics = |user: &str| ("/accessControl", json!({"metrics": {"users": [user]}}));
     check("accessControl.metrics.users", &[metrics("*")], &[metrics("ann")]);
 }

@@ -12,26 +12,62 @@ fn said(document: &Value) -> Vec<String> {
 #[test]
 fn a_key_that_is_not_built_and_asks_for_nothing_is_no_request() {
     for (pointer, nothing, something) in [
-        ("/http/auth/apikey", json!([null, false, 0, "", "false"]), json!([true, 1, "true"])),
-        ("/http/auth/ldap", json!([null, {}, [], {"address": "", "port": 0, "insecure": false}]), json!([{"address": "ldap.example.org"}])),
-        ("/http/auth/openid", json!([null, {}, {"providers": {}}]), json!([{"providers": {"oidc": {"issuer": "https://a"}}}])),
+        (
+            "/http/auth/apikey",
+            json!([null, false, 0, "", "false"]),
+            json!([true, 1, "true"]),
+        ),
+        (
+            "/http/auth/ldap",
+            json!([null, {}, [], {"address": "", "port": 0, "insecure": false}]),
+            json!([{"address": "ldap.example.org"}]),
+        ),
+        (
+            "/http/auth/openid",
+            json!([null, {}, {"providers": {}}]),
+            json!([{"providers": {"oidc": {"issuer": "https://a"}}}]),
+        ),
         (
             "/http/ratelimit",
             json!([null, {}, {"rate": 0, "methods": []}]),
             json!([{"rate": 10}, {"methods": [{"method": "GET", "rate": 1}]}]),
         ),
         ("/storage/maxRepos", json!([null, 0, "0"]), json!([5, "5"])),
-        ("/storage/storageDriver", json!([null, {}, {"name": ""}]), json!([{"name": "s3"}])),
-        ("/storage/subPaths", json!([null, {}]), json!([{"/a": {"rootDirectory": "a"}}])),
-        ("/storage/retention", json!([null, {}, {"dryRun": false, "policies": []}]), json!([{"policies": [{"repositories": ["**"]}]}])),
-        ("/cluster", json!([null, {}, {"members": []}]), json!([{"members": ["a:1"]}])),
+        (
+            "/storage/storageDriver",
+            json!([null, {}, {"name": ""}]),
+            json!([{"name": "s3"}]),
+        ),
+        (
+            "/storage/subPaths",
+            json!([null, {}]),
+            json!([{"/a": {"rootDirectory": "a"}}]),
+        ),
+        (
+            "/storage/retention",
+            json!([null, {}, {"dryRun": false, "policies": []}]),
+            json!([{"policies": [{"repositories": ["**"]}]}]),
+        ),
+        (
+            "/cluster",
+            json!([null, {}, {"members": []}]),
+            json!([{"members": ["a:1"]}]),
+        ),
         (
             "/extensions",
             json!([null, {}, {"sync": null}, {"sync": {}}, {"sync": {"enable": false, "registries": [{"urls": ["https://a"]}]}}, {"sync": {"enable": "false", "downloadDir": "d"}}, {"lint": {"mandatoryAnnotations": ["a"]}}, {"lint": {"enable": false}}]),
             json!([]),
         ),
-        ("/extensions/sync", json!([]), json!([{"enable": true}, {"registries": [{"urls": ["https://a"]}]}])),
-        ("/extensions/lint", json!([]), json!([{"enable": true}, {"enable": "true", "mandatoryAnnotations": []}])),
+        (
+            "/extensions/sync",
+            json!([]),
+            json!([{"enable": true}, {"registries": [{"urls": ["https://a"]}]}]),
+        ),
+        (
+            "/extensions/lint",
+            json!([]),
+            json!([{"enable": true}, {"enable": "true", "mandatoryAnnotations": []}]),
+        ),
     ] {
         let key = pointer[1..].replace('/', ".");
         let at = |value: &Value| match pointer.strip_prefix("/extensions/") {
@@ -49,67 +85,146 @@ fn a_key_that_is_not_built_and_asks_for_nothing_is_no_request() {
 
 #[test]
 fn text_that_is_false_is_a_truth_value_only_where_zot_has_one() {
-    for conditions in [json!([{"expression": "false"}]), json!(["0"]), json!([false]), json!([{}]), json!({"expression": ""})] {
+    for conditions in [
+        json!([{"expression": "false"}]),
+        json!(["0"]),
+        json!([false]),
+        json!([{}]),
+        json!({"expression": ""}),
+    ] {
         let rules = json!({"repositories": {"**": {"policies": [{"users": ["a"], "actions": ["read"], "conditions": conditions}]}}});
         assert_eq!(keys(&with(&[("/accessControl", rules)])).len(), 1, "{conditions}");
     }
-    for value in [json!({"address": "0"}), json!({"bindDN": "false", "insecure": "true"})] {
-        assert_eq!(keys(&with(&[("/http/auth/ldap", value.clone())])), ["http.auth.ldap"], "{value}");
+    for value in [
+        json!({"address": "0"}),
+        json!({"bindDN": "false", "insecure": "true"}),
+    ] {
+        assert_eq!(
+            keys(&with(&[("/http/auth/ldap", value.clone())])),
+            ["http.auth.ldap"],
+            "{value}"
+        );
     }
     let twice = json!({"sync": {"Enable": false, "enable": true, "registries": []}});
     assert_eq!(keys(&with(&[("/extensions", twice)])), ["extensions.sync"]);
-    assert_eq!(load(&with(&[("/extensions", json!({"metrics": {"enable": ""}}))])).unwrap().metrics, None);
+    assert_eq!(
+        load(&with(&[("/extensions", json!({"metrics": {"enable": ""}}))]))
+            .unwrap()
+            .metrics,
+        None
+    );
 }
 
 #[test]
 fn every_extension_and_setting_that_is_ignored_is_named_with_the_truth() {
     for (document, expected) in [
         (
-            ("/extensions", json!({"search": {"enable": true, "cve": {"updateInterval": "2h"}}, "ui": {"enable": true}})),
-            &["extensions.search.cve: not", "extensions.search: not", "extensions.ui: not"][..],
+            (
+                "/extensions",
+                json!({"search": {"enable": true, "cve": {"updateInterval": "2h"}}, "ui": {"enable": true}}),
+            ),
+            &[
+                "extensions.search.cve: not",
+                "extensions.search: not",
+                "extensions.ui: not",
+            ][..],
         ),
-        (("/extensions", json!({"search": {"enable": false}, "ui": {"enable": false}, "scrub": {}})), &[]),
+        (
+            (
+                "/extensions",
+                json!({"search": {"enable": false}, "ui": {"enable": false}, "scrub": {}}),
+            ),
+            &[],
+        ),
         (
             (
                 "/extensions",
                 json!({"scrub": {"interval": "24h"}, "trust": {"cosign": true}, "mgmt": {"enable": true}, "apikey": {"enable": true}}),
             ),
-            &["extensions.scrub: ", "extensions.trust: ", "extensions.mgmt: ", "extensions.apikey: "],
+            &[
+                "extensions.scrub: ",
+                "extensions.trust: ",
+                "extensions.mgmt: ",
+                "extensions.apikey: ",
+            ],
         ),
         (
             ("/extensions", json!({"events": {"sinks": [{"type": "http"}]}})),
             &["extensions.events: not supported; ignored: no events are sent"],
         ),
-        (("/extensions", json!({"metrics": {"enable": true, "prometheus": {"path": "/metrics"}}})), &[]),
-        (("/http/compat", json!(["docker2s2"])), &["http.compat: ignored: manifests of Docker are always accepted"]),
+        (
+            (
+                "/extensions",
+                json!({"metrics": {"enable": true, "prometheus": {"path": "/metrics"}}}),
+            ),
+            &[],
+        ),
+        (
+            ("/http/compat", json!(["docker2s2"])),
+            &["http.compat: ignored: manifests of Docker are always accepted"],
+        ),
         (("/http/compat", json!([])), &[]),
-        (("/storage/dedupe", json!(true)), &["storage.dedupe: ignored: equal blobs are always stored once"]),
+        (
+            ("/storage/dedupe", json!(true)),
+            &["storage.dedupe: ignored: equal blobs are always stored once"],
+        ),
         (("/storage/dedupe", json!(false)), &[]),
-        (("/storage/gc", json!(true)), &["storage.gc: nothing is collected yet"]),
+        (
+            ("/storage/gc", json!(true)),
+            &["storage.gc: nothing is collected yet"],
+        ),
         (("/storage/gc", json!(false)), &[]),
-        (("/distSpecVersion", json!("1.1.1")), &["storage.gc: is on by default in zot; nothing is collected yet"]),
-        (("/http/address", json!("")), &["http.address: is empty: the registry listens on 127.0.0.1 alone"]),
-        (("/http/tls", json!({})), &["http.tls: is empty: the registry speaks plain HTTP"]),
+        (
+            ("/distSpecVersion", json!("1.1.1")),
+            &["storage.gc: is on by default in zot; nothing is collected yet"],
+        ),
+        (
+            ("/http/address", json!("")),
+            &["http.address: is empty: the registry listens on 127.0.0.1 alone"],
+        ),
+        (
+            ("/http/tls", json!({})),
+            &["http.tls: is empty: the registry speaks plain HTTP"],
+        ),
         (("/http/tls", json!(null)), &[]),
     ] {
         let document = with(&[document]);
         // Relative paths are another matter.
-        let said: Vec<_> = said(&document).into_iter().filter(|warning| !warning.starts_with("relative paths")).collect();
+        let said: Vec<_> = said(&document)
+            .into_iter()
+            .filter(|warning| !warning.starts_with("relative paths"))
+            .collect();
         assert_eq!(said.len(), expected.len(), "{document}: {said:?}");
         for (said, expected) in said.iter().zip(expected) {
             assert!(said.starts_with(expected), "{document}: {said}");
         }
     }
-    assert_eq!(keys(&with(&[("/extensions", json!({"serach": {}}))])), ["extensions.serach"]);
-    assert_eq!(keys(&with(&[("/http/tls", json!({"cert": "", "key": ""}))])), ["http.tls"], "a template without its variables");
+    assert_eq!(
+        keys(&with(&[("/extensions", json!({"serach": {}}))])),
+        ["extensions.serach"]
+    );
+    assert_eq!(
+        keys(&with(&[("/http/tls", json!({"cert": "", "key": ""}))])),
+        ["http.tls"],
+        "a template without its variables"
+    );
 }
 
 #[test]
 fn relative_paths_of_a_file_of_zots_are_told_to_be_elsewhere() {
-    let zots = with(&[("/distSpecVersion", json!("1.1.1")), ("/storage/gc", json!(false))]);
+    let zots = with(&[
+        ("/distSpecVersion", json!("1.1.1")),
+        ("/storage/gc", json!(false)),
+    ]);
     let warnings = said(&zots);
-    assert!(warnings.len() == 1 && warnings[0].contains("/etc/wharfinger") && warnings[0].ends_with(": store"), "{warnings:?}");
-    let absolute = with(&[("/distSpecVersion", json!("1.1.1")), ("/storage", json!({"rootDirectory": "/var/lib/zot", "gc": false}))]);
+    assert!(
+        warnings.len() == 1 && warnings[0].contains("/etc/wharfinger") && warnings[0].ends_with(": store"),
+        "{warnings:?}"
+    );
+    let absolute = with(&[
+        ("/distSpecVersion", json!("1.1.1")),
+        ("/storage", json!({"rootDirectory": "/var/lib/zot", "gc": false})),
+    ]);
     assert_eq!(said(&absolute), [""; 0]);
     let here = std::env::current_dir().unwrap();
     assert!(parse(&zots.to_string(), &here, None).unwrap().warnings.is_empty());
@@ -128,22 +243,48 @@ fn values_of_other_types_are_taken_as_zot_takes_them() {
         "extensions": null,
     }))
     .unwrap();
-    assert_eq!((config.commit, config.fail_delay.as_secs(), config.listen.port, config.level), (false, 5, 5000, Level::Warn));
-    assert_eq!((config.issuers[0].rules.audiences.as_slice(), config.terms.service.as_str()), (&["registry".to_owned()][..], "wharfinger"));
+    assert_eq!(
+        (
+            config.commit,
+            config.fail_delay.as_secs(),
+            config.listen.port,
+            config.level
+        ),
+        (false, 5, 5000, Level::Warn)
+    );
+    assert_eq!(
+        (
+            config.issuers[0].rules.audiences.as_slice(),
+            config.terms.service.as_str()
+        ),
+        (&["registry".to_owned()][..], "wharfinger")
+    );
     let user = Identity::for_test("1000", &[], Principal::Htpasswd { user: "1000".into() });
     assert!(decide::<Read>(&config.policy, &user, &"b".parse().unwrap()).is_ok());
-    assert!(decide::<Read>(&config.policy, &user, &"empty".parse().unwrap()).is_err(), "an empty entry grants nothing");
-    for (text, level) in
-        [("DEBUG", Level::Debug), ("Warn", Level::Warn), ("fatal", Level::Error), ("panic", Level::Error), ("", Level::Info)]
-    {
-        assert_eq!(load(&with(&[("/log", json!({"level": text}))])).unwrap().level, level, "{text}");
+    assert!(
+        decide::<Read>(&config.policy, &user, &"empty".parse().unwrap()).is_err(),
+        "an empty entry grants nothing"
+    );
+    for (text, level) in [
+        ("DEBUG", Level::Debug),
+        ("Warn", Level::Warn),
+        ("fatal", Level::Error),
+        ("panic", Level::Error),
+        ("", Level::Info),
+    ] {
+        assert_eq!(
+            load(&with(&[("/log", json!({"level": text}))])).unwrap().level,
+            level,
+            "{text}"
+        );
     }
     assert_eq!(keys(&with(&[("/log", json!({"level": "loud"}))])), ["log.level"]);
 }
 
 #[test]
 fn addresses_are_ip_addresses_of_both_kinds_and_host_names() {
-    let listen = |address: &str| load(&with(&[("/http/address", json!(address))])).map(|config| config.listen.address);
+    let listen =
+        |address: &str| load(&with(&[("/http/address", json!(address))])).map(|config| config.listen.address);
     for (address, expected) in [
         ("::", "::"),
         ("[::1]", "::1"),
@@ -153,7 +294,17 @@ fn addresses_are_ip_addresses_of_both_kinds_and_host_names() {
     ] {
         assert_eq!(listen(address).as_deref(), Ok(expected));
     }
-    for bad in ["256.0.0.1", "10.0.0", "[::1", "[127.0.0.1]", "http://localhost", "a b", "-a", "localhost:8080", "a..b"] {
+    for bad in [
+        "256.0.0.1",
+        "10.0.0",
+        "[::1",
+        "[127.0.0.1]",
+        "http://localhost",
+        "a b",
+        "-a",
+        "localhost:8080",
+        "a..b",
+    ] {
         assert!(listen(bad).is_err(), "{bad}");
     }
 }
@@ -165,46 +316,88 @@ fn patterns_and_groups_are_read_in_lower_case_with_a_warning() {
         "groups": {"Admins": {"users": ["ann"]}, "devs": {"users": ["dan"]}},
     });
     let config = load(&with(&[("/accessControl", rules)])).unwrap();
-    let warned: Vec<_> = config.warnings.iter().map(|warning| warning.key.as_str()).collect();
-    let expected = [r#"accessControl.repositories["Team/**"]"#, r#"accessControl.groups["Admins"]"#, r#"accessControl.groups["devs"]"#];
+    let warned: Vec<_> = config
+        .warnings
+        .iter()
+        .map(|warning| warning.key.as_str())
+        .collect();
+    let expected = [
+        r#"accessControl.repositories["Team/**"]"#,
+        r#"accessControl.groups["Admins"]"#,
+        r#"accessControl.groups["devs"]"#,
+    ];
     assert_eq!(warned, expected);
     let may = |name: &str, groups: &[&str]| {
         let identity = Identity::for_test(name, groups, Principal::Htpasswd { user: name.into() });
         decide::<Read>(&config.policy, &identity, &"team/app".parse().unwrap()).is_ok()
     };
     assert!(may("ann", &[]) && may("dan", &[]) && !may("eve", &[]));
-    assert!(may("eve", &["ADMINS"]) && !may("eve", &["admins"]) && !may("eve", &["devs"]), "groups of a mapping are compared as they are");
+    assert!(
+        may("eve", &["ADMINS"]) && !may("eve", &["admins"]) && !may("eve", &["devs"]),
+        "groups of a mapping are compared as they are"
+    );
     for twice in [
         json!({"repositories": {"A": {"defaultPolicy": ["read"]}, "a": {}}}),
         json!({"repositories": {"a": {"defaultPolicy": ["read"]}}, "groups": {"G": {}, "g": {}}}),
     ] {
-        assert_eq!(keys(&with(&[("/accessControl", twice.clone())])).len(), 1, "{twice}");
+        assert_eq!(
+            keys(&with(&[("/accessControl", twice.clone())])).len(),
+            1,
+            "{twice}"
+        );
     }
 }
 
 #[test]
 fn origins_and_the_path_of_the_metrics() {
     for (given, expected) in [
-        (json!("https://a.example, http://b:3000/"), Cors::new(["https://a.example".to_owned(), "http://b:3000".to_owned()], true)),
+        (
+            json!("https://a.example, http://b:3000/"),
+            Cors::new(["https://a.example".to_owned(), "http://b:3000".to_owned()], true),
+        ),
         (json!(["*"]), Cors::new(["*".to_owned()], true)),
         (json!(""), Cors::default()),
     ] {
         let cors = load(&with(&[("/http/allowOrigin", given.clone())])).unwrap().cors;
-        assert!(cors == expected || (given == json!("") && cors == Cors::new([], true)), "{given}");
+        assert!(
+            cors == expected || (given == json!("") && cors == Cors::new([], true)),
+            "{given}"
+        );
     }
-    for bad in ["a.example", "https://", "https://a/b", "https://*.example", "null"] {
-        assert_eq!(keys(&with(&[("/http/allowOrigin", json!(bad))])), ["http.allowOrigin"], "{bad}");
+    for bad in [
+        "a.example",
+        "https://",
+        "https://a/b",
+        "https://*.example",
+        "null",
+    ] {
+        assert_eq!(
+            keys(&with(&[("/http/allowOrigin", json!(bad))])),
+            ["http.allowOrigin"],
+            "{bad}"
+        );
     }
     let metrics = |metrics: Value| with(&[("/extensions", json!({"metrics": metrics}))]);
     for (given, expected) in [
         (json!({"prometheus": {"path": "/prom"}}), Some("/prom")),
-        (json!({"enable": "true", "prometheus": {"path": ""}}), Some("/metrics")),
+        (
+            json!({"enable": "true", "prometheus": {"path": ""}}),
+            Some("/metrics"),
+        ),
         (json!({"enable": false}), None),
         (json!({}), Some("/metrics")),
     ] {
-        assert_eq!(load(&metrics(given.clone())).unwrap().metrics.as_deref(), expected, "{given}");
+        assert_eq!(
+            load(&metrics(given.clone())).unwrap().metrics.as_deref(),
+            expected,
+            "{given}"
+        );
     }
     for bad in ["metrics", "/", "/v2/metrics", "/livez", "/a b"] {
-        assert_eq!(keys(&metrics(json!({"prometheus": {"path": bad}}))), ["extensions.metrics.prometheus.path"], "{bad}");
+        assert_eq!(
+            keys(&metrics(json!({"prometheus": {"path": bad}}))),
+            ["extensions.metrics.prometheus.path"],
+            "{bad}"
+        );
     }
 }

@@ -11,11 +11,18 @@ use axum::response::Response;
 use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE, RANGE};
 use http::{Method, StatusCode, Version};
 
-pub(super) async fn answer(call: &Call, repository: &RepositoryName, digest: &Digest) -> Result<Response, Fault> {
+pub(super) async fn answer(
+    call: &Call,
+    repository: &RepositoryName,
+    digest: &Digest,
+) -> Result<Response, Fault> {
     match call.parts.method {
         Method::GET | Method::HEAD => pull(call, repository, digest).await,
         Method::DELETE => {
-            call.app.registry.delete_blob(&call.permit(repository)?, digest).await?;
+            call.app
+                .registry
+                .delete_blob(&call.permit(repository)?, digest)
+                .await?;
             Ok(Reply::new(StatusCode::ACCEPTED).empty())
         }
         _ => Err(Fault::method_not_allowed("GET, HEAD, DELETE")),
@@ -23,7 +30,8 @@ pub(super) async fn answer(call: &Call, repository: &RepositoryName, digest: &Di
 }
 
 async fn pull(call: &Call, repository: &RepositoryName, digest: &Digest) -> Result<Response, Fault> {
-    let (registry, permit) = (&call.app.registry, call.permit(repository)?);
+    let registry = &call.app.registry;
+    let permit = call.permit(repository)?;
     let head = call.parts.method == Method::HEAD;
     let (size, file) = match call.permit::<Create>(repository) {
         Ok(create) if head => (registry.keep_blob(&permit, &create, digest).await?, None),
@@ -49,7 +57,10 @@ async fn pull(call: &Call, repository: &RepositoryName, digest: &Digest) -> Resu
         RangeRequest::Unsatisfiable => return Err(Fault::range_not_satisfiable(size)),
     };
     let part = (status == StatusCode::PARTIAL_CONTENT).then(|| {
-        let ByteRange { start, end } = ByteRange { start: first, end: first + length - 1 };
+        let ByteRange { start, end } = ByteRange {
+            start: first,
+            end: first + length - 1,
+        };
         format!("bytes {start}-{end}/{size}")
     });
     let reply = reply(status)
@@ -58,7 +69,12 @@ async fn pull(call: &Call, repository: &RepositoryName, digest: &Digest) -> Resu
         .header_if(CONTENT_RANGE, part);
     match file {
         Some(file) if length > 0 => {
-            let more = call.parts.extensions.get::<Connection>().map(|connection| connection.more.clone()).unwrap_or_default();
+            let more = call
+                .parts
+                .extensions
+                .get::<Connection>()
+                .map(|connection| connection.more.clone())
+                .unwrap_or_default();
             let download = Download::new(file, first, length, more);
             let shared = call.parts.version > Version::HTTP_11;
             Ok(reply.body(Body::new(if shared { download.shared() } else { download })))

@@ -15,7 +15,17 @@ pub(super) async fn answer(call: &Call) -> Result<Response, Fault> {
         return Err(Fault::unauthenticated());
     }
     let wanted = call.query.page()?;
-    let page = call.app.registry.catalog(&call.catalog_reader()?, wanted.after, wanted.limit).await?;
-    let next = page.entries.last().filter(|_| page.more).map(|last| wanted.next("/v2/_catalog", last));
-    Ok(Reply::new(StatusCode::OK).header_if(LINK, next).json(&json!({"repositories": page.entries})))
+    let page = call
+        .app
+        .registry
+        .catalog(&call.catalog_reader()?, wanted.after, wanted.limit)
+        .await?;
+    let next = page
+        .entries
+        .last()
+        .filter(|_| page.more)
+        .map(|last| wanted.next("/v2/_catalog", last));
+    Ok(Reply::new(StatusCode::OK)
+        .header_if(LINK, next)
+        .json(&json!({"repositories": page.entries})))
 }

@@ -1,5 +1,5 @@
-//! `/v2/_oci/ext/discover`: which extensions of the specification there are here. Each entry must have the address of its documentation;
-//! `_wharfinger` is left out as long as that has none.
+//! `/v2/_oci/ext/discover`: which extensions of the specification there are here. Each entry must have the
+//! address of its documentation; `_wharfinger` is left out as long as that has none.
 //!
 //! <https://github.com/opencontainers/distribution-spec/blob/main/extensions/_oci.md>
 

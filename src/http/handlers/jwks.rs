@@ -9,9 +9,9 @@ use http::{Method, StatusCode};
 pub(super) fn answer(call: &Call) -> Result<Response, Fault> {
     match call.parts.method {
         // Shorter than a new key is published before it signs.
-        Method::GET | Method::HEAD => {
-            Ok(Reply::new(StatusCode::OK).header(CACHE_CONTROL, "public, max-age=300").json(&call.app.tokens.keys().published()))
-        }
+        Method::GET | Method::HEAD => Ok(Reply::new(StatusCode::OK)
+            .header(CACHE_CONTROL, "public, max-age=300")
+            .json(&call.app.tokens.keys().published())),
         _ => Err(Fault::method_not_allowed("GET, HEAD")),
     }
 }

@@ -1,4 +1,5 @@
-//! `/metrics`: on a listener of its own for whoever reaches it, on the registry's own address for those whom policy names.
+//! `/metrics`: on a listener of its own for whoever reaches it, on the registry's own address for those whom
+//! policy names.
 
 use super::Call;
 use crate::access;
@@ -20,6 +21,8 @@ pub(super) fn answer(call: &Call) -> Result<Response, Fault> {
 
 pub(super) fn text(scrape: &Scrape) -> Response {
     let mut response = Response::new(Body::from(scrape.text()));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
     response
 }

@@ -59,26 +59,40 @@ impl Call {
     }
 
     fn write_permit(&self, repository: &RepositoryName) -> Result<Permit<Write>, Fault> {
-        Ok(access::decide_write(&self.live.policy, &self.identity, repository)?)
+        Ok(access::decide_write(
+            &self.live.policy,
+            &self.identity,
+            repository,
+        )?)
     }
 
     /// The memory that this caller's bodies may take.
     fn memory(&self) -> Share {
         let stranger = self.identity.is_anonymous();
         let name = || self.identity.username().to_owned();
-        self.app.memory.of(if stranger { Holder::Stranger(source(&self.parts)) } else { Holder::Identified(name()) })
+        self.app.memory.of(if stranger {
+            Holder::Stranger(source(&self.parts))
+        } else {
+            Holder::Identified(name())
+        })
     }
 
-    /// Content that an answer holds until its client has taken it. A large one takes memory for as long. Until there is some it is dropped,
-    /// and made `again` after that, so that those who wait hold nothing. What the answer says `beside` it is from the same reading.
-    async fn in_memory<T, F>(&self, (content, beside): (Bytes, T), again: impl Fn() -> F) -> Result<(Bytes, T), Fault>
+    /// Content that an answer holds until its client has taken it. A large one takes memory for as long.
+    /// Until there is some it is dropped, and made `again` after that, so that those who wait hold nothing.
+    /// What the answer says `beside` it is from the same reading.
+    async fn in_memory<T, F>(
+        &self,
+        (content, beside): (Bytes, T),
+        again: impl Fn() -> F,
+    ) -> Result<(Bytes, T), Fault>
     where
         F: Future<Output = Result<(Bytes, T), Fault>>,
     {
         if content.len() <= LARGE {
             return Ok((content, beside));
         }
-        let (memory, mut size) = (self.memory(), content.len());
+        let memory = self.memory();
+        let mut size = content.len();
         if let Some(held) = memory.try_take(size) {
             return Ok((Bytes::from_owner(Content { content, _held: held }), beside));
         }
@@ -110,29 +124,56 @@ impl Call {
         self.parts.headers.get(name)?.to_str().ok()
     }
 
-    /// What `?ns=` says if it names this registry itself: then it is where the content comes from. Another host's content is served from
-    /// here as from a mirror, under the same names, and the parameter changes nothing (distribution-spec, Registry Proxying).
+    /// What `?ns=` says if it names this registry itself: then it is where the content comes from. Another
+    /// host's content is served from here as from a mirror, under the same names, and the parameter changes
+    /// nothing (distribution-spec, Registry Proxying).
     fn namespace(&self) -> Option<&str> {
         let namespace = self.query.get("ns")?;
-        let host = self.parts.uri.authority().map(http::uri::Authority::as_str).or_else(|| self.header(http::header::HOST));
-        let external = self.live.external_urls.iter().filter_map(|url| Some(url.split_once("://")?.1.trim_end_matches('/')));
-        host.into_iter().chain(external).any(|name| name.eq_ignore_ascii_case(namespace)).then_some(namespace)
+        let host = self
+            .parts
+            .uri
+            .authority()
+            .map(http::uri::Authority::as_str)
+            .or_else(|| self.header(http::header::HOST));
+        let external = self
+            .live
+            .external_urls
+            .iter()
+            .filter_map(|url| Some(url.split_once("://")?.1.trim_end_matches('/')));
+        host.into_iter()
+            .chain(external)
+            .any(|name| name.eq_ignore_ascii_case(namespace))
+            .then_some(namespace)
     }
 
     /// What the request demands of what is there.
     fn condition(&self) -> Condition {
         let list = |name| {
-            let values = self.parts.headers.get_all(name).iter().map(|value| value.to_str().unwrap_or_default());
-            values.map(str::to_owned).reduce(|list, more| format!("{list},{more}"))
+            let values = self
+                .parts
+                .headers
+                .get_all(name)
+                .iter()
+                .map(|value| value.to_str().unwrap_or_default());
+            values
+                .map(str::to_owned)
+                .reduce(|list, more| format!("{list},{more}"))
         };
-        Condition::parse(list(http::header::IF_MATCH).as_deref(), list(http::header::IF_NONE_MATCH).as_deref())
+        Condition::parse(
+            list(http::header::IF_MATCH).as_deref(),
+            list(http::header::IF_NONE_MATCH).as_deref(),
+        )
     }
 
-    /// Whether the client has what it wants to read (RFC 9110, 13.2.2). It is refused if it wants something else.
+    /// Whether the client has what it wants to read (RFC 9110, 13.2.2). It is refused if it wants something
+    /// else.
     fn has(&self, found: &Digest) -> Result<bool, Fault> {
         let condition = self.condition();
         if !condition.is_met_by(found) {
-            return Err(registry::Error::ConditionFailed { found: Some(found.clone()) }.into());
+            return Err(registry::Error::ConditionFailed {
+                found: Some(found.clone()),
+            }
+            .into());
         }
         Ok(condition.is_known(found))
     }
@@ -153,8 +194,8 @@ impl AsRef<[u8]> for Content {
     }
 }
 
-/// Whether the answer, or the request's body, can hold files or much memory for as long as its client likes. A refusal cannot, and it is
-/// what a client gets first that will log in.
+/// Whether the answer, or the request's body, can hold files or much memory for as long as its client likes.
+/// A refusal cannot, and it is what a client gets first that will log in.
 pub(super) fn holds(call: &Call, route: &Route) -> bool {
     match (route.repository(), route) {
         (Some(repository), _) => {
@@ -190,7 +231,11 @@ pub(super) async fn answer(call: &Call, route: &Route, body: Body) -> Result<Res
 /// Why a request's body ended early.
 fn broken_off(error: axum::Error) -> BodyError {
     let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
-    if causes.into_iter().any(|cause| cause.is::<Stalled>()) { BodyError::Stalled } else { BodyError::Interrupted }
+    if causes.into_iter().any(|cause| cause.is::<Stalled>()) {
+        BodyError::Stalled
+    } else {
+        BodyError::Interrupted
+    }
 }
 
 /// An answer under construction.
@@ -225,7 +270,8 @@ impl Reply {
 
     /// No charset: strict clients compare the whole value.
     fn json(self, value: &serde_json::Value) -> Response {
-        self.header(CONTENT_TYPE, "application/json").body(value.to_string())
+        self.header(CONTENT_TYPE, "application/json")
+            .body(value.to_string())
     }
 
     /// For the people behind the client.

@@ -1,5 +1,5 @@
-//! `/v2/<name>/referrers/<digest>` (distribution-spec, Listing Referrers): an index of what has the manifest as its subject. An empty
-//! one for what does not exist.
+//! `/v2/<name>/referrers/<digest>` (distribution-spec, Listing Referrers): an index of what has the manifest
+//! as its subject. An empty one for what does not exist.
 
 use super::{Call, OCI_FILTERS_APPLIED, Reply};
 use crate::http::answer::Fault;
@@ -10,7 +10,11 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, LINK};
 use http::{Method, StatusCode};
 
-pub(super) async fn answer(call: &Call, repository: &RepositoryName, subject: &Digest) -> Result<Response, Fault> {
+pub(super) async fn answer(
+    call: &Call,
+    repository: &RepositoryName,
+    subject: &Digest,
+) -> Result<Response, Fault> {
     if !matches!(call.parts.method, Method::GET | Method::HEAD) {
         return Err(Fault::method_not_allowed("GET, HEAD"));
     }
@@ -18,16 +22,24 @@ pub(super) async fn answer(call: &Call, repository: &RepositoryName, subject: &D
     let artifact_type = call.query.get("artifactType").filter(|wanted| !wanted.is_empty());
     let after: &Option<Digest> = &call.query.get("last").map(str::parse).transpose()?;
     let read = move || async move {
-        let page = call.app.registry.referrers(permit, subject, artifact_type, after.as_ref()).await?;
+        let page = call
+            .app
+            .registry
+            .referrers(permit, subject, artifact_type, after.as_ref())
+            .await?;
         let next = page.next.as_ref().map(|last| {
             let filter = artifact_type.map(|wanted| ("artifactType", wanted));
-            link(&format!("/v2/{repository}/referrers/{subject}"), [Some(("last", last.as_str())), filter].into_iter().flatten())
+            link(
+                &format!("/v2/{repository}/referrers/{subject}"),
+                [Some(("last", last.as_str())), filter].into_iter().flatten(),
+            )
         });
         Ok((Bytes::from(page.index()), (next, page.unreadable)))
     };
     let (index, (next, unreadable)) = call.in_memory(read().await?, read).await?;
-    let warning =
-        (unreadable > 0).then(|| format!("{unreadable} referrers cannot be read and are left out: the registry's log names them"));
+    let warning = (unreadable > 0).then(|| {
+        format!("{unreadable} referrers cannot be read and are left out: the registry's log names them")
+    });
     Ok(Reply::new(StatusCode::OK)
         .header(CONTENT_TYPE, ManifestType::OciIndex.as_str())
         .header_if(OCI_FILTERS_APPLIED, artifact_type.map(|_| "artifactType"))

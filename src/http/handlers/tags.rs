@@ -14,8 +14,18 @@ pub(super) async fn answer(call: &Call, repository: &RepositoryName) -> Result<R
     }
     let permit = call.permit(repository)?;
     let wanted = call.query.page()?;
-    let page = call.app.registry.tags(&permit, wanted.after, wanted.limit).await?;
+    let page = call
+        .app
+        .registry
+        .tags(&permit, wanted.after, wanted.limit)
+        .await?;
     let path = format!("/v2/{repository}/tags/list");
-    let next = page.entries.last().filter(|_| page.more).map(|last| wanted.next(&path, last));
-    Ok(Reply::new(StatusCode::OK).header_if(LINK, next).json(&json!({"name": repository.as_str(), "tags": page.entries})))
+    let next = page
+        .entries
+        .last()
+        .filter(|_| page.more)
+        .map(|last| wanted.next(&path, last));
+    Ok(Reply::new(StatusCode::OK)
+        .header_if(LINK, next)
+        .json(&json!({"name": repository.as_str(), "tags": page.entries})))
 }

@@ -1,5 +1,6 @@
-//! `/v2/token`: the token service's door. What is asked by GET with the request's own credential, or by POST with a form, is answered
-//! with a token of our own, or by an error in both vocabularies that clients know: never 403 or 415, on which some of them give up.
+//! `/v2/token`: the token service's door. What is asked by GET with the request's own credential, or by POST
+//! with a form, is answered with a token of our own, or by an error in both vocabularies that clients know:
+//! never 403 or 415, on which some of them give up.
 //!
 //! <https://distribution.github.io/distribution/spec/auth/token/>,
 //! <https://distribution.github.io/distribution/spec/auth/oauth/>, RFC 6749 5, RFC 8693 2.2.
@@ -58,21 +59,46 @@ pub(in crate::http) async fn answer(
 
 async fn by_get(app: &App, live: &Live, parts: &Parts, who: &mut Who) -> Result<Request, Fault> {
     let query = pairs(parts.uri.query().unwrap_or_default().as_bytes());
-    let all = |name: &'static str| query.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str());
+    let all = |name: &'static str| {
+        query
+            .iter()
+            .filter(move |(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+    };
     check_service(live, all("service").next())?;
     let presented = presented(parts);
     let identified = live.authenticator.authenticate(&presented, app.clock.now()).await;
     let identity = identified.map_err(|failure| refused(failure, who))?;
     accepted(&identity, who);
-    let asked = Asked { scope: Scope::asked(all("scope")), offline: all("offline_token").next() == Some("true") };
-    Ok(Request { identity, asked, credential: live.authenticator.token(&presented), exchange: false })
+    let asked = Asked {
+        scope: Scope::asked(all("scope")),
+        offline: all("offline_token").next() == Some("true"),
+    };
+    Ok(Request {
+        identity,
+        asked,
+        credential: live.authenticator.token(&presented),
+        exchange: false,
+    })
 }
 
-async fn by_post(app: &App, live: &Live, origin: &Origin, parts: &Parts, body: Body, who: &mut Who) -> Result<Request, Fault> {
+async fn by_post(
+    app: &App,
+    live: &Live,
+    origin: &Origin,
+    parts: &Parts,
+    body: Body,
+    who: &mut Who,
+) -> Result<Request, Fault> {
     // The form may be long in coming, and says who sends it only once it is there.
     who.sends_form(app).await?;
     let (form, _held) = form(app, parts, body).await?;
-    let GrantRequest { grant, asked, service, targets } = GrantRequest::parse(&form)?;
+    let GrantRequest {
+        grant,
+        asked,
+        service,
+        targets,
+    } = GrantRequest::parse(&form)?;
     check_service(live, service.as_deref())?;
     if !targets.iter().all(|target| is_here(target, live, origin)) {
         return Err(Fault::invalid_target());
@@ -89,28 +115,59 @@ async fn by_post(app: &App, live: &Live, origin: &Origin, parts: &Parts, body: B
         Grant::Password { password: token, .. }
         | Grant::RefreshToken(token)
         | Grant::TokenExchange { subject: token }
-        | Grant::ClientAssertion { assertion: token, .. } => {
-            Some(token).filter(|_| matches!(identity.credential(), CredentialType::Oidc | CredentialType::JwtSvid))
-        }
+        | Grant::ClientAssertion { assertion: token, .. } => Some(token).filter(|_| {
+            matches!(
+                identity.credential(),
+                CredentialType::Oidc | CredentialType::JwtSvid
+            )
+        }),
         Grant::ClientCredentials { .. } => None,
     };
-    Ok(Request { identity, asked, credential, exchange })
+    Ok(Request {
+        identity,
+        asked,
+        credential,
+        exchange,
+    })
 }
 
 fn issue(app: &App, live: &Live, request: &Request) -> Result<Response, Fault> {
-    let Request { identity, asked, credential, exchange } = request;
+    let Request {
+        identity,
+        asked,
+        credential,
+        exchange,
+    } = request;
     let now = app.clock.now();
-    let issued = match (app.tokens.issue(&live.terms, &live.policy, identity, asked, now), credential) {
+    let issued = match (
+        app.tokens.issue(&live.terms, &live.policy, identity, asked, now),
+        credential,
+    ) {
         (Ok(issued), _) => issued,
         // It is as good as ours would be, but for the scope.
         (Err(why @ NotIssued::TooLarge { .. }), Some(credential)) if identity.session().is_none() => {
-            tracing::warn!(identity = identity.username(), "the credential is handed back as it is: {why}");
+            tracing::warn!(
+                identity = identity.username(),
+                "the credential is handed back as it is: {why}"
+            );
             let expires_in = identity.valid_until().since(now);
-            Issued { token: credential.clone(), refresh: None, scope: asked.scope.clone(), expires_in, id: String::new() }
+            Issued {
+                token: credential.clone(),
+                refresh: None,
+                scope: asked.scope.clone(),
+                expires_in,
+                id: String::new(),
+            }
         }
         (Err(why), _) => return Err(why.into()),
     };
-    let Issued { token, refresh, scope, expires_in, id } = issued;
+    let Issued {
+        token,
+        refresh,
+        scope,
+        expires_in,
+        id,
+    } = issued;
     // No `issued_at`: clients then use their own clock, which is the one that they compare with.
     let told = json!({
         "token": token.expose(),
@@ -120,13 +177,29 @@ fn issue(app: &App, live: &Live, request: &Request) -> Result<Response, Fault> {
         "scope": scope.to_string(),
     });
     let further = [
-        ("issued_token_type", exchange.then_some("urn:ietf:params:oauth:token-type:access_token")),
+        (
+            "issued_token_type",
+            exchange.then_some("urn:ietf:params:oauth:token-type:access_token"),
+        ),
         ("refresh_token", refresh.as_ref().map(Secret::expose)),
     ];
-    let further = further.into_iter().filter_map(|(name, value)| Some((name.to_owned(), Value::from(value?))));
-    let told = told.as_object().cloned().unwrap_or_default().into_iter().chain(further).collect();
-    let mut response = Reply::new(StatusCode::OK).header(CACHE_CONTROL, "no-store").json(&told);
-    response.extensions_mut().insert(Told { id, scope: scope.to_string() });
+    let further = further
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), Value::from(value?))));
+    let told = told
+        .as_object()
+        .cloned()
+        .unwrap_or_default()
+        .into_iter()
+        .chain(further)
+        .collect();
+    let mut response = Reply::new(StatusCode::OK)
+        .header(CACHE_CONTROL, "no-store")
+        .json(&told);
+    response.extensions_mut().insert(Told {
+        id,
+        scope: scope.to_string(),
+    });
     Ok(response)
 }
 
@@ -149,21 +222,35 @@ fn check_service(live: &Live, service: Option<&str>) -> Result<(), Fault> {
     }
 }
 
-/// Whether a target of RFC 8693 names this registry: its service, or its address with or without the scheme and a path.
+/// Whether a target of RFC 8693 names this registry: its service, or its address with or without the scheme
+/// and a path.
 fn is_here(target: &str, live: &Live, origin: &Origin) -> bool {
-    let below = |text: &str| target.strip_prefix(text).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let below = |text: &str| {
+        target
+            .strip_prefix(text)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
     target == live.terms.service || below(&origin.to_string()) || below(origin.authority())
 }
 
-/// Reads the body as a form, whatever its content type says; anything else has no grant type. Also returns the memory for it, which is
-/// taken before anything is read. Only its content says whose it is, so it counts for the address that it comes from.
+/// Reads the body as a form, whatever its content type says; anything else has no grant type. Also returns
+/// the memory for it, which is taken before anything is read. Only its content says whose it is, so it counts
+/// for the address that it comes from.
 async fn form(app: &App, parts: &Parts, mut body: Body) -> Result<(Vec<(String, String)>, Held), Fault> {
-    let announced = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let announced = parts
+        .headers
+        .get(CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse().ok());
     let most = announced.unwrap_or(FORM_BYTES).min(FORM_BYTES);
     let mut held = app.memory.of(Holder::Form(source(parts))).reserve(most).await?;
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let Ok(chunk) = frame.map_err(|why| Fault::broken_off(broken_off(why)))?.into_data() else { continue };
+        let Ok(chunk) = frame
+            .map_err(|why| Fault::broken_off(broken_off(why)))?
+            .into_data()
+        else {
+            continue;
+        };
         if bytes.len() + chunk.len() > FORM_BYTES {
             return Err(Fault::form_too_large());
         }

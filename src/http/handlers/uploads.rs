@@ -27,15 +27,20 @@ pub(super) async fn begin(call: &Call, repository: &RepositoryName, body: Body) 
     if let Some(digest) = digest {
         let range = whole(call)?;
         let body = stream(call, body).await?;
-        let digest = registry.put_blob(&pusher(call, permit), range, &digest, body).await?;
+        let digest = registry
+            .put_blob(&pusher(call, permit), range, &digest, body)
+            .await?;
         return Ok(created(repository, &digest));
     }
     let algorithm: Option<Algorithm> = call.query.get("digest-algorithm").map(str::parse).transpose()?;
-    let upload = registry.begin_upload(&permit, algorithm, &counted_as(call)).await?;
+    let upload = registry
+        .begin_upload(&permit, algorithm, &counted_as(call))
+        .await?;
     Ok(progress(StatusCode::ACCEPTED, repository, &upload))
 }
 
-/// For whom an upload counts: the anonymous of one address count together, and those of a proxy that names no client.
+/// For whom an upload counts: the anonymous of one address count together, and those of a proxy that names no
+/// client.
 fn counted_as(call: &Call) -> String {
     match source(&call.parts) {
         _ if !call.identity.is_anonymous() => call.identity.principal().to_string(),
@@ -45,25 +50,45 @@ fn counted_as(call: &Call) -> String {
 }
 
 /// Status, more bytes, the end.
-pub(super) async fn answer(call: &Call, repository: &RepositoryName, id: &str, body: Body) -> Result<Response, Fault> {
-    if !matches!(call.parts.method, Method::GET | Method::HEAD | Method::PATCH | Method::PUT | Method::DELETE) {
+pub(super) async fn answer(
+    call: &Call,
+    repository: &RepositoryName,
+    id: &str,
+    body: Body,
+) -> Result<Response, Fault> {
+    if !matches!(
+        call.parts.method,
+        Method::GET | Method::HEAD | Method::PATCH | Method::PUT | Method::DELETE
+    ) {
         return Err(Fault::method_not_allowed("GET, HEAD, PATCH, PUT, DELETE"));
     }
     let permit: Permit<Create> = call.permit(repository)?;
     let id: UploadId = id.parse().map_err(|_| Fault::upload_unknown())?;
     let registry = &call.app.registry;
-    let here = |error: registry::Error| Fault::from(error).header_on_range(LOCATION, &location(repository, &id));
+    let here =
+        |error: registry::Error| Fault::from(error).header_on_range(LOCATION, &location(repository, &id));
     match call.parts.method {
         Method::PATCH => {
-            let (range, body) = (content_range(call)?, stream(call, body).await?);
-            let upload = registry.append(&permit, &id, range, call.content_length(), body).await.map_err(here)?;
+            let range = content_range(call)?;
+            let body = stream(call, body).await?;
+            let upload = registry
+                .append(&permit, &id, range, call.content_length(), body)
+                .await
+                .map_err(here)?;
             Ok(progress(StatusCode::ACCEPTED, repository, &upload))
         }
         Method::PUT => {
-            let digest: Digest = call.query.named("digest")?.ok_or_else(Fault::missing_digest)?.parse()?;
+            let digest: Digest = call
+                .query
+                .named("digest")?
+                .ok_or_else(Fault::missing_digest)?
+                .parse()?;
             let range = content_range(call)?;
             let body = stream(call, body).await?;
-            let digest = registry.finish(&pusher(call, permit), &id, range, &digest, body).await.map_err(here)?;
+            let digest = registry
+                .finish(&pusher(call, permit), &id, range, &digest, body)
+                .await
+                .map_err(here)?;
             Ok(created(repository, &digest))
         }
         Method::DELETE => {
@@ -72,7 +97,12 @@ pub(super) async fn answer(call: &Call, repository: &RepositoryName, id: &str, b
         }
         _ => {
             let upload = registry.upload_status(&permit, &id).await?;
-            Ok(standing(StatusCode::NO_CONTENT, repository, &upload, stands_at(upload.offset)))
+            Ok(standing(
+                StatusCode::NO_CONTENT,
+                repository,
+                &upload,
+                stands_at(upload.offset),
+            ))
         }
     }
 }
@@ -82,13 +112,24 @@ fn pusher(call: &Call, permit: Permit<Create>) -> Pusher {
     Pusher { permit, readable }
 }
 
-/// The blob that was asked to be mounted, if it could be. A source that the caller may not read is like one that has no such blob.
+/// The blob that was asked to be mounted, if it could be. A source that the caller may not read is like one
+/// that has no such blob.
 async fn mount(call: &Call, permit: &Permit<Create>) -> Result<Option<Digest>, Fault> {
     let from = call.query.named("from")?;
-    let Some(digest) = call.query.named("mount")?.and_then(|digest| digest.parse::<Digest>().ok()) else { return Ok(None) };
+    let Some(digest) = call
+        .query
+        .named("mount")?
+        .and_then(|digest| digest.parse::<Digest>().ok())
+    else {
+        return Ok(None);
+    };
     let registry = &call.app.registry;
     let mounted = match from {
-        None => registry.mount(permit, None, Some(&call.reader()), &digest).await?,
+        None => {
+            registry
+                .mount(permit, None, Some(&call.reader()), &digest)
+                .await?
+        }
         Some(from) => match from.parse().ok().and_then(|from| call.reader().permit(&from)) {
             Some(from) => registry.mount(permit, Some(&from), None, &digest).await?,
             None => false,
@@ -99,7 +140,9 @@ async fn mount(call: &Call, permit: &Permit<Create>) -> Result<Option<Digest>, F
 
 fn content_range(call: &Call) -> Result<Option<ContentRange>, Fault> {
     let header = call.parts.headers.get(CONTENT_RANGE);
-    Ok(header.map(|value| value.to_str().unwrap_or_default().parse()).transpose()?)
+    Ok(header
+        .map(|value| value.to_str().unwrap_or_default().parse())
+        .transpose()?)
 }
 
 /// The announced length of a blob that comes in one go, as the range that it is.
@@ -108,14 +151,25 @@ fn whole(call: &Call) -> Result<Option<ContentRange>, Fault> {
         return Ok(Some(range));
     }
     let length = call.content_length();
-    Ok(length.filter(|length| *length > 0).map(|length| ContentRange { start: 0, end: length - 1 }))
+    Ok(length.filter(|length| *length > 0).map(|length| ContentRange {
+        start: 0,
+        end: length - 1,
+    }))
 }
 
 /// The body, once there is memory for its beginning. One without content needs none.
 async fn stream(call: &Call, body: Body) -> Result<registry::Body, Fault> {
     let memory = call.memory();
-    let first = if body.is_end_stream() { None } else { Some(memory.reserve(1).await?) };
-    Ok(registry::Body::new(body.into_data_stream().map_err(broken_off).boxed(), memory, first))
+    let first = if body.is_end_stream() {
+        None
+    } else {
+        Some(memory.reserve(1).await?)
+    };
+    Ok(registry::Body::new(
+        body.into_data_stream().map_err(broken_off).boxed(),
+        memory,
+        first,
+    ))
 }
 
 fn progress(status: StatusCode, repository: &RepositoryName, upload: &Upload) -> Response {

@@ -1,11 +1,13 @@
-//! `/`: what a person finds here who opens the registry in a browser. Nobody is identified for it, and it says nothing that `/v2/` does not.
+//! `/`: what a person finds here who opens the registry in a browser. Nobody is identified for it, and it
+//! says nothing that `/v2/` does not.
 
 use super::Reply;
 use crate::http::answer::Fault;
 use crate::http::authority::Origin;
 use axum::response::Response;
 use http::header::{
-    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, VARY,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use http::request::Parts;
 use http::{Method, StatusCode};
@@ -14,17 +16,32 @@ pub(in crate::http) fn answer(parts: &Parts, origin: &Origin) -> Result<Response
     if !matches!(parts.method, Method::GET | Method::HEAD) {
         return Err(Fault::method_not_allowed("GET, HEAD"));
     }
-    let browser = parts.headers.get_all(ACCEPT).iter().any(|value| value.to_str().is_ok_and(|types| types.contains("text/html")));
+    let browser = parts
+        .headers
+        .get_all(ACCEPT)
+        .iter()
+        .any(|value| value.to_str().is_ok_and(|types| types.contains("text/html")));
     let (media_type, page, host) = if browser {
-        ("text/html; charset=utf-8", include_str!("welcome.html"), escaped(origin.authority()))
+        (
+            "text/html; charset=utf-8",
+            include_str!("welcome.html"),
+            escaped(origin.authority()),
+        )
     } else {
-        ("text/plain; charset=utf-8", include_str!("welcome.txt"), origin.authority().to_owned())
+        (
+            "text/plain; charset=utf-8",
+            include_str!("welcome.txt"),
+            origin.authority().to_owned(),
+        )
     };
     Ok(Reply::new(StatusCode::OK)
         .header(CONTENT_TYPE, media_type)
         .header(CACHE_CONTROL, "no-store")
         .header(VARY, "accept")
-        .header(CONTENT_SECURITY_POLICY, "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+        .header(
+            CONTENT_SECURITY_POLICY,
+            "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        )
         .header(X_CONTENT_TYPE_OPTIONS, "nosniff")
         .header(X_FRAME_OPTIONS, "DENY")
         .header(REFERRER_POLICY, "no-referrer")
@@ -33,5 +50,8 @@ pub(in crate::http) fn answer(parts: &Parts, origin: &Origin) -> Result<Response
 
 /// A host has none of these characters; `http.externalURL` may.
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }

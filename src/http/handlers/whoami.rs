@@ -1,6 +1,7 @@
-//! `/v2/_wharfinger/whoami`: who the caller is to this registry, and with `?repository=` what it may do there and which rule says so.
-//! Callers learn of themselves alone, and of a pattern only where it grants them something: a pattern may name a secret project.
-//! No repository's name begins with `_`, so the path cannot be one's.
+//! `/v2/_wharfinger/whoami`: who the caller is to this registry, and with `?repository=` what it may do there
+//! and which rule says so. Callers learn of themselves alone, and of a pattern only where it grants them
+//! something: a pattern may name a secret project. No repository's name begins with `_`, so the path cannot
+//! be one's.
 
 use super::{Call, Reply};
 use crate::access::{self, Action, Explanation};
@@ -29,9 +30,14 @@ pub(super) fn answer(call: &Call) -> Result<Response, Fault> {
     });
     if let (Some(name), Some(told)) = (call.query.named("repository")?, told.as_object_mut()) {
         let repository = name.parse().map_err(Fault::bad_name)?;
-        told.insert("access".to_owned(), described(&access::explain(&call.live.policy, identity, &repository)));
+        told.insert(
+            "access".to_owned(),
+            described(&access::explain(&call.live.policy, identity, &repository)),
+        );
     }
-    Ok(Reply::new(StatusCode::OK).header(CACHE_CONTROL, "no-store").json(&told))
+    Ok(Reply::new(StatusCode::OK)
+        .header(CACHE_CONTROL, "no-store")
+        .json(&told))
 }
 
 fn described(explanation: &Explanation) -> Value {
@@ -39,7 +45,12 @@ fn described(explanation: &Explanation) -> Value {
     let actions: Map<String, Value> = explanation
         .actions
         .iter()
-        .map(|explained| (explained.action.as_str().to_owned(), action(explained.action, explained.is_allowed())))
+        .map(|explained| {
+            (
+                explained.action.as_str().to_owned(),
+                action(explained.action, explained.is_allowed()),
+            )
+        })
         .collect();
     json!({"repository": explanation.repository.as_str(), "actions": actions})
 }

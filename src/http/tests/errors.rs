@@ -22,16 +22,33 @@ async fn every_error_of_the_core_has_its_status_and_code() {
         (Error::TooManyUploads { most: 1 }, 429, "TOOMANYREQUESTS"),
         (Error::RangeMismatch { offset: 5 }, 416, "BLOB_UPLOAD_INVALID"),
         (Error::SizeMismatch, 400, "SIZE_INVALID"),
-        (Error::DigestMismatch { expected: digest.clone(), found: digest.clone() }, 400, "DIGEST_INVALID"),
+        (
+            Error::DigestMismatch {
+                expected: digest.clone(),
+                found: digest.clone(),
+            },
+            400,
+            "DIGEST_INVALID",
+        ),
         (Error::ManifestUnknown, 404, "MANIFEST_UNKNOWN"),
         (Error::RepositoryUnknown, 404, "NAME_UNKNOWN"),
-        (Error::MissingReferences(vec![digest.clone(), digest]), 404, "MANIFEST_BLOB_UNKNOWN"),
+        (
+            Error::MissingReferences(vec![digest.clone(), digest]),
+            404,
+            "MANIFEST_BLOB_UNKNOWN",
+        ),
         (Error::TooLarge, 413, "SIZE_INVALID"),
         (Error::TagExists, 403, "DENIED"),
         (Error::TagMissing, 403, "DENIED"),
         (Error::ConditionFailed { found: None }, 412, "DENIED"),
         (Error::Referenced, 405, "DENIED"),
-        (Error::Listed { index: sha256("index").parse().unwrap() }, 405, "DENIED"),
+        (
+            Error::Listed {
+                index: sha256("index").parse().unwrap(),
+            },
+            405,
+            "DENIED",
+        ),
         (Error::Interrupted, 400, "BLOB_UPLOAD_INVALID"),
         (Error::Stalled, 408, "BLOB_UPLOAD_INVALID"),
         (Error::Storage(storage::Failure::Conflict), 503, "UNKNOWN"),
@@ -44,14 +61,23 @@ async fn every_error_of_the_core_has_its_status_and_code() {
         let what = format!("{error:?}");
         let answer = told(error).await;
         assert_eq!(answer.error(), (status, code.into()), "{what}");
-        assert_eq!(answer.header("retry-after").is_empty(), status != 503 && status != 429, "{what}");
-        assert!(!answer.text().contains("/secret/path"), "what storage says is for the log");
+        assert_eq!(
+            answer.header("retry-after").is_empty(),
+            status != 503 && status != 429,
+            "{what}"
+        );
+        assert!(
+            !answer.text().contains("/secret/path"),
+            "what storage says is for the log"
+        );
     }
 }
 
 #[tokio::test]
 async fn each_missing_digest_is_an_error_of_its_own_and_the_answer_stays_small() {
-    let digests: Vec<Digest> = (0..40_000).map(|layer| sha256(format!("layer {layer}")).parse().unwrap()).collect();
+    let digests: Vec<Digest> = (0..40_000)
+        .map(|layer| sha256(format!("layer {layer}")).parse().unwrap())
+        .collect();
     let answer = told(Error::MissingReferences(digests.clone())).await;
     assert!(answer.text().len() < 50_000, "{} bytes", answer.text().len());
     let errors = answer.json()["errors"].as_array().unwrap().clone();
@@ -62,21 +88,47 @@ async fn each_missing_digest_is_an_error_of_its_own_and_the_answer_stays_small()
         assert!(error["message"].as_str().unwrap().contains(digest.as_str()));
     }
     assert_eq!(errors[100]["detail"], json!({"more": 39_900}));
-    assert!(Error::MissingReferences(digests).to_string().ends_with(", and 39900 more"));
+    assert!(
+        Error::MissingReferences(digests)
+            .to_string()
+            .ends_with(", and 39900 more")
+    );
 }
 
 #[tokio::test]
 async fn refused_is_401_undecidable_503_and_the_details_are_for_the_log() {
-    let evidence = Evidence { issuer: Some("https://inner.example".into()), ..Evidence::default() };
-    let refused = Failure::Refused(Refusal { reason: Refused::Validation { message: "only main".into() }, evidence: evidence.clone() });
+    let evidence = Evidence {
+        issuer: Some("https://inner.example".into()),
+        ..Evidence::default()
+    };
+    let refused = Failure::Refused(Refusal {
+        reason: Refused::Validation {
+            message: "only main".into(),
+        },
+        evidence: evidence.clone(),
+    });
     let fault = Fault::from(refused);
-    assert_eq!((fault.challenge, fault.log.as_deref()), (Some(ChallengeError::InvalidToken), Some("only main")));
+    assert_eq!(
+        (fault.challenge, fault.log.as_deref()),
+        (Some(ChallengeError::InvalidToken), Some("only main"))
+    );
     let answer = told(fault).await;
     assert_eq!(answer.error(), (401, "UNAUTHORIZED".into()));
     assert!(!answer.text().contains("only main") && !answer.text().contains("inner.example"));
 
-    let why = Authorities::<jwks::KeySet>::new(vec![Slot::new("https://inner.example")]).view(Timestamp::MAX).unwrap_err();
-    for failure in [Failure::Undecidable { why, evidence: evidence.clone() }, Failure::Busy { why: Busy::Everyone, evidence }] {
+    let why = Authorities::<jwks::KeySet>::new(vec![Slot::new("https://inner.example")])
+        .view(Timestamp::MAX)
+        .unwrap_err();
+    for failure in [
+        Failure::Undecidable {
+            why,
+            evidence: evidence.clone(),
+        },
+        Failure::Busy {
+            why: Busy::Everyone,
+            evidence,
+        },
+    ] {
         let answer = told(failure).await;
         assert_eq!(answer.error(), (503, "UNKNOWN".into()));
         assert!(!answer.header("retry-after").is_empty() && !answer.text().contains("inner.example"));
@@ -86,11 +138,28 @@ async fn refused_is_401_undecidable_503_and_the_details_are_for_the_log() {
 #[tokio::test]
 async fn what_is_wrong_with_a_certificate_by_itself_is_for_the_client_too() {
     use crate::trust::x509::Rejected;
-    let refused = |why: Rejected| told(Failure::Refused(Refusal { reason: Refused::Chain(why), evidence: Evidence::default() }));
-    let answer = refused(Rejected::CriticalExtension { oid: "2.5.29.32".into() }).await;
+    let refused = |why: Rejected| {
+        told(Failure::Refused(Refusal {
+            reason: Refused::Chain(why),
+            evidence: Evidence::default(),
+        }))
+    };
+    let answer = refused(Rejected::CriticalExtension {
+        oid: "2.5.29.32".into(),
+    })
+    .await;
     assert_eq!(answer.error(), (401, "UNAUTHORIZED".into()));
-    assert!(answer.text().contains("the certificate has the critical extension certificatePolicies (2.5.29.32)"), "{}", answer.text());
-    let answer = refused(Rejected::NoAuthorities { origin: "inner.pem".into() }).await;
+    assert!(
+        answer
+            .text()
+            .contains("the certificate has the critical extension certificatePolicies (2.5.29.32)"),
+        "{}",
+        answer.text()
+    );
+    let answer = refused(Rejected::NoAuthorities {
+        origin: "inner.pem".into(),
+    })
+    .await;
     assert!(!answer.text().contains("inner.pem"), "{}", answer.text());
 }
 
@@ -98,7 +167,10 @@ async fn what_is_wrong_with_a_certificate_by_itself_is_for_the_client_too() {
 async fn a_denial_names_the_action_and_not_the_pattern() {
     let site = Site::new();
     let answer = site.get_as("somebody", "/v2/team/a/tags/list").await;
-    assert_eq!(answer.json()["errors"][0]["detail"], json!({"repository": "team/a", "action": "read"}));
+    assert_eq!(
+        answer.json()["errors"][0]["detail"],
+        json!({"repository": "team/a", "action": "read"})
+    );
     assert!(!answer.text().contains("team/**"));
 }
 
@@ -106,14 +178,23 @@ async fn a_denial_names_the_action_and_not_the_pattern() {
 async fn a_refusal_tells_the_id_that_the_log_has_too() {
     let site = Site::new();
     let denied = site.get_as("somebody", "/v2/team/a/tags/list").await;
-    let bad = site.send(bearer(ask(Method::GET, "/v2/"), "no-token"), Body::empty()).await;
+    let bad = site
+        .send(bearer(ask(Method::GET, "/v2/"), "no-token"), Body::empty())
+        .await;
     for answer in [denied, bad] {
         let message = answer.json()["errors"][0]["message"].as_str().unwrap().to_owned();
         let id = answer.header("x-request-id");
-        assert!(id.len() == 16 && message.ends_with(&format!("(request {id})")), "{message}");
+        assert!(
+            id.len() == 16 && message.ends_with(&format!("(request {id})")),
+            "{message}"
+        );
     }
     let nobody = site.get("/v2/").await;
-    assert!(!nobody.text().contains("request"), "nothing was refused: {}", nobody.text());
+    assert!(
+        !nobody.text().contains("request"),
+        "nothing was refused: {}",
+        nobody.text()
+    );
 }
 
 #[tokio::test]
@@ -122,10 +203,21 @@ async fn an_answer_repeats_little_of_what_a_client_sent() {
     let request = ask(Method::PUT, "/v2/open/a/manifests/v1").header("content-type", "x".repeat(60_000));
     let refused = site.send(request, image(&sha256("{}")).to_string()).await;
     assert_eq!(refused.error(), (400, "MANIFEST_INVALID".into()));
-    let message = refused.json()["errors"][0]["message"].as_str().unwrap().to_owned();
-    assert!(message.ends_with(" more bytes)") && message.len() < MESSAGE_BYTES + 40, "{message}");
+    let message = refused.json()["errors"][0]["message"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(
+        message.ends_with(" more bytes)") && message.len() < MESSAGE_BYTES + 40,
+        "{message}"
+    );
     let long = format!("Bearer {}", "y".repeat(30_000));
-    let refused = site.send(ask(Method::GET, "/v2/").header("authorization", long), Body::empty()).await;
+    let refused = site
+        .send(
+            ask(Method::GET, "/v2/").header("authorization", long),
+            Body::empty(),
+        )
+        .await;
     assert_eq!(refused.error(), (401, "UNAUTHORIZED".into()));
     assert!(refused.body.len() < MESSAGE_BYTES, "{}", refused.text());
 }
@@ -142,7 +234,12 @@ impl RecordStore for Panics {
         unreachable!()
     }
 
-    fn swap<'a>(&'a self, _: &'a str, _: &'a storage::Version, _: storage::Value) -> storage::Answer<'a, storage::Version> {
+    fn swap<'a>(
+        &'a self,
+        _: &'a str,
+        _: &'a storage::Version,
+        _: storage::Value,
+    ) -> storage::Answer<'a, storage::Version> {
         unreachable!()
     }
 
@@ -167,10 +264,20 @@ impl RecordStore for Panics {
 async fn a_panic_is_500_with_a_body_and_not_the_end_of_the_connection() {
     let mut site = Site::new();
     let registry = Registry::new(Arc::new(Panics), Arc::new(Memory::new()));
-    site.endpoint = Endpoint::new(App { registry, ..site.app.clone() });
+    site.endpoint = Endpoint::new(App {
+        registry,
+        ..site.app.clone()
+    });
     let answer = site.get("/v2/open/a/manifests/v1").await;
     assert_eq!(answer.error(), (500, "UNKNOWN".into()));
     assert_ne!(answer.header("x-request-id"), "");
-    assert!(!answer.text().contains("for anybody"), "what went wrong is for the log");
-    assert_eq!(site.get("/v2/open/a/manifests/v1").await.status, StatusCode::INTERNAL_SERVER_ERROR, "and it goes on");
+    assert!(
+        !answer.text().contains("for anybody"),
+        "what went wrong is for the log"
+    );
+    assert_eq!(
+        site.get("/v2/open/a/manifests/v1").await.status,
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "and it goes on"
+    );
 }

@@ -1,4 +1,5 @@
-//! A store on a disk that loses or changes bytes: what is read is never wrong without a word, and a push makes it whole.
+//! A store on a disk that loses or changes bytes: what is read is never wrong without a word, and a push
+//! makes it whole.
 
 use super::*;
 use std::fs;
@@ -50,26 +51,53 @@ impl Site {
     /// The files with blobs' bytes.
     fn files(&self) -> Vec<PathBuf> {
         let list = |folder: PathBuf| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-        list(self.folder.as_ref().unwrap().path().join("d")).flat_map(list).collect()
+        list(self.folder.as_ref().unwrap().path().join("d"))
+            .flat_map(list)
+            .collect()
     }
 
     async fn push(&self, repository: &str, way: Way, content: &[u8], digest: &str) -> StatusCode {
         let begin = format!("/v2/{repository}/blobs/uploads/");
         if let Way::AtOnce = way {
-            return self.send(ask(Method::POST, &format!("{begin}?digest={digest}")), content.to_owned()).await.status;
+            return self
+                .send(
+                    ask(Method::POST, &format!("{begin}?digest={digest}")),
+                    content.to_owned(),
+                )
+                .await
+                .status;
         }
-        let upload = self.send(ask(Method::POST, &begin), Body::empty()).await.header("location").to_owned();
+        let upload = self
+            .send(ask(Method::POST, &begin), Body::empty())
+            .await
+            .header("location")
+            .to_owned();
         let mut rest = content;
         if let Way::Chunks = way {
             let (first, last) = content.split_at(content.len() / 3);
-            assert_eq!(self.send(ask(Method::PATCH, &upload), first.to_owned()).await.status, StatusCode::ACCEPTED);
+            assert_eq!(
+                self.send(ask(Method::PATCH, &upload), first.to_owned())
+                    .await
+                    .status,
+                StatusCode::ACCEPTED
+            );
             rest = last;
         }
-        self.send(ask(Method::PUT, &format!("{upload}?digest={digest}")), rest.to_owned()).await.status
+        self.send(
+            ask(Method::PUT, &format!("{upload}?digest={digest}")),
+            rest.to_owned(),
+        )
+        .await
+        .status
     }
 
     async fn head(&self, repository: &str, digest: &str) -> StatusCode {
-        self.send(ask(Method::HEAD, &format!("/v2/{repository}/blobs/{digest}")), Body::empty()).await.status
+        self.send(
+            ask(Method::HEAD, &format!("/v2/{repository}/blobs/{digest}")),
+            Body::empty(),
+        )
+        .await
+        .status
     }
 }
 
@@ -87,18 +115,32 @@ async fn a_push_of_the_same_digest_makes_damaged_bytes_whole() {
             for repository in ["open/a", "open/b"] {
                 let site = Site::on_disk();
                 for what in HARMS {
-                    assert_eq!(site.push("open/a", Way::AtOnce, &content, &digest).await, StatusCode::CREATED);
+                    assert_eq!(
+                        site.push("open/a", Way::AtOnce, &content, &digest).await,
+                        StatusCode::CREATED
+                    );
                     let before = site.files();
                     before.iter().for_each(|file| harm(file, what));
-                    assert_eq!(site.push(repository, way, &content, &digest).await, StatusCode::CREATED, "{what:?} {way:?}");
+                    assert_eq!(
+                        site.push(repository, way, &content, &digest).await,
+                        StatusCode::CREATED,
+                        "{what:?} {way:?}"
+                    );
                     for there in ["open/a", repository] {
                         let read = site.get(&format!("/v2/{there}/blobs/{digest}")).await;
-                        assert_eq!((read.status, read.body == content), (StatusCode::OK, true), "{there} {what:?} {way:?}");
+                        assert_eq!(
+                            (read.status, read.body == content),
+                            (StatusCode::OK, true),
+                            "{there} {what:?} {way:?}"
+                        );
                     }
                     assert_eq!(site.head(repository, &digest).await, StatusCode::OK);
                     assert_ne!(site.files(), before, "the damaged bytes are not written over");
                     // The next round damages the new bytes and the old ones, which wait for the collector.
-                    assert_eq!(site.push("open/a", Way::AtOnce, &content, &digest).await, StatusCode::CREATED);
+                    assert_eq!(
+                        site.push("open/a", Way::AtOnce, &content, &digest).await,
+                        StatusCode::CREATED
+                    );
                 }
             }
         }
@@ -110,11 +152,17 @@ async fn a_push_of_what_is_whole_writes_nothing_that_stays() {
     let site = Site::on_disk();
     let content = content(SIZE);
     let digest = sha256(&content);
-    assert_eq!(site.push("open/a", Way::AtOnce, &content, &digest).await, StatusCode::CREATED);
+    assert_eq!(
+        site.push("open/a", Way::AtOnce, &content, &digest).await,
+        StatusCode::CREATED
+    );
     let files = site.files();
     for repository in ["open/a", "open/b"] {
         for way in WAYS {
-            assert_eq!(site.push(repository, way, &content, &digest).await, StatusCode::CREATED);
+            assert_eq!(
+                site.push(repository, way, &content, &digest).await,
+                StatusCode::CREATED
+            );
             assert_eq!(site.files(), files, "{repository} {way:?}");
         }
     }
@@ -126,7 +174,10 @@ async fn bytes_are_not_damaged_because_a_client_sends_others() {
     let site = Site::on_disk();
     let content = content(SIZE);
     let digest = sha256(&content);
-    assert_eq!(site.push("open/a", Way::AtOnce, &content, &digest).await, StatusCode::CREATED);
+    assert_eq!(
+        site.push("open/a", Way::AtOnce, &content, &digest).await,
+        StatusCode::CREATED
+    );
     let files = site.files();
     for size in [0, 1, SIZE - 1, SIZE, SIZE + 1] {
         let mut wrong = content.clone();
@@ -136,8 +187,16 @@ async fn bytes_are_not_damaged_because_a_client_sends_others() {
         }
         for way in WAYS {
             for repository in ["open/a", "open/b"] {
-                assert_eq!(site.push(repository, way, &wrong, &digest).await, StatusCode::BAD_REQUEST, "{size} {way:?} {repository}");
-                assert_eq!(site.head("open/a", &digest).await, StatusCode::OK, "{size} {way:?} {repository}");
+                assert_eq!(
+                    site.push(repository, way, &wrong, &digest).await,
+                    StatusCode::BAD_REQUEST,
+                    "{size} {way:?} {repository}"
+                );
+                assert_eq!(
+                    site.head("open/a", &digest).await,
+                    StatusCode::OK,
+                    "{size} {way:?} {repository}"
+                );
                 assert_eq!(site.files(), files, "{size} {way:?} {repository}");
             }
         }
@@ -153,17 +212,33 @@ async fn bytes_that_are_not_all_there_are_not_served_and_not_called_here() {
             let content = "layer ".repeat(100);
             let digest = sha256(&content);
             let pusher = site.token("pusher");
-            let push = ask(Method::POST, &format!("/v2/public/a/blobs/uploads/?digest={digest}"));
-            assert_eq!(site.send(bearer(push, &pusher), content).await.status, StatusCode::CREATED);
+            let push = ask(
+                Method::POST,
+                &format!("/v2/public/a/blobs/uploads/?digest={digest}"),
+            );
+            assert_eq!(
+                site.send(bearer(push, &pusher), content).await.status,
+                StatusCode::CREATED
+            );
             site.files().iter().for_each(|file| harm(file, what));
             let path = format!("/v2/public/a/blobs/{digest}");
-            let get = range.iter().fold(ask(Method::GET, &path), |request, range| request.header("range", *range));
+            let get = range.iter().fold(ask(Method::GET, &path), |request, range| {
+                request.header("range", *range)
+            });
             let answer = site.send(get, Body::empty()).await;
             assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR, "{what:?}");
             let message = answer.json()["errors"][0]["message"].as_str().unwrap().to_owned();
-            assert!(message.contains(&digest) && message.contains("push the blob again"), "{message}");
-            assert_eq!(site.send(ask(Method::HEAD, &path), Body::empty()).await.status, StatusCode::INTERNAL_SERVER_ERROR);
-            let head = site.send(bearer(ask(Method::HEAD, &path), &pusher), Body::empty()).await;
+            assert!(
+                message.contains(&digest) && message.contains("push the blob again"),
+                "{message}"
+            );
+            assert_eq!(
+                site.send(ask(Method::HEAD, &path), Body::empty()).await.status,
+                StatusCode::INTERNAL_SERVER_ERROR
+            );
+            let head = site
+                .send(bearer(ask(Method::HEAD, &path), &pusher), Body::empty())
+                .await;
             assert_eq!(head.status, StatusCode::NOT_FOUND, "{what:?}");
         }
     }
@@ -177,11 +252,17 @@ async fn what_a_read_or_a_mount_found_is_remembered() {
         let digest = site.push_blob("open/a", "layer").await;
         let file = &site.files()[0];
         fs::write(file, "lay").unwrap();
-        let mount = ask(Method::POST, &format!("/v2/open/b/blobs/uploads/?mount={digest}&from=open/a"));
+        let mount = ask(
+            Method::POST,
+            &format!("/v2/open/b/blobs/uploads/?mount={digest}&from=open/a"),
+        );
         if by_mount {
             assert_eq!(site.send(mount, Body::empty()).await.status, StatusCode::ACCEPTED);
         } else {
-            assert_eq!(site.get(&format!("/v2/open/a/blobs/{digest}")).await.status, StatusCode::INTERNAL_SERVER_ERROR);
+            assert_eq!(
+                site.get(&format!("/v2/open/a/blobs/{digest}")).await.status,
+                StatusCode::INTERNAL_SERVER_ERROR
+            );
         }
         fs::write(file, "layer").unwrap();
         assert_eq!(site.head("open/a", &digest).await, StatusCode::NOT_FOUND);
@@ -196,6 +277,9 @@ async fn a_blob_is_deleted_without_its_bytes() {
     let digest = site.push_blob("open/a", "layer").await;
     harm(&site.files()[0], Harm::Gone);
     let path = format!("/v2/open/a/blobs/{digest}");
-    assert_eq!(site.send(ask(Method::DELETE, &path), Body::empty()).await.status, StatusCode::ACCEPTED);
+    assert_eq!(
+        site.send(ask(Method::DELETE, &path), Body::empty()).await.status,
+        StatusCode::ACCEPTED
+    );
     assert_eq!(site.get(&path).await.status, StatusCode::NOT_FOUND);
 }

@@ -55,8 +55,8 @@ const ISSUER: &str = "https://issuer.example";
 const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 const ALL: [Action; 4] = [Action::Read, Action::Create, Action::Update, Action::Delete];
 
-/// A registry with one OIDC issuer. `open/**` belongs to everybody, `public/**` may be read by everybody, `team/**` belongs to the
-/// subject `builder`, and `secret/**` to nobody.
+/// A registry with one OIDC issuer. `open/**` belongs to everybody, `public/**` may be read by everybody,
+/// `team/**` belongs to the subject `builder`, and `secret/**` to nobody.
 struct Site {
     app: App,
     endpoint: Endpoint,
@@ -69,10 +69,25 @@ struct Site {
 
 impl Site {
     fn new() -> Self {
-        let everything = PatternRules { default: ALL.to_vec(), anonymous: ALL.to_vec(), ..PatternRules::default() };
-        let public = PatternRules { default: ALL.to_vec(), anonymous: vec![Action::Read], ..PatternRules::default() };
-        let builder = Grant { users: vec![format!("{ISSUER}/builder")], actions: ALL.to_vec(), ..Grant::default() };
-        let team = PatternRules { policies: vec![builder], ..PatternRules::default() };
+        let everything = PatternRules {
+            default: ALL.to_vec(),
+            anonymous: ALL.to_vec(),
+            ..PatternRules::default()
+        };
+        let public = PatternRules {
+            default: ALL.to_vec(),
+            anonymous: vec![Action::Read],
+            ..PatternRules::default()
+        };
+        let builder = Grant {
+            users: vec![format!("{ISSUER}/builder")],
+            actions: ALL.to_vec(),
+            ..Grant::default()
+        };
+        let team = PatternRules {
+            policies: vec![builder],
+            ..PatternRules::default()
+        };
         Self::with(vec![
             ("open/**".into(), everything),
             ("public/**".into(), public),
@@ -86,19 +101,35 @@ impl Site {
         let mut site = Self::new();
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(
-            Local::open_with(folder.path(), crate::storage::local::Settings { commit: true, clock: site.app.clock.clone() }).unwrap(),
+            Local::open_with(
+                folder.path(),
+                crate::storage::local::Settings {
+                    commit: true,
+                    clock: site.app.clock.clone(),
+                },
+            )
+            .unwrap(),
         );
         site.app.registry = registry(store.clone(), store);
-        Self { endpoint: Endpoint::new(site.app.clone()), folder: Some(folder), ..site }
+        Self {
+            endpoint: Endpoint::new(site.app.clone()),
+            folder: Some(folder),
+            ..site
+        }
     }
 
     fn with(repositories: Vec<(String, PatternRules)>) -> Self {
         let (clock, hand) = Clock::manual(Timestamp::from_secs(NOW));
-        let terms = Terms { service: "r.example".into(), session_lifetime: Duration::from_secs(3600) };
+        let terms = Terms {
+            service: "r.example".into(),
+            session_lifetime: Duration::from_secs(3600),
+        };
         let tokens = Tokens::new("0123", Arc::new(SigningKeys::in_memory(clock.now()).unwrap()));
         let signer = Signer::new(Algorithm::ES256, "k1");
         let keys = Slot::new("test");
-        let set = jwks::parse(&key_set(&[signer.jwk()]), UseRule::Oidc).unwrap().value;
+        let set = jwks::parse(&key_set(&[signer.jwk()]), UseRule::Oidc)
+            .unwrap()
+            .value;
         keys.publish(set, Timestamp::from_secs(NOW), Timestamp::MAX);
         let rules = OidcRules {
             hosts: Vec::new(),
@@ -111,13 +142,26 @@ impl Site {
             single_audience: false,
         };
         let mapping = Mapping::compile(&MappingSettings::default()).unwrap();
-        let issuer = Issuer { name: None, rules, keys: Arc::new(Authorities::new(vec![keys.clone()])), mapping };
+        let issuer = Issuer {
+            name: None,
+            rules,
+            keys: Arc::new(Authorities::new(vec![keys.clone()])),
+            mapping,
+        };
         let live = Live {
             generation: 1,
             authenticator: Arc::new(
-                Authenticator::new(vec![issuer], vec![], vec![]).with_minted(tokens.verification(&terms)).with_token_cache(),
+                Authenticator::new(vec![issuer], vec![], vec![])
+                    .with_minted(tokens.verification(&terms))
+                    .with_token_cache(),
             ),
-            policy: Arc::new(Policy::compile(Rules { repositories, ..Rules::default() }).unwrap()),
+            policy: Arc::new(
+                Policy::compile(Rules {
+                    repositories,
+                    ..Rules::default()
+                })
+                .unwrap(),
+            ),
             terms,
             external_urls: vec![],
             realm: None,
@@ -139,17 +183,30 @@ impl Site {
             strangers: Strangers::default(),
             scrape: Scrape::default(),
         };
-        Self { endpoint: Endpoint::new(app.clone()), app, signer, keys, hand, folder: None }
+        Self {
+            endpoint: Endpoint::new(app.clone()),
+            app,
+            signer,
+            keys,
+            hand,
+            folder: None,
+        }
     }
 
     /// A good token of `subject`.
     fn token(&self, subject: &str) -> String {
-        self.signer.token(&json!({"iss": ISSUER, "sub": subject, "aud": "registry", "exp": NOW + 300}))
+        self.signer
+            .token(&json!({"iss": ISSUER, "sub": subject, "aud": "registry", "exp": NOW + 300}))
     }
 
     async fn send(&self, request: Builder, body: impl Into<Body>) -> Answer {
-        let tls =
-            Connection { peer: None, remote: ([127, 0, 0, 1], 1).into(), tls: true, more: More::default(), caller: Caller::default() };
+        let tls = Connection {
+            peer: None,
+            remote: ([127, 0, 0, 1], 1).into(),
+            tls: true,
+            more: More::default(),
+            caller: Caller::default(),
+        };
         let request = request.extension(tls).body(body.into()).unwrap();
         Answer::read(self.endpoint.clone().call(request).await.unwrap()).await
     }
@@ -159,13 +216,25 @@ impl Site {
     }
 
     async fn get_as(&self, subject: &str, path: &str) -> Answer {
-        self.send(bearer(ask(Method::GET, path), &self.token(subject)), Body::empty()).await
+        self.send(
+            bearer(ask(Method::GET, path), &self.token(subject)),
+            Body::empty(),
+        )
+        .await
     }
 
     /// In one go.
     async fn push_blob(&self, repository: &str, content: &str) -> String {
         let digest = sha256(content);
-        let answer = self.send(ask(Method::POST, &format!("/v2/{repository}/blobs/uploads/?digest={digest}")), content.to_owned()).await;
+        let answer = self
+            .send(
+                ask(
+                    Method::POST,
+                    &format!("/v2/{repository}/blobs/uploads/?digest={digest}"),
+                ),
+                content.to_owned(),
+            )
+            .await;
         assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text());
         digest
     }
@@ -173,7 +242,8 @@ impl Site {
     /// The descriptor of a manifest that is there.
     async fn described(&self, repository: &str, reference: &str) -> Value {
         let answer = self.get(&format!("/v2/{repository}/manifests/{reference}")).await;
-        let (media_type, digest) = (answer.header("content-type"), answer.header("docker-content-digest"));
+        let media_type = answer.header("content-type");
+        let digest = answer.header("docker-content-digest");
         json!({"mediaType": media_type, "digest": digest, "size": answer.body.len()})
     }
 
@@ -184,7 +254,8 @@ impl Site {
         if let (Some(manifest), Value::Object(extra)) = (manifest.as_object_mut(), extra) {
             manifest.extend(extra);
         }
-        let request = ask(Method::PUT, &format!("/v2/{repository}/manifests/{tag}")).header("content-type", IMAGE);
+        let request =
+            ask(Method::PUT, &format!("/v2/{repository}/manifests/{tag}")).header("content-type", IMAGE);
         self.send(request, manifest.to_string()).await
     }
 }
@@ -214,7 +285,11 @@ struct Answer {
 impl Answer {
     async fn read(response: Response) -> Self {
         let (parts, body) = response.into_parts();
-        Self { status: parts.status, headers: parts.headers, body: body.collect().await.unwrap().to_bytes() }
+        Self {
+            status: parts.status,
+            headers: parts.headers,
+            body: body.collect().await.unwrap().to_bytes(),
+        }
     }
 
     fn text(&self) -> String {
@@ -233,12 +308,18 @@ impl Answer {
     /// Status and code of an error.
     fn error(&self) -> (u16, String) {
         assert_eq!(self.header("content-type"), "application/json");
-        (self.status.as_u16(), self.json()["errors"][0]["code"].as_str().unwrap().to_owned())
+        (
+            self.status.as_u16(),
+            self.json()["errors"][0]["code"].as_str().unwrap().to_owned(),
+        )
     }
 }
 
 fn ask(method: Method, path: &str) -> Builder {
-    Request::builder().method(method).uri(path).header("host", "r.example:5000")
+    Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", "r.example:5000")
 }
 
 fn bearer(request: Builder, token: &str) -> Builder {
@@ -255,9 +336,13 @@ fn image(config: &str) -> Value {
 }
 
 fn sha256(content: impl AsRef<[u8]>) -> String {
-    Digest::from_hash(DigestAlgorithm::Sha256, &Sha256::digest(content.as_ref())).unwrap().to_string()
+    Digest::from_hash(DigestAlgorithm::Sha256, &Sha256::digest(content.as_ref()))
+        .unwrap()
+        .to_string()
 }
 
 fn sha512(content: impl AsRef<[u8]>) -> String {
-    Digest::from_hash(DigestAlgorithm::Sha512, &Sha512::digest(content.as_ref())).unwrap().to_string()
+    Digest::from_hash(DigestAlgorithm::Sha512, &Sha512::digest(content.as_ref()))
+        .unwrap()
+        .to_string()
 }

@@ -1,5 +1,6 @@
-//! Reads never create anything: whatever GET and HEAD ask, and whoever asks, the store is byte for byte what it was. Only a HEAD by somebody
-//! who may push makes a blob's link or a manifest young, so that they may rely on the answer.
+//! Reads never create anything: whatever GET and HEAD ask, and whoever asks, the store is byte for byte what
+//! it was. Only a HEAD by somebody who may push makes a blob's link or a manifest young, so that they may
+//! rely on the answer.
 
 use super::super::route::Route;
 use super::*;
@@ -16,10 +17,21 @@ struct Snapshot {
 
 impl Snapshot {
     fn of(folder: &Path) -> Self {
-        let database = Database::open_with_flags(folder.join("records.sqlite3"), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
-        let mut select = database.prepare("SELECT key, version, CAST(value AS BLOB) FROM records").unwrap();
-        let records = select.query_map([], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?)))).unwrap().map(Result::unwrap).collect();
-        let mut snapshot = Self { records, files: BTreeMap::new() };
+        let database =
+            Database::open_with_flags(folder.join("records.sqlite3"), OpenFlags::SQLITE_OPEN_READ_ONLY)
+                .unwrap();
+        let mut select = database
+            .prepare("SELECT key, version, CAST(value AS BLOB) FROM records")
+            .unwrap();
+        let records = select
+            .query_map([], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?))))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
+        let mut snapshot = Self {
+            records,
+            files: BTreeMap::new(),
+        };
         snapshot.walk(folder, folder);
         for (version, value) in snapshot.records.values_mut() {
             let [first, ..] = version.to_be_bytes();
@@ -59,7 +71,8 @@ impl Snapshot {
 
     /// With the record of this key as it is in `other`, which is the same but for its age.
     fn but_for_the_age_of(mut self, key: &str, other: &Self) -> Self {
-        let (then, now) = (self.records.get(key).unwrap(), other.records.get(key).unwrap());
+        let then = self.records.get(key).unwrap();
+        let now = other.records.get(key).unwrap();
         assert_eq!(said(&then.1), said(&now.1), "{key}");
         self.records.insert(key.to_owned(), now.clone());
         self
@@ -80,7 +93,8 @@ impl Site {
     async fn request(&self, caller: Option<&str>, request: Builder, body: impl Into<Body>) -> Answer {
         let request = match caller {
             Some(subject) => {
-                let claims = json!({"iss": ISSUER, "sub": subject, "aud": "registry", "exp": NOW + 1_000_000});
+                let claims =
+                    json!({"iss": ISSUER, "sub": subject, "aud": "registry", "exp": NOW + 1_000_000});
                 bearer(request, &self.signer.token(&claims))
             }
             None => request,
@@ -91,7 +105,10 @@ impl Site {
     async fn give_blob(&self, content: &str) -> String {
         let digest = sha256(content);
         let request = ask(Method::POST, &format!("/v2/{R}/blobs/uploads/?digest={digest}"));
-        assert_eq!(self.request(PUSHER, request, content.to_owned()).await.status, StatusCode::CREATED);
+        assert_eq!(
+            self.request(PUSHER, request, content.to_owned()).await.status,
+            StatusCode::CREATED
+        );
         digest
     }
 
@@ -132,15 +149,44 @@ const KINDS: usize = 15;
 async fn a_get_or_a_head_leaves_the_store_as_it_was() {
     let site = Site::on_disk();
     let folder = site.folder.as_ref().unwrap().path();
-    // One of everything: what leads to a manifest, one that is a file of its own, an upload, a blob whose bytes are lost.
-    let (config, alone, lost) = (site.give_blob("{}").await, site.give_blob("alone").await, site.give_blob("lost").await);
+    // One of everything: what leads to a manifest, one that is a file of its own, an upload, a blob whose
+    // bytes are lost.
+    let config = site.give_blob("{}").await;
+    let alone = site.give_blob("alone").await;
+    let lost = site.give_blob("lost").await;
     let subject = site.give_image("v1", &config, ("annotations", json!({}))).await;
-    let size = site.request(None, ask(Method::GET, &format!("/v2/{R}/manifests/v1")), "").await.body.len();
-    let referrer = site.give_image("refers", &config, ("subject", json!({"mediaType": IMAGE, "digest": subject, "size": size}))).await;
-    let large = site.give_image("large", &config, ("annotations", json!({"padding": "x".repeat(100_000)}))).await;
-    let begun = site.request(PUSHER, ask(Method::POST, &format!("/v2/{R}/blobs/uploads/")), "").await;
+    let size = site
+        .request(None, ask(Method::GET, &format!("/v2/{R}/manifests/v1")), "")
+        .await
+        .body
+        .len();
+    let referrer = site
+        .give_image(
+            "refers",
+            &config,
+            (
+                "subject",
+                json!({"mediaType": IMAGE, "digest": subject, "size": size}),
+            ),
+        )
+        .await;
+    let large = site
+        .give_image(
+            "large",
+            &config,
+            ("annotations", json!({"padding": "x".repeat(100_000)})),
+        )
+        .await;
+    let begun = site
+        .request(PUSHER, ask(Method::POST, &format!("/v2/{R}/blobs/uploads/")), "")
+        .await;
     let upload = begun.header("location").to_owned();
-    assert_eq!(site.request(PUSHER, ask(Method::PATCH, &upload), "part").await.status, StatusCode::ACCEPTED);
+    assert_eq!(
+        site.request(PUSHER, ask(Method::PATCH, &upload), "part")
+            .await
+            .status,
+        StatusCode::ACCEPTED
+    );
     let blob_key = |digest: &str| digest.replacen("sha256:", &format!("b/sha256/{}/", &digest[7..9]), 1);
     let link_key = |digest: &str| format!("{}/{R}!", blob_key(digest).replacen('b', "l", 1));
     let manifest_key = |digest: &str| digest.replacen("sha256:", &format!("r/{R}!/m/sha256/"), 1);
@@ -148,20 +194,44 @@ async fn a_get_or_a_head_leaves_the_store_as_it_was() {
     let record: Value = serde_json::from_slice(said(&record)).unwrap();
     let name = record["generation"].as_str().unwrap();
     std::fs::remove_file(folder.join("d").join(&name[..2]).join(name)).unwrap();
-    // The first read that finds the bytes gone marks the blob. That is the one write that a read makes, and the next read makes none.
-    assert_eq!(site.get(&format!("/v2/{R}/blobs/{lost}")).await.status, StatusCode::INTERNAL_SERVER_ERROR);
+    // The first read that finds the bytes gone marks the blob. That is the one write that a read makes, and
+    // the next read makes none.
+    assert_eq!(
+        site.get(&format!("/v2/{R}/blobs/{lost}")).await.status,
+        StatusCode::INTERNAL_SERVER_ERROR
+    );
     // Long enough for links and manifests to be old, not so long that the upload is gone.
     site.hand.advance(Duration::from_secs(13 * 3600));
 
     let begin = Snapshot::of(folder);
-    for prefix in ["b/", "c/", "l/", "r/public/a!/k/", "r/public/a!/m/", "r/public/a!/s/", "r/public/a!/t/", "u/"] {
-        assert!(begin.records.keys().any(|key| key.starts_with(prefix)), "no {prefix}");
+    for prefix in [
+        "b/",
+        "c/",
+        "l/",
+        "r/public/a!/k/",
+        "r/public/a!/m/",
+        "r/public/a!/s/",
+        "r/public/a!/t/",
+        "u/",
+    ] {
+        assert!(
+            begin.records.keys().any(|key| key.starts_with(prefix)),
+            "no {prefix}"
+        );
     }
     assert!(begin.records[&manifest_key(&large)].1.len() > 100_000);
     // What a HEAD by who may push makes young.
-    let mut kept: Vec<_> = [&alone, &config, &lost].map(|digest| (format!("blobs/{digest}"), link_key(digest))).into();
-    let manifests = [("v1", &subject), ("large", &large), (referrer.as_str(), &referrer)];
-    kept.extend(manifests.map(|(reference, digest)| (format!("manifests/{reference}"), manifest_key(digest))));
+    let mut kept: Vec<_> = [&alone, &config, &lost]
+        .map(|digest| (format!("blobs/{digest}"), link_key(digest)))
+        .into();
+    let manifests = [
+        ("v1", &subject),
+        ("large", &large),
+        (referrer.as_str(), &referrer),
+    ];
+    kept.extend(
+        manifests.map(|(reference, digest)| (format!("manifests/{reference}"), manifest_key(digest))),
+    );
     kept.extend(["v1", "large"].map(|tag| (format!("manifests/{tag}"), format!("r/{R}!/t/{tag}"))));
 
     let missing = sha256("missing");
@@ -169,10 +239,23 @@ async fn a_get_or_a_head_leaves_the_store_as_it_was() {
     let mut paths: Vec<(String, u16, u16)> = Vec::new();
     // With the status of a GET by one who may push, and by others.
     let mut row = |path: &str, pusher: u16, others: u16| paths.push((path.to_owned(), pusher, others));
-    for path in ["/", "/livez", "/readyz", "/startupz", "/token", "/v2/token", "/v2/_wharfinger/jwks", "/v2/_oci/ext/discover"] {
+    for path in [
+        "/",
+        "/livez",
+        "/readyz",
+        "/startupz",
+        "/token",
+        "/v2/token",
+        "/v2/_wharfinger/jwks",
+        "/v2/_oci/ext/discover",
+    ] {
         row(path, 200, 200);
     }
-    for path in ["/v2/_catalog", "/v2/_catalog?n=1&last=a", &format!("/v2/token?service=r.example&scope=repository:{R}:pull,push")] {
+    for path in [
+        "/v2/_catalog",
+        "/v2/_catalog?n=1&last=a",
+        &format!("/v2/token?service=r.example&scope=repository:{R}:pull,push"),
+    ] {
         row(path, 200, 200);
     }
     for path in ["/v2", "/v2/", "/v2/_wharfinger/whoami"] {
@@ -208,12 +291,24 @@ async fn a_get_or_a_head_leaves_the_store_as_it_was() {
     let kinds: BTreeSet<_> = paths.iter().filter_map(|(path, ..)| kind(path)).collect();
     assert_eq!(kinds.len(), KINDS, "{kinds:?}");
 
-    let (mut before, mut other_answers) = (begin, Vec::new());
+    let mut before = begin;
+    let mut other_answers = Vec::new();
     for (path, pusher, others) in &paths {
         for (caller, status) in [(None, others), (PUSHER, pusher)] {
             for method in [Method::GET, Method::HEAD] {
-                for (header, value) in [("accept", "*/*"), ("range", "bytes=0-0"), ("if-none-match", "*"), ("if-match", "\"x\"")] {
-                    let answer = site.request(caller, ask(method.clone(), path).header(header, value), Body::empty()).await;
+                for (header, value) in [
+                    ("accept", "*/*"),
+                    ("range", "bytes=0-0"),
+                    ("if-none-match", "*"),
+                    ("if-match", "\"x\""),
+                ] {
+                    let answer = site
+                        .request(
+                            caller,
+                            ask(method.clone(), path).header(header, value),
+                            Body::empty(),
+                        )
+                        .await;
                     if method == Method::GET && header == "accept" && answer.status.as_u16() != *status {
                         other_answers.push(format!("{path} {caller:?}: {}, not {status}", answer.status));
                     }
@@ -225,7 +320,11 @@ async fn a_get_or_a_head_leaves_the_store_as_it_was() {
                             before = before.but_for_the_age_of(key, &after);
                         }
                     }
-                    assert!(before == after, "{method} {path} {caller:?} {header}: {:?}", changes(&before, &after));
+                    assert!(
+                        before == after,
+                        "{method} {path} {caller:?} {header}: {:?}",
+                        changes(&before, &after)
+                    );
                 }
             }
         }
@@ -233,15 +332,29 @@ async fn a_get_or_a_head_leaves_the_store_as_it_was() {
     assert_eq!(other_answers, [""; 0]);
     // The exception is one that was made.
     let records = rusqlite::Connection::open(folder.join("records.sqlite3")).unwrap();
-    for key in kept.iter().map(|(_, key)| key).filter(|key| **key != link_key(&lost)) {
-        let written = records.query_row("SELECT written FROM records WHERE key = ?1", [key], |row| row.get::<_, i64>(0));
+    for key in kept
+        .iter()
+        .map(|(_, key)| key)
+        .filter(|key| **key != link_key(&lost))
+    {
+        let written = records.query_row("SELECT written FROM records WHERE key = ?1", [key], |row| {
+            row.get::<_, i64>(0)
+        });
         assert_eq!(written.unwrap(), (NOW + 13 * 3600) * 1000, "{key}");
     }
 }
 
 /// The names of what is not as it was.
 fn changes<'a>(before: &'a Snapshot, after: &'a Snapshot) -> BTreeSet<&'a String> {
-    let records = before.records.keys().chain(after.records.keys()).filter(|key| before.records.get(*key) != after.records.get(*key));
-    let files = before.files.keys().chain(after.files.keys()).filter(|name| before.files.get(*name) != after.files.get(*name));
+    let records = before
+        .records
+        .keys()
+        .chain(after.records.keys())
+        .filter(|key| before.records.get(*key) != after.records.get(*key));
+    let files = before
+        .files
+        .keys()
+        .chain(after.files.keys())
+        .filter(|name| before.files.get(*name) != after.files.get(*name));
     records.chain(files).collect()
 }

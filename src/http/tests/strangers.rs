@@ -9,22 +9,38 @@ fn site() -> Site {
     let mut live = Live::clone(&site.app.live.load());
     live.proxies = ["10.0.0.0/8".parse::<Network>().unwrap()].into_iter().collect();
     site.app.live.store(Arc::new(live));
-    site.app.strangers = Strangers::new(StrangerBounds { connections: 1, requests: 1 });
-    Site { endpoint: Endpoint::new(site.app.clone()), ..site }
+    site.app.strangers = Strangers::new(StrangerBounds {
+        connections: 1,
+        requests: 1,
+    });
+    Site {
+        endpoint: Endpoint::new(site.app.clone()),
+        ..site
+    }
 }
 
 impl Site {
     /// Sends a request of this caller on a connection from `remote`.
     async fn ask_as(&self, caller: &Caller, remote: &str, request: Builder, body: &str) -> Answer {
         let remote = std::net::SocketAddr::new(remote.parse().unwrap(), 1);
-        let connection = Connection { peer: None, remote, tls: true, more: More::default(), caller: caller.clone() };
-        let request = request.extension(connection).body(Body::from(body.to_owned())).unwrap();
+        let connection = Connection {
+            peer: None,
+            remote,
+            tls: true,
+            more: More::default(),
+            caller: caller.clone(),
+        };
+        let request = request
+            .extension(connection)
+            .body(Body::from(body.to_owned()))
+            .unwrap();
         Answer::read(self.endpoint.clone().call(request).await.unwrap()).await
     }
 
     /// The same through the proxy.
     async fn proxied(&self, caller: &Caller, client: &str, request: Builder) -> Answer {
-        self.ask_as(caller, "10.0.0.1", request.header("x-forwarded-for", client), "").await
+        self.ask_as(caller, "10.0.0.1", request.header("x-forwarded-for", client), "")
+            .await
     }
 }
 
@@ -39,25 +55,51 @@ async fn requests_in_flight_are_bounded_by_the_client_that_a_proxy_names() {
     let proxy = Standing::default();
     let request = || Caller::new(&proxy, true);
     let first = request();
-    assert_eq!(site.proxied(&first, "2001:db8::1", tags()).await.status, StatusCode::OK);
+    assert_eq!(
+        site.proxied(&first, "2001:db8::1", tags()).await.status,
+        StatusCode::OK
+    );
     // It is in flight as long as the server keeps its caller.
     let refused = site.proxied(&request(), "2001:db8::2", tags()).await;
     assert_eq!(refused.error(), (429, "TOOMANYREQUESTS".into()));
     assert!(!refused.header("retry-after").is_empty());
-    assert_eq!(site.proxied(&request(), "2001:db8:0:1::1", tags()).await.status, StatusCode::OK, "another client");
+    assert_eq!(
+        site.proxied(&request(), "2001:db8:0:1::1", tags()).await.status,
+        StatusCode::OK,
+        "another client"
+    );
     let unnamed = request();
-    assert_eq!(site.proxied(&unnamed, "not an address", tags()).await.status, StatusCode::OK);
+    assert_eq!(
+        site.proxied(&unnamed, "not an address", tags()).await.status,
+        StatusCode::OK
+    );
     let refused = site.proxied(&request(), "unknown", tags()).await.status;
-    assert_eq!(refused, StatusCode::TOO_MANY_REQUESTS, "clients that a proxy does not name share its own address");
-    assert_eq!(site.proxied(&request(), "2001:db8::1", ask(Method::GET, "/livez")).await.status, StatusCode::OK);
+    assert_eq!(
+        refused,
+        StatusCode::TOO_MANY_REQUESTS,
+        "clients that a proxy does not name share its own address"
+    );
+    assert_eq!(
+        site.proxied(&request(), "2001:db8::1", ask(Method::GET, "/livez"))
+            .await
+            .status,
+        StatusCode::OK
+    );
     let known = request();
-    let answer = site.proxied(&known, "2001:db8::1", bearer(tags(), &site.token("builder"))).await;
+    let answer = site
+        .proxied(&known, "2001:db8::1", bearer(tags(), &site.token("builder")))
+        .await;
     assert_eq!((answer.status, known.is_identified()), (StatusCode::OK, true));
     assert!(!proxy.is_identified(), "the proxy speaks for others, too");
-    let bad = site.proxied(&request(), "2001:db8::1", bearer(tags(), "a.b.c")).await;
+    let bad = site
+        .proxied(&request(), "2001:db8::1", bearer(tags(), "a.b.c"))
+        .await;
     assert_eq!(bad.status, StatusCode::UNAUTHORIZED);
     drop(first);
-    assert_eq!(site.proxied(&request(), "2001:db8::2", tags()).await.status, StatusCode::OK);
+    assert_eq!(
+        site.proxied(&request(), "2001:db8::2", tags()).await.status,
+        StatusCode::OK
+    );
 }
 
 /// What a client gets that will log in, while its address has as many requests in flight as it may.
@@ -67,13 +109,24 @@ async fn what_holds_nothing_needs_no_seat() {
     site.push_image("open/app", "v1", json!({})).await;
     let remote = "203.0.113.7";
     let held = Caller::new(&Standing::default(), true);
-    assert_eq!(site.ask_as(&held, remote, tags(), "").await.status, StatusCode::OK);
+    assert_eq!(
+        site.ask_as(&held, remote, tags(), "").await.status,
+        StatusCode::OK
+    );
     let ask_once = async |request: Builder, body: &str| {
         let begun = tokio::time::Instant::now();
-        let status = site.ask_as(&Caller::new(&Standing::default(), true), remote, request, body).await.status;
+        let status = site
+            .ask_as(&Caller::new(&Standing::default(), true), remote, request, body)
+            .await
+            .status;
         (status.as_u16(), begun.elapsed().is_zero())
     };
-    for (path, status) in [("/v2/", 401), ("/v2/_wharfinger/jwks", 200), ("/v2/closed/app/tags/list", 401), ("/livez", 200)] {
+    for (path, status) in [
+        ("/v2/", 401),
+        ("/v2/_wharfinger/jwks", 200),
+        ("/v2/closed/app/tags/list", 401),
+        ("/livez", 200),
+    ] {
         let (answered, at_once) = ask_once(ask(Method::GET, path), "").await;
         assert_eq!((answered, at_once), (status, true), "{path}");
     }
@@ -103,23 +156,41 @@ async fn what_a_connection_vouches_for_depends_on_who_is_a_proxy_now() {
         site.app.live.store(Arc::new(live));
     };
     let good = || bearer(tags(), &site.token("builder"));
-    assert_eq!(site.ask_as(&request(), remote, good(), "").await.status, StatusCode::OK);
+    assert_eq!(
+        site.ask_as(&request(), remote, good(), "").await.status,
+        StatusCode::OK
+    );
     assert!(connection.is_identified());
     proxied(true);
     let held = request();
     let named = || tags().header("x-forwarded-for", "203.0.113.7");
-    assert_eq!(site.ask_as(&held, remote, named(), "").await.status, StatusCode::OK);
-    assert!(!held.is_identified() && !connection.is_identified(), "a client of the proxy is another caller");
-    assert_eq!(site.ask_as(&request(), remote, named(), "").await.status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(
+        site.ask_as(&held, remote, named(), "").await.status,
+        StatusCode::OK
+    );
+    assert!(
+        !held.is_identified() && !connection.is_identified(),
+        "a client of the proxy is another caller"
+    );
+    assert_eq!(
+        site.ask_as(&request(), remote, named(), "").await.status,
+        StatusCode::TOO_MANY_REQUESTS
+    );
     assert_eq!(connection.stake(), None, "a proxy's connection stays");
     proxied(false);
-    assert_eq!(site.ask_as(&request(), remote, named(), "").await.status, StatusCode::OK);
+    assert_eq!(
+        site.ask_as(&request(), remote, named(), "").await.status,
+        StatusCode::OK
+    );
     assert!(connection.is_identified() && !connection.is_exempt());
 }
 
 #[test]
 fn a_connection_is_counted_once() {
-    let strangers = Strangers::new(StrangerBounds { connections: 2, requests: 1 });
+    let strangers = Strangers::new(StrangerBounds {
+        connections: 2,
+        requests: 1,
+    });
     let stranger = strangers.at("192.0.2.1".parse().unwrap());
     let connection = Standing::default();
     assert!(stranger.connects());
@@ -143,7 +214,10 @@ async fn a_direct_connection_is_bounded_until_it_has_identified_someone() {
     assert!(stranger.connects() && !stranger.connects());
     let connection = connect();
     let held = Caller::new(&connection, true);
-    assert_eq!(site.ask_as(&held, remote, tags(), "").await.status, StatusCode::OK);
+    assert_eq!(
+        site.ask_as(&held, remote, tags(), "").await.status,
+        StatusCode::OK
+    );
     let ask_once = async |connection: &Standing, request: Builder| {
         let caller = Caller::new(connection, true);
         site.ask_as(&caller, remote, request, "").await.status
@@ -152,20 +226,46 @@ async fn a_direct_connection_is_bounded_until_it_has_identified_someone() {
     let bad = bearer(tags(), "a.b.c");
     assert_eq!(ask_once(&connection, bad).await, StatusCode::UNAUTHORIZED);
     assert!(!connection.is_identified() && !stranger.connects());
-    assert_eq!(ask_once(&connection, bearer(tags(), &site.token("builder"))).await, StatusCode::OK);
-    assert!(connection.is_identified() && stranger.connects(), "its place is free for the next stranger");
-    assert_eq!(ask_once(&connection, tags()).await, StatusCode::OK, "whatever it asks for next");
+    assert_eq!(
+        ask_once(&connection, bearer(tags(), &site.token("builder"))).await,
+        StatusCode::OK
+    );
+    assert!(
+        connection.is_identified() && stranger.connects(),
+        "its place is free for the next stranger"
+    );
+    assert_eq!(
+        ask_once(&connection, tags()).await,
+        StatusCode::OK,
+        "whatever it asks for next"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_login_at_the_token_endpoint_identifies_too() {
     let site = site();
     let connection = Standing::default();
-    let login = bearer(ask(Method::GET, "/v2/token?service=r.example"), &site.token("builder"));
-    assert_eq!(site.ask_as(&Caller::new(&connection, true), "203.0.113.7", login, "").await.status, StatusCode::OK);
+    let login = bearer(
+        ask(Method::GET, "/v2/token?service=r.example"),
+        &site.token("builder"),
+    );
+    assert_eq!(
+        site.ask_as(&Caller::new(&connection, true), "203.0.113.7", login, "")
+            .await
+            .status,
+        StatusCode::OK
+    );
     assert!(connection.is_identified());
     let connection = Standing::default();
     let anonymous = ask(Method::GET, "/v2/token?service=r.example");
-    assert_eq!(site.ask_as(&Caller::new(&connection, true), "203.0.113.7", anonymous, "").await.status, StatusCode::OK);
-    assert!(!connection.is_identified(), "a token for nobody identifies nobody");
+    assert_eq!(
+        site.ask_as(&Caller::new(&connection, true), "203.0.113.7", anonymous, "")
+            .await
+            .status,
+        StatusCode::OK
+    );
+    assert!(
+        !connection.is_identified(),
+        "a token for nobody identifies nobody"
+    );
 }

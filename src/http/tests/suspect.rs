@@ -2,7 +2,8 @@
 
 use super::*;
 
-/// Says of the blob that its bytes are damaged, as whoever reads bytes to find damage does. The name of its bytes.
+/// Says of the blob that its bytes are damaged, as whoever reads bytes to find damage does. The name of its
+/// bytes.
 async fn suspect(store: &Memory, digest: &str) -> String {
     let key = digest.replacen("sha256:", &format!("b/sha256/{}/", &digest[7..9]), 1);
     let record = store.get(&key).await.unwrap().unwrap();
@@ -10,7 +11,14 @@ async fn suspect(store: &Memory, digest: &str) -> String {
     let (head, said) = text.split_once('\n').unwrap();
     let mut said: Value = serde_json::from_str(said).unwrap();
     said["suspect"] = json!(true);
-    store.swap(&key, &record.version, Bytes::from(format!("{head}\n{said}")).into()).await.unwrap();
+    store
+        .swap(
+            &key,
+            &record.version,
+            Bytes::from(format!("{head}\n{said}")).into(),
+        )
+        .await
+        .unwrap();
     said["generation"].as_str().unwrap().to_owned()
 }
 
@@ -22,7 +30,16 @@ async fn blob(store: &Memory, digest: &str) -> Value {
 
 /// Other bytes of the same length.
 async fn damage(store: &Memory, name: &str) {
-    store.write(name, 0, &Resume::default(), vec![Bytes::from_static(b"?????")], Box::new(|_| ())).await.unwrap();
+    store
+        .write(
+            name,
+            0,
+            &Resume::default(),
+            vec![Bytes::from_static(b"?????")],
+            Box::new(|_| ()),
+        )
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -38,8 +55,18 @@ async fn a_damaged_blob_is_not_here_for_who_may_push_and_is_replaced_by_their_pu
         async move { site.send(ask(Method::HEAD, &path), Body::empty()).await.status }
     };
     let mount = |from: &'static str, to: &'static str| {
-        let (site, digest) = (&site, &digest);
-        async move { site.send(ask(Method::POST, &format!("/v2/{to}/blobs/uploads/?mount={digest}&from={from}")), Body::empty()).await }
+        let site = &site;
+        let digest = &digest;
+        async move {
+            site.send(
+                ask(
+                    Method::POST,
+                    &format!("/v2/{to}/blobs/uploads/?mount={digest}&from={from}"),
+                ),
+                Body::empty(),
+            )
+            .await
+        }
     };
     assert_eq!(head(here.clone()).await, StatusCode::OK);
     assert_eq!(mount("open/a", "open/b").await.status, StatusCode::CREATED);
@@ -49,13 +76,21 @@ async fn a_damaged_blob_is_not_here_for_who_may_push_and_is_replaced_by_their_pu
     for (from, to) in [("open/a", "open/b"), ("open/a", "open/c"), ("open/a", "open/a")] {
         let answer = mount(from, to).await;
         assert_eq!(answer.status, StatusCode::ACCEPTED, "{to}");
-        assert!(answer.header("location").starts_with(&format!("/v2/{to}/blobs/uploads/")), "{to}");
+        assert!(
+            answer
+                .header("location")
+                .starts_with(&format!("/v2/{to}/blobs/uploads/")),
+            "{to}"
+        );
     }
     assert_eq!(site.get(&here).await.text(), "layer");
 
     site.push_blob("open/a", "layer").await;
     let replaced = blob(&store, &digest).await;
-    assert_eq!((&replaced["trash"], &replaced["suspect"]), (&json!([old]), &Value::Null));
+    assert_eq!(
+        (&replaced["trash"], &replaced["suspect"]),
+        (&json!([old]), &Value::Null)
+    );
     assert_eq!(head(here.clone()).await, StatusCode::OK);
     assert_eq!(mount("open/a", "open/c").await.status, StatusCode::CREATED);
     // The other link still names the old bytes, until its next push. Its readers are given the new ones.
@@ -68,11 +103,15 @@ async fn a_damaged_blob_is_not_here_for_who_may_push_and_is_replaced_by_their_pu
     assert_eq!(blob(&store, &digest).await, replaced);
 
     suspect(&store, &digest).await;
-    assert_eq!(site.send(ask(Method::DELETE, &here), Body::empty()).await.status, StatusCode::ACCEPTED);
+    assert_eq!(
+        site.send(ask(Method::DELETE, &here), Body::empty()).await.status,
+        StatusCode::ACCEPTED
+    );
     assert_eq!(site.get(&here).await.status, StatusCode::NOT_FOUND);
 }
 
-/// What who only reads is told does not change: they would have to fetch the blob elsewhere, and compare its digest anyway.
+/// What who only reads is told does not change: they would have to fetch the blob elsewhere, and compare its
+/// digest anyway.
 #[tokio::test]
 async fn a_damaged_blob_is_read_as_before() {
     let mut site = Site::new();
@@ -80,13 +119,26 @@ async fn a_damaged_blob_is_read_as_before() {
     site.app.registry = registry(store.clone(), store.clone());
     site.endpoint = Endpoint::new(site.app.clone());
     let digest = sha256("layer");
-    let push = ask(Method::POST, &format!("/v2/public/a/blobs/uploads/?digest={digest}"));
-    assert_eq!(site.send(bearer(push, &site.token("pusher")), "layer").await.status, StatusCode::CREATED);
+    let push = ask(
+        Method::POST,
+        &format!("/v2/public/a/blobs/uploads/?digest={digest}"),
+    );
+    assert_eq!(
+        site.send(bearer(push, &site.token("pusher")), "layer")
+            .await
+            .status,
+        StatusCode::CREATED
+    );
     suspect(&store, &digest).await;
     let path = format!("/v2/public/a/blobs/{digest}");
-    for (token, status) in [(None, StatusCode::OK), (Some(site.token("pusher")), StatusCode::NOT_FOUND)] {
+    for (token, status) in [
+        (None, StatusCode::OK),
+        (Some(site.token("pusher")), StatusCode::NOT_FOUND),
+    ] {
         let request = ask(Method::HEAD, &path);
-        let request = token.iter().fold(request, |request, token| bearer(request, token));
+        let request = token
+            .iter()
+            .fold(request, |request, token| bearer(request, token));
         assert_eq!(site.send(request, Body::empty()).await.status, status);
     }
     assert_eq!(site.get(&path).await.text(), "layer");

@@ -12,13 +12,25 @@ async fn everybody_is_told_who_they_are_and_until_when() {
     assert_eq!(answer.status, StatusCode::OK);
     assert_eq!(answer.header("cache-control"), "no-store");
     let told = answer.json();
-    assert_eq!((&told["username"], &told["credential"]), (&json!(username), &json!("oidc")));
+    assert_eq!(
+        (&told["username"], &told["credential"]),
+        (&json!(username), &json!("oidc"))
+    );
     assert_eq!(told["principal"], format!("oidc {ISSUER:?} \"builder\""));
-    assert_eq!((&told["claims"]["sub"], &told["claims"]["aud"]), (&json!("builder"), &json!(["registry"])));
-    assert_eq!((&told["groups"], &told["access"], &told["scope"]), (&json!([]), &Value::Null, &Value::Null));
+    assert_eq!(
+        (&told["claims"]["sub"], &told["claims"]["aud"]),
+        (&json!("builder"), &json!(["registry"]))
+    );
+    assert_eq!(
+        (&told["groups"], &told["access"], &told["scope"]),
+        (&json!([]), &Value::Null, &Value::Null)
+    );
     assert_eq!(told["expiresIn"], 300);
     assert_eq!(site.get(PATH).await.error(), (401, "UNAUTHORIZED".into()));
-    assert_eq!(site.get(PATH).await.header("www-authenticate").split(' ').next(), Some("Bearer"));
+    assert_eq!(
+        site.get(PATH).await.header("www-authenticate").split(' ').next(),
+        Some("Bearer")
+    );
 }
 
 #[tokio::test]
@@ -26,18 +38,32 @@ async fn of_a_repository_it_is_told_what_is_allowed_and_by_which_rule() {
     let site = Site::new();
     let told = |subject: &'static str, repository: &'static str| {
         let site = &site;
-        async move { site.get_as(subject, &format!("{PATH}?repository={repository}")).await.json()["access"].clone() }
+        async move {
+            site.get_as(subject, &format!("{PATH}?repository={repository}"))
+                .await
+                .json()["access"]
+                .clone()
+        }
     };
     let access = told("builder", "team/a").await;
     assert_eq!(access["repository"], "team/a");
-    assert_eq!(access["actions"]["delete"], json!({"allowed": true, "rule": r#"accessControl.repositories["team/**"].policies[0]"#}));
+    assert_eq!(
+        access["actions"]["delete"],
+        json!({"allowed": true, "rule": r#"accessControl.repositories["team/**"].policies[0]"#})
+    );
     let access = told("somebody", "team/a").await;
     let refused = json!({"allowed": false, "rule": "no rule of accessControl grants read to this caller"});
     assert_eq!(access["actions"]["read"], refused);
     let elsewhere = told("somebody", "nowhere/a").await;
-    assert_eq!(elsewhere["actions"], access["actions"], "whether a pattern matches is no business of strangers");
+    assert_eq!(
+        elsewhere["actions"], access["actions"],
+        "whether a pattern matches is no business of strangers"
+    );
     let access = told("somebody", "open/a").await;
-    assert_eq!(access["actions"]["update"]["rule"], r#"accessControl.repositories["open/**"].defaultPolicy"#);
+    assert_eq!(
+        access["actions"]["update"]["rule"],
+        r#"accessControl.repositories["open/**"].defaultPolicy"#
+    );
     let bad = site.get_as("builder", &format!("{PATH}?repository=Team")).await;
     assert_eq!(bad.error(), (400, "NAME_INVALID".into()));
 }

@@ -22,9 +22,13 @@ pub enum InvalidHtpasswd {
     Unreadable { why: FileError },
     #[error("line {line}: expected name:hash, as `htpasswd -B` writes it")]
     Line { line: usize },
-    #[error("line {line}: expected a bcrypt hash ($2a$, $2b$ or $2y$), found another one; make it again with `htpasswd -B`")]
+    #[error(
+        "line {line}: expected a bcrypt hash ($2a$, $2b$ or $2y$), found another one; make it again with `htpasswd -B`"
+    )]
     Hash { line: usize },
-    #[error("line {line}: expected a bcrypt cost of at most {DEAREST}, found {cost}, which keeps a processor busy for many seconds")]
+    #[error(
+        "line {line}: expected a bcrypt cost of at most {DEAREST}, found {cost}, which keeps a processor busy for many seconds"
+    )]
     Cost { line: usize, cost: u32 },
     #[error("line {line}: a name may not begin with {SCHEME}: such names are verified SPIFFE IDs")]
     SpiffeId { line: usize },
@@ -42,12 +46,23 @@ pub fn passwords_read(text: &str) -> Option<BTreeMap<String, String>> {
 }
 
 pub(super) fn text(path: &Path) -> Result<String, Vec<InvalidHtpasswd>> {
-    std::fs::read_to_string(path).map_err(|why| vec![InvalidHtpasswd::Unreadable { why: FileError::new(path, &why) }])
+    std::fs::read_to_string(path).map_err(|why| {
+        vec![InvalidHtpasswd::Unreadable {
+            why: FileError::new(path, &why),
+        }]
+    })
 }
 
 pub(super) fn read(text: String) -> Result<Users, Vec<InvalidHtpasswd>> {
-    let (mut hashes, mut invalid, mut dearest) = (BTreeMap::new(), Vec::new(), bcrypt::DEFAULT_COST.min(10));
-    for (index, content) in text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
+    let mut hashes = BTreeMap::new();
+    let mut invalid = Vec::new();
+    let mut dearest = bcrypt::DEFAULT_COST.min(10);
+    for (index, content) in text
+        .lines()
+        .map(str::trim)
+        .enumerate()
+        .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+    {
         let line = index + 1;
         match entry(line, content) {
             Ok((user, _, _)) if hashes.contains_key(user) => invalid.push(InvalidHtpasswd::Twice { line }),
@@ -59,18 +74,35 @@ pub(super) fn read(text: String) -> Result<Users, Vec<InvalidHtpasswd>> {
         }
     }
     let dummy = format!("$2b${dearest:02}${}", ".".repeat(53));
-    if invalid.is_empty() { Ok(Users { generation: Generation::next(), hashes, dummy, text }) } else { Err(invalid) }
+    if invalid.is_empty() {
+        Ok(Users {
+            generation: Generation::next(),
+            hashes,
+            dummy,
+            text,
+        })
+    } else {
+        Err(invalid)
+    }
 }
 
 /// Name, hash and cost.
 fn entry(line: usize, content: &str) -> Result<(&str, &str, u32), InvalidHtpasswd> {
-    let (user, hash) = content.split_once(':').filter(|(user, _)| !user.is_empty()).ok_or(InvalidHtpasswd::Line { line })?;
-    if user.get(..SCHEME.len()).is_some_and(|start| start.eq_ignore_ascii_case(SCHEME)) {
+    let (user, hash) = content
+        .split_once(':')
+        .filter(|(user, _)| !user.is_empty())
+        .ok_or(InvalidHtpasswd::Line { line })?;
+    if user
+        .get(..SCHEME.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(SCHEME))
+    {
         return Err(InvalidHtpasswd::SpiffeId { line });
     }
     let parsed: bcrypt::HashParts = hash.parse().map_err(|_| InvalidHtpasswd::Hash { line })?;
     let cost = parsed.get_cost();
-    let known = ["2a", "2b", "2y"].iter().any(|version| hash.starts_with(&format!("${version}${cost:02}$")));
+    let known = ["2a", "2b", "2y"]
+        .iter()
+        .any(|version| hash.starts_with(&format!("${version}${cost:02}$")));
     match cost {
         _ if cost > DEAREST => Err(InvalidHtpasswd::Cost { line, cost }),
         CHEAPEST.. if known => Ok((user, hash, cost)),
@@ -91,7 +123,10 @@ mod tests {
     fn every_mistake_of_a_file_is_found() {
         let good = bcrypt::hash("x", 4).unwrap();
         let cost = |cost: &str| good.replacen("$04$", &format!("${cost}$"), 1);
-        let (dear, cheap, signed, broken) = (cost("31"), cost("03"), cost("+4"), good.replacen("$2b$", "$2x$", 1));
+        let dear = cost("31");
+        let cheap = cost("03");
+        let signed = cost("+4");
+        let broken = good.replacen("$2b$", "$2x$", 1);
         let text = format!(
             "ann:{good}\nnobody\n:{good}\nbob:$apr1$x$y\nann:{good}\nSPIFFE://a/b:{good}\neve:{dear}\nmal:{{SHA}}x\na:{cheap}\nb:{signed}\nc:{broken}\n"
         );
@@ -119,6 +154,9 @@ mod tests {
         let users = read(format!("ann:{}\n", bcrypt::hash("x", 11).unwrap())).unwrap();
         let dummy: bcrypt::HashParts = users.dummy.parse().unwrap();
         assert_eq!(dummy.get_cost(), 11);
-        assert!(!bcrypt::verify("x", &users.dummy.replacen("$11$", "$04$", 1)).unwrap(), "it is a hash, of nothing that anyone knows");
+        assert!(
+            !bcrypt::verify("x", &users.dummy.replacen("$11$", "$04$", 1)).unwrap(),
+            "it is a hash, of nothing that anyone knows"
+        );
     }
 }

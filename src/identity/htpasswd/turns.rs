@@ -1,7 +1,8 @@
-//! Whose password is checked next. A few passwords are checked at a time. The turns go round: to each source that waits, and within a
-//! source to each name. So a source that tries many passwords only delays itself.
+//! Whose password is checked next. A few passwords are checked at a time. The turns go round: to each source
+//! that waits, and within a source to each name. So a source that tries many passwords only delays itself.
 //!
-//! An attempt has a place of its source from its beginning until it is answered, and a place is given up only then. A source has few.
+//! An attempt has a place of its source from its beginning until it is answered, and a place is given up only
+//! then. A source has few.
 
 use super::super::SourceAddress;
 use crate::limits::{PASSWORDS_OF_NAME, PASSWORDS_OF_SOURCE, PASSWORDS_WAITING};
@@ -31,14 +32,27 @@ pub(super) struct Turn(Option<Arc<Turns>>);
 impl Turns {
     /// `at_a_time` passwords are checked at a time.
     pub(super) fn new(at_a_time: usize) -> Arc<Self> {
-        let state = State { free: at_a_time, next_id: 0, waiting: 0, order: VecDeque::new(), sources: HashMap::new() };
-        Arc::new(Self { state: Mutex::new(state) })
+        let state = State {
+            free: at_a_time,
+            next_id: 0,
+            waiting: 0,
+            order: VecDeque::new(),
+            sources: HashMap::new(),
+        };
+        Arc::new(Self {
+            state: Mutex::new(state),
+        })
     }
 
     /// `None` if the source, or this name of the source, has all its places taken.
     pub(super) fn place(self: &Arc<Self>, source: SourceAddress, name: Name) -> Option<Place> {
         let id = self.lock().take_place(source, name)?;
-        Some(Place { turns: self.clone(), id, source, name })
+        Some(Place {
+            turns: self.clone(),
+            id,
+            source,
+            name,
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -76,8 +90,8 @@ impl Turns {
 }
 
 impl Place {
-    /// Begins to wait for a turn, which comes through the channel. `None` if too many wait; the source that has the most waiting loses its
-    /// last one first, whose channel is then closed.
+    /// Begins to wait for a turn, which comes through the channel. `None` if too many wait; the source that
+    /// has the most waiting loses its last one first, whose channel is then closed.
     pub(super) fn turn(&self) -> Option<oneshot::Receiver<Turn>> {
         let (sender, receiver) = oneshot::channel();
         let mut state = self.turns.lock();
@@ -149,8 +163,14 @@ impl State {
     }
 
     fn wait(&mut self, place: &Place, sender: oneshot::Sender<Turn>) {
-        let Some(source) = self.sources.get_mut(&place.source) else { return };
-        source.waiting.push(Waiting { id: place.id, name: place.name, sender });
+        let Some(source) = self.sources.get_mut(&place.source) else {
+            return;
+        };
+        source.waiting.push(Waiting {
+            id: place.id,
+            name: place.name,
+            sender,
+        });
         if !source.order.contains(&place.name) {
             source.order.push_back(place.name);
         }
@@ -177,12 +197,22 @@ impl State {
         Some(next.sender)
     }
 
-    /// Turns away the last one of the source that has the most waiting, unless that is the newcomer's own or has no more than it.
+    /// Turns away the last one of the source that has the most waiting, unless that is the newcomer's own or
+    /// has no more than it.
     fn make_room_for(&mut self, newcomer: SourceAddress) -> bool {
         let waiting = |source: &Source| source.waiting.len();
         let own = self.sources.get(&newcomer).map_or(0, waiting);
-        let Some((heaviest, source)) = self.sources.iter().max_by_key(|(_, source)| waiting(source)) else { return false };
-        let Some(last) = source.waiting.last().filter(|_| waiting(source) > own + 1).map(|last| last.id) else { return false };
+        let Some((heaviest, source)) = self.sources.iter().max_by_key(|(_, source)| waiting(source)) else {
+            return false;
+        };
+        let Some(last) = source
+            .waiting
+            .last()
+            .filter(|_| waiting(source) > own + 1)
+            .map(|last| last.id)
+        else {
+            return false;
+        };
         let heaviest = *heaviest;
         self.remove(heaviest, last);
         true
@@ -190,8 +220,12 @@ impl State {
 
     /// Takes somebody out who waits.
     fn remove(&mut self, at: SourceAddress, id: u64) {
-        let Some(source) = self.sources.get_mut(&at) else { return };
-        let Some(index) = source.waiting.iter().position(|one| one.id == id) else { return };
+        let Some(source) = self.sources.get_mut(&at) else {
+            return;
+        };
+        let Some(index) = source.waiting.iter().position(|one| one.id == id) else {
+            return;
+        };
         let Waiting { name, .. } = source.waiting.remove(index);
         self.waiting -= 1;
         if !source.waiting.iter().any(|one| one.name == name) {
@@ -204,7 +238,9 @@ impl State {
 
     fn give_up(&mut self, at: SourceAddress, name: Name, id: u64) {
         self.remove(at, id);
-        let Some(source) = self.sources.get_mut(&at) else { return };
+        let Some(source) = self.sources.get_mut(&at) else {
+            return;
+        };
         if let Some(places) = source.places.get_mut(&name) {
             *places -= 1;
             if *places == 0 {
@@ -237,7 +273,10 @@ mod tests {
     fn attempt(turns: &Arc<Turns>, at: usize, name: u64, note: &'static str) -> Attempt {
         let place = turns.place(source(at), Name(name)).unwrap();
         let mut turn = async move { place.turn()?.await.ok() }.boxed();
-        assert!(turn.as_mut().now_or_never().is_none(), "{note} has a turn at once");
+        assert!(
+            turn.as_mut().now_or_never().is_none(),
+            "{note} has a turn at once"
+        );
         Attempt { note, turn }
     }
 
@@ -250,7 +289,11 @@ mod tests {
     fn next(attempts: &mut Vec<Attempt>, ended: Turn) -> (&'static str, Turn) {
         drop(ended);
         let having = |one: &mut Attempt| one.turn.as_mut().now_or_never().map(|turn| turn.unwrap());
-        let (index, turn) = attempts.iter_mut().enumerate().find_map(|(index, one)| Some((index, having(one)?))).unwrap();
+        let (index, turn) = attempts
+            .iter_mut()
+            .enumerate()
+            .find_map(|(index, one)| Some((index, having(one)?)))
+            .unwrap();
         (attempts.remove(index).note, turn)
     }
 
@@ -272,20 +315,31 @@ mod tests {
         }
         assert_eq!(order, ["a1", "b1", "c1", "a, another name", "b2", "a2", "a3"]);
         drop((turn, place));
-        assert_eq!((turns.free(), turns.lock().sources.len()), (1, 0), "nothing is kept of those who are gone");
+        assert_eq!(
+            (turns.free(), turns.lock().sources.len()),
+            (1, 0),
+            "nothing is kept of those who are gone"
+        );
     }
 
     #[test]
     fn a_source_and_a_name_have_few_places() {
         let turns = Turns::new(1);
-        let mut taken: Vec<_> = (0..PASSWORDS_OF_NAME).map(|_| turns.place(source(1), Name(1)).unwrap()).collect();
+        let mut taken: Vec<_> = (0..PASSWORDS_OF_NAME)
+            .map(|_| turns.place(source(1), Name(1)).unwrap())
+            .collect();
         assert!(turns.place(source(1), Name(1)).is_none(), "of one name");
         for name in 2.. {
-            let Some(place) = turns.place(source(1), Name(name)) else { break };
+            let Some(place) = turns.place(source(1), Name(name)) else {
+                break;
+            };
             taken.push(place);
         }
         assert_eq!(taken.len(), PASSWORDS_OF_SOURCE);
-        assert!(turns.place(source(2), Name(1)).is_some(), "another source has its own");
+        assert!(
+            turns.place(source(2), Name(1)).is_some(),
+            "another source has its own"
+        );
         taken.pop();
         assert!(turns.place(source(1), Name(99)).is_some());
     }
@@ -295,7 +349,9 @@ mod tests {
         let turns = Turns::new(1);
         let place = turns.place(source(9), Name(0)).unwrap();
         let turn = now(&place);
-        let mut attempts: Vec<_> = (1..=3).map(|at| attempt(&turns, at, 1, ["", "first", "second", "third"][at])).collect();
+        let mut attempts: Vec<_> = (1..=3)
+            .map(|at| attempt(&turns, at, 1, ["", "first", "second", "third"][at]))
+            .collect();
         drop(attempts.remove(1));
         assert_eq!(turns.waiting(), 2);
         drop(turn);
@@ -312,11 +368,16 @@ mod tests {
         let place = turns.place(source(9999), Name(0)).unwrap();
         let turn = now(&place);
         let heavy = PASSWORDS_WAITING / PASSWORDS_OF_SOURCE;
-        let mut crowd: Vec<_> = (0..PASSWORDS_WAITING).map(|n| attempt(&turns, n % heavy, (n / heavy) as u64, "crowd")).collect();
+        let mut crowd: Vec<_> = (0..PASSWORDS_WAITING)
+            .map(|n| attempt(&turns, n % heavy, (n / heavy) as u64, "crowd"))
+            .collect();
         assert_eq!(turns.waiting(), PASSWORDS_WAITING);
         let mut newcomer = attempt(&turns, 5000, 1, "newcomer");
         assert_eq!(turns.waiting(), PASSWORDS_WAITING);
-        let away = crowd.iter_mut().filter_map(|one| one.turn.as_mut().now_or_never()).collect::<Vec<_>>();
+        let away = crowd
+            .iter_mut()
+            .filter_map(|one| one.turn.as_mut().now_or_never())
+            .collect::<Vec<_>>();
         assert!(matches!(away[..], [None]), "one of the crowd is turned away");
         drop((crowd, turn));
         newcomer.turn.as_mut().now_or_never().unwrap().unwrap();
@@ -327,7 +388,9 @@ mod tests {
         let turns = Turns::new(1);
         let place = turns.place(source(9999), Name(0)).unwrap();
         let _turn = now(&place);
-        let _crowd: Vec<_> = (0..PASSWORDS_WAITING).map(|n| attempt(&turns, n, 1, "crowd")).collect();
+        let _crowd: Vec<_> = (0..PASSWORDS_WAITING)
+            .map(|n| attempt(&turns, n, 1, "crowd"))
+            .collect();
         let late = turns.place(source(5000), Name(1)).unwrap();
         assert!(late.turn().is_none());
     }

@@ -15,12 +15,19 @@ fn slot(name: &str, all: &[&Ca]) -> Arc<Slot<X509Authorities>> {
 }
 
 fn trusting(slot: &Arc<Slot<X509Authorities>>) -> Authenticator {
-    let domain = Domain { x509: Some(Arc::new(Authorities::new(vec![slot.clone()]))), ..domain("prod.example") };
+    let domain = Domain {
+        x509: Some(Arc::new(Authorities::new(vec![slot.clone()]))),
+        ..domain("prod.example")
+    };
     Authenticator::new(vec![], vec![domain], vec![])
 }
 
 fn entry(name: &str, slot: &Arc<Slot<X509Authorities>>) -> CertificateEntry {
-    CertificateEntry { name: name.into(), authorities: Arc::new(Authorities::new(vec![slot.clone()])), mapping: naming("'somebody'") }
+    CertificateEntry {
+        name: name.into(),
+        authorities: Arc::new(Authorities::new(vec![slot.clone()])),
+        mapping: naming("'somebody'"),
+    }
 }
 
 /// Six authorities of the name of the real one, and a leaf of the first.
@@ -28,12 +35,24 @@ fn namesakes(id: Option<&str>) -> (Ca, Peer) {
     let all: Vec<_> = (0..6).map(|_| Ca::root("prod.example")).collect();
     let names = |params: &mut CertificateParams| params.subject_alt_names = id.map(uri).into_iter().collect();
     let leaf = all[0].svid_with(CI, names);
-    let chain = std::iter::once(leaf).chain(all.iter().map(|ca| ca.der.clone())).collect();
+    let chain = std::iter::once(leaf)
+        .chain(all.iter().map(|ca| ca.der.clone()))
+        .collect();
     (all.into_iter().next().unwrap(), Peer::new(chain))
 }
 
 async fn meet(authenticator: &Authenticator, peer: &Peer, now: Timestamp) -> Result<Identity, Failure> {
-    authenticator.authenticate(&Presented { authorization: vec![], peer: Some(peer), ambient: true, address: None }, now).await
+    authenticator
+        .authenticate(
+            &Presented {
+                authorization: vec![],
+                peer: Some(peer),
+                ambient: true,
+                address: None,
+            },
+            now,
+        )
+        .await
 }
 
 #[tokio::test]
@@ -43,7 +62,9 @@ async fn a_refusal_costs_its_signatures_once_and_ends_when_other_keys_come() {
     let (first, peer) = namesakes(Some(CI));
     let authenticator = trusting(&slot);
     signature_checks();
-    let refused = Refused::Chain(Rejected::SignatureChecks { origin: "roots".into() });
+    let refused = Refused::Chain(Rejected::SignatureChecks {
+        origin: "roots".into(),
+    });
     assert_eq!(reason(meet(&authenticator, &peer, NOW).await), refused);
     assert_eq!(signature_checks(), SIGNATURE_CHECKS);
     for _ in 0..100 {
@@ -51,18 +72,32 @@ async fn a_refusal_costs_its_signatures_once_and_ends_when_other_keys_come() {
     }
     assert_eq!(signature_checks(), 0);
     slot.publish(authorities(&[&root, &first]), NOW, Timestamp::MAX);
-    assert_eq!(meet(&authenticator, &peer, NOW).await.unwrap().username(), CI, "a bundle that came later");
+    assert_eq!(
+        meet(&authenticator, &peer, NOW).await.unwrap().username(),
+        CI,
+        "a bundle that came later"
+    );
     assert!(signature_checks() <= SIGNATURE_CHECKS);
     slot.publish(authorities(&[&root]), NOW, Timestamp::MAX);
-    assert_eq!(reason(meet(&authenticator, &peer, NOW).await), refused, "and was withdrawn");
+    assert_eq!(
+        reason(meet(&authenticator, &peer, NOW).await),
+        refused,
+        "and was withdrawn"
+    );
     let other = trusting(&slot);
-    assert_eq!(reason(meet(&other, &peer, NOW).await), refused, "another configuration judges for itself");
+    assert_eq!(
+        reason(meet(&other, &peer, NOW).await),
+        refused,
+        "another configuration judges for itself"
+    );
     assert_eq!(signature_checks(), 2 * SIGNATURE_CHECKS);
 }
 
 #[test]
 fn requests_at_the_same_time_cost_no_more() {
-    let (root, authenticator, peer) = (Ca::root("prod.example"), slot("roots", &[]), namesakes(Some(CI)).1);
+    let root = Ca::root("prod.example");
+    let authenticator = slot("roots", &[]);
+    let peer = namesakes(Some(CI)).1;
     authenticator.publish(authorities(&[&root]), NOW, Timestamp::MAX);
     let authenticator = trusting(&authenticator);
     let begin = std::sync::Barrier::new(8);
@@ -85,8 +120,14 @@ async fn a_refusal_for_a_date_lasts_until_that_date() {
     let end = NOW.plus(Duration::from_secs(600));
     let root = Ca::root_with("prod.example", |params| valid(params, later, end));
     let leaf = root.svid_with(CI, |params| valid(params, NOW, end));
-    let (authenticator, peer) = (trusting(&slot("roots", &[&root])), Peer::new(vec![leaf]));
-    let refused = |outcome| assert!(matches!(reason(outcome), Refused::Chain(Rejected::AuthoritiesOutOfDate { .. })));
+    let authenticator = trusting(&slot("roots", &[&root]));
+    let peer = Peer::new(vec![leaf]);
+    let refused = |outcome| {
+        assert!(matches!(
+            reason(outcome),
+            Refused::Chain(Rejected::AuthoritiesOutOfDate { .. })
+        ))
+    };
     refused(meet(&authenticator, &peer, NOW).await);
     refused(meet(&authenticator, &peer, later.minus(Duration::from_secs(1))).await);
     assert_eq!(meet(&authenticator, &peer, later).await.unwrap().username(), CI);
@@ -94,12 +135,20 @@ async fn a_refusal_for_a_date_lasts_until_that_date() {
     for later in [1, 2] {
         let now = end.plus(Duration::from_secs(later));
         let outcome = reason(meet(&authenticator, &peer, now).await);
-        assert_eq!(outcome, expired(now), "a refusal that is kept has the time of the request");
+        assert_eq!(
+            outcome,
+            expired(now),
+            "a refusal that is kept has the time of the request"
+        );
     }
     let young = root.svid_with(CI, |params| valid(params, end.minus(Duration::from_secs(1)), end));
     let peer = Peer::new(vec![young]);
     assert!(meet(&authenticator, &peer, later).await.is_err());
-    assert!(meet(&authenticator, &peer, end.minus(Duration::from_secs(1))).await.is_ok());
+    assert!(
+        meet(&authenticator, &peer, end.minus(Duration::from_secs(1)))
+            .await
+            .is_ok()
+    );
 }
 
 #[tokio::test]
@@ -107,38 +156,62 @@ async fn an_identity_by_a_later_entry_ends_when_a_date_lets_an_earlier_one_have_
     let later = NOW.plus(Duration::from_secs(60));
     let key = rcgen::KeyPair::generate().unwrap();
     let copy = || rcgen::KeyPair::try_from(key.serialize_der()).unwrap();
-    let (now, soon) = (
-        Ca::root_of("root", copy(), |_| {}),
-        Ca::root_of("root", copy(), |params| valid(params, later, Timestamp::from_secs(4_000_000_000))),
-    );
-    let named = |name: &str, ca: &Ca| CertificateEntry { mapping: naming(&format!("'{name}'")), ..entry(name, &slot(name, &[ca])) };
+    let now = Ca::root_of("root", copy(), |_| {});
+    let soon = Ca::root_of("root", copy(), |params| {
+        valid(params, later, Timestamp::from_secs(4_000_000_000))
+    });
+    let named = |name: &str, ca: &Ca| CertificateEntry {
+        mapping: naming(&format!("'{name}'")),
+        ..entry(name, &slot(name, &[ca]))
+    };
     let authenticator = Authenticator::new(vec![], vec![], vec![named("soon", &soon), named("now", &now)]);
     let peer = Peer::new(vec![now.leaf(&rcgen::KeyPair::generate().unwrap(), |_| {})]);
     assert_eq!(meet(&authenticator, &peer, NOW).await.unwrap().username(), "now");
-    assert_eq!(meet(&authenticator, &peer, later).await.unwrap().username(), "soon");
+    assert_eq!(
+        meet(&authenticator, &peer, later).await.unwrap().username(),
+        "soon"
+    );
 }
 
 #[tokio::test]
 async fn a_certificate_that_names_its_authoritys_key_is_accepted_by_the_last_of_many_entries() {
     let roots: Vec<_> = (0..=SIGNATURE_CHECKS).map(|_| Ca::root("ca")).collect();
-    let entries = roots.iter().enumerate().map(|(i, ca)| entry(&i.to_string(), &slot("roots", &[ca]))).collect();
+    let entries = roots
+        .iter()
+        .enumerate()
+        .map(|(i, ca)| entry(&i.to_string(), &slot("roots", &[ca])))
+        .collect();
     let authenticator = Authenticator::new(vec![], vec![], entries);
     let named = |params: &mut CertificateParams| params.use_authority_key_identifier_extension = true;
-    let peer = Peer::new(vec![roots.last().unwrap().leaf(&rcgen::KeyPair::generate().unwrap(), named)]);
+    let peer = Peer::new(vec![
+        roots
+            .last()
+            .unwrap()
+            .leaf(&rcgen::KeyPair::generate().unwrap(), named),
+    ]);
     signature_checks();
-    assert_eq!(meet(&authenticator, &peer, NOW).await.unwrap().username(), "somebody");
+    assert_eq!(
+        meet(&authenticator, &peer, NOW).await.unwrap().username(),
+        "somebody"
+    );
     assert_eq!(signature_checks(), 1);
 }
 
 #[tokio::test]
 async fn requests_wait_for_the_judgement_of_their_certificate_without_a_thread() {
     let root = Ca::root("prod.example");
-    let (authenticator, peer) = (trusting(&slot("roots", &[&root])), Peer::new(vec![root.svid(CI)]));
+    let authenticator = trusting(&slot("roots", &[&root]));
+    let peer = Peer::new(vec![root.svid(CI)]);
     signature_checks();
     let judging = peer.judging().await;
-    let mut requests: Vec<_> = (0..128).map(|_| Box::pin(meet(&authenticator, &peer, NOW))).collect();
+    let mut requests: Vec<_> = (0..128)
+        .map(|_| Box::pin(meet(&authenticator, &peer, NOW)))
+        .collect();
     for request in &mut requests {
-        assert!(futures_util::FutureExt::now_or_never(request).is_none(), "it waits");
+        assert!(
+            futures_util::FutureExt::now_or_never(request).is_none(),
+            "it waits"
+        );
     }
     assert_eq!(signature_checks(), 0);
     drop(judging);
@@ -150,19 +223,29 @@ async fn requests_wait_for_the_judgement_of_their_certificate_without_a_thread()
     assert_eq!(signature_checks(), 1);
 }
 
-/// As a handshake needs it that requires a certificate. tokio's own locks are not ready in a task that has done much at once.
+/// As a handshake needs it that requires a certificate. tokio's own locks are not ready in a task that has
+/// done much at once.
 #[tokio::test]
 async fn a_chain_that_no_other_request_has_is_judged_at_once() {
     use futures_util::FutureExt;
     let root = Ca::root("prod.example");
-    let (authenticator, peer) = (trusting(&slot("roots", &[&root])), Peer::new(vec![root.svid(CI)]));
+    let authenticator = trusting(&slot("roots", &[&root]));
+    let peer = Peer::new(vec![root.svid(CI)]);
     while tokio::task::consume_budget().now_or_never().is_some() {}
-    assert_eq!(meet(&authenticator, &peer, NOW).now_or_never().unwrap().unwrap().username(), CI);
+    assert_eq!(
+        meet(&authenticator, &peer, NOW)
+            .now_or_never()
+            .unwrap()
+            .unwrap()
+            .username(),
+        CI
+    );
 }
 
 #[tokio::test]
 async fn a_missing_source_behind_others_does_not_make_them_work_for_each_request() {
-    let (root, silent) = (Ca::root("prod.example"), Slot::new("silent"));
+    let root = Ca::root("prod.example");
+    let silent = Slot::new("silent");
     let entries = vec![entry("first", &slot("first", &[&root])), entry("second", &silent)];
     let authenticator = Authenticator::new(vec![], vec![], entries);
     let (first, peer) = namesakes(None);
@@ -173,10 +256,17 @@ async fn a_missing_source_behind_others_does_not_make_them_work_for_each_request
     }
     assert_eq!(signature_checks(), SIGNATURE_CHECKS);
     undecidable(meet(&authenticator, &peer, NOW.plus(Duration::from_secs(10))).await);
-    assert_eq!(signature_checks(), SIGNATURE_CHECKS, "its reason is not older than ten seconds");
+    assert_eq!(
+        signature_checks(),
+        SIGNATURE_CHECKS,
+        "its reason is not older than ten seconds"
+    );
     silent.publish(authorities(&[&first]), NOW, Timestamp::MAX);
     assert!(
-        matches!(reason(meet(&authenticator, &peer, NOW.plus(Duration::from_secs(11))).await), Refused::Chain(_)),
+        matches!(
+            reason(meet(&authenticator, &peer, NOW.plus(Duration::from_secs(11))).await),
+            Refused::Chain(_)
+        ),
         "the budget is spent"
     );
 }
@@ -185,17 +275,29 @@ async fn a_missing_source_behind_others_does_not_make_them_work_for_each_request
 async fn a_key_that_proves_nothing_never_names_anybody() {
     let root = Ca::root("prod.example");
     let weak = |uris: &[&str]| {
-        let leaf = root.leaf(&MadeUp::rsa(128), |params| params.subject_alt_names = uris.iter().map(|name| uri(name)).collect());
+        let leaf = root.leaf(&MadeUp::rsa(128), |params| {
+            params.subject_alt_names = uris.iter().map(|name| uri(name)).collect()
+        });
         Peer::new(vec![leaf])
     };
     let slot = slot("roots", &[&root]);
-    let uris = Attributes { order: vec![Attribute::Uri, Attribute::CommonName], ..Attributes::common_name() };
-    let by_uri = CertificateEntry { mapping: Mapping::by_attributes(uris, false), ..entry("uris", &slot) };
+    let uris = Attributes {
+        order: vec![Attribute::Uri, Attribute::CommonName],
+        ..Attributes::common_name()
+    };
+    let by_uri = CertificateEntry {
+        mapping: Mapping::by_attributes(uris, false),
+        ..entry("uris", &slot)
+    };
     let mut both = trusting(&slot);
     both.certificates.push(entry("any", &slot));
     let expected = Refused::Chain(Rejected::UnprovableKey(Unprovable::RsaSize { bits: 1024 }));
     signature_checks();
-    for authenticator in [trusting(&slot), both, Authenticator::new(vec![], vec![], vec![by_uri])] {
+    for authenticator in [
+        trusting(&slot),
+        both,
+        Authenticator::new(vec![], vec![], vec![by_uri]),
+    ] {
         for uris in [&[CI][..], &[], &["https://prod.example"]] {
             let peer = weak(uris);
             for _ in 0..2 {
@@ -207,7 +309,16 @@ async fn a_key_that_proves_nothing_never_names_anybody() {
     assert_eq!(signature_checks(), 0, "no authority was asked");
     let strong = root.leaf(&rcgen::KeyPair::generate().unwrap(), |_| {});
     let entries = || vec![entry("any", &slot)];
-    assert!(meet(&Authenticator::new(vec![], vec![], entries()), &Peer::new(vec![strong]), NOW).await.is_ok(), "the key is the reason");
+    assert!(
+        meet(
+            &Authenticator::new(vec![], vec![], entries()),
+            &Peer::new(vec![strong]),
+            NOW
+        )
+        .await
+        .is_ok(),
+        "the key is the reason"
+    );
 }
 
 #[tokio::test]
@@ -218,7 +329,10 @@ async fn a_certificate_that_rustls_does_not_take_is_refused_for_its_own_reason()
     let why = meet(&authenticator, &critical, NOW).await.unwrap_err();
     assert!(why.to_string().contains("critical extension 1.2.3.4"), "{why}");
     let version_1 = Peer::new(vec![root.version_1(&root.svid(CI))]);
-    assert_eq!(reason(meet(&authenticator, &version_1, NOW).await), Refused::Chain(Rejected::Version { found: 1 }));
+    assert_eq!(
+        reason(meet(&authenticator, &version_1, NOW).await),
+        Refused::Chain(Rejected::Version { found: 1 })
+    );
 }
 
 #[tokio::test]
@@ -226,21 +340,47 @@ async fn of_what_is_over_a_limit_nothing_is_kept_but_what_the_log_says() {
     let root = Ca::root("prod.example");
     let authenticator = trusting(&slot("roots", &[&root]));
     let large = root.svid_with(CI, |params| {
-        params.subject_alt_names.extend((0..20_000).map(|_| SanType::DnsName("a".try_into().unwrap())));
+        params
+            .subject_alt_names
+            .extend((0..20_000).map(|_| SanType::DnsName("a".try_into().unwrap())));
         params.serial_number = Some(0x0123_4567_u64.into());
     });
     let found = large.len();
     let peer = Peer::new(vec![large]);
-    assert!(!peer.is_empty(), "it does not pass for a client without a certificate");
+    assert!(
+        !peer.is_empty(),
+        "it does not pass for a client without a certificate"
+    );
     assert_eq!(peer.der_bytes(), 0);
-    let Err(Failure::Refused(refusal)) = meet(&authenticator, &peer, NOW).await else { panic!("it names somebody") };
-    assert_eq!(refusal.reason, Refused::Chain(Rejected::Oversized(Oversized::Bytes { found })));
-    assert_eq!((refusal.evidence.subject.as_deref(), refusal.evidence.serial.as_deref()), (Some(CI), Some("01234567")));
+    let Err(Failure::Refused(refusal)) = meet(&authenticator, &peer, NOW).await else {
+        panic!("it names somebody")
+    };
+    assert_eq!(
+        refusal.reason,
+        Refused::Chain(Rejected::Oversized(Oversized::Bytes { found }))
+    );
+    assert_eq!(
+        (
+            refusal.evidence.subject.as_deref(),
+            refusal.evidence.serial.as_deref()
+        ),
+        (Some(CI), Some("01234567"))
+    );
 
-    let peer = Peer::new(std::iter::once(root.svid(CI)).chain(vec![root.der.clone(); 120]).collect());
+    let peer = Peer::new(
+        std::iter::once(root.svid(CI))
+            .chain(vec![root.der.clone(); 120])
+            .collect(),
+    );
     assert_eq!(peer.der_bytes(), 0);
-    assert_eq!(reason(meet(&authenticator, &peer, NOW).await), Refused::Chain(Rejected::TooManyIntermediates { found: 120 }));
+    assert_eq!(
+        reason(meet(&authenticator, &peer, NOW).await),
+        Refused::Chain(Rejected::TooManyIntermediates { found: 120 })
+    );
     let (_, peer) = namesakes(Some(CI));
     assert!(meet(&authenticator, &peer, NOW).await.is_err());
-    assert!((1..=CHAIN_BYTES).contains(&peer.der_bytes()), "what later keys may vouch for stays");
+    assert!(
+        (1..=CHAIN_BYTES).contains(&peer.der_bytes()),
+        "what later keys may vouch for stays"
+    );
 }

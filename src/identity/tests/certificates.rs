@@ -6,7 +6,8 @@ use crate::spiffe_id::InvalidSpiffeId;
 use crate::trust::x509::{Malformed, Rejected, X509Authorities};
 use pki_types::CertificateDer;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose, SanType,
 };
 
 /// 2027-01-01.
@@ -28,7 +29,10 @@ impl Ca {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.not_after = rcgen::date_time_ymd(2030, 1, 1);
         let pem = params.self_signed(&key).unwrap().pem();
-        Self { issuer: rcgen::Issuer::new(params, key), pem }
+        Self {
+            issuer: rcgen::Issuer::new(params, key),
+            pem,
+        }
     }
 
     pub(super) fn authorities(&self) -> X509Authorities {
@@ -45,13 +49,18 @@ impl Ca {
     fn client_used(&self, uris: &[&str], name: Option<&str>, usages: &[KeyUsagePurpose]) -> Peer {
         let mut params = CertificateParams::default();
         params.distinguished_name = name.map_or_else(DistinguishedName::new, common_name);
-        params.subject_alt_names = uris.iter().map(|uri| SanType::URI((*uri).try_into().unwrap())).collect();
+        params.subject_alt_names = uris
+            .iter()
+            .map(|uri| SanType::URI((*uri).try_into().unwrap()))
+            .collect();
         params.key_usages = usages.to_vec();
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         params.serial_number = Some(7_u64.into());
         params.not_before = rcgen::date_time_ymd(2026, 1, 1);
         params.not_after = rcgen::date_time_ymd(2027, 1, 1);
-        let certificate = params.signed_by(&KeyPair::generate().unwrap(), &self.issuer).unwrap();
+        let certificate = params
+            .signed_by(&KeyPair::generate().unwrap(), &self.issuer)
+            .unwrap();
         Peer::new(vec![certificate.der().clone()])
     }
 }
@@ -66,28 +75,57 @@ static PROD_CA: LazyLock<Ca> = LazyLock::new(|| Ca::new("prod.example"));
 pub(super) static OTHER_CA: LazyLock<Ca> = LazyLock::new(|| Ca::new("other.example"));
 const CI: &str = "spiffe://prod.example/ci";
 
-/// Two trust domains with roots, one for tokens only, one without keys; and one plain entry that trusts the root of `other.example`.
+/// Two trust domains with roots, one for tokens only, one without keys; and one plain entry that trusts the
+/// root of `other.example`.
 fn authenticator() -> Authenticator {
-    let with_roots = |name, ca: &Ca| Domain { x509: Some(held(ca.authorities())), ..domain(name) };
+    let with_roots = |name, ca: &Ca| Domain {
+        x509: Some(held(ca.authorities())),
+        ..domain(name)
+    };
     let domains = vec![
         with_roots("prod.example", &PROD_CA),
         with_roots("other.example", &OTHER_CA),
         domain_with_keys("jwt.example", &PROD),
-        Domain { x509: Some(silent()), ..domain("silent.example") },
+        Domain {
+            x509: Some(silent()),
+            ..domain("silent.example")
+        },
     ];
-    Authenticator::new(vec![issuer("https://a.example", &oidc_keys(&A))], domains, vec![entry("lab", &OTHER_CA)])
+    Authenticator::new(
+        vec![issuer("https://a.example", &oidc_keys(&A))],
+        domains,
+        vec![entry("lab", &OTHER_CA)],
+    )
 }
 
 fn entry(name: &str, ca: &Ca) -> CertificateEntry {
-    CertificateEntry { name: name.into(), authorities: held(ca.authorities()), mapping: Mapping::default() }
+    CertificateEntry {
+        name: name.into(),
+        authorities: held(ca.authorities()),
+        mapping: Mapping::default(),
+    }
 }
 
 fn no_path(issuer: &str, origin: &str) -> Refused {
-    Refused::Chain(Rejected::NoPath { issuer: issuer.into(), origin: origin.into(), passed_over: vec![] })
+    Refused::Chain(Rejected::NoPath {
+        issuer: issuer.into(),
+        origin: origin.into(),
+        passed_over: vec![],
+    })
 }
 
 async fn meet_at(authenticator: &Authenticator, peer: &Peer, now: Timestamp) -> Result<Identity, Failure> {
-    authenticator.authenticate(&Presented { authorization: vec![], peer: Some(peer), ambient: true, address: None }, now).await
+    authenticator
+        .authenticate(
+            &Presented {
+                authorization: vec![],
+                peer: Some(peer),
+                ambient: true,
+                address: None,
+            },
+            now,
+        )
+        .await
 }
 
 async fn meet(authenticator: &Authenticator, peer: &Peer) -> Result<Identity, Failure> {
@@ -96,7 +134,9 @@ async fn meet(authenticator: &Authenticator, peer: &Peer) -> Result<Identity, Fa
 
 #[tokio::test]
 async fn an_x509_svid_is_its_spiffe_id() {
-    let identity = meet(&authenticator(), &PROD_CA.client(&[CI], Some("ignored"))).await.unwrap();
+    let identity = meet(&authenticator(), &PROD_CA.client(&[CI], Some("ignored")))
+        .await
+        .unwrap();
     assert_eq!(identity.username(), CI);
     assert_eq!(identity.principal(), &Principal::Spiffe(CI.parse().unwrap()));
     assert_eq!(identity.credential(), CredentialType::X509Svid);
@@ -107,21 +147,47 @@ async fn an_x509_svid_is_its_spiffe_id() {
 #[tokio::test]
 async fn x_12_only_its_own_trust_domains_roots_count() {
     let forged = OTHER_CA.client(&[CI], None);
-    assert_eq!(reason(meet(&authenticator(), &forged).await), no_path("CN=other.example", "test"));
+    assert_eq!(
+        reason(meet(&authenticator(), &forged).await),
+        no_path("CN=other.example", "test")
+    );
 }
 
 #[tokio::test]
 async fn a_spiffe_uri_is_only_ever_an_svid_and_never_meets_a_plain_entry() {
     let unknown = OTHER_CA.client(&["spiffe://elsewhere.example/ci"], Some("alice"));
-    assert_eq!(reason(meet(&authenticator(), &unknown).await), Refused::UnknownTrustDomain);
+    assert_eq!(
+        reason(meet(&authenticator(), &unknown).await),
+        Refused::UnknownTrustDomain
+    );
     let tokens_only = OTHER_CA.client(&["spiffe://jwt.example/ci"], Some("alice"));
-    assert_eq!(reason(meet(&authenticator(), &tokens_only).await), Refused::KindNotAccepted);
-    let spiffe_id = |found: &str, why| Rejected::SpiffeId { found: found.into(), why };
+    assert_eq!(
+        reason(meet(&authenticator(), &tokens_only).await),
+        Refused::KindNotAccepted
+    );
+    let spiffe_id = |found: &str, why| Rejected::SpiffeId {
+        found: found.into(),
+        why,
+    };
     let bad: [(&[&str], Rejected); 4] = [
-        (&["SPIFFE://other.example/ci"], spiffe_id("SPIFFE://other.example/ci", InvalidSpiffeId::Scheme)),
-        (&["spiffe://other.example/ci/"], spiffe_id("spiffe://other.example/ci/", InvalidSpiffeId::EmptySegment)),
-        (&["spiffe://other.example"], Rejected::RootPath { trust_domain: "other.example".parse().unwrap() }),
-        (&["https://other.example", "spiffe://other.example/ci"], Rejected::SeveralUriNames { found: 2 }),
+        (
+            &["SPIFFE://other.example/ci"],
+            spiffe_id("SPIFFE://other.example/ci", InvalidSpiffeId::Scheme),
+        ),
+        (
+            &["spiffe://other.example/ci/"],
+            spiffe_id("spiffe://other.example/ci/", InvalidSpiffeId::EmptySegment),
+        ),
+        (
+            &["spiffe://other.example"],
+            Rejected::RootPath {
+                trust_domain: "other.example".parse().unwrap(),
+            },
+        ),
+        (
+            &["https://other.example", "spiffe://other.example/ci"],
+            Rejected::SeveralUriNames { found: 2 },
+        ),
     ];
     for (uris, expected) in bad {
         let outcome = meet(&authenticator(), &OTHER_CA.client(uris, Some("alice"))).await;
@@ -131,39 +197,98 @@ async fn a_spiffe_uri_is_only_ever_an_svid_and_never_meets_a_plain_entry() {
 
 #[tokio::test]
 async fn a_bad_svid_of_a_configured_trust_domain_never_meets_an_entry_that_names_uris() {
-    let attributes = Attributes { order: vec![Attribute::Uri, Attribute::CommonName], ..Attributes::common_name() };
-    let uris = CertificateEntry { mapping: Mapping::by_attributes(attributes, false), ..entry("uris", &OTHER_CA) };
-    let domains = vec![Domain { x509: Some(held(PROD_CA.authorities())), ..domain("prod.example") }];
+    let attributes = Attributes {
+        order: vec![Attribute::Uri, Attribute::CommonName],
+        ..Attributes::common_name()
+    };
+    let uris = CertificateEntry {
+        mapping: Mapping::by_attributes(attributes, false),
+        ..entry("uris", &OTHER_CA)
+    };
+    let domains = vec![Domain {
+        x509: Some(held(PROD_CA.authorities())),
+        ..domain("prod.example")
+    }];
     let authenticator = Authenticator::new(vec![], domains, vec![uris]);
-    let spiffe_id = |found: &str, why| Rejected::SpiffeId { found: found.into(), why };
+    let spiffe_id = |found: &str, why| Rejected::SpiffeId {
+        found: found.into(),
+        why,
+    };
     let signs = &[KeyUsagePurpose::DigitalSignature][..];
     let bad: [(&[&str], &[KeyUsagePurpose], Rejected); 7] = [
         (&[CI], &[], Rejected::NoKeyUsage),
-        (&[CI, "https://other.example"], signs, Rejected::SeveralUriNames { found: 2 }),
-        (&["https://other.example", "SPIFFE://PROD.example/ci"], signs, Rejected::SeveralUriNames { found: 2 }),
-        (&["spiffe://prod.example"], signs, Rejected::RootPath { trust_domain: "prod.example".parse().unwrap() }),
-        (&["SPIFFE://prod.example/ci"], signs, spiffe_id("SPIFFE://prod.example/ci", InvalidSpiffeId::Scheme)),
-        (&["spiffe://PROD.example/ci"], signs, spiffe_id("spiffe://PROD.example/ci", InvalidSpiffeId::TrustDomainCharacter)),
-        (&["spiffe://prod.example:443/ci"], signs, spiffe_id("spiffe://prod.example:443/ci", InvalidSpiffeId::TrustDomainCharacter)),
+        (
+            &[CI, "https://other.example"],
+            signs,
+            Rejected::SeveralUriNames { found: 2 },
+        ),
+        (
+            &["https://other.example", "SPIFFE://PROD.example/ci"],
+            signs,
+            Rejected::SeveralUriNames { found: 2 },
+        ),
+        (
+            &["spiffe://prod.example"],
+            signs,
+            Rejected::RootPath {
+                trust_domain: "prod.example".parse().unwrap(),
+            },
+        ),
+        (
+            &["SPIFFE://prod.example/ci"],
+            signs,
+            spiffe_id("SPIFFE://prod.example/ci", InvalidSpiffeId::Scheme),
+        ),
+        (
+            &["spiffe://PROD.example/ci"],
+            signs,
+            spiffe_id("spiffe://PROD.example/ci", InvalidSpiffeId::TrustDomainCharacter),
+        ),
+        (
+            &["spiffe://prod.example:443/ci"],
+            signs,
+            spiffe_id(
+                "spiffe://prod.example:443/ci",
+                InvalidSpiffeId::TrustDomainCharacter,
+            ),
+        ),
     ];
     for (uris, usages, expected) in bad {
         let outcome = meet(&authenticator, &OTHER_CA.client_used(uris, Some("alice"), usages)).await;
         assert_eq!(reason(outcome), Refused::Chain(expected), "{uris:?}");
     }
     let foreign = OTHER_CA.client(&["spiffe://elsewhere.example/ci"], None);
-    assert_eq!(meet(&authenticator, &foreign).await.unwrap().username(), "spiffe://elsewhere.example/ci", "of no configured trust domain");
+    assert_eq!(
+        meet(&authenticator, &foreign).await.unwrap().username(),
+        "spiffe://elsewhere.example/ci",
+        "of no configured trust domain"
+    );
 }
 
 #[tokio::test]
 async fn a_plain_certificate_is_its_common_name() {
-    let identity = meet(&authenticator(), &OTHER_CA.client(&[], Some("alice"))).await.unwrap();
+    let identity = meet(&authenticator(), &OTHER_CA.client(&[], Some("alice")))
+        .await
+        .unwrap();
     assert_eq!(identity.username(), "alice");
     assert_eq!(identity.credential(), CredentialType::X509);
     assert_eq!(identity.spiffe_id(), None);
-    assert_eq!(identity.principal(), &Principal::Certificate { entry: "lab".into(), subject: "CN=alice".into() });
-    assert_eq!(reason(meet(&authenticator(), &OTHER_CA.client(&["urn:x"], None)).await), Refused::NoCommonName);
+    assert_eq!(
+        identity.principal(),
+        &Principal::Certificate {
+            entry: "lab".into(),
+            subject: "CN=alice".into()
+        }
+    );
+    assert_eq!(
+        reason(meet(&authenticator(), &OTHER_CA.client(&["urn:x"], None)).await),
+        Refused::NoCommonName
+    );
     let named_like_an_svid = OTHER_CA.client(&[], Some(CI));
-    assert_eq!(reason(meet(&authenticator(), &named_like_an_svid).await), Refused::UsernameIsSpiffeId);
+    assert_eq!(
+        reason(meet(&authenticator(), &named_like_an_svid).await),
+        Refused::UsernameIsSpiffeId
+    );
 }
 
 #[tokio::test]
@@ -171,42 +296,84 @@ async fn a_plain_certificate_of_no_entry_is_refused() {
     let stranger = reason(meet(&authenticator(), &PROD_CA.client(&[], Some("alice"))).await);
     assert_eq!(stranger, no_path("CN=prod.example", "test"));
     let without_entries = Authenticator::new(vec![], vec![], vec![]);
-    assert_eq!(reason(meet(&without_entries, &PROD_CA.client(&[], Some("alice"))).await), Refused::KindNotAccepted);
+    assert_eq!(
+        reason(meet(&without_entries, &PROD_CA.client(&[], Some("alice"))).await),
+        Refused::KindNotAccepted
+    );
     let garbage = Peer::new(vec![CertificateDer::from(b"no certificate".to_vec())]);
-    assert_eq!(reason(meet(&authenticator(), &garbage).await), Refused::Chain(Malformed::Der.into()));
+    assert_eq!(
+        reason(meet(&authenticator(), &garbage).await),
+        Refused::Chain(Malformed::Der.into())
+    );
 }
 
 #[tokio::test]
 async fn an_entry_without_roots_ends_the_search() {
-    let silent = CertificateEntry { name: "silent".into(), authorities: silent(), mapping: Mapping::default() };
+    let silent = CertificateEntry {
+        name: "silent".into(),
+        authorities: silent(),
+        mapping: Mapping::default(),
+    };
     let authenticator = Authenticator::new(vec![], vec![], vec![silent, entry("second", &OTHER_CA)]);
     let outcome = meet(&authenticator, &OTHER_CA.client(&[], Some("alice"))).await;
-    assert!(matches!(outcome, Err(Failure::Undecidable { .. })), "who somebody is must not depend on an outage");
+    assert!(
+        matches!(outcome, Err(Failure::Undecidable { .. })),
+        "who somebody is must not depend on an outage"
+    );
 }
 
 #[tokio::test]
 async fn a_header_counts_before_the_certificate_and_a_bad_one_never_falls_through_to_it() {
     let peer = PROD_CA.client(&[CI], None);
     let ask = async |header: &str| {
-        let presented = Presented { authorization: vec![header.as_bytes()], peer: Some(&peer), ambient: true, address: None };
+        let presented = Presented {
+            authorization: vec![header.as_bytes()],
+            peer: Some(&peer),
+            ambient: true,
+            address: None,
+        };
         authenticator().authenticate(&presented, NOW).await
     };
     let token = id_token(&A, "https://a.example", "alice");
-    assert_eq!(ask(&bearer(&token)).await.unwrap().username(), "https://a.example/alice");
+    assert_eq!(
+        ask(&bearer(&token)).await.unwrap().username(),
+        "https://a.example/alice"
+    );
     assert!(ask("Basic Og==").await.unwrap().is_anonymous());
     assert_eq!(reason(ask(&basic("alice:hunter2")).await), Refused::NotAToken);
-    assert_eq!(reason(ask(&bearer(&id_token(&A, "https://b.example", "alice"))).await), Refused::UnknownIssuer);
+    assert_eq!(
+        reason(ask(&bearer(&id_token(&A, "https://b.example", "alice"))).await),
+        Refused::UnknownIssuer
+    );
     let bad_peer = OTHER_CA.client(&[CI], None);
-    let presented =
-        Presented { authorization: vec![bearer(&token).leak().as_bytes()], peer: Some(&bad_peer), ambient: true, address: None };
-    assert!(authenticator().authenticate(&presented, NOW).await.is_ok(), "a good token beside a bad certificate");
+    let presented = Presented {
+        authorization: vec![bearer(&token).leak().as_bytes()],
+        peer: Some(&bad_peer),
+        ambient: true,
+        address: None,
+    };
+    assert!(
+        authenticator().authenticate(&presented, NOW).await.is_ok(),
+        "a good token beside a bad certificate"
+    );
 }
 
 #[tokio::test]
 async fn another_sites_request_has_no_certificate() {
     let peer = PROD_CA.client(&[CI], None);
-    let presented = Presented { authorization: vec![], peer: Some(&peer), ambient: false, address: None };
-    assert!(authenticator().authenticate(&presented, NOW).await.unwrap().is_anonymous());
+    let presented = Presented {
+        authorization: vec![],
+        peer: Some(&peer),
+        ambient: false,
+        address: None,
+    };
+    assert!(
+        authenticator()
+            .authenticate(&presented, NOW)
+            .await
+            .unwrap()
+            .is_anonymous()
+    );
     let none = Peer::new(vec![]);
     assert!(meet(&authenticator(), &none).await.unwrap().is_anonymous());
 }
@@ -215,7 +382,14 @@ async fn another_sites_request_has_no_certificate() {
 async fn without_roots_nothing_is_decided_and_nothing_is_remembered() {
     let slot = Slot::new("late");
     let roots = Arc::new(Authorities::new(vec![slot.clone()]));
-    let authenticator = Authenticator::new(vec![], vec![Domain { x509: Some(roots), ..domain("prod.example") }], vec![]);
+    let authenticator = Authenticator::new(
+        vec![],
+        vec![Domain {
+            x509: Some(roots),
+            ..domain("prod.example")
+        }],
+        vec![],
+    );
     let peer = PROD_CA.client(&[CI], None);
     match meet(&authenticator, &peer).await {
         Err(Failure::Undecidable { evidence, .. }) => assert_eq!(evidence.subject.as_deref(), Some(CI)),
@@ -230,21 +404,38 @@ async fn x_23_a_verdict_ends_with_the_generation_that_gave_it() {
     let slot = Slot::new("roots");
     slot.publish(PROD_CA.authorities(), NOW, Timestamp::MAX);
     let roots = Arc::new(Authorities::new(vec![slot.clone()]));
-    let authenticator = Authenticator::new(vec![], vec![Domain { x509: Some(roots), ..domain("prod.example") }], vec![]);
+    let authenticator = Authenticator::new(
+        vec![],
+        vec![Domain {
+            x509: Some(roots),
+            ..domain("prod.example")
+        }],
+        vec![],
+    );
     let peer = PROD_CA.client(&[CI], None);
     assert!(meet(&authenticator, &peer).await.is_ok());
     slot.publish(OTHER_CA.authorities(), NOW, Timestamp::MAX);
-    assert_eq!(reason(meet(&authenticator, &peer).await), no_path("CN=prod.example", "roots"), "its root was withdrawn");
+    assert_eq!(
+        reason(meet(&authenticator, &peer).await),
+        no_path("CN=prod.example", "roots"),
+        "its root was withdrawn"
+    );
     slot.publish(PROD_CA.authorities(), NOW, Timestamp::MAX);
-    assert!(meet(&authenticator, &peer).await.is_ok(), "a refusal ends with the generation that gave it, too");
+    assert!(
+        meet(&authenticator, &peer).await.is_ok(),
+        "a refusal ends with the generation that gave it, too"
+    );
     slot.publish(X509Authorities::default(), NOW, Timestamp::MAX);
-    let revoked = Refused::Chain(Rejected::NoAuthorities { origin: "roots".into() });
+    let revoked = Refused::Chain(Rejected::NoAuthorities {
+        origin: "roots".into(),
+    });
     assert_eq!(reason(meet(&authenticator, &peer).await), revoked);
 }
 
 #[tokio::test]
 async fn x_23_a_verdict_is_kept_while_its_generation_counts_and_ends_when_it_expires() {
-    let (authenticator, peer) = (authenticator(), PROD_CA.client(&[CI], None));
+    let authenticator = authenticator();
+    let peer = PROD_CA.client(&[CI], None);
     assert!(meet(&authenticator, &peer).await.is_ok());
     let kept = peer.verdict_for_test().unwrap();
     assert!(meet(&authenticator, &peer).await.is_ok());
@@ -252,7 +443,10 @@ async fn x_23_a_verdict_is_kept_while_its_generation_counts_and_ends_when_it_exp
     let last = LEAF_EXPIRES.minus(Duration::from_millis(1));
     assert!(meet_at(&authenticator, &peer, last).await.is_ok());
     let now = LEAF_EXPIRES.plus(Duration::from_secs(1));
-    let expired = Refused::Chain(Rejected::Expired { not_after: LEAF_EXPIRES, now });
+    let expired = Refused::Chain(Rejected::Expired {
+        not_after: LEAF_EXPIRES,
+        now,
+    });
     assert_eq!(reason(meet_at(&authenticator, &peer, now).await), expired);
 }
 
@@ -264,16 +458,28 @@ async fn whom_a_connection_names_is_known_while_everything_that_was_asked_stands
         mapping: naming(&format!("'{name}'")),
     };
     let publish = |slot: &Slot<X509Authorities>, ca: &Ca| slot.publish(ca.authorities(), NOW, Timestamp::MAX);
-    let (first, second) = (Slot::new("first"), Slot::new("second"));
+    let first = Slot::new("first");
+    let second = Slot::new("second");
     publish(&first, &PROD_CA);
     publish(&second, &OTHER_CA);
-    let authenticator = Authenticator::new(vec![], vec![], vec![entry_of(&first, "first"), entry_of(&second, "second")]);
+    let authenticator = Authenticator::new(
+        vec![],
+        vec![],
+        vec![entry_of(&first, "first"), entry_of(&second, "second")],
+    );
     let peer = OTHER_CA.client(&[], Some("alice"));
-    let known = |now| peer.known_to(&authenticator.itself, now).map(|found| found.unwrap().username().to_owned());
+    let known = |now| {
+        peer.known_to(&authenticator.itself, now)
+            .map(|found| found.unwrap().username().to_owned())
+    };
     assert_eq!(known(NOW), None);
     assert_eq!(meet(&authenticator, &peer).await.unwrap().username(), "second");
     assert_eq!(known(NOW).as_deref(), Some("second"));
-    assert_eq!(known(NOW.minus(Duration::from_millis(1))), None, "the clock was set back");
+    assert_eq!(
+        known(NOW.minus(Duration::from_millis(1))),
+        None,
+        "the clock was set back"
+    );
     assert_eq!(known(LEAF_EXPIRES), None);
     publish(&first, &OTHER_CA);
     assert_eq!(known(NOW), None, "who refused it may take it now");
@@ -282,11 +488,21 @@ async fn whom_a_connection_names_is_known_while_everything_that_was_asked_stands
     assert_eq!(known(NOW).as_deref(), Some("first"), "nobody asked the second");
     let mut grounds = Grounds::default();
     grounds.rest_on(&authenticator.certificates[0].authorities, NOW);
-    let planted = Identity { username: "planted".into(), ..meet(&authenticator, &peer).await.unwrap() };
+    let planted = Identity {
+        username: "planted".into(),
+        ..meet(&authenticator, &peer).await.unwrap()
+    };
     peer.keep(&authenticator.itself, Ok(planted), grounds, NOW);
-    assert_eq!(meet(&authenticator, &peer).await.unwrap().username(), "planted", "what is known is not found out again");
+    assert_eq!(
+        meet(&authenticator, &peer).await.unwrap().username(),
+        "planted",
+        "what is known is not found out again"
+    );
     let renamed = Authenticator::new(vec![], vec![], vec![entry_of(&first, "renamed")]);
-    assert!(peer.known_to(&renamed.itself, NOW).is_none(), "another configuration");
+    assert!(
+        peer.known_to(&renamed.itself, NOW).is_none(),
+        "another configuration"
+    );
     assert_eq!(meet(&renamed, &peer).await.unwrap().username(), "renamed");
 }
 
@@ -296,31 +512,68 @@ async fn a_verdict_does_not_outlive_its_trust_domains_configuration() {
     assert!(meet(&authenticator(), &peer).await.is_ok());
     let without = Authenticator::new(vec![], vec![], vec![]);
     assert_eq!(reason(meet(&without, &peer).await), Refused::UnknownTrustDomain);
-    let others = Authenticator::new(vec![], vec![Domain { x509: Some(held(OTHER_CA.authorities())), ..domain("prod.example") }], vec![]);
-    assert_eq!(reason(meet(&others, &peer).await), no_path("CN=prod.example", "test"));
+    let others = Authenticator::new(
+        vec![],
+        vec![Domain {
+            x509: Some(held(OTHER_CA.authorities())),
+            ..domain("prod.example")
+        }],
+        vec![],
+    );
+    assert_eq!(
+        reason(meet(&others, &peer).await),
+        no_path("CN=prod.example", "test")
+    );
 }
 
 #[tokio::test]
 async fn a_verdict_of_an_svid_is_none_of_another_certificate_although_the_same_authorities_gave_it() {
     let shared = held(OTHER_CA.authorities());
-    let uri = Attributes { order: vec![Attribute::Uri], ..Attributes::common_name() };
-    let entry = CertificateEntry { name: "uris".into(), authorities: shared.clone(), mapping: Mapping::by_attributes(uri, false) };
-    let domains = vec![Domain { x509: Some(shared), ..domain("other.example") }];
-    let (plain, svids) = (Authenticator::new(vec![], vec![], vec![entry]), Authenticator::new(vec![], domains, vec![]));
+    let uri = Attributes {
+        order: vec![Attribute::Uri],
+        ..Attributes::common_name()
+    };
+    let entry = CertificateEntry {
+        name: "uris".into(),
+        authorities: shared.clone(),
+        mapping: Mapping::by_attributes(uri, false),
+    };
+    let domains = vec![Domain {
+        x509: Some(shared),
+        ..domain("other.example")
+    }];
+    let plain = Authenticator::new(vec![], vec![], vec![entry]);
+    let svids = Authenticator::new(vec![], domains, vec![]);
     let peer = OTHER_CA.client(&["spiffe://other.example/ci"], None);
     for _ in 0..2 {
-        assert_eq!(meet(&plain, &peer).await.unwrap().credential(), CredentialType::X509);
+        assert_eq!(
+            meet(&plain, &peer).await.unwrap().credential(),
+            CredentialType::X509
+        );
         let identity = meet(&svids, &peer).await.unwrap();
-        assert_eq!((identity.credential(), identity.spiffe_id().is_some()), (CredentialType::X509Svid, true));
+        assert_eq!(
+            (identity.credential(), identity.spiffe_id().is_some()),
+            (CredentialType::X509Svid, true)
+        );
     }
 }
 
 #[tokio::test]
 async fn only_a_uri_may_name_its_bearer_like_a_spiffe_id() {
     for (attribute, uris, name) in [(Attribute::CommonName, &[][..], CI), (Attribute::Uri, &[CI], "x")] {
-        let attributes = Attributes { order: vec![attribute], ..Attributes::common_name() };
-        let entry = CertificateEntry { mapping: Mapping::by_attributes(attributes, false), ..entry("by attributes", &OTHER_CA) };
-        let outcome = meet(&Authenticator::new(vec![], vec![], vec![entry]), &OTHER_CA.client(uris, Some(name))).await;
+        let attributes = Attributes {
+            order: vec![attribute],
+            ..Attributes::common_name()
+        };
+        let entry = CertificateEntry {
+            mapping: Mapping::by_attributes(attributes, false),
+            ..entry("by attributes", &OTHER_CA)
+        };
+        let outcome = meet(
+            &Authenticator::new(vec![], vec![], vec![entry]),
+            &OTHER_CA.client(uris, Some(name)),
+        )
+        .await;
         match attribute {
             Attribute::Uri => assert_eq!(outcome.unwrap().username(), CI),
             _ => assert_eq!(reason(outcome), Refused::UsernameIsSpiffeId),
@@ -330,24 +583,47 @@ async fn only_a_uri_may_name_its_bearer_like_a_spiffe_id() {
 
 #[tokio::test]
 async fn the_evidence_names_the_certificate() {
-    let Err(Failure::Refused(refusal)) = meet(&authenticator(), &OTHER_CA.client(&[CI], None)).await else { panic!("it counts") };
+    let Err(Failure::Refused(refusal)) = meet(&authenticator(), &OTHER_CA.client(&[CI], None)).await else {
+        panic!("it counts")
+    };
     let evidence = refusal.evidence;
     assert_eq!(evidence.credential, Some(CredentialType::X509Svid));
-    assert_eq!((evidence.subject.as_deref(), evidence.issuer.as_deref()), (Some(CI), Some("CN=other.example")));
+    assert_eq!(
+        (evidence.subject.as_deref(), evidence.issuer.as_deref()),
+        (Some(CI), Some("CN=other.example"))
+    );
     assert!(evidence.serial.is_some_and(|serial| serial.contains('7')));
 }
 #[tokio::test]
 async fn plain_entries_are_asked_in_order() {
-    let no_bob = || CertificateEntry { mapping: validating("claims.sub != 'CN=bob'", "no bob"), ..entry("first", &OTHER_CA) };
+    let no_bob = || CertificateEntry {
+        mapping: validating("claims.sub != 'CN=bob'", "no bob"),
+        ..entry("first", &OTHER_CA)
+    };
     let entries = |last| vec![entry("prod", &PROD_CA), no_bob(), last];
     let authenticator = Authenticator::new(vec![], vec![], entries(entry("second", &OTHER_CA)));
     let of = |identity: Identity| match identity.principal() {
         Principal::Certificate { entry, .. } => entry.clone(),
         other => panic!("{other}"),
     };
-    assert_eq!(of(meet(&authenticator, &OTHER_CA.client(&[], Some("alice"))).await.unwrap()), "first");
-    assert_eq!(of(meet(&authenticator, &OTHER_CA.client(&[], Some("bob"))).await.unwrap()), "second");
+    assert_eq!(
+        of(meet(&authenticator, &OTHER_CA.client(&[], Some("alice")))
+            .await
+            .unwrap()),
+        "first"
+    );
+    assert_eq!(
+        of(meet(&authenticator, &OTHER_CA.client(&[], Some("bob")))
+            .await
+            .unwrap()),
+        "second"
+    );
     let authenticator = Authenticator::new(vec![], vec![], entries(entry("prod again", &PROD_CA)));
-    let no_bob = Refused::Validation { message: "no bob".into() };
-    assert_eq!(reason(meet(&authenticator, &OTHER_CA.client(&[], Some("bob"))).await), no_bob);
+    let no_bob = Refused::Validation {
+        message: "no bob".into(),
+    };
+    assert_eq!(
+        reason(meet(&authenticator, &OTHER_CA.client(&[], Some("bob"))).await),
+        no_bob
+    );
 }

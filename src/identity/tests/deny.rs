@@ -1,4 +1,5 @@
-//! The operator's rules, through the door of every credential. What each kind of rule matches is proved beside the rules.
+//! The operator's rules, through the door of every credential. What each kind of rule matches is proved
+//! beside the rules.
 
 use super::*;
 use crate::secret::Secret;
@@ -10,7 +11,13 @@ fn denying(rule: DenyRule) -> DenyList {
 }
 
 fn subject(issuer: &str, subject: &str) -> DenyRule {
-    DenyRule::Issuer { issuer: issuer.into(), name: None, subject: Some(subject.into()), id: None, issued_before: None }
+    DenyRule::Issuer {
+        issuer: issuer.into(),
+        name: None,
+        subject: Some(subject.into()),
+        id: None,
+        issued_before: None,
+    }
 }
 
 fn is_revoked(why: &Refused) -> bool {
@@ -19,10 +26,18 @@ fn is_revoked(why: &Refused) -> bool {
 
 #[tokio::test]
 async fn a_rule_counts_before_any_mapping_and_whatever_the_mapping_yields() {
-    for mapping in [naming("'somebody else'"), naming("claims.missing"), validating("false", "never")] {
-        let entry = Issuer { mapping, ..issuer("https://a.example", &oidc_keys(&A)) };
-        let authenticator =
-            Authenticator::new(vec![entry], vec![], vec![]).with_deny(denying(subject("https://a.example", "alice"))).with_token_cache();
+    for mapping in [
+        naming("'somebody else'"),
+        naming("claims.missing"),
+        validating("false", "never"),
+    ] {
+        let entry = Issuer {
+            mapping,
+            ..issuer("https://a.example", &oidc_keys(&A))
+        };
+        let authenticator = Authenticator::new(vec![entry], vec![], vec![])
+            .with_deny(denying(subject("https://a.example", "alice")))
+            .with_token_cache();
         for _ in 0..2 {
             let why = refuse(&authenticator, &id_token(&A, "https://a.example", "alice")).await;
             assert!(is_revoked(&why), "{why}");
@@ -36,7 +51,10 @@ async fn a_rule_is_compared_with_what_was_verified_only() {
         .with_deny(denying(subject("https://a.example", "alice")));
     let forged = id_token(&ANY, "https://a.example", "alice");
     let why = refuse(&authenticator, &forged).await;
-    assert!(!is_revoked(&why), "nothing is said of whom a forged token names: {why}");
+    assert!(
+        !is_revoked(&why),
+        "nothing is said of whom a forged token names: {why}"
+    );
     identify(&authenticator, &id_token(&A, "https://a.example", "bob")).await;
 }
 
@@ -45,19 +63,36 @@ async fn the_key_that_signed_is_revoked_by_its_thumbprint() {
     let key = A.jwk();
     let members = json!({"crv": key["crv"], "kty": key["kty"], "x": key["x"], "y": key["y"]}).to_string();
     let thumbprint = testing::encode(digest(&SHA256, members.as_bytes()).as_ref());
-    let keys = held(jwks::parse(&key_set(&[A.jwk(), ANY.jwk()]), UseRule::Oidc).unwrap().value);
+    let keys = held(
+        jwks::parse(&key_set(&[A.jwk(), ANY.jwk()]), UseRule::Oidc)
+            .unwrap()
+            .value,
+    );
     let authenticator = Authenticator::new(vec![issuer("https://a.example", &keys)], vec![], vec![])
         .with_deny(denying(DenyRule::Key(thumbprint.parse().unwrap())));
-    assert!(is_revoked(&refuse(&authenticator, &id_token(&A, "https://a.example", "alice")).await));
+    assert!(is_revoked(
+        &refuse(&authenticator, &id_token(&A, "https://a.example", "alice")).await
+    ));
     identify(&authenticator, &id_token(&ANY, "https://a.example", "alice")).await;
 }
 
 #[tokio::test]
 async fn a_token_servers_subject_is_revoked_too() {
-    let rules = TokenServerRules { issuer: None, service: "zot".into(), clock_skew: Duration::ZERO };
-    let server = TokenServer { rules, keys: oidc_keys(&A) };
-    let authenticator = Authenticator::new(vec![], vec![], vec![]).with_token_server(server).with_deny(denying(subject("auth", "ann")));
-    let token = |subject: &str| A.token(&json!({"iss": "auth", "sub": subject, "aud": "zot", "exp": EXPIRES, "access": []}));
+    let rules = TokenServerRules {
+        issuer: None,
+        service: "zot".into(),
+        clock_skew: Duration::ZERO,
+    };
+    let server = TokenServer {
+        rules,
+        keys: oidc_keys(&A),
+    };
+    let authenticator = Authenticator::new(vec![], vec![], vec![])
+        .with_token_server(server)
+        .with_deny(denying(subject("auth", "ann")));
+    let token = |subject: &str| {
+        A.token(&json!({"iss": "auth", "sub": subject, "aud": "zot", "exp": EXPIRES, "access": []}))
+    };
     assert!(is_revoked(&refuse(&authenticator, &token("ann")).await));
     identify(&authenticator, &token("bob")).await;
 }
@@ -67,14 +102,27 @@ async fn a_revoked_name_is_told_only_to_one_who_knows_its_password() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), format!("ann:{}\n", bcrypt::hash("one", 4).unwrap())).unwrap();
     let passwords = Arc::new(Htpasswd::open(file.path()).unwrap());
-    let authenticator = |deny| Authenticator::new(vec![], vec![], vec![]).with_passwords(passwords.clone(), Duration::ZERO).with_deny(deny);
+    let authenticator = |deny| {
+        Authenticator::new(vec![], vec![], vec![])
+            .with_passwords(passwords.clone(), Duration::ZERO)
+            .with_deny(deny)
+    };
     let ask = async |deny: DenyList, password: &str| {
         let asking = authenticator(deny);
-        asking.authenticate_password("ann", &Secret::new(password), None, NOW).await
+        asking
+            .authenticate_password("ann", &Secret::new(password), None, NOW)
+            .await
     };
     let ann = || denying(DenyRule::Htpasswd { user: "ann".into() });
     assert!(ask(DenyList::default(), "one").await.is_ok());
-    assert!(is_revoked(&reason(ask(ann(), "one").await)), "although the password is known");
+    assert!(
+        is_revoked(&reason(ask(ann(), "one").await)),
+        "although the password is known"
+    );
     assert_eq!(reason(ask(ann(), "two").await), Refused::Password);
-    assert!(ask(denying(DenyRule::Htpasswd { user: "bob".into() }), "one").await.is_ok());
+    assert!(
+        ask(denying(DenyRule::Htpasswd { user: "bob".into() }), "one")
+            .await
+            .is_ok()
+    );
 }

@@ -23,7 +23,11 @@ async fn a_token_counts_as_bearer_and_as_any_users_password() {
         basic(&format!("alice:{token}")).replacen("Basic", "BASIC", 1),
     ];
     for header in headers {
-        assert_eq!(ask(&authenticator(), &[&header]).await.unwrap().username(), "https://a.example/alice", "{header}");
+        assert_eq!(
+            ask(&authenticator(), &[&header]).await.unwrap().username(),
+            "https://a.example/alice",
+            "{header}"
+        );
     }
 }
 
@@ -32,7 +36,10 @@ async fn nothing_and_an_empty_basic_are_anonymous() {
     for headers in [&[][..], &["Basic Og=="], &["basic Og"]] {
         let identity = ask(&authenticator(), headers).await.unwrap();
         assert!(identity.is_anonymous(), "{headers:?}");
-        assert_eq!((identity.username(), identity.credential()), ("", CredentialType::Anonymous));
+        assert_eq!(
+            (identity.username(), identity.credential()),
+            ("", CredentialType::Anonymous)
+        );
     }
 }
 
@@ -58,27 +65,58 @@ async fn what_is_no_credential_of_ours_is_refused_and_never_anonymous() {
         (&[&basic("anonymous:a.b.c")], Refused::NotAToken),
     ];
     for (headers, expected) in table {
-        assert_eq!(reason(ask(&authenticator(), headers).await), expected, "{headers:?}");
+        assert_eq!(
+            reason(ask(&authenticator(), headers).await),
+            expected,
+            "{headers:?}"
+        );
     }
     let authorization = vec![&b"Bearer \xff"[..]];
-    let outcome = authenticator().authenticate(&Presented { authorization, peer: None, ambient: true, address: None }, NOW).await;
+    let outcome = authenticator()
+        .authenticate(
+            &Presented {
+                authorization,
+                peer: None,
+                ambient: true,
+                address: None,
+            },
+            NOW,
+        )
+        .await;
     assert_eq!(reason(outcome), Refused::Scheme);
 }
 
 #[tokio::test]
 async fn an_opaque_bearer_is_refused_as_a_bad_token() {
-    for (header, parts) in [("Bearer", 1), ("Bearer ", 1), ("Bearer hunter2", 1), ("Bearer a.b", 2)] {
+    for (header, parts) in [
+        ("Bearer", 1),
+        ("Bearer ", 1),
+        ("Bearer hunter2", 1),
+        ("Bearer a.b", 2),
+    ] {
         let expected = Refused::Jwt(crate::trust::jwt::Rejected::NotCompact { parts });
-        assert_eq!(reason(ask(&authenticator(), &[header]).await), expected, "{header}");
+        assert_eq!(
+            reason(ask(&authenticator(), &[header]).await),
+            expected,
+            "{header}"
+        );
     }
 }
 
 #[test]
 fn the_token_that_counts_is_handed_back() {
-    let (authenticator, token) = (authenticator(), token());
+    let authenticator = authenticator();
+    let token = token();
     let handed = |header: &str| {
         let authorization = vec![header.as_bytes()];
-        authenticator.token(&Presented { authorization, peer: None, ambient: true, address: None }).map(|secret| secret.expose().to_owned())
+        authenticator
+            .token(&Presented {
+                authorization,
+                peer: None,
+                ambient: true,
+                address: None,
+            })
+            .map(|secret| secret.expose().to_owned())
     };
     assert_eq!(handed(&bearer(&token)), Some(token.clone()));
     assert_eq!(handed(&basic(&format!("alice:{token}"))), Some(token));
@@ -91,10 +129,22 @@ fn the_token_that_counts_is_handed_back() {
 async fn neither_token_nor_password_is_ever_printed() {
     let token = token();
     let forged = format!("{}AAAA", token.get(..token.len() - 4).unwrap());
-    for (header, secret) in [(bearer(&forged), forged.as_str()), (basic("alice:hunter2"), "hunter2")] {
-        let presented = Presented { authorization: vec![header.as_bytes()], peer: None, ambient: true, address: None };
+    for (header, secret) in [
+        (bearer(&forged), forged.as_str()),
+        (basic("alice:hunter2"), "hunter2"),
+    ] {
+        let presented = Presented {
+            authorization: vec![header.as_bytes()],
+            peer: None,
+            ambient: true,
+            address: None,
+        };
         let failure = authenticator().authenticate(&presented, NOW).await.unwrap_err();
-        for text in [format!("{presented:?}"), format!("{failure:?}"), failure.to_string()] {
+        for text in [
+            format!("{presented:?}"),
+            format!("{failure:?}"),
+            failure.to_string(),
+        ] {
             assert!(!text.contains(secret) && !text.contains(&header[6..]), "{text}");
         }
     }

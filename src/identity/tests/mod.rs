@@ -34,7 +34,11 @@ static ANY: LazyLock<Signer> = LazyLock::new(|| Signer::new(Algorithm::ES256, "a
 static PROD: LazyLock<Signer> = LazyLock::new(|| Signer::new(Algorithm::ES256, "prod"));
 
 fn oidc_keys(signer: &Signer) -> Arc<Authorities<KeySet>> {
-    held(jwks::parse(&key_set(&[signer.jwk()]), UseRule::Oidc).unwrap().value)
+    held(
+        jwks::parse(&key_set(&[signer.jwk()]), UseRule::Oidc)
+            .unwrap()
+            .value,
+    )
 }
 
 fn held<T>(keys: T) -> Arc<Authorities<T>> {
@@ -59,7 +63,12 @@ fn issuer(name: &str, keys: &Arc<Authorities<KeySet>>) -> Issuer {
         max_lifetime: None,
         single_audience: false,
     };
-    Issuer { name: None, rules, keys: keys.clone(), mapping: Mapping::default() }
+    Issuer {
+        name: None,
+        rules,
+        keys: keys.clone(),
+        mapping: Mapping::default(),
+    }
 }
 
 fn skipping(name: &str, keys: &Arc<Authorities<KeySet>>) -> Issuer {
@@ -76,12 +85,25 @@ fn domain(name: &str) -> Domain {
         clock_skew: Duration::from_secs(30),
         single_audience: false,
     };
-    Domain { rules, jwt: None, x509: None, mapping: Mapping::default() }
+    Domain {
+        rules,
+        jwt: None,
+        x509: None,
+        mapping: Mapping::default(),
+    }
 }
 
 fn domain_with_keys(name: &str, signer: &Signer) -> Domain {
-    let keys = jwks::parse(&key_set(&[signer.jwk_with("use", "jwt-svid")]), UseRule::SpiffeBundle).unwrap().value;
-    Domain { jwt: Some(held(keys)), ..domain(name) }
+    let keys = jwks::parse(
+        &key_set(&[signer.jwk_with("use", "jwt-svid")]),
+        UseRule::SpiffeBundle,
+    )
+    .unwrap()
+    .value;
+    Domain {
+        jwt: Some(held(keys)),
+        ..domain(name)
+    }
 }
 
 fn id_token(signer: &Signer, issuer: &str, subject: &str) -> String {
@@ -102,7 +124,17 @@ fn basic(user_and_password: &str) -> String {
 
 async fn ask(authenticator: &Authenticator, headers: &[&str]) -> Result<Identity, Failure> {
     let authorization = headers.iter().map(|value| value.as_bytes()).collect();
-    authenticator.authenticate(&Presented { authorization, peer: None, ambient: true, address: None }, NOW).await
+    authenticator
+        .authenticate(
+            &Presented {
+                authorization,
+                peer: None,
+                ambient: true,
+                address: None,
+            },
+            NOW,
+        )
+        .await
 }
 
 /// Whom the token identifies.
@@ -128,9 +160,15 @@ fn mapping(settings: &MappingSettings) -> Mapping {
 
 /// A mapping that refuses everyone of whom `expression` is not true.
 fn validating(expression: &str, message: &str) -> Mapping {
-    mapping(&MappingSettings { validations: vec![(expression.into(), message.into())], ..MappingSettings::default() })
+    mapping(&MappingSettings {
+        validations: vec![(expression.into(), message.into())],
+        ..MappingSettings::default()
+    })
 }
 
 fn naming(username: &str) -> Mapping {
-    mapping(&MappingSettings { username: Some(username.into()), ..MappingSettings::default() })
+    mapping(&MappingSettings {
+        username: Some(username.into()),
+        ..MappingSettings::default()
+    })
 }

@@ -15,14 +15,21 @@ struct Rotating {
 impl Rotating {
     fn new(signers: &[&Signer]) -> Self {
         let slot = Slot::new("test");
-        let rotating = Self { slot: slot.clone(), keys: Arc::new(Authorities::new(vec![slot])) };
+        let rotating = Self {
+            slot: slot.clone(),
+            keys: Arc::new(Authorities::new(vec![slot])),
+        };
         rotating.rotate(signers);
         rotating
     }
 
     fn rotate(&self, signers: &[&Signer]) {
         let all: Vec<_> = signers.iter().map(|signer| signer.jwk()).collect();
-        self.slot.publish(jwks::parse(&key_set(&all), UseRule::Oidc).unwrap().value, NOW, Timestamp::MAX);
+        self.slot.publish(
+            jwks::parse(&key_set(&all), UseRule::Oidc).unwrap().value,
+            NOW,
+            Timestamp::MAX,
+        );
     }
 }
 
@@ -32,7 +39,17 @@ fn cached(keys: &Rotating) -> Authenticator {
 
 async fn at(authenticator: &Authenticator, token: &str, now: Timestamp) -> Result<Identity, Failure> {
     let header = bearer(token);
-    authenticator.authenticate(&Presented { authorization: vec![header.as_bytes()], peer: None, ambient: true, address: None }, now).await
+    authenticator
+        .authenticate(
+            &Presented {
+                authorization: vec![header.as_bytes()],
+                peer: None,
+                ambient: true,
+                address: None,
+            },
+            now,
+        )
+        .await
 }
 
 /// Whether both are of one verification.
@@ -43,35 +60,52 @@ fn same(a: &Identity, b: &Identity) -> bool {
 #[tokio::test]
 async fn a_token_is_verified_once_while_its_keys_count_and_each_time_without_the_cache() {
     let keys = Rotating::new(&[&A]);
-    let (with, token) = (cached(&keys), id_token(&A, "https://a.example", "alice"));
+    let with = cached(&keys);
+    let token = id_token(&A, "https://a.example", "alice");
     let first = identify(&with, &token).await;
     let second = identify(&with, &token).await;
     assert!(same(&first, &second));
-    assert_eq!((second.username(), second.valid_until()), (first.username(), first.valid_until()));
+    assert_eq!(
+        (second.username(), second.valid_until()),
+        (first.username(), first.valid_until())
+    );
     let basic = ask(&with, &[&basic(&format!("any:{token}"))]).await.unwrap();
     assert!(same(&first, &basic), "however it is presented");
     let other = identify(&with, &id_token(&A, "https://a.example", "bob")).await;
     assert_eq!(other.username(), "https://a.example/bob");
 
     let without = Authenticator::new(vec![issuer("https://a.example", &keys.keys)], vec![], vec![]);
-    assert!(!same(&identify(&without, &token).await, &identify(&without, &token).await));
+    assert!(!same(
+        &identify(&without, &token).await,
+        &identify(&without, &token).await
+    ));
 }
 
 #[tokio::test]
 async fn a_rotation_makes_it_verified_again_and_a_withdrawn_key_refused() {
     let keys = Rotating::new(&[&A]);
-    let (authenticator, token) = (cached(&keys), id_token(&A, "https://a.example", "alice"));
+    let authenticator = cached(&keys);
+    let token = id_token(&A, "https://a.example", "alice");
     let first = identify(&authenticator, &token).await;
     keys.rotate(&[&A, &ANY]);
     let again = identify(&authenticator, &token).await;
     assert!(!same(&first, &again), "other keys count now");
     assert!(same(&again, &identify(&authenticator, &token).await));
     keys.rotate(&[&ANY]);
-    assert!(matches!(refuse(&authenticator, &token).await, Refused::Jwt(jwt::Rejected::UnknownKey { .. })));
+    assert!(matches!(
+        refuse(&authenticator, &token).await,
+        Refused::Jwt(jwt::Rejected::UnknownKey { .. })
+    ));
     keys.rotate(&[]);
     refuse(&authenticator, &token).await;
     keys.slot.confirm(NOW, NOW);
-    assert!(matches!(ask(&authenticator, &[&bearer(&token)]).await, Err(Failure::Undecidable { .. })), "nothing counts any more");
+    assert!(
+        matches!(
+            ask(&authenticator, &[&bearer(&token)]).await,
+            Err(Failure::Undecidable { .. })
+        ),
+        "nothing counts any more"
+    );
 }
 
 #[tokio::test]
@@ -91,7 +125,10 @@ async fn a_rotation_while_a_token_is_verified_makes_what_was_found_useless() {
     cache.put(hash, found(&|| keys.rotate(&[&ANY])).await);
     assert!(cache.get(hash, NOW).is_none());
     keys.rotate(&[&A]);
-    assert!(cache.get(hash, NOW).is_none(), "the same keys in a later generation are another answer");
+    assert!(
+        cache.get(hash, NOW).is_none(),
+        "the same keys in a later generation are another answer"
+    );
     cache.put(hash, found(&|| ()).await);
     assert!(cache.get(hash, NOW).is_some());
 }
@@ -99,40 +136,71 @@ async fn a_rotation_while_a_token_is_verified_makes_what_was_found_useless() {
 #[tokio::test]
 async fn the_wall_clock_decides_at_each_use() {
     let keys = Rotating::new(&[&A]);
-    let (authenticator, token) = (cached(&keys), id_token(&A, "https://a.example", "alice"));
+    let authenticator = cached(&keys);
+    let token = id_token(&A, "https://a.example", "alice");
     let first = identify(&authenticator, &token).await;
     let late = Timestamp::from_secs(EXPIRES).minus(Duration::from_millis(1));
     assert!(same(&first, &at(&authenticator, &token, late).await.unwrap()));
-    let within_the_skew = at(&authenticator, &token, Timestamp::from_secs(EXPIRES)).await.unwrap();
-    assert!(!same(&first, &within_the_skew), "past its end only verification may say so");
+    let within_the_skew = at(&authenticator, &token, Timestamp::from_secs(EXPIRES))
+        .await
+        .unwrap();
+    assert!(
+        !same(&first, &within_the_skew),
+        "past its end only verification may say so"
+    );
     let expired = at(&authenticator, &token, Timestamp::from_secs(EXPIRES + 31)).await;
-    assert!(matches!(reason(expired), Refused::Jwt(jwt::Rejected::Expired { .. })));
-    let not_yet = A.token(&json!({"iss": "https://a.example", "sub": "a", "aud": "zot", "nbf": EXPIRES - 10, "exp": EXPIRES}));
-    at(&authenticator, &not_yet, Timestamp::from_secs(EXPIRES - 5)).await.unwrap();
+    assert!(matches!(
+        reason(expired),
+        Refused::Jwt(jwt::Rejected::Expired { .. })
+    ));
+    let not_yet = A.token(
+        &json!({"iss": "https://a.example", "sub": "a", "aud": "zot", "nbf": EXPIRES - 10, "exp": EXPIRES}),
+    );
+    at(&authenticator, &not_yet, Timestamp::from_secs(EXPIRES - 5))
+        .await
+        .unwrap();
     let set_back = at(&authenticator, &not_yet, NOW).await;
-    assert!(matches!(reason(set_back), Refused::Jwt(jwt::Rejected::NotYetValid { .. })), "the clock was set back");
+    assert!(
+        matches!(reason(set_back), Refused::Jwt(jwt::Rejected::NotYetValid { .. })),
+        "the clock was set back"
+    );
 }
 
 #[tokio::test]
 async fn no_refusal_is_kept_and_no_other_signature_passes() {
     let keys = Rotating::new(&[&ANY]);
-    let (authenticator, token) = (cached(&keys), id_token(&A, "https://a.example", "alice"));
+    let authenticator = cached(&keys);
+    let token = id_token(&A, "https://a.example", "alice");
     refuse(&authenticator, &token).await;
     keys.rotate(&[&A]);
     identify(&authenticator, &token).await;
     let (signed, _) = token.rsplit_once('.').unwrap();
-    let (_, other) = id_token(&A, "https://a.example", "alice2").rsplit_once('.').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
-    assert_eq!(refuse(&authenticator, &format!("{signed}.{other}")).await, Refused::Jwt(jwt::Rejected::Signature));
+    let (_, other) = id_token(&A, "https://a.example", "alice2")
+        .rsplit_once('.')
+        .map(|(a, b)| (a.to_owned(), b.to_owned()))
+        .unwrap();
+    assert_eq!(
+        refuse(&authenticator, &format!("{signed}.{other}")).await,
+        Refused::Jwt(jwt::Rejected::Signature)
+    );
     let unknown = ask(&authenticator, &[&bearer(&format!("{token}x"))]).await;
     assert!(unknown.is_err());
 }
 
 #[tokio::test]
 async fn one_issuers_rotation_leaves_the_others_tokens_known() {
-    let (a, any) = (Rotating::new(&[&A]), Rotating::new(&[&ANY]));
-    let issuers = vec![issuer("https://a.example", &a.keys), issuer("https://any.example", &any.keys)];
-    let authenticator = Authenticator::new(issuers, vec![domain_with_keys("prod.example", &PROD)], vec![]).with_token_cache();
-    let tokens = [id_token(&ANY, "https://any.example", "b"), jwt_svid(&PROD, "spiffe://prod.example/ci")];
+    let a = Rotating::new(&[&A]);
+    let any = Rotating::new(&[&ANY]);
+    let issuers = vec![
+        issuer("https://a.example", &a.keys),
+        issuer("https://any.example", &any.keys),
+    ];
+    let authenticator =
+        Authenticator::new(issuers, vec![domain_with_keys("prod.example", &PROD)], vec![]).with_token_cache();
+    let tokens = [
+        id_token(&ANY, "https://any.example", "b"),
+        jwt_svid(&PROD, "spiffe://prod.example/ci"),
+    ];
     let mut first = Vec::new();
     for token in &tokens {
         first.push(identify(&authenticator, token).await);
@@ -145,15 +213,32 @@ async fn one_issuers_rotation_leaves_the_others_tokens_known() {
 
 #[tokio::test]
 async fn a_token_servers_token_is_known_until_the_first_of_its_entries_expires() {
-    let rules = TokenServerRules { issuer: None, service: "zot".into(), clock_skew: Duration::ZERO };
-    let server = TokenServer { rules, keys: oidc_keys(&A) };
-    let authenticator = Authenticator::new(vec![], vec![], vec![]).with_token_server(server).with_token_cache();
+    let rules = TokenServerRules {
+        issuer: None,
+        service: "zot".into(),
+        clock_skew: Duration::ZERO,
+    };
+    let server = TokenServer {
+        rules,
+        keys: oidc_keys(&A),
+    };
+    let authenticator = Authenticator::new(vec![], vec![], vec![])
+        .with_token_server(server)
+        .with_token_cache();
     let now = NOW.as_secs();
-    let entry = |name: &str, exp: Value| json!({"type": "repository", "name": name, "actions": ["push"], "exp": exp});
-    let access = json!([entry("long", (now + 200).into()), entry("short", (now + 60).into()), entry("never", "soon".into())]);
-    let token = A.token(&json!({"iss": "auth", "sub": "ann", "aud": "zot", "exp": EXPIRES, "access": access}));
+    let entry =
+        |name: &str, exp: Value| json!({"type": "repository", "name": name, "actions": ["push"], "exp": exp});
+    let access = json!([
+        entry("long", (now + 200).into()),
+        entry("short", (now + 60).into()),
+        entry("never", "soon".into())
+    ]);
+    let token =
+        A.token(&json!({"iss": "auth", "sub": "ann", "aud": "zot", "exp": EXPIRES, "access": access}));
     let may = async |after: u64| {
-        let identity = at(&authenticator, &token, NOW.plus(Duration::from_secs(after))).await.unwrap();
+        let identity = at(&authenticator, &token, NOW.plus(Duration::from_secs(after)))
+            .await
+            .unwrap();
         let scope = identity.scope().unwrap().clone();
         ["long", "short", "never"].map(|name| scope.rights(&name.parse().unwrap()).push)
     };

@@ -4,7 +4,8 @@ use super::*;
 use crate::trust::jwt::Rejected;
 use crate::trust::jwt::testing::encode;
 
-/// One issuer, one that skips `iss`, a trust domain for tokens, one for certificates only, and one without keys.
+/// One issuer, one that skips `iss`, a trust domain for tokens, one for certificates only, and one without
+/// keys.
 fn authenticator() -> Authenticator {
     let issuers = vec![
         issuer("https://a.example", &oidc_keys(&A)),
@@ -13,22 +14,39 @@ fn authenticator() -> Authenticator {
     ];
     let domains = vec![
         domain_with_keys("prod.example", &PROD),
-        Domain { x509: Some(silent()), ..domain("x509.example") },
-        Domain { jwt: Some(silent()), ..domain("silent.example") },
+        Domain {
+            x509: Some(silent()),
+            ..domain("x509.example")
+        },
+        Domain {
+            jwt: Some(silent()),
+            ..domain("silent.example")
+        },
     ];
     Authenticator::new(issuers, domains, vec![])
 }
 
 /// Without the entry that takes whatever names nobody else.
 fn strict() -> Authenticator {
-    Authenticator::new(vec![issuer("https://a.example", &oidc_keys(&A))], vec![domain_with_keys("prod.example", &PROD)], vec![])
+    Authenticator::new(
+        vec![issuer("https://a.example", &oidc_keys(&A))],
+        vec![domain_with_keys("prod.example", &PROD)],
+        vec![],
+    )
 }
 
 #[tokio::test]
 async fn an_id_token_is_its_issuer_and_subject() {
     let identity = identify(&authenticator(), &id_token(&A, "https://a.example", "alice")).await;
     assert_eq!(identity.username(), "https://a.example/alice");
-    assert_eq!(identity.principal(), &Principal::Oidc { issuer: "https://a.example".into(), entry: None, subject: "alice".into() });
+    assert_eq!(
+        identity.principal(),
+        &Principal::Oidc {
+            issuer: "https://a.example".into(),
+            entry: None,
+            subject: "alice".into()
+        }
+    );
     assert_eq!(identity.credential(), CredentialType::Oidc);
     assert_eq!(identity.groups(), [""; 0]);
     assert_eq!(identity.claims().get("aud"), Some(&json!(["zot"])));
@@ -42,21 +60,45 @@ async fn a_jwt_svid_is_its_spiffe_id() {
     assert_eq!(identity.username(), id);
     assert_eq!(identity.principal(), &Principal::Spiffe(id.parse().unwrap()));
     assert_eq!(identity.credential(), CredentialType::JwtSvid);
-    assert_eq!(identity.claims().get("spiffe").and_then(|spiffe| spiffe.get("path")), Some(&json!("/ci")));
+    assert_eq!(
+        identity
+            .claims()
+            .get("spiffe")
+            .and_then(|spiffe| spiffe.get("path")),
+        Some(&json!("/ci"))
+    );
 }
 
 #[tokio::test]
 async fn a_spiffe_id_of_a_configured_domain_is_only_ever_a_jwt_svid_whatever_its_iss() {
-    let claims = json!({"iss": "https://a.example", "sub": "spiffe://prod.example/ci", "aud": "zot", "exp": EXPIRES});
-    assert_eq!(identify(&authenticator(), &PROD.token(&claims)).await.credential(), CredentialType::JwtSvid);
-    let unknown = Rejected::UnknownKey { key_id: "a".into(), known: vec!["prod".into()], nameless: 0 };
-    assert_eq!(refuse(&authenticator(), &A.token(&claims)).await, Refused::Jwt(unknown));
+    let claims =
+        json!({"iss": "https://a.example", "sub": "spiffe://prod.example/ci", "aud": "zot", "exp": EXPIRES});
+    assert_eq!(
+        identify(&authenticator(), &PROD.token(&claims))
+            .await
+            .credential(),
+        CredentialType::JwtSvid
+    );
+    let unknown = Rejected::UnknownKey {
+        key_id: "a".into(),
+        known: vec!["prod".into()],
+        nameless: 0,
+    };
+    assert_eq!(
+        refuse(&authenticator(), &A.token(&claims)).await,
+        Refused::Jwt(unknown)
+    );
 }
 
 #[tokio::test]
 async fn the_keys_of_one_say_nothing_for_another() {
-    let unknown =
-        |key_id: &str, known: &str| Refused::Jwt(Rejected::UnknownKey { key_id: key_id.into(), known: vec![known.into()], nameless: 0 });
+    let unknown = |key_id: &str, known: &str| {
+        Refused::Jwt(Rejected::UnknownKey {
+            key_id: key_id.into(),
+            known: vec![known.into()],
+            nameless: 0,
+        })
+    };
     let a = id_token(&ANY, "https://a.example", "alice");
     assert_eq!(refuse(&authenticator(), &a).await, unknown("any", "a"));
     let prod = jwt_svid(&A, "spiffe://prod.example/ci");
@@ -68,19 +110,40 @@ async fn the_keys_of_one_say_nothing_for_another() {
 #[tokio::test]
 async fn a_foreign_spiffe_id_is_an_unknown_trust_domain_unless_a_configured_issuer_says_it() {
     let foreign = "spiffe://elsewhere.example/ci";
-    for token in [jwt_svid(&PROD, foreign), id_token(&ANY, "https://b.example", foreign), jwt_svid(&ANY, foreign)] {
-        assert_eq!(refuse(&authenticator(), &token).await, Refused::UnknownTrustDomain);
+    for token in [
+        jwt_svid(&PROD, foreign),
+        id_token(&ANY, "https://b.example", foreign),
+        jwt_svid(&ANY, foreign),
+    ] {
+        assert_eq!(
+            refuse(&authenticator(), &token).await,
+            Refused::UnknownTrustDomain
+        );
     }
     let identity = identify(&authenticator(), &id_token(&A, "https://a.example", foreign)).await;
-    assert_eq!(identity.username(), "https://a.example/spiffe://elsewhere.example/ci");
+    assert_eq!(
+        identity.username(),
+        "https://a.example/spiffe://elsewhere.example/ci"
+    );
     assert_eq!(identity.spiffe_id(), None);
     assert_eq!(identity.credential(), CredentialType::Oidc);
 }
 
 #[tokio::test]
 async fn issuers_are_compared_byte_for_byte() {
-    for name in ["https://A.example", "https://a.example/", "http://a.example", " https://a.example", "https://a.exampl", ""] {
-        assert_eq!(refuse(&strict(), &id_token(&A, name, "alice")).await, Refused::UnknownIssuer, "{name}");
+    for name in [
+        "https://A.example",
+        "https://a.example/",
+        "http://a.example",
+        " https://a.example",
+        "https://a.exampl",
+        "",
+    ] {
+        assert_eq!(
+            refuse(&strict(), &id_token(&A, name, "alice")).await,
+            Refused::UnknownIssuer,
+            "{name}"
+        );
     }
     for iss in [json!(null), json!(["https://a.example"]), json!(1)] {
         let token = A.token(&json!({"iss": iss, "sub": "alice", "aud": "zot", "exp": EXPIRES}));
@@ -90,25 +153,40 @@ async fn issuers_are_compared_byte_for_byte() {
 
 #[tokio::test]
 async fn a_trust_domain_for_certificates_only_accepts_no_token() {
-    assert_eq!(refuse(&authenticator(), &jwt_svid(&PROD, "spiffe://x509.example/ci")).await, Refused::KindNotAccepted);
+    assert_eq!(
+        refuse(&authenticator(), &jwt_svid(&PROD, "spiffe://x509.example/ci")).await,
+        Refused::KindNotAccepted
+    );
 }
 
 #[tokio::test]
 async fn what_the_token_says_is_checked() {
     let expired = A.token(&json!({"iss": "https://a.example", "sub": "alice", "aud": "zot", "exp": 1}));
     let at = Timestamp::from_secs(1);
-    assert_eq!(refuse(&authenticator(), &expired).await, Refused::Jwt(Rejected::Expired { at, now: NOW }));
-    let elsewhere = PROD.token(&json!({"sub": "spiffe://prod.example/ci", "aud": "elsewhere", "exp": EXPIRES}));
-    let why = Rejected::Audience { expected: vec!["zot".into()], found: vec!["elsewhere".into()] };
+    assert_eq!(
+        refuse(&authenticator(), &expired).await,
+        Refused::Jwt(Rejected::Expired { at, now: NOW })
+    );
+    let elsewhere =
+        PROD.token(&json!({"sub": "spiffe://prod.example/ci", "aud": "elsewhere", "exp": EXPIRES}));
+    let why = Rejected::Audience {
+        expected: vec!["zot".into()],
+        found: vec!["elsewhere".into()],
+    };
     assert_eq!(refuse(&authenticator(), &elsewhere).await, Refused::Jwt(why));
 }
 
 #[tokio::test]
 async fn without_keys_nothing_is_decided() {
-    let tokens = [id_token(&A, "https://silent.example", "alice"), jwt_svid(&PROD, "spiffe://silent.example/ci")];
+    let tokens = [
+        id_token(&A, "https://silent.example", "alice"),
+        jwt_svid(&PROD, "spiffe://silent.example/ci"),
+    ];
     for (token, subject) in tokens.into_iter().zip(["alice", "spiffe://silent.example/ci"]) {
         match ask(&authenticator(), &[&bearer(&token)]).await {
-            Err(Failure::Undecidable { evidence, .. }) => assert_eq!(evidence.subject.as_deref(), Some(subject)),
+            Err(Failure::Undecidable { evidence, .. }) => {
+                assert_eq!(evidence.subject.as_deref(), Some(subject))
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -117,7 +195,14 @@ async fn without_keys_nothing_is_decided() {
 #[tokio::test]
 async fn an_entry_that_skips_the_issuer_takes_what_names_nobody_else() {
     let identity = identify(&authenticator(), &id_token(&ANY, "https://b.example", "bob")).await;
-    assert_eq!(identity.principal(), &Principal::Oidc { issuer: "https://b.example".into(), entry: None, subject: "bob".into() });
+    assert_eq!(
+        identity.principal(),
+        &Principal::Oidc {
+            issuer: "https://b.example".into(),
+            entry: None,
+            subject: "bob".into()
+        }
+    );
     let own = identify(&authenticator(), &id_token(&ANY, "https://any.example", "bob")).await;
     assert_eq!(own.username(), "https://any.example/bob");
 }
@@ -125,21 +210,49 @@ async fn an_entry_that_skips_the_issuer_takes_what_names_nobody_else() {
 #[tokio::test]
 async fn who_may_write_any_iss_cannot_spell_another_issuers_username() {
     let keys = oidc_keys(&ANY);
-    let issuers = vec![issuer("https://a.example/team", &oidc_keys(&A)), skipping("https://any.example", &keys)];
+    let issuers = vec![
+        issuer("https://a.example/team", &oidc_keys(&A)),
+        skipping("https://any.example", &keys),
+    ];
     let authenticator = Authenticator::new(issuers, vec![], vec![]);
-    assert_eq!(identify(&authenticator, &id_token(&A, "https://a.example/team", "x/y")).await.username(), "https://a.example/team/x/y");
-    for (iss, sub) in [("https://a.example", "team/x/y"), ("https://a.example/team/x", "y"), ("https://a.example/team/", "x")] {
-        let other = Refused::UsernameIsAnIssuers { issuer: "https://a.example/team".into() };
-        assert_eq!(refuse(&authenticator, &id_token(&ANY, iss, sub)).await, other, "{iss}");
+    assert_eq!(
+        identify(&authenticator, &id_token(&A, "https://a.example/team", "x/y"))
+            .await
+            .username(),
+        "https://a.example/team/x/y"
+    );
+    for (iss, sub) in [
+        ("https://a.example", "team/x/y"),
+        ("https://a.example/team/x", "y"),
+        ("https://a.example/team/", "x"),
+    ] {
+        let other = Refused::UsernameIsAnIssuers {
+            issuer: "https://a.example/team".into(),
+        };
+        assert_eq!(
+            refuse(&authenticator, &id_token(&ANY, iss, sub)).await,
+            other,
+            "{iss}"
+        );
     }
-    assert_eq!(refuse(&authenticator, &id_token(&ANY, "spiffe://prod.example", "ci")).await, Refused::UsernameIsSpiffeId);
-    assert_eq!(identify(&authenticator, &id_token(&ANY, "https://a.example/teams", "x")).await.username(), "https://a.example/teams/x");
+    assert_eq!(
+        refuse(&authenticator, &id_token(&ANY, "spiffe://prod.example", "ci")).await,
+        Refused::UsernameIsSpiffeId
+    );
+    assert_eq!(
+        identify(&authenticator, &id_token(&ANY, "https://a.example/teams", "x"))
+            .await
+            .username(),
+        "https://a.example/teams/x"
+    );
 }
 
 #[tokio::test]
 async fn the_evidence_names_the_token_without_showing_it() {
     let token = id_token(&A, "https://b.example", "alice");
-    let Err(Failure::Refused(refusal)) = ask(&strict(), &[&bearer(&token)]).await else { panic!("it counts") };
+    let Err(Failure::Refused(refusal)) = ask(&strict(), &[&bearer(&token)]).await else {
+        panic!("it counts")
+    };
     let expected = Evidence {
         credential: Some(CredentialType::Oidc),
         issuer: Some("https://b.example".into()),
@@ -149,26 +262,56 @@ async fn the_evidence_names_the_token_without_showing_it() {
     };
     assert_eq!(refusal.evidence, expected);
     let text = refusal.to_string();
-    assert!(text.ends_with(r#" (oidc, issuer "https://b.example", key "a", subject "alice")"#), "{text}");
+    assert!(
+        text.ends_with(r#" (oidc, issuer "https://b.example", key "a", subject "alice")"#),
+        "{text}"
+    );
     let long = id_token(&A, "https://b.example", &"ä".repeat(5000));
-    let Err(Failure::Refused(refusal)) = ask(&strict(), &[&bearer(&long)]).await else { panic!("it counts") };
+    let Err(Failure::Refused(refusal)) = ask(&strict(), &[&bearer(&long)]).await else {
+        panic!("it counts")
+    };
     assert_eq!(refusal.evidence.subject.unwrap().chars().count(), 257);
 }
 
 #[tokio::test]
 async fn the_evidence_names_even_what_cannot_be_taken_apart() {
     let signed = |header: &str, claims: &str| format!("{}.{}.", encode(header), encode(claims));
-    let (oidc, svid) = (r#"{"iss":"https://a.example","sub":"alice"}"#, r#"{"sub":"spiffe://nowhere.example/x"}"#);
+    let oidc = r#"{"iss":"https://a.example","sub":"alice"}"#;
+    let svid = r#"{"sub":"spiffe://nowhere.example/x"}"#;
     for (token, credential, subject) in [
-        (signed(r#"{"alg":"none","kid":"a"}"#, oidc), Some(CredentialType::Oidc), Some("alice")),
-        (signed(r#"{"alg":"none","kid":"a"}"#, svid), Some(CredentialType::JwtSvid), Some("spiffe://nowhere.example/x")),
-        (signed(r#"{"alg":"ES256","kid":"a"}"#, r#"{"sub":"eve","sub":"alice"}"#), Some(CredentialType::Oidc), Some("alice")),
+        (
+            signed(r#"{"alg":"none","kid":"a"}"#, oidc),
+            Some(CredentialType::Oidc),
+            Some("alice"),
+        ),
+        (
+            signed(r#"{"alg":"none","kid":"a"}"#, svid),
+            Some(CredentialType::JwtSvid),
+            Some("spiffe://nowhere.example/x"),
+        ),
+        (
+            signed(r#"{"alg":"ES256","kid":"a"}"#, r#"{"sub":"eve","sub":"alice"}"#),
+            Some(CredentialType::Oidc),
+            Some("alice"),
+        ),
         (signed(r#"{"alg":"ES256","kid":"a"}"#, "[]"), None, None),
     ] {
-        let Err(Failure::Refused(refusal)) = ask(&strict(), &[&bearer(&token)]).await else { panic!("it counts") };
-        let Evidence { credential: found, key_id, subject: named, .. } = refusal.evidence;
-        assert_eq!((found, key_id.as_deref(), named.as_deref()), (credential, Some("a"), subject));
+        let Err(Failure::Refused(refusal)) = ask(&strict(), &[&bearer(&token)]).await else {
+            panic!("it counts")
+        };
+        let Evidence {
+            credential: found,
+            key_id,
+            subject: named,
+            ..
+        } = refusal.evidence;
+        assert_eq!(
+            (found, key_id.as_deref(), named.as_deref()),
+            (credential, Some("a"), subject)
+        );
     }
-    let Err(Failure::Refused(refusal)) = ask(&strict(), &[&bearer("a.b")]).await else { panic!("it counts") };
+    let Err(Failure::Refused(refusal)) = ask(&strict(), &[&bearer("a.b")]).await else {
+        panic!("it counts")
+    };
     assert_eq!(refusal.evidence, Evidence::default());
 }

@@ -17,8 +17,12 @@ impl Check<'_> {
     pub(super) async fn blobs(&mut self) -> Result<(), Error> {
         let mut keys = self.registry.records.keys(keys::blobs(), Show::All);
         while let Some(key) = keys.next().await? {
-            let Some(Entry::Blob(digest)) = Entry::parse(key.as_str()) else { continue };
-            let Some(blob) = self.read(&key).await else { continue };
+            let Some(Entry::Blob(digest)) = Entry::parse(key.as_str()) else {
+                continue;
+            };
+            let Some(blob) = self.read(&key).await else {
+                continue;
+            };
             self.checked.blobs += 1;
             for name in blob.trash.iter().chain([&blob.generation]) {
                 // A collector that removes them for one name would also take them from the other.
@@ -50,7 +54,9 @@ impl Check<'_> {
     }
 
     async fn content(&mut self, key: &str, digest: &Digest, blob: &BlobRecord) -> Result<(), Error> {
-        let Err(damage) = self.whole(digest, blob).await? else { return Ok(()) };
+        let Err(damage) = self.whole(digest, blob).await? else {
+            return Ok(());
+        };
         let name = &blob.generation;
         self.damage(key, format!("its bytes {name} {damage}"));
         if self.marks {
@@ -70,7 +76,10 @@ impl Check<'_> {
             Err(why) => return Ok(Err(Damage::Unopened(why))),
         };
         if file.size() != blob.size {
-            return Ok(Err(Damage::Size { found: file.size(), expected: blob.size }));
+            return Ok(Err(Damage::Size {
+                found: file.size(),
+                expected: blob.size,
+            }));
         }
         let hasher = match self.hash(&*file, blob.size, digest.algorithm()).await? {
             Ok(hasher) => hasher,
@@ -78,12 +87,22 @@ impl Check<'_> {
         };
         self.checked.bytes += blob.size;
         let found = hasher.digest();
-        Ok(if found == *digest { Ok(()) } else { Err(Damage::Digest(found)) })
+        Ok(if found == *digest {
+            Ok(())
+        } else {
+            Err(Damage::Digest(found))
+        })
     }
 
     /// Of the first `size` bytes.
-    pub(super) async fn hash(&mut self, file: &dyn BlobFile, size: u64, algorithm: Algorithm) -> Result<Result<Hasher, Damage>, Error> {
-        let (mut hasher, mut offset) = (Hasher::new(algorithm), 0);
+    pub(super) async fn hash(
+        &mut self,
+        file: &dyn BlobFile,
+        size: u64,
+        algorithm: Algorithm,
+    ) -> Result<Result<Hasher, Damage>, Error> {
+        let mut hasher = Hasher::new(algorithm);
+        let mut offset = 0;
         while offset < size {
             let most = usize::try_from(size - offset).map_or(READ, |left| left.min(READ));
             match file.read(offset, most).await {
@@ -103,7 +122,9 @@ impl Check<'_> {
     pub(super) async fn links(&mut self) -> Result<(), Error> {
         let mut keys = self.registry.records.keys(keys::all_links(), Show::All);
         while let Some(key) = keys.next().await? {
-            let Some(Entry::Link(digest, repository)) = Entry::parse(key.as_str()) else { continue };
+            let Some(Entry::Link(digest, repository)) = Entry::parse(key.as_str()) else {
+                continue;
+            };
             self.link(&key, &digest, &repository).await;
         }
         Ok(())
@@ -127,7 +148,13 @@ impl Check<'_> {
             return;
         };
         if link.size != blob.size {
-            self.damage(key, format!("says that the blob is {} long, and its record says {}", link.size, blob.size));
+            self.damage(
+                key,
+                format!(
+                    "says that the blob is {} long, and its record says {}",
+                    link.size, blob.size
+                ),
+            );
         }
         if blob.state == BlobState::Dying {
             self.damage(key, "links a blob that is being removed");
@@ -135,7 +162,10 @@ impl Check<'_> {
             // They had been lost or damaged. Readers are given the new ones.
             self.leftover(key, "names bytes that were replaced");
         } else if blob.generation != name {
-            self.damage(key, format!("names the bytes {name}, and the blob has {}", blob.generation));
+            self.damage(
+                key,
+                format!("names the bytes {name}, and the blob has {}", blob.generation),
+            );
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Checks a store that nobody works on: every record, every reference between records, every byte.
 //!
-//! What is wrong is damage. What a crash left behind, and what waits for the collector, is a leftover: it costs space and nothing else.
+//! What is wrong is damage. What a crash left behind, and what waits for the collector, is a leftover: it
+//! costs space and nothing else.
 
 mod blobs;
 mod bytes;
@@ -71,7 +72,11 @@ impl Registry {
     }
 
     /// The same. Blobs whose bytes are damaged are marked, so that their next push replaces the bytes.
-    pub async fn check_and_mark(&self, _: &Maintenance, progress: &mut dyn Progress) -> Result<Checked, Error> {
+    pub async fn check_and_mark(
+        &self,
+        _: &Maintenance,
+        progress: &mut dyn Progress,
+    ) -> Result<Checked, Error> {
         self.check_all(true, progress).await
     }
 
@@ -115,11 +120,19 @@ struct Check<'a> {
 
 impl Check<'_> {
     fn damage(&mut self, key: &str, what: impl Into<String>) {
-        self.progress.found(Finding { severity: Severity::Damage, key: key.to_owned(), what: what.into() });
+        self.progress.found(Finding {
+            severity: Severity::Damage,
+            key: key.to_owned(),
+            what: what.into(),
+        });
     }
 
     fn leftover(&mut self, key: &str, what: impl Into<String>) {
-        self.progress.found(Finding { severity: Severity::Leftover, key: key.to_owned(), what: what.into() });
+        self.progress.found(Finding {
+            severity: Severity::Leftover,
+            key: key.to_owned(),
+            what: what.into(),
+        });
     }
 
     /// The record whose turn it is. What cannot be read is damage, and not the end of the check.
@@ -135,6 +148,12 @@ impl Check<'_> {
 
     /// Another record. If it cannot be read, that is told when its turn comes.
     async fn look<T: Stored>(&self, key: &Key<T>) -> Option<T> {
-        self.registry.records.read(key).await.ok().flatten().map(|found| found.record)
+        self.registry
+            .records
+            .read(key)
+            .await
+            .ok()
+            .flatten()
+            .map(|found| found.record)
     }
 }

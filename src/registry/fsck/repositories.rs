@@ -11,22 +11,34 @@ use crate::oci::{Digest, InvalidManifest, Manifest, RepositoryName, Tag};
 use crate::storage::Show;
 
 impl Check<'_> {
-    /// Everything that belongs to one repository, but for its links and uploads; what lies elsewhere than records do is told.
+    /// Everything that belongs to one repository, but for its links and uploads; what lies elsewhere than
+    /// records do is told.
     pub(super) async fn repositories(&mut self) -> Result<(), Error> {
-        let mut keys = self.registry.records.keys(Prefix::<()>::new(String::new()), Show::All);
+        let mut keys = self
+            .registry
+            .records
+            .keys(Prefix::<()>::new(String::new()), Show::All);
         while let Some(key) = keys.next().await? {
             let key = key.as_str();
             match Entry::parse(key) {
                 Some(Entry::Manifest(repository, digest)) => self.manifest(&repository, &digest).await,
                 Some(Entry::Tag(repository, tag)) => self.tag(&repository, &tag).await,
                 Some(Entry::Past(repository, tag, seq)) => self.past(&repository, &tag, seq).await,
-                Some(Entry::BackReference(repository, digest, tag)) => self.back_reference(&repository, &digest, &tag).await,
-                Some(Entry::Referrer(repository, subject, referrer)) => self.referrer(&repository, &subject, &referrer).await,
+                Some(Entry::BackReference(repository, digest, tag)) => {
+                    self.back_reference(&repository, &digest, &tag).await
+                }
+                Some(Entry::Referrer(repository, subject, referrer)) => {
+                    self.referrer(&repository, &subject, &referrer).await
+                }
                 Some(Entry::Index(repository, child, index)) => self.index(&repository, &child, &index).await,
                 Some(Entry::Deletion(repository, digest)) => self.deletion(&repository, &digest).await,
-                Some(Entry::Pulls(repository, digest)) => self.is_readable(&keys::pulls(&repository, &digest)).await,
+                Some(Entry::Pulls(repository, digest)) => {
+                    self.is_readable(&keys::pulls(&repository, &digest)).await
+                }
                 Some(Entry::Usage(repository)) => self.is_readable(&keys::usage(repository.as_str())).await,
-                Some(Entry::Blob(_) | Entry::Link(..) | Entry::Upload(..) | Entry::Catalog(_) | Entry::Own) => {}
+                Some(
+                    Entry::Blob(_) | Entry::Link(..) | Entry::Upload(..) | Entry::Catalog(_) | Entry::Own,
+                ) => {}
                 None => self.damage(key, "is not the key of a record"),
             }
         }
@@ -37,10 +49,16 @@ impl Check<'_> {
     pub(super) async fn catalogue(&mut self) -> Result<(), Error> {
         let mut keys = self.registry.records.keys(keys::catalog(), Show::All);
         while let Some(key) = keys.next().await? {
-            let Some(repository) = keys::repository_of(keys.prefix().rest(&key)) else { continue };
+            let Some(repository) = keys::repository_of(keys.prefix().rest(&key)) else {
+                continue;
+            };
             if self.read(&key).await.is_some()
                 && !self.in_use.contains(repository.as_str())
-                && self.registry.records.is_empty(&keys::manifests(&repository), Show::All).await?
+                && self
+                    .registry
+                    .records
+                    .is_empty(&keys::manifests(&repository), Show::All)
+                    .await?
             {
                 self.leftover(key.as_str(), "nothing is in the repository");
             }
@@ -50,7 +68,9 @@ impl Check<'_> {
 
     async fn manifest(&mut self, repository: &RepositoryName, digest: &Digest) {
         let key = keys::manifest(repository, digest);
-        let Some(record) = self.read(&key).await else { return };
+        let Some(record) = self.read(&key).await else {
+            return;
+        };
         let key = key.as_str();
         self.checked.manifests += 1;
         match record.header.state {
@@ -79,26 +99,58 @@ impl Check<'_> {
     }
 
     /// What a manifest that is served needs.
-    async fn needs(&mut self, key: &str, repository: &RepositoryName, digest: &Digest, record: &ManifestRecord) {
+    async fn needs(
+        &mut self,
+        key: &str,
+        repository: &RepositoryName,
+        digest: &Digest,
+        record: &ManifestRecord,
+    ) {
         for blob in &record.header.blobs {
             let link = self.look(&keys::link(&blob.0, repository)).await;
             let linked = link.is_some_and(|link| link.generation.is_some());
             if !linked && !record.header.sparse {
-                self.damage(key, format!("needs the blob {}, which the repository does not have", blob.0));
+                self.damage(
+                    key,
+                    format!("needs the blob {}, which the repository does not have", blob.0),
+                );
             }
         }
         for child in &record.header.manifests {
-            let there = self.look(&keys::manifest(repository, &child.0)).await.is_some_and(|child| child.is_readable());
+            let there = self
+                .look(&keys::manifest(repository, &child.0))
+                .await
+                .is_some_and(|child| child.is_readable());
             // Where indexes may lack children, children are deleted before their index.
             if !there && !record.header.sparse && !self.registry.settings.sparse.contain(repository) {
-                self.damage(key, format!("lists the manifest {}, which the repository does not have", child.0));
+                self.damage(
+                    key,
+                    format!(
+                        "lists the manifest {}, which the repository does not have",
+                        child.0
+                    ),
+                );
             }
-            if !record.header.sparse && self.look(&keys::index(repository, &child.0, digest)).await.is_none() {
-                self.damage(key, format!("deleting the manifest {}, which it lists, would not be refused", child.0));
+            if !record.header.sparse
+                && self
+                    .look(&keys::index(repository, &child.0, digest))
+                    .await
+                    .is_none()
+            {
+                self.damage(
+                    key,
+                    format!(
+                        "deleting the manifest {}, which it lists, would not be refused",
+                        child.0
+                    ),
+                );
             }
         }
         if let Some(subject) = &record.header.subject
-            && self.look(&keys::referrer(repository, &subject.0, digest)).await.is_none()
+            && self
+                .look(&keys::referrer(repository, &subject.0, digest))
+                .await
+                .is_none()
         {
             self.damage(key, format!("is not found among the referrers of {}", subject.0));
         }
@@ -109,16 +161,27 @@ impl Check<'_> {
 
     async fn tag(&mut self, repository: &RepositoryName, tag: &Tag) {
         let key = keys::tag(repository, tag);
-        let Some(record) = self.read(&key).await else { return };
+        let Some(record) = self.read(&key).await else {
+            return;
+        };
         let Some(target) = record.target() else { return };
         let key = key.as_str();
         self.checked.tags += 1;
         match self.look(&keys::manifest(repository, target)).await {
             None => self.damage(key, format!("is on the manifest {target}, which does not exist")),
-            Some(manifest) if !manifest.is_readable() => self.leftover(key, "is on a manifest whose deletion was cut short"),
+            Some(manifest) if !manifest.is_readable() => {
+                self.leftover(key, "is on a manifest whose deletion was cut short")
+            }
             Some(_) => {
-                if self.look(&keys::back_reference(repository, target, tag)).await.is_none() {
-                    self.leftover(key, "a push that was cut short: deleting the manifest would leave the tag");
+                if self
+                    .look(&keys::back_reference(repository, target, tag))
+                    .await
+                    .is_none()
+                {
+                    self.leftover(
+                        key,
+                        "a push that was cut short: deleting the manifest would leave the tag",
+                    );
                 }
             }
         }
@@ -134,22 +197,50 @@ impl Check<'_> {
     async fn back_reference(&mut self, repository: &RepositoryName, digest: &Digest, tag: &Tag) {
         let tagged = self.look(&keys::tag(repository, tag)).await;
         let leads = tagged.is_some_and(|tagged| tagged.target() == Some(digest));
-        self.entry(&keys::back_reference(repository, digest, tag), leads, "the tag is elsewhere").await;
+        self.entry(
+            &keys::back_reference(repository, digest, tag),
+            leads,
+            "the tag is elsewhere",
+        )
+        .await;
     }
 
     async fn referrer(&mut self, repository: &RepositoryName, subject: &Digest, referrer: &Digest) {
-        let manifest = self.look(&keys::manifest(repository, referrer)).await.filter(ManifestRecord::is_readable);
-        let refers = manifest.and_then(|manifest| manifest.header.subject).is_some_and(|found| found.0 == *subject);
-        self.entry(&keys::referrer(repository, subject, referrer), refers, "the referrer is not there").await;
+        let manifest = self
+            .look(&keys::manifest(repository, referrer))
+            .await
+            .filter(ManifestRecord::is_readable);
+        let refers = manifest
+            .and_then(|manifest| manifest.header.subject)
+            .is_some_and(|found| found.0 == *subject);
+        self.entry(
+            &keys::referrer(repository, subject, referrer),
+            refers,
+            "the referrer is not there",
+        )
+        .await;
     }
 
     async fn index(&mut self, repository: &RepositoryName, child: &Digest, index: &Digest) {
-        let lists = self.look(&keys::manifest(repository, index)).await.is_some_and(|found| found.lists(child));
-        self.entry(&keys::index(repository, child, index), lists, "the index is not there").await;
+        let lists = self
+            .look(&keys::manifest(repository, index))
+            .await
+            .is_some_and(|found| found.lists(child));
+        self.entry(
+            &keys::index(repository, child, index),
+            lists,
+            "the index is not there",
+        )
+        .await;
     }
 
     async fn deletion(&mut self, repository: &RepositoryName, digest: &Digest) {
-        self.entry(&keys::deletion(repository, digest), false, "a deletion that was cut short").await;
+        self.entry(
+            &keys::deletion(repository, digest),
+            false,
+            "a deletion that was cut short",
+        )
+        .await;
     }
 
     async fn is_readable<T: Stored>(&mut self, key: &Key<T>) {

@@ -14,21 +14,28 @@ impl Check<'_> {
     pub(super) async fn uploads(&mut self) -> Result<(), Error> {
         let mut keys = self.registry.records.keys(keys::all_uploads(), Show::All);
         while let Some(key) = keys.next().await? {
-            let Some(Entry::Upload(repository, id)) = Entry::parse(key.as_str()) else { continue };
-            let Some(session) = self.read(&key).await else { continue };
+            let Some(Entry::Upload(repository, id)) = Entry::parse(key.as_str()) else {
+                continue;
+            };
+            let Some(session) = self.read(&key).await else {
+                continue;
+            };
             let key = key.as_str();
             self.checked.uploads += 1;
             self.in_use.insert(repository.to_string());
             self.owned(key, &id, &session).await;
             match session.state {
                 SessionState::Open => self.open_upload(key, &repository, &id, &session).await?,
-                SessionState::Closed | SessionState::Aborting => self.leftover(key, "an end that was cut short"),
+                SessionState::Closed | SessionState::Aborting => {
+                    self.leftover(key, "an end that was cut short")
+                }
             }
         }
         Ok(())
     }
 
-    /// An upload's end removes its bytes. Those that a blob has are safe only with one that says which blob that is.
+    /// An upload's end removes its bytes. Those that a blob has are safe only with one that says which blob
+    /// that is.
     async fn owned(&mut self, key: &str, id: &UploadId, session: &Session) {
         if self.named.insert(id.as_str().to_owned()) {
             return;
@@ -38,11 +45,20 @@ impl Check<'_> {
             _ => None,
         };
         if !blob.is_some_and(|blob| blob.has(id.as_str())) {
-            self.damage(key, "its bytes are those of a blob, which would lose them at its end");
+            self.damage(
+                key,
+                "its bytes are those of a blob, which would lose them at its end",
+            );
         }
     }
 
-    async fn open_upload(&mut self, key: &str, repository: &RepositoryName, id: &UploadId, session: &Session) -> Result<(), Error> {
+    async fn open_upload(
+        &mut self,
+        key: &str,
+        repository: &RepositoryName,
+        id: &UploadId,
+        session: &Session,
+    ) -> Result<(), Error> {
         if self.look(&keys::in_catalog(repository.as_str())).await.is_none() {
             // Nobody writes to an upload before its beginning was acknowledged.
             if session.offset > 0 {
@@ -76,7 +92,10 @@ impl Check<'_> {
         }
         // A state that cannot be restored is damage too.
         if session.hasher().map(Hasher::digest) != Some(found.digest()) {
-            self.damage(key, format!("its hash state is not that of its first {} bytes", session.offset));
+            self.damage(
+                key,
+                format!("its hash state is not that of its first {} bytes", session.offset),
+            );
         }
         Ok(())
     }

@@ -1,4 +1,5 @@
-//! Scenarios of blobs: uploads, mounts and pushes beside the collectors of links and blobs; and damaged bytes.
+//! Scenarios of blobs: uploads, mounts and pushes beside the collectors of links and blobs; and damaged
+//! bytes.
 
 use super::actors::collect::{CollectBlob, CollectLink, CollectManifest, EmptyTrash, LateDuplicate};
 use super::actors::delete::{DeleteBlob, DeleteManifest};
@@ -12,11 +13,19 @@ use super::world::Bytes;
 
 /// An upload with bytes of its own, then the push of a manifest that needs the blob.
 const fn upload(repository: u8, own: u8) -> Upload {
-    Upload { repository, own: Some(own), then: Some(push(repository)) }
+    Upload {
+        repository,
+        own: Some(own),
+        then: Some(push(repository)),
+    }
 }
 
 const fn mount(repository: u8) -> Upload {
-    Upload { repository, own: None, then: Some(push(repository)) }
+    Upload {
+        repository,
+        own: None,
+        then: Some(push(repository)),
+    }
 }
 
 /// Relies on a link that is there: a HEAD said so.
@@ -38,23 +47,43 @@ fn unlinked(name: &'static str) -> Scenario {
 }
 
 pub(super) fn two_uploads() -> Scenario {
-    empty("two-uploads").actor(upload(1, 1)).actor(upload(2, 2)).actor(CollectBlob).actor(CollectLink(1))
+    empty("two-uploads")
+        .actor(upload(1, 1))
+        .actor(upload(2, 2))
+        .actor(CollectBlob)
+        .actor(CollectLink(1))
 }
 
 pub(super) fn push_of_an_old_link() -> Scenario {
-    linked("push-of-an-old-link").actor(push(1)).actor(CollectLink(1)).actor(CollectBlob).actor(CollectBlob)
+    linked("push-of-an-old-link")
+        .actor(push(1))
+        .actor(CollectLink(1))
+        .actor(CollectBlob)
+        .actor(CollectBlob)
 }
 
 pub(super) fn upload_of_an_old_blob() -> Scenario {
-    linked("upload-of-an-old-blob").actor(upload(1, 1)).actor(CollectLink(1)).actor(CollectLink(1)).actor(CollectBlob)
+    linked("upload-of-an-old-blob")
+        .actor(upload(1, 1))
+        .actor(CollectLink(1))
+        .actor(CollectLink(1))
+        .actor(CollectBlob)
 }
 
 pub(super) fn mount_of_an_old_blob() -> Scenario {
-    linked("mount-of-an-old-blob").actor(mount(2)).actor(CollectLink(1)).actor(CollectLink(2)).actor(CollectBlob)
+    linked("mount-of-an-old-blob")
+        .actor(mount(2))
+        .actor(CollectLink(1))
+        .actor(CollectLink(2))
+        .actor(CollectBlob)
 }
 
 pub(super) fn two_uploads_of_an_unlinked_blob() -> Scenario {
-    unlinked("two-uploads-of-an-unlinked-blob").actor(upload(1, 1)).actor(upload(2, 2)).actor(CollectBlob).actor(CollectBlob)
+    unlinked("two-uploads-of-an-unlinked-blob")
+        .actor(upload(1, 1))
+        .actor(upload(2, 2))
+        .actor(CollectBlob)
+        .actor(CollectBlob)
 }
 
 pub(super) fn upload_and_mount_of_a_dying_blob() -> Scenario {
@@ -77,7 +106,11 @@ pub(super) fn deletion_and_push_of_a_manifest() -> Scenario {
 }
 
 pub(super) fn two_pushes_of_one_manifest() -> Scenario {
-    linked("two-pushes-of-one-manifest").actor(push(1)).actor(push(1)).actor(CollectLink(1)).actor(CollectBlob)
+    linked("two-pushes-of-one-manifest")
+        .actor(push(1))
+        .actor(push(1))
+        .actor(CollectLink(1))
+        .actor(CollectBlob)
 }
 
 pub(super) fn deletion_of_a_manifest_and_upload() -> Scenario {
@@ -92,32 +125,52 @@ pub(super) fn deletion_of_a_manifest_and_upload() -> Scenario {
 pub(super) fn late_duplicate() -> Scenario {
     empty("late-duplicate")
         .tombstone(Key::Blob)
-        .actor(Upload { repository: 1, own: Some(1), then: None })
+        .actor(Upload {
+            repository: 1,
+            own: Some(1),
+            then: None,
+        })
         .actor(LateDuplicate(1))
         .actor(CollectLink(1))
         .actor(CollectBlob)
-        .actor(Upload { repository: 2, own: Some(2), then: None })
+        .actor(Upload {
+            repository: 2,
+            own: Some(2),
+            then: None,
+        })
 }
 
 pub(super) fn deletion_of_a_blob() -> Scenario {
-    linked("deletion-of-a-blob").actor(push(1)).actor(DeleteBlob(1)).actor(CollectBlob)
+    linked("deletion-of-a-blob")
+        .actor(push(1))
+        .actor(DeleteBlob(1))
+        .actor(CollectBlob)
 }
 
 pub(super) fn five_actors() -> Scenario {
-    linked("five-actors").actor(upload(1, 1)).actor(mount(2)).actor(CollectLink(1)).actor(CollectBlob).actor(CollectBlob)
+    linked("five-actors")
+        .actor(upload(1, 1))
+        .actor(mount(2))
+        .actor(CollectLink(1))
+        .actor(CollectBlob)
+        .actor(CollectBlob)
 }
 
 pub(super) fn six_actors() -> Scenario {
     five_actors().named("six-actors").actor(DeleteBlob(1))
 }
 
-/// A manifest that is old is pushed again beside a collector. The store's time: 1 is half of the grace, 2 the grace.
+/// A manifest that is old is pushed again beside a collector. The store's time: 1 is half of the grace, 2 the
+/// grace.
 pub(super) fn refreshed_manifest_with_a_blob() -> Scenario {
     linked("refreshed-manifest-with-a-blob")
         .ticking(2)
         .record(Key::Manifest(1), Manifest::Com)
         .actor(push(1))
-        .actor(CollectManifest { manifest: 1, grace: 2 })
+        .actor(CollectManifest {
+            manifest: 1,
+            grace: 2,
+        })
         .actor(CollectLink(1))
         .actor(CollectBlob)
         .always(invariants::acknowledged_is_not_old)
@@ -138,7 +191,11 @@ fn damaged(name: &'static str) -> Scenario {
 pub(super) fn damage_and_push() -> Scenario {
     damaged("damage-and-push")
         .actor(Scrub)
-        .actor(Upload { repository: 1, own: Some(1), then: Some(push(1)) })
+        .actor(Upload {
+            repository: 1,
+            own: Some(1),
+            then: Some(push(1)),
+        })
         .actor(Head(1))
         .actor(EmptyTrash)
         .actor(CollectBlob)
@@ -148,8 +205,16 @@ pub(super) fn damage_and_mount() -> Scenario {
     damaged("damage-and-mount")
         .actor(Scrub)
         .actor(Scrub)
-        .actor(Upload { repository: 1, own: Some(1), then: None })
-        .actor(Upload { repository: 2, own: None, then: None })
+        .actor(Upload {
+            repository: 1,
+            own: Some(1),
+            then: None,
+        })
+        .actor(Upload {
+            repository: 2,
+            own: None,
+            then: None,
+        })
         .actor(CollectBlob)
 }
 
@@ -158,10 +223,20 @@ pub(super) fn damage_of_what_nobody_links() -> Scenario {
         .actor(Scrub)
         .actor(CollectLink(1))
         .actor(CollectBlob)
-        .actor(Upload { repository: 2, own: Some(2), then: None })
-        .actor(Upload { repository: 1, own: None, then: None })
+        .actor(Upload {
+            repository: 2,
+            own: Some(2),
+            then: None,
+        })
+        .actor(Upload {
+            repository: 1,
+            own: None,
+            then: None,
+        })
 }
 
 pub(super) fn damage_of_what_two_collectors_take() -> Scenario {
-    damage_of_what_nobody_links().named("damage-of-what-two-collectors-take").actor(CollectBlob)
+    damage_of_what_nobody_links()
+        .named("damage-of-what-two-collectors-take")
+        .actor(CollectBlob)
 }

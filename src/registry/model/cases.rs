@@ -14,11 +14,19 @@ pub(super) struct Case {
 }
 
 const fn small(make: Make, states: usize) -> Case {
-    Case { make, states, is_large: false }
+    Case {
+        make,
+        states,
+        is_large: false,
+    }
 }
 
 const fn large(make: Make, states: usize) -> Case {
-    Case { make, states, is_large: true }
+    Case {
+        make,
+        states,
+        is_large: true,
+    }
 }
 
 pub(super) const CASES: &[Case] = &[
@@ -84,16 +92,28 @@ pub(super) const FAULTS: &[(Fault, Make)] = &[
     (Fault::ScrubberTrustsTheDigest, blobs::damage_and_mount),
     (Fault::ChildNotRescued, manifests::push_of_an_index),
     (Fault::NoCondemning, manifests::push_of_an_index),
-    (Fault::MarkBeforePend, manifests::deletion_of_an_index_and_its_child),
+    (
+        Fault::MarkBeforePend,
+        manifests::deletion_of_an_index_and_its_child,
+    ),
     (Fault::MarkAfterCheck, manifests::push_of_an_index),
     (Fault::PendingDoesNotCount, manifests::push_of_an_index),
-    (Fault::RefusalLeavesMarks, manifests::deletion_of_an_index_and_its_child),
-    (Fault::BlindParentClearing, manifests::deletion_of_an_index_and_its_child),
+    (
+        Fault::RefusalLeavesMarks,
+        manifests::deletion_of_an_index_and_its_child,
+    ),
+    (
+        Fault::BlindParentClearing,
+        manifests::deletion_of_an_index_and_its_child,
+    ),
     (Fault::BlindBackClearing, manifests::tag_away_and_back),
     (Fault::BackNotMarkedAgain, manifests::tag_away_and_back),
     (Fault::TagNotRewritten, manifests::two_deletions_and_push),
     (Fault::TagsBeforeHiding, manifests::deletion_in_batches_and_push),
-    (Fault::ManifestReadBeforeTags, manifests::deletion_in_batches_and_push),
+    (
+        Fault::ManifestReadBeforeTags,
+        manifests::deletion_in_batches_and_push,
+    ),
     (Fault::NoHelp, manifests::deletion_in_batches_and_push),
     (Fault::BlindRemoval, manifests::two_deletions_and_push),
     (Fault::MarkerBeforeDying, manifests::two_deletions_and_push),

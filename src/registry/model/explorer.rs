@@ -1,6 +1,7 @@
 //! Breadth first through every state that the actors can reach, in every order of their requests.
 //!
-//! A state is remembered by 128 bits of its hash. Parents are kept, so that what leads to a violation is printed step by step.
+//! A state is remembered by 128 bits of its hash. Parents are kept, so that what leads to a violation is
+//! printed step by step.
 
 use super::io::{Io, Stop};
 use super::scenario::Scenario;
@@ -15,10 +16,7 @@ const MOST: usize = 20_000_000;
 #[derive(Debug)]
 pub(super) enum Explored {
     /// How many states there are, and how many of them end a history.
-    Clean {
-        states: usize,
-        ends: usize,
-    },
+    Clean { states: usize, ends: usize },
     Violation {
         what: String,
         trace: String,
@@ -44,7 +42,13 @@ enum Kind {
 
 pub(super) fn explore(scenario: &Scenario) -> Explored {
     let start = scenario.start();
-    let mut parents: Vec<(u32, Move)> = vec![(0, Move { actor: 0, kind: Kind::Tick })];
+    let mut parents: Vec<(u32, Move)> = vec![(
+        0,
+        Move {
+            actor: 0,
+            kind: Kind::Tick,
+        },
+    )];
     let mut known: HashMap<u128, u32> = HashMap::from([(fingerprint(&start), 0)]);
     let mut queue = VecDeque::from([(0, start)]);
     let mut ends = 0;
@@ -56,7 +60,11 @@ pub(super) fn explore(scenario: &Scenario) -> Explored {
             wrong = wrong.or_else(|| scenario.check_end(&world));
         }
         if let Some(what) = wrong {
-            return Explored::Violation { what, trace: trace(scenario, &parents, number), states: known.len() };
+            return Explored::Violation {
+                what,
+                trace: trace(scenario, &parents, number),
+                states: known.len(),
+            };
         }
         for (step, world) in next {
             let count = u32::try_from(known.len()).expect("fewer states");
@@ -68,7 +76,10 @@ pub(super) fn explore(scenario: &Scenario) -> Explored {
         }
         assert!(known.len() < MOST, "{}: too many states", scenario.name);
     }
-    Explored::Clean { states: known.len(), ends }
+    Explored::Clean {
+        states: known.len(),
+        ends,
+    }
 }
 
 fn successors(scenario: &Scenario, world: &World) -> Vec<(Move, World)> {
@@ -78,18 +89,36 @@ fn successors(scenario: &Scenario, world: &World) -> Vec<(Move, World)> {
         if world.locals[actor].phase.has_ended() || !scenario.may_go(world, actor) {
             continue;
         }
-        found.push((Move { actor: number, kind: Kind::Request }, request(scenario, world, actor).0));
+        found.push((
+            Move {
+                actor: number,
+                kind: Kind::Request,
+            },
+            request(scenario, world, actor).0,
+        ));
         if scenario.crashes && world.locals[actor].began && !scenario.never_crashes(actor) {
             let mut next = world.clone();
             next.end(actor, super::actors::Phase::Crashed);
             next.canonicalise();
-            found.push((Move { actor: number, kind: Kind::Crash }, next));
+            found.push((
+                Move {
+                    actor: number,
+                    kind: Kind::Crash,
+                },
+                next,
+            ));
         }
     }
     if world.now < scenario.ticks {
         let mut next = world.clone();
         next.now += 1;
-        found.push((Move { actor: 0, kind: Kind::Tick }, next));
+        found.push((
+            Move {
+                actor: 0,
+                kind: Kind::Tick,
+            },
+            next,
+        ));
     }
     found
 }
@@ -100,7 +129,8 @@ fn request(scenario: &Scenario, world: &World, actor: usize) -> (World, Option<R
     next.begin(actor, scenario.orders);
     let mut past = std::mem::take(&mut next.locals[actor].past);
     let mut phase = next.locals[actor].phase;
-    let (mut acted, mut reply) = (false, None);
+    let mut acted = false;
+    let mut reply = None;
     // A phase may end without a request of its own.
     while !acted && !phase.has_ended() {
         let mut io = Io::new(scenario, &mut next, &mut past);
@@ -138,7 +168,11 @@ fn trace(scenario: &Scenario, parents: &[(u32, Move)], number: u32) -> String {
     let mut text = format!("   {world}\n");
     for step in steps {
         let actor = usize::from(step.actor);
-        let next = successors(scenario, &world).into_iter().find(|(found, _)| *found == step).expect("it was found before").1;
+        let next = successors(scenario, &world)
+            .into_iter()
+            .find(|(found, _)| *found == step)
+            .expect("it was found before")
+            .1;
         let _ = match step.kind {
             Kind::Tick => writeln!(text, " the store's time is {}", next.now),
             Kind::Crash => writeln!(text, " {:?} crashes", scenario.actors[actor]),
@@ -160,7 +194,8 @@ fn trace(scenario: &Scenario, parents: &[(u32, Move)], number: u32) -> String {
 fn fingerprint(world: &World) -> u128 {
     let mut bytes = Collected(Vec::with_capacity(256));
     world.hash(&mut bytes);
-    let (mut one, mut other) = (DefaultHasher::new(), DefaultHasher::new());
+    let mut one = DefaultHasher::new();
+    let mut other = DefaultHasher::new();
     one.write(&bytes.0);
     other.write_u8(1);
     other.write(&bytes.0);

@@ -22,7 +22,9 @@ fn is_readable(world: &World, number: u8) -> bool {
 
 /// Where the tag leads, if that can be read.
 fn leads_to(world: &World, tag: u8) -> Option<u8> {
-    read::<Tag>(world, Key::Tag(tag)).and_then(Tag::target).filter(|manifest| is_readable(world, *manifest))
+    read::<Tag>(world, Key::Tag(tag))
+        .and_then(Tag::target)
+        .filter(|manifest| is_readable(world, *manifest))
 }
 
 fn acknowledged(world: &World, actor: usize) -> bool {
@@ -35,26 +37,39 @@ fn is_before(world: &World, one: usize, other: usize) -> bool {
 }
 
 pub(super) fn bytes_are_published_once(_: &Scenario, world: &World) -> Result<(), String> {
-    if world.published_twice { Err("bytes were published twice".into()) } else { Ok(()) }
+    if world.published_twice {
+        Err("bytes were published twice".into())
+    } else {
+        Ok(())
+    }
 }
 
 pub(super) fn links_lead_to_bytes(scenario: &Scenario, world: &World) -> Result<(), String> {
     for key in world.keys() {
         let Key::Link(_) = key else { continue };
-        let Some(generation) = read::<Link>(world, key).and_then(|link| link.generation) else { continue };
+        let Some(generation) = read::<Link>(world, key).and_then(|link| link.generation) else {
+            continue;
+        };
         let blob = read::<Blob>(world, Key::Blob);
         let Some(blob) = blob.filter(|blob| blob.state != BlobState::Dying) else {
-            return Err(format!("{key:?} leads to bytes {generation}, and the blob is {blob:?}"));
+            return Err(format!(
+                "{key:?} leads to bytes {generation}, and the blob is {blob:?}"
+            ));
         };
         // Bytes that were damaged may be replaced under a link.
-        if (blob.generation != generation && !scenario.damages) || world.bytes[usize::from(blob.generation)] == Bytes::Absent {
-            return Err(format!("{key:?} leads to bytes {generation}, and the blob is {blob:?}"));
+        if (blob.generation != generation && !scenario.damages)
+            || world.bytes[usize::from(blob.generation)] == Bytes::Absent
+        {
+            return Err(format!(
+                "{key:?} leads to bytes {generation}, and the blob is {blob:?}"
+            ));
         }
     }
     Ok(())
 }
 
-/// As below, where a condemned record may be left of bytes that are gone: no bytes are taken without a look whether they are there.
+/// As below, where a condemned record may be left of bytes that are gone: no bytes are taken without a look
+/// whether they are there.
 pub(super) fn living_blobs_have_bytes(scenario: &Scenario, world: &World) -> Result<(), String> {
     match read::<Blob>(world, Key::Blob) {
         Some(blob) if blob.state == BlobState::Live => blobs_have_bytes(scenario, world),
@@ -65,7 +80,10 @@ pub(super) fn living_blobs_have_bytes(scenario: &Scenario, world: &World) -> Res
 /// A blob that is not dying has its bytes.
 pub(super) fn blobs_have_bytes(_: &Scenario, world: &World) -> Result<(), String> {
     match read::<Blob>(world, Key::Blob) {
-        Some(blob) if blob.state != BlobState::Dying && world.bytes[usize::from(blob.generation)] == Bytes::Absent => {
+        Some(blob)
+            if blob.state != BlobState::Dying
+                && world.bytes[usize::from(blob.generation)] == Bytes::Absent =>
+        {
             Err(format!("the blob has no bytes: {blob:?}"))
         }
         _ => Ok(()),
@@ -74,9 +92,12 @@ pub(super) fn blobs_have_bytes(_: &Scenario, world: &World) -> Result<(), String
 
 pub(super) fn manifests_have_their_blob(scenario: &Scenario, world: &World) -> Result<(), String> {
     for repository in scenario.needs_blob() {
-        let linked = read::<Link>(world, Key::Link(*repository)).is_some_and(|link| link.generation.is_some());
+        let linked =
+            read::<Link>(world, Key::Link(*repository)).is_some_and(|link| link.generation.is_some());
         if is_readable(world, *repository) && !linked {
-            return Err(format!("manifest {repository} is committed, and its repository has no link to the blob"));
+            return Err(format!(
+                "manifest {repository} is committed, and its repository has no link to the blob"
+            ));
         }
     }
     Ok(())
@@ -87,29 +108,45 @@ pub(super) fn indexes_have_their_children(scenario: &Scenario, world: &World) ->
     for (index, children) in scenario.indexes().filter(|(index, _)| is_readable(world, *index)) {
         for child in children {
             if !is_readable(world, *child) {
-                return Err(format!("index {index} is committed, and its child {child} is {:?}", manifest(world, *child)));
+                return Err(format!(
+                    "index {index} is committed, and its child {child} is {:?}",
+                    manifest(world, *child)
+                ));
             }
             if read::<Mark>(world, Key::Parent(*child, index)).is_none() {
-                return Err(format!("index {index} is committed, and nothing at its child {child} says so"));
+                return Err(format!(
+                    "index {index} is committed, and nothing at its child {child} says so"
+                ));
             }
         }
     }
     Ok(())
 }
 
-/// A tag whose push was acknowledged leads where it says and is found by the manifest's deletion, unless something that was asked for at the same time or
-/// later took it.
+/// A tag whose push was acknowledged leads where it says and is found by the manifest's deletion, unless
+/// something that was asked for at the same time or later took it.
 pub(super) fn pushed_tags_stay(scenario: &Scenario, world: &World) -> Result<(), String> {
     for (at, actor) in scenario.actors.iter().enumerate() {
-        let Some(Effect::Push { manifest: pushed, tag: Some(tag) }) = actor.effect() else { continue };
+        let Some(Effect::Push {
+            manifest: pushed,
+            tag: Some(tag),
+        }) = actor.effect()
+        else {
+            continue;
+        };
         if !acknowledged(world, at) || is_taken(scenario, world, at, pushed, tag) {
             continue;
         }
         if leads_to(world, tag) != Some(pushed) {
-            return Err(format!("tag {tag} was acknowledged on manifest {pushed} and leads to {:?}", leads_to(world, tag)));
+            return Err(format!(
+                "tag {tag} was acknowledged on manifest {pushed} and leads to {:?}",
+                leads_to(world, tag)
+            ));
         }
         if read::<Mark>(world, Key::Back(pushed, tag)).is_none() {
-            return Err(format!("tag {tag} leads to manifest {pushed}, whose deletion would not find it"));
+            return Err(format!(
+                "tag {tag} leads to manifest {pushed}, whose deletion would not find it"
+            ));
         }
     }
     Ok(())
@@ -121,17 +158,23 @@ fn is_taken(scenario: &Scenario, world: &World, push: usize, pushed: u8, tag: u8
         let takes = match actor.effect() {
             Some(Effect::DeleteManifest(deleted)) => deleted == pushed,
             Some(Effect::DeleteTag(deleted) | Effect::ExpireTag(deleted)) => deleted == tag,
-            Some(Effect::Push { manifest, tag: Some(moved) }) => moved == tag && manifest != pushed,
+            Some(Effect::Push {
+                manifest,
+                tag: Some(moved),
+            }) => moved == tag && manifest != pushed,
             _ => false,
         };
         other != push && takes && world.locals[other].began && !is_before(world, other, push)
     })
 }
 
-/// Once the deletion of a manifest is acknowledged, no tag leads to it unless it was pushed since, or at the same time.
+/// Once the deletion of a manifest is acknowledged, no tag leads to it unless it was pushed since, or at the
+/// same time.
 pub(super) fn deleted_tags_are_gone(scenario: &Scenario, world: &World) -> Result<(), String> {
     for (at, actor) in scenario.actors.iter().enumerate() {
-        let Some(Effect::DeleteManifest(deleted)) = actor.effect() else { continue };
+        let Some(Effect::DeleteManifest(deleted)) = actor.effect() else {
+            continue;
+        };
         if !acknowledged(world, at) {
             continue;
         }
@@ -142,7 +185,9 @@ pub(super) fn deleted_tags_are_gone(scenario: &Scenario, world: &World) -> Resul
                     && !is_before(world, other, at)
             });
             if !pushed {
-                return Err(format!("manifest {deleted} was deleted, and tag {tag} still leads to it"));
+                return Err(format!(
+                    "manifest {deleted} was deleted, and tag {tag} still leads to it"
+                ));
             }
         }
     }
@@ -152,19 +197,33 @@ pub(super) fn deleted_tags_are_gone(scenario: &Scenario, world: &World) -> Resul
 /// Where a deletion takes the tags of a dying manifest, a marker says so.
 pub(super) fn dying_manifests_are_marked(_: &Scenario, world: &World) -> Result<(), String> {
     for local in &world.locals {
-        let (Phase::Tags { manifest: seen, why: Why::Deleted, .. } | Phase::Backs { manifest: seen, why: Why::Deleted, .. }) = local.phase
+        let (Phase::Tags {
+            manifest: seen,
+            why: Why::Deleted,
+            ..
+        }
+        | Phase::Backs {
+            manifest: seen,
+            why: Why::Deleted,
+            ..
+        }) = local.phase
         else {
             continue;
         };
         let Key::Manifest(number) = seen.key else { continue };
-        if manifest(world, number) == Some(Manifest::Dying) && read::<Mark>(world, Key::Marker(number)).is_none() {
-            return Err(format!("the tags of manifest {number} go, it is dying, and no marker says so"));
+        if manifest(world, number) == Some(Manifest::Dying)
+            && read::<Mark>(world, Key::Marker(number)).is_none()
+        {
+            return Err(format!(
+                "the tags of manifest {number} go, it is dying, and no marker says so"
+            ));
         }
     }
     Ok(())
 }
 
-/// What was pushed, or found by who may push, stays for half the grace at least. No request takes longer than that.
+/// What was pushed, or found by who may push, stays for half the grace at least. No request takes longer than
+/// that.
 pub(super) fn acknowledged_is_not_old(scenario: &Scenario, world: &World) -> Result<(), String> {
     for (at, actor) in scenario.actors.iter().enumerate() {
         let (manifest, tag) = match actor.effect() {
@@ -177,7 +236,9 @@ pub(super) fn acknowledged_is_not_old(scenario: &Scenario, world: &World) -> Res
             continue;
         }
         if !is_readable(world, manifest) {
-            return Err(format!("manifest {manifest} was acknowledged just now, and is gone"));
+            return Err(format!(
+                "manifest {manifest} was acknowledged just now, and is gone"
+            ));
         }
         if let Some(tag) = tag
             && leads_to(world, tag) != Some(manifest)
@@ -196,7 +257,10 @@ pub(super) fn damage_is_not_passed_on(scenario: &Scenario, world: &World) -> Res
         }
         let generation = read::<Link>(world, Key::Link(repository)).and_then(|link| link.generation);
         if generation.is_some_and(|generation| world.bytes[usize::from(generation)] == Bytes::Damaged) {
-            return Err(format!("{:?} was acknowledged after the damage was found, and gets damaged bytes", scenario.actors[at]));
+            return Err(format!(
+                "{:?} was acknowledged after the damage was found, and gets damaged bytes",
+                scenario.actors[at]
+            ));
         }
     }
     Ok(())
@@ -204,10 +268,16 @@ pub(super) fn damage_is_not_passed_on(scenario: &Scenario, world: &World) -> Res
 
 /// A repository that was pushed good bytes, and was told that it has the blob, has good bytes.
 pub(super) fn pushed_bytes_are_good(scenario: &Scenario, world: &World) -> Result<(), String> {
-    for (at, repository) in scenario.relying().filter(|(at, _)| scenario.actors[*at].brings_bytes() && acknowledged(world, *at)) {
+    for (at, repository) in scenario
+        .relying()
+        .filter(|(at, _)| scenario.actors[*at].brings_bytes() && acknowledged(world, *at))
+    {
         let generation = read::<Link>(world, Key::Link(repository)).and_then(|link| link.generation);
         if generation.is_some_and(|generation| world.bytes[usize::from(generation)] == Bytes::Damaged) {
-            return Err(format!("{:?} was acknowledged, and its repository has damaged bytes", scenario.actors[at]));
+            return Err(format!(
+                "{:?} was acknowledged, and its repository has damaged bytes",
+                scenario.actors[at]
+            ));
         }
     }
     Ok(())
@@ -235,8 +305,14 @@ pub(super) fn history_is_a_chain(_: &Scenario, world: &World) -> Result<(), Stri
         let mut next = now;
         for sequence in (1..now.sequence).rev() {
             match read::<Tag>(world, Key::Past(tag, sequence)) {
-                Some(entry) if entry.sequence == sequence && Some(entry.event) == next.previous => next = entry,
-                other => return Err(format!("entry {sequence} of tag {tag} is {other:?}, and what follows it is {next:?}")),
+                Some(entry) if entry.sequence == sequence && Some(entry.event) == next.previous => {
+                    next = entry
+                }
+                other => {
+                    return Err(format!(
+                        "entry {sequence} of tag {tag} is {other:?}, and what follows it is {next:?}"
+                    ));
+                }
             }
         }
         if next.previous.is_some() {
@@ -245,7 +321,9 @@ pub(super) fn history_is_a_chain(_: &Scenario, world: &World) -> Result<(), Stri
         // A mover archives the present record before it moves the tag.
         let early = read::<Tag>(world, Key::Past(tag, now.sequence));
         if early.is_some_and(|entry| entry != now) || world.get(Key::Past(tag, now.sequence + 1)).is_some() {
-            return Err(format!("tag {tag} is {now:?}, and there is an entry of later: {early:?}"));
+            return Err(format!(
+                "tag {tag} is {now:?}, and there is an entry of later: {early:?}"
+            ));
         }
     }
     Ok(())
@@ -253,21 +331,36 @@ pub(super) fn history_is_a_chain(_: &Scenario, world: &World) -> Result<(), Stri
 
 /// The bytes of an upload are what its record says, in that order, and so is what is published.
 pub(super) fn uploads_are_what_was_acknowledged(_: &Scenario, world: &World) -> Result<(), String> {
-    let Some(session) = read::<Session>(world, Key::Session) else { return Ok(()) };
+    let Some(session) = read::<Session>(world, Key::Session) else {
+        return Ok(());
+    };
     let mut content = [0; 4];
     for (at, part) in session.parts.iter().flatten().enumerate() {
         content[at] = part.chunk;
         if usize::from(part.at) != at {
-            return Err(format!("chunk {} was meant to be at {}, and is at {at}", part.chunk, part.at));
+            return Err(format!(
+                "chunk {} was meant to be at {}, and is at {at}",
+                part.chunk, part.at
+            ));
         }
-        if session.state == SessionState::Open && world.bytes[usize::from(part.name)] != Bytes::Content([part.chunk, 0, 0, 0]) {
-            return Err(format!("chunk {} was acknowledged, and its part is {:?}", part.chunk, world.bytes[usize::from(part.name)]));
+        if session.state == SessionState::Open
+            && world.bytes[usize::from(part.name)] != Bytes::Content([part.chunk, 0, 0, 0])
+        {
+            return Err(format!(
+                "chunk {} was acknowledged, and its part is {:?}",
+                part.chunk,
+                world.bytes[usize::from(part.name)]
+            ));
         }
     }
     let blob = read::<Blob>(world, Key::Blob);
     let whole = world.bytes[usize::from(WHOLE)];
-    if blob.is_some_and(|blob| blob.generation == WHOLE && blob.state == BlobState::Live) && whole != Bytes::Content(content) {
-        return Err(format!("the upload is {content:?}, and what it became is {whole:?}"));
+    if blob.is_some_and(|blob| blob.generation == WHOLE && blob.state == BlobState::Live)
+        && whole != Bytes::Content(content)
+    {
+        return Err(format!(
+            "the upload is {content:?}, and what it became is {whole:?}"
+        ));
     }
     Ok(())
 }
@@ -276,15 +369,26 @@ pub(super) fn uploads_are_what_was_acknowledged(_: &Scenario, world: &World) -> 
 pub(super) fn acknowledged_chunks_are_kept(scenario: &Scenario, world: &World) -> Result<(), String> {
     let session = read::<Session>(world, Key::Session);
     for (at, chunk) in scenario.chunks() {
-        let kept = session.is_some_and(|session| session.parts.iter().flatten().filter(|part| part.chunk == chunk).count() == 1);
+        let kept = session.is_some_and(|session| {
+            session
+                .parts
+                .iter()
+                .flatten()
+                .filter(|part| part.chunk == chunk)
+                .count()
+                == 1
+        });
         if acknowledged(world, at) && !kept {
-            return Err(format!("chunk {chunk} was acknowledged, and the upload is {session:?}"));
+            return Err(format!(
+                "chunk {chunk} was acknowledged, and the upload is {session:?}"
+            ));
         }
     }
     Ok(())
 }
 
-/// Once a restart has finished what was cut short: no marker, nothing dying or pending, and no mark of an index that is gone.
+/// Once a restart has finished what was cut short: no marker, nothing dying or pending, and no mark of an
+/// index that is gone.
 pub(super) fn nothing_is_left(_: &Scenario, world: &World) -> Result<(), String> {
     for key in world.keys() {
         let left = match key {
@@ -304,12 +408,15 @@ pub(super) fn nothing_is_left(_: &Scenario, world: &World) -> Result<(), String>
 pub(super) fn no_tag_leads_nowhere(scenario: &Scenario, world: &World) -> Result<(), String> {
     let crashed = |wanted: u8| {
         let pushes = |effect| matches!(effect, Some(Effect::Push { tag, .. }) if tag == Some(wanted));
-        (0..scenario.actors.len()).any(|at| pushes(scenario.actors[at].effect()) && world.locals[at].phase == Phase::Crashed)
+        (0..scenario.actors.len())
+            .any(|at| pushes(scenario.actors[at].effect()) && world.locals[at].phase == Phase::Crashed)
     };
     for key in world.keys() {
         match key {
             Key::Tag(tag)
-                if read::<Tag>(world, key).is_some_and(|record| record.live) && leads_to(world, tag).is_none() && !crashed(tag) =>
+                if read::<Tag>(world, key).is_some_and(|record| record.live)
+                    && leads_to(world, tag).is_none()
+                    && !crashed(tag) =>
             {
                 return Err(format!("tag {tag} leads nowhere: {:?}", world.get(key)));
             }

@@ -1,5 +1,6 @@
-//! The requests of an actor. An actor's phase is plain code that is run again from its beginning for every request: what was answered
-//! before is answered again from memory, one new request is carried out, and the next one stops the run.
+//! The requests of an actor. An actor's phase is plain code that is run again from its beginning for every
+//! request: what was answered before is answered again from memory, one new request is carried out, and the
+//! next one stops the run.
 
 use super::faults::Fault;
 use super::scenario::Scenario;
@@ -21,7 +22,13 @@ pub(super) struct Io<'a> {
 
 impl<'a> Io<'a> {
     pub(super) fn new(scenario: &'a Scenario, world: &'a mut World, past: &'a mut Vec<Reply>) -> Self {
-        Self { scenario, world, past, at: 0, acted: false }
+        Self {
+            scenario,
+            world,
+            past,
+            at: 0,
+            acted: false,
+        }
     }
 
     /// Whether the actors of this run have this fault.
@@ -49,7 +56,8 @@ impl<'a> Io<'a> {
         self.scenario.batch
     }
 
-    /// The world as it is, for what is no request: only where the answer cannot change between two runs of a phase.
+    /// The world as it is, for what is no request: only where the answer cannot change between two runs of a
+    /// phase.
     pub(super) const fn world(&self) -> &World {
         self.world
     }
@@ -67,13 +75,20 @@ impl<'a> Io<'a> {
         Ok((seen, value.and_then(|value| value.try_into().ok())))
     }
 
-    pub(super) fn get_with_age<T: TryFrom<Value>>(&mut self, key: Key) -> Result<(Seen, Option<T>, u8), Stop> {
+    pub(super) fn get_with_age<T: TryFrom<Value>>(
+        &mut self,
+        key: Key,
+    ) -> Result<(Seen, Option<T>, u8), Stop> {
         let (seen, value, age) = self.read(key)?;
         Ok((seen, value.and_then(|value| value.try_into().ok()), age))
     }
 
     /// Reads, decides and writes, once. What was decided, with the state that stands then; `None`: try again.
-    pub(super) fn change<T, R>(&mut self, key: Key, decide: impl FnOnce(Option<T>) -> Next<T, R>) -> Result<Option<(Seen, R)>, Stop>
+    pub(super) fn change<T, R>(
+        &mut self,
+        key: Key,
+        decide: impl FnOnce(Option<T>) -> Next<T, R>,
+    ) -> Result<Option<(Seen, R)>, Stop>
     where
         T: TryFrom<Value> + Into<Value>,
     {
@@ -97,13 +112,17 @@ impl<'a> Io<'a> {
         }
     }
 
-    /// Condemns a record that was seen. One that is condemned already was left so by a crash, or another is deciding: take it over.
-    /// `None`: it has changed.
+    /// Condemns a record that was seen. One that is condemned already was left so by a crash, or another is
+    /// deciding: take it over. `None`: it has changed.
     pub(super) fn condemn<T>(&mut self, seen: Seen, record: T) -> Result<Option<Seen>, Stop>
     where
         T: Condemnable + Copy + Into<Value>,
     {
-        if record.is_condemned() || self.has(Fault::NoCondemning) { Ok(Some(seen)) } else { self.swap(seen, record.condemned()) }
+        if record.is_condemned() || self.has(Fault::NoCondemning) {
+            Ok(Some(seen))
+        } else {
+            self.swap(seen, record.condemned())
+        }
     }
 
     /// `None` if the record has changed.
@@ -139,12 +158,15 @@ impl<'a> Io<'a> {
 
     /// Removes whatever is there. Only faults do that.
     pub(super) fn erase(&mut self, key: Key) -> Result<(), Stop> {
-        self.next(|world| Reply::Deleted(world.write(key, None, None).is_some())).map(|_| ())
+        self.next(|world| Reply::Deleted(world.write(key, None, None).is_some()))
+            .map(|_| ())
     }
 
     /// A bit for each key that `number` gives one.
     pub(super) fn list(&mut self, number: impl Fn(Key) -> Option<u8>) -> Result<u16, Stop> {
-        match self.next(|world| Reply::Listed(world.keys().filter_map(number).fold(0, |all, bit| all | 1 << bit)))? {
+        match self
+            .next(|world| Reply::Listed(world.keys().filter_map(number).fold(0, |all, bit| all | 1 << bit)))?
+        {
             Reply::Listed(found) => Ok(found),
             other => unreachable!("{other:?}"),
         }

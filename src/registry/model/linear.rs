@@ -1,5 +1,5 @@
-//! The end of a history must be that of a registry that does one thing at a time, in some order that agrees with who ended before who
-//! began. What crashed may have happened or not.
+//! The end of a history must be that of a registry that does one thing at a time, in some order that agrees
+//! with who ended before who began. What crashed may have happened or not.
 
 use super::actors::{Effect, Outcome, Phase};
 use super::scenario::Scenario;
@@ -15,7 +15,10 @@ struct Seen {
 
 impl Seen {
     fn of(world: &World) -> Self {
-        let mut seen = Self { manifests: 0, tags: [None; 3] };
+        let mut seen = Self {
+            manifests: 0,
+            tags: [None; 3],
+        };
         for key in world.keys() {
             if let (Key::Manifest(number), Some(Value::Manifest(state))) = (key, world.get(key))
                 && Manifest::is_readable(state)
@@ -24,7 +27,9 @@ impl Seen {
             }
         }
         for tag in 0..3_u8 {
-            if let Some(Value::Tag(Tag { live: true, manifest, .. })) = world.get(Key::Tag(tag))
+            if let Some(Value::Tag(Tag {
+                live: true, manifest, ..
+            })) = world.get(Key::Tag(tag))
                 && seen.has(manifest)
             {
                 seen.tags[usize::from(tag)] = Some(manifest);
@@ -41,7 +46,11 @@ impl Seen {
     fn after(mut self, effect: Effect, scenario: &Scenario) -> Option<Self> {
         match effect {
             Effect::Push { manifest, tag } => {
-                if scenario.children_of(manifest).iter().any(|child| !self.has(*child)) {
+                if scenario
+                    .children_of(manifest)
+                    .iter()
+                    .any(|child| !self.has(*child))
+                {
                     return None;
                 }
                 self.manifests |= 1 << manifest;
@@ -50,7 +59,10 @@ impl Seen {
                 }
             }
             Effect::DeleteManifest(manifest) => {
-                if scenario.indexes().any(|(index, children)| self.has(index) && children.contains(&manifest)) {
+                if scenario
+                    .indexes()
+                    .any(|(index, children)| self.has(index) && children.contains(&manifest))
+                {
                     return None;
                 }
                 // Another deletion may have done the work: both are told that it is done.
@@ -60,7 +72,9 @@ impl Seen {
             Effect::HeadManifest(manifest) if !self.has(manifest) => return None,
             Effect::HeadManifest(_) | Effect::ListTags => {}
             Effect::CollectManifest(manifest) => {
-                let listed = scenario.indexes().any(|(index, children)| self.has(index) && children.contains(&manifest));
+                let listed = scenario
+                    .indexes()
+                    .any(|(index, children)| self.has(index) && children.contains(&manifest));
                 if listed || self.tags.contains(&Some(manifest)) {
                     return None;
                 }
@@ -74,13 +88,27 @@ impl Seen {
 
 /// A listing is asked about one tag at a time: its pages need not be of one moment.
 pub(super) fn is_linear(scenario: &Scenario, world: &World) -> Result<(), String> {
-    let done = |at: usize| matches!(world.locals[at].phase, Phase::Done(Outcome::Acknowledged | Outcome::Listed(_)) | Phase::Crashed);
-    let waiting: Vec<usize> = (0..scenario.actors.len()).filter(|at| done(*at) && scenario.actors[*at].effect().is_some()).collect();
+    let done = |at: usize| {
+        matches!(
+            world.locals[at].phase,
+            Phase::Done(Outcome::Acknowledged | Outcome::Listed(_)) | Phase::Crashed
+        )
+    };
+    let waiting: Vec<usize> = (0..scenario.actors.len())
+        .filter(|at| done(*at) && scenario.actors[*at].effect().is_some())
+        .collect();
     let end = Seen::of(world);
     for tag in 0..3 {
-        let search = Search { scenario, world, end, tag };
+        let search = Search {
+            scenario,
+            world,
+            end,
+            tag,
+        };
         if !search.reaches(Seen::of(&scenario.start()), &waiting) {
-            return Err(format!("no order of what was acknowledged ends with {end:?}, as tag {tag} was listed"));
+            return Err(format!(
+                "no order of what was acknowledged ends with {end:?}, as tag {tag} was listed"
+            ));
         }
     }
     Ok(())
@@ -102,12 +130,16 @@ impl Search<'_> {
         waiting.iter().any(|next| {
             let effect = self.effect(*next);
             // Nobody goes before who had ended when it began. What crashed ends when somebody takes it up.
-            let is_before = |other: &usize| self.world.locals[*next].after & 1 << other != 0 && self.is_done(*other);
+            let is_before =
+                |other: &usize| self.world.locals[*next].after & 1 << other != 0 && self.is_done(*other);
             if !effect.is_optional() && waiting.iter().any(is_before) {
                 return false;
             }
             let rest: Vec<usize> = waiting.iter().copied().filter(|other| other != next).collect();
-            self.ways(here, *next, effect).into_iter().flatten().any(|here| self.reaches(here, &rest))
+            self.ways(here, *next, effect)
+                .into_iter()
+                .flatten()
+                .any(|here| self.reaches(here, &rest))
         })
     }
 
@@ -116,7 +148,9 @@ impl Search<'_> {
         let phase = self.world.locals[actor].phase;
         if effect == Effect::ListTags {
             return match phase {
-                Phase::Done(Outcome::Listed(shown)) if (shown & 1 << self.tag != 0) != here.tags[usize::from(self.tag)].is_some() => {
+                Phase::Done(Outcome::Listed(shown))
+                    if (shown & 1 << self.tag != 0) != here.tags[usize::from(self.tag)].is_some() =>
+                {
                     Vec::new()
                 }
                 _ => vec![Some(here)],
@@ -125,9 +159,14 @@ impl Search<'_> {
         let mut ways = vec![here.after(effect, self.scenario)];
         if phase == Phase::Crashed || effect.is_optional() {
             ways.push(Some(here));
-            if let Effect::Push { manifest, tag: Some(tag) } = effect {
+            if let Effect::Push {
+                manifest,
+                tag: Some(tag),
+            } = effect
+            {
                 let untagged = here.after(Effect::Push { manifest, tag: None }, self.scenario);
-                // A known limit: it found the manifest, which was deleted since, and died after it had written the tag.
+                // A known limit: it found the manifest, which was deleted since, and died after it had
+                // written the tag.
                 let lost = |here: Seen| here.after(Effect::DeleteTag(tag), self.scenario);
                 ways.extend([untagged, lost(here), untagged.and_then(lost)]);
             }

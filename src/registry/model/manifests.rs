@@ -1,4 +1,5 @@
-//! Scenarios of manifests: indexes and their children, tags and their deletion, history, and what is refreshed.
+//! Scenarios of manifests: indexes and their children, tags and their deletion, history, and what is
+//! refreshed.
 
 use super::actors::collect::CollectManifest;
 use super::actors::delete::{DeleteManifest, Finish};
@@ -30,7 +31,10 @@ pub(super) fn push_of_an_index() -> Scenario {
         .crashing()
         .actor(Push::of(2))
         .actor(DeleteManifest(0))
-        .actor(CollectManifest { manifest: 1, grace: 0 })
+        .actor(CollectManifest {
+            manifest: 1,
+            grace: 0,
+        })
         .actor(Finish { manifests: 3 })
         .at_end(invariants::nothing_is_left)
 }
@@ -81,15 +85,23 @@ fn tagged(name: &'static str, tags: u8) -> Scenario {
         .always(invariants::dying_manifests_are_marked)
         .at_end(is_linear)
         .at_end(invariants::no_tag_leads_nowhere);
-    (0..tags).fold(scenario, |scenario, tag| scenario.record(Key::Tag(tag), Tag::first(0, 99)).record(Key::Back(0, tag), Mark::Live))
+    (0..tags).fold(scenario, |scenario, tag| {
+        scenario
+            .record(Key::Tag(tag), Tag::first(0, 99))
+            .record(Key::Back(0, tag), Mark::Live)
+    })
 }
 
-/// A push that moves a tag from manifest 0 to 1, one that moves it back, and a collector of 0: the prototype's.
+/// A push that moves a tag from manifest 0 to 1, one that moves it back, and a collector of 0: the
+/// prototype's.
 pub(super) fn tag_away_and_back() -> Scenario {
     tagged("tag-away-and-back", 1)
         .actor(Push::of(1).tagged(0, 1))
         .actor(Push::of(0).tagged(0, 2))
-        .actor(CollectManifest { manifest: 0, grace: 0 })
+        .actor(CollectManifest {
+            manifest: 0,
+            grace: 0,
+        })
 }
 
 pub(super) fn deletion_cut_off() -> Scenario {
@@ -122,7 +134,10 @@ pub(super) fn deletion_in_batches_cut_off_and_two_pushes() -> Scenario {
 }
 
 pub(super) fn deletion_in_batches_and_push() -> Scenario {
-    tagged("deletion-in-batches-and-push", 3).actor(DeleteManifest(0)).actor(Push::of(0).tagged(1, 1)).at_end(invariants::nothing_is_left)
+    tagged("deletion-in-batches-and-push", 3)
+        .actor(DeleteManifest(0))
+        .actor(Push::of(0).tagged(1, 1))
+        .at_end(invariants::nothing_is_left)
 }
 
 pub(super) fn two_deletions_and_push() -> Scenario {
@@ -143,17 +158,30 @@ pub(super) fn deletion_and_a_moving_tag() -> Scenario {
 
 pub(super) fn deletion_of_a_tag() -> Scenario {
     tagged("deletion-of-a-tag", 1)
-        .actor(DeleteTag { tag: 0, event: 3, grace: 0 })
+        .actor(DeleteTag {
+            tag: 0,
+            event: 3,
+            grace: 0,
+        })
         .actor(Push::of(0).tagged(0, 1))
-        .actor(CollectManifest { manifest: 0, grace: 0 })
+        .actor(CollectManifest {
+            manifest: 0,
+            grace: 0,
+        })
 }
 
 pub(super) fn listing_beside_a_deletion() -> Scenario {
-    tagged("listing-beside-a-deletion", 2).actor(DeleteManifest(0)).actor(Push::of(0).tagged(0, 1)).actor(ListTags { manifests: 1 })
+    tagged("listing-beside-a-deletion", 2)
+        .actor(DeleteManifest(0))
+        .actor(Push::of(0).tagged(0, 1))
+        .actor(ListTags { manifests: 1 })
 }
 
 pub(super) fn listing_beside_a_move() -> Scenario {
-    tagged("listing-beside-a-move", 1).actor(DeleteManifest(0)).actor(Push::of(1).tagged(0, 1)).actor(ListTags { manifests: 1 })
+    tagged("listing-beside-a-move", 1)
+        .actor(DeleteManifest(0))
+        .actor(Push::of(1).tagged(0, 1))
+        .actor(ListTags { manifests: 1 })
 }
 
 /// The store's time: 0, 1 is half of the grace, 2 the grace.
@@ -161,8 +189,14 @@ pub(super) fn refreshed_manifest() -> Scenario {
     children("refreshed-manifest", SMALL_INDEX)
         .ticking(3)
         .actor(Push::of(0))
-        .actor(CollectManifest { manifest: 0, grace: 2 })
-        .actor(CollectManifest { manifest: 0, grace: 2 })
+        .actor(CollectManifest {
+            manifest: 0,
+            grace: 2,
+        })
+        .actor(CollectManifest {
+            manifest: 0,
+            grace: 2,
+        })
         .always(invariants::acknowledged_is_not_old)
 }
 
@@ -171,7 +205,10 @@ pub(super) fn manifest_relied_on() -> Scenario {
         .ticking(3)
         .actor(HeadManifest(0))
         .actor(Push::of(2))
-        .actor(CollectManifest { manifest: 0, grace: 2 })
+        .actor(CollectManifest {
+            manifest: 0,
+            grace: 2,
+        })
         .always(invariants::acknowledged_is_not_old)
 }
 
@@ -179,8 +216,15 @@ pub(super) fn refreshed_tag() -> Scenario {
     tagged("refreshed-tag", 1)
         .ticking(3)
         .actor(Push::of(0).tagged(0, 1))
-        .actor(DeleteTag { tag: 0, event: 3, grace: 2 })
-        .actor(CollectManifest { manifest: 0, grace: 2 })
+        .actor(DeleteTag {
+            tag: 0,
+            event: 3,
+            grace: 2,
+        })
+        .actor(CollectManifest {
+            manifest: 0,
+            grace: 2,
+        })
         .always(invariants::acknowledged_is_not_old)
 }
 
@@ -200,11 +244,14 @@ fn with_history(name: &'static str) -> Scenario {
 }
 
 pub(super) fn history_of_two_movers() -> Scenario {
-    with_history("history-of-two-movers").actor(Push::of(1).tagged(0, 1)).actor(Push::of(0).tagged(0, 2)).actor(DeleteTag {
-        tag: 0,
-        event: 3,
-        grace: 0,
-    })
+    with_history("history-of-two-movers")
+        .actor(Push::of(1).tagged(0, 1))
+        .actor(Push::of(0).tagged(0, 2))
+        .actor(DeleteTag {
+            tag: 0,
+            event: 3,
+            grace: 0,
+        })
 }
 
 pub(super) fn history_of_a_deleted_manifest() -> Scenario {

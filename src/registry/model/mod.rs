@@ -1,6 +1,7 @@
-//! A model of the records' protocol: a few actors on one store, every order of their requests, and what must hold in every state. The steps
-//! from one state of a record to the next are the registry's own ([`steps`]); what an actor asks for, and in which order, is written here
-//! once more, in a form that can be interrupted anywhere. `docs/design/protocol.md` says what is searched and how.
+//! A model of the records' protocol: a few actors on one store, every order of their requests, and what must
+//! hold in every state. The steps from one state of a record to the next are the registry's own ([`steps`]);
+//! what an actor asks for, and in which order, is written here once more, in a form that can be interrupted
+//! anywhere. `docs/design/protocol.md` says what is searched and how.
 
 mod actors;
 mod blobs;
@@ -28,14 +29,25 @@ fn is_full() -> bool {
 
 /// Searches the cases of which every `of`th is this one's, so that the tests share the work.
 fn search(part: usize, of: usize) {
-    for Case { make, states, .. } in CASES.iter().skip(part).step_by(of).filter(|case| is_full() || !case.is_large) {
+    for Case { make, states, .. } in CASES
+        .iter()
+        .skip(part)
+        .step_by(of)
+        .filter(|case| is_full() || !case.is_large)
+    {
         let scenario = make();
         match explore(&scenario) {
             Explored::Clean { states: found, ends } => {
                 assert!(ends > 0, "{}: nobody ends", scenario.name);
-                assert_eq!(found, *states, "{}: the number of states, also in docs/design/protocol.md", scenario.name);
+                assert_eq!(
+                    found, *states,
+                    "{}: the number of states, also in docs/design/protocol.md",
+                    scenario.name
+                );
             }
-            Explored::Violation { what, trace, states } => panic!("{} after {states} states: {what}\n{trace}", scenario.name),
+            Explored::Violation { what, trace, states } => {
+                panic!("{} after {states} states: {what}\n{trace}", scenario.name)
+            }
         }
     }
 }
@@ -55,7 +67,10 @@ fn every_planted_fault_is_found() {
     for (fault, make) in FAULTS {
         let scenario = make().with(*fault);
         if let Explored::Clean { states, .. } = explore(&scenario) {
-            panic!("{fault:?} is not found in the {states} states of {}", scenario.name);
+            panic!(
+                "{fault:?} is not found in the {states} states of {}",
+                scenario.name
+            );
         }
     }
 }
@@ -63,9 +78,14 @@ fn every_planted_fault_is_found() {
 #[test]
 fn a_trace_leads_to_its_violation() {
     let scenario = blobs::deletion_of_a_blob().with(faults::Fault::BlindBlobDeletion);
-    let Explored::Violation { trace, .. } = explore(&scenario) else { panic!("it is found") };
+    let Explored::Violation { trace, .. } = explore(&scenario) else {
+        panic!("it is found")
+    };
     let last = trace.lines().last().unwrap();
-    assert!(last.contains("Manifest(1) = Com") && !last.contains("Link(1)"), "{trace}");
+    assert!(
+        last.contains("Manifest(1) = Com") && !last.contains("Link(1)"),
+        "{trace}"
+    );
 }
 
 #[test]

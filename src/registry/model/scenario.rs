@@ -12,7 +12,8 @@ pub(super) struct Scenario {
     records: Vec<(Key, Value)>,
     bytes: Vec<(u8, Bytes)>,
     children: &'static [(u8, &'static [u8])],
-    /// What the store has in place of a record that was deleted. Those without a nonce may come back and look as before.
+    /// What the store has in place of a record that was deleted. Those without a nonce may come back and look
+    /// as before.
     absence: Absence,
     buried: Option<Key>,
     /// The repositories whose manifest, of the same number, needs the blob.
@@ -51,7 +52,11 @@ impl Scenario {
             history: false,
             damages: false,
             batch: 2,
-            invariants: vec![invariants::bytes_are_published_once, invariants::links_lead_to_bytes, invariants::manifests_have_their_blob],
+            invariants: vec![
+                invariants::bytes_are_published_once,
+                invariants::links_lead_to_bytes,
+                invariants::manifests_have_their_blob,
+            ],
             at_end: Vec::new(),
         }
     }
@@ -162,7 +167,14 @@ impl Scenario {
         for (name, bytes) in &self.bytes {
             world.bytes[usize::from(*name)] = *bytes;
         }
-        let local = Local { phase: Phase::Start, past: Vec::new(), after: 0, began: false, began_at: 0, ended_at: 0 };
+        let local = Local {
+            phase: Phase::Start,
+            past: Vec::new(),
+            after: 0,
+            began: false,
+            began_at: 0,
+            ended_at: 0,
+        };
         world.locals = vec![local; self.actors.len()];
         world.canonicalise();
         world
@@ -189,12 +201,18 @@ impl Scenario {
 
     /// Who is told that a blob is in a repository.
     pub(super) fn relying(&self) -> impl Iterator<Item = (usize, u8)> {
-        self.actors.iter().enumerate().filter_map(|(at, actor)| Some((at, actor.relies_on()?)))
+        self.actors
+            .iter()
+            .enumerate()
+            .filter_map(|(at, actor)| Some((at, actor.relies_on()?)))
     }
 
     /// Who appends which chunk.
     pub(super) fn chunks(&self) -> impl Iterator<Item = (usize, u8)> {
-        self.actors.iter().enumerate().filter_map(|(at, actor)| Some((at, actor.appends()?)))
+        self.actors
+            .iter()
+            .enumerate()
+            .filter_map(|(at, actor)| Some((at, actor.appends()?)))
     }
 
     pub(super) fn has_ended(&self, world: &World) -> bool {
@@ -211,10 +229,14 @@ impl Scenario {
     }
 
     pub(super) fn check(&self, world: &World) -> Option<String> {
-        self.invariants.iter().find_map(|invariant| invariant(self, world).err())
+        self.invariants
+            .iter()
+            .find_map(|invariant| invariant(self, world).err())
     }
 
     pub(super) fn check_end(&self, world: &World) -> Option<String> {
-        self.at_end.iter().find_map(|invariant| invariant(self, world).err())
+        self.at_end
+            .iter()
+            .find_map(|invariant| invariant(self, world).err())
     }
 }

@@ -1,5 +1,5 @@
-//! The registry's own steps from one state of a record to the next, taken by the small records of the model: each small record becomes a
-//! real one, the real step is taken, and what it wrote becomes small again.
+//! The registry's own steps from one state of a record to the next, taken by the small records of the model:
+//! each small record becomes a real one, the real step is taken, and what it wrote becomes small again.
 
 use super::super::records::Text;
 use super::super::states;
@@ -58,10 +58,15 @@ pub(super) enum Announced {
 }
 
 pub(super) fn announce_link(found: Option<Link>) -> Next<Link, Announced> {
-    small(LinkRecord::announce(found.map(Small::real)), |announced| match announced {
-        RealAnnounced::Pending { new } => Announced::Pending { new },
-        RealAnnounced::Live { generation, .. } => Announced::Live { generation: number(&generation) },
-    })
+    small(
+        LinkRecord::announce(found.map(Small::real)),
+        |announced| match announced {
+            RealAnnounced::Pending { new } => Announced::Pending { new },
+            RealAnnounced::Live { generation, .. } => Announced::Live {
+                generation: number(&generation),
+            },
+        },
+    )
 }
 
 pub(super) fn hold_link(found: Option<Link>) -> Next<Link, bool> {
@@ -74,13 +79,22 @@ pub(super) fn rely_on_link(found: Option<Link>, old: bool) -> Next<Link, bool> {
 
 /// The generation that the blob has then, and whether that was `own` and is published by this.
 pub(super) fn settle_blob(found: Option<Blob>, own: Option<u8>) -> Next<Blob, Option<(u8, bool)>> {
-    let own = own.map(|own| Own { name: own.to_string(), size: 0 });
+    let own = own.map(|own| Own {
+        name: own.to_string(),
+        size: 0,
+    });
     let usable = found.is_some_and(Blob::is_usable);
-    small(BlobRecord::settle(found.map(Small::real), true, own.as_ref()), |settled| settled.map(|blob| (number(&blob.generation), !usable)))
+    small(
+        BlobRecord::settle(found.map(Small::real), true, own.as_ref()),
+        |settled| settled.map(|blob| (number(&blob.generation), !usable)),
+    )
 }
 
 pub(super) fn suspect_blob(found: Option<Blob>, name: u8) -> Next<Blob, bool> {
-    small(BlobRecord::suspected(found.map(Small::real), &name.to_string()), |suspected| suspected)
+    small(
+        BlobRecord::suspected(found.map(Small::real), &name.to_string()),
+        |suspected| suspected,
+    )
 }
 
 pub(super) enum Found {
@@ -89,10 +103,13 @@ pub(super) enum Found {
 }
 
 pub(super) fn announce_manifest(found: Option<Manifest>, old: bool) -> Next<Manifest, Found> {
-    small(ManifestRecord::announce(found.map(Small::real), &Manifest::Pend.real(), old), |found| match found {
-        RealFound::Pending(_) => Found::Pending,
-        RealFound::Committed(_) => Found::Committed,
-    })
+    small(
+        ManifestRecord::announce(found.map(Small::real), &Manifest::Pend.real(), old),
+        |found| match found {
+            RealFound::Pending(_) => Found::Pending,
+            RealFound::Committed(_) => Found::Committed,
+        },
+    )
 }
 
 pub(super) fn hold_manifest(found: Option<Manifest>) -> Next<Manifest, bool> {
@@ -109,12 +126,20 @@ pub(super) fn want_mark(found: Option<Mark>) -> Next<Mark, ()> {
 
 /// With the other manifest that the tag led to before.
 pub(super) fn put_tag(found: Option<Tag>, manifest: u8, event: u8) -> Next<Tag, Option<u8>> {
-    let put = TagRecord::put(found.map(Small::real), &DIGESTS[usize::from(manifest)], &written_by(event), hash);
+    let put = TagRecord::put(
+        found.map(Small::real),
+        &DIGESTS[usize::from(manifest)],
+        &written_by(event),
+        hash,
+    );
     small(put, |previous| previous.as_ref().map(digested))
 }
 
 pub(super) fn delete_tag(found: Tag, event: u8) -> Next<Tag, bool> {
-    small(TagRecord::deleted(found.real(), &written_by(event), hash), |deleted| deleted)
+    small(
+        TagRecord::deleted(found.real(), &written_by(event), hash),
+        |deleted| deleted,
+    )
 }
 
 impl Blob {
@@ -150,8 +175,17 @@ impl Small for Blob {
             BlobState::Cond => RealBlobState::Cond,
             BlobState::Dying => RealBlobState::Dying,
         };
-        let trash = (0..16).filter(|name| self.trash & 1 << name != 0).map(|name| name.to_string()).collect();
-        BlobRecord { state, generation: self.generation.to_string(), size: 0, suspect: self.suspect, trash }
+        let trash = (0..16)
+            .filter(|name| self.trash & 1 << name != 0)
+            .map(|name| name.to_string())
+            .collect();
+        BlobRecord {
+            state,
+            generation: self.generation.to_string(),
+            size: 0,
+            suspect: self.suspect,
+            trash,
+        }
     }
 
     fn of(real: &BlobRecord) -> Self {
@@ -161,7 +195,12 @@ impl Small for Blob {
             RealBlobState::Dying => BlobState::Dying,
         };
         let trash = real.trash.iter().fold(0, |all, name| all | 1 << number(name));
-        Self { state, generation: number(&real.generation), suspect: real.suspect, trash }
+        Self {
+            state,
+            generation: number(&real.generation),
+            suspect: real.suspect,
+            trash,
+        }
     }
 }
 
@@ -174,7 +213,11 @@ impl Small for Link {
             LinkState::Live => RealLinkState::Live,
             LinkState::Cond => RealLinkState::Cond,
         };
-        LinkRecord { state, generation: self.generation.map(|generation| generation.to_string()), size: 0 }
+        LinkRecord {
+            state,
+            generation: self.generation.map(|generation| generation.to_string()),
+            size: 0,
+        }
     }
 
     fn of(real: &LinkRecord) -> Self {
@@ -183,7 +226,10 @@ impl Small for Link {
             RealLinkState::Live => LinkState::Live,
             RealLinkState::Cond => LinkState::Cond,
         };
-        Self { state, generation: real.generation.as_deref().map(number) }
+        Self {
+            state,
+            generation: real.generation.as_deref().map(number),
+        }
     }
 }
 
@@ -207,7 +253,10 @@ impl Small for Manifest {
             manifests: Vec::new(),
             sparse: false,
         };
-        ManifestRecord { header, bytes: Bytes::new() }
+        ManifestRecord {
+            header,
+            bytes: Bytes::new(),
+        }
     }
 
     fn of(real: &ManifestRecord) -> Self {
@@ -224,7 +273,13 @@ impl Small for Mark {
     type Real = RealMark;
 
     fn real(self) -> RealMark {
-        RealMark { state: if self == Self::Live { MarkState::Live } else { MarkState::Cond } }
+        RealMark {
+            state: if self == Self::Live {
+                MarkState::Live
+            } else {
+                MarkState::Cond
+            },
+        }
     }
 
     fn of(real: &RealMark) -> Self {
@@ -240,13 +295,19 @@ impl Small for Tag {
 
     fn real(self) -> TagRecord {
         TagRecord {
-            state: if self.live { TagState::Live } else { TagState::Deleted },
+            state: if self.live {
+                TagState::Live
+            } else {
+                TagState::Deleted
+            },
             digest: Text(DIGESTS[usize::from(self.manifest)].clone()),
             by: String::new(),
             at: 0,
             seq: u64::from(self.sequence),
             event: self.event.to_string(),
-            previous: self.previous.map(|previous| Text(DIGESTS[usize::from(previous)].clone())),
+            previous: self
+                .previous
+                .map(|previous| Text(DIGESTS[usize::from(previous)].clone())),
         }
     }
 
@@ -262,11 +323,18 @@ impl Small for Tag {
 }
 
 /// A digest for each number.
-static DIGESTS: LazyLock<Vec<Digest>> =
-    LazyLock::new(|| (0..=255).map(|number| Digest::from_hash(Algorithm::Sha256, &[number; 32]).expect("32 bytes")).collect());
+static DIGESTS: LazyLock<Vec<Digest>> = LazyLock::new(|| {
+    (0..=255)
+        .map(|number| Digest::from_hash(Algorithm::Sha256, &[number; 32]).expect("32 bytes"))
+        .collect()
+});
 
 fn digested(digest: &Digest) -> u8 {
-    DIGESTS.iter().position(|known| known == digest).and_then(|number| u8::try_from(number).ok()).expect("one of them")
+    DIGESTS
+        .iter()
+        .position(|known| known == digest)
+        .and_then(|number| u8::try_from(number).ok())
+        .expect("one of them")
 }
 
 /// Stands for the hash of a record: its event is its own.
@@ -275,7 +343,11 @@ fn hash(record: &TagRecord) -> Digest {
 }
 
 fn written_by(event: u8) -> Event {
-    Event { by: String::new(), at: 0, id: event.to_string() }
+    Event {
+        by: String::new(),
+        at: 0,
+        id: event.to_string(),
+    }
 }
 
 fn number(name: &str) -> u8 {

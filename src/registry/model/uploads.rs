@@ -7,7 +7,10 @@ use super::scenario::Scenario;
 use super::values::{Key, Session};
 
 fn session(name: &'static str) -> Scenario {
-    Scenario::new(name).crashing().record(Key::Session, Session::EMPTY).always(invariants::uploads_are_what_was_acknowledged)
+    Scenario::new(name)
+        .crashing()
+        .record(Key::Session, Session::EMPTY)
+        .always(invariants::uploads_are_what_was_acknowledged)
 }
 
 fn kept(name: &'static str) -> Scenario {
@@ -15,11 +18,22 @@ fn kept(name: &'static str) -> Scenario {
 }
 
 pub(super) fn two_appends_and_a_close() -> Scenario {
-    kept("two-appends-and-a-close").actor(Append { chunk: 1 }).actor(Append { chunk: 2 }).actor(Close { chunks: 1, in_two_steps: false })
+    kept("two-appends-and-a-close")
+        .actor(Append { chunk: 1 })
+        .actor(Append { chunk: 2 })
+        .actor(Close {
+            chunks: 1,
+            in_two_steps: false,
+        })
 }
 
 pub(super) fn two_appends_and_two_closes() -> Scenario {
-    two_appends_and_a_close().named("two-appends-and-two-closes").actor(Close { chunks: 1, in_two_steps: false })
+    two_appends_and_a_close()
+        .named("two-appends-and-two-closes")
+        .actor(Close {
+            chunks: 1,
+            in_two_steps: false,
+        })
 }
 
 pub(super) fn three_appends_and_two_closes() -> Scenario {
@@ -27,8 +41,14 @@ pub(super) fn three_appends_and_two_closes() -> Scenario {
         .actor(Append { chunk: 1 })
         .actor(Append { chunk: 2 })
         .actor(Append { chunk: 3 })
-        .actor(Close { chunks: 1, in_two_steps: false })
-        .actor(Close { chunks: 1, in_two_steps: false })
+        .actor(Close {
+            chunks: 1,
+            in_two_steps: false,
+        })
+        .actor(Close {
+            chunks: 1,
+            in_two_steps: false,
+        })
 }
 
 /// Beside a collector, on a store that may be shared: its tombstones have nonces.
@@ -36,21 +56,30 @@ pub(super) fn expiry_and_a_close() -> Scenario {
     session("expiry-and-a-close")
         .nonces()
         .actor(Append { chunk: 1 })
-        .actor(Close { chunks: 0, in_two_steps: false })
+        .actor(Close {
+            chunks: 0,
+            in_two_steps: false,
+        })
         .actor(Expire)
         .actor(CollectBlob)
         .always(invariants::blobs_have_bytes)
 }
 
 pub(super) fn two_expiries_and_a_close() -> Scenario {
-    expiry_and_a_close().named("two-expiries-and-a-close").actor(Expire).actor(CollectBlob)
+    expiry_and_a_close()
+        .named("two-expiries-and-a-close")
+        .actor(Expire)
+        .actor(CollectBlob)
 }
 
 /// On a store whose creations do not know of an absence before.
 pub(super) fn expiry_and_a_close_in_two_steps() -> Scenario {
     session("expiry-and-a-close-in-two-steps")
         .actor(Append { chunk: 1 })
-        .actor(Close { chunks: 0, in_two_steps: true })
+        .actor(Close {
+            chunks: 0,
+            in_two_steps: true,
+        })
         .actor(Expire)
         .actor(CollectBlob)
         .actor(CollectBlob)

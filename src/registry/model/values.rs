@@ -1,8 +1,10 @@
-//! Keys and records of the model: the registry's, told apart by small numbers, so that millions of states fit in memory.
+//! Keys and records of the model: the registry's, told apart by small numbers, so that millions of states fit
+//! in memory.
 
 use std::fmt;
 
-/// Repositories, manifests and tags have numbers. A repository whose manifest matters has one, of the same number.
+/// Repositories, manifests and tags have numbers. A repository whose manifest matters has one, of the same
+/// number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Key {
     Blob,
@@ -49,11 +51,19 @@ pub(super) struct Blob {
 
 impl Blob {
     pub(super) const fn live(generation: u8) -> Self {
-        Self { state: BlobState::Live, generation, suspect: false, trash: 0 }
+        Self {
+            state: BlobState::Live,
+            generation,
+            suspect: false,
+            trash: 0,
+        }
     }
 
     pub(super) const fn dying(self) -> Self {
-        Self { state: BlobState::Dying, ..self }
+        Self {
+            state: BlobState::Dying,
+            ..self
+        }
     }
 
     /// A bit for each generation that it has or had.
@@ -77,7 +87,10 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) const fn live(generation: u8) -> Self {
-        Self { state: LinkState::Live, generation: Some(generation) }
+        Self {
+            state: LinkState::Live,
+            generation: Some(generation),
+        }
     }
 }
 
@@ -108,7 +121,13 @@ pub(super) struct Tag {
 
 impl Tag {
     pub(super) const fn first(manifest: u8, event: u8) -> Self {
-        Self { live: true, manifest, sequence: 1, event, previous: None }
+        Self {
+            live: true,
+            manifest,
+            sequence: 1,
+            event,
+            previous: None,
+        }
     }
 
     pub(super) fn target(self) -> Option<u8> {
@@ -146,7 +165,13 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) const EMPTY: Self = Self { state: SessionState::Open, claim: None, claims: 0, parts: [None; 3], has_digest: false };
+    pub(super) const EMPTY: Self = Self {
+        state: SessionState::Open,
+        claim: None,
+        claims: 0,
+        parts: [None; 3],
+        has_digest: false,
+    };
 
     pub(super) fn length(self) -> u8 {
         self.parts.iter().flatten().fold(0, |count, _| count + 1)
@@ -168,15 +193,34 @@ impl fmt::Debug for Value {
         match self {
             Self::Blob(blob) => {
                 let suspect = if blob.suspect { " suspect" } else { "" };
-                write!(f, "{:?} g{}{suspect} trash {:b}", blob.state, blob.generation, blob.trash)
+                write!(
+                    f,
+                    "{:?} g{}{suspect} trash {:b}",
+                    blob.state, blob.generation, blob.trash
+                )
             }
-            Self::Link(Link { state, generation: Some(generation) }) => write!(f, "{state:?} g{generation}"),
-            Self::Link(Link { state, generation: None }) => write!(f, "{state:?}"),
+            Self::Link(Link {
+                state,
+                generation: Some(generation),
+            }) => write!(f, "{state:?} g{generation}"),
+            Self::Link(Link {
+                state,
+                generation: None,
+            }) => write!(f, "{state:?}"),
             Self::Manifest(state) => write!(f, "{state:?}"),
             Self::Mark(state) => write!(f, "{state:?}"),
-            Self::Tag(Tag { live, manifest, sequence, event, previous }) => {
+            Self::Tag(Tag {
+                live,
+                manifest,
+                sequence,
+                event,
+                previous,
+            }) => {
                 let deleted = if *live { "" } else { "deleted " };
-                write!(f, "{deleted}m{manifest} seq {sequence} event {event} after {previous:?}")
+                write!(
+                    f,
+                    "{deleted}m{manifest} seq {sequence} event {event} after {previous:?}"
+                )
             }
             Self::Session(session) => write!(f, "{session:?}"),
         }

@@ -4,8 +4,8 @@ use super::actors::Phase;
 use super::values::{Key, Value};
 use std::fmt;
 
-/// A state of one record as an actor saw it. Versions are kept canonical: a state is the present one, or one before it, which no write
-/// matches again.
+/// A state of one record as an actor saw it. Versions are kept canonical: a state is the present one, or one
+/// before it, which no write matches again.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Seen {
     pub key: Key,
@@ -73,7 +73,8 @@ pub(super) struct Local {
     pub ended_at: u8,
 }
 
-/// The store forgets a deleted key, or leaves a tombstone: plain ones are all alike, those with a nonce are told apart.
+/// The store forgets a deleted key, or leaves a tombstone: plain ones are all alike, those with a nonce are
+/// told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Absence {
     Plain,
@@ -98,7 +99,10 @@ pub(super) struct World {
 impl Seen {
     /// That there is no record.
     pub(super) const fn nothing(key: Key) -> Self {
-        Self { key, version: NOTHING }
+        Self {
+            key,
+            version: NOTHING,
+        }
     }
 }
 
@@ -123,7 +127,12 @@ impl World {
     pub(super) fn begin(&mut self, actor: usize, orders: bool) {
         if !self.locals[actor].began {
             let ended = |local: &Local| local.phase.has_ended();
-            let after = self.locals.iter().enumerate().filter(|(_, local)| ended(local)).fold(0, |all, (at, _)| all | 1 << at);
+            let after = self
+                .locals
+                .iter()
+                .enumerate()
+                .filter(|(_, local)| ended(local))
+                .fold(0, |all, (at, _)| all | 1 << at);
             self.locals[actor].began = true;
             self.locals[actor].began_at = self.now;
             self.locals[actor].after = if orders { after } else { 0 } | u8::from(self.found) << 7;
@@ -141,15 +150,23 @@ impl World {
     }
 
     pub(super) fn keys(&self) -> impl Iterator<Item = Key> {
-        self.records.iter().filter(|entry| entry.value.is_some()).map(|entry| entry.key)
+        self.records
+            .iter()
+            .filter(|entry| entry.value.is_some())
+            .map(|entry| entry.key)
     }
 
     pub(super) fn read(&self, key: Key) -> Reply {
         let version = self.entry(key).map_or(NOTHING, |entry| entry.version);
-        Reply::Read(Seen { key, version }, self.get(key), self.now - self.written(key).min(self.now))
+        Reply::Read(
+            Seen { key, version },
+            self.get(key),
+            self.now - self.written(key).min(self.now),
+        )
     }
 
-    /// A compare-and-swap. With nothing `seen`, whatever is there is overwritten: only planted faults do that.
+    /// A compare-and-swap. With nothing `seen`, whatever is there is overwritten: only planted faults do
+    /// that.
     pub(super) fn write(&mut self, key: Key, seen: Option<Seen>, value: Option<Value>) -> Option<Seen> {
         if let Some(seen) = seen
             && !self.is_present(seen)
@@ -157,7 +174,12 @@ impl World {
             return None;
         }
         let now = self.now;
-        let entry = Entry { key, value, version: NEW, written: now };
+        let entry = Entry {
+            key,
+            value,
+            version: NEW,
+            written: now,
+        };
         match self.records.binary_search_by(|entry| entry.key.cmp(&key)) {
             Ok(at) if value.is_none() && self.absence == Absence::Plain => {
                 self.records.remove(at);
@@ -176,7 +198,12 @@ impl World {
     /// Leaves a tombstone, where the store has such.
     pub(super) fn bury(&mut self, key: Key) {
         if self.absence == Absence::Nonce {
-            self.records.push(Entry { key, value: None, version: NEW, written: 0 });
+            self.records.push(Entry {
+                key,
+                value: None,
+                version: NEW,
+                written: 0,
+            });
         }
     }
 
@@ -191,12 +218,20 @@ impl World {
     }
 
     fn entry(&self, key: Key) -> Option<&Entry> {
-        self.records.binary_search_by(|entry| entry.key.cmp(&key)).ok().map(|at| &self.records[at])
+        self.records
+            .binary_search_by(|entry| entry.key.cmp(&key))
+            .ok()
+            .map(|at| &self.records[at])
     }
 
     /// Tells versions apart by nothing but whether they are the present ones.
     pub(super) fn canonicalise(&mut self) {
-        let Self { records, locals, absence, .. } = self;
+        let Self {
+            records,
+            locals,
+            absence,
+            ..
+        } = self;
         for local in locals {
             let phase = local.phase.seen();
             let past = local.past.iter_mut().filter_map(|reply| match reply {
@@ -204,11 +239,16 @@ impl World {
                 _ => None,
             });
             for seen in past.chain(phase) {
-                let entry = records.binary_search_by(|entry| entry.key.cmp(&seen.key)).ok().map(|at| &records[at]);
+                let entry = records
+                    .binary_search_by(|entry| entry.key.cmp(&seen.key))
+                    .ok()
+                    .map(|at| &records[at]);
                 seen.version = match entry {
                     Some(entry) if entry.version == seen.version => PRESENT,
                     // A plain absence may come back, and looks as before.
-                    _ if seen.version == NOTHING && (entry.is_none() || *absence == Absence::Plain) => NOTHING,
+                    _ if seen.version == NOTHING && (entry.is_none() || *absence == Absence::Plain) => {
+                        NOTHING
+                    }
                     _ => STALE,
                 };
             }
@@ -221,7 +261,16 @@ impl World {
 
 impl fmt::Debug for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}{}", self.key, if self.version == STALE { " (changed since)" } else { "" })
+        write!(
+            f,
+            "{:?}{}",
+            self.key,
+            if self.version == STALE {
+                " (changed since)"
+            } else {
+                ""
+            }
+        )
     }
 }
 
@@ -230,7 +279,12 @@ impl fmt::Display for World {
         for entry in self.records.iter().filter(|entry| entry.value.is_some()) {
             write!(f, "{:?} = {:?}; ", entry.key, entry.value.expect("it is there"))?;
         }
-        for (name, bytes) in self.bytes.iter().enumerate().filter(|(_, bytes)| **bytes != Bytes::Absent) {
+        for (name, bytes) in self
+            .bytes
+            .iter()
+            .enumerate()
+            .filter(|(_, bytes)| **bytes != Bytes::Absent)
+        {
             write!(f, "g{name} = {bytes:?}; ")?;
         }
         write!(f, "at {}", self.now)

@@ -9,7 +9,8 @@ pub(in crate::registry) struct BlobRecord {
     /// The name of the bytes.
     pub generation: String,
     pub size: u64,
-    /// The bytes were found to be damaged: the next push of the digest replaces them. Until then the blob is not offered to new clients.
+    /// The bytes were found to be damaged: the next push of the digest replaces them. Until then the blob is
+    /// not offered to new clients.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspect: bool,
     /// Names of bytes that were replaced and wait for the collector. They go before the record does.
@@ -26,7 +27,8 @@ pub(in crate::registry) enum BlobState {
     Dying,
 }
 
-/// Sealed bytes that wait to be published. They are published at most once, because a collector may already remove them the second time.
+/// Sealed bytes that wait to be published. They are published at most once, because a collector may already
+/// remove them the second time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::registry) struct Own {
     pub name: String,
@@ -35,10 +37,17 @@ pub(in crate::registry) struct Own {
 
 impl BlobRecord {
     pub(in crate::registry) fn live(own: Own) -> Self {
-        Self { state: BlobState::Live, generation: own.name, size: own.size, suspect: false, trash: Vec::new() }
+        Self {
+            state: BlobState::Live,
+            generation: own.name,
+            size: own.size,
+            suspect: false,
+            trash: Vec::new(),
+        }
     }
 
-    /// Whether `name` is, or was, the name of the blob's bytes. Such bytes no longer belong to the upload that wrote them.
+    /// Whether `name` is, or was, the name of the blob's bytes. Such bytes no longer belong to the upload
+    /// that wrote them.
     pub(in crate::registry) fn has(&self, name: &str) -> bool {
         self.generation == name || self.trash.iter().any(|replaced| replaced == name)
     }
@@ -48,17 +57,29 @@ impl BlobRecord {
         self.state != BlobState::Dying && !self.suspect
     }
 
-    /// Makes the record live with good bytes, and takes `own` where the blob has none. `intact` says whether the bytes that it names are there.
-    /// Returns the record as it is then, or `None` if there are no good bytes.
-    pub(in crate::registry) fn settle(found: Option<Self>, intact: bool, own: Option<&Own>) -> Next<Self, Option<Self>> {
+    /// Makes the record live with good bytes, and takes `own` where the blob has none. `intact` says whether
+    /// the bytes that it names are there. Returns the record as it is then, or `None` if there are no good
+    /// bytes.
+    pub(in crate::registry) fn settle(
+        found: Option<Self>,
+        intact: bool,
+        own: Option<&Own>,
+    ) -> Next<Self, Option<Self>> {
         match (found, own) {
-            (Some(blob), _) if blob.is_usable() && intact && blob.state == BlobState::Live => Next::Keep(Some(blob)),
-            (Some(blob), _) if blob.is_usable() && intact => Next::Write(blob.rescued(), Some(blob.rescued())),
+            (Some(blob), _) if blob.is_usable() && intact && blob.state == BlobState::Live => {
+                Next::Keep(Some(blob))
+            }
+            (Some(blob), _) if blob.is_usable() && intact => {
+                Next::Write(blob.rescued(), Some(blob.rescued()))
+            }
             (_, None) => Next::Keep(None),
             (Some(old), Some(own)) => {
                 let mut trash = old.trash;
                 trash.push(old.generation);
-                let blob = Self { trash, ..Self::live(own.clone()) };
+                let blob = Self {
+                    trash,
+                    ..Self::live(own.clone())
+                };
                 Next::Write(blob.clone(), Some(blob))
             }
             (None, Some(own)) => Next::Write(Self::live(own.clone()), Some(Self::live(own.clone()))),
@@ -69,7 +90,13 @@ impl BlobRecord {
     pub(in crate::registry) fn suspected(found: Option<Self>, name: &str) -> Next<Self, bool> {
         match found {
             Some(blob) if blob.state != BlobState::Dying && blob.generation == name && !blob.suspect => {
-                Next::Write(Self { suspect: true, ..blob }, true)
+                Next::Write(
+                    Self {
+                        suspect: true,
+                        ..blob
+                    },
+                    true,
+                )
             }
             _ => Next::Keep(false),
         }
@@ -82,11 +109,17 @@ impl Condemnable for BlobRecord {
     }
 
     fn condemned(&self) -> Self {
-        Self { state: BlobState::Cond, ..self.clone() }
+        Self {
+            state: BlobState::Cond,
+            ..self.clone()
+        }
     }
 
     fn rescued(&self) -> Self {
-        Self { state: BlobState::Live, ..self.clone() }
+        Self {
+            state: BlobState::Live,
+            ..self.clone()
+        }
     }
 }
 
@@ -95,47 +128,99 @@ mod tests {
     use super::*;
 
     fn own(name: &str) -> Own {
-        Own { name: name.to_owned(), size: 7 }
+        Own {
+            name: name.to_owned(),
+            size: 7,
+        }
     }
 
     fn old() -> BlobRecord {
-        BlobRecord { trash: vec!["t".to_owned()], ..BlobRecord::live(own("g")) }
+        BlobRecord {
+            trash: vec!["t".to_owned()],
+            ..BlobRecord::live(own("g"))
+        }
     }
 
     #[test]
     fn settling() {
-        let replaced = BlobRecord { trash: vec!["t".to_owned(), "g".to_owned()], ..BlobRecord::live(own("n")) };
+        let replaced = BlobRecord {
+            trash: vec!["t".to_owned(), "g".to_owned()],
+            ..BlobRecord::live(own("n"))
+        };
         let replace = Next::Write(replaced.clone(), Some(replaced));
-        let dying = BlobRecord { state: BlobState::Dying, ..old() };
-        let suspect = BlobRecord { suspect: true, ..old() };
+        let dying = BlobRecord {
+            state: BlobState::Dying,
+            ..old()
+        };
+        let suspect = BlobRecord {
+            suspect: true,
+            ..old()
+        };
         for (found, intact, with_own, without) in [
-            (None, false, Next::Write(BlobRecord::live(own("n")), Some(BlobRecord::live(own("n")))), Next::Keep(None)),
-            (Some(old()), true, Next::Keep(Some(old())), Next::Keep(Some(old()))),
+            (
+                None,
+                false,
+                Next::Write(BlobRecord::live(own("n")), Some(BlobRecord::live(own("n")))),
+                Next::Keep(None),
+            ),
+            (
+                Some(old()),
+                true,
+                Next::Keep(Some(old())),
+                Next::Keep(Some(old())),
+            ),
             (Some(old()), false, replace.clone(), Next::Keep(None)),
-            (Some(old().condemned()), true, Next::Write(old(), Some(old())), Next::Write(old(), Some(old()))),
+            (
+                Some(old().condemned()),
+                true,
+                Next::Write(old(), Some(old())),
+                Next::Write(old(), Some(old())),
+            ),
             (Some(old().condemned()), false, replace.clone(), Next::Keep(None)),
             (Some(suspect.clone()), true, replace.clone(), Next::Keep(None)),
             (Some(suspect.condemned()), true, replace.clone(), Next::Keep(None)),
             (Some(dying), true, replace, Next::Keep(None)),
         ] {
-            assert_eq!(BlobRecord::settle(found.clone(), intact, Some(&own("n"))), with_own, "{found:?} {intact}");
-            assert_eq!(BlobRecord::settle(found.clone(), intact, None), without, "{found:?} {intact}");
+            assert_eq!(
+                BlobRecord::settle(found.clone(), intact, Some(&own("n"))),
+                with_own,
+                "{found:?} {intact}"
+            );
+            assert_eq!(
+                BlobRecord::settle(found.clone(), intact, None),
+                without,
+                "{found:?} {intact}"
+            );
         }
     }
 
     #[test]
     fn only_the_bytes_that_a_blob_has_make_it_suspect() {
-        let suspect = BlobRecord { suspect: true, ..old() };
-        let dying = BlobRecord { state: BlobState::Dying, ..old() };
+        let suspect = BlobRecord {
+            suspect: true,
+            ..old()
+        };
+        let dying = BlobRecord {
+            state: BlobState::Dying,
+            ..old()
+        };
         for (found, name, next) in [
             (Some(old()), "g", Next::Write(suspect.clone(), true)),
-            (Some(old().condemned()), "g", Next::Write(suspect.condemned(), true)),
+            (
+                Some(old().condemned()),
+                "g",
+                Next::Write(suspect.condemned(), true),
+            ),
             (Some(old()), "t", Next::Keep(false)),
             (Some(suspect), "g", Next::Keep(false)),
             (Some(dying), "g", Next::Keep(false)),
             (None, "g", Next::Keep(false)),
         ] {
-            assert_eq!(BlobRecord::suspected(found.clone(), name), next, "{found:?} {name}");
+            assert_eq!(
+                BlobRecord::suspected(found.clone(), name),
+                next,
+                "{found:?} {name}"
+            );
         }
     }
 }

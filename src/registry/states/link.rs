@@ -31,10 +31,18 @@ pub(in crate::registry) enum Announced {
 }
 
 impl LinkRecord {
-    pub(in crate::registry) const PENDING: Self = Self { state: LinkState::Pend, generation: None, size: 0 };
+    pub(in crate::registry) const PENDING: Self = Self {
+        state: LinkState::Pend,
+        generation: None,
+        size: 0,
+    };
 
     pub(in crate::registry) const fn live(generation: String, size: u64) -> Self {
-        Self { state: LinkState::Live, generation: Some(generation), size }
+        Self {
+            state: LinkState::Live,
+            generation: Some(generation),
+            size,
+        }
     }
 
     /// Announces the link, so that a collector that looks at the blob after this finds it.
@@ -42,12 +50,17 @@ impl LinkRecord {
         match found {
             None => Next::Write(Self::PENDING, Announced::Pending { new: true }),
             Some(link) if link.state == LinkState::Cond => Next::Again(link.rescued()),
-            Some(Self { generation: Some(generation), size, .. }) => Next::Keep(Announced::Live { generation, size }),
+            Some(Self {
+                generation: Some(generation),
+                size,
+                ..
+            }) => Next::Keep(Announced::Live { generation, size }),
             Some(_) => Next::Keep(Announced::Pending { new: false }),
         }
     }
 
-    /// Keeps the blob in the repository because a manifest is about to refer to it. Returns whether the blob is there.
+    /// Keeps the blob in the repository because a manifest is about to refer to it. Returns whether the blob
+    /// is there.
     pub(in crate::registry) fn hold(found: Option<Self>) -> Next<Self, bool> {
         match found {
             Some(link) if link.state == LinkState::Live => Next::Keep(true),
@@ -56,7 +69,8 @@ impl LinkRecord {
         }
     }
 
-    /// The same for a client that is about to be told that the blob is there. An `old` record is written again.
+    /// The same for a client that is about to be told that the blob is there. An `old` record is written
+    /// again.
     pub(in crate::registry) fn rely(found: Option<Self>, old: bool) -> Next<Self, bool> {
         match found {
             Some(link) if link.state == LinkState::Live && old => Next::Write(link, true),
@@ -76,12 +90,22 @@ impl Condemnable for LinkRecord {
     }
 
     fn condemned(&self) -> Self {
-        Self { state: LinkState::Cond, ..self.clone() }
+        Self {
+            state: LinkState::Cond,
+            ..self.clone()
+        }
     }
 
     fn rescued(&self) -> Self {
-        let state = if self.generation.is_some() { LinkState::Live } else { LinkState::Pend };
-        Self { state, ..self.clone() }
+        let state = if self.generation.is_some() {
+            LinkState::Live
+        } else {
+            LinkState::Pend
+        };
+        Self {
+            state,
+            ..self.clone()
+        }
     }
 }
 
@@ -104,10 +128,25 @@ mod tests {
     #[test]
     fn announcing() {
         for (found, next) in [
-            (None, Next::Write(LinkRecord::PENDING, Announced::Pending { new: true })),
-            (Some(LinkRecord::PENDING), Next::Keep(Announced::Pending { new: false })),
-            (Some(LinkRecord::PENDING.condemned()), Next::Again(LinkRecord::PENDING)),
-            (Some(live()), Next::Keep(Announced::Live { generation: "g".to_owned(), size: 7 })),
+            (
+                None,
+                Next::Write(LinkRecord::PENDING, Announced::Pending { new: true }),
+            ),
+            (
+                Some(LinkRecord::PENDING),
+                Next::Keep(Announced::Pending { new: false }),
+            ),
+            (
+                Some(LinkRecord::PENDING.condemned()),
+                Next::Again(LinkRecord::PENDING),
+            ),
+            (
+                Some(live()),
+                Next::Keep(Announced::Live {
+                    generation: "g".to_owned(),
+                    size: 7,
+                }),
+            ),
             (Some(live().condemned()), Next::Again(live())),
         ] {
             assert_eq!(LinkRecord::announce(found.clone()), next, "{found:?}");
@@ -119,9 +158,17 @@ mod tests {
         for (found, hold, rely_when_old) in [
             (None, Next::Keep(false), Next::Keep(false)),
             (Some(LinkRecord::PENDING), Next::Keep(false), Next::Keep(false)),
-            (Some(LinkRecord::PENDING.condemned()), Next::Keep(false), Next::Keep(false)),
+            (
+                Some(LinkRecord::PENDING.condemned()),
+                Next::Keep(false),
+                Next::Keep(false),
+            ),
             (Some(live()), Next::Keep(true), Next::Write(live(), true)),
-            (Some(live().condemned()), Next::Write(live(), true), Next::Write(live(), true)),
+            (
+                Some(live().condemned()),
+                Next::Write(live(), true),
+                Next::Write(live(), true),
+            ),
         ] {
             assert_eq!(LinkRecord::hold(found.clone()), hold, "{found:?}");
             assert_eq!(LinkRecord::rely(found.clone(), false), hold, "{found:?}");

@@ -39,7 +39,8 @@ pub(in crate::registry) enum ManifestState {
     Pend,
     Com,
     Cond,
-    /// Deleted, but some of its tags may remain. Readers and collectors ignore it. A push starts again on top of it.
+    /// Deleted, but some of its tags may remain. Readers and collectors ignore it. A push starts again on top
+    /// of it.
     Dying,
 }
 
@@ -62,8 +63,15 @@ impl ManifestRecord {
             state: ManifestState::Pend,
             media_type: manifest.media_type.as_str().to_owned(),
             artifact_type: manifest.artifact_type.clone(),
-            annotations: if manifest.subject.is_some() { manifest.annotations.clone() } else { Annotations::default() },
-            subject: manifest.subject.as_ref().map(|subject| Text(subject.digest.clone())),
+            annotations: if manifest.subject.is_some() {
+                manifest.annotations.clone()
+            } else {
+                Annotations::default()
+            },
+            subject: manifest
+                .subject
+                .as_ref()
+                .map(|subject| Text(subject.digest.clone())),
             blobs: texts(&manifest.blobs),
             manifests: texts(&manifest.manifests),
             sparse: false,
@@ -83,7 +91,10 @@ impl ManifestRecord {
             manifests: Vec::new(),
             sparse: false,
         };
-        Self { header, bytes: Bytes::new() }
+        Self {
+            header,
+            bytes: Bytes::new(),
+        }
     }
 
     pub(in crate::registry) const fn sparse(mut self, sparse: bool) -> Self {
@@ -107,8 +118,15 @@ impl ManifestRecord {
     /// Whether it carries the blob as `data`. Versions up to 0.1 left such a blob out of the header.
     fn embeds(&self, digest: &Digest) -> bool {
         let named = std::str::from_utf8(&self.bytes).is_ok_and(|text| text.contains(digest.as_str()));
-        let parsed = named.then(|| Manifest::parse(Some(&self.header.media_type), &self.bytes).ok()).flatten();
-        parsed.is_some_and(|manifest| manifest.blobs.iter().any(|blob| blob.embedded && blob.digest == *digest))
+        let parsed = named
+            .then(|| Manifest::parse(Some(&self.header.media_type), &self.bytes).ok())
+            .flatten();
+        parsed.is_some_and(|manifest| {
+            manifest
+                .blobs
+                .iter()
+                .any(|blob| blob.embedded && blob.digest == *digest)
+        })
     }
 
     pub(in crate::registry) fn lists(&self, child: &Digest) -> bool {
@@ -117,15 +135,31 @@ impl ManifestRecord {
 
     /// Whether the header agrees with the bytes.
     pub(in crate::registry) fn says(&self, manifest: &Manifest) -> bool {
-        let (own, read) = (&self.header, Self::pending(manifest, Bytes::new()).header);
-        // A child of an index that has no manifest's type may be kept as either. Earlier versions left out what is embedded.
-        let kept: BTreeSet<&Digest> = own.blobs.iter().chain(&own.manifests).map(|kept| &kept.0).collect();
-        let mut needed: BTreeSet<&Digest> = read.blobs.iter().chain(&read.manifests).map(|needed| &needed.0).collect();
-        for embedded in manifest.referred().filter(|referred| referred.embedded && !kept.contains(&referred.digest)) {
+        let own = &self.header;
+        let read = Self::pending(manifest, Bytes::new()).header;
+        // A child of an index that has no manifest's type may be kept as either. Earlier versions left out
+        // what is embedded.
+        let kept: BTreeSet<&Digest> = own
+            .blobs
+            .iter()
+            .chain(&own.manifests)
+            .map(|kept| &kept.0)
+            .collect();
+        let mut needed: BTreeSet<&Digest> = read
+            .blobs
+            .iter()
+            .chain(&read.manifests)
+            .map(|needed| &needed.0)
+            .collect();
+        for embedded in manifest
+            .referred()
+            .filter(|referred| referred.embedded && !kept.contains(&referred.digest))
+        {
             needed.remove(&embedded.digest);
         }
         kept == needed
-            && (&own.media_type, &own.subject, &own.artifact_type) == (&read.media_type, &read.subject, &read.artifact_type)
+            && (&own.media_type, &own.subject, &own.artifact_type)
+                == (&read.media_type, &read.subject, &read.artifact_type)
             && own.annotations.say_the_same_as(&read.annotations)
     }
 
@@ -134,10 +168,18 @@ impl ManifestRecord {
         let one = |digest: &Text<Digest>| size_of::<Digest>() + digest.0.as_str().len();
         let header = &self.header;
         let types = header.media_type.len() + header.artifact_type.as_ref().map_or(0, String::len);
-        types + header.annotations.len() + header.blobs.iter().chain(&header.manifests).map(one).sum::<usize>()
+        types
+            + header.annotations.len()
+            + header
+                .blobs
+                .iter()
+                .chain(&header.manifests)
+                .map(one)
+                .sum::<usize>()
     }
 
-    /// Announces a push, so that collectors keep what the manifest refers to. A committed manifest that is `old` is written again.
+    /// Announces a push, so that collectors keep what the manifest refers to. A committed manifest that is
+    /// `old` is written again.
     pub(in crate::registry) fn announce(found: Option<Self>, pushed: &Self, old: bool) -> Next<Self, Found> {
         match found {
             None => Next::Write(pushed.clone(), Found::Pending(pushed.clone())),
@@ -148,7 +190,9 @@ impl ManifestRecord {
             Some(found) => match found.header.state {
                 ManifestState::Pend => Next::Keep(Found::Pending(found)),
                 ManifestState::Com if !old => Next::Keep(Found::Committed(found)),
-                ManifestState::Com | ManifestState::Cond => Next::Write(found.rescued(), Found::Committed(found.rescued())),
+                ManifestState::Com | ManifestState::Cond => {
+                    Next::Write(found.rescued(), Found::Committed(found.rescued()))
+                }
                 ManifestState::Dying => Next::Write(pushed.clone(), Found::Pending(pushed.clone())),
             },
         }
@@ -168,7 +212,8 @@ impl ManifestRecord {
         }
     }
 
-    /// The same for a client that is about to be told that the manifest is there. An `old` record is written again.
+    /// The same for a client that is about to be told that the manifest is there. An `old` record is written
+    /// again.
     pub(in crate::registry) fn rely(found: Option<Self>, old: bool) -> Next<Self, bool> {
         match found {
             Some(found) if found.header.state == ManifestState::Com && old => Next::Write(found, true),
@@ -178,7 +223,11 @@ impl ManifestRecord {
 
     /// Deletes it. The deletion still needs the header, but not the bytes.
     pub(in crate::registry) fn dying(&self) -> Self {
-        Self { bytes: Bytes::new(), header: self.header.clone() }.in_state(ManifestState::Dying)
+        Self {
+            bytes: Bytes::new(),
+            header: self.header.clone(),
+        }
+        .in_state(ManifestState::Dying)
     }
 
     pub(in crate::registry) fn in_state(mut self, state: ManifestState) -> Self {
@@ -212,7 +261,11 @@ mod tests {
     }
 
     fn found(state: ManifestState) -> ManifestRecord {
-        if state == Dying { pushed().dying() } else { pushed().in_state(state) }
+        if state == Dying {
+            pushed().dying()
+        } else {
+            pushed().in_state(state)
+        }
     }
 
     #[test]
@@ -221,17 +274,40 @@ mod tests {
         let there = || Found::Committed(found(Com));
         for (state, next, next_when_old) in [
             (None, announced(), announced()),
-            (Some(Pend), Next::Keep(Found::Pending(found(Pend))), Next::Keep(Found::Pending(found(Pend)))),
+            (
+                Some(Pend),
+                Next::Keep(Found::Pending(found(Pend))),
+                Next::Keep(Found::Pending(found(Pend))),
+            ),
             (Some(Com), Next::Keep(there()), Next::Write(found(Com), there())),
-            (Some(Cond), Next::Write(found(Com), there()), Next::Write(found(Com), there())),
+            (
+                Some(Cond),
+                Next::Write(found(Com), there()),
+                Next::Write(found(Com), there()),
+            ),
             (Some(Dying), announced(), announced()),
         ] {
-            assert_eq!(ManifestRecord::announce(state.map(found), &pushed(), false), next, "{state:?}");
-            assert_eq!(ManifestRecord::announce(state.map(found), &pushed(), true), next_when_old, "{state:?}");
+            assert_eq!(
+                ManifestRecord::announce(state.map(found), &pushed(), false),
+                next,
+                "{state:?}"
+            );
+            assert_eq!(
+                ManifestRecord::announce(state.map(found), &pushed(), true),
+                next_when_old,
+                "{state:?}"
+            );
         }
         for state in [Com, Cond] {
-            let damaged = ManifestRecord { bytes: Bytes::from_static(b"{"), ..found(state) };
-            assert_eq!(ManifestRecord::announce(Some(damaged), &pushed(), false), Next::Write(found(Com), there()), "{state:?}");
+            let damaged = ManifestRecord {
+                bytes: Bytes::from_static(b"{"),
+                ..found(state)
+            };
+            assert_eq!(
+                ManifestRecord::announce(Some(damaged), &pushed(), false),
+                Next::Write(found(Com), there()),
+                "{state:?}"
+            );
         }
     }
 
@@ -242,7 +318,10 @@ mod tests {
         let pushed = ManifestRecord::pending(&Manifest::parse(None, &bytes).unwrap(), bytes);
         let mut earlier = pushed.committed();
         earlier.header.blobs.clear();
-        assert_eq!(ManifestRecord::announce(Some(earlier.clone()), &pushed, false), Next::Keep(Found::Committed(earlier)));
+        assert_eq!(
+            ManifestRecord::announce(Some(earlier.clone()), &pushed, false),
+            Next::Keep(Found::Committed(earlier))
+        );
     }
 
     #[test]
@@ -259,19 +338,36 @@ mod tests {
             (None, Next::Keep(false), Next::Keep(false)),
             (Some(Pend), Next::Keep(false), Next::Keep(false)),
             (Some(Com), Next::Keep(true), Next::Write(found(Com), true)),
-            (Some(Cond), Next::Write(found(Com), true), Next::Write(found(Com), true)),
+            (
+                Some(Cond),
+                Next::Write(found(Com), true),
+                Next::Write(found(Com), true),
+            ),
             (Some(Dying), Next::Keep(false), Next::Keep(false)),
         ] {
             assert_eq!(ManifestRecord::hold(state.map(found)), hold, "{state:?}");
             assert_eq!(ManifestRecord::rely(state.map(found), false), hold, "{state:?}");
-            assert_eq!(ManifestRecord::rely(state.map(found), true), rely_when_old, "{state:?}");
+            assert_eq!(
+                ManifestRecord::rely(state.map(found), true),
+                rely_when_old,
+                "{state:?}"
+            );
         }
     }
 
     #[test]
     fn what_counts_and_what_is_read() {
-        for (state, counts, readable) in [(Pend, true, false), (Com, true, true), (Cond, true, true), (Dying, false, false)] {
-            assert_eq!((found(state).counts(), found(state).is_readable()), (counts, readable), "{state:?}");
+        for (state, counts, readable) in [
+            (Pend, true, false),
+            (Com, true, true),
+            (Cond, true, true),
+            (Dying, false, false),
+        ] {
+            assert_eq!(
+                (found(state).counts(), found(state).is_readable()),
+                (counts, readable),
+                "{state:?}"
+            );
         }
         assert!(found(Dying).bytes.is_empty());
         assert_eq!(found(Com).condemned().rescued(), found(Com));

@@ -1,5 +1,5 @@
-//! An entry of an index: a back reference, a referrer, a child's index, a repository in the catalogue, a deletion that is under way. It is a
-//! hint: the record that it leads to is the truth.
+//! An entry of an index: a back reference, a referrer, a child's index, a repository in the catalogue, a
+//! deletion that is under way. It is a hint: the record that it leads to is the truth.
 
 use super::{Condemnable, Next};
 use serde::{Deserialize, Serialize};
@@ -17,13 +17,20 @@ pub(in crate::registry) enum MarkState {
 }
 
 impl Mark {
-    pub(in crate::registry) const LIVE: Self = Self { state: MarkState::Live };
+    pub(in crate::registry) const LIVE: Self = Self {
+        state: MarkState::Live,
+    };
 
     /// Makes the entry live. That also stops a clearing that is under way.
     pub(in crate::registry) fn wanted(found: Option<Self>) -> Next<Self, ()> {
         match found {
-            Some(Self { state: MarkState::Live }) => Next::Keep(()),
-            Some(Self { state: MarkState::Cond }) | None => Next::Write(Self::LIVE, ()),
+            Some(Self {
+                state: MarkState::Live,
+            }) => Next::Keep(()),
+            Some(Self {
+                state: MarkState::Cond,
+            })
+            | None => Next::Write(Self::LIVE, ()),
         }
     }
 }
@@ -34,7 +41,9 @@ impl Condemnable for Mark {
     }
 
     fn condemned(&self) -> Self {
-        Self { state: MarkState::Cond }
+        Self {
+            state: MarkState::Cond,
+        }
     }
 
     fn rescued(&self) -> Self {
@@ -49,9 +58,11 @@ mod tests {
     #[test]
     fn an_entry_that_is_wanted_stands() {
         let cond = Mark::LIVE.condemned();
-        for (found, next) in
-            [(None, Next::Write(Mark::LIVE, ())), (Some(Mark::LIVE), Next::Keep(())), (Some(cond.clone()), Next::Write(Mark::LIVE, ()))]
-        {
+        for (found, next) in [
+            (None, Next::Write(Mark::LIVE, ())),
+            (Some(Mark::LIVE), Next::Keep(())),
+            (Some(cond.clone()), Next::Write(Mark::LIVE, ())),
+        ] {
             assert_eq!(Mark::wanted(found), next);
         }
         assert!(cond.is_condemned() && !Mark::LIVE.is_condemned());

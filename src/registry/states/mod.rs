@@ -1,8 +1,8 @@
-//! The states of the records and the steps between them. Each step is a pure function of the record as it was read. The caller
-//! writes the result by compare-and-swap, and starts again if the record has changed.
+//! The states of the records and the steps between them. Each step is a pure function of the record as it was
+//! read. The caller writes the result by compare-and-swap, and starts again if the record has changed.
 //!
-//! The states are those of the collector's protocol: a writer announces itself (`pend`), a collector condemns (`cond`) before it looks and
-//! decides, and a writer who meets a condemned record rescues it.
+//! The states are those of the collector's protocol: a writer announces itself (`pend`), a collector condemns
+//! (`cond`) before it looks and decides, and a writer who meets a condemned record rescues it.
 
 pub(super) mod blob;
 pub(super) mod link;
@@ -13,8 +13,8 @@ pub(super) mod tag;
 
 use std::time::Duration;
 
-/// Half of the shortest grace of a collector. A record that is older is written again before a client is told about it, so the client may
-/// rely on it for at least as long.
+/// Half of the shortest grace of a collector. A record that is older is written again before a client is told
+/// about it, so the client may rely on it for at least as long.
 pub(super) const FRESH: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// What to do with a record, and the result for the caller.

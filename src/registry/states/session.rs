@@ -18,7 +18,8 @@ pub(in crate::registry) struct Session {
     /// What the store needs to continue with the bytes.
     #[serde(default, skip_serializing_if = "Resume::is_empty")]
     pub resume: Resume,
-    /// The writer, where several processes share the store. A process that has the store to itself uses a lock instead.
+    /// The writer, where several processes share the store. A process that has the store to itself uses a
+    /// lock instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<Claim>,
     /// The digest of a closed upload's bytes.
@@ -40,7 +41,8 @@ pub(in crate::registry) enum SessionState {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::registry) struct Claim {
     pub holder: String,
-    /// New for every claim. Bytes are written under names that contain it, so a holder that lost its claim cannot change published bytes.
+    /// New for every claim. Bytes are written under names that contain it, so a holder that lost its claim
+    /// cannot change published bytes.
     pub nonce: String,
 }
 
@@ -64,17 +66,33 @@ impl Session {
 
     /// The session after more bytes were kept.
     pub(in crate::registry) fn advanced(self, offset: u64, hasher: &Hasher, resume: Resume) -> Self {
-        Self { algorithm: Text(hasher.algorithm()), offset, hash: hasher.state(), resume, ..self }
+        Self {
+            algorithm: Text(hasher.algorithm()),
+            offset,
+            hash: hasher.state(),
+            resume,
+            ..self
+        }
     }
 
-    /// All bytes are there. From now on they may belong to a blob, so expiry must check before it removes them.
+    /// All bytes are there. From now on they may belong to a blob, so expiry must check before it removes
+    /// them.
     pub(in crate::registry) fn closed(self, size: u64, digest: Digest) -> Self {
-        Self { state: SessionState::Closed, offset: size, digest: Some(Text(digest)), ..self }
+        Self {
+            state: SessionState::Closed,
+            offset: size,
+            digest: Some(Text(digest)),
+            ..self
+        }
     }
 
-    /// Written before the bytes are removed, so that no request continues a half-removed upload after a crash.
+    /// Written before the bytes are removed, so that no request continues a half-removed upload after a
+    /// crash.
     pub(in crate::registry) fn aborting(self) -> Self {
-        Self { state: SessionState::Aborting, ..self }
+        Self {
+            state: SessionState::Aborting,
+            ..self
+        }
     }
 }
 
@@ -88,11 +106,25 @@ mod tests {
         let mut hasher = session.hasher().unwrap();
         hasher.update(b"hello");
         let session = session.advanced(5, &hasher, Resume::default());
-        assert_eq!(session.hasher().map(Hasher::digest), Some(hasher.clone().digest()));
-        assert!(Session { offset: 6, ..session.clone() }.hasher().is_none(), "the hash is that of five bytes");
+        assert_eq!(
+            session.hasher().map(Hasher::digest),
+            Some(hasher.clone().digest())
+        );
+        assert!(
+            Session {
+                offset: 6,
+                ..session.clone()
+            }
+            .hasher()
+            .is_none(),
+            "the hash is that of five bytes"
+        );
         let digest = hasher.digest();
         let closed = session.clone().closed(5, digest.clone());
-        assert_eq!((closed.state, closed.digest), (SessionState::Closed, Some(Text(digest))));
+        assert_eq!(
+            (closed.state, closed.digest),
+            (SessionState::Closed, Some(Text(digest)))
+        );
         assert_eq!(session.aborting().state, SessionState::Aborting);
     }
 }

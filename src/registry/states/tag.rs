@@ -12,9 +12,11 @@ pub(in crate::registry) struct TagRecord {
     pub digest: Text<Digest>,
     /// Who moved or deleted it.
     pub by: String,
-    /// When, in milliseconds since the epoch. For people only: a tag's age is judged by the store's time of the record.
+    /// When, in milliseconds since the epoch. For people only: a tag's age is judged by the store's time of
+    /// the record.
     pub at: i64,
-    /// 1 for the first event. Every move and every deletion adds 1. A push of the digest that the tag already has adds nothing.
+    /// 1 for the first event. Every move and every deletion adds 1. A push of the digest that the tag already
+    /// has adds nothing.
     pub seq: u64,
     /// A random name of the event.
     pub event: String,
@@ -45,7 +47,8 @@ impl TagRecord {
         (self.state == TagState::Live).then_some(&self.digest.0)
     }
 
-    /// Points the tag at `digest`. Returns the manifest that it pointed at before, if that was another one. `hash` hashes a record.
+    /// Points the tag at `digest`. Returns the manifest that it pointed at before, if that was another one.
+    /// `hash` hashes a record.
     pub(in crate::registry) fn put(
         found: Option<Self>,
         digest: &Digest,
@@ -53,19 +56,25 @@ impl TagRecord {
         hash: impl FnOnce(&Self) -> Digest,
     ) -> Next<Self, Option<Digest>> {
         match found {
-            // The same record is written again. Its time is then new, and a deletion of the manifest that wants to delete this tag
-            // finds that it has changed.
+            // The same record is written again. Its time is then new, and a deletion of the manifest that
+            // wants to delete this tag finds that it has changed.
             Some(found) if found.target() == Some(digest) => Next::Write(found, None),
             None => Next::Write(Self::new(TagState::Live, digest.clone(), event, 1, None), None),
             Some(found) => {
-                let record = Self::new(TagState::Live, digest.clone(), event, found.seq.saturating_add(1), Some(hash(&found)));
+                let record = Self::new(
+                    TagState::Live,
+                    digest.clone(),
+                    event,
+                    found.seq.saturating_add(1),
+                    Some(hash(&found)),
+                );
                 Next::Write(record, found.target().cloned())
             }
         }
     }
 
-    /// For a client that is about to be told that the tag points at `digest`. An `old` record is written again, without an event. Returns
-    /// whether the tag does point there.
+    /// For a client that is about to be told that the tag points at `digest`. An `old` record is written
+    /// again, without an event. Returns whether the tag does point there.
     pub(in crate::registry) fn rely(found: Option<Self>, digest: &Digest, old: bool) -> Next<Self, bool> {
         match found {
             Some(found) if found.target() == Some(digest) && old => Next::Write(found, true),
@@ -75,17 +84,38 @@ impl TagRecord {
 
     /// The record of a deleted tag, where tags have a history.
     #[cfg_attr(not(test), expect(dead_code, reason = "for tags that have a history"))]
-    pub(in crate::registry) fn deleted(found: Self, event: &Event, hash: impl FnOnce(&Self) -> Digest) -> Next<Self, bool> {
+    pub(in crate::registry) fn deleted(
+        found: Self,
+        event: &Event,
+        hash: impl FnOnce(&Self) -> Digest,
+    ) -> Next<Self, bool> {
         if found.target().is_none() {
             return Next::Keep(false);
         }
         let previous = Some(hash(&found));
-        Next::Write(Self::new(TagState::Deleted, found.digest.0, event, found.seq.saturating_add(1), previous), true)
+        Next::Write(
+            Self::new(
+                TagState::Deleted,
+                found.digest.0,
+                event,
+                found.seq.saturating_add(1),
+                previous,
+            ),
+            true,
+        )
     }
 
     fn new(state: TagState, digest: Digest, event: &Event, seq: u64, previous: Option<Digest>) -> Self {
         let Event { by, at, id } = event.clone();
-        Self { state, digest: Text(digest), by, at, seq, event: id, previous: previous.map(Text) }
+        Self {
+            state,
+            digest: Text(digest),
+            by,
+            at,
+            seq,
+            event: id,
+            previous: previous.map(Text),
+        }
     }
 }
 
@@ -100,7 +130,11 @@ mod tests {
     }
 
     fn event(id: &str) -> Event {
-        Event { by: "alice".to_owned(), at: 5, id: id.to_owned() }
+        Event {
+            by: "alice".to_owned(),
+            at: 5,
+            id: id.to_owned(),
+        }
     }
 
     fn hash(record: &TagRecord) -> Digest {
@@ -120,12 +154,25 @@ mod tests {
         let (gone, _) = written(TagRecord::deleted(live.clone(), &event("2"), hash));
         for (found, target, young, old) in [
             (None, "a", Next::Keep(false), Next::Keep(false)),
-            (Some(live.clone()), "a", Next::Keep(true), Next::Write(live.clone(), true)),
+            (
+                Some(live.clone()),
+                "a",
+                Next::Keep(true),
+                Next::Write(live.clone(), true),
+            ),
             (Some(live), "b", Next::Keep(false), Next::Keep(false)),
             (Some(gone), "a", Next::Keep(false), Next::Keep(false)),
         ] {
-            assert_eq!(TagRecord::rely(found.clone(), &digest(target), false), young, "{found:?} {target}");
-            assert_eq!(TagRecord::rely(found.clone(), &digest(target), true), old, "{found:?} {target}");
+            assert_eq!(
+                TagRecord::rely(found.clone(), &digest(target), false),
+                young,
+                "{found:?} {target}"
+            );
+            assert_eq!(
+                TagRecord::rely(found.clone(), &digest(target), true),
+                old,
+                "{found:?} {target}"
+            );
         }
     }
 
@@ -137,11 +184,23 @@ mod tests {
         let (same, before) = put(Some(first.clone()), &digest("a"), "x");
         assert_eq!((&same, before), (&first, None), "no event");
         let (moved, before) = put(Some(first.clone()), &digest("b"), "2");
-        assert_eq!((moved.seq, &moved.previous, before), (2, &Some(Text(digest("1"))), Some(digest("a"))));
+        assert_eq!(
+            (moved.seq, &moved.previous, before),
+            (2, &Some(Text(digest("1"))), Some(digest("a")))
+        );
         let (gone, was) = written(TagRecord::deleted(moved, &event("3"), hash));
-        assert_eq!((gone.seq, &gone.previous, gone.target(), was), (3, &Some(Text(digest("2"))), None, true));
-        assert_eq!(TagRecord::deleted(gone.clone(), &event("4"), hash), Next::Keep(false));
+        assert_eq!(
+            (gone.seq, &gone.previous, gone.target(), was),
+            (3, &Some(Text(digest("2"))), None, true)
+        );
+        assert_eq!(
+            TagRecord::deleted(gone.clone(), &event("4"), hash),
+            Next::Keep(false)
+        );
         let (again, before) = put(Some(gone), &digest("b"), "4");
-        assert_eq!((again.seq, &again.previous, again.target(), before), (4, &Some(Text(digest("3"))), Some(&digest("b")), None));
+        assert_eq!(
+            (again.seq, &again.previous, again.target(), before),
+            (4, &Some(Text(digest("3"))), Some(&digest("b")), None)
+        );
     }
 }

@@ -10,7 +10,11 @@ const R: &str = "team/app";
 async fn leaving_the_catalogue_costs_the_same_however_many_uploads_others_have() {
     let bench = Bench::new();
     for _ in 0..2000 {
-        bench.registry.start_upload(&create("team/app-2"), None).await.unwrap();
+        bench
+            .registry
+            .start_upload(&create("team/app-2"), None)
+            .await
+            .unwrap();
     }
     let (registry, store) = bench.watched();
     // The end of an upload, the deletion of a blob, and that of a manifest.
@@ -29,7 +33,10 @@ async fn leaving_the_catalogue_costs_the_same_however_many_uploads_others_have()
             _ => {
                 let digest = push_image(&registry, R, "config", &json!({})).await;
                 store.asked();
-                registry.delete_manifest(&delete(R), &Reference::Digest(digest)).await.unwrap();
+                registry
+                    .delete_manifest(&delete(R), &Reference::Digest(digest))
+                    .await
+                    .unwrap();
             }
         }
         let asked = store.asked();
@@ -38,7 +45,10 @@ async fn leaving_the_catalogue_costs_the_same_however_many_uploads_others_have()
         for asked in asked {
             match asked {
                 Asked::List { prefix, limit, found } => {
-                    assert!(prefix.contains("team/app!/") && found == 0, "{end}: {prefix} {limit}");
+                    assert!(
+                        prefix.contains("team/app!/") && found == 0,
+                        "{end}: {prefix} {limit}"
+                    );
                     listed += 1;
                 }
                 Asked::Get(key) | Asked::Change(key) => assert!(!key.contains("team/app-2"), "{end}: {key}"),
@@ -51,14 +61,17 @@ async fn leaving_the_catalogue_costs_the_same_however_many_uploads_others_have()
 #[tokio::test]
 async fn a_repository_without_manifests_leaves_when_a_blob_is_deleted_or_an_upload_of_it_fails() {
     let bench = Bench::new();
-    let (registry, listed) = (&bench.registry, || async { bench.keys("c/").await });
+    let registry = &bench.registry;
+    let listed = || async { bench.keys("c/").await };
     let first = push_blob(registry, R, b"first").await;
     assert_eq!(listed().await, ["c/team/app!"], "it has a blob");
     registry.delete_blob(&delete(R), &first).await.unwrap();
     assert_eq!(listed().await, Vec::<String>::new());
 
-    // Nothing says whether it has other blobs. They can be read all the same, and the next upload lists the repository again.
-    let (first, second) = (push_blob(registry, R, b"first").await, push_blob(registry, R, b"second").await);
+    // Nothing says whether it has other blobs. They can be read all the same, and the next upload lists the
+    // repository again.
+    let first = push_blob(registry, R, b"first").await;
+    let second = push_blob(registry, R, b"second").await;
     registry.delete_blob(&delete(R), &first).await.unwrap();
     assert_eq!(listed().await, Vec::<String>::new());
     assert_eq!(content(registry, R, &second).await.unwrap(), "second");
@@ -67,7 +80,15 @@ async fn a_repository_without_manifests_leaves_when_a_blob_is_deleted_or_an_uplo
 
     let upload = registry.start_upload(&create(R), None).await.unwrap();
     let other = registry.start_upload(&create(R), None).await.unwrap();
-    let wrong = registry.finish(&blind(create(R)), &upload.id, None, &sha256(b"expected"), body(&[b"found"])).await;
+    let wrong = registry
+        .finish(
+            &blind(create(R)),
+            &upload.id,
+            None,
+            &sha256(b"expected"),
+            body(&[b"found"]),
+        )
+        .await;
     assert!(matches!(wrong, Err(Error::DigestMismatch { .. })), "{wrong:?}");
     assert_eq!(listed().await, ["c/team/app!"], "an upload is open");
     registry.cancel(&create(R), &other.id).await.unwrap();
@@ -84,7 +105,11 @@ async fn a_repository_whose_many_uploads_expire_leaves_once() {
     // Several pages of them, and neighbours before and behind.
     for (repository, uploads) in [("team/ap", 1), (R, 2500), ("team/app-2", 3)] {
         for _ in 0..uploads {
-            bench.registry.start_upload(&create(repository), None).await.unwrap();
+            bench
+                .registry
+                .start_upload(&create(repository), None)
+                .await
+                .unwrap();
         }
     }
     bench.hand.advance(Duration::from_secs(24 * 3600));
@@ -94,7 +119,10 @@ async fn a_repository_whose_many_uploads_expire_leaves_once() {
     let asked = store.asked();
     for repository in ["team/ap", R, "team/app-2"] {
         let key = keys::in_catalog(repository).to_string();
-        let changes = asked.iter().filter(|asked| **asked == Asked::Change(key.clone())).count();
+        let changes = asked
+            .iter()
+            .filter(|asked| **asked == Asked::Change(key.clone()))
+            .count();
         assert_eq!(changes, 2, "{repository}: condemned, and deleted");
     }
 }

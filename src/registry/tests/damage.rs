@@ -23,7 +23,14 @@ impl FullLate {
 }
 
 impl BlobStore for FullLate {
-    fn write<'a>(&'a self, name: &'a str, offset: u64, resume: &'a Resume, chunks: Vec<Bytes>, look: Look) -> Answer<'a, ()> {
+    fn write<'a>(
+        &'a self,
+        name: &'a str,
+        offset: u64,
+        resume: &'a Resume,
+        chunks: Vec<Bytes>,
+        look: Look,
+    ) -> Answer<'a, ()> {
         self.store.write(name, offset, resume, chunks, look)
     }
 
@@ -62,19 +69,42 @@ impl BlobStore for FullLate {
 async fn an_upload_whose_bytes_found_no_room_is_gone() {
     for closing in [false, true] {
         let bench = Bench::new();
-        let bytes = Arc::new(FullLate { store: bench.store.clone(), full: AtomicBool::new(false) });
+        let bytes = Arc::new(FullLate {
+            store: bench.store.clone(),
+            full: AtomicBool::new(false),
+        });
         let registry = Registry::new(bench.store.clone(), bytes.clone()).with(any_sizes());
         let upload = registry.start_upload(&create(R), None).await.unwrap();
-        registry.append(&create(R), &upload.id, None, None, body(&[b"abc"])).await.unwrap();
+        registry
+            .append(&create(R), &upload.id, None, None, body(&[b"abc"]))
+            .await
+            .unwrap();
         bytes.full.store(true, Ordering::SeqCst);
         let refused = if closing {
-            registry.finish(&blind(create(R)), &upload.id, None, &sha256(b"abcdef"), body(&[b"def"])).await.map(drop)
+            registry
+                .finish(
+                    &blind(create(R)),
+                    &upload.id,
+                    None,
+                    &sha256(b"abcdef"),
+                    body(&[b"def"]),
+                )
+                .await
+                .map(drop)
         } else {
-            registry.append(&create(R), &upload.id, None, None, body(&[b"def"])).await.map(drop)
+            registry
+                .append(&create(R), &upload.id, None, None, body(&[b"def"]))
+                .await
+                .map(drop)
         };
-        assert!(matches!(refused, Err(Error::Storage(Failure::Full))), "{refused:?}");
+        assert!(
+            matches!(refused, Err(Error::Storage(Failure::Full))),
+            "{refused:?}"
+        );
         bytes.full.store(false, Ordering::SeqCst);
-        let next = registry.append(&create(R), &upload.id, None, None, body(&[b"def"])).await;
+        let next = registry
+            .append(&create(R), &upload.id, None, None, body(&[b"def"]))
+            .await;
         assert!(matches!(next, Err(Error::UploadUnknown)), "{next:?}");
         assert_eq!(bench.keys("u/").await, Vec::<String>::new());
     }
@@ -98,10 +128,16 @@ async fn an_upload_that_cannot_be_read_is_in_nobodys_way() {
     bench.damage(&damaged, "{").await;
     // The last manifest of a repository goes: is it in use otherwise?
     let digest = push_image(&bench.registry, R, "config", &json!({})).await;
-    bench.registry.delete_manifest(&delete(R), &Reference::Digest(digest)).await.unwrap();
+    bench
+        .registry
+        .delete_manifest(&delete(R), &Reference::Digest(digest))
+        .await
+        .unwrap();
     assert_eq!(bench.keys("c/").await, ["c/other!"]);
 
-    bench.hand.advance(std::time::Duration::from_secs(2 * 24 * 60 * 60));
+    bench
+        .hand
+        .advance(std::time::Duration::from_secs(2 * 24 * 60 * 60));
     assert_eq!(bench.registry.expire_uploads().await.unwrap(), 4);
     assert_eq!(bench.keys("u/").await, [damaged]);
 }
@@ -109,18 +145,53 @@ async fn an_upload_that_cannot_be_read_is_in_nobodys_way() {
 #[tokio::test]
 async fn a_manifest_that_has_changed_on_the_disk_is_not_served() {
     let bench = Bench::new();
-    let digest = push_image(&bench.registry, R, "config", &json!({"annotations": {"who": "alice"}})).await;
+    let digest = push_image(
+        &bench.registry,
+        R,
+        "config",
+        &json!({"annotations": {"who": "alice"}}),
+    )
+    .await;
     let key = bench.keys(&format!("r/{R}!/m/")).await[0].clone();
     let value = bench.store.get(&key).await.unwrap().unwrap().value;
-    bench.damage(&key, String::from_utf8(value.to_vec()).unwrap().replace("alice", "mally")).await;
+    bench
+        .damage(
+            &key,
+            String::from_utf8(value.to_vec())
+                .unwrap()
+                .replace("alice", "mally"),
+        )
+        .await;
     for registry in [bench.registry.clone(), bench.restarted()] {
-        let read = registry.manifest(&read(R), &Reference::Digest(digest.clone())).await;
-        let Err(Error::Unreadable { key: damaged, newer: false, .. }) = read else { panic!("{read:?}") };
+        let read = registry
+            .manifest(&read(R), &Reference::Digest(digest.clone()))
+            .await;
+        let Err(Error::Unreadable {
+            key: damaged,
+            newer: false,
+            ..
+        }) = read
+        else {
+            panic!("{read:?}")
+        };
         assert_eq!(damaged, key);
     }
     // Its next push makes it whole.
-    assert_eq!(push_image(&bench.registry, R, "config", &json!({"annotations": {"who": "alice"}})).await, digest);
-    let whole = bench.registry.manifest(&read(R), &Reference::Digest(digest.clone())).await.unwrap();
+    assert_eq!(
+        push_image(
+            &bench.registry,
+            R,
+            "config",
+            &json!({"annotations": {"who": "alice"}})
+        )
+        .await,
+        digest
+    );
+    let whole = bench
+        .registry
+        .manifest(&read(R), &Reference::Digest(digest.clone()))
+        .await
+        .unwrap();
     assert_eq!(sha256(&whole.bytes), digest);
 }
 
@@ -129,7 +200,13 @@ async fn whoever_lists_much_lets_others_run_and_a_page_has_an_end() {
     let bench = Bench::new();
     let subject = sha256(b"subject");
     for number in 0..1100 {
-        push_image(&bench.registry, R, "config", &json!({"number": number, "subject": descriptor(IMAGE, &subject)})).await;
+        push_image(
+            &bench.registry,
+            R,
+            "config",
+            &json!({"number": number, "subject": descriptor(IMAGE, &subject)}),
+        )
+        .await;
     }
     let turns = Arc::new(AtomicUsize::new(0));
     let counting = turns.clone();
@@ -141,11 +218,26 @@ async fn whoever_lists_much_lets_others_run_and_a_page_has_an_end() {
         }
     });
     let before = turns.load(Ordering::SeqCst);
-    let first = bench.registry.referrers(&read(R), &subject, None, None).await.unwrap();
-    assert!(turns.load(Ordering::SeqCst) > before + 3, "others ran {} times", turns.load(Ordering::SeqCst) - before);
+    let first = bench
+        .registry
+        .referrers(&read(R), &subject, None, None)
+        .await
+        .unwrap();
+    assert!(
+        turns.load(Ordering::SeqCst) > before + 3,
+        "others ran {} times",
+        turns.load(Ordering::SeqCst) - before
+    );
     other.abort();
     assert_eq!(first.manifests.len(), 1000);
-    assert_eq!(first.next.as_ref(), first.manifests.last().map(|last| &last.digest));
-    let rest = bench.registry.referrers(&read(R), &subject, None, first.next.as_ref()).await.unwrap();
+    assert_eq!(
+        first.next.as_ref(),
+        first.manifests.last().map(|last| &last.digest)
+    );
+    let rest = bench
+        .registry
+        .referrers(&read(R), &subject, None, first.next.as_ref())
+        .await
+        .unwrap();
     assert_eq!((rest.manifests.len(), rest.next), (100, None));
 }

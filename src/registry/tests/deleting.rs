@@ -22,7 +22,12 @@ struct Counting {
 
 impl Counting {
     fn new(bench: &Bench, left: u64) -> Arc<Self> {
-        Arc::new(Self { store: bench.store.clone(), commits: AtomicU64::new(0), left: AtomicU64::new(left), refused: Mutex::default() })
+        Arc::new(Self {
+            store: bench.store.clone(),
+            commits: AtomicU64::new(0),
+            left: AtomicU64::new(left),
+            refused: Mutex::default(),
+        })
     }
 
     fn registry(self: &Arc<Self>) -> Registry {
@@ -30,7 +35,9 @@ impl Counting {
     }
 
     fn change(&self) -> Result<(), Failure> {
-        let left = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        let left = self
+            .left
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
         left.map(drop).map_err(|_| Failure::Stopped)
     }
 }
@@ -53,7 +60,10 @@ impl RecordStore for Counting {
             self.commits.fetch_add(1, Ordering::SeqCst);
             self.change()?;
             let refused = *self.refused.lock().unwrap();
-            if key.contains("!/m/") && refused.is_some_and(|state| String::from_utf8_lossy(&value.bytes).contains(&format!("\"{state}\"")))
+            if key.contains("!/m/")
+                && refused.is_some_and(|state| {
+                    String::from_utf8_lossy(&value.bytes).contains(&format!("\"{state}\""))
+                })
             {
                 return Err(Failure::Full);
             }
@@ -99,7 +109,10 @@ impl RecordStore for Counting {
 
 async fn put_tags(registry: &Registry, digest: &Digest, names: impl Iterator<Item = String>) {
     for name in names {
-        registry.put_tag(&write(R), &name.parse().unwrap(), digest).await.unwrap();
+        registry
+            .put_tag(&write(R), &name.parse().unwrap(), digest)
+            .await
+            .unwrap();
     }
 }
 
@@ -112,20 +125,44 @@ async fn listed(registry: &Registry) -> Vec<String> {
 
 async fn push_index(registry: &Registry, child: &Digest) -> Result<Digest, Error> {
     let bytes = index(&[child]);
-    Ok(registry.put_manifest(&write(R), &Reference::Digest(sha256(&bytes)), Some(INDEX), bytes).await?.digest)
+    Ok(registry
+        .put_manifest(&write(R), &Reference::Digest(sha256(&bytes)), Some(INDEX), bytes)
+        .await?
+        .digest)
 }
 
 #[tokio::test]
 async fn a_manifest_with_thousands_of_tags_is_deleted_with_few_commits() {
     let bench = Bench::new();
     let digest = push_image(&bench.registry, R, "config", &json!({})).await;
-    put_tags(&bench.registry, &digest, (0..3200).map(|number| format!("v{number}"))).await;
+    put_tags(
+        &bench.registry,
+        &digest,
+        (0..3200).map(|number| format!("v{number}")),
+    )
+    .await;
     let counting = Counting::new(&bench, u64::MAX);
-    counting.registry().delete_manifest(&delete(R), &Reference::Digest(digest)).await.unwrap();
+    counting
+        .registry()
+        .delete_manifest(&delete(R), &Reference::Digest(digest))
+        .await
+        .unwrap();
     let commits = counting.commits.load(Ordering::SeqCst);
-    assert!(commits <= 12, "condemned, hidden, two for each of four pages, two for the rest: {commits}");
-    let kinds: BTreeSet<String> = bench.keys("").await.iter().map(|key| key[..2].to_owned()).collect();
-    assert_eq!(kinds, BTreeSet::from(["b/".to_owned(), "l/".to_owned()]), "the blob is the collector's");
+    assert!(
+        commits <= 12,
+        "condemned, hidden, two for each of four pages, two for the rest: {commits}"
+    );
+    let kinds: BTreeSet<String> = bench
+        .keys("")
+        .await
+        .iter()
+        .map(|key| key[..2].to_owned())
+        .collect();
+    assert_eq!(
+        kinds,
+        BTreeSet::from(["b/".to_owned(), "l/".to_owned()]),
+        "the blob is the collector's"
+    );
 }
 
 /// Wherever the process dies, its tags are all listed or none, and the next start finishes.
@@ -137,8 +174,18 @@ async fn a_deletion_hides_all_tags_at_once_and_is_finished_at_the_next_start() {
         let subject = json!({"subject": descriptor(IMAGE, &sha256(b"subject"))});
         let digest = push_image(&bench.registry, R, "config", &subject).await;
         let other = push_image(&bench.registry, R, "other", &json!({})).await;
-        put_tags(&bench.registry, &digest, (0..5).map(|number| format!("v{number}"))).await;
-        put_tags(&bench.registry, &other, ["u".to_owned(), "v11".to_owned(), "w".to_owned()].into_iter()).await;
+        put_tags(
+            &bench.registry,
+            &digest,
+            (0..5).map(|number| format!("v{number}")),
+        )
+        .await;
+        put_tags(
+            &bench.registry,
+            &other,
+            ["u".to_owned(), "v11".to_owned(), "w".to_owned()].into_iter(),
+        )
+        .await;
         let all = ["u", "v0", "v1", "v11", "v2", "v3", "v4", "w"];
         let counting = Counting::new(&bench, cut);
         let reference = Reference::Digest(digest.clone());
@@ -146,21 +193,45 @@ async fn a_deletion_hides_all_tags_at_once_and_is_finished_at_the_next_start() {
         let there = bench.registry.manifest(&read(R), &reference).await.is_ok();
         assert!(!there || done.is_err(), "cut after {cut}");
         let expected: &[&str] = if there { &all } else { &["u", "v11", "w"] };
-        // A marker and the record that it is for are two requests on a bucket: between them reads refuse, and the list is one step behind.
-        let between = !there && bench.keys("x/").await.is_empty() && done.is_err() && bench.keys("r/team/app!/t/v0").await.len() == 1;
+        // A marker and the record that it is for are two requests on a bucket: between them reads refuse, and
+        // the list is one step behind.
+        let between = !there
+            && bench.keys("x/").await.is_empty()
+            && done.is_err()
+            && bench.keys("r/team/app!/t/v0").await.len() == 1;
         if !between {
             assert_eq!(listed(&bench.registry).await, expected, "cut after {cut}");
             let page = bench.registry.tags(&read(R), "u", 1).await.unwrap();
-            assert_eq!((page.entries, page.more), (vec![expected[1].to_owned()], true), "cut after {cut}");
+            assert_eq!(
+                (page.entries, page.more),
+                (vec![expected[1].to_owned()], true),
+                "cut after {cut}"
+            );
         }
         for name in ["v0", "v4"] {
-            assert_eq!(bench.registry.manifest(&read(R), &tag(name)).await.is_ok(), there, "cut after {cut}");
+            assert_eq!(
+                bench.registry.manifest(&read(R), &tag(name)).await.is_ok(),
+                there,
+                "cut after {cut}"
+            );
         }
         let restarted = bench.restarted();
         restarted.finish_what_a_crash_left().await.unwrap();
-        assert_eq!(listed(&restarted).await, expected, "cut after {cut}, and started again");
-        for prefix in ["x/", &format!("r/{R}!/k/sha256/{}/", digest.hex()), &format!("r/{R}!/s/")] {
-            assert_eq!(bench.keys(prefix).await.is_empty(), !there || prefix == "x/", "cut after {cut}: {prefix}");
+        assert_eq!(
+            listed(&restarted).await,
+            expected,
+            "cut after {cut}, and started again"
+        );
+        for prefix in [
+            "x/",
+            &format!("r/{R}!/k/sha256/{}/", digest.hex()),
+            &format!("r/{R}!/s/"),
+        ] {
+            assert_eq!(
+                bench.keys(prefix).await.is_empty(),
+                !there || prefix == "x/",
+                "cut after {cut}: {prefix}"
+            );
         }
         let manifests = bench.keys(&format!("r/{R}!/m/")).await.len();
         assert_eq!(manifests, if there { 2 } else { 1 }, "cut after {cut}");
@@ -176,18 +247,39 @@ async fn a_deletion_hides_all_tags_at_once_and_is_finished_at_the_next_start() {
 async fn a_push_on_top_of_a_deletion_that_was_cut_short_finishes_it_first() {
     let bench = Bench::new();
     let digest = push_image(&bench.registry, R, "config", &json!({})).await;
-    put_tags(&bench.registry, &digest, (0..5).map(|number| format!("v{number}"))).await;
+    put_tags(
+        &bench.registry,
+        &digest,
+        (0..5).map(|number| format!("v{number}")),
+    )
+    .await;
     // Condemned, dying, and its marker.
     let counting = Counting::new(&bench, 3);
-    counting.registry().delete_manifest(&delete(R), &Reference::Digest(digest.clone())).await.unwrap_err();
+    counting
+        .registry()
+        .delete_manifest(&delete(R), &Reference::Digest(digest.clone()))
+        .await
+        .unwrap_err();
     assert_eq!(listed(&bench.registry).await, [""; 0]);
     let bytes = image(&sha256(b"config"), &json!({}));
-    bench.registry.put_manifest(&write(R), &tag("v3"), Some(IMAGE), bytes).await.unwrap();
+    bench
+        .registry
+        .put_manifest(&write(R), &tag("v3"), Some(IMAGE), bytes)
+        .await
+        .unwrap();
     assert_eq!(listed(&bench.registry).await, ["v3"]);
     bench.restarted().finish_what_a_crash_left().await.unwrap();
     assert_eq!(bench.keys("x/").await, [""; 0]);
     assert_eq!(listed(&bench.registry).await, ["v3"]);
-    assert_eq!(bench.registry.manifest(&read(R), &tag("v3")).await.unwrap().digest, digest);
+    assert_eq!(
+        bench
+            .registry
+            .manifest(&read(R), &tag("v3"))
+            .await
+            .unwrap()
+            .digest,
+        digest
+    );
 }
 
 #[tokio::test]
@@ -198,13 +290,35 @@ async fn a_push_that_was_cut_short_is_taken_away_at_the_next_start() {
     let counting = Counting::new(&bench, 2);
     push_index(&counting.registry(), &child).await.unwrap_err();
     let manifests = format!("r/{R}!/m/");
-    assert_eq!((bench.keys(&manifests).await.len(), bench.keys(&format!("r/{R}!/i/")).await.len()), (2, 1));
-    let refused = bench.registry.delete_manifest(&delete(R), &Reference::Digest(child.clone())).await;
-    assert!(matches!(refused, Err(Error::Listed { .. })), "what is being pushed counts: {refused:?}");
+    assert_eq!(
+        (
+            bench.keys(&manifests).await.len(),
+            bench.keys(&format!("r/{R}!/i/")).await.len()
+        ),
+        (2, 1)
+    );
+    let refused = bench
+        .registry
+        .delete_manifest(&delete(R), &Reference::Digest(child.clone()))
+        .await;
+    assert!(
+        matches!(refused, Err(Error::Listed { .. })),
+        "what is being pushed counts: {refused:?}"
+    );
     assert_eq!(bench.restarted().finish_what_a_crash_left().await.unwrap(), 1);
-    assert_eq!((bench.keys(&manifests).await.len(), bench.keys(&format!("r/{R}!/i/")).await.len()), (1, 0));
+    assert_eq!(
+        (
+            bench.keys(&manifests).await.len(),
+            bench.keys(&format!("r/{R}!/i/")).await.len()
+        ),
+        (1, 0)
+    );
     assert_eq!(bench.restarted().finish_what_a_crash_left().await.unwrap(), 0);
-    bench.registry.delete_manifest(&delete(R), &Reference::Digest(child)).await.unwrap();
+    bench
+        .registry
+        .delete_manifest(&delete(R), &Reference::Digest(child))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -212,30 +326,66 @@ async fn a_child_goes_only_after_the_index_that_lists_it() {
     let bench = Bench::new();
     let child = push_image(&bench.registry, R, "config", &json!({})).await;
     let index = push_index(&bench.registry, &child).await.unwrap();
-    let refused = bench.registry.delete_manifest(&delete(R), &Reference::Digest(child.clone())).await;
-    assert!(matches!(&refused, Err(Error::Listed { index: by }) if *by == index), "{refused:?}");
-    let found = bench.registry.records.read(&keys::manifest(&R.parse().unwrap(), &child)).await.unwrap().unwrap();
+    let refused = bench
+        .registry
+        .delete_manifest(&delete(R), &Reference::Digest(child.clone()))
+        .await;
+    assert!(
+        matches!(&refused, Err(Error::Listed { index: by }) if *by == index),
+        "{refused:?}"
+    );
+    let found = bench
+        .registry
+        .records
+        .read(&keys::manifest(&R.parse().unwrap(), &child))
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(found.record.header.state, ManifestState::Com, "it is as it was");
-    bench.registry.delete_manifest(&delete(R), &Reference::Digest(index)).await.unwrap();
-    bench.registry.delete_manifest(&delete(R), &Reference::Digest(child.clone())).await.unwrap();
+    bench
+        .registry
+        .delete_manifest(&delete(R), &Reference::Digest(index))
+        .await
+        .unwrap();
+    bench
+        .registry
+        .delete_manifest(&delete(R), &Reference::Digest(child.clone()))
+        .await
+        .unwrap();
     assert_eq!(bench.keys("r/").await, [""; 0]);
 
-    let sparse = bench.restarted().with(Settings { sparse: Repositories::parse(R).unwrap(), ..any_sizes() });
+    let sparse = bench.restarted().with(Settings {
+        sparse: Repositories::parse(R).unwrap(),
+        ..any_sizes()
+    });
     push_image(&sparse, R, "config", &json!({})).await;
     push_index(&sparse, &child).await.unwrap();
-    sparse.delete_manifest(&delete(R), &Reference::Digest(child)).await.unwrap();
+    sparse
+        .delete_manifest(&delete(R), &Reference::Digest(child))
+        .await
+        .unwrap();
 }
 
-/// The push had begun on top of a deletion, and the deletion left the marker, since the manifest was dying again.
+/// The push had begun on top of a deletion, and the deletion left the marker, since the manifest was dying
+/// again.
 #[tokio::test]
 async fn a_push_that_fails_clears_the_marker() {
     let bench = Bench::new();
     let child = push_image(&bench.registry, R, "config", &json!({})).await;
     let index = push_index(&bench.registry, &child).await.unwrap();
     for digest in [&index, &child] {
-        bench.registry.delete_manifest(&delete(R), &Reference::Digest(digest.clone())).await.unwrap();
+        bench
+            .registry
+            .delete_manifest(&delete(R), &Reference::Digest(digest.clone()))
+            .await
+            .unwrap();
     }
-    bench.registry.records.mark(&keys::deletion(&R.parse().unwrap(), &index)).await.unwrap();
+    bench
+        .registry
+        .records
+        .mark(&keys::deletion(&R.parse().unwrap(), &index))
+        .await
+        .unwrap();
     let refused = push_index(&bench.registry, &child).await;
     assert!(matches!(refused, Err(Error::MissingReferences(_))), "{refused:?}");
     assert_eq!(bench.keys("x/").await, [""; 0]);
@@ -254,7 +404,10 @@ impl RecordStore for Deleting {
             if key.starts_with("r/team/app!/i/") {
                 let manifests = std::mem::take(&mut *self.manifests.lock().unwrap());
                 for digest in manifests {
-                    self.registry.delete_manifest(&delete(R), &Reference::Digest(digest)).await.unwrap();
+                    self.registry
+                        .delete_manifest(&delete(R), &Reference::Digest(digest))
+                        .await
+                        .unwrap();
                 }
             }
             self.store.get(key).await
@@ -292,9 +445,20 @@ async fn an_index_that_is_pushed_again_and_deleted_with_its_child_leaves_no_entr
     let child = push_image(&bench.registry, R, "config", &json!({})).await;
     let index = push_index(&bench.registry, &child).await.unwrap();
     let manifests = vec![index, child.clone()].into();
-    let store = Arc::new(Deleting { registry: bench.registry.clone(), store: bench.store.clone(), manifests });
-    let refused = push_index(&Registry::new(store, bench.store.clone()).with(any_sizes()), &child).await;
-    assert!(matches!(&refused, Err(Error::MissingReferences(missing)) if *missing == [child]), "{refused:?}");
+    let store = Arc::new(Deleting {
+        registry: bench.registry.clone(),
+        store: bench.store.clone(),
+        manifests,
+    });
+    let refused = push_index(
+        &Registry::new(store, bench.store.clone()).with(any_sizes()),
+        &child,
+    )
+    .await;
+    assert!(
+        matches!(&refused, Err(Error::MissingReferences(missing)) if *missing == [child]),
+        "{refused:?}"
+    );
     assert_eq!(bench.keys("r/").await, [""; 0]);
 }
 
@@ -307,12 +471,24 @@ async fn a_repository_whose_last_deletion_was_cut_short_leaves_the_catalogue_at_
         let digest = push_image(&bench.registry, R, "config", &json!({})).await;
         put_tags(&bench.registry, &digest, ["v1".to_owned()].into_iter()).await;
         let reference = Reference::Digest(digest);
-        let done = Counting::new(&bench, cut).registry().delete_manifest(&delete(R), &reference).await;
+        let done = Counting::new(&bench, cut)
+            .registry()
+            .delete_manifest(&delete(R), &reference)
+            .await;
         let there = bench.registry.manifest(&read(R), &reference).await.is_ok();
         bench.restarted().finish_what_a_crash_left().await.unwrap();
         if !there {
-            let kinds: BTreeSet<String> = bench.keys("").await.iter().map(|key| key[..2].to_owned()).collect();
-            assert_eq!(kinds, BTreeSet::from(["b/".to_owned(), "l/".to_owned()]), "cut after {cut}");
+            let kinds: BTreeSet<String> = bench
+                .keys("")
+                .await
+                .iter()
+                .map(|key| key[..2].to_owned())
+                .collect();
+            assert_eq!(
+                kinds,
+                BTreeSet::from(["b/".to_owned(), "l/".to_owned()]),
+                "cut after {cut}"
+            );
         }
         if done.is_ok() {
             break;
@@ -326,12 +502,25 @@ async fn a_repository_whose_last_deletion_was_cut_short_leaves_the_catalogue_at_
 async fn a_tag_that_cannot_be_read_is_in_nobodys_way() {
     let bench = Bench::new();
     let digest = push_image(&bench.registry, R, "config", &json!({})).await;
-    put_tags(&bench.registry, &digest, (0..3).map(|number| format!("v{number}"))).await;
+    put_tags(
+        &bench.registry,
+        &digest,
+        (0..3).map(|number| format!("v{number}")),
+    )
+    .await;
     bench.damage(&format!("r/{R}!/t/v1"), "damaged").await;
     // Condemned, dying, and its marker: the list has to look at the tags.
-    Counting::new(&bench, 3).registry().delete_manifest(&delete(R), &Reference::Digest(digest.clone())).await.unwrap_err();
+    Counting::new(&bench, 3)
+        .registry()
+        .delete_manifest(&delete(R), &Reference::Digest(digest.clone()))
+        .await
+        .unwrap_err();
     assert_eq!(listed(&bench.registry).await, ["v1"]);
-    bench.registry.delete_manifest(&delete(R), &Reference::Digest(digest.clone())).await.unwrap();
+    bench
+        .registry
+        .delete_manifest(&delete(R), &Reference::Digest(digest.clone()))
+        .await
+        .unwrap();
     assert_eq!(listed(&bench.registry).await, [""; 0], "the repository is gone");
     assert_eq!(bench.keys("x/").await, [""; 0]);
     assert_eq!(push_image(&bench.registry, R, "config", &json!({})).await, digest);
@@ -348,29 +537,57 @@ async fn a_push_that_fails_at_its_end_leaves_nothing_in_the_way() {
     let index = push_index(&refusing.registry(), &child).await;
     assert!(matches!(index, Err(Error::Storage(Failure::Full))), "{index:?}");
     assert_eq!(bench.keys(&format!("r/{R}!/m/")).await.len(), 1, "only the child");
-    bench.registry.delete_manifest(&delete(R), &Reference::Digest(child.clone())).await.unwrap();
+    bench
+        .registry
+        .delete_manifest(&delete(R), &Reference::Digest(child.clone()))
+        .await
+        .unwrap();
 
     // Where the process died instead, a deletion takes it away.
     assert_eq!(push_image(&bench.registry, R, "config", &json!({})).await, child);
-    push_index(&Counting::new(&bench, 2).registry(), &child).await.unwrap_err();
-    let bytes = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [descriptor(IMAGE, &child)]}).to_string();
+    push_index(&Counting::new(&bench, 2).registry(), &child)
+        .await
+        .unwrap_err();
+    let bytes =
+        json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [descriptor(IMAGE, &child)]}).to_string();
     let pending = Reference::Digest(sha256(bytes.as_bytes()));
-    assert!(matches!(bench.registry.delete_manifest(&delete(R), &pending).await, Err(Error::ManifestUnknown)));
-    bench.registry.delete_manifest(&delete(R), &Reference::Digest(child)).await.unwrap();
+    assert!(matches!(
+        bench.registry.delete_manifest(&delete(R), &pending).await,
+        Err(Error::ManifestUnknown)
+    ));
+    bench
+        .registry
+        .delete_manifest(&delete(R), &Reference::Digest(child))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
 async fn an_index_of_thousands_is_pushed_and_deleted_with_few_commits() {
     let bench = Bench::new();
-    let sparse = Settings { sparse: Repositories::parse(R).unwrap(), ..any_sizes() };
-    let children: Vec<_> = (0..2500).map(|number: u32| descriptor(IMAGE, &sha256(&number.to_be_bytes()))).collect();
+    let sparse = Settings {
+        sparse: Repositories::parse(R).unwrap(),
+        ..any_sizes()
+    };
+    let children: Vec<_> = (0..2500)
+        .map(|number: u32| descriptor(IMAGE, &sha256(&number.to_be_bytes())))
+        .collect();
     let bytes = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": children}).to_string();
     let reference = Reference::Digest(sha256(bytes.as_bytes()));
     let counting = Counting::new(&bench, u64::MAX);
     let registry = counting.registry().with(sparse);
-    registry.put_manifest(&write(R), &reference, Some(INDEX), bytes.into()).await.unwrap();
-    assert!(counting.commits.swap(0, Ordering::SeqCst) <= 6, "announced, three pages of entries, the catalogue, committed");
+    registry
+        .put_manifest(&write(R), &reference, Some(INDEX), bytes.into())
+        .await
+        .unwrap();
+    assert!(
+        counting.commits.swap(0, Ordering::SeqCst) <= 6,
+        "announced, three pages of entries, the catalogue, committed"
+    );
     registry.delete_manifest(&delete(R), &reference).await.unwrap();
-    assert!(counting.commits.load(Ordering::SeqCst) <= 9, "hidden, two for each of three pages, two for the rest");
+    assert!(
+        counting.commits.load(Ordering::SeqCst) <= 9,
+        "hidden, two for each of three pages, two for the rest"
+    );
     assert_eq!(bench.keys("").await, [""; 0]);
 }

@@ -30,20 +30,32 @@ impl Progress for Heard {
 impl Bench {
     pub(super) async fn fsck(&self) -> (Heard, Checked) {
         let mut heard = Heard::default();
-        let checked = self.restarted().check(&Maintenance::by_the_stores_owner(), &mut heard).await.unwrap();
+        let checked = self
+            .restarted()
+            .check(&Maintenance::by_the_stores_owner(), &mut heard)
+            .await
+            .unwrap();
         (heard, checked)
     }
 
     async fn damages(&self) -> Vec<String> {
         let findings = self.fsck().await.0.findings.into_iter();
-        findings.filter(|finding| finding.severity == Severity::Damage).map(|finding| finding.to_string()).collect()
+        findings
+            .filter(|finding| finding.severity == Severity::Damage)
+            .map(|finding| finding.to_string())
+            .collect()
     }
 
     /// Changes a record past the registry.
     async fn tamper(&self, key: &str, change: impl FnOnce(&str) -> Option<String>) {
         let record = self.store.get(key).await.unwrap().unwrap();
         match change(std::str::from_utf8(&record.value).unwrap()) {
-            Some(value) => drop(self.store.swap(key, &record.version, Bytes::from(value).into()).await.unwrap()),
+            Some(value) => drop(
+                self.store
+                    .swap(key, &record.version, Bytes::from(value).into())
+                    .await
+                    .unwrap(),
+            ),
             None => self.store.delete(key, &record.version).await.unwrap(),
         }
     }
@@ -59,10 +71,24 @@ impl Bench {
 async fn whole() -> Bench {
     let bench = Bench::new();
     let subject = sha256(b"subject");
-    let digest = push_image(&bench.registry, R, "config", &json!({"subject": descriptor(IMAGE, &subject)})).await;
-    bench.registry.put_tag(&write(R), &"v1".parse().unwrap(), &digest).await.unwrap();
+    let digest = push_image(
+        &bench.registry,
+        R,
+        "config",
+        &json!({"subject": descriptor(IMAGE, &subject)}),
+    )
+    .await;
+    bench
+        .registry
+        .put_tag(&write(R), &"v1".parse().unwrap(), &digest)
+        .await
+        .unwrap();
     let upload = bench.registry.start_upload(&create(R), None).await.unwrap();
-    bench.registry.append(&create(R), &upload.id, None, None, body(&[b"abc"])).await.unwrap();
+    bench
+        .registry
+        .append(&create(R), &upload.id, None, None, body(&[b"abc"]))
+        .await
+        .unwrap();
     bench
 }
 
@@ -70,7 +96,17 @@ async fn whole() -> Bench {
 async fn a_whole_store_is_clean() {
     let (heard, checked) = whole().await.fsck().await;
     assert_eq!(heard.findings, []);
-    assert_eq!(checked, Checked { blobs: 1, bytes: 6, links: 1, manifests: 1, tags: 1, uploads: 1 });
+    assert_eq!(
+        checked,
+        Checked {
+            blobs: 1,
+            bytes: 6,
+            links: 1,
+            manifests: 1,
+            tags: 1,
+            uploads: 1
+        }
+    );
     assert_eq!(heard.hashed, (9, 9), "the upload's as well");
 }
 
@@ -83,22 +119,67 @@ async fn every_kind_of_damage_is_found() {
         ("b/", "", "", "links a blob that does not exist"),
         ("b/", "live", "dying", "links a blob that is being removed"),
         ("l/", "", "", "needs the blob"),
-        ("l/", "\"size\":6", "\"size\":7", "says that the blob is 7 long, and its record says 6"),
+        (
+            "l/",
+            "\"size\":6",
+            "\"size\":7",
+            "says that the blob is 7 long, and its record says 6",
+        ),
         ("l/", "\"generation\"", "\"other\"", "is live and names no bytes"),
-        ("l/", "\"generation\":\"", "\"generation\":\"x", "names the bytes x"),
+        (
+            "l/",
+            "\"generation\":\"",
+            "\"generation\":\"x",
+            "names the bytes x",
+        ),
         (MANIFEST, "", "", "is on the manifest"),
-        (MANIFEST, "schemaVersion\":2", "schemaVersion\":3", "its bytes have the digest"),
-        (MANIFEST, "\"blobs\":[", "\"blobs\":[\"sha256:0000000000000000000000000000000000000000000000000000000000000000\",", "header"),
+        (
+            MANIFEST,
+            "schemaVersion\":2",
+            "schemaVersion\":3",
+            "its bytes have the digest",
+        ),
+        (
+            MANIFEST,
+            "\"blobs\":[",
+            "\"blobs\":[\"sha256:0000000000000000000000000000000000000000000000000000000000000000\",",
+            "header",
+        ),
         ("r/team/app!/s/", "", "", "referrers"),
         ("r/team/app!/t/", "sha256:", "sha256:0", "cannot be read"),
         ("c/", "", "", "catalogue"),
         ("c/", "live", "gone", "cannot be read"),
         ("u/", "\"offset\":3", "\"offset\":4", "has 3 of 4 bytes"),
-        ("u/", "\"offset\":3", "\"offset\":2", "its hash state is not that of its first 2 bytes"),
-        ("u/", "\"offset\":3", "\"offset\":0", "its hash state is not that of its first 0 bytes"),
-        ("u/", "\"hash\":\"Z+YJ", "\"hash\":\"Y+YJ", "its hash state is not that of its first 3 bytes"),
-        ("u/", "\"hash\":\"", "\"hash\":\"!", "its hash state is not that of its first 3 bytes"),
-        ("u/", "sha256", "sha512", "its hash state is not that of its first 3 bytes"),
+        (
+            "u/",
+            "\"offset\":3",
+            "\"offset\":2",
+            "its hash state is not that of its first 2 bytes",
+        ),
+        (
+            "u/",
+            "\"offset\":3",
+            "\"offset\":0",
+            "its hash state is not that of its first 0 bytes",
+        ),
+        (
+            "u/",
+            "\"hash\":\"Z+YJ",
+            "\"hash\":\"Y+YJ",
+            "its hash state is not that of its first 3 bytes",
+        ),
+        (
+            "u/",
+            "\"hash\":\"",
+            "\"hash\":\"!",
+            "its hash state is not that of its first 3 bytes",
+        ),
+        (
+            "u/",
+            "sha256",
+            "sha512",
+            "its hash state is not that of its first 3 bytes",
+        ),
     ] {
         let bench = whole().await;
         let key = bench.only_key(prefix).await;
@@ -109,18 +190,38 @@ async fn every_kind_of_damage_is_found() {
             })
             .await;
         let damages = bench.damages().await;
-        assert!(damages.iter().any(|damage| damage.contains(expected)), "{key}: {damages:?}");
+        assert!(
+            damages.iter().any(|damage| damage.contains(expected)),
+            "{key}: {damages:?}"
+        );
     }
     // The upload's own line, since its manifest has one as well.
     let bench = whole().await;
     bench.tamper(&bench.only_key("c/").await, |_| None).await;
-    let expected = format!("damage: {}: its repository is not in the catalogue", bench.only_key("u/").await);
+    let expected = format!(
+        "damage: {}: its repository is not in the catalogue",
+        bench.only_key("u/").await
+    );
     assert!(bench.damages().await.contains(&expected));
     let bench = whole().await;
-    bench.store.create("x/unknown", Bytes::new().into()).await.unwrap();
-    bench.store.create("u/unknown", Bytes::new().into()).await.unwrap();
+    bench
+        .store
+        .create("x/unknown", Bytes::new().into())
+        .await
+        .unwrap();
+    bench
+        .store
+        .create("u/unknown", Bytes::new().into())
+        .await
+        .unwrap();
     let damages = bench.damages().await;
-    assert_eq!(damages, ["damage: u/unknown: is not the key of a record", "damage: x/unknown: is not the key of a record"]);
+    assert_eq!(
+        damages,
+        [
+            "damage: u/unknown: is not the key of a record",
+            "damage: x/unknown: is not the key of a record"
+        ]
+    );
 }
 
 #[tokio::test]
@@ -131,17 +232,28 @@ async fn bytes_that_are_lost_or_changed_are_damage() {
         let name = blob["generation"].as_str().unwrap();
         bench.replace_bytes(name, content).await;
         let damages = bench.damages().await;
-        assert!(damages.len() == 1 && damages[0].contains(name), "{content:?}: {damages:?}");
+        assert!(
+            damages.len() == 1 && damages[0].contains(name),
+            "{content:?}: {damages:?}"
+        );
     }
 }
 
 #[tokio::test]
 async fn an_upload_whose_bytes_have_changed_is_damage_and_one_with_more_is_not() {
-    for (bytes, expected) in [("abd", Some("its hash state is not that of its first 3 bytes")), ("abcdef", None)] {
+    for (bytes, expected) in [
+        ("abd", Some("its hash state is not that of its first 3 bytes")),
+        ("abcdef", None),
+    ] {
         let bench = whole().await;
         let key = bench.only_key("u/").await;
-        bench.replace_bytes(key.rsplit_once('/').unwrap().1, Some(bytes)).await;
-        let expected: Vec<_> = expected.map(|what| format!("damage: {key}: {what}")).into_iter().collect();
+        bench
+            .replace_bytes(key.rsplit_once('/').unwrap().1, Some(bytes))
+            .await;
+        let expected: Vec<_> = expected
+            .map(|what| format!("damage: {key}: {what}"))
+            .into_iter()
+            .collect();
         assert_eq!(bench.damages().await, expected, "{bytes}");
     }
 }
@@ -156,7 +268,16 @@ impl Bench {
     async fn replace_bytes(&self, name: &str, content: Option<&'static str>) {
         self.store.remove(name, &Resume::default()).await.unwrap();
         if let Some(content) = content {
-            self.store.write(name, 0, &Resume::default(), vec![content.into()], Box::new(|_| ())).await.unwrap();
+            self.store
+                .write(
+                    name,
+                    0,
+                    &Resume::default(),
+                    vec![content.into()],
+                    Box::new(|_| ()),
+                )
+                .await
+                .unwrap();
         }
     }
 }
@@ -167,18 +288,32 @@ async fn bytes_belong_to_one_blob() {
     for member in ["generation", "trash"] {
         let bench = whole().await;
         let other = push_blob(&bench.registry, "other", b"layer").await;
-        let (first, second) = (keys::blob(&sha256(b"config")).to_string(), keys::blob(&other).to_string());
+        let first = keys::blob(&sha256(b"config")).to_string();
+        let second = keys::blob(&other).to_string();
         let name = bench.value(&first).await["generation"].clone();
         let mut changed = bench.value(&second).await;
-        changed[member] = if member == "trash" { json!([name]) } else { name.clone() };
-        bench.tamper(&second, |value| Some(format!("{}\n{changed}", value.lines().next().unwrap()))).await;
-        let expected = format!("damage: {}: its bytes {} are named a second time", first.max(second), name.as_str().unwrap());
+        changed[member] = if member == "trash" {
+            json!([name])
+        } else {
+            name.clone()
+        };
+        bench
+            .tamper(&second, |value| {
+                Some(format!("{}\n{changed}", value.lines().next().unwrap()))
+            })
+            .await;
+        let expected = format!(
+            "damage: {}: its bytes {} are named a second time",
+            first.max(second),
+            name.as_str().unwrap()
+        );
         let damages = bench.damages().await;
         assert!(damages.contains(&expected), "{member}: {damages:?}");
     }
 }
 
-/// One that was closed may have given its bytes to the blob that it names. Every other's are removed at its end.
+/// One that was closed may have given its bytes to the blob that it names. Every other's are removed at its
+/// end.
 #[tokio::test]
 async fn an_uploads_bytes_are_no_blobs() {
     for (state, content, is_damage) in [
@@ -199,8 +334,13 @@ async fn an_uploads_bytes_are_no_blobs() {
         let value = format!("{{\"format\":2,\"nonce\":\"0\"}}\n{session}");
         bench.store.create(&key, Bytes::from(value).into()).await.unwrap();
         let damages = bench.damages().await;
-        let expected = format!("damage: {key}: its bytes are those of a blob, which would lose them at its end");
-        assert_eq!(damages.contains(&expected), is_damage, "{state} {content:?}: {damages:?}");
+        let expected =
+            format!("damage: {key}: its bytes are those of a blob, which would lose them at its end");
+        assert_eq!(
+            damages.contains(&expected),
+            is_damage,
+            "{state} {content:?}: {damages:?}"
+        );
     }
 }
 
@@ -211,18 +351,36 @@ async fn a_repository_in_the_catalogue_holds_something() {
     bench.registry.start_upload(&create("begun"), None).await.unwrap();
     assert_eq!(bench.fsck().await.0.findings, []);
     for repository in ["begun", "empty", "linked"] {
-        bench.registry.records.mark(&keys::in_catalog(repository)).await.unwrap();
+        bench
+            .registry
+            .records
+            .mark(&keys::in_catalog(repository))
+            .await
+            .unwrap();
     }
-    let findings: Vec<_> = bench.fsck().await.0.findings.iter().map(ToString::to_string).collect();
+    let findings: Vec<_> = bench
+        .fsck()
+        .await
+        .0
+        .findings
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     assert_eq!(findings, ["leftover: c/empty!: nothing is in the repository"]);
     // A process may end between the two writes with which an upload begins, before anybody was told of it.
     bench.tamper("c/begun!", |_| None).await;
     let findings = bench.fsck().await.0.findings;
     assert!(
-        findings.iter().any(|found| found.severity == Severity::Leftover && found.what == "a beginning that was cut short"),
+        findings
+            .iter()
+            .any(|found| found.severity == Severity::Leftover
+                && found.what == "a beginning that was cut short"),
         "{findings:?}"
     );
-    assert!(findings.iter().all(|found| found.severity == Severity::Leftover), "{findings:?}");
+    assert!(
+        findings.iter().all(|found| found.severity == Severity::Leftover),
+        "{findings:?}"
+    );
 }
 
 #[tokio::test]
@@ -232,9 +390,15 @@ async fn what_a_crash_leaves_behind_is_no_damage() {
     bench.replace_bytes(&nobodys, Some("x")).await;
     bench.tamper("r/team/app!/t/v1", |_| None).await;
     let key = bench.only_key("u/").await;
-    bench.tamper(&key, |value| Some(value.replace("\"open\"", "\"aborting\""))).await;
+    bench
+        .tamper(&key, |value| Some(value.replace("\"open\"", "\"aborting\"")))
+        .await;
     let (heard, _) = bench.fsck().await;
-    let found: Vec<_> = heard.findings.iter().map(|finding| (finding.severity, finding.what.as_str())).collect();
+    let found: Vec<_> = heard
+        .findings
+        .iter()
+        .map(|finding| (finding.severity, finding.what.as_str()))
+        .collect();
     assert_eq!(
         found,
         [

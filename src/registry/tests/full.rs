@@ -10,19 +10,42 @@ const R: &str = "team/app";
 async fn a_full_store_takes_deletions_and_no_pushes() {
     let bench = Bench::new();
     let (registry, store) = bench.watched();
-    let (child, other) = (push_image(&registry, R, "child", &json!({})).await, push_image(&registry, R, "other", &json!({})).await);
+    let child = push_image(&registry, R, "child", &json!({})).await;
+    let other = push_image(&registry, R, "other", &json!({})).await;
     let index = index(&[&child]);
-    let listing = registry.put_manifest(&write(R), &tag("listing"), Some(INDEX), index.clone()).await.unwrap().digest;
-    registry.put_tag(&write(R), &"v1".parse().unwrap(), &other).await.unwrap();
-    registry.put_tag(&write(R), &"v2".parse().unwrap(), &other).await.unwrap();
+    let listing = registry
+        .put_manifest(&write(R), &tag("listing"), Some(INDEX), index.clone())
+        .await
+        .unwrap()
+        .digest;
+    registry
+        .put_tag(&write(R), &"v1".parse().unwrap(), &other)
+        .await
+        .unwrap();
+    registry
+        .put_tag(&write(R), &"v2".parse().unwrap(), &other)
+        .await
+        .unwrap();
     let upload = registry.start_upload(&create(R), None).await.unwrap();
     store.has_room_for(0);
 
-    let full = |pushed: Result<(), Error>| assert!(matches!(pushed, Err(Error::Storage(Failure::Full))), "{pushed:?}");
+    let full = |pushed: Result<(), Error>| {
+        assert!(matches!(pushed, Err(Error::Storage(Failure::Full))), "{pushed:?}")
+    };
     full(registry.start_upload(&create(R), None).await.map(drop));
-    full(registry.append(&create(R), &upload.id, None, None, body(&[b"abc"])).await.map(drop));
+    full(
+        registry
+            .append(&create(R), &upload.id, None, None, body(&[b"abc"]))
+            .await
+            .map(drop),
+    );
     full(registry.put_tag(&write(R), &"v3".parse().unwrap(), &other).await);
-    full(registry.put_manifest(&write("team/new"), &tag("v1"), Some(INDEX), index).await.map(drop));
+    full(
+        registry
+            .put_manifest(&write("team/new"), &tag("v1"), Some(INDEX), index)
+            .await
+            .map(drop),
+    );
 
     let by_digest = |digest: &Digest| Reference::Digest(digest.clone());
     let listed = registry.delete_manifest(&delete(R), &by_digest(&child)).await;
@@ -30,14 +53,26 @@ async fn a_full_store_takes_deletions_and_no_pushes() {
     let needed = registry.delete_blob(&delete(R), &sha256(b"child")).await;
     assert!(matches!(needed, Err(Error::Referenced)), "{needed:?}");
     registry.delete_manifest(&delete(R), &tag("v1")).await.unwrap();
-    registry.delete_manifest(&delete(R), &by_digest(&listing)).await.unwrap();
-    registry.delete_manifest(&delete(R), &by_digest(&child)).await.unwrap();
-    registry.delete_manifest(&delete(R), &by_digest(&other)).await.unwrap();
+    registry
+        .delete_manifest(&delete(R), &by_digest(&listing))
+        .await
+        .unwrap();
+    registry
+        .delete_manifest(&delete(R), &by_digest(&child))
+        .await
+        .unwrap();
+    registry
+        .delete_manifest(&delete(R), &by_digest(&other))
+        .await
+        .unwrap();
     for blob in [&b"child"[..], b"other"] {
         registry.delete_blob(&delete(R), &sha256(blob)).await.unwrap();
     }
     let cancelled = registry.cancel(&create(R), &upload.id).await;
-    assert!(cancelled.is_ok() || matches!(cancelled, Err(Error::UploadUnknown)), "{cancelled:?}");
+    assert!(
+        cancelled.is_ok() || matches!(cancelled, Err(Error::UploadUnknown)),
+        "{cancelled:?}"
+    );
     for prefix in ["r/", "l/", "u/", "x/", "c/"] {
         assert_eq!(bench.keys(prefix).await, [""; 0]);
     }
@@ -48,7 +83,10 @@ async fn a_full_store_lets_uploads_expire() {
     let bench = Bench::new();
     let (registry, store) = bench.watched();
     let upload = registry.start_upload(&create(R), None).await.unwrap();
-    registry.append(&create(R), &upload.id, None, None, body(&[b"abc"])).await.unwrap();
+    registry
+        .append(&create(R), &upload.id, None, None, body(&[b"abc"]))
+        .await
+        .unwrap();
     bench.hand.advance(Duration::from_secs(25 * 60 * 60));
     store.has_room_for(0);
     assert_eq!(registry.expire_uploads().await.unwrap(), 1);
@@ -61,15 +99,24 @@ async fn what_a_crash_left_is_finished_on_a_full_store() {
     let bench = Bench::new();
     let (registry, store) = bench.watched();
     let digest = push_image(&registry, R, "config", &json!({})).await;
-    registry.put_tag(&write(R), &"v1".parse().unwrap(), &digest).await.unwrap();
+    registry
+        .put_tag(&write(R), &"v1".parse().unwrap(), &digest)
+        .await
+        .unwrap();
     store.refuses_changes_of("r/team/app!/t/", Failure::Stopped);
-    registry.delete_manifest(&delete(R), &Reference::Digest(digest)).await.unwrap_err();
+    registry
+        .delete_manifest(&delete(R), &Reference::Digest(digest))
+        .await
+        .unwrap_err();
     store.refuses(None);
     store.has_room_for(0);
     assert_eq!(bench.keys("x/").await.len(), 1);
     let restarted = Registry::new(store, bench.store.clone()).with(any_sizes());
     assert_eq!(restarted.finish_what_a_crash_left().await.unwrap(), 1);
-    assert_eq!((bench.keys("r/").await, bench.keys("x/").await), (Vec::new(), Vec::new()));
+    assert_eq!(
+        (bench.keys("r/").await, bench.keys("x/").await),
+        (Vec::new(), Vec::new())
+    );
 }
 
 #[tokio::test]
@@ -77,11 +124,14 @@ async fn a_push_that_meets_the_reserve_half_way_leaves_nothing() {
     let bench = Bench::new();
     let (registry, store) = bench.watched();
     let child = push_image(&registry, R, "child", &json!({})).await;
-    let (index, before) = (index(&[&child]), bench.keys("").await);
+    let index = index(&[&child]);
+    let before = bench.keys("").await;
     let reference = Reference::Digest(sha256(&index));
     for room in 0.. {
         store.has_room_for(room);
-        let pushed = registry.put_manifest(&write(R), &reference, Some(INDEX), index.clone()).await;
+        let pushed = registry
+            .put_manifest(&write(R), &reference, Some(INDEX), index.clone())
+            .await;
         if pushed.is_ok() {
             assert!(room > 2, "announced, listed, committed: {room}");
             break;
@@ -100,14 +150,23 @@ async fn an_upload_that_meets_the_reserve_gives_its_bytes_back() {
             let upload = registry.start_upload(&create(R), None).await.unwrap();
             let first: &[u8] = if kept { b"abc" } else { b"" };
             if kept {
-                registry.append(&create(R), &upload.id, None, None, body(&[first])).await.unwrap();
+                registry
+                    .append(&create(R), &upload.id, None, None, body(&[first]))
+                    .await
+                    .unwrap();
             }
             store.has_room_for(room);
             let digest = sha256(&[first, b"def"].concat());
             let done = if closing {
-                registry.finish(&blind(create(R)), &upload.id, None, &digest, body(&[b"def"])).await.map(drop)
+                registry
+                    .finish(&blind(create(R)), &upload.id, None, &digest, body(&[b"def"]))
+                    .await
+                    .map(drop)
             } else {
-                registry.append(&create(R), &upload.id, None, None, body(&[b"def"])).await.map(drop)
+                registry
+                    .append(&create(R), &upload.id, None, None, body(&[b"def"]))
+                    .await
+                    .map(drop)
             };
             if done.is_ok() {
                 assert!(room >= if closing { 4 } else { 1 }, "{room}");
@@ -123,8 +182,19 @@ async fn an_upload_that_meets_the_reserve_gives_its_bytes_back() {
             } else {
                 assert_eq!(bytes, first.len() as u64, "{case}");
                 store.has_room_for(usize::MAX);
-                assert_eq!(registry.upload_status(&create(R), &upload.id).await.unwrap().offset, bytes, "{case}");
-                registry.finish(&blind(create(R)), &upload.id, None, &digest, body(&[b"def"])).await.unwrap();
+                assert_eq!(
+                    registry
+                        .upload_status(&create(R), &upload.id)
+                        .await
+                        .unwrap()
+                        .offset,
+                    bytes,
+                    "{case}"
+                );
+                registry
+                    .finish(&blind(create(R)), &upload.id, None, &digest, body(&[b"def"]))
+                    .await
+                    .unwrap();
             }
         }
     }

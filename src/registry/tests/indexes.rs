@@ -1,4 +1,5 @@
-//! An index and its children, a manifest and its blobs: what is acknowledged is complete, also when it was there already.
+//! An index and its children, a manifest and its blobs: what is acknowledged is complete, also when it was
+//! there already.
 
 use super::watched::Asked;
 use super::*;
@@ -10,12 +11,20 @@ const R: &str = "team/app";
 impl Bench {
     /// The same store, where manifests may lack what they refer to.
     fn sparse(&self) -> Registry {
-        self.restarted().with(Settings { sparse: Repositories::parse(R).unwrap(), ..any_sizes() })
+        self.restarted().with(Settings {
+            sparse: Repositories::parse(R).unwrap(),
+            ..any_sizes()
+        })
     }
 
     /// How the manifest's record stands.
     async fn version(&self, digest: &Digest) -> crate::storage::Version {
-        self.store.get(keys::manifest(&R.parse().unwrap(), digest).as_str()).await.unwrap().unwrap().version
+        self.store
+            .get(keys::manifest(&R.parse().unwrap(), digest).as_str())
+            .await
+            .unwrap()
+            .unwrap()
+            .version
     }
 
     async fn unlink(&self, digest: &Digest) {
@@ -32,33 +41,67 @@ async fn yields(turns: u64) {
 }
 
 async fn push(registry: &Registry, reference: &Reference, bytes: &Bytes) -> Result<Vec<Digest>, Error> {
-    registry.put_manifest(&write(R), reference, None, bytes.clone()).await.map(|pushed| pushed.missing)
+    registry
+        .put_manifest(&write(R), reference, None, bytes.clone())
+        .await
+        .map(|pushed| pushed.missing)
 }
 
 #[tokio::test]
 async fn what_is_committed_and_lacks_something_is_not_acknowledged_again() {
     let bench = Bench::new();
-    let (first, second) = (push_image(&bench.registry, R, "1", &json!({})).await, push_image(&bench.registry, R, "2", &json!({})).await);
+    let first = push_image(&bench.registry, R, "1", &json!({})).await;
+    let second = push_image(&bench.registry, R, "2", &json!({})).await;
     let images = index(&[&first, &second]);
     let config = push_blob(&bench.registry, R, b"config").await;
     let alone = image(&config, &json!({}));
     for bytes in [&images, &alone] {
         push(&bench.registry, &tag("v1"), bytes).await.unwrap();
     }
-    bench.sparse().delete_manifest(&delete(R), &Reference::Digest(second.clone())).await.unwrap();
+    bench
+        .sparse()
+        .delete_manifest(&delete(R), &Reference::Digest(second.clone()))
+        .await
+        .unwrap();
     bench.unlink(&config).await;
     for (bytes, lacks) in [(&images, &second), (&alone, &config)] {
         let digest = sha256(bytes);
-        let (before, version) = (bench.keys("r/").await, bench.version(&digest).await);
+        let before = bench.keys("r/").await;
+        let version = bench.version(&digest).await;
         for reference in [tag("v1"), tag("v2"), Reference::Digest(digest.clone())] {
             let refused = push(&bench.registry, &reference, bytes).await;
-            assert!(matches!(&refused, Err(Error::MissingReferences(missing)) if missing == std::slice::from_ref(lacks)), "{refused:?}");
+            assert!(
+                matches!(&refused, Err(Error::MissingReferences(missing)) if missing == std::slice::from_ref(lacks)),
+                "{refused:?}"
+            );
             assert_eq!(bench.version(&digest).await, version, "it is left as it is");
-            assert_eq!(bench.registry.manifest(&read(R), &Reference::Digest(digest.clone())).await.unwrap().bytes, bytes);
+            assert_eq!(
+                bench
+                    .registry
+                    .manifest(&read(R), &Reference::Digest(digest.clone()))
+                    .await
+                    .unwrap()
+                    .bytes,
+                bytes
+            );
         }
-        assert_eq!(bench.registry.manifest(&read(R), &tag("v1")).await.unwrap().digest, sha256(&alone), "the tag is where it was");
+        assert_eq!(
+            bench
+                .registry
+                .manifest(&read(R), &tag("v1"))
+                .await
+                .unwrap()
+                .digest,
+            sha256(&alone),
+            "the tag is where it was"
+        );
         // Where that is accepted, it is said.
-        assert_eq!(push(&bench.sparse(), &Reference::Digest(digest), bytes).await.unwrap(), std::slice::from_ref(lacks));
+        assert_eq!(
+            push(&bench.sparse(), &Reference::Digest(digest), bytes)
+                .await
+                .unwrap(),
+            std::slice::from_ref(lacks)
+        );
         assert_eq!(bench.keys("r/").await, before);
     }
     // The client sends what is missing, as it is told.
@@ -81,15 +124,29 @@ async fn a_push_writes_the_entries_that_are_missing_of_what_is_committed() {
     push(&bench.registry, &reference, &listing).await.unwrap();
     let all = bench.keys("").await;
     for prefix in ["r/team/app!/i/", "r/team/app!/s/", "c/"] {
-        let [key] = &bench.keys(prefix).await[..] else { panic!("{prefix}") };
+        let [key] = &bench.keys(prefix).await[..] else {
+            panic!("{prefix}")
+        };
         let version = bench.store.get(key).await.unwrap().unwrap().version;
         bench.store.delete(key, &version).await.unwrap();
     }
     push(&bench.registry, &reference, &listing).await.unwrap();
     assert_eq!(bench.keys("").await, all);
-    let refused = bench.registry.delete_manifest(&delete(R), &Reference::Digest(child)).await;
+    let refused = bench
+        .registry
+        .delete_manifest(&delete(R), &Reference::Digest(child))
+        .await;
     assert!(matches!(refused, Err(Error::Listed { .. })), "{refused:?}");
-    assert_eq!(bench.registry.referrers(&read(R), &subject, None, None).await.unwrap().manifests.len(), 1);
+    assert_eq!(
+        bench
+            .registry
+            .referrers(&read(R), &subject, None, None)
+            .await
+            .unwrap()
+            .manifests
+            .len(),
+        1
+    );
 }
 
 #[tokio::test]
@@ -103,7 +160,10 @@ async fn a_push_of_what_is_there_reads_little_and_changes_nothing_but_its_tag() 
     let (registry, store) = bench.watched();
     push(&registry, &tag("v1"), &listing).await.unwrap();
     bench.hand.advance(Duration::from_secs(3600));
-    for (reference, changed) in [(Reference::Digest(sha256(&listing)), vec![]), (tag("v1"), vec!["r/team/app!/t/v1".to_owned()])] {
+    for (reference, changed) in [
+        (Reference::Digest(sha256(&listing)), vec![]),
+        (tag("v1"), vec!["r/team/app!/t/v1".to_owned()]),
+    ] {
         store.asked();
         push(&registry, &reference, &listing).await.unwrap();
         let asked = store.asked();
@@ -114,7 +174,11 @@ async fn a_push_of_what_is_there_reads_little_and_changes_nothing_but_its_tag() 
         let changes: Vec<String> = changes.collect();
         assert_eq!(changes, changed);
         assert!(!asked.iter().any(|asked| matches!(asked, Asked::List { .. })));
-        assert!(asked.len() <= 2 * children.len() + 10, "a child and its entry are read once: {}", asked.len());
+        assert!(
+            asked.len() <= 2 * children.len() + 10,
+            "a child and its entry are read once: {}",
+            asked.len()
+        );
     }
 }
 
@@ -140,8 +204,16 @@ async fn a_push_that_fails_or_is_given_up_leaves_nothing_that_counts() {
         let given_up = Box::pin(registry.put_manifest(&permit, &reference, None, listing.clone()));
         drop(futures_util::future::select(given_up, Box::pin(yields(turns))).await);
         yields(1000).await;
-        let found = bench.registry.records.read(&keys::manifest(&R.parse().unwrap(), &sha256(&listing))).await.unwrap();
-        assert!(found.is_none_or(|found| found.record.is_readable()), "given up after {turns} turns");
+        let found = bench
+            .registry
+            .records
+            .read(&keys::manifest(&R.parse().unwrap(), &sha256(&listing)))
+            .await
+            .unwrap();
+        assert!(
+            found.is_none_or(|found| found.record.is_readable()),
+            "given up after {turns} turns"
+        );
     }
 }
 
@@ -150,34 +222,62 @@ async fn whether_a_child_may_go_is_decided_by_what_the_repository_is_now() {
     let bench = Bench::new();
     let child = push_image(&bench.registry, R, "1", &json!({})).await;
     // An index that was pushed where it might have lacked its children keeps them elsewhere all the same.
-    push(&bench.sparse(), &tag("v1"), &index(&[&child])).await.unwrap();
+    push(&bench.sparse(), &tag("v1"), &index(&[&child]))
+        .await
+        .unwrap();
     let reference = Reference::Digest(child);
-    assert!(matches!(bench.registry.delete_manifest(&delete(R), &reference).await, Err(Error::Listed { .. })));
-    bench.sparse().delete_manifest(&delete(R), &reference).await.unwrap();
-    assert!(matches!(bench.registry.manifest(&read(R), &reference).await, Err(Error::ManifestUnknown)));
+    assert!(matches!(
+        bench.registry.delete_manifest(&delete(R), &reference).await,
+        Err(Error::Listed { .. })
+    ));
+    bench
+        .sparse()
+        .delete_manifest(&delete(R), &reference)
+        .await
+        .unwrap();
+    assert!(matches!(
+        bench.registry.manifest(&read(R), &reference).await,
+        Err(Error::ManifestUnknown)
+    ));
 }
 
 #[tokio::test]
 async fn a_tag_on_a_child_is_deleted_and_an_index_in_an_index_is_a_child_too() {
     let bench = Bench::new();
     let child = push_image(&bench.registry, R, "1", &json!({})).await;
-    bench.registry.put_tag(&write(R), &"amd64".parse().unwrap(), &child).await.unwrap();
+    bench
+        .registry
+        .put_tag(&write(R), &"amd64".parse().unwrap(), &child)
+        .await
+        .unwrap();
     let inner = index(&[&child]);
     push(&bench.registry, &tag("inner"), &inner).await.unwrap();
-    let listing = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [descriptor(INDEX, &sha256(&inner))]});
+    let listing =
+        json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [descriptor(INDEX, &sha256(&inner))]});
     let outer = Bytes::from(listing.to_string());
     push(&bench.registry, &tag("outer"), &outer).await.unwrap();
     let digests = [sha256(&outer), sha256(&inner), child].map(Reference::Digest);
     for (listed, by) in [(2, 1), (1, 0)] {
         let refused = bench.registry.delete_manifest(&delete(R), &digests[listed]).await;
-        assert!(matches!(&refused, Err(Error::Listed { index }) if Reference::Digest(index.clone()) == digests[by]), "{refused:?}");
+        assert!(
+            matches!(&refused, Err(Error::Listed { index }) if Reference::Digest(index.clone()) == digests[by]),
+            "{refused:?}"
+        );
     }
     for name in ["amd64", "inner", "outer"] {
-        bench.registry.delete_manifest(&delete(R), &tag(name)).await.unwrap();
+        bench
+            .registry
+            .delete_manifest(&delete(R), &tag(name))
+            .await
+            .unwrap();
     }
     for reference in &digests {
         bench.registry.manifest(&read(R), reference).await.unwrap();
-        bench.registry.delete_manifest(&delete(R), reference).await.unwrap();
+        bench
+            .registry
+            .delete_manifest(&delete(R), reference)
+            .await
+            .unwrap();
     }
     assert_eq!(bench.keys("r/").await, Vec::<String>::new());
 }

@@ -1,4 +1,5 @@
-//! Requests that run at the same time, in many reproducible orders: the store lets others go first before each operation.
+//! Requests that run at the same time, in many reproducible orders: the store lets others go first before
+//! each operation.
 
 use super::*;
 use crate::storage::{Answer, Range, Record, Value, Version, Written};
@@ -72,32 +73,62 @@ impl Bench {
     /// The same store, where every operation lets others go first in an order of its own.
     pub(super) fn interleaved(&self, seed: u64) -> Registry {
         let dice = Mutex::new(fastrand::Rng::with_seed(seed));
-        let records = Arc::new(Interleaved { store: self.store.clone(), dice });
+        let records = Arc::new(Interleaved {
+            store: self.store.clone(),
+            dice,
+        });
         Registry::new(records, self.store.clone()).with(any_sizes())
     }
 
-    /// Every manifest's content is there, every tag stands on a manifest, and every index entry leads somewhere.
+    /// Every manifest's content is there, every tag stands on a manifest, and every index entry leads
+    /// somewhere.
     async fn check(&self, seed: u64) {
         let prefix = format!("r/{R}!/m/");
         for key in self.keys(&prefix).await {
             let digest = keys::digest_of(key.strip_prefix(&prefix).unwrap()).unwrap();
-            let manifest = self.registry.manifest(&read(R), &Reference::Digest(digest.clone())).await.unwrap();
+            let manifest = self
+                .registry
+                .manifest(&read(R), &Reference::Digest(digest.clone()))
+                .await
+                .unwrap();
             let parsed: serde_json::Value = serde_json::from_slice(&manifest.bytes).unwrap();
             let config = parsed["config"]["digest"].as_str().unwrap().parse().unwrap();
-            assert!(content(&self.registry, R, &config).await.is_ok(), "seed {seed}: a manifest without its blob");
+            assert!(
+                content(&self.registry, R, &config).await.is_ok(),
+                "seed {seed}: a manifest without its blob"
+            );
             if let Some(subject) = manifest.subject {
-                let referrers = self.registry.referrers(&read(R), &subject, None, None).await.unwrap();
-                assert!(referrers.manifests.iter().any(|found| found.digest == digest), "seed {seed}: a referrer that is not listed");
+                let referrers = self
+                    .registry
+                    .referrers(&read(R), &subject, None, None)
+                    .await
+                    .unwrap();
+                assert!(
+                    referrers.manifests.iter().any(|found| found.digest == digest),
+                    "seed {seed}: a referrer that is not listed"
+                );
             }
-            assert_eq!(self.keys("c/").await.len(), 1, "seed {seed}: a manifest in a repository that is not listed");
+            assert_eq!(
+                self.keys("c/").await.len(),
+                1,
+                "seed {seed}: a manifest in a repository that is not listed"
+            );
         }
         let prefix = format!("r/{R}!/t/");
         for key in self.keys(&prefix).await {
             let name = key.strip_prefix(&prefix).unwrap();
             let found = self.registry.manifest(&read(R), &tag(name)).await;
-            let digest = found.unwrap_or_else(|error| panic!("seed {seed}: tag {name}: {error}")).digest;
-            let back = self.keys(&format!("r/{R}!/k/sha256/{}/{name}", digest.hex())).await;
-            assert_eq!(back.len(), 1, "seed {seed}: a tag that deleting its manifest would not find");
+            let digest = found
+                .unwrap_or_else(|error| panic!("seed {seed}: tag {name}: {error}"))
+                .digest;
+            let back = self
+                .keys(&format!("r/{R}!/k/sha256/{}/{name}", digest.hex()))
+                .await;
+            assert_eq!(
+                back.len(),
+                1,
+                "seed {seed}: a tag that deleting its manifest would not find"
+            );
         }
     }
 }
@@ -109,15 +140,28 @@ async fn of_two_who_may_only_create_a_tag_one_does() {
         let config = push_blob(&bench.registry, R, b"{}").await;
         let registry = bench.interleaved(seed);
         let put = |n: u32| {
-            let (registry, bytes) = (registry.clone(), image(&config, &json!({"n": n})));
+            let registry = registry.clone();
+            let bytes = image(&config, &json!({"n": n}));
             let permit = Permit::for_test_limited(R, alice(), true, false);
-            async move { registry.put_manifest(&permit, &tag("v1"), Some(IMAGE), bytes).await }
+            async move {
+                registry
+                    .put_manifest(&permit, &tag("v1"), Some(IMAGE), bytes)
+                    .await
+            }
         };
         let winner = match join(put(1), put(2)).await {
             (Ok(winner), Err(Error::TagExists)) | (Err(Error::TagExists), Ok(winner)) => winner,
             other => panic!("seed {seed}: {other:?}"),
         };
-        assert_eq!(bench.registry.manifest(&read(R), &tag("v1")).await.unwrap().digest, winner.digest);
+        assert_eq!(
+            bench
+                .registry
+                .manifest(&read(R), &tag("v1"))
+                .await
+                .unwrap()
+                .digest,
+            winner.digest
+        );
         bench.check(seed).await;
     }
 }
@@ -129,16 +173,27 @@ async fn a_push_and_the_deletion_of_the_same_manifest_leave_all_or_nothing() {
         let subject = sha256(b"subject");
         let extra = json!({"subject": descriptor(IMAGE, &subject)});
         let digest = push_image(&bench.registry, R, "config", &extra).await;
-        bench.registry.put_tag(&write(R), &"v1".parse().unwrap(), &digest).await.unwrap();
-        let (registry, bytes) = (bench.interleaved(seed), image(&sha256(b"config"), &extra));
-        let (reference, permit, v1) = (Reference::Digest(digest.clone()), (write(R), delete(R)), tag("v1"));
+        bench
+            .registry
+            .put_tag(&write(R), &"v1".parse().unwrap(), &digest)
+            .await
+            .unwrap();
+        let registry = bench.interleaved(seed);
+        let bytes = image(&sha256(b"config"), &extra);
+        let reference = Reference::Digest(digest.clone());
+        let permit = (write(R), delete(R));
+        let v1 = tag("v1");
         let push = registry.put_manifest(&permit.0, &v1, Some(IMAGE), bytes);
         let (pushed, deleted) = join(push, registry.delete_manifest(&permit.1, &reference)).await;
         pushed.unwrap();
         deleted.unwrap();
         bench.check(seed).await;
         let there = bench.registry.manifest(&read(R), &reference).await.is_ok();
-        assert_eq!(bench.registry.manifest(&read(R), &v1).await.is_ok(), there, "seed {seed}");
+        assert_eq!(
+            bench.registry.manifest(&read(R), &v1).await.is_ok(),
+            there,
+            "seed {seed}"
+        );
     }
 }
 
@@ -146,10 +201,17 @@ async fn a_push_and_the_deletion_of_the_same_manifest_leave_all_or_nothing() {
 async fn a_tag_that_moves_away_and_back_is_found_by_the_deletion_of_its_manifest() {
     for seed in 0..ORDERS {
         let bench = Bench::new();
-        let (one, two) = (push_image(&bench.registry, R, "1", &json!({})).await, push_image(&bench.registry, R, "2", &json!({})).await);
-        let (registry, permit, name) = (bench.interleaved(seed), write(R), "v1".parse().unwrap());
+        let one = push_image(&bench.registry, R, "1", &json!({})).await;
+        let two = push_image(&bench.registry, R, "2", &json!({})).await;
+        let registry = bench.interleaved(seed);
+        let permit = write(R);
+        let name = "v1".parse().unwrap();
         bench.registry.put_tag(&permit, &name, &one).await.unwrap();
-        let (away, back) = join(registry.put_tag(&permit, &name, &two), registry.put_tag(&permit, &name, &one)).await;
+        let (away, back) = join(
+            registry.put_tag(&permit, &name, &two),
+            registry.put_tag(&permit, &name, &one),
+        )
+        .await;
         away.unwrap();
         back.unwrap();
         bench.check(seed).await;
@@ -161,7 +223,9 @@ async fn a_blob_is_deleted_or_the_manifest_that_needs_it_is_pushed() {
     for seed in 0..ORDERS {
         let bench = Bench::new();
         let config = push_blob(&bench.registry, R, b"{}").await;
-        let (registry, permit, v1) = (bench.interleaved(seed), (write(R), delete(R)), tag("v1"));
+        let registry = bench.interleaved(seed);
+        let permit = (write(R), delete(R));
+        let v1 = tag("v1");
         let push = registry.put_manifest(&permit.0, &v1, Some(IMAGE), image(&config, &json!({})));
         match join(push, registry.delete_blob(&permit.1, &config)).await {
             (Ok(_), Err(Error::Referenced)) => bench.check(seed).await,
@@ -180,10 +244,17 @@ async fn a_child_is_deleted_or_the_index_that_lists_it_is_pushed() {
         // One in three finds the index there, and each deletes it first in another.
         let there = seed % 3 == 1;
         if there || seed % 3 == 2 {
-            bench.registry.put_manifest(&write(R), &tag("v1"), None, listing.clone()).await.unwrap();
+            bench
+                .registry
+                .put_manifest(&write(R), &tag("v1"), None, listing.clone())
+                .await
+                .unwrap();
         }
-        let (registry, permits) = (bench.interleaved(seed), (write(R), delete(R)));
-        let (by_digest, child, v1) = (Reference::Digest(sha256(&listing)), Reference::Digest(child), tag("v1"));
+        let registry = bench.interleaved(seed);
+        let permits = (write(R), delete(R));
+        let by_digest = Reference::Digest(sha256(&listing));
+        let child = Reference::Digest(child);
+        let v1 = tag("v1");
         let push = registry.put_manifest(&permits.0, &v1, None, listing.clone());
         let deletion = async {
             if seed % 3 == 2 {
@@ -203,9 +274,16 @@ async fn a_child_is_deleted_or_the_index_that_lists_it_is_pushed() {
             async move { registry.manifest(&read(R), reference).await.is_ok() }
         };
         assert_eq!(there(&v1).await, there(&by_digest).await, "seed {seed}");
-        assert!(!there(&by_digest).await || there(&child).await, "seed {seed}: an index without its child");
+        assert!(
+            !there(&by_digest).await || there(&child).await,
+            "seed {seed}: an index without its child"
+        );
         let entries = bench.keys(&format!("r/{R}!/i/")).await.len();
-        assert_eq!(entries, usize::from(there(&by_digest).await), "seed {seed}: entries");
+        assert_eq!(
+            entries,
+            usize::from(there(&by_digest).await),
+            "seed {seed}: entries"
+        );
     }
 }
 
@@ -214,8 +292,13 @@ async fn a_repository_stays_listed_while_its_last_upload_ends_and_another_begins
     for seed in 0..ORDERS {
         let bench = Bench::new();
         let upload = bench.registry.start_upload(&create(R), None).await.unwrap();
-        let (registry, permit) = (bench.interleaved(seed), create(R));
-        let (cancelled, started) = join(registry.cancel(&permit, &upload.id), registry.start_upload(&permit, None)).await;
+        let registry = bench.interleaved(seed);
+        let permit = create(R);
+        let (cancelled, started) = join(
+            registry.cancel(&permit, &upload.id),
+            registry.start_upload(&permit, None),
+        )
+        .await;
         cancelled.unwrap();
         started.unwrap();
         assert_eq!(bench.keys("c/").await.len(), 1, "seed {seed}");
@@ -226,20 +309,35 @@ async fn a_repository_stays_listed_while_its_last_upload_ends_and_another_begins
 async fn the_same_blob_pushed_twice_at_once_is_kept_once() {
     for seed in 0..ORDERS / 10 {
         let bench = Bench::new();
-        let (registry, digest) = (bench.interleaved(seed), sha256(b"layer"));
+        let registry = bench.interleaved(seed);
+        let digest = sha256(b"layer");
         let push = |repository: &'static str| {
-            let (registry, digest) = (registry.clone(), digest.clone());
+            let registry = registry.clone();
+            let digest = digest.clone();
             async move {
                 let upload = registry.start_upload(&create(repository), None).await.unwrap();
-                registry.append(&create(repository), &upload.id, None, None, body(&[b"layer"])).await.unwrap();
-                registry.finish(&pusher(repository), &upload.id, None, &digest, body(&[])).await.unwrap();
+                registry
+                    .append(&create(repository), &upload.id, None, None, body(&[b"layer"]))
+                    .await
+                    .unwrap();
+                registry
+                    .finish(&pusher(repository), &upload.id, None, &digest, body(&[]))
+                    .await
+                    .unwrap();
                 upload.id
             }
         };
         let ids = join(push(R), push("other")).await;
-        assert!(bench.has_bytes(&ids.0).await != bench.has_bytes(&ids.1).await, "seed {seed}");
+        assert!(
+            bench.has_bytes(&ids.0).await != bench.has_bytes(&ids.1).await,
+            "seed {seed}"
+        );
         for repository in [R, "other"] {
-            assert_eq!(content(&bench.registry, repository, &digest).await.unwrap(), "layer", "seed {seed}");
+            assert_eq!(
+                content(&bench.registry, repository, &digest).await.unwrap(),
+                "layer",
+                "seed {seed}"
+            );
         }
     }
 }
@@ -249,8 +347,11 @@ async fn a_push_on_a_condition_does_not_meet_its_own_tag() {
     for seed in 0..ORDERS {
         let bench = Bench::new();
         let digest = push_image(&bench.registry, R, "config", &json!({})).await;
-        let (registry, bytes) = (bench.interleaved(seed), image(&sha256(b"config"), &json!({})));
-        let (reference, v1, permits) = (Reference::Digest(digest), tag("v1"), (write(R), delete(R)));
+        let registry = bench.interleaved(seed);
+        let bytes = image(&sha256(b"config"), &json!({}));
+        let reference = Reference::Digest(digest);
+        let v1 = tag("v1");
+        let permits = (write(R), delete(R));
         let new = crate::oci::Condition::parse(None, Some("*"));
         let push = registry.put_manifest_if(&new, &permits.0, &v1, Some(IMAGE), bytes);
         let (pushed, deleted) = join(push, registry.delete_manifest(&permits.1, &reference)).await;
@@ -265,9 +366,19 @@ async fn of_two_deletions_of_one_manifest_none_fails_and_it_is_gone() {
     for seed in 0..ORDERS {
         let bench = Bench::new();
         let digest = push_image(&bench.registry, R, "config", &json!({})).await;
-        bench.registry.put_tag(&write(R), &"v1".parse().unwrap(), &digest).await.unwrap();
-        let (registry, permit, reference) = (bench.interleaved(seed), delete(R), Reference::Digest(digest));
-        let both = join(registry.delete_manifest(&permit, &reference), registry.delete_manifest(&permit, &reference)).await;
+        bench
+            .registry
+            .put_tag(&write(R), &"v1".parse().unwrap(), &digest)
+            .await
+            .unwrap();
+        let registry = bench.interleaved(seed);
+        let permit = delete(R);
+        let reference = Reference::Digest(digest);
+        let both = join(
+            registry.delete_manifest(&permit, &reference),
+            registry.delete_manifest(&permit, &reference),
+        )
+        .await;
         match both {
             (Ok(()), Ok(()) | Err(Error::ManifestUnknown | Error::RepositoryUnknown)) => {}
             (Err(Error::ManifestUnknown | Error::RepositoryUnknown), Ok(())) => {}

@@ -17,7 +17,9 @@ fn budget(pieces: usize) -> (Budget, Share) {
 /// A body of the frames that are sent while it is read.
 fn sending(share: &Share) -> (mpsc::UnboundedSender<Bytes>, Body) {
     let (sender, receiver) = mpsc::unbounded_channel();
-    let frames = futures_util::stream::unfold(receiver, |mut frames| async { Some((Ok(frames.recv().await?), frames)) });
+    let frames = futures_util::stream::unfold(receiver, |mut frames| async {
+        Some((Ok(frames.recv().await?), frames))
+    });
     (sender, Body::new(frames.boxed(), share.clone(), None))
 }
 
@@ -27,8 +29,11 @@ async fn many_uploads_take_turns_and_all_of_them_end() {
     let (bench, (budget, share)) = (Bench::new(), budget(4));
     let most = Arc::new(AtomicUsize::new(0));
     let uploads = (0..20_u8).map(|n| {
-        let (registry, content, share) = (bench.registry.clone(), Bytes::from(vec![n; 40 * FRAME]), share.clone());
-        let (budget, most) = (budget.clone(), most.clone());
+        let registry = bench.registry.clone();
+        let content = Bytes::from(vec![n; 40 * FRAME]);
+        let share = share.clone();
+        let budget = budget.clone();
+        let most = most.clone();
         async move {
             let digest = sha256(&content);
             let frames = futures_util::stream::unfold(content, move |mut rest| {
@@ -44,7 +49,13 @@ async fn many_uploads_take_turns_and_all_of_them_end() {
     });
     let digests = join_all(uploads).await;
     for (n, digest) in (0..20_u8).zip(&digests) {
-        assert!(content(&bench.registry, R, digest).await.unwrap().iter().all(|byte| *byte == n));
+        assert!(
+            content(&bench.registry, R, digest)
+                .await
+                .unwrap()
+                .iter()
+                .all(|byte| *byte == n)
+        );
     }
     assert_eq!((most.load(Ordering::SeqCst), budget.used()), (4 * PIECE, 0));
 }
@@ -54,7 +65,11 @@ async fn a_client_that_sends_nothing_leaves_its_memory_to_others() {
     let (bench, (budget, share)) = (Bench::new(), budget(2));
     let push = |content: &'static [u8], body| {
         let registry = bench.registry.clone();
-        tokio::spawn(async move { registry.put_blob(&blind(create(R)), None, &sha256(content), body).await })
+        tokio::spawn(async move {
+            registry
+                .put_blob(&blind(create(R)), None, &sha256(content), body)
+                .await
+        })
     };
     let slow: Vec<_> = (0..2).map(|_| sending(&share)).collect();
     let mut waiting = Vec::new();
@@ -85,15 +100,30 @@ async fn hashing_again_waits_for_memory_without_holding_any() {
     let (bench, (budget, share)) = (Bench::new(), budget(2));
     let content: &[u8] = b"hello";
     let closings = (0..5).map(|_| {
-        let (registry, share) = (bench.registry.clone(), share.clone());
+        let registry = bench.registry.clone();
+        let share = share.clone();
         async move {
             let upload = registry.start_upload(&create(R), None).await.unwrap();
-            registry.append(&create(R), &upload.id, None, None, body(&[content])).await.unwrap();
+            registry
+                .append(&create(R), &upload.id, None, None, body(&[content]))
+                .await
+                .unwrap();
             let first = share.take(1).await;
             let rest = Body::new(futures_util::stream::empty().boxed(), share, Some(first));
-            registry.finish(&blind(create(R)), &upload.id, None, &digest_of(Algorithm::Sha512, content), rest).await.unwrap();
+            registry
+                .finish(
+                    &blind(create(R)),
+                    &upload.id,
+                    None,
+                    &digest_of(Algorithm::Sha512, content),
+                    rest,
+                )
+                .await
+                .unwrap();
         }
     });
-    tokio::time::timeout(std::time::Duration::from_secs(60), join_all(closings)).await.expect("they wait for each other");
+    tokio::time::timeout(std::time::Duration::from_secs(60), join_all(closings))
+        .await
+        .expect("they wait for each other");
     assert_eq!(budget.used(), 0);
 }

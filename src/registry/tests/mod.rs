@@ -45,7 +45,11 @@ impl Bench {
     pub(super) fn new() -> Self {
         let (clock, hand) = Clock::manual(Timestamp::from_secs(1_800_000_000));
         let store = Arc::new(Memory::with_clock(clock));
-        Self { registry: Registry::new(store.clone(), store.clone()).with(any_sizes()), store, hand }
+        Self {
+            registry: Registry::new(store.clone(), store.clone()).with(any_sizes()),
+            store,
+            hand,
+        }
     }
 
     /// A new process on the same store.
@@ -54,7 +58,15 @@ impl Bench {
     }
 
     pub(super) async fn keys(&self, prefix: &str) -> Vec<String> {
-        self.store.list(Range { prefix, after: "", limit: 10_000, show: Show::All }).await.unwrap()
+        self.store
+            .list(Range {
+                prefix,
+                after: "",
+                limit: 10_000,
+                show: Show::All,
+            })
+            .await
+            .unwrap()
     }
 
     pub(super) async fn has_bytes(&self, id: &UploadId) -> bool {
@@ -64,7 +76,10 @@ impl Bench {
 
 /// The sizes in the manifests of most tests are wrong.
 pub(super) fn any_sizes() -> Settings {
-    Settings { unchecked_descriptors: Repositories::parse("**").unwrap(), ..Settings::default() }
+    Settings {
+        unchecked_descriptors: Repositories::parse("**").unwrap(),
+        ..Settings::default()
+    }
 }
 
 pub(super) fn alice() -> Principal {
@@ -77,12 +92,18 @@ pub(super) fn create(repository: &str) -> Permit<Create> {
 
 /// Somebody who may also read the repository.
 pub(super) fn pusher(repository: &str) -> Pusher {
-    Pusher { permit: create(repository), readable: Some(read(repository)) }
+    Pusher {
+        permit: create(repository),
+        readable: Some(read(repository)),
+    }
 }
 
 /// Somebody who may push to the repository and not read it.
 pub(super) fn blind(permit: Permit<Create>) -> Pusher {
-    Pusher { permit, readable: None }
+    Pusher {
+        permit,
+        readable: None,
+    }
 }
 
 pub(super) fn read(repository: &str) -> Permit<Read> {
@@ -107,18 +128,32 @@ pub(super) fn tag(name: &str) -> Reference {
 
 /// A body of these frames.
 pub(super) fn body(frames: &[&[u8]]) -> Body {
-    let frames: Vec<_> = frames.iter().map(|frame| Ok(Bytes::copy_from_slice(frame))).collect();
+    let frames: Vec<_> = frames
+        .iter()
+        .map(|frame| Ok(Bytes::copy_from_slice(frame)))
+        .collect();
     Body::unbounded(futures_util::stream::iter(frames).boxed())
 }
 
 /// A body that breaks off after these bytes.
 pub(super) fn broken(bytes: &[u8]) -> Body {
-    Body::unbounded(futures_util::stream::iter([Ok(Bytes::copy_from_slice(bytes)), Err(BodyError::Interrupted)]).boxed())
+    Body::unbounded(
+        futures_util::stream::iter([Ok(Bytes::copy_from_slice(bytes)), Err(BodyError::Interrupted)]).boxed(),
+    )
 }
 
 pub(super) async fn push_blob(registry: &Registry, repository: &str, bytes: &[u8]) -> Digest {
     let upload = registry.start_upload(&create(repository), None).await.unwrap();
-    registry.finish(&pusher(repository), &upload.id, None, &sha256(bytes), body(&[bytes])).await.unwrap()
+    registry
+        .finish(
+            &pusher(repository),
+            &upload.id,
+            None,
+            &sha256(bytes),
+            body(&[bytes]),
+        )
+        .await
+        .unwrap()
 }
 
 pub(super) async fn content(registry: &Registry, repository: &str, digest: &Digest) -> Result<Bytes, Error> {
@@ -154,7 +189,9 @@ pub(super) fn image(config: &Digest, extra: &Value) -> Bytes {
 /// An index of these images.
 pub(super) fn index(children: &[&Digest]) -> Bytes {
     let manifests: Vec<Value> = children.iter().map(|child| descriptor(IMAGE, child)).collect();
-    json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests}).to_string().into()
+    json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests})
+        .to_string()
+        .into()
 }
 
 /// An image with its blob, pushed by digest.
@@ -162,16 +199,24 @@ pub(super) async fn push_image(registry: &Registry, repository: &str, name: &str
     let config = push_blob(registry, repository, name.as_bytes()).await;
     let bytes = image(&config, extra);
     let reference = Reference::Digest(sha256(&bytes));
-    registry.put_manifest(&write(repository), &reference, Some(IMAGE), bytes).await.unwrap().digest
+    registry
+        .put_manifest(&write(repository), &reference, Some(IMAGE), bytes)
+        .await
+        .unwrap()
+        .digest
 }
 
 /// A server runs every request on whichever thread is free.
 #[test]
 fn every_operation_may_move_between_threads() {
     fn is_send<T: Send>(_: T) {}
-    let (bench, digest) = (Bench::new(), sha256(b""));
-    let (registry, name, id) = (&bench.registry, "v1".parse().unwrap(), "0".repeat(32).parse().unwrap());
-    let (policy, identity) = (crate::access::Policy::everything_to_authenticated(), crate::identity::Identity::anonymous());
+    let bench = Bench::new();
+    let digest = sha256(b"");
+    let registry = &bench.registry;
+    let name = "v1".parse().unwrap();
+    let id = "0".repeat(32).parse().unwrap();
+    let policy = crate::access::Policy::everything_to_authenticated();
+    let identity = crate::identity::Identity::anonymous();
     let reader = crate::access::Reader::new(&policy, &identity);
     is_send(registry.manifest(&read("a"), &tag("v1")));
     is_send(registry.put_manifest(&write("a"), &tag("v1"), None, Bytes::new()));

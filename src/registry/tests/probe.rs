@@ -11,8 +11,15 @@ async fn a_store_that_takes_no_changes_does_not_work() {
         registry.check_storage().await.unwrap();
     }
     store.refuses(Some(Failure::Stopped));
-    assert!(matches!(registry.check_storage().await, Err(Error::Storage(Failure::Stopped))));
+    assert!(matches!(
+        registry.check_storage().await,
+        Err(Error::Storage(Failure::Stopped))
+    ));
     store.refuses(None);
     registry.check_storage().await.unwrap();
-    assert_eq!(bench.keys("").await, ["h/probe"], "asking leaves one record, however often");
+    assert_eq!(
+        bench.keys("").await,
+        ["h/probe"],
+        "asking leaves one record, however often"
+    );
 }

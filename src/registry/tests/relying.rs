@@ -1,4 +1,5 @@
-//! What was pushed, or found by somebody who may push, stays for half the time after which a collector takes what nothing refers to.
+//! What was pushed, or found by somebody who may push, stays for half the time after which a collector takes
+//! what nothing refers to.
 
 use super::super::states::Condemnable;
 use super::super::states::manifest::ManifestState;
@@ -26,7 +27,11 @@ impl Bench {
     async fn push(&self, reference: &Reference, number: u32) -> Digest {
         let config = push_blob(&self.registry, R, b"{}").await;
         let bytes = image(&config, &json!({"number": number}));
-        self.registry.put_manifest(&write(R), reference, Some(IMAGE), bytes).await.unwrap().digest
+        self.registry
+            .put_manifest(&write(R), reference, Some(IMAGE), bytes)
+            .await
+            .unwrap()
+            .digest
     }
 }
 
@@ -40,26 +45,53 @@ async fn who_may_push_and_finds_a_manifest_may_rely_on_it_for_half_a_day() {
             let pushed = bench.written(&digest).await;
             let ask = || async {
                 if head {
-                    let found = bench.registry.keep_manifest(&read(R), &create(R), reference).await.unwrap();
-                    assert_eq!(found, bench.registry.manifest(&read(R), &by_digest).await.unwrap());
+                    let found = bench
+                        .registry
+                        .keep_manifest(&read(R), &create(R), reference)
+                        .await
+                        .unwrap();
+                    assert_eq!(
+                        found,
+                        bench.registry.manifest(&read(R), &by_digest).await.unwrap()
+                    );
                 } else {
                     assert_eq!(bench.push(reference, 1).await, digest);
                 }
             };
             bench.hand.advance(HOUR * 11);
             ask().await;
-            assert_eq!(bench.written(&digest).await, pushed, "young enough: {reference:?} {head}");
+            assert_eq!(
+                bench.written(&digest).await,
+                pushed,
+                "young enough: {reference:?} {head}"
+            );
             bench.hand.advance(HOUR);
             for reference in [&tag("v1"), &by_digest] {
                 bench.registry.manifest(&read(R), reference).await.unwrap();
             }
-            assert_eq!(bench.written(&digest).await, pushed, "reading alone changes nothing");
+            assert_eq!(
+                bench.written(&digest).await,
+                pushed,
+                "reading alone changes nothing"
+            );
             let tagged = bench.tag("v1").await;
             ask().await;
-            assert_eq!(bench.written(&digest).await, bench.store.now(), "{reference:?} {head}");
+            assert_eq!(
+                bench.written(&digest).await,
+                bench.store.now(),
+                "{reference:?} {head}"
+            );
             let tagged_now = bench.tag("v1").await;
-            let young = if reference == &tag("v1") { bench.store.now() } else { tagged.written };
-            assert_eq!((tagged_now.written, tagged_now.record), (young, tagged.record), "{reference:?} {head}");
+            let young = if reference == &tag("v1") {
+                bench.store.now()
+            } else {
+                tagged.written
+            };
+            assert_eq!(
+                (tagged_now.written, tagged_now.record),
+                (young, tagged.record),
+                "{reference:?} {head}"
+            );
         }
     }
 }
@@ -68,24 +100,50 @@ async fn who_may_push_and_finds_a_manifest_may_rely_on_it_for_half_a_day() {
 async fn who_may_push_rescues_a_manifest_and_creates_nothing() {
     let bench = Bench::new();
     let digest = bench.push(&tag("v1"), 1).await;
-    let (key, records) = (keys::manifest(&R.parse().unwrap(), &digest), &bench.registry.records);
+    let key = keys::manifest(&R.parse().unwrap(), &digest);
+    let records = &bench.registry.records;
     let found = records.read(&key).await.unwrap().unwrap();
-    let condemned = records.swap(&key, &found.base(), &found.record.condemned()).await.unwrap().unwrap();
-    bench.registry.keep_manifest(&read(R), &create(R), &tag("v1")).await.unwrap();
-    assert!(!records.delete(&key, &condemned).await.unwrap(), "the collector meets the rescue");
-    assert_eq!(records.read(&key).await.unwrap().unwrap().record.header.state, ManifestState::Com);
+    let condemned = records
+        .swap(&key, &found.base(), &found.record.condemned())
+        .await
+        .unwrap()
+        .unwrap();
+    bench
+        .registry
+        .keep_manifest(&read(R), &create(R), &tag("v1"))
+        .await
+        .unwrap();
+    assert!(
+        !records.delete(&key, &condemned).await.unwrap(),
+        "the collector meets the rescue"
+    );
+    assert_eq!(
+        records.read(&key).await.unwrap().unwrap().record.header.state,
+        ManifestState::Com
+    );
 
     let before = bench.keys("").await;
     let ask = |repository: &'static str, reference| {
         let registry = bench.registry.clone();
-        async move { registry.keep_manifest(&read(repository), &create(repository), &reference).await }
+        async move {
+            registry
+                .keep_manifest(&read(repository), &create(repository), &reference)
+                .await
+        }
     };
     assert!(matches!(ask(R, tag("v2")).await, Err(Error::ManifestUnknown)));
-    assert!(matches!(ask("other", Reference::Digest(digest.clone())).await, Err(Error::RepositoryUnknown)));
+    assert!(matches!(
+        ask("other", Reference::Digest(digest.clone())).await,
+        Err(Error::RepositoryUnknown)
+    ));
     assert_eq!(bench.keys("").await, before);
     // Deleted meanwhile: whoever is told that it is not here pushes it again.
     let found = records.read(&key).await.unwrap().unwrap();
-    records.swap(&key, &found.base(), &found.record.dying()).await.unwrap().unwrap();
+    records
+        .swap(&key, &found.base(), &found.record.dying())
+        .await
+        .unwrap()
+        .unwrap();
     for reference in [tag("v1"), Reference::Digest(digest)] {
         assert!(matches!(ask(R, reference).await, Err(Error::ManifestUnknown)));
     }
@@ -103,7 +161,11 @@ async fn a_tag_that_is_pushed_again_is_young_and_its_last_event_is_the_same() {
         if by_tag {
             assert_eq!(bench.push(&tag("v1"), 2).await, digest);
         } else {
-            bench.registry.put_tag(&write(R), &"v1".parse().unwrap(), &digest).await.unwrap();
+            bench
+                .registry
+                .put_tag(&write(R), &"v1".parse().unwrap(), &digest)
+                .await
+                .unwrap();
         }
         let again = bench.tag("v1").await;
         assert_eq!(again.written, bench.store.now());
@@ -121,18 +183,39 @@ async fn a_store_that_takes_no_changes_still_answers_who_may_push() {
     for failure in [Failure::Full, Failure::Stopped] {
         store.refuses(Some(failure));
         for reference in [tag("v1"), Reference::Digest(digest.clone())] {
-            assert_eq!(registry.keep_manifest(&read(R), &create(R), &reference).await.unwrap().digest, digest);
+            assert_eq!(
+                registry
+                    .keep_manifest(&read(R), &create(R), &reference)
+                    .await
+                    .unwrap()
+                    .digest,
+                digest
+            );
         }
-        assert_eq!(registry.keep_blob(&read(R), &create(R), &config).await.unwrap(), 2);
+        assert_eq!(
+            registry.keep_blob(&read(R), &create(R), &config).await.unwrap(),
+            2
+        );
     }
     // A deletion may be under way, which a full store takes.
-    let (key, records) = (keys::manifest(&R.parse().unwrap(), &digest), &bench.registry.records);
+    let key = keys::manifest(&R.parse().unwrap(), &digest);
+    let records = &bench.registry.records;
     let found = records.read(&key).await.unwrap().unwrap();
     store.refuses(None);
-    records.swap(&key, &found.base(), &found.record.condemned()).await.unwrap().unwrap();
+    records
+        .swap(&key, &found.base(), &found.record.condemned())
+        .await
+        .unwrap()
+        .unwrap();
     store.refuses(Some(Failure::Full));
     let condemned = registry.keep_manifest(&read(R), &create(R), &tag("v1")).await;
-    assert!(matches!(condemned, Err(Error::Storage(Failure::Full))), "{condemned:?}");
+    assert!(
+        matches!(condemned, Err(Error::Storage(Failure::Full))),
+        "{condemned:?}"
+    );
     store.refuses(Some(Failure::Busy));
-    assert!(matches!(registry.keep_manifest(&read(R), &create(R), &tag("v1")).await, Err(Error::Storage(Failure::Busy))));
+    assert!(matches!(
+        registry.keep_manifest(&read(R), &create(R), &tag("v1")).await,
+        Err(Error::Storage(Failure::Busy))
+    ));
 }

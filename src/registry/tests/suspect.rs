@@ -8,16 +8,28 @@ const R: &str = "team/app";
 
 impl Bench {
     async fn blob(&self, digest: &Digest) -> BlobRecord {
-        self.registry.records.read(&keys::blob(digest)).await.unwrap().unwrap().record
+        self.registry
+            .records
+            .read(&keys::blob(digest))
+            .await
+            .unwrap()
+            .unwrap()
+            .record
     }
 
     /// Where the repository's link says that the bytes are.
     async fn linked(&self, repository: &str, digest: &Digest) -> String {
-        let link = self.registry.records.read(&keys::link(digest, &repository.parse().unwrap())).await.unwrap();
+        let link = self
+            .registry
+            .records
+            .read(&keys::link(digest, &repository.parse().unwrap()))
+            .await
+            .unwrap();
         link.unwrap().record.generation.unwrap()
     }
 
-    /// A blob of these repositories whose bytes have changed on the disk, as somebody found out. The name of the bytes.
+    /// A blob of these repositories whose bytes have changed on the disk, as somebody found out. The name of
+    /// the bytes.
     async fn damaged(&self, repositories: &[&str], bytes: &[u8]) -> (Digest, String) {
         let digest = sha256(bytes);
         for repository in repositories {
@@ -25,9 +37,21 @@ impl Bench {
         }
         let name = self.blob(&digest).await.generation;
         let wrong = Bytes::from(vec![b'?'; bytes.len()]);
-        self.store.write(&name, 0, &Resume::default(), vec![wrong], Box::new(|_| ())).await.unwrap();
-        let suspected = |found: Option<typed_store::Found<BlobRecord>>| Ok(BlobRecord::suspected(found.map(|found| found.record), &name));
-        assert!(self.registry.records.change(&keys::blob(&digest), suspected).await.unwrap().0);
+        self.store
+            .write(&name, 0, &Resume::default(), vec![wrong], Box::new(|_| ()))
+            .await
+            .unwrap();
+        let suspected = |found: Option<typed_store::Found<BlobRecord>>| {
+            Ok(BlobRecord::suspected(found.map(|found| found.record), &name))
+        };
+        assert!(
+            self.registry
+                .records
+                .change(&keys::blob(&digest), suspected)
+                .await
+                .unwrap()
+                .0
+        );
         (digest, name)
     }
 }
@@ -37,10 +61,19 @@ async fn nobody_who_pushes_is_told_that_damaged_bytes_are_here() {
     let bench = Bench::new();
     let (digest, name) = bench.damaged(&[R, "b"], b"layer").await;
     let registry = &bench.registry;
-    assert!(matches!(registry.keep_blob(&read(R), &create(R), &digest).await, Err(Error::BlobUnknown)));
+    assert!(matches!(
+        registry.keep_blob(&read(R), &create(R), &digest).await,
+        Err(Error::BlobUnknown)
+    ));
     let links = bench.keys("l/").await;
     for to in ["c", "b", R] {
-        assert!(!registry.mount(&create(to), Some(&read(R)), None, &digest).await.unwrap(), "{to}");
+        assert!(
+            !registry
+                .mount(&create(to), Some(&read(R)), None, &digest)
+                .await
+                .unwrap(),
+            "{to}"
+        );
     }
     assert_eq!(bench.keys("l/").await, links);
     // Whoever reads is served as before: most of the bytes may be good, and its client compares the digest.
@@ -56,10 +89,14 @@ async fn a_push_replaces_damaged_bytes_and_other_links_are_healed_by_their_next_
         let (digest, old) = bench.damaged(&[R, "b", "c", "d"], b"layer").await;
         let registry = &bench.registry;
         let push = |repository: &'static str| {
-            let (registry, digest) = (registry.clone(), digest.clone());
+            let registry = registry.clone();
+            let digest = digest.clone();
             async move {
                 if in_one_request {
-                    registry.put_blob(&pusher(repository), None, &digest, body(&[b"layer"])).await.unwrap();
+                    registry
+                        .put_blob(&pusher(repository), None, &digest, body(&[b"layer"]))
+                        .await
+                        .unwrap();
                 } else {
                     push_blob(&registry, repository, b"layer").await;
                 }
@@ -71,29 +108,52 @@ async fn a_push_replaces_damaged_bytes_and_other_links_are_healed_by_their_next_
         assert_ne!(blob.generation, old);
         assert_eq!(bench.linked(R, &digest).await, blob.generation);
         assert_eq!(content(registry, R, &digest).await.unwrap(), "layer");
-        assert_eq!(registry.keep_blob(&read(R), &create(R), &digest).await.unwrap(), 5);
+        assert_eq!(
+            registry.keep_blob(&read(R), &create(R), &digest).await.unwrap(),
+            5
+        );
 
         // The others' links name the old bytes: who asks in order to push is not told that the blob is here.
         assert_eq!(bench.linked("b", &digest).await, old);
-        assert!(matches!(registry.keep_blob(&read("b"), &create("b"), &digest).await, Err(Error::BlobUnknown)));
+        assert!(matches!(
+            registry.keep_blob(&read("b"), &create("b"), &digest).await,
+            Err(Error::BlobUnknown)
+        ));
         push("b").await;
-        assert!(registry.mount(&create("c"), Some(&read("c")), None, &digest).await.unwrap());
+        assert!(
+            registry
+                .mount(&create("c"), Some(&read("c")), None, &digest)
+                .await
+                .unwrap()
+        );
         for repository in ["b", "c"] {
             assert_eq!(bench.linked(repository, &digest).await, blob.generation);
-            assert_eq!(registry.keep_blob(&read(repository), &create(repository), &digest).await.unwrap(), 5);
+            assert_eq!(
+                registry
+                    .keep_blob(&read(repository), &create(repository), &digest)
+                    .await
+                    .unwrap(),
+                5
+            );
             assert_eq!(content(registry, repository, &digest).await.unwrap(), "layer");
         }
         assert_eq!(bench.blob(&digest).await, blob, "the good bytes are kept");
         let names = bench.store.list_bytes("", 10).await.unwrap();
-        assert_eq!(names.len(), 2, "the old bytes wait for the collector, and there are no third ones");
-        // The link that names the old ones leads to the good ones, also when the collector has removed the old ones.
+        assert_eq!(
+            names.len(),
+            2,
+            "the old bytes wait for the collector, and there are no third ones"
+        );
+        // The link that names the old ones leads to the good ones, also when the collector has removed the
+        // old ones.
         assert_eq!(content(registry, "d", &digest).await.unwrap(), "layer");
         bench.store.remove(&old, &Resume::default()).await.unwrap();
         assert_eq!(content(registry, "d", &digest).await.unwrap(), "layer");
     }
 }
 
-/// A client that has the content is told so by its hash alone, and nothing is written: not if what lies here is damaged.
+/// A client that has the content is told so by its hash alone, and nothing is written: not if what lies here
+/// is damaged.
 #[tokio::test]
 async fn a_push_that_would_only_be_hashed_does_not_accept_damaged_bytes() {
     let bench = Bench::new();
@@ -115,11 +175,20 @@ async fn damage_that_is_found_while_a_blob_is_being_pushed_is_replaced_by_its_by
     let bench = Bench::new();
     let registry = &bench.registry;
     let upload = registry.start_upload(&create(R), None).await.unwrap();
-    registry.append(&create(R), &upload.id, None, None, body(&[b"lay"])).await.unwrap();
+    registry
+        .append(&create(R), &upload.id, None, None, body(&[b"lay"]))
+        .await
+        .unwrap();
     let (digest, old) = bench.damaged(&["b"], b"layer").await;
-    registry.finish(&pusher(R), &upload.id, None, &digest, body(&[b"er"])).await.unwrap();
+    registry
+        .finish(&pusher(R), &upload.id, None, &digest, body(&[b"er"]))
+        .await
+        .unwrap();
     let blob = bench.blob(&digest).await;
-    assert_eq!((blob.generation.as_str(), blob.trash, blob.suspect), (upload.id.as_str(), vec![old], false));
+    assert_eq!(
+        (blob.generation.as_str(), blob.trash, blob.suspect),
+        (upload.id.as_str(), vec![old], false)
+    );
 }
 
 #[tokio::test]
@@ -127,9 +196,15 @@ async fn a_damaged_blob_is_deleted_as_any_other_and_stays_damaged_for_the_others
     let bench = Bench::new();
     let (digest, old) = bench.damaged(&[R, "b"], b"layer").await;
     bench.registry.delete_blob(&delete(R), &digest).await.unwrap();
-    assert!(matches!(content(&bench.registry, R, &digest).await, Err(Error::BlobUnknown)));
+    assert!(matches!(
+        content(&bench.registry, R, &digest).await,
+        Err(Error::BlobUnknown)
+    ));
     assert!(bench.blob(&digest).await.suspect);
-    assert!(matches!(bench.registry.keep_blob(&read("b"), &create("b"), &digest).await, Err(Error::BlobUnknown)));
+    assert!(matches!(
+        bench.registry.keep_blob(&read("b"), &create("b"), &digest).await,
+        Err(Error::BlobUnknown)
+    ));
     push_blob(&bench.registry, R, b"layer").await;
     assert_eq!(bench.blob(&digest).await.trash, [old]);
 }

@@ -15,7 +15,12 @@ fn chunk(start: u64, end: u64) -> Option<ContentRange> {
 
 /// A body of the frames that are sent while it is read.
 fn received(frames: mpsc::UnboundedReceiver<Result<Bytes, BodyError>>) -> Body {
-    Body::unbounded(futures_util::stream::unfold(frames, |mut frames| async { Some((frames.recv().await?, frames)) }).boxed())
+    Body::unbounded(
+        futures_util::stream::unfold(frames, |mut frames| async {
+            Some((frames.recv().await?, frames))
+        })
+        .boxed(),
+    )
 }
 
 #[tokio::test]
@@ -23,7 +28,10 @@ async fn oci_15_a_blob_is_pushed_at_once() {
     let bench = Bench::new();
     let digest = push_blob(&bench.registry, R, b"hello").await;
     assert_eq!(content(&bench.registry, R, &digest).await.unwrap(), "hello");
-    assert!(matches!(content(&bench.registry, "other", &digest).await, Err(Error::BlobUnknown)));
+    assert!(matches!(
+        content(&bench.registry, "other", &digest).await,
+        Err(Error::BlobUnknown)
+    ));
     assert_eq!(bench.keys("u/").await, Vec::<String>::new());
     let empty = push_blob(&bench.registry, R, b"").await;
     assert_eq!(content(&bench.registry, R, &empty).await.unwrap(), "");
@@ -32,13 +40,27 @@ async fn oci_15_a_blob_is_pushed_at_once() {
 #[tokio::test]
 async fn oci_18_a_stream_of_any_length_is_appended() {
     let bench = Bench::new();
-    let whole: Vec<u8> = (0..3_500_000_u32).map(|n| n.to_le_bytes()[0] ^ n.to_le_bytes()[1]).collect();
+    let whole: Vec<u8> = (0..3_500_000_u32)
+        .map(|n| n.to_le_bytes()[0] ^ n.to_le_bytes()[1])
+        .collect();
     let frames: Vec<&[u8]> = whole.chunks(300_001).collect();
     let upload = bench.registry.start_upload(&create(R), None).await.unwrap();
-    let upload = bench.registry.append(&create(R), &upload.id, None, None, body(&frames[..7])).await.unwrap();
+    let upload = bench
+        .registry
+        .append(&create(R), &upload.id, None, None, body(&frames[..7]))
+        .await
+        .unwrap();
     assert_eq!(upload.offset, 7 * 300_001);
-    bench.registry.append(&create(R), &upload.id, None, None, body(&frames[7..])).await.unwrap();
-    let digest = bench.registry.finish(&pusher(R), &upload.id, None, &sha256(&whole), body(&[])).await.unwrap();
+    bench
+        .registry
+        .append(&create(R), &upload.id, None, None, body(&frames[7..]))
+        .await
+        .unwrap();
+    let digest = bench
+        .registry
+        .finish(&pusher(R), &upload.id, None, &sha256(&whole), body(&[]))
+        .await
+        .unwrap();
     assert!(content(&bench.registry, R, &digest).await.unwrap() == whole);
 }
 
@@ -47,31 +69,78 @@ async fn oci_18_a_chunk_begins_where_the_upload_stands() {
     let bench = Bench::new();
     let Upload { id, .. } = bench.registry.start_upload(&create(R), None).await.unwrap();
     let append = |range, length, bytes: &'static [u8]| {
-        let (registry, id) = (bench.registry.clone(), id.clone());
-        async move { registry.append(&create(R), &id, range, length, body(&[bytes])).await }
+        let registry = bench.registry.clone();
+        let id = id.clone();
+        async move {
+            registry
+                .append(&create(R), &id, range, length, body(&[bytes]))
+                .await
+        }
     };
-    assert!(matches!(append(chunk(1, 3), None, b"abc").await, Err(Error::RangeMismatch { offset: 0 })));
+    assert!(matches!(
+        append(chunk(1, 3), None, b"abc").await,
+        Err(Error::RangeMismatch { offset: 0 })
+    ));
     assert_eq!(append(chunk(0, 2), Some(3), b"abc").await.unwrap().offset, 3);
-    assert!(matches!(append(chunk(0, 2), Some(3), b"abc").await, Err(Error::RangeMismatch { offset: 3 })));
-    assert!(matches!(append(chunk(4, 5), None, b"ef").await, Err(Error::RangeMismatch { offset: 3 })));
+    assert!(matches!(
+        append(chunk(0, 2), Some(3), b"abc").await,
+        Err(Error::RangeMismatch { offset: 3 })
+    ));
+    assert!(matches!(
+        append(chunk(4, 5), None, b"ef").await,
+        Err(Error::RangeMismatch { offset: 3 })
+    ));
     assert_eq!(append(chunk(3, 4), None, b"de").await.unwrap().offset, 5);
-    assert_eq!(bench.registry.upload_status(&create(R), &id).await.unwrap().offset, 5);
+    assert_eq!(
+        bench
+            .registry
+            .upload_status(&create(R), &id)
+            .await
+            .unwrap()
+            .offset,
+        5
+    );
 }
 
 #[tokio::test]
 async fn oci_18_a_chunk_has_the_length_it_announces() {
     let bench = Bench::new();
     let Upload { id, .. } = bench.registry.start_upload(&create(R), None).await.unwrap();
-    for (range, length, bytes) in
-        [(chunk(0, 2), Some(4), b"abcd".as_slice()), (chunk(0, 2), None, b"abcd"), (chunk(0, 2), None, b"ab"), (None, Some(3), b"ab")]
-    {
-        let refused = bench.registry.append(&create(R), &id, range, length, body(&[bytes])).await;
-        assert!(matches!(refused, Err(Error::SizeMismatch)), "{range:?} {length:?}");
+    for (range, length, bytes) in [
+        (chunk(0, 2), Some(4), b"abcd".as_slice()),
+        (chunk(0, 2), None, b"abcd"),
+        (chunk(0, 2), None, b"ab"),
+        (None, Some(3), b"ab"),
+    ] {
+        let refused = bench
+            .registry
+            .append(&create(R), &id, range, length, body(&[bytes]))
+            .await;
+        assert!(
+            matches!(refused, Err(Error::SizeMismatch)),
+            "{range:?} {length:?}"
+        );
     }
-    assert_eq!(bench.registry.upload_status(&create(R), &id).await.unwrap().offset, 0);
+    assert_eq!(
+        bench
+            .registry
+            .upload_status(&create(R), &id)
+            .await
+            .unwrap()
+            .offset,
+        0
+    );
     // What was written of the refused chunks is not part of the blob.
-    bench.registry.append(&create(R), &id, None, None, body(&[b"xyz"])).await.unwrap();
-    let digest = bench.registry.finish(&pusher(R), &id, None, &sha256(b"xyz"), body(&[])).await.unwrap();
+    bench
+        .registry
+        .append(&create(R), &id, None, None, body(&[b"xyz"]))
+        .await
+        .unwrap();
+    let digest = bench
+        .registry
+        .finish(&pusher(R), &id, None, &sha256(b"xyz"), body(&[]))
+        .await
+        .unwrap();
     assert_eq!(content(&bench.registry, R, &digest).await.unwrap(), "xyz");
 }
 
@@ -79,13 +148,28 @@ async fn oci_18_a_chunk_has_the_length_it_announces() {
 async fn oci_19_the_closing_chunk_begins_where_the_upload_stands() {
     let bench = Bench::new();
     let Upload { id, .. } = bench.registry.start_upload(&create(R), None).await.unwrap();
-    bench.registry.append(&create(R), &id, chunk(0, 2), None, body(&[b"abc"])).await.unwrap();
+    bench
+        .registry
+        .append(&create(R), &id, chunk(0, 2), None, body(&[b"abc"]))
+        .await
+        .unwrap();
     let finish = |range, bytes: &'static [u8]| {
-        let (registry, id) = (bench.registry.clone(), id.clone());
-        async move { registry.finish(&pusher(R), &id, range, &sha256(b"abcdef"), body(&[bytes])).await }
+        let registry = bench.registry.clone();
+        let id = id.clone();
+        async move {
+            registry
+                .finish(&pusher(R), &id, range, &sha256(b"abcdef"), body(&[bytes]))
+                .await
+        }
     };
-    assert!(matches!(finish(chunk(0, 2), b"def").await, Err(Error::RangeMismatch { offset: 3 })));
-    assert!(matches!(finish(chunk(3, 6), b"def").await, Err(Error::SizeMismatch)));
+    assert!(matches!(
+        finish(chunk(0, 2), b"def").await,
+        Err(Error::RangeMismatch { offset: 3 })
+    ));
+    assert!(matches!(
+        finish(chunk(3, 6), b"def").await,
+        Err(Error::SizeMismatch)
+    ));
     assert_eq!(finish(chunk(3, 5), b"def").await.unwrap(), sha256(b"abcdef"));
 }
 
@@ -95,8 +179,16 @@ async fn oci_16_sha512_announced_at_the_start_or_at_the_closing_put_only() {
     let expected = digest_of(Algorithm::Sha512, b"abcdef");
     for announced in [Some(Algorithm::Sha512), Some(Algorithm::Sha256), None] {
         let Upload { id, .. } = bench.registry.start_upload(&create(R), announced).await.unwrap();
-        bench.registry.append(&create(R), &id, None, None, body(&[b"abc"])).await.unwrap();
-        let digest = bench.registry.finish(&pusher(R), &id, None, &expected, body(&[b"def"])).await.unwrap();
+        bench
+            .registry
+            .append(&create(R), &id, None, None, body(&[b"abc"]))
+            .await
+            .unwrap();
+        let digest = bench
+            .registry
+            .finish(&pusher(R), &id, None, &expected, body(&[b"def"]))
+            .await
+            .unwrap();
         assert_eq!(digest, expected);
         assert_eq!(content(&bench.registry, R, &digest).await.unwrap(), "abcdef");
     }
@@ -106,12 +198,25 @@ async fn oci_16_sha512_announced_at_the_start_or_at_the_closing_put_only() {
 async fn oci_21_a_wrong_digest_cancels_the_upload() {
     let bench = Bench::new();
     let Upload { id, .. } = bench.registry.start_upload(&create(R), None).await.unwrap();
-    bench.registry.append(&create(R), &id, None, None, body(&[b"abc"])).await.unwrap();
-    match bench.registry.finish(&pusher(R), &id, None, &sha256(b"abd"), body(&[])).await {
-        Err(Error::DigestMismatch { expected, found }) => assert_eq!((expected, found), (sha256(b"abd"), sha256(b"abc"))),
+    bench
+        .registry
+        .append(&create(R), &id, None, None, body(&[b"abc"]))
+        .await
+        .unwrap();
+    match bench
+        .registry
+        .finish(&pusher(R), &id, None, &sha256(b"abd"), body(&[]))
+        .await
+    {
+        Err(Error::DigestMismatch { expected, found }) => {
+            assert_eq!((expected, found), (sha256(b"abd"), sha256(b"abc")))
+        }
         other => panic!("{other:?}"),
     }
-    assert!(matches!(bench.registry.upload_status(&create(R), &id).await, Err(Error::UploadUnknown)));
+    assert!(matches!(
+        bench.registry.upload_status(&create(R), &id).await,
+        Err(Error::UploadUnknown)
+    ));
     assert!(!bench.has_bytes(&id).await);
     assert_eq!(bench.keys("").await, Vec::<String>::new());
 }
@@ -120,11 +225,18 @@ async fn oci_21_a_wrong_digest_cancels_the_upload() {
 async fn oci_22_a_cancelled_upload_is_gone_with_its_bytes() {
     let bench = Bench::new();
     let Upload { id, .. } = bench.registry.start_upload(&create(R), None).await.unwrap();
-    bench.registry.append(&create(R), &id, None, None, body(&[b"abc"])).await.unwrap();
+    bench
+        .registry
+        .append(&create(R), &id, None, None, body(&[b"abc"]))
+        .await
+        .unwrap();
     assert!(bench.has_bytes(&id).await);
     bench.registry.cancel(&create(R), &id).await.unwrap();
     assert!(!bench.has_bytes(&id).await);
-    assert!(matches!(bench.registry.cancel(&create(R), &id).await, Err(Error::UploadUnknown)));
+    assert!(matches!(
+        bench.registry.cancel(&create(R), &id).await,
+        Err(Error::UploadUnknown)
+    ));
     assert_eq!(bench.keys("").await, Vec::<String>::new());
 }
 
@@ -132,7 +244,11 @@ async fn oci_22_a_cancelled_upload_is_gone_with_its_bytes() {
 async fn an_upload_belongs_to_its_principal_and_its_repository() {
     let bench = Bench::new();
     let Upload { id, .. } = bench.registry.start_upload(&create(R), None).await.unwrap();
-    let bob = Principal::Oidc { issuer: "https://issuer.example".into(), entry: None, subject: "spiffe://example.org/alice".into() };
+    let bob = Principal::Oidc {
+        issuer: "https://issuer.example".into(),
+        entry: None,
+        subject: "spiffe://example.org/alice".into(),
+    };
     let strangers = [
         Permit::<Create>::for_test(R, bob),
         Permit::<Create>::for_test(R, Principal::Anonymous),
@@ -140,16 +256,42 @@ async fn an_upload_belongs_to_its_principal_and_its_repository() {
     ];
     for stranger in strangers {
         let registry = &bench.registry;
-        assert!(matches!(registry.upload_status(&stranger, &id).await, Err(Error::UploadUnknown)));
-        assert!(matches!(registry.append(&stranger, &id, None, None, body(&[b"x"])).await, Err(Error::UploadUnknown)));
-        assert!(matches!(registry.finish(&blind(stranger.clone()), &id, None, &sha256(b""), body(&[])).await, Err(Error::UploadUnknown)));
-        assert!(matches!(registry.cancel(&stranger, &id).await, Err(Error::UploadUnknown)));
+        assert!(matches!(
+            registry.upload_status(&stranger, &id).await,
+            Err(Error::UploadUnknown)
+        ));
+        assert!(matches!(
+            registry.append(&stranger, &id, None, None, body(&[b"x"])).await,
+            Err(Error::UploadUnknown)
+        ));
+        assert!(matches!(
+            registry
+                .finish(&blind(stranger.clone()), &id, None, &sha256(b""), body(&[]))
+                .await,
+            Err(Error::UploadUnknown)
+        ));
+        assert!(matches!(
+            registry.cancel(&stranger, &id).await,
+            Err(Error::UploadUnknown)
+        ));
     }
-    assert_eq!(bench.registry.upload_status(&create(R), &id).await.unwrap().offset, 0);
+    assert_eq!(
+        bench
+            .registry
+            .upload_status(&create(R), &id)
+            .await
+            .unwrap()
+            .offset,
+        0
+    );
     // For the anonymous, the name alone suffices.
     let anonymous = Permit::<Create>::for_test(R, Principal::Anonymous);
     let Upload { id, .. } = bench.registry.start_upload(&anonymous, None).await.unwrap();
-    bench.registry.append(&anonymous, &id, None, None, body(&[b"x"])).await.unwrap();
+    bench
+        .registry
+        .append(&anonymous, &id, None, None, body(&[b"x"]))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -158,19 +300,40 @@ async fn one_request_at_a_time_writes_to_an_upload() {
     let Upload { id, .. } = bench.registry.start_upload(&create(R), None).await.unwrap();
     let (sender, frames) = mpsc::unbounded_channel();
     let first = tokio::spawn({
-        let (registry, id) = (bench.registry.clone(), id.clone());
-        async move { registry.append(&create(R), &id, None, None, received(frames)).await }
+        let registry = bench.registry.clone();
+        let id = id.clone();
+        async move {
+            registry
+                .append(&create(R), &id, None, None, received(frames))
+                .await
+        }
     });
     // The first request holds the lock once it has been polled.
     tokio::task::yield_now().await;
-    let second = bench.registry.append(&create(R), &id, None, None, body(&[b"second"])).await;
+    let second = bench
+        .registry
+        .append(&create(R), &id, None, None, body(&[b"second"]))
+        .await;
     assert!(matches!(second, Err(Error::UploadBusy)), "{second:?}");
-    assert!(matches!(bench.registry.finish(&pusher(R), &id, None, &sha256(b""), body(&[])).await, Err(Error::UploadBusy)));
-    assert!(matches!(bench.registry.cancel(&create(R), &id).await, Err(Error::UploadBusy)));
+    assert!(matches!(
+        bench
+            .registry
+            .finish(&pusher(R), &id, None, &sha256(b""), body(&[]))
+            .await,
+        Err(Error::UploadBusy)
+    ));
+    assert!(matches!(
+        bench.registry.cancel(&create(R), &id).await,
+        Err(Error::UploadBusy)
+    ));
     sender.send(Ok(Bytes::from_static(b"first"))).unwrap();
     drop(sender);
     assert_eq!(first.await.unwrap().unwrap().offset, 5);
-    let digest = bench.registry.finish(&pusher(R), &id, None, &sha256(b"first"), body(&[])).await.unwrap();
+    let digest = bench
+        .registry
+        .finish(&pusher(R), &id, None, &sha256(b"first"), body(&[]))
+        .await
+        .unwrap();
     assert_eq!(content(&bench.registry, R, &digest).await.unwrap(), "first");
 }
 
@@ -183,24 +346,76 @@ async fn a_request_that_is_given_up_keeps_the_lock_until_its_body_ends() {
     let mut given_up = Box::pin(bench.registry.append(&permit, &id, None, None, received(frames)));
     assert!((&mut given_up).now_or_never().is_none());
     drop(given_up);
-    assert!(matches!(bench.registry.append(&create(R), &id, None, None, body(&[b"x"])).await, Err(Error::UploadBusy)));
+    assert!(matches!(
+        bench
+            .registry
+            .append(&create(R), &id, None, None, body(&[b"x"]))
+            .await,
+        Err(Error::UploadBusy)
+    ));
     sender.send(Ok(Bytes::from_static(b"kept"))).unwrap();
     sender.send(Err(BodyError::Interrupted)).unwrap();
-    while matches!(bench.registry.append(&create(R), &id, None, None, body(&[])).await, Err(Error::UploadBusy)) {
+    while matches!(
+        bench
+            .registry
+            .append(&create(R), &id, None, None, body(&[]))
+            .await,
+        Err(Error::UploadBusy)
+    ) {
         tokio::task::yield_now().await;
     }
-    assert_eq!(bench.registry.upload_status(&create(R), &id).await.unwrap().offset, 4);
+    assert_eq!(
+        bench
+            .registry
+            .upload_status(&create(R), &id)
+            .await
+            .unwrap()
+            .offset,
+        4
+    );
 }
 
 #[tokio::test]
 async fn what_arrived_of_an_interrupted_body_is_kept_and_resumed() {
     let bench = Bench::new();
     let Upload { id, .. } = bench.registry.start_upload(&create(R), None).await.unwrap();
-    assert!(matches!(bench.registry.append(&create(R), &id, None, None, broken(b"abc")).await, Err(Error::Interrupted)));
-    assert_eq!(bench.registry.upload_status(&create(R), &id).await.unwrap().offset, 3);
-    assert!(matches!(bench.registry.finish(&pusher(R), &id, None, &sha256(b"abcdef"), broken(b"d")).await, Err(Error::Interrupted)));
-    assert_eq!(bench.registry.upload_status(&create(R), &id).await.unwrap().offset, 4);
-    let digest = bench.registry.finish(&pusher(R), &id, chunk(4, 5), &sha256(b"abcdef"), body(&[b"ef"])).await.unwrap();
+    assert!(matches!(
+        bench
+            .registry
+            .append(&create(R), &id, None, None, broken(b"abc"))
+            .await,
+        Err(Error::Interrupted)
+    ));
+    assert_eq!(
+        bench
+            .registry
+            .upload_status(&create(R), &id)
+            .await
+            .unwrap()
+            .offset,
+        3
+    );
+    assert!(matches!(
+        bench
+            .registry
+            .finish(&pusher(R), &id, None, &sha256(b"abcdef"), broken(b"d"))
+            .await,
+        Err(Error::Interrupted)
+    ));
+    assert_eq!(
+        bench
+            .registry
+            .upload_status(&create(R), &id)
+            .await
+            .unwrap()
+            .offset,
+        4
+    );
+    let digest = bench
+        .registry
+        .finish(&pusher(R), &id, chunk(4, 5), &sha256(b"abcdef"), body(&[b"ef"]))
+        .await
+        .unwrap();
     assert_eq!(content(&bench.registry, R, &digest).await.unwrap(), "abcdef");
 }
 
@@ -208,13 +423,31 @@ async fn what_arrived_of_an_interrupted_body_is_kept_and_resumed() {
 async fn an_upload_resumes_after_a_restart() {
     let bench = Bench::new();
     for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
-        let Upload { id, .. } = bench.registry.start_upload(&create(R), Some(algorithm)).await.unwrap();
-        bench.registry.append(&create(R), &id, chunk(0, 2), None, body(&[b"abc"])).await.unwrap();
+        let Upload { id, .. } = bench
+            .registry
+            .start_upload(&create(R), Some(algorithm))
+            .await
+            .unwrap();
+        bench
+            .registry
+            .append(&create(R), &id, chunk(0, 2), None, body(&[b"abc"]))
+            .await
+            .unwrap();
         let restarted = bench.restarted();
         assert_eq!(restarted.upload_status(&create(R), &id).await.unwrap().offset, 3);
-        restarted.append(&create(R), &id, chunk(3, 4), None, body(&[b"de"])).await.unwrap();
+        restarted
+            .append(&create(R), &id, chunk(3, 4), None, body(&[b"de"]))
+            .await
+            .unwrap();
         let expected = digest_of(algorithm, b"abcdef");
-        assert_eq!(bench.restarted().finish(&pusher(R), &id, None, &expected, body(&[b"f"])).await.unwrap(), expected);
+        assert_eq!(
+            bench
+                .restarted()
+                .finish(&pusher(R), &id, None, &expected, body(&[b"f"]))
+                .await
+                .unwrap(),
+            expected
+        );
         assert_eq!(content(&bench.registry, R, &expected).await.unwrap(), "abcdef");
     }
 }
@@ -224,12 +457,24 @@ async fn an_upload_whose_bytes_are_gone_is_over_and_its_client_begins_anew() {
     for closing in [false, true] {
         let bench = Bench::new();
         let Upload { id, .. } = bench.registry.start_upload(&create(R), None).await.unwrap();
-        bench.registry.append(&create(R), &id, None, None, body(&[b"abc"])).await.unwrap();
+        bench
+            .registry
+            .append(&create(R), &id, None, None, body(&[b"abc"]))
+            .await
+            .unwrap();
         bench.store.remove(id.as_str(), &Resume::default()).await.unwrap();
         let digest = digest_of(Algorithm::Sha256, b"abcdef");
         let outcome = match closing {
-            false => bench.registry.append(&create(R), &id, None, None, body(&[b"def"])).await.map(drop),
-            true => bench.registry.finish(&pusher(R), &id, None, &digest, body(&[b"def"])).await.map(drop),
+            false => bench
+                .registry
+                .append(&create(R), &id, None, None, body(&[b"def"]))
+                .await
+                .map(drop),
+            true => bench
+                .registry
+                .finish(&pusher(R), &id, None, &digest, body(&[b"def"]))
+                .await
+                .map(drop),
         };
         assert!(matches!(outcome, Err(Error::UploadUnknown)), "{outcome:?}");
         assert_eq!(bench.keys("").await, Vec::<String>::new());
@@ -242,11 +487,18 @@ async fn uploads_expire_a_day_after_their_last_chunk() {
     let hour = Duration::from_secs(3600);
     let Upload { id, .. } = bench.registry.start_upload(&create(R), None).await.unwrap();
     bench.hand.advance(hour * 23);
-    bench.registry.append(&create(R), &id, None, None, body(&[b"abc"])).await.unwrap();
+    bench
+        .registry
+        .append(&create(R), &id, None, None, body(&[b"abc"]))
+        .await
+        .unwrap();
     bench.hand.advance(hour * 23);
     assert_eq!(bench.registry.expire_uploads().await.unwrap(), 0);
     bench.hand.advance(hour);
-    assert!(matches!(bench.registry.upload_status(&create(R), &id).await, Err(Error::UploadUnknown)));
+    assert!(matches!(
+        bench.registry.upload_status(&create(R), &id).await,
+        Err(Error::UploadUnknown)
+    ));
     assert_eq!(bench.registry.expire_uploads().await.unwrap(), 1);
     assert!(!bench.has_bytes(&id).await);
     assert_eq!(bench.keys("").await, Vec::<String>::new());
@@ -256,7 +508,11 @@ async fn uploads_expire_a_day_after_their_last_chunk() {
 async fn repositories_whose_last_uploads_expire_leave_the_catalogue_and_the_others_stay() {
     let bench = Bench::new();
     for repository in ["a", "a", "b", "mixed"] {
-        bench.registry.start_upload(&create(repository), None).await.unwrap();
+        bench
+            .registry
+            .start_upload(&create(repository), None)
+            .await
+            .unwrap();
     }
     bench.hand.advance(Duration::from_secs(12 * 3600));
     bench.registry.start_upload(&create("mixed"), None).await.unwrap();
@@ -269,10 +525,21 @@ async fn repositories_whose_last_uploads_expire_leave_the_catalogue_and_the_othe
 async fn bytes_that_were_not_kept_are_no_part_of_the_blob() {
     let bench = Bench::new();
     let Upload { id, .. } = bench.registry.start_upload(&create(R), None).await.unwrap();
-    bench.registry.append(&create(R), &id, None, None, body(&[b"abc"])).await.unwrap();
-    let refused = bench.registry.append(&create(R), &id, chunk(3, 9), None, body(&[b"short"])).await;
+    bench
+        .registry
+        .append(&create(R), &id, None, None, body(&[b"abc"]))
+        .await
+        .unwrap();
+    let refused = bench
+        .registry
+        .append(&create(R), &id, chunk(3, 9), None, body(&[b"short"]))
+        .await;
     assert!(matches!(refused, Err(Error::SizeMismatch)));
-    let digest = bench.registry.finish(&pusher(R), &id, None, &sha256(b"abc"), body(&[])).await.unwrap();
+    let digest = bench
+        .registry
+        .finish(&pusher(R), &id, None, &sha256(b"abc"), body(&[]))
+        .await
+        .unwrap();
     assert_eq!(content(&bench.registry, R, &digest).await.unwrap(), "abc");
 }
 
@@ -287,15 +554,35 @@ async fn a_local_folder_keeps_uploads_and_blobs_over_a_restart() {
     let registry = open();
     let empty = push_blob(&registry, R, b"").await;
     let Upload { id, .. } = registry.start_upload(&create(R), None).await.unwrap();
-    registry.append(&create(R), &id, None, None, broken(&whole[..1_500_000])).await.unwrap_err();
+    registry
+        .append(&create(R), &id, None, None, broken(&whole[..1_500_000]))
+        .await
+        .unwrap_err();
     drop(registry);
     let registry = open();
-    assert_eq!(registry.upload_status(&create(R), &id).await.unwrap().offset, 1_500_000);
-    let refused = registry.append(&create(R), &id, chunk(1_500_000, 1_500_001), None, body(&[b"xyz"])).await;
+    assert_eq!(
+        registry.upload_status(&create(R), &id).await.unwrap().offset,
+        1_500_000
+    );
+    let refused = registry
+        .append(
+            &create(R),
+            &id,
+            chunk(1_500_000, 1_500_001),
+            None,
+            body(&[b"xyz"]),
+        )
+        .await;
     assert!(matches!(refused, Err(Error::SizeMismatch)));
     let expected = digest_of(Algorithm::Sha512, &whole);
-    registry.append(&create(R), &id, None, None, body(&[&whole[1_500_000..]])).await.unwrap();
-    registry.finish(&pusher(R), &id, None, &expected, body(&[])).await.unwrap();
+    registry
+        .append(&create(R), &id, None, None, body(&[&whole[1_500_000..]]))
+        .await
+        .unwrap();
+    registry
+        .finish(&pusher(R), &id, None, &expected, body(&[]))
+        .await
+        .unwrap();
     drop(registry);
     let registry = open();
     assert!(content(&registry, R, &expected).await.unwrap() == whole);

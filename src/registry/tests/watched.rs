@@ -9,7 +9,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
     Get(String),
-    List { prefix: String, limit: usize, found: usize },
+    List {
+        prefix: String,
+        limit: usize,
+        found: usize,
+    },
     Change(String),
 }
 
@@ -24,7 +28,12 @@ pub(super) struct Watched {
 
 impl Watched {
     pub(super) fn new(store: Arc<Memory>) -> Arc<Self> {
-        Arc::new(Self { store, asked: Mutex::default(), refuses: Mutex::default(), room: AtomicUsize::new(usize::MAX) })
+        Arc::new(Self {
+            store,
+            asked: Mutex::default(),
+            refuses: Mutex::default(),
+            room: AtomicUsize::new(usize::MAX),
+        })
     }
 
     pub(super) fn refuses(&self, failure: Option<Failure>) {
@@ -41,7 +50,11 @@ impl Watched {
     }
 
     fn takes(&self, frees: bool) -> bool {
-        frees || self.room.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |room| room.checked_sub(1)).is_ok()
+        frees
+            || self
+                .room
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |room| room.checked_sub(1))
+                .is_ok()
     }
 
     /// What it was asked since the last time.
@@ -53,7 +66,12 @@ impl Watched {
         self.asked.lock().unwrap().push(asked);
     }
 
-    fn change<'a, T: Send + 'a>(&'a self, key: &str, frees: bool, done: impl FnOnce() -> Answer<'a, T>) -> Answer<'a, T> {
+    fn change<'a, T: Send + 'a>(
+        &'a self,
+        key: &str,
+        frees: bool,
+        done: impl FnOnce() -> Answer<'a, T>,
+    ) -> Answer<'a, T> {
         self.ask(Asked::Change(key.to_owned()));
         match self.refuses.lock().unwrap().clone() {
             Some((prefix, failure)) if key.starts_with(prefix) => Box::pin(ready(Err(failure))),
@@ -84,7 +102,11 @@ impl RecordStore for Watched {
     fn list<'a>(&'a self, range: Range<'a>) -> Answer<'a, Vec<String>> {
         Box::pin(async move {
             let keys = self.store.list(range).await?;
-            self.ask(Asked::List { prefix: range.prefix.to_owned(), limit: range.limit, found: keys.len() });
+            self.ask(Asked::List {
+                prefix: range.prefix.to_owned(),
+                limit: range.limit,
+                found: keys.len(),
+            });
             Ok(keys)
         })
     }
@@ -92,7 +114,11 @@ impl RecordStore for Watched {
     fn list_written<'a>(&'a self, range: Range<'a>) -> Answer<'a, Vec<Written>> {
         Box::pin(async move {
             let keys = self.store.list_written(range).await?;
-            self.ask(Asked::List { prefix: range.prefix.to_owned(), limit: range.limit, found: keys.len() });
+            self.ask(Asked::List {
+                prefix: range.prefix.to_owned(),
+                limit: range.limit,
+                found: keys.len(),
+            });
             Ok(keys)
         })
     }
@@ -106,6 +132,9 @@ impl Bench {
     /// The same store, watched.
     pub(super) fn watched(&self) -> (Registry, Arc<Watched>) {
         let watched = Watched::new(self.store.clone());
-        (Registry::new(watched.clone(), self.store.clone()).with(any_sizes()), watched)
+        (
+            Registry::new(watched.clone(), self.store.clone()).with(any_sizes()),
+            watched,
+        )
     }
 }

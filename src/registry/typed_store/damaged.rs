@@ -1,5 +1,5 @@
-//! Records that are there and that nobody can read. They keep their version, so they are replaced or deleted by it: nobody comes to rely on one
-//! without writing it anew first.
+//! Records that are there and that nobody can read. They keep their version, so they are replaced or deleted
+//! by it: nobody comes to rely on one without writing it anew first.
 
 use super::super::Error;
 use super::super::keys::Key;
@@ -21,11 +21,18 @@ impl TypedStore {
             Err(failure) => return Err(failure.into()),
         };
         tracing::warn!(record.key = %key, "a damaged record is replaced or deleted");
-        Ok(Some(Base { version, more: More::default() }))
+        Ok(Some(Base {
+            version,
+            more: More::default(),
+        }))
     }
 
     /// Replaces a record that nobody can read. `false` if it can be read, or changed meanwhile.
-    pub(in crate::registry) async fn replace_damaged<T: Stored>(&self, key: &Key<T>, record: &T) -> Result<bool, Error> {
+    pub(in crate::registry) async fn replace_damaged<T: Stored>(
+        &self,
+        key: &Key<T>,
+        record: &T,
+    ) -> Result<bool, Error> {
         match self.damaged(key).await? {
             Some(base) => Ok(self.swap(key, &base, record).await?.is_some()),
             None => Ok(false),
@@ -44,7 +51,9 @@ impl TypedStore {
     pub(super) async fn read_mark(&self, key: &Key<Mark>) -> Result<(Option<Mark>, Option<Base>), Error> {
         match self.read(key).await {
             Err(why) if why.is_damage() => Ok((None, self.damaged(key).await?)),
-            found => Ok(found?.map_or((None, None), |found| (Some(found.record.clone()), Some(found.base())))),
+            found => Ok(found?.map_or((None, None), |found| {
+                (Some(found.record.clone()), Some(found.base()))
+            })),
         }
     }
 }

@@ -10,11 +10,21 @@ use std::collections::VecDeque;
 impl TypedStore {
     /// The keys with this prefix that come after `after`, page by page.
     pub(in crate::registry) fn pages<T>(&self, prefix: Prefix<T>, after: String, show: Show) -> Pages<'_, T> {
-        Pages { records: self, prefix, after, show, limit: LISTED, end: false }
+        Pages {
+            records: self,
+            prefix,
+            after,
+            show,
+            limit: LISTED,
+            end: false,
+        }
     }
 
     pub(in crate::registry) fn keys<T>(&self, prefix: Prefix<T>, show: Show) -> Keys<'_, T> {
-        Keys { pages: self.pages(prefix, String::new(), show), page: VecDeque::new() }
+        Keys {
+            pages: self.pages(prefix, String::new(), show),
+            page: VecDeque::new(),
+        }
     }
 }
 
@@ -50,21 +60,34 @@ impl<T> Pages<'_, T> {
             return Ok(None);
         }
         let keys = self.records.store.list(self.range()).await?;
-        Ok(self.turn(keys.len(), keys.last()).then(|| keys.into_iter().map(Key::new).collect()))
+        Ok(self
+            .turn(keys.len(), keys.last())
+            .then(|| keys.into_iter().map(Key::new).collect()))
     }
 
     /// The same with the time at which the store took each record.
-    pub(in crate::registry) async fn next_written(&mut self) -> Result<Option<Vec<(Key<T>, Timestamp)>>, Error> {
+    pub(in crate::registry) async fn next_written(
+        &mut self,
+    ) -> Result<Option<Vec<(Key<T>, Timestamp)>>, Error> {
         if self.end {
             return Ok(None);
         }
         let keys = self.records.store.list_written(self.range()).await?;
         let more = self.turn(keys.len(), keys.last().map(|last| &last.key));
-        Ok(more.then(|| keys.into_iter().map(|one| (Key::new(one.key), one.written)).collect()))
+        Ok(more.then(|| {
+            keys.into_iter()
+                .map(|one| (Key::new(one.key), one.written))
+                .collect()
+        }))
     }
 
     fn range(&self) -> Range<'_> {
-        Range { prefix: self.prefix.as_str(), after: &self.after, limit: self.limit, show: self.show }
+        Range {
+            prefix: self.prefix.as_str(),
+            after: &self.after,
+            limit: self.limit,
+            show: self.show,
+        }
     }
 
     /// Moves behind the page. Returns whether the page holds anything.

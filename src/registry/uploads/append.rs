@@ -1,5 +1,6 @@
-//! Appending to an upload: the body is hashed and written in batches, the next one arriving while the last is worked on. A batch holds
-//! memory of the budget for bodies until it is written. When there is little, batches are smaller, and each waits for the one before.
+//! Appending to an upload: the body is hashed and written in batches, the next one arriving while the last is
+//! worked on. A batch holds memory of the budget for bodies until it is written. When there is little,
+//! batches are smaller, and each waits for the one before.
 
 use super::super::body::Wanted;
 use super::super::hashing::{Hasher, Hashing};
@@ -16,9 +17,11 @@ use crate::storage::{BlobFile, Failure, Resume};
 use bytes::{Bytes, BytesMut};
 use futures_util::future::join;
 
-/// A batch is complete when it has this many bytes. Two are in memory at most, each with what its last frame has beyond.
+/// A batch is complete when it has this many bytes. Two are in memory at most, each with what its last frame
+/// has beyond.
 const BATCH: usize = 1024 * 1024;
-/// Smaller chunks are copied: a chunk is a part of a buffer of its connection, and keeps all of that in memory.
+/// Smaller chunks are copied: a chunk is a part of a buffer of its connection, and keeps all of that in
+/// memory.
 const COPIED: usize = 4 * 1024;
 /// How many copied bytes lie in one allocation.
 const COPIES: usize = 8 * 1024;
@@ -36,7 +39,11 @@ pub(super) struct Begun {
 
 impl Begun {
     pub(super) async fn new(hasher: Hasher, body: &mut Body) -> Self {
-        Self { hasher, length: 0, next: collect(body).await }
+        Self {
+            hasher,
+            length: 0,
+            next: collect(body).await,
+        }
     }
 }
 
@@ -71,12 +78,19 @@ pub(in crate::registry) struct To<'a> {
 
 impl<'a> To<'a> {
     pub(super) fn further(self, by: u64) -> Self {
-        Self { offset: self.offset + by, ..self }
+        Self {
+            offset: self.offset + by,
+            ..self
+        }
     }
 
     /// Behind what the upload has.
     pub(super) fn of(upload: &'a Taken) -> Self {
-        Self { name: upload.id.as_str(), offset: upload.session.offset, resume: &upload.session.resume }
+        Self {
+            name: upload.id.as_str(),
+            offset: upload.session.offset,
+            resume: &upload.session.resume,
+        }
     }
 }
 
@@ -139,8 +153,8 @@ impl Batch {
 }
 
 impl Registry {
-    /// Appends a chunk (`range`, which must begin where the upload stands) or a stream of any length. What arrived of a body that
-    /// ends early is kept; of one whose length is not the announced one, nothing.
+    /// Appends a chunk (`range`, which must begin where the upload stands) or a stream of any length. What
+    /// arrived of a body that ends early is kept; of one whose length is not the announced one, nothing.
     pub async fn append(
         &self,
         permit: &Permit<Create>,
@@ -155,18 +169,28 @@ impl Registry {
         }
         check_range(range, upload.session.offset)?;
         let announced = range.map(ContentRange::len);
-        if announced.zip(content_length).is_some_and(|(range, length)| range != length) {
+        if announced
+            .zip(content_length)
+            .is_some_and(|(range, length)| range != length)
+        {
             return Err(Error::SizeMismatch);
         }
         let registry = self.clone();
         self.detached(claim, async move {
-            let appended = registry.append_claimed(upload.clone(), announced.or(content_length), body).await;
+            let appended = registry
+                .append_claimed(upload.clone(), announced.or(content_length), body)
+                .await;
             registry.after(upload, appended).await
         })
         .await
     }
 
-    async fn append_claimed(&self, upload: Taken, announced: Option<u64>, mut body: Body) -> Result<Upload, Error> {
+    async fn append_claimed(
+        &self,
+        upload: Taken,
+        announced: Option<u64>,
+        mut body: Body,
+    ) -> Result<Upload, Error> {
         let hasher = upload.session.hasher().ok_or(Error::UploadUnknown)?;
         let begun = Begun::new(hasher, &mut body).await;
         let received = self.receive(To::of(&upload), begun, &mut body, announced).await?;
@@ -176,8 +200,8 @@ impl Registry {
         Ok(Upload { id, offset })
     }
 
-    /// What was `done`. If the upload's bytes turned out to be gone, it is over, and its client begins anew. If the store is full, it gets
-    /// back at once what was written and not kept.
+    /// What was `done`. If the upload's bytes turned out to be gone, it is over, and its client begins anew.
+    /// If the store is full, it gets back at once what was written and not kept.
     pub(super) async fn after<T>(&self, upload: Taken, done: Result<T, Error>) -> Result<T, Error> {
         match done {
             Err(Error::Storage(Failure::Missing)) => {
@@ -189,7 +213,9 @@ impl Registry {
             }
             Err(why) if why.is_full() => {
                 if let Err(why) = self.cut_back(&upload).await {
-                    tracing::warn!("what was written of an upload and not kept remains until it expires: {why}");
+                    tracing::warn!(
+                        "what was written of an upload and not kept remains until it expires: {why}"
+                    );
                 }
                 Err(why)
             }
@@ -207,29 +233,49 @@ impl Registry {
             return self.discard(now).await;
         }
         // What the store has dropped is not made again.
-        if matches!(self.bytes.open_unsealed(now.id.as_str()).await, Err(Failure::Missing)) {
+        if matches!(
+            self.bytes.open_unsealed(now.id.as_str()).await,
+            Err(Failure::Missing)
+        ) {
             return Ok(());
         }
         let kept = &now.session;
-        Ok(self.bytes.write(now.id.as_str(), kept.offset, &kept.resume, Vec::new(), Box::new(|_| ())).await?)
+        Ok(self
+            .bytes
+            .write(
+                now.id.as_str(),
+                kept.offset,
+                &kept.resume,
+                Vec::new(),
+                Box::new(|_| ()),
+            )
+            .await?)
     }
 
-    /// Makes what was received part of the upload. Only bytes that survive a power cut may be counted: the hash state would.
+    /// Makes what was received part of the upload. Only bytes that survive a power cut may be counted: the
+    /// hash state would.
     pub(super) async fn keep(&self, upload: Taken, received: &Received) -> Result<u64, Error> {
         let offset = upload.session.offset + received.length;
         if received.length == 0 {
             return Ok(offset);
         }
-        let kept = self.bytes.keep(upload.id.as_str(), offset, &upload.session.resume).await;
+        let kept = self
+            .bytes
+            .keep(upload.id.as_str(), offset, &upload.session.resume)
+            .await;
         let (upload, resume) = self.unless_full(upload, kept).await?;
         let advanced = upload.session.clone().advanced(offset, &received.hasher, resume);
         self.advance(&upload, advanced).await?.ok_or_else(contended)?;
         Ok(offset)
     }
 
-    /// What the store said about the upload's bytes. A store that is full drops all of them, those that were kept before too: so goes the
-    /// upload.
-    pub(super) async fn unless_full<T>(&self, upload: Taken, done: Result<T, Failure>) -> Result<(Taken, T), Error> {
+    /// What the store said about the upload's bytes. A store that is full drops all of them, those that were
+    /// kept before too: so goes the upload.
+    pub(super) async fn unless_full<T>(
+        &self,
+        upload: Taken,
+        done: Result<T, Failure>,
+    ) -> Result<(Taken, T), Error> {
         let failure = match done {
             Ok(done) => return Ok((upload, done)),
             Err(failure) => failure,
@@ -243,7 +289,13 @@ impl Registry {
     }
 
     /// Hashes the body and writes it.
-    pub(super) async fn receive(&self, to: To<'_>, begun: Begun, body: &mut Body, announced: Option<u64>) -> Result<Received, Error> {
+    pub(super) async fn receive(
+        &self,
+        to: To<'_>,
+        begun: Begun,
+        body: &mut Body,
+        announced: Option<u64>,
+    ) -> Result<Received, Error> {
         match self.take_in(Sink::Written(to), begun, body, announced).await? {
             Compared::Same(received) => Ok(received),
             Compared::Differs(_) => Err(Error::Internal), // what is written is not compared
@@ -261,21 +313,39 @@ impl Registry {
         self.take_in(Sink::Compared(file), begun, body, announced).await
     }
 
-    async fn take_in(&self, sink: Sink<'_>, begun: Begun, body: &mut Body, announced: Option<u64>) -> Result<Compared, Error> {
-        let Begun { mut hasher, mut length, next: mut batch } = begun;
+    async fn take_in(
+        &self,
+        sink: Sink<'_>,
+        begun: Begun,
+        body: &mut Body,
+        announced: Option<u64>,
+    ) -> Result<Compared, Error> {
+        let Begun {
+            mut hasher,
+            mut length,
+            next: mut batch,
+        } = begun;
         loop {
             let size = batch.size as u64;
-            if announced.is_some_and(|announced| length + size > announced || (batch.end == Some(Ok(())) && length + size < announced)) {
+            if announced.is_some_and(|announced| {
+                length + size > announced || (batch.end == Some(Ok(())) && length + size < announced)
+            }) {
                 return Err(Error::SizeMismatch);
             }
             let at = match sink {
                 Sink::Written(to) => Some(to.further(length)),
                 Sink::Compared(file) if batch.differs(file, length).await => {
-                    return Ok(Compared::Differs(Begun { hasher, length, next: batch }));
+                    return Ok(Compared::Differs(Begun {
+                        hasher,
+                        length,
+                        next: batch,
+                    }));
                 }
                 Sink::Compared(_) => None,
             };
-            let Batch { chunks, end, held, .. } = batch;
+            let Batch {
+                chunks, end, held, ..
+            } = batch;
             length += size;
             let work = async {
                 let done = self.absorb(at, hasher, chunks).await;
@@ -283,7 +353,11 @@ impl Registry {
                 done
             };
             if let Some(end) = end {
-                return Ok(Compared::Same(Received { hasher: work.await?, length, end }));
+                return Ok(Compared::Same(Received {
+                    hasher: work.await?,
+                    length,
+                    end,
+                }));
             }
             let (done, next) = join(work, collect(body)).await;
             hasher = done?;
@@ -291,7 +365,12 @@ impl Registry {
         }
     }
 
-    pub(in crate::registry) async fn absorb(&self, at: Option<To<'_>>, mut hasher: Hasher, chunks: Vec<Bytes>) -> Result<Hasher, Error> {
+    pub(in crate::registry) async fn absorb(
+        &self,
+        at: Option<To<'_>>,
+        mut hasher: Hasher,
+        chunks: Vec<Bytes>,
+    ) -> Result<Hasher, Error> {
         if chunks.is_empty() {
             return Ok(hasher);
         }
@@ -303,7 +382,9 @@ impl Registry {
             return hashed.await.map_err(|_| Error::Interrupted);
         };
         let hashing = Hashing::new(hasher);
-        self.bytes.write(name, offset, resume, chunks, hashing.look()).await?;
+        self.bytes
+            .write(name, offset, resume, chunks, hashing.look())
+            .await?;
         hashing.end().ok_or(Error::Interrupted)
     }
 }
@@ -316,7 +397,10 @@ pub(super) fn check_range(range: Option<ContentRange>, offset: u64) -> Result<()
 }
 
 async fn collect(body: &mut Body) -> Batch {
-    let mut batch = Batch { held: body.reserved(), ..Batch::default() };
+    let mut batch = Batch {
+        held: body.reserved(),
+        ..Batch::default()
+    };
     while batch.size < BATCH {
         let next = match batch.held {
             Some(_) => body.next_unless_wanted().await,
@@ -367,7 +451,9 @@ mod tests {
     #[tokio::test]
     async fn small_chunks_become_few_and_stay_in_their_order() {
         let size = |n: usize| if n.is_multiple_of(7) { COPIED } else { n % 50 };
-        let content: Vec<Bytes> = (0..2_000_usize).map(|n| vec![n.to_le_bytes()[0]; size(n)].into()).collect();
+        let content: Vec<Bytes> = (0..2_000_usize)
+            .map(|n| vec![n.to_le_bytes()[0]; size(n)].into())
+            .collect();
         let chunks = content.clone().into_iter().map(Ok);
         let mut body = Body::unbounded(Box::pin(futures_util::stream::iter(chunks)));
         let mut received = Vec::new();
@@ -375,7 +461,12 @@ mod tests {
             let batch = collect(&mut body).await;
             assert!(batch.chunks.len() <= 2 * BATCH / COPIED, "{}", batch.chunks.len());
             let held = batch.held.as_ref().map_or(0, Held::bytes);
-            assert!(held >= batch.cost && batch.cost >= batch.size, "{held} {} {}", batch.cost, batch.size);
+            assert!(
+                held >= batch.cost && batch.cost >= batch.size,
+                "{held} {} {}",
+                batch.cost,
+                batch.size
+            );
             received.extend(batch.chunks.concat());
             if batch.end.is_some() {
                 break;
@@ -393,9 +484,12 @@ mod tests {
         let (read, mut reads) = mpsc::unbounded_channel();
         let (collected, mut batches) = mpsc::unbounded_channel();
         let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
-            let (read, collected) = (read.clone(), collected.clone());
+            let read = read.clone();
+            let collected = collected.clone();
             async move {
-                let frames = axum::body::Body::new(request.into_body()).into_data_stream().map_err(|_| BodyError::Interrupted);
+                let frames = axum::body::Body::new(request.into_body())
+                    .into_data_stream()
+                    .map_err(|_| BodyError::Interrupted);
                 let frames = frames.inspect_ok(move |_| {
                     let _ = read.send(());
                 });
@@ -404,7 +498,10 @@ mod tests {
             }
         });
         let server = tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
-        client.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").await.unwrap();
+        client
+            .write_all(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+            .await
+            .unwrap();
         for _ in 0..BYTES {
             client.write_all(b"1\r\nx\r\n").await.unwrap();
             reads.recv().await.unwrap();
@@ -416,6 +513,9 @@ mod tests {
         let far = |pair: &[Bytes]| matches!(pair, [one, next] if one.as_ptr().addr().abs_diff(next.as_ptr().addr()) >= READ_BUFFER);
         let buffers = 1 + batch.chunks.windows(2).filter(|pair| far(pair)).count();
         let held = batch.held.as_ref().map_or(0, Held::bytes);
-        assert!(buffers * READ_BUFFER <= held, "{buffers} buffers are kept in memory, and {held} bytes are counted");
+        assert!(
+            buffers * READ_BUFFER <= held,
+            "{buffers} buffers are kept in memory, and {held} bytes are counted"
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! Lets one request at a time write to an upload. A process that has the store to itself keeps a set of uploads; processes that share a
-//! store need a lease in the upload's record.
+//! Lets one request at a time write to an upload. A process that has the store to itself keeps a set of
+//! uploads; processes that share a store need a lease in the upload's record.
 
 use super::super::typed_store::TypedStore;
 use super::super::{Error, Registry, to_its_end};
@@ -13,12 +13,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Gives an upload to one request at a time.
 ///
-/// A lease would be written into the upload's record by compare-and-swap, with a new nonce each time, and could be taken over once the
-/// record is old by the store's time. The holder writes the record from the version that its claim gave, so that one who lost the lease
-/// cannot move the offset. That is why a claim returns the upload as the claim left it, and nobody reads the record a second time.
+/// A lease would be written into the upload's record by compare-and-swap, with a new nonce each time, and
+/// could be taken over once the record is old by the store's time. The holder writes the record from the
+/// version that its claim gave, so that one who lost the lease cannot move the offset. That is why a claim
+/// returns the upload as the claim left it, and nobody reads the record a second time.
 pub(in crate::registry) trait Claims: Send + Sync {
     /// `None` while another request has it. [`Error::UploadUnknown`] if there is no such upload.
-    fn claim<'a>(&'a self, records: &'a TypedStore, repository: &'a RepositoryName, id: &'a UploadId) -> Answer<'a>;
+    fn claim<'a>(
+        &'a self,
+        records: &'a TypedStore,
+        repository: &'a RepositoryName,
+        id: &'a UploadId,
+    ) -> Answer<'a>;
 }
 
 pub(in crate::registry) type Answer<'a> = BoxFuture<'a, Result<Option<(Claim, Taken)>, Error>>;
@@ -38,12 +44,27 @@ struct Guard {
 }
 
 impl Claims for InProcess {
-    fn claim<'a>(&'a self, records: &'a TypedStore, repository: &'a RepositoryName, id: &'a UploadId) -> Answer<'a> {
+    fn claim<'a>(
+        &'a self,
+        records: &'a TypedStore,
+        repository: &'a RepositoryName,
+        id: &'a UploadId,
+    ) -> Answer<'a> {
         Box::pin(async move {
-            if !self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone()) {
+            if !self
+                .0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(id.clone())
+            {
                 return Ok(None);
             }
-            let claim = Claim { _guard: Box::new(Guard { claims: self.clone(), id: id.clone() }) };
+            let claim = Claim {
+                _guard: Box::new(Guard {
+                    claims: self.clone(),
+                    id: id.clone(),
+                }),
+            };
             Ok(Some((claim, Taken::read(records, repository, id).await?)))
         })
     }
@@ -51,13 +72,21 @@ impl Claims for InProcess {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.claims.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+        self.claims
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.id);
     }
 }
 
 impl Registry {
     /// Claims an upload of the caller, and says how the claim left it.
-    pub(super) async fn claim(&self, permit: &Permit<Create>, id: &UploadId) -> Result<(Claim, Taken), Error> {
+    pub(super) async fn claim(
+        &self,
+        permit: &Permit<Create>,
+        id: &UploadId,
+    ) -> Result<(Claim, Taken), Error> {
         self.upload(permit, id).await?; // the upload of somebody else is not held up
         let claimed = self.claims.claim(&self.records, permit.repository(), id).await?;
         let (claim, upload) = claimed.ok_or(Error::UploadBusy)?;
@@ -90,14 +119,28 @@ mod tests {
     #[tokio::test]
     async fn a_claim_is_held_once_and_says_how_the_upload_is() {
         let records = TypedStore::new(Arc::new(Memory::new()));
-        let (claims, id, repository) = (InProcess::default(), UploadId::random().unwrap(), "a".parse().unwrap());
+        let claims = InProcess::default();
+        let id = UploadId::random().unwrap();
+        let repository = "a".parse().unwrap();
         let claim = || claims.claim(&records, &repository, &id);
         assert!(matches!(claim().await, Err(Error::UploadUnknown)));
         let key = keys::upload(&repository, &id);
-        records.create(&key, &Session::new("first".to_owned(), Algorithm::Sha256)).await.unwrap().unwrap();
+        records
+            .create(&key, &Session::new("first".to_owned(), Algorithm::Sha256))
+            .await
+            .unwrap()
+            .unwrap();
         let (held, upload) = claim().await.unwrap().unwrap();
         assert!(claim().await.unwrap().is_none());
-        records.swap(&key, &upload.base, &Session::new("second".to_owned(), Algorithm::Sha256)).await.unwrap().unwrap();
+        records
+            .swap(
+                &key,
+                &upload.base,
+                &Session::new("second".to_owned(), Algorithm::Sha256),
+            )
+            .await
+            .unwrap()
+            .unwrap();
         drop(held);
         let (_, upload) = claim().await.unwrap().unwrap();
         assert_eq!(upload.session.owner, "second");

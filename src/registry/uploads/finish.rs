@@ -21,13 +21,14 @@ const READ: usize = 1024 * 1024;
 #[derive(Debug)]
 pub struct Pusher {
     pub permit: Permit<Create>,
-    /// The right to read the repository, if the caller has it. Content that the caller can read is not written again.
+    /// The right to read the repository, if the caller has it. Content that the caller can read is not
+    /// written again.
     pub readable: Option<Permit<Read>>,
 }
 
 impl Registry {
-    /// Appends the last bytes, if any, and makes the upload a blob of the repository. If the content is not what `digest` says, the
-    /// upload is cancelled and its bytes are removed.
+    /// Appends the last bytes, if any, and makes the upload a blob of the repository. If the content is not
+    /// what `digest` says, the upload is cancelled and its bytes are removed.
     pub async fn finish(
         &self,
         pusher: &Pusher,
@@ -37,9 +38,17 @@ impl Registry {
         body: Body,
     ) -> Result<Digest, Error> {
         let (claim, upload) = self.claim(&pusher.permit, id).await?;
-        // Content that is here already is hashed, which proves that the client has it, and compared. It is not written again.
-        let known = if upload.session.offset == 0 { self.known_here(pusher, digest).await? } else { None };
-        let closing = Closing { registry: self.clone(), digest: digest.clone() };
+        // Content that is here already is hashed, which proves that the client has it, and compared. It is
+        // not written again.
+        let known = if upload.session.offset == 0 {
+            self.known_here(pusher, digest).await?
+        } else {
+            None
+        };
+        let closing = Closing {
+            registry: self.clone(),
+            digest: digest.clone(),
+        };
         self.detached(claim, async move {
             match upload.session.state {
                 SessionState::Open => {
@@ -54,9 +63,15 @@ impl Registry {
         .await
     }
 
-    /// Takes a blob that comes in one request. What the caller can read here already is hashed, which proves that the
-    /// client has it, and compared. Nothing is written unless it differs.
-    pub async fn put_blob(&self, pusher: &Pusher, range: Option<ContentRange>, digest: &Digest, mut body: Body) -> Result<Digest, Error> {
+    /// Takes a blob that comes in one request. What the caller can read here already is hashed, which proves
+    /// that the client has it, and compared. Nothing is written unless it differs.
+    pub async fn put_blob(
+        &self,
+        pusher: &Pusher,
+        range: Option<ContentRange>,
+        digest: &Digest,
+        mut body: Body,
+    ) -> Result<Digest, Error> {
         let permit = &pusher.permit;
         let Some(known) = self.known_here(pusher, digest).await? else {
             let upload = self.start_upload(permit, Some(digest.algorithm())).await?;
@@ -71,23 +86,40 @@ impl Registry {
                 received.end?;
                 let found = received.hasher.digest();
                 if found != *digest {
-                    return Err(Error::DigestMismatch { expected: digest.clone(), found });
+                    return Err(Error::DigestMismatch {
+                        expected: digest.clone(),
+                        found,
+                    });
                 }
                 // Collected since: the client must send it again.
-                self.publish(permit.repository(), digest, None).await?.ok_or_else(contended)?;
+                self.publish(permit.repository(), digest, None)
+                    .await?
+                    .ok_or_else(contended)?;
                 Ok(found)
             }
             Compared::Differs(begun) => {
                 let id = self.start_upload(permit, Some(digest.algorithm())).await?.id;
                 let (claim, upload) = self.claim(permit, &id).await?;
-                let closing = Closing { registry: self.clone(), digest: digest.clone() };
-                let written = self.detached(claim, async move { closing.write_all(upload, known, begun, announced, body).await }).await;
+                let closing = Closing {
+                    registry: self.clone(),
+                    digest: digest.clone(),
+                };
+                let written = self
+                    .detached(claim, async move {
+                        closing.write_all(upload, known, begun, announced, body).await
+                    })
+                    .await;
                 self.unless_unfinished(permit, &id, written).await
             }
         }
     }
 
-    async fn unless_unfinished(&self, permit: &Permit<Create>, id: &UploadId, done: Result<Digest, Error>) -> Result<Digest, Error> {
+    async fn unless_unfinished(
+        &self,
+        permit: &Permit<Create>,
+        id: &UploadId,
+        done: Result<Digest, Error>,
+    ) -> Result<Digest, Error> {
         if done.is_err() {
             // Nobody was told its name. Another failure changes nothing: it expires.
             let _ = self.cancel(permit, id).await;
@@ -97,27 +129,46 @@ impl Registry {
 
     async fn known_here(&self, pusher: &Pusher, digest: &Digest) -> Result<Option<Arc<dyn BlobFile>>, Error> {
         match &pusher.readable {
-            Some(readable) if readable.repository() == pusher.permit.repository() => self.known(readable, digest).await,
+            Some(readable) if readable.repository() == pusher.permit.repository() => {
+                self.known(readable, digest).await
+            }
             _ => Ok(None),
         }
     }
 
     /// Gives the upload the bytes of a body that were not written, since `from` has the same.
     async fn copy(&self, from: &dyn BlobFile, upload: &Taken, begun: &Begun) -> Result<(), Error> {
-        let (mut hasher, mut at) = (Hasher::new(begun.hasher.algorithm()), 0);
+        let mut hasher = Hasher::new(begun.hasher.algorithm());
+        let mut at = 0;
         while at < begun.length {
             let most = usize::try_from(begun.length - at).map_or(READ, |left| left.min(READ));
             // Bytes that are damaged now cannot stand for the client's.
-            let bytes = part(from, at, most).await.ok().filter(|bytes| !bytes.is_empty()).ok_or(Error::Interrupted)?;
+            let bytes = part(from, at, most)
+                .await
+                .ok()
+                .filter(|bytes| !bytes.is_empty())
+                .ok_or(Error::Interrupted)?;
             let length = bytes.len() as u64;
-            hasher = self.absorb(Some(To::of(upload).further(at)), hasher, vec![bytes]).await?;
+            hasher = self
+                .absorb(Some(To::of(upload).further(at)), hasher, vec![bytes])
+                .await?;
             at += length;
         }
-        if hasher.digest() == begun.hasher.clone().digest() { Ok(()) } else { Err(Error::Interrupted) }
+        if hasher.digest() == begun.hasher.clone().digest() {
+            Ok(())
+        } else {
+            Err(Error::Interrupted)
+        }
     }
 
     /// Reads sealed bytes to hash them.
-    async fn hash_sealed(&self, name: &str, size: u64, algorithm: Algorithm, body: &mut Body) -> Result<Hasher, Error> {
+    async fn hash_sealed(
+        &self,
+        name: &str,
+        size: u64,
+        algorithm: Algorithm,
+        body: &mut Body,
+    ) -> Result<Hasher, Error> {
         let mut hasher = Hasher::new(algorithm);
         drop(body.reserved()); // or those that wait for more could wait for each other
         let _held = body.share.take(READ).await;
@@ -163,23 +214,41 @@ impl Closing {
         check_range(range, upload.session.offset)?;
         let algorithm = self.digest.algorithm();
         let restored = upload.session.hasher();
-        // A store need not be able to read bytes before they are sealed. If the hash so far is of no use, all of them are read then.
-        let useful = upload.session.offset == 0 || restored.as_ref().is_some_and(|hasher| hasher.algorithm() == algorithm);
-        let worth = Worth { useful, can_go_on: useful || restored.is_some() };
+        // A store need not be able to read bytes before they are sealed. If the hash so far is of no use, all
+        // of them are read then.
+        let useful = upload.session.offset == 0
+            || restored
+                .as_ref()
+                .is_some_and(|hasher| hasher.algorithm() == algorithm);
+        let worth = Worth {
+            useful,
+            can_go_on: useful || restored.is_some(),
+        };
         let hasher = match restored {
             Some(hasher) if hasher.algorithm() == algorithm || !useful => hasher,
             _ => Hasher::new(algorithm),
         };
         let announced = range.map(ContentRange::len);
         let begun = Begun::new(hasher, &mut body).await;
-        let Some(known) = known else { return self.write(upload, worth, begun, announced, body).await };
+        let Some(known) = known else {
+            return self.write(upload, worth, begun, announced, body).await;
+        };
         match registry.compare(&*known, begun, &mut body, announced).await? {
             Compared::Same(received) => {
                 received.end?;
                 let upload = self.checked(upload, received.hasher.digest()).await?;
                 // Collected since: the client must send it again.
-                registry.publish(&upload.repository, &self.digest, None).await?.ok_or_else(contended)?;
-                registry.records.delete(&keys::upload(&upload.repository, &upload.id), &upload.base.version).await?;
+                registry
+                    .publish(&upload.repository, &self.digest, None)
+                    .await?
+                    .ok_or_else(contended)?;
+                registry
+                    .records
+                    .delete(
+                        &keys::upload(&upload.repository, &upload.id),
+                        &upload.base.version,
+                    )
+                    .await?;
                 registry.open.ended(&upload.id);
                 Ok(self.digest)
             }
@@ -187,7 +256,8 @@ impl Closing {
         }
     }
 
-    /// Writes a body that turned out to differ from bytes that are here. Either of the two is wrong, which the digest tells at the end.
+    /// Writes a body that turned out to differ from bytes that are here. Either of the two is wrong, which
+    /// the digest tells at the end.
     async fn write_all(
         self,
         upload: Taken,
@@ -197,12 +267,31 @@ impl Closing {
         body: Body,
     ) -> Result<Digest, Error> {
         self.registry.copy(&*known, &upload, &begun).await?;
-        self.write(upload, Worth { useful: true, can_go_on: true }, begun, announced, body).await
+        self.write(
+            upload,
+            Worth {
+                useful: true,
+                can_go_on: true,
+            },
+            begun,
+            announced,
+            body,
+        )
+        .await
     }
 
-    async fn write(self, upload: Taken, worth: Worth, begun: Begun, announced: Option<u64>, mut body: Body) -> Result<Digest, Error> {
+    async fn write(
+        self,
+        upload: Taken,
+        worth: Worth,
+        begun: Begun,
+        announced: Option<u64>,
+        mut body: Body,
+    ) -> Result<Digest, Error> {
         let registry = &self.registry;
-        let received = registry.receive(To::of(&upload), begun, &mut body, announced).await?;
+        let received = registry
+            .receive(To::of(&upload), begun, &mut body, announced)
+            .await?;
         if let Err(broken) = received.end {
             if worth.can_go_on {
                 registry.keep(upload, &received).await?;
@@ -210,17 +299,35 @@ impl Closing {
             return Err(broken.into());
         }
         let size = upload.session.offset + received.length;
-        let upload = if worth.useful { self.checked(upload, received.hasher.digest()).await? } else { upload };
+        let upload = if worth.useful {
+            self.checked(upload, received.hasher.digest()).await?
+        } else {
+            upload
+        };
         if received.length == 0 {
             // Makes an empty blob, and cuts off what an earlier request wrote and did not keep.
-            registry.bytes.write(upload.id.as_str(), size, &upload.session.resume, Vec::new(), Box::new(|_| ())).await?;
+            registry
+                .bytes
+                .write(
+                    upload.id.as_str(),
+                    size,
+                    &upload.session.resume,
+                    Vec::new(),
+                    Box::new(|_| ()),
+                )
+                .await?;
         }
-        let sealed = registry.bytes.seal(upload.id.as_str(), size, &upload.session.resume).await;
+        let sealed = registry
+            .bytes
+            .seal(upload.id.as_str(), size, &upload.session.resume)
+            .await;
         let (upload, ()) = registry.unless_full(upload, sealed).await?;
         let upload = if worth.useful {
             upload
         } else {
-            let hasher = registry.hash_sealed(upload.id.as_str(), size, self.digest.algorithm(), &mut body).await?;
+            let hasher = registry
+                .hash_sealed(upload.id.as_str(), size, self.digest.algorithm(), &mut body)
+                .await?;
             self.checked(upload, hasher.digest()).await?
         };
         self.publish_sealed(upload, size).await
@@ -232,7 +339,10 @@ impl Closing {
             return Ok(upload);
         }
         self.registry.discard(upload).await?;
-        Err(Error::DigestMismatch { expected: self.digest.clone(), found })
+        Err(Error::DigestMismatch {
+            expected: self.digest.clone(),
+            found,
+        })
     }
 
     async fn publish_sealed(self, upload: Taken, size: u64) -> Result<Digest, Error> {
@@ -243,7 +353,10 @@ impl Closing {
             Err(Error::Storage(failure)) => registry.unless_full(upload, Err::<Taken, _>(failure)).await?.1,
             advanced => advanced?.ok_or_else(contended)?,
         };
-        let brought = Brought::new(Own { name: upload.id.to_string(), size });
+        let brought = Brought::new(Own {
+            name: upload.id.to_string(),
+            size,
+        });
         let published = registry.publish(&upload.repository, &digest, Some(brought)).await;
         match published {
             Err(why) if !why.is_full() => return Err(why),
@@ -253,14 +366,26 @@ impl Closing {
         Ok(digest)
     }
 
-    /// The upload was closed, and the answer lost: link what was published. Its own bytes are not published a second time.
+    /// The upload was closed, and the answer lost: link what was published. Its own bytes are not published a
+    /// second time.
     async fn resume(self, upload: Taken) -> Result<Digest, Error> {
         let Self { registry, digest, .. } = self;
-        if upload.session.digest.as_ref().is_none_or(|closed| closed.0 != digest) {
+        if upload
+            .session
+            .digest
+            .as_ref()
+            .is_none_or(|closed| closed.0 != digest)
+        {
             return Err(Error::UploadUnknown);
         }
-        let brought = Brought::published(Own { name: upload.id.to_string(), size: upload.session.offset });
-        registry.publish(&upload.repository, &digest, Some(brought)).await?.ok_or(Error::UploadUnknown)?;
+        let brought = Brought::published(Own {
+            name: upload.id.to_string(),
+            size: upload.session.offset,
+        });
+        registry
+            .publish(&upload.repository, &digest, Some(brought))
+            .await?
+            .ok_or(Error::UploadUnknown)?;
         registry.remove_closed(&upload, &digest).await?;
         Ok(digest)
     }

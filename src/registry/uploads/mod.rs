@@ -1,8 +1,10 @@
-//! Uploads of blobs (distribution-spec, Pushing blobs): streamed, in chunks, or at once. An upload survives a restart with its hash
-//! state; bytes are durable before its session says that they are there. It belongs to the principal that began it.
+//! Uploads of blobs (distribution-spec, Pushing blobs): streamed, in chunks, or at once. An upload survives a
+//! restart with its hash state; bytes are durable before its session says that they are there. It belongs to
+//! the principal that began it.
 //!
-//! One request at a time writes to an upload. Writing runs in a task of its own that holds the upload's claim, because a request that
-//! is given up leaves blocking work behind, which must not write into bytes that another request has published meanwhile.
+//! One request at a time writes to an upload. Writing runs in a task of its own that holds the upload's
+//! claim, because a request that is given up leaves blocking work behind, which must not write into bytes
+//! that another request has published meanwhile.
 
 mod append;
 mod claims;
@@ -35,15 +37,31 @@ pub struct Upload {
 
 impl Registry {
     /// Hashes with `algorithm` from the start; the closing request may still name another one.
-    pub async fn start_upload(&self, permit: &Permit<Create>, algorithm: Option<Algorithm>) -> Result<Upload, Error> {
+    pub async fn start_upload(
+        &self,
+        permit: &Permit<Create>,
+        algorithm: Option<Algorithm>,
+    ) -> Result<Upload, Error> {
         self.start(permit, algorithm, UploadId::random()?).await
     }
 
-    async fn start(&self, permit: &Permit<Create>, algorithm: Option<Algorithm>, id: UploadId) -> Result<Upload, Error> {
+    async fn start(
+        &self,
+        permit: &Permit<Create>,
+        algorithm: Option<Algorithm>,
+        id: UploadId,
+    ) -> Result<Upload, Error> {
         let repository = permit.repository();
-        let session = Session::new(permit.principal().to_string(), algorithm.unwrap_or(Algorithm::Sha256));
+        let session = Session::new(
+            permit.principal().to_string(),
+            algorithm.unwrap_or(Algorithm::Sha256),
+        );
         let key = keys::upload(repository, &id);
-        let version = self.records.create(&key, &session).await?.ok_or_else(super::typed_store::contended)?;
+        let version = self
+            .records
+            .create(&key, &session)
+            .await?
+            .ok_or_else(super::typed_store::contended)?;
         if let Err(why) = self.records.mark(&keys::in_catalog(repository.as_str())).await {
             // Nobody learns its name.
             drop(self.records.delete(&key, &version).await);
@@ -57,12 +75,16 @@ impl Registry {
         if upload.session.state != SessionState::Open {
             return Err(Error::UploadUnknown);
         }
-        Ok(Upload { id: id.clone(), offset: upload.session.offset })
+        Ok(Upload {
+            id: id.clone(),
+            offset: upload.session.offset,
+        })
     }
 
     pub async fn cancel(&self, permit: &Permit<Create>, id: &UploadId) -> Result<(), Error> {
         let (claim, upload) = self.claim(permit, id).await?;
         let registry = self.clone();
-        self.detached(claim, async move { registry.discard(upload).await }).await
+        self.detached(claim, async move { registry.discard(upload).await })
+            .await
     }
 }

@@ -1,8 +1,9 @@
-//! How many uploads each caller has open: their number is bounded, since each takes a record, a file and room in every walk until it expires.
+//! How many uploads each caller has open: their number is bounded, since each takes a record, a file and room
+//! in every walk until it expires.
 //!
-//! The count is in memory. A process that has the store to itself counts what it begins and what ends, and at the start what is there.
-//! Processes that share a store would each count their own part: there a record for each caller, changed with each session, would have to
-//! hold the count.
+//! The count is in memory. A process that has the store to itself counts what it begins and what ends, and at
+//! the start what is there. Processes that share a store would each count their own part: there a record for
+//! each caller, changed with each session, would have to hold the count.
 
 use super::super::keys::Entry;
 use super::super::{Error, Registry, keys, to_its_end};
@@ -33,7 +34,9 @@ impl OpenUploads {
         if callers.contains_key(id) {
             return true;
         }
-        let (caller, count) = counts.get_key_value(caller).map_or_else(|| (caller.into(), 0), |(caller, count)| (caller.clone(), *count));
+        let (caller, count) = counts
+            .get_key_value(caller)
+            .map_or_else(|| (caller.into(), 0), |(caller, count)| (caller.clone(), *count));
         if count >= most {
             return false;
         }
@@ -59,15 +62,23 @@ impl OpenUploads {
 }
 
 impl Registry {
-    /// [`start_upload`](Self::start_upload) for a client that comes back for it. It counts for `caller`: the principal, or for the anonymous
-    /// what tells them apart.
-    pub async fn begin_upload(&self, permit: &Permit<Create>, algorithm: Option<Algorithm>, caller: &str) -> Result<Upload, Error> {
-        let Some(most) = self.settings.open_uploads else { return self.start_upload(permit, algorithm).await };
+    /// [`start_upload`](Self::start_upload) for a client that comes back for it. It counts for `caller`: the
+    /// principal, or for the anonymous what tells them apart.
+    pub async fn begin_upload(
+        &self,
+        permit: &Permit<Create>,
+        algorithm: Option<Algorithm>,
+        caller: &str,
+    ) -> Result<Upload, Error> {
+        let Some(most) = self.settings.open_uploads else {
+            return self.start_upload(permit, algorithm).await;
+        };
         let id = UploadId::random()?;
         if !self.open.begins(caller, &id, most) {
             return Err(Error::TooManyUploads { most });
         }
-        let (registry, permit) = (self.clone(), permit.clone());
+        let registry = self.clone();
+        let permit = permit.clone();
         // To its end, so that a client that hangs up leaves no upload that is not counted.
         to_its_end(async move {
             let started = registry.start(&permit, algorithm, id.clone()).await;
@@ -79,13 +90,18 @@ impl Registry {
         .await
     }
 
-    /// Counts the uploads that were open before the process began. Those of the anonymous count for nobody any more.
+    /// Counts the uploads that were open before the process began. Those of the anonymous count for nobody
+    /// any more.
     pub async fn count_open_uploads(&self) -> Result<(), Error> {
         let mut pages = self.records.pages(keys::all_uploads(), String::new(), Show::All);
         while let Some(page) = pages.next().await? {
             for key in page {
-                let Some(Entry::Upload(repository, id)) = Entry::parse(key.as_str()) else { continue };
-                let Ok(upload) = Taken::read(&self.records, &repository, &id).await else { continue };
+                let Some(Entry::Upload(repository, id)) = Entry::parse(key.as_str()) else {
+                    continue;
+                };
+                let Ok(upload) = Taken::read(&self.records, &repository, &id).await else {
+                    continue;
+                };
                 self.open.begins(&upload.session.owner, &id, usize::MAX);
                 // It may have ended in between.
                 if let Err(Error::UploadUnknown) = Taken::read(&self.records, &repository, &id).await {
@@ -103,14 +119,18 @@ mod tests {
 
     #[test]
     fn each_caller_has_its_own_bound_and_gets_back_what_ended() {
-        let (open, ids) = (OpenUploads::default(), [(); 3].map(|()| UploadId::random().unwrap()));
+        let open = OpenUploads::default();
+        let ids = [(); 3].map(|()| UploadId::random().unwrap());
         assert!(open.begins("a", &ids[0], 2) && open.begins("a", &ids[1], 2));
         assert!(!open.begins("a", &ids[2], 2), "a third one");
         assert!(open.begins("b", &ids[2], 2));
         open.ended(&ids[0]);
         open.ended(&ids[0]);
         let more = [(); 2].map(|()| UploadId::random().unwrap());
-        assert!(open.begins("a", &more[0], 2) && !open.begins("a", &more[1], 2), "one ended, not two");
+        assert!(
+            open.begins("a", &more[0], 2) && !open.begins("a", &more[1], 2),
+            "one ended, not two"
+        );
         ids.iter().chain(&more).for_each(|id| open.ended(id));
         let counted = open.lock();
         assert_eq!((counted.callers.len(), counted.counts.len()), (0, 0));
@@ -118,7 +138,8 @@ mod tests {
 
     #[test]
     fn what_began_before_the_walk_at_the_start_met_it_is_counted_once() {
-        let (open, id) = (OpenUploads::default(), UploadId::random().unwrap());
+        let open = OpenUploads::default();
+        let id = UploadId::random().unwrap();
         assert!(open.begins("anonymous at a", &id, 2) && open.begins("anonymous", &id, usize::MAX));
         open.ended(&id);
         let counted = open.lock();

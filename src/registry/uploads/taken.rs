@@ -13,7 +13,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// Names an upload and, later, its bytes: 128 random bits that cannot be guessed, as 32 lower-case hexadecimal characters.
+/// Names an upload and, later, its bytes: 128 random bits that cannot be guessed, as 32 lower-case
+/// hexadecimal characters.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct UploadId(String);
 
@@ -71,10 +72,22 @@ pub(in crate::registry) struct Taken {
 }
 
 impl Taken {
-    pub(super) async fn read(records: &TypedStore, repository: &RepositoryName, id: &UploadId) -> Result<Self, Error> {
+    pub(super) async fn read(
+        records: &TypedStore,
+        repository: &RepositoryName,
+        id: &UploadId,
+    ) -> Result<Self, Error> {
         // One that cannot be read is over: its client begins anew.
-        let found = unless_unreadable(records.read(&keys::upload(repository, id)).await)?.flatten().ok_or(Error::UploadUnknown)?;
-        Ok(Self { repository: repository.clone(), id: id.clone(), base: found.base(), written: found.written, session: found.record })
+        let found = unless_unreadable(records.read(&keys::upload(repository, id)).await)?
+            .flatten()
+            .ok_or(Error::UploadUnknown)?;
+        Ok(Self {
+            repository: repository.clone(),
+            id: id.clone(),
+            base: found.base(),
+            written: found.written,
+            session: found.record,
+        })
     }
 }
 
@@ -83,11 +96,19 @@ impl Registry {
     pub(super) async fn upload(&self, permit: &Permit<Create>, id: &UploadId) -> Result<Taken, Error> {
         let found = Taken::read(&self.records, permit.repository(), id).await?;
         let mine = found.session.owner == permit.principal().to_string();
-        if mine { self.unless_expired(found) } else { Err(Error::UploadUnknown) }
+        if mine {
+            self.unless_expired(found)
+        } else {
+            Err(Error::UploadUnknown)
+        }
     }
 
     pub(super) fn unless_expired(&self, upload: Taken) -> Result<Taken, Error> {
-        if self.has_expired(upload.written) { Err(Error::UploadUnknown) } else { Ok(upload) }
+        if self.has_expired(upload.written) {
+            Err(Error::UploadUnknown)
+        } else {
+            Ok(upload)
+        }
     }
 
     pub(super) fn has_expired(&self, written: Timestamp) -> bool {
@@ -96,8 +117,19 @@ impl Registry {
 
     /// Writes the session's next state. `None` if the record has changed meanwhile.
     pub(super) async fn advance(&self, upload: &Taken, session: Session) -> Result<Option<Taken>, Error> {
-        let version = self.records.swap(&keys::upload(&upload.repository, &upload.id), &upload.base, &session).await?;
-        Ok(version.map(|version| Taken { base: upload.base.at(version), session, ..upload.clone() }))
+        let version = self
+            .records
+            .swap(
+                &keys::upload(&upload.repository, &upload.id),
+                &upload.base,
+                &session,
+            )
+            .await?;
+        Ok(version.map(|version| Taken {
+            base: upload.base.at(version),
+            session,
+            ..upload.clone()
+        }))
     }
 }
 

@@ -19,7 +19,10 @@ struct Held {
 impl Held {
     fn bytes(size: usize, held: &Arc<AtomicUsize>) -> Bytes {
         held.fetch_add(size, Ordering::SeqCst);
-        Bytes::from_owner(Self { bytes: vec![b'x'; size], held: held.clone() })
+        Bytes::from_owner(Self {
+            bytes: vec![b'x'; size],
+            held: held.clone(),
+        })
     }
 }
 
@@ -42,31 +45,73 @@ fn pieces(held: &Arc<AtomicUsize>) -> Router {
     let held = held.clone();
     Router::new().fallback(async move |request: Request| {
         if request.uri().path() == "/in" {
-            request.extensions().get::<Connection>().unwrap().caller.identified();
+            request
+                .extensions()
+                .get::<Connection>()
+                .unwrap()
+                .caller
+                .identified();
         }
         if request.uri().path() == "/nothing" {
             return Body::empty();
         }
         let first = futures_util::stream::once(std::future::ready(Held::bytes(PIECE, &held)));
-        let more = if request.uri().path() == "/endless" { usize::MAX } else { 0 };
+        let more = if request.uri().path() == "/endless" {
+            usize::MAX
+        } else {
+            0
+        };
         let more = futures_util::stream::repeat_with(move || Held::bytes(PIECE, &held)).take(more);
         Body::from_stream(first.chain(more).map(Ok::<_, Infallible>))
     })
 }
 
-async fn http2(limits: Limits, handler: Router, window: u32) -> (Running, SendRequest<Body>, JoinHandle<hyper::Result<()>>) {
-    http2_with(Settings { limits, ..Settings::default() }, handler, window).await
+async fn http2(
+    limits: Limits,
+    handler: Router,
+    window: u32,
+) -> (Running, SendRequest<Body>, JoinHandle<hyper::Result<()>>) {
+    http2_with(
+        Settings {
+            limits,
+            ..Settings::default()
+        },
+        handler,
+        window,
+    )
+    .await
 }
 
-async fn http2_with(settings: Settings, handler: Router, window: u32) -> (Running, SendRequest<Body>, JoinHandle<hyper::Result<()>>) {
+async fn http2_with(
+    settings: Settings,
+    handler: Router,
+    window: u32,
+) -> (Running, SendRequest<Body>, JoinHandle<hyper::Result<()>>) {
     let pki = Pki::new();
-    let tls = open(TlsSettings { http2: true, ..pki.settings(ClientAuth::Off) }, None);
-    let server = Running::with(Settings { tls: Some(tls), ..settings }, handler).await;
+    let tls = open(
+        TlsSettings {
+            http2: true,
+            ..pki.settings(ClientAuth::Off)
+        },
+        None,
+    );
+    let server = Running::with(
+        Settings {
+            tls: Some(tls),
+            ..settings
+        },
+        handler,
+    )
+    .await;
     let (sender, connection) = http2_to(&server, &pki, window).await;
     (server, sender, connection)
 }
 
-async fn http2_to(server: &Running, pki: &Pki, window: u32) -> (SendRequest<Body>, JoinHandle<hyper::Result<()>>) {
+async fn http2_to(
+    server: &Running,
+    pki: &Pki,
+    window: u32,
+) -> (SendRequest<Body>, JoinHandle<hyper::Result<()>>) {
     let mut client = pki.client(None);
     client.alpn_protocols = vec![b"h2".into()];
     let stream = TokioIo::new(server.shake(&Arc::new(client)).await.unwrap());
@@ -77,7 +122,9 @@ async fn http2_to(server: &Running, pki: &Pki, window: u32) -> (SendRequest<Body
 }
 
 fn get(path: &str) -> http::Request<Body> {
-    http::Request::get(format!("https://localhost{path}")).body(Body::empty()).unwrap()
+    http::Request::get(format!("https://localhost{path}"))
+        .body(Body::empty())
+        .unwrap()
 }
 
 async fn eventually(mut condition: impl FnMut() -> bool) {
@@ -86,7 +133,9 @@ async fn eventually(mut condition: impl FnMut() -> bool) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), met).await.expect("it comes to pass");
+    tokio::time::timeout(Duration::from_secs(20), met)
+        .await
+        .expect("it comes to pass");
 }
 
 /// With no window nothing of an answer is handed to the connection; with a small one all that there is.
@@ -95,13 +144,19 @@ async fn http_2_streams_that_are_not_taken_end_and_give_back_their_bytes() {
     for window in [0, 1, 100] {
         for path in ["/", "/endless", "/in"] {
             let held = Arc::new(AtomicUsize::new(0));
-            let limits = Limits { stall_timeout: SOON, ..Limits::default() };
+            let limits = Limits {
+                stall_timeout: SOON,
+                ..Limits::default()
+            };
             let (_server, mut sender, _connection) = http2(limits, pieces(&held), window).await;
             let mut answers = Vec::new();
             for _ in 0..20 {
                 answers.push(sender.send_request(get(path)).await.unwrap().into_body());
             }
-            assert!(held.load(Ordering::SeqCst) <= 20 * 3 * PIECE, "what one connection may hold");
+            assert!(
+                held.load(Ordering::SeqCst) <= 20 * 3 * PIECE,
+                "what one connection may hold"
+            );
             eventually(|| held.load(Ordering::SeqCst) == 0).await;
             for mut answer in answers {
                 let error = loop {
@@ -123,19 +178,42 @@ async fn http_2_streams_that_are_not_taken_end_and_give_back_their_bytes() {
 #[tokio::test]
 async fn http_2_streams_are_bounded_by_address_until_someone_is_identified() {
     let held = Arc::new(AtomicUsize::new(0));
-    let strangers = Strangers::new(StrangerBounds { connections: 3, requests: 3 });
+    let strangers = Strangers::new(StrangerBounds {
+        connections: 3,
+        requests: 3,
+    });
     let pki = Pki::new();
-    let tls = open(TlsSettings { http2: true, ..pki.settings(ClientAuth::Off) }, None);
-    let server = Running::with(Settings { tls: Some(tls), strangers, ..Settings::default() }, pieces(&held)).await;
+    let tls = open(
+        TlsSettings {
+            http2: true,
+            ..pki.settings(ClientAuth::Off)
+        },
+        None,
+    );
+    let server = Running::with(
+        Settings {
+            tls: Some(tls),
+            strangers,
+            ..Settings::default()
+        },
+        pieces(&held),
+    )
+    .await;
     let (mut sender, _connection) = http2_to(&server, &pki, 0).await;
     let mut open = Vec::new();
     for _ in 0..4 {
         open.push(sender.send_request(get("/")).await.unwrap());
     }
     let refused = sender.send_request(get("/in")).await.unwrap_err();
-    let reason = std::error::Error::source(&refused).and_then(|why| why.downcast_ref::<h2::Error>()).and_then(h2::Error::reason);
+    let reason = std::error::Error::source(&refused)
+        .and_then(|why| why.downcast_ref::<h2::Error>())
+        .and_then(h2::Error::reason);
     assert_eq!(reason, Some(h2::Reason::REFUSED_STREAM));
-    assert_eq!(held.load(Ordering::SeqCst), 4 * PIECE, "the fifth was not asked for");
+    assert_eq!(
+        held.load(Ordering::SeqCst),
+        4 * PIECE,
+        "the fifth was not asked for"
+    );
     // Another client of the address logs in.
     let (mut other, _connection) = http2_to(&server, &pki, 0).await;
     let mut others = vec![other.send_request(get("/in")).await.unwrap()];
@@ -157,7 +235,10 @@ async fn http_2_answers_that_are_taken_come_whole() {
     let (_server, mut sender, _connection) = http2(Limits::default(), pieces(&held), 1 << 20).await;
     for _ in 0..50 {
         let answer = sender.send_request(get("/")).await.unwrap();
-        assert_eq!(answer.into_body().collect().await.unwrap().to_bytes().len(), PIECE);
+        assert_eq!(
+            answer.into_body().collect().await.unwrap().to_bytes().len(),
+            PIECE
+        );
     }
     let mut endless = sender.send_request(get("/endless")).await.unwrap().into_body();
     let mut taken = 0;
@@ -172,14 +253,29 @@ async fn http_2_answers_that_are_taken_come_whole() {
 #[tokio::test]
 async fn an_idle_http_2_connection_ends() {
     for (asks, header_timeout) in [(false, SOON), (true, Duration::from_secs(2))] {
-        let limits = Limits { header_timeout, ..Limits::default() };
+        let limits = Limits {
+            header_timeout,
+            ..Limits::default()
+        };
         let held = Arc::new(AtomicUsize::new(0));
         let (_server, mut sender, connection) = http2(limits, pieces(&held), 1 << 20).await;
         if asks {
-            sender.send_request(get("/")).await.unwrap().into_body().collect().await.unwrap();
+            sender
+                .send_request(get("/"))
+                .await
+                .unwrap()
+                .into_body()
+                .collect()
+                .await
+                .unwrap();
         }
         // The client answers pings all the while, and keeps its half open.
-        drop(tokio::time::timeout(Duration::from_secs(20), connection).await.expect("the server ends it").unwrap());
+        drop(
+            tokio::time::timeout(Duration::from_secs(20), connection)
+                .await
+                .expect("the server ends it")
+                .unwrap(),
+        );
         assert!(sender.send_request(get("/")).await.is_err());
     }
 }
@@ -188,7 +284,12 @@ async fn an_idle_http_2_connection_ends() {
 fn reads() -> Router {
     Router::new().fallback(async |request: Request| {
         if request.uri().path() == "/in" {
-            request.extensions().get::<Connection>().unwrap().caller.identified();
+            request
+                .extensions()
+                .get::<Connection>()
+                .unwrap()
+                .caller
+                .identified();
         }
         match request.into_body().collect().await {
             Ok(whole) => format!("{} bytes", whole.to_bytes().len()),
@@ -200,7 +301,9 @@ fn reads() -> Router {
 /// Sends a body byte by byte until it is whole or the server answers, and returns the answer.
 async fn drip(server: &Running, path: &str, length: usize) -> String {
     let (mut read, mut write) = server.connect().await.into_split();
-    let request = format!("PUT {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
+    let request = format!(
+        "PUT {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
+    );
     write.write_all(request.as_bytes()).await.unwrap();
     let dripping = tokio::spawn(async move {
         for _ in 0..length {
@@ -218,28 +321,54 @@ async fn drip(server: &Running, path: &str, length: usize) -> String {
 
 #[tokio::test]
 async fn a_body_that_drips_ends_unless_its_caller_is_known() {
-    let limits = Limits { stall_timeout: Duration::from_secs(1), unidentified_rate: 1 << 20, ..Limits::default() };
+    let limits = Limits {
+        stall_timeout: Duration::from_secs(1),
+        unidentified_rate: 1 << 20,
+        ..Limits::default()
+    };
     let server = Running::start(None, limits.clone(), reads()).await;
     let slow = drip(&server, "/", 1 << 30).await;
-    assert!(slow.ends_with(&format!("{:?}", Stalled::Slow { rate: 1 << 20 })), "{slow}");
+    assert!(
+        slow.ends_with(&format!("{:?}", Stalled::Slow { rate: 1 << 20 })),
+        "{slow}"
+    );
     let known = drip(&server, "/in", 100).await;
     assert!(known.ends_with("100 bytes"), "{known}");
 
     let timeout = Duration::from_millis(100);
-    let server = Running::start(None, Limits { unidentified_rate: 1, unidentified_body_timeout: timeout, ..limits }, reads()).await;
+    let server = Running::start(
+        None,
+        Limits {
+            unidentified_rate: 1,
+            unidentified_body_timeout: timeout,
+            ..limits
+        },
+        reads(),
+    )
+    .await;
     let late = drip(&server, "/", 1 << 30).await;
-    assert!(late.ends_with(&format!("{:?}", Stalled::Late { after: timeout })), "{late}");
+    assert!(
+        late.ends_with(&format!("{:?}", Stalled::Late { after: timeout })),
+        "{late}"
+    );
     let known = drip(&server, "/in", 100).await;
     assert!(known.ends_with("100 bytes"), "{known}");
 }
 
 #[tokio::test]
 async fn an_answer_that_is_sipped_ends_unless_its_caller_is_known() {
-    let limits = Limits { stall_timeout: Duration::from_secs(1), unidentified_rate: 1 << 30, ..Limits::default() };
+    let limits = Limits {
+        stall_timeout: Duration::from_secs(1),
+        unidentified_rate: 1 << 30,
+        ..Limits::default()
+    };
     let held = Arc::new(AtomicUsize::new(0));
     let server = Running::start(None, limits.clone(), pieces(&held)).await;
     let mut stream = server.connect().await;
-    stream.write_all(b"GET /endless HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    stream
+        .write_all(b"GET /endless HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        .await
+        .unwrap();
     stream.read_u8().await.unwrap();
     assert_ne!(held.load(Ordering::SeqCst), 0);
     let sipping = tokio::spawn(async move {
@@ -258,7 +387,9 @@ async fn an_answer_that_is_sipped_ends_unless_its_caller_is_known() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), ended).await.expect("the server ends it");
+    tokio::time::timeout(Duration::from_secs(20), ended)
+        .await
+        .expect("the server ends it");
     let mut known = sender.send_request(get("/in")).await.unwrap().into_body();
     let mut taken = 0;
     while let Some(frame) = known.frame().await {

@@ -1,4 +1,5 @@
-//! Which certificate whom is shown: by name, or the registry's own X.509-SVID, to clients that verify it as such.
+//! Which certificate whom is shown: by name, or the registry's own X.509-SVID, to clients that verify it as
+//! such.
 
 use super::{Pki, Running, ask, open};
 use crate::server::{ClientAuth, PairFiles, Tls, TlsSettings};
@@ -22,8 +23,14 @@ impl Pki {
     fn pair(&self, file: &str, names: &[&str]) -> (PairFiles, CertificateDer<'static>) {
         let key = KeyPair::generate().unwrap();
         let names: Vec<_> = names.iter().map(ToString::to_string).collect();
-        let cert = CertificateParams::new(names).unwrap().signed_by(&key, &self.ca).unwrap();
-        let files = PairFiles { cert: self.folder().join(format!("{file}.crt")), key: self.folder().join(format!("{file}.key")) };
+        let cert = CertificateParams::new(names)
+            .unwrap()
+            .signed_by(&key, &self.ca)
+            .unwrap();
+        let files = PairFiles {
+            cert: self.folder().join(format!("{file}.crt")),
+            key: self.folder().join(format!("{file}.key")),
+        };
         std::fs::write(&files.cert, cert.pem()).unwrap();
         std::fs::write(&files.key, key.serialize_pem()).unwrap();
         (files, cert.der().clone())
@@ -35,18 +42,35 @@ impl Pki {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
         params.subject_alt_names = vec![SanType::URI(id.try_into().unwrap())];
         let cert = params.signed_by(&key, &self.ca).unwrap();
-        (vec![cert.der().clone()], PrivateKeyDer::try_from(key.serialize_der()).unwrap())
+        (
+            vec![cert.der().clone()],
+            PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+        )
     }
 
     /// A client that takes the server for whom `expected` says, by SPIFFE ID and nothing else.
     fn spiffe_client(&self, expected: Expected) -> Arc<ClientConfig> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let verifier = Verifier { root: self.ca.der().clone(), expected, provider: provider.clone() };
-        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        Arc::new(builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth())
+        let verifier = Verifier {
+            root: self.ca.der().clone(),
+            expected,
+            provider: provider.clone(),
+        };
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap();
+        Arc::new(
+            builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(verifier))
+                .with_no_client_auth(),
+        )
     }
 }
 
@@ -59,7 +83,8 @@ enum Expected {
     Anyone,
 }
 
-/// Verifies as the X509-SVID specification has it (5): the path to the trust domain's authority, then the one URI.
+/// Verifies as the X509-SVID specification has it (5): the path to the trust domain's authority, then the one
+/// URI.
 #[derive(Debug)]
 struct Verifier {
     root: CertificateDer<'static>,
@@ -80,20 +105,44 @@ impl ServerCertVerifier for Verifier {
         let algorithms = self.provider.signature_verification_algorithms.all;
         let anchors = [webpki::anchor_from_trusted_cert(&self.root).unwrap()];
         let end = webpki::EndEntityCert::try_from(leaf).map_err(|_| refused())?;
-        end.verify_for_usage(algorithms, &anchors, intermediates, now, webpki::KeyUsage::server_auth(), None, None)
-            .map_err(|_| refused())?;
+        end.verify_for_usage(
+            algorithms,
+            &anchors,
+            intermediates,
+            now,
+            webpki::KeyUsage::server_auth(),
+            None,
+            None,
+        )
+        .map_err(|_| refused())?;
         let (_, parsed) = X509Certificate::from_der(leaf).map_err(|_| refused())?;
         let names = parsed.subject_alternative_name().unwrap().unwrap();
-        let uris: Vec<_> =
-            names.value.general_names.iter().filter_map(|name| if let GeneralName::URI(uri) = name { Some(*uri) } else { None }).collect();
+        let uris: Vec<_> = names
+            .value
+            .general_names
+            .iter()
+            .filter_map(|name| {
+                if let GeneralName::URI(uri) = name {
+                    Some(*uri)
+                } else {
+                    None
+                }
+            })
+            .collect();
         let good = match (self.expected, &uris[..]) {
             (Expected::Anyone, _) => true,
             (Expected::Exactly(id), [uri]) => *uri == id,
             (Expected::Below(prefix), [uri]) => uri.starts_with(prefix),
-            (Expected::TrustDomain(name), [uri]) => uri.strip_prefix("spiffe://").is_some_and(|rest| rest.split('/').next() == Some(name)),
+            (Expected::TrustDomain(name), [uri]) => uri
+                .strip_prefix("spiffe://")
+                .is_some_and(|rest| rest.split('/').next() == Some(name)),
             _ => false,
         };
-        if good { Ok(ServerCertVerified::assertion()) } else { Err(refused()) }
+        if good {
+            Ok(ServerCertVerified::assertion())
+        } else {
+            Err(refused())
+        }
     }
 
     fn verify_tls12_signature(
@@ -102,7 +151,12 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, signature, &self.provider.signature_verification_algorithms)
+        verify_tls12_signature(
+            message,
+            cert,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -111,23 +165,38 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, signature, &self.provider.signature_verification_algorithms)
+        verify_tls13_signature(
+            message,
+            cert,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }
 
 impl Running {
-    async fn shake_as(&self, client: &Arc<ClientConfig>, name: &str) -> std::io::Result<TlsStream<TcpStream>> {
+    async fn shake_as(
+        &self,
+        client: &Arc<ClientConfig>,
+        name: &str,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
         let name = ServerName::try_from(name.to_owned()).unwrap();
-        TlsConnector::from(client.clone()).connect(name, self.connect().await).await
+        TlsConnector::from(client.clone())
+            .connect(name, self.connect().await)
+            .await
     }
 
     async fn shown_for(&self, client: &Arc<ClientConfig>, name: &str) -> CertificateDer<'static> {
         let stream = self.shake_as(client, name).await.unwrap();
-        stream.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned()
+        stream.get_ref().1.peer_certificates().unwrap()[0]
+            .clone()
+            .into_owned()
     }
 }
 
@@ -136,7 +205,11 @@ fn several(pki: &Pki, svid: bool) -> (Tls, [CertificateDer<'static>; 3]) {
     let (first, first_cert) = pki.pair("first", &["first.test", "one.wild.test"]);
     let (wild, wild_cert) = pki.pair("wild", &["*.wild.test"]);
     let (second, second_cert) = pki.pair("second", &["second.test"]);
-    let settings = TlsSettings { files: vec![first, wild, second], svid, ..pki.settings(ClientAuth::Off) };
+    let settings = TlsSettings {
+        files: vec![first, wild, second],
+        svid,
+        ..pki.settings(ClientAuth::Off)
+    };
     (open(settings, None), [first_cert, wild_cert, second_cert])
 }
 
@@ -167,53 +240,104 @@ async fn whoever_asks_for_no_name_of_a_file_gets_the_svid_while_there_is_one() {
     let (tls, [first, wild, second]) = several(&pki, true);
     let server = Running::tls(tls.clone()).await;
     let client = pki.spiffe_client(Expected::Anyone);
-    assert_eq!(server.shown_for(&client, "other.test").await, first, "it has not come yet");
+    assert_eq!(
+        server.shown_for(&client, "other.test").await,
+        first,
+        "it has not come yet"
+    );
     let svid = pki.svid("spiffe://prod.test/registry");
     let leaf = svid.0[0].clone();
     tls.present(Some(svid)).unwrap();
     // A wildcard hides it from the names that it covers.
-    for (name, expected) in [("other.test", &leaf), ("127.0.0.1", &leaf), ("second.test", &second), ("two.wild.test", &wild)] {
+    for (name, expected) in [
+        ("other.test", &leaf),
+        ("127.0.0.1", &leaf),
+        ("second.test", &second),
+        ("two.wild.test", &wild),
+    ] {
         assert_eq!(server.shown_for(&client, name).await, *expected, "{name}");
     }
     tls.present(None).unwrap();
-    assert_eq!(server.shown_for(&client, "other.test").await, first, "it was withdrawn");
+    assert_eq!(
+        server.shown_for(&client, "other.test").await,
+        first,
+        "it was withdrawn"
+    );
 }
 
 #[tokio::test]
 async fn clients_verify_the_registry_as_an_x509_svid() {
     let pki = Pki::new();
-    let tls = open(TlsSettings { svid: true, ..TlsSettings::default() }, None);
+    let tls = open(
+        TlsSettings {
+            svid: true,
+            ..TlsSettings::default()
+        },
+        None,
+    );
     let server = Running::tls(tls.clone()).await;
     let exactly = pki.spiffe_client(Expected::Exactly("spiffe://prod.test/ns/registry/wharfinger"));
     assert!(!tls.presents_something());
-    assert!(server.shake_as(&exactly, "any.test").await.is_err(), "there is nothing to present yet");
+    assert!(
+        server.shake_as(&exactly, "any.test").await.is_err(),
+        "there is nothing to present yet"
+    );
 
-    tls.present(Some(pki.svid("spiffe://prod.test/ns/registry/wharfinger"))).unwrap();
+    tls.present(Some(pki.svid("spiffe://prod.test/ns/registry/wharfinger")))
+        .unwrap();
     assert!(tls.presents_something());
     for expected in [
         Expected::Exactly("spiffe://prod.test/ns/registry/wharfinger"),
         Expected::Below("spiffe://prod.test/ns/registry/"),
         Expected::TrustDomain("prod.test"),
     ] {
-        let mut stream = server.shake_as(&pki.spiffe_client(expected), "any.test").await.unwrap();
-        assert_eq!(ask(&mut stream).await.unwrap(), "true nobody 127.0.0.1", "{expected:?}");
+        let mut stream = server
+            .shake_as(&pki.spiffe_client(expected), "any.test")
+            .await
+            .unwrap();
+        assert_eq!(
+            ask(&mut stream).await.unwrap(),
+            "true nobody 127.0.0.1",
+            "{expected:?}"
+        );
     }
     for other in [
         Expected::Exactly("spiffe://prod.test/ns/registry"),
         Expected::Below("spiffe://prod.test/ns/builders/"),
         Expected::TrustDomain("prod"),
     ] {
-        assert!(server.shake_as(&pki.spiffe_client(other), "any.test").await.is_err(), "{other:?}");
+        assert!(
+            server
+                .shake_as(&pki.spiffe_client(other), "any.test")
+                .await
+                .is_err(),
+            "{other:?}"
+        );
     }
     let stranger = Pki::new();
-    assert!(server.shake_as(&stranger.spiffe_client(Expected::TrustDomain("prod.test")), "any.test").await.is_err());
+    assert!(
+        server
+            .shake_as(
+                &stranger.spiffe_client(Expected::TrustDomain("prod.test")),
+                "any.test"
+            )
+            .await
+            .is_err()
+    );
 }
 
 #[tokio::test]
 async fn a_rotated_svid_drops_no_connection() {
     let pki = Pki::new();
-    let tls = open(TlsSettings { svid: true, ..TlsSettings::default() }, None);
-    tls.present(Some(pki.svid("spiffe://prod.test/registry"))).unwrap();
+    let tls = open(
+        TlsSettings {
+            svid: true,
+            ..TlsSettings::default()
+        },
+        None,
+    );
+    tls.present(Some(pki.svid("spiffe://prod.test/registry")))
+        .unwrap();
     let server = Running::tls(tls.clone()).await;
     let client = pki.spiffe_client(Expected::Exactly("spiffe://prod.test/registry"));
     let mut old = server.shake_as(&client, "any.test").await.unwrap();
@@ -224,8 +348,15 @@ async fn a_rotated_svid_drops_no_connection() {
     old.write_all(super::GET_AND_STAY).await.unwrap();
     old.read_exact(&mut [0; 15]).await.unwrap();
     let (_, key) = pki.svid("spiffe://prod.test/registry");
-    assert!(tls.present(Some((vec![leaf.clone()], key))).is_err(), "a key of another certificate");
-    assert_eq!(server.shown_for(&client, "any.test").await, leaf, "what was presented stays");
+    assert!(
+        tls.present(Some((vec![leaf.clone()], key))).is_err(),
+        "a key of another certificate"
+    );
+    assert_eq!(
+        server.shown_for(&client, "any.test").await,
+        leaf,
+        "what was presented stays"
+    );
 }
 
 #[tokio::test]
@@ -237,8 +368,12 @@ async fn other_settings_count_for_new_connections() {
     let mut old = server.shake_as(&client, "first.test").await.unwrap();
     assert_eq!(server.shown_for(&client, "first.test").await, first);
     let (files, other) = pki.pair("other", &["other.test"]);
-    let settings = TlsSettings { files: vec![files], ..TlsSettings::default() };
-    tls.replace(crate::server::Prepared::read(settings).unwrap()).unwrap();
+    let settings = TlsSettings {
+        files: vec![files],
+        ..TlsSettings::default()
+    };
+    tls.replace(crate::server::Prepared::read(settings).unwrap())
+        .unwrap();
     assert_eq!(server.shown_for(&client, "first.test").await, other);
     assert_eq!(ask(&mut old).await.unwrap(), "true nobody 127.0.0.1");
 }

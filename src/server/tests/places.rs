@@ -8,7 +8,8 @@ use futures_util::FutureExt as _;
 
 /// What clients ask for here: to be known, to wait on a seat, or just an answer.
 fn handler(begun: &Arc<Notify>, allowed: &Arc<Notify>) -> Router {
-    let (begun, allowed) = (begun.clone(), allowed.clone());
+    let begun = begun.clone();
+    let allowed = allowed.clone();
     Router::new().fallback(async move |request: Request| {
         let caller = &request.extensions().get::<Connection>().unwrap().caller;
         match request.uri().path() {
@@ -42,13 +43,31 @@ impl Site {
     }
 
     async fn seated(tls: Option<Tls>, connections: usize, of_one_address: usize, requests: usize) -> Self {
-        let (begun, allowed) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-        let limits = Limits { connections, ..Limits::default() };
-        let strangers = Strangers::new(StrangerBounds { connections: of_one_address, requests });
+        let begun = Arc::new(Notify::new());
+        let allowed = Arc::new(Notify::new());
+        let limits = Limits {
+            connections,
+            ..Limits::default()
+        };
+        let strangers = Strangers::new(StrangerBounds {
+            connections: of_one_address,
+            requests,
+        });
         let networks = Arc::new(ArcSwap::from_pointee(Networks::default()));
-        let settings = Settings { tls, limits, strangers: strangers.clone(), networks: networks.clone() };
+        let settings = Settings {
+            tls,
+            limits,
+            strangers: strangers.clone(),
+            networks: networks.clone(),
+        };
         let server = Running::with(settings, handler(&begun, &allowed)).await;
-        Self { server, begun, allowed, strangers, networks }
+        Self {
+            server,
+            begun,
+            allowed,
+            strangers,
+            networks,
+        }
     }
 
     /// A connection that has been answered at this path and stays.
@@ -80,7 +99,12 @@ async fn again(stream: &mut TcpStream, path: &str) {
 async fn answer(stream: &mut TcpStream) {
     let mut read = Vec::new();
     while !read.ends_with(b"answered") {
-        assert_ne!(stream.read_buf(&mut read).await.unwrap(), 0, "closed after {:?}", String::from_utf8_lossy(&read));
+        assert_ne!(
+            stream.read_buf(&mut read).await.unwrap(),
+            0,
+            "closed after {:?}",
+            String::from_utf8_lossy(&read)
+        );
     }
 }
 
@@ -88,7 +112,11 @@ async fn answer(stream: &mut TcpStream) {
 async fn one_address_cannot_take_the_places_of_others() {
     let site = Site::new(100, 2).await;
     let mut held = [site.busy("127.0.0.2").await, site.busy("127.0.0.2").await];
-    assert_eq!(rest(&mut site.server.connect_from("127.0.0.2").await).await, b"", "a third of the same address");
+    assert_eq!(
+        rest(&mut site.server.connect_from("127.0.0.2").await).await,
+        b"",
+        "a third of the same address"
+    );
     site.idle("127.0.0.1", "/").await;
     for held in &mut held {
         site.allowed.notify_one();
@@ -100,7 +128,8 @@ async fn one_address_cannot_take_the_places_of_others() {
 #[tokio::test]
 async fn the_idle_connection_of_an_address_is_closed_for_its_next_one() {
     let site = Site::new(100, 2).await;
-    let (mut oldest, mut other) = (site.idle("127.0.0.2", "/").await, site.idle("127.0.0.2", "/").await);
+    let mut oldest = site.idle("127.0.0.2", "/").await;
+    let mut other = site.idle("127.0.0.2", "/").await;
     let mut elsewhere = site.idle("127.0.0.1", "/").await;
     let mut third = site.idle("127.0.0.2", "/").await;
     assert_eq!(rest(&mut oldest).await, b"");
@@ -112,7 +141,10 @@ async fn the_idle_connection_of_an_address_is_closed_for_its_next_one() {
 #[tokio::test]
 async fn a_connection_that_identified_someone_is_not_counted_any_more() {
     let site = Site::new(100, 1).await;
-    let mut known: Vec<_> = vec![site.idle("127.0.0.2", "/in").await, site.idle("127.0.0.2", "/in").await];
+    let mut known: Vec<_> = vec![
+        site.idle("127.0.0.2", "/in").await,
+        site.idle("127.0.0.2", "/in").await,
+    ];
     known.push(site.idle("127.0.0.2", "/").await);
     for stream in &mut known {
         again(stream, "/").await;
@@ -153,7 +185,8 @@ async fn when_all_places_are_taken_the_oldest_idle_stranger_is_closed() {
 async fn a_request_that_waits_for_a_seat_gives_way_to_the_next_connection_of_its_address() {
     let site = Site::seated(None, 100, 3, 1).await;
     let mut seated = site.busy("127.0.0.2").await;
-    let (mut first, mut second) = (site.busy("127.0.0.2").await, site.busy("127.0.0.2").await);
+    let mut first = site.busy("127.0.0.2").await;
+    let mut second = site.busy("127.0.0.2").await;
     site.idle("127.0.0.2", "/in").await;
     assert_eq!(rest(&mut first).await, b"", "the one that waited for the longest");
     for answered in [&mut seated, &mut second] {
@@ -194,11 +227,17 @@ async fn a_connection_that_waits_for_a_place_is_what_it_was_when_it_came() {
         tokio::task::yield_now().await;
     }
     let proxy_protocol = ["127.0.0.2".parse().unwrap()].into_iter().collect();
-    site.networks.store(Arc::new(Networks { proxy_protocol, ..Networks::default() }));
+    site.networks.store(Arc::new(Networks {
+        proxy_protocol,
+        ..Networks::default()
+    }));
     drop(known);
     again(&mut waits, "/").await;
     let mut later = site.server.connect_from("127.0.0.2").await;
-    later.write_all(&[b"PROXY TCP4 203.0.113.7 10.0.0.1 4711 443\r\n", &*get("/")].concat()).await.unwrap();
+    later
+        .write_all(&[b"PROXY TCP4 203.0.113.7 10.0.0.1 4711 443\r\n", &*get("/")].concat())
+        .await
+        .unwrap();
     answer(&mut later).await;
 }
 
@@ -206,8 +245,14 @@ async fn a_connection_that_waits_for_a_place_is_what_it_was_when_it_came() {
 async fn a_trusted_proxy_has_as_many_connections_as_it_likes_and_none_is_closed() {
     let site = Site::new(3, 1).await;
     let trusted_proxies = ["127.0.0.2".parse().unwrap()].into_iter().collect();
-    site.networks.store(Arc::new(Networks { trusted_proxies, ..Networks::default() }));
-    let mut proxied = [site.idle("127.0.0.2", "/").await, site.idle("127.0.0.2", "/").await];
+    site.networks.store(Arc::new(Networks {
+        trusted_proxies,
+        ..Networks::default()
+    }));
+    let mut proxied = [
+        site.idle("127.0.0.2", "/").await,
+        site.idle("127.0.0.2", "/").await,
+    ];
     let mut stranger = site.idle("127.0.0.1", "/").await;
     let mut next = site.idle("127.0.0.3", "/").await;
     assert_eq!(rest(&mut stranger).await, b"");
@@ -235,16 +280,33 @@ async fn a_request_is_over_once_its_answer_is_sent() {
     const PIECE: usize = 32 << 20;
     let handler = Router::new().fallback(async |request: Request| {
         let caller = &request.extensions().get::<Connection>().unwrap().caller;
-        let Some(Ok(seat)) = caller.standing().stranger().unwrap().seat().now_or_never() else { return Body::from("crowded") };
+        let Some(Ok(seat)) = caller.standing().stranger().unwrap().seat().now_or_never() else {
+            return Body::from("crowded");
+        };
         caller.sits(seat);
-        Body::from(if request.uri().path() == "/large" { vec![b'x'; PIECE] } else { b"seated".to_vec() })
+        Body::from(if request.uri().path() == "/large" {
+            vec![b'x'; PIECE]
+        } else {
+            b"seated".to_vec()
+        })
     });
     let pki = Pki::new();
     for tls in [false, true] {
-        let strangers = Strangers::new(StrangerBounds { connections: 10, requests: 1 });
+        let strangers = Strangers::new(StrangerBounds {
+            connections: 10,
+            requests: 1,
+        });
         let tls = tls.then(|| pki.server(ClientAuth::Off, None));
         let client = tls.is_some().then(|| Arc::new(pki.client(None)));
-        let server = Running::with(Settings { tls, strangers, ..Settings::default() }, handler.clone()).await;
+        let server = Running::with(
+            Settings {
+                tls,
+                strangers,
+                ..Settings::default()
+            },
+            handler.clone(),
+        )
+        .await;
         let connect = async || match &client {
             Some(client) => Box::new(server.shake(client).await.unwrap()) as Box<dyn Duplex>,
             None => Box::new(server.connect().await),

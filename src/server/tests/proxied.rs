@@ -8,8 +8,20 @@ use arc_swap::ArcSwap;
 /// A server to which this machine's address is a load balancer's.
 async fn balanced(tls: Option<Tls>, strangers: Strangers) -> Running {
     let proxy_protocol: TrustedProxies = ["127.0.0.1".parse().unwrap()].into_iter().collect();
-    let networks = Arc::new(ArcSwap::from_pointee(Networks { proxy_protocol, ..Networks::default() }));
-    Running::with(Settings { tls, strangers, networks, ..Settings::default() }, says_who()).await
+    let networks = Arc::new(ArcSwap::from_pointee(Networks {
+        proxy_protocol,
+        ..Networks::default()
+    }));
+    Running::with(
+        Settings {
+            tls,
+            strangers,
+            networks,
+            ..Settings::default()
+        },
+        says_who(),
+    )
+    .await
 }
 
 fn version_2(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
@@ -24,8 +36,14 @@ fn headers() -> Vec<(Vec<u8>, &'static str)> {
     v6[15] = 7;
     let with_values = [&v4[..], b"\x02\x00\x05r.exa"].concat();
     vec![
-        (b"PROXY TCP4 203.0.113.7 10.0.0.1 4711 443\r\n".to_vec(), "203.0.113.7"),
-        (b"PROXY TCP6 2001:db8::7 fd00::1 4711 443\r\n".to_vec(), "2001:db8::7"),
+        (
+            b"PROXY TCP4 203.0.113.7 10.0.0.1 4711 443\r\n".to_vec(),
+            "203.0.113.7",
+        ),
+        (
+            b"PROXY TCP6 2001:db8::7 fd00::1 4711 443\r\n".to_vec(),
+            "2001:db8::7",
+        ),
         (b"PROXY UNKNOWN\r\n".to_vec(), "127.0.0.1"),
         (version_2(0x21, 0x11, &v4), "203.0.113.7"),
         (version_2(0x21, 0x11, &with_values), "203.0.113.7"),
@@ -53,7 +71,11 @@ async fn a_header_may_come_in_pieces_and_together_with_what_follows() {
     for (header, address) in headers() {
         let mut stream = server.connect().await;
         stream.write_all(&[&header, GET].concat()).await.unwrap();
-        assert!(String::from_utf8(rest(&mut stream).await).unwrap().ends_with(&format!("false nobody {address}")));
+        assert!(
+            String::from_utf8(rest(&mut stream).await)
+                .unwrap()
+                .ends_with(&format!("false nobody {address}"))
+        );
         let mut stream = server.connect().await;
         for byte in header {
             stream.write_all(&[byte]).await.unwrap();
@@ -66,11 +88,20 @@ async fn a_header_may_come_in_pieces_and_together_with_what_follows() {
 #[tokio::test]
 async fn a_load_balancer_must_send_it_and_nobody_else_may() {
     let server = balanced(None, Strangers::default()).await;
-    for no_header in [GET, b"PROXY TCP4 203.0.113.7 10.0.0.1 4711\r\n", b"PROXY TCP4 203.0.113.7"] {
+    for no_header in [
+        GET,
+        b"PROXY TCP4 203.0.113.7 10.0.0.1 4711\r\n",
+        b"PROXY TCP4 203.0.113.7",
+    ] {
         let mut stream = server.connect().await;
         stream.write_all(no_header).await.unwrap();
         stream.shutdown().await.unwrap();
-        assert_eq!(rest(&mut stream).await, b"", "{:?}", String::from_utf8_lossy(no_header));
+        assert_eq!(
+            rest(&mut stream).await,
+            b"",
+            "{:?}",
+            String::from_utf8_lossy(no_header)
+        );
     }
     let pki = Pki::new();
     for tls in [None, Some(pki.server(ClientAuth::Off, None))] {
@@ -79,20 +110,38 @@ async fn a_load_balancer_must_send_it_and_nobody_else_may() {
         for (header, _) in headers() {
             let mut stream = server.connect_from("127.0.0.2").await;
             stream.write_all(&[&header, GET].concat()).await.unwrap();
-            assert_eq!(rest(&mut stream).await, b"", "{:?}", String::from_utf8_lossy(&header));
+            assert_eq!(
+                rest(&mut stream).await,
+                b"",
+                "{:?}",
+                String::from_utf8_lossy(&header)
+            );
         }
         if plain {
-            assert_eq!(ask(&mut server.connect_from("127.0.0.2").await).await.unwrap(), "false nobody 127.0.0.2");
+            assert_eq!(
+                ask(&mut server.connect_from("127.0.0.2").await).await.unwrap(),
+                "false nobody 127.0.0.2"
+            );
         }
     }
 }
 
 #[tokio::test]
 async fn connections_are_bounded_by_the_address_in_the_header() {
-    let server = balanced(None, Strangers::new(StrangerBounds { connections: 1, requests: 1 })).await;
+    let server = balanced(
+        None,
+        Strangers::new(StrangerBounds {
+            connections: 1,
+            requests: 1,
+        }),
+    )
+    .await;
     let connect = async |client: &str| {
         let mut stream = server.connect().await;
-        stream.write_all(format!("PROXY {client} 1 443\r\n").as_bytes()).await.unwrap();
+        stream
+            .write_all(format!("PROXY {client} 1 443\r\n").as_bytes())
+            .await
+            .unwrap();
         stream.write_all(GET_AND_STAY).await.unwrap();
         stream.read_exact(&mut [0; 12]).await.unwrap();
         stream
@@ -102,7 +151,11 @@ async fn connections_are_bounded_by_the_address_in_the_header() {
     let _same = connect("TCP6 2001:db8::2 fd00::1").await;
     rest(&mut first).await;
     other.write_all(GET).await.unwrap();
-    assert!(String::from_utf8(rest(&mut other).await).unwrap().ends_with("203.0.113.7"));
+    assert!(
+        String::from_utf8(rest(&mut other).await)
+            .unwrap()
+            .ends_with("203.0.113.7")
+    );
     let mut own = Vec::new();
     for _ in 0..3 {
         let mut stream = server.connect().await;
@@ -110,7 +163,11 @@ async fn connections_are_bounded_by_the_address_in_the_header() {
         own.push(stream);
     }
     for mut stream in own {
-        assert_eq!(ask(&mut stream).await.unwrap(), "false nobody 127.0.0.1", "the load balancer's own are not bounded");
+        assert_eq!(
+            ask(&mut stream).await.unwrap(),
+            "false nobody 127.0.0.1",
+            "the load balancer's own are not bounded"
+        );
     }
 }
 
@@ -120,7 +177,10 @@ async fn a_proxy_header_and_a_handshake_that_never_come_end_in_time() {
     let pki = Pki::new();
     let server = balanced(Some(pki.server(ClientAuth::Off, None)), Strangers::default()).await;
     let limit = Limits::default().handshake_timeout;
-    for (header, waits) in [(&b""[..], false), (b"PROXY TCP4 203.0.113.7 10.0.0.1 4711 443\r\n", true)] {
+    for (header, waits) in [
+        (&b""[..], false),
+        (b"PROXY TCP4 203.0.113.7 10.0.0.1 4711 443\r\n", true),
+    ] {
         let began = tokio::time::Instant::now();
         let mut stream = server.connect().await;
         if waits {
@@ -129,6 +189,10 @@ async fn a_proxy_header_and_a_handshake_that_never_come_end_in_time() {
         // A paused clock goes on when nothing else does.
         stream.write_all(header).await.unwrap();
         assert_eq!(rest(&mut stream).await, b"");
-        assert!(began.elapsed() < limit + Duration::from_secs(5), "{:?}", began.elapsed());
+        assert!(
+            began.elapsed() < limit + Duration::from_secs(5),
+            "{:?}",
+            began.elapsed()
+        );
     }
 }

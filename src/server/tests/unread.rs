@@ -34,13 +34,24 @@ const PIECE: usize = 64 << 10;
 async fn an_early_answer_reaches_a_client_that_sends_first_and_reads_later() {
     let pki = Pki::new();
     let plain = Running::start(None, Limits::default(), refuses()).await;
-    let tls = Running::start(Some(pki.server(ClientAuth::Off, None)), Limits::default(), refuses()).await;
+    let tls = Running::start(
+        Some(pki.server(ClientAuth::Off, None)),
+        Limits::default(),
+        refuses(),
+    )
+    .await;
     let client = Arc::new(pki.client(None));
     for _ in 0..3 {
         let answer = send_all(plain.connect().await, BODY).await.unwrap();
-        assert!(answer.starts_with("HTTP/1.1 507 ") && answer.ends_with("refused"), "{answer}");
+        assert!(
+            answer.starts_with("HTTP/1.1 507 ") && answer.ends_with("refused"),
+            "{answer}"
+        );
         let answer = send_all(tls.shake(&client).await.unwrap(), BODY).await.unwrap();
-        assert!(answer.starts_with("HTTP/1.1 507 ") && answer.ends_with("refused"), "{answer}");
+        assert!(
+            answer.starts_with("HTTP/1.1 507 ") && answer.ends_with("refused"),
+            "{answer}"
+        );
     }
 }
 
@@ -49,7 +60,10 @@ async fn an_early_answer_reaches_a_client_that_sends_first_and_reads_later() {
 async fn so_does_the_answer_to_a_header_that_is_too_large() {
     let server = Running::start(None, Limits::default(), refuses()).await;
     let mut stream = server.connect().await;
-    stream.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n").await.unwrap();
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n")
+        .await
+        .unwrap();
     for _ in 0..BODY / PIECE {
         stream.write_all(&[b'x'; PIECE]).await.unwrap();
     }
@@ -79,7 +93,10 @@ async fn nobody_is_asked_to_send_what_is_not_read() {
     let request = "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\nexpect: 100-continue\r\n\r\n";
     stream.write_all(request.as_bytes()).await.unwrap();
     let answer = String::from_utf8(rest(&mut stream).await).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 507 ") && answer.contains("connection: close"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 507 ") && answer.contains("connection: close"),
+        "{answer}"
+    );
 }
 
 /// Writes for as long as it can, and says how much that was.
@@ -98,7 +115,10 @@ fn split<S: AsyncRead + AsyncWrite>(stream: S) -> (ReadHalf<S>, WriteHalf<S>) {
 #[tokio::test]
 async fn what_is_thrown_away_is_bounded_in_time_and_bytes() {
     let pki = Pki::new();
-    let limits = Limits { discard_timeout: SOON, ..Limits::default() };
+    let limits = Limits {
+        discard_timeout: SOON,
+        ..Limits::default()
+    };
     let plain = Running::start(None, limits.clone(), refuses()).await;
     let tls = Running::start(Some(pki.server(ClientAuth::Off, None)), limits, refuses()).await;
     let most = DISCARDED_BYTES + (16 << 20); // what both kernels hold
@@ -117,33 +137,56 @@ async fn what_is_thrown_away_is_bounded_in_time_and_bytes() {
 /// One that lingers has no request in flight, so it goes first.
 #[tokio::test]
 async fn a_connection_that_lingers_gives_way_to_another() {
-    let limits = Limits { connections: 1, discard_timeout: Duration::from_secs(60), ..Limits::default() };
+    let limits = Limits {
+        connections: 1,
+        discard_timeout: Duration::from_secs(60),
+        ..Limits::default()
+    };
     let server = Running::start(None, limits, refuses()).await;
     let mut lingers = server.connect().await;
     lingers.write_all(post(BODY).as_bytes()).await.unwrap();
-    assert!(rest(&mut lingers).await.ends_with(b"refused"), "and the writing side has ended");
+    assert!(
+        rest(&mut lingers).await.ends_with(b"refused"),
+        "and the writing side has ended"
+    );
     let mut other = server.connect().await;
     let other = ask(&mut other);
-    assert_eq!(tokio::time::timeout(Duration::from_secs(20), other).await.expect("it gets its place").unwrap(), "refused");
+    assert_eq!(
+        tokio::time::timeout(Duration::from_secs(20), other)
+            .await
+            .expect("it gets its place")
+            .unwrap(),
+        "refused"
+    );
 }
 
 /// The server's end does not wait for long.
 #[tokio::test]
 async fn a_connection_that_lingers_ends_with_its_time_after_the_server_was_stopped() {
-    let limits = Limits { discard_timeout: SOON, drain_timeout: Duration::from_secs(60), ..Limits::default() };
+    let limits = Limits {
+        discard_timeout: SOON,
+        drain_timeout: Duration::from_secs(60),
+        ..Limits::default()
+    };
     let server = Running::start(None, limits, refuses()).await;
     let mut lingers = server.connect().await;
     lingers.write_all(post(BODY).as_bytes()).await.unwrap();
     assert!(rest(&mut lingers).await.ends_with(b"refused"));
     server.stop.send(()).unwrap();
-    tokio::time::timeout(Duration::from_secs(20), server.ended).await.expect("it ends").unwrap();
+    tokio::time::timeout(Duration::from_secs(20), server.ended)
+        .await
+        .expect("it ends")
+        .unwrap();
 }
 
-/// A stream whose answer has come, and the connection that it is on, of which everything sent so far was read.
+/// A stream whose answer has come, and the connection that it is on, of which everything sent so far was
+/// read.
 async fn early_answer(server: &Running, pki: &Pki) -> (h2::SendStream<Bytes>, JoinHandle<()>) {
     let mut client = pki.client(None);
     client.alpn_protocols = vec![b"h2".into()];
-    let (mut sender, mut connection) = h2::client::handshake(server.shake(&Arc::new(client)).await.unwrap()).await.unwrap();
+    let (mut sender, mut connection) = h2::client::handshake(server.shake(&Arc::new(client)).await.unwrap())
+        .await
+        .unwrap();
     let mut ping = connection.ping_pong().unwrap();
     let driven = tokio::spawn(async move { drop(connection.await) });
     let request = http::Request::post("https://localhost/").body(()).unwrap();
@@ -161,7 +204,13 @@ async fn early_answer(server: &Running, pki: &Pki) -> (h2::SendStream<Bytes>, Jo
 #[tokio::test]
 async fn over_http_2_no_reset_follows_an_early_answer_while_the_body_is_sent() {
     let pki = Pki::new();
-    let tls = open(TlsSettings { http2: true, ..pki.settings(ClientAuth::Off) }, None);
+    let tls = open(
+        TlsSettings {
+            http2: true,
+            ..pki.settings(ClientAuth::Off)
+        },
+        None,
+    );
     let server = Running::start(Some(tls), Limits::default(), refuses()).await;
     let (mut body, _connection) = early_answer(&server, &pki).await;
     let reset = std::future::poll_fn(|context| std::task::Poll::Ready(body.poll_reset(context))).await;
@@ -170,8 +219,12 @@ async fn over_http_2_no_reset_follows_an_early_answer_while_the_body_is_sent() {
     let mut left = 1 << 20;
     while left > 0 {
         body.reserve_capacity(left);
-        let capacity = std::future::poll_fn(|context| body.poll_capacity(context)).await.unwrap().unwrap();
-        body.send_data(vec![b'x'; capacity.min(left)].into(), capacity >= left).unwrap();
+        let capacity = std::future::poll_fn(|context| body.poll_capacity(context))
+            .await
+            .unwrap()
+            .unwrap();
+        body.send_data(vec![b'x'; capacity.min(left)].into(), capacity >= left)
+            .unwrap();
         left = left.saturating_sub(capacity);
     }
 }
@@ -179,33 +232,65 @@ async fn over_http_2_no_reset_follows_an_early_answer_while_the_body_is_sent() {
 #[tokio::test]
 async fn over_http_2_the_reset_that_comes_in_the_end_is_no_error() {
     let pki = Pki::new();
-    let tls = open(TlsSettings { http2: true, ..pki.settings(ClientAuth::Off) }, None);
-    let limits = Limits { discard_timeout: Duration::from_millis(1), ..Limits::default() };
+    let tls = open(
+        TlsSettings {
+            http2: true,
+            ..pki.settings(ClientAuth::Off)
+        },
+        None,
+    );
+    let limits = Limits {
+        discard_timeout: Duration::from_millis(1),
+        ..Limits::default()
+    };
     let server = Running::start(Some(tls), limits, refuses()).await;
     let (mut body, _connection) = early_answer(&server, &pki).await;
-    let reset = tokio::time::timeout(Duration::from_secs(20), std::future::poll_fn(|context| body.poll_reset(context)));
+    let reset = tokio::time::timeout(
+        Duration::from_secs(20),
+        std::future::poll_fn(|context| body.poll_reset(context)),
+    );
     assert_eq!(reset.await.expect("it comes").unwrap(), h2::Reason::NO_ERROR);
 }
 
 #[tokio::test]
 async fn plain_http_gets_a_readable_answer_from_a_port_with_tls() {
     let pki = Pki::new();
-    let server = Running::start(Some(pki.server(ClientAuth::Off, None)), Limits::default(), says_who()).await;
+    let server = Running::start(
+        Some(pki.server(ClientAuth::Off, None)),
+        Limits::default(),
+        says_who(),
+    )
+    .await;
     for (head, said) in [
-        ("GET /v2/ HTTP/1.1\r\nhost: r.example:5000\r\n", "this port speaks HTTPS: use https://r.example:5000\n"),
+        (
+            "GET /v2/ HTTP/1.1\r\nhost: r.example:5000\r\n",
+            "this port speaks HTTPS: use https://r.example:5000\n",
+        ),
         ("GET / HTTP/1.0\r\n", "this port speaks HTTPS: use https://\n"),
-        ("GET / HTTP/1.1\r\nhost: <b>\r\n", "this port speaks HTTPS: use https://\n"),
+        (
+            "GET / HTTP/1.1\r\nhost: <b>\r\n",
+            "this port speaks HTTPS: use https://\n",
+        ),
         ("HEAD / HTTP/1.1\r\nhost: r.example\r\n", ""),
-        ("PUT / HTTP/1.1\r\nhost: r.example\r\ncontent-length: 1000000\r\n", "this port speaks HTTPS: use https://r.example\n"),
+        (
+            "PUT / HTTP/1.1\r\nhost: r.example\r\ncontent-length: 1000000\r\n",
+            "this port speaks HTTPS: use https://r.example\n",
+        ),
     ] {
         let mut stream = server.connect().await;
         stream.write_all(format!("{head}\r\n").as_bytes()).await.unwrap();
         let answer = String::from_utf8(rest(&mut stream).await).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 400 ") || answer.starts_with("HTTP/1.0 400 "), "{answer}");
+        assert!(
+            answer.starts_with("HTTP/1.1 400 ") || answer.starts_with("HTTP/1.0 400 "),
+            "{answer}"
+        );
         assert_eq!(answer.split_once("\r\n\r\n").unwrap().1, said, "{head}");
     }
     let mut stream = server.connect().await;
     stream.write_all(b"no HTTP\r\n\r\n").await.unwrap();
     assert_eq!(rest(&mut stream).await[0], 21, "a TLS alert");
-    assert_eq!(server.ask(pki.client(None)).await.unwrap(), "true nobody 127.0.0.1");
+    assert_eq!(
+        server.ask(pki.client(None)).await.unwrap(),
+        "true nobody 127.0.0.1"
+    );
 }

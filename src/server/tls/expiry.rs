@@ -31,14 +31,25 @@ impl Expiring {
     /// One sentence with what to do.
     #[must_use]
     pub fn sentence(&self, now: Timestamp) -> String {
-        let Self { source, subject, serial, expiry } = self;
+        let Self {
+            source,
+            subject,
+            serial,
+            expiry,
+        } = self;
         let whose = format!("the TLS certificate {subject:?} (serial {serial}, {source})");
         match expiry {
             Expiry::Expired { at } => {
-                format!("{whose} expired at {at}, {} ago: clients refuse to connect; renew it", rough(now.since(*at)))
+                format!(
+                    "{whose} expired at {at}, {} ago: clients refuse to connect; renew it",
+                    rough(now.since(*at))
+                )
             }
             Expiry::Soon { at } => {
-                format!("{whose} expires at {at}, in {}: renew it, or clients will refuse to connect", rough(at.since(now)))
+                format!(
+                    "{whose} expires at {at}, in {}: renew it, or clients will refuse to connect",
+                    rough(at.since(now))
+                )
             }
             Expiry::NotYetValid { from } => {
                 format!(
@@ -50,13 +61,15 @@ impl Expiring {
     }
 }
 
-/// Those of one chain. Tools renew a certificate when about a third of its life is left, so one with less than a sixth of it was
-/// forgotten. Of a certificate of a year that would be two months: two weeks are enough.
+/// Those of one chain. Tools renew a certificate when about a third of its life is left, so one with less
+/// than a sixth of it was forgotten. Of a certificate of a year that would be two months: two weeks are
+/// enough.
 pub(super) fn expiring(source: &str, chain: &[CertificateDer<'_>], now: Timestamp) -> Vec<Expiring> {
     let one = |der: &CertificateDer<'_>| {
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
         let validity = certificate.validity();
-        let (from, at) = (Timestamp::from_secs(validity.not_before.timestamp()), Timestamp::from_secs(validity.not_after.timestamp()));
+        let from = Timestamp::from_secs(validity.not_before.timestamp());
+        let at = Timestamp::from_secs(validity.not_after.timestamp());
         let soon = (at.since(from) / 6).min(TWO_WEEKS);
         let expiry = if now >= at {
             Expiry::Expired { at }
@@ -67,8 +80,14 @@ pub(super) fn expiring(source: &str, chain: &[CertificateDer<'_>], now: Timestam
         } else {
             return None;
         };
-        let (subject, serial) = (certificate.subject().to_string(), certificate.raw_serial_as_string());
-        Some(Expiring { source: source.to_owned(), subject, serial, expiry })
+        let subject = certificate.subject().to_string();
+        let serial = certificate.raw_serial_as_string();
+        Some(Expiring {
+            source: source.to_owned(),
+            subject,
+            serial,
+            expiry,
+        })
     };
     chain.iter().filter_map(one).collect()
 }
@@ -100,7 +119,11 @@ mod tests {
         params.distinguished_name.push(DnType::CommonName, "registry");
         params.not_before = OffsetDateTime::from_unix_timestamp(START).unwrap();
         params.not_after = OffsetDateTime::from_unix_timestamp(START + days * DAY).unwrap();
-        params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().clone()
+        params
+            .self_signed(&KeyPair::generate().unwrap())
+            .unwrap()
+            .der()
+            .clone()
     }
 
     #[test]
@@ -132,7 +155,12 @@ mod tests {
     fn every_certificate_of_the_chain_is_looked_at() {
         let now = Timestamp::from_secs(START + 10 * DAY);
         let found = expiring("file server.crt", &[certificate(90), certificate(9)], now);
-        assert_eq!(found.iter().map(|one| one.expiry).collect::<Vec<_>>(), [Expiry::Expired { at: Timestamp::from_secs(START + 9 * DAY) }]);
+        assert_eq!(
+            found.iter().map(|one| one.expiry).collect::<Vec<_>>(),
+            [Expiry::Expired {
+                at: Timestamp::from_secs(START + 9 * DAY)
+            }]
+        );
         assert!(
             found[0].sentence(now).contains("1 day ago") || found[0].sentence(now).contains("24 hours ago"),
             "{}",

@@ -1,6 +1,7 @@
-//! The server's side of TLS: what it presents, and how that is replaced while it runs. Certificates come from files, which are read
-//! again when they change, and from whoever hands over the registry's own X.509-SVID, whose key then never touches the disk. Sessions
-//! are never resumed, since a resumed one would skip the question for the client's certificate and outlive the trust in it.
+//! The server's side of TLS: what it presents, and how that is replaced while it runs. Certificates come from
+//! files, which are read again when they change, and from whoever hands over the registry's own X.509-SVID,
+//! whose key then never touches the disk. Sessions are never resumed, since a resumed one would skip the
+//! question for the client's certificate and outlive the trust in it.
 
 mod choice;
 mod expiry;
@@ -46,21 +47,28 @@ pub struct Prepared {
 impl Prepared {
     /// Reads every pair of files, and reports every mistake.
     pub fn read(settings: TlsSettings) -> Result<Self, Vec<InvalidTls>> {
-        let (mut pairs, mut mistakes) = (Vec::new(), Vec::new());
+        let mut pairs = Vec::new();
+        let mut mistakes = Vec::new();
         for files in &settings.files {
             match Pair::read(files, &provider()) {
                 Ok(pair) => pairs.push(pair),
                 Err(why) => mistakes.push(why),
             }
         }
-        if mistakes.is_empty() { Ok(Self { settings, pairs }) } else { Err(mistakes) }
+        if mistakes.is_empty() {
+            Ok(Self { settings, pairs })
+        } else {
+            Err(mistakes)
+        }
     }
 
     /// The certificates in the files that have expired or soon will.
     #[must_use]
     pub fn expiring(&self, now: Timestamp) -> Vec<Expiring> {
         let pairs = self.settings.files.iter().zip(&self.pairs);
-        pairs.flat_map(|(files, pair)| expiry::expiring(&file_source(files), &pair.certified.cert, now)).collect()
+        pairs
+            .flat_map(|(files, pair)| expiry::expiring(&file_source(files), &pair.certified.cert, now))
+            .collect()
     }
 }
 
@@ -109,7 +117,12 @@ impl Tls {
     /// Other settings count from now on.
     pub fn replace(&self, prepared: Prepared) -> Result<(), InvalidTls> {
         let mut loaded = self.loaded();
-        self.0.current.store(Arc::new(config(&prepared, self.0.judge.clone(), &self.0.clock, &self.0.svid)?));
+        self.0.current.store(Arc::new(config(
+            &prepared,
+            self.0.judge.clone(),
+            &self.0.clock,
+            &self.0.svid,
+        )?));
         *loaded = prepared;
         drop(loaded);
         self.0.news.notify_waiters();
@@ -140,7 +153,8 @@ impl Tls {
         reloaded
     }
 
-    /// Reloads when the files' content has changed, however that came about. Never ends. An error is logged once.
+    /// Reloads when the files' content has changed, however that came about. Never ends. An error is logged
+    /// once.
     pub async fn watch(self, every: Duration) {
         let mut ticks = tokio::time::interval(every);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -148,7 +162,10 @@ impl Tls {
         loop {
             ticks.tick().await;
             let tls = self.clone();
-            let Ok(Reloaded { changed, failed }) = tokio::task::spawn_blocking(move || tls.reload()).await else { continue };
+            let Ok(Reloaded { changed, failed }) = tokio::task::spawn_blocking(move || tls.reload()).await
+            else {
+                continue;
+            };
             for cert in changed {
                 tracing::info!(tls.cert = %cert.display(), "new connections get the new TLS certificate");
             }
@@ -159,9 +176,15 @@ impl Tls {
         }
     }
 
-    /// Presents this X.509-SVID from now on, or none: then whoever would have got it gets a file's certificate, or no handshake.
-    pub fn present(&self, svid: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>) -> Result<(), InvalidTls> {
-        let certified = svid.map(|(chain, key)| pair::certified(chain, key, &provider()).map_err(|why| InvalidTls::Svid { why }));
+    /// Presents this X.509-SVID from now on, or none: then whoever would have got it gets a file's
+    /// certificate, or no handshake.
+    pub fn present(
+        &self,
+        svid: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+    ) -> Result<(), InvalidTls> {
+        let certified = svid.map(|(chain, key)| {
+            pair::certified(chain, key, &provider()).map_err(|why| InvalidTls::Svid { why })
+        });
         let certified = certified.transpose()?;
         let until = certified.as_ref().and_then(pair::not_after);
         self.0.svid_until.store(until.map(Arc::new));
@@ -177,7 +200,9 @@ impl Tls {
         let files = loaded.settings.files.iter().zip(&loaded.pairs);
         let files = files.filter_map(|(files, pair)| Some((file_source(files), pair.not_after()?)));
         let svid = self.0.svid_until.load_full().filter(|_| loaded.settings.svid);
-        files.chain(svid.map(|until| (WORKLOAD_API.to_owned(), *until))).collect()
+        files
+            .chain(svid.map(|until| (WORKLOAD_API.to_owned(), *until)))
+            .collect()
     }
 
     /// Those of them that have expired or soon will, with their intermediates.
@@ -222,13 +247,17 @@ impl Tls {
 
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tls").field("settings", &self.loaded().settings).finish_non_exhaustive()
+        f.debug_struct("Tls")
+            .field("settings", &self.loaded().settings)
+            .finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for Prepared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Prepared").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("Prepared")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
     }
 }
 
@@ -242,15 +271,24 @@ fn config(
     let provider = provider();
     let verifier = verifier(settings.client_auth, judge, &provider);
     let builder = ServerConfig::builder_with_details(provider, Arc::new(Time(clock.clone())));
-    let builder = builder.with_safe_default_protocol_versions().map_err(InvalidTls::Versions)?;
+    let builder = builder
+        .with_safe_default_protocol_versions()
+        .map_err(InvalidTls::Versions)?;
     let builder = match verifier {
         Some(verifier) => builder.with_client_cert_verifier(verifier),
         None => builder.with_no_client_auth(),
     };
-    let mut config = builder.with_cert_resolver(Arc::new(Certificates::new(pairs, settings.svid.then(|| svid.clone()))));
+    let mut config = builder.with_cert_resolver(Arc::new(Certificates::new(
+        pairs,
+        settings.svid.then(|| svid.clone()),
+    )));
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
-    config.alpn_protocols = if settings.http2 { vec![b"h2".into(), b"http/1.1".into()] } else { vec![b"http/1.1".into()] };
+    config.alpn_protocols = if settings.http2 {
+        vec![b"h2".into(), b"http/1.1".into()]
+    } else {
+        vec![b"http/1.1".into()]
+    };
     Ok(config)
 }
 
@@ -269,6 +307,8 @@ struct Time(Clock);
 
 impl TimeProvider for Time {
     fn current_time(&self) -> Option<UnixTime> {
-        u64::try_from(self.0.now().as_millis()).ok().map(|now| UnixTime::since_unix_epoch(Duration::from_millis(now)))
+        u64::try_from(self.0.now().as_millis())
+            .ok()
+            .map(|now| UnixTime::since_unix_epoch(Duration::from_millis(now)))
     }
 }

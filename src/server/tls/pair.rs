@@ -37,7 +37,11 @@ pub enum InvalidTls {
     #[error("the key in {} is not the one of the first certificate in {}: replace both files together", key.display(), cert.display())]
     Mismatch { cert: PathBuf, key: PathBuf },
     #[error("the certificate in {} with the key in {} cannot be used: {}", cert.display(), key.display(), explain_peer(why, "registry"))]
-    Unusable { cert: PathBuf, key: PathBuf, why: rustls::Error },
+    Unusable {
+        cert: PathBuf,
+        key: PathBuf,
+        why: rustls::Error,
+    },
     #[error("the X.509-SVID cannot be presented: {}", explain_peer(why, "registry"))]
     Svid { why: rustls::Error },
     #[error("TLS cannot be set up: {}", explain_peer(.0, "registry"))]
@@ -54,22 +58,33 @@ pub(super) struct Pair {
 
 impl Pair {
     pub(super) fn read(files: &PairFiles, provider: &CryptoProvider) -> Result<Self, InvalidTls> {
-        let (cert, key) = (read(&files.cert)?, read(&files.key)?);
+        let cert = read(&files.cert)?;
+        let key = read(&files.key)?;
         let mut hash = Sha256::new();
         hash.update(cert.len().to_be_bytes());
         hash.update(&cert);
         hash.update(&key);
-        let malformed = |file: &Path, why: pki_types::pem::Error| InvalidTls::Pem { file: file.to_owned(), why: pem_words(&why) };
-        let chain: Vec<_> =
-            CertificateDer::pem_slice_iter(&cert).collect::<Result<_, _>>().map_err(|error| malformed(&files.cert, error))?;
+        let malformed = |file: &Path, why: pki_types::pem::Error| InvalidTls::Pem {
+            file: file.to_owned(),
+            why: pem_words(&why),
+        };
+        let chain: Vec<_> = CertificateDer::pem_slice_iter(&cert)
+            .collect::<Result<_, _>>()
+            .map_err(|error| malformed(&files.cert, error))?;
         if chain.is_empty() {
-            return Err(InvalidTls::NoCertificate { file: files.cert.clone() });
+            return Err(InvalidTls::NoCertificate {
+                file: files.cert.clone(),
+            });
         }
         if is_encrypted(&key) {
-            return Err(InvalidTls::Encrypted { file: files.key.clone() });
+            return Err(InvalidTls::Encrypted {
+                file: files.key.clone(),
+            });
         }
         let key = PrivateKeyDer::from_pem_slice(&key).map_err(|error| match error {
-            pki_types::pem::Error::NoItemsFound => InvalidTls::NoKey { file: files.key.clone() },
+            pki_types::pem::Error::NoItemsFound => InvalidTls::NoKey {
+                file: files.key.clone(),
+            },
             error => malformed(&files.key, error),
         })?;
         let certified = certified(chain, key, provider).map_err(|error| {
@@ -80,7 +95,11 @@ impl Pair {
             }
         })?;
         let names = leaf(&certified).map(|leaf| dns_names(&leaf)).unwrap_or_default();
-        Ok(Self { certified: Arc::new(certified), names, hash: hash.finalize().into() })
+        Ok(Self {
+            certified: Arc::new(certified),
+            names,
+            hash: hash.finalize().into(),
+        })
     }
 
     pub(super) fn not_after(&self) -> Option<Timestamp> {
@@ -102,15 +121,28 @@ pub(super) fn not_after(key: &CertifiedKey) -> Option<Timestamp> {
 }
 
 fn leaf(key: &CertifiedKey) -> Option<X509Certificate<'_>> {
-    X509Certificate::from_der(key.cert.first()?.as_ref()).ok().map(|(_, leaf)| leaf)
+    X509Certificate::from_der(key.cert.first()?.as_ref())
+        .ok()
+        .map(|(_, leaf)| leaf)
 }
 
 fn dns_names(leaf: &X509Certificate<'_>) -> Vec<String> {
-    let Ok(Some(names)) = leaf.subject_alternative_name() else { return Vec::new() };
-    let dns = |name: &GeneralName<'_>| if let GeneralName::DNSName(name) = name { Some(name.to_ascii_lowercase()) } else { None };
+    let Ok(Some(names)) = leaf.subject_alternative_name() else {
+        return Vec::new();
+    };
+    let dns = |name: &GeneralName<'_>| {
+        if let GeneralName::DNSName(name) = name {
+            Some(name.to_ascii_lowercase())
+        } else {
+            None
+        }
+    };
     names.value.general_names.iter().filter_map(dns).collect()
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, InvalidTls> {
-    std::fs::read(file).map_err(|error| InvalidTls::Unreadable { file: file.to_owned(), why: FileError::new(file, &error) })
+    std::fs::read(file).map_err(|error| InvalidTls::Unreadable {
+        file: file.to_owned(),
+        why: FileError::new(file, &error),
+    })
 }

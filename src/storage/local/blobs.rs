@@ -31,8 +31,19 @@ impl Blobs {
     pub(super) fn open(folder: Arc<Folder>, space: Arc<Space>, disk: Disk) -> Result<Self, OpenError> {
         let root = folder.folder("d")?;
         let hold = Hold::open(&root, space).map_err(folder.failed("d"))?;
-        let shards = Shards { root, hold, durable: Mutex::default(), written: Mutex::new(Recent::new(WRITTEN)), folder };
-        Ok(Self { shards: Arc::new(shards), turns: Turns::default(), disk, buffers: Buffers::default() })
+        let shards = Shards {
+            root,
+            hold,
+            durable: Mutex::default(),
+            written: Mutex::new(Recent::new(WRITTEN)),
+            folder,
+        };
+        Ok(Self {
+            shards: Arc::new(shards),
+            turns: Turns::default(),
+            disk,
+            buffers: Buffers::default(),
+        })
     }
 
     /// The folder with the bytes, and the hold on removals from it.
@@ -40,13 +51,23 @@ impl Blobs {
         (&self.shards.root, &self.shards.hold)
     }
 
-    pub(super) async fn write(&self, name: &str, offset: u64, chunks: Vec<Bytes>, look: Look) -> Result<(), Failure> {
-        self.change(name, move |shards, name, disk| shards.write(name, offset, &chunks, look, disk)).await
+    pub(super) async fn write(
+        &self,
+        name: &str,
+        offset: u64,
+        chunks: Vec<Bytes>,
+        look: Look,
+    ) -> Result<(), Failure> {
+        self.change(name, move |shards, name, disk| {
+            shards.write(name, offset, &chunks, look, disk)
+        })
+        .await
     }
 
     /// Returns when the bytes and the name survive a power cut.
     pub(super) async fn sync(&self, name: &str, size: u64) -> Result<(), Failure> {
-        self.change(name, move |shards, name, disk| shards.sync(name, size, disk)).await
+        self.change(name, move |shards, name, disk| shards.sync(name, size, disk))
+            .await
     }
 
     pub(super) async fn remove(&self, name: &str) -> Result<(), Failure> {
@@ -60,7 +81,8 @@ impl Blobs {
 
     /// See [`crate::storage::BlobStore::list_bytes`].
     pub(super) async fn list(&self, after: &str, limit: usize) -> Result<Vec<Written>, Failure> {
-        let (shards, after) = (self.shards.clone(), after.to_owned());
+        let shards = self.shards.clone();
+        let after = after.to_owned();
         blocking(move || shards.list(&after, limit)).await
     }
 
@@ -68,17 +90,22 @@ impl Blobs {
         check_name(name)?;
         let opened = |file: File| {
             let size = file.metadata()?.len();
-            Ok(OpenBlob { file: Arc::new(file), size, buffers: self.buffers.clone() })
+            Ok(OpenBlob {
+                file: Arc::new(file),
+                size,
+                buffers: self.buffers.clone(),
+            })
         };
         if let Some(file) = open_cached(&self.shards.root, &format!("{}/{name}", shard(name))) {
             return opened(file);
         }
-        let (shards, name) = (self.shards.clone(), name.to_owned());
+        let shards = self.shards.clone();
+        let name = name.to_owned();
         opened(blocking(move || shards.open(&name, OFlags::RDONLY)).await?)
     }
 
-    /// Runs `change` when no other one of that blob is running. It cannot be called back: if this future is dropped, the change
-    /// goes on, and the next one waits for it.
+    /// Runs `change` when no other one of that blob is running. It cannot be called back: if this future is
+    /// dropped, the change goes on, and the next one waits for it.
     async fn change(
         &self,
         name: &str,
@@ -87,7 +114,9 @@ impl Blobs {
         check_name(name)?;
         let turn = self.turns.of(name).lock_owned().await;
         self.disk.check()?;
-        let (shards, disk, name) = (self.shards.clone(), self.disk.clone(), name.to_owned());
+        let shards = self.shards.clone();
+        let disk = self.disk.clone();
+        let name = name.to_owned();
         blocking(move || {
             let _turn = turn;
             change(&shards, &name, &disk)
@@ -96,8 +125,12 @@ impl Blobs {
     }
 }
 
-pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Result<T, Failure> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(Failure::Io(Arc::new(error))))
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(Failure::Io(Arc::new(error))))
 }
 
 /// The folders that the files lie in, by the first two characters of the name.
@@ -106,15 +139,22 @@ struct Shards {
     hold: Hold,
     /// Those whose own name is known to survive a power cut.
     durable: Mutex<HashSet<String>>,
-    /// The files of blobs that are not sealed. What the kernel could not write meanwhile it tells for certain only to those who had the
-    /// file open then.
+    /// The files of blobs that are not sealed. What the kernel could not write meanwhile it tells for certain
+    /// only to those who had the file open then.
     written: Mutex<Recent<String, Arc<File>>>,
     /// Keeps it locked until the last change has ended.
     folder: Arc<Folder>,
 }
 
 impl Shards {
-    fn write(&self, name: &str, offset: u64, chunks: &[Bytes], mut look: Look, disk: &Disk) -> Result<(), Failure> {
+    fn write(
+        &self,
+        name: &str,
+        offset: u64,
+        chunks: &[Bytes],
+        mut look: Look,
+        disk: &Disk,
+    ) -> Result<(), Failure> {
         let file = self.open_for_writing(name, offset)?;
         let size = file.metadata()?.len();
         if size < offset {
@@ -123,7 +163,8 @@ impl Shards {
         if size > offset {
             file.set_len(offset)?;
         }
-        let (mut rest, mut at) = (chunks, offset);
+        let mut rest = chunks;
+        let mut at = offset;
         while !rest.is_empty() {
             let (piece, after) = rest.split_at(piece(rest));
             piece.iter().for_each(|chunk| look(chunk));
@@ -131,12 +172,15 @@ impl Shards {
             rest = after;
         }
         if disk.is_durable() {
-            // Of what could not be written nothing is believed: the caller goes on from what was sealed before, and this cuts off the rest.
-            writeback::begin(&file, offset, at).map_err(Failure::from).inspect_err(|failure| {
-                if !matches!(failure, Failure::Full) {
-                    disk.stop(failure);
-                }
-            })?;
+            // Of what could not be written nothing is believed: the caller goes on from what was sealed
+            // before, and this cuts off the rest.
+            writeback::begin(&file, offset, at)
+                .map_err(Failure::from)
+                .inspect_err(|failure| {
+                    if !matches!(failure, Failure::Full) {
+                        disk.stop(failure);
+                    }
+                })?;
         }
         Ok(())
     }
@@ -153,31 +197,43 @@ impl Shards {
         if !disk.is_durable() {
             return Ok(());
         }
-        self.sync_file(shard(name), &folder, &file).inspect_err(|failure| {
-            // What could not be written is lost, and another sync would not say so: leave nothing that could be sealed.
-            if !matches!(failure, Failure::Full) || self.remove(name).is_err() {
-                disk.stop(failure);
-            }
-        })
+        self.sync_file(shard(name), &folder, &file)
+            .inspect_err(|failure| {
+                // What could not be written is lost, and another sync would not say so: leave nothing that
+                // could be sealed.
+                if !matches!(failure, Failure::Full) || self.remove(name).is_err() {
+                    disk.stop(failure);
+                }
+            })
     }
 
     fn sync_file(&self, shard: &str, folder: &File, file: &File) -> Result<(), Failure> {
         file.sync_data()?;
         folder.sync_all()?;
-        let known = self.durable.lock().unwrap_or_else(PoisonError::into_inner).contains(shard);
+        let known = self
+            .durable
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(shard);
         if !known {
             self.root.sync_all()?;
-            self.durable.lock().unwrap_or_else(PoisonError::into_inner).insert(shard.to_owned());
+            self.durable
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(shard.to_owned());
         }
         Ok(())
     }
 
-    /// A folder at a time: its names are the order's next part. What somebody put beside the blobs is skipped, but what may hide some of
-    /// them, such as a link in a folder's place, is an error.
+    /// A folder at a time: its names are the order's next part. What somebody put beside the blobs is
+    /// skipped, but what may hide some of them, such as a link in a folder's place, is an error.
     fn list(&self, after: &str, limit: usize) -> Result<Vec<Written>, Failure> {
         let mut shards = names(&self.root)?;
         // Behind a folder, not behind a name in it, the next folder comes.
-        shards.retain(|shard| is_shard(shard) && (shard.as_str() > after || after.strip_prefix(shard).is_some_and(|rest| rest != "~")));
+        shards.retain(|shard| {
+            is_shard(shard)
+                && (shard.as_str() > after || after.strip_prefix(shard).is_some_and(|rest| rest != "~"))
+        });
         shards.sort_unstable();
         let mut found = Vec::new();
         for shard in shards {
@@ -187,7 +243,8 @@ impl Shards {
                 Err(error) => return Err(unlisted(&shard, found, error)),
             };
             let mut names = names(&folder)?;
-            names.retain(|name| name.as_str() > after && check_name(name).is_ok() && name.starts_with(&shard));
+            names
+                .retain(|name| name.as_str() > after && check_name(name).is_ok() && name.starts_with(&shard));
             names.sort_unstable();
             for name in names {
                 if found.len() == limit {
@@ -219,7 +276,11 @@ impl Shards {
         if let Some(file) = written {
             return Ok(file);
         }
-        let file = Arc::new(if offset == 0 { self.create(name)? } else { self.open(name, OFlags::WRONLY)? });
+        let file = Arc::new(if offset == 0 {
+            self.create(name)?
+        } else {
+            self.open(name, OFlags::WRONLY)?
+        });
         self.written().put(name.to_owned(), file.clone(), 1);
         Ok(file)
     }
@@ -250,11 +311,16 @@ fn open_in(folder: &File, name: &str, flags: OFlags) -> Result<File, Failure> {
 }
 
 fn not_opened(error: Errno) -> Failure {
-    if error == Errno::NOENT { Failure::Missing } else { io::Error::from(error).into() }
+    if error == Errno::NOENT {
+        Failure::Missing
+    } else {
+        io::Error::from(error).into()
+    }
 }
 
-/// How many of the chunks are hashed and written together. For a larger write the kernel looks for larger pieces of free memory, and
-/// on a machine that has been up for long it makes them by moving others': measured, a third of the CPU time of a push.
+/// How many of the chunks are hashed and written together. For a larger write the kernel looks for larger
+/// pieces of free memory, and on a machine that has been up for long it makes them by moving others':
+/// measured, a third of the CPU time of a push.
 fn piece(chunks: &[Bytes]) -> usize {
     const ENOUGH: usize = 64 << 10;
     /// What one call takes (`IOV_MAX`).
@@ -270,7 +336,8 @@ fn piece(chunks: &[Bytes]) -> usize {
 /// How many bytes that were.
 fn write_all(file: &File, chunks: &[Bytes], offset: u64) -> Result<u64, Failure> {
     let mut slices: Vec<_> = chunks.iter().map(|chunk| IoSlice::new(chunk)).collect();
-    let (mut left, mut written) = (&mut slices[..], 0);
+    let mut left = &mut slices[..];
+    let mut written = 0;
     IoSlice::advance_slices(&mut left, 0); // past those that are empty
     while !left.is_empty() {
         match rustix::io::pwritev(file, left, offset + written) {
@@ -289,7 +356,12 @@ fn write_all(file: &File, chunks: &[Bytes], offset: u64) -> Result<u64, Failure>
 fn unlisted(shard: &str, found: Vec<Written>, error: Errno) -> Failure {
     // No name follows this and belongs to the folder.
     let next = format!("{shard}~");
-    Failure::Io(Arc::new(Unlisted { found, place: format!("the folder d/{shard}"), next, source: error.into() }))
+    Failure::Io(Arc::new(Unlisted {
+        found,
+        place: format!("the folder d/{shard}"),
+        next,
+        source: error.into(),
+    }))
 }
 
 pub(super) fn shard(name: &str) -> &str {
@@ -297,13 +369,18 @@ pub(super) fn shard(name: &str) -> &str {
 }
 
 fn is_shard(name: &str) -> bool {
-    name.len() == 2 && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+    name.len() == 2
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
 }
 
 /// When the file was written last. `None` if no file has that name.
 fn written(folder: &File, name: &str) -> Result<Option<Timestamp>, Failure> {
     match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(status) if FileType::from_raw_mode(status.st_mode) == FileType::RegularFile => Ok(Some(Timestamp::from_secs(status.st_mtime))),
+        Ok(status) if FileType::from_raw_mode(status.st_mode) == FileType::RegularFile => {
+            Ok(Some(Timestamp::from_secs(status.st_mtime)))
+        }
         Ok(_) | Err(Errno::NOENT) => Ok(None),
         Err(error) => Err(io::Error::from(error).into()),
     }

@@ -1,5 +1,5 @@
-//! Buffers that downloads are read into. They are used again and again: a fresh one of this size would be zeroed, and paged in by the
-//! kernel, for each 256 KiB that are sent.
+//! Buffers that downloads are read into. They are used again and again: a fresh one of this size would be
+//! zeroed, and paged in by the kernel, for each 256 KiB that are sent.
 
 use bytes::Bytes;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,8 +27,16 @@ impl Buffers {
     pub(super) fn take(&self, most: usize) -> Buffer {
         let length = most.min(SIZE);
         let size = if length <= SMALL { length } else { SIZE };
-        let idle = if size == SIZE { self.0.lock().unwrap_or_else(PoisonError::into_inner).pop() } else { None };
-        Buffer { memory: idle.unwrap_or_else(|| vec![0; size].into_boxed_slice()), length, home: self.clone() }
+        let idle = if size == SIZE {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()
+        } else {
+            None
+        };
+        Buffer {
+            memory: idle.unwrap_or_else(|| vec![0; size].into_boxed_slice()),
+            length,
+            home: self.clone(),
+        }
     }
 
     fn give_back(&self, memory: Box<[u8]>) {
@@ -85,7 +93,11 @@ mod tests {
         drop(part);
         assert_eq!(idle(&buffers), 1);
         assert_eq!(buffers.take(SIZE).room().len(), SIZE);
-        assert_eq!(buffers.take(100_000).room().len(), 100_000, "never more than was asked for");
+        assert_eq!(
+            buffers.take(100_000).room().len(),
+            100_000,
+            "never more than was asked for"
+        );
         assert_eq!(idle(&buffers), 1, "the same one");
     }
 

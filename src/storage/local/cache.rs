@@ -1,7 +1,6 @@
-//! Records in memory. The process owns the store, and this stands between its readers and its one writer, so nothing stale is served:
-//! before a change is committed the record leaves the cache, and until the commit is over nobody puts it back. Then the writer does. A reader
-//! meanwhile
-//! sees what the table says.
+//! Records in memory. The process owns the store, and this stands between its readers and its one writer, so
+//! nothing stale is served: before a change is committed the record leaves the cache, and until the commit is
+//! over nobody puts it back. Then the writer does. A reader meanwhile sees what the table says.
 
 use super::{Failure, Record};
 use crate::recent::Recent;
@@ -33,14 +32,25 @@ struct Shard {
 
 impl Default for Cache {
     fn default() -> Self {
-        let shard = |_| Shard { records: Recent::new(MOST / SHARDS), changing: HashSet::new(), changes: 0 };
-        Self { shards: std::array::from_fn(|index| Mutex::new(shard(index))), hasher: RandomState::new() }
+        let shard = |_| Shard {
+            records: Recent::new(MOST / SHARDS),
+            changing: HashSet::new(),
+            changes: 0,
+        };
+        Self {
+            shards: std::array::from_fn(|index| Mutex::new(shard(index))),
+            hasher: RandomState::new(),
+        }
     }
 }
 
 impl Cache {
     /// The record, by `read` if it is not here.
-    pub(super) fn get(&self, key: &str, read: impl FnOnce() -> Result<Option<Record>, Failure>) -> Result<Option<Record>, Failure> {
+    pub(super) fn get(
+        &self,
+        key: &str,
+        read: impl FnOnce() -> Result<Option<Record>, Failure>,
+    ) -> Result<Option<Record>, Failure> {
         let changes = {
             let mut shard = self.shard(key);
             if let Some(record) = shard.records.get(key) {
@@ -55,14 +65,22 @@ impl Cache {
             let mut shard = self.shard(key);
             // What was read may be older than a commit that began or ended meanwhile.
             if shard.changes == changes && !shard.changing.contains(key) {
-                shard.records.put(key.to_owned(), record.clone(), key.len() + record.value.len() + OVERHEAD);
+                shard.records.put(
+                    key.to_owned(),
+                    record.clone(),
+                    key.len() + record.value.len() + OVERHEAD,
+                );
             }
         }
         Ok(found)
     }
 
     /// Runs `commit`, which changes these records at most.
-    pub(super) fn change<'a, T>(&self, keys: impl Iterator<Item = &'a str> + Clone, commit: impl FnOnce() -> T) -> T {
+    pub(super) fn change<'a, T>(
+        &self,
+        keys: impl Iterator<Item = &'a str> + Clone,
+        commit: impl FnOnce() -> T,
+    ) -> T {
         for key in keys.clone() {
             let mut shard = self.shard(key);
             shard.records.remove(key);
@@ -93,7 +111,10 @@ impl Cache {
 
     fn shard(&self, key: &str) -> MutexGuard<'_, Shard> {
         let index = usize::try_from(self.hasher.hash_one(key) % SHARDS as u64).unwrap_or(0);
-        #[expect(clippy::indexing_slicing, reason = "the remainder is smaller than the number of shards")]
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "the remainder is smaller than the number of shards"
+        )]
         self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -107,7 +128,11 @@ mod tests {
     use std::cell::Cell;
 
     fn record(version: i64) -> Record {
-        Record { version: Number(version).into(), value: Bytes::from(vec![0; 10]), written: Timestamp::from_secs(0) }
+        Record {
+            version: Number(version).into(),
+            value: Bytes::from(vec![0; 10]),
+            written: Timestamp::from_secs(0),
+        }
     }
 
     /// What the cache says of "k" when the table says `version`, and whether it asked the table.
@@ -117,7 +142,10 @@ mod tests {
             asked.set(true);
             Ok(Some(record(version)))
         });
-        (Number::of(&found.unwrap().unwrap().version).unwrap().0, asked.get())
+        (
+            Number::of(&found.unwrap().unwrap().version).unwrap().0,
+            asked.get(),
+        )
     }
 
     #[test]
@@ -126,7 +154,11 @@ mod tests {
         assert_eq!(get(&cache, 1), (1, true));
         assert_eq!(get(&cache, 2), (1, false));
         assert_eq!(cache.get("other", || Ok(None)).unwrap(), None);
-        assert_eq!(cache.get("other", || Ok(Some(record(3)))).unwrap(), Some(record(3)), "what is not there is not kept");
+        assert_eq!(
+            cache.get("other", || Ok(Some(record(3)))).unwrap(),
+            Some(record(3)),
+            "what is not there is not kept"
+        );
     }
 
     #[test]
@@ -182,8 +214,19 @@ mod tests {
     #[test]
     fn large_values_are_not_kept() {
         let cache = Cache::default();
-        cache.put("k", Record { value: Bytes::from(vec![0; LARGEST + 1]), ..record(1) });
-        let large = || Ok(Some(Record { value: Bytes::from(vec![0; LARGEST + 1]), ..record(1) }));
+        cache.put(
+            "k",
+            Record {
+                value: Bytes::from(vec![0; LARGEST + 1]),
+                ..record(1)
+            },
+        );
+        let large = || {
+            Ok(Some(Record {
+                value: Bytes::from(vec![0; LARGEST + 1]),
+                ..record(1)
+            }))
+        };
         assert!(cache.get("k", large).unwrap().is_some());
         assert_eq!(get(&cache, 2), (2, true));
     }

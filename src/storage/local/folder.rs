@@ -26,7 +26,11 @@ const TITLE: &str = "wharfinger store ";
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error("the store in {} cannot be opened: {file}: {}", folder.display(), explained(folder, file, source))]
-    Folder { folder: PathBuf, file: &'static str, source: std::io::Error },
+    Folder {
+        folder: PathBuf,
+        file: &'static str,
+        source: std::io::Error,
+    },
     #[error("the store in {} is in use by {}: only one process at a time may have it open; stop that one, or use another folder", folder.display(), holder(*pid))]
     InUse { folder: PathBuf, pid: Option<u32> },
     #[error("the store in {} has format {found}, and this program knows formats up to {known}: use the newer program that wrote it", folder.display())]
@@ -55,7 +59,11 @@ pub enum OpenError {
 
 fn explained(folder: &Path, file: &str, source: &std::io::Error) -> FileError {
     // What is no name of a file in the folder stands for the folder.
-    let path = if file.contains(' ') { folder.to_owned() } else { folder.join(file) };
+    let path = if file.contains(' ') {
+        folder.to_owned()
+    } else {
+        folder.join(file)
+    };
     FileError::new(&path, source)
 }
 
@@ -96,12 +104,26 @@ impl Folder {
 
     /// The folder, whatever is in it. It is made if it is missing.
     pub(super) fn lock(path: &Path) -> Result<Self, OpenError> {
-        let failed = |file| move |source: std::io::Error| OpenError::Folder { folder: path.to_owned(), file, source };
-        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed("the folder"))?;
+        let failed = |file| {
+            move |source: std::io::Error| OpenError::Folder {
+                folder: path.to_owned(),
+                file,
+                source,
+            }
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(failed("the folder"))?;
         let path = path.canonicalize().map_err(failed("the folder"))?;
         let root = File::open(&path).map_err(failed("the folder"))?;
         let lock = lock(&path, &root)?;
-        Ok(Self { path, root, _lock: lock })
+        Ok(Self {
+            path,
+            root,
+            _lock: lock,
+        })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -123,20 +145,33 @@ impl Folder {
 
     /// A store without one of these has lost what was in it.
     pub(super) fn has_folders(&self) -> Result<(), OpenError> {
-        let missing = FOLDERS.into_iter().find(|name| matches!(open_folder(&self.root, name), Err(Errno::NOENT)));
-        missing.map_or(Ok(()), |name| Err(OpenError::NoFolder { folder: self.path.join(name) }))
+        let missing = FOLDERS
+            .into_iter()
+            .find(|name| matches!(open_folder(&self.root, name), Err(Errno::NOENT)));
+        missing.map_or(Ok(()), |name| {
+            Err(OpenError::NoFolder {
+                folder: self.path.join(name),
+            })
+        })
     }
 
-    /// Whether files can be made in the folder, which was `opened` when the store was. A disk without room is no reason why not.
+    /// Whether files can be made in the folder, which was `opened` when the store was. A disk without room is
+    /// no reason why not.
     pub(super) fn probe(&self, folder: &'static str, opened: &File) -> Result<(), Failure> {
-        let failed = |why: std::io::Error| Failure::NotWritable { folder, why: Arc::new(why) };
+        let failed = |why: std::io::Error| Failure::NotWritable {
+            folder,
+            why: Arc::new(why),
+        };
         let is_opened = || {
-            let (there, opened) = (open_folder(&self.root, folder)?, rustix::fs::fstat(opened)?);
+            let there = open_folder(&self.root, folder)?;
+            let opened = rustix::fs::fstat(opened)?;
             let there = rustix::fs::fstat(there)?;
             Ok::<_, Errno>((there.st_dev, there.st_ino) == (opened.st_dev, opened.st_ino))
         };
         if !is_opened().map_err(|why| failed(why.into()))? {
-            return Err(failed(std::io::Error::other("another folder took its place, so the registry must be restarted")));
+            return Err(failed(std::io::Error::other(
+                "another folder took its place, so the registry must be restarted",
+            )));
         }
         let made = open_file(opened, PROBE, OFlags::WRONLY | OFlags::CREATE);
         match made.and_then(|_| rustix::fs::unlinkat(opened, PROBE, AtFlags::empty())) {
@@ -158,13 +193,16 @@ impl Folder {
         layout(&self.path, &self.root)
     }
 
-    /// A folder without a format becomes a store, unless it looks as if it had been one. The format comes last: a folder that has one has
-    /// records, or has lost them.
+    /// A folder without a format becomes a store, unless it looks as if it had been one. The format comes
+    /// last: a folder that has one has records, or has lost them.
     fn make(&self) -> Result<(), OpenError> {
         let begun = self.path.join("format.new").symlink_metadata().is_ok();
         for holds in ["records.sqlite3"].into_iter().chain(FOLDERS) {
             if !begun && self.path.join(holds).symlink_metadata().is_ok() {
-                return Err(OpenError::NotAStore { folder: self.path.clone(), holds });
+                return Err(OpenError::NotAStore {
+                    folder: self.path.clone(),
+                    holds,
+                });
             }
         }
         self.prepare_format()?;
@@ -188,14 +226,18 @@ impl Folder {
 
     fn prepare_format(&self) -> Result<(), OpenError> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC;
-        let mut file = open_file(&self.root, "format.new", flags).map_err(|error| self.failed("format")(error.into()))?;
-        writeln!(file, "{TITLE}{VERSION}").and_then(|()| file.sync_all()).map_err(self.failed("format"))?;
+        let mut file = open_file(&self.root, "format.new", flags)
+            .map_err(|error| self.failed("format")(error.into()))?;
+        writeln!(file, "{TITLE}{VERSION}")
+            .and_then(|()| file.sync_all())
+            .map_err(self.failed("format"))?;
         self.sync()
     }
 
     /// Returns when that survives a power cut. What was `to` is gone.
     pub(super) fn rename(&self, from: &'static str, to: &'static str) -> Result<(), OpenError> {
-        rustix::fs::renameat(&self.root, from, &self.root, to).map_err(|error| self.failed(to)(error.into()))?;
+        rustix::fs::renameat(&self.root, from, &self.root, to)
+            .map_err(|error| self.failed(to)(error.into()))?;
         self.sync()
     }
 
@@ -208,13 +250,22 @@ impl Folder {
     }
 
     pub(super) fn failed(&self, file: &'static str) -> impl Fn(std::io::Error) -> OpenError + '_ {
-        move |source| OpenError::Folder { folder: self.path.clone(), file, source }
+        move |source| OpenError::Folder {
+            folder: self.path.clone(),
+            file,
+            source,
+        }
     }
 }
 
-/// What `Folder::open` would find, for whoever changes nothing and takes no lock. An error says why it would fail.
+/// What `Folder::open` would find, for whoever changes nothing and takes no lock. An error says why it would
+/// fail.
 pub fn inspect(path: &Path) -> Result<(), OpenError> {
-    let failed = |source| OpenError::Folder { folder: path.to_owned(), file: "the folder", source };
+    let failed = |source| OpenError::Folder {
+        folder: path.to_owned(),
+        file: "the folder",
+        source,
+    };
     let root = match File::open(path) {
         Ok(root) => root,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
@@ -222,8 +273,12 @@ pub fn inspect(path: &Path) -> Result<(), OpenError> {
     };
     match layout(path, &root)? {
         Layout::None | Layout::Current => Ok(()),
-        Layout::Old => Err(OpenError::Older { folder: path.to_owned() }),
-        Layout::Unfinished => Err(OpenError::Unfinished { folder: path.to_owned() }),
+        Layout::Old => Err(OpenError::Older {
+            folder: path.to_owned(),
+        }),
+        Layout::Unfinished => Err(OpenError::Unfinished {
+            folder: path.to_owned(),
+        }),
     }
 }
 
@@ -231,27 +286,46 @@ pub fn inspect(path: &Path) -> Result<(), OpenError> {
 pub(super) fn exists(path: &Path) -> Result<(), OpenError> {
     match path.join("format").symlink_metadata() {
         Ok(_) => Ok(()),
-        Err(_) => inspect(path).and(Err(OpenError::NoStore { folder: path.to_owned() })),
+        Err(_) => inspect(path).and(Err(OpenError::NoStore {
+            folder: path.to_owned(),
+        })),
     }
 }
 
 pub(super) fn layout(path: &Path, root: &File) -> Result<Layout, OpenError> {
-    let failed = |source| OpenError::Folder { folder: path.to_owned(), file: "format", source };
+    let failed = |source| OpenError::Folder {
+        folder: path.to_owned(),
+        file: "format",
+        source,
+    };
     let mut text = String::new();
     match open_file(root, "format", OFlags::RDONLY) {
         Ok(file) => file.take(100).read_to_string(&mut text).map_err(failed)?,
         Err(Errno::NOENT) if path.join(MARKER).symlink_metadata().is_ok() => {
-            return Err(OpenError::UnfinishedBackup { folder: path.to_owned() });
+            return Err(OpenError::UnfinishedBackup {
+                folder: path.to_owned(),
+            });
         }
         Err(Errno::NOENT) => return Ok(Layout::None),
         Err(error) => return Err(failed(error.into())),
     };
-    match text.strip_prefix(TITLE).and_then(|version| version.trim_end().parse::<u32>().ok()) {
-        Some(VERSION) if path.join(super::convert::CONVERTED).symlink_metadata().is_ok() => Ok(Layout::Unfinished),
+    match text
+        .strip_prefix(TITLE)
+        .and_then(|version| version.trim_end().parse::<u32>().ok())
+    {
+        Some(VERSION) if path.join(super::convert::CONVERTED).symlink_metadata().is_ok() => {
+            Ok(Layout::Unfinished)
+        }
         Some(VERSION) => Ok(Layout::Current),
         Some(OLD) => Ok(Layout::Old),
-        Some(found) if found > VERSION => Err(OpenError::Newer { folder: path.to_owned(), found, known: VERSION }),
-        _ => Err(OpenError::UnknownFormat { file: path.join("format") }),
+        Some(found) if found > VERSION => Err(OpenError::Newer {
+            folder: path.to_owned(),
+            found,
+            known: VERSION,
+        }),
+        _ => Err(OpenError::UnknownFormat {
+            file: path.join("format"),
+        }),
     }
 }
 
@@ -265,13 +339,15 @@ pub(super) fn open_folder(at: impl AsFd, name: &str) -> Result<File, Errno> {
     open_file(at, name, OFlags::RDONLY | OFlags::DIRECTORY)
 }
 
-/// Opens the file `path` below `at` for reading if the kernel needs not wait for the disk to do so, following no link on the way.
-/// `None` says nothing: not even that it is not there.
+/// Opens the file `path` below `at` for reading if the kernel needs not wait for the disk to do so, following
+/// no link on the way. `None` says nothing: not even that it is not there.
 #[cfg(target_os = "linux")]
 pub(super) fn open_cached(at: impl AsFd, path: &str) -> Option<File> {
     use rustix::fs::ResolveFlags;
     let resolve = ResolveFlags::CACHED | ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    rustix::fs::openat2(at, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty(), resolve).ok().map(File::from)
+    rustix::fs::openat2(at, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty(), resolve)
+        .ok()
+        .map(File::from)
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -280,20 +356,34 @@ pub(super) fn open_cached(_: impl AsFd, _: &str) -> Option<File> {
 }
 
 fn lock(path: &Path, root: &File) -> Result<File, OpenError> {
-    let failed = |source| OpenError::Folder { folder: path.to_owned(), file: "lock", source };
-    let mut file = open_file(root, "lock", OFlags::RDWR | OFlags::CREATE).map_err(|error| failed(error.into()))?;
+    let failed = |source| OpenError::Folder {
+        folder: path.to_owned(),
+        file: "lock",
+        source,
+    };
+    let mut file =
+        open_file(root, "lock", OFlags::RDWR | OFlags::CREATE).map_err(|error| failed(error.into()))?;
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(Errno::WOULDBLOCK) => {
             let mut text = String::new();
-            let pid = file.take(20).read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
-            return Err(OpenError::InUse { folder: path.to_owned(), pid });
+            let pid = file
+                .take(20)
+                .read_to_string(&mut text)
+                .ok()
+                .and_then(|_| text.trim().parse().ok());
+            return Err(OpenError::InUse {
+                folder: path.to_owned(),
+                pid,
+            });
         }
         Err(error) => return Err(failed(error.into())),
     }
-    // For the error above only: what counts is the lock, which the kernel takes back when the process ends. The same length each time needs
-    // no new block of a full disk.
-    let noted = file.rewind().and_then(|()| writeln!(file, "{:<19}", std::process::id()));
+    // For the error above only: what counts is the lock, which the kernel takes back when the process ends.
+    // The same length each time needs no new block of a full disk.
+    let noted = file
+        .rewind()
+        .and_then(|()| writeln!(file, "{:<19}", std::process::id()));
     match noted.map_err(Failure::from) {
         Err(Failure::Io(why)) => Err(failed(std::io::Error::other(why))),
         _ => Ok(file),
@@ -313,8 +403,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let held = super::super::Local::open(folder.path()).unwrap();
         let error = open(folder.path()).unwrap_err();
-        assert!(matches!(&error, OpenError::InUse { pid: Some(pid), .. } if *pid == std::process::id()), "{error}");
-        assert!(error.to_string().contains(&format!("process {}", std::process::id())));
+        assert!(
+            matches!(&error, OpenError::InUse { pid: Some(pid), .. } if *pid == std::process::id()),
+            "{error}"
+        );
+        assert!(
+            error
+                .to_string()
+                .contains(&format!("process {}", std::process::id()))
+        );
         drop(held);
         open(folder.path()).unwrap();
     }
@@ -323,20 +420,38 @@ mod tests {
     fn a_newer_format_is_refused_and_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("format"), "wharfinger store 3\n").unwrap();
-        assert!(matches!(open(folder.path()), Err(OpenError::Newer { found: 3, known: 2, .. })));
+        assert!(matches!(
+            open(folder.path()),
+            Err(OpenError::Newer {
+                found: 3,
+                known: 2,
+                ..
+            })
+        ));
         assert!(!folder.path().join("records.sqlite3").exists());
     }
 
     #[test]
     fn a_folder_that_is_no_whole_store_is_refused() {
-        for format in ["", "wharfinger store 0\n", "wharfinger store x\n", "something else\n"] {
+        for format in [
+            "",
+            "wharfinger store 0\n",
+            "wharfinger store x\n",
+            "something else\n",
+        ] {
             let folder = tempfile::tempdir().unwrap();
             std::fs::write(folder.path().join("format"), format).unwrap();
-            assert!(matches!(open(folder.path()), Err(OpenError::UnknownFormat { .. })), "{format:?}");
+            assert!(
+                matches!(open(folder.path()), Err(OpenError::UnknownFormat { .. })),
+                "{format:?}"
+            );
         }
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("d")).unwrap();
-        assert!(matches!(open(folder.path()), Err(OpenError::NotAStore { holds: "d", .. })));
+        assert!(matches!(
+            open(folder.path()),
+            Err(OpenError::NotAStore { holds: "d", .. })
+        ));
     }
 
     #[test]
@@ -345,7 +460,9 @@ mod tests {
         open(folder.path()).unwrap();
         let records = folder.path().join("records.sqlite3");
         std::fs::remove_file(&records).unwrap();
-        assert!(matches!(open(folder.path()), Err(OpenError::NoRecords { file }) if file.ends_with("records.sqlite3")));
+        assert!(
+            matches!(open(folder.path()), Err(OpenError::NoRecords { file }) if file.ends_with("records.sqlite3"))
+        );
         assert!(!records.exists());
         std::fs::write(&records, "").unwrap();
         let error = open(folder.path()).unwrap_err().to_string();
@@ -360,9 +477,17 @@ mod tests {
             let lost = folder.path().join(name);
             std::fs::remove_dir(&lost).unwrap();
             let error = open(folder.path()).unwrap_err();
-            assert!(matches!(&error, OpenError::NoFolder { folder } if folder.ends_with(name)), "{error}");
+            assert!(
+                matches!(&error, OpenError::NoFolder { folder } if folder.ends_with(name)),
+                "{error}"
+            );
             let error = error.to_string();
-            assert!(error.contains(&*lost.to_string_lossy()) && error.contains("restore") && error.contains("mkdir"), "{error}");
+            assert!(
+                error.contains(&*lost.to_string_lossy())
+                    && error.contains("restore")
+                    && error.contains("mkdir"),
+                "{error}"
+            );
             assert!(!lost.exists(), "it is not made again");
         }
     }
@@ -372,9 +497,11 @@ mod tests {
         use crate::storage::BlobStore;
         let folder = tempfile::tempdir().unwrap();
         let store = super::super::Local::open(folder.path()).unwrap();
-        let is_at = |probed, name| matches!(probed, Err(Failure::NotWritable { folder, .. }) if folder == name);
+        let is_at =
+            |probed, name| matches!(probed, Err(Failure::NotWritable { folder, .. }) if folder == name);
         for name in FOLDERS {
-            let (there, away) = (folder.path().join(name), folder.path().join("away"));
+            let there = folder.path().join(name);
+            let away = folder.path().join("away");
             store.probe().await.unwrap();
             std::fs::rename(&there, &away).unwrap();
             assert!(is_at(store.probe().await, name), "gone");
@@ -383,7 +510,11 @@ mod tests {
             std::fs::remove_dir(&there).unwrap();
             std::fs::rename(&away, &there).unwrap();
             store.probe().await.unwrap();
-            assert_eq!(there.read_dir().unwrap().count(), 0, "nothing is left of the probe");
+            assert_eq!(
+                there.read_dir().unwrap().count(),
+                0,
+                "nothing is left of the probe"
+            );
         }
     }
 
@@ -397,28 +528,41 @@ mod tests {
         open(folder.path()).unwrap();
         // But records without any format are a store that was not restored in full.
         std::fs::remove_file(folder.path().join("format")).unwrap();
-        assert!(matches!(open(folder.path()), Err(OpenError::NotAStore { holds: "records.sqlite3", .. })));
+        assert!(matches!(
+            open(folder.path()),
+            Err(OpenError::NotAStore {
+                holds: "records.sqlite3",
+                ..
+            })
+        ));
     }
 
     #[test]
     fn links_in_the_store_are_not_followed() {
         for name in ["format", "lock", "d", "v", "records.sqlite3"] {
-            let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+            let folder = tempfile::tempdir().unwrap();
+            let elsewhere = tempfile::tempdir().unwrap();
             open(folder.path()).unwrap();
-            let (inside, outside) = (folder.path().join(name), elsewhere.path().join(name));
+            let inside = folder.path().join(name);
+            let outside = elsewhere.path().join(name);
             std::fs::rename(&inside, &outside).unwrap();
             std::os::unix::fs::symlink(&outside, &inside).unwrap();
             open(folder.path()).expect_err(name);
         }
     }
 
-    /// These are there only while a process has the store open, or when one was killed. A link may also lead to where nothing is yet; what
-    /// would be a journal is not even looked at then.
+    /// These are there only while a process has the store open, or when one was killed. A link may also lead
+    /// to where nothing is yet; what would be a journal is not even looked at then.
     #[test]
     fn links_beside_the_records_are_not_followed() {
-        for name in ["records.sqlite3-wal", "records.sqlite3-shm", "records.sqlite3-journal"] {
+        for name in [
+            "records.sqlite3-wal",
+            "records.sqlite3-shm",
+            "records.sqlite3-journal",
+        ] {
             for content in [Some("somebody's"), None] {
-                let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+                let folder = tempfile::tempdir().unwrap();
+                let elsewhere = tempfile::tempdir().unwrap();
                 open(folder.path()).unwrap();
                 let outside = elsewhere.path().join(name);
                 if let Some(content) = content {
@@ -427,7 +571,11 @@ mod tests {
                 std::os::unix::fs::symlink(&outside, folder.path().join(name)).unwrap();
                 let ignored = name == "records.sqlite3-journal" && content.is_none();
                 assert_eq!(open(folder.path()).is_ok(), ignored, "{name} {content:?}");
-                assert_eq!(std::fs::read_to_string(&outside).ok().as_deref(), content, "{name}");
+                assert_eq!(
+                    std::fs::read_to_string(&outside).ok().as_deref(),
+                    content,
+                    "{name}"
+                );
             }
         }
     }
@@ -436,21 +584,27 @@ mod tests {
     fn no_store_is_made_through_a_link() {
         for name in ["format", "format.new", "lock", "d", "v", "records.sqlite3"] {
             for content in [Some("somebody's"), None] {
-                let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+                let folder = tempfile::tempdir().unwrap();
+                let elsewhere = tempfile::tempdir().unwrap();
                 let outside = elsewhere.path().join(name);
                 if let Some(content) = content {
                     std::fs::write(&outside, content).unwrap();
                 }
                 std::os::unix::fs::symlink(&outside, folder.path().join(name)).unwrap();
                 open(folder.path()).expect_err(name);
-                assert_eq!(std::fs::read_to_string(&outside).ok().as_deref(), content, "{name}");
+                assert_eq!(
+                    std::fs::read_to_string(&outside).ok().as_deref(),
+                    content,
+                    "{name}"
+                );
             }
         }
     }
 
     #[test]
     fn the_path_to_the_folder_may_be_a_link() {
-        let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let folder = tempfile::tempdir().unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
         let link = elsewhere.path().join("store");
         std::os::unix::fs::symlink(folder.path(), &link).unwrap();
         open(&link).unwrap();

@@ -1,6 +1,7 @@
-//! Holds removals back while a backup runs. A file that is to be removed is moved aside instead, so the copy still finds it, and it is
-//! removed when the hold ends. Each of the folders `d` and `v` has its own hold, in a folder `held` that exists only meanwhile. It holds
-//! files and no names in memory, so nothing limits how many there are, and the next start removes what a crash leaves in it.
+//! Holds removals back while a backup runs. A file that is to be removed is moved aside instead, so the copy
+//! still finds it, and it is removed when the hold ends. Each of the folders `d` and `v` has its own hold, in
+//! a folder `held` that exists only meanwhile. It holds files and no names in memory, so nothing limits how
+//! many there are, and the next start removes what a crash leaves in it.
 //!
 //! A full disk breaks the hold: the removal that meets it gives its space back at once, and the backup fails.
 
@@ -35,7 +36,12 @@ enum State {
 impl Hold {
     /// For the files below the folder `root`. Removes what a crash left.
     pub(super) fn open(root: &File, space: Arc<Space>) -> io::Result<Self> {
-        let hold = Self { root: root.try_clone()?, space, state: RwLock::new(State::Off), used: AtomicBool::new(false) };
+        let hold = Self {
+            root: root.try_clone()?,
+            space,
+            state: RwLock::new(State::Off),
+            used: AtomicBool::new(false),
+        };
         hold.clear();
         Ok(hold)
     }
@@ -83,7 +89,9 @@ impl Hold {
     /// The folder with what was moved aside.
     pub(super) fn held(&self) -> Result<File, Errno> {
         match &*self.state.read().unwrap_or_else(PoisonError::into_inner) {
-            State::On(held) => held.try_clone().map_err(|why| Errno::from_io_error(&why).unwrap_or(Errno::IO)),
+            State::On(held) => held
+                .try_clone()
+                .map_err(|why| Errno::from_io_error(&why).unwrap_or(Errno::IO)),
             State::Off | State::Broken => Err(Errno::NOENT),
         }
     }
@@ -95,21 +103,28 @@ impl Hold {
 
     /// Whether files may have gone since the hold began, or must go now because the disk is full.
     pub(super) fn is_broken(&self) -> bool {
-        let broken = !matches!(*self.state.read().unwrap_or_else(PoisonError::into_inner), State::On(_));
+        let broken = !matches!(
+            *self.state.read().unwrap_or_else(PoisonError::into_inner),
+            State::On(_)
+        );
         broken || (self.used.load(Ordering::SeqCst) && self.space.is_full())
     }
 
     fn clear(&self) {
         self.used.store(false, Ordering::SeqCst);
-        let cleared = open_folder(&self.root, HELD).map_err(io::Error::from).and_then(|held| {
-            for name in names(&held)? {
-                rustix::fs::unlinkat(&held, &name, AtFlags::empty())?;
-            }
-            Ok(rustix::fs::unlinkat(&self.root, HELD, AtFlags::REMOVEDIR)?)
-        });
+        let cleared = open_folder(&self.root, HELD)
+            .map_err(io::Error::from)
+            .and_then(|held| {
+                for name in names(&held)? {
+                    rustix::fs::unlinkat(&held, &name, AtFlags::empty())?;
+                }
+                Ok(rustix::fs::unlinkat(&self.root, HELD, AtFlags::REMOVEDIR)?)
+            });
         match cleared {
             Err(why) if why.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!("what was kept for a backup could not be removed, and the next start tries again: {why}");
+                tracing::warn!(
+                    "what was kept for a backup could not be removed, and the next start tries again: {why}"
+                );
             }
             _ => {}
         }
@@ -146,7 +161,11 @@ mod tests {
         assert_eq!(hold.open_held("a").unwrap_err(), Errno::NOENT);
         hold.begin().unwrap();
         hold.remove(&files, "b").unwrap();
-        assert_eq!(open_file(&files, "b", OFlags::RDONLY).unwrap_err(), Errno::NOENT, "it is gone for everybody else");
+        assert_eq!(
+            open_file(&files, "b", OFlags::RDONLY).unwrap_err(),
+            Errno::NOENT,
+            "it is gone for everybody else"
+        );
         assert_eq!(io::read_to_string(hold.open_held("b").unwrap()).unwrap(), "b");
         assert_eq!(hold.remove(&files, "b"), Err(Errno::NOENT));
         assert!(!hold.is_broken());

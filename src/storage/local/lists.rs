@@ -6,15 +6,20 @@ use crate::storage::Show;
 use rusqlite::{Connection, Row, params};
 use std::collections::HashSet;
 
-/// By these queries, whose first parameter is the least key that may be meant and whose second is how many. Each walks along an index, so
-/// what it costs depends on what it answers with and on nothing else. `INDEXED BY` makes of an index that is missing an error.
+/// By these queries, whose first parameter is the least key that may be meant and whose second is how many.
+/// Each walks along an index, so what it costs depends on what it answers with and on nothing else. `INDEXED
+/// BY` makes of an index that is missing an error.
 const KEYS: &str = "SELECT key FROM records WHERE key >= ?1 ORDER BY key LIMIT ?2";
-const HIDDEN_KEYS: &str = "SELECT key FROM records INDEXED BY hidden WHERE hidden AND key >= ?1 ORDER BY key LIMIT ?2";
+const HIDDEN_KEYS: &str =
+    "SELECT key FROM records INDEXED BY hidden WHERE hidden AND key >= ?1 ORDER BY key LIMIT ?2";
 const WRITTEN: &str = "SELECT key, written FROM records WHERE key >= ?1 ORDER BY key LIMIT ?2";
-const WRITTEN_VISIBLE: &str = "SELECT key, written FROM records WHERE key >= ?1 AND NOT hidden ORDER BY key LIMIT ?2";
-const WRITTEN_HIDDEN: &str = "SELECT key, written FROM records INDEXED BY hidden WHERE hidden AND key >= ?1 ORDER BY key LIMIT ?2";
+const WRITTEN_VISIBLE: &str =
+    "SELECT key, written FROM records WHERE key >= ?1 AND NOT hidden ORDER BY key LIMIT ?2";
+const WRITTEN_HIDDEN: &str =
+    "SELECT key, written FROM records INDEXED BY hidden WHERE hidden AND key >= ?1 ORDER BY key LIMIT ?2";
 /// The first parameter is the first key, the second is the last.
-const HIDDEN_BETWEEN: &str = "SELECT key FROM records INDEXED BY hidden WHERE hidden AND key BETWEEN ?1 AND ?2";
+const HIDDEN_BETWEEN: &str =
+    "SELECT key FROM records INDEXED BY hidden WHERE hidden AND key BETWEEN ?1 AND ?2";
 
 /// How many keys are read at least, once some were hidden.
 const MANY: usize = 1000;
@@ -34,23 +39,43 @@ impl Records {
             Show::Visible => WRITTEN_VISIBLE,
             Show::Hidden => WRITTEN_HIDDEN,
         };
-        let row = |row: &Row<'_>| Ok(Written { key: row.get(0)?, written: Timestamp::from_millis(row.get(1)?) });
+        let row = |row: &Row<'_>| {
+            Ok(Written {
+                key: row.get(0)?,
+                written: Timestamp::from_millis(row.get(1)?),
+            })
+        };
         self.read(|db| rows(db, query, range, row, |one: &Written| &one.key))
     }
 }
 
-/// The index of keys does not say which are hidden, and the table would take a look at each row. There are few hidden ones. All is read as
-/// it was at one time, or a hidden record that is deleted `between` the two reads would be shown.
+/// The index of keys does not say which are hidden, and the table would take a look at each row. There are
+/// few hidden ones. All is read as it was at one time, or a hidden record that is deleted `between` the two
+/// reads would be shown.
 fn visible(db: &Connection, range: Range<'_>, between: impl Fn()) -> rusqlite::Result<Vec<String>> {
     let snapshot = db.unchecked_transaction()?;
-    let (mut visible, mut after, mut limit) = (Vec::new(), range.after.to_owned(), range.limit);
+    let mut visible = Vec::new();
+    let mut after = range.after.to_owned();
+    let mut limit = range.limit;
     loop {
-        let mut page = keys(&snapshot, KEYS, Range { after: &after, limit, ..range })?;
-        let (Some(first), Some(last)) = (page.first(), page.last()) else { return Ok(visible) };
+        let mut page = keys(
+            &snapshot,
+            KEYS,
+            Range {
+                after: &after,
+                limit,
+                ..range
+            },
+        )?;
+        let (Some(first), Some(last)) = (page.first(), page.last()) else {
+            return Ok(visible);
+        };
         let end = page.len() < limit;
         between();
-        let hidden: HashSet<String> =
-            snapshot.prepare_cached(HIDDEN_BETWEEN)?.query_map([first, last], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        let hidden: HashSet<String> = snapshot
+            .prepare_cached(HIDDEN_BETWEEN)?
+            .query_map([first, last], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
         after.clone_from(last);
         page.retain(|key| !hidden.contains(key));
         visible.append(&mut page);
@@ -69,12 +94,19 @@ fn keys(db: &Connection, query: &str, range: Range<'_>) -> rusqlite::Result<Vec<
 fn rows<T>(
     db: &Connection,
     query: &str,
-    Range { prefix, after, limit, .. }: Range<'_>,
+    Range {
+        prefix, after, limit, ..
+    }: Range<'_>,
     read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
     key: impl Fn(&T) -> &String,
 ) -> rusqlite::Result<Vec<T>> {
-    // The least key that may be meant: the one right after `after`. With two bounds SQLite would seek to one of them and walk.
-    let from = if after < prefix { prefix.to_owned() } else { format!("{after}\0") };
+    // The least key that may be meant: the one right after `after`. With two bounds SQLite would seek to one
+    // of them and walk.
+    let from = if after < prefix {
+        prefix.to_owned()
+    } else {
+        format!("{after}\0")
+    };
     let mut select = db.prepare_cached(query)?;
     let mut rows = select.query(params![from, i64::try_from(limit).unwrap_or(i64::MAX)])?;
     let mut found = Vec::new();
@@ -100,7 +132,9 @@ mod tests {
         let db = Connection::open(folder.path().join("records.sqlite3")).unwrap();
         let plan = |query: &str| {
             let mut explain = db.prepare(&format!("EXPLAIN QUERY PLAN {query}")).unwrap();
-            let steps = explain.query_map(["a", "1"], |row| row.get::<_, String>("detail")).unwrap();
+            let steps = explain
+                .query_map(["a", "1"], |row| row.get::<_, String>("detail"))
+                .unwrap();
             steps.collect::<Result<Vec<_>, _>>().unwrap()
         };
         for (query, step) in [
@@ -120,11 +154,25 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         drop(Local::open(folder.path()).unwrap());
         let open = || Connection::open(folder.path().join("records.sqlite3")).unwrap();
-        let (reader, writer) = (open(), open());
+        let reader = open();
+        let writer = open();
         writer.pragma_update(None, "journal_mode", "WAL").unwrap();
-        writer.execute_batch("INSERT INTO records VALUES ('a', 1, 0, 0, ''), ('b', 2, 1, 0, ''), ('c', 3, 0, 0, '')").unwrap();
-        let range = Range { prefix: "", after: "", limit: 10, show: Show::Visible };
-        let delete = || writer.execute_batch("DELETE FROM records WHERE key = 'b'").unwrap();
+        writer
+            .execute_batch(
+                "INSERT INTO records VALUES ('a', 1, 0, 0, ''), ('b', 2, 1, 0, ''), ('c', 3, 0, 0, '')",
+            )
+            .unwrap();
+        let range = Range {
+            prefix: "",
+            after: "",
+            limit: 10,
+            show: Show::Visible,
+        };
+        let delete = || {
+            writer
+                .execute_batch("DELETE FROM records WHERE key = 'b'")
+                .unwrap()
+        };
         assert_eq!(visible(&reader, range, delete).unwrap(), ["a", "c"]);
     }
 
@@ -135,12 +183,24 @@ mod tests {
         let mut db = Connection::open(folder.path().join("records.sqlite3")).unwrap();
         let changes = db.transaction().unwrap();
         for number in 0..5000 {
-            changes.execute("INSERT INTO records VALUES (?1, 1, 1, 0, '')", [format!("{number:04}")]).unwrap();
+            changes
+                .execute(
+                    "INSERT INTO records VALUES (?1, 1, 1, 0, '')",
+                    [format!("{number:04}")],
+                )
+                .unwrap();
         }
-        changes.execute("INSERT INTO records VALUES ('z', 1, 0, 0, '')", []).unwrap();
+        changes
+            .execute("INSERT INTO records VALUES ('z', 1, 0, 0, '')", [])
+            .unwrap();
         changes.commit().unwrap();
         let reads = std::cell::Cell::new(0);
-        let range = Range { prefix: "", after: "", limit: 1, show: Show::Visible };
+        let range = Range {
+            prefix: "",
+            after: "",
+            limit: 1,
+            show: Show::Visible,
+        };
         assert_eq!(visible(&db, range, || reads.set(reads.get() + 1)).unwrap(), ["z"]);
         assert!(reads.get() <= 5, "{}", reads.get());
     }

@@ -1,5 +1,6 @@
-//! The write-ahead log of the table: it is moved into the table, begun anew and cut off, so that it stays small. Readers of this process
-//! that follow each other closely, or another program that reads on and on, would keep it from being begun anew.
+//! The write-ahead log of the table: it is moved into the table, begun anew and cut off, so that it stays
+//! small. Readers of this process that follow each other closely, or another program that reads on and on,
+//! would keep it from being begun anew.
 
 use super::records::BUSY;
 use super::space::Space;
@@ -29,7 +30,8 @@ const STEP_ON_A_FULL_DISK: u32 = 32;
 /// What a page takes in the log.
 const FRAME: u64 = 4096 + 24;
 
-/// Readers of this process hold it shared for a statement. Who holds it alone knows that none of them is at work.
+/// Readers of this process hold it shared for a statement. Who holds it alone knows that none of them is at
+/// work.
 pub(super) type Gate = RwLock<()>;
 
 pub(super) struct Log {
@@ -56,7 +58,14 @@ struct Moved {
 
 impl Log {
     pub(super) fn new(file: PathBuf, gate: Arc<Gate>, space: Arc<Space>) -> Self {
-        Self { file, gate, space, truncated: None, warned: None, untidy: true }
+        Self {
+            file,
+            gate,
+            space,
+            truncated: None,
+            warned: None,
+            untidy: true,
+        }
     }
 
     /// Whether so many pages more are to be moved into the table.
@@ -64,8 +73,8 @@ impl Log {
         pages >= CHECKPOINT || (pages >= CHECKPOINT / 10 && pages >= self.space.most_pages())
     }
 
-    /// Moves the log into the table. The log keeps its size then, and is used again from its beginning; now and then it is cut off. The disk
-    /// gets back what it can have, and a `full` one more.
+    /// Moves the log into the table. The log keeps its size then, and is used again from its beginning; now
+    /// and then it is cut off. The disk gets back what it can have, and a `full` one more.
     pub(super) fn checkpoint(&mut self, db: &Connection, now: Timestamp, full: bool) -> Result<(), Failure> {
         let steps = if full { STEPS_ON_A_FULL_DISK } else { 1 };
         for _ in 0..steps {
@@ -79,7 +88,11 @@ impl Log {
     /// Whether the disk can have more back, and gets it by another step.
     fn step(&mut self, db: &Connection, now: Timestamp, full: bool) -> Result<bool, Failure> {
         let space = self.space.clone();
-        let (kept, most) = if full { (STEP_ON_A_FULL_DISK, STEP_ON_A_FULL_DISK) } else { (FREE, GIVEN_BACK) };
+        let (kept, most) = if full {
+            (STEP_ON_A_FULL_DISK, STEP_ON_A_FULL_DISK)
+        } else {
+            (FREE, GIVEN_BACK)
+        };
         let more = match space.or_from_reserve(|| give_back(db, kept, most), is_full) {
             Ok(more) => more,
             Err(why) if is_full(&why) || is_busy(&why) => false,
@@ -87,7 +100,10 @@ impl Log {
         };
         let moved = space.or_from_reserve(|| self.move_log(db, now, full), is_full);
         // Where all is in the table and somebody was in the way, the log is still to be begun anew.
-        self.untidy = more || moved.as_ref().map_or(true, |moved| moved.busy || moved.done < moved.pages);
+        self.untidy = more
+            || moved
+                .as_ref()
+                .map_or(true, |moved| moved.busy || moved.done < moved.pages);
         match moved {
             Err(why) if is_full(&why) => {
                 self.warn(now, "the disk is full, so the log of the records cannot be moved into their table: the registry serves reads and takes deletions only");
@@ -122,7 +138,8 @@ impl Log {
     /// Another program may read a state of the records that needs the log, and never end.
     fn judge(&mut self, moved: &Moved, now: Timestamp) {
         self.space.log_has(moved.pages.saturating_sub(moved.done) * FRAME);
-        let (size, most) = (moved.pages * FRAME, self.space.most_log());
+        let size = moved.pages * FRAME;
+        let most = self.space.most_log();
         let held = moved.busy && size > most;
         self.space.log_is_held(held);
         if held {
@@ -151,7 +168,9 @@ fn is_due(before: Option<Timestamp>, now: Timestamp) -> bool {
 pub(super) fn is_full(why: &rusqlite::Error) -> bool {
     // The second one is what SQLite says if the index of the log finds no room.
     why.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
-        || why.sqlite_error().is_some_and(|why| why.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE)
+        || why
+            .sqlite_error()
+            .is_some_and(|why| why.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE)
 }
 
 fn is_busy(why: &rusqlite::Error) -> bool {
@@ -160,8 +179,15 @@ fn is_busy(why: &rusqlite::Error) -> bool {
 
 fn moved(db: &Connection, mode: &str) -> rusqlite::Result<Moved> {
     db.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
-        let pages = |at| row.get::<_, i64>(at).map(|pages| u64::try_from(pages).unwrap_or(0));
-        Ok(Moved { busy: row.get(0)?, pages: pages(1)?, done: pages(2)? })
+        let pages = |at| {
+            row.get::<_, i64>(at)
+                .map(|pages| u64::try_from(pages).unwrap_or(0))
+        };
+        Ok(Moved {
+            busy: row.get(0)?,
+            pages: pages(1)?,
+            done: pages(2)?,
+        })
     })
 }
 
@@ -173,7 +199,8 @@ fn without_waiting(db: &Connection, mode: &str) -> rusqlite::Result<Moved> {
     moved
 }
 
-/// Gives pages that hold nothing any more back to the disk, if there are many, and says whether there are more.
+/// Gives pages that hold nothing any more back to the disk, if there are many, and says whether there are
+/// more.
 fn give_back(db: &Connection, kept: u32, most: u32) -> rusqlite::Result<bool> {
     let free: u32 = db.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
     if free > kept {
@@ -211,7 +238,11 @@ mod tests {
     async fn write_much(store: &Local, round: usize) {
         let create = |number| {
             let value = Some(Bytes::from(vec![7; 64 << 10]).into());
-            Change { key: format!("{round:03}/{number:03}"), expected: None, value }
+            Change {
+                key: format!("{round:03}/{number:03}"),
+                expected: None,
+                value,
+            }
         };
         for done in store.change_all((0..60).map(create).collect()).await {
             done.unwrap();
@@ -222,10 +253,25 @@ mod tests {
     async fn a_large_log_is_cut_off_as_soon_as_nobody_reads_it_but_not_often() {
         let folder = tempfile::tempdir().unwrap();
         let (clock, hand) = Clock::manual(Timestamp::from_secs(1_800_000_000));
-        let store = Local::open_with(folder.path(), Settings { clock, ..Settings::default() }).unwrap();
-        let log = || folder.path().join("records.sqlite3-wal").metadata().unwrap().len();
+        let store = Local::open_with(
+            folder.path(),
+            Settings {
+                clock,
+                ..Settings::default()
+            },
+        )
+        .unwrap();
+        let log = || {
+            folder
+                .path()
+                .join("records.sqlite3-wal")
+                .metadata()
+                .unwrap()
+                .len()
+        };
         let mut rounds = 0..;
-        // When the last change has its answer, the log may still be about to be cut off. The next one waits for that.
+        // When the last change has its answer, the log may still be about to be cut off. The next one waits
+        // for that.
         let mut write_more = async || {
             for _ in 0..2 {
                 write_much(&store, rounds.next().unwrap()).await;
@@ -264,16 +310,29 @@ mod tests {
         let mut there = Vec::new();
         for number in 0..300 {
             let key = format!("{number:03}");
-            let version = store.create(&key, Bytes::from(vec![7; 64 << 10]).into()).await.unwrap();
-            there.push(Change { key, expected: Some(version), value: None });
+            let version = store
+                .create(&key, Bytes::from(vec![7; 64 << 10]).into())
+                .await
+                .unwrap();
+            there.push(Change {
+                key,
+                expected: Some(version),
+                value: None,
+            });
         }
         for done in store.change_all(there).await {
             done.unwrap();
         }
-        let mut version = store.create("k", Bytes::from(vec![7; 64 << 10]).into()).await.unwrap();
+        let mut version = store
+            .create("k", Bytes::from(vec![7; 64 << 10]).into())
+            .await
+            .unwrap();
         let mut before = 0;
         for _ in 0..1500 {
-            version = store.swap("k", &version, Bytes::from(vec![7; 64 << 10]).into()).await.unwrap();
+            version = store
+                .swap("k", &version, Bytes::from(vec![7; 64 << 10]).into())
+                .await
+                .unwrap();
             before = before.max(table());
         }
         assert!(before > 250 << 16, "{before} bytes");
@@ -288,15 +347,31 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         drop(Local::open(folder.path()).unwrap());
         let mut db = open_for_writing(&folder.path().join("records.sqlite3"), true).unwrap();
-        let write = |db: &Connection, key: &str| db.execute("INSERT INTO records VALUES (?1, 1, 0, 0, '')", [key]).unwrap();
+        let write = |db: &Connection, key: &str| {
+            db.execute("INSERT INTO records VALUES (?1, 1, 0, 0, '')", [key])
+                .unwrap()
+        };
         write(&db, "before");
         let _reading = reader(folder.path());
         write(&db, "after");
-        db.busy_handler(Some(|_| WAITED.fetch_add(1, Ordering::SeqCst) == usize::MAX)).unwrap();
+        db.busy_handler(Some(|_| WAITED.fetch_add(1, Ordering::SeqCst) == usize::MAX))
+            .unwrap();
         assert!(without_waiting(&db, "TRUNCATE").unwrap().busy);
         assert_eq!(WAITED.load(Ordering::SeqCst), 0);
-        assert_ne!(folder.path().join("records.sqlite3-wal").metadata().unwrap().len(), 0, "the reader needs it");
-        let found: u128 = db.query_row("PRAGMA busy_timeout", [], |row| row.get::<_, u32>(0)).unwrap().into();
+        assert_ne!(
+            folder
+                .path()
+                .join("records.sqlite3-wal")
+                .metadata()
+                .unwrap()
+                .len(),
+            0,
+            "the reader needs it"
+        );
+        let found: u128 = db
+            .query_row("PRAGMA busy_timeout", [], |row| row.get::<_, u32>(0))
+            .unwrap()
+            .into();
         assert_eq!(found, BUSY.as_millis(), "for what comes next");
     }
 
@@ -304,14 +379,24 @@ mod tests {
     async fn readers_that_follow_each_other_closely_do_not_make_the_log_grow() {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(Local::open(folder.path()).unwrap());
-        let log = || folder.path().join("records.sqlite3-wal").metadata().unwrap().len();
+        let log = || {
+            folder
+                .path()
+                .join("records.sqlite3-wal")
+                .metadata()
+                .unwrap()
+                .len()
+        };
         // Reads what is there when it begins, until it is told to end.
         let read = || {
-            let ((begins, begun), (end, ends), store) = (mpsc::channel::<()>(), mpsc::channel::<()>(), store.clone());
+            let ((begins, begun), (end, ends), store) =
+                (mpsc::channel::<()>(), mpsc::channel::<()>(), store.clone());
             let reader = std::thread::spawn(move || {
                 let reading = store.records.read(|db| {
                     let transaction = db.unchecked_transaction()?;
-                    transaction.query_row("SELECT count(*) FROM records WHERE key < '1'", [], |row| row.get::<_, i64>(0))?;
+                    transaction.query_row("SELECT count(*) FROM records WHERE key < '1'", [], |row| {
+                        row.get::<_, i64>(0)
+                    })?;
                     let _ = begins.send(());
                     // A checkpoint may wait for its end.
                     let _ = ends.recv_timeout(Duration::from_millis(100));
@@ -323,7 +408,8 @@ mod tests {
             let _ = begun.recv_timeout(Duration::from_millis(100));
             (reader, end)
         };
-        let (mut largest, mut reading) = (0, read());
+        let mut largest = 0;
+        let mut reading = read();
         for round in 0..20 {
             write_much(&store, round).await;
             // The next one begins before the last one ends.
@@ -342,8 +428,19 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Local::open(folder.path()).unwrap();
         store.space.pretend(Some(100 << 20), Some(90 << 20));
-        let log = || folder.path().join("records.sqlite3-wal").metadata().unwrap().len();
-        let create = |key: String| Change { key, expected: None, value: Some(Bytes::from(vec![7; 64 << 10]).into()) };
+        let log = || {
+            folder
+                .path()
+                .join("records.sqlite3-wal")
+                .metadata()
+                .unwrap()
+                .len()
+        };
+        let create = |key: String| Change {
+            key,
+            expected: None,
+            value: Some(Bytes::from(vec![7; 64 << 10]).into()),
+        };
         let reading = reader(folder.path());
         let mut there = Vec::new();
         let refused = loop {
@@ -376,7 +473,8 @@ mod tests {
         while push(&pushed.to_string()).await.is_ok() {
             pushed += 1;
         }
-        // It needs nothing but the newest state, so all of the log can go into the table. But the log cannot be begun anew.
+        // It needs nothing but the newest state, so all of the log can go into the table. But the log cannot
+        // be begun anew.
         let new = reader(folder.path());
         drop(old);
         for _ in 0..3 {

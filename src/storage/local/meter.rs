@@ -1,4 +1,5 @@
-//! How much a store takes of its disk, and what is left there. Reads names and sizes only, without the store being open.
+//! How much a store takes of its disk, and what is left there. Reads names and sizes only, without the store
+//! being open.
 
 use crate::file_error::FileError;
 use std::fs;
@@ -31,7 +32,10 @@ pub struct Amount {
 impl Amount {
     #[must_use]
     pub const fn with(self, other: Self) -> Self {
-        Self { files: self.files + other.files, bytes: self.bytes + other.bytes }
+        Self {
+            files: self.files + other.files,
+            bytes: self.bytes + other.bytes,
+        }
     }
 }
 
@@ -66,15 +70,22 @@ impl Part {
 impl Meter {
     #[must_use]
     pub fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned() }
+        Self {
+            folder: folder.to_owned(),
+        }
     }
 
     /// `None` where the file system does not say.
     pub fn disk(&self) -> Result<Option<Disk>, FileError> {
-        let disk = rustix::fs::statvfs(&self.folder).map_err(|why| FileError::new(&self.folder, &why.into()))?;
+        let disk =
+            rustix::fs::statvfs(&self.folder).map_err(|why| FileError::new(&self.folder, &why.into()))?;
         let bytes = disk.f_blocks.saturating_mul(disk.f_frsize);
         let free_files = (disk.f_files > 0).then_some(disk.f_favail);
-        Ok((bytes > 0).then_some(Disk { bytes, free_bytes: disk.f_bavail.saturating_mul(disk.f_frsize), free_files }))
+        Ok((bytes > 0).then_some(Disk {
+            bytes,
+            free_bytes: disk.f_bavail.saturating_mul(disk.f_frsize),
+            free_files,
+        }))
     }
 
     /// The bytes of the database, and of its write-ahead log.
@@ -93,7 +104,11 @@ impl Meter {
     /// The folders of a part, a few hundred at most, to be counted one by one.
     pub fn folders(&self, part: Part) -> Result<Vec<PathBuf>, FileError> {
         let path = self.folder.join(part.folder());
-        let read = || fs::read_dir(&path)?.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<_>>();
+        let read = || {
+            fs::read_dir(&path)?
+                .map(|entry| entry.map(|entry| entry.path()))
+                .collect::<io::Result<_>>()
+        };
         read().map_err(|why| FileError::new(&path, &why))
     }
 }
@@ -104,7 +119,12 @@ pub fn count(folder: &Path) -> Result<Amount, FileError> {
     let mut read = || {
         for entry in fs::read_dir(folder)? {
             match entry?.metadata() {
-                Ok(about) => amount = amount.with(Amount { files: 1, bytes: about.len() }),
+                Ok(about) => {
+                    amount = amount.with(Amount {
+                        files: 1,
+                        bytes: about.len(),
+                    })
+                }
                 Err(why) if why.kind() == io::ErrorKind::NotFound => {}
                 Err(why) => return Err(why),
             }
@@ -124,16 +144,23 @@ mod tests {
         let meter = Meter::new(folder.path());
         assert_eq!(meter.database().unwrap(), (0, 0));
         assert!(meter.folders(Part::Blobs).unwrap_err().is_missing());
-        for (path, bytes) in
-            [("d/00/a", 3), ("d/00/b", 4), ("d/ff/c", 5), ("v/07/d", 6), ("records.sqlite3", 7), ("records.sqlite3-wal", 8)]
-        {
+        for (path, bytes) in [
+            ("d/00/a", 3),
+            ("d/00/b", 4),
+            ("d/ff/c", 5),
+            ("v/07/d", 6),
+            ("records.sqlite3", 7),
+            ("records.sqlite3-wal", 8),
+        ] {
             let path = folder.path().join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, vec![0; bytes]).unwrap();
         }
         let of = |part| {
             let folders = meter.folders(part).unwrap();
-            folders.iter().fold(Amount::default(), |all, folder| all.with(count(folder).unwrap()))
+            folders
+                .iter()
+                .fold(Amount::default(), |all, folder| all.with(count(folder).unwrap()))
         };
         assert_eq!(of(Part::Blobs), Amount { files: 3, bytes: 12 });
         assert_eq!(of(Part::Values), Amount { files: 1, bytes: 6 });

@@ -38,7 +38,10 @@ pub use convert::{Convert, ConvertError, Converted, Unconverted, convert, room_t
 pub use folder::{OpenError, inspect};
 
 use super::contract::Token;
-use super::{Answer, BlobFile, BlobStore, Change, Failure, Look, Range, Record, RecordStore, Resume, Value, Version, Written};
+use super::{
+    Answer, BlobFile, BlobStore, Change, Failure, Look, Range, Record, RecordStore, Resume, Value, Version,
+    Written,
+};
 use crate::clock::{Clock, Timestamp};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -61,7 +64,8 @@ pub struct Local {
 /// What users decide about a store on a disk.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// An answer that acknowledges means that a power cut takes nothing away. Without it a crash of the process still takes nothing away.
+    /// An answer that acknowledges means that a power cut takes nothing away. Without it a crash of the
+    /// process still takes nothing away.
     pub commit: bool,
     /// What the store's own time is.
     pub clock: Clock,
@@ -69,7 +73,10 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { commit: true, clock: Clock::system() }
+        Self {
+            commit: true,
+            clock: Clock::system(),
+        }
     }
 }
 
@@ -91,22 +98,54 @@ impl Local {
         let folder = Arc::new(folder);
         let disk = Disk::new(commit);
         let space = Arc::new(space::Space::new(folder.itself()?));
-        space.make_room_to_open().map_err(|why| folder.failed("reserve")(std::io::Error::other(why)))?;
+        space
+            .make_room_to_open()
+            .map_err(|why| folder.failed("reserve")(std::io::Error::other(why)))?;
         let values = values::Values::open(folder.clone(), space.clone(), disk.clone())?;
-        let records = records::Records::open(&folder.path().join("records.sqlite3"), values, space.clone(), disk.clone(), clock.clone())?;
+        let records = records::Records::open(
+            &folder.path().join("records.sqlite3"),
+            values,
+            space.clone(),
+            disk.clone(),
+            clock.clone(),
+        )?;
         let blobs = blobs::Blobs::open(folder.clone(), space.clone(), disk)?;
-        space.prepare().map_err(|why| folder.failed("reserve")(std::io::Error::other(why)))?;
+        space
+            .prepare()
+            .map_err(|why| folder.failed("reserve")(std::io::Error::other(why)))?;
         folder.sync()?;
-        Ok(Self { records, blobs, space, folder, clock, backing_up: Mutex::default() })
+        Ok(Self {
+            records,
+            blobs,
+            space,
+            folder,
+            clock,
+            backing_up: Mutex::default(),
+        })
     }
 
-    async fn change_one(&self, key: &str, expected: Option<&Version>, value: Option<Value>) -> Result<Option<Version>, Failure> {
-        let change = Change { key: key.to_owned(), expected: expected.cloned(), value };
-        self.records.change(vec![change]).await.pop().unwrap_or(Err(Failure::Stopped))
+    async fn change_one(
+        &self,
+        key: &str,
+        expected: Option<&Version>,
+        value: Option<Value>,
+    ) -> Result<Option<Version>, Failure> {
+        let change = Change {
+            key: key.to_owned(),
+            expected: expected.cloned(),
+            value,
+        };
+        self.records
+            .change(vec![change])
+            .await
+            .pop()
+            .unwrap_or(Err(Failure::Stopped))
     }
 
     async fn put(&self, key: &str, expected: Option<&Version>, value: Value) -> Result<Version, Failure> {
-        self.change_one(key, expected, Some(value)).await?.ok_or(Failure::Stopped)
+        self.change_one(key, expected, Some(value))
+            .await?
+            .ok_or(Failure::Stopped)
     }
 
     /// The store that is in the folder, which is not made. A backup stays one.
@@ -115,8 +154,8 @@ impl Local {
         Self::open_locked(folder::Folder::open(folder)?, Settings::default())
     }
 
-    /// What is wrong with the table or with the files beside it, in words, and how many files there are that belong to no record. For a
-    /// store that nothing else is done with meanwhile.
+    /// What is wrong with the table or with the files beside it, in words, and how many files there are that
+    /// belong to no record. For a store that nothing else is done with meanwhile.
     pub fn check(&self) -> Result<(Vec<String>, usize), Failure> {
         self.records.check()
     }
@@ -157,7 +196,14 @@ impl RecordStore for Local {
 }
 
 impl BlobStore for Local {
-    fn write<'a>(&'a self, name: &'a str, offset: u64, _: &'a Resume, chunks: Vec<Bytes>, look: Look) -> Answer<'a, ()> {
+    fn write<'a>(
+        &'a self,
+        name: &'a str,
+        offset: u64,
+        _: &'a Resume,
+        chunks: Vec<Bytes>,
+        look: Look,
+    ) -> Answer<'a, ()> {
         Box::pin(async move {
             // Nothing is written where bytes that were not kept are cut off.
             if !chunks.is_empty() {
@@ -194,7 +240,11 @@ impl BlobStore for Local {
         Box::pin(async move {
             let removed = self.blobs.remove(name).await;
             let _freeing = matches!(removed, Err(Failure::Full)).then(|| self.space.freeing());
-            if matches!(removed, Err(Failure::Full)) && self.space.release() { self.blobs.remove(name).await } else { removed }
+            if matches!(removed, Err(Failure::Full)) && self.space.release() {
+                self.blobs.remove(name).await
+            } else {
+                removed
+            }
         })
     }
 
@@ -229,12 +279,14 @@ impl From<Number> for Version {
 
 impl fmt::Debug for Local {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Local").field("folder", &self.folder.path()).finish_non_exhaustive()
+        f.debug_struct("Local")
+            .field("folder", &self.folder.path())
+            .finish_non_exhaustive()
     }
 }
 
-/// Whether the disk can still be believed. After a failed sync the kernel may have dropped pages and call the next sync good, so
-/// the first such failure stops all writing, of records and bytes alike.
+/// Whether the disk can still be believed. After a failed sync the kernel may have dropped pages and call the
+/// next sync good, so the first such failure stops all writing, of records and bytes alike.
 #[derive(Clone, Debug)]
 struct Disk {
     stopped: Arc<AtomicBool>,
@@ -243,7 +295,10 @@ struct Disk {
 
 impl Disk {
     fn new(durable: bool) -> Self {
-        Self { stopped: Arc::default(), durable }
+        Self {
+            stopped: Arc::default(),
+            durable,
+        }
     }
 
     /// Whether to wait until the disk has what was written.
@@ -258,7 +313,11 @@ impl Disk {
     }
 
     fn check(&self) -> Result<(), Failure> {
-        if self.stopped.load(Ordering::SeqCst) { Err(Failure::Stopped) } else { Ok(()) }
+        if self.stopped.load(Ordering::SeqCst) {
+            Err(Failure::Stopped)
+        } else {
+            Ok(())
+        }
     }
 }
 

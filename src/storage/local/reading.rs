@@ -1,4 +1,5 @@
-//! Reading blobs: from the page cache on the calling thread, and by a thread that may wait where the cache has nothing.
+//! Reading blobs: from the page cache on the calling thread, and by a thread that may wait where the cache
+//! has nothing.
 
 use super::buffers::Buffers;
 use super::{Answer, BlobFile, Failure, blobs};
@@ -16,7 +17,9 @@ pub(super) struct OpenBlob {
 impl OpenBlob {
     /// How much a read at `offset` may answer with.
     fn room(&self, offset: u64, most: usize) -> usize {
-        usize::try_from(self.size.saturating_sub(offset)).unwrap_or(usize::MAX).min(most)
+        usize::try_from(self.size.saturating_sub(offset))
+            .unwrap_or(usize::MAX)
+            .min(most)
     }
 }
 
@@ -39,7 +42,8 @@ impl BlobFile for OpenBlob {
 
     fn read(&self, offset: u64, most: usize) -> Answer<'_, Bytes> {
         let room = self.room(offset, most);
-        let (file, buffers) = (self.file.clone(), self.buffers.clone());
+        let file = self.file.clone();
+        let buffers = self.buffers.clone();
         Box::pin(async move {
             if room == 0 {
                 return Ok(Bytes::new());
@@ -56,11 +60,17 @@ impl BlobFile for OpenBlob {
     }
 }
 
-/// What the page cache has. `None` also where the file system cannot tell what it has (`EOPNOTSUPP`), and on any other error: it is
-/// the next, ordinary read that reports it.
+/// What the page cache has. `None` also where the file system cannot tell what it has (`EOPNOTSUPP`), and on
+/// any other error: it is the next, ordinary read that reports it.
 #[cfg(target_os = "linux")]
 fn read_cached(file: &File, room: &mut [u8], offset: u64) -> Option<usize> {
-    rustix::io::preadv2(file, &mut [std::io::IoSliceMut::new(room)], offset, rustix::io::ReadWriteFlags::NOWAIT).ok()
+    rustix::io::preadv2(
+        file,
+        &mut [std::io::IoSliceMut::new(room)],
+        offset,
+        rustix::io::ReadWriteFlags::NOWAIT,
+    )
+    .ok()
 }
 
 #[cfg(not(target_os = "linux"))]

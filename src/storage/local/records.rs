@@ -1,12 +1,18 @@
-//! Records in one SQLite file. One thread writes; readers see the last commit, never wait for it, and run on the calling thread.
-//! What was measured and decided these choices (2 cores, ext4, 300-byte records among 100,000 others):
+//! Records in one SQLite file. One thread writes; readers see the last commit, never wait for it, and run on
+//! the calling thread. What was measured and decided these choices (2 cores, ext4, 300-byte records among
+//! 100,000 others):
 //!
-//! * Everything that waits goes into one transaction with one sync: 4,500, 20,000 and 35,000 durable writes a second with 1, 10 and
-//!   64 callers, against 1,900, 4,900 and 3,400 for a file each. `synchronous=NORMAL` lost records in simulated power cuts.
-//! * A read takes 4 µs here and 30 µs on another thread; from the cache, some tenths of one, and no system call.
-//! * A checkpoint stalls the writer (9 ms at 1,000 pages, 30 ms at 4,000). Done after the answers it costs the fewest callers.
-//! * Values above 64 KiB are files beside the table (`values`), since a large one makes its neighbours in the transaction wait.
-//! * An ordinary table is written 1.7 times as fast as one `WITHOUT ROWID`, and a page of its keys reads as fast.
+//! * Everything that waits goes into one transaction with one sync: 4,500, 20,000 and 35,000 durable writes a
+//!   second with 1, 10 and 64 callers, against 1,900, 4,900 and 3,400 for a file each. `synchronous=NORMAL`
+//!   lost records in simulated power cuts.
+//! * A read takes 4 µs here and 30 µs on another thread; from the cache, some tenths of one, and no system
+//!   call.
+//! * A checkpoint stalls the writer (9 ms at 1,000 pages, 30 ms at 4,000). Done after the answers it costs
+//!   the fewest callers.
+//! * Values above 64 KiB are files beside the table (`values`), since a large one makes its neighbours in the
+//!   transaction wait.
+//! * An ordinary table is written 1.7 times as fast as one `WITHOUT ROWID`, and a page of its keys reads as
+//!   fast.
 
 use super::blobs::blocking;
 use super::cache::Cache;
@@ -44,10 +50,24 @@ pub(super) struct Records {
 }
 
 impl Records {
-    pub(super) fn open(file: &Path, values: Values, space: Arc<Space>, disk: Disk, clock: Clock) -> Result<Self, OpenError> {
-        let failed = |source| OpenError::Records { file: file.to_owned(), source };
-        if file.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
-            return Err(OpenError::NoRecords { file: file.to_owned() });
+    pub(super) fn open(
+        file: &Path,
+        values: Values,
+        space: Arc<Space>,
+        disk: Disk,
+        clock: Clock,
+    ) -> Result<Self, OpenError> {
+        let failed = |source| OpenError::Records {
+            file: file.to_owned(),
+            source,
+        };
+        if file
+            .symlink_metadata()
+            .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+        {
+            return Err(OpenError::NoRecords {
+                file: file.to_owned(),
+            });
         }
         let log = PathBuf::from(format!("{}-wal", file.display()));
         let opened = space.or_from_reserve(|| open_for_writing(file, disk.is_durable()), is_full);
@@ -55,16 +75,38 @@ impl Records {
             Err(why) if is_full(&why) => open_unmoved(file, &log, disk.is_durable()),
             opened => opened,
         };
-        let db = db.map_err(|source| if is_full(&source) { OpenError::Full { file: file.to_owned() } } else { failed(source) })?;
+        let db = db.map_err(|source| {
+            if is_full(&source) {
+                OpenError::Full {
+                    file: file.to_owned(),
+                }
+            } else {
+                failed(source)
+            }
+        })?;
         let values = Arc::new(values);
         let (queue, jobs) = mpsc::channel(1024);
         let cache = Arc::new(Cache::default());
         let gate = Arc::<Gate>::default();
         space.log_has(log.metadata().map_or(0, |log| log.len()));
         let log = Log::new(log, gate.clone(), space.clone());
-        let writer = Writer { db, disk: disk.clone(), cache: cache.clone(), values: values.clone(), clock, space: space.clone(), log };
-        let writer = std::thread::Builder::new().name("records".into()).spawn(move || writer.run(jobs));
-        let writer = writer.map_err(|source| OpenError::Folder { folder: file.to_owned(), file: "the writer's thread", source })?;
+        let writer = Writer {
+            db,
+            disk: disk.clone(),
+            cache: cache.clone(),
+            values: values.clone(),
+            clock,
+            space: space.clone(),
+            log,
+        };
+        let writer = std::thread::Builder::new()
+            .name("records".into())
+            .spawn(move || writer.run(jobs));
+        let writer = writer.map_err(|source| OpenError::Folder {
+            folder: file.to_owned(),
+            file: "the writer's thread",
+            source,
+        })?;
         Ok(Self {
             queue: Some(queue),
             writer: Some(writer),
@@ -83,7 +125,9 @@ impl Records {
         self.cache.get(key, || {
             let mut before = None;
             loop {
-                let Some((version, written, value)) = self.select(key)? else { return Ok(None) };
+                let Some((version, written, value)) = self.select(key)? else {
+                    return Ok(None);
+                };
                 let value = match value {
                     Cell::Here(value) => value,
                     Cell::InFile => match self.values.read(version) {
@@ -93,12 +137,19 @@ impl Records {
                             continue;
                         }
                         Err(Failure::Missing) => {
-                            return Err(Failure::Lost { version: version.into(), what: values::place(version).into() });
+                            return Err(Failure::Lost {
+                                version: version.into(),
+                                what: values::place(version).into(),
+                            });
                         }
                         value => value?,
                     },
                 };
-                return Ok(Some(Record { version: version.into(), value, written }));
+                return Ok(Some(Record {
+                    version: version.into(),
+                    value,
+                    written,
+                }));
             }
         })
     }
@@ -111,8 +162,15 @@ impl Records {
 
     fn select(&self, key: &str) -> Result<Option<(Number, Timestamp, Cell)>, Failure> {
         self.read(|db| {
-            let mut select = db.prepare_cached("SELECT version, written, value FROM records WHERE key = ?1")?;
-            let row = |row: &Row<'_>| Ok((Number(row.get(0)?), Timestamp::from_millis(row.get(1)?), row.get(2)?));
+            let mut select =
+                db.prepare_cached("SELECT version, written, value FROM records WHERE key = ?1")?;
+            let row = |row: &Row<'_>| {
+                Ok((
+                    Number(row.get(0)?),
+                    Timestamp::from_millis(row.get(1)?),
+                    row.get(2)?,
+                ))
+            };
             select.query_row([key], row).optional()
         })
     }
@@ -124,20 +182,28 @@ impl Records {
             let mut wrong: Vec<String> = check.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
             wrong.retain(|line| line != "ok");
             let mut select = db.prepare("SELECT version FROM records WHERE typeof(value) = 'text'")?;
-            let expected: HashSet<Number> = select.query_map([], |row| Ok(Number(row.get(0)?)))?.collect::<Result<_, _>>()?;
+            let expected: HashSet<Number> = select
+                .query_map([], |row| Ok(Number(row.get(0)?)))?
+                .collect::<Result<_, _>>()?;
             Ok((wrong, expected))
         })?;
         let (found, unreadable) = self.values.versions();
         wrong.extend(unreadable);
         let found: HashSet<Number> = found.into_iter().collect();
-        wrong.extend(expected.difference(&found).map(|version| format!("a record's value is missing: its file would be {version:?}")));
+        wrong.extend(
+            expected
+                .difference(&found)
+                .map(|version| format!("a record's value is missing: its file would be {version:?}")),
+        );
         Ok((wrong, found.difference(&expected).count()))
     }
 
     /// Each for itself, with one commit.
     pub(super) async fn change(&self, changes: Vec<Change>) -> Vec<Result<Option<Version>, Failure>> {
-        let (mut writes, mut refused) = (Vec::with_capacity(changes.len()), Vec::with_capacity(changes.len()));
-        let (mut stopped, mut files) = (None, Vec::new());
+        let mut writes = Vec::with_capacity(changes.len());
+        let mut refused = Vec::with_capacity(changes.len());
+        let mut stopped = None;
+        let mut files = Vec::new();
         for change in changes {
             let prepared = match &stopped {
                 Some(failure) => Err(Failure::clone(failure)),
@@ -151,30 +217,53 @@ impl Records {
             refused.push(write.err());
         }
         let count = writes.len();
-        let written = self.write(writes, files).await.unwrap_or_else(|failure| vec![Err(failure); count]);
+        let written = self
+            .write(writes, files)
+            .await
+            .unwrap_or_else(|failure| vec![Err(failure); count]);
         let mut written = written.into_iter();
-        let answer = |refused: Option<Failure>| refused.map_or_else(|| written.next().unwrap_or(Err(Failure::Stopped)), Err);
+        let answer = |refused: Option<Failure>| {
+            refused.map_or_else(|| written.next().unwrap_or(Err(Failure::Stopped)), Err)
+        };
         refused.into_iter().map(answer).collect()
     }
 
-    /// The writer removes the `files` of changes that it refuses. Until it has the job they go with this call.
-    async fn write(&self, writes: Vec<Write>, files: Vec<Prepared>) -> Result<Vec<Result<Option<Version>, Failure>>, Failure> {
+    /// The writer removes the `files` of changes that it refuses. Until it has the job they go with this
+    /// call.
+    async fn write(
+        &self,
+        writes: Vec<Write>,
+        files: Vec<Prepared>,
+    ) -> Result<Vec<Result<Option<Version>, Failure>>, Failure> {
         if writes.is_empty() {
             return Ok(Vec::new());
         }
         let size = writes.iter().map(Write::size).sum::<usize>().div_ceil(1024);
         let size = u32::try_from(size).unwrap_or(ROOM).min(ROOM);
-        let room = self.room.clone().acquire_many_owned(size).await.map_err(|_| Failure::Stopped)?;
+        let room = self
+            .room
+            .clone()
+            .acquire_many_owned(size)
+            .await
+            .map_err(|_| Failure::Stopped)?;
         let (answer, answered) = oneshot::channel();
         let queue = self.queue.as_ref().ok_or(Failure::Stopped)?;
         let place = queue.reserve().await.map_err(|_| Failure::Stopped)?;
         files.into_iter().for_each(Prepared::hand_over);
-        place.send(Job { writes, refused: Vec::new(), answer, _room: room });
+        place.send(Job {
+            writes,
+            refused: Vec::new(),
+            answer,
+            _room: room,
+        });
         answered.await.map_err(|_| Failure::Stopped)
     }
 
     /// Ready for the writer: a large value is in its file.
-    async fn prepared(&self, Change { key, expected, value }: Change) -> Result<(Write, Option<Prepared>), Failure> {
+    async fn prepared(
+        &self,
+        Change { key, expected, value }: Change,
+    ) -> Result<(Write, Option<Prepared>), Failure> {
         self.disk.check()?;
         let expected = expected.as_ref().map(Number::of).transpose()?;
         let mut prepared = None;
@@ -185,15 +274,26 @@ impl Records {
                     if !frees {
                         self.space.check()?;
                     }
-                    let file = Prepared { values: self.values.clone(), version: Some(version) };
-                    let (values, space) = (self.values.clone(), self.space.clone());
-                    let write = move || space.or_from_reserve(|| values.write(version, &bytes), |why| frees && why.is_full());
+                    let file = Prepared {
+                        values: self.values.clone(),
+                        version: Some(version),
+                    };
+                    let values = self.values.clone();
+                    let space = self.space.clone();
+                    let write = move || {
+                        space.or_from_reserve(|| values.write(version, &bytes), |why| frees && why.is_full())
+                    };
                     prepared = blocking(move || write().map(|()| Some(file))).await?;
                     Cell::InFile
                 } else {
                     Cell::Here(bytes)
                 };
-                Some(New { version, hidden, frees, value })
+                Some(New {
+                    version,
+                    hidden,
+                    frees,
+                    value,
+                })
             }
             None => None,
         };
@@ -208,7 +308,10 @@ impl Records {
         &self.values
     }
 
-    pub(super) fn read<T>(&self, query: impl FnOnce(&Connection) -> Result<T, rusqlite::Error>) -> Result<T, Failure> {
+    pub(super) fn read<T>(
+        &self,
+        query: impl FnOnce(&Connection) -> Result<T, rusqlite::Error>,
+    ) -> Result<T, Failure> {
         let idle = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let db = match idle {
             Some(db) => db,
@@ -218,7 +321,10 @@ impl Records {
             let _reading = self.gate.read().unwrap_or_else(PoisonError::into_inner);
             query(&db)
         };
-        self.readers.lock().unwrap_or_else(PoisonError::into_inner).push(db);
+        self.readers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(db);
         Ok(result?)
     }
 }
@@ -246,8 +352,12 @@ impl Drop for Prepared {
 /// Returns when what was queued is written, and the file is closed.
 impl Drop for Records {
     fn drop(&mut self) {
-        // Readers first: the last connection to close tidies the write-ahead log away, and only the writer's can.
-        self.readers.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
+        // Readers first: the last connection to close tidies the write-ahead log away, and only the writer's
+        // can.
+        self.readers
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
         self.queue = None;
         if let Some(writer) = self.writer.take()
             && writer.join().is_err()
@@ -269,16 +379,23 @@ pub(super) fn make(file: &Path) -> Result<(), OpenError> {
              CREATE INDEX IF NOT EXISTS hidden ON records (key) WHERE hidden",
         )
     });
-    made.map_err(|source| OpenError::Records { file: file.to_owned(), source })
+    made.map_err(|source| OpenError::Records {
+        file: file.to_owned(),
+        source,
+    })
 }
 
 pub(super) fn open_for_writing(file: &Path, durable: bool) -> Result<Connection, rusqlite::Error> {
     let db = connect_to_write(file, durable)?;
-    // What a process before this one wrote and could not sync may be in the kernel's memory only, and would be built on. This syncs it.
+    // What a process before this one wrote and could not sync may be in the kernel's memory only, and would
+    // be built on. This syncs it.
     let busy: bool = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
     if busy {
         let busy = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
-        return Err(rusqlite::Error::SqliteFailure(busy, Some("another program is reading or writing them".to_owned())));
+        return Err(rusqlite::Error::SqliteFailure(
+            busy,
+            Some("another program is reading or writing them".to_owned()),
+        ));
     }
     Ok(db)
 }
@@ -309,7 +426,10 @@ fn connect_to_write(file: &Path, durable: bool) -> Result<Connection, rusqlite::
 }
 
 pub(super) fn connect(file: &Path, flags: OpenFlags) -> Result<Connection, rusqlite::Error> {
-    Connection::open_with_flags(file, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW)
+    Connection::open_with_flags(
+        file,
+        flags | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW,
+    )
 }
 
 #[cfg(test)]
@@ -324,7 +444,16 @@ mod tests {
     #[test]
     fn without_commit_a_power_cut_leaves_the_table_whole() {
         let folder = tempfile::tempdir().unwrap();
-        drop(Local::open_with(folder.path(), Settings { commit: false, ..Settings::default() }).unwrap());
+        drop(
+            Local::open_with(
+                folder.path(),
+                Settings {
+                    commit: false,
+                    ..Settings::default()
+                },
+            )
+            .unwrap(),
+        );
         for (durable, level) in [(false, 1), (true, 2)] {
             let db = open_for_writing(&folder.path().join("records.sqlite3"), durable).unwrap();
             let found: i64 = db.query_row("PRAGMA synchronous", [], |row| row.get(0)).unwrap();
@@ -334,7 +463,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_a_killed_process_left_in_the_log_is_synced_before_anything_is_built_on_it() {
-        let (killed, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let killed = tempfile::tempdir().unwrap();
+        let folder = tempfile::tempdir().unwrap();
         let store = Local::open(killed.path()).unwrap();
         store.create("k", Bytes::from_static(b"1").into()).await.unwrap();
         for name in ["format", "records.sqlite3", "records.sqlite3-wal"] {
@@ -356,7 +486,10 @@ mod tests {
         let store = Local::open(folder.path()).unwrap();
         let other = Connection::open(folder.path().join("records.sqlite3")).unwrap();
         other.execute_batch("BEGIN IMMEDIATE").unwrap();
-        assert!(matches!(store.create("k", Bytes::from_static(b"1").into()).await, Err(Failure::Busy)));
+        assert!(matches!(
+            store.create("k", Bytes::from_static(b"1").into()).await,
+            Err(Failure::Busy)
+        ));
         other.execute_batch("ROLLBACK").unwrap();
         store.create("k", Bytes::from_static(b"1").into()).await.unwrap();
     }
@@ -375,12 +508,24 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Local::open(folder.path()).unwrap();
         let value = |size: usize| Some(Value::from(Bytes::from(vec![7; size])));
-        let create = |number: usize| Change { key: format!("{number:04}"), expected: None, value: value(1 + number % 300) };
+        let create = |number: usize| Change {
+            key: format!("{number:04}"),
+            expected: None,
+            value: value(1 + number % 300),
+        };
         // One large one, one that is refused by the store, and one that conflicts.
         let mut changes: Vec<_> = (0..1000).map(create).collect();
-        changes.push(Change { key: "large".to_owned(), expected: None, value: value(LARGE + 1) });
+        changes.push(Change {
+            key: "large".to_owned(),
+            expected: None,
+            value: value(LARGE + 1),
+        });
         changes.push(create(7));
-        changes.push(Change { key: "none".to_owned(), expected: Some(Version(Token::Text("another store's".into()))), value: value(1) });
+        changes.push(Change {
+            key: "none".to_owned(),
+            expected: Some(Version(Token::Text("another store's".into()))),
+            value: value(1),
+        });
         let before = commits(folder.path());
         let done = store.change_all(changes).await;
         assert_eq!(commits(folder.path()), before + 1);
@@ -395,9 +540,17 @@ mod tests {
         let store = Local::open(folder.path()).unwrap();
         let large = || Some(Value::from(Bytes::from(vec![7; LARGE + 1])));
         let frees = |value| Value { frees: true, ..value };
-        let change = |key: &str, expected: Option<&Version>, value| Change { key: key.to_owned(), expected: expected.cloned(), value };
-        let both = store.change_all(vec![change("a", None, large()), change("b", None, large())]).await;
-        let [Ok(Some(a)), Ok(Some(b))] = &both[..] else { panic!("{both:?}") };
+        let change = |key: &str, expected: Option<&Version>, value| Change {
+            key: key.to_owned(),
+            expected: expected.cloned(),
+            value,
+        };
+        let both = store
+            .change_all(vec![change("a", None, large()), change("b", None, large())])
+            .await;
+        let [Ok(Some(a)), Ok(Some(b))] = &both[..] else {
+            panic!("{both:?}")
+        };
         store.space.fill();
         let done = store
             .change_all(vec![
@@ -408,12 +561,28 @@ mod tests {
                 change("small", None, None),
             ])
             .await;
-        assert!(matches!(done[..], [Ok(_), Ok(_), Ok(_), Err(Failure::Full), Err(Failure::Full)]), "{done:?}");
-        assert!(matches!(store.create("c", large().unwrap()).await, Err(Failure::Full)));
-        assert!(matches!(store.create("c", Bytes::from_static(b"1").into()).await, Err(Failure::Full)));
+        assert!(
+            matches!(
+                done[..],
+                [Ok(_), Ok(_), Ok(_), Err(Failure::Full), Err(Failure::Full)]
+            ),
+            "{done:?}"
+        );
+        assert!(matches!(
+            store.create("c", large().unwrap()).await,
+            Err(Failure::Full)
+        ));
+        assert!(matches!(
+            store.create("c", Bytes::from_static(b"1").into()).await,
+            Err(Failure::Full)
+        ));
         assert_eq!(store.get("a").await.unwrap().unwrap().value.len(), LARGE + 1);
         drop(store);
-        assert_eq!(Local::open(folder.path()).unwrap().check().unwrap(), (Vec::new(), 0), "the old file is gone");
+        assert_eq!(
+            Local::open(folder.path()).unwrap().check().unwrap(),
+            (Vec::new(), 0),
+            "the old file is gone"
+        );
     }
 
     #[tokio::test]
@@ -421,9 +590,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Local::open(folder.path()).unwrap();
         let room = store.records.room.clone().acquire_many_owned(ROOM).await.unwrap();
-        let large = |key: &str| Change { key: key.to_owned(), expected: None, value: Some(Bytes::from(vec![7; LARGE + 1]).into()) };
+        let large = |key: &str| Change {
+            key: key.to_owned(),
+            expected: None,
+            value: Some(Bytes::from(vec![7; LARGE + 1]).into()),
+        };
         // The last one waits for room, when the files of the others are there.
-        let small = Change { key: "small".to_owned(), expected: None, value: Some(Bytes::from_static(b"1").into()) };
+        let small = Change {
+            key: "small".to_owned(),
+            expected: None,
+            value: Some(Bytes::from_static(b"1").into()),
+        };
         let files = || store.records.values.versions().0.len();
         {
             let mut change = std::pin::pin!(store.change_all(vec![large("a"), large("b"), small]));

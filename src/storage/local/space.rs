@@ -1,7 +1,8 @@
-//! Space that is kept for what must work on a full disk: deletions, checkpoints of the log, and the opening of the store. There are two
-//! reserves. Pushes are refused while less than a part of the disk is free. Other programs do not respect that, so the file `reserve` holds
-//! blocks of its own. When the disk is full to the last byte the file is cut shorter, and its blocks are used. It grows again as soon as there
-//! is room, and pushes are refused until it is whole.
+//! Space that is kept for what must work on a full disk: deletions, checkpoints of the log, and the opening
+//! of the store. There are two reserves. Pushes are refused while less than a part of the disk is free. Other
+//! programs do not respect that, so the file `reserve` holds blocks of its own. When the disk is full to the
+//! last byte the file is cut shorter, and its blocks are used. It grows again as soon as there is room, and
+//! pushes are refused until it is whole.
 
 use super::Failure;
 use super::folder::open_file;
@@ -21,7 +22,8 @@ const MOST: u64 = 1 << 30;
 
 /// The file has this part of the disk …
 const FILE_PART: u64 = 50;
-/// … and at least and at most so many bytes. The log has at most half of that before it is moved into the table, which may grow by as much.
+/// … and at least and at most so many bytes. The log has at most half of that before it is moved into the
+/// table, which may grow by as much.
 const FILE_LEAST: u64 = 1 << 20;
 const FILE_MOST: u64 = 16 << 20;
 const FILE: &str = "reserve";
@@ -39,9 +41,11 @@ const LOG_MOST: u64 = 1 << 30;
 pub(super) struct Space {
     /// The store's.
     folder: File,
-    /// The file. It stays open, since a process that has no descriptor left must be able to cut it off. Held while that is done.
+    /// The file. It stays open, since a process that has no descriptor left must be able to cut it off. Held
+    /// while that is done.
     changing: Mutex<Option<File>>,
-    /// How much work is under way with blocks that the file gave back, which it does not take again meanwhile.
+    /// How much work is under way with blocks that the file gave back, which it does not take again
+    /// meanwhile.
     freeing: AtomicUsize,
     /// Whether an error that may pass was complained about.
     complained: AtomicBool,
@@ -90,7 +94,8 @@ impl Space {
         *self.disk.lock().unwrap() = (size, free);
     }
 
-    /// [`Failure::Full`] if nothing but the reserve is left. To be asked before anything is written that frees no space.
+    /// [`Failure::Full`] if nothing but the reserve is left. To be asked before anything is written that
+    /// frees no space.
     pub(super) fn check(&self) -> Result<(), Failure> {
         if self.log_is_held.load(Ordering::SeqCst) {
             return Err(Failure::LogHeld);
@@ -109,7 +114,11 @@ impl Space {
         }
         let disk = self.measure()?;
         let needed = disk.reserve() + self.log.load(Ordering::SeqCst);
-        if disk.has(needed) { Ok(()) } else { Err(Failure::Full) }
+        if disk.has(needed) {
+            Ok(())
+        } else {
+            Err(Failure::Full)
+        }
     }
 
     /// How many bytes there are beside the reserve. `None` where the file system does not say.
@@ -118,8 +127,8 @@ impl Space {
         Ok((disk.size > 0).then(|| disk.free.saturating_sub(disk.reserve())))
     }
 
-    /// Makes room for the opening of the store, if there is next to none: the log's index is mapped into memory, and where that finds no
-    /// block the process dies.
+    /// Makes room for the opening of the store, if there is next to none: the log's index is mapped into
+    /// memory, and where that finds no block the process dies.
     pub(super) fn make_room_to_open(&self) -> Result<(), Failure> {
         while self.measure()?.free < PIECE_LEAST && self.release() {}
         Ok(())
@@ -132,7 +141,11 @@ impl Space {
     }
 
     /// Does the work again with blocks of the reserve while the disk is too full for it.
-    pub(super) fn or_from_reserve<T, E>(&self, mut work: impl FnMut() -> Result<T, E>, is_full: impl Fn(&E) -> bool) -> Result<T, E> {
+    pub(super) fn or_from_reserve<T, E>(
+        &self,
+        mut work: impl FnMut() -> Result<T, E>,
+        is_full: impl Fn(&E) -> bool,
+    ) -> Result<T, E> {
         let mut done = work();
         let _freeing = done.as_ref().is_err_and(&is_full).then(|| self.freeing());
         while done.as_ref().is_err_and(&is_full) && self.release() {
@@ -157,7 +170,9 @@ impl Space {
         let size = file.metadata().map_or(0, |file| file.len());
         let piece = self.measure().map_or(0, Measure::file) / PIECES;
         if self.whole.swap(false, Ordering::SeqCst) && size > 0 {
-            tracing::warn!("the disk is full: the store uses its reserve, takes deletions and refuses pushes until there is room again");
+            tracing::warn!(
+                "the disk is full: the store uses its reserve, takes deletions and refuses pushes until there is room again"
+            );
         }
         let shorter = file.set_len(size.saturating_sub(piece.max(PIECE_LEAST)));
         if let Err(why) = &shorter {
@@ -169,7 +184,11 @@ impl Space {
     /// So many pages in the log are moved into the table, so that the reserve is enough for that.
     pub(super) fn most_pages(&self) -> usize {
         let file = self.measure().map_or(0, Measure::file);
-        if file == 0 { usize::MAX } else { usize::try_from(file / 2 / 4096).unwrap_or(usize::MAX) }
+        if file == 0 {
+            usize::MAX
+        } else {
+            usize::try_from(file / 2 / 4096).unwrap_or(usize::MAX)
+        }
     }
 
     /// What the log holds and the table does not.
@@ -183,7 +202,9 @@ impl Space {
 
     /// How large the log may become while something keeps it from being emptied.
     pub(super) fn most_log(&self) -> u64 {
-        self.measure().map_or(LOG_LEAST, |disk| (disk.size / LOG_PART).clamp(LOG_LEAST, LOG_MOST))
+        self.measure().map_or(LOG_LEAST, |disk| {
+            (disk.size / LOG_PART).clamp(LOG_LEAST, LOG_MOST)
+        })
     }
 
     /// Whether the file is whole now.
@@ -204,7 +225,10 @@ impl Space {
         let file = &*open.insert(file);
         // What has no blocks was copied so, and what is too large is of another disk.
         let kept = blocks(file).min(size);
-        let grown = file.set_len(kept).map_err(Failure::from).and_then(|()| fill(file, kept, size.min(kept.saturating_add(disk.free))));
+        let grown = file
+            .set_len(kept)
+            .map_err(Failure::from)
+            .and_then(|()| fill(file, kept, size.min(kept.saturating_add(disk.free))));
         match grown {
             Err(Failure::Io(why)) => return self.go_without(&*why),
             Err(_) => return false,
@@ -230,11 +254,17 @@ impl Space {
 
     fn measure(&self) -> Result<Measure, Failure> {
         let disk = rustix::fs::fstatvfs(&self.folder).map_err(io::Error::from)?;
-        let measure = Measure { size: disk.f_blocks.saturating_mul(disk.f_frsize), free: disk.f_bavail.saturating_mul(disk.f_frsize) };
+        let measure = Measure {
+            size: disk.f_blocks.saturating_mul(disk.f_frsize),
+            free: disk.f_bavail.saturating_mul(disk.f_frsize),
+        };
         #[cfg(test)]
         let measure = {
             let (size, free) = *self.disk.lock().unwrap();
-            Measure { size: size.unwrap_or(measure.size), free: free.unwrap_or(measure.free) }
+            Measure {
+                size: size.unwrap_or(measure.size),
+                free: free.unwrap_or(measure.free),
+            }
         };
         Ok(measure)
     }
@@ -251,7 +281,11 @@ impl Measure {
     }
 
     fn file(self) -> u64 {
-        if self.size == 0 { 0 } else { (self.size / FILE_PART).clamp(FILE_LEAST, FILE_MOST) }
+        if self.size == 0 {
+            0
+        } else {
+            (self.size / FILE_PART).clamp(FILE_LEAST, FILE_MOST)
+        }
     }
 }
 
@@ -266,14 +300,23 @@ impl Drop for Freeing<'_> {
 
 /// Whether the disk will never have such a file, rather than only not now.
 fn is_for_good(why: &io::Error) -> bool {
-    const FOR_GOOD: [Errno; 7] = [Errno::OPNOTSUPP, Errno::NOSYS, Errno::INVAL, Errno::ROFS, Errno::ACCESS, Errno::PERM, Errno::FBIG];
+    const FOR_GOOD: [Errno; 7] = [
+        Errno::OPNOTSUPP,
+        Errno::NOSYS,
+        Errno::INVAL,
+        Errno::ROFS,
+        Errno::ACCESS,
+        Errno::PERM,
+        Errno::FBIG,
+    ];
     Errno::from_io_error(why).is_some_and(|why| FOR_GOOD.contains(&why))
 }
 
 /// How much of its size the file has blocks for. A copy may have none.
 fn blocks(file: &File) -> u64 {
     use std::os::unix::fs::MetadataExt;
-    file.metadata().map_or(0, |file| file.len().min(file.blocks().saturating_mul(512)))
+    file.metadata()
+        .map_or(0, |file| file.len().min(file.blocks().saturating_mul(512)))
 }
 
 /// Makes the file so large, with blocks behind `from`.
@@ -286,10 +329,14 @@ fn fill(file: &File, from: u64, to: u64) -> Result<(), Failure> {
         Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
             // Some file systems keep no blocks for what can be compressed.
             let mut bytes = vec![0; 64 << 10];
-            let (mut random, mut at) = (fastrand::Rng::new(), from);
+            let mut random = fastrand::Rng::new();
+            let mut at = from;
             while at < to {
                 random.fill(&mut bytes);
-                let piece = usize::try_from(to - at).ok().and_then(|left| bytes.get(..left)).unwrap_or(&bytes);
+                let piece = usize::try_from(to - at)
+                    .ok()
+                    .and_then(|left| bytes.get(..left))
+                    .unwrap_or(&bytes);
                 file.write_all_at(piece, at)?;
                 at += piece.len() as u64;
             }
@@ -308,12 +355,22 @@ mod tests {
 
     #[test]
     fn a_part_is_kept_of_small_and_of_large_disks() {
-        for (size, reserve, file) in
-            [(8 << 20, 1 << 20, 1 << 20), (400 << 20, 4 << 20, 8 << 20), (10 * GIB, GIB / 10, 16 << 20), (1000 * GIB, GIB, 16 << 20)]
-        {
+        for (size, reserve, file) in [
+            (8 << 20, 1 << 20, 1 << 20),
+            (400 << 20, 4 << 20, 8 << 20),
+            (10 * GIB, GIB / 10, 16 << 20),
+            (1000 * GIB, GIB, 16 << 20),
+        ] {
             let disk = |free| Measure { size, free };
-            assert_eq!((disk(0).reserve().next_multiple_of(1 << 10), disk(0).file()), (reserve.next_multiple_of(1 << 10), file), "{size}");
-            assert!(disk(reserve).has(disk(0).reserve()) && !disk(reserve - 1024).has(disk(0).reserve()), "{size}");
+            assert_eq!(
+                (disk(0).reserve().next_multiple_of(1 << 10), disk(0).file()),
+                (reserve.next_multiple_of(1 << 10), file),
+                "{size}"
+            );
+            assert!(
+                disk(reserve).has(disk(0).reserve()) && !disk(reserve - 1024).has(disk(0).reserve()),
+                "{size}"
+            );
         }
         let silent = Measure { size: 0, free: 0 };
         assert!(silent.has(LEAST) && silent.file() == 0);
@@ -323,24 +380,46 @@ mod tests {
     fn the_file_has_blocks_is_cut_off_when_the_disk_is_full_and_comes_back() {
         let folder = tempfile::tempdir().unwrap();
         let space = Space::new(File::open(folder.path()).unwrap());
-        let blocks = || folder.path().join(FILE).metadata().map_or(0, |file| file.blocks() * 512);
+        let blocks = || {
+            folder
+                .path()
+                .join(FILE)
+                .metadata()
+                .map_or(0, |file| file.blocks() * 512)
+        };
         space.check().unwrap();
         assert!(blocks() >= FILE_LEAST, "{}", blocks());
         let full = space.or_from_reserve(|| Err::<(), _>(Failure::Full), |why| matches!(why, Failure::Full));
-        assert!(matches!(full, Err(Failure::Full)) && blocks() == 0, "tried until nothing was left: {full:?}");
+        assert!(
+            matches!(full, Err(Failure::Full)) && blocks() == 0,
+            "tried until nothing was left: {full:?}"
+        );
         assert!(!space.release());
         let size = space.measure().unwrap().file();
         space.pretend(None, Some(size / 2));
         assert!(matches!(space.check(), Err(Failure::Full)));
-        assert!((size / 2..size).contains(&blocks()), "what there is room for: {}", blocks());
+        assert!(
+            (size / 2..size).contains(&blocks()),
+            "what there is room for: {}",
+            blocks()
+        );
         space.pretend(None, None);
         space.check().unwrap();
         assert!(blocks() >= size, "{}", blocks());
-        assert!(space.release() && blocks() < size && blocks() >= size - size / 4, "a piece at a time: {}", blocks());
+        assert!(
+            space.release() && blocks() < size && blocks() >= size - size / 4,
+            "a piece at a time: {}",
+            blocks()
+        );
         space.check().unwrap();
         // A copy may have lost the blocks.
         std::fs::write(folder.path().join(FILE), "").unwrap();
-        File::options().write(true).open(folder.path().join(FILE)).unwrap().set_len(size).unwrap();
+        File::options()
+            .write(true)
+            .open(folder.path().join(FILE))
+            .unwrap()
+            .set_len(size)
+            .unwrap();
         Space::new(File::open(folder.path()).unwrap()).prepare().unwrap();
         assert!(blocks() >= size, "{}", blocks());
     }
@@ -349,9 +428,16 @@ mod tests {
     fn what_a_deletion_got_from_the_file_stays_free_until_it_is_done() {
         let folder = tempfile::tempdir().unwrap();
         let space = Space::new(File::open(folder.path()).unwrap());
-        let blocks = || folder.path().join(FILE).metadata().map_or(0, |file| file.blocks() * 512);
+        let blocks = || {
+            folder
+                .path()
+                .join(FILE)
+                .metadata()
+                .map_or(0, |file| file.blocks() * 512)
+        };
         space.check().unwrap();
-        let (whole, size) = (blocks(), space.measure().unwrap().file());
+        let whole = blocks();
+        let size = space.measure().unwrap().file();
         let mut tried = 0;
         let work = || {
             let given = whole - blocks();
@@ -362,7 +448,9 @@ mod tests {
             tried += 1;
             if tried > 3 { Ok(()) } else { Err(Failure::Full) }
         };
-        space.or_from_reserve(work, |why| matches!(why, Failure::Full)).unwrap();
+        space
+            .or_from_reserve(work, |why| matches!(why, Failure::Full))
+            .unwrap();
         space.pretend(None, None);
         space.check().unwrap();
         assert!(blocks() >= size, "{}", blocks());
@@ -378,7 +466,11 @@ mod tests {
         std::fs::remove_file(&file).unwrap();
         space.check().unwrap();
         assert!(file.metadata().unwrap().blocks() * 512 >= FILE_LEAST);
-        assert!(is_for_good(&Errno::ROFS.into()) && !is_for_good(&Errno::MFILE.into()) && !is_for_good(&Errno::IO.into()));
+        assert!(
+            is_for_good(&Errno::ROFS.into())
+                && !is_for_good(&Errno::MFILE.into())
+                && !is_for_good(&Errno::IO.into())
+        );
         // It can be cut off although it cannot be opened, as when no descriptor is left.
         std::fs::remove_file(&file).unwrap();
         assert!(space.release());

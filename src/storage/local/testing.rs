@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-/// How many transactions are in the log. Of the last page that each one wrote the frame's header says how large the table is
-/// (`SQLite`'s file format, section 4.1: a header of 32 bytes, then frames of a header of 24 and a page).
+/// How many transactions are in the log. Of the last page that each one wrote the frame's header says how
+/// large the table is (`SQLite`'s file format, section 4.1: a header of 32 bytes, then frames of a header of
+/// 24 and a page).
 pub(crate) fn commits(folder: &Path) -> usize {
     const PAGE: usize = 4096;
     let bytes = std::fs::read(folder.join("records.sqlite3-wal")).unwrap();
@@ -11,6 +12,10 @@ pub(crate) fn commits(folder: &Path) -> usize {
         return 0;
     }
     let (frames, rest) = bytes[32..].as_chunks::<{ 24 + PAGE }>();
-    assert_eq!((rest.len(), &bytes[8..12]), (0, &[0, 0, 16, 0][..]), "pages of {PAGE}");
+    assert_eq!(
+        (rest.len(), &bytes[8..12]),
+        (0, &[0, 0, 16, 0][..]),
+        "pages of {PAGE}"
+    );
     frames.iter().filter(|frame| frame[4..8] != [0; 4]).count()
 }

@@ -1,6 +1,7 @@
-//! Large values of records, a file each: in the table they would make every neighbour wait (1 MiB values: 238 a second and 31 ms for a small
-//! one in the table, 683 and 4 ms beside it). A file is named for the version of its record, so it is never written twice; it is durable
-//! before the record that it belongs to, and goes after the record has changed.
+//! Large values of records, a file each: in the table they would make every neighbour wait (1 MiB values: 238
+//! a second and 31 ms for a small one in the table, 683 and 4 ms beside it). A file is named for the version
+//! of its record, so it is never written twice; it is durable before the record that it belongs to, and goes
+//! after the record has changed.
 
 use super::folder::{Folder, open_file, open_folder};
 use super::hold::Hold;
@@ -31,12 +32,24 @@ impl Values {
     pub(super) fn open(folder: Arc<Folder>, space: Arc<Space>, disk: Disk) -> Result<Self, OpenError> {
         let root = folder.folder("v")?;
         let hold = Hold::open(&root, space).map_err(folder.failed("v"))?;
-        let values = Self { root, hold, shards: Mutex::default(), disk, folder };
-        let failed = |source| OpenError::Folder { folder: values.folder.path().to_owned(), file: "v", source };
+        let values = Self {
+            root,
+            hold,
+            shards: Mutex::default(),
+            disk,
+            folder,
+        };
+        let failed = |source| OpenError::Folder {
+            folder: values.folder.path().to_owned(),
+            file: "v",
+            source,
+        };
         let names = names(&values.root).map_err(failed)?;
         // Those that a crash left count as durable from now on.
         values.root.sync_all().map_err(failed)?;
-        values.shards().extend(names.iter().filter_map(|name| u8::from_str_radix(name, 16).ok()));
+        values
+            .shards()
+            .extend(names.iter().filter_map(|name| u8::from_str_radix(name, 16).ok()));
         Ok(values)
     }
 
@@ -44,7 +57,12 @@ impl Values {
     pub(super) fn write(&self, version: Number, value: &[u8]) -> Result<(), Failure> {
         // All that can fail for another reason than the disk, such as too many open files, comes first.
         let folder = self.made_folder(&shard(version)).map_err(io::Error::from)?;
-        let mut file = open_file(&folder, &name(version), OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL).map_err(io::Error::from)?;
+        let mut file = open_file(
+            &folder,
+            &name(version),
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL,
+        )
+        .map_err(io::Error::from)?;
         if let Err(failure) = file.write_all(value) {
             self.unlink(version);
             return Err(failure.into());
@@ -63,7 +81,8 @@ impl Values {
 
     /// [`Failure::Missing`] if there is none.
     pub(super) fn read(&self, version: Number) -> Result<Bytes, Failure> {
-        let opened = open_folder(&self.root, &shard(version)).and_then(|shard| open_file(shard, &name(version), OFlags::RDONLY));
+        let opened = open_folder(&self.root, &shard(version))
+            .and_then(|shard| open_file(shard, &name(version), OFlags::RDONLY));
         match opened {
             Ok(mut file) => {
                 let mut value = Vec::new();
@@ -83,7 +102,8 @@ impl Values {
     }
 
     fn unlink(&self, version: Number) {
-        let (shard, name) = (shard(version), name(version));
+        let shard = shard(version);
+        let name = name(version);
         match open_folder(&self.root, &shard).and_then(|folder| self.hold.remove(&folder, &name)) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(why) => tracing::warn!("the value {shard}/{name} could not be removed: {why}"),
@@ -97,10 +117,14 @@ impl Values {
 
     /// The versions of all files, and the folders that cannot be read, in words.
     pub(super) fn versions(&self) -> (Vec<Number>, Vec<String>) {
-        let (mut versions, mut wrong) = (Vec::new(), Vec::new());
+        let mut versions = Vec::new();
+        let mut wrong = Vec::new();
         let shards: Vec<u8> = self.shards().iter().copied().collect();
         for shard in shards.iter().map(|shard| format!("{shard:02x}")) {
-            match open_folder(&self.root, &shard).map_err(io::Error::from).and_then(|folder| names(&folder)) {
+            match open_folder(&self.root, &shard)
+                .map_err(io::Error::from)
+                .and_then(|folder| names(&folder))
+            {
                 Ok(found) => {
                     let bits = found.iter().filter_map(|name| u64::from_str_radix(name, 16).ok());
                     versions.extend(bits.map(|bits| Number(bits.cast_signed())));
@@ -118,7 +142,8 @@ impl Values {
         for shard in shards {
             let folder = open_folder(&self.root, &format!("{shard:02x}")).map_err(io::Error::from)?;
             for name in names(&folder)? {
-                let file = rustix::fs::statat(&folder, &name, AtFlags::SYMLINK_NOFOLLOW).map_err(io::Error::from)?;
+                let file =
+                    rustix::fs::statat(&folder, &name, AtFlags::SYMLINK_NOFOLLOW).map_err(io::Error::from)?;
                 if let Ok(bits) = u64::from_str_radix(&name, 16) {
                     sizes.push((Number(bits.cast_signed()), file.st_size.unsigned_abs()));
                 }

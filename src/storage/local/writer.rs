@@ -29,7 +29,8 @@ pub(super) struct Writer {
 impl Writer {
     /// Returns when whoever gives jobs is gone.
     pub(super) fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
-        let (mut waiting, mut pages) = (Vec::with_capacity(MOST_AT_ONCE), 0);
+        let mut waiting = Vec::with_capacity(MOST_AT_ONCE);
+        let mut pages = 0;
         while jobs.blocking_recv_many(&mut waiting, MOST_AT_ONCE) > 0 {
             while !waiting.is_empty() {
                 if self.disk.check().is_err() {
@@ -40,7 +41,11 @@ impl Writer {
                 if let Some(full) = &full {
                     self.refuse(&mut batch, full);
                 }
-                let written: usize = batch.iter().flat_map(|job| &job.writes).map(|write| 2 + write.size() / 4096).sum(); // about
+                let written: usize = batch
+                    .iter()
+                    .flat_map(|job| &job.writes)
+                    .map(|write| 2 + write.size() / 4096)
+                    .sum(); // about
                 pages += written;
                 self.log.untidy |= written > 0;
                 self.commit(batch);
@@ -59,15 +64,22 @@ impl Writer {
     /// Takes out of the jobs what frees no space, and what comes behind that.
     fn refuse(&self, batch: &mut [Job], failure: &Failure) {
         for job in batch {
-            let Some(first) = job.writes.iter().position(|write| !write.frees()) else { continue };
+            let Some(first) = job.writes.iter().position(|write| !write.frees()) else {
+                continue;
+            };
             let refused = job.writes.split_off(first);
-            refused.iter().filter_map(|write| write.useless(false)).for_each(|version| self.values.remove(version));
-            job.refused.splice(0..0, refused.iter().map(|_| Err(failure.clone())));
+            refused
+                .iter()
+                .filter_map(|write| write.useless(false))
+                .for_each(|version| self.values.remove(version));
+            job.refused
+                .splice(0..0, refused.iter().map(|_| Err(failure.clone())));
         }
     }
 
     fn commit(&mut self, mut batch: Vec<Job>) {
-        let (space, mut done) = (self.space.clone(), self.attempt(&batch));
+        let space = self.space.clone();
+        let mut done = self.attempt(&batch);
         let _freeing = done.as_ref().is_err_and(is_full).then(|| space.freeing());
         while done.as_ref().is_err_and(is_full) && self.space.release() {
             self.refuse(&mut batch, &Failure::Full);
@@ -77,26 +89,53 @@ impl Writer {
     }
 
     fn attempt(&mut self, batch: &[Job]) -> rusqlite::Result<Outcomes> {
-        let keys = batch.iter().flat_map(|job| &job.writes).map(|write| write.key.as_str());
+        let keys = batch
+            .iter()
+            .flat_map(|job| &job.writes)
+            .map(|write| write.key.as_str());
         if keys.clone().next().is_none() {
-            return Ok(Outcomes { written: self.clock.now(), changed: batch.iter().map(|_| Vec::new()).collect() });
+            return Ok(Outcomes {
+                written: self.clock.now(),
+                changed: batch.iter().map(|_| Vec::new()).collect(),
+            });
         }
-        let (db, now) = (&mut self.db, self.clock.now());
-        self.cache.change(keys, || apply(db, batch, now)).map(|changed| Outcomes { written: now, changed })
+        let db = &mut self.db;
+        let now = self.clock.now();
+        self.cache
+            .change(keys, || apply(db, batch, now))
+            .map(|changed| Outcomes {
+                written: now,
+                changed,
+            })
     }
 
     fn answer(&self, batch: Vec<Job>, done: rusqlite::Result<Outcomes>) {
         match done {
             Ok(Outcomes { written, changed }) => {
-                let writes = batch.iter().flat_map(|job| &job.writes).zip(changed.iter().flatten());
-                writes.filter(|(_, changed)| **changed).for_each(|(write, _)| write.remember(&self.cache, written));
+                let writes = batch
+                    .iter()
+                    .flat_map(|job| &job.writes)
+                    .zip(changed.iter().flatten());
+                writes
+                    .filter(|(_, changed)| **changed)
+                    .for_each(|(write, _)| write.remember(&self.cache, written));
                 for (mut job, changed) in batch.into_iter().zip(changed) {
-                    let done = |(write, changed): (&Write, &bool)| if *changed { Ok(write.done()) } else { Err(Failure::Conflict) };
+                    let done = |(write, changed): (&Write, &bool)| {
+                        if *changed {
+                            Ok(write.done())
+                        } else {
+                            Err(Failure::Conflict)
+                        }
+                    };
                     let mut answer: Vec<_> = job.writes.iter().zip(&changed).map(done).collect();
                     answer.append(&mut job.refused);
                     // A caller that has gone does not want to know.
                     drop(job.answer.send(answer));
-                    let useless = job.writes.iter().zip(&changed).filter_map(|(write, changed)| write.useless(*changed));
+                    let useless = job
+                        .writes
+                        .iter()
+                        .zip(&changed)
+                        .filter_map(|(write, changed)| write.useless(*changed));
                     useless.for_each(|version| self.values.remove(version));
                 }
             }
@@ -113,7 +152,10 @@ impl Writer {
                     drop(job.answer.send(answer));
                     // After another failure only a restart can tell.
                     if nothing_happened {
-                        job.writes.iter().filter_map(|write| write.useless(false)).for_each(|version| self.values.remove(version));
+                        job.writes
+                            .iter()
+                            .filter_map(|write| write.useless(false))
+                            .for_each(|version| self.values.remove(version));
                     }
                 }
             }
@@ -137,7 +179,8 @@ fn at_once(jobs: &[Job]) -> usize {
     (1 + rest.count()).min(jobs.len())
 }
 
-/// All or nothing for the disk, each for itself for the callers: `false` is a conflict, which does not disturb its neighbours.
+/// All or nothing for the disk, each for itself for the callers: `false` is a conflict, which does not
+/// disturb its neighbours.
 fn apply(db: &mut Connection, batch: &[Job], now: Timestamp) -> Result<Vec<Vec<bool>>, rusqlite::Error> {
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let now = now.as_millis();
@@ -158,7 +201,10 @@ fn apply(db: &mut Connection, batch: &[Job], now: Timestamp) -> Result<Vec<Vec<b
         };
         Ok(changed == 1)
     };
-    let outcomes = batch.iter().map(|job| job.writes.iter().map(one).collect()).collect::<Result<_, _>>()?;
+    let outcomes = batch
+        .iter()
+        .map(|job| job.writes.iter().map(one).collect())
+        .collect::<Result<_, _>>()?;
     transaction.commit()?;
     Ok(outcomes)
 }
@@ -196,7 +242,10 @@ impl Write {
     /// How many bytes of it are written into the table.
     pub(super) fn size(&self) -> usize {
         match &self.new {
-            Some(New { value: Cell::Here(bytes), .. }) => bytes.len(),
+            Some(New {
+                value: Cell::Here(bytes),
+                ..
+            }) => bytes.len(),
             _ => 0,
         }
     }
@@ -214,9 +263,20 @@ impl Write {
     /// Keeps what was committed in memory: who wrote a record mostly reads it next.
     fn remember(&self, cache: &Cache, written: Timestamp) {
         match &self.new {
-            Some(New { version, value: Cell::Here(bytes), .. }) => {
+            Some(New {
+                version,
+                value: Cell::Here(bytes),
+                ..
+            }) => {
                 let value = Bytes::copy_from_slice(bytes); // what was encoded may hold more memory than it has bytes
-                cache.put(&self.key, Record { version: (*version).into(), value, written });
+                cache.put(
+                    &self.key,
+                    Record {
+                        version: (*version).into(),
+                        value,
+                        written,
+                    },
+                );
             }
             _ => cache.forget(&self.key),
         }
@@ -224,7 +284,11 @@ impl Write {
 
     /// The version whose file is of no use any more.
     fn useless(&self, changed: bool) -> Option<Number> {
-        if changed { self.expected } else { self.new.as_ref().map(|new| new.version) }
+        if changed {
+            self.expected
+        } else {
+            self.new.as_ref().map(|new| new.version)
+        }
     }
 }
 
@@ -263,7 +327,8 @@ mod tests {
         for (waiting, expected) in [(1, 1), (64, 1), (MOST_AT_ONCE + 1, 2)] {
             let folder = tempfile::tempdir().unwrap();
             drop(Local::open(folder.path()).unwrap());
-            let (file, disk) = (folder.path().join("records.sqlite3"), Disk::new(true));
+            let file = folder.path().join("records.sqlite3");
+            let disk = Disk::new(true);
             let folder_of_store = Arc::new(Folder::open(folder.path()).unwrap());
             let space = Arc::new(Space::new(folder_of_store.folder("v").unwrap()));
             let values = Values::open(folder_of_store, space, disk.clone()).unwrap();
@@ -280,15 +345,41 @@ mod tests {
                     frees: false,
                     value: Cell::Here(Bytes::from_static(b"1")),
                 };
-                let (write, _room) = (Write { key: number.to_string(), expected: None, new: Some(new) }, room.clone().try_acquire_owned());
-                assert!(queue.try_send(Job { writes: vec![write], refused: Vec::new(), answer, _room: _room.unwrap() }).is_ok());
+                let write = Write {
+                    key: number.to_string(),
+                    expected: None,
+                    new: Some(new),
+                };
+                let _room = room.clone().try_acquire_owned();
+                assert!(
+                    queue
+                        .try_send(Job {
+                            writes: vec![write],
+                            refused: Vec::new(),
+                            answer,
+                            _room: _room.unwrap()
+                        })
+                        .is_ok()
+                );
                 answered
             };
             let answers: Vec<_> = (0..waiting).map(wait).collect();
             drop(queue);
             let space = Arc::new(Space::new(std::fs::File::open(folder.path()).unwrap()));
-            let log = Log::new(folder.path().join("records.sqlite3-wal"), Arc::default(), space.clone());
-            let writer = Writer { db, disk, cache: Arc::default(), values: Arc::new(values), clock: Clock::system(), space, log };
+            let log = Log::new(
+                folder.path().join("records.sqlite3-wal"),
+                Arc::default(),
+                space.clone(),
+            );
+            let writer = Writer {
+                db,
+                disk,
+                cache: Arc::default(),
+                values: Arc::new(values),
+                clock: Clock::system(),
+                space,
+                log,
+            };
             writer.run(jobs);
             for mut answered in answers {
                 answered.try_recv().unwrap().pop().unwrap().unwrap();

@@ -29,7 +29,9 @@ contract! {
 
 async fn a_blob_is_written_sealed_and_read(store: Arc<impl BlobStore>) {
     assert!(is_missing(store.open(NAME).await));
-    write(&*store, NAME, 0, vec![text("Hello, "), text("world")]).await.unwrap();
+    write(&*store, NAME, 0, vec![text("Hello, "), text("world")])
+        .await
+        .unwrap();
     write(&*store, NAME, 12, vec![text("!")]).await.unwrap();
     store.seal(NAME, 13, &NEW).await.unwrap();
     assert_eq!(all(&*store, NAME).await, b"Hello, world!");
@@ -43,8 +45,12 @@ async fn a_write_cuts_off_what_was_not_kept(store: Arc<impl BlobStore>) {
     write(&*store, NAME, 0, vec![text("start")]).await.unwrap();
     assert_eq!(all(&*store, NAME).await, b"start", "nothing was kept");
     let kept = store.keep(NAME, 5, &NEW).await.unwrap();
-    write_on(&*store, NAME, 5, &kept, vec![text(" and much more")]).await.unwrap();
-    write_on(&*store, NAME, 5, &kept, vec![text(" end")]).await.unwrap();
+    write_on(&*store, NAME, 5, &kept, vec![text(" and much more")])
+        .await
+        .unwrap();
+    write_on(&*store, NAME, 5, &kept, vec![text(" end")])
+        .await
+        .unwrap();
     assert_eq!(all(&*store, NAME).await, b"start end");
     write_on(&*store, NAME, 5, &kept, Vec::new()).await.unwrap();
     assert_eq!(all(&*store, NAME).await, b"start");
@@ -71,7 +77,16 @@ async fn a_write_is_looked_at_once_and_in_order(store: Arc<impl BlobStore>) {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let seeing = seen.clone();
     let look = Box::new(move |bytes: &[u8]| seeing.lock().unwrap().push(bytes.to_vec()));
-    store.write(NAME, 0, &NEW, vec![text("Hello, "), Bytes::new(), text("world")], look).await.unwrap();
+    store
+        .write(
+            NAME,
+            0,
+            &NEW,
+            vec![text("Hello, "), Bytes::new(), text("world")],
+            look,
+        )
+        .await
+        .unwrap();
     assert_eq!(*seen.lock().unwrap(), [&b"Hello, "[..], b"", b"world"]);
     assert_eq!(Arc::strong_count(&seen), 1, "done with");
     assert_eq!(all(&*store, NAME).await, b"Hello, world");
@@ -95,8 +110,13 @@ async fn what_is_at_hand_is_what_a_read_answers_with(store: Arc<impl BlobStore>)
     let file = store.open(NAME).await.unwrap();
     for (offset, most, expected) in [(0, 4, "0123"), (2, 100, "23456789"), (9, usize::MAX, "9")] {
         // Whether anything is at hand is the store's own affair.
-        let Some(found) = file.at_hand(offset, most) else { continue };
-        assert!(!found.is_empty() && text(expected).starts_with(&found), "{found:?} is no part of {expected:?}");
+        let Some(found) = file.at_hand(offset, most) else {
+            continue;
+        };
+        assert!(
+            !found.is_empty() && text(expected).starts_with(&found),
+            "{found:?} is no part of {expected:?}"
+        );
     }
     for nothing in [(10, 1), (11, 1), (u64::MAX, 1), (0, 0)] {
         assert_eq!(file.at_hand(nothing.0, nothing.1), None, "{nothing:?}");
@@ -105,12 +125,15 @@ async fn what_is_at_hand_is_what_a_read_answers_with(store: Arc<impl BlobStore>)
 
 /// In more pieces than one call of the system takes, and larger than what one read answers with.
 async fn a_large_blob_comes_back_whole(store: Arc<impl BlobStore>) {
-    let chunks: Vec<Bytes> = (0..3000_u16).map(|i| i.to_be_bytes().repeat(1 + usize::from(i) % 400).into()).collect();
+    let chunks: Vec<Bytes> = (0..3000_u16)
+        .map(|i| i.to_be_bytes().repeat(1 + usize::from(i) % 400).into())
+        .collect();
     let whole = chunks.concat();
     write(&*store, NAME, 0, chunks).await.unwrap();
     store.seal(NAME, whole.len() as u64, &NEW).await.unwrap();
     let file = store.open(NAME).await.unwrap();
-    let (mut by_read, mut by_hand) = (Vec::new(), Vec::new());
+    let mut by_read = Vec::new();
+    let mut by_hand = Vec::new();
     while by_read.len() < whole.len() {
         by_read.extend_from_slice(&file.read(by_read.len() as u64, usize::MAX).await.unwrap());
     }
@@ -142,28 +165,51 @@ async fn an_open_blob_outlives_its_name(store: Arc<impl BlobStore>) {
 }
 
 async fn a_name_of_another_shape_is_refused(store: Arc<impl BlobStore>) {
-    for name in ["", "short", "../../../../etc/passwd__________", "0123456789ABCDEF0123456789ABCDEF", "0123456789abcdef0123456789abcdef0"] {
-        assert!(matches!(write(&*store, name, 0, Vec::new()).await, Err(Failure::Io(_))), "{name}");
-        assert!(matches!(store.seal(name, 0, &NEW).await, Err(Failure::Io(_))), "{name}");
+    for name in [
+        "",
+        "short",
+        "../../../../etc/passwd__________",
+        "0123456789ABCDEF0123456789ABCDEF",
+        "0123456789abcdef0123456789abcdef0",
+    ] {
+        assert!(
+            matches!(write(&*store, name, 0, Vec::new()).await, Err(Failure::Io(_))),
+            "{name}"
+        );
+        assert!(
+            matches!(store.seal(name, 0, &NEW).await, Err(Failure::Io(_))),
+            "{name}"
+        );
         assert!(matches!(store.open(name).await, Err(Failure::Io(_))), "{name}");
-        assert!(matches!(store.remove(name, &NEW).await, Err(Failure::Io(_))), "{name}");
+        assert!(
+            matches!(store.remove(name, &NEW).await, Err(Failure::Io(_))),
+            "{name}"
+        );
     }
 }
 
 async fn names_are_listed_in_order(store: Arc<impl BlobStore>) {
     async fn list(store: &impl BlobStore, after: &str, limit: usize) -> Vec<String> {
-        store.list_bytes(after, limit).await.unwrap().into_iter().map(|found| found.key).collect()
+        store
+            .list_bytes(after, limit)
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|found| found.key)
+            .collect()
     }
     assert_eq!(list(&*store, "", 10).await, [""; 0]);
-    let mut names: Vec<String> =
-        (0..50_u32).map(|number| format!("{:032x}", u128::from(number.wrapping_mul(0x9e37_79b9)) << 96 | 7)).collect();
+    let mut names: Vec<String> = (0..50_u32)
+        .map(|number| format!("{:032x}", u128::from(number.wrapping_mul(0x9e37_79b9)) << 96 | 7))
+        .collect();
     names.extend([NAME, OTHER].map(str::to_owned));
     for name in &names {
         write(&*store, name, 0, vec![text("a")]).await.unwrap();
     }
     names.sort_unstable();
     assert_eq!(list(&*store, "", 100).await, names);
-    let (mut listed, mut after) = (Vec::new(), String::new());
+    let mut listed = Vec::new();
+    let mut after = String::new();
     loop {
         let page = list(&*store, &after, 7).await;
         let Some(last) = page.last() else { break };
@@ -182,7 +228,9 @@ async fn writes_that_nobody_waits_for_do_not_disturb_later_ones(store: Arc<impl 
     for _ in 0..50 {
         let abandoned = write_on(&*store, NAME, 6, &kept, vec![Bytes::from(vec![b'x'; 100_000])]);
         drop(futures_util::FutureExt::now_or_never(abandoned)); // polled once, so that it is under way
-        write_on(&*store, NAME, 6, &kept, vec![text("end")]).await.unwrap();
+        write_on(&*store, NAME, 6, &kept, vec![text("end")])
+            .await
+            .unwrap();
         assert_eq!(all(&*store, NAME).await, b"start end");
     }
 }
@@ -194,7 +242,9 @@ async fn bytes_are_kept_by_their_size(store: Arc<impl BlobStore>) {
     assert!(is_missing(store.keep(NAME, 4, &NEW).await));
     let first = store.keep(NAME, 3, &NEW).await.unwrap();
     assert_eq!(all(&*store, NAME).await, b"abc", "what was kept can be read");
-    write_on(&*store, NAME, 3, &first, vec![text("de")]).await.unwrap();
+    write_on(&*store, NAME, 3, &first, vec![text("de")])
+        .await
+        .unwrap();
     write_on(&*store, NAME, 5, &first, vec![text("f")]).await.unwrap();
     let second = store.keep(NAME, 6, &first).await.unwrap();
     // Nothing came since.
@@ -212,7 +262,9 @@ async fn bytes_are_removed_by_whoever_knows_their_name(store: Arc<impl BlobStore
         for name in ["a", "b", "c"].map(|name| name.repeat(32)) {
             write(&*store, &name, 0, vec![text("start")]).await.unwrap();
             let first = store.keep(&name, 5, &NEW).await.unwrap();
-            write_on(&*store, &name, 5, &first, vec![text(" end")]).await.unwrap();
+            write_on(&*store, &name, 5, &first, vec![text(" end")])
+                .await
+                .unwrap();
             let last = store.keep(&name, 9, &first).await.unwrap();
             if sealed {
                 store.seal(&name, 9, &last).await.unwrap();
@@ -234,10 +286,14 @@ async fn another_process_goes_on_from_what_was_kept(place: impl Place) {
     let store = place.open();
     write(&*store, NAME, 0, vec![text("start ")]).await.unwrap();
     let kept = store.keep(NAME, 6, &NEW).await.unwrap();
-    write_on(&*store, NAME, 6, &kept, vec![text("lost with the process")]).await.unwrap();
+    write_on(&*store, NAME, 6, &kept, vec![text("lost with the process")])
+        .await
+        .unwrap();
     drop(store);
     let store = place.open();
-    write_on(&*store, NAME, 6, &kept, vec![text("and go on")]).await.unwrap();
+    write_on(&*store, NAME, 6, &kept, vec![text("and go on")])
+        .await
+        .unwrap();
     let kept = store.keep(NAME, 15, &kept).await.unwrap();
     drop(store);
     // Sealed with not a byte more.
@@ -246,7 +302,9 @@ async fn another_process_goes_on_from_what_was_kept(place: impl Place) {
     store.seal(NAME, 15, &kept).await.unwrap();
     assert_eq!(all(&*store, NAME).await, b"start and go on");
     // What was never kept is begun anew.
-    write(&*store, OTHER, 0, vec![text("lost with the process")]).await.unwrap();
+    write(&*store, OTHER, 0, vec![text("lost with the process")])
+        .await
+        .unwrap();
     drop(store);
     let store = place.open();
     write(&*store, OTHER, 0, vec![text("new")]).await.unwrap();
@@ -259,13 +317,19 @@ async fn an_earlier_answer_is_good_until_a_later_one_was_used(place: impl Place)
     let store = place.open();
     write(&*store, NAME, 0, vec![text("start ")]).await.unwrap();
     let first = store.keep(NAME, 6, &NEW).await.unwrap();
-    write_on(&*store, NAME, 6, &first, vec![text("more")]).await.unwrap();
+    write_on(&*store, NAME, 6, &first, vec![text("more")])
+        .await
+        .unwrap();
     store.keep(NAME, 10, &first).await.unwrap();
-    write_on(&*store, NAME, 6, &first, vec![text("and other")]).await.unwrap();
+    write_on(&*store, NAME, 6, &first, vec![text("and other")])
+        .await
+        .unwrap();
     store.keep(NAME, 15, &first).await.unwrap();
     drop(store);
     let store = place.open();
-    write_on(&*store, NAME, 6, &first, vec![text("end")]).await.unwrap();
+    write_on(&*store, NAME, 6, &first, vec![text("end")])
+        .await
+        .unwrap();
     let last = store.keep(NAME, 9, &first).await.unwrap();
     store.seal(NAME, 9, &last).await.unwrap();
     assert_eq!(all(&*store, NAME).await, b"start end");

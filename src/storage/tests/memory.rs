@@ -8,19 +8,29 @@ async fn bytes_are_not_gone_on_with_without_what_was_told() {
     let store = Memory::new();
     write(&store, NAME, 0, vec![text("start ")]).await.unwrap();
     let first = store.keep(NAME, 6, &NEW).await.unwrap();
-    write_on(&store, NAME, 6, &first, vec![text("middle ")]).await.unwrap();
+    write_on(&store, NAME, 6, &first, vec![text("middle ")])
+        .await
+        .unwrap();
     let second = store.keep(NAME, 13, &first).await.unwrap();
     let foreign = Resume("what another store told".to_owned());
     for told in [&NEW, &foreign] {
         for (offset, size) in [(6, 6), (13, 13)] {
-            assert!(is_missing(write_on(&store, NAME, offset, told, vec![text("x")]).await), "{told:?} {offset}");
+            assert!(
+                is_missing(write_on(&store, NAME, offset, told, vec![text("x")]).await),
+                "{told:?} {offset}"
+            );
             assert!(is_missing(store.keep(NAME, size, told).await), "{told:?} {size}");
             assert!(is_missing(store.seal(NAME, size, told).await), "{told:?} {size}");
         }
     }
-    assert!(is_missing(write_on(&store, NAME, 13, &first, vec![text("x")]).await), "it tells of six bytes");
+    assert!(
+        is_missing(write_on(&store, NAME, 13, &first, vec![text("x")]).await),
+        "it tells of six bytes"
+    );
     assert!(is_missing(store.seal(NAME, 13, &first).await));
-    write_on(&store, NAME, 13, &second, vec![text("end")]).await.unwrap();
+    write_on(&store, NAME, 13, &second, vec![text("end")])
+        .await
+        .unwrap();
     store.seal(NAME, 16, &second).await.unwrap();
     assert_eq!(all(&store, NAME).await, b"start middle end");
 }
@@ -30,10 +40,16 @@ async fn a_later_answer_is_of_no_use_once_an_earlier_one_was_used() {
     let store = Memory::new();
     write(&store, NAME, 0, vec![text("start ")]).await.unwrap();
     let first = store.keep(NAME, 6, &NEW).await.unwrap();
-    write_on(&store, NAME, 6, &first, vec![text("more")]).await.unwrap();
+    write_on(&store, NAME, 6, &first, vec![text("more")])
+        .await
+        .unwrap();
     let dropped = store.keep(NAME, 10, &first).await.unwrap();
-    write_on(&store, NAME, 6, &first, vec![text("much more")]).await.unwrap();
-    assert!(is_missing(write_on(&store, NAME, 10, &dropped, vec![text("x")]).await));
+    write_on(&store, NAME, 6, &first, vec![text("much more")])
+        .await
+        .unwrap();
+    assert!(is_missing(
+        write_on(&store, NAME, 10, &dropped, vec![text("x")]).await
+    ));
 }
 
 #[tokio::test]
@@ -41,7 +57,10 @@ async fn bytes_are_written_where_they_end_or_were_kept_and_nowhere_else() {
     let store = Memory::new();
     write(&store, NAME, 0, vec![text("0123456789")]).await.unwrap();
     for offset in [1, 5, 9, 11] {
-        assert!(is_missing(write(&store, NAME, offset, vec![text("x")]).await), "{offset}");
+        assert!(
+            is_missing(write(&store, NAME, offset, vec![text("x")]).await),
+            "{offset}"
+        );
     }
     assert_eq!(all(&store, NAME).await, b"0123456789");
     write(&store, NAME, 10, vec![text("x")]).await.unwrap();

@@ -1,7 +1,7 @@
 //! The contract, as tests that every implementation passes, and what each of them promises beyond it.
 
-/// Makes a test for each implementation of each `async fn rule(store: Arc<impl Store>)`, and of each `async fn rule(place: impl Place)`,
-/// which opens a store as often as it likes and moves its clock.
+/// Makes a test for each implementation of each `async fn rule(store: Arc<impl Store>)`, and of each `async
+/// fn rule(place: impl Place)`, which opens a store as often as it likes and moves its clock.
 macro_rules! contract {
     (stores: [$($rule:ident),* $(,)?], places: [$($moved:ident),* $(,)?] $(,)?) => {
         contract!(in memory = InMemory, stores: [$($rule),*], places: [$($moved),*]);
@@ -32,7 +32,9 @@ mod together;
 
 use super::local::{Local, Settings};
 use super::memory::Memory;
-use super::{Answer, BlobStore, Change, Failure, Range, Record, RecordStore, Resume, Show, Value, Version, Written};
+use super::{
+    Answer, BlobStore, Change, Failure, Range, Record, RecordStore, Resume, Show, Value, Version, Written,
+};
 use crate::clock::{Clock, ManualClock, Timestamp};
 use ::bytes::Bytes;
 use std::collections::HashSet;
@@ -93,7 +95,10 @@ impl Place for InFolder {
     type Store = Local;
 
     fn open(&self) -> Arc<Local> {
-        let settings = Settings { clock: self.1.clone(), ..Settings::default() };
+        let settings = Settings {
+            clock: self.1.clone(),
+            ..Settings::default()
+        };
         Arc::new(Local::open_with(self.0.path(), settings).unwrap())
     }
 
@@ -107,12 +112,23 @@ fn value_of(text: &'static str) -> Value {
 }
 
 fn hidden(text: &'static str) -> Value {
-    Value { hidden: true, ..value_of(text) }
+    Value {
+        hidden: true,
+        ..value_of(text)
+    }
 }
 
 /// Visible keys.
 async fn list(store: &impl RecordStore, prefix: &str, after: &str, limit: usize) -> Vec<String> {
-    store.list(Range { prefix, after, limit, show: Show::Visible }).await.unwrap()
+    store
+        .list(Range {
+            prefix,
+            after,
+            limit,
+            show: Show::Visible,
+        })
+        .await
+        .unwrap()
 }
 
 fn text(value: &'static str) -> Bytes {
@@ -137,7 +153,13 @@ fn write<'a>(store: &'a impl BlobStore, name: &'a str, offset: u64, chunks: Vec<
 }
 
 /// The same by who was told something when the bytes were kept.
-fn write_on<'a>(store: &'a impl BlobStore, name: &'a str, offset: u64, resume: &'a Resume, chunks: Vec<Bytes>) -> Answer<'a, ()> {
+fn write_on<'a>(
+    store: &'a impl BlobStore,
+    name: &'a str,
+    offset: u64,
+    resume: &'a Resume,
+    chunks: Vec<Bytes>,
+) -> Answer<'a, ()> {
     store.write(name, offset, resume, chunks, Box::new(|_| ()))
 }
 

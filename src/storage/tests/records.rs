@@ -28,7 +28,10 @@ async fn a_record_is_made_only_where_there_is_none(store: Arc<impl RecordStore>)
     assert!(is_conflict(store.create("k", value_of("two")).await));
     let record = store.get("k").await.unwrap().unwrap();
     assert_eq!((record.version, record.value), (version, text("one")));
-    store.create("", value_of("the empty key is a key")).await.unwrap();
+    store
+        .create("", value_of("the empty key is a key"))
+        .await
+        .unwrap();
     assert_eq!(value(&*store, "").await, Some(text("the empty key is a key")));
 }
 
@@ -37,7 +40,9 @@ async fn a_record_changes_only_from_the_state_expected(store: Arc<impl RecordSto
     let second = store.swap("k", &first, value_of("2")).await.unwrap();
     assert!(is_conflict(store.swap("k", &first, value_of("3")).await));
     assert!(is_conflict(store.delete("k", &first).await));
-    assert!(is_conflict(store.swap("no such key", &second, value_of("3")).await));
+    assert!(is_conflict(
+        store.swap("no such key", &second, value_of("3")).await
+    ));
     assert!(is_conflict(store.delete("no such key", &second).await));
     assert_eq!(value(&*store, "k").await, Some(text("2")));
     store.delete("k", &second).await.unwrap();
@@ -53,7 +58,9 @@ async fn a_version_is_never_used_twice(store: Arc<impl RecordStore>) {
         let swapped = store.swap("k", &made, value_of("same")).await.unwrap();
         store.delete("k", &swapped).await.unwrap();
         assert!(seen.insert(made.clone()) && seen.insert(swapped));
-        assert!(is_conflict(store.swap("k", &made, value_of("from an earlier life")).await));
+        assert!(is_conflict(
+            store.swap("k", &made, value_of("from an earlier life")).await
+        ));
     }
 }
 
@@ -61,7 +68,8 @@ async fn of_concurrent_swaps_one_wins(store: Arc<impl RecordStore + 'static>) {
     let mut version = store.create("k", value_of("start")).await.unwrap();
     for _ in 0..20 {
         let one = |i: u8| {
-            let (store, version) = (store.clone(), version.clone());
+            let store = store.clone();
+            let version = version.clone();
             tokio::spawn(async move { (i, store.swap("k", &version, Bytes::from(vec![i]).into()).await) })
         };
         let tasks: Vec<_> = (0..16).map(one).collect();
@@ -81,7 +89,13 @@ async fn of_concurrent_swaps_one_wins(store: Arc<impl RecordStore + 'static>) {
 async fn of_concurrent_creates_one_wins(store: Arc<impl RecordStore + 'static>) {
     let one = |i: u8| {
         let store = store.clone();
-        tokio::spawn(async move { store.create("k", Bytes::from(vec![i]).into()).await.is_ok().then_some(i) })
+        tokio::spawn(async move {
+            store
+                .create("k", Bytes::from(vec![i]).into())
+                .await
+                .is_ok()
+                .then_some(i)
+        })
     };
     let mut winners = Vec::new();
     for task in (0..16).map(one).collect::<Vec<_>>() {
@@ -103,7 +117,11 @@ async fn a_value_may_become_large_and_small_again(store: Arc<impl RecordStore>) 
         version = store.swap("k", &version, sized(size).into()).await.unwrap();
         assert_eq!(value(&*store, "k").await, Some(sized(size)));
         assert!(is_conflict(store.create("k", sized(100_000).into()).await));
-        assert_eq!(value(&*store, "k").await, Some(sized(size)), "who loses leaves the value alone");
+        assert_eq!(
+            value(&*store, "k").await,
+            Some(sized(size)),
+            "who loses leaves the value alone"
+        );
     }
     version = store.swap("k", &version, sized(100_000).into()).await.unwrap();
     store.delete("k", &version).await.unwrap();
@@ -112,7 +130,10 @@ async fn a_value_may_become_large_and_small_again(store: Arc<impl RecordStore>) 
 
 /// Two that no store gave out.
 fn foreign() -> [Version; 2] {
-    [Version(Token::Number(7)), Version(Token::Text("another store's".into()))]
+    [
+        Version(Token::Number(7)),
+        Version(Token::Text("another store's".into())),
+    ]
 }
 
 async fn a_version_of_another_store_is_no_version(store: Arc<impl RecordStore>) {
@@ -128,7 +149,10 @@ async fn a_version_of_another_store_is_no_version(store: Arc<impl RecordStore>) 
 
 async fn a_hidden_record_is_read_and_changed_as_any_other(store: Arc<impl RecordStore>) {
     let first = store.create("k", hidden("1")).await.unwrap();
-    assert!(is_conflict(store.create("k", value_of("another")).await), "it is there");
+    assert!(
+        is_conflict(store.create("k", value_of("another")).await),
+        "it is there"
+    );
     let record = store.get("k").await.unwrap().unwrap();
     assert_eq!((&record.version, record.value), (&first, text("1")));
     let second = store.swap("k", &first, hidden("2")).await.unwrap();
@@ -139,7 +163,11 @@ async fn a_hidden_record_is_read_and_changed_as_any_other(store: Arc<impl Record
     assert_eq!(value(&*store, "k").await, None);
     store.create("k", value_of("once more")).await.unwrap();
     // A large one, too.
-    let large = Value { bytes: Bytes::from(vec![7; 100_000]), hidden: true, frees: false };
+    let large = Value {
+        bytes: Bytes::from(vec![7; 100_000]),
+        hidden: true,
+        frees: false,
+    };
     let version = store.create("l", large.clone()).await.unwrap();
     assert_eq!(value(&*store, "l").await, Some(large.bytes));
     assert_eq!(list(&*store, "", "", 10).await, ["k"]);
@@ -149,7 +177,15 @@ async fn a_hidden_record_is_read_and_changed_as_any_other(store: Arc<impl Record
 async fn a_record_has_the_time_at_which_the_store_took_it(place: impl Place) {
     async fn written(store: &impl RecordStore) -> Timestamp {
         let record = store.get("k").await.unwrap().unwrap();
-        let listed = store.list_written(Range { prefix: "k", after: "", limit: 1, show: Show::All }).await.unwrap();
+        let listed = store
+            .list_written(Range {
+                prefix: "k",
+                after: "",
+                limit: 1,
+                show: Show::All,
+            })
+            .await
+            .unwrap();
         assert_eq!((listed[0].key.as_str(), listed[0].written), ("k", record.written));
         record.written
     }
@@ -158,11 +194,23 @@ async fn a_record_has_the_time_at_which_the_store_took_it(place: impl Place) {
     let version = store.create("k", value_of("same")).await.unwrap();
     assert_eq!(written(&*store).await, begin);
     place.hand().advance(Duration::from_millis(1001));
-    assert_eq!((written(&*store).await, store.now()), (begin, begin.plus(Duration::from_millis(1001))), "nothing was written");
+    assert_eq!(
+        (written(&*store).await, store.now()),
+        (begin, begin.plus(Duration::from_millis(1001))),
+        "nothing was written"
+    );
     let version = store.swap("k", &version, value_of("same")).await.unwrap();
-    assert_eq!(written(&*store).await, store.now(), "the same bytes, written again");
+    assert_eq!(
+        written(&*store).await,
+        store.now(),
+        "the same bytes, written again"
+    );
     place.hand().advance(Duration::from_secs(1));
-    let change = Change { key: "k".to_owned(), expected: Some(version), value: Some(hidden("same")) };
+    let change = Change {
+        key: "k".to_owned(),
+        expected: Some(version),
+        value: Some(hidden("same")),
+    };
     assert!(store.change_all(vec![change]).await[0].is_ok());
     let end = store.now();
     assert_eq!(written(&*store).await, end, "and so in a call for several");
@@ -171,7 +219,10 @@ async fn a_record_has_the_time_at_which_the_store_took_it(place: impl Place) {
     assert_eq!(written(&*store).await, end, "what is refused writes nothing");
     drop(store);
     let store = place.open();
-    assert_eq!((written(&*store).await, store.now()), (end, end.plus(Duration::from_secs(1))));
+    assert_eq!(
+        (written(&*store).await, store.now()),
+        (end, end.plus(Duration::from_secs(1)))
+    );
 }
 
 async fn what_was_acknowledged_stays(place: impl Place) {

@@ -14,7 +14,11 @@ contract! {
 }
 
 fn change(key: &str, expected: Option<&Version>, value: Option<Value>) -> Change {
-    Change { key: key.to_owned(), expected: expected.cloned(), value }
+    Change {
+        key: key.to_owned(),
+        expected: expected.cloned(),
+        value,
+    }
 }
 
 /// What came of each: a version, none after a deletion, or a conflict.
@@ -56,7 +60,13 @@ async fn each_change_is_for_itself(store: Arc<impl RecordStore>) {
     expected.extend((0..5).map(|_| Came::Conflict));
     expected.extend([Came::Written, Came::Deleted]);
     assert_eq!(came, expected);
-    for (key, now) in [("new", Some("new")), ("1", Some("swapped")), ("2", None), ("3", Some("3 again")), ("none", None)] {
+    for (key, now) in [
+        ("new", Some("new")),
+        ("1", Some("swapped")),
+        ("2", None),
+        ("3", Some("3 again")),
+        ("none", None),
+    ] {
         assert_eq!(value(&*store, key).await, now.map(text), "{key}");
     }
     assert_eq!(list(&*store, "", "", 10).await, ["3", "new"]);
@@ -64,11 +74,17 @@ async fn each_change_is_for_itself(store: Arc<impl RecordStore>) {
 
 async fn changes_are_done_in_their_order(store: Arc<impl RecordStore>) {
     use Came::{Conflict, Deleted, Written};
-    let twice = vec![change("k", None, Some(value_of("1"))), change("k", None, Some(value_of("2")))];
+    let twice = vec![
+        change("k", None, Some(value_of("1"))),
+        change("k", None, Some(value_of("2"))),
+    ];
     assert_eq!(all_of(&*store, twice).await, [Written, Conflict]);
     assert_eq!(value(&*store, "k").await, Some(text("1")));
     let version = store.get("k").await.unwrap().unwrap().version;
-    let twice = vec![change("k", Some(&version), Some(value_of("2"))), change("k", Some(&version), None)];
+    let twice = vec![
+        change("k", Some(&version), Some(value_of("2"))),
+        change("k", Some(&version), None),
+    ];
     assert_eq!(all_of(&*store, twice).await, [Written, Conflict]);
     assert_eq!(value(&*store, "k").await, Some(text("2")));
     let version = store.get("k").await.unwrap().unwrap().version;
@@ -78,7 +94,10 @@ async fn changes_are_done_in_their_order(store: Arc<impl RecordStore>) {
         change("k", None, Some(value_of("3"))),
         change("k", Some(&version), None),
     ];
-    assert_eq!(all_of(&*store, anew).await, [Conflict, Deleted, Written, Conflict]);
+    assert_eq!(
+        all_of(&*store, anew).await,
+        [Conflict, Deleted, Written, Conflict]
+    );
     assert_eq!(value(&*store, "k").await, Some(text("3")));
 }
 
@@ -87,21 +106,35 @@ async fn no_change_is_no_change(store: Arc<impl RecordStore>) {
 }
 
 async fn many_changes_and_large_ones_are_done_together(store: Arc<impl RecordStore>) {
-    let sized = |number: usize| Value::from(Bytes::from(vec![u8::try_from(number % 251).unwrap(); number * 997 % 150_000]));
+    let sized = |number: usize| {
+        Value::from(Bytes::from(vec![
+            u8::try_from(number % 251).unwrap();
+            number * 997 % 150_000
+        ]))
+    };
     let keys: Vec<String> = (0..300).map(|number| format!("{number:03}")).collect();
     // Every tenth is there already.
     for key in keys.iter().step_by(10) {
         store.create(key, value_of("first")).await.unwrap();
     }
     let create = |(number, key): (usize, &String)| change(key, None, Some(sized(number)));
-    let done = store.change_all(keys.iter().enumerate().map(create).collect()).await;
+    let done = store
+        .change_all(keys.iter().enumerate().map(create).collect())
+        .await;
     let mut changes = Vec::new();
     for (number, (key, done)) in keys.iter().zip(done).enumerate() {
         let there = number.is_multiple_of(10);
         assert_eq!(done.is_err(), there, "{key}");
         let record = store.get(key).await.unwrap().unwrap();
-        assert!(record.value == if there { text("first") } else { sized(number).bytes }, "{key}");
-        changes.push(change(key, Some(&record.version), if there { None } else { Some(sized(number + 1)) }));
+        assert!(
+            record.value == if there { text("first") } else { sized(number).bytes },
+            "{key}"
+        );
+        changes.push(change(
+            key,
+            Some(&record.version),
+            if there { None } else { Some(sized(number + 1)) },
+        ));
     }
     let done = store.change_all(changes).await;
     for (number, (key, done)) in keys.iter().zip(done).enumerate() {
@@ -116,10 +149,20 @@ async fn versions_are_never_used_twice(store: Arc<impl RecordStore>) {
     let mut versions: Vec<Option<Version>> = vec![None; 5];
     for round in 0..20 {
         let value = (round % 4 != 3).then(|| value_of("same"));
-        let one = |(number, version): (usize, &Option<Version>)| change(&number.to_string(), version.as_ref(), value.clone());
-        let done = store.change_all(versions.iter().enumerate().map(one).collect()).await;
+        let one = |(number, version): (usize, &Option<Version>)| {
+            change(&number.to_string(), version.as_ref(), value.clone())
+        };
+        let done = store
+            .change_all(versions.iter().enumerate().map(one).collect())
+            .await;
         versions = done.into_iter().map(Result::unwrap).collect();
-        assert!(versions.iter().flatten().all(|version| seen.insert(version.clone())), "in round {round}");
+        assert!(
+            versions
+                .iter()
+                .flatten()
+                .all(|version| seen.insert(version.clone())),
+            "in round {round}"
+        );
     }
     assert_eq!(seen.len(), 75);
 }
@@ -169,7 +212,18 @@ async fn a_failure_stops_what_comes_behind_it_and_a_conflict_does_not() {
         change("2", Some(&two), None),
     ];
     let done = store.change_all(changes).await;
-    assert!(matches!(done[..], [Err(Failure::Conflict), Ok(Some(_)), Err(Failure::Full), Err(Failure::Full)]), "{done:?}");
+    assert!(
+        matches!(
+            done[..],
+            [
+                Err(Failure::Conflict),
+                Ok(Some(_)),
+                Err(Failure::Full),
+                Err(Failure::Full)
+            ]
+        ),
+        "{done:?}"
+    );
     assert_eq!(value(&store, "1").await, Some(text("swapped")));
     assert_eq!(value(&store, "2").await, Some(text("2")));
 }

@@ -1,4 +1,5 @@
-//! One element of a SPIFFE bundle's `keys` with `use: x509-svid` (SPIFFE Trust Domain and Bundle 4.2.2, RFC 7517 4.7).
+//! One element of a SPIFFE bundle's `keys` with `use: x509-svid` (SPIFFE Trust Domain and Bundle 4.2.2, RFC
+//! 7517 4.7).
 
 use crate::trust::json;
 use crate::trust::jwks::{Skipped, name};
@@ -10,7 +11,11 @@ use serde_json::{Map, Value};
 /// `None` for what is meant for something else; the JWT keys' reading reports what is meant for nothing.
 pub(super) fn authority(index: usize, element: &Value) -> Option<Result<Authority, Skipped>> {
     let jwk = element.as_object()?;
-    let skipped = |why: Unusable| Skipped { element: name(index, element), why: why.to_string(), ignored: why.is_ignored() };
+    let skipped = |why: Unusable| Skipped {
+        element: name(index, element),
+        why: why.to_string(),
+        ignored: why.is_ignored(),
+    };
     (jwk.get("use")? == "x509-svid").then(|| read(jwk).map_err(skipped))
 }
 
@@ -18,14 +23,19 @@ pub(super) fn authority(index: usize, element: &Value) -> Option<Result<Authorit
 enum Unusable {
     #[error("this is a private key: its parameter `d` must never be published; replace the authority")]
     PrivateKey,
-    #[error("expected a public key, without the private parameter `d`, found `d: null`; leave the member out")]
+    #[error(
+        "expected a public key, without the private parameter `d`, found `d: null`; leave the member out"
+    )]
     NullPrivateKey,
     #[error("this is a shared secret (kty `oct`), which is no authority's key")]
     SharedSecret,
     #[error("expected kty `RSA`, `EC` or `OKP`, found {found:?}")]
     Type { found: String },
     #[error("expected a string as `{member}`, found {found}")]
-    Mistyped { member: &'static str, found: &'static str },
+    Mistyped {
+        member: &'static str,
+        found: &'static str,
+    },
     #[error("`{member}` is not base64url without padding")]
     Encoding { member: &'static str },
     #[error("expected a list with a certificate as `x5c`, found {found}")]
@@ -41,7 +51,13 @@ enum Unusable {
 impl Unusable {
     /// Whether the standard says to ignore such an element: one of an unknown type, or without a certificate.
     fn is_ignored(&self) -> bool {
-        matches!(self, Self::Type { .. } | Self::NoCertificate { found: "nothing" | "an empty list" })
+        matches!(
+            self,
+            Self::Type { .. }
+                | Self::NoCertificate {
+                    found: "nothing" | "an empty list"
+                }
+        )
     }
 }
 
@@ -53,30 +69,53 @@ fn read(jwk: &Map<String, Value>) -> Result<Authority, Unusable> {
     }
     let key = public_key(jwk)?;
     let first = match jwk.get("x5c") {
-        Some(Value::Array(certificates)) => certificates.first().ok_or(Unusable::NoCertificate { found: "an empty list" })?,
-        found => return Err(Unusable::NoCertificate { found: json::kind(found) }),
+        Some(Value::Array(certificates)) => certificates.first().ok_or(Unusable::NoCertificate {
+            found: "an empty list",
+        })?,
+        found => {
+            return Err(Unusable::NoCertificate {
+                found: json::kind(found),
+            });
+        }
     };
-    let first = first.as_str().ok_or(Unusable::NoCertificate { found: "a list of something else" })?;
-    let der = STANDARD.decode(first).map_err(|_| Unusable::CertificateEncoding)?;
+    let first = first.as_str().ok_or(Unusable::NoCertificate {
+        found: "a list of something else",
+    })?;
+    let der = STANDARD
+        .decode(first)
+        .map_err(|_| Unusable::CertificateEncoding)?;
     let authority = Authority::parse(&der)?;
-    if *authority.public_key() == key { Ok(authority) } else { Err(Unusable::OtherKey) }
+    if *authority.public_key() == key {
+        Ok(authority)
+    } else {
+        Err(Unusable::OtherKey)
+    }
 }
 
 fn public_key(jwk: &Map<String, Value>) -> Result<PublicKey, Unusable> {
     match text(jwk, "kty")? {
         "RSA" => Ok(PublicKey::rsa(&number(jwk, "n")?, &number(jwk, "e")?)),
         "EC" => Ok(PublicKey::ec(&number(jwk, "x")?, &number(jwk, "y")?)),
-        "OKP" => Ok(PublicKey::Ed25519 { point: number(jwk, "x")? }),
+        "OKP" => Ok(PublicKey::Ed25519 {
+            point: number(jwk, "x")?,
+        }),
         "oct" => Err(Unusable::SharedSecret),
-        other => Err(Unusable::Type { found: other.to_owned() }),
+        other => Err(Unusable::Type {
+            found: other.to_owned(),
+        }),
     }
 }
 
 fn text<'a>(jwk: &'a Map<String, Value>, member: &'static str) -> Result<&'a str, Unusable> {
     let found = jwk.get(member);
-    found.and_then(Value::as_str).ok_or(Unusable::Mistyped { member, found: json::kind(found) })
+    found.and_then(Value::as_str).ok_or(Unusable::Mistyped {
+        member,
+        found: json::kind(found),
+    })
 }
 
 fn number(jwk: &Map<String, Value>, member: &'static str) -> Result<Vec<u8>, Unusable> {
-    URL_SAFE_NO_PAD.decode(text(jwk, member)?).map_err(|_| Unusable::Encoding { member })
+    URL_SAFE_NO_PAD
+        .decode(text(jwk, member)?)
+        .map_err(|_| Unusable::Encoding { member })
 }

@@ -1,5 +1,6 @@
-//! A SPIFFE bundle map: the bundles of several trust domains in one document, each for its own trust domain and no other. It is read
-//! as a whole; the refresh hints of the bundles in it say nothing about the map (SPIFFE Trust Domain and Bundle 5).
+//! A SPIFFE bundle map: the bundles of several trust domains in one document, each for its own trust domain
+//! and no other. It is read as a whole; the refresh hints of the bundles in it say nothing about the map
+//! (SPIFFE Trust Domain and Bundle 5).
 
 use super::{Bundle, InvalidBundle, bundle};
 use crate::spiffe_id::TrustDomain;
@@ -12,18 +13,35 @@ pub fn parse_map(bytes: &[u8], trust_domain: &TrustDomain) -> Result<Option<Pars
     let document = json::object(bytes)?;
     let entries = match document.get("trust_domains") {
         Some(Value::Object(entries)) => entries,
-        found => return Err(InvalidBundle::TrustDomains { found: json::kind(found) }),
+        found => {
+            return Err(InvalidBundle::TrustDomains {
+                found: json::kind(found),
+            });
+        }
     };
     for name in entries.keys() {
-        name.parse::<TrustDomain>().map_err(|why| InvalidBundle::TrustDomain { name: name.clone(), why })?;
+        name.parse::<TrustDomain>()
+            .map_err(|why| InvalidBundle::TrustDomain {
+                name: name.clone(),
+                why,
+            })?;
     }
     match entries.get(trust_domain.as_str()) {
         None => Ok(None),
         Some(Value::Object(entry)) => {
             let parsed = bundle(entry)?;
-            Ok(Some(Parsed { value: Bundle { refresh_hint: None, ..parsed.value }, ..parsed }))
+            Ok(Some(Parsed {
+                value: Bundle {
+                    refresh_hint: None,
+                    ..parsed.value
+                },
+                ..parsed
+            }))
         }
-        found => Err(InvalidBundle::Entry { trust_domain: trust_domain.to_string(), found: json::kind(found) }),
+        found => Err(InvalidBundle::Entry {
+            trust_domain: trust_domain.to_string(),
+            found: json::kind(found),
+        }),
     }
 }
 
@@ -35,7 +53,11 @@ mod tests {
 
     fn jwt_bundle(kid: &str) -> String {
         let keys = String::from_utf8(jwk_set(&[kid])).unwrap();
-        keys.replace(r#""kty""#, r#""use":"jwt-svid","kty""#).replacen('{', r#"{"spiffe_sequence":3,"spiffe_refresh_hint":60,"#, 1)
+        keys.replace(r#""kty""#, r#""use":"jwt-svid","kty""#).replacen(
+            '{',
+            r#"{"spiffe_sequence":3,"spiffe_refresh_hint":60,"#,
+            1,
+        )
     }
 
     fn read(text: &str) -> Result<Option<Vec<String>>, InvalidBundle> {
@@ -46,18 +68,32 @@ mod tests {
     #[test]
     fn b_14_trust_domains_must_be_there_may_be_empty_and_must_be_named_so() {
         assert_eq!(read(r#"{"trust_domains":{}}"#), Ok(None));
-        for (text, found) in [("{}", "nothing"), (r#"{"trust_domains":[]}"#, "a list"), (r#"{"trust_domains":null}"#, "null")] {
+        for (text, found) in [
+            ("{}", "nothing"),
+            (r#"{"trust_domains":[]}"#, "a list"),
+            (r#"{"trust_domains":null}"#, "null"),
+        ] {
             assert_eq!(read(text), Err(InvalidBundle::TrustDomains { found }));
         }
         for name in ["A.example", "spiffe://a.example", ""] {
-            let text = format!(r#"{{"trust_domains":{{"a.example":{},{name:?}:{{"keys":[]}}}}}}"#, jwt_bundle("k1"));
-            assert!(matches!(read(&text), Err(InvalidBundle::TrustDomain { .. })), "{name}");
+            let text = format!(
+                r#"{{"trust_domains":{{"a.example":{},{name:?}:{{"keys":[]}}}}}}"#,
+                jwt_bundle("k1")
+            );
+            assert!(
+                matches!(read(&text), Err(InvalidBundle::TrustDomain { .. })),
+                "{name}"
+            );
         }
     }
 
     #[test]
     fn b_13_each_trust_domain_gets_its_own_bundle_only() {
-        let text = format!(r#"{{"trust_domains":{{"b.example":{},"a.example":{}}}}}"#, jwt_bundle("k2"), jwt_bundle("k1"));
+        let text = format!(
+            r#"{{"trust_domains":{{"b.example":{},"a.example":{}}}}}"#,
+            jwt_bundle("k2"),
+            jwt_bundle("k1")
+        );
         assert_eq!(read(&text), Ok(Some(vec!["k1".to_owned()])));
         let text = format!(r#"{{"trust_domains":{{"b.example":{}}}}}"#, jwt_bundle("k2"));
         assert_eq!(read(&text), Ok(None));
@@ -65,23 +101,41 @@ mod tests {
 
     #[test]
     fn b_15_a_trust_domain_that_is_there_twice_is_refused() {
-        let text = format!(r#"{{"trust_domains":{{"a.example":{},"a.example":{}}}}}"#, jwt_bundle("k1"), jwt_bundle("k2"));
-        assert_eq!(read(&text), Err(InvalidBundle::Json(InvalidJson::Duplicate { member: "a.example".into() })));
+        let text = format!(
+            r#"{{"trust_domains":{{"a.example":{},"a.example":{}}}}}"#,
+            jwt_bundle("k1"),
+            jwt_bundle("k2")
+        );
+        assert_eq!(
+            read(&text),
+            Err(InvalidBundle::Json(InvalidJson::Duplicate {
+                member: "a.example".into()
+            }))
+        );
     }
 
     #[test]
     fn b_16_a_contained_refresh_hint_says_nothing_about_the_map() {
         let text = format!(r#"{{"trust_domains":{{"a.example":{}}}}}"#, jwt_bundle("k1"));
-        let bundle = parse_map(text.as_bytes(), &"a.example".parse().unwrap()).unwrap().unwrap().value;
+        let bundle = parse_map(text.as_bytes(), &"a.example".parse().unwrap())
+            .unwrap()
+            .unwrap()
+            .value;
         assert_eq!((bundle.refresh_hint, bundle.sequence), (None, Some(3)));
     }
 
     #[test]
     fn a_faulty_bundle_harms_no_other() {
         for fault in ["5", "{}", r#"{"keys":null}"#] {
-            let text = format!(r#"{{"trust_domains":{{"a.example":{},"b.example":{fault}}}}}"#, jwt_bundle("k1"));
+            let text = format!(
+                r#"{{"trust_domains":{{"a.example":{},"b.example":{fault}}}}}"#,
+                jwt_bundle("k1")
+            );
             assert!(read(&text).unwrap().is_some(), "{fault}");
-            assert!(parse_map(text.as_bytes(), &"b.example".parse().unwrap()).is_err(), "{fault}");
+            assert!(
+                parse_map(text.as_bytes(), &"b.example".parse().unwrap()).is_err(),
+                "{fault}"
+            );
         }
     }
 }

@@ -1,9 +1,9 @@
-//! Trust bundles in their three forms: SPIFFE's JSON, PEM, and the Workload API's concatenated DER. A document must be well-formed;
-//! its elements are judged one by one, and one that cannot be used is skipped and reported while the rest counts. A well-formed
-//! bundle that yields nothing revokes.
+//! Trust bundles in their three forms: SPIFFE's JSON, PEM, and the Workload API's concatenated DER. A
+//! document must be well-formed; its elements are judged one by one, and one that cannot be used is skipped
+//! and reported while the rest counts. A well-formed bundle that yields nothing revokes.
 //!
-//! No bundle says whose it is: the trust domain's name comes from whoever configured the source, never from here (B-12), and two
-//! bundles are never merged (B-13).
+//! No bundle says whose it is: the trust domain's name comes from whoever configured the source, never from
+//! here (B-12), and two bundles are never merged (B-13).
 //!
 //! <https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE_Trust_Domain_and_Bundle.md#4-spiffe-bundle-format>
 
@@ -43,49 +43,76 @@ pub fn parse_spiffe(bytes: &[u8]) -> Result<Parsed<Bundle>, InvalidBundle> {
 fn bundle(document: &Map<String, Value>) -> Result<Parsed<Bundle>, InvalidBundle> {
     let elements = match document.get("keys") {
         Some(Value::Array(elements)) => elements,
-        found => return Err(InvalidBundle::Keys { found: json::kind(found) }),
+        found => {
+            return Err(InvalidBundle::Keys {
+                found: json::kind(found),
+            });
+        }
     };
     let sequence = sequence(document)?;
-    let Parsed { value: jwt, mut skipped } = jwks::from_elements(elements, UseRule::SpiffeBundle);
-    let x509 = gather(elements.iter().enumerate().filter_map(|(index, element)| element::authority(index, element)));
+    let Parsed {
+        value: jwt,
+        mut skipped,
+    } = jwks::from_elements(elements, UseRule::SpiffeBundle);
+    let x509 = gather(
+        elements
+            .iter()
+            .enumerate()
+            .filter_map(|(index, element)| element::authority(index, element)),
+    );
     skipped.extend(x509.skipped);
     if x509.value.is_empty() && jwt.is_empty() {
         jwks::promote(&mut skipped);
     }
     let refresh_hint = refresh_hint(document, &mut skipped);
-    Ok(Parsed { value: Bundle { x509: x509.value, jwt, sequence, refresh_hint }, skipped })
+    Ok(Parsed {
+        value: Bundle {
+            x509: x509.value,
+            jwt,
+            sequence,
+            refresh_hint,
+        },
+        skipped,
+    })
 }
 
-/// Reads X.509 authorities from PEM. At least one certificate must be there: for a trust domain an emptied file is more likely a
-/// mistake than a revocation, which SPIFFE's JSON can say clearly.
+/// Reads X.509 authorities from PEM. At least one certificate must be there: for a trust domain an emptied
+/// file is more likely a mistake than a revocation, which SPIFFE's JSON can say clearly.
 pub fn parse_pem(bytes: &[u8]) -> Result<Parsed<X509Authorities>, InvalidBundle> {
-    let sections: Vec<(SectionKind, Vec<u8>)> = pem::SliceIter::new(bytes).collect::<Result<_, _>>().map_err(malformed_pem)?;
+    let sections: Vec<(SectionKind, Vec<u8>)> = pem::SliceIter::new(bytes)
+        .collect::<Result<_, _>>()
+        .map_err(malformed_pem)?;
     if !sections.iter().any(|(kind, _)| *kind == SectionKind::Certificate) {
         return Err(InvalidBundle::NoCertificate);
     }
     Ok(gather(sections.iter().enumerate().map(|(index, (kind, der))| {
         let authority = match kind {
             SectionKind::Certificate => Authority::parse(der).map_err(|why| why.to_string()),
-            other => Err(format!("expected a certificate, found another PEM section ({})", section(*other))),
+            other => Err(format!(
+                "expected a certificate, found another PEM section ({})",
+                section(*other)
+            )),
         };
         authority.map_err(|why| Skipped::new(format!("PEM section {}", index + 1), why))
     })))
 }
 
-/// Reads X.509 authorities from concatenated DER, as the Workload API sends them. No bytes are an empty bundle.
+/// Reads X.509 authorities from concatenated DER, as the Workload API sends them. No bytes are an empty
+/// bundle.
 pub fn parse_der(concatenated: &[u8]) -> Result<Parsed<X509Authorities>, InvalidBundle> {
     let certificates = split_der(concatenated)?;
-    Ok(gather(
-        certificates
-            .into_iter()
-            .enumerate()
-            .map(|(index, der)| Authority::parse(der).map_err(|why| Skipped::new(format!("certificate {}", index + 1), why.to_string()))),
-    ))
+    Ok(gather(certificates.into_iter().enumerate().map(
+        |(index, der)| {
+            Authority::parse(der)
+                .map_err(|why| Skipped::new(format!("certificate {}", index + 1), why.to_string()))
+        },
+    )))
 }
 
 /// Takes concatenated certificates apart.
 pub(in crate::trust) fn split_der(concatenated: &[u8]) -> Result<Vec<&[u8]>, InvalidBundle> {
-    let (mut rest, mut certificates) = (concatenated, Vec::new());
+    let mut rest = concatenated;
+    let mut certificates = Vec::new();
     while !rest.is_empty() {
         let offset = concatenated.len() - rest.len();
         let (behind, one) = Any::from_der(rest).map_err(|_| InvalidBundle::Framing { offset })?;
@@ -113,7 +140,10 @@ pub enum InvalidBundle {
     #[error("not a SPIFFE bundle map: {name:?} is no trust domain: {why}")]
     TrustDomain { name: String, why: InvalidSpiffeId },
     #[error("not a SPIFFE bundle: expected an object as `trust_domains[{trust_domain:?}]`, found {found}")]
-    Entry { trust_domain: String, found: &'static str },
+    Entry {
+        trust_domain: String,
+        found: &'static str,
+    },
     #[error("not PEM: a section's end marker is missing; the file may be cut off")]
     PemEnd,
     #[error("not PEM: a section's begin marker is malformed")]
@@ -142,20 +172,29 @@ fn sequence(document: &Map<String, Value>) -> Result<Option<u64>, InvalidBundle>
         None | Some(Value::Null) => Ok(None),
         Some(Value::Number(number)) => match number.as_u64() {
             Some(sequence) => Ok(Some(sequence)),
-            None => Err(InvalidBundle::Sequence { found: "another number" }),
+            None => Err(InvalidBundle::Sequence {
+                found: "another number",
+            }),
         },
-        found => Err(InvalidBundle::Sequence { found: json::kind(found) }),
+        found => Err(InvalidBundle::Sequence {
+            found: json::kind(found),
+        }),
     }
 }
 
 /// It is a hint only: one that cannot be read is reported, and the bundle counts.
 fn refresh_hint(document: &Map<String, Value>, skipped: &mut Vec<Skipped>) -> Option<Duration> {
-    let found = document.get("spiffe_refresh_hint").filter(|found| !found.is_null())?;
+    let found = document
+        .get("spiffe_refresh_hint")
+        .filter(|found| !found.is_null())?;
     let negative = || found.as_i64().map(|_| 0);
     match found.as_u64().or_else(negative) {
         Some(seconds) => Some(Duration::from_secs(seconds).max(SHORTEST_REFRESH)),
         None => {
-            let why = format!("expected an integer of seconds, found {}", json::kind(Some(found)));
+            let why = format!(
+                "expected an integer of seconds, found {}",
+                json::kind(Some(found))
+            );
             skipped.push(Skipped::new("spiffe_refresh_hint", why));
             None
         }

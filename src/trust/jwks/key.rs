@@ -1,10 +1,13 @@
-//! One public key of a JWK Set (RFC 7517 4, RFC 7518 6, RFC 8037 2), ready to verify with each algorithm that fits it.
+//! One public key of a JWK Set (RFC 7517 4, RFC 7518 6, RFC 8037 2), ready to verify with each algorithm that
+//! fits it.
 
 use super::UseRule;
 use crate::trust::fingerprint;
 use crate::trust::json;
 use crate::trust::jwt::Algorithm;
-use aws_lc_rs::signature::{self as lc, ParsedPublicKey, RsaParameters, RsaPublicKeyComponents, VerificationAlgorithm};
+use aws_lc_rs::signature::{
+    self as lc, ParsedPublicKey, RsaParameters, RsaPublicKeyComponents, VerificationAlgorithm,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
@@ -22,7 +25,11 @@ pub(in crate::trust) struct Key {
 impl Key {
     /// `None` for an element that is well but meant for something else.
     pub(super) fn parse(element: &Value, rule: UseRule) -> Result<Option<Self>, Unusable> {
-        let Value::Object(jwk) = element else { return Err(Unusable::NotAnObject { found: json::kind(Some(element)) }) };
+        let Value::Object(jwk) = element else {
+            return Err(Unusable::NotAnObject {
+                found: json::kind(Some(element)),
+            });
+        };
         let used = used_for_tokens(jwk, rule);
         if used == Ok(false) {
             return Ok(None);
@@ -37,36 +44,58 @@ impl Key {
         let id = match jwk.get("kid") {
             Some(Value::String(id)) if !id.is_empty() => Some(id.as_str().into()),
             None if matches!(rule, UseRule::Oidc | UseRule::Ignored) => None,
-            found => return Err(Unusable::KeyId { found: json::kind(found) }),
+            found => {
+                return Err(Unusable::KeyId {
+                    found: json::kind(found),
+                });
+            }
         };
         match jwk.get("key_ops") {
             None => {}
             Some(Value::Array(operations)) if operations.iter().any(|one| one == "verify") => {}
             Some(Value::Array(_)) => return Err(Unusable::Operations),
-            found => return Err(Unusable::OperationsType { found: json::kind(found) }),
+            found => {
+                return Err(Unusable::OperationsType {
+                    found: json::kind(found),
+                });
+            }
         }
         let mut verifiers = verifiers(jwk)?;
         if let Some(bound) = jwk.get("alg") {
-            let bound = bound.as_str().ok_or(Unusable::Mistyped { member: "alg", found: json::kind(Some(bound)) })?;
-            let only: Algorithm = bound.parse().map_err(|_| Unusable::UnknownAlgorithm { found: bound.into() })?;
+            let bound = bound.as_str().ok_or(Unusable::Mistyped {
+                member: "alg",
+                found: json::kind(Some(bound)),
+            })?;
+            let only: Algorithm = bound
+                .parse()
+                .map_err(|_| Unusable::UnknownAlgorithm { found: bound.into() })?;
             verifiers.retain(|(algorithm, _)| *algorithm == only);
             if verifiers.is_empty() {
                 return Err(Unusable::Algorithm { found: bound.into() });
             }
         }
         let fingerprint = fingerprint(required_members(jwk)?.to_string().as_bytes()).into();
-        Ok(Some(Self { id, issuer: None, fingerprint, verifiers: verifiers.into() }))
+        Ok(Some(Self {
+            id,
+            issuer: None,
+            fingerprint,
+            verifiers: verifiers.into(),
+        }))
     }
 
     pub(super) fn demanding(&self, issuer: Arc<str>) -> Self {
-        Self { issuer: Some(issuer), ..self.clone() }
+        Self {
+            issuer: Some(issuer),
+            ..self.clone()
+        }
     }
 
     pub(in crate::trust) fn id(&self) -> Option<&str> {
         self.id.as_deref()
     }
 
-    /// Tells whether a key of another time is the same one, whatever it is called: the beginning of its thumbprint (RFC 7638).
+    /// Tells whether a key of another time is the same one, whatever it is called: the beginning of its
+    /// thumbprint (RFC 7638).
     pub(in crate::trust) const fn fingerprint(&self) -> &Arc<str> {
         &self.fingerprint
     }
@@ -82,14 +111,22 @@ impl Key {
 
     /// The key as `algorithm` uses it, if it fits.
     pub(in crate::trust) fn verifier(&self, algorithm: Algorithm) -> Option<&ParsedPublicKey> {
-        self.verifiers.iter().find(|(fitting, _)| *fitting == algorithm).map(|(_, key)| key)
+        self.verifiers
+            .iter()
+            .find(|(fitting, _)| *fitting == algorithm)
+            .map(|(_, key)| key)
     }
 }
 
 /// The same key for the same tokens.
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
-        let verifiers = |key: &Self| key.verifiers.iter().map(|(algorithm, key)| (*algorithm, key.as_ref().to_vec())).collect::<Vec<_>>();
+        let verifiers = |key: &Self| {
+            key.verifiers
+                .iter()
+                .map(|(algorithm, key)| (*algorithm, key.as_ref().to_vec()))
+                .collect::<Vec<_>>()
+        };
         self.id == other.id && self.issuer == other.issuer && verifiers(self) == verifiers(other)
     }
 }
@@ -97,7 +134,11 @@ impl PartialEq for Key {
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let algorithms: Vec<_> = self.verifiers.iter().map(|(algorithm, _)| algorithm).collect();
-        f.debug_struct("Key").field("id", &self.id).field("issuer", &self.issuer).field("algorithms", &algorithms).finish()
+        f.debug_struct("Key")
+            .field("id", &self.id)
+            .field("issuer", &self.issuer)
+            .field("algorithms", &algorithms)
+            .finish()
     }
 }
 
@@ -110,9 +151,13 @@ pub(super) enum Unusable {
     Use { expected: &'static str, found: String },
     #[error("this is a private key: its parameter `d` must never be published; replace the key")]
     PrivateKey,
-    #[error("expected a public key, without the private parameter `d`, found `d: null`; leave the member out")]
+    #[error(
+        "expected a public key, without the private parameter `d`, found `d: null`; leave the member out"
+    )]
     NullPrivateKey,
-    #[error("this is a shared secret (kty `oct`), which everyone who reads the set could sign with; replace it by a key pair")]
+    #[error(
+        "this is a shared secret (kty `oct`), which everyone who reads the set could sign with; replace it by a key pair"
+    )]
     SharedSecret,
     #[error("expected a non-empty string as `kid`, found {found}")]
     KeyId { found: &'static str },
@@ -125,7 +170,10 @@ pub(super) enum Unusable {
     #[error("`alg` is {found:?}, which is no signature algorithm that is known here")]
     UnknownAlgorithm { found: String },
     #[error("expected a string as `{member}`, found {found}")]
-    Mistyped { member: &'static str, found: &'static str },
+    Mistyped {
+        member: &'static str,
+        found: &'static str,
+    },
     #[error("`{member}` is not base64url without padding")]
     Encoding { member: &'static str },
     #[error("expected kty `RSA`, `EC` or `OKP`, found {found:?}")]
@@ -143,10 +191,18 @@ pub(super) enum Unusable {
 }
 
 impl Unusable {
-    /// Whether a standard says to ignore such a key: one for another use, or of a type, curve or algorithm that is not known here
-    /// (RFC 7517 4.2, 4.3 and 5, SPIFFE Trust Domain and Bundle 4.2). What is malformed or dangerous must be mended.
+    /// Whether a standard says to ignore such a key: one for another use, or of a type, curve or algorithm
+    /// that is not known here (RFC 7517 4.2, 4.3 and 5, SPIFFE Trust Domain and Bundle 4.2). What is
+    /// malformed or dangerous must be mended.
     pub(super) const fn is_ignored(&self) -> bool {
-        matches!(self, Self::Use { .. } | Self::Operations | Self::UnknownAlgorithm { .. } | Self::Type { .. } | Self::Curve { .. })
+        matches!(
+            self,
+            Self::Use { .. }
+                | Self::Operations
+                | Self::UnknownAlgorithm { .. }
+                | Self::Type { .. }
+                | Self::Curve { .. }
+        )
     }
 }
 
@@ -154,17 +210,30 @@ fn used_for_tokens(jwk: &Map<String, Value>, rule: UseRule) -> Result<bool, Unus
     let found = jwk.get("use");
     let stated = found.and_then(Value::as_str);
     if found.is_some() && stated.is_none() && rule != UseRule::Ignored {
-        return Err(Unusable::Mistyped { member: "use", found: json::kind(found) });
+        return Err(Unusable::Mistyped {
+            member: "use",
+            found: json::kind(found),
+        });
     }
     let (good, expected) = match rule {
         UseRule::Ignored => (true, ""),
         UseRule::Oidc => (found.is_none() || stated == Some("sig"), "absent or `sig`"),
-        UseRule::WorkloadApi => (found.is_none() || matches!(stated, Some("jwt-svid" | "sig")), "absent, `jwt-svid` or `sig`"),
+        UseRule::WorkloadApi => (
+            found.is_none() || matches!(stated, Some("jwt-svid" | "sig")),
+            "absent, `jwt-svid` or `sig`",
+        ),
         UseRule::SpiffeBundle if matches!(stated, Some("x509-svid" | "wit-svid")) => return Ok(false),
         UseRule::SpiffeBundle => (stated == Some("jwt-svid"), "`x509-svid` or `jwt-svid`"),
     };
     let shown = || stated.map_or_else(|| json::kind(found).to_owned(), |text| format!("{text:?}"));
-    if good { Ok(true) } else { Err(Unusable::Use { expected, found: shown() }) }
+    if good {
+        Ok(true)
+    } else {
+        Err(Unusable::Use {
+            expected,
+            found: shown(),
+        })
+    }
 }
 
 fn verifiers(jwk: &Map<String, Value>) -> Result<Vec<(Algorithm, ParsedPublicKey)>, Unusable> {
@@ -174,14 +243,23 @@ fn verifiers(jwk: &Map<String, Value>) -> Result<Vec<(Algorithm, ParsedPublicKey
             "P-256" => ec(jwk, "P-256", 32, Algorithm::ES256, &lc::ECDSA_P256_SHA256_FIXED),
             "P-384" => ec(jwk, "P-384", 48, Algorithm::ES384, &lc::ECDSA_P384_SHA384_FIXED),
             "P-521" => ec(jwk, "P-521", 66, Algorithm::ES512, &lc::ECDSA_P521_SHA512_FIXED),
-            other => Err(Unusable::Curve { expected: "P-256, P-384 or P-521", found: other.into() }),
+            other => Err(Unusable::Curve {
+                expected: "P-256, P-384 or P-521",
+                found: other.into(),
+            }),
         },
         "OKP" => match text(jwk, "crv")? {
             "Ed25519" => {
                 let key = ParsedPublicKey::new(&lc::ED25519, number(jwk, "x")?);
-                Ok(vec![(Algorithm::EdDSA, key.map_err(|_| Unusable::Point { curve: "Ed25519" })?)])
+                Ok(vec![(
+                    Algorithm::EdDSA,
+                    key.map_err(|_| Unusable::Point { curve: "Ed25519" })?,
+                )])
             }
-            other => Err(Unusable::Curve { expected: "Ed25519", found: other.into() }),
+            other => Err(Unusable::Curve {
+                expected: "Ed25519",
+                found: other.into(),
+            }),
         },
         "oct" => Err(Unusable::SharedSecret),
         other => Err(Unusable::Type { found: other.into() }),
@@ -195,7 +273,8 @@ fn ec(
     algorithm: Algorithm,
     verification: &'static dyn VerificationAlgorithm,
 ) -> Result<Vec<(Algorithm, ParsedPublicKey)>, Unusable> {
-    let (x, y) = (number(jwk, "x")?, number(jwk, "y")?);
+    let x = number(jwk, "x")?;
+    let y = number(jwk, "y")?;
     if x.len() != coordinate_bytes || y.len() != coordinate_bytes {
         return Err(Unusable::Point { curve });
     }
@@ -204,10 +283,13 @@ fn ec(
     Ok(vec![(algorithm, key)])
 }
 
-/// One RSA key serves six algorithms unless its `alg` binds it. Some issuers put a zero in front of the modulus, as DER does.
+/// One RSA key serves six algorithms unless its `alg` binds it. Some issuers put a zero in front of the
+/// modulus, as DER does.
 fn rsa(jwk: &Map<String, Value>) -> Result<Vec<(Algorithm, ParsedPublicKey)>, Unusable> {
-    let (n, e) = (number(jwk, "n")?, number(jwk, "e")?);
-    let (n, e) = (without_leading_zeros(&n), without_leading_zeros(&e));
+    let n = number(jwk, "n")?;
+    let e = number(jwk, "e")?;
+    let n = without_leading_zeros(&n);
+    let e = without_leading_zeros(&e);
     if !(2048..=8192).contains(&bits(n)) {
         return Err(Unusable::Modulus { bits: bits(n) });
     }
@@ -217,13 +299,21 @@ fn rsa(jwk: &Map<String, Value>) -> Result<Vec<(Algorithm, ParsedPublicKey)>, Un
         return Err(Unusable::Exponent);
     }
     let key = RsaPublicKeyComponents { n, e };
-    RSA.into_iter().map(|(algorithm, kind)| Ok((algorithm, key.to_parsed_public_key(kind).map_err(|_| Unusable::Rsa)?))).collect()
+    RSA.into_iter()
+        .map(|(algorithm, kind)| {
+            Ok((
+                algorithm,
+                key.to_parsed_public_key(kind).map_err(|_| Unusable::Rsa)?,
+            ))
+        })
+        .collect()
 }
 
 /// What a thumbprint is taken of, in its order (RFC 7638 3.2). Two ways to write one key have one thumbprint.
 fn required_members(jwk: &Map<String, Value>) -> Result<Value, Unusable> {
     let shortest = |member| Ok(URL_SAFE_NO_PAD.encode(without_leading_zeros(&number(jwk, member)?)));
-    let (kty, crv) = (text(jwk, "kty")?, || text(jwk, "crv"));
+    let kty = text(jwk, "kty")?;
+    let crv = || text(jwk, "crv");
     Ok(match kty {
         "RSA" => json!({"e": shortest("e")?, "kty": kty, "n": shortest("n")?}),
         "EC" => json!({"crv": crv()?, "kty": kty, "x": text(jwk, "x")?, "y": text(jwk, "y")?}),
@@ -232,21 +322,32 @@ fn required_members(jwk: &Map<String, Value>) -> Result<Value, Unusable> {
 }
 
 fn without_leading_zeros(number: &[u8]) -> &[u8] {
-    number.iter().position(|byte| *byte != 0).and_then(|first| number.get(first..)).unwrap_or_default()
+    number
+        .iter()
+        .position(|byte| *byte != 0)
+        .and_then(|first| number.get(first..))
+        .unwrap_or_default()
 }
 
 /// Of a number without leading zero bytes.
 fn bits(number: &[u8]) -> usize {
-    number.first().map_or(0, |first| number.len() * 8 - first.leading_zeros() as usize)
+    number
+        .first()
+        .map_or(0, |first| number.len() * 8 - first.leading_zeros() as usize)
 }
 
 fn text<'a>(jwk: &'a Map<String, Value>, member: &'static str) -> Result<&'a str, Unusable> {
     let found = jwk.get(member);
-    found.and_then(Value::as_str).ok_or(Unusable::Mistyped { member, found: json::kind(found) })
+    found.and_then(Value::as_str).ok_or(Unusable::Mistyped {
+        member,
+        found: json::kind(found),
+    })
 }
 
 fn number(jwk: &Map<String, Value>, member: &'static str) -> Result<Vec<u8>, Unusable> {
-    URL_SAFE_NO_PAD.decode(text(jwk, member)?).map_err(|_| Unusable::Encoding { member })
+    URL_SAFE_NO_PAD
+        .decode(text(jwk, member)?)
+        .map_err(|_| Unusable::Encoding { member })
 }
 
 const UNCOMPRESSED_POINT: u8 = 4;

@@ -8,13 +8,18 @@ pub struct Skipped {
     /// Which one, as in `keys[2] (kid abc)`.
     pub element: String,
     pub why: String,
-    /// A standard says to ignore such an element, as one for encryption or of a newer type of key: nothing is wrong with it.
+    /// A standard says to ignore such an element, as one for encryption or of a newer type of key: nothing is
+    /// wrong with it.
     pub ignored: bool,
 }
 
 impl Skipped {
     pub(in crate::trust) fn new(element: impl Into<String>, why: impl Into<String>) -> Self {
-        Self { element: element.into(), why: why.into(), ignored: false }
+        Self {
+            element: element.into(),
+            why: why.into(),
+            ignored: false,
+        }
     }
 
     /// To the log, as an element of this source.

@@ -1,6 +1,6 @@
-//! Judging a token again that was verified before and is not at hand any more: one of our own tokens remembers it. Everything counts
-//! as at the first time, except when it expires, since a session may outlive the credential that began it. That its key still
-//! vouches takes the place of the signature.
+//! Judging a token again that was verified before and is not at hand any more: one of our own tokens
+//! remembers it. Everything counts as at the first time, except when it expires, since a session may outlive
+//! the credential that began it. That its key still vouches takes the place of the signature.
 
 use super::claims::Dates;
 use super::rejected::{Failure, Rejected};
@@ -15,8 +15,8 @@ use serde_json::{Map, Value};
 use std::fmt;
 use std::sync::Arc;
 
-/// A verified token without its signature. Worth something only where somebody else vouches for it, as the signature of a token of
-/// our own does.
+/// A verified token without its signature. Worth something only where somebody else vouches for it, as the
+/// signature of a token of our own does.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Remembered {
     /// The fingerprint of the key that signed.
@@ -56,7 +56,10 @@ impl Remembered {
 /// Without the claims.
 impl fmt::Debug for Remembered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Remembered").field("key", &self.key).field("alg", &self.alg).finish_non_exhaustive()
+        f.debug_struct("Remembered")
+            .field("key", &self.key)
+            .field("alg", &self.alg)
+            .finish_non_exhaustive()
     }
 }
 
@@ -78,7 +81,13 @@ pub async fn reverify_svid(
 ) -> Result<VerifiedJwt, Failure> {
     let (id, dates) = check_svid_claims(&remembered.claims, remembered.alg, rules)?;
     let (held, until) = still_vouching(remembered, bearer, keys, now).await?;
-    Ok(VerifiedJwt::again(remembered, &dates, Some(id), vec![], (&held, until)))
+    Ok(VerifiedJwt::again(
+        remembered,
+        &dates,
+        Some(id),
+        vec![],
+        (&held, until),
+    ))
 }
 
 /// As [`super::verify_oidc`].
@@ -93,7 +102,11 @@ pub async fn reverify_oidc(
     let mut first = Ok(());
     let mut accepted = Vec::new();
     for (index, rules) in entries.iter().enumerate() {
-        let lifetime = || rules.max_lifetime.map_or(Ok(()), |longest| dates.check_lifetime(longest, now));
+        let lifetime = || {
+            rules
+                .max_lifetime
+                .map_or(Ok(()), |longest| dates.check_lifetime(longest, now))
+        };
         match check_entry_claims(&remembered.claims, remembered.alg, rules).and_then(|()| lifetime()) {
             Ok(()) => accepted.push(index),
             Err(why) => first = first.and(Err(why)),
@@ -103,11 +116,17 @@ pub async fn reverify_oidc(
         return Err(first.err().unwrap_or(Rejected::NoAudienceConfigured).into());
     }
     let (held, until) = still_vouching(remembered, bearer, keys, now).await?;
-    Ok(VerifiedJwt::again(remembered, &dates, None, accepted, (&held, until)))
+    Ok(VerifiedJwt::again(
+        remembered,
+        &dates,
+        None,
+        accepted,
+        (&held, until),
+    ))
 }
 
-/// With when the key stops to verify, if it is withdrawn. If the key is missing the source is asked again: another replica of the
-/// registry may know newer keys.
+/// With when the key stops to verify, if it is withdrawn. If the key is missing the source is asked again:
+/// another replica of the registry may know newer keys.
 async fn still_vouching(
     remembered: &Remembered,
     bearer: Bearer,
@@ -116,9 +135,14 @@ async fn still_vouching(
 ) -> Result<(Arc<Held<KeySet>>, Timestamp), Failure> {
     // The token of ours may expire while its request waits.
     let check = |held: Arc<Held<KeySet>>, now| match vouches_until(remembered, &held.keys, now) {
-        _ if now >= bearer.expires => Err(Rejected::Expired { at: bearer.expires, now }),
+        _ if now >= bearer.expires => Err(Rejected::Expired {
+            at: bearer.expires,
+            now,
+        }),
         Some(until) => Ok((held, until)),
-        None => Err(Rejected::KeyWithdrawn { issuer: remembered.issuer().into() }),
+        None => Err(Rejected::KeyWithdrawn {
+            issuer: remembered.issuer().into(),
+        }),
     };
     let Ok(held) = keys.view(now) else {
         keys.refetch(now).await;
@@ -126,7 +150,9 @@ async fn still_vouching(
         return Ok(check(keys.view(now)?, now)?);
     };
     match check(held, now) {
-        Err(why @ Rejected::KeyWithdrawn { .. }) => Ok(keys.judge_by_newer(bearer.sender, now, why, check).await?),
+        Err(why @ Rejected::KeyWithdrawn { .. }) => {
+            Ok(keys.judge_by_newer(bearer.sender, now, why, check).await?)
+        }
         judged => Ok(judged?),
     }
 }
@@ -136,5 +162,6 @@ fn vouches_until(remembered: &Remembered, keys: &KeySet, now: Timestamp) -> Opti
     let current = keys.keys().iter().map(|key| (key, Timestamp::MAX));
     let signed = |key: &Key| **key.fingerprint() == *remembered.key && key.verifier(remembered.alg).is_some();
     let mut all = current.chain(keys.withdrawn_at(now));
-    all.find(|(key, _)| signed(key) && demanded(key.demanded_issuer())).map(|(_, until)| until)
+    all.find(|(key, _)| signed(key) && demanded(key.demanded_issuer()))
+        .map(|(_, until)| until)
 }

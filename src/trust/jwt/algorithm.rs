@@ -1,5 +1,5 @@
-//! The signature algorithms of JWS that may count at all (RFC 7518 3.1, RFC 8037 3.1): asymmetric ones only, so that a public key
-//! can never be taken for a shared secret, and `none` has no name here.
+//! The signature algorithms of JWS that may count at all (RFC 7518 3.1, RFC 8037 3.1): asymmetric ones only,
+//! so that a public key can never be taken for a shared secret, and `none` has no name here.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -21,10 +21,21 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    pub const ALL: [Self; 10] =
-        [Self::RS256, Self::RS384, Self::RS512, Self::PS256, Self::PS384, Self::PS512, Self::ES256, Self::ES384, Self::ES512, Self::EdDSA];
+    pub const ALL: [Self; 10] = [
+        Self::RS256,
+        Self::RS384,
+        Self::RS512,
+        Self::PS256,
+        Self::PS384,
+        Self::PS512,
+        Self::ES256,
+        Self::ES384,
+        Self::ES512,
+        Self::EdDSA,
+    ];
 
-    /// The name in a JOSE header, which is case-sensitive. EdDSA has a second one, Ed25519, which [`Self::from_str`] also reads.
+    /// The name in a JOSE header, which is case-sensitive. EdDSA has a second one, Ed25519, which
+    /// [`Self::from_str`] also reads.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -55,7 +66,10 @@ impl FromStr for Algorithm {
         if name == ED25519 {
             return Ok(Self::EdDSA);
         }
-        Self::ALL.into_iter().find(|algorithm| algorithm.as_str() == name).ok_or(UnknownAlgorithm)
+        Self::ALL
+            .into_iter()
+            .find(|algorithm| algorithm.as_str() == name)
+            .ok_or(UnknownAlgorithm)
     }
 }
 
@@ -66,9 +80,11 @@ impl fmt::Display for Algorithm {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA, Ed25519 (upper and lower case matter)")]
+#[error(
+    "expected one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA, Ed25519 (upper and lower case matter)"
+)]
 pub struct UnknownAlgorithm;
 
-/// The newer name of EdDSA with an Ed25519 key, the only kind of key that EdDSA is accepted with (RFC 9864 2.2). One algorithm with two
-/// names: a key or a setting that has one of them also allows the other.
+/// The newer name of EdDSA with an Ed25519 key, the only kind of key that EdDSA is accepted with (RFC 9864
+/// 2.2). One algorithm with two names: a key or a setting that has one of them also allows the other.
 const ED25519: &str = "Ed25519";

@@ -1,5 +1,6 @@
-//! Whom a token is for (RFC 7519 4.1.3): one of the audiences that are configured, or this registry by one of its names. An audience that names a
-//! repository as well, as Flux has it by default, is for that repository alone.
+//! Whom a token is for (RFC 7519 4.1.3): one of the audiences that are configured, or this registry by one of
+//! its names. An audience that names a repository as well, as Flux has it by default, is for that repository
+//! alone.
 
 use super::claims;
 use super::rejected::Rejected;
@@ -31,21 +32,38 @@ fn admitted(audience: &str, expected: &[String], hosts: &[String]) -> Option<Adm
     }
 }
 
-pub(super) fn check(found: &[&str], expected: &[String], hosts: &[String], single: bool) -> Result<(), Rejected> {
+pub(super) fn check(
+    found: &[&str],
+    expected: &[String],
+    hosts: &[String],
+    single: bool,
+) -> Result<(), Rejected> {
     if hosts.is_empty() {
         return claims::check_audience(found, expected, single);
     }
     let owned = |all: &[&str]| all.iter().map(|one| (*one).to_owned()).collect();
     if !found.iter().any(|one| admitted(one, expected, hosts).is_some()) {
         let expected = expected.iter().chain(hosts).cloned().collect();
-        return Err(Rejected::Audience { expected, found: owned(found) });
+        return Err(Rejected::Audience {
+            expected,
+            found: owned(found),
+        });
     }
-    if single && found.len() > 1 { Err(Rejected::SeveralAudiences { found: owned(found) }) } else { Ok(()) }
+    if single && found.len() > 1 {
+        Err(Rejected::SeveralAudiences { found: owned(found) })
+    } else {
+        Ok(())
+    }
 }
 
-/// The repositories that an accepted token is limited to by its audiences; `None` if one of them is for everything.
+/// The repositories that an accepted token is limited to by its audiences; `None` if one of them is for
+/// everything.
 #[must_use]
-pub fn audience_cap(token: &Map<String, Value>, expected: &[String], hosts: &[String]) -> Option<Vec<RepositoryName>> {
+pub fn audience_cap(
+    token: &Map<String, Value>,
+    expected: &[String],
+    hosts: &[String],
+) -> Option<Vec<RepositoryName>> {
     let mut repositories = Vec::new();
     for audience in claims::audiences(token).unwrap_or_default() {
         match admitted(audience, expected, hosts) {
@@ -64,10 +82,12 @@ mod tests {
 
     /// `*` for everything, else the repositories; nothing if the token is not accepted.
     fn cap(audiences: Value) -> Option<String> {
-        let (expected, hosts) = (vec!["registry".to_owned()], vec!["r.example:443".to_owned(), "r.example".to_owned()]);
+        let expected = vec!["registry".to_owned()];
+        let hosts = vec!["r.example:443".to_owned(), "r.example".to_owned()];
         let token = json!({"aud": audiences}).as_object().unwrap().clone();
         check(&claims::audiences(&token).unwrap(), &expected, &hosts, false).ok()?;
-        let text = |all: Vec<RepositoryName>| all.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        let text =
+            |all: Vec<RepositoryName>| all.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
         Some(audience_cap(&token, &expected, &hosts).map_or_else(|| "*".to_owned(), text))
     }
 
@@ -81,7 +101,10 @@ mod tests {
             (json!("oci://r.example"), Some("*")),
             (json!("oci://r.example/team/app"), Some("team/app")),
             (json!("r.example/team/app"), Some("team/app")),
-            (json!(["oci://r.example/a", "r.example/b", "elsewhere"]), Some("a b")),
+            (
+                json!(["oci://r.example/a", "r.example/b", "elsewhere"]),
+                Some("a b"),
+            ),
             (json!(["oci://r.example/a", "registry"]), Some("*")),
             (json!("https://r.example/team/app"), None),
             (json!("http://r.example"), None),

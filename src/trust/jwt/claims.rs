@@ -1,5 +1,5 @@
-//! The claims that every token is judged by (RFC 7519 4.1), and the form in which claims go on. Pure: cheap enough to come before
-//! the signature.
+//! The claims that every token is judged by (RFC 7519 4.1), and the form in which claims go on. Pure: cheap
+//! enough to come before the signature.
 
 use super::rejected::Rejected;
 use crate::clock::Timestamp;
@@ -18,13 +18,24 @@ pub(super) struct Dates {
 
 impl Dates {
     pub(super) fn read(claims: &Map<String, Value>) -> Result<Self, Rejected> {
-        let missing = Rejected::Claim { claim: "exp", expected: "a number", found: "nothing" };
-        Ok(Self { expires: date(claims, "exp")?.ok_or(missing)?, not_before: date(claims, "nbf")?, issued: date(claims, "iat")? })
+        let missing = Rejected::Claim {
+            claim: "exp",
+            expected: "a number",
+            found: "nothing",
+        };
+        Ok(Self {
+            expires: date(claims, "exp")?.ok_or(missing)?,
+            not_before: date(claims, "nbf")?,
+            issued: date(claims, "iat")?,
+        })
     }
 
     pub(super) fn check(&self, now: Timestamp, skew: Duration) -> Result<(), Rejected> {
         if now >= self.expires.plus(skew) {
-            return Err(Rejected::Expired { at: self.expires, now });
+            return Err(Rejected::Expired {
+                at: self.expires,
+                now,
+            });
         }
         for (claim, date) in [("nbf", self.not_before), ("iat", self.issued)] {
             if let Some(at) = date.filter(|at| *at > now.plus(skew)) {
@@ -36,29 +47,51 @@ impl Dates {
 
     pub(super) fn check_lifetime(&self, longest: Duration, now: Timestamp) -> Result<(), Rejected> {
         let found = self.expires.since(self.issued.unwrap_or(now));
-        if found > longest { Err(Rejected::Lifetime { longest, found }) } else { Ok(()) }
+        if found > longest {
+            Err(Rejected::Lifetime { longest, found })
+        } else {
+            Ok(())
+        }
     }
 }
 
 /// `aud` as a list: a string, or a list of strings only.
 pub(in crate::trust) fn audiences(claims: &Map<String, Value>) -> Result<Vec<&str>, Rejected> {
-    let refuse = |found| Rejected::Claim { claim: "aud", expected: "a string or a list of strings", found };
+    let refuse = |found| Rejected::Claim {
+        claim: "aud",
+        expected: "a string or a list of strings",
+        found,
+    };
     match claims.get("aud") {
         Some(Value::String(one)) => Ok(vec![one]),
-        Some(Value::Array(several)) => {
-            several.iter().map(|one| one.as_str().ok_or_else(|| refuse("a list with something else in it"))).collect()
-        }
+        Some(Value::Array(several)) => several
+            .iter()
+            .map(|one| {
+                one.as_str()
+                    .ok_or_else(|| refuse("a list with something else in it"))
+            })
+            .collect(),
         found => Err(refuse(json::kind(found))),
     }
 }
 
-pub(in crate::trust) fn check_audience(found: &[&str], expected: &[String], single: bool) -> Result<(), Rejected> {
+pub(in crate::trust) fn check_audience(
+    found: &[&str],
+    expected: &[String],
+    single: bool,
+) -> Result<(), Rejected> {
     let owned = || found.iter().map(|one| (*one).to_owned()).collect();
     if expected.iter().all(String::is_empty) {
         return Err(Rejected::NoAudienceConfigured);
     }
-    if !found.iter().any(|one| !one.is_empty() && expected.iter().any(|ours| ours == one)) {
-        return Err(Rejected::Audience { expected: expected.to_vec(), found: owned() });
+    if !found
+        .iter()
+        .any(|one| !one.is_empty() && expected.iter().any(|ours| ours == one))
+    {
+        return Err(Rejected::Audience {
+            expected: expected.to_vec(),
+            found: owned(),
+        });
     }
     if single && found.len() > 1 {
         return Err(Rejected::SeveralAudiences { found: owned() });
@@ -67,27 +100,50 @@ pub(in crate::trust) fn check_audience(found: &[&str], expected: &[String], sing
 }
 
 /// A claim that must be a string with something in it.
-pub(in crate::trust) fn text<'a>(claims: &'a Map<String, Value>, claim: &'static str) -> Result<&'a str, Rejected> {
+pub(in crate::trust) fn text<'a>(
+    claims: &'a Map<String, Value>,
+    claim: &'static str,
+) -> Result<&'a str, Rejected> {
     let expected = "a non-empty string";
     match claims.get(claim) {
-        Some(Value::String(text)) if text.is_empty() => Err(Rejected::Claim { claim, expected, found: "an empty one" }),
+        Some(Value::String(text)) if text.is_empty() => Err(Rejected::Claim {
+            claim,
+            expected,
+            found: "an empty one",
+        }),
         Some(Value::String(text)) => Ok(text),
-        found => Err(Rejected::Claim { claim, expected, found: json::kind(found) }),
+        found => Err(Rejected::Claim {
+            claim,
+            expected,
+            found: json::kind(found),
+        }),
     }
 }
 
-/// The claims as a mapping sees them: `aud` a list, dates whole seconds, and what only we may say said by us alone.
-pub(super) fn settled(token: &Map<String, Value>, dates: &Dates, spiffe_id: Option<&SpiffeId>) -> Map<String, Value> {
+/// The claims as a mapping sees them: `aud` a list, dates whole seconds, and what only we may say said by us
+/// alone.
+pub(super) fn settled(
+    token: &Map<String, Value>,
+    dates: &Dates,
+    spiffe_id: Option<&SpiffeId>,
+) -> Map<String, Value> {
     let mut claims = token.clone();
     for reserved in ["spiffe", "x509"] {
         if claims.remove(reserved).is_some() {
-            tracing::debug!(claim.name = reserved, "dropped a token's claim whose name is reserved");
+            tracing::debug!(
+                claim.name = reserved,
+                "dropped a token's claim whose name is reserved"
+            );
         }
     }
     if let Some(one @ Value::String(_)) = claims.get("aud").cloned() {
         claims.insert("aud".into(), Value::Array(vec![one]));
     }
-    for (claim, date) in [("exp", Some(dates.expires)), ("nbf", dates.not_before), ("iat", dates.issued)] {
+    for (claim, date) in [
+        ("exp", Some(dates.expires)),
+        ("nbf", dates.not_before),
+        ("iat", dates.issued),
+    ] {
         if let Some(date) = date {
             claims.insert(claim.into(), date.as_secs().into());
         }
@@ -100,13 +156,20 @@ pub(super) fn settled(token: &Map<String, Value>, dates: &Dates, spiffe_id: Opti
     claims
 }
 
-pub(in crate::trust) fn date(claims: &Map<String, Value>, claim: &'static str) -> Result<Option<Timestamp>, Rejected> {
+pub(in crate::trust) fn date(
+    claims: &Map<String, Value>,
+    claim: &'static str,
+) -> Result<Option<Timestamp>, Rejected> {
     match claims.get(claim) {
         None => Ok(None),
         Some(Value::Number(seconds)) => match seconds.as_f64().and_then(Timestamp::from_numeric_date) {
             Some(date) => Ok(Some(date)),
             None => Err(Rejected::NotADate { claim }),
         },
-        found => Err(Rejected::Claim { claim, expected: "a number", found: json::kind(found) }),
+        found => Err(Rejected::Claim {
+            claim,
+            expected: "a number",
+            found: json::kind(found),
+        }),
     }
 }

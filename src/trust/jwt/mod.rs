@@ -1,5 +1,6 @@
-//! JSON Web Tokens (RFC 7519) and the two profiles that count here: JWT-SVIDs and OIDC ID tokens. Verification is our own over
-//! `aws-lc-rs`: the usual library accepts `crit`, any `typ`, a list as `iss`, duplicate members, and knows no ES512.
+//! JSON Web Tokens (RFC 7519) and the two profiles that count here: JWT-SVIDs and OIDC ID tokens.
+//! Verification is our own over `aws-lc-rs`: the usual library accepts `crit`, any `typ`, a list as `iss`,
+//! duplicate members, and knows no ES512.
 //!
 //! <https://github.com/spiffe/spiffe/blob/main/standards/JWT-SVID.md>,
 //! <https://openid.net/specs/openid-connect-core-1_0.html#IDTokenValidation>, RFC 7515, RFC 8725.
@@ -35,8 +36,9 @@ pub struct SvidRules {
     pub trust_domain: TrustDomain,
     /// One of these must be in `aud`. With none, and without hosts, no token is accepted.
     pub audiences: Vec<String>,
-    /// Names of this registry, in lower case, that count as audiences: alone, as `https://host` or `oci://host`, and with a repository as
-    /// `oci://host/<repository>` or `host/<repository>`, which limits the token to it.
+    /// Names of this registry, in lower case, that count as audiences: alone, as `https://host` or
+    /// `oci://host`, and with a repository as `oci://host/<repository>` or `host/<repository>`, which limits
+    /// the token to it.
     pub hosts: Vec<String>,
     pub clock_skew: Duration,
     /// Refuse a token for others besides us: they could replay it.
@@ -52,8 +54,9 @@ pub struct OidcRules {
     pub skip_issuer: bool,
     /// One of these must be in `aud`. With none, and without hosts, no token is accepted.
     pub audiences: Vec<String>,
-    /// Names of this registry, in lower case, that count as audiences: alone, as `https://host` or `oci://host`, and with a repository as
-    /// `oci://host/<repository>` or `host/<repository>`, which limits the token to it.
+    /// Names of this registry, in lower case, that count as audiences: alone, as `https://host` or
+    /// `oci://host`, and with a repository as `oci://host/<repository>` or `host/<repository>`, which limits
+    /// the token to it.
     pub hosts: Vec<String>,
     /// `None` for every one that fits the key.
     pub algorithms: Option<Vec<Algorithm>>,

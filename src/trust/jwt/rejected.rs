@@ -1,4 +1,5 @@
-//! Why a token does not count, told so that whoever operates the issuer or this registry knows what to change. Never the token.
+//! Why a token does not count, told so that whoever operates the issuer or this registry knows what to
+//! change. Never the token.
 
 use super::Algorithm;
 use crate::clock::Timestamp;
@@ -28,7 +29,8 @@ impl From<NotNewer<Rejected>> for Failure {
     }
 }
 
-/// Texts in it are the token's, as long as they were; `Display` shortens them and escapes what is not printable.
+/// Texts in it are the token's, as long as they were; `Display` shortens them and escapes what is not
+/// printable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejected {
     #[error("expected a token of at most {TOKEN_BYTES} bytes, found {bytes}")]
@@ -47,67 +49,123 @@ pub enum Rejected {
     )]
     UnknownAlgorithm { found: String },
     #[error("the token's alg {found} is not accepted here: expected {}", Several(allowed))]
-    AlgorithmNotAllowed { found: Algorithm, allowed: Vec<Algorithm> },
-    #[error("the token's header has `{name}`, which changes how the token is read and is not supported; have the issuer leave it out")]
+    AlgorithmNotAllowed {
+        found: Algorithm,
+        allowed: Vec<Algorithm>,
+    },
+    #[error(
+        "the token's header has `{name}`, which changes how the token is read and is not supported; have the issuer leave it out"
+    )]
     ForbiddenHeader { name: &'static str },
-    #[error("the token's typ is {}: expected none, JWT or JOSE (an access token is no ID token)", Shown(found))]
+    #[error(
+        "the token's typ is {}: expected none, JWT or JOSE (an access token is no ID token)",
+        Shown(found)
+    )]
     Type { found: String },
-    /// A SPIFFE credential that a workload must sign each request with, beside it. By itself it proves nothing.
-    #[error("the token is a WIT-SVID (typ wit+jwt), which is never accepted as a bearer token; present a JWT-SVID or an X.509-SVID")]
+    /// A SPIFFE credential that a workload must sign each request with, beside it. By itself it proves
+    /// nothing.
+    #[error(
+        "the token is a WIT-SVID (typ wit+jwt), which is never accepted as a bearer token; present a JWT-SVID or an X.509-SVID"
+    )]
     WitSvid,
     /// Of one of our own tokens.
     #[error("expected a `kid` in the token's header, found none")]
     KeyIdMissing,
     #[error("expected {expected} as the claim `{claim}`, found {found}")]
-    Claim { claim: &'static str, expected: &'static str, found: &'static str },
+    Claim {
+        claim: &'static str,
+        expected: &'static str,
+        found: &'static str,
+    },
     #[error("the claim `{claim}` is no date: expected seconds since 1970")]
     NotADate { claim: &'static str },
     #[error("expected the issuer {}, found {}", Shown(expected), Shown(found))]
     Issuer { expected: String, found: String },
     #[error("the claim `sub` is no SPIFFE ID: {0}")]
     Subject(InvalidSpiffeId),
-    #[error("the claim `sub` names a trust domain, not a workload: expected spiffe://{trust_domain}/ and a path")]
+    #[error(
+        "the claim `sub` names a trust domain, not a workload: expected spiffe://{trust_domain}/ and a path"
+    )]
     SubjectWithoutPath { trust_domain: TrustDomain },
     /// Of an external token server's token.
-    #[error("the claim `sub` is a SPIFFE ID, which no token server may say of anyone; have it name its subjects otherwise")]
+    #[error(
+        "the claim `sub` is a SPIFFE ID, which no token server may say of anyone; have it name its subjects otherwise"
+    )]
     SubjectIsSpiffeId,
     #[error("expected a subject of the trust domain {expected}, found one of {found}")]
-    TrustDomain { expected: TrustDomain, found: TrustDomain },
+    TrustDomain {
+        expected: TrustDomain,
+        found: TrustDomain,
+    },
     #[error("no audience is configured here, so no token can be accepted; configure one")]
     NoAudienceConfigured,
-    #[error("the token is for another audience: expected one of {}, found {}", Several(expected), Several(found))]
-    Audience { expected: Vec<String>, found: Vec<String> },
-    #[error("the token is for several audiences, each of which could replay it: expected exactly one, found {}", Several(found))]
+    #[error(
+        "the token is for another audience: expected one of {}, found {}",
+        Several(expected),
+        Several(found)
+    )]
+    Audience {
+        expected: Vec<String>,
+        found: Vec<String>,
+    },
+    #[error(
+        "the token is for several audiences, each of which could replay it: expected exactly one, found {}",
+        Several(found)
+    )]
     SeveralAudiences { found: Vec<String> },
     #[error("the token expired at {at}, and it is {now}; if it is fresh, compare the clocks")]
     Expired { at: Timestamp, now: Timestamp },
     #[error("the token's `{claim}` is {at}, and it is {now} only; compare the clocks")]
-    NotYetValid { claim: &'static str, at: Timestamp, now: Timestamp },
+    NotYetValid {
+        claim: &'static str,
+        at: Timestamp,
+        now: Timestamp,
+    },
     #[error("the token lives too long: expected at most {} s, found {} s", longest.as_secs(), found.as_secs())]
     Lifetime { longest: Duration, found: Duration },
     /// `nameless` keys have no `kid`.
     #[error("the token's key {} is unknown: expected {}", Shown(key_id), Known { known, nameless: *nameless })]
-    UnknownKey { key_id: String, known: Vec<String>, nameless: usize },
+    UnknownKey {
+        key_id: String,
+        known: Vec<String>,
+        nameless: usize,
+    },
     /// It is published, and was skipped.
     #[error("the token's key {} is published and cannot be used: {why}", Shown(key_id))]
     UnusableKey { key_id: String, why: String },
     /// `faults` are those of published keys.
-    #[error("no key fits the token, which has no `kid` and alg {algorithm}: {}", Faults(faults))]
-    NoFittingKey { algorithm: Algorithm, faults: Vec<String> },
+    #[error(
+        "no key fits the token, which has no `kid` and alg {algorithm}: {}",
+        Faults(faults)
+    )]
+    NoFittingKey {
+        algorithm: Algorithm,
+        faults: Vec<String>,
+    },
     #[error("the token's alg {algorithm} does not fit its key {}", Shown(key_id))]
     AlgorithmDoesNotFitKey { algorithm: Algorithm, key_id: String },
     #[error("the token's key counts for the issuer {} only, found {}", Shown(demanded), found.as_deref().map_or_else(|| "none".into(), |iss| Shown(iss).to_string()))]
     KeyOfAnotherIssuer { demanded: String, found: Option<String> },
-    #[error("the token has no `kid`, {fitting} keys fit, and no more than {tried} are tried; have the issuer set `kid`")]
+    #[error(
+        "the token has no `kid`, {fitting} keys fit, and no more than {tried} are tried; have the issuer set `kid`"
+    )]
     KeyIdNeeded { fitting: usize, tried: usize },
     /// Of one of our own tokens.
-    #[error("the token's typ is {}: expected {expected}; a token of one kind is never accepted as another", Shown(found))]
+    #[error(
+        "the token's typ is {}: expected {expected}; a token of one kind is never accepted as another",
+        Shown(found)
+    )]
     MintedType { expected: &'static str, found: String },
     #[error("the token says of its source what cannot be read; get another one")]
     MintedSource,
-    #[error("the token's session began at {began} and is over, and it is {now}; present the credential again")]
+    #[error(
+        "the token's session began at {began} and is over, and it is {now}; present the credential again"
+    )]
     SessionOver { began: Timestamp, now: Timestamp },
-    #[error("the key of {} that vouched for the token's source is withdrawn; present a credential of a key that counts", Shown(issuer))]
+    #[error(
+        "the key of {} that vouched for the token's source is withdrawn; present a credential of a key that counts",
+        Shown(issuer)
+    )]
     KeyWithdrawn { issuer: String },
     #[error("the signature does not verify")]
     Signature,
@@ -167,7 +225,15 @@ impl fmt::Display for Faults<'_> {
             return f.write_str("expected a key for it, found none");
         }
         for (index, one) in self.0.iter().take(SHOWN_FAULTS).enumerate() {
-            write!(f, "{}{one}", if index == 0 { "published keys cannot be used, " } else { "; " })?;
+            write!(
+                f,
+                "{}{one}",
+                if index == 0 {
+                    "published keys cannot be used, "
+                } else {
+                    "; "
+                }
+            )?;
         }
         match self.0.len().saturating_sub(SHOWN_FAULTS) {
             0 => Ok(()),
@@ -186,15 +252,23 @@ impl fmt::Display for Known<'_> {
         let Self { known, nameless } = *self;
         match known {
             [] if nameless == 0 => f.write_str("any, but there are no usable keys"),
-            [] => write!(f, "a key with this `kid`, found {nameless} without any; {PUBLISH_KEY_ID}"),
+            [] => write!(
+                f,
+                "a key with this `kid`, found {nameless} without any; {PUBLISH_KEY_ID}"
+            ),
             _ if nameless == 0 => write!(f, "one of {}", Several(known)),
-            _ => write!(f, "one of {}; {nameless} more have no `kid`; {PUBLISH_KEY_ID}", Several(known)),
+            _ => write!(
+                f,
+                "one of {}; {nameless} more have no `kid`; {PUBLISH_KEY_ID}",
+                Several(known)
+            ),
         }
     }
 }
 
 /// Where keys without a `kid` stand beside a token with one.
-const PUBLISH_KEY_ID: &str = "a key without `kid` verifies only tokens without one: have the issuer publish its keys with their `kid`";
+const PUBLISH_KEY_ID: &str =
+    "a key without `kid` verifies only tokens without one: have the issuer publish its keys with their `kid`";
 const SHOWN_CHARACTERS: usize = 120;
 const SHOWN_ELEMENTS: usize = 8;
 const SHOWN_FAULTS: usize = 4;
@@ -205,28 +279,61 @@ mod tests {
 
     #[test]
     fn a_strangers_text_is_shown_quoted_printable_and_short() {
-        let text = Rejected::Issuer { expected: "https://good.example".into(), found: "x\r\n\u{1b}[2J".into() }.to_string();
-        assert_eq!(text, r#"expected the issuer "https://good.example", found "x\r\n\u{1b}[2J""#);
-        let long = Rejected::UnknownAlgorithm { found: "é".repeat(10_000) }.to_string();
+        let text = Rejected::Issuer {
+            expected: "https://good.example".into(),
+            found: "x\r\n\u{1b}[2J".into(),
+        }
+        .to_string();
+        assert_eq!(
+            text,
+            r#"expected the issuer "https://good.example", found "x\r\n\u{1b}[2J""#
+        );
+        let long = Rejected::UnknownAlgorithm {
+            found: "é".repeat(10_000),
+        }
+        .to_string();
         assert!(long.len() < 500, "{long}");
-        let many = Rejected::Audience { expected: vec!["zot".into()], found: vec!["a".into(); 1000] }.to_string();
-        assert!(many.ends_with(r#""a" and 992 more"#) && many.len() < 500, "{many}");
+        let many = Rejected::Audience {
+            expected: vec!["zot".into()],
+            found: vec!["a".into(); 1000],
+        }
+        .to_string();
+        assert!(
+            many.ends_with(r#""a" and 992 more"#) && many.len() < 500,
+            "{many}"
+        );
     }
 
     #[test]
     fn says_which_keys_there_are() {
         let text = |known: &[&str], nameless| {
             let known = known.iter().map(|id| (*id).to_owned()).collect();
-            Rejected::UnknownKey { key_id: "k".into(), known, nameless }.to_string()
+            Rejected::UnknownKey {
+                key_id: "k".into(),
+                known,
+                nameless,
+            }
+            .to_string()
         };
         let publish = "a key without `kid` verifies only tokens without one: have the issuer publish its keys with their `kid`";
         for (known, nameless, expected) in [
             (&[][..], 0, "any, but there are no usable keys".to_owned()),
             (&["a", "b"], 0, r#"one of "a", "b""#.to_owned()),
-            (&[], 1, format!("a key with this `kid`, found 1 without any; {publish}")),
-            (&["a"], 2, format!(r#"one of "a"; 2 more have no `kid`; {publish}"#)),
+            (
+                &[],
+                1,
+                format!("a key with this `kid`, found 1 without any; {publish}"),
+            ),
+            (
+                &["a"],
+                2,
+                format!(r#"one of "a"; 2 more have no `kid`; {publish}"#),
+            ),
         ] {
-            assert_eq!(text(known, nameless), format!(r#"the token's key "k" is unknown: expected {expected}"#));
+            assert_eq!(
+                text(known, nameless),
+                format!(r#"the token's key "k" is unknown: expected {expected}"#)
+            );
         }
     }
 }

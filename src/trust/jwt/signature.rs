@@ -7,21 +7,38 @@ use crate::trust::jwks::{Key, KeySet};
 use aws_lc_rs::signature::ParsedPublicKey;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// With a `kid`, the keys of that name; without one every key that fits, up to a few. Yields the fingerprint of the one that signed.
-/// A key that is in `tried` is not tried again.
-pub(in crate::trust) fn check(token: &Unverified, keys: &KeySet, tried: &Tried) -> Result<Arc<str>, Rejected> {
-    let named: Vec<_> = keys.keys().iter().filter(|key| token.key_id.is_none() || key.id() == token.key_id()).collect();
+/// With a `kid`, the keys of that name; without one every key that fits, up to a few. Yields the fingerprint
+/// of the one that signed. A key that is in `tried` is not tried again.
+pub(in crate::trust) fn check(
+    token: &Unverified,
+    keys: &KeySet,
+    tried: &Tried,
+) -> Result<Arc<str>, Rejected> {
+    let named: Vec<_> = keys
+        .keys()
+        .iter()
+        .filter(|key| token.key_id.is_none() || key.id() == token.key_id())
+        .collect();
     if let (Some(key_id), true) = (&token.key_id, named.is_empty()) {
         if let Some(why) = keys.why_unusable(key_id) {
-            return Err(Rejected::UnusableKey { key_id: key_id.clone(), why: why.into() });
+            return Err(Rejected::UnusableKey {
+                key_id: key_id.clone(),
+                why: why.into(),
+            });
         }
         let known: Vec<String> = keys.key_ids().map(Into::into).collect();
-        return Err(Rejected::UnknownKey { key_id: key_id.clone(), nameless: keys.len() - known.len(), known });
+        return Err(Rejected::UnknownKey {
+            key_id: key_id.clone(),
+            nameless: keys.len() - known.len(),
+            known,
+        });
     }
     let mut demanded = None;
     let mut fitting: Vec<(&Key, &ParsedPublicKey)> = Vec::new();
     for key in named {
-        let Some(verifier) = key.verifier(token.algorithm) else { continue };
+        let Some(verifier) = key.verifier(token.algorithm) else {
+            continue;
+        };
         match key.demanded_issuer() {
             Some(issuer) if token.issuer() != Some(issuer) => demanded = Some(issuer),
             _ => fitting.push((key, verifier)),
@@ -29,9 +46,18 @@ pub(in crate::trust) fn check(token: &Unverified, keys: &KeySet, tried: &Tried) 
     }
     if fitting.is_empty() {
         return Err(match (demanded, &token.key_id) {
-            (Some(issuer), _) => Rejected::KeyOfAnotherIssuer { demanded: issuer.into(), found: token.issuer().map(Into::into) },
-            (None, Some(key_id)) => Rejected::AlgorithmDoesNotFitKey { algorithm: token.algorithm, key_id: key_id.clone() },
-            (None, None) => Rejected::NoFittingKey { algorithm: token.algorithm, faults: keys.faults().collect() },
+            (Some(issuer), _) => Rejected::KeyOfAnotherIssuer {
+                demanded: issuer.into(),
+                found: token.issuer().map(Into::into),
+            },
+            (None, Some(key_id)) => Rejected::AlgorithmDoesNotFitKey {
+                algorithm: token.algorithm,
+                key_id: key_id.clone(),
+            },
+            (None, None) => Rejected::NoFittingKey {
+                algorithm: token.algorithm,
+                faults: keys.faults().collect(),
+            },
         });
     }
     let mut bound = KEYS_TRIED;
@@ -43,12 +69,16 @@ pub(in crate::trust) fn check(token: &Unverified, keys: &KeySet, tried: &Tried) 
         }
     }
     match fitting.len() {
-        more if more > KEYS_TRIED || bound > KEYS_TRIED => Err(Rejected::KeyIdNeeded { fitting: more, tried: bound }),
+        more if more > KEYS_TRIED || bound > KEYS_TRIED => Err(Rejected::KeyIdNeeded {
+            fitting: more,
+            tried: bound,
+        }),
         _ => Err(Rejected::Signature),
     }
 }
 
-/// The keys that did not sign one token, by their fingerprints. One for each token, however often its keys are looked for.
+/// The keys that did not sign one token, by their fingerprints. One for each token, however often its keys
+/// are looked for.
 #[derive(Debug, Default)]
 pub(in crate::trust) struct Tried(Mutex<Vec<Arc<str>>>);
 
@@ -64,7 +94,9 @@ impl Tried {
         }
         #[cfg(test)]
         CHECKS.set(CHECKS.get() + 1);
-        let signed = verifier.verify_sig(token.signed.as_bytes(), &token.signature).is_ok();
+        let signed = verifier
+            .verify_sig(token.signed.as_bytes(), &token.signature)
+            .is_ok();
         if !signed {
             tried.push(fingerprint.clone());
         }
@@ -72,8 +104,8 @@ impl Tried {
     }
 }
 
-/// Whether newer keys may change the verdict. A bad signature by a key that was named is bad for good: asking again for each would
-/// let strangers make us ask.
+/// Whether newer keys may change the verdict. A bad signature by a key that was named is bad for good: asking
+/// again for each would let strangers make us ask.
 pub(super) fn newer_keys_may_help(token: &Unverified, why: &Rejected) -> bool {
     match why {
         Rejected::UnknownKey { .. } | Rejected::UnusableKey { .. } | Rejected::NoFittingKey { .. } => true,

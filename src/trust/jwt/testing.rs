@@ -27,7 +27,8 @@ enum Pair {
 impl Signer {
     /// A fresh key pair; for RSA one that all tests share, since making one is slow.
     pub(crate) fn new(algorithm: Algorithm, id: &str) -> Self {
-        static RSA: LazyLock<Arc<RsaKeyPair>> = LazyLock::new(|| Arc::new(RsaKeyPair::generate(KeySize::Rsa2048).unwrap()));
+        static RSA: LazyLock<Arc<RsaKeyPair>> =
+            LazyLock::new(|| Arc::new(RsaKeyPair::generate(KeySize::Rsa2048).unwrap()));
         let ec = |kind| Pair::Ec(Arc::new(EcdsaKeyPair::generate(kind).unwrap()));
         let pair = match algorithm {
             Algorithm::ES256 => ec(&lc::ECDSA_P256_SHA256_FIXED_SIGNING),
@@ -36,15 +37,21 @@ impl Signer {
             Algorithm::EdDSA => Pair::Ed(Arc::new(Ed25519KeyPair::generate().unwrap())),
             _ => Pair::Rsa(RSA.clone()),
         };
-        Self { pair, algorithm, id: id.into() }
+        Self {
+            pair,
+            algorithm,
+            id: id.into(),
+        }
     }
 
     /// The public key with its `kid`, and nothing else.
     pub(crate) fn jwk(&self) -> Value {
         match &self.pair {
             Pair::Rsa(pair) => {
-                let (n, e) = (pair.public_key().modulus(), pair.public_key().exponent());
-                let (n, e) = (n.big_endian_without_leading_zero(), e.big_endian_without_leading_zero());
+                let n = pair.public_key().modulus();
+                let e = pair.public_key().exponent();
+                let n = n.big_endian_without_leading_zero();
+                let e = e.big_endian_without_leading_zero();
                 json!({"kty": "RSA", "kid": self.id, "n": encode(n), "e": encode(e)})
             }
             Pair::Ec(pair) => {
@@ -57,7 +64,9 @@ impl Signer {
                 let (x, y) = point.split_at(point.len() / 2);
                 json!({"kty": "EC", "crv": curve, "kid": self.id, "x": encode(x), "y": encode(y)})
             }
-            Pair::Ed(pair) => json!({"kty": "OKP", "crv": "Ed25519", "kid": self.id, "x": encode(pair.public_key())}),
+            Pair::Ed(pair) => {
+                json!({"kty": "OKP", "crv": "Ed25519", "kid": self.id, "x": encode(pair.public_key())})
+            }
         }
     }
 

@@ -1,4 +1,5 @@
-//! The access tokens of an external token server. They are no ID tokens: they say what their bearer may do, for one service.
+//! The access tokens of an external token server. They are no ID tokens: they say what their bearer may do,
+//! for one service.
 //!
 //! <https://distribution.github.io/distribution/spec/auth/jwt/>
 
@@ -75,7 +76,8 @@ impl VerifiedAccess {
     }
 }
 
-/// Verifies an access token by the token server's own keys. Keys without a `kid`, as PEM has them, count for every `kid`.
+/// Verifies an access token by the token server's own keys. Keys without a `kid`, as PEM has them, count for
+/// every `kid`.
 pub fn verify_token_server(
     token: &Unverified,
     rules: &TokenServerRules,
@@ -85,11 +87,22 @@ pub fn verify_token_server(
     check_typ(token)?;
     let issuer = token.issuer().unwrap_or_default();
     if let Some(expected) = rules.issuer.as_ref().filter(|expected| *expected != issuer) {
-        return Err(Rejected::Issuer { expected: expected.clone(), found: issuer.into() }.into());
+        return Err(Rejected::Issuer {
+            expected: expected.clone(),
+            found: issuer.into(),
+        }
+        .into());
     }
-    claims::check_audience(&claims::audiences(&token.claims)?, std::slice::from_ref(&rules.service), false)?;
+    claims::check_audience(
+        &claims::audiences(&token.claims)?,
+        std::slice::from_ref(&rules.service),
+        false,
+    )?;
     let subject = token.subject().unwrap_or_default();
-    if subject.get(..SCHEME.len()).is_some_and(|start| start.eq_ignore_ascii_case(SCHEME)) {
+    if subject
+        .get(..SCHEME.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(SCHEME))
+    {
         return Err(Rejected::SubjectIsSpiffeId.into());
     }
     let dates = Dates::read(&token.claims)?;
@@ -97,16 +110,35 @@ pub fn verify_token_server(
     let held = keys.view(now)?;
     let key = match held.keys.key_ids().next() {
         Some(_) => signature::check(token, &held.keys, &Tried::default())?,
-        None => signature::check(&Unverified { key_id: None, ..token.clone() }, &held.keys, &Tried::default())?,
+        None => signature::check(
+            &Unverified {
+                key_id: None,
+                ..token.clone()
+            },
+            &held.keys,
+            &Tried::default(),
+        )?,
     };
-    let entries = token.claims.get("access").and_then(Value::as_array).into_iter().flatten();
+    let entries = token
+        .claims
+        .get("access")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
     // One that says something else than a time never counts.
     let expiry = |entry: &Value| match entry.get("exp") {
         None => Some(Timestamp::MAX),
         Some(exp) => exp.as_f64().and_then(Timestamp::from_numeric_date),
     };
-    let fresh: Vec<_> = entries.filter_map(|entry| Some((entry, expiry(entry)?))).filter(|(_, expires)| now < *expires).collect();
-    let first = fresh.iter().map(|(_, expires)| *expires).min().unwrap_or(Timestamp::MAX);
+    let fresh: Vec<_> = entries
+        .filter_map(|entry| Some((entry, expiry(entry)?)))
+        .filter(|(_, expires)| now < *expires)
+        .collect();
+    let first = fresh
+        .iter()
+        .map(|(_, expires)| *expires)
+        .min()
+        .unwrap_or(Timestamp::MAX);
     Ok(VerifiedAccess {
         access: fresh.into_iter().map(|(entry, _)| entry.clone()).collect(),
         claims: claims::settled(&token.claims, &dates, None),

@@ -1,5 +1,5 @@
-//! A token that was taken apart and not yet believed (RFC 7515 3.1, 5.2). Everything in it may be a lie; it tells which rules and
-//! keys to judge it by, and what to write into a log.
+//! A token that was taken apart and not yet believed (RFC 7515 3.1, 5.2). Everything in it may be a lie; it
+//! tells which rules and keys to judge it by, and what to write into a log.
 
 use super::Algorithm;
 use super::rejected::{Part, Rejected};
@@ -13,14 +13,21 @@ use serde_json::{Map, Value};
 use std::fmt;
 use std::net::IpAddr;
 
-/// Whether this has the form of a JWT: three parts, the first of which begins as a JSON object does in base64url. It may still be
-/// a bad one, but it is meant as one, and is no password.
+/// Whether this has the form of a JWT: three parts, the first of which begins as a JSON object does in
+/// base64url. It may still be a bad one, but it is meant as one, and is no password.
 #[must_use]
 pub fn looks_like_jwt(text: &str) -> bool {
     let mut parts = text.split('.');
-    let (Some(header), Some(claims), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else { return false };
+    let (Some(header), Some(claims), Some(_), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return false;
+    };
     // `{` and what may follow it: `e`, then a letter whose six bits begin with 11.
-    let object = matches!(header.as_bytes(), [b'e', b'w'..=b'z' | b'0'..=b'9' | b'-' | b'_', ..]);
+    let object = matches!(
+        header.as_bytes(),
+        [b'e', b'w'..=b'z' | b'0'..=b'9' | b'-' | b'_', ..]
+    );
     object && !claims.is_empty()
 }
 
@@ -43,26 +50,48 @@ impl Unverified {
             return Err(Rejected::TooLong { bytes: token.len() });
         }
         let parts: Vec<_> = token.split('.').collect();
-        let [header, claims, signature] = parts[..] else { return Err(Rejected::NotCompact { parts: parts.len() }) };
+        let [header, claims, signature] = parts[..] else {
+            return Err(Rejected::NotCompact { parts: parts.len() });
+        };
         let header = object(header, Part::Header)?;
-        let algorithm = header.get("alg").and_then(Value::as_str).ok_or(header_type(&header, "alg"))?;
-        let algorithm = algorithm.parse().map_err(|_| Rejected::UnknownAlgorithm { found: algorithm.into() })?;
-        if let Some(name) = FORBIDDEN_HEADERS.into_iter().find(|name| header.contains_key(*name)) {
+        let algorithm = header
+            .get("alg")
+            .and_then(Value::as_str)
+            .ok_or(header_type(&header, "alg"))?;
+        let algorithm = algorithm.parse().map_err(|_| Rejected::UnknownAlgorithm {
+            found: algorithm.into(),
+        })?;
+        if let Some(name) = FORBIDDEN_HEADERS
+            .into_iter()
+            .find(|name| header.contains_key(*name))
+        {
             return Err(Rejected::ForbiddenHeader { name });
         }
-        let (key_id, typ) = (optional_text(&header, "kid")?, optional_text(&header, "typ")?);
+        let key_id = optional_text(&header, "kid")?;
+        let typ = optional_text(&header, "typ")?;
         if typ.as_deref().is_some_and(is_wit) {
             return Err(Rejected::WitSvid);
         }
         let signed = token.rsplit_once('.').map_or("", |(signed, _)| signed).to_owned();
         let claims = object(claims, Part::Claims)?;
-        Ok(Self { signed, signature: decode(signature, Part::Signature)?, algorithm, key_id, typ, claims, sender: Sender::default() })
+        Ok(Self {
+            signed,
+            signature: decode(signature, Part::Signature)?,
+            algorithm,
+            key_id,
+            typ,
+            claims,
+            sender: Sender::default(),
+        })
     }
 
     /// The same, sent by a client at this address.
     #[must_use]
     pub fn sent_from(self, address: Option<IpAddr>) -> Self {
-        Self { sender: address.map_or(self.sender, Sender::at), ..self }
+        Self {
+            sender: address.map_or(self.sender, Sender::at),
+            ..self
+        }
     }
 
     #[must_use]
@@ -100,8 +129,8 @@ impl Unverified {
     }
 }
 
-/// What a token says of itself that [`Unverified::parse`] refused, as far as it can be read. For logs alone: nothing may be decided
-/// by it, since another reader may read the same token differently.
+/// What a token says of itself that [`Unverified::parse`] refused, as far as it can be read. For logs alone:
+/// nothing may be decided by it, since another reader may read the same token differently.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hearsay {
     pub issuer: Option<String>,
@@ -113,14 +142,23 @@ impl Hearsay {
     #[must_use]
     pub fn of(token: &str) -> Self {
         let parts: Vec<_> = token.split('.').collect();
-        let [header, claims, _] = parts[..] else { return Self::default() };
+        let [header, claims, _] = parts[..] else {
+            return Self::default();
+        };
         if token.len() > TOKEN_BYTES {
             return Self::default();
         }
-        let read = |part| serde_json::from_slice::<Map<String, Value>>(&decode(part, Part::Header).ok()?).ok();
-        let (header, claims) = (read(header).unwrap_or_default(), read(claims).unwrap_or_default());
-        let text = |object: &Map<String, Value>, name| object.get(name).and_then(Value::as_str).map(str::to_owned);
-        Self { issuer: text(&claims, "iss"), subject: text(&claims, "sub"), key_id: text(&header, "kid") }
+        let read =
+            |part| serde_json::from_slice::<Map<String, Value>>(&decode(part, Part::Header).ok()?).ok();
+        let header = read(header).unwrap_or_default();
+        let claims = read(claims).unwrap_or_default();
+        let text =
+            |object: &Map<String, Value>, name| object.get(name).and_then(Value::as_str).map(str::to_owned);
+        Self {
+            issuer: text(&claims, "iss"),
+            subject: text(&claims, "sub"),
+            key_id: text(&header, "kid"),
+        }
     }
 }
 
@@ -128,8 +166,13 @@ impl Hearsay {
 impl fmt::Debug for Unverified {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("Unverified");
-        shown.field("algorithm", &self.algorithm).field("key_id", &self.key_id);
-        shown.field("issuer", &self.issuer()).field("subject", &self.subject()).finish_non_exhaustive()
+        shown
+            .field("algorithm", &self.algorithm)
+            .field("key_id", &self.key_id);
+        shown
+            .field("issuer", &self.issuer())
+            .field("subject", &self.subject())
+            .finish_non_exhaustive()
     }
 }
 
@@ -138,7 +181,9 @@ fn object(part: &str, name: Part) -> Result<Map<String, Value>, Rejected> {
 }
 
 fn decode(part: &str, name: Part) -> Result<Vec<u8>, Rejected> {
-    URL_SAFE_NO_PAD.decode(part).map_err(|_| Rejected::Encoding { part: name })
+    URL_SAFE_NO_PAD
+        .decode(part)
+        .map_err(|_| Rejected::Encoding { part: name })
 }
 
 fn optional_text(header: &Map<String, Value>, name: &'static str) -> Result<Option<String>, Rejected> {
@@ -150,17 +195,22 @@ fn optional_text(header: &Map<String, Value>, name: &'static str) -> Result<Opti
 }
 
 fn header_type(header: &Map<String, Value>, name: &'static str) -> Rejected {
-    Rejected::HeaderType { name, found: json::kind(header.get(name)) }
+    Rejected::HeaderType {
+        name,
+        found: json::kind(header.get(name)),
+    }
 }
 
-/// Whether this `typ` is that of a WIT-SVID: a media type, whose case and whose `application/` do not count (RFC 7515 4.1.9).
+/// Whether this `typ` is that of a WIT-SVID: a media type, whose case and whose `application/` do not count
+/// (RFC 7515 4.1.9).
 fn is_wit(typ: &str) -> bool {
     let typ = typ.to_ascii_lowercase();
     typ.strip_prefix("application/").unwrap_or(&typ) == WIT_TYPE
 }
 
-/// Headers that must be understood and are not, or that change what is signed. Those that say where a key is to be found (`jku`, `x5u`)
-/// or bring one along (`jwk`, `x5c`) are ignored and never followed: a token is judged by its issuer's keys alone.
+/// Headers that must be understood and are not, or that change what is signed. Those that say where a key is
+/// to be found (`jku`, `x5u`) or bring one along (`jwk`, `x5c`) are ignored and never followed: a token is
+/// judged by its issuer's keys alone.
 const FORBIDDEN_HEADERS: [&str; 2] = ["crit", "b64"];
 
 /// <https://github.com/spiffe/spiffe/blob/main/standards/WIT-SVID.md>

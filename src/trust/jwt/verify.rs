@@ -1,5 +1,5 @@
-//! From a token to its claims: the cheap checks of its profile, then the keys, then the signature. Only a good signature yields a
-//! [`VerifiedJwt`].
+//! From a token to its claims: the cheap checks of its profile, then the keys, then the signature. Only a
+//! good signature yields a [`VerifiedJwt`].
 
 use super::audience;
 use super::claims::{self, Dates};
@@ -62,8 +62,19 @@ pub struct VerifiedJwt {
 }
 
 impl VerifiedJwt {
-    fn new(token: &Unverified, dates: &Dates, spiffe_id: Option<SpiffeId>, accepted_by: Vec<usize>, vouching: Vouching) -> Self {
-        let Vouching { held, fingerprint, until, at: _ } = vouching;
+    fn new(
+        token: &Unverified,
+        dates: &Dates,
+        spiffe_id: Option<SpiffeId>,
+        accepted_by: Vec<usize>,
+        vouching: Vouching,
+    ) -> Self {
+        let Vouching {
+            held,
+            fingerprint,
+            until,
+            at: _,
+        } = vouching;
         Self {
             claims: Arc::new(claims::settled(&token.claims, dates, spiffe_id.as_ref())),
             spiffe_id,
@@ -129,7 +140,8 @@ impl VerifiedJwt {
         self.key_id.as_deref()
     }
 
-    /// Indexes of the entries given to [`verify_oidc`] whose rules the token passes, in order; empty for a JWT-SVID.
+    /// Indexes of the entries given to [`verify_oidc`] whose rules the token passes, in order; empty for a
+    /// JWT-SVID.
     #[must_use]
     pub fn accepted_by(&self) -> &[usize] {
         &self.accepted_by
@@ -140,7 +152,11 @@ impl VerifiedJwt {
     pub fn remembered(&self) -> Remembered {
         let mut claims = (*self.claims).clone();
         claims.remove("spiffe");
-        Remembered { key: self.fingerprint.to_string(), alg: self.algorithm, claims }
+        Remembered {
+            key: self.fingerprint.to_string(),
+            alg: self.algorithm,
+            claims,
+        }
     }
 
     /// The fingerprint of the key that signed.
@@ -160,7 +176,8 @@ impl VerifiedJwt {
         self.expires
     }
 
-    /// When the token expires or its keys grow stale, whichever is first. Up to the skew it may lie in the past.
+    /// When the token expires or its keys grow stale, whichever is first. Up to the skew it may lie in the
+    /// past.
     #[must_use]
     pub const fn valid_until(&self) -> Timestamp {
         self.valid_until
@@ -170,7 +187,10 @@ impl VerifiedJwt {
 impl fmt::Debug for VerifiedJwt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("VerifiedJwt");
-        shown.field("issuer", &self.issuer()).field("subject", &self.subject()).field("key_id", &self.key_id);
+        shown
+            .field("issuer", &self.issuer())
+            .field("subject", &self.subject())
+            .field("key_id", &self.key_id);
         shown.field("expires", &self.expires).finish_non_exhaustive()
     }
 }
@@ -191,17 +211,33 @@ pub(super) fn check_svid_claims(
     rules: &SvidRules,
 ) -> Result<(SpiffeId, Dates), Rejected> {
     if !algorithm.signs_svids() {
-        let allowed = Algorithm::ALL.into_iter().filter(|algorithm| algorithm.signs_svids()).collect();
-        return Err(Rejected::AlgorithmNotAllowed { found: algorithm, allowed });
+        let allowed = Algorithm::ALL
+            .into_iter()
+            .filter(|algorithm| algorithm.signs_svids())
+            .collect();
+        return Err(Rejected::AlgorithmNotAllowed {
+            found: algorithm,
+            allowed,
+        });
     }
     let id: SpiffeId = claims::text(claims, "sub")?.parse().map_err(Rejected::Subject)?;
     if !id.is_workload() {
-        return Err(Rejected::SubjectWithoutPath { trust_domain: id.trust_domain().clone() });
+        return Err(Rejected::SubjectWithoutPath {
+            trust_domain: id.trust_domain().clone(),
+        });
     }
     if *id.trust_domain() != rules.trust_domain {
-        return Err(Rejected::TrustDomain { expected: rules.trust_domain.clone(), found: id.trust_domain().clone() });
+        return Err(Rejected::TrustDomain {
+            expected: rules.trust_domain.clone(),
+            found: id.trust_domain().clone(),
+        });
     }
-    audience::check(&claims::audiences(claims)?, &rules.audiences, &rules.hosts, rules.single_audience)?;
+    audience::check(
+        &claims::audiences(claims)?,
+        &rules.audiences,
+        &rules.hosts,
+        rules.single_audience,
+    )?;
     Ok((id, Dates::read(claims)?))
 }
 
@@ -215,14 +251,23 @@ fn check_id_token(token: &Unverified) -> Result<Dates, Rejected> {
 
 /// In any case, which JWT-SVIDs are not allowed.
 pub(super) fn check_typ(token: &Unverified) -> Result<(), Rejected> {
-    match token.typ.as_deref().filter(|typ| !TYPES.iter().any(|good| good.eq_ignore_ascii_case(typ))) {
+    match token
+        .typ
+        .as_deref()
+        .filter(|typ| !TYPES.iter().any(|good| good.eq_ignore_ascii_case(typ)))
+    {
         Some(typ) => Err(Rejected::Type { found: typ.into() }),
         None => Ok(()),
     }
 }
 
 /// Indexes of the entries whose rules the token passes, at least one.
-fn accepting(token: &Unverified, entries: &[&OidcRules], dates: &Dates, now: Timestamp) -> Result<Vec<usize>, Rejected> {
+fn accepting(
+    token: &Unverified,
+    entries: &[&OidcRules],
+    dates: &Dates,
+    now: Timestamp,
+) -> Result<Vec<usize>, Rejected> {
     let mut first = Ok(());
     let mut accepted = Vec::new();
     for (index, rules) in entries.iter().enumerate() {
@@ -231,25 +276,50 @@ fn accepting(token: &Unverified, entries: &[&OidcRules], dates: &Dates, now: Tim
             Err(why) => first = first.and(Err(why)),
         }
     }
-    if accepted.is_empty() { Err(first.err().unwrap_or(Rejected::NoAudienceConfigured)) } else { Ok(accepted) }
+    if accepted.is_empty() {
+        Err(first.err().unwrap_or(Rejected::NoAudienceConfigured))
+    } else {
+        Ok(accepted)
+    }
 }
 
 fn check_entry(token: &Unverified, rules: &OidcRules, dates: &Dates, now: Timestamp) -> Result<(), Rejected> {
     check_entry_claims(&token.claims, token.algorithm, rules)?;
     dates.check(now, rules.clock_skew)?;
-    rules.max_lifetime.map_or(Ok(()), |longest| dates.check_lifetime(longest, now))
+    rules
+        .max_lifetime
+        .map_or(Ok(()), |longest| dates.check_lifetime(longest, now))
 }
 
 /// All that an entry says of an ID token but when it counts.
-pub(super) fn check_entry_claims(claims: &Map<String, Value>, algorithm: Algorithm, rules: &OidcRules) -> Result<(), Rejected> {
-    if let Some(allowed) = rules.algorithms.as_ref().filter(|allowed| !allowed.contains(&algorithm)) {
-        return Err(Rejected::AlgorithmNotAllowed { found: algorithm, allowed: allowed.clone() });
+pub(super) fn check_entry_claims(
+    claims: &Map<String, Value>,
+    algorithm: Algorithm,
+    rules: &OidcRules,
+) -> Result<(), Rejected> {
+    if let Some(allowed) = rules
+        .algorithms
+        .as_ref()
+        .filter(|allowed| !allowed.contains(&algorithm))
+    {
+        return Err(Rejected::AlgorithmNotAllowed {
+            found: algorithm,
+            allowed: allowed.clone(),
+        });
     }
     let issuer = claims::text(claims, "iss")?;
     if !rules.skip_issuer && issuer != rules.issuer {
-        return Err(Rejected::Issuer { expected: rules.issuer.clone(), found: issuer.into() });
+        return Err(Rejected::Issuer {
+            expected: rules.issuer.clone(),
+            found: issuer.into(),
+        });
     }
-    audience::check(&claims::audiences(claims)?, &rules.audiences, &rules.hosts, rules.single_audience)
+    audience::check(
+        &claims::audiences(claims)?,
+        &rules.audiences,
+        &rules.hosts,
+        rules.single_audience,
+    )
 }
 
 /// The keys that verified a token.
@@ -262,8 +332,13 @@ pub(super) struct Vouching {
     at: Timestamp,
 }
 
-/// Finds the keys that signed the token. If they may be newer than those that are held, their source is asked again.
-async fn vouching_keys(token: &Unverified, keys: &Authorities<KeySet>, now: Timestamp) -> Result<Vouching, Failure> {
+/// Finds the keys that signed the token. If they may be newer than those that are held, their source is asked
+/// again.
+async fn vouching_keys(
+    token: &Unverified,
+    keys: &Authorities<KeySet>,
+    now: Timestamp,
+) -> Result<Vouching, Failure> {
     let tried = Tried::default();
     let check = |held, now| vouching(token, held, &tried, now);
     let Ok(held) = keys.view(now) else {
@@ -272,21 +347,46 @@ async fn vouching_keys(token: &Unverified, keys: &Authorities<KeySet>, now: Time
         return Ok(check(keys.view(now)?, now)?);
     };
     match check(held, now) {
-        Err(why) if signature::newer_keys_may_help(token, &why) => Ok(keys.judge_by_newer(token.sender, now, why, check).await?),
+        Err(why) if signature::newer_keys_may_help(token, &why) => {
+            Ok(keys.judge_by_newer(token.sender, now, why, check).await?)
+        }
         judged => Ok(judged?),
     }
 }
 
 /// By a key of the latest set, or by one that it lacks and that still verifies.
-pub(super) fn vouching(token: &Unverified, held: Arc<Held<KeySet>>, tried: &Tried, at: Timestamp) -> Result<Vouching, Rejected> {
+pub(super) fn vouching(
+    token: &Unverified,
+    held: Arc<Held<KeySet>>,
+    tried: &Tried,
+    at: Timestamp,
+) -> Result<Vouching, Rejected> {
     let why = match signature::check(token, &held.keys, tried) {
-        Ok(fingerprint) => return Ok(Vouching { held, fingerprint, until: Timestamp::MAX, at }),
+        Ok(fingerprint) => {
+            return Ok(Vouching {
+                held,
+                fingerprint,
+                until: Timestamp::MAX,
+                at,
+            });
+        }
         Err(why) => why,
     };
     let withdrawn: KeySet = held.keys.withdrawn_at(at).map(|(key, _)| key.clone()).collect();
-    let Ok(fingerprint) = signature::check(token, &withdrawn, tried) else { return Err(why) };
-    let until = held.keys.withdrawn_at(at).find(|(key, _)| *key.fingerprint() == fingerprint).map_or(at, |(_, until)| until);
-    Ok(Vouching { held, fingerprint, until, at })
+    let Ok(fingerprint) = signature::check(token, &withdrawn, tried) else {
+        return Err(why);
+    };
+    let until = held
+        .keys
+        .withdrawn_at(at)
+        .find(|(key, _)| *key.fingerprint() == fingerprint)
+        .map_or(at, |(_, until)| until);
+    Ok(Vouching {
+        held,
+        fingerprint,
+        until,
+        at,
+    })
 }
 
 /// What `typ` may be, if it is there.

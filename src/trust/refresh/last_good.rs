@@ -1,8 +1,9 @@
-//! The last good state of network sources on disk, for the next start. A file holds one document as it was received, so that it is
-//! read by whatever reads the source itself; when it was last confirmed stands above it.
+//! The last good state of network sources on disk, for the next start. A file holds one document as it was
+//! received, so that it is read by whatever reads the source itself; when it was last confirmed stands above
+//! it.
 //!
-//! Whoever may write here may say whom the registry trusts: files are the owner's alone, and one that others could have written is
-//! not read.
+//! Whoever may write here may say whom the registry trusts: files are the owner's alone, and one that others
+//! could have written is not read.
 
 use crate::clock::Timestamp;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -15,7 +16,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
-/// The folder of copies. Writing happens in order in a thread of its own, which has written everything when this is dropped.
+/// The folder of copies. Writing happens in order in a thread of its own, which has written everything when
+/// this is dropped.
 #[derive(Debug)]
 pub struct LastGood {
     folder: PathBuf,
@@ -53,16 +55,26 @@ impl LastGood {
         let folder = state_directory.join("trust");
         let (jobs, todo) = mpsc::channel();
         let writing = folder.clone();
-        let writer = std::thread::Builder::new().name("last-good".into()).spawn(move || work(&writing, &todo));
+        let writer = std::thread::Builder::new()
+            .name("last-good".into())
+            .spawn(move || work(&writing, &todo));
         if let Err(why) = &writer {
             tracing::error!("trust will not be kept on disk: {why}");
         }
-        Arc::new(Self { folder, jobs: Some(Mutex::new(jobs)), writer: writer.ok() })
+        Arc::new(Self {
+            folder,
+            jobs: Some(Mutex::new(jobs)),
+            writer: writer.ok(),
+        })
     }
 
     /// Where `source` is kept, which names everything that decides what it says.
     pub(in crate::trust) fn place(self: &Arc<Self>, source: String) -> Place {
-        Place { all: self.clone(), path: self.folder.join(format!("{}.last-good", hex(source.as_bytes()))), source }
+        Place {
+            all: self.clone(),
+            path: self.folder.join(format!("{}.last-good", hex(source.as_bytes()))),
+            source,
+        }
     }
 
     fn send(&self, job: Job) {
@@ -102,15 +114,26 @@ impl Place {
     }
 
     pub(in crate::trust) fn save(&self, document: &[u8], as_of: Timestamp) {
-        let head = Head { source: self.source.clone(), as_of: as_of.as_millis(), sha256: hex(document) };
-        let Ok(head) = serde_json::to_string(&head) else { return };
+        let head = Head {
+            source: self.source.clone(),
+            as_of: as_of.as_millis(),
+            sha256: hex(document),
+        };
+        let Ok(head) = serde_json::to_string(&head) else {
+            return;
+        };
         let bytes = [TITLE, head.as_bytes(), b"\n", document].concat();
-        self.all.send(Job::Write { path: self.path.clone(), bytes });
+        self.all.send(Job::Write {
+            path: self.path.clone(),
+            bytes,
+        });
     }
 
     fn read(&self) -> Result<Option<Copy>, Unusable> {
         let mut options = OpenOptions::new();
-        options.read(true).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
+        options
+            .read(true)
+            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
         let file = match options.open(&self.path) {
             Ok(file) => file,
             Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -123,14 +146,20 @@ impl Place {
         let mut bytes = Vec::new();
         file.take(LARGEST).read_to_end(&mut bytes)?;
         let rest = bytes.strip_prefix(TITLE).ok_or(Unusable::Format)?;
-        let end = rest.iter().position(|byte| *byte == b'\n').ok_or(Unusable::Format)?;
+        let end = rest
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .ok_or(Unusable::Format)?;
         let (head, document) = rest.split_at(end);
         let document = document.get(1..).unwrap_or_default();
         let head: Head = serde_json::from_slice(head).map_err(|_| Unusable::Format)?;
         if head.source != self.source || head.sha256 != hex(document) {
             return Err(Unusable::Damaged);
         }
-        Ok(Some(Copy { document: document.to_vec(), as_of: Timestamp::from_millis(head.as_of) }))
+        Ok(Some(Copy {
+            document: document.to_vec(),
+            as_of: Timestamp::from_millis(head.as_of),
+        }))
     }
 }
 
@@ -147,7 +176,9 @@ struct Head {
 enum Unusable {
     #[error("cannot be read: {0}")]
     Io(#[from] io::Error),
-    #[error("others than its owner may have written it: it must belong to the registry's user, with mode 0600")]
+    #[error(
+        "others than its owner may have written it: it must belong to the registry's user, with mode 0600"
+    )]
     Shared,
     #[error("is of another format than this program writes")]
     Format,
@@ -160,7 +191,10 @@ fn work(folder: &Path, todo: &mpsc::Receiver<Job>) {
         match job {
             Job::Write { path, bytes } => {
                 if let Err(why) = write(folder, &path, &bytes) {
-                    tracing::error!("{}: could not be written, a restart may have to wait for its source: {why}", path.display());
+                    tracing::error!(
+                        "{}: could not be written, a restart may have to wait for its source: {why}",
+                        path.display()
+                    );
                 }
             }
             #[cfg(test)]
@@ -173,7 +207,12 @@ fn work(folder: &Path, todo: &mpsc::Receiver<Job>) {
 fn write(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let new = path.with_extension("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&new)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     std::fs::rename(&new, path)?;
@@ -181,10 +220,13 @@ fn write(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    digest(&SHA256, bytes).as_ref().iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    digest(&SHA256, bytes)
+        .as_ref()
+        .iter()
+        .fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }
 
 const TITLE: &[u8] = b"wharfinger last-good 1\n";
@@ -208,17 +250,31 @@ mod tests {
         let state = folder.path().join("state");
         let one = place(&state, "one");
         assert_eq!(one.load(), None);
-        assert!(!state.exists(), "nothing is made before there is something to keep");
+        assert!(
+            !state.exists(),
+            "nothing is made before there is something to keep"
+        );
         one.save(b"first", AT.minus(std::time::Duration::from_secs(1)));
         one.save(b"second\nline", AT);
         drop(one);
         let again = place(&state, "one");
-        assert_eq!(again.load(), Some(Copy { document: b"second\nline".to_vec(), as_of: AT }));
+        assert_eq!(
+            again.load(),
+            Some(Copy {
+                document: b"second\nline".to_vec(),
+                as_of: AT
+            })
+        );
         assert_eq!(place(&state, "two").load(), None);
         std::fs::copy(&again.path, place(&state, "two").path).unwrap();
         assert_eq!(place(&state, "two").load(), None, "another source's");
         for path in [&state, &state.join("trust"), &again.path] {
-            assert_eq!(path.metadata().unwrap().permissions().mode() & 0o077, 0, "{}", path.display());
+            assert_eq!(
+                path.metadata().unwrap().permissions().mode() & 0o077,
+                0,
+                "{}",
+                path.display()
+            );
         }
     }
 
@@ -230,7 +286,13 @@ mod tests {
         one.all.flush();
         let good = std::fs::read(&one.path).unwrap();
         let newer = [b"wharfinger last-good 2\n", &good[TITLE.len()..]].concat();
-        for bad in [&good[..good.len() - 1], &[&good[..], b"x"].concat(), &good[..30], b"", &newer] {
+        for bad in [
+            &good[..good.len() - 1],
+            &[&good[..], b"x"].concat(),
+            &good[..30],
+            b"",
+            &newer,
+        ] {
             std::fs::write(&one.path, bad).unwrap();
             assert_eq!(one.load(), None, "{}", bad.escape_ascii());
         }

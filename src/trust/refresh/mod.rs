@@ -1,8 +1,10 @@
-//! Keeps what a network source publishes fresh: one fetch at a time, in a task that no request takes with it; again when the publisher
-//! wants it, within bounds; later and later while it fails. What was accepted last stays until its staleness bound, and is kept on
-//! disk for the next start, where it counts only once the source has failed to answer.
+//! Keeps what a network source publishes fresh: one fetch at a time, in a task that no request takes with it;
+//! again when the publisher wants it, within bounds; later and later while it fails. What was accepted last
+//! stays until its staleness bound, and is kept on disk for the next start, where it counts only once the
+//! source has failed to answer.
 //!
-//! Strangers can make us fetch no more often than [`Pace`] allows. Waiting follows the [`Clock`], so that tests can turn it.
+//! Strangers can make us fetch no more often than [`Pace`] allows. Waiting follows the [`Clock`], so that
+//! tests can turn it.
 
 mod last_good;
 mod pace;
@@ -26,7 +28,11 @@ pub(in crate::trust) trait Endpoint: Send + Sync + 'static {
     type Error: Display + Send;
 
     /// Asks once, in bounded time. `known` is what was accepted last.
-    fn ask(&self, now: Timestamp, known: Option<&Known>) -> impl Future<Output = Result<Said, Self::Error>> + Send;
+    fn ask(
+        &self,
+        now: Timestamp,
+        known: Option<&Known>,
+    ) -> impl Future<Output = Result<Said, Self::Error>> + Send;
 
     /// What a document says, whether it comes from the network or from disk.
     fn read(&self, document: &[u8]) -> Result<Content, Self::Error>;
@@ -79,7 +85,8 @@ pub(in crate::trust) struct Settings<E> {
     pub(in crate::trust) place: Option<Place>,
 }
 
-/// Fetches when it is asked, and by itself from the start of its life or from the first answer on, whichever comes first.
+/// Fetches when it is asked, and by itself from the start of its life or from the first answer on, whichever
+/// comes first.
 pub(in crate::trust) fn supervise<E: Endpoint>(settings: Settings<E>) -> (Arc<dyn Refetch>, Life) {
     let supervisor = Supervisor::new(settings);
     let weak = Arc::downgrade(&supervisor);
@@ -102,7 +109,8 @@ struct Supervisor<E> {
 
 #[derive(Default)]
 struct State {
-    /// Changes when what is on disk counts because the latest fetch is slow, and closes when that has ended, whatever ended it.
+    /// Changes when what is on disk counts because the latest fetch is slow, and closes when that has ended,
+    /// whatever ended it.
     progress: Option<watch::Receiver<()>>,
     /// When the latest fetch began, and before when no other may.
     began: Option<Timestamp>,
@@ -160,13 +168,27 @@ impl<E: Endpoint> Supervisor<E> {
     fn new(settings: Settings<E>) -> Arc<Self> {
         let remembered = remembered(&settings);
         let saved = remembered.as_ref().map(|(_, as_of)| *as_of);
-        let state = Mutex::new(State { remembered, saved, ..State::default() });
-        Arc::new(Self { settings, state, replanned: Arc::default() })
+        let state = Mutex::new(State {
+            remembered,
+            saved,
+            ..State::default()
+        });
+        Arc::new(Self {
+            settings,
+            state,
+            replanned: Arc::default(),
+        })
     }
 
     /// See [`Refetch::next`].
     async fn next(self: &Arc<Self>, asked: Timestamp, deadline: Timestamp) -> Next {
-        let Settings { endpoint, slots, clock, pace, .. } = &self.settings;
+        let Settings {
+            endpoint,
+            slots,
+            clock,
+            pace,
+            ..
+        } = &self.settings;
         loop {
             let ended = self.state().ended;
             if ended.is_some_and(|began| asked <= began && began <= clock.now()) {
@@ -176,7 +198,11 @@ impl<E: Endpoint> Supervisor<E> {
                 Started::Running(mut progress, began) => {
                     let over = async { while progress.changed().await.is_ok() {} };
                     if tokio::time::timeout(pace.patience, over).await.is_err() {
-                        return Next::Failed(format!("{}: no answer within {:?}", endpoint.name(), pace.patience));
+                        return Next::Failed(format!(
+                            "{}: no answer within {:?}",
+                            endpoint.name(),
+                            pace.patience
+                        ));
                     }
                     if began < asked {
                         return Next::Earlier;
@@ -184,7 +210,12 @@ impl<E: Endpoint> Supervisor<E> {
                 }
                 Started::NotBefore(at) if at <= deadline => clock.reach(at).await,
                 Started::NotBefore(at) => {
-                    let quiet = || format!("{}: asked a moment ago, and not again before {at}", endpoint.name());
+                    let quiet = || {
+                        format!(
+                            "{}: asked a moment ago, and not again before {at}",
+                            endpoint.name()
+                        )
+                    };
                     return Next::Failed(slots.failure().unwrap_or_else(quiet));
                 }
             }
@@ -196,14 +227,20 @@ impl<E: Endpoint> Supervisor<E> {
         let Settings { clock, pace, .. } = &self.settings;
         let mut state = self.state();
         let now = clock.now();
-        if let Some(progress) = state.progress.as_ref().filter(|progress| progress.has_changed().is_ok()) {
+        if let Some(progress) = state
+            .progress
+            .as_ref()
+            .filter(|progress| progress.has_changed().is_ok())
+        {
             return Started::Running(progress.clone(), state.began.unwrap_or(now));
         }
         let clock_went_back = state.began.is_some_and(|began| now < began);
         let earliest = match asked {
             Asked::InBackground => None,
             Asked::ByRequest => state.not_before,
-            Asked::ByWaiting => state.not_before.min(state.began.map(|began| began.plus(pace.unknown_key))),
+            Asked::ByWaiting => state
+                .not_before
+                .min(state.began.map(|began| began.plus(pace.unknown_key))),
         };
         if let (false, Some(at)) = (clock_went_back, earliest.filter(|at| now < *at)) {
             return Started::NotBefore(at);
@@ -232,7 +269,12 @@ impl<E: Endpoint> Supervisor<E> {
     }
 
     async fn attempt(&self, now: Timestamp) -> Result<Accepted, E::Error> {
-        let Settings { endpoint, pace, max_stale, .. } = &self.settings;
+        let Settings {
+            endpoint,
+            pace,
+            max_stale,
+            ..
+        } = &self.settings;
         let known = self.newest(now);
         let said = endpoint.ask(now, known.as_deref()).await?;
         let same = known.as_ref().filter(|known| known.document == said.document);
@@ -240,27 +282,60 @@ impl<E: Endpoint> Supervisor<E> {
             (Some(known), _) => known.content.clone(),
             (None, known) => {
                 let content = endpoint.read(&said.document)?;
-                known.as_ref().map_or(Ok(()), |known| endpoint.may_replace(&content, known))?;
+                known
+                    .as_ref()
+                    .map_or(Ok(()), |known| endpoint.may_replace(&content, known))?;
                 content
             }
         };
         let same = same.is_some() && self.state().known.is_some();
-        let fresh_for = said.fresh_for.or(content.refresh_hint).unwrap_or(pace.fresh).clamp(pace.freshest, pace.least_fresh);
-        let usable_until = now.plus(if max_stale.is_zero() { fresh_for } else { *max_stale });
-        let known = Known { document: said.document, validator: said.validator, content, usable_until };
-        Ok(Accepted { known: Arc::new(known), same, fresh_for })
+        let fresh_for = said
+            .fresh_for
+            .or(content.refresh_hint)
+            .unwrap_or(pace.fresh)
+            .clamp(pace.freshest, pace.least_fresh);
+        let usable_until = now.plus(if max_stale.is_zero() {
+            fresh_for
+        } else {
+            *max_stale
+        });
+        let known = Known {
+            document: said.document,
+            validator: said.validator,
+            content,
+            usable_until,
+        };
+        Ok(Accepted {
+            known: Arc::new(known),
+            same,
+            fresh_for,
+        })
     }
 
     /// The outcome into the slots, and from it when the next fetch may and will be.
     fn settle(self: &Arc<Self>, began: Timestamp, outcome: Result<Accepted, E::Error>) {
-        let Settings { endpoint, slots, clock, pace, .. } = &self.settings;
+        let Settings {
+            endpoint,
+            slots,
+            clock,
+            pace,
+            ..
+        } = &self.settings;
         match outcome {
-            Ok(Accepted { known, same, fresh_for }) => {
+            Ok(Accepted {
+                known,
+                same,
+                fresh_for,
+            }) => {
                 let usable_until = known.usable_until;
                 if same {
                     slots.confirm(began, usable_until);
                 } else {
-                    known.content.skipped.iter().for_each(|skipped| skipped.log(endpoint.name()));
+                    known
+                        .content
+                        .skipped
+                        .iter()
+                        .for_each(|skipped| skipped.log(endpoint.name()));
                     tracing::info!(source = endpoint.name(), "keys replaced");
                     let content = slots.beside_former(known.content.clone(), began, pace.withdrawn);
                     slots.publish(content, began, usable_until);
@@ -277,14 +352,26 @@ impl<E: Endpoint> Supervisor<E> {
             }
             Err(why) => {
                 let mut state = self.state();
-                let pause = pace.first_pause.saturating_mul(1 << state.failures.min(16)).min(pace.longest_pause);
+                let pause = pace
+                    .first_pause
+                    .saturating_mul(1 << state.failures.min(16))
+                    .min(pace.longest_pause);
                 let pause = jittered(pause);
                 state.failures = state.failures.saturating_add(1);
                 let cool = clock.now().plus(pause);
-                let no_keys = slots.usable_until().is_none_or(|usable_until| usable_until <= began);
-                state.not_before = Some(if no_keys { cool } else { cool.max(began.plus(pace.unknown_key)) });
+                let no_keys = slots
+                    .usable_until()
+                    .is_none_or(|usable_until| usable_until <= began);
+                state.not_before = Some(if no_keys {
+                    cool
+                } else {
+                    cool.max(began.plus(pace.unknown_key))
+                });
                 drop(state);
-                tracing::warn!(source = endpoint.name(), "keys could not be fetched, next attempt in {pause:.1?} at the earliest: {why}");
+                tracing::warn!(
+                    source = endpoint.name(),
+                    "keys could not be fetched, next attempt in {pause:.1?} at the earliest: {why}"
+                );
                 slots.fail(&why.to_string());
                 self.recall("it does not answer");
                 let mut state = self.state();
@@ -308,12 +395,23 @@ impl<E: Endpoint> Supervisor<E> {
 
     /// What is on disk counts, if nothing that was said to this process does.
     fn recall(&self, why: &str) {
-        let Settings { endpoint, slots, clock, .. } = &self.settings;
+        let Settings {
+            endpoint,
+            slots,
+            clock,
+            ..
+        } = &self.settings;
         let mut state = self.state();
         if state.known.is_none()
-            && let Some((known, as_of)) = state.remembered.take_if(|(known, _)| clock.now() < known.usable_until)
+            && let Some((known, as_of)) = state
+                .remembered
+                .take_if(|(known, _)| clock.now() < known.usable_until)
         {
-            tracing::warn!(source = endpoint.name(), "{why}: what it said at {as_of} counts until {}", known.usable_until);
+            tracing::warn!(
+                source = endpoint.name(),
+                "{why}: what it said at {as_of} counts until {}",
+                known.usable_until
+            );
             slots.recall(known.content.clone(), as_of, known.usable_until);
             state.known = Some(known);
         }
@@ -322,7 +420,8 @@ impl<E: Endpoint> Supervisor<E> {
     /// Keeps a copy on disk whose age is not much above that of the keys.
     fn save(&self, state: &mut State, known: &Known, same: bool, as_of: Timestamp) {
         let Some(place) = &self.settings.place else { return };
-        let recent = |saved: Timestamp| as_of.since(saved) < self.settings.max_stale / SAVES && saved <= as_of;
+        let recent =
+            |saved: Timestamp| as_of.since(saved) < self.settings.max_stale / SAVES && saved <= as_of;
         if !(same && state.saved.is_some_and(recent)) {
             place.save(&known.document, as_of);
             state.saved = Some(as_of);
@@ -333,7 +432,11 @@ impl<E: Endpoint> Supervisor<E> {
     fn newest(&self, now: Timestamp) -> Option<Arc<Known>> {
         let state = self.state();
         let remembered = state.remembered.as_ref().map(|(known, _)| known.clone());
-        state.known.clone().or(remembered).filter(|known| now < known.usable_until)
+        state
+            .known
+            .clone()
+            .or(remembered)
+            .filter(|known| now < known.usable_until)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -375,7 +478,13 @@ struct Accepted {
 
 /// The copy on disk, if it can be read and has not grown stale.
 fn remembered<E: Endpoint>(settings: &Settings<E>) -> Option<(Arc<Known>, Timestamp)> {
-    let Settings { endpoint, clock, max_stale, place, .. } = settings;
+    let Settings {
+        endpoint,
+        clock,
+        max_stale,
+        place,
+        ..
+    } = settings;
     let copy = place.as_ref()?.load()?;
     let as_of = copy.as_of.min(clock.now());
     let usable_until = as_of.plus(*max_stale);
@@ -383,7 +492,15 @@ fn remembered<E: Endpoint>(settings: &Settings<E>) -> Option<(Arc<Known>, Timest
         return None;
     }
     match endpoint.read(&copy.document) {
-        Ok(content) => Some((Arc::new(Known { document: copy.document, validator: None, content, usable_until }), as_of)),
+        Ok(content) => Some((
+            Arc::new(Known {
+                document: copy.document,
+                validator: None,
+                content,
+                usable_until,
+            }),
+            as_of,
+        )),
         Err(why) => {
             tracing::warn!(source = endpoint.name(), "the copy on disk is of no use: {why}");
             None

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 #[derive(Clone, Copy, Debug)]
 pub(in crate::trust) struct Pace {
-    /// Between fetches that requests ask for, while there are keys: an unknown `kid` costs a stranger nothing.
+    /// Between fetches that requests ask for, while there are keys: an unknown `kid` costs a stranger
+    /// nothing.
     pub(in crate::trust) unknown_key: Duration,
     /// Between attempts that fail: grows from the first to the longest.
     pub(in crate::trust) first_pause: Duration,
@@ -13,7 +14,8 @@ pub(in crate::trust) struct Pace {
     pub(in crate::trust) fresh: Duration,
     pub(in crate::trust) freshest: Duration,
     pub(in crate::trust) least_fresh: Duration,
-    /// How long a request waits for a fetch, and how long a source may be silent before what is on disk counts.
+    /// How long a request waits for a fetch, and how long a source may be silent before what is on disk
+    /// counts.
     pub(in crate::trust) patience: Duration,
     /// How long a key verifies that a newer key set lacks. Never if that set is empty.
     pub(in crate::trust) withdrawn: Duration,
@@ -31,8 +33,8 @@ impl Pace {
         withdrawn: Duration::from_secs(10 * 60),
     };
 
-    /// Federation 6.2: at the publisher's pace, and not aggressively when it fails. A bundle is the whole state of its trust domain, so
-    /// what it lacks is withdrawn at once.
+    /// Federation 6.2: at the publisher's pace, and not aggressively when it fails. A bundle is the whole
+    /// state of its trust domain, so what it lacks is withdrawn at once.
     pub(in crate::trust) const FEDERATION: Self = Self {
         withdrawn: Duration::ZERO,
         longest_pause: Duration::from_secs(5 * 60),

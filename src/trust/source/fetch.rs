@@ -1,6 +1,6 @@
-//! One HTTP GET of a key set, a bundle or a discovery document: a bounded body, bounded time, a server's own authority if it has one,
-//! and a bearer token that goes only where the configuration says. Redirects are followed only where the protocol asks for it, never
-//! off https, and never remembered.
+//! One HTTP GET of a key set, a bundle or a discovery document: a bounded body, bounded time, a server's own
+//! authority if it has one, and a bearer token that goes only where the configuration says. Redirects are
+//! followed only where the protocol asks for it, never off https, and never remembered.
 
 use super::SourceError;
 use crate::file_error::FileError;
@@ -52,9 +52,7 @@ pub(super) enum Fetched {
         max_age: Option<Duration>,
     },
     /// The validator still holds (304).
-    Same {
-        max_age: Option<Duration>,
-    },
+    Same { max_age: Option<Duration> },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -94,7 +92,9 @@ pub(super) enum FetchError {
 /// Whether a bearer token went along with a request that was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Bearer {
-    #[error("no bearer token was sent, since none is configured: name a file that holds one as `bearerTokenFile`")]
+    #[error(
+        "no bearer token was sent, since none is configured: name a file that holds one as `bearerTokenFile`"
+    )]
     NotConfigured,
     #[error(
         "the bearer token was not sent to {origin}, which is not among the origins that may see it: add {origin} to `bearerTokenOrigins`"
@@ -107,8 +107,8 @@ pub(super) enum Bearer {
     Sent { origin: String, file: String },
 }
 
-/// What decides who answers, beside the URL, in short: what was said through other hands is another source's. A proxy's URL may hold a
-/// password, and is not told.
+/// What decides who answers, beside the URL, in short: what was said through other hands is another source's.
+/// A proxy's URL may hold a password, and is not told.
 pub(super) fn by_way_of(ca: Option<&CaSource>, proxy: Option<&Secret>) -> String {
     let ca = ca.map_or_else(
         || "-".to_owned(),
@@ -122,7 +122,8 @@ pub(super) fn by_way_of(ca: Option<&CaSource>, proxy: Option<&Secret>) -> String
 }
 
 impl Fetcher {
-    /// Fetches `url`, unless what `known` stands for is still the same. `tls` replaces the usual verification of the server.
+    /// Fetches `url`, unless what `known` stands for is still the same. `tls` replaces the usual verification
+    /// of the server.
     pub(super) async fn get(
         &self,
         url: &str,
@@ -144,11 +145,20 @@ impl Fetcher {
             let response = request.send().await.map_err(|e| self.judged(&e))?;
             match response.status() {
                 StatusCode::OK => return self.body(url, response).await,
-                StatusCode::NOT_MODIFIED if known.is_some() => return Ok(Fetched::Same { max_age: max_age(&response) }),
-                status if leads_elsewhere(status) && self.follow_redirects => at = redirected(&at, &response)?,
+                StatusCode::NOT_MODIFIED if known.is_some() => {
+                    return Ok(Fetched::Same {
+                        max_age: max_age(&response),
+                    });
+                }
+                status if leads_elsewhere(status) && self.follow_redirects => {
+                    at = redirected(&at, &response)?
+                }
                 status if leads_elsewhere(status) => return Err(FetchError::Redirect(status)),
                 status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
-                    return Err(FetchError::Refused { status, bearer: self.bearer_went(&at) });
+                    return Err(FetchError::Refused {
+                        status,
+                        bearer: self.bearer_went(&at),
+                    });
                 }
                 status => return Err(FetchError::Status(status)),
             }
@@ -159,7 +169,9 @@ impl Fetcher {
     /// The file of the bearer token, if this URL's origin may see it.
     fn bearer_for(&self, url: &Url) -> Option<&PathBuf> {
         let may_see = |trusted: &String| parse(trusted).is_ok_and(|trusted| trusted.origin() == url.origin());
-        self.bearer_token_file.as_ref().filter(|_| self.bearer_origins.iter().any(may_see))
+        self.bearer_token_file
+            .as_ref()
+            .filter(|_| self.bearer_origins.iter().any(may_see))
     }
 
     fn bearer_went(&self, url: &Url) -> Bearer {
@@ -167,14 +179,20 @@ impl Fetcher {
         match (&self.bearer_token_file, self.bearer_for(url)) {
             (None, _) => Bearer::NotConfigured,
             (Some(_), None) => Bearer::Withheld { origin },
-            (Some(_), Some(file)) => Bearer::Sent { origin, file: file.display().to_string() },
+            (Some(_), Some(file)) => Bearer::Sent {
+                origin,
+                file: file.display().to_string(),
+            },
         }
     }
 
     async fn body(&self, url: &str, mut response: Response) -> Result<Fetched, FetchError> {
         let max_age = max_age(&response);
         let etag = response.headers().get(ETAG).and_then(|etag| etag.to_str().ok());
-        let validator = etag.map(|etag| Validator { url: url.to_owned(), etag: etag.to_owned() });
+        let validator = etag.map(|etag| Validator {
+            url: url.to_owned(),
+            etag: etag.to_owned(),
+        });
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|e| self.judged(&e))? {
             if body.len() + chunk.len() > self.largest {
@@ -182,18 +200,27 @@ impl Fetcher {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Fetched::New { body, validator, max_age })
+        Ok(Fetched::New {
+            body,
+            validator,
+            max_age,
+        })
     }
 
     /// Fetches are minutes apart, so each makes its own client and sees the authorities of the moment.
     async fn client(&self, url: &Url, tls: Option<&rustls::ClientConfig>) -> Result<Client, FetchError> {
-        let mut builder = Client::builder().redirect(Policy::none()).timeout(self.timeout).connect_timeout(self.timeout).referer(false);
+        let mut builder = Client::builder()
+            .redirect(Policy::none())
+            .timeout(self.timeout)
+            .connect_timeout(self.timeout)
+            .referer(false);
         if let Some(tls) = tls {
             builder = builder.tls_backend_preconfigured(tls.clone());
         } else if let Some(ca) = &self.ca {
             builder = builder.tls_backend_preconfigured(ca.tls(&ca.read().await?)?);
         } else if url.scheme() == "http" {
-            // No TLS, so none of the system's authorities: a minimal container may have none and would fail here.
+            // No TLS, so none of the system's authorities: a minimal container may have none and would fail
+            // here.
             builder = builder.tls_certs_only([]);
         } else {
             builder = builder.tls_backend_preconfigured(tls::client(&SYSTEM, None)?);
@@ -206,7 +233,9 @@ impl Fetcher {
         } else if is_loopback(url) || !self.resolve.is_empty() {
             builder = builder.no_proxy();
         }
-        builder.build().map_err(|e| FetchError::Connect(tls::explain(&e).to_string()))
+        builder
+            .build()
+            .map_err(|e| FetchError::Connect(tls::explain(&e).to_string()))
     }
 
     fn judged(&self, error: &reqwest::Error) -> FetchError {
@@ -226,9 +255,14 @@ fn leads_elsewhere(status: StatusCode) -> bool {
 
 /// The target of a redirect, which must be as good as a configured one (Federation 5.2.1).
 fn redirected(from: &Url, response: &Response) -> Result<Url, FetchError> {
-    let location = response.headers().get(LOCATION).and_then(|location| location.to_str().ok());
+    let location = response
+        .headers()
+        .get(LOCATION)
+        .and_then(|location| location.to_str().ok());
     let target = location.and_then(|location| from.join(location).ok());
-    let good = target.filter(|target| target.scheme() == "https").and_then(|target| parse(target.as_str()).ok());
+    let good = target
+        .filter(|target| target.scheme() == "https")
+        .and_then(|target| parse(target.as_str()).ok());
     good.ok_or(FetchError::RedirectTarget(response.status()))
 }
 
@@ -239,17 +273,25 @@ impl CaSource {
             Self::Inline(pem) => pem.clone(),
             Self::File(path) => {
                 let name: Arc<str> = format!("file {}", path.display()).into();
-                std::fs::read(path).map_err(|why| SourceError::Unreadable { name, why: FileError::new(path, &why) })?
+                std::fs::read(path).map_err(|why| SourceError::Unreadable {
+                    name,
+                    why: FileError::new(path, &why),
+                })?
             }
         };
-        self.tls(&pem).map(drop).map_err(|why| SourceError::Authority { why })
+        self.tls(&pem)
+            .map(drop)
+            .map_err(|why| SourceError::Authority { why })
     }
 
     async fn read(&self) -> Result<Vec<u8>, FetchError> {
         match self {
             Self::Inline(pem) => Ok(pem.clone()),
             Self::File(path) => {
-                let unreadable = |why| FetchError::CaUnreadable { path: path.display().to_string(), why: FileError::new(path, &why) };
+                let unreadable = |why| FetchError::CaUnreadable {
+                    path: path.display().to_string(),
+                    why: FileError::new(path, &why),
+                };
                 tokio::fs::read(path).await.map_err(unreadable)
             }
         }
@@ -257,10 +299,23 @@ impl CaSource {
 
     fn tls(&self, pem: &[u8]) -> Result<Tls, InvalidTls> {
         let (named, fix) = match self {
-            Self::Inline(_) => ("the authorities in certificateAuthority".to_owned(), "put its authority into certificateAuthority"),
-            Self::File(path) => (format!("the authorities in {}", path.display()), "name its authority in certificateAuthorityFile"),
+            Self::Inline(_) => (
+                "the authorities in certificateAuthority".to_owned(),
+                "put its authority into certificateAuthority",
+            ),
+            Self::File(path) => (
+                format!("the authorities in {}", path.display()),
+                "name its authority in certificateAuthorityFile",
+            ),
         };
-        tls::client(&Authorities { pem: Some(pem), named: &named, fix }, None)
+        tls::client(
+            &Authorities {
+                pem: Some(pem),
+                named: &named,
+                fix,
+            },
+            None,
+        )
     }
 }
 
@@ -268,28 +323,42 @@ impl CaSource {
 pub(super) fn parse(url: &str) -> Result<Url, FetchError> {
     let url = Url::parse(url).map_err(|_| FetchError::Url)?;
     let plain = url.username().is_empty() && url.password().is_none() && url.has_host();
-    (plain && matches!(url.scheme(), "https" | "http")).then_some(url).ok_or(FetchError::Url)
+    (plain && matches!(url.scheme(), "https" | "http"))
+        .then_some(url)
+        .ok_or(FetchError::Url)
 }
 
 pub(super) fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
-    host == "localhost" || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    host == "localhost"
+        || host
+            .trim_matches(['[', ']'])
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|ip| ip.is_loopback())
 }
 
 async fn bearer(path: &PathBuf) -> Result<HeaderValue, FetchError> {
-    let unreadable = |why| FetchError::TokenUnreadable { path: path.display().to_string(), why: FileError::new(path, &why) };
+    let unreadable = |why| FetchError::TokenUnreadable {
+        path: path.display().to_string(),
+        why: FileError::new(path, &why),
+    };
     let token = tokio::fs::read_to_string(path).await.map_err(unreadable)?;
     let token = token.trim();
     if token.is_empty() {
         return Err(FetchError::TokenUnusable);
     }
-    let mut value = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| FetchError::TokenUnusable)?;
+    let mut value =
+        HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| FetchError::TokenUnusable)?;
     value.set_sensitive(true);
     Ok(value)
 }
 
 fn max_age(response: &Response) -> Option<Duration> {
-    let values = response.headers().get_all(CACHE_CONTROL).into_iter().filter_map(|value| value.to_str().ok());
+    let values = response
+        .headers()
+        .get_all(CACHE_CONTROL)
+        .into_iter()
+        .filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).find_map(|directive| {
         let directive = directive.trim().to_ascii_lowercase();
         match directive.strip_prefix("max-age=") {
@@ -300,8 +369,11 @@ fn max_age(response: &Response) -> Option<Duration> {
 }
 
 /// Where no authority is configured.
-const SYSTEM: Authorities<'_> =
-    Authorities { pem: None, named: "the system's authorities", fix: "name its authority in certificateAuthorityFile" };
+const SYSTEM: Authorities<'_> = Authorities {
+    pem: None,
+    named: "the system's authorities",
+    fix: "name its authority in certificateAuthorityFile",
+};
 /// As browsers do, there must be an end.
 const MOST_REDIRECTS: usize = 5;
 /// From the start to the end of the body.

@@ -1,7 +1,8 @@
-//! Keys from files and from text in the configuration. A file is read when it is opened and again when its content changes,
-//! however it was replaced: written in place, renamed over, or by a symlink swap as Kubernetes does it, so content is compared
-//! rather than dates. Changed content counts once two looks have found the same: a PEM file that is half written is well-formed and
-//! lacks authorities. A missing or malformed file never replaces what a good one said.
+//! Keys from files and from text in the configuration. A file is read when it is opened and again when its
+//! content changes, however it was replaced: written in place, renamed over, or by a symlink swap as
+//! Kubernetes does it, so content is compared rather than dates. Changed content counts once two looks have
+//! found the same: a PEM file that is half written is well-formed and lacks authorities. A missing or
+//! malformed file never replaces what a good one said.
 
 use super::{Format, Source, SourceError};
 use crate::clock::{Clock, Timestamp};
@@ -24,12 +25,22 @@ pub fn inline(name: &str, text: &[u8], format: &Format, now: Timestamp) -> Resul
     let content = format.parse(&name, text)?;
     warn(&content, &name);
     let skipped = content.skipped.clone();
-    Ok(Source::new(Slots::of(SourceKind::Inline, &name, content, now), None, skipped, Arc::new(Life::still())))
+    Ok(Source::new(
+        Slots::of(SourceKind::Inline, &name, content, now),
+        None,
+        skipped,
+        Arc::new(Life::still()),
+    ))
 }
 
-/// Keys from a file, which is read at once, and again `every` so often. One that is not there (yet) is no error: it has no keys
-/// until it appears.
-pub fn file(path: impl Into<PathBuf>, format: Format, clock: Clock, every: Duration) -> Result<Source, SourceError> {
+/// Keys from a file, which is read at once, and again `every` so often. One that is not there (yet) is no
+/// error: it has no keys until it appears.
+pub fn file(
+    path: impl Into<PathBuf>,
+    format: Format,
+    clock: Clock,
+    every: Duration,
+) -> Result<Source, SourceError> {
     let (watched, skipped) = Watched::open(path.into(), format, clock.now())?;
     let slots = watched.slots.clone();
     let life = Life::new(move |reload| vec![Task::spawn(watched.watch(clock, every, reload))]);
@@ -60,23 +71,50 @@ impl Watched {
                 warn(&content, &name);
                 let skipped = content.skipped.clone();
                 let slots = Slots::of(SourceKind::File, &name, content, now);
-                Ok((Self { path, name, format, slots, good: Some(good), unrest: None, failing: None }, skipped))
+                Ok((
+                    Self {
+                        path,
+                        name,
+                        format,
+                        slots,
+                        good: Some(good),
+                        unrest: None,
+                        failing: None,
+                    },
+                    skipped,
+                ))
             }
             Err(why) if matches!(&why, SourceError::Unreadable { why, .. } if why.is_missing()) => {
                 let slots = Slots::empty(SourceKind::File, &name, &format.nothing());
                 slots.fail(&why.to_string());
                 let skipped = Skipped::new(&*name, "there is no such file; its keys count once it appears");
-                Ok((Self { path, name, format, slots, good: None, unrest: None, failing: Some(why) }, vec![skipped]))
+                Ok((
+                    Self {
+                        path,
+                        name,
+                        format,
+                        slots,
+                        good: None,
+                        unrest: None,
+                        failing: Some(why),
+                    },
+                    vec![skipped],
+                ))
             }
             Err(why) => Err(why),
         }
     }
 
-    /// Reloads the file whenever its content differs and has come to rest, looking `every` so often, and at each `reload` at once.
+    /// Reloads the file whenever its content differs and has come to rest, looking `every` so often, and at
+    /// each `reload` at once.
     async fn watch(mut self, clock: Clock, every: Duration, reload: Arc<Notify>) {
         let every = every.max(SHORTEST_PAUSE);
         loop {
-            let pause = if self.unrest.is_some() { every.min(REST) } else { every };
+            let pause = if self.unrest.is_some() {
+                every.min(REST)
+            } else {
+                every
+            };
             let asked = tokio::time::timeout(pause, reload.notified()).await.is_ok();
             let now = clock.now();
             // A file system may hang; it must not hang a worker thread with it.
@@ -91,8 +129,8 @@ impl Watched {
         }
     }
 
-    /// Reads the file again, and takes what it holds even if somebody is still writing it. Says whether its keys were replaced; on an
-    /// error they stay.
+    /// Reads the file again, and takes what it holds even if somebody is still writing it. Says whether its
+    /// keys were replaced; on an error they stay.
     fn reload(&mut self, now: Timestamp) -> Result<bool, SourceError> {
         self.read_again(now, false)
     }
@@ -114,7 +152,10 @@ impl Watched {
             }
             Err(why) => {
                 if self.failing.as_ref() != Some(&why) {
-                    tracing::warn!(source = &*self.name, "keys stay as they were, the file could not be reloaded: {why}");
+                    tracing::warn!(
+                        source = &*self.name,
+                        "keys stay as they were, the file could not be reloaded: {why}"
+                    );
                 }
                 self.slots.fail(&why.to_string());
                 self.failing = Some(why.clone());
@@ -172,10 +213,16 @@ pub(super) fn read(path: &Path, name: &Arc<str>) -> Result<Vec<u8>, SourceError>
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes))
-        .map_err(|why| SourceError::Unreadable { name: name.clone(), why: FileError::new(path, &why) })?;
+        .map_err(|why| SourceError::Unreadable {
+            name: name.clone(),
+            why: FileError::new(path, &why),
+        })?;
     match u64::try_from(bytes.len()) {
         Ok(length) if length <= LARGEST => Ok(bytes),
-        _ => Err(SourceError::TooLarge { name: name.clone(), limit: LARGEST }),
+        _ => Err(SourceError::TooLarge {
+            name: name.clone(),
+            limit: LARGEST,
+        }),
     }
 }
 

@@ -12,7 +12,8 @@ use std::sync::Arc;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// `file:` and `inline:` of a trust domain: a SPIFFE bundle in JSON, or PEM, which carries X.509 authorities only. Told apart by content.
+    /// `file:` and `inline:` of a trust domain: a SPIFFE bundle in JSON, or PEM, which carries X.509
+    /// authorities only. Told apart by content.
     SpiffeBundleOrPem,
     /// `bundleMapFile:`, of which one trust domain's bundle counts.
     BundleMap(TrustDomain),
@@ -28,31 +29,66 @@ pub enum Format {
 
 impl Format {
     pub(super) fn parse(&self, name: &Arc<str>, text: &[u8]) -> Result<Content, SourceError> {
-        let in_bundle = |why| SourceError::Bundle { name: name.clone(), why };
-        let in_jwks = |why| SourceError::Jwks { name: name.clone(), why };
+        let in_bundle = |why| SourceError::Bundle {
+            name: name.clone(),
+            why,
+        };
+        let in_jwks = |why| SourceError::Jwks {
+            name: name.clone(),
+            why,
+        };
         Ok(match self {
             Self::SpiffeBundleOrPem if is_json(text) => parse_spiffe(text).map_err(in_bundle)?.into(),
             Self::BundleMap(trust_domain) => match parse_map(text, trust_domain).map_err(in_bundle)? {
                 Some(bundle) => bundle.into(),
                 // The map is the whole state: who is not in it is withdrawn.
-                None => Content { skipped: vec![absent(trust_domain)], ..Parsed { value: Bundle::default(), skipped: Vec::new() }.into() },
+                None => Content {
+                    skipped: vec![absent(trust_domain)],
+                    ..Parsed {
+                        value: Bundle::default(),
+                        skipped: Vec::new(),
+                    }
+                    .into()
+                },
             },
-            Self::PemRoots if is_emptied(text) => Content { skipped: vec![emptied(name)], ..self.nothing() },
+            Self::PemRoots if is_emptied(text) => Content {
+                skipped: vec![emptied(name)],
+                ..self.nothing()
+            },
             Self::SpiffeBundleOrPem | Self::PemRoots => {
                 let parsed = parse_pem(text).map_err(in_bundle)?;
-                Content { x509: Some(parsed.value), skipped: parsed.skipped, ..Content::default() }
+                Content {
+                    x509: Some(parsed.value),
+                    skipped: parsed.skipped,
+                    ..Content::default()
+                }
             }
             Self::Jwks => {
                 let parsed = jwks::parse(text, UseRule::Ignored).map_err(in_jwks)?;
-                Content { jwt: Some(parsed.value), skipped: parsed.skipped, ..Content::default() }
+                Content {
+                    jwt: Some(parsed.value),
+                    skipped: parsed.skipped,
+                    ..Content::default()
+                }
             }
             Self::OidcJwks | Self::PublicKeys => {
-                let parsed =
-                    if *self == Self::PublicKeys { public_keys(text) } else { jwks::parse(text, UseRule::Oidc) }.map_err(in_jwks)?;
-                if parsed.value.is_empty() && !parsed.skipped.is_empty() {
-                    return Err(SourceError::NoneUsable { name: name.clone(), skipped: parsed.skipped });
+                let parsed = if *self == Self::PublicKeys {
+                    public_keys(text)
+                } else {
+                    jwks::parse(text, UseRule::Oidc)
                 }
-                Content { jwt: Some(parsed.value), skipped: parsed.skipped, ..Content::default() }
+                .map_err(in_jwks)?;
+                if parsed.value.is_empty() && !parsed.skipped.is_empty() {
+                    return Err(SourceError::NoneUsable {
+                        name: name.clone(),
+                        skipped: parsed.skipped,
+                    });
+                }
+                Content {
+                    jwt: Some(parsed.value),
+                    skipped: parsed.skipped,
+                    ..Content::default()
+                }
             }
         })
     }
@@ -62,32 +98,61 @@ impl Format {
         let x509 = || Some(X509Authorities::default());
         let jwt = || Some(KeySet::default());
         match self {
-            Self::SpiffeBundleOrPem | Self::BundleMap(_) => Content { x509: x509(), jwt: jwt(), ..Content::default() },
-            Self::Jwks | Self::OidcJwks | Self::PublicKeys => Content { jwt: jwt(), ..Content::default() },
-            Self::PemRoots => Content { x509: x509(), ..Content::default() },
+            Self::SpiffeBundleOrPem | Self::BundleMap(_) => Content {
+                x509: x509(),
+                jwt: jwt(),
+                ..Content::default()
+            },
+            Self::Jwks | Self::OidcJwks | Self::PublicKeys => Content {
+                jwt: jwt(),
+                ..Content::default()
+            },
+            Self::PemRoots => Content {
+                x509: x509(),
+                ..Content::default()
+            },
         }
     }
 }
 
 impl From<Parsed<Bundle>> for Content {
     fn from(Parsed { value, skipped }: Parsed<Bundle>) -> Self {
-        let Bundle { x509, jwt, sequence, refresh_hint } = value;
-        Self { x509: Some(x509), jwt: Some(jwt), sequence, refresh_hint, skipped }
+        let Bundle {
+            x509,
+            jwt,
+            sequence,
+            refresh_hint,
+        } = value;
+        Self {
+            x509: Some(x509),
+            jwt: Some(jwt),
+            sequence,
+            refresh_hint,
+            skipped,
+        }
     }
 }
 
 fn absent(trust_domain: &TrustDomain) -> Skipped {
-    Skipped::new(format!("trust_domains[\"{trust_domain}\"]"), "the bundle map has no bundle of this trust domain, which withdraws it")
+    Skipped::new(
+        format!("trust_domains[\"{trust_domain}\"]"),
+        "the bundle map has no bundle of this trust domain, which withdraws it",
+    )
 }
 
-/// Plain authorities have no format beside PEM, so an empty file is how an operator withdraws them all, as `"keys": []` does in a
-/// SPIFFE bundle.
+/// Plain authorities have no format beside PEM, so an empty file is how an operator withdraws them all, as
+/// `"keys": []` does in a SPIFFE bundle.
 fn is_emptied(text: &[u8]) -> bool {
-    text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).all(|line| line.is_empty() || line.starts_with(b"#"))
+    text.split(|byte| *byte == b'\n')
+        .map(<[u8]>::trim_ascii)
+        .all(|line| line.is_empty() || line.starts_with(b"#"))
 }
 
 fn emptied(name: &Arc<str>) -> Skipped {
-    Skipped::new(&**name, "it holds no certificate, which withdraws all its authorities")
+    Skipped::new(
+        &**name,
+        "it holds no certificate, which withdraws all its authorities",
+    )
 }
 
 /// PEM may open with comments, but not with what opens a JSON value.

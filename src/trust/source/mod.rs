@@ -1,5 +1,6 @@
 //! Where keys come from: files and inline text, the SPIFFE Workload API, and OIDC discovery. A source writes
-//! [`Slot`](crate::trust::Slot)s, which verification reads, and it never replaces a good answer by a malformed one. It judges no credential.
+//! [`Slot`](crate::trust::Slot)s, which verification reads, and it never replaces a good answer by a
+//! malformed one. It judges no credential.
 
 pub mod federation;
 mod fetch;
@@ -26,10 +27,11 @@ use crate::trust::{Origin, Refetch};
 use std::fmt;
 use std::sync::Arc;
 
-/// One source for one trust domain or one issuer. What it does by itself begins with [`Source::start`] and ends when it is
-/// dropped; what it has published stays until its staleness bound.
+/// One source for one trust domain or one issuer. What it does by itself begins with [`Source::start`] and
+/// ends when it is dropped; what it has published stays until its staleness bound.
 pub struct Source {
-    /// Of what this source speaks of: PEM says nothing about JWT keys, a plain JWK set nothing about X.509 authorities.
+    /// Of what this source speaks of: PEM says nothing about JWT keys, a plain JWK set nothing about X.509
+    /// authorities.
     slots: Slots,
     refetch: Option<Arc<dyn Refetch>>,
     skipped: Vec<Skipped>,
@@ -39,20 +41,32 @@ pub struct Source {
 
 impl Source {
     fn new(slots: Slots, refetch: Option<Arc<dyn Refetch>>, skipped: Vec<Skipped>, life: Arc<Life>) -> Self {
-        Self { slots, refetch, skipped, life }
+        Self {
+            slots,
+            refetch,
+            skipped,
+            life,
+        }
     }
 
     #[must_use]
     pub fn x509(&self) -> Option<Origin<X509Authorities>> {
-        Some(Origin { slot: self.slots.x509.clone()?, refetch: self.refetch.clone() })
+        Some(Origin {
+            slot: self.slots.x509.clone()?,
+            refetch: self.refetch.clone(),
+        })
     }
 
     #[must_use]
     pub fn jwt(&self) -> Option<Origin<KeySet>> {
-        Some(Origin { slot: self.slots.jwt.clone()?, refetch: self.refetch.clone() })
+        Some(Origin {
+            slot: self.slots.jwt.clone()?,
+            refetch: self.refetch.clone(),
+        })
     }
 
-    /// What could not be used when the source was opened: a warning, or only worth a note where a standard says to ignore it.
+    /// What could not be used when the source was opened: a warning, or only worth a note where a standard
+    /// says to ignore it.
     #[must_use]
     pub fn skipped(&self) -> &[Skipped] {
         &self.skipped
@@ -72,8 +86,14 @@ impl Source {
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Slots { x509, jwt } = &self.slots;
-        let name = x509.as_ref().map(|slot| slot.source()).or_else(|| jwt.as_ref().map(|slot| slot.source()));
-        f.debug_struct("Source").field("name", &name).field("life", &self.life).finish_non_exhaustive()
+        let name = x509
+            .as_ref()
+            .map(|slot| slot.source())
+            .or_else(|| jwt.as_ref().map(|slot| slot.source()));
+        f.debug_struct("Source")
+            .field("name", &name)
+            .field("life", &self.life)
+            .finish_non_exhaustive()
     }
 }
 
@@ -82,7 +102,9 @@ impl fmt::Debug for Source {
 pub enum SourceError {
     #[error("{name}: cannot be read: {why}")]
     Unreadable { name: Arc<str>, why: FileError },
-    #[error("{name}: larger than {limit} bytes, which no bundle or key set is; check that it is the right file")]
+    #[error(
+        "{name}: larger than {limit} bytes, which no bundle or key set is; check that it is the right file"
+    )]
     TooLarge { name: Arc<str>, limit: u64 },
     #[error("{name}: {why}")]
     Jwks { name: Arc<str>, why: InvalidJwks },

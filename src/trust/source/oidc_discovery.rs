@@ -1,10 +1,12 @@
-//! An OIDC issuer's keys, by discovery or from a JWK set's URL. The first fetch begins when the source is started, in the background,
-//! or when a request needs the keys before that.
+//! An OIDC issuer's keys, by discovery or from a JWK set's URL. The first fetch begins when the source is
+//! started, in the background, or when a request needs the keys before that.
 //!
 //! <https://openid.net/specs/openid-connect-discovery-1_0.html#ProviderConfig>
 
 use super::Source;
-use super::fetch::{CaSource, FetchError, Fetched, Fetcher, LARGEST_BODY, TIMEOUT, by_way_of, is_loopback, parse};
+use super::fetch::{
+    CaSource, FetchError, Fetched, Fetcher, LARGEST_BODY, TIMEOUT, by_way_of, is_loopback, parse,
+};
 use crate::clock::{Clock, Timestamp};
 use crate::object;
 use crate::secret::Secret;
@@ -24,7 +26,8 @@ pub struct OidcSettings {
     pub name: Option<String>,
     /// As in the tokens' `iss`.
     pub issuer: String,
-    /// The discovery document's own URL. Default: the issuer's, without a final `/`, and `/.well-known/openid-configuration`.
+    /// The discovery document's own URL. Default: the issuer's, without a final `/`, and
+    /// `/.well-known/openid-configuration`.
     pub discovery_url: Option<String>,
     /// The key set's URL: there is no discovery then.
     pub jwks_url: Option<String>,
@@ -43,29 +46,64 @@ pub struct OidcSettings {
     pub resolve: Vec<(String, SocketAddr)>,
 }
 
-/// The keys of an issuer. They demand that a token's `iss` is the issuer, unless it is not to be compared. They are fetched from
-/// [`Source::start`] on.
+/// The keys of an issuer. They demand that a token's `iss` is the issuer, unless it is not to be compared.
+/// They are fetched from [`Source::start`] on.
 #[must_use]
 pub fn oidc(settings: OidcSettings, clock: Clock, last_good: Option<&Arc<LastGood>>) -> Source {
     paced(settings, clock, last_good, Pace::OIDC, TIMEOUT)
 }
 
-/// The same as a source of a trust domain: what it lacks is withdrawn at once, as with every other source of a trust domain.
+/// The same as a source of a trust domain: what it lacks is withdrawn at once, as with every other source of
+/// a trust domain.
 #[must_use]
-pub fn oidc_of_trust_domain(settings: OidcSettings, clock: Clock, last_good: Option<&Arc<LastGood>>) -> Source {
-    paced(settings, clock, last_good, Pace { withdrawn: Duration::ZERO, ..Pace::OIDC }, TIMEOUT)
+pub fn oidc_of_trust_domain(
+    settings: OidcSettings,
+    clock: Clock,
+    last_good: Option<&Arc<LastGood>>,
+) -> Source {
+    paced(
+        settings,
+        clock,
+        last_good,
+        Pace {
+            withdrawn: Duration::ZERO,
+            ..Pace::OIDC
+        },
+        TIMEOUT,
+    )
 }
 
-pub(super) fn paced(settings: OidcSettings, clock: Clock, last_good: Option<&Arc<LastGood>>, pace: Pace, timeout: Duration) -> Source {
+pub(super) fn paced(
+    settings: OidcSettings,
+    clock: Clock,
+    last_good: Option<&Arc<LastGood>>,
+    pace: Pace,
+    timeout: Duration,
+) -> Source {
     warn_of_plain_http(&settings);
-    let called = settings.name.as_ref().map_or_else(|| settings.issuer.clone(), |name| format!("{} ({name})", settings.issuer));
+    let called = settings.name.as_ref().map_or_else(
+        || settings.issuer.clone(),
+        |name| format!("{} ({name})", settings.issuer),
+    );
     let slot = Slot::of(SourceKind::Oidc, called);
-    let slots = Slots { x509: None, jwt: Some(slot) };
-    let urls = [Some(&settings.issuer), settings.discovery_url.as_ref(), settings.jwks_url.as_ref()];
+    let slots = Slots {
+        x509: None,
+        jwt: Some(slot),
+    };
+    let urls = [
+        Some(&settings.issuer),
+        settings.discovery_url.as_ref(),
+        settings.jwks_url.as_ref(),
+    ];
     let fetcher = Fetcher {
         ca: settings.ca.clone(),
         bearer_token_file: settings.bearer_token_file.clone(),
-        bearer_origins: urls.into_iter().flatten().chain(&settings.bearer_token_origins).cloned().collect(),
+        bearer_origins: urls
+            .into_iter()
+            .flatten()
+            .chain(&settings.bearer_token_origins)
+            .cloned()
+            .collect(),
         proxy: settings.proxy.clone(),
         resolve: settings.resolve.clone(),
         follow_redirects: false,
@@ -74,14 +112,34 @@ pub(super) fn paced(settings: OidcSettings, clock: Clock, last_good: Option<&Arc
     };
     let place = last_good.map(|all| {
         let [issuer, discovery, keys] = urls.map(|url| url.map_or("-", String::as_str));
-        let demanded = if settings.skip_issuer { "any-issuer" } else { "its-issuer" };
+        let demanded = if settings.skip_issuer {
+            "any-issuer"
+        } else {
+            "its-issuer"
+        };
         let way = by_way_of(settings.ca.as_ref(), settings.proxy.as_ref());
-        let named = settings.name.as_ref().map_or_else(String::new, |name| format!(" {name}"));
-        all.place(format!("oidc {issuer} {discovery} {keys} {demanded} {way}{named}"))
+        let named = settings
+            .name
+            .as_ref()
+            .map_or_else(String::new, |name| format!(" {name}"));
+        all.place(format!(
+            "oidc {issuer} {discovery} {keys} {demanded} {way}{named}"
+        ))
     });
     let max_stale = settings.max_stale;
-    let endpoint = Issuer { settings, fetcher, discovered: Mutex::default() };
-    let (refetch, life) = refresh::supervise(refresh::Settings { endpoint, slots: slots.clone(), clock, pace, max_stale, place });
+    let endpoint = Issuer {
+        settings,
+        fetcher,
+        discovered: Mutex::default(),
+    };
+    let (refetch, life) = refresh::supervise(refresh::Settings {
+        endpoint,
+        slots: slots.clone(),
+        clock,
+        pace,
+        max_stale,
+        place,
+    });
     Source::new(slots, Some(refetch), Vec::new(), Arc::new(life))
 }
 
@@ -119,11 +177,23 @@ impl Endpoint for Issuer {
     fn read(&self, document: &[u8]) -> Result<Content, DiscoveryError> {
         let parsed = jwks::parse(document, UseRule::Oidc)?;
         if parsed.value.is_empty() && !parsed.skipped.is_empty() {
-            return Err(DiscoveryError::NoneUsable { skipped: parsed.skipped });
+            return Err(DiscoveryError::NoneUsable {
+                skipped: parsed.skipped,
+            });
         }
-        let OidcSettings { issuer, skip_issuer, .. } = &self.settings;
-        let keys = if *skip_issuer { parsed.value } else { parsed.value.demanding_issuer(issuer) };
-        Ok(Content { jwt: Some(keys), skipped: parsed.skipped, ..Content::default() })
+        let OidcSettings {
+            issuer, skip_issuer, ..
+        } = &self.settings;
+        let keys = if *skip_issuer {
+            parsed.value
+        } else {
+            parsed.value.demanding_issuer(issuer)
+        };
+        Ok(Content {
+            jwt: Some(keys),
+            skipped: parsed.skipped,
+            ..Content::default()
+        })
     }
 
     fn name(&self) -> &str {
@@ -134,37 +204,78 @@ impl Endpoint for Issuer {
 impl Issuer {
     /// The document's `jwks_uri`.
     async fn discover(&self) -> Result<String, DiscoveryError> {
-        let OidcSettings { issuer, discovery_url, skip_issuer, .. } = &self.settings;
-        let url = discovery_url.clone().unwrap_or_else(|| format!("{}{WELL_KNOWN}", issuer.strip_suffix('/').unwrap_or(issuer)));
+        let OidcSettings {
+            issuer,
+            discovery_url,
+            skip_issuer,
+            ..
+        } = &self.settings;
+        let url = discovery_url
+            .clone()
+            .unwrap_or_else(|| format!("{}{WELL_KNOWN}", issuer.strip_suffix('/').unwrap_or(issuer)));
         let Fetched::New { body, .. } = self.get(&url, None).await? else {
-            return Err(DiscoveryError::NotADocument { url, why: UNCHANGED.into() });
+            return Err(DiscoveryError::NotADocument {
+                url,
+                why: UNCHANGED.into(),
+            });
         };
-        let document: Document = object::read(&body).map_err(|why| DiscoveryError::NotADocument { url: url.clone(), why })?;
+        let document: Document = object::read(&body).map_err(|why| DiscoveryError::NotADocument {
+            url: url.clone(),
+            why,
+        })?;
         if !skip_issuer && document.issuer != *issuer {
-            return Err(DiscoveryError::Issuer { url, expected: issuer.clone(), found: document.issuer });
+            return Err(DiscoveryError::Issuer {
+                url,
+                expected: issuer.clone(),
+                found: document.issuer,
+            });
         }
         let secure = url.starts_with("https:");
         match parse(&document.jwks_uri) {
             Ok(keys) if !secure || keys.scheme() == "https" => Ok(document.jwks_uri),
-            _ => Err(DiscoveryError::JwksUri { url, found: document.jwks_uri }),
+            _ => Err(DiscoveryError::JwksUri {
+                url,
+                found: document.jwks_uri,
+            }),
         }
     }
 
     async fn key_set(&self, url: &str, known: Option<&Known>) -> Result<Said, DiscoveryError> {
         let validator = known.and_then(|known| known.validator.as_ref());
         let (document, validator, max_age) = match (self.get(url, validator).await?, known) {
-            (Fetched::New { body, validator, max_age }, _) => (body, validator, max_age),
-            (Fetched::Same { max_age }, Some(known)) => (known.document.clone(), known.validator.clone(), max_age),
-            (Fetched::Same { .. }, None) => return Err(DiscoveryError::NotADocument { url: url.to_owned(), why: UNCHANGED.into() }),
+            (
+                Fetched::New {
+                    body,
+                    validator,
+                    max_age,
+                },
+                _,
+            ) => (body, validator, max_age),
+            (Fetched::Same { max_age }, Some(known)) => {
+                (known.document.clone(), known.validator.clone(), max_age)
+            }
+            (Fetched::Same { .. }, None) => {
+                return Err(DiscoveryError::NotADocument {
+                    url: url.to_owned(),
+                    why: UNCHANGED.into(),
+                });
+            }
         };
-        Ok(Said { document, validator, fresh_for: max_age })
+        Ok(Said {
+            document,
+            validator,
+            fresh_for: max_age,
+        })
     }
 
     async fn get(&self, url: &str, known: Option<&refresh::Validator>) -> Result<Fetched, DiscoveryError> {
         self.fetcher.get(url, known, None).await.map_err(|why| match why {
             // It may hold a password.
             FetchError::Url => DiscoveryError::Url,
-            why => DiscoveryError::Fetch { url: url.to_owned(), why },
+            why => DiscoveryError::Fetch {
+                url: url.to_owned(),
+                why,
+            },
         })
     }
 
@@ -189,9 +300,17 @@ enum DiscoveryError {
     Fetch { url: String, why: FetchError },
     #[error("{url}: expected an OIDC discovery document, a JSON object with `issuer` and `jwks_uri`: {why}")]
     NotADocument { url: String, why: String },
-    #[error("{url}: expected the issuer `{expected}` as configured, found `{found}`; they must be equal byte for byte")]
-    Issuer { url: String, expected: String, found: String },
-    #[error("{url}: expected a `jwks_uri` of https (or http if the document itself came by http), found `{found}`")]
+    #[error(
+        "{url}: expected the issuer `{expected}` as configured, found `{found}`; they must be equal byte for byte"
+    )]
+    Issuer {
+        url: String,
+        expected: String,
+        found: String,
+    },
+    #[error(
+        "{url}: expected a `jwks_uri` of https (or http if the document itself came by http), found `{found}`"
+    )]
     JwksUri { url: String, found: String },
     #[error(transparent)]
     Keys(#[from] InvalidJwks),
@@ -202,12 +321,22 @@ enum DiscoveryError {
 impl DiscoveryError {
     /// Whether the key set is no more where it was, so that discovery may find it elsewhere.
     const fn has_moved(&self) -> bool {
-        matches!(self, Self::Fetch { why: FetchError::Status(StatusCode::NOT_FOUND | StatusCode::GONE), .. })
+        matches!(
+            self,
+            Self::Fetch {
+                why: FetchError::Status(StatusCode::NOT_FOUND | StatusCode::GONE),
+                ..
+            }
+        )
     }
 }
 
 fn warn_of_plain_http(settings: &OidcSettings) {
-    let urls = [Some(&settings.issuer), settings.discovery_url.as_ref(), settings.jwks_url.as_ref()];
+    let urls = [
+        Some(&settings.issuer),
+        settings.discovery_url.as_ref(),
+        settings.jwks_url.as_ref(),
+    ];
     for url in urls.into_iter().flatten().filter_map(|url| parse(url).ok()) {
         if url.scheme() == "http" && !is_loopback(&url) {
             tracing::warn!(issuer = %settings.issuer, "{url} is plain http: whoever sits between can make up keys; use https");

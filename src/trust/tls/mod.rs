@@ -1,5 +1,6 @@
-//! TLS to servers that are known by name, and what is wrong with a connection in sentences that name the certificate and the fix. For
-//! key sources and for checking a registry; the only place where TLS and chain errors become words.
+//! TLS to servers that are known by name, and what is wrong with a connection in sentences that name the
+//! certificate and the fix. For key sources and for checking a registry; the only place where TLS and chain
+//! errors become words.
 
 mod failure;
 mod server;

@@ -1,6 +1,7 @@
-//! Clients of servers that are known by name. The usual verification by the configured or the system's authorities, with two
-//! differences: a refusal says what is wrong with which certificate, and a self-signed certificate that is configured as its own
-//! authority is accepted, as curl and Go accept it, although it says of itself that it is an authority's (`openssl req -x509`).
+//! Clients of servers that are known by name. The usual verification by the configured or the system's
+//! authorities, with two differences: a refusal says what is wrong with which certificate, and a self-signed
+//! certificate that is configured as its own authority is accepted, as curl and Go accept it, although it
+//! says of itself that it is an authority's (`openssl req -x509`).
 
 use super::failure::{Failure, is_encrypted};
 use super::verdict::{self, Words};
@@ -10,7 +11,9 @@ use pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
+};
 use std::sync::Arc;
 use webpki::EndEntityCert;
 
@@ -21,7 +24,8 @@ pub struct Authorities<'a> {
     pub pem: Option<&'a [u8]>,
     /// As in `the authorities in ca.pem`.
     pub named: &'a str,
-    /// What to do if they do not vouch for the right server, as in `name its authority in certificateAuthorityFile`.
+    /// What to do if they do not vouch for the right server, as in `name its authority in
+    /// certificateAuthorityFile`.
     pub fix: &'a str,
 }
 
@@ -33,7 +37,11 @@ pub enum InvalidTls {
     #[error("{named}: expected PEM with at least one certificate, found none")]
     NoAuthority { named: String },
     #[error("{named}: {subject}: {why}")]
-    Authority { named: String, subject: String, why: String },
+    Authority {
+        named: String,
+        subject: String,
+        why: String,
+    },
     #[error("the system has no certificate authorities that can be used; {fix}")]
     System { fix: String },
     #[error("the client certificate and its key are not PEM of a certificate and a private key that fit")]
@@ -49,15 +57,25 @@ pub enum InvalidTls {
 /// `identity` is a client certificate with its chain and its key, in PEM.
 pub fn client(authorities: &Authorities<'_>, identity: Option<&[u8]>) -> Result<Tls, InvalidTls> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(|_| InvalidTls::Client)?;
-    let builder = builder.dangerous().with_custom_certificate_verifier(verifier(authorities)?);
-    let Some(pem) = identity else { return Ok(builder.with_no_client_auth()) };
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|_| InvalidTls::Identity)?;
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|_| InvalidTls::Client)?;
+    let builder = builder
+        .dangerous()
+        .with_custom_certificate_verifier(verifier(authorities)?);
+    let Some(pem) = identity else {
+        return Ok(builder.with_no_client_auth());
+    };
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<_, _>>()
+        .map_err(|_| InvalidTls::Identity)?;
     if is_encrypted(pem) {
         return Err(InvalidTls::EncryptedKey);
     }
     let key = PrivateKeyDer::from_pem_slice(pem).map_err(|_| InvalidTls::Identity)?;
-    builder.with_client_auth_cert(chain, key).map_err(|_| InvalidTls::Identity)
+    builder
+        .with_client_auth_cert(chain, key)
+        .map_err(|_| InvalidTls::Identity)
 }
 
 pub(super) fn verifier(authorities: &Authorities<'_>) -> Result<Arc<dyn ServerCertVerifier>, InvalidTls> {
@@ -66,21 +84,36 @@ pub(super) fn verifier(authorities: &Authorities<'_>) -> Result<Arc<dyn ServerCe
         None => (system(&provider, authorities)?, Vec::new()),
         Some(pem) => configured(pem, &provider, authorities)?,
     };
-    let words = Words { authorities: authorities.named.to_owned(), fix: authorities.fix.to_owned() };
+    let words = Words {
+        authorities: authorities.named.to_owned(),
+        fix: authorities.fix.to_owned(),
+    };
     Ok(Arc::new(Verifier { inner, own, words }))
 }
 
-fn system(provider: &Arc<CryptoProvider>, authorities: &Authorities<'_>) -> Result<Arc<dyn ServerCertVerifier>, InvalidTls> {
+fn system(
+    provider: &Arc<CryptoProvider>,
+    authorities: &Authorities<'_>,
+) -> Result<Arc<dyn ServerCertVerifier>, InvalidTls> {
     let verifier = rustls_platform_verifier::Verifier::new(provider.clone());
-    verifier.map(|verifier| Arc::new(verifier) as _).map_err(|_| InvalidTls::System { fix: authorities.fix.to_owned() })
+    verifier
+        .map(|verifier| Arc::new(verifier) as _)
+        .map_err(|_| InvalidTls::System {
+            fix: authorities.fix.to_owned(),
+        })
 }
 
 type Configured = (Arc<dyn ServerCertVerifier>, Vec<CertificateDer<'static>>);
 
-fn configured(pem: &[u8], provider: &Arc<CryptoProvider>, authorities: &Authorities<'_>) -> Result<Configured, InvalidTls> {
+fn configured(
+    pem: &[u8],
+    provider: &Arc<CryptoProvider>,
+    authorities: &Authorities<'_>,
+) -> Result<Configured, InvalidTls> {
     let named = || authorities.named.to_owned();
-    let own: Vec<CertificateDer<'static>> =
-        CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|_| InvalidTls::NoAuthority { named: named() })?;
+    let own: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<_, _>>()
+        .map_err(|_| InvalidTls::NoAuthority { named: named() })?;
     let mut roots = RootCertStore::empty();
     for der in &own {
         let anchor = webpki::anchor_from_trusted_cert(der);
@@ -92,7 +125,8 @@ fn configured(pem: &[u8], provider: &Arc<CryptoProvider>, authorities: &Authorit
         roots.roots.push(anchor.to_owned());
     }
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build();
-    let verifier: Arc<dyn ServerCertVerifier> = verifier.map_err(|_| InvalidTls::NoAuthority { named: named() })?;
+    let verifier: Arc<dyn ServerCertVerifier> =
+        verifier.map_err(|_| InvalidTls::NoAuthority { named: named() })?;
     Ok((verifier, own))
 }
 
@@ -105,12 +139,23 @@ struct Verifier {
 }
 
 impl Verifier {
-    /// One that was configured for itself needs no path. What else a server's certificate must be still counts.
-    fn judge_itself(&self, leaf: &CertificateDer<'_>, name: &ServerName<'_>, now: UnixTime) -> Result<(), CertificateError> {
+    /// One that was configured for itself needs no path. What else a server's certificate must be still
+    /// counts.
+    fn judge_itself(
+        &self,
+        leaf: &CertificateDer<'_>,
+        name: &ServerName<'_>,
+        now: UnixTime,
+    ) -> Result<(), CertificateError> {
         let other = |why: webpki::Error| CertificateError::Other(OtherError(Arc::new(why)));
-        verdict::check_dates_and_purpose(leaf, Timestamp::from_secs(i64::try_from(now.as_secs()).unwrap_or(i64::MAX)))?;
+        verdict::check_dates_and_purpose(
+            leaf,
+            Timestamp::from_secs(i64::try_from(now.as_secs()).unwrap_or(i64::MAX)),
+        )?;
         let parsed = EndEntityCert::try_from(leaf).map_err(other)?;
-        parsed.verify_is_valid_for_subject_name(name).map_err(|_| CertificateError::NotValidForName)
+        parsed
+            .verify_is_valid_for_subject_name(name)
+            .map_err(|_| CertificateError::NotValidForName)
     }
 }
 
@@ -136,7 +181,9 @@ impl ServerCertVerifier for Verifier {
             why
         };
         let failure: Failure = verdict::sentence(leaf, name, &why, &self.words);
-        Err(Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(failure)))))
+        Err(Error::InvalidCertificate(CertificateError::Other(OtherError(
+            Arc::new(failure),
+        ))))
     }
 
     fn verify_tls12_signature(

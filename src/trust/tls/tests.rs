@@ -26,10 +26,16 @@ fn server(ca: &Ca, change: impl FnOnce(&mut CertificateParams)) -> CertificateDe
 /// What is said of a certificate for [`HOST`], or nothing if it is accepted.
 fn said(leaf: &CertificateDer<'_>, configured: &CertificateDer<'_>) -> Option<String> {
     let pem = pem(configured);
-    let authorities = Authorities { pem: Some(pem.as_bytes()), named: "the authorities in ca.pem", fix: "name its authority in F" };
+    let authorities = Authorities {
+        pem: Some(pem.as_bytes()),
+        named: "the authorities in ca.pem",
+        fix: "name its authority in F",
+    };
     let verifier = verifier(&authorities).unwrap();
     let now = UnixTime::since_unix_epoch(Duration::from_secs(at(0).as_secs().try_into().unwrap()));
-    let refused = verifier.verify_server_cert(leaf, &[], &ServerName::try_from(HOST).unwrap(), &[], now).err()?;
+    let refused = verifier
+        .verify_server_cert(leaf, &[], &ServerName::try_from(HOST).unwrap(), &[], now)
+        .err()?;
     let text = explain(&refused).to_string();
     for rust in ["Error", "Context", "Other(", "Some(", "::", "{"] {
         assert!(!text.contains(rust), "{text}");
@@ -53,7 +59,9 @@ fn each_fault_is_a_sentence_with_the_certificate_and_the_fix() {
     assert_eq!(said(&server(&good, |_| {}), &good.der), None);
     let itself = Ca::root_with("itself", |params| params.subject_alt_names = vec![dns(HOST)]);
     assert_eq!(said(&itself.der, &itself.der), None, "as curl and Go accept it");
-    let elsewhere = Ca::root_with("itself", |params| params.subject_alt_names = vec![dns("elsewhere.test")]);
+    let elsewhere = Ca::root_with("itself", |params| {
+        params.subject_alt_names = vec![dns("elsewhere.test")]
+    });
     let expired = Ca::root_with("itself", |params| {
         params.subject_alt_names = vec![dns(HOST)];
         valid(params, at(-2 * HOUR), at(-HOUR));
@@ -65,7 +73,11 @@ fn each_fault_is_a_sentence_with_the_certificate_and_the_fix() {
     let self_signed = {
         let mut params = CertificateParams::new(vec![HOST.to_owned()]).unwrap();
         params.distinguished_name.push(DnType::CommonName, "alone");
-        params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().der().clone()
+        params
+            .self_signed(&rcgen::KeyPair::generate().unwrap())
+            .unwrap()
+            .der()
+            .clone()
     };
     let mut critical = CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![5, 0]);
     critical.set_criticality(true);
@@ -179,20 +191,49 @@ fn each_fault_is_a_sentence_with_the_certificate_and_the_fix() {
 
 #[test]
 fn what_is_no_fault_of_a_certificate_is_a_sentence_too() {
-    use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible, PeerMisbehaved};
+    use rustls::{
+        AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible, PeerMisbehaved,
+    };
     for (error, expected) in [
-        (Error::AlertReceived(AlertDescription::CertificateRequired), "requires a certificate, and none was presented"),
-        (Error::AlertReceived(AlertDescription::UnknownCA), "refused our certificate: it does not know the authority that issued it"),
-        (Error::AlertReceived(AlertDescription::InternalError), "ended the handshake"),
-        (Error::InvalidMessage(InvalidMessage::InvalidContentType), "sent something that is not TLS; it may speak plain HTTP on this port"),
-        (Error::PeerIncompatible(PeerIncompatible::Tls12NotOffered), "have it speak TLS 1.2 or 1.3"),
-        (Error::PeerMisbehaved(PeerMisbehaved::InvalidCertCompression), "broke the rules of TLS"),
-        (Error::InvalidCertificate(CertificateError::UnknownIssuer), "certificate is not accepted: no authority that is known here"),
-        (Error::HandshakeNotComplete, "the TLS handshake with the server failed"),
+        (
+            Error::AlertReceived(AlertDescription::CertificateRequired),
+            "requires a certificate, and none was presented",
+        ),
+        (
+            Error::AlertReceived(AlertDescription::UnknownCA),
+            "refused our certificate: it does not know the authority that issued it",
+        ),
+        (
+            Error::AlertReceived(AlertDescription::InternalError),
+            "ended the handshake",
+        ),
+        (
+            Error::InvalidMessage(InvalidMessage::InvalidContentType),
+            "sent something that is not TLS; it may speak plain HTTP on this port",
+        ),
+        (
+            Error::PeerIncompatible(PeerIncompatible::Tls12NotOffered),
+            "have it speak TLS 1.2 or 1.3",
+        ),
+        (
+            Error::PeerMisbehaved(PeerMisbehaved::InvalidCertCompression),
+            "broke the rules of TLS",
+        ),
+        (
+            Error::InvalidCertificate(CertificateError::UnknownIssuer),
+            "certificate is not accepted: no authority that is known here",
+        ),
+        (
+            Error::HandshakeNotComplete,
+            "the TLS handshake with the server failed",
+        ),
     ] {
         let wrapped = std::io::Error::other(error);
         let text = explain(&wrapped).to_string();
         assert!(text.contains(expected), "{text}");
     }
-    assert_eq!(explain(&std::io::Error::other("no route")).to_string(), "no route");
+    assert_eq!(
+        explain(&std::io::Error::other("no route")).to_string(),
+        "no route"
+    );
 }

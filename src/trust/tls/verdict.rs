@@ -27,10 +27,18 @@ fn is_critical_extension(why: &CertificateError) -> bool {
     of_path || *why == CertificateError::UnhandledCriticalExtension
 }
 
-pub(super) fn sentence(leaf: &CertificateDer<'_>, server: &ServerName<'_>, why: &CertificateError, words: &Words) -> Failure {
+pub(super) fn sentence(
+    leaf: &CertificateDer<'_>,
+    server: &ServerName<'_>,
+    why: &CertificateError,
+    words: &Words,
+) -> Failure {
     let server = server.to_str();
     let Ok((_, certificate)) = x509_parser::parse_x509_certificate(leaf) else {
-        return Failure::fixable(format!("the certificate of {server} is malformed"), "issue it again");
+        return Failure::fixable(
+            format!("the certificate of {server} is malformed"),
+            "issue it again",
+        );
     };
     let who = format!("the certificate {} of {server}", subject_of(&certificate));
     let Words { authorities, fix } = words;
@@ -40,47 +48,84 @@ pub(super) fn sentence(leaf: &CertificateDer<'_>, server: &ServerName<'_>, why: 
     let validity = certificate.validity();
     match why {
         CertificateError::UnknownIssuer => {
-            let also = if names.hosts.is_empty() { format!("; besides, it {}", names.instead()) } else { String::new() };
+            let also = if names.hosts.is_empty() {
+                format!("; besides, it {}", names.instead())
+            } else {
+                String::new()
+            };
             if self_signed {
                 let what = format!("{who} is self-signed and not among {authorities}{also}");
                 Failure::fixable(what, format!("if it is the right one, {fix}"))
             } else {
-                let what = format!("{who} was issued by {issuer}, which {authorities} do not vouch for{also}");
-                Failure::fixable(what, format!("{fix}, or have the server send its intermediate certificates"))
+                let what =
+                    format!("{who} was issued by {issuer}, which {authorities} do not vouch for{also}");
+                Failure::fixable(
+                    what,
+                    format!("{fix}, or have the server send its intermediate certificates"),
+                )
             }
         }
         CertificateError::BadSignature => {
-            let what = format!("{who} was issued by {issuer}, and {authorities} have that name with another key");
+            let what =
+                format!("{who} was issued by {issuer}, and {authorities} have that name with another key");
             Failure::fixable(what, format!("if the authority was replaced, {fix}"))
         }
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } if names.hosts.is_empty() => {
-            Failure::fixable(format!("{who} {}", names.instead()), format!("issue one with {server} as a subject alternative name"))
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }
+            if names.hosts.is_empty() =>
+        {
+            Failure::fixable(
+                format!("{who} {}", names.instead()),
+                format!("issue one with {server} as a subject alternative name"),
+            )
         }
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => Failure::fixable(
-            format!("{who} is for {}", names.hosts.join(", ")),
-            format!("use one of these names, or issue it for {server} as well"),
-        ),
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            Failure::fixable(
+                format!("{who} is for {}", names.hosts.join(", ")),
+                format!("use one of these names, or issue it for {server} as well"),
+            )
+        }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
             let not_after = Timestamp::from_secs(validity.not_after.timestamp());
-            Failure::fixable(format!("{who}, or one in its chain, has expired; its own end is {not_after}"), "renew it")
+            Failure::fixable(
+                format!("{who}, or one in its chain, has expired; its own end is {not_after}"),
+                "renew it",
+            )
         }
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             let not_before = Timestamp::from_secs(validity.not_before.timestamp());
-            Failure::fixable(format!("{who} is valid from {not_before} on"), "compare the clocks of both machines")
+            Failure::fixable(
+                format!("{who} is valid from {not_before} on"),
+                "compare the clocks of both machines",
+            )
         }
         why if is_critical_extension(why) => {
-            let critical: Vec<_> = certificate.iter_extensions().filter(|one| one.critical).map(|one| one.oid.to_id_string()).collect();
+            let critical: Vec<_> = certificate
+                .iter_extensions()
+                .filter(|one| one.critical)
+                .map(|one| one.oid.to_id_string())
+                .collect();
             let known = |oid: &str| KNOWN.contains(&oid);
-            let unknown: Vec<_> = critical.iter().map(String::as_str).filter(|oid| !known(oid)).collect();
+            let unknown: Vec<_> = critical
+                .iter()
+                .map(String::as_str)
+                .filter(|oid| !known(oid))
+                .collect();
             let what = match unknown.as_slice() {
-                [] => format!("a certificate in the chain of {server} has a critical extension that is not supported"),
-                some => format!("{who} has the critical extension {}, which is not supported", some.join(", ")),
+                [] => format!(
+                    "a certificate in the chain of {server} has a critical extension that is not supported"
+                ),
+                some => format!(
+                    "{who} has the critical extension {}, which is not supported",
+                    some.join(", ")
+                ),
             };
             Failure::fixable(what, "issue it without, or not critical")
         }
         other => match of_path(other) {
             Some(webpki::Error::CaUsedAsEndEntity) if self_signed => Failure::fixable(
-                format!("{who} is self-signed, says that it is an authority's (cA true), and is not among {authorities}"),
+                format!(
+                    "{who} is self-signed, says that it is an authority's (cA true), and is not among {authorities}"
+                ),
                 format!("if it is the right one, {fix}; better, issue the server a certificate of its own"),
             ),
             Some(webpki::Error::CaUsedAsEndEntity) => Failure::fixable(
@@ -98,12 +143,19 @@ pub(super) fn sentence(leaf: &CertificateDer<'_>, server: &ServerName<'_>, why: 
 
 /// The subject, for messages; the serial number of one that has none.
 pub(super) fn subject(der: &CertificateDer<'_>) -> String {
-    x509_parser::parse_x509_certificate(der).map_or_else(|_| "a malformed certificate".to_owned(), |(_, one)| subject_of(&one))
+    x509_parser::parse_x509_certificate(der).map_or_else(
+        |_| "a malformed certificate".to_owned(),
+        |(_, one)| subject_of(&one),
+    )
 }
 
 /// What must hold for a certificate that needs no path.
-pub(super) fn check_dates_and_purpose(leaf: &CertificateDer<'_>, now: Timestamp) -> Result<(), CertificateError> {
-    let (_, certificate) = x509_parser::parse_x509_certificate(leaf).map_err(|_| CertificateError::BadEncoding)?;
+pub(super) fn check_dates_and_purpose(
+    leaf: &CertificateDer<'_>,
+    now: Timestamp,
+) -> Result<(), CertificateError> {
+    let (_, certificate) =
+        x509_parser::parse_x509_certificate(leaf).map_err(|_| CertificateError::BadEncoding)?;
     let validity = certificate.validity();
     if now < Timestamp::from_secs(validity.not_before.timestamp()) {
         return Err(CertificateError::NotValidYet);
@@ -112,7 +164,9 @@ pub(super) fn check_dates_and_purpose(leaf: &CertificateDer<'_>, now: Timestamp)
         return Err(CertificateError::Expired);
     }
     match certificate.extended_key_usage() {
-        Ok(Some(usage)) if !usage.value.server_auth && !usage.value.any => Err(CertificateError::InvalidPurpose),
+        Ok(Some(usage)) if !usage.value.server_auth && !usage.value.any => {
+            Err(CertificateError::InvalidPurpose)
+        }
         Ok(_) => Ok(()),
         Err(_) => Err(CertificateError::BadEncoding),
     }
@@ -148,13 +202,22 @@ pub(super) fn certificate_words(why: &CertificateError) -> Cow<'static, str> {
 }
 
 fn of_path(why: &CertificateError) -> Option<&webpki::Error> {
-    let CertificateError::Other(why) = why else { return None };
+    let CertificateError::Other(why) = why else {
+        return None;
+    };
     why.0.downcast_ref::<webpki::Error>()
 }
 
 fn subject_of(certificate: &X509Certificate<'_>) -> String {
     let subject = dn(certificate.subject());
-    if subject.is_empty() { format!("without a subject (serial {})", certificate.raw_serial_as_string()) } else { subject }
+    if subject.is_empty() {
+        format!(
+            "without a subject (serial {})",
+            certificate.raw_serial_as_string()
+        )
+    } else {
+        subject
+    }
 }
 
 /// What a certificate names.
@@ -166,9 +229,14 @@ struct Names {
 
 impl Names {
     fn of(certificate: &X509Certificate<'_>) -> Self {
-        let (mut hosts, mut uris) = (Vec::new(), Vec::new());
+        let mut hosts = Vec::new();
+        let mut uris = Vec::new();
         let names = certificate.subject_alternative_name().ok().flatten();
-        for name in names.iter().flat_map(|found| &found.value.general_names).take(SHOWN) {
+        for name in names
+            .iter()
+            .flat_map(|found| &found.value.general_names)
+            .take(SHOWN)
+        {
             match name {
                 GeneralName::DNSName(name) => hosts.push((*name).escape_debug().to_string()),
                 GeneralName::IPAddress(bytes) => hosts.extend(address(bytes)),
@@ -183,20 +251,33 @@ impl Names {
     fn instead(&self) -> String {
         match self.uris.first() {
             Some(uri) if uri.starts_with("spiffe://") => {
-                format!("names no host, only {uri}: an X.509-SVID proves a SPIFFE ID, which clients that know a host name do not look at")
+                format!(
+                    "names no host, only {uri}: an X.509-SVID proves a SPIFFE ID, which clients that know a host name do not look at"
+                )
             }
             Some(uri) => format!("names no host, only the URI {uri}"),
-            None => "names no host: it has no subject alternative name for one, and a common name does not count".to_owned(),
+            None => {
+                "names no host: it has no subject alternative name for one, and a common name does not count"
+                    .to_owned()
+            }
         }
     }
 }
 
 fn address(bytes: &[u8]) -> Option<String> {
     let four = <[u8; 4]>::try_from(bytes).map(|octets| IpAddr::from(octets).to_string());
-    four.or_else(|_| <[u8; 16]>::try_from(bytes).map(|octets| IpAddr::from(octets).to_string())).ok()
+    four.or_else(|_| <[u8; 16]>::try_from(bytes).map(|octets| IpAddr::from(octets).to_string()))
+        .ok()
 }
 
 const SHOWN: usize = 8;
-/// Extensions that may be critical: key usage, alternative names, basic and name constraints, CRL distribution points and extended key
-/// usage.
-const KNOWN: [&str; 6] = ["2.5.29.15", "2.5.29.17", "2.5.29.19", "2.5.29.30", "2.5.29.31", "2.5.29.37"];
+/// Extensions that may be critical: key usage, alternative names, basic and name constraints, CRL
+/// distribution points and extended key usage.
+const KNOWN: [&str; 6] = [
+    "2.5.29.15",
+    "2.5.29.17",
+    "2.5.29.19",
+    "2.5.29.30",
+    "2.5.29.31",
+    "2.5.29.37",
+];

@@ -1,5 +1,5 @@
-//! Judging a client again whose chain was verified before and is not at hand any more: one of our own tokens remembers it. That the
-//! authority that vouched is still one takes the place of the chain.
+//! Judging a client again whose chain was verified before and is not at hand any more: one of our own tokens
+//! remembers it. That the authority that vouched is still one takes the place of the chain.
 
 use super::X509Authorities;
 use super::rejected::Rejected;
@@ -48,38 +48,66 @@ impl RememberedChain {
     }
 
     fn uri_names(&self) -> impl Iterator<Item = &str> {
-        let names = self.claims.get("x509").and_then(|x509| x509.pointer("/san/uri")).and_then(Value::as_array);
+        let names = self
+            .claims
+            .get("x509")
+            .and_then(|x509| x509.pointer("/san/uri"))
+            .and_then(Value::as_array);
         names.into_iter().flatten().filter_map(Value::as_str)
     }
 
     pub(in crate::trust) fn expires(&self) -> Option<Timestamp> {
-        self.claims.get("exp").and_then(Value::as_i64).map(Timestamp::from_secs)
+        self.claims
+            .get("exp")
+            .and_then(Value::as_i64)
+            .map(Timestamp::from_secs)
     }
 }
 
 /// Without the claims.
 impl fmt::Debug for RememberedChain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RememberedChain").field("authority", &self.authority).finish_non_exhaustive()
+        f.debug_struct("RememberedChain")
+            .field("authority", &self.authority)
+            .finish_non_exhaustive()
     }
 }
 
 /// As [`super::verify_svid`]. `view` is what the SPIFFE ID's own trust domain holds.
-pub fn reverify_svid(remembered: &RememberedChain, view: &Held<X509Authorities>, now: Timestamp) -> Result<VerifiedChain, Rejected> {
+pub fn reverify_svid(
+    remembered: &RememberedChain,
+    view: &Held<X509Authorities>,
+    now: Timestamp,
+) -> Result<VerifiedChain, Rejected> {
     let until = still_vouching(remembered, view, now)?;
     let id = remembered.spiffe_id().ok_or(Rejected::NoUriName)?;
     Ok(VerifiedChain::again(remembered, Some(id), view, until))
 }
 
 /// As [`super::verify_plain`].
-pub fn reverify_plain(remembered: &RememberedChain, view: &Held<X509Authorities>, now: Timestamp) -> Result<VerifiedChain, Rejected> {
+pub fn reverify_plain(
+    remembered: &RememberedChain,
+    view: &Held<X509Authorities>,
+    now: Timestamp,
+) -> Result<VerifiedChain, Rejected> {
     let until = still_vouching(remembered, view, now)?;
     Ok(VerifiedChain::again(remembered, None, view, until))
 }
 
 /// Until when.
-fn still_vouching(remembered: &RememberedChain, view: &Held<X509Authorities>, now: Timestamp) -> Result<Timestamp, Rejected> {
-    let same = view.keys.valid_at(Timestamp::from_secs(now.as_secs())).filter(|one| one.fingerprint() == remembered.authority);
+fn still_vouching(
+    remembered: &RememberedChain,
+    view: &Held<X509Authorities>,
+    now: Timestamp,
+) -> Result<Timestamp, Rejected> {
+    let same = view
+        .keys
+        .valid_at(Timestamp::from_secs(now.as_secs()))
+        .filter(|one| one.fingerprint() == remembered.authority);
     let until = same.map(|one| one.not_after).max();
-    until.map(|until| until.min(view.usable_until)).ok_or_else(|| Rejected::AuthorityWithdrawn { origin: view.source.clone() })
+    until
+        .map(|until| until.min(view.usable_until))
+        .ok_or_else(|| Rejected::AuthorityWithdrawn {
+            origin: view.source.clone(),
+        })
 }

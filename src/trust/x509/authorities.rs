@@ -1,5 +1,5 @@
-//! The X.509 authorities of one trust domain or one entry. webpki looks at no date of a trust anchor, so theirs are kept beside
-//! it and applied at each judgement.
+//! The X.509 authorities of one trust domain or one entry. webpki looks at no date of a trust anchor, so
+//! theirs are kept beside it and applied at each judgement.
 
 use super::extensions::{Constrains, Extensions, certificate};
 use super::name;
@@ -46,17 +46,23 @@ impl X509Authorities {
     }
 
     pub(super) fn validities(&self) -> impl Iterator<Item = (Timestamp, Timestamp)> {
-        self.authorities.iter().map(|authority| (authority.not_before, authority.not_after))
+        self.authorities
+            .iter()
+            .map(|authority| (authority.not_before, authority.not_after))
     }
 
     pub(super) fn valid_at(&self, now: Timestamp) -> impl Iterator<Item = &Authority> {
-        self.authorities.iter().filter(move |authority| authority.not_before <= now && now <= authority.not_after)
+        self.authorities
+            .iter()
+            .filter(move |authority| authority.not_before <= now && now <= authority.not_after)
     }
 }
 
 impl FromIterator<Authority> for X509Authorities {
     fn from_iter<I: IntoIterator<Item = Authority>>(authorities: I) -> Self {
-        Self { authorities: authorities.into_iter().collect() }
+        Self {
+            authorities: authorities.into_iter().collect(),
+        }
     }
 }
 
@@ -73,17 +79,30 @@ impl Keys for X509Authorities {
     }
 
     fn prints(&self) -> Vec<(&str, String)> {
-        self.authorities.iter().map(|one| (one.fingerprint(), format!("the authority {}", one.subject))).collect()
+        self.authorities
+            .iter()
+            .map(|one| (one.fingerprint(), format!("the authority {}", one.subject)))
+            .collect()
     }
 
     fn without(&self, gone: &dyn Fn(&str) -> bool) -> Self {
-        self.authorities.iter().filter(|one| !gone(one.fingerprint())).cloned().collect()
+        self.authorities
+            .iter()
+            .filter(|one| !gone(one.fingerprint()))
+            .cloned()
+            .collect()
     }
 }
 
 impl fmt::Debug for X509Authorities {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.authorities.iter().map(|one| format!("{} until {}", one.subject, one.not_after))).finish()
+        f.debug_list()
+            .entries(
+                self.authorities
+                    .iter()
+                    .map(|one| format!("{} until {}", one.subject, one.not_after)),
+            )
+            .finish()
     }
 }
 
@@ -102,7 +121,8 @@ pub(in crate::trust) struct Authority {
 }
 
 impl Authority {
-    /// Refuses what was never meant to sign certificates: a leaf that strayed into a bundle must not become a root.
+    /// Refuses what was never meant to sign certificates: a leaf that strayed into a bundle must not become a
+    /// root.
     pub(in crate::trust) fn parse(der: &[u8]) -> Result<Self, Unfit> {
         let certificate = certificate(der)?;
         let extensions = Extensions::read(&certificate)?;
@@ -115,7 +135,9 @@ impl Authority {
         let der = CertificateDer::from(der);
         let validity = certificate.validity();
         Ok(Self {
-            anchor: webpki::anchor_from_trusted_cert(&der).map_err(Unfit::Anchor)?.to_owned(),
+            anchor: webpki::anchor_from_trusted_cert(&der)
+                .map_err(Unfit::Anchor)?
+                .to_owned(),
             subject: name::text(certificate.subject())?,
             not_before: Timestamp::from_secs(validity.not_before.timestamp()),
             not_after: Timestamp::from_secs(validity.not_after.timestamp()),
@@ -123,7 +145,9 @@ impl Authority {
             public_key: PublicKey::of(certificate.public_key()),
             fingerprint: fingerprint(certificate.public_key().raw),
             constrains: extensions.constrains,
-            key_id: Outline::read(&der).ok().and_then(|outline| outline.subject_key_id().map(<[u8]>::to_vec)),
+            key_id: Outline::read(&der)
+                .ok()
+                .and_then(|outline| outline.subject_key_id().map(<[u8]>::to_vec)),
         })
     }
 

@@ -1,5 +1,5 @@
-//! How many signatures one credential may cost. webpki's own budget cannot be set, and begins anew with each call: six authorities of
-//! one name reach its 100.
+//! How many signatures one credential may cost. webpki's own budget cannot be set, and begins anew with each
+//! call: six authorities of one name reach its 100.
 
 use crate::limits::SIGNATURE_CHECKS;
 use pki_types::{AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm};
@@ -24,7 +24,13 @@ impl Budget {
 
     /// webpki's algorithms, with every check counted here.
     pub(super) fn algorithms(&self) -> Vec<Counted<'_>> {
-        webpki::ALL_VERIFICATION_ALGS.iter().map(|algorithm| Counted { algorithm: *algorithm, budget: self }).collect()
+        webpki::ALL_VERIFICATION_ALGS
+            .iter()
+            .map(|algorithm| Counted {
+                algorithm: *algorithm,
+                budget: self,
+            })
+            .collect()
     }
 }
 
@@ -35,7 +41,12 @@ pub(super) struct Counted<'a> {
 }
 
 impl SignatureVerificationAlgorithm for Counted<'_> {
-    fn verify_signature(&self, public_key: &[u8], message: &[u8], signature: &[u8]) -> Result<(), InvalidSignature> {
+    fn verify_signature(
+        &self,
+        public_key: &[u8],
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), InvalidSignature> {
         if !self.budget.spend() {
             return Err(InvalidSignature);
         }

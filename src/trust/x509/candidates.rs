@@ -1,24 +1,36 @@
-//! Which certificates a path is looked for among, and in which order. webpki tries every order of authorities that share a name; what
-//! cannot lead anywhere is left out first, and what the key identifiers name is tried first, as Go does. An issuer with another key
-//! identifier than the certificate names is not its issuer, as in OpenSSL: many authorities of one name would use up the signature
-//! checks before the right one is tried.
+//! Which certificates a path is looked for among, and in which order. webpki tries every order of authorities
+//! that share a name; what cannot lead anywhere is left out first, and what the key identifiers name is tried
+//! first, as Go does. An issuer with another key identifier than the certificate names is not its issuer, as
+//! in OpenSSL: many authorities of one name would use up the signature checks before the right one is tried.
 
 use super::authorities::Authority;
 use super::outline::Outline;
 use super::verify::Intermediate;
 
 /// Leaves the intermediates and authorities that may be part of a path from `leaf`, the likeliest first.
-pub(super) fn choose<'a>(leaf: &Outline<'_>, sent: Vec<Intermediate<'a>>, authorities: &mut Vec<&Authority>) -> Vec<Intermediate<'a>> {
+pub(super) fn choose<'a>(
+    leaf: &Outline<'_>,
+    sent: Vec<Intermediate<'a>>,
+    authorities: &mut Vec<&Authority>,
+) -> Vec<Intermediate<'a>> {
     let leading = linked(sent, |one, chosen| {
-        authorities.iter().any(|authority| issued(&one.outline, authority.subject(), authority.key_id()))
+        authorities
+            .iter()
+            .any(|authority| issued(&one.outline, authority.subject(), authority.key_id()))
             || chosen.iter().any(|other| is_issuer(other, &one.outline))
     });
-    let mut chosen = linked(leading, |one, chosen| is_issuer(one, leaf) || chosen.iter().any(|other| is_issuer(one, &other.outline)));
+    let mut chosen = linked(leading, |one, chosen| {
+        is_issuer(one, leaf) || chosen.iter().any(|other| is_issuer(one, &other.outline))
+    });
     authorities.retain(|authority| {
         let mut below = chosen.iter().map(|one| &one.outline).chain([leaf]);
         below.any(|certificate| issued(certificate, authority.subject(), authority.key_id()))
     });
-    let keys = chosen.iter().map(|one| one.outline).chain([*leaf]).filter_map(|outline| outline.authority_key_id());
+    let keys = chosen
+        .iter()
+        .map(|one| one.outline)
+        .chain([*leaf])
+        .filter_map(|outline| outline.authority_key_id());
     let keys: Vec<_> = keys.map(<[u8]>::to_vec).collect();
     let is_named = |key: Option<&[u8]>| key.is_some_and(|key| keys.iter().any(|named| named == key));
     authorities.sort_by_key(|authority| !is_named(authority.key_id()));
@@ -27,7 +39,10 @@ pub(super) fn choose<'a>(leaf: &Outline<'_>, sent: Vec<Intermediate<'a>>, author
 }
 
 /// Those that `joins` accepts, given those that it has accepted before.
-fn linked<'a>(mut rest: Vec<Intermediate<'a>>, joins: impl Fn(&Intermediate<'a>, &[Intermediate<'a>]) -> bool) -> Vec<Intermediate<'a>> {
+fn linked<'a>(
+    mut rest: Vec<Intermediate<'a>>,
+    joins: impl Fn(&Intermediate<'a>, &[Intermediate<'a>]) -> bool,
+) -> Vec<Intermediate<'a>> {
     let mut chosen = Vec::new();
     loop {
         let (found, others): (Vec<_>, Vec<_>) = rest.into_iter().partition(|one| joins(one, &chosen));
@@ -40,11 +55,18 @@ fn linked<'a>(mut rest: Vec<Intermediate<'a>>, joins: impl Fn(&Intermediate<'a>,
 }
 
 fn is_issuer(issuer: &Intermediate<'_>, certificate: &Outline<'_>) -> bool {
-    issued(certificate, issuer.outline.subject.content, issuer.outline.subject_key_id())
+    issued(
+        certificate,
+        issuer.outline.subject.content,
+        issuer.outline.subject_key_id(),
+    )
 }
 
 /// Whether an authority with this name and key identifier may have issued the certificate.
 fn issued(certificate: &Outline<'_>, name: &[u8], key: Option<&[u8]>) -> bool {
-    let same_key = certificate.authority_key_id().zip(key).is_none_or(|(named, key)| named == key);
+    let same_key = certificate
+        .authority_key_id()
+        .zip(key)
+        .is_none_or(|(named, key)| named == key);
     certificate.issuer.content == name && same_key
 }

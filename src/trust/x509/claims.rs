@@ -13,7 +13,10 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::x509::AttributeTypeAndValue;
 
 /// The `x509` object. Lists are there even when empty; `subject.cn` only if the subject has one.
-fn x509(certificate: &X509Certificate<'_>, extensions: &Extensions<'_>) -> Result<Map<String, Value>, Malformed> {
+fn x509(
+    certificate: &X509Certificate<'_>,
+    extensions: &Extensions<'_>,
+) -> Result<Map<String, Value>, Malformed> {
     let subject = certificate.subject();
     let mut shown = json!({
         "o": texts(subject.iter_organization()),
@@ -23,7 +26,10 @@ fn x509(certificate: &X509Certificate<'_>, extensions: &Extensions<'_>) -> Resul
     if let (Some(cn), Some(members)) = (common_name(certificate), shown.as_object_mut()) {
         members.insert("cn".into(), cn.into());
     }
-    let (mut dns, mut email, mut ip, mut uri) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut dns = Vec::new();
+    let mut email = Vec::new();
+    let mut ip = Vec::new();
+    let mut uri = Vec::new();
     for name in &extensions.alternative_names {
         match name {
             GeneralName::DNSName(name) => dns.push((*name).to_owned()),
@@ -37,18 +43,29 @@ fn x509(certificate: &X509Certificate<'_>, extensions: &Extensions<'_>) -> Resul
         ("subject", shown),
         ("san", json!({"dns": dns, "email": email, "ip": ip, "uri": uri})),
         ("serial", name::serial(certificate.raw_serial()).into()),
-        ("sha256", hex(digest(&SHA256, certificate.as_raw()).as_ref()).into()),
+        (
+            "sha256",
+            hex(digest(&SHA256, certificate.as_raw()).as_ref()).into(),
+        ),
         ("issuer_dn", name::text(certificate.issuer())?.into()),
     ];
-    Ok(members.into_iter().map(|(member, value)| (member.to_owned(), value)).collect())
+    Ok(members
+        .into_iter()
+        .map(|(member, value)| (member.to_owned(), value))
+        .collect())
 }
 
 /// Of several common names the last one, as Go has it, and so every registry and proxy that is written in Go.
 pub(super) fn common_name<'a>(certificate: &'a X509Certificate<'_>) -> Option<&'a str> {
-    certificate.subject().iter_common_name().filter_map(|name| name.as_str().ok()).last()
+    certificate
+        .subject()
+        .iter_common_name()
+        .filter_map(|name| name.as_str().ok())
+        .last()
 }
 
-/// The whole map: of an X.509-SVID with its SPIFFE ID, of a plain certificate without. To be built once the chain is verified.
+/// The whole map: of an X.509-SVID with its SPIFFE ID, of a plain certificate without. To be built once the
+/// chain is verified.
 pub(super) fn whole(leaf: &Leaf, spiffe_id: Option<&SpiffeId>) -> Result<Map<String, Value>, Malformed> {
     let certificate = certificate(leaf.der())?;
     let mut claims = Map::new();
@@ -64,7 +81,10 @@ pub(super) fn whole(leaf: &Leaf, spiffe_id: Option<&SpiffeId>) -> Result<Map<Str
     }
     claims.insert("exp".into(), leaf.not_after().as_secs().into());
     claims.insert("nbf".into(), leaf.not_before().as_secs().into());
-    claims.insert("x509".into(), Value::Object(x509(&certificate, &Extensions::read(&certificate)?)?));
+    claims.insert(
+        "x509".into(),
+        Value::Object(x509(&certificate, &Extensions::read(&certificate)?)?),
+    );
     Ok(claims)
 }
 
@@ -75,12 +95,15 @@ pub(super) fn spiffe(id: &SpiffeId) -> Value {
 }
 
 fn texts<'a>(attributes: impl Iterator<Item = &'a AttributeTypeAndValue<'a>>) -> Vec<String> {
-    attributes.filter_map(|attribute| attribute.as_str().ok().map(str::to_owned)).collect()
+    attributes
+        .filter_map(|attribute| attribute.as_str().ok().map(str::to_owned))
+        .collect()
 }
 
 fn address(bytes: &[u8]) -> Option<String> {
     let four = <[u8; 4]>::try_from(bytes).map(|octets| Ipv4Addr::from(octets).to_string());
-    four.or_else(|_| <[u8; 16]>::try_from(bytes).map(|octets| Ipv6Addr::from(octets).to_string())).ok()
+    four.or_else(|_| <[u8; 16]>::try_from(bytes).map(|octets| Ipv6Addr::from(octets).to_string()))
+        .ok()
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -8,19 +8,30 @@ use pki_types::CertificateDer;
 use x509_parser::certificate::Validity;
 use x509_parser::prelude::FromDer as _;
 
-/// The first moment after `now` at which the same chain and the same authorities may give another verdict: the next date at which
-/// any certificate begins or ceases to be valid. [`Timestamp::MAX`] if there is none.
+/// The first moment after `now` at which the same chain and the same authorities may give another verdict:
+/// the next date at which any certificate begins or ceases to be valid. [`Timestamp::MAX`] if there is none.
 #[must_use]
-pub fn next_change(leaf: &Leaf, chain: &[CertificateDer<'_>], view: &Held<X509Authorities>, now: Timestamp) -> Timestamp {
+pub fn next_change(
+    leaf: &Leaf,
+    chain: &[CertificateDer<'_>],
+    view: &Held<X509Authorities>,
+    now: Timestamp,
+) -> Timestamp {
     let sent = chain.iter().filter_map(|der| validity(der));
     let held = view.keys.validities();
     let validities = sent.chain(held).chain([(leaf.not_before(), leaf.not_after())]);
-    let dates = validities.flat_map(|(from, to)| [from, Timestamp::from_secs(to.as_secs().saturating_add(1))]);
-    dates.filter(|date| now < *date).fold(Timestamp::MAX, Timestamp::min)
+    let dates =
+        validities.flat_map(|(from, to)| [from, Timestamp::from_secs(to.as_secs().saturating_add(1))]);
+    dates
+        .filter(|date| now < *date)
+        .fold(Timestamp::MAX, Timestamp::min)
 }
 
 fn validity(der: &[u8]) -> Option<(Timestamp, Timestamp)> {
     let outline = Outline::read(der).ok()?;
     let (_, validity) = Validity::from_der(outline.validity.whole).ok()?;
-    Some((Timestamp::from_secs(validity.not_before.timestamp()), Timestamp::from_secs(validity.not_after.timestamp())))
+    Some((
+        Timestamp::from_secs(validity.not_before.timestamp()),
+        Timestamp::from_secs(validity.not_after.timestamp()),
+    ))
 }

@@ -1,5 +1,5 @@
-//! Reading DER one value at a time, without copies. It knows tags of one byte and lengths in their shortest form, which is all that
-//! certificates use.
+//! Reading DER one value at a time, without copies. It knows tags of one byte and lengths in their shortest
+//! form, which is all that certificates use.
 
 use super::rejected::Malformed;
 
@@ -31,12 +31,20 @@ pub(super) fn take<'a>(input: &mut &'a [u8]) -> Option<Value<'a>> {
     let (content, rest) = rest.split_at_checked(length)?;
     let whole = input.get(..input.len() - rest.len())?;
     *input = rest;
-    Some(Value { tag: *tag, content, whole })
+    Some(Value {
+        tag: *tag,
+        content,
+        whole,
+    })
 }
 
 /// Takes the first value off `input` if it has this tag.
 pub(super) fn take_tagged<'a>(input: &mut &'a [u8], tag: u8) -> Option<Value<'a>> {
-    if input.first() == Some(&tag) { take(input) } else { None }
+    if input.first() == Some(&tag) {
+        take(input)
+    } else {
+        None
+    }
 }
 
 /// The values that follow each other in `content`. Ends after the first that cannot be read.
@@ -80,8 +88,14 @@ mod tests {
             take(&mut rest).map(|value| (value.content.len(), rest.len()))
         };
         assert_eq!(taken(&[0x04, 1, 7, 9]), Some((1, 1)));
-        assert_eq!(taken(&[&[0x04, 0x81, 0x80][..], &[7; 0x80]].concat()), Some((0x80, 0)));
-        assert_eq!(taken(&[&[0x04, 0x82, 1, 0][..], &[7; 0x101]].concat()), Some((0x100, 1)));
+        assert_eq!(
+            taken(&[&[0x04, 0x81, 0x80][..], &[7; 0x80]].concat()),
+            Some((0x80, 0))
+        );
+        assert_eq!(
+            taken(&[&[0x04, 0x82, 1, 0][..], &[7; 0x101]].concat()),
+            Some((0x100, 1))
+        );
         let bad: [&[u8]; 8] = [
             &[],
             &[0x04],

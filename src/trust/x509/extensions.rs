@@ -1,5 +1,6 @@
-//! One certificate's DER, and the extensions that our rules read, taken strictly: x509-parser reports an unreadable
-//! basicConstraints as an absent one, passes over bytes behind an extension's value, and keeps unreadable names as such.
+//! One certificate's DER, and the extensions that our rules read, taken strictly: x509-parser reports an
+//! unreadable basicConstraints as an absent one, passes over bytes behind an extension's value, and keeps
+//! unreadable names as such.
 
 use super::name;
 use super::rejected::Malformed;
@@ -64,7 +65,10 @@ impl<'a> Extensions<'a> {
                 return Err(Malformed::RepeatedExtension { oid: oid(extension) });
             }
             seen.push(&extension.oid);
-            if extension.critical && read.unknown_critical.is_none() && !KNOWN.contains(&extension.oid.as_bytes()) {
+            if extension.critical
+                && read.unknown_critical.is_none()
+                && !KNOWN.contains(&extension.oid.as_bytes())
+            {
                 read.unknown_critical = Some(oid(extension));
             }
             read.take(extension)?;
@@ -76,7 +80,10 @@ impl<'a> Extensions<'a> {
         let unreadable = || Malformed::Extension { oid: oid(extension) };
         match extension.parsed_extension() {
             ParsedExtension::BasicConstraints(found) => {
-                self.basic_constraints = Some(BasicConstraints { ca: found.ca, path_len: found.path_len_constraint });
+                self.basic_constraints = Some(BasicConstraints {
+                    ca: found.ca,
+                    path_len: found.path_len_constraint,
+                });
             }
             ParsedExtension::KeyUsage(found) => {
                 self.key_usage = Some(KeyUsage {
@@ -86,17 +93,28 @@ impl<'a> Extensions<'a> {
                 });
             }
             ParsedExtension::ExtendedKeyUsage(found) => {
-                self.extended_key_usage =
-                    Some(ExtendedKeyUsage { any: found.any, client_auth: found.client_auth, server_auth: found.server_auth });
+                self.extended_key_usage = Some(ExtendedKeyUsage {
+                    any: found.any,
+                    client_auth: found.client_auth,
+                    server_auth: found.server_auth,
+                });
             }
             ParsedExtension::SubjectAlternativeName(found) => {
-                if found.general_names.iter().any(|name| matches!(name, GeneralName::Invalid(..))) {
+                if found
+                    .general_names
+                    .iter()
+                    .any(|name| matches!(name, GeneralName::Invalid(..)))
+                {
                     return Err(Malformed::AlternativeName);
                 }
                 self.alternative_names.clone_from(&found.general_names);
             }
             ParsedExtension::NameConstraints(found) => {
-                let subtrees = found.permitted_subtrees.iter().chain(&found.excluded_subtrees).flatten();
+                let subtrees = found
+                    .permitted_subtrees
+                    .iter()
+                    .chain(&found.excluded_subtrees)
+                    .flatten();
                 for subtree in subtrees {
                     self.constrains.uri |= matches!(subtree.base, GeneralName::URI(_));
                     self.constrains.directory |= matches!(subtree.base, GeneralName::DirectoryName(_));
@@ -121,7 +139,13 @@ fn oid(extension: &X509Extension<'_>) -> String {
     name::shortened(&extension.oid.to_id_string())
 }
 
-/// Those that webpki takes although they are critical: key usage, alternative names, basic constraints, name constraints, CRL
-/// distribution points and extended key usage.
-const KNOWN: [&[u8]; 6] =
-    [&[0x55, 0x1d, 0x0f], &[0x55, 0x1d, 0x11], &[0x55, 0x1d, 0x13], &[0x55, 0x1d, 0x1e], &[0x55, 0x1d, 0x1f], &[0x55, 0x1d, 0x25]];
+/// Those that webpki takes although they are critical: key usage, alternative names, basic constraints, name
+/// constraints, CRL distribution points and extended key usage.
+const KNOWN: [&[u8]; 6] = [
+    &[0x55, 0x1d, 0x0f],
+    &[0x55, 0x1d, 0x11],
+    &[0x55, 0x1d, 0x13],
+    &[0x55, 0x1d, 0x1e],
+    &[0x55, 0x1d, 0x1f],
+    &[0x55, 0x1d, 0x25],
+];

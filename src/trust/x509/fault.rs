@@ -14,11 +14,16 @@ impl fmt::Display for Fault<'_> {
 
 /// Without what the error repeats of a stranger's certificate, since a refusal is kept.
 pub(super) fn without_context(why: Error) -> Error {
-    #[expect(deprecated, reason = "the newer ones repeat object identifiers as long as the certificate")]
+    #[expect(
+        deprecated,
+        reason = "the newer ones repeat object identifiers as long as the certificate"
+    )]
     match why {
         Error::RequiredEkuNotFoundContext(_) => Error::RequiredEkuNotFound,
         Error::UnsupportedSignatureAlgorithmContext(_) => Error::UnsupportedSignatureAlgorithm,
-        Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => Error::UnsupportedSignatureAlgorithmForPublicKey,
+        Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
+            Error::UnsupportedSignatureAlgorithmForPublicKey
+        }
         why => why,
     }
 }
@@ -29,8 +34,12 @@ const fn words(why: &Error) -> &'static str {
         Error::CaUsedAsEndEntity => {
             "it is the certificate of an authority (cA true), which identifies no client or server; issue a certificate of its own"
         }
-        Error::EndEntityUsedAsCa => "a certificate in it signs another and is not of an authority (cA false); issue from an authority",
-        Error::UnsupportedCertVersion => "it is not an X.509 certificate of version 3; issue it as one, with extensions",
+        Error::EndEntityUsedAsCa => {
+            "a certificate in it signs another and is not of an authority (cA false); issue from an authority"
+        }
+        Error::UnsupportedCertVersion => {
+            "it is not an X.509 certificate of version 3; issue it as one, with extensions"
+        }
         Error::UnsupportedCriticalExtension => {
             "it has a critical extension that is not supported; issue it without that extension, or not critical"
         }
@@ -40,15 +49,21 @@ const fn words(why: &Error) -> &'static str {
         Error::PathLenConstraintViolated => {
             "it has more intermediates than an authority in it allows (pathLenConstraint); issue from an authority further up"
         }
-        Error::MaximumPathDepthExceeded => "it has too many intermediates; issue from an authority further up",
-        Error::MaximumSignatureChecksExceeded | Error::MaximumPathBuildCallsExceeded | Error::MaximumNameConstraintComparisonsExceeded => {
+        Error::MaximumPathDepthExceeded => {
+            "it has too many intermediates; issue from an authority further up"
+        }
+        Error::MaximumSignatureChecksExceeded
+        | Error::MaximumPathBuildCallsExceeded
+        | Error::MaximumNameConstraintComparisonsExceeded => {
             "it would take too much work to find its path; send only the intermediates that lead to the authority"
         }
         Error::RequiredEkuNotFound | Error::RequiredEkuNotFoundContext(_) | Error::EmptyEkuExtension => {
             "an extended key usage in it does not allow this use; issue the certificate and its authorities with clientAuth or serverAuth, \
              as needed, or without the extension"
         }
-        Error::NameConstraintViolation => "an authority in it constrains names, and these are not among them; issue within the constraints",
+        Error::NameConstraintViolation => {
+            "an authority in it constrains names, and these are not among them; issue within the constraints"
+        }
         Error::UnsupportedSignatureAlgorithm
         | Error::UnsupportedSignatureAlgorithmContext(_)
         | Error::UnsupportedSignatureAlgorithmForPublicKey

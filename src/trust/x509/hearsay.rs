@@ -26,8 +26,16 @@ impl Hearsay {
     /// Reads names one by one, so that the size of the certificate does not matter.
     #[must_use]
     pub fn of(certificate: &[u8]) -> Self {
-        let Ok(outline) = Outline::read(certificate) else { return Self::default() };
-        let uris = || outline.alternative_names().filter_map(Result::ok).filter(|name| name.tag == URI).map(|name| name.content);
+        let Ok(outline) = Outline::read(certificate) else {
+            return Self::default();
+        };
+        let uris = || {
+            outline
+                .alternative_names()
+                .filter_map(Result::ok)
+                .filter(|name| name.tag == URI)
+                .map(|name| name.content)
+        };
         let uris = || uris().filter_map(|uri| std::str::from_utf8(uri).ok());
         Self {
             subject: text(outline.subject.whole),
@@ -40,7 +48,8 @@ impl Hearsay {
 }
 
 fn text(name: &[u8]) -> Option<String> {
-    let (_, name) = X509Name::from_der(name.get(..).filter(|der| der.len() <= CERTIFICATE_NAME_BYTES)?).ok()?;
+    let (_, name) =
+        X509Name::from_der(name.get(..).filter(|der| der.len() <= CERTIFICATE_NAME_BYTES)?).ok()?;
     name::text(&name).ok().filter(|text| !text.is_empty())
 }
 

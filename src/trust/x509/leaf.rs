@@ -1,5 +1,6 @@
-//! The certificate that a client presents for itself, and the rules that its bytes alone must meet. It is read for one judgement: what
-//! it says is believed only after [`super::verify_svid`] or [`super::verify_plain`], which build its claims.
+//! The certificate that a client presents for itself, and the rules that its bytes alone must meet. It is
+//! read for one judgement: what it says is believed only after [`super::verify_svid`] or
+//! [`super::verify_plain`], which build its claims.
 //!
 //! X509-SVID 2, 3 to 4.4 and 5.2.
 
@@ -41,20 +42,23 @@ pub struct Leaf {
 }
 
 impl Leaf {
-    /// Reads a certificate that is all there is in `der`, within the limits. One whose key can prove nothing in the handshake is
-    /// refused here, so that it never becomes an identity.
+    /// Reads a certificate that is all there is in `der`, within the limits. One whose key can prove nothing
+    /// in the handshake is refused here, so that it never becomes an identity.
     pub fn parse(der: &CertificateDer<'_>) -> Result<Self, Rejected> {
         Self::read(der, provable_key(der)?)
     }
 
-    /// Reads the certificate of a server that the configuration names, or the registry's own. The limits of what strangers may send do
-    /// not hold for them, and TLS checks by itself whether their keys can be used.
+    /// Reads the certificate of a server that the configuration names, or the registry's own. The limits of
+    /// what strangers may send do not hold for them, and TLS checks by itself whether their keys can be used.
     pub(in crate::trust) fn parse_known(der: &CertificateDer<'_>) -> Result<Self, Rejected> {
         let public_key = Outline::read(der)?.public_key.whole.to_vec();
         Self::read(der, public_key.into())
     }
 
-    fn read(der: &CertificateDer<'_>, public_key: SubjectPublicKeyInfoDer<'static>) -> Result<Self, Rejected> {
+    fn read(
+        der: &CertificateDer<'_>,
+        public_key: SubjectPublicKeyInfoDer<'static>,
+    ) -> Result<Self, Rejected> {
         let found = Outline::read(der)?.version;
         if found != 3 {
             return Err(Rejected::Version { found });
@@ -62,10 +66,20 @@ impl Leaf {
         let certificate = certificate(der)?;
         let extensions = Extensions::read(&certificate)?;
         let is_address = |bytes: &[u8]| matches!(bytes.len(), 4 | 16);
-        if extensions.alternative_names.iter().any(|name| matches!(name, GeneralName::IPAddress(bytes) if !is_address(bytes))) {
+        if extensions
+            .alternative_names
+            .iter()
+            .any(|name| matches!(name, GeneralName::IPAddress(bytes) if !is_address(bytes)))
+        {
             return Err(Malformed::AlternativeName.into());
         }
-        let uri = |name: &GeneralName<'_>| if let GeneralName::URI(uri) = name { Some((*uri).to_owned()) } else { None };
+        let uri = |name: &GeneralName<'_>| {
+            if let GeneralName::URI(uri) = name {
+                Some((*uri).to_owned())
+            } else {
+                None
+            }
+        };
         let validity = certificate.validity();
         Ok(Self {
             der: der.clone().into_owned(),
@@ -76,8 +90,12 @@ impl Leaf {
             is_authority: extensions.is_authority(),
             key_usage: extensions.key_usage,
             any_use: extensions.extended_key_usage.is_some_and(|usage| usage.any),
-            client_auth: extensions.extended_key_usage.is_none_or(|usage| usage.client_auth),
-            server_auth: extensions.extended_key_usage.is_none_or(|usage| usage.server_auth),
+            client_auth: extensions
+                .extended_key_usage
+                .is_none_or(|usage| usage.client_auth),
+            server_auth: extensions
+                .extended_key_usage
+                .is_none_or(|usage| usage.server_auth),
             not_before: Timestamp::from_secs(validity.not_before.timestamp()),
             not_after: Timestamp::from_secs(validity.not_after.timestamp()),
             common_name: claims::common_name(&certificate).map(str::to_owned),
@@ -86,13 +104,15 @@ impl Leaf {
         })
     }
 
-    /// Whether it wants to be an X.509-SVID, well or badly: any URI name has the scheme `spiffe`, in whatever case.
+    /// Whether it wants to be an X.509-SVID, well or badly: any URI name has the scheme `spiffe`, in whatever
+    /// case.
     #[must_use]
     pub fn claims_spiffe(&self) -> bool {
         uri_names::claim_spiffe(self.uri_names())
     }
 
-    /// Whether any of its names, well or badly written, is of this trust domain: whoever names it is judged by its rules.
+    /// Whether any of its names, well or badly written, is of this trust domain: whoever names it is judged
+    /// by its rules.
     #[must_use]
     pub fn claims_trust_domain(&self, name: &TrustDomain) -> bool {
         uri_names::claim_trust_domain(self.uri_names(), name)
@@ -116,7 +136,11 @@ impl Leaf {
     /// The same for a server's.
     pub(super) fn server_spiffe_id(&self) -> Result<SpiffeId, NotTheServer> {
         let id = self.svid_id()?;
-        if self.server_auth { Ok(id) } else { Err(NotTheServer::NoServerAuth) }
+        if self.server_auth {
+            Ok(id)
+        } else {
+            Err(NotTheServer::NoServerAuth)
+        }
     }
 
     fn svid_id(&self) -> Result<SpiffeId, Rejected> {
@@ -125,18 +149,28 @@ impl Leaf {
             [] => return Err(Rejected::NoUriName),
             several => return Err(Rejected::SeveralUriNames { found: several.len() }),
         };
-        let id: SpiffeId = uri.parse().map_err(|why| Rejected::SpiffeId { found: name::shortened(uri), why })?;
+        let id: SpiffeId = uri.parse().map_err(|why| Rejected::SpiffeId {
+            found: name::shortened(uri),
+            why,
+        })?;
         if !id.is_workload() {
-            return Err(Rejected::RootPath { trust_domain: id.trust_domain().clone() });
+            return Err(Rejected::RootPath {
+                trust_domain: id.trust_domain().clone(),
+            });
         }
         if self.is_authority {
             return Err(Rejected::CertificateAuthority);
         }
         match self.key_usage {
             None => Err(Rejected::NoKeyUsage),
-            Some(KeyUsage { key_cert_sign: true, .. }) => Err(Rejected::AuthorityKeyUsage { found: "keyCertSign" }),
+            Some(KeyUsage {
+                key_cert_sign: true, ..
+            }) => Err(Rejected::AuthorityKeyUsage { found: "keyCertSign" }),
             Some(KeyUsage { crl_sign: true, .. }) => Err(Rejected::AuthorityKeyUsage { found: "cRLSign" }),
-            Some(KeyUsage { digital_signature: false, .. }) => Err(Rejected::NoDigitalSignature),
+            Some(KeyUsage {
+                digital_signature: false,
+                ..
+            }) => Err(Rejected::NoDigitalSignature),
             Some(_) => Ok(id),
         }
     }

@@ -1,10 +1,10 @@
-//! X.509-SVIDs and plain client certificates: reading a leaf, and judging its chain by one trust domain's (or one entry's)
-//! authorities. The only place that knows X.509 path building. It never chooses the authorities: the caller has looked at the
-//! leaf's SPIFFE ID and brings those of that trust domain and no other.
+//! X.509-SVIDs and plain client certificates: reading a leaf, and judging its chain by one trust domain's (or
+//! one entry's) authorities. The only place that knows X.509 path building. It never chooses the authorities:
+//! the caller has looked at the leaf's SPIFFE ID and brings those of that trust domain and no other.
 //!
-//! webpki cannot apply constraints of URI or directory names, nor policies: a chain in which an authority imposes them is refused, with
-//! a reason that says so. What a stranger may send
-//! is bounded before it is parsed, and so are the signatures that one credential may cost ([`crate::limits`]).
+//! webpki cannot apply constraints of URI or directory names, nor policies: a chain in which an authority
+//! imposes them is refused, with a reason that says so. What a stranger may send is bounded before it is
+//! parsed, and so are the signatures that one credential may cost ([`crate::limits`]).
 //!
 //! <https://github.com/spiffe/spiffe/blob/main/standards/X509-SVID.md>, RFC 5280 6.
 

@@ -1,4 +1,5 @@
-//! Distinguished names as text (RFC 4514): last RDN first, escaped, so that no value can pass for another attribute.
+//! Distinguished names as text (RFC 4514): last RDN first, escaped, so that no value can pass for another
+//! attribute.
 
 use super::rejected::Malformed;
 use std::fmt::Write as _;
@@ -23,12 +24,19 @@ pub(super) fn text(name: &X509Name<'_>) -> Result<String, Malformed> {
 
 /// For messages: short, and printable.
 pub(in crate::trust) fn dn(name: &X509Name<'_>) -> String {
-    text(name).map_or_else(|_| "a name that cannot be read".to_owned(), |text| shortened(&text))
+    text(name).map_or_else(
+        |_| "a name that cannot be read".to_owned(),
+        |text| shortened(&text),
+    )
 }
 
 fn write(text: &mut String, attribute: &AttributeTypeAndValue<'_>) -> Result<(), Malformed> {
     let oid = attribute.attr_type().to_id_string();
-    match SHORT_NAMES.iter().find(|(known, _)| *known == oid).zip(attribute.as_str().ok()) {
+    match SHORT_NAMES
+        .iter()
+        .find(|(known, _)| *known == oid)
+        .zip(attribute.as_str().ok())
+    {
         Some(((_, short), value)) => {
             text.push_str(short);
             text.push('=');
@@ -74,7 +82,13 @@ pub(super) fn shortened(text: &str) -> String {
 /// A serial number in hexadecimal, without the zero in front that makes it positive.
 pub(super) fn serial(bytes: &[u8]) -> String {
     let mut text = String::new();
-    push_hex(&mut text, bytes.strip_prefix(&[0]).filter(|rest| !rest.is_empty()).unwrap_or(bytes));
+    push_hex(
+        &mut text,
+        bytes
+            .strip_prefix(&[0])
+            .filter(|rest| !rest.is_empty())
+            .unwrap_or(bytes),
+    );
     text
 }
 

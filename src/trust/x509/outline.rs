@@ -1,5 +1,6 @@
-//! Where the parts of a certificate are, found without taking them apart: nothing is copied, and the work is linear in the
-//! certificate's size. What a stranger sent comes here first, so that the parser sees only what the limits allow.
+//! Where the parts of a certificate are, found without taking them apart: nothing is copied, and the work is
+//! linear in the certificate's size. What a stranger sent comes here first, so that the parser sees only what
+//! the limits allow.
 
 use super::der::{self, Value, take, take_tagged, values};
 use super::rejected::{Malformed, Oversized, Unread};
@@ -47,7 +48,8 @@ impl<'a> Outline<'a> {
 
     fn find(mut signed: &'a [u8]) -> Option<Self> {
         let mut rest = take_tagged(&mut signed, der::SEQUENCE)?.content;
-        let version = take_tagged(&mut rest, der::EXPLICIT_0).map_or(Some(1), |explicit| version(explicit.content))?;
+        let version =
+            take_tagged(&mut rest, der::EXPLICIT_0).map_or(Some(1), |explicit| version(explicit.content))?;
         let serial = take_tagged(&mut rest, der::INTEGER)?.content;
         take_tagged(&mut rest, der::SEQUENCE)?;
         let issuer = take_tagged(&mut rest, der::SEQUENCE)?;
@@ -62,29 +64,52 @@ impl<'a> Outline<'a> {
                 extensions = take_tagged(&mut { value.content }, der::SEQUENCE)?.content;
             }
         }
-        Some(Self { version, serial, issuer, validity, subject, public_key, extensions })
+        Some(Self {
+            version,
+            serial,
+            issuer,
+            validity,
+            subject,
+            public_key,
+            extensions,
+        })
     }
 
     fn check(&self) -> Result<(), Unread> {
-        let extensions = self.extensions().try_fold(0, |count, extension| extension.map(|_| count + 1))?;
+        let extensions = self
+            .extensions()
+            .try_fold(0, |count, extension| extension.map(|_| count + 1))?;
         if extensions > CERTIFICATE_EXTENSIONS {
             return Err(Oversized::Extensions { found: extensions }.into());
         }
         let mut found = 0;
-        for name in self.alternative_names().chain(attributes(self.subject)).chain(attributes(self.issuer)) {
+        for name in self
+            .alternative_names()
+            .chain(attributes(self.subject))
+            .chain(attributes(self.issuer))
+        {
             let bytes = name?.content.len();
             if bytes > CERTIFICATE_NAME_BYTES {
                 return Err(Oversized::Name { bytes }.into());
             }
             found += 1;
         }
-        if found > CERTIFICATE_NAMES { Err(Oversized::Names { found }.into()) } else { Ok(()) }
+        if found > CERTIFICATE_NAMES {
+            Err(Oversized::Names { found }.into())
+        } else {
+            Ok(())
+        }
     }
 
     /// Those of the subject, of every kind.
     pub(super) fn alternative_names(&self) -> impl Iterator<Item = Result<Value<'a>, Malformed>> + use<'a> {
-        let lists = self.extensions().filter_map(Result::ok).filter(|extension| extension.oid == SUBJECT_ALTERNATIVE_NAME);
-        lists.flat_map(|list| values(take_tagged(&mut { list.value }, der::SEQUENCE).map_or(&[][..], |names| names.content)))
+        let lists = self
+            .extensions()
+            .filter_map(Result::ok)
+            .filter(|extension| extension.oid == SUBJECT_ALTERNATIVE_NAME);
+        lists.flat_map(|list| {
+            values(take_tagged(&mut { list.value }, der::SEQUENCE).map_or(&[][..], |names| names.content))
+        })
     }
 
     /// RFC 5280 4.2.1.2.
@@ -99,7 +124,10 @@ impl<'a> Outline<'a> {
     }
 
     fn extension(&self, oid: &[u8]) -> Option<&'a [u8]> {
-        self.extensions().filter_map(Result::ok).find(|extension| extension.oid == oid).map(|extension| extension.value)
+        self.extensions()
+            .filter_map(Result::ok)
+            .find(|extension| extension.oid == oid)
+            .map(|extension| extension.value)
     }
 
     fn extensions(&self) -> impl Iterator<Item = Result<Extension<'a>, Malformed>> + use<'a> {

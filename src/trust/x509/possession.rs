@@ -1,20 +1,21 @@
-//! Whether the key of a client's certificate can prove in the TLS handshake that the client has it. A pure function of the
-//! certificate, which the server's verifier and [`super::Leaf::parse`] both use: where the verifier cannot check the proof, there is
-//! no leaf, and so no identity.
+//! Whether the key of a client's certificate can prove in the TLS handshake that the client has it. A pure
+//! function of the certificate, which the server's verifier and [`super::Leaf::parse`] both use: where the
+//! verifier cannot check the proof, there is no leaf, and so no identity.
 
 use super::der::{self, take_tagged, values};
 use super::name;
 use super::outline::Outline;
 use super::rejected::{Malformed, Rejected, Unprovable};
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ECDSA_P521_SHA512_ASN1, ED25519, ML_DSA_44, ML_DSA_65, ML_DSA_87, ParsedPublicKey,
-    RSA_PKCS1_2048_8192_SHA256, VerificationAlgorithm,
+    ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ECDSA_P521_SHA512_ASN1, ED25519, ML_DSA_44, ML_DSA_65,
+    ML_DSA_87, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, VerificationAlgorithm,
 };
 use pki_types::{AlgorithmIdentifier, SubjectPublicKeyInfoDer, alg_id};
 use x509_parser::asn1_rs::{FromDer as _, Oid};
 
-/// The public key of a certificate within the limits, if the handshake can check a signature by it. The certificate may be one that
-/// no chain can make good, such as one of version 1: that is decided later, and a client with a good token still gets in.
+/// The public key of a certificate within the limits, if the handshake can check a signature by it. The
+/// certificate may be one that no chain can make good, such as one of version 1: that is decided later, and a
+/// client with a good token still gets in.
 pub fn provable_key(certificate: &[u8]) -> Result<SubjectPublicKeyInfoDer<'static>, Rejected> {
     let outline = Outline::bounded(certificate)?;
     check(outline.public_key.content)?;
@@ -30,9 +31,15 @@ pub(crate) fn can_prove(id: &AlgorithmIdentifier) -> bool {
 /// `info` is the content of a `SubjectPublicKeyInfo`.
 fn check(info: &[u8]) -> Result<(), Rejected> {
     let mut rest = info;
-    let algorithm = take_tagged(&mut rest, der::SEQUENCE).ok_or(Malformed::Der)?.content;
-    let bits = take_tagged(&mut rest, der::BIT_STRING).ok_or(Malformed::Der)?.content;
-    let Some((0, key)) = bits.split_first().map(|(unused, key)| (*unused, key)) else { return Err(Malformed::Der.into()) };
+    let algorithm = take_tagged(&mut rest, der::SEQUENCE)
+        .ok_or(Malformed::Der)?
+        .content;
+    let bits = take_tagged(&mut rest, der::BIT_STRING)
+        .ok_or(Malformed::Der)?
+        .content;
+    let Some((0, key)) = bits.split_first().map(|(unused, key)| (*unused, key)) else {
+        return Err(Malformed::Der.into());
+    };
     let Some((id, verification)) = ALGORITHMS.iter().find(|(id, _)| id.as_ref() == algorithm) else {
         return Err(Unprovable::Algorithm { oid: oid(algorithm) }.into());
     };
@@ -46,12 +53,20 @@ fn check(info: &[u8]) -> Result<(), Rejected> {
         // The verifier knows compressed and uncompressed points only (RFC 5480 2.2).
         return Err(Unprovable::Malformed.into());
     }
-    ParsedPublicKey::new(*verification, key).map(drop).map_err(|_| Unprovable::Malformed.into())
+    ParsedPublicKey::new(*verification, key)
+        .map(drop)
+        .map_err(|_| Unprovable::Malformed.into())
 }
 
 fn modulus_bits(mut key: &[u8]) -> Option<usize> {
-    let numbers = take_tagged(&mut key, der::SEQUENCE).filter(|_| key.is_empty())?.content;
-    let modulus = values(numbers).next()?.ok().filter(|value| value.tag == der::INTEGER)?.content;
+    let numbers = take_tagged(&mut key, der::SEQUENCE)
+        .filter(|_| key.is_empty())?
+        .content;
+    let modulus = values(numbers)
+        .next()?
+        .ok()
+        .filter(|value| value.tag == der::INTEGER)?
+        .content;
     let modulus = modulus.strip_prefix(&[0]).unwrap_or(modulus);
     let unused = modulus.first()?.leading_zeros();
     (modulus.len() * 8).checked_sub(usize::try_from(unused).ok()?)
@@ -60,9 +75,13 @@ fn modulus_bits(mut key: &[u8]) -> Option<usize> {
 /// With its parameters, if they name a curve.
 fn oid(mut algorithm: &[u8]) -> String {
     let text = |bytes: &[u8]| {
-        Oid::from_der(bytes).map_or_else(|_| "an unreadable one".to_owned(), |(_, oid)| name::shortened(&oid.to_id_string()))
+        Oid::from_der(bytes).map_or_else(
+            |_| "an unreadable one".to_owned(),
+            |(_, oid)| name::shortened(&oid.to_id_string()),
+        )
     };
-    let name = take_tagged(&mut algorithm, der::OBJECT_IDENTIFIER).map_or_else(|| text(&[]), |oid| text(oid.whole));
+    let name =
+        take_tagged(&mut algorithm, der::OBJECT_IDENTIFIER).map_or_else(|| text(&[]), |oid| text(oid.whole));
     match take_tagged(&mut algorithm, der::OBJECT_IDENTIFIER) {
         Some(curve) => format!("{name} with {}", text(curve.whole)),
         None => name,

@@ -1,7 +1,10 @@
-//! What a chain is for, and how strict its rules are. An X.509-SVID follows its standard to the letter. A plain certificate follows
-//! RFC 5280 as Go reads it: anyExtendedKeyUsage allows every use, and an authority may have no key usage at all.
+//! What a chain is for, and how strict its rules are. An X.509-SVID follows its standard to the letter. A
+//! plain certificate follows RFC 5280 as Go reads it: anyExtendedKeyUsage allows every use, and an authority
+//! may have no key usage at all.
 
-use webpki::{Error, ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter, KeyUsage, RequiredEkuNotFoundContext};
+use webpki::{
+    Error, ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter, KeyUsage, RequiredEkuNotFoundContext,
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Profile {
@@ -45,8 +48,15 @@ impl ExtendedKeyUsageValidator for Profile {
             }
             absent = false;
         }
-        let missing = RequiredEkuNotFoundContext { required: self.usage(), present: Vec::new() };
-        if absent { Ok(()) } else { Err(Error::RequiredEkuNotFoundContext(missing)) }
+        let missing = RequiredEkuNotFoundContext {
+            required: self.usage(),
+            present: Vec::new(),
+        };
+        if absent {
+            Ok(())
+        } else {
+            Err(Error::RequiredEkuNotFoundContext(missing))
+        }
     }
 }
 

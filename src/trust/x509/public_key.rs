@@ -1,4 +1,5 @@
-//! A public key in comparable form, to see whether a JWK and the certificate beside it speak of the same one (B-17).
+//! A public key in comparable form, to see whether a JWK and the certificate beside it speak of the same one
+//! (B-17).
 
 use x509_parser::public_key::PublicKey as Parsed;
 use x509_parser::x509::SubjectPublicKeyInfo;
@@ -10,7 +11,8 @@ pub(in crate::trust) enum PublicKey {
         modulus: Vec<u8>,
         exponent: Vec<u8>,
     },
-    /// An uncompressed point on one of NIST's curves; their fields differ in size, so the point tells the curve.
+    /// An uncompressed point on one of NIST's curves; their fields differ in size, so the point tells the
+    /// curve.
     Ec {
         point: Vec<u8>,
     },
@@ -23,11 +25,15 @@ pub(in crate::trust) enum PublicKey {
 impl PublicKey {
     pub(in crate::trust) fn of(info: &SubjectPublicKeyInfo<'_>) -> Self {
         if info.algorithm.algorithm.to_id_string() == ED25519 {
-            return Self::Ed25519 { point: info.subject_public_key.data.to_vec() };
+            return Self::Ed25519 {
+                point: info.subject_public_key.data.to_vec(),
+            };
         }
         match info.parsed() {
             Ok(Parsed::RSA(key)) => Self::rsa(key.modulus, key.exponent),
-            Ok(Parsed::EC(point)) => Self::Ec { point: point.data().to_vec() },
+            Ok(Parsed::EC(point)) => Self::Ec {
+                point: point.data().to_vec(),
+            },
             _ => Self::Other,
         }
     }
@@ -42,11 +48,16 @@ impl PublicKey {
     }
 
     pub(in crate::trust) fn rsa(modulus: &[u8], exponent: &[u8]) -> Self {
-        Self::Rsa { modulus: without_leading_zeros(modulus), exponent: without_leading_zeros(exponent) }
+        Self::Rsa {
+            modulus: without_leading_zeros(modulus),
+            exponent: without_leading_zeros(exponent),
+        }
     }
 
     pub(in crate::trust) fn ec(x: &[u8], y: &[u8]) -> Self {
-        Self::Ec { point: [&[UNCOMPRESSED_POINT][..], x, y].concat() }
+        Self::Ec {
+            point: [&[UNCOMPRESSED_POINT][..], x, y].concat(),
+        }
     }
 }
 

@@ -1,16 +1,18 @@
-//! Why a certificate does not count, told so that whoever issues certificates or runs this registry knows what to change.
+//! Why a certificate does not count, told so that whoever issues certificates or runs this registry knows
+//! what to change.
 
 use super::fault::Fault;
 use crate::clock::Timestamp;
 use crate::limits::{
-    CERTIFICATE_BYTES, CERTIFICATE_EXTENSIONS, CERTIFICATE_NAME_BYTES, CERTIFICATE_NAMES, CHAIN_BYTES, INTERMEDIATES, SIGNATURE_CHECKS,
+    CERTIFICATE_BYTES, CERTIFICATE_EXTENSIONS, CERTIFICATE_NAME_BYTES, CERTIFICATE_NAMES, CHAIN_BYTES,
+    INTERMEDIATES, SIGNATURE_CHECKS,
 };
 use crate::spiffe_id::{InvalidSpiffeId, SpiffeId, TrustDomain};
 use std::fmt;
 use std::sync::Arc;
 
-/// Texts in it are the certificate's and bounded, since a refusal is kept as long as its connection. `Display` escapes what is not
-/// printable.
+/// Texts in it are the certificate's and bounded, since a refusal is kept as long as its connection.
+/// `Display` escapes what is not printable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejected {
     #[error("the certificate is malformed: {0}")]
@@ -22,9 +24,12 @@ pub enum Rejected {
          the authority"
     )]
     TooManyIntermediates { found: usize },
-    #[error("expected a certificate chain of at most {CHAIN_BYTES} bytes, found {bytes}; send only those that lead to the authority")]
+    #[error(
+        "expected a certificate chain of at most {CHAIN_BYTES} bytes, found {bytes}; send only those that lead to the authority"
+    )]
     ChainTooLarge { bytes: usize },
-    /// No identity follows from such a certificate: the handshake could not check that the client has the key.
+    /// No identity follows from such a certificate: the handshake could not check that the client has the
+    /// key.
     #[error("the client cannot prove that it has the certificate's key: {0}")]
     UnprovableKey(#[from] Unprovable),
     #[error("expected an X.509 certificate of version 3, found version {found}; issue one with extensions")]
@@ -34,15 +39,23 @@ pub enum Rejected {
         Named(oid)
     )]
     CriticalExtension { oid: String },
-    #[error("expected exactly one URI name in the X.509-SVID, a SPIFFE ID, found none; other names and the subject never count")]
+    #[error(
+        "expected exactly one URI name in the X.509-SVID, a SPIFFE ID, found none; other names and the subject never count"
+    )]
     NoUriName,
-    #[error("expected exactly one URI name in the X.509-SVID, found {found}; issue it with the SPIFFE ID alone")]
+    #[error(
+        "expected exactly one URI name in the X.509-SVID, found {found}; issue it with the SPIFFE ID alone"
+    )]
     SeveralUriNames { found: usize },
     #[error("the URI name {} of the X.509-SVID is no SPIFFE ID: {why}", Shown(found))]
     SpiffeId { found: String, why: InvalidSpiffeId },
-    #[error("expected a workload's SPIFFE ID with a path in the X.509-SVID, found spiffe://{trust_domain}, which names the trust domain")]
+    #[error(
+        "expected a workload's SPIFFE ID with a path in the X.509-SVID, found spiffe://{trust_domain}, which names the trust domain"
+    )]
     RootPath { trust_domain: TrustDomain },
-    #[error("expected a workload's certificate with cA false, found that of a certificate authority, which authenticates nobody")]
+    #[error(
+        "expected a workload's certificate with cA false, found that of a certificate authority, which authenticates nobody"
+    )]
     CertificateAuthority,
     #[error("expected key usage digitalSignature in the X.509-SVID, found no key usage at all")]
     NoKeyUsage,
@@ -50,29 +63,47 @@ pub enum Rejected {
     NoDigitalSignature,
     #[error("the X.509-SVID's key usage has {found}, which only an authority may have")]
     AuthorityKeyUsage { found: &'static str },
-    #[error("expected clientAuth in the certificate's extended key usage, found others only; add it, or issue without the extension")]
+    #[error(
+        "expected clientAuth in the certificate's extended key usage, found others only; add it, or issue without the extension"
+    )]
     NoClientAuth,
-    #[error("the certificate is valid from {not_before} on, it is {now}: compare the clocks of issuer and registry")]
+    #[error(
+        "the certificate is valid from {not_before} on, it is {now}: compare the clocks of issuer and registry"
+    )]
     NotYetValid { not_before: Timestamp, now: Timestamp },
     #[error("the certificate expired at {not_after}, it is {now}: present the renewed one")]
     Expired { not_after: Timestamp, now: Timestamp },
     #[error("{origin} holds no X.509 authority: everything that it vouched for is revoked")]
     NoAuthorities { origin: Arc<str> },
-    #[error("none of the {held} X.509 authorities from {origin} is valid at {now}, the last one until {last}: refresh the bundle")]
-    AuthoritiesOutOfDate { origin: Arc<str>, held: usize, last: Timestamp, now: Timestamp },
+    #[error(
+        "none of the {held} X.509 authorities from {origin} is valid at {now}, the last one until {last}: refresh the bundle"
+    )]
+    AuthoritiesOutOfDate {
+        origin: Arc<str>,
+        held: usize,
+        last: Timestamp,
+        now: Timestamp,
+    },
     #[error(
         "no authority from {origin} vouches for the certificate's issuer {}{}: its intermediates must be sent along, and the bundle \
          must have their root",
         Shown(issuer),
         List(passed_over)
     )]
-    NoPath { issuer: String, origin: Arc<str>, passed_over: Vec<PassedOver> },
+    NoPath {
+        issuer: String,
+        origin: Arc<str>,
+        passed_over: Vec<PassedOver>,
+    },
     #[error(
         "no path to an authority from {origin} was found with {SIGNATURE_CHECKS} signature checks: too many authorities share a name; \
          issue certificates with key identifiers, and send only the intermediates that lead to the authority"
     )]
     SignatureChecks { origin: Arc<str> },
-    #[error("the issuer {} in the certificate's chain cannot be part of a path: {why}", Shown(issuer))]
+    #[error(
+        "the issuer {} in the certificate's chain cannot be part of a path: {why}",
+        Shown(issuer)
+    )]
     UnfitIssuer { issuer: String, why: Unfit },
     #[error(
         "the authority {} constrains URI names, which this registry cannot judge; issue the certificate from an authority without \
@@ -91,10 +122,15 @@ pub enum Rejected {
     )]
     NameConstraints,
     /// Of the source of one of our own tokens.
-    #[error("the authority that vouched for the token's source is none of {origin} any more; present a certificate of one that is")]
+    #[error(
+        "the authority that vouched for the token's source is none of {origin} any more; present a certificate of one that is"
+    )]
     AuthorityWithdrawn { origin: Arc<str> },
     /// Anything else in RFC 5280 6.
-    #[error("the certificate chain is not valid by the authorities from {origin}: {}", Fault(why))]
+    #[error(
+        "the certificate chain is not valid by the authorities from {origin}: {}",
+        Fault(why)
+    )]
     Path { origin: Arc<str>, why: webpki::Error },
 }
 
@@ -119,7 +155,14 @@ impl Rejected {
         match self {
             Self::NotYetValid { not_before, .. } => Self::NotYetValid { not_before, now: at },
             Self::Expired { not_after, .. } => Self::Expired { not_after, now: at },
-            Self::AuthoritiesOutOfDate { origin, held, last, .. } => Self::AuthoritiesOutOfDate { origin, held, last, now: at },
+            Self::AuthoritiesOutOfDate {
+                origin, held, last, ..
+            } => Self::AuthoritiesOutOfDate {
+                origin,
+                held,
+                last,
+                now: at,
+            },
             other => other,
         }
     }
@@ -130,7 +173,9 @@ impl Rejected {
 pub(in crate::trust) enum NotTheServer {
     #[error(transparent)]
     Certificate(#[from] Rejected),
-    #[error("expected serverAuth in the certificate's extended key usage, found others only; add it, or issue without the extension")]
+    #[error(
+        "expected serverAuth in the certificate's extended key usage, found others only; add it, or issue without the extension"
+    )]
     NoServerAuth,
     #[error("expected the server to be {expected}, found {found}")]
     Other { expected: SpiffeId, found: SpiffeId },
@@ -154,7 +199,10 @@ pub enum Unfit {
     Oversized(#[from] Oversized),
     #[error("expected the certificate of an authority, found one without cA true")]
     NotAnAuthority,
-    #[error("it has the critical extension {}, which this registry does not support; issue it without, or not critical", Named(oid))]
+    #[error(
+        "it has the critical extension {}, which this registry does not support; issue it without, or not critical",
+        Named(oid)
+    )]
     CriticalExtension { oid: String },
     #[error("expected an authority with key usage keyCertSign, found one without it")]
     NoKeyCertSign,
@@ -169,11 +217,15 @@ pub enum Unfit {
 /// What is too large to be parsed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Oversized {
-    #[error("expected at most {CERTIFICATE_BYTES} bytes, found {found}; issue it with fewer names and extensions")]
+    #[error(
+        "expected at most {CERTIFICATE_BYTES} bytes, found {found}; issue it with fewer names and extensions"
+    )]
     Bytes { found: usize },
     #[error("expected at most {CERTIFICATE_NAMES} names, found {found}; issue it with fewer")]
     Names { found: usize },
-    #[error("expected names of at most {CERTIFICATE_NAME_BYTES} bytes, found one of {bytes}; issue it with a shorter one")]
+    #[error(
+        "expected names of at most {CERTIFICATE_NAME_BYTES} bytes, found one of {bytes}; issue it with a shorter one"
+    )]
     Name { bytes: usize },
     #[error("expected at most {CERTIFICATE_EXTENSIONS} extensions, found {found}; issue it with fewer")]
     Extensions { found: usize },
@@ -182,9 +234,13 @@ pub enum Oversized {
 /// Why no signature by a certificate's key can be checked in the handshake.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unprovable {
-    #[error("expected an RSA key of 2048 to 8192 bits, found one of {bits}; issue the certificate for another key")]
+    #[error(
+        "expected an RSA key of 2048 to 8192 bits, found one of {bits}; issue the certificate for another key"
+    )]
     RsaSize { bits: usize },
-    #[error("expected an ECDSA key (P-256, P-384 or P-521), an RSA or an Ed25519 key, found algorithm {oid}; issue it for another key")]
+    #[error(
+        "expected an ECDSA key (P-256, P-384 or P-521), an RSA or an Ed25519 key, found algorithm {oid}; issue it for another key"
+    )]
     Algorithm { oid: String },
     #[error("its public key is malformed; issue the certificate again")]
     Malformed,
@@ -262,7 +318,14 @@ impl fmt::Display for Shown<'_> {
             return f.write_str("(no name)");
         }
         let end = self.0.char_indices().nth(SHOWN_CHARACTERS).map(|(end, _)| end);
-        write!(f, "{}", self.0.get(..end.unwrap_or(self.0.len())).unwrap_or_default().escape_debug())?;
+        write!(
+            f,
+            "{}",
+            self.0
+                .get(..end.unwrap_or(self.0.len()))
+                .unwrap_or_default()
+                .escape_debug()
+        )?;
         f.write_str(if end.is_some() { "…" } else { "" })
     }
 }
@@ -293,16 +356,31 @@ mod tests {
     #[test]
     fn a_long_chain_makes_a_short_reason() {
         let at = Timestamp::from_secs(0);
-        let expired = PassedOver { subject: "CN=\u{202e}".repeat(10_000), why: Unfit::Expired { not_after: at } };
+        let expired = PassedOver {
+            subject: "CN=\u{202e}".repeat(10_000),
+            why: Unfit::Expired { not_after: at },
+        };
         let no_path = |count| {
             let passed_over = vec![expired.clone(); count];
-            Rejected::NoPath { issuer: "CN=x".repeat(10_000), origin: "bundle.json".into(), passed_over }.to_string()
+            Rejected::NoPath {
+                issuer: "CN=x".repeat(10_000),
+                origin: "bundle.json".into(),
+                passed_over,
+            }
+            .to_string()
         };
         let text = no_path(48);
-        assert!(text.contains("…: expired at 1970-01-01T00:00:00Z; and 45 more): its intermediates"), "{text}");
+        assert!(
+            text.contains("…: expired at 1970-01-01T00:00:00Z; and 45 more): its intermediates"),
+            "{text}"
+        );
         assert!(text.len() < 3_500, "{} bytes: {text}", text.len());
         assert!(!no_path(3).contains("more)") && !no_path(0).contains("passed over"));
-        let names = Rejected::SpiffeId { found: "é".repeat(100_000), why: InvalidSpiffeId::Scheme }.to_string();
+        let names = Rejected::SpiffeId {
+            found: "é".repeat(100_000),
+            why: InvalidSpiffeId::Scheme,
+        }
+        .to_string();
         assert!(names.len() < 700, "{names}");
     }
 }

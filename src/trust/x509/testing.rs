@@ -5,8 +5,8 @@ use crate::clock::Timestamp;
 use crate::trust::{Held, Slot};
 use pki_types::CertificateDer;
 use rcgen::{
-    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PublicKeyData, SanType, SignatureAlgorithm, SigningKey as _,
+    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
+    IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SignatureAlgorithm, SigningKey as _,
 };
 use std::cell::Cell;
 use std::sync::Arc;
@@ -39,7 +39,10 @@ impl Ca {
         let mut params = authority(name);
         change(&mut params);
         let der = params.self_signed(&key).unwrap().der().clone();
-        Self { issuer: Issuer::new(params, key), der }
+        Self {
+            issuer: Issuer::new(params, key),
+            der,
+        }
     }
 
     pub(crate) fn intermediate(&self, name: &str) -> Self {
@@ -47,15 +50,23 @@ impl Ca {
     }
 
     pub(crate) fn intermediate_with(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Self {
-        let (mut params, key) = (authority(name), key());
+        let mut params = authority(name);
+        let key = key();
         change(&mut params);
         let der = params.signed_by(&key, &self.issuer).unwrap().der().clone();
-        Self { issuer: Issuer::new(params, key), der }
+        Self {
+            issuer: Issuer::new(params, key),
+            der,
+        }
     }
 
     /// Certifies another authority's name and key.
     pub(in crate::trust) fn cross_sign(&self, name: &str, other: &Self) -> CertificateDer<'static> {
-        authority(name).signed_by(other.issuer.key(), &self.issuer).unwrap().der().clone()
+        authority(name)
+            .signed_by(other.issuer.key(), &self.issuer)
+            .unwrap()
+            .der()
+            .clone()
     }
 
     /// A well-formed X.509-SVID.
@@ -63,21 +74,32 @@ impl Ca {
         self.svid_with(id, |_| {})
     }
 
-    pub(crate) fn svid_with(&self, id: &str, change: impl FnOnce(&mut CertificateParams)) -> CertificateDer<'static> {
+    pub(crate) fn svid_with(
+        &self,
+        id: &str,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> CertificateDer<'static> {
         self.leaf(&key(), |params| {
             params.subject_alt_names = vec![uri(id)];
             change(params);
         })
     }
 
-    pub(crate) fn leaf(&self, key: &impl PublicKeyData, change: impl FnOnce(&mut CertificateParams)) -> CertificateDer<'static> {
+    pub(crate) fn leaf(
+        &self,
+        key: &impl PublicKeyData,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> CertificateDer<'static> {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CountryName, "US");
         params.distinguished_name.push(DnType::OrganizationName, "SPIRE");
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
         change(&mut params);
         params.signed_by(key, &self.issuer).unwrap().der().clone()
     }
@@ -92,17 +114,34 @@ impl Ca {
         let part = |tag: u8, content: &[u8]| {
             let length = u16::try_from(content.len()).unwrap().to_be_bytes();
             // Not every length is in its shortest form this way: only those of 256 bytes and more are.
-            let length = if content.len() > 255 { [&[0x82][..], &length].concat() } else { vec![0x81, length[1]] };
-            let length = if content.len() > 127 { length } else { vec![u8::try_from(content.len()).unwrap()] };
+            let length = if content.len() > 255 {
+                [&[0x82][..], &length].concat()
+            } else {
+                vec![0x81, length[1]]
+            };
+            let length = if content.len() > 127 {
+                length
+            } else {
+                vec![u8::try_from(content.len()).unwrap()]
+            };
             [&[tag][..], &length, content].concat()
         };
         let mut whole = certificate.as_ref();
         let mut members = der::take(&mut whole).unwrap().content;
-        let signed: Vec<_> = der::values(der::take(&mut members).unwrap().content).map(Result::unwrap).collect();
-        let without: Vec<_> = signed.iter().filter(|value| !matches!(value.tag, 0xa0 | 0xa3)).map(|value| value.whole).collect();
+        let signed: Vec<_> = der::values(der::take(&mut members).unwrap().content)
+            .map(Result::unwrap)
+            .collect();
+        let without: Vec<_> = signed
+            .iter()
+            .filter(|value| !matches!(value.tag, 0xa0 | 0xa3))
+            .map(|value| value.whole)
+            .collect();
         let signed = part(der::SEQUENCE, &without.concat());
         let algorithm = der::take(&mut members).unwrap().whole;
-        let signature = part(der::BIT_STRING, &[&[0][..], &self.issuer.key().sign(&signed).unwrap()].concat());
+        let signature = part(
+            der::BIT_STRING,
+            &[&[0][..], &self.issuer.key().sign(&signed).unwrap()].concat(),
+        );
         part(der::SEQUENCE, &[&signed[..], algorithm, &signature].concat()).into()
     }
 }
@@ -115,18 +154,41 @@ pub(crate) struct MadeUp {
 
 impl MadeUp {
     pub(crate) fn new(algorithm: &'static SignatureAlgorithm, bytes: &[u8]) -> Self {
-        Self { bytes: bytes.to_vec(), algorithm }
+        Self {
+            bytes: bytes.to_vec(),
+            algorithm,
+        }
     }
 
     /// An RSA key with a modulus of `bytes` bytes, 65537 being its exponent.
     pub(crate) fn rsa(bytes: usize) -> Self {
-        let number = [&[0x02, 0x82][..], &u16::try_from(bytes + 1).unwrap().to_be_bytes(), &[0], &vec![0xc5; bytes]].concat();
-        let number =
-            if bytes < 255 { [&[0x02, 0x81, u8::try_from(bytes + 1).unwrap(), 0][..], &vec![0xc5; bytes]].concat() } else { number };
+        let number = [
+            &[0x02, 0x82][..],
+            &u16::try_from(bytes + 1).unwrap().to_be_bytes(),
+            &[0],
+            &vec![0xc5; bytes],
+        ]
+        .concat();
+        let number = if bytes < 255 {
+            [
+                &[0x02, 0x81, u8::try_from(bytes + 1).unwrap(), 0][..],
+                &vec![0xc5; bytes],
+            ]
+            .concat()
+        } else {
+            number
+        };
         let numbers = [&number[..], &[0x02, 3, 1, 0, 1]].concat();
         let length = u16::try_from(numbers.len()).unwrap().to_be_bytes();
-        let length = if numbers.len() > 255 { [&[0x82][..], &length].concat() } else { vec![0x81, length[1]] };
-        Self { bytes: [&[0x30][..], &length, &numbers].concat(), algorithm: &rcgen::PKCS_RSA_SHA256 }
+        let length = if numbers.len() > 255 {
+            [&[0x82][..], &length].concat()
+        } else {
+            vec![0x81, length[1]]
+        };
+        Self {
+            bytes: [&[0x30][..], &length, &numbers].concat(),
+            algorithm: &rcgen::PKCS_RSA_SHA256,
+        }
     }
 }
 
@@ -174,11 +236,17 @@ pub(in crate::trust) fn holding(authorities: &[&Ca]) -> Arc<Held<X509Authorities
     holding_until(authorities, Timestamp::MAX)
 }
 
-pub(in crate::trust) fn holding_until(authorities: &[&Ca], usable_until: Timestamp) -> Arc<Held<X509Authorities>> {
+pub(in crate::trust) fn holding_until(
+    authorities: &[&Ca],
+    usable_until: Timestamp,
+) -> Arc<Held<X509Authorities>> {
     held(self::authorities(authorities), usable_until)
 }
 
-pub(in crate::trust) fn held(authorities: X509Authorities, usable_until: Timestamp) -> Arc<Held<X509Authorities>> {
+pub(in crate::trust) fn held(
+    authorities: X509Authorities,
+    usable_until: Timestamp,
+) -> Arc<Held<X509Authorities>> {
     let slot = Slot::new("test bundle");
     slot.publish(authorities, NOW, usable_until);
     slot.held().unwrap()

@@ -1,5 +1,5 @@
-//! What the URI names of a certificate claim, by their words alone: whether it wants to be an X.509-SVID, and of which trust domain. One
-//! that breaks a rule of SVIDs is a bad SVID, not something else.
+//! What the URI names of a certificate claim, by their words alone: whether it wants to be an X.509-SVID, and
+//! of which trust domain. One that breaks a rule of SVIDs is a bad SVID, not something else.
 
 use crate::spiffe_id::TrustDomain;
 
@@ -11,9 +11,16 @@ pub(super) fn claim_spiffe<'a>(names: impl Iterator<Item = &'a str>) -> bool {
 /// Whether any of them, well or badly written, is of this trust domain.
 pub(super) fn claim_trust_domain<'a>(names: impl Iterator<Item = &'a str>, domain: &TrustDomain) -> bool {
     let authority = |rest: &str| {
-        let authority = rest.trim_start_matches('/').split(['/', '?', '#']).next().unwrap_or_default();
+        let authority = rest
+            .trim_start_matches('/')
+            .split(['/', '?', '#'])
+            .next()
+            .unwrap_or_default();
         let host = authority.rsplit('@').next().unwrap_or_default();
-        host.split(':').next().unwrap_or_default().eq_ignore_ascii_case(domain.as_str())
+        host.split(':')
+            .next()
+            .unwrap_or_default()
+            .eq_ignore_ascii_case(domain.as_str())
     };
     after_scheme(names).any(authority)
 }

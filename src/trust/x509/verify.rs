@@ -1,5 +1,5 @@
-//! Judging a chain (RFC 5280 6, X509-SVID 5). webpki builds the path; what it does not look at is looked at here: the dates and
-//! path length of anchors, and whether an intermediate's key may sign certificates.
+//! Judging a chain (RFC 5280 6, X509-SVID 5). webpki builds the path; what it does not look at is looked at
+//! here: the dates and path length of anchors, and whether an intermediate's key may sign certificates.
 
 use super::authorities::Authority;
 use super::bounds::check_intermediates;
@@ -22,7 +22,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use webpki::{EndEntityCert, VerifiedPath};
 
-/// Judges an X.509-SVID. `chain` is what the client sent after the leaf, `view` what its own trust domain's sources hold.
+/// Judges an X.509-SVID. `chain` is what the client sent after the leaf, `view` what its own trust domain's
+/// sources hold.
 pub fn verify_svid(
     leaf: &Leaf,
     chain: &[CertificateDer<'static>],
@@ -30,7 +31,12 @@ pub fn verify_svid(
     now: Timestamp,
 ) -> Result<VerifiedChain, Rejected> {
     let id = leaf.spiffe_id()?;
-    VerifiedChain::new(leaf, Some(id), view, judge(leaf, chain, view, now, Profile::Svid)?)
+    VerifiedChain::new(
+        leaf,
+        Some(id),
+        view,
+        judge(leaf, chain, view, now, Profile::Svid)?,
+    )
 }
 
 /// Judges a client certificate that is no X.509-SVID. Whatever its names say, the result has no SPIFFE ID.
@@ -44,7 +50,8 @@ pub fn verify_plain(
     VerifiedChain::new(leaf, None, view, judge(leaf, chain, view, now, Profile::Plain)?)
 }
 
-/// Judges a server's X.509-SVID, which must be that of `expected` and no other. `view` are the authorities of its trust domain.
+/// Judges a server's X.509-SVID, which must be that of `expected` and no other. `view` are the authorities of
+/// its trust domain.
 pub(in crate::trust) fn verify_server(
     leaf: &Leaf,
     chain: &[CertificateDer<'static>],
@@ -54,7 +61,10 @@ pub(in crate::trust) fn verify_server(
 ) -> Result<(), NotTheServer> {
     let found = leaf.server_spiffe_id()?;
     if found != *expected {
-        return Err(NotTheServer::Other { expected: expected.clone(), found });
+        return Err(NotTheServer::Other {
+            expected: expected.clone(),
+            found,
+        });
     }
     judge(leaf, chain, view, now, Profile::ServerSvid)?;
     Ok(())
@@ -73,8 +83,17 @@ pub struct VerifiedChain {
 }
 
 impl VerifiedChain {
-    fn new(leaf: &Leaf, spiffe_id: Option<SpiffeId>, view: &Held<X509Authorities>, judged: Judged) -> Result<Self, Rejected> {
-        let Judged { valid_until, authority, key } = judged;
+    fn new(
+        leaf: &Leaf,
+        spiffe_id: Option<SpiffeId>,
+        view: &Held<X509Authorities>,
+        judged: Judged,
+    ) -> Result<Self, Rejected> {
+        let Judged {
+            valid_until,
+            authority,
+            key,
+        } = judged;
         Ok(Self {
             claims: Arc::new(claims::whole(leaf, spiffe_id.as_ref())?),
             spiffe_id,
@@ -98,7 +117,10 @@ impl VerifiedChain {
         if let Some(id) = &spiffe_id {
             claims.insert("spiffe".into(), claims::spiffe(id));
         }
-        let dn = claims.get("x509").and_then(|x509| x509.pointer("/subject/dn")).and_then(Value::as_str);
+        let dn = claims
+            .get("x509")
+            .and_then(|x509| x509.pointer("/subject/dn"))
+            .and_then(Value::as_str);
         Self {
             subject_dn: dn.unwrap_or_default().to_owned(),
             claims: Arc::new(claims),
@@ -115,7 +137,11 @@ impl VerifiedChain {
     pub fn remembered(&self) -> RememberedChain {
         let mut claims = (*self.claims).clone();
         claims.remove("spiffe");
-        RememberedChain { authority: self.authority.clone(), key: self.key.clone(), claims }
+        RememberedChain {
+            authority: self.authority.clone(),
+            key: self.key.clone(),
+            claims,
+        }
     }
 
     #[must_use]
@@ -150,7 +176,8 @@ impl VerifiedChain {
         self.generation
     }
 
-    /// The earliest of the expiry of the leaf, the intermediates used and the authority, and of the source's staleness bound.
+    /// The earliest of the expiry of the leaf, the intermediates used and the authority, and of the source's
+    /// staleness bound.
     #[must_use]
     pub const fn valid_until(&self) -> Timestamp {
         self.valid_until
@@ -163,7 +190,8 @@ impl VerifiedChain {
     }
 }
 
-/// Until when a chain is valid, and the fingerprints of the keys of the authority that vouches and of the leaf.
+/// Until when a chain is valid, and the fingerprints of the keys of the authority that vouches and of the
+/// leaf.
 struct Judged {
     valid_until: Timestamp,
     authority: String,
@@ -180,10 +208,16 @@ fn judge(
     // Certificates know whole seconds, and the last one counts in full.
     let now = Timestamp::from_secs(now.as_secs());
     if now < leaf.not_before() {
-        return Err(Rejected::NotYetValid { not_before: leaf.not_before(), now });
+        return Err(Rejected::NotYetValid {
+            not_before: leaf.not_before(),
+            now,
+        });
     }
     if leaf.not_after() < now {
-        return Err(Rejected::Expired { not_after: leaf.not_after(), now });
+        return Err(Rejected::Expired {
+            not_after: leaf.not_after(),
+            now,
+        });
     }
     if let Some(oid) = leaf.unknown_critical() {
         return Err(Rejected::CriticalExtension { oid: oid.to_owned() });
@@ -196,13 +230,17 @@ fn judge(
     let unfit = unfit_issuer(leaf, &intermediates, &passed_over);
     let intermediates = candidates::choose(&Outline::read(leaf.der())?, intermediates, &mut authorities);
     let candidates: Vec<_> = intermediates.iter().map(|one| one.der.clone()).collect();
-    let anchors: Vec<TrustAnchor<'_>> = authorities.iter().map(|authority| authority.anchor.clone()).collect();
+    let anchors: Vec<TrustAnchor<'_>> = authorities
+        .iter()
+        .map(|authority| authority.anchor.clone())
+        .collect();
 
     let refuse = |why| match (why, &unfit) {
         (webpki::Error::NameConstraintViolation, _) => constrained(leaf, &intermediates, &authorities),
-        (webpki::Error::UnknownIssuer, Some(PassedOver { subject, why })) => {
-            Rejected::UnfitIssuer { issuer: subject.clone(), why: why.clone() }
-        }
+        (webpki::Error::UnknownIssuer, Some(PassedOver { subject, why })) => Rejected::UnfitIssuer {
+            issuer: subject.clone(),
+            why: why.clone(),
+        },
         (why, _) => refused(why, leaf, view, passed_over.clone()),
     };
     let end_entity = EndEntityCert::try_from(leaf.der()).map_err(refuse)?;
@@ -211,26 +249,62 @@ fn judge(
         return Err(Malformed::Der.into());
     }
     let counted = leaf.budget().algorithms();
-    let algorithms: Vec<_> = counted.iter().map(|one: &Counted<'_>| one as &dyn SignatureVerificationAlgorithm).collect();
+    let algorithms: Vec<_> = counted
+        .iter()
+        .map(|one: &Counted<'_>| one as &dyn SignatureVerificationAlgorithm)
+        .collect();
     let time = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(now.as_secs()).unwrap_or(0)));
     let length = |path: &VerifiedPath<'_>| check_length(path, &authorities);
-    let path = end_entity.verify_for_usage(&algorithms, &anchors, &candidates, time, profile, None, Some(&length)).map_err(refuse)?;
+    let path = end_entity
+        .verify_for_usage(
+            &algorithms,
+            &anchors,
+            &candidates,
+            time,
+            profile,
+            None,
+            Some(&length),
+        )
+        .map_err(refuse)?;
 
-    let used = path.intermediate_certificates().map(|certificate| certificate.der());
-    let expiries = used.filter_map(|der| intermediates.iter().find(|one| one.der == der)).map(|one| one.not_after);
-    let anchored = vouching(&path, &authorities).map(|authority| authority.not_after).max();
-    let authority = vouching(&path, &authorities).next().map(Authority::fingerprint).unwrap_or_default().to_owned();
+    let used = path
+        .intermediate_certificates()
+        .map(|certificate| certificate.der());
+    let expiries = used
+        .filter_map(|der| intermediates.iter().find(|one| one.der == der))
+        .map(|one| one.not_after);
+    let anchored = vouching(&path, &authorities)
+        .map(|authority| authority.not_after)
+        .max();
+    let authority = vouching(&path, &authorities)
+        .next()
+        .map(Authority::fingerprint)
+        .unwrap_or_default()
+        .to_owned();
     let key = fingerprint(&end_entity.subject_public_key_info());
-    Ok(Judged { valid_until: expiries.chain(anchored).fold(leaf.not_after().min(view.usable_until), Timestamp::min), authority, key })
+    Ok(Judged {
+        valid_until: expiries
+            .chain(anchored)
+            .fold(leaf.not_after().min(view.usable_until), Timestamp::min),
+        authority,
+        key,
+    })
 }
 
 fn authorities(view: &Held<X509Authorities>, now: Timestamp) -> Result<Vec<&Authority>, Rejected> {
     let Some(last) = view.keys.latest_expiry() else {
-        return Err(Rejected::NoAuthorities { origin: view.source.clone() });
+        return Err(Rejected::NoAuthorities {
+            origin: view.source.clone(),
+        });
     };
     let valid: Vec<_> = view.keys.valid_at(now).collect();
     if valid.is_empty() {
-        return Err(Rejected::AuthoritiesOutOfDate { origin: view.source.clone(), held: view.keys.len(), last, now });
+        return Err(Rejected::AuthoritiesOutOfDate {
+            origin: view.source.clone(),
+            held: view.keys.len(),
+            last,
+            now,
+        });
     }
     Ok(valid)
 }
@@ -251,12 +325,16 @@ fn intermediates<'a>(
     now: Timestamp,
     profile: Profile,
 ) -> (Vec<Intermediate<'a>>, Vec<PassedOver>) {
-    let (mut fit, mut passed_over) = (Vec::new(), Vec::new());
+    let mut fit = Vec::new();
+    let mut passed_over = Vec::new();
     for der in chain.iter().filter(|der| *der != leaf.der()) {
         let mut subject = String::new();
         match intermediate(der, now, profile, &mut subject) {
             Ok(one) => fit.push(one),
-            Err(why) => passed_over.push(PassedOver { subject: name::shortened(&subject), why }),
+            Err(why) => passed_over.push(PassedOver {
+                subject: name::shortened(&subject),
+                why,
+            }),
         }
     }
     (fit, passed_over)
@@ -268,7 +346,11 @@ fn intermediate<'a>(
     profile: Profile,
     subject: &mut String,
 ) -> Result<Intermediate<'a>, Unfit> {
-    let outline = if profile.is_a_clients() { Outline::bounded(der)? } else { Outline::read(der)? };
+    let outline = if profile.is_a_clients() {
+        Outline::bounded(der)?
+    } else {
+        Outline::read(der)?
+    };
     let certificate = certificate(der)?;
     *subject = name::text(certificate.subject())?;
     let extensions = Extensions::read(&certificate)?;
@@ -278,7 +360,10 @@ fn intermediate<'a>(
     if !extensions.is_authority() {
         return Err(Unfit::NotAnAuthority);
     }
-    if !extensions.key_usage.map_or(!profile.demands_key_usage(), |usage| usage.key_cert_sign) {
+    if !extensions
+        .key_usage
+        .map_or(!profile.demands_key_usage(), |usage| usage.key_cert_sign)
+    {
         return Err(Unfit::NoKeyCertSign);
     }
     if now < not_before {
@@ -290,8 +375,16 @@ fn intermediate<'a>(
     if let Some(oid) = extensions.unknown_critical {
         return Err(Unfit::CriticalExtension { oid });
     }
-    let (subject, issuer) = (name::shortened(subject), name::shortened(&name::text(certificate.issuer())?));
-    Ok(Intermediate { der: CertificateDer::from(der.as_ref()), outline, not_after, subject, issuer, constrains: extensions.constrains })
+    let subject = name::shortened(subject);
+    let issuer = name::shortened(&name::text(certificate.issuer())?);
+    Ok(Intermediate {
+        der: CertificateDer::from(der.as_ref()),
+        outline,
+        not_after,
+        subject,
+        issuer,
+        constrains: extensions.constrains,
+    })
 }
 
 /// An issuer that was sent and that the path builder cannot use. Where there is no path, it is the reason.
@@ -301,15 +394,24 @@ fn unfit_issuer(leaf: &Leaf, fit: &[Intermediate<'_>], passed_over: &[PassedOver
         by_leaf || fit.iter().any(|one| one.issuer == subject)
     };
     let same = |subject: &str| fit.iter().any(|one| one.subject == subject);
-    let unusable = passed_over.iter().filter(|one| matches!(one.why, Unfit::CriticalExtension { .. }));
-    unusable.filter(|one| !same(&one.subject)).find(|one| issuers(&one.subject)).cloned()
+    let unusable = passed_over
+        .iter()
+        .filter(|one| matches!(one.why, Unfit::CriticalExtension { .. }));
+    unusable
+        .filter(|one| !same(&one.subject))
+        .find(|one| issuers(&one.subject))
+        .cloned()
 }
 
 /// Which constraint it is that the names do not meet, or that cannot be judged.
 fn constrained(leaf: &Leaf, intermediates: &[Intermediate<'_>], authorities: &[&Authority]) -> Rejected {
     let of_authorities = authorities.iter().map(|one| (one.subject_dn(), one.constrains));
-    let mut all = intermediates.iter().map(|one| (one.subject.as_str(), one.constrains)).chain(of_authorities);
-    let (mut uri, mut directory) = (None, None);
+    let mut all = intermediates
+        .iter()
+        .map(|one| (one.subject.as_str(), one.constrains))
+        .chain(of_authorities);
+    let mut uri = None;
+    let mut directory = None;
     for (subject, constrains) in &mut all {
         uri = uri.or_else(|| Some(subject.to_owned()).filter(|_| constrains.uri && leaf.has_uri_names()));
         directory = directory.or_else(|| Some(subject.to_owned()).filter(|_| constrains.directory));
@@ -322,24 +424,53 @@ fn constrained(leaf: &Leaf, intermediates: &[Intermediate<'_>], authorities: &[&
 }
 
 /// The same key may be held in two certificates with different dates.
-fn vouching<'a>(path: &VerifiedPath<'_>, authorities: &'a [&Authority]) -> impl Iterator<Item = &'a Authority> {
+fn vouching<'a>(
+    path: &VerifiedPath<'_>,
+    authorities: &'a [&Authority],
+) -> impl Iterator<Item = &'a Authority> {
     let anchor = path.anchor().to_owned();
-    authorities.iter().copied().filter(move |authority| authority.anchor == anchor)
+    authorities
+        .iter()
+        .copied()
+        .filter(move |authority| authority.anchor == anchor)
 }
 
 fn check_length(path: &VerifiedPath<'_>, authorities: &[&Authority]) -> Result<(), webpki::Error> {
-    let counted = path.intermediate_certificates().filter(|certificate| certificate.subject() != certificate.issuer()).count();
-    let allows = |authority: &Authority| authority.path_len.is_none_or(|most| u32::try_from(counted).is_ok_and(|counted| counted <= most));
-    if vouching(path, authorities).any(allows) { Ok(()) } else { Err(webpki::Error::PathLenConstraintViolated) }
+    let counted = path
+        .intermediate_certificates()
+        .filter(|certificate| certificate.subject() != certificate.issuer())
+        .count();
+    let allows = |authority: &Authority| {
+        authority
+            .path_len
+            .is_none_or(|most| u32::try_from(counted).is_ok_and(|counted| counted <= most))
+    };
+    if vouching(path, authorities).any(allows) {
+        Ok(())
+    } else {
+        Err(webpki::Error::PathLenConstraintViolated)
+    }
 }
 
-fn refused(why: webpki::Error, leaf: &Leaf, view: &Held<X509Authorities>, passed_over: Vec<PassedOver>) -> Rejected {
+fn refused(
+    why: webpki::Error,
+    leaf: &Leaf,
+    view: &Held<X509Authorities>,
+    passed_over: Vec<PassedOver>,
+) -> Rejected {
     match why {
-        _ if leaf.budget().is_exceeded() => Rejected::SignatureChecks { origin: view.source.clone() },
+        _ if leaf.budget().is_exceeded() => Rejected::SignatureChecks {
+            origin: view.source.clone(),
+        },
         webpki::Error::BadDer => Malformed::Der.into(),
-        webpki::Error::UnknownIssuer => {
-            Rejected::NoPath { issuer: name::shortened(leaf.issuer_dn()), origin: view.source.clone(), passed_over }
-        }
-        why => Rejected::Path { origin: view.source.clone(), why: without_context(why) },
+        webpki::Error::UnknownIssuer => Rejected::NoPath {
+            issuer: name::shortened(leaf.issuer_dn()),
+            origin: view.source.clone(),
+            passed_over,
+        },
+        why => Rejected::Path {
+            origin: view.source.clone(),
+            why: without_context(why),
+        },
     }
 }

@@ -28,9 +28,17 @@ impl Challenge {
             return Err(InvalidChallenge::Scheme);
         }
         let parameters = parameters(rest);
-        let get = |wanted: &str| parameters.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.as_str());
+        let get = |wanted: &str| {
+            parameters
+                .iter()
+                .find(|(name, _)| name.eq_ignore_ascii_case(wanted))
+                .map(|(_, value)| value.as_str())
+        };
         let realm = get("realm").ok_or(InvalidChallenge::NoRealm)?;
-        let realm = Url::parse(realm).ok().filter(Url::has_host).ok_or(InvalidChallenge::Realm)?;
+        let realm = Url::parse(realm)
+            .ok()
+            .filter(Url::has_host)
+            .ok_or(InvalidChallenge::Realm)?;
         let service = get("service").map(str::to_owned);
         if service.as_deref() == Some("") {
             return Err(InvalidChallenge::EmptyService);
@@ -47,7 +55,9 @@ impl Challenge {
         if origin.scheme() == "https" && self.realm.scheme() != "https" {
             Some("not sent: the realm is no https, and anybody in between could read it")
         } else if origin.host_str() != self.realm.host_str() {
-            Some("not sent: the realm is on another host, which may be anybody's; if it is yours, log in there by hand")
+            Some(
+                "not sent: the realm is on another host, which may be anybody's; if it is yours, log in there by hand",
+            )
         } else {
             None
         }
@@ -63,8 +73,12 @@ impl Challenge {
         let mut url = self.realm.clone();
         {
             let mut query = url.query_pairs_mut();
-            self.service.iter().for_each(|service| _ = query.append_pair("service", service));
-            parameters.iter().for_each(|(name, value)| _ = query.append_pair(name, value));
+            self.service
+                .iter()
+                .for_each(|service| _ = query.append_pair("service", service));
+            parameters
+                .iter()
+                .for_each(|(name, value)| _ = query.append_pair(name, value));
         }
         url
     }
@@ -93,8 +107,14 @@ mod tests {
     fn a_bearer_challenge_is_read_with_commas_in_its_scope() {
         let value = r#"Bearer realm="https://r.example/v2/token",service="r",scope="repository:a:pull,push",error=invalid_token"#;
         let challenge = Challenge::parse(value).unwrap();
-        assert_eq!((challenge.realm().as_str(), challenge.service()), ("https://r.example/v2/token", "r"));
-        assert_eq!(challenge.token_url(&[("a", "b c")]).as_str(), "https://r.example/v2/token?service=r&a=b+c");
+        assert_eq!(
+            (challenge.realm().as_str(), challenge.service()),
+            ("https://r.example/v2/token", "r")
+        );
+        assert_eq!(
+            challenge.token_url(&[("a", "b c")]).as_str(),
+            "https://r.example/v2/token?service=r&a=b+c"
+        );
         assert_eq!(parameters(r#"scope="a:pull,push", error=x"#).len(), 2);
     }
 
@@ -105,7 +125,10 @@ mod tests {
             ("Bearer", InvalidChallenge::NoRealm),
             (r#"Bearer service="r""#, InvalidChallenge::NoRealm),
             (r#"Bearer realm="zot",service="r""#, InvalidChallenge::Realm),
-            (r#"Bearer realm="https://r.example/token",service="""#, InvalidChallenge::EmptyService),
+            (
+                r#"Bearer realm="https://r.example/token",service="""#,
+                InvalidChallenge::EmptyService,
+            ),
         ] {
             assert_eq!(Challenge::parse(value), Err(expected), "{value}");
         }

@@ -24,79 +24,139 @@ pub(super) struct Grant {
 
 impl Grant {
     const fn of(what: &'static str) -> Self {
-        Self { what, falls_back: false, spare: false }
+        Self {
+            what,
+            falls_back: false,
+            spare: false,
+        }
     }
 }
 
-pub(super) const GET_WITH_PASSWORD: Grant = Grant::of("GET token with the token as password (docker, podman, skopeo, crane, cosign, oras)");
-pub(super) const PASSWORD: Grant =
-    Grant { falls_back: true, ..Grant::of("POST token, grant password (containerd, helm, buildkit; they try it first)") };
-pub(super) const IDENTITY_TOKEN: Grant =
-    Grant::of("POST token, grant refresh_token with the token as identity token (docker, containerd, podman, crane, oras)");
+pub(super) const GET_WITH_PASSWORD: Grant =
+    Grant::of("GET token with the token as password (docker, podman, skopeo, crane, cosign, oras)");
+pub(super) const PASSWORD: Grant = Grant {
+    falls_back: true,
+    ..Grant::of("POST token, grant password (containerd, helm, buildkit; they try it first)")
+};
+pub(super) const IDENTITY_TOKEN: Grant = Grant::of(
+    "POST token, grant refresh_token with the token as identity token (docker, containerd, podman, crane, oras)",
+);
 pub(super) const EXCHANGE: Grant = Grant::of("POST token, RFC 8693 token exchange (scripts)");
-pub(super) const GET_WITH_CERTIFICATE: Grant =
-    Grant { spare: true, ..Grant::of("GET token with the client certificate (containerd and crane, where they are challenged)") };
+pub(super) const GET_WITH_CERTIFICATE: Grant = Grant {
+    spare: true,
+    ..Grant::of("GET token with the client certificate (containerd and crane, where they are challenged)")
+};
 
-pub(super) const CLIENT_CREDENTIALS: Grant =
-    Grant { spare: true, ..Grant::of("POST token, grant client_credentials with the client certificate (scripts)") };
+pub(super) const CLIENT_CREDENTIALS: Grant = Grant {
+    spare: true,
+    ..Grant::of("POST token, grant client_credentials with the client certificate (scripts)")
+};
 
 pub(super) fn unreachable(host: &RegistryHost, why: &Unanswered) -> Line {
     let usual = "check the address; give --ca FILE if its certificate is of a private authority, --plain-http if it has no TLS, --cert and \
                  --key if it demands a client certificate";
     let Failure { what, fix } = &why.0;
-    Line::bad(format!("GET /v2/ at {}", host.authority()), format!("no answer: {what}"), fix.as_deref().unwrap_or(usual))
+    Line::bad(
+        format!("GET /v2/ at {}", host.authority()),
+        format!("no answer: {what}"),
+        fix.as_deref().unwrap_or(usual),
+    )
 }
 
 /// Of a registry that serves nobody without a certificate.
 pub(super) fn certificate_required() -> Line {
-    let found = "the registry ends the connection, as with `clientAuth: required`: every client needs a certificate";
+    let found =
+        "the registry ends the connection, as with `clientAuth: required`: every client needs a certificate";
     Line::note("GET /v2/ without a client certificate", found)
 }
 
 /// Of a registry that ends the connection with this certificate as without one, for another reason.
 pub(super) fn certificate_refused(why: &Unanswered) -> Line {
     let fix = "present a certificate of an authority that the registry accepts: its log has the reason";
-    Line::bad("GET /v2/ with the client certificate", format!("no answer: {}", why.0), fix)
+    Line::bad(
+        "GET /v2/ with the client certificate",
+        format!("no answer: {}", why.0),
+        fix,
+    )
 }
 
-/// What everybody meets first. Without a challenge that can be followed there is nothing more to try at a token endpoint.
+/// What everybody meets first. Without a challenge that can be followed there is nothing more to try at a
+/// token endpoint.
 pub(super) fn ping(answer: &Answer, asked: &Url) -> (Option<Challenge>, Vec<Line>) {
     let what = "GET /v2/ without a credential (every client)";
-    let values: Vec<&str> = answer.headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok()).collect();
+    let values: Vec<&str> = answer
+        .headers
+        .get_all(WWW_AUTHENTICATE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .collect();
     match (answer.status, values.as_slice()) {
         (200, _) => {
             let fix = "answer 401 at /v2/ even if some repositories are public: clients that get 200 never present their credential";
             (None, vec![Line::bad(what, "200", fix)])
         }
-        (401, []) => {
-            (None, vec![Line::bad(what, "401 without WWW-Authenticate", "send one Bearer challenge, or clients do not know how to log in")])
-        }
+        (401, []) => (
+            None,
+            vec![Line::bad(
+                what,
+                "401 without WWW-Authenticate",
+                "send one Bearer challenge, or clients do not know how to log in",
+            )],
+        ),
         (401, [one]) => match Challenge::parse(one) {
             Ok(challenge) => {
-                let line =
-                    realm(&challenge, asked).unwrap_or_else(|| Line::good(what, "401 with one Bearer challenge, realm on the same host"));
+                let line = realm(&challenge, asked).unwrap_or_else(|| {
+                    Line::good(what, "401 with one Bearer challenge, realm on the same host")
+                });
                 (Some(challenge), vec![line])
             }
-            Err(why) => (None, vec![Line::bad(what, format!("401, but of its challenge: {why}"), challenge_fix(why))]),
+            Err(why) => (
+                None,
+                vec![Line::bad(
+                    what,
+                    format!("401, but of its challenge: {why}"),
+                    challenge_fix(why),
+                )],
+            ),
         },
         (401, [first, ..]) => {
             let fix = "send one challenge, Bearer: beside Basic some clients choose by order and anonymous ones break";
-            (Challenge::parse(first).ok(), vec![Line::bad(what, format!("401 with {} challenges", values.len()), fix)])
+            (
+                Challenge::parse(first).ok(),
+                vec![Line::bad(
+                    what,
+                    format!("401 with {} challenges", values.len()),
+                    fix,
+                )],
+            )
         }
-        (status @ 300..=399, _) => {
-            (None, vec![Line::bad(what, format!("{status}, a redirect"), "give the address that it leads to, and serve /v2/ there")])
-        }
+        (status @ 300..=399, _) => (
+            None,
+            vec![Line::bad(
+                what,
+                format!("{status}, a redirect"),
+                "give the address that it leads to, and serve /v2/ there",
+            )],
+        ),
         _ => (
             None,
-            vec![Line::bad(what, said(answer), "this is no registry, or something in front of it refuses: clients expect 401 or 200")],
+            vec![Line::bad(
+                what,
+                said(answer),
+                "this is no registry, or something in front of it refuses: clients expect 401 or 200",
+            )],
         ),
     }
 }
 
 fn challenge_fix(why: InvalidChallenge) -> &'static str {
     match why {
-        InvalidChallenge::Scheme => "send a Bearer challenge: with Basic alone, bearer and identity tokens have no way in",
-        InvalidChallenge::NoRealm | InvalidChallenge::Realm => "make the realm the absolute URL of the token endpoint",
+        InvalidChallenge::Scheme => {
+            "send a Bearer challenge: with Basic alone, bearer and identity tokens have no way in"
+        }
+        InvalidChallenge::NoRealm | InvalidChallenge::Realm => {
+            "make the realm the absolute URL of the token endpoint"
+        }
         InvalidChallenge::EmptyService => "give service a value: docker stops at an empty parameter",
     }
 }
@@ -106,13 +166,21 @@ fn realm(challenge: &Challenge, asked: &Url) -> Option<Line> {
     if realm.origin() == asked.origin() {
         return None;
     }
-    let found = format!("the realm is at {}, but you asked {}", realm.origin().ascii_serialization(), asked.origin().ascii_serialization());
+    let found = format!(
+        "the realm is at {}, but you asked {}",
+        realm.origin().ascii_serialization(),
+        asked.origin().ascii_serialization()
+    );
     let what = "the token endpoint's address (every client with a password)";
     if realm.scheme() == "http" && asked.scheme() == "https" {
         let fix = "clients refuse to go from https to http: set http.externalURL, or let the proxy say X-Forwarded-Proto and name it in http.trustedProxies";
         return Some(Line::bad(what, found, fix));
     }
-    Some(Line::bad(what, found, "set http.externalURL to what clients call the registry, or keep the Host header in the proxy"))
+    Some(Line::bad(
+        what,
+        found,
+        "set http.externalURL to what clients call the registry, or keep the Host header in the proxy",
+    ))
 }
 
 /// A credential presented to the registry itself.
@@ -121,9 +189,11 @@ pub(super) fn direct(what: &str, clients: &str, outcome: &Outcome) -> Line {
     match outcome {
         Ok(answer) if answer.status == 200 => Line::good(what, "200"),
         Ok(answer) => Line::bad(what, said(answer), credential_fix(answer.status)),
-        Err(Unanswered(why)) => {
-            Line::bad(what, format!("no answer: {why}"), "does the registry accept this certificate's authority, with clientAuth optional?")
-        }
+        Err(Unanswered(why)) => Line::bad(
+            what,
+            format!("no answer: {why}"),
+            "does the registry accept this certificate's authority, with clientAuth optional?",
+        ),
     }
 }
 
@@ -139,27 +209,62 @@ fn credential_fix(status: u16) -> &'static str {
 /// The token that a token endpoint gave, or why there is none.
 pub(super) fn issued(grant: Grant, outcome: &Outcome) -> Result<Secret, Line> {
     let answer = outcome.as_ref().map_err(|Unanswered(why)| {
-        Line::bad(grant.what, format!("no answer: {why}"), "the realm must be reachable from where clients are")
+        Line::bad(
+            grant.what,
+            format!("no answer: {why}"),
+            "the realm must be reachable from where clients are",
+        )
     })?;
     match answer.status {
         200 => {}
         404 | 400 | 405 if grant.falls_back => {
-            return Err(Line::note(grant.what, format!("{}; clients go on with GET", said(answer))));
+            return Err(Line::note(
+                grant.what,
+                format!("{}; clients go on with GET", said(answer)),
+            ));
         }
-        404 | 405 => return Err(Line::note(grant.what, format!("{}: not offered here", answer.status))),
-        400 | 401 if grant.spare => return Err(Line::note(grant.what, format!("{}; clients need none", said(answer)))),
+        404 | 405 => {
+            return Err(Line::note(
+                grant.what,
+                format!("{}: not offered here", answer.status),
+            ));
+        }
+        400 | 401 if grant.spare => {
+            return Err(Line::note(
+                grant.what,
+                format!("{}; clients need none", said(answer)),
+            ));
+        }
         400 | 401 => return Err(Line::bad(grant.what, said(answer), credential_fix(401))),
-        _ => return Err(Line::bad(grant.what, said(answer), "answer 400 or 401: at anything else containerd and buildkit give up")),
+        _ => {
+            return Err(Line::bad(
+                grant.what,
+                said(answer),
+                "answer 400 or 401: at anything else containerd and buildkit give up",
+            ));
+        }
     }
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-    let token = body.get("token").or_else(|| body.get("access_token")).and_then(Value::as_str).filter(|token| !token.is_empty());
+    let token = body
+        .get("token")
+        .or_else(|| body.get("access_token"))
+        .and_then(Value::as_str)
+        .filter(|token| !token.is_empty());
     let Some(token) = token else {
-        return Err(Line::bad(grant.what, "200 without a token", "answer JSON with token or access_token, of less than 64 KiB"));
+        return Err(Line::bad(
+            grant.what,
+            "200 without a token",
+            "answer JSON with token or access_token, of less than 64 KiB",
+        ));
     };
     match body.get("expires_in").and_then(Value::as_i64) {
         Some(seconds) if seconds < 60 => {
             let fix = "clients take less than 60 s for 60 s and go on with a dead token: present a credential that lives longer, or raise http.auth.token.sessionLifetime";
-            Err(Line::bad(grant.what, format!("200 with a token for {seconds} s"), fix))
+            Err(Line::bad(
+                grant.what,
+                format!("200 with a token for {seconds} s"),
+                fix,
+            ))
         }
         _ => Ok(Secret::new(token)),
     }
@@ -174,14 +279,20 @@ pub(super) fn used(grant: Grant, outcome: &Outcome) -> Line {
             format!("200, but its token meets {}", said(answer)),
             "the token endpoint belongs to another registry, or clocks differ",
         ),
-        Err(Unanswered(why)) => Line::bad(grant.what, format!("200, but then no answer: {why}"), "the registry stopped answering"),
+        Err(Unanswered(why)) => Line::bad(
+            grant.what,
+            format!("200, but then no answer: {why}"),
+            "the registry stopped answering",
+        ),
     }
 }
 
 /// `direct` is what reading it without any token met.
 pub(super) fn anonymous(outcome: &Outcome, direct: &Outcome) -> Line {
     let what = "GET token without a credential (anonymous pulls of docker, podman, crane)";
-    let public = direct.as_ref().is_ok_and(|answer| matches!(answer.status, 200 | 404));
+    let public = direct
+        .as_ref()
+        .is_ok_and(|answer| matches!(answer.status, 200 | 404));
     match outcome {
         Ok(answer) if answer.status == 200 => Line::good(what, "200"),
         Ok(answer) if answer.status == 401 && public => Line::bad(
@@ -190,8 +301,16 @@ pub(super) fn anonymous(outcome: &Outcome, direct: &Outcome) -> Line {
             "the repository is public, but clients that ping /v2/ first never get that far: give anonymous tokens",
         ),
         Ok(answer) if answer.status == 401 => Line::note(what, "401: it is not public"),
-        Ok(answer) => Line::bad(what, said(answer), "answer 200 with a token, or 401 if nothing is public"),
-        Err(Unanswered(why)) => Line::bad(what, format!("no answer: {why}"), "the realm must be reachable from where clients are"),
+        Ok(answer) => Line::bad(
+            what,
+            said(answer),
+            "answer 200 with a token, or 401 if nothing is public",
+        ),
+        Err(Unanswered(why)) => Line::bad(
+            what,
+            format!("no answer: {why}"),
+            "the realm must be reachable from where clients are",
+        ),
     }
 }
 
@@ -200,8 +319,16 @@ pub(super) fn public(repository: &RepositoryName, outcome: &Outcome) -> Line {
     match outcome {
         Ok(answer) if matches!(answer.status, 200 | 404) => Line::note(what, "it is public"),
         Ok(answer) if answer.status == 401 => Line::note(what, "401: it is not public"),
-        Ok(answer) => Line::bad(what, said(answer), "answer 401, so that clients present a credential"),
-        Err(Unanswered(why)) => Line::bad(what, format!("no answer: {why}"), "the registry stopped answering"),
+        Ok(answer) => Line::bad(
+            what,
+            said(answer),
+            "answer 401, so that clients present a credential",
+        ),
+        Err(Unanswered(why)) => Line::bad(
+            what,
+            format!("no answer: {why}"),
+            "the registry stopped answering",
+        ),
     }
 }
 
@@ -216,7 +343,11 @@ pub(super) fn readable(repository: &RepositoryName, outcome: &Outcome) -> Line {
             "grant read to this identity in accessControl; /v2/_wharfinger/whoami?repository= says which rule decides",
         ),
         Ok(answer) => Line::bad(what, said(answer), credential_fix(answer.status)),
-        Err(Unanswered(why)) => Line::bad(what, format!("no answer: {why}"), "the registry stopped answering"),
+        Err(Unanswered(why)) => Line::bad(
+            what,
+            format!("no answer: {why}"),
+            "the registry stopped answering",
+        ),
     }
 }
 
@@ -227,21 +358,46 @@ pub(super) fn whoami(outcome: &Outcome) -> Line {
     let told: Option<Value> = told.and_then(|answer| serde_json::from_slice(&answer.body).ok());
     match told {
         Some(told) => {
-            let text = |key: &str| told.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-            let groups = told.get("groups").filter(|groups| groups.as_array().is_some_and(|groups| !groups.is_empty()));
-            let groups = groups.map(|groups| format!(", groups {groups}")).unwrap_or_default();
-            Line::good(what, format!("{} ({}){groups}, until {}", text("username"), text("credential"), text("validUntil")))
+            let text = |key: &str| {
+                told.get(key)
+                    .and_then(Value::as_str)
+                    .unwrap_or_default()
+                    .to_owned()
+            };
+            let groups = told
+                .get("groups")
+                .filter(|groups| groups.as_array().is_some_and(|groups| !groups.is_empty()));
+            let groups = groups
+                .map(|groups| format!(", groups {groups}"))
+                .unwrap_or_default();
+            Line::good(
+                what,
+                format!(
+                    "{} ({}){groups}, until {}",
+                    text("username"),
+                    text("credential"),
+                    text("validUntil")
+                ),
+            )
         }
         None => Line::note(what, "this registry does not say"),
     }
 }
 
-/// The status and the registry's own words, which a registry that is careless could put a secret into: none of ours does.
+/// The status and the registry's own words, which a registry that is careless could put a secret into: none
+/// of ours does.
 fn said(answer: &Answer) -> String {
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-    let message = body.pointer("/errors/0/message").or_else(|| body.get("error_description")).or_else(|| body.get("error"));
+    let message = body
+        .pointer("/errors/0/message")
+        .or_else(|| body.get("error_description"))
+        .or_else(|| body.get("error"));
     match message.and_then(Value::as_str) {
-        Some(message) => format!("{}: {}", answer.status, message.chars().take(SHOWN).collect::<String>()),
+        Some(message) => format!(
+            "{}: {}",
+            answer.status,
+            message.chars().take(SHOWN).collect::<String>()
+        ),
         None => answer.status.to_string(),
     }
 }

@@ -27,15 +27,30 @@ pub struct Line {
 
 impl Line {
     pub(super) fn good(what: impl Into<String>, found: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Good, what: what.into(), found: found.into(), fix: None }
+        Self {
+            verdict: Verdict::Good,
+            what: what.into(),
+            found: found.into(),
+            fix: None,
+        }
     }
 
     pub(super) fn note(what: impl Into<String>, found: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Note, what: what.into(), found: found.into(), fix: None }
+        Self {
+            verdict: Verdict::Note,
+            what: what.into(),
+            found: found.into(),
+            fix: None,
+        }
     }
 
     pub(super) fn bad(what: impl Into<String>, found: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Bad, what: what.into(), found: found.into(), fix: Some(fix.into()) }
+        Self {
+            verdict: Verdict::Bad,
+            what: what.into(),
+            found: found.into(),
+            fix: Some(fix.into()),
+        }
     }
 
     /// With a more specific fix, if the credential itself was rejected.
@@ -47,7 +62,12 @@ impl Line {
     }
 
     pub(super) fn skipped(what: impl Into<String>, found: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Skipped, what: what.into(), found: found.into(), fix: None }
+        Self {
+            verdict: Verdict::Skipped,
+            what: what.into(),
+            found: found.into(),
+            fix: None,
+        }
     }
 }
 
@@ -59,7 +79,14 @@ impl fmt::Display for Line {
             Verdict::Bad => "FAIL",
             Verdict::Skipped => "skip",
         };
-        write!(f, "{verdict}  {}: {}", printable(&self.what), printable(&self.found))?;
-        self.fix.iter().try_for_each(|fix| write!(f, "\n      fix: {}", printable(fix)))
+        write!(
+            f,
+            "{verdict}  {}: {}",
+            printable(&self.what),
+            printable(&self.found)
+        )?;
+        self.fix
+            .iter()
+            .try_for_each(|fix| write!(f, "\n      fix: {}", printable(fix)))
     }
 }

@@ -1,7 +1,8 @@
-//! Tries every way in that a client knows, against a running registry, and says of each what a client would meet and what to change.
+//! Tries every way in that a client knows, against a running registry, and says of each what a client would
+//! meet and what to change.
 //!
-//! `probe` asks, `judge` says what the answers mean, as pure functions with a table of tests, `holder` reads the token as its holder may,
-//! `report` says each failure once, and `line` is what people read.
+//! `probe` asks, `judge` says what the answers mean, as pure functions with a table of tests, `holder` reads
+//! the token as its holder may, `report` says each failure once, and `line` is what people read.
 
 mod challenge;
 mod holder;
@@ -42,14 +43,23 @@ pub async fn check(
     tell: impl FnMut(&Line),
 ) -> bool {
     let mut report = Report::to(tell);
-    let Some(Entry { probe, challenge, endpoint, certificate }) = enter(host, probe, credentials, &mut report).await else {
+    let Some(Entry {
+        probe,
+        challenge,
+        endpoint,
+        certificate,
+    }) = enter(host, probe, credentials, &mut report).await
+    else {
         return report.end();
     };
     if let Some(outcome) = certificate {
         with_certificate(&probe, &outcome, endpoint.as_ref(), &mut report).await;
         report.repeated();
     } else {
-        report.say(Line::skipped("a client certificate alone", "no certificate: give --cert and --key"));
+        report.say(Line::skipped(
+            "a client certificate alone",
+            "no certificate: give --cert and --key",
+        ));
     }
     match &credentials.token {
         Ok(token) => {
@@ -57,7 +67,10 @@ pub async fn check(
             with_token(&probe, token, &held, endpoint.as_ref(), &mut report).await;
             report.repeated();
         }
-        Err(why) => report.say(Line::skipped("every way in with a token", format!("no token: {why}"))),
+        Err(why) => report.say(Line::skipped(
+            "every way in with a token",
+            format!("no token: {why}"),
+        )),
     }
     if let Some(repository) = repository {
         in_repository(&probe, repository, credentials, challenge.as_ref(), &mut report).await;
@@ -76,18 +89,30 @@ struct Entry {
     certificate: Option<Outcome>,
 }
 
-/// Asks with the certificate, if there is one, and without. A registry may end the handshake of clients without a certificate, so the
-/// certificate goes first.
-async fn enter(host: &RegistryHost, probe: &Probe, credentials: &Credentials, report: &mut Report<impl FnMut(&Line)>) -> Option<Entry> {
+/// Asks with the certificate, if there is one, and without. A registry may end the handshake of clients
+/// without a certificate, so the certificate goes first.
+async fn enter(
+    host: &RegistryHost,
+    probe: &Probe,
+    credentials: &Credentials,
+    report: &mut Report<impl FnMut(&Line)>,
+) -> Option<Entry> {
     let root = || Ask::get(probe.url("/v2/"));
-    let certificate = if credentials.certificate { Some(probe.ask(root().with_certificate()).await) } else { None };
+    let certificate = if credentials.certificate {
+        Some(probe.ask(root().with_certificate()).await)
+    } else {
+        None
+    };
     let without = probe.ask(root()).await;
     let (probe, ping): (Probe, Option<Answer>) = match (without, &certificate) {
         (Ok(ping), _) => (probe.clone(), Some(ping)),
         (Err(_), Some(Ok(answer))) => {
             report.say(judge::certificate_required());
             // A good certificate is answered 200, without a challenge.
-            (probe.presenting_always(), (answer.status != 200).then(|| answer.clone()))
+            (
+                probe.presenting_always(),
+                (answer.status != 200).then(|| answer.clone()),
+            )
         }
         (Err(why), Some(Err(with_certificate))) if *with_certificate != why => {
             report.say(judge::certificate_refused(with_certificate));
@@ -104,45 +129,87 @@ async fn enter(host: &RegistryHost, probe: &Probe, credentials: &Credentials, re
         lines.into_iter().for_each(|line| report.say(line));
         challenge = found;
     } else {
-        report.say(Line::skipped("the token endpoint", "clients with an accepted certificate are answered 200 and get no challenge"));
+        report.say(Line::skipped(
+            "the token endpoint",
+            "clients with an accepted certificate are answered 200 and get no challenge",
+        ));
     }
-    let distrusted = challenge.as_ref().and_then(|challenge: &Challenge| challenge.distrusted_by(&probe.origin()));
+    let distrusted = challenge
+        .as_ref()
+        .and_then(|challenge: &Challenge| challenge.distrusted_by(&probe.origin()));
     if let Some(why) = distrusted.filter(|_| credentials.token.is_ok() || credentials.certificate) {
         report.say(Line::skipped("token and certificate at the token endpoint", why));
     }
     let endpoint = challenge.clone().filter(|_| distrusted.is_none());
-    Some(Entry { probe, challenge, endpoint, certificate })
+    Some(Entry {
+        probe,
+        challenge,
+        endpoint,
+        certificate,
+    })
 }
 
-async fn with_token(probe: &Probe, token: &Secret, held: &Held, challenge: Option<&Challenge>, report: &mut Report<impl FnMut(&Line)>) {
+async fn with_token(
+    probe: &Probe,
+    token: &Secret,
+    held: &Held,
+    challenge: Option<&Challenge>,
+    report: &mut Report<impl FnMut(&Line)>,
+) {
     report.say(held.line());
     let fix = held.fix();
-    let direct = probe.ask(Ask::get(probe.url("/v2/")).bearer(token.expose())).await;
+    let direct = probe
+        .ask(Ask::get(probe.url("/v2/")).bearer(token.expose()))
+        .await;
     let in_at_all = matches!(&direct, Ok(answer) if answer.status == 200);
     let clients = "Flux, crane and docker with registrytoken, skopeo --registry-token";
     report.say(judge::direct("the token as bearer token", clients, &direct).fixed_by(fix));
-    let basic = probe.ask(Ask::get(probe.url("/v2/")).basic(USER, token.expose())).await;
+    let basic = probe
+        .ask(Ask::get(probe.url("/v2/")).basic(USER, token.expose()))
+        .await;
     let what = "the token as password, without the token endpoint";
     report.say(judge::direct(what, "clients that were told Basic", &basic).fixed_by(fix));
     let Some(challenge) = challenge else { return };
-    let docker = [("account", USER), ("client_id", "docker"), ("offline_token", "true")];
-    let outcome = probe.ask(Ask::get(challenge.token_url(&docker)).basic(USER, token.expose())).await;
-    report.say(issued(probe, judge::GET_WITH_PASSWORD, outcome).await.fixed_by(fix));
+    let docker = [
+        ("account", USER),
+        ("client_id", "docker"),
+        ("offline_token", "true"),
+    ];
+    let outcome = probe
+        .ask(Ask::get(challenge.token_url(&docker)).basic(USER, token.expose()))
+        .await;
+    report.say(
+        issued(probe, judge::GET_WITH_PASSWORD, outcome)
+            .await
+            .fixed_by(fix),
+    );
     let form = |grant: &'static str, extra: &[(&'static str, &str)]| {
-        let mut form =
-            vec![("grant_type", grant.to_owned()), ("service", challenge.service().to_owned()), ("client_id", "wharfinger".to_owned())];
+        let mut form = vec![
+            ("grant_type", grant.to_owned()),
+            ("service", challenge.service().to_owned()),
+            ("client_id", "wharfinger".to_owned()),
+        ];
         form.extend(extra.iter().map(|(name, value)| (*name, (*value).to_owned())));
         Ask::post(challenge.token_url(&[]), form)
     };
     let secret = token.expose();
     for (grant, ask) in [
-        (judge::PASSWORD, form("password", &[("username", USER), ("password", secret)])),
-        (judge::IDENTITY_TOKEN, form("refresh_token", &[("refresh_token", secret)])),
+        (
+            judge::PASSWORD,
+            form("password", &[("username", USER), ("password", secret)]),
+        ),
+        (
+            judge::IDENTITY_TOKEN,
+            form("refresh_token", &[("refresh_token", secret)]),
+        ),
         (
             judge::EXCHANGE,
             form(
                 "urn:ietf:params:oauth:grant-type:token-exchange",
-                &[("subject_token", secret), ("subject_token_type", "urn:ietf:params:oauth:token-type:jwt")],
+                &[
+                    ("subject_token", secret),
+                    ("subject_token_type", "urn:ietf:params:oauth:token-type:jwt"),
+                ],
             ),
         ),
     ] {
@@ -150,21 +217,41 @@ async fn with_token(probe: &Probe, token: &Secret, held: &Held, challenge: Optio
         report.say(issued(probe, grant, outcome).await.fixed_by(fix));
     }
     if in_at_all {
-        report.say(judge::whoami(&probe.ask(Ask::get(probe.url(WHOAMI)).bearer(secret)).await));
+        report.say(judge::whoami(
+            &probe.ask(Ask::get(probe.url(WHOAMI)).bearer(secret)).await,
+        ));
     }
 }
 
-async fn with_certificate(probe: &Probe, outcome: &Outcome, challenge: Option<&Challenge>, report: &mut Report<impl FnMut(&Line)>) {
-    report.say(judge::direct("the client certificate alone", "docker, podman, skopeo, containerd, helm, regctl, cosign", outcome));
+async fn with_certificate(
+    probe: &Probe,
+    outcome: &Outcome,
+    challenge: Option<&Challenge>,
+    report: &mut Report<impl FnMut(&Line)>,
+) {
+    report.say(judge::direct(
+        "the client certificate alone",
+        "docker, podman, skopeo, containerd, helm, regctl, cosign",
+        outcome,
+    ));
     if let Some(challenge) = challenge {
-        let get = probe.ask(Ask::get(challenge.token_url(&[])).with_certificate()).await;
+        let get = probe
+            .ask(Ask::get(challenge.token_url(&[])).with_certificate())
+            .await;
         report.say(issued(probe, judge::GET_WITH_CERTIFICATE, get).await);
-        let form = vec![("grant_type", "client_credentials".to_owned()), ("service", challenge.service().to_owned())];
-        let post = probe.ask(Ask::post(challenge.token_url(&[]), form).with_certificate()).await;
+        let form = vec![
+            ("grant_type", "client_credentials".to_owned()),
+            ("service", challenge.service().to_owned()),
+        ];
+        let post = probe
+            .ask(Ask::post(challenge.token_url(&[]), form).with_certificate())
+            .await;
         report.say(issued(probe, judge::CLIENT_CREDENTIALS, post).await);
     }
     if matches!(outcome, Ok(answer) if answer.status == 200) {
-        report.say(judge::whoami(&probe.ask(Ask::get(probe.url(WHOAMI)).with_certificate()).await));
+        report.say(judge::whoami(
+            &probe.ask(Ask::get(probe.url(WHOAMI)).with_certificate()).await,
+        ));
     }
 }
 
@@ -182,7 +269,9 @@ async fn in_repository(
         report.say(judge::public(repository, &anonymous));
         if let Some(challenge) = challenge {
             let scope = format!("repository:{repository}:pull");
-            let outcome = probe.ask(Ask::get(challenge.token_url(&[("scope", &scope)]))).await;
+            let outcome = probe
+                .ask(Ask::get(challenge.token_url(&[("scope", &scope)])))
+                .await;
             report.say(judge::anonymous(&outcome, &anonymous));
         }
     }
@@ -199,7 +288,9 @@ async fn in_repository(
 async fn issued(probe: &Probe, grant: Grant, outcome: Outcome) -> Line {
     match judge::issued(grant, &outcome) {
         Ok(token) => {
-            let used = probe.ask(Ask::get(probe.url("/v2/")).bearer(token.expose())).await;
+            let used = probe
+                .ask(Ask::get(probe.url("/v2/")).bearer(token.expose()))
+                .await;
             judge::used(grant, &used)
         }
         Err(line) => line,

@@ -27,7 +27,8 @@ pub enum InvalidProbe {
 }
 
 impl Probe {
-    /// `authorities` and `certificate` (with its key behind it) in PEM. Without authorities the system's count.
+    /// `authorities` and `certificate` (with its key behind it) in PEM. Without authorities the system's
+    /// count.
     pub fn new(
         host: &RegistryHost,
         plain_http: bool,
@@ -37,24 +38,46 @@ impl Probe {
         let plain_http = plain_http || host.is_plain_http();
         let scheme = if plain_http { "http" } else { "https" };
         let base = Url::parse(&format!("{scheme}://{}", host.authority())).map_err(|_| InvalidProbe::Host)?;
-        let named = if authorities.is_some() { "the authorities of --ca" } else { "the system's authorities" };
-        let authorities = Authorities { pem: authorities, named, fix: "give its authority with --ca FILE" };
+        let named = if authorities.is_some() {
+            "the authorities of --ca"
+        } else {
+            "the system's authorities"
+        };
+        let authorities = Authorities {
+            pem: authorities,
+            named,
+            fix: "give its authority with --ca FILE",
+        };
         let client = |certificate| {
-            let builder = Client::builder().redirect(Policy::none()).timeout(PATIENCE).no_proxy();
+            let builder = Client::builder()
+                .redirect(Policy::none())
+                .timeout(PATIENCE)
+                .no_proxy();
             let builder = if plain_http {
                 // Nothing to verify, and a minimal container may have no authorities at all.
                 builder.tls_certs_only([])
             } else {
                 builder.tls_backend_preconfigured(tls::client(&authorities, certificate)?)
             };
-            builder.build().map_err(|why| InvalidProbe::Client(tls::explain(&why).to_string()))
+            builder
+                .build()
+                .map_err(|why| InvalidProbe::Client(tls::explain(&why).to_string()))
         };
-        Ok(Self { base, plain: client(None)?, certified: client(certificate)?, always_presents: false })
+        Ok(Self {
+            base,
+            plain: client(None)?,
+            certified: client(certificate)?,
+            always_presents: false,
+        })
     }
 
     /// The same, presenting the certificate with every request.
     pub(super) fn presenting_always(&self) -> Self {
-        Self { plain: self.certified.clone(), always_presents: true, ..self.clone() }
+        Self {
+            plain: self.certified.clone(),
+            always_presents: true,
+            ..self.clone()
+        }
     }
 
     pub(super) const fn always_presents(&self) -> bool {
@@ -74,7 +97,11 @@ impl Probe {
     }
 
     pub(super) async fn ask(&self, ask: Ask) -> Outcome {
-        let client = if ask.certified { &self.certified } else { &self.plain };
+        let client = if ask.certified {
+            &self.certified
+        } else {
+            &self.plain
+        };
         let mut request = client.request(ask.method, ask.url);
         request = match ask.authorization {
             Some(Authorization::Bearer(token)) => request.bearer_auth(token),
@@ -85,11 +112,14 @@ impl Probe {
             let mut body = self.base.clone();
             body.query_pairs_mut().clear().extend_pairs(form);
             let body = body.query().unwrap_or_default().to_owned();
-            request = request.header("content-type", "application/x-www-form-urlencoded").body(body);
+            request = request
+                .header("content-type", "application/x-www-form-urlencoded")
+                .body(body);
         }
         let failed = |why: reqwest::Error| Unanswered(tls::explain(&why.without_url()));
         let mut response = request.send().await.map_err(failed)?;
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let status = response.status().as_u16();
+        let headers = response.headers().clone();
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(failed)? {
             body.extend_from_slice(&chunk);
@@ -97,7 +127,11 @@ impl Probe {
                 break;
             }
         }
-        Ok(Answer { status, headers, body })
+        Ok(Answer {
+            status,
+            headers,
+            body,
+        })
     }
 }
 
@@ -130,23 +164,44 @@ enum Authorization {
 
 impl Ask {
     pub(super) const fn get(url: Url) -> Self {
-        Self { method: Method::GET, url, authorization: None, form: None, certified: false }
+        Self {
+            method: Method::GET,
+            url,
+            authorization: None,
+            form: None,
+            certified: false,
+        }
     }
 
     pub(super) const fn post(url: Url, form: Vec<(&'static str, String)>) -> Self {
-        Self { method: Method::POST, url, authorization: None, form: Some(form), certified: false }
+        Self {
+            method: Method::POST,
+            url,
+            authorization: None,
+            form: Some(form),
+            certified: false,
+        }
     }
 
     pub(super) fn bearer(self, token: &str) -> Self {
-        Self { authorization: Some(Authorization::Bearer(token.to_owned())), ..self }
+        Self {
+            authorization: Some(Authorization::Bearer(token.to_owned())),
+            ..self
+        }
     }
 
     pub(super) fn basic(self, user: &str, password: &str) -> Self {
-        Self { authorization: Some(Authorization::Basic(user.to_owned(), password.to_owned())), ..self }
+        Self {
+            authorization: Some(Authorization::Basic(user.to_owned(), password.to_owned())),
+            ..self
+        }
     }
 
     pub(super) fn with_certificate(self) -> Self {
-        Self { certified: true, ..self }
+        Self {
+            certified: true,
+            ..self
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! The lines in the order in which they are found, each failure once: a registry that rejects a token rejects it in every way in.
+//! The lines in the order in which they are found, each failure once: a registry that rejects a token rejects
+//! it in every way in.
 
 use super::line::{Line, Verdict};
 use std::mem;
@@ -19,7 +20,11 @@ struct Failure {
 
 impl<T: FnMut(&Line)> Report<T> {
     pub(super) const fn to(tell: T) -> Self {
-        Self { tell, good: true, failures: Vec::new() }
+        Self {
+            tell,
+            good: true,
+            failures: Vec::new(),
+        }
     }
 
     pub(super) fn say(&mut self, line: Line) {
@@ -30,7 +35,10 @@ impl<T: FnMut(&Line)> Report<T> {
                 failure.again.push(line.what);
                 return;
             }
-            self.failures.push(Failure { found: found.to_owned(), again: Vec::new() });
+            self.failures.push(Failure {
+                found: found.to_owned(),
+                again: Vec::new(),
+            });
         }
         (self.tell)(&line);
     }

@@ -1,5 +1,5 @@
-//! Where a client is tried: a registry of its own, and for each way a home of its own, so that nothing of the machine's configuration
-//! has a say.
+//! Where a client is tried: a registry of its own, and for each way a home of its own, so that nothing of the
+//! machine's configuration has a say.
 
 use super::{Outcome, Way};
 use crate::harness::{AUDIENCE, Agent, Layout, PATIENCE, Pair, Setup, TestApp, TestPki};
@@ -20,7 +20,8 @@ pub(super) const HUMAN: (&str, &str) = ("ann", "one");
 const WITH_A_TOKEN: &str = "/ns/ci/sa/with-a-token";
 const WITH_A_CERTIFICATE: &str = "/ns/ci/sa/with-a-certificate";
 
-/// A registry, one workload with a token and one with a certificate. `team/**` is theirs, and `public/**` is read by everybody.
+/// A registry, one workload with a token and one with a certificate. `team/**` is theirs, and `public/**` is
+/// read by everybody.
 pub(super) struct Site {
     /// As in an image's name.
     host: String,
@@ -33,22 +34,50 @@ pub(super) struct Site {
 }
 
 impl Site {
-    /// `by_name`: on IPv6's loopback, and called `registry.test`, which whoever comes must be told to find there. docker verifies no
-    /// certificate and presents none where a name leads to 127.0.0.0/8.
+    /// `by_name`: on IPv6's loopback, and called `registry.test`, which whoever comes must be told to find
+    /// there. docker verifies no certificate and presents none where a name leads to 127.0.0.0/8.
     pub(super) async fn start(by_name: bool) -> Self {
-        let TestPki { servers, domain, foreign } = TestPki::new();
-        let (token_name, pair_name) = (domain.id(WITH_A_TOKEN), domain.id(WITH_A_CERTIFICATE));
+        let TestPki {
+            servers,
+            domain,
+            foreign,
+        } = TestPki::new();
+        let token_name = domain.id(WITH_A_TOKEN);
+        let pair_name = domain.id(WITH_A_CERTIFICATE);
         let all = json!([{"users": [token_name, pair_name, HUMAN.0], "actions": ["read", "create", "update", "delete"]}]);
-        let pki = TestPki { servers, domain, foreign };
+        let pki = TestPki {
+            servers,
+            domain,
+            foreign,
+        };
         let mut setup = Setup::tls(&pki);
         setup.config["http"]["address"] = if by_name { "::1" } else { "127.0.0.1" }.into();
         setup.config["http"]["auth"]["htpasswd"] = json!({"path": "users"});
-        setup.write("users", &format!("{}:{}\n", HUMAN.0, bcrypt::hash(HUMAN.1, 4).unwrap()));
+        setup.write(
+            "users",
+            &format!("{}:{}\n", HUMAN.0, bcrypt::hash(HUMAN.1, 4).unwrap()),
+        );
         let setup = setup.allow("team/**", json!({"policies": all}));
-        let app = setup.allow("public/**", json!({"policies": all, "anonymousPolicy": ["read"]})).start().await;
-        let (token, pair) = (pki.domain.jwt_svid(WITH_A_TOKEN, AUDIENCE), pki.domain.x509_svid(WITH_A_CERTIFICATE));
-        let host = if by_name { format!("{AUDIENCE}:{}", app.address.port()) } else { app.host() };
-        Self { host, app, token, token_name, pair, pair_name, agent: Agent::start(Arc::new(pki.domain), WITH_A_TOKEN) }
+        let app = setup
+            .allow("public/**", json!({"policies": all, "anonymousPolicy": ["read"]}))
+            .start()
+            .await;
+        let token = pki.domain.jwt_svid(WITH_A_TOKEN, AUDIENCE);
+        let pair = pki.domain.x509_svid(WITH_A_CERTIFICATE);
+        let host = if by_name {
+            format!("{AUDIENCE}:{}", app.address.port())
+        } else {
+            app.host()
+        };
+        Self {
+            host,
+            app,
+            token,
+            token_name,
+            pair,
+            pair_name,
+            agent: Agent::start(Arc::new(pki.domain), WITH_A_TOKEN),
+        }
     }
 
     pub(super) fn host(&self) -> &str {
@@ -69,7 +98,9 @@ impl Site {
             }
         }
         let typed = client.header("content-type", "application/vnd.oci.image.manifest.v1+json");
-        let answer = typed.put(&format!("/v2/{repository}/manifests/v1"), manifest).await;
+        let answer = typed
+            .put(&format!("/v2/{repository}/manifests/v1"), manifest)
+            .await;
         assert_eq!(answer.status, 201, "{}", answer.text());
     }
 
@@ -81,11 +112,18 @@ impl Site {
             Way::Password | Way::Bearer | Way::IdentityToken | Way::Helper => &self.token_name,
         };
         let is_it = |line: &Value| {
-            let there = line["http.path"].as_str().is_some_and(|found| found.starts_with(path));
-            let success = line["http.status"].as_u64().is_some_and(|status| (200..300).contains(&status));
+            let there = line["http.path"]
+                .as_str()
+                .is_some_and(|found| found.starts_with(path));
+            let success = line["http.status"]
+                .as_u64()
+                .is_some_and(|status| (200..300).contains(&status));
             there && success && line["http.method"] == method && line["identity"] == name
         };
-        self.app.log.wait(&format!("{way:?} is {name:?}, with {method} {path}"), mark, is_it).await;
+        self.app
+            .log
+            .wait(&format!("{way:?} is {name:?}, with {method} {path}"), mark, is_it)
+            .await;
     }
 }
 
@@ -104,20 +142,36 @@ impl Bench {
     pub(super) fn new(site: &Arc<Site>, way: Way) -> Self {
         let home = tempfile::tempdir().unwrap();
         let layout = Layout::write(&home.path().join("layout"));
-        let bench = Self { site: site.clone(), way, home, layout, store: false };
+        let bench = Self {
+            site: site.clone(),
+            way,
+            home,
+            layout,
+            store: false,
+        };
         bench.write("ca.pem", bench.authority());
         bench.write("client.pem", &site.pair.certificate);
         bench.write("client.key", &site.pair.key);
         fs::create_dir(bench.path("bin")).unwrap();
-        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_wharfinger"), bench.path("bin/docker-credential-wharfinger")).unwrap();
+        std::os::unix::fs::symlink(
+            env!("CARGO_BIN_EXE_wharfinger"),
+            bench.path("bin/docker-credential-wharfinger"),
+        )
+        .unwrap();
         let source = json!({"audience": AUDIENCE, "from": {"workloadAPI": {"address": site.agent.address}}});
-        bench.write(".config/wharfinger/credentials.yaml", &json!({"registries": {bench.host(): source}}).to_string());
+        bench.write(
+            ".config/wharfinger/credentials.yaml",
+            &json!({"registries": {bench.host(): source}}).to_string(),
+        );
         bench
     }
 
     /// An anonymous client's, whose helper is asked for every registry and is told of none.
     pub(super) fn of_a_store(site: &Arc<Site>) -> Self {
-        let bench = Self { store: true, ..Self::new(site, Way::Anonymous) };
+        let bench = Self {
+            store: true,
+            ..Self::new(site, Way::Anonymous)
+        };
         fs::remove_file(bench.path(".config/wharfinger/credentials.yaml")).unwrap();
         bench
     }
@@ -162,14 +216,19 @@ impl Bench {
         self.way == way
     }
 
-    /// Docker's configuration for this way, which most clients read. `password` is there if the client has no login of its own.
+    /// Docker's configuration for this way, which most clients read. `password` is there if the client has no
+    /// login of its own.
     pub(super) fn docker_config(&self, password: bool) -> String {
         let host = self.host();
         let config = match self.way {
-            Way::Password if password => json!({"auths": {host: {"auth": STANDARD.encode(format!("{USER}:{}", self.token()))}}}),
+            Way::Password if password => {
+                json!({"auths": {host: {"auth": STANDARD.encode(format!("{USER}:{}", self.token()))}}})
+            }
             Way::Bearer => json!({"auths": {host: {"registrytoken": self.token()}}}),
             // Beside it a name that means nothing: containers/image and docker want `auth` as well.
-            Way::IdentityToken => json!({"auths": {host: {"auth": STANDARD.encode("<token>:"), "identitytoken": self.token()}}}),
+            Way::IdentityToken => {
+                json!({"auths": {host: {"auth": STANDARD.encode("<token>:"), "identitytoken": self.token()}}})
+            }
             Way::Helper => json!({"credHelpers": {host: "wharfinger"}}),
             Way::Anonymous if self.store => json!({"credsStore": "wharfinger"}),
             Way::Password | Way::Certificate | Way::Anonymous => json!({"auths": {}}),
@@ -177,7 +236,8 @@ impl Bench {
         config.to_string()
     }
 
-    /// A folder as containers/image and docker read it: the registry's authority, and the client's certificate if it is the way.
+    /// A folder as containers/image and docker read it: the registry's authority, and the client's
+    /// certificate if it is the way.
     pub(super) fn certificates(&self, folder: &str) {
         self.write(&format!("{folder}/ca.crt"), self.authority());
         if self.is(Way::Certificate) {
@@ -189,10 +249,20 @@ impl Bench {
     pub(super) fn command(&self, program: &str) -> Command {
         let path = std::env::var("PATH").unwrap();
         let mut command = Command::new(program);
-        command.stdin(Stdio::null()).kill_on_drop(true).current_dir(self.home.path()).env_clear();
-        command.env("PATH", format!("{}:{path}", self.text_path("bin"))).env("HOME", self.home.path());
-        command.env("XDG_RUNTIME_DIR", self.home.path()).env("TMPDIR", self.home.path());
-        command.env("DOCKER_CONFIG", self.path(".docker")).env("REGISTRY_AUTH_FILE", self.path(".docker/config.json"));
+        command
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .current_dir(self.home.path())
+            .env_clear();
+        command
+            .env("PATH", format!("{}:{path}", self.text_path("bin")))
+            .env("HOME", self.home.path());
+        command
+            .env("XDG_RUNTIME_DIR", self.home.path())
+            .env("TMPDIR", self.home.path());
+        command
+            .env("DOCKER_CONFIG", self.path(".docker"))
+            .env("REGISTRY_AUTH_FILE", self.path(".docker/config.json"));
         command.env("SSL_CERT_FILE", self.path("ca.pem"));
         if self.store {
             command.env("SPIFFE_ENDPOINT_SOCKET", &self.site.agent.address);
@@ -206,7 +276,17 @@ impl Bench {
 }
 
 pub(super) async fn finished(command: &mut Command) -> Outcome {
-    let output = tokio::time::timeout(PATIENCE, command.output()).await.expect("the client does not end").unwrap();
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    Outcome { success: output.status.success(), text }
+    let output = tokio::time::timeout(PATIENCE, command.output())
+        .await
+        .expect("the client does not end")
+        .unwrap();
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Outcome {
+        success: output.status.success(),
+        text,
+    }
 }

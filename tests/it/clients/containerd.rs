@@ -16,29 +16,56 @@ impl Client for Ctr {
         bench.write(&format!("hosts/{}/hosts.toml", bench.host()), &hosts(&bench));
         let mut command = bench.command("containerd");
         command.args(["--config", &bench.text_path("config.toml")]);
-        let daemon = Daemon::start(&bench, command, async || run(&bench, "any", &["version"]).await.success).await;
-        Self { _daemon: daemon, bench }
+        let daemon = Daemon::start(&bench, command, async || {
+            run(&bench, "any", &["version"]).await.success
+        })
+        .await;
+        Self {
+            _daemon: daemon,
+            bench,
+        }
     }
 
     async fn push(&self, repository: &str) -> Outcome {
         let image = self.bench.image(repository);
-        let packed = self.bench.run("tar", &["-C", "layout", "-cf", "layout.tar", "."]).await;
+        let packed = self
+            .bench
+            .run("tar", &["-C", "layout", "-cf", "layout.tar", "."])
+            .await;
         assert!(packed.success, "tar: {}", packed.text);
         let base = image.trim_end_matches(":v1");
-        let imported = run(&self.bench, "push", &["images", "import", "--no-unpack", "--base-name", base, "layout.tar"]).await;
+        let imported = run(
+            &self.bench,
+            "push",
+            &[
+                "images",
+                "import",
+                "--no-unpack",
+                "--base-name",
+                base,
+                "layout.tar",
+            ],
+        )
+        .await;
         assert!(imported.success, "ctr images import: {}", imported.text);
         self.transfer("push", &["push"], &image).await
     }
 
     async fn pull(&self, repository: &str) -> Outcome {
-        self.transfer("pull", &["pull", "--snapshotter", "native"], &self.bench.image(repository)).await
+        self.transfer(
+            "pull",
+            &["pull", "--snapshotter", "native"],
+            &self.bench.image(repository),
+        )
+        .await
     }
 }
 
 impl Ctr {
     /// Namespaces share nothing here, so what one has pushed another has to pull.
     async fn transfer(&self, namespace: &str, verb: &[&str], image: &str) -> Outcome {
-        let (hosts, login) = (self.bench.text_path("hosts"), format!("{USER}:{}", self.bench.token()));
+        let hosts = self.bench.text_path("hosts");
+        let login = format!("{USER}:{}", self.bench.token());
         let mut arguments = [&["images"], verb, &["--hosts-dir", &hosts]].concat();
         match self.bench.way {
             Way::Password => arguments.extend(["--user", &login]),
@@ -70,14 +97,30 @@ content_sharing_policy = 'isolated'
 fn hosts(bench: &Bench) -> String {
     let url = format!("https://{}", bench.host());
     let more = match bench.way {
-        Way::Certificate => format!("client = [['{}', '{}']]\n", bench.text_path("client.pem"), bench.text_path("client.key")),
-        Way::Bearer => format!("[host.'{url}'.header]\nAuthorization = 'Bearer {}'\n", bench.token()),
+        Way::Certificate => format!(
+            "client = [['{}', '{}']]\n",
+            bench.text_path("client.pem"),
+            bench.text_path("client.key")
+        ),
+        Way::Bearer => format!(
+            "[host.'{url}'.header]\nAuthorization = 'Bearer {}'\n",
+            bench.token()
+        ),
         Way::Password | Way::IdentityToken | Way::Helper | Way::Anonymous => String::new(),
     };
-    format!("server = '{url}'\n[host.'{url}']\nca = '{}'\n{more}", bench.text_path("ca.pem"))
+    format!(
+        "server = '{url}'\n[host.'{url}']\nca = '{}'\n{more}",
+        bench.text_path("ca.pem")
+    )
 }
 
 async fn run(bench: &Bench, namespace: &str, arguments: &[&str]) -> Outcome {
     let socket = bench.text_path("containerd.sock");
-    finished(bench.command("ctr").args(["--address", &socket, "--namespace", namespace]).args(arguments)).await
+    finished(
+        bench
+            .command("ctr")
+            .args(["--address", &socket, "--namespace", namespace])
+            .args(arguments),
+    )
+    .await
 }

@@ -13,7 +13,8 @@ impl Client for Cosign {
         let cosign = Self(bench);
         if !cosign.key().exists() {
             let prefix = cosign.key().with_extension("").display().to_string();
-            let made = finished(&mut cosign.command(&["generate-key-pair", "--output-key-prefix", &prefix])).await;
+            let made =
+                finished(&mut cosign.command(&["generate-key-pair", "--output-key-prefix", &prefix])).await;
             assert!(made.success, "cosign generate-key-pair: {}", made.text);
         }
         cosign
@@ -26,7 +27,13 @@ impl Client for Cosign {
 
     async fn login(&self) {
         if self.0.is(Way::Password) {
-            let outcome = self.0.run("cosign", &["login", &self.0.host(), "-u", USER, "-p", self.0.token()]).await;
+            let outcome = self
+                .0
+                .run(
+                    "cosign",
+                    &["login", &self.0.host(), "-u", USER, "-p", self.0.token()],
+                )
+                .await;
             assert!(outcome.success, "cosign login: {}", outcome.text);
         }
     }
@@ -34,13 +41,25 @@ impl Client for Cosign {
     async fn push(&self, repository: &str) -> Outcome {
         let image = self.by_digest(repository);
         let key = self.key().display().to_string();
-        self.run(&["sign", "--key", &key, "--use-signing-config=false", "--tlog-upload=false", "--yes"], &image).await
+        self.run(
+            &[
+                "sign",
+                "--key",
+                &key,
+                "--use-signing-config=false",
+                "--tlog-upload=false",
+                "--yes",
+            ],
+            &image,
+        )
+        .await
     }
 
     async fn pull(&self, repository: &str) -> Outcome {
         let key = self.key().with_extension("pub").display().to_string();
         let image = self.by_digest(repository);
-        self.run(&["verify", "--key", &key, "--insecure-ignore-tlog"], &image).await
+        self.run(&["verify", "--key", &key, "--insecure-ignore-tlog"], &image)
+            .await
     }
 }
 

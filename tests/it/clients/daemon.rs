@@ -16,15 +16,28 @@ impl Daemon {
     pub(super) async fn start(bench: &Bench, mut command: Command, ready: impl AsyncFn() -> bool) -> Self {
         let log = bench.path("daemon.log");
         let file = File::create(&log).unwrap();
-        let child = command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file).spawn().unwrap();
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().unwrap())
+            .stderr(file)
+            .spawn()
+            .unwrap();
         let mut daemon = Self { child };
         let waiting = async {
             while !ready().await {
-                assert!(daemon.child.try_wait().unwrap().is_none(), "it ended: {}", text(&log));
+                assert!(
+                    daemon.child.try_wait().unwrap().is_none(),
+                    "it ended: {}",
+                    text(&log)
+                );
                 tokio::task::yield_now().await;
             }
         };
-        assert!(tokio::time::timeout(PATIENCE, waiting).await.is_ok(), "it does not answer: {}", text(&log));
+        assert!(
+            tokio::time::timeout(PATIENCE, waiting).await.is_ok(),
+            "it does not answer: {}",
+            text(&log)
+        );
         daemon
     }
 }
@@ -36,7 +49,10 @@ fn text(log: &Path) -> String {
 /// Asks it to end and waits, so that it takes along what it started itself.
 impl Drop for Daemon {
     fn drop(&mut self) {
-        let pid = self.child.id().and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed()));
+        let pid = self
+            .child
+            .id()
+            .and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed()));
         if pid.is_some_and(|pid| rustix::process::kill_process(pid, rustix::process::Signal::TERM).is_ok()) {
             while matches!(self.child.try_wait(), Ok(None)) {
                 std::thread::yield_now();

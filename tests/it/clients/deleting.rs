@@ -1,4 +1,5 @@
-//! Deletions by real clients. An index goes before its children: whoever tries it the other way round is told so.
+//! Deletions by real clients. An index goes before its children: whoever tries it the other way round is told
+//! so.
 
 use super::Outcome;
 use super::bench::finished;
@@ -21,8 +22,11 @@ async fn push(client: &Client, repository: &str) -> Pushed {
     let descriptor = |media_type: &str, bytes: &[u8]| json!({"mediaType": media_type, "digest": sha256(bytes), "size": bytes.len()});
     let put = |reference: String, manifest: String| async move {
         let media_type = if reference == "v1" { INDEX } else { IMAGE };
-        let answer =
-            client.clone().header("content-type", media_type).put(&format!("/v2/{repository}/manifests/{reference}"), manifest).await;
+        let answer = client
+            .clone()
+            .header("content-type", media_type)
+            .put(&format!("/v2/{repository}/manifests/{reference}"), manifest)
+            .await;
         assert_eq!(answer.status, 201, "{}", answer.text());
     };
     let mut listed = Vec::new();
@@ -31,7 +35,8 @@ async fn push(client: &Client, repository: &str) -> Pushed {
         let config = config.to_string();
         client.push_blob(repository, config.as_bytes()).await;
         let config = descriptor("application/vnd.oci.image.config.v1+json", config.as_bytes());
-        let manifest = json!({"schemaVersion": 2, "mediaType": IMAGE, "config": config, "layers": []}).to_string();
+        let manifest =
+            json!({"schemaVersion": 2, "mediaType": IMAGE, "config": config, "layers": []}).to_string();
         let mut child = descriptor(IMAGE, manifest.as_bytes());
         child["platform"] = json!({"architecture": architecture, "os": "linux"});
         listed.push(child);
@@ -41,7 +46,10 @@ async fn push(client: &Client, repository: &str) -> Pushed {
     let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": listed}).to_string();
     let digest = sha256(index.as_bytes());
     put("v1".to_owned(), index).await;
-    Pushed { index: digest, children }
+    Pushed {
+        index: digest,
+        children,
+    }
 }
 
 /// What a client is told to delete.
@@ -55,12 +63,25 @@ async fn delete(program: &str, app: &TestApp, target: Target<'_>) -> Outcome {
     let home = app.setup.path(program);
     std::fs::create_dir_all(&home).unwrap();
     let mut command = Command::new(program);
-    command.kill_on_drop(true).current_dir(&home).env_clear().env("HOME", &home).env("PATH", std::env::var_os("PATH").unwrap());
+    command
+        .kill_on_drop(true)
+        .current_dir(&home)
+        .env_clear()
+        .env("HOME", &home)
+        .env("PATH", std::env::var_os("PATH").unwrap());
     match (program, target) {
-        ("skopeo", Target::Tag(tag)) => command.args(["delete", "--tls-verify=false", &format!("docker://{name}:{tag}")]),
-        ("skopeo", Target::Digest(digest)) => command.args(["delete", "--tls-verify=false", &format!("docker://{name}@{digest}")]),
+        ("skopeo", Target::Tag(tag)) => {
+            command.args(["delete", "--tls-verify=false", &format!("docker://{name}:{tag}")])
+        }
+        ("skopeo", Target::Digest(digest)) => command.args([
+            "delete",
+            "--tls-verify=false",
+            &format!("docker://{name}@{digest}"),
+        ]),
         ("crane", Target::Tag(tag)) => command.args(["delete", "--insecure", &format!("{name}:{tag}")]),
-        ("crane", Target::Digest(digest)) => command.args(["delete", "--insecure", &format!("{name}@{digest}")]),
+        ("crane", Target::Digest(digest)) => {
+            command.args(["delete", "--insecure", &format!("{name}@{digest}")])
+        }
         (_, target) => {
             let host = json!({"hosts": {app.host(): {"tls": "disabled"}}});
             std::fs::create_dir_all(home.join(".regctl")).unwrap();
@@ -90,20 +111,48 @@ async fn clients_delete_tags_and_an_index_before_its_children() {
         for child in &children {
             let refused = delete(program, &app, Target::Digest(child)).await;
             assert!(!refused.success, "{program}: {}", refused.text);
-            assert_eq!(client.get(&format!("/v2/app/manifests/{child}")).await.status, 200, "{program}");
+            assert_eq!(
+                client.get(&format!("/v2/app/manifests/{child}")).await.status,
+                200,
+                "{program}"
+            );
         }
         // skopeo deletes what a tag is on, which an index may need.
         let untagged = delete(program, &app, Target::Tag("amd64")).await;
-        assert_eq!(untagged.success, program != "skopeo", "{program}: {}", untagged.text);
-        let left = if untagged.success { json!(["arm64", "v1"]) } else { json!(["amd64", "arm64", "v1"]) };
+        assert_eq!(
+            untagged.success,
+            program != "skopeo",
+            "{program}: {}",
+            untagged.text
+        );
+        let left = if untagged.success {
+            json!(["arm64", "v1"])
+        } else {
+            json!(["amd64", "arm64", "v1"])
+        };
         assert_eq!(tags(&client).await, left, "{program}");
-        assert_eq!(client.get(&format!("/v2/app/manifests/{}", children[0])).await.status, 200, "{program}");
+        assert_eq!(
+            client
+                .get(&format!("/v2/app/manifests/{}", children[0]))
+                .await
+                .status,
+            200,
+            "{program}"
+        );
 
-        let first = if program == "skopeo" { Target::Tag("v1") } else { Target::Digest(&index) };
+        let first = if program == "skopeo" {
+            Target::Tag("v1")
+        } else {
+            Target::Digest(&index)
+        };
         for target in [first, Target::Digest(&children[0]), Target::Digest(&children[1])] {
             let deleted = delete(program, &app, target).await;
             assert!(deleted.success, "{program}: {}", deleted.text);
         }
-        assert_eq!(client.get("/v2/app/tags/list").await.status, 404, "{program}: nothing is left");
+        assert_eq!(
+            client.get("/v2/app/tags/list").await.status,
+            404,
+            "{program}: nothing is left"
+        );
     }
 }

@@ -1,5 +1,6 @@
-//! docker with a daemon of its own: its own data, its own containerd, and a mount namespace in which `/etc/docker` and `/etc/hosts`
-//! are the test's: the daemon looks for certificates nowhere else, and must find the registry by a name.
+//! docker with a daemon of its own: its own data, its own containerd, and a mount namespace in which
+//! `/etc/docker` and `/etc/hosts` are the test's: the daemon looks for certificates nowhere else, and must
+//! find the registry by a name.
 
 use super::bench::{Bench, USER, finished};
 use super::daemon::Daemon;
@@ -17,21 +18,46 @@ impl Client for Docker {
     async fn prepare(bench: Bench) -> Self {
         bench.certificates(&format!("etc-docker/certs.d/{}", bench.host()));
         bench.write("etc-docker/daemon.json", "{}");
-        bench.write("hosts", &format!("::1 {}\n", bench.host().split(':').next().unwrap()));
+        bench.write(
+            "hosts",
+            &format!("::1 {}\n", bench.host().split(':').next().unwrap()),
+        );
         bench.write(".docker/config.json", &bench.docker_config(false));
         bench.write("files/hello", "Hello from a test.\n");
         let mut command = bench.command("unshare");
         let script = r#"mkdir -p /etc/docker && mount --bind "$HOME/etc-docker" /etc/docker && mount --bind "$HOME/hosts" /etc/hosts && exec dockerd "$@""#;
-        command.args(["--mount", "sh", "-c", script, "dockerd", "--host", &socket(&bench)]);
-        command.args(["--iptables=false", "--ip6tables=false", "--bridge=none", "--storage-driver=vfs"]);
-        command.args(["--data-root", &bench.text_path("data"), "--exec-root", &bench.text_path("exec")]);
+        command.args([
+            "--mount",
+            "sh",
+            "-c",
+            script,
+            "dockerd",
+            "--host",
+            &socket(&bench),
+        ]);
+        command.args([
+            "--iptables=false",
+            "--ip6tables=false",
+            "--bridge=none",
+            "--storage-driver=vfs",
+        ]);
+        command.args([
+            "--data-root",
+            &bench.text_path("data"),
+            "--exec-root",
+            &bench.text_path("exec"),
+        ]);
         command.args(["--pidfile", &bench.text_path("docker.pid")]);
         let daemon = Daemon::start(&bench, command, async || run(&bench, &["version"]).await.success).await;
-        Self { _daemon: daemon, bench }
+        Self {
+            _daemon: daemon,
+            bench,
+        }
     }
 
     async fn login(&self) {
-        let (bench, host) = (&self.bench, self.bench.host());
+        let host = self.bench.host();
+        let bench = &self.bench;
         let outcome = match bench.way {
             Way::Password => run(bench, &["login", "-u", USER, "-p", bench.token(), &host]).await,
             Way::Helper => {
@@ -42,15 +68,29 @@ impl Client for Docker {
             }
             Way::Bearer | Way::IdentityToken | Way::Certificate | Way::Anonymous => return,
         };
-        assert!(outcome.success && outcome.text.contains("Login Succeeded"), "docker login: {}", outcome.text);
+        assert!(
+            outcome.success && outcome.text.contains("Login Succeeded"),
+            "docker login: {}",
+            outcome.text
+        );
         let kept = std::fs::read_to_string(bench.path(".docker/config.json")).unwrap();
-        assert_eq!(kept.contains("identitytoken"), bench.is(Way::Password), "a refresh token instead of the password: {kept}");
-        assert!(!kept.contains(bench.token()), "the token itself is not kept: {kept}");
+        assert_eq!(
+            kept.contains("identitytoken"),
+            bench.is(Way::Password),
+            "a refresh token instead of the password: {kept}"
+        );
+        assert!(
+            !kept.contains(bench.token()),
+            "the token itself is not kept: {kept}"
+        );
     }
 
     async fn push(&self, repository: &str) -> Outcome {
         let image = self.bench.image(repository);
-        let packed = self.bench.run("tar", &["-C", "files", "-cf", "files.tar", "hello"]).await;
+        let packed = self
+            .bench
+            .run("tar", &["-C", "files", "-cf", "files.tar", "hello"])
+            .await;
         assert!(packed.success, "tar: {}", packed.text);
         let imported = run(&self.bench, &["import", "files.tar", &image]).await;
         assert!(imported.success, "docker import: {}", imported.text);
@@ -68,7 +108,11 @@ impl Client for Docker {
 impl Docker {
     /// docker's configuration after a login with this name and password.
     pub(super) async fn log_in_as(&self, user: &str, password: &str) -> serde_json::Value {
-        let outcome = run(&self.bench, &["login", "-u", user, "-p", password, &self.bench.host()]).await;
+        let outcome = run(
+            &self.bench,
+            &["login", "-u", user, "-p", password, &self.bench.host()],
+        )
+        .await;
         assert!(outcome.success, "docker login: {}", outcome.text);
         serde_json::from_slice(&std::fs::read(self.bench.path(".docker/config.json")).unwrap()).unwrap()
     }
@@ -79,5 +123,11 @@ fn socket(bench: &Bench) -> String {
 }
 
 async fn run(bench: &Bench, arguments: &[&str]) -> Outcome {
-    finished(bench.command("docker").args(["--host", &socket(bench)]).args(arguments)).await
+    finished(
+        bench
+            .command("docker")
+            .args(["--host", &socket(bench)])
+            .args(arguments),
+    )
+    .await
 }

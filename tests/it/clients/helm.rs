@@ -15,15 +15,35 @@ impl Client for Helm {
 
     async fn login(&self) {
         if self.0.is(Way::Password) {
-            let outcome = self.0.run("helm", &["registry", "login", &self.0.host(), "-u", USER, "-p", self.0.token()]).await;
+            let outcome = self
+                .0
+                .run(
+                    "helm",
+                    &[
+                        "registry",
+                        "login",
+                        &self.0.host(),
+                        "-u",
+                        USER,
+                        "-p",
+                        self.0.token(),
+                    ],
+                )
+                .await;
             assert!(outcome.success, "helm registry login: {}", outcome.text);
         }
     }
 
     async fn push(&self, repository: &str) -> Outcome {
         let (folder, name) = repository.split_once('/').unwrap();
-        self.0.write(&format!("{name}/Chart.yaml"), &format!("apiVersion: v2\nname: {name}\nversion: 1.0.0\n"));
-        self.0.write(&format!("{name}/templates/map.yaml"), "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: map}\n");
+        self.0.write(
+            &format!("{name}/Chart.yaml"),
+            &format!("apiVersion: v2\nname: {name}\nversion: 1.0.0\n"),
+        );
+        self.0.write(
+            &format!("{name}/templates/map.yaml"),
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: map}\n",
+        );
         let packaged = self.0.run("helm", &["package", name]).await;
         assert!(packaged.success, "helm package: {}", packaged.text);
         let target = format!("oci://{}/{folder}", self.0.host());
@@ -33,7 +53,8 @@ impl Client for Helm {
     async fn pull(&self, repository: &str) -> Outcome {
         let source = format!("oci://{}/{repository}", self.0.host());
         self.0.write("pulled/here", "");
-        self.run(&["pull", &source, "--version", "1.0.0", "--destination", "pulled"]).await
+        self.run(&["pull", &source, "--version", "1.0.0", "--destination", "pulled"])
+            .await
     }
 }
 
@@ -41,7 +62,14 @@ impl Helm {
     async fn run(&self, arguments: &[&str]) -> Outcome {
         let mut arguments = arguments.to_vec();
         if self.0.is(Way::Certificate) {
-            arguments.extend(["--ca-file", "ca.pem", "--cert-file", "client.pem", "--key-file", "client.key"]);
+            arguments.extend([
+                "--ca-file",
+                "ca.pem",
+                "--cert-file",
+                "client.pem",
+                "--key-file",
+                "client.key",
+            ]);
         }
         self.0.run("helm", &arguments).await
     }

@@ -1,8 +1,9 @@
-//! Every client, with every credential that it can carry, as its users would run it: it logs in, pushes to a repository that is nobody
-//! else's, and pulls that back; and without a credential it reads what is public and nothing else.
+//! Every client, with every credential that it can carry, as its users would run it: it logs in, pushes to a
+//! repository that is nobody else's, and pulls that back; and without a credential it reads what is public
+//! and nothing else.
 //!
-//! [`MATRIX`] is what `docs/reference/clients.md` shows. A cell that says [`Cell::Works`] is walked by the client's test, and the row is
-//! printed when it is done.
+//! [`MATRIX`] is what `docs/reference/clients.md` shows. A cell that says [`Cell::Works`] is walked by the
+//! client's test, and the row is printed when it is done.
 
 mod bench;
 mod containerd;
@@ -35,7 +36,14 @@ enum Way {
     Anonymous,
 }
 
-const WAYS: [Way; 6] = [Way::Password, Way::Bearer, Way::IdentityToken, Way::Helper, Way::Certificate, Way::Anonymous];
+const WAYS: [Way; 6] = [
+    Way::Password,
+    Way::Bearer,
+    Way::IdentityToken,
+    Way::Helper,
+    Way::Certificate,
+    Way::Anonymous,
+];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cell {
@@ -54,35 +62,86 @@ struct Row {
 }
 
 const MATRIX: &[Row] = &[
-    Row { client: "docker", programs: &["docker", "dockerd", "unshare"], cells: [Works; 6] },
+    Row {
+        client: "docker",
+        programs: &["docker", "dockerd", "unshare"],
+        cells: [Works; 6],
+    },
     Row {
         client: "containerd (ctr)",
         programs: &["ctr", "containerd"],
-        cells: [Works, Works, Works, Cannot("ctr knows no helpers; the kubelet's plugin is the helper of containerd's CRI"), Works, Works],
+        cells: [
+            Works,
+            Works,
+            Works,
+            Cannot("ctr knows no helpers; the kubelet's plugin is the helper of containerd's CRI"),
+            Works,
+            Works,
+        ],
     },
     Row {
         client: "podman",
         programs: &["podman"],
-        cells: [Works, Cannot("podman does not read `registrytoken`"), Works, Works, Works, Works],
+        cells: [
+            Works,
+            Cannot("podman does not read `registrytoken`"),
+            Works,
+            Works,
+            Works,
+            Works,
+        ],
     },
     Row {
         client: "buildah",
         programs: &["buildah"],
-        cells: [Works, Cannot("buildah does not read `registrytoken`"), Works, Works, Works, Works],
+        cells: [
+            Works,
+            Cannot("buildah does not read `registrytoken`"),
+            Works,
+            Works,
+            Works,
+            Works,
+        ],
     },
-    Row { client: "skopeo", programs: &["skopeo"], cells: [Works; 6] },
+    Row {
+        client: "skopeo",
+        programs: &["skopeo"],
+        cells: [Works; 6],
+    },
     Row {
         client: "crane",
         programs: &["crane"],
-        cells: [Works, Works, Works, Works, Cannot("crane has no option for a client certificate"), Works],
+        cells: [
+            Works,
+            Works,
+            Works,
+            Works,
+            Cannot("crane has no option for a client certificate"),
+            Works,
+        ],
     },
     Row {
         client: "regctl",
         programs: &["regctl"],
-        cells: [Works, Cannot("regctl does not read `registrytoken`"), Works, Works, Works, Works],
+        cells: [
+            Works,
+            Cannot("regctl does not read `registrytoken`"),
+            Works,
+            Works,
+            Works,
+            Works,
+        ],
     },
-    Row { client: "helm", programs: &["helm"], cells: [Works; 6] },
-    Row { client: "cosign", programs: &["cosign"], cells: [Works; 6] },
+    Row {
+        client: "helm",
+        programs: &["helm"],
+        cells: [Works; 6],
+    },
+    Row {
+        client: "cosign",
+        programs: &["cosign"],
+        cells: [Works; 6],
+    },
 ];
 
 /// What a client does. Each is made for one way and one home.
@@ -127,8 +186,15 @@ clients! {
 }
 
 async fn walk<C: Client>(client: &str) {
-    let row = MATRIX.iter().find(|row| row.client == client).expect("a row of the matrix");
-    if !row.programs.iter().all(|program| crate::harness::is_installed(program)) {
+    let row = MATRIX
+        .iter()
+        .find(|row| row.client == client)
+        .expect("a row of the matrix");
+    if !row
+        .programs
+        .iter()
+        .all(|program| crate::harness::is_installed(program))
+    {
         return;
     }
     let site = Arc::new(Site::start(C::BY_NAME).await);
@@ -151,25 +217,41 @@ async fn round_trip<C: Client>(site: &Arc<Site>, way: Way) {
     let start = site.app.mark().await;
     client.login().await;
     done(way, "push", &client.push(repository).await);
-    site.was(start, "PUT", &format!("/v2/{repository}/manifests/"), way).await;
+    site.was(start, "PUT", &format!("/v2/{repository}/manifests/"), way)
+        .await;
     let mark = site.app.mark().await;
     done(way, "pull", &client.pull(repository).await);
-    site.was(mark, "GET", &format!("/v2/{repository}/blobs/"), way).await;
+    site.was(mark, "GET", &format!("/v2/{repository}/blobs/"), way)
+        .await;
     let lines = site.app.log.since(start);
-    let token_requests: Vec<&Value> = lines.iter().filter(|line| line["http.path"] == "/v2/token").collect();
+    let token_requests: Vec<&Value> = lines
+        .iter()
+        .filter(|line| line["http.path"] == "/v2/token")
+        .collect();
     match way {
-        Way::Bearer | Way::Certificate => assert!(token_requests.is_empty(), "{way:?}: goes straight to the registry: {token_requests:#?}"),
+        Way::Bearer | Way::Certificate => assert!(
+            token_requests.is_empty(),
+            "{way:?}: goes straight to the registry: {token_requests:#?}"
+        ),
         Way::IdentityToken => {
-            let exchanged = token_requests.iter().any(|line| line["http.method"] == "POST" && line["http.status"] == 200);
-            assert!(exchanged, "{way:?}: is exchanged at the token endpoint: {token_requests:#?}");
+            let exchanged = token_requests
+                .iter()
+                .any(|line| line["http.method"] == "POST" && line["http.status"] == 200);
+            assert!(
+                exchanged,
+                "{way:?}: is exchanged at the token endpoint: {token_requests:#?}"
+            );
         }
-        Way::Password | Way::Helper | Way::Anonymous => assert!(!token_requests.is_empty(), "{way:?}: gets a token first"),
+        Way::Password | Way::Helper | Way::Anonymous => {
+            assert!(!token_requests.is_empty(), "{way:?}: gets a token first")
+        }
     }
 }
 
 /// Reads the public repository, and beside it not the one that is not.
 async fn anonymous<C: Client>(site: &Arc<Site>) {
-    let (public, private) = ("public/app", "team/app");
+    let public = "public/app";
+    let private = "team/app";
     let owner = C::prepare(Bench::new(site, Way::Password)).await;
     owner.login().await;
     for repository in [public, private] {
@@ -180,17 +262,26 @@ async fn anonymous<C: Client>(site: &Arc<Site>) {
     let client = C::prepare(Bench::new(site, Way::Anonymous)).await;
     let mark = site.app.mark().await;
     done(Way::Anonymous, "pull", &client.pull(public).await);
-    site.was(mark, "GET", &format!("/v2/{public}/blobs/"), Way::Anonymous).await;
+    site.was(mark, "GET", &format!("/v2/{public}/blobs/"), Way::Anonymous)
+        .await;
     let mark = site.app.mark().await;
     let refused = client.pull(private).await;
-    assert!(!refused.success, "Anonymous: what is not public is not read: {}", refused.text);
+    assert!(
+        !refused.success,
+        "Anonymous: what is not public is not read: {}",
+        refused.text
+    );
     for line in site.app.log.since(mark) {
-        let read = line["http.path"].as_str().is_some_and(|path| path.contains(private)) && line["http.status"] == 200;
+        let read = line["http.path"]
+            .as_str()
+            .is_some_and(|path| path.contains(private))
+            && line["http.status"] == 200;
         assert!(!read, "{line}");
     }
 }
 
-/// As `credsStore` the helper is asked for a registry that nothing names: it hands over no token, and the client goes on without one.
+/// As `credsStore` the helper is asked for a registry that nothing names: it hands over no token, and the
+/// client goes on without one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_for_every_registry_leaves_public_pulls_alone() {
     let site = Arc::new(Site::start(false).await);
@@ -206,14 +297,23 @@ async fn a_store_for_every_registry_leaves_public_pulls_alone() {
 async fn public_pull<C: Client>(site: &Arc<Site>) {
     let client = C::prepare(Bench::of_a_store(site)).await;
     let mark = site.app.mark().await;
-    done(Way::Anonymous, "pull with credsStore", &client.pull("public/app").await);
-    site.was(mark, "GET", "/v2/public/app/blobs/", Way::Anonymous).await;
+    done(
+        Way::Anonymous,
+        "pull with credsStore",
+        &client.pull("public/app").await,
+    );
+    site.was(mark, "GET", "/v2/public/app/blobs/", Way::Anonymous)
+        .await;
 }
 
-/// docker keeps a refresh token instead of the password if it gets one, and has nothing to log in with when that ends.
+/// docker keeps a refresh token instead of the password if it gets one, and has nothing to log in with when
+/// that ends.
 #[tokio::test(flavor = "multi_thread")]
 async fn docker_keeps_a_password_that_lives_longer_than_a_session() {
-    if !["docker", "dockerd", "unshare"].iter().all(|program| crate::harness::is_installed(program)) {
+    if !["docker", "dockerd", "unshare"]
+        .iter()
+        .all(|program| crate::harness::is_installed(program))
+    {
         return;
     }
     let site = Arc::new(Site::start(true).await);
@@ -221,10 +321,15 @@ async fn docker_keeps_a_password_that_lives_longer_than_a_session() {
     let (user, password) = bench::HUMAN;
     let kept = client.log_in_as(user, password).await;
     let auth = &kept["auths"][site.host()];
-    assert_eq!((&auth["auth"], auth.get("identitytoken")), (&STANDARD.encode(format!("{user}:{password}")).into(), None), "{kept}");
+    assert_eq!(
+        (&auth["auth"], auth.get("identitytoken")),
+        (&STANDARD.encode(format!("{user}:{password}")).into(), None),
+        "{kept}"
+    );
     let mark = site.app.mark().await;
     done(Way::Password, "push", &client.push("team/human").await);
-    let by_human = |line: &Value| line["http.method"] == "PUT" && line["identity"] == user && line["http.status"] == 201;
+    let by_human =
+        |line: &Value| line["http.method"] == "PUT" && line["identity"] == user && line["http.status"] == 201;
     site.app.log.wait("the push is the human's", mark, by_human).await;
 }
 
@@ -241,7 +346,11 @@ fn the_documentation_shows_the_matrix() {
         std::fs::write(&path, &page).unwrap();
     }
     let found = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(found == page, "{} is out of date: run `UPDATE_DOCS=1 cargo test --test it clients`", path.display());
+    assert!(
+        found == page,
+        "{} is out of date: run `UPDATE_DOCS=1 cargo test --test it clients`",
+        path.display()
+    );
 }
 
 fn page() -> String {
@@ -285,5 +394,9 @@ fn printed(row: &Row) -> String {
         Works => format!("{way:?}: works"),
         Cannot(_) => format!("{way:?}: -"),
     });
-    format!("clients  {:16}  {}", row.client, cells.collect::<Vec<_>>().join("  "))
+    format!(
+        "clients  {:16}  {}",
+        row.client,
+        cells.collect::<Vec<_>>().join("  ")
+    )
 }

@@ -52,9 +52,18 @@ fn prepare(bench: &Bench) {
 
 async fn login(program: &str, bench: &Bench) {
     if bench.is(Way::Password) {
-        let (root, run) = (bench.text_path("store"), bench.text_path("run"));
+        let root = bench.text_path("store");
+        let run = bench.text_path("run");
         let mut command = bench.command(program);
-        command.args(["--root", &root, "--runroot", &run, "--storage-driver", "vfs", "login"]);
+        command.args([
+            "--root",
+            &root,
+            "--runroot",
+            &run,
+            "--storage-driver",
+            "vfs",
+            "login",
+        ]);
         let outcome = finished(command.args(["-u", USER, "-p", bench.token(), &bench.host()])).await;
         assert!(outcome.success, "{program} login: {}", outcome.text);
     }
@@ -65,15 +74,33 @@ async fn push(program: &str, bench: &Bench, repository: &str) -> Outcome {
     let pulled = in_store(program, bench, "store", &["pull", "--quiet", "oci:layout:v1"]).await;
     assert!(pulled.success, "{program} cannot read the image: {}", pulled.text);
     let id = pulled.text.trim().lines().last().unwrap_or_default().to_owned();
-    in_store(program, bench, "store", &["push", &id, &format!("docker://{}", bench.image(repository))]).await
+    in_store(
+        program,
+        bench,
+        "store",
+        &["push", &id, &format!("docker://{}", bench.image(repository))],
+    )
+    .await
 }
 
 async fn pull(program: &str, bench: &Bench, repository: &str) -> Outcome {
-    in_store(program, bench, "other-store", &["pull", &format!("docker://{}", bench.image(repository))]).await
+    in_store(
+        program,
+        bench,
+        "other-store",
+        &["pull", &format!("docker://{}", bench.image(repository))],
+    )
+    .await
 }
 
 async fn in_store(program: &str, bench: &Bench, store: &str, rest: &[&str]) -> Outcome {
-    let (root, run) = (bench.text_path(store), bench.text_path("run"));
+    let root = bench.text_path(store);
+    let run = bench.text_path("run");
     let mut command = bench.command(program);
-    finished(command.args(["--root", &root, "--runroot", &run, "--storage-driver", "vfs"]).args(rest)).await
+    finished(
+        command
+            .args(["--root", &root, "--runroot", &run, "--storage-driver", "vfs"])
+            .args(rest),
+    )
+    .await
 }

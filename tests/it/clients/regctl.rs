@@ -14,23 +14,50 @@ impl Client for Regctl {
             host["clientCert"] = read("client.pem").into();
             host["clientKey"] = read("client.key").into();
         }
-        bench.write(".regctl/config.json", &json!({"hosts": {bench.host(): host}}).to_string());
+        bench.write(
+            ".regctl/config.json",
+            &json!({"hosts": {bench.host(): host}}).to_string(),
+        );
         bench.write(".docker/config.json", &bench.docker_config(false));
         Self(bench)
     }
 
     async fn login(&self) {
         if self.0.is(Way::Password) {
-            let outcome = self.0.run("regctl", &["registry", "login", &self.0.host(), "-u", USER, "-p", self.0.token()]).await;
+            let outcome = self
+                .0
+                .run(
+                    "regctl",
+                    &[
+                        "registry",
+                        "login",
+                        &self.0.host(),
+                        "-u",
+                        USER,
+                        "-p",
+                        self.0.token(),
+                    ],
+                )
+                .await;
             assert!(outcome.success, "regctl registry login: {}", outcome.text);
         }
     }
 
     async fn push(&self, repository: &str) -> Outcome {
-        self.0.run("regctl", &["image", "copy", "ocidir://layout:v1", &self.0.image(repository)]).await
+        self.0
+            .run(
+                "regctl",
+                &["image", "copy", "ocidir://layout:v1", &self.0.image(repository)],
+            )
+            .await
     }
 
     async fn pull(&self, repository: &str) -> Outcome {
-        self.0.run("regctl", &["image", "copy", &self.0.image(repository), "ocidir://pulled:v1"]).await
+        self.0
+            .run(
+                "regctl",
+                &["image", "copy", &self.0.image(repository), "ocidir://pulled:v1"],
+            )
+            .await
     }
 }

@@ -19,14 +19,17 @@ impl Client for Skopeo {
 
     async fn pull(&self, repository: &str) -> Outcome {
         let source = format!("docker://{}", self.0.image(repository));
-        self.copy("src", &[&source, &format!("dir:{}", self.0.text_path("pulled"))]).await
+        self.copy("src", &[&source, &format!("dir:{}", self.0.text_path("pulled"))])
+            .await
     }
 }
 
 impl Skopeo {
     async fn copy(&self, side: &str, rest: &[&str]) -> Outcome {
-        let (certificates, credentials) = (format!("--{side}-cert-dir"), format!("--{side}-creds"));
-        let (login, bearer) = (format!("{USER}:{}", self.0.token()), format!("--{side}-registry-token"));
+        let certificates = format!("--{side}-cert-dir");
+        let credentials = format!("--{side}-creds");
+        let login = format!("{USER}:{}", self.0.token());
+        let bearer = format!("--{side}-registry-token");
         let folder = self.0.text_path("certs");
         let mut arguments = vec!["--insecure-policy", "copy", &certificates, &folder];
         match self.0.way {

@@ -11,9 +11,19 @@ const OF_A_COPY: &str = "*/backup/d/??/*";
 
 /// Starts the command, and returns when it waits for a file of the copy.
 async fn begin(app: &TestApp, to: &Path) -> Child {
-    app.log.wait("it answers the operator", 0, |line| line["control.socket"].is_string()).await;
+    app.log
+        .wait("it answers the operator", 0, |line| {
+            line["control.socket"].is_string()
+        })
+        .await;
     let mut command = Command::new(env!("CARGO_BIN_EXE_wharfinger"));
-    command.arg("backup").arg(app.setup.file()).arg(to).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+        .arg("backup")
+        .arg(app.setup.file())
+        .arg(to)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
     let child = command.spawn().unwrap();
     until("a file is being copied", || parts(&to.join("d")) > 0).await;
     child
@@ -21,7 +31,15 @@ async fn begin(app: &TestApp, to: &Path) -> Child {
 
 fn parts(folder: &Path) -> usize {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.map(|entry| if entry.path().is_dir() { parts(&entry.path()) } else { usize::from(entry.path().extension().is_some()) }).sum()
+    entries
+        .map(|entry| {
+            if entry.path().is_dir() {
+                parts(&entry.path())
+            } else {
+                usize::from(entry.path().extension().is_some())
+            }
+        })
+        .sum()
 }
 
 /// Waits for something on the disk, of which nobody tells.
@@ -31,14 +49,17 @@ async fn until(what: &str, happened: impl Fn() -> bool) {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("never: {what}"));
+    tokio::time::timeout(PATIENCE, waiting)
+        .await
+        .unwrap_or_else(|_| panic!("never: {what}"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_whose_command_or_registry_is_killed_is_no_store_and_is_finished_by_the_next() {
     let Some(shim) = Shim::build() else { return };
     let app = Setup::plain().start_by(shim.program()).await;
-    let (kept, deleted) = (Image::new("team/app", "kept", true), Image::new("team/app", "deleted", true));
+    let kept = Image::new("team/app", "kept", true);
+    let deleted = Image::new("team/app", "deleted", true);
     kept.push(&app.anonymous(), "v1").await;
     deleted.push(&app.anonymous(), "v2").await;
     let elsewhere = tempfile::tempdir().unwrap();
@@ -48,19 +69,29 @@ async fn a_backup_whose_command_or_registry_is_killed_is_no_store_and_is_finishe
     shim.hold("fsync", OF_A_COPY);
     let mut command = begin(&app, &to).await;
     let (code, _, errors) = back_up(&app, &elsewhere.path().join("second"), &[]).await;
-    assert!(code == 1 && errors.contains("another backup of this store is running"), "{errors}");
+    assert!(
+        code == 1 && errors.contains("another backup of this store is running"),
+        "{errors}"
+    );
     // Deletions go on, and their files stay for the copy.
     deleted.delete(&app.anonymous()).await;
     assert!(std::fs::read_dir(&held).unwrap().count() > 0);
     command.kill().await.unwrap();
-    let stops = |line: &serde_json::Value| line["message"].as_str().is_some_and(|said| said.starts_with("the backup stops"));
+    let stops = |line: &serde_json::Value| {
+        line["message"]
+            .as_str()
+            .is_some_and(|said| said.starts_with("the backup stops"))
+    };
     app.log.wait("the backup stops", 0, stops).await;
     shim.heal();
     until("what was held is gone", || !held.exists()).await;
     for command in ["serve", "fsck", "verify"] {
         let setup = copied(&to);
         let (code, _, errors) = output(&[command, setup.file().to_str().unwrap()], setup.folder.path());
-        assert!(code != 0 && errors.contains("is unfinished: run the same `wharfinger backup` again"), "{command}: {errors}");
+        assert!(
+            code != 0 && errors.contains("is unfinished: run the same `wharfinger backup` again"),
+            "{command}: {errors}"
+        );
     }
     let (code, out, errors) = back_up(&app, &to, &[]).await;
     assert_eq!((code, errors.as_str()), (0, ""), "{out}");
@@ -76,14 +107,26 @@ async fn a_backup_whose_command_or_registry_is_killed_is_no_store_and_is_finishe
     assert!(std::fs::read_dir(&held).unwrap().count() > 0);
     let app = app.restart().await;
     shim.heal();
-    let ended = tokio::time::timeout(PATIENCE, command.wait_with_output()).await.expect("the command does not end").unwrap();
+    let ended = tokio::time::timeout(PATIENCE, command.wait_with_output())
+        .await
+        .expect("the command does not end")
+        .unwrap();
     let errors = String::from_utf8(ended.stderr).unwrap();
-    assert!(ended.status.code() == Some(1) && errors.contains("run the same command again"), "{errors}");
-    assert!(!app.setup.path("store/v/held").exists(), "the start removed what was held");
+    assert!(
+        ended.status.code() == Some(1) && errors.contains("run the same command again"),
+        "{errors}"
+    );
+    assert!(
+        !app.setup.path("store/v/held").exists(),
+        "the start removed what was held"
+    );
     kept.must_be(&restored(&to).await.anonymous(), "v1").await;
     let (code, out, errors) = back_up(&app, &to, &[]).await;
     assert_eq!((code, errors.as_str()), (0, ""), "{out}");
     let restored = restored(&to).await;
     kept.must_be(&restored.anonymous(), "v1").await;
-    assert_eq!(restored.anonymous().get("/v2/team/app/manifests/v2").await.status, 404);
+    assert_eq!(
+        restored.anonymous().get("/v2/team/app/manifests/v2").await.status,
+        404
+    );
 }

@@ -1,5 +1,5 @@
-//! A client that remembers what it was told. Nobody else writes to its repository, so it knows every answer that it can get there: any
-//! other is a failure.
+//! A client that remembers what it was told. Nobody else writes to its repository, so it knows every answer
+//! that it can get there: any other is a failure.
 
 use super::http::sha512;
 pub(super) use super::http::{Http, Told};
@@ -15,7 +15,8 @@ use tokio::time::Instant;
 
 const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-/// With more manifests, blobs or uploads than these, they are rather deleted or closed: the comparisons shall not take longer and longer.
+/// With more manifests, blobs or uploads than these, they are rather deleted or closed: the comparisons shall
+/// not take longer and longer.
 const MANIFESTS: usize = 16;
 const BLOBS: usize = 40;
 const UPLOADS: usize = 3;
@@ -130,9 +131,17 @@ impl Client {
 
     /// Bytes that nobody else has, with their digest.
     fn content(&mut self) -> (Vec<u8>, String) {
-        let size = if self.dice.u32(0..10) == 0 { self.dice.usize(16..400_000) } else { self.dice.usize(16..3000) };
+        let size = if self.dice.u32(0..10) == 0 {
+            self.dice.usize(16..400_000)
+        } else {
+            self.dice.usize(16..3000)
+        };
         let bytes: Vec<u8> = std::iter::repeat_with(|| self.dice.u8(..)).take(size).collect();
-        let digest = if self.dice.u32(0..3) == 0 { sha512(&bytes) } else { sha256(&bytes) };
+        let digest = if self.dice.u32(0..3) == 0 {
+            sha512(&bytes)
+        } else {
+            sha256(&bytes)
+        };
         (bytes, digest)
     }
 
@@ -141,7 +150,13 @@ impl Client {
         let (bytes, digest) = self.content();
         if self.dice.bool() {
             self.unanswered = Some(Unanswered::Blob(digest.clone()));
-            let answer = http.ask(Method::POST, &self.path(&format!("blobs/uploads/?digest={digest}")), bytes).await?;
+            let answer = http
+                .ask(
+                    Method::POST,
+                    &self.path(&format!("blobs/uploads/?digest={digest}")),
+                    bytes,
+                )
+                .await?;
             let answer = answer.must_be(201, "nothing: anybody may push a blob");
             assert_eq!(answer.header("docker-content-digest"), digest, "{answer}");
             self.has_blob(&digest, answer.to_string());
@@ -163,8 +178,13 @@ impl Client {
 
     /// The algorithm may be told at the beginning or not before the end.
     async fn begin(&mut self, http: &Http, bytes: Vec<u8>, digest: String) -> Option<()> {
-        let hint = if digest.starts_with("sha512:") && self.dice.bool() { "?digest-algorithm=sha512" } else { "" };
-        self.uploads.push(Upload::begin(http, &self.repository, bytes, digest, hint).await?);
+        let hint = if digest.starts_with("sha512:") && self.dice.bool() {
+            "?digest-algorithm=sha512"
+        } else {
+            ""
+        };
+        self.uploads
+            .push(Upload::begin(http, &self.repository, bytes, digest, hint).await?);
         Some(())
     }
 
@@ -215,8 +235,8 @@ impl Client {
         Some(true)
     }
 
-    /// An image: with blobs that are pushed now or are here, with or without a subject, which need not exist; by tag, or by digest with
-    /// tags beside it, the only way for sha512.
+    /// An image: with blobs that are pushed now or are here, with or without a subject, which need not exist;
+    /// by tag, or by digest with tags beside it, the only way for sha512.
     async fn push(&mut self, http: &Http) -> Option<bool> {
         if self.manifests.len() > MANIFESTS {
             return self.delete_manifest(http).await;
@@ -226,8 +246,16 @@ impl Client {
         }
         let mut blobs = Vec::new();
         for _ in 0..2 {
-            let known = if self.dice.u32(0..4) == 0 { self.dice.choice(self.blobs.keys()).cloned() } else { None };
-            blobs.push(if let Some(known) = known { known } else { self.push_blob(http).await? });
+            let known = if self.dice.u32(0..4) == 0 {
+                self.dice.choice(self.blobs.keys()).cloned()
+            } else {
+                None
+            };
+            blobs.push(if let Some(known) = known {
+                known
+            } else {
+                self.push_blob(http).await?
+            });
         }
         let subject = match self.dice.u32(0..4) {
             0 => self.dice.choice(self.manifests.keys()).cloned(),
@@ -235,8 +263,13 @@ impl Client {
             _ => None,
         };
         // Some are larger than what the table of records takes.
-        let padding = if self.dice.u32(0..10) == 0 { "x".repeat(100_000) } else { String::new() };
-        let descriptor = |digest: &str| json!({"mediaType": "application/vnd.example", "digest": digest, "size": 1});
+        let padding = if self.dice.u32(0..10) == 0 {
+            "x".repeat(100_000)
+        } else {
+            String::new()
+        };
+        let descriptor =
+            |digest: &str| json!({"mediaType": "application/vnd.example", "digest": digest, "size": 1});
         let mut bytes = json!({
             "schemaVersion": 2, "mediaType": IMAGE, "config": descriptor(&blobs[0]), "layers": [descriptor(&blobs[1])],
             "annotations": {"padding": padding, "nonce": self.dice.u64(..).to_string()},
@@ -246,24 +279,59 @@ impl Client {
         }
         let bytes = bytes.to_string();
         let (digest, tags, path) = if self.dice.bool() {
-            let (digest, tag) = (sha256(bytes.as_bytes()), self.tag());
+            let digest = sha256(bytes.as_bytes());
+            let tag = self.tag();
             (digest, vec![tag.clone()], format!("manifests/{tag}"))
         } else {
-            let digest = if self.dice.bool() { sha512(bytes.as_bytes()) } else { sha256(bytes.as_bytes()) };
+            let digest = if self.dice.bool() {
+                sha512(bytes.as_bytes())
+            } else {
+                sha256(bytes.as_bytes())
+            };
             // Some get many, for a deletion that has much to do.
             let most = if self.dice.u32(0..4) == 0 { 30 } else { 3 };
             let tags: BTreeSet<String> = (0..self.dice.u32(0..most)).map(|_| self.tag()).collect();
             let query: Vec<String> = tags.iter().map(|tag| format!("tag={tag}")).collect();
-            (digest.clone(), tags.into_iter().collect(), format!("manifests/{digest}?{}", query.join("&")))
+            (
+                digest.clone(),
+                tags.into_iter().collect(),
+                format!("manifests/{digest}?{}", query.join("&")),
+            )
         };
-        let before = blobs.iter().map(|blob| self.blobs[blob].as_str()).collect::<Vec<_>>().join(", ");
-        let mut manifest = Manifest { bytes: bytes.clone(), blobs, children: Vec::new(), subject, before };
-        self.unanswered = Some(Unanswered::Push { digest: digest.clone(), manifest: manifest.clone(), tags: tags.clone() });
-        let answer = http.ask(Method::PUT, &self.path(&path), bytes).await?.must_be(201, &manifest.before);
-        let told: Vec<&str> = answer.headers.get_all("oci-tag").iter().map(|tag| tag.to_str().unwrap()).collect();
+        let before = blobs
+            .iter()
+            .map(|blob| self.blobs[blob].as_str())
+            .collect::<Vec<_>>()
+            .join(", ");
+        let mut manifest = Manifest {
+            bytes: bytes.clone(),
+            blobs,
+            children: Vec::new(),
+            subject,
+            before,
+        };
+        self.unanswered = Some(Unanswered::Push {
+            digest: digest.clone(),
+            manifest: manifest.clone(),
+            tags: tags.clone(),
+        });
+        let answer = http
+            .ask(Method::PUT, &self.path(&path), bytes)
+            .await?
+            .must_be(201, &manifest.before);
+        let told: Vec<&str> = answer
+            .headers
+            .get_all("oci-tag")
+            .iter()
+            .map(|tag| tag.to_str().unwrap())
+            .collect();
         assert!(!path.contains('?') || told == tags, "{answer}: {told:?}");
         assert_eq!(answer.header("docker-content-digest"), digest, "{answer}");
-        assert_eq!(answer.header("oci-subject"), manifest.subject.as_deref().unwrap_or_default(), "{answer}");
+        assert_eq!(
+            answer.header("oci-subject"),
+            manifest.subject.as_deref().unwrap_or_default(),
+            "{answer}"
+        );
         manifest.before = answer.to_string();
         for tag in tags {
             self.tags.insert(tag, (digest.clone(), answer.to_string()));
@@ -274,30 +342,64 @@ impl Client {
 
     /// An index of images that are here.
     async fn push_index(&mut self, http: &Http) -> Option<bool> {
-        let images: Vec<String> = self.manifests.keys().filter(|digest| self.manifests[*digest].children.is_empty()).cloned().collect();
+        let images: Vec<String> = self
+            .manifests
+            .keys()
+            .filter(|digest| self.manifests[*digest].children.is_empty())
+            .cloned()
+            .collect();
         if images.is_empty() || self.manifests.len() > MANIFESTS {
             return self.delete_manifest(http).await;
         }
-        let children: BTreeSet<String> = (0..2).map(|_| images[self.dice.usize(0..images.len())].clone()).collect();
-        let listed: Vec<_> = children.iter().map(|digest| json!({"mediaType": IMAGE, "digest": digest, "size": 1})).collect();
+        let children: BTreeSet<String> = (0..2)
+            .map(|_| images[self.dice.usize(0..images.len())].clone())
+            .collect();
+        let listed: Vec<_> = children
+            .iter()
+            .map(|digest| json!({"mediaType": IMAGE, "digest": digest, "size": 1}))
+            .collect();
         let nonce = self.dice.u64(..).to_string();
         let bytes = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": listed, "annotations": {"nonce": nonce}}).to_string();
-        let before = children.iter().map(|child| self.manifests[child].before.as_str()).collect::<Vec<_>>().join(", ");
+        let before = children
+            .iter()
+            .map(|child| self.manifests[child].before.as_str())
+            .collect::<Vec<_>>()
+            .join(", ");
         let children = children.into_iter().collect();
-        self.push_by_tag(http, Manifest { bytes, blobs: Vec::new(), children, subject: None, before }).await
+        self.push_by_tag(
+            http,
+            Manifest {
+                bytes,
+                blobs: Vec::new(),
+                children,
+                subject: None,
+                before,
+            },
+        )
+        .await
     }
 
     /// What is here already, under a tag that may be another's.
     async fn push_again(&mut self, http: &Http) -> Option<bool> {
-        let Some(manifest) = self.dice.choice(self.manifests.values()).cloned() else { return Some(false) };
+        let Some(manifest) = self.dice.choice(self.manifests.values()).cloned() else {
+            return Some(false);
+        };
         self.push_by_tag(http, manifest).await
     }
 
     async fn push_by_tag(&mut self, http: &Http, mut manifest: Manifest) -> Option<bool> {
-        let (tag, bytes) = (self.tag(), manifest.bytes.clone());
+        let tag = self.tag();
+        let bytes = manifest.bytes.clone();
         let digest = sha256(bytes.as_bytes());
-        self.unanswered = Some(Unanswered::Push { digest: digest.clone(), manifest: manifest.clone(), tags: vec![tag.clone()] });
-        let answer = http.ask(Method::PUT, &self.path(&format!("manifests/{tag}")), bytes).await?.must_be(201, &manifest.before);
+        self.unanswered = Some(Unanswered::Push {
+            digest: digest.clone(),
+            manifest: manifest.clone(),
+            tags: vec![tag.clone()],
+        });
+        let answer = http
+            .ask(Method::PUT, &self.path(&format!("manifests/{tag}")), bytes)
+            .await?
+            .must_be(201, &manifest.before);
         assert_eq!(answer.header("docker-content-digest"), digest, "{answer}");
         manifest.before = answer.to_string();
         self.tags.insert(tag, (digest.clone(), answer.to_string()));
@@ -314,11 +416,20 @@ impl Client {
     async fn delete_tag(&mut self, http: &Http) -> Option<bool> {
         let tag = self.tag();
         self.unanswered = Some(Unanswered::Tag { deleted: tag.clone() });
-        let answer = http.ask(Method::DELETE, &self.path(&format!("manifests/{tag}")), "").await?;
+        let answer = http
+            .ask(Method::DELETE, &self.path(&format!("manifests/{tag}")), "")
+            .await?;
         self.unanswered = None;
         let Some((_, before)) = self.tags.remove(&tag) else {
-            let code = if answer.is(404, "NAME_UNKNOWN") && self.manifests.is_empty() { "NAME_UNKNOWN" } else { "MANIFEST_UNKNOWN" };
-            assert!(answer.is(404, code), "{answer}\nand the tag had not been acknowledged");
+            let code = if answer.is(404, "NAME_UNKNOWN") && self.manifests.is_empty() {
+                "NAME_UNKNOWN"
+            } else {
+                "MANIFEST_UNKNOWN"
+            };
+            assert!(
+                answer.is(404, code),
+                "{answer}\nand the tag had not been acknowledged"
+            );
             return Some(false);
         };
         answer.must_be(202, &before);
@@ -326,12 +437,24 @@ impl Client {
     }
 
     async fn delete_manifest(&mut self, http: &Http) -> Option<bool> {
-        let Some(digest) = self.dice.choice(self.manifests.keys()).cloned() else { return Some(false) };
-        self.unanswered = Some(Unanswered::Manifest { deleted: digest.clone() });
+        let Some(digest) = self.dice.choice(self.manifests.keys()).cloned() else {
+            return Some(false);
+        };
+        self.unanswered = Some(Unanswered::Manifest {
+            deleted: digest.clone(),
+        });
         let path = self.path(&format!("manifests/{digest}"));
         let answer = http.ask(Method::DELETE, &path, "").await?;
-        if let Some(index) = self.manifests.values().find(|manifest| manifest.children.contains(&digest)) {
-            assert!(answer.is(405, "DENIED"), "{answer}\nacknowledged before, and lists it: {}", index.before);
+        if let Some(index) = self
+            .manifests
+            .values()
+            .find(|manifest| manifest.children.contains(&digest))
+        {
+            assert!(
+                answer.is(405, "DENIED"),
+                "{answer}\nacknowledged before, and lists it: {}",
+                index.before
+            );
             self.unanswered = None;
             return Some(false);
         }
@@ -353,17 +476,31 @@ impl Client {
             self.push_blob(http).await?;
             return Some(true);
         }
-        let user = |digest: &String| self.manifests.values().find(|manifest| manifest.blobs.contains(digest));
-        let spare = if self.blobs.len() > BLOBS { self.blobs.keys().find(|digest| user(digest).is_none()) } else { None };
+        let user = |digest: &String| {
+            self.manifests
+                .values()
+                .find(|manifest| manifest.blobs.contains(digest))
+        };
+        let spare = if self.blobs.len() > BLOBS {
+            self.blobs.keys().find(|digest| user(digest).is_none())
+        } else {
+            None
+        };
         let digest = spare.or_else(|| self.dice.choice(self.blobs.keys()))?.clone();
         let user = user(&digest);
-        let (path, needed) = (self.path(&format!("blobs/{digest}")), user.is_some());
-        let before = user.map_or(&self.blobs[&digest], |manifest| &manifest.before).clone();
+        let path = self.path(&format!("blobs/{digest}"));
+        let needed = user.is_some();
+        let before = user
+            .map_or(&self.blobs[&digest], |manifest| &manifest.before)
+            .clone();
         self.unanswered = Some(Unanswered::Blob(digest.clone()));
         let answer = http.ask(Method::DELETE, &path, "").await?;
         self.unanswered = None;
         if needed {
-            assert!(answer.is(405, "DENIED"), "{answer}\nacknowledged before, and needs it: {before}");
+            assert!(
+                answer.is(405, "DENIED"),
+                "{answer}\nacknowledged before, and needs it: {before}"
+            );
             return Some(false);
         }
         self.gone.insert(path, answer.must_be(202, &before).to_string());
@@ -376,9 +513,20 @@ impl Client {
         if self.manifests.is_empty() && answer.is(404, "NAME_UNKNOWN") {
             return Some(false);
         }
-        let answer = answer.must_be(200, &format!("{:?}", self.manifests.values().next().map(|manifest| &manifest.before)));
+        let answer = answer.must_be(
+            200,
+            &format!(
+                "{:?}",
+                self.manifests.values().next().map(|manifest| &manifest.before)
+            ),
+        );
         let expected: Vec<&String> = self.tags.keys().collect();
-        assert_eq!(answer.json()["tags"], json!(expected), "{answer}\nacknowledged before: {:?}", self.tags);
+        assert_eq!(
+            answer.json()["tags"],
+            json!(expected),
+            "{answer}\nacknowledged before: {:?}",
+            self.tags
+        );
         Some(false)
     }
 
@@ -389,15 +537,26 @@ impl Client {
             expected.entry(digest).or_default();
         }
         for (digest, manifest) in &self.manifests {
-            let Some(subject) = &manifest.subject else { continue };
-            expected.entry(subject).or_default().insert(digest, &manifest.before);
+            let Some(subject) = &manifest.subject else {
+                continue;
+            };
+            expected
+                .entry(subject)
+                .or_default()
+                .insert(digest, &manifest.before);
         }
         for (subject, referrers) in expected {
-            let answer = http.ask(Method::GET, &self.path(&format!("referrers/{subject}")), "").await?;
+            let answer = http
+                .ask(Method::GET, &self.path(&format!("referrers/{subject}")), "")
+                .await?;
             let answer = answer.must_be(200, "nothing: there are always referrers, be it none");
             let index = answer.json();
-            let found: BTreeSet<&str> =
-                index["manifests"].as_array().unwrap().iter().filter_map(|entry| entry["digest"].as_str()).collect();
+            let found: BTreeSet<&str> = index["manifests"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .filter_map(|entry| entry["digest"].as_str())
+                .collect();
             let told: BTreeSet<&str> = referrers.keys().copied().collect();
             assert_eq!(found, told, "{answer}\nacknowledged before: {referrers:?}");
         }
@@ -405,8 +564,12 @@ impl Client {
     }
 
     async fn pull(&mut self, http: &Http) -> Option<bool> {
-        let Some((tag, (digest, before))) = self.dice.choice(&self.tags) else { return Some(false) };
-        let answer = http.ask(Method::GET, &self.path(&format!("manifests/{tag}")), "").await?;
+        let Some((tag, (digest, before))) = self.dice.choice(&self.tags) else {
+            return Some(false);
+        };
+        let answer = http
+            .ask(Method::GET, &self.path(&format!("manifests/{tag}")), "")
+            .await?;
         answer.must_be(200, before).must_hold(digest, before);
         for blob in &self.manifests[digest].blobs {
             http.must_have(&self.repository, blob, before).await?;
@@ -425,12 +588,22 @@ impl Client {
         let repository = self.repository.clone();
         for (tag, (digest, before)) in &self.tags {
             let found = http.manifest(&repository, tag).await?;
-            assert_eq!(found.as_ref(), Some(digest), "{repository}:{tag}\nacknowledged before: {before}");
+            assert_eq!(
+                found.as_ref(),
+                Some(digest),
+                "{repository}:{tag}\nacknowledged before: {before}"
+            );
         }
         for (digest, Manifest { blobs, before, .. }) in &self.manifests {
-            let answer = http.ask(Method::GET, &self.path(&format!("manifests/{digest}")), "").await?;
+            let answer = http
+                .ask(Method::GET, &self.path(&format!("manifests/{digest}")), "")
+                .await?;
             answer.must_be(200, before).must_hold(digest, before);
-            assert!(blobs.iter().all(|blob| self.blobs.contains_key(blob)), "{digest} needs {blobs:?}, and {:?} are there", self.blobs);
+            assert!(
+                blobs.iter().all(|blob| self.blobs.contains_key(blob)),
+                "{digest} needs {blobs:?}, and {:?} are there",
+                self.blobs
+            );
         }
         for (digest, before) in &self.blobs {
             http.must_have(&repository, digest, before).await?;
@@ -441,33 +614,57 @@ impl Client {
         self.list(http).await?;
         self.referrers(http).await?;
         let repositories = http.ask(Method::GET, "/v2/_catalog?n=1000", "").await?.json();
-        let listed = repositories["repositories"].as_array().unwrap().iter().any(|name| *name == json!(repository));
-        assert!(listed || self.manifests.is_empty(), "{repository} is not in {repositories}");
+        let listed = repositories["repositories"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|name| *name == json!(repository));
+        assert!(
+            listed || self.manifests.is_empty(),
+            "{repository} is not in {repositories}"
+        );
         Some(())
     }
 
     async fn learn(&mut self, http: &Http, unanswered: Unanswered) -> Option<()> {
         let repository = self.repository.clone();
         match unanswered {
-            Unanswered::Push { digest, mut manifest, tags } => {
+            Unanswered::Push {
+                digest,
+                mut manifest,
+                tags,
+            } => {
                 let there = http.manifest(&repository, &digest).await?.is_some();
                 let mut moved = Vec::new();
                 for tag in tags {
-                    let (found, told) = (http.manifest(&repository, &tag).await?, self.tags.get(&tag).map(|(digest, _)| digest));
+                    let found = http.manifest(&repository, &tag).await?;
+                    let told = self.tags.get(&tag).map(|(digest, _)| digest);
                     if found.as_ref() == Some(&digest) {
                         assert!(there, "{repository}:{tag} is on {digest}, which is not there");
                         moved.push(tag);
                     } else {
-                        assert_eq!(found.as_ref(), told, "{repository}:{tag}, which was to be moved to {digest}: {:?}", self.tags);
+                        assert_eq!(
+                            found.as_ref(),
+                            told,
+                            "{repository}:{tag}, which was to be moved to {digest}: {:?}",
+                            self.tags
+                        );
                     }
                 }
                 if !there {
                     // As a client would.
-                    let answer = http.ask(Method::PUT, &self.path(&format!("manifests/{digest}")), manifest.bytes.clone()).await?;
+                    let answer = http
+                        .ask(
+                            Method::PUT,
+                            &self.path(&format!("manifests/{digest}")),
+                            manifest.bytes.clone(),
+                        )
+                        .await?;
                     manifest.before = answer.must_be(201, &manifest.before).to_string();
                 }
                 for tag in moved {
-                    self.tags.insert(tag, (digest.clone(), "nothing: it was found so".to_owned()));
+                    self.tags
+                        .insert(tag, (digest.clone(), "nothing: it was found so".to_owned()));
                 }
                 self.has_manifest(digest, manifest);
             }
@@ -477,10 +674,15 @@ impl Client {
                 }
                 for (tag, (_, before)) in self.tags.iter().filter(|(_, (digest, _))| *digest == deleted) {
                     let found = http.manifest(&repository, tag).await?;
-                    assert_eq!(found, None, "{repository}:{tag}, when {deleted} is gone\nacknowledged before: {before}");
+                    assert_eq!(
+                        found, None,
+                        "{repository}:{tag}, when {deleted} is gone\nacknowledged before: {before}"
+                    );
                 }
                 // As a client would: what was cut short is completed.
-                let answer = http.ask(Method::DELETE, &self.path(&format!("manifests/{deleted}")), "").await?;
+                let answer = http
+                    .ask(Method::DELETE, &self.path(&format!("manifests/{deleted}")), "")
+                    .await?;
                 let gone = answer.is(404, "MANIFEST_UNKNOWN") || answer.is(404, "NAME_UNKNOWN");
                 assert!(gone || answer.status == 202, "{answer}\nand it was not there");
                 self.forget(&deleted);
@@ -496,7 +698,9 @@ impl Client {
                 if answer.is(404, "BLOB_UNKNOWN") {
                     self.blobs.remove(&digest);
                 } else {
-                    answer.must_be(200, "nothing: it is there or not").must_hold(&digest, "nothing: it is there or not");
+                    answer
+                        .must_be(200, "nothing: it is there or not")
+                        .must_hold(&digest, "nothing: it is there or not");
                     self.has_blob(&digest, "nothing: it was found so".to_owned());
                 }
             }

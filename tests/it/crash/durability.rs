@@ -15,7 +15,11 @@ async fn an_answer_comes_after_the_sync_of_the_bytes_their_folder_and_the_record
     let http = Http::new(address);
     let log = server.shim.path("log");
     let since = |mark: usize| {
-        let lines: Vec<String> = std::fs::read_to_string(&log).unwrap().lines().map(str::to_owned).collect();
+        let lines: Vec<String> = std::fs::read_to_string(&log)
+            .unwrap()
+            .lines()
+            .map(str::to_owned)
+            .collect();
         let end = lines.iter().rposition(|line| line.starts_with("answer")).unwrap();
         (lines[mark..=end].to_vec(), lines.len())
     };
@@ -26,11 +30,22 @@ async fn an_answer_comes_after_the_sync_of_the_bytes_their_folder_and_the_record
             .unwrap_or_else(|| panic!("no {begins} {holds}: {lines:#?}"))
     };
     let (_, mark) = {
-        assert_eq!(http.change(Method::POST, "/v2/a/blobs/uploads/", "").await, Told::Done);
+        assert_eq!(
+            http.change(Method::POST, "/v2/a/blobs/uploads/", "").await,
+            Told::Done
+        );
         since(0)
     };
     let digest = sha256(b"hello");
-    assert_eq!(http.change(Method::POST, &format!("/v2/a/blobs/uploads/?digest={digest}"), "hello").await, Told::Done);
+    assert_eq!(
+        http.change(
+            Method::POST,
+            &format!("/v2/a/blobs/uploads/?digest={digest}"),
+            "hello"
+        )
+        .await,
+        Told::Done
+    );
     let (lines, mark) = since(mark);
     let bytes = position(&lines, "fdatasync", "/store/d/");
     let folder = bytes + 1 + position(&lines[bytes + 1..], "fsync", "/store/d/");
@@ -39,12 +54,17 @@ async fn an_answer_comes_after_the_sync_of_the_bytes_their_folder_and_the_record
     let answer = record + 1 + position(&lines[record + 1..], "answer", "201");
     assert!(bytes < folder && folder < parent && parent < record && record < answer);
 
-    // A manifest that is too large for the table is a file, which is on the disk before the record that it belongs to.
+    // A manifest that is too large for the table is a file, which is on the disk before the record that it
+    // belongs to.
     let large = json!({
         "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "layers": [],
         "config": {"mediaType": "a/b", "digest": digest, "size": 5}, "annotations": {"k": "x".repeat(100_000)},
     });
-    assert_eq!(http.change(Method::PUT, "/v2/a/manifests/v1", large.to_string()).await, Told::Done);
+    assert_eq!(
+        http.change(Method::PUT, "/v2/a/manifests/v1", large.to_string())
+            .await,
+        Told::Done
+    );
     let (lines, _) = since(mark);
     let value = position(&lines, "fdatasync", "/store/v/");
     let folder = value + 1 + position(&lines[value + 1..], "fsync", "/store/v/");
@@ -60,12 +80,28 @@ async fn without_commit_nothing_waits_for_the_disk() {
     setup.config["storage"]["commit"] = json!(false);
     let mut server = Server::with(shim, setup);
     let address = server.start(Kill::Never).await.unwrap();
-    let before = std::fs::read_to_string(server.shim.path("log")).unwrap().lines().count();
+    let before = std::fs::read_to_string(server.shim.path("log"))
+        .unwrap()
+        .lines()
+        .count();
     let digest = sha256(b"hello");
-    assert_eq!(Http::new(address).change(Method::POST, &format!("/v2/a/blobs/uploads/?digest={digest}"), "hello").await, Told::Done);
+    assert_eq!(
+        Http::new(address)
+            .change(
+                Method::POST,
+                &format!("/v2/a/blobs/uploads/?digest={digest}"),
+                "hello"
+            )
+            .await,
+        Told::Done
+    );
     let log = std::fs::read_to_string(server.shim.path("log")).unwrap();
-    let synced: Vec<&str> =
-        log.lines().skip(before).take_while(|line| !line.starts_with("answer")).filter(|line| line.contains("sync")).collect();
+    let synced: Vec<&str> = log
+        .lines()
+        .skip(before)
+        .take_while(|line| !line.starts_with("answer"))
+        .filter(|line| line.contains("sync"))
+        .collect();
     assert_eq!(synced, [""; 0]);
     server.stop().await;
     server.check();
@@ -87,11 +123,18 @@ async fn changes_that_arrive_while_the_log_is_synced_share_the_next_sync() {
     let log = server.shim.path("log");
     let count = |what: &str, of: &str| {
         let log = std::fs::read_to_string(&log).unwrap();
-        log.lines().filter(|line| line.contains(what) && line.ends_with(of)).count()
+        log.lines()
+            .filter(|line| line.contains(what) && line.ends_with(of))
+            .count()
     };
-    let (arrived, synced) = (count("request", "POST"), count("sync", "records.sqlite3-wal"));
+    let arrived = count("request", "POST");
+    let synced = count("sync", "records.sqlite3-wal");
     assert_eq!(begin().await, Told::Done);
-    assert_eq!(count("sync", "records.sqlite3-wal"), synced + 1, "alone, it needs a sync for itself");
+    assert_eq!(
+        count("sync", "records.sqlite3-wal"),
+        synced + 1,
+        "alone, it needs a sync for itself"
+    );
 
     server.shim.hold("f*sync", "*/store/records.sqlite3-wal");
     let together: tokio::task::JoinSet<Told> = (0..MANY).map(|_| begin()).collect();
@@ -100,7 +143,9 @@ async fn changes_that_arrive_while_the_log_is_synced_share_the_next_sync() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(crate::harness::PATIENCE, all_are_here).await.unwrap();
+    tokio::time::timeout(crate::harness::PATIENCE, all_are_here)
+        .await
+        .unwrap();
     server.shim.heal();
     assert_eq!(together.join_all().await, vec![Told::Done; MANY]);
     // Two, but for those that had arrived and were not queued when the first one ended.
@@ -109,28 +154,49 @@ async fn changes_that_arrive_while_the_log_is_synced_share_the_next_sync() {
     server.stop().await;
 }
 
-/// After a failed sync the kernel may call the next one good although pages are lost: nothing is acknowledged until a restart.
+/// After a failed sync the kernel may call the next one good although pages are lost: nothing is acknowledged
+/// until a restart.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_sync_fails_the_request_and_all_later_ones_and_loses_nothing_acknowledged() {
     let Some(shim) = Shim::build() else { return };
     let mut server = Server::new(shim);
     let address = server.start(Kill::Never).await.unwrap();
     let http = Http::new(address);
-    let (good, bad) = (sha256(b"good"), sha256(b"bad"));
+    let good = sha256(b"good");
+    let bad = sha256(b"bad");
     let path = |digest: &str| format!("/v2/a/blobs/uploads/?digest={digest}");
     assert_eq!(http.change(Method::POST, &path(&good), "good").await, Told::Done);
     server.shim.fail("f*sync", Errno::IO, "*");
-    assert_eq!(http.change(Method::POST, &path(&bad), "bad").await, Told::Nothing, "the sync fails");
+    assert_eq!(
+        http.change(Method::POST, &path(&bad), "bad").await,
+        Told::Nothing,
+        "the sync fails"
+    );
     server.shim.heal();
-    assert_eq!(http.change(Method::POST, &path(&bad), "bad").await, Told::Nothing, "a later success would not be believed");
-    assert_eq!(http.change(Method::GET, &format!("/v2/a/blobs/{good}"), "").await, Told::Done, "reading goes on");
+    assert_eq!(
+        http.change(Method::POST, &path(&bad), "bad").await,
+        Told::Nothing,
+        "a later success would not be believed"
+    );
+    assert_eq!(
+        http.change(Method::GET, &format!("/v2/a/blobs/{good}"), "").await,
+        Told::Done,
+        "reading goes on"
+    );
     server.stop().await;
     server.check();
 
     let address = server.start(Kill::Never).await.unwrap();
     let http = Http::new(address);
-    assert_eq!(http.change(Method::GET, &format!("/v2/a/blobs/{good}"), "").await, Told::Done);
-    assert_eq!(http.change(Method::POST, &path(&bad), "bad").await, Told::Done, "a restart finds out");
+    assert_eq!(
+        http.change(Method::GET, &format!("/v2/a/blobs/{good}"), "").await,
+        Told::Done
+    );
+    assert_eq!(
+        http.change(Method::POST, &path(&bad), "bad").await,
+        Told::Done,
+        "a restart finds out"
+    );
     server.stop().await;
     server.check();
 }

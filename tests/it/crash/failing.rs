@@ -1,5 +1,6 @@
-//! A disk that fails: at a sync, a write or a read of the bytes of a blob, of a value that is a file of its own, and of the records. What
-//! fails is a system call of the running binary, which the shim or `strace` answers with an error.
+//! A disk that fails: at a sync, a write or a read of the bytes of a blob, of a value that is a file of its
+//! own, and of the records. What fails is a system call of the running binary, which the shim or `strace`
+//! answers with an error.
 
 use super::server::Shim;
 use crate::harness::{Setup, TestApp, Trace, can_trace, output, sha256};
@@ -48,7 +49,8 @@ impl Registry {
 
     /// Makes these calls fail until the end of what this returns; if files are named, for those only.
     fn fail(&self, calls: &str, error: &str, files: &[PathBuf]) -> Trace {
-        let (trace, inject) = (format!("trace={calls}"), format!("inject={calls}:error={error}"));
+        let trace = format!("trace={calls}");
+        let inject = format!("inject={calls}:error={error}");
         let mut arguments = vec!["-e", &trace, "-e", &inject];
         arguments.extend(files.iter().flat_map(|file| ["-P", file.to_str().unwrap()]));
         Trace::attach(&arguments, self.app.pid(), self.app.setup.folder.path())
@@ -65,7 +67,12 @@ impl Registry {
     }
 
     async fn push_manifest(&self, tag: &str, size: usize) -> u16 {
-        self.send(Method::PUT, &format!("/v2/a/manifests/{tag}"), manifest(size).as_bytes()).await
+        self.send(
+            Method::PUT,
+            &format!("/v2/a/manifests/{tag}"),
+            manifest(size).as_bytes(),
+        )
+        .await
     }
 
     async fn begin_upload(&self) -> String {
@@ -73,7 +80,8 @@ impl Registry {
     }
 
     async fn close_upload(&self, upload: &str, bytes: &[u8], rest: &[u8]) -> u16 {
-        self.send(Method::PUT, &format!("{upload}?digest={}", sha256(bytes)), rest).await
+        self.send(Method::PUT, &format!("{upload}?digest={}", sha256(bytes)), rest)
+            .await
     }
 
     async fn read_blob(&self, bytes: &[u8]) -> Option<Vec<u8>> {
@@ -87,7 +95,11 @@ impl Registry {
     /// What is there, or that nothing is.
     async fn read(&self, path: &str) -> Option<Vec<u8>> {
         let answer = self.app.anonymous().get(path).await;
-        assert!(matches!(answer.status.as_u16(), 200 | 404), "{path}: {}", answer.status);
+        assert!(
+            matches!(answer.status.as_u16(), 200 | 404),
+            "{path}: {}",
+            answer.status
+        );
         (answer.status == 200).then_some(answer.body)
     }
 
@@ -108,30 +120,47 @@ impl Registry {
 
 fn manifest(padding: usize) -> String {
     let config = json!({"mediaType": "a/b", "digest": sha256(b"older"), "size": 5});
-    let manifest =
-        json!({"schemaVersion": 2, "mediaType": IMAGE, "config": config, "layers": [], "annotations": {"k": "x".repeat(padding)}});
+    let manifest = json!({"schemaVersion": 2, "mediaType": IMAGE, "config": config, "layers": [], "annotations": {"k": "x".repeat(padding)}});
     manifest.to_string()
 }
 
 /// Files, not folders, below a folder of the store.
 fn files(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+    let entries = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    entries
+        .flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] })
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_blob_whose_sync_fails_is_not_published_and_nothing_is_until_a_restart() {
     for place in OF_A_BLOB {
         for method in [Method::PATCH, Method::PUT] {
-            let Some(registry) = Registry::start().await else { return };
+            let Some(registry) = Registry::start().await else {
+                return;
+            };
             let upload = registry.begin_upload().await;
             registry.shim.fail("f*sync", Errno::IO, place);
-            let path = if method == Method::PUT { format!("{upload}?digest={}", sha256(BYTES)) } else { upload.clone() };
-            assert_eq!(registry.send(method.clone(), &path, BYTES).await, 500, "{method} when {place} fails");
+            let path = if method == Method::PUT {
+                format!("{upload}?digest={}", sha256(BYTES))
+            } else {
+                upload.clone()
+            };
+            assert_eq!(
+                registry.send(method.clone(), &path, BYTES).await,
+                500,
+                "{method} when {place} fails"
+            );
             registry.shim.heal();
 
             for rest in [BYTES, b""] {
-                assert_eq!(registry.close_upload(&upload, BYTES, rest).await, 503, "the next sync is not believed");
+                assert_eq!(
+                    registry.close_upload(&upload, BYTES, rest).await,
+                    503,
+                    "the next sync is not believed"
+                );
             }
             registry.has_stopped().await;
             assert_eq!(registry.read_blob(BYTES).await, None);
@@ -139,8 +168,16 @@ async fn a_blob_whose_sync_fails_is_not_published_and_nothing_is_until_a_restart
             let registry = registry.restart().await;
             assert_eq!(registry.read_blob(BYTES).await, None);
             let status = registry.app.anonymous().get(&upload).await;
-            assert_eq!((status.status.as_u16(), status.header("range")), (204, "0--1"), "not one byte was counted");
-            assert_eq!(registry.close_upload(&upload, BYTES, BYTES).await, 201, "they come again");
+            assert_eq!(
+                (status.status.as_u16(), status.header("range")),
+                (204, "0--1"),
+                "not one byte was counted"
+            );
+            assert_eq!(
+                registry.close_upload(&upload, BYTES, BYTES).await,
+                201,
+                "they come again"
+            );
             assert_eq!(registry.read_blob(BYTES).await.as_deref(), Some(BYTES));
             registry.restart().await;
         }
@@ -154,15 +191,24 @@ async fn an_upload_whose_sync_finds_the_disk_full_is_over_and_others_go_on() {
             if before > 0 && place == OF_A_BLOB[2] {
                 continue; // the part before has made it durable
             }
-            let Some(registry) = Registry::start().await else { return };
+            let Some(registry) = Registry::start().await else {
+                return;
+            };
             let upload = registry.begin_upload().await;
             let (kept, rest) = BYTES.split_at(before);
             if before > 0 {
                 assert_eq!(registry.send(Method::PATCH, &upload, kept).await, 202);
             }
             registry.shim.fail("f*sync", Errno::NOSPC, place);
-            assert_eq!(registry.close_upload(&upload, BYTES, rest).await, 507, "when {place} fails");
-            assert!(!registry.file(&upload).exists(), "nothing is left that another sync could call good");
+            assert_eq!(
+                registry.close_upload(&upload, BYTES, rest).await,
+                507,
+                "when {place} fails"
+            );
+            assert!(
+                !registry.file(&upload).exists(),
+                "nothing is left that another sync could call good"
+            );
             let other = registry.begin_upload().await;
             assert_eq!(registry.send(Method::PATCH, &other, BYTES).await, 507);
             registry.shim.heal();
@@ -183,16 +229,25 @@ async fn an_upload_whose_sync_finds_the_disk_full_is_over_and_others_go_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bytes_that_a_full_disk_did_not_take_are_gone_also_if_their_upload_cannot_be_ended() {
-    let Some(registry) = Registry::start().await else { return };
+    let Some(registry) = Registry::start().await else {
+        return;
+    };
     let upload = registry.begin_upload().await;
     // The log's too.
     registry.shim.fail("*", Errno::NOSPC, "*/store/[dr]*");
     assert_eq!(registry.close_upload(&upload, BYTES, BYTES).await, 507);
     registry.shim.heal();
     assert!(!registry.file(&upload).exists());
-    assert_eq!(registry.app.anonymous().get(&upload).await.header("range"), "0--1");
+    assert_eq!(
+        registry.app.anonymous().get(&upload).await.header("range"),
+        "0--1"
+    );
     assert_eq!(registry.read_blob(BYTES).await, None);
-    assert_eq!(registry.close_upload(&upload, BYTES, BYTES).await, 201, "all of them come again");
+    assert_eq!(
+        registry.close_upload(&upload, BYTES, BYTES).await,
+        201,
+        "all of them come again"
+    );
     let registry = registry.restart().await;
     assert_eq!(registry.read_blob(BYTES).await.as_deref(), Some(BYTES));
 }
@@ -202,7 +257,9 @@ async fn bytes_that_a_full_disk_did_not_take_and_that_cannot_be_removed_stop_the
     if !can_trace() {
         return;
     }
-    let Some(registry) = Registry::start().await else { return };
+    let Some(registry) = Registry::start().await else {
+        return;
+    };
     let upload = registry.begin_upload().await;
     registry.shim.fail("f*sync", Errno::NOSPC, OF_A_BLOB[0]);
     let strace = registry.fail("unlinkat", "EIO", &[]);
@@ -221,10 +278,16 @@ async fn bytes_that_a_full_disk_did_not_take_and_that_cannot_be_removed_stop_the
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_value_whose_sync_fails_is_no_record_and_nothing_is_until_a_restart() {
     for place in OF_A_VALUE {
-        let Some(registry) = Registry::start().await else { return };
+        let Some(registry) = Registry::start().await else {
+            return;
+        };
         let digest = sha256(manifest(100_000).as_bytes());
         registry.shim.fail("f*sync", Errno::IO, place);
-        assert_eq!(registry.push_manifest("large", 100_000).await, 500, "when {place} fails");
+        assert_eq!(
+            registry.push_manifest("large", 100_000).await,
+            500,
+            "when {place} fails"
+        );
         registry.shim.heal();
         registry.has_stopped().await;
         for reference in ["large", &digest] {
@@ -237,39 +300,56 @@ async fn a_large_value_whose_sync_fails_is_no_record_and_nothing_is_until_a_rest
         }
         assert_eq!(registry.push_manifest("large", 100_000).await, 201);
         let registry = registry.restart().await;
-        assert_eq!(registry.read_manifest("large").await, Some(manifest(100_000).into_bytes()));
+        assert_eq!(
+            registry.read_manifest("large").await,
+            Some(manifest(100_000).into_bytes())
+        );
     }
 }
 
-/// Nothing was acknowledged that is not there: what can be told for certain when it happens does not stop the store.
+/// Nothing was acknowledged that is not there: what can be told for certain when it happens does not stop the
+/// store.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_value_that_finds_the_disk_full_or_cannot_be_written_leaves_no_trace_and_may_come_again() {
     let syncs = OF_A_VALUE.map(|place| ("f*sync", Errno::NOSPC, place, 507));
-    let writes = [(Errno::NOSPC, 507), (Errno::IO, 500)].map(|(error, status)| ("write", error, OF_A_VALUE[0], status));
+    let writes = [(Errno::NOSPC, 507), (Errno::IO, 500)]
+        .map(|(error, status)| ("write", error, OF_A_VALUE[0], status));
     for (call, error, place, status) in syncs.into_iter().chain(writes) {
-        let Some(registry) = Registry::start().await else { return };
+        let Some(registry) = Registry::start().await else {
+            return;
+        };
         registry.shim.fail(call, error, place);
         for _ in 0..2 {
-            assert_eq!(registry.push_manifest("large", 100_000).await, status, "{call} of {place}: {error}");
+            assert_eq!(
+                registry.push_manifest("large", 100_000).await,
+                status,
+                "{call} of {place}: {error}"
+            );
         }
         registry.shim.heal();
         assert_eq!(registry.read_manifest("large").await, None);
         assert_eq!(files(&registry.app.store().join("v")), Vec::<PathBuf>::new());
         assert_eq!(registry.push_manifest("large", 100_000).await, 201);
         let registry = registry.restart().await;
-        assert_eq!(registry.read_manifest("large").await, Some(manifest(100_000).into_bytes()));
+        assert_eq!(
+            registry.read_manifest("large").await,
+            Some(manifest(100_000).into_bytes())
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_that_cannot_be_written_or_synced_stops_the_store_and_a_full_disk_does_not_if_it_says_so_at_the_write() {
+async fn a_log_that_cannot_be_written_or_synced_stops_the_store_and_a_full_disk_does_not_if_it_says_so_at_the_write()
+ {
     for (call, error, status, stops) in [
         ("pwrite64", Errno::NOSPC, 507, false),
         ("pwrite64", Errno::IO, 500, true),
         ("f*sync", Errno::IO, 500, true),
         ("f*sync", Errno::NOSPC, 500, true),
     ] {
-        let Some(registry) = Registry::start().await else { return };
+        let Some(registry) = Registry::start().await else {
+            return;
+        };
         registry.shim.fail(call, error, LOG);
         assert_eq!(registry.push_manifest("new", 1).await, status, "{call}: {error}");
         registry.shim.heal();
@@ -280,7 +360,10 @@ async fn a_log_that_cannot_be_written_or_synced_stops_the_store_and_a_full_disk_
             assert_eq!(registry.push_manifest("new", 1).await, 201);
         }
         let registry = registry.restart().await;
-        assert_eq!(registry.read_manifest("new").await, (!stops).then(|| manifest(1).into_bytes()));
+        assert_eq!(
+            registry.read_manifest("new").await,
+            (!stops).then(|| manifest(1).into_bytes())
+        );
         assert_eq!(registry.push_manifest("new", 1).await, 201);
     }
 }
@@ -298,7 +381,9 @@ async fn bytes_that_cannot_be_written_are_not_counted_and_may_come_again() {
         ("mkdirat", "ENOSPC", 507),
         ("openat", "EMFILE", 503),
     ] {
-        let Some(registry) = Registry::start().await else { return };
+        let Some(registry) = Registry::start().await else {
+            return;
+        };
         let upload = loop {
             let upload = registry.begin_upload().await;
             if !registry.file(&upload).parent().unwrap().exists() {
@@ -306,11 +391,22 @@ async fn bytes_that_cannot_be_written_are_not_counted_and_may_come_again() {
             }
         };
         let strace = registry.fail(call, error, &[]);
-        assert_eq!(registry.send(Method::PATCH, &upload, BYTES).await, status, "{call}: {error}");
-        assert_eq!(registry.close_upload(&upload, BYTES, BYTES).await, status, "{call}: {error}");
+        assert_eq!(
+            registry.send(Method::PATCH, &upload, BYTES).await,
+            status,
+            "{call}: {error}"
+        );
+        assert_eq!(
+            registry.close_upload(&upload, BYTES, BYTES).await,
+            status,
+            "{call}: {error}"
+        );
         assert!(strace.end().to_string().contains("(INJECTED)"));
         assert_eq!(registry.read_blob(BYTES).await, None);
-        assert_eq!(registry.app.anonymous().get(&upload).await.header("range"), "0--1");
+        assert_eq!(
+            registry.app.anonymous().get(&upload).await.header("range"),
+            "0--1"
+        );
         assert_eq!(registry.close_upload(&upload, BYTES, BYTES).await, 201);
         let registry = registry.restart().await;
         assert_eq!(registry.read_blob(BYTES).await.as_deref(), Some(BYTES));
@@ -318,11 +414,13 @@ async fn bytes_that_cannot_be_written_are_not_counted_and_may_come_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_large_blob_whose_writing_back_fails_is_not_believed_and_one_that_cannot_begin_early_is_synced_at_its_end() {
+async fn a_large_blob_whose_writing_back_fails_is_not_believed_and_one_that_cannot_begin_early_is_synced_at_its_end()
+ {
     if !can_trace() {
         return;
     }
-    // Its last byte completes the first piece: the answer comes when everything was sent, and meets no client that is still sending.
+    // Its last byte completes the first piece: the answer comes when everything was sent, and meets no client
+    // that is still sending.
     let large: Vec<u8> = (0..8_u32 << 18).flat_map(u32::to_le_bytes).collect();
     for (error, status, stops) in [
         ("EIO", 500, true),
@@ -333,12 +431,18 @@ async fn a_large_blob_whose_writing_back_fails_is_not_believed_and_one_that_cann
         ("EINVAL", 201, false),
         ("EPERM", 201, false),
     ] {
-        let Some(registry) = Registry::start().await else { return };
+        let Some(registry) = Registry::start().await else {
+            return;
+        };
         let upload = registry.begin_upload().await;
         let (kept, rest) = large.split_at(1 << 20);
         assert_eq!(registry.send(Method::PATCH, &upload, kept).await, 202);
         let strace = registry.fail("sync_file_range", error, &[]);
-        assert_eq!(registry.close_upload(&upload, &large, rest).await, status, "{error}");
+        assert_eq!(
+            registry.close_upload(&upload, &large, rest).await,
+            status,
+            "{error}"
+        );
         assert!(strace.end().to_string().contains("(INJECTED)"));
         if status != 201 {
             assert!(registry.read_blob(&large).await.is_none(), "{error}");
@@ -354,7 +458,11 @@ async fn a_large_blob_whose_writing_back_fails_is_not_believed_and_one_that_cann
             registry.has_stopped().await;
         }
         let registry = registry.restart().await;
-        assert!(if stops { registry.read_blob(&large).await.is_none() } else { registry.read_blob(&large).await == Some(large.clone()) });
+        assert!(if stops {
+            registry.read_blob(&large).await.is_none()
+        } else {
+            registry.read_blob(&large).await == Some(large.clone())
+        });
     }
 }
 
@@ -363,22 +471,38 @@ async fn what_cannot_be_read_is_an_error_and_is_there_when_the_disk_reads_again(
     if !can_trace() {
         return;
     }
-    let Some(registry) = Registry::start().await else { return };
+    let Some(registry) = Registry::start().await else {
+        return;
+    };
     let blob = registry.app.anonymous().push_blob("a", BYTES).await;
     assert_eq!(registry.push_manifest("large", 100_000).await, 201);
     // Nothing is in memory any more.
     let registry = registry.restart().await;
-    let (blobs, values) = (files(&registry.app.store().join("d")), files(&registry.app.store().join("v")));
-    for (calls, files, path) in
-        [("preadv2,pread64", blobs, format!("/v2/a/blobs/{blob}")), ("read", values, "/v2/a/manifests/large".to_owned())]
-    {
+    let blobs = files(&registry.app.store().join("d"));
+    let values = files(&registry.app.store().join("v"));
+    for (calls, files, path) in [
+        ("preadv2,pread64", blobs, format!("/v2/a/blobs/{blob}")),
+        ("read", values, "/v2/a/manifests/large".to_owned()),
+    ] {
         let strace = registry.fail(calls, "EIO", &files);
-        let whole = async { registry.app.anonymous().begin(Method::GET, &path, "").await?.error_for_status()?.bytes().await };
+        let whole = async {
+            registry
+                .app
+                .anonymous()
+                .begin(Method::GET, &path, "")
+                .await?
+                .error_for_status()?
+                .bytes()
+                .await
+        };
         let read = whole.await;
         assert!(read.is_err(), "{path}: {read:?}");
         assert!(strace.end().to_string().contains("(INJECTED)"), "{path}");
     }
     assert_eq!(registry.read_blob(BYTES).await.as_deref(), Some(BYTES));
-    assert_eq!(registry.read_manifest("large").await, Some(manifest(100_000).into_bytes()));
+    assert_eq!(
+        registry.read_manifest("large").await,
+        Some(manifest(100_000).into_bytes())
+    );
     registry.restart().await;
 }

@@ -1,5 +1,6 @@
-//! The same on a disk that another program fills to the last byte and empties again, so that it is full half of the time. What was
-//! acknowledged stays, what was deleted stays away, and in the end everything works again.
+//! The same on a disk that another program fills to the last byte and empties again, so that it is full half
+//! of the time. What was acknowledged stays, what was deleted stays away, and in the end everything works
+//! again.
 
 use super::client::Http;
 use super::full::{Small, manifest};
@@ -31,8 +32,17 @@ struct Client {
 
 impl Client {
     fn new(number: usize, dice: fastrand::Rng) -> Self {
-        let (there, perhaps) = (BTreeMap::new(), BTreeMap::new());
-        Self { repository: format!("client/{number}"), dice, there, gone: BTreeSet::new(), perhaps, acknowledged: 0, refused: 0 }
+        let there = BTreeMap::new();
+        let perhaps = BTreeMap::new();
+        Self {
+            repository: format!("client/{number}"),
+            dice,
+            there,
+            gone: BTreeSet::new(),
+            perhaps,
+            acknowledged: 0,
+            refused: 0,
+        }
     }
 
     fn path(&self, what: &str) -> String {
@@ -58,14 +68,26 @@ impl Client {
     async fn push_manifest(&mut self, http: &Http) -> Option<()> {
         let config = self.path(&format!("blobs/{}", sha256(b"{}")));
         if !self.there.contains_key(&config) {
-            self.push(http, Method::POST, &self.path(&format!("blobs/uploads/?digest={}", sha256(b"{}"))), config, b"{}".to_vec()).await?;
+            self.push(
+                http,
+                Method::POST,
+                &self.path(&format!("blobs/uploads/?digest={}", sha256(b"{}"))),
+                config,
+                b"{}".to_vec(),
+            )
+            .await?;
             return Some(());
         }
-        let (number, size) = (self.dice.usize(..), self.dice.usize(100..90_000));
+        let number = self.dice.usize(..);
+        let size = self.dice.usize(100..90_000);
         let bytes = manifest((&sha256(b"{}"), 2), number, size).into_bytes();
         let path = self.path(&format!("manifests/{}", sha256(&bytes)));
         let tag = format!("manifests/t{}", self.dice.u32(0..20));
-        let reference = if self.dice.bool() { path.clone() } else { self.path(&tag) };
+        let reference = if self.dice.bool() {
+            path.clone()
+        } else {
+            self.path(&tag)
+        };
         self.push(http, Method::PUT, &reference, path, bytes).await
     }
 
@@ -74,10 +96,24 @@ impl Client {
         let bytes: Vec<u8> = std::iter::repeat_with(|| self.dice.u8(..)).take(size).collect();
         let digest = sha256(&bytes);
         let path = self.path(&format!("blobs/{digest}"));
-        self.push(http, Method::POST, &self.path(&format!("blobs/uploads/?digest={digest}")), path, bytes).await
+        self.push(
+            http,
+            Method::POST,
+            &self.path(&format!("blobs/uploads/?digest={digest}")),
+            path,
+            bytes,
+        )
+        .await
     }
 
-    async fn push(&mut self, http: &Http, method: Method, to: &str, path: String, bytes: Vec<u8>) -> Option<()> {
+    async fn push(
+        &mut self,
+        http: &Http,
+        method: Method,
+        to: &str,
+        path: String,
+        bytes: Vec<u8>,
+    ) -> Option<()> {
         self.perhaps.insert(path.clone(), bytes.clone());
         let answer = http.ask(method, to, bytes.clone()).await?;
         match answer.status.as_u16() {
@@ -94,8 +130,15 @@ impl Client {
 
     async fn delete(&mut self, http: &Http) -> Option<()> {
         let config = sha256(b"{}");
-        let paths: Vec<_> = self.there.keys().filter(|path| !path.ends_with(&config)).cloned().collect();
-        let Some(path) = self.dice.choice(paths) else { return Some(()) };
+        let paths: Vec<_> = self
+            .there
+            .keys()
+            .filter(|path| !path.ends_with(&config))
+            .cloned()
+            .collect();
+        let Some(path) = self.dice.choice(paths) else {
+            return Some(());
+        };
         self.delete_one(http, &path).await
     }
 
@@ -118,7 +161,9 @@ impl Client {
 
     async fn pull(&mut self, http: &Http) -> Option<()> {
         let paths: Vec<_> = self.there.keys().cloned().collect();
-        let Some(path) = self.dice.choice(paths) else { return Some(()) };
+        let Some(path) = self.dice.choice(paths) else {
+            return Some(());
+        };
         let answer = http.ask(Method::GET, &path, "").await?.must_be(200, "its push");
         assert!(answer.body == self.there[&path], "{path}");
         Some(())
@@ -127,16 +172,26 @@ impl Client {
     /// Holds what is there against what was acknowledged.
     async fn compare(&mut self, http: &Http) {
         for (path, bytes) in &self.there {
-            let answer = http.ask(Method::GET, path, "").await.unwrap().must_be(200, "its push");
+            let answer = http
+                .ask(Method::GET, path, "")
+                .await
+                .unwrap()
+                .must_be(200, "its push");
             assert!(answer.body == bytes, "{path}");
         }
         for path in &self.gone {
-            http.ask(Method::GET, path, "").await.unwrap().must_be(404, "its deletion");
+            http.ask(Method::GET, path, "")
+                .await
+                .unwrap()
+                .must_be(404, "its deletion");
         }
         for (path, bytes) in std::mem::take(&mut self.perhaps) {
             let answer = http.ask(Method::GET, &path, "").await.unwrap();
             match answer.status.as_u16() {
-                200 => assert!(answer.body == bytes && self.there.insert(path.clone(), bytes).is_none(), "{path}"),
+                200 => assert!(
+                    answer.body == bytes && self.there.insert(path.clone(), bytes).is_none(),
+                    "{path}"
+                ),
                 404 => {}
                 _ => panic!("{answer}"),
             }
@@ -160,22 +215,39 @@ async fn fill_and_free(small: Arc<Mutex<Small>>, end: Arc<AtomicBool>, mut dice:
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_and_kills_on_a_disk_that_is_full_half_of_the_time_lose_nothing_and_nothing_is_stuck() {
     let Some(shim) = Shim::build() else { return };
-    let seconds = std::env::var("WHARFINGER_CRASH_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(20);
-    let seed = std::env::var("WHARFINGER_CRASH_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
+    let seconds = std::env::var("WHARFINGER_CRASH_SECONDS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(20);
+    let seed = std::env::var("WHARFINGER_CRASH_SEED")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_else(|| fastrand::u64(..));
     eprintln!("WHARFINGER_CRASH_SEED={seed}");
     let mut dice = fastrand::Rng::with_seed(seed);
     let setup = Setup::plain();
-    let Some(small) = Small::mount(setup.path("store"), 48) else { return };
-    let (small, over) = (Arc::new(Mutex::new(small)), Arc::new(AtomicBool::new(false)));
+    let Some(small) = Small::mount(setup.path("store"), 48) else {
+        return;
+    };
+    let small = Arc::new(Mutex::new(small));
+    let over = Arc::new(AtomicBool::new(false));
     let mut server = Server::with(shim, setup);
     // A store is made on a disk with room.
     server.start(Kill::Never).await.unwrap();
     server.stop().await;
-    let mut clients: Vec<_> = (0..CLIENTS).map(|number| Client::new(number, dice.fork())).collect();
+    let mut clients: Vec<_> = (0..CLIENTS)
+        .map(|number| Client::new(number, dice.fork()))
+        .collect();
     let filling = tokio::spawn(fill_and_free(small.clone(), over.clone(), dice.fork()));
-    let (end, mut deaths, mut rounds) = (Instant::now() + Duration::from_secs(seconds), 0, 0);
+    let end = Instant::now() + Duration::from_secs(seconds);
+    let mut deaths = 0;
+    let mut rounds = 0;
     while Instant::now() < end || rounds < 2 {
-        let kill = if dice.bool() { Kill::AfterMillis(dice.u64(300..2500)) } else { Kill::AtCall(dice.u64(1..2500)) };
+        let kill = if dice.bool() {
+            Kill::AfterMillis(dice.u64(300..2500))
+        } else {
+            Kill::AtCall(dice.u64(1..2500))
+        };
         if let Some(address) = server.start(kill).await {
             let stop = Instant::now() + Duration::from_secs(3);
             let mut working = tokio::task::JoinSet::new();
@@ -191,7 +263,12 @@ async fn clients_and_kills_on_a_disk_that_is_full_half_of_the_time_lose_nothing_
         // The other program is held up until all is compared.
         let _alone = small.lock().await;
         server.check();
-        let http = Http::new(server.start(Kill::Never).await.expect("the registry starts on what is left"));
+        let http = Http::new(
+            server
+                .start(Kill::Never)
+                .await
+                .expect("the registry starts on what is left"),
+        );
         for client in &mut clients {
             client.compare(&http).await;
         }
@@ -205,17 +282,28 @@ async fn clients_and_kills_on_a_disk_that_is_full_half_of_the_time_lose_nothing_
     for client in &mut clients {
         let refused = client.refused;
         client.push_blob(&http).await.unwrap();
-        let (manifests, blobs): (Vec<_>, Vec<_>) = client.there.keys().cloned().partition(|path| path.contains("/manifests/"));
+        let (manifests, blobs): (Vec<_>, Vec<_>) = client
+            .there
+            .keys()
+            .cloned()
+            .partition(|path| path.contains("/manifests/"));
         for path in manifests.iter().chain(&blobs) {
             client.delete_one(&http, path).await.unwrap();
         }
         client.push_manifest(&http).await.unwrap();
-        assert_eq!((client.refused, client.there.len()), (refused, 1), "nothing is stuck");
+        assert_eq!(
+            (client.refused, client.there.len()),
+            (refused, 1),
+            "nothing is stuck"
+        );
     }
     assert!(!server.stop().await, "nobody killed it");
     server.check();
     let sum = |count: fn(&Client) -> u64| clients.iter().map(count).sum::<u64>();
-    let (acknowledged, refused) = (sum(|client| client.acknowledged), sum(|client| client.refused));
-    eprintln!("{rounds} rounds, {deaths} kills, {acknowledged} acknowledged changes, none lost; {refused} refused on a full disk");
+    let acknowledged = sum(|client| client.acknowledged);
+    let refused = sum(|client| client.refused);
+    eprintln!(
+        "{rounds} rounds, {deaths} kills, {acknowledged} acknowledged changes, none lost; {refused} refused on a full disk"
+    );
     assert!(acknowledged > 0 && refused > 0 && deaths > 0);
 }

@@ -16,13 +16,19 @@ pub(crate) struct Small(PathBuf);
 impl Small {
     /// `None`, and it says why, where mounting is not allowed.
     pub(crate) fn mount(at: PathBuf, mib: u32) -> Option<Self> {
-        Self::mounted(at, Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={mib}m"), "tmpfs"]))
+        Self::mounted(
+            at,
+            Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={mib}m"), "tmpfs"]),
+        )
     }
 
     /// One that keeps its blocks on a disk, which is a file here.
     fn mount_ext4(at: PathBuf, image: &Path, mib: u64) -> Option<Self> {
         File::create(image).unwrap().set_len(mib << 20).unwrap();
-        let made = Command::new("mkfs.ext4").args(["-q", "-F", "-m", "0"]).arg(image).output();
+        let made = Command::new("mkfs.ext4")
+            .args(["-q", "-F", "-m", "0"])
+            .arg(image)
+            .output();
         if !made.is_ok_and(|made| made.status.success()) {
             eprintln!("skipped: no ext4 can be made here");
             return None;
@@ -37,7 +43,10 @@ impl Small {
         match mount.arg(&at).output() {
             Ok(output) if output.status.success() => Some(Self(at)),
             Ok(output) => {
-                eprintln!("skipped: a small file system cannot be mounted here: {}", String::from_utf8_lossy(&output.stderr));
+                eprintln!(
+                    "skipped: a small file system cannot be mounted here: {}",
+                    String::from_utf8_lossy(&output.stderr)
+                );
                 None
             }
             Err(why) => {
@@ -49,7 +58,11 @@ impl Small {
 
     /// Takes all that is free, to the last byte, as another program might.
     pub(super) fn fill(&self) {
-        let mut ballast = File::options().append(true).create(true).open(self.ballast()).unwrap();
+        let mut ballast = File::options()
+            .append(true)
+            .create(true)
+            .open(self.ballast())
+            .unwrap();
         for size in [1 << 20, 4096, 1] {
             let bytes = vec![1; size];
             while ballast.write(&bytes).is_ok_and(|written| written > 0) {}
@@ -67,7 +80,9 @@ impl Small {
 
     /// How many bytes files have in this folder.
     fn bytes_in(&self, folder: &str) -> u64 {
-        let shards = std::fs::read_dir(self.0.join(folder)).unwrap().map(Result::unwrap);
+        let shards = std::fs::read_dir(self.0.join(folder))
+            .unwrap()
+            .map(Result::unwrap);
         let files = shards.flat_map(|shard| std::fs::read_dir(shard.path()).unwrap().map(Result::unwrap));
         files.map(|file| file.metadata().unwrap().len()).sum()
     }
@@ -105,7 +120,9 @@ async fn until_ready_says(http: &Http, what: &str) -> u16 {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, said).await.unwrap_or_else(|_| panic!("/readyz never says {what:?}"))
+    tokio::time::timeout(PATIENCE, said)
+        .await
+        .unwrap_or_else(|_| panic!("/readyz never says {what:?}"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -113,34 +130,58 @@ async fn a_disk_without_a_free_byte_takes_deletions_opens_and_is_checked() {
     for ext4 in [false, true] {
         let Some(shim) = Shim::build() else { return };
         let setup = Setup::plain();
-        let (at, image) = (setup.path("store"), setup.path("disk"));
-        let small = if ext4 { Small::mount_ext4(at, &image, 64) } else { Small::mount(at, 64) };
+        let at = setup.path("store");
+        let image = setup.path("disk");
+        let small = if ext4 {
+            Small::mount_ext4(at, &image, 64)
+        } else {
+            Small::mount(at, 64)
+        };
         let Some(small) = small else { return };
         let mut server = Server::with(shim, setup);
         let mut http = Http::new(server.start(Kill::Never).await.unwrap());
-        let (mut blobs, mut manifests) = (Vec::new(), Vec::new());
+        let mut blobs = Vec::new();
+        let mut manifests = Vec::new();
         while blobs.len() < 30 {
             let bytes = blob(blobs.len());
-            assert_eq!(http.status(Method::POST, &push_path(&bytes), bytes.clone()).await, 201);
+            assert_eq!(
+                http.status(Method::POST, &push_path(&bytes), bytes.clone()).await,
+                201
+            );
             blobs.push((sha256(&bytes), bytes.len()));
         }
         let (refused, last) = loop {
             let number = manifests.len();
             let bytes = manifest((&blobs[0].0, blobs[0].1), number, 60_000);
-            match http.status(Method::PUT, &format!("/v2/a/manifests/t{number}"), bytes.clone()).await {
+            match http
+                .status(Method::PUT, &format!("/v2/a/manifests/t{number}"), bytes.clone())
+                .await
+            {
                 201 => manifests.push(sha256(bytes.as_bytes())),
                 status => break (status, sha256(bytes.as_bytes())),
             }
             assert!(number < 2000, "the disk is never full");
         };
-        assert_eq!((refused, manifests.len() > 100), (507, true), "{}", manifests.len());
+        assert_eq!(
+            (refused, manifests.len() > 100),
+            (507, true),
+            "{}",
+            manifests.len()
+        );
         small.fill();
         assert_eq!(until_ready_says(&http, "storage is full").await, 200);
         let gone = |answer| assert_eq!(answer, Told::Done, "on ext4: {ext4}");
         let mut rest = manifests.split_off(20);
         for (number, digest) in manifests.iter().enumerate() {
-            let reference = if number % 2 == 0 { digest.clone() } else { format!("t{number}") };
-            gone(http.change(Method::DELETE, &format!("/v2/a/manifests/{reference}"), "").await);
+            let reference = if number % 2 == 0 {
+                digest.clone()
+            } else {
+                format!("t{number}")
+            };
+            gone(
+                http.change(Method::DELETE, &format!("/v2/a/manifests/{reference}"), "")
+                    .await,
+            );
         }
         // The blocks that were given back go to somebody else, and the process dies.
         small.fill();
@@ -150,22 +191,41 @@ async fn a_disk_without_a_free_byte_takes_deletions_opens_and_is_checked() {
         small.fill();
         http = Http::new(server.start(Kill::Never).await.expect("it starts on a full disk"));
         for (digest, _) in &blobs {
-            assert_eq!(http.change(Method::GET, &format!("/v2/a/blobs/{digest}"), "").await, Told::Done);
+            assert_eq!(
+                http.change(Method::GET, &format!("/v2/a/blobs/{digest}"), "")
+                    .await,
+                Told::Done
+            );
         }
         small.fill();
         rest.extend(manifests.into_iter().skip(1).step_by(2));
         // It may be there if only its tag found no room.
-        let last = http.change(Method::DELETE, &format!("/v2/a/manifests/{last}"), "").await;
-        assert!(matches!(last, Told::Done | Told::Refused(StatusCode::NOT_FOUND)), "{last:?}");
+        let last = http
+            .change(Method::DELETE, &format!("/v2/a/manifests/{last}"), "")
+            .await;
+        assert!(
+            matches!(last, Told::Done | Told::Refused(StatusCode::NOT_FOUND)),
+            "{last:?}"
+        );
         for digest in &rest {
-            gone(http.change(Method::DELETE, &format!("/v2/a/manifests/{digest}"), "").await);
+            gone(
+                http.change(Method::DELETE, &format!("/v2/a/manifests/{digest}"), "")
+                    .await,
+            );
         }
         for (digest, _) in &blobs {
-            gone(http.change(Method::DELETE, &format!("/v2/a/blobs/{digest}"), "").await);
+            gone(
+                http.change(Method::DELETE, &format!("/v2/a/blobs/{digest}"), "")
+                    .await,
+            );
         }
         small.free();
         let bytes = blob(200);
-        assert_eq!(http.status(Method::POST, &push_path(&bytes), bytes.clone()).await, 201, "on ext4: {ext4}");
+        assert_eq!(
+            http.status(Method::POST, &push_path(&bytes), bytes.clone()).await,
+            201,
+            "on ext4: {ext4}"
+        );
         assert_eq!(until_ready_says(&http, "ok").await, 200);
         server.stop().await;
         server.check();
@@ -177,17 +237,29 @@ async fn a_disk_without_a_free_byte_takes_deletions_opens_and_is_checked() {
 async fn an_upload_that_fails_on_a_full_disk_gives_its_bytes_back() {
     let Some(shim) = Shim::build() else { return };
     let setup = Setup::plain();
-    let Some(small) = Small::mount(setup.path("store"), 16) else { return };
+    let Some(small) = Small::mount(setup.path("store"), 16) else {
+        return;
+    };
     let mut server = Server::with(shim, setup);
     let http = Http::new(server.start(Kill::Never).await.unwrap());
     let large = vec![7; 30 << 20];
-    let begin = async || http.ask(Method::POST, "/v2/a/blobs/uploads/", "").await.unwrap().must_be(202, "").header("location").to_owned();
+    let begin = async || {
+        http.ask(Method::POST, "/v2/a/blobs/uploads/", "")
+            .await
+            .unwrap()
+            .must_be(202, "")
+            .header("location")
+            .to_owned()
+    };
     // Nothing was kept.
     let upload = begin().await;
     for (method, path) in [
         (Method::POST, push_path(&large)),
         (Method::PATCH, upload.clone()),
-        (Method::PUT, format!("{}?digest={}", begin().await, sha256(&large))),
+        (
+            Method::PUT,
+            format!("{}?digest={}", begin().await, sha256(&large)),
+        ),
     ] {
         if let Some(answer) = http.ask(method.clone(), &path, large.clone()).await {
             assert_eq!(answer.status.as_u16(), 507, "{answer}");
@@ -196,11 +268,18 @@ async fn an_upload_that_fails_on_a_full_disk_gives_its_bytes_back() {
     }
     assert_eq!(http.status(Method::GET, &upload, "").await, 204);
     // What was kept stays, and the upload goes on from there.
-    let (upload, kept) = (begin().await, vec![1; 100_000]);
-    http.ask(Method::PATCH, &upload, kept.clone()).await.unwrap().must_be(202, "");
+    let upload = begin().await;
+    let kept = vec![1; 100_000];
+    http.ask(Method::PATCH, &upload, kept.clone())
+        .await
+        .unwrap()
+        .must_be(202, "");
     drop(http.ask(Method::PATCH, &upload, large).await);
     assert_eq!(small.bytes_in("d"), 100_000);
-    let closed = http.ask(Method::PUT, &format!("{upload}?digest={}", sha256(&kept)), "").await.unwrap();
+    let closed = http
+        .ask(Method::PUT, &format!("{upload}?digest={}", sha256(&kept)), "")
+        .await
+        .unwrap();
     closed.must_be(201, "the chunk that was kept");
     server.stop().await;
     server.check();
@@ -210,16 +289,22 @@ async fn an_upload_that_fails_on_a_full_disk_gives_its_bytes_back() {
 async fn while_another_program_reads_without_an_end_pushes_are_refused_before_the_disk_is_full() {
     let Some(shim) = Shim::build() else { return };
     let setup = Setup::plain();
-    let Some(small) = Small::mount(setup.path("store"), 200) else { return };
+    let Some(small) = Small::mount(setup.path("store"), 200) else {
+        return;
+    };
     let mut server = Server::with(shim, setup);
     let http = Http::new(server.start(Kill::Never).await.unwrap());
     assert_eq!(http.status(Method::POST, &push_path(b"{}"), "{}").await, 201);
     let reader = rusqlite::Connection::open(small.0.join("records.sqlite3")).unwrap();
-    reader.execute_batch("BEGIN; SELECT count(*) FROM records").unwrap();
+    reader
+        .execute_batch("BEGIN; SELECT count(*) FROM records")
+        .unwrap();
     let config = sha256(b"{}");
     let push = async |number: usize| {
         let bytes = manifest((&config, 2), number, 60_000);
-        http.ask(Method::PUT, &format!("/v2/a/manifests/t{number}"), bytes).await.unwrap()
+        http.ask(Method::PUT, &format!("/v2/a/manifests/t{number}"), bytes)
+            .await
+            .unwrap()
     };
     let mut pushed = 0;
     let refused = loop {
@@ -231,12 +316,18 @@ async fn while_another_program_reads_without_an_end_pushes_are_refused_before_th
         assert!(pushed < 2000, "the log has no bound");
     };
     assert!(
-        refused.is(507, "UNKNOWN") && refused.to_string().contains("another program reads the registry's records.sqlite3"),
+        refused.is(507, "UNKNOWN")
+            && refused
+                .to_string()
+                .contains("another program reads the registry's records.sqlite3"),
         "{refused}"
     );
     let free = rustix::fs::statvfs(&small.0).unwrap();
     assert!(free.f_bavail * 2 > free.f_blocks, "the disk is half empty still");
-    assert_eq!(http.change(Method::DELETE, "/v2/a/manifests/t0", "").await, Told::Done);
+    assert_eq!(
+        http.change(Method::DELETE, "/v2/a/manifests/t0", "").await,
+        Told::Done
+    );
     assert_eq!(until_ready_says(&http, "storage is full").await, 200);
     drop(reader);
     assert_eq!(until_ready_says(&http, "ok").await, 200);
@@ -245,7 +336,9 @@ async fn while_another_program_reads_without_an_end_pushes_are_refused_before_th
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, again).await.expect("the log is emptied");
+    tokio::time::timeout(PATIENCE, again)
+        .await
+        .expect("the log is emptied");
     server.stop().await;
     server.check();
 }
@@ -254,13 +347,21 @@ async fn while_another_program_reads_without_an_end_pushes_are_refused_before_th
 async fn a_store_whose_bytes_cannot_be_written_is_not_ready_and_one_that_lost_them_does_not_start() {
     let Some(shim) = Shim::build() else { return };
     let setup = Setup::plain();
-    let (store, file) = (setup.path("store"), setup.file());
+    let store = setup.path("store");
+    let file = setup.file();
     let mut server = Server::with(shim, setup);
     let http = Http::new(server.start(Kill::Never).await.unwrap());
     for name in ["d", "v"] {
         assert_eq!(until_ready_says(&http, "ok").await, 200);
         std::fs::rename(store.join(name), store.join("away")).unwrap();
-        assert_eq!(until_ready_says(&http, &format!("the folder {name} of the store cannot be written to")).await, 503);
+        assert_eq!(
+            until_ready_says(
+                &http,
+                &format!("the folder {name} of the store cannot be written to")
+            )
+            .await,
+            503
+        );
         std::fs::rename(store.join("away"), store.join(name)).unwrap();
     }
     assert_eq!(until_ready_says(&http, "ok").await, 200);
@@ -269,7 +370,12 @@ async fn a_store_whose_bytes_cannot_be_written_is_not_ready_and_one_that_lost_th
         std::fs::remove_dir_all(store.join(name)).unwrap();
         for command in ["serve", "fsck"] {
             let (code, _, errors) = output(&[command, file.to_str().unwrap()], &store);
-            assert!(code != 0 && errors.contains(&*store.join(name).to_string_lossy()) && errors.contains("mkdir"), "{command}: {errors}");
+            assert!(
+                code != 0
+                    && errors.contains(&*store.join(name).to_string_lossy())
+                    && errors.contains("mkdir"),
+                "{command}: {errors}"
+            );
         }
         std::fs::create_dir(store.join(name)).unwrap();
     }
@@ -282,7 +388,9 @@ async fn a_store_whose_bytes_cannot_be_written_is_not_ready_and_one_that_lost_th
 async fn on_a_full_disk_pushes_are_507_pulls_and_deletions_work_and_nothing_is_torn() {
     let Some(shim) = Shim::build() else { return };
     let setup = Setup::plain();
-    let Some(small) = Small::mount(setup.path("store"), 16) else { return };
+    let Some(small) = Small::mount(setup.path("store"), 16) else {
+        return;
+    };
     let mut server = Server::with(shim, setup);
     let address = server.start(Kill::Never).await.unwrap();
     let http = Http::new(address);
@@ -302,25 +410,47 @@ async fn on_a_full_disk_pushes_are_507_pulls_and_deletions_work_and_nothing_is_t
     // A large record is a file too, and may not have the reserve.
     let config = json!({"mediaType": "application/vnd.oci.image.config.v1+json", "digest": pushed[0], "size": 700_000});
     let large = json!({"schemaVersion": 2, "config": config, "layers": [], "annotations": {"note": "x".repeat(500_000)}}).to_string();
-    assert_eq!(http.status(Method::PUT, "/v2/a/manifests/large", large.into_bytes()).await, 507);
+    assert_eq!(
+        http.status(Method::PUT, "/v2/a/manifests/large", large.into_bytes())
+            .await,
+        507
+    );
     // Whatever else takes the reserve away.
     std::fs::write(small.0.join("ballast"), vec![0; 16 << 20]).unwrap_err();
     let bytes = blob(200);
     assert_eq!(http.status(Method::POST, &path(&bytes), bytes.clone()).await, 507);
     for digest in &pushed {
-        assert_eq!(http.change(Method::GET, &format!("/v2/a/blobs/{digest}"), "").await, Told::Done);
+        assert_eq!(
+            http.change(Method::GET, &format!("/v2/a/blobs/{digest}"), "")
+                .await,
+            Told::Done
+        );
     }
     std::fs::remove_file(small.0.join("ballast")).unwrap();
     for digest in &pushed {
-        assert_eq!(http.change(Method::DELETE, &format!("/v2/a/blobs/{digest}"), "").await, Told::Done, "deleting takes the reserve");
+        assert_eq!(
+            http.change(Method::DELETE, &format!("/v2/a/blobs/{digest}"), "")
+                .await,
+            Told::Done,
+            "deleting takes the reserve"
+        );
     }
     server.stop().await;
     server.check();
     // Nobody has taken the bytes away yet: the collector does, or here somebody who makes the disk larger.
-    let grown = Command::new("mount").args(["-o", "remount,size=32m"]).arg(&small.0).status().unwrap();
+    let grown = Command::new("mount")
+        .args(["-o", "remount,size=32m"])
+        .arg(&small.0)
+        .status()
+        .unwrap();
     assert!(grown.success());
     let address = server.start(Kill::Never).await.unwrap();
-    assert_eq!(Http::new(address).status(Method::POST, &path(&bytes), bytes.clone()).await, 201);
+    assert_eq!(
+        Http::new(address)
+            .status(Method::POST, &path(&bytes), bytes.clone())
+            .await,
+        201
+    );
     server.stop().await;
     server.check();
 }

@@ -27,12 +27,24 @@ pub(super) enum Told {
 
 impl Http {
     pub(super) fn new(address: SocketAddr) -> Self {
-        let client = reqwest::Client::builder().no_proxy().timeout(crate::harness::PATIENCE).build().unwrap();
-        Self { client, base: format!("http://{address}") }
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(crate::harness::PATIENCE)
+            .build()
+            .unwrap();
+        Self {
+            client,
+            base: format!("http://{address}"),
+        }
     }
 
     /// `None` if the connection broke before the end of the answer: the registry is dead.
-    pub(super) async fn ask(&self, method: Method, path: &str, body: impl Into<reqwest::Body>) -> Option<Answer> {
+    pub(super) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: impl Into<reqwest::Body>,
+    ) -> Option<Answer> {
         self.ask_with(method, path, None, body).await
     }
 
@@ -44,18 +56,33 @@ impl Http {
         chunk: Option<(usize, usize)>,
         body: impl Into<reqwest::Body>,
     ) -> Option<Answer> {
-        let url = if path.starts_with('/') { format!("{}{path}", self.base) } else { path.to_owned() };
+        let url = if path.starts_with('/') {
+            format!("{}{path}", self.base)
+        } else {
+            path.to_owned()
+        };
         let mut request = self.client.request(method.clone(), url).body(body);
         let mut what = format!("{method} {path}");
         if let Some((first, last)) = chunk {
             request = request.header("content-range", format!("{first}-{last}"));
             what = format!("{what} ({first}-{last})");
         }
-        let silent = |why: reqwest::Error| assert!(!why.is_timeout(), "{what}: neither an answer nor an end of the connection");
+        let silent = |why: reqwest::Error| {
+            assert!(
+                !why.is_timeout(),
+                "{what}: neither an answer nor an end of the connection"
+            )
+        };
         let answer = request.send().await.map_err(silent).ok()?;
-        let (status, headers) = (answer.status(), answer.headers().clone());
+        let status = answer.status();
+        let headers = answer.headers().clone();
         let body = answer.bytes().await.map_err(silent).ok()?;
-        Some(Answer { request: what, status, headers, body })
+        Some(Answer {
+            request: what,
+            status,
+            headers,
+            body,
+        })
     }
 
     pub(super) async fn change(&self, method: Method, path: &str, body: impl Into<reqwest::Body>) -> Told {
@@ -68,25 +95,41 @@ impl Http {
     }
 
     pub(super) async fn status(&self, method: Method, path: &str, body: impl Into<reqwest::Body>) -> u16 {
-        self.ask(method, path, body).await.expect("an answer").status.as_u16()
+        self.ask(method, path, body)
+            .await
+            .expect("an answer")
+            .status
+            .as_u16()
     }
 
     /// The blob, whole, which was acknowledged by `before`.
     pub(super) async fn must_have(&self, repository: &str, digest: &str, before: &str) -> Option<()> {
-        let answer = self.ask(Method::GET, &format!("/v2/{repository}/blobs/{digest}"), "").await?.must_be(200, before);
+        let answer = self
+            .ask(Method::GET, &format!("/v2/{repository}/blobs/{digest}"), "")
+            .await?
+            .must_be(200, before);
         answer.must_hold(digest, before);
         Some(())
     }
 
     /// The digest of the manifest that is there.
     pub(super) async fn manifest(&self, repository: &str, reference: &str) -> Option<Option<String>> {
-        let answer = self.ask(Method::GET, &format!("/v2/{repository}/manifests/{reference}"), "").await?;
+        let answer = self
+            .ask(
+                Method::GET,
+                &format!("/v2/{repository}/manifests/{reference}"),
+                "",
+            )
+            .await?;
         if answer.is(404, "MANIFEST_UNKNOWN") || answer.is(404, "NAME_UNKNOWN") {
             return Some(None);
         }
         let answer = answer.must_be(200, "nothing: the tag or manifest is there or not");
         let digest = answer.header("docker-content-digest").to_owned();
-        answer.must_hold(&digest, "nothing: a manifest has the digest that it is served with");
+        answer.must_hold(
+            &digest,
+            "nothing: a manifest has the digest that it is served with",
+        );
         Some(Some(digest))
     }
 }
@@ -103,13 +146,25 @@ pub(super) struct Answer {
 impl Answer {
     /// Anything else is a failure, which names what was acknowledged `before`.
     pub(super) fn must_be(self, status: u16, before: &str) -> Self {
-        assert_eq!(self.status.as_u16(), status, "{self}\nacknowledged before: {before}");
+        assert_eq!(
+            self.status.as_u16(),
+            status,
+            "{self}\nacknowledged before: {before}"
+        );
         self
     }
 
     pub(super) fn must_hold(&self, digest: &str, before: &str) {
-        assert_eq!(digest_as(digest, &self.body), digest, "{self}\nacknowledged before: {before}");
-        assert_eq!(self.header("docker-content-digest"), digest, "{self}\nacknowledged before: {before}");
+        assert_eq!(
+            digest_as(digest, &self.body),
+            digest,
+            "{self}\nacknowledged before: {before}"
+        );
+        assert_eq!(
+            self.header("docker-content-digest"),
+            digest,
+            "{self}\nacknowledged before: {before}"
+        );
     }
 
     /// Whether it is this refusal and no other.
@@ -136,16 +191,29 @@ impl Answer {
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let body = String::from_utf8_lossy(&self.body);
-        write!(f, "{}: {} {}", self.request, self.status.as_u16(), body.chars().take(500).collect::<String>())
+        write!(
+            f,
+            "{}: {} {}",
+            self.request,
+            self.status.as_u16(),
+            body.chars().take(500).collect::<String>()
+        )
     }
 }
 
 pub(super) fn sha512(bytes: &[u8]) -> String {
-    let hex: String = Sha512::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex: String = Sha512::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     format!("sha512:{hex}")
 }
 
 /// The digest of `bytes` by the algorithm of the other digest.
 fn digest_as(like: &str, bytes: &[u8]) -> String {
-    if like.starts_with("sha512:") { sha512(bytes) } else { sha256(bytes) }
+    if like.starts_with("sha512:") {
+        sha512(bytes)
+    } else {
+        sha256(bytes)
+    }
 }

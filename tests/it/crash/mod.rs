@@ -1,5 +1,5 @@
-//! What was acknowledged outlives the process, the disk's failures and a full disk: the real binary is killed at chosen system calls and
-//! at random moments, and clients that remember what they were told compare.
+//! What was acknowledged outlives the process, the disk's failures and a full disk: the real binary is killed
+//! at chosen system calls and at random moments, and clients that remember what they were told compare.
 //!
 //! `WHARFINGER_CRASH_SECONDS` says how long the loop runs; by default about half a minute.
 
@@ -29,15 +29,24 @@ const CLIENTS: usize = 8;
 #[tokio::test(flavor = "multi_thread")]
 async fn eight_clients_and_kills_end_with_a_clean_store_and_every_acknowledged_object() {
     let Some(shim) = Shim::build() else { return };
-    let seconds = std::env::var("WHARFINGER_CRASH_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(30);
-    let seed = std::env::var("WHARFINGER_CRASH_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
+    let seconds = std::env::var("WHARFINGER_CRASH_SECONDS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(30);
+    let seed = std::env::var("WHARFINGER_CRASH_SEED")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_else(|| fastrand::u64(..));
     eprintln!("WHARFINGER_CRASH_SEED={seed}");
     let mut dice = fastrand::Rng::with_seed(seed);
     let mut server = Server::new(shim);
     let shared = Arc::new(Shared::default());
-    let mut clients: Vec<Client> = (0..CLIENTS).map(|number| Client::new(number, shared.clone(), dice.fork())).collect();
+    let mut clients: Vec<Client> = (0..CLIENTS)
+        .map(|number| Client::new(number, shared.clone(), dice.fork()))
+        .collect();
     let end = Instant::now() + Duration::from_secs(seconds);
-    let (mut rounds, mut deaths) = (0, 0);
+    let mut rounds = 0;
+    let mut deaths = 0;
     while Instant::now() < end || rounds < 2 {
         let kill = match dice.u32(0..4) {
             0 => Kill::AfterMillis(dice.u64(50..3000)),
@@ -45,8 +54,11 @@ async fn eight_clients_and_kills_end_with_a_clean_store_and_every_acknowledged_o
         };
         let mut silent = false;
         if let Some(address) = server.start(kill).await {
-            let stop =
-                Instant::now() + Duration::from_secs(10).min(end.saturating_duration_since(Instant::now()).max(Duration::from_secs(2)));
+            let stop = Instant::now()
+                + Duration::from_secs(10).min(
+                    end.saturating_duration_since(Instant::now())
+                        .max(Duration::from_secs(2)),
+                );
             let mut working = tokio::task::JoinSet::new();
             for mut client in clients.drain(..) {
                 working.spawn(async move {
@@ -59,11 +71,19 @@ async fn eight_clients_and_kills_end_with_a_clean_store_and_every_acknowledged_o
             clients.extend(worked.into_iter().map(|(client, _)| client));
         }
         let died = server.stop().await;
-        assert!(died || !silent, "a request was not answered, and nobody had killed the registry");
+        assert!(
+            died || !silent,
+            "a request was not answered, and nobody had killed the registry"
+        );
         deaths += u32::from(died);
         server.check();
-        let address = server.start(Kill::Never).await.expect("the registry starts on what is left");
-        compare(&mut clients, &shared, &Http::new(address)).await.expect("nobody kills it now");
+        let address = server
+            .start(Kill::Never)
+            .await
+            .expect("the registry starts on what is left");
+        compare(&mut clients, &shared, &Http::new(address))
+            .await
+            .expect("nobody kills it now");
         assert!(!server.stop().await, "nobody killed it");
         server.nothing_is_half_done();
         server.check();
@@ -71,12 +91,17 @@ async fn eight_clients_and_kills_end_with_a_clean_store_and_every_acknowledged_o
     }
     let address = server.start(Kill::Never).await.unwrap();
     for client in &mut clients {
-        client.finish(&Http::new(address)).await.expect("nobody kills it now");
+        client
+            .finish(&Http::new(address))
+            .await
+            .expect("nobody kills it now");
     }
     assert!(!server.stop().await, "nobody killed it");
     server.check();
     let sum = |count: fn(&Done) -> u64| clients.iter().map(|client| count(&client.done)).sum::<u64>();
-    let (acknowledged, resumed, again) = (sum(|done| done.acknowledged), sum(|done| done.resumed), sum(|done| done.again));
+    let acknowledged = sum(|done| done.acknowledged);
+    let resumed = sum(|done| done.resumed);
+    let again = sum(|done| done.again);
     eprintln!(
         "{rounds} rounds, {deaths} kills, {acknowledged} acknowledged changes, none lost; {resumed} uploads found open at their offset, \
          {again} lost by a closing that was not answered"
@@ -86,6 +111,9 @@ async fn eight_clients_and_kills_end_with_a_clean_store_and_every_acknowledged_o
 
 async fn compare(clients: &mut [Client], shared: &Shared, http: &Http) -> Option<()> {
     let compared = clients.iter_mut().map(|client| client.settle(http));
-    futures_util::future::join_all(compared).await.into_iter().collect::<Option<Vec<()>>>()?;
+    futures_util::future::join_all(compared)
+        .await
+        .into_iter()
+        .collect::<Option<Vec<()>>>()?;
     shared.settle(http).await
 }

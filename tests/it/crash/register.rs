@@ -1,5 +1,6 @@
-//! Registers that several clients write and read at once, and whether their history is linear: each request has its effect, or sees what
-//! it saw, at one moment between its beginning and its end. By the search of Wing and Gong, a register at a time.
+//! Registers that several clients write and read at once, and whether their history is linear: each request
+//! has its effect, or sees what it saw, at one moment between its beginning and its end. By the search of
+//! Wing and Gong, a register at a time.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Mutex;
@@ -49,7 +50,11 @@ impl State {
     }
 
     fn push(&mut self, register: &str, event: Event) {
-        self.registers.entry(register.to_owned()).or_default().1.push(event);
+        self.registers
+            .entry(register.to_owned())
+            .or_default()
+            .1
+            .push(event);
     }
 }
 
@@ -59,19 +64,34 @@ impl History {
         self.state.lock().unwrap().tick()
     }
 
-    /// Somebody is about to change the register. As long as nobody says how it ended it may have happened, or may yet.
+    /// Somebody is about to change the register. As long as nobody says how it ended it may have happened, or
+    /// may yet.
     pub(super) fn begin(&self, register: &str, act: Act) -> Ticket {
         let mut state = self.state.lock().unwrap();
         let begun = state.tick();
-        state.push(register, Event { act, begun, ended: None });
-        Ticket { register: register.to_owned(), begun }
+        state.push(
+            register,
+            Event {
+                act,
+                begun,
+                ended: None,
+            },
+        );
+        Ticket {
+            register: register.to_owned(),
+            begun,
+        }
     }
 
     pub(super) fn acknowledge(&self, ticket: &Ticket) {
         let mut state = self.state.lock().unwrap();
         let now = state.tick();
         let (_, events) = state.registers.get_mut(&ticket.register).unwrap();
-        events.iter_mut().find(|event| event.begun == ticket.begun).unwrap().ended = Some(now);
+        events
+            .iter_mut()
+            .find(|event| event.begun == ticket.begun)
+            .unwrap()
+            .ended = Some(now);
     }
 
     /// It did not happen.
@@ -85,24 +105,45 @@ impl History {
     pub(super) fn read(&self, register: &str, begun: u64, content: Content) {
         let mut state = self.state.lock().unwrap();
         let ended = Some(state.tick());
-        state.push(register, Event { act: Act::Read(content), begun, ended });
+        state.push(
+            register,
+            Event {
+                act: Act::Read(content),
+                begun,
+                ended,
+            },
+        );
     }
 
     /// Whether somebody may have emptied the register since then.
     pub(super) fn was_emptied(&self, register: &str, since: u64) -> bool {
         let state = self.state.lock().unwrap();
-        let empties = |event: &Event| matches!(event.act, Act::Write(None)) && event.ended.is_none_or(|ended| ended > since);
-        state.registers.get(register).is_some_and(|(_, events)| events.iter().any(empties))
+        let empties = |event: &Event| {
+            matches!(event.act, Act::Write(None)) && event.ended.is_none_or(|ended| ended > since)
+        };
+        state
+            .registers
+            .get(register)
+            .is_some_and(|(_, events)| events.iter().any(empties))
     }
 
-    /// Nobody asks anything any more, and this is there: fails unless that and all that was seen before has an order. Begins anew.
+    /// Nobody asks anything any more, and this is there: fails unless that and all that was seen before has
+    /// an order. Begins anew.
     pub(super) fn settle(&self, register: &str, content: Content) {
         let begun = self.now();
         self.read(register, begun, content.clone());
-        let entry = self.state.lock().unwrap().registers.insert(register.to_owned(), (content, Vec::new()));
+        let entry = self
+            .state
+            .lock()
+            .unwrap()
+            .registers
+            .insert(register.to_owned(), (content, Vec::new()));
         let (first, mut events) = entry.unwrap();
         events.sort_by_key(|event| event.begun);
-        assert!(is_linear(&first, &events), "{register} was {first:?}, and nothing can have made it so: {events:#?}");
+        assert!(
+            is_linear(&first, &events),
+            "{register} was {first:?}, and nothing can have made it so: {events:#?}"
+        );
     }
 }
 
@@ -129,11 +170,18 @@ fn is_linear(first: &Content, events: &[Event]) -> bool {
         let (done, content) = &state;
         let left = || events.iter().enumerate().filter(|(index, _)| !done[*index]);
         // Whatever comes next comes before the first end of those that are left.
-        let Some(end) = left().filter_map(|(_, event)| event.ended).min() else { return true };
+        let Some(end) = left().filter_map(|(_, event)| event.ended).min() else {
+            return true;
+        };
         let next = left().take_while(|(_, event)| event.begun < end);
-        let mut after: Vec<_> = next.filter_map(|(index, event)| Some((index, event, event.act.after(content)?))).collect();
+        let mut after: Vec<_> = next
+            .filter_map(|(index, event)| Some((index, event, event.act.after(content)?)))
+            .collect();
         // A reading that fits may as well come at once.
-        if let Some(position) = after.iter().position(|(_, event, _)| matches!(event.act, Act::Read(_))) {
+        if let Some(position) = after
+            .iter()
+            .position(|(_, event, _)| matches!(event.act, Act::Read(_)))
+        {
             after = vec![after.swap_remove(position)];
         }
         for (index, _, content) in after {
@@ -149,26 +197,127 @@ fn is_linear(first: &Content, events: &[Event]) -> bool {
 #[test]
 fn histories_that_are_linear_and_such_as_are_not() {
     let some = |text: &str| Some(text.to_owned());
-    let event = |act: Act, begun: u64, ended: u64| Event { act, begun, ended: Some(ended).filter(|ended| *ended > 0) };
-    let (write, read) = (|text: &str| Act::Write(some(text)), |text: &str| Act::Read(some(text)));
+    let event = |act: Act, begun: u64, ended: u64| Event {
+        act,
+        begun,
+        ended: Some(ended).filter(|ended| *ended > 0),
+    };
+    let write = |text: &str| Act::Write(some(text));
+    let read = |text: &str| Act::Read(some(text));
     let remove = |text: &str| Act::Remove(text.to_owned());
     let cases = [
         ("nothing happened", true, vec![event(Act::Read(None), 1, 2)]),
-        ("what was written is there", true, vec![event(write("a"), 1, 2), event(read("a"), 3, 4)]),
-        ("it is lost", false, vec![event(write("a"), 1, 2), event(Act::Read(None), 3, 4)]),
-        ("nobody wrote it", false, vec![event(write("a"), 1, 2), event(read("b"), 3, 4)]),
-        ("either of two at once", true, vec![event(write("a"), 1, 4), event(write("b"), 2, 3), event(read("a"), 5, 6)]),
-        ("an old one comes back", false, vec![event(write("a"), 1, 2), event(write("b"), 3, 4), event(read("a"), 5, 6)]),
-        ("a reader sees it before its end", true, vec![event(write("a"), 1, 6), event(read("a"), 2, 3), event(read("a"), 4, 5)]),
-        ("and then not any more", false, vec![event(write("a"), 1, 6), event(read("a"), 2, 3), event(Act::Read(None), 4, 5)]),
-        ("unanswered, and it happened", true, vec![event(write("a"), 1, 0), event(read("a"), 5, 6)]),
-        ("unanswered, and it did not", true, vec![event(write("a"), 1, 0), event(Act::Read(None), 5, 6)]),
-        ("seen once, it has happened", false, vec![event(write("a"), 1, 0), event(read("a"), 2, 3), event(Act::Read(None), 4, 5)]),
-        ("before it began", false, vec![event(read("a"), 1, 2), event(write("a"), 3, 0)]),
-        ("removed", true, vec![event(write("a"), 1, 2), event(remove("a"), 3, 4), event(Act::Read(None), 5, 6)]),
-        ("removed while it is written", true, vec![event(write("a"), 1, 4), event(remove("a"), 2, 3), event(Act::Read(None), 5, 6)]),
-        ("not removed", false, vec![event(write("a"), 1, 2), event(remove("a"), 3, 4), event(read("a"), 5, 6)]),
-        ("another was removed", true, vec![event(write("a"), 1, 2), event(remove("b"), 3, 4), event(read("a"), 5, 6)]),
+        (
+            "what was written is there",
+            true,
+            vec![event(write("a"), 1, 2), event(read("a"), 3, 4)],
+        ),
+        (
+            "it is lost",
+            false,
+            vec![event(write("a"), 1, 2), event(Act::Read(None), 3, 4)],
+        ),
+        (
+            "nobody wrote it",
+            false,
+            vec![event(write("a"), 1, 2), event(read("b"), 3, 4)],
+        ),
+        (
+            "either of two at once",
+            true,
+            vec![
+                event(write("a"), 1, 4),
+                event(write("b"), 2, 3),
+                event(read("a"), 5, 6),
+            ],
+        ),
+        (
+            "an old one comes back",
+            false,
+            vec![
+                event(write("a"), 1, 2),
+                event(write("b"), 3, 4),
+                event(read("a"), 5, 6),
+            ],
+        ),
+        (
+            "a reader sees it before its end",
+            true,
+            vec![
+                event(write("a"), 1, 6),
+                event(read("a"), 2, 3),
+                event(read("a"), 4, 5),
+            ],
+        ),
+        (
+            "and then not any more",
+            false,
+            vec![
+                event(write("a"), 1, 6),
+                event(read("a"), 2, 3),
+                event(Act::Read(None), 4, 5),
+            ],
+        ),
+        (
+            "unanswered, and it happened",
+            true,
+            vec![event(write("a"), 1, 0), event(read("a"), 5, 6)],
+        ),
+        (
+            "unanswered, and it did not",
+            true,
+            vec![event(write("a"), 1, 0), event(Act::Read(None), 5, 6)],
+        ),
+        (
+            "seen once, it has happened",
+            false,
+            vec![
+                event(write("a"), 1, 0),
+                event(read("a"), 2, 3),
+                event(Act::Read(None), 4, 5),
+            ],
+        ),
+        (
+            "before it began",
+            false,
+            vec![event(read("a"), 1, 2), event(write("a"), 3, 0)],
+        ),
+        (
+            "removed",
+            true,
+            vec![
+                event(write("a"), 1, 2),
+                event(remove("a"), 3, 4),
+                event(Act::Read(None), 5, 6),
+            ],
+        ),
+        (
+            "removed while it is written",
+            true,
+            vec![
+                event(write("a"), 1, 4),
+                event(remove("a"), 2, 3),
+                event(Act::Read(None), 5, 6),
+            ],
+        ),
+        (
+            "not removed",
+            false,
+            vec![
+                event(write("a"), 1, 2),
+                event(remove("a"), 3, 4),
+                event(read("a"), 5, 6),
+            ],
+        ),
+        (
+            "another was removed",
+            true,
+            vec![
+                event(write("a"), 1, 2),
+                event(remove("b"), 3, 4),
+                event(read("a"), 5, 6),
+            ],
+        ),
         (
             "two readers disagree about the order",
             false,

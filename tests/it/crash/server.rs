@@ -32,7 +32,10 @@ impl Shim {
             Ok(status) if status.success() => Some(Self { folder }),
             Ok(status) => panic!("cc: {status}"),
             Err(why) => {
-                assert!(std::env::var_os("WHARFINGER_REQUIRE_CLIENTS").is_none(), "cc is needed: {why}");
+                assert!(
+                    std::env::var_os("WHARFINGER_REQUIRE_CLIENTS").is_none(),
+                    "cc is needed: {why}"
+                );
                 eprintln!("skipped: cc: {why}");
                 None
             }
@@ -65,8 +68,13 @@ impl Shim {
     /// The registry with this between it and the C library.
     pub(super) fn program(&self) -> std::process::Command {
         let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_wharfinger"));
-        program.env_remove("SPIFFE_ENDPOINT_SOCKET").env_remove("RUST_LOG").stdin(Stdio::null());
-        program.env("LD_PRELOAD", self.path("shim.so")).env("SHIM_FAIL_IF", self.path("fail"));
+        program
+            .env_remove("SPIFFE_ENDPOINT_SOCKET")
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null());
+        program
+            .env("LD_PRELOAD", self.path("shim.so"))
+            .env("SHIM_FAIL_IF", self.path("fail"));
         program
     }
 }
@@ -97,7 +105,12 @@ impl Server {
 
     pub(super) fn with(shim: Shim, setup: Setup) -> Self {
         let file = setup.file();
-        Self { shim, setup, file, child: None }
+        Self {
+            shim,
+            setup,
+            file,
+            child: None,
+        }
     }
 
     /// Where it listens. `None` if it ended before.
@@ -124,7 +137,10 @@ impl Server {
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         self.child = Some(child);
         loop {
-            let line = tokio::time::timeout(PATIENCE, lines.next_line()).await.expect("the registry neither serves nor ends").unwrap()?;
+            let line = tokio::time::timeout(PATIENCE, lines.next_line())
+                .await
+                .expect("the registry neither serves nor ends")
+                .unwrap()?;
             let line: Value = serde_json::from_str(&line).unwrap_or(json!(line));
             if line["message"] == "serving" {
                 let address = line["server.address"].as_str().unwrap().parse().unwrap();
@@ -149,12 +165,17 @@ impl Server {
 
     /// Ends it tidily if it has not ended. Whether it had been killed.
     pub(super) async fn stop(&mut self) -> bool {
-        let Some(mut child) = self.child.take() else { return false };
+        let Some(mut child) = self.child.take() else {
+            return false;
+        };
         if child.try_wait().unwrap().is_none() {
             let pid = rustix::process::Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()).unwrap();
             rustix::process::kill_process(pid, rustix::process::Signal::TERM).ok();
         }
-        let status = tokio::time::timeout(PATIENCE, child.wait()).await.expect("the registry does not end").unwrap();
+        let status = tokio::time::timeout(PATIENCE, child.wait())
+            .await
+            .expect("the registry does not end")
+            .unwrap();
         status.signal() == Some(9)
     }
 
@@ -167,9 +188,16 @@ impl Server {
     /// The last start left nothing half done: no manifest that nobody sees, and no mark of a deletion.
     pub(super) fn nothing_is_half_done(&self) {
         let file = self.setup.path("store").join("records.sqlite3");
-        let records = rusqlite::Connection::open_with_flags(file, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+        let records =
+            rusqlite::Connection::open_with_flags(file, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
         let left = "SELECT key FROM records WHERE key GLOB 'x/*' OR hidden AND key GLOB 'r/*!/m/*'";
-        let left: Vec<String> = records.prepare(left).unwrap().query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        let left: Vec<String> = records
+            .prepare(left)
+            .unwrap()
+            .query_map([], |row| row.get(0))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
         assert_eq!(left, [""; 0]);
     }
 

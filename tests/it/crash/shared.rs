@@ -1,5 +1,5 @@
-//! What all clients write to, read and delete at once: the tags, blobs and manifests of one repository. What a client is refused here,
-//! another must have caused.
+//! What all clients write to, read and delete at once: the tags, blobs and manifests of one repository. What
+//! a client is refused here, another must have caused.
 
 use super::http::{Answer, Http, sha512};
 use super::register::{Act, Content, History, Ticket};
@@ -50,18 +50,25 @@ impl Shared {
         let size = dice.usize(2..3000);
         let own: Vec<u8> = std::iter::repeat_with(|| dice.u8(..)).take(size).collect();
         let path = format!("/v2/{REPOSITORY}/blobs/uploads/?digest={}", sha256(&own));
-        let uploaded = http.ask(Method::POST, &path, own.clone()).await?.must_be(201, "nothing: anybody may push a blob");
+        let uploaded = http
+            .ask(Method::POST, &path, own.clone())
+            .await?
+            .must_be(201, "nothing: anybody may push a blob");
         let (content, common) = blob(dice);
         if dice.bool() {
             self.push_blob(http, &common, content.clone()).await?;
         }
         let layers = [(sha256(&own), own.len()), (common.clone(), content.len())];
         let layers = layers.map(|(digest, size)| json!({"mediaType": "a/b", "digest": digest, "size": size}));
-        let bytes =
-            json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "config": layers[0], "layers": layers});
-        let (bytes, tag) = (bytes.to_string(), TAGS[dice.usize(0..TAGS.len())]);
+        let bytes = json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "config": layers[0], "layers": layers});
+        let bytes = bytes.to_string();
+        let tag = TAGS[dice.usize(0..TAGS.len())];
         let digest = sha256(bytes.as_bytes());
-        let mut manifest = Manifest { bytes: bytes.clone(), blobs: vec![sha256(&own), common.clone()], before: uploaded.to_string() };
+        let mut manifest = Manifest {
+            bytes: bytes.clone(),
+            blobs: vec![sha256(&own), common.clone()],
+            before: uploaded.to_string(),
+        };
 
         let begun = self.history.now();
         let ticket = self.history.begin(tag, Act::Write(Some(digest.clone())));
@@ -70,7 +77,9 @@ impl Shared {
             state.needs.push((digest.clone(), common.clone(), begun, None));
             state.perhaps.insert(digest.clone(), manifest.clone());
         }
-        let answer = http.ask(Method::PUT, &format!("/v2/{REPOSITORY}/manifests/{tag}"), bytes).await?;
+        let answer = http
+            .ask(Method::PUT, &format!("/v2/{REPOSITORY}/manifests/{tag}"), bytes)
+            .await?;
         if is_missing(&answer, &common) {
             self.history.refused(&ticket);
             self.history.read(&common, begun, None);
@@ -93,11 +102,20 @@ impl Shared {
     async fn push_blob(&self, http: &Http, digest: &str, content: Vec<u8>) -> Option<bool> {
         let begun = self.history.now();
         let ticket = self.history.begin(digest, Act::Write(there()));
-        let answer = http.ask(Method::POST, &format!("/v2/{REPOSITORY}/blobs/uploads/?digest={digest}"), content).await?;
+        let answer = http
+            .ask(
+                Method::POST,
+                &format!("/v2/{REPOSITORY}/blobs/uploads/?digest={digest}"),
+                content,
+            )
+            .await?;
         if answer.is(503, "UNKNOWN") && self.history.was_emptied(digest, begun) {
             return Some(false); // it was there when the push began, and then not: whether it is now, nobody was told
         }
-        let answer = answer.must_be(201, "nothing: anybody may push a blob, and nobody has deleted it meanwhile");
+        let answer = answer.must_be(
+            201,
+            "nothing: anybody may push a blob, and nobody has deleted it meanwhile",
+        );
         assert_eq!(answer.header("docker-content-digest"), digest, "{answer}");
         self.history.acknowledge(&ticket);
         Some(true)
@@ -107,7 +125,9 @@ impl Shared {
         let tag = TAGS[dice.usize(0..TAGS.len())];
         let begun = self.history.now();
         let ticket = self.history.begin(tag, Act::Write(None));
-        let answer = http.ask(Method::DELETE, &format!("/v2/{REPOSITORY}/manifests/{tag}"), "").await?;
+        let answer = http
+            .ask(Method::DELETE, &format!("/v2/{REPOSITORY}/manifests/{tag}"), "")
+            .await?;
         if answer.is(404, "MANIFEST_UNKNOWN") || answer.is(404, "NAME_UNKNOWN") {
             self.history.refused(&ticket);
             self.history.read(tag, begun, None);
@@ -121,18 +141,33 @@ impl Shared {
     async fn delete_manifest(&self, http: &Http, dice: &mut fastrand::Rng) -> Option<bool> {
         let (digest, manifest) = {
             let mut state = self.state.lock().unwrap();
-            let Some(digest) = dice.choice(state.manifests.keys()).cloned() else { return Some(false) };
+            let Some(digest) = dice.choice(state.manifests.keys()).cloned() else {
+                return Some(false);
+            };
             let manifest = state.manifests.remove(&digest).unwrap();
             state.perhaps_gone.insert(digest.clone(), manifest.clone());
             (digest, manifest)
         };
-        self.remove(http, &digest, |answer| drop(answer.must_be(202, &manifest.before))).await?;
+        self.remove(http, &digest, |answer| {
+            drop(answer.must_be(202, &manifest.before))
+        })
+        .await?;
         Some(true)
     }
 
     async fn remove(&self, http: &Http, digest: &str, judge: impl FnOnce(Answer)) -> Option<()> {
-        let tickets: Vec<Ticket> = TAGS.iter().map(|tag| self.history.begin(tag, Act::Remove(digest.to_owned()))).collect();
-        judge(http.ask(Method::DELETE, &format!("/v2/{REPOSITORY}/manifests/{digest}"), "").await?);
+        let tickets: Vec<Ticket> = TAGS
+            .iter()
+            .map(|tag| self.history.begin(tag, Act::Remove(digest.to_owned())))
+            .collect();
+        judge(
+            http.ask(
+                Method::DELETE,
+                &format!("/v2/{REPOSITORY}/manifests/{digest}"),
+                "",
+            )
+            .await?,
+        );
         tickets.iter().for_each(|ticket| self.history.acknowledge(ticket));
         self.state.lock().unwrap().perhaps_gone.remove(digest);
         self.needed_until_now(digest);
@@ -142,14 +177,20 @@ impl Shared {
     fn needed_until_now(&self, manifest: &str) {
         let now = self.history.now();
         let mut state = self.state.lock().unwrap();
-        state.needs.iter_mut().filter(|need| need.0 == manifest).for_each(|need| need.3 = Some(now));
+        state
+            .needs
+            .iter_mut()
+            .filter(|need| need.0 == manifest)
+            .for_each(|need| need.3 = Some(now));
     }
 
     pub(super) async fn delete_blob(&self, http: &Http, dice: &mut fastrand::Rng) -> Option<bool> {
         let (_, digest) = blob(dice);
         let begun = self.history.now();
         let ticket = self.history.begin(&digest, Act::Write(None));
-        let answer = http.ask(Method::DELETE, &format!("/v2/{REPOSITORY}/blobs/{digest}"), "").await?;
+        let answer = http
+            .ask(Method::DELETE, &format!("/v2/{REPOSITORY}/blobs/{digest}"), "")
+            .await?;
         if answer.is(404, "BLOB_UNKNOWN") {
             self.history.refused(&ticket);
             self.history.read(&digest, begun, None);
@@ -159,8 +200,13 @@ impl Shared {
             self.history.refused(&ticket);
             self.history.read(&digest, begun, there());
             let state = self.state.lock().unwrap();
-            let needs = |need: &&(String, String, u64, Option<u64>)| need.1 == digest && need.3.is_none_or(|end| end > begun);
-            assert!(state.needs.iter().any(|need| needs(&need)), "{answer}\nand no manifest that may be there needs it");
+            let needs = |need: &&(String, String, u64, Option<u64>)| {
+                need.1 == digest && need.3.is_none_or(|end| end > begun)
+            };
+            assert!(
+                state.needs.iter().any(|need| needs(&need)),
+                "{answer}\nand no manifest that may be there needs it"
+            );
             return Some(false);
         }
         answer.must_be(202, "nothing: the blob is there, needed or not");
@@ -177,25 +223,39 @@ impl Shared {
             self.history.read(tag, begun, found);
         } else {
             let (_, digest) = blob(dice);
-            self.history.read(&digest, begun, found_blob(http, &digest).await?);
+            self.history
+                .read(&digest, begun, found_blob(http, &digest).await?);
         }
         Some(false)
     }
 
-    /// Asks for a blob of this repository in another one. With the blob, and what the registry answered: 201, it is there, or 202, an
-    /// upload, since it was not here.
-    pub(super) async fn mount(&self, http: &Http, dice: &mut fastrand::Rng, to: &str) -> (String, Vec<u8>, Option<Answer>) {
+    /// Asks for a blob of this repository in another one. With the blob, and what the registry answered: 201,
+    /// it is there, or 202, an upload, since it was not here.
+    pub(super) async fn mount(
+        &self,
+        http: &Http,
+        dice: &mut fastrand::Rng,
+        to: &str,
+    ) -> (String, Vec<u8>, Option<Answer>) {
         let (content, digest) = blob(dice);
         let begun = self.history.now();
-        let answer = http.ask(Method::POST, &format!("/v2/{to}/blobs/uploads/?mount={digest}&from={REPOSITORY}"), "").await;
+        let answer = http
+            .ask(
+                Method::POST,
+                &format!("/v2/{to}/blobs/uploads/?mount={digest}&from={REPOSITORY}"),
+                "",
+            )
+            .await;
         if let Some(answer) = &answer {
             let mounted = answer.status == 201;
-            self.history.read(&digest, begun, if mounted { there() } else { None });
+            self.history
+                .read(&digest, begun, if mounted { there() } else { None });
         }
         (digest, content, answer)
     }
 
-    /// Compares with what is there when nobody writes, asks again for what was not answered, and compares once more.
+    /// Compares with what is there when nobody writes, asks again for what was not answered, and compares
+    /// once more.
     pub(super) async fn settle(&self, http: &Http) -> Option<()> {
         self.compare(http).await?;
         let (perhaps, perhaps_gone) = {
@@ -205,7 +265,13 @@ impl Shared {
         for (digest, mut manifest) in perhaps {
             // Whether it was there or not: from now on it is, or it lacks what others deleted.
             let begun = self.history.now();
-            let answer = http.ask(Method::PUT, &format!("/v2/{REPOSITORY}/manifests/{digest}"), manifest.bytes.clone()).await?;
+            let answer = http
+                .ask(
+                    Method::PUT,
+                    &format!("/v2/{REPOSITORY}/manifests/{digest}"),
+                    manifest.bytes.clone(),
+                )
+                .await?;
             let common = &manifest.blobs[1];
             if is_missing(&answer, common) {
                 self.history.read(common, begun, None);
@@ -217,14 +283,25 @@ impl Shared {
             self.state.lock().unwrap().manifests.insert(digest, manifest);
         }
         for (digest, manifest) in perhaps_gone {
-            let gone = |answer: &Answer| answer.status == 202 || answer.is(404, "MANIFEST_UNKNOWN") || answer.is(404, "NAME_UNKNOWN");
-            self.remove(http, &digest, |answer| assert!(gone(&answer), "{answer}\nacknowledged before: {}", manifest.before)).await?;
+            let gone = |answer: &Answer| {
+                answer.status == 202 || answer.is(404, "MANIFEST_UNKNOWN") || answer.is(404, "NAME_UNKNOWN")
+            };
+            self.remove(http, &digest, |answer| {
+                assert!(
+                    gone(&answer),
+                    "{answer}\nacknowledged before: {}",
+                    manifest.before
+                )
+            })
+            .await?;
         }
         self.compare(http).await?;
         self.state.lock().unwrap().needs.retain(|need| need.3.is_none());
         let manifests = self.state.lock().unwrap().manifests.clone();
         for (digest, Manifest { blobs, before, .. }) in manifests {
-            let answer = http.ask(Method::GET, &format!("/v2/{REPOSITORY}/manifests/{digest}"), "").await?;
+            let answer = http
+                .ask(Method::GET, &format!("/v2/{REPOSITORY}/manifests/{digest}"), "")
+                .await?;
             answer.must_be(200, &before).must_hold(&digest, &before);
             for blob in blobs {
                 http.must_have(REPOSITORY, &blob, &before).await?;
@@ -251,8 +328,14 @@ fn blob(dice: &mut fastrand::Rng) -> (Vec<u8>, String) {
 }
 
 fn common(index: usize) -> (Vec<u8>, String) {
-    let content = format!("blob {index} of all").repeat(1 + index * 100).into_bytes();
-    let digest = if index.is_multiple_of(2) { sha256(&content) } else { sha512(&content) };
+    let content = format!("blob {index} of all")
+        .repeat(1 + index * 100)
+        .into_bytes();
+    let digest = if index.is_multiple_of(2) {
+        sha256(&content)
+    } else {
+        sha512(&content)
+    };
     (content, digest)
 }
 
@@ -261,15 +344,23 @@ fn there() -> Content {
 }
 
 async fn found_blob(http: &Http, digest: &str) -> Option<Content> {
-    let answer = http.ask(Method::GET, &format!("/v2/{REPOSITORY}/blobs/{digest}"), "").await?;
+    let answer = http
+        .ask(Method::GET, &format!("/v2/{REPOSITORY}/blobs/{digest}"), "")
+        .await?;
     if answer.is(404, "BLOB_UNKNOWN") {
         return Some(None);
     }
-    answer.must_be(200, "nothing: the blob is there or not").must_hold(digest, "nothing: a blob has its digest");
+    answer
+        .must_be(200, "nothing: the blob is there or not")
+        .must_hold(digest, "nothing: a blob has its digest");
     Some(there())
 }
 
 /// Whether the manifest was refused for the lack of this blob alone.
 fn is_missing(answer: &Answer, digest: &str) -> bool {
-    answer.is(404, "MANIFEST_BLOB_UNKNOWN") && answer.errors().iter().all(|error| error["detail"]["digest"] == digest)
+    answer.is(404, "MANIFEST_BLOB_UNKNOWN")
+        && answer
+            .errors()
+            .iter()
+            .all(|error| error["detail"]["digest"] == digest)
 }

@@ -46,9 +46,14 @@ impl Agent {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("agent.sock");
         let listener = UnixListenerStream::new(tokio::net::UnixListener::bind(&socket).unwrap());
-        let server = tonic::transport::Server::builder().serve_with_incoming(Service { domain, path }, listener);
+        let server =
+            tonic::transport::Server::builder().serve_with_incoming(Service { domain, path }, listener);
         let serving = tokio::spawn(async { drop(server.await) });
-        Self { address: format!("unix://{}", socket.display()), serving, _folder: folder }
+        Self {
+            address: format!("unix://{}", socket.display()),
+            serving,
+            _folder: folder,
+        }
     }
 }
 
@@ -75,7 +80,9 @@ impl tonic::server::UnaryService<JwtSvidRequest> for Service {
             return ready(Err(Status::permission_denied("no identity issued")));
         }
         let svid = self.domain.signer.token(&json!({"sub": id, "aud": audience}));
-        ready(Ok(Response::new(JwtSvidResponse { svids: vec![JwtSvid { spiffe_id: id, svid }] })))
+        ready(Ok(Response::new(JwtSvidResponse {
+            svids: vec![JwtSvid { spiffe_id: id, svid }],
+        })))
     }
 }
 
@@ -91,7 +98,11 @@ impl tonic::codegen::Service<http::Request<tonic::body::Body>> for Service {
     fn call(&mut self, request: http::Request<tonic::body::Body>) -> Self::Future {
         let service = self.clone();
         Box::pin(async move {
-            if request.headers().get("workload.spiffe.io").is_none_or(|value| value != "true") {
+            if request
+                .headers()
+                .get("workload.spiffe.io")
+                .is_none_or(|value| value != "true")
+            {
                 return Ok(Status::invalid_argument("security header missing from request").into_http());
             }
             Ok(match request.uri().path() {

@@ -25,7 +25,11 @@ impl Setup {
             "http": {"address": "127.0.0.1", "port": 0},
             "accessControl": {"repositories": {"**": {"anonymousPolicy": ["read", "create", "update", "delete"]}}},
         });
-        Self { folder, config, authority: None }
+        Self {
+            folder,
+            config,
+            authority: None,
+        }
     }
 
     /// TLS, the trust domain, and nobody allowed anything yet.
@@ -37,7 +41,8 @@ impl Setup {
         setup.write("bundle.json", &pki.domain.bundle().to_string());
         setup.authority = Some(pki.servers.pem.clone());
         setup.config["http"]["tls"] = json!({"cert": "server.crt", "key": "server.key"});
-        let domain = json!({"name": "prod.test", "audiences": [AUDIENCE], "bundle": [{"file": "bundle.json"}]});
+        let domain =
+            json!({"name": "prod.test", "audiences": [AUDIENCE], "bundle": [{"file": "bundle.json"}]});
         setup.config["http"]["auth"] = json!({"spiffe": {"trustDomains": [domain]}});
         setup.config["accessControl"] = json!({"repositories": {}, "adminPolicy": {"users": []}});
         setup
@@ -93,13 +98,30 @@ impl Setup {
     }
 
     async fn follow(self, mut program: Command) -> TestApp {
-        let mut child = program.arg(self.file()).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let mut child = program
+            .arg(self.file())
+            .stderr(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
         let log = Log::follow(BufReader::new(child.stderr.take().unwrap()));
-        let mut app = TestApp { child, address: ([127, 0, 0, 1], 0).into(), health: None, setup: self, log };
-        let serving = app.log.wait("it serves", 0, |line| line["message"] == "serving").await;
+        let mut app = TestApp {
+            child,
+            address: ([127, 0, 0, 1], 0).into(),
+            health: None,
+            setup: self,
+            log,
+        };
+        let serving = app
+            .log
+            .wait("it serves", 0, |line| line["message"] == "serving")
+            .await;
         app.address = serving["server.address"].as_str().unwrap().parse().unwrap();
         if !app.setup.config["http"]["health"].is_null() {
-            let probes = app.log.wait("it serves probes", 0, |line| line["message"] == "serving probes").await;
+            let probes = app
+                .log
+                .wait("it serves probes", 0, |line| line["message"] == "serving probes")
+                .await;
             app.health = Some(probes["health.address"].as_str().unwrap().parse().unwrap());
         }
         app
@@ -122,7 +144,11 @@ impl TestApp {
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
-        let scheme = if self.setup.authority.is_some() { "https" } else { "http" };
+        let scheme = if self.setup.authority.is_some() {
+            "https"
+        } else {
+            "http"
+        };
         format!("{scheme}://{}{path}", self.address)
     }
 
@@ -167,7 +193,11 @@ impl TestApp {
         let mut end = self.log.lines.subscribe();
         // The log ends with the process.
         let waiting = end.wait_for(|lines| lines.ended);
-        drop(tokio::time::timeout(PATIENCE, waiting).await.expect("the process does not end"));
+        drop(
+            tokio::time::timeout(PATIENCE, waiting)
+                .await
+                .expect("the process does not end"),
+        );
         self.child.wait().unwrap()
     }
 
@@ -245,7 +275,11 @@ impl Log {
 /// The binary, in an environment that says nothing to it.
 fn wharfinger() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wharfinger"));
-    command.env_remove("RUST_LOG").env_remove("SPIFFE_ENDPOINT_SOCKET").env_remove("WHARFINGER_OPEN").stdin(Stdio::null());
+    command
+        .env_remove("RUST_LOG")
+        .env_remove("SPIFFE_ENDPOINT_SOCKET")
+        .env_remove("WHARFINGER_OPEN")
+        .stdin(Stdio::null());
     command
 }
 
@@ -253,7 +287,11 @@ fn wharfinger() -> Command {
 pub(crate) fn output(arguments: &[&str], folder: &Path) -> (i32, String, String) {
     let output = wharfinger().args(arguments).current_dir(folder).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    (
+        output.status.code().unwrap(),
+        text(output.stdout),
+        text(output.stderr),
+    )
 }
 
 /// With everything that is in it.

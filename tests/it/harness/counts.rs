@@ -1,5 +1,5 @@
-//! What can be counted of a process exactly, whatever the machine: its system calls, as `strace` sees them, and bytes, as the kernel
-//! counts them. `benches/` prints them too.
+//! What can be counted of a process exactly, whatever the machine: its system calls, as `strace` sees them,
+//! and bytes, as the kernel counts them. `benches/` prints them too.
 
 use std::fmt;
 use std::fs;
@@ -14,7 +14,11 @@ pub(crate) struct Trace {
 
 impl Trace {
     pub(crate) fn is_installed() -> bool {
-        Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_ok()
+        Command::new("strace")
+            .arg("-V")
+            .stdout(Stdio::null())
+            .status()
+            .is_ok()
     }
 
     /// Counts from now on. `folder` is for what `strace` writes.
@@ -25,15 +29,31 @@ impl Trace {
     /// With other arguments than those to count.
     pub(crate) fn attach(arguments: &[&str], pid: u32, folder: &Path) -> Self {
         // Not a pipe: it says something of each thread that comes, also when nobody listens any more.
-        let (log, said) = (folder.join("strace.log"), folder.join("strace.err"));
+        let log = folder.join("strace.log");
+        let said = folder.join("strace.err");
         let mut strace = Command::new("strace");
-        strace.arg("-f").args(arguments).args(["-p", &pid.to_string(), "-o"]).arg(&log);
-        let mut strace = strace.stdin(Stdio::null()).stderr(fs::File::create(&said).unwrap()).spawn().unwrap();
+        strace
+            .arg("-f")
+            .args(arguments)
+            .args(["-p", &pid.to_string(), "-o"])
+            .arg(&log);
+        let mut strace = strace
+            .stdin(Stdio::null())
+            .stderr(fs::File::create(&said).unwrap())
+            .spawn()
+            .unwrap();
         // Threads that are there are attached one by one, those that come later with whoever makes them.
         let begun = tokio::time::Instant::now();
         while !is_traced(pid) {
-            assert!(strace.try_wait().unwrap().is_none(), "{}", fs::read_to_string(&said).unwrap());
-            assert!(begun.elapsed().as_secs() < 60, "a thread came while strace looked for threads; try again");
+            assert!(
+                strace.try_wait().unwrap().is_none(),
+                "{}",
+                fs::read_to_string(&said).unwrap()
+            );
+            assert!(
+                begun.elapsed().as_secs() < 60,
+                "a thread came while strace looked for threads; try again"
+            );
             std::thread::yield_now();
         }
         Self { strace, log }
@@ -59,7 +79,10 @@ impl Calls {
 
     /// How often one of them was called.
     pub(crate) fn of(&self, call: &str) -> usize {
-        let line = self.0.lines().find(|line| line.split_whitespace().next_back() == Some(call));
+        let line = self
+            .0
+            .lines()
+            .find(|line| line.split_whitespace().next_back() == Some(call));
         // % time, seconds, microseconds a call, calls
         line.map_or(0, |line| line.split_whitespace().nth(3).unwrap().parse().unwrap())
     }
@@ -74,15 +97,21 @@ impl fmt::Display for Calls {
 /// Whether each of its threads is (`proc_pid_status(5)`).
 fn is_traced(pid: u32) -> bool {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-    let status = |task: std::io::Result<fs::DirEntry>| fs::read_to_string(task.unwrap().path().join("status"));
+    let status =
+        |task: std::io::Result<fs::DirEntry>| fs::read_to_string(task.unwrap().path().join("status"));
     // One that has ended meanwhile is none.
-    tasks.filter_map(|task| status(task).ok()).all(|status| !status.contains("TracerPid:\t0\n"))
+    tasks
+        .filter_map(|task| status(task).ok())
+        .all(|status| !status.contains("TracerPid:\t0\n"))
 }
 
-/// One of the kernel's counters of bytes: `wchar` are those that the process has handed to the kernel so far, whether for files or for
-/// sockets, `read_bytes` and `write_bytes` those that had to be read from a disk and that have to be written to one (`proc_pid_io(5)`).
+/// One of the kernel's counters of bytes: `wchar` are those that the process has handed to the kernel so far,
+/// whether for files or for sockets, `read_bytes` and `write_bytes` those that had to be read from a disk and
+/// that have to be written to one (`proc_pid_io(5)`).
 pub(crate) fn io(pid: u32, counter: &str) -> u64 {
     let io = fs::read_to_string(format!("/proc/{pid}/io")).unwrap();
-    let value = io.lines().find_map(|line| line.strip_prefix(counter)?.strip_prefix(": "));
+    let value = io
+        .lines()
+        .find_map(|line| line.strip_prefix(counter)?.strip_prefix(": "));
     value.unwrap().parse().unwrap()
 }

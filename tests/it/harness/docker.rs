@@ -31,7 +31,10 @@ impl Docker {
             }
         };
         if tokio::time::timeout(PATIENCE, asking).await.is_err() {
-            drop(writeln!(std::io::stderr(), "skipped: no docker daemon runs, and none could be started"));
+            drop(writeln!(
+                std::io::stderr(),
+                "skipped: no docker daemon runs, and none could be started"
+            ));
             return None;
         }
         Some(own)
@@ -42,21 +45,31 @@ impl Docker {
         if let Some(own) = &self.own {
             command.env("DOCKER_HOST", format!("unix://{}", own.socket().display()));
         }
-        command.env("DOCKER_BUILDKIT", "0").args(arguments).stdin(Stdio::null());
+        command
+            .env("DOCKER_BUILDKIT", "0")
+            .args(arguments)
+            .stdin(Stdio::null());
         command
     }
 
     /// Standard output and standard error of what must succeed.
     pub(crate) fn run(&self, arguments: &[&str]) -> (String, String) {
-        let Output { status, stdout, stderr } = self.command(arguments).output().unwrap();
+        let Output {
+            status,
+            stdout,
+            stderr,
+        } = self.command(arguments).output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).trim().to_owned();
-        let (stdout, stderr) = (text(stdout), text(stderr));
+        let stdout = text(stdout);
+        let stderr = text(stderr);
         assert!(status.success(), "docker {arguments:?}: {stdout}{stderr}");
         (stdout, stderr)
     }
 
     fn is_there(&self) -> bool {
-        self.command(&["version"]).output().is_ok_and(|output| output.status.success())
+        self.command(&["version"])
+            .output()
+            .is_ok_and(|output| output.status.success())
     }
 }
 
@@ -65,19 +78,41 @@ impl Own {
     fn start() -> Option<Self> {
         let installed = |program: &str| {
             let path = std::env::var_os("PATH").unwrap_or_default();
-            std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
+            std::env::split_paths(&path)
+                .map(|folder| folder.join(program))
+                .find(|file| file.is_file())
         };
         let (Some(dockerd), Some(_)) = (installed("dockerd"), installed("docker")) else {
-            drop(writeln!(std::io::stderr(), "skipped: no docker daemon runs, and docker is not installed"));
+            drop(writeln!(
+                std::io::stderr(),
+                "skipped: no docker daemon runs, and docker is not installed"
+            ));
             return None;
         };
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name).display().to_string();
         let mut command = Command::new(dockerd);
-        command.args(["--bridge=none", "--iptables=false", "--ip6tables=false", "--storage-driver=vfs"]);
-        command.args(["--data-root", &path("data"), "--exec-root", &path("exec"), "--pidfile", &path("pid")]);
+        command.args([
+            "--bridge=none",
+            "--iptables=false",
+            "--ip6tables=false",
+            "--storage-driver=vfs",
+        ]);
+        command.args([
+            "--data-root",
+            &path("data"),
+            "--exec-root",
+            &path("exec"),
+            "--pidfile",
+            &path("pid"),
+        ]);
         command.args(["--host", &format!("unix://{}", path("docker.sock"))]);
-        let daemon = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()?;
+        let daemon = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .ok()?;
         Some(Self { daemon, folder })
     }
 
@@ -89,7 +124,10 @@ impl Own {
 impl Drop for Own {
     /// Gently, since it ends what it started.
     fn drop(&mut self) {
-        let _ = rustix::process::kill_process(rustix::process::Pid::from_child(&self.daemon), rustix::process::Signal::TERM);
+        let _ = rustix::process::kill_process(
+            rustix::process::Pid::from_child(&self.daemon),
+            rustix::process::Signal::TERM,
+        );
         drop(self.daemon.wait());
     }
 }

@@ -1,4 +1,5 @@
-//! An HTTP client that checks what every answer must have, and a raw connection for what no client would send.
+//! An HTTP client that checks what every answer must have, and a raw connection for what no client would
+//! send.
 
 use super::{PATIENCE, Pair, TestApp};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -22,16 +23,26 @@ impl Client {
 
     pub(super) fn trusting(app: &TestApp, authority: Option<&str>, pair: Option<&Pair>) -> Self {
         let roots = authority.map(|pem| Certificate::from_pem(pem.as_bytes()).unwrap());
-        let mut builder = reqwest::Client::builder().no_proxy().timeout(PATIENCE).tls_certs_only(roots);
+        let mut builder = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(PATIENCE)
+            .tls_certs_only(roots);
         if let Some(Pair { certificate, key }) = pair {
             builder = builder.identity(Identity::from_pem(format!("{certificate}{key}").as_bytes()).unwrap());
         }
-        Self { http: builder.build().unwrap(), base: app.url(""), headers: HeaderMap::new() }
+        Self {
+            http: builder.build().unwrap(),
+            base: app.url(""),
+            headers: HeaderMap::new(),
+        }
     }
 
     /// Sent with every request, beside others of its name.
     pub(crate) fn header(mut self, name: &'static str, value: &str) -> Self {
-        self.headers.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
+        self.headers.append(
+            HeaderName::from_static(name),
+            HeaderValue::from_str(value).unwrap(),
+        );
         self
     }
 
@@ -42,8 +53,13 @@ impl Client {
     /// Nothing if there is no connection.
     pub(crate) async fn get_or_none(&self, path: &str) -> Option<Answer> {
         let response = self.begin(Method::GET, path, "").await.ok()?;
-        let (status, headers) = (response.status(), response.headers().clone());
-        Some(Answer { status, headers, body: response.bytes().await.ok()?.to_vec() })
+        let status = response.status();
+        let headers = response.headers().clone();
+        Some(Answer {
+            status,
+            headers,
+            body: response.bytes().await.ok()?.to_vec(),
+        })
     }
 
     pub(crate) async fn post(&self, path: &str) -> Answer {
@@ -56,14 +72,33 @@ impl Client {
 
     pub(crate) async fn send(&self, method: Method, path: &str, body: impl Into<Body>) -> Answer {
         let response = self.begin(method, path, body).await.unwrap();
-        let (status, headers) = (response.status(), response.headers().clone());
-        Answer { status, headers, body: response.bytes().await.unwrap().to_vec() }
+        let status = response.status();
+        let headers = response.headers().clone();
+        Answer {
+            status,
+            headers,
+            body: response.bytes().await.unwrap().to_vec(),
+        }
     }
 
     /// A response whose body is still to come.
-    pub(crate) async fn begin(&self, method: Method, path: &str, body: impl Into<Body>) -> reqwest::Result<reqwest::Response> {
-        let url = if path.starts_with('/') { format!("{}{path}", self.base) } else { path.to_owned() };
-        self.http.request(method, url).headers(self.headers.clone()).body(body).send().await
+    pub(crate) async fn begin(
+        &self,
+        method: Method,
+        path: &str,
+        body: impl Into<Body>,
+    ) -> reqwest::Result<reqwest::Response> {
+        let url = if path.starts_with('/') {
+            format!("{}{path}", self.base)
+        } else {
+            path.to_owned()
+        };
+        self.http
+            .request(method, url)
+            .headers(self.headers.clone())
+            .body(body)
+            .send()
+            .await
     }
 
     /// Pushes a blob in one request and says its digest.
@@ -99,12 +134,19 @@ impl Answer {
     }
 
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("{}: no JSON: {}", self.status, self.text()))
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|_| panic!("{}: no JSON: {}", self.status, self.text()))
     }
 
     /// The status and the first error's code.
     pub(crate) fn error(&self) -> (u16, String) {
-        (self.status.as_u16(), self.json()["errors"][0]["code"].as_str().unwrap_or_default().to_owned())
+        (
+            self.status.as_u16(),
+            self.json()["errors"][0]["code"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned(),
+        )
     }
 }
 
@@ -127,5 +169,7 @@ pub(crate) async fn raw(address: SocketAddr, request: &[u8]) -> String {
         tokio::join!(write, read);
         String::from_utf8_lossy(&answer).into_owned()
     };
-    tokio::time::timeout(PATIENCE, talk).await.expect("the connection does not end")
+    tokio::time::timeout(PATIENCE, talk)
+        .await
+        .expect("the connection does not end")
 }

@@ -8,7 +8,10 @@ use std::path::Path;
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 pub(crate) fn sha256(bytes: &[u8]) -> String {
-    let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex: String = Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     format!("sha256:{hex}")
 }
 
@@ -35,19 +38,34 @@ impl Layout {
         });
         let config = config.to_string();
         let layers = [blob(path, "application/vnd.oci.image.layer.v1.tar", &layer)];
-        let config = blob(path, "application/vnd.oci.image.config.v1+json", config.as_bytes());
-        let manifest = json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers}).to_string();
+        let config = blob(
+            path,
+            "application/vnd.oci.image.config.v1+json",
+            config.as_bytes(),
+        );
+        let manifest = json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers})
+            .to_string();
         let mut descriptor = blob(path, MANIFEST, manifest.as_bytes());
         descriptor["annotations"] = json!({"org.opencontainers.image.ref.name": "v1"});
         fs::write(path.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
-        fs::write(path.join("index.json"), json!({"schemaVersion": 2, "manifests": [descriptor]}).to_string()).unwrap();
-        Self { digest: sha256(manifest.as_bytes()) }
+        fs::write(
+            path.join("index.json"),
+            json!({"schemaVersion": 2, "manifests": [descriptor]}).to_string(),
+        )
+        .unwrap();
+        Self {
+            digest: sha256(manifest.as_bytes()),
+        }
     }
 }
 
 fn blob(layout: &Path, media_type: &str, bytes: &[u8]) -> Value {
     let digest = sha256(bytes);
-    fs::write(layout.join("blobs/sha256").join(&digest["sha256:".len()..]), bytes).unwrap();
+    fs::write(
+        layout.join("blobs/sha256").join(&digest["sha256:".len()..]),
+        bytes,
+    )
+    .unwrap();
     json!({"mediaType": media_type, "digest": digest, "size": bytes.len()})
 }
 

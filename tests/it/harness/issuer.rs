@@ -41,7 +41,8 @@ impl TestIssuer {
             fetches: AtomicUsize::new(0),
             unreachable: AtomicBool::new(false),
         });
-        let (tls, serving) = (acceptor(ca), site.clone());
+        let tls = acceptor(ca);
+        let serving = site.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 tokio::spawn(converse(stream, tls.clone(), serving.clone()));
@@ -94,17 +95,27 @@ fn acceptor(ca: &Ca) -> TlsAcceptor {
     let chain = vec![CertificateDer::from_pem_slice(pair.certificate.as_bytes()).unwrap()];
     let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    TlsAcceptor::from(Arc::new(config.with_no_client_auth().with_single_cert(chain, key).unwrap()))
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap();
+    TlsAcceptor::from(Arc::new(
+        config.with_no_client_auth().with_single_cert(chain, key).unwrap(),
+    ))
 }
 
 async fn converse(stream: TcpStream, tls: TlsAcceptor, site: Arc<Site>) {
     if site.unreachable.load(Ordering::SeqCst) {
         return;
     }
-    let Ok(stream) = tls.accept(stream).await else { return };
+    let Ok(stream) = tls.accept(stream).await else {
+        return;
+    };
     let service = service_fn(move |request| answer(request, site.clone()));
-    drop(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
+    drop(
+        hyper::server::conn::http1::Builder::new()
+            .serve_connection(TokioIo::new(stream), service)
+            .await,
+    );
 }
 
 async fn answer(request: Request<Incoming>, site: Arc<Site>) -> Result<Response<Full<Bytes>>, Infallible> {

@@ -1,4 +1,5 @@
-//! What a job of GitHub Actions finds: an address on loopback that gives ID tokens to whoever has the job's own token.
+//! What a job of GitHub Actions finds: an address on loopback that gives ID tokens to whoever has the job's
+//! own token.
 
 use super::TestIssuer;
 use bytes::Bytes;
@@ -28,7 +29,10 @@ impl Job {
             while let Ok((stream, _)) = listener.accept().await {
                 let issuer = issuer.clone();
                 let service = service_fn(move |request| answer(request, issuer.clone(), subject));
-                tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+                tokio::spawn(
+                    hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), service),
+                );
             }
         });
         Self { url, serving }
@@ -41,13 +45,25 @@ impl Drop for Job {
     }
 }
 
-async fn answer(request: Request<Incoming>, issuer: Arc<TestIssuer>, subject: &str) -> Result<Response<Full<Bytes>>, Infallible> {
-    let known = request.headers().get("authorization").is_some_and(|value| *value == format!("Bearer {JOB_TOKEN}"));
+async fn answer(
+    request: Request<Incoming>,
+    issuer: Arc<TestIssuer>,
+    subject: &str,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let known = request
+        .headers()
+        .get("authorization")
+        .is_some_and(|value| *value == format!("Bearer {JOB_TOKEN}"));
     let query = request.uri().query().unwrap_or_default();
-    let audience = query.split('&').find_map(|pair| pair.strip_prefix("audience=")).unwrap_or_default();
+    let audience = query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("audience="))
+        .unwrap_or_default();
     let audience = &audience.replace("%3A", ":");
     if !known || !query.contains("api-version=2.0") {
         return Ok(Response::builder().status(401).body(Full::default()).unwrap());
     }
-    Ok(Response::new(Full::from(json!({"value": issuer.token_for(audience, subject)}).to_string())))
+    Ok(Response::new(Full::from(
+        json!({"value": issuer.token_for(audience, subject)}).to_string(),
+    )))
 }

@@ -47,7 +47,10 @@ pub(crate) fn now() -> i64 {
 pub(crate) fn can_trace() -> bool {
     let installed = Trace::is_installed();
     let required = std::env::var_os("WHARFINGER_REQUIRE_CLIENTS").is_some();
-    assert!(installed || !required, "strace is not installed, and WHARFINGER_REQUIRE_CLIENTS is set");
+    assert!(
+        installed || !required,
+        "strace is not installed, and WHARFINGER_REQUIRE_CLIENTS is set"
+    );
     if !installed {
         eprintln!("skipped: strace is not installed");
     }
@@ -59,7 +62,10 @@ pub(crate) fn is_installed(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let installed = std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
     let required = std::env::var_os("WHARFINGER_REQUIRE_CLIENTS").is_some();
-    assert!(installed || !required, "{program} is not installed, and WHARFINGER_REQUIRE_CLIENTS is set");
+    assert!(
+        installed || !required,
+        "{program} is not installed, and WHARFINGER_REQUIRE_CLIENTS is set"
+    );
     if !installed {
         // Not by a macro: its output is shown for failed tests only.
         drop(writeln!(std::io::stderr(), "skipped: {program} is not installed"));

@@ -4,8 +4,8 @@ use super::{AUDIENCE, Signer, now};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    SanType,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, SanType,
 };
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -34,13 +34,19 @@ impl Ca {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         dates(&mut params);
         let certificate = params.self_signed(&key).unwrap();
-        let (der, pem) = (certificate.der().to_vec(), certificate.pem());
-        Self { issuer: Issuer::new(params, key), der, pem }
+        let der = certificate.der().to_vec();
+        let pem = certificate.pem();
+        Self {
+            issuer: Issuer::new(params, key),
+            der,
+            pem,
+        }
     }
 
     /// For a server on loopback, by its addresses and by a name that only those know who are told.
     pub(crate) fn server(&self) -> Pair {
-        let mut params = CertificateParams::new(["localhost", "127.0.0.1", "::1", AUDIENCE].map(str::to_owned)).unwrap();
+        let mut params =
+            CertificateParams::new(["localhost", "127.0.0.1", "::1", AUDIENCE].map(str::to_owned)).unwrap();
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         self.issue(params)
     }
@@ -52,7 +58,10 @@ impl Ca {
         let at = OffsetDateTime::from_unix_timestamp(now()).unwrap();
         (params.not_before, params.not_after) = (at - 10 * day, at - day);
         let key = KeyPair::generate().unwrap();
-        Pair { certificate: params.signed_by(&key, &self.issuer).unwrap().pem(), key: key.serialize_pem() }
+        Pair {
+            certificate: params.signed_by(&key, &self.issuer).unwrap().pem(),
+            key: key.serialize_pem(),
+        }
     }
 
     /// A client's certificate that is no SVID.
@@ -76,7 +85,10 @@ impl Ca {
         params.distinguished_name.push(DnType::OrganizationName, "SPIRE");
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
         params.subject_alt_names = vec![uri(id)];
         change(&mut params);
         self.issue(params)
@@ -85,7 +97,10 @@ impl Ca {
     fn issue(&self, mut params: CertificateParams) -> Pair {
         let key = KeyPair::generate().unwrap();
         dates(&mut params);
-        Pair { certificate: params.signed_by(&key, &self.issuer).unwrap().pem(), key: key.serialize_pem() }
+        Pair {
+            certificate: params.signed_by(&key, &self.issuer).unwrap().pem(),
+            key: key.serialize_pem(),
+        }
     }
 }
 
@@ -98,7 +113,11 @@ pub(crate) struct TrustDomain {
 
 impl TrustDomain {
     pub(crate) fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), ca: Ca::new(name), signer: Signer::new("jwt-1") }
+        Self {
+            name: name.to_owned(),
+            ca: Ca::new(name),
+            signer: Signer::new("jwt-1"),
+        }
     }
 
     /// `path` begins with a slash.
@@ -111,7 +130,8 @@ impl TrustDomain {
     }
 
     pub(crate) fn jwt_svid(&self, path: &str, audience: &str) -> String {
-        self.signer.token(&json!({"sub": self.id(path), "aud": [audience]}))
+        self.signer
+            .token(&json!({"sub": self.id(path), "aud": [audience]}))
     }
 
     /// In the SPIFFE format.
@@ -120,7 +140,8 @@ impl TrustDomain {
         token_key["use"] = "jwt-svid".into();
         let point = self.ca.issuer.key().public_key_raw();
         let (x, y) = point[1..].split_at(32);
-        let (x, y) = (super::encode(x), super::encode(y));
+        let x = super::encode(x);
+        let y = super::encode(y);
         let authority = json!({"kty": "EC", "use": "x509-svid", "crv": "P-256", "x": x, "y": y, "x5c": [STANDARD.encode(&self.ca.der)]});
         json!({"spiffe_sequence": 1, "spiffe_refresh_hint": 300, "keys": [authority, token_key]})
     }
@@ -135,7 +156,11 @@ pub(crate) struct TestPki {
 
 impl TestPki {
     pub(crate) fn new() -> Self {
-        Self { servers: Ca::new("servers"), domain: TrustDomain::new("prod.test"), foreign: TrustDomain::new("foreign.test") }
+        Self {
+            servers: Ca::new("servers"),
+            domain: TrustDomain::new("prod.test"),
+            foreign: TrustDomain::new("foreign.test"),
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! The binary under one of its names, in a home of its own and an environment that says only what a test says.
+//! The binary under one of its names, in a home of its own and an environment that says only what a test
+//! says.
 
 use super::PATIENCE;
 use std::fs;
@@ -20,7 +21,11 @@ impl Program {
     pub(crate) fn named(name: &'static str) -> Self {
         let home = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_wharfinger"), home.path().join(name)).unwrap();
-        Self { name, home: Arc::new(home), variables: Vec::new() }
+        Self {
+            name,
+            home: Arc::new(home),
+            variables: Vec::new(),
+        }
     }
 
     /// The same in the same home with another variable.
@@ -43,21 +48,41 @@ impl Program {
     /// Its exit code, standard output and standard error.
     pub(crate) async fn run(&self, arguments: &[&str], input: &str) -> (i32, String, String) {
         let mut command = Command::new(self.path(self.name));
-        command.args(arguments).env_clear().env("HOME", self.home.path()).current_dir(self.home.path()).kill_on_drop(true);
+        command
+            .args(arguments)
+            .env_clear()
+            .env("HOME", self.home.path())
+            .current_dir(self.home.path())
+            .kill_on_drop(true);
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut stdin = child.stdin.take().unwrap();
         // Whoever needs no input may be gone by now.
         drop(stdin.write_all(input.as_bytes()).await);
         drop(stdin);
-        let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await.expect("the program does not end").unwrap();
+        let output = tokio::time::timeout(PATIENCE, child.wait_with_output())
+            .await
+            .expect("the program does not end")
+            .unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+        (
+            output.status.code().unwrap(),
+            text(output.stdout),
+            text(output.stderr),
+        )
     }
 
     /// Nothing is in its home but itself.
     pub(crate) fn left_nothing(&self) {
-        let left: Vec<_> = fs::read_dir(self.home.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let left: Vec<_> = fs::read_dir(self.home.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
         assert_eq!(left, [self.name]);
     }
 }

@@ -14,7 +14,10 @@ pub(crate) struct Signer {
 
 impl Signer {
     pub(crate) fn new(id: &str) -> Self {
-        Self { pair: EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap(), id: id.to_owned() }
+        Self {
+            pair: EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap(),
+            id: id.to_owned(),
+        }
     }
 
     /// The public key.
@@ -31,8 +34,13 @@ impl Signer {
     /// A good token for five minutes with these claims over the usual ones.
     pub(crate) fn token(&self, claims: &Value) -> String {
         let mut all = json!({"iat": now(), "exp": now() + 300});
-        all.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
-        self.token_of(&json!({"alg": "ES256", "kid": self.id, "typ": "JWT"}), &all.to_string())
+        all.as_object_mut()
+            .unwrap()
+            .extend(claims.as_object().unwrap().clone());
+        self.token_of(
+            &json!({"alg": "ES256", "kid": self.id, "typ": "JWT"}),
+            &all.to_string(),
+        )
     }
 
     /// A good signature over whatever header and payload.

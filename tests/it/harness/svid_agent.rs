@@ -1,4 +1,5 @@
-//! A Workload API on a unix socket that gives whoever asks an X.509-SVID, and another one whenever a test says so.
+//! A Workload API on a unix socket that gives whoever asks an X.509-SVID, and another one whenever a test
+//! says so.
 
 use super::Pair;
 use futures_util::{Stream, stream};
@@ -47,20 +48,31 @@ impl SvidAgent {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("agent.sock");
         let address = format!("unix://{}", socket.display());
-        Self { address, socket, svids: watch::Sender::default(), serving: None, _folder: folder }
+        Self {
+            address,
+            socket,
+            svids: watch::Sender::default(),
+            serving: None,
+            _folder: folder,
+        }
     }
 
     /// Gives this one from now on.
     pub(crate) fn give(&self, id: &str, svid: &Pair) {
         let leaf = CertificateDer::from_pem_slice(svid.certificate.as_bytes()).unwrap();
         let key = PrivateKeyDer::from_pem_slice(svid.key.as_bytes()).unwrap();
-        let svid = X509Svid { spiffe_id: id.to_owned(), x509_svid: leaf.to_vec(), x509_svid_key: key.secret_der().to_vec() };
+        let svid = X509Svid {
+            spiffe_id: id.to_owned(),
+            x509_svid: leaf.to_vec(),
+            x509_svid_key: key.secret_der().to_vec(),
+        };
         self.svids.send_replace(X509SvidResponse { svids: vec![svid] });
     }
 
     pub(crate) fn start(&mut self) {
         let listener = UnixListenerStream::new(tokio::net::UnixListener::bind(&self.socket).unwrap());
-        let server = tonic::transport::Server::builder().serve_with_incoming(Service(self.svids.subscribe()), listener);
+        let server = tonic::transport::Server::builder()
+            .serve_with_incoming(Service(self.svids.subscribe()), listener);
         self.serving = Some(tokio::spawn(async { drop(server.await) }));
     }
 }
@@ -109,14 +121,20 @@ impl tonic::codegen::Service<http::Request<tonic::body::Body>> for Service {
     fn call(&mut self, request: http::Request<tonic::body::Body>) -> Self::Future {
         let service = self.clone();
         Box::pin(async move {
-            if request.headers().get("workload.spiffe.io").is_none_or(|value| value != "true") {
+            if request
+                .headers()
+                .get("workload.spiffe.io")
+                .is_none_or(|value| value != "true")
+            {
                 return Ok(Status::invalid_argument("security header missing from request").into_http());
             }
             if request.uri().path() != "/SpiffeWorkloadAPI/FetchX509SVID" {
                 return Ok(Status::unimplemented("only X.509-SVIDs").into_http());
             }
             let codec = tonic_prost::ProstCodec::<X509SvidResponse, Request>::default();
-            Ok(tonic::server::Grpc::new(codec).server_streaming(service, request).await)
+            Ok(tonic::server::Grpc::new(codec)
+                .server_streaming(service, request)
+                .await)
         })
     }
 }

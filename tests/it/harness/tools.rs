@@ -70,7 +70,13 @@ impl<'a> Login<'a> {
     pub(crate) fn new(tool: Tool, app: &'a TestApp, credential: Option<&'a Credential>) -> Self {
         let home = tempfile::tempdir().unwrap();
         let layout = Layout::write(&home.path().join("layout"));
-        let login = Self { tool, app, credential, home, layout };
+        let login = Self {
+            tool,
+            app,
+            credential,
+            home,
+            layout,
+        };
         fs::write(login.path("ca.pem"), app.authority().unwrap()).unwrap();
         let certificates = login.certificates();
         fs::create_dir_all(&certificates).unwrap();
@@ -98,15 +104,23 @@ impl<'a> Login<'a> {
     /// Pushes the image as `v1`.
     pub(crate) async fn copy_in(&self, repository: &str) -> Outcome {
         // By a relative path: podman makes a name of it, and a temporary folder's is none.
-        let (source, target) = ("oci:layout:v1", self.image(repository));
+        let source = "oci:layout:v1";
+        let target = self.image(repository);
         match self.tool {
-            Tool::CraneToken | Tool::CranePassword => self.run(&["push", "layout", &format!("{}/{repository}:v1", self.app.host())]).await,
+            Tool::CraneToken | Tool::CranePassword => {
+                self.run(&["push", "layout", &format!("{}/{repository}:v1", self.app.host())])
+                    .await
+            }
             Tool::PodmanPassword | Tool::PodmanCertificate => {
                 let pulled = self.podman("pull", &["--quiet", source]).await;
                 assert!(pulled.success, "podman cannot read the image: {}", pulled.stderr);
-                self.podman("push", &["--remove-signatures", pulled.stdout.trim(), &target]).await
+                self.podman("push", &["--remove-signatures", pulled.stdout.trim(), &target])
+                    .await
             }
-            _ => self.skopeo("copy", "dest-", &["--preserve-digests", source, &target]).await,
+            _ => {
+                self.skopeo("copy", "dest-", &["--preserve-digests", source, &target])
+                    .await
+            }
         }
     }
 
@@ -114,7 +128,10 @@ impl<'a> Login<'a> {
         let name = format!("{}/{repository}", self.app.host());
         match self.tool {
             Tool::CraneToken | Tool::CranePassword => self.run(&["ls", &name]).await,
-            Tool::PodmanPassword | Tool::PodmanCertificate => self.podman("search", &["--list-tags", "--format", "{{.Tag}}", &name]).await,
+            Tool::PodmanPassword | Tool::PodmanCertificate => {
+                self.podman("search", &["--list-tags", "--format", "{{.Tag}}", &name])
+                    .await
+            }
             _ => self.skopeo("list-tags", "", &[&format!("docker://{name}")]).await,
         }
     }
@@ -123,7 +140,10 @@ impl<'a> Login<'a> {
     pub(crate) async fn manifest(&self, repository: &str) -> Outcome {
         let image = self.image(repository);
         match self.tool {
-            Tool::CraneToken | Tool::CranePassword => self.run(&["manifest", &format!("{}/{repository}:v1", self.app.host())]).await,
+            Tool::CraneToken | Tool::CranePassword => {
+                self.run(&["manifest", &format!("{}/{repository}:v1", self.app.host())])
+                    .await
+            }
             Tool::PodmanPassword | Tool::PodmanCertificate => self.podman("pull", &[&image]).await,
             _ => self.skopeo("inspect", "", &["--raw", &image]).await,
         }
@@ -150,7 +170,11 @@ impl<'a> Login<'a> {
     }
 
     async fn skopeo(&self, command: &str, side: &str, rest: &[&str]) -> Outcome {
-        let mut arguments = vec!["--insecure-policy".to_owned(), command.to_owned(), format!("--{side}cert-dir")];
+        let mut arguments = vec![
+            "--insecure-policy".to_owned(),
+            command.to_owned(),
+            format!("--{side}cert-dir"),
+        ];
         arguments.push(self.certificates().display().to_string());
         arguments.extend(match (self.token(), self.tool) {
             (Some(token), Tool::SkopeoToken) => vec![format!("--{side}registry-token"), token.to_owned()],
@@ -158,25 +182,53 @@ impl<'a> Login<'a> {
             (None, _) => vec![format!("--{side}no-creds")],
         });
         arguments.extend(rest.iter().map(|&text| text.to_owned()));
-        self.run(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).await
+        self.run(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+            .await
     }
 
     async fn podman(&self, command: &str, rest: &[&str]) -> Outcome {
-        let (root, run) = (self.path("storage").display().to_string(), self.path("run").display().to_string());
-        let options = ["--root", &root, "--runroot", &run, "--storage-driver", "vfs", command];
+        let root = self.path("storage").display().to_string();
+        let run = self.path("run").display().to_string();
+        let options = [
+            "--root",
+            &root,
+            "--runroot",
+            &run,
+            "--storage-driver",
+            "vfs",
+            command,
+        ];
         self.run(&[&options, rest].concat()).await
     }
 
     async fn run(&self, arguments: &[&str]) -> Outcome {
         let mut command = Command::new(self.tool.program());
-        command.args(arguments).stdin(Stdio::null()).kill_on_drop(true).current_dir(self.home.path());
-        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", self.home.path());
-        command.env("XDG_RUNTIME_DIR", self.home.path()).env("TMPDIR", self.home.path());
-        command.env("DOCKER_CONFIG", self.home.path()).env("REGISTRY_AUTH_FILE", self.path("config.json"));
+        command
+            .args(arguments)
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .current_dir(self.home.path());
+        command
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .env("HOME", self.home.path());
+        command
+            .env("XDG_RUNTIME_DIR", self.home.path())
+            .env("TMPDIR", self.home.path());
+        command
+            .env("DOCKER_CONFIG", self.home.path())
+            .env("REGISTRY_AUTH_FILE", self.path("config.json"));
         command.env("SSL_CERT_FILE", self.path("ca.pem"));
-        let output = tokio::time::timeout(PATIENCE, command.output()).await.expect("the client does not end").unwrap();
+        let output = tokio::time::timeout(PATIENCE, command.output())
+            .await
+            .expect("the client does not end")
+            .unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        Outcome { success: output.status.success(), stdout: text(output.stdout), stderr: text(output.stderr) }
+        Outcome {
+            success: output.status.success(),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        }
     }
 }
 

@@ -1,5 +1,5 @@
-//! The distribution-spec, point by point: each test is named for the point that it proves, and passes over the store in memory and over a
-//! local folder.
+//! The distribution-spec, point by point: each test is named for the point that it proves, and passes over
+//! the store in memory and over a local folder.
 //!
 //! <https://github.com/opencontainers/distribution-spec/blob/main/spec.md>
 
@@ -41,13 +41,16 @@ impl Site {
 
     /// An upload's address.
     async fn begin(&self, query: &str) -> String {
-        let begun = self.ask(Method::POST, &format!("/v2/open/a/blobs/uploads/{query}")).await;
+        let begun = self
+            .ask(Method::POST, &format!("/v2/open/a/blobs/uploads/{query}"))
+            .await;
         assert_eq!(begun.status, StatusCode::ACCEPTED, "{}", begun.text());
         begun.header("location").to_owned()
     }
 
     async fn put_manifest(&self, reference: &str, media_type: &str, manifest: &Value) -> Answer {
-        let request = ask(Method::PUT, &format!("/v2/open/a/manifests/{reference}")).header("content-type", media_type);
+        let request =
+            ask(Method::PUT, &format!("/v2/open/a/manifests/{reference}")).header("content-type", media_type);
         self.send(request, manifest.to_string()).await
     }
 
@@ -72,5 +75,10 @@ fn digests(text: &str) -> [String; 2] {
 }
 
 fn created(answer: &Answer, digest: &str) {
-    assert_eq!((answer.status, answer.header("docker-content-digest")), (StatusCode::CREATED, digest), "{}", answer.text());
+    assert_eq!(
+        (answer.status, answer.header("docker-content-digest")),
+        (StatusCode::CREATED, digest),
+        "{}",
+        answer.text()
+    );
 }

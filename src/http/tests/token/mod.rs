@@ -1,5 +1,5 @@
-//! The token service through its door: what each grant yields, what each wrong one is told, and that a token of ours is never worth
-//! more than the credential that it stands for is worth now.
+//! The token service through its door: what each grant yields, what each wrong one is told, and that a token
+//! of ours is never worth more than the credential that it stands for is worth now.
 
 mod grants;
 mod svids;
@@ -17,18 +17,32 @@ const PULL: &str = "repository:team/a:pull";
 impl Site {
     async fn token_for(&self, query: &str, authorization: &str) -> Answer {
         let request = ask(Method::GET, &format!("/v2/token?{query}"));
-        let request = if authorization.is_empty() { request } else { request.header("authorization", authorization) };
+        let request = if authorization.is_empty() {
+            request
+        } else {
+            request.header("authorization", authorization)
+        };
         self.send(request, Body::empty()).await
     }
 
     /// A token of ours for the subject `builder`.
     async fn minted(&self, scope: &str) -> String {
-        access(&self.token_for(&format!("scope={scope}"), &format!("Bearer {}", self.token("builder"))).await)
+        access(
+            &self
+                .token_for(
+                    &format!("scope={scope}"),
+                    &format!("Bearer {}", self.token("builder")),
+                )
+                .await,
+        )
     }
 
     async fn post(&self, form: &[(&str, &str)]) -> Answer {
-        let body: String = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
-        let request = ask(Method::POST, "/v2/token").header("content-type", "application/x-www-form-urlencoded; charset=utf-8");
+        let body: String = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(form)
+            .finish();
+        let request = ask(Method::POST, "/v2/token")
+            .header("content-type", "application/x-www-form-urlencoded; charset=utf-8");
         self.send(request, body).await
     }
 
@@ -54,17 +68,26 @@ impl Site {
             max_lifetime: None,
             single_audience: false,
         };
-        Issuer { name: None, rules, keys: Arc::new(Authorities::new(vec![self.keys.clone()])), mapping }
+        Issuer {
+            name: None,
+            rules,
+            keys: Arc::new(Authorities::new(vec![self.keys.clone()])),
+            mapping,
+        }
     }
 
     fn authenticate_with(&self, issuers: Vec<Issuer>, domains: Vec<Domain>, terms: &Terms) {
-        let authenticator =
-            Authenticator::new(issuers, domains, vec![]).with_minted(self.app.tokens.verification(terms)).with_token_cache();
+        let authenticator = Authenticator::new(issuers, domains, vec![])
+            .with_minted(self.app.tokens.verification(terms))
+            .with_token_cache();
         self.change(|live| (live.authenticator, live.terms) = (Arc::new(authenticator), terms.clone()));
     }
 
     fn terms(&self, session_lifetime: u64) -> Terms {
-        Terms { service: "r.example".into(), session_lifetime: Duration::from_secs(session_lifetime) }
+        Terms {
+            service: "r.example".into(),
+            session_lifetime: Duration::from_secs(session_lifetime),
+        }
     }
 }
 
@@ -85,7 +108,11 @@ fn claims(token: &str) -> Value {
 /// Status, the token protocol's word and OAuth's.
 fn told(answer: &Answer) -> (u16, String, String) {
     let (status, code) = answer.error();
-    (status, code, answer.json()["error"].as_str().unwrap_or_default().to_owned())
+    (
+        status,
+        code,
+        answer.json()["error"].as_str().unwrap_or_default().to_owned(),
+    )
 }
 
 /// A repository that `builder` alone may use.

@@ -4,7 +4,9 @@ use super::*;
 use crate::identity::{Attribute, Attributes, CertificateEntry, Peer};
 use crate::trust::bundle;
 use crate::trust::jwt::SvidRules;
-use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType};
+use rcgen::{
+    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType,
+};
 
 /// A trust domain, and a workload of it with an X.509-SVID.
 struct Workload {
@@ -17,7 +19,8 @@ const ID: &str = "spiffe://prod.example/builder";
 
 impl Workload {
     fn new() -> Self {
-        let (root_key, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+        let root_key = KeyPair::generate().unwrap();
+        let key = KeyPair::generate().unwrap();
         let mut root = CertificateParams::default();
         root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         root.key_usages = vec![KeyUsagePurpose::KeyCertSign];
@@ -26,23 +29,38 @@ impl Workload {
         leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         for params in [&mut root, &mut leaf] {
-            (params.not_before, params.not_after) = (rcgen::date_time_ymd(2026, 1, 1), rcgen::date_time_ymd(2030, 1, 1));
+            (params.not_before, params.not_after) =
+                (rcgen::date_time_ymd(2026, 1, 1), rcgen::date_time_ymd(2030, 1, 1));
         }
         let pem = root.self_signed(&root_key).unwrap().pem();
         let leaf = leaf.signed_by(&key, &rcgen::Issuer::new(root, root_key)).unwrap();
         let signer = Signer::new(Algorithm::ES256, "svid");
         let x509 = bundle::parse_pem(pem.as_bytes()).unwrap().value;
-        let jwt = jwks::parse(&key_set(&[signer.jwk_with("use", "jwt-svid")]), UseRule::SpiffeBundle).unwrap().value;
+        let jwt = jwks::parse(
+            &key_set(&[signer.jwk_with("use", "jwt-svid")]),
+            UseRule::SpiffeBundle,
+        )
+        .unwrap()
+        .value;
         Self {
             signer,
-            bundle: bundle::Bundle { x509, jwt, ..bundle::Bundle::default() },
+            bundle: bundle::Bundle {
+                x509,
+                jwt,
+                ..bundle::Bundle::default()
+            },
             peer: Arc::new(Peer::new(vec![leaf.der().clone()])),
         }
     }
 
     fn domain(&self) -> Domain {
-        let (x509, jwt) = (Slot::new("bundle"), Slot::new("bundle"));
-        x509.publish(self.bundle.x509.clone(), Timestamp::from_secs(NOW), Timestamp::MAX);
+        let x509 = Slot::new("bundle");
+        let jwt = Slot::new("bundle");
+        x509.publish(
+            self.bundle.x509.clone(),
+            Timestamp::from_secs(NOW),
+            Timestamp::MAX,
+        );
         jwt.publish(self.bundle.jwt.clone(), Timestamp::from_secs(NOW), Timestamp::MAX);
         let rules = SvidRules {
             hosts: Vec::new(),
@@ -51,12 +69,19 @@ impl Workload {
             clock_skew: Duration::from_secs(30),
             single_audience: false,
         };
-        let (x509, jwt) = (Arc::new(Authorities::new(vec![x509])), Arc::new(Authorities::new(vec![jwt])));
-        Domain { rules, jwt: Some(jwt), x509: Some(x509), mapping: Mapping::default() }
+        let x509 = Arc::new(Authorities::new(vec![x509]));
+        let jwt = Arc::new(Authorities::new(vec![jwt]));
+        Domain {
+            rules,
+            jwt: Some(jwt),
+            x509: Some(x509),
+            mapping: Mapping::default(),
+        }
     }
 
     fn jwt_svid(&self, audiences: &[&str]) -> String {
-        self.signer.token(&json!({"sub": ID, "aud": audiences, "exp": NOW + 300}))
+        self.signer
+            .token(&json!({"sub": ID, "aud": audiences, "exp": NOW + 300}))
     }
 
     async fn send(&self, site: &Site, request: Builder, body: String) -> Answer {
@@ -67,25 +92,60 @@ impl Workload {
             more: More::default(),
             caller: Caller::default(),
         };
-        Answer::read(site.endpoint.clone().call(request.extension(tls).body(Body::from(body)).unwrap()).await.unwrap()).await
+        Answer::read(
+            site.endpoint
+                .clone()
+                .call(request.extension(tls).body(Body::from(body)).unwrap())
+                .await
+                .unwrap(),
+        )
+        .await
     }
 }
 
 #[tokio::test]
 async fn svids_are_exchanged_and_their_tokens_die_with_the_bundle() {
-    let (site, workload, other) = (Site::new(), Workload::new(), Workload::new());
-    let builder = Grant { users: vec![ID.into()], actions: ALL.to_vec(), ..Grant::default() };
-    let team = PatternRules { policies: vec![builder], ..PatternRules::default() };
-    let policy = Policy::compile(Rules { repositories: vec![("team/**".into(), team)], ..Rules::default() }).unwrap();
+    let site = Site::new();
+    let workload = Workload::new();
+    let other = Workload::new();
+    let builder = Grant {
+        users: vec![ID.into()],
+        actions: ALL.to_vec(),
+        ..Grant::default()
+    };
+    let team = PatternRules {
+        policies: vec![builder],
+        ..PatternRules::default()
+    };
+    let policy = Policy::compile(Rules {
+        repositories: vec![("team/**".into(), team)],
+        ..Rules::default()
+    })
+    .unwrap();
     site.change(|live| live.policy = Arc::new(policy));
     site.authenticate_with(vec![], vec![workload.domain()], &site.terms(3600));
-    let (svid, assertion) = (workload.jwt_svid(&["registry"]), "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe");
-    let by_certificate = workload.send(&site, ask(Method::GET, &format!("/v2/token?scope={PULL}")), String::new()).await;
+    let svid = workload.jwt_svid(&["registry"]);
+    let assertion = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe";
+    let by_certificate = workload
+        .send(
+            &site,
+            ask(Method::GET, &format!("/v2/token?scope={PULL}")),
+            String::new(),
+        )
+        .await;
     let form = |client_id: &str| format!("grant_type=client_credentials&client_id={client_id}&scope={PULL}");
-    let by_client_credentials = workload.send(&site, ask(Method::POST, "/v2/token"), form(ID)).await;
+    let by_client_credentials = workload
+        .send(&site, ask(Method::POST, "/v2/token"), form(ID))
+        .await;
     let answers = [
-        site.token_for(&format!("scope={PULL}"), &format!("Bearer {svid}")).await,
-        site.post(&[("grant_type", "refresh_token"), ("refresh_token", &svid), ("scope", PULL)]).await,
+        site.token_for(&format!("scope={PULL}"), &format!("Bearer {svid}"))
+            .await,
+        site.post(&[
+            ("grant_type", "refresh_token"),
+            ("refresh_token", &svid),
+            ("scope", PULL),
+        ])
+        .await,
         site.post(&[
             ("grant_type", "client_credentials"),
             ("client_assertion_type", assertion),
@@ -99,80 +159,172 @@ async fn svids_are_exchanged_and_their_tokens_die_with_the_bundle() {
     let tokens: Vec<_> = answers.iter().map(access).collect();
     site.hand.advance(Duration::from_secs(3000));
     for token in &tokens {
-        assert_eq!(site.with_token(Method::GET, TAGS, token).await.error().0, 404, "{}", claims(token));
+        assert_eq!(
+            site.with_token(Method::GET, TAGS, token).await.error().0,
+            404,
+            "{}",
+            claims(token)
+        );
     }
     // The principal is the SPIFFE ID, by whichever way it came.
     let push = site.with_token(Method::POST, UPLOADS, &tokens[0]).await;
     assert_eq!(push.error().0, 401, "pull only");
     site.authenticate_with(vec![], vec![other.domain()], &site.terms(3600));
     for token in &tokens {
-        assert_eq!(site.with_token(Method::GET, TAGS, token).await.error().0, 401, "another authority, other keys");
+        assert_eq!(
+            site.with_token(Method::GET, TAGS, token).await.error().0,
+            401,
+            "another authority, other keys"
+        );
     }
-    site.authenticate_with(vec![], vec![Domain { x509: None, jwt: None, ..workload.domain() }], &site.terms(3600));
+    site.authenticate_with(
+        vec![],
+        vec![Domain {
+            x509: None,
+            jwt: None,
+            ..workload.domain()
+        }],
+        &site.terms(3600),
+    );
     for token in &tokens {
-        assert_eq!(site.with_token(Method::GET, TAGS, token).await.error().0, 401, "a kind that is not accepted any more");
+        assert_eq!(
+            site.with_token(Method::GET, TAGS, token).await.error().0,
+            401,
+            "a kind that is not accepted any more"
+        );
     }
     site.authenticate_with(vec![], vec![], &site.terms(3600));
     for token in &tokens {
-        assert_eq!(site.with_token(Method::GET, TAGS, token).await.error().0, 401, "a trust domain that is not configured any more");
+        assert_eq!(
+            site.with_token(Method::GET, TAGS, token).await.error().0,
+            401,
+            "a trust domain that is not configured any more"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_certificate_that_may_name_uris_is_worth_nothing_once_its_trust_domain_is_configured() {
-    let (site, workload) = (Site::new(), Workload::new());
-    let attributes = |order| Mapping::by_attributes(Attributes { order, ..Attributes::common_name() }, false);
+    let site = Site::new();
+    let workload = Workload::new();
+    let attributes = |order| {
+        Mapping::by_attributes(
+            Attributes {
+                order,
+                ..Attributes::common_name()
+            },
+            false,
+        )
+    };
     let configure = |domains: Vec<Domain>, mapping: Mapping| {
         let authorities = workload.domain().x509.unwrap();
-        let entry = CertificateEntry { name: "lab".into(), authorities, mapping };
+        let entry = CertificateEntry {
+            name: "lab".into(),
+            authorities,
+            mapping,
+        };
         let authenticator = Authenticator::new(vec![], domains, vec![entry]);
-        let authenticator = authenticator.with_minted(site.app.tokens.verification(&site.terms(3600))).with_token_cache();
+        let authenticator = authenticator
+            .with_minted(site.app.tokens.verification(&site.terms(3600)))
+            .with_token_cache();
         site.change(|live| live.authenticator = Arc::new(authenticator));
     };
     configure(vec![], attributes(vec![Attribute::Uri]));
-    let minted = access(&workload.send(&site, ask(Method::GET, "/v2/token"), String::new()).await);
-    let works = async || site.with_token(Method::GET, "/v2/", &minted).await.status.as_u16();
+    let minted = access(
+        &workload
+            .send(&site, ask(Method::GET, "/v2/token"), String::new())
+            .await,
+    );
+    let works = async || {
+        site.with_token(Method::GET, "/v2/", &minted)
+            .await
+            .status
+            .as_u16()
+    };
     assert_eq!(works().await, 200);
     configure(vec![], attributes(vec![Attribute::CommonName]));
     assert_eq!(works().await, 401, "its entry has no say about URIs any more");
     configure(vec![workload.domain()], attributes(vec![Attribute::Uri]));
-    assert_eq!(works().await, 401, "whoever names a configured trust domain is judged by its rules");
+    assert_eq!(
+        works().await,
+        401,
+        "whoever names a configured trust domain is judged by its rules"
+    );
     configure(vec![], attributes(vec![Attribute::Uri]));
     assert_eq!(works().await, 200);
 }
 
 #[tokio::test]
 async fn a_client_is_the_workload_that_it_says() {
-    let (site, workload) = (Site::new(), Workload::new());
+    let site = Site::new();
+    let workload = Workload::new();
     site.authenticate_with(vec![], vec![workload.domain()], &site.terms(3600));
     let bad_client = (401, "UNAUTHORIZED".to_owned(), "invalid_client".to_owned());
     let form = "grant_type=client_credentials&client_id=spiffe://prod.example/other".to_owned();
-    assert_eq!(told(&workload.send(&site, ask(Method::POST, "/v2/token"), form).await), bad_client);
-    let assertion = ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe");
-    let (one, two) = (workload.jwt_svid(&["registry"]), workload.jwt_svid(&["registry", "elsewhere"]));
+    assert_eq!(
+        told(&workload.send(&site, ask(Method::POST, "/v2/token"), form).await),
+        bad_client
+    );
+    let assertion = (
+        "client_assertion_type",
+        "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe",
+    );
+    let one = workload.jwt_svid(&["registry"]);
+    let two = workload.jwt_svid(&["registry", "elsewhere"]);
     let grant = ("grant_type", "client_credentials");
     for form in [
         &[grant, assertion, ("client_assertion", &*two)][..],
-        &[grant, assertion, ("client_assertion", &one), ("client_id", "spiffe://prod.example/other")],
-        &[grant, assertion, ("client_assertion", &workload.jwt_svid(&["elsewhere"]))],
+        &[
+            grant,
+            assertion,
+            ("client_assertion", &one),
+            ("client_id", "spiffe://prod.example/other"),
+        ],
+        &[
+            grant,
+            assertion,
+            ("client_assertion", &workload.jwt_svid(&["elsewhere"])),
+        ],
     ] {
         assert_eq!(told(&site.post(form).await), bad_client, "{form:?}");
     }
-    access(&site.post(&[grant, assertion, ("client_assertion", &one), ("client_id", ID)]).await);
+    access(
+        &site
+            .post(&[grant, assertion, ("client_assertion", &one), ("client_id", ID)])
+            .await,
+    );
     // A client that cannot be checked now is not a bad one.
     let silent = || Some(Arc::new(Authorities::new(vec![Slot::new("silent")])));
-    site.authenticate_with(vec![], vec![Domain { jwt: silent(), ..workload.domain() }], &site.terms(3600));
-    let answer = site.post(&[grant, assertion, ("client_assertion", &one), ("client_id", ID)]).await;
-    assert_eq!((answer.status, answer.json()["error"].as_str()), (StatusCode::SERVICE_UNAVAILABLE, Some("temporarily_unavailable")));
+    site.authenticate_with(
+        vec![],
+        vec![Domain {
+            jwt: silent(),
+            ..workload.domain()
+        }],
+        &site.terms(3600),
+    );
+    let answer = site
+        .post(&[grant, assertion, ("client_assertion", &one), ("client_id", ID)])
+        .await;
+    assert_eq!(
+        (answer.status, answer.json()["error"].as_str()),
+        (StatusCode::SERVICE_UNAVAILABLE, Some("temporarily_unavailable"))
+    );
     site.authenticate_with(vec![], vec![workload.domain()], &site.terms(3600));
     // A browser's request for another site.
     let foreign = ask(Method::POST, "/v2/token").header("origin", "https://evil.example");
-    let answer = workload.send(&site, foreign, "grant_type=client_credentials".into()).await;
+    let answer = workload
+        .send(&site, foreign, "grant_type=client_credentials".into())
+        .await;
     assert_eq!(told(&answer), bad_client);
     // What a form carries counts, and neither the header nor the certificate beside it.
     let dex = ask(Method::POST, "/v2/token").header("authorization", basic("client", "secret"));
     let form = format!("grant_type={EXCHANGE}&subject_token={one}&subject_token_type={JWT}");
     access(&workload.send(&site, dex, form).await);
     let form = "grant_type=password&username=u&password=wrong".to_owned();
-    assert_eq!(told(&workload.send(&site, ask(Method::POST, "/v2/token"), form).await).2, "invalid_grant", "no second choice");
+    assert_eq!(
+        told(&workload.send(&site, ask(Method::POST, "/v2/token"), form).await).2,
+        "invalid_grant",
+        "no second choice"
+    );
 }

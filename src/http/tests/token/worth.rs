@@ -7,9 +7,18 @@ async fn what_cannot_be_checked_is_503_for_a_grant_too() {
     let site = Site::new();
     let token = site.token("builder");
     let minted = site.minted(PULL).await;
-    site.keys.publish(jwks::KeySet::default(), Timestamp::from_secs(NOW - 10), Timestamp::from_secs(NOW - 1));
-    let answer = site.post(&[("grant_type", "password"), ("password", &token)]).await;
-    assert_eq!((answer.status, answer.json()["error"].as_str()), (StatusCode::SERVICE_UNAVAILABLE, Some("temporarily_unavailable")));
+    site.keys.publish(
+        jwks::KeySet::default(),
+        Timestamp::from_secs(NOW - 10),
+        Timestamp::from_secs(NOW - 1),
+    );
+    let answer = site
+        .post(&[("grant_type", "password"), ("password", &token)])
+        .await;
+    assert_eq!(
+        (answer.status, answer.json()["error"].as_str()),
+        (StatusCode::SERVICE_UNAVAILABLE, Some("temporarily_unavailable"))
+    );
     assert_eq!(
         site.with_token(Method::GET, TAGS, &minted).await.status,
         StatusCode::SERVICE_UNAVAILABLE,
@@ -25,37 +34,81 @@ async fn a_token_is_never_widened() {
     let answer = site.token_for(wide, &format!("Bearer {minted}")).await;
     assert_eq!(answer.json()["scope"], PULL);
     let again = access(&answer);
-    assert_eq!(site.with_token(Method::POST, UPLOADS, &again).await.error().0, 401);
-    assert_eq!(site.with_token(Method::GET, "/v2/_catalog", &again).await.error().0, 401);
+    assert_eq!(
+        site.with_token(Method::POST, UPLOADS, &again).await.error().0,
+        401
+    );
+    assert_eq!(
+        site.with_token(Method::GET, "/v2/_catalog", &again)
+            .await
+            .error()
+            .0,
+        401
+    );
     // Nor by way of a refresh token.
     let refresh = answer.json()["refresh_token"].as_str().unwrap().to_owned();
     let answer = site
-        .post(&[("grant_type", "refresh_token"), ("refresh_token", &refresh), ("scope", "repository:team/a:* registry:catalog:*")])
+        .post(&[
+            ("grant_type", "refresh_token"),
+            ("refresh_token", &refresh),
+            ("scope", "repository:team/a:* registry:catalog:*"),
+        ])
         .await;
     assert_eq!(answer.json()["scope"], PULL);
     // Nor by changing it.
     let parts: Vec<_> = minted.split('.').collect();
     let mut widened = claims(&minted);
     widened["access"][0]["actions"] = json!(["*"]);
-    let widened = format!("{}.{}.{}", parts[0], URL_SAFE_NO_PAD.encode(widened.to_string()), parts[2]);
+    let widened = format!(
+        "{}.{}.{}",
+        parts[0],
+        URL_SAFE_NO_PAD.encode(widened.to_string()),
+        parts[2]
+    );
     assert_eq!(site.with_token(Method::GET, TAGS, &widened).await.error().0, 401);
-    let others = Signer::new(Algorithm::ES256, "k1")
-        .token_of(&json!({"alg": "ES256", "kid": "k1", "typ": "wharfinger-access+jwt"}).to_string(), &claims(&minted).to_string());
-    assert_eq!(site.with_token(Method::GET, TAGS, &others).await.error().0, 401, "signed by somebody else");
+    let others = Signer::new(Algorithm::ES256, "k1").token_of(
+        &json!({"alg": "ES256", "kid": "k1", "typ": "wharfinger-access+jwt"}).to_string(),
+        &claims(&minted).to_string(),
+    );
+    assert_eq!(
+        site.with_token(Method::GET, TAGS, &others).await.error().0,
+        401,
+        "signed by somebody else"
+    );
 }
 
 #[tokio::test]
 async fn a_token_outlives_its_credential_and_never_its_session() {
     let site = Site::new();
-    let answer = site.token_for(&format!("scope={PULL}&offline_token=true"), &format!("Bearer {}", site.token("builder"))).await;
-    let (first, refresh) = (access(&answer), answer.json()["refresh_token"].as_str().unwrap().to_owned());
+    let answer = site
+        .token_for(
+            &format!("scope={PULL}&offline_token=true"),
+            &format!("Bearer {}", site.token("builder")),
+        )
+        .await;
+    let first = access(&answer);
+    let refresh = answer.json()["refresh_token"].as_str().unwrap().to_owned();
     site.hand.advance(Duration::from_secs(3000));
-    assert_eq!(site.with_token(Method::GET, TAGS, &first).await.error().0, 404, "its source expired 45 minutes ago");
-    let form = [("grant_type", "refresh_token"), ("refresh_token", &*refresh), ("scope", PULL), ("access_type", "offline")];
+    assert_eq!(
+        site.with_token(Method::GET, TAGS, &first).await.error().0,
+        404,
+        "its source expired 45 minutes ago"
+    );
+    let form = [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", &*refresh),
+        ("scope", PULL),
+        ("access_type", "offline"),
+    ];
     let answer = site.post(&form).await;
     assert_eq!(answer.json()["expires_in"], 595);
-    let (second, refresh) = (access(&answer), answer.json()["refresh_token"].as_str().unwrap().to_owned());
-    let third = access(&site.token_for(&format!("scope={PULL}"), &format!("Bearer {second}")).await);
+    let second = access(&answer);
+    let refresh = answer.json()["refresh_token"].as_str().unwrap().to_owned();
+    let third = access(
+        &site
+            .token_for(&format!("scope={PULL}"), &format!("Bearer {second}"))
+            .await,
+    );
     site.hand.advance(Duration::from_secs(599));
     assert_eq!(site.with_token(Method::GET, TAGS, &third).await.error().0, 404);
     site.hand.advance(Duration::from_secs(1));
@@ -64,7 +117,10 @@ async fn a_token_outlives_its_credential_and_never_its_session() {
         assert_eq!(answer.error().0, 401);
         assert!(answer.header("www-authenticate").contains("invalid_token"));
     }
-    assert_eq!(told(&site.post(&[form[0], ("refresh_token", &refresh)]).await).2, "invalid_grant");
+    assert_eq!(
+        told(&site.post(&[form[0], ("refresh_token", &refresh)]).await).2,
+        "invalid_grant"
+    );
 }
 
 #[tokio::test]
@@ -79,13 +135,35 @@ async fn a_shorter_session_lifetime_counts_for_tokens_that_are_out() {
     // Zero: no longer than the credential, of 300 seconds, and no refresh tokens.
     let site = Site::new();
     site.authenticate_with(vec![site.issuer(Mapping::default())], vec![], &site.terms(0));
-    let answer = site.token_for(&format!("scope={PULL}&offline_token=true"), &format!("Bearer {}", site.token("builder"))).await;
-    assert_eq!((&answer.json()["expires_in"], answer.json().get("refresh_token")), (&json!(295), None));
+    let answer = site
+        .token_for(
+            &format!("scope={PULL}&offline_token=true"),
+            &format!("Bearer {}", site.token("builder")),
+        )
+        .await;
+    assert_eq!(
+        (&answer.json()["expires_in"], answer.json().get("refresh_token")),
+        (&json!(295), None)
+    );
     site.hand.advance(Duration::from_secs(299));
-    assert_eq!(site.with_token(Method::GET, TAGS, &access(&answer)).await.error().0, 404);
+    assert_eq!(
+        site.with_token(Method::GET, TAGS, &access(&answer))
+            .await
+            .error()
+            .0,
+        404
+    );
     site.hand.advance(Duration::from_secs(1));
-    assert_eq!(site.with_token(Method::GET, TAGS, &access(&answer)).await.error().0, 401);
-    let late = site.token_for("", &format!("Bearer {}", site.token("builder"))).await;
+    assert_eq!(
+        site.with_token(Method::GET, TAGS, &access(&answer))
+            .await
+            .error()
+            .0,
+        401
+    );
+    let late = site
+        .token_for("", &format!("Bearer {}", site.token("builder")))
+        .await;
     assert_eq!(
         told(&late),
         (401, "UNAUTHORIZED".into(), "invalid_grant".into()),
@@ -93,7 +171,8 @@ async fn a_shorter_session_lifetime_counts_for_tokens_that_are_out() {
     );
 }
 
-/// docker keeps a refresh token instead of what it logged in with, and would be logged out when the session ends.
+/// docker keeps a refresh token instead of what it logged in with, and would be logged out when the session
+/// ends.
 #[tokio::test]
 async fn a_refresh_token_never_ends_before_the_credential_does() {
     let site = Site::new();
@@ -106,7 +185,10 @@ async fn a_refresh_token_never_ends_before_the_credential_does() {
         let authenticator = authenticator.with_passwords(passwords, Duration::from_secs(1));
         live.authenticator = Arc::new(authenticator.with_minted(site.app.tokens.verification(&terms)));
     });
-    let lasting = |seconds: i64| site.signer.token(&json!({"iss": ISSUER, "sub": "builder", "aud": "registry", "exp": NOW + seconds}));
+    let lasting = |seconds: i64| {
+        site.signer
+            .token(&json!({"iss": ISSUER, "sub": "builder", "aud": "registry", "exp": NOW + seconds}))
+    };
     for (user, password, refreshed) in [
         ("ann", "one", false),
         ("any", &*lasting(300), true),
@@ -115,10 +197,20 @@ async fn a_refresh_token_never_ends_before_the_credential_does() {
         ("any", &lasting(86_400), false),
     ] {
         let by_get = site.token_for("offline_token=true", &basic(user, password)).await;
-        let form = [("grant_type", "password"), ("username", user), ("password", password), ("access_type", "offline")];
+        let form = [
+            ("grant_type", "password"),
+            ("username", user),
+            ("password", password),
+            ("access_type", "offline"),
+        ];
         for answer in [by_get, site.post(&form).await] {
             assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
-            assert_eq!(answer.json().get("refresh_token").is_some(), refreshed, "{user}: {}", answer.text());
+            assert_eq!(
+                answer.json().get("refresh_token").is_some(),
+                refreshed,
+                "{user}: {}",
+                answer.text()
+            );
         }
     }
 }
@@ -127,72 +219,147 @@ async fn a_refresh_token_never_ends_before_the_credential_does() {
 async fn a_token_is_for_one_service_of_one_store() {
     let site = Site::new();
     let minted = site.minted(PULL).await;
-    let other = Terms { service: "other.example".into(), ..site.terms(3600) };
+    let other = Terms {
+        service: "other.example".into(),
+        ..site.terms(3600)
+    };
     site.authenticate_with(vec![site.issuer(Mapping::default())], vec![], &other);
-    assert_eq!(site.with_token(Method::GET, TAGS, &minted).await.error().0, 401, "another service");
+    assert_eq!(
+        site.with_token(Method::GET, TAGS, &minted).await.error().0,
+        401,
+        "another service"
+    );
     site.authenticate_with(vec![site.issuer(Mapping::default())], vec![], &site.terms(3600));
     assert_eq!(site.with_token(Method::GET, TAGS, &minted).await.error().0, 404);
     let elsewhere = Site::new();
-    assert_eq!(elsewhere.with_token(Method::GET, TAGS, &minted).await.error().0, 401, "other keys");
+    assert_eq!(
+        elsewhere.with_token(Method::GET, TAGS, &minted).await.error().0,
+        401,
+        "other keys"
+    );
     let store = Tokens::new("4567", site.app.tokens.keys().clone());
     let authenticator = Authenticator::new(vec![site.issuer(Mapping::default())], vec![], vec![]);
     let authenticator = authenticator.with_minted(store.verification(&site.terms(3600)));
     site.change(|live| live.authenticator = Arc::new(authenticator));
-    assert_eq!(site.with_token(Method::GET, TAGS, &minted).await.error().0, 401, "the same keys for another store");
+    assert_eq!(
+        site.with_token(Method::GET, TAGS, &minted).await.error().0,
+        401,
+        "the same keys for another store"
+    );
 }
 
 #[tokio::test]
 async fn a_refresh_token_opens_nothing_itself() {
     let site = Site::new();
-    let answer = site.token_for("offline_token=true", &format!("Bearer {}", site.token("builder"))).await;
+    let answer = site
+        .token_for("offline_token=true", &format!("Bearer {}", site.token("builder")))
+        .await;
     let refresh = answer.json()["refresh_token"].as_str().unwrap().to_owned();
     for authorization in [format!("Bearer {refresh}"), basic("any", &refresh)] {
         for path in ["/v2/", TAGS, "/v2/token"] {
-            let answer = site.send(ask(Method::GET, path).header("authorization", &authorization), Body::empty()).await;
+            let answer = site
+                .send(
+                    ask(Method::GET, path).header("authorization", &authorization),
+                    Body::empty(),
+                )
+                .await;
             assert_eq!(answer.error().0, 401, "{path}");
         }
     }
     let access = access(&answer);
     for typ in ["JWT", "wharfinger-refresh+jwt", "wharfinger-event+jwt"] {
         let claims = claims(&access);
-        let minted = site.app.tokens.keys().sign_for_test(typ, &claims, Timestamp::from_secs(NOW));
-        assert_eq!(site.with_token(Method::GET, "/v2/", &minted).await.error().0, 401, "{typ}");
+        let minted = site
+            .app
+            .tokens
+            .keys()
+            .sign_for_test(typ, &claims, Timestamp::from_secs(NOW));
+        assert_eq!(
+            site.with_token(Method::GET, "/v2/", &minted).await.error().0,
+            401,
+            "{typ}"
+        );
     }
-    let as_it_is = site.app.tokens.keys().sign_for_test("wharfinger-access+jwt", &claims(&access), Timestamp::from_secs(NOW));
-    assert_eq!(site.with_token(Method::GET, "/v2/", &as_it_is).await.status, StatusCode::OK, "the check checks");
-    let refreshing = site.post(&[("grant_type", "refresh_token"), ("refresh_token", &as_it_is)]).await;
-    assert_eq!(told(&refreshing).2, "invalid_grant", "and what it found is not taken for a refresh token's");
+    let as_it_is = site.app.tokens.keys().sign_for_test(
+        "wharfinger-access+jwt",
+        &claims(&access),
+        Timestamp::from_secs(NOW),
+    );
+    assert_eq!(
+        site.with_token(Method::GET, "/v2/", &as_it_is).await.status,
+        StatusCode::OK,
+        "the check checks"
+    );
+    let refreshing = site
+        .post(&[("grant_type", "refresh_token"), ("refresh_token", &as_it_is)])
+        .await;
+    assert_eq!(
+        told(&refreshing).2,
+        "invalid_grant",
+        "and what it found is not taken for a refresh token's"
+    );
 }
 
 #[tokio::test]
 async fn a_token_keeps_no_right_that_policy_has_taken_away() {
     let site = Site::new();
     let minted = site.minted("repository:team/a:pull,push").await;
-    assert_eq!(site.with_token(Method::POST, UPLOADS, &minted).await.status, StatusCode::ACCEPTED);
-    let reader = Grant { users: vec![format!("{ISSUER}/builder")], actions: vec![Action::Read], ..Grant::default() };
-    let team = PatternRules { policies: vec![reader], ..PatternRules::default() };
-    let policy = Policy::compile(Rules { repositories: vec![("team/**".into(), team)], ..Rules::default() }).unwrap();
+    assert_eq!(
+        site.with_token(Method::POST, UPLOADS, &minted).await.status,
+        StatusCode::ACCEPTED
+    );
+    let reader = Grant {
+        users: vec![format!("{ISSUER}/builder")],
+        actions: vec![Action::Read],
+        ..Grant::default()
+    };
+    let team = PatternRules {
+        policies: vec![reader],
+        ..PatternRules::default()
+    };
+    let policy = Policy::compile(Rules {
+        repositories: vec![("team/**".into(), team)],
+        ..Rules::default()
+    })
+    .unwrap();
     site.change(|live| live.policy = Arc::new(policy));
-    assert_eq!(site.with_token(Method::POST, UPLOADS, &minted).await.error(), (403, "DENIED".into()));
-    assert_eq!(site.with_token(Method::GET, TAGS, &minted).await.status, StatusCode::OK);
+    assert_eq!(
+        site.with_token(Method::POST, UPLOADS, &minted).await.error(),
+        (403, "DENIED".into())
+    );
+    assert_eq!(
+        site.with_token(Method::GET, TAGS, &minted).await.status,
+        StatusCode::OK
+    );
 }
 
 #[tokio::test]
 async fn a_token_keeps_no_right_that_trust_has_taken_away() {
     let site = Site::new();
-    let (pull, terms) = (site.minted(PULL).await, site.terms(3600));
+    let pull = site.minted(PULL).await;
+    let terms = site.terms(3600);
     let works = async || site.with_token(Method::GET, TAGS, &pull).await.error().0;
     let compile = |settings: MappingSettings| Mapping::compile(&settings).unwrap();
     assert_eq!(works().await, 404);
     let validation = vec![("claims.sub != 'builder'".to_owned(), "not builder".to_owned())];
     site.authenticate_with(
-        vec![site.issuer(compile(MappingSettings { validations: validation, ..MappingSettings::default() }))],
+        vec![site.issuer(compile(MappingSettings {
+            validations: validation,
+            ..MappingSettings::default()
+        }))],
         vec![],
         &terms,
     );
     assert_eq!(works().await, 401, "a validation that it does not pass");
     let username = Some("'renamed'".to_owned());
-    site.authenticate_with(vec![site.issuer(compile(MappingSettings { username, ..MappingSettings::default() }))], vec![], &terms);
+    site.authenticate_with(
+        vec![site.issuer(compile(MappingSettings {
+            username,
+            ..MappingSettings::default()
+        }))],
+        vec![],
+        &terms,
+    );
     assert_eq!(works().await, 403, "a mapping that names somebody else");
     let mut entry = site.issuer(Mapping::default());
     entry.rules.audiences = vec!["another".into()];
@@ -203,7 +370,9 @@ async fn a_token_keeps_no_right_that_trust_has_taken_away() {
     site.authenticate_with(vec![site.issuer(Mapping::default())], vec![], &terms);
     assert_eq!(works().await, 404);
     let publish = |signer: &Signer| {
-        let set = jwks::parse(&key_set(&[signer.jwk()]), UseRule::Oidc).unwrap().value;
+        let set = jwks::parse(&key_set(&[signer.jwk()]), UseRule::Oidc)
+            .unwrap()
+            .value;
         site.keys.publish(set, Timestamp::from_secs(NOW), Timestamp::MAX);
     };
     publish(&Signer::new(Algorithm::ES256, "k1"));
@@ -215,18 +384,41 @@ async fn a_token_keeps_no_right_that_trust_has_taken_away() {
 #[tokio::test]
 async fn claims_that_make_a_token_too_large_have_the_credential_handed_back() {
     let site = Site::new();
-    let groups: Vec<_> = (0..400).map(|n| format!("00000000-0000-0000-0000-{n:012}")).collect();
-    let token = site.signer.token(&json!({"iss": ISSUER, "sub": "builder", "aud": "registry", "exp": NOW + 300, "groups": groups}));
-    let answer = site.token_for(&format!("scope={PULL}"), &format!("Bearer {token}")).await;
-    assert_eq!((access(&answer), &answer.json()["expires_in"]), (token.clone(), &json!(300)));
-    let nested =
-        format!(r#"{{"iss":"{ISSUER}","sub":"builder","aud":"registry","exp":{},"x":{}{}}}"#, NOW + 300, "[".repeat(15), "]".repeat(15));
+    let groups: Vec<_> = (0..400)
+        .map(|n| format!("00000000-0000-0000-0000-{n:012}"))
+        .collect();
+    let token = site.signer.token(
+        &json!({"iss": ISSUER, "sub": "builder", "aud": "registry", "exp": NOW + 300, "groups": groups}),
+    );
+    let answer = site
+        .token_for(&format!("scope={PULL}"), &format!("Bearer {token}"))
+        .await;
+    assert_eq!(
+        (access(&answer), &answer.json()["expires_in"]),
+        (token.clone(), &json!(300))
+    );
+    let nested = format!(
+        r#"{{"iss":"{ISSUER}","sub":"builder","aud":"registry","exp":{},"x":{}{}}}"#,
+        NOW + 300,
+        "[".repeat(15),
+        "]".repeat(15)
+    );
     let header = json!({"alg": "ES256", "kid": "k1"}).to_string();
     let nested = site.signer.token_of(&header, &nested);
-    assert_eq!(access(&site.token_for("", &format!("Bearer {nested}")).await), nested, "what could not be read again");
-    let many: String = (0..120).map(|n| format!("scope=repository:team/{}{n}:pull&", "x".repeat(100))).collect();
     assert_eq!(
-        told(&site.token_for(&many, &format!("Bearer {}", site.token("builder"))).await),
+        access(&site.token_for("", &format!("Bearer {nested}")).await),
+        nested,
+        "what could not be read again"
+    );
+    let many: String = (0..120)
+        .map(|n| format!("scope=repository:team/{}{n}:pull&", "x".repeat(100)))
+        .collect();
+    assert_eq!(
+        told(
+            &site
+                .token_for(&many, &format!("Bearer {}", site.token("builder")))
+                .await
+        ),
         (400, "UNSUPPORTED".into(), "invalid_scope".into())
     );
 }
@@ -235,7 +427,9 @@ async fn claims_that_make_a_token_too_large_have_the_credential_handed_back() {
 async fn a_push_outlives_its_credential_and_stays_its_principals() {
     let site = Site::new();
     let minted = site.minted("repository:team/a:pull,push").await;
-    let begun = site.with_token(Method::POST, UPLOADS, &site.token("builder")).await;
+    let begun = site
+        .with_token(Method::POST, UPLOADS, &site.token("builder"))
+        .await;
     let location = begun.header("location").to_owned();
     site.hand.advance(Duration::from_secs(600));
     let patch = |token: &str, body: Body| site.send(bearer(ask(Method::PATCH, &location), token), body);
@@ -246,16 +440,35 @@ async fn a_push_outlives_its_credential_and_stays_its_principals() {
     );
     // A body that is under way when the session ends is not cut.
     let hand = site.hand.clone();
-    let pieces = futures_util::stream::iter([Ok::<_, std::io::Error>(Bytes::from("second ")), Ok(Bytes::from("third"))]);
+    let pieces = futures_util::stream::iter([
+        Ok::<_, std::io::Error>(Bytes::from("second ")),
+        Ok(Bytes::from("third")),
+    ]);
     let pieces = futures_util::StreamExt::inspect(pieces, move |_| hand.advance(Duration::from_secs(2000)));
     let answer = patch(&minted, Body::from_stream(pieces)).await;
-    assert_eq!((answer.status, answer.header("range")), (StatusCode::ACCEPTED, "0-17"));
-    assert_eq!(patch(&minted, Body::from("more")).await.error().0, 401, "a new request needs a new session");
+    assert_eq!(
+        (answer.status, answer.header("range")),
+        (StatusCode::ACCEPTED, "0-17")
+    );
+    assert_eq!(
+        patch(&minted, Body::from("more")).await.error().0,
+        401,
+        "a new request needs a new session"
+    );
     let exp = NOW + 100_000;
-    let fresh = |subject: &str| site.signer.token(&json!({"iss": ISSUER, "sub": subject, "aud": "registry", "exp": exp}));
+    let fresh = |subject: &str| {
+        site.signer
+            .token(&json!({"iss": ISSUER, "sub": subject, "aud": "registry", "exp": exp}))
+    };
     let policy = Policy::everything_to_authenticated();
     site.change(|live| live.policy = Arc::new(policy));
-    assert_eq!(patch(&fresh("somebody"), Body::from("x")).await.error(), (404, "BLOB_UPLOAD_UNKNOWN".into()));
+    assert_eq!(
+        patch(&fresh("somebody"), Body::from("x")).await.error(),
+        (404, "BLOB_UPLOAD_UNKNOWN".into())
+    );
     let end = format!("{location}?digest={}", sha256("first second third"));
-    assert_eq!(site.with_token(Method::PUT, &end, &fresh("builder")).await.status, StatusCode::CREATED);
+    assert_eq!(
+        site.with_token(Method::PUT, &end, &fresh("builder")).await.status,
+        StatusCode::CREATED
+    );
 }

@@ -1,5 +1,6 @@
-//! The rest of a manifest's deletion, once its record is dying: hide, take tags and back references in batches, take what marks its
-//! children, remove the record, take the marker. Anyone may take it up at any point.
+//! The rest of a manifest's deletion, once its record is dying: hide, take tags and back references in
+//! batches, take what marks its children, remove the record, take the marker. Anyone may take it up at any
+//! point.
 
 use super::super::faults::Fault;
 use super::super::io::{Io, Stop};
@@ -11,13 +12,33 @@ use super::{Phase, Why};
 
 /// Where a burial begins.
 pub(super) fn begin(manifest: Seen, io: &Io<'_>) -> Phase {
-    if io.has_tags() { Phase::Marker { manifest } } else { Phase::Parents { manifest, child: 0, why: Why::Deleted } }
+    if io.has_tags() {
+        Phase::Marker { manifest }
+    } else {
+        Phase::Parents {
+            manifest,
+            child: 0,
+            why: Why::Deleted,
+        }
+    }
 }
 
 /// Where it begins for a manifest whose push has failed.
 pub(super) fn fail(manifest: Seen, io: &Io<'_>) -> Phase {
     let why = Why::Failed;
-    if io.has_tags() { Phase::Tags { manifest, from: 0, why } } else { Phase::Parents { manifest, child: 0, why } }
+    if io.has_tags() {
+        Phase::Tags {
+            manifest,
+            from: 0,
+            why,
+        }
+    } else {
+        Phase::Parents {
+            manifest,
+            child: 0,
+            why,
+        }
+    }
 }
 
 /// Ends with [`Phase::Buried`], or with [`Phase::Helped`] for a push that helps before it begins anew.
@@ -25,25 +46,56 @@ pub(super) fn bury(phase: Phase, io: &mut Io<'_>) -> Result<Phase, Stop> {
     match phase {
         Phase::Marker { manifest } => {
             let done = mark(io, Key::Marker(number(manifest)))?;
-            Ok(if done { Phase::Tags { manifest, from: 0, why: Why::Deleted } } else { phase })
+            Ok(if done {
+                Phase::Tags {
+                    manifest,
+                    from: 0,
+                    why: Why::Deleted,
+                }
+            } else {
+                phase
+            })
         }
         Phase::Tags { manifest, from, why } => tags(manifest, from, why, io),
-        Phase::Backs { manifest, from, to, why } => {
+        Phase::Backs {
+            manifest,
+            from,
+            to,
+            why,
+        } => {
             let done = backs(number(manifest), from, to, io)?;
-            Ok(if done { Phase::Tags { manifest, from: to, why } } else { phase })
-        }
-        Phase::Parents { manifest, child, why } => match io.children(number(manifest)).get(usize::from(child)) {
-            None => Ok(Phase::Remove { manifest, why }),
-            Some(listed) => {
-                let entry = Key::Parent(*listed, number(manifest));
-                if io.has(Fault::BlindParentClearing) {
-                    io.erase(entry)?;
-                    return Ok(Phase::Parents { manifest, child: child + 1, why });
+            Ok(if done {
+                Phase::Tags {
+                    manifest,
+                    from: to,
+                    why,
                 }
-                let done = clear(io, entry, |io| is(io, number(manifest), Manifest::counts))?;
-                Ok(Phase::Parents { manifest, child: child + u8::from(done), why })
+            } else {
+                phase
+            })
+        }
+        Phase::Parents { manifest, child, why } => {
+            match io.children(number(manifest)).get(usize::from(child)) {
+                None => Ok(Phase::Remove { manifest, why }),
+                Some(listed) => {
+                    let entry = Key::Parent(*listed, number(manifest));
+                    if io.has(Fault::BlindParentClearing) {
+                        io.erase(entry)?;
+                        return Ok(Phase::Parents {
+                            manifest,
+                            child: child + 1,
+                            why,
+                        });
+                    }
+                    let done = clear(io, entry, |io| is(io, number(manifest), Manifest::counts))?;
+                    Ok(Phase::Parents {
+                        manifest,
+                        child: child + u8::from(done),
+                        why,
+                    })
+                }
             }
-        },
+        }
         Phase::Remove { manifest, why } => {
             // Unless it is pushed again meanwhile.
             if io.has(Fault::BlindRemoval) {
@@ -52,11 +104,13 @@ pub(super) fn bury(phase: Phase, io: &mut Io<'_>) -> Result<Phase, Stop> {
                 io.delete(manifest)?;
             }
             let number = number(manifest);
-            Ok(if io.has_tags() && !(why == Why::Failed && io.has(Fault::FailureLeavesMarker)) {
-                Phase::Unmark { manifest: number }
-            } else {
-                Phase::Buried { manifest: number }
-            })
+            Ok(
+                if io.has_tags() && !(why == Why::Failed && io.has(Fault::FailureLeavesMarker)) {
+                    Phase::Unmark { manifest: number }
+                } else {
+                    Phase::Buried { manifest: number }
+                },
+            )
         }
         Phase::Unmark { manifest } => {
             if io.has(Fault::MarkerNotCleared) {
@@ -66,23 +120,37 @@ pub(super) fn bury(phase: Phase, io: &mut Io<'_>) -> Result<Phase, Stop> {
                 io.erase(Key::Marker(manifest))?;
                 return Ok(Phase::Buried { manifest });
             }
-            let done = clear(io, Key::Marker(manifest), |io| is(io, manifest, |state| state == Manifest::Dying))?;
+            let done = clear(io, Key::Marker(manifest), |io| {
+                is(io, manifest, |state| state == Manifest::Dying)
+            })?;
             Ok(if done { Phase::Buried { manifest } } else { phase })
         }
         other => unreachable!("{other:?}"),
     }
 }
 
-/// One batch of tags. They are read first and the manifest after them: a push on top commits the manifest before it writes the tag anew.
+/// One batch of tags. They are read first and the manifest after them: a push on top commits the manifest
+/// before it writes the tag anew.
 fn tags(manifest: Seen, from: u8, why: Why, io: &mut Io<'_>) -> Result<Phase, Stop> {
     let number = number(manifest);
     let found = io.list(|key| match key {
         Key::Back(of, tag) if of == number && tag >= from => Some(tag),
         _ => None,
     })?;
-    let batch: Vec<u8> = (0..16).filter(|tag| found & 1 << tag != 0).take(io.batch()).collect();
+    let batch: Vec<u8> = (0..16)
+        .filter(|tag| found & 1 << tag != 0)
+        .take(io.batch())
+        .collect();
     let Some(last) = batch.last() else {
-        return Ok(if why == Why::Pushed { Phase::Helped { manifest } } else { Phase::Parents { manifest, child: 0, why } });
+        return Ok(if why == Why::Pushed {
+            Phase::Helped { manifest }
+        } else {
+            Phase::Parents {
+                manifest,
+                child: 0,
+                why,
+            }
+        });
     };
     let early = io.has(Fault::ManifestReadBeforeTags);
     let counted = early && is(io, number, Manifest::counts)?;
@@ -90,23 +158,48 @@ fn tags(manifest: Seen, from: u8, why: Why, io: &mut Io<'_>) -> Result<Phase, St
     for tag in &batch {
         read.push(io.get::<Tag>(Key::Tag(*tag))?);
     }
-    let counts = if early { counted } else { is(io, number, Manifest::counts)? };
+    let counts = if early {
+        counted
+    } else {
+        is(io, number, Manifest::counts)?
+    };
     if counts && !io.has(Fault::TagsBeforeHiding) {
         // It was pushed again meanwhile, and the tags that it has now are new.
-        return Ok(if why == Why::Pushed { Phase::Commit } else { Phase::Parents { manifest, child: 0, why } });
+        return Ok(if why == Why::Pushed {
+            Phase::Commit
+        } else {
+            Phase::Parents {
+                manifest,
+                child: 0,
+                why,
+            }
+        });
     }
     let mut lost = false;
     for (tag, (seen, found)) in batch.iter().zip(read) {
-        let Some(found) = found.filter(|found| found.target() == Some(number)) else { continue };
+        let Some(found) = found.filter(|found| found.target() == Some(number)) else {
+            continue;
+        };
         lost |= !take_tag(*tag, seen, found, 100 + number, io)?;
     }
     // A tag that was written meanwhile is looked at again.
-    Ok(if lost { Phase::Tags { manifest, from, why } } else { Phase::Backs { manifest, from, to: last + 1, why } })
+    Ok(if lost {
+        Phase::Tags { manifest, from, why }
+    } else {
+        Phase::Backs {
+            manifest,
+            from,
+            to: last + 1,
+            why,
+        }
+    })
 }
 
-/// Condemns the batch's back references, looks at the tags, decides. `false`: another works on them too, look again.
+/// Condemns the batch's back references, looks at the tags, decides. `false`: another works on them too, look
+/// again.
 fn backs(manifest: u8, from: u8, to: u8, io: &mut Io<'_>) -> Result<bool, Stop> {
-    let (mut condemned, mut done) = (Vec::new(), true);
+    let mut condemned = Vec::new();
+    let mut done = true;
     for tag in from..to {
         let (seen, found) = io.get::<Mark>(Key::Back(manifest, tag))?;
         let Some(mark) = found else { continue };

@@ -19,7 +19,9 @@ impl Actor for CollectLink {
     fn run(&self, _: Phase, io: &mut Io<'_>) -> Result<Phase, Stop> {
         let (seen, link) = io.get::<Link>(Key::Link(self.0))?;
         let Some(link) = link else { return IDLE };
-        let Some(condemned) = io.condemn(seen, link)? else { return IDLE };
+        let Some(condemned) = io.condemn(seen, link)? else {
+            return IDLE;
+        };
         if is(io, self.0, Manifest::counts)? {
             io.swap(condemned, link.rescued())?;
         } else {
@@ -40,17 +42,31 @@ impl Actor for CollectBlob {
                 let (seen, blob) = io.get::<Blob>(Key::Blob)?;
                 let Some(blob) = blob else { return IDLE };
                 if blob.state == BlobState::Dying {
-                    return Ok(Phase::Doomed { record: seen, names: blob.names() });
+                    return Ok(Phase::Doomed {
+                        record: seen,
+                        names: blob.names(),
+                    });
                 }
-                let Some(condemned) = io.condemn(seen, blob)? else { return IDLE };
+                let Some(condemned) = io.condemn(seen, blob)? else {
+                    return IDLE;
+                };
                 let linked = io.list(|key| matches!(key, Key::Link(_)).then_some(0))? != 0;
                 if linked {
                     let suspect = blob.suspect && !io.has(Fault::SuspectForgotten);
-                    io.swap(condemned, Blob { suspect, ..blob.rescued() })?;
+                    io.swap(
+                        condemned,
+                        Blob {
+                            suspect,
+                            ..blob.rescued()
+                        },
+                    )?;
                     return IDLE;
                 }
                 let dying = io.swap(condemned, blob.dying())?;
-                Ok(dying.map_or(Phase::Start, |record| Phase::Doomed { record, names: blob.names() }))
+                Ok(dying.map_or(Phase::Start, |record| Phase::Doomed {
+                    record,
+                    names: blob.names(),
+                }))
             }
             Phase::Doomed { record, names } => {
                 for name in (0..16).filter(|name| names & 1 << name != 0) {
@@ -71,7 +87,9 @@ pub(in super::super) struct EmptyTrash;
 impl Actor for EmptyTrash {
     fn run(&self, _: Phase, io: &mut Io<'_>) -> Result<Phase, Stop> {
         let (seen, blob) = io.get::<Blob>(Key::Blob)?;
-        let Some(blob) = blob.filter(|blob| blob.trash != 0) else { return IDLE };
+        let Some(blob) = blob.filter(|blob| blob.trash != 0) else {
+            return IDLE;
+        };
         for name in (0..16).filter(|name| blob.trash & 1 << name != 0) {
             io.remove_bytes(name)?;
         }
@@ -96,8 +114,12 @@ impl Actor for CollectManifest {
         match phase {
             Phase::Start => {
                 let (seen, found, age) = io.get_with_age::<Manifest>(Key::Manifest(self.manifest))?;
-                let Some(state) = found.filter(|state| state.is_readable() && age >= self.grace) else { return IDLE };
-                Ok(io.condemn(seen, state)?.map_or(Phase::Start, |manifest| Phase::Judge { manifest }))
+                let Some(state) = found.filter(|state| state.is_readable() && age >= self.grace) else {
+                    return IDLE;
+                };
+                Ok(io
+                    .condemn(seen, state)?
+                    .map_or(Phase::Start, |manifest| Phase::Judge { manifest }))
             }
             Phase::Judge { manifest } => {
                 let me = number(manifest);
@@ -105,7 +127,9 @@ impl Actor for CollectManifest {
                     io.swap(manifest, Manifest::Cond.rescued())?;
                     return IDLE;
                 }
-                Ok(io.swap(manifest, Manifest::Cond.dying())?.map_or(Phase::Start, |manifest| begin(manifest, io)))
+                Ok(io
+                    .swap(manifest, Manifest::Cond.dying())?
+                    .map_or(Phase::Start, |manifest| begin(manifest, io)))
             }
             Phase::Buried { .. } => ACKNOWLEDGED,
             other => bury(other, io),
@@ -142,7 +166,11 @@ impl Actor for LateDuplicate {
             Phase::Start => {
                 // The condition is what the uploader saw.
                 let (record, blob) = io.get::<Blob>(Key::Blob)?;
-                if blob.is_some() || io.world().was_published(self.0) { IDLE } else { Ok(Phase::Doomed { record, names: 0 }) }
+                if blob.is_some() || io.world().was_published(self.0) {
+                    IDLE
+                } else {
+                    Ok(Phase::Doomed { record, names: 0 })
+                }
             }
             Phase::Doomed { record, .. } => {
                 io.swap(record, Blob::live(self.0))?;

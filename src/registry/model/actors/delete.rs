@@ -23,11 +23,15 @@ impl Actor for DeleteManifest {
                 let (seen, found) = io.get::<Manifest>(Key::Manifest(self.0))?;
                 match found {
                     Some(state) if state.is_readable() && io.has(Fault::TagsBeforeHiding) => {
-                        Ok(Phase::Tags { manifest: seen, from: 0, why: Why::Pushed })
+                        Ok(Phase::Tags {
+                            manifest: seen,
+                            from: 0,
+                            why: Why::Pushed,
+                        })
                     }
-                    Some(state) if state.is_readable() => {
-                        Ok(io.condemn(seen, state)?.map_or(Phase::Start, |manifest| Phase::Judge { manifest }))
-                    }
+                    Some(state) if state.is_readable() => Ok(io
+                        .condemn(seen, state)?
+                        .map_or(Phase::Start, |manifest| Phase::Judge { manifest })),
                     // Somebody's deletion goes on, or was cut short: help it.
                     Some(Manifest::Dying) => Ok(begin(seen, io)),
                     Some(_) | None => IDLE,
@@ -41,17 +45,30 @@ impl Actor for DeleteManifest {
                 if io.has(Fault::MarkerBeforeDying) && io.has_tags() {
                     return Ok(Phase::Helped { manifest });
                 }
-                Ok(io.swap(manifest, Manifest::Cond.dying())?.map_or(Phase::Start, |manifest| begin(manifest, io)))
+                Ok(io
+                    .swap(manifest, Manifest::Cond.dying())?
+                    .map_or(Phase::Start, |manifest| begin(manifest, io)))
             }
             // Reached by faults only.
             Phase::Helped { manifest } if io.has(Fault::MarkerBeforeDying) => {
                 super::hints::mark(io, Key::Marker(self.0))?;
                 let dying = io.swap(manifest, Manifest::Cond.dying())?;
-                Ok(dying.map_or(Phase::Unmark { manifest: self.0 }, |manifest| Phase::Tags { manifest, from: 0, why: Why::Deleted }))
+                Ok(
+                    dying.map_or(Phase::Unmark { manifest: self.0 }, |manifest| Phase::Tags {
+                        manifest,
+                        from: 0,
+                        why: Why::Deleted,
+                    }),
+                )
             }
-            Phase::Helped { manifest } => Ok(io
-                .swap(manifest, Manifest::Cond.dying())?
-                .map_or(Phase::Start, |manifest| Phase::Remove { manifest, why: Why::Deleted })),
+            Phase::Helped { manifest } => {
+                Ok(io
+                    .swap(manifest, Manifest::Cond.dying())?
+                    .map_or(Phase::Start, |manifest| Phase::Remove {
+                        manifest,
+                        why: Why::Deleted,
+                    }))
+            }
             Phase::Buried { .. } => ACKNOWLEDGED,
             other => bury(other, io),
         }
@@ -65,7 +82,11 @@ pub(super) fn is_listed(manifest: u8, io: &mut Io<'_>) -> Result<bool, Stop> {
         _ => None,
     })?;
     for index in (0..16).filter(|index| indexes & 1 << index != 0) {
-        let counts = if io.has(Fault::PendingDoesNotCount) { Manifest::is_readable } else { Manifest::counts };
+        let counts = if io.has(Fault::PendingDoesNotCount) {
+            Manifest::is_readable
+        } else {
+            Manifest::counts
+        };
         if is(io, index, counts)? {
             return Ok(true);
         }
@@ -92,18 +113,27 @@ impl Actor for Finish {
                 let (seen, found) = io.get::<Manifest>(Key::Manifest(manifest))?;
                 match found {
                     Some(Manifest::Dying) => Ok(begin(seen, io)),
-                    Some(Manifest::Pend) => Ok(io.swap(seen, Manifest::Pend.dying())?.map_or(phase, |manifest| fail(manifest, io))),
+                    Some(Manifest::Pend) => Ok(io
+                        .swap(seen, Manifest::Pend.dying())?
+                        .map_or(phase, |manifest| fail(manifest, io))),
                     _ if io.has_tags() => Ok(Phase::Unmark { manifest }),
                     _ => Ok(Phase::Buried { manifest }),
                 }
             }
-            Phase::Buried { manifest } => Ok(Phase::Finish { manifest: manifest + 1 }),
+            Phase::Buried { manifest } => Ok(Phase::Finish {
+                manifest: manifest + 1,
+            }),
             other => bury(other, io),
         }
     }
 
     fn may_go(&self, _: Phase, world: &World) -> bool {
-        world.locals.iter().filter(|local| !local.phase.has_ended()).count() == 1
+        world
+            .locals
+            .iter()
+            .filter(|local| !local.phase.has_ended())
+            .count()
+            == 1
     }
 }
 
@@ -116,16 +146,24 @@ impl Actor for DeleteBlob {
         match phase {
             Phase::Start => {
                 let (seen, link) = io.get::<Link>(Key::Link(self.0))?;
-                let Some(link) = link.filter(|link| link.generation.is_some()) else { return IDLE };
+                let Some(link) = link.filter(|link| link.generation.is_some()) else {
+                    return IDLE;
+                };
                 if io.has(Fault::BlindBlobDeletion) {
                     return if io.delete(seen)? { ACKNOWLEDGED } else { Ok(phase) };
                 }
-                let Some(condemned) = io.condemn(seen, link)? else { return Ok(phase) };
+                let Some(condemned) = io.condemn(seen, link)? else {
+                    return Ok(phase);
+                };
                 if is(io, self.0, Manifest::counts)? {
                     io.swap(condemned, link.rescued())?;
                     return Ok(Phase::Done(Outcome::Referenced));
                 }
-                if io.delete(condemned)? { ACKNOWLEDGED } else { Ok(phase) }
+                if io.delete(condemned)? {
+                    ACKNOWLEDGED
+                } else {
+                    Ok(phase)
+                }
             }
             other => unreachable!("{other:?}"),
         }

@@ -1,4 +1,5 @@
-//! Index entries that are hints: written before what they lead to, and cleared by condemning, looking, deciding.
+//! Index entries that are hints: written before what they lead to, and cleared by condemning, looking,
+//! deciding.
 
 use super::super::io::{Io, Stop};
 use super::super::steps::{Condemnable, want_mark};
@@ -10,10 +11,16 @@ pub(super) fn mark(io: &mut Io<'_>, key: Key) -> Result<bool, Stop> {
 }
 
 /// Takes the entry away unless it is needed. `false`: it was rescued meanwhile, look again.
-pub(super) fn clear(io: &mut Io<'_>, key: Key, needed: impl FnOnce(&mut Io<'_>) -> Result<bool, Stop>) -> Result<bool, Stop> {
+pub(super) fn clear(
+    io: &mut Io<'_>,
+    key: Key,
+    needed: impl FnOnce(&mut Io<'_>) -> Result<bool, Stop>,
+) -> Result<bool, Stop> {
     let (seen, found) = io.get::<Mark>(key)?;
     let Some(mark) = found else { return Ok(true) };
-    let Some(condemned) = io.condemn(seen, mark)? else { return Ok(false) };
+    let Some(condemned) = io.condemn(seen, mark)? else {
+        return Ok(false);
+    };
     if needed(io)? {
         io.swap(condemned, mark.rescued())?;
         return Ok(true);

@@ -1,4 +1,5 @@
-//! Who works on the store. Each actor is a machine of phases; a phase is plain code over [`Io`], one request a step.
+//! Who works on the store. Each actor is a machine of phases; a phase is plain code over [`Io`], one request
+//! a step.
 
 pub(super) mod burial;
 pub(super) mod collect;

@@ -22,58 +22,103 @@ pub(in super::super) struct Push {
 
 impl Push {
     pub(in super::super) const fn of(manifest: u8) -> Self {
-        Self { manifest, link: None, tag: None, event: manifest }
+        Self {
+            manifest,
+            link: None,
+            tag: None,
+            event: manifest,
+        }
     }
 
     pub(in super::super) const fn with_blob(self, repository: u8) -> Self {
-        Self { link: Some(repository), ..self }
+        Self {
+            link: Some(repository),
+            ..self
+        }
     }
 
     pub(in super::super) const fn tagged(self, tag: u8, event: u8) -> Self {
-        Self { tag: Some(tag), event, ..self }
+        Self {
+            tag: Some(tag),
+            event,
+            ..self
+        }
     }
 }
 
 impl Actor for Push {
     fn effect(&self) -> Option<Effect> {
-        Some(Effect::Push { manifest: self.manifest, tag: self.tag })
+        Some(Effect::Push {
+            manifest: self.manifest,
+            tag: self.tag,
+        })
     }
 
     fn run(&self, phase: Phase, io: &mut Io<'_>) -> Result<Phase, Stop> {
         let key = Key::Manifest(self.manifest);
         let children = io.children(self.manifest);
         match phase {
-            Phase::Start if io.has(Fault::CheckThenWrite) => match io.get::<Link>(Key::Link(self.link.expect("a blob")))? {
-                (_, Some(link)) if link.state == LinkState::Live => {
-                    io.put(key, Manifest::Com)?;
-                    ACKNOWLEDGED
+            Phase::Start if io.has(Fault::CheckThenWrite) => {
+                match io.get::<Link>(Key::Link(self.link.expect("a blob")))? {
+                    (_, Some(link)) if link.state == LinkState::Live => {
+                        io.put(key, Manifest::Com)?;
+                        ACKNOWLEDGED
+                    }
+                    _ => Ok(Phase::Done(Outcome::Missing)),
                 }
-                _ => Ok(Phase::Done(Outcome::Missing)),
-            },
-            Phase::Start if io.has(Fault::MarkBeforePend) && !children.is_empty() => Ok(Phase::EarlyMark { child: 0 }),
+            }
+            Phase::Start if io.has(Fault::MarkBeforePend) && !children.is_empty() => {
+                Ok(Phase::EarlyMark { child: 0 })
+            }
             Phase::EarlyMark { child } => {
                 let done = mark(io, Key::Parent(children[usize::from(child)], self.manifest))?;
                 let child = child + u8::from(done);
-                Ok(if usize::from(child) < children.len() { Phase::EarlyMark { child } } else { Phase::Commit })
+                Ok(if usize::from(child) < children.len() {
+                    Phase::EarlyMark { child }
+                } else {
+                    Phase::Commit
+                })
             }
             Phase::Start | Phase::Commit => self.announce(io),
-            Phase::Mark { manifest, child, stands } => match children.get(usize::from(child)) {
+            Phase::Mark {
+                manifest,
+                child,
+                stands,
+            } => match children.get(usize::from(child)) {
                 Some(listed) if !io.has(Fault::MarkBeforePend) && !io.has(Fault::MarkAfterCheck) => {
                     let done = mark(io, Key::Parent(*listed, self.manifest))?;
-                    Ok(Phase::Mark { manifest, child: child + u8::from(done), stands })
+                    Ok(Phase::Mark {
+                        manifest,
+                        child: child + u8::from(done),
+                        stands,
+                    })
                 }
-                _ => Ok(Phase::Check { manifest, needed: 0, stands }),
+                _ => Ok(Phase::Check {
+                    manifest,
+                    needed: 0,
+                    stands,
+                }),
             },
-            Phase::Check { manifest, needed, stands } => self.check(manifest, needed, stands, io),
+            Phase::Check {
+                manifest,
+                needed,
+                stands,
+            } => self.check(manifest, needed, stands, io),
             Phase::Seal { manifest } => match io.swap(manifest, Manifest::Pend.committed())? {
                 None => Ok(Phase::Commit),
-                Some(_) if io.has(Fault::MarkAfterCheck) && !children.is_empty() => Ok(Phase::LateMark { child: 0 }),
+                Some(_) if io.has(Fault::MarkAfterCheck) && !children.is_empty() => {
+                    Ok(Phase::LateMark { child: 0 })
+                }
                 Some(_) => Ok(self.committed()),
             },
             Phase::LateMark { child } => {
                 let done = mark(io, Key::Parent(children[usize::from(child)], self.manifest))?;
                 let child = child + u8::from(done);
-                Ok(if usize::from(child) < children.len() { Phase::LateMark { child } } else { self.committed() })
+                Ok(if usize::from(child) < children.len() {
+                    Phase::LateMark { child }
+                } else {
+                    self.committed()
+                })
             }
             Phase::Abort { manifest } => Ok(match io.swap(manifest, Manifest::Pend.dying())? {
                 Some(manifest) => fail(manifest, io),
@@ -88,25 +133,40 @@ impl Actor for Push {
                 Some(false) => Phase::Commit,
                 None => phase,
             }),
-            // It was found committed and lacks something. If it counts no more, a deletion may have looked for marks before these were written.
+            // It was found committed and lacks something. If it counts no more, a deletion may have looked
+            // for marks before these were written.
             Phase::Refuse => {
                 let stands = is(io, self.manifest, Manifest::counts)? || io.has(Fault::RefusalLeavesMarks);
-                Ok(if stands { Phase::Done(Outcome::Missing) } else { Phase::Unmarked { child: 0 } })
+                Ok(if stands {
+                    Phase::Done(Outcome::Missing)
+                } else {
+                    Phase::Unmarked { child: 0 }
+                })
             }
             Phase::Unmarked { child } => match children.get(usize::from(child)) {
                 Some(listed) => {
                     let entry = Key::Parent(*listed, self.manifest);
                     let done = clear(io, entry, |io| is(io, self.manifest, Manifest::counts))?;
-                    Ok(Phase::Unmarked { child: child + u8::from(done) })
+                    Ok(Phase::Unmarked {
+                        child: child + u8::from(done),
+                    })
                 }
                 None => Ok(Phase::Done(Outcome::Missing)),
             },
-            Phase::MarkBack => Ok(if mark(io, self.back())? { Phase::SwapTag } else { phase }),
+            Phase::MarkBack => Ok(if mark(io, self.back())? {
+                Phase::SwapTag
+            } else {
+                phase
+            }),
             Phase::SwapTag => self.swap_tag(io),
             // A clearing that began before the tag was written may have condemned the entry since.
             Phase::MarkBackAgain { previous } => {
                 let done = io.has(Fault::BackNotMarkedAgain) || mark(io, self.back())?;
-                Ok(if done { Phase::ClearOldBack { previous } } else { phase })
+                Ok(if done {
+                    Phase::ClearOldBack { previous }
+                } else {
+                    phase
+                })
             }
             Phase::ClearOldBack { previous: None } => Ok(Phase::Stays),
             Phase::ClearOldBack { previous: Some(old) } => {
@@ -133,11 +193,19 @@ impl Push {
         let (seen, found, age) = io.get_with_age::<Manifest>(Key::Manifest(self.manifest))?;
         if found == Some(Manifest::Dying) && io.has_tags() && !io.has(Fault::NoHelp) {
             // What the deletion has not taken yet would come back to life.
-            return Ok(Phase::Tags { manifest: seen, from: 0, why: Why::Pushed });
+            return Ok(Phase::Tags {
+                manifest: seen,
+                from: 0,
+                why: Why::Pushed,
+            });
         }
         if found == Some(Manifest::Com) && age > 0 && io.has(Fault::BlindRefresh) {
             io.put(seen.key, Manifest::Com)?;
-            return Ok(Phase::Mark { manifest: seen, child: 0, stands: true });
+            return Ok(Phase::Mark {
+                manifest: seen,
+                child: 0,
+                stands: true,
+            });
         }
         let old = age > 0 && !io.has(Fault::NoRefresh);
         let (seen, result) = match announce_manifest(found, old) {
@@ -147,25 +215,55 @@ impl Push {
         };
         Ok(match (seen, result) {
             (None, _) => Phase::Commit,
-            (Some(manifest), Found::Pending) => Phase::Mark { manifest, child: 0, stands: false },
-            (Some(manifest), Found::Committed) => Phase::Mark { manifest, child: 0, stands: true },
+            (Some(manifest), Found::Pending) => Phase::Mark {
+                manifest,
+                child: 0,
+                stands: false,
+            },
+            (Some(manifest), Found::Committed) => Phase::Mark {
+                manifest,
+                child: 0,
+                stands: true,
+            },
         })
     }
 
     fn take(&self, seen: Seen, io: &mut Io<'_>) -> Result<Phase, Stop> {
-        Ok(io.swap(seen, Manifest::Pend)?.map_or(Phase::Commit, |manifest| Phase::Mark { manifest, child: 0, stands: false }))
+        Ok(io
+            .swap(seen, Manifest::Pend)?
+            .map_or(Phase::Commit, |manifest| Phase::Mark {
+                manifest,
+                child: 0,
+                stands: false,
+            }))
     }
 
     /// Looks at the blob, then at the children. What is condemned is rescued.
     fn check(&self, manifest: Seen, needed: u8, stands: bool, io: &mut Io<'_>) -> Result<Phase, Stop> {
-        let again = Phase::Check { manifest, needed, stands };
-        let next = Phase::Check { manifest, needed: needed + 1, stands };
-        let missing = if stands { Phase::Refuse } else { Phase::Abort { manifest } };
+        let again = Phase::Check {
+            manifest,
+            needed,
+            stands,
+        };
+        let next = Phase::Check {
+            manifest,
+            needed: needed + 1,
+            stands,
+        };
+        let missing = if stands {
+            Phase::Refuse
+        } else {
+            Phase::Abort { manifest }
+        };
         if needed == 0 {
-            let Some(repository) = self.link else { return Ok(next) };
+            let Some(repository) = self.link else {
+                return Ok(next);
+            };
             let no_rescue = io.has(Fault::LinkNotRescued);
             let held = io.change(Key::Link(repository), |found| match found {
-                Some(Link { generation: Some(_), .. }) if no_rescue => Next::Keep(true),
+                Some(Link {
+                    generation: Some(_), ..
+                }) if no_rescue => Next::Keep(true),
                 found => hold_link(found),
             })?;
             return Ok(match held {
@@ -192,7 +290,9 @@ impl Push {
         if stands && (io.has(Fault::TagNotRewritten) && age == 0 || io.has(Fault::NoRefresh)) {
             return Ok(Phase::MarkBackAgain { previous: None });
         }
-        let Next::Write(mut record, previous) = put_tag(found, self.manifest, self.event) else { unreachable!("a push writes its tag") };
+        let Next::Write(mut record, previous) = put_tag(found, self.manifest, self.event) else {
+            unreachable!("a push writes its tag")
+        };
         if stands && io.has(Fault::RefreshChangesEvent) {
             record.event = self.event;
         }
@@ -217,11 +317,16 @@ impl Push {
     }
 
     const fn committed(&self) -> Phase {
-        if self.tag.is_some() { Phase::MarkBack } else { Phase::Done(Outcome::Acknowledged) }
+        if self.tag.is_some() {
+            Phase::MarkBack
+        } else {
+            Phase::Done(Outcome::Acknowledged)
+        }
     }
 }
 
-/// Whether the manifest is there from now on; one that is condemned is rescued. `None`: somebody was faster, look again.
+/// Whether the manifest is there from now on; one that is condemned is rescued. `None`: somebody was faster,
+/// look again.
 pub(super) fn stays(io: &mut Io<'_>, manifest: u8) -> Result<Option<bool>, Stop> {
     let no_rescue = io.has(Fault::ChildNotRescued);
     let held = io.change(Key::Manifest(manifest), |found| match found {

@@ -13,14 +13,18 @@ pub(in super::super) struct Scrub;
 impl Actor for Scrub {
     fn run(&self, _: Phase, io: &mut Io<'_>) -> Result<Phase, Stop> {
         let (_, blob) = io.get::<Blob>(Key::Blob)?;
-        let Some(hashed) = blob.filter(|blob| blob.is_usable()) else { return IDLE };
+        let Some(hashed) = blob.filter(|blob| blob.is_usable()) else {
+            return IDLE;
+        };
         if io.open(hashed.generation)? == Some([1, 0, 0, 0]) {
             return IDLE;
         }
         // The digest may have other bytes by now.
         let whatever = io.has(Fault::ScrubberTrustsTheDigest);
         let written = io.change(Key::Blob, |found: Option<Blob>| {
-            let name = found.filter(|_| whatever).map_or(hashed.generation, |found| found.generation);
+            let name = found
+                .filter(|_| whatever)
+                .map_or(hashed.generation, |found| found.generation);
             suspect_blob(found, name)
         })?;
         if let Some((_, true)) = written {
@@ -40,19 +44,33 @@ impl Actor for Head {
     }
 
     fn run(&self, _: Phase, io: &mut Io<'_>) -> Result<Phase, Stop> {
-        let held = io.change_with_age(Key::Link(self.0), |found: Option<Link>, age| match rely_on_link(found, age > 0) {
-            Next::Keep(held) => Next::Keep(found.filter(|_| held)),
-            Next::Write(link, _) => Next::Write(link, Some(link)),
-            Next::Delete(_) | Next::Again(_) => unreachable!("a link is held, or not"),
+        let held = io.change_with_age(Key::Link(self.0), |found: Option<Link>, age| {
+            match rely_on_link(found, age > 0) {
+                Next::Keep(held) => Next::Keep(found.filter(|_| held)),
+                Next::Write(link, _) => Next::Write(link, Some(link)),
+                Next::Delete(_) | Next::Again(_) => unreachable!("a link is held, or not"),
+            }
         })?;
-        let Some((_, link)) = held else { return Ok(Phase::Start) };
-        let Some(Link { generation: Some(generation), .. }) = link else { return Ok(Phase::Done(Outcome::Missing)) };
+        let Some((_, link)) = held else {
+            return Ok(Phase::Start);
+        };
+        let Some(Link {
+            generation: Some(generation),
+            ..
+        }) = link
+        else {
+            return Ok(Phase::Done(Outcome::Missing));
+        };
         if io.has(Fault::HeadIgnoresSuspect) {
             return ACKNOWLEDGED;
         }
         let (_, blob) = io.get::<Blob>(Key::Blob)?;
         let stands = blob.is_some_and(|blob| blob.is_usable() && blob.generation == generation);
-        Ok(Phase::Done(if stands { Outcome::Acknowledged } else { Outcome::Missing }))
+        Ok(Phase::Done(if stands {
+            Outcome::Acknowledged
+        } else {
+            Outcome::Missing
+        }))
     }
 }
 
@@ -67,8 +85,9 @@ impl Actor for HeadManifest {
 
     fn run(&self, _: Phase, io: &mut Io<'_>) -> Result<Phase, Stop> {
         let no_refresh = io.has(Fault::NoRefresh);
-        let kept =
-            io.change_with_age(Key::Manifest(self.0), |found: Option<Manifest>, age| rely_on_manifest(found, age > 0 && !no_refresh))?;
+        let kept = io.change_with_age(Key::Manifest(self.0), |found: Option<Manifest>, age| {
+            rely_on_manifest(found, age > 0 && !no_refresh)
+        })?;
         Ok(match kept {
             None => Phase::Start,
             Some((_, true)) => Phase::Done(Outcome::Acknowledged),

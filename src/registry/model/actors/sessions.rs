@@ -1,5 +1,5 @@
-//! Upload sessions on a bucket: a request claims the session's record before it writes, and any claim may be taken over, since when a
-//! claim is old is a question of time and safety must not be.
+//! Upload sessions on a bucket: a request claims the session's record before it writes, and any claim may be
+//! taken over, since when a claim is old is a question of time and safety must not be.
 
 use super::super::faults::Fault;
 use super::super::io::{Io, Stop};
@@ -32,13 +32,30 @@ impl Actor for Append {
             Some(old) if io.has(Fault::ClaimKeepsNonce) => old,
             _ => session.claims + 1,
         };
-        let mine = Session { claim: Some(nonce), claims: session.claims + 1, ..session };
-        let Some(claimed) = io.swap(seen, mine)? else { return Ok(Phase::Start) };
+        let mine = Session {
+            claim: Some(nonce),
+            claims: session.claims + 1,
+            ..session
+        };
+        let Some(claimed) = io.swap(seen, mine)? else {
+            return Ok(Phase::Start);
+        };
         // From here on nobody asks whether the claim still holds, until the swap below.
-        let name = if io.has(Fault::PartsWithoutNonce) { 8 + at } else { nonce };
+        let name = if io.has(Fault::PartsWithoutNonce) {
+            8 + at
+        } else {
+            nonce
+        };
         io.write_bytes(name, Bytes::Content([self.chunk, 0, 0, 0]))?;
-        let part = Part { name, chunk: self.chunk, at };
-        if io.swap(claimed, Session { claim: None, ..mine }.with(part))?.is_some() {
+        let part = Part {
+            name,
+            chunk: self.chunk,
+            at,
+        };
+        if io
+            .swap(claimed, Session { claim: None, ..mine }.with(part))?
+            .is_some()
+        {
             return ACKNOWLEDGED;
         }
         if io.has(Fault::LostClaimSwapsAgain)
@@ -66,13 +83,21 @@ impl Actor for Close {
         match phase {
             Phase::Start => {
                 let (seen, session) = io.get::<Session>(Key::Session)?;
-                let open = session.filter(|session| session.state == SessionState::Open && session.length() >= self.chunks);
-                let Some(session) = open else { return Ok(Phase::Done(Outcome::Missing)) };
+                let open = session
+                    .filter(|session| session.state == SessionState::Open && session.length() >= self.chunks);
+                let Some(session) = open else {
+                    return Ok(Phase::Done(Outcome::Missing));
+                };
                 if io.has(Fault::CompletedBeforeClosed) {
                     io.complete(WHOLE, &session.names())?;
                 }
                 // The list of parts is fixed before anything is made of it, and one request fixes it.
-                let closed = Session { state: SessionState::Closed, claim: None, has_digest: true, ..session };
+                let closed = Session {
+                    state: SessionState::Closed,
+                    claim: None,
+                    has_digest: true,
+                    ..session
+                };
                 if io.swap(seen, closed)?.is_none() {
                     return Ok(Phase::Start);
                 }
@@ -87,7 +112,8 @@ impl Actor for Close {
                     let created = io.create(Key::Blob, Blob::live(WHOLE).condemned())?;
                     return Ok(created.map_or(phase, |record| Phase::Created { record }));
                 }
-                // Looked at after the blob: who ends the upload says so first, and changes the blob's record then.
+                // Looked at after the blob: who ends the upload says so first, and changes the blob's record
+                // then.
                 let (_, session) = io.get::<Session>(Key::Session)?;
                 if !is_closed(session) && !io.has(Fault::PublishedUnseen) {
                     return Ok(Phase::Done(Outcome::Failed));
@@ -97,7 +123,9 @@ impl Actor for Close {
                     Next::Keep(generation) => Some(generation),
                     Next::Delete(_) | Next::Again(_) => unreachable!("a blob is settled, or not"),
                 };
-                let Some(generation) = generation else { return Ok(phase) };
+                let Some(generation) = generation else {
+                    return Ok(phase);
+                };
                 if generation == Some((WHOLE, true)) {
                     io.note(|world| world.publish(WHOLE));
                 }
@@ -141,9 +169,18 @@ impl Actor for Expire {
                 // Said before it is done: what is aborting is not published any more.
                 let record = match session.state {
                     SessionState::Aborting => Some(seen),
-                    _ => io.swap(seen, Session { state: SessionState::Aborting, claim: None, ..session })?,
+                    _ => io.swap(
+                        seen,
+                        Session {
+                            state: SessionState::Aborting,
+                            claim: None,
+                            ..session
+                        },
+                    )?,
                 };
-                let Some(record) = record else { return Ok(Phase::Start) };
+                let Some(record) = record else {
+                    return Ok(Phase::Start);
+                };
                 if session.has_digest {
                     return Ok(Phase::HandOver { record });
                 }
@@ -153,16 +190,25 @@ impl Actor for Expire {
                 io.delete(record)?;
                 ACKNOWLEDGED
             }
-            // The bytes are a blob's, or will be: a slow request may be about to publish them. They go by the blob's record.
+            // The bytes are a blob's, or will be: a slow request may be about to publish them. They go by the
+            // blob's record.
             Phase::HandOver { record } => {
                 let removes = io.has(Fault::ExpiryRemovesTheBytes);
                 let handed = io.change(Key::Blob, |found: Option<Blob>| match found {
                     Some(blob) if blob.names() & 1 << WHOLE != 0 => Next::Keep(false),
                     _ if removes => Next::Keep(true),
-                    Some(blob) => Next::Write(Blob { trash: blob.trash | 1 << WHOLE, ..blob }, false),
+                    Some(blob) => Next::Write(
+                        Blob {
+                            trash: blob.trash | 1 << WHOLE,
+                            ..blob
+                        },
+                        false,
+                    ),
                     None => Next::Write(Blob::live(WHOLE).dying(), false),
                 })?;
-                let Some((_, remove)) = handed else { return Ok(phase) };
+                let Some((_, remove)) = handed else {
+                    return Ok(phase);
+                };
                 if remove {
                     io.remove_bytes(WHOLE)?;
                 }

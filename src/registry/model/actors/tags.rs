@@ -20,7 +20,11 @@ pub(in super::super) struct DeleteTag {
 
 impl Actor for DeleteTag {
     fn effect(&self) -> Option<Effect> {
-        Some(if self.grace == 0 { Effect::DeleteTag(self.tag) } else { Effect::ExpireTag(self.tag) })
+        Some(if self.grace == 0 {
+            Effect::DeleteTag(self.tag)
+        } else {
+            Effect::ExpireTag(self.tag)
+        })
     }
 
     fn run(&self, phase: Phase, io: &mut Io<'_>) -> Result<Phase, Stop> {
@@ -30,7 +34,13 @@ impl Actor for DeleteTag {
                 let found = found.filter(|found| age >= self.grace && found.live);
                 let Some(found) = found else { return IDLE };
                 let taken = take_tag(self.tag, seen, found, self.event, io)?;
-                Ok(if taken { Phase::ClearOldBack { previous: Some(found.manifest) } } else { phase })
+                Ok(if taken {
+                    Phase::ClearOldBack {
+                        previous: Some(found.manifest),
+                    }
+                } else {
+                    phase
+                })
             }
             Phase::ClearOldBack { previous: Some(old) } => {
                 let done = clear(io, Key::Back(old, self.tag), |io| leads_to(io, self.tag, old))?;
@@ -83,12 +93,15 @@ impl Actor for ListTags {
     }
 }
 
-/// Takes a tag that was seen. Where there is a history its record stays, in the deleted form. `false`: it has changed.
+/// Takes a tag that was seen. Where there is a history its record stays, in the deleted form. `false`: it has
+/// changed.
 pub(super) fn take_tag(tag: u8, seen: Seen, found: Tag, event: u8, io: &mut Io<'_>) -> Result<bool, Stop> {
     if !io.keeps_history() || io.has(Fault::TagRecordRemoved) {
         return io.delete(seen);
     }
-    let Next::Write(deleted, _) = delete_tag(found, event) else { return Ok(true) };
+    let Next::Write(deleted, _) = delete_tag(found, event) else {
+        return Ok(true);
+    };
     archive(tag, Some(found), Fault::ArchivedAfterSwap, io)?;
     let taken = io.swap(seen, deleted)?.is_some();
     if taken && io.has(Fault::ArchivedAfterSwap) {
@@ -97,7 +110,8 @@ pub(super) fn take_tag(tag: u8, seen: Seen, found: Tag, event: u8, io: &mut Io<'
     Ok(taken)
 }
 
-/// Keeps what the tag's record was, before another takes its place. Whoever was here before has written the same.
+/// Keeps what the tag's record was, before another takes its place. Whoever was here before has written the
+/// same.
 pub(super) fn archive(tag: u8, past: Option<Tag>, later: Fault, io: &mut Io<'_>) -> Result<(), Stop> {
     if let Some(past) = past
         && io.keeps_history()

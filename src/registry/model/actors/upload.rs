@@ -2,7 +2,9 @@
 
 use super::super::faults::Fault;
 use super::super::io::{Io, Stop};
-use super::super::steps::{Announced, Condemnable, Next, announce_link, rely_on_link, settle_blob, suspect_blob};
+use super::super::steps::{
+    Announced, Condemnable, Next, announce_link, rely_on_link, settle_blob, suspect_blob,
+};
 use super::super::values::{Blob, Key, Link};
 use super::super::world::Bytes;
 use super::push::Push;
@@ -36,9 +38,14 @@ impl Actor for Upload {
                 None => self.announce(false, io),
             },
             Phase::Announce { used } => self.announce(used, io),
-            Phase::Settle { link, announced, used } => {
+            Phase::Settle {
+                link,
+                announced,
+                used,
+            } => {
                 let own = self.own.filter(|_| !used || io.has(Fault::GenerationReused));
-                let (no_rescue, no_look) = (io.has(Fault::NoRescue), io.has(Fault::MountIgnoresSuspect) && own.is_none());
+                let no_rescue = io.has(Fault::NoRescue);
+                let no_look = io.has(Fault::MountIgnoresSuspect) && own.is_none();
                 let (seen, found) = io.get::<Blob>(Key::Blob)?;
                 if self.finds_damage(found, io)? {
                     return Ok(phase);
@@ -60,20 +67,30 @@ impl Actor for Upload {
                         if published {
                             io.note(|world| world.publish(generation));
                         }
-                        Phase::Join { link, generation, used: used || published }
+                        Phase::Join {
+                            link,
+                            generation,
+                            used: used || published,
+                        }
                     }
                     Some(None) if announced => Phase::Withdraw { link },
                     Some(None) => self.failed(),
                 })
             }
-            Phase::Join { link, generation, used } => match io.swap(link, Link::live(generation))? {
+            Phase::Join {
+                link,
+                generation,
+                used,
+            } => match io.swap(link, Link::live(generation))? {
                 None => Ok(Phase::Announce { used }),
                 Some(_) if self.own.is_some_and(|own| own != generation && !used) => Ok(Phase::DropOwn),
                 Some(_) => Ok(self.linked()),
             },
             // So that no collector thinks of it soon.
             Phase::Keep { used } => {
-                let kept = io.change_with_age(Key::Link(self.repository), |found, age| rely_on_link(found, age > 0))?;
+                let kept = io.change_with_age(Key::Link(self.repository), |found, age| {
+                    rely_on_link(found, age > 0)
+                })?;
                 Ok(match kept {
                     None => phase,
                     Some((_, true)) => self.known(used),
@@ -89,7 +106,11 @@ impl Actor for Upload {
                 Ok(self.linked())
             }
             // The push begins where every push does.
-            Phase::Linked => self.then.as_ref().expect("a manifest follows").run(Phase::Start, io),
+            Phase::Linked => self
+                .then
+                .as_ref()
+                .expect("a manifest follows")
+                .run(Phase::Start, io),
             other => self.then.as_ref().expect("a manifest follows").run(other, io),
         }
     }
@@ -99,9 +120,15 @@ impl Upload {
     /// Announces the link first, so that a collector of the blob that looks after this finds it.
     fn announce(&self, used: bool, io: &mut Io<'_>) -> Result<Phase, Stop> {
         let announced = io.change(Key::Link(self.repository), announce_link)?;
-        let Some((link, announced)) = announced else { return Ok(Phase::Announce { used }) };
+        let Some((link, announced)) = announced else {
+            return Ok(Phase::Announce { used });
+        };
         match announced {
-            Announced::Pending { new } => Ok(Phase::Settle { link, announced: new, used }),
+            Announced::Pending { new } => Ok(Phase::Settle {
+                link,
+                announced: new,
+                used,
+            }),
             Announced::Live { .. } if io.has(Fault::PushIgnoresSuspect) => Ok(self.known(used)),
             Announced::Live { generation } => {
                 let (_, blob) = io.get::<Blob>(Key::Blob)?;
@@ -110,16 +137,31 @@ impl Upload {
                     return Ok(Phase::Announce { used });
                 }
                 let stands = blob.is_some_and(|blob| blob.is_usable() && blob.generation == generation);
-                Ok(if stands { Phase::Keep { used } } else { Phase::Settle { link, announced: false, used } })
+                Ok(if stands {
+                    Phase::Keep { used }
+                } else {
+                    Phase::Settle {
+                        link,
+                        announced: false,
+                        used,
+                    }
+                })
             }
         }
     }
 
-    /// Whether the blob has other bytes than this upload. They are suspect then. A mount has nothing to compare, and where a scenario damages
-    /// nothing there is nothing to find.
+    /// Whether the blob has other bytes than this upload. They are suspect then. A mount has nothing to
+    /// compare, and where a scenario damages nothing there is nothing to find.
     fn finds_damage(&self, found: Option<Blob>, io: &mut Io<'_>) -> Result<bool, Stop> {
-        let Some(own) = self.own.filter(|_| io.has_damages() && !io.has(Fault::PushDoesNotCompare)) else { return Ok(false) };
-        let Some(blob) = found.filter(|blob| blob.is_usable() && blob.generation != own) else { return Ok(false) };
+        let Some(own) = self
+            .own
+            .filter(|_| io.has_damages() && !io.has(Fault::PushDoesNotCompare))
+        else {
+            return Ok(false);
+        };
+        let Some(blob) = found.filter(|blob| blob.is_usable() && blob.generation != own) else {
+            return Ok(false);
+        };
         if io.open(blob.generation)? == Some([1, 0, 0, 0]) {
             return Ok(false);
         }
@@ -131,14 +173,26 @@ impl Upload {
 
     /// The repository holds the blob already.
     fn known(&self, used: bool) -> Phase {
-        if self.own.is_some() && !used { Phase::DropOwn } else { self.linked() }
+        if self.own.is_some() && !used {
+            Phase::DropOwn
+        } else {
+            self.linked()
+        }
     }
 
     const fn linked(&self) -> Phase {
-        if self.then.is_some() { Phase::Linked } else { Phase::Done(Outcome::Acknowledged) }
+        if self.then.is_some() {
+            Phase::Linked
+        } else {
+            Phase::Done(Outcome::Acknowledged)
+        }
     }
 
     const fn failed(&self) -> Phase {
-        Phase::Done(if self.own.is_some() { Outcome::Failed } else { Outcome::Missing })
+        Phase::Done(if self.own.is_some() {
+            Outcome::Failed
+        } else {
+            Outcome::Missing
+        })
     }
 }

@@ -88,50 +88,102 @@ pub(super) enum Actor {
 impl Actor {
     pub(super) fn random(world: &World) -> Self {
         let index = |below: usize| world.roll(u32::try_from(below).unwrap()) as usize;
-        let (repository, manifest, tag) = (index(REPOSITORIES.len()), world.roll(MANIFESTS), index(TAGS.len() - 1));
+        let repository = index(REPOSITORIES.len());
+        let manifest = world.roll(MANIFESTS);
+        let tag = index(TAGS.len() - 1);
         match world.roll(16) {
-            0..3 => Self::Push { repository, manifest, tag },
-            3 | 4 => Self::Mount { repository, manifest, tag },
-            5 | 6 => Self::PushAlone { repository, manifest, tag },
+            0..3 => Self::Push {
+                repository,
+                manifest,
+                tag,
+            },
+            3 | 4 => Self::Mount {
+                repository,
+                manifest,
+                tag,
+            },
+            5 | 6 => Self::PushAlone {
+                repository,
+                manifest,
+                tag,
+            },
             7 => Self::DeleteManifest { repository, manifest },
             8 => Self::DeleteTag { repository, tag },
             9 => Self::DeleteBlob { repository },
             10 | 11 => Self::CollectLinks { repository },
             12 => Self::CollectBlobs,
-            13 => Self::HeadThenPush { repository, manifest, tag },
-            14 => Self::MoveAndBack { repository, manifest, tag },
+            13 => Self::HeadThenPush {
+                repository,
+                manifest,
+                tag,
+            },
+            14 => Self::MoveAndBack {
+                repository,
+                manifest,
+                tag,
+            },
             _ => Self::CollectManifests { repository },
         }
     }
 
     /// Of a crowd about one index and its child, which is tagged for a moment only.
     pub(super) fn listing(world: &World) -> Self {
-        let (repository, tag) = (0, world.roll(2) as usize);
+        let repository = 0;
+        let tag = world.roll(2) as usize;
         match world.roll(11) {
-            0..2 => Self::Push { repository, manifest: LISTED, tag },
-            2..5 => Self::PushAlone { repository, manifest: LISTS, tag },
+            0..2 => Self::Push {
+                repository,
+                manifest: LISTED,
+                tag,
+            },
+            2..5 => Self::PushAlone {
+                repository,
+                manifest: LISTS,
+                tag,
+            },
             5 => Self::DeleteTag { repository, tag },
-            6 | 7 => Self::DeleteManifest { repository, manifest: LISTED },
-            8 => Self::DeleteManifest { repository, manifest: LISTS },
+            6 | 7 => Self::DeleteManifest {
+                repository,
+                manifest: LISTED,
+            },
+            8 => Self::DeleteManifest {
+                repository,
+                manifest: LISTS,
+            },
             _ => Self::CollectManifests { repository },
         }
     }
 
     /// Of a crowd about one blob and those who collect it.
     pub(super) fn needing(world: &World) -> Self {
-        let (repository, manifest, tag) = (0, 0, world.roll(2) as usize);
+        let repository = 0;
+        let manifest = 0;
+        let tag = world.roll(2) as usize;
         match world.roll(3) {
-            0 => Self::PushAlone { repository, manifest, tag },
-            1 => Self::Push { repository, manifest, tag },
+            0 => Self::PushAlone {
+                repository,
+                manifest,
+                tag,
+            },
+            1 => Self::Push {
+                repository,
+                manifest,
+                tag,
+            },
             _ => Self::CollectLinks { repository },
         }
     }
 
     /// Of a crowd about an index and those who collect its child.
     pub(super) fn collecting(world: &World) -> Self {
-        let (repository, tag) = (0, world.roll(2) as usize);
+        let repository = 0;
+        let tag = world.roll(2) as usize;
         match world.roll(3) {
-            0 => Self::PushAlone { repository, manifest: LISTS, tag },
+            0 => Self::PushAlone {
+                repository,
+                manifest: LISTS,
+                tag,
+            },
             _ => Self::CollectManifests { repository },
         }
     }
@@ -139,18 +191,33 @@ impl Actor {
     /// Of a crowd in which nobody deletes a blob.
     pub(super) fn relying(world: &World) -> Self {
         match Self::random(world) {
-            Self::DeleteBlob { repository } | Self::PushAlone { repository, .. } => Self::CollectLinks { repository },
-            Self::Push { repository, manifest, tag } => Self::HeadThenPush { repository, manifest, tag },
+            Self::DeleteBlob { repository } | Self::PushAlone { repository, .. } => {
+                Self::CollectLinks { repository }
+            }
+            Self::Push {
+                repository,
+                manifest,
+                tag,
+            } => Self::HeadThenPush {
+                repository,
+                manifest,
+                tag,
+            },
             other => other,
         }
     }
 
     /// Of a crowd in which time moves, and nobody deletes the index's child.
     pub(super) fn refreshing(world: &World) -> Self {
-        let (repository, tag) = (0, world.roll(2) as usize);
+        let repository = 0;
+        let tag = world.roll(2) as usize;
         match world.roll(10) {
             0..3 => Self::PushChildThenIndex { repository, tag },
-            3 => Self::HeadThenPush { repository, manifest: 0, tag },
+            3 => Self::HeadThenPush {
+                repository,
+                manifest: 0,
+                tag,
+            },
             4 => Self::CollectLinks { repository },
             5..8 => Self::CollectManifests { repository },
             _ => Self::Wait,
@@ -159,11 +226,21 @@ impl Actor {
 
     /// Of a crowd about one manifest with several tags, which is deleted.
     pub(super) fn deleting(world: &World) -> Self {
-        let (repository, manifest, tag) = (0, LISTED, world.roll(3) as usize);
+        let repository = 0;
+        let manifest = LISTED;
+        let tag = world.roll(3) as usize;
         match world.roll(9) {
             0..3 => Self::DeleteManifest { repository, manifest },
-            3 | 4 => Self::PushAlone { repository, manifest, tag },
-            5 => Self::MoveAndBack { repository, manifest: world.roll(2), tag },
+            3 | 4 => Self::PushAlone {
+                repository,
+                manifest,
+                tag,
+            },
+            5 => Self::MoveAndBack {
+                repository,
+                manifest: world.roll(2),
+                tag,
+            },
             6 => Self::DeleteTag { repository, tag },
             _ => Self::Look { repository },
         }
@@ -171,15 +248,29 @@ impl Actor {
 
     /// Of a crowd about bytes that are damaged, found to be so, and replaced.
     pub(super) fn scrubbing(world: &World) -> Self {
-        let (repository, manifest, tag) = (world.roll(2) as usize, 0, 0);
+        let repository = world.roll(2) as usize;
+        let manifest = 0;
+        let tag = 0;
         match world.roll(10) {
             0 | 1 => Self::Damage,
             2 | 3 => Self::Scrub,
-            4 | 5 => Self::Push { repository, manifest, tag },
-            6 => Self::HeadThenPush { repository, manifest, tag },
+            4 | 5 => Self::Push {
+                repository,
+                manifest,
+                tag,
+            },
+            6 => Self::HeadThenPush {
+                repository,
+                manifest,
+                tag,
+            },
             7 => Self::CollectBlobs,
             8 => Self::CollectLinks { repository },
-            _ => Self::Mount { repository, manifest, tag },
+            _ => Self::Mount {
+                repository,
+                manifest,
+                tag,
+            },
         }
     }
 }
@@ -193,7 +284,9 @@ pub(super) fn manifest(number: u32) -> Bytes {
     match number {
         LISTS => {
             let children = [descriptor(IMAGE, &sha256(&manifest(LISTED)))];
-            return json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": children}).to_string().into();
+            return json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": children})
+                .to_string()
+                .into();
         }
         REFERRER => extra["subject"] = descriptor(IMAGE, &sha256(&manifest(0))),
         _ => {}

@@ -1,7 +1,9 @@
 //! What each of the actors does, as clients do it.
 
 use super::super::*;
-use super::actors::{Actor, CONTENT, LISTED, LISTS, MANIFESTS, REPOSITORIES, TAGS, content_digest, manifest, name};
+use super::actors::{
+    Actor, CONTENT, LISTED, LISTS, MANIFESTS, REPOSITORIES, TAGS, content_digest, manifest, name,
+};
 use super::collectors::{self, Conduct};
 use super::history::{Done, History, Seen};
 use super::planted::{self, Fault};
@@ -28,32 +30,67 @@ impl Client {
     async fn act(&self, actor: Actor) {
         let collecting = &self.conduct;
         match actor {
-            Actor::Push { repository, manifest, tag } => {
+            Actor::Push {
+                repository,
+                manifest,
+                tag,
+            } => {
                 if self.upload(repository).await {
                     drop(self.push(repository, manifest, tag).await);
                 }
             }
-            Actor::Mount { repository, manifest, tag } => {
+            Actor::Mount {
+                repository,
+                manifest,
+                tag,
+            } => {
                 if self.mount(repository).await || self.upload(repository).await {
                     drop(self.push(repository, manifest, tag).await);
                 }
             }
-            Actor::PushAlone { repository, manifest, tag } => drop(self.push(repository, manifest, tag).await),
-            Actor::HeadThenPush { repository, manifest, tag } => self.head_then_push(repository, manifest, tag).await,
-            Actor::MoveAndBack { repository, manifest, tag } => {
+            Actor::PushAlone {
+                repository,
+                manifest,
+                tag,
+            } => drop(self.push(repository, manifest, tag).await),
+            Actor::HeadThenPush {
+                repository,
+                manifest,
+                tag,
+            } => self.head_then_push(repository, manifest, tag).await,
+            Actor::MoveAndBack {
+                repository,
+                manifest,
+                tag,
+            } => {
                 for manifest in [manifest, (manifest + 1) % 3, manifest] {
                     drop(self.push(repository, manifest, tag).await);
                 }
             }
-            Actor::PushChildThenIndex { repository, tag } => self.push_child_then_index(repository, tag).await,
-            Actor::DeleteManifest { repository, manifest: number } => self.delete_manifest(repository, number).await,
-            Actor::DeleteTag { repository, tag: number } => {
+            Actor::PushChildThenIndex { repository, tag } => {
+                self.push_child_then_index(repository, tag).await
+            }
+            Actor::DeleteManifest {
+                repository,
+                manifest: number,
+            } => self.delete_manifest(repository, number).await,
+            Actor::DeleteTag {
+                repository,
+                tag: number,
+            } => {
                 let event = self.history.begin(repository, Some(number), Done::Delete);
-                let deleted = self.registry.delete_manifest(&delete(REPOSITORIES[repository]), &tag(TAGS[number])).await;
+                let deleted = self
+                    .registry
+                    .delete_manifest(&delete(REPOSITORIES[repository]), &tag(TAGS[number]))
+                    .await;
                 self.history.end(event, &deleted);
             }
             Actor::DeleteBlob { repository } => {
-                drop(self.registry.delete_blob(&delete(REPOSITORIES[repository]), &content_digest()).await);
+                drop(
+                    self.registry
+                        .delete_blob(&delete(REPOSITORIES[repository]), &content_digest())
+                        .await,
+                );
             }
             Actor::Look { repository } => {
                 for _ in 0..4 {
@@ -62,7 +99,10 @@ impl Client {
             }
             Actor::CollectLinks { repository } => {
                 for _ in 0..2 {
-                    drop(collectors::link(&self.registry, collecting, &name(repository), &content_digest()).await);
+                    drop(
+                        collectors::link(&self.registry, collecting, &name(repository), &content_digest())
+                            .await,
+                    );
                 }
             }
             Actor::CollectBlobs => {
@@ -75,7 +115,15 @@ impl Client {
                     self.history.collected();
                 }
                 for number in 0..MANIFESTS {
-                    drop(collectors::manifest(&self.registry, collecting, &name(repository), &sha256(&manifest(number))).await);
+                    drop(
+                        collectors::manifest(
+                            &self.registry,
+                            collecting,
+                            &name(repository),
+                            &sha256(&manifest(number)),
+                        )
+                        .await,
+                    );
                 }
             }
             Actor::Damage => self.damage().await,
@@ -91,39 +139,63 @@ impl Client {
     }
 
     async fn head_then_push(&self, repository: usize, manifest: u32, tag: usize) {
-        let (here, begun) = (REPOSITORIES[repository], self.history.now());
-        let found = self.registry.keep_blob(&read(here), &create(here), &content_digest()).await.is_ok();
+        let here = REPOSITORIES[repository];
+        let begun = self.history.now();
+        let found = self
+            .registry
+            .keep_blob(&read(here), &create(here), &content_digest())
+            .await
+            .is_ok();
         if found {
             self.history.relies(repository, begun);
         }
         if found || self.upload(repository).await {
             let pushed = self.push(repository, manifest, tag).await;
-            if found && matches!(pushed, Err(Error::MissingReferences(missing)) if missing.contains(&content_digest())) {
+            if found
+                && matches!(pushed, Err(Error::MissingReferences(missing)) if missing.contains(&content_digest()))
+            {
                 self.history.broke_a_promise();
             }
         }
     }
 
     async fn push_child_then_index(&self, repository: usize, tag: usize) {
-        let (child, permit) = (manifest(LISTED), write(REPOSITORIES[repository]));
+        let child = manifest(LISTED);
+        let permit = write(REPOSITORIES[repository]);
         let digest = sha256(&child);
         if self.upload(repository).await
-            && self.registry.put_manifest(&permit, &Reference::Digest(digest.clone()), None, child).await.is_ok()
+            && self
+                .registry
+                .put_manifest(&permit, &Reference::Digest(digest.clone()), None, child)
+                .await
+                .is_ok()
         {
             self.process.world.wait();
-            if matches!(self.push(repository, LISTS, tag).await, Err(Error::MissingReferences(_))) {
+            if matches!(
+                self.push(repository, LISTS, tag).await,
+                Err(Error::MissingReferences(_))
+            ) {
                 self.history.broke_a_promise();
             }
         }
     }
 
     async fn delete_manifest(&self, repository: usize, number: u32) {
-        let (digest, permit) = (sha256(&manifest(number)), delete(REPOSITORIES[repository]));
+        let digest = sha256(&manifest(number));
+        let permit = delete(REPOSITORIES[repository]);
         for _ in 0..2 {
-            let event = self.history.begin(repository, None, Done::DeleteManifest(digest.clone()));
+            let event = self
+                .history
+                .begin(repository, None, Done::DeleteManifest(digest.clone()));
             let deleted = match self.conduct.fault {
-                Some(fault) if fault.is_in_a_deletion() => planted::delete(&self.registry, permit.repository(), &digest, fault).await,
-                _ => self.registry.delete_manifest(&permit, &Reference::Digest(digest.clone())).await,
+                Some(fault) if fault.is_in_a_deletion() => {
+                    planted::delete(&self.registry, permit.repository(), &digest, fault).await
+                }
+                _ => {
+                    self.registry
+                        .delete_manifest(&permit, &Reference::Digest(digest.clone()))
+                        .await
+                }
             };
             self.history.end(event, &deleted);
             if matches!(deleted, Err(Error::Listed { .. })) {
@@ -137,9 +209,13 @@ impl Client {
     }
 
     async fn look(&self, repository: usize) {
-        let (permit, digest, begun) = (read(REPOSITORIES[repository]), sha256(&manifest(LISTED)), self.history.now());
-        if let Err(Error::ManifestUnknown | Error::RepositoryUnknown) =
-            self.registry.manifest(&permit, &Reference::Digest(digest.clone())).await
+        let permit = read(REPOSITORIES[repository]);
+        let digest = sha256(&manifest(LISTED));
+        let begun = self.history.now();
+        if let Err(Error::ManifestUnknown | Error::RepositoryUnknown) = self
+            .registry
+            .manifest(&permit, &Reference::Digest(digest.clone()))
+            .await
         {
             self.history.gone(repository, digest, begun);
         }
@@ -148,7 +224,12 @@ impl Client {
             Ok(page) => {
                 for (tag, name) in TAGS.iter().enumerate() {
                     let listed = page.entries.iter().any(|entry| entry == name);
-                    self.history.look(repository, tag, begun, if listed { Seen::Listed } else { Seen::Nothing });
+                    self.history.look(
+                        repository,
+                        tag,
+                        begun,
+                        if listed { Seen::Listed } else { Seen::Nothing },
+                    );
                 }
             }
             Err(Error::RepositoryUnknown) => {
@@ -159,8 +240,12 @@ impl Client {
         for (number, name) in TAGS.iter().enumerate() {
             let begun = self.history.now();
             match self.registry.manifest(&permit, &tag(name)).await {
-                Ok(found) => self.history.look(repository, number, begun, Seen::On(found.digest)),
-                Err(Error::ManifestUnknown | Error::RepositoryUnknown) => self.history.look(repository, number, begun, Seen::Nothing),
+                Ok(found) => self
+                    .history
+                    .look(repository, number, begun, Seen::On(found.digest)),
+                Err(Error::ManifestUnknown | Error::RepositoryUnknown) => {
+                    self.history.look(repository, number, begun, Seen::Nothing)
+                }
                 Err(_) => {}
             }
         }
@@ -174,11 +259,20 @@ impl Client {
     }
 
     async fn mount(&self, repository: usize) -> bool {
-        let (here, there, begun) = (REPOSITORIES[repository], REPOSITORIES[1 - repository], self.history.now());
-        let (from, digest) = (read(there), content_digest());
+        let here = REPOSITORIES[repository];
+        let there = REPOSITORIES[1 - repository];
+        let begun = self.history.now();
+        let from = read(there);
+        let digest = content_digest();
         let mounted = match self.conduct.fault {
-            Some(Fault::SuspectIsMounted) => planted::mount(&self.registry, from.repository(), &name(repository), &digest).await,
-            _ => self.registry.mount(&create(here), Some(&from), None, &digest).await,
+            Some(Fault::SuspectIsMounted) => {
+                planted::mount(&self.registry, from.repository(), &name(repository), &digest).await
+            }
+            _ => {
+                self.registry
+                    .mount(&create(here), Some(&from), None, &digest)
+                    .await
+            }
         };
         let mounted = matches!(mounted, Ok(true));
         if mounted {
@@ -191,12 +285,30 @@ impl Client {
     async fn upload(&self, number: usize) -> bool {
         let repository = REPOSITORIES[number];
         for _ in 0..3 {
-            let Ok(upload) = self.registry.start_upload(&create(repository), None).await else { continue };
-            let kept = if self.process.world.roll(2) == 0 { self.first_chunk(repository, &upload.id).await } else { Some(0) };
-            let Some(rest) = kept.and_then(|kept| CONTENT.get(kept..)) else { continue };
+            let Ok(upload) = self.registry.start_upload(&create(repository), None).await else {
+                continue;
+            };
+            let kept = if self.process.world.roll(2) == 0 {
+                self.first_chunk(repository, &upload.id).await
+            } else {
+                Some(0)
+            };
+            let Some(rest) = kept.and_then(|kept| CONTENT.get(kept..)) else {
+                continue;
+            };
             for _ in 0..2 {
                 let begun = self.history.now();
-                match self.registry.finish(&blind(create(repository)), &upload.id, None, &content_digest(), body(&[rest])).await {
+                match self
+                    .registry
+                    .finish(
+                        &blind(create(repository)),
+                        &upload.id,
+                        None,
+                        &content_digest(),
+                        body(&[rest]),
+                    )
+                    .await
+                {
                     Ok(_) => {
                         self.history.relies(number, begun);
                         return true;
@@ -211,7 +323,10 @@ impl Client {
 
     /// Where the upload stands then. Who does not hear it asks.
     async fn first_chunk(&self, repository: &str, id: &UploadId) -> Option<usize> {
-        let appended = self.registry.append(&create(repository), id, None, None, body(&[&CONTENT[..2]])).await;
+        let appended = self
+            .registry
+            .append(&create(repository), id, None, None, body(&[&CONTENT[..2]]))
+            .await;
         let upload = match appended {
             Ok(upload) => upload,
             Err(_) => self.registry.upload_status(&create(repository), id).await.ok()?,
@@ -221,13 +336,22 @@ impl Client {
 
     /// What it was told last.
     pub(super) async fn push(&self, repository: usize, number: u32, at: usize) -> Result<(), Error> {
-        let (bytes, permit) = (manifest(number), write(REPOSITORIES[repository]));
+        let bytes = manifest(number);
+        let permit = write(REPOSITORIES[repository]);
         let mut last = Ok(());
         for _ in 0..2 {
-            let event = self.history.begin(repository, Some(at), Done::Put(sha256(&bytes)));
+            let event = self
+                .history
+                .begin(repository, Some(at), Done::Put(sha256(&bytes)));
             last = match self.conduct.fault {
-                Some(fault) if fault.is_in_a_push() => planted::push(&self.registry, &permit, TAGS[at], bytes.clone(), fault).await,
-                _ => self.registry.put_manifest(&permit, &tag(TAGS[at]), None, bytes.clone()).await.map(drop),
+                Some(fault) if fault.is_in_a_push() => {
+                    planted::push(&self.registry, &permit, TAGS[at], bytes.clone(), fault).await
+                }
+                _ => self
+                    .registry
+                    .put_manifest(&permit, &tag(TAGS[at]), None, bytes.clone())
+                    .await
+                    .map(drop),
             };
             self.history.end(event, &last);
             if last.is_ok() {

@@ -1,4 +1,5 @@
-//! Garbage collectors as the protocol has them, and a scrubber. Without a grace, whatever nobody refers to right now is taken.
+//! Garbage collectors as the protocol has them, and a scrubber. Without a grace, whatever nobody refers to
+//! right now is taken.
 
 use super::super::super::hashing::digest_of;
 use super::super::super::states::Condemnable;
@@ -25,11 +26,19 @@ impl Conduct {
 }
 
 /// Takes the repository's link if it is old and no manifest needs it.
-pub(super) async fn link(registry: &Registry, conduct: &Conduct, repository: &RepositoryName, digest: &Digest) -> Result<(), Error> {
+pub(super) async fn link(
+    registry: &Registry,
+    conduct: &Conduct,
+    repository: &RepositoryName,
+    digest: &Digest,
+) -> Result<(), Error> {
     let records = &registry.records;
     let key = keys::link(digest, repository);
-    let Some(found) = records.read(&key).await? else { return Ok(()) };
-    let (link, mut base) = (&found.record, found.base());
+    let Some(found) = records.read(&key).await? else {
+        return Ok(());
+    };
+    let link = &found.record;
+    let mut base = found.base();
     if records.now().since(found.written) < conduct.grace {
         return Ok(());
     }
@@ -56,7 +65,12 @@ pub(super) async fn link(registry: &Registry, conduct: &Conduct, repository: &Re
 async fn is_needed(registry: &Registry, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
     let mut keys = registry.records.keys(keys::manifests(repository), Show::All);
     while let Some(key) = keys.next().await? {
-        if registry.records.read(&key).await?.is_some_and(|found| found.record.needs_blob(digest)) {
+        if registry
+            .records
+            .read(&key)
+            .await?
+            .is_some_and(|found| found.record.needs_blob(digest))
+        {
             return Ok(true);
         }
     }
@@ -67,8 +81,11 @@ async fn is_needed(registry: &Registry, repository: &RepositoryName, digest: &Di
 pub(super) async fn blob(registry: &Registry, conduct: &Conduct, digest: &Digest) -> Result<(), Error> {
     let records = &registry.records;
     let key = keys::blob(digest);
-    let Some(found) = records.read(&key).await? else { return Ok(()) };
-    let (blob, mut base) = (&found.record, found.base());
+    let Some(found) = records.read(&key).await? else {
+        return Ok(());
+    };
+    let blob = &found.record;
+    let mut base = found.base();
     let is_linked = async || Ok::<_, Error>(!records.is_empty(&keys::links(digest), Show::All).await?);
     let looks_again = !conduct.has(Fault::NoSecondLook);
     if blob.state != BlobState::Dying {
@@ -84,7 +101,17 @@ pub(super) async fn blob(registry: &Registry, conduct: &Conduct, digest: &Digest
         if looks_again && is_linked().await? {
             return records.swap(&key, &base, &blob.rescued()).await.map(drop);
         }
-        match records.swap(&key, &base, &BlobRecord { state: BlobState::Dying, ..blob.clone() }).await? {
+        match records
+            .swap(
+                &key,
+                &base,
+                &BlobRecord {
+                    state: BlobState::Dying,
+                    ..blob.clone()
+                },
+            )
+            .await?
+        {
             Some(version) => base = base.at(version),
             None => return Ok(()),
         }
@@ -96,12 +123,23 @@ pub(super) async fn blob(registry: &Registry, conduct: &Conduct, digest: &Digest
 }
 
 /// Takes the manifest if it is old, no tag is on it, no index lists it, and it refers to no subject.
-pub(super) async fn manifest(registry: &Registry, conduct: &Conduct, repository: &RepositoryName, digest: &Digest) -> Result<(), Error> {
+pub(super) async fn manifest(
+    registry: &Registry,
+    conduct: &Conduct,
+    repository: &RepositoryName,
+    digest: &Digest,
+) -> Result<(), Error> {
     let records = &registry.records;
     let key = keys::manifest(repository, digest);
-    let Some(found) = records.read(&key).await? else { return Ok(()) };
-    let (manifest, mut base) = (&found.record, found.base());
-    if !manifest.is_readable() || manifest.header.subject.is_some() || records.now().since(found.written) < conduct.grace {
+    let Some(found) = records.read(&key).await? else {
+        return Ok(());
+    };
+    let manifest = &found.record;
+    let mut base = found.base();
+    if !manifest.is_readable()
+        || manifest.header.subject.is_some()
+        || records.now().since(found.written) < conduct.grace
+    {
         return Ok(());
     }
     if !manifest.is_condemned() {
@@ -110,37 +148,57 @@ pub(super) async fn manifest(registry: &Registry, conduct: &Conduct, repository:
             None => return Ok(()),
         }
     }
-    if is_listed(registry, conduct, repository, digest).await? || is_tagged(registry, repository, digest).await? {
+    if is_listed(registry, conduct, repository, digest).await?
+        || is_tagged(registry, repository, digest).await?
+    {
         return records.swap(&key, &base, &manifest.rescued()).await.map(drop);
     }
     registry.bury(repository, digest, &base, manifest).await.map(drop)
 }
 
-/// Clears the back references that lead nowhere, which normal work leaves behind, and says whether others stand.
+/// Clears the back references that lead nowhere, which normal work leaves behind, and says whether others
+/// stand.
 async fn is_tagged(registry: &Registry, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
     let prefix = keys::back_references(repository, digest);
     let mut keys = registry.records.keys(prefix.clone(), Show::All);
     while let Some(key) = keys.next().await? {
         let tag = prefix.rest(&key).parse().unwrap();
-        let points_here = || async { Ok(registry.tag_target(repository, &tag).await?.as_ref() == Some(digest)) };
+        let points_here =
+            || async { Ok(registry.tag_target(repository, &tag).await?.as_ref() == Some(digest)) };
         registry.records.clear(&key, points_here).await?;
     }
     Ok(!registry.records.is_empty(&prefix, Show::All).await?)
 }
 
 /// The same for the indexes that list it. One that is being pushed counts.
-async fn is_listed(registry: &Registry, conduct: &Conduct, repository: &RepositoryName, child: &Digest) -> Result<bool, Error> {
+async fn is_listed(
+    registry: &Registry,
+    conduct: &Conduct,
+    repository: &RepositoryName,
+    child: &Digest,
+) -> Result<bool, Error> {
     let prefix = keys::indexes(repository, child);
     let mut keys = registry.records.keys(prefix.clone(), Show::All);
     while let Some(key) = keys.next().await? {
         let index = keys::manifest(repository, &keys::digest_of(prefix.rest(&key)).unwrap());
         if conduct.has(Fault::PendingIsIgnored) {
-            if registry.records.read(&index).await?.is_some_and(|found| found.record.is_readable()) {
+            if registry
+                .records
+                .read(&index)
+                .await?
+                .is_some_and(|found| found.record.is_readable())
+            {
                 return Ok(true);
             }
             continue;
         }
-        let lists_it = || async { Ok(registry.records.read(&index).await?.is_some_and(|found| found.record.lists(child))) };
+        let lists_it = || async {
+            Ok(registry
+                .records
+                .read(&index)
+                .await?
+                .is_some_and(|found| found.record.lists(child)))
+        };
         registry.records.clear(&key, lists_it).await?;
     }
     Ok(!conduct.has(Fault::PendingIsIgnored) && !registry.records.is_empty(&prefix, Show::All).await?)
@@ -149,7 +207,14 @@ async fn is_listed(registry: &Registry, conduct: &Conduct, repository: &Reposito
 /// The name of the blob's bytes if they are damaged, which the blob's record says then.
 pub(super) async fn scrub(registry: &Registry, digest: &Digest) -> Result<Option<String>, Error> {
     let key = keys::blob(digest);
-    let Some(name) = registry.records.read(&key).await?.map(|found| found.record.generation) else { return Ok(None) };
+    let Some(name) = registry
+        .records
+        .read(&key)
+        .await?
+        .map(|found| found.record.generation)
+    else {
+        return Ok(None);
+    };
     let file = registry.bytes.open(&name).await?;
     let bytes = file.read(0, usize::try_from(file.size()).unwrap()).await?;
     let found = digest_of(digest.algorithm(), &bytes);

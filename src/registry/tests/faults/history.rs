@@ -69,7 +69,8 @@ pub(super) struct History {
     /// Names of bytes that were found to be damaged, and when the store had that.
     suspected: Mutex<Vec<(String, u64)>>,
     time: AtomicU64,
-    /// Collectors of manifests have no grace. Then a push that died before its end may lose its tag to them, and what the tag was before.
+    /// Collectors of manifests have no grace. Then a push that died before its end may lose its tag to them,
+    /// and what the tag was before.
     collected: AtomicBool,
     /// Pushes that were refused for want of what the client had just been told to be there.
     broken_promises: AtomicU64,
@@ -80,13 +81,25 @@ impl History {
         self.events.lock().unwrap().clone()
     }
 
-    /// The first look that nothing explains. `at_once`: whether a manifest takes its tags along from lists when it goes.
+    /// The first look that nothing explains. `at_once`: whether a manifest takes its tags along from lists
+    /// when it goes.
     pub(super) fn unexplained(&self, at_once: bool) -> Option<Look> {
         let events = self.events();
         let gone = self.gone.lock().unwrap();
         let deletion = |one: &Gone| {
-            let Gone { repository, digest, begun, ended } = one.clone();
-            Event { repository, tag: None, done: Done::DeleteManifest(digest), begun, acknowledged: Some(ended) }
+            let Gone {
+                repository,
+                digest,
+                begun,
+                ended,
+            } = one.clone();
+            Event {
+                repository,
+                tag: None,
+                done: Done::DeleteManifest(digest),
+                begun,
+                acknowledged: Some(ended),
+            }
         };
         let seen: Vec<Event> = events.iter().cloned().chain(gone.iter().map(deletion)).collect();
         let looks = self.looks.lock().unwrap();
@@ -101,7 +114,12 @@ impl History {
 
     pub(super) fn gone(&self, repository: usize, digest: Digest, begun: u64) {
         let ended = self.now();
-        self.gone.lock().unwrap().push(Gone { repository, digest, begun, ended });
+        self.gone.lock().unwrap().push(Gone {
+            repository,
+            digest,
+            begun,
+            ended,
+        });
     }
 
     pub(super) fn broken_promises(&self) -> u64 {
@@ -113,7 +131,13 @@ impl History {
     }
 
     pub(super) fn begin(&self, repository: usize, tag: Option<usize>, done: Done) -> usize {
-        let event = Event { repository, tag, done, begun: self.now(), acknowledged: None };
+        let event = Event {
+            repository,
+            tag,
+            done,
+            begun: self.now(),
+            acknowledged: None,
+        };
         let mut events = self.events.lock().unwrap();
         events.push(event);
         events.len() - 1
@@ -134,7 +158,13 @@ impl History {
 
     pub(super) fn look(&self, repository: usize, tag: usize, begun: u64, seen: Seen) {
         let ended = self.now();
-        self.looks.lock().unwrap().push(Look { repository, tag, seen, begun, ended });
+        self.looks.lock().unwrap().push(Look {
+            repository,
+            tag,
+            seen,
+            begun,
+            ended,
+        });
     }
 
     pub(super) fn collected(&self) {
@@ -154,15 +184,29 @@ impl History {
         self.suspected.lock().unwrap().push((name, now));
     }
 
-    /// Somebody who was told that the repository has the blob, although its bytes `name` were known to be damaged.
+    /// Somebody who was told that the repository has the blob, although its bytes `name` were known to be
+    /// damaged.
     pub(super) fn deceived(&self, repository: usize, name: &str) -> Option<Reliance> {
-        let known = self.suspected.lock().unwrap().iter().filter(|(its, _)| its == name).map(|(_, since)| *since).min()?;
-        self.relied.lock().unwrap().iter().find(|one| one.repository == repository && one.begun > known).cloned()
+        let known = self
+            .suspected
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|(its, _)| its == name)
+            .map(|(_, since)| *since)
+            .min()?;
+        self.relied
+            .lock()
+            .unwrap()
+            .iter()
+            .find(|one| one.repository == repository && one.begun > known)
+            .cloned()
     }
 }
 
 impl Look {
-    /// Those who may have put the tag there: no change came after that was acknowledged before the look began.
+    /// Those who may have put the tag there: no change came after that was acknowledged before the look
+    /// began.
     pub(super) fn putters<'a>(&self, events: &'a [Event]) -> Vec<&'a Event> {
         let mine = self.mine(events);
         let put_it = |event: &&Event| {
@@ -172,7 +216,8 @@ impl Look {
                 Done::Delete => true,
                 Done::DeleteManifest(gone) => gone == put,
             };
-            !matches!(&self.seen, Seen::On(digest) if digest != put) && !self.is_overtaken(&mine, event, replaces)
+            !matches!(&self.seen, Seen::On(digest) if digest != put)
+                && !self.is_overtaken(&mine, event, replaces)
         };
         mine.iter().copied().filter(put_it).collect()
     }
@@ -184,15 +229,25 @@ impl Look {
         let removes = |event: &Event| match &event.done {
             Done::Put(_) => collected && event.acknowledged.is_none(),
             Done::Delete => true,
-            Done::DeleteManifest(gone) => mine.iter().any(|other| matches!(&other.done, Done::Put(put) if put == gone)),
+            Done::DeleteManifest(gone) => mine
+                .iter()
+                .any(|other| matches!(&other.done, Done::Put(put) if put == gone)),
         };
-        let was_put = mine.iter().any(|event| self.is_before(event) && is_put(&event.done));
-        !was_put || mine.iter().any(|event| removes(event) && !self.is_overtaken(&mine, event, is_put))
+        let was_put = mine
+            .iter()
+            .any(|event| self.is_before(event) && is_put(&event.done));
+        !was_put
+            || mine
+                .iter()
+                .any(|event| removes(event) && !self.is_overtaken(&mine, event, is_put))
     }
 
     fn mine<'a>(&self, events: &'a [Event]) -> Vec<&'a Event> {
-        let is_mine =
-            |event: &&Event| event.repository == self.repository && event.tag.is_none_or(|its| its == self.tag) && event.begun < self.ended;
+        let is_mine = |event: &&Event| {
+            event.repository == self.repository
+                && event.tag.is_none_or(|its| its == self.tag)
+                && event.begun < self.ended
+        };
         events.iter().filter(is_mine).collect()
     }
 
@@ -203,18 +258,27 @@ impl Look {
     /// Whether what `event` did cannot be there any more.
     fn is_overtaken(&self, mine: &[&Event], event: &Event, overtakes: impl Fn(&Done) -> bool) -> bool {
         let end = event.acknowledged.unwrap_or(u64::MAX);
-        mine.iter().any(|other| self.is_before(other) && other.begun > end && overtakes(&other.done))
+        mine.iter()
+            .any(|other| self.is_before(other) && other.begun > end && overtakes(&other.done))
     }
 }
 
 fn event(done: Done, begun: u64, acknowledged: Option<u64>) -> Event {
-    Event { repository: 0, tag: Some(0), done, begun, acknowledged }
+    Event {
+        repository: 0,
+        tag: Some(0),
+        done,
+        begun,
+        acknowledged,
+    }
 }
 
 #[test]
 fn a_look_is_explained_by_what_may_have_been_last() {
-    let (a, b) = (sha256(b"a"), sha256(b"b"));
-    let (put, other) = (|| Done::Put(a.clone()), || Done::Put(b.clone()));
+    let a = sha256(b"a");
+    let b = sha256(b"b");
+    let put = || Done::Put(a.clone());
+    let other = || Done::Put(b.clone());
     let gone = || Done::DeleteManifest(a.clone());
     let on = |digest: &Digest| Seen::On(digest.clone());
     let acknowledged = |done: Done, begun| event(done, begun, Some(begun + 1));
@@ -222,20 +286,78 @@ fn a_look_is_explained_by_what_may_have_been_last() {
         ("never put", false, vec![], Seen::Listed),
         ("put", true, vec![acknowledged(put(), 1)], on(&a)),
         ("put and gone", false, vec![acknowledged(put(), 1)], Seen::Nothing),
-        ("an older one", false, vec![acknowledged(put(), 1), acknowledged(other(), 3)], on(&a)),
-        ("perhaps late", true, vec![event(put(), 1, None), acknowledged(other(), 3)], on(&a)),
-        ("at the same time", true, vec![event(put(), 1, Some(9)), event(other(), 3, Some(8))], on(&a)),
-        ("deleted", false, vec![acknowledged(put(), 1), acknowledged(Done::Delete, 3)], Seen::Listed),
-        ("deleted with its manifest", false, vec![acknowledged(put(), 1), acknowledged(gone(), 3)], on(&a)),
-        ("perhaps deleted", true, vec![acknowledged(put(), 1), event(gone(), 3, None)], Seen::Nothing),
-        ("another's manifest", false, vec![acknowledged(other(), 1), acknowledged(gone(), 3)], Seen::Nothing),
-        ("pushed since", false, vec![acknowledged(put(), 1), acknowledged(gone(), 3), acknowledged(put(), 5)], Seen::Nothing),
-        ("later than the look", true, vec![acknowledged(put(), 1), acknowledged(gone(), 30)], on(&a)),
+        (
+            "an older one",
+            false,
+            vec![acknowledged(put(), 1), acknowledged(other(), 3)],
+            on(&a),
+        ),
+        (
+            "perhaps late",
+            true,
+            vec![event(put(), 1, None), acknowledged(other(), 3)],
+            on(&a),
+        ),
+        (
+            "at the same time",
+            true,
+            vec![event(put(), 1, Some(9)), event(other(), 3, Some(8))],
+            on(&a),
+        ),
+        (
+            "deleted",
+            false,
+            vec![acknowledged(put(), 1), acknowledged(Done::Delete, 3)],
+            Seen::Listed,
+        ),
+        (
+            "deleted with its manifest",
+            false,
+            vec![acknowledged(put(), 1), acknowledged(gone(), 3)],
+            on(&a),
+        ),
+        (
+            "perhaps deleted",
+            true,
+            vec![acknowledged(put(), 1), event(gone(), 3, None)],
+            Seen::Nothing,
+        ),
+        (
+            "another's manifest",
+            false,
+            vec![acknowledged(other(), 1), acknowledged(gone(), 3)],
+            Seen::Nothing,
+        ),
+        (
+            "pushed since",
+            false,
+            vec![
+                acknowledged(put(), 1),
+                acknowledged(gone(), 3),
+                acknowledged(put(), 5),
+            ],
+            Seen::Nothing,
+        ),
+        (
+            "later than the look",
+            true,
+            vec![acknowledged(put(), 1), acknowledged(gone(), 30)],
+            on(&a),
+        ),
         ("after the look", false, vec![acknowledged(put(), 30)], on(&a)),
     ] {
-        let look = Look { repository: 0, tag: 0, seen, begun: 10, ended: 20 };
-        let found =
-            if matches!(look.seen, Seen::Nothing) { look.may_be_nothing(&events, false) } else { !look.putters(&events).is_empty() };
+        let look = Look {
+            repository: 0,
+            tag: 0,
+            seen,
+            begun: 10,
+            ended: 20,
+        };
+        let found = if matches!(look.seen, Seen::Nothing) {
+            look.may_be_nothing(&events, false)
+        } else {
+            !look.putters(&events).is_empty()
+        };
         assert_eq!(found, explained, "{what}");
     }
 }

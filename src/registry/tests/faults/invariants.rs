@@ -1,5 +1,5 @@
-//! What must hold when everyone has finished or died, whatever went wrong: the invariants of the protocol, and a history of every tag that
-//! is linear.
+//! What must hold when everyone has finished or died, whatever went wrong: the invariants of the protocol,
+//! and a history of every tag that is linear.
 
 use super::super::super::states::blob::BlobState;
 use super::super::super::states::link::LinkRecord;
@@ -15,16 +15,27 @@ use std::time::Duration;
 /// The first thing that is wrong, now or when all uploads that were left have expired.
 pub(super) async fn broken(world: &Arc<World>, history: &History) -> Result<(), String> {
     let registry = Registry::new(world.store.clone(), world.store.clone()).with(any_sizes());
-    let mut standing = Standing { registry: &registry, world, history, restarted: false };
+    let mut standing = Standing {
+        registry: &registry,
+        world,
+        history,
+        restarted: false,
+    };
     standing.holds().await?;
     restart(world).await?;
     standing.restarted = true;
     standing.holds().await?;
     world.hand.advance(Duration::from_secs(25 * 60 * 60));
-    registry.expire_uploads().await.map_err(|why| format!("uploads do not expire: {why}"))?;
+    registry
+        .expire_uploads()
+        .await
+        .map_err(|why| format!("uploads do not expire: {why}"))?;
     standing.holds().await?;
     let mut damages = Damages::default();
-    registry.check(&Maintenance::by_the_stores_owner(), &mut damages).await.unwrap();
+    registry
+        .check(&Maintenance::by_the_stores_owner(), &mut damages)
+        .await
+        .unwrap();
     if standing.has_damaged_bytes().await {
         return Ok(());
     }
@@ -36,7 +47,8 @@ pub(super) async fn broken(world: &Arc<World>, history: &History) -> Result<(), 
     Ok(())
 }
 
-/// The store is started again, once by a process that may die and then by one that does not. Nothing half done is left.
+/// The store is started again, once by a process that may die and then by one that does not. Nothing half
+/// done is left.
 async fn restart(world: &Arc<World>) -> Result<(), String> {
     let process = Process::new(world, true);
     let starting = Registry::new(process.clone(), process.clone()).with(any_sizes());
@@ -46,9 +58,21 @@ async fn restart(world: &Arc<World>) -> Result<(), String> {
         tokio::task::yield_now().await;
     }
     let registry = Registry::new(world.store.clone(), world.store.clone()).with(any_sizes());
-    registry.finish_what_a_crash_left().await.map_err(|why| format!("what a crash left is not finished: {why}"))?;
+    registry
+        .finish_what_a_crash_left()
+        .await
+        .map_err(|why| format!("what a crash left is not finished: {why}"))?;
     for (prefix, show) in [("x/", Show::All), ("r/", Show::Hidden)] {
-        let left = world.store.list(Range { prefix, after: "", limit: 10, show }).await.unwrap();
+        let left = world
+            .store
+            .list(Range {
+                prefix,
+                after: "",
+                limit: 10,
+                show,
+            })
+            .await
+            .unwrap();
         if !left.is_empty() {
             return Err(format!("left after a restart: {left:?}"));
         }
@@ -96,14 +120,25 @@ impl Standing<'_> {
         }
         match self.history.unexplained(self.world.commits_at_once) {
             None => Ok(()),
-            Some(look) => Err(format!("{}:{}: {look:?} after {:#?}", REPOSITORIES[look.repository], TAGS[look.tag], self.history.events())),
+            Some(look) => Err(format!(
+                "{}:{}: {look:?} after {:#?}",
+                REPOSITORIES[look.repository],
+                TAGS[look.tag],
+                self.history.events()
+            )),
         }
     }
 
     async fn blob(&self) -> Result<(), String> {
-        let Some(blob) = self.world.blob(&content_digest()).await else { return Ok(()) };
+        let Some(blob) = self.world.blob(&content_digest()).await else {
+            return Ok(());
+        };
         let there = self.registry.bytes.open(&blob.generation).await.is_ok();
-        if blob.state != BlobState::Dying && !there { Err(format!("the blob {blob:?} has no bytes")) } else { Ok(()) }
+        if blob.state != BlobState::Dying && !there {
+            Err(format!("the blob {blob:?} has no bytes"))
+        } else {
+            Ok(())
+        }
     }
 
     /// The name of the bytes that the repository serves.
@@ -114,20 +149,37 @@ impl Standing<'_> {
     }
 
     async fn link(&self, repository: usize) -> Result<(), String> {
-        let Some(name) = self.linked(repository).await else { return Ok(()) };
+        let Some(name) = self.linked(repository).await else {
+            return Ok(());
+        };
         if let Some(deceived) = self.history.deceived(repository, &name) {
-            return Err(format!("{}: serves {name}, which was known to be damaged before {deceived:?}", REPOSITORIES[repository]));
+            return Err(format!(
+                "{}: serves {name}, which was known to be damaged before {deceived:?}",
+                REPOSITORIES[repository]
+            ));
         }
         match self.world.blob(&content_digest()).await {
             Some(blob) if blob.state != BlobState::Dying && blob.generation == name => Ok(()),
             // It was replaced, and nobody has pushed it here since.
-            Some(blob) if blob.state != BlobState::Dying && blob.has(&name) && self.world.is_damaged(&name) => Ok(()),
-            other => Err(format!("{}: a link to {name}, and the blob is {other:?}", REPOSITORIES[repository])),
+            Some(blob)
+                if blob.state != BlobState::Dying && blob.has(&name) && self.world.is_damaged(&name) =>
+            {
+                Ok(())
+            }
+            other => Err(format!(
+                "{}: a link to {name}, and the blob is {other:?}",
+                REPOSITORIES[repository]
+            )),
         }
     }
 
     async fn has_damaged_bytes(&self) -> bool {
-        let mut named = vec![self.world.blob(&content_digest()).await.map(|blob| blob.generation)];
+        let mut named = vec![
+            self.world
+                .blob(&content_digest())
+                .await
+                .map(|blob| blob.generation),
+        ];
         for repository in 0..REPOSITORIES.len() {
             named.push(self.linked(repository).await);
         }
@@ -139,17 +191,34 @@ impl Standing<'_> {
         let prefix = keys::manifests(&name);
         let mut keys = self.registry.records.keys(prefix.clone(), Show::All);
         while let Some(key) = keys.next().await.unwrap() {
-            let manifest = self.registry.records.read(&key).await.unwrap().map(|found| found.record);
-            let Some(manifest) = manifest.filter(ManifestRecord::is_readable) else { continue };
+            let manifest = self
+                .registry
+                .records
+                .read(&key)
+                .await
+                .unwrap()
+                .map(|found| found.record);
+            let Some(manifest) = manifest.filter(ManifestRecord::is_readable) else {
+                continue;
+            };
             let digest = keys::digest_of(prefix.rest(&key)).unwrap();
             self.manifest(repository, &name, &digest, &manifest).await?;
         }
         Ok(())
     }
 
-    async fn manifest(&self, number: usize, repository: &RepositoryName, digest: &Digest, manifest: &ManifestRecord) -> Result<(), String> {
-        let (registry, name) = (self.registry, repository.as_str());
-        if !manifest.header.blobs.is_empty() && content(registry, name, &content_digest()).await.ok().as_deref() != Some(CONTENT) {
+    async fn manifest(
+        &self,
+        number: usize,
+        repository: &RepositoryName,
+        digest: &Digest,
+        manifest: &ManifestRecord,
+    ) -> Result<(), String> {
+        let registry = self.registry;
+        let name = repository.as_str();
+        if !manifest.header.blobs.is_empty()
+            && content(registry, name, &content_digest()).await.ok().as_deref() != Some(CONTENT)
+        {
             let linked = self.linked(number).await;
             if linked.is_none_or(|linked| !self.world.is_damaged(&linked)) {
                 return Err(format!("{name}: the manifest {digest} has no readable blob"));
@@ -159,14 +228,28 @@ impl Standing<'_> {
             if registry.stored(repository, &child.0).await.unwrap().is_none() {
                 return Err(format!("{name}: {digest} lists {}, which is gone", child.0));
             }
-            if !registry.records.is_marked(&keys::index(repository, &child.0, digest)).await.unwrap() {
-                return Err(format!("{name}: {digest} lists {}, whose deletion would not find that", child.0));
+            if !registry
+                .records
+                .is_marked(&keys::index(repository, &child.0, digest))
+                .await
+                .unwrap()
+            {
+                return Err(format!(
+                    "{name}: {digest} lists {}, whose deletion would not find that",
+                    child.0
+                ));
             }
         }
         if let Some(subject) = &manifest.header.subject {
-            let listed = registry.referrers(&read(name), &subject.0, None, None).await.unwrap().manifests;
+            let listed = registry
+                .referrers(&read(name), &subject.0, None, None)
+                .await
+                .unwrap()
+                .manifests;
             if listed.iter().all(|referrer| referrer.digest != *digest) {
-                return Err(format!("{name}: {digest} is not among the referrers of its subject: {listed:?}"));
+                return Err(format!(
+                    "{name}: {digest} is not among the referrers of its subject: {listed:?}"
+                ));
             }
         }
         if registry.records.is_marked(&keys::in_catalog(name)).await.unwrap() {
@@ -178,44 +261,67 @@ impl Standing<'_> {
 
     /// Looks at the tag, and at what a deletion of the manifest that it is on would find.
     async fn tag(&self, repository: usize, number: usize) -> Result<(), String> {
-        let (name, tag) = (actors::name(repository), actors::tag_name(number));
+        let name = actors::name(repository);
+        let tag = actors::tag_name(number);
         let begun = self.history.now();
         let Some(digest) = self.registry.tag_target(&name, &tag).await.unwrap() else {
             self.history.look(repository, number, begun, Seen::Nothing);
             return Ok(());
         };
-        self.history.look(repository, number, begun, Seen::On(digest.clone()));
+        self.history
+            .look(repository, number, begun, Seen::On(digest.clone()));
         let there = self.registry.stored(&name, &digest).await.unwrap().is_some();
         let (acknowledged, unknown) = self.putters(repository, number, &digest);
         let events = self.history.events();
-        let deleting = events.iter().any(|event| matches!(&event.done, Done::DeleteManifest(gone) if *gone == digest));
+        let deleting = events
+            .iter()
+            .any(|event| matches!(&event.done, Done::DeleteManifest(gone) if *gone == digest));
         let back = keys::back_reference(&name, &digest, &tag);
         if !there && !unknown && (self.restarted || !deleting) {
-            return Err(format!("{name}:{tag} is on {digest}, which is not there: {events:#?}"));
+            return Err(format!(
+                "{name}:{tag} is on {digest}, which is not there: {events:#?}"
+            ));
         }
         if there && acknowledged && !self.registry.records.is_marked(&back).await.unwrap() {
-            return Err(format!("a deletion of {digest} would not find {name}:{tag}: {events:#?}"));
+            return Err(format!(
+                "a deletion of {digest} would not find {name}:{tag}: {events:#?}"
+            ));
         }
         Ok(())
     }
 
-    /// Whether the tag may be on the manifest by a push that was acknowledged, and whether by one that was not.
+    /// Whether the tag may be on the manifest by a push that was acknowledged, and whether by one that was
+    /// not.
     fn putters(&self, repository: usize, tag: usize, digest: &Digest) -> (bool, bool) {
         let now = self.history.now();
-        let look = Look { repository, tag, seen: Seen::On(digest.clone()), begun: now, ended: now };
+        let look = Look {
+            repository,
+            tag,
+            seen: Seen::On(digest.clone()),
+            begun: now,
+            ended: now,
+        };
         let events = self.history.events();
-        let acknowledged = look.putters(&events).iter().filter(|event| event.acknowledged.is_some()).count();
+        let acknowledged = look
+            .putters(&events)
+            .iter()
+            .filter(|event| event.acknowledged.is_some())
+            .count();
         (acknowledged > 0, acknowledged < look.putters(&events).len())
     }
 
-    /// A tag whose push died beside the deletion of its manifest leads nowhere, and nobody was told that it is there.
+    /// A tag whose push died beside the deletion of its manifest leads nowhere, and nobody was told that it
+    /// is there.
     async fn leads_nowhere_by_right(&self, damage: &str) -> bool {
         for repository in 0..REPOSITORIES.len() {
             for tag in 0..TAGS.len() {
-                let (name, tag_name) = (actors::name(repository), actors::tag_name(tag));
+                let name = actors::name(repository);
+                let tag_name = actors::tag_name(tag);
                 let begins = format!("damage: {}: is on the manifest", keys::tag(&name, &tag_name));
                 let digest = self.registry.tag_target(&name, &tag_name).await.unwrap();
-                if damage.starts_with(&begins) && digest.is_some_and(|digest| self.putters(repository, tag, &digest).1) {
+                if damage.starts_with(&begins)
+                    && digest.is_some_and(|digest| self.putters(repository, tag, &digest).1)
+                {
                     return true;
                 }
             }
@@ -225,9 +331,18 @@ impl Standing<'_> {
 
     async fn list(&self, repository: usize) {
         let begun = self.history.now();
-        let listed = self.registry.tags(&read(REPOSITORIES[repository]), "", 100).await.map(|page| page.entries).unwrap_or_default();
+        let listed = self
+            .registry
+            .tags(&read(REPOSITORIES[repository]), "", 100)
+            .await
+            .map(|page| page.entries)
+            .unwrap_or_default();
         for (number, tag) in TAGS.iter().enumerate() {
-            let seen = if listed.iter().any(|entry| entry == tag) { Seen::Listed } else { Seen::Nothing };
+            let seen = if listed.iter().any(|entry| entry == tag) {
+                Seen::Listed
+            } else {
+                Seen::Nothing
+            };
             self.history.look(repository, number, begun, seen);
         }
     }

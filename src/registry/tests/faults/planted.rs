@@ -1,5 +1,5 @@
-//! Clients and collectors that leave a step of the protocol out, or take two in the wrong order. That the runs find them out shows what
-//! the runs see.
+//! Clients and collectors that leave a step of the protocol out, or take two in the wrong order. That the
+//! runs find them out shows what the runs see.
 
 use super::super::super::deleting::listed;
 use super::super::super::keys::Key;
@@ -28,7 +28,8 @@ pub(super) enum Fault {
     DyingIsNotHelped,
     /// A mount does not look whether the bytes were found to be damaged.
     SuspectIsMounted,
-    /// The deletion of an index takes away what says that it lists others, although it may be pushed again meanwhile.
+    /// The deletion of an index takes away what says that it lists others, although it may be pushed again
+    /// meanwhile.
     MarksAreTakenBlindly,
     /// The same for what says that a deletion is under way, although another one may have begun.
     MarkerIsTakenBlindly,
@@ -36,7 +37,10 @@ pub(super) enum Fault {
 
 impl Fault {
     pub(super) const fn is_in_a_push(self) -> bool {
-        matches!(self, Self::CheckedBeforeMarked | Self::TagIsLeft | Self::DyingIsNotHelped)
+        matches!(
+            self,
+            Self::CheckedBeforeMarked | Self::TagIsLeft | Self::DyingIsNotHelped
+        )
     }
 
     pub(super) const fn is_in_a_deletion(self) -> bool {
@@ -45,15 +49,26 @@ impl Fault {
 }
 
 /// As the registry does it, but for the fault. Nothing here has a subject.
-pub(super) async fn push(registry: &Registry, permit: &Permit<Write>, tag: &str, bytes: Bytes, fault: Fault) -> Result<(), Error> {
-    let (repository, digest, tag) = (permit.repository(), sha256(&bytes), tag.parse::<Tag>().unwrap());
+pub(super) async fn push(
+    registry: &Registry,
+    permit: &Permit<Write>,
+    tag: &str,
+    bytes: Bytes,
+    fault: Fault,
+) -> Result<(), Error> {
+    let repository = permit.repository();
+    let digest = sha256(&bytes);
+    let tag = tag.parse::<Tag>().unwrap();
     let pushed = ManifestRecord::pending(&Manifest::parse(None, &bytes)?, bytes);
     until_settled(|| async {
         if !commit(registry, repository, &digest, &pushed, fault).await? {
             return Ok(None);
         }
-        if fault != Fault::TagIsLeft || registry.tag_target(repository, &tag).await?.as_ref() != Some(&digest) {
-            registry.write_tag(&Condition::default(), permit, &tag, &digest).await?;
+        if fault != Fault::TagIsLeft || registry.tag_target(repository, &tag).await?.as_ref() != Some(&digest)
+        {
+            registry
+                .write_tag(&Condition::default(), permit, &tag, &digest)
+                .await?;
         }
         Ok(registry.stays(repository, &digest).await?.then_some(()))
     })
@@ -67,14 +82,26 @@ async fn commit(
     pushed: &ManifestRecord,
     fault: Fault,
 ) -> Result<bool, Error> {
-    let (records, key) = (&registry.records, keys::manifest(repository, digest));
-    let announce = |found: Option<Found<ManifestRecord>>| Ok(ManifestRecord::announce(found.map(|found| found.record), pushed, false));
+    let records = &registry.records;
+    let key = keys::manifest(repository, digest);
+    let announce = |found: Option<Found<ManifestRecord>>| {
+        Ok(ManifestRecord::announce(
+            found.map(|found| found.record),
+            pushed,
+            false,
+        ))
+    };
     let (record, base) = match records.change(&key, announce).await? {
         (manifest::Found::Pending(record), Some(base)) => (record, base),
         (manifest::Found::Committed(_), _) => return Ok(true),
         (manifest::Found::Pending(_), None) => return Ok(false),
     };
-    let marks: Vec<_> = record.header.manifests.iter().map(|child| keys::index(repository, &child.0, digest)).collect();
+    let marks: Vec<_> = record
+        .header
+        .manifests
+        .iter()
+        .map(|child| keys::index(repository, &child.0, digest))
+        .collect();
     if fault != Fault::CheckedBeforeMarked {
         records.mark_all(&marks).await?;
     }
@@ -101,11 +128,25 @@ async fn commit(
 }
 
 /// The same for the deletion of a manifest. Nobody asks the indexes that may list it.
-pub(super) async fn delete(registry: &Registry, repository: &RepositoryName, digest: &Digest, fault: Fault) -> Result<(), Error> {
-    let (records, key, marker) = (&registry.records, keys::manifest(repository, digest), keys::deletion(repository, digest));
-    let found = records.read(&key).await?.filter(|found| found.record.is_readable()).ok_or(Error::ManifestUnknown)?;
-    let dying = [change(&key, Some(&found.base()), Some(&found.record.dying()))?].into_iter().chain(records.wanted(&marker).await?);
-    let Some(Changed::Written(version)) = records.change_all(dying.collect()).await?.into_iter().next() else {
+pub(super) async fn delete(
+    registry: &Registry,
+    repository: &RepositoryName,
+    digest: &Digest,
+    fault: Fault,
+) -> Result<(), Error> {
+    let records = &registry.records;
+    let key = keys::manifest(repository, digest);
+    let marker = keys::deletion(repository, digest);
+    let found = records
+        .read(&key)
+        .await?
+        .filter(|found| found.record.is_readable())
+        .ok_or(Error::ManifestUnknown)?;
+    let dying = [change(&key, Some(&found.base()), Some(&found.record.dying()))?]
+        .into_iter()
+        .chain(records.wanted(&marker).await?);
+    let Some(Changed::Written(version)) = records.change_all(dying.collect()).await?.into_iter().next()
+    else {
         return Err(Error::ManifestUnknown);
     };
     records.mark(&marker).await?;
@@ -113,7 +154,11 @@ pub(super) async fn delete(registry: &Registry, repository: &RepositoryName, dig
     for mark in listed(repository, digest, &found.record) {
         match fault {
             Fault::MarksAreTakenBlindly => take(registry, &mark).await?,
-            _ => records.clear(&mark, async || Ok(!registry.is_dying(repository, digest).await?)).await?,
+            _ => {
+                records
+                    .clear(&mark, async || Ok(!registry.is_dying(repository, digest).await?))
+                    .await?
+            }
         }
     }
     records.delete(&key, &version).await?;
@@ -125,21 +170,38 @@ pub(super) async fn delete(registry: &Registry, repository: &RepositoryName, dig
             }
             take(registry, &marker).await
         }
-        _ => records.clear(&marker, || registry.is_dying(repository, digest)).await,
+        _ => {
+            records
+                .clear(&marker, || registry.is_dying(repository, digest))
+                .await
+        }
     }
 }
 
 async fn take(registry: &Registry, mark: &Key<Mark>) -> Result<(), Error> {
-    let Some(found) = registry.records.read(mark).await? else { return Ok(()) };
+    let Some(found) = registry.records.read(mark).await? else {
+        return Ok(());
+    };
     registry.records.delete(mark, &found.version).await.map(drop)
 }
 
 /// The same for a mount. Whether the blob is here now.
-pub(super) async fn mount(registry: &Registry, from: &RepositoryName, to: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
+pub(super) async fn mount(
+    registry: &Registry,
+    from: &RepositoryName,
+    to: &RepositoryName,
+    digest: &Digest,
+) -> Result<bool, Error> {
     let records = &registry.records;
-    let Some(link) = records.read(&keys::link(digest, from)).await? else { return Ok(false) };
+    let Some(link) = records.read(&keys::link(digest, from)).await? else {
+        return Ok(false);
+    };
     let key = keys::link(digest, to);
-    let (_, base) = records.change(&key, |found| Ok(LinkRecord::announce(found.map(|found| found.record)))).await?;
+    let (_, base) = records
+        .change(&key, |found| {
+            Ok(LinkRecord::announce(found.map(|found| found.record)))
+        })
+        .await?;
     let decide = |found: Option<Found<BlobRecord>>| {
         Ok(match found.map(|found| found.record) {
             Some(blob) if blob.state == BlobState::Dying => Next::Keep(None),
@@ -148,9 +210,14 @@ pub(super) async fn mount(registry: &Registry, from: &RepositoryName, to: &Repos
         })
     };
     let (blob, _) = records.change(&keys::blob(digest), decide).await?;
-    let (Some(base), Some(blob)) = (base, blob) else { return Ok(false) };
+    let (Some(base), Some(blob)) = (base, blob) else {
+        return Ok(false);
+    };
     if link.record.generation.as_ref() != Some(&blob.generation) {
         return Ok(false);
     }
-    Ok(records.swap(&key, &base, &LinkRecord::live(blob.generation, blob.size)).await?.is_some())
+    Ok(records
+        .swap(&key, &base, &LinkRecord::live(blob.generation, blob.size))
+        .await?
+        .is_some())
 }

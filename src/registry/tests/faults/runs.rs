@@ -12,7 +12,10 @@ use std::time::Duration;
 
 /// How many seeds are tried; more with `WHARFINGER_FAULT_SEEDS`.
 fn seeds(default: u64) -> u64 {
-    std::env::var("WHARFINGER_FAULT_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(default)
+    std::env::var("WHARFINGER_FAULT_SEEDS")
+        .ok()
+        .and_then(|seeds| seeds.parse().ok())
+        .unwrap_or(default)
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -30,7 +33,14 @@ struct Crowd {
 
 impl Crowd {
     const fn of(actor: fn(&World) -> Actor, odds: Odds) -> Self {
-        Self { odds, actor, conduct: Conduct { grace: Duration::ZERO, fault: None } }
+        Self {
+            odds,
+            actor,
+            conduct: Conduct {
+                grace: Duration::ZERO,
+                fault: None,
+            },
+        }
     }
 
     const fn grace(mut self, grace: Duration) -> Self {
@@ -55,12 +65,15 @@ impl Crowd {
     }
 
     async fn meet(self, seed: u64) -> Result<(), String> {
-        let (world, history) = (World::new(seed, self.odds), Arc::new(History::default()));
+        let world = World::new(seed, self.odds);
+        let history = Arc::new(History::default());
         self.prepare(&world, &history).await;
         let actors: Vec<Actor> = (0..2 + world.roll(5)).map(|_| (self.actor)(&world)).collect();
         let mut tasks = Vec::new();
         for actor in &actors {
-            tasks.push(tokio::spawn(self.client(Process::new(&world, true), &history).run(*actor)));
+            tasks.push(tokio::spawn(
+                self.client(Process::new(&world, true), &history).run(*actor),
+            ));
         }
         for task in tasks {
             task.await.unwrap();
@@ -73,25 +86,34 @@ impl Crowd {
         broken.map_err(|why| format!("seed {seed}: {why}\n{actors:?}"))?;
         // Without a grace, nothing was promised.
         match history.broken_promises() {
-            promises if promises > 0 && !self.conduct.grace.is_zero() => Err(format!("seed {seed}: {promises} promises\n{actors:?}")),
+            promises if promises > 0 && !self.conduct.grace.is_zero() => {
+                Err(format!("seed {seed}: {promises} promises\n{actors:?}"))
+            }
             _ => Ok(()),
         }
     }
 
-    /// In most of the runs the blob is there from before, linked, so that it can be collected from under somebody; and at times a manifest
-    /// with all tags or without one.
+    /// In most of the runs the blob is there from before, linked, so that it can be collected from under
+    /// somebody; and at times a manifest with all tags or without one.
     async fn prepare(self, world: &Arc<World>, history: &Arc<History>) {
         let quiet = Registry::new(world.store.clone(), world.store.clone()).with(any_sizes());
         for (number, repository) in REPOSITORIES.into_iter().enumerate().take(world.roll(4) as usize) {
             push_blob(&quiet, repository, CONTENT).await;
             match world.roll(4) {
                 0 | 1 => {
-                    let (bytes, permit) = (manifest(LISTED), write(repository));
-                    quiet.put_manifest(&permit, &Reference::Digest(sha256(&bytes)), None, bytes).await.unwrap();
+                    let bytes = manifest(LISTED);
+                    let permit = write(repository);
+                    quiet
+                        .put_manifest(&permit, &Reference::Digest(sha256(&bytes)), None, bytes)
+                        .await
+                        .unwrap();
                 }
                 2 => {
                     let process = Process::new(world, false);
-                    let client = Client { registry: quiet.clone(), ..self.client(process, history) };
+                    let client = Client {
+                        registry: quiet.clone(),
+                        ..self.client(process, history)
+                    };
                     for tag in 0..TAGS.len() {
                         client.push(number, LISTED, tag).await.unwrap();
                     }
@@ -99,12 +121,21 @@ impl Crowd {
                 _ => {}
             }
         }
-        world.hand.advance(if world.roll(3) == 0 { world.roll(24) * HOUR } else { 2 * DAY });
+        world.hand.advance(if world.roll(3) == 0 {
+            world.roll(24) * HOUR
+        } else {
+            2 * DAY
+        });
     }
 
     fn client(self, process: Arc<Process>, history: &Arc<History>) -> Client {
         let registry = Registry::new(process.clone(), process.clone()).with(any_sizes());
-        Client { registry, process, history: history.clone(), conduct: self.conduct }
+        Client {
+            registry,
+            process,
+            history: history.clone(),
+            conduct: self.conduct,
+        }
     }
 }
 
@@ -155,7 +186,12 @@ fn whoever_was_told_that_a_blob_is_here_may_push_what_needs_it() {
         hold(Crowd::of(Actor::relying, odds).grace(DAY), 300);
     }
     // Nobody could rely on collectors that take what was asked for a moment ago, and the runs see it.
-    assert!(Crowd::of(Actor::relying, Odds::NONE).grace(SECOND).loses_something(2000).is_some());
+    assert!(
+        Crowd::of(Actor::relying, Odds::NONE)
+            .grace(SECOND)
+            .loses_something(2000)
+            .is_some()
+    );
 }
 
 #[test]
@@ -163,7 +199,12 @@ fn whoever_pushed_a_child_has_half_of_the_grace_for_its_index() {
     for odds in [Odds::ALL, Odds::NONE] {
         hold(Crowd::of(Actor::refreshing, odds).grace(DAY), 300);
     }
-    assert!(Crowd::of(Actor::refreshing, Odds::NONE).grace(DAY / 4).loses_something(2000).is_some());
+    assert!(
+        Crowd::of(Actor::refreshing, Odds::NONE)
+            .grace(DAY / 4)
+            .loses_something(2000)
+            .is_some()
+    );
 }
 
 /// A protocol without one of its steps loses something, and the runs see it.
@@ -181,8 +222,15 @@ fn whoever_leaves_a_step_out_is_found_out() {
         (Fault::MarkerIsTakenBlindly, Actor::deleting, 4000),
     ] {
         // That a deletion was forgotten is seen best when it dies.
-        let odds = if fault == Fault::MarkerIsTakenBlindly { Odds::ALL } else { Odds::NONE };
+        let odds = if fault == Fault::MarkerIsTakenBlindly {
+            Odds::ALL
+        } else {
+            Odds::NONE
+        };
         let found = Crowd::of(actor, odds).with(fault).loses_something(seeds);
-        assert!(found.is_some(), "{fault:?} is not found with one of {seeds} seeds");
+        assert!(
+            found.is_some(),
+            "{fault:?} is not found with one of {seeds} seeds"
+        );
     }
 }

@@ -4,7 +4,9 @@ use super::super::super::keys::Key;
 use super::super::super::records;
 use super::super::super::states::blob::{BlobRecord, BlobState};
 use super::super::*;
-use crate::storage::{Answer, BlobFile, Change, Failure, Look, Range, Record, Resume, Value, Version, Written};
+use crate::storage::{
+    Answer, BlobFile, Change, Failure, Look, Range, Record, Resume, Value, Version, Written,
+};
 use futures_util::future::BoxFuture;
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
@@ -27,8 +29,20 @@ pub(super) struct Odds {
 }
 
 impl Odds {
-    pub(super) const NONE: Self = Self { fails: 0, loses_the_answer: 0, comes_late: 0, comes_twice: 0, dies: 0 };
-    pub(super) const ALL: Self = Self { fails: 15, loses_the_answer: 15, comes_late: 15, comes_twice: 100, dies: 10 };
+    pub(super) const NONE: Self = Self {
+        fails: 0,
+        loses_the_answer: 0,
+        comes_late: 0,
+        comes_twice: 0,
+        dies: 0,
+    };
+    pub(super) const ALL: Self = Self {
+        fails: 15,
+        loses_the_answer: 15,
+        comes_late: 15,
+        comes_twice: 100,
+        dies: 10,
+    };
 }
 
 /// What all processes share.
@@ -37,8 +51,8 @@ pub(super) struct World {
     /// Moves the store's time.
     pub hand: ManualClock,
     dice: Mutex<fastrand::Rng>,
-    /// How often each record was changed: what a bucket has in the entity tags of its tombstones, so that a request that comes late
-    /// finds out that the record was there and is gone again.
+    /// How often each record was changed: what a bucket has in the entity tags of its tombstones, so that a
+    /// request that comes late finds out that the record was there and is gone again.
     changes: Mutex<HashMap<String, u64>>,
     /// How often each name of bytes was published.
     published: Mutex<HashMap<String, u64>>,
@@ -47,7 +61,8 @@ pub(super) struct World {
     /// By how many minutes time moved since everybody began.
     waited: AtomicU64,
     odds: Odds,
-    /// Whether several changes that are asked for at once are one commit, as in a folder, or one request each, as in a bucket.
+    /// Whether several changes that are asked for at once are one commit, as in a folder, or one request
+    /// each, as in a bucket.
     pub commits_at_once: bool,
 }
 
@@ -93,7 +108,11 @@ impl World {
 
     /// Lets the others run, mostly for a moment and now and then for long.
     async fn pause(&self) {
-        let turns = if self.roll(30) == 0 { self.roll(300) } else { self.roll(5) };
+        let turns = if self.roll(30) == 0 {
+            self.roll(300)
+        } else {
+            self.roll(5)
+        };
         for _ in 0..turns {
             tokio::task::yield_now().await;
         }
@@ -111,7 +130,13 @@ impl World {
     }
 
     fn fate(&self) -> Fate {
-        let Odds { fails, loses_the_answer, comes_late, comes_twice, .. } = self.odds;
+        let Odds {
+            fails,
+            loses_the_answer,
+            comes_late,
+            comes_twice,
+            ..
+        } = self.odds;
         match self.roll(1000) {
             roll if roll < fails => Fate::Fails,
             roll if roll < fails + loses_the_answer => Fate::LosesTheAnswer,
@@ -153,17 +178,31 @@ impl World {
     /// The name of bytes that become the blob's by this change.
     async fn publishes(&self, Change { key, value, .. }: &Change) -> Option<String> {
         let value = value.as_ref().filter(|_| key.starts_with("b/"))?;
-        let decode = |value: &Bytes| records::decode(&Key::<BlobRecord>::new(key.clone()), value).unwrap().0;
+        let decode = |value: &Bytes| {
+            records::decode(&Key::<BlobRecord>::new(key.clone()), value)
+                .unwrap()
+                .0
+        };
         let new = decode(&value.bytes);
-        let old = self.store.get(key).await.unwrap().map(|record| decode(&record.value));
-        let was_alive = old.is_some_and(|old| old.state != BlobState::Dying && old.generation == new.generation);
+        let old = self
+            .store
+            .get(key)
+            .await
+            .unwrap()
+            .map(|record| decode(&record.value));
+        let was_alive =
+            old.is_some_and(|old| old.state != BlobState::Dying && old.generation == new.generation);
         (new.state == BlobState::Live && !was_alive).then_some(new.generation)
     }
 
     /// Names of bytes that became a blob's more than once.
     pub(super) fn published_twice(&self) -> Vec<String> {
         let published = self.published.lock().unwrap();
-        published.iter().filter(|(_, times)| **times > 1).map(|(name, _)| name.clone()).collect()
+        published
+            .iter()
+            .filter(|(_, times)| **times > 1)
+            .map(|(name, _)| name.clone())
+            .collect()
     }
 
     /// The blob's record, if there is one.
@@ -175,14 +214,23 @@ impl World {
 
     /// Other bytes of the same length stand there from now on.
     pub(super) async fn damage(&self, name: &str) {
-        let Ok(file) = self.store.open(name).await else { return };
+        let Ok(file) = self.store.open(name).await else {
+            return;
+        };
         let damaged = vec![b'?'; usize::try_from(file.size()).unwrap()];
         self.damaged.lock().unwrap().insert(name.to_owned());
         // How far they were kept before they were complete, if they were, is not known here.
         for kept in 0..=damaged.len() {
-            let resume = if kept == 0 { String::new() } else { kept.to_string() };
+            let resume = if kept == 0 {
+                String::new()
+            } else {
+                kept.to_string()
+            };
             let resume: Resume = serde_json::from_value(json!(resume)).unwrap();
-            let written = self.store.write(name, 0, &resume, vec![damaged.clone().into()], Box::new(|_| ())).await;
+            let written = self
+                .store
+                .write(name, 0, &resume, vec![damaged.clone().into()], Box::new(|_| ()))
+                .await;
             if written.is_ok() {
                 return;
             }
@@ -207,7 +255,10 @@ impl World {
     async fn change(self: &Arc<Self>, changes: Vec<Change>) -> Vec<Changed> {
         self.pause().await;
         // What a swap and a delete saw is in their version; a creation saw that there is nothing.
-        let changes: Vec<(Change, u64)> = changes.into_iter().map(|change| (change.clone(), self.changes(&change.key))).collect();
+        let changes: Vec<(Change, u64)> = changes
+            .into_iter()
+            .map(|change| (change.clone(), self.changes(&change.key)))
+            .collect();
         let failed = vec![Err(injected()); changes.len()];
         match self.fate() {
             Fate::Good => self.apply(changes).await,
@@ -239,7 +290,12 @@ pub(super) struct Process {
 
 impl Process {
     pub(super) fn new(world: &Arc<World>, mortal: bool) -> Arc<Self> {
-        Arc::new(Self { world: world.clone(), dead: AtomicBool::new(false), died: tokio::sync::Notify::new(), mortal })
+        Arc::new(Self {
+            world: world.clone(),
+            dead: AtomicBool::new(false),
+            died: tokio::sync::Notify::new(),
+            mortal,
+        })
     }
 
     /// `None` if the process dies first.
@@ -271,7 +327,14 @@ impl Process {
     }
 
     async fn change_one(&self, key: &str, expected: Option<&Version>, value: Option<Value>) -> Changed {
-        self.change(vec![Change { key: key.to_owned(), expected: expected.cloned(), value }]).await.pop().unwrap()
+        self.change(vec![Change {
+            key: key.to_owned(),
+            expected: expected.cloned(),
+            value,
+        }])
+        .await
+        .pop()
+        .unwrap()
     }
 
     /// For what is not a change of a record: it may fail, before or after it was done.
@@ -298,11 +361,19 @@ impl RecordStore for Process {
     }
 
     fn create<'a>(&'a self, key: &'a str, value: Value) -> Answer<'a, Version> {
-        Box::pin(async move { self.change_one(key, None, Some(value)).await?.ok_or(Failure::Conflict) })
+        Box::pin(async move {
+            self.change_one(key, None, Some(value))
+                .await?
+                .ok_or(Failure::Conflict)
+        })
     }
 
     fn swap<'a>(&'a self, key: &'a str, expected: &'a Version, value: Value) -> Answer<'a, Version> {
-        Box::pin(async move { self.change_one(key, Some(expected), Some(value)).await?.ok_or(Failure::Conflict) })
+        Box::pin(async move {
+            self.change_one(key, Some(expected), Some(value))
+                .await?
+                .ok_or(Failure::Conflict)
+        })
     }
 
     fn delete<'a>(&'a self, key: &'a str, expected: &'a Version) -> Answer<'a, ()> {
@@ -337,7 +408,14 @@ impl RecordStore for Process {
 }
 
 impl BlobStore for Process {
-    fn write<'a>(&'a self, name: &'a str, offset: u64, resume: &'a Resume, chunks: Vec<Bytes>, look: Look) -> Answer<'a, ()> {
+    fn write<'a>(
+        &'a self,
+        name: &'a str,
+        offset: u64,
+        resume: &'a Resume,
+        chunks: Vec<Bytes>,
+        look: Look,
+    ) -> Answer<'a, ()> {
         Box::pin(self.around(self.world.store.write(name, offset, resume, chunks, look)))
     }
 
@@ -360,7 +438,8 @@ impl BlobStore for Process {
     /// Comes late and twice at will: a name is never used again.
     fn remove<'a>(&'a self, name: &'a str, resume: &'a Resume) -> Answer<'a, ()> {
         Box::pin(async move {
-            let (world, again) = (self.world.clone(), name.to_owned());
+            let world = self.world.clone();
+            let again = name.to_owned();
             self.around(self.world.store.remove(name, resume)).await?;
             tokio::spawn(async move {
                 world.pause().await;

@@ -60,12 +60,29 @@ impl<'a> Copier<'a> {
         progress: &'a Progress,
     ) -> Result<Self, BackupError> {
         let to = target.files(files)?;
-        Ok(Self { from, hold, target, files, to, hard_link, clones: true, progress, shard: None })
+        Ok(Self {
+            from,
+            hold,
+            target,
+            files,
+            to,
+            hard_link,
+            clones: true,
+            progress,
+            shard: None,
+        })
     }
 
-    /// Sees to it that the file is in the backup, or says that the store has lost it. `size` is what the record says; of a file that is
-    /// not sealed, so many bytes are copied.
-    pub(super) fn copy(&mut self, shard: &str, name: &str, size: Option<u64>, kind: Kind, done: &mut BackedUp) -> Result<(), BackupError> {
+    /// Sees to it that the file is in the backup, or says that the store has lost it. `size` is what the
+    /// record says; of a file that is not sealed, so many bytes are copied.
+    pub(super) fn copy(
+        &mut self,
+        shard: &str,
+        name: &str,
+        size: Option<u64>,
+        kind: Kind,
+        done: &mut BackedUp,
+    ) -> Result<(), BackupError> {
         self.progress.check()?;
         if self.hold.is_broken() {
             return Err(BackupError::HoldBroken);
@@ -80,19 +97,31 @@ impl<'a> Copier<'a> {
                 match (kind, there) {
                     (Kind::Spare, _) => {}
                     (_, Some(_)) => {
-                        done.damage(format!("{}/{shard}/{name} is missing from the store; an earlier run had copied it", self.files));
+                        done.damage(format!(
+                            "{}/{shard}/{name} is missing from the store; an earlier run had copied it",
+                            self.files
+                        ));
                         done.files += 1;
                         done.kept += 1;
                     }
-                    (_, None) => done.damage(format!("{}/{shard}/{name} is missing from the store", self.files)),
+                    (_, None) => {
+                        done.damage(format!("{}/{shard}/{name} is missing from the store", self.files))
+                    }
                 }
                 return Ok(());
             }
         };
         let wanted = size.unwrap_or(found.len());
-        let length = if kind == Kind::Unsealed { wanted.min(found.len()) } else { found.len() };
+        let length = if kind == Kind::Unsealed {
+            wanted.min(found.len())
+        } else {
+            found.len()
+        };
         if length != wanted && kind != Kind::Spare {
-            done.damage(format!("{}/{shard}/{name} has {length} bytes in the store, not {wanted}", self.files));
+            done.damage(format!(
+                "{}/{shard}/{name} has {length} bytes in the store, not {wanted}",
+                self.files
+            ));
         }
         done.files += 1;
         let whole_already = there.is_some_and(|(size, _)| size == wanted) && length != wanted;
@@ -119,7 +148,10 @@ impl<'a> Copier<'a> {
             }
             Err(why) => {
                 done.files -= 1;
-                done.damage(format!("{}/{shard}/{name} cannot be read in the store: {why}", self.files));
+                done.damage(format!(
+                    "{}/{shard}/{name} cannot be read in the store: {why}",
+                    self.files
+                ));
             }
         }
         Ok(())
@@ -141,11 +173,18 @@ impl<'a> Copier<'a> {
             Ok(from) => Some(from),
             Err(Errno::NOENT) => None,
             Err(error) => {
-                return Err(BackupError::Store { folder: PathBuf::from(format!("{}/{name}", self.files)), source: error.into() });
+                return Err(BackupError::Store {
+                    folder: PathBuf::from(format!("{}/{name}", self.files)),
+                    source: error.into(),
+                });
             }
         };
         let to = made(&self.to, name).map_err(|error| self.failed(name)(error.into()))?;
-        self.shard = Some(Shard { name: name.to_owned(), from, to });
+        self.shard = Some(Shard {
+            name: name.to_owned(),
+            from,
+            to,
+        });
         Ok(())
     }
 
@@ -162,15 +201,21 @@ impl<'a> Copier<'a> {
         stat(&shard.to, name).map_err(|error| self.failed(name)(error.into()))
     }
 
-    /// In its folder, or among those that were to be removed meanwhile. A file moves from the one to the other and not back.
+    /// In its folder, or among those that were to be removed meanwhile. A file moves from the one to the
+    /// other and not back.
     fn source(&self, name: &str) -> Result<Source, BackupError> {
         let in_folder = self.shard.as_ref().and_then(|shard| shard.from.as_ref());
-        let opened = in_folder.map_or(Err(Errno::NOENT), |folder| open_file(folder, name, OFlags::RDONLY));
+        let opened = in_folder.map_or(Err(Errno::NOENT), |folder| {
+            open_file(folder, name, OFlags::RDONLY)
+        });
         let opened = match opened {
             Err(Errno::NOENT) => self.hold.open_held(name),
             opened => opened,
         };
-        let failed = |source| BackupError::Store { folder: PathBuf::from(format!("{}/{name}", self.files)), source };
+        let failed = |source| BackupError::Store {
+            folder: PathBuf::from(format!("{}/{name}", self.files)),
+            source,
+        };
         match opened {
             Ok(file) => {
                 let found = file.metadata().map_err(failed)?;
@@ -182,7 +227,8 @@ impl<'a> Copier<'a> {
         }
     }
 
-    /// Makes the file under a name of its own and renames it when it is whole. The inner error is the source's.
+    /// Makes the file under a name of its own and renames it when it is whole. The inner error is the
+    /// source's.
     fn make(
         &mut self,
         name: &str,
@@ -192,7 +238,9 @@ impl<'a> Copier<'a> {
         kind: Kind,
     ) -> Result<Result<Way, io::Error>, BackupError> {
         let part = format!("{name}{PART}");
-        let Some(shard) = &self.shard else { return Err(BackupError::Stopped) };
+        let Some(shard) = &self.shard else {
+            return Err(BackupError::Stopped);
+        };
         let to = shard.to.try_clone().map_err(self.failed(name))?;
         match rustix::fs::unlinkat(&to, &part, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {}
@@ -213,9 +261,18 @@ impl<'a> Copier<'a> {
                     return Ok(Err(why));
                 }
             };
-            let omit = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
-            let modified = Timespec { tv_sec: found.mtime(), tv_nsec: found.mtime_nsec() };
-            let times = Timestamps { last_access: omit, last_modification: modified };
+            let omit = Timespec {
+                tv_sec: 0,
+                tv_nsec: UTIME_OMIT,
+            };
+            let modified = Timespec {
+                tv_sec: found.mtime(),
+                tv_nsec: found.mtime_nsec(),
+            };
+            let times = Timestamps {
+                last_access: omit,
+                last_modification: modified,
+            };
             rustix::fs::futimens(&file, &times).map_err(|error| self.failed(&part)(error.into()))?;
             file.sync_all().map_err(self.failed(&part))?;
             way
@@ -236,11 +293,20 @@ impl<'a> Copier<'a> {
             Ok(()) => Ok(true),
             Err(Errno::MLINK) => Ok(false),
             Err(Errno::NOENT) => Err(BackupError::HoldBroken),
-            Err(error) => Err(BackupError::HardLink { to: self.target.path().to_owned(), source: error.into() }),
+            Err(error) => Err(BackupError::HardLink {
+                to: self.target.path().to_owned(),
+                source: error.into(),
+            }),
         }
     }
 
-    fn fill(&mut self, part: &str, to: &File, from: &File, length: u64) -> Result<Result<Way, io::Error>, BackupError> {
+    fn fill(
+        &mut self,
+        part: &str,
+        to: &File,
+        from: &File,
+        length: u64,
+    ) -> Result<Result<Way, io::Error>, BackupError> {
         if self.clones && length > 0 {
             self.clones = clone_file(to, from).is_ok();
             if self.clones {
@@ -248,7 +314,9 @@ impl<'a> Copier<'a> {
                 return Ok(Ok(Way::Cloned));
             }
         }
-        let (reader, mut writer, mut at) = (from, to, 0);
+        let reader = from;
+        let mut writer = to;
+        let mut at = 0;
         while at < length {
             self.progress.check()?;
             let most = PIECE.min(length - at);

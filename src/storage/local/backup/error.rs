@@ -10,7 +10,9 @@ use std::path::PathBuf;
 pub enum BackupError {
     #[error("another backup of this store is running: wait until it has ended")]
     Running,
-    #[error("stopped before it was complete: run the same command again, and it goes on with what is missing")]
+    #[error(
+        "stopped before it was complete: run the same command again, and it goes on with what is missing"
+    )]
     Stopped,
     #[error("the folder {} overlaps with the store in {}: name a folder outside of it, on another disk if you can", to.display(), store.display())]
     Overlap { to: PathBuf, store: PathBuf },
@@ -19,12 +21,18 @@ pub enum BackupError {
     #[error("the folder {} is a store that was served since it was a backup, or never was one: name another folder, so that nothing in it is lost", to.display())]
     AStore { to: PathBuf },
     #[error("the folder {} is a backup of another store, {found}, and this one is {expected}: name another folder", to.display())]
-    OtherStore { to: PathBuf, found: String, expected: String },
+    OtherStore {
+        to: PathBuf,
+        found: String,
+        expected: String,
+    },
     #[error("the backup needs {needed} more bytes, and the disk of {} has {left} to spare: make room, name a folder on a larger disk, or use --hard-link on the store's own disk", to.display())]
     NoRoom { to: PathBuf, needed: u64, left: u64 },
     #[error("the disk of {} is full: make room and run the same command again, and it goes on with what is missing", to.display())]
     Full { to: PathBuf },
-    #[error("the store's disk is full, and files that were kept for the backup had to go: make room, then run the same command again")]
+    #[error(
+        "the store's disk is full, and files that were kept for the backup had to go: make room, then run the same command again"
+    )]
     HoldBroken,
     #[error("no hard links can be made from the store to {}: {source}; both must be on one file system that has them. Leave out --hard-link to copy", to.display())]
     HardLink { to: PathBuf, source: io::Error },

@@ -17,7 +17,11 @@ pub trait Names: fmt::Debug + Send + Sync {
     /// What the keys of such records begin with.
     fn prefixes(&self) -> Vec<String>;
     /// The bytes that the record needs. An error says why the record cannot be read.
-    fn named(&self, key: &str, value: &Bytes) -> Result<Option<Named>, Box<dyn std::error::Error + Send + Sync>>;
+    fn named(
+        &self,
+        key: &str,
+        value: &Bytes,
+    ) -> Result<Option<Named>, Box<dyn std::error::Error + Send + Sync>>;
 }
 
 /// The bytes that a record names.
@@ -69,7 +73,8 @@ impl Inventory {
     ) -> rusqlite::Result<Self> {
         let mut blobs = Vec::new();
         for prefix in names.prefixes() {
-            let mut select = db.prepare("SELECT key, version, value FROM records WHERE key >= ?1 ORDER BY key")?;
+            let mut select =
+                db.prepare("SELECT key, version, value FROM records WHERE key >= ?1 ORDER BY key")?;
             let mut rows = select.query([&prefix])?;
             while let Some(row) = rows.next()? {
                 let key: String = row.get(0)?;
@@ -80,7 +85,10 @@ impl Inventory {
                     Cell::Here(value) => Ok(value),
                     Cell::InFile => read_value(Number(row.get(1)?)),
                 };
-                match value.map_err(Into::into).and_then(|value| item(names, &key, &value)) {
+                match value
+                    .map_err(Into::into)
+                    .and_then(|value| item(names, &key, &value))
+                {
                     Ok(item) => blobs.extend(item),
                     Err(why) => done.damage(format!("{key}: {why}")),
                 }
@@ -89,37 +97,61 @@ impl Inventory {
         blobs.sort_unstable_by_key(|item: &Item| (item.name, item.kind));
         blobs.dedup_by_key(|item| item.name);
         let mut select = db.prepare("SELECT version FROM records WHERE typeof(value) = 'text'")?;
-        let mut values = select.query_map([], |row| Ok(Number(row.get(0)?)))?.collect::<rusqlite::Result<Vec<_>>>()?;
+        let mut values = select
+            .query_map([], |row| Ok(Number(row.get(0)?)))?
+            .collect::<rusqlite::Result<Vec<_>>>()?;
         values.sort_unstable_by_key(|version| version.0.cast_unsigned());
         Ok(Self { blobs, values })
     }
 
     pub(super) fn announce(&self, progress: &Progress) {
-        progress.of_files.store((self.blobs.len() + self.values.len()) as u64, Ordering::Relaxed);
-        progress.of_bytes.store(self.blobs.iter().map(|item| item.size).sum(), Ordering::Relaxed);
+        progress
+            .of_files
+            .store((self.blobs.len() + self.values.len()) as u64, Ordering::Relaxed);
+        progress
+            .of_bytes
+            .store(self.blobs.iter().map(|item| item.size).sum(), Ordering::Relaxed);
     }
 
     pub(super) fn has_blob(&self, name: &str) -> bool {
-        self.blobs.binary_search_by(|item| item.name.as_slice().cmp(name.as_bytes())).is_ok()
+        self.blobs
+            .binary_search_by(|item| item.name.as_slice().cmp(name.as_bytes()))
+            .is_ok()
     }
 
     pub(super) fn has_value(&self, version: Number) -> bool {
-        self.values.binary_search_by_key(&version.0.cast_unsigned(), |version| version.0.cast_unsigned()).is_ok()
+        self.values
+            .binary_search_by_key(&version.0.cast_unsigned(), |version| version.0.cast_unsigned())
+            .is_ok()
     }
 }
 
-fn item(names: &dyn Names, key: &str, value: &Bytes) -> Result<Option<Item>, Box<dyn std::error::Error + Send + Sync>> {
-    let Some(Named { name, size, kind }) = names.named(key, value)? else { return Ok(None) };
+fn item(
+    names: &dyn Names,
+    key: &str,
+    value: &Bytes,
+) -> Result<Option<Item>, Box<dyn std::error::Error + Send + Sync>> {
+    let Some(Named { name, size, kind }) = names.named(key, value)? else {
+        return Ok(None);
+    };
     check_name(&name)?;
-    Ok(Some(Item { name: name.as_bytes().try_into()?, size, kind }))
+    Ok(Some(Item {
+        name: name.as_bytes().try_into()?,
+        size,
+        kind,
+    }))
 }
 
-/// Copies the table as it is now into the empty file `to`, and opens that. The source is read in one transaction, so that writers, who go on
-/// meanwhile, do not make it begin again; the log grows by what they write until it is done.
+/// Copies the table as it is now into the empty file `to`, and opens that. The source is read in one
+/// transaction, so that writers, who go on meanwhile, do not make it begin again; the log grows by what they
+/// write until it is done.
 pub(super) fn copy_records(from: &Path, to: &Path, progress: &Progress) -> Result<Connection, BackupError> {
     copy_table(from, to, || progress.check()).map_err(|failed| match failed {
         Failed::Stopped(why) => why,
-        Failed::Records(source) => BackupError::Records { file: to.to_owned(), source },
+        Failed::Records(source) => BackupError::Records {
+            file: to.to_owned(),
+            source,
+        },
     })
 }
 
@@ -134,7 +166,11 @@ impl From<rusqlite::Error> for Failed {
     }
 }
 
-fn copy_table(from: &Path, to: &Path, between: impl Fn() -> Result<(), BackupError>) -> Result<Connection, Failed> {
+fn copy_table(
+    from: &Path,
+    to: &Path,
+    between: impl Fn() -> Result<(), BackupError>,
+) -> Result<Connection, Failed> {
     let source = connect(from, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     source.busy_timeout(BUSY)?;
     let mut db = connect(to, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
@@ -142,14 +178,22 @@ fn copy_table(from: &Path, to: &Path, between: impl Fn() -> Result<(), BackupErr
     db.pragma_update_and_check(None, "journal_mode", "OFF", |_| Ok(()))?;
     db.pragma_update(None, "synchronous", "OFF")?;
     let snapshot = source.unchecked_transaction()?;
-    snapshot.query_row("SELECT count(*) FROM (SELECT 1 FROM records LIMIT 1)", [], |_| Ok(()))?;
+    snapshot.query_row("SELECT count(*) FROM (SELECT 1 FROM records LIMIT 1)", [], |_| {
+        Ok(())
+    })?;
     let copying = Backup::new(&snapshot, &mut db)?;
     loop {
         between().map_err(Failed::Stopped)?;
         match copying.step(PAGES)? {
             StepResult::Done => break,
             StepResult::More => {}
-            _ => return Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY), None).into()),
+            _ => {
+                return Err(rusqlite::Error::SqliteFailure(
+                    rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY),
+                    None,
+                )
+                .into());
+            }
         }
     }
     drop(copying);
@@ -169,11 +213,17 @@ mod tests {
 
     #[test]
     fn writers_go_on_and_the_copy_is_of_one_moment() {
-        let (store, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let store = tempfile::tempdir().unwrap();
+        let to = tempfile::tempdir().unwrap();
         let _open = Local::open(store.path()).unwrap();
-        let (from, to) = (store.path().join("records.sqlite3"), to.path().join("copy"));
+        let from = store.path().join("records.sqlite3");
+        let to = to.path().join("copy");
         let writer = Connection::open(&from).unwrap();
-        let insert = |key: String| writer.execute("INSERT INTO records VALUES (?1, 1, 0, 0, zeroblob(9000))", [key]).unwrap();
+        let insert = |key: String| {
+            writer
+                .execute("INSERT INTO records VALUES (?1, 1, 0, 0, zeroblob(9000))", [key])
+                .unwrap()
+        };
         for number in 0..20 {
             insert(format!("before {number:02}"));
         }
@@ -182,17 +232,38 @@ mod tests {
         let db = copy_table(&from, &to, || {
             steps.set(steps.get() + 1);
             insert(format!("after {}", steps.get()));
-            writer.execute("DELETE FROM records WHERE key = ?1", [format!("before {:02}", steps.get())]).unwrap();
+            writer
+                .execute(
+                    "DELETE FROM records WHERE key = ?1",
+                    [format!("before {:02}", steps.get())],
+                )
+                .unwrap();
             Ok(())
         });
         let Ok(db) = db else { panic!("no copy") };
-        assert!(steps.get() > 40, "{}: it was not begun anew, but it took several steps", steps.get());
-        let found: (u32, String) =
-            db.query_row("SELECT count(*), max(key) FROM records", [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        assert!(
+            steps.get() > 40,
+            "{}: it was not begun anew, but it took several steps",
+            steps.get()
+        );
+        let found: (u32, String) = db
+            .query_row("SELECT count(*), max(key) FROM records", [], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
+            .unwrap();
         assert_eq!(found, (20, "before 19".to_owned()));
-        assert_eq!(db.query_row("PRAGMA auto_vacuum", [], |row| row.get::<_, u32>(0)).unwrap(), 2, "it can give space back");
+        assert_eq!(
+            db.query_row("PRAGMA auto_vacuum", [], |row| row.get::<_, u32>(0))
+                .unwrap(),
+            2,
+            "it can give space back"
+        );
         db.close().unwrap();
-        assert_eq!(std::fs::read(&to).unwrap()[18..20], [1, 1], "a log is not needed to read it");
+        assert_eq!(
+            std::fs::read(&to).unwrap()[18..20],
+            [1, 1],
+            "a log is not needed to read it"
+        );
         assert_eq!(std::fs::read_dir(to.parent().unwrap()).unwrap().count(), 1);
     }
 }

@@ -2,12 +2,15 @@
 //!
 //! 1. Removals are held back ([`Hold`]), so everything that a record names from now on stays readable.
 //! 2. The records are copied as they are at one moment, in one read transaction. Writers go on meanwhile.
-//! 3. Every file that these records name is copied: to a name of its own, then synced, then renamed. So a file under its final name is
-//!    whole, and a later run keeps it if its size and time are those of the source.
-//! 4. The records take their place, then the file `format` does. Last, files that the records do not name are removed.
+//! 3. Every file that these records name is copied: to a name of its own, then synced, then renamed. So a
+//!    file under its final name is whole, and a later run keeps it if its size and time are those of the
+//!    source.
+//! 4. The records take their place, then the file `format` does. Last, files that the records do not name are
+//!    removed.
 //!
-//! Step 4 is the only one that changes what is there already. So when an earlier backup is refreshed, it stays usable until the new one
-//! takes its place, and it stays as it was if the run fails. A first backup has no `format` until it is complete, and nothing starts on it.
+//! Step 4 is the only one that changes what is there already. So when an earlier backup is refreshed, it
+//! stays usable until the new one takes its place, and it stays as it was if the run fails. A first backup
+//! has no `format` until it is complete, and nothing starts on it.
 
 mod copy;
 mod error;
@@ -93,11 +96,20 @@ impl Progress {
     #[must_use]
     pub fn now(&self) -> Copied {
         let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
-        Copied { files: read(&self.files), of_files: read(&self.of_files), bytes: read(&self.bytes), of_bytes: read(&self.of_bytes) }
+        Copied {
+            files: read(&self.files),
+            of_files: read(&self.of_files),
+            bytes: read(&self.bytes),
+            of_bytes: read(&self.of_bytes),
+        }
     }
 
     fn check(&self) -> Result<(), BackupError> {
-        if self.stopped.load(Ordering::SeqCst) { Err(BackupError::Stopped) } else { Ok(()) }
+        if self.stopped.load(Ordering::SeqCst) {
+            Err(BackupError::Stopped)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -111,8 +123,8 @@ impl BackedUp {
 }
 
 impl Local {
-    /// Copies the store as it is at one moment, while it is in use. Blocks meanwhile. What is damaged in the store itself does not keep the
-    /// rest from being copied, and is told at the end.
+    /// Copies the store as it is at one moment, while it is in use. Blocks meanwhile. What is damaged in the
+    /// store itself does not keep the rest from being copied, and is told at the end.
     pub fn back_up(&self, backup: Backup<'_>, progress: &Progress) -> Result<BackedUp, BackupError> {
         let _only = match self.backing_up.try_lock() {
             Ok(only) => only,
@@ -120,13 +132,25 @@ impl Local {
             Err(TryLockError::WouldBlock) => return Err(BackupError::Running),
         };
         let target = Target::open(backup.to, self.folder.path(), backup.store_id)?;
-        let held = Held::begin([self.records.values().files().1, self.blobs.files().1])
-            .map_err(|source| BackupError::Store { folder: self.folder.path().to_owned(), source })?;
+        let held =
+            Held::begin([self.records.values().files().1, self.blobs.files().1]).map_err(|source| {
+                BackupError::Store {
+                    folder: self.folder.path().to_owned(),
+                    source,
+                }
+            })?;
         let db = copy_records(self.records.file(), &target.new_records()?, progress)?;
         let mut done = BackedUp::default();
-        let read_value = |version| self.records.values().read(version).or_else(|_| held.read_value(version));
-        let inventory = Inventory::read(&db, backup.names, read_value, &mut done).map_err(target.records_failed())?;
-        db.close().map_err(|(_, source)| target.records_failed()(source))?;
+        let read_value = |version| {
+            self.records
+                .values()
+                .read(version)
+                .or_else(|_| held.read_value(version))
+        };
+        let inventory =
+            Inventory::read(&db, backup.names, read_value, &mut done).map_err(target.records_failed())?;
+        db.close()
+            .map_err(|(_, source)| target.records_failed()(source))?;
         inventory.announce(progress);
         if !backup.hard_link && !target.can_clone(self.records.file()) {
             target.check_room(&inventory)?;
@@ -149,7 +173,13 @@ impl Local {
         let (from, hold) = self.records.values().files();
         let mut copier = Copier::new(from, hold, target, "v", backup.hard_link, progress)?;
         for version in &inventory.values {
-            copier.copy(&values::shard(*version), &values::name(*version), None, Kind::Sealed, done)?;
+            copier.copy(
+                &values::shard(*version),
+                &values::name(*version),
+                None,
+                Kind::Sealed,
+                done,
+            )?;
         }
         copier.end()?;
         let (from, hold) = self.blobs.files();
@@ -175,7 +205,9 @@ impl<'a> Held<'a> {
     /// The value of a record that was removed meanwhile.
     fn read_value(&self, version: super::Number) -> Result<bytes::Bytes, super::Failure> {
         let [values, _] = self.0;
-        let mut file = values.open_held(&values::name(version)).map_err(std::io::Error::from)?;
+        let mut file = values
+            .open_held(&values::name(version))
+            .map_err(std::io::Error::from)?;
         let mut value = Vec::new();
         std::io::Read::read_to_end(&mut file, &mut value)?;
         Ok(value.into())

@@ -12,7 +12,8 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-/// The file that says whose backup the folder is. It comes first, and goes when the folder is served as a store.
+/// The file that says whose backup the folder is. It comes first, and goes when the folder is served as a
+/// store.
 pub(in crate::storage::local) const MARKER: &str = "backup";
 const NEW_MARKER: &str = "backup.new";
 const TITLE: &str = "wharfinger backup of store ";
@@ -21,7 +22,8 @@ const NEW_RECORDS: &str = "records.sqlite3.part";
 const RECORDS: &str = "records.sqlite3";
 /// What a file is called until it is complete, behind its name.
 pub(super) const PART: &str = ".part";
-/// What may lie in an empty folder: a lock that an earlier attempt left, and what file systems make by themselves.
+/// What may lie in an empty folder: a lock that an earlier attempt left, and what file systems make by
+/// themselves.
 const NOTHING: [&str; 3] = ["lock", "lost+found", NEW_MARKER];
 
 pub(super) struct Target {
@@ -36,12 +38,20 @@ enum Holds {
 }
 
 impl Target {
-    /// The folder, which is made if it is missing, and is marked and locked then. Changes nothing if it must not be written to.
+    /// The folder, which is made if it is missing, and is marked and locked then. Changes nothing if it must
+    /// not be written to.
     pub(super) fn open(to: &Path, store: &Path, store_id: &str) -> Result<Self, BackupError> {
         apart(&resolved(to), store)?;
         holds(to, store_id)?;
         let folder = Folder::lock(to).map_err(|why| match why {
-            OpenError::Folder { file: "the folder", source, .. } => BackupError::File { path: to.to_owned(), source },
+            OpenError::Folder {
+                file: "the folder",
+                source,
+                ..
+            } => BackupError::File {
+                path: to.to_owned(),
+                source,
+            },
             why => why.into(),
         })?;
         apart(folder.path(), store)?;
@@ -49,10 +59,14 @@ impl Target {
         let path = target.folder.path();
         match holds(path, store_id)? {
             Holds::Nothing => target.mark(store_id)?,
-            // A check of the backup may have been killed, and a log that is left beside a table is taken for that table's.
+            // A check of the backup may have been killed, and a log that is left beside a table is taken for
+            // that table's.
             Holds::Backup if path.join("records.sqlite3-wal").symlink_metadata().is_ok() => {
                 let table = path.join(RECORDS);
-                drop(open_for_writing(&table, true).map_err(|source| BackupError::Records { file: table, source })?);
+                drop(
+                    open_for_writing(&table, true)
+                        .map_err(|source| BackupError::Records { file: table, source })?,
+                );
             }
             Holds::Backup => {}
         }
@@ -72,12 +86,20 @@ impl Target {
     pub(super) fn new_records(&self) -> Result<PathBuf, BackupError> {
         self.folder.remove(NEW_RECORDS)?;
         let path = self.path().join(NEW_RECORDS);
-        open_file(self.folder.root(), NEW_RECORDS, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL).map_err(self.failed(&path))?;
+        open_file(
+            self.folder.root(),
+            NEW_RECORDS,
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL,
+        )
+        .map_err(self.failed(&path))?;
         Ok(path)
     }
 
     pub(super) fn records_failed(&self) -> impl Fn(rusqlite::Error) -> BackupError + '_ {
-        |source| BackupError::Records { file: self.path().join(NEW_RECORDS), source }
+        |source| BackupError::Records {
+            file: self.path().join(NEW_RECORDS),
+            source,
+        }
     }
 
     pub(super) fn failed(&self, path: &Path) -> impl Fn(Errno) -> BackupError + '_ {
@@ -85,11 +107,16 @@ impl Target {
         move |error| BackupError::of_file(self.path().to_owned(), path.clone(), error.into())
     }
 
-    /// Whether files can share their blocks with this one, which is the store's, so that a copy takes no room.
+    /// Whether files can share their blocks with this one, which is the store's, so that a copy takes no
+    /// room.
     pub(super) fn can_clone(&self, file: &Path) -> bool {
         const TRIED: &str = "clone.part";
         let clone = || -> io::Result<()> {
-            let made = open_file(self.folder.root(), TRIED, OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC)?;
+            let made = open_file(
+                self.folder.root(),
+                TRIED,
+                OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC,
+            )?;
             clone_file(&made, &File::open(file)?)
         };
         let cloned = clone().is_ok();
@@ -100,37 +127,47 @@ impl Target {
     /// Before anything is copied that would find no room in the end.
     pub(super) fn check_room(&self, inventory: &Inventory) -> Result<(), BackupError> {
         let files = self.files("d")?;
-        let (mut needed, mut shard) = (0, (String::new(), None));
+        let mut needed = 0;
+        let mut shard = (String::new(), None);
         for item in &inventory.blobs {
             let name = item.name();
             let (start, _) = name.split_at(2);
             if shard.0 != start {
                 shard = (start.to_owned(), open_folder(&files, start).ok());
             }
-            let there = shard.1.as_ref().and_then(|shard| stat(shard, name).ok().flatten());
+            let there = shard
+                .1
+                .as_ref()
+                .and_then(|shard| stat(shard, name).ok().flatten());
             if there.is_none_or(|(size, _)| size != item.size) {
                 needed += item.size;
             }
         }
         match Space::new(files).left() {
-            Ok(Some(left)) if left < needed => Err(BackupError::NoRoom { to: self.path().to_owned(), needed, left }),
+            Ok(Some(left)) if left < needed => Err(BackupError::NoRoom {
+                to: self.path().to_owned(),
+                needed,
+                left,
+            }),
             _ => Ok(()),
         }
     }
 
-    /// The new records take the place of those that were there, and a first backup becomes a store. To be called when all files that
-    /// the records name survive a power cut.
+    /// The new records take the place of those that were there, and a first backup becomes a store. To be
+    /// called when all files that the records name survive a power cut.
     pub(super) fn publish(&self) -> Result<(), BackupError> {
         let path = self.path().join(NEW_RECORDS);
         let failed = |source| BackupError::of_file(self.path().to_owned(), path.clone(), source);
-        let records = open_file(self.folder.root(), NEW_RECORDS, OFlags::RDONLY).map_err(self.failed(&path))?;
+        let records =
+            open_file(self.folder.root(), NEW_RECORDS, OFlags::RDONLY).map_err(self.failed(&path))?;
         records.sync_all().map_err(failed)?;
         self.folder.sync()?;
         self.folder.rename(NEW_RECORDS, RECORDS)?;
         Ok(self.folder.write_format()?)
     }
 
-    /// Removes what earlier runs copied and the records do not name, and parts that were cut short. How many files that were.
+    /// Removes what earlier runs copied and the records do not name, and parts that were cut short. How many
+    /// files that were.
     pub(super) fn remove_others(&self, inventory: &Inventory) -> Result<u64, BackupError> {
         let blob = |name: &str| check_name(name).is_ok() && !inventory.has_blob(name);
         let value = |name: &str| {
@@ -144,15 +181,20 @@ impl Target {
         let root = self.files(files)?;
         let mut removed = 0;
         let listed = |path: &Path, folder: &File| {
-            names(folder).map_err(|source| BackupError::of_file(self.path().to_owned(), path.to_owned(), source))
+            names(folder)
+                .map_err(|source| BackupError::of_file(self.path().to_owned(), path.to_owned(), source))
         };
-        for shard in listed(&self.path().join(files), &root)?.iter().filter(|shard| shard.len() == 2) {
+        for shard in listed(&self.path().join(files), &root)?
+            .iter()
+            .filter(|shard| shard.len() == 2)
+        {
             let path = self.path().join(files).join(shard);
             let folder = open_folder(&root, shard).map_err(self.failed(&path))?;
             for name in listed(&path, &folder)? {
                 let part = name.strip_suffix(PART);
                 if unneeded(&name) || part.is_some() {
-                    rustix::fs::unlinkat(&folder, &name, AtFlags::empty()).map_err(self.failed(&path.join(&name)))?;
+                    rustix::fs::unlinkat(&folder, &name, AtFlags::empty())
+                        .map_err(self.failed(&path.join(&name)))?;
                     removed += u64::from(part.is_none());
                 }
             }
@@ -203,14 +245,19 @@ pub(super) fn made(at: &File, name: &str) -> Result<File, Errno> {
 /// Neither folder may be in the other.
 fn apart(to: &Path, store: &Path) -> Result<(), BackupError> {
     if to.starts_with(store) || store.starts_with(to) {
-        return Err(BackupError::Overlap { to: to.to_owned(), store: store.to_owned() });
+        return Err(BackupError::Overlap {
+            to: to.to_owned(),
+            store: store.to_owned(),
+        });
     }
     Ok(())
 }
 
 /// The path without links, as far as it exists.
 fn resolved(path: &Path) -> PathBuf {
-    let found = path.ancestors().find_map(|above| Some((above.canonicalize().ok()?, path.strip_prefix(above).ok()?)));
+    let found = path
+        .ancestors()
+        .find_map(|above| Some((above.canonicalize().ok()?, path.strip_prefix(above).ok()?)));
     match found {
         Some((above, rest)) if rest.as_os_str().is_empty() => above,
         Some((above, rest)) => above.join(rest),
@@ -231,7 +278,13 @@ fn holds(to: &Path, store_id: &str) -> Result<Holds, BackupError> {
     };
     let mut found: Vec<String> = Vec::new();
     for entry in entries {
-        found.push(entry.map_err(failed(to))?.file_name().to_string_lossy().into_owned());
+        found.push(
+            entry
+                .map_err(failed(to))?
+                .file_name()
+                .to_string_lossy()
+                .into_owned(),
+        );
     }
     found.retain(|name| !NOTHING.contains(&name.as_str()));
     found.sort_unstable();
@@ -242,14 +295,20 @@ fn holds(to: &Path, store_id: &str) -> Result<Holds, BackupError> {
     match found.first() {
         None => Ok(Holds::Nothing),
         Some(_) if has("format") => Err(BackupError::AStore { to: to.to_owned() }),
-        Some(first) => Err(BackupError::NotABackup { to: to.to_owned(), found: format!("`{first}`") }),
+        Some(first) => Err(BackupError::NotABackup {
+            to: to.to_owned(),
+            found: format!("`{first}`"),
+        }),
     }
 }
 
 /// Whether the backup is of this store, in a format that this program writes.
 fn is_of(to: &Path, store_id: &str) -> Result<(), BackupError> {
     let path = to.join(MARKER);
-    let failed = |source| BackupError::File { path: path.clone(), source };
+    let failed = |source| BackupError::File {
+        path: path.clone(),
+        source,
+    };
     let root = File::open(to).map_err(failed)?;
     let mut text = String::new();
     let file = open_file(&root, MARKER, OFlags::RDONLY).map_err(|error| failed(error.into()))?;
@@ -257,14 +316,29 @@ fn is_of(to: &Path, store_id: &str) -> Result<(), BackupError> {
     match text.strip_prefix(TITLE).map(str::trim_end) {
         Some(found) if found == store_id => {}
         Some(found) => {
-            return Err(BackupError::OtherStore { to: to.to_owned(), found: found.to_owned(), expected: store_id.to_owned() });
+            return Err(BackupError::OtherStore {
+                to: to.to_owned(),
+                found: found.to_owned(),
+                expected: store_id.to_owned(),
+            });
         }
-        None => return Err(BackupError::NotABackup { to: to.to_owned(), found: format!("a `{MARKER}` of another program") }),
+        None => {
+            return Err(BackupError::NotABackup {
+                to: to.to_owned(),
+                found: format!("a `{MARKER}` of another program"),
+            });
+        }
     }
     match super::super::folder::layout(to, &root) {
         Ok(Layout::None | Layout::Current) | Err(OpenError::UnfinishedBackup { .. }) => Ok(()),
-        Ok(Layout::Old) => Err(OpenError::Older { folder: to.to_owned() }.into()),
-        Ok(Layout::Unfinished) => Err(OpenError::Unfinished { folder: to.to_owned() }.into()),
+        Ok(Layout::Old) => Err(OpenError::Older {
+            folder: to.to_owned(),
+        }
+        .into()),
+        Ok(Layout::Unfinished) => Err(OpenError::Unfinished {
+            folder: to.to_owned(),
+        }
+        .into()),
         Err(why) => Err(why.into()),
     }
 }

@@ -13,7 +13,8 @@ use tempfile::TempDir;
 
 const ID: &str = "5f1e0c9a77b0d3e45f1e0c9a77b0d3e4";
 
-/// Reads records such as `sealed 5 <name>`. Something may happen when the records have been copied, and before their files are.
+/// Reads records such as `sealed 5 <name>`. Something may happen when the records have been copied, and
+/// before their files are.
 #[derive(Default)]
 struct Plain<'a>(Mutex<Option<Box<dyn FnOnce() + Send + 'a>>>);
 
@@ -28,17 +29,27 @@ impl Names for Plain<'_> {
         vec!["b/".to_owned()]
     }
 
-    fn named(&self, _: &str, value: &Bytes) -> Result<Option<Named>, Box<dyn std::error::Error + Send + Sync>> {
+    fn named(
+        &self,
+        _: &str,
+        value: &Bytes,
+    ) -> Result<Option<Named>, Box<dyn std::error::Error + Send + Sync>> {
         let happens = self.0.lock().unwrap().take();
         happens.into_iter().for_each(|it| it());
         let text = str::from_utf8(value)?;
-        let [kind, size, name] = text.split(' ').collect::<Vec<_>>()[..] else { return Err("not three words".into()) };
+        let [kind, size, name] = text.split(' ').collect::<Vec<_>>()[..] else {
+            return Err("not three words".into());
+        };
         let kind = match kind {
             "sealed" => Kind::Sealed,
             "unsealed" => Kind::Unsealed,
             _ => Kind::Spare,
         };
-        Ok(Some(Named { name: name.to_owned(), size: size.parse()?, kind }))
+        Ok(Some(Named {
+            name: name.to_owned(),
+            size: size.parse()?,
+            kind,
+        }))
     }
 }
 
@@ -53,7 +64,11 @@ impl Store {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let local = Arc::new(Local::open(folder.path()).unwrap());
-        Self { folder, local, elsewhere: tempfile::tempdir().unwrap() }
+        Self {
+            folder,
+            local,
+            elsewhere: tempfile::tempdir().unwrap(),
+        }
     }
 
     /// With a sealed blob `a`, an upload `b` of which five bytes count, and a large value.
@@ -68,17 +83,30 @@ impl Store {
 
     async fn write(&self, short: &str, bytes: &str) {
         let chunks = vec![Bytes::copy_from_slice(bytes.as_bytes())];
-        self.local.write(&name(short), 0, &Resume::default(), chunks, Box::new(|_| ())).await.unwrap();
+        self.local
+            .write(&name(short), 0, &Resume::default(), chunks, Box::new(|_| ()))
+            .await
+            .unwrap();
     }
 
     async fn blob(&self, short: &str, bytes: &str, kind: &str) {
         self.write(short, bytes).await;
-        self.local.seal(&name(short), bytes.len() as u64, &Resume::default()).await.unwrap();
-        self.record(&format!("b/{short}"), &format!("{kind} {} {}", bytes.len(), name(short))).await;
+        self.local
+            .seal(&name(short), bytes.len() as u64, &Resume::default())
+            .await
+            .unwrap();
+        self.record(
+            &format!("b/{short}"),
+            &format!("{kind} {} {}", bytes.len(), name(short)),
+        )
+        .await;
     }
 
     async fn record(&self, key: &str, text: &str) -> Version {
-        self.local.create(key, Bytes::copy_from_slice(text.as_bytes()).into()).await.unwrap()
+        self.local
+            .create(key, Bytes::copy_from_slice(text.as_bytes()).into())
+            .await
+            .unwrap()
     }
 
     async fn delete(&self, key: &str) {
@@ -98,17 +126,35 @@ impl Store {
     fn back_up_while(&self, happens: impl FnOnce(&Progress) + Send) -> Result<BackedUp, BackupError> {
         let progress = Progress::default();
         let names = Plain(Mutex::new(Some(Box::new(|| happens(&progress)))));
-        let backup = Backup { to: &self.to(), hard_link: false, store_id: ID, names: &names };
+        let backup = Backup {
+            to: &self.to(),
+            hard_link: false,
+            store_id: ID,
+            names: &names,
+        };
         self.local.back_up(backup, &progress)
     }
 
     fn link(&self) -> Result<BackedUp, BackupError> {
-        let backup = Backup { to: &self.to(), hard_link: true, store_id: ID, names: &Plain::default() };
+        let backup = Backup {
+            to: &self.to(),
+            hard_link: true,
+            store_id: ID,
+            names: &Plain::default(),
+        };
         self.local.back_up(backup, &Progress::default())
     }
 
     fn back_up_to(&self, to: &Path, store_id: &str) -> Result<BackedUp, BackupError> {
-        self.local.back_up(Backup { to, hard_link: false, store_id, names: &Plain::default() }, &Progress::default())
+        self.local.back_up(
+            Backup {
+                to,
+                hard_link: false,
+                store_id,
+                names: &Plain::default(),
+            },
+            &Progress::default(),
+        )
     }
 
     /// The file of a blob in the store.
@@ -147,7 +193,15 @@ async fn text_of(store: &Local, short: &str) -> String {
 }
 
 async fn keys(store: &Local) -> Vec<String> {
-    store.list(crate::storage::Range { prefix: "", after: "", limit: 100, show: Show::All }).await.unwrap()
+    store
+        .list(crate::storage::Range {
+            prefix: "",
+            after: "",
+            limit: 100,
+            show: Show::All,
+        })
+        .await
+        .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -158,18 +212,40 @@ async fn a_backup_is_a_store_with_what_the_records_name() {
     store.record("b/spare", &format!("spare 5 {}", name("d"))).await;
     let done = store.back_up().unwrap();
     let bytes = 10 + LARGE as u64 + 1;
-    assert_eq!((done.files, done.bytes, done.copied + done.cloned, done.kept, done.damages), (3, bytes, 3, 0, 0), "{done:?}");
+    assert_eq!(
+        (
+            done.files,
+            done.bytes,
+            done.copied + done.cloned,
+            done.kept,
+            done.damages
+        ),
+        (3, bytes, 3, 0, 0),
+        "{done:?}"
+    );
     for name in ["format", "backup", "records.sqlite3", "d"] {
         let mode = store.to().join(name).metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o077, 0, "{name}: {mode:o}");
     }
-    assert_eq!(store.copy("a").metadata().unwrap().mtime(), store.bytes("a").metadata().unwrap().mtime());
+    assert_eq!(
+        store.copy("a").metadata().unwrap().mtime(),
+        store.bytes("a").metadata().unwrap().mtime()
+    );
     let restored = Local::open(&store.to()).unwrap();
     assert_eq!(keys(&restored).await, ["b/a", "b/b", "b/spare", "r/large"]);
     for key in ["b/a", "r/large"] {
-        assert_eq!(restored.get(key).await.unwrap(), store.local.get(key).await.unwrap());
+        assert_eq!(
+            restored.get(key).await.unwrap(),
+            store.local.get(key).await.unwrap()
+        );
     }
-    assert_eq!((text_of(&restored, "a").await.as_str(), text_of(&restored, "b").await.as_str()), ("alpha", "bravo"));
+    assert_eq!(
+        (
+            text_of(&restored, "a").await.as_str(),
+            text_of(&restored, "b").await.as_str()
+        ),
+        ("alpha", "bravo")
+    );
     assert!(!store.copy("c").exists());
     assert_eq!(restored.check().unwrap(), (Vec::new(), 0));
 }
@@ -183,27 +259,53 @@ async fn what_is_removed_meanwhile_is_in_the_backup_and_gone_afterwards() {
             store.delete("b/a").await;
             store.local.remove(&name("a"), &Resume::default()).await.unwrap();
             store.local.remove(&name("b"), &Resume::default()).await.unwrap();
-            assert!(BlobStore::open(&*store.local, &name("a")).await.is_err(), "it is gone for everybody else");
+            assert!(
+                BlobStore::open(&*store.local, &name("a")).await.is_err(),
+                "it is gone for everybody else"
+            );
             store.local.swap("r/large", &version, large('2')).await.unwrap();
             store.blob("c", "later", "sealed").await;
         });
     });
     assert_eq!(done.unwrap().damaged, [""; 0]);
-    assert!(!store.bytes("a").exists() && !store.folder.path().join("d/held").exists() && !store.folder.path().join("v/held").exists());
-    assert_eq!(store.local.check().unwrap(), (Vec::new(), 0), "the old value is gone");
+    assert!(
+        !store.bytes("a").exists()
+            && !store.folder.path().join("d/held").exists()
+            && !store.folder.path().join("v/held").exists()
+    );
+    assert_eq!(
+        store.local.check().unwrap(),
+        (Vec::new(), 0),
+        "the old value is gone"
+    );
     let restored = Local::open(&store.to()).unwrap();
     assert_eq!(keys(&restored).await, ["b/a", "b/b", "r/large"]);
-    assert_eq!((text_of(&restored, "a").await.as_str(), text_of(&restored, "b").await.as_str()), ("alpha", "bravo"));
-    assert_eq!(restored.get("r/large").await.unwrap().unwrap().value, large('1').bytes);
+    assert_eq!(
+        (
+            text_of(&restored, "a").await.as_str(),
+            text_of(&restored, "b").await.as_str()
+        ),
+        ("alpha", "bravo")
+    );
+    assert_eq!(
+        restored.get("r/large").await.unwrap().unwrap().value,
+        large('1').bytes
+    );
     assert_eq!(restored.check().unwrap(), (Vec::new(), 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_starts_on_an_unfinished_backup_and_the_next_run_finishes_it() {
     let store = Store::with_files().await;
-    assert!(matches!(store.back_up_while(Progress::stop), Err(BackupError::Stopped)));
+    assert!(matches!(
+        store.back_up_while(Progress::stop),
+        Err(BackupError::Stopped)
+    ));
     for opened in [Local::open(&store.to()), Local::open_existing(&store.to())] {
-        assert!(matches!(opened, Err(OpenError::UnfinishedBackup { .. })), "{opened:?}");
+        assert!(
+            matches!(opened, Err(OpenError::UnfinishedBackup { .. })),
+            "{opened:?}"
+        );
     }
     // The first file was copied, and the second one in part.
     let whole = store.bytes("a");
@@ -211,11 +313,19 @@ async fn nothing_starts_on_an_unfinished_backup_and_the_next_run_finishes_it() {
     std::fs::create_dir_all(store.copy("b").parent().unwrap()).unwrap();
     std::fs::copy(&whole, store.copy("a")).unwrap();
     let time = whole.metadata().unwrap().modified().unwrap();
-    std::fs::File::options().write(true).open(store.copy("a")).unwrap().set_modified(time).unwrap();
+    std::fs::File::options()
+        .write(true)
+        .open(store.copy("a"))
+        .unwrap()
+        .set_modified(time)
+        .unwrap();
     std::fs::write(store.copy("b").with_extension("part"), "br").unwrap();
     let done = store.back_up().unwrap();
     assert_eq!((done.files, done.kept), (3, 1), "{done:?}");
-    let names: Vec<_> = std::fs::read_dir(store.copy("b").parent().unwrap()).unwrap().map(|one| one.unwrap().file_name()).collect();
+    let names: Vec<_> = std::fs::read_dir(store.copy("b").parent().unwrap())
+        .unwrap()
+        .map(|one| one.unwrap().file_name())
+        .collect();
     assert_eq!(names, [name("b").as_str()]);
     Local::open(&store.to()).unwrap();
 }
@@ -227,7 +337,10 @@ async fn an_earlier_backup_is_brought_up_to_date_and_usable_until_then() {
     store.delete("b/a").await;
     store.local.remove(&name("a"), &Resume::default()).await.unwrap();
     store.blob("c", "charlie", "sealed").await;
-    assert!(matches!(store.back_up_while(Progress::stop), Err(BackupError::Stopped)));
+    assert!(matches!(
+        store.back_up_while(Progress::stop),
+        Err(BackupError::Stopped)
+    ));
     let earlier = Local::open_existing(&store.to()).unwrap();
     assert_eq!(
         (keys(&earlier).await, text_of(&earlier, "a").await.as_str()),
@@ -237,7 +350,10 @@ async fn an_earlier_backup_is_brought_up_to_date_and_usable_until_then() {
     let done = store.back_up().unwrap();
     assert_eq!((done.files, done.kept, done.removed), (3, 2, 1), "{done:?}");
     let now = Local::open_existing(&store.to()).unwrap();
-    assert_eq!((keys(&now).await, text_of(&now, "c").await.as_str()), (["b/b", "b/c", "r/large"].map(str::to_owned).into(), "charlie"));
+    assert_eq!(
+        (keys(&now).await, text_of(&now, "c").await.as_str()),
+        (["b/b", "b/c", "r/large"].map(str::to_owned).into(), "charlie")
+    );
     assert!(!store.copy("a").exists());
 }
 
@@ -248,8 +364,16 @@ async fn an_upload_that_went_on_is_copied_again() {
     // What it wrote behind the first five bytes did not count.
     store.delete("b/b").await;
     let chunks = vec![Bytes::from_static(b" brings")];
-    store.local.write(&name("b"), 5, &Resume::default(), chunks, Box::new(|_| ())).await.unwrap();
-    store.local.seal(&name("b"), 12, &Resume::default()).await.unwrap();
+    store
+        .local
+        .write(&name("b"), 5, &Resume::default(), chunks, Box::new(|_| ()))
+        .await
+        .unwrap();
+    store
+        .local
+        .seal(&name("b"), 12, &Resume::default())
+        .await
+        .unwrap();
     store.record("b/b", &format!("sealed 12 {}", name("b"))).await;
     store.back_up().unwrap();
     assert_eq!(std::fs::read_to_string(store.copy("b")).unwrap(), "bravo brings");
@@ -266,15 +390,37 @@ async fn damage_of_the_store_is_told_and_takes_nothing_from_an_earlier_backup() 
     std::fs::remove_file(store.bytes("d")).unwrap();
     store.record("b/e", "nonsense").await;
     let done = store.back_up().unwrap();
-    let told = ["b/e: not three words", "a missing from", "c has 3 bytes in the store, not 7", "d is missing"];
+    let told = [
+        "b/e: not three words",
+        "a missing from",
+        "c has 3 bytes in the store, not 7",
+        "d is missing",
+    ];
     assert_eq!(done.damages, 4, "{done:?}");
-    let [e, a, c, d] = &done.damaged[..] else { panic!("{done:?}") };
+    let [e, a, c, d] = &done.damaged[..] else {
+        panic!("{done:?}")
+    };
     assert_eq!(e, told[0]);
-    assert!(a.contains(&name("a")) && a.ends_with("is missing from the store; an earlier run had copied it"), "{a}");
-    assert!(c.ends_with(&format!("{} has 3 bytes in the store, not 7", name("c"))), "{c}");
-    assert!(d.ends_with(&format!("{} is missing from the store", name("d"))), "{d}");
+    assert!(
+        a.contains(&name("a")) && a.ends_with("is missing from the store; an earlier run had copied it"),
+        "{a}"
+    );
+    assert!(
+        c.ends_with(&format!("{} has 3 bytes in the store, not 7", name("c"))),
+        "{c}"
+    );
+    assert!(
+        d.ends_with(&format!("{} is missing from the store", name("d"))),
+        "{d}"
+    );
     let now = Local::open_existing(&store.to()).unwrap();
-    assert_eq!((text_of(&now, "a").await.as_str(), text_of(&now, "c").await.as_str()), ("alpha", "charlie"));
+    assert_eq!(
+        (
+            text_of(&now, "a").await.as_str(),
+            text_of(&now, "c").await.as_str()
+        ),
+        ("alpha", "charlie")
+    );
 }
 
 #[tokio::test]
@@ -303,7 +449,10 @@ async fn hard_links_are_made_of_what_nobody_writes_any_more() {
     store.local.swap("r/large", &version, large('2')).await.unwrap();
     let restored = Local::open_existing(&store.to()).unwrap();
     assert_eq!(text_of(&restored, "a").await, "alpha");
-    assert_eq!(restored.get("r/large").await.unwrap().unwrap().value, large('1').bytes);
+    assert_eq!(
+        restored.get("r/large").await.unwrap().unwrap().value,
+        large('1').bytes
+    );
     drop(restored);
     store.delete("b/a").await;
     let done = store.link().unwrap();
@@ -340,27 +489,47 @@ async fn folders_that_are_not_for_it_are_left_as_they_are() {
     std::os::unix::fs::symlink(store.folder.path(), &link).unwrap();
     for to in [store.folder.path().to_owned(), inside, around, link.join("x")] {
         let refused = store.back_up_to(&to, ID);
-        assert!(matches!(refused, Err(BackupError::Overlap { .. })), "{}: {refused:?}", to.display());
+        assert!(
+            matches!(refused, Err(BackupError::Overlap { .. })),
+            "{}: {refused:?}",
+            to.display()
+        );
     }
     assert!(!store.folder.path().join("x").exists());
     let other = store.elsewhere.path().join("other");
     std::fs::create_dir(&other).unwrap();
     std::fs::write(other.join("thesis"), "").unwrap();
     let refused = store.back_up_to(&other, ID);
-    assert!(matches!(&refused, Err(BackupError::NotABackup { found, .. }) if found == "`thesis`"), "{refused:?}");
-    assert_eq!(std::fs::read_dir(&other).unwrap().count(), 1, "nothing is written there");
+    assert!(
+        matches!(&refused, Err(BackupError::NotABackup { found, .. }) if found == "`thesis`"),
+        "{refused:?}"
+    );
+    assert_eq!(
+        std::fs::read_dir(&other).unwrap().count(),
+        1,
+        "nothing is written there"
+    );
     std::fs::rename(other.join("thesis"), other.join("backup")).unwrap();
     let refused = store.back_up_to(&other, ID);
-    assert!(matches!(&refused, Err(BackupError::NotABackup { found, .. }) if found == "a `backup` of another program"), "{refused:?}");
+    assert!(
+        matches!(&refused, Err(BackupError::NotABackup { found, .. }) if found == "a `backup` of another program"),
+        "{refused:?}"
+    );
     std::fs::remove_file(other.join("backup")).unwrap();
     std::fs::create_dir(other.join("lost+found")).unwrap();
     store.back_up_to(&other, ID).unwrap();
     let refused = store.back_up_to(&other, "another");
-    assert!(matches!(&refused, Err(BackupError::OtherStore { found, .. }) if found == ID), "{refused:?}");
+    assert!(
+        matches!(&refused, Err(BackupError::OtherStore { found, .. }) if found == ID),
+        "{refused:?}"
+    );
     // A check leaves it a backup, and a server makes it a store.
     let checking = Local::open_existing(&other).unwrap();
     let refused = store.back_up_to(&other, ID);
-    assert!(matches!(&refused, Err(BackupError::Target(OpenError::InUse { .. }))), "{refused:?}");
+    assert!(
+        matches!(&refused, Err(BackupError::Target(OpenError::InUse { .. }))),
+        "{refused:?}"
+    );
     drop(checking);
     store.back_up_to(&other, ID).unwrap();
     drop(Local::open(&other).unwrap());

@@ -1,5 +1,5 @@
-//! Conversion of a store of format 1, under the lock of its folder. A stop at any point leaves a store that the next start goes on with,
-//! and never one that is half of each:
+//! Conversion of a store of format 1, under the lock of its folder. A stop at any point leaves a store that
+//! the next start goes on with, and never one that is half of each:
 //!
 //! | in the folder | is |
 //! |---|---|
@@ -9,7 +9,8 @@
 //! | `format` 2, `records.sqlite3`, an empty `records.converting` | a store of format 2; the values of the old table are still to be removed |
 //! | `format` 2, `records.sqlite3` | a store of format 2 |
 //!
-//! The bytes of blobs are not touched. Large values are written anew, since a file belongs to one version of a record.
+//! The bytes of blobs are not touched. Large values are written anew, since a file belongs to one version of
+//! a record.
 
 mod new;
 mod old;
@@ -70,12 +71,21 @@ pub enum ConvertError {
         "the store in {} has format 1, and the rest of its conversion needs {} MB of free space, where its disk has {} MB: make room, or move the store to a larger disk. {}",
         folder.display(), needed.div_ceil(MB), left / MB, if *begun { "What is converted stays so" } else { "Nothing was changed" }
     )]
-    NoSpace { folder: PathBuf, needed: u64, left: u64, begun: bool },
+    NoSpace {
+        folder: PathBuf,
+        needed: u64,
+        left: u64,
+        begun: bool,
+    },
     #[error(
         "the clock says {now}, but {} was last written at {written}: set the clock, since the conversion gives records their times. If the clock is right, `touch` the file",
         file.display()
     )]
-    Clock { file: PathBuf, written: Timestamp, now: Timestamp },
+    Clock {
+        file: PathBuf,
+        written: Timestamp,
+        now: Timestamp,
+    },
     #[error(
         "a part of {} is damaged, so its records cannot all be read: restore the store from a backup, or let `sqlite3` make a new table of what is left with its command .recover. Nothing was changed: {source}",
         file.display()
@@ -85,14 +95,19 @@ pub enum ConvertError {
     Stopped { file: PathBuf, source: Failure },
 }
 
-/// Converts the store in the folder to format 2, if it has format 1. Whether there was something to do. Blocks meanwhile. `now` becomes the
-/// time of a record that cannot be read.
+/// Converts the store in the folder to format 2, if it has format 1. Whether there was something to do.
+/// Blocks meanwhile. `now` becomes the time of a record that cannot be read.
 pub fn convert(folder: &Path, now: Timestamp, convert: &mut dyn Convert) -> Result<bool, ConvertError> {
     convert_if_room(folder, now, convert, &Space::left)
 }
 
 /// The same, where somebody says how much room there is.
-fn convert_if_room(path: &Path, now: Timestamp, convert: &mut dyn Convert, left: Left<'_>) -> Result<bool, ConvertError> {
+fn convert_if_room(
+    path: &Path,
+    now: Timestamp,
+    convert: &mut dyn Convert,
+    left: Left<'_>,
+) -> Result<bool, ConvertError> {
     match inspect(path) {
         Err(OpenError::Older { .. } | OpenError::Unfinished { .. }) => {}
         Ok(()) if path.join(CONVERTING).symlink_metadata().is_ok() => {}
@@ -106,7 +121,11 @@ fn convert_if_room(path: &Path, now: Timestamp, convert: &mut dyn Convert, left:
     }
     let space = Arc::new(Space::new(folder.folder("v")?));
     let values = Values::open(folder.clone(), space, Disk::new(true))?;
-    let conversion = Conversion { folder: &folder, values, now };
+    let conversion = Conversion {
+        folder: &folder,
+        values,
+        now,
+    };
     if layout == Layout::Old {
         let all = conversion.convert_records(convert, left)?;
         folder.write_format()?;
@@ -133,7 +152,14 @@ impl Conversion<'_> {
         let made = self.make_new_table(convert, left);
         match &made {
             Ok(_)
-            | Err(ConvertError::NoSpace { .. } | ConvertError::Clock { .. } | ConvertError::Stopped { source: Failure::Full, .. }) => {}
+            | Err(
+                ConvertError::NoSpace { .. }
+                | ConvertError::Clock { .. }
+                | ConvertError::Stopped {
+                    source: Failure::Full,
+                    ..
+                },
+            ) => {}
             // After a failed sync nobody knows what is on the disk.
             Err(_) => {
                 if let Err(why) = self.begin_anew() {
@@ -148,7 +174,8 @@ impl Conversion<'_> {
         let old = self.at(RECORDS, OldTable::open(&self.path(RECORDS)))?;
         let mark = self.at(RECORDS, old.marked())?;
         let of_mark = |name| mark.filter(|mark| self.is_marked(name, *mark));
-        let (whole, begun) = (of_mark(CONVERTED), of_mark(CONVERTING));
+        let whole = of_mark(CONVERTED);
+        let begun = of_mark(CONVERTING);
         if whole.is_none() && begun.is_none() {
             self.check_clock()?;
             // Whatever was converted before, somebody may have changed or replaced the old table since.
@@ -176,25 +203,43 @@ impl Conversion<'_> {
             convert.progress(of, of);
         }
         tracing::info!(store.folder = %self.folder.path().display(), "checking the new records");
-        self.at(CONVERTED, NewTable::open_whole(&self.path(CONVERTED)).map_err(Failure::from).and_then(|new| new.check(of)))?;
+        self.at(
+            CONVERTED,
+            NewTable::open_whole(&self.path(CONVERTED))
+                .map_err(Failure::from)
+                .and_then(|new| new.check(of)),
+        )?;
         Ok(of)
     }
 
     /// Whether the new table was made of the old one that has this mark.
     fn is_marked(&self, name: &str, mark: Mark) -> bool {
         let file = self.path(name);
-        file.symlink_metadata().is_ok() && NewTable::open_whole(&file).and_then(|new| new.mark()).is_ok_and(|found| found == mark)
+        file.symlink_metadata().is_ok()
+            && NewTable::open_whole(&file)
+                .and_then(|new| new.mark())
+                .is_ok_and(|found| found == mark)
     }
 
     fn begin_anew(&self) -> Result<(), OpenError> {
-        for name in [CONVERTED, CONVERTING, "records.converted-journal", "records.converting-journal"] {
+        for name in [
+            CONVERTED,
+            CONVERTING,
+            "records.converted-journal",
+            "records.converting-journal",
+        ] {
             self.folder.remove(name)?;
         }
         self.folder.sync()
     }
 
     /// Converts some records more, durably. How many have been so far, and whether these were the last.
-    fn batch(&self, old: &OldTable, new: &mut NewTable, convert: &mut dyn Convert) -> Result<(u64, bool), ConvertError> {
+    fn batch(
+        &self,
+        old: &OldTable,
+        new: &mut NewTable,
+        convert: &mut dyn Convert,
+    ) -> Result<(u64, bool), ConvertError> {
         let mut progress = self.at(CONVERTING, new.progress())?;
         let batch = self.at(CONVERTING, new.begin())?;
         if progress.done == 0 {
@@ -204,7 +249,8 @@ impl Conversion<'_> {
                 progress.left += 1;
             }
         }
-        let (mut records, mut bytes) = (0, 0);
+        let mut records = 0;
+        let mut bytes = 0;
         // A failure is the old table's, but for those of the other files.
         let mut failed = None;
         let walked = old.walk(
@@ -220,7 +266,10 @@ impl Conversion<'_> {
                     if batch.insert(&row).map_err(|why| (CONVERTING, why))? {
                         progress.rows += 1;
                     } else {
-                        tracing::error!(record.key = row.key, "the record is not converted, since another one took its place");
+                        tracing::error!(
+                            record.key = row.key,
+                            "the record is not converted, since another one took its place"
+                        );
                         progress.left += 1;
                     }
                 }
@@ -236,8 +285,13 @@ impl Conversion<'_> {
         Ok((progress.done, whole))
     }
 
-    /// The rows of the new table that take the place of one of the old table, and whether that one could be read.
-    fn converted(&self, OldRow { key, version, cell }: OldRow, convert: &mut dyn Convert) -> Result<(Vec<NewRow>, bool), Failure> {
+    /// The rows of the new table that take the place of one of the old table, and whether that one could be
+    /// read.
+    fn converted(
+        &self,
+        OldRow { key, version, cell }: OldRow,
+        convert: &mut dyn Convert,
+    ) -> Result<(Vec<NewRow>, bool), Failure> {
         let Some(key) = key.as_str() else {
             tracing::error!(record.key = %key, "the record is not converted: no program can read one with this key, which is not UTF-8");
             return Ok((Vec::new(), false));
@@ -253,34 +307,76 @@ impl Conversion<'_> {
         };
         let value = value.map_err(|why| Unconverted::Unreadable(why.into()));
         let why = match value.and_then(|value| convert.convert(key, &value)) {
-            Ok(records) => return Ok((records.into_iter().map(|record| self.row(record)).collect::<Result<_, _>>()?, true)),
+            Ok(records) => {
+                return Ok((
+                    records
+                        .into_iter()
+                        .map(|record| self.row(record))
+                        .collect::<Result<_, _>>()?,
+                    true,
+                ));
+            }
             Err(Unconverted::Failed(why)) => return Err(Failure::Io(why.into())),
             Err(Unconverted::Unreadable(why)) => why,
         };
         if !convert.keeps(key) {
-            tracing::warn!(record.key = key, "the record cannot be read and is dropped: {why}");
+            tracing::warn!(
+                record.key = key,
+                "the record cannot be read and is dropped: {why}"
+            );
             return Ok((Vec::new(), false));
         }
-        tracing::error!(record.key = key, "the record cannot be read and stays as it is; `wharfinger fsck` names it: {why}");
+        tracing::error!(
+            record.key = key,
+            "the record cannot be read and stays as it is; `wharfinger fsck` names it: {why}"
+        );
         // With its version: the file that may be its value is named for that.
         let version = version.unwrap_or_else(Number::random);
-        Ok((vec![NewRow { key: key.to_owned(), version, hidden: false, written: self.now, size: cell.len(), cell }], false))
+        Ok((
+            vec![NewRow {
+                key: key.to_owned(),
+                version,
+                hidden: false,
+                written: self.now,
+                size: cell.len(),
+                cell,
+            }],
+            false,
+        ))
     }
 
-    fn row(&self, Converted { key, value: Value { bytes, hidden, .. }, written }: Converted) -> Result<NewRow, Failure> {
-        let (version, size) = (Number::random(), bytes.len());
+    fn row(
+        &self,
+        Converted {
+            key,
+            value: Value { bytes, hidden, .. },
+            written,
+        }: Converted,
+    ) -> Result<NewRow, Failure> {
+        let version = Number::random();
+        let size = bytes.len();
         let cell = if size > LARGE {
             self.values.write(version, &bytes)?;
             Cell::InFile
         } else {
             Cell::Here(bytes)
         };
-        Ok(NewRow { key, version, hidden, written, size, cell })
+        Ok(NewRow {
+            key,
+            version,
+            hidden,
+            written,
+            size,
+            cell,
+        })
     }
 
     /// The new table takes the place of the old one.
     fn replace(&self) -> Result<(), ConvertError> {
-        let new = self.at(CONVERTED, NewTable::open_whole(&self.path(CONVERTED)).map_err(Failure::from))?;
+        let new = self.at(
+            CONVERTED,
+            NewTable::open_whole(&self.path(CONVERTED)).map_err(Failure::from),
+        )?;
         let left = self.at(CONVERTED, new.forget_progress())?;
         self.at(CONVERTED, new.close())?;
         // A log that is left beside a table is taken for that table's.
@@ -295,23 +391,38 @@ impl Conversion<'_> {
         }
         // The old values go last, so this says that they are still there.
         self.folder.remove(CONVERTING)?;
-        let marked = OpenOptions::new().write(true).create_new(true).open(self.path(CONVERTING)).map(drop);
+        let marked = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(self.path(CONVERTING))
+            .map(drop);
         self.at(CONVERTING, marked.map_err(Failure::from))?;
         self.folder.sync()?;
         self.folder.rename(CONVERTED, RECORDS)?;
         tracing::info!(store.folder = %self.folder.path().display(), "the store has format 2");
         if left > 0 {
-            tracing::warn!(records = left, "some records were not converted: the log above names them");
+            tracing::warn!(
+                records = left,
+                "some records were not converted: the log above names them"
+            );
         }
         Ok(())
     }
 
     fn remove_old_values(&self) -> Result<(), ConvertError> {
         tracing::info!(store.folder = %self.folder.path().display(), "removing the large values of the old records");
-        let new = self.at(RECORDS, NewTable::open_whole(&self.path(RECORDS)).map_err(Failure::from))?;
+        let new = self.at(
+            RECORDS,
+            NewTable::open_whole(&self.path(RECORDS)).map_err(Failure::from),
+        )?;
         let kept = self.at(RECORDS, new.versions_in_files())?;
         self.at(RECORDS, new.close())?;
-        self.values.versions().0.into_iter().filter(|version| !kept.contains(version)).for_each(|version| self.values.remove(version));
+        self.values
+            .versions()
+            .0
+            .into_iter()
+            .filter(|version| !kept.contains(version))
+            .for_each(|version| self.values.remove(version));
         Ok(self.folder.remove(CONVERTING)?)
     }
 
@@ -323,7 +434,9 @@ impl Conversion<'_> {
         result.map_err(|source| {
             let file = self.path(name);
             match &source {
-                Failure::Io(why) if name == RECORDS && is_malformed(&**why) => ConvertError::Malformed { file, source },
+                Failure::Io(why) if name == RECORDS && is_malformed(&**why) => {
+                    ConvertError::Malformed { file, source }
+                }
                 _ => ConvertError::Stopped { file, source },
             }
         })
@@ -331,15 +444,21 @@ impl Conversion<'_> {
 }
 
 fn is_malformed(why: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
-    let why = why.downcast_ref::<rusqlite::Error>().and_then(rusqlite::Error::sqlite_error_code);
-    matches!(why, Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase))
+    let why = why
+        .downcast_ref::<rusqlite::Error>()
+        .and_then(rusqlite::Error::sqlite_error_code);
+    matches!(
+        why,
+        Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase)
+    )
 }
 
 const RECORDS: &str = "records.sqlite3";
 /// The new table while it is being made, and when it is whole.
 const CONVERTING: &str = "records.converting";
 pub(super) const CONVERTED: &str = "records.converted";
-/// So many records become durable together, or so many bytes of them, large values too. A kill loses that much work.
+/// So many records become durable together, or so many bytes of them, large values too. A kill loses that
+/// much work.
 const RECORDS_AT_ONCE: u64 = if cfg!(test) { 10 } else { 20_000 };
 const BYTES_AT_ONCE: usize = 16 << 20;
 const MB: u64 = 1_000_000;

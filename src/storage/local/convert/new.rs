@@ -1,4 +1,5 @@
-//! The table of format 2 while it is being made. A second table in the same file says how far that is; both change in one transaction.
+//! The table of format 2 while it is being made. A second table in the same file says how far that is; both
+//! change in one transaction.
 
 use super::super::records::{connect, make};
 use super::super::{Failure, Number};
@@ -38,8 +39,11 @@ impl NewTable {
     pub(super) fn open(file: &Path, mark: Mark) -> Result<Self, Failure> {
         make(file).map_err(|why| Failure::Io(Arc::new(why)))?;
         let table = Self::open_whole(file)?;
-        // What is appended needs no journal, so this writes less than a write-ahead log, which has every page twice.
-        table.0.pragma_update_and_check(None, "journal_mode", "DELETE", |_| Ok(()))?;
+        // What is appended needs no journal, so this writes less than a write-ahead log, which has every page
+        // twice.
+        table
+            .0
+            .pragma_update_and_check(None, "journal_mode", "DELETE", |_| Ok(()))?;
         table.0.pragma_update(None, "synchronous", "FULL")?;
         table.0.pragma_update(None, "cache_size", -CACHE)?;
         table.0.execute_batch(
@@ -55,14 +59,22 @@ impl NewTable {
     }
 
     pub(super) fn mark(&self) -> Result<Mark, rusqlite::Error> {
-        self.0.query_row("PRAGMA user_version", [], |row| row.get(0).map(Mark))
+        self.0
+            .query_row("PRAGMA user_version", [], |row| row.get(0).map(Mark))
     }
 
     pub(super) fn progress(&self) -> Result<Progress, Failure> {
-        let progress = self.0.query_row("SELECT after, done, left_over, rows FROM conversion", [], |row| {
-            let number = |column| row.get::<_, i64>(column).map(i64::unsigned_abs);
-            Ok(Progress { after: row.get(0)?, done: number(1)?, left: number(2)?, rows: number(3)? })
-        });
+        let progress = self
+            .0
+            .query_row("SELECT after, done, left_over, rows FROM conversion", [], |row| {
+                let number = |column| row.get::<_, i64>(column).map(i64::unsigned_abs);
+                Ok(Progress {
+                    after: row.get(0)?,
+                    done: number(1)?,
+                    left: number(2)?,
+                    rows: number(3)?,
+                })
+            });
         Ok(progress.optional()?.unwrap_or_default())
     }
 
@@ -74,21 +86,31 @@ impl NewTable {
             return wrong(format!("the new table is damaged: {found}"));
         }
         let Progress { done, rows, .. } = self.progress()?;
-        let count: i64 = self.0.query_row("SELECT count(*) FROM records", [], |row| row.get(0))?;
+        let count: i64 = self
+            .0
+            .query_row("SELECT count(*) FROM records", [], |row| row.get(0))?;
         if (done, rows) != (of, count.unsigned_abs()) {
-            return wrong(format!("the new table has {count} records of {rows}, made of {done} old ones of {of}"));
+            return wrong(format!(
+                "the new table has {count} records of {rows}, made of {done} old ones of {of}"
+            ));
         }
         Ok(())
     }
 
     pub(super) fn begin(&mut self) -> Result<Batch<'_>, Failure> {
-        Ok(Batch(self.0.transaction_with_behavior(TransactionBehavior::Immediate)?))
+        Ok(Batch(
+            self.0.transaction_with_behavior(TransactionBehavior::Immediate)?,
+        ))
     }
 
     /// Of the records whose values are files.
     pub(super) fn versions_in_files(&self) -> Result<HashSet<Number>, Failure> {
-        let mut select = self.0.prepare("SELECT version FROM records WHERE typeof(value) = 'text'")?;
-        Ok(select.query_map([], |row| row.get(0).map(Number))?.collect::<Result<_, _>>()?)
+        let mut select = self
+            .0
+            .prepare("SELECT version FROM records WHERE typeof(value) = 'text'")?;
+        Ok(select
+            .query_map([], |row| row.get(0).map(Number))?
+            .collect::<Result<_, _>>()?)
     }
 
     /// Says how many records were not converted, as far as that is known still.
@@ -109,7 +131,17 @@ pub(super) struct Batch<'a>(Transaction<'a>);
 
 impl Batch<'_> {
     /// `false` if there is a record under that key.
-    pub(super) fn insert(&self, NewRow { key, version, hidden, written, cell, .. }: &NewRow) -> Result<bool, Failure> {
+    pub(super) fn insert(
+        &self,
+        NewRow {
+            key,
+            version,
+            hidden,
+            written,
+            cell,
+            ..
+        }: &NewRow,
+    ) -> Result<bool, Failure> {
         let mut insert = self.0.prepare_cached(
             "INSERT INTO records (key, version, hidden, written, value) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
         )?;
@@ -118,12 +150,21 @@ impl Batch<'_> {
 
     pub(super) fn commit(self, progress: &Progress) -> Result<(), Failure> {
         self.0.execute("DELETE FROM conversion", [])?;
-        let Progress { after, done, left, rows } = progress;
+        let Progress {
+            after,
+            done,
+            left,
+            rows,
+        } = progress;
         let insert = "INSERT INTO conversion (after, done, left_over, rows) VALUES (?1, ?2, ?3, ?4)";
-        self.0.execute(insert, params![after, done.cast_signed(), left.cast_signed(), rows.cast_signed()])?;
+        self.0.execute(
+            insert,
+            params![after, done.cast_signed(), left.cast_signed(), rows.cast_signed()],
+        )?;
         Ok(self.0.commit()?)
     }
 }
 
-/// KiB of pages in memory. The conversion adds keys out of their order, whose pages would be read again and again.
+/// KiB of pages in memory. The conversion adds keys out of their order, whose pages would be read again and
+/// again.
 const CACHE: i64 = 64 << 10;

@@ -1,4 +1,5 @@
-//! The table of format 1: `records(key, version, value)`, where an empty text stands for a value that is a file.
+//! The table of format 1: `records(key, version, value)`, where an empty text stands for a value that is a
+//! file.
 
 use super::super::records::connect;
 use super::super::{Failure, Number};
@@ -19,7 +20,8 @@ pub(super) struct OldRow {
     pub cell: Cell,
 }
 
-/// What a conversion writes into the old table and into the new one, so that it knows which was made of which.
+/// What a conversion writes into the old table and into the new one, so that it knows which was made of
+/// which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mark(pub i32);
 
@@ -42,17 +44,22 @@ impl OldTable {
         Ok(Self(db))
     }
 
-    /// The mark, if nobody but conversions had the table open since [`OldTable::mark`]. A program of format 1 turns the write-ahead log on
-    /// when it opens the store, and may have changed records then.
+    /// The mark, if nobody but conversions had the table open since [`OldTable::mark`]. A program of format 1
+    /// turns the write-ahead log on when it opens the store, and may have changed records then.
     pub(super) fn marked(&self) -> Result<Option<Mark>, Failure> {
         let mode: String = self.0.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
-        let mark = self.0.query_row("PRAGMA user_version", [], |row| row.get(0).map(Mark))?;
+        let mark = self
+            .0
+            .query_row("PRAGMA user_version", [], |row| row.get(0).map(Mark))?;
         Ok(Some(mark).filter(|mark| mode != "wal" && *mark != Mark(0)))
     }
 
-    /// Moves what is in the write-ahead log into the table, turns the log off, and gives the table a new mark.
+    /// Moves what is in the write-ahead log into the table, turns the log off, and gives the table a new
+    /// mark.
     pub(super) fn mark(&self) -> Result<Mark, Failure> {
-        let mode: String = self.0.query_row("PRAGMA journal_mode = DELETE", [], |row| row.get(0))?;
+        let mode: String = self
+            .0
+            .query_row("PRAGMA journal_mode = DELETE", [], |row| row.get(0))?;
         if mode != "delete" {
             return Err(Failure::Busy);
         }
@@ -62,12 +69,14 @@ impl OldTable {
     }
 
     pub(super) fn count(&self) -> Result<u64, Failure> {
-        let count: i64 = self.0.query_row("SELECT count(*) FROM records", [], |row| row.get(0))?;
+        let count: i64 = self
+            .0
+            .query_row("SELECT count(*) FROM records", [], |row| row.get(0))?;
         Ok(count.unsigned_abs())
     }
 
-    /// The rows with a text as their key after this one, in order, for as long as `each` wants more. Whether it has seen the last one. Where
-    /// `each` fails, what it says goes to `failed`.
+    /// The rows with a text as their key after this one, in order, for as long as `each` wants more. Whether
+    /// it has seen the last one. Where `each` fails, what it says goes to `failed`.
     pub(super) fn walk<E>(
         &self,
         after: &Text,
@@ -82,7 +91,11 @@ impl OldTable {
                 ValueRef::Integer(version) => Some(Number(version)),
                 _ => None,
             };
-            match each(OldRow { key: row.get(0)?, version, cell: row.get(2)? }) {
+            match each(OldRow {
+                key: row.get(0)?,
+                version,
+                cell: row.get(2)?,
+            }) {
                 Ok(true) => {}
                 Ok(false) => return Ok(false),
                 Err(why) => {
@@ -97,14 +110,18 @@ impl OldTable {
     /// The keys that are no texts.
     pub(super) fn keys_of_no_text(&self) -> Result<Vec<Text>, Failure> {
         let mut select = self.0.prepare("SELECT key FROM records WHERE key >= x''")?;
-        Ok(select.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?)
+        Ok(select
+            .query_map([], |row| row.get(0))?
+            .collect::<Result<_, _>>()?)
     }
 
     /// The versions of the records whose values are files, and whether each is after this key.
     pub(super) fn versions_in_files(&self, after: &Text) -> Result<HashMap<Number, bool>, Failure> {
         let select = "SELECT version, key > ?1 FROM records WHERE typeof(value) = 'text' AND typeof(version) = 'integer'";
         let mut select = self.0.prepare(select)?;
-        Ok(select.query_map([after], |row| Ok((Number(row.get(0)?), row.get(1)?)))?.collect::<Result<_, _>>()?)
+        Ok(select
+            .query_map([after], |row| Ok((Number(row.get(0)?), row.get(1)?)))?
+            .collect::<Result<_, _>>()?)
     }
 }
 

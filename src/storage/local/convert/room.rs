@@ -1,4 +1,5 @@
-//! How much room the conversion needs. While it goes on, both tables are there, and so are both files of each large value.
+//! How much room the conversion needs. While it goes on, both tables are there, and so are both files of each
+//! large value.
 
 use super::super::folder::{OpenError, inspect};
 use super::super::space::Space;
@@ -13,12 +14,23 @@ use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
 impl Conversion<'_> {
-    /// Fails if what is still to be converted needs more room than there is. Then the files go that a killed conversion left and no table
-    /// names.
-    pub(super) fn check_space(&self, old: &OldTable, begun: bool, left: Left<'_>) -> Result<(), ConvertError> {
-        let (after, new) = if begun { self.at(CONVERTING, so_far(&self.path(CONVERTING)))? } else { Default::default() };
+    /// Fails if what is still to be converted needs more room than there is. Then the files go that a killed
+    /// conversion left and no table names.
+    pub(super) fn check_space(
+        &self,
+        old: &OldTable,
+        begun: bool,
+        left: Left<'_>,
+    ) -> Result<(), ConvertError> {
+        let (after, new) = if begun {
+            self.at(CONVERTING, so_far(&self.path(CONVERTING)))?
+        } else {
+            Default::default()
+        };
         let old = self.at(RECORDS, old.versions_in_files(&after))?;
-        let (mut values, mut unnamed, mut freed) = (0, Vec::new(), 0);
+        let mut values = 0;
+        let mut unnamed = Vec::new();
+        let mut freed = 0;
         for (version, size) in self.at("v", self.values.sizes())? {
             match old.get(&version) {
                 Some(true) => values += size,
@@ -35,50 +47,84 @@ impl Conversion<'_> {
         if let Some(left) = self.at("", root.and_then(|root| left(&Space::new(root))))?
             && left.saturating_add(freed) < needed
         {
-            return Err(ConvertError::NoSpace { folder: self.folder.path().to_owned(), needed, left, begun });
+            return Err(ConvertError::NoSpace {
+                folder: self.folder.path().to_owned(),
+                needed,
+                left,
+                begun,
+            });
         }
-        unnamed.into_iter().for_each(|version| self.values.remove(version));
+        unnamed
+            .into_iter()
+            .for_each(|version| self.values.remove(version));
         Ok(())
     }
 
-    /// Fails if the clock is far behind the time of the last write: what is written now would look old as soon as the clock is right.
+    /// Fails if the clock is far behind the time of the last write: what is written now would look old as
+    /// soon as the clock is right.
     pub(super) fn check_clock(&self) -> Result<(), ConvertError> {
         for name in [RECORDS, "records.sqlite3-wal"] {
             let file = self.path(name);
             // The log is empty if it was made just now, for reading.
             let found = file.symlink_metadata().ok().filter(|file| file.len() > 0);
             let written = found.and_then(|file| file.modified().ok());
-            let Some(since) = written.and_then(|written| written.duration_since(UNIX_EPOCH).ok()) else { continue };
+            let Some(since) = written.and_then(|written| written.duration_since(UNIX_EPOCH).ok()) else {
+                continue;
+            };
             let written = Timestamp::from_secs(0).plus(since);
             if written.since(self.now) > BEHIND {
-                return Err(ConvertError::Clock { file, written, now: self.now });
+                return Err(ConvertError::Clock {
+                    file,
+                    written,
+                    now: self.now,
+                });
             }
         }
         Ok(())
     }
 }
 
-/// Fails if a conversion of the store in this folder would be refused for lack of room. Opens no table and changes nothing. What cannot be
-/// looked at, or is being converted already, counts as good.
+/// Fails if a conversion of the store in this folder would be refused for lack of room. Opens no table and
+/// changes nothing. What cannot be looked at, or is being converted already, counts as good.
 pub fn room_to_convert(folder: &Path) -> Result<(), ConvertError> {
     room_if_left(folder, &Space::left)
 }
 
 pub(super) fn room_if_left(folder: &Path, left: Left<'_>) -> Result<(), ConvertError> {
-    let begun = [CONVERTING, CONVERTED].iter().any(|name| folder.join(name).symlink_metadata().is_ok());
+    let begun = [CONVERTING, CONVERTED]
+        .iter()
+        .any(|name| folder.join(name).symlink_metadata().is_ok());
     if begun || !matches!(inspect(folder), Err(OpenError::Older { .. })) {
         return Ok(());
     }
     let shards = fs::read_dir(folder.join("v")).into_iter().flatten().flatten();
-    let files = shards.filter_map(|shard| fs::read_dir(shard.path()).ok()).flatten().flatten();
-    let needed = needed(folder, files.filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum());
-    match File::open(folder).map_err(Failure::from).and_then(|root| left(&Space::new(root))) {
-        Ok(Some(left)) if left < needed => Err(ConvertError::NoSpace { folder: folder.to_owned(), needed, left, begun }),
+    let files = shards
+        .filter_map(|shard| fs::read_dir(shard.path()).ok())
+        .flatten()
+        .flatten();
+    let needed = needed(
+        folder,
+        files
+            .filter_map(|file| file.metadata().ok())
+            .map(|file| file.len())
+            .sum(),
+    );
+    match File::open(folder)
+        .map_err(Failure::from)
+        .and_then(|root| left(&Space::new(root)))
+    {
+        Ok(Some(left)) if left < needed => Err(ConvertError::NoSpace {
+            folder: folder.to_owned(),
+            needed,
+            left,
+            begun,
+        }),
         _ => Ok(()),
     }
 }
 
-/// For the table, of which a part may be there, and for values of this size. The new table is about as large as the old one.
+/// For the table, of which a part may be there, and for values of this size. The new table is about as large
+/// as the old one.
 fn needed(folder: &Path, values: u64) -> u64 {
     let size = |name| folder.join(name).symlink_metadata().map_or(0, |file| file.len());
     let table = size(RECORDS) + size("records.sqlite3-wal");

@@ -12,7 +12,8 @@ use tempfile::TempDir;
 const NOW: Timestamp = Timestamp::from_secs(4_000_000_000);
 const THEN: Timestamp = Timestamp::from_secs(1_700_000_000);
 
-/// Writes `old <value>` anew as `new <value>`, and under a key that begins with `two` a hidden record beside it.
+/// Writes `old <value>` anew as `new <value>`, and under a key that begins with `two` a hidden record beside
+/// it.
 #[derive(Default)]
 struct Mapping<'a> {
     at_each_step: Option<&'a mut dyn FnMut(u64, u64)>,
@@ -27,7 +28,15 @@ impl Convert for Mapping<'_> {
         let value = value.strip_prefix(b"old ").ok_or_else(unreadable)?;
         let record = |key: String, hidden| {
             let bytes = [b"new ", value].concat().into();
-            Converted { key, value: Value { bytes, hidden, frees: false }, written: THEN }
+            Converted {
+                key,
+                value: Value {
+                    bytes,
+                    hidden,
+                    frees: false,
+                },
+                written: THEN,
+            }
         };
         let mut records = vec![record(key.to_owned(), false)];
         if key.starts_with("two") {
@@ -54,20 +63,33 @@ fn old_store() -> TempDir {
     fs::create_dir_all(folder.path().join("d/ab")).unwrap();
     fs::write(folder.path().join("d/ab/bytes"), "of a blob").unwrap();
     let db = Connection::open(folder.path().join("records.sqlite3")).unwrap();
-    db.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())).unwrap();
-    db.execute_batch("CREATE TABLE records (key TEXT PRIMARY KEY NOT NULL, version INTEGER NOT NULL, value BLOB NOT NULL)").unwrap();
+    db.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))
+        .unwrap();
+    db.execute_batch(
+        "CREATE TABLE records (key TEXT PRIMARY KEY NOT NULL, version INTEGER NOT NULL, value BLOB NOT NULL)",
+    )
+    .unwrap();
     let insert = |key: &str, version: i64, value: &dyn rusqlite::ToSql| {
-        db.execute("INSERT INTO records VALUES (?1, ?2, ?3)", (key, version, value)).unwrap();
+        db.execute("INSERT INTO records VALUES (?1, ?2, ?3)", (key, version, value))
+            .unwrap();
     };
     for number in 0..45_u8 {
-        insert(&format!("many/{number:02}"), number.into(), &format!("old {number}").into_bytes());
+        insert(
+            &format!("many/{number:02}"),
+            number.into(),
+            &format!("old {number}").into_bytes(),
+        );
     }
     insert("two", 100, &b"old".repeat(2));
     insert("two/good", 101, &b"old two".to_vec());
     insert("zz/large", 0x0b00_0000_0000_0001, &"");
     insert("zz/large/unreadable", 0x0c00_0000_0000_0001, &"");
     insert("zz/lost", 0x0d00_0000_0000_0001, &"");
-    for (version, value) in [("0b00000000000001", large("old ")), ("0c00000000000001", large("")), ("0e00000000000001", large("stray "))] {
+    for (version, value) in [
+        ("0b00000000000001", large("old ")),
+        ("0c00000000000001", large("")),
+        ("0e00000000000001", large("stray ")),
+    ] {
         let shard = folder.path().join("v").join(&version[..2]);
         fs::create_dir_all(&shard).unwrap();
         fs::write(shard.join(version), value).unwrap();
@@ -86,8 +108,22 @@ fn convert_all(folder: &Path) -> Result<bool, ConvertError> {
 /// What a conversion of [`old_store`] comes to: everything that can be read, and the keys of hidden records.
 async fn check(folder: &Path, case: &str) {
     let (clock, _) = Clock::manual(NOW);
-    let store = Local::open_with(folder, Settings { clock, ..Settings::default() }).unwrap_or_else(|why| panic!("{case}: {why}"));
-    let keys = |show| store.list(Range { prefix: "", after: "", limit: 1000, show });
+    let store = Local::open_with(
+        folder,
+        Settings {
+            clock,
+            ..Settings::default()
+        },
+    )
+    .unwrap_or_else(|why| panic!("{case}: {why}"));
+    let keys = |show| {
+        store.list(Range {
+            prefix: "",
+            after: "",
+            limit: 1000,
+            show,
+        })
+    };
     let mut found = BTreeMap::new();
     for key in keys(Show::Visible).await.unwrap() {
         let record = store.get(&key).await.map(Option::unwrap);
@@ -98,7 +134,9 @@ async fn check(folder: &Path, case: &str) {
                 .map_err(|why| matches!(why, Failure::Lost { .. })),
         );
     }
-    let mut expected: BTreeMap<_, _> = (0..45).map(|number| (format!("many/{number:02}"), Ok((format!("new {number}"), THEN)))).collect();
+    let mut expected: BTreeMap<_, _> = (0..45)
+        .map(|number| (format!("many/{number:02}"), Ok((format!("new {number}"), THEN))))
+        .collect();
     expected.insert("two".into(), Ok(("oldold".into(), NOW)));
     expected.insert("two/good".into(), Ok(("new two".into(), THEN)));
     expected.insert("zz/large".into(), Ok((large("new "), THEN)));
@@ -107,18 +145,43 @@ async fn check(folder: &Path, case: &str) {
     assert!(found == expected, "{case}: {:?} {:?}", found.keys(), found["two"]);
     assert_eq!(keys(Show::Hidden).await.unwrap(), ["beside/two/good"], "{case}");
     let (wrong, left_over) = store.check().unwrap();
-    assert!(wrong.len() == 1 && wrong[0].starts_with("a record's value is missing"), "{case}: {wrong:?}");
+    assert!(
+        wrong.len() == 1 && wrong[0].starts_with("a record's value is missing"),
+        "{case}: {wrong:?}"
+    );
     assert_eq!(left_over, 0, "{case}: the old values are gone");
     drop(store);
-    let names: BTreeSet<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    assert_eq!(names, ["d", "format", "lock", "records.sqlite3", "reserve", "v"].map(str::to_owned).into(), "{case}");
-    assert_eq!(fs::read_to_string(folder.join("format")).unwrap(), "wharfinger store 2\n");
-    assert_eq!(fs::read_to_string(folder.join("d/ab/bytes")).unwrap(), "of a blob");
+    let names: BTreeSet<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(
+        names,
+        ["d", "format", "lock", "records.sqlite3", "reserve", "v"]
+            .map(str::to_owned)
+            .into(),
+        "{case}"
+    );
+    assert_eq!(
+        fs::read_to_string(folder.join("format")).unwrap(),
+        "wharfinger store 2\n"
+    );
+    assert_eq!(
+        fs::read_to_string(folder.join("d/ab/bytes")).unwrap(),
+        "of a blob"
+    );
     let db = Connection::open(folder.join("records.sqlite3")).unwrap();
     let number = |query: &str| db.query_row(query, [], |row| row.get::<_, i64>(0)).unwrap();
     assert_eq!(number("PRAGMA auto_vacuum"), 2, "{case}: incremental");
-    assert_eq!(number("SELECT count(*) FROM sqlite_schema"), 3, "{case}: the table and its two indexes");
-    assert!(!convert_all(folder).unwrap(), "{case}: a second conversion finds nothing to do");
+    assert_eq!(
+        number("SELECT count(*) FROM sqlite_schema"),
+        3,
+        "{case}: the table and its two indexes"
+    );
+    assert!(
+        !convert_all(folder).unwrap(),
+        "{case}: a second conversion finds nothing to do"
+    );
 }
 
 fn copy(from: &Path) -> TempDir {
@@ -166,12 +229,27 @@ async fn what_is_only_in_the_log_of_a_killed_process_is_converted_too() {
     let folder = old_store();
     let db = Connection::open(folder.path().join("records.sqlite3")).unwrap();
     db.pragma_update(None, "wal_autocheckpoint", 0).unwrap();
-    let write = |value: &str| db.execute("UPDATE records SET value = CAST(?1 AS BLOB) WHERE key = 'two/good'", [value]).unwrap();
+    let write = |value: &str| {
+        db.execute(
+            "UPDATE records SET value = CAST(?1 AS BLOB) WHERE key = 'two/good'",
+            [value],
+        )
+        .unwrap()
+    };
     write("old one, which nobody reads any more");
-    db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        .unwrap();
     write("old two");
     let killed = copy(folder.path());
-    assert!(killed.path().join("records.sqlite3-wal").metadata().unwrap().len() > 0);
+    assert!(
+        killed
+            .path()
+            .join("records.sqlite3-wal")
+            .metadata()
+            .unwrap()
+            .len()
+            > 0
+    );
     convert_all(killed.path()).unwrap();
     check(killed.path(), "killed").await;
 }
@@ -182,18 +260,48 @@ async fn a_conversion_that_is_killed_at_any_step_goes_on() {
     let folder = old_store();
     let mut left = Vec::new();
     let mut keep = |done, of| left.push((done, of, copy(folder.path())));
-    convert(folder.path(), NOW, &mut Mapping { at_each_step: Some(&mut keep) }).unwrap();
+    convert(
+        folder.path(),
+        NOW,
+        &mut Mapping {
+            at_each_step: Some(&mut keep),
+        },
+    )
+    .unwrap();
     check(folder.path(), "not killed").await;
-    assert!(left.len() > 6, "several batches and the last steps: {}", left.len());
-    assert!(left.windows(2).all(|pair| pair[0].0 <= pair[1].0), "it never begins again");
+    assert!(
+        left.len() > 6,
+        "several batches and the last steps: {}",
+        left.len()
+    );
+    assert!(
+        left.windows(2).all(|pair| pair[0].0 <= pair[1].0),
+        "it never begins again"
+    );
     for (step, (done, of, folder)) in left.iter().enumerate() {
         let before = contents(folder.path());
         let refused = Local::open(folder.path()).unwrap_err();
-        assert!(matches!(refused, OpenError::Older { .. } | OpenError::Unfinished { .. }), "{step}: {refused}");
-        assert_eq!(contents(folder.path()), before, "{step}: who only reads changes nothing");
+        assert!(
+            matches!(refused, OpenError::Older { .. } | OpenError::Unfinished { .. }),
+            "{step}: {refused}"
+        );
+        assert_eq!(
+            contents(folder.path()),
+            before,
+            "{step}: who only reads changes nothing"
+        );
         let mut first = None;
         let mut note = |done, _| first = first.or(Some(done));
-        assert!(convert(folder.path(), NOW, &mut Mapping { at_each_step: Some(&mut note) }).unwrap());
+        assert!(
+            convert(
+                folder.path(),
+                NOW,
+                &mut Mapping {
+                    at_each_step: Some(&mut note)
+                }
+            )
+            .unwrap()
+        );
         if done < of {
             assert_eq!(first, Some(left[step + 1].0), "{step}: it goes on where it was");
         }
@@ -207,20 +315,38 @@ async fn what_an_older_program_changed_since_is_converted_anew() {
         let folder = old_store();
         let mut left = Vec::new();
         let mut keep = |_, _| left.push(copy(folder.path()));
-        convert(folder.path(), NOW, &mut Mapping { at_each_step: Some(&mut keep) }).unwrap();
+        convert(
+            folder.path(),
+            NOW,
+            &mut Mapping {
+                at_each_step: Some(&mut keep),
+            },
+        )
+        .unwrap();
         let stopped = left.iter().rfind(|left| {
-            left.path().join(if whole { CONVERTED } else { CONVERTING }).exists()
+            left.path()
+                .join(if whole { CONVERTED } else { CONVERTING })
+                .exists()
                 && fs::read_to_string(left.path().join("format")).unwrap() == "wharfinger store 1\n"
         });
         let stopped = stopped.unwrap().path();
         // As a program of format 1 opens its records.
         let db = Connection::open(stopped.join("records.sqlite3")).unwrap();
-        db.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())).unwrap();
-        db.execute("UPDATE records SET value = CAST('old later' AS BLOB) WHERE key = 'many/00'", []).unwrap();
+        db.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))
+            .unwrap();
+        db.execute(
+            "UPDATE records SET value = CAST('old later' AS BLOB) WHERE key = 'many/00'",
+            [],
+        )
+        .unwrap();
         drop(db);
         convert_all(stopped).unwrap();
         let store = Local::open(stopped).unwrap();
-        assert_eq!(store.get("many/00").await.unwrap().unwrap().value, "new later", "{whole}");
+        assert_eq!(
+            store.get("many/00").await.unwrap().unwrap().value,
+            "new later",
+            "{whole}"
+        );
     }
 }
 
@@ -228,12 +354,26 @@ async fn what_an_older_program_changed_since_is_converted_anew() {
 fn a_conversion_without_room_changes_nothing() {
     let folder = old_store();
     let before = contents(folder.path());
-    let refused = convert_if_room(folder.path(), NOW, &mut Mapping::default(), &|_| Ok(Some(100_000))).unwrap_err();
-    assert!(matches!(&refused, ConvertError::NoSpace { needed, left: 100_000, .. } if *needed > 100_000), "{refused}");
+    let refused = convert_if_room(folder.path(), NOW, &mut Mapping::default(), &|_| {
+        Ok(Some(100_000))
+    })
+    .unwrap_err();
+    assert!(
+        matches!(&refused, ConvertError::NoSpace { needed, left: 100_000, .. } if *needed > 100_000),
+        "{refused}"
+    );
     assert_eq!(contents(folder.path()), before);
     let said = refused.to_string();
-    assert!(said.contains("MB of free space") && said.contains("make room"), "{said}");
-    assert!(convert_if_room(folder.path(), NOW, &mut Mapping::default(), &|_| Ok(Some(100_000_000))).unwrap());
+    assert!(
+        said.contains("MB of free space") && said.contains("make room"),
+        "{said}"
+    );
+    assert!(
+        convert_if_room(folder.path(), NOW, &mut Mapping::default(), &|_| Ok(Some(
+            100_000_000
+        )))
+        .unwrap()
+    );
 }
 
 #[test]
@@ -254,8 +394,18 @@ fn one_process_at_a_time_converts() {
     let folder = old_store();
     let mut refused = None;
     let mut second = |_, _| refused = Some(convert_all(folder.path()));
-    convert(folder.path(), NOW, &mut Mapping { at_each_step: Some(&mut second) }).unwrap();
-    assert!(matches!(refused, Some(Err(ConvertError::Open(OpenError::InUse { .. })))), "{refused:?}");
+    convert(
+        folder.path(),
+        NOW,
+        &mut Mapping {
+            at_each_step: Some(&mut second),
+        },
+    )
+    .unwrap();
+    assert!(
+        matches!(refused, Some(Err(ConvertError::Open(OpenError::InUse { .. })))),
+        "{refused:?}"
+    );
 }
 
 fn db(folder: &TempDir) -> Connection {
@@ -266,7 +416,14 @@ fn db(folder: &TempDir) -> Connection {
 fn steps(folder: &TempDir) -> Vec<TempDir> {
     let mut left = Vec::new();
     let mut keep = |_, _| left.push(copy(folder.path()));
-    convert(folder.path(), NOW, &mut Mapping { at_each_step: Some(&mut keep) }).unwrap();
+    convert(
+        folder.path(),
+        NOW,
+        &mut Mapping {
+            at_each_step: Some(&mut keep),
+        },
+    )
+    .unwrap();
     left
 }
 
@@ -283,11 +440,26 @@ async fn rows_that_no_program_can_read_do_not_stop_it() {
     for folder in steps(&folder).iter().chain([&folder]) {
         convert_all(folder.path()).unwrap();
         let store = Local::open(folder.path()).unwrap();
-        let listed = store.list(Range { prefix: "", after: "", limit: 1000, show: Show::All }).await.unwrap();
-        assert_eq!(listed.len(), 50, "45 of many without the one that is dropped, and six others: {listed:?}");
+        let listed = store
+            .list(Range {
+                prefix: "",
+                after: "",
+                limit: 1000,
+                show: Show::All,
+            })
+            .await
+            .unwrap();
+        assert_eq!(
+            listed.len(),
+            50,
+            "45 of many without the one that is dropped, and six others: {listed:?}"
+        );
         assert_eq!(store.get("many/07").await.unwrap().unwrap().value, "new 7");
         assert!(store.get("many/08").await.unwrap().is_none());
-        assert!(matches!(store.get("zz/large/unreadable").await, Err(Failure::Lost { .. })));
+        assert!(matches!(
+            store.get("zz/large/unreadable").await,
+            Err(Failure::Lost { .. })
+        ));
     }
 }
 
@@ -299,11 +471,27 @@ async fn what_is_not_the_fault_of_a_record_stops_it() {
     fs::remove_file(&value).unwrap();
     fs::create_dir(&value).unwrap();
     let stopped = convert_all(folder.path()).unwrap_err();
-    assert!(matches!(stopped, ConvertError::Stopped { source: Failure::Io(_), .. }), "{stopped}");
+    assert!(
+        matches!(
+            stopped,
+            ConvertError::Stopped {
+                source: Failure::Io(_),
+                ..
+            }
+        ),
+        "{stopped}"
+    );
     assert!(!folder.path().join(CONVERTING).exists(), "it begins anew");
     fs::remove_dir(&value).unwrap();
     fs::write(&value, bytes).unwrap();
-    let set = |value: &str| db(&folder).execute("UPDATE records SET value = CAST(?1 AS BLOB) WHERE key = 'many/44'", [value]).unwrap();
+    let set = |value: &str| {
+        db(&folder)
+            .execute(
+                "UPDATE records SET value = CAST(?1 AS BLOB) WHERE key = 'many/44'",
+                [value],
+            )
+            .unwrap()
+    };
     set("fails");
     let stopped = convert_all(folder.path()).unwrap_err();
     assert!(stopped.to_string().contains("no randomness"), "{stopped}");
@@ -315,9 +503,16 @@ async fn what_is_not_the_fault_of_a_record_stops_it() {
 #[tokio::test]
 async fn a_new_table_that_lacks_a_record_is_not_taken() {
     let left = steps(&old_store());
-    let folder = left.iter().rfind(|left| fs::read_to_string(left.path().join("format")).unwrap() == "wharfinger store 1\n").unwrap();
+    let folder = left
+        .iter()
+        .rfind(|left| fs::read_to_string(left.path().join("format")).unwrap() == "wharfinger store 1\n")
+        .unwrap();
     let new = Connection::open(folder.path().join(CONVERTED)).unwrap();
-    assert_eq!(new.execute("DELETE FROM records WHERE key = 'many/03'", []).unwrap(), 1);
+    assert_eq!(
+        new.execute("DELETE FROM records WHERE key = 'many/03'", [])
+            .unwrap(),
+        1
+    );
     drop(new);
     let refused = convert_all(folder.path()).unwrap_err().to_string();
     assert!(refused.contains("the new table has"), "{refused}");
@@ -327,9 +522,15 @@ async fn a_new_table_that_lacks_a_record_is_not_taken() {
 
 #[tokio::test]
 async fn another_table_is_not_taken_for_the_one_that_was_being_converted() {
-    for folder in steps(&old_store()).iter().filter(|left| fs::read_to_string(left.path().join("format")).unwrap().contains('1')) {
+    for folder in steps(&old_store()).iter().filter(|left| {
+        fs::read_to_string(left.path().join("format"))
+            .unwrap()
+            .contains('1')
+    }) {
         let restored = folder.path().join("restored");
-        db(folder).execute("VACUUM INTO ?1", [restored.to_str().unwrap()]).unwrap();
+        db(folder)
+            .execute("VACUUM INTO ?1", [restored.to_str().unwrap()])
+            .unwrap();
         let other = Connection::open(&restored).unwrap();
         other.execute_batch("UPDATE records SET value = CAST('old other' AS BLOB) WHERE key = 'many/00'; PRAGMA user_version = 0").unwrap();
         drop(other);
@@ -343,7 +544,10 @@ async fn another_table_is_not_taken_for_the_one_that_was_being_converted() {
 #[tokio::test]
 async fn the_values_of_a_batch_that_was_lost_and_old_ones_that_were_left_are_removed() {
     let left = steps(&old_store());
-    let begun = left.iter().find(|left| left.path().join(CONVERTING).exists()).unwrap();
+    let begun = left
+        .iter()
+        .find(|left| left.path().join(CONVERTING).exists())
+        .unwrap();
     let lost = begun.path().join("v/0f/0f00000000000001");
     fs::create_dir_all(lost.parent().unwrap()).unwrap();
     fs::write(&lost, "x".repeat(3_000_000)).unwrap();
@@ -351,7 +555,15 @@ async fn the_values_of_a_batch_that_was_lost_and_old_ones_that_were_left_are_rem
     let mut removed = |_, _| assert!(!std::mem::take(&mut first) || !lost.exists());
     // Room for everything but for the lost file.
     let room = |_: &Space| Ok(Some(500_000));
-    convert_if_room(begun.path(), NOW, &mut Mapping { at_each_step: Some(&mut removed) }, &room).unwrap();
+    convert_if_room(
+        begun.path(),
+        NOW,
+        &mut Mapping {
+            at_each_step: Some(&mut removed),
+        },
+        &room,
+    )
+    .unwrap();
     check(begun.path(), "lost batch").await;
 
     // As a kill leaves it after the new table has taken its place.
@@ -366,15 +578,32 @@ async fn the_values_of_a_batch_that_was_lost_and_old_ones_that_were_left_are_rem
 fn only_what_is_still_to_be_converted_needs_room() {
     let folder = old_store();
     // All other large values come after it in the order of keys.
-    db(&folder).execute("INSERT INTO records VALUES ('a', 0x0a00000000000001, '')", []).unwrap();
+    db(&folder)
+        .execute("INSERT INTO records VALUES ('a', 0x0a00000000000001, '')", [])
+        .unwrap();
     fs::create_dir_all(folder.path().join("v/0a")).unwrap();
-    fs::write(folder.path().join("v/0a/0a00000000000001"), format!("old {}", "x".repeat(5_000_000))).unwrap();
+    fs::write(
+        folder.path().join("v/0a/0a00000000000001"),
+        format!("old {}", "x".repeat(5_000_000)),
+    )
+    .unwrap();
     let room = |_: &Space| Ok(Some(2_000_000));
-    assert!(matches!(room::room_if_left(folder.path(), &room), Err(ConvertError::NoSpace { begun: false, .. })));
+    assert!(matches!(
+        room::room_if_left(folder.path(), &room),
+        Err(ConvertError::NoSpace { begun: false, .. })
+    ));
     assert!(room::room_if_left(folder.path(), &|_| Ok(Some(10_000_000))).is_ok());
-    for left in steps(&folder).iter().filter(|left| left.path().join(CONVERTING).exists()) {
-        let resumed = |room: u64| convert_if_room(left.path(), NOW, &mut Mapping::default(), &|_| Ok(Some(room)));
-        if left.path().join(CONVERTED).exists() || fs::read_to_string(left.path().join("format")).unwrap().contains('2') {
+    for left in steps(&folder)
+        .iter()
+        .filter(|left| left.path().join(CONVERTING).exists())
+    {
+        let resumed =
+            |room: u64| convert_if_room(left.path(), NOW, &mut Mapping::default(), &|_| Ok(Some(room)));
+        if left.path().join(CONVERTED).exists()
+            || fs::read_to_string(left.path().join("format"))
+                .unwrap()
+                .contains('2')
+        {
             continue;
         }
         let refused = resumed(100_000).unwrap_err().to_string();
@@ -395,11 +624,17 @@ fn a_clock_that_is_far_behind_is_refused() {
 #[test]
 fn a_table_with_a_damaged_page_is_refused_with_advice() {
     let folder = old_store();
-    db(&folder).query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(())).unwrap();
+    db(&folder)
+        .query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))
+        .unwrap();
     let file = folder.path().join("records.sqlite3");
     let mut bytes = fs::read(&file).unwrap();
     bytes[4096..].fill(0xff);
     fs::write(&file, bytes).unwrap();
     let refused = convert_all(folder.path()).unwrap_err();
-    assert!(matches!(&refused, ConvertError::Malformed { .. }) && refused.to_string().contains("restore the store"), "{refused}");
+    assert!(
+        matches!(&refused, ConvertError::Malformed { .. })
+            && refused.to_string().contains("restore the store"),
+        "{refused}"
+    );
 }

@@ -1,5 +1,5 @@
-//! Tokens that count and tokens that do not, by profile. `j_01` is a rule of the project's list for SVIDs, `t_7_3` one of its list for
-//! tokens.
+//! Tokens that count and tokens that do not, by profile. `j_01` is a rule of the project's list for SVIDs,
+//! `t_7_3` one of its list for tokens.
 
 mod key_choice;
 mod oidc;

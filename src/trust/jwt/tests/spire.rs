@@ -15,9 +15,24 @@ macro_rules! cluster {
     ($name:literal, $issuer:expr) => {
         Cluster {
             name: $name,
-            bundle: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/spire/", $name, "/bundle.json")),
-            svid: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/spire/", $name, "/jwt-svid.txt")),
-            two_audiences: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/spire/", $name, "/jwt-svid-two-audiences.txt")),
+            bundle: include_str!(concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/testdata/spire/",
+                $name,
+                "/bundle.json"
+            )),
+            svid: include_str!(concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/testdata/spire/",
+                $name,
+                "/jwt-svid.txt"
+            )),
+            two_audiences: include_str!(concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/testdata/spire/",
+                $name,
+                "/jwt-svid-two-audiences.txt"
+            )),
             issuer: $issuer,
         }
     };
@@ -35,11 +50,20 @@ const EXPIRY: Timestamp = Timestamp::from_secs(1_950_120_119);
 
 fn bundle(cluster: &Cluster) -> KeySet {
     let parsed = jwks::parse(cluster.bundle.as_bytes(), UseRule::SpiffeBundle).unwrap();
-    assert_eq!((parsed.skipped.len(), parsed.value.len()), (0, 1), "the X.509 authority is passed over in silence");
+    assert_eq!(
+        (parsed.skipped.len(), parsed.value.len()),
+        (0, 1),
+        "the X.509 authority is passed over in silence"
+    );
     parsed.value
 }
 
-async fn judge(token: &str, domain: &Cluster, keys: &Cluster, now: Timestamp) -> Result<VerifiedJwt, Failure> {
+async fn judge(
+    token: &str,
+    domain: &Cluster,
+    keys: &Cluster,
+    now: Timestamp,
+) -> Result<VerifiedJwt, Failure> {
     let rules = SvidRules {
         hosts: Vec::new(),
         trust_domain: TrustDomain::from_str(domain.name).unwrap(),
@@ -47,7 +71,13 @@ async fn judge(token: &str, domain: &Cluster, keys: &Cluster, now: Timestamp) ->
         clock_skew: Duration::from_secs(30),
         single_audience: false,
     };
-    verify_svid(&Unverified::parse(token.trim_end())?, &rules, &authorities(bundle(keys)), now).await
+    verify_svid(
+        &Unverified::parse(token.trim_end())?,
+        &rules,
+        &authorities(bundle(keys)),
+        now,
+    )
+    .await
 }
 
 #[tokio::test]
@@ -63,7 +93,10 @@ async fn each_counts_in_its_own_trust_domain() {
         let one = judge(cluster.svid, cluster, cluster, NOW).await.unwrap();
         assert_eq!(one.claims()["aud"], json!(["registry.example.com"]));
         let two = judge(cluster.two_audiences, cluster, cluster, NOW).await.unwrap();
-        assert_eq!(two.claims()["aud"], json!(["other.example.com", "registry.example.com"]));
+        assert_eq!(
+            two.claims()["aud"],
+            json!(["other.example.com", "registry.example.com"])
+        );
     }
 }
 
@@ -73,10 +106,16 @@ async fn none_counts_in_anothers_trust_domain_nor_by_anothers_keys() {
         for other in CLUSTERS.iter().filter(|other| other.name != own.name) {
             for keys in [own, other] {
                 let why = judge(own.svid, other, keys, NOW).await.unwrap_err();
-                assert!(matches!(why, Failure::Rejected(Rejected::TrustDomain { .. })), "{why}");
+                assert!(
+                    matches!(why, Failure::Rejected(Rejected::TrustDomain { .. })),
+                    "{why}"
+                );
             }
             let why = judge(own.svid, own, other, NOW).await.unwrap_err();
-            assert!(matches!(why, Failure::Rejected(Rejected::UnknownKey { .. })), "{why}");
+            assert!(
+                matches!(why, Failure::Rejected(Rejected::UnknownKey { .. })),
+                "{why}"
+            );
         }
     }
 }
@@ -85,12 +124,35 @@ async fn none_counts_in_anothers_trust_domain_nor_by_anothers_keys() {
 async fn each_counts_from_its_issue_to_its_expiry() {
     let skew = Duration::from_secs(30);
     for cluster in &CLUSTERS {
-        for good in [ISSUED.minus(skew), ISSUED, EXPIRY, EXPIRY.plus(skew).minus(Duration::from_millis(1))] {
+        for good in [
+            ISSUED.minus(skew),
+            ISSUED,
+            EXPIRY,
+            EXPIRY.plus(skew).minus(Duration::from_millis(1)),
+        ] {
             judge(cluster.svid, cluster, cluster, good).await.unwrap();
         }
-        let early = judge(cluster.svid, cluster, cluster, ISSUED.minus(skew).minus(Duration::from_millis(1))).await.unwrap_err();
-        assert!(matches!(early, Failure::Rejected(Rejected::NotYetValid { claim: "iat", .. })), "{early}");
-        let late = judge(cluster.svid, cluster, cluster, EXPIRY.plus(skew)).await.unwrap_err();
-        assert!(matches!(late, Failure::Rejected(Rejected::Expired { .. })), "{late}");
+        let early = judge(
+            cluster.svid,
+            cluster,
+            cluster,
+            ISSUED.minus(skew).minus(Duration::from_millis(1)),
+        )
+        .await
+        .unwrap_err();
+        assert!(
+            matches!(
+                early,
+                Failure::Rejected(Rejected::NotYetValid { claim: "iat", .. })
+            ),
+            "{early}"
+        );
+        let late = judge(cluster.svid, cluster, cluster, EXPIRY.plus(skew))
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(late, Failure::Rejected(Rejected::Expired { .. })),
+            "{late}"
+        );
     }
 }

@@ -21,7 +21,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Where a trust domain publishes its bundle, and how its server is known. Nothing of this is ever inferred (F-2).
+/// Where a trust domain publishes its bundle, and how its server is known. Nothing of this is ever inferred
+/// (F-2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FederationSettings {
     pub trust_domain: TrustDomain,
@@ -43,8 +44,9 @@ pub enum EndpointProfile {
     /// `https_spiffe`: the server is known by its X.509-SVID (F-5).
     Spiffe {
         endpoint: SpiffeId,
-        /// The bundle of the endpoint's trust domain, in SPIFFE's JSON or PEM. If that is the trust domain itself, it serves for the
-        /// first connection only, and from then on the bundle that was fetched last (F-6).
+        /// The bundle of the endpoint's trust domain, in SPIFFE's JSON or PEM. If that is the trust domain
+        /// itself, it serves for the first connection only, and from then on the bundle that was fetched last
+        /// (F-6).
         bootstrap: PathBuf,
     },
 }
@@ -71,8 +73,17 @@ pub(super) fn paced(
     pace: Pace,
     timeout: Duration,
 ) -> Source {
-    let FederationSettings { trust_domain, url, profile, .. } = &settings;
-    let slots = Slots::empty(SourceKind::Federation, &url.as_str().into(), &Format::SpiffeBundleOrPem.nothing());
+    let FederationSettings {
+        trust_domain,
+        url,
+        profile,
+        ..
+    } = &settings;
+    let slots = Slots::empty(
+        SourceKind::Federation,
+        &url.as_str().into(),
+        &Format::SpiffeBundleOrPem.nothing(),
+    );
     let place = last_good.map(|all| {
         let endpoint = match profile {
             EndpointProfile::Web { .. } => "-".to_owned(),
@@ -80,9 +91,14 @@ pub(super) fn paced(
         };
         let way = match profile {
             EndpointProfile::Web { ca } => by_way_of(ca.as_ref(), settings.proxy.as_ref()),
-            EndpointProfile::Spiffe { bootstrap, .. } => by_way_of(Some(&CaSource::File(bootstrap.clone())), settings.proxy.as_ref()),
+            EndpointProfile::Spiffe { bootstrap, .. } => {
+                by_way_of(Some(&CaSource::File(bootstrap.clone())), settings.proxy.as_ref())
+            }
         };
-        all.place(format!("federation {trust_domain} {url} {} {endpoint} {way}", profile.name()))
+        all.place(format!(
+            "federation {trust_domain} {url} {} {endpoint} {way}",
+            profile.name()
+        ))
     });
     let fetcher = Fetcher {
         ca: match profile {
@@ -100,7 +116,14 @@ pub(super) fn paced(
     };
     let max_stale = settings.max_stale;
     let endpoint = BundleEndpoint { settings, fetcher };
-    let (refetch, life) = refresh::supervise(refresh::Settings { endpoint, slots: slots.clone(), clock, pace, max_stale, place });
+    let (refetch, life) = refresh::supervise(refresh::Settings {
+        endpoint,
+        slots: slots.clone(),
+        clock,
+        pace,
+        max_stale,
+        place,
+    });
     Source::new(slots, Some(refetch), Vec::new(), Arc::new(life))
 }
 
@@ -108,7 +131,11 @@ pub(super) fn paced(
 pub fn check_bootstrap(path: &Path) -> Result<(), SourceError> {
     let name: Arc<str> = format!("bootstrapFile {}", path.display()).into();
     let content = Format::SpiffeBundleOrPem.parse(&name, &read(path, &name)?)?;
-    if content.x509.is_some_and(|authorities| !authorities.is_empty()) { Ok(()) } else { Err(SourceError::NoAuthority { name }) }
+    if content.x509.is_some_and(|authorities| !authorities.is_empty()) {
+        Ok(())
+    } else {
+        Err(SourceError::NoAuthority { name })
+    }
 }
 
 struct BundleEndpoint {
@@ -138,7 +165,11 @@ impl Endpoint for BundleEndpoint {
             (Fetched::Same { .. }, None) => return Err(FederationError::Unasked),
         };
         // What is to be believed how long is said in the bundle (F-8).
-        Ok(Said { document, validator, fresh_for: None })
+        Ok(Said {
+            document,
+            validator,
+            fresh_for: None,
+        })
     }
 
     fn read(&self, document: &[u8]) -> Result<Content, FederationError> {
@@ -147,7 +178,11 @@ impl Endpoint for BundleEndpoint {
 
     fn may_replace(&self, content: &Content, known: &Known) -> Result<(), FederationError> {
         match (content.sequence, known.content.sequence) {
-            (Some(found), Some(held)) if found < held => Err(FederationError::Rollback { found, held, until: known.usable_until }),
+            (Some(found), Some(held)) if found < held => Err(FederationError::Rollback {
+                found,
+                held,
+                until: known.usable_until,
+            }),
             _ => Ok(()),
         }
     }
@@ -158,8 +193,9 @@ impl Endpoint for BundleEndpoint {
 }
 
 impl BundleEndpoint {
-    /// Who vouches for the endpoint now (F-6). What the trust domain has revoked since does not: only a bootstrap file that is newer
-    /// than the latest bundle, or of use while none of that is, counts beside it.
+    /// Who vouches for the endpoint now (F-6). What the trust domain has revoked since does not: only a
+    /// bootstrap file that is newer than the latest bundle, or of use while none of that is, counts beside
+    /// it.
     async fn authorities(
         &self,
         endpoint: &SpiffeId,
@@ -168,16 +204,26 @@ impl BundleEndpoint {
         now: Timestamp,
     ) -> Result<X509Authorities, FederationError> {
         let name: Arc<str> = format!("bootstrapFile {}", bootstrap.display()).into();
-        let (path, of) = (bootstrap.to_owned(), name.clone());
+        let path = bootstrap.to_owned();
+        let of = name.clone();
         let text = tokio::task::spawn_blocking(move || read(&path, &of));
-        let text = text.await.unwrap_or(Err(SourceError::Unreadable { name: name.clone(), why: std::io::ErrorKind::Interrupted.into() }));
+        let text = text.await.unwrap_or(Err(SourceError::Unreadable {
+            name: name.clone(),
+            why: std::io::ErrorKind::Interrupted.into(),
+        }));
         let configured = text.and_then(|text| Format::SpiffeBundleOrPem.parse(&name, &text));
         let self_serving = *endpoint.trust_domain() == self.settings.trust_domain;
         let latest = known.filter(|_| self_serving).map(|known| &known.content);
-        let Some(latest) = latest else { return Ok(configured?.x509.unwrap_or_default()) };
+        let Some(latest) = latest else {
+            return Ok(configured?.x509.unwrap_or_default());
+        };
         let held = latest.x509.clone().unwrap_or_default();
         match configured {
-            Ok(configured) if configured.sequence > latest.sequence && configured.sequence.is_some() && latest.sequence.is_some() => {
+            Ok(configured)
+                if configured.sequence > latest.sequence
+                    && configured.sequence.is_some()
+                    && latest.sequence.is_some() =>
+            {
                 Ok(configured.x509.unwrap_or_default())
             }
             Ok(configured) if held.have_expired_by(now) => Ok(configured.x509.unwrap_or_default()),
@@ -192,7 +238,9 @@ enum FederationError {
     Url,
     #[error(transparent)]
     Fetch(FetchError),
-    #[error("expected status 200, found {0}; bundle endpoints are asked without a credential, so this one must not want any")]
+    #[error(
+        "expected status 200, found {0}; bundle endpoints are asked without a credential, so this one must not want any"
+    )]
     Refused(StatusCode),
     #[error("who vouches for the endpoint is not known: {0}")]
     Bootstrap(#[from] SourceError),

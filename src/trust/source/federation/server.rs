@@ -1,5 +1,5 @@
-//! TLS to a server that is known by its X.509-SVID instead of its name (Federation 5.2.2): exactly the configured SPIFFE ID, by the
-//! authorities of its trust domain. The server learns nothing of us.
+//! TLS to a server that is known by its X.509-SVID instead of its name (Federation 5.2.2): exactly the
+//! configured SPIFFE ID, by the authorities of its trust domain. The server learns nothing of us.
 
 use crate::clock::Timestamp;
 use crate::spiffe_id::SpiffeId;
@@ -13,11 +13,20 @@ use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use std::sync::Arc;
 
 /// For connections that begin about now.
-pub(super) fn known_by(expected: &SpiffeId, authorities: X509Authorities, now: Timestamp) -> Result<ClientConfig, Error> {
+pub(super) fn known_by(
+    expected: &SpiffeId,
+    authorities: X509Authorities,
+    now: Timestamp,
+) -> Result<ClientConfig, Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let slot = Slot::new(format!("the bundle of {}", expected.trust_domain()));
     slot.publish(authorities, now, Timestamp::MAX);
-    let verifier = Verifier { expected: expected.clone(), authorities: slot, now, provider: provider.clone() };
+    let verifier = Verifier {
+        expected: expected.clone(),
+        authorities: slot,
+        now,
+        provider: provider.clone(),
+    };
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
@@ -40,7 +49,9 @@ impl Verifier {
     fn judge(&self, leaf: &CertificateDer<'_>, chain: &[CertificateDer<'_>]) -> Result<(), NotTheServer> {
         let leaf = Leaf::parse_known(leaf)?;
         let chain: Vec<_> = chain.iter().map(|one| one.clone().into_owned()).collect();
-        let none = || Rejected::NoAuthorities { origin: self.authorities.source().clone() };
+        let none = || Rejected::NoAuthorities {
+            origin: self.authorities.source().clone(),
+        };
         let view: Arc<Held<X509Authorities>> = self.authorities.held().ok_or_else(none)?;
         verify_server(&leaf, &chain, &view, &self.expected, self.now)
     }
@@ -57,7 +68,9 @@ impl ServerCertVerifier for Verifier {
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let judged = self.judge(leaf, chain);
-        judged.map(|()| ServerCertVerified::assertion()).map_err(|why| Error::General(format!("the server is not the endpoint: {why}")))
+        judged
+            .map(|()| ServerCertVerified::assertion())
+            .map_err(|why| Error::General(format!("the server is not the endpoint: {why}")))
     }
 
     fn verify_tls12_signature(
@@ -66,7 +79,12 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+        verify_tls12_signature(
+            message,
+            certificate,
+            signed,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -75,10 +93,17 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+        verify_tls13_signature(
+            message,
+            certificate,
+            signed,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }

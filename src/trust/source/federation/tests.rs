@@ -20,39 +20,63 @@ const HINT: Duration = Duration::from_secs(300);
 
 #[tokio::test]
 async fn f_1_f_4_by_https_web_the_server_is_known_by_its_name() {
-    let (web, other) = (ca("web"), ca("other"));
+    let web = ca("web");
+    let other = ca("other");
     let site = Site::tls(&server(&web)).await;
     site.answer(PATH, 200, bundle(1, &[ca("root").element(), jwt_key("k1")]));
     let client = Client::of(web_settings(&site, &web));
     client.fetched().await;
-    assert_eq!((client.roots(), client.key_ids()), (Some(1), Some("k1".to_owned())));
+    assert_eq!(
+        (client.roots(), client.key_ids()),
+        (Some(1), Some("k1".to_owned()))
+    );
     assert_eq!(client.status().sequence, Some(1));
 
     let client = Client::of(web_settings(&site, &other));
     let why = client.refused().await;
-    assert!(why.contains("no connection") && why.to_lowercase().contains("certificate"), "{why}");
+    assert!(
+        why.contains("no connection") && why.to_lowercase().contains("certificate"),
+        "{why}"
+    );
     site.present(&svid(&web, ENDPOINT, &[ServerAuth]));
     let why = Client::of(web_settings(&site, &web)).refused().await;
-    assert!(why.to_lowercase().contains("certificate"), "an X.509-SVID is no server name: {why}");
+    assert!(
+        why.to_lowercase().contains("certificate"),
+        "an X.509-SVID is no server name: {why}"
+    );
 }
 
 #[tokio::test]
 async fn f_1_f_5_by_https_spiffe_the_server_is_known_by_exactly_its_spiffe_id() {
-    let (root, stranger) = (ca("root"), ca("stranger"));
+    let root = ca("root");
+    let stranger = ca("stranger");
     let site = Site::tls(&svid(&root, ENDPOINT, &[ServerAuth, ClientAuth])).await;
     site.answer(PATH, 200, bundle(1, &[root.element()]));
     let home = Home::with(&root);
     Client::of(home.settings(&site)).fetched().await;
     for (identity, expected) in [
-        (svid(&root, "spiffe://prod.example/other", &[ServerAuth]), "expected the server to be spiffe://prod.example/spire/server"),
-        (svid(&root, "spiffe://prod.example/spire/server/x", &[ServerAuth]), "expected the server to be"),
-        (svid(&stranger, ENDPOINT, &[ServerAuth]), "no authority from the bundle of prod.example vouches"),
+        (
+            svid(&root, "spiffe://prod.example/other", &[ServerAuth]),
+            "expected the server to be spiffe://prod.example/spire/server",
+        ),
+        (
+            svid(&root, "spiffe://prod.example/spire/server/x", &[ServerAuth]),
+            "expected the server to be",
+        ),
+        (
+            svid(&stranger, ENDPOINT, &[ServerAuth]),
+            "no authority from the bundle of prod.example vouches",
+        ),
         (svid(&root, ENDPOINT, &[ClientAuth]), "serverAuth"),
         (server(&root), "no SPIFFE ID"),
     ] {
         site.present(&identity);
         let why = Client::of(home.settings(&site)).refused().await;
-        let expected = if expected == "no SPIFFE ID" { "the server is not the endpoint" } else { expected };
+        let expected = if expected == "no SPIFFE ID" {
+            "the server is not the endpoint"
+        } else {
+            expected
+        };
         assert!(why.contains(expected), "{expected}: {why}");
     }
 }
@@ -60,33 +84,53 @@ async fn f_1_f_5_by_https_spiffe_the_server_is_known_by_exactly_its_spiffe_id() 
 #[tokio::test]
 async fn the_limits_of_strangers_do_not_hold_for_the_server() {
     let root = ca("root");
-    let names: Vec<_> = (0..2 * CERTIFICATE_NAMES).map(|number| format!("n{number}.test")).collect();
+    let names: Vec<_> = (0..2 * CERTIFICATE_NAMES)
+        .map(|number| format!("n{number}.test"))
+        .collect();
     let site = Site::tls(&svid_with(&root, ENDPOINT, &[ServerAuth], &names)).await;
     site.answer(PATH, 200, bundle(1, &[root.element()]));
     let home = Home::with(&root);
     Client::of(home.settings(&site)).fetched().await;
     site.present(&svid(&ca("stranger"), ENDPOINT, &[ServerAuth]));
     let why = Client::of(home.settings(&site)).refused().await;
-    assert!(why.contains("its intermediates must be sent along") && !why.contains("the client"), "{why}");
+    assert!(
+        why.contains("its intermediates must be sent along") && !why.contains("the client"),
+        "{why}"
+    );
 }
 
 #[tokio::test]
 async fn f_2_the_endpoint_of_another_trust_domain_is_known_by_that_ones_bundle_for_ever() {
-    let (root, others) = (ca("root"), ca("others"));
+    let root = ca("root");
+    let others = ca("others");
     let id = "spiffe://bundles.example/server";
     let site = Site::tls(&svid(&others, id, &[ServerAuth])).await;
     site.answer(PATH, 200, bundle(1, &[root.element()]));
     let home = Home::with(&others);
-    let profile = EndpointProfile::Spiffe { endpoint: id.parse().unwrap(), bootstrap: home.path() };
-    let client = Client::of(FederationSettings { profile, ..home.settings(&site) });
+    let profile = EndpointProfile::Spiffe {
+        endpoint: id.parse().unwrap(),
+        bootstrap: home.path(),
+    };
+    let client = Client::of(FederationSettings {
+        profile,
+        ..home.settings(&site)
+    });
     client.fetched().await;
-    assert_eq!(client.again().await, 2, "the bundle that was fetched says nothing about the endpoint");
+    assert_eq!(
+        client.again().await,
+        2,
+        "the bundle that was fetched says nothing about the endpoint"
+    );
     assert_eq!(client.status().last_error, None);
 }
 
 #[tokio::test]
 async fn f_3_only_https_urls_without_a_user() {
-    for url in ["http://127.0.0.1:1/bundle", "https://user@site.test/bundle", "ftp://site.test/"] {
+    for url in [
+        "http://127.0.0.1:1/bundle",
+        "https://user@site.test/bundle",
+        "ftp://site.test/",
+    ] {
         let settings = FederationSettings {
             trust_domain: TRUST_DOMAIN.parse().unwrap(),
             url: url.to_owned(),
@@ -95,13 +139,18 @@ async fn f_3_only_https_urls_without_a_user() {
             max_stale: DAY,
             resolve: Vec::new(),
         };
-        assert!(Client::of(settings).refused().await.contains("must be https://"), "{url}");
+        assert!(
+            Client::of(settings).refused().await.contains("must be https://"),
+            "{url}"
+        );
     }
 }
 
 #[tokio::test]
 async fn f_6_self_serving_rotation_uses_the_bundle_that_was_fetched_last() {
-    let (old, new, stranger) = (ca("old"), ca("new"), ca("stranger"));
+    let old = ca("old");
+    let new = ca("new");
+    let stranger = ca("stranger");
     let site = Site::tls(&svid(&old, ENDPOINT, &[ServerAuth])).await;
     site.answer(PATH, 200, bundle(1, &[old.element(), new.element()]));
     let home = Home::with(&old);
@@ -117,18 +166,27 @@ async fn f_6_self_serving_rotation_uses_the_bundle_that_was_fetched_last() {
     site.answer(PATH, 200, bundle(3, &[stranger.element()]));
     client.again().await;
     let status = client.status();
-    assert!(status.last_error.unwrap().contains("no authority from the bundle"));
+    assert!(
+        status
+            .last_error
+            .unwrap()
+            .contains("no authority from the bundle")
+    );
     assert_eq!(status.sequence, Some(2));
     // Unless whoever runs the registry says so.
     std::fs::write(home.path(), bundle(9, &[old.element()])).unwrap();
     site.answer(PATH, 200, bundle(10, &[old.element()]));
     client.again().await;
-    assert_eq!((client.status().last_error, client.status().sequence), (None, Some(10)));
+    assert_eq!(
+        (client.status().last_error, client.status().sequence),
+        (None, Some(10))
+    );
 }
 
 #[tokio::test]
 async fn f_6_the_bundle_that_was_fetched_last_survives_a_restart() {
-    let (old, new) = (ca("old"), ca("new"));
+    let old = ca("old");
+    let new = ca("new");
     let site = Site::tls(&svid(&old, ENDPOINT, &[ServerAuth])).await;
     site.answer(PATH, 200, bundle(1, &[old.element(), new.element()]));
     let home = Home::with(&old);
@@ -143,7 +201,9 @@ async fn f_6_the_bundle_that_was_fetched_last_survives_a_restart() {
 
 #[tokio::test]
 async fn f_7_a_lower_sequence_is_refused_as_long_as_the_higher_one_counts() {
-    let (web, first, second) = (ca("web"), ca("first"), ca("second"));
+    let web = ca("web");
+    let first = ca("first");
+    let second = ca("second");
     let site = Site::tls(&server(&web)).await;
     site.answer(PATH, 200, bundle(7, &[second.element()]));
     let home = Home::with(&web);
@@ -152,31 +212,58 @@ async fn f_7_a_lower_sequence_is_refused_as_long_as_the_higher_one_counts() {
     let generation = client.generation();
     site.answer(PATH, 200, bundle(6, &[first.element()]));
     client.again().await;
-    assert!(client.status().last_error.unwrap().contains("expected a spiffe_sequence of 7 or more, found 6"));
+    assert!(
+        client
+            .status()
+            .last_error
+            .unwrap()
+            .contains("expected a spiffe_sequence of 7 or more, found 6")
+    );
     assert_eq!(client.generation(), generation);
     drop(client);
 
     let client = Client::kept(web_settings(&site, &web), &home);
     client.start().await;
-    assert!(client.status().last_error.unwrap().contains("spiffe_sequence"), "nor after a restart");
+    assert!(
+        client.status().last_error.unwrap().contains("spiffe_sequence"),
+        "nor after a restart"
+    );
     assert!(client.status().from_disk);
     client.hand.advance(DAY);
     client.again().await;
-    assert_eq!(client.status().sequence, Some(6), "what has grown stale protects nothing");
+    assert_eq!(
+        client.status().sequence,
+        Some(6),
+        "what has grown stale protects nothing"
+    );
     site.answer(PATH, 200, bundle(6, &[second.element()]));
     client.again().await;
-    assert_eq!(client.status().last_error, None, "of the same sequence the newest counts");
+    assert_eq!(
+        client.status().last_error,
+        None,
+        "of the same sequence the newest counts"
+    );
     let without = serde_json::json!({"keys": [first.element()]}).to_string();
     site.answer(PATH, 200, without);
     client.again().await;
-    assert_eq!((client.status().last_error, client.status().sequence), (None, None), "and of none");
+    assert_eq!(
+        (client.status().last_error, client.status().sequence),
+        (None, None),
+        "and of none"
+    );
 }
 
 #[tokio::test]
 async fn f_8_the_endpoint_is_polled_at_its_hint_and_not_aggressively_when_it_fails() {
     let web = ca("web");
     let site = Site::tls(&server(&web)).await;
-    for (hint, expected) in [(Some(600), 600), (Some(1), 60), (Some(-5), 60), (None, 300), (Some(30 * 24 * 3600), 12 * 3600)] {
+    for (hint, expected) in [
+        (Some(600), 600),
+        (Some(1), 60),
+        (Some(-5), 60),
+        (None, 300),
+        (Some(30 * 24 * 3600), 12 * 3600),
+    ] {
         let mut document: Value = serde_json::from_slice(&bundle(1, &[web.element()])).unwrap();
         match hint {
             Some(hint) => document["spiffe_refresh_hint"] = hint.into(),
@@ -185,17 +272,31 @@ async fn f_8_the_endpoint_is_polled_at_its_hint_and_not_aggressively_when_it_fai
         site.answer(PATH, 200, document.to_string());
         let client = Client::of(web_settings(&site, &web));
         client.fetched().await;
-        assert_eq!(client.status().next_refresh.unwrap().since(START).as_secs(), expected, "{hint:?}");
+        assert_eq!(
+            client.status().next_refresh.unwrap().since(START).as_secs(),
+            expected,
+            "{hint:?}"
+        );
     }
     site.answer(PATH, 500, "");
     let client = Client::of(web_settings(&site, &web));
     client.start().await;
     let mut pauses = Vec::new();
     for _ in 0..12 {
-        pauses.push(client.status().next_refresh.unwrap().since(client.clock.now()).as_secs());
+        pauses.push(
+            client
+                .status()
+                .next_refresh
+                .unwrap()
+                .since(client.clock.now())
+                .as_secs(),
+        );
         client.again().await;
     }
-    assert!(pauses[0] <= 1 && pauses.iter().all(|pause| *pause <= 450) && pauses[11] >= 150, "{pauses:?}");
+    assert!(
+        pauses[0] <= 1 && pauses.iter().all(|pause| *pause <= 450) && pauses[11] >= 150,
+        "{pauses:?}"
+    );
 }
 
 #[tokio::test]
@@ -216,18 +317,35 @@ async fn f_9_redirects_lead_to_https_only_and_are_not_remembered() {
     assert_eq!((client.status().sequence, site.count("/moved")), (Some(2), 1));
 
     let same_host = site.base.replace("https://", "");
-    for target in [format!("http://{same_host}/moved"), format!("https://user@{same_host}/moved"), "file:///etc/passwd".into()] {
+    for target in [
+        format!("http://{same_host}/moved"),
+        format!("https://user@{same_host}/moved"),
+        "file:///etc/passwd".into(),
+    ] {
         redirect(&target);
         let why = Client::of(home.settings(&site)).refused().await;
-        assert!(why.contains("a redirect to something else than an https URL"), "{target}: {why}");
+        assert!(
+            why.contains("a redirect to something else than an https URL"),
+            "{target}: {why}"
+        );
     }
     redirect(PATH);
-    assert!(Client::of(home.settings(&site)).refused().await.contains("more than 5 redirects"));
+    assert!(
+        Client::of(home.settings(&site))
+            .refused()
+            .await
+            .contains("more than 5 redirects")
+    );
     // The same rules hold where it leads: who is not the endpoint is not believed.
     let other = Site::tls(&svid(&ca("stranger"), ENDPOINT, &[ServerAuth])).await;
     other.answer("/moved", 200, bundle(9, &[root.element()]));
     redirect(&other.url("/moved").replace("site.test", "127.0.0.1"));
-    assert!(Client::of(home.settings(&site)).refused().await.contains("the server is not the endpoint"));
+    assert!(
+        Client::of(home.settings(&site))
+            .refused()
+            .await
+            .contains("the server is not the endpoint")
+    );
 }
 
 #[tokio::test]
@@ -267,7 +385,11 @@ async fn f_12_only_a_whole_well_formed_answer_in_time_replaces() {
         (200, b"<html>".to_vec(), "not a SPIFFE bundle"),
         (200, good[..good.len() - 1].to_vec(), "not a SPIFFE bundle"),
         (200, jwk_set(&["k1"])[1..].to_vec(), "not a SPIFFE bundle"),
-        (200, [&good[..good.len() - 1], b"\xff}"].concat(), "not a SPIFFE bundle"),
+        (
+            200,
+            [&good[..good.len() - 1], b"\xff}"].concat(),
+            "not a SPIFFE bundle",
+        ),
         (200, vec![b' '; 100 * 1024 * 1024], "larger than 4194304 bytes"),
     ] {
         site.answer(PATH, status, body);
@@ -278,11 +400,20 @@ async fn f_12_only_a_whole_well_formed_answer_in_time_replaces() {
     }
     let hold = site.hold();
     client.again().await;
-    assert!(client.status().last_error.unwrap().contains("no complete answer within"));
+    assert!(
+        client
+            .status()
+            .last_error
+            .unwrap()
+            .contains("no complete answer within")
+    );
     drop(hold);
     site.answer(PATH, 200, good);
     client.again().await;
-    assert_eq!((client.status().last_error, client.generation()), (None, generation));
+    assert_eq!(
+        (client.status().last_error, client.generation()),
+        (None, generation)
+    );
 }
 
 #[tokio::test]
@@ -290,14 +421,24 @@ async fn a_bundle_of_a_thousand_keys_with_bad_ones_among_them_counts_without_the
     let web = ca("web");
     let site = Site::tls(&server(&web)).await;
     let mut elements: Vec<_> = (0..1_000).map(|index| jwt_key(&format!("k{index}"))).collect();
-    elements.insert(500, serde_json::json!({"kty": "AKP", "use": "jwt-svid", "kid": "future"}));
+    elements.insert(
+        500,
+        serde_json::json!({"kty": "AKP", "use": "jwt-svid", "kid": "future"}),
+    );
     elements.push(serde_json::json!({"kty": "EC", "use": "jwt-svid"}));
     elements.push(web.element());
     site.answer(PATH, 200, bundle(1, &elements));
     let client = Client::of(web_settings(&site, &web));
     client.fetched().await;
     let slot = client.source.slots.jwt.as_ref().unwrap();
-    assert_eq!((slot.held().unwrap().keys.len(), client.roots(), slot.status().skipped.len()), (1_000, Some(1), 2));
+    assert_eq!(
+        (
+            slot.held().unwrap().keys.len(),
+            client.roots(),
+            slot.status().skipped.len()
+        ),
+        (1_000, Some(1), 2)
+    );
 }
 
 #[tokio::test]
@@ -311,7 +452,10 @@ async fn an_unchanged_bundle_is_not_sent_again() {
     let generation = client.generation();
     client.again().await;
     assert_eq!(site.heard(http::header::IF_NONE_MATCH).as_deref(), Some("\"v1\""));
-    assert_eq!((client.status().as_of, client.generation()), (client.status().as_of, generation));
+    assert_eq!(
+        (client.status().as_of, client.generation()),
+        (client.status().as_of, generation)
+    );
     assert_eq!(client.status().last_error, None);
 }
 
@@ -330,8 +474,15 @@ async fn an_endpoint_that_is_away_at_the_start_is_replaced_by_the_copy_on_disk_w
     assert!(client.roots().is_none(), "the source is asked first");
     client.start().await;
     let status = client.status();
-    assert_eq!((client.roots(), status.from_disk, status.as_of), (Some(1), true, Some(START)));
-    assert_eq!(status.usable_until, Some(START.plus(DAY)), "age counts on from when it was said");
+    assert_eq!(
+        (client.roots(), status.from_disk, status.as_of),
+        (Some(1), true, Some(START))
+    );
+    assert_eq!(
+        status.usable_until,
+        Some(START.plus(DAY)),
+        "age counts on from when it was said"
+    );
     site.set_unreachable(false);
     client.again().await;
     assert_eq!((client.roots(), client.status().from_disk), (Some(1), false));
@@ -340,19 +491,29 @@ async fn an_endpoint_that_is_away_at_the_start_is_replaced_by_the_copy_on_disk_w
     site.set_unreachable(true);
     let client = Client::at(START.plus(DAY).plus(DAY), web_settings(&site, &web), Some(&home));
     client.start().await;
-    assert!(client.roots().is_none(), "what has grown stale counts for nothing");
+    assert!(
+        client.roots().is_none(),
+        "what has grown stale counts for nothing"
+    );
 }
 
 #[tokio::test]
 async fn what_was_said_by_way_of_another_authority_or_proxy_is_not_taken_from_disk() {
-    let (web, other) = (ca("web"), ca("other"));
+    let web = ca("web");
+    let other = ca("other");
     let site = Site::tls(&server(&web)).await;
     site.answer(PATH, 200, bundle(3, &[web.element()]));
     let home = Home::with(&web);
     Client::kept(web_settings(&site, &web), &home).fetched().await;
     site.set_unreachable(true);
     let proxy = Some(Secret::new("http://user:pa55@127.0.0.1:1"));
-    for corrected in [web_settings(&site, &other), FederationSettings { proxy, ..web_settings(&site, &web) }] {
+    for corrected in [
+        web_settings(&site, &other),
+        FederationSettings {
+            proxy,
+            ..web_settings(&site, &web)
+        },
+    ] {
         let client = Client::kept(corrected, &home);
         client.start().await;
         assert!(client.roots().is_none(), "{:?}", client.status());
@@ -387,7 +548,9 @@ fn web_settings(site: &Site, authority: &Ca) -> FederationSettings {
     FederationSettings {
         trust_domain: TRUST_DOMAIN.parse().unwrap(),
         url: site.url(PATH),
-        profile: EndpointProfile::Web { ca: Some(CaSource::Inline(authority.pem.clone().into_bytes())) },
+        profile: EndpointProfile::Web {
+            ca: Some(CaSource::Inline(authority.pem.clone().into_bytes())),
+        },
         proxy: None,
         max_stale: DAY,
         resolve: site.resolve(),
@@ -409,8 +572,14 @@ impl Home {
     }
 
     fn settings(&self, site: &Site) -> FederationSettings {
-        let profile = EndpointProfile::Spiffe { endpoint: ENDPOINT.parse().unwrap(), bootstrap: self.path() };
-        FederationSettings { profile, ..web_settings(site, &ca("nobody")) }
+        let profile = EndpointProfile::Spiffe {
+            endpoint: ENDPOINT.parse().unwrap(),
+            bootstrap: self.path(),
+        };
+        FederationSettings {
+            profile,
+            ..web_settings(site, &ca("nobody"))
+        }
     }
 }
 
@@ -438,9 +607,17 @@ impl Client {
     fn built(now: Timestamp, settings: FederationSettings, home: Option<&Home>, timeout: Duration) -> Self {
         let (clock, hand) = Clock::manual(now);
         let last_good = home.map(|home| LastGood::new(home.0.path()));
-        let pace = Pace { patience: Duration::from_millis(200), ..Pace::FEDERATION };
+        let pace = Pace {
+            patience: Duration::from_millis(200),
+            ..Pace::FEDERATION
+        };
         let source = paced(settings, clock.clone(), last_good.as_ref(), pace, timeout);
-        Self { source, clock, hand, last_good }
+        Self {
+            source,
+            clock,
+            hand,
+            last_good,
+        }
     }
 
     fn status(&self) -> crate::trust::Status {
@@ -454,7 +631,10 @@ impl Client {
     /// Starts it, and waits for the first outcome.
     async fn start(&self) {
         self.source.start();
-        eventually("the first attempt", || self.attempts() > 0 && self.status().next_refresh.is_some()).await;
+        eventually("the first attempt", || {
+            self.attempts() > 0 && self.status().next_refresh.is_some()
+        })
+        .await;
     }
 
     async fn fetched(&self) {
@@ -484,7 +664,13 @@ impl Client {
     }
 
     fn roots(&self) -> Option<usize> {
-        self.source.slots.x509.as_ref().unwrap().held().map(|held| held.keys.len())
+        self.source
+            .slots
+            .x509
+            .as_ref()
+            .unwrap()
+            .held()
+            .map(|held| held.keys.len())
     }
 
     fn key_ids(&self) -> Option<String> {
@@ -493,6 +679,13 @@ impl Client {
     }
 
     fn generation(&self) -> Generation {
-        self.source.slots.x509.as_ref().unwrap().held().unwrap().generation
+        self.source
+            .slots
+            .x509
+            .as_ref()
+            .unwrap()
+            .held()
+            .unwrap()
+            .generation
     }
 }

@@ -31,31 +31,71 @@ fn a_spiffe_bundle_and_pem_are_told_apart_by_content() {
     let pem = format!("# roots of prod\n{}{}", ca("one").pem, ca("two").pem);
     let keys = inline("inline bundle", pem.as_bytes(), &Format::SpiffeBundleOrPem, at(1)).unwrap();
     assert_eq!(keys.slots.x509.as_deref().map(roots), Some(2));
-    assert!(keys.slots.jwt.is_none(), "PEM says nothing about JWT keys, so another source may");
+    assert!(
+        keys.slots.jwt.is_none(),
+        "PEM says nothing about JWT keys, so another source may"
+    );
 
     let keys = inline("inline bundle", SPIFFE, &Format::SpiffeBundleOrPem, at(1)).unwrap();
     assert_eq!(keys.slots.x509.as_deref().map(roots), Some(1));
-    assert_eq!(keys.slots.jwt.as_deref().map(|slot| slot.held().unwrap().keys.len()), Some(1));
+    assert_eq!(
+        keys.slots
+            .jwt
+            .as_deref()
+            .map(|slot| slot.held().unwrap().keys.len()),
+        Some(1)
+    );
     assert!(keys.skipped.is_empty());
     let held = keys.slots.jwt.unwrap().held().unwrap();
-    assert_eq!((&*held.source, held.as_of, held.usable_until), ("inline bundle", at(1), Timestamp::MAX));
+    assert_eq!(
+        (&*held.source, held.as_of, held.usable_until),
+        ("inline bundle", at(1), Timestamp::MAX)
+    );
 }
 
 #[test]
 fn a_jwk_set_has_no_x509_authorities_and_pem_roots_are_nothing_else() {
     let keys = inline("jwks", &jwk_set(&["a", "b"]), &Format::Jwks, at(1)).unwrap();
-    assert_eq!(keys.slots.jwt.as_deref().map(key_ids), Some(vec!["a".to_owned(), "b".to_owned()]));
+    assert_eq!(
+        keys.slots.jwt.as_deref().map(key_ids),
+        Some(vec!["a".to_owned(), "b".to_owned()])
+    );
     assert!(keys.slots.x509.is_none());
-    assert!(matches!(inline("roots", SPIFFE, &Format::PemRoots, at(1)), Err(SourceError::Bundle { .. })));
+    assert!(matches!(
+        inline("roots", SPIFFE, &Format::PemRoots, at(1)),
+        Err(SourceError::Bundle { .. })
+    ));
 }
 
 #[test]
 fn an_issuers_key_set_of_which_nothing_is_usable_is_an_error_and_an_empty_one_is_not() {
     let refused = inline("jwks", UNUSABLE, &Format::OidcJwks, at(1)).unwrap_err();
     let why = refused.to_string();
-    assert!(why.starts_with("jwks: none of its 1 keys can be used (keys[0] (kid k): expected kty `RSA`, `EC` or `OKP`"), "{why}");
-    assert!(inline("jwks", &jwk_set(&[]), &Format::OidcJwks, at(1)).unwrap().slots.jwt.unwrap().held().unwrap().keys.is_empty());
-    assert_eq!(inline("jwks", UNUSABLE, &Format::Jwks, at(1)).unwrap().skipped.len(), 1, "for a trust domain it revokes");
+    assert!(
+        why.starts_with(
+            "jwks: none of its 1 keys can be used (keys[0] (kid k): expected kty `RSA`, `EC` or `OKP`"
+        ),
+        "{why}"
+    );
+    assert!(
+        inline("jwks", &jwk_set(&[]), &Format::OidcJwks, at(1))
+            .unwrap()
+            .slots
+            .jwt
+            .unwrap()
+            .held()
+            .unwrap()
+            .keys
+            .is_empty()
+    );
+    assert_eq!(
+        inline("jwks", UNUSABLE, &Format::Jwks, at(1))
+            .unwrap()
+            .skipped
+            .len(),
+        1,
+        "for a trust domain it revokes"
+    );
 }
 
 #[test]
@@ -63,7 +103,11 @@ fn opening_tells_what_is_wrong() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys.json");
     let name: Arc<str> = format!("file {}", path.display()).into();
-    let open = || Watched::open(path.clone(), Format::Jwks, at(1)).map(|_| ()).unwrap_err();
+    let open = || {
+        Watched::open(path.clone(), Format::Jwks, at(1))
+            .map(|_| ())
+            .unwrap_err()
+    };
     fs::write(&path, b"{").unwrap();
     assert!(matches!(open(), SourceError::Jwks { .. }));
     File::create(&path).unwrap().set_len(LARGEST + 1).unwrap();
@@ -100,7 +144,11 @@ fn a_bad_file_never_replaces_a_good_one() {
     assert_ne!(generation(&slot), first);
 
     fs::write(&path, jwk_set(&[])).unwrap();
-    assert_eq!(file.reload(at(7)), Ok(true), "an empty set is an answer: it revokes");
+    assert_eq!(
+        file.reload(at(7)),
+        Ok(true),
+        "an empty set is an answer: it revokes"
+    );
     assert!(key_ids(&slot).is_empty());
 }
 
@@ -108,15 +156,31 @@ fn a_bad_file_never_replaces_a_good_one() {
 async fn a_file_that_is_missing_at_first_counts_once_it_appears() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bundle");
-    let source = file(&path, Format::SpiffeBundleOrPem, Clock::manual(at(1)).0, Duration::from_millis(10)).unwrap();
+    let source = file(
+        &path,
+        Format::SpiffeBundleOrPem,
+        Clock::manual(at(1)).0,
+        Duration::from_millis(10),
+    )
+    .unwrap();
     assert!(source.skipped()[0].to_string().contains("there is no such file"));
-    let (x509, jwt) = (source.slots.x509.clone().unwrap(), source.slots.jwt.clone().unwrap());
-    let why = Authorities::new(vec![jwt.clone()]).view(at(1)).unwrap_err().to_string();
-    assert!(why.contains("never answered") && why.contains("cannot be read: "), "{why}");
+    let x509 = source.slots.x509.clone().unwrap();
+    let jwt = source.slots.jwt.clone().unwrap();
+    let why = Authorities::new(vec![jwt.clone()])
+        .view(at(1))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        why.contains("never answered") && why.contains("cannot be read: "),
+        "{why}"
+    );
     source.start();
     fs::write(&path, ca("one").pem).unwrap();
     eventually("it is seen", || x509.held().is_some()).await;
-    assert!(jwt.held().is_none(), "PEM says nothing about JWT keys, so that another source may");
+    assert!(
+        jwt.held().is_none(),
+        "PEM says nothing about JWT keys, so that another source may"
+    );
     eventually("and fails at nothing", || jwt.status().last_error.is_none()).await;
     fs::write(folder.path().join("next"), SPIFFE).unwrap();
     fs::rename(folder.path().join("next"), &path).unwrap();
@@ -132,28 +196,57 @@ async fn each_trust_domain_of_a_bundle_map_follows_its_own_bundle() {
     let path = folder.path().join("map.json");
     let spiffe = String::from_utf8(SPIFFE.to_vec()).unwrap();
     let map = |entries: &[(&str, &str)]| {
-        let entries: Vec<_> = entries.iter().map(|(name, bundle)| format!("{name:?}:{bundle}")).collect();
+        let entries: Vec<_> = entries
+            .iter()
+            .map(|(name, bundle)| format!("{name:?}:{bundle}"))
+            .collect();
         fs::write(&path, format!(r#"{{"trust_domains":{{{}}}}}"#, entries.join(","))).unwrap();
     };
     map(&[("a.example", &spiffe), ("b.example", &spiffe)]);
     let source = |name: &str| {
-        let source = file(&path, Format::BundleMap(name.parse().unwrap()), Clock::manual(at(1)).0, Duration::from_millis(10)).unwrap();
+        let source = file(
+            &path,
+            Format::BundleMap(name.parse().unwrap()),
+            Clock::manual(at(1)).0,
+            Duration::from_millis(10),
+        )
+        .unwrap();
         source.start();
         source
     };
-    let (a, b, absent) = (source("a.example"), source("b.example"), source("c.example"));
+    let a = source("a.example");
+    let b = source("b.example");
+    let absent = source("c.example");
     let keys = |source: &Source| source.slots.jwt.as_ref().unwrap().held().unwrap().keys.len();
     assert_eq!((keys(&a), keys(&b), keys(&absent)), (1, 1, 0));
-    assert!(absent.skipped()[0].to_string().contains("no bundle of this trust domain"));
+    assert!(
+        absent.skipped()[0]
+            .to_string()
+            .contains("no bundle of this trust domain")
+    );
     let before = generation(a.slots.jwt.as_ref().unwrap());
 
-    map(&[("a.example", &spiffe), ("c.example", &spiffe), ("b.example", "{}")]);
+    map(&[
+        ("a.example", &spiffe),
+        ("c.example", &spiffe),
+        ("b.example", "{}"),
+    ]);
     eventually("the new one is seen", || keys(&absent) == 1).await;
-    eventually("the faulty one is noticed", || b.slots.jwt.as_ref().unwrap().status().last_error.is_some()).await;
+    eventually("the faulty one is noticed", || {
+        b.slots.jwt.as_ref().unwrap().status().last_error.is_some()
+    })
+    .await;
     assert_eq!(keys(&b), 1, "a malformed bundle replaces nothing");
     map(&[("a.example", &spiffe)]);
-    eventually("who is left out is withdrawn", || keys(&b) == 0 && keys(&absent) == 0).await;
-    assert_eq!(generation(a.slots.jwt.as_ref().unwrap()), before, "and nobody else is touched");
+    eventually("who is left out is withdrawn", || {
+        keys(&b) == 0 && keys(&absent) == 0
+    })
+    .await;
+    assert_eq!(
+        generation(a.slots.jwt.as_ref().unwrap()),
+        before,
+        "and nobody else is touched"
+    );
 }
 
 #[test]
@@ -177,7 +270,13 @@ async fn watching_sees_a_symlink_swap() {
         fs::write(path(version).join("keys.json"), jwk_set(&[key])).unwrap();
     }
     symlink("v1", path("data")).unwrap();
-    let source = file(path("data").join("keys.json"), Format::Jwks, Clock::manual(at(1)).0, Duration::from_millis(10)).unwrap();
+    let source = file(
+        path("data").join("keys.json"),
+        Format::Jwks,
+        Clock::manual(at(1)).0,
+        Duration::from_millis(10),
+    )
+    .unwrap();
     let slot = source.slots.jwt.clone().unwrap();
     source.start();
     symlink("v2", path("next")).unwrap();
@@ -190,7 +289,13 @@ async fn reload_now_does_not_wait_for_the_next_look() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys.json");
     fs::write(&path, jwk_set(&["a"])).unwrap();
-    let source = file(&path, Format::Jwks, Clock::manual(at(1)).0, Duration::from_secs(3600)).unwrap();
+    let source = file(
+        &path,
+        Format::Jwks,
+        Clock::manual(at(1)).0,
+        Duration::from_secs(3600),
+    )
+    .unwrap();
     let slot = source.slots.jwt.clone().unwrap();
     source.start();
     fs::write(&path, jwk_set(&["b"])).unwrap();
@@ -202,7 +307,8 @@ async fn reload_now_does_not_wait_for_the_next_look() {
 fn a_file_counts_once_it_has_come_to_rest() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("roots.pem");
-    let (one, two) = (ca("one").pem, ca("two").pem);
+    let one = ca("one").pem;
+    let two = ca("two").pem;
     fs::write(&path, format!("{one}{two}")).unwrap();
     let (mut file, _) = Watched::open(path.clone(), Format::PemRoots, at(1)).unwrap();
     let roots = |file: &Watched| roots(file.slots.x509.as_deref().unwrap());
@@ -210,18 +316,34 @@ fn a_file_counts_once_it_has_come_to_rest() {
     fs::write(&path, &two).unwrap();
     assert_eq!((file.look(at(2)), roots(&file)), (Ok(false), 2));
     fs::write(&path, format!("{two}{one}{}", ca("three").pem)).unwrap();
-    assert_eq!((file.look(at(3)), roots(&file)), (Ok(false), 2), "it is not the same as at the last look");
+    assert_eq!(
+        (file.look(at(3)), roots(&file)),
+        (Ok(false), 2),
+        "it is not the same as at the last look"
+    );
     assert_eq!((file.look(at(4)), roots(&file)), (Ok(true), 3));
     assert_eq!(file.look(at(5)), Ok(false));
 
     fs::write(&path, &one).unwrap();
     assert_eq!((file.look(at(6)), roots(&file)), (Ok(false), 3));
-    assert_eq!((file.reload(at(7)), roots(&file)), (Ok(true), 1), "on SIGHUP it is taken as it is");
+    assert_eq!(
+        (file.reload(at(7)), roots(&file)),
+        (Ok(true), 1),
+        "on SIGHUP it is taken as it is"
+    );
     fs::write(&path, "-----BEGIN CERTIFICATE-----\nMIIC").unwrap();
-    assert_eq!(file.look(at(8)), Ok(false), "half a certificate may be whole at the next look");
+    assert_eq!(
+        file.look(at(8)),
+        Ok(false),
+        "half a certificate may be whole at the next look"
+    );
     assert!(file.look(at(9)).is_err() && file.look(at(10)).is_err());
     fs::write(&path, &one).unwrap();
-    assert_eq!((file.look(at(11)), file.failing.is_none()), (Ok(false), true), "it is as it was");
+    assert_eq!(
+        (file.look(at(11)), file.failing.is_none()),
+        (Ok(false), true),
+        "it is as it was"
+    );
 }
 
 #[test]
@@ -236,8 +358,21 @@ fn an_emptied_file_of_plain_authorities_withdraws_them() {
         assert_eq!(roots(file.slots.x509.as_deref().unwrap()), 0);
     }
     let (_, skipped) = Watched::open(path.clone(), Format::PemRoots, at(9)).unwrap();
-    assert!(skipped[0].to_string().contains("withdraws all its authorities"), "and the registry starts with it, and warns");
-    fs::write(&path, "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n").unwrap();
-    assert!(file.reload(at(10)).is_err(), "something else than certificates is a mistake");
-    assert!(inline("bundle", b"", &Format::SpiffeBundleOrPem, at(1)).is_err(), "a trust domain's bundle says it by `\"keys\": []`");
+    assert!(
+        skipped[0].to_string().contains("withdraws all its authorities"),
+        "and the registry starts with it, and warns"
+    );
+    fs::write(
+        &path,
+        "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
+    )
+    .unwrap();
+    assert!(
+        file.reload(at(10)).is_err(),
+        "something else than certificates is a mistake"
+    );
+    assert!(
+        inline("bundle", b"", &Format::SpiffeBundleOrPem, at(1)).is_err(),
+        "a trust domain's bundle says it by `\"keys\": []`"
+    );
 }

@@ -22,7 +22,10 @@ async fn a_source_that_was_not_started_fetches_when_someone_asks() {
     assert_eq!(client.fetched().await, Ok("k1".to_owned()));
     assert_eq!((issuer.count(DOCUMENT), issuer.count(KEYS)), (1, 1));
     let held = client.keys.view(client.clock.now()).unwrap();
-    assert_eq!((&*held.source, held.usable_until), (&*issuer.base, client.clock.now().plus(DAY)));
+    assert_eq!(
+        (&*held.source, held.usable_until),
+        (&*issuer.base, client.clock.now().plus(DAY))
+    );
 }
 
 #[tokio::test]
@@ -34,10 +37,18 @@ async fn keys_are_asked_for_in_the_background_from_the_start_on() {
     let hold = issuer.hold();
     source.start();
     eventually("it was asked", || issuer.seen() == 1).await;
-    assert_eq!((status().attempts, status().as_of), (0, None), "the start waits for nobody");
+    assert_eq!(
+        (status().attempts, status().as_of),
+        (0, None),
+        "the start waits for nobody"
+    );
     drop(hold);
     eventually("it answered", || status().as_of == Some(START)).await;
-    assert_eq!((issuer.count(DOCUMENT), issuer.count(KEYS)), (1, 1), "and nobody had to ask");
+    assert_eq!(
+        (issuer.count(DOCUMENT), issuer.count(KEYS)),
+        (1, 1),
+        "and nobody had to ask"
+    );
 
     issuer.answer(DOCUMENT, 500, vec![]);
     let source = paced(settings(&issuer.base), clock.clone(), None, Pace::OIDC, TIMEOUT);
@@ -45,7 +56,10 @@ async fn keys_are_asked_for_in_the_background_from_the_start_on() {
     eventually("it failed", || source.jwt().unwrap().slot.status().failures > 0).await;
     issuer.reset();
     let passing = || hand.advance(Duration::from_secs(1));
-    eventually_after("it is asked again by itself", passing, || source.jwt().unwrap().slot.held().is_some()).await;
+    eventually_after("it is asked again by itself", passing, || {
+        source.jwt().unwrap().slot.held().is_some()
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -62,9 +76,18 @@ async fn the_documents_issuer_must_be_the_configured_one_byte_for_byte() {
     let slashed = format!("{}/", issuer.base);
     issuer.answer(DOCUMENT, 200, document(&slashed, &issuer.url(KEYS)));
     let refused = Client::of(settings(&issuer.base)).fetched().await.unwrap_err();
-    assert!(refused.contains(&format!("expected the issuer `{}` as configured, found `{slashed}`", issuer.base)), "{refused}");
+    assert!(
+        refused.contains(&format!(
+            "expected the issuer `{}` as configured, found `{slashed}`",
+            issuer.base
+        )),
+        "{refused}"
+    );
     assert_eq!(issuer.count(KEYS), 0);
-    let lenient = Client::of(OidcSettings { skip_issuer: true, ..settings(&issuer.base) });
+    let lenient = Client::of(OidcSettings {
+        skip_issuer: true,
+        ..settings(&issuer.base)
+    });
     assert_eq!(lenient.fetched().await, Ok("k1".to_owned()));
 }
 
@@ -74,9 +97,25 @@ async fn configured_urls_count_instead_of_discovered_ones() {
     let name = "https://issuer.example";
     issuer.answer("/elsewhere", 200, document(name, &issuer.url(KEYS)));
     let discovery_url = Some(issuer.url("/elsewhere"));
-    assert_eq!(Client::of(OidcSettings { discovery_url, ..settings(name) }).fetched().await, Ok("k1".to_owned()));
+    assert_eq!(
+        Client::of(OidcSettings {
+            discovery_url,
+            ..settings(name)
+        })
+        .fetched()
+        .await,
+        Ok("k1".to_owned())
+    );
     let jwks_url = Some(issuer.url(KEYS));
-    assert_eq!(Client::of(OidcSettings { jwks_url, ..settings(name) }).fetched().await, Ok("k1".to_owned()));
+    assert_eq!(
+        Client::of(OidcSettings {
+            jwks_url,
+            ..settings(name)
+        })
+        .fetched()
+        .await,
+        Ok("k1".to_owned())
+    );
     assert_eq!((issuer.count("/elsewhere"), issuer.count(DOCUMENT)), (1, 0));
 }
 
@@ -88,15 +127,30 @@ async fn what_is_no_answer_is_told_and_gives_no_keys() {
     for (path, status, body, expected) in [
         (DOCUMENT, 500, b"oops".to_vec(), "expected status 200, found 500"),
         (DOCUMENT, 302, vec![], redirect),
-        (DOCUMENT, 200, b"<html>".to_vec(), "expected an OIDC discovery document"),
+        (
+            DOCUMENT,
+            200,
+            b"<html>".to_vec(),
+            "expected an OIDC discovery document",
+        ),
         (
             DOCUMENT,
             200,
             format!(r#"["{0}","{0}{KEYS}"]"#, issuer.base).into_bytes(),
             "a JSON object with `issuer` and `jwks_uri`: expected an object, found a list",
         ),
-        (DOCUMENT, 200, br#"{"issuer":["a"],"jwks_uri":"b"}"#.to_vec(), "expected a string, found a list"),
-        (DOCUMENT, 200, document(&issuer.base, "file:///etc/passwd"), "found `file:///etc/passwd`"),
+        (
+            DOCUMENT,
+            200,
+            br#"{"issuer":["a"],"jwks_uri":"b"}"#.to_vec(),
+            "expected a string, found a list",
+        ),
+        (
+            DOCUMENT,
+            200,
+            document(&issuer.base, "file:///etc/passwd"),
+            "found `file:///etc/passwd`",
+        ),
         (DOCUMENT, 200, large.clone(), "larger than 1048576 bytes"),
         (KEYS, 404, vec![], "expected status 200, found 404"),
         (KEYS, 200, b"{}".to_vec(), "not a JWK Set"),
@@ -115,7 +169,10 @@ async fn an_unreachable_issuer_is_told() {
     let base = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     let why = Client::of(settings(&base)).fetched().await.unwrap_err();
-    assert!(why.contains("never answered") && why.contains("no connection"), "{why}");
+    assert!(
+        why.contains("never answered") && why.contains("no connection"),
+        "{why}"
+    );
 }
 
 #[tokio::test]
@@ -123,7 +180,8 @@ async fn a_thousand_at_once_make_one_fetch() {
     let issuer = TestIssuer::start().await;
     let client = Client::of(settings(&issuer.base));
     let hold = issuer.hold();
-    let (keys, clock) = (client.keys.clone(), client.clock.clone());
+    let keys = client.keys.clone();
+    let clock = client.clock.clone();
     let everyone = tokio::spawn(async move {
         join_all((0..1_000).map(|_| keys.refetch(clock.now()))).await;
         keys.view(clock.now()).is_ok()
@@ -156,12 +214,24 @@ async fn an_unknown_key_is_looked_for_at_most_once_in_10_s() {
     issuer.answer(KEYS, 200, jwk_set(&["k1", "k2"]));
     for (seconds, expected) in [(0, "k1"), (9, "k1"), (10, "k1 k2")] {
         client.hand.set(START.plus(Duration::from_secs(seconds)));
-        assert_eq!(client.fetched().await.as_deref(), Ok(expected), "after {seconds} s");
+        assert_eq!(
+            client.fetched().await.as_deref(),
+            Ok(expected),
+            "after {seconds} s"
+        );
     }
-    assert_eq!((issuer.count(DOCUMENT), issuer.count(KEYS)), (1, 2), "a good document is believed for an hour");
+    assert_eq!(
+        (issuer.count(DOCUMENT), issuer.count(KEYS)),
+        (1, 2),
+        "a good document is believed for an hour"
+    );
     client.hand.set(START);
     client.keys.refetch(client.clock.now()).await;
-    assert_eq!(issuer.count(KEYS), 3, "a clock that was set back does not forbid fetching");
+    assert_eq!(
+        issuer.count(KEYS),
+        3,
+        "a clock that was set back does not forbid fetching"
+    );
 }
 
 #[tokio::test]
@@ -188,7 +258,12 @@ async fn a_failure_keeps_what_is_held_until_the_staleness_bound() {
     let issuer = TestIssuer::start().await;
     let client = Client::of(settings(&issuer.base));
     client.keys.refetch(client.clock.now()).await;
-    for (path, status, body) in [(KEYS, 500, vec![]), (KEYS, 200, UNUSABLE.to_vec()), (KEYS, 200, b"{".to_vec()), (KEYS, 404, vec![])] {
+    for (path, status, body) in [
+        (KEYS, 500, vec![]),
+        (KEYS, 200, UNUSABLE.to_vec()),
+        (KEYS, 200, b"{".to_vec()),
+        (KEYS, 404, vec![]),
+    ] {
         issuer.reset();
         issuer.answer(path, status, body);
         client.hand.advance(Duration::from_secs(90));
@@ -241,7 +316,10 @@ async fn from_the_first_success_on_keys_are_refreshed_in_the_background() {
     let before = issuer.count(KEYS);
     eventually_after("attempts that fail", passing, || issuer.count(KEYS) > before + 1).await;
     issuer.answer(KEYS, 200, jwk_set(&["k3"]));
-    eventually_after("the key after the outage", passing, || client.key_ids() == Ok("k3".to_owned())).await;
+    eventually_after("the key after the outage", passing, || {
+        client.key_ids() == Ok("k3".to_owned())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -262,10 +340,19 @@ async fn a_fetch_for_a_request_that_failed_is_made_up_for_in_the_background() {
 #[tokio::test]
 async fn max_age_is_held_between_a_minute_and_an_hour() {
     let issuer = TestIssuer::start().await;
-    for (header, seconds) in [("", 300), ("public, max-age=600", 600), ("max-age=1", 60), ("no-store", 60), ("Max-Age=86400", 3600)] {
+    for (header, seconds) in [
+        ("", 300),
+        ("public, max-age=600", 600),
+        ("max-age=1", 60),
+        ("no-store", 60),
+        ("Max-Age=86400", 3600),
+    ] {
         issuer.header(KEYS, CACHE_CONTROL, header);
         // Without any staleness keys serve exactly as long as they are fresh.
-        let client = Client::of(OidcSettings { max_stale: Duration::ZERO, ..settings(&issuer.base) });
+        let client = Client::of(OidcSettings {
+            max_stale: Duration::ZERO,
+            ..settings(&issuer.base)
+        });
         client.keys.refetch(client.clock.now()).await;
         let held = client.keys.view(client.clock.now()).unwrap();
         assert_eq!(held.usable_until.since(START).as_secs(), seconds, "{header}");
@@ -282,8 +369,14 @@ async fn a_key_set_that_is_still_the_same_is_not_sent_again() {
     client.hand.advance(Duration::from_secs(10));
     client.keys.refetch(client.clock.now()).await;
     let second = client.keys.view(client.clock.now()).unwrap();
-    assert_eq!(issuer.heard(http::header::IF_NONE_MATCH).as_deref(), Some("\"v1\""));
-    assert_eq!((second.generation, second.as_of), (first.generation, client.clock.now()));
+    assert_eq!(
+        issuer.heard(http::header::IF_NONE_MATCH).as_deref(),
+        Some("\"v1\"")
+    );
+    assert_eq!(
+        (second.generation, second.as_of),
+        (first.generation, client.clock.now())
+    );
     issuer.answer(KEYS, 200, jwk_set(&["k2"]));
     issuer.header(KEYS, ETAG, "\"v2\"");
     client.hand.advance(Duration::from_secs(10));
@@ -312,12 +405,17 @@ async fn discovery_is_done_again_after_an_hour_or_where_keys_have_moved_and_not_
 
 #[tokio::test]
 async fn the_bearer_token_goes_to_further_origins_that_are_configured() {
-    let (issuer, other) = (TestIssuer::start().await, TestIssuer::start().await);
+    let issuer = TestIssuer::start().await;
+    let other = TestIssuer::start().await;
     issuer.answer(DOCUMENT, 200, document(&issuer.base, &other.url(KEYS)));
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "token").unwrap();
     let bearer_token_origins = vec![other.base.clone()];
-    let client = Client::of(OidcSettings { bearer_token_file: Some(file.path().into()), bearer_token_origins, ..settings(&issuer.base) });
+    let client = Client::of(OidcSettings {
+        bearer_token_file: Some(file.path().into()),
+        bearer_token_origins,
+        ..settings(&issuer.base)
+    });
     assert_eq!(client.fetched().await, Ok("k1".to_owned()));
     assert_eq!(other.heard(AUTHORIZATION), Some("Bearer token".to_owned()));
 }
@@ -328,7 +426,10 @@ async fn a_proxy_is_asked_instead_and_its_password_is_not_printed() {
     let name = "http://issuer.example";
     proxy.answer(DOCUMENT, 200, document(name, "http://issuer.example/keys"));
     let url = proxy.base.replace("http://", "http://user:hunter2@");
-    let over = OidcSettings { proxy: Some(Secret::new(url)), ..settings(name) };
+    let over = OidcSettings {
+        proxy: Some(Secret::new(url)),
+        ..settings(name)
+    };
     assert!(!format!("{over:?}").contains("hunter2"));
     assert_eq!(Client::of(over.clone()).fetched().await, Ok("k1".to_owned()));
     assert!(proxy.heard(http::header::PROXY_AUTHORIZATION).is_some());
@@ -339,38 +440,64 @@ async fn a_proxy_is_asked_instead_and_its_password_is_not_printed() {
 
 #[tokio::test]
 async fn the_bearer_token_is_read_anew_and_goes_only_to_configured_origins() {
-    let (issuer, other) = (TestIssuer::start().await, TestIssuer::start().await);
+    let issuer = TestIssuer::start().await;
+    let other = TestIssuer::start().await;
     issuer.answer(DOCUMENT, 200, document(&issuer.base, &other.url(KEYS)));
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "first\n").unwrap();
-    let client = Client::of(OidcSettings { bearer_token_file: Some(file.path().into()), ..settings(&issuer.base) });
+    let client = Client::of(OidcSettings {
+        bearer_token_file: Some(file.path().into()),
+        ..settings(&issuer.base)
+    });
     assert_eq!(client.fetched().await, Ok("k1".to_owned()));
-    assert_eq!((issuer.heard(AUTHORIZATION), other.heard(AUTHORIZATION)), (Some("Bearer first".to_owned()), None));
+    assert_eq!(
+        (issuer.heard(AUTHORIZATION), other.heard(AUTHORIZATION)),
+        (Some("Bearer first".to_owned()), None)
+    );
 
     std::fs::write(file.path(), "second").unwrap();
-    let client =
-        Client::of(OidcSettings { bearer_token_file: Some(file.path().into()), jwks_url: Some(other.url(KEYS)), ..settings(&issuer.base) });
+    let client = Client::of(OidcSettings {
+        bearer_token_file: Some(file.path().into()),
+        jwks_url: Some(other.url(KEYS)),
+        ..settings(&issuer.base)
+    });
     assert_eq!(client.fetched().await, Ok("k1".to_owned()));
     assert_eq!(other.heard(AUTHORIZATION), Some("Bearer second".to_owned()));
 
     std::fs::write(file.path(), "\n").unwrap();
-    let client = Client::of(OidcSettings { bearer_token_file: Some(file.path().into()), ..settings(&issuer.base) });
-    assert!(client.fetched().await.unwrap_err().contains("the bearer token file holds no token"));
+    let client = Client::of(OidcSettings {
+        bearer_token_file: Some(file.path().into()),
+        ..settings(&issuer.base)
+    });
+    assert!(
+        client
+            .fetched()
+            .await
+            .unwrap_err()
+            .contains("the bearer token file holds no token")
+    );
 }
 
 #[tokio::test]
 async fn a_refused_fetch_says_whether_the_bearer_token_was_sent_and_which_setting_would_send_it() {
-    // As an API server does it: discovery by one name, the key set at the advertise address, which is another origin.
-    let (issuer, advertised) = (TestIssuer::start().await, TestIssuer::start().await);
+    // As an API server does it: discovery by one name, the key set at the advertise address, which is another
+    // origin.
+    let issuer = TestIssuer::start().await;
+    let advertised = TestIssuer::start().await;
     issuer.answer(DOCUMENT, 200, document(&issuer.base, &advertised.url(KEYS)));
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "token").unwrap();
-    let with_token = OidcSettings { bearer_token_file: Some(file.path().into()), ..settings(&issuer.base) };
+    let with_token = OidcSettings {
+        bearer_token_file: Some(file.path().into()),
+        ..settings(&issuer.base)
+    };
     for status in [401, 403] {
         advertised.answer(KEYS, status, vec![]);
         let why = Client::of(settings(&issuer.base)).fetched().await.unwrap_err();
         assert!(
-            why.contains(&format!("found {status}")) && why.contains("no bearer token was sent") && why.contains("`bearerTokenFile`"),
+            why.contains(&format!("found {status}"))
+                && why.contains("no bearer token was sent")
+                && why.contains("`bearerTokenFile`"),
             "{why}"
         );
         let why = Client::of(with_token.clone()).fetched().await.unwrap_err();
@@ -380,18 +507,38 @@ async fn a_refused_fetch_says_whether_the_bearer_token_was_sent_and_which_settin
             "{why}"
         );
         let origins = vec![advertised.base.clone()];
-        let why = Client::of(OidcSettings { bearer_token_origins: origins, ..with_token.clone() }).fetched().await.unwrap_err();
-        let sent = format!("{} (`bearerTokenFile`) was sent to {}", file.path().display(), advertised.base);
+        let why = Client::of(OidcSettings {
+            bearer_token_origins: origins,
+            ..with_token.clone()
+        })
+        .fetched()
+        .await
+        .unwrap_err();
+        let sent = format!(
+            "{} (`bearerTokenFile`) was sent to {}",
+            file.path().display(),
+            advertised.base
+        );
         assert!(why.contains(&sent) && !why.contains("Origins"), "{why}");
     }
 }
 
 #[tokio::test]
 async fn a_private_authority_counts_instead_of_the_systems_and_can_be_replaced() {
-    let (good, other) = (ca("good"), ca("other"));
+    let good = ca("good");
+    let other = ca("other");
     let issuer = TestIssuer::start_tls(&good).await;
-    let over = |ca| OidcSettings { ca: Some(ca), resolve: vec![("site.test".into(), issuer.address)], ..settings(&issuer.base) };
-    assert_eq!(Client::of(over(CaSource::Inline(good.pem.clone().into()))).fetched().await, Ok("k1".to_owned()));
+    let over = |ca| OidcSettings {
+        ca: Some(ca),
+        resolve: vec![("site.test".into(), issuer.address)],
+        ..settings(&issuer.base)
+    };
+    assert_eq!(
+        Client::of(over(CaSource::Inline(good.pem.clone().into())))
+            .fetched()
+            .await,
+        Ok("k1".to_owned())
+    );
 
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), &other.pem).unwrap();
@@ -408,7 +555,13 @@ async fn a_private_authority_counts_instead_of_the_systems_and_can_be_replaced()
     assert_eq!(client.fetched().await, Ok("k1".to_owned()));
 
     let unusable = Client::of(over(CaSource::Inline(b"no PEM".to_vec())));
-    assert!(unusable.fetched().await.unwrap_err().contains("expected PEM with at least one certificate, found none"));
+    assert!(
+        unusable
+            .fetched()
+            .await
+            .unwrap_err()
+            .contains("expected PEM with at least one certificate, found none")
+    );
 }
 
 #[tokio::test]
@@ -418,7 +571,13 @@ async fn what_was_said_by_way_of_other_settings_is_not_taken_from_disk() {
     let client = |settings: OidcSettings| {
         let last_good = LastGood::new(home.path());
         let (clock, hand) = Clock::manual(START);
-        let keys = authorities(&paced(settings, clock.clone(), Some(&last_good), Pace::OIDC, TIMEOUT));
+        let keys = authorities(&paced(
+            settings,
+            clock.clone(),
+            Some(&last_good),
+            Pace::OIDC,
+            TIMEOUT,
+        ));
         (Client { keys, clock, hand }, last_good)
     };
     let (first, last_good) = client(settings(&issuer.base));
@@ -427,12 +586,27 @@ async fn what_was_said_by_way_of_other_settings_is_not_taken_from_disk() {
     issuer.set_unreachable(true);
     let good = settings(&issuer.base);
     for corrected in [
-        OidcSettings { ca: Some(CaSource::Inline(ca("other").pem.clone().into())), ..good.clone() },
-        OidcSettings { ca: Some(CaSource::File(home.path().join("ca.pem"))), ..good.clone() },
-        OidcSettings { proxy: Some(Secret::new("http://user:pa55@127.0.0.1:1")), ..good.clone() },
-        OidcSettings { skip_issuer: true, ..good.clone() },
+        OidcSettings {
+            ca: Some(CaSource::Inline(ca("other").pem.clone().into())),
+            ..good.clone()
+        },
+        OidcSettings {
+            ca: Some(CaSource::File(home.path().join("ca.pem"))),
+            ..good.clone()
+        },
+        OidcSettings {
+            proxy: Some(Secret::new("http://user:pa55@127.0.0.1:1")),
+            ..good.clone()
+        },
+        OidcSettings {
+            skip_issuer: true,
+            ..good.clone()
+        },
     ] {
-        assert!(client(corrected.clone()).0.fetched().await.is_err(), "{corrected:?}");
+        assert!(
+            client(corrected.clone()).0.fetched().await.is_err(),
+            "{corrected:?}"
+        );
     }
     assert_eq!(client(good).0.fetched().await, Ok("k1".to_owned()));
 }
@@ -447,14 +621,29 @@ async fn a_document_by_https_may_not_send_us_to_http() {
         resolve: vec![("site.test".into(), issuer.address)],
         ..settings(&issuer.base)
     });
-    assert!(client.fetched().await.unwrap_err().contains("expected a `jwks_uri` of https"));
+    assert!(
+        client
+            .fetched()
+            .await
+            .unwrap_err()
+            .contains("expected a `jwks_uri` of https")
+    );
 }
 
 #[tokio::test]
 async fn a_url_with_a_password_in_it_is_refused_and_not_printed() {
     let discovery_url = Some("https://user:hunter2@issuer.example/document".to_owned());
-    let why = Client::of(OidcSettings { discovery_url, ..settings("https://issuer.example") }).fetched().await.unwrap_err();
-    assert!(why.contains("without a user or password") && !why.contains("hunter2"), "{why}");
+    let why = Client::of(OidcSettings {
+        discovery_url,
+        ..settings("https://issuer.example")
+    })
+    .fetched()
+    .await
+    .unwrap_err();
+    assert!(
+        why.contains("without a user or password") && !why.contains("hunter2"),
+        "{why}"
+    );
 }
 
 const DOCUMENT: &str = "/.well-known/openid-configuration";
@@ -494,7 +683,9 @@ impl Deref for TestIssuer {
 }
 
 fn document(issuer: &str, jwks_uri: &str) -> Vec<u8> {
-    serde_json::json!({ "issuer": issuer, "jwks_uri": jwks_uri, "response_types_supported": ["id_token"] }).to_string().into_bytes()
+    serde_json::json!({ "issuer": issuer, "jwks_uri": jwks_uri, "response_types_supported": ["id_token"] })
+        .to_string()
+        .into_bytes()
 }
 
 const START: Timestamp = Timestamp::from_secs(1_000_000);
@@ -534,7 +725,11 @@ impl Client {
 
     fn paced(settings: OidcSettings, pace: Pace) -> Self {
         let (clock, hand) = Clock::manual(START);
-        Self { keys: authorities(&paced(settings, clock.clone(), None, pace, TIMEOUT)), clock, hand }
+        Self {
+            keys: authorities(&paced(settings, clock.clone(), None, pace, TIMEOUT)),
+            clock,
+            hand,
+        }
     }
 
     /// The key IDs after a refetch, or why there are none.

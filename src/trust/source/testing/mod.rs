@@ -32,7 +32,9 @@ pub(in crate::trust) fn jwk_set(key_ids: &[&str]) -> Vec<u8> {
             "x": "ngLYQnlfF6GsojUwqtcEE3WgTNG2RUlsGhK73RNEl5k", "y": "tKbiDSUSsQ3F1P7wteeHNXIcU-cx6CgSbroeQrQHTLM",
         })
     };
-    serde_json::json!({ "keys": key_ids.iter().map(key).collect::<Vec<_>>() }).to_string().into_bytes()
+    serde_json::json!({ "keys": key_ids.iter().map(key).collect::<Vec<_>>() })
+        .to_string()
+        .into_bytes()
 }
 
 /// A JWK set of one key that nobody can use.
@@ -54,7 +56,12 @@ pub(in crate::trust) fn ca(name: &str) -> Ca {
     params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign];
     params.not_after = rcgen::date_time_ymd(2100, 1, 1);
     let certificate = params.self_signed(&key).unwrap();
-    Ca { pem: certificate.pem(), der: certificate.der().to_vec(), params, key }
+    Ca {
+        pem: certificate.pem(),
+        der: certificate.der().to_vec(),
+        params,
+        key,
+    }
 }
 
 impl Ca {
@@ -68,5 +75,7 @@ impl Ca {
 
 /// A SPIFFE bundle.
 pub(in crate::trust) fn bundle(sequence: u64, elements: &[Value]) -> Vec<u8> {
-    json!({"spiffe_sequence": sequence, "spiffe_refresh_hint": 300, "keys": elements}).to_string().into_bytes()
+    json!({"spiffe_sequence": sequence, "spiffe_refresh_hint": 300, "keys": elements})
+        .to_string()
+        .into_bytes()
 }

@@ -1,4 +1,5 @@
-//! A web server on a real socket, whose answers, certificate and faults a test sets and whose visitors it counts.
+//! A web server on a real socket, whose answers, certificate and faults a test sets and whose visitors it
+//! counts.
 
 use super::Ca;
 use bytes::Bytes;
@@ -78,7 +79,11 @@ impl Site {
     async fn serve(identity: Option<&Identity>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let base = if identity.is_some() { format!("https://site.test:{}", address.port()) } else { format!("http://{address}") };
+        let base = if identity.is_some() {
+            format!("https://site.test:{}", address.port())
+        } else {
+            format!("http://{address}")
+        };
         let state = Arc::new(State {
             answers: Mutex::default(),
             counts: Mutex::default(),
@@ -96,7 +101,12 @@ impl Site {
                 }
             }
         });
-        Self { base, address, state, serving }
+        Self {
+            base,
+            address,
+            state,
+            serving,
+        }
     }
 
     pub(in crate::trust) fn url(&self, path: &str) -> String {
@@ -109,14 +119,22 @@ impl Site {
     }
 
     pub(in crate::trust) fn answer(&self, path: &str, status: u16, body: impl Into<Bytes>) {
-        let answer = Answer { status: StatusCode::from_u16(status).unwrap(), headers: HeaderMap::new(), body: body.into() };
+        let answer = Answer {
+            status: StatusCode::from_u16(status).unwrap(),
+            headers: HeaderMap::new(),
+            body: body.into(),
+        };
         self.state.answers.lock().unwrap().insert(path.to_owned(), answer);
     }
 
     /// A header for the answer that is set.
     pub(in crate::trust) fn header(&self, path: &str, name: HeaderName, value: &str) {
         let mut answers = self.state.answers.lock().unwrap();
-        answers.get_mut(path).unwrap().headers.insert(name, HeaderValue::from_str(value).unwrap());
+        answers
+            .get_mut(path)
+            .unwrap()
+            .headers
+            .insert(name, HeaderValue::from_str(value).unwrap());
     }
 
     /// The certificate for connections from now on.
@@ -145,7 +163,12 @@ impl Site {
 
     /// What the last request said in a header.
     pub(in crate::trust) fn heard(&self, name: HeaderName) -> Option<String> {
-        self.state.headers.lock().unwrap().get(name).map(|value| value.to_str().unwrap().to_owned())
+        self.state
+            .headers
+            .lock()
+            .unwrap()
+            .get(name)
+            .map(|value| value.to_str().unwrap().to_owned())
     }
 }
 
@@ -163,21 +186,35 @@ fn acceptor(identity: &Identity) -> TlsAcceptor {
 
 /// A server's certificate for `site.test`.
 pub(in crate::trust) fn server(authority: &Ca) -> Identity {
-    issue(authority, rcgen::CertificateParams::new(vec!["site.test".to_owned()]).unwrap())
+    issue(
+        authority,
+        rcgen::CertificateParams::new(vec!["site.test".to_owned()]).unwrap(),
+    )
 }
 
 /// An X.509-SVID, as SPIRE makes them.
-pub(in crate::trust) fn svid(authority: &Ca, id: &str, usages: &[rcgen::ExtendedKeyUsagePurpose]) -> Identity {
+pub(in crate::trust) fn svid(
+    authority: &Ca,
+    id: &str,
+    usages: &[rcgen::ExtendedKeyUsagePurpose],
+) -> Identity {
     svid_with(authority, id, usages, &[])
 }
 
 /// One with DNS names beside its SPIFFE ID.
-pub(in crate::trust) fn svid_with(authority: &Ca, id: &str, usages: &[rcgen::ExtendedKeyUsagePurpose], dns: &[String]) -> Identity {
+pub(in crate::trust) fn svid_with(
+    authority: &Ca,
+    id: &str,
+    usages: &[rcgen::ExtendedKeyUsagePurpose],
+    dns: &[String],
+) -> Identity {
     let mut params = rcgen::CertificateParams::default();
     params.is_ca = rcgen::IsCa::ExplicitNoCa;
     params.key_usages = vec![rcgen::KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = usages.to_vec();
-    let dns = dns.iter().map(|name| rcgen::SanType::DnsName(name.as_str().try_into().unwrap()));
+    let dns = dns
+        .iter()
+        .map(|name| rcgen::SanType::DnsName(name.as_str().try_into().unwrap()));
     params.subject_alt_names = dns.chain([rcgen::SanType::URI(id.try_into().unwrap())]).collect();
     issue(authority, params)
 }
@@ -186,7 +223,10 @@ fn issue(authority: &Ca, params: rcgen::CertificateParams) -> Identity {
     let key = rcgen::KeyPair::generate().unwrap();
     let signer = rcgen::Issuer::from_params(&authority.params, &authority.key);
     let certificate = params.signed_by(&key, &signer).unwrap();
-    Identity { certificate: certificate.der().clone(), key: key.serialize_der() }
+    Identity {
+        certificate: certificate.der().clone(),
+        key: key.serialize_der(),
+    }
 }
 
 async fn converse(stream: TcpStream, state: Arc<State>) {
@@ -210,8 +250,17 @@ async fn respond(request: Request<Incoming>, state: Arc<State>) -> Result<Respon
     state.seen.fetch_add(1, Ordering::SeqCst);
     let _permit = state.gate.acquire().await.unwrap();
     let found = state.answers.lock().unwrap().get(&path).cloned();
-    let Answer { mut status, headers, mut body } = found.unwrap_or(Answer { status: StatusCode::NOT_FOUND, ..Answer::default() });
-    let unchanged = headers.get("etag").is_some_and(|etag| request.headers().get("if-none-match") == Some(etag));
+    let Answer {
+        mut status,
+        headers,
+        mut body,
+    } = found.unwrap_or(Answer {
+        status: StatusCode::NOT_FOUND,
+        ..Answer::default()
+    });
+    let unchanged = headers
+        .get("etag")
+        .is_some_and(|etag| request.headers().get("if-none-match") == Some(etag));
     if unchanged {
         (status, body) = (StatusCode::NOT_MODIFIED, Bytes::new());
     }

@@ -1,8 +1,10 @@
-//! A Workload API, two federation endpoints and an OIDC issuer over real sockets rotate, withdraw, disappear, answer garbage, hang and
-//! come back, in an order that a seed decides, while a clock that the test turns lets hours pass; and the registry restarts.
+//! A Workload API, two federation endpoints and an OIDC issuer over real sockets rotate, withdraw, disappear,
+//! answer garbage, hang and come back, in an order that a seed decides, while a clock that the test turns
+//! lets hours pass; and the registry restarts.
 //!
-//! What is known of a publisher after each step is told by when its source was last confirmed: then exactly what was published at that
-//! time must be accepted, and nothing else ever. How old that may be is bounded beside it.
+//! What is known of a publisher after each step is told by when its source was last confirmed: then exactly
+//! what was published at that time must be accepted, and nothing else ever. How old that may be is bounded
+//! beside it.
 
 use super::publisher::{Keys, Publisher};
 use crate::clock::{Clock, ManualClock, Timestamp};
@@ -13,7 +15,9 @@ use crate::trust::refresh::Pace;
 use crate::trust::source::testing::eventually;
 use crate::trust::source::testing::site::{Hold, Site, server, svid};
 use crate::trust::source::workload_api::tests::{agent::Agent, impatient};
-use crate::trust::source::{CaSource, EndpointProfile, FederationSettings, Following, OidcSettings, OnPermissionDenied, Source};
+use crate::trust::source::{
+    CaSource, EndpointProfile, FederationSettings, Following, OidcSettings, OnPermissionDenied, Source,
+};
 use crate::trust::source::{federation, oidc_discovery, testing};
 use crate::trust::x509::{self, Leaf, X509Authorities};
 use crate::trust::{Authorities, LastGood, Status};
@@ -30,7 +34,13 @@ const GUEST: usize = 1;
 const WEB: usize = 2;
 const SPIFFE: usize = 3;
 const OIDC: usize = 4;
-const NAMES: [&str; 5] = ["own.example", "guest.example", "web.example", "spiffe.example", "oidc.example"];
+const NAMES: [&str; 5] = [
+    "own.example",
+    "guest.example",
+    "web.example",
+    "spiffe.example",
+    "oidc.example",
+];
 
 const START: Timestamp = Timestamp::from_secs(1_800_000_000);
 const MAX_STALE: Duration = Duration::from_secs(24 * 3600);
@@ -42,7 +52,11 @@ const STEPS: usize = 60;
 /// Real time, for answers that do not come.
 const TIMEOUT: Duration = Duration::from_millis(700);
 /// A withdrawn key is withdrawn at once, so that what must be accepted is what was published last.
-const PACE: Pace = Pace { patience: Duration::from_secs(30), withdrawn: Duration::ZERO, ..Pace::OIDC };
+const PACE: Pace = Pace {
+    patience: Duration::from_secs(30),
+    withdrawn: Duration::ZERO,
+    ..Pace::OIDC
+};
 
 #[tokio::test]
 async fn no_valid_credential_is_refused_and_no_invalid_one_accepted_whatever_publishers_do() {
@@ -54,7 +68,9 @@ async fn no_valid_credential_is_refused_and_no_invalid_one_accepted_whatever_pub
             let pause = world.pause();
             world.hand.advance(pause);
             world.settle().await;
-            world.judge(&format!("seed {seed}, step {step}: {deed}, then {pause:?}")).await;
+            world
+                .judge(&format!("seed {seed}, step {step}: {deed}, then {pause:?}"))
+                .await;
         }
         world.an_hour_without_anyone().await;
     }
@@ -107,10 +123,17 @@ impl World {
     async fn new(seed: u64) -> Self {
         let (clock, hand) = Clock::manual(START);
         let folder = tempfile::tempdir().unwrap();
-        let publishers: Vec<_> = NAMES.into_iter().map(|name| Publisher::new(name, START)).collect();
+        let publishers: Vec<_> = NAMES
+            .into_iter()
+            .map(|name| Publisher::new(name, START))
+            .collect();
         let web_authority = testing::ca("web authority");
         let identity = server(&web_authority);
-        let sites = vec![Site::tls(&identity).await, Site::tls(&publishers[SPIFFE].newest().server).await, Site::plain().await];
+        let sites = vec![
+            Site::tls(&identity).await,
+            Site::tls(&publishers[SPIFFE].newest().server).await,
+            Site::plain().await,
+        ];
         let older = publishers.iter().map(Publisher::bundle).collect();
         let mut world = Self {
             random: fastrand::Rng::with_seed(seed),
@@ -143,7 +166,11 @@ impl World {
         let last_good = Some(&self.last_good);
         let domain = |who: usize| NAMES[who].parse::<TrustDomain>().unwrap();
         let api = impatient(&self.agent.address, &self.clock, last_good);
-        let following = |who| Following { trust_domain: domain(who), max_stale: MAX_STALE, on_denied: OnPermissionDenied::Withdraw };
+        let following = |who| Following {
+            trust_domain: domain(who),
+            max_stale: MAX_STALE,
+            on_denied: OnPermissionDenied::Withdraw,
+        };
         let federated = |who: usize, profile| {
             let site = &self.sites[who - WEB];
             let settings = FederationSettings {
@@ -154,7 +181,16 @@ impl World {
                 max_stale: MAX_STALE,
                 resolve: site.resolve(),
             };
-            federation::paced(settings, self.clock.clone(), last_good, Pace { patience: PACE.patience, ..Pace::FEDERATION }, TIMEOUT)
+            federation::paced(
+                settings,
+                self.clock.clone(),
+                last_good,
+                Pace {
+                    patience: PACE.patience,
+                    ..Pace::FEDERATION
+                },
+                TIMEOUT,
+            )
         };
         let oidc = OidcSettings {
             name: None,
@@ -169,17 +205,36 @@ impl World {
             max_stale: MAX_STALE,
             resolve: Vec::new(),
         };
-        let endpoint = format!("spiffe://{}/spire/server", NAMES[SPIFFE]).parse().unwrap();
+        let endpoint = format!("spiffe://{}/spire/server", NAMES[SPIFFE])
+            .parse()
+            .unwrap();
         let sources = vec![
             api.source(&following(OWN)),
             api.source(&following(GUEST)),
-            federated(WEB, EndpointProfile::Web { ca: Some(CaSource::Inline(self.web_authority.pem.clone().into())) }),
-            federated(SPIFFE, EndpointProfile::Spiffe { endpoint, bootstrap: self.folder.path().join("bootstrap") }),
+            federated(
+                WEB,
+                EndpointProfile::Web {
+                    ca: Some(CaSource::Inline(self.web_authority.pem.clone().into())),
+                },
+            ),
+            federated(
+                SPIFFE,
+                EndpointProfile::Spiffe {
+                    endpoint,
+                    bootstrap: self.folder.path().join("bootstrap"),
+                },
+            ),
             oidc_discovery::paced(oidc, self.clock.clone(), last_good, PACE, TIMEOUT),
         ];
         sources.iter().for_each(Source::start);
-        let x509 = sources.iter().map(|source| source.x509().into_iter().collect()).collect();
-        let jwt = sources.iter().map(|source| source.jwt().into_iter().collect()).collect();
+        let x509 = sources
+            .iter()
+            .map(|source| source.x509().into_iter().collect())
+            .collect();
+        let jwt = sources
+            .iter()
+            .map(|source| source.jwt().into_iter().collect())
+            .collect();
         self.registry = Some(Registry { sources, x509, jwt });
     }
 
@@ -222,7 +277,13 @@ impl World {
                 "the registry restarts".into()
             }
             _ => {
-                let fault = [Fault::Unreachable, Fault::Garbage, Fault::Refusal, Fault::Rollback, Fault::Hang][self.random.usize(0..5)];
+                let fault = [
+                    Fault::Unreachable,
+                    Fault::Garbage,
+                    Fault::Refusal,
+                    Fault::Rollback,
+                    Fault::Hang,
+                ][self.random.usize(0..5)];
                 self.set_fault(who, fault);
                 format!("{name} has a fault: {fault:?}")
             }
@@ -289,19 +350,34 @@ impl World {
 
     /// Puts what a publisher says, well or badly, where its source finds it.
     fn show(&mut self, who: usize) {
-        let (now, fault) = (self.clock.now(), self.faults[who]);
+        let now = self.clock.now();
+        let fault = self.faults[who];
         let is_well = fault == Fault::None && (who != SPIFFE || !self.publishers[who].published().is_empty());
-        self.well_since[who] = if is_well { self.well_since[who].or(Some(now)) } else { None };
+        self.well_since[who] = if is_well {
+            self.well_since[who].or(Some(now))
+        } else {
+            None
+        };
         match who {
             OWN | GUEST => {
                 self.agent_changed = now;
                 let publishers = &self.publishers;
                 let malformed = self.faults[GUEST] == Fault::Garbage;
-                let der = if malformed { b"garbage".to_vec() } else { publishers[GUEST].der() };
-                let jwks = if malformed { b"{".to_vec() } else { publishers[GUEST].jwks() };
-                self.agent.x509(&[(NAMES[OWN], publishers[OWN].der()), (NAMES[GUEST], der)]);
+                let der = if malformed {
+                    b"garbage".to_vec()
+                } else {
+                    publishers[GUEST].der()
+                };
+                let jwks = if malformed {
+                    b"{".to_vec()
+                } else {
+                    publishers[GUEST].jwks()
+                };
+                self.agent
+                    .x509(&[(NAMES[OWN], publishers[OWN].der()), (NAMES[GUEST], der)]);
                 if self.faults[OWN] != Fault::Refusal {
-                    self.agent.jwt(&[(NAMES[OWN], publishers[OWN].jwks()), (NAMES[GUEST], jwks)]);
+                    self.agent
+                        .jwt(&[(NAMES[OWN], publishers[OWN].jwks()), (NAMES[GUEST], jwks)]);
                 }
             }
             _ => self.show_site(who),
@@ -309,9 +385,15 @@ impl World {
     }
 
     fn show_site(&mut self, who: usize) {
-        let (publisher, site, fault) = (&self.publishers[who], &self.sites[who - WEB], self.faults[who]);
+        let publisher = &self.publishers[who];
+        let site = &self.sites[who - WEB];
+        let fault = self.faults[who];
         let path = if who == OIDC { "/keys" } else { "/bundle" };
-        let good = if who == OIDC { publisher.jwks() } else { publisher.bundle() };
+        let good = if who == OIDC {
+            publisher.jwks()
+        } else {
+            publisher.bundle()
+        };
         if who == SPIFFE {
             if !publisher.published().is_empty() {
                 site.present(&publisher.newest().server);
@@ -320,8 +402,13 @@ impl World {
             std::fs::write(self.folder.path().join("bootstrap"), publisher.bundle()).unwrap();
         }
         if who == OIDC {
-            let document = |issuer: &str| json!({"issuer": issuer, "jwks_uri": site.url("/keys")}).to_string();
-            let issuer = if fault == Fault::Garbage { "https://another.example" } else { &*site.base };
+            let document =
+                |issuer: &str| json!({"issuer": issuer, "jwks_uri": site.url("/keys")}).to_string();
+            let issuer = if fault == Fault::Garbage {
+                "https://another.example"
+            } else {
+                &*site.base
+            };
             site.answer("/.well-known/openid-configuration", 200, document(issuer));
         }
         match fault {
@@ -361,16 +448,30 @@ impl World {
             .await;
         }
         for who in [OWN, GUEST] {
-            let (x509, jwt) = (sources[who].x509().unwrap().slot, sources[who].jwt().unwrap().slot);
-            // A message is on its way while the clock turns, so that what was said before may be confirmed once more.
-            let said: Vec<_> = self.publishers[who].published().iter().map(|number| format!("{} {number}", NAMES[who])).collect();
+            let x509 = sources[who].x509().unwrap().slot;
+            let jwt = sources[who].jwt().unwrap().slot;
+            // A message is on its way while the clock turns, so that what was said before may be confirmed
+            // once more.
+            let said: Vec<_> = self.publishers[who]
+                .published()
+                .iter()
+                .map(|number| format!("{} {number}", NAMES[who]))
+                .collect();
             let heard = |status: Status| {
-                let keys: Vec<_> = status.keys.iter().flat_map(|key| &key.id).map(|id| id.trim_start_matches("CN=").to_owned()).collect();
-                let recent = |as_of: Timestamp| self.agent_changed <= as_of && now.since(as_of) < Duration::from_secs(61);
+                let keys: Vec<_> = status
+                    .keys
+                    .iter()
+                    .flat_map(|key| &key.id)
+                    .map(|id| id.trim_start_matches("CN=").to_owned())
+                    .collect();
+                let recent = |as_of: Timestamp| {
+                    self.agent_changed <= as_of && now.since(as_of) < Duration::from_secs(61)
+                };
                 keys == said && status.as_of.is_some_and(recent)
             };
             let malformed = self.faults[who] == Fault::Garbage;
-            let (running, denied) = (self.agent.is_running(), self.faults[OWN] == Fault::Refusal);
+            let running = self.agent.is_running();
+            let denied = self.faults[OWN] == Fault::Refusal;
             if running && !malformed {
                 eventually("the agent's X.509 bundles have come", || heard(x509.status())).await;
             }
@@ -378,11 +479,19 @@ impl World {
                 eventually("the agent's JWT bundles have come", || heard(jwt.status())).await;
             }
             if running && denied {
-                eventually("the denial has come", || jwt.status().last_error.is_some_and(|why| why.contains("PermissionDenied"))).await;
+                eventually("the denial has come", || {
+                    jwt.status()
+                        .last_error
+                        .is_some_and(|why| why.contains("PermissionDenied"))
+                })
+                .await;
             }
             if !running {
                 let lost = |status: Status| status.last_error.is_some();
-                eventually("the loss was noticed", || lost(x509.status()) && (denied || lost(jwt.status()))).await;
+                eventually("the loss was noticed", || {
+                    lost(x509.status()) && (denied || lost(jwt.status()))
+                })
+                .await;
             }
         }
     }
@@ -406,38 +515,76 @@ impl World {
 
     /// Keys are as fresh as the publisher's health allows, and never get older.
     fn check_age(&mut self, who: usize, when: &str) {
-        let (now, as_of) = (self.clock.now(), self.status(who).as_of);
-        if self.well_since[who].is_some_and(|since| SOON <= now.since(since)) && !(who <= GUEST && self.faults[OWN] != Fault::None) {
-            assert!(as_of.is_some_and(|as_of| now.since(as_of) <= SOON), "{}: {as_of:?} at {now}, {when}", NAMES[who]);
+        let now = self.clock.now();
+        let as_of = self.status(who).as_of;
+        if self.well_since[who].is_some_and(|since| SOON <= now.since(since))
+            && !(who <= GUEST && self.faults[OWN] != Fault::None)
+        {
+            assert!(
+                as_of.is_some_and(|as_of| now.since(as_of) <= SOON),
+                "{}: {as_of:?} at {now}, {when}",
+                NAMES[who]
+            );
         }
         if now.since(self.floor[who]) < MAX_STALE {
-            assert!(as_of.is_some_and(|as_of| self.floor[who] <= as_of), "{}: {as_of:?}, was {}, {when}", NAMES[who], self.floor[who]);
+            assert!(
+                as_of.is_some_and(|as_of| self.floor[who] <= as_of),
+                "{}: {as_of:?}, was {}, {when}",
+                NAMES[who],
+                self.floor[who]
+            );
         }
         self.floor[who] = as_of.map_or(self.floor[who], |as_of| as_of.max(self.floor[who]));
     }
 
     /// Whether a key must count now, by what its source was told last.
     fn counts(&self, who: usize, keys: &Keys, status: &Status, denied: bool) -> bool {
-        let (Some(as_of), Some(usable_until)) = (status.as_of, status.usable_until) else { return false };
+        let (Some(as_of), Some(usable_until)) = (status.as_of, status.usable_until) else {
+            return false;
+        };
         let was_denied = denied && self.denied.iter().any(|(from, to)| *from <= as_of && as_of < *to);
         assert_eq!(usable_until, as_of.plus(MAX_STALE));
-        self.clock.now() < usable_until && !was_denied && self.publishers[who].published_at(as_of).contains(&keys.number)
+        self.clock.now() < usable_until
+            && !was_denied
+            && self.publishers[who].published_at(as_of).contains(&keys.number)
     }
 
     async fn check_token(&mut self, who: usize, keys: &Keys, when: &str) {
         let good = self.verify_token(who, &self.token(who, keys)).await;
         let status = self.status(who);
         let expected = self.counts(who, keys, &status, who <= GUEST);
-        assert_eq!(good, expected, "token of {} {} at {}, {when}: {status:?}", NAMES[who], keys.number, self.clock.now());
-        *(if good { &mut self.accepted } else { &mut self.refused }) += 1;
+        assert_eq!(
+            good,
+            expected,
+            "token of {} {} at {}, {when}: {status:?}",
+            NAMES[who],
+            keys.number,
+            self.clock.now()
+        );
+        *(if good {
+            &mut self.accepted
+        } else {
+            &mut self.refused
+        }) += 1;
     }
 
     fn check_chain(&mut self, who: usize, keys: &Keys, when: &str) {
         let good = self.verify_chain(who, &keys.leaf);
         let status = self.registry().sources[who].x509().unwrap().slot.status();
         let expected = self.counts(who, keys, &status, false);
-        assert_eq!(good, expected, "chain of {} {} at {}, {when}: {status:?}", NAMES[who], keys.number, self.clock.now());
-        *(if good { &mut self.accepted } else { &mut self.refused }) += 1;
+        assert_eq!(
+            good,
+            expected,
+            "chain of {} {} at {}, {when}: {status:?}",
+            NAMES[who],
+            keys.number,
+            self.clock.now()
+        );
+        *(if good {
+            &mut self.accepted
+        } else {
+            &mut self.refused
+        }) += 1;
     }
 
     /// Another's keys never vouch, whatever they claim.
@@ -446,10 +593,20 @@ impl World {
         let forged = other.newest().signer.token(&self.claims(who));
         assert!(!self.verify_token(who, &forged).await, "{when}");
         let kid = self.publishers[who].newest().signer.header();
-        let forged = other.newest().signer.token_of(&kid.to_string(), &self.claims(who).to_string());
+        let forged = other
+            .newest()
+            .signer
+            .token_of(&kid.to_string(), &self.claims(who).to_string());
         assert!(!self.verify_token(who, &forged).await, "{when}");
-        let leaf = svid(&other.newest().authority, &self.publishers[who].id("/workload"), &[ClientAuth]);
-        assert!(who == OIDC || !self.verify_chain(who, &leaf.certificate), "{when}");
+        let leaf = svid(
+            &other.newest().authority,
+            &self.publishers[who].id("/workload"),
+            &[ClientAuth],
+        );
+        assert!(
+            who == OIDC || !self.verify_chain(who, &leaf.certificate),
+            "{when}"
+        );
     }
 
     fn claims(&self, who: usize) -> serde_json::Value {
@@ -466,8 +623,11 @@ impl World {
     }
 
     async fn verify_token(&self, who: usize, token: &str) -> bool {
-        let (token, now, keys) = (Unverified::parse(token).unwrap(), self.clock.now(), &self.registry().jwt[who]);
-        let (audiences, clock_skew) = (vec!["registry".to_owned()], Duration::ZERO);
+        let token = Unverified::parse(token).unwrap();
+        let now = self.clock.now();
+        let keys = &self.registry().jwt[who];
+        let audiences = vec!["registry".to_owned()];
+        let clock_skew = Duration::ZERO;
         if who == OIDC {
             let issuer = self.sites[OIDC - WEB].base.clone();
             let rules = OidcRules {
@@ -482,8 +642,13 @@ impl World {
             };
             jwt::verify_oidc(&token, &[&rules], keys, now).await.is_ok()
         } else {
-            let rules =
-                SvidRules { hosts: Vec::new(), trust_domain: NAMES[who].parse().unwrap(), audiences, clock_skew, single_audience: false };
+            let rules = SvidRules {
+                hosts: Vec::new(),
+                trust_domain: NAMES[who].parse().unwrap(),
+                audiences,
+                clock_skew,
+                single_audience: false,
+            };
             jwt::verify_svid(&token, &rules, keys, now).await.is_ok()
         }
     }
@@ -513,8 +678,16 @@ impl World {
             self.settle().await;
             for who in (0..5).filter(|who| *who != GUEST) {
                 let newest: Rc<Keys> = self.publishers[who].all.last().unwrap().clone();
-                assert!(self.verify_token(who, &self.token(who, &newest)).await, "{}", NAMES[who]);
-                assert!(who == OIDC || self.verify_chain(who, &newest.leaf), "{}", NAMES[who]);
+                assert!(
+                    self.verify_token(who, &self.token(who, &newest)).await,
+                    "{}",
+                    NAMES[who]
+                );
+                assert!(
+                    who == OIDC || self.verify_chain(who, &newest.leaf),
+                    "{}",
+                    NAMES[who]
+                );
             }
         }
         assert!(

@@ -1,4 +1,5 @@
-//! A trust domain or an issuer that a test has publish, rotate and withdraw keys, and what it had published when.
+//! A trust domain or an issuer that a test has publish, rotate and withdraw keys, and what it had published
+//! when.
 
 use crate::clock::Timestamp;
 use crate::trust::jwt::Algorithm;
@@ -30,7 +31,12 @@ pub(super) struct Publisher {
 
 impl Publisher {
     pub(super) fn new(name: &'static str, now: Timestamp) -> Self {
-        let mut publisher = Self { name, all: Vec::new(), timeline: vec![(Timestamp::from_secs(0), Vec::new())], sequence: 0 };
+        let mut publisher = Self {
+            name,
+            all: Vec::new(),
+            timeline: vec![(Timestamp::from_secs(0), Vec::new())],
+            sequence: 0,
+        };
         publisher.rotate(now);
         publisher
     }
@@ -47,7 +53,15 @@ impl Publisher {
             server: svid(&authority, &self.id("/spire/server"), &[ServerAuth]),
             authority,
         }));
-        let kept = self.published().iter().rev().take(2).rev().copied().chain([number]).collect();
+        let kept = self
+            .published()
+            .iter()
+            .rev()
+            .take(2)
+            .rev()
+            .copied()
+            .chain([number])
+            .collect();
         self.publish(now, kept);
     }
 
@@ -68,7 +82,13 @@ impl Publisher {
 
     /// What was published then.
     pub(super) fn published_at(&self, then: Timestamp) -> &[usize] {
-        &self.timeline.iter().rev().find(|(since, _)| *since <= then).unwrap().1
+        &self
+            .timeline
+            .iter()
+            .rev()
+            .find(|(since, _)| *since <= then)
+            .unwrap()
+            .1
     }
 
     pub(super) fn id(&self, path: &str) -> String {
@@ -77,8 +97,10 @@ impl Publisher {
 
     /// The document in SPIFFE's format.
     pub(super) fn bundle(&self) -> Vec<u8> {
-        let elements: Vec<Value> =
-            self.current().flat_map(|keys| [keys.authority.element(), keys.signer.jwk_with("use", "jwt-svid")]).collect();
+        let elements: Vec<Value> = self
+            .current()
+            .flat_map(|keys| [keys.authority.element(), keys.signer.jwk_with("use", "jwt-svid")])
+            .collect();
         bundle(self.sequence, &elements)
     }
 
@@ -93,7 +115,9 @@ impl Publisher {
 
     /// As concatenated DER.
     pub(super) fn der(&self) -> Vec<u8> {
-        self.current().flat_map(|keys| keys.authority.der.clone()).collect()
+        self.current()
+            .flat_map(|keys| keys.authority.der.clone())
+            .collect()
     }
 
     pub(super) fn newest(&self) -> &Keys {

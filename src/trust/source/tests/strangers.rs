@@ -20,7 +20,11 @@ const DOCUMENT: &str = "/.well-known/openid-configuration";
 
 pub(super) async fn issuer() -> (Site, OidcSettings) {
     let site = Site::plain().await;
-    site.answer(DOCUMENT, 200, json!({"issuer": site.base, "jwks_uri": site.url("/keys")}).to_string());
+    site.answer(
+        DOCUMENT,
+        200,
+        json!({"issuer": site.base, "jwks_uri": site.url("/keys")}).to_string(),
+    );
     site.answer("/keys", 200, jwk_set(&["k1"]));
     let settings = OidcSettings {
         name: None,
@@ -59,7 +63,8 @@ fn open(settings: OidcSettings, clock: &Clock) -> (Source, Arc<Authorities<KeySe
 
 pub(super) fn token(signer: &Signer, kid: &str, issuer: &str) -> Unverified {
     let header = json!({"alg": "ES256", "kid": kid}).to_string();
-    let claims = json!({"iss": issuer, "sub": "s", "aud": "registry", "exp": START.as_secs() + 10_000}).to_string();
+    let claims =
+        json!({"iss": issuer, "sub": "s", "aud": "registry", "exp": START.as_secs() + 10_000}).to_string();
     Unverified::parse(&signer.token_of(&header, &claims)).unwrap()
 }
 
@@ -71,19 +76,35 @@ async fn ten_thousand_random_kids_cause_at_most_one_fetch_in_10_s() {
     let mut requests = Vec::new();
     for second in 0..100 {
         let from = |index: u8| [192, 0, 2, index % 20];
-        requests.extend((0..100).map(|index| world.present(&signer, &random.u64(..).to_string(), from(index))));
+        requests
+            .extend((0..100).map(|index| world.present(&signer, &random.u64(..).to_string(), from(index))));
         let answered = || requests.iter().filter(|request| request.is_finished()).count();
-        eventually("they wait or are answered", || world.room.taken() + answered() >= requests.len()).await;
+        eventually("they wait or are answered", || {
+            world.room.taken() + answered() >= requests.len()
+        })
+        .await;
         world.hand.advance(Duration::from_secs(1));
         let fetches = world.site.count("/keys");
         assert!(fetches <= 2 + second / 10, "{fetches} fetches in {second} s");
     }
-    assert!(world.site.count("/keys") >= 9, "{} fetches in 100 s", world.site.count("/keys"));
-    eventually_after("all are answered", || world.hand.advance(Duration::from_secs(1)), || world.room.taken() == 0).await;
+    assert!(
+        world.site.count("/keys") >= 9,
+        "{} fetches in 100 s",
+        world.site.count("/keys")
+    );
+    eventually_after(
+        "all are answered",
+        || world.hand.advance(Duration::from_secs(1)),
+        || world.room.taken() == 0,
+    )
+    .await;
     for outcome in join_all(requests).await {
         let why = outcome.unwrap().unwrap_err();
         let no_place = why == Failure::Undecidable(NoKeys::NoPlace);
-        assert!(no_place || matches!(why, Failure::Rejected(Rejected::UnknownKey { .. })), "{why}");
+        assert!(
+            no_place || matches!(why, Failure::Rejected(Rejected::UnknownKey { .. })),
+            "{why}"
+        );
     }
     assert_eq!(world.site.count(DOCUMENT), 1);
 }
@@ -112,9 +133,11 @@ async fn a_thousand_concurrent_first_requests_cause_one() {
     let (clock, _) = Clock::manual(START);
     let (_source, keys) = open(settings, &clock);
     let hold = site.hold();
-    let (base, asking) = (site.base.clone(), keys.clone());
+    let base = site.base.clone();
+    let asking = keys.clone();
     let everyone = tokio::spawn(async move {
-        let (token, rules) = (token(&signer, "k1", &base), rules(&base));
+        let token = token(&signer, "k1", &base);
+        let rules = rules(&base);
         let request = async |_| jwt::verify_oidc(&token, &[&rules], &asking, START).await.is_ok();
         join_all((0..1_000).map(request)).await
     });
@@ -128,15 +151,28 @@ async fn a_thousand_concurrent_first_requests_cause_one() {
 async fn large_and_odd_key_sets_have_the_outcome_that_was_decided() {
     let (site, settings) = issuer().await;
     let signer = Signer::new(Algorithm::ES256, "k1");
-    let many: Vec<_> = (0..1_000).map(|index| Signer::new(Algorithm::ES256, &index.to_string()).jwk()).collect();
+    let many: Vec<_> = (0..1_000)
+        .map(|index| Signer::new(Algorithm::ES256, &index.to_string()).jwk())
+        .collect();
     let present = async |body: Vec<u8>| {
         site.answer("/keys", 200, body);
         let (clock, _) = Clock::manual(START);
         let (source, keys) = open(settings.clone(), &clock);
-        let judged = jwt::verify_oidc(&token(&signer, "k1", &site.base), &[&rules(&site.base)], &keys, START).await;
+        let judged = jwt::verify_oidc(
+            &token(&signer, "k1", &site.base),
+            &[&rules(&site.base)],
+            &keys,
+            START,
+        )
+        .await;
         (judged.is_ok(), source.jwt().unwrap().slot.status())
     };
-    let (good, status) = present(json!({"keys": [{"kty": "AKP", "kid": "future"}, signer.jwk()]}).to_string().into_bytes()).await;
+    let (good, status) = present(
+        json!({"keys": [{"kty": "AKP", "kid": "future"}, signer.jwk()]})
+            .to_string()
+            .into_bytes(),
+    )
+    .await;
     assert!(good, "an unknown key type is skipped and the rest counts");
     assert_eq!(status.skipped.len(), 1);
     let thousand = many.iter().chain([&signer.jwk()]).cloned().collect::<Vec<_>>();
@@ -145,9 +181,19 @@ async fn large_and_odd_key_sets_have_the_outcome_that_was_decided() {
     assert_eq!(status.keys.len(), 1_001);
     let (good, status) = present(vec![b' '; 100 * 1024 * 1024]).await;
     assert!(!good && status.last_error.unwrap().contains("larger than 1048576 bytes"));
-    site.answer(DOCUMENT, 200, json!({"issuer": "https://another.example", "jwks_uri": site.url("/keys")}).to_string());
+    site.answer(
+        DOCUMENT,
+        200,
+        json!({"issuer": "https://another.example", "jwks_uri": site.url("/keys")}).to_string(),
+    );
     let (good, status) = present(json!({"keys": [signer.jwk()]}).to_string().into_bytes()).await;
-    assert!(!good && status.last_error.unwrap().contains("found `https://another.example`"));
+    assert!(
+        !good
+            && status
+                .last_error
+                .unwrap()
+                .contains("found `https://another.example`")
+    );
 }
 
 /// An issuer that was asked a second ago, and who asks about tokens of it.
@@ -166,24 +212,49 @@ impl Waiters {
         let (clock, hand) = Clock::manual(START);
         let source = paced(settings, clock.clone(), None, Pace::OIDC, Duration::from_secs(10));
         let room = WaitingRoom::new(clock.clone());
-        let keys = Arc::new(source.jwt().into_iter().collect::<Authorities<_>>().waiting_in(Some(&room)));
+        let keys = Arc::new(
+            source
+                .jwt()
+                .into_iter()
+                .collect::<Authorities<_>>()
+                .waiting_in(Some(&room)),
+        );
         keys.refetch(START).await;
         hand.advance(Duration::from_secs(1));
-        Self { site, hand, clock, keys, room, _source: source }
+        Self {
+            site,
+            hand,
+            clock,
+            keys,
+            room,
+            _source: source,
+        }
     }
 
     pub(super) fn publish(&self, signer: &Signer) {
-        self.site.answer("/keys", 200, json!({"keys": [signer.jwk()]}).to_string());
+        self.site
+            .answer("/keys", 200, json!({"keys": [signer.jwk()]}).to_string());
     }
 
     /// Presents a token from an address, in a task.
-    pub(super) fn present(&self, signer: &Signer, kid: &str, from: [u8; 4]) -> tokio::task::JoinHandle<Result<(), Failure>> {
+    pub(super) fn present(
+        &self,
+        signer: &Signer,
+        kid: &str,
+        from: [u8; 4],
+    ) -> tokio::task::JoinHandle<Result<(), Failure>> {
         self.present_token(token(signer, kid, &self.site.base), from)
     }
 
-    pub(super) fn present_token(&self, token: Unverified, from: [u8; 4]) -> tokio::task::JoinHandle<Result<(), Failure>> {
+    pub(super) fn present_token(
+        &self,
+        token: Unverified,
+        from: [u8; 4],
+    ) -> tokio::task::JoinHandle<Result<(), Failure>> {
         let token = token.sent_from(Some(IpAddr::from(from)));
-        let (rules, keys, now) = (rules(&self.site.base), self.keys.clone(), self.clock.now());
+        let rules = rules(&self.site.base);
+        let keys = self.keys.clone();
+        let now = self.clock.now();
         tokio::spawn(async move { jwt::verify_oidc(&token, &[&rules], &keys, now).await.map(drop) })
     }
 
@@ -198,16 +269,32 @@ pub(super) const STRANGER: [u8; 4] = [192, 0, 2, 99];
 #[tokio::test]
 async fn a_key_that_is_new_within_the_cool_down_waits_for_the_next_fetch() {
     let world = Waiters::new().await;
-    let (fresh, stranger) = (Signer::new(Algorithm::ES256, "fresh"), Signer::new(Algorithm::ES256, "stranger"));
+    let fresh = Signer::new(Algorithm::ES256, "fresh");
+    let stranger = Signer::new(Algorithm::ES256, "stranger");
     world.publish(&fresh);
-    let (good, unknown) = (world.present(&fresh, "fresh", VICTIM), world.present(&stranger, "made-up", STRANGER));
+    let good = world.present(&fresh, "fresh", VICTIM);
+    let unknown = world.present(&stranger, "made-up", STRANGER);
     world.wait_for(2).await;
     world.hand.advance(Duration::from_secs(8));
-    assert_eq!((world.site.count("/keys"), world.room.taken()), (1, 2), "the cool-down lasts 10 s from the first fetch on");
+    assert_eq!(
+        (world.site.count("/keys"), world.room.taken()),
+        (1, 2),
+        "the cool-down lasts 10 s from the first fetch on"
+    );
     world.hand.advance(Duration::from_secs(1));
     assert_eq!(good.await.unwrap(), Ok(()));
-    assert!(matches!(unknown.await.unwrap(), Err(Failure::Rejected(Rejected::UnknownKey { .. }))), "it is known not to exist");
-    assert_eq!((world.site.count("/keys"), world.room.taken()), (2, 0), "one fetch for both");
+    assert!(
+        matches!(
+            unknown.await.unwrap(),
+            Err(Failure::Rejected(Rejected::UnknownKey { .. }))
+        ),
+        "it is known not to exist"
+    );
+    assert_eq!(
+        (world.site.count("/keys"), world.room.taken()),
+        (2, 0),
+        "one fetch for both"
+    );
 }
 
 #[tokio::test]
@@ -220,27 +307,48 @@ async fn a_fetch_that_fails_decides_nothing() {
     world.wait_for(1).await;
     world.hand.advance(Duration::from_secs(9));
     let why = waiting.await.unwrap().unwrap_err();
-    assert!(matches!(why, Failure::Undecidable(NoKeys::NotFetched { .. })), "{why:?}");
-    assert!(why.to_string().contains("expected status 200, found 503") && why.to_string().contains(&world.site.base), "{why}");
+    assert!(
+        matches!(why, Failure::Undecidable(NoKeys::NotFetched { .. })),
+        "{why:?}"
+    );
+    assert!(
+        why.to_string().contains("expected status 200, found 503")
+            && why.to_string().contains(&world.site.base),
+        "{why}"
+    );
     let forged = world.present(&old, "k1", STRANGER).await.unwrap();
-    assert_eq!(forged, Err(Rejected::Signature.into()), "a known key is judged all the same");
+    assert_eq!(
+        forged,
+        Err(Rejected::Signature.into()),
+        "a known key is judged all the same"
+    );
 }
 
 #[tokio::test]
 async fn a_flood_of_made_up_key_ids_makes_nobody_elses_request_fail() {
     let world = Waiters::new().await;
-    let (fresh, stranger) = (Signer::new(Algorithm::ES256, "fresh"), Signer::new(Algorithm::ES256, "stranger"));
+    let fresh = Signer::new(Algorithm::ES256, "fresh");
+    let stranger = Signer::new(Algorithm::ES256, "stranger");
     world.publish(&fresh);
     let address = |index: u32| [192, 0, 2, 100 + u8::try_from(index % 4).unwrap()];
-    let flood: Vec<_> = (0..1_100).map(|index| world.present(&stranger, &format!("made-up {index}"), address(index))).collect();
+    let flood: Vec<_> = (0..1_100)
+        .map(|index| world.present(&stranger, &format!("made-up {index}"), address(index)))
+        .collect();
     let turned_away = || flood.iter().filter(|request| request.is_finished()).count();
-    eventually("all places are taken", || world.room.taken() == 1_000 && turned_away() == 100).await;
+    eventually("all places are taken", || {
+        world.room.taken() == 1_000 && turned_away() == 100
+    })
+    .await;
     let victim = world.present(&fresh, "fresh", VICTIM);
     eventually("a stranger gives up a place", || turned_away() == 101).await;
     world.hand.advance(Duration::from_secs(9));
     assert_eq!(victim.await.unwrap(), Ok(()));
-    let outcomes = join_all(flood).await.into_iter().map(|outcome| outcome.unwrap().unwrap_err());
-    let (no_place, refused): (Vec<_>, Vec<_>) = outcomes.partition(|why| *why == Failure::Undecidable(NoKeys::NoPlace));
+    let outcomes = join_all(flood)
+        .await
+        .into_iter()
+        .map(|outcome| outcome.unwrap().unwrap_err());
+    let (no_place, refused): (Vec<_>, Vec<_>) =
+        outcomes.partition(|why| *why == Failure::Undecidable(NoKeys::NoPlace));
     assert_eq!((no_place.len(), refused.len()), (101, 999));
     assert_eq!(world.site.count("/keys"), 2, "and all of them cause one fetch");
 }
@@ -248,10 +356,14 @@ async fn a_flood_of_made_up_key_ids_makes_nobody_elses_request_fail() {
 #[tokio::test]
 async fn asking_too_early_for_a_key_does_not_keep_it_from_being_found() {
     let world = Waiters::new().await;
-    let (fresh, stranger) = (Signer::new(Algorithm::ES256, "fresh"), Signer::new(Algorithm::ES256, "stranger"));
+    let fresh = Signer::new(Algorithm::ES256, "fresh");
+    let stranger = Signer::new(Algorithm::ES256, "stranger");
     world.hand.advance(Duration::from_secs(10));
     let early = world.present(&stranger, "fresh", STRANGER).await.unwrap();
-    assert!(matches!(early, Err(Failure::Rejected(Rejected::UnknownKey { .. }))), "the source could be asked at once");
+    assert!(
+        matches!(early, Err(Failure::Rejected(Rejected::UnknownKey { .. }))),
+        "the source could be asked at once"
+    );
     world.publish(&fresh);
     world.hand.advance(Duration::from_secs(1));
     let good = world.present(&fresh, "fresh", VICTIM);
@@ -263,15 +375,26 @@ async fn asking_too_early_for_a_key_does_not_keep_it_from_being_found() {
 #[tokio::test]
 async fn a_source_that_speaks_by_itself_and_cannot_now_decides_nothing_about_an_unknown_key() {
     let slot = Slot::of(SourceKind::WorkloadApi, "Workload API unix:///agent");
-    let keys = Authorities::new(vec![slot.clone()]).waiting_in(Some(&WaitingRoom::new(Clock::manual(START).0)));
+    let keys =
+        Authorities::new(vec![slot.clone()]).waiting_in(Some(&WaitingRoom::new(Clock::manual(START).0)));
     slot.publish(KeySet::default(), START, Timestamp::MAX);
-    let token = token(&Signer::new(Algorithm::ES256, "new"), "new", "https://issuer.example");
+    let token = token(
+        &Signer::new(Algorithm::ES256, "new"),
+        "new",
+        "https://issuer.example",
+    );
     let rules = rules("https://issuer.example");
     let judge = async || jwt::verify_oidc(&token, &[&rules], &keys, START).await.map(drop);
-    assert!(matches!(judge().await, Err(Failure::Rejected(Rejected::UnknownKey { .. }))));
+    assert!(matches!(
+        judge().await,
+        Err(Failure::Rejected(Rejected::UnknownKey { .. }))
+    ));
     slot.fail("the agent ended the stream");
     let why = judge().await.unwrap_err();
-    assert!(matches!(&why, Failure::Undecidable(_)) && why.to_string().contains("the agent ended the stream"), "{why}");
+    assert!(
+        matches!(&why, Failure::Undecidable(_)) && why.to_string().contains("the agent ended the stream"),
+        "{why}"
+    );
 }
 
 #[tokio::test]
@@ -279,10 +402,15 @@ async fn keys_of_two_replicas_verify_side_by_side_for_ten_minutes_and_never_afte
     let (site, settings) = issuer().await;
     let (clock, hand) = Clock::manual(START);
     let (source, keys) = open(settings, &clock);
-    let (one, two) = (Signer::new(Algorithm::ES256, "one"), Signer::new(Algorithm::ES256, "two"));
+    let one = Signer::new(Algorithm::ES256, "one");
+    let two = Signer::new(Algorithm::ES256, "two");
     let rules = rules(&site.base);
     let fetched = async |signers: &[&Signer]| {
-        site.answer("/keys", 200, json!({"keys": signers.iter().map(|signer| signer.jwk()).collect::<Vec<_>>()}).to_string());
+        site.answer(
+            "/keys",
+            200,
+            json!({"keys": signers.iter().map(|signer| signer.jwk()).collect::<Vec<_>>()}).to_string(),
+        );
         hand.advance(Duration::from_secs(10));
         keys.refetch(clock.now()).await;
         assert_eq!(source.jwt().unwrap().slot.held().unwrap().as_of, clock.now());
@@ -290,21 +418,38 @@ async fn keys_of_two_replicas_verify_side_by_side_for_ten_minutes_and_never_afte
     let until = async |signer: &Signer| {
         let token = signer.token_of(
             &signer.header().to_string(),
-            &json!({"iss": site.base, "sub": "s", "aud": "registry", "exp": START.as_secs() + 10_000}).to_string(),
+            &json!({"iss": site.base, "sub": "s", "aud": "registry", "exp": START.as_secs() + 10_000})
+                .to_string(),
         );
-        let verified = jwt::verify_oidc(&Unverified::parse(&token).unwrap(), &[&rules], &keys, clock.now()).await;
-        verified.ok().map(|verified| verified.valid_until().since(clock.now()).as_secs())
+        let verified =
+            jwt::verify_oidc(&Unverified::parse(&token).unwrap(), &[&rules], &keys, clock.now()).await;
+        verified
+            .ok()
+            .map(|verified| verified.valid_until().since(clock.now()).as_secs())
     };
     fetched(&[&one]).await;
     for _ in 0..3 {
         fetched(&[&two]).await;
-        assert!(until(&one).await == Some(600) && until(&two).await > Some(600), "half of the tokens would fail");
+        assert!(
+            until(&one).await == Some(600) && until(&two).await > Some(600),
+            "half of the tokens would fail"
+        );
         fetched(&[&one]).await;
         assert!(until(&two).await == Some(600) && until(&one).await > Some(600));
     }
     let status = source.jwt().unwrap().slot.status();
-    let withdrawn: Vec<_> = status.keys.iter().map(|key| (key.id.as_deref(), key.withdrawn_until)).collect();
-    assert_eq!(withdrawn, [(Some("one"), None), (Some("two"), Some(clock.now().plus(Duration::from_secs(600))))]);
+    let withdrawn: Vec<_> = status
+        .keys
+        .iter()
+        .map(|key| (key.id.as_deref(), key.withdrawn_until))
+        .collect();
+    assert_eq!(
+        withdrawn,
+        [
+            (Some("one"), None),
+            (Some("two"), Some(clock.now().plus(Duration::from_secs(600))))
+        ]
+    );
     // The same `kid` may stand for another key at once.
     let another = Signer::new(Algorithm::ES256, "one");
     fetched(&[&another]).await;
@@ -317,14 +462,22 @@ async fn keys_of_two_replicas_verify_side_by_side_for_ten_minutes_and_never_afte
     for _ in 0..59 {
         fetched(&[&one]).await;
     }
-    assert_eq!(until(&two).await, Some(10), "ten minutes from when it was missed first");
+    assert_eq!(
+        until(&two).await,
+        Some(10),
+        "ten minutes from when it was missed first"
+    );
     hand.set(since.plus(Duration::from_secs(600)));
     assert_eq!(until(&two).await, None);
 
     fetched(&[&two]).await;
     assert!(until(&one).await.is_some());
     fetched(&[]).await;
-    assert_eq!((until(&one).await, until(&two).await), (None, None), "an empty set withdraws everything at once");
+    assert_eq!(
+        (until(&one).await, until(&two).await),
+        (None, None),
+        "an empty set withdraws everything at once"
+    );
     fetched(&[&two]).await;
     assert_eq!(until(&one).await, None, "and for good");
 }

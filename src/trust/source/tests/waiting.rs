@@ -30,22 +30,53 @@ async fn a_preferred_source_that_never_works_leaves_the_decision_to_the_one_in_u
     let (site, settings) = issuer().await;
     let (clock, hand) = Clock::manual(START);
     let open = |settings| paced(settings, clock.clone(), None, Pace::OIDC, Duration::from_secs(10));
-    let (preferred, used) = (open(unpublished_settings), open(settings));
-    let (room, used_origin) = (WaitingRoom::new(clock.clone()), || used.jwt().unwrap());
-    let of = |origins: Vec<Origin<KeySet>>| origins.into_iter().collect::<Authorities<_>>().waiting_in(Some(&room));
+    let preferred = open(unpublished_settings);
+    let used = open(settings);
+    let room = WaitingRoom::new(clock.clone());
+    let used_origin = || used.jwt().unwrap();
+    let of = |origins: Vec<Origin<KeySet>>| {
+        origins
+            .into_iter()
+            .collect::<Authorities<_>>()
+            .waiting_in(Some(&room))
+    };
     let stranger = Signer::new(Algorithm::ES256, "stranger");
-    for keys in [of(vec![broken_file(), used_origin()]), of(vec![preferred.jwt().unwrap(), used_origin()])] {
+    for keys in [
+        of(vec![broken_file(), used_origin()]),
+        of(vec![preferred.jwt().unwrap(), used_origin()]),
+    ] {
         keys.refetch(clock.now()).await;
         hand.advance(Duration::from_secs(100));
-        let outcome = jwt::verify_oidc(&token(&stranger, "made-up", &site.base), &[&rules(&site.base)], &keys, clock.now()).await;
-        assert!(matches!(outcome, Err(Failure::Rejected(Rejected::UnknownKey { .. }))), "{outcome:?}");
+        let outcome = jwt::verify_oidc(
+            &token(&stranger, "made-up", &site.base),
+            &[&rules(&site.base)],
+            &keys,
+            clock.now(),
+        )
+        .await;
+        assert!(
+            matches!(outcome, Err(Failure::Rejected(Rejected::UnknownKey { .. }))),
+            "{outcome:?}"
+        );
         site.answer("/keys", 503, "");
         hand.advance(Duration::from_secs(100));
-        let outcome = jwt::verify_oidc(&token(&stranger, "made-up", &site.base), &[&rules(&site.base)], &keys, clock.now()).await;
-        assert!(matches!(outcome, Err(Failure::Undecidable(NoKeys::NotFetched { .. }))), "{outcome:?}");
+        let outcome = jwt::verify_oidc(
+            &token(&stranger, "made-up", &site.base),
+            &[&rules(&site.base)],
+            &keys,
+            clock.now(),
+        )
+        .await;
+        assert!(
+            matches!(outcome, Err(Failure::Undecidable(NoKeys::NotFetched { .. }))),
+            "{outcome:?}"
+        );
         site.answer("/keys", 200, jwk_set(&["k1"]));
     }
-    assert!(unpublished.seen() >= 2, "a preferred source is asked nevertheless");
+    assert!(
+        unpublished.seen() >= 2,
+        "a preferred source is asked nevertheless"
+    );
 }
 
 #[tokio::test]
@@ -53,13 +84,23 @@ async fn a_token_that_expires_while_it_waits_is_refused() {
     let world = Waiters::new().await;
     let fresh = Signer::new(Algorithm::ES256, "fresh");
     world.publish(&fresh);
-    let claims = |exp: i64| json!({"iss": world.site.base, "sub": "s", "aud": "registry", "exp": START.as_secs() + exp}).to_string();
+    let claims = |exp: i64| {
+        json!({"iss": world.site.base, "sub": "s", "aud": "registry", "exp": START.as_secs() + exp})
+            .to_string()
+    };
     let until = |exp| Unverified::parse(&fresh.token_of(&fresh.header().to_string(), &claims(exp))).unwrap();
-    let (short, long) = (world.present_token(until(5), VICTIM), world.present_token(until(50), VICTIM));
+    let short = world.present_token(until(5), VICTIM);
+    let long = world.present_token(until(50), VICTIM);
     world.wait_for(2).await;
     world.hand.advance(Duration::from_secs(9));
-    let expired = Rejected::Expired { at: START.plus(Duration::from_secs(5)), now: START.plus(Duration::from_secs(10)) };
-    assert_eq!((short.await.unwrap(), long.await.unwrap()), (Err(expired.into()), Ok(())));
+    let expired = Rejected::Expired {
+        at: START.plus(Duration::from_secs(5)),
+        now: START.plus(Duration::from_secs(10)),
+    };
+    assert_eq!(
+        (short.await.unwrap(), long.await.unwrap()),
+        (Err(expired.into()), Ok(()))
+    );
 }
 
 /// A source that never ends a fetch.
@@ -81,14 +122,31 @@ async fn no_request_waits_longer_than_for_a_fetch_to_begin_and_to_end() {
     slot.publish(KeySet::default(), START, Timestamp::MAX);
     let (clock, hand) = Clock::manual(START);
     let room = WaitingRoom::new(clock);
-    let origin = Origin { slot, refetch: Some(Arc::new(Silent) as Arc<dyn Refetch>) };
-    let keys: Authorities<_> = [origin].into_iter().collect::<Authorities<_>>().waiting_in(Some(&room));
-    let token = token(&Signer::new(Algorithm::ES256, "new"), "new", "https://issuer.example");
-    let waiting = tokio::spawn(async move { jwt::verify_oidc(&token, &[&rules("https://issuer.example")], &keys, START).await.map(drop) });
+    let origin = Origin {
+        slot,
+        refetch: Some(Arc::new(Silent) as Arc<dyn Refetch>),
+    };
+    let keys: Authorities<_> = [origin]
+        .into_iter()
+        .collect::<Authorities<_>>()
+        .waiting_in(Some(&room));
+    let token = token(
+        &Signer::new(Algorithm::ES256, "new"),
+        "new",
+        "https://issuer.example",
+    );
+    let waiting = tokio::spawn(async move {
+        jwt::verify_oidc(&token, &[&rules("https://issuer.example")], &keys, START)
+            .await
+            .map(drop)
+    });
     eventually("it waits", || room.taken() == 1).await;
     hand.advance(Duration::from_secs(15));
     let why = waiting.await.unwrap().unwrap_err();
-    assert!(matches!(why, Failure::Undecidable(NoKeys::NotFetched { .. })) && why.to_string().contains("15s"), "{why}");
+    assert!(
+        matches!(why, Failure::Undecidable(NoKeys::NotFetched { .. })) && why.to_string().contains("15s"),
+        "{why}"
+    );
     assert_eq!(room.taken(), 0);
 }
 
@@ -109,28 +167,58 @@ async fn a_request_that_waits_need_not_wait_for_the_back_off_of_a_source_that_fa
     let waiting = world.present(&fresh, "fresh", VICTIM);
     world.wait_for(1).await;
     world.hand.advance(Duration::from_secs(9));
-    assert_eq!(waiting.await.unwrap(), Ok(()), "the back-off is at least 30 s by now");
+    assert_eq!(
+        waiting.await.unwrap(),
+        Ok(()),
+        "the back-off is at least 30 s by now"
+    );
 }
 
 #[tokio::test]
 async fn sessions_whose_key_is_withdrawn_share_the_places_by_address_as_tokens_do() {
     let world = Waiters::new().await;
-    let (gone, fresh) = (Signer::new(Algorithm::ES256, "gone"), Signer::new(Algorithm::ES256, "fresh"));
+    let gone = Signer::new(Algorithm::ES256, "gone");
+    let fresh = Signer::new(Algorithm::ES256, "fresh");
     let remembered = async |signer: &Signer| {
         let slot = Slot::new("before");
         let set = jwt::testing::key_set(&[signer.jwk()]);
-        slot.publish(jwks::parse(&set, UseRule::Oidc).unwrap().value, START, Timestamp::MAX);
+        slot.publish(
+            jwks::parse(&set, UseRule::Oidc).unwrap().value,
+            START,
+            Timestamp::MAX,
+        );
         let token = token(signer, signer.jwk()["kid"].as_str().unwrap(), &world.site.base);
-        jwt::verify_oidc(&token, &[&rules(&world.site.base)], &Authorities::new(vec![slot]), START).await.unwrap().remembered()
+        jwt::verify_oidc(
+            &token,
+            &[&rules(&world.site.base)],
+            &Authorities::new(vec![slot]),
+            START,
+        )
+        .await
+        .unwrap()
+        .remembered()
     };
-    let (gone, fresh_one) = (remembered(&gone).await, remembered(&fresh).await);
+    let gone = remembered(&gone).await;
+    let fresh_one = remembered(&fresh).await;
     let present = |remembered: &jwt::Remembered, from: [u8; 4], expires| {
-        let bearer = Bearer { sender: Sender::at(IpAddr::from(from)), expires };
-        let (remembered, rules, keys, now) = (remembered.clone(), rules(&world.site.base), world.keys.clone(), world.clock.now());
-        tokio::spawn(async move { jwt::reverify_oidc(&remembered, bearer, &[&rules], &keys, now).await.map(drop) })
+        let bearer = Bearer {
+            sender: Sender::at(IpAddr::from(from)),
+            expires,
+        };
+        let remembered = remembered.clone();
+        let rules = rules(&world.site.base);
+        let keys = world.keys.clone();
+        let now = world.clock.now();
+        tokio::spawn(async move {
+            jwt::reverify_oidc(&remembered, bearer, &[&rules], &keys, now)
+                .await
+                .map(drop)
+        })
     };
     world.publish(&fresh);
-    let flood: Vec<_> = (0..1_000).map(|_| present(&gone, STRANGER, Timestamp::MAX)).collect();
+    let flood: Vec<_> = (0..1_000)
+        .map(|_| present(&gone, STRANGER, Timestamp::MAX))
+        .collect();
     world.wait_for(1_000).await;
     let victim = present(&fresh_one, VICTIM, Timestamp::MAX);
     let over = present(&fresh_one, VICTIM, START.plus(Duration::from_secs(5)));
@@ -138,10 +226,24 @@ async fn sessions_whose_key_is_withdrawn_share_the_places_by_address_as_tokens_d
     eventually("the stranger gives up two places", || turned_away() == 2).await;
     world.hand.advance(Duration::from_secs(9));
     assert_eq!(victim.await.unwrap(), Ok(()));
-    let expired = Rejected::Expired { at: START.plus(Duration::from_secs(5)), now: START.plus(Duration::from_secs(10)) };
-    assert_eq!(over.await.unwrap(), Err(expired.into()), "the token of ours expired while it waited");
+    let expired = Rejected::Expired {
+        at: START.plus(Duration::from_secs(5)),
+        now: START.plus(Duration::from_secs(10)),
+    };
+    assert_eq!(
+        over.await.unwrap(),
+        Err(expired.into()),
+        "the token of ours expired while it waited"
+    );
     let no_place = |outcome: &Result<(), Failure>| *outcome == Err(Failure::Undecidable(NoKeys::NoPlace));
-    assert_eq!(join_all(flood).await.into_iter().filter(|outcome| no_place(outcome.as_ref().unwrap())).count(), 2);
+    assert_eq!(
+        join_all(flood)
+            .await
+            .into_iter()
+            .filter(|outcome| no_place(outcome.as_ref().unwrap()))
+            .count(),
+        2
+    );
 }
 
 #[tokio::test]
@@ -154,7 +256,11 @@ async fn an_issuer_that_is_a_source_of_a_trust_domain_withdraws_at_once_what_it_
         site.answer("/keys", 200, jwk_set(published));
         hand.advance(Duration::from_secs(10));
         keys.refetch(clock.now()).await;
-        let left: Vec<_> = keys.status()[0].keys.iter().filter_map(|key| key.id.clone()).collect();
+        let left: Vec<_> = keys.status()[0]
+            .keys
+            .iter()
+            .filter_map(|key| key.id.clone())
+            .collect();
         assert_eq!(left.join(" "), expected);
     }
 }

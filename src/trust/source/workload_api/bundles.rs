@@ -62,18 +62,43 @@ struct Remembered<T> {
 }
 
 impl<T: Clone + Default, E: Display> Bundles<T, E> {
-    pub(super) fn new(source: Arc<str>, form: Form<T, E>, clock: Clock, last_good: Option<Arc<LastGood>>) -> Self {
-        Self { source, domains: Vec::new(), form, clock, last_good, said: Said::Nothing }
+    pub(super) fn new(
+        source: Arc<str>,
+        form: Form<T, E>,
+        clock: Clock,
+        last_good: Option<Arc<LastGood>>,
+    ) -> Self {
+        Self {
+            source,
+            domains: Vec::new(),
+            form,
+            clock,
+            last_good,
+            said: Said::Nothing,
+        }
     }
 
-    /// A trust domain's slot, which is filled as long as anyone holds it. It begins with what is known already.
+    /// A trust domain's slot, which is filled as long as anyone holds it. It begins with what is known
+    /// already.
     pub(super) fn add(&mut self, following: Following) -> Arc<Slot<T>> {
         let slot = Slot::of(SourceKind::WorkloadApi, self.source.clone());
         let weak = Arc::downgrade(&slot);
         let Form { name, parse, .. } = self.form;
-        let place = self.last_good.as_ref().map(|all| all.place(format!("{} {} {name}", self.source, following.trust_domain)));
+        let place = self
+            .last_good
+            .as_ref()
+            .map(|all| all.place(format!("{} {} {name}", self.source, following.trust_domain)));
         let id = following.trust_domain.id();
-        let mut domain = Domain { id, following, place, remembered: None, saved: None, slot: weak, good: None, current: false };
+        let mut domain = Domain {
+            id,
+            following,
+            place,
+            remembered: None,
+            saved: None,
+            slot: weak,
+            good: None,
+            current: false,
+        };
         domain.remember(parse, &self.source, self.clock.now());
         match &self.said {
             Said::Nothing => {}
@@ -98,7 +123,8 @@ impl<T: Clone + Default, E: Display> Bundles<T, E> {
 
 impl<S: State, T: Clone + Default, E: Display> Follower<S> for Bundles<T, E> {
     fn apply(&mut self, message: S) {
-        let (message, now) = (message.bundles(), self.clock.now());
+        let message = message.bundles();
+        let now = self.clock.now();
         self.each(|domain, form, slot| domain.take(&message, form, slot, now));
         self.said = Said::Message(message, now);
     }
@@ -131,7 +157,8 @@ impl<S: State, T: Clone + Default, E: Display> Follower<S> for Bundles<T, E> {
 
     fn pause(&self) -> BoxFuture<'static, ()> {
         let shortest = self.domains.iter().map(|domain| domain.following.max_stale).min();
-        let period = (shortest.unwrap_or(Duration::MAX) / 4).clamp(Duration::from_millis(10), Duration::from_secs(60));
+        let period =
+            (shortest.unwrap_or(Duration::MAX) / 4).clamp(Duration::from_millis(10), Duration::from_secs(60));
         let clock = self.clock.clone();
         let at = clock.now().plus(period);
         Box::pin(async move { clock.reach(at).await })
@@ -144,11 +171,26 @@ impl<T: Clone + Default> Domain<T> {
     }
 
     /// Reads the copy on disk.
-    fn remember<E: Display>(&mut self, parse: fn(&[u8]) -> Result<Parsed<T>, E>, source: &str, now: Timestamp) {
-        let Some(copy) = self.place.as_ref().and_then(Place::load) else { return };
+    fn remember<E: Display>(
+        &mut self,
+        parse: fn(&[u8]) -> Result<Parsed<T>, E>,
+        source: &str,
+        now: Timestamp,
+    ) {
+        let Some(copy) = self.place.as_ref().and_then(Place::load) else {
+            return;
+        };
         match parse(&copy.document) {
-            Ok(bundle) => self.remembered = Some(Remembered { bundle, bytes: copy.document, as_of: copy.as_of.min(now) }),
-            Err(why) => tracing::warn!(source, trust_domain.name = %self.following.trust_domain, "the copy on disk is of no use: {why}"),
+            Ok(bundle) => {
+                self.remembered = Some(Remembered {
+                    bundle,
+                    bytes: copy.document,
+                    as_of: copy.as_of.min(now),
+                })
+            }
+            Err(why) => {
+                tracing::warn!(source, trust_domain.name = %self.following.trust_domain, "the copy on disk is of no use: {why}")
+            }
         }
     }
 
@@ -157,7 +199,9 @@ impl<T: Clone + Default> Domain<T> {
         if slot.held().is_some() {
             return;
         }
-        let Some(Remembered { bundle, bytes, as_of }) = self.remembered.take() else { return };
+        let Some(Remembered { bundle, bytes, as_of }) = self.remembered.take() else {
+            return;
+        };
         let until = self.bound(as_of);
         if now < until {
             let (source, name): (&str, _) = (slot.source(), &self.following.trust_domain);
@@ -171,7 +215,8 @@ impl<T: Clone + Default> Domain<T> {
     /// What is held is what the agent says.
     fn confirm<E>(&mut self, form: &Form<T, E>, slot: &Slot<T>, as_of: Timestamp) {
         slot.confirm(as_of, self.bound(as_of));
-        let recent = |saved: Timestamp| as_of.since(saved) < self.following.max_stale / SAVES && saved <= as_of;
+        let recent =
+            |saved: Timestamp| as_of.since(saved) < self.following.max_stale / SAVES && saved <= as_of;
         if !self.saved.is_some_and(recent) {
             self.save(form, as_of);
         }
@@ -187,8 +232,14 @@ impl<T: Clone + Default> Domain<T> {
     fn take<E: Display>(&mut self, message: &ByDomain, form: &Form<T, E>, slot: &Slot<T>, as_of: Timestamp) {
         match message.get(&self.id) {
             Some(bytes) if !bytes.is_empty() => self.replace(bytes, form, slot, as_of),
-            // Zero bytes is how an emptied X.509 bundle looks (measured with SPIRE); a default value replaces too.
-            _ => self.withdraw("the Workload API has no bundle of it (any more)", form, slot, as_of),
+            // Zero bytes is how an emptied X.509 bundle looks (measured with SPIRE); a default value replaces
+            // too.
+            _ => self.withdraw(
+                "the Workload API has no bundle of it (any more)",
+                form,
+                slot,
+                as_of,
+            ),
         }
     }
 
@@ -200,7 +251,10 @@ impl<T: Clone + Default> Domain<T> {
         let (source, name): (&str, _) = (slot.source(), &self.following.trust_domain);
         match (form.parse)(bytes) {
             Ok(parsed) => {
-                parsed.skipped.iter().for_each(|skipped| skipped.log(&format!("{source}, trust domain {name}")));
+                parsed
+                    .skipped
+                    .iter()
+                    .for_each(|skipped| skipped.log(&format!("{source}, trust domain {name}")));
                 tracing::info!(source, trust_domain.name = %name, "bundle replaced");
                 slot.publish(parsed.value, as_of, self.bound(as_of));
                 slot.annotate(None, parsed.skipped);

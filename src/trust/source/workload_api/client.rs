@@ -14,7 +14,8 @@ use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Status, Streaming};
 
-/// One connection for all streams: an agent attests its caller once a connection. Made at the first call and again after a loss.
+/// One connection for all streams: an agent attests its caller once a connection. Made at the first call and
+/// again after a loss.
 #[derive(Clone, Debug)]
 pub(super) struct Client {
     channel: Channel,
@@ -24,22 +25,39 @@ pub(super) struct Client {
 impl Client {
     /// `unix:///absolute/path` or `tcp://IP:port` (W-2). Needs a tokio runtime.
     pub(super) fn new(address: &str) -> Result<Self, SourceError> {
-        let refused = || SourceError::Address { found: address.to_owned() };
+        let refused = || SourceError::Address {
+            found: address.to_owned(),
+        };
         let endpoint = Endpoint::from_shared(target(address).ok_or_else(refused)?).map_err(|_| refused())?;
         // No HTTP/2 keep-alive: SPIRE hangs up on a client that pings more often than every five minutes.
-        let channel = endpoint.connect_timeout(CONNECT).tcp_keepalive(Some(TCP_KEEPALIVE)).connect_lazy();
-        Ok(Self { channel, address: address.into() })
+        let channel = endpoint
+            .connect_timeout(CONNECT)
+            .tcp_keepalive(Some(TCP_KEEPALIVE))
+            .connect_lazy();
+        Ok(Self {
+            channel,
+            address: address.into(),
+        })
     }
 
     /// Opens the stream of `S` and waits for its first message.
     pub(super) async fn open<S: Message>(&self) -> Result<(S, Streaming<S>), Status> {
-        let mut grpc = tonic::client::Grpc::new(self.channel.clone()).max_decoding_message_size(LARGEST_MESSAGE);
+        let mut grpc =
+            tonic::client::Grpc::new(self.channel.clone()).max_decoding_message_size(LARGEST_MESSAGE);
         grpc.ready().await.map_err(|e| Status::from_error(e.into()))?;
         let mut request = tonic::Request::new(Request {});
-        request.metadata_mut().insert("workload.spiffe.io", MetadataValue::from_static("true")); // W-1
+        request
+            .metadata_mut()
+            .insert("workload.spiffe.io", MetadataValue::from_static("true")); // W-1
         let path = PathAndQuery::from_static(S::PATH);
-        let mut stream = grpc.server_streaming(request, path, tonic_prost::ProstCodec::<Request, S>::default()).await?.into_inner();
-        let first = stream.message().await?.ok_or_else(|| Status::unavailable("the stream ended before its first message"))?;
+        let mut stream = grpc
+            .server_streaming(request, path, tonic_prost::ProstCodec::<Request, S>::default())
+            .await?
+            .into_inner();
+        let first = stream
+            .message()
+            .await?
+            .ok_or_else(|| Status::unavailable("the stream ended before its first message"))?;
         Ok((first, stream))
     }
 
@@ -47,7 +65,11 @@ impl Client {
     pub(super) fn explain(&self, method: &str, status: &Status) -> String {
         let address = &self.address;
         let Some(error) = io_error(status) else {
-            return format!("the Workload API at {address} answered {method} with {:?}: {}", status.code(), status.message());
+            return format!(
+                "the Workload API at {address} answered {method} with {:?}: {}",
+                status.code(),
+                status.message()
+            );
         };
         let look = "is the agent running, and is this its address (http.auth.spiffe.workloadAPI, SPIFFE_ENDPOINT_SOCKET)?";
         match socket_path(address) {
@@ -56,7 +78,11 @@ impl Client {
             }
             Some(socket) => {
                 let why = FileError::new(Path::new(socket), error);
-                let mounted = if why.is_missing() { " In a container, is the socket's folder mounted?" } else { "" };
+                let mounted = if why.is_missing() {
+                    " In a container, is the socket's folder mounted?"
+                } else {
+                    ""
+                };
                 format!("the agent's socket {socket} cannot be used: {why}; {look}{mounted}")
             }
             None => format!("the agent at {address} cannot be reached: {error}; {look}"),
@@ -140,20 +166,34 @@ mod tests {
             client.explain("FetchX509Bundles", &status)
         };
         let missing = said("run/agent.sock").await;
-        for part in ["run/agent.sock cannot be used: the folder ", "/run does not exist; is the agent running", "mounted"] {
+        for part in [
+            "run/agent.sock cannot be used: the folder ",
+            "/run does not exist; is the agent running",
+            "mounted",
+        ] {
             assert!(missing.contains(part), "{missing}");
         }
         drop(std::os::unix::net::UnixListener::bind(folder.path().join("left.sock")).unwrap());
         let left = said("left.sock").await;
-        assert!(left.starts_with("nobody listens on the agent's socket ") && left.contains("left.sock: is the agent running"), "{left}");
+        assert!(
+            left.starts_with("nobody listens on the agent's socket ")
+                && left.contains("left.sock: is the agent running"),
+            "{left}"
+        );
         for said in [missing, left] {
-            assert!(!said.contains("os error") && !said.contains("Unavailable"), "{said}");
+            assert!(
+                !said.contains("os error") && !said.contains("Unavailable"),
+                "{said}"
+            );
         }
     }
 
     #[tokio::test]
     async fn w_2_a_wrong_address_is_told_with_what_was_expected() {
         let error = Client::new("agent.sock").unwrap_err();
-        assert_eq!(error.to_string(), "Workload API address `agent.sock`: expected unix:///absolute/path or tcp://IP:port");
+        assert_eq!(
+            error.to_string(),
+            "Workload API address `agent.sock`: expected unix:///absolute/path or tcp://IP:port"
+        );
     }
 }

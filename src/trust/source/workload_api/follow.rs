@@ -27,9 +27,15 @@ pub(super) async fn follow<S: Message, F: Follower<S>>(client: Client, follower:
     let mut refusals = Refusals::new(pace);
     let mut told = None;
     loop {
-        // The kernel accepts connections for an agent that is frozen: without a deadline this would wait for ever.
+        // The kernel accepts connections for an agent that is frozen: without a deadline this would wait for
+        // ever.
         let opened = timeout(pace.first_message, client.open::<S>()).await;
-        let opened = opened.unwrap_or_else(|_| Err(Status::deadline_exceeded(format!("no first message within {:?}", pace.first_message))));
+        let opened = opened.unwrap_or_else(|_| {
+            Err(Status::deadline_exceeded(format!(
+                "no first message within {:?}",
+                pace.first_message
+            )))
+        });
         let (was_open, status) = match opened {
             Err(status) => (false, status),
             Ok((first, stream)) => {
@@ -45,11 +51,16 @@ pub(super) async fn follow<S: Message, F: Follower<S>>(client: Client, follower:
         let (verdict, pause) = refusals.judge(was_open, status.code(), Instant::now());
         match verdict {
             Verdict::Keep => locked(&follower).fail(&why),
-            Verdict::Withdraw => locked(&follower).withdraw(&format!("{why}; does the registry have a registration entry?")),
+            Verdict::Withdraw => {
+                locked(&follower).withdraw(&format!("{why}; does the registry have a registration entry?"))
+            }
         }
         // An agent that stays away is told of once, not at every attempt.
         if told.as_ref() != Some(&why) {
-            tracing::warn!(stream = S::METHOD, "the Workload API's stream ended or did not open, trying again for ever: {why}");
+            tracing::warn!(
+                stream = S::METHOD,
+                "the Workload API's stream ended or did not open, trying again for ever: {why}"
+            );
             told = Some(why);
         }
         tokio::time::sleep(jittered(pause)).await;
@@ -82,7 +93,8 @@ pub(super) struct Pace {
     /// After an answer that will not change by asking again soon (W-4).
     pub(super) hopeless: Duration,
     pub(super) first_message: Duration,
-    /// An agent that attests anew denies for 5 s although the entry exists (measured): only a lasting denial withdraws.
+    /// An agent that attests anew denies for 5 s although the entry exists (measured): only a lasting denial
+    /// withdraws.
     pub(super) lasting: Duration,
 }
 
@@ -113,7 +125,11 @@ struct Refusals {
 
 impl Refusals {
     fn new(pace: Pace) -> Self {
-        Self { pace, pause: pace.shortest, denied_since: None }
+        Self {
+            pace,
+            pause: pace.shortest,
+            denied_since: None,
+        }
     }
 
     fn opened(&mut self) {
@@ -128,7 +144,14 @@ impl Refusals {
             Code::PermissionDenied => {
                 let since = *self.denied_since.get_or_insert(at);
                 let lasting = at.duration_since(since) >= self.pace.lasting;
-                (if was_open || lasting { Verdict::Withdraw } else { Verdict::Keep }, pause)
+                (
+                    if was_open || lasting {
+                        Verdict::Withdraw
+                    } else {
+                        Verdict::Keep
+                    },
+                    pause,
+                )
             }
             Code::InvalidArgument | Code::Unimplemented => {
                 self.denied_since = None;
@@ -152,13 +175,24 @@ mod tests {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut refusals = Refusals::new(Pace::default());
-        assert_eq!(refusals.judge(true, Code::PermissionDenied, at(0)).0, Verdict::Withdraw);
+        assert_eq!(
+            refusals.judge(true, Code::PermissionDenied, at(0)).0,
+            Verdict::Withdraw
+        );
 
         refusals.opened();
-        for (seconds, expected) in
-            [(0, Verdict::Keep), (5, Verdict::Keep), (29, Verdict::Keep), (30, Verdict::Withdraw), (35, Verdict::Withdraw)]
-        {
-            assert_eq!(refusals.judge(false, Code::PermissionDenied, at(seconds)).0, expected, "after {seconds} s");
+        for (seconds, expected) in [
+            (0, Verdict::Keep),
+            (5, Verdict::Keep),
+            (29, Verdict::Keep),
+            (30, Verdict::Withdraw),
+            (35, Verdict::Withdraw),
+        ] {
+            assert_eq!(
+                refusals.judge(false, Code::PermissionDenied, at(seconds)).0,
+                expected,
+                "after {seconds} s"
+            );
         }
     }
 
@@ -169,8 +203,15 @@ mod tests {
         let mut refusals = Refusals::new(Pace::default());
         refusals.judge(false, Code::PermissionDenied, at(0));
         assert_eq!(refusals.judge(false, Code::Unavailable, at(20)).0, Verdict::Keep);
-        assert_eq!(refusals.judge(false, Code::PermissionDenied, at(40)).0, Verdict::Keep, "it began anew");
-        assert_eq!(refusals.judge(false, Code::PermissionDenied, at(70)).0, Verdict::Withdraw);
+        assert_eq!(
+            refusals.judge(false, Code::PermissionDenied, at(40)).0,
+            Verdict::Keep,
+            "it began anew"
+        );
+        assert_eq!(
+            refusals.judge(false, Code::PermissionDenied, at(70)).0,
+            Verdict::Withdraw
+        );
     }
 
     #[tokio::test]

@@ -1,4 +1,5 @@
-//! The registry's own X.509-SVID, for its server's side of TLS. Its key comes over the stream and is kept in memory only.
+//! The registry's own X.509-SVID, for its server's side of TLS. Its key comes over the stream and is kept in
+//! memory only.
 
 use super::client::Client;
 use super::follow::{Follower, Pace, follow};
@@ -31,9 +32,12 @@ pub struct OwnSvids {
 }
 
 impl OwnSvids {
-    /// Has `present` told of each new one, and with `None` that the last one was withdrawn. An agent that is away changes nothing: a
-    /// certificate may be presented until it expires. Needs a tokio runtime.
-    pub fn follow(address: &str, present: impl FnMut(Option<OwnSvid>) + Send + 'static) -> Result<Self, SourceError> {
+    /// Has `present` told of each new one, and with `None` that the last one was withdrawn. An agent that is
+    /// away changes nothing: a certificate may be presented until it expires. Needs a tokio runtime.
+    pub fn follow(
+        address: &str,
+        present: impl FnMut(Option<OwnSvid>) + Send + 'static,
+    ) -> Result<Self, SourceError> {
         Self::paced(address, present, Pace::default())
     }
 
@@ -42,10 +46,16 @@ impl OwnSvids {
         Client::new(address).map(drop)
     }
 
-    pub(super) fn paced(address: &str, present: impl FnMut(Option<OwnSvid>) + Send + 'static, pace: Pace) -> Result<Self, SourceError> {
+    pub(super) fn paced(
+        address: &str,
+        present: impl FnMut(Option<OwnSvid>) + Send + 'static,
+        pace: Pace,
+    ) -> Result<Self, SourceError> {
         let client = Client::new(address)?;
         let presenter = Arc::new(Mutex::new(Presenter::new(present)));
-        Ok(Self { _task: Task::spawn(follow::<X509SvidResponse, _>(client, presenter, pace)) })
+        Ok(Self {
+            _task: Task::spawn(follow::<X509SvidResponse, _>(client, presenter, pace)),
+        })
     }
 }
 
@@ -57,14 +67,19 @@ pub(super) struct Presenter<P> {
 
 impl<P> Presenter<P> {
     pub(super) const fn new(present: P) -> Self {
-        Self { present, presented: Vec::new() }
+        Self {
+            present,
+            presented: Vec::new(),
+        }
     }
 }
 
 impl<P: FnMut(Option<OwnSvid>)> Follower<X509SvidResponse> for Presenter<P> {
     fn apply(&mut self, message: X509SvidResponse) {
         let Some(svid) = message.svids.into_iter().next() else {
-            return tracing::warn!("the registry's own X.509-SVID stays as it was: the Workload API sent none");
+            return tracing::warn!(
+                "the registry's own X.509-SVID stays as it was: the Workload API sent none"
+            );
         };
         // SPIRE sends one again whenever anything else changes.
         if svid.x509_svid == self.presented {
@@ -77,7 +92,9 @@ impl<P: FnMut(Option<OwnSvid>)> Follower<X509SvidResponse> for Presenter<P> {
                 (self.present)(Some(svid));
                 self.presented = chain;
             }
-            Err(why) => tracing::warn!("the registry's own X.509-SVID stays as it was, the new one cannot be used: {why}"),
+            Err(why) => tracing::warn!(
+                "the registry's own X.509-SVID stays as it was, the new one cannot be used: {why}"
+            ),
         }
     }
 
@@ -91,7 +108,9 @@ impl<P: FnMut(Option<OwnSvid>)> Follower<X509SvidResponse> for Presenter<P> {
 
     fn withdraw(&mut self, why: &str) {
         if !std::mem::take(&mut self.presented).is_empty() {
-            tracing::error!("the registry's own X.509-SVID was withdrawn and is not presented any more: {why}");
+            tracing::error!(
+                "the registry's own X.509-SVID was withdrawn and is not presented any more: {why}"
+            );
             (self.present)(None);
         }
     }
@@ -100,20 +119,35 @@ impl<P: FnMut(Option<OwnSvid>)> Follower<X509SvidResponse> for Presenter<P> {
 impl OwnSvid {
     fn read(message: X509Svid) -> Result<Self, String> {
         let certificates = split_der(&message.x509_svid).map_err(|why| why.to_string())?;
-        let chain: Vec<_> = certificates.into_iter().map(|der| CertificateDer::from(der.to_vec())).collect();
-        let leaf = Leaf::parse_known(chain.first().ok_or("it has no certificate")?).map_err(|why| why.to_string())?;
+        let chain: Vec<_> = certificates
+            .into_iter()
+            .map(|der| CertificateDer::from(der.to_vec()))
+            .collect();
+        let leaf = Leaf::parse_known(chain.first().ok_or("it has no certificate")?)
+            .map_err(|why| why.to_string())?;
         let id = leaf.spiffe_id().map_err(|why| why.to_string())?;
         if id.as_str() != message.spiffe_id {
-            return Err(format!("its certificate is of {id}, and the Workload API calls it {:?}", message.spiffe_id));
+            return Err(format!(
+                "its certificate is of {id}, and the Workload API calls it {:?}",
+                message.spiffe_id
+            ));
         }
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(message.x509_svid_key));
-        Ok(Self { id, chain, key, not_after: leaf.not_after() })
+        Ok(Self {
+            id,
+            chain,
+            key,
+            not_after: leaf.not_after(),
+        })
     }
 }
 
 /// Without the key.
 impl fmt::Debug for OwnSvid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OwnSvid").field("id", &self.id).field("not_after", &self.not_after).finish_non_exhaustive()
+        f.debug_struct("OwnSvid")
+            .field("id", &self.id)
+            .field("not_after", &self.not_after)
+            .finish_non_exhaustive()
     }
 }

@@ -17,22 +17,37 @@ const B: &str = "b.example";
 #[tokio::test]
 async fn w_13_both_streams_fill_the_configured_trust_domains_and_follow_rotations() {
     let mut agent = Agent::new();
-    let (old, new) = (ca("old").der, ca("new").der);
+    let old = ca("old").der;
+    let new = ca("new").der;
     agent.x509(&[(A, old.clone()), ("unconfigured.example", old.clone())]);
     agent.jwt(&[(A, jwk_set(&["k1"])), (B, jwk_set(&["k2"]))]);
     agent.start();
     let followed = Followed::new(&agent, PACE);
-    eventually("the first messages", || followed.roots(A) == Some(1) && followed.key_ids(B).as_deref() == Some("k2")).await;
+    eventually("the first messages", || {
+        followed.roots(A) == Some(1) && followed.key_ids(B).as_deref() == Some("k2")
+    })
+    .await;
     assert_eq!(followed.key_ids(A).as_deref(), Some("k1"));
-    assert_eq!(&**followed.jwt(A).source(), format!("Workload API {}", agent.address));
+    assert_eq!(
+        &**followed.jwt(A).source(),
+        format!("Workload API {}", agent.address)
+    );
 
-    let (others, own) = (followed.generation(B), followed.generation(A));
+    let others = followed.generation(B);
+    let own = followed.generation(A);
     agent.x509(&[(A, [old, new].concat())]);
     agent.jwt(&[(A, jwk_set(&["k3"])), (B, jwk_set(&["k2"]))]);
-    eventually("the rotation", || followed.roots(A) == Some(2) && followed.key_ids(A).as_deref() == Some("k3")).await;
+    eventually("the rotation", || {
+        followed.roots(A) == Some(2) && followed.key_ids(A).as_deref() == Some("k3")
+    })
+    .await;
     assert_eq!(followed.key_ids(B).as_deref(), Some("k2"));
     assert_ne!(followed.generation(A), own);
-    assert_eq!(followed.generation(B), others, "a rotation in one trust domain re-judges nothing of another");
+    assert_eq!(
+        followed.generation(B),
+        others,
+        "a rotation in one trust domain re-judges nothing of another"
+    );
 }
 
 #[tokio::test]
@@ -40,7 +55,10 @@ async fn w_1_every_call_carries_the_security_header() {
     let mut agent = Agent::new();
     agent.start();
     let followed = Followed::new(&agent, PACE);
-    eventually("empty first messages", || followed.roots(A) == Some(0) && followed.key_ids(A).is_some()).await;
+    eventually("empty first messages", || {
+        followed.roots(A) == Some(0) && followed.key_ids(A).is_some()
+    })
+    .await;
     assert_eq!(agent.without_header.load(Ordering::SeqCst), 0);
 }
 
@@ -50,7 +68,10 @@ async fn w_2_w_3_over_tcp_without_tls() {
     agent.jwt(&[(A, jwk_set(&["k1"]))]);
     agent.start_tcp();
     let followed = Followed::new(&agent, PACE);
-    eventually("the first message", || followed.key_ids(A).as_deref() == Some("k1")).await;
+    eventually("the first message", || {
+        followed.key_ids(A).as_deref() == Some("k1")
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -59,11 +80,21 @@ async fn w_9_each_stream_speaks_of_its_own_kind_of_svid_only() {
     agent.x509(&[(A, ca("root").der)]);
     agent.start();
     let followed = Followed::new(&agent, PACE);
-    eventually("the first messages", || followed.roots(A) == Some(1) && followed.key_ids(A).is_some()).await;
-    assert_eq!(followed.key_ids(A).as_deref(), Some(""), "an X.509 bundle gives no JWT keys");
+    eventually("the first messages", || {
+        followed.roots(A) == Some(1) && followed.key_ids(A).is_some()
+    })
+    .await;
+    assert_eq!(
+        followed.key_ids(A).as_deref(),
+        Some(""),
+        "an X.509 bundle gives no JWT keys"
+    );
     agent.x509(&[]);
     agent.jwt(&[(A, jwk_set(&["k1"]))]);
-    eventually("the next messages", || followed.roots(A) == Some(0) && followed.key_ids(A).as_deref() == Some("k1")).await;
+    eventually("the next messages", || {
+        followed.roots(A) == Some(0) && followed.key_ids(A).as_deref() == Some("k1")
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -71,8 +102,15 @@ async fn w_11_w_15_nothing_but_the_two_streams_of_bundles_is_asked_for() {
     let mut agent = Agent::new();
     agent.start();
     let followed = Followed::new(&agent, PACE);
-    eventually("the first messages", || followed.roots(A).is_some() && followed.key_ids(A).is_some()).await;
-    assert_eq!(agent.unheard_of.load(Ordering::SeqCst), 0, "neither ValidateJWTSVID nor reflection");
+    eventually("the first messages", || {
+        followed.roots(A).is_some() && followed.key_ids(A).is_some()
+    })
+    .await;
+    assert_eq!(
+        agent.unheard_of.load(Ordering::SeqCst),
+        0,
+        "neither ValidateJWTSVID nor reflection"
+    );
 }
 
 #[tokio::test]
@@ -84,11 +122,18 @@ async fn w_6_a_trust_domain_that_a_message_leaves_out_or_empties_is_withdrawn() 
         agent.jwt(&[(A, jwk_set(&["k1"])), (B, jwk_set(&["k2"]))]);
         agent.start();
         let followed = Followed::new(&agent, PACE);
-        eventually("the first messages", || followed.roots(B) == Some(1) && followed.key_ids(B).as_deref() == Some("k2")).await;
+        eventually("the first messages", || {
+            followed.roots(B) == Some(1) && followed.key_ids(B).as_deref() == Some("k2")
+        })
+        .await;
         agent.x509(&emptied);
         eventually("it is withdrawn", || followed.roots(B) == Some(0)).await;
         assert_eq!(followed.roots(A), Some(1));
-        assert_eq!(followed.key_ids(B).as_deref(), Some("k2"), "W-9: the other stream speaks for itself");
+        assert_eq!(
+            followed.key_ids(B).as_deref(),
+            Some("k2"),
+            "W-9: the other stream speaks for itself"
+        );
         agent.jwt(&[(A, jwk_set(&["k1"])), (B, jwk_set(&[]))]);
         eventually("it is emptied", || followed.key_ids(B).as_deref() == Some("")).await;
     }
@@ -96,28 +141,48 @@ async fn w_6_a_trust_domain_that_a_message_leaves_out_or_empties_is_withdrawn() 
 
 #[tokio::test]
 async fn w_8_one_malformed_bundle_keeps_its_own_keys_and_freezes_no_other() {
-    let (root, next) = (ca("root").der, ca("next").der);
+    let root = ca("root").der;
+    let next = ca("next").der;
     let mut agent = Agent::new();
     agent.x509(&[(A, root.clone()), (B, root.clone())]);
     agent.jwt(&[(A, jwk_set(&["k1"])), (B, jwk_set(&["k2"]))]);
     agent.start();
     let followed = Followed::new(&agent, PACE);
-    eventually("the first messages", || followed.roots(B) == Some(1) && followed.key_ids(B).as_deref() == Some("k2")).await;
-    agent.x509(&[(A, [root, next].concat()), (B, b"no DER".to_vec()), ("NOT A DOMAIN", vec![1])]);
+    eventually("the first messages", || {
+        followed.roots(B) == Some(1) && followed.key_ids(B).as_deref() == Some("k2")
+    })
+    .await;
+    agent.x509(&[
+        (A, [root, next].concat()),
+        (B, b"no DER".to_vec()),
+        ("NOT A DOMAIN", vec![1]),
+    ]);
     agent.jwt(&[(A, jwk_set(&["k3"])), (B, b"{\"keys\":null}".to_vec())]);
-    eventually("the other one rotates", || followed.roots(A) == Some(2) && followed.key_ids(A).as_deref() == Some("k3")).await;
-    assert_eq!((followed.roots(B), followed.key_ids(B).as_deref()), (Some(1), Some("k2")));
+    eventually("the other one rotates", || {
+        followed.roots(A) == Some(2) && followed.key_ids(A).as_deref() == Some("k3")
+    })
+    .await;
+    assert_eq!(
+        (followed.roots(B), followed.key_ids(B).as_deref()),
+        (Some(1), Some("k2"))
+    );
 }
 
 #[tokio::test]
 async fn one_unusable_key_is_skipped_and_the_rest_of_its_bundle_counts() {
     let mut agent = Agent::new();
     let mut keys: serde_json::Value = serde_json::from_slice(&jwk_set(&["k1"])).unwrap();
-    keys["keys"].as_array_mut().unwrap().push(serde_json::json!({ "kty": "EC" }));
+    keys["keys"]
+        .as_array_mut()
+        .unwrap()
+        .push(serde_json::json!({ "kty": "EC" }));
     agent.jwt(&[(A, keys.to_string().into_bytes())]);
     agent.start();
     let followed = Followed::new(&agent, PACE);
-    eventually("the first message", || followed.key_ids(A).as_deref() == Some("k1")).await;
+    eventually("the first message", || {
+        followed.key_ids(A).as_deref() == Some("k1")
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -126,15 +191,25 @@ async fn w_5_an_agent_that_dies_changes_nothing_and_is_found_again() {
     agent.jwt(&[(A, jwk_set(&["k1"])), (B, jwk_set(&["k2"]))]);
     let followed = Followed::new(&agent, PACE); // before there is a socket
     agent.start();
-    eventually("the first message", || followed.key_ids(B).as_deref() == Some("k2")).await;
+    eventually("the first message", || {
+        followed.key_ids(B).as_deref() == Some("k2")
+    })
+    .await;
     let before = followed.generation(B);
     agent.stop();
     eventually("the loss is noticed", || followed.failure(B).is_some()).await;
     assert_eq!(followed.key_ids(A).as_deref(), Some("k1"));
     agent.jwt(&[(A, jwk_set(&["k3"])), (B, jwk_set(&["k2"]))]);
     agent.start();
-    eventually("the rotation during the outage", || followed.key_ids(A).as_deref() == Some("k3")).await;
-    assert_eq!(followed.generation(B), before, "what was said again is the same generation");
+    eventually("the rotation during the outage", || {
+        followed.key_ids(A).as_deref() == Some("k3")
+    })
+    .await;
+    assert_eq!(
+        followed.generation(B),
+        before,
+        "what was said again is the same generation"
+    );
 }
 
 #[tokio::test]
@@ -143,13 +218,25 @@ async fn w_7_a_denial_on_an_open_stream_withdraws_at_once_and_only_what_it_carri
     agent.x509(&[(A, ca("root").der)]);
     agent.jwt(&[(A, jwk_set(&["k1"]))]);
     agent.start();
-    let followed = Followed::new(&agent, Pace { lasting: NEVER, ..PACE });
-    eventually("the first messages", || followed.roots(A) == Some(1) && followed.key_ids(A).as_deref() == Some("k1")).await;
+    let followed = Followed::new(
+        &agent,
+        Pace {
+            lasting: NEVER,
+            ..PACE
+        },
+    );
+    eventually("the first messages", || {
+        followed.roots(A) == Some(1) && followed.key_ids(A).as_deref() == Some("k1")
+    })
+    .await;
     agent.deny_jwt();
     eventually("it is withdrawn", || followed.key_ids(A).as_deref() == Some("")).await;
     assert_eq!(followed.roots(A), Some(1));
     agent.jwt(&[(A, jwk_set(&["k1"]))]);
-    eventually("it is granted again", || followed.key_ids(A).as_deref() == Some("k1")).await;
+    eventually("it is granted again", || {
+        followed.key_ids(A).as_deref() == Some("k1")
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -159,13 +246,19 @@ async fn w_7_a_denial_while_reopening_withdraws_only_if_it_lasts() {
         agent.jwt(&[(A, jwk_set(&["k1"]))]);
         agent.start();
         let followed = Followed::new(&agent, Pace { lasting, ..PACE });
-        eventually("the first message", || followed.key_ids(A).as_deref() == Some("k1")).await;
+        eventually("the first message", || {
+            followed.key_ids(A).as_deref() == Some("k1")
+        })
+        .await;
         agent.stop();
         eventually("the loss is noticed", || followed.failure(A).is_some()).await;
         agent.deny_jwt();
         let before = agent.denied.load(Ordering::SeqCst);
         agent.start();
-        eventually("three denials", || agent.denied.load(Ordering::SeqCst) > before + 2).await;
+        eventually("three denials", || {
+            agent.denied.load(Ordering::SeqCst) > before + 2
+        })
+        .await;
         eventually("the verdict", || followed.key_ids(A).as_deref() == Some(expected)).await;
     }
 }
@@ -181,7 +274,10 @@ async fn a_registry_restarts_and_serves_while_the_agent_is_down() {
     {
         let last_good = LastGood::new(folder.path());
         let followed = Followed::kept(&agent, PACE, Some(&last_good));
-        eventually("the first messages", || followed.roots(B) == Some(1) && followed.key_ids(B).is_some()).await;
+        eventually("the first messages", || {
+            followed.roots(B) == Some(1) && followed.key_ids(B).is_some()
+        })
+        .await;
         agent.jwt(&[(A, jwk_set(&["k1"]))]);
         eventually("one is withdrawn", || followed.key_ids(B).as_deref() == Some("")).await;
         last_good.flush();
@@ -189,22 +285,45 @@ async fn a_registry_restarts_and_serves_while_the_agent_is_down() {
     agent.stop();
     let last_good = LastGood::new(folder.path());
     let followed = Followed::kept(&agent, PACE, Some(&last_good));
-    eventually("the copy counts", || followed.key_ids(A).is_some() && followed.roots(B).is_some() && followed.roots(A).is_some()).await;
-    assert_eq!((followed.key_ids(A).as_deref(), followed.roots(A), followed.roots(B)), (Some("k1"), Some(1), Some(1)));
-    assert_ne!(followed.key_ids(B).as_deref(), Some("k2"), "what was withdrawn stays so");
+    eventually("the copy counts", || {
+        followed.key_ids(A).is_some() && followed.roots(B).is_some() && followed.roots(A).is_some()
+    })
+    .await;
+    assert_eq!(
+        (
+            followed.key_ids(A).as_deref(),
+            followed.roots(A),
+            followed.roots(B)
+        ),
+        (Some("k1"), Some(1), Some(1))
+    );
+    assert_ne!(
+        followed.key_ids(B).as_deref(),
+        Some("k2"),
+        "what was withdrawn stays so"
+    );
     let status = followed.jwt(A).status();
     assert!(status.from_disk && status.last_error.is_some());
-    assert_eq!(status.usable_until, Some(Timestamp::from_secs(1_000).plus(MAX_STALE)));
+    assert_eq!(
+        status.usable_until,
+        Some(Timestamp::from_secs(1_000).plus(MAX_STALE))
+    );
     let generation = followed.generation(A);
     agent.start();
     eventually("the agent answers again", || !followed.jwt(A).status().from_disk).await;
-    assert_eq!(followed.generation(A), generation, "what it said again is the same generation");
+    assert_eq!(
+        followed.generation(A),
+        generation,
+        "what it said again is the same generation"
+    );
 
     followed.hand.advance(MAX_STALE);
     agent.stop();
     drop(followed);
     let (clock, _) = Clock::manual(Timestamp::from_secs(2_000));
-    let late = WorkloadApi::paced(&agent.address, &clock, Some(&last_good), PACE).unwrap().source(&following(A));
+    let late = WorkloadApi::paced(&agent.address, &clock, Some(&last_good), PACE)
+        .unwrap()
+        .source(&following(A));
     late.start();
     let slot = late.slots.jwt.clone().unwrap();
     eventually("nobody answers", || slot.status().failures > 1).await;
@@ -216,13 +335,32 @@ async fn a_denial_that_is_to_be_retained_changes_nothing_and_is_told() {
     let mut agent = Agent::new();
     agent.jwt(&[(A, jwk_set(&["k1"]))]);
     agent.start();
-    let followed = Followed::new(&agent, Pace { lasting: Duration::ZERO, ..PACE });
-    let retaining = followed.api.source(&Following { on_denied: OnPermissionDenied::Retain, max_stale: NEVER, ..following(A) });
+    let followed = Followed::new(
+        &agent,
+        Pace {
+            lasting: Duration::ZERO,
+            ..PACE
+        },
+    );
+    let retaining = followed.api.source(&Following {
+        on_denied: OnPermissionDenied::Retain,
+        max_stale: NEVER,
+        ..following(A)
+    });
     let slot = retaining.slots.jwt.clone().unwrap();
-    let key_ids = || slot.held().map(|held| held.keys.key_ids().collect::<Vec<_>>().join(" "));
-    eventually("the first message", || key_ids().as_deref() == Some("k1") && followed.key_ids(A).as_deref() == Some("k1")).await;
+    let key_ids = || {
+        slot.held()
+            .map(|held| held.keys.key_ids().collect::<Vec<_>>().join(" "))
+    };
+    eventually("the first message", || {
+        key_ids().as_deref() == Some("k1") && followed.key_ids(A).as_deref() == Some("k1")
+    })
+    .await;
     agent.deny_jwt();
-    eventually("the other is withdrawn", || followed.key_ids(A).as_deref() == Some("")).await;
+    eventually("the other is withdrawn", || {
+        followed.key_ids(A).as_deref() == Some("")
+    })
+    .await;
     assert_eq!(key_ids().as_deref(), Some("k1"));
     assert!(slot.status().last_error.unwrap().contains("PermissionDenied"));
 }
@@ -233,10 +371,25 @@ async fn a_trust_domain_that_is_configured_later_knows_at_once_what_was_said() {
     agent.jwt(&[(A, jwk_set(&["k1"]))]);
     agent.start();
     let followed = Followed::new(&agent, PACE);
-    eventually("the first message", || followed.key_ids(A).as_deref() == Some("k1")).await;
+    eventually("the first message", || {
+        followed.key_ids(A).as_deref() == Some("k1")
+    })
+    .await;
     let generation = followed.generation(A);
     let later = followed.api.source(&following(A));
-    assert_eq!(later.slots.jwt.clone().unwrap().held().unwrap().keys.key_ids().collect::<Vec<_>>(), ["k1"]);
+    assert_eq!(
+        later
+            .slots
+            .jwt
+            .clone()
+            .unwrap()
+            .held()
+            .unwrap()
+            .keys
+            .key_ids()
+            .collect::<Vec<_>>(),
+        ["k1"]
+    );
     assert_eq!(followed.generation(A), generation, "and harms nobody else");
     drop(later);
     agent.jwt(&[(A, jwk_set(&["k2"]))]);
@@ -252,7 +405,10 @@ async fn nobody_is_called_before_a_source_starts() {
     let source = api.source(&following(A));
     assert!(source.slots.jwt.clone().unwrap().held().is_none());
     source.start();
-    eventually("the first message", || source.slots.jwt.as_ref().unwrap().held().is_some()).await;
+    eventually("the first message", || {
+        source.slots.jwt.as_ref().unwrap().held().is_some()
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -261,12 +417,18 @@ async fn an_open_stream_keeps_its_keys_fresh_and_a_lost_one_lets_them_go_stale()
     agent.jwt(&[(A, jwk_set(&["k1"]))]);
     agent.start();
     let followed = Followed::new(&agent, PACE);
-    eventually("the first message", || followed.key_ids(A).as_deref() == Some("k1")).await;
+    eventually("the first message", || {
+        followed.key_ids(A).as_deref() == Some("k1")
+    })
+    .await;
     let generation = followed.generation(A);
     let authorities = Authorities::new(vec![followed.jwt(A)]);
     for _ in 0..3 {
         followed.hand.advance(MAX_STALE);
-        eventually("the bound moves on", || authorities.view(followed.clock.now()).is_ok()).await;
+        eventually("the bound moves on", || {
+            authorities.view(followed.clock.now()).is_ok()
+        })
+        .await;
     }
     assert_eq!(followed.generation(A), generation);
     agent.stop();
@@ -281,17 +443,45 @@ async fn a_malformed_bundle_on_an_open_stream_goes_stale() {
     agent.jwt(&[(A, jwk_set(&["k1"])), (B, jwk_set(&["k2"]))]);
     agent.start();
     let followed = Followed::new(&agent, PACE);
-    eventually("the first message", || followed.key_ids(A).as_deref() == Some("k1")).await;
+    eventually("the first message", || {
+        followed.key_ids(A).as_deref() == Some("k1")
+    })
+    .await;
     agent.jwt(&[(A, b"{".to_vec()), (B, jwk_set(&["k3"]))]);
-    eventually("the second message", || followed.key_ids(B).as_deref() == Some("k3")).await;
+    eventually("the second message", || {
+        followed.key_ids(B).as_deref() == Some("k3")
+    })
+    .await;
     followed.hand.advance(MAX_STALE);
-    eventually("the good one stays fresh", || Authorities::new(vec![followed.jwt(B)]).view(followed.clock.now()).is_ok()).await;
-    assert!(Authorities::new(vec![followed.jwt(A)]).view(followed.clock.now()).is_err());
+    eventually("the good one stays fresh", || {
+        Authorities::new(vec![followed.jwt(B)])
+            .view(followed.clock.now())
+            .is_ok()
+    })
+    .await;
+    assert!(
+        Authorities::new(vec![followed.jwt(A)])
+            .view(followed.clock.now())
+            .is_err()
+    );
 }
 
 /// One that tries again soon.
-pub(in crate::trust::source) fn impatient(address: &str, clock: &Clock, last_good: Option<&Arc<LastGood>>) -> WorkloadApi {
-    WorkloadApi::paced(address, clock, last_good, Pace { first_message: Duration::from_millis(500), ..PACE }).unwrap()
+pub(in crate::trust::source) fn impatient(
+    address: &str,
+    clock: &Clock,
+    last_good: Option<&Arc<LastGood>>,
+) -> WorkloadApi {
+    WorkloadApi::paced(
+        address,
+        clock,
+        last_good,
+        Pace {
+            first_message: Duration::from_millis(500),
+            ..PACE
+        },
+    )
+    .unwrap()
 }
 
 const PACE: Pace = Pace {
@@ -310,7 +500,11 @@ fn domain(name: &str) -> TrustDomain {
 }
 
 fn following(name: &str) -> Following {
-    Following { trust_domain: domain(name), max_stale: MAX_STALE, on_denied: OnPermissionDenied::Withdraw }
+    Following {
+        trust_domain: domain(name),
+        max_stale: MAX_STALE,
+        on_denied: OnPermissionDenied::Withdraw,
+    }
 }
 
 /// A client of the fake agent, and the time it lives in.
@@ -329,9 +523,16 @@ impl Followed {
     fn kept(agent: &Agent, pace: Pace, last_good: Option<&Arc<LastGood>>) -> Self {
         let (clock, hand) = Clock::manual(Timestamp::from_secs(1_000));
         let api = WorkloadApi::paced(&agent.address, &clock, last_good, pace).unwrap();
-        let sources: BTreeMap<_, _> = [A, B].map(|name| (domain(name), api.source(&following(name)))).into();
+        let sources: BTreeMap<_, _> = [A, B]
+            .map(|name| (domain(name), api.source(&following(name))))
+            .into();
         sources.values().for_each(Source::start);
-        Self { api, sources, clock, hand }
+        Self {
+            api,
+            sources,
+            clock,
+            hand,
+        }
     }
 
     fn x509(&self, name: &str) -> Arc<Slot<X509Authorities>> {
@@ -347,7 +548,9 @@ impl Followed {
     }
 
     fn key_ids(&self, name: &str) -> Option<String> {
-        self.jwt(name).held().map(|held| held.keys.key_ids().collect::<Vec<_>>().join(" "))
+        self.jwt(name)
+            .held()
+            .map(|held| held.keys.key_ids().collect::<Vec<_>>().join(" "))
     }
 
     fn generation(&self, name: &str) -> Generation {
@@ -356,7 +559,10 @@ impl Followed {
 
     /// Why the JWT stream is not open, as [`Authorities`] would tell.
     fn failure(&self, name: &str) -> Option<String> {
-        let why = Authorities::new(vec![self.jwt(name)]).view(Timestamp::MAX).unwrap_err().to_string();
+        let why = Authorities::new(vec![self.jwt(name)])
+            .view(Timestamp::MAX)
+            .unwrap_err()
+            .to_string();
         why.contains('(').then_some(why)
     }
 }

@@ -27,7 +27,8 @@ pub(super) struct JwtBundlesResponse {
     pub(super) bundles: ByDomain,
 }
 
-/// Field 2 (`crl`) is not read, and field 3 (`federated_bundles`) neither: bundles have a stream of their own.
+/// Field 2 (`crl`) is not read, and field 3 (`federated_bundles`) neither: bundles have a stream of their
+/// own.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct X509SvidResponse {
     /// The first is the default identity.
@@ -51,7 +52,9 @@ pub(super) struct X509Svid {
 
 impl fmt::Debug for X509Svid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("X509Svid").field("spiffe_id", &self.spiffe_id).finish_non_exhaustive()
+        f.debug_struct("X509Svid")
+            .field("spiffe_id", &self.spiffe_id)
+            .finish_non_exhaustive()
     }
 }
 

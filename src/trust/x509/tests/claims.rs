@@ -10,11 +10,21 @@ fn full(params: &mut CertificateParams) {
     valid(params, at(-HOUR), at(HOUR));
     params.serial_number = Some(SerialNumber::from_slice(&[0x8f, 0x01]));
     params.distinguished_name.push(DnType::CommonName, "builder");
-    params.distinguished_name.push(DnType::OrganizationalUnitName, "ci");
-    params.subject_alt_names.push(SanType::DnsName("b.example.org".try_into().unwrap()));
-    params.subject_alt_names.push(SanType::Rfc822Name("b@example.org".try_into().unwrap()));
-    params.subject_alt_names.push(SanType::IpAddress([10, 0, 0, 1].into()));
-    params.subject_alt_names.push(SanType::IpAddress("2001:db8::1".parse().unwrap()));
+    params
+        .distinguished_name
+        .push(DnType::OrganizationalUnitName, "ci");
+    params
+        .subject_alt_names
+        .push(SanType::DnsName("b.example.org".try_into().unwrap()));
+    params
+        .subject_alt_names
+        .push(SanType::Rfc822Name("b@example.org".try_into().unwrap()));
+    params
+        .subject_alt_names
+        .push(SanType::IpAddress([10, 0, 0, 1].into()));
+    params
+        .subject_alt_names
+        .push(SanType::IpAddress("2001:db8::1".parse().unwrap()));
 }
 
 fn x509(sha256: &Value) -> Value {
@@ -57,7 +67,9 @@ fn a_plain_certificate_is_its_issuers_and_subjects_name() {
 #[test]
 fn lists_are_there_when_empty_and_a_common_name_only_where_there_is_one() {
     let root = Ca::root("root");
-    let der = root.leaf(&key(), |params| params.distinguished_name = DistinguishedName::new());
+    let der = root.leaf(&key(), |params| {
+        params.distinguished_name = DistinguishedName::new()
+    });
     let bare = leaf(&der);
     assert_eq!((bare.subject_cn(), bare.subject_dn()), (None, ""));
     let verified = verify_plain(&bare, &[], &holding(&[&root]), NOW).unwrap();
@@ -86,7 +98,10 @@ fn a_value_cannot_pass_for_another_attribute() {
     }
     let der = Ca::root("root").leaf(&key(), |params| {
         params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(DnType::CustomDnType(vec![2, 5, 4, 45]), DnValue::Utf8String("id".into()));
+        params.distinguished_name.push(
+            DnType::CustomDnType(vec![2, 5, 4, 45]),
+            DnValue::Utf8String("id".into()),
+        );
         params.subject_alt_names = vec![uri(ID)];
     });
     assert_eq!(leaf(&der).subject_dn(), "2.5.4.45=#0c026964");
@@ -100,9 +115,21 @@ fn of_several_common_names_the_last_counts_as_in_go() {
         params.distinguished_name.push(DnType::CommonName, "first");
         params.distinguished_name.push(DnType::OrganizationName, "acme");
         // Another key for the same attribute, of which the library takes one only.
-        params.distinguished_name.push(DnType::CustomDnType(vec![2, 5, 4, 3]), DnValue::Utf8String("last".into()));
+        params.distinguished_name.push(
+            DnType::CustomDnType(vec![2, 5, 4, 3]),
+            DnValue::Utf8String("last".into()),
+        );
     });
-    assert_eq!((leaf(&der).subject_cn(), leaf(&der).subject_dn()), (Some("last"), "CN=last,O=acme,CN=first"));
+    assert_eq!(
+        (leaf(&der).subject_cn(), leaf(&der).subject_dn()),
+        (Some("last"), "CN=last,O=acme,CN=first")
+    );
     let verified = verify_plain(&leaf(&der), &[], &holding(&[&root]), NOW).unwrap();
-    assert_eq!((&verified.claims()["x509"]["subject"]["cn"], verified.remembered().subject_cn()), (&json!("last"), Some("last")));
+    assert_eq!(
+        (
+            &verified.claims()["x509"]["subject"]["cn"],
+            verified.remembered().subject_cn()
+        ),
+        (&json!("last"), Some("last"))
+    );
 }

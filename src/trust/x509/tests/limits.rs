@@ -4,7 +4,10 @@ use super::super::testing::{Ca, NOW, at, holding, key, leaf, signature_checks, u
 use super::super::*;
 use super::{ID, extension};
 use crate::clock::Timestamp;
-use crate::limits::{CERTIFICATE_BYTES, CERTIFICATE_EXTENSIONS, CERTIFICATE_NAME_BYTES, CERTIFICATE_NAMES, CHAIN_BYTES, SIGNATURE_CHECKS};
+use crate::limits::{
+    CERTIFICATE_BYTES, CERTIFICATE_EXTENSIONS, CERTIFICATE_NAME_BYTES, CERTIFICATE_NAMES, CHAIN_BYTES,
+    SIGNATURE_CHECKS,
+};
 use pki_types::CertificateDer;
 use rcgen::{CertificateParams, DnType, SanType};
 
@@ -18,7 +21,9 @@ fn namesakes(name: &str, count: usize) -> Vec<Ca> {
 }
 
 fn dns(count: usize) -> Vec<SanType> {
-    (0..count).map(|_| SanType::DnsName("a".try_into().unwrap())).collect()
+    (0..count)
+        .map(|_| SanType::DnsName("a".try_into().unwrap()))
+        .collect()
 }
 
 fn too_large(change: impl FnOnce(&mut CertificateParams)) -> Oversized {
@@ -38,19 +43,40 @@ fn a_leaf_over_a_limit_is_refused_before_it_is_parsed() {
 
     let names = |count| move |params: &mut CertificateParams| params.subject_alt_names.extend(dns(count));
     // The subject has two attributes and the issuer one, beside the URI.
-    assert_eq!(too_large(names(CERTIFICATE_NAMES - 3)), Oversized::Names { found: CERTIFICATE_NAMES + 1 });
+    assert_eq!(
+        too_large(names(CERTIFICATE_NAMES - 3)),
+        Oversized::Names {
+            found: CERTIFICATE_NAMES + 1
+        }
+    );
     assert!(Leaf::parse(&Ca::root("root").svid_with(ID, names(CERTIFICATE_NAMES - 4))).is_ok());
     let long = "a".repeat(CERTIFICATE_NAME_BYTES + 1);
-    let found = too_large(|params| params.subject_alt_names.push(SanType::DnsName(long.as_str().try_into().unwrap())));
-    assert_eq!(found, Oversized::Name { bytes: CERTIFICATE_NAME_BYTES + 1 });
+    let found = too_large(|params| {
+        params
+            .subject_alt_names
+            .push(SanType::DnsName(long.as_str().try_into().unwrap()))
+    });
+    assert_eq!(
+        found,
+        Oversized::Name {
+            bytes: CERTIFICATE_NAME_BYTES + 1
+        }
+    );
     let found = too_large(|params| params.distinguished_name.push(DnType::CommonName, long.as_str()));
     assert!(matches!(found, Oversized::Name { bytes } if bytes > CERTIFICATE_NAME_BYTES));
     let found = too_large(|params| {
-        params.custom_extensions = (0..=CERTIFICATE_EXTENSIONS as u64).map(|number| extension(&[1, 2, number], &[5, 0])).collect();
+        params.custom_extensions = (0..=CERTIFICATE_EXTENSIONS as u64)
+            .map(|number| extension(&[1, 2, number], &[5, 0]))
+            .collect();
     });
     assert!(matches!(found, Oversized::Extensions { found } if found > CERTIFICATE_EXTENSIONS));
-    let many = Ca::root("root").svid_with(ID, |params| params.subject_alt_names.extend(dns(CERTIFICATE_NAMES)));
-    assert!(check_chain(&[many]).is_err(), "the connection does not keep it either");
+    let many = Ca::root("root").svid_with(ID, |params| {
+        params.subject_alt_names.extend(dns(CERTIFICATE_NAMES))
+    });
+    assert!(
+        check_chain(&[many]).is_err(),
+        "the connection does not keep it either"
+    );
 }
 
 #[test]
@@ -64,17 +90,43 @@ fn a_long_or_large_chain_is_refused_without_a_signature() {
     let many = ders(&namesakes("root", 120));
     assert_eq!(judged(&many), Rejected::TooManyIntermediates { found: 120 });
     let whole: Vec<_> = std::iter::once(der.clone()).chain(many).collect();
-    assert_eq!(check_chain(&whole), Err(Rejected::TooManyIntermediates { found: 120 }));
-    let bulky = root.intermediate_with("bulky", |params| params.custom_extensions.push(extension(&[1, 2, 3], &vec![0; CHAIN_BYTES])));
+    assert_eq!(
+        check_chain(&whole),
+        Err(Rejected::TooManyIntermediates { found: 120 })
+    );
+    let bulky = root.intermediate_with("bulky", |params| {
+        params
+            .custom_extensions
+            .push(extension(&[1, 2, 3], &vec![0; CHAIN_BYTES]))
+    });
     let found = judged(std::slice::from_ref(&bulky.der));
-    assert!(matches!(found, Rejected::ChainTooLarge { bytes } if bytes > CHAIN_BYTES), "{found:?}");
-    let large = root.intermediate_with("large", |params| params.custom_extensions.push(extension(&[1, 2], &vec![0; CERTIFICATE_BYTES])));
-    let why = PassedOver { subject: String::new(), why: Unfit::Oversized(Oversized::Bytes { found: large.der.len() }) };
-    let no_path = Rejected::NoPath { issuer: "CN=signer".into(), origin: "test bundle".into(), passed_over: vec![why] };
+    assert!(
+        matches!(found, Rejected::ChainTooLarge { bytes } if bytes > CHAIN_BYTES),
+        "{found:?}"
+    );
+    let large = root.intermediate_with("large", |params| {
+        params
+            .custom_extensions
+            .push(extension(&[1, 2], &vec![0; CERTIFICATE_BYTES]))
+    });
+    let why = PassedOver {
+        subject: String::new(),
+        why: Unfit::Oversized(Oversized::Bytes {
+            found: large.der.len(),
+        }),
+    };
+    let no_path = Rejected::NoPath {
+        issuer: "CN=signer".into(),
+        origin: "test bundle".into(),
+        passed_over: vec![why],
+    };
     assert_eq!(judged(&[large.der]), no_path);
     assert_eq!(signature_checks(), 0);
     let repeated = vec![der.clone(); 3];
-    assert!(verify_svid(&leaf(&der), &[&repeated[..], &[signer.der]].concat(), &view, NOW).is_ok(), "the client's own does not count");
+    assert!(
+        verify_svid(&leaf(&der), &[&repeated[..], &[signer.der]].concat(), &view, NOW).is_ok(),
+        "the client's own does not count"
+    );
 }
 
 #[test]
@@ -85,7 +137,12 @@ fn authorities_of_one_name_cost_no_more_than_the_budget() {
     let presented = leaf(&der);
     signature_checks();
     let judged = verify_svid(&presented, &ders(&namesakes), &holding(&[&root]), NOW).unwrap_err();
-    assert_eq!(judged, Rejected::SignatureChecks { origin: "test bundle".into() });
+    assert_eq!(
+        judged,
+        Rejected::SignatureChecks {
+            origin: "test bundle".into()
+        }
+    );
     assert_eq!(signature_checks(), SIGNATURE_CHECKS);
     // Another entry does not begin anew.
     assert!(verify_plain(&presented, &ders(&namesakes), &holding(&[&Ca::root("root")]), NOW).is_err());
@@ -110,8 +167,21 @@ fn what_leads_to_no_authority_is_not_tried() {
     let root = Ca::root("root");
     let namesakes = namesakes("other", 6);
     signature_checks();
-    let judged = verify_svid(&leaf(&namesakes[0].svid(ID)), &ders(&namesakes), &holding(&[&root]), NOW).unwrap_err();
-    assert_eq!(judged, Rejected::NoPath { issuer: "CN=other".into(), origin: "test bundle".into(), passed_over: vec![] });
+    let judged = verify_svid(
+        &leaf(&namesakes[0].svid(ID)),
+        &ders(&namesakes),
+        &holding(&[&root]),
+        NOW,
+    )
+    .unwrap_err();
+    assert_eq!(
+        judged,
+        Rejected::NoPath {
+            issuer: "CN=other".into(),
+            origin: "test bundle".into(),
+            passed_over: vec![]
+        }
+    );
     assert_eq!(signature_checks(), 0);
 }
 
@@ -128,7 +198,12 @@ fn the_authority_that_the_key_identifier_names_is_tried_first() {
     assert!(verify_svid(&leaf(&signer.leaf(&key(), with_id)), &[], &holding(&all), NOW).is_ok());
     assert_eq!(signature_checks(), 1);
     let without = verify_svid(&leaf(&signer.svid(ID)), &[], &holding(&all), NOW);
-    assert_eq!(without.unwrap_err(), Rejected::SignatureChecks { origin: "test bundle".into() });
+    assert_eq!(
+        without.unwrap_err(),
+        Rejected::SignatureChecks {
+            origin: "test bundle".into()
+        }
+    );
 }
 
 #[test]
@@ -181,26 +256,53 @@ fn what_is_kept_of_a_refused_certificate_is_short() {
     };
     let names = |count: usize| move |params: &mut CertificateParams| params.subject_alt_names = dns(count);
     let long_uri = |params: &mut CertificateParams| {
-        params.subject_alt_names = vec![uri(&format!("https://{}", "a".repeat(CERTIFICATE_NAME_BYTES - 8)))];
+        params.subject_alt_names = vec![uri(&format!(
+            "https://{}",
+            "a".repeat(CERTIFICATE_NAME_BYTES - 8)
+        ))];
     };
     let root = Ca::root("root");
-    let changes: [&dyn Fn(&mut CertificateParams); 6] = [&unreadable, &twice, &critical, &use_of, &names(CERTIFICATE_NAMES + 1), &long_uri];
+    let changes: [&dyn Fn(&mut CertificateParams); 6] = [
+        &unreadable,
+        &twice,
+        &critical,
+        &use_of,
+        &names(CERTIFICATE_NAMES + 1),
+        &long_uri,
+    ];
     let mut reasons = vec![];
     for change in changes {
         let der = root.svid_with(ID, change);
         let signer = root.intermediate_with("signer", change);
         let by_signer = signer.svid(ID);
-        for (der, chain) in [(&der, vec![]), (&by_signer, vec![signer.der.clone()]), (&by_signer, vec![signer.der.clone(); 6])] {
-            let judged = Leaf::parse(der).and_then(|leaf| verify_svid(&leaf, &chain, &holding(&[&root]), NOW));
+        for (der, chain) in [
+            (&der, vec![]),
+            (&by_signer, vec![signer.der.clone()]),
+            (&by_signer, vec![signer.der.clone(); 6]),
+        ] {
+            let judged =
+                Leaf::parse(der).and_then(|leaf| verify_svid(&leaf, &chain, &holding(&[&root]), NOW));
             reasons.extend(judged.err());
         }
     }
     let found = |is: fn(&Rejected) -> bool| reasons.iter().any(is);
-    assert!(found(|why| matches!(why, Rejected::Malformed(Malformed::RepeatedExtension { .. }))), "{reasons:?}");
-    assert!(found(|why| matches!(why, Rejected::Malformed(Malformed::Extension { .. }))), "{reasons:?}");
-    assert!(found(|why| matches!(why, Rejected::CriticalExtension { .. })), "{reasons:?}");
+    assert!(
+        found(|why| matches!(why, Rejected::Malformed(Malformed::RepeatedExtension { .. }))),
+        "{reasons:?}"
+    );
+    assert!(
+        found(|why| matches!(why, Rejected::Malformed(Malformed::Extension { .. }))),
+        "{reasons:?}"
+    );
+    assert!(
+        found(|why| matches!(why, Rejected::CriticalExtension { .. })),
+        "{reasons:?}"
+    );
     assert!(found(|why| matches!(why, Rejected::Path { .. })), "{reasons:?}");
-    assert!(found(|why| matches!(why, Rejected::SpiffeId { .. })), "{reasons:?}");
+    assert!(
+        found(|why| matches!(why, Rejected::SpiffeId { .. })),
+        "{reasons:?}"
+    );
     for why in reasons {
         let kept = format!("{why:?}").len();
         assert!(kept <= 4 * 1024, "{kept} bytes: {why}");
@@ -212,9 +314,15 @@ fn a_refusal_lasts_until_the_next_date_of_any_certificate() {
     let root = Ca::root_with("root", |params| valid(params, at(30), at(400)));
     let signer = root.intermediate_with("signer", |params| valid(params, at(20), at(300)));
     let der = signer.svid_with(ID, |params| valid(params, at(10), at(200)));
-    let (presented, chain, view) = (leaf(&der), [signer.der], holding(&[&root]));
+    let presented = leaf(&der);
+    let chain = [signer.der];
+    let view = holding(&[&root]);
     for (now, change) in [(0, 10), (10, 20), (20, 30), (30, 201), (201, 301), (301, 401)] {
-        assert_eq!(next_change(&presented, &chain, &view, at(now)), at(change), "{now}");
+        assert_eq!(
+            next_change(&presented, &chain, &view, at(now)),
+            at(change),
+            "{now}"
+        );
     }
     assert_eq!(next_change(&presented, &chain, &view, at(401)), Timestamp::MAX);
 }

@@ -1,12 +1,17 @@
 //! The rules for a chain.
 
-use super::super::testing::{Ca, HOUR, NOW, at, held, holding, holding_until, key, key_for, leaf, uri, valid};
+use super::super::testing::{
+    Ca, HOUR, NOW, at, held, holding, holding_until, key, key_for, leaf, uri, valid,
+};
 use super::super::*;
 use super::{ID, extension};
 use crate::clock::Timestamp;
 use crate::trust::Held;
 use pki_types::CertificateDer;
-use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, RsaKeySize, SanType};
+use rcgen::{
+    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, RsaKeySize,
+    SanType,
+};
 use std::time::Duration;
 
 type Outcome = Result<Timestamp, Rejected>;
@@ -18,15 +23,25 @@ fn judge(der: &CertificateDer<'_>, chain: &[&Ca], view: &Held<X509Authorities>, 
 }
 
 fn no_path(issuer: &str, passed_over: Vec<PassedOver>) -> Rejected {
-    Rejected::NoPath { issuer: issuer.into(), origin: "test bundle".into(), passed_over }
+    Rejected::NoPath {
+        issuer: issuer.into(),
+        origin: "test bundle".into(),
+        passed_over,
+    }
 }
 
 fn passed_over(subject: &str, why: Unfit) -> PassedOver {
-    PassedOver { subject: subject.into(), why }
+    PassedOver {
+        subject: subject.into(),
+        why,
+    }
 }
 
 fn broken(why: webpki::Error) -> Rejected {
-    Rejected::Path { origin: "test bundle".into(), why }
+    Rejected::Path {
+        origin: "test bundle".into(),
+        why,
+    }
 }
 
 fn path_len(most: u8) -> impl FnOnce(&mut CertificateParams) {
@@ -38,22 +53,38 @@ fn x_11_a_leaf_counts_from_its_first_to_its_last_second() {
     let root = Ca::root("root");
     let view = holding(&[&root]);
     let der = root.svid_with(ID, |params| valid(params, NOW, at(HOUR)));
-    let not_yet = Rejected::NotYetValid { not_before: NOW, now: at(-1) };
+    let not_yet = Rejected::NotYetValid {
+        not_before: NOW,
+        now: at(-1),
+    };
     assert_eq!(judge(&der, &[], &view, at(-1)), Err(not_yet));
     assert_eq!(judge(&der, &[], &view, NOW), Ok(at(HOUR)));
-    assert_eq!(judge(&der, &[], &view, at(HOUR).plus(Duration::from_millis(999))), Ok(at(HOUR)));
-    let expired = Rejected::Expired { not_after: at(HOUR), now: at(HOUR + 1) };
+    assert_eq!(
+        judge(&der, &[], &view, at(HOUR).plus(Duration::from_millis(999))),
+        Ok(at(HOUR))
+    );
+    let expired = Rejected::Expired {
+        not_after: at(HOUR),
+        now: at(HOUR + 1),
+    };
     assert_eq!(judge(&der, &[], &view, at(HOUR + 1)), Err(expired));
 }
 
 #[test]
 fn x_11_an_intermediate_counts_while_it_is_valid() {
     let root = Ca::root("root");
-    let (view, old) = (holding(&[&root]), root.intermediate_with("old", |params| valid(params, at(0), at(HOUR))));
+    let view = holding(&[&root]);
+    let old = root.intermediate_with("old", |params| valid(params, at(0), at(HOUR)));
     let der = old.svid(ID);
     assert_eq!(judge(&der, &[&old], &view, at(HOUR)), Ok(at(HOUR)));
-    for (now, why) in [(at(HOUR + 1), Unfit::Expired { not_after: at(HOUR) }), (at(-1), Unfit::NotYetValid { not_before: at(0) })] {
-        assert_eq!(judge(&der, &[&old], &view, now), Err(no_path("CN=old", vec![passed_over("CN=old", why)])));
+    for (now, why) in [
+        (at(HOUR + 1), Unfit::Expired { not_after: at(HOUR) }),
+        (at(-1), Unfit::NotYetValid { not_before: at(0) }),
+    ] {
+        assert_eq!(
+            judge(&der, &[&old], &view, now),
+            Err(no_path("CN=old", vec![passed_over("CN=old", why)]))
+        );
     }
 }
 
@@ -82,11 +113,24 @@ fn x_11_path_length_of_the_authority_itself() {
 fn x_11_unknown_critical_extension() {
     let root = Ca::root("root");
     let mut unknown = extension(&[1, 2, 3, 4], &[5, 0]);
-    assert!(judge(&root.svid_with(ID, |params| params.custom_extensions.push(unknown.clone())), &[], &holding(&[&root]), NOW).is_ok());
+    assert!(
+        judge(
+            &root.svid_with(ID, |params| params.custom_extensions.push(unknown.clone())),
+            &[],
+            &holding(&[&root]),
+            NOW
+        )
+        .is_ok()
+    );
     unknown.set_criticality(true);
     let der = root.svid_with(ID, |params| params.custom_extensions.push(unknown));
     let why = judge(&der, &[], &holding(&[&root]), NOW).unwrap_err();
-    assert_eq!(why, Rejected::CriticalExtension { oid: "1.2.3.4".into() });
+    assert_eq!(
+        why,
+        Rejected::CriticalExtension {
+            oid: "1.2.3.4".into()
+        }
+    );
     assert!(why.to_string().contains("critical extension 1.2.3.4"), "{why}");
 }
 
@@ -98,8 +142,14 @@ fn x_11_a_leaf_is_no_issuer() {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.subject_alt_names = vec![uri("spiffe://example.org/workload")];
     });
-    let why = no_path("CN=workload", vec![passed_over("CN=workload", Unfit::NotAnAuthority)]);
-    assert_eq!(judge(&workload.svid(ID), &[&workload], &holding(&[&root]), NOW), Err(why));
+    let why = no_path(
+        "CN=workload",
+        vec![passed_over("CN=workload", Unfit::NotAnAuthority)],
+    );
+    assert_eq!(
+        judge(&workload.svid(ID), &[&workload], &holding(&[&root]), NOW),
+        Err(why)
+    );
 }
 
 #[test]
@@ -113,25 +163,38 @@ fn x_11_a_flipped_bit() {
 
 #[test]
 fn x_12_only_its_own_trust_domain() {
-    let (ours, theirs) = (Ca::root("example.org"), Ca::root("other.org"));
-    let (our_signer, their_signer) = (ours.intermediate("signer"), theirs.intermediate("signer of other.org"));
+    let ours = Ca::root("example.org");
+    let theirs = Ca::root("other.org");
+    let our_signer = ours.intermediate("signer");
+    let their_signer = theirs.intermediate("signer of other.org");
     let crossed = theirs.cross_sign("crossed", &our_signer);
     let view = holding(&[&ours]);
     assert!(judge(&ours.svid(ID), &[], &view, NOW).is_ok());
-    assert_eq!(judge(&theirs.svid(ID), &[], &view, NOW), Err(no_path("CN=other.org", vec![])));
-    assert_eq!(judge(&theirs.svid(ID), &[&theirs], &view, NOW), Err(no_path("CN=other.org", vec![])), "bringing the root along");
+    assert_eq!(
+        judge(&theirs.svid(ID), &[], &view, NOW),
+        Err(no_path("CN=other.org", vec![]))
+    );
+    assert_eq!(
+        judge(&theirs.svid(ID), &[&theirs], &view, NOW),
+        Err(no_path("CN=other.org", vec![])),
+        "bringing the root along"
+    );
     let by_signer = judge(&their_signer.svid(ID), &[&their_signer], &view, NOW);
     assert_eq!(by_signer, Err(no_path("CN=signer of other.org", vec![])));
     // Our own intermediate's key, but certified by them: it leads to our root only with our certificate.
     let by_crossed = our_signer.svid(ID);
     assert!(verify_svid(&leaf(&by_crossed), std::slice::from_ref(&crossed), &view, NOW).is_err());
     assert!(judge(&by_crossed, &[&our_signer], &view, NOW).is_ok());
-    assert!(verify_svid(&leaf(&by_crossed), &[crossed], &holding(&[&theirs]), NOW).is_err(), "nor does the name fit");
+    assert!(
+        verify_svid(&leaf(&by_crossed), &[crossed], &holding(&[&theirs]), NOW).is_err(),
+        "nor does the name fit"
+    );
 }
 
 #[test]
 fn x_12_an_authority_of_the_same_name_is_another() {
-    let (ours, theirs) = (Ca::root("root"), Ca::root("root"));
+    let ours = Ca::root("root");
+    let theirs = Ca::root("root");
     let outcome = judge(&theirs.svid(ID), &[], &holding(&[&ours]), NOW);
     assert_eq!(outcome, Err(broken(webpki::Error::InvalidSignatureForPublicKey)));
 }
@@ -140,23 +203,38 @@ fn x_12_an_authority_of_the_same_name_is_another() {
 fn x_13_an_empty_bundle_vouches_for_nobody() {
     let root = Ca::root("root");
     let outcome = judge(&root.svid(ID), &[], &holding(&[]), NOW);
-    assert_eq!(outcome, Err(Rejected::NoAuthorities { origin: "test bundle".into() }));
+    assert_eq!(
+        outcome,
+        Err(Rejected::NoAuthorities {
+            origin: "test bundle".into()
+        })
+    );
 }
 
 #[test]
 fn x_15_an_intermediates_own_name_is_not_judged() {
     let root = Ca::root("root");
-    let signer = root.intermediate_with("signer", |params| params.subject_alt_names = vec![uri("spiffe://other.org/a")]);
+    let signer = root.intermediate_with("signer", |params| {
+        params.subject_alt_names = vec![uri("spiffe://other.org/a")]
+    });
     assert!(judge(&signer.svid(ID), &[&signer], &holding(&[&root]), NOW).is_ok());
 }
 
 #[test]
 fn x_16_an_intermediate_must_have_key_cert_sign() {
     let root = Ca::root("root");
-    for usages in [vec![], vec![KeyUsagePurpose::DigitalSignature], vec![KeyUsagePurpose::CrlSign]] {
+    for usages in [
+        vec![],
+        vec![KeyUsagePurpose::DigitalSignature],
+        vec![KeyUsagePurpose::CrlSign],
+    ] {
         let signer = root.intermediate_with("signer", |params| params.key_usages = usages.clone());
         let why = no_path("CN=signer", vec![passed_over("CN=signer", Unfit::NoKeyCertSign)]);
-        assert_eq!(judge(&signer.svid(ID), &[&signer], &holding(&[&root]), NOW), Err(why), "{usages:?}");
+        assert_eq!(
+            judge(&signer.svid(ID), &[&signer], &holding(&[&root]), NOW),
+            Err(why),
+            "{usages:?}"
+        );
     }
 }
 
@@ -164,7 +242,9 @@ fn x_16_an_intermediate_must_have_key_cert_sign() {
 fn x_16_an_authority_must_be_one() {
     let leafish = Ca::root_with("leaf", |params| params.is_ca = IsCa::ExplicitNoCa);
     assert_eq!(Authority::parse(&leafish.der).err(), Some(Unfit::NotAnAuthority));
-    let no_signer = Ca::root_with("root", |params| params.key_usages = vec![KeyUsagePurpose::DigitalSignature]);
+    let no_signer = Ca::root_with("root", |params| {
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature]
+    });
     assert_eq!(Authority::parse(&no_signer.der).err(), Some(Unfit::NoKeyCertSign));
     assert!(Authority::parse(&Ca::root_with("root", |params| params.key_usages.clear()).der).is_ok());
 }
@@ -176,19 +256,38 @@ fn x_17_an_authority_counts_while_it_is_valid() {
     let der = old.svid(ID);
     assert_eq!(judge(&der, &[], &view, at(HOUR)), Ok(at(HOUR)));
     for now in [at(HOUR + 1), at(-1)] {
-        let why = Rejected::AuthoritiesOutOfDate { origin: "test bundle".into(), held: 1, last: at(HOUR), now };
-        assert_eq!(judge(&der, &[], &view, now), Err(why), "the same view, by the time of the judgement");
+        let why = Rejected::AuthoritiesOutOfDate {
+            origin: "test bundle".into(),
+            held: 1,
+            last: at(HOUR),
+            now,
+        };
+        assert_eq!(
+            judge(&der, &[], &view, now),
+            Err(why),
+            "the same view, by the time of the judgement"
+        );
     }
     let both = holding(&[&old, &Ca::root("new")]);
     assert_eq!(both.keys.earliest_expiry(), Some(at(HOUR)));
-    assert_eq!(judge(&der, &[], &both, at(HOUR + 1)), Err(no_path("CN=old", vec![])));
+    assert_eq!(
+        judge(&der, &[], &both, at(HOUR + 1)),
+        Err(no_path("CN=old", vec![]))
+    );
 }
 
 #[test]
 fn x_17_a_renewed_authority_counts_as_long_as_its_new_certificate() {
     let key = key();
-    let renewed = |to| Ca::root_of("root", KeyPair::try_from(key.serialize_der()).unwrap(), |params| valid(params, at(0), to));
-    let (first, second) = (renewed(at(HOUR)), renewed(at(2 * HOUR)));
+    let renewed = |to| {
+        Ca::root_of(
+            "root",
+            KeyPair::try_from(key.serialize_der()).unwrap(),
+            |params| valid(params, at(0), to),
+        )
+    };
+    let first = renewed(at(HOUR));
+    let second = renewed(at(2 * HOUR));
     let view = holding(&[&first, &second]);
     assert_eq!(judge(&first.svid(ID), &[], &view, NOW), Ok(at(2 * HOUR)));
 }
@@ -198,26 +297,63 @@ fn x_18_uri_name_constraints_are_refused() {
     let root = Ca::root("root");
     // permittedSubtrees: uniformResourceIdentifier "example.org"
     let constraint = [&[0x30, 17, 0xa0, 15, 0x30, 13, 0x86, 11][..], b"example.org"].concat();
-    let signer = root.intermediate_with("signer", |params| params.custom_extensions.push(extension(&[2, 5, 29, 30], &constraint)));
-    let why = Rejected::UriConstraints { authority: "CN=signer".into() };
-    assert_eq!(judge(&signer.svid(ID), &[&signer], &holding(&[&root]), NOW), Err(why));
-    let constraining = Ca::root_with("root", |params| params.custom_extensions.push(extension(&[2, 5, 29, 30], &constraint)));
-    let why = Rejected::UriConstraints { authority: "CN=root".into() };
-    assert_eq!(judge(&constraining.svid(ID), &[], &holding(&[&constraining]), NOW), Err(why), "of the authority itself");
+    let signer = root.intermediate_with("signer", |params| {
+        params
+            .custom_extensions
+            .push(extension(&[2, 5, 29, 30], &constraint))
+    });
+    let why = Rejected::UriConstraints {
+        authority: "CN=signer".into(),
+    };
+    assert_eq!(
+        judge(&signer.svid(ID), &[&signer], &holding(&[&root]), NOW),
+        Err(why)
+    );
+    let constraining = Ca::root_with("root", |params| {
+        params
+            .custom_extensions
+            .push(extension(&[2, 5, 29, 30], &constraint))
+    });
+    let why = Rejected::UriConstraints {
+        authority: "CN=root".into(),
+    };
+    assert_eq!(
+        judge(&constraining.svid(ID), &[], &holding(&[&constraining]), NOW),
+        Err(why),
+        "of the authority itself"
+    );
     let plain = constraining.leaf(&key(), |_| {});
-    assert!(verify_plain(&leaf(&plain), &[], &holding(&[&constraining]), NOW).is_ok(), "it has no URI name");
+    assert!(
+        verify_plain(&leaf(&plain), &[], &holding(&[&constraining]), NOW).is_ok(),
+        "it has no URI name"
+    );
 }
 
 #[test]
 fn x_18_directory_name_constraints_are_refused_by_their_name() {
     // permittedSubtrees: directoryName O=SPIRE
-    let name = [0x30, 16, 0x31, 14, 0x30, 12, 6, 3, 0x55, 4, 10, 12, 5, b'S', b'P', b'I', b'R', b'E'];
+    let name = [
+        0x30, 16, 0x31, 14, 0x30, 12, 6, 3, 0x55, 4, 10, 12, 5, b'S', b'P', b'I', b'R', b'E',
+    ];
     let constraint = [&[0x30, 24, 0xa0, 22, 0x30, 20, 0xa4, 18][..], &name].concat();
     let root = Ca::root("root");
-    let signer = root.intermediate_with("signer", |params| params.custom_extensions.push(extension(&[2, 5, 29, 30], &constraint)));
+    let signer = root.intermediate_with("signer", |params| {
+        params
+            .custom_extensions
+            .push(extension(&[2, 5, 29, 30], &constraint))
+    });
     let why = judge(&signer.svid(ID), &[&signer], &holding(&[&root]), NOW).unwrap_err();
-    assert_eq!(why, Rejected::DirectoryConstraints { authority: "CN=signer".into() });
-    assert!(why.to_string().starts_with("the authority CN=signer constrains directory names, which"), "{why}");
+    assert_eq!(
+        why,
+        Rejected::DirectoryConstraints {
+            authority: "CN=signer".into()
+        }
+    );
+    assert!(
+        why.to_string()
+            .starts_with("the authority CN=signer constrains directory names, which"),
+        "{why}"
+    );
 }
 
 #[test]
@@ -225,11 +361,23 @@ fn x_18_a_name_that_is_not_permitted_is_told_apart_from_what_cannot_be_judged() 
     use rcgen::{GeneralSubtree, NameConstraints};
     let root = Ca::root_with("root", |params| {
         let permitted_subtrees = vec![GeneralSubtree::DnsName("example.org".into())];
-        params.name_constraints = Some(NameConstraints { permitted_subtrees, excluded_subtrees: vec![] });
+        params.name_constraints = Some(NameConstraints {
+            permitted_subtrees,
+            excluded_subtrees: vec![],
+        });
     });
-    let with = |name: &str| root.svid_with(ID, |params| params.subject_alt_names.push(SanType::DnsName(name.try_into().unwrap())));
+    let with = |name: &str| {
+        root.svid_with(ID, |params| {
+            params
+                .subject_alt_names
+                .push(SanType::DnsName(name.try_into().unwrap()))
+        })
+    };
     assert!(judge(&with("a.example.org"), &[], &holding(&[&root]), NOW).is_ok());
-    assert_eq!(judge(&with("a.example.com"), &[], &holding(&[&root]), NOW), Err(Rejected::NameConstraints));
+    assert_eq!(
+        judge(&with("a.example.com"), &[], &holding(&[&root]), NOW),
+        Err(Rejected::NameConstraints)
+    );
 }
 
 /// What the path builder does not know, in an issuing authority that the client sends along.
@@ -238,7 +386,11 @@ fn x_11_a_critical_policy_of_an_issuer_is_told_by_its_name() {
     let root = Ca::root("root");
     // certificatePolicies: anyPolicy; inhibitAnyPolicy: 0
     let policies: [(&[u64], &[u8], &str); 2] = [
-        (&[2, 5, 29, 32], &[0x30, 8, 0x30, 6, 6, 4, 0x55, 0x1d, 0x20, 0], "certificatePolicies (2.5.29.32)"),
+        (
+            &[2, 5, 29, 32],
+            &[0x30, 8, 0x30, 6, 6, 4, 0x55, 0x1d, 0x20, 0],
+            "certificatePolicies (2.5.29.32)",
+        ),
         (&[2, 5, 29, 54], &[2, 1, 0], "inhibitAnyPolicy (2.5.29.54)"),
     ];
     for (oid, content, name) in policies {
@@ -249,19 +401,27 @@ fn x_11_a_critical_policy_of_an_issuer_is_told_by_its_name() {
                 params.custom_extensions.push(policy);
             })
         };
-        let (harmless, critical) = (issuing(false), issuing(true));
+        let harmless = issuing(false);
+        let critical = issuing(true);
         assert!(judge(&harmless.svid(ID), &[&harmless], &holding(&[&root]), NOW).is_ok());
-        let why = judge(&critical.svid(ID), &[&critical], &holding(&[&root]), NOW).unwrap_err().to_string();
+        let why = judge(&critical.svid(ID), &[&critical], &holding(&[&root]), NOW)
+            .unwrap_err()
+            .to_string();
         let sentence = format!(
             "the issuer CN=issuing in the certificate's chain cannot be part of a path: it has the critical extension {name}, which \
              this registry does not support; issue it without, or not critical"
         );
         assert_eq!(why, sentence);
         let below = critical.intermediate("below");
-        let why = judge(&below.svid(ID), &[&below, &critical], &holding(&[&root]), NOW).unwrap_err().to_string();
+        let why = judge(&below.svid(ID), &[&below, &critical], &holding(&[&root]), NOW)
+            .unwrap_err()
+            .to_string();
         assert_eq!(why, sentence, "further up as well");
         for sent in [&[][..], &[&critical]] {
-            assert!(judge(&critical.svid(ID), sent, &holding(&[&critical]), NOW).is_ok(), "an authority that is configured is trusted");
+            assert!(
+                judge(&critical.svid(ID), sent, &holding(&[&critical]), NOW).is_ok(),
+                "an authority that is configured is trusted"
+            );
         }
     }
 }
@@ -270,22 +430,46 @@ fn x_11_a_critical_policy_of_an_issuer_is_told_by_its_name() {
 fn a_plain_chain_follows_rfc_5280_where_an_svids_does_not() {
     let root = Ca::root("root");
     let bare = root.intermediate_with("bare", |params| params.key_usages.clear());
-    let any = root.intermediate_with("any", |params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::Any]);
-    let servers = root.intermediate_with("servers", |params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]);
+    let any = root.intermediate_with("any", |params| {
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::Any]
+    });
+    let servers = root.intermediate_with("servers", |params| {
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]
+    });
     let plain = |ca: &Ca, usages: &[ExtendedKeyUsagePurpose], chain: &[&Ca]| {
         let der = ca.leaf(&key(), |params| params.extended_key_usages = usages.to_vec());
         let chain: Vec<_> = chain.iter().map(|ca| ca.der.clone()).collect();
         verify_plain(&leaf(&der), &chain, &holding(&[&root]), NOW).map(|_| ())
     };
     let clients = [ExtendedKeyUsagePurpose::ClientAuth];
-    assert_eq!(plain(&bare, &clients, &[&bare]), Ok(()), "an authority without key usage may sign");
+    assert_eq!(
+        plain(&bare, &clients, &[&bare]),
+        Ok(()),
+        "an authority without key usage may sign"
+    );
     assert_eq!(plain(&any, &clients, &[&any]), Ok(()));
     assert_eq!(plain(&root, &[ExtendedKeyUsagePurpose::Any], &[]), Ok(()));
-    assert_eq!(plain(&root, &[ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::Any], &[]), Ok(()));
-    assert_eq!(plain(&root, &[ExtendedKeyUsagePurpose::ServerAuth], &[]), Err(Rejected::NoClientAuth));
+    assert_eq!(
+        plain(
+            &root,
+            &[ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::Any],
+            &[]
+        ),
+        Ok(())
+    );
+    assert_eq!(
+        plain(&root, &[ExtendedKeyUsagePurpose::ServerAuth], &[]),
+        Err(Rejected::NoClientAuth)
+    );
     let why = plain(&servers, &clients, &[&servers]).unwrap_err().to_string();
-    assert!(why.contains("extended key usage") && !why.contains("RequiredEku"), "{why}");
-    assert!(judge(&any.svid(ID), &[&any], &holding(&[&root]), NOW).is_err(), "the standard of SVIDs is stricter");
+    assert!(
+        why.contains("extended key usage") && !why.contains("RequiredEku"),
+        "{why}"
+    );
+    assert!(
+        judge(&any.svid(ID), &[&any], &holding(&[&root]), NOW).is_err(),
+        "the standard of SVIDs is stricter"
+    );
 }
 
 #[test]
@@ -293,7 +477,10 @@ fn x_19_at_most_six_intermediates() {
     let root = Ca::root("root");
     let mut chain: Vec<Ca> = Vec::new();
     for depth in 1..=7 {
-        let next = chain.last().unwrap_or(&root).intermediate(&format!("at depth {depth}"));
+        let next = chain
+            .last()
+            .unwrap_or(&root)
+            .intermediate(&format!("at depth {depth}"));
         chain.push(next);
         let sent: Vec<_> = chain.iter().rev().collect();
         let outcome = judge(&chain.last().unwrap().svid(ID), &sent, &holding(&[&root]), NOW);
@@ -305,9 +492,18 @@ fn x_19_at_most_six_intermediates() {
 fn x_20_key_types() {
     let rsa = || KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap();
     let pairs = [
-        (key_for(&rcgen::PKCS_ECDSA_P256_SHA256), key_for(&rcgen::PKCS_ECDSA_P256_SHA256)),
-        (key_for(&rcgen::PKCS_ECDSA_P384_SHA384), key_for(&rcgen::PKCS_ECDSA_P384_SHA384)),
-        (key_for(&rcgen::PKCS_ECDSA_P521_SHA512), key_for(&rcgen::PKCS_ECDSA_P521_SHA512)),
+        (
+            key_for(&rcgen::PKCS_ECDSA_P256_SHA256),
+            key_for(&rcgen::PKCS_ECDSA_P256_SHA256),
+        ),
+        (
+            key_for(&rcgen::PKCS_ECDSA_P384_SHA384),
+            key_for(&rcgen::PKCS_ECDSA_P384_SHA384),
+        ),
+        (
+            key_for(&rcgen::PKCS_ECDSA_P521_SHA512),
+            key_for(&rcgen::PKCS_ECDSA_P521_SHA512),
+        ),
         (key_for(&rcgen::PKCS_ED25519), key_for(&rcgen::PKCS_ED25519)),
         (rsa(), rsa()),
     ];
@@ -326,12 +522,28 @@ fn x_23_valid_until_is_the_earliest_bound_and_the_generation_is_the_sources() {
     let unused = root.intermediate_with("unused", |params| valid(params, at(0), at(1)));
     let long = |ca: &Ca| ca.svid_with(ID, |params| valid(params, at(0), at(9 * HOUR)));
     let view = holding(&[&root]);
-    assert_eq!(judge(&long(&root), &[], &view, NOW), Ok(at(4 * HOUR)), "the authority");
-    assert_eq!(judge(&long(&signer), &[&unused, &signer], &view, NOW), Ok(at(3 * HOUR)), "the intermediate that was used");
+    assert_eq!(
+        judge(&long(&root), &[], &view, NOW),
+        Ok(at(4 * HOUR)),
+        "the authority"
+    );
+    assert_eq!(
+        judge(&long(&signer), &[&unused, &signer], &view, NOW),
+        Ok(at(3 * HOUR)),
+        "the intermediate that was used"
+    );
     let short = signer.svid_with(ID, |params| valid(params, at(0), at(2 * HOUR)));
-    assert_eq!(judge(&short, &[&signer], &view, NOW), Ok(at(2 * HOUR)), "the leaf");
+    assert_eq!(
+        judge(&short, &[&signer], &view, NOW),
+        Ok(at(2 * HOUR)),
+        "the leaf"
+    );
     let stale_soon = holding_until(&[&root], at(HOUR));
-    assert_eq!(judge(&short, &[&signer], &stale_soon, NOW), Ok(at(HOUR)), "the source's staleness bound");
+    assert_eq!(
+        judge(&short, &[&signer], &stale_soon, NOW),
+        Ok(at(HOUR)),
+        "the source's staleness bound"
+    );
 
     let verified = verify_svid(&leaf(&long(&root)), &[], &view, NOW).unwrap();
     assert_eq!(verified.generation(), view.generation);
@@ -348,7 +560,13 @@ fn a_chain_may_repeat_the_leaf_carry_junk_and_come_in_any_order() {
     let chain = [root.der.clone(), junk, first.der.clone(), der.clone(), second.der];
     assert!(verify_svid(&leaf(&der), &chain, &holding(&[&root]), NOW).is_ok());
     let why = verify_svid(&leaf(&der), &chain[1..2], &holding(&[&root]), NOW).unwrap_err();
-    assert_eq!(why, no_path("CN=second", vec![passed_over("", Unfit::Malformed(Malformed::Der))]));
+    assert_eq!(
+        why,
+        no_path(
+            "CN=second",
+            vec![passed_over("", Unfit::Malformed(Malformed::Der))]
+        )
+    );
     assert_eq!(
         why.to_string(),
         "no authority from test bundle vouches for the certificate's issuer CN=second (passed over (no name): malformed: expected an \
@@ -359,7 +577,10 @@ fn a_chain_may_repeat_the_leaf_carry_junk_and_come_in_any_order() {
 #[test]
 fn a_plain_certificate_needs_a_path_and_nothing_of_spiffe() {
     let root = Ca::root("root");
-    let view = held([Authority::parse(&root.der).unwrap()].into_iter().collect(), Timestamp::MAX);
+    let view = held(
+        [Authority::parse(&root.der).unwrap()].into_iter().collect(),
+        Timestamp::MAX,
+    );
     let plain = |change: fn(&mut CertificateParams)| {
         let der = root.leaf(&key(), |params| {
             (params.is_ca, params.key_usages, params.extended_key_usages) = (IsCa::NoCa, vec![], vec![]);
@@ -368,10 +589,26 @@ fn a_plain_certificate_needs_a_path_and_nothing_of_spiffe() {
         verify_plain(&leaf(&der), &[], &view, NOW)
     };
     assert_eq!(plain(|_| {}).unwrap().subject_dn(), "O=SPIRE,C=US");
-    assert_eq!(plain(|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]).unwrap_err(), Rejected::NoClientAuth);
-    assert_eq!(plain(|params| valid(params, at(-2), at(-1))).unwrap_err(), Rejected::Expired { not_after: at(-1), now: NOW });
+    assert_eq!(
+        plain(|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]).unwrap_err(),
+        Rejected::NoClientAuth
+    );
+    assert_eq!(
+        plain(|params| valid(params, at(-2), at(-1))).unwrap_err(),
+        Rejected::Expired {
+            not_after: at(-1),
+            now: NOW
+        }
+    );
     let named = plain(|params| params.subject_alt_names = vec![uri(ID)]).unwrap();
-    assert_eq!((named.spiffe_id(), named.claims().get("spiffe")), (None, None), "this entry may not speak for SPIFFE IDs");
+    assert_eq!(
+        (named.spiffe_id(), named.claims().get("spiffe")),
+        (None, None),
+        "this entry may not speak for SPIFFE IDs"
+    );
     let stranger = Ca::root("stranger").leaf(&key(), |_| {});
-    assert_eq!(verify_plain(&leaf(&stranger), &[], &view, NOW).unwrap_err(), no_path("CN=stranger", vec![]));
+    assert_eq!(
+        verify_plain(&leaf(&stranger), &[], &view, NOW).unwrap_err(),
+        no_path("CN=stranger", vec![])
+    );
 }

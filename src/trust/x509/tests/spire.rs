@@ -25,17 +25,29 @@ macro_rules! issued {
     };
 }
 
-const ALL: [Issued; 3] = [issued!("cluster-a.example"), issued!("cluster-b.example"), issued!("cluster-c.example")];
+const ALL: [Issued; 3] = [
+    issued!("cluster-a.example"),
+    issued!("cluster-b.example"),
+    issued!("cluster-c.example"),
+];
 
 impl Issued {
     fn bundles(&self) -> [X509Authorities; 2] {
-        let (json, pem) = (bundle::parse_spiffe(self.json).unwrap(), bundle::parse_pem(self.pem).unwrap());
-        assert_eq!((&json.skipped, &pem.skipped), (&vec![], &vec![]), "{}", self.trust_domain);
+        let json = bundle::parse_spiffe(self.json).unwrap();
+        let pem = bundle::parse_pem(self.pem).unwrap();
+        assert_eq!(
+            (&json.skipped, &pem.skipped),
+            (&vec![], &vec![]),
+            "{}",
+            self.trust_domain
+        );
         [json.value.x509, pem.value]
     }
 
     fn judged_by(&self, authorities: X509Authorities, now: Timestamp) -> Result<VerifiedChain, Rejected> {
-        let mut chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(self.svid).map(Result::unwrap).collect();
+        let mut chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(self.svid)
+            .map(Result::unwrap)
+            .collect();
         let leaf = Leaf::parse(&chain.remove(0)).unwrap();
         verify_svid(&leaf, &chain, &held(authorities, Timestamp::MAX), now)
     }
@@ -48,15 +60,29 @@ fn x_12_each_svid_by_its_own_bundle_and_by_no_other() {
             for authorities in other.bundles() {
                 let outcome = issued.judged_by(authorities, IN_FORCE);
                 if issued.trust_domain != other.trust_domain {
-                    assert!(outcome.is_err(), "{} by {}", issued.trust_domain, other.trust_domain);
+                    assert!(
+                        outcome.is_err(),
+                        "{} by {}",
+                        issued.trust_domain,
+                        other.trust_domain
+                    );
                     continue;
                 }
-                let id = format!("spiffe://{}/ns/flux-system/sa/source-controller", issued.trust_domain);
+                let id = format!(
+                    "spiffe://{}/ns/flux-system/sa/source-controller",
+                    issued.trust_domain
+                );
                 let verified = outcome.unwrap();
                 assert_eq!(verified.spiffe_id().unwrap().as_str(), id);
                 assert_eq!(verified.claims()["sub"], id);
-                assert_eq!(verified.claims()["x509"]["subject"]["o"], serde_json::json!(["SPIRE"]));
-                assert_eq!(verified.valid_until().as_secs(), verified.claims()["exp"].as_i64().unwrap());
+                assert_eq!(
+                    verified.claims()["x509"]["subject"]["o"],
+                    serde_json::json!(["SPIRE"])
+                );
+                assert_eq!(
+                    verified.valid_until().as_secs(),
+                    verified.claims()["exp"].as_i64().unwrap()
+                );
             }
         }
     }
@@ -66,8 +92,14 @@ fn x_12_each_svid_by_its_own_bundle_and_by_no_other() {
 fn x_11_only_within_its_dates() {
     for issued in &ALL {
         let [authorities, _] = issued.bundles();
-        assert!(matches!(issued.judged_by(authorities.clone(), BEFORE), Err(Rejected::NotYetValid { .. })));
-        assert!(matches!(issued.judged_by(authorities.clone(), AFTER), Err(Rejected::Expired { .. })));
+        assert!(matches!(
+            issued.judged_by(authorities.clone(), BEFORE),
+            Err(Rejected::NotYetValid { .. })
+        ));
+        assert!(matches!(
+            issued.judged_by(authorities.clone(), AFTER),
+            Err(Rejected::Expired { .. })
+        ));
         assert!(issued.judged_by(authorities, IN_FORCE).is_ok());
     }
 }

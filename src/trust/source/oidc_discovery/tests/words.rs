@@ -17,16 +17,32 @@ async fn a_key_that_cannot_be_used_says_why_also_when_it_is_the_only_one() {
     for (key, why) in [
         (padded, "`n` is not base64url without padding"),
         (small, "expected an RSA modulus of 2048 to 8192 bits, found 1024"),
-        (with("kid", 7.into()), "expected a non-empty string as `kid`, found a number"),
+        (
+            with("kid", 7.into()),
+            "expected a non-empty string as `kid`, found a number",
+        ),
         (with("alg", ().into()), "expected a string as `alg`, found null"),
         (with("d", ().into()), "found `d: null`"),
-        (with("use", "enc".into()), r#"expected `use` to be absent or `sig`, found "enc""#),
+        (
+            with("use", "enc".into()),
+            r#"expected `use` to be absent or `sig`, found "enc""#,
+        ),
     ] {
-        issuer.answer(KEYS, 200, serde_json::json!({"keys": [key]}).to_string().into_bytes());
+        issuer.answer(
+            KEYS,
+            200,
+            serde_json::json!({"keys": [key]}).to_string().into_bytes(),
+        );
         let client = Client::of(settings(&issuer.base));
         let told = client.fetched().await.unwrap_err();
-        assert!(told.contains("none of its 1 keys can be used (keys[0]") && told.contains(why), "{why}: {told}");
-        assert!(client.keys.status()[0].last_error.as_ref().unwrap().contains(why), "and `trust` says it");
+        assert!(
+            told.contains("none of its 1 keys can be used (keys[0]") && told.contains(why),
+            "{why}: {told}"
+        );
+        assert!(
+            client.keys.status()[0].last_error.as_ref().unwrap().contains(why),
+            "and `trust` says it"
+        );
     }
 }
 
@@ -34,12 +50,22 @@ async fn a_key_that_cannot_be_used_says_why_also_when_it_is_the_only_one() {
 #[tokio::test]
 async fn a_self_signed_certificate_that_is_configured_as_its_own_authority_is_accepted() {
     let certify = |names: &[&str]| {
-        let mut params = rcgen::CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
+        let mut params =
+            rcgen::CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+                .unwrap();
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        params.distinguished_name.push(rcgen::DnType::CommonName, "issuer");
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, "issuer");
         let key = rcgen::KeyPair::generate().unwrap();
         let certificate = params.self_signed(&key).unwrap();
-        (certificate.pem(), Identity { certificate: certificate.der().clone(), key: key.serialize_der() })
+        (
+            certificate.pem(),
+            Identity {
+                certificate: certificate.der().clone(),
+                key: key.serialize_der(),
+            },
+        )
     };
     let (pem, itself) = certify(&["site.test"]);
     let issuer = TestIssuer::start_tls(&ca("any")).await;
@@ -55,5 +81,10 @@ async fn a_self_signed_certificate_that_is_configured_as_its_own_authority_is_ac
     let (pem, elsewhere) = certify(&["elsewhere.test"]);
     issuer.present(&elsewhere);
     let why = Client::of(over(&pem)).fetched().await.unwrap_err();
-    assert!(why.contains("CN=issuer of site.test is for elsewhere.test; use one of these names, or issue it for site.test"), "{why}");
+    assert!(
+        why.contains(
+            "CN=issuer of site.test is for elsewhere.test; use one of these names, or issue it for site.test"
+        ),
+        "{why}"
+    );
 }

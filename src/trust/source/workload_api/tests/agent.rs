@@ -1,6 +1,8 @@
 //! A Workload API on a real socket, that says what a test has it say and dies when told.
 
-use crate::trust::source::workload_api::wire::{ByDomain, JwtBundlesResponse, Request, X509BundlesResponse, X509Svid, X509SvidResponse};
+use crate::trust::source::workload_api::wire::{
+    ByDomain, JwtBundlesResponse, Request, X509BundlesResponse, X509Svid, X509SvidResponse,
+};
 use futures_util::Stream;
 use std::convert::Infallible;
 use std::future::Future;
@@ -47,11 +49,15 @@ impl Agent {
     }
 
     pub(in crate::trust::source) fn x509(&self, bundles: &[(&str, Vec<u8>)]) {
-        drop(self.x509.send_replace(Ok(X509BundlesResponse { bundles: by_domain(bundles) })));
+        drop(self.x509.send_replace(Ok(X509BundlesResponse {
+            bundles: by_domain(bundles),
+        })));
     }
 
     pub(in crate::trust::source) fn jwt(&self, bundles: &[(&str, Vec<u8>)]) {
-        drop(self.jwt.send_replace(Ok(JwtBundlesResponse { bundles: by_domain(bundles) })));
+        drop(self.jwt.send_replace(Ok(JwtBundlesResponse {
+            bundles: by_domain(bundles),
+        })));
     }
 
     pub(in crate::trust::source::workload_api) fn svids(&self, svids: Vec<X509Svid>) {
@@ -59,11 +65,17 @@ impl Agent {
     }
 
     pub(in crate::trust::source) fn deny_svids(&self) {
-        drop(self.svids.send_replace(Err(Status::permission_denied("no identity issued"))));
+        drop(
+            self.svids
+                .send_replace(Err(Status::permission_denied("no identity issued"))),
+        );
     }
 
     pub(in crate::trust::source) fn deny_jwt(&self) {
-        drop(self.jwt.send_replace(Err(Status::permission_denied("no identity issued"))));
+        drop(
+            self.jwt
+                .send_replace(Err(Status::permission_denied("no identity issued"))),
+        );
     }
 
     /// In a runtime of its own, so that [`Agent::stop`] cuts its connections as a kill does.
@@ -71,7 +83,8 @@ impl Agent {
         let path = self.folder.path().join("agent.sock");
         let runtime = self.runtime();
         let listener = listen(&runtime, &path);
-        let serving = tonic::transport::Server::builder().serve_with_incoming(self.service(), UnixListenerStream::new(listener));
+        let serving = tonic::transport::Server::builder()
+            .serve_with_incoming(self.service(), UnixListenerStream::new(listener));
         runtime.spawn(serving);
         self.running = Some(runtime);
     }
@@ -85,14 +98,18 @@ impl Agent {
             let _entered = runtime.enter();
             tokio::net::TcpListener::from_std(listener).unwrap()
         };
-        runtime.spawn(tonic::transport::Server::builder().serve_with_incoming(self.service(), TcpListenerStream::new(listener)));
+        runtime.spawn(
+            tonic::transport::Server::builder()
+                .serve_with_incoming(self.service(), TcpListenerStream::new(listener)),
+        );
         self.running = Some(runtime);
     }
 
     /// The kernel still accepts connections, and nobody answers.
     pub(in crate::trust::source) fn freeze(&mut self) {
         self.stop();
-        self.frozen = Some(std::os::unix::net::UnixListener::bind(self.folder.path().join("agent.sock")).unwrap());
+        self.frozen =
+            Some(std::os::unix::net::UnixListener::bind(self.folder.path().join("agent.sock")).unwrap());
     }
 
     /// Nobody is there any more.
@@ -112,7 +129,11 @@ impl Agent {
     }
 
     fn runtime(&self) -> tokio::runtime::Runtime {
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap()
     }
 
     fn service(&self) -> Service {
@@ -136,7 +157,10 @@ impl Drop for Agent {
 }
 
 fn by_domain(bundles: &[(&str, Vec<u8>)]) -> ByDomain {
-    bundles.iter().map(|(name, bundle)| (format!("spiffe://{name}"), bundle.clone())).collect()
+    bundles
+        .iter()
+        .map(|(name, bundle)| (format!("spiffe://{name}"), bundle.clone()))
+        .collect()
 }
 
 fn listen(runtime: &tokio::runtime::Runtime, path: &Path) -> tokio::net::UnixListener {
@@ -162,13 +186,16 @@ struct Streams<T> {
     denied: Arc<AtomicUsize>,
 }
 
-impl<T: prost::Message + Default + Clone + 'static> tonic::server::ServerStreamingService<Request> for Streams<T> {
+impl<T: prost::Message + Default + Clone + 'static> tonic::server::ServerStreamingService<Request>
+    for Streams<T>
+{
     type Response = T;
     type ResponseStream = Messages<T>;
     type Future = Pin<Box<dyn Future<Output = Answer<Response<Messages<T>>>> + Send>>;
 
     fn call(&mut self, _: tonic::Request<Request>) -> Self::Future {
-        let (mut states, denied) = (self.states.clone(), self.denied.clone());
+        let mut states = self.states.clone();
+        let denied = self.denied.clone();
         Box::pin(async move {
             let first = states.borrow_and_update().clone();
             if let Err(status) = &first
@@ -187,7 +214,9 @@ impl<T: prost::Message + Default + Clone + 'static> tonic::server::ServerStreami
                     next = states.borrow_and_update().clone();
                 }
             });
-            Ok(Response::new(Box::pin(ReceiverStream::new(messages)) as Messages<T>))
+            Ok(Response::new(
+                Box::pin(ReceiverStream::new(messages)) as Messages<T>
+            ))
         })
     }
 }
@@ -202,24 +231,47 @@ impl tonic::codegen::Service<http::Request<tonic::body::Body>> for Service {
     }
 
     fn call(&mut self, request: http::Request<tonic::body::Body>) -> Self::Future {
-        let Self { x509, jwt, svids, denied, without_header, unheard_of } = self.clone();
+        let Self {
+            x509,
+            jwt,
+            svids,
+            denied,
+            without_header,
+            unheard_of,
+        } = self.clone();
         Box::pin(async move {
-            if request.headers().get("workload.spiffe.io").is_none_or(|value| value != "true") {
+            if request
+                .headers()
+                .get("workload.spiffe.io")
+                .is_none_or(|value| value != "true")
+            {
                 without_header.fetch_add(1, Ordering::SeqCst);
                 return Ok(Status::invalid_argument("security header missing from request").into_http());
             }
             Ok(match request.uri().path() {
                 "/SpiffeWorkloadAPI/FetchX509Bundles" => {
                     let codec = tonic_prost::ProstCodec::<X509BundlesResponse, Request>::default();
-                    tonic::server::Grpc::new(codec).server_streaming(Streams { states: x509, denied }, request).await
+                    tonic::server::Grpc::new(codec)
+                        .server_streaming(Streams { states: x509, denied }, request)
+                        .await
                 }
                 "/SpiffeWorkloadAPI/FetchJWTBundles" => {
                     let codec = tonic_prost::ProstCodec::<JwtBundlesResponse, Request>::default();
-                    tonic::server::Grpc::new(codec).server_streaming(Streams { states: jwt, denied }, request).await
+                    tonic::server::Grpc::new(codec)
+                        .server_streaming(Streams { states: jwt, denied }, request)
+                        .await
                 }
                 "/SpiffeWorkloadAPI/FetchX509SVID" => {
                     let codec = tonic_prost::ProstCodec::<X509SvidResponse, Request>::default();
-                    tonic::server::Grpc::new(codec).server_streaming(Streams { states: svids, denied }, request).await
+                    tonic::server::Grpc::new(codec)
+                        .server_streaming(
+                            Streams {
+                                states: svids,
+                                denied,
+                            },
+                            request,
+                        )
+                        .await
                 }
                 path => {
                     unheard_of.fetch_add(1, Ordering::SeqCst);

@@ -20,12 +20,17 @@ fn svid(ca: &Ca, id: &str, called: &str) -> X509Svid {
     params.is_ca = rcgen::IsCa::ExplicitNoCa;
     params.key_usages = vec![rcgen::KeyUsagePurpose::DigitalSignature];
     // More than a client's certificate may have.
-    let dns = (0..2 * CERTIFICATE_NAMES).map(|number| rcgen::SanType::DnsName(format!("n{number}.test").try_into().unwrap()));
+    let dns = (0..2 * CERTIFICATE_NAMES)
+        .map(|number| rcgen::SanType::DnsName(format!("n{number}.test").try_into().unwrap()));
     params.subject_alt_names = dns.chain([rcgen::SanType::URI(id.try_into().unwrap())]).collect();
     let issuer = rcgen::Issuer::from_params(&ca.params, &ca.key);
     let leaf = params.signed_by(&key, &issuer).unwrap();
     let chain = [leaf.der().as_ref(), &ca.der].concat();
-    X509Svid { spiffe_id: called.to_owned(), x509_svid: chain, x509_svid_key: key.serialize_der() }
+    X509Svid {
+        spiffe_id: called.to_owned(),
+        x509_svid: chain,
+        x509_svid_key: key.serialize_der(),
+    }
 }
 
 /// What was presented: each chain's leaf, or that there is none any more.
@@ -60,21 +65,36 @@ impl Count for Presented {
 
 #[tokio::test]
 async fn w_12_the_first_svid_is_presented_whenever_the_agent_comes_and_each_rotation_once() {
-    let (mut agent, ca) = (Agent::new(), ca("a"));
-    let (first, other, second) =
-        (svid(&ca, REGISTRY, REGISTRY), svid(&ca, "spiffe://a.example/other", "spiffe://a.example/other"), svid(&ca, REGISTRY, REGISTRY));
+    let mut agent = Agent::new();
+    let ca = ca("a");
+    let first = svid(&ca, REGISTRY, REGISTRY);
+    let other = svid(&ca, "spiffe://a.example/other", "spiffe://a.example/other");
+    let second = svid(&ca, REGISTRY, REGISTRY);
     agent.svids(vec![first.clone(), other]);
     let (_following, presented) = follow(&agent, PACE);
     agent.start();
-    eventually("the first", || presented.last().as_ref() == Some(&first.x509_svid)).await;
+    eventually("the first", || {
+        presented.last().as_ref() == Some(&first.x509_svid)
+    })
+    .await;
     agent.svids(vec![first.clone()]);
     agent.svids(vec![second.clone()]);
-    eventually("the rotation", || presented.last().as_ref() == Some(&second.x509_svid)).await;
-    assert_eq!(presented.count(), 2, "what has not changed is not presented again");
+    eventually("the rotation", || {
+        presented.last().as_ref() == Some(&second.x509_svid)
+    })
+    .await;
+    assert_eq!(
+        presented.count(),
+        2,
+        "what has not changed is not presented again"
+    );
     agent.stop();
     agent.start();
     agent.svids(vec![first.clone()]);
-    eventually("after a restart", || presented.last().as_ref() == Some(&first.x509_svid)).await;
+    eventually("after a restart", || {
+        presented.last().as_ref() == Some(&first.x509_svid)
+    })
+    .await;
     assert_eq!(presented.count(), 3, "an agent that is away withdraws nothing");
 }
 
@@ -82,9 +102,18 @@ async fn w_12_the_first_svid_is_presented_whenever_the_agent_comes_and_each_rota
 fn w_8_what_cannot_be_used_leaves_the_svid_as_it_was() {
     let ca = ca("a");
     let good = svid(&ca, REGISTRY, REGISTRY);
-    let broken = X509Svid { x509_svid: b"no DER".to_vec(), ..good.clone() };
-    let empty = X509Svid { x509_svid: Vec::new(), ..good.clone() };
-    let cut = X509Svid { x509_svid: good.x509_svid[..200].to_vec(), ..good.clone() };
+    let broken = X509Svid {
+        x509_svid: b"no DER".to_vec(),
+        ..good.clone()
+    };
+    let empty = X509Svid {
+        x509_svid: Vec::new(),
+        ..good.clone()
+    };
+    let cut = X509Svid {
+        x509_svid: good.x509_svid[..200].to_vec(),
+        ..good.clone()
+    };
     let mut presented = Vec::new();
     let mut presenter = Presenter::new(|svid: Option<OwnSvid>| presented.push(svid.is_some()));
     presenter.apply(X509SvidResponse { svids: vec![good] });
@@ -98,22 +127,34 @@ fn w_8_what_cannot_be_used_leaves_the_svid_as_it_was() {
     ] {
         presenter.apply(X509SvidResponse { svids: bad });
     }
-    presenter.apply(X509SvidResponse { svids: vec![svid(&ca, REGISTRY, REGISTRY)] });
+    presenter.apply(X509SvidResponse {
+        svids: vec![svid(&ca, REGISTRY, REGISTRY)],
+    });
     assert_eq!(presented, [true, true]);
 }
 
 #[tokio::test]
 async fn w_7_a_denial_on_an_open_stream_withdraws_it() {
-    let (mut agent, ca) = (Agent::new(), ca("a"));
+    let mut agent = Agent::new();
+    let ca = ca("a");
     let own = svid(&ca, REGISTRY, REGISTRY);
     agent.svids(vec![own.clone()]);
     agent.start();
-    let (_following, presented) = follow(&agent, Pace { lasting: Duration::ZERO, ..PACE });
+    let (_following, presented) = follow(
+        &agent,
+        Pace {
+            lasting: Duration::ZERO,
+            ..PACE
+        },
+    );
     eventually("the first", || presented.count() == 1).await;
     agent.deny_svids();
     eventually("it is withdrawn", || presented.count() == 2).await;
     assert_eq!(presented.last(), None);
     agent.svids(vec![own.clone()]);
-    eventually("it comes back", || presented.last().as_ref() == Some(&own.x509_svid)).await;
+    eventually("it comes back", || {
+        presented.last().as_ref() == Some(&own.x509_svid)
+    })
+    .await;
     assert_eq!(presented.count(), 3, "one denial, one withdrawal");
 }

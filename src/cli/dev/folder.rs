@@ -1,6 +1,6 @@
 //! The folder of `wharfinger dev`: what is in it, and what of it must be issued anew.
 
-use super::ledger::Ledger;
+use super::ledger::{Earlier, Ledger};
 use super::pki::{
     AUDIENCE, AUTHORITY_LIFE, Authority, BUILDER, Pair, PkiError, READER, SVID_LIFE, TRUST_DOMAIN,
 };
@@ -82,7 +82,7 @@ pub(super) fn prepare(
     make(path)?;
     let path = fs::canonicalize(path).map_err(|why| failed(path, &why))?;
     let folder = Folder(path);
-    let mut ledger = Ledger::open(&folder.0, &NAMES, HEADER)?;
+    let mut ledger = Ledger::open(&folder.0, &NAMES, &EARLIER)?;
     let mut foreign = ledger.foreign(&NAMES)?;
     if ledger.is_empty() {
         foreign.extend(Some(folder.path(STORE)).filter(|store| store.exists()));
@@ -173,6 +173,46 @@ accessControl:
     )
 }
 
+/// The configuration as the version wrote it that kept no list of its files.
+fn earlier_config(port: u16) -> String {
+    format!(
+        "{HEADER} at every start. Copy it to change it: `wharfinger serve` takes it as it is.
+storage:
+  rootDirectory: store
+http:
+  address: 127.0.0.1
+  port: {port}
+  tls:
+    cert: server.crt
+    key: server.key
+  auth:
+    spiffe:
+      trustDomains:
+        - name: dev.wharfinger.test
+          audiences: [wharfinger-dev]
+          bundle:
+            - file: bundle.json
+accessControl:
+  repositories:
+    '**':
+      policies:
+        - users: ['spiffe://dev.wharfinger.test/ci/builder']
+          actions: [read, create, update, delete]
+        - users: ['spiffe://dev.wharfinger.test/ns/default/']
+          actions: [read]
+log:
+  level: warn
+"
+    )
+}
+
+fn is_earlier(config: &str) -> bool {
+    let port = config
+        .lines()
+        .find_map(|line| line.strip_prefix("  port: ")?.parse().ok());
+    port.is_some_and(|port| config == earlier_config(port))
+}
+
 /// Whether a certificate is missing, cannot be read, or ends within `left`.
 fn is_old(certificate: &Path, now: Timestamp, left: std::time::Duration) -> bool {
     let end = read(certificate)
@@ -233,6 +273,11 @@ fn failed(path: &Path, why: &io::Error) -> FolderError {
 
 /// How the configuration begins. An earlier version is known by it.
 const HEADER: &str = "# Written by `wharfinger dev`";
+const EARLIER: Earlier<'static> = Earlier {
+    config: CONFIG,
+    header: HEADER,
+    is_unchanged: is_earlier,
+};
 const CONFIG: &str = "config.yaml";
 const BUNDLE: &str = "bundle.json";
 const CA_KEY: &str = "ca.key";
@@ -317,7 +362,7 @@ mod tests {
         );
         // Broken already when it was written.
         prepare(temporary.path(), HOME, 0, NOW).unwrap();
-        Ledger::open(temporary.path(), &NAMES, HEADER)
+        Ledger::open(temporary.path(), &NAMES, &EARLIER)
             .unwrap()
             .write(CA_KEY, "no key")
             .unwrap();
@@ -387,15 +432,74 @@ mod tests {
         assert_eq!(all(temporary.path()), before);
     }
 
-    #[test]
-    fn a_folder_of_an_earlier_version_is_taken_over() {
+    /// As the version left it that kept no list.
+    fn earlier(config: &str) -> tempfile::TempDir {
         let temporary = tempfile::tempdir().unwrap();
         prepare(temporary.path(), HOME, 0, NOW).unwrap();
         fs::create_dir(temporary.path().join(STORE)).unwrap();
         fs::remove_file(temporary.path().join(".made-by-dev")).unwrap();
+        fs::write(temporary.path().join(CONFIG), config).unwrap();
+        temporary
+    }
+
+    #[test]
+    fn a_folder_of_an_earlier_version_is_taken_over() {
+        let temporary = earlier(&earlier_config(8443));
         let before = read(&temporary.path().join(CA)).unwrap();
         prepare(temporary.path(), HOME, 0, NOW).unwrap();
         assert_eq!(read(&temporary.path().join(CA)).unwrap(), before);
+        assert_eq!(read(&temporary.path().join(CONFIG)).unwrap(), config(HOME, 0));
+    }
+
+    #[test]
+    fn a_configuration_of_an_earlier_version_that_was_changed_is_left_alone() {
+        let changed = earlier_config(8443).replace("level: warn", "level: info");
+        let temporary = earlier(&changed);
+        let (path, before) = (
+            temporary.path().join(CONFIG),
+            read(&temporary.path().join(CA)).unwrap(),
+        );
+        for _ in 0..2 {
+            let why = prepare(temporary.path(), HOME, 0, NOW).map(drop).unwrap_err();
+            assert!(
+                matches!(&why, FolderError::Foreign { paths } if paths.len() == 1 && paths[0].ends_with(CONFIG)),
+                "{why}"
+            );
+            assert_eq!(read(&path).unwrap(), changed);
+        }
+        // As the message says. The keys are known all the same.
+        fs::rename(&path, temporary.path().join("mine.yaml")).unwrap();
+        prepare(temporary.path(), HOME, 0, NOW).unwrap();
+        assert_eq!(read(&temporary.path().join(CA)).unwrap(), before);
+    }
+
+    #[test]
+    fn what_a_start_left_that_was_killed_is_removed() {
+        let temporary = tempfile::tempdir().unwrap();
+        fs::create_dir(temporary.path().join("certs")).unwrap();
+        let me = std::process::id();
+        // No process has so high a number.
+        let left = [
+            format!("..made-by-dev.{me}.new"),
+            format!(".ca.key.{me}.new"),
+            "certs/.ca.crt.1999999999.new".to_owned(),
+        ];
+        let kept = [".ca.key.new", ".ca.key.x.new", "..made-by-dev.1.new"];
+        for name in left.iter().map(String::as_str).chain(kept) {
+            fs::write(temporary.path().join(name), "half").unwrap();
+        }
+        prepare(temporary.path(), HOME, 0, NOW).unwrap();
+        assert!(left.iter().all(|name| !temporary.path().join(name).exists()));
+        assert!(
+            kept.iter().all(|name| temporary.path().join(name).exists()),
+            "of nobody, or of a process that runs"
+        );
+        // A write that fails leaves nothing.
+        let mut ledger = Ledger::open(temporary.path(), &NAMES, &EARLIER).unwrap();
+        fs::remove_file(temporary.path().join(CONFIG)).unwrap();
+        fs::create_dir(temporary.path().join(CONFIG)).unwrap();
+        ledger.write(CONFIG, "").unwrap_err();
+        assert!(!temporary.path().join(format!(".{CONFIG}.{me}.new")).exists());
     }
 
     #[test]

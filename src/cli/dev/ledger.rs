@@ -2,6 +2,8 @@
 
 use super::folder::FolderError;
 use crate::file_error::FileError;
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
@@ -11,6 +13,8 @@ use std::path::{Path, PathBuf};
 
 /// One line for each content that was written, as `sha256sum` writes them.
 const NAME: &str = ".made-by-dev";
+/// How the name of a file ends that takes the place of another.
+const AFTER: &str = ".new";
 
 /// What was written into a folder.
 pub(super) struct Ledger {
@@ -19,10 +23,23 @@ pub(super) struct Ledger {
     made: BTreeSet<(String, String)>,
 }
 
+/// How to know the files of the version that wrote no list.
+pub(super) struct Earlier<'a> {
+    /// The name of its configuration.
+    pub(super) config: &'a str,
+    /// How that begins, whether it was changed since or not.
+    pub(super) header: &'a str,
+    /// Whether it is as it was written.
+    pub(super) is_unchanged: fn(&str) -> bool,
+}
+
 impl Ledger {
-    /// What is known of a folder. Of a folder of an earlier version, whose configuration begins with
-    /// `header`, these `names` are taken over.
-    pub(super) fn open(folder: &Path, names: &[&str], header: &str) -> Result<Self, FolderError> {
+    /// What is known of a folder, in which `dev` makes files with these `names`. The earlier version wrote no
+    /// list: its files are taken over as `earlier` says.
+    pub(super) fn open(folder: &Path, names: &[&str], earlier: &Earlier<'_>) -> Result<Self, FolderError> {
+        for name in names.iter().chain([&NAME]) {
+            remove_leftovers(&folder.join(name))?;
+        }
         let mut ledger = Self {
             folder: folder.to_owned(),
             made: BTreeSet::new(),
@@ -35,20 +52,30 @@ impl Ledger {
                     .extend(lines.map(|(hash, name)| (name.to_owned(), hash.to_owned())));
             }
             Err(why) if why.kind() == io::ErrorKind::NotFound => {
-                if fs::read_to_string(folder.join("config.yaml"))
-                    .is_ok_and(|config| config.starts_with(header))
-                {
-                    for name in names {
-                        ledger
-                            .made
-                            .extend(ledger.present(name)?.map(|hash| ((*name).to_owned(), hash)));
-                    }
-                }
+                ledger.take_over(names, earlier)?;
             }
             Err(why) => return Err(failed(&folder.join(NAME), &why)),
         }
         ledger.forget_the_past()?;
         Ok(ledger)
+    }
+
+    /// Takes over what the earlier version made, and notes it at once: the configuration may have been
+    /// changed, and be moved away for that.
+    fn take_over(&mut self, names: &[&str], earlier: &Earlier<'_>) -> Result<(), FolderError> {
+        let Ok(config) = fs::read_to_string(self.folder.join(earlier.config)) else {
+            return Ok(());
+        };
+        if !config.starts_with(earlier.header) {
+            return Ok(());
+        }
+        for name in names {
+            if *name != earlier.config || (earlier.is_unchanged)(&config) {
+                self.made
+                    .extend(self.present(name)?.map(|hash| ((*name).to_owned(), hash)));
+            }
+        }
+        self.save()
     }
 
     /// Nothing was made here.
@@ -111,18 +138,57 @@ impl Ledger {
 }
 
 fn replace(path: &Path, text: &str) -> Result<(), FolderError> {
-    let name = path.file_name().unwrap_or_default().display().to_string();
-    let beside = path.with_file_name(format!(".{name}.{}.new", std::process::id()));
-    let written = || {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&beside)?;
-        file.write_all(text.as_bytes())?;
-        fs::rename(&beside, path)
+    let beside = path.with_file_name(format!("{}{}{AFTER}", before(path), std::process::id()));
+    let written = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&beside)
+        .and_then(|mut file| {
+            let written = file
+                .write_all(text.as_bytes())
+                .and_then(|()| fs::rename(&beside, path));
+            if written.is_err() {
+                // The first error is the one to tell.
+                drop(fs::remove_file(&beside));
+            }
+            written
+        });
+    written.map_err(|why| failed(path, &why))
+}
+
+/// Removes what [`replace`] left where it was killed: files of this process's id, which a container gives to
+/// each, and of processes that are gone.
+fn remove_leftovers(path: &Path) -> Result<(), FolderError> {
+    let (Some(folder), start) = (path.parent(), before(path)) else {
+        return Ok(());
     };
-    written().map_err(|why| failed(path, &why))
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(why) => return Err(failed(folder, &why)),
+    };
+    for entry in entries {
+        let name = entry.map_err(|why| failed(folder, &why))?.file_name();
+        let process = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(&start)?.strip_suffix(AFTER)?.parse().ok());
+        if process.is_some_and(|process| process == std::process::id() || is_gone(process)) {
+            let leftover = folder.join(name);
+            fs::remove_file(&leftover).map_err(|why| failed(&leftover, &why))?;
+        }
+    }
+    Ok(())
+}
+
+fn is_gone(process: u32) -> bool {
+    let process = i32::try_from(process).ok().and_then(Pid::from_raw);
+    process.is_some_and(|process| test_kill_process(process) == Err(Errno::SRCH))
+}
+
+/// How the name of a file begins that takes the place of another; then comes the process's id.
+fn before(path: &Path) -> String {
+    format!(".{}.", path.file_name().unwrap_or_default().display())
 }
 
 fn failed(path: &Path, why: &io::Error) -> FolderError {

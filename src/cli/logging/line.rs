@@ -6,7 +6,7 @@
 //!
 //! The one place that bounds what strangers wrote: every text has at most [`LOG_FIELD_BYTES`] as it is
 //! written, so that no request and no certificate, whatever is in it, makes a longer line than its number of
-//! fields allows. Control characters are escaped, so none reaches a terminal.
+//! fields allows. Characters that steer a terminal, reorder a line or split it are escaped.
 
 use crate::clock::{Clock, Timestamp};
 use crate::limits::{LOG_FIELD_BYTES, MESSAGE_BYTES};
@@ -183,7 +183,8 @@ impl<W: Write> Fields<'_, W> {
         let mut text = String::new();
         Cut::text(&mut text, true, most, value)?;
         self.name(name)?;
-        let quote = if text.is_empty() || text.contains([' ', '"', '\\', '=']) {
+        let is_special = |character: char| character.is_whitespace() || matches!(character, '"' | '\\' | '=');
+        let quote = if text.is_empty() || text.contains(is_special) {
             "\""
         } else {
             ""
@@ -283,7 +284,7 @@ fn fitting(text: &str, most: usize) -> (&str, usize) {
         let next = written
             + match character {
                 '"' | '\\' | '\n' => 2,
-                _ if character.is_control() => 6,
+                _ if is_unseen(character) => 6 * character.len_utf16(),
                 _ => character.len_utf8(),
             };
         if next > most {
@@ -294,14 +295,24 @@ fn fitting(text: &str, most: usize) -> (&str, usize) {
     (text, written)
 }
 
-/// 0xc2 is the first byte of U+0080 to U+009F, and of some letters.
+/// Characters that are not ASCII are looked at one by one.
 const fn may_need_escaping(byte: u8) -> bool {
-    byte < b' ' || matches!(byte, b'"' | b'\\' | 0x7f | 0xc2)
+    byte < b' ' || byte >= 0x7f || matches!(byte, b'"' | b'\\')
 }
 
-/// Writes what stands between the quotes of a JSON string (RFC 8259, 7), with every control character
-/// escaped: those that JSON lets through (DEL and U+0080 to U+009F) steer terminals, too. Without quotes
-/// around it, quotes and backslashes stay as they are.
+/// Whether a character steers a terminal, reorders or splits the line, or cannot be seen: Unicode's
+/// categories Cc, Cf, Zl and Zp.
+fn is_unseen(character: char) -> bool {
+    character.is_control()
+        || matches!(character,
+            '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}'..='\u{891}' | '\u{8e2}' | '\u{180e}'
+            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2064}' | '\u{2066}'..='\u{206f}' | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}' | '\u{e0001}' | '\u{e0020}'..='\u{e007f}')
+}
+
+/// Writes what stands between the quotes of a JSON string (RFC 8259, 7), and escapes more than JSON demands:
+/// see [`is_unseen`]. Without quotes around it, quotes and backslashes stay as they are.
 struct Escaped<'a, W> {
     line: &'a mut W,
     quoted: bool,
@@ -310,17 +321,22 @@ struct Escaped<'a, W> {
 impl<W: Write> Write for Escaped<'_, W> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let mut rest = text;
-        while let Some(at) = rest.bytes().position(may_need_escaping) {
+        let needs_escaping =
+            |character| is_unseen(character) || (self.quoted && matches!(character, '"' | '\\'));
+        while let Some(at) = rest.find(needs_escaping) {
             let (plain, from) = rest.split_at(at);
             self.line.write_str(plain)?;
             let mut characters = from.chars();
             match characters.next() {
-                Some(mark @ ('"' | '\\')) if self.quoted => write!(self.line, "\\{mark}"),
-                Some('\n') => self.line.write_str("\\n"),
-                Some(control) if control.is_control() => write!(self.line, "\\u{:04x}", u32::from(control)),
-                Some(other) => self.line.write_char(other),
-                None => Ok(()),
-            }?;
+                Some(mark @ ('"' | '\\')) => write!(self.line, "\\{mark}")?,
+                Some('\n') => self.line.write_str("\\n")?,
+                Some(unseen) => {
+                    for unit in unseen.encode_utf16(&mut [0; 2]) {
+                        write!(self.line, "\\u{unit:04x}")?;
+                    }
+                }
+                None => {}
+            }
             rest = characters.as_str();
         }
         self.line.write_str(rest)
@@ -481,10 +497,48 @@ mod tests {
     }
 
     #[test]
+    fn what_reorders_splits_or_hides_text_is_escaped_and_what_has_any_white_space_is_quoted() {
+        let (clock, _) = Clock::manual(Timestamp::from_millis(1_795_409_759_007));
+        let out = Out::default();
+        let (sink, guard) = logging_to(&out, Form::Text, clock);
+        let tag = "\u{e0041}".repeat(LOG_FIELD_BYTES);
+        tracing::info!(
+            bidi = "a\u{202e}b\u{2066}",
+            lines = "a\u{2028}b\u{2029}",
+            wide = "a\u{3000}b\u{2003}c",
+            thin = "é\u{200b}",
+            tag,
+            "it\u{202e}"
+        );
+        drop(guard);
+        sink.flush();
+        let text = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
+        let tags = r"\udb40\udc41".repeat(LOG_FIELD_BYTES / 12);
+        let expected = format!(
+            "2026-11-23T04:55:59.007Z  INFO it\\u202e bidi=\"a\\u202eb\\u2066\" lines=\"a\\u2028b\\u2029\" wide=\"a\u{3000}b\u{2003}c\" \
+             thin=\"é\\u200b\" tag=\"{tags}{MORE}\"\n"
+        );
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn unicode_says_what_cannot_be_seen() {
+        let all: String = ('\0'..=char::MAX).collect();
+        let unseen = regex::Regex::new(r"[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]").unwrap();
+        let expected: String = unseen.find_iter(&all).map(|found| found.as_str()).collect();
+        assert_eq!(
+            all.chars()
+                .filter(|character| is_unseen(*character))
+                .collect::<String>(),
+            expected
+        );
+    }
+
+    #[test]
     fn a_line_is_json_whatever_is_in_it() {
         let (clock, hand) = Clock::manual(Timestamp::from_millis(1_795_409_759_007));
         let out = Out::default();
-        let nasty = "\"\\\n\r\t\u{1}é\u{1f600}";
+        let nasty = "\"\\\n\r\t\u{1}é\u{1f600}\u{2028}\u{202e}\u{e0041}";
         let (sink, guard) = logging_to(&out, Form::Json, clock);
         tracing::info!(text = nasty, shown = %nasty, debugged = ?Some("x"), number = 7_u64, less = -7, yes = true, none = None::<&str>, "it {}", nasty);
         hand.advance(std::time::Duration::from_millis(1));

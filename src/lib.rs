@@ -1,5 +1,9 @@
 //! Wharfinger: an OCI registry whose credentials are workload identities.
 //!
+//! To find your way, read `docs/design/architecture.md`: it follows a push from the socket to the disk, file
+//! by file. The codes in comments and in the names of tests, such as `X-17` and `D-23`, are defined beside
+//! it.
+//!
 //! One road leads from a connection to a byte, and every step's value can only be made by the step before it:
 //!
 //! ```text
@@ -13,7 +17,7 @@
 //!
 //! | rank | modules |
 //! |---|---|
-//! | 0 | [`oci`], [`budget`], [`spiffe_id`], [`clock`], [`secret`], [`limits`], [`recent`], [`source_address`], [`telemetry`], [`file_error`], [`shell`], `object`: vocabulary, no I/O |
+//! | 0 | [`oci`], [`budget`], [`spiffe_id`], [`clock`], [`secret`], [`limits`], [`recent`], [`source_address`], [`telemetry`], [`file_error`], [`shell`], [`descriptors`], `object`: vocabulary, no I/O |
 //! | 1 | [`trust`] verifies, [`storage`] keeps records and bytes, [`expr`] wraps CEL |
 //! | 2 | [`identity`]: from a credential to an identity; [`workload`]: a workload's own token, for the clients beside it |
 //! | 3 | [`access`]: from an identity to a permit |

@@ -14,6 +14,8 @@
 mod cel;
 #[path = "docs/refused.rs"]
 mod refused;
+#[path = "docs/rules.rs"]
+mod rules;
 
 use serde_json::{Value, json};
 use std::collections::BTreeSet;

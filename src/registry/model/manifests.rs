@@ -92,8 +92,7 @@ fn tagged(name: &'static str, tags: u8) -> Scenario {
     })
 }
 
-/// A push that moves a tag from manifest 0 to 1, one that moves it back, and a collector of 0: the
-/// prototype's.
+/// A push that moves a tag from manifest 0 to 1, one that moves it back, and a collector of 0.
 pub(super) fn tag_away_and_back() -> Scenario {
     tagged("tag-away-and-back", 1)
         .actor(Push::of(1).tagged(0, 1))

@@ -1,4 +1,4 @@
-//! Points 32 to 42: referrers, tags, the catalogue, deletion.
+//! OCI-32 to OCI-42: referrers, tags, the catalogue, deletion.
 
 use super::*;
 

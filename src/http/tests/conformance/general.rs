@@ -1,4 +1,4 @@
-//! Points 1 to 8 and 43: what holds for every request.
+//! OCI-1 to OCI-8 and OCI-43: what holds for every request.
 
 use super::*;
 

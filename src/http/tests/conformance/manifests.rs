@@ -1,4 +1,4 @@
-//! Points 24 to 31: pushing manifests.
+//! OCI-24 to OCI-31: pushing manifests.
 
 use super::*;
 

@@ -1,5 +1,5 @@
-//! The distribution-spec, point by point: each test is named for the point that it proves, and passes over
-//! the store in memory and over a local folder.
+//! The distribution-spec, rule by rule (`docs/design/rules/registry.md`): each test is named for the rule
+//! that it proves, and passes over the store in memory and over a local folder.
 //!
 //! <https://github.com/opencontainers/distribution-spec/blob/main/spec.md>
 

@@ -1,4 +1,4 @@
-//! Points 9 to 13: pulling.
+//! OCI-9 to OCI-13: pulling.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Points 14 to 23: pushing blobs.
+//! OCI-14 to OCI-23: pushing blobs.
 
 use super::*;
 

@@ -1,9 +1,13 @@
-//! The shape of the code: a module imports only from lower ranks, and siblings above rank 0 do not know each
-//! other. Every path in
+//! The shape of the code. A module imports only from lower ranks, and modules of one rank above 0 do not know
+//! each other. Files that share a folder form no circle. Every path in the sources counts, not only `use`
+//! lines. Test code may look anywhere.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
-//! the sources counts, not only `use` lines; test code may look anywhere.
 
+mod circles;
+mod paths;
+
+use paths::{files, is_test, paths_of};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use syn::visit::Visit;
@@ -183,7 +187,7 @@ fn debugged(source: &str) -> usize {
             if !item
                 .attrs
                 .iter()
-                .any(|attr| attr.path().is_ident("cfg") && quote(&attr.meta).contains("test"))
+                .any(|attr| attr.path().is_ident("cfg") && paths::quote(&attr.meta).contains("test"))
             {
                 syn::visit::visit_item_mod(self, item);
             }
@@ -216,12 +220,7 @@ fn sources() -> Vec<(PathBuf, String, BTreeSet<String>)> {
             .as_os_str()
             .to_string_lossy();
         let module = first.trim_end_matches(".rs").to_owned();
-        let is_test = relative.components().any(|part| {
-            ["tests", "tests.rs", "testing", "testing.rs"]
-                .iter()
-                .any(|name| part.as_os_str() == *name)
-        });
-        if !is_test && module != "lib" && module != "main" {
+        if !is_test(relative) && module != "lib" && module != "main" {
             all.push((
                 file.clone(),
                 module,
@@ -233,85 +232,6 @@ fn sources() -> Vec<(PathBuf, String, BTreeSet<String>)> {
     all
 }
 
-fn paths_of(source: &str) -> BTreeSet<String> {
-    let mut found = Paths::default();
-    found.visit_file(&syn::parse_file(source).expect("source that compiles"));
-    found.0
-}
-
-#[derive(Default)]
-struct Paths(BTreeSet<String>);
-
-impl<'ast> Visit<'ast> for Paths {
-    fn visit_path(&mut self, path: &'ast syn::Path) {
-        self.0.insert(
-            path.segments
-                .iter()
-                .map(|segment| segment.ident.to_string())
-                .collect::<Vec<_>>()
-                .join("::"),
-        );
-        syn::visit::visit_path(self, path);
-    }
-
-    fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
-        self.tree(String::new(), &item.tree);
-    }
-
-    fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
-        let for_tests = item
-            .attrs
-            .iter()
-            .any(|attr| attr.path().is_ident("cfg") && quote(&attr.meta).contains("test"));
-        if !for_tests {
-            syn::visit::visit_item_mod(self, item);
-        }
-    }
-}
-
-impl Paths {
-    fn tree(&mut self, before: String, tree: &syn::UseTree) {
-        let join = |name: String| {
-            if before.is_empty() {
-                name
-            } else {
-                format!("{before}::{name}")
-            }
-        };
-        match tree {
-            syn::UseTree::Path(path) => self.tree(join(path.ident.to_string()), &path.tree),
-            syn::UseTree::Name(name) => drop(self.0.insert(join(name.ident.to_string()))),
-            syn::UseTree::Rename(rename) => drop(self.0.insert(join(rename.ident.to_string()))),
-            syn::UseTree::Glob(_) => drop(self.0.insert(join("*".into()))),
-            syn::UseTree::Group(group) => group
-                .items
-                .iter()
-                .for_each(|item| self.tree(before.clone(), item)),
-        }
-    }
-}
-
-fn quote(meta: &syn::Meta) -> String {
-    match meta {
-        syn::Meta::List(list) => list.tokens.to_string(),
-        _ => String::new(),
-    }
-}
-
 fn rank(module: &str) -> Option<usize> {
     RANKS.iter().position(|modules| modules.contains(&module))
-}
-
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(files(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-    found.sort();
-    found
 }

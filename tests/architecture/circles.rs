@@ -1,0 +1,286 @@
+//! Files of one folder form no circle: of two that need each other, one cannot be read, moved or replaced
+//! alone. A third file with what both need usually opens the circle.
+
+use super::paths::{files, is_test, paths_of, quote};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// The path of a module, from the root of its crate.
+type Module = Vec<String>;
+
+/// Circles that are still to be opened.
+const OPEN: &[&str] = &[
+    "access::actions and access::permit name each other: access::actions -> access::permit -> access::actions",
+    "access::decide, access::policy and access::explain name each other: access::decide -> access::policy -> access::explain -> access::decide",
+    "access::explain and access::policy name each other: access::explain -> access::policy -> access::explain",
+    "cli::dev::folder and cli::dev::ledger name each other: cli::dev::folder -> cli::dev::ledger -> cli::dev::folder",
+    "content and push name each other: content -> push -> content",
+    "expr::check and expr::invalid name each other: expr::check -> expr::invalid -> expr::check",
+    "http::auth and http::handlers name each other: http::auth -> http::handlers -> http::auth",
+    "identity::authenticator and identity::minted name each other: identity::authenticator -> identity::minted -> identity::authenticator",
+    "identity::token_server and identity::authenticator name each other: identity::token_server -> identity::authenticator -> identity::token_server",
+    "oci::descriptor and oci::manifest name each other: oci::descriptor -> oci::manifest -> oci::descriptor",
+    "registry::keys and registry::records name each other: registry::keys -> registry::records -> registry::keys",
+    "registry::model::actors and registry::model::world name each other: registry::model::actors -> registry::model::world -> registry::model::actors",
+    "registry::model::actors::burial and registry::model::actors::tags name each other: registry::model::actors::burial -> registry::model::actors::tags -> registry::model::actors::burial",
+    "registry::model::invariants and registry::model::scenario name each other: registry::model::invariants -> registry::model::scenario -> registry::model::invariants",
+    "registry::model::io, registry::model::scenario and registry::model::actors name each other: registry::model::io -> registry::model::scenario -> registry::model::actors -> registry::model::io",
+    "registry::states and registry::records name each other: registry::states -> registry::records -> registry::states",
+    "registry::suspecting, registry::keys and registry::uploads name each other: registry::suspecting -> registry::keys -> registry::uploads -> registry::suspecting",
+    "registry::typed_store, registry::keys and registry::uploads name each other: registry::typed_store -> registry::keys -> registry::uploads -> registry::typed_store",
+    "registry::uploads and registry::keys name each other: registry::uploads -> registry::keys -> registry::uploads",
+    "storage::local::backup and storage::local::folder name each other: storage::local::backup -> storage::local::folder -> storage::local::backup",
+    "storage::local::blobs and storage::local::reading name each other: storage::local::blobs -> storage::local::reading -> storage::local::blobs",
+    "storage::local::convert and storage::local::folder name each other: storage::local::convert -> storage::local::folder -> storage::local::convert",
+    "storage::local::hold and storage::local::values name each other: storage::local::hold -> storage::local::values -> storage::local::hold",
+    "storage::local::log and storage::local::records name each other: storage::local::log -> storage::local::records -> storage::local::log",
+    "storage::local::records and storage::local::folder name each other: storage::local::records -> storage::local::folder -> storage::local::records",
+    "storage::local::space, storage::local::folder and storage::local::backup name each other: storage::local::space -> storage::local::folder -> storage::local::backup -> storage::local::space",
+    "storage::local::writer, storage::local::log and storage::local::records name each other: storage::local::writer -> storage::local::log -> storage::local::records -> storage::local::writer",
+    "trust::authorities and trust::newer name each other: trust::authorities -> trust::newer -> trust::authorities",
+    "trust::content, trust::jwks, trust::jwt, trust::newer and trust::refresh name each other: trust::content -> trust::jwks -> trust::jwt -> trust::newer -> trust::refresh -> trust::content",
+    "trust::jwks and trust::jwt name each other: trust::jwks -> trust::jwt -> trust::jwks",
+    "trust::jwt::again and trust::jwt::verify name each other: trust::jwt::again -> trust::jwt::verify -> trust::jwt::again",
+    "trust::refresh and trust::newer name each other: trust::refresh -> trust::newer -> trust::refresh",
+    "trust::sharing and trust::authorities name each other: trust::sharing -> trust::authorities -> trust::sharing",
+    "trust::slot and trust::status name each other: trust::slot -> trust::status -> trust::slot",
+    "trust::status and trust::jwks name each other: trust::status -> trust::jwks -> trust::status",
+    "trust::tls::failure and trust::tls::verdict name each other: trust::tls::failure -> trust::tls::verdict -> trust::tls::failure",
+    "trust::x509, trust::slot, trust::jwks, trust::jwt, trust::newer, trust::refresh and trust::content name each other: trust::x509 -> trust::slot -> trust::jwks -> trust::jwt -> trust::newer -> trust::refresh -> trust::content -> trust::x509",
+    "trust::x509::again and trust::x509::verify name each other: trust::x509::again -> trust::x509::verify -> trust::x509::again",
+    "trust::x509::candidates and trust::x509::verify name each other: trust::x509::candidates -> trust::x509::verify -> trust::x509::candidates",
+    "trust::x509::claims and trust::x509::leaf name each other: trust::x509::claims -> trust::x509::leaf -> trust::x509::claims",
+    "workload::github and workload::source name each other: workload::github -> workload::source -> workload::github",
+    "workload::surroundings and workload::github name each other: workload::surroundings -> workload::github -> workload::surroundings",
+    "workload::token and workload::source name each other: workload::token -> workload::source -> workload::token",
+];
+
+#[derive(Default)]
+struct Tree {
+    /// The paths that each module names.
+    named: BTreeMap<Module, BTreeSet<String>>,
+    /// The child that a name of a module comes from: `mod.rs` says `use child::Name`.
+    from: BTreeMap<Module, BTreeMap<String, String>>,
+}
+
+#[test]
+fn no_files_of_a_folder_form_a_circle() {
+    let benches = std::fs::read_dir("benches")
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let roots = std::iter::once("src".into()).chain(benches);
+    let found: Vec<_> = roots.flat_map(|root| Tree::read(&root).circles()).collect();
+    let wrong: Vec<_> = found
+        .iter()
+        .filter(|circle| !OPEN.contains(&circle.as_str()))
+        .cloned()
+        .collect();
+    let opened: Vec<_> = OPEN
+        .iter()
+        .filter(|circle| !found.iter().any(|found| found == *circle))
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(
+        opened.is_empty(),
+        "no longer circles, take them out of the list: {opened:?}"
+    );
+}
+
+#[test]
+fn the_check_sees_circles_by_any_kind_of_path() {
+    let module = |path: &str| {
+        path.split("::")
+            .filter(|name| !name.is_empty())
+            .map(str::to_owned)
+            .collect::<Module>()
+    };
+    let tree = |sources: &[(&str, &str)]| {
+        let mut tree = Tree::default();
+        sources
+            .iter()
+            .for_each(|(path, source)| tree.add(module(path), source));
+        tree.circles()
+    };
+    let circle = vec!["a and b name each other: a -> b -> a".to_owned()];
+    assert_eq!(
+        tree(&[("a", "use super::b::X;"), ("b", "fn f() { crate::a::g() }")]),
+        circle
+    );
+    assert_eq!(
+        tree(&[
+            ("", "mod a; mod b; use b::X;"),
+            ("a", "use super::X;"),
+            ("b", "use crate::a;")
+        ]),
+        circle
+    );
+    assert_eq!(
+        tree(&[
+            ("a", "use super::b::inner::X;"),
+            ("b", ""),
+            ("b::inner", "use super::super::a;")
+        ]),
+        circle
+    );
+    let three = [
+        ("m", ""),
+        ("m::a", "use super::b;"),
+        ("m::b", "use super::c;"),
+        ("m::c", "use super::a;"),
+    ];
+    assert_eq!(
+        tree(&three),
+        ["m::a, m::b and m::c name each other: m::a -> m::b -> m::c -> m::a"]
+    );
+    let straight = [
+        ("a", "use super::b;"),
+        ("b", "#[cfg(test)] mod tests { use crate::a; }"),
+    ];
+    assert_eq!(tree(&straight), Vec::<String>::new());
+}
+
+impl Tree {
+    fn read(root: &Path) -> Self {
+        let mut tree = Self::default();
+        for file in files(root) {
+            let relative = file.strip_prefix(root).unwrap();
+            if is_test(relative) {
+                continue;
+            }
+            let mut module: Module = relative
+                .iter()
+                .map(|part| part.to_string_lossy().trim_end_matches(".rs").to_owned())
+                .collect();
+            if module
+                .last()
+                .is_some_and(|last| ["mod", "lib", "main"].contains(&last.as_str()))
+            {
+                module.pop();
+            }
+            tree.add(module, &std::fs::read_to_string(&file).unwrap());
+        }
+        tree
+    }
+
+    fn add(&mut self, module: Module, source: &str) {
+        for item in syn::parse_file(source).expect("source that compiles").items {
+            let syn::Item::Use(item) = item else { continue };
+            if !item.attrs.iter().any(|attr| quote(&attr.meta).contains("test")) {
+                self.imported(&module, None, &item.tree);
+            }
+        }
+        self.named.entry(module).or_default().extend(paths_of(source));
+    }
+
+    fn imported(&mut self, module: &Module, child: Option<&str>, tree: &syn::UseTree) {
+        let mut take = |name: String| {
+            if let Some(child) = child {
+                self.from
+                    .entry(module.clone())
+                    .or_default()
+                    .insert(name, child.to_owned());
+            }
+        };
+        match tree {
+            syn::UseTree::Path(path) if path.ident == "self" => self.imported(module, child, &path.tree),
+            syn::UseTree::Path(path) => {
+                self.imported(module, Some(child.unwrap_or(&path.ident.to_string())), &path.tree)
+            }
+            syn::UseTree::Name(name) => take(name.ident.to_string()),
+            syn::UseTree::Rename(rename) => take(rename.rename.to_string()),
+            syn::UseTree::Group(group) => group
+                .items
+                .iter()
+                .for_each(|tree| self.imported(module, child, tree)),
+            syn::UseTree::Glob(_) => {}
+        }
+    }
+
+    /// The module whose content a path of `module` names, if it is one of this crate's.
+    fn resolve(&self, module: &Module, path: &str) -> Option<Module> {
+        let mut at = module.clone();
+        let mut names = path.split("::").peekable();
+        if names.next_if_eq(&"crate").is_some() {
+            at.clear();
+        } else {
+            while let Some(name) = names.next_if(|name| ["self", "super"].contains(name)) {
+                if name == "super" {
+                    at.pop()?;
+                }
+            }
+        }
+        for name in names {
+            let child = [&at[..], &[name.to_owned()]].concat();
+            if self.named.contains_key(&child) {
+                at = child;
+                continue;
+            }
+            let Some(source) = self.from.get(&at).and_then(|from| from.get(name)) else {
+                break;
+            };
+            let source = [&at[..], std::slice::from_ref(source)].concat();
+            if self.named.contains_key(&source) {
+                at = source;
+            }
+            break;
+        }
+        Some(at)
+    }
+
+    fn circles(&self) -> Vec<String> {
+        let mut edges: BTreeMap<Module, BTreeSet<Module>> = BTreeMap::new();
+        for (module, paths) in &self.named {
+            for target in paths.iter().filter_map(|path| self.resolve(module, path)) {
+                let shared = module
+                    .iter()
+                    .zip(&target)
+                    .take_while(|(one, other)| one == other)
+                    .count();
+                if let (Some(own), Some(other)) = (module.get(..=shared), target.get(..=shared)) {
+                    edges.entry(own.to_vec()).or_default().insert(other.to_vec());
+                }
+            }
+        }
+        let mut reported = BTreeSet::new();
+        edges
+            .keys()
+            .filter_map(|from| round(from, &edges))
+            .filter(|circle| reported.insert(sorted(circle)))
+            .map(|circle| told(&circle))
+            .collect()
+    }
+}
+
+/// The shortest way from a module back to itself.
+fn round(from: &Module, edges: &BTreeMap<Module, BTreeSet<Module>>) -> Option<Vec<Module>> {
+    let mut ways = std::collections::VecDeque::from([vec![from.clone()]]);
+    let mut seen = BTreeSet::new();
+    while let Some(way) = ways.pop_front() {
+        for next in edges.get(way.last()?).into_iter().flatten() {
+            if next == from {
+                return Some(way);
+            }
+            if seen.insert(next.clone()) {
+                ways.push_back([&way[..], std::slice::from_ref(next)].concat());
+            }
+        }
+    }
+    None
+}
+
+fn sorted(circle: &[Module]) -> Vec<Module> {
+    let mut modules = circle.to_vec();
+    modules.sort();
+    modules
+}
+
+fn told(circle: &[Module]) -> String {
+    let names: Vec<_> = circle.iter().map(|module| module.join("::")).collect();
+    let (last, others) = names.split_last().expect("a circle has modules");
+    format!(
+        "{} and {last} name each other: {} -> {}",
+        others.join(", "),
+        names.join(" -> "),
+        names[0]
+    )
+}

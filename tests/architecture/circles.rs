@@ -277,10 +277,10 @@ fn sorted(circle: &[Module]) -> Vec<Module> {
 fn told(circle: &[Module]) -> String {
     let names: Vec<_> = circle.iter().map(|module| module.join("::")).collect();
     let (last, others) = names.split_last().expect("a circle has modules");
+    let first = names.first().expect("a circle has modules");
     format!(
-        "{} and {last} name each other: {} -> {}",
+        "{} and {last} name each other: {} -> {first}",
         others.join(", "),
-        names.join(" -> "),
-        names[0]
+        names.join(" -> ")
     )
 }

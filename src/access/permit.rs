@@ -106,6 +106,12 @@ impl<A> Permit<A> {
         Self::new(repository.parse().unwrap(), principal, Actions::ALL)
     }
 
+    /// The same for somebody whose deletions must not take several tags along.
+    pub(crate) fn for_test_detecting(repository: &str, principal: Principal) -> Self {
+        let actions = [Action::Delete, Action::DetectManifestCollision].iter().collect();
+        Self::new(repository.parse().unwrap(), principal, actions)
+    }
+
     pub(crate) fn for_test_limited(
         repository: &str,
         principal: Principal,

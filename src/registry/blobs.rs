@@ -87,24 +87,28 @@ impl Registry {
         to_its_end(async move {
             let key = keys::link(&digest, &repository);
             let referenced = || registry.is_referenced(&repository, &digest);
-            let judged = match registry
-                .records
-                .judge(&key, LinkRecord::can_be_deleted, referenced)
-                .await
-            {
-                // A push that needs it must write it anew first, and then it is another one.
-                Err(why) if why.is_damage() => {
-                    if registry.is_referenced(&repository, &digest).await? {
-                        Judged::Needed
-                    } else if registry.records.delete_damaged(&key).await? {
-                        Judged::Taken
-                    } else {
-                        return Err(contended());
+            let judge = || async {
+                match registry
+                    .records
+                    .judge(&key, LinkRecord::can_be_deleted, &referenced)
+                    .await
+                {
+                    // A push that needs it must write it anew first, and then it is another one.
+                    Err(why) if why.is_damage() => {
+                        if registry.is_referenced(&repository, &digest).await? {
+                            Ok(Some(Judged::Needed))
+                        } else {
+                            Ok(registry
+                                .records
+                                .delete_damaged(&key)
+                                .await?
+                                .then_some(Judged::Taken))
+                        }
                     }
+                    judged => judged.map(Some),
                 }
-                judged => judged?,
             };
-            match judged {
+            match until_settled(judge).await? {
                 Judged::Absent => Err(Error::BlobUnknown),
                 Judged::Needed => Err(Error::Referenced),
                 Judged::Taken => registry.leave(&repository).await,
@@ -270,6 +274,19 @@ impl Registry {
     /// Makes the blob's record live with intact bytes, those that were `brought` if need be. `None` if there
     /// are none.
     async fn settle(&self, digest: &Digest, brought: Option<&Brought>) -> Result<Option<BlobRecord>, Error> {
+        let settled = until_settled(|| self.settle_once(digest, brought)).await?;
+        if let Some((blob, brought)) = settled.as_ref().zip(brought) {
+            brought.note_published(&blob.generation);
+        }
+        Ok(settled)
+    }
+
+    /// `None` if another push has just replaced a damaged record.
+    async fn settle_once(
+        &self,
+        digest: &Digest,
+        brought: Option<&Brought>,
+    ) -> Result<Option<Option<BlobRecord>>, Error> {
         let own = brought.and_then(Brought::unpublished);
         let decide = |found: Option<Found<BlobRecord>>| async move {
             let found = found.map(|found| found.record);
@@ -283,21 +300,18 @@ impl Registry {
             Ok(BlobRecord::settle(found, intact, own))
         };
         let key = keys::blob(digest);
-        let settled = match (self.records.change_after(&key, decide).await, own) {
+        match (self.records.change_after(&key, decide).await, own) {
             // The name of the old bytes is lost.
             (Err(why), Some(own)) if why.is_damage() => {
                 let blob = BlobRecord::live(own.clone());
-                if !self.records.replace_damaged(&key, &blob).await? {
-                    return Err(contended());
-                }
-                Some(blob)
+                Ok(self
+                    .records
+                    .replace_damaged(&key, &blob)
+                    .await?
+                    .then_some(Some(blob)))
             }
-            (settled, _) => unless_unreadable(settled)?.and_then(|(settled, _)| settled),
-        };
-        if let Some((blob, brought)) = settled.as_ref().zip(brought) {
-            brought.note_published(&blob.generation);
+            (settled, _) => Ok(Some(unless_unreadable(settled)?.and_then(|(settled, _)| settled))),
         }
-        Ok(settled)
     }
 
     /// The bytes of the blob that this caller may have here and that are intact as far as is known, so that

@@ -156,6 +156,16 @@ impl Registry {
         repository: &RepositoryName,
         tag: &Tag,
     ) -> Result<bool, Error> {
+        until_settled(|| self.delete_tag_once(condition, repository, tag)).await
+    }
+
+    /// `None` if a push has just replaced a tag that nobody could read.
+    async fn delete_tag_once(
+        &self,
+        condition: &Condition,
+        repository: &RepositoryName,
+        tag: &Tag,
+    ) -> Result<Option<bool>, Error> {
         let key = keys::tag(repository, tag);
         let delete = self.records.change(&key, |found| {
             let Some(target) = found.as_ref().and_then(|found| found.record.target()) else {
@@ -171,14 +181,16 @@ impl Registry {
         let deleted = match delete.await {
             // Where it led is lost.
             Err(why) if why.is_damage() && condition.is_empty() => {
-                return self.records.delete_damaged(&key).await;
+                return Ok(self.records.delete_damaged(&key).await?.then_some(true));
             }
             Err(why) if why.is_damage() => return Err(Error::ConditionFailed { found: None }),
             deleted => deleted?.0,
         };
-        let Some(digest) = deleted else { return Ok(false) };
+        let Some(digest) = deleted else {
+            return Ok(Some(false));
+        };
         self.clear_back_reference(repository, &digest, tag).await?;
-        Ok(true)
+        Ok(Some(true))
     }
 
     async fn clear_back_reference(

@@ -389,3 +389,91 @@ async fn of_two_deletions_of_one_manifest_none_fails_and_it_is_gone() {
         }
     }
 }
+
+/// The one makes the record whole, and the other finds it whole.
+#[tokio::test]
+async fn two_pushes_of_a_blob_whose_record_is_damaged_both_succeed() {
+    for seed in 0..ORDERS {
+        let bench = Bench::new();
+        let digest = push_blob(&bench.registry, R, b"layer").await;
+        for key in bench.keys("b/").await.into_iter().chain(bench.keys("l/").await) {
+            bench.damage(&key, "{").await;
+        }
+        let registry = bench.interleaved(seed);
+        let push = |repository: &'static str| {
+            let registry = registry.clone();
+            let digest = digest.clone();
+            async move {
+                let upload = registry.start_upload(&create(repository), None).await.unwrap();
+                registry
+                    .finish(&pusher(repository), &upload.id, None, &digest, body(&[b"layer"]))
+                    .await
+            }
+        };
+        let second = if seed % 2 == 0 { R } else { "team/other" };
+        let (one, two) = join(push(R), push(second)).await;
+        assert!(one.is_ok() && two.is_ok(), "seed {seed}: {one:?} {two:?}");
+        for repository in [R, second] {
+            assert_eq!(
+                content(&bench.registry, repository, &digest).await.unwrap(),
+                "layer",
+                "seed {seed}"
+            );
+        }
+        assert_eq!(
+            bench
+                .fsck()
+                .await
+                .0
+                .findings
+                .iter()
+                .filter(|found| found.severity == Severity::Damage)
+                .count(),
+            0,
+            "seed {seed}"
+        );
+    }
+}
+
+/// Their deletion comes before the push, or after it, and is never in its way.
+#[tokio::test]
+async fn a_damaged_record_is_deleted_beside_its_push() {
+    for seed in 0..ORDERS {
+        let bench = Bench::new();
+        let digest = push_image(&bench.registry, R, "config", &json!({})).await;
+        bench
+            .registry
+            .put_tag(&write(R), &"v1".parse().unwrap(), &digest)
+            .await
+            .unwrap();
+        let blob = push_blob(&bench.registry, R, b"layer").await;
+        bench.damage(&format!("r/{R}!/t/v1"), "{").await;
+        bench
+            .damage(keys::link(&blob, &R.parse().unwrap()).as_str(), "{")
+            .await;
+        let registry = bench.interleaved(seed);
+        let tag_name = "v1".parse().unwrap();
+        let reference = tag("v1");
+        let permit = write(R);
+        let (put, deleted) = join(
+            registry.put_tag(&permit, &tag_name, &digest),
+            registry.delete_manifest(&delete(R), &reference),
+        )
+        .await;
+        assert!(put.is_ok() && deleted.is_ok(), "seed {seed}: {put:?} {deleted:?}");
+        let registry = bench.interleaved(seed);
+        let push = async {
+            let upload = registry.start_upload(&create(R), None).await.unwrap();
+            registry
+                .finish(&pusher(R), &upload.id, None, &blob, body(&[b"layer"]))
+                .await
+        };
+        let permit = delete(R);
+        let (pushed, deleted) = join(push, registry.delete_blob(&permit, &blob)).await;
+        // A push that is under way has not made it known yet.
+        assert!(
+            pushed.is_ok() && matches!(deleted, Ok(()) | Err(Error::BlobUnknown)),
+            "seed {seed}: {pushed:?} {deleted:?}"
+        );
+    }
+}

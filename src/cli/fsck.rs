@@ -4,7 +4,7 @@
 use super::bar::Bar;
 use super::{FAILED, SUCCESS, fail, load, say};
 use crate::access::Maintenance;
-use crate::registry::{Checked, Finding, Progress, Registry, Settings, Severity};
+use crate::registry::{Checked, Finding, Marking, Progress, Registry, Settings, Severity};
 use crate::storage::local::Local;
 use serde_json::json;
 use std::io::IsTerminal;
@@ -20,12 +20,15 @@ pub(super) async fn run(file: &Path, as_json: bool, mark: bool) -> u8 {
         Ok(store) => Arc::new(store),
         Err(why) => return fail(&why.to_string()),
     };
+    let bar = Bar::new(!as_json && std::io::stderr().is_terminal());
     let mut report = Report {
         as_json,
-        bar: Bar::new(!as_json && std::io::stderr().is_terminal()),
+        bar,
         damages: 0,
         leftovers: 0,
         marked: 0,
+        cleared: 0,
+        not_marked: 0,
     };
     match store.check() {
         Ok((wrong, left_over)) => {
@@ -70,7 +73,10 @@ struct Report {
     bar: Bar,
     damages: u64,
     leftovers: u64,
+    /// Blobs.
     marked: u64,
+    cleared: u64,
+    not_marked: u64,
 }
 
 impl Report {
@@ -79,13 +85,20 @@ impl Report {
             damages,
             leftovers,
             marked,
+            cleared,
+            not_marked,
             ..
         } = self;
         if self.as_json {
-            say(
-                &json!({"damages": damages, "leftovers": leftovers, "marked": marked, "checked": checked})
-                    .to_string(),
-            );
+            let summary = json!({
+                "damages": damages,
+                "leftovers": leftovers,
+                "marked": marked,
+                "cleared": cleared,
+                "notMarked": not_marked,
+                "checked": checked,
+            });
+            say(&summary.to_string());
         } else {
             let Checked {
                 blobs,
@@ -96,11 +109,16 @@ impl Report {
                 uploads,
             } = checked;
             let verdict = if *damages == 0 { "clean" } else { "DAMAGED" };
-            let marked = if *marked == 0 {
-                String::new()
-            } else {
-                format!(", {marked} blobs marked")
-            };
+            let counted = [
+                (marked, "blobs marked"),
+                (cleared, "marks cleared"),
+                (not_marked, "blobs not marked, since that may pass"),
+            ];
+            let marked: String = counted
+                .iter()
+                .filter(|(count, _)| **count > 0)
+                .map(|(count, what)| format!(", {count} {what}"))
+                .collect();
             say(&format!(
                 "{}: {verdict}: {damages} damages, {leftovers} leftovers{marked}; checked {manifests} manifests, {tags} tags, {blobs} blobs of {bytes} bytes, {links} links and {uploads} uploads",
                 store.display()
@@ -123,15 +141,30 @@ impl Progress for Report {
         }
     }
 
-    fn marked(&mut self, key: &str) {
+    fn marked(&mut self, key: &str, marking: Marking) {
         self.bar.clear();
-        self.marked += 1;
+        let (count, name, title, what) = match marking {
+            Marking::Set => {
+                let what = "clients are told that the blob is not here, and its next push replaces the bytes";
+                (&mut self.marked, "marked", "marked", what)
+            }
+            Marking::Cleared => (
+                &mut self.cleared,
+                "cleared",
+                "cleared",
+                "its bytes are good, and clients are told so again",
+            ),
+            Marking::Uncertain => {
+                let what = "this may pass and says nothing about the bytes: remove the cause and run the same command again";
+                (&mut self.not_marked, "notMarked", "not marked", what)
+            }
+            Marking::Kept => return,
+        };
+        *count += 1;
         if self.as_json {
-            say(&json!({"marked": key}).to_string());
+            say(&json!({name: key}).to_string());
         } else {
-            say(&format!(
-                "marked: {key}: clients are told that the blob is not here, and its next push replaces the bytes"
-            ));
+            say(&format!("{title}: {key}: {what}"));
         }
     }
 

@@ -57,7 +57,7 @@ enum Command {
     Trust(trust::Options),
     /// Check every record, every reference and every byte of a store that is not in use
     #[command(
-        after_help = "Examples:\n  wharfinger fsck /etc/wharfinger/config.yaml\n  wharfinger fsck --mark /etc/wharfinger/config.yaml\n\nDamage is what was acknowledged and is lost, or could be. A leftover costs space and nothing else.\n\nExit codes: 0 no damage, 1 damage or the check could not be made, 2 the configuration is wrong."
+        after_help = "Examples:\n  wharfinger fsck /etc/wharfinger/config.yaml\n  wharfinger fsck --mark /etc/wharfinger/config.yaml\n\nDamage is what was acknowledged and is lost, could be, or cannot be read now. A leftover costs space, or one more push, and nothing else.\n\nExit codes: 0 no damage, 1 damage or the check could not be made, 2 the configuration is wrong."
     )]
     Fsck {
         /// The configuration, in YAML or JSON
@@ -66,7 +66,7 @@ enum Command {
         #[arg(long)]
         json: bool,
         /// Mark the blobs whose bytes are damaged: clients that push are told that they are not here, so that
-        /// they send them again
+        /// they send them again. Clear the marks of those whose bytes are good
         #[arg(long)]
         mark: bool,
     },

@@ -5,6 +5,7 @@
 //! In memory at once: the frame that is being sent and the next one.
 
 use super::More;
+use crate::oci::Digest;
 use crate::storage::{BlobFile, Failure};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -21,6 +22,7 @@ const SHARED_FRAME: usize = 64 * 1024;
 
 /// Exactly `length` bytes of a file, or an error, which cuts the connection.
 pub(super) struct Download {
+    digest: Digest,
     file: Arc<dyn BlobFile>,
     at: u64,
     left: u64,
@@ -37,8 +39,9 @@ enum Ahead {
 
 impl Download {
     /// `more` is told with each frame whether it is the last.
-    pub(super) fn new(file: Arc<dyn BlobFile>, first: u64, length: u64, more: More) -> Self {
+    pub(super) fn new(digest: &Digest, file: Arc<dyn BlobFile>, first: u64, length: u64, more: More) -> Self {
         Self {
+            digest: digest.clone(),
             file,
             at: first,
             left: length,
@@ -85,7 +88,7 @@ impl Download {
                 self.left = self.left.saturating_sub(bytes.len() as u64);
             }
             Err(failure) => {
-                tracing::error!("a download breaks off after {} bytes: {failure}", self.at);
+                tracing::error!(blob.digest = %self.digest, "a download breaks off at byte {}: {failure}", self.at);
                 self.left = 0;
             }
         }
@@ -194,8 +197,18 @@ mod tests {
         }
     }
 
+    fn download_of(file: Arc<dyn BlobFile>, first: u64, length: u64, more: More) -> Download {
+        Download::new(
+            &format!("sha256:{}", "0".repeat(64)).parse().unwrap(),
+            file,
+            first,
+            length,
+            more,
+        )
+    }
+
     async fn all(file: &Arc<Fake>, first: u64, length: u64) -> Bytes {
-        Download::new(file.clone(), first, length, More::default())
+        download_of(file.clone(), first, length, More::default())
             .collect()
             .await
             .unwrap()
@@ -222,7 +235,7 @@ mod tests {
             cached: 100.into(),
             ..Fake::default()
         });
-        let mut download = Download::new(file.clone(), 50, size as u64 - 50, More::default());
+        let mut download = download_of(file.clone(), 50, size as u64 - 50, More::default());
         assert_eq!(
             download.frame().await.unwrap().unwrap().into_data().unwrap(),
             file.part(50, 50)
@@ -259,12 +272,12 @@ mod tests {
                     ..Fake::default()
                 })
             };
-            let mut download = Download::new(file(), 0, size as u64, more.clone());
+            let mut download = download_of(file(), 0, size as u64, more.clone());
             for announced in [true, true, false] {
                 download.frame().await.unwrap().unwrap();
                 assert_eq!(more.is_coming(), announced);
             }
-            let mut given_up = Download::new(file(), 0, size as u64, more.clone());
+            let mut given_up = download_of(file(), 0, size as u64, more.clone());
             given_up.frame().await.unwrap().unwrap();
             assert!(more.is_coming());
             drop(given_up);
@@ -275,7 +288,7 @@ mod tests {
                 broken: true.into(),
                 ..Fake::default()
             });
-            let mut broken = Download::new(broken, 0, size as u64, more.clone());
+            let mut broken = download_of(broken, 0, size as u64, more.clone());
             broken.frame().await.unwrap().unwrap();
             broken.frame().await.unwrap().unwrap_err();
             assert!(!more.is_coming());
@@ -290,7 +303,7 @@ mod tests {
             broken: true.into(),
             ..Fake::default()
         });
-        let mut download = Download::new(file, 0, 10, More::default());
+        let mut download = download_of(file, 0, 10, More::default());
         assert!(download.frame().await.unwrap().is_ok());
         assert!(download.frame().await.unwrap().is_err());
         assert!(download.frame().await.is_none());
@@ -299,7 +312,7 @@ mod tests {
             ..Fake::default()
         });
         assert!(
-            Download::new(short, 0, 11, More::default())
+            download_of(short, 0, 11, More::default())
                 .collect()
                 .await
                 .is_err()

@@ -45,6 +45,7 @@ pub use fuzzing::{hash_state_rewritten, key_rewritten, records_read};
 pub use listing::Page;
 pub use manifests::{Pushed, StoredManifest};
 pub use referrers::Referrers;
+pub use suspecting::Marking;
 pub use uploads::{InvalidUploadId, Pusher, Upload, UploadId};
 
 use crate::access::Repositories;

@@ -31,37 +31,91 @@ pub(super) enum Damage {
     Digest(Digest),
 }
 
+/// What became of the mark that says that a blob's bytes are damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Marking {
+    /// The blob is marked from now on.
+    Set,
+    /// The bytes are good, and the blob is marked no more.
+    Cleared,
+    /// The mark stands as it did, or the blob has other bytes by now.
+    Kept,
+    /// The blob was not marked: its bytes could not be opened or read, and that says nothing certain about
+    /// them.
+    Uncertain,
+}
+
 impl Registry {
-    /// Marks the blob as suspect because its bytes `name` are damaged, and writes one line to the log.
-    /// Returns whether this call marked it: it does nothing if the blob has other bytes by now or is marked
-    /// already.
+    /// Marks the blob as suspect because its bytes `name` are damaged, and writes one line to the log. It
+    /// does nothing if the blob has other bytes by now.
     pub(super) async fn mark_suspect(
         &self,
         digest: &Digest,
         name: &str,
         damage: &Damage,
-    ) -> Result<bool, Error> {
+    ) -> Result<Marking, Error> {
+        if !self.is_certain(name, damage).await {
+            return Ok(Marking::Uncertain);
+        }
         let step = |found: Option<Found<BlobRecord>>| {
             Ok(BlobRecord::suspected(found.map(|found| found.record), name))
         };
         let (marked, _) = self.records.change(&keys::blob(digest), step).await?;
-        if marked {
-            metrics::counter!("wharfinger_blobs_suspected_total").increment(1);
-            tracing::error!(blob.digest = %digest, blob.bytes = name, "the bytes of a blob {damage}; the next push of the blob replaces them");
+        if !marked {
+            return Ok(Marking::Kept);
         }
-        Ok(marked)
+        metrics::counter!("wharfinger_blobs_suspected_total").increment(1);
+        tracing::error!(blob.digest = %digest, blob.bytes = name, "the bytes of a blob {damage}; the next push of the blob replaces them");
+        Ok(Marking::Set)
     }
 
-    /// The same for a caller that goes on without the bytes. A store that takes no change costs a line in the
-    /// log.
-    pub(super) async fn suspect(&self, digest: &Digest, name: &str, damage: &Damage) {
-        if let Err(why) = self.mark_suspect(digest, name, damage).await {
-            tracing::error!(blob.digest = %digest, blob.bytes = name, "the bytes of a blob {damage}, and its record cannot be marked: {why}");
+    /// Clears the mark because the bytes `name` have the digest after all.
+    pub(super) async fn clear_suspicion(&self, digest: &Digest, name: &str) -> Result<Marking, Error> {
+        let step =
+            |found: Option<Found<BlobRecord>>| Ok(BlobRecord::cleared(found.map(|found| found.record), name));
+        let (cleared, _) = self.records.change(&keys::blob(digest), step).await?;
+        Ok(if cleared { Marking::Cleared } else { Marking::Kept })
+    }
+
+    /// Marks the blob for a caller that goes on without the bytes, and returns whether they are damaged for
+    /// certain. A store that takes no change costs a line in the log.
+    pub(super) async fn suspect(&self, digest: &Digest, name: &str, damage: &Damage) -> bool {
+        match self.mark_suspect(digest, name, damage).await {
+            Ok(Marking::Uncertain) => {
+                tracing::error!(blob.digest = %digest, blob.bytes = name, "the bytes of a blob {damage}; it is not marked, since that may pass");
+                return false;
+            }
+            Ok(_) => {}
+            Err(why) => {
+                tracing::error!(blob.digest = %digest, blob.bytes = name, "the bytes of a blob {damage}, and its record cannot be marked: {why}");
+            }
         }
+        true
+    }
+
+    /// An error of the disk is certain if it comes again, and the rest of the disk works.
+    async fn is_certain(&self, name: &str, damage: &Damage) -> bool {
+        let (at, why) = match damage {
+            Damage::Unopened(why) => (None, why),
+            Damage::Unreadable { at, why } => (Some(*at), why),
+            _ => return true,
+        };
+        if matches!(why, Failure::Missing) {
+            return true;
+        }
+        why.shows_damage() && self.bytes.probe().await.is_ok() && self.fails_again(name, at).await
+    }
+
+    async fn fails_again(&self, name: &str, at: Option<u64>) -> bool {
+        let again = match (self.bytes.open(name).await, at) {
+            (Ok(file), Some(at)) => file.read(at, PIECE).await.map(drop),
+            (opened, _) => opened.map(drop),
+        };
+        again.is_err_and(|why| why.shows_damage())
     }
 
     /// Opens the bytes `name` if they are there and have this size. Otherwise the blob is marked, if these
-    /// are its bytes.
+    /// are its bytes. Bytes that cannot be opened now, and may be good, are an error.
     pub(super) async fn open_whole(
         &self,
         digest: &Digest,
@@ -75,10 +129,12 @@ impl Registry {
                 expected: size,
             },
             Err(Failure::Missing) => Damage::Missing,
-            Err(failure) => return Err(failure.into()),
+            Err(failure) => Damage::Unopened(failure),
         };
-        self.suspect(digest, name, &damage).await;
-        Ok(None)
+        match (self.suspect(digest, name, &damage).await, damage) {
+            (false, Damage::Unopened(failure)) => Err(failure.into()),
+            _ => Ok(None),
+        }
     }
 
     /// Whether the bytes `name` are there and, as far as this push can tell, the blob's.
@@ -100,6 +156,7 @@ impl Registry {
                 brought.note_same(name);
                 Ok(true)
             }
+            Some(Damage::Unreadable { why, .. }) if !why.shows_damage() => Err(why.into()),
             Some(damage) => {
                 self.suspect(digest, name, &damage).await;
                 Ok(false)
@@ -201,8 +258,8 @@ impl Brought {
     }
 }
 
-/// An open blob whose record is marked if its bytes turn out to be shorter than they were when they were
-/// opened.
+/// An open blob whose record is marked if its bytes cannot be read, or turn out to be shorter than they were
+/// when they were opened.
 pub(super) struct Watched {
     pub registry: Registry,
     pub digest: Digest,
@@ -222,7 +279,7 @@ impl BlobFile for Watched {
     fn read(&self, offset: u64, most: usize) -> Answer<'_, Bytes> {
         Box::pin(async move {
             let read = self.file.read(offset, most).await;
-            if let Err(why @ Failure::Missing) = &read {
+            if let Err(why) = &read {
                 let damage = Damage::Unreadable {
                     at: offset,
                     why: why.clone(),

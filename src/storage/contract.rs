@@ -4,6 +4,7 @@ use super::Answer;
 use crate::clock::Timestamp;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -148,10 +149,24 @@ impl Failure {
     /// Whether the process, or the machine, has no file descriptors left.
     #[must_use]
     pub fn lacks_descriptors(&self) -> bool {
+        self.comes_from(crate::descriptors::are_lacking)
+    }
+
+    /// Whether bytes that could not be opened or read because of this are damaged: they are missing, or the
+    /// disk or the file system says that it cannot give them back. Other failures say nothing about the
+    /// bytes: a missing permission, too many open files, too little memory, a disk on a network that does not
+    /// answer.
+    #[must_use]
+    pub fn shows_damage(&self) -> bool {
+        matches!(self, Self::Missing)
+            || self.comes_from(|why| why.raw_os_error().is_some_and(|code| DAMAGE.contains(&code)))
+    }
+
+    fn comes_from(&self, such: impl Fn(&std::io::Error) -> bool) -> bool {
         let Self::Io(why) = self else { return false };
         let first: &(dyn std::error::Error + 'static) = &**why;
         std::iter::successors(Some(first), |why| why.source())
-            .any(|why| why.downcast_ref().is_some_and(crate::descriptors::are_lacking))
+            .any(|why| why.downcast_ref().is_some_and(&such))
     }
 
     /// Whether what was to come next is not to be done either. A conflict is an answer, and the others are
@@ -396,3 +411,20 @@ pub(in crate::storage) fn check_name(name: &str) -> Result<(), Failure> {
 #[derive(Debug, thiserror::Error)]
 #[error("not the name of a blob: expected 32 characters of a-z and 0-9")]
 struct NotABlobName;
+
+/// What the system says of a file that it cannot give back: the disk or the file system has lost it, or it is
+/// no file.
+const DAMAGE: &[i32] = &[
+    Errno::IO.raw_os_error(),
+    Errno::BADMSG.raw_os_error(),
+    Errno::ILSEQ.raw_os_error(),
+    Errno::LOOP.raw_os_error(),
+    Errno::NOTDIR.raw_os_error(),
+    Errno::ISDIR.raw_os_error(),
+    #[cfg(target_os = "linux")]
+    Errno::UCLEAN.raw_os_error(),
+    #[cfg(target_os = "linux")]
+    Errno::NODATA.raw_os_error(),
+    #[cfg(target_os = "linux")]
+    Errno::REMOTEIO.raw_os_error(),
+];

@@ -6,6 +6,8 @@ mod contract;
 pub mod local;
 pub mod memory;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
 pub use contract::{

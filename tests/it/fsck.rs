@@ -107,14 +107,9 @@ async fn a_whole_store_is_clean_and_ends_with_0() {
     );
     let (code, out, err) = store.fsck(&["--json"]);
     let checked = json!({"blobs": 1, "bytes": 17, "links": 1, "manifests": 1, "tags": 1, "uploads": 0});
-    assert_eq!(
-        (code, lines(&out), err.as_str()),
-        (
-            0,
-            vec![json!({"damages": 0, "leftovers": 0, "marked": 0, "checked": checked})],
-            ""
-        )
-    );
+    let summary =
+        json!({"damages": 0, "leftovers": 0, "marked": 0, "cleared": 0, "notMarked": 0, "checked": checked});
+    assert_eq!((code, lines(&out), err.as_str()), (0, vec![summary], ""));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -177,6 +172,42 @@ async fn marked_blobs_are_sent_again_and_healed() {
     assert!(app.ended().await.success());
     let (code, out, _) = Store { app }.fsck(&[]);
     assert!(code == 0 && out.contains(": clean: 0 damages, "), "{out}");
+}
+
+/// The registry did not find them when a client asked: their folder was being restored.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_mark_of_bytes_that_came_back_is_shown_and_cleared() {
+    let store = Store::with_an_image().await;
+    let shard = store.bytes().parent().unwrap().to_owned();
+    let aside = store.path("aside");
+    fs::rename(&shard, &aside).unwrap();
+    let path = format!("/v2/team/app/blobs/{}", sha256(CONFIG));
+    let mut app = store.app.restart().await;
+    assert_eq!(app.anonymous().send(Method::HEAD, &path, "").await.status, 404);
+    app.signal(Signal::TERM);
+    assert!(app.ended().await.success());
+    let store = Store { app };
+    fs::rename(&aside, &shard).unwrap();
+
+    let (code, out, _) = store.fsck(&[]);
+    let shown = format!("leftover: {}: is marked as damaged, and its bytes ", blob_key());
+    assert!(
+        code == 0 && out.contains(&shown) && out.contains("clean: 0 damages, 1 leftovers; "),
+        "{out}"
+    );
+    let (code, out, _) = store.fsck(&["--mark"]);
+    let cleared = format!(
+        "cleared: {}: its bytes are good, and clients are told so again\n",
+        blob_key()
+    );
+    assert!(
+        code == 0 && out.contains(&cleared) && out.contains("1 leftovers, 1 marks cleared; "),
+        "{out}"
+    );
+    let (_, out, _) = store.fsck(&["--mark", "--json"]);
+    assert_eq!(lines(&out).len(), 1, "there is none left: {out}");
+    let app = store.app.restart().await;
+    assert_eq!(app.anonymous().send(Method::HEAD, &path, "").await.status, 200);
 }
 
 /// They are not followed, and the check goes on.

@@ -75,7 +75,7 @@ async fn pull(call: &Call, repository: &RepositoryName, digest: &Digest) -> Resu
                 .get::<Connection>()
                 .map(|connection| connection.more.clone())
                 .unwrap_or_default();
-            let download = Download::new(file, first, length, more);
+            let download = Download::new(digest, file, first, length, more);
             let shared = call.parts.version > Version::HTTP_11;
             Ok(reply.body(Body::new(if shared { download.shared() } else { download })))
         }

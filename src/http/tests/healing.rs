@@ -2,6 +2,8 @@
 //! makes it whole.
 
 use super::*;
+use crate::storage::testing::{Failing, When};
+use rustix::io::Errno;
 use std::fs;
 use std::path::PathBuf;
 
@@ -18,9 +20,19 @@ enum Harm {
     Cut,
     Longer,
     Gone,
+    /// It is a link, which the registry does not follow, so it cannot be opened.
+    Link,
 }
 
-const HARMS: [Harm; 5] = [Harm::First, Harm::Last, Harm::Cut, Harm::Longer, Harm::Gone];
+/// None comes after the one that leaves no file to be changed.
+const HARMS: [Harm; 6] = [
+    Harm::First,
+    Harm::Last,
+    Harm::Cut,
+    Harm::Longer,
+    Harm::Gone,
+    Harm::Link,
+];
 
 fn harm(file: &PathBuf, harm: Harm) {
     let mut content = fs::read(file).unwrap();
@@ -30,6 +42,10 @@ fn harm(file: &PathBuf, harm: Harm) {
         Harm::Cut => content.truncate(content.len() / 2),
         Harm::Longer => content.push(b'x'),
         Harm::Gone => return fs::remove_file(file).unwrap(),
+        Harm::Link => {
+            fs::remove_file(file).unwrap();
+            return std::os::unix::fs::symlink("elsewhere", file).unwrap();
+        }
     }
     fs::write(file, content).unwrap();
 }
@@ -48,6 +64,38 @@ enum Way {
 const WAYS: [Way; 3] = [Way::AtOnce, Way::Put, Way::Chunks];
 
 impl Site {
+    /// The same whose files can be made to fail.
+    fn failing() -> (Self, Arc<Failing>) {
+        let mut site = Self::new();
+        let store = Arc::new(Memory::with_clock(site.app.clock.clone()));
+        let failing = Failing::new(store.clone());
+        site.app.registry = registry(store, failing.clone());
+        site.endpoint = Endpoint::new(site.app.clone());
+        (site, failing)
+    }
+
+    /// Whether the whole blob is sent.
+    async fn sends(&self, repository: &str, digest: &str) -> bool {
+        let connection = Connection {
+            peer: None,
+            remote: ([127, 0, 0, 1], 1).into(),
+            tls: true,
+            more: More::default(),
+            caller: Caller::default(),
+        };
+        let request = ask(Method::GET, &format!("/v2/{repository}/blobs/{digest}"))
+            .extension(connection)
+            .body(Body::empty())
+            .unwrap();
+        let response = self.endpoint.clone().call(request).await.unwrap();
+        response.status() == StatusCode::OK
+            && response
+                .into_body()
+                .collect()
+                .await
+                .is_ok_and(|body| sha256(body.to_bytes()) == digest)
+    }
+
     /// The files with blobs' bytes.
     fn files(&self) -> Vec<PathBuf> {
         let list = |folder: PathBuf| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
@@ -206,7 +254,7 @@ async fn bytes_are_not_damaged_because_a_client_sends_others() {
 /// A client that only reads is told so in words; one that pushes is told that the blob is not here.
 #[tokio::test]
 async fn bytes_that_are_not_all_there_are_not_served_and_not_called_here() {
-    for what in [Harm::Cut, Harm::Longer, Harm::Gone] {
+    for what in [Harm::Cut, Harm::Longer, Harm::Gone, Harm::Link] {
         for range in [None, Some("bytes=0-9")] {
             let site = Site::on_disk();
             let content = "layer ".repeat(100);
@@ -282,4 +330,68 @@ async fn a_blob_is_deleted_without_its_bytes() {
         StatusCode::ACCEPTED
     );
     assert_eq!(site.get(&path).await.status, StatusCode::NOT_FOUND);
+}
+
+/// The disk says so with the answer under way, or before it.
+#[tokio::test]
+async fn what_the_disk_cannot_read_is_not_called_here_and_is_healed_by_a_push() {
+    for (when, why) in [
+        (When::Read, Errno::IO),
+        (When::Opened, Errno::IO),
+        (When::Opened, Errno::UCLEAN),
+    ] {
+        for repository in ["open/a", "open/b"] {
+            for is_read_first in [true, false] {
+                let (site, failing) = Site::failing();
+                let digest = site.push_blob("open/a", "layer").await;
+                failing.fail(when, why).await;
+                let what = format!("{when:?} {why} {repository} {is_read_first}");
+                if is_read_first {
+                    assert!(!site.sends("open/a", &digest).await, "{what}");
+                    assert_eq!(
+                        site.head("open/a", &digest).await,
+                        StatusCode::NOT_FOUND,
+                        "{what}"
+                    );
+                }
+                site.push_blob(repository, "layer").await;
+                assert!(
+                    site.sends("open/a", &digest).await && site.sends(repository, &digest).await,
+                    "{what}"
+                );
+                assert_eq!(site.head(repository, &digest).await, StatusCode::OK, "{what}");
+            }
+        }
+    }
+}
+
+/// A push that meets it is refused, since nobody knows whether the blob is here.
+#[tokio::test]
+async fn what_passes_marks_nothing() {
+    for (times, when, why) in [
+        (usize::MAX, When::Opened, Errno::MFILE),
+        (usize::MAX, When::Opened, Errno::ACCESS),
+        (usize::MAX, When::Read, Errno::NOMEM),
+        (usize::MAX, When::Read, Errno::STALE),
+        (1, When::Opened, Errno::IO),
+        (1, When::Read, Errno::IO),
+    ] {
+        let (site, failing) = Site::failing();
+        let digest = site.push_blob("open/a", "layer").await;
+        failing.fail_times(times, when, why).await;
+        assert!(!site.sends("open/a", &digest).await, "{when:?} {why}");
+        failing.work_again();
+        assert_eq!(
+            site.head("open/a", &digest).await,
+            StatusCode::OK,
+            "{when:?} {why}"
+        );
+        assert!(site.sends("open/a", &digest).await, "{when:?} {why}");
+    }
+    let (site, failing) = Site::failing();
+    let digest = site.push_blob("open/a", "layer").await;
+    failing.drop_out(Errno::IO).await;
+    assert!(site.head("open/a", &digest).await.is_server_error());
+    failing.work_again();
+    assert_eq!(site.head("open/a", &digest).await, StatusCode::OK);
 }

@@ -5,7 +5,7 @@ use super::super::keys::{Entry, Key};
 use super::super::states::blob::{BlobRecord, BlobState};
 use super::super::states::link::{LinkRecord, LinkState};
 use super::super::suspecting::Damage;
-use super::super::{Error, keys};
+use super::super::{Error, Marking, keys};
 use super::Check;
 use crate::oci::{Algorithm, Digest, RepositoryName};
 use crate::storage::{BlobFile, Failure, Show};
@@ -54,17 +54,31 @@ impl Check<'_> {
     }
 
     async fn content(&mut self, key: &str, digest: &Digest, blob: &BlobRecord) -> Result<(), Error> {
-        let Err(damage) = self.whole(digest, blob).await? else {
-            return Ok(());
-        };
         let name = &blob.generation;
-        self.damage(key, format!("its bytes {name} {damage}"));
-        if self.marks {
-            match self.registry.mark_suspect(digest, name, &damage).await {
-                Ok(true) => self.progress.marked(key),
-                Ok(false) => {} // it was marked before
-                Err(why) => self.damage(key, format!("cannot be marked: {why}")),
+        let marking = match self.whole(digest, blob).await? {
+            Ok(()) if blob.suspect => {
+                self.leftover(
+                    key,
+                    format!("is marked as damaged, and its bytes {name} are good: `wharfinger fsck --mark` clears the mark"),
+                );
+                if !self.marks {
+                    return Ok(());
+                }
+                self.registry.clear_suspicion(digest, name).await
             }
+            Ok(()) => return Ok(()),
+            Err(damage) => {
+                self.damage(key, format!("its bytes {name} {damage}"));
+                if !self.marks {
+                    return Ok(());
+                }
+                self.registry.mark_suspect(digest, name, &damage).await
+            }
+        };
+        match marking {
+            Ok(Marking::Kept) => {}
+            Ok(marking) => self.progress.marked(key, marking),
+            Err(why) => self.damage(key, format!("its mark cannot be changed: {why}")),
         }
         Ok(())
     }

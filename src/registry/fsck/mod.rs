@@ -10,7 +10,7 @@ mod uploads;
 
 use super::keys::Key;
 use super::records::Stored;
-use super::{Error, Registry};
+use super::{Error, Marking, Registry};
 use crate::access::Maintenance;
 use serde::Serialize;
 use std::collections::HashSet;
@@ -59,8 +59,8 @@ pub struct Checked {
 /// Hears what is found, and how far the check is.
 pub trait Progress: Send {
     fn found(&mut self, finding: Finding);
-    /// The blob's record, under this key, says from now on that its bytes are damaged.
-    fn marked(&mut self, key: &str);
+    /// What the check did with the mark of a blob, whose record has this key.
+    fn marked(&mut self, key: &str, marking: Marking);
     /// Bytes that were hashed, of all there are.
     fn hashed(&mut self, done: u64, of: u64);
 }
@@ -71,7 +71,8 @@ impl Registry {
         self.check_all(false, progress).await
     }
 
-    /// The same. Blobs whose bytes are damaged are marked, so that their next push replaces the bytes.
+    /// The same. Blobs whose bytes are damaged are marked, so that their next push replaces the bytes. The
+    /// mark of those whose bytes are good is cleared.
     pub async fn check_and_mark(
         &self,
         _: &Maintenance,
@@ -105,7 +106,7 @@ impl Registry {
 /// A check under way.
 struct Check<'a> {
     registry: &'a Registry,
-    /// Whether blobs with damaged bytes are marked.
+    /// Whether blobs with damaged bytes are marked, and those with good ones not any more.
     marks: bool,
     progress: &'a mut dyn Progress,
     checked: Checked,

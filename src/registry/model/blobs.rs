@@ -4,7 +4,7 @@
 use super::actors::collect::{CollectBlob, CollectLink, CollectManifest, EmptyTrash, LateDuplicate};
 use super::actors::delete::{DeleteBlob, DeleteManifest};
 use super::actors::push::Push;
-use super::actors::scrub::{Head, Scrub};
+use super::actors::scrub::{Head, Recheck, Scrub};
 use super::actors::upload::Upload;
 use super::invariants;
 use super::scenario::Scenario;
@@ -215,6 +215,51 @@ pub(super) fn damage_and_mount() -> Scenario {
             own: None,
             then: None,
         })
+        .actor(CollectBlob)
+}
+
+pub(super) fn damage_and_recheck() -> Scenario {
+    damaged("damage-and-recheck")
+        .actor(Scrub)
+        .actor(Recheck)
+        .actor(Upload {
+            repository: 1,
+            own: Some(1),
+            then: None,
+        })
+        .actor(Upload {
+            repository: 2,
+            own: None,
+            then: None,
+        })
+}
+
+/// They were out of reach when somebody looked.
+pub(super) fn mark_of_good_bytes() -> Scenario {
+    empty("mark-of-good-bytes")
+        .damages()
+        .bytes(0, Bytes::Good)
+        .record(
+            Key::Blob,
+            Blob {
+                suspect: true,
+                ..Blob::live(0)
+            },
+        )
+        .record(Key::Link(1), Link::live(0))
+        .always(invariants::pushed_bytes_are_good)
+        .actor(Recheck)
+        .actor(Upload {
+            repository: 1,
+            own: Some(1),
+            then: Some(push(1)),
+        })
+        .actor(Upload {
+            repository: 2,
+            own: None,
+            then: None,
+        })
+        .actor(EmptyTrash)
         .actor(CollectBlob)
 }
 

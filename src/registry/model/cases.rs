@@ -46,6 +46,8 @@ pub(super) const CASES: &[Case] = &[
     large(blobs::refreshed_manifest_with_a_blob, 277_302),
     small(blobs::damage_and_push, 67_022),
     small(blobs::damage_and_mount, 181_634),
+    small(blobs::damage_and_recheck, 3_320),
+    small(blobs::mark_of_good_bytes, 27_358),
     small(blobs::damage_of_what_nobody_links, 192_871),
     large(blobs::damage_of_what_two_collectors_take, 3_645_110),
     small(manifests::push_of_an_index, 39_300),
@@ -90,6 +92,7 @@ pub(super) const FAULTS: &[(Fault, Make)] = &[
     (Fault::HeadIgnoresSuspect, blobs::damage_and_push),
     (Fault::SuspectForgotten, blobs::damage_and_mount),
     (Fault::ScrubberTrustsTheDigest, blobs::damage_and_mount),
+    (Fault::MarkClearedUnseen, blobs::damage_and_recheck),
     (Fault::ChildNotRescued, manifests::push_of_an_index),
     (Fault::NoCondemning, manifests::push_of_an_index),
     (

@@ -68,6 +68,8 @@ pub(super) enum Fault {
     SuspectForgotten,
     /// What was found of some bytes is written down of whatever bytes the digest has by then.
     ScrubberTrustsTheDigest,
+    /// A mark is cleared without a look at the bytes.
+    MarkClearedUnseen,
 
     /// The record before is archived after the tag is written.
     ArchivedAfterSwap,

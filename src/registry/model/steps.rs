@@ -97,6 +97,13 @@ pub(super) fn suspect_blob(found: Option<Blob>, name: u8) -> Next<Blob, bool> {
     )
 }
 
+pub(super) fn clear_blob(found: Option<Blob>, name: u8) -> Next<Blob, bool> {
+    small(
+        BlobRecord::cleared(found.map(Small::real), &name.to_string()),
+        |cleared| cleared,
+    )
+}
+
 pub(super) enum Found {
     Pending,
     Committed,

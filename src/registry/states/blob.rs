@@ -101,6 +101,23 @@ impl BlobRecord {
             _ => Next::Keep(false),
         }
     }
+
+    /// Takes the mark away because the bytes `name` turned out to have the digest. Returns whether there was
+    /// a mark.
+    pub(in crate::registry) fn cleared(found: Option<Self>, name: &str) -> Next<Self, bool> {
+        match found {
+            Some(blob) if blob.state != BlobState::Dying && blob.generation == name && blob.suspect => {
+                Next::Write(
+                    Self {
+                        suspect: false,
+                        ..blob
+                    },
+                    true,
+                )
+            }
+            _ => Next::Keep(false),
+        }
+    }
 }
 
 impl Condemnable for BlobRecord {
@@ -221,6 +238,32 @@ mod tests {
                 next,
                 "{found:?} {name}"
             );
+        }
+    }
+
+    #[test]
+    fn only_the_bytes_that_a_blob_has_clear_its_mark() {
+        let suspect = BlobRecord {
+            suspect: true,
+            ..old()
+        };
+        let dying = BlobRecord {
+            state: BlobState::Dying,
+            ..suspect.clone()
+        };
+        for (found, name, next) in [
+            (Some(suspect.clone()), "g", Next::Write(old(), true)),
+            (
+                Some(suspect.condemned()),
+                "g",
+                Next::Write(old().condemned(), true),
+            ),
+            (Some(suspect), "t", Next::Keep(false)),
+            (Some(old()), "g", Next::Keep(false)),
+            (Some(dying), "g", Next::Keep(false)),
+            (None, "g", Next::Keep(false)),
+        ] {
+            assert_eq!(BlobRecord::cleared(found.clone(), name), next, "{found:?} {name}");
         }
     }
 }

@@ -132,14 +132,15 @@ impl Records {
                     Cell::Here(value) => value,
                     Cell::InFile => match self.values.read(version) {
                         // The record may have changed, and its file gone, since the table was read.
-                        Err(Failure::Missing) if before != Some(version) => {
+                        // An error of the disk may pass.
+                        Err(why) if why.shows_damage() && before != Some(version) => {
                             before = Some(version);
                             continue;
                         }
-                        Err(Failure::Missing) => {
+                        Err(why) if why.shows_damage() => {
                             return Err(Failure::Lost {
                                 version: version.into(),
-                                what: values::place(version).into(),
+                                what: values::lost(version, &why).into(),
                             });
                         }
                         value => value?,

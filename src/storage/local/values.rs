@@ -181,9 +181,18 @@ impl Values {
     }
 }
 
-/// Words for a file that should be there.
+/// Words for a file that should be there, and why it cannot be read.
+pub(super) fn lost(version: Number, why: &Failure) -> String {
+    let place = place(version);
+    match why {
+        Failure::Missing => format!("its file {place} is missing"),
+        why => format!("its file {place} cannot be read: {why}"),
+    }
+}
+
+/// The file of a value in the store.
 pub(super) fn place(version: Number) -> String {
-    format!("its file v/{}/{} is missing", shard(version), name(version))
+    format!("v/{}/{}", shard(version), name(version))
 }
 
 pub(super) fn name(version: Number) -> String {

@@ -2,7 +2,7 @@
 
 use super::super::faults::Fault;
 use super::super::io::{Io, Stop};
-use super::super::steps::{Next, rely_on_link, rely_on_manifest, suspect_blob};
+use super::super::steps::{Next, clear_blob, rely_on_link, rely_on_manifest, suspect_blob};
 use super::super::values::{Blob, Key, Link, Manifest};
 use super::{ACKNOWLEDGED, Actor, Effect, IDLE, Outcome, Phase};
 
@@ -30,6 +30,26 @@ impl Actor for Scrub {
         if let Some((_, true)) = written {
             io.note(|world| world.found = true);
         }
+        Ok(written.map_or(Phase::Start, |_| Phase::Done(Outcome::Acknowledged)))
+    }
+}
+
+/// Hashes bytes that are marked, and clears the mark if they are good.
+#[derive(Debug)]
+pub(in super::super) struct Recheck;
+
+impl Actor for Recheck {
+    fn run(&self, _: Phase, io: &mut Io<'_>) -> Result<Phase, Stop> {
+        let (_, blob) = io.get::<Blob>(Key::Blob)?;
+        let Some(hashed) = blob.filter(|blob| blob.suspect) else {
+            return IDLE;
+        };
+        if !io.has(Fault::MarkClearedUnseen) && io.open(hashed.generation)? != Some([1, 0, 0, 0]) {
+            return IDLE;
+        }
+        let written = io.change(Key::Blob, |found: Option<Blob>| {
+            clear_blob(found, hashed.generation)
+        })?;
         Ok(written.map_or(Phase::Start, |_| Phase::Done(Outcome::Acknowledged)))
     }
 }

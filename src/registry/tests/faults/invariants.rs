@@ -90,7 +90,7 @@ impl Progress for Damages {
         }
     }
 
-    fn marked(&mut self, _: &str) {}
+    fn marked(&mut self, _: &str, _: Marking) {}
 
     fn hashed(&mut self, _: u64, _: u64) {}
 }

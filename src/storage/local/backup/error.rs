@@ -42,6 +42,8 @@ pub enum BackupError {
     File { path: PathBuf, source: io::Error },
     #[error("the store in {} cannot be backed up: {source}", folder.display())]
     Store { folder: PathBuf, source: io::Error },
+    #[error("{}, which belongs to a record of the store, cannot be read: {source}; an earlier backup is as it was. Run the same command again, and check the store with `wharfinger fsck` if it fails again", file.display())]
+    Value { file: PathBuf, source: io::Error },
     #[error("the records cannot be copied to {}: {source}", file.display())]
     Records { file: PathBuf, source: rusqlite::Error },
 }

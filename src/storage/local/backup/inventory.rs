@@ -2,7 +2,7 @@
 
 use super::super::records::{BUSY, connect};
 use super::super::writer::Cell;
-use super::super::{Failure, Number};
+use super::super::{Number, values};
 use super::{BackedUp, BackupError, Progress};
 use crate::storage::contract::check_name;
 use bytes::Bytes;
@@ -64,13 +64,15 @@ impl Item {
 }
 
 impl Inventory {
-    /// What the records in `db` name. A record that cannot be read is told as a damage of the store.
+    /// What the records in `db` name. A record whose value is lost (`read_value` gives `None`), or makes no
+    /// sense, is told as a damage of the store. Any other failure ends the backup: what such a record names
+    /// would be missing from it, and from an earlier one.
     pub(super) fn read(
         db: &Connection,
         names: &dyn Names,
-        read_value: impl Fn(Number) -> Result<Bytes, Failure>,
+        read_value: impl Fn(Number) -> Result<Option<Bytes>, BackupError>,
         done: &mut BackedUp,
-    ) -> rusqlite::Result<Self> {
+    ) -> Result<Self, Failed> {
         let mut blobs = Vec::new();
         for prefix in names.prefixes() {
             let mut select =
@@ -82,13 +84,22 @@ impl Inventory {
                     break;
                 }
                 let value = match row.get(2)? {
-                    Cell::Here(value) => Ok(value),
-                    Cell::InFile => read_value(Number(row.get(1)?)),
+                    Cell::Here(value) => value,
+                    Cell::InFile => {
+                        let version = Number(row.get(1)?);
+                        match read_value(version).map_err(Failed::Ended)? {
+                            Some(value) => value,
+                            None => {
+                                done.damage(format!(
+                                    "{key}: its file {} is missing from the store",
+                                    values::place(version)
+                                ));
+                                continue;
+                            }
+                        }
+                    }
                 };
-                match value
-                    .map_err(Into::into)
-                    .and_then(|value| item(names, &key, &value))
-                {
+                match item(names, &key, &value) {
                     Ok(item) => blobs.extend(item),
                     Err(why) => done.damage(format!("{key}: {why}")),
                 }
@@ -146,18 +157,26 @@ fn item(
 /// transaction, so that writers, who go on meanwhile, do not make it begin again; the log grows by what they
 /// write until it is done.
 pub(super) fn copy_records(from: &Path, to: &Path, progress: &Progress) -> Result<Connection, BackupError> {
-    copy_table(from, to, || progress.check()).map_err(|failed| match failed {
-        Failed::Stopped(why) => why,
-        Failed::Records(source) => BackupError::Records {
-            file: to.to_owned(),
-            source,
-        },
-    })
+    copy_table(from, to, || progress.check()).map_err(|failed| failed.at(to))
 }
 
-enum Failed {
-    Stopped(BackupError),
+/// Why the records were not copied, or not read.
+pub(super) enum Failed {
+    Ended(BackupError),
     Records(rusqlite::Error),
+}
+
+impl Failed {
+    /// `file` has the copy of the records.
+    pub(super) fn at(self, file: &Path) -> BackupError {
+        match self {
+            Self::Ended(why) => why,
+            Self::Records(source) => BackupError::Records {
+                file: file.to_owned(),
+                source,
+            },
+        }
+    }
 }
 
 impl From<rusqlite::Error> for Failed {
@@ -183,7 +202,7 @@ fn copy_table(
     })?;
     let copying = Backup::new(&snapshot, &mut db)?;
     loop {
-        between().map_err(Failed::Stopped)?;
+        between().map_err(Failed::Ended)?;
         match copying.step(PAGES)? {
             StepResult::Done => break,
             StepResult::More => {}

@@ -25,10 +25,13 @@ pub(super) use target::MARKER;
 
 use super::hold::Hold;
 use super::records::open_for_writing;
-use super::{Local, blobs, values};
+use super::{Failure, Local, Number, blobs, values};
+use bytes::Bytes;
 use copy::Copier;
 use inventory::{Inventory, Item, copy_records};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::TryLockError;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -139,16 +142,12 @@ impl Local {
                     source,
                 }
             })?;
-        let db = copy_records(self.records.file(), &target.new_records()?, progress)?;
+        let new_records = target.new_records()?;
+        let db = copy_records(self.records.file(), &new_records, progress)?;
         let mut done = BackedUp::default();
-        let read_value = |version| {
-            self.records
-                .values()
-                .read(version)
-                .or_else(|_| held.read_value(version))
-        };
-        let inventory =
-            Inventory::read(&db, backup.names, read_value, &mut done).map_err(target.records_failed())?;
+        let read_value = |version| self.read_value(version, &held);
+        let inventory = Inventory::read(&db, backup.names, read_value, &mut done)
+            .map_err(|failed| failed.at(&new_records))?;
         db.close()
             .map_err(|(_, source)| target.records_failed()(source))?;
         inventory.announce(progress);
@@ -160,6 +159,22 @@ impl Local {
         target.publish()?;
         done.removed = target.remove_others(&inventory)?;
         Ok(done)
+    }
+
+    /// The value of a record, which may have been removed meanwhile. `None` if the store has lost it.
+    fn read_value(&self, version: Number, held: &Held<'_>) -> Result<Option<Bytes>, BackupError> {
+        let read = match self.records.values().read(version) {
+            Err(Failure::Missing) => held.read_value(version),
+            Err(why) => Err(io::Error::other(why)),
+            Ok(value) => Ok(Some(value)),
+        };
+        match read {
+            Ok(None) if held.is_broken() => Err(BackupError::HoldBroken),
+            read => read.map_err(|source| BackupError::Value {
+                file: self.folder.path().join(values::place(version)),
+                source,
+            }),
+        }
     }
 
     fn copy_files(
@@ -196,21 +211,27 @@ impl Local {
 struct Held<'a>([&'a Hold; 2]);
 
 impl<'a> Held<'a> {
-    fn begin(holds: [&'a Hold; 2]) -> std::io::Result<Self> {
+    fn begin(holds: [&'a Hold; 2]) -> io::Result<Self> {
         let held = Self(holds);
         holds.iter().try_for_each(|hold| hold.begin())?;
         Ok(held)
     }
 
-    /// The value of a record that was removed meanwhile.
-    fn read_value(&self, version: super::Number) -> Result<bytes::Bytes, super::Failure> {
+    /// The value of a record that was removed meanwhile. `None` if there is none.
+    fn read_value(&self, version: Number) -> io::Result<Option<Bytes>> {
         let [values, _] = self.0;
-        let mut file = values
-            .open_held(&values::name(version))
-            .map_err(std::io::Error::from)?;
+        let mut file = match values.open_held(&values::name(version)) {
+            Err(Errno::NOENT) => return Ok(None),
+            opened => opened?,
+        };
         let mut value = Vec::new();
-        std::io::Read::read_to_end(&mut file, &mut value)?;
-        Ok(value.into())
+        file.read_to_end(&mut value)?;
+        Ok(Some(value.into()))
+    }
+
+    fn is_broken(&self) -> bool {
+        let [values, _] = self.0;
+        values.is_broken()
     }
 }
 

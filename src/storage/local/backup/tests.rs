@@ -536,3 +536,50 @@ async fn folders_that_are_not_for_it_are_left_as_they_are() {
     let refused = store.back_up_to(&other, ID);
     assert!(matches!(&refused, Err(BackupError::AStore { .. })), "{refused:?}");
 }
+
+/// What it names would be missing from the backup, and would be removed from an earlier one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_record_that_cannot_be_read_ends_the_backup_unless_it_is_lost() {
+    let store = Store::with_files().await;
+    let size = format!("{}5", "0".repeat(LARGE));
+    store.blob("c", "charl", "sealed").await;
+    store.delete("b/c").await;
+    store.record("b/c", &format!("sealed {size} {}", name("c"))).await;
+    let file = || {
+        let list = |folder: PathBuf| {
+            std::fs::read_dir(folder)
+                .unwrap()
+                .map(|entry| entry.unwrap().path())
+        };
+        let mut values = list(store.folder.path().join("v")).flat_map(list);
+        values
+            .find(|file| std::fs::read_to_string(file).unwrap().starts_with("sealed"))
+            .unwrap()
+    };
+    let file = file();
+    let aside = store.elsewhere.path().join("value");
+    assert_eq!(store.back_up().unwrap().damages, 0);
+    assert_eq!(std::fs::read_to_string(store.copy("c")).unwrap(), "charl");
+    std::fs::rename(&file, &aside).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    let failed = store.back_up().unwrap_err();
+    assert!(
+        matches!(&failed, BackupError::Value { file: named, .. } if *named == file),
+        "{failed:?}"
+    );
+    let words = failed.to_string();
+    assert!(
+        words.contains(file.to_str().unwrap()) && words.contains("Run the same command again"),
+        "{words}"
+    );
+    assert_eq!(std::fs::read_to_string(store.copy("c")).unwrap(), "charl");
+    std::fs::remove_dir(&file).unwrap();
+    let done = store.back_up().unwrap();
+    assert!(
+        done.damaged
+            .iter()
+            .any(|damage| damage.starts_with("b/c: its file v/")
+                && damage.ends_with("is missing from the store")),
+        "{done:?}"
+    );
+}

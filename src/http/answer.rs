@@ -477,7 +477,7 @@ impl From<registry::Error> for Fault {
             TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::SizeInvalid),
             TagExists | TagMissing => (StatusCode::FORBIDDEN, ErrorCode::Denied),
             ConditionFailed { .. } => (StatusCode::PRECONDITION_FAILED, ErrorCode::Denied),
-            Referenced | Undecided { .. } | Listed { .. } => {
+            Referenced | Undecided { .. } | Listed { .. } | MayBeListed { .. } => {
                 (StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Denied)
             }
             // As in zot.
@@ -510,7 +510,7 @@ impl From<registry::Error> for Fault {
             Undecided { manifest } => fault
                 .header(ALLOW, "GET, HEAD")
                 .detail(json!({"manifest": manifest.as_str()})),
-            Listed { index } => fault
+            Listed { index } | MayBeListed { index } => fault
                 .header(ALLOW, "GET, HEAD, PUT")
                 .detail(json!({"index": index.as_str()})),
             _ => fault,

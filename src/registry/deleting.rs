@@ -233,9 +233,9 @@ impl Registry {
         only_tag: bool,
     ) -> Result<Option<Error>, Error> {
         if !self.settings.sparse.contain(repository)
-            && let Some(index) = self.index_of(repository, digest).await?
+            && let Some(listed) = self.listed_by(repository, digest).await?
         {
-            return Ok(Some(Error::Listed { index }));
+            return Ok(Some(listed));
         }
         Ok((only_tag && self.has_several_tags(repository, digest).await?).then_some(Error::SeveralTags))
     }
@@ -259,24 +259,22 @@ impl Registry {
         Ok(false)
     }
 
-    /// An index of the repository, committed or being pushed, that lists the manifest.
-    pub(super) async fn index_of(
-        &self,
-        repository: &RepositoryName,
-        child: &Digest,
-    ) -> Result<Option<Digest>, Error> {
+    /// Names an index of the repository, committed or being pushed, that lists the manifest. If there is
+    /// none, names one that cannot be read and was pushed with it.
+    async fn listed_by(&self, repository: &RepositoryName, child: &Digest) -> Result<Option<Error>, Error> {
         let mut entries = self.records.keys(keys::indexes(repository, child), Show::All);
+        let mut unreadable = None;
         while let Some(key) = entries.next().await? {
             let Some(index) = keys::digest_of(entries.prefix().rest(&key)) else {
                 continue;
             };
-            // An index that cannot be read may still list it.
-            let found = unless_unreadable(self.records.look_up(&keys::manifest(repository, &index)).await)?;
-            if found.is_none_or(|found| found.is_some_and(|found| found.record.lists(child))) {
-                return Ok(Some(index));
+            match unless_unreadable(self.records.look_up(&keys::manifest(repository, &index)).await)? {
+                Some(Some(found)) if found.record.lists(child) => return Ok(Some(Error::Listed { index })),
+                Some(_) => {}
+                None => unreadable = Some(Error::MayBeListed { index }),
             }
         }
-        Ok(None)
+        Ok(unreadable)
     }
 
     /// Deletes the manifest and everything that leads to it. `false` if the record has changed; then nothing

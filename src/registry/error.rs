@@ -60,6 +60,11 @@ pub enum Error {
     #[error("the index {index} lists this manifest: delete the index first")]
     Listed { index: Digest },
     #[error(
+        "the index {index} of this repository cannot be read, so it may list this manifest: push that index again, or delete it, and then delete \
+         this manifest"
+    )]
+    MayBeListed { index: Digest },
+    #[error(
         "two or more tags lead to this manifest, and detectManifestCollision refuses to delete them all: delete them by tag"
     )]
     SeveralTags,

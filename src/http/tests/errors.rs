@@ -49,6 +49,13 @@ async fn every_error_of_the_core_has_its_status_and_code() {
             405,
             "DENIED",
         ),
+        (
+            Error::MayBeListed {
+                index: sha256("index").parse().unwrap(),
+            },
+            405,
+            "DENIED",
+        ),
         (Error::Interrupted, 400, "BLOB_UPLOAD_INVALID"),
         (Error::Stalled, 408, "BLOB_UPLOAD_INVALID"),
         (Error::Storage(storage::Failure::Conflict), 503, "UNKNOWN"),

@@ -7,6 +7,7 @@ use std::fs;
 use std::path::PathBuf;
 
 const R: &str = "open/a";
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 impl Site {
     fn store(&self) -> PathBuf {
@@ -95,7 +96,7 @@ async fn a_push_of_an_image_makes_every_record_of_it_whole() {
 
 #[tokio::test]
 async fn a_large_manifest_whose_value_is_lost_or_changed_is_pushed_again() {
-    for lost in [true, false] {
+    for harm in ["lost", "changed", "a link"] {
         let mut site = Site::on_disk();
         let large = json!({"annotations": {"large": "x".repeat(100_000)}});
         let digest = site
@@ -107,12 +108,15 @@ async fn a_large_manifest_whose_value_is_lost_or_changed_is_pushed_again() {
             let list = |folder: PathBuf| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
             let values: Vec<PathBuf> = list(store.join("v")).flat_map(list).collect();
             assert_eq!(values.len(), 1);
-            if lost {
-                fs::remove_file(&values[0]).unwrap();
-            } else {
-                let mut value = fs::read(&values[0]).unwrap();
-                *value.last_mut().unwrap() = b' ';
-                fs::write(&values[0], value).unwrap();
+            let mut value = fs::read(&values[0]).unwrap();
+            fs::remove_file(&values[0]).unwrap();
+            match harm {
+                "changed" => {
+                    *value.last_mut().unwrap() = b' ';
+                    fs::write(&values[0], value).unwrap();
+                }
+                "a link" => std::os::unix::fs::symlink("elsewhere", &values[0]).unwrap(),
+                _ => {}
             }
         });
         let damaged = site.get(&manifest("v1")).await;
@@ -320,4 +324,49 @@ async fn an_upload_that_cannot_be_read_is_over() {
         .send(ask(Method::PATCH, begun.header("location")), "bytes")
         .await;
     assert_eq!(answer.error(), (404, "BLOB_UPLOAD_UNKNOWN".into()));
+}
+
+#[tokio::test]
+async fn an_unreadable_index_keeps_the_manifests_that_it_may_list() {
+    let mut site = Site::on_disk();
+    let child = site
+        .push_image(R, "child", json!({}))
+        .await
+        .header("docker-content-digest")
+        .to_owned();
+    let index =
+        json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [site.described(R, &child).await]});
+    let bad = site
+        .put_at("bad", &index)
+        .await
+        .header("docker-content-digest")
+        .to_owned();
+    let delete = || ask(Method::DELETE, &manifest(&child));
+    let listed = site.send(delete(), Body::empty()).await;
+    assert_eq!(
+        (listed.error().0, &listed.json()["errors"][0]["detail"]),
+        (405, &json!({"index": bad}))
+    );
+    site.damage(&format!(
+        "r/{R}!/m/sha256/{}",
+        bad.strip_prefix("sha256:").unwrap()
+    ));
+    let refused = site.send(delete(), Body::empty()).await;
+    assert_eq!(refused.error(), (405, "DENIED".into()));
+    assert_eq!(
+        (refused.header("allow"), &refused.json()["errors"][0]["detail"]),
+        ("GET, HEAD, PUT", &json!({"index": bad}))
+    );
+    let message = refused.json()["errors"][0]["message"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(
+        message.contains(&format!(
+            "the index {bad} of this repository cannot be read, so it may list this manifest"
+        )),
+        "{message}"
+    );
+    assert_eq!(site.status(Method::DELETE, &manifest(&bad)).await, 202);
+    assert_eq!(site.status(Method::DELETE, &manifest(&child)).await, 202);
 }

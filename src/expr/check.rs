@@ -1,11 +1,11 @@
 //! What the CEL crate would find out only when it evaluates: names that do not exist, patterns that are none,
 //! trees too deep.
 
+use super::regexes::{self, Pattern};
 use super::signatures::{self, MACROS, NAMESPACES, OPERATORS, Signature, Style, TYPE_NAMES};
-use super::{Invalid, env, regexes};
+use super::{Invalid, env};
 use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue};
 use cel::{Context, Value};
-use regex::Regex;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ pub(super) fn check(
     expression: &IdedExpr,
     variables: &[&str],
     known_vars: Option<&BTreeSet<String>>,
-) -> Result<Vec<Arc<Regex>>, Invalid> {
+) -> Result<Vec<Arc<Pattern>>, Invalid> {
     let mut walk = Walk {
         variables,
         known_vars,
@@ -35,7 +35,7 @@ struct Walk<'a> {
     known_vars: Option<&'a BTreeSet<String>>,
     /// Variables of the loops around this place.
     bound: Vec<&'a str>,
-    regexes: Vec<Arc<Regex>>,
+    regexes: Vec<Arc<Pattern>>,
 }
 
 #[derive(Clone, Copy)]

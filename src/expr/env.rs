@@ -1,7 +1,7 @@
 //! The functions: CEL's standard library, and what zot adds to it: strings, encoders, sets, and the lists'
 //! share of optional values.
 
-use super::{fuel, regexes, rewrite};
+use super::{fuel, regexes, rewrite, strings};
 use cel::common::types::{CelBool, CelList, CelOptional, CelString, LIST_TYPE};
 use cel::common::value::{CowVal, Val};
 use cel::{DeclarationError, Env, ExecutionError, extensions};
@@ -16,6 +16,7 @@ static SHARED: LazyLock<Arc<Env>> = LazyLock::new(|| {
         sets,
         matching,
         fuel::declare,
+        strings::declare,
         rewrite::declare,
     ] {
         #[expect(
@@ -69,7 +70,7 @@ fn sets(env: &mut Env) -> Result<(), DeclarationError> {
 
 type Elements<'v> = [Box<dyn Val + 'v>];
 
-/// Each comparison is work that the lists' lengths multiply, so it is paid for.
+/// Pays for every comparison: each element of one list meets all of the other.
 fn of_two_lists<'b, 'v>(
     args: &[CowVal<'b, 'v>],
     relation: impl FnOnce(&Elements<'v>, &Elements<'v>) -> bool,
@@ -77,10 +78,13 @@ fn of_two_lists<'b, 'v>(
     let [left, right] = args else {
         return Err(ExecutionError::missing_argument_or_target());
     };
+    let of_left = fuel::pay(left.as_ref(), fuel::READ)?;
+    let of_right = fuel::pay(right.as_ref(), fuel::READ)?;
     let left = elements(left)?;
     let right = elements(right)?;
-    let comparisons = left.len().saturating_mul(right.len());
-    fuel::spend(i64::try_from(comparisons / 32).unwrap_or(i64::MAX))?;
+    let one_by_one = [(left.len(), of_right), (right.len(), of_left)]
+        .map(|(turns, all)| all.saturating_mul(i64::try_from(turns).unwrap_or(i64::MAX)));
+    fuel::spend(one_by_one.into_iter().min().unwrap_or(0))?;
     Ok(CowVal::owned(CelBool::from(relation(left, right))))
 }
 
@@ -119,8 +123,8 @@ fn of_list<'b, 'v>(
 }
 
 #[expect(clippy::borrowed_box, reason = "what a list's ends are")]
-#[expect(clippy::unnecessary_wraps, reason = "one shape for the functions of a list")]
 fn optional<'b, 'v>(element: Option<&Box<dyn Val + 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
+    element.map_or(Ok(0), |element| fuel::pay(element.as_ref(), fuel::KEEP))?;
     Ok(CowVal::owned(element.map_or_else(CelOptional::none, |element| {
         CelOptional::of(element.clone_as_boxed())
     })))

@@ -1,7 +1,7 @@
 //! Why an expression yielded nothing. The texts name types, functions and what the source itself spells,
 //! never a claim's value.
 
-use super::Kind;
+use super::{Kind, fuel};
 use cel::{ExecutionError, Value};
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,15 +24,33 @@ pub enum Failed {
     /// The function's own message may hold claims, so it stays here.
     #[error("`{function}` cannot work with these values")]
     Function { function: String },
-    #[error("the expression loops over too much; make it do less")]
-    OutOfFuel,
+    /// `expression` is what the configuration spells, shortened.
+    #[error(
+        "`{expression}` is too much work on claims of this size: it loops too often, or builds too long a text or list; \
+         loop over less, move parts into variables, or check first, as in size(claims.groups) <= 100"
+    )]
+    OutOfFuel { expression: String },
     #[error("`{name}` is not known here")]
     Undeclared { name: String },
     #[error("the expression cannot be evaluated on these values")]
     Other,
 }
 
+/// How much of an expression a message repeats, in characters.
+const SHOWN: usize = 100;
+
 impl Failed {
+    pub(super) fn out_of_fuel(source: &str) -> Self {
+        let rest = if source.chars().nth(SHOWN).is_some() {
+            ".."
+        } else {
+            ""
+        };
+        Self::OutOfFuel {
+            expression: source.chars().take(SHOWN).chain(rest.chars()).collect(),
+        }
+    }
+
     pub(super) fn kind(expected: Kind, found: &Value) -> Self {
         Self::Kind {
             expected,
@@ -51,10 +69,24 @@ impl Failed {
             ExecutionError::NoSuchKey(key) => Self::Missing {
                 key: source.contains(key.as_str()).then(|| key.to_string()),
             },
-            ExecutionError::NoSuchOverload(overload) => Self::Operands {
-                operation: readable(overload.function()),
-                operands: overload.argument_types().join(", "),
-            },
+            ExecutionError::NoSuchOverload(overload) => {
+                // The length of a loop's body is its second argument, which nobody wrote.
+                let written = if overload.function() == fuel::LOOP {
+                    1
+                } else {
+                    usize::MAX
+                };
+                let operands: Vec<&str> = overload
+                    .argument_types()
+                    .iter()
+                    .take(written)
+                    .map(String::as_str)
+                    .collect();
+                Self::Operands {
+                    operation: readable(overload.function()),
+                    operands: operands.join(", "),
+                }
+            }
             ExecutionError::UnsupportedBinaryOperator(operator, left, right) => Self::Operands {
                 operation: readable(operator),
                 operands: format!("{}, {}", type_name(&left), type_name(&right)),
@@ -98,11 +130,10 @@ fn readable(function: &str) -> String {
         "mul" => "*",
         "div" => "/",
         "rem" => "%",
-        "@fuel" => "a loop",
-        "@scan" | "@in" => "in",
+        fuel::LOOP => "a loop",
         "_[_]" | "_[?_]" => "[_]",
         "_._" | "_?._" => "._",
-        other => other.trim_matches('_'),
+        other => other.trim_start_matches('@').trim_matches('_'),
     }
     .to_owned()
 }

@@ -1,38 +1,60 @@
-//! A bound on the work of an evaluation: the CEL crate has none, and three nested loops over a long list take
-//! seconds.
+//! A bound on the work and the memory of an evaluation. The CEL crate has none, and a stranger chooses how
+//! large the claims are.
 //!
-//! [`super::rewrite`] lets everything a loop runs over, and everything `in` searches, pass through the
-//! functions here. Evaluation stays on one thread, so the fuel is a thread's.
+//! Work is paid for before it is done. [`super::rewrite`] lets what an expression reads, builds and keeps
+//! pass through the functions here; functions whose work depends on more than one argument's size pay by
+//! themselves. Evaluation stays on one thread, so the fuel is a thread's.
 
 use super::Failed;
-use cel::common::types::{LIST_TYPE, MAP_TYPE};
-use cel::common::value::CowVal;
-use cel::{DeclarationError, Env, ExecutionError};
+use cel::common::types::{
+    BOOL_TYPE, CelBytes, CelDouble, CelInt, CelList, CelMap, CelOptional, CelString, DYN_TYPE, INT_TYPE,
+    Kind, LIST_TYPE, MAP_TYPE,
+};
+use cel::common::value::{CowVal, Val};
+use cel::{DeclarationError, Env, ExecutionError, Value};
 use std::cell::Cell;
 
-/// About 70 ms of nested loops at worst; an ordinary mapping takes less than a hundred.
-pub(super) const FUEL: i64 = 100_000;
-/// How many elements `in` compares for the price of one turn of a loop.
-const SCANNED_PER_FUEL: i64 = 32;
+/// A unit is about 20 ns of work, or 4 bytes of a new value. An ordinary mapping spends a few thousand.
+pub(super) const TANK: i64 = 3_200_000;
+/// One turn of a loop whose body is short.
+const TURN: i64 = 32;
+/// Each part of a longer body.
+const PART: i64 = 4;
 
-pub(super) const LOOP: &str = "@fuel";
-pub(super) const SCAN: &str = "@scan";
+/// What a value costs: so much by itself, and a unit for so many bytes of text.
+#[derive(Clone, Copy)]
+pub(super) struct Price {
+    value: i64,
+    bytes: usize,
+}
+
+/// To compare or search a value.
+pub(super) const READ: Price = Price { value: 1, bytes: 64 };
+/// To build a value or to copy it: at most 13 MB of text or 100,000 elements.
+pub(super) const KEEP: Price = Price { value: 32, bytes: 4 };
+
+pub(super) const LOOP: &str = "@loop";
+pub(super) const READS: &str = "@read";
+pub(super) const KEEPS: &str = "@keep";
+pub(super) const GLANCES: &str = "@glance";
+pub(super) const INDEX: &str = "@index";
+pub(super) const GOES_ON: &str = "@goes_on";
 
 thread_local!(static LEFT: Cell<i64> = const { Cell::new(0) });
 
 /// Runs an evaluation on a full tank. `a || b` forgives an error in `a`, so the gauge has the last word.
-pub(super) fn metered<T>(evaluation: impl FnOnce() -> Result<T, Failed>) -> Result<T, Failed> {
-    LEFT.set(FUEL);
+pub(super) fn metered<T>(source: &str, evaluation: impl FnOnce() -> Result<T, Failed>) -> Result<T, Failed> {
+    LEFT.set(TANK);
     let result = evaluation();
     if LEFT.get() < 0 {
-        Err(Failed::OutOfFuel)
+        Err(Failed::out_of_fuel(source))
     } else {
         result
     }
 }
 
-pub(super) fn spend(amount: i64) -> Result<(), ExecutionError> {
-    let left = LEFT.get().saturating_sub(amount);
+pub(super) fn spend(units: i64) -> Result<(), ExecutionError> {
+    let left = LEFT.get().saturating_sub(units);
     LEFT.set(left);
     if left < 0 {
         Err(ExecutionError::function_error("fuel", "spent"))
@@ -41,27 +63,116 @@ pub(super) fn spend(amount: i64) -> Result<(), ExecutionError> {
     }
 }
 
+/// What `count` things cost together.
+pub(super) fn spend_each(count: usize, units: i64) -> Result<(), ExecutionError> {
+    spend(i64::try_from(count).unwrap_or(i64::MAX).saturating_mul(units))
+}
+
+/// Pays for text of so many bytes.
+pub(super) fn spend_text(bytes: usize, price: Price) -> Result<(), ExecutionError> {
+    let for_bytes = bytes
+        .checked_div(price.bytes)
+        .and_then(|units| i64::try_from(units).ok());
+    spend(for_bytes.unwrap_or(i64::MAX).saturating_add(price.value))
+}
+
+/// Pays for a value with all that is in it, and returns the sum. The walk ends when the fuel does.
+pub(super) fn pay<'v>(value: &(dyn Val + 'v), price: Price) -> Result<i64, ExecutionError> {
+    let before = LEFT.get();
+    walk(value, price)?;
+    Ok(before.saturating_sub(LEFT.get()))
+}
+
+fn walk<'v>(value: &(dyn Val + 'v), price: Price) -> Result<(), ExecutionError> {
+    let bytes = match value.get_type().kind() {
+        Kind::String => value.downcast_ref::<CelString<'v>>().map_or(0, |text| text.len()),
+        Kind::Bytes => value
+            .downcast_ref::<CelBytes<'v>>()
+            .map_or(0, |bytes| bytes.len()),
+        _ => 0,
+    };
+    spend_text(bytes, price)?;
+    if let Some(list) = value.downcast_ref::<CelList<'v>>() {
+        return list.iter().try_for_each(|element| walk(element.as_ref(), price));
+    }
+    if let Some(map) = value.downcast_ref::<CelMap<'v>>() {
+        return map.iter().try_for_each(|(key, value)| {
+            walk(key.inner(), price)?;
+            walk(value.as_ref(), price)
+        });
+    }
+    value
+        .downcast_ref::<CelOptional<'v>>()
+        .and_then(CelOptional::option)
+        .map_or(Ok(()), |held| walk(held, price))
+}
+
 pub(super) fn declare(env: &mut Env) -> Result<(), DeclarationError> {
-    env.add_overload(LOOP, "loop_list", vec![LIST_TYPE], charge_loop)?;
-    env.add_overload(LOOP, "loop_map", vec![MAP_TYPE], charge_loop)?;
-    env.add_overload(SCAN, "scan_list", vec![LIST_TYPE], charge_scan)?;
-    env.add_overload(SCAN, "scan_map", vec![MAP_TYPE], charge_scan)
+    env.add_overload(LOOP, "loop_list", vec![LIST_TYPE, INT_TYPE], turns)?;
+    env.add_overload(LOOP, "loop_map", vec![MAP_TYPE, INT_TYPE], turns)?;
+    env.add_overload(READS, "read_dyn", vec![DYN_TYPE], |args| {
+        of_one(args, |value| pay(value, READ).map(drop))
+    })?;
+    env.add_overload(KEEPS, "keep_dyn", vec![DYN_TYPE], |args| {
+        of_one(args, |value| pay(value, KEEP).map(drop))
+    })?;
+    env.add_overload(GLANCES, "glance_dyn", vec![DYN_TYPE], |args| of_one(args, glance))?;
+    env.add_overload(GOES_ON, "goes_on_bool", vec![BOOL_TYPE], |args| {
+        of_one(args, |_| spend(0))
+    })?;
+    env.add_overload(INDEX, "index_dyn", vec![DYN_TYPE], |args| of_one(args, index))
 }
 
-fn charge_loop<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
-    charge(args, 1)
-}
-
-fn charge_scan<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
-    charge(args, SCANNED_PER_FUEL)
-}
-
-/// Hands its argument back.
-fn charge<'b, 'v>(mut args: Vec<CowVal<'b, 'v>>, per_fuel: i64) -> Result<CowVal<'b, 'v>, ExecutionError> {
-    let elements = args
+/// Pays, and hands the argument back.
+fn of_one<'b, 'v>(
+    mut args: Vec<CowVal<'b, 'v>>,
+    pay: impl FnOnce(&(dyn Val + 'v)) -> Result<(), ExecutionError>,
+) -> Result<CowVal<'b, 'v>, ExecutionError> {
+    let value = args
         .pop()
         .ok_or_else(ExecutionError::missing_argument_or_target)?;
-    let size = elements.as_sizer().map_or(0, |sizer| *sizer.size().inner());
-    spend((size / per_fuel).saturating_add(1))?;
-    Ok(elements)
+    pay(value.as_ref())?;
+    Ok(value)
+}
+
+/// Pays for all turns of a loop over the first argument, whose body has as many parts as the second says.
+/// Each turn copies its element.
+fn turns<'b, 'v>(mut args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
+    let parts = args
+        .pop()
+        .and_then(|parts| parts.downcast_ref::<CelInt>().map(|parts| *parts.inner()))
+        .unwrap_or(0);
+    of_one(args, |elements| {
+        pay(elements, READ)?;
+        let turns = elements.as_sizer().map_or(0, |sizer| *sizer.size().inner());
+        spend(turns.saturating_mul(parts.saturating_mul(PART).max(TURN)))
+    })
+}
+
+/// Text is read from one end to the other, and an optional that a field was taken from is a copy. Nothing
+/// else is read.
+fn glance(value: &(dyn Val + '_)) -> Result<(), ExecutionError> {
+    match value.get_type().kind() {
+        Kind::List | Kind::Map => spend(1),
+        Kind::String | Kind::Bytes => pay(value, READ).map(drop),
+        _ => pay(value, KEEP).map(drop),
+    }
+}
+
+/// An index that the crate refuses is copied into its error, and for a fraction the whole list is.
+fn index(value: &(dyn Val + '_)) -> Result<(), ExecutionError> {
+    pay(value, READ)?;
+    match value.downcast_ref::<CelDouble>().map(|number| *number.inner()) {
+        Some(fraction) if fraction.fract() != 0.0 => Err(ExecutionError::UnsupportedIndex(
+            Value::Float(fraction),
+            Value::List(Vec::new().into()),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// What the last evaluation of this thread left: below zero if it needed more than there is.
+#[cfg(test)]
+pub(super) fn left() -> i64 {
+    LEFT.get()
 }

@@ -3,7 +3,8 @@
 //! Everything that can be known to be wrong is refused by [`compile`]; whatever remains unknown until there
 //! are claims is enforced at run time, and fails. The language is what zot's users write: the standard
 //! library and macros, strings, sets, encoders and optional values. Integers in claims are CEL `int`.
-//! Evaluation is synchronous, takes microseconds and is bounded by fuel.
+//! Evaluation is synchronous and takes microseconds. Its time and its memory are bounded by fuel, whatever
+//! the claims hold: what an expression reads, builds and keeps is paid for by its size.
 
 mod check;
 mod env;
@@ -15,6 +16,7 @@ mod re2;
 mod regexes;
 mod rewrite;
 mod signatures;
+mod strings;
 mod syntax;
 mod value;
 
@@ -23,7 +25,7 @@ use cel::common::types::CelMap;
 use cel::common::value::CowVal;
 use cel::context::VariableResolver;
 use cel::{Context, Value};
-use regex::Regex;
+use regexes::Pattern;
 use serde_json::Map;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -72,7 +74,7 @@ struct Compiled {
     source: String,
     expression: IdedExpr,
     /// Those that the source spells; while they are held here, `matches` finds them ready.
-    _regexes: Vec<Arc<Regex>>,
+    _regexes: Vec<Arc<Pattern>>,
 }
 
 /// Parses and checks an expression.
@@ -160,7 +162,7 @@ impl Program {
         let Compiled {
             source, expression, ..
         } = &*self.compiled;
-        fuel::metered(|| {
+        fuel::metered(source, || {
             let mut context = Context::with_env(Arc::clone(env::shared()));
             context.set_variable_resolver(scope);
             // Not `resolve_val`, which is inlined: an unoptimised build of this crate would recurse through

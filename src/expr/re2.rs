@@ -188,8 +188,8 @@ mod tests {
             ("a\n", "a$", false),
             ("é", "^.$", true),
         ] {
-            let regex = build(pattern).unwrap_or_else(|why| panic!("{pattern}: {why}"));
-            assert_eq!(regex.is_match(text), matches, "{text:?} {pattern}");
+            let compiled = build(pattern).unwrap_or_else(|why| panic!("{pattern}: {why}"));
+            assert_eq!(compiled.regex.is_match(text), matches, "{text:?} {pattern}");
         }
         for pattern in ["(a", "a)", r"\", "[a", r"(?=a)", r"\Z", r"a\", "[a-\\d]", "[z-a]"] {
             assert!(build(pattern).is_err(), "{pattern}");

@@ -1,52 +1,80 @@
 //! `matches` with patterns compiled once. Rust's regular expressions take linear time, as RE2 does; [`re2`]
 //! sees to the syntax.
 
-use super::{fuel, re2};
+use super::fuel::{self, READ};
+use super::re2;
 use cel::ExecutionError;
 use cel::common::types::{CelBool, CelString};
 use regex::{Regex, RegexBuilder};
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock, Weak};
 
-/// The largest compiled pattern, in bytes.
-const COMPILED_BYTES: usize = 1024 * 1024;
+/// The largest compiled pattern, in bytes, and the steps below by which a pattern's own size is told.
+const COMPILED_BYTES: [usize; 5] = [4096, 16 * 1024, 64 * 1024, 256 * 1024, 1024 * 1024];
 /// A pattern that claims made up takes up to 20 ms to compile.
-const COMPILE_FUEL: i64 = 5_000;
+const COMPILE: i64 = 160_000;
+/// A long pattern takes memory before it is found to be too large.
+const COMPILE_BYTE: i64 = 64;
+
+/// A compiled pattern.
+#[derive(Debug)]
+pub(super) struct Pattern {
+    pub(super) regex: Regex,
+    /// What each byte of the text costs: at worst it moves every state of the pattern.
+    byte: i64,
+}
 
 /// The patterns that some living program spells. Those of claims never get here, so strangers cannot fill it.
-static KEPT: LazyLock<RwLock<HashMap<String, Weak<Regex>>>> = LazyLock::new(RwLock::default);
+static KEPT: LazyLock<RwLock<HashMap<String, Weak<Pattern>>>> = LazyLock::new(RwLock::default);
 
 /// Compiles a pattern that an expression spells; it is found ready for as long as the expression keeps it.
-pub(super) fn keep(pattern: &str) -> Result<Arc<Regex>, regex::Error> {
-    if let Some(regex) = find(pattern) {
-        return Ok(regex);
+pub(super) fn keep(pattern: &str) -> Result<Arc<Pattern>, regex::Error> {
+    if let Some(kept) = find(pattern) {
+        return Ok(kept);
     }
-    let regex = Arc::new(build(pattern)?);
+    let compiled = Arc::new(build(pattern)?);
     let mut kept = KEPT.write().unwrap_or_else(PoisonError::into_inner);
-    kept.retain(|_, regex| regex.strong_count() > 0);
-    kept.insert(pattern.to_owned(), Arc::downgrade(&regex));
-    Ok(regex)
+    kept.retain(|_, pattern| pattern.strong_count() > 0);
+    kept.insert(pattern.to_owned(), Arc::downgrade(&compiled));
+    Ok(compiled)
 }
 
 pub(super) fn matches(text: &CelString<'_>, pattern: &CelString<'_>) -> Result<CelBool, ExecutionError> {
-    if let Some(regex) = find(pattern.inner()) {
-        return Ok(regex.is_match(text.inner()).into());
+    fuel::spend_text(pattern.len(), READ)?;
+    if let Some(kept) = find(pattern.inner()) {
+        return is_match(&kept, text);
     }
-    fuel::spend(COMPILE_FUEL)?;
-    let regex = build(pattern.inner())
+    fuel::spend(COMPILE)?;
+    fuel::spend_each(pattern.len(), COMPILE_BYTE)?;
+    let compiled = build(pattern.inner())
         .map_err(|_| ExecutionError::function_error("matches", "no regular expression"))?;
-    Ok(regex.is_match(text.inner()).into())
+    is_match(&compiled, text)
 }
 
-fn find(pattern: &str) -> Option<Arc<Regex>> {
+fn is_match(pattern: &Pattern, text: &CelString<'_>) -> Result<CelBool, ExecutionError> {
+    fuel::spend_each(text.len(), pattern.byte)?;
+    Ok(pattern.regex.is_match(text.inner()).into())
+}
+
+fn find(pattern: &str) -> Option<Arc<Pattern>> {
     KEPT.read()
         .unwrap_or_else(PoisonError::into_inner)
         .get(pattern)?
         .upgrade()
 }
 
-pub(super) fn build(pattern: &str) -> Result<Regex, regex::Error> {
-    RegexBuilder::new(&re2::translate(pattern))
-        .size_limit(COMPILED_BYTES)
-        .build()
+pub(super) fn build(pattern: &str) -> Result<Pattern, regex::Error> {
+    let translated = re2::translate(pattern);
+    let mut last = Err(regex::Error::CompiledTooBig(0));
+    for bytes in COMPILED_BYTES {
+        match RegexBuilder::new(&translated).size_limit(bytes).build() {
+            Ok(regex) => {
+                let byte = i64::try_from(bytes / 4096).unwrap_or(i64::MAX);
+                return Ok(Pattern { regex, byte });
+            }
+            Err(regex::Error::CompiledTooBig(limit)) => last = Err(regex::Error::CompiledTooBig(limit)),
+            Err(why) => return Err(why),
+        }
+    }
+    last
 }

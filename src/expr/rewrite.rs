@@ -1,10 +1,14 @@
-//! Rewrites a checked tree: what costs work is metered, and what the crate evaluates otherwise than cel-go is
-//! put right.
+//! Rewrites a checked tree: what costs work or memory is metered, and what the crate evaluates otherwise than
+//! cel-go is put right.
 //!
-//! The functions that this adds have names that no source can spell, because CEL has no `@`.
+//! The functions that this adds have names that no source can spell, because CEL has no `@`. An argument is
+//! not metered if it was paid for when it was made, or if the source spells it.
 
-use super::fuel;
-use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr, operators};
+use super::signatures::{self, NAMESPACES, Style};
+use super::{fuel, strings};
+use cel::common::ast::{
+    CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, ListExpr, LiteralValue, SelectExpr, operators,
+};
 use cel::common::types::{CelMap, CelTimestamp, DYN_TYPE, Kind};
 use cel::common::value::CowVal;
 use cel::{DeclarationError, Env, ExecutionError};
@@ -21,68 +25,329 @@ pub(super) fn declare(env: &mut Env) -> Result<(), DeclarationError> {
 }
 
 pub(super) fn rewrite(expression: &mut IdedExpr) {
-    match &mut expression.expr {
-        Expr::Call(call) => {
-            call.target.iter_mut().for_each(|target| rewrite(target));
-            call.args.iter_mut().for_each(rewrite);
-            if let (operators::IN, [_, searched]) = (call.func_name.as_str(), call.args.as_mut_slice()) {
-                wrap(searched, fuel::SCAN);
-            }
-            if let (Some(target), true, []) = (
-                &mut call.target,
-                call.func_name.starts_with("get"),
-                call.args.as_slice(),
-            ) {
-                wrap(target, UTC);
-            }
-        }
-        Expr::Comprehension(comprehension) => {
-            let parts = &mut **comprehension;
-            for part in [
-                &mut parts.iter_range,
-                &mut parts.accu_init,
-                &mut parts.loop_cond,
-                &mut parts.loop_step,
-                &mut parts.result,
-            ] {
-                rewrite(part);
-            }
-            wrap(&mut parts.iter_range, fuel::LOOP);
-        }
-        Expr::List(list) => list.elements.iter_mut().for_each(rewrite),
-        Expr::Map(map) => {
-            for entry in &mut map.entries {
-                match &mut entry.expr {
-                    EntryExpr::MapEntry(entry) => {
-                        rewrite(&mut entry.key);
-                        rewrite(&mut entry.value);
-                    }
-                    EntryExpr::StructField(field) => rewrite(&mut field.value),
+    Rewrite::default().expression(expression);
+    meter(expression, fuel::KEEPS);
+}
+
+#[derive(Default)]
+struct Rewrite {
+    /// Variables of the loops around this place, and whether each holds a part of the claims.
+    bound: Vec<(String, bool)>,
+}
+
+impl Rewrite {
+    fn expression(&mut self, expression: &mut IdedExpr) {
+        match &mut expression.expr {
+            Expr::Call(call) => {
+                self.call(call);
+                if matches!(
+                    call.func_name.as_str(),
+                    operators::OPT_SELECT | operators::OPT_INDEX
+                ) {
+                    meter(expression, fuel::KEEPS);
                 }
             }
+            Expr::Comprehension(parts) => self.comprehension(parts),
+            Expr::List(list) => self.list(list, None),
+            Expr::Map(map) => {
+                for entry in &mut map.entries {
+                    match &mut entry.expr {
+                        EntryExpr::MapEntry(entry) => {
+                            self.kept(&mut entry.key);
+                            self.kept(&mut entry.value);
+                        }
+                        EntryExpr::StructField(field) => self.kept(&mut field.value),
+                    }
+                }
+            }
+            Expr::Select(select) => {
+                if self.select(select) {
+                    meter(expression, fuel::GLANCES);
+                }
+            }
+            Expr::Ident(_) | Expr::Literal(_) | Expr::Struct(_) | Expr::Unspecified => {}
         }
-        Expr::Select(select) => {
-            rewrite(&mut select.operand);
-            if select.test {
-                wrap(&mut select.operand, FIELDS);
+    }
+
+    fn kept(&mut self, expression: &mut IdedExpr) {
+        self.expression(expression);
+        meter(expression, fuel::KEEPS);
+    }
+
+    /// `passed` is the variable whose value the loop around this list has paid for already.
+    fn list(&mut self, list: &mut ListExpr, passed: Option<&str>) {
+        for element in &mut list.elements {
+            if !matches!(&element.expr, Expr::Ident(name) if Some(name.as_str()) == passed) {
+                self.kept(element);
             }
         }
-        Expr::Ident(_) | Expr::Literal(_) | Expr::Struct(_) | Expr::Unspecified => {}
+    }
+
+    /// Whether it must be metered: a field of what an optional holds is a copy.
+    fn select(&mut self, select: &mut SelectExpr) -> bool {
+        let is_variable = matches!(&select.operand.expr, Expr::Ident(name) if self.bound_to(name).is_none());
+        let metered = !select.test && !is_variable && !self.is_of_claims(&select.operand);
+        self.expression(&mut select.operand);
+        if select.test {
+            wrap(&mut select.operand, FIELDS, None);
+        }
+        metered
+    }
+
+    fn bound_to(&self, name: &str) -> Option<bool> {
+        self.bound
+            .iter()
+            .rfind(|(bound, _)| bound == name)
+            .map(|(_, of_claims)| *of_claims)
+    }
+
+    /// Claims hold no optionals, unlike `vars`.
+    fn is_of_claims(&self, expression: &IdedExpr) -> bool {
+        match &expression.expr {
+            Expr::Ident(name) => self.bound_to(name).unwrap_or(name != "vars"),
+            Expr::Select(select) => !select.test && self.is_of_claims(&select.operand),
+            Expr::Call(call) => match call.args.as_slice() {
+                [of, _] if call.func_name == operators::INDEX => self.is_of_claims(of),
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
+    fn call(&mut self, call: &mut CallExpr) {
+        let in_namespace = is_in_namespace(call);
+        let of_sets = in_namespace && is_of_sets(call);
+        let function = call.func_name.clone();
+        if let (Some(target), false) = (&mut call.target, in_namespace) {
+            self.expression(target);
+        }
+        call.args
+            .iter_mut()
+            .for_each(|argument| self.expression(argument));
+        let all = |call: &mut CallExpr, function: &str| {
+            call.target
+                .iter_mut()
+                .filter(|_| !in_namespace)
+                .for_each(|target| meter(target, function));
+            call.args
+                .iter_mut()
+                .for_each(|argument| meter(argument, function));
+        };
+        match (function.as_str(), call.args.as_mut_slice()) {
+            (operators::ADD, _) => strings::ADD.clone_into(&mut call.func_name),
+            // `exists` and `all` go on after an error, but must not without fuel. Their own condition never
+            // fails.
+            (operators::NOT_STRICTLY_FALSE, _) => fuel::GOES_ON.clone_into(&mut call.func_name),
+            // It ends with the smaller of the two.
+            (operators::EQUALS | operators::NOT_EQUALS, [left, right]) => {
+                if !is_paid(right, fuel::READS) {
+                    meter(left, fuel::READS);
+                }
+            }
+            (operators::IN, [searched, list]) => {
+                if !matches!(list.expr, Expr::List(_)) {
+                    meter(searched, fuel::READS);
+                    meter(list, fuel::READS);
+                }
+            }
+            ("startsWith" | "endsWith", [part]) => meter(part, fuel::READS),
+            (operators::INDEX | operators::OPT_INDEX, [_, index]) => {
+                if !matches!(&index.expr, Expr::Literal(literal) if !matches!(literal, LiteralValue::Double(_)))
+                {
+                    wrap(index, fuel::INDEX, None);
+                }
+            }
+            (function, arguments) if function.starts_with("get") => {
+                if let (Some(target), []) = (&mut call.target, &arguments) {
+                    wrap(target, UTC, None);
+                }
+                arguments.iter_mut().for_each(|zone| meter(zone, fuel::GLANCES));
+            }
+            (function, _) if passes_on(function) || pays_itself(function) || of_sets => {}
+            ("size", _) => all(call, fuel::GLANCES),
+            (function, _) if only_reads(function) => all(call, fuel::READS),
+            (function, _) => match strings::metered(function) {
+                Some(metered) if call.target.is_some() => metered.clone_into(&mut call.func_name),
+                _ => all(call, fuel::KEEPS),
+            },
+        }
+    }
+
+    fn comprehension(&mut self, parts: &mut ComprehensionExpr) {
+        let of_claims = self.is_of_claims(&parts.iter_range);
+        // `optMap` is a binding dressed as a loop over nothing.
+        let binding = matches!(&parts.iter_range.expr, Expr::List(list) if list.elements.is_empty());
+        let body = count(&parts.loop_cond).saturating_add(count(&parts.loop_step));
+        self.expression(&mut parts.iter_range);
+        self.expression(&mut parts.accu_init);
+        meter(&mut parts.accu_init, fuel::KEEPS);
+        let outside = self.bound.len();
+        self.bound.push((parts.iter_var.clone(), of_claims));
+        self.bound
+            .extend(parts.iter_var2.iter().map(|name| (name.clone(), of_claims)));
+        self.bound.push((parts.accu_var.clone(), false));
+        self.expression(&mut parts.loop_cond);
+        self.step(&parts.iter_var, &mut parts.loop_step);
+        self.expression(&mut parts.result);
+        self.bound.truncate(outside);
+        if !matches!(&parts.result.expr, Expr::Ident(name) if *name == parts.accu_var) {
+            meter(&mut parts.result, fuel::KEEPS);
+        }
+        if !binding {
+            wrap(&mut parts.iter_range, fuel::LOOP, Some(body));
+        }
+    }
+
+    /// What `map` and `filter` make, `@result + [x]`, stays as it is, for the crate recognises it and builds
+    /// the list in place.
+    fn step(&mut self, variable: &str, step: &mut IdedExpr) {
+        match &mut step.expr {
+            Expr::Call(call) => match (call.func_name.as_str(), call.args.as_mut_slice()) {
+                (operators::CONDITIONAL, [condition, yes, no]) => {
+                    self.expression(condition);
+                    self.step(variable, yes);
+                    self.expression(no);
+                }
+                (
+                    operators::ADD,
+                    [
+                        IdedExpr {
+                            expr: Expr::Ident(_), ..
+                        },
+                        IdedExpr {
+                            expr: Expr::List(list),
+                            ..
+                        },
+                    ],
+                ) => {
+                    self.list(list, Some(variable));
+                }
+                _ => self.expression(step),
+            },
+            _ => self.expression(step),
+        }
     }
 }
 
-/// The iteration itself stays as the parser made it, for the crate recognises it and builds lists in place.
-fn wrap(expression: &mut IdedExpr, function: &str) {
+/// `sets.contains(..)` and its like: the target is a part of the name.
+fn is_in_namespace(call: &CallExpr) -> bool {
+    let Some(Expr::Ident(namespace)) = call.target.as_ref().map(|target| &target.expr) else {
+        return false;
+    };
+    NAMESPACES.contains(&namespace.as_str())
+        && signatures::of(&format!("{namespace}.{}", call.func_name)).any(|known| {
+            known.style == Style::Global && (known.least..=known.most).contains(&call.args.len())
+        })
+}
+
+/// These pay for every comparison.
+fn is_of_sets(call: &CallExpr) -> bool {
+    matches!(call.target.as_ref().map(|target| &target.expr), Some(Expr::Ident(namespace)) if namespace == "sets")
+}
+
+/// Their work depends on no argument's size, and what they yield is an argument or a part of one.
+fn passes_on(function: &str) -> bool {
+    matches!(
+        function,
+        operators::CONDITIONAL | "dyn" | "type" | "first" | "last" | "value" | "or" | "orValue" | "hasValue"
+    )
+}
+
+fn pays_itself(function: &str) -> bool {
+    matches!(
+        function,
+        operators::LOGICAL_AND | operators::LOGICAL_OR | operators::LOGICAL_NOT | "matches"
+    ) || function == operators::OPT_SELECT
+}
+
+/// What they yield is small.
+fn only_reads(function: &str) -> bool {
+    matches!(
+        function,
+        operators::LESS
+            | operators::LESS_EQUALS
+            | operators::GREATER
+            | operators::GREATER_EQUALS
+            | operators::SUBSTRACT
+            | operators::MULTIPLY
+            | operators::DIVIDE
+            | operators::MODULO
+            | operators::NEGATE
+            | "bool"
+            | "contains"
+            | "double"
+            | "duration"
+            | "int"
+            | "timestamp"
+            | "uint"
+    )
+}
+
+/// Whether all of its value is paid for at that function's price, or is spelled by the source.
+fn is_paid(expression: &IdedExpr, function: &str) -> bool {
+    match &expression.expr {
+        Expr::Literal(_) | Expr::List(_) | Expr::Map(_) => true,
+        Expr::Select(select) => select.test,
+        Expr::Call(call) => match call.func_name.as_str() {
+            fuel::READS => function != fuel::KEEPS,
+            fuel::GLANCES => function == fuel::GLANCES,
+            name => {
+                !passes_on(name)
+                    && !matches!(
+                        name,
+                        operators::INDEX | operators::OPT_INDEX | operators::OPT_SELECT
+                    )
+            }
+        },
+        Expr::Ident(_) | Expr::Comprehension(_) | Expr::Struct(_) | Expr::Unspecified => false,
+    }
+}
+
+fn meter(expression: &mut IdedExpr, function: &str) {
+    if !is_paid(expression, function) {
+        wrap(expression, function, None);
+    }
+}
+
+fn wrap(expression: &mut IdedExpr, function: &str, number: Option<i64>) {
     let inner = std::mem::take(expression);
     let id = inner.id;
+    let number = number.map(|number| IdedExpr {
+        id,
+        expr: Expr::Literal(LiteralValue::Int(number.into())),
+    });
+    let args = std::iter::once(inner).chain(number).collect();
     *expression = IdedExpr {
         id,
         expr: Expr::Call(CallExpr {
             func_name: function.to_owned(),
             target: None,
-            args: vec![inner],
+            args,
         }),
     };
+}
+
+/// How many parts are evaluated in one turn, if no loop within it has any turn.
+fn count(expression: &IdedExpr) -> i64 {
+    let sum = |parts: &mut dyn Iterator<Item = &IdedExpr>| parts.map(count).fold(1, i64::saturating_add);
+    match &expression.expr {
+        Expr::Call(call) => sum(&mut call.target.iter().map(|target| &**target).chain(&call.args)),
+        Expr::Comprehension(parts) => {
+            sum(&mut [&parts.iter_range, &parts.accu_init, &parts.result].into_iter())
+        }
+        Expr::List(list) => sum(&mut list.elements.iter()),
+        Expr::Map(map) => map.entries.iter().fold(1, |parts, entry| {
+            parts.saturating_add(match &entry.expr {
+                EntryExpr::MapEntry(entry) => count(&entry.key).saturating_add(count(&entry.value)),
+                EntryExpr::StructField(field) => count(&field.value),
+            })
+        }),
+        Expr::Select(select) => count(&select.operand).saturating_add(1),
+        Expr::Literal(LiteralValue::String(text)) => i64::try_from(text.len() / 64)
+            .unwrap_or(i64::MAX)
+            .saturating_add(1),
+        Expr::Ident(_) | Expr::Literal(_) | Expr::Struct(_) | Expr::Unspecified => 1,
+    }
 }
 
 fn utc<'b, 'v>(mut args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {

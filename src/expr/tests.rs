@@ -4,6 +4,8 @@
 use super::*;
 use serde_json::{Value as Json, json};
 
+mod bounds;
+
 const VARIABLES: [&str; 3] = ["claims", "vars", "credential"];
 
 fn object(value: Json) -> Map<String, Json> {
@@ -514,27 +516,6 @@ fn a_variable_holds_a_value_of_any_type() {
     }
 }
 
-/// Each variable could double the one before it.
-#[test]
-fn variables_cannot_outgrow_the_fuel() {
-    let claims = object(json!({"s": "x".repeat(32 * 1024)}));
-    let scope = Scope::new().with("claims", &claims);
-    let double = |sum: &str| compiled(sum, Kind::Any).unwrap();
-    let mut vars = Vars::default();
-    vars.insert("team", double("claims.s").value(&scope).unwrap());
-    let failed =
-        (0..20).find_map(
-            |_| match double("vars.team + vars.team").value(&scope.clone().with_vars(&vars)) {
-                Ok(value) => {
-                    vars.insert("team", value);
-                    None
-                }
-                Err(why) => Some(why),
-            },
-        );
-    assert_eq!(failed, Some(Failed::OutOfFuel));
-}
-
 #[test]
 fn failures_say_what_failed_and_no_claim() {
     let operands = |operation: &str, operands: &str| Failed::Operands {
@@ -567,7 +548,7 @@ fn failures_say_what_failed_and_no_claim() {
             },
         ),
         ("claims.secret.map(c, c)", operands("a loop", "string")),
-        ("'h' in claims.secret", operands("in", "string")),
+        ("'h' in claims.secret", operands("in", "string, string")),
         (
             "claims.secret.matches(claims.secret + '(')",
             Failed::Function {
@@ -598,45 +579,6 @@ fn failures_say_what_failed_and_no_claim() {
             "{source}: {display} {debug}"
         );
     }
-}
-
-#[test]
-fn fuel_stops_what_loops_too_long() {
-    let groups: Vec<String> = (0..1000).map(|n| format!("g{n}")).collect();
-    let claims =
-        object(json!({"g": groups, "patterns": (0..100).map(|n| format!("^{n}")).collect::<Vec<_>>()}));
-    let scope = Scope::new().with("claims", &claims);
-    for (source, enough) in [
-        ("claims.g.exists(a, a == 'x')", true),
-        ("claims.g.map(a, a + 'x').size() == 1000", true),
-        ("claims.g.exists(a, claims.g.exists(b, b == 'x'))", false),
-        // `||` forgives errors, but not this one.
-        ("claims.g.exists(a, claims.g.exists(b, b == 'x')) || true", false),
-        ("claims.g.all(a, a in claims.g)", true),
-        (
-            "claims.g.all(a, claims.g.first().hasValue() && claims.g.last().hasValue())",
-            true,
-        ),
-        (
-            "claims.g.exists(a, claims.g.exists(b, b == 'x')) ? true : true",
-            false,
-        ),
-        ("sets.contains(claims.g, claims.g)", true),
-        ("claims.g.exists(a, !sets.contains(claims.g, claims.g))", false),
-        ("claims.patterns.exists(p, 'x'.matches(p))", false),
-    ] {
-        let result = compiled(source, Kind::Bool).unwrap().truth(&scope);
-        assert_eq!(
-            result.as_ref().err(),
-            (!enough).then_some(&Failed::OutOfFuel),
-            "{source}"
-        );
-    }
-    assert_eq!(
-        value("claims.n"),
-        Ok(json!(1)),
-        "the next evaluation has a full tank"
-    );
 }
 
 #[test]

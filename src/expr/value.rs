@@ -1,6 +1,6 @@
 //! JSON to CEL, and the values that expressions leave to later ones.
 
-use super::{Failed, fuel};
+use super::Failed;
 use cel::Value;
 use cel::common::types::{CelBool, CelDouble, CelInt, CelList, CelMap, CelMapKey, CelNull, CelString};
 use cel::common::value::Val;
@@ -8,9 +8,6 @@ use cel::objects::OptionalValue;
 use serde_json::Map;
 use std::collections::HashMap;
 use std::sync::Arc;
-
-/// How many bytes of text or bytes a variable may hold for the price of one turn of a loop.
-const BYTES_PER_FUEL: usize = 1024;
 
 /// Borrows the strings.
 pub(super) fn from_object(object: &Map<String, serde_json::Value>) -> CelMap<'_> {
@@ -72,30 +69,9 @@ pub(super) fn hold(value: Value) -> Result<Held, Failed> {
         Some(held) => held.value().cloned().unwrap_or(Value::Null),
         None => value,
     };
-    weigh(&value)?;
     Ok(Held(value.try_into().map_err(|_| Failed::Other)?))
 }
 
 pub(super) fn optional(value: &Value) -> Option<&OptionalValue> {
     <&OptionalValue>::try_from(value).ok()
-}
-
-/// Variables outlive their expression, so that each could double the one before it: their size is paid for.
-fn weigh(value: &Value) -> Result<(), Failed> {
-    let bytes = match value {
-        Value::String(text) => text.len(),
-        Value::Bytes(bytes) => bytes.len(),
-        _ => 0,
-    };
-    let fuel = i64::try_from(bytes / BYTES_PER_FUEL)
-        .unwrap_or(i64::MAX)
-        .saturating_add(1);
-    fuel::spend(fuel).map_err(|_| Failed::OutOfFuel)?;
-    match value {
-        Value::List(elements) => elements.iter().try_for_each(weigh),
-        Value::Map(map) => map.map.values().try_for_each(weigh),
-        other => optional(other)
-            .and_then(OptionalValue::value)
-            .map_or(Ok(()), weigh),
-    }
 }

@@ -91,3 +91,9 @@ pub const LOG_QUEUE_BYTES: usize = 4 * 1024 * 1024;
 pub const MESSAGE_BYTES: usize = 1024;
 /// The most entries on one page of the catalogue or of a tag list.
 pub const PAGE_ENTRIES: usize = 1000;
+/// The most referrers that are looked at for one page of their list, whatever the filter; the page may be
+/// empty and have a `Link`.
+pub const REFERRERS_SCANNED: usize = 10 * 1000;
+/// The bytes of referrers' records after which a page of their list ends; a manifest's annotations are in its
+/// record twice.
+pub const REFERRERS_SCANNED_BYTES: usize = 32 * 1024 * 1024;

@@ -19,6 +19,7 @@ mod fuzzing;
 mod hashing;
 mod keys;
 mod large;
+mod listed;
 mod listing;
 mod manifests;
 #[cfg(test)]

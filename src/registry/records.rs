@@ -11,7 +11,7 @@ use super::hashing;
 use super::keys::{self, Key};
 use super::states::blob::BlobRecord;
 use super::states::link::LinkRecord;
-use super::states::manifest::{ManifestRecord, ManifestState};
+use super::states::manifest::{BriefHeader, ManifestRecord, ManifestState};
 use super::states::mark::Mark;
 use super::states::session::Session;
 use super::states::tag::{TagRecord, TagState};
@@ -260,8 +260,34 @@ pub(super) fn decode<T: Stored>(key: &Key<T>, value: &Bytes) -> Result<(T, More)
 /// The same, but a record that does not belong to the key is an error too. This hashes a manifest.
 pub(super) fn decode_checked<T: Stored>(key: &Key<T>, value: &Bytes) -> Result<(T, More), Error> {
     let (record, more) = decode(key, value)?;
+    Ok((belonging(key, record)?, more))
+}
+
+/// The same for a manifest's record without what it needs, and without its annotations if the header is
+/// longer than `most`. Returns whether they are there.
+pub(super) fn decode_brief(
+    key: &Key<ManifestRecord>,
+    value: &Bytes,
+    most: usize,
+) -> Result<(ManifestRecord, bool), Error> {
+    let brief = || {
+        let (header, bytes) = first_line(&rest(value)?.1)?;
+        let short = header.len() <= most;
+        let header = if short {
+            serde_json::from_slice(&header)?
+        } else {
+            serde_json::from_slice::<BriefHeader>(&header)?.into()
+        };
+        Ok((ManifestRecord { header, bytes }, short))
+    };
+    let (record, short) =
+        brief().map_err(|why: serde_json::Error| unreadable(key.as_str(), why, is_newer(value)))?;
+    belonging(key, record).map(|record| (record, short))
+}
+
+fn belonging<T: Stored>(key: &Key<T>, record: T) -> Result<T, Error> {
     if T::belongs_to(&record, key.as_str()) {
-        Ok((record, more))
+        Ok(record)
     } else {
         Err(unreadable(
             key.as_str(),
@@ -286,14 +312,20 @@ fn is_newer(value: &Bytes) -> bool {
 }
 
 fn read<T: Stored>(value: &Bytes) -> Result<(T, More), serde_json::Error> {
+    let (more, rest) = rest(value)?;
+    Ok((T::decode(&rest)?, more))
+}
+
+/// What follows the first line.
+fn rest(value: &Bytes) -> Result<(More, Bytes), serde_json::Error> {
     let (head, rest) = first_line(value)?;
     let head: Head = serde_json::from_slice(&head)?;
-    if let Some(name) = head.critical.first() {
-        return Err(serde_json::Error::custom(format_args!(
+    match head.critical.first() {
+        Some(name) => Err(serde_json::Error::custom(format_args!(
             "it needs `{name}`, which this version does not know"
-        )));
+        ))),
+        None => Ok((head.more, rest)),
     }
-    Ok((T::decode(&rest)?, head.more))
 }
 
 fn first_line(value: &Bytes) -> Result<(Bytes, Bytes), serde_json::Error> {

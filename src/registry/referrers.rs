@@ -1,16 +1,18 @@
 //! What refers to a manifest by its `subject` (distribution-spec, Listing Referrers).
 
+use super::keys::Key;
 use super::large::LARGE;
+use super::listed::{Annotated, Listed, Referring};
 use super::records::unless_unreadable;
 use super::states::manifest::ManifestRecord;
-use super::typed_store::Found;
 use super::{Error, Registry, keys};
 use crate::access::{Permit, Read};
-use crate::limits::{MANIFEST_BYTES, PAGE_ENTRIES};
-use crate::oci::{Annotations, Descriptor, Digest, ManifestType, RepositoryName};
+use crate::limits::{MANIFEST_BYTES, PAGE_ENTRIES, REFERRERS_SCANNED, REFERRERS_SCANNED_BYTES};
+use crate::oci::{Descriptor, Digest, ManifestType};
 use crate::storage::Show;
 
-/// A part of the list, small enough for one index.
+/// A part of the list, small enough for one index, and found with a bounded amount of work. So it may be
+/// empty and have a next one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Referrers {
     pub manifests: Vec<Descriptor>,
@@ -39,35 +41,6 @@ impl Referrers {
         }
         json.extend_from_slice(END);
         json
-    }
-}
-
-/// What a manifest with a subject is in a list.
-pub(super) struct Referring {
-    subject: Digest,
-    media_type: String,
-    size: u64,
-    artifact_type: Option<String>,
-    annotations: Annotations,
-}
-
-impl Referring {
-    fn of(found: &Found<ManifestRecord>) -> Option<Self> {
-        let header = Some(&found.record)
-            .filter(|record| record.is_readable())
-            .map(|record| &record.header)?;
-        Some(Self {
-            subject: header.subject.as_ref()?.0.clone(),
-            media_type: header.media_type.clone(),
-            size: found.record.bytes.len() as u64,
-            artifact_type: header.artifact_type.clone(),
-            annotations: header.annotations.clone(),
-        })
-    }
-
-    /// Bytes of memory.
-    fn weight(&self) -> usize {
-        self.annotations.len() + self.media_type.len() + self.artifact_type.as_ref().map_or(0, String::len)
     }
 }
 
@@ -110,64 +83,98 @@ impl Registry {
         // Every descriptor is counted with a comma, and the last has none.
         let mut room = (MANIFEST_BYTES + 1).saturating_sub(page.index().len());
         let mut used = 0_usize;
+        let mut scanned = Scanned::default();
+        let mut last = None;
         while let Some(keys) = pages.next().await? {
             for digest in keys
                 .iter()
                 .filter_map(|key| keys::digest_of(pages.prefix().rest(key)))
             {
-                let descriptor = unless_unreadable(self.descriptor(repository, subject, &digest).await)?;
-                page.unreadable += usize::from(descriptor.is_none());
-                let Some(descriptor) = descriptor.flatten() else {
-                    continue;
-                };
-                if artifact_type.is_some_and(|wanted| descriptor.artifact_type.as_deref() != Some(wanted)) {
-                    continue;
-                }
-                let size = written_size(&descriptor);
-                used = used.saturating_add(size);
-                if used > most {
-                    return Ok(None);
-                }
-                let last = page.manifests.last().map(|last| last.digest.clone());
-                if last.is_some() && (page.manifests.len() == PAGE_ENTRIES || size > room) {
+                if scanned.is_enough() {
                     page.next = last;
                     return Ok(Some(page));
                 }
-                room = room.saturating_sub(size);
-                page.manifests.push(descriptor);
+                let key = keys::manifest(repository, &digest);
+                let listed = unless_unreadable(self.records.look_up_as::<Listed>(&key).await)?;
+                page.unreadable += usize::from(listed.is_none());
+                let listed = listed.flatten();
+                scanned.add(listed.as_deref());
+                // The index says where to look; the manifest says whether it is so.
+                let found = match listed
+                    .as_ref()
+                    .and_then(|listed| listed.wanted(subject, artifact_type))
+                {
+                    Some(Referring {
+                        annotations: None, ..
+                    }) if most <= LARGE => return Ok(None),
+                    Some(referring) => {
+                        let described = unless_unreadable(self.described(&key, &digest, referring).await)?;
+                        page.unreadable += usize::from(described.is_none());
+                        described.flatten()
+                    }
+                    None => None,
+                };
+                if let Some(descriptor) = found {
+                    let size = written_size(&descriptor);
+                    used = used.saturating_add(size);
+                    if used > most {
+                        return Ok(None);
+                    }
+                    if !page.manifests.is_empty() && (page.manifests.len() == PAGE_ENTRIES || size > room) {
+                        page.next = last;
+                        return Ok(Some(page));
+                    }
+                    room = room.saturating_sub(size);
+                    page.manifests.push(descriptor);
+                }
+                last = Some(digest);
             }
         }
         Ok(Some(page))
     }
 
-    /// The index says where to look; the manifest says whether it is so.
-    async fn descriptor(
+    /// `None` if it was deleted meanwhile.
+    async fn described(
         &self,
-        repository: &RepositoryName,
-        subject: &Digest,
+        key: &Key<ManifestRecord>,
         digest: &Digest,
+        of: &Referring,
     ) -> Result<Option<Descriptor>, Error> {
-        // A large manifest would be too much to keep for the little that is listed of it.
-        let listed = |found: &Found<ManifestRecord>| {
-            let referring = Referring::of(found);
-            let weight = referring.as_ref().map_or(0, Referring::weight);
-            (referring, weight)
+        let annotations = match &of.annotations {
+            Some(annotations) => annotations.clone(),
+            None => match self.records.look_up_as::<Annotated>(key).await? {
+                Some(annotated) => annotated.0.clone(),
+                None => return Ok(None),
+            },
         };
-        let found = self
-            .records
-            .look_up_as(&keys::manifest(repository, digest), listed)
-            .await?;
-        let referring = found
-            .as_deref()
-            .and_then(Option::as_ref)
-            .filter(|referring| referring.subject == *subject);
-        Ok(referring.map(|referring| Descriptor {
-            media_type: referring.media_type.clone(),
+        Ok(Some(Descriptor {
+            media_type: of.media_type.clone(),
             digest: digest.clone(),
-            size: referring.size,
-            artifact_type: referring.artifact_type.clone(),
-            annotations: referring.annotations.clone(),
+            size: of.size,
+            artifact_type: of.artifact_type.clone(),
+            annotations,
         }))
+    }
+}
+
+/// What a page has cost so far. What is in memory costs as much as what is not, so that pages are the same
+/// whoever asks.
+#[derive(Default)]
+struct Scanned {
+    records: usize,
+    bytes: usize,
+}
+
+impl Scanned {
+    fn add(&mut self, listed: Option<&Listed>) {
+        self.records += 1;
+        self.bytes = self
+            .bytes
+            .saturating_add(listed.map_or(0, |listed| listed.length));
+    }
+
+    const fn is_enough(&self) -> bool {
+        self.records >= REFERRERS_SCANNED || self.bytes >= REFERRERS_SCANNED_BYTES
     }
 }
 

@@ -2,7 +2,10 @@
 //! changes a record.
 
 mod damaged;
+mod kept;
 mod walk;
+
+pub(super) use kept::{Extract, Room};
 
 use super::Error;
 use super::keys::{Key, Prefix};
@@ -11,34 +14,25 @@ use super::records::{self, More, Stored};
 use super::states::mark::Mark;
 use super::states::{Condemnable, FRESH, Next};
 use crate::clock::Timestamp;
-use crate::recent::Recent;
 use crate::storage::{self, Failure, Range, RecordStore, Show, Version};
 use bytes::Bytes;
-use std::any::{Any, TypeId};
+use kept::Kept;
 use std::future::ready;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// How often a compare-and-swap is tried when others change the same record.
 const TRIES: usize = 100;
 /// How many keys are listed at once.
 const LISTED: usize = 1000;
 
-/// Bytes of records that are kept decoded.
-const DECODED: usize = 16 << 20;
-/// Roughly what a decoded record costs beside its bytes.
-const OVERHEAD: usize = 512;
-
-/// A decoded record, or what was made of one.
-type Made = Arc<dyn Any + Send + Sync>;
-type Decode<T> = fn(&Key<T>, &Bytes) -> Result<(T, More), Error>;
+/// Makes something of a record's bytes.
+type Decode<T, D> = fn(&Key<T>, &Bytes) -> Result<D, Error>;
 
 /// Cheap to clone; all clones share what is decoded.
 #[derive(Clone)]
 pub(super) struct TypedStore {
     store: Arc<dyn RecordStore>,
-    /// A version names one state of one record, and the store says which version is current. So this cache is
-    /// never stale.
-    decoded: Arc<Mutex<Recent<(Version, TypeId), Made>>>,
+    decoded: Arc<Kept>,
     /// Of large records that are being decoded.
     decoding: Turns,
     /// Whether what is written through this handle helps to free space.
@@ -53,6 +47,15 @@ pub(super) struct Found<T> {
     /// When the store took it.
     pub written: Timestamp,
     more: More,
+}
+
+/// What was made of a record.
+struct Decoded<D> {
+    value: D,
+    version: Version,
+    written: Timestamp,
+    /// Of the record.
+    length: usize,
 }
 
 /// What a later write of the record needs: the version to swap from, and the fields to keep.
@@ -166,7 +169,7 @@ impl TypedStore {
     pub(super) fn new(store: Arc<dyn RecordStore>) -> Self {
         Self {
             store,
-            decoded: Arc::new(Mutex::new(Recent::new(DECODED))),
+            decoded: Arc::default(),
             decoding: Turns::new(),
             frees: false,
         }
@@ -203,62 +206,71 @@ impl TypedStore {
         let Some(record) = self.get(key).await? else {
             return Ok(None);
         };
-        if let Some(known) = self.known(&record.version) {
+        if let Some(known) = self.decoded.get(Room::Large, &record.version) {
             return Ok(Some(known));
         }
-        let Some((found, length)) = self.decode(key, record, records::decode_checked).await? else {
+        let Some((found, length)) = self.decode_record(key, record, records::decode_checked).await? else {
             return Ok(None);
         };
-        let weight = length + found.record.further_bytes() + OVERHEAD;
-        Ok(Some(self.keep(found.version.clone(), found, weight)))
+        let weight = length + found.record.further_bytes();
+        Ok(Some(self.decoded.put(
+            Room::Large,
+            found.version.clone(),
+            found,
+            weight,
+        )))
     }
 
-    /// The same for what is `made` of the record, with the bytes of memory that this has. The record itself
-    /// is not kept.
-    pub(super) async fn look_up_as<T: Stored, M: Send + Sync + 'static>(
-        &self,
-        key: &Key<T>,
-        made: impl Fn(&Found<T>) -> (M, usize),
-    ) -> Result<Option<Arc<M>>, Error> {
+    /// The same for what is kept in place of a record.
+    pub(super) async fn look_up_as<M: Extract>(&self, key: &Key<M::Record>) -> Result<Option<Arc<M>>, Error> {
         let Some(record) = self.get(key).await? else {
             return Ok(None);
         };
-        if let Some(known) = self.known(&record.version) {
+        if let Some(known) = self.decoded.get(M::ROOM, &record.version) {
             return Ok(Some(known));
         }
-        let Some((found, _)) = self.decode(key, record, records::decode_checked).await? else {
+        let Some(Decoded { value, version, .. }) = self.decode(key, record, M::decode).await? else {
             return Ok(None);
         };
-        let (made, weight) = made(&found);
-        Ok(Some(self.keep(found.version, made, weight + OVERHEAD)))
+        let weight = value.weight();
+        Ok(Some(self.decoded.put(M::ROOM, version, value, weight)))
     }
 
-    fn known<M: Send + Sync + 'static>(&self, version: &Version) -> Option<Arc<M>> {
-        let known = self
-            .decoded
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&(version.clone(), TypeId::of::<M>()));
-        known.and_then(|known| known.downcast().ok())
+    /// Also returns the length of the record.
+    async fn decode_record<T: Stored>(
+        &self,
+        key: &Key<T>,
+        record: storage::Record,
+        decode: Decode<T, (T, More)>,
+    ) -> Result<Option<(Found<T>, usize)>, Error> {
+        let Some(decoded) = self.decode(key, record, decode).await? else {
+            return Ok(None);
+        };
+        let Decoded {
+            version,
+            written,
+            length,
+            ..
+        } = decoded;
+        let (record, more) = decoded.value;
+        Ok(Some((
+            Found {
+                record,
+                version,
+                written,
+                more,
+            },
+            length,
+        )))
     }
 
-    fn keep<M: Send + Sync + 'static>(&self, version: Version, made: M, weight: usize) -> Arc<M> {
-        let made = Arc::new(made);
-        let key = (version, TypeId::of::<M>());
-        self.decoded
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .put(key, made.clone(), weight);
-        made
-    }
-
-    /// Also returns the length of the record. `None` if it was deleted while a large one waited for its turn.
-    async fn decode<T: Stored>(
+    /// `None` if the record was deleted while a large one waited for its turn.
+    async fn decode<T: Stored, D: Send + 'static>(
         &self,
         key: &Key<T>,
         mut record: storage::Record,
-        decode: Decode<T>,
-    ) -> Result<Option<(Found<T>, usize)>, Error> {
+        decode: Decode<T, D>,
+    ) -> Result<Option<Decoded<D>>, Error> {
         let mut turn: Turn = None;
         if record.value.len() > LARGE {
             let length = record.value.len();
@@ -277,17 +289,14 @@ impl TypedStore {
         } = record;
         let key = key.clone();
         let length = value.len();
-        let (record, more) = worked(length, move || decode(&key, &value)).await??;
+        let value = worked(length, move || decode(&key, &value)).await??;
         drop(turn);
-        Ok(Some((
-            Found {
-                record,
-                version,
-                written,
-                more,
-            },
+        Ok(Some(Decoded {
+            value,
+            version,
+            written,
             length,
-        )))
+        }))
     }
 
     /// Most stores answer without waiting. This gives way to other tasks on the thread when one task reads
@@ -305,7 +314,7 @@ impl TypedStore {
             return Ok(None);
         };
         Ok(self
-            .decode(key, record, records::decode)
+            .decode_record(key, record, records::decode)
             .await?
             .map(|(found, _)| found))
     }

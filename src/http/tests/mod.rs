@@ -14,6 +14,7 @@ mod pull;
 mod push;
 mod reads;
 mod records;
+mod referrers;
 mod strangers;
 mod suspect;
 mod token;

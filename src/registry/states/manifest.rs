@@ -32,6 +32,38 @@ pub(in crate::registry) struct ManifestHeader {
     pub sparse: bool,
 }
 
+/// What lists need of a header. The rest is skipped and takes no memory.
+#[derive(Deserialize)]
+pub(in crate::registry) struct BriefHeader {
+    state: ManifestState,
+    media_type: String,
+    subject: Option<Text<Digest>>,
+    artifact_type: Option<String>,
+}
+
+impl From<BriefHeader> for ManifestHeader {
+    fn from(
+        BriefHeader {
+            state,
+            media_type,
+            subject,
+            artifact_type,
+        }: BriefHeader,
+    ) -> Self {
+        let annotations = Annotations::default();
+        Self {
+            state,
+            media_type,
+            subject,
+            artifact_type,
+            annotations,
+            blobs: Vec::new(),
+            manifests: Vec::new(),
+            sparse: false,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(in crate::registry) enum ManifestState {
@@ -42,6 +74,12 @@ pub(in crate::registry) enum ManifestState {
     /// Deleted, but some of its tags may remain. Readers and collectors ignore it. A push starts again on top
     /// of it.
     Dying,
+}
+
+impl ManifestState {
+    pub(in crate::registry) const fn is_readable(self) -> bool {
+        matches!(self, Self::Com | Self::Cond)
+    }
 }
 
 /// What a push of a manifest finds.
@@ -81,16 +119,13 @@ impl ManifestRecord {
 
     /// Of a manifest of which nothing is known.
     pub(in crate::registry) fn unknown() -> Self {
-        let header = ManifestHeader {
+        let header = BriefHeader {
             state: ManifestState::Pend,
             media_type: String::new(),
             subject: None,
             artifact_type: None,
-            annotations: Annotations::default(),
-            blobs: Vec::new(),
-            manifests: Vec::new(),
-            sparse: false,
-        };
+        }
+        .into();
         Self {
             header,
             bytes: Bytes::new(),
@@ -102,8 +137,8 @@ impl ManifestRecord {
         self
     }
 
-    pub(in crate::registry) fn is_readable(&self) -> bool {
-        matches!(self.header.state, ManifestState::Com | ManifestState::Cond)
+    pub(in crate::registry) const fn is_readable(&self) -> bool {
+        self.header.state.is_readable()
     }
 
     /// Whether what it refers to must stay: it is committed, condemned or being pushed.

@@ -16,6 +16,7 @@ mod known;
 mod manifests;
 mod memory;
 mod probe;
+mod referrers;
 mod relying;
 mod suspect;
 mod uploads;

@@ -1,6 +1,6 @@
 //! A set of actions.
 
-use super::Action;
+use super::action::Action;
 use crate::identity::Rights;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -2,10 +2,9 @@
 //! nothing is permitted by it.
 
 use super::decide::taken_away;
-use super::{Action, DeniedBy, Policy};
+use super::{Action, DeniedBy, Policy, Rule};
 use crate::identity::Identity;
 use crate::oci::RepositoryName;
-use std::fmt;
 
 /// What policy says of one identity and one repository.
 #[must_use]
@@ -56,21 +55,6 @@ impl Explained {
     }
 }
 
-/// Where in `accessControl` something is granted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rule {
-    /// `policies[n]` of the pattern.
-    Policy(usize),
-    /// `defaultPolicy` of the pattern.
-    Default,
-    /// `anonymousPolicy` of the pattern.
-    Anonymous,
-    /// `adminPolicy`.
-    Admin,
-    /// There is no `accessControl`, so whoever is authenticated may do everything.
-    NoRules,
-}
-
 impl Explanation {
     /// The same as [`Self::reason`] for the caller itself, who learns of a pattern only where it grants the
     /// caller something.
@@ -112,25 +96,6 @@ impl Explanation {
             Some(DeniedBy::Scope) => format!("{rule}, but the token was not asked for it"),
             Some(_) => format!("{rule}, but the credential was issued for another repository"),
             None => rule,
-        }
-    }
-}
-
-impl Rule {
-    const fn is_of_a_pattern(self) -> bool {
-        matches!(self, Self::Policy(_) | Self::Default | Self::Anonymous)
-    }
-}
-
-/// As in the configuration, seen from where it stands.
-impl fmt::Display for Rule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Policy(index) => write!(f, "policies[{index}]"),
-            Self::Default => f.write_str("defaultPolicy"),
-            Self::Anonymous => f.write_str("anonymousPolicy"),
-            Self::Admin => f.write_str("adminPolicy"),
-            Self::NoRules => f.write_str("no accessControl"),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! [`decide_write`] make the only [`Permit`]s there are, and a [`Reader`] makes them one by one where a
 //! request spans repositories. [`explain()`] says which rule decides. Nothing here does I/O.
 
+mod action;
 mod actions;
 mod decide;
 mod explain;
@@ -15,12 +16,13 @@ mod policy;
 mod reader;
 mod rules;
 
+pub use action::Action;
 pub use decide::{Denied, DeniedBy, Kind, decide, decide_write, may_read_metrics, rights};
-pub use explain::{Explained, Explanation, Rule, explain};
+pub use explain::{Explained, Explanation, explain};
 pub use glob::InvalidGlob;
 pub use maintenance::Maintenance;
 pub use patterns::Repositories;
-pub use permit::{Action, Create, Delete, Permit, Read, Write};
-pub use policy::{InvalidPolicy, Policy, WhyInvalid};
+pub use permit::{Create, Delete, Permit, Read, Write};
+pub use policy::{InvalidPolicy, Policy, Rule, WhyInvalid};
 pub use reader::{BeyondScope, Reader};
 pub use rules::{Grant, Metrics, PatternRules, Rules};

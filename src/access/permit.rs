@@ -1,36 +1,10 @@
 //! Proof that policy allows an identity an action on a repository. Made by [`super::decide()`] only.
 
+use super::action::Action;
 use super::actions::Actions;
 use crate::identity::Principal;
 use crate::oci::RepositoryName;
 use std::marker::PhantomData;
-
-/// The four actions of zot's policies, and its one behaviour.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Action {
-    Read,
-    Create,
-    Update,
-    Delete,
-    /// Permits nothing: a deletion by digest is refused while several tags lead to the manifest.
-    DetectManifestCollision,
-}
-
-impl Action {
-    /// Those that permit something.
-    pub const ALL: [Self; 4] = [Self::Read, Self::Create, Self::Update, Self::Delete];
-
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Create => "create",
-            Self::Update => "update",
-            Self::Delete => "delete",
-            Self::DetectManifestCollision => "detectManifestCollision",
-        }
-    }
-}
 
 /// Marks a permit to read manifests, blobs, tags and referrers.
 #[derive(Clone, Copy, Debug)]

@@ -1,13 +1,13 @@
 //! Access rules, compiled: every pattern parsed, every SPIFFE ID a value, the order of precedence fixed.
 
 use super::actions::Actions;
-use super::explain::Rule;
 use super::glob::{Glob, InvalidGlob};
 use super::{Grant, PatternRules, Rules};
 use crate::identity::Identity;
 use crate::oci::RepositoryName;
 use crate::spiffe_id::{InvalidPattern, SpiffePattern};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 /// What is granted to whom. Immutable: a reload makes another one.
 #[derive(Clone, Debug)]
@@ -292,6 +292,40 @@ impl Users {
                 || identity
                     .spiffe_id()
                     .is_some_and(|id| self.spiffe.iter().any(|pattern| pattern.matches(id))))
+    }
+}
+
+/// Where in `accessControl` something is granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// `policies[n]` of the pattern.
+    Policy(usize),
+    /// `defaultPolicy` of the pattern.
+    Default,
+    /// `anonymousPolicy` of the pattern.
+    Anonymous,
+    /// `adminPolicy`.
+    Admin,
+    /// There is no `accessControl`, so whoever is authenticated may do everything.
+    NoRules,
+}
+
+impl Rule {
+    pub(super) const fn is_of_a_pattern(self) -> bool {
+        matches!(self, Self::Policy(_) | Self::Default | Self::Anonymous)
+    }
+}
+
+/// As in the configuration, seen from where it stands.
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Policy(index) => write!(f, "policies[{index}]"),
+            Self::Default => f.write_str("defaultPolicy"),
+            Self::Anonymous => f.write_str("anonymousPolicy"),
+            Self::Admin => f.write_str("adminPolicy"),
+            Self::NoRules => f.write_str("no accessControl"),
+        }
     }
 }
 

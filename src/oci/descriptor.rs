@@ -3,7 +3,7 @@
 //!
 //! <https://github.com/opencontainers/image-spec/blob/v1.1.1/descriptor.md>
 
-use super::{Algorithm, Annotations, Digest, InvalidDigest, InvalidManifest};
+use super::{Algorithm, Annotations, Digest, InvalidDigest};
 use crate::limits::MEDIA_TYPE_BYTES;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -141,11 +141,8 @@ pub(super) struct Raw {
 
 impl Raw {
     /// The first flaw is put into `flaw`; a digest that cannot be read is an error.
-    pub(super) fn at(&self, place: Place, flaw: &mut Option<Flaw>) -> Result<Referred, InvalidManifest> {
-        let digest: Digest = self
-            .digest
-            .parse()
-            .map_err(|why: InvalidDigest| InvalidManifest::Digest { place, why })?;
+    pub(super) fn at(&self, place: Place, flaw: &mut Option<Flaw>) -> Result<Referred, InvalidDigest> {
+        let digest: Digest = self.digest.parse()?;
         let size = match &self.size {
             Size::Number(size) => Some(*size),
             Size::Missing | Size::Other(_) => None,

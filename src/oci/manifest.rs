@@ -45,7 +45,7 @@ impl Manifest {
         let mut foreign = Vec::new();
         let mut manifests = Vec::new();
         if let Some(config) = &raw.config {
-            blobs.push(config.at(Place::Config, &mut flaw)?);
+            blobs.push(referred(config, Place::Config, &mut flaw)?);
         }
         for (index, Object(layer)) in raw.layers.iter().flatten().flatten().enumerate() {
             let list = if is_nondistributable(&layer.media_type) {
@@ -53,16 +53,16 @@ impl Manifest {
             } else {
                 &mut blobs
             };
-            list.push(layer.at(Place::Layer(index), &mut flaw)?);
+            list.push(referred(layer, Place::Layer(index), &mut flaw)?);
         }
         for (index, Object(child)) in raw.manifests.iter().flatten().flatten().enumerate() {
             let is_manifest = child.media_type.is_empty() || child.media_type.parse::<ManifestType>().is_ok();
             let list = if is_manifest { &mut manifests } else { &mut blobs };
-            list.push(child.at(Place::Manifest(index), &mut flaw)?);
+            list.push(referred(child, Place::Manifest(index), &mut flaw)?);
         }
         let subject = raw
             .subject
-            .map(|subject| subject.at(Place::Subject, &mut flaw))
+            .map(|subject| referred(&subject, Place::Subject, &mut flaw))
             .transpose()?;
         let config_type = raw.config.map(|config| config.media_type);
         Ok(Self {
@@ -218,6 +218,16 @@ impl Raw {
             None => Ok(()),
         }
     }
+}
+
+fn referred(
+    descriptor: &descriptor::Raw,
+    place: Place,
+    flaw: &mut Option<Flaw>,
+) -> Result<Referred, InvalidManifest> {
+    descriptor
+        .at(place, flaw)
+        .map_err(|why| InvalidManifest::Digest { place, why })
 }
 
 fn known(text: &str) -> Result<ManifestType, InvalidManifest> {

@@ -1,28 +1,17 @@
 //! A trust domain's sources for one kind of key, or an issuer's. Sources are never united: the first listed
 //! one that has keys within its staleness bound counts.
 
-use super::newer::Next;
-use super::sharing::Apart;
-use super::slot::{Generation, Held, Slot};
-use super::status::{Keys, Status};
+use super::generation::Generation;
+use super::keys::Keys;
+use super::refetch::Refetch;
+use super::slot::{Held, Slot};
+use super::status::Status;
 use super::waiting::WaitingRoom;
 use crate::clock::Timestamp;
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::join_all;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-/// A source that can be asked to fetch. Implemented by `source`.
-pub trait Refetch: Send + Sync {
-    /// Returns when a fetch that began at or after this call has ended, or at once if the source's limits
-    /// forbid one now. Calls are merged: many waiters, one fetch. The outcome is in the slot.
-    fn refetch(&self) -> BoxFuture<'_, ()>;
-
-    /// Waits for a fetch that begins at or after `asked`, and begins it as soon as the source's limits allow
-    /// one, if they do by `deadline`. Returns earlier if a fetch ends that had begun before. All who wait
-    /// share one fetch.
-    fn next(&self, asked: Timestamp, deadline: Timestamp) -> BoxFuture<'_, Next>;
-}
 
 /// One source among several.
 pub struct Origin<T> {
@@ -39,6 +28,14 @@ pub struct Authorities<T> {
     pub(super) number: u64,
     /// What belongs to other trust domains.
     pub(super) apart: Option<Box<dyn Apart<T>>>,
+}
+
+/// Takes away from what one trust domain holds what belongs to others.
+pub(super) trait Apart<T>: Send + Sync {
+    fn apply(&self, held: Arc<Held<T>>) -> Arc<Held<T>>;
+
+    /// What [`Self::apply`] took away the last time, for people.
+    fn withheld(&self) -> Vec<String>;
 }
 
 impl<T> Authorities<T> {
@@ -186,6 +183,8 @@ pub enum NoKeys {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trust::Next;
+    use futures_util::future::BoxFuture;
     use std::sync::atomic::AtomicUsize;
 
     const fn at(seconds: i64) -> Timestamp {

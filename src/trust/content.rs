@@ -1,6 +1,7 @@
 //! What one document says, and the slots of the source that it came from.
 
-use super::jwks::{KeySet, Skipped};
+use super::jwks::KeySet;
+use super::skipped::Skipped;
 use super::x509::X509Authorities;
 use super::{Slot, SourceKind};
 use crate::clock::Timestamp;

@@ -1,6 +1,7 @@
 //! What to do with a credential whose key is not among those that are held: ask for newer keys, wait for them
 //! within bounds, and tell a key that does not exist (401) from one that nobody could ask about (503).
 
+use super::refetch::Next;
 use super::refresh::Pace;
 use super::waiting::{Sender, WaitingRoom};
 use super::{Authorities, Held, NoKeys};
@@ -8,18 +9,6 @@ use crate::clock::{Clock, Timestamp};
 use futures_util::future::join_all;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// What came of asking a source.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Next {
-    /// A fetch that began after the request came has ended well: the source has no newer keys than these.
-    Answered,
-    /// A fetch that had begun before the request came has ended. It may have brought the key; if not, ask
-    /// again.
-    Earlier,
-    /// No fetch could tell, and why.
-    Failed(String),
-}
 
 /// Why newer keys did not help.
 pub(super) enum NotNewer<E> {

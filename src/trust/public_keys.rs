@@ -2,7 +2,8 @@
 //! the key counts), or a JWK Set.
 
 use super::bundle::section;
-use super::jwks::{InvalidJwks, KeySet, Parsed, Skipped, UseRule, from_elements, name, parse};
+use super::jwks::{InvalidJwks, KeySet, Parsed, UseRule, from_elements, name, parse};
+use super::skipped::Skipped;
 use super::x509::PublicKey;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

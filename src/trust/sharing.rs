@@ -9,20 +9,13 @@
 //!
 //! <https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE_Trust_Domain_and_Bundle.md#62-reusing-cryptographic-keys-across-trust-domains>
 
-use super::slot::Generation;
-use super::status::Keys;
-use super::{Authorities, Held};
+use super::authorities::{Apart, Authorities};
+use super::generation::Generation;
+use super::keys::Keys;
+use super::slot::Held;
 use arc_swap::ArcSwapOption;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// Takes away from what one trust domain holds what belongs to others.
-pub(super) trait Apart<T>: Send + Sync {
-    fn apply(&self, held: Arc<Held<T>>) -> Arc<Held<T>>;
-
-    /// What [`Self::apply`] took away the last time, for people.
-    fn withheld(&self) -> Vec<String>;
-}
 
 /// The trust domains that come before one.
 pub(super) struct ApartFrom<T> {

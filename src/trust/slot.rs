@@ -1,24 +1,13 @@
 //! Where keys wait to be used. A source fills its [`Slot`]; verification reads the [`Held`] snapshot in it
 //! without a lock. What the source tells of its own doings stands beside it, for people only.
 
-use super::jwks::Skipped;
-use super::status::{Keys, SourceKind, Status};
+use super::generation::Generation;
+use super::keys::Keys;
+use super::skipped::Skipped;
+use super::status::{SourceKind, Status};
 use crate::clock::Timestamp;
 use arc_swap::ArcSwapOption;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// Names one state of one source of identities. Never used twice in a process, so another source taking over
-/// is another generation too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Generation(u64);
-
-impl Generation {
-    pub(crate) fn next() -> Self {
-        static LAST: AtomicU64 = AtomicU64::new(0);
-        Self(LAST.fetch_add(1, Ordering::Relaxed) + 1)
-    }
-}
 
 /// What one source last said. Immutable.
 #[derive(Debug)]

@@ -3,16 +3,13 @@
 //!
 //! <https://docs.github.com/en/actions/reference/security/oidc#methods-for-requesting-the-oidc-token>
 
-use super::source::PATIENCE;
-use super::surroundings::Surroundings;
+use super::surroundings::{GITHUB_TOKEN as TOKEN, GITHUB_URL as URL, Surroundings};
 use crate::object;
 use crate::trust::tls;
 use reqwest::Url;
 use reqwest::redirect::Policy;
 use serde::Deserialize;
-
-pub(super) const URL: &str = "ACTIONS_ID_TOKEN_REQUEST_URL";
-pub(super) const TOKEN: &str = "ACTIONS_ID_TOKEN_REQUEST_TOKEN";
+use std::time::Duration;
 
 /// Never has the request's token or its URL in it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,7 +31,11 @@ struct Answer {
     value: String,
 }
 
-pub(super) async fn id_token(around: &Surroundings, audience: &str) -> Result<String, Error> {
+pub(super) async fn id_token(
+    around: &Surroundings,
+    audience: &str,
+    patience: Duration,
+) -> Result<String, Error> {
     let (Some(url), Some(token)) = (around.variable(URL), around.variable(TOKEN)) else {
         return Err(Error::NotPermitted);
     };
@@ -47,7 +48,7 @@ pub(super) async fn id_token(around: &Surroundings, audience: &str) -> Result<St
     let failed = |why: reqwest::Error| Error::Unreachable(tls::explain(&why.without_url()).to_string());
     let mut client = reqwest::Client::builder()
         .redirect(Policy::none())
-        .timeout(PATIENCE);
+        .timeout(patience);
     if url.scheme() == "http" {
         client = client.tls_certs_only([]);
     }

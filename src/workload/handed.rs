@@ -4,7 +4,8 @@
 use super::clients;
 use super::host::RegistryHost;
 use super::settings::{InvalidSettings, PresentAs, Registry, Settings};
-use super::source::{Source, SourceError};
+use super::source::Source;
+use super::source_error::SourceError;
 use super::surroundings::Surroundings;
 use super::token::Token;
 use super::withheld::Withheld;

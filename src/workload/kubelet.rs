@@ -7,7 +7,7 @@
 //! <https://kubernetes.io/docs/reference/config-api/kubelet-credentialprovider.v1/>
 
 use super::handed::USERNAME;
-use super::source::SourceError;
+use super::source_error::SourceError;
 use super::token::Token;
 use super::{Asker, Found, InvalidHost, RegistryHost, Withheld, Workload};
 use crate::clock::Timestamp;

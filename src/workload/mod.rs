@@ -7,6 +7,7 @@
 
 mod clients;
 pub mod docker;
+mod fetch;
 mod github;
 mod handed;
 mod host;
@@ -15,6 +16,7 @@ pub mod login_check;
 mod printable;
 mod settings;
 mod source;
+mod source_error;
 mod surroundings;
 mod token;
 mod withheld;
@@ -23,6 +25,7 @@ pub use handed::{Asker, Found, Handed, Workload};
 pub use host::{InvalidHost, RegistryHost};
 pub use printable::printable;
 pub use settings::{InvalidSettings, PresentAs, Settings};
-pub use source::{Source, SourceError};
+pub use source::Source;
+pub use source_error::SourceError;
 pub use surroundings::Surroundings;
 pub use withheld::Withheld;

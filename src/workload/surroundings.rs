@@ -1,6 +1,5 @@
 //! What a process can see of where it runs, and which sources of tokens follow from that.
 
-use super::github;
 use super::source::Source;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -54,7 +53,7 @@ impl Surroundings {
         let named = self
             .variable(TOKEN_FILE)
             .map(|path| Source::TokenFile(path.into()));
-        let github = (self.variable(github::URL).is_some() && self.variable(github::TOKEN).is_some())
+        let github = (self.variable(GITHUB_URL).is_some() && self.variable(GITHUB_TOKEN).is_some())
             .then_some(Source::GithubActions);
         let projected = Path::new(PROJECTED)
             .is_file()
@@ -102,6 +101,9 @@ impl std::fmt::Debug for Surroundings {
 pub(super) const SETTINGS: &str = "WHARFINGER_CREDENTIALS";
 const USER_FILE: &str = "wharfinger/credentials.yaml";
 const SYSTEM_FILE: &str = "/etc/wharfinger/credentials.yaml";
+/// Where a job of GitHub Actions requests ID tokens, and with which token.
+pub(super) const GITHUB_URL: &str = "ACTIONS_ID_TOKEN_REQUEST_URL";
+pub(super) const GITHUB_TOKEN: &str = "ACTIONS_ID_TOKEN_REQUEST_TOKEN";
 /// Names a token's file.
 const TOKEN_FILE: &str = "WHARFINGER_TOKEN_FILE";
 /// Where our manifests have the kubelet put a token for the registry.
@@ -133,10 +135,10 @@ mod tests {
             ),
             (&[("SPIFFE_ENDPOINT_SOCKET", "")][..], vec![]),
             (
-                &[(github::URL, "u"), (github::TOKEN, "t")][..],
+                &[(GITHUB_URL, "u"), (GITHUB_TOKEN, "t")][..],
                 vec![Source::GithubActions],
             ),
-            (&[(github::URL, "u")][..], vec![]),
+            (&[(GITHUB_URL, "u")][..], vec![]),
             (
                 &[("GITLAB_CI", "true"), ("B", jwt), ("A", jwt), ("C", "eyJno")][..],
                 vec![Source::Environment("A".into()), Source::Environment("B".into())],

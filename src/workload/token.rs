@@ -1,7 +1,7 @@
 //! A token as its own holder sees it: what it says of itself is enough to tell whether it is worth
 //! presenting. The registry verifies it.
 
-use super::source::SourceError;
+use super::source_error::SourceError;
 use crate::clock::Timestamp;
 use crate::secret::Secret;
 use base64::Engine as _;

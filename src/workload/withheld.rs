@@ -2,7 +2,8 @@
 
 use super::host::RegistryHost;
 use super::printable;
-use super::source::{Source, SourceError};
+use super::source::Source;
+use super::source_error::SourceError;
 use std::fmt;
 use std::path::PathBuf;
 

@@ -10,16 +10,12 @@ type Module = Vec<String>;
 
 /// Circles that are still to be opened.
 const OPEN: &[&str] = &[
-    "access::actions and access::permit name each other: access::actions -> access::permit -> access::actions",
-    "access::decide, access::policy and access::explain name each other: access::decide -> access::policy -> access::explain -> access::decide",
-    "access::explain and access::policy name each other: access::explain -> access::policy -> access::explain",
     "cli::dev::folder and cli::dev::ledger name each other: cli::dev::folder -> cli::dev::ledger -> cli::dev::folder",
     "content and push name each other: content -> push -> content",
     "expr::check and expr::invalid name each other: expr::check -> expr::invalid -> expr::check",
     "http::auth and http::handlers name each other: http::auth -> http::handlers -> http::auth",
     "identity::authenticator and identity::minted name each other: identity::authenticator -> identity::minted -> identity::authenticator",
     "identity::token_server and identity::authenticator name each other: identity::token_server -> identity::authenticator -> identity::token_server",
-    "oci::descriptor and oci::manifest name each other: oci::descriptor -> oci::manifest -> oci::descriptor",
     "registry::keys and registry::records name each other: registry::keys -> registry::records -> registry::keys",
     "registry::model::actors and registry::model::world name each other: registry::model::actors -> registry::model::world -> registry::model::actors",
     "registry::model::actors::burial and registry::model::actors::tags name each other: registry::model::actors::burial -> registry::model::actors::tags -> registry::model::actors::burial",
@@ -37,22 +33,6 @@ const OPEN: &[&str] = &[
     "storage::local::records and storage::local::folder name each other: storage::local::records -> storage::local::folder -> storage::local::records",
     "storage::local::space, storage::local::folder and storage::local::backup name each other: storage::local::space -> storage::local::folder -> storage::local::backup -> storage::local::space",
     "storage::local::writer, storage::local::log and storage::local::records name each other: storage::local::writer -> storage::local::log -> storage::local::records -> storage::local::writer",
-    "trust::authorities and trust::newer name each other: trust::authorities -> trust::newer -> trust::authorities",
-    "trust::content, trust::jwks, trust::jwt, trust::newer and trust::refresh name each other: trust::content -> trust::jwks -> trust::jwt -> trust::newer -> trust::refresh -> trust::content",
-    "trust::jwks and trust::jwt name each other: trust::jwks -> trust::jwt -> trust::jwks",
-    "trust::jwt::again and trust::jwt::verify name each other: trust::jwt::again -> trust::jwt::verify -> trust::jwt::again",
-    "trust::refresh and trust::newer name each other: trust::refresh -> trust::newer -> trust::refresh",
-    "trust::sharing and trust::authorities name each other: trust::sharing -> trust::authorities -> trust::sharing",
-    "trust::slot and trust::status name each other: trust::slot -> trust::status -> trust::slot",
-    "trust::status and trust::jwks name each other: trust::status -> trust::jwks -> trust::status",
-    "trust::tls::failure and trust::tls::verdict name each other: trust::tls::failure -> trust::tls::verdict -> trust::tls::failure",
-    "trust::x509, trust::slot, trust::jwks, trust::jwt, trust::newer, trust::refresh and trust::content name each other: trust::x509 -> trust::slot -> trust::jwks -> trust::jwt -> trust::newer -> trust::refresh -> trust::content -> trust::x509",
-    "trust::x509::again and trust::x509::verify name each other: trust::x509::again -> trust::x509::verify -> trust::x509::again",
-    "trust::x509::candidates and trust::x509::verify name each other: trust::x509::candidates -> trust::x509::verify -> trust::x509::candidates",
-    "trust::x509::claims and trust::x509::leaf name each other: trust::x509::claims -> trust::x509::leaf -> trust::x509::claims",
-    "workload::github and workload::source name each other: workload::github -> workload::source -> workload::github",
-    "workload::surroundings and workload::github name each other: workload::surroundings -> workload::github -> workload::surroundings",
-    "workload::token and workload::source name each other: workload::token -> workload::source -> workload::token",
 ];
 
 #[derive(Default)]

@@ -2,7 +2,8 @@
 //! 7517 4.7).
 
 use crate::trust::json;
-use crate::trust::jwks::{Skipped, name};
+use crate::trust::jwks::name;
+use crate::trust::skipped::Skipped;
 use crate::trust::x509::{Authority, PublicKey, Unfit};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};

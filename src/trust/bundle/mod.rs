@@ -13,7 +13,8 @@ mod map;
 pub use map::parse_map;
 
 use super::json::{self, InvalidJson};
-use super::jwks::{self, KeySet, Parsed, Skipped, UseRule};
+use super::jwks::{self, KeySet, Parsed, UseRule};
+use super::skipped::{Skipped, promote};
 use super::x509::{Authority, X509Authorities};
 use crate::spiffe_id::InvalidSpiffeId;
 use pki_types::pem::{self, SectionKind};
@@ -62,7 +63,7 @@ fn bundle(document: &Map<String, Value>) -> Result<Parsed<Bundle>, InvalidBundle
     );
     skipped.extend(x509.skipped);
     if x509.value.is_empty() && jwt.is_empty() {
-        jwks::promote(&mut skipped);
+        promote(&mut skipped);
     }
     let refresh_hint = refresh_hint(document, &mut skipped);
     Ok(Parsed {

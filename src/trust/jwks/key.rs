@@ -2,9 +2,9 @@
 //! fits it.
 
 use super::UseRule;
+use crate::trust::algorithm::Algorithm;
 use crate::trust::fingerprint;
 use crate::trust::json;
-use crate::trust::jwt::Algorithm;
 use aws_lc_rs::signature::{
     self as lc, ParsedPublicKey, RsaParameters, RsaPublicKeyComponents, VerificationAlgorithm,
 };

@@ -7,16 +7,15 @@
 //! <https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE_Trust_Domain_and_Bundle.md#4-spiffe-bundle-format>.
 
 mod key;
-mod skipped;
 
+pub use super::skipped::Skipped;
 pub(in crate::trust) use key::Key;
-pub use skipped::Skipped;
-pub(in crate::trust) use skipped::{Reasons, promote};
 
+use super::algorithm::Algorithm;
 use super::json::{self, InvalidJson};
-use super::status::{KeyKind, KeyStatus, Keys};
+use super::keys::{KeyKind, KeyStatus, Keys};
+use super::skipped::promote;
 use crate::clock::Timestamp;
-use crate::trust::jwt::Algorithm;
 use serde_json::Value;
 use std::borrow::Cow;
 use std::fmt;

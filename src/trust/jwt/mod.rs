@@ -6,26 +6,30 @@
 //! <https://openid.net/specs/openid-connect-core-1_0.html#IDTokenValidation>, RFC 7515, RFC 8725.
 
 mod again;
-mod algorithm;
 mod audience;
 pub(in crate::trust) mod claims;
 mod namesakes;
 mod rejected;
+mod remembered;
 pub(in crate::trust) mod signature;
 #[cfg(test)]
 pub(crate) mod testing;
 mod token_server;
 mod unverified;
+mod verified;
 mod verify;
+mod vouching;
 
-pub use again::{Bearer, Remembered, reverify_oidc, reverify_svid};
-pub use algorithm::{Algorithm, UnknownAlgorithm};
+pub use super::algorithm::{Algorithm, UnknownAlgorithm};
+pub use again::{Bearer, reverify_oidc, reverify_svid};
 pub use audience::audience_cap;
 pub use namesakes::{fingerprints, holds_key, is_signed_by};
 pub use rejected::{Failure, Rejected};
+pub use remembered::Remembered;
 pub use token_server::{TokenServerRules, VerifiedAccess, verify_token_server};
 pub use unverified::{Hearsay, Unverified, looks_like_jwt};
-pub use verify::{VerifiedJwt, verify_oidc, verify_svid};
+pub use verified::VerifiedJwt;
+pub use verify::{verify_oidc, verify_svid};
 
 use crate::spiffe_id::TrustDomain;
 use std::time::Duration;

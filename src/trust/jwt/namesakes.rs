@@ -3,7 +3,7 @@
 
 use super::signature::Tried;
 use super::unverified::Unverified;
-use super::verify::vouching;
+use super::vouching::vouching;
 use crate::clock::Timestamp;
 use crate::trust::Authorities;
 use crate::trust::jwks::KeySet;

@@ -10,7 +10,7 @@ use crate::file_error::FileError;
 use crate::trust::SourceKind;
 use crate::trust::content::{Content, Slots};
 use crate::trust::fingerprint;
-use crate::trust::jwks::Skipped;
+use crate::trust::skipped::Skipped;
 use crate::trust::tasks::{Life, Task};
 use std::fs::File;
 use std::io::Read;

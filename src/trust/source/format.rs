@@ -5,8 +5,9 @@ use crate::spiffe_id::TrustDomain;
 use crate::trust::bundle::{Bundle, parse_map, parse_pem, parse_spiffe};
 use crate::trust::content::Content;
 use crate::trust::jwks::KeySet;
-use crate::trust::jwks::{self, Parsed, Skipped, UseRule};
+use crate::trust::jwks::{self, Parsed, UseRule};
 use crate::trust::public_keys::public_keys;
+use crate::trust::skipped::Skipped;
 use crate::trust::x509::X509Authorities;
 use std::sync::Arc;
 

@@ -19,7 +19,8 @@ pub use workload_api::{Following, OnPermissionDenied, OwnSvid, OwnSvids, Workloa
 use crate::file_error::FileError;
 use crate::trust::bundle::InvalidBundle;
 use crate::trust::content::Slots;
-use crate::trust::jwks::{InvalidJwks, KeySet, Reasons, Skipped};
+use crate::trust::jwks::{InvalidJwks, KeySet};
+use crate::trust::skipped::{Reasons, Skipped};
 use crate::trust::tasks::Life;
 use crate::trust::tls::InvalidTls;
 use crate::trust::x509::X509Authorities;

@@ -3,7 +3,8 @@
 //! certificate that is configured as its own authority is accepted, as curl and Go accept it, although it
 //! says of itself that it is an authority's (`openssl req -x509`).
 
-use super::failure::{Failure, is_encrypted};
+use super::failure::Failure;
+use super::pem::is_encrypted;
 use super::verdict::{self, Words};
 use crate::clock::Timestamp;
 use pki_types::pem::PemObject as _;

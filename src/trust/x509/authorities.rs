@@ -8,7 +8,7 @@ use super::public_key::PublicKey;
 use super::rejected::Unfit;
 use crate::clock::Timestamp;
 use crate::trust::fingerprint;
-use crate::trust::status::{KeyKind, KeyStatus, Keys};
+use crate::trust::keys::{KeyKind, KeyStatus, Keys};
 use pki_types::{CertificateDer, TrustAnchor};
 use std::fmt;
 use std::sync::Arc;

@@ -4,8 +4,8 @@
 //! in OpenSSL: many authorities of one name would use up the signature checks before the right one is tried.
 
 use super::authorities::Authority;
+use super::intermediates::Intermediate;
 use super::outline::Outline;
-use super::verify::Intermediate;
 
 /// Leaves the intermediates and authorities that may be part of a path from `leaf`, the likeliest first.
 pub(super) fn choose<'a>(

@@ -23,7 +23,7 @@ fn x509(
         "ou": texts(subject.iter_organizational_unit()),
         "dn": name::text(subject)?,
     });
-    if let (Some(cn), Some(members)) = (common_name(certificate), shown.as_object_mut()) {
+    if let (Some(cn), Some(members)) = (name::common_name(certificate), shown.as_object_mut()) {
         members.insert("cn".into(), cn.into());
     }
     let mut dns = Vec::new();
@@ -53,15 +53,6 @@ fn x509(
         .into_iter()
         .map(|(member, value)| (member.to_owned(), value))
         .collect())
-}
-
-/// Of several common names the last one, as Go has it, and so every registry and proxy that is written in Go.
-pub(super) fn common_name<'a>(certificate: &'a X509Certificate<'_>) -> Option<&'a str> {
-    certificate
-        .subject()
-        .iter_common_name()
-        .filter_map(|name| name.as_str().ok())
-        .last()
 }
 
 /// The whole map: of an X.509-SVID with its SPIFFE ID, of a plain certificate without. To be built once the

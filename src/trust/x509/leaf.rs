@@ -5,7 +5,6 @@
 //! X509-SVID 2, 3 to 4.4 and 5.2.
 
 use super::budget::Budget;
-use super::claims;
 use super::extensions::{Extensions, KeyUsage, certificate};
 use super::name;
 use super::outline::Outline;
@@ -98,7 +97,7 @@ impl Leaf {
                 .is_none_or(|usage| usage.server_auth),
             not_before: Timestamp::from_secs(validity.not_before.timestamp()),
             not_after: Timestamp::from_secs(validity.not_after.timestamp()),
-            common_name: claims::common_name(&certificate).map(str::to_owned),
+            common_name: name::common_name(&certificate).map(str::to_owned),
             subject_dn: name::text(certificate.subject())?,
             issuer_dn: name::text(certificate.issuer())?,
         })

@@ -4,6 +4,7 @@
 use super::rejected::Malformed;
 use std::fmt::Write as _;
 use x509_parser::asn1_rs::ToDer as _;
+use x509_parser::certificate::X509Certificate;
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
 pub(super) fn text(name: &X509Name<'_>) -> Result<String, Malformed> {
@@ -20,6 +21,15 @@ pub(super) fn text(name: &X509Name<'_>) -> Result<String, Malformed> {
         }
     }
     Ok(text)
+}
+
+/// Of several common names the last one, as Go has it, and so every registry and proxy that is written in Go.
+pub(super) fn common_name<'a>(certificate: &'a X509Certificate<'_>) -> Option<&'a str> {
+    certificate
+        .subject()
+        .iter_common_name()
+        .filter_map(|name| name.as_str().ok())
+        .last()
 }
 
 /// For messages: short, and printable.

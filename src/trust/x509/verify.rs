@@ -5,20 +5,18 @@ use super::authorities::Authority;
 use super::bounds::check_intermediates;
 use super::budget::Counted;
 use super::candidates;
-use super::claims;
-use super::extensions::{Constrains, Extensions, certificate};
 use super::fault::without_context;
+use super::intermediates::{Intermediate, intermediates};
 use super::name;
 use super::outline::Outline;
 use super::profile::Profile;
 use super::rejected::{Malformed, NotTheServer, PassedOver, Rejected, Unfit};
-use super::{Leaf, RememberedChain, X509Authorities};
+use super::verified::{Judged, VerifiedChain};
+use super::{Leaf, X509Authorities};
 use crate::clock::Timestamp;
 use crate::spiffe_id::SpiffeId;
-use crate::trust::{Generation, Held, fingerprint};
+use crate::trust::{Held, fingerprint};
 use pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
-use serde_json::{Map, Value};
-use std::sync::Arc;
 use std::time::Duration;
 use webpki::{EndEntityCert, VerifiedPath};
 
@@ -68,134 +66,6 @@ pub(in crate::trust) fn verify_server(
     }
     judge(leaf, chain, view, now, Profile::ServerSvid)?;
     Ok(())
-}
-
-/// A chain that leads to an authority. Only the functions above make it.
-#[derive(Clone, Debug)]
-pub struct VerifiedChain {
-    spiffe_id: Option<SpiffeId>,
-    claims: Arc<Map<String, Value>>,
-    generation: Generation,
-    valid_until: Timestamp,
-    subject_dn: String,
-    authority: String,
-    key: String,
-}
-
-impl VerifiedChain {
-    fn new(
-        leaf: &Leaf,
-        spiffe_id: Option<SpiffeId>,
-        view: &Held<X509Authorities>,
-        judged: Judged,
-    ) -> Result<Self, Rejected> {
-        let Judged {
-            valid_until,
-            authority,
-            key,
-        } = judged;
-        Ok(Self {
-            claims: Arc::new(claims::whole(leaf, spiffe_id.as_ref())?),
-            spiffe_id,
-            generation: view.generation,
-            valid_until,
-            subject_dn: leaf.subject_dn().to_owned(),
-            authority,
-            key,
-        })
-    }
-
-    /// Of a chain that is not at hand any more, and whose authority still is one.
-    pub(super) fn again(
-        remembered: &RememberedChain,
-        spiffe_id: Option<SpiffeId>,
-        view: &Held<X509Authorities>,
-        valid_until: Timestamp,
-    ) -> Self {
-        let mut claims = remembered.claims.clone();
-        claims.remove("spiffe");
-        if let Some(id) = &spiffe_id {
-            claims.insert("spiffe".into(), claims::spiffe(id));
-        }
-        let dn = claims
-            .get("x509")
-            .and_then(|x509| x509.pointer("/subject/dn"))
-            .and_then(Value::as_str);
-        Self {
-            subject_dn: dn.unwrap_or_default().to_owned(),
-            claims: Arc::new(claims),
-            spiffe_id,
-            generation: view.generation,
-            valid_until,
-            authority: remembered.authority.clone(),
-            key: remembered.key.clone(),
-        }
-    }
-
-    /// What to remember of it in a token of our own.
-    #[must_use]
-    pub fn remembered(&self) -> RememberedChain {
-        let mut claims = (*self.claims).clone();
-        claims.remove("spiffe");
-        RememberedChain {
-            authority: self.authority.clone(),
-            key: self.key.clone(),
-            claims,
-        }
-    }
-
-    #[must_use]
-    pub const fn spiffe_id(&self) -> Option<&SpiffeId> {
-        self.spiffe_id.as_ref()
-    }
-
-    #[must_use]
-    pub fn claims(&self) -> &Map<String, Value> {
-        &self.claims
-    }
-
-    pub(crate) fn shared_claims(&self) -> Arc<Map<String, Value>> {
-        self.claims.clone()
-    }
-
-    /// The fingerprint of the leaf's public key.
-    #[must_use]
-    pub fn key(&self) -> &str {
-        &self.key
-    }
-
-    /// The fingerprint of the authority's public key.
-    #[must_use]
-    pub fn authority(&self) -> &str {
-        &self.authority
-    }
-
-    /// Of the authorities that vouched.
-    #[must_use]
-    pub const fn generation(&self) -> Generation {
-        self.generation
-    }
-
-    /// The earliest of the expiry of the leaf, the intermediates used and the authority, and of the source's
-    /// staleness bound.
-    #[must_use]
-    pub const fn valid_until(&self) -> Timestamp {
-        self.valid_until
-    }
-
-    /// RFC 4514; empty if the subject is.
-    #[must_use]
-    pub fn subject_dn(&self) -> &str {
-        &self.subject_dn
-    }
-}
-
-/// Until when a chain is valid, and the fingerprints of the keys of the authority that vouches and of the
-/// leaf.
-struct Judged {
-    valid_until: Timestamp,
-    authority: String,
-    key: String,
 }
 
 fn judge(
@@ -307,84 +177,6 @@ fn authorities(view: &Held<X509Authorities>, now: Timestamp) -> Result<Vec<&Auth
         });
     }
     Ok(valid)
-}
-
-pub(super) struct Intermediate<'a> {
-    der: CertificateDer<'a>,
-    pub(super) outline: Outline<'a>,
-    not_after: Timestamp,
-    subject: String,
-    issuer: String,
-    constrains: Constrains,
-}
-
-/// Those that may be part of a path, and why the others may not.
-fn intermediates<'a>(
-    leaf: &Leaf,
-    chain: &'a [CertificateDer<'static>],
-    now: Timestamp,
-    profile: Profile,
-) -> (Vec<Intermediate<'a>>, Vec<PassedOver>) {
-    let mut fit = Vec::new();
-    let mut passed_over = Vec::new();
-    for der in chain.iter().filter(|der| *der != leaf.der()) {
-        let mut subject = String::new();
-        match intermediate(der, now, profile, &mut subject) {
-            Ok(one) => fit.push(one),
-            Err(why) => passed_over.push(PassedOver {
-                subject: name::shortened(&subject),
-                why,
-            }),
-        }
-    }
-    (fit, passed_over)
-}
-
-fn intermediate<'a>(
-    der: &'a CertificateDer<'static>,
-    now: Timestamp,
-    profile: Profile,
-    subject: &mut String,
-) -> Result<Intermediate<'a>, Unfit> {
-    let outline = if profile.is_a_clients() {
-        Outline::bounded(der)?
-    } else {
-        Outline::read(der)?
-    };
-    let certificate = certificate(der)?;
-    *subject = name::text(certificate.subject())?;
-    let extensions = Extensions::read(&certificate)?;
-    let validity = certificate.validity();
-    let not_before = Timestamp::from_secs(validity.not_before.timestamp());
-    let not_after = Timestamp::from_secs(validity.not_after.timestamp());
-    if !extensions.is_authority() {
-        return Err(Unfit::NotAnAuthority);
-    }
-    if !extensions
-        .key_usage
-        .map_or(!profile.demands_key_usage(), |usage| usage.key_cert_sign)
-    {
-        return Err(Unfit::NoKeyCertSign);
-    }
-    if now < not_before {
-        return Err(Unfit::NotYetValid { not_before });
-    }
-    if not_after < now {
-        return Err(Unfit::Expired { not_after });
-    }
-    if let Some(oid) = extensions.unknown_critical {
-        return Err(Unfit::CriticalExtension { oid });
-    }
-    let subject = name::shortened(subject);
-    let issuer = name::shortened(&name::text(certificate.issuer())?);
-    Ok(Intermediate {
-        der: CertificateDer::from(der.as_ref()),
-        outline,
-        not_after,
-        subject,
-        issuer,
-        constrains: extensions.constrains,
-    })
 }
 
 /// An issuer that was sent and that the path builder cannot use. Where there is no path, it is the reason.

@@ -1,0 +1,162 @@
+//! A token whose signature and claims were verified.
+
+use super::Algorithm;
+use super::claims::{self, Dates};
+use super::remembered::Remembered;
+use super::unverified::Unverified;
+use super::vouching::Vouching;
+use crate::clock::Timestamp;
+use crate::spiffe_id::SpiffeId;
+use crate::trust::jwks::KeySet;
+use crate::trust::{Generation, Held};
+use serde_json::{Map, Value};
+use std::fmt;
+use std::sync::Arc;
+
+/// A token that counts. Only verification makes one.
+#[derive(Clone)]
+pub struct VerifiedJwt {
+    claims: Arc<Map<String, Value>>,
+    spiffe_id: Option<SpiffeId>,
+    key_id: Option<String>,
+    accepted_by: Vec<usize>,
+    algorithm: Algorithm,
+    fingerprint: Arc<str>,
+    generation: Generation,
+    expires: Timestamp,
+    valid_until: Timestamp,
+}
+
+impl VerifiedJwt {
+    pub(super) fn new(
+        token: &Unverified,
+        dates: &Dates,
+        spiffe_id: Option<SpiffeId>,
+        accepted_by: Vec<usize>,
+        vouching: Vouching,
+    ) -> Self {
+        let Vouching {
+            held,
+            fingerprint,
+            until,
+            at: _,
+        } = vouching;
+        Self {
+            claims: Arc::new(claims::settled(&token.claims, dates, spiffe_id.as_ref())),
+            spiffe_id,
+            key_id: token.key_id.clone(),
+            accepted_by,
+            algorithm: token.algorithm,
+            fingerprint,
+            generation: held.generation,
+            expires: dates.expires,
+            valid_until: dates.expires.min(held.usable_until).min(until),
+        }
+    }
+
+    /// Of a token that is not at hand any more, and for which `held` still vouches.
+    pub(super) fn again(
+        remembered: &Remembered,
+        dates: &Dates,
+        spiffe_id: Option<SpiffeId>,
+        accepted_by: Vec<usize>,
+        (held, until): (&Held<KeySet>, Timestamp),
+    ) -> Self {
+        Self {
+            claims: Arc::new(claims::settled(&remembered.claims, dates, spiffe_id.as_ref())),
+            spiffe_id,
+            key_id: None,
+            accepted_by,
+            algorithm: remembered.alg,
+            fingerprint: remembered.key.as_str().into(),
+            generation: held.generation,
+            expires: dates.expires,
+            valid_until: held.usable_until.min(until),
+        }
+    }
+
+    /// `aud` is a list, dates are whole seconds, and `spiffe` is there for JWT-SVIDs only.
+    #[must_use]
+    pub fn claims(&self) -> &Map<String, Value> {
+        &self.claims
+    }
+
+    pub(crate) fn shared_claims(&self) -> Arc<Map<String, Value>> {
+        self.claims.clone()
+    }
+
+    /// Of a JWT-SVID. `None` for an ID token, whatever its subject looks like.
+    #[must_use]
+    pub const fn spiffe_id(&self) -> Option<&SpiffeId> {
+        self.spiffe_id.as_ref()
+    }
+
+    #[must_use]
+    pub fn issuer(&self) -> Option<&str> {
+        self.claims.get("iss").and_then(Value::as_str)
+    }
+
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        self.claims.get("sub").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    #[must_use]
+    pub fn key_id(&self) -> Option<&str> {
+        self.key_id.as_deref()
+    }
+
+    /// Indexes of the entries given to [`verify_oidc`] whose rules the token passes, in order; empty for a
+    /// JWT-SVID.
+    #[must_use]
+    pub fn accepted_by(&self) -> &[usize] {
+        &self.accepted_by
+    }
+
+    /// What to remember of it in a token of our own.
+    #[must_use]
+    pub fn remembered(&self) -> Remembered {
+        let mut claims = (*self.claims).clone();
+        claims.remove("spiffe");
+        Remembered {
+            key: self.fingerprint.to_string(),
+            alg: self.algorithm,
+            claims,
+        }
+    }
+
+    /// The fingerprint of the key that signed.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// Of the keys that vouched.
+    #[must_use]
+    pub const fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    #[must_use]
+    pub const fn expires(&self) -> Timestamp {
+        self.expires
+    }
+
+    /// When the token expires or its keys grow stale, whichever is first. Up to the skew it may lie in the
+    /// past.
+    #[must_use]
+    pub const fn valid_until(&self) -> Timestamp {
+        self.valid_until
+    }
+}
+
+impl fmt::Debug for VerifiedJwt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("VerifiedJwt");
+        shown
+            .field("issuer", &self.issuer())
+            .field("subject", &self.subject())
+            .field("key_id", &self.key_id);
+        shown.field("expires", &self.expires).finish_non_exhaustive()
+    }
+}

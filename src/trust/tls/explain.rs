@@ -1,0 +1,101 @@
+//! Why a connection failed, from the chain of errors that a client library gives. Their texts hold Rust, and
+//! stop short of the cause.
+
+use super::failure::Failure;
+use super::verdict::certificate_words;
+use rustls::{AlertDescription, CertificateError};
+use std::error::Error;
+use std::io;
+
+/// Why a connection to a server failed.
+#[must_use]
+pub fn explain(error: &(dyn Error + 'static)) -> Failure {
+    explain_peer(error, "server")
+}
+
+/// The same where the other side is a `peer`.
+#[must_use]
+pub fn explain_peer(error: &(dyn Error + 'static), peer: &str) -> Failure {
+    // The outer texts only say that something failed.
+    let mut cause = Some(error);
+    let mut innermost = String::new();
+    while let Some(one) = cause {
+        if let Some(tls) = one.downcast_ref::<rustls::Error>() {
+            return of_tls(tls, peer);
+        }
+        // What an I/O error wraps is not among its causes.
+        let inner = one.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        cause = match inner {
+            Some(inner) => Some(inner as &(dyn Error + 'static)),
+            None => {
+                innermost = one.to_string();
+                one.source()
+            }
+        };
+    }
+    innermost.into()
+}
+
+fn of_tls(error: &rustls::Error, peer: &str) -> Failure {
+    match error {
+        rustls::Error::InvalidCertificate(CertificateError::Other(why)) => {
+            match why.0.downcast_ref::<Failure>() {
+                Some(failure) => failure.clone(),
+                None => format!(
+                    "the {peer}'s certificate is not accepted: {}",
+                    certificate_words(&CertificateError::Other(why.clone()))
+                )
+                .into(),
+            }
+        }
+        rustls::Error::InvalidCertificate(why) => format!(
+            "the {peer}'s certificate is not accepted: {}",
+            certificate_words(why)
+        )
+        .into(),
+        rustls::Error::General(text) => text.as_str().into(),
+        rustls::Error::NoCertificatesPresented => format!("the {peer} presented no certificate").into(),
+        rustls::Error::AlertReceived(alert) => of_alert(*alert, peer),
+        rustls::Error::InvalidMessage(_)
+        | rustls::Error::InappropriateMessage { .. }
+        | rustls::Error::InappropriateHandshakeMessage { .. } => Failure::fixable(
+            format!("the {peer} sent something that is not TLS"),
+            "it may speak plain HTTP on this port: check scheme and port",
+        ),
+        rustls::Error::PeerIncompatible(_) | rustls::Error::NoApplicationProtocol => Failure::fixable(
+            format!("the {peer} offers nothing that is supported here"),
+            "have it speak TLS 1.2 or 1.3 with ECDHE",
+        ),
+        rustls::Error::PeerMisbehaved(_) | rustls::Error::DecryptError => {
+            format!("the {peer} broke the rules of TLS").into()
+        }
+        _ => format!("the TLS handshake with the {peer} failed").into(),
+    }
+}
+
+fn of_alert(alert: AlertDescription, peer: &str) -> Failure {
+    let refused = |why: &str| format!("the {peer} refused our certificate: {why}").into();
+    match alert {
+        AlertDescription::CertificateRequired => {
+            format!("the {peer} requires a certificate, and none was presented").into()
+        }
+        AlertDescription::UnknownCA => refused("it does not know the authority that issued it"),
+        AlertDescription::CertificateExpired => refused("it has expired"),
+        AlertDescription::CertificateRevoked => refused("it is revoked"),
+        AlertDescription::BadCertificate
+        | AlertDescription::CertificateUnknown
+        | AlertDescription::UnsupportedCertificate => refused("it does not accept this one"),
+        AlertDescription::AccessDenied => format!("the {peer} denied access in the handshake").into(),
+        AlertDescription::UnrecognisedName => {
+            format!("the {peer} does not know the host name it was asked for").into()
+        }
+        AlertDescription::ProtocolVersion | AlertDescription::InsufficientSecurity => Failure::fixable(
+            format!("the {peer} offers nothing that is supported here"),
+            "have it speak TLS 1.2 or 1.3 with ECDHE",
+        ),
+        AlertDescription::HandshakeFailure => {
+            format!("the {peer} refused the handshake, as one does that requires a certificate").into()
+        }
+        _ => format!("the {peer} ended the handshake").into(),
+    }
+}

@@ -1,0 +1,23 @@
+//! Why a source gives no token.
+
+use super::github;
+use crate::clock::Timestamp;
+use crate::file_error::FileError;
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SourceError {
+    #[error("{place} cannot be read: {why}")]
+    Unreadable { place: String, why: FileError },
+    #[error("{place} is not set")]
+    Unset { place: String },
+    #[error("{place} holds no JWT: expected three parts joined by dots")]
+    NotAToken { place: String },
+    #[error("the token of {place} expired at {at}: renew it, and look why nothing has")]
+    Expired { place: String, at: Timestamp },
+    #[error("the Workload API at {address} gives no JWT-SVID: {why}")]
+    WorkloadApi { address: String, why: String },
+    #[error("{0:?} is no SPIFFE ID")]
+    SpiffeId(String),
+    #[error("GitHub Actions gives no ID token: {0}")]
+    GithubActions(github::Error),
+}

@@ -36,7 +36,7 @@ pub(super) struct Who {
     /// Of a credential that was refused or could not be checked.
     evidence: Evidence,
     /// Why it was, in a word.
-    reason: Option<String>,
+    reason: Option<&'static str>,
     /// Which of our own tokens was presented.
     session: Option<String>,
     /// Where the client is.

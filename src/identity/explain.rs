@@ -1,9 +1,10 @@
 //! Which entries of the configuration a credential is routed to, and each one's own word, for people who ask
 //! why. Nobody is identified by it.
 
-use super::authenticator::{Authenticator, Reason, Route};
+use super::authenticator::{Authenticator, Route};
 use super::credential::Credential;
 use super::grounds::Grounds;
+use super::refusal::Reason;
 use super::{CertificateEntry, Evidence, Failure, Identity, Peer, Presented};
 use crate::clock::Timestamp;
 use crate::secret::Secret;

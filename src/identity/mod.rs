@@ -11,21 +11,16 @@ mod htpasswd;
 #[expect(clippy::module_inception, reason = "the concept that the module is named for")]
 mod identity;
 mod mapping;
-mod minted;
-mod namesakes;
-mod namespace;
 mod peer;
-mod proved;
 mod reason;
 mod refusal;
 mod scope;
 mod several_audiences;
 mod thumbprint;
 mod token_cache;
-mod token_server;
 
 pub use attributes::{Attribute, Attributes, InvalidUriPattern, UriPattern};
-pub use authenticator::{Authenticator, CertificateEntry, Domain, Issuer};
+pub use authenticator::{Authenticator, CertificateEntry, Domain, Issuer, Minted, SharedKey, TokenServer};
 pub use credential::Presented;
 #[doc(hidden)]
 pub use credential::credential_read;
@@ -36,14 +31,11 @@ pub use htpasswd::passwords_read;
 pub use htpasswd::{Htpasswd, InvalidHtpasswd};
 pub use identity::{CredentialType, Identity, Principal, Session};
 pub use mapping::{InvalidMapping, Mapping, MappingSettings};
-pub use minted::Minted;
-pub use namesakes::SharedKey;
 pub use peer::Peer;
 pub use reason::reason;
 pub use refusal::{Busy, Evidence, Failure, Refusal, Refused};
 pub use scope::{Rights, Scope};
 pub use thumbprint::{InvalidThumbprint, Thumbprint};
-pub use token_server::TokenServer;
 
 use crate::source_address::SourceAddress;
 

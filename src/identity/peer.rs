@@ -7,8 +7,8 @@
 //! arrive later can still vouch for it. Nothing that was parsed of it stays.
 
 use super::grounds::{Grounds, Known, KnownFailure};
-use super::refusal::shown;
-use super::{CredentialType, Evidence, Failure, Identity};
+use super::refusal::{Reason, shown};
+use super::{CredentialType, Evidence, Failure, Identity, Refused};
 use crate::clock::Timestamp;
 use crate::trust::x509::{self, Hearsay, Leaf, Rejected, VerifiedChain, X509Authorities};
 use crate::trust::{Authorities, NoKeys};
@@ -239,6 +239,15 @@ fn evidence(leaf: &CertificateDer<'_>) -> Evidence {
 pub(super) enum Verdict {
     Rejected(Rejected),
     Undecidable(NoKeys),
+}
+
+impl From<Verdict> for Reason {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Rejected(why) => Self::Refused(Refused::Chain(why)),
+            Verdict::Undecidable(why) => Self::Undecidable(why),
+        }
+    }
 }
 
 /// What a certificate is verified as.

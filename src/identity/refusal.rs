@@ -134,6 +134,36 @@ impl Evidence {
     }
 }
 
+/// A [`Failure`] before it is said of which credential.
+pub(super) enum Reason {
+    Refused(Refused),
+    Undecidable(NoKeys),
+}
+
+impl Reason {
+    pub(super) fn with(self, evidence: Evidence) -> Failure {
+        match self {
+            Self::Refused(reason) => evidence.refused(reason),
+            Self::Undecidable(why) => evidence.undecidable(why),
+        }
+    }
+}
+
+impl From<Refused> for Reason {
+    fn from(reason: Refused) -> Self {
+        Self::Refused(reason)
+    }
+}
+
+impl From<jwt::Failure> for Reason {
+    fn from(failure: jwt::Failure) -> Self {
+        match failure {
+            jwt::Failure::Rejected(why) => Self::Refused(Refused::Jwt(why)),
+            jwt::Failure::Undecidable(why) => Self::Undecidable(why),
+        }
+    }
+}
+
 /// ` (oidc, issuer "https://…", subject "…")`, or nothing where nothing is known.
 impl fmt::Display for Evidence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

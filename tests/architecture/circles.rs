@@ -14,8 +14,6 @@ const OPEN: &[&str] = &[
     "content and push name each other: content -> push -> content",
     "expr::check and expr::invalid name each other: expr::check -> expr::invalid -> expr::check",
     "http::auth and http::handlers name each other: http::auth -> http::handlers -> http::auth",
-    "identity::authenticator and identity::minted name each other: identity::authenticator -> identity::minted -> identity::authenticator",
-    "identity::token_server and identity::authenticator name each other: identity::token_server -> identity::authenticator -> identity::token_server",
     "registry::keys and registry::records name each other: registry::keys -> registry::records -> registry::keys",
     "registry::model::actors and registry::model::world name each other: registry::model::actors -> registry::model::world -> registry::model::actors",
     "registry::model::actors::burial and registry::model::actors::tags name each other: registry::model::actors::burial -> registry::model::actors::tags -> registry::model::actors::burial",

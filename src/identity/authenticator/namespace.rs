@@ -2,8 +2,8 @@
 //! that of a named entry with the issuer, a slash, the name and a slash. No other credential may have a
 //! username there, whatever made it: a rule for the one would then be a rule for the other.
 
-use super::authenticator::{Authenticator, Issuer};
-use super::{Identity, Mapping, Refused};
+use super::{Authenticator, Issuer};
+use crate::identity::{Identity, Mapping, Refused};
 
 impl Authenticator {
     /// Refuses a username in another entry's part of the namespace. `own` is the entry that accepted the

@@ -1,10 +1,10 @@
 //! From what verification proved to an identity: first the operator's rules, then the mapping.
 
-use super::authenticator::Authenticator;
-use super::deny::Proved;
-use super::identity::Proof;
-use super::mapping::Verified;
-use super::{CredentialType, Identity, Mapping, Principal, Refused, Scope};
+use super::Authenticator;
+use crate::identity::deny::Proved;
+use crate::identity::identity::Proof;
+use crate::identity::mapping::Verified;
+use crate::identity::{CredentialType, Identity, Mapping, Principal, Refused, Scope};
 use crate::trust::jwt::{self, VerifiedJwt};
 use crate::trust::x509::VerifiedChain;
 use std::sync::Arc;

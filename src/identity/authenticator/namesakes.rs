@@ -2,10 +2,11 @@
 //! issuer is the default one. The key that verifies a token decides whose it is, whatever `kid` it has. A key
 //! that is in two entries belongs to the first in the file.
 
-use super::authenticator::{Authenticator, Issuer, Reason};
-use super::grounds::Grounds;
-use super::{Identity, Refused};
+use super::{Authenticator, Issuer};
 use crate::clock::Timestamp;
+use crate::identity::grounds::Grounds;
+use crate::identity::refusal::Reason;
+use crate::identity::{Identity, Refused};
 use crate::trust::jwt::{self, Unverified};
 use futures_util::future::join_all;
 use std::fmt;
@@ -36,7 +37,7 @@ impl fmt::Display for SharedKey {
 
 impl Authenticator {
     /// By the entries of one issuer.
-    pub(super) async fn oidc_identity(
+    pub(in crate::identity) async fn oidc_identity(
         &self,
         token: &Unverified,
         entries: &[&Issuer],

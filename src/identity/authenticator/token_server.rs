@@ -3,10 +3,10 @@
 //!
 //! <https://distribution.github.io/distribution/spec/auth/jwt/>
 
-use super::authenticator::Reason;
-use super::deny::{DenyList, Proved};
-use super::{CredentialType, Identity, Principal, Scope};
 use crate::clock::Timestamp;
+use crate::identity::deny::{DenyList, Proved};
+use crate::identity::refusal::Reason;
+use crate::identity::{CredentialType, Identity, Principal, Scope};
 use crate::trust::Authorities;
 use crate::trust::jwks::KeySet;
 use crate::trust::jwt::{self, TokenServerRules, Unverified};

@@ -1,0 +1,79 @@
+//! Who presents one of our own tokens. The token stands for a credential, and is worth what that credential
+//! is worth now: its issuer or trust domain must still be configured, the key or authority that vouched must
+//! still be one, the mapping is applied again. Only its time is its session's.
+
+use super::Authenticator;
+use crate::clock::Timestamp;
+use crate::identity::deny::Proved;
+use crate::identity::grounds::Grounds;
+use crate::identity::refusal::Reason;
+use crate::identity::{Identity, Refused, Scope, Session};
+use crate::trust::Authorities;
+use crate::trust::jwks::KeySet;
+use crate::trust::jwt::{Bearer, Unverified};
+use crate::trust::minted::{self, Kind, MintedRules, Source};
+use std::sync::Arc;
+
+/// What our own tokens are verified by.
+#[derive(Clone, Debug)]
+pub struct Minted {
+    pub rules: MintedRules,
+    pub keys: Arc<Authorities<KeySet>>,
+}
+
+impl Authenticator {
+    pub(super) async fn minted_identity(
+        &self,
+        token: &Unverified,
+        kind: Kind,
+        minted: &Minted,
+        grounds: &mut Grounds,
+        now: Timestamp,
+    ) -> Result<Identity, Reason> {
+        grounds.rest_on(&minted.keys, now);
+        let verified = minted::verify(token, kind, &minted.rules, &minted.keys, now)?;
+        self.deny.check(Proved::Minted {
+            id: verified.id(),
+            session: verified.session(),
+        })?;
+        let bearer = Bearer {
+            sender: token.sender(),
+            expires: verified.expires(),
+        };
+        let identity = match verified.source() {
+            None => Identity::anonymous(),
+            Some(Source::Oidc { entry, token }) => {
+                self.oidc_again(entry.as_deref(), token, bearer, grounds, now)
+                    .await?
+            }
+            Some(Source::JwtSvid(token)) => self.jwt_svid_again(token, bearer, grounds, now).await?,
+            Some(Source::X509Svid(chain)) => self.x509_svid_again(chain, grounds, now)?,
+            Some(Source::X509 { entry, chain }) => self.plain_again(entry, chain, grounds, now)?,
+            Some(Source::Htpasswd { user, fingerprint }) => {
+                let passwords = self.passwords.as_ref().ok_or(Refused::KindNotAccepted)?;
+                grounds.rest_on(passwords, now);
+                let identity = passwords
+                    .again(user, fingerprint)
+                    .ok_or(Refused::PasswordWithdrawn)?;
+                self.deny.check(Proved::Password { user })?;
+                self.in_own_namespace(None, None, identity)?
+            }
+        };
+        let scope = verified.access().map(|access| Arc::new(Scope::granted(access)));
+        let token = verified.id().to_owned();
+        let first = verified.session().to_owned();
+        let session = Session {
+            began: verified.began(),
+            ends: verified.expires(),
+            token,
+            first,
+        };
+        let valid_until = identity.valid_until.min(verified.expires());
+        Ok(Identity {
+            scope,
+            session: Some(session),
+            valid_until,
+            ..identity
+        })
+    }
+}

@@ -64,7 +64,7 @@ fn find(pattern: &str) -> Option<Arc<Pattern>> {
 }
 
 pub(super) fn build(pattern: &str) -> Result<Pattern, regex::Error> {
-    let translated = re2::translate(pattern);
+    let translated = re2::translate(pattern)?;
     let mut last = Err(regex::Error::CompiledTooBig(0));
     for bytes in COMPILED_BYTES {
         match RegexBuilder::new(&translated).size_limit(bytes).build() {

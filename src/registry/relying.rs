@@ -1,4 +1,4 @@
-//! HEAD and GET by a caller who may push. Such a client asks what is here in order to skip it, so the answer
+//! HEAD by a caller who may push. Such a client asks what is here in order to skip it, so the answer
 //! must hold until a manifest can refer to it: an old record is written again, and a condemned one is
 //! rescued. Creates nothing.
 

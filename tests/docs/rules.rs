@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The families of codes, in upper case. A code is the family, a dash and a number, as in `X-17`. Bars of
-/// performance have no dash.
-const FAMILIES: [&str; 11] = ["B", "C", "D", "F", "ID", "J", "OCI", BARS, TOKENS, "W", "X"];
+/// Bars of performance are numbered without a dash: `P7`. Every other code is up to four capital letters, a dash and a number, as in `X-17`.
 const BARS: &str = "P";
 /// Numbered in sections: `T-7.2`.
 const TOKENS: &str = "T";
+/// Families of more than one letter. In the name of a function other words are words, as in `http_2_is_offered`.
+const LONG: [&str; 2] = ["ID", "OCI"];
+/// Looks like a code in text and is none.
+const NO_CODE: &str = "UTF-8";
 
 /// Where codes are cited.
 const PLACES: [&str; 10] = [
@@ -136,7 +138,9 @@ fn code(word: &str) -> Option<String> {
         Some((section, point)) => family == TOKENS && short(section) && short(point) && !point.contains('.'),
         None => short(number),
     };
-    (FAMILIES.contains(&family) && fits).then(|| word.to_owned())
+    let capitals =
+        (1..=4).contains(&family.len()) && family.bytes().all(|letter| letter.is_ascii_uppercase());
+    (capitals && fits && word != NO_CODE).then(|| word.to_owned())
 }
 
 /// Codes that the names of functions begin with, as in `fn b_04_to_b_06_…` and `fn t_7_1_and_2_…`.
@@ -150,7 +154,7 @@ fn codes_of_tests(text: &str) -> BTreeSet<String> {
 
 fn codes_of_test(name: &str) -> Vec<String> {
     let mut codes = Vec::new();
-    let mut family = "";
+    let mut family = String::new();
     let mut section = None;
     let mut last = 0;
     let mut range = false;
@@ -161,14 +165,13 @@ fn codes_of_test(name: &str) -> Vec<String> {
         match (number, *word) {
             (None, "and") if !codes.is_empty() => {}
             (None, "to") if !codes.is_empty() => range = true,
-            (None, word) => match FAMILIES
-                .iter()
-                .find(|family| family.eq_ignore_ascii_case(word))
-                .filter(|_| next_is_number)
-            {
-                Some(named) => (family, section) = (named, None),
-                None => break,
-            },
+            (None, word) => {
+                let named = word.to_ascii_uppercase();
+                if !next_is_number || (word.len() > 1 && !LONG.contains(&named.as_str())) {
+                    break;
+                }
+                (family, section) = (named, None);
+            }
             (Some(_), _) if family.is_empty() => break,
             (Some(number), _) if family == TOKENS && section.is_none() && next_is_number => {
                 section = Some(number)
@@ -179,7 +182,7 @@ fn codes_of_test(name: &str) -> Vec<String> {
                 } else {
                     number
                 };
-                codes.extend((first..=number).map(|number| match (family, section) {
+                codes.extend((first..=number).map(|number| match (family.as_str(), section) {
                     (BARS, _) => format!("{family}{number}"),
                     (_, Some(section)) => format!("{family}-{section}.{number}"),
                     (_, None) => format!("{family}-{number}"),

@@ -13,7 +13,7 @@
 //! ```
 //!
 //! Modules have ranks; one may import only from lower ranks, and siblings above rank 0 do not know each other
-//! (`tests/architecture.rs` checks it):
+//! (`tests/architecture/` checks it):
 //!
 //! | rank | modules |
 //! |---|---|

@@ -297,6 +297,41 @@ fn links_lead_somewhere() {
     assert!(links > 30, "{links}");
 }
 
+/// Between backticks, as in `src/lib.rs` and `lib.rs`. The changelog may name what is gone.
+#[test]
+fn files_that_pages_name_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folders = ["src", "tests", "benches", "fuzz", "testdata", "docs", ".ci"];
+    let names: BTreeSet<_> = folders[..4]
+        .iter()
+        .flat_map(|folder| file_names(&root.join(folder)))
+        .collect();
+    let mut named = 0;
+    for page in pages().iter().filter(|page| !page.ends_with("CHANGELOG.md")) {
+        let text = fs::read_to_string(page).unwrap();
+        for file in text.split('`').skip(1).step_by(2) {
+            let is_a_path = !file.contains([' ', '*', '\n']) && !file.contains("NAME");
+            let is_here = match file.split_once('/') {
+                Some((folder, _)) if is_a_path && folders.contains(&folder) => root.join(file).exists(),
+                None if is_a_path && file.ends_with(".rs") => names.contains(file),
+                _ => continue,
+            };
+            assert!(is_here, "{}: there is no {file}", page.display());
+            named += 1;
+        }
+    }
+    assert!(named > 50, "{named}");
+}
+
+fn file_names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let names = entries.flat_map(|path| match path.is_dir() {
+        true => file_names(&path),
+        false => vec![path.file_name().unwrap().to_string_lossy().into_owned()],
+    });
+    names.collect()
+}
+
 /// Whoever copies an example must not make every pod a trusted proxy.
 #[test]
 fn no_example_trusts_a_network_that_pods_commonly_have() {

@@ -152,7 +152,7 @@ async fn a_local_store_follows_no_link_to_a_value() {
         moved(if whole_folder { &shard } else { &file }, &outside);
         let store = Local::open(folder.path()).unwrap();
         assert!(
-            matches!(store.get("k").await, Err(Failure::Io(_))),
+            matches!(store.get("k").await, Err(Failure::Lost { .. })),
             "{whole_folder}"
         );
     }

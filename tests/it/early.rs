@@ -1,7 +1,7 @@
 //! Answers to real clients that are still sending: none of them loses one.
 
 use crate::crash::full::Small;
-use crate::harness::{Layout, PATIENCE, Setup, TestApp, TestPki, is_installed};
+use crate::harness::{Docker, Layout, PATIENCE, Setup, TestApp, TestPki, is_installed, sha256};
 use serde_json::json;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -240,16 +240,77 @@ async fn crane_and_skopeo_say_that_the_disk_is_full() {
     }
 }
 
-/// Passes requests on, one a connection, but for the first PATCH, which fails without a word about the
-/// upload.
-async fn relay(app: &TestApp) -> String {
+/// Curl's uploads share one connection, and the disk is full in the middle of each.
+#[tokio::test(flavor = "multi_thread")]
+async fn curl_learns_over_http2_that_the_disk_is_full() {
+    if !is_installed("curl") {
+        return;
+    }
+    let rules = json!({"anonymousPolicy": ["read", "create"]});
+    let mut setup = Setup::tls(&TestPki::new()).allow("open/**", rules);
+    setup.config["http"]["tls"]["http2"] = json!(true);
+    let Some(_small) = Small::mount(setup.path("store"), 16) else {
+        return;
+    };
+    std::fs::write(setup.path("body"), vec![b'x'; 50_000_000]).unwrap();
+    let app = setup.start().await;
+    app.setup.write("ca.pem", app.authority().unwrap());
+    let url = app.url(&format!("/v2/open/a/blobs/uploads?digest={}", sha256(b"")));
+    let mut arguments = vec!["-sS", "--http2", "--cacert", "ca.pem", "-X", "POST", "--parallel"];
+    arguments.extend(["-w", "\n%{http_version} %{http_code}\n", "-H", "expect:"]);
+    for _ in 0..TIMES {
+        arguments.extend(["-T", "body", &url]);
+    }
+    let (success, said) = run("curl", &arguments, &app).await;
+    let count = |what: &str| said.matches(what).count();
+    assert!(
+        success && count("2 507") == TIMES && count("storage is full") == TIMES,
+        "{said}"
+    );
+}
+
+/// The right to push is gone when the layer comes. Docker has words of its own for a 401, and tries again
+/// where it gets no answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn docker_says_that_it_may_not_send_a_layer() {
+    let Some(docker) = Docker::find().await else {
+        return;
+    };
+    let site = Site::start().await;
+    let app = &site.plain;
+    // What docker cannot compress.
+    let mut content = vec![0; 40_000_000];
+    fastrand::fill(&mut content);
+    Layout::with(&app.setup.path("layout"), &content);
+    let blobs = std::fs::read_dir(app.setup.path("layout/blobs/sha256")).unwrap();
+    let layer = blobs
+        .map(|blob| blob.unwrap().path())
+        .max_by_key(|path| path.metadata().unwrap().len());
+    let host = relay(app, |head: String| {
+        Some(head.replacen("/v2/open/", "/v2/closed/", 1))
+    })
+    .await;
+    let image = format!("{host}/open/a:v1");
+    docker.run(&["import", layer.unwrap().to_str().unwrap(), &image]);
+    let pushed = docker.command(&["push", &image]).output().unwrap();
+    docker.run(&["rmi", "--force", &image]);
+    let said = String::from_utf8_lossy(&[pushed.stdout, pushed.stderr].concat()).into_owned();
+    let denied = said.contains("denied: requested access to the resource is denied");
+    assert!(!pushed.status.success() && denied, "{said}");
+    let refused = |line: &serde_json::Value| line["http.method"] == "PATCH" && line["http.status"] == 401;
+    app.log.wait("the layer is refused", 0, refused).await;
+}
+
+/// Passes requests on, one a connection. A PATCH goes on with the head that `patch` makes of its own, or
+/// fails without a word about the upload.
+async fn relay(app: &TestApp, patch: impl Fn(String) -> Option<String> + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let upstream = app.address;
     let address = listener.local_addr().unwrap().to_string();
-    let failed = Arc::new(AtomicBool::new(false));
+    let patch = Arc::new(patch);
     tokio::spawn(async move {
         while let Ok((client, _)) = listener.accept().await {
-            let failed = failed.clone();
+            let patch = patch.clone();
             tokio::spawn(async move {
                 let mut client = BufReader::new(client);
                 let mut head = String::new();
@@ -264,7 +325,12 @@ async fn relay(app: &TestApp) -> String {
                         .strip_prefix("content-length:")
                         .map_or(length, |value| value.trim().parse::<usize>().unwrap());
                 }
-                if head.starts_with("PATCH ") && !failed.swap(true, Ordering::SeqCst) {
+                let head = if head.starts_with("PATCH ") {
+                    patch(head)
+                } else {
+                    Some(head)
+                };
+                let Some(head) = head else {
                     client.read_exact(&mut vec![0; length]).await.unwrap();
                     client
                         .write_all(
@@ -273,7 +339,7 @@ async fn relay(app: &TestApp) -> String {
                         .await
                         .unwrap();
                     return;
-                }
+                };
                 let mut server = TcpStream::connect(upstream).await.unwrap();
                 let head = format!(
                     "{}connection: close\r\n\r\n",
@@ -294,7 +360,9 @@ async fn regctl_goes_on_with_an_upload_that_has_no_bytes() {
         return;
     }
     let app = Setup::plain().start().await;
-    let host = relay(&app).await;
+    let failed = AtomicBool::new(false);
+    let first_fails = move |head: String| failed.swap(true, Ordering::SeqCst).then_some(head);
+    let host = relay(&app, first_fails).await;
     let home = app.setup.folder.path();
     std::fs::write(home.join("blob"), vec![b'x'; 100_000]).unwrap();
     let config = json!({"hosts": {host.clone(): {"tls": "disabled", "blobChunk": 40_000, "blobMax": -1}}});
@@ -302,7 +370,7 @@ async fn regctl_goes_on_with_an_upload_that_has_no_bytes() {
     let line = format!("REGCTL_CONFIG=regctl.json regctl blob put {host}/open/a < blob");
     let (success, said) = run("sh", &["-c", &line], &app).await;
     assert!(success, "{said}");
-    let digest = crate::harness::sha256(&vec![b'x'; 100_000]);
+    let digest = sha256(&vec![b'x'; 100_000]);
     assert_eq!(
         app.anonymous()
             .get(&format!("/v2/open/a/blobs/{digest}"))

@@ -141,6 +141,45 @@ async fn a_push_that_meets_the_reserve_half_way_leaves_nothing() {
     }
 }
 
+/// A push is acknowledged with its tag or not at all. What a refused one leaves is a manifest without a tag, which the next push of it takes.
+#[tokio::test]
+async fn a_push_by_tag_that_finds_no_room_for_its_tag_is_refused() {
+    let bench = Bench::new();
+    let (registry, store) = bench.watched();
+    let old = push_image(&registry, R, "old", &json!({})).await;
+    let child = push_image(&registry, R, "child", &json!({})).await;
+    let index = index(&[&child]);
+    registry
+        .put_tag(&write(R), &"v1".parse().unwrap(), &old)
+        .await
+        .unwrap();
+    let reference = tag("v1");
+    let led_to = async || registry.manifest(&read(R), &reference).await.unwrap().digest;
+    let push = async || {
+        registry
+            .put_manifest(&write(R), &reference, Some(INDEX), index.clone())
+            .await
+    };
+    let mut untagged = 0;
+    for room in 0.. {
+        store.has_room_for(room);
+        let pushed = push().await;
+        let is_there = registry
+            .manifest(&read(R), &Reference::Digest(sha256(&index)))
+            .await
+            .is_ok();
+        if pushed.is_ok() {
+            assert!(is_there);
+            break;
+        }
+        assert!(matches!(pushed, Err(Error::Storage(Failure::Full))), "{pushed:?}");
+        assert_eq!(led_to().await, old, "with room for {room} changes");
+        untagged += usize::from(is_there);
+    }
+    assert_eq!(led_to().await, sha256(&index));
+    assert!(untagged > 0, "the manifest is there before its tag");
+}
+
 #[tokio::test]
 async fn an_upload_that_meets_the_reserve_gives_its_bytes_back() {
     for (kept, closing) in [(false, false), (false, true), (true, false), (true, true)] {

@@ -135,16 +135,18 @@ impl Log {
         Ok(moved)
     }
 
-    /// Another program may read a state of the records that needs the log, and never end.
+    /// Another program may read a state of the records that needs the log, and never end. A backup of this process ends, and until then the
+    /// log only has to fit the disk.
     fn judge(&mut self, moved: &Moved, now: Timestamp) {
         self.space.log_has(moved.pages.saturating_sub(moved.done) * FRAME);
         let size = moved.pages * FRAME;
         let most = self.space.most_log();
-        let held = moved.busy && size > most;
+        let copying = self.space.is_copying();
+        let held = moved.busy && size > most && (!copying || self.space.has_held_log());
         self.space.log_is_held(held);
         if held {
             self.warn(now, "the log of the records is too large, since another program reads records.sqlite3 without an end: pushes are refused until it stops");
-        } else if moved.busy && size > most / 2 {
+        } else if moved.busy && size > most / 2 && !copying {
             self.warn(now, "the log of the records grows, since another program reads records.sqlite3 without an end: stop that program, or pushes will be refused");
         }
     }
@@ -214,7 +216,7 @@ fn give_back(db: &Connection, kept: u32, most: u32) -> rusqlite::Result<bool> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::records::open_for_writing;
+    use super::super::records::{Index, open_for_writing};
     use super::*;
     use crate::clock::Clock;
     use crate::storage::local::{Local, Settings};
@@ -346,7 +348,7 @@ mod tests {
         static WAITED: AtomicUsize = AtomicUsize::new(0);
         let folder = tempfile::tempdir().unwrap();
         drop(Local::open(folder.path()).unwrap());
-        let mut db = open_for_writing(&folder.path().join("records.sqlite3"), true).unwrap();
+        let mut db = open_for_writing(&folder.path().join("records.sqlite3"), true, Index::Mapped).unwrap();
         let write = |db: &Connection, key: &str| {
             db.execute("INSERT INTO records VALUES (?1, 1, 0, 0, '')", [key])
                 .unwrap()

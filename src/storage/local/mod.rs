@@ -98,9 +98,6 @@ impl Local {
         let folder = Arc::new(folder);
         let disk = Disk::new(commit);
         let space = Arc::new(space::Space::new(folder.itself()?));
-        space
-            .make_room_to_open()
-            .map_err(|why| folder.failed("reserve")(std::io::Error::other(why)))?;
         let values = values::Values::open(folder.clone(), space.clone(), disk.clone())?;
         let records = records::Records::open(
             &folder.path().join("records.sqlite3"),

@@ -22,7 +22,9 @@ use super::values::{self, LARGE, Values};
 use super::writer::{Cell, Job, New, Write, Writer};
 use super::{Change, Clock, Disk, Failure, Number, OpenError, Record, Timestamp, Value, Version};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row};
+use rustix::fs::FallocateFlags;
 use std::collections::HashSet;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -46,7 +48,19 @@ pub(super) struct Records {
     values: Arc<Values>,
     space: Arc<Space>,
     file: PathBuf,
+    index: Index,
+    /// Keeps the file open that [`allocate`] opened.
+    _index_file: Option<File>,
     disk: Disk,
+}
+
+/// Where SQLite keeps the index of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Index {
+    /// In a file that is mapped into memory. Where a page of it finds no block, the process dies.
+    Mapped,
+    /// In memory. Then no other process can read the records.
+    InMemory,
 }
 
 impl Records {
@@ -70,9 +84,15 @@ impl Records {
             });
         }
         let log = PathBuf::from(format!("{}-wal", file.display()));
-        let opened = space.or_from_reserve(|| open_for_writing(file, disk.is_durable()), is_full);
+        let log_bytes = log.metadata().map_or(0, |log| log.len());
+        let index = if space.make_room_to_open(log_bytes) {
+            Index::Mapped
+        } else {
+            Index::InMemory
+        };
+        let opened = space.or_from_reserve(|| open_for_writing(file, disk.is_durable(), index), is_full);
         let db = match opened {
-            Err(why) if is_full(&why) => open_unmoved(file, &log, disk.is_durable()),
+            Err(why) if is_full(&why) => open_unmoved(file, &log, disk.is_durable(), index),
             opened => opened,
         };
         let db = db.map_err(|source| {
@@ -84,6 +104,7 @@ impl Records {
                 failed(source)
             }
         })?;
+        let index_file = prepare_index(file, index, &space);
         let values = Arc::new(values);
         let (queue, jobs) = mpsc::channel(1024);
         let cache = Arc::new(Cache::default());
@@ -117,6 +138,8 @@ impl Records {
             values,
             space,
             file: file.to_owned(),
+            index,
+            _index_file: index_file,
             disk,
         })
     }
@@ -301,6 +324,15 @@ impl Records {
         Ok((Write { key, expected, new }, prepared))
     }
 
+    /// One more connection, which only reads.
+    pub(super) fn connect(&self) -> Result<Connection, rusqlite::Error> {
+        connect_with(&self.file, OpenFlags::SQLITE_OPEN_READ_ONLY, self.index)
+    }
+
+    pub(super) fn space(&self) -> &Space {
+        &self.space
+    }
+
     pub(super) fn file(&self) -> &Path {
         &self.file
     }
@@ -316,7 +348,7 @@ impl Records {
         let idle = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let db = match idle {
             Some(db) => db,
-            None => connect(&self.file, OpenFlags::SQLITE_OPEN_READ_ONLY)?,
+            None => self.connect()?,
         };
         let result = {
             let _reading = self.gate.read().unwrap_or_else(PoisonError::into_inner);
@@ -386,8 +418,12 @@ pub(super) fn make(file: &Path) -> Result<(), OpenError> {
     })
 }
 
-pub(super) fn open_for_writing(file: &Path, durable: bool) -> Result<Connection, rusqlite::Error> {
-    let db = connect_to_write(file, durable)?;
+pub(super) fn open_for_writing(
+    file: &Path,
+    durable: bool,
+    index: Index,
+) -> Result<Connection, rusqlite::Error> {
+    let db = connect_to_write(file, durable, index)?;
     // What a process before this one wrote and could not sync may be in the kernel's memory only, and would
     // be built on. This syncs it.
     let busy: bool = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
@@ -402,8 +438,8 @@ pub(super) fn open_for_writing(file: &Path, durable: bool) -> Result<Connection,
 }
 
 /// The same on a disk that has no room for what the log holds. It stays where it is, and is synced there.
-fn open_unmoved(file: &Path, log: &Path, durable: bool) -> Result<Connection, rusqlite::Error> {
-    let db = connect_to_write(file, durable)?;
+fn open_unmoved(file: &Path, log: &Path, durable: bool, index: Index) -> Result<Connection, rusqlite::Error> {
+    let db = connect_to_write(file, durable, index)?;
     let synced = std::fs::File::open(log).and_then(|log| log.sync_all());
     synced.map_err(|why| {
         let failed = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_FSYNC);
@@ -415,8 +451,8 @@ fn open_unmoved(file: &Path, log: &Path, durable: bool) -> Result<Connection, ru
     Ok(db)
 }
 
-fn connect_to_write(file: &Path, durable: bool) -> Result<Connection, rusqlite::Error> {
-    let db = connect(file, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+fn connect_to_write(file: &Path, durable: bool, index: Index) -> Result<Connection, rusqlite::Error> {
+    let db = connect_with(file, OpenFlags::SQLITE_OPEN_READ_WRITE, index)?;
     db.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     // With NORMAL a power cut takes the last changes away, and leaves the table whole.
     db.pragma_update(None, "synchronous", if durable { "FULL" } else { "NORMAL" })?;
@@ -427,10 +463,49 @@ fn connect_to_write(file: &Path, durable: bool) -> Result<Connection, rusqlite::
 }
 
 pub(super) fn connect(file: &Path, flags: OpenFlags) -> Result<Connection, rusqlite::Error> {
-    Connection::open_with_flags(
+    connect_with(file, flags, Index::Mapped)
+}
+
+fn connect_with(file: &Path, flags: OpenFlags, index: Index) -> Result<Connection, rusqlite::Error> {
+    // https://www.sqlite.org/vfs.html#standard_unix_vfses
+    let vfs = match index {
+        Index::Mapped => c"unix",
+        Index::InMemory => c"unix-excl",
+    };
+    Connection::open_with_flags_and_vfs(
         file,
         flags | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW,
+        vfs,
     )
+}
+
+/// Once the records are open: sees to it that the index has its blocks, or gives the disk those of a file that is not used.
+fn prepare_index(records: &Path, index: Index, space: &Space) -> Option<File> {
+    let file = PathBuf::from(format!("{}-shm", records.display()));
+    match index {
+        Index::Mapped => allocate(&file, space),
+        Index::InMemory => {
+            tracing::warn!(
+                "the disk is full, so the index of the records' log is kept in memory: no other program can read records.sqlite3 until the \
+                 registry is started again"
+            );
+            drop(std::fs::remove_file(file));
+            None
+        }
+    }
+}
+
+/// SQLite makes each page of the index with one byte. Where blocks are smaller than pages, that leaves holes, which a full disk cannot fill.
+/// The file must stay open as long as the records are: to close it gives up SQLite's locks on it (fcntl(2)).
+fn allocate(file: &Path, space: &Space) -> Option<File> {
+    let size = space.index_with_holes()?;
+    let file = File::options().read(true).write(true).open(file).ok()?;
+    if let Err(why) = rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, size) {
+        tracing::warn!(
+            "the index of the records' log has no blocks yet, so the registry may end if the disk becomes full: {why}"
+        );
+    }
+    Some(file)
 }
 
 #[cfg(test)]
@@ -456,7 +531,8 @@ mod tests {
             .unwrap(),
         );
         for (durable, level) in [(false, 1), (true, 2)] {
-            let db = open_for_writing(&folder.path().join("records.sqlite3"), durable).unwrap();
+            let db =
+                open_for_writing(&folder.path().join("records.sqlite3"), durable, Index::Mapped).unwrap();
             let found: i64 = db.query_row("PRAGMA synchronous", [], |row| row.get(0)).unwrap();
             assert_eq!(found, level, "1 is NORMAL, 2 is FULL");
         }

@@ -38,6 +38,11 @@ const LOG_PART: u64 = 10;
 const LOG_LEAST: u64 = 16 << 20;
 const LOG_MOST: u64 = 1 << 30;
 
+/// The log's index grows by so many bytes …
+const INDEXED_AT_ONCE: u64 = 32 << 10;
+/// … for as many bytes of the log.
+const INDEXED: u64 = 16 << 20;
+
 pub(super) struct Space {
     /// The store's.
     folder: File,
@@ -55,6 +60,8 @@ pub(super) struct Space {
     log: AtomicU64,
     /// Something reads an old state of the records without an end, and the log has become too large.
     log_is_held: AtomicBool,
+    /// How many backups of this process copy the records, and so keep the log from being emptied.
+    copying: AtomicUsize,
     /// Instead of what the disk says: its size, and how much is free.
     #[cfg(test)]
     disk: Mutex<(Option<u64>, Option<u64>)>,
@@ -78,6 +85,7 @@ impl Space {
             whole: AtomicBool::new(false),
             log: AtomicU64::new(0),
             log_is_held: AtomicBool::new(false),
+            copying: AtomicUsize::new(0),
             #[cfg(test)]
             disk: Mutex::default(),
         }
@@ -97,7 +105,7 @@ impl Space {
     /// [`Failure::Full`] if nothing but the reserve is left. To be asked before anything is written that
     /// frees no space.
     pub(super) fn check(&self) -> Result<(), Failure> {
-        if self.log_is_held.load(Ordering::SeqCst) {
+        if self.has_held_log() {
             return Err(Failure::LogHeld);
         }
         self.has_room()
@@ -127,11 +135,25 @@ impl Space {
         Ok((disk.size > 0).then(|| disk.free.saturating_sub(disk.reserve())))
     }
 
-    /// Makes room for the opening of the store, if there is next to none: the log's index is mapped into
-    /// memory, and where that finds no block the process dies.
-    pub(super) fn make_room_to_open(&self) -> Result<(), Failure> {
-        while self.measure()?.free < PIECE_LEAST && self.release() {}
-        Ok(())
+    /// Makes room for the opening of records whose log has so many bytes, if there is next to none. Whether there is enough then for the log's
+    /// index, which is mapped into memory: where that finds no block the process dies.
+    pub(super) fn make_room_to_open(&self, log: u64) -> bool {
+        let has_room = || {
+            let needed = PIECE_LEAST + index_of(log);
+            self.measure().map_or(true, |disk| disk.has(needed))
+        };
+        while !has_room() {
+            if !self.release() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// How large the index of the largest log is, where it is made with holes.
+    pub(super) fn index_with_holes(&self) -> Option<u64> {
+        let disk = rustix::fs::fstatvfs(&self.folder).ok()?;
+        (disk.f_frsize < INDEXED_AT_ONCE / 8).then(|| index_of(self.most_log()))
     }
 
     /// Makes the file, as large as there is room.
@@ -155,9 +177,8 @@ impl Space {
     }
 
     /// Until this is dropped, what the file gives back stays free for the work that needs it.
-    pub(super) fn freeing(&self) -> Freeing<'_> {
-        self.freeing.fetch_add(1, Ordering::SeqCst);
-        Freeing(self)
+    pub(super) fn freeing(&self) -> Counted<'_> {
+        Counted::new(&self.freeing)
     }
 
     /// Gives a piece of the file back to the disk. `false` if nothing is left of it.
@@ -198,6 +219,19 @@ impl Space {
 
     pub(super) fn log_is_held(&self, held: bool) {
         self.log_is_held.store(held, Ordering::SeqCst);
+    }
+
+    pub(super) fn has_held_log(&self) -> bool {
+        self.log_is_held.load(Ordering::SeqCst)
+    }
+
+    /// Until this is dropped, it is this process that reads an old state of the records. That ends by itself.
+    pub(super) fn copying(&self) -> Counted<'_> {
+        Counted::new(&self.copying)
+    }
+
+    pub(super) fn is_copying(&self) -> bool {
+        self.copying.load(Ordering::SeqCst) > 0
     }
 
     /// How large the log may become while something keeps it from being emptied.
@@ -289,12 +323,24 @@ impl Measure {
     }
 }
 
-/// Work that [`Space::freeing`] was asked for.
-pub(super) struct Freeing<'a>(&'a Space);
+/// How large the index is of a log of so many bytes, and some more.
+const fn index_of(log: u64) -> u64 {
+    (log / INDEXED + 2) * INDEXED_AT_ONCE
+}
 
-impl Drop for Freeing<'_> {
+/// Work that is under way until this is dropped.
+pub(super) struct Counted<'a>(&'a AtomicUsize);
+
+impl<'a> Counted<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count)
+    }
+}
+
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        self.0.freeing.fetch_sub(1, Ordering::SeqCst);
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -316,7 +316,7 @@ mod tests {
     use super::*;
     use crate::storage::local::Local;
     use crate::storage::local::folder::Folder;
-    use crate::storage::local::records::open_for_writing;
+    use crate::storage::local::records::{Index, open_for_writing};
     use crate::storage::local::space::Space;
     use crate::storage::local::testing::commits;
     use tokio::sync::Semaphore;
@@ -332,9 +332,9 @@ mod tests {
             let folder_of_store = Arc::new(Folder::open(folder.path()).unwrap());
             let space = Arc::new(Space::new(folder_of_store.folder("v").unwrap()));
             let values = Values::open(folder_of_store, space, disk.clone()).unwrap();
-            let db = open_for_writing(&file, true).unwrap();
+            let db = open_for_writing(&file, true, Index::Mapped).unwrap();
             // Whoever closes the file last takes the log away.
-            let _open = open_for_writing(&file, true).unwrap();
+            let _open = open_for_writing(&file, true, Index::Mapped).unwrap();
             let (queue, jobs) = mpsc::channel(1024);
             let room = Arc::new(Semaphore::new(waiting));
             let wait = |number: usize| {

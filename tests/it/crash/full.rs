@@ -22,11 +22,11 @@ impl Small {
         )
     }
 
-    /// One that keeps its blocks on a disk, which is a file here.
+    /// One that keeps its blocks on a disk, which is a file here. They are smaller than the pages of memory.
     fn mount_ext4(at: PathBuf, image: &Path, mib: u64) -> Option<Self> {
         File::create(image).unwrap().set_len(mib << 20).unwrap();
         let made = Command::new("mkfs.ext4")
-            .args(["-q", "-F", "-m", "0"])
+            .args(["-q", "-F", "-m", "0", "-b", "1024"])
             .arg(image)
             .output();
         if !made.is_ok_and(|made| made.status.success()) {
@@ -231,6 +231,95 @@ async fn a_disk_without_a_free_byte_takes_deletions_opens_and_is_checked() {
         server.check();
         drop(small);
     }
+}
+
+/// The version before made no reserve, and other programs may have taken all of one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_without_a_reserve_opens_on_a_disk_without_a_free_byte() {
+    for (ext4, killed) in [(false, true), (false, false), (true, true), (true, false)] {
+        let case = format!("on ext4: {ext4}, killed: {killed}");
+        let Some(shim) = Shim::build() else { return };
+        let setup = Setup::plain();
+        let (at, image) = (setup.path("store"), setup.path("disk"));
+        let small = if ext4 {
+            Small::mount_ext4(at, &image, 64)
+        } else {
+            Small::mount(at, 64)
+        };
+        let Some(small) = small else { return };
+        let mut server = Server::with(shim, setup);
+        let http = Http::new(server.start(Kill::Never).await.unwrap());
+        let bytes = blob(1);
+        let digest = sha256(&bytes);
+        assert_eq!(
+            http.status(Method::POST, &push_path(&bytes), bytes.clone()).await,
+            201
+        );
+        let mut manifests = Vec::new();
+        for number in 0..40 {
+            let manifest = manifest((&digest, bytes.len()), number, 30_000);
+            manifests.push(sha256(manifest.as_bytes()));
+            let path = format!("/v2/a/manifests/t{number}");
+            assert_eq!(http.status(Method::PUT, &path, manifest).await, 201);
+        }
+        if killed {
+            server.kill().await;
+        } else {
+            server.stop().await;
+        }
+        std::fs::remove_file(small.0.join("reserve")).unwrap();
+        small.fill();
+        server.check();
+        let http = Http::new(server.start(Kill::Never).await.expect(&case));
+        assert_eq!(until_ready_says(&http, "storage is full").await, 200);
+        for path in [format!("/v2/a/blobs/{digest}"), "/v2/a/manifests/t7".to_owned()] {
+            assert_eq!(http.change(Method::GET, &path, "").await, Told::Done, "{case}");
+        }
+        // A deletion is a record in the log: it needs some blocks.
+        let ballast = small.ballast().metadata().unwrap().len();
+        let file = File::options().write(true).open(small.ballast()).unwrap();
+        file.set_len(ballast - (128 << 10)).unwrap();
+        drop(file);
+        for digest in &manifests {
+            let path = format!("/v2/a/manifests/{digest}");
+            assert_eq!(http.change(Method::DELETE, &path, "").await, Told::Done, "{case}");
+        }
+        small.free();
+        let bytes = blob(2);
+        assert_eq!(
+            http.status(Method::POST, &push_path(&bytes), bytes.clone()).await,
+            201
+        );
+        assert_eq!(until_ready_says(&http, "ok").await, 200);
+        server.stop().await;
+        server.check();
+        drop(small);
+    }
+}
+
+/// It is mapped into memory: a hole that finds no block ends the process.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_index_of_the_log_has_blocks_of_a_disk_whose_blocks_are_smaller_than_pages() {
+    use std::os::unix::fs::MetadataExt as _;
+    let Some(shim) = Shim::build() else { return };
+    let setup = Setup::plain();
+    let (at, image) = (setup.path("store"), setup.path("disk"));
+    let Some(small) = Small::mount_ext4(at, &image, 64) else {
+        return;
+    };
+    let mut server = Server::with(shim, setup);
+    let http = Http::new(server.start(Kill::Never).await.unwrap());
+    assert_eq!(http.status(Method::POST, &push_path(b"{}"), "{}").await, 201);
+    let index = small.0.join("records.sqlite3-shm").metadata().unwrap();
+    let allocated = index.blocks() * 512;
+    // Enough for a log of more than 16 MiB.
+    assert!(
+        index.len() >= 64 << 10 && allocated >= index.len(),
+        "{allocated} of {}",
+        index.len()
+    );
+    server.stop().await;
+    server.check();
 }
 
 #[tokio::test(flavor = "multi_thread")]

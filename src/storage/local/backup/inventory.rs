@@ -1,6 +1,6 @@
 //! The copy of the records, and the files that it names.
 
-use super::super::records::{BUSY, connect};
+use super::super::records::{BUSY, Records, connect};
 use super::super::writer::Cell;
 use super::super::{Number, values};
 use super::{BackedUp, BackupError, Progress};
@@ -153,10 +153,14 @@ fn item(
     }))
 }
 
-/// Copies the table as it is now into the empty file `to`, and opens that. The source is read in one
+/// Copies the table of the store as it is now into the empty file `to`, and opens that. The source is read in one
 /// transaction, so that writers, who go on meanwhile, do not make it begin again; the log grows by what they
 /// write until it is done.
-pub(super) fn copy_records(from: &Path, to: &Path, progress: &Progress) -> Result<Connection, BackupError> {
+pub(super) fn copy_records(
+    from: &Records,
+    to: &Path,
+    progress: &Progress,
+) -> Result<Connection, BackupError> {
     copy_table(from, to, || progress.check()).map_err(|failed| failed.at(to))
 }
 
@@ -186,11 +190,12 @@ impl From<rusqlite::Error> for Failed {
 }
 
 fn copy_table(
-    from: &Path,
+    from: &Records,
     to: &Path,
     between: impl Fn() -> Result<(), BackupError>,
 ) -> Result<Connection, Failed> {
-    let source = connect(from, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let _copying = from.space().copying();
+    let source = from.connect()?;
     source.busy_timeout(BUSY)?;
     let mut db = connect(to, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     // A copy that is cut short is begun anew, and the whole one is synced before it is used.
@@ -228,13 +233,14 @@ const PAGES: std::ffi::c_int = if cfg!(test) { 1 } else { 2560 };
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::RecordStore as _;
     use crate::storage::local::Local;
 
     #[test]
     fn writers_go_on_and_the_copy_is_of_one_moment() {
         let store = tempfile::tempdir().unwrap();
         let to = tempfile::tempdir().unwrap();
-        let _open = Local::open(store.path()).unwrap();
+        let open = Local::open(store.path()).unwrap();
         let from = store.path().join("records.sqlite3");
         let to = to.path().join("copy");
         let writer = Connection::open(&from).unwrap();
@@ -248,7 +254,7 @@ mod tests {
         }
         std::fs::write(&to, "").unwrap();
         let steps = std::cell::Cell::new(0);
-        let db = copy_table(&from, &to, || {
+        let db = copy_table(&open.records, &to, || {
             steps.set(steps.get() + 1);
             insert(format!("after {}", steps.get()));
             writer
@@ -284,5 +290,34 @@ mod tests {
             "a log is not needed to read it"
         );
         assert_eq!(std::fs::read_dir(to.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    /// The log may become as large as other programs must not make it, and nobody is told to stop one.
+    #[test]
+    fn pushes_are_not_refused_for_the_log_while_the_records_are_copied() {
+        let (store, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let open = Local::open(store.path()).unwrap();
+        open.space.pretend(Some(100 << 20), Some(90 << 20));
+        let to = to.path().join("copy");
+        std::fs::write(&to, "").unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let push = |number: usize| {
+            let value = Bytes::from(vec![7; 64 << 10]).into();
+            runtime.block_on(open.create(&number.to_string(), value)).unwrap();
+        };
+        let pushed = std::cell::Cell::new(0);
+        let copied = copy_table(&open.records, &to, || {
+            while pushed.get() < 500 {
+                push(pushed.get());
+                pushed.set(pushed.get() + 1);
+            }
+            Ok(())
+        });
+        assert!(copied.is_ok());
+        let log = store.path().join("records.sqlite3-wal").metadata().unwrap().len();
+        assert!(log > 24 << 20 && open.space.most_log() == 16 << 20, "{log}");
+        for number in 500..520 {
+            push(number);
+        }
     }
 }

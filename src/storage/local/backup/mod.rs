@@ -24,7 +24,7 @@ pub use inventory::{Kind, Named, Names};
 pub(super) use target::MARKER;
 
 use super::hold::Hold;
-use super::records::open_for_writing;
+use super::records::{Index, open_for_writing};
 use super::{Failure, Local, Number, blobs, values};
 use bytes::Bytes;
 use copy::Copier;
@@ -143,7 +143,7 @@ impl Local {
                 }
             })?;
         let new_records = target.new_records()?;
-        let db = copy_records(self.records.file(), &new_records, progress)?;
+        let db = copy_records(&self.records, &new_records, progress)?;
         let mut done = BackedUp::default();
         let read_value = |version| self.read_value(version, &held);
         let inventory = Inventory::read(&db, backup.names, read_value, &mut done)

@@ -4,7 +4,7 @@ use super::super::folder::{Folder, Layout, open_file, open_folder};
 use super::super::space::Space;
 use super::super::values::names;
 use super::super::{Number, OpenError};
-use super::{BackupError, Inventory, open_for_writing};
+use super::{BackupError, Index, Inventory, open_for_writing};
 use crate::storage::contract::check_name;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -64,7 +64,7 @@ impl Target {
             Holds::Backup if path.join("records.sqlite3-wal").symlink_metadata().is_ok() => {
                 let table = path.join(RECORDS);
                 drop(
-                    open_for_writing(&table, true)
+                    open_for_writing(&table, true, Index::Mapped)
                         .map_err(|source| BackupError::Records { file: table, source })?,
                 );
             }

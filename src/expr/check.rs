@@ -1,6 +1,7 @@
 //! What the CEL crate would find out only when it evaluates: names that do not exist, patterns that are none,
 //! trees too deep.
 
+use super::limits::{DEPTH, LOOPS};
 use super::regexes::{self, Pattern};
 use super::signatures::{self, MACROS, NAMESPACES, OPERATORS, Signature, Style, TYPE_NAMES};
 use super::{Invalid, env};
@@ -8,11 +9,6 @@ use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, L
 use cel::{Context, Value};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-
-/// How deep a tree may be: evaluating one of this depth is far from the end of a 2 MiB stack.
-pub(super) const DEPTH: usize = 100;
-/// How many loops may stand within each other.
-pub(super) const LOOPS: usize = 2;
 
 /// Returns the regular expressions that the source spells.
 pub(super) fn check(

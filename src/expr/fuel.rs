@@ -5,7 +5,6 @@
 //! pass through the functions here; functions whose work depends on more than one argument's size pay by
 //! themselves. Evaluation stays on one thread, so the fuel is a thread's.
 
-use super::Failed;
 use cel::common::types::{
     BOOL_TYPE, CelBytes, CelDouble, CelInt, CelList, CelMap, CelOptional, CelString, DYN_TYPE, INT_TYPE,
     Kind, LIST_TYPE, MAP_TYPE,
@@ -42,15 +41,12 @@ pub(super) const GOES_ON: &str = "@goes_on";
 
 thread_local!(static LEFT: Cell<i64> = const { Cell::new(0) });
 
-/// Runs an evaluation on a full tank. `a || b` forgives an error in `a`, so the gauge has the last word.
-pub(super) fn metered<T>(source: &str, evaluation: impl FnOnce() -> Result<T, Failed>) -> Result<T, Failed> {
+/// Runs an evaluation on a full tank. `None` if the tank ran dry: `a || b` forgives an error in `a`, so the
+/// evaluation may have gone on.
+pub(super) fn metered<T>(evaluation: impl FnOnce() -> T) -> Option<T> {
     LEFT.set(TANK);
     let result = evaluation();
-    if LEFT.get() < 0 {
-        Err(Failed::out_of_fuel(source))
-    } else {
-        result
-    }
+    (LEFT.get() >= 0).then_some(result)
 }
 
 pub(super) fn spend(units: i64) -> Result<(), ExecutionError> {

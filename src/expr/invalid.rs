@@ -1,8 +1,8 @@
 //! Why an expression is refused when the configuration is loaded.
 
-use super::check::{DEPTH, LOOPS};
+use super::limits::{DEPTH, LOOPS, SOURCE_BYTES};
 use super::syntax::Syntax;
-use super::{Kind, SOURCE_BYTES, Type};
+use super::{Kind, Type};
 use cel::ParseErrors;
 
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

@@ -12,6 +12,7 @@ mod failed;
 mod fuel;
 mod infer;
 mod invalid;
+mod limits;
 mod re2;
 mod regexes;
 mod rewrite;
@@ -34,13 +35,11 @@ use std::thread;
 
 pub use failed::Failed;
 pub use invalid::Invalid;
+pub use limits::SOURCE_BYTES;
 pub use signatures::Type;
 pub use syntax::{Problem, Syntax};
 pub use value::{Held, Vars};
 
-/// The longest expression, in bytes. Long chains of operators are bounded by it too, before the parser has to
-/// recurse over them.
-pub const SOURCE_BYTES: usize = 2048;
 /// What the parser needs for the deepest tree that [`SOURCE_BYTES`] can spell, with much to spare.
 const COMPILE_STACK_BYTES: usize = 64 * 1024 * 1024;
 
@@ -162,14 +161,15 @@ impl Program {
         let Compiled {
             source, expression, ..
         } = &*self.compiled;
-        fuel::metered(source, || {
+        let metered = fuel::metered(|| {
             let mut context = Context::with_env(Arc::clone(env::shared()));
             context.set_variable_resolver(scope);
             // Not `resolve_val`, which is inlined: an unoptimised build of this crate would recurse through
             // frames of 20 KiB.
             let value = Value::resolve(expression, &context).map_err(|error| Failed::of(error, source))?;
             take(value)
-        })
+        });
+        metered.unwrap_or_else(|| Err(Failed::out_of_fuel(source)))
     }
 }
 

@@ -12,7 +12,6 @@ type Module = Vec<String>;
 const OPEN: &[&str] = &[
     "cli::dev::folder and cli::dev::ledger name each other: cli::dev::folder -> cli::dev::ledger -> cli::dev::folder",
     "content and push name each other: content -> push -> content",
-    "expr::check and expr::invalid name each other: expr::check -> expr::invalid -> expr::check",
     "http::auth and http::handlers name each other: http::auth -> http::handlers -> http::auth",
     "registry::keys and registry::records name each other: registry::keys -> registry::records -> registry::keys",
     "registry::model::actors and registry::model::world name each other: registry::model::actors -> registry::model::world -> registry::model::actors",
@@ -23,14 +22,6 @@ const OPEN: &[&str] = &[
     "registry::suspecting, registry::keys and registry::uploads name each other: registry::suspecting -> registry::keys -> registry::uploads -> registry::suspecting",
     "registry::typed_store, registry::keys and registry::uploads name each other: registry::typed_store -> registry::keys -> registry::uploads -> registry::typed_store",
     "registry::uploads and registry::keys name each other: registry::uploads -> registry::keys -> registry::uploads",
-    "storage::local::backup and storage::local::folder name each other: storage::local::backup -> storage::local::folder -> storage::local::backup",
-    "storage::local::blobs and storage::local::reading name each other: storage::local::blobs -> storage::local::reading -> storage::local::blobs",
-    "storage::local::convert and storage::local::folder name each other: storage::local::convert -> storage::local::folder -> storage::local::convert",
-    "storage::local::hold and storage::local::values name each other: storage::local::hold -> storage::local::values -> storage::local::hold",
-    "storage::local::log and storage::local::records name each other: storage::local::log -> storage::local::records -> storage::local::log",
-    "storage::local::records and storage::local::folder name each other: storage::local::records -> storage::local::folder -> storage::local::records",
-    "storage::local::space, storage::local::folder and storage::local::backup name each other: storage::local::space -> storage::local::folder -> storage::local::backup -> storage::local::space",
-    "storage::local::writer, storage::local::log and storage::local::records name each other: storage::local::writer -> storage::local::log -> storage::local::records -> storage::local::writer",
 ];
 
 #[derive(Default)]

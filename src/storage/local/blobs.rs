@@ -1,11 +1,12 @@
 //! The bytes of blobs, a file each, written in place. What blocks runs on the runtime's blocking threads.
 
+use super::blocking::blocking;
 use super::buffers::Buffers;
-use super::folder::{Folder, open_cached, open_file, open_folder};
+use super::folder::Folder;
 use super::hold::Hold;
+use super::openat::{names, open_cached, open_file, open_folder};
 use super::reading::OpenBlob;
 use super::space::Space;
-use super::values::names;
 use super::{Disk, Failure, Look, OpenError, Timestamp, Written, writeback};
 use crate::recent::Recent;
 use crate::storage::contract::{Unlisted, check_name};
@@ -123,14 +124,6 @@ impl Blobs {
         })
         .await
     }
-}
-
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
-) -> Result<T, Failure> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|error| Err(Failure::Io(Arc::new(error))))
 }
 
 /// The folders that the files lie in, by the first two characters of the name.

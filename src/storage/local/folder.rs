@@ -1,75 +1,21 @@
 //! The folder of a local store: who may have it open, and whether this program knows its layout.
 
-use super::Failure;
-use super::backup::MARKER;
-use crate::file_error::FileError;
+use super::file_names::{BACKUP, CONVERTED, RECORDS};
+use super::open_error::{OLD, TITLE, VERSION};
+use super::openat::{open_file, open_folder};
+use super::{Failure, OpenError, table};
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::{DirBuilder, File};
 use std::io::{Read, Seek, Write};
-use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The layout that this program reads and writes.
-const VERSION: u32 = 2;
-/// The one that it can convert.
-const OLD: u32 = 1;
 /// Blobs, and large values.
 const FOLDERS: [&str; 2] = ["d", "v"];
 /// The file that the probe makes in them.
 const PROBE: &str = "probe";
-const TITLE: &str = "wharfinger store ";
-
-/// Why a folder could not be opened as a store.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    #[error("the store in {} cannot be opened: {file}: {}", folder.display(), explained(folder, file, source))]
-    Folder {
-        folder: PathBuf,
-        file: &'static str,
-        source: std::io::Error,
-    },
-    #[error("the store in {} is in use by {}: only one process at a time may have it open; stop that one, or use another folder", folder.display(), holder(*pid))]
-    InUse { folder: PathBuf, pid: Option<u32> },
-    #[error("the store in {} has format {found}, and this program knows formats up to {known}: use the newer program that wrote it", folder.display())]
-    Newer { folder: PathBuf, found: u32, known: u32 },
-    #[error("the store in {} has format {OLD}, and this program works with format {VERSION}: `wharfinger serve` (or `wharfinger dev`) converts the store when it starts. Nothing was changed", folder.display())]
-    Older { folder: PathBuf },
-    #[error("the conversion of the store in {} to format {VERSION} was interrupted at its end: `wharfinger serve` (or `wharfinger dev`) completes it when it starts. Nothing was changed", folder.display())]
-    Unfinished { folder: PathBuf },
-    #[error("the file {} does not say \"{TITLE}{VERSION}\": it is damaged, or belongs to another program", file.display())]
-    UnknownFormat { file: PathBuf },
-    #[error("the folder {} has a `{holds}` but no file `format`: it is no store, or not a whole one; use an empty folder, or restore it in full", folder.display())]
-    NotAStore { folder: PathBuf, holds: &'static str },
-    #[error("the backup in {} is unfinished: run the same `wharfinger backup` again to finish it, and start on the folder then", folder.display())]
-    UnfinishedBackup { folder: PathBuf },
-    #[error("there is no store in {}", folder.display())]
-    NoStore { folder: PathBuf },
-    #[error("the folder {} is missing: the store has lost {}; restore the whole store. If this folder was empty and a copy left it out, make it again with `mkdir`", folder.display(), if folder.ends_with("d") { "the bytes of its blobs" } else { "its large manifests" })]
-    NoFolder { folder: PathBuf },
-    #[error("the file {} is missing: the store has lost its records, and without them nothing in it can be found; restore the folder in full", file.display())]
-    NoRecords { file: PathBuf },
-    #[error("the disk is full, and the records in {} cannot even be opened: make some MB of room on it", file.display())]
-    Full { file: PathBuf },
-    #[error("the records in {} cannot be opened: {source}", file.display())]
-    Records { file: PathBuf, source: rusqlite::Error },
-}
-
-fn explained(folder: &Path, file: &str, source: &std::io::Error) -> FileError {
-    // What is no name of a file in the folder stands for the folder.
-    let path = if file.contains(' ') {
-        folder.to_owned()
-    } else {
-        folder.join(file)
-    };
-    FileError::new(&path, source)
-}
-
-fn holder(pid: Option<u32>) -> String {
-    pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
-}
 
 /// The folder, locked until this is dropped.
 pub(super) struct Folder {
@@ -197,7 +143,7 @@ impl Folder {
     /// last: a folder that has one has records, or has lost them.
     fn make(&self) -> Result<(), OpenError> {
         let begun = self.path.join("format.new").symlink_metadata().is_ok();
-        for holds in ["records.sqlite3"].into_iter().chain(FOLDERS) {
+        for holds in [RECORDS].into_iter().chain(FOLDERS) {
             if !begun && self.path.join(holds).symlink_metadata().is_ok() {
                 return Err(OpenError::NotAStore {
                     folder: self.path.clone(),
@@ -206,7 +152,7 @@ impl Folder {
             }
         }
         self.prepare_format()?;
-        super::records::make(&self.path.join("records.sqlite3"))?;
+        table::make(&self.path.join(RECORDS))?;
         for name in FOLDERS {
             self.folder(name)?;
         }
@@ -301,7 +247,7 @@ pub(super) fn layout(path: &Path, root: &File) -> Result<Layout, OpenError> {
     let mut text = String::new();
     match open_file(root, "format", OFlags::RDONLY) {
         Ok(file) => file.take(100).read_to_string(&mut text).map_err(failed)?,
-        Err(Errno::NOENT) if path.join(MARKER).symlink_metadata().is_ok() => {
+        Err(Errno::NOENT) if path.join(BACKUP).symlink_metadata().is_ok() => {
             return Err(OpenError::UnfinishedBackup {
                 folder: path.to_owned(),
             });
@@ -313,9 +259,7 @@ pub(super) fn layout(path: &Path, root: &File) -> Result<Layout, OpenError> {
         .strip_prefix(TITLE)
         .and_then(|version| version.trim_end().parse::<u32>().ok())
     {
-        Some(VERSION) if path.join(super::convert::CONVERTED).symlink_metadata().is_ok() => {
-            Ok(Layout::Unfinished)
-        }
+        Some(VERSION) if path.join(CONVERTED).symlink_metadata().is_ok() => Ok(Layout::Unfinished),
         Some(VERSION) => Ok(Layout::Current),
         Some(OLD) => Ok(Layout::Old),
         Some(found) if found > VERSION => Err(OpenError::Newer {
@@ -327,32 +271,6 @@ pub(super) fn layout(path: &Path, root: &File) -> Result<Layout, OpenError> {
             file: path.join("format"),
         }),
     }
-}
-
-/// Opens `name` in the folder `at`, following no link. A new file is for its owner only.
-pub(super) fn open_file(at: impl AsFd, name: &str, flags: OFlags) -> Result<File, Errno> {
-    let mode = Mode::RUSR | Mode::WUSR;
-    rustix::fs::openat(at, name, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, mode).map(File::from)
-}
-
-pub(super) fn open_folder(at: impl AsFd, name: &str) -> Result<File, Errno> {
-    open_file(at, name, OFlags::RDONLY | OFlags::DIRECTORY)
-}
-
-/// Opens the file `path` below `at` for reading if the kernel needs not wait for the disk to do so, following
-/// no link on the way. `None` says nothing: not even that it is not there.
-#[cfg(target_os = "linux")]
-pub(super) fn open_cached(at: impl AsFd, path: &str) -> Option<File> {
-    use rustix::fs::ResolveFlags;
-    let resolve = ResolveFlags::CACHED | ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    rustix::fs::openat2(at, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty(), resolve)
-        .ok()
-        .map(File::from)
-}
-
-#[cfg(not(target_os = "linux"))]
-pub(super) fn open_cached(_: impl AsFd, _: &str) -> Option<File> {
-    None
 }
 
 fn lock(path: &Path, root: &File) -> Result<File, OpenError> {

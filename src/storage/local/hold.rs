@@ -5,9 +5,8 @@
 //!
 //! A full disk breaks the hold: the removal that meets it gives its space back at once, and the backup fails.
 
-use super::folder::{open_file, open_folder};
+use super::openat::{names, open_file, open_folder};
 use super::space::Space;
-use super::values::names;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::File;

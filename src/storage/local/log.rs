@@ -2,8 +2,8 @@
 //! small. Readers of this process that follow each other closely, or another program that reads on and on,
 //! would keep it from being begun anew.
 
-use super::records::BUSY;
 use super::space::Space;
+use super::table::BUSY;
 use super::{Failure, Timestamp};
 use rusqlite::Connection;
 use std::path::PathBuf;
@@ -216,7 +216,7 @@ fn give_back(db: &Connection, kept: u32, most: u32) -> rusqlite::Result<bool> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::records::{Index, open_for_writing};
+    use super::super::table::{Index, open_for_writing};
     use super::*;
     use crate::clock::Clock;
     use crate::storage::local::{Local, Settings};

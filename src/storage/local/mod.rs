@@ -16,17 +16,22 @@
 
 mod backup;
 mod blobs;
+mod blocking;
 mod buffers;
 mod cache;
 mod convert;
+mod file_names;
 mod folder;
 mod hold;
 mod lists;
 mod log;
 pub mod meter;
+mod open_error;
+mod openat;
 mod reading;
 mod records;
 mod space;
+mod table;
 #[cfg(test)]
 pub(crate) mod testing;
 mod values;
@@ -35,7 +40,8 @@ mod writer;
 
 pub use backup::{BackedUp, Backup, BackupError, Copied, Kind, Named, Names, Progress};
 pub use convert::{Convert, ConvertError, Converted, Unconverted, convert, room_to_convert};
-pub use folder::{OpenError, inspect};
+pub use folder::inspect;
+pub use open_error::OpenError;
 
 use super::contract::Token;
 use super::{
@@ -89,7 +95,7 @@ impl Local {
     pub fn open_with(folder: &Path, settings: Settings) -> Result<Self, OpenError> {
         let folder = folder::Folder::open(folder)?;
         // From now on the store has a life of its own, so the next backup must not replace it.
-        folder.remove(backup::MARKER)?;
+        folder.remove(file_names::BACKUP)?;
         Self::open_locked(folder, settings)
     }
 
@@ -100,7 +106,7 @@ impl Local {
         let space = Arc::new(space::Space::new(folder.itself()?));
         let values = values::Values::open(folder.clone(), space.clone(), disk.clone())?;
         let records = records::Records::open(
-            &folder.path().join("records.sqlite3"),
+            &folder.path().join(file_names::RECORDS),
             values,
             space.clone(),
             disk.clone(),

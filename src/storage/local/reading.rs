@@ -1,8 +1,9 @@
 //! Reading blobs: from the page cache on the calling thread, and by a thread that may wait where the cache
 //! has nothing.
 
+use super::blocking::blocking;
 use super::buffers::Buffers;
-use super::{Answer, BlobFile, Failure, blobs};
+use super::{Answer, BlobFile, Failure};
 use bytes::Bytes;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -48,7 +49,7 @@ impl BlobFile for OpenBlob {
             if room == 0 {
                 return Ok(Bytes::new());
             }
-            blobs::blocking(move || {
+            blocking(move || {
                 let mut buffer = buffers.take(room);
                 match file.read_at(buffer.room(), offset)? {
                     0 => Err(Failure::Missing), // shorter than it was

@@ -14,10 +14,11 @@
 //! * An ordinary table is written 1.7 times as fast as one `WITHOUT ROWID`, and a page of its keys reads as
 //!   fast.
 
-use super::blobs::blocking;
+use super::blocking::blocking;
 use super::cache::Cache;
 use super::log::{Gate, Log, is_full};
 use super::space::Space;
+use super::table::{Index, connect_with, open_for_writing, open_unmoved};
 use super::values::{self, LARGE, Values};
 use super::writer::{Cell, Job, New, Write, Writer};
 use super::{Change, Clock, Disk, Failure, Number, OpenError, Record, Timestamp, Value, Version};
@@ -28,14 +29,10 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 /// KiB of values that may wait for the writer.
 const ROOM: u32 = 64 << 10;
-/// How long to wait for another program that holds the records.
-pub(super) const BUSY: Duration = Duration::from_secs(5);
-
 pub(super) struct Records {
     /// `None` only while being dropped.
     queue: Option<mpsc::Sender<Job>>,
@@ -52,15 +49,6 @@ pub(super) struct Records {
     /// Keeps the file open that [`allocate`] opened.
     _index_file: Option<File>,
     disk: Disk,
-}
-
-/// Where SQLite keeps the index of the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Index {
-    /// In a file that is mapped into memory. Where a page of it finds no block, the process dies.
-    Mapped,
-    /// In memory. Then no other process can read the records.
-    InMemory,
 }
 
 impl Records {
@@ -400,83 +388,6 @@ impl Drop for Records {
         // On a full disk: what the log had must be there for the next start.
         drop(self.space.prepare());
     }
-}
-
-/// Makes the table of a new store, unless an attempt that was cut short has made it.
-pub(super) fn make(file: &Path) -> Result<(), OpenError> {
-    let made = connect(file, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE).and_then(|db| {
-        db.execute_batch(
-            "PRAGMA auto_vacuum = INCREMENTAL;
-             CREATE TABLE IF NOT EXISTS records (key TEXT PRIMARY KEY NOT NULL, version INTEGER NOT NULL, hidden INTEGER NOT NULL,
-                 written INTEGER NOT NULL, value BLOB NOT NULL);
-             CREATE INDEX IF NOT EXISTS hidden ON records (key) WHERE hidden",
-        )
-    });
-    made.map_err(|source| OpenError::Records {
-        file: file.to_owned(),
-        source,
-    })
-}
-
-pub(super) fn open_for_writing(
-    file: &Path,
-    durable: bool,
-    index: Index,
-) -> Result<Connection, rusqlite::Error> {
-    let db = connect_to_write(file, durable, index)?;
-    // What a process before this one wrote and could not sync may be in the kernel's memory only, and would
-    // be built on. This syncs it.
-    let busy: bool = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
-    if busy {
-        let busy = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
-        return Err(rusqlite::Error::SqliteFailure(
-            busy,
-            Some("another program is reading or writing them".to_owned()),
-        ));
-    }
-    Ok(db)
-}
-
-/// The same on a disk that has no room for what the log holds. It stays where it is, and is synced there.
-fn open_unmoved(file: &Path, log: &Path, durable: bool, index: Index) -> Result<Connection, rusqlite::Error> {
-    let db = connect_to_write(file, durable, index)?;
-    let synced = std::fs::File::open(log).and_then(|log| log.sync_all());
-    synced.map_err(|why| {
-        let failed = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_FSYNC);
-        rusqlite::Error::SqliteFailure(failed, Some(format!("their log cannot be synced: {why}")))
-    })?;
-    tracing::warn!(
-        "the disk is full, so what is in the log of the records stays there: the registry serves reads and takes deletions only"
-    );
-    Ok(db)
-}
-
-fn connect_to_write(file: &Path, durable: bool, index: Index) -> Result<Connection, rusqlite::Error> {
-    let db = connect_with(file, OpenFlags::SQLITE_OPEN_READ_WRITE, index)?;
-    db.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
-    // With NORMAL a power cut takes the last changes away, and leaves the table whole.
-    db.pragma_update(None, "synchronous", if durable { "FULL" } else { "NORMAL" })?;
-    db.pragma_update(None, "wal_autocheckpoint", 0)?;
-    db.busy_timeout(BUSY)?;
-    db.prepare("SELECT key, version, hidden, written, value FROM records")?;
-    Ok(db)
-}
-
-pub(super) fn connect(file: &Path, flags: OpenFlags) -> Result<Connection, rusqlite::Error> {
-    connect_with(file, flags, Index::Mapped)
-}
-
-fn connect_with(file: &Path, flags: OpenFlags, index: Index) -> Result<Connection, rusqlite::Error> {
-    // https://www.sqlite.org/vfs.html#standard_unix_vfses
-    let vfs = match index {
-        Index::Mapped => c"unix",
-        Index::InMemory => c"unix-excl",
-    };
-    Connection::open_with_flags_and_vfs(
-        file,
-        flags | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW,
-        vfs,
-    )
 }
 
 /// Once the records are open: sees to it that the index has its blocks, or gives the disk those of a file that is not used.

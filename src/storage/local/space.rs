@@ -5,7 +5,7 @@
 //! pushes are refused until it is whole.
 
 use super::Failure;
-use super::folder::open_file;
+use super::openat::open_file;
 use rustix::fs::{FallocateFlags, OFlags};
 use rustix::io::Errno;
 use std::fs::File;

@@ -3,8 +3,9 @@
 //! of its record, so it is never written twice; it is durable before the record that it belongs to, and goes
 //! after the record has changed.
 
-use super::folder::{Folder, open_file, open_folder};
+use super::folder::Folder;
 use super::hold::Hold;
+use super::openat::{names, open_file, open_folder};
 use super::space::Space;
 use super::{Disk, Failure, Number, OpenError};
 use bytes::Bytes;
@@ -206,17 +207,4 @@ pub(super) fn shard(version: Number) -> String {
 fn first_byte(version: Number) -> u8 {
     let [first, ..] = version.0.to_be_bytes();
     first
-}
-
-/// What is in a folder, but for itself and its parent.
-pub(super) fn names(folder: &File) -> Result<Vec<String>, io::Error> {
-    let mut names = Vec::new();
-    for entry in rustix::fs::Dir::read_from(folder)? {
-        let entry = entry?;
-        match entry.file_name().to_str() {
-            Ok("." | "..") | Err(_) => {}
-            Ok(name) => names.push(name.to_owned()),
-        }
-    }
-    Ok(names)
 }

@@ -316,8 +316,8 @@ mod tests {
     use super::*;
     use crate::storage::local::Local;
     use crate::storage::local::folder::Folder;
-    use crate::storage::local::records::{Index, open_for_writing};
     use crate::storage::local::space::Space;
+    use crate::storage::local::table::{Index, open_for_writing};
     use crate::storage::local::testing::commits;
     use tokio::sync::Semaphore;
 

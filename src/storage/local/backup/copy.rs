@@ -1,7 +1,7 @@
 //! Copies files, one after the other.
 
-use super::super::folder::{open_file, open_folder};
 use super::super::hold::Hold;
+use super::super::openat::{open_file, open_folder};
 use super::target::{PART, Target, clone_file, made, stat};
 use super::{BackedUp, BackupError, Kind, Progress};
 use rustix::fs::{AtFlags, OFlags, Timespec, Timestamps, UTIME_OMIT};

@@ -1,6 +1,7 @@
 //! The copy of the records, and the files that it names.
 
-use super::super::records::{BUSY, Records, connect};
+use super::super::records::Records;
+use super::super::table::{BUSY, connect};
 use super::super::writer::Cell;
 use super::super::{Number, values};
 use super::{BackedUp, BackupError, Progress};

@@ -21,10 +21,9 @@ mod tests;
 
 pub use error::BackupError;
 pub use inventory::{Kind, Named, Names};
-pub(super) use target::MARKER;
 
 use super::hold::Hold;
-use super::records::{Index, open_for_writing};
+use super::table::{Index, open_for_writing};
 use super::{Failure, Local, Number, blobs, values};
 use bytes::Bytes;
 use copy::Copier;

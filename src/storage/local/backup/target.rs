@@ -1,8 +1,9 @@
 //! The folder that the backup is written to.
 
-use super::super::folder::{Folder, Layout, open_file, open_folder};
+use super::super::file_names::{BACKUP, RECORDS};
+use super::super::folder::{Folder, Layout};
+use super::super::openat::{names, open_file, open_folder};
 use super::super::space::Space;
-use super::super::values::names;
 use super::super::{Number, OpenError};
 use super::{BackupError, Index, Inventory, open_for_writing};
 use crate::storage::contract::check_name;
@@ -12,14 +13,10 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-/// The file that says whose backup the folder is. It comes first, and goes when the folder is served as a
-/// store.
-pub(in crate::storage::local) const MARKER: &str = "backup";
 const NEW_MARKER: &str = "backup.new";
 const TITLE: &str = "wharfinger backup of store ";
 /// The records until they are complete.
 const NEW_RECORDS: &str = "records.sqlite3.part";
-const RECORDS: &str = "records.sqlite3";
 /// What a file is called until it is complete, behind its name.
 pub(super) const PART: &str = ".part";
 /// What may lie in an empty folder: a lock that an earlier attempt left, and what file systems make by
@@ -208,7 +205,7 @@ impl Target {
         let mut file = open_file(self.folder.root(), NEW_MARKER, flags).map_err(self.failed(&path))?;
         let written = writeln!(file, "{TITLE}{store_id}").and_then(|()| file.sync_all());
         written.map_err(|source| BackupError::of_file(self.path().to_owned(), path, source))?;
-        Ok(self.folder.rename(NEW_MARKER, MARKER)?)
+        Ok(self.folder.rename(NEW_MARKER, BACKUP)?)
     }
 }
 
@@ -289,7 +286,7 @@ fn holds(to: &Path, store_id: &str) -> Result<Holds, BackupError> {
     found.retain(|name| !NOTHING.contains(&name.as_str()));
     found.sort_unstable();
     let has = |name: &str| found.iter().any(|found| found == name);
-    if has(MARKER) {
+    if has(BACKUP) {
         return is_of(to, store_id).map(|()| Holds::Backup);
     }
     match found.first() {
@@ -304,14 +301,14 @@ fn holds(to: &Path, store_id: &str) -> Result<Holds, BackupError> {
 
 /// Whether the backup is of this store, in a format that this program writes.
 fn is_of(to: &Path, store_id: &str) -> Result<(), BackupError> {
-    let path = to.join(MARKER);
+    let path = to.join(BACKUP);
     let failed = |source| BackupError::File {
         path: path.clone(),
         source,
     };
     let root = File::open(to).map_err(failed)?;
     let mut text = String::new();
-    let file = open_file(&root, MARKER, OFlags::RDONLY).map_err(|error| failed(error.into()))?;
+    let file = open_file(&root, BACKUP, OFlags::RDONLY).map_err(|error| failed(error.into()))?;
     file.take(200).read_to_string(&mut text).map_err(failed)?;
     match text.strip_prefix(TITLE).map(str::trim_end) {
         Some(found) if found == store_id => {}
@@ -325,7 +322,7 @@ fn is_of(to: &Path, store_id: &str) -> Result<(), BackupError> {
         None => {
             return Err(BackupError::NotABackup {
                 to: to.to_owned(),
-                found: format!("a `{MARKER}` of another program"),
+                found: format!("a `{BACKUP}` of another program"),
             });
         }
     }

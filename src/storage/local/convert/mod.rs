@@ -18,6 +18,7 @@ mod room;
 #[cfg(test)]
 mod tests;
 
+use super::file_names::{CONVERTED, CONVERTING, RECORDS};
 use super::folder::{Folder, Layout, inspect};
 use super::space::Space;
 use super::values::{LARGE, Values};
@@ -453,10 +454,6 @@ fn is_malformed(why: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
     )
 }
 
-const RECORDS: &str = "records.sqlite3";
-/// The new table while it is being made, and when it is whole.
-const CONVERTING: &str = "records.converting";
-pub(super) const CONVERTED: &str = "records.converted";
 /// So many records become durable together, or so many bytes of them, large values too. A kill loses that
 /// much work.
 const RECORDS_AT_ONCE: u64 = if cfg!(test) { 10 } else { 20_000 };

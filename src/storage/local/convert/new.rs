@@ -1,7 +1,7 @@
 //! The table of format 2 while it is being made. A second table in the same file says how far that is; both
 //! change in one transaction.
 
-use super::super::records::{connect, make};
+use super::super::table::{connect, make};
 use super::super::{Failure, Number};
 use super::old::{Cell, Mark, Text};
 use crate::clock::Timestamp;

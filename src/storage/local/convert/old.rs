@@ -1,7 +1,7 @@
 //! The table of format 1: `records(key, version, value)`, where an empty text stands for a value that is a
 //! file.
 
-use super::super::records::connect;
+use super::super::table::connect;
 use super::super::{Failure, Number};
 use bytes::Bytes;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, Value, ValueRef};

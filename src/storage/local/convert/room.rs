@@ -1,12 +1,13 @@
 //! How much room the conversion needs. While it goes on, both tables are there, and so are both files of each
 //! large value.
 
-use super::super::folder::{OpenError, inspect};
+use super::super::file_names::{CONVERTED, CONVERTING, RECORDS};
+use super::super::folder::inspect;
 use super::super::space::Space;
-use super::super::{Failure, Number};
+use super::super::{Failure, Number, OpenError};
 use super::new::NewTable;
 use super::old::{OldTable, Text};
-use super::{CONVERTED, CONVERTING, Conversion, ConvertError, Left, MB, RECORDS};
+use super::{Conversion, ConvertError, Left, MB};
 use crate::clock::Timestamp;
 use std::collections::HashSet;
 use std::fs::{self, File};

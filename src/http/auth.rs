@@ -8,7 +8,7 @@ use super::measure::{self, Measure};
 use super::proxies::Forwarded;
 use super::query::Query;
 use super::route::{InvalidPath, Route};
-use super::{App, Caller, Connection, Live, Stranger, challenge};
+use super::{ActiveRequest, App, Connection, Live, Stranger, challenge};
 use crate::identity::{CredentialType, Evidence, Failure, Identity, Peer, Presented, Refusal, reason};
 use crate::limits::HEADER_BYTES;
 use crate::source_address::SourceAddress;
@@ -42,7 +42,7 @@ pub(super) struct Who {
     /// Where the client is.
     address: Option<IpAddr>,
     /// What the server knows of the request.
-    caller: Option<Caller>,
+    active: Option<ActiveRequest>,
     /// Whether a trusted proxy sent the request.
     proxied: bool,
     /// The certificate of a trusted proxy, which identifies nobody.
@@ -52,7 +52,7 @@ pub(super) struct Who {
 impl Who {
     pub(super) fn is(&mut self, identity: &Identity) {
         if !identity.is_anonymous() {
-            self.caller.as_ref().inspect(|caller| caller.identified());
+            self.active.as_ref().inspect(|active| active.identified());
         }
         self.credential = Some(identity.credential());
         self.name = Some(identity.username().to_owned());
@@ -93,12 +93,12 @@ impl Who {
     fn shorten(&mut self, id: &str, generation: u64, why: Option<String>) -> Option<String> {
         let certificate = self.credential == Some(CredentialType::X509Svid)
             || self.credential == Some(CredentialType::X509);
-        let (Some(reason), Some(caller), true, false) =
-            (&self.reason, &self.caller, certificate, self.proxied)
+        let (Some(reason), Some(active), true, false) =
+            (&self.reason, &self.active, certificate, self.proxied)
         else {
             return why;
         };
-        let Some(first) = caller
+        let Some(first) = active
             .standing()
             .refused_before(&format!("{generation} {reason} {:?}", self.evidence), id)
         else {
@@ -120,10 +120,10 @@ impl Who {
     ///
     /// 429 when the client's address has too many requests in flight.
     pub(super) async fn sits(&self, app: &App) -> Result<(), Fault> {
-        let Some((caller, stranger)) = self.stranger(app) else {
+        let Some((active, stranger)) = self.stranger(app) else {
             return Ok(());
         };
-        caller.sits(stranger.seat().await.map_err(Fault::crowded)?);
+        active.sits(stranger.seat().await.map_err(Fault::crowded)?);
         Ok(())
     }
 
@@ -133,19 +133,19 @@ impl Who {
     ///
     /// 429 when the client's address sends too many forms.
     pub(super) async fn sends_form(&self, app: &App) -> Result<(), Fault> {
-        let Some((caller, stranger)) = self.stranger(app) else {
+        let Some((active, stranger)) = self.stranger(app) else {
             return Ok(());
         };
-        caller.sits(stranger.form().await.map_err(Fault::crowded)?);
+        active.sits(stranger.form().await.map_err(Fault::crowded)?);
         Ok(())
     }
 
     /// An unknown caller, and the address that bounds it: the client's, or the proxy's own if the proxy names
     /// no client.
-    fn stranger(&self, app: &App) -> Option<(&Caller, Stranger)> {
-        let caller = self.caller.as_ref().filter(|caller| !caller.is_identified())?;
-        let known = caller.standing().stranger().filter(|_| !self.proxied).cloned();
-        Some((caller, known.or_else(|| Some(app.strangers.at(self.address?)))?))
+    fn stranger(&self, app: &App) -> Option<(&ActiveRequest, Stranger)> {
+        let active = self.active.as_ref().filter(|active| !active.is_identified())?;
+        let known = active.standing().stranger().filter(|_| !self.proxied).cloned();
+        Some((active, known.or_else(|| Some(app.strangers.at(self.address?)))?))
     }
 }
 
@@ -286,10 +286,10 @@ fn nearest_hop(parts: &mut Parts, live: &Live, who: &mut Who) -> (bool, Forwarde
     let tls = connection.tls;
     let remote = connection.remote.ip();
     who.address = Some(remote);
-    who.caller = Some(connection.caller.clone());
+    who.active = Some(connection.active.clone());
     // A reload may have changed it since the connection was accepted, or since its last request.
     let proxied = live.proxies.contains(remote);
-    connection.caller.standing().is_proxy(proxied);
+    connection.active.standing().is_proxy(proxied);
     if !proxied {
         return (tls, Forwarded::default());
     }

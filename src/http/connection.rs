@@ -1,6 +1,6 @@
 //! What a request inherits from its connection. The server puts it into the extensions of every request.
 
-use super::standing::Caller;
+use super::standing::ActiveRequest;
 use crate::identity::Peer;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ pub struct Connection {
     pub tls: bool,
     pub more: More,
     /// Who sends this request, as far as it is known.
-    pub caller: Caller,
+    pub active: ActiveRequest,
 }
 
 /// Whether more of an answer is about to be sent. A hint from whoever makes the answer, for whoever sends it;

@@ -32,7 +32,7 @@ pub use cors::Cors;
 pub use live::{Live, Readiness, Shared, StorageStanding};
 pub use open::{Open, is_at_loopback, is_loopback};
 pub use proxies::{Family, InvalidNetwork, Network, TrustedProxies};
-pub use standing::{Caller, Stake, Standing};
+pub use standing::{ActiveRequest, Stake, Standing};
 pub use strangers::{OpenStream, Seat, Stranger, StrangerBounds, Strangers};
 pub use turns::Crowded;
 

@@ -259,17 +259,17 @@ pub enum Stake {
 /// One request. It is in flight until the last clone is dropped, which the server does when the answer is
 /// sent.
 #[derive(Clone, Debug)]
-pub struct Caller(Arc<Asking>);
+pub struct ActiveRequest(Arc<Active>);
 
 #[derive(Debug)]
-struct Asking {
+struct Active {
     standing: Standing,
     identified: AtomicBool,
     body_taken: AtomicBool,
     seat: OnceLock<Seat>,
 }
 
-impl Caller {
+impl ActiveRequest {
     /// `body_taken`: there is none.
     #[must_use]
     pub fn new(standing: &Standing, body_taken: bool) -> Self {
@@ -278,7 +278,7 @@ impl Caller {
         standing.moved();
         let standing = standing.clone();
         let body_taken = body_taken.into();
-        Self(Arc::new(Asking {
+        Self(Arc::new(Active {
             standing,
             identified: false.into(),
             body_taken,
@@ -322,13 +322,13 @@ impl Caller {
 }
 
 /// The only request of a connection of its own.
-impl Default for Caller {
+impl Default for ActiveRequest {
     fn default() -> Self {
         Self::new(&Standing::default(), true)
     }
 }
 
-impl Drop for Asking {
+impl Drop for Active {
     fn drop(&mut self) {
         if let Some(seat) = self.seat.take() {
             self.standing.linger(seat);

@@ -3,7 +3,7 @@
 //! stream waits for its client's window.
 
 use super::unread::Rest;
-use crate::http::Caller;
+use crate::http::ActiveRequest;
 use axum::body::Body;
 use bytes::{Buf, Bytes};
 use futures_util::task::AtomicWaker;
@@ -43,18 +43,18 @@ impl Flight {
 
 pub(super) struct Answered {
     body: Body,
-    caller: Caller,
+    active: ActiveRequest,
     /// Over HTTP/2.
     flight: Option<Arc<Flight>>,
     done: bool,
 }
 
 impl Answered {
-    pub(super) fn new(body: Body, caller: Caller, flight: Option<Arc<Flight>>) -> Self {
+    pub(super) fn new(body: Body, active: ActiveRequest, flight: Option<Arc<Flight>>) -> Self {
         let done = body.is_end_stream();
         Self {
             body,
-            caller,
+            active,
             flight,
             done,
         }
@@ -93,7 +93,7 @@ impl http_body::Body for Answered {
             }
             return Poll::Ready(None);
         };
-        answered.caller.standing().wrote();
+        answered.active.standing().wrote();
         let flight = &answered.flight;
         Poll::Ready(Some(
             frame.map(|frame| frame.map_data(|bytes| Piece::new(bytes, flight.clone()))),

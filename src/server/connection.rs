@@ -10,7 +10,7 @@ use super::stream::{NoHeader, Stream};
 use super::streams::Streams;
 use super::unread::{OverTcp, Rest, discard};
 use super::{Connection, Limits, Tls};
-use crate::http::{Caller, More, Standing};
+use crate::http::{ActiveRequest, More, Standing};
 use crate::identity::{CredentialType, Peer};
 use crate::limits::HTTP2_STREAMS;
 use crate::trust::tls::explain_peer;
@@ -435,10 +435,10 @@ impl<H: Handler> hyper::service::Service<Request<Incoming>> for Tagging<H> {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let empty = request.body().is_end_stream();
-        let (caller, flight) = match &self.streams {
-            None => (Caller::new(&self.standing, empty), None),
+        let (active, flight) = match &self.streams {
+            None => (ActiveRequest::new(&self.standing, empty), None),
             Some(streams) => match streams.begin(&self.standing, empty) {
-                Some((caller, flight)) => (caller, Some(flight)),
+                Some((active, flight)) => (active, Some(flight)),
                 // Nothing was done for it, so the client may send it again as it is (RFC 9113, 8.7).
                 None => return Box::pin(std::future::ready(Err(h2::Reason::REFUSED_STREAM.into()))),
             },
@@ -452,7 +452,7 @@ impl<H: Handler> hyper::service::Service<Request<Incoming>> for Tagging<H> {
         let expects = request.headers().contains_key(EXPECT);
         let mut request = request.map(|body| match rest.clone() {
             None => Body::empty(),
-            Some(rest) => Body::new(Received::new(body, &self.limits, caller.clone(), rest)),
+            Some(rest) => Body::new(Received::new(body, &self.limits, active.clone(), rest)),
         });
         let Origin {
             peer,
@@ -462,13 +462,13 @@ impl<H: Handler> hyper::service::Service<Request<Incoming>> for Tagging<H> {
         } = &self.origin;
         let peer = peer.clone();
         let more = more.clone();
-        let caller_too = caller.clone();
+        let connections = active.clone();
         request.extensions_mut().insert(Connection {
             peer,
             remote: *remote,
             tls: *tls,
             more,
-            caller: caller_too,
+            active: connections,
         });
         let mut handler = self.handler.clone();
         let unread = self.unread.clone();
@@ -477,7 +477,7 @@ impl<H: Handler> hyper::service::Service<Request<Incoming>> for Tagging<H> {
             let Ok(mut response) = handler.call(request).await;
             // Hyper closes a connection on which a body is still under way. A client that is not told might
             // ask again on it.
-            let early = rest.filter(|_| flight.is_none() && !caller.body_is_taken());
+            let early = rest.filter(|_| flight.is_none() && !active.body_is_taken());
             if let Some(rest) = early
                 && (expects || !rest.read_short().await)
             {
@@ -486,7 +486,7 @@ impl<H: Handler> hyper::service::Service<Request<Incoming>> for Tagging<H> {
                     .headers_mut()
                     .insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok(response.map(|body| Answered::new(body, caller, flight)))
+            Ok(response.map(|body| Answered::new(body, active, flight)))
         })
     }
 }

@@ -165,7 +165,7 @@ const EXAMINED: usize = 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::{Caller, Strangers};
+    use crate::http::{ActiveRequest, Strangers};
     use futures_util::FutureExt as _;
     use std::time::Duration;
 
@@ -184,27 +184,27 @@ mod tests {
     struct Open {
         slots: Slots,
         standings: Vec<Standing>,
-        _callers: Vec<Caller>,
+        _requests: Vec<ActiveRequest>,
     }
 
     impl Open {
         async fn new(strangers: &Strangers, connections: &[(Is, u8)]) -> Self {
             let mut slots = Slots::default();
             let mut standings = Vec::new();
-            let mut callers = Vec::new();
+            let mut requests = Vec::new();
             for (is, address) in connections {
                 let standing = Standing::default();
                 let stranger = strangers.at(format!("192.0.2.{address}").parse().unwrap());
                 standing.counts_for(stranger.clone());
                 standing.is_proxy(*is == Is::Proxy);
-                let caller = Caller::new(&standing, true);
+                let active = ActiveRequest::new(&standing, true);
                 match is {
-                    Is::Known => caller.identified(),
+                    Is::Known => active.identified(),
                     Is::Unflushed => standing.wrote(),
-                    Is::Seated => caller.sits(stranger.seat().now_or_never().unwrap().unwrap()),
+                    Is::Seated => active.sits(stranger.seat().now_or_never().unwrap().unwrap()),
                     Is::Idle | Is::Busy | Is::Proxy => {}
                 }
-                callers.extend(Some(caller).filter(|_| matches!(is, Is::Busy | Is::Seated)));
+                requests.extend(Some(active).filter(|_| matches!(is, Is::Busy | Is::Seated)));
                 tokio::time::advance(Duration::from_secs(1)).await;
                 slots.enter(standing.clone());
                 standings.push(standing);
@@ -212,7 +212,7 @@ mod tests {
             Self {
                 slots,
                 standings,
-                _callers: callers,
+                _requests: requests,
             }
         }
 
@@ -342,7 +342,7 @@ mod tests {
         slots.enter(first.clone());
         slots.enter(second.clone());
         tokio::time::advance(Duration::from_secs(1)).await;
-        drop(Caller::new(&first, true));
+        drop(ActiveRequest::new(&first, true));
         assert!(slots.give_away().unwrap().standing.is(&second));
         assert!(slots.give_away().unwrap().standing.is(&first));
     }

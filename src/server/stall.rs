@@ -5,7 +5,7 @@
 use super::Limits;
 use super::pace::Pace;
 use super::unread::Rest;
-use crate::http::{Caller, Stalled, Standing};
+use crate::http::{ActiveRequest, Stalled, Standing};
 use axum::BoxError;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -24,17 +24,17 @@ pub(super) struct Received {
     /// Until this is dropped.
     body: Option<Incoming>,
     patience: Patience,
-    caller: Caller,
+    active: ActiveRequest,
     rest: Rest,
 }
 
 impl Received {
     /// Tells `caller` when the last of it was taken, and leaves what nobody took to `rest`.
-    pub(super) fn new(body: Incoming, limits: &Limits, caller: Caller, rest: Rest) -> Self {
+    pub(super) fn new(body: Incoming, limits: &Limits, active: ActiveRequest, rest: Rest) -> Self {
         Self {
             body: Some(body),
             patience: Patience::new(limits, limits.unidentified_body_timeout),
-            caller,
+            active,
             rest,
         }
     }
@@ -42,7 +42,7 @@ impl Received {
 
 impl Drop for Received {
     fn drop(&mut self) {
-        if !self.caller.body_is_taken()
+        if !self.active.body_is_taken()
             && let Some(body) = self.body.take()
         {
             self.rest.leave(body);
@@ -61,7 +61,7 @@ impl Body for Received {
         let Self {
             body,
             patience,
-            caller,
+            active,
             ..
         } = self.get_mut();
         let Some(body) = body else {
@@ -74,12 +74,12 @@ impl Body for Received {
         match patience.watch(
             Pin::new(&mut *body).poll_frame(context),
             bytes,
-            caller.is_identified(),
+            active.is_identified(),
             context,
         ) {
             Poll::Ready(Ok(frame)) => {
-                caller.standing().moved();
-                caller.body_taken(frame.is_none() || body.is_end_stream());
+                active.standing().moved();
+                active.body_taken(frame.is_none() || body.is_end_stream());
                 Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
             }
             Poll::Ready(Err(stalled)) => Poll::Ready(Some(Err(stalled.into()))),

@@ -5,7 +5,7 @@ use super::Limits;
 use super::answered::Flight;
 use super::pace::Pace;
 use super::unread::discard_body;
-use crate::http::{Caller, OpenStream, Standing};
+use crate::http::{ActiveRequest, OpenStream, Standing};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -46,7 +46,7 @@ impl Drop for Open {
 enum Next {
     #[default]
     Unwatched,
-    Watched(Caller, Arc<Flight>, Option<Open>),
+    Watched(ActiveRequest, Arc<Flight>, Option<Open>),
 }
 
 impl Streams {
@@ -59,7 +59,11 @@ impl Streams {
     }
 
     /// The next stream that is run is of this request. `None` if the client's address has too many of them.
-    pub(super) fn begin(&self, standing: &Standing, body_taken: bool) -> Option<(Caller, Arc<Flight>)> {
+    pub(super) fn begin(
+        &self,
+        standing: &Standing,
+        body_taken: bool,
+    ) -> Option<(ActiveRequest, Arc<Flight>)> {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let open = match standing.stranger().filter(|_| !standing.is_identified()) {
             None => None,
@@ -72,10 +76,10 @@ impl Streams {
                 }
             },
         };
-        let caller = Caller::new(standing, body_taken);
+        let active = ActiveRequest::new(standing, body_taken);
         let flight = Arc::new(Flight::default());
-        *next = Next::Watched(caller.clone(), flight.clone(), open);
-        Some((caller, flight))
+        *next = Next::Watched(active.clone(), flight.clone(), open);
+        Some((active, flight))
     }
 }
 
@@ -83,9 +87,9 @@ impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Streams
     fn execute(&self, stream: F) {
         let next = std::mem::take(&mut *self.next.lock().unwrap_or_else(PoisonError::into_inner));
         match next {
-            Next::Watched(caller, flight, open) => drop(tokio::spawn(Watched::new(
+            Next::Watched(active, flight, open) => drop(tokio::spawn(Watched::new(
                 stream,
-                caller,
+                active,
                 flight,
                 open,
                 &self.limits,
@@ -103,9 +107,15 @@ struct Watched<F> {
 }
 
 impl<F> Watched<F> {
-    fn new(stream: F, caller: Caller, flight: Arc<Flight>, open: Option<Open>, limits: &Limits) -> Self {
+    fn new(
+        stream: F,
+        active: ActiveRequest,
+        flight: Arc<Flight>,
+        open: Option<Open>,
+        limits: &Limits,
+    ) -> Self {
         let watch = Watch {
-            caller,
+            active,
             flight,
             open,
             limit: limits.stall_timeout,
@@ -146,7 +156,7 @@ impl<F: Future<Output = ()>> Future for Watched<F> {
 }
 
 struct Watch {
-    caller: Caller,
+    active: ActiveRequest,
     flight: Arc<Flight>,
     /// Until the request has identified someone.
     open: Option<Open>,
@@ -168,7 +178,7 @@ struct Waiting {
 impl Watch {
     /// Ready when it has waited for too long. Looks a few times within the limit, whatever else happens.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if self.caller.is_identified() {
+        if self.active.is_identified() {
             self.open = None;
         }
         if !self.flight.waits() {
@@ -197,7 +207,7 @@ impl Watch {
                 Duration::ZERO
             };
             (waiting.looked, waiting.sent) = (Instant::now(), sent);
-            let trusted = self.caller.is_identified();
+            let trusted = self.active.is_identified();
             if !trusted {
                 self.pace.took(waited, bytes);
             }

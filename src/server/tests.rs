@@ -229,7 +229,7 @@ fn waits(begun: &Arc<Notify>, allowed: &Arc<Notify>) -> Router {
             .extensions()
             .get::<Connection>()
             .unwrap()
-            .caller
+            .active
             .identified();
         begun.notify_one();
         allowed.notified().await;

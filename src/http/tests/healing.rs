@@ -81,7 +81,7 @@ impl Site {
             remote: ([127, 0, 0, 1], 1).into(),
             tls: true,
             more: More::default(),
-            caller: Caller::default(),
+            active: ActiveRequest::default(),
         };
         let request = ask(Method::GET, &format!("/v2/{repository}/blobs/{digest}"))
             .extension(connection)

@@ -46,7 +46,7 @@ fn take_all(site: &Site) -> Vec<Held> {
 async fn send_from(site: &Site, address: &str, request: Builder, body: Body) -> Response {
     let remote = std::net::SocketAddr::new(address.parse().unwrap(), 1);
     let connection = Connection {
-        caller: Caller::default(),
+        active: ActiveRequest::default(),
         peer: None,
         remote,
         tls: true,

@@ -21,7 +21,9 @@ mod token;
 mod whoami;
 mod zot;
 
-use super::{App, Caller, Connection, Cors, Endpoint, Live, More, Readiness, Strangers, TrustedProxies};
+use super::{
+    ActiveRequest, App, Connection, Cors, Endpoint, Live, More, Readiness, Strangers, TrustedProxies,
+};
 use crate::access::{Action, Grant, PatternRules, Policy, Repositories, Rules};
 use crate::budget::{self, Budget};
 use crate::clock::{Clock, ManualClock, Timestamp};
@@ -206,7 +208,7 @@ impl Site {
             remote: ([127, 0, 0, 1], 1).into(),
             tls: true,
             more: More::default(),
-            caller: Caller::default(),
+            active: ActiveRequest::default(),
         };
         let request = request.extension(tls).body(body.into()).unwrap();
         Answer::read(self.endpoint.clone().call(request).await.unwrap()).await

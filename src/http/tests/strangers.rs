@@ -21,14 +21,14 @@ fn site() -> Site {
 
 impl Site {
     /// Sends a request of this caller on a connection from `remote`.
-    async fn ask_as(&self, caller: &Caller, remote: &str, request: Builder, body: &str) -> Answer {
+    async fn ask_as(&self, active: &ActiveRequest, remote: &str, request: Builder, body: &str) -> Answer {
         let remote = std::net::SocketAddr::new(remote.parse().unwrap(), 1);
         let connection = Connection {
             peer: None,
             remote,
             tls: true,
             more: More::default(),
-            caller: caller.clone(),
+            active: active.clone(),
         };
         let request = request
             .extension(connection)
@@ -38,8 +38,8 @@ impl Site {
     }
 
     /// The same through the proxy.
-    async fn proxied(&self, caller: &Caller, client: &str, request: Builder) -> Answer {
-        self.ask_as(caller, "10.0.0.1", request.header("x-forwarded-for", client), "")
+    async fn proxied(&self, active: &ActiveRequest, client: &str, request: Builder) -> Answer {
+        self.ask_as(active, "10.0.0.1", request.header("x-forwarded-for", client), "")
             .await
     }
 }
@@ -53,7 +53,7 @@ async fn requests_in_flight_are_bounded_by_the_client_that_a_proxy_names() {
     let site = site();
     site.push_image("open/app", "v1", json!({})).await;
     let proxy = Standing::default();
-    let request = || Caller::new(&proxy, true);
+    let request = || ActiveRequest::new(&proxy, true);
     let first = request();
     assert_eq!(
         site.proxied(&first, "2001:db8::1", tags()).await.status,
@@ -108,7 +108,7 @@ async fn what_holds_nothing_needs_no_seat() {
     let site = site();
     site.push_image("open/app", "v1", json!({})).await;
     let remote = "203.0.113.7";
-    let held = Caller::new(&Standing::default(), true);
+    let held = ActiveRequest::new(&Standing::default(), true);
     assert_eq!(
         site.ask_as(&held, remote, tags(), "").await.status,
         StatusCode::OK
@@ -116,7 +116,12 @@ async fn what_holds_nothing_needs_no_seat() {
     let ask_once = async |request: Builder, body: &str| {
         let begun = tokio::time::Instant::now();
         let status = site
-            .ask_as(&Caller::new(&Standing::default(), true), remote, request, body)
+            .ask_as(
+                &ActiveRequest::new(&Standing::default(), true),
+                remote,
+                request,
+                body,
+            )
             .await
             .status;
         (status.as_u16(), begun.elapsed().is_zero())
@@ -147,7 +152,7 @@ async fn what_a_connection_vouches_for_depends_on_who_is_a_proxy_now() {
     let site = site();
     site.push_image("open/app", "v1", json!({})).await;
     let connection = Standing::default();
-    let request = || Caller::new(&connection, true);
+    let request = || ActiveRequest::new(&connection, true);
     let remote = "192.0.2.9";
     let proxied = |proxied: bool| {
         let mut live = Live::clone(&site.app.live.load());
@@ -213,14 +218,14 @@ async fn a_direct_connection_is_bounded_until_it_has_identified_someone() {
     };
     assert!(stranger.connects() && !stranger.connects());
     let connection = connect();
-    let held = Caller::new(&connection, true);
+    let held = ActiveRequest::new(&connection, true);
     assert_eq!(
         site.ask_as(&held, remote, tags(), "").await.status,
         StatusCode::OK
     );
     let ask_once = async |connection: &Standing, request: Builder| {
-        let caller = Caller::new(connection, true);
-        site.ask_as(&caller, remote, request, "").await.status
+        let active = ActiveRequest::new(connection, true);
+        site.ask_as(&active, remote, request, "").await.status
     };
     assert_eq!(ask_once(&connection, tags()).await, StatusCode::TOO_MANY_REQUESTS);
     let bad = bearer(tags(), "a.b.c");
@@ -250,7 +255,7 @@ async fn a_login_at_the_token_endpoint_identifies_too() {
         &site.token("builder"),
     );
     assert_eq!(
-        site.ask_as(&Caller::new(&connection, true), "203.0.113.7", login, "")
+        site.ask_as(&ActiveRequest::new(&connection, true), "203.0.113.7", login, "")
             .await
             .status,
         StatusCode::OK
@@ -259,9 +264,14 @@ async fn a_login_at_the_token_endpoint_identifies_too() {
     let connection = Standing::default();
     let anonymous = ask(Method::GET, "/v2/token?service=r.example");
     assert_eq!(
-        site.ask_as(&Caller::new(&connection, true), "203.0.113.7", anonymous, "")
-            .await
-            .status,
+        site.ask_as(
+            &ActiveRequest::new(&connection, true),
+            "203.0.113.7",
+            anonymous,
+            ""
+        )
+        .await
+        .status,
         StatusCode::OK
     );
     assert!(

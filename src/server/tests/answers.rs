@@ -49,7 +49,7 @@ fn pieces(held: &Arc<AtomicUsize>) -> Router {
                 .extensions()
                 .get::<Connection>()
                 .unwrap()
-                .caller
+                .active
                 .identified();
         }
         if request.uri().path() == "/nothing" {
@@ -288,7 +288,7 @@ fn reads() -> Router {
                 .extensions()
                 .get::<Connection>()
                 .unwrap()
-                .caller
+                .active
                 .identified();
         }
         match request.into_body().collect().await {

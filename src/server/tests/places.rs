@@ -11,12 +11,12 @@ fn handler(begun: &Arc<Notify>, allowed: &Arc<Notify>) -> Router {
     let begun = begun.clone();
     let allowed = allowed.clone();
     Router::new().fallback(async move |request: Request| {
-        let caller = &request.extensions().get::<Connection>().unwrap().caller;
+        let active = &request.extensions().get::<Connection>().unwrap().active;
         match request.uri().path() {
-            "/in" => caller.identified(),
+            "/in" => active.identified(),
             "/wait" => {
                 begun.notify_one();
-                caller.sits(caller.standing().stranger().unwrap().seat().await.unwrap());
+                active.sits(active.standing().stranger().unwrap().seat().await.unwrap());
                 allowed.notified().await;
             }
             _ => {}
@@ -279,11 +279,11 @@ async fn a_handshake_that_does_not_go_on_gives_way() {
 async fn a_request_is_over_once_its_answer_is_sent() {
     const PIECE: usize = 32 << 20;
     let handler = Router::new().fallback(async |request: Request| {
-        let caller = &request.extensions().get::<Connection>().unwrap().caller;
-        let Some(Ok(seat)) = caller.standing().stranger().unwrap().seat().now_or_never() else {
+        let active = &request.extensions().get::<Connection>().unwrap().active;
+        let Some(Ok(seat)) = active.standing().stranger().unwrap().seat().now_or_never() else {
             return Body::from("crowded");
         };
-        caller.sits(seat);
+        active.sits(seat);
         Body::from(if request.uri().path() == "/large" {
             vec![b'x'; PIECE]
         } else {

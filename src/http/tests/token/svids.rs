@@ -90,7 +90,7 @@ impl Workload {
             remote: ([127, 0, 0, 1], 1).into(),
             tls: true,
             more: More::default(),
-            caller: Caller::default(),
+            active: ActiveRequest::default(),
         };
         Answer::read(
             site.endpoint

@@ -4,7 +4,7 @@
 //! <https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#error-codes>
 
 use super::authority::InvalidHost;
-use super::route::{InvalidEncoding, InvalidPath};
+use super::path::{InvalidEncoding, InvalidPath};
 use super::turns::Crowded;
 use crate::access::{BeyondScope, Denied, DeniedBy};
 use crate::budget::Exhausted;

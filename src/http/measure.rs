@@ -1,7 +1,6 @@
 //! Counts and times what comes and goes. The handles of what is counted are kept by each thread, so that a
 //! request costs some lookups in a small map and no lock.
 
-use super::route::{InvalidPath, Route};
 use crate::identity::{CredentialType, Failure, Identity, reason};
 use axum::body::Body;
 use axum::response::Response;
@@ -24,9 +23,9 @@ pub(super) struct Measure {
 }
 
 impl Measure {
-    pub(super) fn begin(route: &Result<Route, InvalidPath>, method: &Method, begun: Instant) -> Self {
+    pub(super) fn begin(route: &'static str, method: &Method, begun: Instant) -> Self {
         Self {
-            route: class(route),
+            route,
             method: known(method),
             begun,
             in_flight: InFlight::begin(),
@@ -85,27 +84,6 @@ pub(super) fn verdict(outcome: Result<&Identity, &Failure>) {
             metrics::counter!("wharfinger_verdicts_total", "credential" => credential, "result" => result, "reason" => reason(failure))
                 .increment(1);
         }
-    }
-}
-
-/// Few, whatever strangers ask for.
-const fn class(route: &Result<Route, InvalidPath>) -> &'static str {
-    match route {
-        Ok(Route::Welcome) => "welcome",
-        Ok(Route::Base) => "base",
-        Ok(Route::Catalog) => "catalog",
-        Ok(Route::Extensions) => "extensions",
-        Ok(Route::Token) => "token",
-        Ok(Route::Whoami) => "whoami",
-        Ok(Route::Jwks) => "jwks",
-        Ok(Route::Metrics) => "metrics",
-        Ok(Route::Health(_)) => "health",
-        Ok(Route::Manifest(..)) => "manifest",
-        Ok(Route::Blob(..)) => "blob",
-        Ok(Route::Uploads(_) | Route::Upload(..)) => "upload",
-        Ok(Route::Tags(_)) => "tags",
-        Ok(Route::Referrers(..)) => "referrers",
-        Err(_) => "none",
     }
 }
 

@@ -1,25 +1,31 @@
 //! Requests and answers: routes, the identification of callers, status codes and headers. Knows no sockets
 //! and no files.
 //!
-//! Every request under `/v2/` takes one way: `auth` finds out who asks, a handler asks policy for a permit
-//! and the registry for the rest, and `answer` turns whatever went wrong into the specification's words.
+//! `serve` is the pipeline: every request gets its route from the table in `routes` and its `caller`, a handler
+//! asks policy for a permit and the registry for the rest, `answer` turns errors into the specification's
+//! words, and `record` writes the request's line into the log.
 //!
 //! <https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md>
 
 mod answer;
-mod auth;
 mod authority;
+mod call;
+mod caller;
 mod challenge;
 mod connection;
 mod cors;
 mod download;
 mod handlers;
+mod health_listener;
 mod live;
 mod measure;
 mod open;
+mod path;
 mod proxies;
 mod query;
-mod route;
+mod record;
+mod routes;
+mod serve;
 mod standing;
 mod strangers;
 #[cfg(test)]
@@ -29,6 +35,7 @@ mod warning;
 
 pub use connection::{Connection, More, Stalled};
 pub use cors::Cors;
+pub use health_listener::{health_router, starting_router};
 pub use live::{Live, Readiness, Shared, StorageStanding};
 pub use open::{Open, is_at_loopback, is_loopback};
 pub use proxies::{Family, InvalidNetwork, Network, TrustedProxies};
@@ -42,8 +49,7 @@ use crate::exchange::Tokens;
 use crate::oci::RepositoryName;
 use crate::registry::Registry;
 use crate::telemetry::Scrape;
-use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::response::Response;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -90,7 +96,7 @@ impl Service<Request> for Endpoint {
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        Box::pin(auth::serve(self.0.clone(), request).map(Ok))
+        Box::pin(serve::serve(self.0.clone(), request).map(Ok))
     }
 }
 
@@ -99,7 +105,7 @@ impl Service<Request> for Endpoint {
 #[must_use]
 pub fn repository_named(path: &str, query: Option<&str>) -> Option<RepositoryName> {
     drop(query::Query::parse(query).page());
-    route::Route::parse(path).ok()?.repository().cloned()
+    routes::Route::parse(path).ok()?.row().repository.cloned()
 }
 
 /// Where a request with these headers was sent to, as a challenge says it, and the client that its proxies
@@ -116,17 +122,4 @@ pub fn origin_told(headers: &[(&str, &str)], proxies: &TrustedProxies) -> Option
     let forwarded = proxies::Forwarded::read(&parts.headers, proxies);
     let origin = authority::origin(&parts, true, &forwarded, &[]).ok()?;
     Some((origin.to_string(), forwarded.client))
-}
-
-/// Only `/livez`, `/readyz`, `/startupz` and `/metrics`, for a listener of their own that asks nobody for a
-/// credential.
-pub fn health_router(app: App) -> Router {
-    Router::new()
-        .fallback(async |State(app): State<App>, request: Request| handlers::health::only(&app, &request))
-        .with_state(app)
-}
-
-/// For a listener whose registry still prepares its store: it is alive, and ready for nothing.
-pub fn starting_router() -> Router {
-    Router::new().fallback(async |request: Request| handlers::health::starting(&request))
 }

@@ -2,7 +2,7 @@
 //! and nothing that is asked for has a space.
 
 use super::answer::Fault;
-use super::route::clean;
+use super::path::clean;
 use crate::limits::PAGE_ENTRIES;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 

@@ -12,7 +12,6 @@ type Module = Vec<String>;
 const OPEN: &[&str] = &[
     "cli::dev::folder and cli::dev::ledger name each other: cli::dev::folder -> cli::dev::ledger -> cli::dev::folder",
     "content and push name each other: content -> push -> content",
-    "http::auth and http::handlers name each other: http::auth -> http::handlers -> http::auth",
     "registry::keys and registry::records name each other: registry::keys -> registry::records -> registry::keys",
     "registry::model::actors and registry::model::world name each other: registry::model::actors -> registry::model::world -> registry::model::actors",
     "registry::model::actors::burial and registry::model::actors::tags name each other: registry::model::actors::burial -> registry::model::actors::tags -> registry::model::actors::burial",

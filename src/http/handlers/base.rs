@@ -5,18 +5,13 @@
 use super::{Call, Reply};
 use crate::http::answer::Fault;
 use axum::response::Response;
-use http::{Method, StatusCode};
+use http::StatusCode;
 use serde_json::json;
 
-pub(super) fn answer(call: &Call) -> Result<Response, Fault> {
-    match call.parts.method {
-        Method::GET | Method::HEAD if call.live.open.is_some() => {
-            Ok(Reply::new(StatusCode::OK).json(&json!({})))
-        }
-        Method::GET | Method::HEAD if call.identity.is_anonymous() && call.identity.scope().is_none() => {
-            Err(Fault::unauthenticated())
-        }
-        Method::GET | Method::HEAD => Ok(Reply::new(StatusCode::OK).json(&json!({}))),
-        _ => Err(Fault::method_not_allowed("GET, HEAD")),
+pub(in crate::http) fn answer(call: &Call) -> Result<Response, Fault> {
+    let anonymous = call.identity.is_anonymous() && call.identity.scope().is_none();
+    if anonymous && call.live.open.is_none() {
+        return Err(Fault::unauthenticated());
     }
+    Ok(Reply::new(StatusCode::OK).json(&json!({})))
 }

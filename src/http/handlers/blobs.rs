@@ -11,13 +11,12 @@ use axum::response::Response;
 use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE, RANGE};
 use http::{Method, StatusCode, Version};
 
-pub(super) async fn answer(
+pub(in crate::http) async fn answer(
     call: &Call,
     repository: &RepositoryName,
     digest: &Digest,
 ) -> Result<Response, Fault> {
     match call.parts.method {
-        Method::GET | Method::HEAD => pull(call, repository, digest).await,
         Method::DELETE => {
             call.app
                 .registry
@@ -25,7 +24,7 @@ pub(super) async fn answer(
                 .await?;
             Ok(Reply::new(StatusCode::ACCEPTED).empty())
         }
-        _ => Err(Fault::method_not_allowed("GET, HEAD, DELETE")),
+        _ => pull(call, repository, digest).await,
     }
 }
 

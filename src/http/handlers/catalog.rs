@@ -3,14 +3,11 @@
 use super::{Call, Reply};
 use crate::http::answer::Fault;
 use axum::response::Response;
+use http::StatusCode;
 use http::header::LINK;
-use http::{Method, StatusCode};
 use serde_json::json;
 
-pub(super) async fn answer(call: &Call) -> Result<Response, Fault> {
-    if !matches!(call.parts.method, Method::GET | Method::HEAD) {
-        return Err(Fault::method_not_allowed("GET, HEAD"));
-    }
+pub(in crate::http) async fn answer(call: &Call) -> Result<Response, Fault> {
     if call.identity.is_anonymous() && !call.live.policy.serves_anonymous() {
         return Err(Fault::unauthenticated());
     }

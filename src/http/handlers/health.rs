@@ -1,56 +1,32 @@
 //! `/livez`, `/readyz` and `/startupz` for orchestrators. None asks for a credential, and none looks beyond
 //! this process and its storage: a registry that is restarted because an issuer is down helps nobody.
 
-use super::metrics;
-use crate::http::route::{Probe, Route};
-use crate::http::{App, Readiness};
+use crate::http::Readiness;
 use axum::body::Body;
-use axum::extract::Request;
 use axum::response::Response;
 use http::header::{ALLOW, CONTENT_TYPE};
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderValue, StatusCode};
 
-pub(in crate::http) fn answer(probe: Probe, ready: &Readiness, method: &Method) -> Response {
-    if !matches!(*method, Method::GET | Method::HEAD) {
-        return use_get();
-    }
-    // Whatever can answer is alive.
+/// A process that can answer is alive.
+pub(in crate::http) fn live() -> Response {
+    plain(StatusCode::OK, "ok")
+}
+
+pub(in crate::http) fn ready(ready: &Readiness) -> Response {
     match ready.check() {
-        Err(why) if probe != Probe::Live => plain(StatusCode::SERVICE_UNAVAILABLE, why),
-        Ok(how) if probe == Probe::Ready => plain(StatusCode::OK, how),
-        _ => plain(StatusCode::OK, "ok"),
+        Ok(how) => plain(StatusCode::OK, how),
+        Err(why) => plain(StatusCode::SERVICE_UNAVAILABLE, why),
     }
 }
 
-/// For a listener that serves nothing else than these and the metrics.
-pub(in crate::http) fn only(app: &App, request: &Request) -> Response {
-    match Route::parse(request.uri().path()) {
-        Ok(Route::Health(probe)) => answer(probe, &app.ready, request.method()),
-        Ok(Route::Metrics) if matches!(*request.method(), Method::GET | Method::HEAD) => {
-            metrics::text(&app.scrape)
-        }
-        Ok(Route::Metrics) => use_get(),
-        _ => plain(
-            StatusCode::NOT_FOUND,
-            "there are /livez, /readyz, /startupz and /metrics",
-        ),
+pub(in crate::http) fn startup(ready: &Readiness) -> Response {
+    match ready.check() {
+        Ok(_) => plain(StatusCode::OK, "ok"),
+        Err(why) => plain(StatusCode::SERVICE_UNAVAILABLE, why),
     }
 }
 
-/// While the store is prepared.
-pub(in crate::http) fn starting(request: &Request) -> Response {
-    match Route::parse(request.uri().path()) {
-        Ok(Route::Health(Probe::Live)) if matches!(*request.method(), Method::GET | Method::HEAD) => {
-            plain(StatusCode::OK, "ok")
-        }
-        _ => plain(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "not ready: the store is being prepared, and the log says how far it is",
-        ),
-    }
-}
-
-fn use_get() -> Response {
+pub(in crate::http) fn use_get() -> Response {
     let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "use GET");
     response
         .headers_mut()
@@ -58,7 +34,7 @@ fn use_get() -> Response {
     response
 }
 
-fn plain(status: StatusCode, text: impl Into<Body>) -> Response {
+pub(in crate::http) fn plain(status: StatusCode, text: impl Into<Body>) -> Response {
     let mut response = Response::new(text.into());
     *response.status_mut() = status;
     response

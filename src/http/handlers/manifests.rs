@@ -17,14 +17,13 @@ use http_body_util::BodyExt;
 /// The most tags that one push may set.
 const TAGS: usize = 32;
 
-pub(super) async fn answer(
+pub(in crate::http) async fn answer(
     call: &Call,
     repository: &RepositoryName,
     reference: &Reference,
     body: Body,
 ) -> Result<Response, Fault> {
     match call.parts.method {
-        Method::GET | Method::HEAD => pull(call, repository, reference).await,
         Method::PUT => push(call, repository, reference, body).await,
         Method::DELETE => {
             call.app
@@ -33,7 +32,7 @@ pub(super) async fn answer(
                 .await?;
             Ok(Reply::new(StatusCode::ACCEPTED).empty())
         }
-        _ => Err(Fault::method_not_allowed("GET, HEAD, PUT, DELETE")),
+        _ => pull(call, repository, reference).await,
     }
 }
 

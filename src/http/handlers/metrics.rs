@@ -7,19 +7,16 @@ use crate::http::answer::Fault;
 use crate::telemetry::{CONTENT_TYPE, Scrape};
 use axum::body::Body;
 use axum::response::Response;
-use http::{HeaderValue, Method, header};
+use http::{HeaderValue, header};
 
-pub(super) fn answer(call: &Call) -> Result<Response, Fault> {
+pub(in crate::http) fn answer(call: &Call) -> Result<Response, Fault> {
     if !access::may_read_metrics(&call.live.policy, &call.identity) {
         return Err(Fault::no_metrics());
     }
-    match call.parts.method {
-        Method::GET | Method::HEAD => Ok(text(&call.app.scrape)),
-        _ => Err(Fault::method_not_allowed("GET, HEAD")),
-    }
+    Ok(text(&call.app.scrape))
 }
 
-pub(super) fn text(scrape: &Scrape) -> Response {
+pub(in crate::http) fn text(scrape: &Scrape) -> Response {
     let mut response = Response::new(Body::from(scrape.text()));
     response
         .headers_mut()

@@ -7,17 +7,14 @@ use crate::http::query::link;
 use crate::oci::{Digest, ManifestType, RepositoryName};
 use axum::response::Response;
 use bytes::Bytes;
+use http::StatusCode;
 use http::header::{CONTENT_TYPE, LINK};
-use http::{Method, StatusCode};
 
-pub(super) async fn answer(
+pub(in crate::http) async fn answer(
     call: &Call,
     repository: &RepositoryName,
     subject: &Digest,
 ) -> Result<Response, Fault> {
-    if !matches!(call.parts.method, Method::GET | Method::HEAD) {
-        return Err(Fault::method_not_allowed("GET, HEAD"));
-    }
     let permit = &call.permit(repository)?;
     let artifact_type = call.query.get("artifactType").filter(|wanted| !wanted.is_empty());
     let after: &Option<Digest> = &call.query.get("last").map(str::parse).transpose()?;

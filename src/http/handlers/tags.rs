@@ -4,14 +4,11 @@ use super::{Call, Reply};
 use crate::http::answer::Fault;
 use crate::oci::RepositoryName;
 use axum::response::Response;
+use http::StatusCode;
 use http::header::LINK;
-use http::{Method, StatusCode};
 use serde_json::json;
 
-pub(super) async fn answer(call: &Call, repository: &RepositoryName) -> Result<Response, Fault> {
-    if !matches!(call.parts.method, Method::GET | Method::HEAD) {
-        return Err(Fault::method_not_allowed("GET, HEAD"));
-    }
+pub(in crate::http) async fn answer(call: &Call, repository: &RepositoryName) -> Result<Response, Fault> {
     let permit = call.permit(repository)?;
     let wanted = call.query.page()?;
     let page = call

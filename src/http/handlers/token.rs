@@ -5,12 +5,13 @@
 //! <https://distribution.github.io/distribution/spec/auth/token/>,
 //! <https://distribution.github.io/distribution/spec/auth/oauth/>, RFC 6749 5, RFC 8693 2.2.
 
-use super::{Reply, broken_off};
+use super::{Reply, Unidentified, broken_off};
 use crate::budget::{Held, Holder};
 use crate::exchange::{self, Asked, Grant, GrantRequest, Issued, NotIssued, NotRedeemed};
 use crate::http::answer::Fault;
-use crate::http::auth::{Who, presented, source};
 use crate::http::authority::Origin;
+use crate::http::caller::{Caller, presented, source};
+use crate::http::record::IssuedToken;
 use crate::http::{App, Live, measure};
 use crate::identity::{CredentialType, Failure, Identity, Scope};
 use crate::limits::FORM_BYTES;
@@ -24,13 +25,6 @@ use http::{Method, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
-/// What the log says of a token that was issued. Travels with the answer.
-#[derive(Clone, Debug)]
-pub(in crate::http) struct Told {
-    pub(in crate::http) id: String,
-    pub(in crate::http) scope: String,
-}
-
 /// A request for a token, whose caller is known.
 struct Request {
     identity: Identity,
@@ -40,24 +34,24 @@ struct Request {
     exchange: bool,
 }
 
-pub(in crate::http) async fn answer(
-    app: &App,
-    live: &Live,
-    origin: &Origin,
-    parts: &Parts,
-    body: Body,
-    who: &mut Who,
-) -> Result<Response, Fault> {
-    let request = match parts.method {
-        Method::GET => by_get(app, live, parts, who).await,
-        Method::POST => by_post(app, live, origin, parts, body, who).await,
-        _ => Err(Fault::method_not_allowed("GET, POST")),
+pub(in crate::http) async fn answer(request: Unidentified<'_>, body: Body) -> Result<Response, Fault> {
+    let (app, live) = (request.app, request.live);
+    let asked = if request.parts.method == Method::POST {
+        by_post(request, body).await?
+    } else {
+        by_get(request).await?
     };
-    let issued = request.and_then(|request| issue(app, live, &request));
-    issued.map_err(Fault::for_token_clients)
+    issue(app, live, &asked)
 }
 
-async fn by_get(app: &App, live: &Live, parts: &Parts, who: &mut Who) -> Result<Request, Fault> {
+async fn by_get(request: Unidentified<'_>) -> Result<Request, Fault> {
+    let Unidentified {
+        app,
+        live,
+        parts,
+        caller,
+        ..
+    } = request;
     let query = pairs(parts.uri.query().unwrap_or_default().as_bytes());
     let all = |name: &'static str| {
         query
@@ -68,8 +62,8 @@ async fn by_get(app: &App, live: &Live, parts: &Parts, who: &mut Who) -> Result<
     check_service(live, all("service").next())?;
     let presented = presented(parts);
     let identified = live.authenticator.authenticate(&presented, app.clock.now()).await;
-    let identity = identified.map_err(|failure| refused(failure, who))?;
-    accepted(&identity, who);
+    let identity = identified.map_err(|failure| refused(failure, caller))?;
+    accepted(&identity, caller);
     let asked = Asked {
         scope: Scope::asked(all("scope")),
         offline: all("offline_token").next() == Some("true"),
@@ -82,16 +76,16 @@ async fn by_get(app: &App, live: &Live, parts: &Parts, who: &mut Who) -> Result<
     })
 }
 
-async fn by_post(
-    app: &App,
-    live: &Live,
-    origin: &Origin,
-    parts: &Parts,
-    body: Body,
-    who: &mut Who,
-) -> Result<Request, Fault> {
+async fn by_post(request: Unidentified<'_>, body: Body) -> Result<Request, Fault> {
+    let Unidentified {
+        app,
+        live,
+        origin,
+        parts,
+        caller,
+    } = request;
     // The form may be long in coming, and says who sends it only once it is there.
-    who.sends_form(app).await?;
+    caller.sends_form(app).await?;
     let (form, _held) = form(app, parts, body).await?;
     let GrantRequest {
         grant,
@@ -105,11 +99,11 @@ async fn by_post(
     }
     let redeemed = exchange::redeem(&grant, &live.authenticator, &presented(parts), app.clock.now()).await;
     let identity = redeemed.map_err(|why| match why {
-        NotRedeemed::Grant(failure) => refused(failure, who),
-        NotRedeemed::Client(failure) => refused(failure, who).bad_client(),
+        NotRedeemed::Grant(failure) => refused(failure, caller),
+        NotRedeemed::Client(failure) => refused(failure, caller).bad_client(),
         other => other.into(),
     })?;
-    accepted(&identity, who);
+    accepted(&identity, caller);
     let exchange = matches!(grant, Grant::TokenExchange { .. });
     let credential = match grant {
         Grant::Password { password: token, .. }
@@ -196,21 +190,21 @@ fn issue(app: &App, live: &Live, request: &Request) -> Result<Response, Fault> {
     let mut response = Reply::new(StatusCode::OK)
         .header(CACHE_CONTROL, "no-store")
         .json(&told);
-    response.extensions_mut().insert(Told {
+    response.extensions_mut().insert(IssuedToken {
         id,
         scope: scope.to_string(),
     });
     Ok(response)
 }
 
-fn accepted(identity: &Identity, who: &mut Who) {
+fn accepted(identity: &Identity, caller: &mut Caller) {
     measure::verdict(Ok(identity));
-    who.is(identity);
+    caller.is(identity);
 }
 
-fn refused(failure: Failure, who: &mut Who) -> Fault {
+fn refused(failure: Failure, caller: &mut Caller) -> Fault {
     measure::verdict(Err(&failure));
-    who.is_nobody(&failure);
+    caller.is_nobody(&failure);
     failure.into()
 }
 

@@ -3,7 +3,7 @@
 use super::{CONTENT_DIGEST, Call, Reply, UPLOAD_UUID, broken_off};
 use crate::access::{Create, Permit};
 use crate::http::answer::{Fault, stands_at, uploaded};
-use crate::http::auth::source;
+use crate::http::caller::source;
 use crate::oci::{Algorithm, ContentRange, Digest, RepositoryName};
 use crate::registry::{self, Pusher, Upload, UploadId};
 use axum::body::Body;
@@ -14,10 +14,11 @@ use http::{Method, StatusCode};
 use http_body::Body as _;
 
 /// Begins an upload, takes a blob in one go, or mounts one that is there.
-pub(super) async fn begin(call: &Call, repository: &RepositoryName, body: Body) -> Result<Response, Fault> {
-    if call.parts.method != Method::POST {
-        return Err(Fault::method_not_allowed("POST"));
-    }
+pub(in crate::http) async fn begin(
+    call: &Call,
+    repository: &RepositoryName,
+    body: Body,
+) -> Result<Response, Fault> {
     let permit = call.permit(repository)?;
     if let Some(digest) = mount(call, &permit).await? {
         return Ok(created(repository, &digest));
@@ -50,18 +51,12 @@ fn counted_as(call: &Call) -> String {
 }
 
 /// Status, more bytes, the end.
-pub(super) async fn answer(
+pub(in crate::http) async fn answer(
     call: &Call,
     repository: &RepositoryName,
     id: &str,
     body: Body,
 ) -> Result<Response, Fault> {
-    if !matches!(
-        call.parts.method,
-        Method::GET | Method::HEAD | Method::PATCH | Method::PUT | Method::DELETE
-    ) {
-        return Err(Fault::method_not_allowed("GET, HEAD, PATCH, PUT, DELETE"));
-    }
     let permit: Permit<Create> = call.permit(repository)?;
     let id: UploadId = id.parse().map_err(|_| Fault::upload_unknown())?;
     let registry = &call.app.registry;

@@ -1,22 +1,18 @@
 //! `/`: what a person finds here who opens the registry in a browser. Nobody is identified for it, and it
 //! says nothing that `/v2/` does not.
 
-use super::Reply;
+use super::{Reply, Unidentified};
 use crate::http::answer::Fault;
-use crate::http::authority::Origin;
 use axum::response::Response;
+use http::StatusCode;
 use http::header::{
     ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, VARY,
     X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
-use http::request::Parts;
-use http::{Method, StatusCode};
 
-pub(in crate::http) fn answer(parts: &Parts, origin: &Origin) -> Result<Response, Fault> {
-    if !matches!(parts.method, Method::GET | Method::HEAD) {
-        return Err(Fault::method_not_allowed("GET, HEAD"));
-    }
-    let browser = parts
+pub(in crate::http) fn answer(request: &Unidentified<'_>) -> Result<Response, Fault> {
+    let browser = request
+        .parts
         .headers
         .get_all(ACCEPT)
         .iter()
@@ -25,13 +21,13 @@ pub(in crate::http) fn answer(parts: &Parts, origin: &Origin) -> Result<Response
         (
             "text/html; charset=utf-8",
             include_str!("welcome.html"),
-            escaped(origin.authority()),
+            escaped(request.origin.authority()),
         )
     } else {
         (
             "text/plain; charset=utf-8",
             include_str!("welcome.txt"),
-            origin.authority().to_owned(),
+            request.origin.authority().to_owned(),
         )
     };
     Ok(Reply::new(StatusCode::OK)

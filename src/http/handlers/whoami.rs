@@ -7,15 +7,13 @@ use super::{Call, Reply};
 use crate::access::{self, Action, Explanation};
 use crate::http::answer::Fault;
 use axum::response::Response;
+use http::StatusCode;
 use http::header::CACHE_CONTROL;
-use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
-pub(super) fn answer(call: &Call) -> Result<Response, Fault> {
-    match call.parts.method {
-        Method::GET | Method::HEAD if call.identity.is_anonymous() => return Err(Fault::unauthenticated()),
-        Method::GET | Method::HEAD => {}
-        _ => return Err(Fault::method_not_allowed("GET, HEAD")),
+pub(in crate::http) fn answer(call: &Call) -> Result<Response, Fault> {
+    if call.identity.is_anonymous() {
+        return Err(Fault::unauthenticated());
     }
     let identity = &call.identity;
     let mut told = json!({

@@ -207,7 +207,7 @@ async fn a_browsers_request_for_another_site_carries_no_ambient_credential() {
             .into_parts()
             .0;
         assert_eq!(
-            super::super::auth::presented(&parts).ambient,
+            super::super::caller::presented(&parts).ambient,
             ambient,
             "{header}: {value}"
         );

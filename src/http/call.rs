@@ -1,8 +1,8 @@
 //! What a handler gets: the request, its caller, and the state that it is answered from.
 
-use super::answer::Fault;
 use super::authority::Origin;
 use super::caller::{Caller, source};
+use super::fault::Fault;
 use super::query::Query;
 use super::{App, Live};
 use crate::access::{self, Kind, Permit, Write};

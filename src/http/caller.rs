@@ -1,7 +1,7 @@
 //! Who sends a request, as far as the registry knows: where the client is, the proxy before it, the
 //! credential that the request carries, and the identity behind it once there is one.
 
-use super::answer::Fault;
+use super::fault::Fault;
 use super::proxies::Forwarded;
 use super::record::{IssuedToken, Record};
 use super::{ActiveRequest, App, Connection, Live, Stranger};

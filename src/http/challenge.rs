@@ -3,8 +3,8 @@
 //!
 //! RFC 6750, 3 and <https://distribution.github.io/distribution/spec/auth/token/>
 
-use super::answer::ChallengeError;
 use super::authority::Origin;
+use super::fault::ChallengeError;
 
 /// Where clients ask for tokens: at an external token server, or here under the address that they used.
 pub(super) fn realm(external: Option<&str>, origin: &Origin) -> String {

@@ -2,12 +2,11 @@
 //! and no files.
 //!
 //! `serve` is the pipeline: every request gets its route from the table in `routes` and its `caller`, a handler
-//! asks policy for a permit and the registry for the rest, `answer` turns errors into the specification's
+//! asks policy for a permit and the registry for the rest, `fault` turns errors into the specification's
 //! words, and `record` writes the request's line into the log.
 //!
 //! <https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md>
 
-mod answer;
 mod authority;
 mod call;
 mod caller;
@@ -15,6 +14,7 @@ mod challenge;
 mod connection;
 mod cors;
 mod download;
+mod fault;
 mod handlers;
 mod health_listener;
 mod live;
@@ -31,6 +31,7 @@ mod strangers;
 #[cfg(test)]
 mod tests;
 mod turns;
+mod upload_range;
 mod warning;
 
 pub use connection::{Connection, More, Stalled};

@@ -6,8 +6,8 @@
 //! RFC 6761, 6.3 (`localhost`), RFC 9110, 15.5.20 (421).
 
 use super::Cors;
-use super::answer::Fault;
 use super::authority::{self, Origin};
+use super::fault::Fault;
 use http::header::ORIGIN;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};

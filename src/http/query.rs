@@ -1,7 +1,7 @@
 //! The query string of a request. Values are percent-decoded; a `+` stays a plus, since media types have one
 //! and nothing that is asked for has a space.
 
-use super::answer::Fault;
+use super::fault::Fault;
 use super::path::clean;
 use crate::limits::PAGE_ENTRIES;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};

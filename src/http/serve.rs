@@ -1,10 +1,10 @@
 //! The pipeline that every request takes: its route, its caller, its handler, its answer, and its line in the
 //! log.
 
-use super::answer::Fault;
 use super::authority::{self, InvalidHost, Origin};
 use super::call::{Call, Unidentified};
 use super::caller::{Caller, presented};
+use super::fault::Fault;
 use super::health_listener::probed;
 use super::measure::{self, Measure};
 use super::path::InvalidPath;

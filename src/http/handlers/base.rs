@@ -3,7 +3,7 @@
 //! they have.
 
 use super::{Call, Reply};
-use crate::http::answer::Fault;
+use crate::http::fault::Fault;
 use axum::response::Response;
 use http::StatusCode;
 use serde_json::json;

@@ -3,8 +3,8 @@
 use super::{CONTENT_DIGEST, Call, OCI_NAMESPACE, Reply};
 use crate::access::Create;
 use crate::http::Connection;
-use crate::http::answer::Fault;
 use crate::http::download::Download;
+use crate::http::fault::Fault;
 use crate::oci::{ByteRange, Digest, RangeRequest, RepositoryName};
 use axum::body::Body;
 use axum::response::Response;

@@ -1,7 +1,7 @@
 //! `/v2/_catalog`: the repositories that the caller may read.
 
 use super::{Call, Reply};
-use crate::http::answer::Fault;
+use crate::http::fault::Fault;
 use axum::response::Response;
 use http::StatusCode;
 use http::header::LINK;

@@ -4,7 +4,7 @@
 //! <https://github.com/opencontainers/distribution-spec/blob/main/extensions/_oci.md>
 
 use super::{Call, Reply};
-use crate::http::answer::Fault;
+use crate::http::fault::Fault;
 use axum::response::Response;
 use http::StatusCode;
 use serde_json::json;

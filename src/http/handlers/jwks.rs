@@ -1,7 +1,7 @@
 //! `/v2/_wharfinger/jwks`: the public keys of our own tokens (RFC 7517), for whoever is sent one.
 
 use super::{Call, Reply};
-use crate::http::answer::Fault;
+use crate::http::fault::Fault;
 use axum::response::Response;
 use http::StatusCode;
 use http::header::CACHE_CONTROL;

@@ -4,7 +4,7 @@
 use super::{CONTENT_DIGEST, Call, OCI_NAMESPACE, OCI_SUBJECT, OCI_TAG, Reply, broken_off};
 use crate::access::Create;
 use crate::budget::Held;
-use crate::http::answer::Fault;
+use crate::http::fault::Fault;
 use crate::limits::MANIFEST_BYTES;
 use crate::oci::{Digest, Reference, RepositoryName, Tag};
 use axum::body::Body;

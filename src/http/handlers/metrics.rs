@@ -3,7 +3,7 @@
 
 use super::Call;
 use crate::access;
-use crate::http::answer::Fault;
+use crate::http::fault::Fault;
 use crate::telemetry::{CONTENT_TYPE, Scrape};
 use axum::body::Body;
 use axum::response::Response;

@@ -2,7 +2,7 @@
 //! as its subject. An empty one for what does not exist.
 
 use super::{Call, OCI_FILTERS_APPLIED, Reply};
-use crate::http::answer::Fault;
+use crate::http::fault::Fault;
 use crate::http::query::link;
 use crate::oci::{Digest, ManifestType, RepositoryName};
 use axum::response::Response;

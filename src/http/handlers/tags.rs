@@ -1,7 +1,7 @@
 //! `/v2/<name>/tags/list` (distribution-spec, Listing Tags).
 
 use super::{Call, Reply};
-use crate::http::answer::Fault;
+use crate::http::fault::Fault;
 use crate::oci::RepositoryName;
 use axum::response::Response;
 use http::StatusCode;

@@ -8,9 +8,9 @@
 use super::{Reply, Unidentified, broken_off};
 use crate::budget::{Held, Holder};
 use crate::exchange::{self, Asked, Grant, GrantRequest, Issued, NotIssued, NotRedeemed};
-use crate::http::answer::Fault;
 use crate::http::authority::Origin;
 use crate::http::caller::{Caller, presented, source};
+use crate::http::fault::Fault;
 use crate::http::record::IssuedToken;
 use crate::http::{App, Live, measure};
 use crate::identity::{CredentialType, Failure, Identity, Scope};

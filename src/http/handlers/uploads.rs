@@ -2,8 +2,9 @@
 
 use super::{CONTENT_DIGEST, Call, Reply, UPLOAD_UUID, broken_off};
 use crate::access::{Create, Permit};
-use crate::http::answer::{Fault, stands_at, uploaded};
 use crate::http::caller::source;
+use crate::http::fault::Fault;
+use crate::http::upload_range::{stands_at, uploaded};
 use crate::oci::{Algorithm, ContentRange, Digest, RepositoryName};
 use crate::registry::{self, Pusher, Upload, UploadId};
 use axum::body::Body;

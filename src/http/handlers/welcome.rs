@@ -2,7 +2,7 @@
 //! says nothing that `/v2/` does not.
 
 use super::{Reply, Unidentified};
-use crate::http::answer::Fault;
+use crate::http::fault::Fault;
 use axum::response::Response;
 use http::StatusCode;
 use http::header::{

@@ -5,7 +5,7 @@
 
 use super::{Call, Reply};
 use crate::access::{self, Action, Explanation};
-use crate::http::answer::Fault;
+use crate::http::fault::Fault;
 use axum::response::Response;
 use http::StatusCode;
 use http::header::CACHE_CONTROL;

@@ -9,8 +9,8 @@ mod table;
 mod tests;
 
 use super::Readiness;
-use super::answer::Fault;
 use super::call::{Call, Unidentified};
+use super::fault::Fault;
 use super::handlers::{
     base, blobs, catalog, extensions, health, jwks, manifests, metrics, referrers, tags, token, uploads,
     welcome, whoami,

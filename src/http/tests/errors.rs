@@ -1,7 +1,7 @@
 //! The map from errors to statuses and codes.
 
 use super::*;
-use crate::http::answer::{ChallengeError, Fault};
+use crate::http::fault::{ChallengeError, Fault};
 use crate::identity::{Busy, Evidence, Failure, Refusal, Refused};
 use crate::limits::MESSAGE_BYTES;
 use crate::registry::Error;

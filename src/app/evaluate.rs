@@ -1,11 +1,11 @@
 //! A configuration's own word about a credential, and about whom it trusts, without serving: the same
 //! sources, authenticator and policy as a registry's. Opens no store and writes nothing.
 
-use super::live::{Rest, live};
-use super::sources::{Others, Sources};
+use super::live::live;
+use super::sources::Sources;
 use crate::access::{Explanation, explain};
 use crate::clock::Clock;
-use crate::config::{Config, Mistake};
+use crate::config::{Config, LiveSettings, Mistake};
 use crate::control::Report;
 use crate::http::Live;
 use crate::identity::{Entry, Failure, Identity, Presented, Tried};
@@ -35,55 +35,34 @@ impl Evaluator {
     /// Needs a tokio runtime. Returns every mistake.
     pub fn open(config: Config, clock: Clock) -> Result<Self, Vec<Mistake>> {
         let issuers = config
+            .ways_in
             .issuers
             .iter()
             .map(|entry| (entry.key.clone(), entry.label()))
             .collect();
         let trust_domains = config
+            .ways_in
             .domains
             .iter()
             .map(|entry| (entry.key.clone(), entry.name().to_string()))
             .collect();
         let certificates = config
+            .ways_in
             .certificates
             .iter()
             .map(|entry| (entry.key.clone(), entry.name.clone()))
             .collect();
         let mut sources = Sources::new(clock.clone(), None);
-        let realm = config
-            .token_server
-            .as_ref()
-            .and_then(|server| server.realm.clone());
-        let others = Others {
-            certificates: config.certificates,
-            token_server: config.token_server,
-            passwords: config.passwords,
-        };
-        let opened = sources.open(
-            config.issuers,
-            config.domains,
-            others,
-            config.workload_api.as_deref(),
-        );
+        let opened = sources.open(config.ways_in);
         if !opened.mistakes.is_empty() {
             return Err(opened.mistakes);
         }
         sources.install(opened.running);
-        let rest = Rest {
-            policy: config.policy,
-            terms: config.terms,
-            external_urls: config.external_urls,
+        let settings = LiveSettings {
             token_cache: false,
-            realm,
-            proxies: config.proxies,
-            fail_delay: config.fail_delay,
-            deny: config.deny,
-            opened: config.opened,
-            on_loopback: false,
-            cors: config.cors,
-            metrics: config.metrics,
+            ..config.live
         };
-        let live = live(1, opened.issuers, opened.domains, opened.others, None, rest);
+        let live = live(1, opened.ways_in, settings, None, false);
         Ok(Self {
             live,
             clock,

@@ -1,61 +1,43 @@
 //! From a configuration, whose sources are open, to the state that requests see.
 
-use super::sources::{OpenOthers, Others};
-use crate::access::Policy;
-use crate::config::Opened;
-use crate::exchange::{Terms, Tokens};
-use crate::http::{Cors, Live, Open, TrustedProxies};
-use crate::identity::{Authenticator, DenyList, Domain, Issuer};
+use super::sources::OpenWaysIn;
+use crate::config::{LiveSettings, Opened};
+use crate::exchange::Tokens;
+use crate::http::{Live, Open};
+use crate::identity::Authenticator;
 use std::sync::Arc;
-use std::time::Duration;
 
-/// What a configuration says that needs nothing opened.
-pub(super) struct Rest {
-    pub(super) policy: Policy,
-    pub(super) terms: Terms,
-    pub(super) external_urls: Vec<String>,
-    pub(super) token_cache: bool,
-    /// Of an external token server.
-    pub(super) realm: Option<String>,
-    pub(super) proxies: TrustedProxies,
-    pub(super) fail_delay: Duration,
-    pub(super) deny: DenyList,
-    /// Why everybody may come.
-    pub(super) opened: Option<Opened>,
-    /// Whether the listener is on loopback, whatever the configuration calls its address.
-    pub(super) on_loopback: bool,
-    pub(super) cors: Cors,
-    pub(super) metrics: Option<String>,
-}
-
-/// `tokens` is missing only where nobody is served.
+/// `tokens` is missing only where nobody is served. `on_loopback` says where the listener is, whatever the
+/// configuration calls its address.
 pub(super) fn live(
     generation: u64,
-    issuers: Vec<Issuer>,
-    domains: Vec<Domain>,
-    others: OpenOthers,
+    ways_in: OpenWaysIn,
+    settings: LiveSettings,
     tokens: Option<&Tokens>,
-    rest: Rest,
+    on_loopback: bool,
 ) -> Live {
-    let Rest {
+    let OpenWaysIn {
+        issuers,
+        domains,
+        certificates,
+        token_server,
+        realm,
+        passwords,
+    } = ways_in;
+    let LiveSettings {
         policy,
         terms,
         external_urls,
-        token_cache,
-        realm,
         proxies,
+        proxy_protocol: _, // for the server
+        unidentified: _,   // for the server
+        token_cache,
         fail_delay,
         deny,
         opened,
-        on_loopback,
         cors,
         metrics,
-    } = rest;
-    let Others {
-        certificates,
-        token_server,
-        passwords,
-    } = others;
+    } = settings;
     let mut authenticator = Authenticator::new(issuers, domains, certificates).with_deny(deny);
     if token_cache {
         authenticator = authenticator.with_token_cache();

@@ -3,14 +3,13 @@
 //! come to rest: half a policy is a policy, too. SIGHUP has everything read at once. A file with mistakes is
 //! refused with all of them, and what runs goes on.
 
-use super::live::{Rest, live};
-use super::sources::{Others, Sources};
-use super::tls::{Own, prepare};
-use crate::access::Repositories;
+use super::check::check;
+use super::live::live;
+use super::networks::networks;
+use super::sources::Sources;
+use super::tls::{self, Own, prepare};
 use crate::clock::Clock;
-use crate::config::{
-    self, Config, Environment, Level, Listen, LogFormat, Mistake, Opened, TokenKeys, Warning,
-};
+use crate::config::{self, Config, Environment, FixedSettings, Mistake, Opened, Warning};
 use crate::exchange::Tokens;
 use crate::http::{Shared, Strangers};
 use crate::server::{Networks, Reloaded, Tls};
@@ -26,7 +25,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 pub(super) struct Reload {
     /// Absent if nobody writes the configuration, as in `wharfinger dev`.
     pub(super) file: Option<PathBuf>,
-    pub(super) fixed: Fixed,
+    /// As at start.
+    pub(super) fixed: FixedSettings,
     pub(super) live: Shared,
     pub(super) strangers: Strangers,
     pub(super) networks: Arc<ArcSwap<Networks>>,
@@ -40,73 +40,6 @@ pub(super) struct Reload {
     /// Why everybody may come at present.
     pub(super) opened: Option<Opened>,
     pub(super) on_loopback: bool,
-}
-
-/// What takes a restart.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Fixed {
-    listen: Listen,
-    health: Option<Listen>,
-    body_memory: usize,
-    open_uploads: usize,
-    storage: PathBuf,
-    commit: bool,
-    sparse: Repositories,
-    unchecked_descriptors: Repositories,
-    state_directory: PathBuf,
-    token_keys: TokenKeys,
-    tls: bool,
-    level: Level,
-    log_format: LogFormat,
-}
-
-impl Fixed {
-    pub(super) fn of(config: &Config) -> Self {
-        Self {
-            listen: config.listen.clone(),
-            health: config.health.clone(),
-            body_memory: config.body_memory,
-            open_uploads: config.open_uploads,
-            storage: config.storage.clone(),
-            commit: config.commit,
-            sparse: config.sparse.clone(),
-            unchecked_descriptors: config.unchecked_descriptors.clone(),
-            state_directory: config.state_directory.clone(),
-            token_keys: config.token_keys.clone(),
-            tls: config.tls.is_some(),
-            level: config.level,
-            log_format: config.log_format,
-        }
-    }
-
-    /// The keys that differ in `other`.
-    fn changed(&self, other: &Self) -> Vec<&'static str> {
-        let keys = [
-            ("http.address, http.port", self.listen != other.listen),
-            ("http.health", self.health != other.health),
-            ("http.bodyMemory", self.body_memory != other.body_memory),
-            ("http.openUploads", self.open_uploads != other.open_uploads),
-            ("storage.rootDirectory", self.storage != other.storage),
-            ("storage.commit", self.commit != other.commit),
-            ("storage.sparse", self.sparse != other.sparse),
-            (
-                "storage.uncheckedDescriptors",
-                self.unchecked_descriptors != other.unchecked_descriptors,
-            ),
-            ("stateDirectory", self.state_directory != other.state_directory),
-            (
-                "http.auth.token.signingKeyFile",
-                self.token_keys != other.token_keys,
-            ),
-            ("http.tls (whether there is TLS)", self.tls != other.tls),
-            ("log.level", self.level != other.level),
-            ("log.format", self.log_format != other.log_format),
-        ];
-        keys.into_iter()
-            .filter(|(_, differs)| *differs)
-            .map(|(key, _)| key)
-            .collect()
-    }
 }
 
 impl Reload {
@@ -163,7 +96,7 @@ impl Reload {
             open: self.open,
             ..Environment::of_process()
         };
-        let further = move |draft| super::check(draft, &clock).err().unwrap_or_default();
+        let further = move |draft| check(draft, &clock).err().unwrap_or_default();
         let Ok(loaded) =
             tokio::task::spawn_blocking(move || config::load(&reading, environment, further)).await
         else {
@@ -197,92 +130,53 @@ impl Reload {
 
     /// All of it or nothing.
     fn take(&mut self, config: Config) -> Result<(), Vec<Mistake>> {
-        if config.opened.is_some() && self.opened.is_none() {
+        let own = config.own_svid();
+        let Config {
+            ways_in,
+            live: settings,
+            fixed,
+            tls,
+            warnings,
+            ..
+        } = config;
+        if settings.opened.is_some() && self.opened.is_none() {
             return Err(vec![Mistake::new("http.auth", OPENS)]);
         }
-        if let Some(mistake) = open_to_others(config.opened, self.on_loopback) {
+        if let Some(mistake) = open_to_others(settings.opened, self.on_loopback) {
             return Err(vec![mistake]);
         }
-        let opened_by_this = config.opened;
-        let asked = Fixed::of(&config);
-        let own = config
-            .workload_api
-            .clone()
-            .filter(|_| config.tls.as_ref().is_some_and(|tls| tls.svid));
-        let realm = config
-            .token_server
-            .as_ref()
-            .and_then(|server| server.realm.clone());
-        let others = Others {
-            certificates: config.certificates,
-            token_server: config.token_server,
-            passwords: config.passwords,
-        };
-        let opened = self.sources.open(
-            config.issuers,
-            config.domains,
-            others,
-            config.workload_api.as_deref(),
-        );
+        let opened = self.sources.open(ways_in);
         let mut mistakes = opened.mistakes;
         mistakes.extend(own.as_deref().and_then(|address| Own::check(address).err()));
-        let prepared = config
-            .tls
-            .map(prepare)
-            .transpose()
-            .map_err(|why| mistakes.extend(why))
-            .ok()
-            .flatten();
+        let has_tls = tls.is_some();
+        let prepared = tls.map(prepare).transpose();
+        let prepared = prepared.map_err(|why| mistakes.extend(why)).ok().flatten();
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
         if let (Some(tls), Some(prepared)) = (&self.tls, prepared) {
-            tls.replace(prepared)
-                .map_err(|why| vec![Mistake::new("http.tls", why.to_string())])?;
+            tls.replace(prepared).map_err(|why| vec![tls::mistake(&why)])?;
             self.own.follow(own.as_deref(), tls);
         }
-        for key in self.fixed.changed(&asked) {
+        let mut takes_restart = self.fixed.changed(&fixed);
+        if has_tls != self.tls.is_some() {
+            takes_restart.push("http.tls (whether there is TLS)");
+        }
+        for key in takes_restart {
             tracing::warn!(
                 config.key = key,
                 "this change takes a restart; until then what was at the start holds"
             );
         }
-        config
-            .warnings
-            .iter()
-            .chain(&opened.warnings)
-            .for_each(Warning::log);
+        warnings.iter().chain(&opened.warnings).for_each(Warning::log);
         self.sources.install(opened.running);
-        self.strangers.bound(config.unidentified);
-        let networks = Networks {
-            trusted_proxies: config.proxies.clone(),
-            proxy_protocol: config.proxy_protocol,
-        };
-        self.networks.store(Arc::new(networks));
+        self.strangers.bound(settings.unidentified);
+        self.networks.store(Arc::new(networks(&settings)));
+        self.opened = settings.opened;
         let generation = self.live.load().generation + 1;
-        let rest = Rest {
-            policy: config.policy,
-            terms: config.terms,
-            external_urls: config.external_urls,
-            token_cache: config.token_cache,
-            realm,
-            proxies: config.proxies,
-            fail_delay: config.fail_delay,
-            deny: config.deny,
-            opened: config.opened,
-            on_loopback: self.on_loopback,
-            cors: config.cors,
-            metrics: config.metrics,
-        };
-        self.opened = opened_by_this;
-        self.live.store(Arc::new(live(
-            generation,
-            opened.issuers,
-            opened.domains,
-            opened.others,
-            Some(&self.tokens),
-            rest,
-        )));
+        let tokens = Some(&self.tokens);
+        let live = live(generation, opened.ways_in, settings, tokens, self.on_loopback);
+        self.live.store(Arc::new(live));
         Ok(())
     }
 }

@@ -2,12 +2,11 @@
 //! kept, with their keys and all, others are opened. Nothing new begins and nothing old ends before the
 //! configuration is in force.
 
-use super::WATCH_EVERY;
 use super::roots::issue_svids;
 use crate::clock::Clock;
 use crate::config::{
     CertificateConfig, DomainConfig, DomainSource, IssuerConfig, IssuerKeys, Mistake, TokenServerConfig,
-    Warning,
+    Warning, WaysIn,
 };
 use crate::file_error::FileError;
 use crate::identity::{CertificateEntry, Domain, Htpasswd, Issuer, TokenServer};
@@ -21,6 +20,7 @@ use crate::trust::x509::X509Authorities;
 use crate::trust::{Authorities, LastGood, WaitingRoom};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Every source that runs, by its settings.
 #[derive(Debug)]
@@ -42,33 +42,22 @@ pub(super) struct Running {
     workload_apis: Vec<(String, WorkloadApi)>,
 }
 
-/// The ways to log in beside issuers and trust domains, as they are written and as they are open.
-#[derive(Debug)]
-pub(super) struct Others<C, T, P> {
-    pub certificates: Vec<C>,
-    pub token_server: Option<T>,
-    pub passwords: Option<P>,
-}
-
-pub(super) type WantedOthers = Others<CertificateConfig, TokenServerConfig, PathBuf>;
-pub(super) type OpenOthers = Others<CertificateEntry, TokenServer, Arc<Htpasswd>>;
-
-impl<C, T, P> Default for Others<C, T, P> {
-    fn default() -> Self {
-        Self {
-            certificates: Vec::new(),
-            token_server: None,
-            passwords: None,
-        }
-    }
+/// The ways to log in, with the keys that verify their credentials.
+#[derive(Debug, Default)]
+pub(super) struct OpenWaysIn {
+    pub issuers: Vec<Issuer>,
+    pub domains: Vec<Domain>,
+    pub certificates: Vec<CertificateEntry>,
+    pub token_server: Option<TokenServer>,
+    /// Where an external token server sends clients.
+    pub realm: Option<String>,
+    pub passwords: Option<Arc<Htpasswd>>,
 }
 
 /// What could be opened, and what was wrong.
 #[derive(Debug)]
 pub(super) struct Opened {
-    pub issuers: Vec<Issuer>,
-    pub domains: Vec<Domain>,
-    pub others: OpenOthers,
+    pub ways_in: OpenWaysIn,
     /// For [`Sources::install`], if there are no mistakes.
     pub running: Running,
     pub mistakes: Vec<Mistake>,
@@ -92,25 +81,29 @@ impl Sources {
     }
 
     /// What these entries need. Asks nobody on the network, changes nothing that runs, and starts nothing.
-    pub(super) fn open(
-        &self,
-        issuers: Vec<IssuerConfig>,
-        domains: Vec<DomainConfig>,
-        others: WantedOthers,
-        workload_api: Option<&str>,
-    ) -> Opened {
+    pub(super) fn open(&self, wanted: WaysIn) -> Opened {
         let mut opening = Opening {
             sources: self,
-            workload_api,
+            workload_api: wanted.workload_api,
             running: Running::default(),
             mistakes: Vec::new(),
             warnings: Vec::new(),
             notes: Vec::new(),
         };
-        let issuers = opening.issuers(issuers);
-        let domains = opening.domains(domains);
-        let others = opening.others(others);
-        opening.check_names(&issuers, &others);
+        let realm = wanted
+            .token_server
+            .as_ref()
+            .and_then(|server| server.realm.clone());
+        let ways_in = OpenWaysIn {
+            issuers: opening.issuers(wanted.issuers),
+            domains: opening.domains(wanted.domains),
+            certificates: opening.certificates(wanted.certificates),
+            token_server: wanted.token_server.map(|server| opening.token_server(server)),
+            realm,
+            passwords: wanted.passwords.and_then(|path| opening.passwords(path)),
+        };
+        opening.running.passwords.clone_from(&ways_in.passwords);
+        opening.check_names(&ways_in);
         let Opening {
             running,
             mistakes,
@@ -119,9 +112,7 @@ impl Sources {
             ..
         } = opening;
         Opened {
-            issuers,
-            domains,
-            others,
+            ways_in,
             running,
             mistakes,
             warnings,
@@ -166,7 +157,7 @@ type Before<T> = Vec<(Arc<str>, Arc<Authorities<T>>)>;
 
 struct Opening<'a> {
     sources: &'a Sources,
-    workload_api: Option<&'a str>,
+    workload_api: Option<String>,
     running: Running,
     mistakes: Vec<Mistake>,
     warnings: Vec<Warning>,
@@ -202,11 +193,11 @@ impl Opening<'_> {
     }
 
     /// Nobody of the password file may be named as an issuer's subject is.
-    fn check_names(&mut self, issuers: &[Issuer], others: &OpenOthers) {
-        let Some(passwords) = &others.passwords else {
+    fn check_names(&mut self, ways_in: &OpenWaysIn) {
+        let Some(passwords) = &ways_in.passwords else {
             return;
         };
-        for issuer in issuers.iter().map(|issuer| issuer.rules.issuer.as_str()) {
+        for issuer in ways_in.issuers.iter().map(|issuer| issuer.rules.issuer.as_str()) {
             if let Some(name) = passwords.name_within(issuer) {
                 let what = format!(
                     "{}: {name:?} begins as the usernames of the issuer {issuer} do; rename it",
@@ -217,14 +208,14 @@ impl Opening<'_> {
         }
     }
 
-    fn others(&mut self, others: WantedOthers) -> OpenOthers {
+    fn certificates(&mut self, entries: Vec<CertificateConfig>) -> Vec<CertificateEntry> {
         let mut certificates = Vec::new();
         for CertificateConfig {
             key,
             name,
             authorities,
             mapping,
-        } in others.certificates
+        } in entries
         {
             if !mapping.names_uris() && issue_svids(&authorities) {
                 let what = "its authorities have SPIFFE IDs, and a certificate with one is never named by its common name: configure their trust domain in http.auth.spiffe";
@@ -239,18 +230,16 @@ impl Opening<'_> {
                 mapping,
             });
         }
-        let token_server = others.token_server.map(|TokenServerConfig { rules, keys, .. }| {
-            let source = self.source("http.auth.bearer.cert", Wanted::File(keys, Format::PublicKeys));
-            let keys: Authorities<_> = source.and_then(|source| source.jwt()).into_iter().collect();
-            tracing::info!(service = rules.service, sources = %keys, "accepting the tokens of a token server");
-            TokenServer { rules, keys: Arc::new(keys) }
-        });
-        let passwords = others.passwords.and_then(|path| self.passwords(path));
-        self.running.passwords.clone_from(&passwords);
-        Others {
-            certificates,
-            token_server,
-            passwords,
+        certificates
+    }
+
+    fn token_server(&mut self, TokenServerConfig { rules, keys, .. }: TokenServerConfig) -> TokenServer {
+        let source = self.source("http.auth.bearer.cert", Wanted::File(keys, Format::PublicKeys));
+        let keys: Authorities<_> = source.and_then(|source| source.jwt()).into_iter().collect();
+        tracing::info!(service = rules.service, sources = %keys, "accepting the tokens of a token server");
+        TokenServer {
+            rules,
+            keys: Arc::new(keys),
         }
     }
 
@@ -450,7 +439,7 @@ impl Opening<'_> {
                     max_stale: domain.max_stale,
                     on_denied: domain.on_permission_denied,
                 };
-                Wanted::WorkloadApi(self.workload_api?.to_owned(), following)
+                Wanted::WorkloadApi(self.workload_api.clone()?, following)
             }
             DomainSource::File(path) => Wanted::File(path.clone(), Format::SpiffeBundleOrPem),
             DomainSource::JwksFile(path) => Wanted::File(path.clone(), Format::Jwks),
@@ -569,6 +558,9 @@ impl Running {
             .map(|(_, api)| api.clone())
     }
 }
+
+/// How often files of keys are compared with what is in use.
+const WATCH_EVERY: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests;

@@ -3,23 +3,19 @@
 use super::convert::convert_store;
 use super::tokens;
 use crate::clock::Clock;
-use crate::config::{Mistake, TokenKeys};
+use crate::config::{FixedSettings, Mistake};
 use crate::exchange::Tokens;
 use crate::http;
 use crate::registry::{self, Registry};
 use crate::server;
 use crate::storage::local::{self, Local};
 use std::os::fd::AsFd;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 
 pub(super) struct Starting<'a> {
-    pub(super) storage: &'a Path,
-    pub(super) commit: bool,
-    pub(super) registry: registry::Settings,
-    pub(super) token_keys: &'a TokenKeys,
+    pub(super) fixed: &'a FixedSettings,
     pub(super) session_lifetime: Duration,
     pub(super) clock: &'a Clock,
 }
@@ -68,24 +64,26 @@ impl Starting<'_> {
 
     async fn prepare(self) -> Result<Store, Mistake> {
         let Self {
-            storage,
-            commit,
-            registry,
-            token_keys,
+            fixed,
             session_lifetime,
             clock,
         } = self;
-        convert_store(storage, clock).await?;
+        convert_store(&fixed.storage, clock).await?;
         let store = Local::open_with(
-            storage,
+            &fixed.storage,
             local::Settings {
-                commit,
+                commit: fixed.commit,
                 clock: clock.clone(),
             },
         );
         let store = Arc::new(store.map_err(|why| Mistake::new("storage.rootDirectory", why.to_string()))?);
-        let tokens = tokens::open(token_keys, &*store, session_lifetime, clock.now()).await?;
-        let registry = Registry::new(store.clone(), store.clone()).with(registry);
+        let tokens = tokens::open(&fixed.token_keys, &*store, session_lifetime, clock.now()).await?;
+        let settings = registry::Settings {
+            sparse: fixed.sparse.clone(),
+            unchecked_descriptors: fixed.unchecked_descriptors.clone(),
+            open_uploads: Some(fixed.open_uploads),
+        };
+        let registry = Registry::new(store.clone(), store.clone()).with(settings);
         finish_what_a_crash_left(&registry).await;
         Ok(Store {
             local: store,

@@ -4,18 +4,17 @@ use crate::clock::Clock;
 use crate::config::Mistake;
 use crate::http::Shared;
 use crate::identity::{Failure, Peer, Presented, Refusal};
-use crate::server::{Judge, NotAccepted, Prepared, Tls, TlsSettings};
+use crate::server::{InvalidTls, Judge, NotAccepted, Prepared, Tls, TlsSettings};
 use crate::trust::source::{OwnSvid, OwnSvids};
 use futures_util::FutureExt;
 use std::sync::Arc;
 
 pub(super) fn prepare(settings: TlsSettings) -> Result<Prepared, Vec<Mistake>> {
-    Prepared::read(settings).map_err(|mistakes| {
-        mistakes
-            .into_iter()
-            .map(|why| Mistake::new("http.tls", why.to_string()))
-            .collect()
-    })
+    Prepared::read(settings).map_err(|mistakes| mistakes.iter().map(mistake).collect())
+}
+
+pub(super) fn mistake(why: &InvalidTls) -> Mistake {
+    Mistake::new("http.tls", why.to_string())
 }
 
 /// Whether a chain identifies anyone, for `clientAuth: required`. Judging a certificate waits for nothing.

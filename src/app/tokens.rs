@@ -1,6 +1,6 @@
-//! The keys of our own tokens: where they come from, and the task that turns them.
+//! The keys of our own tokens: where they come from.
 
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Timestamp;
 use crate::config::{Mistake, TokenKeys};
 use crate::exchange::{InvalidKeys, SigningKeys, Tokens, store_id};
 use crate::storage::RecordStore;
@@ -36,24 +36,6 @@ pub(super) async fn open(
     ))
 }
 
-/// Makes, drops and reads keys when it is time to, for ever.
-pub(super) async fn turn(keys: &Arc<SigningKeys>, session_lifetime: impl Fn() -> Duration, clock: Clock) {
-    let mut ticks = tokio::time::interval(EVERY);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let keys = keys.clone();
-        let lifetime = session_lifetime();
-        let now = clock.now();
-        match tokio::task::spawn_blocking(move || keys.turn(lifetime, now)).await {
-            Ok(Ok(true)) => tracing::info!("the keys that tokens are signed with have changed"),
-            Ok(Ok(false)) => {}
-            Ok(Err(why)) => tracing::error!("the keys that tokens are signed with stay as they are: {why}"),
-            Err(_) => return std::future::pending().await, // only a runtime that shuts down cancels it
-        }
-    }
-}
-
 fn mistake(keys: &TokenKeys, why: &InvalidKeys) -> Mistake {
     let key = match keys {
         TokenKeys::Folder(_) => "stateDirectory",
@@ -61,5 +43,3 @@ fn mistake(keys: &TokenKeys, why: &InvalidKeys) -> Mistake {
     };
     Mistake::new(key, why.to_string())
 }
-
-const EVERY: Duration = Duration::from_secs(10);

@@ -42,10 +42,10 @@ pub(super) async fn run(options: &Options) -> u8 {
     let show = |copied: Copied, bar: &mut Bar| bar.show(copied.bytes, copied.of_bytes);
     let stopped = interrupted();
     let making = async {
-        match Local::open_existing(&config.storage) {
+        match Local::open_existing(&config.fixed.storage) {
             Ok(store) => app::back_up(Arc::new(store), request, |copied| show(copied, &mut bar)).await,
             Err(why @ OpenError::InUse { .. }) => {
-                ask(&config.state_directory, &request, &why, |copied| {
+                ask(&config.fixed.state_directory, &request, &why, |copied| {
                     show(copied, &mut bar)
                 })
                 .await

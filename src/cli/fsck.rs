@@ -16,7 +16,7 @@ pub(super) async fn run(file: &Path, as_json: bool, mark: bool) -> u8 {
         Ok(config) => config,
         Err(code) => return code,
     };
-    let store = match Local::open_existing(&config.storage) {
+    let store = match Local::open_existing(&config.fixed.storage) {
         Ok(store) => Arc::new(store),
         Err(why) => return fail(&why.to_string()),
     };
@@ -51,8 +51,8 @@ pub(super) async fn run(file: &Path, as_json: bool, mark: bool) -> u8 {
         Err(why) => return fail(&why.to_string()),
     }
     let registry = Registry::new(store.clone(), store).with(Settings {
-        sparse: config.sparse.clone(),
-        unchecked_descriptors: config.unchecked_descriptors.clone(),
+        sparse: config.fixed.sparse.clone(),
+        unchecked_descriptors: config.fixed.unchecked_descriptors.clone(),
         open_uploads: None,
     });
     let owner = Maintenance::by_the_stores_owner();
@@ -63,7 +63,7 @@ pub(super) async fn run(file: &Path, as_json: bool, mark: bool) -> u8 {
     };
     report.bar.end();
     match checked {
-        Ok(checked) => report.end(&config.storage, checked),
+        Ok(checked) => report.end(&config.fixed.storage, checked),
         Err(why) => fail(&format!("the check could not be finished: {why}")),
     }
 }

@@ -27,7 +27,7 @@ pub(super) async fn run(options: &Options) -> u8 {
         Ok(config) => config,
         Err(code) => return code,
     };
-    if let Err(why) = logging::start(config.level, config.log_format) {
+    if let Err(why) = logging::start(config.fixed.level, config.fixed.log_format) {
         return fail(&format!(
             "the thread that writes the log cannot be started: {why}"
         ));

@@ -26,8 +26,8 @@ pub(super) fn run(options: &Options) -> u8 {
         Ok(config) => config,
         Err(code) => return code,
     };
-    let store = local::inspect(&config.storage);
-    let room = local::room_to_convert(&config.storage);
+    let store = local::inspect(&config.fixed.storage);
+    let room = local::room_to_convert(&config.fixed.storage);
     let checked = app::check(config, &Clock::system());
     let app::Checked { warnings, notes } = match checked {
         Ok(found) => found,

@@ -1,26 +1,27 @@
 //! From a file to settings. zot's shape and key names with ours on top; JSON or YAML; unknown keys refused.
 //!
 //! Three steps, and every mistake of all three is reported at once: `document` reads the text and holds it
-//! against the schema of the `raw` types, `raw` names the keys, `build` makes a [`Config`] in which invalid
+//! against the schema of the `raw` types, `raw` names the keys, `interpret` makes a [`Config`] in which invalid
 //! states cannot be written down.
 
-mod build;
 mod document;
+mod interpret;
 mod mentions;
 mod not_built;
 pub mod raw;
 mod reference;
 mod schema;
+mod settings;
 mod values;
 mod warning;
 mod weak;
 
-pub use build::{
-    CertificateConfig, Config, DomainConfig, DomainSource, Environment, IssuerConfig, IssuerKeys, Listen,
-    Opened, TokenKeys, TokenServerConfig,
-};
 pub use raw::{Level, LogFormat};
 pub use reference::reference;
+pub use settings::{
+    CertificateConfig, Config, DomainConfig, DomainSource, Environment, FixedSettings, IssuerConfig,
+    IssuerKeys, Listen, LiveSettings, Opened, TokenKeys, TokenServerConfig, WaysIn,
+};
 pub use warning::{ALWAYS_LOGGED, Warning};
 
 use crate::file_error::FileError;
@@ -156,9 +157,9 @@ fn draft(text: &str, folder: &Path, environment: Environment) -> (Option<Config>
     schema::check::<raw::File>(&mut document, &mut mistakes);
     match serde_json::from_value(document) {
         Ok(raw) => {
-            let (config, further) = build::build(
+            let (config, further) = interpret::interpret(
                 raw,
-                &build::Surroundings::new(folder, environment, mentions),
+                &interpret::Surroundings::new(folder, environment, mentions),
                 warnings,
             );
             (Some(config), with_further(mistakes, further))

@@ -51,15 +51,18 @@ fn keys(document: &Value) -> Vec<String> {
 fn a_minimal_file_has_the_defaults_of_zot() {
     let config = load(&minimal()).unwrap();
     assert_eq!(
-        config.listen,
+        config.fixed.listen,
         Listen {
             address: "127.0.0.1".into(),
             port: 8080
         }
     );
-    assert_eq!(config.storage, Path::new("/etc/wharfinger/store"));
-    assert_eq!(config.state_directory, Path::new("/etc/wharfinger/store/state"));
-    assert_eq!(config.terms.service, "wharfinger");
+    assert_eq!(config.fixed.storage, Path::new("/etc/wharfinger/store"));
+    assert_eq!(
+        config.fixed.state_directory,
+        Path::new("/etc/wharfinger/store/state")
+    );
+    assert_eq!(config.live.terms.service, "wharfinger");
     assert!(config.tls.is_none() && config.warnings.is_empty());
 }
 
@@ -68,7 +71,7 @@ fn yaml_and_keys_in_any_case_and_ports_as_text() {
     let text = "storage: {ROOTDIRECTORY: /var/lib/registry}\nhttp:\n  port: '5000'\n  externalUrl: https://registry.example.org/\n  auth: {bearer: {oidc: [{issuer: https://issuer.example.org, audiences: [registry]}]}}\n";
     let config = parse(text, Path::new("."), None).unwrap();
     assert_eq!(
-        (config.listen.port, config.external_urls),
+        (config.fixed.listen.port, config.live.external_urls),
         (5000, vec!["https://registry.example.org".to_owned()])
     );
 }
@@ -273,7 +276,9 @@ fn tls_needs_something_to_present_and_says_what_is_missing() {
         ("/http/tls", json!({"workloadAPI": true})),
     ]))
     .unwrap();
-    assert!(config.tls.unwrap().svid && config.workload_api.as_deref() == Some("unix:///run/agent.sock"));
+    assert!(
+        config.tls.unwrap().svid && config.ways_in.workload_api.as_deref() == Some("unix:///run/agent.sock")
+    );
 }
 
 #[test]
@@ -359,7 +364,7 @@ fn a_store_that_does_not_wait_for_the_disk_is_a_warning() {
         let config = load(&with(&changes)).unwrap();
         let said: Vec<_> = config.warnings.iter().map(ToString::to_string).collect();
         assert_eq!(
-            (config.commit, said),
+            (config.fixed.commit, said),
             (commit, warnings.iter().map(ToString::to_string).collect()),
             "{given:?}"
         );
@@ -447,6 +452,7 @@ fn zots_other_methods_are_read_and_their_mistakes_found() {
     let only = |auth: Value, tls: Value| json!({"storage": {"rootDirectory": "s"}, "http": {"tls": tls, "auth": auth}});
     let config = load(&only(json!({}), tls.clone())).unwrap();
     let entries: Vec<_> = config
+        .ways_in
         .certificates
         .iter()
         .map(|entry| (entry.name.as_str(), entry.key.as_str()))
@@ -495,12 +501,13 @@ fn zots_other_methods_are_read_and_their_mistakes_found() {
     let plain = json!({"storage": {"rootDirectory": "s"}, "http": {"auth": {"htpasswd": {"path": "users"}}}});
     let config = load(&plain).unwrap();
     assert_eq!(
-        (config.passwords, config.fail_delay.as_secs()),
+        (config.ways_in.passwords, config.live.fail_delay.as_secs()),
         (Some("/etc/wharfinger/users".into()), 0)
     );
     assert_eq!(
         load(&with(&[("/http/auth/failDelay", json!(5))]))
             .unwrap()
+            .live
             .fail_delay
             .as_secs(),
         5
@@ -531,7 +538,7 @@ fn zots_other_methods_are_read_and_their_mistakes_found() {
     )]))
     .unwrap();
     assert_eq!(
-        (config.terms.session_lifetime, config.token_keys),
+        (config.live.terms.session_lifetime, config.fixed.token_keys),
         (
             std::time::Duration::ZERO,
             TokenKeys::File("/etc/wharfinger/k.pem".into())
@@ -576,7 +583,9 @@ fn proxies_are_networks_and_names_are_audiences_only_where_they_are_said() {
         ("https://[2001:db8::1]", ["[2001:db8::1]:443", "[2001:db8::1]"]),
     ] {
         assert_eq!(
-            load(&with(&url(external))).unwrap().issuers[0].rules.hosts,
+            load(&with(&url(external))).unwrap().ways_in.issuers[0]
+                .rules
+                .hosts,
             hosts,
             "{external}"
         );

@@ -62,7 +62,7 @@ struct Ca {
 impl Registry {
     /// With keys for every issuer and trust domain of the configuration.
     pub(crate) fn of(config: Config) -> Self {
-        let issuers = config.issuers.into_iter().map(|entry| {
+        let issuers = config.ways_in.issuers.into_iter().map(|entry| {
             let keys = jwks::parse(key_set("sig").as_bytes(), UseRule::Oidc)
                 .unwrap()
                 .value;
@@ -74,7 +74,7 @@ impl Registry {
             }
         });
         let mut roots = HashMap::new();
-        let domains = config.domains.into_iter().map(|entry| {
+        let domains = config.ways_in.domains.into_iter().map(|entry| {
             let root = Ca::root(entry.name().as_str());
             let x509 = entry
                 .accepts_x509
@@ -98,7 +98,7 @@ impl Registry {
         let domains = domains.collect();
         Self {
             authenticator: Authenticator::new(issuers, domains, Vec::new()),
-            policy: config.policy,
+            policy: config.live.policy,
             roots,
         }
     }

@@ -223,7 +223,7 @@ fn at_least_half_load_and_every_other_names_what_is_not_built() {
             config.warnings
         );
         assert_eq!(
-            config.opened.is_some(),
+            config.live.opened.is_some(),
             warned.contains(&"http.auth"),
             "{document}"
         );

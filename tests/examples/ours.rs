@@ -126,12 +126,12 @@ async fn quickstart() {
 async fn spire() {
     let config = load("spire.yaml");
     assert_eq!(
-        config.workload_api.as_deref(),
+        config.ways_in.workload_api.as_deref(),
         Some("unix:///run/spire/sockets/agent.sock")
     );
     let file = DomainSource::File("/etc/wharfinger/prod.example.org.json".into());
     assert_eq!(
-        config.domains[0].sources,
+        config.ways_in.domains[0].sources,
         [DomainSource::WorkloadApi, file],
         "the file comes second"
     );
@@ -169,7 +169,7 @@ async fn spire() {
 async fn mtls_only() {
     let config = load("mtls-only.yaml");
     assert_eq!(config.tls.as_ref().unwrap().client_auth, ClientAuth::Required);
-    assert_eq!(config.health.as_ref().map(|health| health.port), Some(8081));
+    assert_eq!(config.fixed.health.as_ref().map(|health| health.port), Some(8081));
     let registry = Registry::of(config);
     let build = registry
         .certificate("spiffe://prod.example.org/ns/build/sa/kaniko")
@@ -202,7 +202,7 @@ fn account(namespace: &str, name: &str) -> Value {
 #[tokio::test]
 async fn kubernetes() {
     let config = load("kubernetes.yaml");
-    let IssuerKeys::Fetched(keys) = &config.issuers[0].keys else {
+    let IssuerKeys::Fetched(keys) = &config.ways_in.issuers[0].keys else {
         panic!("{config:?}")
     };
     assert_eq!(
@@ -406,8 +406,13 @@ async fn spire_federation() {
             .is_some_and(|tls| tls.svid && tls.files.len() == 1)
     );
     assert!(
-        matches!(&config.domains[2].sources[..], [DomainSource::Endpoint(_)])
-            && matches!(&config.domains[3].sources[..], [DomainSource::Endpoint(_)])
+        matches!(
+            &config.ways_in.domains[2].sources[..],
+            [DomainSource::Endpoint(_)]
+        ) && matches!(
+            &config.ways_in.domains[3].sources[..],
+            [DomainSource::Endpoint(_)]
+        )
     );
     let registry = Registry::of(config);
     for (id, apps, partner) in [
@@ -447,10 +452,10 @@ async fn spire_federation() {
 async fn spire_oidc_provider() {
     let config = load("spire-oidc-provider.yaml");
     assert!(matches!(
-        &config.domains[0].sources[..],
+        &config.ways_in.domains[0].sources[..],
         [DomainSource::OidcIssuer(_)]
     ));
-    assert!(!config.domains[0].accepts_x509);
+    assert!(!config.ways_in.domains[0].accepts_x509);
     let registry = Registry::of(config);
     let builder = registry
         .token(svid("spiffe://prod.example.org/ns/ci/sa/builder"))

@@ -44,6 +44,7 @@ fn load(name: &str) -> Config {
 
 fn rules(config: &Config) -> Vec<(&str, Vec<&str>)> {
     config
+        .ways_in
         .issuers
         .iter()
         .map(|entry| {
@@ -82,7 +83,7 @@ fn every_sample_is_tried_here() {
 async fn basic() {
     let config = load("basic.json");
     assert_eq!(
-        (rules(&config), config.terms.service.as_str()),
+        (rules(&config), config.live.terms.service.as_str()),
         (vec![(CLUSTER, vec!["zot"])], "zot-service")
     );
     assert_eq!(
@@ -110,14 +111,14 @@ async fn basic() {
 async fn complete() {
     let config = load("complete.json");
     assert_eq!(
-        config.listen,
+        config.fixed.listen,
         Listen {
             address: "127.0.0.1".into(),
             port: 8080
         }
     );
     assert_eq!(
-        (config.storage.as_path(), config.level),
+        (config.fixed.storage.as_path(), config.fixed.level),
         (Path::new("/tmp/zot"), Level::Info)
     );
     assert_eq!(
@@ -153,7 +154,7 @@ fn authorities_of_the_issuers_server() {
     let pem = authority_pem();
     inline["http"]["auth"]["bearer"]["oidc"][0]["certificateAuthority"] = json!(pem);
     let config = parse(&inline.to_string()).unwrap();
-    let IssuerKeys::Fetched(keys) = &config.issuers[0].keys else {
+    let IssuerKeys::Fetched(keys) = &config.ways_in.issuers[0].keys else {
         panic!("{config:?}")
     };
     assert!(matches!(&keys.ca, Some(CaSource::Inline(text)) if text == pem.as_bytes()));
@@ -162,7 +163,7 @@ fn authorities_of_the_issuers_server() {
     let mut file = whole("custom-ca-file.json");
     file["http"]["auth"]["bearer"]["oidc"][0]["certificateAuthorityFile"] = json!("k8s-ca.pem");
     let config = parse(&file.to_string()).unwrap();
-    let IssuerKeys::Fetched(keys) = &config.issuers[0].keys else {
+    let IssuerKeys::Fetched(keys) = &config.ways_in.issuers[0].keys else {
         panic!("{config:?}")
     };
     assert!(
@@ -268,13 +269,13 @@ async fn access_control() {
 
 #[test]
 fn debug_log() {
-    assert_eq!(load("debug-log.json").level, Level::Debug);
+    assert_eq!(load("debug-log.json").fixed.level, Level::Debug);
 }
 
 #[test]
 fn traditional_bearer() {
     let config = load("traditional-bearer.json");
-    let server = config.token_server.as_ref().unwrap();
+    let server = config.ways_in.token_server.as_ref().unwrap();
     assert_eq!(
         (server.realm.as_deref(), server.rules.service.as_str()),
         (Some("https://auth.myreg.io/auth/token"), "myauth")

@@ -57,7 +57,11 @@ fn domains(folder: &std::path::Path, names: &[&str]) -> Config {
 
 /// The generation of each trust domain's JWT keys.
 fn generations(opened: &Opened) -> Vec<Generation> {
-    let jwt = opened.domains.iter().filter_map(|domain| domain.jwt.as_ref());
+    let jwt = opened
+        .ways_in
+        .domains
+        .iter()
+        .filter_map(|domain| domain.jwt.as_ref());
     jwt.map(|keys| keys.generation(Clock::system().now()).unwrap())
         .collect()
 }
@@ -78,7 +82,7 @@ fn a_name_in_the_password_file_may_not_be_an_issuers() {
             skip_issuer: false,
             audiences: Vec::new(),
             algorithms: None,
-            clock_skew: std::time::Duration::ZERO,
+            clock_skew: Duration::ZERO,
             max_lifetime: None,
             hosts: Vec::new(),
             single_audience: false,
@@ -92,7 +96,7 @@ fn a_name_in_the_password_file_may_not_be_an_issuers() {
     };
     let passwords = || Some(Arc::new(Htpasswd::open(&path).unwrap()));
     let sources = Sources::new(Clock::system(), None);
-    let mistakes = |issuers: &[Issuer]| {
+    let mistakes = |issuers: Vec<Issuer>| {
         let mut opening = Opening {
             sources: &sources,
             workload_api: None,
@@ -101,21 +105,19 @@ fn a_name_in_the_password_file_may_not_be_an_issuers() {
             warnings: Vec::new(),
             notes: Vec::new(),
         };
-        opening.check_names(
+        opening.check_names(&OpenWaysIn {
             issuers,
-            &OpenOthers {
-                passwords: passwords(),
-                ..OpenOthers::default()
-            },
-        );
+            passwords: passwords(),
+            ..OpenWaysIn::default()
+        });
         opening
             .mistakes
             .iter()
             .map(ToString::to_string)
             .collect::<Vec<_>>()
     };
-    assert_eq!(mistakes(&[of("other"), of("ann")]), Vec::<String>::new());
-    let found = mistakes(&[of("other"), of("issuer")]);
+    assert_eq!(mistakes(vec![of("other"), of("ann")]), Vec::<String>::new());
+    let found = mistakes(vec![of("other"), of("issuer")]);
     assert!(
         found.len() == 1
             && found[0].contains("\"issuer/ann\"")
@@ -131,14 +133,7 @@ async fn a_source_with_the_same_settings_lives_on_and_others_come_and_go() {
         std::fs::write(folder.path().join(format!("{name}.jwks")), r#"{"keys":[]}"#).unwrap();
     }
     let mut sources = Sources::new(Clock::system(), None);
-    let open = |sources: &Sources, names| {
-        sources.open(
-            Vec::new(),
-            domains(folder.path(), names).domains,
-            WantedOthers::default(),
-            None,
-        )
-    };
+    let open = |sources: &Sources, names| sources.open(domains(folder.path(), names).ways_in);
     let first = open(&sources, &["one", "two"]);
     let before = generations(&first);
     sources.install(first.running);
@@ -183,8 +178,7 @@ fn warnings_of(folder: &std::path::Path, trust_domains: &str) -> Vec<String> {
         "storage: {{rootDirectory: s}}\nhttp: {{tls: {{cert: c, key: k}}, auth: {{spiffe: {{trustDomains: [{trust_domains}]}}}}}}"
     );
     let config = config::parse(&text, folder, None).unwrap();
-    let opened =
-        Sources::new(Clock::system(), None).open(Vec::new(), config.domains, WantedOthers::default(), None);
+    let opened = Sources::new(Clock::system(), None).open(config.ways_in);
     assert_eq!(opened.mistakes, []);
     opened.warnings.iter().map(ToString::to_string).collect()
 }
@@ -265,12 +259,7 @@ async fn an_oidc_issuer_of_a_trust_domain_is_another_source_than_the_same_one_of
     let text = "storage: {rootDirectory: s}\nhttp: {auth: {bearer: {oidc: [{issuer: 'https://issuer.example.org', audiences: [a]}]}, \
                 spiffe: {trustDomains: [{name: one.example, audiences: [a], svids: [jwt], bundle: [{oidcIssuer: 'https://issuer.example.org'}]}]}}}";
     let config = config::parse(text, std::path::Path::new("/nowhere"), None).unwrap();
-    let opened = Sources::new(Clock::system(), None).open(
-        config.issuers,
-        config.domains,
-        WantedOthers::default(),
-        None,
-    );
+    let opened = Sources::new(Clock::system(), None).open(config.ways_in);
     let wanted: Vec<_> = opened.running.sources.iter().map(|(wanted, _)| wanted).collect();
     assert!(
         matches!(wanted[..], [Wanted::Oidc(_), Wanted::OidcOfDomain(_)]),

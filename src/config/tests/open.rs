@@ -16,7 +16,7 @@ fn opened(document: &Value, open: bool) -> Result<Option<Opened>, Vec<String>> {
     };
     let loaded = parse_in(&document.to_string(), Path::new("/etc/wharfinger"), environment);
     loaded
-        .map(|config| config.opened)
+        .map(|config| config.live.opened)
         .map_err(|mistakes| mistakes.into_iter().map(|mistake| mistake.key).collect())
 }
 
@@ -208,8 +208,8 @@ fn what_an_open_file_grants_and_says() {
     let nobody = Identity::anonymous();
     let repository = "a/b".parse().unwrap();
     assert!(
-        decide::<Read>(&config.policy, &nobody, &repository).is_ok()
-            && decide::<Create>(&config.policy, &nobody, &repository).is_ok()
+        decide::<Read>(&config.live.policy, &nobody, &repository).is_ok()
+            && decide::<Create>(&config.live.policy, &nobody, &repository).is_ok()
     );
     let said = config.warnings[0].to_string();
     for part in [

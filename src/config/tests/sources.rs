@@ -135,8 +135,8 @@ fn a_pod_finds_its_own_clusters_issuer() {
 
     token(json!({"iss": issuer, "sub": "system:serviceaccount:registry:registry"}));
     let config = load(&entry(json!({})), &inside).unwrap();
-    assert_eq!(config.issuers[0].rules.issuer, issuer);
-    let IssuerKeys::Fetched(settings) = &config.issuers[0].keys else {
+    assert_eq!(config.ways_in.issuers[0].rules.issuer, issuer);
+    let IssuerKeys::Fetched(settings) = &config.ways_in.issuers[0].keys else {
         panic!()
     };
     assert_eq!(
@@ -154,7 +154,7 @@ fn a_pod_finds_its_own_clusters_issuer() {
         &inside,
     )
     .unwrap();
-    let IssuerKeys::Fetched(settings) = &other.issuers[0].keys else {
+    let IssuerKeys::Fetched(settings) = &other.ways_in.issuers[0].keys else {
         panic!()
     };
     assert_eq!(
@@ -169,7 +169,8 @@ fn a_pod_finds_its_own_clusters_issuer() {
         kubernetes_service: Some(("fd00::1".into(), "443".into())),
         ..Environment::default()
     };
-    let IssuerKeys::Fetched(settings) = &load(&entry(json!({})), &six).unwrap().issuers[0].keys else {
+    let IssuerKeys::Fetched(settings) = &load(&entry(json!({})), &six).unwrap().ways_in.issuers[0].keys
+    else {
         panic!()
     };
     assert_eq!(
@@ -236,7 +237,10 @@ fn trust_domains() {
         Some("unix:///run/agent.sock".into()),
     )
     .unwrap();
-    assert_eq!(config.workload_api.as_deref(), Some("unix:///run/agent.sock"));
+    assert_eq!(
+        config.ways_in.workload_api.as_deref(),
+        Some("unix:///run/agent.sock")
+    );
 }
 
 #[test]

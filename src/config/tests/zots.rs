@@ -110,6 +110,7 @@ fn text_that_is_false_is_a_truth_value_only_where_zot_has_one() {
     assert_eq!(
         load(&with(&[("/extensions", json!({"metrics": {"enable": ""}}))]))
             .unwrap()
+            .live
             .metrics,
         None
     );
@@ -245,24 +246,24 @@ fn values_of_other_types_are_taken_as_zot_takes_them() {
     .unwrap();
     assert_eq!(
         (
-            config.commit,
-            config.fail_delay.as_secs(),
-            config.listen.port,
-            config.level
+            config.fixed.commit,
+            config.live.fail_delay.as_secs(),
+            config.fixed.listen.port,
+            config.fixed.level
         ),
         (false, 5, 5000, Level::Warn)
     );
     assert_eq!(
         (
-            config.issuers[0].rules.audiences.as_slice(),
-            config.terms.service.as_str()
+            config.ways_in.issuers[0].rules.audiences.as_slice(),
+            config.live.terms.service.as_str()
         ),
         (&["registry".to_owned()][..], "wharfinger")
     );
     let user = Identity::for_test("1000", &[], Principal::Htpasswd { user: "1000".into() });
-    assert!(decide::<Read>(&config.policy, &user, &"b".parse().unwrap()).is_ok());
+    assert!(decide::<Read>(&config.live.policy, &user, &"b".parse().unwrap()).is_ok());
     assert!(
-        decide::<Read>(&config.policy, &user, &"empty".parse().unwrap()).is_err(),
+        decide::<Read>(&config.live.policy, &user, &"empty".parse().unwrap()).is_err(),
         "an empty entry grants nothing"
     );
     for (text, level) in [
@@ -273,7 +274,10 @@ fn values_of_other_types_are_taken_as_zot_takes_them() {
         ("", Level::Info),
     ] {
         assert_eq!(
-            load(&with(&[("/log", json!({"level": text}))])).unwrap().level,
+            load(&with(&[("/log", json!({"level": text}))]))
+                .unwrap()
+                .fixed
+                .level,
             level,
             "{text}"
         );
@@ -283,8 +287,9 @@ fn values_of_other_types_are_taken_as_zot_takes_them() {
 
 #[test]
 fn addresses_are_ip_addresses_of_both_kinds_and_host_names() {
-    let listen =
-        |address: &str| load(&with(&[("/http/address", json!(address))])).map(|config| config.listen.address);
+    let listen = |address: &str| {
+        load(&with(&[("/http/address", json!(address))])).map(|config| config.fixed.listen.address)
+    };
     for (address, expected) in [
         ("::", "::"),
         ("[::1]", "::1"),
@@ -329,7 +334,7 @@ fn patterns_and_groups_are_read_in_lower_case_with_a_warning() {
     assert_eq!(warned, expected);
     let may = |name: &str, groups: &[&str]| {
         let identity = Identity::for_test(name, groups, Principal::Htpasswd { user: name.into() });
-        decide::<Read>(&config.policy, &identity, &"team/app".parse().unwrap()).is_ok()
+        decide::<Read>(&config.live.policy, &identity, &"team/app".parse().unwrap()).is_ok()
     };
     assert!(may("ann", &[]) && may("dan", &[]) && !may("eve", &[]));
     assert!(
@@ -358,7 +363,10 @@ fn origins_and_the_path_of_the_metrics() {
         (json!(["*"]), Cors::new(["*".to_owned()], true)),
         (json!(""), Cors::default()),
     ] {
-        let cors = load(&with(&[("/http/allowOrigin", given.clone())])).unwrap().cors;
+        let cors = load(&with(&[("/http/allowOrigin", given.clone())]))
+            .unwrap()
+            .live
+            .cors;
         assert!(
             cors == expected || (given == json!("") && cors == Cors::new([], true)),
             "{given}"
@@ -388,7 +396,7 @@ fn origins_and_the_path_of_the_metrics() {
         (json!({}), Some("/metrics")),
     ] {
         assert_eq!(
-            load(&metrics(given.clone())).unwrap().metrics.as_deref(),
+            load(&metrics(given.clone())).unwrap().live.metrics.as_deref(),
             expected,
             "{given}"
         );

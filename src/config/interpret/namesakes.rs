@@ -1,9 +1,10 @@
 //! Entries of one issuer. They share its keys, unless they have names: then those of one name do, as the
 //! entries of one of several clusters whose issuer is the default one.
 
-use super::{Build, IssuerConfig, IssuerKeys};
+use super::Interpreter;
+use crate::config::settings::{IssuerConfig, IssuerKeys};
 
-impl Build<'_> {
+impl Interpreter<'_> {
     pub(super) fn issuer_name(&mut self, key: &str, name: Option<String>) -> Option<String> {
         let name = name?;
         let good = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);

@@ -1,12 +1,13 @@
 //! Where to listen, and what is said to browsers and to Prometheus there.
 
-use super::{Build, Listen};
+use super::Interpreter;
 use crate::config::raw;
+use crate::config::settings::Listen;
 use crate::config::values::{OneOrMany, TextOrNumber};
 use crate::http::Cors;
 use std::net::IpAddr;
 
-impl Build<'_> {
+impl Interpreter<'_> {
     pub(super) fn listen(
         &mut self,
         key: &str,

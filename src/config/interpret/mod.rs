@@ -18,169 +18,19 @@ mod sources;
 mod tls;
 mod token;
 
-pub use open::Opened;
-pub use others::{CertificateConfig, TokenServerConfig};
-pub use token::TokenKeys;
-
 use super::mentions::Mentions;
 use super::raw;
+use super::settings::{Config, Environment, FixedSettings, LiveSettings, WaysIn};
 use super::{Level, LogFormat, Mistake, Warning};
-use crate::access::{Policy, Repositories};
 use crate::budget;
 use crate::exchange::Terms;
-use crate::http::{Cors, Family, Network, StrangerBounds, TrustedProxies};
-use crate::identity::{DenyList, Mapping, MappingSettings};
-use crate::server::TlsSettings;
-use crate::spiffe_id::TrustDomain;
-use crate::trust::jwt::{OidcRules, SvidRules};
-use crate::trust::source::{FederationSettings, OidcSettings, OnPermissionDenied};
+use crate::http::{Family, Network, TrustedProxies};
+use crate::identity::{Mapping, MappingSettings};
 use shared::Granted;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-/// A configuration without contradictions. Files and addresses in it have not been opened yet.
-#[derive(Debug)]
-pub struct Config {
-    pub listen: Listen,
-    /// The plain listener for probes.
-    pub health: Option<Listen>,
-    pub tls: Option<TlsSettings>,
-    pub external_urls: Vec<String>,
-    pub proxies: TrustedProxies,
-    /// Load balancers that send a PROXY header.
-    pub proxy_protocol: TrustedProxies,
-    /// What one address may have open without a credential.
-    pub unidentified: StrangerBounds,
-    /// For the bodies of requests, in bytes.
-    pub body_memory: usize,
-    /// `http.openUploads`
-    pub open_uploads: usize,
-    /// On which tokens are issued.
-    pub terms: Terms,
-    /// The store's folder.
-    pub storage: PathBuf,
-    /// Whether what is acknowledged survives a power cut.
-    pub commit: bool,
-    /// Where manifests may lack what they refer to.
-    pub sparse: Repositories,
-    pub unchecked_descriptors: Repositories,
-    /// What must outlive the process and is no content: the last good state of every network source, signing
-    /// keys, the control socket. For the owner only.
-    pub state_directory: PathBuf,
-    pub token_keys: TokenKeys,
-    pub issuers: Vec<IssuerConfig>,
-    pub domains: Vec<DomainConfig>,
-    pub certificates: Vec<CertificateConfig>,
-    pub token_server: Option<TokenServerConfig>,
-    /// The file of names and passwords.
-    pub passwords: Option<PathBuf>,
-    /// How long the answer to a wrong password waits.
-    pub fail_delay: Duration,
-    /// What the operator has revoked.
-    pub deny: DenyList,
-    /// There if a trust domain or `http.tls` asks for it.
-    pub workload_api: Option<String>,
-    /// Whether tokens that come again are known again.
-    pub token_cache: bool,
-    /// Whether it was read with [`Environment::open`].
-    pub open: bool,
-    /// There if nobody can log in and everybody may do everything.
-    pub opened: Option<Opened>,
-    /// Which pages of other sites may read the answers.
-    pub cors: Cors,
-    /// The path of the metrics on the registry's own address, if they are there.
-    pub metrics: Option<String>,
-    pub policy: Policy,
-    pub level: Level,
-    pub log_format: LogFormat,
-    /// For the log, and for `verify`.
-    pub warnings: Vec<Warning>,
-}
-
-/// Where to listen. Port 0 is chosen by the system.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listen {
-    pub address: String,
-    pub port: u16,
-}
-
-/// One entry of an OIDC issuer.
-#[derive(Debug)]
-pub struct IssuerConfig {
-    /// As in `http.auth.bearer.oidc[0]`.
-    pub key: String,
-    pub name: Option<String>,
-    pub rules: OidcRules,
-    pub keys: IssuerKeys,
-    pub mapping: Mapping,
-}
-
-impl IssuerConfig {
-    /// For people: the issuer, and the name if there is one.
-    #[must_use]
-    pub fn label(&self) -> String {
-        let issuer = &self.rules.issuer;
-        self.name
-            .as_ref()
-            .map_or_else(|| issuer.clone(), |name| format!("{issuer} ({name})"))
-    }
-}
-
-/// Where an issuer's keys come from.
-#[derive(Clone, Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a few of them, made once for each configuration"
-)]
-pub enum IssuerKeys {
-    Fetched(OidcSettings),
-    File(PathBuf),
-}
-
-/// One trust domain.
-#[derive(Debug)]
-pub struct DomainConfig {
-    /// As in `http.auth.spiffe.trustDomains[0]`.
-    pub key: String,
-    pub rules: SvidRules,
-    pub accepts_jwt: bool,
-    pub accepts_x509: bool,
-    /// In order of preference.
-    pub sources: Vec<DomainSource>,
-    pub max_stale: Duration,
-    pub on_permission_denied: OnPermissionDenied,
-    pub mapping: Mapping,
-    /// With whom it may have authorities in common.
-    pub shares_with: Vec<TrustDomain>,
-}
-
-impl DomainConfig {
-    /// Whether one of the two says so.
-    #[must_use]
-    pub fn shares_with(&self, other: &Self) -> bool {
-        self.shares_with.contains(other.name()) || other.shares_with.contains(self.name())
-    }
-
-    #[must_use]
-    pub const fn name(&self) -> &TrustDomain {
-        &self.rules.trust_domain
-    }
-}
-
-/// One of a trust domain's sources.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DomainSource {
-    WorkloadApi,
-    File(PathBuf),
-    Inline(String),
-    JwksFile(PathBuf),
-    Jwks(String),
-    BundleMapFile(PathBuf),
-    OidcIssuer(OidcSettings),
-    Endpoint(FederationSettings),
-}
 
 /// What a file does not say itself.
 pub(super) struct Surroundings<'a> {
@@ -203,45 +53,20 @@ impl<'a> Surroundings<'a> {
     }
 }
 
-/// What the process's environment says.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Environment {
-    /// The Workload API's default address.
-    pub endpoint_socket: Option<String>,
-    /// The API server of the cluster that this runs in, as host and port.
-    pub kubernetes_service: Option<(String, String)>,
-    /// The operator's word, by `--open` or `WHARFINGER_OPEN`, that strangers are to be let in where the file
-    /// lets them in.
-    pub open: bool,
-}
-
-impl Environment {
-    /// `SPIFFE_ENDPOINT_SOCKET`, `KUBERNETES_SERVICE_HOST` and `KUBERNETES_SERVICE_PORT`.
-    #[must_use]
-    pub fn of_process() -> Self {
-        let read = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-        Self {
-            endpoint_socket: read("SPIFFE_ENDPOINT_SOCKET"),
-            kubernetes_service: read("KUBERNETES_SERVICE_HOST").zip(read("KUBERNETES_SERVICE_PORT")),
-            open: false,
-        }
-    }
-}
-
-/// What the parts of the build share.
-struct Build<'a> {
+/// What the parts of the interpretation share.
+struct Interpreter<'a> {
     around: &'a Surroundings<'a>,
     mistakes: Vec<Mistake>,
     warnings: Vec<Warning>,
 }
 
 /// What could not be understood is left out, and among the mistakes.
-pub(super) fn build(
+pub(super) fn interpret(
     mut file: raw::File,
     around: &Surroundings<'_>,
     warnings: Vec<Warning>,
 ) -> (Config, Vec<Mistake>) {
-    let mut build = Build {
+    let mut interpreter = Interpreter {
         around,
         mistakes: Vec::new(),
         warnings,
@@ -257,60 +82,60 @@ pub(super) fn build(
         .bytes()
         .all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\')
     {
-        build.mistake(
+        interpreter.mistake(
             "http.auth.bearer.service",
             "goes into a header: letters, digits and punctuation except \" and \\ only",
         );
     }
-    let token_server = build.token_server(bearer.cert, bearer.issuer, bearer.realm, &service);
+    let token_server = interpreter.token_server(bearer.cert, bearer.issuer, bearer.realm, &service);
     let cacert = http.tls.as_ref().and_then(|tls| tls.cacert.clone());
-    let certificates = build.certificates(auth.x509, auth.mtls, cacert);
+    let certificates = interpreter.certificates(auth.x509, auth.mtls, cacert);
     let given = auth.htpasswd.is_some();
     let passwords = auth
         .htpasswd
         .map(|htpasswd| htpasswd.path)
         .filter(|path| !path.as_os_str().is_empty());
     if given && passwords.is_none() {
-        build.mistake(
+        interpreter.mistake(
             "http.auth.htpasswd.path",
             "is empty: name the file of names and passwords, or take htpasswd out",
         );
     }
     let passwords = passwords.map(|path| around.path(&path));
-    let fail_delay = build.fail_delay(auth.fail_delay);
-    let external_urls = build.external_urls(http.external_url);
-    let proxies = build.proxies(&http.trusted_proxies, http.forwarded_headers);
-    let proxy_protocol = build.proxy_protocol(&http.proxy_protocol);
-    let unidentified = build.unidentified(http.unidentified);
-    let body_memory = build.body_memory(http.body_memory.as_ref());
-    let open_uploads = build.open_uploads(http.open_uploads);
+    let fail_delay = interpreter.fail_delay(auth.fail_delay);
+    let external_urls = interpreter.external_urls(http.external_url);
+    let proxies = interpreter.proxies(&http.trusted_proxies, http.forwarded_headers);
+    let proxy_protocol = interpreter.proxy_protocol(&http.proxy_protocol);
+    let unidentified = interpreter.unidentified(http.unidentified);
+    let body_memory = interpreter.body_memory(http.body_memory.as_ref());
+    let open_uploads = interpreter.open_uploads(http.open_uploads);
     for (key, access) in [
         ("accessControl", &mut file.access_control),
         ("http.accessControl", &mut http.access_control),
     ] {
         if let Some(access) = access {
-            build.in_lower_case(key, access);
+            interpreter.in_lower_case(key, access);
         }
     }
     let access = file.access_control.as_ref().or(http.access_control.as_ref());
-    let issuers = build.issuers(bearer.oidc, &external_urls, &Granted::of(access));
-    build.advise_access(access);
+    let issuers = interpreter.issuers(bearer.oidc, &external_urls, &Granted::of(access));
+    interpreter.advise_access(access);
     let given = auth
         .spiffe
         .as_ref()
         .and_then(|spiffe| spiffe.workload_api.clone());
-    let domains = build.domains(auth.spiffe, &external_urls);
-    let tls = build.tls(http.tls, &domains, &certificates);
-    let workload_api = build.workload_api(given, &domains, tls.as_ref());
+    let domains = interpreter.domains(auth.spiffe, &external_urls);
+    let tls = interpreter.tls(http.tls, &domains, &certificates);
+    let workload_api = interpreter.workload_api(given, &domains, tls.as_ref());
     let tokens = !issuers.is_empty() || !domains.is_empty() || token_server.is_some();
     // What was wrong with an entry is said already; that nobody could log in would follow from it.
-    let has_mistakes = build
+    let has_mistakes = interpreter
         .mistakes
         .iter()
         .any(|mistake| mistake.key.starts_with("http.auth."));
     let identifies = tokens || !certificates.is_empty() || passwords.is_some() || has_mistakes;
-    let listen = build.listen("http", http.address, http.port.as_ref(), Some(8080));
-    build.advise_passwords(
+    let listen = interpreter.listen("http", http.address, http.port.as_ref(), Some(8080));
+    interpreter.advise_passwords(
         passwords.is_some(),
         tls.is_some(),
         !http.trusted_proxies.is_empty(),
@@ -323,81 +148,84 @@ pub(super) fn build(
         token_server: token_server.is_some(),
         passwords: passwords.is_some(),
     };
-    let deny = build.deny(auth.deny, &configured);
-    let cors = build.cors(http.allow_origin, identifies);
+    let deny = interpreter.deny(auth.deny, &configured);
+    let cors = interpreter.cors(http.allow_origin, identifies);
     let reach = open::Reach {
         listen: &listen,
         external_urls: &external_urls,
         cors: &cors,
         proxied: !http.trusted_proxies.is_empty() || !http.proxy_protocol.is_empty(),
     };
-    let (policy, opened) = build.access(file.access_control, http.access_control, identifies, &reach);
-    let metrics = build.metrics(file.extensions);
+    let (policy, opened) = interpreter.access(file.access_control, http.access_control, identifies, &reach);
+    let metrics = interpreter.metrics(file.extensions);
     let storage = around.path(&file.storage.root_directory);
     let state_directory = file
         .state_directory
         .map_or_else(|| storage.join("state"), |folder| around.path(&folder));
-    let sparse = build.repositories("storage.sparse", &file.storage.sparse);
-    let unchecked_descriptors = build.repositories(
+    let sparse = interpreter.repositories("storage.sparse", &file.storage.sparse);
+    let unchecked_descriptors = interpreter.repositories(
         "storage.uncheckedDescriptors",
         &file.storage.unchecked_descriptors,
     );
     let commit = file.storage.commit.unwrap_or(true);
     if !commit {
-        build.warn(
+        interpreter.warn(
             "storage.commit",
             "false: a power cut may take away what was acknowledged",
         );
     }
-    let (token_keys, session_lifetime) = build.token(auth.token, &state_directory);
-    build.advise_zots(&listen);
+    let (token_keys, session_lifetime) = interpreter.token(auth.token, &state_directory);
+    interpreter.advise_zots(&listen);
     let config = Config {
-        listen,
-        health: http
-            .health
-            .map(|health| build.listen("http.health", health.address, Some(&health.port), None)),
-        tls,
-        external_urls,
-        proxies,
-        proxy_protocol,
-        unidentified,
-        body_memory,
-        open_uploads,
-        terms: Terms {
-            service,
-            session_lifetime,
+        ways_in: WaysIn {
+            issuers,
+            domains,
+            certificates,
+            token_server,
+            passwords,
+            workload_api,
         },
-        storage,
-        commit,
-        sparse,
-        unchecked_descriptors,
-        state_directory,
-        token_keys,
-        issuers,
-        domains,
-        certificates,
-        token_server,
-        passwords,
-        fail_delay,
-        deny,
-        workload_api,
-        token_cache: auth.token_cache.unwrap_or(true),
+        live: LiveSettings {
+            policy,
+            terms: Terms {
+                service,
+                session_lifetime,
+            },
+            external_urls,
+            proxies,
+            proxy_protocol,
+            unidentified,
+            token_cache: auth.token_cache.unwrap_or(true),
+            fail_delay,
+            deny,
+            opened,
+            cors,
+            metrics,
+        },
+        fixed: FixedSettings {
+            listen,
+            health: http
+                .health
+                .map(|health| interpreter.listen("http.health", health.address, Some(&health.port), None)),
+            body_memory,
+            open_uploads,
+            storage,
+            commit,
+            sparse,
+            unchecked_descriptors,
+            state_directory,
+            token_keys,
+            level: file.log.as_ref().and_then(|log| log.level).unwrap_or(Level::Info),
+            log_format: file.log.and_then(|log| log.format).unwrap_or(LogFormat::Auto),
+        },
+        tls,
         open: around.environment.open,
-        opened,
-        cors,
-        metrics,
-        policy,
-        level: file.log.as_ref().and_then(|log| log.level).unwrap_or(Level::Info),
-        log_format: file.log.and_then(|log| log.format).unwrap_or(LogFormat::Auto),
-        warnings: Vec::new(),
+        warnings: interpreter.warnings,
     };
-    let Build {
-        mistakes, warnings, ..
-    } = build;
-    (Config { warnings, ..config }, mistakes)
+    (config, interpreter.mistakes)
 }
 
-impl Build<'_> {
+impl Interpreter<'_> {
     fn mistake(&mut self, key: impl Into<String>, what: impl Into<String>) {
         self.mistakes.push(Mistake::new(key, what));
     }

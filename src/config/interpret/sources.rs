@@ -1,14 +1,15 @@
 //! `http.auth.spiffe.trustDomains[].bundle`, and what all that is fetched has in common.
 
-use super::{Build, DomainConfig, DomainSource};
+use super::Interpreter;
 use crate::config::raw::{self, IssuerOrReach, Profile};
+use crate::config::settings::{DomainConfig, DomainSource};
 use crate::secret::Secret;
 use crate::spiffe_id::{SpiffeId, TrustDomain};
 use crate::trust::source::{CaSource, EndpointProfile, FederationSettings, OidcSettings};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-impl Build<'_> {
+impl Interpreter<'_> {
     /// One entry. `trust_domain` is absent if its name is none.
     pub(super) fn source(
         &mut self,

@@ -1,10 +1,11 @@
 //! `http.tls`
 
-use super::{Build, CertificateConfig, DomainConfig};
+use super::Interpreter;
 use crate::config::raw;
+use crate::config::settings::{CertificateConfig, DomainConfig};
 use crate::server::{ClientAuth, PairFiles, TlsSettings};
 
-impl Build<'_> {
+impl Interpreter<'_> {
     pub(super) fn tls(
         &mut self,
         tls: Option<raw::Tls>,

@@ -2,19 +2,11 @@
 //! one is served on loopback, and elsewhere by the operator's word alone; and only if it does not even
 //! mention a login or rules.
 
-use super::{Build, Listen};
+use super::Interpreter;
 use crate::config::Warning;
 use crate::config::mentions::Mentions;
+use crate::config::settings::{Listen, Opened};
 use crate::http::{Cors, is_at_loopback, is_loopback};
-
-/// Why a file without a login is served. Everybody may then do everything, and credentials are ignored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Opened {
-    /// It listens on loopback, and nothing in it says that others come there.
-    OnLoopback,
-    /// The operator said `--open`.
-    ByOperator,
-}
 
 /// Who may come, as far as a file says it.
 pub(super) struct Reach<'a> {
@@ -44,7 +36,7 @@ impl Reach<'_> {
     }
 }
 
-impl Build<'_> {
+impl Interpreter<'_> {
     /// Of a file in which no login is configured and no access control.
     pub(super) fn open(&mut self, mentions: &Mentions, reach: &Reach<'_>) -> Option<Opened> {
         if mentions.auth {

@@ -1,10 +1,10 @@
 //! Who stands between the registry and its clients, and how much a client may have open.
 
-use super::Build;
+use super::Interpreter;
 use crate::config::raw;
 use crate::http::{Network, StrangerBounds, TrustedProxies};
 
-impl Build<'_> {
+impl Interpreter<'_> {
     pub(super) fn proxy_protocol(&mut self, networks: &[String]) -> TrustedProxies {
         let mut good = Vec::new();
         for (i, text) in networks.iter().enumerate() {

@@ -1,18 +1,15 @@
 //! Warns of TLS certificates of our own that have expired or soon will: at start, at once when one is
 //! replaced by such a one, and daily.
 
+use super::every;
 use crate::clock::{Clock, Timestamp};
 use crate::server::{Expiring, Tls};
 use std::time::Duration;
 
 /// Never ends.
-pub(super) async fn warn_of_expiry(tls: Option<&Tls>, clock: Clock) {
-    let Some(tls) = tls else {
-        return std::future::pending().await;
-    };
+pub(super) async fn warn_of_expiry(tls: Tls, clock: Clock) {
     let mut reminders = Reminders::default();
-    let mut ticks = tokio::time::interval(EVERY);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut ticks = every(EVERY);
     loop {
         ticks.tick().await;
         let now = clock.now();

@@ -1,12 +1,13 @@
 //! `http.auth.spiffe`
 
-use super::{Build, CLOCK_SKEW, DomainConfig, DomainSource, MAX_STALE};
+use super::{CLOCK_SKEW, Interpreter, MAX_STALE};
 use crate::config::raw::{self, SvidKind};
+use crate::config::settings::{DomainConfig, DomainSource};
 use crate::server::TlsSettings;
 use crate::trust::jwt::SvidRules;
 use crate::trust::source::OnPermissionDenied;
 
-impl Build<'_> {
+impl Interpreter<'_> {
     pub(super) fn domains(
         &mut self,
         spiffe: Option<raw::Spiffe>,

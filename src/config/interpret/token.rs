@@ -1,19 +1,12 @@
 //! `http.auth.token`
 
-use super::Build;
+use super::Interpreter;
 use crate::config::raw;
-use std::path::{Path, PathBuf};
+use crate::config::settings::TokenKeys;
+use std::path::Path;
 use std::time::Duration;
 
-/// Where the keys come from that tokens are signed with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TokenKeys {
-    /// Made by the registry and kept there.
-    Folder(PathBuf),
-    File(PathBuf),
-}
-
-impl Build<'_> {
+impl Interpreter<'_> {
     /// The keys, and how long a session lasts.
     pub(super) fn token(
         &mut self,

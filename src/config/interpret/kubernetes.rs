@@ -1,11 +1,11 @@
 //! `type: kubernetes`: what a pod finds out about its own cluster's issuer.
 
-use super::Build;
+use super::Interpreter;
 use crate::config::raw;
 use crate::trust::jwt::Unverified;
 use std::path::PathBuf;
 
-impl Build<'_> {
+impl Interpreter<'_> {
     /// Fills in what was not given. The key set is taken from the API server itself: its discovery document
     /// names the host that clients outside the cluster see, which a pod may be unable to reach.
     pub(super) fn in_cluster(&mut self, key: &str, entry: &mut raw::Oidc) {

@@ -1,8 +1,9 @@
 //! `http.auth.deny`
 
-use super::{Build, DomainConfig, IssuerConfig};
+use super::Interpreter;
 use crate::clock::Timestamp;
 use crate::config::raw;
+use crate::config::settings::{DomainConfig, IssuerConfig};
 use crate::identity::{DenyList, DenyRule};
 use std::fmt::Display;
 use std::str::FromStr;
@@ -16,7 +17,7 @@ pub(super) struct Configured<'a> {
     pub(super) passwords: bool,
 }
 
-impl Build<'_> {
+impl Interpreter<'_> {
     pub(super) fn deny(&mut self, entries: Vec<raw::Deny>, configured: &Configured<'_>) -> DenyList {
         let rules = entries.into_iter().enumerate().filter_map(|(i, entry)| {
             let key = format!("http.auth.deny[{i}]");

@@ -1,32 +1,14 @@
 //! The ways to log in that are zot's: `http.auth.htpasswd`, an external token server's key in
 //! `http.auth.bearer`, `http.auth.x509`, and zot's `http.auth.mtls` with `http.tls.cacert`.
 
-use super::{Build, CLOCK_SKEW};
+use super::{CLOCK_SKEW, Interpreter};
 use crate::config::raw;
+use crate::config::settings::{CertificateConfig, TokenServerConfig};
 use crate::identity::{Attribute, Attributes, Mapping, UriPattern};
 use crate::trust::jwt::TokenServerRules;
 use std::path::PathBuf;
 
-/// An authority for client certificates that are no SVIDs.
-#[derive(Debug)]
-pub struct CertificateConfig {
-    /// As in `http.auth.x509[0].certificateAuthorityFile`.
-    pub key: String,
-    pub name: String,
-    pub authorities: PathBuf,
-    pub mapping: Mapping,
-}
-
-/// An external token server.
-#[derive(Debug)]
-pub struct TokenServerConfig {
-    pub rules: TokenServerRules,
-    pub keys: PathBuf,
-    /// Where clients are sent; without one to the registry's own token endpoint.
-    pub realm: Option<String>,
-}
-
-impl Build<'_> {
+impl Interpreter<'_> {
     pub(super) fn token_server(
         &mut self,
         cert: Option<PathBuf>,

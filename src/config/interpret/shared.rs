@@ -1,7 +1,7 @@
 //! Issuers whose tokens anyone in the world can get. Without a validation every stranger would be an
 //! authenticated caller, so such an entry is refused where that grants a stranger something.
 
-use super::Build;
+use super::Interpreter;
 use super::expressions::{Expressions, constants};
 use crate::config::raw;
 use std::collections::BTreeSet;
@@ -90,7 +90,7 @@ fn is_by_subject(username: &str) -> bool {
     matches!(text.as_str(), "claims.sub" | "claims.iss+'/'+claims.sub")
 }
 
-impl Build<'_> {
+impl Interpreter<'_> {
     pub(super) fn shared_issuer(&mut self, key: &str, entry: &raw::Oidc, granted: &Granted) {
         let issuer = entry.issuer.as_deref().unwrap_or_default();
         if !is_shared(issuer) || entry.accept_everyone == Some(true) {

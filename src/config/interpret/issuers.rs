@@ -1,12 +1,13 @@
 //! `http.auth.bearer.oidc`
 
 use super::shared::Granted;
-use super::{Build, CLOCK_SKEW, IssuerConfig, IssuerKeys, MAX_STALE};
+use super::{CLOCK_SKEW, Interpreter, MAX_STALE};
 use crate::config::raw;
+use crate::config::settings::{IssuerConfig, IssuerKeys};
 use crate::trust::jwt::{Algorithm, OidcRules};
 use crate::trust::source::OidcSettings;
 
-impl Build<'_> {
+impl Interpreter<'_> {
     pub(super) fn issuers(
         &mut self,
         mut entries: Vec<raw::Oidc>,

@@ -1,13 +1,13 @@
 //! Warnings of what is accepted and seldom meant.
 
-use super::Build;
+use super::Interpreter;
 use super::expressions::Expressions;
 use super::shared::{GITHUB, GITLAB};
 use crate::config::raw;
 use std::net::IpAddr;
 use std::time::Duration;
 
-impl Build<'_> {
+impl Interpreter<'_> {
     /// Of an OIDC issuer's entry.
     pub(super) fn advise_issuer(&mut self, key: &str, entry: &raw::Oidc) {
         let issuer = entry.issuer.as_deref().unwrap_or_default();

@@ -1,12 +1,13 @@
 //! `accessControl`, beside `http` or, as zot has it, in it.
 
-use super::Build;
-use super::open::{EMPTY, Opened, Reach};
+use super::Interpreter;
+use super::open::{EMPTY, Reach};
 use crate::access::{Action, Grant, Metrics, PatternRules, Policy, Repositories, Rules};
 use crate::config::raw;
+use crate::config::settings::Opened;
 use std::collections::BTreeSet;
 
-impl Build<'_> {
+impl Interpreter<'_> {
     /// The patterns of the list at `key`, as `storage.sparse`.
     pub(super) fn repositories(&mut self, key: &str, patterns: &[String]) -> Repositories {
         let mut all = Repositories::default();

@@ -1,0 +1,69 @@
+//! What `verify` does: everything that a start does, short of opening the store and listening.
+
+use super::sources::Sources;
+use super::tls::{Own, prepare};
+use super::{foreign_store, tokens};
+use crate::clock::{Clock, Timestamp};
+use crate::config::{Config, FixedSettings, Mistake, Warning};
+use std::path::Path;
+
+/// What start-up would say of a configuration with which it serves.
+#[derive(Debug, Default)]
+pub struct Checked {
+    pub warnings: Vec<Warning>,
+    /// What is ignored as a standard asks. Nobody has to change anything.
+    pub notes: Vec<Warning>,
+}
+
+/// Does everything that start-up does short of opening the store and listening. Needs a tokio runtime.
+/// Returns every mistake on which start-up would end.
+pub fn check(config: Config, clock: &Clock) -> Result<Checked, Vec<Mistake>> {
+    let own = config.own_svid();
+    let opened = Sources::new(clock.clone(), None).open(config.ways_in);
+    let mut mistakes = opened.mistakes;
+    let mut warnings = config.warnings;
+    warnings.extend(opened.warnings);
+    mistakes.extend(own.and_then(|address| Own::check(&address).err()));
+    match config.tls.map(prepare).transpose() {
+        Ok(prepared) => {
+            let expiring = prepared
+                .iter()
+                .flat_map(|prepared| prepared.expiring(clock.now()));
+            warnings.extend(expiring.map(|one| Warning::new("http.tls", one.sentence(clock.now()))));
+        }
+        Err(why) => mistakes.extend(why),
+    }
+    mistakes.extend(wrong_with_folders(&config.fixed, clock.now()));
+    if mistakes.is_empty() {
+        Ok(Checked {
+            warnings,
+            notes: opened.notes,
+        })
+    } else {
+        Err(mistakes)
+    }
+}
+
+/// What is wrong with the files and folders that only a restart changes.
+pub(super) fn wrong_with_folders(fixed: &FixedSettings, now: Timestamp) -> Vec<Mistake> {
+    let mut mistakes: Vec<_> = tokens::check(&fixed.token_keys, now).err().into_iter().collect();
+    mistakes.extend(no_folders(&fixed.storage, &fixed.state_directory));
+    mistakes.extend(foreign_store::check(&fixed.storage));
+    mistakes
+}
+
+fn no_folders(storage: &Path, state: &Path) -> Vec<Mistake> {
+    let wrong = [("storage.rootDirectory", storage), ("stateDirectory", state)]
+        .into_iter()
+        .filter(|(_, path)| path.exists() && !path.is_dir());
+    let mistake = |(key, path): (&str, &Path)| {
+        Mistake::new(
+            key,
+            format!(
+                "{} is not a folder: name one, or one that is to be made",
+                path.display()
+            ),
+        )
+    };
+    wrong.map(mistake).collect()
+}

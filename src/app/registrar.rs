@@ -1,0 +1,268 @@
+//! A registry from its configuration to its last request.
+
+use super::check::wrong_with_folders;
+use super::listening::{bind, is_on_loopback};
+use super::live::live;
+use super::networks::networks;
+use super::reload::{self, Reload, in_force};
+use super::sources::Sources;
+use super::starting::{Starting, Store};
+use super::tasks::Background;
+use super::tls::{Own, judge, prepare};
+use super::{backup, tls};
+use crate::budget::Budget;
+use crate::clock::Clock;
+use crate::config::{Config, Mistake, Warning};
+use crate::control::{self, Answers, Report};
+use crate::http::{self, Readiness, Shared, Strangers};
+use crate::server::{self, Tls};
+use crate::storage::local::meter::Meter;
+use crate::telemetry::{self, Scrape};
+use crate::trust::LastGood;
+use arc_swap::ArcSwap;
+use rustix::process::{Resource, getrlimit};
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::net::TcpListener;
+
+/// A registry that is ready to serve: everything is open and the addresses are bound.
+pub struct Registrar {
+    listener: TcpListener,
+    health: Option<TcpListener>,
+    app: http::App,
+    background: Background,
+}
+
+impl Registrar {
+    /// Opens the sources, the listeners and the store. An issuer or a Workload API that does not answer is no
+    /// mistake. `file` is read again when it changes. The store comes last: its conversion cannot be undone,
+    /// so no mistake may be found after it that could have been found before. A conversion may take minutes,
+    /// and probes are answered meanwhile. If this future is dropped, the process must end, and the next start
+    /// goes on with the conversion.
+    pub async fn open(config: Config, file: Option<PathBuf>, clock: Clock) -> Result<Self, Vec<Mistake>> {
+        telemetry::install();
+        let own_address = config.own_svid();
+        let Config {
+            ways_in,
+            live: settings,
+            fixed,
+            tls,
+            open,
+            warnings,
+        } = config;
+        let mut sources = Sources::new(clock.clone(), Some(LastGood::new(&fixed.state_directory)));
+        let opened = sources.open(ways_in);
+        let mut mistakes = opened.mistakes;
+        mistakes.extend(
+            own_address
+                .as_deref()
+                .and_then(|address| Own::check(address).err()),
+        );
+        let present = |judge| {
+            let prepared = tls.clone().map(prepare).transpose()?;
+            let tls = prepared
+                .map(|prepared| Tls::new(prepared, judge, clock.clone()))
+                .transpose();
+            tls.map_err(|why| vec![tls::mistake(&why)])
+        };
+        let starting_tls = present(None).map_err(|why| mistakes.extend(why)).ok().flatten();
+        mistakes.extend(wrong_with_folders(&fixed, clock.now()));
+        let listener = bind("http", &fixed.listen).await;
+        let listener = listener.map_err(|why| mistakes.push(why)).ok();
+        let health = match &fixed.health {
+            Some(health) => bind("http.health", health)
+                .await
+                .map_err(|why| mistakes.push(why))
+                .ok(),
+            None => None,
+        };
+        let on_loopback = listener.as_ref().is_some_and(is_on_loopback);
+        mistakes.extend(reload::open_to_others(settings.opened, on_loopback));
+        let (Some(listener), true) = (listener, mistakes.is_empty()) else {
+            return Err(mistakes);
+        };
+        let strangers = Strangers::new(settings.unidentified);
+        let networks = Arc::new(ArcSwap::from_pointee(networks(&settings)));
+        let probed = match &health {
+            Some(health) => (health, server::Settings::default()),
+            None => (
+                &listener,
+                server::Settings {
+                    tls: starting_tls,
+                    networks: networks.clone(),
+                    ..server::Settings::default()
+                },
+            ),
+        };
+        let starting = Starting {
+            fixed: &fixed,
+            session_lifetime: settings.terms.session_lifetime,
+            clock: &clock,
+        };
+        let Store {
+            local,
+            registry,
+            tokens,
+        } = starting.open(probed).await.map_err(|why| vec![why])?;
+        let opened_by = settings.opened;
+        let live = live(1, opened.ways_in, settings, Some(&tokens), on_loopback);
+        let live: Shared = Arc::new(ArcSwap::from_pointee(live));
+        // Its files are read again: they may have changed during a conversion.
+        let tls = present(Some(judge(live.clone(), clock.clone())))?;
+        warnings.iter().chain(&opened.warnings).for_each(Warning::log);
+        sources.install(opened.running);
+        let mut own = Own::default();
+        if let Some(tls) = &tls {
+            own.follow(own_address.as_deref(), tls);
+        }
+        in_force(&live, file.as_deref().unwrap_or(Path::new("")));
+        let trust = reporter(live.clone(), tls.clone(), clock.clone());
+        let memory = Budget::new(fixed.body_memory);
+        let app = http::App {
+            live: live.clone(),
+            registry,
+            tokens: tokens.clone(),
+            clock: clock.clone(),
+            ready: Arc::default(),
+            strangers: strangers.clone(),
+            scrape: scrape(trust.clone(), memory.clone()),
+            memory,
+        };
+        let background = Background {
+            meter: Meter::new(&fixed.storage),
+            state_directory: fixed.state_directory.clone(),
+            answers: Answers {
+                trust: Box::new(move || trust()),
+                backup: backup::maker(&local),
+            },
+            reload: Reload {
+                file,
+                fixed,
+                live,
+                strangers,
+                networks,
+                sources,
+                tls,
+                own,
+                tokens,
+                clock,
+                open,
+                opened: opened_by,
+                on_loopback,
+            },
+        };
+        Ok(Self {
+            listener,
+            health,
+            app,
+            background,
+        })
+    }
+
+    /// Where it listens; the port is real even if the configuration said 0.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Where the probes' own listener is, if there is one.
+    #[must_use]
+    pub fn health_address(&self) -> Option<SocketAddr> {
+        self.health
+            .as_ref()
+            .and_then(|listener| listener.local_addr().ok())
+    }
+
+    /// Serves until `shutdown`, then lets the requests that are running finish. SIGHUP has every file read
+    /// again.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let Self {
+            listener,
+            health,
+            app,
+            background,
+        } = self;
+        let reload = &background.reload;
+        let settings = server::Settings {
+            tls: reload.tls.clone(),
+            limits: server::Limits::default().for_open_files(getrlimit(Resource::Nofile).current),
+            strangers: reload.strangers.clone(),
+            networks: reload.networks.clone(),
+        };
+        let draining = draining(shutdown, app.ready.clone(), reload.tls.clone());
+        let endpoint = http::Endpoint::new(app.clone());
+        let serving = server::run(listener, settings, endpoint, app.clock.clone(), draining);
+        tokio::select! {
+            () = serving => {}
+            () = answer_probes(health, &app) => {}
+            () = background.run(&app) => {}
+        }
+    }
+}
+
+impl fmt::Debug for Registrar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registrar")
+            .field("listener", &self.listener)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Resolves when the server is to finish its requests. The registry is ready from the moment that it has a
+/// certificate to present, and no longer once it resolves.
+async fn draining(shutdown: impl Future<Output = ()>, ready: Arc<Readiness>, tls: Option<Tls>) {
+    let presentable = async {
+        if let Some(tls) = &tls {
+            tls.presentable().await;
+        }
+        ready.serves(true);
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = shutdown => {}
+        () = presentable => {}
+    }
+    tracing::info!("shutting down: requests that are running may finish; a second signal ends them at once");
+    ready.serves(false);
+}
+
+/// Never ends.
+async fn answer_probes(health: Option<TcpListener>, app: &http::App) {
+    if let Some(listener) = health {
+        let probes = http::health_router(app.clone());
+        let settings = server::Settings::default();
+        server::run(
+            listener,
+            settings,
+            probes,
+            app.clock.clone(),
+            std::future::pending(),
+        )
+        .await;
+    }
+    std::future::pending().await
+}
+
+/// What is trusted, and presented, at the moment that it is asked.
+fn reporter(live: Shared, tls: Option<Tls>, clock: Clock) -> Reporter {
+    Arc::new(move || {
+        let live = live.load_full();
+        let certificates = tls.as_ref().map(Tls::certificates).unwrap_or_default();
+        Report::new(live.generation, &live.authenticator, &certificates, clock.now())
+    })
+}
+
+type Reporter = Arc<dyn Fn() -> Report + Send + Sync>;
+
+fn scrape(trust: Reporter, memory: Budget) -> Scrape {
+    Scrape::new(move |samples| {
+        telemetry::process(samples);
+        control::gauges(&trust(), samples);
+        samples.add(
+            "wharfinger_body_memory_bytes",
+            &[],
+            f64::from(u32::try_from(memory.used() >> 10).unwrap_or(u32::MAX)) * 1024.0,
+        );
+    })
+}

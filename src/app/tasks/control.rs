@@ -1,0 +1,13 @@
+//! Answers `wharfinger trust` and `wharfinger backup` on the control socket.
+
+use crate::control::{self, Answers};
+use crate::file_error::FileError;
+use std::path::PathBuf;
+
+/// Never ends. The registry serves even if the socket cannot be opened.
+pub(super) async fn answer_operator(state_directory: PathBuf, answers: Answers) {
+    let Err(why) = control::serve(&state_directory, answers).await;
+    let told = FileError::new(&state_directory, &why);
+    tracing::warn!(state.directory = %state_directory.display(), "nobody can ask this server with `wharfinger trust`, or for a backup: {told}");
+    std::future::pending().await
+}

@@ -1,0 +1,73 @@
+//! What runs beside the requests, one file a task. None of them ends by itself.
+
+mod certificates;
+mod control;
+mod disk;
+mod metrics;
+mod passwords;
+mod shared_keys;
+mod signing_keys;
+mod storage;
+mod uploads;
+
+use super::reload::Reload;
+use crate::control::Answers;
+use crate::http::App;
+use crate::server::Tls;
+use crate::storage::local::meter::Meter;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+/// What the tasks need beside the state of the requests.
+pub(super) struct Background {
+    pub(super) reload: Reload,
+    pub(super) meter: Meter,
+    pub(super) state_directory: PathBuf,
+    pub(super) answers: Answers,
+}
+
+impl Background {
+    /// Never ends.
+    pub(super) async fn run(self, app: &App) {
+        let Self {
+            reload,
+            meter,
+            state_directory,
+            answers,
+        } = self;
+        let tls = reload.tls.clone();
+        tokio::join!(
+            follow_certificates(tls, app),
+            reload.run(),
+            uploads::expire_uploads(app.registry.clone()),
+            shared_keys::warn_of_shared_keys(app.live.clone(), app.clock.clone()),
+            shared_keys::compare_trust_domains(app.live.clone(), app.clock.clone()),
+            signing_keys::rotate_signing_keys(app.tokens.keys().clone(), app.live.clone(), app.clock.clone()),
+            passwords::follow_passwords(app.live.clone()),
+            metrics::keep_metrics(),
+            disk::measure(meter),
+            storage::watch_storage(app.registry.clone(), app.ready.clone()),
+            control::answer_operator(state_directory, answers),
+        );
+    }
+}
+
+async fn follow_certificates(tls: Option<Tls>, app: &App) {
+    if let Some(tls) = tls {
+        tokio::join!(
+            tls.clone().watch(WATCH_EVERY),
+            certificates::warn_of_expiry(tls, app.clock.clone())
+        );
+    }
+}
+
+/// Ticks at once, and then each time that `period` has passed. A tick that comes late delays those after it.
+fn every(period: Duration) -> Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+/// How often the TLS files are compared with what is in use.
+const WATCH_EVERY: Duration = Duration::from_secs(2);

@@ -1,0 +1,273 @@
+//! What a configuration means, grouped by what it feeds: the ways to log in, what a reload replaces, and what
+//! takes a restart.
+
+use super::{Level, LogFormat, Warning};
+use crate::access::{Policy, Repositories};
+use crate::exchange::Terms;
+use crate::http::{Cors, StrangerBounds, TrustedProxies};
+use crate::identity::{DenyList, Mapping};
+use crate::server::TlsSettings;
+use crate::spiffe_id::TrustDomain;
+use crate::trust::jwt::{OidcRules, SvidRules, TokenServerRules};
+use crate::trust::source::{FederationSettings, OidcSettings, OnPermissionDenied};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A configuration without contradictions. Files and addresses in it have not been opened yet.
+#[derive(Debug)]
+pub struct Config {
+    pub ways_in: WaysIn,
+    pub live: LiveSettings,
+    pub fixed: FixedSettings,
+    pub tls: Option<TlsSettings>,
+    /// Whether it was read with [`Environment::open`].
+    pub open: bool,
+    /// For the log, and for `verify`.
+    pub warnings: Vec<Warning>,
+}
+
+impl Config {
+    /// The Workload API that the registry's own certificate comes from, if it presents an X.509-SVID.
+    #[must_use]
+    pub fn own_svid(&self) -> Option<String> {
+        let presents = self.tls.as_ref().is_some_and(|tls| tls.svid);
+        self.ways_in.workload_api.clone().filter(|_| presents)
+    }
+}
+
+/// The credentials that are accepted, and where the keys that verify them come from.
+#[derive(Debug)]
+pub struct WaysIn {
+    pub issuers: Vec<IssuerConfig>,
+    pub domains: Vec<DomainConfig>,
+    pub certificates: Vec<CertificateConfig>,
+    pub token_server: Option<TokenServerConfig>,
+    /// The file of names and passwords.
+    pub passwords: Option<PathBuf>,
+    /// The Workload API's address, if a trust domain or `http.tls` needs it.
+    pub workload_api: Option<String>,
+}
+
+/// What a reload replaces, and what needs no file or connection to be opened.
+#[derive(Debug)]
+pub struct LiveSettings {
+    pub policy: Policy,
+    /// What the registry's own tokens say.
+    pub terms: Terms,
+    pub external_urls: Vec<String>,
+    pub proxies: TrustedProxies,
+    /// Load balancers that send a PROXY header.
+    pub proxy_protocol: TrustedProxies,
+    /// What one address may have open without a credential.
+    pub unidentified: StrangerBounds,
+    /// Whether the identity behind a repeated token is cached.
+    pub token_cache: bool,
+    /// How long the answer to a wrong password waits.
+    pub fail_delay: Duration,
+    /// What the operator has revoked.
+    pub deny: DenyList,
+    /// Why the registry is open, if it is: there is no login, and everyone may do everything.
+    pub opened: Option<Opened>,
+    /// Which pages of other sites may read the answers.
+    pub cors: Cors,
+    /// The path of the metrics on the registry's own address, if they are served there.
+    pub metrics: Option<String>,
+}
+
+/// What takes a restart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FixedSettings {
+    pub listen: Listen,
+    /// The plain listener for probes.
+    pub health: Option<Listen>,
+    /// For the bodies of requests, in bytes.
+    pub body_memory: usize,
+    /// `http.openUploads`
+    pub open_uploads: usize,
+    /// The store's folder.
+    pub storage: PathBuf,
+    /// Whether what is acknowledged survives a power cut.
+    pub commit: bool,
+    /// Where manifests may lack what they refer to.
+    pub sparse: Repositories,
+    pub unchecked_descriptors: Repositories,
+    /// What must outlive the process and is no content: the last good state of every network source, signing
+    /// keys, the control socket. For the owner only.
+    pub state_directory: PathBuf,
+    pub token_keys: TokenKeys,
+    pub level: Level,
+    pub log_format: LogFormat,
+}
+
+impl FixedSettings {
+    /// The keys whose values differ in `other`.
+    #[must_use]
+    pub fn changed(&self, other: &Self) -> Vec<&'static str> {
+        let keys = [
+            ("http.address, http.port", self.listen != other.listen),
+            ("http.health", self.health != other.health),
+            ("http.bodyMemory", self.body_memory != other.body_memory),
+            ("http.openUploads", self.open_uploads != other.open_uploads),
+            ("storage.rootDirectory", self.storage != other.storage),
+            ("storage.commit", self.commit != other.commit),
+            ("storage.sparse", self.sparse != other.sparse),
+            (
+                "storage.uncheckedDescriptors",
+                self.unchecked_descriptors != other.unchecked_descriptors,
+            ),
+            ("stateDirectory", self.state_directory != other.state_directory),
+            (
+                "http.auth.token.signingKeyFile",
+                self.token_keys != other.token_keys,
+            ),
+            ("log.level", self.level != other.level),
+            ("log.format", self.log_format != other.log_format),
+        ];
+        let changed = keys.into_iter().filter(|(_, differs)| *differs);
+        changed.map(|(key, _)| key).collect()
+    }
+}
+
+/// Why a file without a login is served. Everybody may then do everything, and credentials are ignored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opened {
+    /// It listens on loopback, and nothing in it says that others come there.
+    OnLoopback,
+    /// The operator said `--open`.
+    ByOperator,
+}
+
+/// Where the keys come from that tokens are signed with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TokenKeys {
+    /// Made by the registry and kept there.
+    Folder(PathBuf),
+    File(PathBuf),
+}
+
+/// Where to listen. Port 0 is chosen by the system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    pub address: String,
+    pub port: u16,
+}
+
+/// One entry of an OIDC issuer.
+#[derive(Debug)]
+pub struct IssuerConfig {
+    /// As in `http.auth.bearer.oidc[0]`.
+    pub key: String,
+    pub name: Option<String>,
+    pub rules: OidcRules,
+    pub keys: IssuerKeys,
+    pub mapping: Mapping,
+}
+
+impl IssuerConfig {
+    /// For people: the issuer, and the name if there is one.
+    #[must_use]
+    pub fn label(&self) -> String {
+        let issuer = &self.rules.issuer;
+        self.name
+            .as_ref()
+            .map_or_else(|| issuer.clone(), |name| format!("{issuer} ({name})"))
+    }
+}
+
+/// Where an issuer's keys come from.
+#[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a few of them, made once for each configuration"
+)]
+pub enum IssuerKeys {
+    Fetched(OidcSettings),
+    File(PathBuf),
+}
+
+/// An authority for client certificates that are no SVIDs.
+#[derive(Debug)]
+pub struct CertificateConfig {
+    /// As in `http.auth.x509[0].certificateAuthorityFile`.
+    pub key: String,
+    pub name: String,
+    pub authorities: PathBuf,
+    pub mapping: Mapping,
+}
+
+/// An external token server.
+#[derive(Debug)]
+pub struct TokenServerConfig {
+    pub rules: TokenServerRules,
+    pub keys: PathBuf,
+    /// Where clients are sent; without one to the registry's own token endpoint.
+    pub realm: Option<String>,
+}
+
+/// One trust domain.
+#[derive(Debug)]
+pub struct DomainConfig {
+    /// As in `http.auth.spiffe.trustDomains[0]`.
+    pub key: String,
+    pub rules: SvidRules,
+    pub accepts_jwt: bool,
+    pub accepts_x509: bool,
+    /// In order of preference.
+    pub sources: Vec<DomainSource>,
+    pub max_stale: Duration,
+    pub on_permission_denied: OnPermissionDenied,
+    pub mapping: Mapping,
+    /// With whom it may have authorities in common.
+    pub shares_with: Vec<TrustDomain>,
+}
+
+impl DomainConfig {
+    /// Whether one of the two says so.
+    #[must_use]
+    pub fn shares_with(&self, other: &Self) -> bool {
+        self.shares_with.contains(other.name()) || other.shares_with.contains(self.name())
+    }
+
+    #[must_use]
+    pub const fn name(&self) -> &TrustDomain {
+        &self.rules.trust_domain
+    }
+}
+
+/// One of a trust domain's sources.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DomainSource {
+    WorkloadApi,
+    File(PathBuf),
+    Inline(String),
+    JwksFile(PathBuf),
+    Jwks(String),
+    BundleMapFile(PathBuf),
+    OidcIssuer(OidcSettings),
+    Endpoint(FederationSettings),
+}
+
+/// What the process's environment says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Environment {
+    /// The Workload API's default address.
+    pub endpoint_socket: Option<String>,
+    /// The API server of the cluster that this runs in, as host and port.
+    pub kubernetes_service: Option<(String, String)>,
+    /// The operator's word, by `--open` or `WHARFINGER_OPEN`, that strangers are to be let in where the file
+    /// lets them in.
+    pub open: bool,
+}
+
+impl Environment {
+    /// `SPIFFE_ENDPOINT_SOCKET`, `KUBERNETES_SERVICE_HOST` and `KUBERNETES_SERVICE_PORT`.
+    #[must_use]
+    pub fn of_process() -> Self {
+        let read = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        Self {
+            endpoint_socket: read("SPIFFE_ENDPOINT_SOCKET"),
+            kubernetes_service: read("KUBERNETES_SERVICE_HOST").zip(read("KUBERNETES_SERVICE_PORT")),
+            open: false,
+        }
+    }
+}

@@ -29,7 +29,7 @@ pub fn reference() -> String {
 
 const HEAD: &str = "# Configuration
 
-<!-- Made from src/config/raw.rs by `UPDATE_DOCS=1 cargo test --test docs`. -->
+<!-- Made from src/config/raw by `UPDATE_DOCS=1 cargo test --test docs`. -->
 
 One file, JSON or YAML, with zot's key names in any case. A key that is not listed here is a mistake, and every mistake is reported at once.
 As zot does, this registry takes the text `true` and `1` for `true`, text for a number, a number for text, and one value for a list. `null` is as

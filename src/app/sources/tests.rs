@@ -1,8 +1,10 @@
 //! Which sources an entry gets, and what `verify` says of them.
 
+use super::wanted::Wanted;
 use super::*;
 use crate::config::{self, Config};
-use crate::trust::Generation;
+use crate::trust::{Authorities, Generation};
+use std::time::Duration;
 
 /// The keys of the mistakes and of the warnings that `verify` would find in an issuer with these keys, whose
 /// other parts are good.
@@ -97,14 +99,7 @@ fn a_name_in_the_password_file_may_not_be_an_issuers() {
     let passwords = || Some(Arc::new(Htpasswd::open(&path).unwrap()));
     let sources = Sources::new(Clock::system(), None);
     let mistakes = |issuers: Vec<Issuer>| {
-        let mut opening = Opening {
-            sources: &sources,
-            workload_api: None,
-            running: Running::default(),
-            mistakes: Vec::new(),
-            warnings: Vec::new(),
-            notes: Vec::new(),
-        };
+        let mut opening = Opening::new(&sources, None);
         opening.check_names(&OpenWaysIn {
             issuers,
             passwords: passwords(),

@@ -1,0 +1,119 @@
+//! The running sources of keys. A configuration asks for some: those that run with the same settings are
+//! kept, with their keys and all, others are opened. Nothing new begins and nothing old ends before the
+//! configuration is in force.
+
+mod domains;
+mod files;
+mod issuers;
+mod opening;
+mod running;
+mod wanted;
+
+use crate::clock::Clock;
+use crate::config::{Mistake, Warning, WaysIn};
+use crate::identity::{CertificateEntry, Domain, Htpasswd, Issuer, TokenServer};
+use crate::trust::{LastGood, WaitingRoom};
+use opening::Opening;
+use running::Running;
+use std::sync::Arc;
+
+/// Every source that runs, by its settings.
+#[derive(Debug)]
+pub(super) struct Sources {
+    clock: Clock,
+    /// Absent for `verify`, which writes nothing.
+    last_good: Option<Arc<LastGood>>,
+    /// Absent for those who want an answer at once.
+    room: Option<WaitingRoom>,
+    running: Running,
+}
+
+/// The ways to log in, with the keys that verify their credentials.
+#[derive(Debug, Default)]
+pub(super) struct OpenWaysIn {
+    pub issuers: Vec<Issuer>,
+    pub domains: Vec<Domain>,
+    pub certificates: Vec<CertificateEntry>,
+    pub token_server: Option<TokenServer>,
+    /// Where an external token server sends clients.
+    pub realm: Option<String>,
+    pub passwords: Option<Arc<Htpasswd>>,
+}
+
+/// What could be opened, and what was wrong.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub ways_in: OpenWaysIn,
+    /// For [`Sources::install`], if there are no mistakes.
+    pub running: Running,
+    pub mistakes: Vec<Mistake>,
+    /// What cannot be used and harms nothing else.
+    pub warnings: Vec<Warning>,
+    /// What is ignored as a standard asks. Nobody has to change anything.
+    pub notes: Vec<Warning>,
+}
+
+impl Sources {
+    /// Keeps what network sources say in `last_good`. Without it nothing is served either, and no request
+    /// waits for newer keys.
+    pub(super) fn new(clock: Clock, last_good: Option<Arc<LastGood>>) -> Self {
+        let room = last_good.as_ref().map(|_| WaitingRoom::new(clock.clone()));
+        Self {
+            clock,
+            last_good,
+            room,
+            running: Running::default(),
+        }
+    }
+
+    /// What these entries need. Asks nobody on the network, changes nothing that runs, and starts nothing.
+    pub(super) fn open(&self, wanted: WaysIn) -> Opened {
+        let mut opening = Opening::new(self, wanted.workload_api);
+        let realm = wanted
+            .token_server
+            .as_ref()
+            .and_then(|server| server.realm.clone());
+        let ways_in = OpenWaysIn {
+            issuers: opening.issuers(wanted.issuers),
+            domains: opening.domains(wanted.domains),
+            certificates: opening.certificates(wanted.certificates),
+            token_server: wanted.token_server.map(|server| opening.token_server(server)),
+            realm,
+            passwords: wanted.passwords.and_then(|path| opening.passwords(path)),
+        };
+        opening.running.passwords.clone_from(&ways_in.passwords);
+        opening.check_names(&ways_in);
+        let Opening {
+            running,
+            mistakes,
+            warnings,
+            notes,
+            ..
+        } = opening;
+        Opened {
+            ways_in,
+            running,
+            mistakes,
+            warnings,
+            notes,
+        }
+    }
+
+    /// Starts what is new in `running` and ends what is not in it. Needs a tokio runtime.
+    pub(super) fn install(&mut self, running: Running) {
+        for (_, source) in &running.sources {
+            source.start();
+        }
+        self.running = running;
+    }
+
+    /// Has every watched file read again now.
+    pub(super) fn reload(&self) {
+        for (_, source) in &self.running.sources {
+            source.reload();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

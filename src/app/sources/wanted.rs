@@ -1,0 +1,20 @@
+//! What a source is known by.
+
+use crate::trust::source::{FederationSettings, Following, Format, OidcSettings};
+use std::path::PathBuf;
+
+/// A source's settings, by which it is known again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    Oidc(OidcSettings),
+    /// For a trust domain, where a key that is left out is withdrawn at once.
+    OidcOfDomain(OidcSettings),
+    File(PathBuf, Format),
+    Inline {
+        name: String,
+        text: String,
+        format: Format,
+    },
+    WorkloadApi(String, Following),
+    Federation(FederationSettings),
+}

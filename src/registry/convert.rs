@@ -6,14 +6,16 @@
 
 use super::Error;
 use super::keys::{self, Entry, Key};
-use super::records::{self, More, Probe, Stored, Text};
+use super::records::{self, More, Stored};
 use super::states::blob::BlobRecord;
 use super::states::link::LinkRecord;
 use super::states::manifest::{ManifestHeader, ManifestRecord};
 use super::states::mark::Mark;
+use super::states::probe::Probe;
 use super::states::session::{Session, SessionState};
 use super::states::tag::{TagRecord, TagState};
-use super::uploads::{InvalidUploadId, UploadId};
+use super::text::Text;
+use super::upload_id::{InvalidUploadId, UploadId};
 use crate::clock::Timestamp;
 use crate::oci::{Algorithm, Digest, InvalidName, RepositoryName};
 use crate::storage::local::{Converted, Unconverted};

@@ -3,13 +3,15 @@
 
 use super::hashing::Hasher;
 use super::keys::Entry;
-use super::records::{PullRecord, UsageRecord, survives};
+use super::records::survives;
 use super::states::blob::BlobRecord;
 use super::states::link::LinkRecord;
 use super::states::manifest::ManifestRecord;
 use super::states::mark::Mark;
+use super::states::pulls::PullRecord;
 use super::states::session::Session;
 use super::states::tag::TagRecord;
+use super::states::usage::UsageRecord;
 use crate::oci::Algorithm;
 use bytes::Bytes;
 

@@ -20,14 +20,16 @@
 //! | `h/probe` | nothing; asked for to find out whether the store works |
 //! | [`STORE_ID`] | the store's own name |
 
-use super::UploadId;
-use super::records::{Probe, PullRecord, UsageRecord};
 use super::states::blob::BlobRecord;
 use super::states::link::LinkRecord;
 use super::states::manifest::ManifestRecord;
 use super::states::mark::Mark;
+use super::states::probe::Probe;
+use super::states::pulls::PullRecord;
 use super::states::session::Session;
 use super::states::tag::TagRecord;
+use super::states::usage::UsageRecord;
+use super::upload_id::UploadId;
 use crate::oci::{Algorithm, Digest, RepositoryName, Tag};
 use crate::storage::STORE_ID;
 use std::fmt;

@@ -32,7 +32,9 @@ mod suspecting;
 mod tags;
 #[cfg(test)]
 mod tests;
+mod text;
 mod typed_store;
+mod upload_id;
 mod uploads;
 
 pub use backup::NamedBytes;
@@ -47,7 +49,8 @@ pub use listing::Page;
 pub use manifests::{Pushed, StoredManifest};
 pub use referrers::Referrers;
 pub use suspecting::Marking;
-pub use uploads::{InvalidUploadId, Pusher, Upload, UploadId};
+pub use upload_id::{InvalidUploadId, UploadId};
+pub use uploads::{Pusher, Upload};
 
 use crate::access::Repositories;
 use crate::storage::{BlobStore, Failure, RecordStore};
@@ -117,7 +120,7 @@ impl Registry {
     /// deletions only. Writes a record the first time, and after that asks for a change that is none.
     pub async fn check_storage(&self) -> Result<Option<Failure>, Error> {
         let key = keys::probe();
-        let record = records::Probe {};
+        let record = states::probe::Probe {};
         self.records.read(&key).await?;
         self.records.freeing().create(&key, &record).await?;
         self.bytes.probe().await?;

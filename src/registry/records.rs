@@ -13,15 +13,17 @@ use super::states::blob::BlobRecord;
 use super::states::link::LinkRecord;
 use super::states::manifest::{BriefHeader, ManifestRecord, ManifestState};
 use super::states::mark::Mark;
+use super::states::probe::Probe;
+use super::states::pulls::PullRecord;
 use super::states::session::Session;
 use super::states::tag::{TagRecord, TagState};
+use super::states::usage::UsageRecord;
 use crate::oci::{Algorithm, Digest};
 use crate::storage::{Failure, Value};
 use bytes::Bytes;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt::Display;
-use std::str::FromStr;
 use std::sync::Arc;
 
 /// A type that is kept as a record.
@@ -119,31 +121,6 @@ impl Json for TagRecord {
     }
 }
 
-/// An empty record. The readiness probe writes it to find out whether the store works.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Probe {}
-
-/// The pulls of a manifest.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct PullRecord {
-    /// The time of the last pull in milliseconds since the epoch, by the store's clock.
-    pub last: i64,
-    /// At most 64 principals.
-    pub by: Vec<String>,
-    /// How many other principals pulled it.
-    #[serde(default)]
-    pub others: u64,
-}
-
-/// The usage of a repository.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct UsageRecord {
-    /// The sum of the sizes of its blobs and manifests.
-    pub bytes: u64,
-    pub blobs: u64,
-    pub manifests: u64,
-}
-
 /// The line that every record begins with.
 #[derive(Serialize, Deserialize)]
 struct Head {
@@ -184,25 +161,6 @@ impl<'de> Deserialize<'de> for Format {
                 "expected record format 2, found {other}"
             ))),
         }
-    }
-}
-
-/// Kept as its text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Text<T>(pub(super) T);
-
-impl<T: Display> Serialize for Text<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
-    }
-}
-
-impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for Text<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map(Text)
-            .map_err(D::Error::custom)
     }
 }
 

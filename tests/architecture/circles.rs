@@ -12,15 +12,6 @@ type Module = Vec<String>;
 const OPEN: &[&str] = &[
     "cli::dev::folder and cli::dev::ledger name each other: cli::dev::folder -> cli::dev::ledger -> cli::dev::folder",
     "content and push name each other: content -> push -> content",
-    "registry::keys and registry::records name each other: registry::keys -> registry::records -> registry::keys",
-    "registry::model::actors and registry::model::world name each other: registry::model::actors -> registry::model::world -> registry::model::actors",
-    "registry::model::actors::burial and registry::model::actors::tags name each other: registry::model::actors::burial -> registry::model::actors::tags -> registry::model::actors::burial",
-    "registry::model::invariants and registry::model::scenario name each other: registry::model::invariants -> registry::model::scenario -> registry::model::invariants",
-    "registry::model::io, registry::model::scenario and registry::model::actors name each other: registry::model::io -> registry::model::scenario -> registry::model::actors -> registry::model::io",
-    "registry::states and registry::records name each other: registry::states -> registry::records -> registry::states",
-    "registry::suspecting, registry::keys and registry::uploads name each other: registry::suspecting -> registry::keys -> registry::uploads -> registry::suspecting",
-    "registry::typed_store, registry::keys and registry::uploads name each other: registry::typed_store -> registry::keys -> registry::uploads -> registry::typed_store",
-    "registry::uploads and registry::keys name each other: registry::uploads -> registry::keys -> registry::uploads",
 ];
 
 #[derive(Default)]

@@ -3,7 +3,7 @@
 use super::super::hashing::Hasher;
 use super::super::keys::Entry;
 use super::super::states::session::{Session, SessionState};
-use super::super::uploads::UploadId;
+use super::super::upload_id::UploadId;
 use super::super::{Error, keys};
 use super::Check;
 use crate::oci::RepositoryName;

@@ -34,7 +34,7 @@ const fn push(repository: u8) -> Push {
 }
 
 fn empty(name: &'static str) -> Scenario {
-    Scenario::new(name).needs(&[1, 2])
+    invariants::scenario(name).needs(&[1, 2])
 }
 
 /// A blob, and a link of repository 1 to it.

@@ -4,6 +4,7 @@
 //! printed step by step.
 
 use super::io::{Io, Stop};
+use super::phase::Phase;
 use super::scenario::Scenario;
 use super::world::{Reply, World};
 use std::collections::{HashMap, VecDeque};
@@ -98,7 +99,7 @@ fn successors(scenario: &Scenario, world: &World) -> Vec<(Move, World)> {
         ));
         if scenario.crashes && world.locals[actor].began && !scenario.never_crashes(actor) {
             let mut next = world.clone();
-            next.end(actor, super::actors::Phase::Crashed);
+            next.end(actor, Phase::Crashed);
             next.canonicalise();
             found.push((
                 Move {
@@ -133,7 +134,7 @@ fn request(scenario: &Scenario, world: &World, actor: usize) -> (World, Option<R
     let mut reply = None;
     // A phase may end without a request of its own.
     while !acted && !phase.has_ended() {
-        let mut io = Io::new(scenario, &mut next, &mut past);
+        let mut io = Io::new(&scenario.options, &mut next, &mut past);
         let ended = scenario.actors[actor].run(phase, &mut io);
         acted = io.acted;
         reply = past.last().copied().or(reply);

@@ -1,12 +1,19 @@
 //! What must hold in every state, and what must hold once everybody has ended.
 
+use super::actors::Effect;
 use super::actors::sessions::WHOLE;
-use super::actors::{Effect, Outcome, Phase, Why};
+use super::phase::{Outcome, Phase, Why};
 use super::scenario::Scenario;
 use super::values::{Blob, BlobState, Key, Link, Manifest, Mark, Session, SessionState, Tag, Value};
 use super::world::{Bytes, World};
 
-pub(super) type Invariant = fn(&Scenario, &World) -> Result<(), String>;
+/// A scenario that is checked for what holds in every scenario.
+pub(super) fn scenario(name: &'static str) -> Scenario {
+    Scenario::new(name)
+        .always(bytes_are_published_once)
+        .always(links_lead_to_bytes)
+        .always(manifests_have_their_blob)
+}
 
 fn read<T: TryFrom<Value>>(world: &World, key: Key) -> Option<T> {
     world.get(key).and_then(|value| value.try_into().ok())
@@ -36,7 +43,7 @@ fn is_before(world: &World, one: usize, other: usize) -> bool {
     world.locals[other].began && world.locals[other].after & 1 << one != 0
 }
 
-pub(super) fn bytes_are_published_once(_: &Scenario, world: &World) -> Result<(), String> {
+fn bytes_are_published_once(_: &Scenario, world: &World) -> Result<(), String> {
     if world.published_twice {
         Err("bytes were published twice".into())
     } else {
@@ -44,7 +51,7 @@ pub(super) fn bytes_are_published_once(_: &Scenario, world: &World) -> Result<()
     }
 }
 
-pub(super) fn links_lead_to_bytes(scenario: &Scenario, world: &World) -> Result<(), String> {
+fn links_lead_to_bytes(scenario: &Scenario, world: &World) -> Result<(), String> {
     for key in world.keys() {
         let Key::Link(_) = key else { continue };
         let Some(generation) = read::<Link>(world, key).and_then(|link| link.generation) else {
@@ -57,7 +64,7 @@ pub(super) fn links_lead_to_bytes(scenario: &Scenario, world: &World) -> Result<
             ));
         };
         // Bytes that were damaged may be replaced under a link.
-        if (blob.generation != generation && !scenario.damages)
+        if (blob.generation != generation && !scenario.options.damages)
             || world.bytes[usize::from(blob.generation)] == Bytes::Absent
         {
             return Err(format!(
@@ -90,7 +97,7 @@ pub(super) fn blobs_have_bytes(_: &Scenario, world: &World) -> Result<(), String
     }
 }
 
-pub(super) fn manifests_have_their_blob(scenario: &Scenario, world: &World) -> Result<(), String> {
+fn manifests_have_their_blob(scenario: &Scenario, world: &World) -> Result<(), String> {
     for repository in scenario.needs_blob() {
         let linked =
             read::<Link>(world, Key::Link(*repository)).is_some_and(|link| link.generation.is_some());
@@ -105,7 +112,11 @@ pub(super) fn manifests_have_their_blob(scenario: &Scenario, world: &World) -> R
 
 /// An index that can be read has its children, and they know of it.
 pub(super) fn indexes_have_their_children(scenario: &Scenario, world: &World) -> Result<(), String> {
-    for (index, children) in scenario.indexes().filter(|(index, _)| is_readable(world, *index)) {
+    for (index, children) in scenario
+        .options
+        .indexes()
+        .filter(|(index, _)| is_readable(world, *index))
+    {
         for child in children {
             if !is_readable(world, *child) {
                 return Err(format!(

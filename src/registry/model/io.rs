@@ -3,17 +3,18 @@
 //! next one stops the run.
 
 use super::faults::Fault;
-use super::scenario::Scenario;
+use super::options::Options;
+use super::seen::Seen;
 use super::steps::{Condemnable, Next};
 use super::values::{Key, Value};
-use super::world::{Bytes, Content, Reply, Seen, World};
+use super::world::{Bytes, Content, Reply, World};
 
 /// The run has made its one request.
 #[derive(Debug)]
 pub(super) struct Stop;
 
 pub(super) struct Io<'a> {
-    scenario: &'a Scenario,
+    options: &'a Options,
     world: &'a mut World,
     past: &'a mut Vec<Reply>,
     at: usize,
@@ -21,9 +22,9 @@ pub(super) struct Io<'a> {
 }
 
 impl<'a> Io<'a> {
-    pub(super) fn new(scenario: &'a Scenario, world: &'a mut World, past: &'a mut Vec<Reply>) -> Self {
+    pub(super) fn new(options: &'a Options, world: &'a mut World, past: &'a mut Vec<Reply>) -> Self {
         Self {
-            scenario,
+            options,
             world,
             past,
             at: 0,
@@ -33,27 +34,27 @@ impl<'a> Io<'a> {
 
     /// Whether the actors of this run have this fault.
     pub(super) fn has(&self, fault: Fault) -> bool {
-        self.scenario.fault == Some(fault)
+        self.options.fault == Some(fault)
     }
 
     pub(super) const fn children(&self, manifest: u8) -> &'a [u8] {
-        self.scenario.children_of(manifest)
+        self.options.children_of(manifest)
     }
 
     pub(super) const fn has_damages(&self) -> bool {
-        self.scenario.damages
+        self.options.damages
     }
 
     pub(super) const fn has_tags(&self) -> bool {
-        self.scenario.tags
+        self.options.tags
     }
 
     pub(super) const fn keeps_history(&self) -> bool {
-        self.scenario.history
+        self.options.history
     }
 
     pub(super) const fn batch(&self) -> usize {
-        self.scenario.batch
+        self.options.batch
     }
 
     /// The world as it is, for what is no request: only where the answer cannot change between two runs of a

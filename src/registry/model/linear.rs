@@ -1,7 +1,8 @@
 //! The end of a history must be that of a registry that does one thing at a time, in some order that agrees
 //! with who ended before who began. What crashed may have happened or not.
 
-use super::actors::{Effect, Outcome, Phase};
+use super::actors::Effect;
+use super::phase::{Outcome, Phase};
 use super::scenario::Scenario;
 use super::values::{Key, Manifest, Tag, Value};
 use super::world::World;
@@ -47,6 +48,7 @@ impl Seen {
         match effect {
             Effect::Push { manifest, tag } => {
                 if scenario
+                    .options
                     .children_of(manifest)
                     .iter()
                     .any(|child| !self.has(*child))
@@ -60,6 +62,7 @@ impl Seen {
             }
             Effect::DeleteManifest(manifest) => {
                 if scenario
+                    .options
                     .indexes()
                     .any(|(index, children)| self.has(index) && children.contains(&manifest))
                 {
@@ -73,6 +76,7 @@ impl Seen {
             Effect::HeadManifest(_) | Effect::ListTags => {}
             Effect::CollectManifest(manifest) => {
                 let listed = scenario
+                    .options
                     .indexes()
                     .any(|(index, children)| self.has(index) && children.contains(&manifest));
                 if listed || self.tags.contains(&Some(manifest)) {

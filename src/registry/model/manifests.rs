@@ -17,7 +17,7 @@ const TWO_INDEXES: &[(u8, &[u8])] = &[(2, &[0, 1]), (3, &[0])];
 const SMALL_INDEX: &[(u8, &[u8])] = &[(2, &[0])];
 
 fn children(name: &'static str, indexes: &'static [(u8, &'static [u8])]) -> Scenario {
-    Scenario::new(name)
+    invariants::scenario(name)
         .children(indexes)
         .ordered()
         .record(Key::Manifest(0), Manifest::Com)
@@ -75,7 +75,7 @@ pub(super) fn push_of_a_tagged_index() -> Scenario {
 
 /// Manifest 0 with the first tags, and manifest 1 without.
 fn tagged(name: &'static str, tags: u8) -> Scenario {
-    let scenario = Scenario::new(name)
+    let scenario = invariants::scenario(name)
         .tags()
         .ordered()
         .record(Key::Manifest(0), Manifest::Com)
@@ -228,7 +228,7 @@ pub(super) fn refreshed_tag() -> Scenario {
 }
 
 fn with_history(name: &'static str) -> Scenario {
-    Scenario::new(name)
+    invariants::scenario(name)
         .tags()
         .history()
         .ordered()

@@ -1,34 +1,32 @@
 //! A scenario: what is in the store at first, who works on it, and what must hold.
 
-use super::actors::{Actor, Phase};
+use super::actors::Actor;
 use super::faults::Fault;
-use super::invariants::{self, Invariant};
+use super::options::Options;
+use super::phase::Phase;
 use super::values::{Key, Value};
 use super::world::{Absence, Bytes, Local, World};
+
+pub(super) type Invariant = fn(&Scenario, &World) -> Result<(), String>;
 
 pub(super) struct Scenario {
     pub name: &'static str,
     pub actors: Vec<Box<dyn Actor>>,
     records: Vec<(Key, Value)>,
     bytes: Vec<(u8, Bytes)>,
-    children: &'static [(u8, &'static [u8])],
     /// What the store has in place of a record that was deleted. Those without a nonce may come back and look
     /// as before.
     absence: Absence,
     buried: Option<Key>,
     /// The repositories whose manifest, of the same number, needs the blob.
     needs: &'static [u8],
-    pub fault: Option<Fault>,
     /// How often the store's time may go on.
     pub ticks: u8,
     /// The process of any actor may die between two requests.
     pub crashes: bool,
     /// Who ended before who began is part of the state, for invariants that ask for it.
     pub orders: bool,
-    pub tags: bool,
-    pub history: bool,
-    pub damages: bool,
-    pub batch: usize,
+    pub options: Options,
     invariants: Vec<Invariant>,
     at_end: Vec<Invariant>,
 }
@@ -40,23 +38,14 @@ impl Scenario {
             actors: Vec::new(),
             records: Vec::new(),
             bytes: Vec::new(),
-            children: &[],
             absence: Absence::Plain,
             buried: None,
             needs: &[],
-            fault: None,
             ticks: 0,
             crashes: false,
             orders: false,
-            tags: false,
-            history: false,
-            damages: false,
-            batch: 2,
-            invariants: vec![
-                invariants::bytes_are_published_once,
-                invariants::links_lead_to_bytes,
-                invariants::manifests_have_their_blob,
-            ],
+            options: Options::new(),
+            invariants: Vec::new(),
             at_end: Vec::new(),
         }
     }
@@ -82,7 +71,7 @@ impl Scenario {
     }
 
     pub(super) const fn children(mut self, children: &'static [(u8, &'static [u8])]) -> Self {
-        self.children = children;
+        self.options.children = children;
         self
     }
 
@@ -119,22 +108,22 @@ impl Scenario {
     }
 
     pub(super) const fn tags(mut self) -> Self {
-        self.tags = true;
+        self.options.tags = true;
         self
     }
 
     pub(super) const fn history(mut self) -> Self {
-        self.history = true;
+        self.options.history = true;
         self
     }
 
     pub(super) const fn damages(mut self) -> Self {
-        self.damages = true;
+        self.options.damages = true;
         self
     }
 
     pub(super) const fn batch(mut self, batch: usize) -> Self {
-        self.batch = batch;
+        self.options.batch = batch;
         self
     }
 
@@ -152,7 +141,7 @@ impl Scenario {
         if fault == Fault::PlainTombstones {
             self.absence = Absence::Plain;
         }
-        self.fault = Some(fault);
+        self.options.fault = Some(fault);
         self
     }
 
@@ -178,21 +167,6 @@ impl Scenario {
         world.locals = vec![local; self.actors.len()];
         world.canonicalise();
         world
-    }
-
-    pub(super) const fn children_of(&self, manifest: u8) -> &'static [u8] {
-        let mut at = 0;
-        while at < self.children.len() {
-            if self.children[at].0 == manifest {
-                return self.children[at].1;
-            }
-            at += 1;
-        }
-        &[]
-    }
-
-    pub(super) fn indexes(&self) -> impl Iterator<Item = (u8, &'static [u8])> {
-        self.children.iter().copied()
     }
 
     pub(super) const fn needs_blob(&self) -> &'static [u8] {

@@ -1,7 +1,6 @@
 //! The registry's own steps from one state of a record to the next, taken by the small records of the model:
 //! each small record becomes a real one, the real step is taken, and what it wrote becomes small again.
 
-use super::super::records::Text;
 use super::super::states;
 pub(super) use super::super::states::Next;
 use super::super::states::blob::{BlobRecord, BlobState as RealBlobState, Own};
@@ -9,6 +8,7 @@ use super::super::states::link::{Announced as RealAnnounced, LinkRecord, LinkSta
 use super::super::states::manifest::{Found as RealFound, ManifestHeader, ManifestRecord, ManifestState};
 use super::super::states::mark::{Mark as RealMark, MarkState};
 use super::super::states::tag::{Event, TagRecord, TagState};
+use super::super::text::Text;
 use super::values::{Blob, BlobState, Link, LinkState, Manifest, Mark, Tag};
 use crate::oci::{Algorithm, Annotations, Digest};
 use bytes::Bytes;

@@ -7,7 +7,7 @@ use super::scenario::Scenario;
 use super::values::{Key, Session};
 
 fn session(name: &'static str) -> Scenario {
-    Scenario::new(name)
+    invariants::scenario(name)
         .crashing()
         .record(Key::Session, Session::EMPTY)
         .always(invariants::uploads_are_what_was_acknowledged)

@@ -1,23 +1,9 @@
 //! One state of the modelled world: the records, the bytes, and where each actor stands.
 
-use super::actors::Phase;
+use super::phase::Phase;
+use super::seen::{NEW, NOTHING, PRESENT, STALE, Seen};
 use super::values::{Key, Value};
 use std::fmt;
-
-/// A state of one record as an actor saw it. Versions are kept canonical: a state is the present one, or one
-/// before it, which no write matches again.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Seen {
-    pub key: Key,
-    pub version: u8,
-}
-
-const STALE: u8 = 0;
-const PRESENT: u8 = 1;
-/// A version in the middle of a step, before it is made canonical.
-const NEW: u8 = 2;
-/// There is no record, and no tombstone either.
-const NOTHING: u8 = 3;
 
 /// What the store answered to one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -94,16 +80,6 @@ pub(super) struct World {
     pub published_twice: bool,
     /// A scrubber has found the damage. Set by actors when they write it down.
     pub found: bool,
-}
-
-impl Seen {
-    /// That there is no record.
-    pub(super) const fn nothing(key: Key) -> Self {
-        Self {
-            key,
-            version: NOTHING,
-        }
-    }
 }
 
 impl World {
@@ -256,21 +232,6 @@ impl World {
         for entry in records {
             entry.version = PRESENT;
         }
-    }
-}
-
-impl fmt::Debug for Seen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{:?}{}",
-            self.key,
-            if self.version == STALE {
-                " (changed since)"
-            } else {
-                ""
-            }
-        )
     }
 }
 

@@ -1,6 +1,6 @@
 //! A manifest: a header as JSON, and the bytes as they came, so that one read serves a pull.
 
-use super::super::records::Text;
+use super::super::text::Text;
 use super::{Condemnable, Next};
 use crate::oci::{Annotations, Digest, Manifest, Referred};
 use bytes::Bytes;

@@ -8,8 +8,11 @@ pub(super) mod blob;
 pub(super) mod link;
 pub(super) mod manifest;
 pub(super) mod mark;
+pub(super) mod probe;
+pub(super) mod pulls;
 pub(super) mod session;
 pub(super) mod tag;
+pub(super) mod usage;
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! An upload under way.
 
 use super::super::hashing::Hasher;
-use super::super::records::Text;
+use super::super::text::Text;
 use crate::oci::{Algorithm, Digest};
 use crate::storage::Resume;
 use serde::{Deserialize, Serialize};

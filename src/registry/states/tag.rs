@@ -1,6 +1,6 @@
 //! A tag: what it points at, and the number of its last event.
 
-use super::super::records::Text;
+use super::super::text::Text;
 use super::Next;
 use crate::oci::Digest;
 use serde::{Deserialize, Serialize};

@@ -2,8 +2,8 @@
 //! uploads; processes that share a store need a lease in the upload's record.
 
 use super::super::typed_store::TypedStore;
+use super::super::upload_id::UploadId;
 use super::super::{Error, Registry, to_its_end};
-use super::UploadId;
 use super::taken::Taken;
 use crate::access::{Create, Permit};
 use crate::oci::RepositoryName;

@@ -2,8 +2,8 @@
 
 use super::super::keys::Entry;
 use super::super::states::session::SessionState;
+use super::super::upload_id::UploadId;
 use super::super::{Error, Registry, keys};
-use super::UploadId;
 use super::taken::Taken;
 use crate::oci::{Digest, RepositoryName};
 use crate::storage::{Failure, Show};

@@ -16,9 +16,9 @@ mod taken;
 pub(super) use claims::{Claims, InProcess};
 pub use finish::Pusher;
 pub(super) use open::OpenUploads;
-pub use taken::{InvalidUploadId, UploadId};
 
 use super::states::session::{Session, SessionState};
+use super::upload_id::UploadId;
 use super::{Error, Registry, keys};
 use crate::access::{Create, Permit};
 use crate::oci::Algorithm;

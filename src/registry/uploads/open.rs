@@ -6,9 +6,10 @@
 //! each caller, changed with each session, would have to hold the count.
 
 use super::super::keys::Entry;
+use super::super::upload_id::UploadId;
 use super::super::{Error, Registry, keys, to_its_end};
+use super::Upload;
 use super::taken::Taken;
-use super::{Upload, UploadId};
 use crate::access::{Create, Permit};
 use crate::oci::Algorithm;
 use crate::storage::Show;

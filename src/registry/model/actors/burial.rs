@@ -4,10 +4,11 @@
 
 use super::super::faults::Fault;
 use super::super::io::{Io, Stop};
+use super::super::seen::Seen;
 use super::super::values::{Key, Manifest, Mark, Tag};
-use super::super::world::Seen;
 use super::hints::{clear, mark};
-use super::tags::{leads_to, take_tag};
+use super::reading::{is, leads_to};
+use super::tags::take_tag;
 use super::{Phase, Why};
 
 /// Where a burial begins.
@@ -219,11 +220,6 @@ fn backs(manifest: u8, from: u8, to: u8, io: &mut Io<'_>) -> Result<bool, Stop> 
         }
     }
     Ok(done)
-}
-
-pub(super) fn is(io: &mut Io<'_>, manifest: u8, what: impl Fn(Manifest) -> bool) -> Result<bool, Stop> {
-    let (_, found) = io.get::<Manifest>(Key::Manifest(manifest))?;
-    Ok(found.is_some_and(what))
 }
 
 pub(super) fn number(seen: Seen) -> u8 {

@@ -5,10 +5,10 @@ use super::super::io::{Io, Stop};
 use super::super::steps::Condemnable;
 use super::super::values::{Blob, BlobState, Key, Link, Manifest};
 use super::super::world::World;
-use super::burial::{begin, bury, is, number};
+use super::burial::{begin, bury, number};
 use super::delete::is_listed;
 use super::hints::clear;
-use super::tags::leads_to;
+use super::reading::{is, leads_to};
 use super::{ACKNOWLEDGED, Actor, Effect, IDLE, Phase};
 
 /// Takes a repository's link that no manifest of the repository needs.

@@ -5,7 +5,8 @@ use super::super::io::{Io, Stop};
 use super::super::steps::Condemnable;
 use super::super::values::{Key, Link, Manifest};
 use super::super::world::World;
-use super::burial::{begin, bury, fail, is, number};
+use super::burial::{begin, bury, fail, number};
+use super::reading::is;
 use super::{ACKNOWLEDGED, Actor, Effect, IDLE, Outcome, Phase, Why};
 
 /// A client deletes a manifest by its digest.

@@ -6,13 +6,15 @@ pub(super) mod collect;
 pub(super) mod delete;
 pub(super) mod hints;
 pub(super) mod push;
+mod reading;
 pub(super) mod scrub;
 pub(super) mod sessions;
 pub(super) mod tags;
 pub(super) mod upload;
 
 use super::io::{Io, Stop};
-use super::world::{Seen, World};
+use super::phase::{Outcome, Phase, Why};
+use super::world::World;
 use std::fmt::Debug;
 
 pub(super) trait Actor: Debug {
@@ -68,189 +70,6 @@ pub(super) enum Effect {
 impl Effect {
     pub(super) const fn is_optional(self) -> bool {
         matches!(self, Self::CollectManifest(_) | Self::ExpireTag(_))
-    }
-}
-
-/// Where an actor stands between two requests, with all that it carries from one phase to the next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Phase {
-    /// Every actor begins here.
-    Start,
-
-    // A blob is published.
-    Announce {
-        used: bool,
-    },
-    Settle {
-        link: Seen,
-        announced: bool,
-        used: bool,
-    },
-    Join {
-        link: Seen,
-        generation: u8,
-        used: bool,
-    },
-    Keep {
-        used: bool,
-    },
-    Withdraw {
-        link: Seen,
-    },
-    DropOwn,
-    Linked,
-
-    // A manifest is pushed.
-    Commit,
-    EarlyMark {
-        child: u8,
-    },
-    Mark {
-        manifest: Seen,
-        child: u8,
-        stands: bool,
-    },
-    Check {
-        manifest: Seen,
-        needed: u8,
-        stands: bool,
-    },
-    Seal {
-        manifest: Seen,
-    },
-    LateMark {
-        child: u8,
-    },
-    Abort {
-        manifest: Seen,
-    },
-    Confirm,
-    Refuse,
-    Unmarked {
-        child: u8,
-    },
-    MarkBack,
-    SwapTag,
-    MarkBackAgain {
-        previous: Option<u8>,
-    },
-    ClearOldBack {
-        previous: Option<u8>,
-    },
-    Stays,
-
-    // A manifest is judged and buried.
-    Judge {
-        manifest: Seen,
-    },
-    Marker {
-        manifest: Seen,
-    },
-    Tags {
-        manifest: Seen,
-        from: u8,
-        why: Why,
-    },
-    Backs {
-        manifest: Seen,
-        from: u8,
-        to: u8,
-        why: Why,
-    },
-    Parents {
-        manifest: Seen,
-        child: u8,
-        why: Why,
-    },
-    Remove {
-        manifest: Seen,
-        why: Why,
-    },
-    Unmark {
-        manifest: u8,
-    },
-    Helped {
-        manifest: Seen,
-    },
-    Buried {
-        manifest: u8,
-    },
-    Finish {
-        manifest: u8,
-    },
-
-    // A collector has condemned, looked, decided.
-    Doomed {
-        record: Seen,
-        names: u16,
-    },
-
-    // An upload session ends.
-    Publish,
-    Created {
-        record: Seen,
-    },
-    HandOver {
-        record: Seen,
-    },
-
-    Done(Outcome),
-    Crashed,
-}
-
-/// Why tags are taken from a manifest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Why {
-    /// It is deleted, which a marker says.
-    Deleted,
-    /// Its push has failed. Nobody has seen it.
-    Failed,
-    /// It is pushed, and its deletion is finished first.
-    Pushed,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Outcome {
-    Acknowledged,
-    /// Something that it needs is not there.
-    Missing,
-    /// Refused, since something refers to it.
-    Referenced,
-    /// The client must try again.
-    Failed,
-    /// There was nothing to do.
-    Idle,
-    /// What a listing of tags showed: a bit for each.
-    Listed(u8),
-}
-
-impl Phase {
-    pub(super) const fn has_ended(self) -> bool {
-        matches!(self, Self::Done(_) | Self::Crashed)
-    }
-
-    /// The state of a record that it carries along.
-    pub(super) const fn seen(&mut self) -> Option<&mut Seen> {
-        match self {
-            Self::Settle { link: seen, .. }
-            | Self::Join { link: seen, .. }
-            | Self::Withdraw { link: seen }
-            | Self::Mark { manifest: seen, .. }
-            | Self::Check { manifest: seen, .. }
-            | Self::Seal { manifest: seen }
-            | Self::Abort { manifest: seen }
-            | Self::Judge { manifest: seen }
-            | Self::Marker { manifest: seen }
-            | Self::Tags { manifest: seen, .. }
-            | Self::Backs { manifest: seen, .. }
-            | Self::Parents { manifest: seen, .. }
-            | Self::Remove { manifest: seen, .. }
-            | Self::Helped { manifest: seen }
-            | Self::Doomed { record: seen, .. }
-            | Self::Created { record: seen }
-            | Self::HandOver { record: seen } => Some(seen),
-            _ => None,
-        }
     }
 }
 

@@ -2,12 +2,13 @@
 
 use super::super::faults::Fault;
 use super::super::io::{Io, Stop};
+use super::super::seen::Seen;
 use super::super::steps::{Found, Next, announce_manifest, hold_link, hold_manifest, put_tag};
 use super::super::values::{Key, Link, LinkState, Manifest, Tag};
-use super::super::world::Seen;
-use super::burial::{bury, fail, is};
+use super::burial::{bury, fail};
 use super::hints::{clear, mark};
-use super::tags::{archive, leads_to};
+use super::reading::{is, leads_to};
+use super::tags::archive;
 use super::{ACKNOWLEDGED, Actor, Effect, Outcome, Phase, Why};
 
 #[derive(Clone, Debug)]

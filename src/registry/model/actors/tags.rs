@@ -2,11 +2,11 @@
 
 use super::super::faults::Fault;
 use super::super::io::{Io, Stop};
+use super::super::seen::Seen;
 use super::super::steps::{Next, delete_tag};
 use super::super::values::{Key, Manifest, Tag};
-use super::super::world::Seen;
-use super::burial::is;
 use super::hints::clear;
+use super::reading::{is, leads_to};
 use super::{ACKNOWLEDGED, Actor, Effect, IDLE, Outcome, Phase};
 
 /// A client deletes a tag; or retention does once the tag is old.
@@ -121,9 +121,4 @@ pub(super) fn archive(tag: u8, past: Option<Tag>, later: Fault, io: &mut Io<'_>)
         io.create(Key::Past(tag, past.sequence), past)?;
     }
     Ok(())
-}
-
-pub(super) fn leads_to(io: &mut Io<'_>, tag: u8, manifest: u8) -> Result<bool, Stop> {
-    let (_, found) = io.get::<Tag>(Key::Tag(tag))?;
-    Ok(found.is_some_and(|tag| tag.target() == Some(manifest)))
 }

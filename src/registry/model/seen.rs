@@ -1,0 +1,44 @@
+//! What an actor remembers of the state of one record.
+
+use super::values::Key;
+use std::fmt;
+
+/// A state of one record as an actor saw it. Versions are kept canonical: a state is the present one, or one
+/// before it, which no write matches again.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Seen {
+    pub key: Key,
+    pub version: u8,
+}
+
+pub(super) const STALE: u8 = 0;
+pub(super) const PRESENT: u8 = 1;
+/// A version in the middle of a step, before it is made canonical.
+pub(super) const NEW: u8 = 2;
+/// There is no record, and no tombstone either.
+pub(super) const NOTHING: u8 = 3;
+
+impl Seen {
+    /// That there is no record.
+    pub(super) const fn nothing(key: Key) -> Self {
+        Self {
+            key,
+            version: NOTHING,
+        }
+    }
+}
+
+impl fmt::Debug for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:?}{}",
+            self.key,
+            if self.version == STALE {
+                " (changed since)"
+            } else {
+                ""
+            }
+        )
+    }
+}

@@ -125,7 +125,7 @@ fn mark(key: &str, value: &Bytes, now: Timestamp) -> Result<Converted, Error> {
         Err(why) => {
             tracing::warn!(
                 record.key = key,
-                "the entry could not be read and is written anew: {why}"
+                "could not read the entry, so it is rewritten: {why}"
             );
             Mark::LIVE
         }

@@ -213,7 +213,7 @@ impl Registry {
                 Ok(None) => {}
                 forbidden => {
                     if let Err(why) = self.records.swap(&key, &base, &condemned.rescued()).await {
-                        tracing::warn!(record.key = %key, "the manifest stays condemned until somebody uses it: {why}");
+                        tracing::warn!(record.key = %key, "the deletion of a manifest was rejected, but the manifest stays condemned until the next push or HEAD of it: {why}");
                     }
                     return forbidden.and_then(|why| why.map_or(Ok(None), Err));
                 }
@@ -463,7 +463,7 @@ fn unless_damaged<T>(key: &Key<T>, done: Result<bool, Error>) -> Result<bool, Er
         Err(why @ Error::Storage(Failure::Full | Failure::Stopped | Failure::Busy)) => Err(why),
         Err(why) => {
             tracing::error!(
-                "an interrupted push or deletion at {key} could not be finished: {why}; check the store with `wharfinger fsck`"
+                "could not finish an interrupted push or deletion at {key}: {why}; check the store with `wharfinger fsck`"
             );
             Ok(false)
         }

@@ -1,55 +1,63 @@
-//! Why the registry core refuses. Which HTTP status and code goes with a variant is decided in `http`.
+//! The errors of the registry core. `http` decides which HTTP status and code a client gets for each.
 
 use crate::oci::{Digest, InvalidManifest};
 use crate::storage;
 use std::fmt;
 
-/// As many missing digests are named, and the others counted: a manifest can name tens of thousands.
+/// An error lists this many missing digests and gives the number of the rest, because a manifest can refer to
+/// tens of thousands.
 pub const NAMED_DIGESTS: usize = 100;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("this repository holds no such blob")]
+    #[error("this repository does not have this blob")]
     BlobUnknown,
-    /// Its bytes are missing or have another size.
+    /// The bytes are missing or have the wrong size.
     #[error(
         "the registry's copy of the blob {0} is damaged: push the blob again, or restore the store from a backup"
     )]
     BlobDamaged(Digest),
-    /// Also for an upload of somebody else, of another repository, or one that has expired.
+    /// Also returned for an upload of another caller or repository, and for an expired upload.
     #[error("there is no such upload: start a new one")]
     UploadUnknown,
     #[error(
-        "you have {most} uploads open, as many as http.openUploads allows: finish them with PUT or end them with DELETE on their locations; \
-         they also expire 24 hours after their last request"
+        "you have {most} open uploads, which is the limit (http.openUploads): finish them with PUT or cancel them with DELETE on their locations; \
+         uploads also expire 24 hours after their last request"
     )]
     TooManyUploads { most: usize },
     #[error(
-        "another request is writing to this upload: wait for it, ask for the upload's offset, and go on from there"
+        "another request is writing to this upload: wait until it ends, get the upload's offset, and continue from there"
     )]
     UploadBusy,
-    #[error("the chunk must begin at byte {offset}, where this upload stands")]
+    #[error("the chunk must begin at byte {offset}: this upload has received the bytes before it")]
     RangeMismatch { offset: u64 },
-    #[error("the body, Content-Length and Content-Range differ in length; nothing of the chunk was kept")]
+    #[error("the body, Content-Length and Content-Range differ in length; the chunk was discarded")]
     SizeMismatch,
     #[error("expected content with digest {expected}, found {found}")]
     DigestMismatch { expected: Digest, found: Digest },
-    #[error("this repository holds no such manifest")]
+    #[error("this repository does not have this manifest")]
     ManifestUnknown,
     #[error("there is no such repository")]
     RepositoryUnknown,
     #[error(transparent)]
     InvalidManifest(#[from] InvalidManifest),
-    #[error("the manifest needs content that this repository does not hold: push first {}", List(.0))]
+    #[error("the manifest refers to content that this repository does not have; push this first: {}", List(.0))]
     MissingReferences(Vec<Digest>),
-    #[error("a manifest has at most {} bytes", crate::limits::MANIFEST_BYTES)]
+    #[error(
+        "the manifest is too large: the limit is {} bytes",
+        crate::limits::MANIFEST_BYTES
+    )]
     TooLarge,
-    #[error("the tag exists with other content, and policy gives no `update` here")]
+    #[error(
+        "the tag already points to other content, and moving it needs the right `update` in this repository"
+    )]
     TagExists,
-    #[error("the tag or manifest does not exist, and policy gives no `create` here")]
+    #[error(
+        "the tag or manifest does not exist yet, and pushing it needs the right `create` in this repository"
+    )]
     TagMissing,
-    /// `If-Match` or `If-None-Match`. With what is there instead.
-    #[error("the condition of the request does not hold: {}", there(.found.as_ref()))]
+    /// `If-Match` or `If-None-Match`. `found` is the current digest.
+    #[error("the condition in If-Match or If-None-Match does not hold: {}", current(.found.as_ref()))]
     ConditionFailed { found: Option<Digest> },
     #[error("a manifest of this repository needs the blob: delete the manifest first")]
     Referenced,
@@ -65,22 +73,20 @@ pub enum Error {
     )]
     MayBeListed { index: Digest },
     #[error(
-        "two or more tags lead to this manifest, and detectManifestCollision refuses to delete them all: delete them by tag"
+        "two or more tags point to this manifest, and detectManifestCollision forbids deleting them together: delete the tags one by one"
     )]
     SeveralTags,
-    #[error("the request's body ended early: ask for the upload's offset, and go on from there")]
+    #[error("the request's body ended early: get the upload's offset and continue from there")]
     Interrupted,
-    #[error(
-        "the request's body stopped or came too slowly: ask for the upload's offset, and go on from there"
-    )]
+    #[error("the request's body stopped or came too slowly: get the upload's offset and continue from there")]
     Stalled,
-    #[error("an internal error stopped the request before its end; the log has the reason")]
+    #[error("an internal error stopped the request; the log has the reason")]
     Internal,
-    #[error("the record {key} {}: {why}; {}", said(*.newer), advice(*.newer))]
+    #[error("the record {key} {}: {why}; {}", state(*.newer), advice(*.newer))]
     Unreadable {
         key: String,
         why: String,
-        /// A later version of the program wrote it. Nothing may replace it.
+        /// A later version of the program wrote it, so it must not be replaced.
         newer: bool,
     },
     #[error(transparent)]
@@ -88,7 +94,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the store has room for deletions only.
+    /// Whether the disk is full. The store then still accepts deletions.
     pub(super) const fn is_full(&self) -> bool {
         matches!(self, Self::Storage(failure) if failure.is_full())
     }
@@ -102,15 +108,15 @@ impl Error {
         }
     }
 
-    /// A record that may be replaced, since nobody can read it.
+    /// Whether a record is damaged, so that it may be replaced.
     pub(super) const fn is_damage(&self) -> bool {
         matches!(self, Self::Unreadable { newer: false, .. })
     }
 }
 
-const fn said(newer: bool) -> &'static str {
+const fn state(newer: bool) -> &'static str {
     if newer {
-        "is of another version"
+        "was written by another version of Wharfinger"
     } else {
         "is damaged"
     }
@@ -118,18 +124,18 @@ const fn said(newer: bool) -> &'static str {
 
 const fn advice(newer: bool) -> &'static str {
     if newer {
-        "serve this store with the version of Wharfinger that wrote it"
+        "serve this store with that version"
     } else {
-        "push what it is about again, or delete it; `wharfinger fsck` finds all damage"
+        "push the content again or delete it; `wharfinger fsck` lists all damage"
     }
 }
 
-/// Why a request's body gave no more bytes.
+/// Why a request's body ended early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
     #[error("the body ended early")]
     Interrupted,
-    /// Its client went silent, or was slower than a caller may be who has not logged in.
+    /// The client stopped sending, or was slower than an anonymous caller may be.
     #[error("the body stopped or came too slowly")]
     Stalled,
 }
@@ -143,10 +149,10 @@ impl From<BodyError> for Error {
     }
 }
 
-fn there(found: Option<&Digest>) -> String {
+fn current(found: Option<&Digest>) -> String {
     found.map_or_else(
-        || "there is nothing".to_owned(),
-        |digest| format!("it is at {digest}"),
+        || "nothing exists there".to_owned(),
+        |digest| format!("the current digest is {digest}"),
     )
 }
 

@@ -342,7 +342,7 @@ impl Registry {
             // A manifest that stays announced would keep others from being deleted. If it was committed all
             // the same, this does nothing.
             if let Err(why) = self.give_up(repository, digest, &base, &record).await {
-                tracing::warn!(repo.name = %repository, manifest.digest = %digest, "a push that failed is removed only at the next start: {why}");
+                tracing::warn!(repo.name = %repository, manifest.digest = %digest, "could not remove the remains of a failed push; the next start removes them: {why}");
             }
         }
         committed

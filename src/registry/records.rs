@@ -249,7 +249,7 @@ fn belonging<T: Stored>(key: &Key<T>, record: T) -> Result<T, Error> {
     } else {
         Err(unreadable(
             key.as_str(),
-            "it does not hold the content of its digest",
+            "its content does not match its digest",
             false,
         ))
     }
@@ -290,7 +290,7 @@ fn first_line(value: &Bytes) -> Result<(Bytes, Bytes), serde_json::Error> {
     let end = value
         .iter()
         .position(|byte| *byte == b'\n')
-        .ok_or_else(|| serde_json::Error::custom("its first line does not end"))?;
+        .ok_or_else(|| serde_json::Error::custom("its first line is not complete"))?;
     Ok((value.slice(..end), value.slice(end + 1..)))
 }
 

@@ -25,7 +25,7 @@ pub(super) enum Damage {
     Unopened(Failure),
     #[error("cannot be read at byte {at}: {why}")]
     Unreadable { at: u64, why: Failure },
-    #[error("are not, between byte {from} and byte {to}, what was pushed now under the same digest")]
+    #[error("differ, between byte {from} and byte {to}, from the bytes just pushed under the same digest")]
     Differs { from: u64, to: u64 },
     #[error("have the digest {0}")]
     Digest(Digest),
@@ -82,12 +82,12 @@ impl Registry {
     pub(super) async fn suspect(&self, digest: &Digest, name: &str, damage: &Damage) -> bool {
         match self.mark_suspect(digest, name, damage).await {
             Ok(Marking::Uncertain) => {
-                tracing::error!(blob.digest = %digest, blob.bytes = name, "the bytes of a blob {damage}; it is not marked, since that may pass");
+                tracing::error!(blob.digest = %digest, blob.bytes = name, "the bytes of a blob {damage}; the blob is not marked as damaged, because the error may be temporary");
                 return false;
             }
             Ok(_) => {}
             Err(why) => {
-                tracing::error!(blob.digest = %digest, blob.bytes = name, "the bytes of a blob {damage}, and its record cannot be marked: {why}");
+                tracing::error!(blob.digest = %digest, blob.bytes = name, "the bytes of a blob {damage}, and the blob cannot be marked as damaged: {why}");
             }
         }
         true

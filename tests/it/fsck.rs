@@ -127,7 +127,7 @@ async fn every_damage_is_named_and_ends_with_1() {
             "damage: {}: its bytes {name} have the digest {found}\n",
             blob_key()
         ),
-        "damage: r/team/app!/t/v1: is on the manifest ".to_owned(),
+        "damage: r/team/app!/t/v1: points to the manifest ".to_owned(),
         ": DAMAGED: 2 damages, ".to_owned(),
     ] {
         assert!(out.contains(&said), "expected {said} in {out}");
@@ -190,7 +190,7 @@ async fn the_mark_of_bytes_that_came_back_is_shown_and_cleared() {
     fs::rename(&aside, &shard).unwrap();
 
     let (code, out, _) = store.fsck(&[]);
-    let shown = format!("leftover: {}: is marked as damaged, and its bytes ", blob_key());
+    let shown = format!("leftover: {}: is marked as damaged, but its bytes ", blob_key());
     assert!(
         code == 0 && out.contains(&shown) && out.contains("clean: 0 damages, 1 leftovers; "),
         "{out}"

@@ -109,7 +109,7 @@ impl From<registry::Error> for Fault {
                 .header(RANGE, &stands_at(offset))
                 .detail(json!({"offset": offset})),
             TooManyUploads { most } => fault.header(RETRY_AFTER, RETRY_SECONDS).log(format_args!(
-                "the caller has {most} uploads open, as http.openUploads allows"
+                "the caller has {most} open uploads, which is the limit (http.openUploads)"
             )),
             DigestMismatch { expected, found } => {
                 fault.detail(json!({"expected": expected.as_str(), "found": found.as_str()}))

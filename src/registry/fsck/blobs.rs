@@ -27,7 +27,12 @@ impl Check<'_> {
             for name in blob.trash.iter().chain([&blob.generation]) {
                 // A collector that removes them for one name would also take them from the other.
                 if !self.named.insert(name.clone()) {
-                    self.damage(key.as_str(), format!("its bytes {name} are named a second time"));
+                    self.damage(
+                        key.as_str(),
+                        format!(
+                            "its bytes {name} are also those of another blob, and deleting one destroys both"
+                        ),
+                    );
                 }
             }
             if blob.state == BlobState::Dying {
@@ -59,7 +64,7 @@ impl Check<'_> {
             Ok(()) if blob.suspect => {
                 self.leftover(
                     key,
-                    format!("is marked as damaged, and its bytes {name} are good: `wharfinger fsck --mark` clears the mark"),
+                    format!("is marked as damaged, but its bytes {name} are good: `wharfinger fsck --mark` clears the mark"),
                 );
                 if !self.marks {
                     return Ok(());
@@ -78,7 +83,7 @@ impl Check<'_> {
         match marking {
             Ok(Marking::Kept) => {}
             Ok(marking) => self.progress.marked(key, marking),
-            Err(why) => self.damage(key, format!("its mark cannot be changed: {why}")),
+            Err(why) => self.damage(key, format!("its damage mark cannot be changed: {why}")),
         }
         Ok(())
     }
@@ -151,9 +156,9 @@ impl Check<'_> {
         self.in_use.insert(repository.to_string());
         let Some(name) = link.generation else {
             if link.state == LinkState::Live {
-                self.damage(key, "is live and names no bytes");
+                self.damage(key, "is live but names no bytes");
             } else {
-                self.leftover(key, "a push that was cut short");
+                self.leftover(key, "remains of an interrupted push");
             }
             return;
         };
@@ -165,7 +170,7 @@ impl Check<'_> {
             self.damage(
                 key,
                 format!(
-                    "says that the blob is {} long, and its record says {}",
+                    "says that the blob has {} bytes, but the blob's record says {}",
                     link.size, blob.size
                 ),
             );
@@ -178,7 +183,10 @@ impl Check<'_> {
         } else if blob.generation != name {
             self.damage(
                 key,
-                format!("names the bytes {name}, and the blob has {}", blob.generation),
+                format!(
+                    "names the bytes {name}, but the blob's bytes are {}",
+                    blob.generation
+                ),
             );
         }
     }

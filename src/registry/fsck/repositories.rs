@@ -60,7 +60,7 @@ impl Check<'_> {
                     .is_empty(&keys::manifests(&repository), Show::All)
                     .await?
             {
-                self.leftover(key.as_str(), "nothing is in the repository");
+                self.leftover(key.as_str(), "the repository is empty");
             }
         }
         Ok(())
@@ -74,9 +74,9 @@ impl Check<'_> {
         let key = key.as_str();
         self.checked.manifests += 1;
         match record.header.state {
-            ManifestState::Pend => self.leftover(key, "a push that was cut short"),
+            ManifestState::Pend => self.leftover(key, "remains of an interrupted push"),
             ManifestState::Dying => {
-                self.leftover(key, "a deletion that was cut short");
+                self.leftover(key, "remains of an interrupted deletion");
                 return;
             }
             ManifestState::Com | ManifestState::Cond => {}
@@ -88,10 +88,10 @@ impl Check<'_> {
         }
         match Manifest::parse(Some(&record.header.media_type), &record.bytes) {
             Ok(manifest) if record.says(&manifest) => {}
-            Ok(_) => self.damage(key, "its header does not say what its bytes say"),
+            Ok(_) => self.damage(key, "its header does not match its bytes"),
             // Earlier versions accepted these.
             Err(InvalidManifest::Lacks { .. } | InvalidManifest::Surplus { .. }) => {}
-            Err(why) => self.damage(key, format!("its bytes are no manifest: {why}")),
+            Err(why) => self.damage(key, format!("its bytes are not a valid manifest: {why}")),
         }
         if record.is_readable() {
             self.needs(key, repository, digest, &record).await;
@@ -139,10 +139,7 @@ impl Check<'_> {
             {
                 self.damage(
                     key,
-                    format!(
-                        "deleting the manifest {}, which it lists, would not be refused",
-                        child.0
-                    ),
+                    format!("no index entry protects its manifest {} from deletion", child.0),
                 );
             }
         }
@@ -152,7 +149,7 @@ impl Check<'_> {
                 .await
                 .is_none()
         {
-            self.damage(key, format!("is not found among the referrers of {}", subject.0));
+            self.damage(key, format!("is missing from the referrers of {}", subject.0));
         }
         if self.look(&keys::in_catalog(repository.as_str())).await.is_none() {
             self.damage(key, "its repository is not in the catalogue");
@@ -168,9 +165,12 @@ impl Check<'_> {
         let key = key.as_str();
         self.checked.tags += 1;
         match self.look(&keys::manifest(repository, target)).await {
-            None => self.damage(key, format!("is on the manifest {target}, which does not exist")),
+            None => self.damage(
+                key,
+                format!("points to the manifest {target}, which does not exist"),
+            ),
             Some(manifest) if !manifest.is_readable() => {
-                self.leftover(key, "is on a manifest whose deletion was cut short")
+                self.leftover(key, "points to a manifest whose deletion was interrupted")
             }
             Some(_) => {
                 if self
@@ -180,7 +180,7 @@ impl Check<'_> {
                 {
                     self.leftover(
                         key,
-                        "a push that was cut short: deleting the manifest would leave the tag",
+                        "remains of an interrupted push: deleting the manifest would not delete this tag",
                     );
                 }
             }
@@ -190,7 +190,13 @@ impl Check<'_> {
     async fn past(&mut self, repository: &RepositoryName, tag: &Tag, seq: u64) {
         let key = keys::past(repository, tag, seq);
         if let Some(record) = self.read(&key).await.filter(|record| record.seq != seq) {
-            self.damage(key.as_str(), format!("is event {} of the tag", record.seq));
+            self.damage(
+                key.as_str(),
+                format!(
+                    "has the key of event {seq}, but is event {} of the tag",
+                    record.seq
+                ),
+            );
         }
     }
 
@@ -200,7 +206,7 @@ impl Check<'_> {
         self.entry(
             &keys::back_reference(repository, digest, tag),
             leads,
-            "the tag is elsewhere",
+            "the tag does not point to this manifest",
         )
         .await;
     }
@@ -216,7 +222,7 @@ impl Check<'_> {
         self.entry(
             &keys::referrer(repository, subject, referrer),
             refers,
-            "the referrer is not there",
+            "the referrer does not exist or has another subject",
         )
         .await;
     }
@@ -229,7 +235,7 @@ impl Check<'_> {
         self.entry(
             &keys::index(repository, child, index),
             lists,
-            "the index is not there",
+            "the index does not exist or does not list this manifest",
         )
         .await;
     }
@@ -238,7 +244,7 @@ impl Check<'_> {
         self.entry(
             &keys::deletion(repository, digest),
             false,
-            "a deletion that was cut short",
+            "remains of an interrupted deletion",
         )
         .await;
     }

@@ -27,7 +27,7 @@ impl Check<'_> {
             match session.state {
                 SessionState::Open => self.open_upload(key, &repository, &id, &session).await?,
                 SessionState::Closed | SessionState::Aborting => {
-                    self.leftover(key, "an end that was cut short")
+                    self.leftover(key, "remains of an upload that has ended")
                 }
             }
         }
@@ -47,7 +47,7 @@ impl Check<'_> {
         if !blob.is_some_and(|blob| blob.has(id.as_str())) {
             self.damage(
                 key,
-                "its bytes are those of a blob, which would lose them at its end",
+                "its bytes belong to a blob, which loses them when the upload ends",
             );
         }
     }
@@ -64,7 +64,7 @@ impl Check<'_> {
             if session.offset > 0 {
                 self.damage(key, "its repository is not in the catalogue");
             } else {
-                self.leftover(key, "a beginning that was cut short");
+                self.leftover(key, "remains of an upload that did not begin");
             }
         }
         let mut found = Hasher::new(session.algorithm.0);
@@ -94,7 +94,7 @@ impl Check<'_> {
         if session.hasher().map(Hasher::digest) != Some(found.digest()) {
             self.damage(
                 key,
-                format!("its hash state is not that of its first {} bytes", session.offset),
+                format!("its hash state does not match its first {} bytes", session.offset),
             );
         }
         Ok(())

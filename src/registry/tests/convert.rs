@@ -340,21 +340,21 @@ async fn a_converted_store_is_clean_but_for_what_was_left_over() {
     let child = "sha256:3196e40d8b564a681888fd65b35a1cde8ab4b1c99d40dfcf1d2a4180047557aa";
     let lists = format!("lists the manifest {child}, which the repository does not have");
     let expected = [
-        ("a beginning that was cut short", 1),
-        ("a deletion that was cut short", 4), // two manifests and their markers
-        ("a push that was cut short", 4),
+        ("remains of an upload that did not begin", 1),
+        ("remains of an interrupted deletion", 4), // two manifests and their markers
+        ("remains of an interrupted push", 4),
         (
-            "a push that was cut short: deleting the manifest would leave the tag",
+            "remains of an interrupted push: deleting the manifest would not delete this tag",
             1,
         ),
-        ("an end that was cut short", 3),
-        ("is on a manifest whose deletion was cut short", 2),
+        ("remains of an upload that has ended", 3),
+        ("points to a manifest whose deletion was interrupted", 2),
         (&lists, 1),
         ("names bytes that were replaced", 1),
-        ("nothing is in the repository", 1),
+        ("the repository is empty", 1),
         ("nothing refers to them", 1),
-        ("the referrer is not there", 2),
-        ("the tag is elsewhere", 1),
+        ("the referrer does not exist or has another subject", 2),
+        ("the tag does not point to this manifest", 1),
         ("waits for the collector", 1),
     ];
     assert_eq!(kinds, expected.into());

@@ -125,16 +125,16 @@ async fn every_kind_of_damage_is_found() {
             "l/",
             "\"size\":6",
             "\"size\":7",
-            "says that the blob is 7 long, and its record says 6",
+            "says that the blob has 7 bytes, but the blob's record says 6",
         ),
-        ("l/", "\"generation\"", "\"other\"", "is live and names no bytes"),
+        ("l/", "\"generation\"", "\"other\"", "is live but names no bytes"),
         (
             "l/",
             "\"generation\":\"",
             "\"generation\":\"x",
             "names the bytes x",
         ),
-        (MANIFEST, "", "", "is on the manifest"),
+        (MANIFEST, "", "", "points to the manifest"),
         (
             MANIFEST,
             "schemaVersion\":2",
@@ -156,31 +156,31 @@ async fn every_kind_of_damage_is_found() {
             "u/",
             "\"offset\":3",
             "\"offset\":2",
-            "its hash state is not that of its first 2 bytes",
+            "its hash state does not match its first 2 bytes",
         ),
         (
             "u/",
             "\"offset\":3",
             "\"offset\":0",
-            "its hash state is not that of its first 0 bytes",
+            "its hash state does not match its first 0 bytes",
         ),
         (
             "u/",
             "\"hash\":\"Z+YJ",
             "\"hash\":\"Y+YJ",
-            "its hash state is not that of its first 3 bytes",
+            "its hash state does not match its first 3 bytes",
         ),
         (
             "u/",
             "\"hash\":\"",
             "\"hash\":\"!",
-            "its hash state is not that of its first 3 bytes",
+            "its hash state does not match its first 3 bytes",
         ),
         (
             "u/",
             "sha256",
             "sha512",
-            "its hash state is not that of its first 3 bytes",
+            "its hash state does not match its first 3 bytes",
         ),
     ] {
         let bench = whole().await;
@@ -244,7 +244,7 @@ async fn bytes_that_are_lost_or_changed_are_damage() {
 #[tokio::test]
 async fn an_upload_whose_bytes_have_changed_is_damage_and_one_with_more_is_not() {
     for (bytes, expected) in [
-        ("abd", Some("its hash state is not that of its first 3 bytes")),
+        ("abd", Some("its hash state does not match its first 3 bytes")),
         ("abcdef", None),
     ] {
         let bench = whole().await;
@@ -305,7 +305,7 @@ async fn bytes_belong_to_one_blob() {
             })
             .await;
         let expected = format!(
-            "damage: {}: its bytes {} are named a second time",
+            "damage: {}: its bytes {} are also those of another blob, and deleting one destroys both",
             first.max(second),
             name.as_str().unwrap()
         );
@@ -337,7 +337,7 @@ async fn an_uploads_bytes_are_no_blobs() {
         bench.store.create(&key, Bytes::from(value).into()).await.unwrap();
         let damages = bench.damages().await;
         let expected =
-            format!("damage: {key}: its bytes are those of a blob, which would lose them at its end");
+            format!("damage: {key}: its bytes belong to a blob, which loses them when the upload ends");
         assert_eq!(
             damages.contains(&expected),
             is_damage,
@@ -368,15 +368,13 @@ async fn a_repository_in_the_catalogue_holds_something() {
         .iter()
         .map(ToString::to_string)
         .collect();
-    assert_eq!(findings, ["leftover: c/empty!: nothing is in the repository"]);
+    assert_eq!(findings, ["leftover: c/empty!: the repository is empty"]);
     // A process may end between the two writes with which an upload begins, before anybody was told of it.
     bench.tamper("c/begun!", |_| None).await;
     let findings = bench.fsck().await.0.findings;
     assert!(
-        findings
-            .iter()
-            .any(|found| found.severity == Severity::Leftover
-                && found.what == "a beginning that was cut short"),
+        findings.iter().any(|found| found.severity == Severity::Leftover
+            && found.what == "remains of an upload that did not begin"),
         "{findings:?}"
     );
     assert!(
@@ -404,8 +402,8 @@ async fn what_a_crash_leaves_behind_is_no_damage() {
     assert_eq!(
         found,
         [
-            (Severity::Leftover, "the tag is elsewhere"),
-            (Severity::Leftover, "an end that was cut short"),
+            (Severity::Leftover, "the tag does not point to this manifest"),
+            (Severity::Leftover, "remains of an upload that has ended"),
             (Severity::Leftover, "nothing refers to them"),
         ]
     );

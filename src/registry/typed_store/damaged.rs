@@ -20,7 +20,7 @@ impl TypedStore {
             Err(Failure::Lost { version, .. }) => version,
             Err(failure) => return Err(failure.into()),
         };
-        tracing::warn!(record.key = %key, "a damaged record is replaced or deleted");
+        tracing::warn!(record.key = %key, "replacing or deleting a damaged record");
         Ok(Some(Base {
             version,
             more: More::default(),

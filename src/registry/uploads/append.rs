@@ -206,16 +206,18 @@ impl Registry {
     pub(super) async fn after<T>(&self, upload: Taken, done: Result<T, Error>) -> Result<T, Error> {
         match done {
             Err(Error::Storage(Failure::Missing)) => {
-                tracing::error!(repo.name = %upload.repository, "an upload ends, since its bytes are gone");
+                tracing::error!(repo.name = %upload.repository, "the bytes of an upload are missing, so the upload was cancelled");
                 if let Err(why) = self.discard(upload).await {
-                    tracing::warn!("an upload without bytes remains until it expires: {why}");
+                    tracing::warn!(
+                        "could not remove an upload that has lost its bytes; it remains until it expires: {why}"
+                    );
                 }
                 Err(Error::UploadUnknown)
             }
             Err(why) if why.is_full() => {
                 if let Err(why) = self.cut_back(&upload).await {
                     tracing::warn!(
-                        "what was written of an upload and not kept remains until it expires: {why}"
+                        "could not remove the unfinished part of an upload; it remains until the upload expires: {why}"
                     );
                 }
                 Err(why)
@@ -284,7 +286,9 @@ impl Registry {
         if failure.is_full()
             && let Err(why) = self.discard(upload).await
         {
-            tracing::warn!("an upload without bytes remains until it expires: {why}");
+            tracing::warn!(
+                "could not remove an upload that has lost its bytes; it remains until it expires: {why}"
+            );
         }
         Err(failure.into())
     }

@@ -52,7 +52,9 @@ impl Registry {
                     }
                     // One that is damaged, say: the others' time is up all the same.
                     Err(why) => {
-                        tracing::error!("could not check whether an upload has expired, so it stays: {why}")
+                        tracing::error!(
+                            "could not check whether an upload has expired, so it was kept: {why}"
+                        )
                     }
                 }
             }
@@ -64,7 +66,7 @@ impl Registry {
     async fn all_expired(&self, repository: Option<RepositoryName>) {
         let Some(repository) = repository else { return };
         if let Err(why) = self.leave(&repository).await {
-            tracing::error!(repo.name = %repository, "a repository whose uploads expired may stay in the catalogue: {why}");
+            tracing::error!(repo.name = %repository, "uploads of a repository expired, but the repository may stay in the catalogue: {why}");
         }
     }
 

@@ -317,7 +317,7 @@ impl Standing<'_> {
             for tag in 0..TAGS.len() {
                 let name = actors::name(repository);
                 let tag_name = actors::tag_name(tag);
-                let begins = format!("damage: {}: is on the manifest", keys::tag(&name, &tag_name));
+                let begins = format!("damage: {}: points to the manifest", keys::tag(&name, &tag_name));
                 let digest = self.registry.tag_target(&name, &tag_name).await.unwrap();
                 if damage.starts_with(&begins)
                     && digest.is_some_and(|digest| self.putters(repository, tag, &digest).1)

@@ -1,4 +1,4 @@
-//! Which bytes a record needs, for a backup, which copies these and no others.
+//! The bytes that each record needs. A backup copies these and no others.
 
 use super::keys::{self, Entry, Key};
 use super::records::{self, Stored};
@@ -36,16 +36,15 @@ impl Names for NamedBytes {
                     size,
                     ..
                 } = read(key, value)?;
-                // Bytes that are being removed may be gone already, and those that were replaced are of no
-                // use.
+                // Bytes that are being removed may already be gone. Replaced bytes are not needed.
                 (state != BlobState::Dying).then_some(Named {
                     name: generation,
                     size,
                     kind: Kind::Sealed,
                 })
             }
-            // The blob has these bytes, or has replaced them: then they are served only if its record is
-            // damaged.
+            // Usually the blob's record names the same bytes. If it names newer ones, these are served only
+            // while the blob's record is damaged.
             Some(Entry::Link(..)) => {
                 let LinkRecord { generation, size, .. } = read(key, value)?;
                 generation.map(|name| Named {
@@ -56,7 +55,7 @@ impl Names for NamedBytes {
             }
             Some(Entry::Upload(_, id)) => {
                 let Session { state, offset, .. } = read(key, value)?;
-                // Closed bytes that belong to no blob are never published again.
+                // Bytes of a closed upload that do not belong to a blob are never published.
                 (state == SessionState::Open && offset > 0).then(|| Named {
                     name: id.to_string(),
                     size: offset,

@@ -1,6 +1,5 @@
-//! Blobs: reading, deleting, and the writer's side of publishing one for a repository. A blob's bytes are
-//! kept once; each repository that may serve them has a link, which says where they lie, so a pull costs one
-//! record.
+//! Blobs: reading and deleting them, and publishing them in a repository. The bytes of a blob are stored
+//! once. Each repository that may serve them has a link with their name, so a pull reads one record.
 
 use super::records::unless_unreadable;
 use super::states::blob::BlobRecord;
@@ -35,8 +34,8 @@ impl fmt::Debug for Blob {
 impl Registry {
     pub async fn blob(&self, permit: &Permit<Read>, digest: &Digest) -> Result<Blob, Error> {
         let (name, size) = self.held(permit, digest).await?.ok_or(Error::BlobUnknown)?;
-        // The link may still name bytes that were lost or damaged, and have been replaced since. Without the
-        // blob's record, the link is all that is known.
+        // The link may name bytes that were damaged and have since been replaced, so the blob's record takes
+        // precedence. If that is missing or unreadable, the link is used.
         let blob = self.records.look_up(&keys::blob(digest)).await.ok().flatten();
         let usable = blob.filter(|blob| blob.record.is_usable());
         let (name, size) = usable.map_or((name, size), |blob| {
@@ -77,13 +76,13 @@ impl Registry {
         }
     }
 
-    /// Refused while a manifest of the repository, committed or being pushed, needs the blob. Other
-    /// repositories keep theirs.
+    /// Deletes the repository's link to the blob. This is rejected while a manifest of the repository needs
+    /// the blob, even one that is still being pushed. Other repositories keep the blob.
     pub async fn delete_blob(&self, permit: &Permit<Delete>, digest: &Digest) -> Result<(), Error> {
         let registry = self.clone();
         let repository = permit.repository().clone();
         let digest = digest.clone();
-        // The repository may have to leave the catalogue.
+        // The catalogue must be updated even if the client disconnects.
         to_its_end(async move {
             let key = keys::link(&digest, &repository);
             let referenced = || registry.is_referenced(&repository, &digest);
@@ -93,7 +92,7 @@ impl Registry {
                     .judge(&key, LinkRecord::can_be_deleted, &referenced)
                     .await
                 {
-                    // A push that needs it must write it anew first, and then it is another one.
+                    // A push that needs the link rewrites it first, which changes its version.
                     Err(why) if why.is_damage() => {
                         if registry.is_referenced(&repository, &digest).await? {
                             Ok(Some(Judged::Needed))
@@ -117,8 +116,8 @@ impl Registry {
         .await
     }
 
-    /// `true` if the repository holds the blob now. With `from`, that repository must hold it; otherwise any
-    /// that `anywhere` reads.
+    /// Mounts the blob and returns whether the repository has it now. With `from`, the blob must be in that
+    /// repository; otherwise in any repository that `anywhere` may read.
     pub async fn mount(
         &self,
         permit: &Permit<Create>,
@@ -136,9 +135,8 @@ impl Registry {
         Ok(held && self.publish(permit.repository(), digest, None).await?.is_some())
     }
 
-    /// May this caller have this blob here? If so, the name and the size of its bytes. The one place that
-    /// answers it, for HEAD, GET and ranges, for the source of a mount, and for the push of what is here
-    /// already: nobody learns of a blob that they may not read.
+    /// The name and size of the blob's bytes, if this repository may serve it. HEAD, GET, mounts and pushes
+    /// of existing content all decide by this function, so no caller learns of a blob that it may not read.
     pub(super) async fn held(
         &self,
         permit: &Permit<Read>,
@@ -168,7 +166,8 @@ impl Registry {
         Ok(false)
     }
 
-    /// The size of the blob, if the repository may serve it from now on; a link that is condemned is rescued.
+    /// Protects the blob from collection if the repository has it, and returns its size. A condemned link is
+    /// rescued.
     pub(super) async fn hold_blob(
         &self,
         repository: &RepositoryName,
@@ -179,7 +178,8 @@ impl Registry {
             size.store(found.as_ref().map_or(0, |found| found.size), Ordering::SeqCst);
             LinkRecord::hold(found)
         };
-        // A link that cannot be read is missing: the push of the blob writes it anew.
+        // An unreadable link is treated as missing, so the client pushes the blob again, which rewrites the
+        // link.
         let there = unless_unreadable(self.records.settle(&keys::link(digest, repository), step).await)?
             .unwrap_or(false);
         Ok(there.then(|| size.into_inner()))
@@ -198,9 +198,9 @@ impl Registry {
         unreadable.map_or(Ok(false), |manifest| Err(Error::Undecided { manifest }))
     }
 
-    /// Links the blob in the repository and says under which name its bytes lie; `None` if there are none and
-    /// none were `brought`. If the same bytes are there already, those that were brought are not used and
-    /// remain the caller's to remove.
+    /// Links the blob in the repository and returns the name of its bytes. `None` if the store has no intact
+    /// bytes and none were `brought`. If the store already has the bytes, the brought ones are not used, and
+    /// the caller must remove them.
     pub(super) async fn publish(
         &self,
         repository: &RepositoryName,
@@ -255,8 +255,7 @@ impl Registry {
             self.records.delete(&key, &base.version).await?;
         }
         let Some(blob) = settled? else {
-            // They were published just now, and somebody collected them at once: the client must send them
-            // again.
+            // The new bytes were published and then collected at once, so the client must send them again.
             return if brought.is_some_and(Brought::is_new) {
                 Err(contended())
             } else {
@@ -271,8 +270,8 @@ impl Registry {
             .map(|_| Some(blob.generation)))
     }
 
-    /// Makes the blob's record live with intact bytes, those that were `brought` if need be. `None` if there
-    /// are none.
+    /// Makes the blob's record live with intact bytes, with those that were `brought` if necessary. `None` if
+    /// there are no intact bytes.
     async fn settle(&self, digest: &Digest, brought: Option<&Brought>) -> Result<Option<BlobRecord>, Error> {
         let settled = until_settled(|| self.settle_once(digest, brought)).await?;
         if let Some((blob, brought)) = settled.as_ref().zip(brought) {
@@ -301,7 +300,7 @@ impl Registry {
         };
         let key = keys::blob(digest);
         match (self.records.change_after(&key, decide).await, own) {
-            // The name of the old bytes is lost.
+            // The record is damaged, so the name of the old bytes is lost.
             (Err(why), Some(own)) if why.is_damage() => {
                 let blob = BlobRecord::live(own.clone());
                 Ok(self
@@ -314,8 +313,8 @@ impl Registry {
         }
     }
 
-    /// The bytes of the blob that this caller may have here and that are intact as far as is known, so that
-    /// new ones need not be written.
+    /// The blob's bytes, if the caller may read them and they are not known to be damaged. A push then need
+    /// not write them again.
     pub(super) async fn known(
         &self,
         permit: &Permit<Read>,
@@ -329,8 +328,8 @@ impl Registry {
         }
     }
 
-    /// Whether `name` is what the blob has, its bytes are there, and nobody found them to be damaged: this
-    /// push neither.
+    /// Whether the blob has the bytes `name`, and neither an earlier check nor this push has found them to be
+    /// damaged.
     pub(super) async fn is_intact(
         &self,
         digest: &Digest,

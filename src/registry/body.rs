@@ -7,7 +7,8 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use std::fmt;
 
-/// It must end, be it with an error, when its client is gone or silent: an upload is locked until then.
+/// The body of a request. The stream must end, if necessary with an error, when the client disconnects or
+/// stops sending, because the upload is locked until then.
 pub struct Body {
     stream: BoxStream<'static, Result<Bytes, BodyError>>,
     pub(super) share: Share,
@@ -25,14 +26,14 @@ impl Body {
         Self { stream, share, first }
     }
 
-    /// With as much memory as it likes.
+    /// Without a memory limit.
     #[cfg(test)]
     pub(super) fn unbounded(stream: BoxStream<'static, Result<Bytes, BodyError>>) -> Self {
         let budget = crate::budget::Budget::new(usize::MAX);
         Self::new(stream, budget.of(crate::budget::Holder::Stranger(None)), None)
     }
 
-    /// The memory that was reserved, once.
+    /// The reserved memory. Later calls return `None`.
     pub(super) fn reserved(&mut self) -> Option<Held> {
         self.first.take()
     }
@@ -41,7 +42,7 @@ impl Body {
         self.stream.next().await
     }
 
-    /// What comes next, or nothing if others want the memory that is held before anything comes.
+    /// The next chunk. Fails with [`Wanted`] if other requests need the memory before a chunk arrives.
     pub(super) async fn next_unless_wanted(&mut self) -> Result<Option<Result<Bytes, BodyError>>, Wanted> {
         tokio::select! {
             biased;
@@ -59,5 +60,5 @@ impl fmt::Debug for Body {
     }
 }
 
-/// Others wait for memory.
+/// Other requests are waiting for memory.
 pub(super) struct Wanted;

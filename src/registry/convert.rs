@@ -1,8 +1,8 @@
-//! Says what becomes of each record of format 1, which nobody else knows.
+//! Converts records of format 1, which no other module knows.
 //!
-//! What is new in format 2 is made of what the old records say: a session's key names its repository, an
-//! index has entries that lead to it from its children, a manifest whose deletion is under way has its
-//! marker, and each tag is at its first event.
+//! What is new in format 2 is derived from the old records: a session's key names its repository, each child
+//! of an index gets an entry for the index, a manifest that is being deleted gets a marker, and each tag is
+//! at its first event.
 
 use super::Error;
 use super::keys::{self, Entry, Key};
@@ -38,7 +38,7 @@ pub enum Unconvertible {
     Repository(#[from] InvalidName),
     #[error(transparent)]
     Upload(#[from] InvalidUploadId),
-    /// Not the record's fault.
+    /// The conversion failed; the record may be valid.
     #[error(transparent)]
     Failed(#[from] Error),
 }
@@ -52,14 +52,14 @@ impl From<Unconvertible> for Unconverted {
     }
 }
 
-/// Whether this record of format 1 stays as it is if it cannot be read. An upload does not: no image needs
-/// it, and nothing would ever find its repository.
+/// Whether an unreadable record of format 1 is kept as it is. An upload is dropped: no image needs it, and
+/// without its record its repository is unknown.
 pub fn keeps(key: &str) -> bool {
     !key.starts_with(UPLOADS)
 }
 
-/// The records of format 2 that take the place of one of format 1. Each has the time that the old one had,
-/// and `now` if it had none.
+/// The records of format 2 that replace a record of format 1. They keep the time of the old record. If it had
+/// none, they get `now`.
 pub fn convert(key: &str, value: &Bytes, now: Timestamp) -> Result<Vec<Converted>, Unconvertible> {
     if key == STORE_ID {
         return Ok(vec![Converted {
@@ -104,7 +104,7 @@ pub fn convert(key: &str, value: &Bytes, now: Timestamp) -> Result<Vec<Converted
     }
 }
 
-/// A record that says the same in both formats.
+/// Converts a record whose fields are the same in both formats.
 fn same<T: Stored + DeserializeOwned>(
     key: &str,
     value: &Bytes,
@@ -118,7 +118,7 @@ fn same<T: Stored + DeserializeOwned>(
     )?])
 }
 
-/// Nothing is lost with a mark that cannot be read. A mark only says where to look.
+/// An unreadable entry is replaced. Nothing is lost, because an entry is only a hint.
 fn mark(key: &str, value: &Bytes, now: Timestamp) -> Result<Converted, Error> {
     let record = match serde_json::from_slice::<Old<Mark>>(value) {
         Ok(old) => old.record,
@@ -164,7 +164,7 @@ fn manifest(
     Ok(converted)
 }
 
-/// An upload expires as long after the store took its record as it did after its last chunk.
+/// Gives the session the time of its last chunk, so the upload expires when it would have expired before.
 fn session(id: &UploadId, value: &Bytes, now: Timestamp) -> Result<Converted, Unconvertible> {
     let old: Old<OldSession> = serde_json::from_slice(value)?;
     let OldSession {
@@ -199,7 +199,7 @@ fn written<T: Stored>(key: &Key<T>, record: &T, written: Timestamp) -> Result<Co
     })
 }
 
-/// A record of format 1: what it says, its format, and in some kinds of record when it was written.
+/// A record of format 1 with its format and, for some kinds of record, the time when it was written.
 #[derive(Deserialize)]
 struct Old<T> {
     #[serde(rename = "format")]
@@ -210,7 +210,8 @@ struct Old<T> {
 }
 
 impl<T> Old<T> {
-    /// Never later than `now`: nothing may be young for ever because a clock was wrong once.
+    /// Never later than `now`. Otherwise a record from a clock that was ahead would not become old for a long
+    /// time.
     fn at(&self, now: Timestamp) -> Timestamp {
         self.at.map_or(now, Timestamp::from_millis).min(now)
     }

@@ -1,5 +1,5 @@
-//! Deleting manifests and tags (distribution-spec, Deleting Manifests, Deleting Tags), and finishing what was
-//! cut short.
+//! Deletes manifests and tags (distribution-spec, Deleting Manifests, Deleting Tags), and finishes
+//! interrupted deletions and pushes.
 //!
 //! A deletion by digest has these steps. The record of the manifest goes last, so it explains every entry
 //! that still leads to it.
@@ -24,13 +24,13 @@ use crate::oci::{Condition, Digest, Reference, RepositoryName, Tag};
 use crate::storage::{Failure, Show};
 
 impl Registry {
-    /// By digest, the manifest and every tag on it; by tag, that tag alone.
+    /// By digest, deletes the manifest and all its tags. By tag, deletes only that tag.
     pub async fn delete_manifest(&self, permit: &Permit<Delete>, reference: &Reference) -> Result<(), Error> {
         self.delete_manifest_if(Condition::default(), permit, reference)
             .await
     }
 
-    /// The same on a condition about what a tag leads to now. What a digest leads to cannot change.
+    /// Like [`delete_manifest`](Self::delete_manifest), if the condition on the current digest holds.
     pub async fn delete_manifest_if(
         &self,
         condition: Condition,
@@ -62,8 +62,8 @@ impl Registry {
         .await
     }
 
-    /// Finishes deletions of manifests that a crash cut short, and takes away manifests whose push was cut
-    /// short. Call it before the store serves anybody. Returns how many it finished.
+    /// Finishes deletions that a crash interrupted, and removes manifests whose push a crash interrupted.
+    /// Call this before the first request. Returns how many it finished.
     pub async fn finish_what_a_crash_left(&self) -> Result<usize, Error> {
         self.freeing().finish_all().await
     }
@@ -103,7 +103,7 @@ impl Registry {
         }
     }
 
-    /// The marker goes last: as long as it stands, the next start comes back to the repository.
+    /// Deletes the marker last, because the next start looks only for manifests with a marker.
     async fn finish_marker(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
         self.leave(repository).await?;
         let marker = keys::deletion(repository, digest);
@@ -114,8 +114,8 @@ impl Registry {
         Ok(matches!(judged, Judged::Taken))
     }
 
-    /// Deletes a manifest whose push failed, or whose deletion was cut short. The push may have put the
-    /// repository into the catalogue.
+    /// Deletes a manifest whose push failed or whose deletion was interrupted. The push may have added the
+    /// repository to the catalogue.
     pub(super) async fn give_up(
         &self,
         repository: &RepositoryName,
@@ -130,7 +130,7 @@ impl Registry {
         Ok(buried)
     }
 
-    /// With `only_tag` it refuses to take more than one tag along.
+    /// With `only_tag`, the deletion is rejected if the manifest has more than one tag.
     async fn delete_by_digest(
         &self,
         repository: &RepositoryName,
@@ -150,12 +150,13 @@ impl Registry {
                 Some(found) if found.record.is_readable() => {
                     self.delete_committed(repository, digest, only_tag, found).await
                 }
-                // Another deletion is under way or was cut short. Help it.
+                // Another deletion is under way or was interrupted. Finish it.
                 Some(found) if !found.record.counts() => Ok(self
                     .bury(repository, digest, &found.base(), &found.record)
                     .await?
                     .then_some(true)),
-                // Nobody sees it yet. Its push may have been cut short; one that is alive starts again.
+                // The manifest is still being pushed, so readers do not see it. If the push was interrupted,
+                // this removes its remains. If it still runs, it starts again.
                 Some(found) => Ok(self
                     .give_up(repository, digest, &found.base(), &found.record)
                     .await?
@@ -166,9 +167,9 @@ impl Registry {
         .await
     }
 
-    /// Makes a manifest that nobody can read `dying`. Nobody comes to rely on it meanwhile without writing it
-    /// anew. The entries that led from its children and its subject to it are not known, and remain: they are
-    /// hints.
+    /// Makes an unreadable manifest `dying`. This is safe, because a client that relies on the manifest
+    /// rewrites it first. The manifest's children and subject are unknown, so their entries for it remain.
+    /// Entries are only hints.
     async fn hide_damaged(
         &self,
         repository: &RepositoryName,
@@ -198,7 +199,7 @@ impl Registry {
         let key = keys::manifest(repository, digest);
         let mut base = found.base();
         let condemned = found.record.condemned();
-        // Most refusals are known without a write.
+        // Most rejections are found before anything is written.
         if let Some(why) = self.forbids_deletion(repository, digest, only_tag).await? {
             return Err(why);
         }
@@ -225,7 +226,7 @@ impl Registry {
             .then_some(true))
     }
 
-    /// An index that lists the manifest, or tags that would go with it.
+    /// Why the manifest must not be deleted: an index lists it, or it has more than one tag.
     async fn forbids_deletion(
         &self,
         repository: &RepositoryName,
@@ -249,7 +250,7 @@ impl Registry {
             let Ok(tag) = entries.prefix().rest(&key).parse::<Tag>() else {
                 continue;
             };
-            // A tag that cannot be read leads nowhere.
+            // An unreadable tag points at no manifest.
             let target = unless_unreadable(self.tag_target(repository, &tag).await)?.flatten();
             found += usize::from(target.as_ref() == Some(digest));
             if found > 1 {
@@ -259,8 +260,8 @@ impl Registry {
         Ok(false)
     }
 
-    /// Names an index of the repository, committed or being pushed, that lists the manifest. If there is
-    /// none, names one that cannot be read and was pushed with it.
+    /// Finds an index of the repository, committed or being pushed, that lists the manifest. If there is
+    /// none, finds an unreadable index that may list it.
     async fn listed_by(&self, repository: &RepositoryName, child: &Digest) -> Result<Option<Error>, Error> {
         let mut entries = self.records.keys(keys::indexes(repository, child), Show::All);
         let mut unreadable = None;
@@ -277,8 +278,8 @@ impl Registry {
         Ok(unreadable)
     }
 
-    /// Deletes the manifest and everything that leads to it. `false` if the record has changed; then nothing
-    /// is deleted.
+    /// Deletes the manifest and all entries for it. `false` if the record has changed; then nothing is
+    /// deleted.
     pub(super) async fn bury(
         &self,
         repository: &RepositoryName,
@@ -303,11 +304,11 @@ impl Registry {
         self.records.clear_alike(&entries, || self.counts(&key)).await?;
         // This fails if the manifest was pushed again meanwhile.
         let gone = change(&key, Some(&base), None)?;
-        // A push that failed clears the marker too. It may have begun on top of a deletion, which keeps the
-        // marker of a dying manifest.
+        // A failed push also clears the marker, because it may have started on top of a deletion that had set
+        // one.
         let mut last = vec![marker];
         if record.is_readable() || !record.counts() {
-            // The marker goes last: as long as it stands, the next start comes back to the repository.
+            // The marker is deleted last, so that the next start finishes an interrupted deletion.
             last.insert(0, keys::in_catalog(repository.as_str()));
         }
         let marker = last.len() - 1;
@@ -387,7 +388,7 @@ impl Registry {
         let mut changes = Vec::new();
         for (_, tag) in tags {
             let key = keys::tag(repository, tag);
-            // A tag that cannot be read leads nowhere, and must not keep the others.
+            // An unreadable tag is skipped, so that it does not prevent the deletion of the others.
             let found = unless_unreadable(self.records.read(&key).await)?.flatten();
             if let Some(found) = found.filter(|found| found.record.target() == Some(digest)) {
                 changes.push(change(&key, Some(&found.base()), None)?);
@@ -399,7 +400,7 @@ impl Registry {
         }
         let back: Vec<_> = tags.iter().map(|(key, _)| key.clone()).collect();
         let points_there = async |place: usize| match tags.get(place) {
-            // The entry of a tag that cannot be read stays, for whoever repairs the tag.
+            // The entry of an unreadable tag stays, because the tag may be repaired.
             Some((_, tag)) => Ok(unless_unreadable(self.tag_target(repository, tag).await)?
                 .is_none_or(|target| target.as_ref() == Some(digest))),
             None => Ok(false),
@@ -422,7 +423,7 @@ impl Registry {
         Ok(found.is_some_and(|found| !found.record.counts()))
     }
 
-    /// Takes the repository out of the catalogue if nothing keeps it there.
+    /// Removes the repository from the catalogue if it has no manifests and no uploads.
     pub(super) async fn leave(&self, repository: &RepositoryName) -> Result<(), Error> {
         self.records
             .clear(&keys::in_catalog(repository.as_str()), || {
@@ -443,7 +444,7 @@ impl Registry {
     }
 }
 
-/// The entries that lead from the children of an index to it.
+/// The entries of an index under each of its children.
 pub(super) fn listed(
     repository: &RepositoryName,
     digest: &Digest,
@@ -457,7 +458,8 @@ pub(super) fn listed(
         .collect()
 }
 
-/// A record that cannot be finished does not stop the others, unless the store takes no changes at all.
+/// Logs a failure, so that one record does not stop the others. Returns the error if the store accepts no
+/// changes at all.
 fn unless_damaged<T>(key: &Key<T>, done: Result<bool, Error>) -> Result<bool, Error> {
     match done {
         Err(why @ Error::Storage(Failure::Full | Failure::Stopped | Failure::Busy)) => Err(why),

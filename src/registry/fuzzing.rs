@@ -1,5 +1,5 @@
-//! Doors for the fuzzer. What lies in a store may have been damaged or planted, and is parsed by types that
-//! nobody else sees. The registry itself uses nothing of this.
+//! Entry points for the fuzzer. It tests the private types that parse the content of a store, because that
+//! content may be damaged or forged. The registry itself does not use them.
 
 use super::hashing::Hasher;
 use super::keys::Entry;
@@ -15,8 +15,8 @@ use super::states::usage::UsageRecord;
 use crate::oci::Algorithm;
 use bytes::Bytes;
 
-/// The kinds of record that a value can be read as, and whether each says the same once it is written and
-/// read again.
+/// The kinds of record that the value can be decoded as, and for each whether it stays the same when it is
+/// encoded and decoded again.
 #[doc(hidden)]
 #[must_use]
 pub fn records_read(value: &[u8]) -> Vec<(&'static str, bool)> {
@@ -37,7 +37,7 @@ pub fn records_read(value: &[u8]) -> Vec<(&'static str, bool)> {
         .collect()
 }
 
-/// The key that is made of what a key leads to, if it leads anywhere.
+/// Parses a key and formats it again. `None` if no record has such a key.
 #[doc(hidden)]
 #[must_use]
 pub fn key_rewritten(key: &str) -> Option<String> {
@@ -47,8 +47,8 @@ pub fn key_rewritten(key: &str) -> Option<String> {
     }
 }
 
-/// The state of a hash that was taken up again from `state` after `length` bytes, if it can be. It is then
-/// carried on, as by an upload.
+/// Restores the hash state over `length` bytes and encodes it again. `None` if it cannot be restored. Also
+/// continues the hash, as an upload would.
 #[doc(hidden)]
 #[must_use]
 pub fn hash_state_rewritten(algorithm: Algorithm, state: &str, length: u64) -> Option<String> {

@@ -1,4 +1,4 @@
-//! Hashing that can be laid down and taken up again: an upload's hash state is part of its session, so it
+//! Hashing that can be interrupted and continued. An upload's hash state is part of its session, so it
 //! survives a restart.
 
 use crate::oci::{Algorithm, Digest};
@@ -77,7 +77,7 @@ pub(super) fn digest_of(algorithm: Algorithm, bytes: &[u8]) -> Digest {
     hasher.digest()
 }
 
-/// A hash that goes along with a write, and comes back from it.
+/// A hash that is computed while bytes are written.
 pub(super) struct Hashing(Arc<Mutex<Option<Hasher>>>);
 
 impl Hashing {
@@ -85,7 +85,7 @@ impl Hashing {
         Self(Arc::new(Mutex::new(Some(hasher))))
     }
 
-    /// Hashes what it is shown.
+    /// A callback that hashes the bytes as they are written.
     pub(super) fn look(&self) -> Look {
         let hasher = self.0.clone();
         Box::new(move |bytes| {
@@ -95,14 +95,14 @@ impl Hashing {
         })
     }
 
-    /// To be called when the write is over.
+    /// Returns the hash. Call this after the write.
     pub(super) fn end(self) -> Option<Hasher> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
-/// How many bytes a state is the state after: behind the words of the hash stands how many blocks it has
-/// taken in, and then how much of the next one has come.
+/// The number of bytes that a hash state covers. After the words of the hash, the state has the number of
+/// complete blocks, then the number of bytes in the next block.
 fn hashed(state: &[u8], words: usize, counter: usize, block: u128) -> Option<u128> {
     let (count, rest) = state.get(words..)?.split_at_checked(counter)?;
     let mut blocks = [0; 16];
@@ -112,7 +112,7 @@ fn hashed(state: &[u8], words: usize, counter: usize, block: u128) -> Option<u12
         .checked_add(u128::from(*rest.first()?))
 }
 
-/// No upload has so many bytes, and SHA-256 cannot count many times as many.
+/// More bytes than any upload has, and well below the limit of SHA-256.
 const LONGEST: u64 = 1 << 60;
 
 fn restore<T: SerializableState>(state: &[u8]) -> Option<T> {

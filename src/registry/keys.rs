@@ -1,6 +1,6 @@
-//! Where each record lies, and what kind of record lies there. A repository's name ends with `!`, which sorts
-//! before every character of a name: the order of the keys is the order of the names, and no name is a prefix
-//! of another's keys.
+//! The keys of all records, and the type of the record under each key. A repository's name ends with `!`,
+//! which sorts before every character of a name. So keys sort in the order of the names, and the keys of one
+//! repository never begin with the prefix of another.
 //!
 //! | key | record |
 //! |---|---|
@@ -9,16 +9,16 @@
 //! | `c/<repository>!` | the catalogue's entry |
 //! | `u/<repository>!/<upload>` | an upload under way |
 //! | `x/<repository>!/<algorithm>/<hex>` | a manifest is being deleted |
-//! | `q/<repository>!` | what the repository occupies |
+//! | `q/<repository>!` | the usage of a repository |
 //! | `r/<repository>!/m/<algorithm>/<hex>` | a manifest |
 //! | `r/<repository>!/t/<tag>` | a tag |
-//! | `r/<repository>!/h/<tag>/<16 hex>` | a tag's record that was replaced, by its number in the sequence |
-//! | `r/<repository>!/k/<algorithm>/<hex>/<tag>` | from a manifest to a tag that may be on it |
-//! | `r/<repository>!/s/<algorithm>/<hex>/<algorithm>-<hex>` | from a subject to a manifest that may refer to it |
-//! | `r/<repository>!/i/<algorithm>/<hex>/<algorithm>-<hex>` | from a manifest to an index that may list it |
-//! | `r/<repository>!/p/<algorithm>/<hex>` | who pulled a manifest |
-//! | `h/probe` | nothing; asked for to find out whether the store works |
-//! | [`STORE_ID`] | the store's own name |
+//! | `r/<repository>!/h/<tag>/<16 hex>` | an earlier record of a tag, by its sequence number |
+//! | `r/<repository>!/k/<algorithm>/<hex>/<tag>` | an entry from a manifest to a tag that may point at it |
+//! | `r/<repository>!/s/<algorithm>/<hex>/<algorithm>-<hex>` | an entry from a subject to a manifest that may refer to it |
+//! | `r/<repository>!/i/<algorithm>/<hex>/<algorithm>-<hex>` | an entry from a manifest to an index that may list it |
+//! | `r/<repository>!/p/<algorithm>/<hex>` | the pulls of a manifest |
+//! | `h/probe` | an empty record for the readiness probe |
+//! | [`STORE_ID`] | the store's own ID |
 
 use super::states::blob::BlobRecord;
 use super::states::link::LinkRecord;
@@ -35,13 +35,13 @@ use crate::storage::STORE_ID;
 use std::fmt;
 use std::marker::PhantomData;
 
-/// Where a record of type `T` lies.
+/// The key of a record of type `T`.
 pub(super) struct Key<T> {
     text: String,
     kind: PhantomData<fn() -> T>,
 }
 
-/// What the keys of several records of type `T` begin with.
+/// A prefix of the keys of records of type `T`.
 pub(super) struct Prefix<T> {
     text: String,
     kind: PhantomData<fn() -> T>,
@@ -76,7 +76,7 @@ impl<T> Prefix<T> {
         Key::new(format!("{}{rest}", self.text))
     }
 
-    /// What follows it in a key; empty if the key is not one of its own.
+    /// The part of the key after this prefix. Empty if the key has another prefix.
     pub(super) fn rest<'a>(&self, key: &'a Key<T>) -> &'a str {
         key.text.strip_prefix(&self.text).unwrap_or_default()
     }
@@ -131,7 +131,7 @@ pub(super) fn all_links() -> Prefix<LinkRecord> {
     Prefix::new(LINKS.to_owned())
 }
 
-/// Everyone who links the blob lies under this prefix.
+/// The links of all repositories to the blob.
 pub(super) fn links(digest: &Digest) -> Prefix<LinkRecord> {
     Prefix::new(format!("{LINKS}{}/", spread(digest)))
 }
@@ -160,12 +160,12 @@ pub(super) fn upload(repository: &RepositoryName, id: &UploadId) -> Key<Session>
     uploads(repository).key(id)
 }
 
-/// Of the manifests that are being deleted anywhere.
+/// The markers of all manifests that are being deleted.
 pub(super) fn all_deletions() -> Prefix<Mark> {
     Prefix::new(DELETIONS.to_owned())
 }
 
-/// Of the manifests of this repository that are being deleted.
+/// The markers of this repository's manifests that are being deleted.
 pub(super) fn deletions(repository: &RepositoryName) -> Prefix<Mark> {
     Prefix::new(format!("{DELETIONS}{repository}!/"))
 }
@@ -178,7 +178,7 @@ pub(super) fn usage(repository: &str) -> Key<UsageRecord> {
     Key::new(format!("{USAGE}{repository}!"))
 }
 
-/// Whatever is kept by repository, of all of them.
+/// The records that are kept by repository, for all repositories.
 pub(super) fn all_of_repositories<T>() -> Prefix<T> {
     Prefix::new(REPOSITORIES.to_owned())
 }
@@ -199,7 +199,7 @@ pub(super) fn tag(repository: &RepositoryName, tag: &Tag) -> Key<TagRecord> {
     tags(repository).key(tag)
 }
 
-/// The events of a tag that are over lie under this prefix, in their order.
+/// The earlier records of a tag, in the order of its events.
 pub(super) fn history(repository: &RepositoryName, tag: &Tag) -> Prefix<TagRecord> {
     of_repository(repository, format_args!("h/{tag}/"))
 }
@@ -208,7 +208,7 @@ pub(super) fn past(repository: &RepositoryName, tag: &Tag, seq: u64) -> Key<TagR
     history(repository, tag).key(format_args!("{seq:016x}"))
 }
 
-/// The digest of the manifest that lies under the key.
+/// The digest of the manifest under this key.
 pub(super) fn manifest_of(key: &Key<ManifestRecord>) -> Option<Digest> {
     match Entry::parse(key.as_str()) {
         Some(Entry::Manifest(_, digest)) => Some(digest),
@@ -216,7 +216,7 @@ pub(super) fn manifest_of(key: &Key<ManifestRecord>) -> Option<Digest> {
     }
 }
 
-/// The tags that may stand on a manifest lie under this prefix.
+/// Entries for the tags that may point at a manifest.
 pub(super) fn back_references(repository: &RepositoryName, digest: &Digest) -> Prefix<Mark> {
     of_repository(repository, format_args!("k/{}/", path(digest)))
 }
@@ -225,7 +225,7 @@ pub(super) fn back_reference(repository: &RepositoryName, digest: &Digest, tag: 
     back_references(repository, digest).key(tag)
 }
 
-/// The manifests that may have this subject lie under this prefix.
+/// Entries for the manifests that may have this subject.
 pub(super) fn referrers(repository: &RepositoryName, subject: &Digest) -> Prefix<Mark> {
     of_repository(repository, format_args!("s/{}/", path(subject)))
 }
@@ -234,7 +234,7 @@ pub(super) fn referrer(repository: &RepositoryName, subject: &Digest, referrer: 
     referrers(repository, subject).key(name(referrer))
 }
 
-/// The indexes that may list this manifest lie under this prefix.
+/// Entries for the indexes that may list this manifest.
 pub(super) fn indexes(repository: &RepositoryName, child: &Digest) -> Prefix<Mark> {
     of_repository(repository, format_args!("i/{}/", path(child)))
 }
@@ -256,7 +256,7 @@ fn path(digest: &Digest) -> impl fmt::Display {
     format!("{}/{}", digest.algorithm(), digest.hex())
 }
 
-/// A digest as the last part of a key whose parts before hold another one.
+/// A digest as one part of a key.
 fn name(digest: &Digest) -> impl fmt::Display {
     format!("{}-{}", digest.algorithm(), digest.hex())
 }
@@ -282,7 +282,7 @@ pub(super) fn digest_of(rest: &str) -> Option<Digest> {
     format!("{algorithm}:{hex}").parse().ok()
 }
 
-/// What a key leads to, for whoever reads all of them.
+/// The meaning of a key.
 pub(super) enum Entry {
     Blob(Digest),
     Link(Digest, RepositoryName),
@@ -292,27 +292,27 @@ pub(super) enum Entry {
     Usage(RepositoryName),
     Manifest(RepositoryName, Digest),
     Tag(RepositoryName, Tag),
-    /// A tag's record that was replaced, and its number.
+    /// An earlier record of a tag, and its sequence number.
     Past(RepositoryName, Tag, u64),
-    /// From a manifest to a tag that is on it.
+    /// A manifest and a tag that may point at it.
     BackReference(RepositoryName, Digest, Tag),
     /// A subject and its referrer.
     Referrer(RepositoryName, Digest, Digest),
     /// A child and its index.
     Index(RepositoryName, Digest, Digest),
     Pulls(RepositoryName, Digest),
-    /// The probe, or the store's name.
+    /// The probe's record or the store's ID.
     Own,
 }
 
 impl Entry {
-    /// `None` for what is not the key of a record.
+    /// `None` if no record has such a key.
     pub(super) fn parse(key: &str) -> Option<Self> {
         if [PROBE, STORE_ID].contains(&key) {
             return Some(Self::Own);
         }
         let found = Self::parse_parts(key)?;
-        // Nothing else leads there: two keys with one meaning would be two records of one thing.
+        // Only the canonical key is accepted. Otherwise two keys could mean the same record.
         (found.key() == key).then_some(found)
     }
 
@@ -326,7 +326,7 @@ impl Entry {
         Some(match kind {
             BLOBS => Self::Blob(spread_digest_of(rest)?),
             LINKS => {
-                // The repository may have slashes; what stands before it has three.
+                // The repository's name may contain slashes, so it begins after the third slash.
                 let end = rest.match_indices('/').nth(2)?.0;
                 let (digest, repository) = rest.split_at_checked(end)?;
                 Self::Link(
@@ -373,7 +373,7 @@ impl Entry {
         })
     }
 
-    /// The key that leads to it.
+    /// The key with this meaning.
     pub(super) fn key(&self) -> String {
         match self {
             Self::Blob(digest) => blob(digest).text,
@@ -399,7 +399,7 @@ fn of_one_repository(rest: &str) -> Option<(RepositoryName, &str)> {
     Some((repository.parse().ok()?, rest))
 }
 
-/// Of `<algorithm>/<2 hex>/<hex>`.
+/// Parses `<algorithm>/<2 hex>/<hex>`.
 fn spread_digest_of(rest: &str) -> Option<Digest> {
     let (algorithm, rest) = rest.split_once('/')?;
     let (_, hex) = rest.split_once('/')?;

@@ -1,14 +1,14 @@
-//! Large manifests take turns. What is made of one while it is pushed, read or listed is several times its
-//! size, so few are in hand at the same time, by their bytes. Reading one takes milliseconds of a processor,
-//! and happens where it keeps no request waiting.
+//! Limits how many large manifests are processed at the same time. Pushing, reading or listing one takes
+//! several times its size in memory, so their total size is bounded. Reading one takes milliseconds of
+//! processor time, so it runs on a thread where it does not delay other requests.
 
 use super::Error;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// More bytes than this are a large manifest.
+/// A manifest with more bytes than this is large.
 pub(super) const LARGE: usize = 64 * 1024;
-/// The bytes that are in hand at the same time: two of the largest manifests.
+/// How many bytes are processed at the same time: two manifests of the maximum size.
 const IN_HAND: usize = 2 * crate::limits::MANIFEST_BYTES;
 const UNIT: usize = 1024;
 
@@ -16,7 +16,7 @@ const UNIT: usize = 1024;
 #[derive(Clone)]
 pub(super) struct Turns(Arc<Semaphore>);
 
-/// Ends when it is dropped. `None` for what is not large.
+/// A turn ends when it is dropped. `None` if the manifest is not large.
 pub(super) type Turn = Option<OwnedSemaphorePermit>;
 
 impl Turns {
@@ -24,24 +24,25 @@ impl Turns {
         Self(Arc::new(Semaphore::new(IN_HAND / UNIT)))
     }
 
-    /// In the order of asking. Whoever has a turn must not wait for another one of the same kind.
+    /// Turns are given in the order of the calls. A task that holds a turn must not wait for another one of
+    /// the same `Turns`, because that could deadlock.
     pub(super) async fn take(&self, bytes: usize) -> Turn {
         if bytes <= LARGE {
             return None;
         }
         let units = u32::try_from(bytes.min(IN_HAND) / UNIT).unwrap_or(u32::MAX);
-        // It is never closed.
+        // The semaphore is never closed.
         self.0.clone().acquire_many_owned(units).await.ok()
     }
 
-    /// How many bytes are in hand.
+    /// How many bytes are being processed.
     #[cfg(test)]
     pub(super) fn in_hand(&self) -> usize {
         IN_HAND - self.0.available_permits() * UNIT
     }
 }
 
-/// Runs `work` on so many bytes, elsewhere if they are many.
+/// Runs `work`, which processes this many bytes. Many bytes are processed on a blocking thread.
 pub(super) async fn worked<T: Send + 'static>(
     bytes: usize,
     work: impl FnOnce() -> T + Send + 'static,

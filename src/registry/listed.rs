@@ -1,5 +1,4 @@
-//! What is kept in memory of a manifest that a list may have. A large manifest would be too much for the
-//! little that is listed of it.
+//! The parts of a manifest that lists need. Caching these instead of whole manifests saves memory.
 
 use super::Error;
 use super::keys::Key;
@@ -16,7 +15,7 @@ const SHORT: usize = 8 * 1024;
 pub(super) struct Listed {
     /// Bytes of the record.
     pub(super) length: usize,
-    /// `None` if it has no subject or readers do not see it.
+    /// `None` if the manifest has no subject or is not readable.
     pub(super) referring: Option<Referring>,
 }
 
@@ -27,7 +26,7 @@ pub(super) struct Referring {
     /// Bytes of the manifest.
     pub(super) size: u64,
     pub(super) artifact_type: Option<String>,
-    /// `None` if they are read from the record only for an answer that has them.
+    /// `None` if the header is long. Then they are read only for an answer that includes them.
     pub(super) annotations: Option<Annotations>,
 }
 

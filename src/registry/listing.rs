@@ -13,7 +13,7 @@ use std::collections::HashSet;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
     pub entries: Vec<String>,
-    /// There are entries behind the last one.
+    /// Whether there are more entries after the last one.
     pub more: bool,
 }
 
@@ -46,14 +46,14 @@ impl Registry {
             .of(limit.saturating_add(1));
         let mut entries = Vec::new();
         while entries.len() <= limit && !pages.is_over() {
-            // Before the tags: a deletion that ends meanwhile takes its marker along.
+            // Read before the tags, because a deletion that ends in between also deletes its marker.
             let deletions = self.deletions(repository).await?;
             let Some(keys) = pages.next().await? else { break };
             let mut tags: Vec<String> = keys.iter().map(|key| prefix.rest(key).to_owned()).collect();
             if !deletions.is_empty() {
                 let going = self.going(repository, &tags, &deletions).await?;
-                // What a deletion took since the tags were listed is not among those that point at its
-                // manifest any more.
+                // A tag that was deleted after the first listing no longer points at the manifest, so `going`
+                // lacks it. The second listing removes it.
                 let there = self.tags_up_to(&prefix, &from, &tags).await?;
                 tags.retain(|tag| there.contains(tag) && !going.contains(tag));
             }
@@ -65,8 +65,8 @@ impl Registry {
         Ok(Page { entries, more })
     }
 
-    /// Finds those of the sorted `tags` that point at a manifest that is being deleted. Mostly no manifest
-    /// is, and this is one list of markers. Otherwise only the tags that such a manifest names are read.
+    /// Finds those of the sorted `tags` that point at a manifest that is being deleted. Usually there is no
+    /// such manifest, and only markers are listed. Otherwise only the tags of that manifest are read.
     async fn going(
         &self,
         repository: &RepositoryName,
@@ -75,7 +75,7 @@ impl Registry {
     ) -> Result<HashSet<String>, Error> {
         let mut going = HashSet::new();
         for digest in deletions {
-            // A record that cannot be read hides nothing.
+            // An unreadable manifest hides no tags.
             if unless_unreadable(self.is_dying(repository, digest).await)? == Some(true) {
                 self.add_tags_on(repository, digest, tags, &mut going).await?;
             }

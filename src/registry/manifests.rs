@@ -25,13 +25,13 @@ pub struct StoredManifest {
     pub subject: Option<Digest>,
 }
 
-/// A manifest was accepted.
+/// The result of an accepted push.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pushed {
     pub digest: Digest,
     /// For `OCI-Subject`.
     pub subject: Option<Digest>,
-    /// What the manifest refers to and the repository lacks, where policy accepts that.
+    /// Content that the manifest refers to and the repository does not have, if the repository is sparse.
     pub missing: Vec<Digest>,
 }
 
@@ -39,9 +39,9 @@ pub struct Pushed {
 struct Pushing {
     record: ManifestRecord,
     manifest: Manifest,
-    /// The sizes of what it refers to are compared.
+    /// Whether the sizes in its descriptors are checked.
     checked: bool,
-    /// Until the push has ended, whatever becomes of the client.
+    /// Held until the push ends, even if the client disconnects.
     _turn: Turn,
 }
 
@@ -62,8 +62,8 @@ impl Registry {
         }
     }
 
-    /// Accepts a manifest whose content the repository holds; its subject may be absent. Whether policy lets
-    /// the tag be made or moved is decided by the write of the tag itself.
+    /// Accepts a manifest if the repository has all content that it refers to, except its subject. The write
+    /// of the tag decides whether policy allows creating or moving the tag.
     pub async fn put_manifest(
         &self,
         permit: &Permit<Write>,
@@ -75,8 +75,8 @@ impl Registry {
             .await
     }
 
-    /// The same on a condition about what the reference leads to now. For a tag it is judged by the write
-    /// that moves the tag.
+    /// Like [`put_manifest`](Self::put_manifest), if the condition on the reference's current digest holds.
+    /// For a tag, the write that moves the tag checks the condition.
     pub async fn put_manifest_if(
         &self,
         condition: &Condition,
@@ -135,7 +135,7 @@ impl Registry {
         };
         let Reference::Tag(tag) = reference else {
             if !permit.may_create() || !condition.is_empty() {
-                // One that cannot be read is there all the same, and this push makes it whole.
+                // An unreadable manifest exists too, and this push repairs it.
                 let stored = unless_unreadable(self.stored(permit.repository(), &pushed.digest).await)?;
                 let stored = stored.map_or_else(
                     || Some(pushed.digest.clone()),
@@ -156,8 +156,7 @@ impl Registry {
             })
             .await;
         };
-        // A tag that may not be written is refused before the manifest is stored; the write below decides all
-        // the same.
+        // This rejects the push before the manifest is stored. The write of the tag checks again.
         self.check_tag(condition, permit, tag, &pushed.digest).await?;
         let registry = self.clone();
         let condition = condition.clone();
@@ -184,7 +183,7 @@ impl Registry {
         let written = AtomicBool::new(false);
         until_settled(|| async {
             let missing = self.commit(permit.repository(), digest, pushed).await?;
-            // The condition held when the tag was written, and would now meet this push's own tag.
+            // After the first write the tag is this push's own, so the condition must not be checked again.
             let condition = if written.load(Ordering::SeqCst) {
                 &met
             } else {
@@ -192,13 +191,13 @@ impl Registry {
             };
             self.write_tag(condition, permit, tag, digest).await?;
             written.store(true, Ordering::SeqCst);
-            // If the manifest is gone, it was deleted meanwhile.
+            // If the manifest was deleted meanwhile, the push starts again.
             Ok(self.stays(permit.repository(), digest).await?.then_some(missing))
         })
         .await
     }
 
-    /// The manifest itself was not found: does the repository exist?
+    /// The error for a manifest that was not found: either the repository or only the manifest is unknown.
     pub(super) async fn unknown_manifest(&self, repository: &RepositoryName) -> Result<Error, Error> {
         let exists = self
             .records
@@ -241,7 +240,7 @@ impl Registry {
                 return Ok(None);
             };
             let found = self.stored(repository, &digest).await?;
-            // The tag may have moved, and the old manifest gone, between the two reads.
+            // Between the two reads the tag may have moved and the old manifest may have been deleted.
             if found.is_some() || before.as_ref() == Some(&digest) {
                 return Ok(found);
             }
@@ -249,9 +248,9 @@ impl Registry {
         }
     }
 
-    /// Announces the manifest, which keeps collectors away from what it needs, looks whether all of that is
-    /// there, and commits. One that is committed already must have what it needs as well. Answers with what
-    /// is missing, where that is accepted.
+    /// Announces the manifest, which protects what it needs from collectors, then checks that all of it
+    /// exists, and commits. A manifest that is already committed is checked as well. Returns what is missing,
+    /// if the repository is sparse.
     async fn commit(
         &self,
         repository: &RepositoryName,
@@ -274,7 +273,7 @@ impl Registry {
                 .as_ref()
                 .is_some_and(|found| self.records.is_old(found.written));
             let found = found.map(|found| found.record);
-            // The deletion that is under way is finished first: else it would stop, and leave some of its
+            // A deletion that is under way is finished first. Otherwise it would stop and leave some of its
             // tags on the new manifest.
             if found.as_ref().is_some_and(|found| !found.counts()) {
                 self.untag(repository, digest).await?;
@@ -283,8 +282,8 @@ impl Registry {
         };
         let announced = match self.records.change_after(&key, announce).await {
             Err(why) if why.is_damage() => {
-                // Its deletion may have been under way. Otherwise its tags must stay even if this push is
-                // refused, so it is committed at once.
+                // If there is a marker, the damaged manifest was being deleted, and the deletion continues.
+                // Otherwise its tags must stay even if this push is rejected, so it is committed at once.
                 let going = self
                     .records
                     .is_marked(&keys::deletion(repository, digest))
@@ -302,8 +301,8 @@ impl Registry {
         let (record, base) = match announced {
             (manifest::Found::Pending(record), Some(base)) => (record.sparse(sparse), base),
             (manifest::Found::Committed(found), base) => {
-                // An earlier version kept less of what the manifest needs, or the repository had a child of
-                // an index as another kind.
+                // The record may name less than this push needs, because an earlier version recorded less, or
+                // a child of an index was then stored as another kind.
                 let differs = found.header.blobs != pushed.record.header.blobs;
                 let record = if differs {
                     pushed.record.committed()
@@ -320,12 +319,12 @@ impl Registry {
                 }
                 let missing = complete?;
                 if let Some(base) = base.filter(|_| differs) {
-                    // Not earlier, so that a push that is refused leaves the record as it is. The next try
-                    // looks again at what it protects now.
+                    // The record is rewritten only now, so that a rejected push leaves it unchanged. The next
+                    // attempt checks again with the new record.
                     self.records.swap(&key, &base, &record).await?;
                     return Ok(None);
                 }
-                // Else it was deleted meanwhile, and may lack what leads to it.
+                // If it was deleted meanwhile, its entries may be missing, and the push starts again.
                 return Ok(self.stays(repository, digest).await?.then_some(missing));
             }
             (manifest::Found::Pending(_), None) => return Ok(None),
@@ -339,8 +338,8 @@ impl Registry {
             Err(refused) => Err(refused),
         };
         if committed.is_err() {
-            // A manifest that stays announced would keep others from being deleted. If it was committed all
-            // the same, this does nothing.
+            // An announced manifest would prevent the deletion of others. If the commit succeeded after all,
+            // this does nothing.
             if let Err(why) = self.give_up(repository, digest, &base, &record).await {
                 tracing::warn!(repo.name = %repository, manifest.digest = %digest, "could not remove the remains of a failed push; the next start removes them: {why}");
             }
@@ -348,9 +347,9 @@ impl Registry {
         committed
     }
 
-    /// Makes sure of all that a manifest needs and that leads to it, in this order: an index counts when the
-    /// entries of its children are written, because a deletion of a child asks for them, and they are written
-    /// before the children are read. Answers as [`Registry::commit`].
+    /// Writes the entries that lead to the manifest, and protects what it needs. The order matters: the
+    /// entries under an index's children are written before the children are read, because the deletion of a
+    /// child looks for these entries. Returns the same as [`Registry::commit`].
     async fn complete(
         &self,
         repository: &RepositoryName,
@@ -369,7 +368,8 @@ impl Registry {
         Ok(missing)
     }
 
-    /// Keeps what the manifest needs. Returns what is missing, where that is accepted.
+    /// Protects what the manifest needs. Returns what is missing if the repository is sparse. Otherwise
+    /// missing content is an error.
     async fn missing(
         &self,
         repository: &RepositoryName,
@@ -407,8 +407,8 @@ impl Registry {
         Ok(missing)
     }
 
-    /// Finds what is missing as a blob and there as a manifest, or the other way round. Pushing it again as
-    /// it was would not help.
+    /// Finds missing content that exists as the other kind: a manifest where a blob is needed, or a blob
+    /// where a manifest is needed. A client cannot fix this by pushing the content again.
     async fn of_another_kind(
         &self,
         repository: &RepositoryName,
@@ -443,8 +443,8 @@ impl Registry {
         Ok(None)
     }
 
-    /// Compares what the descriptors say with what the repository has. `held` are the sizes that are known
-    /// already.
+    /// Compares the sizes in the descriptors with those of the content. `held` has the sizes that are already
+    /// known.
     async fn check_sizes(
         &self,
         repository: &RepositoryName,
@@ -479,8 +479,8 @@ impl Registry {
         Ok(())
     }
 
-    /// A child of an index whose media type is no manifest's is a blob, unless the repository has it as a
-    /// manifest alone.
+    /// A child of an index is treated as a blob if its media type is not a manifest's, unless the repository
+    /// has it only as a manifest.
     async fn sort_children(&self, repository: &RepositoryName, manifest: &mut Manifest) -> Result<(), Error> {
         let mut blobs = Vec::new();
         let mut manifests = Vec::new();
@@ -499,7 +499,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Of a manifest that can be read.
+    /// The size of a readable manifest.
     async fn size_of_manifest(
         &self,
         repository: &RepositoryName,
@@ -512,7 +512,7 @@ impl Registry {
             .map(|found| found.record.bytes.len() as u64))
     }
 
-    /// Of a blob that the repository serves.
+    /// The size of a blob that the repository serves.
     async fn size_of_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<u64>, Error> {
         let found = unless_unreadable(self.records.look_up(&keys::link(digest, repository)).await)?.flatten();
         Ok(found
@@ -520,14 +520,14 @@ impl Registry {
             .map(|found| found.record.size))
     }
 
-    /// Whether the manifest is there from now on; one that is condemned is rescued.
+    /// Protects the manifest from collection and returns whether it exists. A condemned manifest is rescued.
     pub(super) async fn stays(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
         self.hold_manifest(repository, digest)
             .await
             .map(|size| size.is_some())
     }
 
-    /// The same with its size.
+    /// Like [`stays`](Self::stays), but returns the size.
     async fn hold_manifest(
         &self,
         repository: &RepositoryName,
@@ -541,7 +541,7 @@ impl Registry {
             );
             ManifestRecord::hold(found)
         };
-        // One that cannot be read is missing: its push writes it anew.
+        // An unreadable manifest is treated as missing, so the client pushes it again, which rewrites it.
         let there = unless_unreadable(
             self.records
                 .settle(&keys::manifest(repository, digest), step)

@@ -1,12 +1,12 @@
-//! The OCI registry core: manifests, blobs, uploads, tags and referrers over two storage traits. Knows
-//! neither HTTP nor policy; what a caller may do arrives as a [`Permit`](crate::access::Permit), and the
-//! repository is read from it.
+//! The OCI registry core: manifests, blobs, uploads, tags and referrers, stored through two storage traits.
+//! It knows neither HTTP nor policy. A caller's rights arrive as a [`Permit`](crate::access::Permit), which
+//! also names the repository.
 //!
 //! <https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md>
 //!
-//! Everything is a record that changes by compare-and-swap only, or bytes under a name that is never used
-//! twice. Several processes may work on one store but for uploads, which are claimed in this process. Reads
-//! never create anything.
+//! The store holds records, which change only by compare-and-swap, and bytes, whose names are never used
+//! twice. Several processes may share a store, except for uploads, which are claimed inside one process. A
+//! read never creates anything.
 
 mod backup;
 mod blobs;
@@ -58,15 +58,16 @@ use std::fmt;
 use std::sync::Arc;
 use typed_store::TypedStore;
 
-/// What users decide about the core.
+/// The user's settings for the core.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
-    /// Where a manifest is accepted although the repository lacks what it refers to, as mirrors need it that
-    /// fetch only some platforms.
+    /// Repositories in which a manifest is accepted although content that it refers to is missing. Mirrors
+    /// that fetch only some platforms need this.
     pub sparse: Repositories,
-    /// Where a descriptor's `size` and `data` are not checked, as mirrors of broken images need it.
+    /// Repositories in which a descriptor's `size` and `data` are not checked. Mirrors of broken images need
+    /// this.
     pub unchecked_descriptors: Repositories,
-    /// How many uploads a caller may have open; `None` for any number.
+    /// How many open uploads a caller may have. `None` means no limit.
     pub open_uploads: Option<usize>,
 }
 
@@ -77,8 +78,8 @@ pub struct Registry {
     records: TypedStore,
     bytes: Arc<dyn BlobStore>,
     claims: Arc<dyn uploads::Claims>,
-    /// Of requests with large manifests. A request that has one may read large records meanwhile, which have
-    /// turns of their own.
+    /// Turns for requests with large manifests. A request that has a turn may also read large records, which
+    /// have turns of their own.
     requests: large::Turns,
     open: uploads::OpenUploads,
 }
@@ -116,8 +117,8 @@ impl Registry {
 }
 
 impl Registry {
-    /// Whether the store reads, and takes changes and bytes. Answers with the reason if it has room for
-    /// deletions only. Writes a record the first time, and after that asks for a change that is none.
+    /// Checks that the store can be read and accepts changes and bytes. Returns the reason if the disk is
+    /// full and the store accepts only deletions. The first call writes a record; later calls change nothing.
     pub async fn check_storage(&self) -> Result<Option<Failure>, Error> {
         let key = keys::probe();
         let record = states::probe::Probe {};
@@ -131,7 +132,7 @@ impl Registry {
     }
 }
 
-/// Runs `work` to its end even if the client disconnects, so that it leaves nothing half done.
+/// Runs `work` to its end even if the client disconnects, so that nothing is left half done.
 async fn to_its_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, Error>> + Send + 'static,
 ) -> Result<T, Error> {

@@ -1,10 +1,10 @@
-//! How records are written: a first line of JSON that is the same for every record, then the record as a line
-//! of JSON, then the bytes of a manifest.
+//! The format of records: a first line of JSON that every record has, then the record as a line of JSON,
+//! then, for a manifest, its bytes.
 //!
-//! The first line has the format and a nonce that is new for every write, so no two states of a record are
-//! the same bytes. A later version adds its fields there: this version keeps what is under `more` when it
-//! writes the record again, and refuses a record whose `critical` names something, since it knows none of
-//! these names. `docs/design/records.md` has the details.
+//! The first line has the format's number and a nonce that is new for every write, so no two states of a
+//! record have the same bytes. Later versions may add fields there. This version keeps the fields under
+//! `more` when it writes the record again. It rejects a record with anything under `critical`, because it
+//! knows none of those features. `docs/design/records.md` has the details.
 
 use super::error::Error;
 use super::hashing;
@@ -28,7 +28,7 @@ use std::sync::Arc;
 
 /// A type that is kept as a record.
 pub(super) trait Stored: Sized + Send + Sync + 'static {
-    /// What follows the first line.
+    /// Appends everything after the first line.
     fn encode(&self, into: &mut Vec<u8>) -> Result<(), serde_json::Error>;
     fn decode(value: &Bytes) -> Result<Self, serde_json::Error>;
 
@@ -37,12 +37,12 @@ pub(super) trait Stored: Sized + Send + Sync + 'static {
         false
     }
 
-    /// Bytes of memory that it has beside those that it was read from.
+    /// The memory that it needs in addition to the bytes that it was read from.
     fn further_bytes(&self) -> usize {
         0
     }
 
-    /// Whether it belongs under this key, as far as the key can tell.
+    /// Whether the content matches the key.
     fn belongs_to(&self, _key: &str) -> bool {
         true
     }
@@ -143,7 +143,7 @@ impl More {
     }
 }
 
-/// The format number 2. No other number is read.
+/// The format's number, which is always 2. Other numbers are rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Format;
 
@@ -164,8 +164,7 @@ impl<'de> Deserialize<'de> for Format {
     }
 }
 
-/// What was read, or `None` and a line in the log if the record cannot be read. Other failures are the
-/// store's.
+/// Turns the error for an unreadable record into `None` and logs it. Returns all other errors.
 pub(super) fn unless_unreadable<T>(read: Result<T, Error>) -> Result<Option<T>, Error> {
     match read {
         Err(why @ Error::Unreadable { .. }) => {
@@ -184,7 +183,7 @@ fn unreadable(key: &str, why: impl Display, newer: bool) -> Error {
     }
 }
 
-/// Its value is gone.
+/// The error for a record whose value is lost.
 pub(super) fn lost(key: &str, what: &str) -> Error {
     unreadable(key, what, false)
 }
@@ -215,14 +214,15 @@ pub(super) fn decode<T: Stored>(key: &Key<T>, value: &Bytes) -> Result<(T, More)
     read(value).map_err(|why| unreadable(key.as_str(), why, is_newer(value)))
 }
 
-/// The same, but a record that does not belong to the key is an error too. This hashes a manifest.
+/// Like [`decode`], but also fails if the content does not match the key. For a manifest, this computes the
+/// digest.
 pub(super) fn decode_checked<T: Stored>(key: &Key<T>, value: &Bytes) -> Result<(T, More), Error> {
     let (record, more) = decode(key, value)?;
     Ok((belonging(key, record)?, more))
 }
 
-/// The same for a manifest's record without what it needs, and without its annotations if the header is
-/// longer than `most`. Returns whether they are there.
+/// Decodes only the part of a manifest's record that lists need. If the header is longer than `most`, the
+/// annotations are skipped. Returns whether they are included. Fails if the content does not match the key.
 pub(super) fn decode_brief(
     key: &Key<ManifestRecord>,
     value: &Bytes,
@@ -255,7 +255,7 @@ fn belonging<T: Stored>(key: &Key<T>, record: T) -> Result<T, Error> {
     }
 }
 
-/// Whether the first line is whole and says that this version cannot read the rest.
+/// Whether the first line is complete and says that this version cannot read the record.
 fn is_newer(value: &Bytes) -> bool {
     #[derive(Deserialize)]
     struct Said {
@@ -274,7 +274,7 @@ fn read<T: Stored>(value: &Bytes) -> Result<(T, More), serde_json::Error> {
     Ok((T::decode(&rest)?, more))
 }
 
-/// What follows the first line.
+/// Returns everything after the first line.
 fn rest(value: &Bytes) -> Result<(More, Bytes), serde_json::Error> {
     let (head, rest) = first_line(value)?;
     let head: Head = serde_json::from_slice(&head)?;
@@ -300,8 +300,8 @@ pub(super) fn hash(record: &TagRecord) -> Digest {
     hashing::digest_of(Algorithm::Sha256, &serde_json::to_vec(record).unwrap_or_default())
 }
 
-/// For the fuzzer: whether a value that decodes as this type is the same after it was encoded and decoded
-/// again.
+/// For the fuzzer: decodes the value, encodes it and decodes it again, and returns whether the record is the
+/// same. `None` if the value is not a record of this type.
 pub(super) fn survives<T: Stored + PartialEq>(value: &Bytes) -> Option<bool> {
     let (record, more) = read::<T>(value).ok()?;
     let key = Key::<T>::new(String::new());
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_of_another_format_is_not_read() {
+    fn a_record_of_another_format_is_rejected() {
         assert!(mark(r#"{"format":2,"nonce":"1"}"#).is_ok());
         let other = mark(r#"{"format":3,"nonce":"1"}"#).unwrap_err();
         assert!(
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_later_version_adds_is_carried_along_or_refused() {
+    fn fields_of_a_later_version_are_kept_and_critical_ones_are_rejected() {
         let key = Key::<Mark>::new("k".to_owned());
         let (record, more) = mark(r#"{"format":2,"nonce":"1","more":{"later":[1,{"a":"b"}]}}"#).unwrap();
         let written = encode(&key, &record, &more).unwrap().bytes;
@@ -346,14 +346,14 @@ mod tests {
     }
 
     #[test]
-    fn no_two_states_are_the_same_bytes() {
+    fn no_two_writes_of_a_record_have_the_same_bytes() {
         let key = Key::<Mark>::new("k".to_owned());
         let written = || encode(&key, &Mark::LIVE, &More::default()).unwrap().bytes;
         assert_ne!(written(), written());
     }
 
     #[test]
-    fn a_manifest_keeps_its_exact_bytes_and_is_hidden_while_nobody_may_see_it() {
+    fn a_manifest_keeps_its_exact_bytes_and_is_hidden_while_pending_or_dying() {
         let bytes = Bytes::from_static(b"{ \"schemaVersion\": 2,\n\n\"manifests\": [] }\n");
         let record = ManifestRecord::pending(&Manifest::parse(None, &bytes).unwrap(), bytes.clone());
         let key = Key::<ManifestRecord>::new("k".to_owned());

@@ -1,4 +1,4 @@
-//! What refers to a manifest by its `subject` (distribution-spec, Listing Referrers).
+//! The manifests that refer to another manifest by `subject` (distribution-spec, Listing Referrers).
 
 use super::keys::Key;
 use super::large::LARGE;
@@ -11,19 +11,19 @@ use crate::limits::{MANIFEST_BYTES, PAGE_ENTRIES, REFERRERS_SCANNED, REFERRERS_S
 use crate::oci::{Descriptor, Digest, ManifestType};
 use crate::storage::Show;
 
-/// A part of the list, small enough for one index, and found with a bounded amount of work. So it may be
-/// empty and have a next one.
+/// A page of the list. It fits into one index and takes a bounded amount of work, so it may be empty although
+/// more pages follow.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Referrers {
     pub manifests: Vec<Descriptor>,
-    /// If there may be more: what to ask for `after`.
+    /// The `after` of the next page, if there may be more.
     pub next: Option<Digest>,
-    /// How many are left out since they cannot be read.
+    /// How many manifests were skipped because they are unreadable.
     pub unreadable: usize,
 }
 
 impl Referrers {
-    /// As it is answered: no longer than a manifest may be, unless it has one descriptor alone.
+    /// The index for the client. It is not larger than a manifest may be, unless its only descriptor is.
     #[must_use]
     pub fn index(&self) -> Vec<u8> {
         let start = format!(
@@ -45,7 +45,7 @@ impl Referrers {
 }
 
 impl Registry {
-    /// Empty, not an error, for a subject or a repository that does not exist.
+    /// Returns an empty page, not an error, if the subject or the repository does not exist.
     pub async fn referrers(
         &self,
         permit: &Permit<Read>,
@@ -56,7 +56,7 @@ impl Registry {
         if let Some(page) = self.page(permit, subject, artifact_type, after, LARGE).await? {
             return Ok(page);
         }
-        // Many large pages at the same time would be much memory.
+        // Many large pages at the same time would need too much memory.
         let _turn = self.requests.take(MANIFEST_BYTES).await;
         Ok(self
             .page(permit, subject, artifact_type, after, usize::MAX)
@@ -99,7 +99,7 @@ impl Registry {
                 page.unreadable += usize::from(listed.is_none());
                 let listed = listed.flatten();
                 scanned.add(listed.as_deref());
-                // The index says where to look; the manifest says whether it is so.
+                // The entry is only a hint; the manifest decides.
                 let found = match listed
                     .as_ref()
                     .and_then(|listed| listed.wanted(subject, artifact_type))
@@ -157,8 +157,8 @@ impl Registry {
     }
 }
 
-/// What a page has cost so far. What is in memory costs as much as what is not, so that pages are the same
-/// whoever asks.
+/// The cost of a page so far. A cached record costs as much as any other, so that all callers get the same
+/// pages.
 #[derive(Default)]
 struct Scanned {
     records: usize,
@@ -178,7 +178,7 @@ impl Scanned {
     }
 }
 
-/// With a comma.
+/// The size includes a comma.
 fn written_size(descriptor: &Descriptor) -> usize {
     descriptor.written_len() + 1
 }

@@ -1,6 +1,6 @@
-//! HEAD by a caller who may push. Such a client asks what is here in order to skip it, so the answer
-//! must hold until a manifest can refer to it: an old record is written again, and a condemned one is
-//! rescued. Creates nothing.
+//! HEAD by a caller who may push. Such a client asks what exists in order to skip it, so the answer must stay
+//! true until a manifest can refer to the content: an old record is written again, and a condemned one is
+//! rescued. This never creates a record.
 
 use super::keys::Key;
 use super::records::{Stored, unless_unreadable};
@@ -15,7 +15,7 @@ use crate::oci::{Digest, Reference, RepositoryName};
 use crate::storage::Failure;
 
 impl Registry {
-    /// The size of a blob. Its bytes are there and, as far as is known, not damaged.
+    /// The size of a blob whose bytes exist and are not known to be damaged.
     pub async fn keep_blob(
         &self,
         read: &Permit<Read>,
@@ -30,14 +30,14 @@ impl Registry {
         {
             return Err(Error::BlobUnknown);
         }
-        // Lost or damaged: whoever pushes it again makes it whole.
+        // If the bytes are lost or damaged, the client pushes the blob again, which repairs it.
         match self.held(read, digest).await? {
             Some((name, size)) if self.is_intact(digest, &name, size, None).await? => Ok(size),
             _ => Err(Error::BlobUnknown),
         }
     }
 
-    /// The manifest that a reference leads to. A tag that leads to it is kept, too.
+    /// The manifest of a reference. If the reference is a tag, the tag is protected too.
     pub async fn keep_manifest(
         &self,
         read: &Permit<Read>,
@@ -46,7 +46,7 @@ impl Registry {
     ) -> Result<StoredManifest, Error> {
         let repository = create.repository();
         until_settled(|| async {
-            // Damaged: whoever pushes it again makes it whole.
+            // If the manifest is damaged, the client pushes it again, which repairs it.
             let stored =
                 unless_unreadable(self.manifest(read, reference).await)?.ok_or(Error::ManifestUnknown)?;
             let manifest = keys::manifest(repository, &stored.digest);
@@ -67,7 +67,7 @@ impl Registry {
         .await
     }
 
-    /// Whether the repository holds the blob, for long enough to be relied on from now on.
+    /// Protects the repository's link to the blob and returns whether it exists.
     pub(super) async fn keep_link(
         &self,
         repository: &RepositoryName,
@@ -78,9 +78,9 @@ impl Registry {
             .await
     }
 
-    /// Applies the step that makes a record safe to rely on. A store that takes no changes is read all the
-    /// same. A full one still takes deletions, so only a record that is `safe` from the deletions under way
-    /// can be relied on there.
+    /// Applies the step that makes a record safe to rely on. If the store accepts no changes, the record is
+    /// used as it is. A full store still accepts deletions, so there the record must also be `safe` from
+    /// deletions that are under way.
     async fn relied_on<T: Stored + Clone + Send + Sync + 'static>(
         &self,
         key: &Key<T>,

@@ -1,6 +1,6 @@
-//! Damaged bytes. What finds that a blob's bytes are missing or wrong says so in the blob's record. From then
-//! on no client that pushes is told that the blob is here, and the next push of its digest replaces the
-//! bytes.
+//! Damaged bytes. When a blob's bytes are found to be missing or wrong, the blob's record is marked. From
+//! then on, clients that push do not learn that the blob exists. So they push it again, and that push
+//! replaces the bytes.
 
 use super::states::blob::{BlobRecord, Own};
 use super::typed_store::Found;
@@ -31,17 +31,17 @@ pub(super) enum Damage {
     Digest(Digest),
 }
 
-/// What became of the mark that says that a blob's bytes are damaged.
+/// What happened to a blob's damage mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Marking {
-    /// The blob is marked from now on.
+    /// The blob is now marked.
     Set,
-    /// The bytes are good, and the blob is marked no more.
+    /// The bytes are good, and the blob is no longer marked.
     Cleared,
-    /// The mark stands as it did, or the blob has other bytes by now.
+    /// The mark did not change, or the blob has other bytes by now.
     Kept,
-    /// The blob was not marked: its bytes could not be opened or read, and that says nothing certain about
-    /// them.
+    /// The blob was not marked. Its bytes could not be opened or read, but that does not prove that they are
+    /// damaged.
     Uncertain,
 }
 
@@ -77,8 +77,8 @@ impl Registry {
         Ok(if cleared { Marking::Cleared } else { Marking::Kept })
     }
 
-    /// Marks the blob for a caller that goes on without the bytes, and returns whether they are damaged for
-    /// certain. A store that takes no change costs a line in the log.
+    /// Marks the blob for a caller that continues without the bytes. Returns whether they are certainly
+    /// damaged. A failure to write the mark is logged.
     pub(super) async fn suspect(&self, digest: &Digest, name: &str, damage: &Damage) -> bool {
         match self.mark_suspect(digest, name, damage).await {
             Ok(Marking::Uncertain) => {
@@ -93,7 +93,7 @@ impl Registry {
         true
     }
 
-    /// An error of the disk is certain if it comes again, and the rest of the disk works.
+    /// A disk error proves damage only if it occurs again while the rest of the disk works.
     async fn is_certain(&self, name: &str, damage: &Damage) -> bool {
         let (at, why) = match damage {
             Damage::Unopened(why) => (None, why),
@@ -114,8 +114,8 @@ impl Registry {
         again.is_err_and(|why| why.shows_damage())
     }
 
-    /// Opens the bytes `name` if they are there and have this size. Otherwise the blob is marked, if these
-    /// are its bytes. Bytes that cannot be opened now, and may be good, are an error.
+    /// Opens the bytes `name` if they exist and have this size. Otherwise marks the blob if these are its
+    /// bytes. If they cannot be opened but may be good, returns an error.
     pub(super) async fn open_whole(
         &self,
         digest: &Digest,
@@ -137,7 +137,7 @@ impl Registry {
         }
     }
 
-    /// Whether the bytes `name` are there and, as far as this push can tell, the blob's.
+    /// Whether the bytes `name` exist and are the same as those that this push has `brought`, if any.
     pub(super) async fn are_whole(
         &self,
         digest: &Digest,
@@ -164,7 +164,7 @@ impl Registry {
         }
     }
 
-    /// How the file differs from what was brought, whose digest was verified.
+    /// How the file differs from the brought bytes, whose digest was verified.
     async fn difference(&self, file: &dyn BlobFile, brought: &Brought) -> Result<Option<Damage>, Error> {
         let Own { name, size } = &brought.own;
         if file.size() != *size {
@@ -194,8 +194,8 @@ impl Registry {
     }
 }
 
-/// The bytes that a push has written. They are published once at most, and compared with those that the blob
-/// has already.
+/// The bytes that a push has written. They are published at most once, and compared with the bytes that the
+/// blob already has.
 pub(super) struct Brought {
     own: Own,
     new: bool,
@@ -228,7 +228,7 @@ impl Brought {
         self.new
     }
 
-    /// What may still be published.
+    /// The bytes, if they have not been published.
     pub(super) fn unpublished(&self) -> Option<&Own> {
         (!self.is_published()).then_some(&self.own)
     }
@@ -258,8 +258,8 @@ impl Brought {
     }
 }
 
-/// An open blob whose record is marked if its bytes cannot be read, or turn out to be shorter than they were
-/// when they were opened.
+/// An open blob. Its record is marked if the bytes cannot be read, or turn out to be shorter than when they
+/// were opened.
 pub(super) struct Watched {
     pub registry: Registry,
     pub digest: Digest,

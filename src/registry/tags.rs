@@ -1,5 +1,6 @@
-//! Tags. A tag's record is the truth; a back reference from the manifest to its tag is written before the tag
-//! and cleared after it, so that deleting a manifest finds its tags without reading all of them.
+//! Tags. A tag's record says where the tag points. A back reference from the manifest to the tag is written
+//! before the tag and cleared after it, so that the deletion of a manifest finds its tags without reading all
+//! tags.
 
 use super::states::Next;
 use super::states::tag::{Event, TagRecord};
@@ -9,7 +10,7 @@ use crate::access::{Permit, Write};
 use crate::oci::{Condition, Digest, RepositoryName, Tag};
 
 impl Registry {
-    /// Puts a tag on a manifest that the repository holds, under any algorithm's digest.
+    /// Points a tag at a manifest that the repository has. The digest may have any algorithm.
     pub async fn put_tag(&self, permit: &Permit<Write>, tag: &Tag, digest: &Digest) -> Result<(), Error> {
         if !self.stays(permit.repository(), digest).await? {
             return Err(Error::ManifestUnknown);
@@ -32,7 +33,7 @@ impl Registry {
         .await
     }
 
-    /// Whether policy would let all of these tags be put there as things stand.
+    /// Fails if policy does not currently allow pointing all these tags at `digest`.
     pub async fn check_tags(
         &self,
         permit: &Permit<Write>,
@@ -54,7 +55,7 @@ impl Registry {
         Ok(found.and_then(|found| found.record.target().cloned()))
     }
 
-    /// Whether policy and the request's condition would let the tag be written as things stand.
+    /// Fails if policy or the request's condition does not currently allow writing the tag.
     pub(super) async fn check_tag(
         &self,
         condition: &Condition,
@@ -88,7 +89,7 @@ impl Registry {
                     None => Ok(()),
                 }
             }
-            // The tag may be there all the same, now or later, and must be found then.
+            // The tag may have been written in spite of the error, so its back reference must stay.
             Err(Error::Storage(failure)) => Err(failure.into()),
             Err(refused) => {
                 self.clear_back_reference(repository, digest, tag).await?;
@@ -97,7 +98,7 @@ impl Registry {
         }
     }
 
-    /// Answers with the other manifest that the tag pointed at before.
+    /// Returns the manifest that the tag pointed at before, if it was another one.
     async fn swap_tag(
         &self,
         condition: &Condition,
@@ -159,7 +160,7 @@ impl Registry {
         until_settled(|| self.delete_tag_once(condition, repository, tag)).await
     }
 
-    /// `None` if a push has just replaced a tag that nobody could read.
+    /// `None` if a push has just replaced an unreadable tag.
     async fn delete_tag_once(
         &self,
         condition: &Condition,
@@ -179,7 +180,7 @@ impl Registry {
             Ok(Next::Delete(Some(target.clone())))
         });
         let deleted = match delete.await {
-            // Where it led is lost.
+            // The tag is unreadable, so its target is unknown.
             Err(why) if why.is_damage() && condition.is_empty() => {
                 return Ok(self.records.delete_damaged(&key).await?.then_some(true));
             }
@@ -206,7 +207,8 @@ impl Registry {
     }
 }
 
-/// A tag that nobody can read led somewhere: to write it is to move it, and no condition about it can hold.
+/// Writing an unreadable tag is treated as moving it, so it needs the right `update`. A condition on it never
+/// holds.
 fn may_replace(condition: &Condition, permit: &Permit<Write>, why: Error) -> Result<(), Error> {
     if !permit.may_update() {
         return Err(why);
@@ -218,7 +220,7 @@ fn may_replace(condition: &Condition, permit: &Permit<Write>, why: Error) -> Res
     }
 }
 
-/// Pushing the digest that the tag has already is allowed to whoever may make the tag or move it.
+/// A caller with the right `create` or `update` may push the digest that the tag already has.
 fn may_write(
     condition: &Condition,
     permit: &Permit<Write>,

@@ -1,5 +1,5 @@
-//! Typed records over the store: a key says which type its record has. This file has the one loop that
-//! changes a record.
+//! Typed records over the store. A key determines the type of its record. `TypedStore::change` is the one
+//! loop that changes a record.
 
 mod damaged;
 mod kept;
@@ -25,15 +25,15 @@ const TRIES: usize = 100;
 /// How many keys are listed at once.
 const LISTED: usize = 1000;
 
-/// Makes something of a record's bytes.
+/// Decodes a record's bytes.
 type Decode<T, D> = fn(&Key<T>, &Bytes) -> Result<D, Error>;
 
-/// Cheap to clone; all clones share what is decoded.
+/// Cheap to clone. All clones share the cache of decoded records.
 #[derive(Clone)]
 pub(super) struct TypedStore {
     store: Arc<dyn RecordStore>,
     decoded: Arc<Kept>,
-    /// Of large records that are being decoded.
+    /// Turns for decoding large records.
     decoding: Turns,
     /// Whether what is written through this handle helps to free space.
     frees: bool,
@@ -44,17 +44,17 @@ pub(super) struct TypedStore {
 pub(super) struct Found<T> {
     pub record: T,
     pub version: Version,
-    /// When the store took it.
+    /// When the store accepted it.
     pub written: Timestamp,
     more: More,
 }
 
-/// What was made of a record.
+/// A decoded record, or a part of it.
 struct Decoded<D> {
     value: D,
     version: Version,
     written: Timestamp,
-    /// Of the record.
+    /// The length of the encoded record.
     length: usize,
 }
 
@@ -65,7 +65,8 @@ pub(super) struct Base {
     more: More,
 }
 
-/// A change for [`TypedStore::change_all`]: from `base`, or from nothing, to the record, or to nothing.
+/// A change for [`TypedStore::change_all`] from the state `base` to `record`. Without `base` it creates the
+/// record. Without `record` it deletes it.
 pub(super) fn change<T: Stored>(
     key: &Key<T>,
     base: Option<&Base>,
@@ -105,7 +106,7 @@ impl<T> Found<T> {
 pub(super) enum Judged {
     /// There is no record, or none that may be deleted.
     Absent,
-    /// Something needs it. It is as it was before.
+    /// Something needs the record, so it was restored.
     Needed,
     /// It was deleted.
     Taken,
@@ -201,7 +202,7 @@ impl TypedStore {
         self.now().since(written) >= FRESH
     }
 
-    /// Reads a record without changing it afterwards. A state that was decoded lately is not decoded again.
+    /// Reads a record that the caller will not change. Uses the cache of decoded records.
     pub(super) async fn look_up<T: Stored>(&self, key: &Key<T>) -> Result<Option<Arc<Found<T>>>, Error> {
         let Some(record) = self.get(key).await? else {
             return Ok(None);
@@ -221,7 +222,7 @@ impl TypedStore {
         )))
     }
 
-    /// The same for what is kept in place of a record.
+    /// Like [`look_up`](Self::look_up), for a part of the record.
     pub(super) async fn look_up_as<M: Extract>(&self, key: &Key<M::Record>) -> Result<Option<Arc<M>>, Error> {
         let Some(record) = self.get(key).await? else {
             return Ok(None);
@@ -274,7 +275,7 @@ impl TypedStore {
         let mut turn: Turn = None;
         if record.value.len() > LARGE {
             let length = record.value.len();
-            // Many who wait hold nothing.
+            // Many requests may wait here, so none holds the bytes.
             drop(record);
             turn = self.decoding.take(length).await;
             match self.get(key).await? {
@@ -347,8 +348,8 @@ impl TypedStore {
         Ok(unless_conflict(self.store.delete(key.as_str(), expected).await)?.is_some())
     }
 
-    /// Makes several changes, each decided for itself. The caller must not need the result of one to decide
-    /// on another.
+    /// Makes several independent changes: each one succeeds or fails alone. The caller must not need the
+    /// result of one to decide on another.
     pub(super) async fn change_all(&self, mut changes: Vec<storage::Change>) -> Result<Vec<Changed>, Error> {
         if changes.is_empty() {
             return Ok(Vec::new());
@@ -378,7 +379,7 @@ impl TypedStore {
         self.change_after(key, |found| ready(decide(found))).await
     }
 
-    /// The same for a decision that has to read something else.
+    /// Like [`change`](Self::change), for a decision that reads something else.
     pub(super) async fn change_after<T: Stored, R, F>(
         &self,
         key: &Key<T>,
@@ -490,7 +491,7 @@ impl TypedStore {
                 .change(key, |found| Ok(Mark::wanted(found.map(|found| found.record))))
                 .await
             {
-                // Nobody needs to know what it said.
+                // An entry holds no information that could be lost.
                 Err(why) if why.is_damage() => {
                     Ok(self.replace_damaged(key, &Mark::LIVE).await?.then_some(()))
                 }
@@ -500,7 +501,7 @@ impl TypedStore {
         .await
     }
 
-    /// The change that makes the entry live. `None` if it is.
+    /// The change that makes the entry live. `None` if it is already live.
     pub(super) async fn wanted(&self, key: &Key<Mark>) -> Result<Option<storage::Change>, Error> {
         let (found, base) = self.read_mark(key).await?;
         match Mark::wanted(found) {
@@ -516,7 +517,7 @@ impl TypedStore {
         change(key, base.as_ref(), Some(&Mark::LIVE))
     }
 
-    /// The same for several, with one commit for a thousand.
+    /// Makes several entries live, up to a thousand in one commit.
     pub(super) async fn mark_all(&self, keys: &[Key<Mark>]) -> Result<(), Error> {
         for page in keys.chunks(LISTED) {
             until_settled(|| async {
@@ -543,7 +544,7 @@ impl TypedStore {
     {
         match self.judge(key, |_| true, &needed).await {
             Err(why) if why.is_damage() => {
-                // What it said is not known, and what it leads to decides.
+                // The entry is unreadable, but it holds no information. Only `needed` decides.
                 let freeing = self.freeing();
                 if needed().await? {
                     freeing.replace_damaged(key, &Mark::LIVE).await.map(drop)

@@ -42,7 +42,8 @@ impl fmt::Display for UploadId {
     }
 }
 
-/// For the anonymous, whoever knows the name owns the upload: the log sees only enough to tell uploads apart.
+/// Prints only a part of the name, because a person who knows the whole name of an anonymous upload controls
+/// it.
 impl fmt::Debug for UploadId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "UploadId({}…)", self.0.get(..8).unwrap_or_default())

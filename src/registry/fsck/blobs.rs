@@ -25,7 +25,7 @@ impl Check<'_> {
             };
             self.checked.blobs += 1;
             for name in blob.trash.iter().chain([&blob.generation]) {
-                // A collector that removes them for one name would also take them from the other.
+                // If two records name the same bytes, deleting one blob destroys both.
                 if !self.named.insert(name.clone()) {
                     self.damage(
                         key.as_str(),
@@ -113,7 +113,7 @@ impl Check<'_> {
         })
     }
 
-    /// Of the first `size` bytes.
+    /// Hashes the first `size` bytes.
     pub(super) async fn hash(
         &mut self,
         file: &dyn BlobFile,
@@ -178,7 +178,7 @@ impl Check<'_> {
         if blob.state == BlobState::Dying {
             self.damage(key, "links a blob that is being removed");
         } else if blob.trash.contains(&name) {
-            // They had been lost or damaged. Readers are given the new ones.
+            // The old bytes were lost or damaged. Readers get the new ones.
             self.leftover(key, "names bytes that were replaced");
         } else if blob.generation != name {
             self.damage(

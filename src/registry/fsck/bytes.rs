@@ -1,4 +1,4 @@
-//! Bytes that nothing names.
+//! Bytes that no record names.
 
 use super::Check;
 use crate::storage::Written;
@@ -7,7 +7,7 @@ use crate::storage::Written;
 const LISTED: usize = 1000;
 
 impl Check<'_> {
-    /// To be called when all names are known.
+    /// Call this after all records have been checked.
     pub(super) async fn bytes(&mut self) {
         let mut after = String::new();
         loop {

@@ -1,7 +1,7 @@
-//! Checks a store that nobody works on: every record, every reference between records, every byte.
+//! Checks a store that no process is serving: every record, every reference between records, and every byte.
 //!
-//! What is wrong is damage. What a crash left behind, and what waits for the collector, is a leftover: it
-//! costs space and nothing else.
+//! Lost or wrong content is damage. Remains of a crash, and content that waits for the collector, are
+//! leftovers: they only cost space.
 
 mod blobs;
 mod bytes;
@@ -20,17 +20,17 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// Something that was acknowledged is lost, or could be.
+    /// Acknowledged content is lost or may be lost.
     Damage,
-    /// Of no use, and harmless.
+    /// Not needed and harmless.
     Leftover,
 }
 
-/// Something that is not as it should be.
+/// A problem that the check found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     pub severity: Severity,
-    /// Where: the key of a record, or the name of bytes.
+    /// The key of a record or the name of bytes.
     pub key: String,
     pub what: String,
 }
@@ -45,7 +45,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// How much was looked at.
+/// How much was checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Checked {
     pub blobs: u64,
@@ -56,23 +56,24 @@ pub struct Checked {
     pub uploads: u64,
 }
 
-/// Hears what is found, and how far the check is.
+/// Receives the findings and the progress of a check.
 pub trait Progress: Send {
     fn found(&mut self, finding: Finding);
-    /// What the check did with the mark of a blob, whose record has this key.
+    /// Called when the check set, cleared or could not decide the damage mark of the blob whose record has
+    /// this key.
     fn marked(&mut self, key: &str, marking: Marking);
-    /// Bytes that were hashed, of all there are.
+    /// How many bytes have been hashed, and how many there are.
     fn hashed(&mut self, done: u64, of: u64);
 }
 
 impl Registry {
-    /// Every manifest, blob, tag, link, upload and index entry, and the hash of all bytes.
+    /// Checks every manifest, blob, tag, link, upload and index entry, and hashes all bytes.
     pub async fn check(&self, _: &Maintenance, progress: &mut dyn Progress) -> Result<Checked, Error> {
         self.check_all(false, progress).await
     }
 
-    /// The same. Blobs whose bytes are damaged are marked, so that their next push replaces the bytes. The
-    /// mark of those whose bytes are good is cleared.
+    /// Like [`check`](Self::check), and also marks each blob whose bytes are damaged, so that the next push
+    /// replaces them. Clears the mark of each blob whose bytes are good.
     pub async fn check_and_mark(
         &self,
         _: &Maintenance,
@@ -106,11 +107,11 @@ impl Registry {
 /// A check under way.
 struct Check<'a> {
     registry: &'a Registry,
-    /// Whether blobs with damaged bytes are marked, and those with good ones not any more.
+    /// Whether to set and clear damage marks.
     marks: bool,
     progress: &'a mut dyn Progress,
     checked: Checked,
-    /// Bytes, of all that there are.
+    /// How many bytes have been hashed, and how many there are to hash.
     hashed: u64,
     to_hash: u64,
     /// Names of bytes that something refers to.
@@ -136,7 +137,8 @@ impl Check<'_> {
         });
     }
 
-    /// The record whose turn it is. What cannot be read is damage, and not the end of the check.
+    /// Reads the record that is being checked. An unreadable record is reported as damage, and the check
+    /// continues.
     async fn read<T: Stored>(&mut self, key: &Key<T>) -> Option<T> {
         match self.registry.records.read(key).await {
             Ok(found) => found.map(|found| found.record),
@@ -147,7 +149,7 @@ impl Check<'_> {
         }
     }
 
-    /// Another record. If it cannot be read, that is told when its turn comes.
+    /// Reads another record. If it is unreadable, that is reported when it is checked itself.
     async fn look<T: Stored>(&self, key: &Key<T>) -> Option<T> {
         self.registry
             .records

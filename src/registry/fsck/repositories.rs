@@ -1,4 +1,4 @@
-//! Manifests, tags, and what leads to them.
+//! Manifests, tags, and the entries that lead to them.
 
 use super::super::hashing::digest_of;
 use super::super::keys::{Entry, Key, Prefix};
@@ -11,8 +11,8 @@ use crate::oci::{Digest, InvalidManifest, Manifest, RepositoryName, Tag};
 use crate::storage::Show;
 
 impl Check<'_> {
-    /// Everything that belongs to one repository, but for its links and uploads; what lies elsewhere than
-    /// records do is told.
+    /// Checks all records of repositories except links and uploads. A key that no record can have is
+    /// reported.
     pub(super) async fn repositories(&mut self) -> Result<(), Error> {
         let mut keys = self
             .registry
@@ -45,7 +45,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// To be called when it is known which repositories are in use.
+    /// Call this after links and uploads have been checked.
     pub(super) async fn catalogue(&mut self) -> Result<(), Error> {
         let mut keys = self.registry.records.keys(keys::catalog(), Show::All);
         while let Some(key) = keys.next().await? {
@@ -98,7 +98,7 @@ impl Check<'_> {
         }
     }
 
-    /// What a manifest that is served needs.
+    /// Checks that everything exists that a readable manifest needs.
     async fn needs(
         &mut self,
         key: &str,
@@ -121,7 +121,7 @@ impl Check<'_> {
                 .look(&keys::manifest(repository, &child.0))
                 .await
                 .is_some_and(|child| child.is_readable());
-            // Where indexes may lack children, children are deleted before their index.
+            // In sparse repositories, a child may be deleted before its index.
             if !there && !record.header.sparse && !self.registry.settings.sparse.contain(repository) {
                 self.damage(
                     key,
@@ -253,7 +253,7 @@ impl Check<'_> {
         self.read(key).await;
     }
 
-    /// An entry of an index is of use only if it `leads` somewhere.
+    /// Reports an entry whose target does not exist.
     async fn entry(&mut self, key: &Key<Mark>, leads: bool, what: &str) {
         if self.read(key).await.is_some() && !leads {
             self.leftover(key.as_str(), what);

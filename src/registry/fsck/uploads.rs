@@ -1,4 +1,4 @@
-//! Uploads: what they have received, and what they may still remove.
+//! Uploads: the bytes that they have received, and the bytes that they will remove.
 
 use super::super::hashing::Hasher;
 use super::super::keys::Entry;
@@ -10,7 +10,7 @@ use crate::oci::RepositoryName;
 use crate::storage::Show;
 
 impl Check<'_> {
-    /// To be called when the blobs' bytes are known.
+    /// Call this after the blobs have been checked.
     pub(super) async fn uploads(&mut self) -> Result<(), Error> {
         let mut keys = self.registry.records.keys(keys::all_uploads(), Show::All);
         while let Some(key) = keys.next().await? {
@@ -34,8 +34,8 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// An upload's end removes its bytes. Those that a blob has are safe only with one that says which blob
-    /// that is.
+    /// When an upload ends, its bytes are removed. Bytes that a blob uses are safe only if the upload is
+    /// closed and names that blob.
     async fn owned(&mut self, key: &str, id: &UploadId, session: &Session) {
         if self.named.insert(id.as_str().to_owned()) {
             return;
@@ -60,7 +60,7 @@ impl Check<'_> {
         session: &Session,
     ) -> Result<(), Error> {
         if self.look(&keys::in_catalog(repository.as_str())).await.is_none() {
-            // Nobody writes to an upload before its beginning was acknowledged.
+            // A client writes to an upload only after its start was acknowledged.
             if session.offset > 0 {
                 self.damage(key, "its repository is not in the catalogue");
             } else {
@@ -71,7 +71,7 @@ impl Check<'_> {
         if session.offset > 0 {
             let file = match self.registry.bytes.open_unsealed(id.as_str()).await {
                 Ok(None) => return Ok(()), // a store that cannot read what is not sealed
-                // More is what a request wrote that was cut short; the next one cuts it off.
+                // Further bytes are from an interrupted request, and the next request removes them.
                 Ok(Some(file)) if file.size() >= session.offset => file,
                 Ok(Some(file)) => {
                     self.damage(key, format!("has {} of {} bytes", file.size(), session.offset));
@@ -90,7 +90,7 @@ impl Check<'_> {
                 }
             };
         }
-        // A state that cannot be restored is damage too.
+        // A state that cannot be restored is also damage.
         if session.hasher().map(Hasher::digest) != Some(found.digest()) {
             self.damage(
                 key,

@@ -1,4 +1,4 @@
-//! A blob: where a digest's bytes lie.
+//! A blob: the name of the bytes of a digest.
 
 use super::{Condemnable, Next};
 use serde::{Deserialize, Serialize};
@@ -9,11 +9,11 @@ pub(in crate::registry) struct BlobRecord {
     /// The name of the bytes.
     pub generation: String,
     pub size: u64,
-    /// The bytes were found to be damaged: the next push of the digest replaces them. Until then the blob is
-    /// not offered to new clients.
+    /// The bytes were found to be damaged. The next push of the digest replaces them. Until then, clients
+    /// that push do not learn that the blob exists.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspect: bool,
-    /// Names of bytes that were replaced and wait for the collector. They go before the record does.
+    /// The names of replaced bytes that wait for the collector. They are removed before the record.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trash: Vec<String>,
 }
@@ -57,9 +57,8 @@ impl BlobRecord {
         self.state != BlobState::Dying && !self.suspect
     }
 
-    /// Makes the record live with good bytes, and takes `own` where the blob has none. `intact` says whether
-    /// the bytes that it names are there. Returns the record as it is then, or `None` if there are no good
-    /// bytes.
+    /// Makes the record live with good bytes: its own if they are `intact`, otherwise `own`. Returns the new
+    /// record, or `None` if there are no good bytes.
     pub(in crate::registry) fn settle(
         found: Option<Self>,
         intact: bool,
@@ -102,8 +101,7 @@ impl BlobRecord {
         }
     }
 
-    /// Takes the mark away because the bytes `name` turned out to have the digest. Returns whether there was
-    /// a mark.
+    /// Clears the mark because the bytes `name` have the right digest. Returns whether there was a mark.
     pub(in crate::registry) fn cleared(found: Option<Self>, name: &str) -> Next<Self, bool> {
         match found {
             Some(blob) if blob.state != BlobState::Dying && blob.generation == name && blob.suspect => {

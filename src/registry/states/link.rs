@@ -15,7 +15,7 @@ pub(in crate::registry) struct LinkRecord {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(in crate::registry) enum LinkState {
-    /// Somebody is about to publish the blob for this repository.
+    /// A push is about to publish the blob in this repository.
     Pend,
     Live,
     Cond,
@@ -69,8 +69,8 @@ impl LinkRecord {
         }
     }
 
-    /// The same for a client that is about to be told that the blob is there. An `old` record is written
-    /// again.
+    /// Like [`hold`](Self::hold), for a client that is about to learn that the blob exists. An `old` record
+    /// is written again.
     pub(in crate::registry) fn rely(found: Option<Self>, old: bool) -> Next<Self, bool> {
         match found {
             Some(link) if link.state == LinkState::Live && old => Next::Write(link, true),

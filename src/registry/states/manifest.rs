@@ -1,4 +1,4 @@
-//! A manifest: a header as JSON, and the bytes as they came, so that one read serves a pull.
+//! A manifest: a header as JSON, and the pushed bytes, so that a pull reads one record.
 
 use super::super::text::Text;
 use super::{Condemnable, Next};
@@ -27,12 +27,12 @@ pub(in crate::registry) struct ManifestHeader {
     pub annotations: Annotations,
     pub blobs: Vec<Text<Digest>>,
     pub manifests: Vec<Text<Digest>>,
-    /// It was accepted where manifests may lack what they refer to.
+    /// It was accepted in a sparse repository, so content that it refers to may be missing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sparse: bool,
 }
 
-/// What lists need of a header. The rest is skipped and takes no memory.
+/// The part of a header that lists need. The rest is skipped and takes no memory.
 #[derive(Deserialize)]
 pub(in crate::registry) struct BriefHeader {
     state: ManifestState,
@@ -67,12 +67,11 @@ impl From<BriefHeader> for ManifestHeader {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(in crate::registry) enum ManifestState {
-    /// Being pushed: collectors count it, readers do not see it.
+    /// Being pushed. Collectors keep what it refers to, but readers do not see it.
     Pend,
     Com,
     Cond,
-    /// Deleted, but some of its tags may remain. Readers and collectors ignore it. A push starts again on top
-    /// of it.
+    /// Deleted, but some of its tags may remain. Readers and collectors ignore it. A push replaces it.
     Dying,
 }
 
@@ -117,7 +116,7 @@ impl ManifestRecord {
         Self { header, bytes }
     }
 
-    /// Of a manifest of which nothing is known.
+    /// The record of a manifest whose content is unknown.
     pub(in crate::registry) fn unknown() -> Self {
         let header = BriefHeader {
             state: ManifestState::Pend,
@@ -172,8 +171,8 @@ impl ManifestRecord {
     pub(in crate::registry) fn says(&self, manifest: &Manifest) -> bool {
         let own = &self.header;
         let read = Self::pending(manifest, Bytes::new()).header;
-        // A child of an index that has no manifest's type may be kept as either. Earlier versions left out
-        // what is embedded.
+        // A child of an index whose media type is not a manifest's may be recorded as either kind. Earlier
+        // versions left out embedded content.
         let kept: BTreeSet<&Digest> = own
             .blobs
             .iter()
@@ -198,7 +197,7 @@ impl ManifestRecord {
             && own.annotations.say_the_same_as(&read.annotations)
     }
 
-    /// Bytes of memory that its header has beside the record's own bytes.
+    /// The memory that its header needs in addition to the record's own bytes.
     pub(in crate::registry) fn header_bytes(&self) -> usize {
         let one = |digest: &Text<Digest>| size_of::<Digest>() + digest.0.as_str().len();
         let header = &self.header;
@@ -218,7 +217,7 @@ impl ManifestRecord {
     pub(in crate::registry) fn announce(found: Option<Self>, pushed: &Self, old: bool) -> Next<Self, Found> {
         match found {
             None => Next::Write(pushed.clone(), Found::Pending(pushed.clone())),
-            // Both have the digest: what is there was damaged.
+            // Both have the same digest in their key, so the stored bytes are damaged.
             Some(found) if found.is_readable() && found.bytes != pushed.bytes => {
                 Next::Write(pushed.committed(), Found::Committed(pushed.committed()))
             }
@@ -233,7 +232,7 @@ impl ManifestRecord {
         }
     }
 
-    /// The announced push is complete.
+    /// The record of a complete push.
     pub(in crate::registry) fn committed(&self) -> Self {
         self.clone().in_state(ManifestState::Com)
     }
@@ -247,8 +246,8 @@ impl ManifestRecord {
         }
     }
 
-    /// The same for a client that is about to be told that the manifest is there. An `old` record is written
-    /// again.
+    /// Like [`hold`](Self::hold), for a client that is about to learn that the manifest exists. An `old`
+    /// record is written again.
     pub(in crate::registry) fn rely(found: Option<Self>, old: bool) -> Next<Self, bool> {
         match found {
             Some(found) if found.header.state == ManifestState::Com && old => Next::Write(found, true),
@@ -346,7 +345,7 @@ mod tests {
         }
     }
 
-    /// Whether the push is accepted is not known yet.
+    /// The push may still be rejected.
     #[test]
     fn announcing_leaves_what_an_earlier_version_kept() {
         let bytes = Bytes::from_static(br#"{"schemaVersion":2,"config":{"digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2},"layers":[]}"#);
@@ -391,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn what_counts_and_what_is_read() {
+    fn which_states_protect_references_and_which_are_readable() {
         for (state, counts, readable) in [
             (Pend, true, false),
             (Com, true, true),

@@ -1,5 +1,5 @@
-//! An entry of an index: a back reference, a referrer, a child's index, a repository in the catalogue, a
-//! deletion that is under way. It is a hint: the record that it leads to is the truth.
+//! An entry of an index: a back reference, a referrer, a child's index, a repository in the catalogue, or a
+//! deletion that is under way. It is only a hint: the record that it leads to decides.
 
 use super::{Condemnable, Next};
 use serde::{Deserialize, Serialize};
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_entry_that_is_wanted_stands() {
+    fn a_wanted_entry_becomes_live() {
         let cond = Mark::LIVE.condemned();
         for (found, next) in [
             (None, Next::Write(Mark::LIVE, ())),

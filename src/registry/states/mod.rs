@@ -16,8 +16,8 @@ pub(super) mod usage;
 
 use std::time::Duration;
 
-/// Half of the shortest grace of a collector. A record that is older is written again before a client is told
-/// about it, so the client may rely on it for at least as long.
+/// Half of the shortest grace period of a collector. An older record is written again before a client learns
+/// of it, so the client can rely on it for at least this long.
 pub(super) const FRESH: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// What to do with a record, and the result for the caller.

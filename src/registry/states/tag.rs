@@ -73,8 +73,8 @@ impl TagRecord {
         }
     }
 
-    /// For a client that is about to be told that the tag points at `digest`. An `old` record is written
-    /// again, without an event. Returns whether the tag does point there.
+    /// For a client that is about to learn that the tag points at `digest`. An `old` record is written again,
+    /// without an event. Returns whether the tag points there.
     pub(in crate::registry) fn rely(found: Option<Self>, digest: &Digest, old: bool) -> Next<Self, bool> {
         match found {
             Some(found) if found.target() == Some(digest) && old => Next::Write(found, true),

@@ -1,5 +1,5 @@
-//! Records that are there and that nobody can read. They keep their version, so they are replaced or deleted
-//! by it: nobody comes to rely on one without writing it anew first.
+//! Unreadable records. They still have a version, so they are replaced or deleted by compare-and-swap. This
+//! is safe, because a writer that relies on such a record rewrites it first.
 
 use super::super::Error;
 use super::super::keys::Key;
@@ -9,7 +9,7 @@ use super::{Base, TypedStore};
 use crate::storage::Failure;
 
 impl TypedStore {
-    /// The state of a record that is there and that nobody can read. `None` if it can be read.
+    /// The state of an unreadable record. `None` if the record is readable or does not exist.
     async fn damaged<T: Stored>(&self, key: &Key<T>) -> Result<Option<Base>, Error> {
         let version = match self.store.get(key.as_str()).await {
             Ok(Some(found)) => match records::decode(key, &found.value) {
@@ -27,7 +27,7 @@ impl TypedStore {
         }))
     }
 
-    /// Replaces a record that nobody can read. `false` if it can be read, or changed meanwhile.
+    /// Replaces an unreadable record. `false` if it is readable or has changed meanwhile.
     pub(in crate::registry) async fn replace_damaged<T: Stored>(
         &self,
         key: &Key<T>,
@@ -39,7 +39,7 @@ impl TypedStore {
         }
     }
 
-    /// Deletes a record that nobody can read. `false` if it can be read, or changed meanwhile.
+    /// Deletes an unreadable record. `false` if it is readable or has changed meanwhile.
     pub(in crate::registry) async fn delete_damaged<T: Stored>(&self, key: &Key<T>) -> Result<bool, Error> {
         match self.damaged(key).await? {
             Some(base) => self.delete(key, &base.version).await,
@@ -47,7 +47,7 @@ impl TypedStore {
         }
     }
 
-    /// The entry and its state. One that nobody can read has a state only.
+    /// The entry and its state. An unreadable entry has only a state.
     pub(super) async fn read_mark(&self, key: &Key<Mark>) -> Result<(Option<Mark>, Option<Base>), Error> {
         match self.read(key).await {
             Err(why) if why.is_damage() => Ok((None, self.damaged(key).await?)),

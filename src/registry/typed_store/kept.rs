@@ -1,4 +1,4 @@
-//! What was decoded lately.
+//! A cache of decoded records.
 
 use super::super::Error;
 use super::super::keys::Key;
@@ -9,23 +9,23 @@ use bytes::Bytes;
 use std::any::{Any, TypeId};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Bytes of what is kept in each room.
+/// The sizes of the two caches in bytes.
 const LARGE_ROOM: usize = 16 << 20;
 const SMALL_ROOM: usize = 8 << 20;
-/// Roughly what an entry costs beside its bytes.
+/// The approximate size of an entry in addition to its value.
 const OVERHEAD: usize = 512;
 
-/// What is kept in place of a record of which only a part is needed.
+/// A part of a record that is cached instead of the whole record.
 pub(in crate::registry) trait Extract: Sized + Send + Sync + 'static {
     type Record: Stored;
     const ROOM: Room;
 
     fn decode(key: &Key<Self::Record>, value: &Bytes) -> Result<Self, Error>;
-    /// Bytes of memory.
+    /// Its size in memory in bytes.
     fn weight(&self) -> usize;
 }
 
-/// Where it is kept. Large things do not displace small ones.
+/// The cache that holds a value. There are two, so that large values do not evict small ones.
 #[derive(Clone, Copy)]
 pub(in crate::registry) enum Room {
     Large,
@@ -33,8 +33,8 @@ pub(in crate::registry) enum Room {
 }
 
 type Made = Arc<dyn Any + Send + Sync>;
-/// A version names one state of one record, and the store says which version is current. So nothing in here
-/// is ever stale.
+/// A version identifies one state of one record, and the store says which version is current. So a cached
+/// value is never stale.
 type Decoded = Mutex<Recent<(Version, TypeId), Made>>;
 
 pub(super) struct Kept {
@@ -61,7 +61,7 @@ impl Kept {
         found.and_then(|found| found.downcast().ok())
     }
 
-    /// `weight` is the bytes that it has in memory.
+    /// `weight` is the value's size in memory in bytes.
     pub(super) fn put<M: Send + Sync + 'static>(
         &self,
         room: Room,

@@ -1,4 +1,4 @@
-//! The one walk through many records: by pages, or a key at a time.
+//! Walks through many records, by pages or one key at a time.
 
 use super::super::Error;
 use super::super::keys::{Key, Prefix};
@@ -54,7 +54,7 @@ impl<T> Pages<'_, T> {
         self.end
     }
 
-    /// Never empty; `None` at the end.
+    /// The next page, which is never empty. `None` at the end.
     pub(in crate::registry) async fn next(&mut self) -> Result<Option<Vec<Key<T>>>, Error> {
         if self.end {
             return Ok(None);
@@ -65,7 +65,7 @@ impl<T> Pages<'_, T> {
             .then(|| keys.into_iter().map(Key::new).collect()))
     }
 
-    /// The same with the time at which the store took each record.
+    /// Like [`next`](Self::next), with the time at which the store accepted each record.
     pub(in crate::registry) async fn next_written(
         &mut self,
     ) -> Result<Option<Vec<(Key<T>, Timestamp)>>, Error> {
@@ -100,7 +100,7 @@ impl<T> Pages<'_, T> {
     }
 }
 
-/// The same, a key at a time.
+/// A walk through keys, one key at a time.
 pub(in crate::registry) struct Keys<'a, T> {
     pages: Pages<'a, T>,
     page: VecDeque<Key<T>>,

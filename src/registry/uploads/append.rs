@@ -1,5 +1,5 @@
-//! Appending to an upload: the body is hashed and written in batches, the next one arriving while the last is
-//! worked on. A batch holds memory of the budget for bodies until it is written. When there is little,
+//! Appending to an upload. The body is hashed and written in batches; the next batch arrives while the last
+//! one is written. A batch holds memory of the budget for bodies until it is written. When memory is scarce,
 //! batches are smaller, and each waits for the one before.
 
 use super::super::body::Wanted;
@@ -18,8 +18,8 @@ use crate::storage::{BlobFile, Failure, Resume};
 use bytes::{Bytes, BytesMut};
 use futures_util::future::join;
 
-/// A batch is complete when it has this many bytes. Two are in memory at most, each with what its last frame
-/// has beyond.
+/// A batch is complete when it has at least this many bytes. At most two batches are in memory, and each may
+/// exceed this by a part of its last frame.
 const BATCH: usize = 1024 * 1024;
 /// Smaller chunks are copied: a chunk is a part of a buffer of its connection, and keeps all of that in
 /// memory.
@@ -28,7 +28,7 @@ const COPIED: usize = 4 * 1024;
 const COPIES: usize = 8 * 1024;
 /// The smallest buffer that hyper reads into, which is what a chunk keeps in memory at least.
 const READ_BUFFER: usize = 8 * 1024;
-/// What a chunk costs beside its bytes.
+/// The memory that a chunk needs in addition to its bytes.
 const CHUNK_COST: usize = 128;
 
 /// A body of which the first `length` bytes are hashed. `next` came after them.
@@ -48,24 +48,24 @@ impl Begun {
     }
 }
 
-/// What came of a body.
+/// The result of receiving a body.
 pub(super) struct Received {
     pub hasher: Hasher,
     pub length: u64,
     pub end: Result<(), BodyError>,
 }
 
-/// What is done with a body's bytes beside hashing them.
+/// What is done with a body's bytes in addition to hashing them.
 #[derive(Clone, Copy)]
 enum Sink<'a> {
     Written(To<'a>),
     Compared(&'a dyn BlobFile),
 }
 
-/// What came of a body that was compared with bytes.
+/// The result of comparing a body with stored bytes.
 pub(super) enum Compared {
     Same(Received),
-    /// What is in `next` differs, or cannot be compared.
+    /// The bytes in `next` differ or could not be compared.
     Differs(Begun),
 }
 
@@ -85,7 +85,7 @@ impl<'a> To<'a> {
         }
     }
 
-    /// Behind what the upload has.
+    /// After the bytes that the upload already has.
     pub(super) fn of(upload: &'a Taken) -> Self {
         Self {
             name: upload.id.as_str(),
@@ -101,11 +101,11 @@ struct Batch {
     /// The last small ones, which follow the chunks.
     copies: BytesMut,
     size: usize,
-    /// What all of this occupies.
+    /// The memory that the batch needs.
     cost: usize,
     /// Set when the body ended after these bytes.
     end: Option<Result<(), BodyError>>,
-    /// Memory for them.
+    /// The memory that is reserved for the batch.
     held: Option<Held>,
 }
 
@@ -126,7 +126,7 @@ impl Batch {
         self.copies.extend_from_slice(&chunk);
     }
 
-    /// What was copied is a chunk. The next copies use the rest of its allocation.
+    /// Makes a chunk of the copied bytes. Later copies use the rest of its allocation.
     fn end_copies(&mut self) {
         if !self.copies.is_empty() {
             self.cost += CHUNK_COST;
@@ -154,8 +154,8 @@ impl Batch {
 }
 
 impl Registry {
-    /// Appends a chunk (`range`, which must begin where the upload stands) or a stream of any length. What
-    /// arrived of a body that ends early is kept; of one whose length is not the announced one, nothing.
+    /// Appends a chunk, whose `range` must begin at the upload's offset, or a stream of any length. If the
+    /// body ends early, the received bytes are kept. If its length is not the announced one, none are kept.
     pub async fn append(
         &self,
         permit: &Permit<Create>,
@@ -201,8 +201,9 @@ impl Registry {
         Ok(Upload { id, offset })
     }
 
-    /// What was `done`. If the upload's bytes turned out to be gone, it is over, and its client begins anew.
-    /// If the store is full, it gets back at once what was written and not kept.
+    /// Cleans up after a failed request and returns the result. If the upload's bytes are gone, the upload
+    /// ends, and the client must start again. If the disk is full, the bytes of this request are removed at
+    /// once.
     pub(super) async fn after<T>(&self, upload: Taken, done: Result<T, Error>) -> Result<T, Error> {
         match done {
             Err(Error::Storage(Failure::Missing)) => {
@@ -226,7 +227,7 @@ impl Registry {
         }
     }
 
-    /// Takes back what a request wrote and did not keep. Its client may send that again.
+    /// Removes the bytes of a request that were not recorded. The client may send them again.
     async fn cut_back(&self, upload: &Taken) -> Result<(), Error> {
         let now = match Taken::read(&self.records, &upload.repository, &upload.id).await {
             Err(Error::UploadUnknown) => return Ok(()),
@@ -235,7 +236,7 @@ impl Registry {
         if now.session.state != SessionState::Open {
             return self.discard(now).await;
         }
-        // What the store has dropped is not made again.
+        // If the store has dropped the bytes, they must not be created again.
         if matches!(
             self.bytes.open_unsealed(now.id.as_str()).await,
             Err(Failure::Missing)
@@ -255,8 +256,8 @@ impl Registry {
             .await?)
     }
 
-    /// Makes what was received part of the upload. Only bytes that survive a power cut may be counted: the
-    /// hash state would.
+    /// Adds the received bytes to the upload. They are made durable before the session records them, because
+    /// its hash state covers them.
     pub(super) async fn keep(&self, upload: Taken, received: &Received) -> Result<u64, Error> {
         let offset = upload.session.offset + received.length;
         if received.length == 0 {
@@ -272,8 +273,8 @@ impl Registry {
         Ok(offset)
     }
 
-    /// What the store said about the upload's bytes. A store that is full drops all of them, those that were
-    /// kept before too: so goes the upload.
+    /// Returns the result of a write. If the store is full, also ends the upload, because the store has then
+    /// dropped all its bytes, even earlier ones.
     pub(super) async fn unless_full<T>(
         &self,
         upload: Taken,
@@ -307,7 +308,7 @@ impl Registry {
         }
     }
 
-    /// Hashes the body and compares it with bytes that are here, as far as they are the same. Writes nothing.
+    /// Hashes the body and compares it with stored bytes until they differ. Writes nothing.
     pub(super) async fn compare(
         &self,
         file: &dyn BlobFile,
@@ -412,7 +413,7 @@ async fn collect(body: &mut Body) -> Batch {
             None => Ok(body.next().await),
         };
         match next {
-            // The client sends nothing now: others shall have the memory.
+            // The client is not sending, so the memory goes to other requests.
             Err(Wanted) if batch.size == 0 => batch.held = None,
             Err(Wanted) => break,
             Ok(Some(Ok(chunk))) if chunk.is_empty() => {}

@@ -14,9 +14,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Gives an upload to one request at a time.
 ///
 /// A lease would be written into the upload's record by compare-and-swap, with a new nonce each time, and
-/// could be taken over once the record is old by the store's time. The holder writes the record from the
-/// version that its claim gave, so that one who lost the lease cannot move the offset. That is why a claim
-/// returns the upload as the claim left it, and nobody reads the record a second time.
+/// could be taken over once the record is old by the store's time. The holder would write the record from the
+/// version that its claim returned, so a holder that lost the lease could not move the offset. That is why a
+/// claim returns the upload, and the caller must not read the record again.
 pub(in crate::registry) trait Claims: Send + Sync {
     /// `None` while another request has it. [`Error::UploadUnknown`] if there is no such upload.
     fn claim<'a>(
@@ -29,7 +29,7 @@ pub(in crate::registry) trait Claims: Send + Sync {
 
 pub(in crate::registry) type Answer<'a> = BoxFuture<'a, Result<Option<(Claim, Taken)>, Error>>;
 
-/// Held while a request writes to an upload, and given back when it is dropped.
+/// Held while a request writes to an upload, and released when it is dropped.
 pub(in crate::registry) struct Claim {
     _guard: Box<dyn Send + Sync>,
 }
@@ -81,13 +81,13 @@ impl Drop for Guard {
 }
 
 impl Registry {
-    /// Claims an upload of the caller, and says how the claim left it.
+    /// Claims an upload of the caller and returns its state.
     pub(super) async fn claim(
         &self,
         permit: &Permit<Create>,
         id: &UploadId,
     ) -> Result<(Claim, Taken), Error> {
-        self.upload(permit, id).await?; // the upload of somebody else is not held up
+        self.upload(permit, id).await?; // must not block another caller's upload
         let claimed = self.claims.claim(&self.records, permit.repository(), id).await?;
         let (claim, upload) = claimed.ok_or(Error::UploadBusy)?;
         Ok((claim, self.unless_expired(upload)?))
@@ -117,7 +117,7 @@ mod tests {
     use crate::storage::memory::Memory;
 
     #[tokio::test]
-    async fn a_claim_is_held_once_and_says_how_the_upload_is() {
+    async fn a_claim_is_exclusive_and_returns_the_current_upload() {
         let records = TypedStore::new(Arc::new(Memory::new()));
         let claims = InProcess::default();
         let id = UploadId::random().unwrap();

@@ -1,4 +1,4 @@
-//! The end of uploads that are not closed: cancelled, failed, or forgotten.
+//! Removes uploads that were not closed: cancelled, failed or abandoned ones.
 
 use super::super::keys::Entry;
 use super::super::states::session::SessionState;
@@ -9,12 +9,12 @@ use crate::oci::{Digest, RepositoryName};
 use crate::storage::{Failure, Show};
 
 impl Registry {
-    /// Removes the uploads that have expired, with their bytes, and says how many. One that a request is
-    /// writing to is left alone.
+    /// Removes expired uploads with their bytes and returns how many. An upload that a request is writing to
+    /// is skipped.
     pub async fn expire_uploads(&self) -> Result<usize, Error> {
         let registry = self.freeing();
-        // To its end even if the caller is given up: nobody would come back to a repository that has to leave
-        // the catalogue.
+        // Run to the end even if the caller is cancelled. Otherwise an empty repository could stay in the
+        // catalogue.
         let task = tokio::spawn(async move {
             let mut expired = 0;
             let mut last = None;
@@ -25,8 +25,8 @@ impl Registry {
         task.await.unwrap_or(Err(Error::Interrupted))
     }
 
-    /// Counts those that have `expired`. `last` is the repository of the last one, which may have more of
-    /// them.
+    /// Adds the number of removed uploads to `expired`. `last` is the repository of the last one, which may
+    /// have more of them.
     async fn walk_uploads(
         &self,
         expired: &mut usize,
@@ -41,7 +41,7 @@ impl Registry {
                 match self.expire(&repository, &id).await {
                     Ok(true) => {
                         *expired += 1;
-                        // They come by repository.
+                        // The keys are sorted by repository.
                         if last.as_ref() != Some(&repository) {
                             self.all_expired(last.replace(repository)).await;
                         }
@@ -50,7 +50,7 @@ impl Registry {
                     Err(failed @ Error::Storage(Failure::Stopped | Failure::Full | Failure::Busy)) => {
                         return Err(failed);
                     }
-                    // One that is damaged, say: the others' time is up all the same.
+                    // One upload, for example a damaged one, does not stop the expiry of the others.
                     Err(why) => {
                         tracing::error!(
                             "could not check whether an upload has expired, so it was kept: {why}"
@@ -62,7 +62,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Takes the repository from the catalogue unless something is in it.
+    /// Removes the repository from the catalogue if it is empty.
     async fn all_expired(&self, repository: Option<RepositoryName>) {
         let Some(repository) = repository else { return };
         if let Err(why) = self.leave(&repository).await {
@@ -70,13 +70,13 @@ impl Registry {
         }
     }
 
-    /// Whether it had expired.
+    /// Removes the upload if it has expired, and returns whether it had.
     async fn expire(&self, repository: &RepositoryName, id: &UploadId) -> Result<bool, Error> {
         let claimed = match self.claims.claim(&self.records, repository, id).await {
             Err(Error::UploadUnknown) => None, // it ended meanwhile
             claimed => claimed?,
         };
-        // An upload lives for so long after its last request, in whatever state that left it.
+        // The lifetime begins at the last request, whatever state the upload is in.
         let Some((claim, upload)) = claimed.filter(|(_, upload)| self.has_expired(upload.written)) else {
             return Ok(false);
         };
@@ -86,8 +86,8 @@ impl Registry {
         Ok(true)
     }
 
-    /// Removes the upload and its bytes, unless they have become a blob's, and its repository from the
-    /// catalogue if nothing else is in it. The caller holds the claim.
+    /// Removes the upload, its bytes unless they belong to a blob, and its repository from the catalogue if
+    /// that is then empty. The caller holds the claim.
     pub(super) async fn discard(&self, upload: Taken) -> Result<(), Error> {
         let repository = upload.repository.clone();
         self.freeing().remove_upload(upload).await?;

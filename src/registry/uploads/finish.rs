@@ -17,7 +17,7 @@ use std::sync::Arc;
 /// How much is read at once when bytes must be hashed again.
 const READ: usize = 1024 * 1024;
 
-/// Who pushes a blob.
+/// The caller that pushes a blob.
 #[derive(Debug)]
 pub struct Pusher {
     pub permit: Permit<Create>,
@@ -27,8 +27,8 @@ pub struct Pusher {
 }
 
 impl Registry {
-    /// Appends the last bytes, if any, and makes the upload a blob of the repository. If the content is not
-    /// what `digest` says, the upload is cancelled and its bytes are removed.
+    /// Appends the last bytes, if any, and makes the upload a blob of the repository. If the content does not
+    /// match `digest`, the upload is cancelled and its bytes are removed.
     pub async fn finish(
         &self,
         pusher: &Pusher,
@@ -38,8 +38,8 @@ impl Registry {
         body: Body,
     ) -> Result<Digest, Error> {
         let (claim, upload) = self.claim(&pusher.permit, id).await?;
-        // Content that is here already is hashed, which proves that the client has it, and compared. It is
-        // not written again.
+        // Existing content is hashed, which proves that the client has it, and compared, but not written
+        // again.
         let known = if upload.session.offset == 0 {
             self.known_here(pusher, digest).await?
         } else {
@@ -63,8 +63,8 @@ impl Registry {
         .await
     }
 
-    /// Takes a blob that comes in one request. What the caller can read here already is hashed, which proves
-    /// that the client has it, and compared. Nothing is written unless it differs.
+    /// Receives a blob in one request. Content that the caller can already read here is hashed, which proves
+    /// that the client has it, and compared. It is written only if it differs.
     pub async fn put_blob(
         &self,
         pusher: &Pusher,
@@ -91,7 +91,7 @@ impl Registry {
                         found,
                     });
                 }
-                // Collected since: the client must send it again.
+                // If the blob was collected meanwhile, the client must send it again.
                 self.publish(permit.repository(), digest, None)
                     .await?
                     .ok_or_else(contended)?;
@@ -121,7 +121,7 @@ impl Registry {
         done: Result<Digest, Error>,
     ) -> Result<Digest, Error> {
         if done.is_err() {
-            // Nobody was told its name. Another failure changes nothing: it expires.
+            // The client does not know the upload, so it is cancelled. If that fails too, the upload expires.
             let _ = self.cancel(permit, id).await;
         }
         done
@@ -136,13 +136,14 @@ impl Registry {
         }
     }
 
-    /// Gives the upload the bytes of a body that were not written, since `from` has the same.
+    /// Writes the first bytes of a body to the upload. They were compared but not written, so they are copied
+    /// from `from`.
     async fn copy(&self, from: &dyn BlobFile, upload: &Taken, begun: &Begun) -> Result<(), Error> {
         let mut hasher = Hasher::new(begun.hasher.algorithm());
         let mut at = 0;
         while at < begun.length {
             let most = usize::try_from(begun.length - at).map_or(READ, |left| left.min(READ));
-            // Bytes that are damaged now cannot stand for the client's.
+            // If the stored bytes are damaged by now, they cannot replace the client's.
             let bytes = part(from, at, most)
                 .await
                 .ok()
@@ -170,7 +171,7 @@ impl Registry {
         body: &mut Body,
     ) -> Result<Hasher, Error> {
         let mut hasher = Hasher::new(algorithm);
-        drop(body.reserved()); // or those that wait for more could wait for each other
+        drop(body.reserved()); // otherwise requests could wait for each other's memory
         let _held = body.share.take(READ).await;
         let file = self.bytes.open(name).await?;
         let mut offset = 0;
@@ -193,12 +194,12 @@ struct Closing {
     digest: Digest,
 }
 
-/// What the hash of an upload is worth when it is closed.
+/// How the hash state of an upload can be used when the upload is closed.
 #[derive(Clone, Copy)]
 struct Worth {
-    /// It is of the digest's algorithm, or of no bytes.
+    /// It has the digest's algorithm, or covers no bytes.
     useful: bool,
-    /// A later request can go on from it.
+    /// A later request can continue from it.
     can_go_on: bool,
 }
 
@@ -214,8 +215,8 @@ impl Closing {
         check_range(range, upload.session.offset)?;
         let algorithm = self.digest.algorithm();
         let restored = upload.session.hasher();
-        // A store need not be able to read bytes before they are sealed. If the hash so far is of no use, all
-        // of them are read then.
+        // If the hash state cannot be used, all bytes are hashed after they are sealed, because a store may
+        // not be able to read unsealed bytes.
         let useful = upload.session.offset == 0
             || restored
                 .as_ref()
@@ -237,7 +238,7 @@ impl Closing {
             Compared::Same(received) => {
                 received.end?;
                 let upload = self.checked(upload, received.hasher.digest()).await?;
-                // Collected since: the client must send it again.
+                // If the blob was collected meanwhile, the client must send it again.
                 registry
                     .publish(&upload.repository, &self.digest, None)
                     .await?
@@ -256,8 +257,7 @@ impl Closing {
         }
     }
 
-    /// Writes a body that turned out to differ from bytes that are here. Either of the two is wrong, which
-    /// the digest tells at the end.
+    /// Writes a body that differs from the stored bytes. The digest then shows which of the two is wrong.
     async fn write_all(
         self,
         upload: Taken,
@@ -305,7 +305,7 @@ impl Closing {
             upload
         };
         if received.length == 0 {
-            // Makes an empty blob, and cuts off what an earlier request wrote and did not keep.
+            // Creates an empty blob, and removes bytes of an earlier request that were not recorded.
             registry
                 .bytes
                 .write(
@@ -333,7 +333,7 @@ impl Closing {
         self.publish_sealed(upload, size).await
     }
 
-    /// The upload, if its bytes are those of the digest. It ends if they are not.
+    /// Returns the upload if its bytes have the digest. Otherwise the upload ends.
     async fn checked(&self, upload: Taken, found: Digest) -> Result<Taken, Error> {
         if found == self.digest {
             return Ok(upload);
@@ -348,7 +348,7 @@ impl Closing {
     async fn publish_sealed(self, upload: Taken, size: u64) -> Result<Digest, Error> {
         let Self { registry, digest, .. } = self;
         let closed = upload.session.clone().closed(size, digest.clone());
-        // Sealed bytes cannot be cut back: where there is no room for the records, the upload ends.
+        // Sealed bytes cannot be truncated, so the upload ends if there is no space for the records.
         let upload = match registry.advance(&upload, closed).await {
             Err(Error::Storage(failure)) => registry.unless_full(upload, Err::<Taken, _>(failure)).await?.1,
             advanced => advanced?.ok_or_else(contended)?,
@@ -366,8 +366,8 @@ impl Closing {
         Ok(digest)
     }
 
-    /// The upload was closed, and the answer lost: link what was published. Its own bytes are not published a
-    /// second time.
+    /// Repeats the end of an upload that is already closed, for a client that did not get the answer. Links
+    /// the published blob, and does not publish the bytes a second time.
     async fn resume(self, upload: Taken) -> Result<Digest, Error> {
         let Self { registry, digest, .. } = self;
         if upload

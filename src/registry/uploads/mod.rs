@@ -1,10 +1,10 @@
-//! Uploads of blobs (distribution-spec, Pushing blobs): streamed, in chunks, or at once. An upload survives a
-//! restart with its hash state; bytes are durable before its session says that they are there. It belongs to
-//! the principal that began it.
+//! Uploads of blobs (distribution-spec, Pushing blobs): streamed, in chunks, or in one request. An upload
+//! survives a restart with its hash state. Its session records bytes only after they are durable. It belongs
+//! to the principal that started it.
 //!
-//! One request at a time writes to an upload. Writing runs in a task of its own that holds the upload's
-//! claim, because a request that is given up leaves blocking work behind, which must not write into bytes
-//! that another request has published meanwhile.
+//! Only one request at a time writes to an upload. The work runs in its own task, which holds the upload's
+//! claim. A cancelled request leaves blocking work behind, and without the claim that work could write into
+//! bytes that another request has published meanwhile.
 
 mod append;
 mod claims;
@@ -27,16 +27,16 @@ use std::time::Duration;
 /// How long an upload lives after its last chunk.
 const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Where an upload stands.
+/// The progress of an upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upload {
     pub id: UploadId,
-    /// How many bytes have been kept; the next chunk begins here.
+    /// How many bytes have been received. The next chunk begins here.
     pub offset: u64,
 }
 
 impl Registry {
-    /// Hashes with `algorithm` from the start; the closing request may still name another one.
+    /// Starts an upload that is hashed with `algorithm`. The closing request may still use another one.
     pub async fn start_upload(
         &self,
         permit: &Permit<Create>,
@@ -63,7 +63,7 @@ impl Registry {
             .await?
             .ok_or_else(super::typed_store::contended)?;
         if let Err(why) = self.records.mark(&keys::in_catalog(repository.as_str())).await {
-            // Nobody learns its name.
+            // The client does not learn the upload's name, so the upload is removed.
             drop(self.records.delete(&key, &version).await);
             return Err(why);
         }

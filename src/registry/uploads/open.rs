@@ -1,9 +1,9 @@
-//! How many uploads each caller has open: their number is bounded, since each takes a record, a file and room
-//! in every walk until it expires.
+//! Limits how many open uploads each caller has, because an upload costs a record, a file and time in every
+//! walk until it expires.
 //!
-//! The count is in memory. A process that has the store to itself counts what it begins and what ends, and at
-//! the start what is there. Processes that share a store would each count their own part: there a record for
-//! each caller, changed with each session, would have to hold the count.
+//! The count is in memory. A process that has the store to itself counts uploads as they begin and end, and
+//! counts the existing ones when it starts. Processes that share a store would each see only their own
+//! uploads. They would need a record with the count for each caller, changed together with each session.
 
 use super::super::keys::Entry;
 use super::super::upload_id::UploadId;
@@ -16,7 +16,7 @@ use crate::storage::Show;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Clones share it.
+/// All clones share the count.
 #[derive(Clone, Debug, Default)]
 pub(in crate::registry) struct OpenUploads(Arc<Mutex<Counted>>);
 
@@ -27,11 +27,11 @@ struct Counted {
 }
 
 impl OpenUploads {
-    /// Says whether the caller may have one more.
+    /// Counts an upload. Returns `false` if the caller already has `most`.
     fn begins(&self, caller: &str, id: &UploadId, most: usize) -> bool {
         let mut counted = self.lock();
         let Counted { callers, counts } = &mut *counted;
-        // The walk at the start meets what began since.
+        // The count at the start also finds uploads that have begun since.
         if callers.contains_key(id) {
             return true;
         }
@@ -46,7 +46,7 @@ impl OpenUploads {
         true
     }
 
-    /// Its record is gone. Changes nothing for one that is not counted.
+    /// Call this when an upload's record is gone. Does nothing for an upload that was not counted.
     pub(super) fn ended(&self, id: &UploadId) {
         let mut counted = self.lock();
         let Counted { callers, counts } = &mut *counted;
@@ -63,8 +63,8 @@ impl OpenUploads {
 }
 
 impl Registry {
-    /// [`start_upload`](Self::start_upload) for a client that comes back for it. It counts for `caller`: the
-    /// principal, or for the anonymous what tells them apart.
+    /// Like [`start_upload`](Self::start_upload), for an upload that takes several requests. It is counted
+    /// for `caller`: the principal, or a name that distinguishes anonymous callers.
     pub async fn begin_upload(
         &self,
         permit: &Permit<Create>,
@@ -80,7 +80,7 @@ impl Registry {
         }
         let registry = self.clone();
         let permit = permit.clone();
-        // To its end, so that a client that hangs up leaves no upload that is not counted.
+        // Run to the end, so that a client that disconnects leaves no uncounted upload.
         to_its_end(async move {
             let started = registry.start(&permit, algorithm, id.clone()).await;
             if started.is_err() {
@@ -91,8 +91,8 @@ impl Registry {
         .await
     }
 
-    /// Counts the uploads that were open before the process began. Those of the anonymous count for nobody
-    /// any more.
+    /// Counts the uploads that were open before the process started. Anonymous callers can no longer be
+    /// distinguished then, so their old uploads do not limit them.
     pub async fn count_open_uploads(&self) -> Result<(), Error> {
         let mut pages = self.records.pages(keys::all_uploads(), String::new(), Show::All);
         while let Some(page) = pages.next().await? {
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_caller_has_its_own_bound_and_gets_back_what_ended() {
+    fn each_caller_has_its_own_limit_and_an_ended_upload_is_released() {
         let open = OpenUploads::default();
         let ids = [(); 3].map(|()| UploadId::random().unwrap());
         assert!(open.begins("a", &ids[0], 2) && open.begins("a", &ids[1], 2));
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_began_before_the_walk_at_the_start_met_it_is_counted_once() {
+    fn an_upload_that_began_before_the_count_at_the_start_is_counted_once() {
         let open = OpenUploads::default();
         let id = UploadId::random().unwrap();
         assert!(open.begins("anonymous at a", &id, 2) && open.begins("anonymous", &id, usize::MAX));

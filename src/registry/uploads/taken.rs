@@ -16,7 +16,7 @@ pub(in crate::registry) struct Taken {
     pub repository: RepositoryName,
     pub id: UploadId,
     pub base: Base,
-    /// When a request wrote it last. A claim does not count.
+    /// When a request last wrote it. A claim does not change this.
     pub written: Timestamp,
     pub session: Session,
 }
@@ -27,7 +27,7 @@ impl Taken {
         repository: &RepositoryName,
         id: &UploadId,
     ) -> Result<Self, Error> {
-        // One that cannot be read is over: its client begins anew.
+        // An unreadable upload is treated as ended, so the client starts again.
         let found = unless_unreadable(records.read(&keys::upload(repository, id)).await)?
             .flatten()
             .ok_or(Error::UploadUnknown)?;
@@ -42,7 +42,7 @@ impl Taken {
 }
 
 impl Registry {
-    /// Reads an upload of the caller. [`Error::UploadUnknown`] for the upload of somebody else.
+    /// Reads an upload of the caller. [`Error::UploadUnknown`] for another caller's upload.
     pub(super) async fn upload(&self, permit: &Permit<Create>, id: &UploadId) -> Result<Taken, Error> {
         let found = Taken::read(&self.records, permit.repository(), id).await?;
         let mine = found.session.owner == permit.principal().to_string();

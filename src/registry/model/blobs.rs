@@ -28,7 +28,7 @@ const fn mount(repository: u8) -> Upload {
     }
 }
 
-/// Relies on a link that is there: a HEAD said so.
+/// Relies on an existing link that a HEAD has found.
 const fn push(repository: u8) -> Push {
     Push::of(repository).with_blob(repository)
 }
@@ -176,7 +176,7 @@ pub(super) fn refreshed_manifest_with_a_blob() -> Scenario {
         .always(invariants::acknowledged_is_not_old)
 }
 
-/// Bytes of the right size that are wrong, and who comes by.
+/// Wrong bytes of the right size, and the actors that meet them.
 fn damaged(name: &'static str) -> Scenario {
     empty(name)
         .damages()
@@ -234,7 +234,7 @@ pub(super) fn damage_and_recheck() -> Scenario {
         })
 }
 
-/// They were out of reach when somebody looked.
+/// The bytes could not be reached when an actor read them.
 pub(super) fn mark_of_good_bytes() -> Scenario {
     empty("mark-of-good-bytes")
         .damages()

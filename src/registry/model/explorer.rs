@@ -1,7 +1,7 @@
-//! Breadth first through every state that the actors can reach, in every order of their requests.
+//! Visits every state that the actors can reach, in every order of their requests, breadth first.
 //!
-//! A state is remembered by 128 bits of its hash. Parents are kept, so that what leads to a violation is
-//! printed step by step.
+//! A state is identified by 128 bits of its hash. The parents of states are kept, so that the path to a
+//! violation can be printed step by step.
 
 use super::io::{Io, Stop};
 use super::phase::Phase;
@@ -11,7 +11,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// No scenario is meant to be larger.
+/// The maximum number of states of a scenario.
 const MOST: usize = 20_000_000;
 
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub(super) enum Explored {
     },
 }
 
-/// One thing that can happen.
+/// One step of the search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Move {
     actor: u8,
@@ -37,7 +37,7 @@ enum Kind {
     /// The actor's next request.
     Request,
     Crash,
-    /// Not an actor's: the store's time goes on.
+    /// The store's time advances. No actor does this.
     Tick,
 }
 
@@ -124,7 +124,7 @@ fn successors(scenario: &Scenario, world: &World) -> Vec<(Move, World)> {
     found
 }
 
-/// Lets the actor make one request; with what it was answered.
+/// Lets the actor make one request, and returns the reply.
 fn request(scenario: &Scenario, world: &World, actor: usize) -> (World, Option<Reply>) {
     let mut next = world.clone();
     next.begin(actor, scenario.orders);

@@ -2,19 +2,20 @@
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// A push looks whether the blob is linked and then writes the manifest, with nothing announced before.
+    /// A push checks whether the blob is linked and then writes the manifest, without announcing anything
+    /// first.
     CheckThenWrite,
-    /// An upload takes condemned bytes as they are.
+    /// An upload uses condemned bytes as they are.
     NoRescue,
-    /// A push takes a condemned link as it is.
+    /// A push uses a condemned link as it is.
     LinkNotRescued,
-    /// An index's push takes a condemned child as it is.
+    /// An index's push uses a condemned child as it is.
     ChildNotRescued,
-    /// A collector or a deletion looks and decides without condemning first.
+    /// A collector or a deletion checks and decides without condemning first.
     NoCondemning,
     /// An upload publishes its bytes a second time.
     GenerationReused,
-    /// Deleting a blob takes the link without a look at the manifests.
+    /// The deletion of a blob deletes the link without checking the manifests.
     BlindBlobDeletion,
     /// A deleted record leaves a tombstone that is equal to all others.
     PlainTombstones,
@@ -23,14 +24,14 @@ pub(super) enum Fault {
     MarkBeforePend,
     /// An index's push writes its marks after it has checked its children.
     MarkAfterCheck,
-    /// Who deletes a child looks at committed indexes only.
+    /// The deletion of a child checks only committed indexes.
     PendingDoesNotCount,
     /// A push that finds its index committed, and a child gone, leaves the marks that it wrote.
     RefusalLeavesMarks,
-    /// The deletion of an index takes its marks without a look.
+    /// The deletion of an index deletes its entries without checking them.
     BlindParentClearing,
 
-    /// The old tag's back reference is taken without a look.
+    /// The old tag's back reference is deleted without a check.
     BlindBackClearing,
     /// The back reference is not written again after the tag.
     BackNotMarkedAgain,
@@ -49,9 +50,9 @@ pub(super) enum Fault {
     MarkerNotCleared,
     /// A push that fails does not look for a marker: it may have been pushed on top of a deletion.
     FailureLeavesMarker,
-    /// The marker is taken without a look at the manifest.
+    /// The marker is deleted without checking the manifest.
     BlindMarkerClearing,
-    /// A listing leaves out what a marker names without a look at the manifest.
+    /// A listing omits the tags of a marked manifest without checking the manifest.
     ListingTrustsMarker,
 
     /// A push leaves what it finds as it is, however old.
@@ -59,16 +60,16 @@ pub(super) enum Fault {
     /// A push writes what it finds without a condition.
     BlindRefresh,
 
-    /// An upload with bytes of its own takes those that are here without a look at what they hold.
+    /// An upload with its own bytes uses the stored ones without comparing them.
     PushDoesNotCompare,
     PushIgnoresSuspect,
     MountIgnoresSuspect,
     HeadIgnoresSuspect,
-    /// Who restores a condemned blob forgets that its bytes are suspect.
+    /// An actor that rescues a condemned blob forgets that its bytes are suspect.
     SuspectForgotten,
-    /// What was found of some bytes is written down of whatever bytes the digest has by then.
+    /// Damage of some bytes is recorded for newer bytes of the same digest.
     ScrubberTrustsTheDigest,
-    /// A mark is cleared without a look at the bytes.
+    /// A mark is cleared without checking the bytes.
     MarkClearedUnseen,
 
     /// The record before is archived after the tag is written.
@@ -81,13 +82,13 @@ pub(super) enum Fault {
 
     /// Parts are named by their place alone.
     PartsWithoutNonce,
-    /// Who takes a claim over goes on under its nonce.
+    /// An actor that takes over a claim continues with its nonce.
     ClaimKeepsNonce,
-    /// A request that lost its claim puts its part in all the same.
+    /// A request that lost its claim still adds its part.
     LostClaimSwapsAgain,
-    /// The parts are put together before their list is fixed.
+    /// The parts are assembled before their list is fixed.
     CompletedBeforeClosed,
-    /// A closing request publishes without a look whether its upload still stands.
+    /// A closing request publishes without checking whether its upload still exists.
     PublishedUnseen,
     /// An upload that was closed and not published when its time was up: its bytes are removed.
     ExpiryRemovesTheBytes,

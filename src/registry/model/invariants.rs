@@ -1,4 +1,4 @@
-//! What must hold in every state, and what must hold once everybody has ended.
+//! The invariants that must hold in every state, and those that must hold once all actors have ended.
 
 use super::actors::Effect;
 use super::actors::sessions::WHOLE;
@@ -7,7 +7,7 @@ use super::scenario::Scenario;
 use super::values::{Blob, BlobState, Key, Link, Manifest, Mark, Session, SessionState, Tag, Value};
 use super::world::{Bytes, World};
 
-/// A scenario that is checked for what holds in every scenario.
+/// A scenario with the invariants that hold in every scenario.
 pub(super) fn scenario(name: &'static str) -> Scenario {
     Scenario::new(name)
         .always(bytes_are_published_once)
@@ -27,7 +27,7 @@ fn is_readable(world: &World, number: u8) -> bool {
     manifest(world, number).is_some_and(Manifest::is_readable)
 }
 
-/// Where the tag leads, if that can be read.
+/// The manifest that the tag leads to, if it is readable.
 fn leads_to(world: &World, tag: u8) -> Option<u8> {
     read::<Tag>(world, Key::Tag(tag))
         .and_then(Tag::target)
@@ -38,7 +38,7 @@ fn acknowledged(world: &World, actor: usize) -> bool {
     world.locals[actor].phase == Phase::Done(Outcome::Acknowledged)
 }
 
-/// The one had ended when the other began.
+/// Whether `one` had ended when `other` began.
 fn is_before(world: &World, one: usize, other: usize) -> bool {
     world.locals[other].began && world.locals[other].after & 1 << one != 0
 }
@@ -75,8 +75,8 @@ fn links_lead_to_bytes(scenario: &Scenario, world: &World) -> Result<(), String>
     Ok(())
 }
 
-/// As below, where a condemned record may be left of bytes that are gone: no bytes are taken without a look
-/// whether they are there.
+/// Like [`blobs_have_bytes`], but a condemned record may remain when its bytes are gone, because bytes are
+/// checked before they are used.
 pub(super) fn living_blobs_have_bytes(scenario: &Scenario, world: &World) -> Result<(), String> {
     match read::<Blob>(world, Key::Blob) {
         Some(blob) if blob.state == BlobState::Live => blobs_have_bytes(scenario, world),
@@ -110,7 +110,7 @@ fn manifests_have_their_blob(scenario: &Scenario, world: &World) -> Result<(), S
     Ok(())
 }
 
-/// An index that can be read has its children, and they know of it.
+/// A readable index has its children, and each child has an entry for the index.
 pub(super) fn indexes_have_their_children(scenario: &Scenario, world: &World) -> Result<(), String> {
     for (index, children) in scenario
         .options
@@ -134,8 +134,8 @@ pub(super) fn indexes_have_their_children(scenario: &Scenario, world: &World) ->
     Ok(())
 }
 
-/// A tag whose push was acknowledged leads where it says and is found by the manifest's deletion, unless
-/// something that was asked for at the same time or later took it.
+/// An acknowledged tag leads to its manifest, and the manifest's deletion finds it, unless a concurrent or
+/// later request removed it.
 pub(super) fn pushed_tags_stay(scenario: &Scenario, world: &World) -> Result<(), String> {
     for (at, actor) in scenario.actors.iter().enumerate() {
         let Some(Effect::Push {
@@ -205,7 +205,7 @@ pub(super) fn deleted_tags_are_gone(scenario: &Scenario, world: &World) -> Resul
     Ok(())
 }
 
-/// Where a deletion takes the tags of a dying manifest, a marker says so.
+/// While a deletion removes the tags of a dying manifest, there is a marker.
 pub(super) fn dying_manifests_are_marked(_: &Scenario, world: &World) -> Result<(), String> {
     for local in &world.locals {
         let (Phase::Tags {
@@ -233,8 +233,8 @@ pub(super) fn dying_manifests_are_marked(_: &Scenario, world: &World) -> Result<
     Ok(())
 }
 
-/// What was pushed, or found by who may push, stays for half the grace at least. No request takes longer than
-/// that.
+/// Content that was pushed, or found by a caller who may push, stays for at least half of the grace period.
+/// No request takes longer than that.
 pub(super) fn acknowledged_is_not_old(scenario: &Scenario, world: &World) -> Result<(), String> {
     for (at, actor) in scenario.actors.iter().enumerate() {
         let (manifest, tag) = match actor.effect() {
@@ -260,7 +260,7 @@ pub(super) fn acknowledged_is_not_old(scenario: &Scenario, world: &World) -> Res
     Ok(())
 }
 
-/// Nobody who began after the damage was found is told that the damaged bytes are the blob.
+/// A client that begins after the damage was found does not get the damaged bytes.
 pub(super) fn damage_is_not_passed_on(scenario: &Scenario, world: &World) -> Result<(), String> {
     for (at, repository) in scenario.relying() {
         if !acknowledged(world, at) || world.locals[at].after & 1 << 7 == 0 {
@@ -277,7 +277,7 @@ pub(super) fn damage_is_not_passed_on(scenario: &Scenario, world: &World) -> Res
     Ok(())
 }
 
-/// A repository that was pushed good bytes, and was told that it has the blob, has good bytes.
+/// A repository has good bytes after an acknowledged push of good bytes.
 pub(super) fn pushed_bytes_are_good(scenario: &Scenario, world: &World) -> Result<(), String> {
     for (at, repository) in scenario
         .relying()
@@ -294,7 +294,7 @@ pub(super) fn pushed_bytes_are_good(scenario: &Scenario, world: &World) -> Resul
     Ok(())
 }
 
-/// Good bytes are not called suspect.
+/// Good bytes are not marked as suspect.
 pub(super) fn good_bytes_are_not_suspect(_: &Scenario, world: &World) -> Result<(), String> {
     match read::<Blob>(world, Key::Blob) {
         Some(blob) if blob.suspect && world.bytes[usize::from(blob.generation)] == Bytes::Good => {
@@ -304,7 +304,7 @@ pub(super) fn good_bytes_are_not_suspect(_: &Scenario, world: &World) -> Result<
     }
 }
 
-/// A tag's entries have no gap, and each is what the next one says came before it.
+/// A tag's history has no gap, and each entry is the one that the next entry names as its predecessor.
 pub(super) fn history_is_a_chain(_: &Scenario, world: &World) -> Result<(), String> {
     for tag in 0..2 {
         let Some(now) = read::<Tag>(world, Key::Tag(tag)) else {
@@ -329,7 +329,7 @@ pub(super) fn history_is_a_chain(_: &Scenario, world: &World) -> Result<(), Stri
         if next.previous.is_some() {
             return Err(format!("the history of tag {tag} does not begin: {next:?}"));
         }
-        // A mover archives the present record before it moves the tag.
+        // A push archives the current record before it moves the tag.
         let early = read::<Tag>(world, Key::Past(tag, now.sequence));
         if early.is_some_and(|entry| entry != now) || world.get(Key::Past(tag, now.sequence + 1)).is_some() {
             return Err(format!(
@@ -340,7 +340,7 @@ pub(super) fn history_is_a_chain(_: &Scenario, world: &World) -> Result<(), Stri
     Ok(())
 }
 
-/// The bytes of an upload are what its record says, in that order, and so is what is published.
+/// The bytes of an upload match its record, in order, and so do the published bytes.
 pub(super) fn uploads_are_what_was_acknowledged(_: &Scenario, world: &World) -> Result<(), String> {
     let Some(session) = read::<Session>(world, Key::Session) else {
         return Ok(());
@@ -398,8 +398,8 @@ pub(super) fn acknowledged_chunks_are_kept(scenario: &Scenario, world: &World) -
     Ok(())
 }
 
-/// Once a restart has finished what was cut short: no marker, nothing dying or pending, and no mark of an
-/// index that is gone.
+/// After a restart has finished interrupted work, there are no markers, no dying or pending manifests, and no
+/// entries of deleted indexes.
 pub(super) fn nothing_is_left(_: &Scenario, world: &World) -> Result<(), String> {
     for key in world.keys() {
         let left = match key {

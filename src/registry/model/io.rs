@@ -1,6 +1,6 @@
 //! The requests of an actor. An actor's phase is plain code that is run again from its beginning for every
-//! request: what was answered before is answered again from memory, one new request is carried out, and the
-//! next one stops the run.
+//! request. Earlier replies are repeated from memory, one new request is carried out, and the next one stops
+//! the run.
 
 use super::faults::Fault;
 use super::options::Options;
@@ -57,8 +57,8 @@ impl<'a> Io<'a> {
         self.options.batch
     }
 
-    /// The world as it is, for what is no request: only where the answer cannot change between two runs of a
-    /// phase.
+    /// The current world. Use it only where the answer cannot change between two runs of a phase, because
+    /// this does not make a request.
     pub(super) const fn world(&self) -> &World {
         self.world
     }
@@ -84,7 +84,8 @@ impl<'a> Io<'a> {
         Ok((seen, value.and_then(|value| value.try_into().ok()), age))
     }
 
-    /// Reads, decides and writes, once. What was decided, with the state that stands then; `None`: try again.
+    /// Reads, decides and writes once. Returns the decision with the state after it. `None` if another actor
+    /// was faster; try again.
     pub(super) fn change<T, R>(
         &mut self,
         key: Key,
@@ -113,8 +114,8 @@ impl<'a> Io<'a> {
         }
     }
 
-    /// Condemns a record that was seen. One that is condemned already was left so by a crash, or another is
-    /// deciding: take it over. `None`: it has changed.
+    /// Condemns a record in the state in which it was read. If it is already condemned, by a crashed actor or
+    /// by one that is deciding now, this actor takes over. `None` if it has changed.
     pub(super) fn condemn<T>(&mut self, seen: Seen, record: T) -> Result<Option<Seen>, Stop>
     where
         T: Condemnable + Copy + Into<Value>,
@@ -140,7 +141,7 @@ impl<'a> Io<'a> {
         self.swap(Seen::nothing(key), value)
     }
 
-    /// Overwrites whatever is there. Only faults do that.
+    /// Overwrites any record. Only faults do that.
     pub(super) fn put(&mut self, key: Key, value: impl Into<Value>) -> Result<Seen, Stop> {
         let value = value.into();
         match self.next(|world| Reply::Wrote(world.write(key, None, Some(value))))? {
@@ -157,7 +158,7 @@ impl<'a> Io<'a> {
         }
     }
 
-    /// Removes whatever is there. Only faults do that.
+    /// Removes any record. Only faults do that.
     pub(super) fn erase(&mut self, key: Key) -> Result<(), Stop> {
         self.next(|world| Reply::Deleted(world.write(key, None, None).is_some()))
             .map(|_| ())
@@ -231,7 +232,7 @@ impl<'a> Io<'a> {
         .map(|_| ())
     }
 
-    /// Notes something that the invariants ask for, with the request that was just made.
+    /// Records something for the invariants, with the request that was just made.
     pub(super) fn note(&mut self, note: impl FnOnce(&mut World)) {
         if self.acted && self.at == self.past.len() {
             note(self.world);

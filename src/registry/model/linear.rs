@@ -1,5 +1,6 @@
-//! The end of a history must be that of a registry that does one thing at a time, in some order that agrees
-//! with who ended before who began. What crashed may have happened or not.
+//! Checks linearizability: the end of a history must be that of a registry that handles one request at a
+//! time, in an order in which a request that ended before another began comes first. A crashed request may
+//! have happened or not.
 
 use super::actors::Effect;
 use super::phase::{Outcome, Phase};
@@ -7,7 +8,7 @@ use super::scenario::Scenario;
 use super::values::{Key, Manifest, Tag, Value};
 use super::world::World;
 
-/// What can be seen: which manifests there are, and where each tag leads.
+/// The visible state: which manifests exist, and where each tag leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Seen {
     manifests: u8,
@@ -43,7 +44,7 @@ impl Seen {
         self.manifests & 1 << manifest != 0
     }
 
-    /// `None`: this cannot be acknowledged here.
+    /// `None` if this effect cannot be acknowledged in this state.
     fn after(mut self, effect: Effect, scenario: &Scenario) -> Option<Self> {
         match effect {
             Effect::Push { manifest, tag } => {
@@ -68,7 +69,7 @@ impl Seen {
                 {
                     return None;
                 }
-                // Another deletion may have done the work: both are told that it is done.
+                // Another deletion may have done the work. Both are acknowledged.
                 self.manifests &= !(1 << manifest);
                 self.tags = self.tags.map(|tag| tag.filter(|leads| *leads != manifest));
             }
@@ -90,7 +91,7 @@ impl Seen {
     }
 }
 
-/// A listing is asked about one tag at a time: its pages need not be of one moment.
+/// Each tag of a listing is checked alone, because the pages of a listing need not show the same moment.
 pub(super) fn is_linear(scenario: &Scenario, world: &World) -> Result<(), String> {
     let done = |at: usize| {
         matches!(
@@ -133,7 +134,8 @@ impl Search<'_> {
         }
         waiting.iter().any(|next| {
             let effect = self.effect(*next);
-            // Nobody goes before who had ended when it began. What crashed ends when somebody takes it up.
+            // A request cannot come before one that had ended when it began. A crashed request ends when
+            // another actor continues it.
             let is_before =
                 |other: &usize| self.world.locals[*next].after & 1 << other != 0 && self.is_done(*other);
             if !effect.is_optional() && waiting.iter().any(is_before) {
@@ -147,7 +149,7 @@ impl Search<'_> {
         })
     }
 
-    /// What may come of this actor.
+    /// The possible effects of this actor.
     fn ways(&self, here: Seen, actor: usize, effect: Effect) -> Vec<Option<Seen>> {
         let phase = self.world.locals[actor].phase;
         if effect == Effect::ListTags {

@@ -1,7 +1,7 @@
-//! A model of the records' protocol: a few actors on one store, every order of their requests, and what must
-//! hold in every state. The steps from one state of a record to the next are the registry's own ([`steps`]);
-//! what an actor asks for, and in which order, is written here once more, in a form that can be interrupted
-//! anywhere. `docs/design/protocol.md` says what is searched and how.
+//! A model of the records' protocol. It runs a few actors on one store in every order of their requests, and
+//! checks the invariants in every state. The steps from one state of a record to the next are the registry's
+//! own ([`steps`]). The requests of an actor and their order are written here a second time, in a form that
+//! can be interrupted anywhere. `docs/design/protocol.md` says what is searched and how.
 
 mod actors;
 mod blobs;
@@ -30,7 +30,7 @@ fn is_full() -> bool {
     std::env::var_os("WHARFINGER_MODEL_FULL").is_some()
 }
 
-/// Searches the cases of which every `of`th is this one's, so that the tests share the work.
+/// Searches every `of`th case, beginning with the case `part`, so that several tests share the work.
 fn search(part: usize, of: usize) {
     for Case { make, states, .. } in CASES
         .iter()

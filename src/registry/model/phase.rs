@@ -2,7 +2,7 @@
 
 use super::seen::Seen;
 
-/// Where an actor stands between two requests, with all that it carries from one phase to the next.
+/// The state of an actor between two requests, with everything that it carries from one phase to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Phase {
     /// Every actor begins here.
@@ -129,12 +129,12 @@ pub(super) enum Phase {
     Crashed,
 }
 
-/// Why tags are taken from a manifest.
+/// Why a manifest's tags are deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Why {
-    /// It is deleted, which a marker says.
+    /// The manifest is being deleted and has a marker.
     Deleted,
-    /// Its push has failed. Nobody has seen it.
+    /// Its push has failed. No reader has seen it.
     Failed,
     /// It is pushed, and its deletion is finished first.
     Pushed,
@@ -143,15 +143,15 @@ pub(super) enum Why {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Outcome {
     Acknowledged,
-    /// Something that it needs is not there.
+    /// Content that it needs is missing.
     Missing,
-    /// Refused, since something refers to it.
+    /// Rejected, because something refers to it.
     Referenced,
     /// The client must try again.
     Failed,
     /// There was nothing to do.
     Idle,
-    /// What a listing of tags showed: a bit for each.
+    /// The tags of a listing, with a bit for each.
     Listed(u8),
 }
 

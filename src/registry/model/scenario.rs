@@ -1,4 +1,4 @@
-//! A scenario: what is in the store at first, who works on it, and what must hold.
+//! A scenario: the initial content of the store, the actors, and the invariants.
 
 use super::actors::Actor;
 use super::faults::Fault;
@@ -14,17 +14,17 @@ pub(super) struct Scenario {
     pub actors: Vec<Box<dyn Actor>>,
     records: Vec<(Key, Value)>,
     bytes: Vec<(u8, Bytes)>,
-    /// What the store has in place of a record that was deleted. Those without a nonce may come back and look
-    /// as before.
+    /// What the store keeps of a deleted record. A tombstone without a nonce may return and then looks the
+    /// same.
     absence: Absence,
     buried: Option<Key>,
     /// The repositories whose manifest, of the same number, needs the blob.
     needs: &'static [u8],
-    /// How often the store's time may go on.
+    /// How often the store's time may advance.
     pub ticks: u8,
     /// The process of any actor may die between two requests.
     pub crashes: bool,
-    /// Who ended before who began is part of the state, for invariants that ask for it.
+    /// The state records which actors ended before others began, for invariants that need this.
     pub orders: bool,
     pub options: Options,
     invariants: Vec<Invariant>,
@@ -80,7 +80,7 @@ impl Scenario {
         self
     }
 
-    /// A record was here, and its tombstone is: tombstones have nonces, unless the fault says otherwise.
+    /// A deleted record has left a tombstone. Tombstones have nonces, unless a fault says otherwise.
     pub(super) const fn tombstone(mut self, key: Key) -> Self {
         self.absence = Absence::Nonce;
         self.buried = Some(key);
@@ -173,7 +173,7 @@ impl Scenario {
         self.needs
     }
 
-    /// Who is told that a blob is in a repository.
+    /// The actors that find a blob in a repository, with the repository.
     pub(super) fn relying(&self) -> impl Iterator<Item = (usize, u8)> {
         self.actors
             .iter()
@@ -181,7 +181,7 @@ impl Scenario {
             .filter_map(|(at, actor)| Some((at, actor.relies_on()?)))
     }
 
-    /// Who appends which chunk.
+    /// The actors that append a chunk, with the chunk.
     pub(super) fn chunks(&self) -> impl Iterator<Item = (usize, u8)> {
         self.actors
             .iter()
@@ -193,7 +193,7 @@ impl Scenario {
         world.locals.iter().all(|local| local.phase.has_ended())
     }
 
-    /// A restart finishes what crashed, and is the last.
+    /// A restart finishes the work of crashed actors and runs last.
     pub(super) fn never_crashes(&self, actor: usize) -> bool {
         self.actors[actor].is_a_restart()
     }

@@ -3,8 +3,8 @@
 use super::values::Key;
 use std::fmt;
 
-/// A state of one record as an actor saw it. Versions are kept canonical: a state is the present one, or one
-/// before it, which no write matches again.
+/// A state of one record as an actor read it. Versions are canonical: a state is either current or an earlier
+/// one, which no write matches again.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Seen {
     pub key: Key,
@@ -19,7 +19,7 @@ pub(super) const NEW: u8 = 2;
 pub(super) const NOTHING: u8 = 3;
 
 impl Seen {
-    /// That there is no record.
+    /// The state of an absent record.
     pub(super) const fn nothing(key: Key) -> Self {
         Self {
             key,

@@ -1,5 +1,5 @@
-//! The registry's own steps from one state of a record to the next, taken by the small records of the model:
-//! each small record becomes a real one, the real step is taken, and what it wrote becomes small again.
+//! The registry's own steps from one state of a record to the next, for the small records of the model. Each
+//! small record is converted to a real one, the real step is applied, and the result is converted back.
 
 use super::super::states;
 pub(super) use super::super::states::Next;
@@ -31,7 +31,8 @@ fn small<T: Small, R, S>(next: Next<T::Real, R>, result: impl FnOnce(R) -> S) ->
     }
 }
 
-/// What is condemned before somebody looks whether it may be taken, and rescued by who needs it.
+/// A record that is condemned before an actor checks whether it may be deleted, and rescued by an actor that
+/// needs it.
 pub(super) trait Condemnable: Small {
     fn is_condemned(self) -> bool;
     fn condemned(self) -> Self;

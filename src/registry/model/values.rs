@@ -1,5 +1,5 @@
-//! Keys and records of the model: the registry's, told apart by small numbers, so that millions of states fit
-//! in memory.
+//! Keys and records of the model. They are like the registry's, but identified by small numbers, so that
+//! millions of states fit in memory.
 
 use std::fmt;
 
@@ -113,7 +113,7 @@ pub(super) struct Tag {
     pub live: bool,
     pub manifest: u8,
     pub sequence: u8,
-    /// Names what wrote it: the actor.
+    /// The actor that wrote it.
     pub event: u8,
     /// The event before.
     pub previous: Option<u8>,
@@ -140,14 +140,14 @@ impl Tag {
 pub(super) struct Part {
     pub name: u8,
     pub chunk: u8,
-    /// Where its client meant it to be.
+    /// Its place in the upload, according to its client.
     pub at: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum SessionState {
     Open,
-    /// Its parts change no more.
+    /// Its parts no longer change.
     Closed,
     Aborting,
 }
@@ -157,7 +157,7 @@ pub(super) struct Session {
     pub state: SessionState,
     /// The nonce of the claim that holds it.
     pub claim: Option<u8>,
-    /// How many claims there were: makes the next nonce.
+    /// How many claims there were, from which the next nonce is made.
     pub claims: u8,
     pub parts: [Option<Part>; 3],
     /// It was closed: its record says the digest.

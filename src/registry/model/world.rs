@@ -1,11 +1,11 @@
-//! One state of the modelled world: the records, the bytes, and where each actor stands.
+//! One state of the modelled world: the records, the bytes, and the phase of each actor.
 
 use super::phase::Phase;
 use super::seen::{NEW, NOTHING, PRESENT, STALE, Seen};
 use super::values::{Key, Value};
 use std::fmt;
 
-/// What the store answered to one request.
+/// The store's reply to one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Reply {
     /// With the record's age, by the store's time.
@@ -24,13 +24,13 @@ pub(super) enum Reply {
 /// Up to four chunks in their order; 0 ends it.
 pub(super) type Content = [u8; 4];
 
-/// How bytes can be.
+/// The state of bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) enum Bytes {
     #[default]
     Absent,
     Good,
-    /// There, of the right size, and wrong.
+    /// The bytes exist and have the right size, but are wrong.
     Damaged,
     /// Bytes whose content matters.
     Content(Content),
@@ -45,7 +45,7 @@ pub(super) struct Entry {
     pub written: u8,
 }
 
-/// One actor: where it stands, and what it was answered since it came there.
+/// One actor: its phase, and the replies that it got in this phase.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct Local {
     pub phase: Phase,
@@ -59,8 +59,8 @@ pub(super) struct Local {
     pub ended_at: u8,
 }
 
-/// The store forgets a deleted key, or leaves a tombstone: plain ones are all alike, those with a nonce are
-/// told apart.
+/// What remains of a deleted key: nothing, or a tombstone. Plain tombstones are all equal; those with a nonce
+/// differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Absence {
     Plain,
@@ -78,7 +78,7 @@ pub(super) struct World {
     /// Bit by generation: published once, published twice.
     published: u16,
     pub published_twice: bool,
-    /// A scrubber has found the damage. Set by actors when they write it down.
+    /// A scrubber has found the damage. Actors set this when they record it.
     pub found: bool,
 }
 
@@ -141,8 +141,7 @@ impl World {
         )
     }
 
-    /// A compare-and-swap. With nothing `seen`, whatever is there is overwritten: only planted faults do
-    /// that.
+    /// A compare-and-swap. Without `seen`, it overwrites any record, as only planted faults do.
     pub(super) fn write(&mut self, key: Key, seen: Option<Seen>, value: Option<Value>) -> Option<Seen> {
         if let Some(seen) = seen
             && !self.is_present(seen)
@@ -171,7 +170,7 @@ impl World {
         self.entry(seen.key).map_or(NOTHING, |entry| entry.version) == seen.version
     }
 
-    /// Leaves a tombstone, where the store has such.
+    /// Leaves a tombstone, if the store has tombstones.
     pub(super) fn bury(&mut self, key: Key) {
         if self.absence == Absence::Nonce {
             self.records.push(Entry {
@@ -200,7 +199,7 @@ impl World {
             .map(|at| &self.records[at])
     }
 
-    /// Tells versions apart by nothing but whether they are the present ones.
+    /// Reduces versions to whether they are current.
     pub(super) fn canonicalise(&mut self) {
         let Self {
             records,
@@ -221,7 +220,7 @@ impl World {
                     .map(|at| &records[at]);
                 seen.version = match entry {
                     Some(entry) if entry.version == seen.version => PRESENT,
-                    // A plain absence may come back, and looks as before.
+                    // An absence without a nonce may return and then looks the same.
                     _ if seen.version == NOTHING && (entry.is_none() || *absence == Absence::Plain) => {
                         NOTHING
                     }

@@ -30,7 +30,7 @@ async fn oci_23_a_mount_needs_the_blob_in_the_named_repository() {
         content(&bench.registry, "target", &digest).await.unwrap(),
         "layer"
     );
-    // Also when the target has it already, and again.
+    // The same mount succeeds again when the target already has the blob.
     assert!(!mount("elsewhere", "target").await);
     assert!(mount("source", "target").await);
     assert!(
@@ -146,7 +146,7 @@ async fn reads_never_create_anything() {
     assert_eq!(bench.keys("").await, Vec::<String>::new());
 }
 
-/// Everyone who has a name may read `open/**`.
+/// Every authenticated caller may read `open/**`.
 fn policy() -> Policy {
     let rules = PatternRules {
         default: vec![Action::Read],
@@ -232,7 +232,7 @@ async fn oci_40_the_catalogue_shows_what_the_caller_may_read_in_the_order_of_byt
 }
 
 #[tokio::test]
-async fn who_may_push_and_finds_a_blob_may_rely_on_it_for_half_a_day() {
+async fn a_pusher_that_finds_a_blob_may_rely_on_it_for_half_a_day() {
     let bench = Bench::new();
     let digest = push_blob(&bench.registry, "a", b"layer").await;
     let key = keys::link(&digest, &"a".parse().unwrap());
@@ -255,7 +255,7 @@ async fn who_may_push_and_finds_a_blob_may_rely_on_it_for_half_a_day() {
     assert_eq!(at().await, pushed, "reading alone changes nothing");
     assert_eq!(keep("a").await.unwrap(), 5);
     assert_eq!(at().await, bench.store.now());
-    // The same for a push or a mount of what is there.
+    // The same holds for a push or a mount of existing content.
     for again in 0..2 {
         bench.hand.advance(std::time::Duration::from_secs(13 * 3600));
         match again {
@@ -286,11 +286,11 @@ async fn who_may_push_and_finds_a_blob_may_rely_on_it_for_half_a_day() {
         !bench.registry.records.delete(&key, &version).await.unwrap(),
         "the collector meets the rescue"
     );
-    // One that only reads is told so, and changes nothing.
+    // A caller that may only read gets the same answer and changes nothing.
     assert_eq!(bench.registry.blob(&read("a"), &digest).await.unwrap().size, 5);
     let found = bench.registry.records.read(&key).await.unwrap().unwrap();
     assert_eq!(found.record.state, LinkState::Live);
-    // Gone meanwhile: whoever is told that it is not here pushes it again.
+    // If the blob was deleted meanwhile, a client that does not find it pushes it again.
     assert!(bench.registry.records.delete(&key, &found.version).await.unwrap());
     assert!(matches!(keep("a").await, Err(Error::BlobUnknown)));
 }

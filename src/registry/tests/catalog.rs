@@ -68,8 +68,8 @@ async fn a_repository_without_manifests_leaves_when_a_blob_is_deleted_or_an_uplo
     registry.delete_blob(&delete(R), &first).await.unwrap();
     assert_eq!(listed().await, Vec::<String>::new());
 
-    // Nothing says whether it has other blobs. They can be read all the same, and the next upload lists the
-    // repository again.
+    // No record says whether the repository has other blobs. They can still be read, and the next upload
+    // lists the repository again.
     let first = push_blob(registry, R, b"first").await;
     let second = push_blob(registry, R, b"second").await;
     registry.delete_blob(&delete(R), &first).await.unwrap();
@@ -93,7 +93,7 @@ async fn a_repository_without_manifests_leaves_when_a_blob_is_deleted_or_an_uplo
     assert_eq!(listed().await, ["c/team/app!"], "an upload is open");
     registry.cancel(&create(R), &other.id).await.unwrap();
     assert_eq!(listed().await, Vec::<String>::new());
-    // One with a manifest stays.
+    // A repository with a manifest stays.
     push_image(registry, R, "config", &json!({})).await;
     registry.delete_blob(&delete(R), &second).await.unwrap();
     assert_eq!(listed().await, ["c/team/app!"]);
@@ -102,7 +102,7 @@ async fn a_repository_without_manifests_leaves_when_a_blob_is_deleted_or_an_uplo
 #[tokio::test]
 async fn a_repository_whose_many_uploads_expire_leaves_once() {
     let bench = Bench::new();
-    // Several pages of them, and neighbours before and behind.
+    // Several pages of uploads, and other repositories before and after them.
     for (repository, uploads) in [("team/ap", 1), (R, 2500), ("team/app-2", 3)] {
         for _ in 0..uploads {
             bench

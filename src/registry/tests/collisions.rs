@@ -1,5 +1,4 @@
-//! A deletion that must not take several tags along, with a push of another tag between any two of its
-//! requests.
+//! A deletion that must not delete several tags, with a push of another tag between any two of its requests.
 
 use super::*;
 use crate::storage::{Answer, Range, Record, Value, Version, Written};
@@ -9,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 const R: &str = "team/app";
 
-/// Something happens before one of the requests.
+/// Runs an action before one of the requests.
 struct Held {
     store: Arc<Memory>,
     requests: AtomicUsize,
@@ -72,7 +71,7 @@ impl RecordStore for Held {
 }
 
 #[tokio::test]
-async fn a_tag_that_is_pushed_while_its_manifest_is_deleted_does_not_go_with_another_one() {
+async fn a_deletion_does_not_delete_two_tags_when_one_is_pushed_meanwhile() {
     for sparse in [Repositories::default(), Repositories::parse(R).unwrap()] {
         let settings = || Settings {
             sparse: sparse.clone(),

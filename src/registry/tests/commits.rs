@@ -76,14 +76,15 @@ impl Counter {
     }
 }
 
-/// A config and a layer, which must be there.
+/// An image with a config and a layer, which must exist.
 fn small_image(config: &str, layer: &str) -> Bytes {
     let layers =
         json!({"layers": [descriptor("application/vnd.oci.image.layer.v1.tar", &sha256(layer.as_bytes()))]});
     image(&sha256(config.as_bytes()), &layers)
 }
 
-/// As many at most as with records of format 1, but for an index: it writes the entries of its children.
+/// At most as many as with records of format 1. Only an index takes one more, for the entries of its
+/// children.
 #[tokio::test]
 async fn a_push_takes_no_more_commits_than_with_format_1() {
     let counter = Counter::new();

@@ -1,4 +1,4 @@
-//! The store of format 1 that is kept as a fixture, converted: everything on its list is served, and goes on.
+//! Converts the fixture, a store of format 1. Everything on its list is served, and its uploads continue.
 
 use super::fsck::Heard;
 use super::*;
@@ -35,7 +35,7 @@ struct Fixture {
     facts: Facts,
 }
 
-/// The lines of the list: what each is about, and its words.
+/// The lines of the list: the kind of each line, and its words.
 struct Facts(Vec<(String, Vec<String>)>);
 
 impl Facts {
@@ -61,7 +61,7 @@ impl Facts {
             .collect()
     }
 
-    /// Uploads that go on: repository, name, offset, digest, owner, and the bytes that are missing.
+    /// Uploads that continue: repository, name, offset, digest, owner, and the bytes that are missing.
     fn uploads(&self) -> Vec<(&str, UploadId, u64, Digest, Principal, String)> {
         let lines = self
             .0
@@ -103,7 +103,7 @@ impl Fixture {
         Self::converted_after(|_| ())
     }
 
-    /// With this done to the table of format 1 first.
+    /// Converts a copy after this change to the table of format 1.
     fn converted_after(change: impl FnOnce(&Connection)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         copy(Path::new("tests/fixtures/format-1"), folder.path());
@@ -285,7 +285,7 @@ async fn blobs_referrers_and_repositories_of_a_converted_store_are_served() {
 }
 
 #[tokio::test]
-async fn uploads_of_a_converted_store_go_on_where_they_were() {
+async fn uploads_of_a_converted_store_continue_at_their_offsets() {
     let fixture = Fixture::converted();
     let registry = &fixture.registry;
     let uploads = fixture.facts.uploads();
@@ -324,7 +324,7 @@ async fn uploads_of_a_converted_store_go_on_where_they_were() {
             .await;
         assert!(matches!(status, Err(Error::UploadUnknown)), "{id}: {status:?}");
     }
-    // Only one of them has reached its time.
+    // Only one of the uploads has expired.
     assert_eq!(registry.expire_uploads().await.unwrap(), 1);
 }
 
@@ -379,10 +379,10 @@ async fn a_converted_store_is_clean_but_for_what_was_left_over() {
     );
 }
 
-/// Entries of an index are written anew. Anything else stays as it is: reads of it fail, and the check of the
-/// store names it.
+/// Entries of an index are rewritten. Any other unreadable record stays as it is: reads of it fail, and the
+/// check of the store reports it.
 #[tokio::test]
-async fn a_record_that_cannot_be_read_costs_nobody_else_anything() {
+async fn an_unreadable_record_does_not_affect_others() {
     for (like, mended) in [
         ("b/%", false),
         ("l/%", false),
@@ -543,8 +543,8 @@ async fn records_keep_their_times_and_children_know_their_indexes() {
         }
     }
     assert!(listed > 6, "{listed}");
-    // Manifests that nobody may see are hidden: two that are being pushed, of which one is an index, and two
-    // that are being deleted.
+    // Manifests that readers must not see are hidden: two that are being pushed, one of them an index, and
+    // two that are being deleted.
     assert_eq!(
         fixture
             .store

@@ -1,4 +1,4 @@
-//! A store that is full, or damaged, and what is served all the same.
+//! A full or damaged store, and what it still serves.
 
 use super::*;
 use crate::storage::{Answer, BlobFile, Failure, Look, Resume, Written};
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 const R: &str = "team/app";
 
-/// Finds out only when bytes shall last that there is no room for them, and drops them, as a disk does.
+/// Reports that it is full only when bytes are made durable, and then drops them, as a disk may.
 struct FullLate {
     store: Arc<Memory>,
     full: AtomicBool,
@@ -119,14 +119,14 @@ impl Bench {
 }
 
 #[tokio::test]
-async fn an_upload_that_cannot_be_read_is_in_nobodys_way() {
+async fn an_unreadable_upload_does_not_block_others() {
     let bench = Bench::new();
     for _ in 0..5 {
         bench.registry.start_upload(&create("other"), None).await.unwrap();
     }
     let damaged = bench.keys("u/").await[0].clone();
     bench.damage(&damaged, "{").await;
-    // The last manifest of a repository goes: is it in use otherwise?
+    // Deleting the last manifest of a repository checks whether the repository is still in use.
     let digest = push_image(&bench.registry, R, "config", &json!({})).await;
     bench
         .registry
@@ -176,7 +176,7 @@ async fn a_manifest_that_has_changed_on_the_disk_is_not_served() {
         };
         assert_eq!(damaged, key);
     }
-    // Its next push makes it whole.
+    // The next push repairs it.
     assert_eq!(
         push_image(
             &bench.registry,
@@ -196,7 +196,7 @@ async fn a_manifest_that_has_changed_on_the_disk_is_not_served() {
 }
 
 #[tokio::test]
-async fn whoever_lists_much_lets_others_run_and_a_page_has_an_end() {
+async fn a_long_listing_yields_to_other_tasks_and_a_page_ends() {
     let bench = Bench::new();
     let subject = sha256(b"subject");
     for number in 0..1100 {
@@ -210,7 +210,7 @@ async fn whoever_lists_much_lets_others_run_and_a_page_has_an_end() {
     }
     let turns = Arc::new(AtomicUsize::new(0));
     let counting = turns.clone();
-    // On the same thread as this test: it runs only when that is given up.
+    // This task shares the test's thread, so it runs only when the test yields.
     let other = tokio::spawn(async move {
         loop {
             counting.fetch_add(1, Ordering::SeqCst);

@@ -1,4 +1,5 @@
-//! Deletions: few commits, hidden at once, finished after a crash, and what refuses them.
+//! Deletions take few commits, hide a manifest at once, are finished after a crash, and are rejected while an
+//! index needs the manifest.
 
 use super::super::states::manifest::ManifestState;
 use super::*;
@@ -10,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 const R: &str = "team/app";
 
-/// Counts commits, and dies after so many changes: nothing that comes later happens.
+/// Counts commits, and stops after a number of changes, like a process that dies.
 struct Counting {
     store: Arc<Memory>,
     commits: AtomicU64,
@@ -79,7 +80,7 @@ impl RecordStore for Counting {
         })
     }
 
-    /// One commit, which the death may cut in two, as it may where every change is a request of its own.
+    /// One commit. A crash may split it, as it may where every change is a request of its own.
     fn change_all(&self, changes: Vec<Change>) -> BoxFuture<'_, Vec<Result<Option<Version>, Failure>>> {
         Box::pin(async move {
             self.commits.fetch_add(1, Ordering::SeqCst);
@@ -165,7 +166,8 @@ async fn a_manifest_with_thousands_of_tags_is_deleted_with_few_commits() {
     );
 }
 
-/// Wherever the process dies, its tags are all listed or none, and the next start finishes.
+/// Wherever the process dies, either all tags of the manifest are listed or none, and the next start finishes
+/// the deletion.
 #[tokio::test]
 async fn a_deletion_hides_all_tags_at_once_and_is_finished_at_the_next_start() {
     let mut cut = 0;
@@ -193,8 +195,8 @@ async fn a_deletion_hides_all_tags_at_once_and_is_finished_at_the_next_start() {
         let there = bench.registry.manifest(&read(R), &reference).await.is_ok();
         assert!(!there || done.is_err(), "cut after {cut}");
         let expected: &[&str] = if there { &all } else { &["u", "v11", "w"] };
-        // A marker and the record that it is for are two requests on a bucket: between them reads refuse, and
-        // the list is one step behind.
+        // On a bucket, the marker and its record are two requests. Between them, reads reject the manifest,
+        // but lists still show its tags.
         let between = !there
             && bench.keys("x/").await.is_empty()
             && done.is_err()
@@ -244,7 +246,7 @@ async fn a_deletion_hides_all_tags_at_once_and_is_finished_at_the_next_start() {
 }
 
 #[tokio::test]
-async fn a_push_on_top_of_a_deletion_that_was_cut_short_finishes_it_first() {
+async fn a_push_finishes_an_interrupted_deletion_first() {
     let bench = Bench::new();
     let digest = push_image(&bench.registry, R, "config", &json!({})).await;
     put_tags(
@@ -283,7 +285,7 @@ async fn a_push_on_top_of_a_deletion_that_was_cut_short_finishes_it_first() {
 }
 
 #[tokio::test]
-async fn a_push_that_was_cut_short_is_taken_away_at_the_next_start() {
+async fn an_interrupted_push_is_removed_at_the_next_start() {
     let bench = Bench::new();
     let child = push_image(&bench.registry, R, "config", &json!({})).await;
     // The record, and the entry at its child.
@@ -322,7 +324,7 @@ async fn a_push_that_was_cut_short_is_taken_away_at_the_next_start() {
 }
 
 #[tokio::test]
-async fn a_child_goes_only_after_the_index_that_lists_it() {
+async fn a_child_is_deleted_only_after_the_index_that_lists_it() {
     let bench = Bench::new();
     let child = push_image(&bench.registry, R, "config", &json!({})).await;
     let index = push_index(&bench.registry, &child).await.unwrap();
@@ -462,9 +464,10 @@ async fn an_index_that_is_pushed_again_and_deleted_with_its_child_leaves_no_entr
     assert_eq!(bench.keys("r/").await, [""; 0]);
 }
 
-/// Also when the process dies between the last two commits: nothing comes back to an empty repository later.
+/// This holds even if the process dies between the last two commits, because no later request visits an empty
+/// repository.
 #[tokio::test]
-async fn a_repository_whose_last_deletion_was_cut_short_leaves_the_catalogue_at_the_next_start() {
+async fn a_repository_whose_last_deletion_was_interrupted_leaves_the_catalogue_at_the_next_start() {
     let mut cut = 0;
     loop {
         let bench = Bench::new();
@@ -499,7 +502,7 @@ async fn a_repository_whose_last_deletion_was_cut_short_leaves_the_catalogue_at_
 }
 
 #[tokio::test]
-async fn a_tag_that_cannot_be_read_is_in_nobodys_way() {
+async fn an_unreadable_tag_does_not_block_a_deletion() {
     let bench = Bench::new();
     let digest = push_image(&bench.registry, R, "config", &json!({})).await;
     put_tags(
@@ -527,9 +530,9 @@ async fn a_tag_that_cannot_be_read_is_in_nobodys_way() {
     assert_eq!(listed(&bench.registry).await, ["v1"]);
 }
 
-/// A store that takes no change of a manifest that is announced already.
+/// A store that rejects changes of a manifest that is already announced.
 #[tokio::test]
-async fn a_push_that_fails_at_its_end_leaves_nothing_in_the_way() {
+async fn a_push_that_fails_at_its_end_does_not_block_deletions() {
     let bench = Bench::new();
     let child = push_image(&bench.registry, R, "config", &json!({})).await;
     let refusing = Counting::new(&bench, u64::MAX);
@@ -543,7 +546,7 @@ async fn a_push_that_fails_at_its_end_leaves_nothing_in_the_way() {
         .await
         .unwrap();
 
-    // Where the process died instead, a deletion takes it away.
+    // If the process dies instead, a deletion removes the manifest.
     assert_eq!(push_image(&bench.registry, R, "config", &json!({})).await, child);
     push_index(&Counting::new(&bench, 2).registry(), &child)
         .await

@@ -1,4 +1,4 @@
-//! The check of a store finds each kind of damage, and calls nothing damage that a crash may leave behind.
+//! The check of a store finds every kind of damage, and does not report the remains of a crash as damage.
 
 use super::*;
 use crate::access::Maintenance;
@@ -48,7 +48,7 @@ impl Bench {
             .collect()
     }
 
-    /// Changes a record past the registry.
+    /// Changes a record without the registry.
     async fn tamper(&self, key: &str, change: impl FnOnce(&str) -> Option<String>) {
         let record = self.store.get(key).await.unwrap().unwrap();
         match change(std::str::from_utf8(&record.value).unwrap()) {
@@ -69,7 +69,7 @@ impl Bench {
     }
 }
 
-/// A store with one of everything.
+/// A store with one record of every kind.
 async fn whole() -> Bench {
     let bench = Bench::new();
     let subject = sha256(b"subject");
@@ -261,7 +261,7 @@ async fn an_upload_whose_bytes_have_changed_is_damage_and_one_with_more_is_not()
 }
 
 impl Bench {
-    /// What a record says, without the line that all have alike.
+    /// A record without its first line.
     async fn value(&self, key: &str) -> Value {
         let value = self.store.get(key).await.unwrap().unwrap().value;
         serde_json::from_slice(value.splitn(2, |byte| *byte == b'\n').nth(1).unwrap()).unwrap()
@@ -284,7 +284,7 @@ impl Bench {
     }
 }
 
-/// Whoever removes the one's removes the other's.
+/// Two blobs share these bytes; deleting one destroys both.
 #[tokio::test]
 async fn bytes_belong_to_one_blob() {
     for member in ["generation", "trash"] {
@@ -314,10 +314,10 @@ async fn bytes_belong_to_one_blob() {
     }
 }
 
-/// One that was closed may have given its bytes to the blob that it names. Every other's are removed at its
-/// end.
+/// A closed upload may share its bytes with the blob that it names. The bytes of any other upload are removed
+/// when it ends.
 #[tokio::test]
-async fn an_uploads_bytes_are_no_blobs() {
+async fn an_upload_does_not_share_bytes_with_a_blob() {
     for (state, content, is_damage) in [
         ("open", None, true),
         ("aborting", None, true),
@@ -347,7 +347,7 @@ async fn an_uploads_bytes_are_no_blobs() {
 }
 
 #[tokio::test]
-async fn a_repository_in_the_catalogue_holds_something() {
+async fn an_empty_repository_in_the_catalogue_is_a_leftover() {
     let bench = whole().await;
     push_blob(&bench.registry, "linked", b"layer").await;
     bench.registry.start_upload(&create("begun"), None).await.unwrap();
@@ -369,7 +369,7 @@ async fn a_repository_in_the_catalogue_holds_something() {
         .map(ToString::to_string)
         .collect();
     assert_eq!(findings, ["leftover: c/empty!: the repository is empty"]);
-    // A process may end between the two writes with which an upload begins, before anybody was told of it.
+    // A process may stop between the two writes that start an upload, before the client gets its name.
     bench.tamper("c/begun!", |_| None).await;
     let findings = bench.fsck().await.0.findings;
     assert!(
@@ -384,7 +384,7 @@ async fn a_repository_in_the_catalogue_holds_something() {
 }
 
 #[tokio::test]
-async fn what_a_crash_leaves_behind_is_no_damage() {
+async fn what_a_crash_leaves_behind_is_not_damage() {
     let bench = whole().await;
     let nobodys = "0".repeat(32);
     bench.replace_bytes(&nobodys, Some("x")).await;
@@ -409,7 +409,7 @@ async fn what_a_crash_leaves_behind_is_no_damage() {
     );
 }
 
-/// What says nothing about the bytes, and what may pass, is told and not written down.
+/// A failure that proves nothing about the bytes, or may be temporary, is reported but not recorded.
 #[tokio::test]
 async fn only_what_is_damaged_for_certain_is_marked() {
     const ALWAYS: usize = usize::MAX;
@@ -450,7 +450,7 @@ async fn only_what_is_damaged_for_certain_is_marked() {
     marks(&bench, &failing, &[Marking::Set]).await;
 }
 
-/// They were out of reach when somebody asked for them.
+/// The bytes could not be reached when a client asked for them.
 #[tokio::test]
 async fn a_mark_on_good_bytes_is_shown_and_cleared() {
     let bench = whole().await;

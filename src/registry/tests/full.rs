@@ -1,4 +1,4 @@
-//! A store that has only its reserve left takes whatever frees space, and nothing else.
+//! A store that has only its reserve left accepts changes that free space, and no others.
 
 use super::*;
 use crate::storage::Failure;

@@ -1,5 +1,5 @@
-//! An index and its children, a manifest and its blobs: what is acknowledged is complete, also when it was
-//! there already.
+//! An acknowledged index has its children, and an acknowledged manifest its blobs, even if it existed before
+//! the push.
 
 use super::watched::Asked;
 use super::*;
@@ -9,7 +9,7 @@ use std::time::Duration;
 const R: &str = "team/app";
 
 impl Bench {
-    /// The same store, where manifests may lack what they refer to.
+    /// The same store with sparse repositories.
     fn sparse(&self) -> Registry {
         self.restarted().with(Settings {
             sparse: Repositories::parse(R).unwrap(),
@@ -17,7 +17,7 @@ impl Bench {
         })
     }
 
-    /// How the manifest's record stands.
+    /// The state of the manifest's record.
     async fn version(&self, digest: &Digest) -> crate::storage::Version {
         self.store
             .get(keys::manifest(&R.parse().unwrap(), digest).as_str())
@@ -95,7 +95,7 @@ async fn what_is_committed_and_lacks_something_is_not_acknowledged_again() {
             sha256(&alone),
             "the tag is where it was"
         );
-        // Where that is accepted, it is said.
+        // A sparse repository accepts the push and names what is missing.
         assert_eq!(
             push(&bench.sparse(), &Reference::Digest(digest), bytes)
                 .await
@@ -104,7 +104,7 @@ async fn what_is_committed_and_lacks_something_is_not_acknowledged_again() {
         );
         assert_eq!(bench.keys("r/").await, before);
     }
-    // The client sends what is missing, as it is told.
+    // The client pushes what the error names.
     push_image(&bench.registry, R, "2", &json!({})).await;
     push_blob(&bench.registry, R, b"config").await;
     for bytes in [&images, &alone] {
@@ -182,9 +182,9 @@ async fn a_push_of_what_is_there_reads_little_and_changes_nothing_but_its_tag() 
     }
 }
 
-/// Else it would keep others from deleting what it needs, and nobody could delete it.
+/// Otherwise it would prevent the deletion of what it needs, and could not be deleted itself.
 #[tokio::test]
-async fn a_push_that_fails_or_is_given_up_leaves_nothing_that_counts() {
+async fn a_push_that_fails_or_is_cancelled_does_not_protect_other_content() {
     let bench = Bench::new();
     let child = push_image(&bench.registry, R, "config", &json!({})).await;
     let listing = index(&[&child]);

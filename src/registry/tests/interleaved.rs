@@ -1,4 +1,4 @@
-//! Requests that run at the same time, in many reproducible orders: the store lets others go first before
+//! Requests that run at the same time, in many reproducible orders. The store yields to other tasks before
 //! each operation.
 
 use super::*;
@@ -9,7 +9,7 @@ use std::sync::Mutex;
 const R: &str = "team/app";
 const ORDERS: u64 = 400;
 
-/// Before each operation, lets others run as often as the seed says.
+/// Yields before each operation, as often as the seed says.
 struct Interleaved {
     store: Arc<Memory>,
     dice: Mutex<fastrand::Rng>,
@@ -70,7 +70,7 @@ impl RecordStore for Interleaved {
 }
 
 impl Bench {
-    /// The same store, where every operation lets others go first in an order of its own.
+    /// The same store, whose operations yield in an order of their own.
     pub(super) fn interleaved(&self, seed: u64) -> Registry {
         let dice = Mutex::new(fastrand::Rng::with_seed(seed));
         let records = Arc::new(Interleaved {
@@ -80,8 +80,8 @@ impl Bench {
         Registry::new(records, self.store.clone()).with(any_sizes())
     }
 
-    /// Every manifest's content is there, every tag stands on a manifest, and every index entry leads
-    /// somewhere.
+    /// All content of every manifest exists, every tag points at a manifest, and every index entry has a
+    /// target.
     async fn check(&self, seed: u64) {
         let prefix = format!("r/{R}!/m/");
         for key in self.keys(&prefix).await {
@@ -134,7 +134,7 @@ impl Bench {
 }
 
 #[tokio::test]
-async fn of_two_who_may_only_create_a_tag_one_does() {
+async fn of_two_callers_who_may_only_create_a_tag_one_succeeds() {
     for seed in 0..ORDERS {
         let bench = Bench::new();
         let config = push_blob(&bench.registry, R, b"{}").await;
@@ -362,7 +362,7 @@ async fn a_push_on_a_condition_does_not_meet_its_own_tag() {
 }
 
 #[tokio::test]
-async fn of_two_deletions_of_one_manifest_none_fails_and_it_is_gone() {
+async fn two_deletions_of_one_manifest_both_succeed() {
     for seed in 0..ORDERS {
         let bench = Bench::new();
         let digest = push_image(&bench.registry, R, "config", &json!({})).await;
@@ -390,7 +390,7 @@ async fn of_two_deletions_of_one_manifest_none_fails_and_it_is_gone() {
     }
 }
 
-/// The one makes the record whole, and the other finds it whole.
+/// One push repairs the record, and the other finds it repaired.
 #[tokio::test]
 async fn two_pushes_of_a_blob_whose_record_is_damaged_both_succeed() {
     for seed in 0..ORDERS {
@@ -435,7 +435,7 @@ async fn two_pushes_of_a_blob_whose_record_is_damaged_both_succeed() {
     }
 }
 
-/// Their deletion comes before the push, or after it, and is never in its way.
+/// The deletion happens before the push or after it, and never blocks it.
 #[tokio::test]
 async fn a_damaged_record_is_deleted_beside_its_push() {
     for seed in 0..ORDERS {

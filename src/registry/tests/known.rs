@@ -1,4 +1,4 @@
-//! Pushing a blob whose content is here already.
+//! Pushing a blob that the registry already has.
 
 use super::*;
 use crate::oci::ContentRange;
@@ -29,7 +29,7 @@ async fn a_known_blob_that_comes_in_one_request_leaves_no_trace() {
     assert_eq!(bench.keys("").await, before);
     assert!(matches!(again(b"hell").await, Err(Error::SizeMismatch)));
     assert_eq!(bench.keys("").await, before);
-    // It is written, since only its digest tells which of the two is wrong, and removed.
+    // It is written, because only the digest shows which of the two is wrong, and then removed.
     assert!(matches!(again(b"jello").await, Err(Error::DigestMismatch { .. })));
     assert_eq!(bench.keys("u/").await, Vec::<String>::new());
     assert_eq!(bench.store.list_bytes("", 10).await.unwrap().len(), 1);
@@ -87,7 +87,7 @@ async fn a_known_blob_is_linked_and_not_stored_twice() {
         );
     }
     assert_eq!(bench.keys("b/").await.len(), 1);
-    // Knowing the digest is no proof of having the bytes.
+    // Knowing the digest does not prove that the client has the bytes.
     let Upload { id, .. } = bench.registry.start_upload(&create("d"), None).await.unwrap();
     assert!(matches!(
         bench
@@ -143,8 +143,8 @@ async fn lost_bytes_are_replaced_by_the_next_push() {
 async fn an_interrupted_push_does_not_tell_whether_others_hold_the_blob() {
     let bench = Bench::new();
     let digest = push_blob(&bench.registry, "secret", b"layer").await;
-    // The same, whether the blob is somewhere else or nowhere, and even if it is here, where the caller
-    // cannot read.
+    // The answer is the same whether another repository has the blob or none has it, and even if this one has
+    // it and the caller cannot read it.
     for (repository, digest, readable) in [
         ("a", digest.clone(), Some(read("a"))),
         ("a", sha256(b"none"), Some(read("a"))),

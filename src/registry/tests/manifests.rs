@@ -384,7 +384,7 @@ async fn oci_41_deleting_by_tag_takes_the_tag_and_by_digest_all() {
 }
 
 #[tokio::test]
-async fn without_update_a_tag_is_made_and_not_moved() {
+async fn without_update_a_tag_is_created_but_not_moved() {
     let bench = Bench::new();
     let registry = &bench.registry;
     let config = push_blob(registry, R, b"{}").await;
@@ -415,14 +415,14 @@ async fn without_update_a_tag_is_made_and_not_moved() {
         before,
         "what is refused leaves nothing behind"
     );
-    // The digest that it has already is fine for everyone.
+    // Every caller may push the digest that the tag already has.
     assert_eq!(put(limited(true, false), &first).await.unwrap(), sha256(&first));
     put(limited(false, true), &second).await.unwrap();
     assert_eq!(
         registry.manifest(&read(R), &tag("v1")).await.unwrap().digest,
         sha256(&second)
     );
-    // By digest, making is `create`.
+    // Pushing a new manifest by digest needs `create`.
     let third = image(&config, &json!({"n": 3}));
     let reference = Reference::Digest(sha256(&third));
     assert!(matches!(
@@ -458,9 +458,9 @@ async fn a_sparse_repository_takes_a_manifest_without_its_content_and_protects_w
     assert!(matches!(elsewhere, Err(Error::MissingReferences(_))));
 }
 
-/// A deletion that a crash cut short, before its tags were gone.
+/// A deletion that a crash interrupted before its tags were deleted.
 #[tokio::test]
-async fn a_deletion_that_was_cut_short_is_finished_by_the_next_one_or_by_a_push() {
+async fn an_interrupted_deletion_is_finished_by_the_next_one_or_by_a_push() {
     for pushed_again in [false, true] {
         let bench = Bench::new();
         let digest = push_image(&bench.registry, R, "config", &json!({})).await;
@@ -511,7 +511,7 @@ async fn a_deletion_that_was_cut_short_is_finished_by_the_next_one_or_by_a_push(
     }
 }
 
-/// What a record says, without the line with the nonce and the manifest's own bytes.
+/// A record without its first line and without the manifest's bytes.
 async fn second_line(bench: &Bench, digest: &Digest) -> Value {
     let record = bench
         .store

@@ -92,7 +92,7 @@ pub(super) fn create(repository: &str) -> Permit<Create> {
     Permit::for_test(repository, alice())
 }
 
-/// Somebody who may also read the repository.
+/// A caller who may also read the repository.
 pub(super) fn pusher(repository: &str) -> Pusher {
     Pusher {
         permit: create(repository),
@@ -100,7 +100,7 @@ pub(super) fn pusher(repository: &str) -> Pusher {
     }
 }
 
-/// Somebody who may push to the repository and not read it.
+/// A caller who may push to the repository but not read it.
 pub(super) fn blind(permit: Permit<Create>) -> Pusher {
     Pusher {
         permit,

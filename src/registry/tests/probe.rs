@@ -1,10 +1,10 @@
-//! Whether the store works, as readiness asks.
+//! The check of the store for the readiness probe.
 
 use super::*;
 use crate::storage::Failure;
 
 #[tokio::test]
-async fn a_store_that_takes_no_changes_does_not_work() {
+async fn a_store_that_accepts_no_changes_is_not_ready() {
     let bench = Bench::new();
     let (registry, store) = bench.watched();
     for _ in 0..2 {

@@ -1,4 +1,4 @@
-//! Pages of referrers end, whatever is looked at for them.
+//! A page of referrers takes a bounded amount of work.
 
 use super::*;
 use crate::limits::REFERRERS_SCANNED;
@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 const R: &str = "team/app";
 
-/// Keeps the record of a referrer without the checks of a push.
+/// Writes the record of a referrer without the checks of a push.
 async fn keep(bench: &Bench, subject: &Digest, extra: Value) -> Digest {
     let mut manifest = json!({
         "schemaVersion": 2, "layers": [],
@@ -37,7 +37,7 @@ async fn keep(bench: &Bench, subject: &Digest, extra: Value) -> Digest {
 }
 
 #[tokio::test]
-async fn a_page_ends_after_10_000_that_are_looked_at() {
+async fn a_page_ends_after_10_000_entries() {
     let bench = Bench::new();
     let subject = sha256(b"subject");
     let repository = R.parse().unwrap();
@@ -76,7 +76,7 @@ async fn a_page_ends_after_10_000_that_are_looked_at() {
     assert_eq!(listed, Vec::from_iter(there));
 }
 
-/// Earlier versions took types of any length. Nothing of them may stay that is not weighed.
+/// Earlier versions accepted types of any length. The cache must weigh all of it.
 #[tokio::test]
 async fn long_types_of_earlier_versions_are_listed_and_weighed() {
     let bench = Bench::new();

@@ -1,5 +1,5 @@
-//! What was pushed, or found by somebody who may push, stays for half the time after which a collector takes
-//! what nothing refers to.
+//! Content that was pushed, or found by a caller who may push, stays for half of the grace period after which
+//! a collector deletes unreferenced content.
 
 use super::super::states::Condemnable;
 use super::super::states::manifest::ManifestState;
@@ -36,7 +36,7 @@ impl Bench {
 }
 
 #[tokio::test]
-async fn who_may_push_and_finds_a_manifest_may_rely_on_it_for_half_a_day() {
+async fn a_pusher_that_finds_a_manifest_may_rely_on_it_for_half_a_day() {
     let bench = Bench::new();
     let digest = bench.push(&tag("v1"), 1).await;
     let by_digest = Reference::Digest(digest.clone());
@@ -97,7 +97,7 @@ async fn who_may_push_and_finds_a_manifest_may_rely_on_it_for_half_a_day() {
 }
 
 #[tokio::test]
-async fn who_may_push_rescues_a_manifest_and_creates_nothing() {
+async fn a_head_by_a_pusher_rescues_a_manifest_and_creates_nothing() {
     let bench = Bench::new();
     let digest = bench.push(&tag("v1"), 1).await;
     let key = keys::manifest(&R.parse().unwrap(), &digest);
@@ -137,7 +137,7 @@ async fn who_may_push_rescues_a_manifest_and_creates_nothing() {
         Err(Error::RepositoryUnknown)
     ));
     assert_eq!(bench.keys("").await, before);
-    // Deleted meanwhile: whoever is told that it is not here pushes it again.
+    // If it was deleted meanwhile, a client that does not find it pushes it again.
     let found = records.read(&key).await.unwrap().unwrap();
     records
         .swap(&key, &found.base(), &found.record.dying())
@@ -174,7 +174,7 @@ async fn a_tag_that_is_pushed_again_is_young_and_its_last_event_is_the_same() {
 }
 
 #[tokio::test]
-async fn a_store_that_takes_no_changes_still_answers_who_may_push() {
+async fn a_store_that_accepts_no_changes_still_answers_pushers() {
     let bench = Bench::new();
     let digest = bench.push(&tag("v1"), 1).await;
     let config = sha256(b"{}");
@@ -197,7 +197,7 @@ async fn a_store_that_takes_no_changes_still_answers_who_may_push() {
             2
         );
     }
-    // A deletion may be under way, which a full store takes.
+    // A deletion may be under way, because a full store accepts deletions.
     let key = keys::manifest(&R.parse().unwrap(), &digest);
     let records = &bench.registry.records;
     let found = records.read(&key).await.unwrap().unwrap();

@@ -17,7 +17,7 @@ impl Bench {
             .record
     }
 
-    /// Where the repository's link says that the bytes are.
+    /// The name of the bytes in the repository's link.
     async fn linked(&self, repository: &str, digest: &Digest) -> String {
         let link = self
             .registry
@@ -28,8 +28,8 @@ impl Bench {
         link.unwrap().record.generation.unwrap()
     }
 
-    /// A blob of these repositories whose bytes have changed on the disk, as somebody found out. The name of
-    /// the bytes.
+    /// A blob of these repositories whose bytes are damaged on the disk and marked. Returns the name of the
+    /// bytes.
     async fn damaged(&self, repositories: &[&str], bytes: &[u8]) -> (Digest, String) {
         let digest = sha256(bytes);
         for repository in repositories {
@@ -57,7 +57,7 @@ impl Bench {
 }
 
 #[tokio::test]
-async fn nobody_who_pushes_is_told_that_damaged_bytes_are_here() {
+async fn a_pusher_does_not_find_a_blob_with_damaged_bytes() {
     let bench = Bench::new();
     let (digest, name) = bench.damaged(&[R, "b"], b"layer").await;
     let registry = &bench.registry;
@@ -76,7 +76,7 @@ async fn nobody_who_pushes_is_told_that_damaged_bytes_are_here() {
         );
     }
     assert_eq!(bench.keys("l/").await, links);
-    // Whoever reads is served as before: most of the bytes may be good, and its client compares the digest.
+    // Readers are still served: most of the bytes may be good, and the client verifies the digest.
     assert_eq!(registry.blob(&read(R), &digest).await.unwrap().size, 5);
     assert_eq!(content(registry, R, &digest).await.unwrap(), "?????");
     assert_eq!(bench.blob(&digest).await.generation, name);
@@ -113,7 +113,8 @@ async fn a_push_replaces_damaged_bytes_and_other_links_are_healed_by_their_next_
             5
         );
 
-        // The others' links name the old bytes: who asks in order to push is not told that the blob is here.
+        // The links of the other repositories name the old bytes, so a client that may push does not find the
+        // blob there.
         assert_eq!(bench.linked("b", &digest).await, old);
         assert!(matches!(
             registry.keep_blob(&read("b"), &create("b"), &digest).await,
@@ -152,8 +153,8 @@ async fn a_push_replaces_damaged_bytes_and_other_links_are_healed_by_their_next_
     }
 }
 
-/// A client that has the content is told so by its hash alone, and nothing is written: not if what lies here
-/// is damaged.
+/// Usually a push of existing content is only hashed, and nothing is written. That must not happen if the
+/// stored bytes are damaged.
 #[tokio::test]
 async fn a_push_that_would_only_be_hashed_does_not_accept_damaged_bytes() {
     let bench = Bench::new();

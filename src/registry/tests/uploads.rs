@@ -284,7 +284,7 @@ async fn an_upload_belongs_to_its_principal_and_its_repository() {
             .offset,
         0
     );
-    // For the anonymous, the name alone suffices.
+    // For anonymous callers, the name of the upload is enough.
     let anonymous = Permit::<Create>::for_test(R, Principal::Anonymous);
     let Upload { id, .. } = bench.registry.start_upload(&anonymous, None).await.unwrap();
     bench
@@ -338,7 +338,7 @@ async fn one_request_at_a_time_writes_to_an_upload() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_given_up_keeps_the_lock_until_its_body_ends() {
+async fn a_cancelled_request_keeps_the_lock_until_its_body_ends() {
     let bench = Bench::new();
     let Upload { id, .. } = bench.registry.start_upload(&create(R), None).await.unwrap();
     let (sender, frames) = mpsc::unbounded_channel();
@@ -453,7 +453,7 @@ async fn an_upload_resumes_after_a_restart() {
 }
 
 #[tokio::test]
-async fn an_upload_whose_bytes_are_gone_is_over_and_its_client_begins_anew() {
+async fn an_upload_that_lost_its_bytes_ends_and_its_client_starts_again() {
     for closing in [false, true] {
         let bench = Bench::new();
         let Upload { id, .. } = bench.registry.start_upload(&create(R), None).await.unwrap();
@@ -522,7 +522,7 @@ async fn repositories_whose_last_uploads_expire_leave_the_catalogue_and_the_othe
 }
 
 #[tokio::test]
-async fn bytes_that_were_not_kept_are_no_part_of_the_blob() {
+async fn bytes_that_were_not_recorded_are_not_part_of_the_blob() {
     let bench = Bench::new();
     let Upload { id, .. } = bench.registry.start_upload(&create(R), None).await.unwrap();
     bench

@@ -1,4 +1,4 @@
-//! A store that remembers what it was asked, and takes no changes while it is told so.
+//! A store that records its requests and can be made to reject changes.
 
 use super::*;
 use crate::storage::{Answer, Failure, Record, Value, Version, Written};
@@ -20,9 +20,9 @@ pub(super) enum Asked {
 pub(super) struct Watched {
     pub store: Arc<Memory>,
     asked: Mutex<Vec<Asked>>,
-    /// The answer to every change of a key that begins so.
+    /// The answer to every change of a key with this prefix.
     refuses: Mutex<Option<(&'static str, Failure)>>,
-    /// How many changes that free no space it takes.
+    /// How many changes that do not free space it accepts.
     room: AtomicUsize,
 }
 
@@ -44,7 +44,7 @@ impl Watched {
         *self.refuses.lock().unwrap() = Some((prefix, failure));
     }
 
-    /// After so many changes only the reserve is left, for those that free space.
+    /// After this many changes only the reserve is left, for changes that free space.
     pub(super) fn has_room_for(&self, changes: usize) {
         self.room.store(changes, Ordering::SeqCst);
     }
@@ -57,7 +57,7 @@ impl Watched {
                 .is_ok()
     }
 
-    /// What it was asked since the last time.
+    /// The requests since the last call.
     pub(super) fn asked(&self) -> Vec<Asked> {
         std::mem::take(&mut *self.asked.lock().unwrap())
     }

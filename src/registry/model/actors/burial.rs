@@ -1,5 +1,5 @@
-//! The rest of a manifest's deletion, once its record is dying: hide, take tags and back references in
-//! batches, take what marks its children, remove the record, take the marker. Anyone may take it up at any
+//! The rest of a manifest's deletion, once its record is dying: hide it, delete tags and back references in
+//! batches, delete the entries of its children, the record, and the marker. Any actor may continue it at any
 //! point.
 
 use super::super::faults::Fault;
@@ -11,7 +11,7 @@ use super::reading::{is, leads_to};
 use super::tags::take_tag;
 use super::{Phase, Why};
 
-/// Where a burial begins.
+/// The first phase of a burial.
 pub(super) fn begin(manifest: Seen, io: &Io<'_>) -> Phase {
     if io.has_tags() {
         Phase::Marker { manifest }
@@ -24,7 +24,7 @@ pub(super) fn begin(manifest: Seen, io: &Io<'_>) -> Phase {
     }
 }
 
-/// Where it begins for a manifest whose push has failed.
+/// The first phase for a manifest whose push has failed.
 pub(super) fn fail(manifest: Seen, io: &Io<'_>) -> Phase {
     let why = Why::Failed;
     if io.has_tags() {
@@ -42,7 +42,8 @@ pub(super) fn fail(manifest: Seen, io: &Io<'_>) -> Phase {
     }
 }
 
-/// Ends with [`Phase::Buried`], or with [`Phase::Helped`] for a push that helps before it begins anew.
+/// Ends with [`Phase::Buried`], or with [`Phase::Helped`] for a push that finishes a deletion before it
+/// starts again.
 pub(super) fn bury(phase: Phase, io: &mut Io<'_>) -> Result<Phase, Stop> {
     match phase {
         Phase::Marker { manifest } => {
@@ -98,7 +99,7 @@ pub(super) fn bury(phase: Phase, io: &mut Io<'_>) -> Result<Phase, Stop> {
             }
         }
         Phase::Remove { manifest, why } => {
-            // Unless it is pushed again meanwhile.
+            // This fails if the manifest was pushed again meanwhile.
             if io.has(Fault::BlindRemoval) {
                 io.erase(manifest.key)?;
             } else {
@@ -130,8 +131,8 @@ pub(super) fn bury(phase: Phase, io: &mut Io<'_>) -> Result<Phase, Stop> {
     }
 }
 
-/// One batch of tags. They are read first and the manifest after them: a push on top commits the manifest
-/// before it writes the tag anew.
+/// Handles one batch of tags. The tags are read before the manifest, because a push commits the manifest
+/// before it writes the tag.
 fn tags(manifest: Seen, from: u8, why: Why, io: &mut Io<'_>) -> Result<Phase, Stop> {
     let number = number(manifest);
     let found = io.list(|key| match key {
@@ -183,7 +184,7 @@ fn tags(manifest: Seen, from: u8, why: Why, io: &mut Io<'_>) -> Result<Phase, St
         };
         lost |= !take_tag(*tag, seen, found, 100 + number, io)?;
     }
-    // A tag that was written meanwhile is looked at again.
+    // A tag that was written meanwhile is checked again.
     Ok(if lost {
         Phase::Tags { manifest, from, why }
     } else {
@@ -196,8 +197,8 @@ fn tags(manifest: Seen, from: u8, why: Why, io: &mut Io<'_>) -> Result<Phase, St
     })
 }
 
-/// Condemns the batch's back references, looks at the tags, decides. `false`: another works on them too, look
-/// again.
+/// Condemns the batch's back references, checks the tags and decides. `false` if another actor works on them
+/// too; check again.
 fn backs(manifest: u8, from: u8, to: u8, io: &mut Io<'_>) -> Result<bool, Stop> {
     let mut condemned = Vec::new();
     let mut done = true;

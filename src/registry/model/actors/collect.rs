@@ -1,4 +1,5 @@
-//! The collectors: each condemns, looks, decides. None has a grace but where a scenario has a clock.
+//! The collectors. Each condemns a record, checks whether it is needed, and decides. They have a grace period
+//! only where a scenario has a clock.
 
 use super::super::faults::Fault;
 use super::super::io::{Io, Stop};
@@ -11,7 +12,7 @@ use super::hints::clear;
 use super::reading::{is, leads_to};
 use super::{ACKNOWLEDGED, Actor, Effect, IDLE, Phase};
 
-/// Takes a repository's link that no manifest of the repository needs.
+/// Deletes a repository's link that no manifest of the repository needs.
 #[derive(Debug)]
 pub(in super::super) struct CollectLink(pub u8);
 
@@ -31,7 +32,7 @@ impl Actor for CollectLink {
     }
 }
 
-/// Takes the blob's bytes if no repository links them, and bytes that were replaced.
+/// Deletes the blob's bytes if no repository links them, and bytes that were replaced.
 #[derive(Debug)]
 pub(in super::super) struct CollectBlob;
 
@@ -80,7 +81,7 @@ impl Actor for CollectBlob {
     }
 }
 
-/// Removes bytes that were replaced, then says so in the record.
+/// Removes bytes that were replaced, then removes their names from the record.
 #[derive(Debug)]
 pub(in super::super) struct EmptyTrash;
 
@@ -98,7 +99,7 @@ impl Actor for EmptyTrash {
     }
 }
 
-/// Takes a manifest that no tag and no index needs, once it is old.
+/// Deletes an old manifest that no tag and no index needs.
 #[derive(Debug)]
 pub(in super::super) struct CollectManifest {
     pub manifest: u8,
@@ -137,7 +138,8 @@ impl Actor for CollectManifest {
     }
 }
 
-/// Whether a back reference keeps the manifest. One that leads nowhere is cleared: a push may have left it.
+/// Whether a back reference protects the manifest. One that leads nowhere is cleared, because a push may have
+/// left it.
 fn is_tagged(manifest: u8, io: &mut Io<'_>) -> Result<bool, Stop> {
     if !io.has_tags() {
         return Ok(false);
@@ -152,11 +154,12 @@ fn is_tagged(manifest: u8, io: &mut Io<'_>) -> Result<bool, Stop> {
     for tag in (0..16).filter(|tag| found & 1 << tag != 0) {
         clear(io, Key::Back(manifest, tag), |io| leads_to(io, tag, manifest))?;
     }
-    // An entry in either state counts: who condemned it has not looked at the tag yet.
+    // An entry in either state protects the manifest, because the actor that condemned it has not checked the
+    // tag yet.
     Ok(found != 0 && backs(io)? != 0)
 }
 
-/// The first copy of an uploader's own publication, held up in the network while its retry won.
+/// A late copy of an uploader's own publication, which was delayed in the network while a retry succeeded.
 #[derive(Debug)]
 pub(in super::super) struct LateDuplicate(pub u8);
 
@@ -164,7 +167,7 @@ impl Actor for LateDuplicate {
     fn run(&self, phase: Phase, io: &mut Io<'_>) -> Result<Phase, Stop> {
         match phase {
             Phase::Start => {
-                // The condition is what the uploader saw.
+                // The condition is the version that the uploader read.
                 let (record, blob) = io.get::<Blob>(Key::Blob)?;
                 if blob.is_some() || io.world().was_published(self.0) {
                     IDLE

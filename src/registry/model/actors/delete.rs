@@ -1,4 +1,4 @@
-//! Deleting a manifest by its digest, or a blob; and what a restart finishes.
+//! Deleting a manifest by its digest, deleting a blob, and the work of a restart.
 
 use super::super::faults::Fault;
 use super::super::io::{Io, Stop};
@@ -33,7 +33,7 @@ impl Actor for DeleteManifest {
                     Some(state) if state.is_readable() => Ok(io
                         .condemn(seen, state)?
                         .map_or(Phase::Start, |manifest| Phase::Judge { manifest })),
-                    // Somebody's deletion goes on, or was cut short: help it.
+                    // Another deletion is under way or was interrupted. Continue it.
                     Some(Manifest::Dying) => Ok(begin(seen, io)),
                     Some(_) | None => IDLE,
                 }
@@ -50,7 +50,7 @@ impl Actor for DeleteManifest {
                     .swap(manifest, Manifest::Cond.dying())?
                     .map_or(Phase::Start, |manifest| begin(manifest, io)))
             }
-            // Reached by faults only.
+            // Only planted faults reach this.
             Phase::Helped { manifest } if io.has(Fault::MarkerBeforeDying) => {
                 super::hints::mark(io, Key::Marker(self.0))?;
                 let dying = io.swap(manifest, Manifest::Cond.dying())?;
@@ -76,7 +76,7 @@ impl Actor for DeleteManifest {
     }
 }
 
-/// Whether an index that counts lists the manifest. Pending ones count.
+/// Whether an index lists the manifest, even one that is still being pushed.
 pub(super) fn is_listed(manifest: u8, io: &mut Io<'_>) -> Result<bool, Stop> {
     let indexes = io.list(|key| match key {
         Key::Parent(child, index) if child == manifest => Some(index),
@@ -95,7 +95,7 @@ pub(super) fn is_listed(manifest: u8, io: &mut Io<'_>) -> Result<bool, Stop> {
     Ok(false)
 }
 
-/// What a restart does: it finishes deletions, takes pending manifests away, and markers that nothing needs.
+/// A restart. It finishes deletions, and removes pending manifests and markers that are not needed.
 #[derive(Debug)]
 pub(in super::super) struct Finish {
     pub manifests: u8,

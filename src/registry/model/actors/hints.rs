@@ -1,16 +1,16 @@
-//! Index entries that are hints: written before what they lead to, and cleared by condemning, looking,
-//! deciding.
+//! Index entries, which are only hints. They are written before the record that they lead to, and cleared in
+//! three steps: condemn, check, decide.
 
 use super::super::io::{Io, Stop};
 use super::super::steps::{Condemnable, want_mark};
 use super::super::values::{Key, Mark};
 
-/// Makes the entry stand, rescuing it from a clearing. `false`: somebody was faster, try again.
+/// Makes the entry live, and rescues it from a clearing. `false` if another actor was faster; try again.
 pub(super) fn mark(io: &mut Io<'_>, key: Key) -> Result<bool, Stop> {
     Ok(io.change(key, want_mark)?.is_some())
 }
 
-/// Takes the entry away unless it is needed. `false`: it was rescued meanwhile, look again.
+/// Deletes the entry unless it is needed. `false` if it was rescued meanwhile; check again.
 pub(super) fn clear(
     io: &mut Io<'_>,
     key: Key,

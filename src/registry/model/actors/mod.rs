@@ -1,5 +1,5 @@
-//! Who works on the store. Each actor is a machine of phases; a phase is plain code over [`Io`], one request
-//! a step.
+//! The actors that work on the store. An actor is a machine of phases. A phase is plain code over [`Io`] and
+//! makes one request at a time.
 
 pub(super) mod burial;
 pub(super) mod collect;
@@ -18,7 +18,7 @@ use super::world::World;
 use std::fmt::Debug;
 
 pub(super) trait Actor: Debug {
-    /// Goes on from `phase` to another one.
+    /// Continues from `phase` to another phase.
     fn run(&self, phase: Phase, io: &mut Io<'_>) -> Result<Phase, Stop>;
 
     /// Whether it may make its next request now.
@@ -30,7 +30,7 @@ pub(super) trait Actor: Debug {
         false
     }
 
-    /// The repository in which it is told that the blob is there.
+    /// The repository in which it finds the blob.
     fn relies_on(&self) -> Option<u8> {
         None
     }
@@ -45,7 +45,7 @@ pub(super) trait Actor: Debug {
         None
     }
 
-    /// What a client asks it for.
+    /// The request of its client.
     fn effect(&self) -> Option<Effect> {
         None
     }
@@ -62,7 +62,7 @@ pub(super) enum Effect {
     DeleteTag(u8),
     HeadManifest(u8),
     ListTags,
-    /// Nobody asked for it: it may come at any time, or not.
+    /// No client asked for it, so it may happen at any time or not at all.
     CollectManifest(u8),
     ExpireTag(u8),
 }

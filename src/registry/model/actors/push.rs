@@ -1,4 +1,4 @@
-//! Pushing a manifest: announce it, mark what it lists, look, commit; then its tag.
+//! Pushing a manifest: announce it, write the entries of its children, check, commit, and then write its tag.
 
 use super::super::faults::Fault;
 use super::super::io::{Io, Stop};
@@ -17,7 +17,7 @@ pub(in super::super) struct Push {
     /// The repository whose link to the blob it needs.
     pub link: Option<u8>,
     pub tag: Option<u8>,
-    /// Names what it writes.
+    /// Identifies the records that it writes.
     pub event: u8,
 }
 
@@ -126,16 +126,16 @@ impl Actor for Push {
                 None => Phase::Commit,
             }),
             Phase::Buried { .. } => Ok(Phase::Done(Outcome::Missing)),
-            // The tags of the deletion are gone; what comes now is new.
+            // The deleted manifest's tags are gone; later tags are new.
             Phase::Helped { manifest } => self.take(manifest, io),
-            // It may have been deleted while it was looked at, and lack what leads to it.
+            // It may have been deleted during the check, so its entries may be missing.
             Phase::Confirm => Ok(match stays(io, self.manifest)? {
                 Some(true) => self.committed(),
                 Some(false) => Phase::Commit,
                 None => phase,
             }),
-            // It was found committed and lacks something. If it counts no more, a deletion may have looked
-            // for marks before these were written.
+            // The manifest was already committed, but something that it needs is missing. If it is being
+            // deleted, the deletion may have cleared entries before these were written.
             Phase::Refuse => {
                 let stands = is(io, self.manifest, Manifest::counts)? || io.has(Fault::RefusalLeavesMarks);
                 Ok(if stands {
@@ -193,7 +193,7 @@ impl Push {
     fn announce(&self, io: &mut Io<'_>) -> Result<Phase, Stop> {
         let (seen, found, age) = io.get_with_age::<Manifest>(Key::Manifest(self.manifest))?;
         if found == Some(Manifest::Dying) && io.has_tags() && !io.has(Fault::NoHelp) {
-            // What the deletion has not taken yet would come back to life.
+            // Tags that the deletion has not deleted yet would become valid again.
             return Ok(Phase::Tags {
                 manifest: seen,
                 from: 0,
@@ -239,7 +239,7 @@ impl Push {
             }))
     }
 
-    /// Looks at the blob, then at the children. What is condemned is rescued.
+    /// Checks the blob, then the children. Condemned records are rescued.
     fn check(&self, manifest: Seen, needed: u8, stands: bool, io: &mut Io<'_>) -> Result<Phase, Stop> {
         let again = Phase::Check {
             manifest,
@@ -326,8 +326,8 @@ impl Push {
     }
 }
 
-/// Whether the manifest is there from now on; one that is condemned is rescued. `None`: somebody was faster,
-/// look again.
+/// Protects the manifest and returns whether it exists. A condemned manifest is rescued. `None` if another
+/// actor was faster; check again.
 pub(super) fn stays(io: &mut Io<'_>, manifest: u8) -> Result<Option<bool>, Stop> {
     let no_rescue = io.has(Fault::ChildNotRescued);
     let held = io.change(Key::Manifest(manifest), |found| match found {

@@ -54,7 +54,7 @@ impl Actor for Recheck {
     }
 }
 
-/// A client asks whether the blob is here, in order not to push it.
+/// A client checks whether the blob exists, in order not to push it.
 #[derive(Debug)]
 pub(in super::super) struct Head(pub u8);
 
@@ -94,7 +94,7 @@ impl Actor for Head {
     }
 }
 
-/// A client asks whether the manifest is here, in order not to push it.
+/// A client checks whether the manifest exists, in order not to push it.
 #[derive(Debug)]
 pub(in super::super) struct HeadManifest(pub u8);
 

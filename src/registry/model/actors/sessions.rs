@@ -1,5 +1,5 @@
-//! Upload sessions on a bucket: a request claims the session's record before it writes, and any claim may be
-//! taken over, since when a claim is old is a question of time and safety must not be.
+//! Upload sessions on a bucket. A request claims the session's record before it writes. Another request may
+//! take over any claim, because the age of a claim depends on time, and safety must not.
 
 use super::super::faults::Fault;
 use super::super::io::{Io, Stop};
@@ -8,7 +8,7 @@ use super::super::values::{Blob, Key, Part, Session, SessionState};
 use super::super::world::Bytes;
 use super::{ACKNOWLEDGED, Actor, IDLE, Outcome, Phase};
 
-/// The name of the whole upload, once its parts are put together.
+/// The name of the complete upload, which is assembled from its parts.
 pub(in super::super) const WHOLE: u8 = 15;
 
 /// A request that appends one chunk.
@@ -40,7 +40,7 @@ impl Actor for Append {
         let Some(claimed) = io.swap(seen, mine)? else {
             return Ok(Phase::Start);
         };
-        // From here on nobody asks whether the claim still holds, until the swap below.
+        // From here on the claim is not checked until the swap below.
         let name = if io.has(Fault::PartsWithoutNonce) {
             8 + at
         } else {
@@ -74,7 +74,7 @@ impl Actor for Append {
 pub(in super::super) struct Close {
     /// How many chunks its client has sent.
     pub chunks: u8,
-    /// A blob's first record is condemned until the session was looked at.
+    /// A blob's first record is condemned until the session has been read.
     pub in_two_steps: bool,
 }
 
@@ -91,7 +91,7 @@ impl Actor for Close {
                 if io.has(Fault::CompletedBeforeClosed) {
                     io.complete(WHOLE, &session.names())?;
                 }
-                // The list of parts is fixed before anything is made of it, and one request fixes it.
+                // The list of parts is fixed by one request before the parts are assembled.
                 let closed = Session {
                     state: SessionState::Closed,
                     claim: None,
@@ -112,8 +112,8 @@ impl Actor for Close {
                     let created = io.create(Key::Blob, Blob::live(WHOLE).condemned())?;
                     return Ok(created.map_or(phase, |record| Phase::Created { record }));
                 }
-                // Looked at after the blob: who ends the upload says so first, and changes the blob's record
-                // then.
+                // The session is read after the blob, because an actor that ends the upload writes the
+                // session first and then changes the blob's record.
                 let (_, session) = io.get::<Session>(Key::Session)?;
                 if !is_closed(session) && !io.has(Fault::PublishedUnseen) {
                     return Ok(Phase::Done(Outcome::Failed));
@@ -137,7 +137,7 @@ impl Actor for Close {
                     io.delete(record)?;
                     return Ok(Phase::Done(Outcome::Failed));
                 }
-                // The first step was the publication: there is no second one.
+                // The first step published the bytes, so they are not published again.
                 Ok(match io.swap(record, Blob::live(WHOLE))? {
                     None if io.has(Fault::GenerationReused) => Phase::Publish,
                     None => Phase::Done(Outcome::Failed),
@@ -156,7 +156,7 @@ fn is_closed(session: Option<Session>) -> bool {
     session.is_some_and(|session| session.state == SessionState::Closed)
 }
 
-/// Ends an upload whose time is up, or that its client cancels, whatever a request is doing with it.
+/// Ends an upload that has expired or is cancelled by its client, even while a request works on it.
 #[derive(Debug)]
 pub(in super::super) struct Expire;
 
@@ -166,7 +166,7 @@ impl Actor for Expire {
             Phase::Start => {
                 let (seen, session) = io.get::<Session>(Key::Session)?;
                 let Some(session) = session else { return IDLE };
-                // Said before it is done: what is aborting is not published any more.
+                // The state is written first, because an aborting upload is not published any more.
                 let record = match session.state {
                     SessionState::Aborting => Some(seen),
                     _ => io.swap(
@@ -190,8 +190,8 @@ impl Actor for Expire {
                 io.delete(record)?;
                 ACKNOWLEDGED
             }
-            // The bytes are a blob's, or will be: a slow request may be about to publish them. They go by the
-            // blob's record.
+            // The bytes belong to a blob, or a slow request may be about to publish them. They are removed by
+            // the blob's record.
             Phase::HandOver { record } => {
                 let removes = io.has(Fault::ExpiryRemovesTheBytes);
                 let handed = io.change(Key::Blob, |found: Option<Blob>| match found {

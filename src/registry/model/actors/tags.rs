@@ -1,4 +1,4 @@
-//! Tags: deleting one, listing them, and keeping what a tag was.
+//! Tags: deleting one, listing them, and keeping a tag's history.
 
 use super::super::faults::Fault;
 use super::super::io::{Io, Stop};
@@ -9,12 +9,12 @@ use super::hints::clear;
 use super::reading::{is, leads_to};
 use super::{ACKNOWLEDGED, Actor, Effect, IDLE, Outcome, Phase};
 
-/// A client deletes a tag; or retention does once the tag is old.
+/// A client or retention deletes a tag. Retention deletes only an old tag.
 #[derive(Debug)]
 pub(in super::super) struct DeleteTag {
     pub tag: u8,
     pub event: u8,
-    /// Leaves a tag alone that was written this little while ago.
+    /// Skips a tag that was written less than this time ago.
     pub grace: u8,
 }
 
@@ -63,12 +63,12 @@ impl Actor for ListTags {
     }
 
     fn run(&self, _: Phase, io: &mut Io<'_>) -> Result<Phase, Stop> {
-        // Before the tags: a deletion that ends meanwhile takes its marker along.
+        // Read before the tags, because a deletion that ends meanwhile also deletes its marker.
         let markers = io.list(|key| match key {
             Key::Marker(manifest) => Some(manifest),
             _ => None,
         })?;
-        // Tags in their deleted form are hidden: the listing does not show them.
+        // Deleted tags are hidden, so the listing does not show them.
         let mut shown = io.list_tags()?;
         for manifest in (0..self.manifests).filter(|manifest| markers & 1 << manifest != 0) {
             if !io.has(Fault::ListingTrustsMarker) && !is(io, manifest, |state| state == Manifest::Dying)? {
@@ -86,15 +86,15 @@ impl Actor for ListTags {
             }
         }
         if markers != 0 {
-            // What a deletion took meanwhile leads to its manifest no more.
+            // A tag that was deleted meanwhile no longer leads to its manifest.
             shown &= io.list_tags()?;
         }
         Ok(Phase::Done(Outcome::Listed(shown.to_le_bytes()[0])))
     }
 }
 
-/// Takes a tag that was seen. Where there is a history its record stays, in the deleted form. `false`: it has
-/// changed.
+/// Deletes a tag in the state in which it was read. Where tags have a history, the record stays, marked as
+/// deleted. `false` if it has changed.
 pub(super) fn take_tag(tag: u8, seen: Seen, found: Tag, event: u8, io: &mut Io<'_>) -> Result<bool, Stop> {
     if !io.keeps_history() || io.has(Fault::TagRecordRemoved) {
         return io.delete(seen);
@@ -110,8 +110,7 @@ pub(super) fn take_tag(tag: u8, seen: Seen, found: Tag, event: u8, io: &mut Io<'
     Ok(taken)
 }
 
-/// Keeps what the tag's record was, before another takes its place. Whoever was here before has written the
-/// same.
+/// Archives the tag's record before another record replaces it. An earlier attempt has written the same.
 pub(super) fn archive(tag: u8, past: Option<Tag>, later: Fault, io: &mut Io<'_>) -> Result<(), Stop> {
     if let Some(past) = past
         && io.keeps_history()

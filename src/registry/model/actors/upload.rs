@@ -13,7 +13,7 @@ use super::{Actor, Outcome, Phase};
 #[derive(Debug)]
 pub(in super::super) struct Upload {
     pub repository: u8,
-    /// The generation of its own bytes, which are written already. A mount has none.
+    /// The generation of its own bytes, which are already written. `None` for a mount.
     pub own: Option<u8>,
     /// The manifest that is pushed once the blob is there.
     pub then: Option<Push>,
@@ -86,7 +86,7 @@ impl Actor for Upload {
                 Some(_) if self.own.is_some_and(|own| own != generation && !used) => Ok(Phase::DropOwn),
                 Some(_) => Ok(self.linked()),
             },
-            // So that no collector thinks of it soon.
+            // The record becomes young, so no collector considers it soon.
             Phase::Keep { used } => {
                 let kept = io.change_with_age(Key::Link(self.repository), |found, age| {
                     rely_on_link(found, age > 0)
@@ -105,7 +105,7 @@ impl Actor for Upload {
                 io.remove_bytes(self.own.expect("its own bytes"))?;
                 Ok(self.linked())
             }
-            // The push begins where every push does.
+            // The push begins with its first phase.
             Phase::Linked => self
                 .then
                 .as_ref()
@@ -132,7 +132,7 @@ impl Upload {
             Announced::Live { .. } if io.has(Fault::PushIgnoresSuspect) => Ok(self.known(used)),
             Announced::Live { generation } => {
                 let (_, blob) = io.get::<Blob>(Key::Blob)?;
-                // A link to bytes that were replaced, or are suspect, is made anew.
+                // A link to replaced or suspect bytes is written again.
                 if self.finds_damage(blob, io)? {
                     return Ok(Phase::Announce { used });
                 }
@@ -150,8 +150,8 @@ impl Upload {
         }
     }
 
-    /// Whether the blob has other bytes than this upload. They are suspect then. A mount has nothing to
-    /// compare, and where a scenario damages nothing there is nothing to find.
+    /// Whether the blob's bytes differ from this upload's; then they are suspect. A mount has no bytes to
+    /// compare, and in a scenario without damage all bytes are equal.
     fn finds_damage(&self, found: Option<Blob>, io: &mut Io<'_>) -> Result<bool, Stop> {
         let Some(own) = self
             .own
@@ -171,7 +171,7 @@ impl Upload {
         Ok(true)
     }
 
-    /// The repository holds the blob already.
+    /// The repository already has the blob.
     fn known(&self, used: bool) -> Phase {
         if self.own.is_some() && !used {
             Phase::DropOwn

@@ -1,4 +1,4 @@
-//! Who works on the store at the same time, and what all of them work on.
+//! The actors that work on the store at the same time, and the content that they share.
 
 use super::super::*;
 use super::store::World;

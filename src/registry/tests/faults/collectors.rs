@@ -1,5 +1,5 @@
-//! Garbage collectors as the protocol has them, and a scrubber. Without a grace, whatever nobody refers to
-//! right now is taken.
+//! Garbage collectors that follow the protocol, and a scrubber. Without a grace period they delete everything
+//! that nothing refers to.
 
 use super::super::super::hashing::digest_of;
 use super::super::super::states::Condemnable;
@@ -11,10 +11,10 @@ use crate::oci::RepositoryName;
 use crate::storage::Resume;
 use std::time::Duration;
 
-/// How everybody in a crowd behaves.
+/// How all actors in a crowd behave.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Conduct {
-    /// How old a record must be for a collector to think of it.
+    /// How old a record must be before a collector considers it.
     pub grace: Duration,
     pub fault: Option<Fault>,
 }
@@ -25,7 +25,7 @@ impl Conduct {
     }
 }
 
-/// Takes the repository's link if it is old and no manifest needs it.
+/// Deletes the repository's link if it is old and no manifest needs it.
 pub(super) async fn link(
     registry: &Registry,
     conduct: &Conduct,
@@ -46,7 +46,7 @@ pub(super) async fn link(
     if !looks_again && is_needed(registry, repository, digest).await? {
         return Ok(());
     }
-    // One that is condemned is left over from another collector.
+    // Another collector left a condemned record.
     if !link.is_condemned() && !conduct.has(Fault::NoCondemning) {
         match records.swap(&key, &base, &link.condemned()).await? {
             Some(version) => base = base.at(version),
@@ -77,7 +77,7 @@ async fn is_needed(registry: &Registry, repository: &RepositoryName, digest: &Di
     Ok(false)
 }
 
-/// Takes the bytes if no repository links them.
+/// Deletes the bytes if no repository links them.
 pub(super) async fn blob(registry: &Registry, conduct: &Conduct, digest: &Digest) -> Result<(), Error> {
     let records = &registry.records;
     let key = keys::blob(digest);
@@ -122,7 +122,7 @@ pub(super) async fn blob(registry: &Registry, conduct: &Conduct, digest: &Digest
     records.delete(&key, &base.version).await.map(drop)
 }
 
-/// Takes the manifest if it is old, no tag is on it, no index lists it, and it refers to no subject.
+/// Deletes the manifest if it is old, no tag points at it, no index lists it, and it has no subject.
 pub(super) async fn manifest(
     registry: &Registry,
     conduct: &Conduct,
@@ -170,7 +170,7 @@ async fn is_tagged(registry: &Registry, repository: &RepositoryName, digest: &Di
     Ok(!registry.records.is_empty(&prefix, Show::All).await?)
 }
 
-/// The same for the indexes that list it. One that is being pushed counts.
+/// The same for the indexes that list it, including those that are being pushed.
 async fn is_listed(
     registry: &Registry,
     conduct: &Conduct,

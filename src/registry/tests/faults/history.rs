@@ -1,4 +1,5 @@
-//! What clients asked for and were told, and whether what is seen of a tag can be so after that.
+//! The requests of clients and their answers, and a check whether the tags that clients saw are possible
+//! after them.
 
 use super::super::*;
 use std::sync::Mutex;
@@ -21,7 +22,7 @@ pub(super) struct Event {
     pub tag: Option<usize>,
     pub done: Done,
     pub begun: u64,
-    /// When it was acknowledged. `None`: nobody knows whether and when it happened, or will.
+    /// When it was acknowledged. `None` if it is unknown whether and when it happens.
     pub acknowledged: Option<u64>,
 }
 
@@ -53,7 +54,7 @@ struct Gone {
     ended: u64,
 }
 
-/// A blob was said to be in a repository, to somebody who asked at `begun`.
+/// A client that asked at `begun` found the blob in a repository.
 #[derive(Clone, Debug)]
 pub(super) struct Reliance {
     pub repository: usize,
@@ -72,7 +73,7 @@ pub(super) struct History {
     /// Collectors of manifests have no grace. Then a push that died before its end may lose its tag to them,
     /// and what the tag was before.
     collected: AtomicBool,
-    /// Pushes that were refused for want of what the client had just been told to be there.
+    /// Pushes that were rejected because content was missing that the client had just found.
     broken_promises: AtomicU64,
 }
 
@@ -184,8 +185,7 @@ impl History {
         self.suspected.lock().unwrap().push((name, now));
     }
 
-    /// Somebody who was told that the repository has the blob, although its bytes `name` were known to be
-    /// damaged.
+    /// A client that found the blob in the repository, although its bytes `name` were known to be damaged.
     pub(super) fn deceived(&self, repository: usize, name: &str) -> Option<Reliance> {
         let known = self
             .suspected

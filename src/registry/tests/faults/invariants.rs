@@ -1,5 +1,5 @@
-//! What must hold when everyone has finished or died, whatever went wrong: the invariants of the protocol,
-//! and a history of every tag that is linear.
+//! The invariants that must hold when all actors have finished or died: those of the protocol, and a linear
+//! history of every tag.
 
 use super::super::super::states::blob::BlobState;
 use super::super::super::states::link::LinkRecord;
@@ -53,7 +53,7 @@ async fn restart(world: &Arc<World>) -> Result<(), String> {
     let process = Process::new(world, true);
     let starting = Registry::new(process.clone(), process.clone()).with(any_sizes());
     process.run(starting.finish_what_a_crash_left()).await;
-    // What comes late has come by now.
+    // All late requests have arrived by now.
     for _ in 0..2000 {
         tokio::task::yield_now().await;
     }
@@ -100,7 +100,7 @@ struct Standing<'a> {
     registry: &'a Registry,
     world: &'a World,
     history: &'a History,
-    /// What was left half done is finished.
+    /// Everything that was left half done is finished.
     restarted: bool,
 }
 
@@ -310,8 +310,8 @@ impl Standing<'_> {
         (acknowledged > 0, acknowledged < look.putters(&events).len())
     }
 
-    /// A tag whose push died beside the deletion of its manifest leads nowhere, and nobody was told that it
-    /// is there.
+    /// If a push died while its manifest was deleted, its tag may lack a manifest. No client was told that
+    /// the tag exists.
     async fn leads_nowhere_by_right(&self, damage: &str) -> bool {
         for repository in 0..REPOSITORIES.len() {
             for tag in 0..TAGS.len() {

@@ -1,5 +1,5 @@
-//! Clients and collectors that leave a step of the protocol out, or take two in the wrong order. That the
-//! runs find them out shows what the runs see.
+//! Clients and collectors that omit a step of the protocol, or take two steps in the wrong order. The runs
+//! must find each of these faults.
 
 use super::super::super::deleting::listed;
 use super::super::super::keys::Key;

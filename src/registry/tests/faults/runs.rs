@@ -20,10 +20,10 @@ fn seeds(default: u64) -> u64 {
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(60 * 60);
-/// After which a collector takes what nobody needs.
+/// The grace period, after which a collector deletes unreferenced content.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Who meets on a store that misbehaves so much.
+/// A crowd of actors, and how often their store misbehaves.
 #[derive(Clone, Copy)]
 struct Crowd {
     odds: Odds,
@@ -53,12 +53,12 @@ impl Crowd {
         self
     }
 
-    /// The first of so many seeds with which something is lost.
+    /// The first of this many seeds with which something is lost.
     fn loses_something(self, seeds: u64) -> Option<u64> {
         (0..seeds).find(|seed| self.run(*seed).is_err())
     }
 
-    /// What is broken in the end, if anything is.
+    /// The error that is found at the end, if any.
     fn run(self, seed: u64) -> Result<(), String> {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(self.meet(seed))
@@ -78,13 +78,13 @@ impl Crowd {
         for task in tasks {
             task.await.unwrap();
         }
-        // What comes late has come by now.
+        // All late requests have arrived by now.
         for _ in 0..2000 {
             tokio::task::yield_now().await;
         }
         let broken = invariants::broken(&world, &history).await;
         broken.map_err(|why| format!("seed {seed}: {why}\n{actors:?}"))?;
-        // Without a grace, nothing was promised.
+        // Without a grace period, content that clients found may be deleted at once.
         match history.broken_promises() {
             promises if promises > 0 && !self.conduct.grace.is_zero() => {
                 Err(format!("seed {seed}: {promises} promises\n{actors:?}"))
@@ -139,7 +139,7 @@ impl Crowd {
     }
 }
 
-/// Nothing is lost, with any of so many seeds.
+/// Nothing is lost with any of this many seeds.
 fn hold(crowd: Crowd, count: u64) {
     for seed in 0..seeds(count) {
         if let Err(why) = crowd.run(seed) {
@@ -166,14 +166,14 @@ fn what_an_index_lists_stays_though_its_push_meets_collectors_and_deletions() {
 }
 
 #[test]
-fn a_deletion_that_is_cut_short_anywhere_leaves_no_tag_that_lies() {
+fn a_deletion_that_is_interrupted_anywhere_leaves_no_wrong_tag() {
     for odds in [Odds::ALL, Odds::NONE] {
         hold(Crowd::of(Actor::deleting, odds), 600);
     }
 }
 
 #[test]
-fn damaged_bytes_that_were_found_are_given_to_nobody_who_comes_later() {
+fn bytes_that_were_found_to_be_damaged_are_not_given_to_later_clients() {
     for odds in [Odds::ALL, Odds::NONE] {
         hold(Crowd::of(Actor::scrubbing, odds), 400);
     }
@@ -181,11 +181,11 @@ fn damaged_bytes_that_were_found_are_given_to_nobody_who_comes_later() {
 
 /// distribution-spec, Checking if content exists: a client that finds a blob does not push it.
 #[test]
-fn whoever_was_told_that_a_blob_is_here_may_push_what_needs_it() {
+fn a_client_that_finds_a_blob_can_push_a_manifest_that_needs_it() {
     for odds in [Odds::ALL, Odds::NONE] {
         hold(Crowd::of(Actor::relying, odds).grace(DAY), 300);
     }
-    // Nobody could rely on collectors that take what was asked for a moment ago, and the runs see it.
+    // Clients cannot rely on collectors without a grace period, and the runs show it.
     assert!(
         Crowd::of(Actor::relying, Odds::NONE)
             .grace(SECOND)
@@ -195,7 +195,7 @@ fn whoever_was_told_that_a_blob_is_here_may_push_what_needs_it() {
 }
 
 #[test]
-fn whoever_pushed_a_child_has_half_of_the_grace_for_its_index() {
+fn a_pushed_child_stays_for_half_of_the_grace_until_its_index_is_pushed() {
     for odds in [Odds::ALL, Odds::NONE] {
         hold(Crowd::of(Actor::refreshing, odds).grace(DAY), 300);
     }
@@ -207,9 +207,9 @@ fn whoever_pushed_a_child_has_half_of_the_grace_for_its_index() {
     );
 }
 
-/// A protocol without one of its steps loses something, and the runs see it.
+/// A protocol that omits one of its steps loses something, and the runs find it.
 #[test]
-fn whoever_leaves_a_step_out_is_found_out() {
+fn every_omitted_step_is_found() {
     for (fault, actor, seeds) in [
         (Fault::NoSecondLook, Actor::needing as fn(&World) -> Actor, 2000),
         (Fault::NoCondemning, Actor::needing, 2000),

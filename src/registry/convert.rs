@@ -25,7 +25,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use std::time::Duration;
 
-/// Why nothing can be made of a record.
+/// Why a record cannot be converted.
 #[derive(Debug, thiserror::Error)]
 pub enum Unconvertible {
     #[error("no record of format 1 has this key")]
@@ -248,7 +248,7 @@ impl<'de> Deserialize<'de> for Format {
     }
 }
 
-/// In format 1 sessions lay here without their repository.
+/// In format 1, the keys of sessions begin with this and do not name the repository.
 const UPLOADS: &str = "u/";
 /// How long an upload lived after its last chunk.
 const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);

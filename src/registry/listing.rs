@@ -9,7 +9,7 @@ use crate::oci::{Digest, RepositoryName, Tag};
 use crate::storage::Show;
 use std::collections::HashSet;
 
-/// A part of a list.
+/// A page of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
     pub entries: Vec<String>,

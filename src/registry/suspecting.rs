@@ -69,7 +69,7 @@ impl Registry {
         Ok(Marking::Set)
     }
 
-    /// Clears the mark because the bytes `name` have the digest after all.
+    /// Clears the mark because the bytes `name` have the right digest.
     pub(super) async fn clear_suspicion(&self, digest: &Digest, name: &str) -> Result<Marking, Error> {
         let step =
             |found: Option<Found<BlobRecord>>| Ok(BlobRecord::cleared(found.map(|found| found.record), name));

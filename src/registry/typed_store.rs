@@ -20,7 +20,7 @@ use kept::Kept;
 use std::future::ready;
 use std::sync::Arc;
 
-/// How often a compare-and-swap is tried when others change the same record.
+/// How often a compare-and-swap is tried while other writers change the record.
 const TRIES: usize = 100;
 /// How many keys are listed at once.
 const LISTED: usize = 1000;
@@ -129,7 +129,7 @@ pub(super) const fn contended() -> Error {
 /// A condemned entry: its position among those to be cleared, its key, and the state to decide from.
 type Condemned<'a> = (usize, &'a Key<Mark>, Base);
 
-/// Adds the entries that were condemned just now. Returns whether that went well for all of them.
+/// Adds the entries that were condemned just now. Returns whether all of them were.
 fn add_condemned<'a>(
     condemned: &mut Vec<Condemned<'a>>,
     condemning: Vec<Condemned<'a>>,
@@ -429,9 +429,9 @@ impl TypedStore {
         Ok(self.change(key, |found| Ok(decide(found.as_ref()))).await?.0)
     }
 
-    /// Condemns the record, then asks whether it is `needed`, and deletes it if it is not. A writer that
-    /// needs it later finds it condemned and rescues it, and the deletion fails. `may` says whether the
-    /// record may be deleted at all. Works on a full disk, as every clearing does.
+    /// Condemns the record, then calls `needed`, and deletes the record if it is not needed. A writer that
+    /// needs it meanwhile finds it condemned and rescues it, so the deletion fails. `may` says whether the
+    /// record may be deleted at all. This works on a full disk.
     pub(super) async fn judge<T, F>(
         &self,
         key: &Key<T>,
@@ -556,9 +556,8 @@ impl TypedStore {
         }
     }
 
-    /// The same for several entries in two commits. The first commit makes the changes in `before` too, which
-    /// must free space as well, and their results are returned. `needed` is asked for each entry by its
-    /// position.
+    /// Clears several entries in two commits. The first commit also makes the changes in `before`, which must
+    /// free space too, and their results are returned. `needed` is called for each entry with its position.
     pub(super) async fn clear_all<F>(
         &self,
         before: Vec<storage::Change>,
@@ -583,8 +582,8 @@ impl TypedStore {
         Ok(done)
     }
 
-    /// The same for entries that are all needed or all not needed, with two commits for a thousand. `needed`
-    /// is asked once for these.
+    /// Clears entries that are either all needed or all not needed, with two commits for up to a thousand of
+    /// them. `needed` is called once for each thousand.
     pub(super) async fn clear_alike<F>(&self, keys: &[Key<Mark>], needed: impl Fn() -> F) -> Result<(), Error>
     where
         F: Future<Output = Result<bool, Error>>,

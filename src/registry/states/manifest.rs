@@ -86,7 +86,7 @@ impl ManifestState {
 pub(in crate::registry) enum Found {
     /// It is announced, by this push or an earlier one.
     Pending(ManifestRecord),
-    /// It is there already.
+    /// It is already committed.
     Committed(ManifestRecord),
 }
 

@@ -1,8 +1,8 @@
 //! The states of the records and the steps between them. Each step is a pure function of the record as it was
 //! read. The caller writes the result by compare-and-swap, and starts again if the record has changed.
 //!
-//! The states are those of the collector's protocol: a writer announces itself (`pend`), a collector condemns
-//! (`cond`) before it looks and decides, and a writer who meets a condemned record rescues it.
+//! The states are those of the collector's protocol. A writer announces itself (`pend`). A collector condemns
+//! a record (`cond`) before it checks and decides. A writer that meets a condemned record rescues it.
 
 pub(super) mod blob;
 pub(super) mod link;

@@ -10,10 +10,10 @@ pub(in crate::registry) struct TagRecord {
     pub state: TagState,
     /// The manifest that it points at. A deleted tag keeps its last one.
     pub digest: Text<Digest>,
-    /// Who moved or deleted it.
+    /// The principal that moved or deleted it.
     pub by: String,
-    /// When, in milliseconds since the epoch. For people only: a tag's age is judged by the store's time of
-    /// the record.
+    /// The time of the event in milliseconds since the epoch. It is only shown to people: the age of a tag is
+    /// the age of its record by the store's clock.
     pub at: i64,
     /// 1 for the first event. Every move and every deletion adds 1. A push of the digest that the tag already
     /// has adds nothing.

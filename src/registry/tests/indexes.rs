@@ -218,10 +218,10 @@ async fn a_push_that_fails_or_is_cancelled_does_not_protect_other_content() {
 }
 
 #[tokio::test]
-async fn whether_a_child_may_go_is_decided_by_what_the_repository_is_now() {
+async fn whether_a_child_may_be_deleted_follows_the_current_setting() {
     let bench = Bench::new();
     let child = push_image(&bench.registry, R, "1", &json!({})).await;
-    // An index that was pushed where it might have lacked its children keeps them elsewhere all the same.
+    // An index that was pushed while the repository was sparse still protects its children when it is not.
     push(&bench.sparse(), &tag("v1"), &index(&[&child]))
         .await
         .unwrap();

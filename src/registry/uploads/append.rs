@@ -98,7 +98,7 @@ impl<'a> To<'a> {
 #[derive(Default)]
 struct Batch {
     chunks: Vec<Bytes>,
-    /// The last small ones, which follow the chunks.
+    /// The last small chunks, copied together. They follow `chunks`.
     copies: BytesMut,
     size: usize,
     /// The memory that the batch needs.

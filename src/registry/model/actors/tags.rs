@@ -51,7 +51,7 @@ impl Actor for DeleteTag {
     }
 }
 
-/// Lists the tags. Where a marker stands, it leaves out those that lead to the dying manifest.
+/// Lists the tags. If a manifest has a marker, its tags are left out.
 #[derive(Debug)]
 pub(in super::super) struct ListTags {
     pub manifests: u8,

@@ -126,7 +126,7 @@ impl Actor {
         }
     }
 
-    /// Of a crowd about one index and its child, which is tagged for a moment only.
+    /// An actor of a crowd around one index and its child, which is tagged for a moment only.
     pub(super) fn listing(world: &World) -> Self {
         let repository = 0;
         let tag = world.roll(2) as usize;
@@ -154,7 +154,7 @@ impl Actor {
         }
     }
 
-    /// Of a crowd about one blob and those who collect it.
+    /// An actor of a crowd around one blob and its collectors.
     pub(super) fn needing(world: &World) -> Self {
         let repository = 0;
         let manifest = 0;
@@ -174,7 +174,7 @@ impl Actor {
         }
     }
 
-    /// Of a crowd about an index and those who collect its child.
+    /// An actor of a crowd around an index and the collectors of its child.
     pub(super) fn collecting(world: &World) -> Self {
         let repository = 0;
         let tag = world.roll(2) as usize;
@@ -188,7 +188,7 @@ impl Actor {
         }
     }
 
-    /// Of a crowd in which nobody deletes a blob.
+    /// An actor of a crowd in which no client deletes a blob.
     pub(super) fn relying(world: &World) -> Self {
         match Self::random(world) {
             Self::DeleteBlob { repository } | Self::PushAlone { repository, .. } => {
@@ -207,7 +207,7 @@ impl Actor {
         }
     }
 
-    /// Of a crowd in which time moves, and nobody deletes the index's child.
+    /// An actor of a crowd in which time moves, and no client deletes the index's child.
     pub(super) fn refreshing(world: &World) -> Self {
         let repository = 0;
         let tag = world.roll(2) as usize;
@@ -224,7 +224,7 @@ impl Actor {
         }
     }
 
-    /// Of a crowd about one manifest with several tags, which is deleted.
+    /// An actor of a crowd around one manifest with several tags, which is deleted.
     pub(super) fn deleting(world: &World) -> Self {
         let repository = 0;
         let manifest = LISTED;
@@ -246,7 +246,7 @@ impl Actor {
         }
     }
 
-    /// Of a crowd about bytes that are damaged, found to be so, and replaced.
+    /// An actor of a crowd around bytes that are damaged, found to be damaged, and replaced.
     pub(super) fn scrubbing(world: &World) -> Self {
         let repository = world.roll(2) as usize;
         let manifest = 0;

@@ -281,7 +281,8 @@ impl Client {
         mounted
     }
 
-    /// As clients do: a request whose answer was lost is sent again, and an upload that is gone begins anew.
+    /// Behaves like a client: sends a request again if its answer was lost, and starts an upload again if it
+    /// is gone.
     async fn upload(&self, number: usize) -> bool {
         let repository = REPOSITORIES[number];
         for _ in 0..3 {
@@ -321,7 +322,7 @@ impl Client {
         false
     }
 
-    /// Where the upload stands then. Who does not hear it asks.
+    /// Returns the upload's offset after the chunk. If the answer is lost, asks for it.
     async fn first_chunk(&self, repository: &str, id: &UploadId) -> Option<usize> {
         let appended = self
             .registry
@@ -334,7 +335,7 @@ impl Client {
         usize::try_from(upload.offset).ok()
     }
 
-    /// What it was told last.
+    /// Returns the last answer.
     pub(super) async fn push(&self, repository: usize, number: u32, at: usize) -> Result<(), Error> {
         let bytes = manifest(number);
         let permit = write(REPOSITORIES[repository]);

@@ -156,8 +156,8 @@ pub(super) async fn manifest(
     registry.bury(repository, digest, &base, manifest).await.map(drop)
 }
 
-/// Clears the back references that lead nowhere, which normal work leaves behind, and says whether others
-/// stand.
+/// Clears the back references that lead nowhere, which normal work leaves behind. Returns whether others
+/// remain.
 async fn is_tagged(registry: &Registry, repository: &RepositoryName, digest: &Digest) -> Result<bool, Error> {
     let prefix = keys::back_references(repository, digest);
     let mut keys = registry.records.keys(prefix.clone(), Show::All);
@@ -204,7 +204,7 @@ async fn is_listed(
     Ok(!conduct.has(Fault::PendingIsIgnored) && !registry.records.is_empty(&prefix, Show::All).await?)
 }
 
-/// The name of the blob's bytes if they are damaged, which the blob's record says then.
+/// Returns the name of the blob's bytes if they are damaged, and marks the blob.
 pub(super) async fn scrub(registry: &Registry, digest: &Digest) -> Result<Option<String>, Error> {
     let key = keys::blob(digest);
     let Some(name) = registry

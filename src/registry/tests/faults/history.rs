@@ -205,7 +205,7 @@ impl History {
 }
 
 impl Look {
-    /// Those who may have put the tag there: no change came after that was acknowledged before the look
+    /// The events that may have put the tag there: no change after them was acknowledged before the look
     /// began.
     pub(super) fn putters<'a>(&self, events: &'a [Event]) -> Vec<&'a Event> {
         let mine = self.mine(events);
@@ -222,7 +222,8 @@ impl Look {
         mine.iter().copied().filter(put_it).collect()
     }
 
-    /// The same for somebody who took it away. `collected`: a push that nobody acknowledged may have.
+    /// Whether an event may have removed the tag. With `collected`, a collector may also have removed a tag
+    /// whose push was not acknowledged.
     fn may_be_nothing(&self, events: &[Event], collected: bool) -> bool {
         let mine = self.mine(events);
         let is_put = |done: &Done| matches!(done, Done::Put(_));

@@ -95,7 +95,7 @@ impl Progress for Damages {
     fn hashed(&mut self, _: u64, _: u64) {}
 }
 
-/// The store as it stands.
+/// The current state of the store.
 struct Standing<'a> {
     registry: &'a Registry,
     world: &'a World,
@@ -160,7 +160,7 @@ impl Standing<'_> {
         }
         match self.world.blob(&content_digest()).await {
             Some(blob) if blob.state != BlobState::Dying && blob.generation == name => Ok(()),
-            // It was replaced, and nobody has pushed it here since.
+            // The bytes were replaced, and the blob has not been pushed to this repository since.
             Some(blob)
                 if blob.state != BlobState::Dying && blob.has(&name) && self.world.is_damaged(&name) =>
             {

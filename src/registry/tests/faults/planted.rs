@@ -14,24 +14,24 @@ use crate::oci::{Condition, Manifest, RepositoryName, Tag};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// Collectors condemn, and do not look again.
+    /// Collectors condemn but do not check again.
     NoSecondLook,
-    /// Collectors look, and do not condemn before.
+    /// Collectors check without condemning first.
     NoCondemning,
-    /// A collector of manifests takes what an index lists that is being pushed.
+    /// A collector deletes a manifest that an index lists which is still being pushed.
     PendingIsIgnored,
-    /// An index looks for its children before it says that it lists them.
+    /// A push of an index checks the children before it writes their entries.
     CheckedBeforeMarked,
-    /// A tag that is there already is not written again.
+    /// An existing tag is not written again.
     TagIsLeft,
-    /// A push begins on top of a manifest whose deletion has not taken all of its tags away.
+    /// A push replaces a dying manifest whose tags are not all deleted.
     DyingIsNotHelped,
-    /// A mount does not look whether the bytes were found to be damaged.
+    /// A mount does not check whether the bytes are marked as damaged.
     SuspectIsMounted,
-    /// The deletion of an index takes away what says that it lists others, although it may be pushed again
-    /// meanwhile.
+    /// The deletion of an index deletes the entries of its children, although the index may have been pushed
+    /// again meanwhile.
     MarksAreTakenBlindly,
-    /// The same for what says that a deletion is under way, although another one may have begun.
+    /// A deletion deletes the marker, although another deletion may have begun.
     MarkerIsTakenBlindly,
 }
 
@@ -48,7 +48,7 @@ impl Fault {
     }
 }
 
-/// As the registry does it, but for the fault. Nothing here has a subject.
+/// A push like the registry's, except for the fault. No manifest here has a subject.
 pub(super) async fn push(
     registry: &Registry,
     permit: &Permit<Write>,
@@ -127,7 +127,8 @@ async fn commit(
     Ok(records.swap(&key, &base, &record.committed()).await?.is_some())
 }
 
-/// The same for the deletion of a manifest. Nobody asks the indexes that may list it.
+/// A deletion like the registry's, except for the fault. It does not check the indexes that may list the
+/// manifest.
 pub(super) async fn delete(
     registry: &Registry,
     repository: &RepositoryName,
@@ -164,7 +165,7 @@ pub(super) async fn delete(
     records.delete(&key, &version).await?;
     match fault {
         Fault::MarkerIsTakenBlindly => {
-            // Another deletion shall have the time to begin.
+            // Gives another deletion time to begin.
             for _ in 0..120 {
                 tokio::task::yield_now().await;
             }
@@ -185,7 +186,7 @@ async fn take(registry: &Registry, mark: &Key<Mark>) -> Result<(), Error> {
     registry.records.delete(mark, &found.version).await.map(drop)
 }
 
-/// The same for a mount. Whether the blob is here now.
+/// A mount like the registry's, except for the fault. Returns whether the repository has the blob now.
 pub(super) async fn mount(
     registry: &Registry,
     from: &RepositoryName,

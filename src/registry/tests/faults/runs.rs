@@ -93,8 +93,8 @@ impl Crowd {
         }
     }
 
-    /// In most of the runs the blob is there from before, linked, so that it can be collected from under
-    /// somebody; and at times a manifest with all tags or without one.
+    /// In most runs, the blob already exists and is linked, so that it can be collected during the run. In
+    /// some runs there is also a manifest with all tags or without tags.
     async fn prepare(self, world: &Arc<World>, history: &Arc<History>) {
         let quiet = Registry::new(world.store.clone(), world.store.clone()).with(any_sizes());
         for (number, repository) in REPOSITORIES.into_iter().enumerate().take(world.roll(4) as usize) {

@@ -13,16 +13,16 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Out of a thousand operations.
+/// How many of a thousand operations go wrong, by kind of failure.
 #[derive(Clone, Copy)]
 pub(super) struct Odds {
-    /// Nothing happens, and the answer is an error.
+    /// The operation does not happen, and the answer is an error.
     pub fails: u32,
-    /// It happens, and the answer is an error.
+    /// The operation happens, but the answer is an error.
     pub loses_the_answer: u32,
-    /// The answer is an error, and it happens later, unless the record has been changed by then.
+    /// The answer is an error, and the operation happens later, unless the record has changed by then.
     pub comes_late: u32,
-    /// It happens, and arrives once more later.
+    /// The operation happens, and arrives a second time later.
     pub comes_twice: u32,
     /// The process dies.
     pub dies: u32,

@@ -1,6 +1,8 @@
 //! The names of single files in a store's folder.
 
-/// The records.
+/// The store's format.
+pub(super) const FORMAT: &str = "format";
+/// The records. Nothing but SQLite may open this file while the store is in use, see `can_clone` in `backup/target.rs`.
 pub(super) const RECORDS: &str = "records.sqlite3";
 /// The new table while a store of format 1 is converted, and when it is whole.
 pub(super) const CONVERTING: &str = "records.converting";

@@ -321,10 +321,6 @@ impl Records {
         &self.space
     }
 
-    pub(super) fn file(&self) -> &Path {
-        &self.file
-    }
-
     pub(super) fn values(&self) -> &Values {
         &self.values
     }

@@ -22,6 +22,7 @@ mod tests;
 pub use error::BackupError;
 pub use inventory::{Kind, Named, Names};
 
+use super::file_names::FORMAT;
 use super::hold::Hold;
 use super::table::{Index, open_for_writing};
 use super::{Failure, Local, Number, blobs, values};
@@ -150,7 +151,7 @@ impl Local {
         db.close()
             .map_err(|(_, source)| target.records_failed()(source))?;
         inventory.announce(progress);
-        if !backup.hard_link && !target.can_clone(self.records.file()) {
+        if !backup.hard_link && !target.can_clone(&self.folder.path().join(FORMAT)) {
             target.check_room(&inventory)?;
         }
         self.copy_files(backup, &target, &inventory, progress, &mut done)?;

@@ -105,7 +105,9 @@ impl Target {
     }
 
     /// Whether files can share their blocks with this one, which is the store's, so that a copy takes no
-    /// room.
+    /// room. It must be a file that SQLite never opens: to close any descriptor of a file gives up all locks
+    /// that the process has on it (fcntl(2)), and without SQLite's locks another program may delete the log
+    /// under a running registry.
     pub(super) fn can_clone(&self, file: &Path) -> bool {
         const TRIED: &str = "clone.part";
         let clone = || -> io::Result<()> {

@@ -583,3 +583,25 @@ async fn a_large_record_that_cannot_be_read_ends_the_backup_unless_it_is_lost() 
         "{done:?}"
     );
 }
+
+/// Without these locks another program that reads the records takes itself for their only user, and deletes
+/// the log under the running registry.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_leaves_sqlites_locks_in_place() {
+    let store = Store::with_files().await;
+    let locks = || {
+        let table = std::fs::read_to_string("/proc/locks").unwrap();
+        let held = |name: &str| {
+            let inode = std::fs::metadata(store.folder.path().join(name)).unwrap().ino();
+            let of_this = format!(":{inode} ");
+            table.lines().filter(|line| line.contains(&of_this)).count()
+        };
+        [held("records.sqlite3"), held("records.sqlite3-shm")]
+    };
+    let before = locks();
+    assert!(before.iter().all(|held| *held > 0), "{before:?}");
+    store.back_up().unwrap();
+    assert_eq!(locks(), before, "after a backup that copies");
+    store.link().unwrap();
+    assert_eq!(locks(), before, "after a backup that links");
+}

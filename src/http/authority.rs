@@ -1,5 +1,5 @@
-//! Under which address the client reached us: what goes into the realm of a challenge, and the check that
-//! there is only one.
+//! The address that the client used to reach the registry. It goes into the realm of a challenge. A request
+//! must name exactly one.
 //!
 //! RFC 9110, 7.2 (`Host`, `:authority`) and RFC 9112, 3.2 (a request with several `Host` lines is answered
 //! with 400).
@@ -11,7 +11,7 @@ use http::request::Parts;
 use std::fmt;
 use std::net::Ipv6Addr;
 
-/// Scheme and authority, as in `https://registry.example.org:5000`. Of characters that may stand in a quoted
+/// Scheme and authority, as in `https://registry.example.org:5000`. All its characters may stand in a quoted
 /// string.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Origin(String);
@@ -37,15 +37,15 @@ pub(super) enum InvalidHost {
     Several,
     #[error("the request has no Host header: send one")]
     Missing,
-    #[error("the Host header is no host name or address with an optional port")]
+    #[error("the Host header is not a host name or address with an optional port")]
     Malformed,
     #[error("the Host header and the request target name different hosts")]
     Contradiction,
 }
 
-/// The address that the client used. `external_urls` is where users say the registry is found: the one with
-/// the client's own authority counts, else the first, since whatever stands in between has then replaced the
-/// authority.
+/// The address that the client used. If `external_urls` has entries, it is the entry with the authority in
+/// the request. Without such an entry it is the first one, since something between the client and the
+/// registry has replaced the authority.
 pub(super) fn origin(
     parts: &Parts,
     tls: bool,
@@ -65,7 +65,7 @@ pub(super) fn origin(
     }
 }
 
-/// What the client calls the host, well-formed and said once.
+/// The host in the request, if it is well-formed and there is only one.
 pub(super) fn authority(parts: &Parts) -> Result<&str, InvalidHost> {
     let mut hosts = parts.headers.get_all(HOST).iter();
     let host = hosts
@@ -86,8 +86,8 @@ pub(super) fn authority(parts: &Parts) -> Result<&str, InvalidHost> {
     well_formed(authority)
 }
 
-/// A host and perhaps a port. Narrower than RFC 3986, 3.2: without user information, and without anything
-/// that could end a quoted string.
+/// Accepts a host with an optional port. This is narrower than RFC 3986, 3.2: user information is rejected,
+/// and so are characters that could end a quoted string.
 fn well_formed(authority: &str) -> Result<&str, InvalidHost> {
     let port = match authority.strip_prefix('[') {
         Some(rest) => {
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn external_urls_win_and_the_clients_own_among_them() {
+    fn an_external_url_with_the_clients_authority_wins_over_the_others() {
         let external = ["https://out.example", "https://r.example/"];
         assert_eq!(
             at("/v2/", &["r.example"], false, &external),
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trusted_proxy_says_scheme_and_host() {
+    fn a_trusted_proxy_names_scheme_and_host() {
         let told = |scheme, host: Option<&str>, external: &[&str]| {
             let external: Vec<String> = external.iter().map(ToString::to_string).collect();
             let forwarded = Forwarded {

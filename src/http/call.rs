@@ -1,4 +1,4 @@
-//! What a handler gets: the request, its caller, and the state that it is answered from.
+//! What a handler gets: the request, its caller, and the state of the configuration.
 
 use super::authority::Origin;
 use super::caller::{Caller, source};
@@ -50,7 +50,7 @@ impl Call {
         )?)
     }
 
-    /// The memory that this caller's bodies may take.
+    /// The memory for the bodies of this caller.
     pub(super) fn memory(&self) -> Share {
         let stranger = self.identity.is_anonymous();
         let name = || self.identity.username().to_owned();
@@ -61,9 +61,9 @@ impl Call {
         })
     }
 
-    /// Content that an answer holds until its client has taken it. A large one takes memory for as long.
-    /// Until there is some it is dropped, and made `again` after that, so that those who wait hold nothing.
-    /// What the answer says `beside` it is from the same reading.
+    /// Reserves memory for content that an answer holds until its client has received it. Small content needs
+    /// none. While a request waits for memory it must not hold any, so it drops the content and reads it
+    /// `again` afterwards. `beside` comes from the same read as the content.
     pub(super) async fn in_memory<T, F>(
         &self,
         (content, beside): (Bytes, T),
@@ -87,11 +87,11 @@ impl Call {
             if content.len() <= held.bytes() || content.len() > MANIFEST_BYTES {
                 return Ok((Bytes::from_owner(Content { content, _held: held }), beside));
             }
-            size = content.len(); // it has grown in the meantime
+            size = content.len(); // it has grown while the request waited
         }
     }
 
-    /// What the request says of its body's length.
+    /// The `Content-Length` of the request.
     pub(super) fn content_length(&self) -> Option<u64> {
         self.header(CONTENT_LENGTH)?.parse().ok()
     }
@@ -108,9 +108,9 @@ impl Call {
         self.parts.headers.get(name)?.to_str().ok()
     }
 
-    /// What `?ns=` says if it names this registry itself: then it is where the content comes from. Another
-    /// host's content is served from here as from a mirror, under the same names, and the parameter changes
-    /// nothing (distribution-spec, Registry Proxying).
+    /// The value of `?ns=` if it names this registry, which the answer then repeats as the content's origin.
+    /// With another host's name the registry acts as a mirror under the same repository names, and the
+    /// parameter changes nothing (distribution-spec, Registry Proxying).
     pub(super) fn namespace(&self) -> Option<&str> {
         let namespace = self.query.get("ns")?;
         let host = self
@@ -130,7 +130,7 @@ impl Call {
             .then_some(namespace)
     }
 
-    /// What the request demands of what is there.
+    /// The condition in `If-Match` and `If-None-Match`.
     pub(super) fn condition(&self) -> Condition {
         let list = |name| {
             let values = self
@@ -149,8 +149,11 @@ impl Call {
         )
     }
 
-    /// Whether the client has what it wants to read (RFC 9110, 13.2.2). It is refused if it wants something
-    /// else.
+    /// Whether the client already has this content (RFC 9110, 13.2.2).
+    ///
+    /// # Errors
+    ///
+    /// 412 if the client wants other content only.
     pub(super) fn has(&self, found: &Digest) -> Result<bool, Fault> {
         let condition = self.condition();
         if !condition.is_met_by(found) {
@@ -163,10 +166,10 @@ impl Call {
     }
 }
 
-/// Answers of more bytes take memory of the budget. Smaller manifests are shared with the store's cache.
+/// Answers with more bytes need memory from the budget. Smaller ones are shared with the store's cache.
 const LARGE: usize = 512 << 10;
 
-/// Bytes and the memory that they take.
+/// Bytes and the memory reserved for them.
 struct Content {
     content: Bytes,
     _held: Held,

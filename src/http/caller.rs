@@ -16,7 +16,7 @@ use std::net::IpAddr;
 pub(super) struct Caller {
     /// What the log will say of the request.
     pub(super) record: Record,
-    /// The client's address, or that of a proxy which names no client.
+    /// The client's address, or that of a proxy that names no client.
     address: Option<IpAddr>,
     active: Option<ActiveRequest>,
     /// Whether a trusted proxy sent the request.
@@ -94,8 +94,8 @@ impl Caller {
         self.record.unidentified(failure);
     }
 
-    /// Waits until an unknown caller may have an answer that holds something. It is in flight until all of it
-    /// is sent.
+    /// Waits for an unidentified caller's turn to get an answer that holds files or much memory. The caller
+    /// keeps its seat until the answer is sent.
     ///
     /// # Errors
     ///
@@ -108,7 +108,7 @@ impl Caller {
         Ok(())
     }
 
-    /// The same for an unknown caller who sends a form.
+    /// Waits for an unidentified caller's turn to send a form.
     ///
     /// # Errors
     ///
@@ -121,8 +121,8 @@ impl Caller {
         Ok(())
     }
 
-    /// An unknown caller, and the address that bounds it: the client's, or the proxy's own if the proxy names
-    /// no client.
+    /// The request of an unidentified caller, and the address whose bounds apply: the client's, or the
+    /// proxy's own if the proxy names no client.
     fn stranger(&self, app: &App) -> Option<(&ActiveRequest, Stranger)> {
         let active = self.active.as_ref().filter(|active| !active.is_identified())?;
         let known = active.standing().stranger().filter(|_| !self.proxied).cloned();
@@ -146,7 +146,7 @@ impl Caller {
     }
 }
 
-/// The source that bounds by source hold against. `None` for the clients of a proxy that does not name them.
+/// The source to which bounds by source apply. `None` if a proxy sent the request and names no client.
 pub(super) fn source(parts: &Parts) -> Option<SourceAddress> {
     match parts.extensions.get() {
         Some(Client { unnamed: true, .. }) => None,
@@ -158,8 +158,8 @@ pub(super) fn source(parts: &Parts) -> Option<SourceAddress> {
     }
 }
 
-/// The credentials that the request carries. A certificate is ambient: a browser presents it for whatever
-/// page asks it to.
+/// The credentials in the request. A certificate is an ambient credential: a browser presents it for any page
+/// that sends a request.
 pub(super) fn presented(parts: &Parts) -> Presented<'_> {
     let site = parts.headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
     let foreign = matches!(site, Some(b"cross-site" | b"same-site")) || parts.headers.contains_key(ORIGIN);

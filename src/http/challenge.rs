@@ -1,24 +1,25 @@
-//! The challenge of a 401: exactly one, `Bearer`, with a realm on the address that the client used. `Basic`
-//! is accepted and never advertised, since beside it clients choose by order and the anonymous ones break.
+//! The challenge of a 401. There is exactly one, `Bearer`, and its realm has the address that the client
+//! used. `Basic` is accepted but not advertised: with two challenges clients choose by their order, and
+//! anonymous clients fail.
 //!
 //! RFC 6750, 3 and <https://distribution.github.io/distribution/spec/auth/token/>
 
 use super::authority::Origin;
 use super::fault::ChallengeError;
 
-/// Where clients ask for tokens: at an external token server, or here under the address that they used.
+/// Where clients get tokens: at an external token server, or here at the address that they used.
 pub(super) fn realm(external: Option<&str>, origin: &Origin) -> String {
     external.map_or_else(|| format!("{origin}/v2/token"), str::to_owned)
 }
 
-/// The value of `WWW-Authenticate`. No parameter is ever empty.
+/// The value of `WWW-Authenticate`. It has no empty parameters.
 pub(super) fn bearer(
     realm: &str,
     service: &str,
     scope: Option<&str>,
     error: Option<ChallengeError>,
 ) -> String {
-    // A quoted string ends at a quote; the rest of the parameters are ours and have none.
+    // A quote would end the quoted string. The other parameters cannot have one.
     let service: String = service
         .chars()
         .filter(|c| c.is_ascii_graphic() && !matches!(c, '"' | '\\'))
@@ -62,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn one_challenge_with_nothing_empty() {
+    fn there_is_one_challenge_without_empty_parameters() {
         assert_eq!(
             bearer(&realm(None, &origin()), "r", None, None),
             r#"Bearer realm="https://r.example:5000/v2/token",service="r""#

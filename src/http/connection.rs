@@ -1,4 +1,4 @@
-//! What a request inherits from its connection. The server puts it into the extensions of every request.
+//! What a request inherits from its connection. The server adds it to the extensions of every request.
 
 use super::standing::ActiveRequest;
 use crate::identity::Peer;
@@ -7,22 +7,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// One connection, as the server accepted it. Cheap to clone.
+/// One connection, as the server accepted it. It is cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Connection {
-    /// Who presented a certificate in the handshake, if anyone did. The chain is proved to be in its hands,
-    /// and nothing more.
+    /// The certificate that the client presented in the handshake, if any. The client has proved that it has
+    /// the key, and nothing else is verified yet.
     pub peer: Option<Arc<Peer>>,
     pub remote: SocketAddr,
     pub tls: bool,
     pub more: More,
-    /// Who sends this request, as far as it is known.
+    /// This request, as long as it is in flight.
     pub active: ActiveRequest,
 }
 
-/// Whether more of an answer is about to be sent. A hint from whoever makes the answer, for whoever sends it;
-/// all clones share it. It is not set when the last piece is handed over, nor when there will be none any
-/// more.
+/// Whether more of an answer is about to be sent: a hint from the code that makes the answer to the code that
+/// sends it. All clones share it. It is cleared with the last piece, and if no further piece will come.
 #[derive(Clone, Debug, Default)]
 pub struct More(Arc<AtomicBool>);
 
@@ -37,11 +36,11 @@ impl More {
     }
 }
 
-/// The client stopped in the middle, or was too slow: the error of a request's body, which the server puts
-/// there.
+/// The client stopped in the middle of a request's body, or was too slow. The server makes the body fail with
+/// this error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Stalled {
-    #[error("nothing came for {after:?}")]
+    #[error("the client sent nothing for {after:?}")]
     Silent { after: Duration },
     #[error("it was slower than {rate} bytes a second, which is too slow for a caller who has not logged in")]
     Slow { rate: u64 },

@@ -1,6 +1,6 @@
-//! `http.allowOrigin`: which pages of other sites a browser lets read the answers. Says so to browsers and
-//! decides nothing: what a request may do is policy's, and a certificate that a browser presents for another
-//! site identifies nobody.
+//! `http.allowOrigin`: the pages of other sites that may read the answers. This module only tells browsers.
+//! Policy decides what a request may do, and a certificate that a browser presents for another site is
+//! ignored.
 //!
 //! <https://fetch.spec.whatwg.org/#http-cors-protocol>
 
@@ -17,14 +17,14 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cors {
     origins: Vec<String>,
-    /// Every origin, and then without credentials.
+    /// Whether every origin is allowed. Credentials are not allowed then.
     any: bool,
     /// Whether pages may have the browser send the password that it knows.
     credentials: bool,
 }
 
 impl Cors {
-    /// `*` among the origins is every one.
+    /// An origin `*` allows every origin.
     #[must_use]
     pub fn new(origins: impl IntoIterator<Item = String>, credentials: bool) -> Self {
         let origins: Vec<String> = origins.into_iter().collect();
@@ -42,7 +42,7 @@ impl Cors {
             .is_some_and(|origin| self.any || self.lists(origin))
     }
 
-    /// The origins, without `*`, which names nobody.
+    /// The origins without `*`, which names no site.
     pub(crate) fn named(&self) -> impl Iterator<Item = &str> {
         self.origins
             .iter()
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_is_named_back_and_never_every_one_with_credentials() {
+    fn an_allowed_origin_is_repeated_and_credentials_never_go_with_every_origin() {
         let origins = || {
             [
                 "http://ui.example".to_owned(),

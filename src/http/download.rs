@@ -1,8 +1,7 @@
-//! The body of a download: what the page cache has is read while hyper asks for it, without another thread.
-//! From the first time that it has nothing, the rest of the answer is read by a thread that may wait for the
-//! disk, one read ahead of the client.
+//! The body of a download. Data in the page cache is read directly when hyper polls for it. After the first
+//! miss, a thread that may wait for the disk reads the rest, one frame ahead of the client.
 //!
-//! In memory at once: the frame that is being sent and the next one.
+//! At most two frames are in memory: the one that is being sent and the next one.
 
 use super::More;
 use crate::oci::Digest;
@@ -14,20 +13,20 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-/// The most that is read, and sent as one frame, at once.
+/// The size of one read, which is sent as one frame.
 const FRAME: usize = 256 * 1024;
-/// The same where many answers share a connection, each of which may stand still with two frames and the one
-/// read ahead.
+/// The size of a frame on a connection that answers share. Each answer may stall with two frames and the one
+/// that is read ahead.
 const SHARED_FRAME: usize = 64 * 1024;
 
-/// Exactly `length` bytes of a file, or an error, which cuts the connection.
+/// Exactly `length` bytes of a file, or an error, which closes the connection.
 pub(super) struct Download {
     digest: Digest,
     file: Arc<dyn BlobFile>,
     at: u64,
     left: u64,
     frame: usize,
-    /// The next frame, once the page cache had nothing.
+    /// The next frame, after the first miss of the page cache.
     ahead: Option<Ahead>,
     more: More,
 }
@@ -38,7 +37,7 @@ enum Ahead {
 }
 
 impl Download {
-    /// `more` is told with each frame whether it is the last.
+    /// Sets `more` with each frame that is not the last.
     pub(super) fn new(digest: &Digest, file: Arc<dyn BlobFile>, first: u64, length: u64, more: More) -> Self {
         Self {
             digest: digest.clone(),
@@ -51,7 +50,7 @@ impl Download {
         }
     }
 
-    /// For a connection that other answers share.
+    /// Uses smaller frames, for a connection that other answers share.
     pub(super) fn shared(mut self) -> Self {
         self.frame = SHARED_FRAME;
         self
@@ -61,7 +60,7 @@ impl Download {
         usize::try_from(self.left).unwrap_or(usize::MAX).min(self.frame)
     }
 
-    /// Begins to read what comes next; `context` is woken when it is there.
+    /// Starts to read the next frame. `context` is woken when it is there.
     fn read_ahead(&mut self, context: &mut Context<'_>) {
         let file = self.file.clone();
         let at = self.at;
@@ -73,7 +72,7 @@ impl Download {
         });
     }
 
-    /// Takes note of what was read. Nothing but an error comes after an error.
+    /// Updates the position after a read. An error ends the body.
     fn noted(&mut self, read: Result<Bytes, Failure>) -> Option<Result<Frame<Bytes>, Failure>> {
         let read = read.and_then(|bytes| {
             if bytes.is_empty() {
@@ -88,7 +87,7 @@ impl Download {
                 self.left = self.left.saturating_sub(bytes.len() as u64);
             }
             Err(failure) => {
-                tracing::error!(blob.digest = %self.digest, "a download breaks off at byte {}: {failure}", self.at);
+                tracing::error!(blob.digest = %self.digest, "a download was cut off at byte {}: {failure}", self.at);
                 self.left = 0;
             }
         }
@@ -155,8 +154,8 @@ mod tests {
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-    /// A file of `size` bytes, each its own offset's last byte, of which `cached` are at hand. Notes the
-    /// reads that may wait.
+    /// A file of `size` bytes, of which `cached` are in the page cache. Each byte is the last byte of its
+    /// offset. Records the reads that may wait.
     #[derive(Default)]
     struct Fake {
         size: u64,
@@ -216,7 +215,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_at_hand_is_sent_without_a_read_that_may_wait() {
+    async fn cached_data_is_sent_without_a_read_that_may_wait() {
         let file = Arc::new(Fake {
             size: 600_000,
             cached: 600_000.into(),
@@ -228,7 +227,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn from_the_first_miss_on_the_rest_is_read_elsewhere_one_frame_ahead() {
+    async fn after_the_first_miss_the_rest_is_read_one_frame_ahead() {
         let size = 3 * FRAME + 10;
         let file = Arc::new(Fake {
             size: size as u64,
@@ -296,7 +295,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_that_fails_or_ends_early_breaks_the_download_off() {
+    async fn a_file_that_fails_or_ends_early_ends_the_download() {
         let file = Arc::new(Fake {
             size: 10,
             cached: 5.into(),

@@ -1,4 +1,4 @@
-//! Listeners that serve health and metrics alone, and ask for no credential.
+//! Listeners that serve only health and metrics, without a credential.
 
 use super::handlers::{health, metrics};
 use super::routes::{Probe, Resource, Route};
@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::response::Response;
 use http::{Method, StatusCode, Uri};
 
-/// `/livez`, `/readyz`, `/startupz` and `/metrics`.
+/// Serves `/livez`, `/readyz`, `/startupz` and `/metrics`.
 pub fn health_router(app: App) -> Router {
     Router::new()
         .fallback(async |State(app): State<App>, method: Method, uri: Uri| {
@@ -17,7 +17,7 @@ pub fn health_router(app: App) -> Router {
         .with_state(app)
 }
 
-/// While the store is prepared: the registry is alive, and not ready.
+/// Serves while the store is prepared: the registry is alive, but not ready.
 pub fn starting_router() -> Router {
     Router::new().fallback(async |method: Method, uri: Uri| starting(&method, uri.path()))
 }
@@ -31,12 +31,12 @@ async fn answer(app: &App, method: &Method, path: &str) -> Response {
         Ok(Route::Resource(Resource::Metrics)) => health::use_get(),
         _ => health::plain(
             StatusCode::NOT_FOUND,
-            "there are /livez, /readyz, /startupz and /metrics",
+            "not found: this listener has /livez, /readyz, /startupz and /metrics",
         ),
     }
 }
 
-/// The answer to an orchestrator's question, on any listener.
+/// The answer to an orchestrator's probe, on any listener.
 pub(super) async fn probed(probe: &Probe, ready: &Readiness, method: &Method) -> Response {
     if probe.row().allows(method) {
         probe.answer(ready).await
@@ -50,7 +50,7 @@ fn starting(method: &Method, path: &str) -> Response {
         Ok(route @ Route::Probe(Probe::Live)) if route.row().allows(method) => health::live(),
         _ => health::plain(
             StatusCode::SERVICE_UNAVAILABLE,
-            "not ready: the store is being prepared, and the log says how far it is",
+            "not ready: the store is being prepared, and the log shows the progress",
         ),
     }
 }

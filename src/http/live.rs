@@ -1,5 +1,5 @@
-//! What changes while requests are served: a reload replaces it as a whole, and a request uses one state from
-//! its begin to its end.
+//! The state that a reload replaces. It is replaced as a whole, and a request uses one state from beginning
+//! to end.
 
 use super::{Cors, Open, TrustedProxies};
 use crate::access::Policy;
@@ -13,44 +13,44 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// One state of the configuration, complete and immutable.
 #[derive(Clone, Debug)]
 pub struct Live {
-    /// Counts reloads; for logs.
+    /// The number of reloads, for logs.
     pub generation: u64,
     pub authenticator: Arc<Authenticator>,
     pub policy: Arc<Policy>,
-    /// On which tokens are issued; the `service` of challenges is in it.
+    /// The terms of the tokens that the registry issues, with the `service` of challenges.
     pub terms: Terms,
-    /// Where clients find the registry, as in `https://registry.example.org`, if it is not the address that
-    /// they ask for.
+    /// The registry's own addresses, as in `https://registry.example.org`, if clients use others than the one
+    /// in the request.
     pub external_urls: Vec<String>,
-    /// Who may say for whom they ask.
+    /// The proxies that may name the client of a request.
     pub proxies: TrustedProxies,
-    /// An external token server, which challenges then name.
+    /// The address of an external token server, for challenges.
     pub realm: Option<String>,
-    /// Whether a 401 has a challenge: not where client certificates are all that is accepted.
+    /// Whether a 401 has a challenge. It has none if only client certificates are accepted.
     pub challenge: bool,
-    /// Without a login. The authenticator then ignores credentials, and policy grants everything.
+    /// A registry without a login. The authenticator ignores credentials, and policy grants everything.
     pub open: Option<Open>,
-    /// Which pages of other sites may read the answers.
+    /// The pages of other sites that may read the answers.
     pub cors: Cors,
-    /// Where the metrics are on the registry's own address, if they are there.
+    /// The path of the metrics on the registry's own address, if they are served there.
     pub metrics: Option<String>,
 }
 
-/// Whether requests can be served now. An issuer that is down is no reason why not.
+/// Whether the registry can serve requests now. It can even if an issuer is down.
 #[derive(Debug, Default)]
 pub struct Readiness {
     serving: AtomicBool,
     storage: ArcSwap<StorageStanding>,
 }
 
-/// What the store does now.
+/// The state of the store.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub enum StorageStanding {
     #[default]
     Works,
-    /// It has room for deletions only. A registry whose pulls work is ready.
+    /// The store has room only for deletions. The registry is ready, since pulls work.
     Full,
-    /// The log has the reason. The folder is the one that cannot be written to.
+    /// The store fails, and the log has the reason. `folder` is set if it cannot be written to.
     Fails { folder: Option<&'static str> },
 }
 
@@ -64,7 +64,7 @@ impl Readiness {
         self.storage.store(Arc::new(standing));
     }
 
-    /// What there is to say, and whether requests can be served.
+    /// The text of the answer to a probe. It is an error if requests cannot be served.
     pub(super) fn check(&self) -> Result<String, String> {
         if !self.serving.load(Ordering::SeqCst) {
             return Err("not ready: starting or shutting down".to_owned());
@@ -87,5 +87,5 @@ impl Readiness {
     }
 }
 
-/// Where the state that counts now is found.
+/// The current state. Clones share it.
 pub type Shared = Arc<ArcSwap<Live>>;

@@ -1,5 +1,5 @@
-//! Counts and times what comes and goes. The handles of what is counted are kept by each thread, so that a
-//! request costs some lookups in a small map and no lock.
+//! The metrics of requests, credentials and bytes. Each thread keeps its own handles, so that a request costs
+//! a few lookups in a small map and no lock.
 
 use crate::identity::{CredentialType, Failure, Identity, reason};
 use axum::body::Body;
@@ -14,7 +14,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::time::Instant;
 
-/// A request on its way to its answer.
+/// The measurement of one request.
 pub(super) struct Measure {
     route: &'static str,
     method: &'static str,
@@ -32,7 +32,7 @@ impl Measure {
         }
     }
 
-    /// The request's body, whose bytes count as they are read.
+    /// Counts the bytes of the request's body as they are read.
     pub(super) fn received(body: Body) -> Body {
         if body.is_end_stream() {
             return body;
@@ -44,7 +44,7 @@ impl Measure {
         })
     }
 
-    /// The answer, whose bytes count as they are sent. It is in flight until its last one.
+    /// Counts the answer, and its bytes as they are sent. The request is in flight until the last one.
     pub(super) fn end(self, response: Response) -> Response {
         let seconds = self.begun.elapsed().as_secs_f64();
         let sent = with_handles(|handles| {
@@ -69,7 +69,7 @@ impl Measure {
     }
 }
 
-/// Counts what became of a credential.
+/// Counts an accepted or rejected credential.
 pub(super) fn verdict(outcome: Result<&Identity, &Failure>) {
     match outcome {
         Ok(identity) => with_handles(|handles| handles.accepted(identity.credential()).increment(1)),
@@ -94,7 +94,7 @@ fn known(method: &Method) -> &'static str {
         .unwrap_or("other")
 }
 
-/// One thread's handles.
+/// The handles of one thread.
 struct Handles {
     answered: HashMap<(&'static str, &'static str, StatusCode), Answered>,
     accepted: HashMap<CredentialType, Counter>,
@@ -188,5 +188,5 @@ impl http_body::Body for Counted {
     }
 }
 
-/// A body of at most so many bytes is in one piece; it counts when it is handed over.
+/// A body of at most this size is a single piece, and is counted when the answer is complete.
 const AT_ONCE: u64 = 64 * 1024;

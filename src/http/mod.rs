@@ -1,9 +1,9 @@
-//! Requests and answers: routes, the identification of callers, status codes and headers. Knows no sockets
-//! and no files.
+//! Requests and answers: routes, the identification of callers, status codes and headers. This module knows
+//! neither sockets nor files.
 //!
-//! `serve` is the pipeline: every request gets its route from the table in `routes` and its `caller`, a handler
-//! asks policy for a permit and the registry for the rest, `fault` turns errors into the specification's
-//! words, and `record` writes the request's line into the log.
+//! `serve` is the pipeline: every request gets its route from the table in `routes` and its `caller`, a
+//! handler asks policy for a permit and the registry for the rest, `fault` turns errors into the
+//! specification's words, and `record` writes the request's line into the log.
 //!
 //! <https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md>
 
@@ -60,23 +60,23 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use tower_service::Service;
 
-/// What every request needs. Cheap to clone.
+/// What every request needs. It is cheap to clone.
 #[derive(Clone, Debug)]
 pub struct App {
     pub live: Shared,
     pub registry: Registry,
-    /// For the bodies of requests.
+    /// The memory for the bodies of requests.
     pub memory: Budget,
     pub tokens: Tokens,
     pub clock: Clock,
     pub ready: Arc<Readiness>,
-    /// What clients that have not identified themselves have open.
+    /// The open connections and requests of clients that have not identified themselves.
     pub strangers: Strangers,
-    /// What `/metrics` answers with.
+    /// The text of `/metrics`.
     pub scrape: Scrape,
 }
 
-/// The registry as a service. Expects a [`Connection`] in the extensions of every request.
+/// The registry as a service. It expects a [`Connection`] in the extensions of every request.
 #[derive(Clone, Debug)]
 pub struct Endpoint(App);
 
@@ -101,7 +101,7 @@ impl Service<Request> for Endpoint {
     }
 }
 
-/// The repository that a request's path names, once its query has been read as well. For fuzzing.
+/// The repository in a request's path. Parses the query as well, for fuzzing.
 #[doc(hidden)]
 #[must_use]
 pub fn repository_named(path: &str, query: Option<&str>) -> Option<RepositoryName> {
@@ -109,8 +109,8 @@ pub fn repository_named(path: &str, query: Option<&str>) -> Option<RepositoryNam
     routes::Route::parse(path).ok()?.row().repository.cloned()
 }
 
-/// Where a request with these headers was sent to, as a challenge says it, and the client that its proxies
-/// name. For fuzzing.
+/// For fuzzing: the address that a challenge would name for a request with these headers, and the client that
+/// its proxies name.
 #[doc(hidden)]
 #[must_use]
 pub fn origin_told(headers: &[(&str, &str)], proxies: &TrustedProxies) -> Option<(String, Option<IpAddr>)> {

@@ -1,7 +1,7 @@
-//! A registry without a login: everybody who reaches it may do everything. On loopback that is meant for the
-//! programs of this machine, and two others reach it too. A page in a browser can give its own name this
-//! machine's address (DNS rebinding), so the `Host` must be a name of loopback. A page can also send requests
-//! here from its own site, and a reverse proxy can hand on what comes from elsewhere.
+//! A registry without a login: everybody who reaches it may do everything. On loopback it is meant for
+//! programs on this machine, but others can reach it in three ways. A web page can make its own name resolve
+//! to this machine (DNS rebinding), so the `Host` must be a loopback name. A page of another site can send
+//! requests here. A reverse proxy can forward requests from elsewhere.
 //!
 //! RFC 6761, 6.3 (`localhost`), RFC 9110, 15.5.20 (421).
 
@@ -13,22 +13,22 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 use std::net::{IpAddr, Ipv6Addr};
 
-/// Whom an open registry answers.
+/// The callers that an open registry answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Open {
-    /// Whoever reaches it.
+    /// Everybody who can reach it.
     Everyone,
-    /// It listens on loopback.
+    /// Programs on this machine, since the registry listens on loopback.
     Loopback {
-        /// The hosts of `http.externalURL`, by which it may be called as well.
+        /// The hosts of `http.externalURL`, which are accepted as well.
         hosts: Vec<String>,
-        /// Whether the operator's word admits reverse proxies and other sites.
+        /// Whether the operator admits reverse proxies and pages of other sites.
         allowed: bool,
     },
 }
 
 impl Open {
-    /// What an open registry is that listens on loopback.
+    /// An open registry that listens on loopback.
     #[must_use]
     pub fn on_loopback(external_urls: &[String], allowed: bool) -> Self {
         let host = |url: &String| Some(host(url.split_once("://")?.1).to_ascii_lowercase());
@@ -60,8 +60,8 @@ impl Open {
     }
 }
 
-/// Whether a browser sent it for a page of another site, which `http.allowOrigin` does not name. Its `*` is
-/// for readers, and a page that comes here may do everything.
+/// Whether a browser sent the request for a page of another site that `http.allowOrigin` does not name. A `*`
+/// there is not enough: it is meant for reading answers, but here a page could do everything.
 fn is_foreign(headers: &HeaderMap, origin: &Origin, cors: &Cors) -> bool {
     let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
     let from = headers.get(ORIGIN).map(HeaderValue::as_bytes);
@@ -73,7 +73,7 @@ fn is_foreign(headers: &HeaderMap, origin: &Origin, cors: &Cors) -> bool {
     from.is_some() || matches!(site, Some(b"cross-site" | b"same-site"))
 }
 
-/// Whether a host is this machine, however it resolves names.
+/// Whether a host name or address always means this machine.
 #[must_use]
 pub fn is_loopback(host: &str) -> bool {
     let address = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
@@ -89,7 +89,7 @@ pub fn is_loopback(host: &str) -> bool {
     }
 }
 
-/// Whether a URL's host is this machine.
+/// Whether the host of a URL always means this machine.
 #[must_use]
 pub fn is_at_loopback(url: &str) -> bool {
     is_loopback(host(url.split_once("://").map_or(url, |(_, rest)| rest)))
@@ -104,7 +104,7 @@ fn host(authority: &str) -> &str {
     }
 }
 
-/// What reverse proxies write of their clients.
+/// The headers in which reverse proxies describe their clients.
 const FORWARDED: [&str; 5] = [
     "forwarded",
     "x-forwarded-for",
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn loopback_is_known_by_its_names_alone() {
+    fn loopback_is_recognized_by_name() {
         for name in [
             "localhost",
             "LOCALHOST",
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn an_open_registry_on_loopback_answers_to_its_own_names() {
+    fn an_open_registry_on_loopback_answers_only_to_its_own_names() {
         let open = Open::on_loopback(&[], false);
         for host in [
             "localhost",
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn other_sites_and_proxies_need_the_operators_word() {
+    fn other_sites_and_proxies_must_be_allowed_by_the_operator() {
         let host = ("host", "localhost:5000");
         for (header, expected) in [
             (("origin", "http://evil.example"), 403),

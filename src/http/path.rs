@@ -8,7 +8,7 @@ use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 use std::convert::Infallible;
 
-/// Why a path names nothing that the registry can serve.
+/// Why the registry cannot serve a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum InvalidPath {
     #[error("there is nothing at this path")]
@@ -23,23 +23,23 @@ pub(super) enum InvalidPath {
     Digest(#[from] InvalidDigest),
 }
 
-/// A part of a path that is taken as it is cannot be invalid.
+/// Parts that are not parsed cannot be invalid.
 impl From<Infallible> for InvalidPath {
     fn from(never: Infallible) -> Self {
         match never {}
     }
 }
 
-/// What no name, tag or digest has in it, however it is written.
+/// Characters or encodings that no name, tag or digest may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum InvalidEncoding {
     #[error(
         "a % remains after percent-encoding was decoded once: encode each character once, as %XX, or not at all"
     )]
     Percent,
-    #[error("there is a NUL or control character: names, tags and digests have none")]
+    #[error("names, tags and digests must not contain NUL or control characters")]
     Control,
-    #[error("percent-encoding yields no UTF-8")]
+    #[error("the percent-decoded text is not UTF-8")]
     Text,
 }
 
@@ -55,7 +55,7 @@ pub(super) fn decoded(raw: &str) -> Result<Cow<'_, str>, InvalidEncoding> {
     Ok(text)
 }
 
-/// Whether decoded text can stand in a name, a tag or a digest at all.
+/// Rejects text with characters that no name, tag or digest may have.
 pub(super) fn clean(text: &str) -> Result<(), InvalidEncoding> {
     if text.contains('%') {
         return Err(InvalidEncoding::Percent);

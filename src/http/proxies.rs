@@ -1,21 +1,21 @@
-//! Reverse proxies that may speak for their clients. What they say of scheme, host and client is used, and
-//! their own certificate never is. From any other address such headers are a stranger's claims and are not
-//! read.
+//! Reverse proxies that the operator trusts to describe their clients. Their headers name the scheme, the
+//! host and the client. Their own certificate is never used as a credential. The same headers from other
+//! addresses are ignored.
 //!
-//! One family of headers is read, `X-Forwarded-For` and `-Proto` or RFC 7239's `Forwarded`, and the other is
-//! ignored: a proxy that writes one family usually passes the other on as its client sent it. So it is with
-//! `X-Forwarded-Host`, which load balancers of AWS do not write, for example: nothing in the header shows who
-//! wrote it, so it is read only where the configuration says that the proxy does.
+//! Only one family of headers is read: `X-Forwarded-For` and `-Proto`, or RFC 7239's `Forwarded`. A proxy
+//! that writes one family usually forwards the other as its client sent it. The same holds for
+//! `X-Forwarded-Host`, which AWS load balancers do not write. Nothing in the header shows who wrote it, so it
+//! is read only if the configuration says that the proxy writes it.
 //!
-//! A proxy appends to what its client sent, on the same line or on a line of its own. So the lines are
-//! joined, and the list is read from its end: each trusted proxy vouches for the entry before it, and no
-//! further. What stands to the left was written by the client.
+//! A proxy appends to the header that it received, on the same line or on a new line. The lines are therefore
+//! joined, and the list is read from its end. Each trusted proxy vouches only for the entry before its own.
+//! Entries further left may be forged.
 
 use http::HeaderMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
-/// Where they are, and which headers they write.
+/// The addresses of trusted proxies, and the headers that they write.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrustedProxies {
     networks: Vec<Network>,
@@ -23,7 +23,7 @@ pub struct TrustedProxies {
 }
 
 impl TrustedProxies {
-    /// The same proxies, writing headers of this family.
+    /// The same proxies, with another family of headers.
     #[must_use]
     pub fn writing(self, family: Family) -> Self {
         Self { family, ..self }
@@ -44,7 +44,7 @@ impl FromIterator<Network> for TrustedProxies {
     }
 }
 
-/// Headers that say the same thing in two ways.
+/// The family of headers that the proxies write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Family {
     /// `X-Forwarded-For` and `X-Forwarded-Proto`. The host is the one in the request itself.
@@ -56,18 +56,19 @@ pub enum Family {
     Forwarded,
 }
 
-/// Addresses that begin with the same bits: `10.0.0.0/8`, `fd00::/8`, or one alone. IPv4 in IPv6 is IPv4.
+/// Addresses with a common prefix, `10.0.0.0/8` or `fd00::/8`, or a single address. IPv4 addresses mapped to
+/// IPv6 are IPv4 addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
-    /// In the form of IPv6.
+    /// The first address, as IPv6.
     first: u128,
-    /// How many bits count, of 128.
+    /// The length of the prefix, of 128 bits.
     bits: u32,
 }
 
 impl Network {
     fn contains(&self, address: IpAddr) -> bool {
-        // A shift by all 128 bits overflows. Every address is in a network of no bits.
+        // A shift by all 128 bits overflows: every address is in a network with an empty prefix.
         let apart = self.first ^ number(address);
         apart.checked_shr(128 - self.bits).unwrap_or(0) == 0
     }
@@ -105,13 +106,13 @@ fn number(address: IpAddr) -> u128 {
     v6.to_bits()
 }
 
-/// What a trusted proxy says of the request that it hands on.
+/// What a trusted proxy says about the request that it forwards.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Forwarded {
-    /// `http` or `https`; anything else is as good as nothing.
+    /// `http` or `https`. Other schemes are ignored.
     pub(super) scheme: Option<&'static str>,
     pub(super) host: Option<String>,
-    /// The client's address. It is never the address of a trusted proxy.
+    /// The client's address, which is never that of a trusted proxy.
     pub(super) client: Option<IpAddr>,
 }
 
@@ -127,9 +128,9 @@ impl Forwarded {
         }
     }
 
-    /// The last scheme and the last host: the proxy that is connected here wrote them. Which entry of a
-    /// longer list belongs to the client's own request cannot be known, since some proxies append to these
-    /// headers and others pass them on.
+    /// Reads the last scheme and the last host, which the nearest proxy wrote. In a longer list nobody can
+    /// tell which entry belongs to the client's own request, since some proxies append to these headers and
+    /// others forward them.
     fn x_forwarded(headers: &HeaderMap, proxies: &TrustedProxies) -> Self {
         let last = |name| {
             joined(headers, name)
@@ -148,8 +149,8 @@ impl Forwarded {
         }
     }
 
-    /// Each proxy writes one element. The proxy that the client called wrote the element that names the
-    /// client, so scheme and host are taken from that element.
+    /// Each proxy writes one element. The first proxy wrote the element that names the client, so scheme and
+    /// host are taken from that element.
     fn standard(headers: &HeaderMap, proxies: &TrustedProxies) -> Self {
         let mut told = Self::default();
         for element in elements(&joined(headers, "forwarded")) {
@@ -172,8 +173,8 @@ impl Forwarded {
     }
 }
 
-/// All lines of a header as one list, in their order (RFC 9110, 5.3). Bytes that are no text must not hide
-/// what follows them.
+/// All lines of a header as one list, in their order (RFC 9110, 5.3). Bytes that are not UTF-8 must not hide
+/// the entries after them.
 fn joined(headers: &HeaderMap, name: &str) -> String {
     let lines: Vec<_> = headers
         .get_all(name)
@@ -189,13 +190,13 @@ fn scheme(text: &str) -> Option<&'static str> {
         .find(|known| text.eq_ignore_ascii_case(known))
 }
 
-/// The elements of a list, the last one first. Empty elements are none (RFC 9110, 5.6.1).
+/// The elements of a list, the last one first. Empty elements are skipped (RFC 9110, 5.6.1).
 fn elements(list: &str) -> impl Iterator<Item = &str> {
     split_outside_quotes(list, ',').filter(|element| !element.trim().is_empty())
 }
 
-/// Splits from the end, so that a quote which a client left open cannot swallow what its proxy wrote after
-/// it.
+/// Splits from the end, so that a quote which the client left open cannot swallow the text that its proxy
+/// appended.
 fn split_outside_quotes(text: &str, separator: char) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
@@ -218,7 +219,7 @@ fn split_outside_quotes(text: &str, separator: char) -> impl Iterator<Item = &st
     })
 }
 
-/// A quoted string's content (RFC 9110, 5.6.4), or the token itself.
+/// The content of a quoted string (RFC 9110, 5.6.4), or the token itself.
 fn unquoted(value: &str) -> String {
     let Some(inside) = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
         return value.to_owned();
@@ -233,7 +234,7 @@ fn unquoted(value: &str) -> String {
         .collect()
 }
 
-/// With or without a port, IPv6 with or without brackets.
+/// Parses an address with or without a port. IPv6 may have brackets.
 fn address(node: &str) -> Option<IpAddr> {
     if let Some((inside, _)) = node.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         return inside.parse().ok();
@@ -257,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn networks_contain_their_addresses_and_no_others() {
+    fn a_network_contains_exactly_its_addresses() {
         for (network, inside, outside) in [
             ("10.0.0.0/8", "10.255.0.1", "11.0.0.1"),
             ("10.1.2.3", "10.1.2.3", "10.1.2.4"),
@@ -338,7 +339,7 @@ mod tests {
         assert_eq!(read(&[]), told(None, "", ""));
     }
 
-    /// A load balancer of AWS writes two of the three, and passes the third on.
+    /// An AWS load balancer writes two of the three headers, and forwards the third.
     #[test]
     fn a_host_that_the_proxy_may_not_have_written_is_not_used() {
         for client in ["203.0.113.7", "1.2.3.4, 203.0.113.7"] {
@@ -359,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_wrote_before_its_proxy_is_not_used() {
+    fn entries_that_a_client_wrote_before_its_proxy_are_not_used() {
         let forged: &[(_, &[u8])] = &[
             ("x-forwarded-for", b"1.2.3.4"),
             ("x-forwarded-for", b"203.0.113.7"),

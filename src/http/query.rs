@@ -1,12 +1,12 @@
-//! The query string of a request. Values are percent-decoded; a `+` stays a plus, since media types have one
-//! and nothing that is asked for has a space.
+//! The query string of a request. Values are percent-decoded. A `+` stays a plus, since media types have one
+//! and no parameter needs a space.
 
 use super::fault::Fault;
 use super::path::clean;
 use crate::limits::PAGE_ENTRIES;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
-/// What has to be written as `%XX` in the value of a link's query.
+/// The characters that are percent-encoded in the query of a link.
 const VALUE: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -19,7 +19,7 @@ const VALUE: &AsciiSet = &CONTROLS
     .add(b'>')
     .add(b';');
 
-/// The parameters in the order in which they came.
+/// The parameters in their order.
 #[derive(Debug, Default)]
 pub(super) struct Query(Vec<(String, String)>);
 
@@ -38,7 +38,7 @@ impl Query {
         )
     }
 
-    /// The first value of that name.
+    /// The first value with this name.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.0
             .iter()
@@ -46,7 +46,8 @@ impl Query {
             .map(|(_, value)| value.as_str())
     }
 
-    /// The same of a value that is a name or a digest. Refuses what neither can have in it.
+    /// The first value with this name, which must be a name or a digest. Rejects characters that neither may
+    /// have.
     pub(super) fn named(&self, name: &str) -> Result<Option<&str>, Fault> {
         self.get(name)
             .map(|value| clean(value).map(|()| value))
@@ -61,12 +62,12 @@ impl Query {
             .map(|(_, value)| value.as_str())
     }
 
-    /// How much is asked for by `n` and `last` (distribution-spec, Listing Tags).
+    /// The page that `n` and `last` ask for (distribution-spec, Listing Tags).
     pub(super) fn page(&self) -> Result<Wanted<'_>, Fault> {
         let limit = match self.get("n") {
             None => PAGE_ENTRIES,
             Some(digits) if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-                // What overflows is more than a page in any case.
+                // A number that overflows is larger than a page anyway.
                 digits.parse().unwrap_or(PAGE_ENTRIES).min(PAGE_ENTRIES)
             }
             Some(_) => return Err(Fault::bad_page_size()),
@@ -82,19 +83,19 @@ impl Query {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Wanted<'a> {
     pub(super) limit: usize,
-    /// Empty: from the beginning.
+    /// Empty for the first page.
     pub(super) after: &'a str,
 }
 
 impl Wanted<'_> {
-    /// The value of `Link` (RFC 8288) behind a page that ended with `last`.
+    /// The `Link` (RFC 8288) to the page after the entry `last`.
     pub(super) fn next(self, path: &str, last: &str) -> String {
         let limit = self.limit.to_string();
         link(path, [("last", last), ("n", limit.as_str())])
     }
 }
 
-/// A relative link to the next page: the client knows better than we under which address it found us.
+/// A link to the next page. It is relative, since only the client knows which address it used.
 pub(super) fn link<'a>(path: &str, parameters: impl IntoIterator<Item = (&'static str, &'a str)>) -> String {
     let parameters: Vec<String> = parameters
         .into_iter()

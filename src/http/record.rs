@@ -8,29 +8,29 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::time::Instant;
 
-/// What the log says of a request.
+/// The fields of the line.
 pub(super) struct Record {
     /// The request's id, which its answer has as well.
     pub(super) id: String,
     pub(super) method: Method,
     path: String,
     begun: Instant,
-    /// The client's.
+    /// The client's address.
     pub(super) address: Option<IpAddr>,
     credential: Option<CredentialType>,
     /// The caller's username, once the caller is identified.
     name: Option<String>,
-    /// Of a credential that was rejected or could not be checked.
+    /// The evidence of a credential that was rejected or could not be checked.
     evidence: Evidence,
-    /// Why it was, in a word.
+    /// The reason for that, in one word.
     reason: Option<&'static str>,
-    /// Which of our own tokens was presented.
+    /// The id of one of the registry's own tokens, if the caller presented one.
     session: Option<String>,
-    /// The certificate of a trusted proxy, which identifies nobody.
+    /// The certificate of a trusted proxy, which is not a credential.
     pub(super) ignored: Option<Arc<Peer>>,
 }
 
-/// What the log says of a token that was issued. An extension of the answer.
+/// What the log says about a token that was issued. It is an extension of the answer.
 #[derive(Clone, Debug)]
 pub(super) struct IssuedToken {
     pub(super) id: String,
@@ -38,7 +38,7 @@ pub(super) struct IssuedToken {
 }
 
 impl Record {
-    /// `path` has no query, and no whole id of an upload.
+    /// `path` must not have a query or the whole id of an upload.
     pub(super) fn new(id: String, method: Method, path: String, begun: Instant) -> Self {
         Self {
             id,
@@ -70,7 +70,7 @@ impl Record {
         self.evidence = evidence.clone();
     }
 
-    /// Adds to the reason for a 401 that the registry ignored a certificate.
+    /// Adds to the reason of a 401 that the registry ignored a certificate.
     pub(super) fn with_ignored_certificate(&self, status: StatusCode, why: Option<String>) -> Option<String> {
         let Some(peer) = self
             .ignored
@@ -83,16 +83,15 @@ impl Record {
         let subject = subject.unwrap_or_default();
         let serial = serial.unwrap_or_default();
         let ignored = format!(
-            "the client certificate (subject {subject:?}, serial {serial}) was ignored, since it was presented by a trusted proxy \
-             (http.trustedProxies): take the address out, or let the client send a token"
+            "the client certificate (subject {subject:?}, serial {serial}) was ignored, because a trusted proxy presented it \
+             (http.trustedProxies): remove the address from that list, or let the client send a token"
         );
         Some(why.into_iter().chain([ignored]).collect::<Vec<_>>().join("; "))
     }
 
-    /// A certificate costs its client nothing after the handshake, and could fill the log: a second refusal
-    /// of the same one on its connection refers to the first. After a reload the reason may be another one,
-    /// such as another rule, so it is written again. `standing` is the client's own connection, if it has
-    /// one.
+    /// Shortens the reason if the same certificate was rejected on this connection before. A client can
+    /// repeat a certificate at no cost, and would fill the log. After a reload the reason may differ, so it
+    /// is written in full again. `standing` is `None` for a connection that clients of a proxy share.
     pub(super) fn shortened(
         &mut self,
         standing: Option<&Standing>,
@@ -113,7 +112,7 @@ impl Record {
             ..Evidence::default()
         };
         Some(format!(
-            "the certificate was refused as in request {first} of this connection"
+            "the certificate was refused for the same reason as in request {first} of this connection"
         ))
     }
 

@@ -69,7 +69,7 @@ pub(super) async fn serve(app: App, request: Request) -> Response {
     measure.end(response)
 }
 
-/// The same route, with the metrics at the path that the configuration gives them.
+/// Moves the route of the metrics to the path in the configuration.
 fn with_metrics(route: Named, parts: &Parts, live: &Live) -> Named {
     const METRICS: Route = Route::Resource(Resource::Metrics);
     match (&live.metrics, &route) {
@@ -79,8 +79,8 @@ fn with_metrics(route: Named, parts: &Parts, live: &Live) -> Named {
     }
 }
 
-/// Without the query, and with only the beginning of an upload's id: an anonymous caller that knows the id
-/// owns the upload.
+/// The path without its query, and with only the beginning of an upload's id: anybody who knows the id of an
+/// anonymous upload could continue it.
 fn logged_path(parts: &Parts, route: &Named) -> String {
     match route {
         Ok(Route::Resource(Resource::Upload(repository, id))) => format!(
@@ -91,8 +91,7 @@ fn logged_path(parts: &Parts, route: &Named) -> String {
     }
 }
 
-/// Rejects what no handler should see, and lets the others answer. A handler's panic costs its own request
-/// only.
+/// Rejects requests that no handler should see, and dispatches the others. A panic ends only its own request.
 async fn answer(
     app: &App,
     live: &Arc<Live>,
@@ -122,7 +121,7 @@ async fn answer(
     dispatched.unwrap_or_else(|panic| Err(Fault::panicked(&*panic)))
 }
 
-/// The size of the header as it came over HTTP/1.1. The server bounds what it buffers, and that only in steps
+/// The size of the header over HTTP/1.1. This bound is exact, while the server bounds headers only in steps
 /// of its buffer.
 fn header_bytes(request: &Request) -> usize {
     let line = request
@@ -134,8 +133,8 @@ fn header_bytes(request: &Request) -> usize {
     })
 }
 
-/// Whether the body can be read. Hyper takes off the chunks, and answers 400 where `chunked` is not the last
-/// coding.
+/// Whether the registry knows all transfer codings. Hyper decodes chunks, and answers 400 if `chunked` is not
+/// the last coding.
 fn codings_are_known(request: &Request) -> bool {
     request
         .headers()

@@ -1,6 +1,6 @@
-//! What is known of a connection and of each request on it while it is open: whether it has identified
-//! someone, what is in flight, and since when nothing is. The server reads it to decide which connection must
-//! give way; `auth` says who was identified.
+//! The state of an open connection and of its requests: whether a caller was identified, whether a request is
+//! in flight, and how long the connection has been idle. The server decides by it which connection to close
+//! for another one.
 
 use super::strangers::{Seat, Stranger};
 use std::hash::{DefaultHasher, Hash, Hasher as _};
@@ -10,23 +10,23 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// One connection. Clones share it.
+/// The state of one connection. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Standing(Arc<Connected>);
 
 #[derive(Debug)]
 struct Connected {
     identified: AtomicBool,
-    /// A load balancer's own connection, for its checks.
+    /// Whether a load balancer uses the connection itself, for its health checks.
     balancer: AtomicBool,
-    /// A trusted proxy, which speaks for many.
+    /// Whether the other end is a trusted proxy, which serves many clients.
     proxy: AtomicBool,
     stranger: OnceLock<Stranger>,
     asked: AtomicBool,
     in_flight: AtomicUsize,
-    /// Seats of requests in flight, and those that linger.
+    /// The seats of requests in flight, and of answers that wait in buffers.
     seated: AtomicUsize,
-    /// When the client last sent a request, or sent or took a piece of a body, in milliseconds of the
+    /// When the client last sent a request, or sent or received a piece of a body, in milliseconds of the
     /// process.
     moved: AtomicU64,
     /// When the last request ended, or the connection began, in milliseconds of the process.
@@ -34,13 +34,13 @@ struct Connected {
     gives_way: AtomicBool,
     at_once: AtomicBool,
     told: Notify,
-    /// Whether anything written is not yet with the kernel.
+    /// Whether written bytes have not reached the kernel yet.
     unflushed: AtomicBool,
     lingers: AtomicBool,
-    /// The certificate that the log says was refused, why, and in which request: a hash of the first two, and
-    /// the request's id.
+    /// The last rejection of a certificate: a hash of the certificate and the reason, and the id of the
+    /// request whose log line has them.
     refused: Mutex<Option<(u64, String)>>,
-    /// Of requests that were answered into buffers which the client has not taken yet.
+    /// The seats of answered requests whose answers are still in buffers.
     lingering: Mutex<Vec<Seat>>,
 }
 
@@ -73,22 +73,21 @@ impl Standing {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// The connection comes from this address, which has counted it, and counts it until it has identified
-    /// someone.
+    /// Counts the connection for this address, which has already added it, until it has identified its
+    /// caller.
     pub fn counts_for(&self, stranger: Stranger) {
         if let Err(second) = self.0.stranger.set(stranger) {
             second.disconnects();
         }
     }
 
-    /// The other end is a load balancer that speaks for itself. Its connection is neither counted nor closed
-    /// for others.
+    /// The connection is a load balancer's own. It is neither counted nor closed for others.
     pub fn is_balancer(&self) {
         self.0.balancer.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the other end is a trusted proxy. As long as it is, its connection is not closed for others,
-    /// and no request on it vouches for another one.
+    /// Sets whether the other end is a trusted proxy. If it is, the connection is not closed for others, and
+    /// an identified request does not identify the others.
     pub fn is_proxy(&self, proxy: bool) {
         if self.0.proxy.load(Ordering::Relaxed) != proxy {
             self.0.proxy.store(proxy, Ordering::Relaxed);
@@ -105,7 +104,8 @@ impl Standing {
         self.0.stranger.get()
     }
 
-    /// Whether a request of this connection has identified someone, and so the connection's other requests.
+    /// Whether a request has identified its caller. The connection's other requests then belong to it as
+    /// well.
     #[must_use]
     pub fn is_identified(&self) -> bool {
         self.0.identified.load(Ordering::Relaxed) && !self.is_exempt()
@@ -120,14 +120,14 @@ impl Standing {
         }
     }
 
-    /// Whether there was a request at all.
+    /// Whether the connection has had a request.
     #[must_use]
     pub fn was_asked(&self) -> bool {
         self.0.asked.load(Ordering::SeqCst)
     }
 
-    /// How long nothing has been in flight. `None` while something is, or while the last of an answer waits
-    /// in a buffer.
+    /// How long the connection has been idle. `None` while a request is in flight, or the end of an answer
+    /// waits in a buffer.
     #[must_use]
     pub fn idle_for(&self) -> Option<Duration> {
         self.is_idle()
@@ -138,8 +138,8 @@ impl Standing {
         self.0.in_flight.load(Ordering::SeqCst) == 0 && !self.0.unflushed.load(Ordering::SeqCst)
     }
 
-    /// What the connection does, and since when the client has done nothing. `None` if it is never closed for
-    /// another one.
+    /// The connection's stake, and when its client was last active. `None` if the connection must not be
+    /// closed for another one.
     #[must_use]
     pub fn stake(&self) -> Option<(Stake, u64)> {
         if self.0.identified.load(Ordering::Relaxed) || self.is_exempt() {
@@ -155,40 +155,40 @@ impl Standing {
         })
     }
 
-    /// Tells the connection to end, since another one needs its place; `at_once` also if a request is in
-    /// flight.
+    /// Tells the connection to end, since another one needs its place. With `at_once` it also ends if a
+    /// request is in flight.
     pub fn give_way(&self, at_once: bool) {
         self.0.at_once.store(at_once, Ordering::SeqCst);
         self.0.gives_way.store(true, Ordering::SeqCst);
         self.0.told.notify_one();
     }
 
-    /// Whether it has been told to end although a request is in flight.
+    /// Whether the connection must end although a request is in flight.
     #[must_use]
     pub fn ends_at_once(&self) -> bool {
         self.0.at_once.load(Ordering::SeqCst)
     }
 
-    /// The client sent or took something.
+    /// The client sent or received something.
     pub fn moved(&self) {
         self.0.moved.store(now(), Ordering::Relaxed);
     }
 
-    /// Returns when the connection was told to end.
+    /// Returns when the connection must end.
     pub async fn told_to_give_way(&self) {
         while !self.0.gives_way.load(Ordering::SeqCst) {
             self.0.told.notified().await;
         }
     }
 
-    /// Something was written, and may wait in a buffer.
+    /// Bytes were written, and may wait in a buffer.
     pub fn wrote(&self) {
         if !self.0.unflushed.load(Ordering::Relaxed) {
             self.0.unflushed.store(true, Ordering::SeqCst);
         }
     }
 
-    /// Everything that was written is with the kernel.
+    /// All written bytes have reached the kernel.
     pub fn flushed(&self) {
         if self.0.unflushed.load(Ordering::Relaxed) {
             self.0.unflushed.store(false, Ordering::SeqCst);
@@ -198,8 +198,7 @@ impl Standing {
         }
     }
 
-    /// A request is over, and its answer may still be in a buffer of this connection: the seat is given back
-    /// once it is not.
+    /// Keeps the seat of a finished request until its answer has left the buffers of this connection.
     fn linger(&self, seat: Seat) {
         self.0
             .lingering
@@ -212,8 +211,8 @@ impl Standing {
         }
     }
 
-    /// The request of this connection that was refused last for the same reason. If there is none, `request`
-    /// is now the one.
+    /// The earlier request of this connection that was rejected for the same reason, if it was the last
+    /// rejection. Otherwise remembers `request`.
     pub(super) fn refused_before(&self, reason: &str, request: &str) -> Option<String> {
         let mut hasher = DefaultHasher::new();
         reason.hash(&mut hasher);
@@ -245,19 +244,19 @@ impl Drop for Connected {
     }
 }
 
-/// What a connection loses if it is closed for another one: the more, the later it is.
+/// What is lost if a connection is closed for another one. Later variants lose more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stake {
     /// No request is in flight.
     Idle,
-    /// A request is read, waits for its seat, or has an answer that holds nothing.
+    /// A request is being read, waits for a seat, or has an answer that holds neither files nor memory.
     Busy,
     /// A request of an unidentified caller is being answered.
     Seated,
 }
 
-/// One request. It is in flight until the last clone is dropped, which the server does when the answer is
-/// sent.
+/// One request. It is in flight until the last clone is dropped. The server drops its clone when the answer
+/// is sent.
 #[derive(Clone, Debug)]
 pub struct ActiveRequest(Arc<Active>);
 
@@ -270,7 +269,7 @@ struct Active {
 }
 
 impl ActiveRequest {
-    /// `body_taken`: there is none.
+    /// With `body_taken` the request has no body to read.
     #[must_use]
     pub fn new(standing: &Standing, body_taken: bool) -> Self {
         standing.0.in_flight.fetch_add(1, Ordering::SeqCst);
@@ -291,13 +290,13 @@ impl ActiveRequest {
         &self.0.standing
     }
 
-    /// The request's caller is known. So is the connection's, unless a proxy speaks for many on it.
+    /// The caller is identified, and so is the connection, unless it is a proxy's.
     pub fn identified(&self) {
         self.0.identified.store(true, Ordering::Relaxed);
         self.0.standing.identified();
     }
 
-    /// Whether this request, or an earlier one of the connection, has identified someone.
+    /// Whether this request, or an earlier one of the connection, has identified its caller.
     #[must_use]
     pub fn is_identified(&self) -> bool {
         self.0.identified.load(Ordering::Relaxed) || self.0.standing.is_identified()
@@ -310,7 +309,7 @@ impl ActiveRequest {
         }
     }
 
-    /// Whether the last of the request's body was taken.
+    /// Whether all of the request's body was read.
     #[must_use]
     pub fn body_is_taken(&self) -> bool {
         self.0.body_taken.load(Ordering::Relaxed)
@@ -321,7 +320,7 @@ impl ActiveRequest {
     }
 }
 
-/// The only request of a connection of its own.
+/// A request on a new connection.
 impl Default for ActiveRequest {
     fn default() -> Self {
         Self::new(&Standing::default(), true)
@@ -350,7 +349,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_is_the_first_of_its_reason_once_a_connection() {
+    fn a_repeated_rejection_names_the_first_one_of_its_connection() {
         let one = Standing::default();
         let other = Standing::default();
         assert_eq!(one.refused_before("expired", "1"), None);

@@ -1,9 +1,9 @@
-//! What clients that have not identified themselves have open, by address: connections, and requests that are
-//! being answered.
+//! Bounds for clients that have not identified themselves: their open connections and their requests in
+//! progress, by address.
 //!
-//! A connection asks once, when it is accepted. A request asks only while its caller is unknown, and then
-//! costs some atomic operations on a direct connection, or one short lock of a shard where a proxy names the
-//! client.
+//! A connection is checked once, when it is accepted. A request is checked only while its caller is
+//! unidentified. That costs some atomic operations on a direct connection, or one short lock of a shard if a
+//! proxy names the client.
 
 use super::turns::{Crowded, Turns};
 use crate::limits::{FORMS_OF_ADDRESS, WAIT_SECONDS, WAITING_OF_ADDRESS};
@@ -16,17 +16,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-/// How much one address may have open without a credential. Clients that share an address share it.
+/// How much one address may have open without a credential. Clients with the same address share the bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StrangerBounds {
     pub connections: usize,
-    /// Requests whose answers hold something. Some more may wait for one of these to end.
+    /// Requests whose answers hold files or memory. Some more may wait for one of these to end.
     pub requests: usize,
 }
 
-/// A hundred nodes behind one NAT have 300 requests in flight when all pull three layers each. All that may
-/// be in flight, be read as forms or wait is half of the connections, so that some connection can always be
-/// closed for the next one.
+/// A hundred nodes behind one NAT have 300 requests in flight if each pulls three layers. All requests that
+/// may be in flight, send a form or wait are only half of the connections, so that there is always a
+/// connection that can be closed for the next one.
 impl Default for StrangerBounds {
     fn default() -> Self {
         Self {
@@ -36,7 +36,7 @@ impl Default for StrangerBounds {
     }
 }
 
-/// The table of all addresses. Clones share it.
+/// All addresses. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Strangers(Arc<Table>);
 
@@ -54,12 +54,12 @@ impl Strangers {
         strangers
     }
 
-    /// New bounds. What is open stays open.
+    /// Sets new bounds. Open connections and requests stay open.
     pub fn bound(&self, bounds: StrangerBounds) {
         self.0.connections.store(bounds.connections, Ordering::Relaxed);
         self.0.requests.store(bounds.requests, Ordering::Relaxed);
         for shard in &self.0.shards {
-            // The last of an entry may not be dropped while its shard is locked.
+            // Dropping an entry locks its shard, so none may be dropped while the shard is locked.
             let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
             let entries: Vec<_> = shard.values().filter_map(Weak::upgrade).collect();
             drop(shard);
@@ -69,7 +69,7 @@ impl Strangers {
         }
     }
 
-    /// The entry of an address, which lasts as long as it is used.
+    /// The entry of an address. It exists as long as it is used.
     #[must_use]
     pub fn at(&self, address: IpAddr) -> Stranger {
         let source = SourceAddress::of(address);
@@ -105,7 +105,7 @@ impl Default for Strangers {
     }
 }
 
-/// One address. Clones share its counts.
+/// The counts of one address. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Stranger(Arc<Entry>);
 
@@ -115,7 +115,7 @@ impl Stranger {
         self.0.source
     }
 
-    /// Counts one more connection, if the bound allows it.
+    /// Counts one more connection, and returns whether the bound allows it.
     #[must_use]
     pub fn connects(&self) -> bool {
         let most = self.0.table.connections.load(Ordering::Relaxed);
@@ -127,19 +127,18 @@ impl Stranger {
             .is_ok()
     }
 
-    /// The same where another connection of this address has just been told to close.
+    /// Counts one more connection in place of another, which is about to close.
     pub fn connects_instead(&self) {
         self.0.connections.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A connection is over, or has identified someone.
+    /// A connection has ended, or has identified its caller.
     pub(super) fn disconnects(&self) {
         self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Leave for one more HTTP/2 stream, of which an address may have as many as connections. Even an answer
-    /// of some bytes, or a refusal, occupies memory as long as its client does not take it, and a connection
-    /// can have many.
+    /// Opens one more HTTP/2 stream. An address may have as many of them as connections. Even a small answer
+    /// occupies memory until the client has received it, and one connection can have many streams.
     #[must_use]
     pub fn stream(&self) -> Option<OpenStream> {
         let most = self.0.table.connections.load(Ordering::Relaxed);
@@ -152,8 +151,8 @@ impl Stranger {
         opened.is_ok().then(|| OpenStream(self.clone()))
     }
 
-    /// Leave for an answer that holds something until its client has taken it. Waits in turn for another one
-    /// of this address.
+    /// A seat for an answer that holds files or memory until the client has received it. Waits in turn until
+    /// another request of this address gives up its seat.
     ///
     /// # Errors
     ///
@@ -162,8 +161,8 @@ impl Stranger {
         self.sit(|entry| &entry.requests).await
     }
 
-    /// The same to send a form, which says who the caller is only once it is there. It does not wait for
-    /// answers to others.
+    /// A seat for a request that sends a form. A form identifies its caller only at its end. Forms have seats
+    /// of their own, so they do not wait for answers.
     ///
     /// # Errors
     ///
@@ -183,7 +182,7 @@ impl Stranger {
     }
 }
 
-/// One request that is being answered, or whose form is being read.
+/// The seat of a request that is being answered, or whose form is being read.
 #[derive(Debug)]
 pub struct Seat {
     stranger: Stranger,
@@ -196,7 +195,7 @@ impl Drop for Seat {
     }
 }
 
-/// One HTTP/2 stream of a connection that has not identified anyone.
+/// One HTTP/2 stream of a connection that has not identified its caller.
 #[derive(Debug)]
 pub struct OpenStream(Stranger);
 
@@ -240,7 +239,7 @@ struct Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         let mut shard = self.table.shard(self.source);
-        // A new entry of the same address may have taken its place already.
+        // A new entry of the same address may already have replaced this one.
         if shard
             .get(&self.source)
             .is_some_and(|entry| entry.strong_count() == 0)
@@ -289,7 +288,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn requests_are_bounded_by_address_and_forms_apart_from_them() {
+    async fn requests_and_forms_are_bounded_separately_by_address() {
         let strangers = strangers(2, 1);
         let one = at(&strangers, "192.0.2.1");
         let other = at(&strangers, "192.0.2.2");
@@ -323,7 +322,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_higher_bound_lets_those_who_wait_go_on() {
+    async fn a_higher_bound_lets_waiting_requests_continue() {
         let strangers = strangers(2, 1);
         let one = at(&strangers, "192.0.2.1");
         let _seat = one.seat().await.unwrap();

@@ -1,5 +1,5 @@
-//! A bounded number of permits, given in the order in which they were asked for. The bound may change while
-//! permits are held.
+//! A bounded number of permits, handed out in the order of the requests. The bound may change while permits
+//! are held.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 pub(super) struct Turns {
     free: Semaphore,
     most: Mutex<usize>,
-    /// Permits that are withdrawn when they are given back, since the bound was lowered while they were held.
+    /// Permits to withdraw when they are given back, because the bound was lowered while they were held.
     owed: AtomicUsize,
     waiting: AtomicUsize,
 }
@@ -26,7 +26,7 @@ impl Turns {
         }
     }
 
-    /// A new bound. A higher one lets those who wait go on at once.
+    /// Sets a new bound. A higher one lets waiting requests continue at once.
     pub(super) fn bound(&self, most: usize) {
         let most = most.min(Semaphore::MAX_PERMITS);
         let mut now = self.most.lock().unwrap_or_else(PoisonError::into_inner);
@@ -46,11 +46,11 @@ impl Turns {
         *now = most;
     }
 
-    /// Waits for a permit, for [`give_back`](Self::give_back) to return.
+    /// Waits for a permit. [`give_back`](Self::give_back) must return it.
     ///
     /// # Errors
     ///
-    /// When `most` wait already, or none was free in time.
+    /// When `most` requests are already waiting, or no permit was free in time.
     pub(super) async fn take(&self, most: usize, patience: Duration) -> Result<(), Crowded> {
         if let Ok(permit) = self.free.try_acquire() {
             permit.forget();
@@ -62,7 +62,7 @@ impl Turns {
                 permit.forget();
                 Ok(())
             }
-            // It is never closed.
+            // The semaphore is never closed.
             Ok(Err(_)) | Err(_) => Err(Crowded::Late { after: patience }),
         }
     }
@@ -78,10 +78,10 @@ impl Turns {
     }
 }
 
-/// Too many requests of one address are being answered.
+/// Too many requests from one address are in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Crowded {
-    #[error("{most} more requests wait already")]
+    #[error("{most} more requests are already waiting")]
     Waiting { most: usize },
     #[error("none of these requests ended within {after:?}")]
     Late { after: Duration },
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn permits_are_given_in_turn_and_no_newcomer_passes_those_who_wait() {
+    async fn permits_are_given_in_turn_and_no_newcomer_overtakes() {
         let turns = Turns::new(1);
         turns.take(0, LONG).await.unwrap();
         let mut first = pin!(turns.take(2, LONG));
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_that_gives_up_leaves_its_permit_to_the_next() {
+    async fn a_request_that_gives_up_leaves_its_permit_to_the_next() {
         let turns = Turns::new(1);
         turns.take(0, LONG).await.unwrap();
         let mut first = Box::pin(turns.take(2, LONG));
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn another_bound_holds_for_those_who_wait_and_for_those_who_have_a_permit() {
+    async fn a_new_bound_applies_to_waiting_requests_and_to_held_permits() {
         let turns = Turns::new(1);
         turns.take(0, LONG).await.unwrap();
         let mut waits = pin!(turns.take(1, LONG));

@@ -1,13 +1,13 @@
-//! `Warning` headers for people behind clients (distribution-spec, Warnings; RFC 7234, 5.5): code 299, no
-//! agent, no date.
+//! `Warning` headers, which clients show to their users (distribution-spec, Warnings; RFC 7234, 5.5). They
+//! have the code 299 and neither an agent nor a date.
 
 use http::HeaderValue;
 
-/// What all warnings of one answer may have together.
+/// The bound on the bytes of a warning.
 const MOST: usize = 4096;
 
-/// The value of one header. What cannot stand in a quoted string becomes a question mark, and what is too
-/// long is cut.
+/// The value of the header. A character that cannot stand in a quoted string becomes a question mark, and a
+/// long text is cut.
 pub(super) fn value(text: &str) -> Option<HeaderValue> {
     const FRAME: &str = "299 - \"\"";
     let mut value = String::from("299 - \"");

@@ -1,4 +1,4 @@
-//! The accept loop, and its end.
+//! The accept loop, and shutdown.
 
 use super::admission::{Admission, Place};
 use super::connection::{self, Handler, Serving};
@@ -15,9 +15,9 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
-/// Serves `listener` until `shutdown`; then closes it, lets the requests that are running finish, and returns
-/// when they have or [`Limits::drain_timeout`] is over. Every request carries its
-/// [`Connection`](super::Connection) as an extension.
+/// Serves `listener` until `shutdown`. Then closes it and lets running requests finish. Returns when they
+/// have, or after [`Limits::drain_timeout`]. Every request has its [`Connection`](super::Connection) as an
+/// extension.
 pub async fn run<H: Handler>(
     listener: TcpListener,
     settings: Settings,
@@ -47,7 +47,7 @@ pub async fn run<H: Handler>(
         spare: Spare::default(),
         told: None,
     };
-    // One that was accepted and waits for a place.
+    // An accepted connection that waits for a place.
     let mut waiting: Option<Accepted> = None;
     tokio::pin!(shutdown);
     loop {
@@ -93,8 +93,9 @@ struct Accepted {
     stream: TcpStream,
     remote: SocketAddr,
     standing: Standing,
-    /// Whether it begins with a PROXY header, which names the client to count it for. `None` until this is
-    /// decided, once, so that a reload cannot make it be counted twice or not at all.
+    /// Whether the connection begins with a PROXY header, which names the client to count it for. `None`
+    /// until that is decided. It is decided once, so that a reload cannot change who the connection counts
+    /// for.
     introduced: Option<bool>,
 }
 
@@ -107,7 +108,7 @@ enum Placed {
 impl Accepted {
     fn new((stream, remote): (TcpStream, SocketAddr)) -> Self {
         // A small answer must not wait for the acknowledgement of the one before it. A failure means that the
-        // peer has gone.
+        // peer has closed the connection.
         drop(stream.set_nodelay(true));
         Self {
             stream,
@@ -134,22 +135,22 @@ impl Accepted {
     }
 }
 
-/// Returns when there may be a place. No event says that a connection has become idle, so this also returns
-/// now and then.
+/// Returns when there may be a place. No event tells that a connection has become idle, so this also returns
+/// at intervals.
 async fn a_place(admission: &Admission) {
     drop(tokio::time::timeout(LOOK_AGAIN, admission.freed()).await);
 }
 
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// Where connections are accepted.
+/// Accepts connections.
 struct Door {
     listener: TcpListener,
     admission: Arc<Admission>,
-    /// With this one more connection is accepted when there are no other descriptors, so that it gets an
+    /// A descriptor in reserve. Without others it serves to accept one more connection, which then gets an
     /// answer.
     spare: Spare,
-    /// When the log last said that there are none.
+    /// When the log last reported that descriptors are exhausted.
     told: Option<Instant>,
 }
 
@@ -159,7 +160,7 @@ impl Door {
         loop {
             self.keep_spare().await;
             let accepted = match self.listener.accept().await {
-                // The kernel says so even if nobody waits to be accepted.
+                // The kernel returns this error even if no connection is waiting.
                 Err(error) if are_lacking(&error) => {
                     self.tell();
                     self.spare.give();
@@ -178,8 +179,8 @@ impl Door {
         }
     }
 
-    /// Waits for a descriptor to spare. Others that do nothing are closed for it, once those that were just
-    /// accepted had time to ask.
+    /// Waits for a descriptor to spare. If none becomes free, closes idle connections, but gives new ones
+    /// time to send a request.
     async fn keep_spare(&mut self) {
         const GRACE: Duration = Duration::from_millis(500);
         while !self.spare.keep() {
@@ -190,7 +191,7 @@ impl Door {
         }
     }
 
-    /// Once a minute at most.
+    /// Reports that descriptors are exhausted, at most once a minute.
     fn tell(&mut self) {
         if self
             .told
@@ -223,7 +224,7 @@ async fn finish(mut connections: JoinSet<()>, limits: &Limits, clock: &Clock) {
     match tokio::time::timeout(limits.drain_timeout, all).await {
         Ok(()) => tracing::info!("every connection ended within {:?}", clock.now().since(began)),
         Err(_) => tracing::warn!(
-            "cut off {} connections that were still busy after {:?}",
+            "closed {} connections that were still busy after {:?}",
             connections.len(),
             limits.drain_timeout
         ),

@@ -1,4 +1,4 @@
-//! Which connections get in: by the address that they come from, and by whether there is a place among all.
+//! Decides which connections are served, by the client's address and by the number of all connections.
 
 use super::slots::{Given, Slots};
 use crate::http::{Standing, Strangers, TrustedProxies};
@@ -9,19 +9,19 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// Which peers stand between this server and its clients.
+/// The peers between this server and its clients.
 #[derive(Clone, Debug, Default)]
 pub struct Networks {
-    /// Reverse proxies, whose connections are not bounded by address.
+    /// Reverse proxies. Bounds by address do not apply to their connections.
     pub trusted_proxies: TrustedProxies,
-    /// Load balancers, each of whose connections begins with a PROXY header.
+    /// Load balancers that begin each connection with a PROXY header.
     pub proxy_protocol: TrustedProxies,
 }
 
 pub(super) struct Admission {
     strangers: Strangers,
     networks: Arc<ArcSwap<Networks>>,
-    /// Open at the same time.
+    /// The number of connections that may be open.
     most: usize,
     slots: Mutex<Slots>,
     freed: Notify,
@@ -38,13 +38,13 @@ impl Admission {
         }
     }
 
-    /// Whether connections from there begin with a PROXY header.
+    /// Whether connections from this peer begin with a PROXY header.
     pub(super) fn sends_proxy_header(&self, peer: IpAddr) -> bool {
         self.networks.load().proxy_protocol.contains(peer)
     }
 
-    /// Counts a connection for the client's address. Where that has too many, one of them is closed for it.
-    /// It is refused if a request is being answered on each of them.
+    /// Counts a connection for the client's address. If the address has too many, one of them is closed for
+    /// the new one. The new one is refused if a request is being answered on each of them.
     pub(super) fn admit(&self, standing: &Standing, client: IpAddr) -> Result<(), Refused> {
         if self.networks.load().trusted_proxies.contains(client) {
             standing.is_proxy(true);
@@ -63,8 +63,8 @@ impl Admission {
         Ok(())
     }
 
-    /// A place among all, if need be that of a connection that has identified nobody. `None` while all that
-    /// are open have, or are a proxy's.
+    /// A place among all connections, if need be that of an unidentified one. `None` if all open connections
+    /// are identified or belong to proxies.
     pub(super) fn place(self: &Arc<Self>, standing: &Standing) -> Option<Place> {
         let mut slots = self.slots();
         if slots.len() >= self.most {
@@ -79,8 +79,7 @@ impl Admission {
         })
     }
 
-    /// Closes the connection of a stranger that has been idle for the longest: there are no file descriptors
-    /// left.
+    /// Closes the unidentified connection that has been idle for the longest, to free its file descriptor.
     pub(super) fn make_room(&self) {
         let given = self.slots().give_away_idle();
         given.inspect(|given| Self::close(given, "descriptors"));
@@ -101,7 +100,7 @@ impl Admission {
     }
 }
 
-/// One connection's place, until it is dropped.
+/// The place of one connection, which is free again when this is dropped.
 pub(super) struct Place {
     admission: Arc<Admission>,
     standing: Standing,
@@ -113,7 +112,7 @@ impl Place {
         &self.standing
     }
 
-    /// A PROXY header has said whose connection it is.
+    /// The PROXY header has named the client of the connection.
     pub(super) fn is_known(&self) {
         self.admission.slots().file(self.id, &self.standing);
     }
@@ -131,7 +130,7 @@ impl Drop for Place {
 pub(super) struct Refused;
 
 impl Refused {
-    /// One line a minute at most: whoever is refused can try again as fast as the network allows.
+    /// Logs at most one line a minute: a refused client can try again as fast as the network allows.
     pub(super) fn log(self, client: IpAddr) {
         static LAST: AtomicU64 = AtomicU64::new(0);
         static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);

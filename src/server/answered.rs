@@ -1,6 +1,6 @@
-//! An answer's body on its way out. The request is in flight until all of it is sent: over HTTP/2 that is
-//! when the connection has taken the last piece, which may be long after it was handed over, since each
-//! stream waits for its client's window.
+//! The body of an answer while it is sent. The request is in flight until all of it is sent. Over HTTP/2 that
+//! is when the connection has accepted the last piece, which can take long, since each stream waits for its
+//! client's window.
 
 use super::unread::Rest;
 use crate::http::ActiveRequest;
@@ -14,20 +14,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
-/// What is known of one HTTP/2 stream's answer.
+/// The progress of the answer on one HTTP/2 stream.
 #[derive(Debug, Default)]
 pub(super) struct Flight {
-    /// Pieces that were handed over and not sent.
+    /// The number of pieces that wait to be sent.
     pieces: AtomicUsize,
-    /// Bytes that were sent.
+    /// The number of bytes that were sent.
     sent: AtomicU64,
     all_sent: AtomicWaker,
-    /// Of the request's body.
+    /// The unread rest of the request's body.
     rest: Rest,
 }
 
 impl Flight {
-    /// Whether something waits for the client to take it.
+    /// Whether a piece waits for the client.
     pub(super) fn waits(&self) -> bool {
         self.pieces.load(Ordering::SeqCst) > 0
     }
@@ -44,7 +44,7 @@ impl Flight {
 pub(super) struct Answered {
     body: Body,
     active: ActiveRequest,
-    /// Over HTTP/2.
+    /// Only over HTTP/2.
     flight: Option<Arc<Flight>>,
     done: bool,
 }
@@ -60,8 +60,8 @@ impl Answered {
         }
     }
 
-    /// The body's end, once everything before it is sent. Hyper keeps the stream's future until then, so that
-    /// it can be dropped.
+    /// Is ready once all pieces are sent. Hyper keeps the stream's future until then, so that it can be
+    /// dropped.
     fn poll_end(flight: &Flight, context: &Context<'_>) -> Poll<()> {
         flight.all_sent.register(context.waker());
         if flight.waits() {
@@ -112,7 +112,7 @@ impl http_body::Body for Answered {
     }
 }
 
-/// Bytes that tell when they are sent.
+/// Bytes that record when they are sent.
 pub(super) struct Piece {
     bytes: Bytes,
     flight: Option<Arc<Flight>>,

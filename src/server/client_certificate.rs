@@ -1,12 +1,11 @@
-//! Client certificates in the handshake. By default they are asked for and taken along unjudged, so that a
-//! bad one gets a readable 401 and does not keep a client with a good token from connecting. What is checked
-//! is that the client has the key.
+//! Client certificates in the handshake. By default the server asks for one and does not verify it yet. A
+//! client with a bad certificate can then still use a good token, or gets a readable 401. The handshake only
+//! checks that the client has the key.
 //!
-//! [`provable_key`] decides whether that can be checked at all. rustls reads the key out of the certificate
-//! only where it would accept the certificate, too, so the key is handed to it by itself: then a certificate
-//! with an unknown critical extension, or of version 1, does not end the handshake. Where the key can prove
-//! nothing, the handshake goes on without the proof, and the same function keeps
-//! [`Peer`](crate::identity::Peer) from taking that certificate for anybody's.
+//! [`provable_key`] decides whether that can be checked. rustls reads a key only from a certificate that it
+//! accepts, so it gets the key alone. A certificate with an unknown critical extension, or of version 1, then
+//! does not end the handshake. With a key of an unsupported kind the handshake continues without the proof,
+//! and the same function makes [`Peer`](crate::identity::Peer) reject the certificate.
 
 use crate::identity::Evidence;
 use crate::trust::x509::provable_key;
@@ -27,26 +26,26 @@ use std::sync::Arc;
 pub enum ClientAuth {
     #[default]
     Off,
-    /// Asked for; none or a bad one does not end the handshake.
+    /// The server asks for one. The handshake succeeds without one, or with a bad one.
     Optional,
-    /// None, or one that the [`Judge`] refuses, ends the handshake.
+    /// The handshake fails without one, or with one that the [`Judge`] rejects.
     Required,
 }
 
-/// Says in the handshake whether a chain, leaf first, is good. Asked only with [`ClientAuth::Required`].
+/// Verifies a chain, leaf first, in the handshake. Only [`ClientAuth::Required`] uses it.
 pub type Judge = Arc<dyn Fn(&[CertificateDer<'static>]) -> Result<(), NotAccepted> + Send + Sync>;
 
-/// Why a client certificate ended the handshake.
+/// The reason why a client certificate ended the handshake.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{reason}")]
 pub struct NotAccepted {
     pub reason: String,
-    /// Of the certificate.
+    /// The evidence of the certificate.
     pub evidence: Box<Evidence>,
 }
 
 impl NotAccepted {
-    /// The one that ended a handshake with `error`, if it was that.
+    /// The reason, if a client certificate caused `error`.
     pub(super) fn of(error: &io::Error) -> Option<&Self> {
         match error.get_ref()?.downcast_ref()? {
             Error::InvalidCertificate(CertificateError::Other(OtherError(why))) => why.downcast_ref(),
@@ -91,7 +90,8 @@ impl ClientCertVerifier for Verifier {
         self.required
     }
 
-    /// No hints: a client then sends what it has, whatever the trust domains are at the moment.
+    /// There are no hints, so that a client sends its certificate whatever the trust domains are at the
+    /// moment.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]
     }
@@ -140,7 +140,7 @@ impl ClientCertVerifier for Verifier {
 }
 
 impl Verifier {
-    /// Has `verify` check the signature, if the leaf's key can prove anything.
+    /// Checks the signature with `verify`, if the leaf's key is of a supported kind.
     fn proved(
         &self,
         leaf: &CertificateDer<'_>,
@@ -153,13 +153,14 @@ impl Verifier {
                 evidence: Box::default(),
             }
             .into()),
-            // As if the client had sent no certificate: nobody ever takes it for this one's owner.
+            // The same check makes `Peer` reject the certificate, so this is as if the client had sent none.
             Err(_) => Ok(HandshakeSignatureValid::assertion()),
         }
     }
 }
 
-/// As rustls does it, but with the key alone. A scheme of TLS 1.2 does not say which curve: each is tried.
+/// Verifies as rustls does, but with the key alone. A scheme of TLS 1.2 does not name the curve, so each is
+/// tried.
 fn verify_tls12(
     message: &[u8],
     key: &SubjectPublicKeyInfoDer<'_>,

@@ -1,4 +1,4 @@
-//! One connection, from the handshake to its last answer.
+//! One connection, from the handshake to the last answer.
 
 use super::admission::{Admission, Place};
 use super::answered::Answered;
@@ -38,7 +38,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tower_service::Service;
 
-/// What answers requests: any tower service of the right types.
+/// The service that answers requests: any tower service of the right types.
 pub trait Handler:
     Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
     + Clone
@@ -59,7 +59,7 @@ impl<H> Handler for H where
 {
 }
 
-/// What all connections of a listener share.
+/// The state that all connections of a listener share.
 pub(super) struct Serving<H> {
     pub(super) tls: Option<Tls>,
     pub(super) limits: Arc<Limits>,
@@ -67,8 +67,8 @@ pub(super) struct Serving<H> {
     pub(super) admission: Arc<Admission>,
 }
 
-/// `place` is given back at the connection's end. A future is as large as all that it may ever hold, and an
-/// idle connection keeps it: what is large is in a box of its own, and only while it is needed.
+/// `place` is given back at the connection's end. A future is as large as everything that it may hold, and an
+/// idle connection keeps it. Large parts are therefore boxed, and exist only while they are needed.
 pub(super) async fn serve<H: Handler>(
     stream: TcpStream,
     remote: SocketAddr,
@@ -130,7 +130,7 @@ pub(super) async fn serve<H: Handler>(
         .filter(|chain| !chain.is_empty())
         .map(|chain| Arc::new(Peer::new(chain.to_vec())));
     let http2 = session.alpn_protocol() == Some(b"h2");
-    // Several answers share an HTTP/2 connection: what one of them says would hold up another's end.
+    // Several answers share an HTTP/2 connection: the hint of one would delay the end of another.
     let more = if http2 { More::default() } else { more };
     let origin = Origin {
         peer,
@@ -141,7 +141,7 @@ pub(super) async fn serve<H: Handler>(
     speak(stream, origin, http2, limits, serving.handler.clone(), end).await;
 }
 
-/// What all requests of a connection have in common.
+/// The state that all requests of a connection share.
 struct Origin {
     peer: Option<Arc<Peer>>,
     remote: SocketAddr,
@@ -149,7 +149,7 @@ struct Origin {
     more: More,
 }
 
-/// Why a connection ends that might go on.
+/// The signals that end a connection.
 struct End {
     draining: watch::Receiver<bool>,
     standing: Standing,
@@ -159,7 +159,7 @@ impl End {
     async fn comes(&mut self) -> Why {
         let Self { draining, standing } = self;
         tokio::select! {
-            // An error means that the accept loop itself is gone, and everything is about to be.
+            // An error means that the accept loop has ended, and that everything else will.
             _ = draining.wait_for(|draining| *draining) => Why::Drains,
             () = standing.told_to_give_way() => Why::GivesWay,
         }
@@ -167,16 +167,16 @@ impl End {
 }
 
 enum Why {
-    /// The server ends.
+    /// The server shuts down.
     Drains,
     /// Another connection needs the place.
     GivesWay,
-    /// There was no request for too long.
+    /// The connection had no request for too long.
     Idled,
 }
 
-/// The client that a load balancer names in front of everything else, if its address may have one more
-/// connection.
+/// Reads the PROXY header of a load balancer, and returns the client that it names, if the client's address
+/// may have one more connection.
 async fn introduce<H>(
     stream: &mut Stream,
     peer: SocketAddr,
@@ -201,14 +201,14 @@ async fn introduce<H>(
         Ok(Err(NoHeader::Closed)) => {}
         Ok(Err(why)) => tracing::warn!(
             peer.address = %peer.ip(),
-            "refused a connection of a peer that http.proxyProtocol names: {why}; turn on its PROXY protocol, or take its address out"
+            "refused a connection from an address in http.proxyProtocol: {why}; turn on the PROXY protocol there, or remove the address from that list"
         ),
         Err(_) => tracing::info!(peer.address = %peer.ip(), "no PROXY header came within {limit:?}"),
     }
     None
 }
 
-/// Fails with the stream if the client speaks plain HTTP.
+/// Shakes hands. Fails with the stream if the client speaks plain HTTP.
 async fn shake_hands(
     stream: Stream,
     remote: SocketAddr,
@@ -226,7 +226,7 @@ async fn shake_hands(
             stream.get_mut().1.set_buffer_limit(Some(ENCRYPTED_AT_ONCE));
             return Ok(Box::new(stream));
         }
-        Ok(Err((error, _))) if error.kind() == std::io::ErrorKind::UnexpectedEof => {} // a probe, most likely
+        Ok(Err((error, _))) if error.kind() == std::io::ErrorKind::UnexpectedEof => {} // probably a health check
         Ok(Err((error, plain))) if error.get_ref().is_some_and(|why| why.is::<PlainHttp>()) => {
             tracing::info!(client.address = %remote, "the TLS handshake failed: {error}");
             return Err(Some(Box::new(plain)));
@@ -251,7 +251,7 @@ async fn shake_hands(
     Err(None)
 }
 
-/// As much as a download reads at once, so that it is sent with one call of the system.
+/// The size of one read of a download, so that one system call sends it.
 const ENCRYPTED_AT_ONCE: usize = 256 << 10;
 
 async fn speak<H: Handler>(
@@ -262,7 +262,7 @@ async fn speak<H: Handler>(
     handler: H,
     end: End,
 ) {
-    /// Less than that hyper does not take.
+    /// The smallest buffer that hyper accepts.
     const LEAST_HEADER: usize = 8 << 10;
     let remote = origin.remote;
     let standing = end.standing.clone();
@@ -312,7 +312,7 @@ async fn speak<H: Handler>(
         .await;
         if let Some(result) = &result {
             let stream = Pin::into_inner(connection).0.into_parts().io.into_inner();
-            // Of a request that cannot be read there is more to come, too.
+            // A request that cannot be parsed also leaves unread bytes.
             let unread = unread.load(Ordering::Relaxed) || result.as_ref().is_err_and(hyper::Error::is_parse);
             if unread || result.is_ok() {
                 Box::pin(close(stream, unread, limits, &standing)).await;
@@ -325,7 +325,7 @@ async fn speak<H: Handler>(
     }
 }
 
-/// A connection of HTTP/1.1 that leaves it to its owner to end the writing side.
+/// An HTTP/1.1 connection whose writing side its owner closes.
 struct Open<I, H: Handler>(http1::Connection<I, Tagging<H>>);
 
 impl<I, H> Future for Open<I, H>
@@ -340,8 +340,8 @@ where
     }
 }
 
-/// Ends the writing side, and then throws away what is `unread`. Meanwhile the connection gives way as an
-/// idle one does.
+/// Closes the writing side, and then discards the `unread` bytes. Meanwhile the connection gives way to
+/// others as an idle one does.
 async fn close<S: AsyncRead + AsyncWrite + OverTcp + Unpin>(
     mut stream: Taken<S>,
     unread: bool,
@@ -360,15 +360,14 @@ async fn close<S: AsyncRead + AsyncWrite + OverTcp + Unpin>(
     }
 }
 
-/// What is buffered for a stream before its client must take some of it, as far as hyper asks for more. A
-/// stream may hold two such pieces of its answer and one that is read ahead. Of all streams together this is
-/// 24 MiB, and with what hyper takes of requests' bodies before anyone reads them (1 MiB a connection) the
-/// most that a connection can occupy.
+/// How much of an answer hyper buffers for a stream before the client must receive some of it. A stream may
+/// hold two such pieces, and one that is read ahead. All streams of a connection together can hold 24 MiB.
+/// Hyper also buffers up to 1 MiB a connection of requests' bodies, and nothing else is held.
 const STREAM_SENDS: usize = 64 << 10;
 
-/// Runs a connection to its end; once it shall end, to the end of the requests it has begun. With `idle` also
-/// ends it when it has been without a request for too long, which hyper itself does for HTTP/1.1 only. `None`
-/// if it was not waited for.
+/// Runs a connection to its end. After a signal from `end` it still finishes running requests. With `idle` it
+/// also ends when it had no request for too long, which hyper checks for HTTP/1.1 only. Returns `None` if it
+/// was dropped early.
 async fn drive<C: Future<Output = hyper::Result<()>>>(
     connection: &mut Pin<Box<C>>,
     graceful_shutdown: fn(Pin<&mut C>),
@@ -381,8 +380,7 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
         why = end.comes() => why,
         () = has_idled(&standing, idle) => Why::Idled,
     };
-    // Hyper would wait for the first request of a connection that has not had one yet, and for the rest of a
-    // header that has begun.
+    // Hyper would wait for the first request of a new connection, and for the rest of an incomplete header.
     let at_once = matches!(why, Why::GivesWay) && (standing.ends_at_once() || standing.idle_for().is_some());
     if !standing.was_asked() || at_once {
         return None;
@@ -391,7 +389,7 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
     let Some(limits) = idle else {
         return Some(connection.await);
     };
-    // The other end must acknowledge it, and may not.
+    // The other end must acknowledge the shutdown, but may fail to.
     let limit = limits.handshake_timeout;
     loop {
         match tokio::time::timeout(limit, &mut *connection).await {
@@ -402,7 +400,7 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
     }
 }
 
-/// Returns when nothing has been in flight for too long.
+/// Returns when the connection has been idle for too long.
 async fn has_idled(standing: &Standing, limits: Option<&Limits>) {
     let Some(limit) = limits.map(|limits| limits.header_timeout) else {
         return std::future::pending().await;
@@ -416,7 +414,7 @@ async fn has_idled(standing: &Standing, limits: Option<&Limits>) {
     }
 }
 
-/// Hands each request on with its [`Connection`].
+/// Passes each request on with its [`Connection`].
 struct Tagging<H> {
     handler: H,
     origin: Origin,
@@ -424,7 +422,7 @@ struct Tagging<H> {
     limits: Arc<Limits>,
     /// Over HTTP/2.
     streams: Option<Streams>,
-    /// Set when a request of the connection was answered, and not all of its body was read.
+    /// Set when a request was answered before all of its body was read.
     unread: Arc<AtomicBool>,
 }
 
@@ -439,7 +437,7 @@ impl<H: Handler> hyper::service::Service<Request<Incoming>> for Tagging<H> {
             None => (ActiveRequest::new(&self.standing, empty), None),
             Some(streams) => match streams.begin(&self.standing, empty) {
                 Some((active, flight)) => (active, Some(flight)),
-                // Nothing was done for it, so the client may send it again as it is (RFC 9113, 8.7).
+                // The request had no effect, so the client may send it again (RFC 9113, 8.7).
                 None => return Box::pin(std::future::ready(Err(h2::Reason::REFUSED_STREAM.into()))),
             },
         };
@@ -448,7 +446,7 @@ impl<H: Handler> hyper::service::Service<Request<Incoming>> for Tagging<H> {
                 .as_ref()
                 .map_or_else(Rest::default, |flight| flight.rest().clone())
         });
-        // The client may wait for the answer before it sends anything.
+        // The client may wait for the answer before it sends the body.
         let expects = request.headers().contains_key(EXPECT);
         let mut request = request.map(|body| match rest.clone() {
             None => Body::empty(),
@@ -475,8 +473,8 @@ impl<H: Handler> hyper::service::Service<Request<Incoming>> for Tagging<H> {
         Box::pin(async move {
             let Ok(()) = poll_fn(|context| handler.poll_ready(context)).await;
             let Ok(mut response) = handler.call(request).await;
-            // Hyper closes a connection on which a body is still under way. A client that is not told might
-            // ask again on it.
+            // Hyper closes a connection with an unread body. Without this header a client might send another
+            // request on it.
             let early = rest.filter(|_| flight.is_none() && !active.body_is_taken());
             if let Some(rest) = early
                 && (expects || !rest.read_short().await)

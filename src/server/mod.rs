@@ -1,11 +1,10 @@
-//! Listeners: TLS whose certificate is reloaded, client certificates that are taken along and judged later,
-//! limits on what a connection may cost before it says anything, and an end that lets running requests
-//! finish.
+//! Listeners. They serve TLS with certificates that can be reloaded, pass client certificates on to be
+//! verified later, bound the cost of each connection, and let running requests finish at shutdown.
 //!
-//! [`run`] serves one bound listener with any tower service (an [`axum::Router`] is one) and tells each
-//! request where it came from in an extension, [`Connection`]. It knows nothing of identities: TLS proves
-//! here that the client has the key of the certificate it shows, where that key can prove it, and
-//! [`Peer`](crate::identity::Peer) is what finds out whom that certificate stands for.
+//! [`run`] serves one bound listener with any tower service, such as an [`axum::Router`], and adds a
+//! [`Connection`] to the extensions of each request. This module knows no identities. TLS only proves that
+//! the client has the key of the certificate that it presents, if the key can prove it.
+//! [`Peer`](crate::identity::Peer) verifies the certificate later.
 
 mod accept;
 mod admission;
@@ -42,44 +41,45 @@ pub struct Settings {
     /// `None` serves plain HTTP/1.1.
     pub tls: Option<Tls>,
     pub limits: Limits,
-    /// What clients that have not identified themselves have open.
+    /// The bounds for clients that have not identified themselves.
     pub strangers: Strangers,
-    /// May change at any time.
+    /// These may change at any time.
     pub networks: Arc<ArcSwap<Networks>>,
 }
 
-/// What one connection may cost, and how many there may be.
+/// The bounds on the cost and the number of connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// From the accepted connection to the end of the TLS handshake.
+    /// The time from accepting a connection to the end of the TLS handshake.
     pub handshake_timeout: Duration,
-    /// For a whole request header to arrive; the wait for a next request on an open connection counts too.
-    /// Over HTTP/2, how long a connection may be without any request.
+    /// The time for a request header to arrive, including the wait for the next request on an open
+    /// connection. Over HTTP/2, how long a connection may have no request.
     pub header_timeout: Duration,
-    /// For the next piece of a request's body to come once it is wanted, and for the client to take the next
-    /// piece of an answer.
+    /// How long to wait for the next piece of a request's body, or for the client to receive the next piece
+    /// of an answer.
     pub stall_timeout: Duration,
-    /// How long what still comes of a request's body is thrown away after an answer that did not wait for it.
+    /// After an answer that did not wait for the whole body, how long to discard the rest of the body.
     pub discard_timeout: Duration,
-    /// Bytes a second that a caller who has not logged in must send and take on average, with `stall_timeout`
-    /// as a credit.
+    /// Bytes per second that a caller who has not logged in must send and receive on average. `stall_timeout`
+    /// is the time that such a caller may fall behind.
     pub unidentified_rate: u64,
-    /// For the whole body of such a caller's request; only the time that is spent waiting for it counts.
+    /// The time for the whole body of such a caller's request. Only waiting for the client counts.
     pub unidentified_body_timeout: Duration,
-    /// Of a request header. The request line and a token of 32 KiB must fit; at least 8 KiB.
+    /// The size of a request header, at least 8 KiB. The request line and a token of 32 KiB must fit.
     pub header_bytes: u32,
-    /// Open at the same time. For one more, one that has identified nobody is closed, an idle one first; if
-    /// there is none, more wait in the listener's backlog.
+    /// The number of open connections. For one more, an unidentified one is closed, an idle one first. If all
+    /// are identified, new ones wait in the listener's backlog.
     pub connections: usize,
-    /// How long running requests may take to finish after the server was told to stop.
+    /// How long running requests may take to finish at shutdown.
     pub drain_timeout: Duration,
 }
 
 impl Limits {
-    /// With no more connections than this many open files allow: each may need a second one, for a blob.
+    /// Lowers the number of connections to what this many open files allow. Each connection may need a second
+    /// file, for a blob.
     #[must_use]
     pub fn for_open_files(self, files: Option<u64>) -> Self {
-        /// Of the store, the log, sources of keys.
+        /// Open files of the store, the log and the sources of keys.
         const OTHERS: u64 = 64;
         const LEAST: usize = 16;
         let most = files.map_or(usize::MAX, |files| {

@@ -1,18 +1,18 @@
-//! How slow a caller who has not logged in may be. Pure: time and bytes are handed in.
+//! How slow a caller who has not logged in may be. The code is pure: time and bytes are parameters.
 
 use crate::http::Stalled;
 use std::time::Duration;
 
-/// A credit of time that waiting for the client uses up and its bytes earn back, so that it may pause, but
-/// not crawl.
+/// A credit of time. Waiting for the client uses it up, and bytes from the client earn it back. The client
+/// may pause, but not crawl.
 #[derive(Clone, Debug)]
 pub(super) struct Pace {
-    /// The most credit, and what there is at the beginning.
+    /// The largest credit, which is also the initial one.
     grace: Duration,
-    /// Bytes that earn a second.
+    /// The bytes that earn a second of credit.
     rate: u64,
     credit: Duration,
-    /// Until all of it must be over, waiting only.
+    /// The bound on all waiting together.
     deadline: Duration,
     waited: Duration,
 }
@@ -28,7 +28,7 @@ impl Pace {
         }
     }
 
-    /// Waited for so long, then so much came.
+    /// The client sent `bytes` after `waited`.
     pub(super) fn took(&mut self, waited: Duration, bytes: u64) {
         self.waited = self.waited.saturating_add(waited);
         let earned = Duration::from_millis(bytes.saturating_mul(1000) / self.rate.max(1));
@@ -39,12 +39,12 @@ impl Pace {
             .min(self.grace);
     }
 
-    /// How long to wait for the next byte.
+    /// How long to wait for the next bytes.
     pub(super) fn left(&self) -> Duration {
         self.credit.min(self.deadline.saturating_sub(self.waited))
     }
 
-    /// Why there is no more time, when it was `limit` for the next byte.
+    /// The reason why time is up. `limit` is the bound on one wait.
     pub(super) fn over(&self, limit: Duration) -> Stalled {
         if self.deadline.saturating_sub(self.waited) <= self.credit {
             Stalled::Late { after: self.deadline }
@@ -63,8 +63,7 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
     const HOUR: Duration = Duration::from_secs(3600);
 
-    /// How often so many bytes may come, one piece each time after so many seconds, before time is up; at
-    /// most 10,000 times.
+    /// How many pieces of `bytes` can arrive, each after `seconds`, before time is up. Stops at 10,000.
     fn pieces(seconds: u64, bytes: u64) -> (usize, Stalled) {
         let mut pace = Pace::new(MINUTE, 1024, HOUR);
         for taken in 0..10_000 {
@@ -82,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_caller_may_pause_and_not_crawl() {
+    fn a_caller_may_pause_but_not_crawl() {
         let slow = Stalled::Slow { rate: 1024 };
         let late = Stalled::Late { after: HOUR };
         assert_eq!(pieces(10, 1), (6, slow), "a byte in ten seconds");
@@ -97,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_earned_does_not_pile_up() {
+    fn earned_credit_is_bounded() {
         let mut pace = Pace::new(MINUTE, 1024, HOUR);
         pace.took(Duration::ZERO, 1 << 30);
         assert_eq!(pace.left(), MINUTE);

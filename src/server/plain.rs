@@ -1,5 +1,5 @@
-//! Plain HTTP that comes to a port with TLS: it is answered in its own words, since a client shows the bytes
-//! of a TLS alert as they are.
+//! Plain HTTP on a TLS port. It gets an HTTP answer, since a client would show the bytes of a TLS alert as
+//! they are.
 
 use crate::limits::HOST_BYTES;
 use axum::body::Body;
@@ -11,17 +11,17 @@ use std::future::{Ready, ready};
 use std::task::{Context, Poll};
 use tower_service::Service;
 
-/// Whether a connection that begins with this is one of plain HTTP. No TLS record is.
+/// Whether a connection that begins with these bytes speaks plain HTTP. No TLS record begins like this.
 pub(super) fn is_http(first: &[u8]) -> bool {
     first.first().is_some_and(u8::is_ascii_uppercase)
 }
 
-/// The error of the read that finds it.
+/// The error of a read that finds plain HTTP.
 #[derive(Debug, thiserror::Error)]
-#[error("it speaks plain HTTP, and this port speaks HTTPS")]
+#[error("the client speaks plain HTTP, and this port speaks HTTPS")]
 pub(super) struct PlainHttp;
 
-/// Answers everything with 400.
+/// Answers every request with 400.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SpeaksHttps;
 

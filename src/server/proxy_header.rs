@@ -1,19 +1,19 @@
-//! The PROXY protocol, versions 1 and 2: a load balancer that passes TLS through says in front of it which
-//! client it speaks for. Pure. It is our own since it is a hundred lines; the crates for it bring a builder
-//! and more, are seldom released, and do not bound the header.
+//! The PROXY protocol, versions 1 and 2. A load balancer that passes TLS through names its client in a header
+//! before the handshake. The parser is pure. It has a hundred lines of its own, since the crates for it are
+//! seldom released, do much more, and do not bound the header.
 //!
 //! <https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>
 
 use crate::limits::PROXY_HEADER_BYTES;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// What a header says.
+/// The content of a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProxyHeader {
-    /// The connection is that client's.
+    /// The connection belongs to this client.
     Client(SocketAddr),
-    /// The connection is the load balancer's own, as for a health check (`LOCAL`), or of a kind that it has
-    /// no address for (`UNKNOWN`).
+    /// The connection is the load balancer's own, as for a health check (`LOCAL`), or the load balancer knows
+    /// no address (`UNKNOWN`).
     Own,
 }
 
@@ -30,11 +30,11 @@ pub enum InvalidProxyHeader {
 use InvalidProxyHeader::{Absent, Malformed, TooLong};
 
 impl ProxyHeader {
-    /// The header at the beginning of `bytes` and how long it is; `None` if more bytes are needed to tell.
+    /// The header at the beginning of `bytes`, and its length. `None` if more bytes are needed.
     ///
     /// # Errors
     ///
-    /// When these bytes begin no header, whatever follows.
+    /// When no header can begin with these bytes.
     pub fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, InvalidProxyHeader> {
         if begins(bytes, V1) {
             return v1(bytes);
@@ -51,12 +51,12 @@ impl ProxyHeader {
 
 const V1: &[u8] = b"PROXY ";
 const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
-/// With the end of the line.
+/// The longest header of version 1, with the end of the line.
 const LONGEST_V1: usize = 107;
-/// Of version 2, before the addresses.
+/// The length of a header of version 2 before the addresses.
 const FIXED: usize = 16;
 
-/// As far as there are bytes.
+/// Whether `bytes` agree with the signature, as far as there are bytes.
 fn begins(bytes: &[u8], signature: &[u8]) -> bool {
     bytes
         .iter()
@@ -87,7 +87,7 @@ fn v1(bytes: &[u8]) -> Result<Option<(ProxyHeader, usize)>, InvalidProxyHeader> 
                 _ => return Err(Malformed),
             };
             let client = SocketAddr::new(ip(client)?, port(client_port)?);
-            // Its own address, which is not needed, must be well-formed as well.
+            // The server's address is not needed, but must be well-formed.
             ip(server)?;
             port(server_port)?;
             ProxyHeader::Client(client)
@@ -105,7 +105,7 @@ fn v6(text: &str) -> Result<IpAddr, InvalidProxyHeader> {
     text.parse::<Ipv6Addr>().map(IpAddr::V6).map_err(|_| Malformed)
 }
 
-/// Digits only.
+/// Parses a port, which may have only digits.
 fn port(text: &str) -> Result<u16, InvalidProxyHeader> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| digits).ok_or(Malformed)
@@ -125,8 +125,7 @@ fn v2(bytes: &[u8]) -> Result<Option<(ProxyHeader, usize)>, InvalidProxyHeader> 
         0x21 => false,
         _ => return Err(Malformed),
     };
-    // Behind the addresses come values by type, as the name that the client asked for. None of them is
-    // needed.
+    // Typed values follow the addresses, such as the host name that the client wants. They are not needed.
     let Some(addresses) = rest.get(..length) else {
         return Ok(None);
     };
@@ -140,14 +139,14 @@ fn v2(bytes: &[u8]) -> Result<Option<(ProxyHeader, usize)>, InvalidProxyHeader> 
             let (client, rest) = addresses.split_first_chunk::<16>().ok_or(Malformed)?;
             named(Ipv6Addr::from(*client).into(), rest.get(16..))?
         }
-        // No address, or a local socket.
+        // There is no address, or a local socket.
         0x00 | 0x31 => ProxyHeader::Own,
         _ => return Err(Malformed),
     };
     Ok(Some((header, FIXED + length)))
 }
 
-/// `ports`: the client's, then the server's.
+/// `ports` has the client's port, then the server's.
 fn named(client: IpAddr, ports: Option<&[u8]>) -> Result<ProxyHeader, InvalidProxyHeader> {
     let Some([high, low, _, _, ..]) = ports else {
         return Err(Malformed);
@@ -166,7 +165,7 @@ mod tests {
         ProxyHeader::Client(text.parse().unwrap())
     }
 
-    /// A header of version 2 with this rest.
+    /// A header of version 2 with these bytes after the signature.
     fn version_2(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
         [
             V2,
@@ -229,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_header_is_refused() {
+    fn other_bytes_are_rejected() {
         for (bytes, why) in [
             (b"\x16\x03\x01\x02\x00\x01".to_vec(), Absent),
             (b"GET / HTTP/1.1\r\n".to_vec(), Absent),

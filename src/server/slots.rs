@@ -1,5 +1,5 @@
-//! The connections that are open, and which of them gives way to another. Pure: what is known of a connection
-//! is in its [`Standing`].
+//! The open connections, and the choice of one to close for another. The code is pure: the state of a
+//! connection is in its [`Standing`].
 
 use crate::http::{Stake, Standing};
 use crate::source_address::SourceAddress;
@@ -7,20 +7,20 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 #[derive(Debug, Default)]
 pub(super) struct Slots {
-    /// The address under which each connection is filed, if it may give way.
+    /// The address of each connection, if it may give way.
     open: HashMap<u64, Option<SourceAddress>>,
-    /// Those that may give way, by address, in the order of their beginning.
+    /// The connections that may give way, by address, oldest first.
     sources: HashMap<SourceAddress, BTreeMap<u64, Standing>>,
-    /// How many each address has; the last one has most.
+    /// The number of connections of each address. The last address has most.
     sizes: BTreeSet<(usize, SourceAddress)>,
     last: u64,
 }
 
-/// A connection whose place was given away. It must be told so.
+/// A connection whose place was given away. The caller must tell it.
 #[derive(Debug)]
 pub(super) struct Given {
     pub(super) standing: Standing,
-    /// A request is in flight that is not waited for.
+    /// Whether to end the connection although a request is in flight.
     pub(super) at_once: bool,
 }
 
@@ -29,7 +29,7 @@ impl Slots {
         self.open.len()
     }
 
-    /// Returns what [`leave`](Self::leave) needs.
+    /// Adds a connection, and returns its id for [`leave`](Self::leave).
     pub(super) fn enter(&mut self, standing: Standing) -> u64 {
         self.last += 1;
         self.open.insert(self.last, None);
@@ -37,7 +37,7 @@ impl Slots {
         self.last
     }
 
-    /// The connection is one of the address that its standing now says.
+    /// Moves the connection to the address that its standing now has.
     pub(super) fn file(&mut self, id: u64, standing: &Standing) {
         if !self.open.contains_key(&id) {
             return;
@@ -54,15 +54,15 @@ impl Slots {
         }
     }
 
-    /// The connection has ended. Its place may have been given away before.
+    /// Removes a connection that has ended. Its place may already have been given away.
     pub(super) fn leave(&mut self, id: u64) {
         self.unfile(id);
         self.open.remove(&id);
     }
 
-    /// Gives away the place of a connection of this address that has identified nobody: an idle one, or else
-    /// one on which no request is being answered. Of several it is the one whose client has done nothing for
-    /// the longest time.
+    /// Gives away the place of an unidentified connection of this address: an idle one or, without any, one
+    /// on which no request is being answered. Among several it chooses the one whose client has been inactive
+    /// for the longest time.
     pub(super) fn give_away_of(&mut self, source: SourceAddress) -> Option<Given> {
         let mut left = EXAMINED;
         let (stake, _, id) = self.least(source, &mut left)?;
@@ -71,14 +71,15 @@ impl Slots {
             .flatten()
     }
 
-    /// The same among all: the one that has been idle for the longest, or else one of the address that has
-    /// most, whatever it does. The addresses that have most are examined first, and no more connections than
-    /// can be while others wait to be accepted.
+    /// Gives away the place of any unidentified connection: the one that has been idle for the longest or,
+    /// without any, one of the address with most connections, even if a request is being answered on it. It
+    /// examines the addresses with most connections first, and stops after a bounded number, since new
+    /// connections are waiting.
     pub(super) fn give_away(&mut self) -> Option<Given> {
         self.give_away_up_to(Stake::Seated)
     }
 
-    /// The same of idle ones only.
+    /// Gives away the place of an idle connection, if there is one.
     pub(super) fn give_away_idle(&mut self) -> Option<Given> {
         self.give_away_up_to(Stake::Idle)
     }
@@ -113,7 +114,7 @@ impl Slots {
         }
     }
 
-    /// What closes with the least loss at this address. Connections that must stay are not examined again.
+    /// The connection of this address that loses least. Connections that must stay are not examined again.
     fn least(&mut self, source: SourceAddress, left: &mut usize) -> Option<(Stake, u64, u64)> {
         let connections = self.sources.get(&source)?;
         let mut least = None;
@@ -159,7 +160,7 @@ impl Slots {
     }
 }
 
-/// How many connections are examined for one that must give way.
+/// How many connections are examined to find one that gives way.
 const EXAMINED: usize = 1024;
 
 #[cfg(test)]
@@ -169,11 +170,11 @@ mod tests {
     use futures_util::FutureExt as _;
     use std::time::Duration;
 
-    /// What may be known of a connection.
+    /// The states of a connection.
     #[derive(Clone, Copy, PartialEq)]
     enum Is {
         Idle,
-        /// With a request that waits for its turn, or whose answer holds nothing.
+        /// A request waits for its turn, or has an answer that holds nothing.
         Busy,
         Seated,
         Known,
@@ -227,11 +228,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_stranger_that_loses_least_gives_way() {
+    async fn the_unidentified_connection_that_loses_least_gives_way() {
         use Is::*;
         let strangers = Strangers::default();
         let two = strangers.at("192.0.2.2".parse().unwrap()).source();
-        // Connections in their order; which of them gives way to any, and which to one from 192.0.2.2.
+        // Each row has the connections in order, the one that gives way to any other, and the one that gives
+        // way to one from 192.0.2.2.
         for (connections, any, same) in [
             (vec![], None, None),
             (vec![(Known, 1), (Proxy, 1), (Known, 2)], None, None),
@@ -278,14 +280,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn no_more_than_some_connections_are_examined() {
+    async fn a_bounded_number_of_connections_is_examined() {
         let strangers = Strangers::default();
         let connections: Vec<_> = (0..EXAMINED + 10)
             .map(|_| (Is::Known, 1))
             .chain([(Is::Idle, 2)])
             .collect();
         let mut open = Open::new(&strangers, &connections).await;
-        // They were strangers when they came.
+        // They were unidentified on arrival.
         for standing in &open.standings {
             open.slots.last += 1;
             open.slots.open.insert(open.slots.last, None);
@@ -310,7 +312,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_is_filed_where_its_header_says() {
+    async fn a_connection_is_filed_under_the_address_in_its_header() {
         let mut slots = Slots::default();
         let strangers = Strangers::default();
         let standing = Standing::default();
@@ -335,7 +337,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_request_makes_a_connection_young_again() {
+    async fn a_request_ends_the_idle_time_of_a_connection() {
         let mut slots = Slots::default();
         let first = Standing::default();
         let second = Standing::default();

@@ -1,6 +1,6 @@
-//! Clients that stop in the middle: of sending a request's body, or of taking an answer. Both hold what
-//! others could have: an upload's lock, memory, a place among the connections. A caller who has not logged in
-//! must not be slow, either.
+//! Clients that stop while they send a request's body or receive an answer. They hold what others could use:
+//! an upload's lock, memory, a place among the connections. A caller who has not logged in must not be slow,
+//! either.
 
 use super::Limits;
 use super::pace::Pace;
@@ -18,10 +18,10 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-/// A request's body that ends with [`Stalled`] when nothing of it came for too long while somebody wanted it,
-/// or too little.
+/// A request's body that fails with [`Stalled`] when the client sends nothing, or too little, while the
+/// registry waits for it.
 pub(super) struct Received {
-    /// Until this is dropped.
+    /// `None` after the drop has moved it to `rest`.
     body: Option<Incoming>,
     patience: Patience,
     active: ActiveRequest,
@@ -29,7 +29,7 @@ pub(super) struct Received {
 }
 
 impl Received {
-    /// Tells `caller` when the last of it was taken, and leaves what nobody took to `rest`.
+    /// Tells `active` when all of the body was read, and leaves an unread rest to `rest`.
     pub(super) fn new(body: Incoming, limits: &Limits, active: ActiveRequest, rest: Rest) -> Self {
         Self {
             body: Some(body),
@@ -98,8 +98,8 @@ impl Body for Received {
     }
 }
 
-/// A stream whose writes fail when the peer took nothing for too long, or too little. It tells the connection
-/// what is unsent.
+/// A stream whose writes fail when the peer receives nothing for too long, or too little. It records in the
+/// standing whether bytes are unsent.
 pub(super) struct Taken<S> {
     stream: S,
     patience: Patience,
@@ -133,7 +133,7 @@ impl<S: AsyncWrite + Unpin> Taken<S> {
             standing,
         } = self.get_mut();
         let written = poll(Pin::new(stream), context);
-        // A proxy takes as slowly as whichever of its clients does.
+        // A proxy receives only as fast as its client.
         let trusted = standing.is_identified() || standing.is_exempt();
         let count = match &written {
             Poll::Ready(Ok(written)) => bytes(written),
@@ -201,10 +201,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Taken<S> {
     }
 }
 
-/// How long to wait for the same thing. The timer is made at the first wait, and set anew at each.
+/// Bounds each wait. The timer is made at the first wait, and reset at each.
 struct Patience {
     limit: Duration,
-    /// Of a caller who is not trusted.
+    /// For a caller who has not logged in.
     pace: Pace,
     timer: Option<Pin<Box<Sleep>>>,
     waiting: Option<Instant>,

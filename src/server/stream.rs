@@ -1,6 +1,6 @@
-//! The connection's bytes. While more of an answer is about to come the kernel holds back what fills no
-//! segment (`TCP_CORK`), instead of sending each piece's rest by itself, which costs a tenth of a large
-//! download. A PROXY header in front is read here, or refused.
+//! The bytes of a connection. While more of an answer is about to come, the kernel holds back incomplete
+//! segments (`TCP_CORK`). Sending the end of each piece by itself would make a large download a tenth slower.
+//! A leading PROXY header is read or rejected here.
 
 use super::plain::{PlainHttp, is_http};
 use super::proxy_header::{InvalidProxyHeader, ProxyHeader};
@@ -17,16 +17,16 @@ pub(super) struct Stream {
     tcp: TcpStream,
     more: More,
     corked: bool,
-    /// What was read together with the PROXY header.
+    /// Bytes that were read together with the PROXY header.
     ahead: Bytes,
     /// Whether anything was read.
     begun: bool,
-    /// Whether what is read next must begin a TLS handshake.
+    /// Whether the next bytes must begin a TLS handshake.
     expects_tls: bool,
 }
 
 impl Stream {
-    /// `more` says at each write whether another one is about to follow.
+    /// `more` tells at each write whether another one is about to follow.
     pub(super) const fn new(tcp: TcpStream, more: More) -> Self {
         Self {
             tcp,
@@ -38,7 +38,7 @@ impl Stream {
         }
     }
 
-    /// The next read fails with [`PlainHttp`] if it finds that. What was read is read again after it.
+    /// Makes the next read fail with [`PlainHttp`] if the client speaks that. The bytes can be read again.
     pub(super) const fn expect_tls(&mut self) {
         self.expects_tls = true;
     }
@@ -47,8 +47,7 @@ impl Stream {
         &mut self.tcp
     }
 
-    /// Reads the header with which each connection of this peer begins. What follows it is read as if there
-    /// were none.
+    /// Reads the PROXY header with which each connection of this peer begins. Later reads start after it.
     pub(super) async fn proxy_header(&mut self) -> Result<ProxyHeader, NoHeader> {
         self.begun = true;
         let mut read = BytesMut::with_capacity(FIRST);
@@ -61,19 +60,19 @@ impl Stream {
                 self.ahead = read.freeze();
                 return Ok(header);
             }
-            // What is longer than this is refused by its length, as soon as that is there.
+            // A longer header is rejected as soon as its length is known.
             read.reserve(PROXY_HEADER_BYTES - read.len().min(PROXY_HEADER_BYTES - 1));
         }
     }
 
-    /// Before a write.
+    /// Must be called before a write.
     fn cork(&mut self) {
         if !self.corked && self.more.is_coming() {
             self.corked = set_cork(&self.tcp, true);
         }
     }
 
-    /// After a write: the last one takes what was held back along, and nothing may wait any more.
+    /// Must be called after a write. After the last one, lets the kernel send what it held back.
     fn uncork(&mut self) {
         if self.corked && !self.more.is_coming() {
             set_cork(&self.tcp, false);
@@ -118,10 +117,10 @@ impl AsyncRead for Stream {
     }
 }
 
-/// Why a connection that must begin with a PROXY header did not get further.
+/// Why a connection has no valid PROXY header although it must.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NoHeader {
-    /// As a check whether the port is open does it.
+    /// Checks whether the port is open do this.
     #[error("it was closed at once")]
     Closed,
     #[error(transparent)]
@@ -131,10 +130,10 @@ pub(super) enum NoHeader {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("it begins with a PROXY header, and http.proxyProtocol does not name its address")]
+#[error("it begins with a PROXY header, but http.proxyProtocol does not list its address")]
 struct UnexpectedHeader;
 
-/// Enough for a header as load balancers send it.
+/// The size of the first read, which suffices for usual headers.
 const FIRST: usize = 512;
 
 impl AsyncWrite for Stream {
@@ -169,7 +168,8 @@ impl AsyncWrite for Stream {
     }
 }
 
-/// Says whether it is so now. A failure means that the peer has gone, which the next write tells.
+/// Returns the new state. A failure means that the peer has closed the connection, which the next write
+/// reports.
 #[cfg(target_os = "linux")]
 fn set_cork(tcp: &TcpStream, corked: bool) -> bool {
     rustix::net::sockopt::set_tcp_cork(tcp, corked).is_ok() && corked

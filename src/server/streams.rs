@@ -1,5 +1,5 @@
-//! The tasks of one HTTP/2 connection's streams. A stream whose client takes nothing of the answer for too
-//! long, or too little, is dropped, which resets it and gives back what it holds.
+//! The tasks of the streams of one HTTP/2 connection. A stream whose client receives nothing of the answer
+//! for too long, or too little, is dropped. That resets the stream and frees what it holds.
 
 use super::Limits;
 use super::answered::Flight;
@@ -13,20 +13,20 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
-/// What hyper runs a connection's streams with. Hyper asks the service for a stream's answer and then runs
-/// the stream, one after the other: so the service leaves here what the stream needs.
+/// The executor with which hyper runs the streams of a connection. Hyper calls the service for a stream and
+/// then runs that stream, before it turns to the next. So the service leaves here what the stream needs.
 #[derive(Clone)]
 pub(super) struct Streams {
     next: Arc<Mutex<Next>>,
-    /// Whether the stream is open that the connection may have whatever else its address has.
+    /// Whether the one stream is open that bounds by address do not apply to.
     own: Arc<AtomicBool>,
     limits: Arc<Limits>,
 }
 
-/// Leave for a stream.
+/// An open stream of an unidentified connection, as it is counted.
 enum Open {
-    /// A connection may have one in any case, since connections are bounded. So a client that logs in always
-    /// gets to show its credential.
+    /// Each connection may have one in any case, since connections are bounded. So a client can always
+    /// present its credential.
     Own(Arc<AtomicBool>),
     OfAddress {
         _stream: OpenStream,
@@ -41,7 +41,7 @@ impl Drop for Open {
     }
 }
 
-/// What becomes of the stream that hyper runs next.
+/// How the next stream is run.
 #[derive(Default)]
 enum Next {
     #[default]
@@ -58,7 +58,7 @@ impl Streams {
         }
     }
 
-    /// The next stream that is run is of this request. `None` if the client's address has too many of them.
+    /// Announces the request of the next stream. `None` if the client's address has too many streams.
     pub(super) fn begin(
         &self,
         standing: &Standing,
@@ -99,7 +99,8 @@ impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Streams
     }
 }
 
-/// A stream that ends when its client does not take the answer. After an early answer it goes on for a while.
+/// A stream that ends when its client does not receive the answer. After an early answer it discards the rest
+/// of the request's body for a while.
 struct Watched<F> {
     stream: Pin<Box<F>>,
     watch: Watch,
@@ -158,12 +159,12 @@ impl<F: Future<Output = ()>> Future for Watched<F> {
 struct Watch {
     active: ActiveRequest,
     flight: Arc<Flight>,
-    /// Until the request has identified someone.
+    /// `None` once the request has identified its caller.
     open: Option<Open>,
     limit: Duration,
     discard_timeout: Duration,
     pace: Pace,
-    /// While something waits for the client.
+    /// Set while a piece waits for the client.
     waiting: Option<Waiting>,
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -171,12 +172,12 @@ struct Watch {
 struct Waiting {
     looked: Instant,
     sent: u64,
-    /// How long nothing was sent.
+    /// How long no byte was sent.
     still: Duration,
 }
 
 impl Watch {
-    /// Ready when it has waited for too long. Looks a few times within the limit, whatever else happens.
+    /// Is ready when the client has been waited for too long. Checks a few times within the limit.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if self.active.is_identified() {
             self.open = None;

@@ -1,4 +1,4 @@
-//! Real sockets, certificates made for the purpose, and clients of rustls and of plain bytes.
+//! Tests over real sockets, with certificates made at run time, and with rustls and plain clients.
 
 mod answers;
 mod certificates;
@@ -121,7 +121,7 @@ fn open(settings: TlsSettings, judge: Option<Judge>) -> Tls {
     Tls::new(Prepared::read(settings).unwrap(), judge, Clock::system()).unwrap()
 }
 
-/// Why reading the one pair again failed.
+/// The reason why reading the only pair again failed.
 fn failed(tls: &Tls) -> InvalidTls {
     let Reloaded { changed, mut failed } = tls.reload();
     assert_eq!((changed.len(), failed.len()), (0, 1), "{failed:?}");
@@ -135,7 +135,7 @@ fn not_accepted() -> NotAccepted {
     }
 }
 
-/// A certificate that nobody vouches for.
+/// A self-signed certificate.
 fn self_signed(expired: bool) -> Chain {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(["nobody".to_owned()]).unwrap();
@@ -182,7 +182,7 @@ impl Running {
         TcpStream::connect(self.address).await.unwrap()
     }
 
-    /// From another address of this machine.
+    /// Connects from another address of this machine.
     async fn connect_from(&self, address: &str) -> TcpStream {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind(SocketAddr::new(address.parse().unwrap(), 0)).unwrap();
@@ -205,7 +205,7 @@ async fn shake_on(stream: TcpStream, client: &Arc<ClientConfig>) -> std::io::Res
         .await
 }
 
-/// Answers with what the handler was told of the connection.
+/// Answers with the `Connection` of the request.
 fn says_who() -> Router {
     Router::new().fallback(async |request: Request| {
         let connection = request.extensions().get::<Connection>().unwrap();
@@ -220,7 +220,7 @@ fn says_who() -> Router {
     })
 }
 
-/// Answers to someone who is known when it is allowed to; says when it has begun.
+/// Answers an identified caller when it is allowed to. Tells when it has started.
 fn waits(begun: &Arc<Notify>, allowed: &Arc<Notify>) -> Router {
     let begun = begun.clone();
     let allowed = allowed.clone();
@@ -247,7 +247,7 @@ async fn ask(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> std::io::Res
         .ok_or_else(|| std::io::ErrorKind::UnexpectedEof.into())
 }
 
-/// What came until the server closed the connection; a reset counts as closing.
+/// All bytes until the server closed or reset the connection.
 async fn rest(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
     let mut bytes = Vec::new();
     let _ = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut bytes))
@@ -272,7 +272,7 @@ async fn t_11_a_client_needs_no_certificate_unless_one_is_required() {
 }
 
 #[tokio::test]
-async fn x_24_a_bad_client_certificate_ends_no_handshake_and_reaches_the_handler() {
+async fn x_24_a_bad_client_certificate_does_not_end_the_handshake_and_reaches_the_handler() {
     let pki = Pki::new();
     let server =
         Running::tls(pki.server(ClientAuth::Optional, Some(Arc::new(|_| Err(not_accepted()))))).await;
@@ -285,7 +285,7 @@ async fn x_24_a_bad_client_certificate_ends_no_handshake_and_reaches_the_handler
 }
 
 #[tokio::test]
-async fn a_certificate_that_was_not_asked_for_is_not_sent() {
+async fn a_client_sends_no_certificate_unless_asked() {
     let pki = Pki::new();
     let server = Running::tls(pki.server(ClientAuth::Off, None)).await;
     assert_eq!(
@@ -295,7 +295,7 @@ async fn a_certificate_that_was_not_asked_for_is_not_sent() {
 }
 
 #[tokio::test]
-async fn x_24_where_one_is_required_the_handshake_asks_the_judge() {
+async fn x_24_if_a_certificate_is_required_the_handshake_asks_the_judge() {
     let pki = Pki::new();
     let good = self_signed(false);
     let bad = self_signed(false);
@@ -332,8 +332,8 @@ async fn t_11_the_client_must_have_the_key_of_its_certificate() {
     server.ask(client).await.unwrap_err();
 }
 
-/// A client that is told which authorities count sends nothing where it has only others, and they change
-/// while it is connected.
+/// A client that gets a list of authorities sends no certificate of another one, and the authorities can
+/// change while it is connected.
 #[tokio::test]
 async fn t_11_no_authority_is_named_to_the_client() {
     #[derive(Debug)]
@@ -548,7 +548,7 @@ async fn a_slow_handshake_is_cut_off() {
 }
 
 #[tokio::test]
-async fn a_slow_header_is_cut_off_and_so_is_silence() {
+async fn a_slow_header_and_a_silent_client_are_cut_off() {
     let limits = Limits {
         header_timeout: SOON,
         ..Limits::default()
@@ -588,7 +588,7 @@ async fn a_body_that_stalls_ends_with_an_error_that_says_so() {
 }
 
 #[tokio::test]
-async fn a_client_whose_body_was_not_taken_is_told_that_the_connection_ends() {
+async fn a_client_whose_body_was_not_read_learns_that_the_connection_closes() {
     let handler = Router::new().fallback(async |method: Method, body: Body| {
         if method == Method::PUT {
             drop(body.collect().await);
@@ -620,7 +620,7 @@ async fn a_client_whose_body_was_not_taken_is_told_that_the_connection_ends() {
 }
 
 #[tokio::test]
-async fn a_body_that_nobody_wants_yet_does_not_stall() {
+async fn a_body_that_is_not_read_yet_does_not_stall() {
     let begun = Arc::new(Notify::new());
     let allowed = Arc::new(Notify::new());
     let handler = {
@@ -653,7 +653,7 @@ async fn a_body_that_nobody_wants_yet_does_not_stall() {
 }
 
 #[tokio::test]
-async fn an_answer_that_nobody_takes_is_given_up() {
+async fn an_answer_that_the_client_does_not_receive_is_given_up() {
     struct Given(Arc<Notify>);
     impl Drop for Given {
         fn drop(&mut self) {
@@ -692,7 +692,7 @@ async fn an_answer_that_nobody_takes_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_large_header_is_refused() {
+async fn a_large_header_is_rejected() {
     let limits = Limits {
         header_bytes: 16 << 10,
         ..Limits::default()
@@ -741,7 +741,7 @@ async fn a_connection_beyond_the_limit_waits_for_its_turn() {
 }
 
 #[tokio::test]
-async fn the_drain_lets_a_running_request_finish_and_takes_no_new_connection() {
+async fn the_drain_lets_a_running_request_finish_and_accepts_no_new_connection() {
     let begun = Arc::new(Notify::new());
     let allowed = Arc::new(Notify::new());
     let server = Running::start(

@@ -1,12 +1,11 @@
-//! Requests that are answered before all of their body was read, such as a push that is refused. A client may
-//! look for the answer only while it sends, or after that: a connection that is closed on it tears the answer
-//! away. So what still comes is read and thrown away for a while, at a pace at which it cannot be used to
-//! keep the server busy.
+//! Requests that are answered before all of their body was read, such as a rejected push. Some clients look
+//! for the answer only after they have sent the body, and lose it if the connection closes first. So the
+//! server reads and discards the rest for a while, too slowly to be kept busy by it.
 //!
-//! Over HTTP/1.1 the server ends its own side after the answer ([RFC 9112,
-//! 9.6](https://www.rfc-editor.org/rfc/rfc9112#section-9.6)). Over HTTP/2 the stream is reset only after that
-//! while, without an error ([RFC 9113, 8.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.1)): curl 7.88
-//! loses an answer that it has not looked at when the reset comes.
+//! Over HTTP/1.1 the server closes its own side after the answer ([RFC 9112,
+//! 9.6](https://www.rfc-editor.org/rfc/rfc9112#section-9.6)). Over HTTP/2 it resets the stream without an
+//! error, but only after that while ([RFC 9113, 8.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.1)):
+//! curl 7.88 loses an unread answer when the stream is reset.
 
 use super::Limits;
 use super::stream::Stream;
@@ -20,7 +19,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-/// What the handler left of a request's body. Clones share it.
+/// The part of a request's body that the handler did not read. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rest(Arc<Mutex<Option<Incoming>>>);
 
@@ -33,7 +32,8 @@ impl Rest {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Reads a rest that is known to be short, and says whether that was all. Anything else is dropped.
+    /// Reads the rest if it is known to be short, and returns whether it was read completely. A longer rest
+    /// is dropped.
     pub(super) async fn read_short(&self) -> bool {
         let Some(mut body) = self.take() else { return false };
         if body
@@ -57,7 +57,7 @@ impl Rest {
     }
 }
 
-/// Throws away the rest of a stream's body, until it ends or time is up.
+/// Discards the rest of a stream's body until it ends or time is up.
 pub(super) async fn discard_body(mut body: Incoming, limit: Duration) {
     let all = async {
         let mut pace = Pace::new(limit);
@@ -68,8 +68,8 @@ pub(super) async fn discard_body(mut body: Incoming, limit: Duration) {
     drop(tokio::time::timeout(limit, all).await);
 }
 
-/// Throws away what comes on a connection whose writing side has ended, until the client ends it or time is
-/// up. What TLS wraps is not even decrypted.
+/// Discards all bytes of a connection whose writing side is closed, until the client closes it or time is up.
+/// TLS records are not decrypted.
 pub(super) async fn discard(tcp: &mut TcpStream, limits: &Limits) {
     let limit = limits.discard_timeout;
     let all = async {
@@ -82,8 +82,7 @@ pub(super) async fn discard(tcp: &mut TcpStream, limits: &Limits) {
     drop(tokio::time::timeout(limit, all).await);
 }
 
-/// Spreads [`DISCARDED_BYTES`] over the whole time, so that a client that sends fast is slowed down and not
-/// cut off.
+/// Spreads [`DISCARDED_BYTES`] over the whole time. A fast client is slowed down, not disconnected.
 struct Pace {
     pause: Duration,
     piece: usize,
@@ -109,7 +108,7 @@ impl Pace {
 const PIECES: u32 = 256;
 const PIECE: usize = DISCARDED_BYTES / PIECES as usize;
 const READ: usize = 64 << 10;
-/// A client that has announced a short body sends it at once, or waits for the answer.
+/// A client sends a short body at once, or waits for the answer.
 const SHORT_REST_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A stream whose bytes come over TCP.

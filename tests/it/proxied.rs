@@ -29,7 +29,7 @@ async fn a_trusted_proxy_speaks_for_its_clients_and_its_own_certificate_for_nobo
         .await;
     let why = line["why"].as_str().unwrap_or_default();
     assert!(
-        why.contains("was ignored, since it was presented by a trusted proxy (http.trustedProxies)"),
+        why.contains("was ignored, because a trusted proxy presented it (http.trustedProxies)"),
         "{line}"
     );
     assert!(

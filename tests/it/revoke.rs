@@ -80,7 +80,7 @@ async fn refused_by(app: &TestApp, caller: &Caller) -> Option<String> {
         let first = line["why"]
             .as_str()
             .unwrap()
-            .strip_prefix("the certificate was refused as in request ");
+            .strip_prefix("the certificate was refused for the same reason as in request ");
         if let Some(first) = first.and_then(|first| first.split(' ').next()).map(str::to_owned) {
             line = app
                 .log

@@ -88,7 +88,7 @@ async fn the_settings_of_strangers_and_load_balancers_hold_and_can_be_reloaded()
     let named = |line: &Value| {
         line["message"]
             .as_str()
-            .is_some_and(|text| text.contains("turn on its PROXY protocol"))
+            .is_some_and(|text| text.contains("turn on the PROXY protocol there"))
     };
     app.log
         .wait("the load balancer without a header is named", mark, named)

@@ -1,4 +1,4 @@
-//! Requests that policy, or the registry's setup, does not allow.
+//! Requests that policy or the configuration does not allow.
 
 use super::{ChallengeError, Fault, RETRY_SECONDS};
 use crate::access::{BeyondScope, Denied, DeniedBy};
@@ -10,7 +10,7 @@ use http::header::RETRY_AFTER;
 use serde_json::json;
 
 impl Fault {
-    /// Nobody in particular asks for what somebody may have.
+    /// An anonymous caller needs an identity here.
     pub(in crate::http) fn unauthenticated() -> Self {
         Self::new(
             StatusCode::UNAUTHORIZED,
@@ -19,10 +19,10 @@ impl Fault {
         )
     }
 
-    /// The token is good, and was asked for something else.
+    /// The token is good, but was issued for something else.
     fn insufficient_scope() -> Self {
         let message =
-            "the token's scope does not name this: ask for another token with the scope of the challenge";
+            "the token's scope does not cover this request: get a token with the scope in the challenge";
         Self {
             challenge: Some(ChallengeError::InsufficientScope),
             ..Self::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, message)
@@ -35,34 +35,35 @@ impl Fault {
             .log("accessControl.metrics.users does not name this identity")
     }
 
-    /// A caller who has not logged in, and whose address has too many requests in flight.
+    /// The address of an anonymous caller has too many requests in flight.
     pub(in crate::http) fn crowded(why: Crowded) -> Self {
-        let message = "too many requests of your address are being answered for callers who have not logged in: log in, or try again later";
+        let message =
+            "too many requests from your address are in progress without a login: log in, or try again later";
         Self::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests, message)
             .header(RETRY_AFTER, RETRY_SECONDS)
             .log(format!(
-                "callers at this address who have not logged in have as many requests in flight as \
-                 http.unidentified.requestsPerAddress allows, or send {FORMS_OF_ADDRESS} forms, and {why}"
+                "this address has as many requests in flight without a login as \
+                 http.unidentified.requestsPerAddress allows, or is sending {FORMS_OF_ADDRESS} forms, and {why}"
             ))
     }
 
-    /// An open registry on loopback, asked under a name that may be anyone's.
+    /// An open registry on loopback got a request for a name that anybody may own.
     pub(in crate::http) fn not_a_name_of_loopback() -> Self {
-        let message = "this registry has no login and answers to names of loopback alone, as localhost and 127.0.0.1: use one of them";
-        let log = "the Host is no name of loopback: if it should be one of this registry, start with --open and name it in http.externalURL";
+        let message = "this registry has no login, so it answers only to loopback names, such as localhost and 127.0.0.1: use one of them";
+        let log = "the Host header is not a loopback name: if it is a name of this registry, start with --open and put it into http.externalURL";
         Self::new(StatusCode::MISDIRECTED_REQUEST, ErrorCode::Denied, message).log(log)
     }
 
     pub(in crate::http) fn open_behind_a_proxy() -> Self {
-        let message = "this registry has no login, and does not answer what a proxy hands on";
+        let message = "this registry has no login, so it rejects requests that a proxy forwards";
         Self::new(StatusCode::FORBIDDEN, ErrorCode::Denied, message).log(
-            "the request has a header that proxies write: configure a login, or start with --open to let everybody behind the proxy in",
+            "the request has a header that proxies add: configure a login, or start with --open to let in everybody behind the proxy",
         )
     }
 
     pub(in crate::http) fn open_to_another_site() -> Self {
-        let message = "this registry has no login, and does not answer pages of other sites";
-        let log = "a browser sent it for another site: if its page may use this registry, name its origin in http.allowOrigin";
+        let message = "this registry has no login, so it rejects requests from pages of other sites";
+        let log = "a browser sent the request for a page of another site: to let that page use this registry, add its origin to http.allowOrigin";
         Self::new(StatusCode::FORBIDDEN, ErrorCode::Denied, message).log(log)
     }
 }

@@ -17,7 +17,7 @@ impl From<identity::Failure> for Fault {
             identity::Failure::Undecidable { why, .. } => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 None,
-                "the credential cannot be checked now: the key that could verify it is not known yet; try again",
+                "the credential cannot be verified now, because the registry does not have the keys for it yet: try again",
             )
             .log(why)
             .header(RETRY_AFTER, RETRY_SECONDS),
@@ -37,8 +37,8 @@ impl From<identity::Failure> for Fault {
     }
 }
 
-/// What a client may know of why its credential is bad. What was expected and what was found stays in the
-/// log, except for faults that the client's certificate has by itself, whatever this registry trusts.
+/// What a client learns about its bad credential. What the registry expected and found stays in the log. The
+/// exception is a fault that the client's certificate has whatever this registry trusts.
 fn refused(reason: &Refused) -> Cow<'static, str> {
     match reason {
         Refused::Chain(why) if why.is_of_the_certificate_alone() => why.to_string().into(),
@@ -53,24 +53,26 @@ const fn summary(reason: &Refused) -> &'static str {
             "the Authorization header is neither Bearer nor Basic with a token as its password"
         }
         Refused::MalformedBasic => "the Authorization header is not base64 of user:password",
-        Refused::NotAToken => "the password is no token: present an OIDC ID token or a JWT-SVID",
+        Refused::NotAToken => "the password is not a token: present an OIDC ID token or a JWT-SVID",
         Refused::Password => "the name or the password is wrong",
         Refused::PasswordNotComparable => {
-            "the password is longer than 72 bytes or has a NUL byte: it can be nobody's"
+            "the password is longer than 72 bytes or has a NUL byte: no password here can match it"
         }
         Refused::PasswordWithdrawn => "the password has changed: log in again",
         Refused::Revoked { .. } => "the credential is revoked",
         Refused::Jwt(_) => {
-            "the token is not accepted: is it meant for this registry, and has it not expired?"
+            "the token is not accepted: check that it is meant for this registry and has not expired"
         }
         Refused::UnknownIssuer => "the token's issuer is not accepted here",
         Refused::UnknownTrustDomain => "the SPIFFE ID's trust domain is not accepted here",
-        Refused::KindNotAccepted => "credentials of this kind are not accepted from there",
+        Refused::KindNotAccepted => {
+            "credentials of this kind are not accepted from its issuer or trust domain"
+        }
         Refused::Chain(_) => {
-            "the client certificate is not accepted: is it issued by an authority of this registry, and has it not expired?"
+            "the client certificate is not accepted: check that an authority which this registry trusts issued it, and that it has not expired"
         }
         Refused::Validation { .. } => {
-            "the credential does not fulfil the conditions that are set for its issuer"
+            "the credential does not meet the conditions that are configured for its issuer"
         }
         Refused::Mapping { .. }
         | Refused::EmptyUsername
@@ -80,6 +82,6 @@ const fn summary(reason: &Refused) -> &'static str {
         | Refused::NoCommonName
         | Refused::NoAttribute
         | Refused::TooManyGroups { .. }
-        | Refused::GroupTooLong { .. } => "the credential's claims do not yield an identity",
+        | Refused::GroupTooLong { .. } => "the credential's claims cannot be mapped to an identity",
     }
 }

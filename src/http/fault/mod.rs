@@ -18,15 +18,15 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::{Value, json};
 use std::borrow::Cow;
 
-/// What clients that cannot be judged, or not be served, now are told to wait.
+/// How long a client should wait after an answer that may differ soon.
 const RETRY_SECONDS: &str = "5";
 
 /// The codes of RFC 6750, 3.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ChallengeError {
-    /// It is bad: clients shall not present it again.
+    /// The token is bad, so the client should not present it again.
     InvalidToken,
-    /// It is good, and another token of the same caller could do this.
+    /// The token is good, and another token of the same caller could do this.
     InsufficientScope,
 }
 
@@ -34,18 +34,18 @@ pub(super) enum ChallengeError {
 #[derive(Debug)]
 pub(super) struct Fault {
     pub(super) status: StatusCode,
-    /// `None`: the specification has no code for what is our own fault.
+    /// `None` for a failure of the registry: the specification has no code for that.
     code: Option<ErrorCode>,
     message: Cow<'static, str>,
-    /// One error is reported for each; one without detail if there are none. With what it says instead of
-    /// `message`.
+    /// One error is reported for each entry, with its text in place of `message`. Without entries one error
+    /// without detail is reported.
     details: Vec<(Option<String>, Value)>,
     headers: Vec<(HeaderName, HeaderValue)>,
-    /// What the log says beyond the client's text.
+    /// What only the log says.
     pub(super) log: Option<String>,
-    /// What the challenge of a 401 says of the credential that was presented.
+    /// What the challenge of a 401 says about the credential.
     pub(super) challenge: Option<ChallengeError>,
-    /// The same in the words of RFC 6749 5.2, for clients that ask for tokens.
+    /// The error code of RFC 6749, 5.2, for clients that ask for tokens.
     oauth: Option<&'static str>,
 }
 
@@ -84,7 +84,7 @@ impl Fault {
         self
     }
 
-    /// A header of a 416, which tells where to go on.
+    /// Adds a header to a 416, so that the client knows where to continue.
     pub(super) fn header_on_range(self, name: HeaderName, value: &str) -> Self {
         if self.status == StatusCode::RANGE_NOT_SATISFIABLE {
             self.header(name, value)
@@ -93,7 +93,7 @@ impl Fault {
         }
     }
 
-    /// The same for someone who has not said who they are: 401 instead of 403, since a credential might help.
+    /// Turns a 403 for an anonymous caller into a 401, since a credential might help.
     #[must_use]
     pub(super) fn for_anonymous(mut self, with_token: bool) -> Self {
         if self.status == StatusCode::FORBIDDEN {
@@ -104,15 +104,14 @@ impl Fault {
                 ..
             } = Self::unauthenticated();
             (self.status, self.code, self.message) = (status, code, message);
-            // Clients present an anonymous token again and again unless they are told that it does not
-            // suffice.
+            // Without this error clients present an anonymous token again and again.
             self.challenge = with_token.then_some(ChallengeError::InsufficientScope);
         }
         self
     }
 
-    /// The same with the request's id where the log has more to say, since most clients show their users the
-    /// message and no header.
+    /// Adds the request's id where the log has more to say. Most clients show the message to their users, but
+    /// no header.
     #[must_use]
     pub(super) fn with_request_id(mut self, id: &str) -> Self {
         let refused = self.challenge.is_some()
@@ -149,7 +148,7 @@ impl Fault {
     }
 }
 
-/// As much of a message as a client reads. Some repeat what the client sent.
+/// Cuts a long message. Some messages repeat what the client sent.
 fn short(message: &str) -> Cow<'_, str> {
     if message.len() <= MESSAGE_BYTES {
         return Cow::Borrowed(message);

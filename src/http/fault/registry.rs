@@ -12,7 +12,7 @@ use http::header::{ALLOW, CONTENT_RANGE, ETAG, RANGE, RETRY_AFTER};
 use serde_json::json;
 
 impl Fault {
-    /// An error of its own for each digest, and one that counts the rest.
+    /// Reports an error for each of the first digests, and one with the number of the others.
     fn missing(mut self, digests: &[Digest]) -> Self {
         let named = digests.iter().take(registry::NAMED_DIGESTS);
         self.details.extend(named.map(|digest| {
@@ -29,7 +29,7 @@ impl Fault {
         self
     }
 
-    /// The request's body ended before its end.
+    /// The request's body ended early.
     pub(in crate::http) fn broken_off(why: registry::BodyError) -> Self {
         registry::Error::from(why).into()
     }
@@ -135,7 +135,7 @@ fn storage_failed(failure: &storage::Failure) -> Fault {
     let (status, message) = match failure {
         storage::Failure::Conflict => (
             StatusCode::SERVICE_UNAVAILABLE,
-            "others are changing the same: try again",
+            "another request is changing the same content: try again",
         ),
         storage::Failure::Busy => (
             StatusCode::SERVICE_UNAVAILABLE,
@@ -147,11 +147,11 @@ fn storage_failed(failure: &storage::Failure) -> Fault {
         ),
         lacks if lacks.lacks_descriptors() => (
             StatusCode::SERVICE_UNAVAILABLE,
-            "the registry has no file descriptors left now: try again",
+            "the registry has no file descriptors left: try again",
         ),
         storage::Failure::LogHeld => (
             StatusCode::INSUFFICIENT_STORAGE,
-            "nothing was stored: another program reads the registry's records.sqlite3 without an end, and the log of changes has become too large",
+            "nothing was stored: another program keeps reading the registry's records.sqlite3, and the log of changes has become too large",
         ),
         storage::Failure::Missing
         | storage::Failure::Lost { .. }
@@ -162,7 +162,7 @@ fn storage_failed(failure: &storage::Failure) -> Fault {
         ),
         storage::Failure::Stopped => (
             StatusCode::SERVICE_UNAVAILABLE,
-            "the registry's storage takes no changes until it is restarted",
+            "the registry's storage accepts no changes until the registry is restarted",
         ),
     };
     let fault = Fault::new(status, None, message).log(failure);
@@ -176,7 +176,7 @@ fn storage_failed(failure: &storage::Failure) -> Fault {
 impl From<Exhausted> for Fault {
     fn from(exhausted: Exhausted) -> Self {
         let message =
-            "the registry has no memory for this request now, since too many are under way: try again";
+            "the registry has no memory for this request now, because too many are in progress: try again";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, None, message)
             .log(exhausted)
             .header(RETRY_AFTER, RETRY_SECONDS)

@@ -1,4 +1,4 @@
-//! Requests that are wrong in themselves, whoever sends them.
+//! Requests that are wrong for any caller.
 
 use super::Fault;
 use crate::http::authority::InvalidHost;
@@ -16,7 +16,7 @@ impl Fault {
             .downcast_ref::<String>()
             .map(String::as_str)
             .or_else(|| panic.downcast_ref::<&str>().copied());
-        let message = "the registry failed, which is a bug: its log has the reason";
+        let message = "the registry failed. This is a bug, and the registry's log has the reason";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, None, message)
             .log(format_args!("a panic: {}", text.unwrap_or("without a text")))
     }
@@ -34,8 +34,8 @@ impl Fault {
         )
     }
 
-    /// A bad path. `writes` tells a push of a malformed reference (400) from asking for what cannot be there
-    /// (404).
+    /// A bad path. With `writes`, a malformed reference is a bad push (400); without, it names nothing that
+    /// could exist (404).
     pub(in crate::http) fn path(invalid: InvalidPath, writes: bool) -> Self {
         match invalid {
             InvalidPath::Unknown => Self::not_found(),
@@ -75,7 +75,7 @@ impl Fault {
         Self::new(
             StatusCode::BAD_REQUEST,
             ErrorCode::Unsupported,
-            "`n` is how many entries to list: a number, 0 or more",
+            "`n` must be a number, 0 or more: it is how many entries to list",
         )
     }
 
@@ -90,7 +90,7 @@ impl Fault {
 
     /// RFC 9112, 6.1.
     pub(in crate::http) fn transfer_coding() -> Self {
-        let message = "the only Transfer-Encoding that is understood is `chunked`: send the body as it is";
+        let message = "the only supported Transfer-Encoding is `chunked`: send the body without any other";
         Self::new(StatusCode::NOT_IMPLEMENTED, ErrorCode::Unsupported, message)
     }
 }

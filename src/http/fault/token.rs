@@ -14,7 +14,7 @@ impl Fault {
         }
     }
 
-    /// The same for a client's own credential: one that cannot be checked now is not a bad one.
+    /// Marks the client's own credential as bad. One that cannot be checked now is not bad.
     pub(in crate::http) fn bad_client(self) -> Self {
         if self.status == StatusCode::UNAUTHORIZED {
             self.oauth("invalid_client")
@@ -23,7 +23,7 @@ impl Fault {
         }
     }
 
-    /// Said in their words too.
+    /// Adds the error code of RFC 6749, 5.2, if there is none yet.
     pub(in crate::http) fn for_token_clients(self) -> Self {
         let error = self.oauth.unwrap_or(match self.status {
             StatusCode::UNAUTHORIZED => "invalid_grant",
@@ -36,7 +36,7 @@ impl Fault {
 
     pub(in crate::http) fn other_service(ours: &str) -> Self {
         let message = format!(
-            "tokens are issued for the service {ours} only: leave `service` out, or take it from the challenge"
+            "tokens are issued only for the service {ours}: leave `service` out, or copy it from the challenge"
         );
         Self::new(StatusCode::BAD_REQUEST, ErrorCode::Unsupported, message)
     }

@@ -1,6 +1,5 @@
-//! `/v2/`: where clients find out that this is a registry, and whether they need a credential. 401 for the
-//! anonymous even where they may pull, since clients that were answered 200 never present the credential that
-//! they have.
+//! `/v2/`: shows clients that this is a registry, and whether they need a credential. An anonymous caller
+//! gets a 401 even if it may pull, since clients that get a 200 never present their credential.
 
 use super::{Call, Reply};
 use crate::http::fault::Fault;

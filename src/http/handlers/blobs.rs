@@ -82,7 +82,7 @@ async fn pull(call: &Call, repository: &RepositoryName, digest: &Digest) -> Resu
     }
 }
 
-/// `Range` counts for a GET only, and not if the client's part is of something else (RFC 9110, 13.1.5).
+/// `Range` applies only to a GET, and only if `If-Range` names this content (RFC 9110, 13.1.5).
 fn range(call: &Call, etag: &str, size: u64) -> RangeRequest {
     let other = call.header(IF_RANGE).is_some_and(|validator| validator != etag);
     if call.parts.method == Method::HEAD || other {

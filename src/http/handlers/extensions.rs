@@ -1,5 +1,5 @@
-//! `/v2/_oci/ext/discover`: which extensions of the specification there are here. Each entry must have the
-//! address of its documentation; `_wharfinger` is left out as long as that has none.
+//! `/v2/_oci/ext/discover`: the extensions of the specification that the registry supports. Each entry must
+//! have the address of its documentation, so `_wharfinger` is left out until it has one.
 //!
 //! <https://github.com/opencontainers/distribution-spec/blob/main/extensions/_oci.md>
 

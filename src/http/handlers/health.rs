@@ -1,5 +1,5 @@
-//! `/livez`, `/readyz` and `/startupz` for orchestrators. None asks for a credential, and none looks beyond
-//! this process and its storage: a registry that is restarted because an issuer is down helps nobody.
+//! `/livez`, `/readyz` and `/startupz` for orchestrators. They need no credential and check only this process
+//! and its storage: a registry that is restarted because an issuer is down helps nobody.
 
 use crate::http::Readiness;
 use axum::body::Body;

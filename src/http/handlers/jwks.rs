@@ -1,4 +1,5 @@
-//! `/v2/_wharfinger/jwks`: the public keys of our own tokens (RFC 7517), for whoever is sent one.
+//! `/v2/_wharfinger/jwks`: the public keys of the registry's own tokens (RFC 7517), for services that verify
+//! them.
 
 use super::{Call, Reply};
 use crate::http::fault::Fault;
@@ -7,7 +8,7 @@ use http::StatusCode;
 use http::header::CACHE_CONTROL;
 
 pub(in crate::http) fn answer(call: &Call) -> Result<Response, Fault> {
-    // Shorter than a new key is published before it signs.
+    // A new key is published for longer than this before it signs.
     Ok(Reply::new(StatusCode::OK)
         .header(CACHE_CONTROL, "public, max-age=300")
         .json(&call.app.tokens.keys().published()))

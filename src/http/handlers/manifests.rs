@@ -86,7 +86,7 @@ async fn push(
     let (bytes, _held) = collect(call, body).await?;
     let registry = &call.app.registry;
     if let Reference::Digest(digest) = reference {
-        registry.check_tags(&permit, &tags, digest).await?; // none is put if one is refused
+        registry.check_tags(&permit, &tags, digest).await?; // one rejected tag rejects the push
     }
     let pushed = registry
         .put_manifest_if(
@@ -113,7 +113,7 @@ async fn push(
     Ok(reply.empty())
 }
 
-/// Where manifests may lack what they refer to, whoever pushes one should know that it does.
+/// The warning for a client whose manifest was accepted although content that it refers to is missing.
 fn missing(digests: &[Digest]) -> Option<String> {
     const NAMED: usize = 10;
     let names: Vec<&str> = digests.iter().take(NAMED).map(Digest::as_str).collect();
@@ -121,7 +121,7 @@ fn missing(digests: &[Digest]) -> Option<String> {
     let count = digests.len();
     (count > 0).then(|| {
         format!(
-            "accepted without {count} of the blobs and manifests that it refers to: {}{more}",
+            "accepted, but {count} of the blobs and manifests that it refers to are missing: {}{more}",
             names.join(", ")
         )
     })
@@ -142,12 +142,12 @@ fn tags(call: &Call, reference: &Reference) -> Result<Vec<Tag>, Fault> {
     }
 }
 
-/// How much of a body that is too long is read, so that a client that is still sending gets to hear why it is
-/// refused.
+/// How much of a body that is too long is read. A client that is still sending then gets to see why the
+/// registry rejects it.
 const DRAINED: usize = 4 * MANIFEST_BYTES;
 
-/// The whole body, if it is no longer than a manifest may be, and the memory for it. All of that is taken
-/// before anything is read, since bodies that are read halfway and wait for more would wait for each other.
+/// Reads the whole body, if a manifest may be that long, and returns it with its memory. All the memory is
+/// reserved before the first read: half-read bodies that wait for memory would wait for each other.
 async fn collect(call: &Call, mut body: Body) -> Result<(Bytes, Held), Fault> {
     let announced = call.content_length();
     if announced.is_some_and(|length| length > DRAINED as u64) {

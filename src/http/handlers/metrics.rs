@@ -1,5 +1,5 @@
-//! `/metrics`: on a listener of its own for whoever reaches it, on the registry's own address for those whom
-//! policy names.
+//! `/metrics`. On the registry's own address policy decides who may read it. The separate listener for health
+//! and metrics serves it to everybody.
 
 use super::Call;
 use crate::access;

@@ -21,7 +21,7 @@ use super::call::{Call, Unidentified};
 use crate::registry::BodyError;
 use reply::{CONTENT_DIGEST, OCI_FILTERS_APPLIED, OCI_NAMESPACE, OCI_SUBJECT, OCI_TAG, Reply, UPLOAD_UUID};
 
-/// Why a request's body ended early.
+/// The reason why a request's body ended early.
 fn broken_off(error: axum::Error) -> BodyError {
     let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
     if causes.into_iter().any(|cause| cause.is::<Stalled>()) {

@@ -1,5 +1,5 @@
-//! `/v2/<name>/referrers/<digest>` (distribution-spec, Listing Referrers): an index of what has the manifest
-//! as its subject. An empty one for what does not exist.
+//! `/v2/<name>/referrers/<digest>` (distribution-spec, Listing Referrers): an index of the manifests that
+//! have this one as their subject. It is empty if there are none.
 
 use super::{Call, OCI_FILTERS_APPLIED, Reply};
 use crate::http::fault::Fault;

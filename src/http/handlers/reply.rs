@@ -23,7 +23,7 @@ impl Reply {
         Self(response)
     }
 
-    /// A value that cannot stand in a header is left out.
+    /// Adds a header, unless the value cannot stand in one.
     pub(super) fn header(mut self, name: HeaderName, value: impl AsRef<str>) -> Self {
         if let Ok(value) = HeaderValue::from_str(value.as_ref()) {
             self.0.headers_mut().append(name, value);
@@ -43,13 +43,13 @@ impl Reply {
         self.0
     }
 
-    /// No charset: strict clients compare the whole value.
+    /// The content type has no charset, since strict clients compare the whole value.
     pub(super) fn json(self, value: &serde_json::Value) -> Response {
         self.header(CONTENT_TYPE, "application/json")
             .body(value.to_string())
     }
 
-    /// For the people behind the client.
+    /// Adds a warning that clients show to their users.
     pub(super) fn warning(mut self, text: Option<String>) -> Self {
         if let Some(value) = text.as_deref().and_then(warning::value) {
             self.0.headers_mut().append(WARNING, value);

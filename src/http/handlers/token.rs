@@ -1,6 +1,6 @@
-//! `/v2/token`: the token service's door. What is asked by GET with the request's own credential, or by POST
-//! with a form, is answered with a token of our own, or by an error in both vocabularies that clients know:
-//! never 403 or 415, on which some of them give up.
+//! `/v2/token`: the token endpoint. A client sends its credential with a GET, or in a form with a POST, and
+//! gets one of the registry's own tokens. An error has the codes of both vocabularies that clients know. It
+//! is never a 403 or a 415, since some clients give up on those.
 //!
 //! <https://distribution.github.io/distribution/spec/auth/token/>,
 //! <https://distribution.github.io/distribution/spec/auth/oauth/>, RFC 6749 5, RFC 8693 2.2.
@@ -29,7 +29,7 @@ use serde_json::{Value, json};
 struct Request {
     identity: Identity,
     asked: Asked,
-    /// The credential itself, if it is a token of somebody else's.
+    /// The credential itself, if another issuer signed it.
     credential: Option<Secret>,
     exchange: bool,
 }
@@ -84,7 +84,7 @@ async fn by_post(request: Unidentified<'_>, body: Body) -> Result<Request, Fault
         parts,
         caller,
     } = request;
-    // The form may be long in coming, and says who sends it only once it is there.
+    // The form may take long to arrive, and identifies the caller only then.
     caller.sends_form(app).await?;
     let (form, _held) = form(app, parts, body).await?;
     let GrantRequest {
@@ -138,11 +138,11 @@ fn issue(app: &App, live: &Live, request: &Request) -> Result<Response, Fault> {
         credential,
     ) {
         (Ok(issued), _) => issued,
-        // It is as good as ours would be, but for the scope.
+        // The credential can do what the token could, and is not limited to a scope.
         (Err(why @ NotIssued::TooLarge { .. }), Some(credential)) if identity.session().is_none() => {
             tracing::warn!(
                 identity = identity.username(),
-                "the credential is handed back as it is: {why}"
+                "returned the caller's own credential instead of a new token: {why}"
             );
             let expires_in = identity.valid_until().since(now);
             Issued {
@@ -162,7 +162,7 @@ fn issue(app: &App, live: &Live, request: &Request) -> Result<Response, Fault> {
         expires_in,
         id,
     } = issued;
-    // No `issued_at`: clients then use their own clock, which is the one that they compare with.
+    // Without `issued_at` clients count from their own clock, which they also compare with.
     let told = json!({
         "token": token.expose(),
         "access_token": token.expose(),
@@ -208,7 +208,7 @@ fn refused(failure: Failure, caller: &mut Caller) -> Fault {
     failure.into()
 }
 
-/// Tokens are for this service only.
+/// Rejects a request for another service.
 fn check_service(live: &Live, service: Option<&str>) -> Result<(), Fault> {
     match service.filter(|service| !service.is_empty() && *service != live.terms.service) {
         Some(_) => Err(Fault::other_service(&live.terms.service)),
@@ -227,9 +227,9 @@ fn is_here(target: &str, live: &Live, origin: &Origin) -> bool {
     target == live.terms.service || below(&origin.to_string()) || below(origin.authority())
 }
 
-/// Reads the body as a form, whatever its content type says; anything else has no grant type. Also returns
-/// the memory for it, which is taken before anything is read. Only its content says whose it is, so it counts
-/// for the address that it comes from.
+/// Reads the body as a form, whatever its content type is. Another body simply has no grant type. Also
+/// returns the memory for the form, which is reserved before the first read. Only the form identifies the
+/// caller, so the memory counts for the client's address.
 async fn form(app: &App, parts: &Parts, mut body: Body) -> Result<(Vec<(String, String)>, Held), Fault> {
     let announced = parts
         .headers

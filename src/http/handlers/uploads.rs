@@ -14,7 +14,7 @@ use http::header::{CONTENT_RANGE, LOCATION, RANGE};
 use http::{Method, StatusCode};
 use http_body::Body as _;
 
-/// Begins an upload, takes a blob in one go, or mounts one that is there.
+/// Starts an upload, stores a blob from a single request, or mounts an existing one.
 pub(in crate::http) async fn begin(
     call: &Call,
     repository: &RepositoryName,
@@ -41,8 +41,8 @@ pub(in crate::http) async fn begin(
     Ok(progress(StatusCode::ACCEPTED, repository, &upload))
 }
 
-/// For whom an upload counts: the anonymous of one address count together, and those of a proxy that names no
-/// client.
+/// The owner under which the bound on open uploads counts this one. All anonymous callers of one address
+/// share a count, and so do those behind a proxy that names no client.
 fn counted_as(call: &Call) -> String {
     match source(&call.parts) {
         _ if !call.identity.is_anonymous() => call.identity.principal().to_string(),
@@ -51,7 +51,7 @@ fn counted_as(call: &Call) -> String {
     }
 }
 
-/// Status, more bytes, the end.
+/// Reports an upload, appends to it, finishes it, or cancels it.
 pub(in crate::http) async fn answer(
     call: &Call,
     repository: &RepositoryName,
@@ -108,8 +108,8 @@ fn pusher(call: &Call, permit: Permit<Create>) -> Pusher {
     Pusher { permit, readable }
 }
 
-/// The blob that was asked to be mounted, if it could be. A source that the caller may not read is like one
-/// that has no such blob.
+/// The requested blob, if it could be mounted. A source repository that the caller may not read is treated as
+/// one without this blob.
 async fn mount(call: &Call, permit: &Permit<Create>) -> Result<Option<Digest>, Fault> {
     let from = call.query.named("from")?;
     let Some(digest) = call
@@ -141,7 +141,7 @@ fn content_range(call: &Call) -> Result<Option<ContentRange>, Fault> {
         .transpose()?)
 }
 
-/// The announced length of a blob that comes in one go, as the range that it is.
+/// The range of a blob that comes in a single request, taken from its length.
 fn whole(call: &Call) -> Result<Option<ContentRange>, Fault> {
     if let Some(range) = content_range(call)? {
         return Ok(Some(range));
@@ -153,7 +153,7 @@ fn whole(call: &Call) -> Result<Option<ContentRange>, Fault> {
     }))
 }
 
-/// The body, once there is memory for its beginning. One without content needs none.
+/// The body, once there is memory for its start. An empty body needs none.
 async fn stream(call: &Call, body: Body) -> Result<registry::Body, Fault> {
     let memory = call.memory();
     let first = if body.is_end_stream() {

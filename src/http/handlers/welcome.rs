@@ -1,5 +1,5 @@
-//! `/`: what a person finds here who opens the registry in a browser. Nobody is identified for it, and it
-//! says nothing that `/v2/` does not.
+//! `/`: the page for people who open the registry in a browser. It identifies no caller, and tells nothing
+//! that `/v2/` does not.
 
 use super::{Reply, Unidentified};
 use crate::http::fault::Fault;
@@ -44,7 +44,7 @@ pub(in crate::http) fn answer(request: &Unidentified<'_>) -> Result<Response, Fa
         .body(page.replace("HOST", &host)))
 }
 
-/// A host has none of these characters; `http.externalURL` may.
+/// A host cannot have these characters, but `http.externalURL` can.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")

@@ -1,7 +1,7 @@
-//! `/v2/_wharfinger/whoami`: who the caller is to this registry, and with `?repository=` what it may do there
-//! and which rule says so. Callers learn of themselves alone, and of a pattern only where it grants them
-//! something: a pattern may name a secret project. No repository's name begins with `_`, so the path cannot
-//! be one's.
+//! `/v2/_wharfinger/whoami`: the caller's identity and, with `?repository=`, what the caller may do there and
+//! by which rule. Callers see only themselves. They see a pattern only if it grants them something, since a
+//! pattern may name a secret project. No repository's name begins with `_`, so the path cannot be a
+//! repository's.
 
 use super::{Call, Reply};
 use crate::access::{self, Action, Explanation};

@@ -22,10 +22,10 @@ use axum::response::Response;
 use row::Needs;
 pub(super) use row::Row;
 
-// A fixed path is a text. Segments in brackets are the end of a path under `/v2/<repository>/`; each name
+// A fixed path is a string. Segments in brackets are the end of a path under `/v2/<repository>/`. Each name
 // among them is parsed as its type. Rows are tried from top to bottom.
 table::routes! {
-    /// The questions of an orchestrator. The registry answers them at once and identifies nobody.
+    /// An orchestrator's probes. The registry answers them at once and identifies no caller.
     enum Probe(ready: &Readiness) -> Response {
         Live at "/livez", "GET, HEAD", "health", Nothing => health::live();
         Ready at "/readyz", "GET, HEAD", "health", Nothing => health::ready(ready);
@@ -45,7 +45,7 @@ table::routes! {
         Manifest(repository, reference: Reference) at ["manifests", reference],
             "GET, HEAD, PUT, DELETE", "manifest", Repository
             => manifests::answer(call, repository, reference, body).await;
-        // Uploads begin here. This row stands before `Blob`, whose digest would match `uploads`.
+        // Uploads start here. This row is before `Blob`, whose digest would match `uploads`.
         Uploads(repository) at ["blobs", "uploads"], "POST", "upload", Push
             => uploads::begin(call, repository, body).await;
         Blob(repository, digest: Digest) at ["blobs", digest], "GET, HEAD, DELETE", "blob", Repository
@@ -67,7 +67,7 @@ table::routes! {
     }
 }
 
-/// The route's name in the metrics. There are few names, whatever strangers ask for.
+/// The route's name in the metrics. There are few names, whatever paths strangers request.
 pub(super) fn class(route: &Result<Route, InvalidPath>) -> &'static str {
     route.as_ref().map_or("none", |route| route.row().class)
 }

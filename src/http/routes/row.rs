@@ -56,8 +56,8 @@ impl Row<'_> {
         self.repository.map(|name| format!("repository:{name}:{actions}"))
     }
 
-    /// Whether the answer, or the request's body, can hold files or much memory for as long as its client
-    /// likes. A refusal cannot, and a client that is about to log in gets one first.
+    /// Whether the answer or the request's body can hold files or much memory for as long as the client
+    /// likes. A rejection cannot, and a client that is about to log in is rejected first.
     pub(in crate::http) fn holds(self, call: &Call) -> bool {
         match self.needs {
             Needs::Nothing => false,

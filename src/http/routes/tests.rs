@@ -106,7 +106,7 @@ fn d_24_names_may_have_the_components_that_paths_are_made_of() {
 }
 
 #[test]
-fn bad_names_are_seen_before_anybody_judges_them() {
+fn bad_names_are_rejected_before_policy_sees_them() {
     let grammar = Err(InvalidPath::Name(InvalidName::Grammar));
     for path in [
         "/v2/%41/manifests/v1",
@@ -128,7 +128,7 @@ fn bad_names_are_seen_before_anybody_judges_them() {
 }
 
 #[test]
-fn every_octet_is_decoded_once() {
+fn every_character_is_decoded_once() {
     let digest: Digest = format!("sha256:{}", "a".repeat(64)).parse().unwrap();
     let encoded = digest.as_str().replace(':', "%3a");
     let every: String = "/v2/a/tags/list"
@@ -170,7 +170,7 @@ fn every_octet_is_decoded_once() {
 }
 
 #[test]
-fn references_and_digests_are_nothing_else() {
+fn malformed_references_and_digests_are_rejected() {
     assert!(matches!(
         Route::parse("/v2/a/manifests/.x"),
         Err(InvalidPath::Reference(InvalidReference::Tag(_)))
@@ -194,7 +194,7 @@ fn references_and_digests_are_nothing_else() {
 }
 
 #[test]
-fn anything_else_is_unknown() {
+fn other_paths_are_unknown() {
     for path in [
         "",
         "*",

@@ -1,4 +1,4 @@
-//! Which request needs which action: every request with each action alone.
+//! The action that each request needs: every request is sent with each action alone.
 
 use super::*;
 use Action::{Create, Delete, Read, Update};
@@ -6,7 +6,7 @@ use Action::{Create, Delete, Read, Update};
 const REPOSITORY: &str = "some/app";
 const ACTOR: &str = "actor";
 
-/// A request, and the actions of which one is needed.
+/// A request, and the actions of which it needs one.
 struct Row {
     what: &'static str,
     method: Method,
@@ -15,7 +15,7 @@ struct Row {
     needs: &'static [Action],
 }
 
-/// A site with an image, and an upload that the actor has begun.
+/// A site with an image, and an upload that the actor has started.
 struct Prepared {
     site: Site,
     upload: String,
@@ -68,7 +68,7 @@ impl Prepared {
         }
     }
 
-    /// What the actor may do from now on in the repository, and where the mount comes from.
+    /// Sets what the actor may do in the repository and in the source of the mount.
     fn grant(&self, here: &[Action], source: &[Action]) {
         let rules = |actions: &[Action]| PatternRules {
             default: actions.to_vec(),
@@ -219,7 +219,7 @@ fn everything() -> PatternRules {
 }
 
 #[tokio::test]
-async fn each_request_needs_its_action_and_no_other() {
+async fn each_request_needs_exactly_its_action() {
     let rows = Prepared::new().await.rows().len();
     for granted in ALL {
         for index in 0..rows {
@@ -251,7 +251,7 @@ async fn each_request_needs_its_action_and_no_other() {
     }
 }
 
-/// The right to create is asked for where the blob goes, the right to read where it comes from.
+/// A mount needs the right to create at its target, and the right to read at its source.
 #[tokio::test]
 async fn a_mount_is_checked_at_both_ends() {
     let mount = format!(

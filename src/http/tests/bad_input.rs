@@ -1,10 +1,10 @@
-//! What strangers send.
+//! Bad requests from strangers.
 
 use super::*;
 use crate::http::Stalled;
 
 #[tokio::test]
-async fn bad_names_are_400_before_policy_is_asked() {
+async fn bad_names_are_400_before_policy_decides() {
     let site = Site::new();
     let long = "a".repeat(300);
     for name in [
@@ -33,7 +33,7 @@ async fn bad_names_are_400_before_policy_is_asked() {
     }
 }
 
-/// As the Azure SDKs write it. What policy judges is the decoded name.
+/// The Azure SDKs write names like this. Policy sees the decoded name.
 #[tokio::test]
 async fn a_name_that_is_percent_encoded_is_that_name() {
     let site = Site::new();
@@ -89,7 +89,7 @@ async fn a_name_that_is_percent_encoded_is_that_name() {
 }
 
 #[tokio::test]
-async fn a_coding_of_the_body_that_is_not_understood_is_501() {
+async fn an_unknown_transfer_coding_is_501() {
     let site = Site::new();
     let post = || ask(Method::POST, "/v2/open/a/blobs/uploads/");
     for coding in ["gzip, chunked", "identity", "chunked, chunked"] {
@@ -107,7 +107,7 @@ async fn a_coding_of_the_body_that_is_not_understood_is_501() {
 }
 
 #[tokio::test]
-async fn a_browser_finds_a_page_and_others_find_text() {
+async fn a_browser_gets_a_page_and_other_clients_get_text() {
     let site = Site::new();
     let html = ask(Method::GET, "/")
         .header("accept", "text/html,application/xhtml+xml")
@@ -158,9 +158,9 @@ async fn a_browser_finds_a_page_and_others_find_text() {
     );
 }
 
-/// regctl takes `0-0` for one byte, and then goes on with the second one again and again.
+/// regctl understands `0-0` as one byte, and then sends the second one again and again.
 #[tokio::test]
-async fn an_upload_without_bytes_says_that_it_has_none() {
+async fn an_empty_upload_reports_an_empty_range() {
     let site = Site::new();
     let begun = site
         .send(ask(Method::POST, "/v2/open/a/blobs/uploads/"), Body::empty())
@@ -245,7 +245,7 @@ async fn a_reference_is_a_tag_or_a_digest() {
 }
 
 #[tokio::test]
-async fn there_is_one_host() {
+async fn a_request_names_exactly_one_host() {
     let site = Site::new();
     let two = ask(Method::GET, "/v2/open/a/tags/list").header("host", "other.example");
     let answer = site.send(two, Body::empty()).await;
@@ -259,7 +259,7 @@ async fn there_is_one_host() {
 }
 
 #[tokio::test]
-async fn paths_and_methods_that_there_are_not() {
+async fn unknown_paths_are_404_and_unknown_methods_405() {
     let site = Site::new();
     for path in ["/v1/", "/v2/open/a", "/favicon.ico"] {
         assert_eq!(
@@ -315,7 +315,7 @@ async fn a_manifest_has_at_most_4_mib() {
 }
 
 #[tokio::test]
-async fn what_is_no_manifest_is_400_and_what_needs_more_says_what() {
+async fn an_invalid_manifest_is_400_and_missing_content_is_named() {
     let site = Site::new();
     let put = || ask(Method::PUT, "/v2/open/a/manifests/v1").header("content-type", IMAGE);
     for body in ["", "{", "{}", "[]"] {

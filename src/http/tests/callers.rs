@@ -1,4 +1,4 @@
-//! Who asks: challenges, refusals, the token endpoint, and what every answer has.
+//! Callers: challenges, rejections, the token endpoint, and the headers of every answer.
 
 use super::*;
 use crate::http::StorageStanding;
@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 const CHALLENGE: &str = r#"Bearer realm="https://r.example:5000/v2/token",service="r.example""#;
 
 #[tokio::test]
-async fn the_base_is_401_to_the_anonymous_and_200_to_anyone_identified() {
+async fn the_base_is_401_for_anonymous_and_200_for_identified_callers() {
     let site = Site::new();
     let answer = site.get("/v2/").await;
     assert_eq!(answer.error(), (401, "UNAUTHORIZED".into()));
@@ -20,7 +20,7 @@ async fn the_base_is_401_to_the_anonymous_and_200_to_anyone_identified() {
 }
 
 #[tokio::test]
-async fn every_answer_has_a_request_id_and_the_version_of_the_api() {
+async fn every_answer_has_a_request_id_and_the_api_version() {
     let site = Site::new();
     let mut ids = Vec::new();
     for path in ["/v2/", "/v2/open/a/tags/list", "/nothing", "/v2/A/tags/list"] {
@@ -38,7 +38,7 @@ async fn every_answer_has_a_request_id_and_the_version_of_the_api() {
 }
 
 #[tokio::test]
-async fn a_bad_credential_is_401_with_invalid_token_even_where_the_anonymous_may_pull() {
+async fn a_bad_credential_is_401_with_invalid_token_even_where_anonymous_callers_may_pull() {
     let site = Site::new();
     let path = "/v2/open/a/manifests/v1";
     let stranger = Signer::new(Algorithm::ES256, "k1");
@@ -80,7 +80,7 @@ async fn a_bad_credential_is_401_with_invalid_token_even_where_the_anonymous_may
 }
 
 #[tokio::test]
-async fn denied_is_403_without_a_challenge_or_401_with_one_to_the_anonymous() {
+async fn a_denial_is_403_without_a_challenge_and_401_with_one_for_anonymous_callers() {
     let site = Site::new();
     let answer = site.get_as("somebody", "/v2/team/a/tags/list").await;
     assert_eq!(answer.error(), (403, "DENIED".into()));
@@ -105,7 +105,7 @@ async fn denied_is_403_without_a_challenge_or_401_with_one_to_the_anonymous() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_checked_is_503_with_retry_after() {
+async fn a_credential_that_cannot_be_checked_is_503_with_retry_after() {
     let site = Site::new();
     site.keys.publish(
         jwks::KeySet::default(),
@@ -155,7 +155,7 @@ async fn the_catalogue_shows_what_the_caller_may_read() {
 }
 
 #[tokio::test]
-async fn the_catalogue_is_401_where_the_anonymous_have_nothing() {
+async fn the_catalogue_is_401_where_anonymous_callers_have_no_rights() {
     let site = Site::with(vec![(
         "**".into(),
         PatternRules {
@@ -215,7 +215,7 @@ async fn a_browsers_request_for_another_site_carries_no_ambient_credential() {
 }
 
 #[tokio::test]
-async fn health_asks_nobody_who_they_are() {
+async fn health_needs_no_credential() {
     let site = Site::new();
     for path in ["/livez", "/readyz", "/startupz"] {
         let answer = site

@@ -1,4 +1,4 @@
-//! Deleting manifests, as clients do it.
+//! Clients delete manifests.
 
 use super::*;
 
@@ -26,7 +26,7 @@ impl Site {
 }
 
 #[tokio::test]
-async fn a_policy_that_detects_collisions_refuses_to_delete_several_tags_by_digest() {
+async fn a_policy_that_detects_collisions_rejects_deleting_several_tags_by_digest() {
     use Action::{Create, Delete, DetectManifestCollision, Read};
     let rules = PatternRules {
         anonymous: vec![Read, Create, Delete, DetectManifestCollision],
@@ -103,7 +103,7 @@ async fn a_child_is_deleted_after_its_index() {
         assert_eq!(refused.header("allow"), "GET, HEAD, PUT");
         assert_eq!(site.get(&manifest(child)).await.status, StatusCode::OK);
     }
-    // A tag is not what the index needs.
+    // The index needs the manifest, but not its tag.
     assert_eq!(site.delete(&manifest("amd64")).await.status, StatusCode::ACCEPTED);
     assert_eq!(site.get(&manifest(&children[0])).await.status, StatusCode::OK);
     for reference in [&index, &children[0], &children[1]] {
@@ -139,7 +139,7 @@ async fn where_manifests_may_lack_what_they_list_a_child_is_deleted_before_its_i
             .status,
         StatusCode::OK
     );
-    // Whoever pushes the index again is told what it lacks.
+    // A second push of the index is answered with what it lacks.
     let request =
         ask(Method::PUT, &format!("/v2/open/sparse/a/manifests/{index}")).header("content-type", INDEX);
     let body = site

@@ -1,4 +1,4 @@
-//! What a manifest's descriptors say is compared with what the repository holds.
+//! The descriptors of a manifest are compared with the content of the repository.
 
 use super::*;
 
@@ -12,7 +12,7 @@ impl Site {
         self.send(request, manifest.to_string()).await
     }
 
-    /// The message of a 400.
+    /// The message of a 400 answer.
     async fn refused(&self, repository: &str, media_type: &str, manifest: &Value) -> String {
         let answer = self.put(repository, media_type, manifest).await;
         assert_eq!(
@@ -25,8 +25,8 @@ impl Site {
     }
 }
 
-/// An image whose layer is `layer`, an index of an image, and a referrer of that, each with a good descriptor
-/// at the place that is named.
+/// An image with the layer `layer`, an index of an image, and a referrer of that. Each has a good descriptor
+/// at the named place.
 async fn of_every_place(
     site: &Site,
     repository: &str,
@@ -55,7 +55,7 @@ async fn of_every_place(
 }
 
 #[tokio::test]
-async fn a_size_is_there_and_right_or_the_place_is_named() {
+async fn a_missing_or_wrong_size_is_rejected_with_its_place() {
     let site = Site::new();
     for (place, pointer, media_type, manifest) in of_every_place(&site, "open/a").await {
         assert_eq!(
@@ -107,7 +107,7 @@ async fn a_size_is_there_and_right_or_the_place_is_named() {
 }
 
 #[tokio::test]
-async fn a_sparse_repository_takes_another_size_and_an_unchecked_one_whatever_there_is() {
+async fn a_sparse_repository_accepts_another_size_and_an_unchecked_one_accepts_anything() {
     let site = Site::new();
     for (repository, differing, other) in [("open/sparse/a", 201, 400), ("open/unchecked/a", 201, 201)] {
         for (place, pointer, media_type, mut manifest) in of_every_place(&site, repository).await {
@@ -171,7 +171,7 @@ async fn data_is_compared_and_replaces_no_blob() {
 }
 
 #[tokio::test]
-async fn a_type_that_is_listed_has_no_more_bytes_than_a_media_type_may_have() {
+async fn a_listed_type_is_no_longer_than_a_media_type_may_be() {
     let site = Site::new();
     for repository in ["open/a", "open/sparse/a", "open/unchecked/a"] {
         let config = site.push_blob(repository, "{}").await;
@@ -193,7 +193,7 @@ async fn a_type_that_is_listed_has_no_more_bytes_than_a_media_type_may_have() {
 }
 
 #[tokio::test]
-async fn content_of_the_other_kind_is_not_called_missing() {
+async fn content_of_the_other_kind_is_not_reported_as_missing() {
     let site = Site::new();
     let pushed = site.push_image("open/a", "v1", json!({})).await;
     let manifest = pushed.header("docker-content-digest").to_owned();
@@ -217,7 +217,7 @@ async fn content_of_the_other_kind_is_not_called_missing() {
     );
 }
 
-/// As `buildctl build --export-cache type=registry,oci-mediatypes=true,image-manifest=false` pushes it.
+/// `buildctl build --export-cache type=registry,oci-mediatypes=true,image-manifest=false` pushes this.
 #[tokio::test]
 async fn a_cache_of_buildkit_is_an_index_of_blobs_and_protects_them() {
     let site = Site::new();
@@ -244,7 +244,7 @@ async fn a_cache_of_buildkit_is_an_index_of_blobs_and_protects_them() {
         site.put("open/b", INDEX, &cache).await.error(),
         (404, "MANIFEST_BLOB_UNKNOWN".into())
     );
-    // The type of a child does not decide what is there.
+    // The type of a child does not decide whether it exists.
     let manifest = site
         .push_image("open/a", "image", json!({}))
         .await
@@ -263,7 +263,7 @@ async fn a_cache_of_buildkit_is_an_index_of_blobs_and_protects_them() {
 }
 
 #[tokio::test]
-async fn a_manifest_of_another_type_is_told_which_are_accepted() {
+async fn a_manifest_of_another_type_is_rejected_with_the_accepted_types() {
     let site = Site::new();
     let artifact = "application/vnd.oci.artifact.manifest.v1+json";
     let manifest = json!({"mediaType": artifact, "artifactType": "a/b", "blobs": [{"mediaType": "a/b", "digest": sha256("x"), "size": 1}]});
@@ -277,7 +277,7 @@ async fn a_manifest_of_another_type_is_told_which_are_accepted() {
 }
 
 #[tokio::test]
-async fn hundreds_of_thousands_of_annotations_are_handed_on_as_they_are() {
+async fn hundreds_of_thousands_of_annotations_are_passed_on_unchanged() {
     let site = Site::new();
     let subject = sha256("subject");
     let annotations: serde_json::Map<String, Value> =

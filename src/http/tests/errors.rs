@@ -103,7 +103,7 @@ async fn each_missing_digest_is_an_error_of_its_own_and_the_answer_stays_small()
 }
 
 #[tokio::test]
-async fn refused_is_401_undecidable_503_and_the_details_are_for_the_log() {
+async fn rejected_is_401_undecidable_is_503_and_details_are_only_in_the_log() {
     let evidence = Evidence {
         issuer: Some("https://inner.example".into()),
         ..Evidence::default()
@@ -143,7 +143,7 @@ async fn refused_is_401_undecidable_503_and_the_details_are_for_the_log() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_certificate_by_itself_is_for_the_client_too() {
+async fn a_fault_of_the_certificate_itself_is_shown_to_the_client() {
     use crate::trust::x509::Rejected;
     let refused = |why: Rejected| {
         told(Failure::Refused(Refusal {
@@ -182,7 +182,7 @@ async fn a_denial_names_the_action_and_not_the_pattern() {
 }
 
 #[tokio::test]
-async fn a_refusal_tells_the_id_that_the_log_has_too() {
+async fn a_rejection_has_the_request_id_of_its_log_line() {
     let site = Site::new();
     let denied = site.get_as("somebody", "/v2/team/a/tags/list").await;
     let bad = site
@@ -205,7 +205,7 @@ async fn a_refusal_tells_the_id_that_the_log_has_too() {
 }
 
 #[tokio::test]
-async fn an_answer_repeats_little_of_what_a_client_sent() {
+async fn an_answer_repeats_only_a_little_of_the_request() {
     let site = Site::new();
     let request = ask(Method::PUT, "/v2/open/a/manifests/v1").header("content-type", "x".repeat(60_000));
     let refused = site.send(request, image(&sha256("{}")).to_string()).await;
@@ -229,7 +229,7 @@ async fn an_answer_repeats_little_of_what_a_client_sent() {
     assert!(refused.body.len() < MESSAGE_BYTES, "{}", refused.text());
 }
 
-/// A store of which every read is a bug.
+/// A store whose reads panic.
 struct Panics;
 
 impl RecordStore for Panics {
@@ -268,7 +268,7 @@ impl RecordStore for Panics {
 }
 
 #[tokio::test]
-async fn a_panic_is_500_with_a_body_and_not_the_end_of_the_connection() {
+async fn a_panic_is_500_with_a_body_and_keeps_the_connection() {
     let mut site = Site::new();
     let registry = Registry::new(Arc::new(Panics), Arc::new(Memory::new()));
     site.endpoint = Endpoint::new(App {

@@ -1,5 +1,5 @@
-//! A store on a disk that loses or changes bytes: what is read is never wrong without a word, and a push
-//! makes it whole.
+//! A store on a disk that loses or changes bytes. A read never returns wrong bytes silently, and a push
+//! repairs them.
 
 use super::*;
 use crate::storage::testing::{Failing, When};
@@ -7,24 +7,24 @@ use rustix::io::Errno;
 use std::fs;
 use std::path::PathBuf;
 
-/// Larger than what is received, compared and copied at once.
+/// This is larger than the pieces that are received, compared and copied.
 const SIZE: usize = 3 << 20;
 
-/// What a disk does to a file.
+/// The damage to a file.
 #[derive(Clone, Copy, Debug)]
 enum Harm {
-    /// The first byte is another one.
+    /// The first byte is changed.
     First,
-    /// The last byte is.
+    /// The last byte is changed.
     Last,
     Cut,
     Longer,
     Gone,
-    /// It is a link, which the registry does not follow, so it cannot be opened.
+    /// The file is a symbolic link, which the registry does not follow, so it cannot be opened.
     Link,
 }
 
-/// None comes after the one that leaves no file to be changed.
+/// `Link` is last, since it leaves no file to change.
 const HARMS: [Harm; 6] = [
     Harm::First,
     Harm::Last,
@@ -64,7 +64,7 @@ enum Way {
 const WAYS: [Way; 3] = [Way::AtOnce, Way::Put, Way::Chunks];
 
 impl Site {
-    /// The same whose files can be made to fail.
+    /// A site whose files can be made to fail.
     fn failing() -> (Self, Arc<Failing>) {
         let mut site = Self::new();
         let store = Arc::new(Memory::with_clock(site.app.clock.clone()));
@@ -96,7 +96,7 @@ impl Site {
                 .is_ok_and(|body| sha256(body.to_bytes()) == digest)
     }
 
-    /// The files with blobs' bytes.
+    /// The files with the bytes of blobs.
     fn files(&self) -> Vec<PathBuf> {
         let list = |folder: PathBuf| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
         list(self.folder.as_ref().unwrap().path().join("d"))
@@ -154,12 +154,12 @@ fn content(size: usize) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_push_of_the_same_digest_makes_damaged_bytes_whole() {
+async fn a_push_of_the_same_digest_repairs_damaged_bytes() {
     for size in [SIZE, 1] {
         let content = content(size);
         let digest = sha256(&content);
         for way in WAYS {
-            // In the repository that has the blob, and in another one.
+            // Push to the repository that has the blob, and to another one.
             for repository in ["open/a", "open/b"] {
                 let site = Site::on_disk();
                 for what in HARMS {
@@ -184,7 +184,8 @@ async fn a_push_of_the_same_digest_makes_damaged_bytes_whole() {
                     }
                     assert_eq!(site.head(repository, &digest).await, StatusCode::OK);
                     assert_ne!(site.files(), before, "the damaged bytes are not written over");
-                    // The next round damages the new bytes and the old ones, which wait for the collector.
+                    // The next round damages the new bytes, and the old ones, which the collector will
+                    // remove.
                     assert_eq!(
                         site.push("open/a", Way::AtOnce, &content, &digest).await,
                         StatusCode::CREATED
@@ -196,7 +197,7 @@ async fn a_push_of_the_same_digest_makes_damaged_bytes_whole() {
 }
 
 #[tokio::test]
-async fn a_push_of_what_is_whole_writes_nothing_that_stays() {
+async fn a_push_of_an_intact_blob_leaves_no_new_files() {
     let site = Site::on_disk();
     let content = content(SIZE);
     let digest = sha256(&content);
@@ -216,9 +217,9 @@ async fn a_push_of_what_is_whole_writes_nothing_that_stays() {
     }
 }
 
-/// Whoever may push must not be able to make good bytes suspect.
+/// A caller that may push must not be able to make good bytes suspect.
 #[tokio::test]
-async fn bytes_are_not_damaged_because_a_client_sends_others() {
+async fn a_push_with_other_bytes_does_not_mark_good_bytes_as_damaged() {
     let site = Site::on_disk();
     let content = content(SIZE);
     let digest = sha256(&content);
@@ -251,9 +252,9 @@ async fn bytes_are_not_damaged_because_a_client_sends_others() {
     }
 }
 
-/// A client that only reads is told so in words; one that pushes is told that the blob is not here.
+/// A client that only reads gets an error that says so. For one that pushes the blob does not exist.
 #[tokio::test]
-async fn bytes_that_are_not_all_there_are_not_served_and_not_called_here() {
+async fn incomplete_bytes_are_not_served_and_not_reported_as_present() {
     for what in [Harm::Cut, Harm::Longer, Harm::Gone, Harm::Link] {
         for range in [None, Some("bytes=0-9")] {
             let site = Site::on_disk();
@@ -292,9 +293,9 @@ async fn bytes_that_are_not_all_there_are_not_served_and_not_called_here() {
     }
 }
 
-/// The read marks the blob, so what comes later does not depend on what the disk says then.
+/// The read marks the blob, so later requests do not depend on the disk.
 #[tokio::test]
-async fn what_a_read_or_a_mount_found_is_remembered() {
+async fn damage_found_by_a_read_or_a_mount_is_remembered() {
     for by_mount in [false, true] {
         let site = Site::on_disk();
         let digest = site.push_blob("open/a", "layer").await;
@@ -332,9 +333,9 @@ async fn a_blob_is_deleted_without_its_bytes() {
     assert_eq!(site.get(&path).await.status, StatusCode::NOT_FOUND);
 }
 
-/// The disk says so with the answer under way, or before it.
+/// The disk fails before the answer or in the middle of it.
 #[tokio::test]
-async fn what_the_disk_cannot_read_is_not_called_here_and_is_healed_by_a_push() {
+async fn unreadable_bytes_are_not_reported_as_present_and_are_repaired_by_a_push() {
     for (when, why) in [
         (When::Read, Errno::IO),
         (When::Opened, Errno::IO),
@@ -365,9 +366,9 @@ async fn what_the_disk_cannot_read_is_not_called_here_and_is_healed_by_a_push() 
     }
 }
 
-/// A push that meets it is refused, since nobody knows whether the blob is here.
+/// A push that meets such a failure is rejected, since the registry cannot tell whether it has the blob.
 #[tokio::test]
-async fn what_passes_marks_nothing() {
+async fn temporary_failures_mark_no_blob() {
     for (times, when, why) in [
         (usize::MAX, When::Opened, Errno::MFILE),
         (usize::MAX, When::Opened, Errno::ACCESS),

@@ -1,4 +1,4 @@
-//! The memory for the bodies of requests, all together.
+//! The memory for the bodies of all requests together.
 
 use super::*;
 use crate::budget::{Held, Holder, LEAST, PIECE};
@@ -19,7 +19,7 @@ fn site() -> Site {
     site
 }
 
-/// A body that notes that it was read.
+/// A body that records whether it was read.
 fn watched(content: &'static str) -> (Arc<AtomicBool>, Body) {
     let read = Arc::new(AtomicBool::new(false));
     let reading = read.clone();
@@ -30,7 +30,7 @@ fn watched(content: &'static str) -> (Arc<AtomicBool>, Body) {
     (read, Body::from_stream(frames))
 }
 
-/// All memory that there is.
+/// All memory of the budget.
 fn take_all(site: &Site) -> Vec<Held> {
     let callers = (0..LEAST / PIECE).map(|n| Holder::Identified(n.to_string()));
     let forms = std::iter::repeat_n(Holder::Form(None), LEAST / PIECE);
@@ -74,7 +74,7 @@ fn silent(
     (0..count).map(one).collect()
 }
 
-/// How many of them were answered with 503. The others are given up.
+/// Counts the requests that were answered with 503, and drops the others.
 async fn refused(requests: Vec<JoinHandle<StatusCode>>) -> usize {
     requests.iter().for_each(JoinHandle::abort);
     join_all(requests)
@@ -205,7 +205,7 @@ fn largest() -> Builder {
 }
 
 #[tokio::test(start_paused = true)]
-async fn strangers_do_not_keep_an_identified_caller_from_pushing() {
+async fn anonymous_callers_do_not_keep_an_identified_caller_from_pushing() {
     let site = Arc::new(site());
     let config = site.push_blob("open/a", "{}").await;
     let strangers: Vec<_> = ["192.0.2.1", "192.0.2.2", "2001:db8::1"]
@@ -231,7 +231,7 @@ async fn strangers_do_not_keep_an_identified_caller_from_pushing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_address_keeps_no_other_from_pushing_and_from_logging_in_with_a_form() {
+async fn one_address_does_not_keep_others_from_pushing_or_logging_in_with_a_form() {
     let site = Arc::new(site());
     let config = site.push_blob("open/a", "{}").await;
     let form = || ask(Method::POST, "/v2/token").header("content-length", FORM_BYTES.to_string());
@@ -273,7 +273,7 @@ async fn one_address_keeps_no_other_from_pushing_and_from_logging_in_with_a_form
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_identity_with_slow_connections_keeps_no_other_from_pushing() {
+async fn one_identity_with_slow_connections_does_not_keep_others_from_pushing() {
     let site = Arc::new(site());
     let config = site.push_blob("open/a", "{}").await;
     let slow: Vec<_> = (0..16)
@@ -307,7 +307,7 @@ async fn one_identity_with_slow_connections_keeps_no_other_from_pushing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn large_manifests_that_clients_do_not_take_hold_no_more_than_the_budget() {
+async fn large_manifests_that_clients_do_not_receive_hold_no_more_than_the_budget() {
     const LARGE: usize = 3 << 20;
     let site = site();
     let pushed = site

@@ -58,14 +58,14 @@ const ISSUER: &str = "https://issuer.example";
 const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 const ALL: [Action; 4] = [Action::Read, Action::Create, Action::Update, Action::Delete];
 
-/// A registry with one OIDC issuer. `open/**` belongs to everybody, `public/**` may be read by everybody,
-/// `team/**` belongs to the subject `builder`, and `secret/**` to nobody.
+/// A registry with one OIDC issuer. Everybody has all rights to `open/**` and may read `public/**`. The
+/// subject `builder` has all rights to `team/**`, and nobody has any to `secret/**`.
 struct Site {
     app: App,
     endpoint: Endpoint,
     signer: Signer,
     keys: Arc<Slot<jwks::KeySet>>,
-    /// Where a store on disk lies.
+    /// The folder of a store on disk.
     folder: Option<TempDir>,
     hand: ManualClock,
 }
@@ -99,7 +99,7 @@ impl Site {
         ])
     }
 
-    /// The same on a local folder.
+    /// A registry with its store in a local folder.
     fn on_disk() -> Self {
         let mut site = Self::new();
         let folder = tempfile::tempdir().unwrap();
@@ -226,7 +226,7 @@ impl Site {
         .await
     }
 
-    /// In one go.
+    /// Pushes a blob in a single request.
     async fn push_blob(&self, repository: &str, content: &str) -> String {
         let digest = sha256(content);
         let answer = self
@@ -242,7 +242,7 @@ impl Site {
         digest
     }
 
-    /// The descriptor of a manifest that is there.
+    /// The descriptor of a manifest that exists.
     async fn described(&self, repository: &str, reference: &str) -> Value {
         let answer = self.get(&format!("/v2/{repository}/manifests/{reference}")).await;
         let media_type = answer.header("content-type");
@@ -263,7 +263,7 @@ impl Site {
     }
 }
 
-/// Manifests in `open/sparse/**` may lack what they refer to.
+/// Manifests in `open/sparse/**` may refer to missing content.
 fn registry(records: Arc<dyn RecordStore>, blobs: Arc<dyn BlobStore>) -> Registry {
     let sparse = Repositories::parse("open/sparse/**").unwrap();
     Registry::new(records, blobs).with(Settings {
@@ -303,12 +303,12 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap()
     }
 
-    /// `""` if it is not there.
+    /// The value of a header, or `""` without it.
     fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    /// Status and code of an error.
+    /// The status and the code of an error.
     fn error(&self) -> (u16, String) {
         assert_eq!(self.header("content-type"), "application/json");
         (

@@ -1,4 +1,4 @@
-//! Names and passwords: bounds by the address that a request comes from.
+//! Names and passwords, and the bounds by client address.
 
 use super::*;
 use crate::http::Network;
@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
-/// A site with the user `ann`, whose password is `one`, behind a proxy at 127.0.0.1. Wrong passwords are
+/// A site behind a proxy at 127.0.0.1, with the user `ann` and the password `one`. Wrong passwords are
 /// answered after a minute.
 fn site() -> Site {
     let site = Site::new();
@@ -35,7 +35,7 @@ fn with_password(request: Builder, password: &str, client: &str) -> Builder {
         .header("x-forwarded-for", client)
 }
 
-/// A request that is being judged, or waits for its late answer.
+/// A request whose password is being checked, or whose answer is delayed.
 async fn guess<'a>(site: &'a Site, password: &'a str, client: &'a str) -> BoxFuture<'a, Answer> {
     let request = with_password(ask(Method::GET, "/v2/"), password, client);
     let mut sent = site.send(request, Body::empty()).boxed();
@@ -47,7 +47,7 @@ async fn guess<'a>(site: &'a Site, password: &'a str, client: &'a str) -> BoxFut
 }
 
 #[tokio::test]
-async fn too_many_wrong_passwords_of_one_address_are_429_there_and_nowhere_else() {
+async fn too_many_wrong_passwords_from_one_address_are_429_only_there() {
     let site = site();
     let wrong: Vec<_> = (0..PASSWORDS_OF_NAME).map(|n| n.to_string()).collect();
     let mut waiting = Vec::new();
@@ -98,7 +98,7 @@ async fn too_many_wrong_passwords_of_one_address_are_429_there_and_nowhere_else(
 }
 
 #[tokio::test]
-async fn a_password_that_bcrypt_would_cut_is_refused() {
+async fn a_password_that_bcrypt_would_cut_is_rejected() {
     let answer = site()
         .send(
             with_password(ask(Method::GET, "/v2/"), &"x".repeat(73), "192.0.2.1"),

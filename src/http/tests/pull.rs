@@ -46,7 +46,7 @@ async fn a_manifest_comes_back_as_it_was_pushed() {
 }
 
 #[tokio::test]
-async fn whoever_may_push_is_told_that_a_blob_is_here_only_while_its_bytes_are() {
+async fn a_caller_that_may_push_sees_a_blob_only_while_its_bytes_exist() {
     let site = Site::on_disk();
     let content = "layer";
     let digest = sha256(content);
@@ -232,7 +232,7 @@ async fn referrers_of_nothing_are_an_empty_index() {
 }
 
 #[tokio::test]
-async fn deleting_answers_202_and_then_it_is_gone() {
+async fn a_deletion_is_202_and_the_content_is_then_unknown() {
     let site = Site::new();
     let digest = site
         .push_image("open/a", "v1", json!({}))

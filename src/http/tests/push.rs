@@ -1,4 +1,4 @@
-//! Pushing: uploads in every manner, mounts, manifests, tags.
+//! Pushing: all kinds of uploads, mounts, manifests and tags.
 
 use super::*;
 
@@ -130,7 +130,7 @@ async fn an_upload_can_announce_its_algorithm() {
 }
 
 #[tokio::test]
-async fn closing_wants_the_right_digest() {
+async fn finishing_an_upload_needs_the_right_digest() {
     let site = Site::new();
     for (query, code) in [
         ("", "DIGEST_INVALID"),
@@ -164,7 +164,7 @@ async fn closing_wants_the_right_digest() {
 }
 
 #[tokio::test]
-async fn d_18_an_upload_is_its_owners_who_may_cancel_it_with_create_alone() {
+async fn d_18_only_its_owner_can_use_an_upload_and_cancels_it_with_create_alone() {
     let create = PatternRules {
         default: vec![Action::Create],
         ..PatternRules::default()
@@ -327,7 +327,7 @@ async fn a_manifest_by_digest_can_bring_its_tags() {
 }
 
 #[tokio::test]
-async fn of_several_tags_none_is_put_if_one_is_refused() {
+async fn if_one_of_several_tags_is_rejected_none_is_set() {
     let rules = PatternRules {
         anonymous: vec![Action::Read, Action::Create],
         ..PatternRules::default()

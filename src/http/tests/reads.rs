@@ -1,6 +1,6 @@
-//! Reads never create anything: whatever GET and HEAD ask, and whoever asks, the store is byte for byte what
-//! it was. Only a HEAD by somebody who may push makes a blob's link or a manifest young, so that they may
-//! rely on the answer.
+//! Reads create nothing: after any GET or HEAD by any caller, the store is the same, byte for byte. The
+//! exception is a HEAD by a caller that may push. It renews a blob's link or a manifest, so that the caller
+//! can rely on the answer.
 
 use super::super::routes::{NAMES, Route};
 use super::*;
@@ -8,7 +8,7 @@ use rusqlite::{Connection as Database, OpenFlags};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// Everything below the folder but the records, which are read as such, with those values that are files.
+/// All files below the folder. Records are read from their database, with the values that are files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Snapshot {
     records: BTreeMap<String, (i64, Vec<u8>)>,
@@ -42,7 +42,7 @@ impl Snapshot {
         snapshot
     }
 
-    /// A value that was replaced is removed after the answer.
+    /// Replaced values are removed after the answer, so this waits for that.
     async fn once_values_are_removed(folder: &Path) -> Self {
         for _ in 0..1000 {
             let snapshot = Self::of(folder);
@@ -69,7 +69,7 @@ impl Snapshot {
         }
     }
 
-    /// With the record of this key as it is in `other`, which is the same but for its age.
+    /// The snapshot with one record from `other`. The two records may differ only in their age.
     fn but_for_the_age_of(mut self, key: &str, other: &Self) -> Self {
         let then = self.records.get(key).unwrap();
         let now = other.records.get(key).unwrap();
@@ -79,17 +79,17 @@ impl Snapshot {
     }
 }
 
-/// What a record says, without the line with the nonce.
+/// The text of a record without the line of the nonce.
 fn said(value: &[u8]) -> &[u8] {
     value.splitn(2, |byte| *byte == b'\n').nth(1).unwrap()
 }
 
-/// Someone who may push to `public/**`. `None` may read there.
+/// A caller that may push to `public/**`. Without a subject a caller may read there.
 const PUSHER: Option<&str> = Some("pusher");
 const R: &str = "public/a";
 
 impl Site {
-    /// With a token that lives for days.
+    /// Sends the request with a token that lives for days.
     async fn request(&self, caller: Option<&str>, request: Builder, body: impl Into<Body>) -> Answer {
         let request = match caller {
             Some(subject) => {
@@ -129,10 +129,10 @@ fn kind(path: &str) -> Option<&'static str> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_get_or_a_head_leaves_the_store_as_it_was() {
+async fn a_get_or_a_head_does_not_change_the_store() {
     let site = Site::on_disk();
     let folder = site.folder.as_ref().unwrap().path();
-    // One of everything: what leads to a manifest, one that is a file of its own, an upload, a blob whose
+    // The store has one of everything: links to a manifest, a manifest in a file, an upload, and a blob whose
     // bytes are lost.
     let config = site.give_blob("{}").await;
     let alone = site.give_blob("alone").await;
@@ -177,13 +177,13 @@ async fn a_get_or_a_head_leaves_the_store_as_it_was() {
     let record: Value = serde_json::from_slice(said(&record)).unwrap();
     let name = record["generation"].as_str().unwrap();
     std::fs::remove_file(folder.join("d").join(&name[..2]).join(name)).unwrap();
-    // The first read that finds the bytes gone marks the blob. That is the one write that a read makes, and
-    // the next read makes none.
+    // The first read that finds the bytes lost marks the blob. That is the only write by a read, and later
+    // reads make none.
     assert_eq!(
         site.get(&format!("/v2/{R}/blobs/{lost}")).await.status,
         StatusCode::INTERNAL_SERVER_ERROR
     );
-    // Long enough for links and manifests to be old, not so long that the upload is gone.
+    // After this time links and manifests are old, but the upload still exists.
     site.hand.advance(Duration::from_secs(13 * 3600));
 
     let begin = Snapshot::of(folder);
@@ -203,7 +203,7 @@ async fn a_get_or_a_head_leaves_the_store_as_it_was() {
         );
     }
     assert!(begin.records[&manifest_key(&large)].1.len() > 100_000);
-    // What a HEAD by who may push makes young.
+    // The records that a HEAD by a caller that may push renews.
     let mut kept: Vec<_> = [&alone, &config, &lost]
         .map(|digest| (format!("blobs/{digest}"), link_key(digest)))
         .into();
@@ -220,7 +220,7 @@ async fn a_get_or_a_head_leaves_the_store_as_it_was() {
     let missing = sha256("missing");
     let missing_512 = sha512("missing");
     let mut paths: Vec<(String, u16, u16)> = Vec::new();
-    // With the status of a GET by one who may push, and by others.
+    // Each path has the status of a GET by a caller that may push, and by others.
     let mut row = |path: &str, pusher: u16, others: u16| paths.push((path.to_owned(), pusher, others));
     for path in [
         "/",
@@ -313,7 +313,7 @@ async fn a_get_or_a_head_leaves_the_store_as_it_was() {
         }
     }
     assert_eq!(other_answers, [""; 0]);
-    // The exception is one that was made.
+    // The expected exceptions were renewed.
     let records = rusqlite::Connection::open(folder.join("records.sqlite3")).unwrap();
     for key in kept
         .iter()
@@ -327,7 +327,7 @@ async fn a_get_or_a_head_leaves_the_store_as_it_was() {
     }
 }
 
-/// The names of what is not as it was.
+/// The names of records and files that differ.
 fn changes<'a>(before: &'a Snapshot, after: &'a Snapshot) -> BTreeSet<&'a String> {
     let records = before
         .records

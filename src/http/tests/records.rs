@@ -1,5 +1,5 @@
-//! Records of a local store that are damaged: a push makes them whole, a deletion works, and nothing else
-//! fails for them.
+//! Damaged records of a local store. A push repairs them, a deletion works, and nothing else fails because of
+//! them.
 
 use super::*;
 use rusqlite::Connection;
@@ -14,7 +14,7 @@ impl Site {
         self.folder.as_ref().unwrap().path().to_owned()
     }
 
-    /// Opens the store again after `damage` was done to its folder.
+    /// Runs `damage` on the folder and opens the store again.
     fn reopen(&mut self, damage: impl FnOnce(&PathBuf)) {
         let memory = Arc::new(Memory::with_clock(self.app.clock.clone()));
         self.app.registry = registry(memory.clone(), memory);
@@ -29,7 +29,7 @@ impl Site {
         self.endpoint = Endpoint::new(self.app.clone());
     }
 
-    /// Damages the records whose keys are like this, of which there is one at least.
+    /// Damages the records whose keys match. There must be at least one.
     fn damage(&mut self, like: &str) {
         self.reopen(|store| {
             let db = Connection::open(store.join("records.sqlite3")).unwrap();
@@ -60,7 +60,7 @@ fn manifest(reference: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_push_of_an_image_makes_every_record_of_it_whole() {
+async fn a_push_of_an_image_repairs_all_its_records() {
     for like in [
         "r/%/m/%", "r/%/t/%", "r/%/k/%", "r/%/s/%", "b/%", "l/%", "c/%", "%",
     ] {
@@ -165,9 +165,9 @@ async fn a_refused_push_of_a_damaged_manifest_keeps_its_tags() {
     assert_eq!(site.status(Method::GET, &manifest("v1")).await, 200);
 }
 
-/// The manifest is another one, and the blob no manifest needs.
+/// No manifest needs the blob, but the unreadable one might.
 #[tokio::test]
-async fn an_unreadable_manifest_stops_the_deletion_of_blobs_and_nothing_else() {
+async fn an_unreadable_manifest_stops_only_the_deletion_of_blobs() {
     let mut site = Site::on_disk();
     let bad = site
         .push_image(R, "bad", json!({"n": 1}))
@@ -217,7 +217,7 @@ async fn an_unreadable_manifest_stops_the_deletion_of_blobs_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn an_unreadable_referrer_hides_no_other_and_a_warning_says_so() {
+async fn an_unreadable_referrer_is_left_out_with_a_warning() {
     let mut site = Site::on_disk();
     let subject = json!({"mediaType": IMAGE, "digest": sha256("subject"), "size": 2});
     let mut referrers = Vec::new();
@@ -252,7 +252,7 @@ async fn an_unreadable_referrer_hides_no_other_and_a_warning_says_so() {
 }
 
 #[tokio::test]
-async fn damaged_tags_and_links_are_deleted() {
+async fn damaged_tags_and_links_can_be_deleted() {
     let mut site = Site::on_disk();
     site.push_image(R, "v1", json!({})).await;
     let blob = format!("/v2/{R}/blobs/{}", site.push_blob(R, "layer").await);
@@ -276,7 +276,7 @@ async fn damaged_tags_and_links_are_deleted() {
     }
 }
 
-/// Another version may know what this one does not.
+/// A later version may know more than this one.
 #[tokio::test]
 async fn a_record_of_a_later_version_is_not_replaced() {
     let mut site = Site::on_disk();
@@ -309,7 +309,7 @@ async fn a_record_of_a_later_version_is_not_replaced() {
 }
 
 #[tokio::test]
-async fn an_upload_that_cannot_be_read_is_over() {
+async fn an_unreadable_upload_is_unknown() {
     let mut site = Site::on_disk();
     let begun = site
         .send(

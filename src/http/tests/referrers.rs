@@ -1,4 +1,4 @@
-//! A page of referrers takes a bounded amount of work, whatever they are and whatever the filter wants.
+//! A page of referrers takes a bounded amount of work, for any referrers and any filter.
 
 use super::*;
 use std::collections::BTreeSet;
@@ -45,7 +45,7 @@ async fn pages(site: &Site, subject: &str, query: &str) -> Vec<Vec<String>> {
 }
 
 #[tokio::test]
-async fn a_filter_that_wants_none_of_many_large_referrers_has_short_pages_and_an_end() {
+async fn a_filter_that_matches_none_of_many_large_referrers_has_a_few_empty_pages() {
     let site = Site::new();
     let subject = sha256("subject");
     let mut others = BTreeSet::new();
@@ -63,7 +63,7 @@ async fn a_filter_that_wants_none_of_many_large_referrers_has_short_pages_and_an
         wanted.insert(refer(&site, &subject, "a/wanted", format!("{number}")).await);
     }
     let none = pages(&site, &subject, "?artifactType=a/none").await;
-    // Each record has the annotations twice, as they came and as they are listed, and a page has 32 MiB of
+    // Each record has the annotations twice, in the manifest and for the listing. A page reads 32 MiB of
     // records.
     assert_eq!(
         none,

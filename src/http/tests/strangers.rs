@@ -1,9 +1,9 @@
-//! How many requests of callers who have not logged in are answered at once, by client.
+//! The bound on concurrent requests of callers who have not logged in, by client.
 
 use super::*;
 use crate::http::{Network, Standing, StrangerBounds};
 
-/// A site behind a proxy at 10.0.0.1, where an address may have one such request in flight.
+/// A site behind a proxy at 10.0.0.1. Each address may have one such request in flight.
 fn site() -> Site {
     let mut site = Site::new();
     let mut live = Live::clone(&site.app.live.load());
@@ -37,7 +37,7 @@ impl Site {
         Answer::read(self.endpoint.clone().call(request).await.unwrap()).await
     }
 
-    /// The same through the proxy.
+    /// Sends a request through the proxy.
     async fn proxied(&self, active: &ActiveRequest, client: &str, request: Builder) -> Answer {
         self.ask_as(active, "10.0.0.1", request.header("x-forwarded-for", client), "")
             .await
@@ -59,7 +59,7 @@ async fn requests_in_flight_are_bounded_by_the_client_that_a_proxy_names() {
         site.proxied(&first, "2001:db8::1", tags()).await.status,
         StatusCode::OK
     );
-    // It is in flight as long as the server keeps its caller.
+    // The request is in flight as long as the server keeps its `ActiveRequest`.
     let refused = site.proxied(&request(), "2001:db8::2", tags()).await;
     assert_eq!(refused.error(), (429, "TOOMANYREQUESTS".into()));
     assert!(!refused.header("retry-after").is_empty());
@@ -102,9 +102,9 @@ async fn requests_in_flight_are_bounded_by_the_client_that_a_proxy_names() {
     );
 }
 
-/// What a client gets that will log in, while its address has as many requests in flight as it may.
+/// A client that is about to log in gets these answers although its address has no free seat.
 #[tokio::test(start_paused = true)]
-async fn what_holds_nothing_needs_no_seat() {
+async fn an_answer_that_holds_nothing_needs_no_seat() {
     let site = site();
     site.push_image("open/app", "v1", json!({})).await;
     let remote = "203.0.113.7";
@@ -146,9 +146,9 @@ async fn what_holds_nothing_needs_no_seat() {
     assert_eq!(ask_once(form(), "grant_type=none").await, (429, false));
 }
 
-/// The networks change by a reload, while connections are open.
+/// A reload changes the trusted proxies while connections are open.
 #[tokio::test(start_paused = true)]
-async fn what_a_connection_vouches_for_depends_on_who_is_a_proxy_now() {
+async fn a_connection_identifies_its_requests_unless_it_is_a_proxys_now() {
     let site = site();
     site.push_image("open/app", "v1", json!({})).await;
     let connection = Standing::default();
@@ -206,7 +206,7 @@ fn a_connection_is_counted_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_direct_connection_is_bounded_until_it_has_identified_someone() {
+async fn a_direct_connection_is_bounded_until_its_caller_is_identified() {
     let site = site();
     site.push_image("open/app", "v1", json!({})).await;
     let remote = "203.0.113.7";
@@ -247,7 +247,7 @@ async fn a_direct_connection_is_bounded_until_it_has_identified_someone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_login_at_the_token_endpoint_identifies_too() {
+async fn a_login_at_the_token_endpoint_identifies_the_connection() {
     let site = site();
     let connection = Standing::default();
     let login = bearer(

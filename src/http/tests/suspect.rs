@@ -1,9 +1,8 @@
-//! A blob whose bytes were found to be damaged.
+//! A blob with damaged bytes.
 
 use super::*;
 
-/// Says of the blob that its bytes are damaged, as whoever reads bytes to find damage does. The name of its
-/// bytes.
+/// Marks the blob's bytes as damaged, as a check of the store does. Returns the name of the bytes.
 async fn suspect(store: &Memory, digest: &str) -> String {
     let key = digest.replacen("sha256:", &format!("b/sha256/{}/", &digest[7..9]), 1);
     let record = store.get(&key).await.unwrap().unwrap();
@@ -43,7 +42,7 @@ async fn damage(store: &Memory, name: &str) {
 }
 
 #[tokio::test]
-async fn a_damaged_blob_is_not_here_for_who_may_push_and_is_replaced_by_their_push() {
+async fn a_damaged_blob_is_missing_for_callers_that_may_push_and_their_push_replaces_it() {
     let mut site = Site::new();
     let store = Arc::new(Memory::with_clock(site.app.clock.clone()));
     site.app.registry = registry(store.clone(), store.clone());
@@ -93,7 +92,7 @@ async fn a_damaged_blob_is_not_here_for_who_may_push_and_is_replaced_by_their_pu
     );
     assert_eq!(head(here.clone()).await, StatusCode::OK);
     assert_eq!(mount("open/a", "open/c").await.status, StatusCode::CREATED);
-    // The other link still names the old bytes, until its next push. Its readers are given the new ones.
+    // The other link names the old bytes until its next push, but its readers get the new ones.
     let there = format!("/v2/open/b/blobs/{digest}");
     damage(&store, &old).await;
     assert_eq!(site.get(&there).await.text(), "layer");
@@ -110,8 +109,8 @@ async fn a_damaged_blob_is_not_here_for_who_may_push_and_is_replaced_by_their_pu
     assert_eq!(site.get(&here).await.status, StatusCode::NOT_FOUND);
 }
 
-/// What who only reads is told does not change: they would have to fetch the blob elsewhere, and compare its
-/// digest anyway.
+/// Nothing changes for callers that only read: they compare the digest, and would have to fetch the blob
+/// elsewhere anyway.
 #[tokio::test]
 async fn a_damaged_blob_is_read_as_before() {
     let mut site = Site::new();

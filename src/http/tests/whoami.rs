@@ -5,7 +5,7 @@ use super::*;
 const PATH: &str = "/v2/_wharfinger/whoami";
 
 #[tokio::test]
-async fn everybody_is_told_who_they_are_and_until_when() {
+async fn a_caller_sees_its_identity_and_its_expiry() {
     let site = Site::new();
     let answer = site.get_as("builder", PATH).await;
     let username = format!("{ISSUER}/builder");
@@ -34,7 +34,7 @@ async fn everybody_is_told_who_they_are_and_until_when() {
 }
 
 #[tokio::test]
-async fn of_a_repository_it_is_told_what_is_allowed_and_by_which_rule() {
+async fn a_caller_sees_what_it_may_do_in_a_repository_and_by_which_rule() {
     let site = Site::new();
     let told = |subject: &'static str, repository: &'static str| {
         let site = &site;

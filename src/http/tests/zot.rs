@@ -1,4 +1,4 @@
-//! Answers that are not zot's, as `docs/explanation/differences-from-zot.md` tells them.
+//! Answers that differ from zot's, as `docs/explanation/differences-from-zot.md` lists them.
 
 use super::*;
 

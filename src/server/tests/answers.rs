@@ -1,4 +1,4 @@
-//! Clients that neither send nor take what they asked for, over HTTP/1.1 and HTTP/2.
+//! Clients that stop sending or receiving, over HTTP/1.1 and HTTP/2.
 
 use super::*;
 use crate::http::{StrangerBounds, Strangers};
@@ -10,7 +10,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Memory that tells when it is given back.
+/// Memory that records when it is freed.
 struct Held {
     bytes: Vec<u8>,
     held: Arc<AtomicUsize>,
@@ -40,7 +40,7 @@ impl Drop for Held {
 
 const PIECE: usize = 64 << 10;
 
-/// Answers with one piece, or at `/endless` with as many as are taken; at `/in` to someone who is known.
+/// Answers with one piece, or at `/endless` with as many as the client receives. `/in` identifies the caller.
 fn pieces(held: &Arc<AtomicUsize>) -> Router {
     let held = held.clone();
     Router::new().fallback(async move |request: Request| {
@@ -138,9 +138,9 @@ async fn eventually(mut condition: impl FnMut() -> bool) {
         .expect("it comes to pass");
 }
 
-/// With no window nothing of an answer is handed to the connection; with a small one all that there is.
+/// With an empty window no piece is handed to the connection. With a small one all pieces are.
 #[tokio::test]
-async fn http_2_streams_that_are_not_taken_end_and_give_back_their_bytes() {
+async fn http_2_streams_that_the_client_does_not_receive_end_and_free_their_bytes() {
     for window in [0, 1, 100] {
         for path in ["/", "/endless", "/in"] {
             let held = Arc::new(AtomicUsize::new(0));
@@ -174,9 +174,9 @@ async fn http_2_streams_that_are_not_taken_end_and_give_back_their_bytes() {
     }
 }
 
-/// Nothing was done for a stream that is refused, and its client learns that it may ask again.
+/// A refused stream had no effect, and its client learns that it may try again.
 #[tokio::test]
-async fn http_2_streams_are_bounded_by_address_until_someone_is_identified() {
+async fn http_2_streams_are_bounded_by_address_until_the_caller_is_identified() {
     let held = Arc::new(AtomicUsize::new(0));
     let strangers = Strangers::new(StrangerBounds {
         connections: 3,
@@ -230,7 +230,7 @@ async fn http_2_streams_are_bounded_by_address_until_someone_is_identified() {
 }
 
 #[tokio::test]
-async fn http_2_answers_that_are_taken_come_whole() {
+async fn http_2_answers_arrive_whole() {
     let held = Arc::new(AtomicUsize::new(0));
     let (_server, mut sender, _connection) = http2(Limits::default(), pieces(&held), 1 << 20).await;
     for _ in 0..50 {
@@ -269,7 +269,7 @@ async fn an_idle_http_2_connection_ends() {
                 .await
                 .unwrap();
         }
-        // The client answers pings all the while, and keeps its half open.
+        // The client keeps answering pings, and keeps its side open.
         drop(
             tokio::time::timeout(Duration::from_secs(20), connection)
                 .await
@@ -280,7 +280,7 @@ async fn an_idle_http_2_connection_ends() {
     }
 }
 
-/// Says how the body ended, for somebody who is known at `/in`.
+/// Answers with the end of the body. `/in` identifies the caller.
 fn reads() -> Router {
     Router::new().fallback(async |request: Request| {
         if request.uri().path() == "/in" {
@@ -320,7 +320,7 @@ async fn drip(server: &Running, path: &str, length: usize) -> String {
 }
 
 #[tokio::test]
-async fn a_body_that_drips_ends_unless_its_caller_is_known() {
+async fn a_dripping_body_ends_unless_its_caller_is_identified() {
     let limits = Limits {
         stall_timeout: Duration::from_secs(1),
         unidentified_rate: 1 << 20,
@@ -356,7 +356,7 @@ async fn a_body_that_drips_ends_unless_its_caller_is_known() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_sipped_ends_unless_its_caller_is_known() {
+async fn a_slowly_received_answer_ends_unless_its_caller_is_identified() {
     let limits = Limits {
         stall_timeout: Duration::from_secs(1),
         unidentified_rate: 1 << 30,
@@ -382,7 +382,7 @@ async fn an_answer_that_is_sipped_ends_unless_its_caller_is_known() {
     let (_server, mut sender, _connection) = http2(limits, pieces(&held), 1000).await;
     let mut sipped = sender.send_request(get("/endless")).await.unwrap().into_body();
     let ended = async {
-        // Each frame that is taken opens the window for the next.
+        // Each received frame opens the window for the next.
         while let Some(Ok(_)) = sipped.frame().await {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }

@@ -1,5 +1,5 @@
-//! Which certificate whom is shown: by name, or the registry's own X.509-SVID, to clients that verify it as
-//! such.
+//! The certificate that each client gets: by name, or the registry's own X.509-SVID, which SPIFFE clients
+//! verify.
 
 use super::{Pki, Running, ask, open};
 use crate::server::{ClientAuth, PairFiles, Tls, TlsSettings};
@@ -19,7 +19,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 type Svid = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
 impl Pki {
-    /// One more pair of files, whose certificate has these names.
+    /// Writes a pair of files whose certificate has these names.
     fn pair(&self, file: &str, names: &[&str]) -> (PairFiles, CertificateDer<'static>) {
         let key = KeyPair::generate().unwrap();
         let names: Vec<_> = names.iter().map(ToString::to_string).collect();
@@ -36,7 +36,7 @@ impl Pki {
         (files, cert.der().clone())
     }
 
-    /// As SPIRE issues them: one URI and no name.
+    /// A certificate as SPIRE issues it: with one URI and no name.
     fn svid(&self, id: &str) -> Svid {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
@@ -54,7 +54,7 @@ impl Pki {
         )
     }
 
-    /// A client that takes the server for whom `expected` says, by SPIFFE ID and nothing else.
+    /// A client that verifies the server only by the SPIFFE ID `expected`.
     fn spiffe_client(&self, expected: Expected) -> Arc<ClientConfig> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let verifier = Verifier {
@@ -74,7 +74,7 @@ impl Pki {
     }
 }
 
-/// Whom a client wants to talk to.
+/// The server that a client expects.
 #[derive(Clone, Copy, Debug)]
 enum Expected {
     Exactly(&'static str),
@@ -83,8 +83,8 @@ enum Expected {
     Anyone,
 }
 
-/// Verifies as the X509-SVID specification has it (5): the path to the trust domain's authority, then the one
-/// URI.
+/// Verifies by the X509-SVID specification, 5: first the path to an authority of the trust domain, then the
+/// only URI.
 #[derive(Debug)]
 struct Verifier {
     root: CertificateDer<'static>,
@@ -200,7 +200,7 @@ impl Running {
     }
 }
 
-/// Several files and, if wanted, an X.509-SVID.
+/// A server with several files and, optionally, an X.509-SVID.
 fn several(pki: &Pki, svid: bool) -> (Tls, [CertificateDer<'static>; 3]) {
     let (first, first_cert) = pki.pair("first", &["first.test", "one.wild.test"]);
     let (wild, wild_cert) = pki.pair("wild", &["*.wild.test"]);
@@ -214,7 +214,7 @@ fn several(pki: &Pki, svid: bool) -> (Tls, [CertificateDer<'static>; 3]) {
 }
 
 #[tokio::test]
-async fn a_client_gets_the_certificate_that_has_the_name_that_it_asks_for() {
+async fn a_client_gets_the_certificate_with_the_name_that_it_asks_for() {
     let pki = Pki::new();
     let (tls, [first, wild, second]) = several(&pki, false);
     let server = Running::tls(tls).await;
@@ -235,7 +235,7 @@ async fn a_client_gets_the_certificate_that_has_the_name_that_it_asks_for() {
 }
 
 #[tokio::test]
-async fn whoever_asks_for_no_name_of_a_file_gets_the_svid_while_there_is_one() {
+async fn a_client_that_asks_for_another_name_gets_the_svid_if_there_is_one() {
     let pki = Pki::new();
     let (tls, [first, wild, second]) = several(&pki, true);
     let server = Running::tls(tls.clone()).await;
@@ -248,7 +248,7 @@ async fn whoever_asks_for_no_name_of_a_file_gets_the_svid_while_there_is_one() {
     let svid = pki.svid("spiffe://prod.test/registry");
     let leaf = svid.0[0].clone();
     tls.present(Some(svid)).unwrap();
-    // A wildcard hides it from the names that it covers.
+    // A wildcard comes before the SVID for the names that it covers.
     for (name, expected) in [
         ("other.test", &leaf),
         ("127.0.0.1", &leaf),
@@ -327,7 +327,7 @@ async fn clients_verify_the_registry_as_an_x509_svid() {
 }
 
 #[tokio::test]
-async fn a_rotated_svid_drops_no_connection() {
+async fn a_rotated_svid_keeps_open_connections() {
     let pki = Pki::new();
     let tls = open(
         TlsSettings {
@@ -360,7 +360,7 @@ async fn a_rotated_svid_drops_no_connection() {
 }
 
 #[tokio::test]
-async fn other_settings_count_for_new_connections() {
+async fn new_settings_apply_to_new_connections() {
     let pki = Pki::new();
     let (tls, [first, ..]) = several(&pki, false);
     let server = Running::tls(tls.clone()).await;

@@ -1,4 +1,4 @@
-//! Who gets in when there is no room for all.
+//! The choice of connections when there is no place for all.
 
 use super::*;
 use crate::http::{StrangerBounds, Strangers};
@@ -6,7 +6,7 @@ use crate::server::Networks;
 use arc_swap::ArcSwap;
 use futures_util::FutureExt as _;
 
-/// What clients ask for here: to be known, to wait on a seat, or just an answer.
+/// Answers requests. `/in` identifies the caller, and `/wait` waits on a seat.
 fn handler(begun: &Arc<Notify>, allowed: &Arc<Notify>) -> Router {
     let begun = begun.clone();
     let allowed = allowed.clone();
@@ -70,7 +70,7 @@ impl Site {
         }
     }
 
-    /// A connection that has been answered at this path and stays.
+    /// A connection that stays open after an answer at this path.
     async fn idle(&self, from: &str, path: &str) -> TcpStream {
         let mut stream = self.server.connect_from(from).await;
         again(&mut stream, path).await;
@@ -90,7 +90,7 @@ fn get(path: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").into_bytes()
 }
 
-/// Asks and reads the answer; the connection must be open.
+/// Sends a request and reads the answer. The connection must be open.
 async fn again(stream: &mut TcpStream, path: &str) {
     stream.write_all(&get(path)).await.unwrap();
     answer(stream).await;
@@ -139,7 +139,7 @@ async fn the_idle_connection_of_an_address_is_closed_for_its_next_one() {
 }
 
 #[tokio::test]
-async fn a_connection_that_identified_someone_is_not_counted_any_more() {
+async fn an_identified_connection_is_not_counted() {
     let site = Site::new(100, 1).await;
     let mut known: Vec<_> = vec![
         site.idle("127.0.0.2", "/in").await,
@@ -158,7 +158,7 @@ async fn a_connection_that_identified_someone_is_not_counted_any_more() {
 }
 
 #[tokio::test]
-async fn when_all_places_are_taken_the_oldest_idle_stranger_is_closed() {
+async fn when_all_places_are_taken_the_longest_idle_unidentified_connection_is_closed() {
     let site = Site::new(5, 100).await;
     let mut known = site.idle("127.0.0.1", "/in").await;
     let mut silent = site.server.connect_from("127.0.0.2").await;
@@ -167,7 +167,7 @@ async fn when_all_places_are_taken_the_oldest_idle_stranger_is_closed() {
     partial.write_all(b"GET / HTTP/1.1\r\nhost: loc").await.unwrap();
     let mut idle = site.idle("127.0.0.2", "/").await;
     for closed in [&mut silent, &mut partial, &mut idle] {
-        // A probe from elsewhere gets in, and so does whoever will be known.
+        // A probe from another address is served, and so is a caller that will be identified.
         let mut probe = site.idle("127.0.0.1", "/livez").await;
         again(&mut probe, "/in").await;
         assert_eq!(rest(closed).await, b"");
@@ -196,7 +196,7 @@ async fn a_request_that_waits_for_a_seat_gives_way_to_the_next_connection_of_its
 }
 
 #[tokio::test]
-async fn where_all_places_are_busy_the_address_with_most_connections_makes_room() {
+async fn if_all_places_are_busy_the_address_with_most_connections_loses_one() {
     let site = Site::seated(None, 6, 100, 2).await;
     let mut known = site.idle("127.0.0.1", "/in").await;
     let mut elsewhere = site.busy("127.0.0.3").await;
@@ -204,7 +204,7 @@ async fn where_all_places_are_busy_the_address_with_most_connections_makes_room(
     for _ in 0..4 {
         held.push(site.busy("127.0.0.2").await);
     }
-    // Two of these wait, two are being answered.
+    // Two of these wait, and two are being answered.
     for closed in [2, 3, 0] {
         let mut probe = site.idle("127.0.0.1", "/livez").await;
         again(&mut probe, "/in").await;
@@ -219,7 +219,7 @@ async fn where_all_places_are_busy_the_address_with_most_connections_makes_room(
 }
 
 #[tokio::test]
-async fn a_connection_that_waits_for_a_place_is_what_it_was_when_it_came() {
+async fn a_connection_that_waits_for_a_place_is_counted_as_it_was_on_arrival() {
     let site = Site::new(1, 100).await;
     let known = site.idle("127.0.0.1", "/in").await;
     let mut waits = site.server.connect_from("127.0.0.2").await;
@@ -242,7 +242,7 @@ async fn a_connection_that_waits_for_a_place_is_what_it_was_when_it_came() {
 }
 
 #[tokio::test]
-async fn a_trusted_proxy_has_as_many_connections_as_it_likes_and_none_is_closed() {
+async fn the_connections_of_a_trusted_proxy_are_not_bounded_and_not_closed() {
     let site = Site::new(3, 1).await;
     let trusted_proxies = ["127.0.0.2".parse().unwrap()].into_iter().collect();
     site.networks.store(Arc::new(Networks {
@@ -262,7 +262,7 @@ async fn a_trusted_proxy_has_as_many_connections_as_it_likes_and_none_is_closed(
 }
 
 #[tokio::test]
-async fn a_handshake_that_does_not_go_on_gives_way() {
+async fn a_stalled_handshake_gives_way() {
     let pki = Pki::new();
     let site = Site::with(Some(pki.server(ClientAuth::Off, None)), 1, 100).await;
     let mut silent = site.server.connect().await;
@@ -274,9 +274,9 @@ async fn a_handshake_that_does_not_go_on_gives_way() {
     assert_eq!(ask(&mut stream).await.unwrap(), "answered");
 }
 
-/// The answer is one piece, which hyper takes at once. What of it is not sent is still in memory.
+/// The answer is one piece, which hyper accepts at once. Its unsent part is still in memory.
 #[tokio::test]
-async fn a_request_is_over_once_its_answer_is_sent() {
+async fn a_request_ends_when_its_answer_is_sent() {
     const PIECE: usize = 32 << 20;
     let handler = Router::new().fallback(async |request: Request| {
         let active = &request.extensions().get::<Connection>().unwrap().active;

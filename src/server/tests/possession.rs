@@ -1,4 +1,4 @@
-//! The proof that a client has the key of its certificate: rustls need not accept the certificate for that.
+//! The proof that a client has the key of its certificate, even if rustls rejects the certificate.
 
 use super::{Pki, Running, self_signed};
 use crate::server::{ClientAuth, Judge};
@@ -15,7 +15,7 @@ use std::sync::Arc;
 const ID: &str = "spiffe://prod.test/a";
 const VERSIONS: [&[&SupportedProtocolVersion]; 2] = [&[&rustls::version::TLS12], &[&rustls::version::TLS13]];
 
-/// Presents this certificate and signs with this key, whether they fit or not.
+/// Presents this certificate and signs with this key, even if they do not match.
 fn presenting(
     pki: &Pki,
     versions: &[&'static SupportedProtocolVersion],
@@ -30,7 +30,7 @@ fn presenting(
     client
 }
 
-/// Certificates that rustls does not take, for this key, which it can verify by.
+/// Certificates for this key that rustls rejects, although it supports the key.
 fn not_taken(ca: &Ca, key: &KeyPair) -> [CertificateDer<'static>; 2] {
     [
         ca.leaf(key, unknown_critical),
@@ -39,7 +39,7 @@ fn not_taken(ca: &Ca, key: &KeyPair) -> [CertificateDer<'static>; 2] {
 }
 
 #[tokio::test]
-async fn a_certificate_that_rustls_does_not_take_ends_no_handshake() {
+async fn a_certificate_that_rustls_rejects_does_not_end_the_handshake() {
     let pki = Pki::new();
     let ca = Ca::root("prod.test");
     let key = key();
@@ -56,7 +56,7 @@ async fn a_certificate_that_rustls_does_not_take_ends_no_handshake() {
 }
 
 #[tokio::test]
-async fn and_its_key_must_be_the_clients_all_the_same() {
+async fn the_client_must_have_the_key_of_a_certificate_that_rustls_rejects() {
     let pki = Pki::new();
     let ca = Ca::root("prod.test");
     let owner = key();
@@ -76,7 +76,7 @@ async fn and_its_key_must_be_the_clients_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_key_that_proves_nothing_ends_no_handshake_and_is_no_leaf() {
+async fn an_unsupported_key_does_not_end_the_handshake_and_its_certificate_is_rejected() {
     let pki = Pki::new();
     let ca = Ca::root("prod.test");
     let server = Running::tls(pki.server(ClientAuth::Optional, None)).await;
@@ -100,10 +100,10 @@ async fn a_key_that_proves_nothing_ends_no_handshake_and_is_no_leaf() {
 }
 
 #[tokio::test]
-async fn where_one_is_required_a_key_that_proves_nothing_ends_the_handshake() {
+async fn an_unsupported_key_ends_the_handshake_if_a_certificate_is_required() {
     let pki = Pki::new();
     let ca = Ca::root("prod.test");
-    // Even if whoever judges were careless.
+    // This holds even with a judge that accepts everything.
     let judges: [Option<Judge>; 2] = [None, Some(Arc::new(|_| Ok(())))];
     for judge in judges {
         let server = Running::tls(pki.server(ClientAuth::Required, judge)).await;
@@ -146,10 +146,9 @@ async fn every_kind_of_key_proves_itself() {
     }
 }
 
-/// A key that the provider could verify by, and that counts as one that proves nothing, would be let in
-/// without a proof.
+/// If a key that the provider supports were treated as unsupported, its certificate would need no proof.
 #[test]
-fn the_keys_that_can_prove_something_are_those_of_the_provider() {
+fn the_supported_keys_are_those_of_the_provider() {
     let algorithms = default_provider().signature_verification_algorithms;
     let known: Vec<_> = algorithms
         .mapping

@@ -1,11 +1,11 @@
-//! Behind a load balancer that passes connections through.
+//! A server behind a load balancer that passes connections through.
 
 use super::*;
 use crate::http::{StrangerBounds, Strangers, TrustedProxies};
 use crate::server::Networks;
 use arc_swap::ArcSwap;
 
-/// A server to which this machine's address is a load balancer's.
+/// A server that treats this machine's address as a load balancer's.
 async fn balanced(tls: Option<Tls>, strangers: Strangers) -> Running {
     let proxy_protocol: TrustedProxies = ["127.0.0.1".parse().unwrap()].into_iter().collect();
     let networks = Arc::new(ArcSwap::from_pointee(Networks {
@@ -53,7 +53,7 @@ fn headers() -> Vec<(Vec<u8>, &'static str)> {
 }
 
 #[tokio::test]
-async fn the_address_in_a_proxy_header_is_the_clients_and_its_certificate_comes_through() {
+async fn the_address_in_a_proxy_header_is_the_clients_and_its_certificate_is_seen() {
     let pki = Pki::new();
     let server = balanced(Some(pki.server(ClientAuth::Optional, None)), Strangers::default()).await;
     let client = Arc::new(pki.client(Some(&self_signed(false))));
@@ -86,7 +86,7 @@ async fn a_header_may_come_in_pieces_and_together_with_what_follows() {
 }
 
 #[tokio::test]
-async fn a_load_balancer_must_send_it_and_nobody_else_may() {
+async fn only_load_balancers_may_send_a_proxy_header_and_they_must() {
     let server = balanced(None, Strangers::default()).await;
     for no_header in [
         GET,
@@ -171,9 +171,9 @@ async fn connections_are_bounded_by_the_address_in_the_header() {
     }
 }
 
-/// One deadline for both, and nothing comes of either.
+/// Both share one deadline, and neither arrives.
 #[tokio::test(start_paused = true)]
-async fn a_proxy_header_and_a_handshake_that_never_come_end_in_time() {
+async fn a_missing_proxy_header_and_a_missing_handshake_time_out() {
     let pki = Pki::new();
     let server = balanced(Some(pki.server(ClientAuth::Off, None)), Strangers::default()).await;
     let limit = Limits::default().handshake_timeout;
@@ -186,7 +186,7 @@ async fn a_proxy_header_and_a_handshake_that_never_come_end_in_time() {
         if waits {
             tokio::time::sleep(limit - Duration::from_secs(1)).await;
         }
-        // A paused clock goes on when nothing else does.
+        // A paused clock advances when nothing else happens.
         stream.write_all(header).await.unwrap();
         assert_eq!(rest(&mut stream).await, b"");
         assert!(

@@ -1,14 +1,14 @@
-//! Answers to clients that are still sending, and plain HTTP where TLS is expected.
+//! Answers to clients that are still sending, and plain HTTP on a TLS port.
 
 use super::*;
 use crate::limits::DISCARDED_BYTES;
 use bytes::Bytes;
 use tokio::io::{ReadHalf, WriteHalf};
 
-/// More than sockets hold.
+/// More bytes than sockets buffer.
 const BODY: usize = 8 << 20;
 
-/// Reads nothing of any body.
+/// A handler that reads no bodies.
 fn refuses() -> Router {
     Router::new().fallback(async || (http::StatusCode::INSUFFICIENT_STORAGE, "refused"))
 }
@@ -17,7 +17,7 @@ fn post(length: usize) -> String {
     format!("POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n")
 }
 
-/// Sends all of a body, and looks for the answer only then.
+/// Sends a whole body before it looks for the answer.
 async fn send_all(mut stream: impl AsyncRead + AsyncWrite + Unpin, length: usize) -> std::io::Result<String> {
     stream.write_all(post(length).as_bytes()).await?;
     for _ in 0..length / PIECE {
@@ -55,9 +55,9 @@ async fn an_early_answer_reaches_a_client_that_sends_first_and_reads_later() {
     }
 }
 
-/// The same for a request that cannot even be read.
+/// Such a request cannot even be parsed.
 #[tokio::test]
-async fn so_does_the_answer_to_a_header_that_is_too_large() {
+async fn the_answer_to_a_header_that_is_too_large_arrives_too() {
     let server = Running::start(None, Limits::default(), refuses()).await;
     let mut stream = server.connect().await;
     stream
@@ -71,9 +71,9 @@ async fn so_does_the_answer_to_a_header_that_is_too_large() {
     assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
 }
 
-/// Its client need not connect again, and it is one whose answers come in their order.
+/// The client need not connect again, and its answers arrive in order.
 #[tokio::test]
-async fn a_short_rest_is_read_and_the_connection_goes_on() {
+async fn a_short_rest_is_read_and_the_connection_stays_open() {
     let server = Running::start(None, Limits::default(), refuses()).await;
     let mut stream = server.connect().await;
     for _ in 0..3 {
@@ -85,9 +85,9 @@ async fn a_short_rest_is_read_and_the_connection_goes_on() {
     }
 }
 
-/// A client that asked whether to send gets its answer and no invitation.
+/// A client that sent `Expect: 100-continue` gets its answer, and no 100.
 #[tokio::test]
-async fn nobody_is_asked_to_send_what_is_not_read() {
+async fn a_client_is_not_asked_to_send_a_body_that_is_not_read() {
     let server = Running::start(None, Limits::default(), refuses()).await;
     let mut stream = server.connect().await;
     let request = "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\nexpect: 100-continue\r\n\r\n";
@@ -99,7 +99,7 @@ async fn nobody_is_asked_to_send_what_is_not_read() {
     );
 }
 
-/// Writes for as long as it can, and says how much that was.
+/// Writes as long as it can, and returns the number of bytes.
 async fn pour(mut write: WriteHalf<impl AsyncWrite>) -> usize {
     let mut written = 0;
     while let Ok(more @ 1..) = write.write(&[b'x'; PIECE]).await {
@@ -113,7 +113,7 @@ fn split<S: AsyncRead + AsyncWrite>(stream: S) -> (ReadHalf<S>, WriteHalf<S>) {
 }
 
 #[tokio::test]
-async fn what_is_thrown_away_is_bounded_in_time_and_bytes() {
+async fn discarding_is_bounded_in_time_and_bytes() {
     let pki = Pki::new();
     let limits = Limits {
         discard_timeout: SOON,
@@ -134,9 +134,9 @@ async fn what_is_thrown_away_is_bounded_in_time_and_bytes() {
     assert!(answer.ends_with(b"refused") && written < most, "{written}");
 }
 
-/// One that lingers has no request in flight, so it goes first.
+/// A lingering connection has no request in flight, so it is closed first.
 #[tokio::test]
-async fn a_connection_that_lingers_gives_way_to_another() {
+async fn a_lingering_connection_gives_way_to_another() {
     let limits = Limits {
         connections: 1,
         discard_timeout: Duration::from_secs(60),
@@ -160,9 +160,9 @@ async fn a_connection_that_lingers_gives_way_to_another() {
     );
 }
 
-/// The server's end does not wait for long.
+/// The shutdown of the server does not wait long.
 #[tokio::test]
-async fn a_connection_that_lingers_ends_with_its_time_after_the_server_was_stopped() {
+async fn a_lingering_connection_ends_in_time_after_the_server_stops() {
     let limits = Limits {
         discard_timeout: SOON,
         drain_timeout: Duration::from_secs(60),
@@ -179,8 +179,7 @@ async fn a_connection_that_lingers_ends_with_its_time_after_the_server_was_stopp
         .unwrap();
 }
 
-/// A stream whose answer has come, and the connection that it is on, of which everything sent so far was
-/// read.
+/// A stream with its answer, and its connection, of which the client has read everything so far.
 async fn early_answer(server: &Running, pki: &Pki) -> (h2::SendStream<Bytes>, JoinHandle<()>) {
     let mut client = pki.client(None);
     client.alpn_protocols = vec![b"h2".into()];
@@ -200,7 +199,7 @@ async fn early_answer(server: &Running, pki: &Pki) -> (h2::SendStream<Bytes>, Jo
     (body, driven)
 }
 
-/// curl loses an answer that it has not looked at when the reset comes.
+/// curl loses an unread answer when the stream is reset.
 #[tokio::test]
 async fn over_http_2_no_reset_follows_an_early_answer_while_the_body_is_sent() {
     let pki = Pki::new();
@@ -215,7 +214,7 @@ async fn over_http_2_no_reset_follows_an_early_answer_while_the_body_is_sent() {
     let (mut body, _connection) = early_answer(&server, &pki).await;
     let reset = std::future::poll_fn(|context| std::task::Poll::Ready(body.poll_reset(context))).await;
     assert!(reset.is_pending(), "{reset:?}");
-    // More than the window holds: it is opened again.
+    // This is larger than the window, so the server must open it again.
     let mut left = 1 << 20;
     while left > 0 {
         body.reserve_capacity(left);
@@ -230,7 +229,7 @@ async fn over_http_2_no_reset_follows_an_early_answer_while_the_body_is_sent() {
 }
 
 #[tokio::test]
-async fn over_http_2_the_reset_that_comes_in_the_end_is_no_error() {
+async fn over_http_2_the_final_reset_has_no_error() {
     let pki = Pki::new();
     let tls = open(
         TlsSettings {

@@ -1,5 +1,6 @@
-//! Which certificate a client gets. One that has the name that the client asks for (RFC 6066, 3) comes first,
-//! then the X.509-SVID, since those who verify SPIFFE IDs care for no name, then the first file's.
+//! The choice of the certificate for a client. A certificate with the name that the client asks for (RFC
+//! 6066, 3) comes first. The X.509-SVID is next, since clients that verify SPIFFE IDs ignore names. The first
+//! file's certificate is last.
 
 use super::pair::Pair;
 use arc_swap::ArcSwapOption;
@@ -24,7 +25,7 @@ impl Certificates {
         }
     }
 
-    /// The first in order of preference that the client can make use of; if there is none, the first.
+    /// The first certificate in order of preference that the client can use, or else the first.
     fn choose(
         &self,
         name: Option<&str>,

@@ -1,11 +1,11 @@
-//! Which of the certificates that the server presents have expired, or soon will.
+//! The certificates of the server that have expired, or soon will.
 
 use crate::clock::Timestamp;
 use pki_types::CertificateDer;
 use std::time::Duration;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// A certificate that the server presents and that clients refuse, or will refuse soon.
+/// A certificate of the server that clients reject, or soon will.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expiring {
     /// `file server.crt`, or `Workload API`.
@@ -28,7 +28,7 @@ impl Expiring {
         matches!(self.expiry, Expiry::Expired { .. })
     }
 
-    /// One sentence with what to do.
+    /// A sentence for the operator, with the fix.
     #[must_use]
     pub fn sentence(&self, now: Timestamp) -> String {
         let Self {
@@ -53,7 +53,7 @@ impl Expiring {
             }
             Expiry::NotYetValid { from } => {
                 format!(
-                    "{whose} is valid from {from} on, in {}: clients refuse to connect until then; check the clock",
+                    "{whose} is not valid before {from}, in {}: clients refuse to connect until then; check the clock",
                     rough(from.since(now))
                 )
             }
@@ -61,9 +61,9 @@ impl Expiring {
     }
 }
 
-/// Those of one chain. Tools renew a certificate when about a third of its life is left, so one with less
-/// than a sixth of it was forgotten. Of a certificate of a year that would be two months: two weeks are
-/// enough.
+/// The expiring certificates of one chain. Tools renew a certificate when about a third of its life is left,
+/// so one with less than a sixth was probably forgotten. For a certificate of a year that would be two
+/// months, but two weeks are enough.
 pub(super) fn expiring(source: &str, chain: &[CertificateDer<'_>], now: Timestamp) -> Vec<Expiring> {
     let one = |der: &CertificateDer<'_>| {
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
@@ -127,9 +127,9 @@ mod tests {
     }
 
     #[test]
-    fn a_sixth_of_its_life_and_two_weeks_at_most() {
+    fn a_certificate_expires_soon_in_the_last_sixth_of_its_life_and_at_most_two_weeks() {
         for (life, after, expected) in [
-            (90, -DAY, "valid from"),
+            (90, -DAY, "not valid before"),
             (90, 75 * DAY, ""),
             (90, 76 * DAY + 1, "expires at"),
             (90, 90 * DAY, "expired at"),
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn every_certificate_of_the_chain_is_looked_at() {
+    fn every_certificate_of_the_chain_is_checked() {
         let now = Timestamp::from_secs(START + 10 * DAY);
         let found = expiring("file server.crt", &[certificate(90), certificate(9)], now);
         assert_eq!(

@@ -1,7 +1,7 @@
-//! The server's side of TLS: what it presents, and how that is replaced while it runs. Certificates come from
-//! files, which are read again when they change, and from whoever hands over the registry's own X.509-SVID,
-//! whose key then never touches the disk. Sessions are never resumed, since a resumed one would skip the
-//! question for the client's certificate and outlive the trust in it.
+//! The certificates of the server, and their replacement while it runs. They come from files, which are read
+//! again when they change. The registry's own X.509-SVID comes from the Workload API, and its key is never
+//! written to disk. Sessions are never resumed: a resumed session would not ask for the client's certificate,
+//! and would outlive the trust in it.
 
 mod choice;
 mod expiry;
@@ -29,23 +29,23 @@ use tokio::sync::Notify;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsSettings {
-    /// Chosen by the name that the client asks for.
+    /// The certificates to choose from by the name that the client asks for.
     pub files: Vec<PairFiles>,
-    /// Whether there will be an X.509-SVID, too, for whoever asks for a name that no file's certificate has.
+    /// Whether there will also be an X.509-SVID, for clients that ask for a name that no file has.
     pub svid: bool,
     pub client_auth: ClientAuth,
     /// Offer HTTP/2 beside HTTP/1.1.
     pub http2: bool,
 }
 
-/// Settings whose files have been read.
+/// Settings with the content of their files.
 pub struct Prepared {
     settings: TlsSettings,
     pairs: Vec<Pair>,
 }
 
 impl Prepared {
-    /// Reads every pair of files, and reports every mistake.
+    /// Reads all pairs of files, and reports all mistakes.
     pub fn read(settings: TlsSettings) -> Result<Self, Vec<InvalidTls>> {
         let mut pairs = Vec::new();
         let mut mistakes = Vec::new();
@@ -72,7 +72,7 @@ impl Prepared {
     }
 }
 
-/// What new connections get. Open ones keep what they began with. Cheap to clone; all clones share it.
+/// The TLS configuration of new connections. Open connections keep theirs. Clones are cheap and share it.
 #[derive(Clone)]
 pub struct Tls(Arc<Inner>);
 
@@ -82,23 +82,23 @@ struct Inner {
     current: ArcSwap<ServerConfig>,
     svid: Arc<ArcSwapOption<CertifiedKey>>,
     svid_until: ArcSwapOption<Timestamp>,
-    /// Told of everything new that is presented.
+    /// Notified of every new certificate.
     news: Notify,
-    /// Held while reading, so that the last to read is the last to swap.
+    /// Locked while files are read, so that the latest read is also the latest swap.
     loaded: Mutex<Prepared>,
 }
 
-/// What reading the files again came to.
+/// The result of reading the files again.
 #[derive(Debug, Default, PartialEq)]
 pub struct Reloaded {
     /// The certificates that were replaced.
     pub changed: Vec<PathBuf>,
-    /// What stays as it was, because it cannot be used as it is now.
+    /// The reasons why others were not replaced.
     pub failed: Vec<InvalidTls>,
 }
 
 impl Tls {
-    /// The judge has a say only with [`ClientAuth::Required`].
+    /// The judge is used only with [`ClientAuth::Required`].
     pub fn new(prepared: Prepared, judge: Option<Judge>, clock: Clock) -> Result<Self, InvalidTls> {
         let svid = Arc::default();
         let config = config(&prepared, judge.clone(), &clock, &svid)?;
@@ -114,7 +114,7 @@ impl Tls {
         })))
     }
 
-    /// Other settings count from now on.
+    /// Replaces the settings for new connections.
     pub fn replace(&self, prepared: Prepared) -> Result<(), InvalidTls> {
         let mut loaded = self.loaded();
         self.0.current.store(Arc::new(config(
@@ -129,7 +129,7 @@ impl Tls {
         Ok(())
     }
 
-    /// Reads the files again. One pair's fault keeps no other from being replaced.
+    /// Reads the files again. A fault in one pair does not keep the others from being replaced.
     pub fn reload(&self) -> Reloaded {
         let mut loaded = self.loaded();
         let mut reloaded = Reloaded::default();
@@ -153,8 +153,7 @@ impl Tls {
         reloaded
     }
 
-    /// Reloads when the files' content has changed, however that came about. Never ends. An error is logged
-    /// once.
+    /// Reloads whenever the content of a file has changed. Never returns. An error is logged once.
     pub async fn watch(self, every: Duration) {
         let mut ticks = tokio::time::interval(every);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -176,8 +175,8 @@ impl Tls {
         }
     }
 
-    /// Presents this X.509-SVID from now on, or none: then whoever would have got it gets a file's
-    /// certificate, or no handshake.
+    /// Presents this X.509-SVID from now on. With `None`, its clients get a file's certificate, or their
+    /// handshakes fail.
     pub fn present(
         &self,
         svid: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
@@ -193,7 +192,7 @@ impl Tls {
         Ok(())
     }
 
-    /// Each certificate that is presented, by where it is from, and when it expires.
+    /// The source and the expiry of each certificate.
     #[must_use]
     pub fn certificates(&self) -> Vec<(String, Timestamp)> {
         let loaded = self.loaded();
@@ -205,7 +204,7 @@ impl Tls {
             .collect()
     }
 
-    /// Those of them that have expired or soon will, with their intermediates.
+    /// The certificates and intermediates that have expired or soon will.
     #[must_use]
     pub fn expiring(&self, now: Timestamp) -> Vec<Expiring> {
         let loaded = self.loaded();
@@ -216,14 +215,14 @@ impl Tls {
         found
     }
 
-    /// Whether there is anything to present: not while the only certificate has not come yet.
+    /// Whether there is a certificate. There is none while the only one has not arrived.
     #[must_use]
     pub fn presents_something(&self) -> bool {
         let loaded = self.loaded();
         !loaded.pairs.is_empty() || (loaded.settings.svid && self.0.svid.load().is_some())
     }
 
-    /// Returns once there is something to present.
+    /// Returns once there is a certificate.
     pub async fn presentable(&self) {
         loop {
             let news = self.0.news.notified();

@@ -1,4 +1,4 @@
-//! A certificate and its key in two files, read at one moment.
+//! A certificate and its key, from two files that are read together.
 
 use crate::clock::Timestamp;
 use crate::file_error::FileError;
@@ -26,7 +26,7 @@ pub struct PairFiles {
 pub enum InvalidTls {
     #[error("the file {} cannot be read: {why}", file.display())]
     Unreadable { file: PathBuf, why: FileError },
-    #[error("the file {} is no well-formed PEM: {why}", file.display())]
+    #[error("the file {} is not well-formed PEM: {why}", file.display())]
     Pem { file: PathBuf, why: &'static str },
     #[error("the file {} has no certificate: expected \"-----BEGIN CERTIFICATE-----\", the server's own first", file.display())]
     NoCertificate { file: PathBuf },
@@ -34,7 +34,7 @@ pub enum InvalidTls {
     NoKey { file: PathBuf },
     #[error("the private key in {} is encrypted, and the registry asks for no passphrase: {}", file.display(), decrypt(file))]
     Encrypted { file: PathBuf },
-    #[error("the key in {} is not the one of the first certificate in {}: replace both files together", key.display(), cert.display())]
+    #[error("the key in {} does not belong to the first certificate in {}: replace both files together", key.display(), cert.display())]
     Mismatch { cert: PathBuf, key: PathBuf },
     #[error("the certificate in {} with the key in {} cannot be used: {}", cert.display(), key.display(), explain_peer(why, "registry"))]
     Unusable {
@@ -52,7 +52,7 @@ pub(super) struct Pair {
     pub(super) certified: Arc<CertifiedKey>,
     /// The DNS names of the leaf, in lower case; a wildcard with its `*.`.
     pub(super) names: Vec<String>,
-    /// Of both files' content.
+    /// The hash of both files' content.
     pub(super) hash: [u8; 32],
 }
 
@@ -107,7 +107,7 @@ impl Pair {
     }
 }
 
-/// Refuses a key that is not the leaf's.
+/// Combines a chain and its key. Fails if the key does not belong to the leaf.
 pub(super) fn certified(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,

@@ -408,7 +408,7 @@ async fn while_another_program_reads_without_an_end_pushes_are_refused_before_th
         refused.is(507, "UNKNOWN")
             && refused
                 .to_string()
-                .contains("another program reads the registry's records.sqlite3"),
+                .contains("another program keeps reading the registry's records.sqlite3"),
         "{refused}"
     );
     let free = rustix::fs::statvfs(&small.0).unwrap();

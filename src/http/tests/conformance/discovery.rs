@@ -6,11 +6,11 @@ points! {
     oci_32_referrers_are_an_index_and_never_404,
     oci_33_34_and_35_referrers_are_described_filtered_and_paged,
     oci_35_a_page_of_referrers_has_4_mib_and_no_more,
-    oci_36_and_37_a_fallback_tag_is_an_ordinary_tag_and_hides_nothing,
-    oci_38_and_39_tags_are_listed_in_the_order_of_bytes_and_paged,
+    oci_36_and_37_a_fallback_tag_is_an_ordinary_tag_and_hides_no_referrers,
+    oci_38_and_39_tags_are_listed_in_byte_order_and_paged,
     oci_39_a_page_has_at_most_1000_tags_and_a_link_to_the_rest,
     oci_40_the_catalogue_is_paged_and_shows_what_the_caller_may_read_and_extensions_are_named,
-    oci_41_what_is_deleted_is_gone_at_once,
+    oci_41_deleted_content_is_gone_at_once,
     oci_42_a_deleted_referrer_is_not_listed_and_a_deleted_subjects_referrers_are,
 }
 
@@ -23,7 +23,7 @@ async fn referrers(site: &Site, subject: &str, query: &str) -> Answer {
     answer
 }
 
-/// Pushes a referrer of `subject` and says its digest.
+/// Pushes a referrer of `subject` and returns its digest.
 async fn refer(site: &Site, subject: &str, number: usize, artifact_type: Option<&str>) -> String {
     refer_as(site, IMAGE, subject, number, artifact_type).await
 }
@@ -116,7 +116,7 @@ async fn oci_33_34_and_35_referrers_are_described_filtered_and_paged(site: Site)
             json!([])
         );
     }
-    // More than fits into one answer of 4 MiB.
+    // These do not fit into one answer of 4 MiB.
     let subject = sha256("large");
     let mut pushed = Vec::new();
     for number in 0..3 {
@@ -187,7 +187,7 @@ async fn oci_35_a_page_of_referrers_has_4_mib_and_no_more(site: Site) {
     }
 }
 
-async fn oci_36_and_37_a_fallback_tag_is_an_ordinary_tag_and_hides_nothing(site: Site) {
+async fn oci_36_and_37_a_fallback_tag_is_an_ordinary_tag_and_hides_no_referrers(site: Site) {
     let subject = sha256("subject");
     let referrer = refer(&site, &subject, 0, None).await;
     let fallback = subject.replace(':', "-");
@@ -206,7 +206,7 @@ async fn oci_36_and_37_a_fallback_tag_is_an_ordinary_tag_and_hides_nothing(site:
     );
 }
 
-async fn oci_38_and_39_tags_are_listed_in_the_order_of_bytes_and_paged(site: Site) {
+async fn oci_38_and_39_tags_are_listed_in_byte_order_and_paged(site: Site) {
     assert_eq!(
         site.get("/v2/open/a/tags/list").await.error(),
         (404, "NAME_UNKNOWN".into())
@@ -326,7 +326,7 @@ async fn oci_40_the_catalogue_is_paged_and_shows_what_the_caller_may_read_and_ex
     );
 }
 
-async fn oci_41_what_is_deleted_is_gone_at_once(site: Site) {
+async fn oci_41_deleted_content_is_gone_at_once(site: Site) {
     let gone = async |path: &str| {
         assert_eq!(
             site.ask(Method::DELETE, path).await.status,
@@ -346,7 +346,7 @@ async fn oci_41_what_is_deleted_is_gone_at_once(site: Site) {
             "{path}"
         );
     };
-    // With its last manifest the repository would go.
+    // The repository would vanish with its last manifest.
     let keeper = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [], "annotations": {"keeps": "the repository"}});
     site.put_manifest(&sha256(keeper.to_string()), INDEX, &keeper)
         .await;

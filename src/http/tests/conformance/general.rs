@@ -1,17 +1,17 @@
-//! OCI-1 to OCI-8 and OCI-43: what holds for every request.
+//! OCI-1 to OCI-8 and OCI-43: rules for every request.
 
 use super::*;
 
 points! {
     oci_1_and_12_content_is_served_from_here_without_a_redirect,
-    oci_2_what_the_specification_leaves_open_is_as_in_rfc_9110,
-    oci_3_the_base_says_that_this_is_a_registry,
+    oci_2_points_that_the_specification_leaves_open_follow_rfc_9110,
+    oci_3_the_base_identifies_a_registry,
     oci_4_names_are_checked,
     oci_5_a_reference_is_a_tag_or_a_digest,
     oci_6_digests_are_sha256_or_sha512_and_well_formed,
     oci_7_every_error_has_a_body_with_a_code_of_the_list,
-    oci_8_warnings_are_for_people,
-    oci_43_the_namespace_of_a_proxied_pull_is_taken_and_confirmed_if_it_is_ours,
+    oci_8_warnings_are_for_users,
+    oci_43_the_namespace_of_a_proxied_pull_is_accepted_and_confirmed_if_it_is_this_registry,
 }
 
 async fn oci_1_and_12_content_is_served_from_here_without_a_redirect(site: Site) {
@@ -22,7 +22,7 @@ async fn oci_1_and_12_content_is_served_from_here_without_a_redirect(site: Site)
     );
 }
 
-async fn oci_2_what_the_specification_leaves_open_is_as_in_rfc_9110(site: Site) {
+async fn oci_2_points_that_the_specification_leaves_open_follow_rfc_9110(site: Site) {
     let digest = site.push_blob("open/a", "x").await;
     let path = format!("/v2/open/a/blobs/{digest}");
     let head = site.ask(Method::HEAD, &path).await;
@@ -39,7 +39,7 @@ async fn oci_2_what_the_specification_leaves_open_is_as_in_rfc_9110(site: Site) 
     );
 }
 
-async fn oci_3_the_base_says_that_this_is_a_registry(site: Site) {
+async fn oci_3_the_base_identifies_a_registry(site: Site) {
     let answer = site.get_as("anyone", "/v2/").await;
     assert_eq!((answer.status, answer.text().as_str()), (StatusCode::OK, "{}"));
     assert_eq!(answer.header("docker-distribution-api-version"), "registry/2.0");
@@ -215,13 +215,13 @@ async fn oci_7_every_error_has_a_body_with_a_code_of_the_list(site: Site) {
     assert_eq!(denied.error(), (403, "DENIED".into()));
 }
 
-async fn oci_8_warnings_are_for_people(site: Site) {
+async fn oci_8_warnings_are_for_users(site: Site) {
     let path = "/v2/open/sparse/a/manifests/v1";
     let put = || ask(Method::PUT, path).header("content-type", IMAGE);
     let pushed = site.send(put(), image(&sha256("missing")).to_string()).await;
     assert_eq!(pushed.status, StatusCode::CREATED);
     let expected = format!(
-        "299 - \"accepted without 1 of the blobs and manifests that it refers to: {}\"",
+        "299 - \"accepted, but 1 of the blobs and manifests that it refers to are missing: {}\"",
         sha256("missing")
     );
     assert_eq!(pushed.header("warning"), expected);
@@ -231,11 +231,7 @@ async fn oci_8_warnings_are_for_people(site: Site) {
     let mut large = image(&sha256("missing"));
     large["layers"] = json!(layers);
     let pushed = site.send(put(), large.to_string()).await;
-    assert!(
-        pushed
-            .header("warning")
-            .starts_with("299 - \"accepted without 501")
-    );
+    assert!(pushed.header("warning").starts_with("299 - \"accepted, but 501"));
     assert!(pushed.header("warning").len() <= 4096);
     assert_eq!(
         site.push_image("open/a", "v1", json!({})).await.header("warning"),
@@ -243,7 +239,7 @@ async fn oci_8_warnings_are_for_people(site: Site) {
     );
 }
 
-async fn oci_43_the_namespace_of_a_proxied_pull_is_taken_and_confirmed_if_it_is_ours(site: Site) {
+async fn oci_43_the_namespace_of_a_proxied_pull_is_accepted_and_confirmed_if_it_is_this_registry(site: Site) {
     site.push_image("open/a", "v1", json!({})).await;
     for path in [
         "/v2/open/a/manifests/v1".to_owned(),

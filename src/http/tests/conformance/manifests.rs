@@ -3,18 +3,18 @@
 use super::*;
 
 points! {
-    oci_24_a_manifest_is_taken_under_its_own_digest_and_type_only,
+    oci_24_a_manifest_is_accepted_only_under_its_own_digest_and_type,
     oci_25_tags_come_with_a_push_by_digest,
     oci_26_manifests_of_4_mib_and_no_more,
-    oci_27_what_a_manifest_refers_to_must_be_here_but_for_what_need_not,
-    oci_27_a_sparse_repository_takes_manifests_without_their_content,
-    oci_28_unknown_members_and_types_and_nested_indexes_are_taken,
-    oci_29_oci_and_docker_types_and_no_others,
+    oci_27_a_manifest_may_refer_only_to_content_that_exists_with_few_exceptions,
+    oci_27_a_sparse_repository_accepts_manifests_without_their_content,
+    oci_28_unknown_members_and_types_and_nested_indexes_are_accepted,
+    oci_29_only_oci_and_docker_types_are_accepted,
     oci_30_a_subject_is_confirmed_whether_it_exists_or_not,
-    oci_31_tags_are_written_and_deleted_on_conditions,
+    oci_31_tags_are_written_and_deleted_with_conditions,
 }
 
-async fn oci_24_a_manifest_is_taken_under_its_own_digest_and_type_only(site: Site) {
+async fn oci_24_a_manifest_is_accepted_only_under_its_own_digest_and_type(site: Site) {
     for media_type in [IMAGE, INDEX, DOCKER_IMAGE, DOCKER_LIST] {
         let manifest = site.sample(media_type).await;
         for digest in digests(&manifest.to_string()) {
@@ -95,7 +95,7 @@ async fn oci_26_manifests_of_4_mib_and_no_more(site: Site) {
     assert_eq!(site.get("/v2/open/a/manifests/v1").await.body.len(), MOST);
 }
 
-async fn oci_27_what_a_manifest_refers_to_must_be_here_but_for_what_need_not(site: Site) {
+async fn oci_27_a_manifest_may_refer_only_to_content_that_exists_with_few_exceptions(site: Site) {
     for media_type in [IMAGE, DOCKER_IMAGE] {
         let mut manifest = site.sample(media_type).await;
         let missing = [sha256("1"), sha512("2")];
@@ -130,7 +130,7 @@ async fn oci_27_what_a_manifest_refers_to_must_be_here_but_for_what_need_not(sit
     );
 }
 
-async fn oci_27_a_sparse_repository_takes_manifests_without_their_content(site: Site) {
+async fn oci_27_a_sparse_repository_accepts_manifests_without_their_content(site: Site) {
     let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [{"mediaType": IMAGE, "digest": sha256("none"), "size": 1}]});
     for (name, media_type, manifest) in [
         ("image", IMAGE, image(&sha256("missing"))),
@@ -148,7 +148,7 @@ async fn oci_27_a_sparse_repository_takes_manifests_without_their_content(site: 
     }
 }
 
-async fn oci_28_unknown_members_and_types_and_nested_indexes_are_taken(site: Site) {
+async fn oci_28_unknown_members_and_types_and_nested_indexes_are_accepted(site: Site) {
     let mut manifest = site.sample(IMAGE).await;
     manifest["config"]["mediaType"] = json!("application/vnd.unheard.of+json");
     manifest["artifactType"] = json!("application/vnd.example");
@@ -183,7 +183,7 @@ async fn oci_28_unknown_members_and_types_and_nested_indexes_are_taken(site: Sit
     );
 }
 
-async fn oci_29_oci_and_docker_types_and_no_others(site: Site) {
+async fn oci_29_only_oci_and_docker_types_are_accepted(site: Site) {
     for media_type in [IMAGE, INDEX, DOCKER_IMAGE, DOCKER_LIST] {
         let manifest = site.sample(media_type).await;
         created(
@@ -236,7 +236,7 @@ async fn oci_30_a_subject_is_confirmed_whether_it_exists_or_not(site: Site) {
     );
 }
 
-async fn oci_31_tags_are_written_and_deleted_on_conditions(site: Site) {
+async fn oci_31_tags_are_written_and_deleted_with_conditions(site: Site) {
     let one = site.sample(IMAGE).await;
     let two = site.sample(INDEX).await;
     let tags = [sha256(one.to_string()), sha256(two.to_string())].map(|digest| format!("\"{digest}\""));

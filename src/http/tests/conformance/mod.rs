@@ -15,7 +15,7 @@ const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const DOCKER_IMAGE: &str = "application/vnd.docker.distribution.manifest.v2+json";
 const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 
-/// Makes of each `async fn point(site: Site)` of a file a test for each kind of store.
+/// Turns each `async fn point(site: Site)` of a file into a test for each kind of store.
 macro_rules! points {
     ($($point:ident),* $(,)?) => {
         mod in_memory {
@@ -39,7 +39,7 @@ impl Site {
         self.send(ask(method, path), Body::empty()).await
     }
 
-    /// An upload's address.
+    /// The address of an upload.
     async fn begin(&self, query: &str) -> String {
         let begun = self
             .ask(Method::POST, &format!("/v2/open/a/blobs/uploads/{query}"))
@@ -54,7 +54,7 @@ impl Site {
         self.send(request, manifest.to_string()).await
     }
 
-    /// A manifest of that type, complete but for its content, which is here.
+    /// A manifest of this type whose content is in the repository.
     async fn sample(&self, media_type: &str) -> Value {
         let config = self.push_blob("open/a", "{}").await;
         match media_type {

@@ -4,15 +4,15 @@ use super::*;
 
 points! {
     oci_9_a_manifest_is_served_as_it_was_pushed_with_its_type_length_and_digest,
-    oci_10_the_digest_has_the_algorithm_that_was_asked_for,
-    oci_11_the_stored_type_is_served_whatever_is_accepted,
+    oci_10_the_digest_has_the_requested_algorithm,
+    oci_11_the_stored_type_is_served_whatever_the_client_accepts,
     oci_12_a_blob_has_its_length_and_its_digest_and_is_served_only_where_it_is_linked,
     oci_13_ranges_and_conditions_of_a_blob,
 }
 
 async fn oci_9_a_manifest_is_served_as_it_was_pushed_with_its_type_length_and_digest(site: Site) {
     for media_type in [IMAGE, INDEX, DOCKER_IMAGE, DOCKER_LIST] {
-        // Bytes that a parser would not write like this.
+        // A parser would not write these bytes.
         let text = format!(" {}\n\n", site.sample(media_type).await);
         for digest in digests(&text) {
             let with_parameter = format!("{media_type}; charset=utf-8");
@@ -59,7 +59,7 @@ async fn oci_9_a_manifest_is_served_as_it_was_pushed_with_its_type_length_and_di
     );
 }
 
-async fn oci_10_the_digest_has_the_algorithm_that_was_asked_for(site: Site) {
+async fn oci_10_the_digest_has_the_requested_algorithm(site: Site) {
     for digest in digests("content") {
         let closed = site
             .send(
@@ -97,7 +97,7 @@ async fn oci_10_the_digest_has_the_algorithm_that_was_asked_for(site: Site) {
     }
 }
 
-async fn oci_11_the_stored_type_is_served_whatever_is_accepted(site: Site) {
+async fn oci_11_the_stored_type_is_served_whatever_the_client_accepts(site: Site) {
     let list = site.sample(DOCKER_LIST).await;
     site.put_manifest("v1", DOCKER_LIST, &list).await;
     for accept in [
@@ -197,7 +197,7 @@ async fn oci_13_ranges_and_conditions_of_a_blob(site: Site) {
     conditions(&site, &path, &digest).await;
 }
 
-/// What is at `path` and has this digest is read on conditions (RFC 9110, 13.1.1, 13.1.2 and 13.2.2).
+/// Reads the content at `path`, which has this digest, with conditions (RFC 9110, 13.1.1, 13.1.2 and 13.2.2).
 async fn conditions(site: &Site, path: &str, digest: &str) {
     let here = format!("\"{digest}\"");
     let other = format!("\"{}\"", sha256("something else"));
@@ -213,9 +213,9 @@ async fn conditions(site: &Site, path: &str, digest: &str) {
         (&several, "", 200),
         ("*", "", 200),
         (&other, "", 412),
-        // It compares strongly.
+        // `If-Match` compares strongly.
         (&weak, "", 412),
-        // It is judged first.
+        // `If-Match` is evaluated first.
         (&other, &here, 412),
         (&here, &here, 304),
     ] {

@@ -3,10 +3,10 @@
 use super::*;
 
 points! {
-    oci_14_an_upload_begins_with_202_and_an_address_that_takes_more_parameters,
+    oci_14_an_upload_starts_with_202_and_an_address_that_accepts_more_parameters,
     oci_15_a_blob_in_one_post,
-    oci_16_sha512_is_announced_or_comes_with_the_closing_put,
-    oci_17_there_is_no_least_length_of_a_chunk,
+    oci_16_sha512_is_announced_or_named_by_the_closing_put,
+    oci_17_chunks_have_no_minimum_length,
     oci_18_chunks_in_order_and_streams,
     oci_19_the_closing_chunk_must_be_in_order,
     oci_20_the_status_of_an_upload,
@@ -16,7 +16,7 @@ points! {
     oci_23_mounts_from_a_repository_or_from_anywhere,
 }
 
-async fn oci_14_an_upload_begins_with_202_and_an_address_that_takes_more_parameters(site: Site) {
+async fn oci_14_an_upload_starts_with_202_and_an_address_that_accepts_more_parameters(site: Site) {
     let begun = site.ask(Method::POST, "/v2/open/a/blobs/uploads/").await;
     assert_eq!(
         (begun.status, begun.header("range")),
@@ -52,7 +52,7 @@ async fn oci_15_a_blob_in_one_post(site: Site) {
     }
 }
 
-async fn oci_16_sha512_is_announced_or_comes_with_the_closing_put(site: Site) {
+async fn oci_16_sha512_is_announced_or_named_by_the_closing_put(site: Site) {
     for query in ["?digest-algorithm=sha512", "?digest-algorithm=sha256", ""] {
         for digest in digests("content") {
             let upload = site.begin(query).await;
@@ -74,7 +74,7 @@ async fn oci_16_sha512_is_announced_or_comes_with_the_closing_put(site: Site) {
     assert_eq!(unknown.error(), (400, "DIGEST_INVALID".into()));
 }
 
-async fn oci_17_there_is_no_least_length_of_a_chunk(site: Site) {
+async fn oci_17_chunks_have_no_minimum_length(site: Site) {
     let begun = site.ask(Method::POST, "/v2/open/a/blobs/uploads/").await;
     assert_eq!(begun.header("oci-chunk-min-length"), "");
     for (index, piece) in ["a", "b", "c"].into_iter().enumerate() {
@@ -299,7 +299,7 @@ async fn oci_23_mounts_from_a_repository_or_from_anywhere(site: Site) {
             .await;
         created(&anywhere, &digest);
     }
-    // A source that the caller may not read gives nothing, and no hint.
+    // A source that the caller may not read looks like one without the blob.
     let hidden = sha256("hidden");
     let request = bearer(
         ask(

@@ -1,9 +1,9 @@
-//! What each grant yields, and what each wrong one is told.
+//! The tokens of each grant, and the errors of wrong ones.
 
 use super::*;
 
 #[tokio::test]
-async fn a_credential_is_exchanged_for_a_token_of_what_was_asked_and_is_granted() {
+async fn a_credential_is_exchanged_for_a_token_with_the_granted_part_of_the_scope() {
     let site = Site::new();
     let token = site.token("builder");
     for authorization in [format!("Bearer {token}"), basic("any", &token), basic("", &token)] {
@@ -48,7 +48,7 @@ async fn a_credential_is_exchanged_for_a_token_of_what_was_asked_and_is_granted(
 }
 
 #[tokio::test]
-async fn a_login_without_a_scope_says_who_one_is_and_nothing_more() {
+async fn a_login_without_a_scope_only_identifies_the_caller() {
     let site = Site::new();
     let minted = site.minted("").await;
     assert_eq!(
@@ -73,7 +73,7 @@ async fn a_login_without_a_scope_says_who_one_is_and_nothing_more() {
 }
 
 #[tokio::test]
-async fn a_scope_is_401_where_another_token_would_do_and_403_where_none_would() {
+async fn outside_the_scope_is_401_if_another_token_would_help_and_else_403() {
     let site = Site::new();
     let minted = site.minted(PULL).await;
     assert_eq!(
@@ -97,7 +97,7 @@ async fn a_scope_is_401_where_another_token_would_do_and_403_where_none_would() 
 }
 
 #[tokio::test]
-async fn a_mount_searches_only_what_the_token_names() {
+async fn a_mount_searches_only_repositories_in_the_scope() {
     let site = Site::new();
     let everything = site
         .minted("repository:team/a:pull,push%20repository:team/b:pull,push")
@@ -128,7 +128,7 @@ async fn a_mount_searches_only_what_the_token_names() {
 }
 
 #[tokio::test]
-async fn the_anonymous_get_tokens_for_what_is_public_and_for_nothing_else() {
+async fn anonymous_callers_get_tokens_only_for_public_content() {
     let site = Site::new();
     site.push_image("open/a", "v1", json!({})).await;
     for authorization in ["", "Basic Og=="] {
@@ -241,7 +241,7 @@ async fn every_grant_yields_a_token() {
 }
 
 #[tokio::test]
-async fn every_grant_with_every_wrong_input_is_told_so_in_both_vocabularies() {
+async fn every_wrong_grant_gets_an_error_in_both_vocabularies() {
     let site = Site::new();
     let token = site.token("builder");
     let expired = site
@@ -298,7 +298,7 @@ async fn every_grant_with_every_wrong_input_is_told_so_in_both_vocabularies() {
             );
         }
     }
-    // One kind is never taken for another.
+    // One kind of token is never accepted as another.
     for form in [
         &[("grant_type", "password"), ("password", &*refresh)][..],
         &[("grant_type", "refresh_token"), ("refresh_token", &minted)],
@@ -378,7 +378,7 @@ async fn every_grant_with_every_wrong_input_is_told_so_in_both_vocabularies() {
     ] {
         assert_eq!(told(&site.post(form).await), bad_client, "{form:?}");
     }
-    // What clients give up on is never said.
+    // The endpoint never sends the statuses on which clients give up.
     for (content_type, body) in [
         ("application/json", r#"{"grant_type":"password"}"#),
         ("text/plain", "grant_type"),

@@ -1,5 +1,5 @@
-//! The token service through its door: what each grant yields, what each wrong one is told, and that a token
-//! of ours is never worth more than the credential that it stands for is worth now.
+//! The token endpoint: the tokens of each grant, the errors of wrong ones, and the rule that one of the
+//! registry's tokens never grants more than its credential would grant now.
 
 mod grants;
 mod svids;
@@ -25,7 +25,7 @@ impl Site {
         self.send(request, Body::empty()).await
     }
 
-    /// A token of ours for the subject `builder`.
+    /// One of the registry's tokens for the subject `builder`.
     async fn minted(&self, scope: &str) -> String {
         access(
             &self
@@ -50,7 +50,7 @@ impl Site {
         self.send(bearer(ask(method, path), token), Body::empty()).await
     }
 
-    /// Another state of the configuration from now on.
+    /// Replaces the state of the configuration.
     fn change(&self, change: impl FnOnce(&mut Live)) {
         let mut live = (*self.app.live.load_full()).clone();
         change(&mut live);
@@ -105,7 +105,7 @@ fn claims(token: &str) -> Value {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap()).unwrap()
 }
 
-/// Status, the token protocol's word and OAuth's.
+/// The status, the code of the token protocol, and OAuth's code.
 fn told(answer: &Answer) -> (u16, String, String) {
     let (status, code) = answer.error();
     (
@@ -115,6 +115,6 @@ fn told(answer: &Answer) -> (u16, String, String) {
     )
 }
 
-/// A repository that `builder` alone may use.
+/// A repository that only `builder` may use.
 const TAGS: &str = "/v2/team/a/tags/list";
 const UPLOADS: &str = "/v2/team/a/blobs/uploads/";

@@ -1,4 +1,4 @@
-//! SVIDs of both kinds at the token endpoint, and what becomes of their tokens.
+//! SVIDs of both kinds at the token endpoint, and their tokens.
 
 use super::*;
 use crate::identity::{Attribute, Attributes, CertificateEntry, Peer};
@@ -8,7 +8,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType,
 };
 
-/// A trust domain, and a workload of it with an X.509-SVID.
+/// A trust domain, and one of its workloads with an X.509-SVID.
 struct Workload {
     signer: Signer,
     bundle: bundle::Bundle,
@@ -166,7 +166,7 @@ async fn svids_are_exchanged_and_their_tokens_die_with_the_bundle() {
             claims(token)
         );
     }
-    // The principal is the SPIFFE ID, by whichever way it came.
+    // The principal is the SPIFFE ID for either kind of SVID.
     let push = site.with_token(Method::POST, UPLOADS, &tokens[0]).await;
     assert_eq!(push.error().0, 401, "pull only");
     site.authenticate_with(vec![], vec![other.domain()], &site.terms(3600));
@@ -204,7 +204,7 @@ async fn svids_are_exchanged_and_their_tokens_die_with_the_bundle() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_may_name_uris_is_worth_nothing_once_its_trust_domain_is_configured() {
+async fn a_certificate_that_may_name_uris_is_rejected_once_its_trust_domain_is_configured() {
     let site = Site::new();
     let workload = Workload::new();
     let attributes = |order| {
@@ -255,7 +255,7 @@ async fn a_certificate_that_may_name_uris_is_worth_nothing_once_its_trust_domain
 }
 
 #[tokio::test]
-async fn a_client_is_the_workload_that_it_says() {
+async fn a_client_assertion_must_name_its_own_workload() {
     let site = Site::new();
     let workload = Workload::new();
     site.authenticate_with(vec![], vec![workload.domain()], &site.terms(3600));
@@ -293,7 +293,7 @@ async fn a_client_is_the_workload_that_it_says() {
             .post(&[grant, assertion, ("client_assertion", &one), ("client_id", ID)])
             .await,
     );
-    // A client that cannot be checked now is not a bad one.
+    // A client assertion that cannot be checked now is not rejected.
     let silent = || Some(Arc::new(Authorities::new(vec![Slot::new("silent")])));
     site.authenticate_with(
         vec![],
@@ -311,13 +311,13 @@ async fn a_client_is_the_workload_that_it_says() {
         (StatusCode::SERVICE_UNAVAILABLE, Some("temporarily_unavailable"))
     );
     site.authenticate_with(vec![], vec![workload.domain()], &site.terms(3600));
-    // A browser's request for another site.
+    // This is a browser's request for another site.
     let foreign = ask(Method::POST, "/v2/token").header("origin", "https://evil.example");
     let answer = workload
         .send(&site, foreign, "grant_type=client_credentials".into())
         .await;
     assert_eq!(told(&answer), bad_client);
-    // What a form carries counts, and neither the header nor the certificate beside it.
+    // The credential in the form is used, and neither the header nor the certificate beside it.
     let dex = ask(Method::POST, "/v2/token").header("authorization", basic("client", "secret"));
     let form = format!("grant_type={EXCHANGE}&subject_token={one}&subject_token_type={JWT}");
     access(&workload.send(&site, dex, form).await);

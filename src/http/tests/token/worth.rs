@@ -1,9 +1,9 @@
-//! A token of ours is never worth more than the credential that it stands for is worth now.
+//! One of the registry's tokens never grants more than its credential would grant now.
 
 use super::*;
 
 #[tokio::test]
-async fn what_cannot_be_checked_is_503_for_a_grant_too() {
+async fn a_grant_that_cannot_be_checked_is_503() {
     let site = Site::new();
     let token = site.token("builder");
     let minted = site.minted(PULL).await;
@@ -45,7 +45,7 @@ async fn a_token_is_never_widened() {
             .0,
         401
     );
-    // Nor by way of a refresh token.
+    // A refresh token does not widen it.
     let refresh = answer.json()["refresh_token"].as_str().unwrap().to_owned();
     let answer = site
         .post(&[
@@ -55,7 +55,7 @@ async fn a_token_is_never_widened() {
         ])
         .await;
     assert_eq!(answer.json()["scope"], PULL);
-    // Nor by changing it.
+    // A changed token is rejected.
     let parts: Vec<_> = minted.split('.').collect();
     let mut widened = claims(&minted);
     widened["access"][0]["actions"] = json!(["*"]);
@@ -78,7 +78,7 @@ async fn a_token_is_never_widened() {
 }
 
 #[tokio::test]
-async fn a_token_outlives_its_credential_and_never_its_session() {
+async fn a_token_may_outlive_its_credential_but_not_its_session() {
     let site = Site::new();
     let answer = site
         .token_for(
@@ -124,7 +124,7 @@ async fn a_token_outlives_its_credential_and_never_its_session() {
 }
 
 #[tokio::test]
-async fn a_shorter_session_lifetime_counts_for_tokens_that_are_out() {
+async fn a_shorter_session_lifetime_applies_to_issued_tokens() {
     let site = Site::new();
     let minted = site.minted(PULL).await;
     let issuer = || vec![site.issuer(Mapping::default())];
@@ -132,7 +132,7 @@ async fn a_shorter_session_lifetime_counts_for_tokens_that_are_out() {
     assert_eq!(site.with_token(Method::GET, TAGS, &minted).await.error().0, 404);
     site.hand.advance(Duration::from_secs(600));
     assert_eq!(site.with_token(Method::GET, TAGS, &minted).await.error().0, 401);
-    // Zero: no longer than the credential, of 300 seconds, and no refresh tokens.
+    // With zero a token lives no longer than its credential of 300 seconds, and there are no refresh tokens.
     let site = Site::new();
     site.authenticate_with(vec![site.issuer(Mapping::default())], vec![], &site.terms(0));
     let answer = site
@@ -171,10 +171,9 @@ async fn a_shorter_session_lifetime_counts_for_tokens_that_are_out() {
     );
 }
 
-/// docker keeps a refresh token instead of what it logged in with, and would be logged out when the session
-/// ends.
+/// docker stores a refresh token instead of the credential, and would be logged out when the session ends.
 #[tokio::test]
-async fn a_refresh_token_never_ends_before_the_credential_does() {
+async fn a_refresh_token_does_not_expire_before_its_credential() {
     let site = Site::new();
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), format!("ann:{}\n", bcrypt::hash("one", 4).unwrap())).unwrap();
@@ -249,7 +248,7 @@ async fn a_token_is_for_one_service_of_one_store() {
 }
 
 #[tokio::test]
-async fn a_refresh_token_opens_nothing_itself() {
+async fn a_refresh_token_is_not_accepted_as_a_credential() {
     let site = Site::new();
     let answer = site
         .token_for("offline_token=true", &format!("Bearer {}", site.token("builder")))
@@ -301,7 +300,7 @@ async fn a_refresh_token_opens_nothing_itself() {
 }
 
 #[tokio::test]
-async fn a_token_keeps_no_right_that_policy_has_taken_away() {
+async fn a_token_loses_the_rights_that_policy_removes() {
     let site = Site::new();
     let minted = site.minted("repository:team/a:pull,push").await;
     assert_eq!(
@@ -334,7 +333,7 @@ async fn a_token_keeps_no_right_that_policy_has_taken_away() {
 }
 
 #[tokio::test]
-async fn a_token_keeps_no_right_that_trust_has_taken_away() {
+async fn a_token_loses_its_rights_with_the_trust_in_its_source() {
     let site = Site::new();
     let pull = site.minted(PULL).await;
     let terms = site.terms(3600);
@@ -382,7 +381,7 @@ async fn a_token_keeps_no_right_that_trust_has_taken_away() {
 }
 
 #[tokio::test]
-async fn claims_that_make_a_token_too_large_have_the_credential_handed_back() {
+async fn if_claims_make_a_token_too_large_the_credential_is_returned_instead() {
     let site = Site::new();
     let groups: Vec<_> = (0..400)
         .map(|n| format!("00000000-0000-0000-0000-{n:012}"))
@@ -424,7 +423,7 @@ async fn claims_that_make_a_token_too_large_have_the_credential_handed_back() {
 }
 
 #[tokio::test]
-async fn a_push_outlives_its_credential_and_stays_its_principals() {
+async fn a_push_outlives_its_credential_and_keeps_its_principal() {
     let site = Site::new();
     let minted = site.minted("repository:team/a:pull,push").await;
     let begun = site
@@ -438,7 +437,7 @@ async fn a_push_outlives_its_credential_and_stays_its_principals() {
         StatusCode::ACCEPTED,
         "the credential has expired, its principal goes on"
     );
-    // A body that is under way when the session ends is not cut.
+    // A body that is being sent when the session ends is not cut off.
     let hand = site.hand.clone();
     let pieces = futures_util::stream::iter([
         Ok::<_, std::io::Error>(Bytes::from("second ")),

@@ -19,7 +19,7 @@ pub struct Cors {
     origins: Vec<String>,
     /// Whether every origin is allowed. Credentials are not allowed then.
     any: bool,
-    /// Whether pages may have the browser send the password that it knows.
+    /// Whether the browser may send its stored password with requests of pages.
     credentials: bool,
 }
 
@@ -35,7 +35,7 @@ impl Cors {
         }
     }
 
-    /// Whether the page that sent this may read the answer.
+    /// Whether the page that sent the request may read the answer.
     pub(super) fn allows(&self, headers: &HeaderMap) -> bool {
         headers
             .get(ORIGIN)
@@ -55,7 +55,7 @@ impl Cors {
         self.any
     }
 
-    /// Whether the page that sent this is of an origin that is named.
+    /// Whether an entry other than `*` has the origin of the page that sent the request.
     pub(super) fn names(&self, headers: &HeaderMap) -> bool {
         headers.get(ORIGIN).is_some_and(|origin| self.lists(origin))
     }
@@ -65,7 +65,7 @@ impl Cors {
             .any(|known| known.as_bytes().eq_ignore_ascii_case(origin.as_bytes()))
     }
 
-    /// The answer to a browser that asks before it sends. It asks without credentials.
+    /// The answer to a preflight request, which a browser sends before the real one, without credentials.
     pub(super) fn preflight(&self, method: &Method, headers: &HeaderMap) -> Option<Response> {
         let asks = method == Method::OPTIONS
             && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
@@ -84,7 +84,7 @@ impl Cors {
         })
     }
 
-    /// Says on any answer who may read it.
+    /// Adds to an answer the origins that may read it.
     pub(super) fn tell(&self, asked: Option<&HeaderValue>, response: &mut Response) {
         if !self.any && self.origins.is_empty() {
             return;
@@ -93,7 +93,7 @@ impl Cors {
         if !self.any {
             headers.append(VARY, HeaderValue::from_static("Origin"));
         }
-        // Also where nobody asked: a cache may hand that answer to a page.
+        // This header is set without an `Origin` too, since a cache may give the answer to a page.
         let any = self.any.then(|| HeaderValue::from_static("*"));
         let Some(allowed) = any.or_else(|| asked.filter(|origin| self.lists(origin)).cloned()) else {
             return;
@@ -106,10 +106,10 @@ impl Cors {
     }
 }
 
-/// What pages may send. `X-ZOT-API-CLIENT` is of zot's own pages.
+/// The headers that pages may send. zot's own pages send `X-ZOT-API-CLIENT`.
 const SENT: &str =
     "Accept, Authorization, Content-Range, Content-Type, If-Match, If-None-Match, Range, X-ZOT-API-CLIENT";
-/// What pages may read.
+/// The headers that pages may read.
 const READ: &str = "Accept-Ranges, Content-Length, Content-Range, Docker-Content-Digest, Docker-Distribution-Api-Version, Docker-Upload-UUID, ETag, \
                     Link, Location, OCI-Filters-Applied, OCI-Subject, OCI-Tag, Range, Retry-After, Warning, WWW-Authenticate, X-Request-Id";
 

@@ -128,8 +128,8 @@ impl Forwarded {
         }
     }
 
-    /// Reads the last scheme and the last host, which the nearest proxy wrote. In a longer list nobody can
-    /// tell which entry belongs to the client's own request, since some proxies append to these headers and
+    /// Reads the last scheme and the last host, which the nearest proxy wrote. In a longer list it is unknown
+    /// which entry belongs to the client's own request, since some proxies append to these headers and
     /// others forward them.
     fn x_forwarded(headers: &HeaderMap, proxies: &TrustedProxies) -> Self {
         let last = |name| {

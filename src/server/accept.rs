@@ -94,8 +94,8 @@ struct Accepted {
     remote: SocketAddr,
     standing: Standing,
     /// Whether the connection begins with a PROXY header, which names the client to count it for. `None`
-    /// until that is decided. It is decided once, so that a reload cannot change who the connection counts
-    /// for.
+    /// until that is decided. It is decided once, so that a reload cannot change whose connection it
+    /// is.
     introduced: Option<bool>,
 }
 

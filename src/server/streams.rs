@@ -23,7 +23,7 @@ pub(super) struct Streams {
     limits: Arc<Limits>,
 }
 
-/// An open stream of an unidentified connection, as it is counted.
+/// The count of an open stream on an unidentified connection.
 enum Open {
     /// Each connection may have one in any case, since connections are bounded. So a client can always
     /// present its credential.

@@ -215,7 +215,7 @@ impl Tls {
         found
     }
 
-    /// Whether there is a certificate. There is none while the only one has not arrived.
+    /// Whether there is a certificate. The only one may not have arrived yet.
     #[must_use]
     pub fn presents_something(&self) -> bool {
         let loaded = self.loaded();

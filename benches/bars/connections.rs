@@ -1,7 +1,8 @@
 //! P12: what a handshake costs. P14: what connections have in memory.
 
 use super::compare::{Bar, Line, compare, spent};
-use super::content::{KIB, MIB, random};
+use super::content::{KIB, MIB};
+use super::image::random;
 use super::load::Ask;
 use super::program::pause;
 use super::push::half_an_upload;

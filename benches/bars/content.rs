@@ -1,8 +1,9 @@
 //! What all servers serve.
 
+use super::image::{image, layer, random};
 use super::push::{push_blob, push_manifest};
 use super::sha256;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::fs;
 use std::io::Read as _;
 use std::net::SocketAddr;
@@ -52,26 +53,6 @@ impl Content {
         }
         push_manifest(address, REPOSITORY, "latest", &self.manifest);
     }
-}
-
-pub(crate) fn image(config: &str, size: usize, layers: &[Value]) -> String {
-    json!({
-        "schemaVersion": 2,
-        "mediaType": "application/vnd.oci.image.manifest.v1+json",
-        "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": config, "size": size},
-        "layers": layers,
-    })
-    .to_string()
-}
-
-pub(crate) fn layer(digest: &str, size: usize) -> Value {
-    json!({"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": digest, "size": size})
-}
-
-pub(crate) fn random(size: usize) -> Vec<u8> {
-    let mut bytes = vec![0; size];
-    fastrand::fill(&mut bytes);
-    bytes
 }
 
 /// The files below `folder` whose size is one of these.

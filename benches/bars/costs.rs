@@ -1,8 +1,9 @@
 //! P7 and P10: what can be counted exactly. `tests/it/costs.rs` has every change keep to these bars.
 
 use super::compare::{Bar, Line};
-use super::content::{KIB, MIB, random};
+use super::content::{KIB, MIB};
 use super::counts::{Trace, io};
+use super::image::random;
 use super::load::Ask;
 use super::push::{push_blob, push_blob_whole};
 use super::servers::Server;

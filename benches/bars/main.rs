@@ -33,6 +33,7 @@ mod content;
 mod costs;
 #[path = "../../tests/it/harness/counts.rs"]
 mod counts;
+mod image;
 mod load;
 mod manifests;
 #[allow(dead_code, reason = "shared with the tests")]

@@ -1,7 +1,7 @@
 //! The client's pushes. What is new costs the client nothing while it is measured: all that is pushed of one
 //! size begins with the same bytes, which are hashed once, and ends with some of its own.
 
-use super::content::{image, layer, random};
+use super::image::{image, layer, random};
 use super::load::{answer, header};
 use super::{hex, sha256};
 use sha2::{Digest as _, Sha256};

@@ -3,7 +3,8 @@
 
 use super::AUDIENCE;
 use super::compare::{Bar, Compared, Contender, Line, spent};
-use super::content::{Content, KIB, MIB, REPOSITORY, random};
+use super::content::{Content, KIB, MIB, REPOSITORY};
+use super::image::random;
 use super::load::Ask;
 use super::pki::TestPki;
 use super::push::push_blob;

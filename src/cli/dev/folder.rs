@@ -1,5 +1,6 @@
 //! The folder of `wharfinger dev`: what is in it, and what of it must be issued anew.
 
+use super::folder_error::FolderError;
 use super::ledger::{Earlier, Ledger};
 use super::pki::{
     AUDIENCE, AUTHORITY_LIFE, Authority, BUILDER, Pair, PkiError, READER, SVID_LIFE, TRUST_DOMAIN,
@@ -8,7 +9,6 @@ use crate::clock::Timestamp;
 use crate::file_error::FileError;
 use pki_types::CertificateDer;
 use pki_types::pem::PemObject;
-use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::net::IpAddr;
@@ -16,29 +16,6 @@ use std::path::{Path, PathBuf};
 
 /// A folder that has everything.
 pub(super) struct Folder(PathBuf);
-
-#[derive(Debug, thiserror::Error)]
-pub(super) enum FolderError {
-    #[error("{}: {why}; --folder names another folder", path.display())]
-    Io { path: PathBuf, why: FileError },
-    #[error("{}: {why}; remove the folder to begin anew", path.display())]
-    Pki { path: PathBuf, why: PkiError },
-    #[error("{}: holds no certificate; remove the folder to begin anew", path.display())]
-    NoCertificate { path: PathBuf },
-    #[error(
-        "`wharfinger dev` did not make these files, or they were changed since, and it would overwrite them:{}\n\
-         Move them away, or name another folder with --folder. `wharfinger serve` takes a changed config.yaml as it is.",
-        listed(.paths)
-    )]
-    Foreign { paths: Vec<PathBuf> },
-}
-
-fn listed(paths: &[PathBuf]) -> String {
-    paths.iter().fold(String::new(), |mut list, path| {
-        let _ = write!(list, "\n  {}", path.display());
-        list
-    })
-}
 
 impl Folder {
     pub(super) fn config(&self) -> PathBuf {

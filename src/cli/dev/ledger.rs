@@ -1,6 +1,6 @@
 //! Which files `dev` made, so that it overwrites none that somebody else made or changed.
 
-use super::folder::FolderError;
+use super::folder_error::FolderError;
 use crate::file_error::FileError;
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};

@@ -2,6 +2,7 @@
 
 mod client;
 mod folder;
+mod folder_error;
 mod image;
 mod ledger;
 mod pki;

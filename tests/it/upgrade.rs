@@ -131,16 +131,42 @@ async fn the_first_start_converts_and_says_so_and_the_second_finds_nothing_to_do
     }
 }
 
+/// As `wharfinger dev` wrote it in the version of format 1.
+const EARLIER_CONFIG: &str = "\
+# Written by `wharfinger dev` at every start. Copy it to change it: `wharfinger serve` takes it as it is.
+storage:
+  rootDirectory: store
+http:
+  address: 127.0.0.1
+  port: 8443
+  tls:
+    cert: server.crt
+    key: server.key
+  auth:
+    spiffe:
+      trustDomains:
+        - name: dev.wharfinger.test
+          audiences: [wharfinger-dev]
+          bundle:
+            - file: bundle.json
+accessControl:
+  repositories:
+    '**':
+      policies:
+        - users: ['spiffe://dev.wharfinger.test/ci/builder']
+          actions: [read, create, update, delete]
+        - users: ['spiffe://dev.wharfinger.test/ns/default/']
+          actions: [read]
+log:
+  level: warn
+";
+
 #[test]
 fn dev_converts_its_store_too() {
     let folder = tempfile::tempdir().unwrap();
     copy_folder(Path::new("tests/fixtures/format-1"), &folder.path().join("store"));
-    // `dev` recognises a folder of an earlier version by this line.
-    fs::write(
-        folder.path().join("config.yaml"),
-        "# Written by `wharfinger dev`\n",
-    )
-    .unwrap();
+    // `dev` recognises a folder of an earlier version by its configuration.
+    fs::write(folder.path().join("config.yaml"), EARLIER_CONFIG).unwrap();
     let (code, out, errors) = output(
         &[
             "dev",
